@@ -1,0 +1,70 @@
+// What the sandbox knows about each bearer: the scenario its key asks for and its credits.
+import { createBoundedMap } from './bounded-map.ts';
+
+export interface Credits {
+  limit: number;
+  used: number;
+  nextRefreshTime?: Date;
+  isUnlimited?: boolean;
+}
+
+export interface Accounts {
+  setKeyScenario(bearer: string, scenario: string | undefined): void;
+  setCredits(bearer: string, credits: Credits | undefined): void;
+  /** The scenario set for this bearer, else the part of the key behind its first dot. */
+  scenarioWish(bearer: string): string | undefined;
+  credits(bearer: string): Required<Credits>;
+  /** True when `setCredits` left nothing: chat is then refused as with the scenario `spent`. */
+  isSpent(bearer: string): boolean;
+  charge(bearer: string, credits: number): void;
+}
+
+const DAY_MS = 24 * 60 * 60 * 1_000;
+const keptAccounts = 10_000;
+const defaultLimit = 100_000;
+
+/** `startedAt` anchors the refresh times, so that they stay the same while the sandbox runs. */
+export function createAccounts(startedAt: Date): Accounts {
+  const wishes = createBoundedMap<string>(keptAccounts);
+  const fixed = createBoundedMap<Credits>(keptAccounts);
+  const used = createBoundedMap<number>(keptAccounts);
+  const nextWeek = new Date(startedAt.getTime() + 7 * DAY_MS);
+
+  const wishOf = (bearer: string): string | undefined => {
+    const dot = bearer.indexOf('.');
+    return wishes.get(bearer) ?? (bearer.startsWith('wk-') && dot > 0 ? bearer.slice(dot + 1) : undefined);
+  };
+  const creditsOf = (bearer: string): Required<Credits> => {
+    const own = fixed.get(bearer);
+    if (own) return { nextRefreshTime: nextWeek, isUnlimited: false, ...own };
+    if (wishOf(bearer) === 'spent') {
+      const inThreeDays = new Date(startedAt.getTime() + 3 * DAY_MS);
+      return { limit: 150, used: 150, nextRefreshTime: inThreeDays, isUnlimited: false };
+    }
+    // Never runs out by itself: a long measurement must not end in a quota error.
+    const usedNow = Math.min(used.get(bearer) ?? 0, defaultLimit - 1);
+    return { limit: defaultLimit, used: usedNow, nextRefreshTime: nextWeek, isUnlimited: false };
+  };
+
+  return {
+    setKeyScenario(bearer, scenario) {
+      if (scenario === undefined) wishes.delete(bearer);
+      else wishes.set(bearer, scenario);
+    },
+    setCredits(bearer, credits) {
+      if (credits === undefined) fixed.delete(bearer);
+      else fixed.set(bearer, { ...credits });
+    },
+    scenarioWish: wishOf,
+    credits: creditsOf,
+    isSpent(bearer) {
+      const own = fixed.get(bearer);
+      return own !== undefined && !own.isUnlimited && own.used >= own.limit;
+    },
+    charge(bearer, credits) {
+      const own = fixed.get(bearer);
+      if (own) own.used += credits;
+      else used.set(bearer, (used.get(bearer) ?? 0) + credits);
+    },
+  };
+}

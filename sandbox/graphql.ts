@@ -1,0 +1,88 @@
+// The four GraphQL operations a client needs, each answered whole whatever fields the query names.
+import type { Accounts } from './accounts.ts';
+import { llmInfo, type SandboxModel } from './models.ts';
+
+/** The root field each known operation has to ask for. */
+const fieldOf = new Map([
+  ['GetRequestLimitInfo', 'requestLimitInfo'],
+  ['GetAICreditAvailability', 'aiCreditAvailability'],
+  ['GetFeatureModelChoices', 'featureModelChoice'],
+  ['GetUser', 'user'],
+]);
+
+/** The JSON answer, always sent with 200: what GraphQL refuses stands in `errors`. */
+export function answerOperation(
+  { op, body, bearer }: { op: string; body: unknown; bearer: string },
+  accounts: Accounts,
+  models: readonly SandboxModel[],
+): Record<string, unknown> {
+  const request = typeof body === 'object' && body !== null ? (body as Record<string, unknown>) : {};
+  const { query, operationName, variables } = request;
+  const field = fieldOf.get(op);
+  if (field === undefined) return failure(`Unknown operation "${op}".`);
+  if (operationName !== op) return failure(`operationName "${String(operationName)}" is not op "${op}".`);
+  if (typeof query !== 'string' || !query.includes(field))
+    return failure(`The query does not ask for ${field}.`);
+  if (!hasRequestContext(variables))
+    return failure('Variable "$requestContext" of type "RequestContext!" is missing.');
+  return { data: { user: { __typename: 'UserOutput', ...userOutput(op, bearer, accounts, models) } } };
+}
+
+function failure(message: string): Record<string, unknown> {
+  return { data: null, errors: [{ message }] };
+}
+
+function hasRequestContext(variables: unknown): boolean {
+  if (typeof variables !== 'object' || variables === null) return false;
+  const { requestContext } = variables as Record<string, unknown>;
+  return typeof requestContext === 'object' && requestContext !== null;
+}
+
+function userOutput(
+  op: string,
+  bearer: string,
+  accounts: Accounts,
+  models: readonly SandboxModel[],
+): Record<string, unknown> {
+  switch (op) {
+    case 'GetRequestLimitInfo':
+      return { user: limits(bearer, accounts) };
+    case 'GetAICreditAvailability':
+      return { user: { aiCreditAvailability: availability(bearer, accounts) } };
+    case 'GetFeatureModelChoices':
+      return { user: { workspaces: [{ featureModelChoice: modelChoice(models) }] } };
+    default:
+      return { apiKeyOwnerType: 'User', principalType: 'USER', user: { llms: modelChoice(models) } };
+  }
+}
+
+function limits(bearer: string, accounts: Accounts): Record<string, unknown> {
+  const { limit, used, nextRefreshTime, isUnlimited } = accounts.credits(bearer);
+  return {
+    requestLimitInfo: {
+      isUnlimited,
+      requestLimit: limit,
+      requestsUsedSinceLastRefresh: used,
+      nextRefreshTime: nextRefreshTime.toISOString(),
+      requestLimitRefreshDuration: 'MONTHLY',
+    },
+    bonusGrants: [],
+    workspaces: [{ uid: 'sandbox-workspace', bonusGrantsInfo: { grants: [], spendingInfo: null } }],
+  };
+}
+
+function availability(bearer: string, accounts: Accounts): Record<string, unknown> {
+  const { limit, used, isUnlimited } = accounts.credits(bearer);
+  const available = isUnlimited || used < limit;
+  return {
+    available,
+    denialReason: available ? 'NONE' : 'OUT_OF_CREDITS',
+    creditSource: available ? 'BASE_LIMIT' : null,
+  };
+}
+
+function modelChoice(models: readonly SandboxModel[]): Record<string, unknown> {
+  const choices = models.map(llmInfo);
+  const choice = { defaultId: models[0]?.id ?? '', choices, preferredCodexModelId: null };
+  return { agentMode: choice, planning: choice, coding: choice, cliAgent: choice, computerUseAgent: choice };
+}

@@ -1,0 +1,187 @@
+// The HTTP server: paths, bearers, records. What is said on each path stands in chat.ts and graphql.ts.
+import http from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { type Credits, createAccounts } from './accounts.ts';
+import { answerChat, type ChatRoute, newRecord } from './chat.ts';
+import { createConversations } from './conversations.ts';
+import { type Refusal, refusal } from './faults.ts';
+import { answerOperation } from './graphql.ts';
+import { readBody } from './http-body.ts';
+import { defaultModels, type SandboxModel } from './models.ts';
+import { createPacer } from './pacer.ts';
+import { scenarioForKey } from './scenarios.ts';
+import {
+  emptyCounts,
+  remember,
+  type SandboxCounts,
+  type SandboxOperation,
+  type SandboxTurn,
+} from './turn-log.ts';
+
+export interface SandboxOptions {
+  /** Default 127.0.0.1. */
+  host?: string;
+  /** Default 0: any free port. */
+  port?: number;
+}
+
+export interface Sandbox {
+  /** `http://host:port`, to be used as Warp's server root. */
+  readonly url: string;
+  readonly port: number;
+  /** The last 1,000 chat requests, newest last. */
+  readonly turns: readonly SandboxTurn[];
+  /** The last 1,000 GraphQL operations, newest last. */
+  readonly operations: readonly SandboxOperation[];
+  counts(): SandboxCounts;
+  /** Makes one key meet one scenario, whatever the model says; undefined takes that back.
+   *  Throws for a name there is no scenario of. */
+  setKeyScenario(bearer: string, scenario: string | undefined): void;
+  /** Fixes a key's credits; every finished turn still uses one, and with none left chat answers as `spent`. */
+  setCredits(bearer: string, credits: Credits | undefined): void;
+  /** Replaces the model list; undefined brings the first one back. */
+  setModels(models: readonly SandboxModel[] | undefined): void;
+  /** Stops listening and destroys open connections. */
+  close(): Promise<void>;
+}
+
+/** Starts a sandbox. Rejects with the server's own error, such as EADDRINUSE. */
+export async function startSandbox({ host = '127.0.0.1', port = 0 }: SandboxOptions = {}): Promise<Sandbox> {
+  const turns: SandboxTurn[] = [];
+  const operations: SandboxOperation[] = [];
+  const counts = emptyCounts();
+  const pacer = createPacer();
+  const accounts = createAccounts(new Date());
+  const chat: ChatRoute = { accounts, conversations: createConversations(), pacer, counts };
+  let models = defaultModels;
+
+  const serveChat = async (request: http.IncomingMessage, response: http.ServerResponse): Promise<void> => {
+    const bearer = bearerOf(request);
+    const record = newRecord(request, bearer);
+    counts.turns += 1;
+    counts.open += 1;
+    remember(turns, record);
+    response.once('close', () => {
+      counts.open -= 1;
+    });
+    record.scenario = scenarioForKey(accounts.scenarioWish(bearer))?.scenario.name ?? '';
+    const refused =
+      refusalOfBearer(bearer) ??
+      (await withBody(request, async (body) => await answerChat(chat, record, body, response)));
+    if (record.problems.length > 0) counts.withProblems += 1;
+    if (!refused) return;
+    record.status = refused.status;
+    if (refused.status >= 400) counts.refused += 1;
+    send(response, refused);
+  };
+
+  const serveGraphql = async (
+    request: http.IncomingMessage,
+    response: http.ServerResponse,
+    op: string,
+  ): Promise<void> => {
+    const bearer = bearerOf(request);
+    counts.operations += 1;
+    remember(operations, { at: new Date(), operationName: op, bearer });
+    const refused =
+      refusalOfBearer(bearer) ??
+      (await withBody(request, (body) => {
+        sendJson(response, 200, answerOperation({ op, body: jsonOf(body), bearer }, accounts, models));
+        return undefined;
+      }));
+    if (refused) send(response, refused);
+  };
+
+  const refusalOfBearer = (bearer: string): Refusal | undefined => {
+    if (!bearer) return refusal(401, 'sandbox: a bearer token is needed');
+    const wished = scenarioForKey(accounts.scenarioWish(bearer))?.scenario;
+    return wished?.refusesEverything ? wished.refusal : undefined;
+  };
+
+  const serve = async (request: http.IncomingMessage, response: http.ServerResponse): Promise<void> => {
+    const url = new URL(request.url ?? '/', 'http://sandbox');
+    const route = `${request.method} ${url.pathname}`;
+    if (route === 'POST /ai/multi-agent') await serveChat(request, response);
+    else if (route === 'POST /graphql/v2')
+      await serveGraphql(request, response, url.searchParams.get('op') ?? '');
+    else if (route === 'GET /' || route === 'GET /health') {
+      sendJson(response, 200, { status: 'ok', sandbox: true, counts });
+    } else sendJson(response, 404, { error: `the sandbox has no ${route}` });
+  };
+
+  const server = http.createServer((request, response) => {
+    serve(request, response).catch((error: unknown) => {
+      // Nobody is left to answer, or the sandbox itself is at fault: never the whole process.
+      if (response.headersSent || response.destroyed) response.destroy();
+      else
+        send(
+          response,
+          refusal(500, `sandbox fault: ${error instanceof Error ? error.message : String(error)}`),
+        );
+    });
+  });
+  // Longer than any client keeps an idle connection, so that none is reused while it closes.
+  server.keepAliveTimeout = 120_000;
+  const address = await listen(server, host, port);
+
+  return {
+    url: `http://${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`,
+    port: address.port,
+    turns,
+    operations,
+    counts: () => ({ ...counts }),
+    setKeyScenario(bearer, scenario) {
+      if (scenario !== undefined && !scenarioForKey(scenario))
+        throw new Error(`there is no scenario "${scenario}"`);
+      accounts.setKeyScenario(bearer, scenario);
+    },
+    setCredits: accounts.setCredits,
+    setModels(list) {
+      models = list ?? defaultModels;
+    },
+    async close() {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      server.closeAllConnections();
+      pacer.close();
+      await closed;
+    },
+  };
+}
+
+function listen(server: http.Server, host: string, port: number): Promise<AddressInfo> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ host, port }, () => {
+      server.off('error', reject);
+      resolve(server.address() as AddressInfo);
+    });
+  });
+}
+
+async function withBody(
+  request: http.IncomingMessage,
+  use: (body: Buffer) => Refusal | undefined | Promise<Refusal | undefined>,
+): Promise<Refusal | undefined> {
+  const body = await readBody(request);
+  return Buffer.isBuffer(body) ? await use(body) : body;
+}
+
+function bearerOf(request: http.IncomingMessage): string {
+  return /^Bearer\s+(\S+)\s*$/i.exec(request.headers.authorization ?? '')?.[1] ?? '';
+}
+
+function jsonOf(body: Buffer): unknown {
+  try {
+    return JSON.parse(body.toString('utf8'));
+  } catch {
+    return undefined;
+  }
+}
+
+function send(response: http.ServerResponse, { status, headers, body }: Refusal): void {
+  response.writeHead(status, headers).end(body);
+}
+
+function sendJson(response: http.ServerResponse, status: number, body: unknown): void {
+  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+}
