@@ -1,0 +1,105 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { ConfigError, checkRunMode, loadConfig, offersSandbox, readEnvironment } from './config.ts';
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'warp2api-config-'));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+const load = (environment: NodeJS.ProcessEnv) => loadConfig(environment, folder);
+
+test('an empty environment gives the documented defaults', () => {
+  const config = load({});
+  expect(config.gateway).toMatchObject({ host: '127.0.0.1', port: 8018, apiKeys: [] });
+  expect(config.pool).toMatchObject({ host: '127.0.0.1', port: 8019, minSize: 5, maxSize: 50 });
+  expect(config.poolUrl).toBe('http://127.0.0.1:8019');
+  expect(config.databaseFile).toBe(join(folder, 'data', 'accounts.db'));
+  expect(config.warp.serverUrl).toBe('https://app.warp.dev');
+});
+
+test('an empty value counts as unset', () => {
+  expect(load({ PORT: '', ADMIN_KEY: ' ' }).gateway.port).toBe(8018);
+});
+
+test('the pool URL follows the pool port unless it is set', () => {
+  expect(load({ POOL_SERVICE_PORT: '9019' }).poolUrl).toBe('http://127.0.0.1:9019');
+  expect(load({ POOL_SERVICE_PORT: '9019', POOL_SERVICE_URL: 'http://10.0.0.5:1/' }).poolUrl).toBe(
+    'http://10.0.0.5:1',
+  );
+});
+
+test.each([
+  [{ PORT: 'eighty' }, /PORT=eighty: must be a port number/],
+  [{ PORT: '70000' }, /PORT=70000/],
+  [{ MIN_POOL_SIZE: '-1' }, /MIN_POOL_SIZE=-1: must be a whole number from 0/],
+  [{ MIN_POOL_SIZE: '9', MAX_POOL_SIZE: '3' }, /MIN_POOL_SIZE \(9\) is above MAX_POOL_SIZE \(3\)/],
+  [{ WARP_SERVER_URL: 'http://example.com' }, /WARP_SERVER_URL=.*must be https/],
+  [{ WARP_SERVER_URL: 'app.warp.dev' }, /WARP_SERVER_URL=.*must be a URL/],
+  [{ LOG_LEVEL: 'LOUD' }, /LOG_LEVEL/],
+  [{ SANDBOX: 'maybe' }, /SANDBOX=maybe: must be auto, on or off/],
+  [{ USE_POOL_SERVICE: 'perhaps' }, /USE_POOL_SERVICE=perhaps: must be true or false/],
+  [{ DATABASE_URL: 'mysql://x' }, /DATABASE_URL=mysql:\/\/x: must be sqlite:/],
+  [{ POOL_API_KEY: 'b' }, /POOL_API_KEY is set without ADMIN_KEY/],
+  [{ POOL_API_KEY: 'b', ADMIN_KEY: 'b' }, /POOL_API_KEY equals ADMIN_KEY/],
+])('%o is refused with the name of the variable and the fix', (environment, message) => {
+  expect(() => load(environment)).toThrow(ConfigError);
+  expect(() => load(environment)).toThrow(message);
+});
+
+test('every fault is named at once', () => {
+  expect(() => load({ PORT: 'x', SANDBOX: 'y' })).toThrow(/2 faults:\n.*PORT=x.*\n.*SANDBOX=y/);
+});
+
+test('a bad secret is never repeated in the message', () => {
+  expect(() => load({ MASTER_KEY: 'hunter2' })).toThrow(/^(?!.*hunter2).*MASTER_KEY: must be 32 bytes/);
+});
+
+test('a .env file is read, and the real environment wins over it', () => {
+  writeFileSync(join(folder, '.env'), 'PORT=9001\nWARP2API_TEST_ONLY="from file"\n');
+  process.env['WARP2API_TEST_OTHER'] = 'from environment';
+  const environment = readEnvironment(folder);
+  delete process.env['WARP2API_TEST_OTHER'];
+  expect(environment['WARP2API_TEST_ONLY']).toBe('from file');
+  expect(environment['WARP2API_TEST_OTHER']).toBe('from environment');
+});
+
+test('the configuration file gives aliases, and an unknown field in it is named', () => {
+  writeFileSync(join(folder, 'warp2api.yaml'), 'aliases:\n  fast: auto\n');
+  expect(load({}).aliases).toEqual({ fast: 'auto' });
+  writeFileSync(join(folder, 'other.yaml'), 'alias: {}\n');
+  expect(() => load({ CONFIG_FILE: 'other.yaml' })).toThrow(/other\.yaml.*alias/);
+  expect(() => load({ CONFIG_FILE: 'missing.yaml' })).toThrow(/missing\.yaml cannot be read/);
+});
+
+test('a bind beyond this machine needs keys, for each service its own', () => {
+  const open = load({ HOST: '0.0.0.0', POOL_SERVICE_HOST: '0.0.0.0' });
+  expect(() => checkRunMode(open, 'both')).toThrow(/set ADMIN_KEY[\s\S]*set API_KEYS/);
+  expect(() => checkRunMode(open, 'gateway')).toThrow(/API_KEYS/);
+  expect(() => checkRunMode(open, 'pool')).toThrow(/ADMIN_KEY/);
+  const guarded = load({ HOST: '0.0.0.0', POOL_SERVICE_HOST: '0.0.0.0', ADMIN_KEY: 'a', API_KEYS: 'c' });
+  expect(() => checkRunMode(guarded, 'both')).not.toThrow();
+  const allowed = load({ HOST: '0.0.0.0', POOL_SERVICE_HOST: '::', ALLOW_OPEN_BIND: 'yes' });
+  expect(() => checkRunMode(allowed, 'both')).not.toThrow();
+});
+
+test('a pool that stays closed needs no key of its own', () => {
+  const config = load({ POOL_SERVICE_HOST: '0.0.0.0', USE_POOL_SERVICE: 'false' });
+  expect(() => checkRunMode(config, 'both')).not.toThrow();
+});
+
+test('a gateway that runs apart from a guarded pool needs the borrowing key', () => {
+  const config = load({ ADMIN_KEY: 'a' });
+  expect(() => checkRunMode(config, 'gateway')).toThrow(/POOL_API_KEY/);
+  expect(() => checkRunMode(config, 'both')).not.toThrow();
+});
+
+test('the sandbox is offered on this machine only, unless it is asked for', () => {
+  expect(offersSandbox(load({}))).toBe(true);
+  expect(offersSandbox(load({ HOST: '0.0.0.0' }))).toBe(false);
+  expect(offersSandbox(load({ HOST: '0.0.0.0', SANDBOX: 'on' }))).toBe(true);
+  expect(offersSandbox(load({ SANDBOX: 'off' }))).toBe(false);
+});

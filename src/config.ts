@@ -1,0 +1,225 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { isAbsolute, join, resolve } from 'node:path';
+import { parseEnv } from 'node:util';
+import { parse as parseYaml } from 'yaml';
+import { z } from 'zod';
+import { isLoopbackHost, type SettingName, type SettingValues, settings } from './settings.ts';
+
+/** Everything the services are told from outside, validated and frozen. The only reader of the environment. */
+export interface Config {
+  readonly gateway: {
+    readonly host: string;
+    readonly port: number;
+    readonly apiKeys: readonly string[];
+    readonly firstEventTimeoutMs: number;
+    readonly idleTimeoutMs: number;
+  };
+  readonly pool: {
+    readonly host: string;
+    readonly port: number;
+    readonly minSize: number;
+    readonly maxSize: number;
+    readonly sessionTimeoutMs: number;
+    readonly adminKey: string | undefined;
+    readonly apiKey: string | undefined;
+  };
+  /** Where the pool answers when it is another process. */
+  readonly poolUrl: string;
+  readonly usePoolService: boolean;
+  readonly dataDir: string;
+  readonly logDir: string;
+  readonly logLevel: string;
+  /** Absolute path of the pool's SQLite file. */
+  readonly databaseFile: string;
+  readonly masterKey: string | undefined;
+  readonly masterKeyFile: string | undefined;
+  readonly allowedHosts: readonly string[];
+  readonly allowOpenBind: boolean;
+  readonly warp: { readonly serverUrl: string; readonly apiKey: string | undefined };
+  readonly sandbox: 'auto' | 'on' | 'off';
+  readonly shutdownMs: number;
+  /** Public model name, or a pattern ending in `*`, to upstream model. */
+  readonly aliases: Readonly<Record<string, string>>;
+}
+
+/** Which of the two services a process runs. */
+export type RunMode = 'both' | 'pool' | 'gateway';
+
+/** A configuration that cannot be used; the message names each variable and what to do. */
+export class ConfigError extends Error {
+  constructor(problems: readonly string[]) {
+    super(
+      problems.length === 1
+        ? problems[0]
+        : `The configuration has ${problems.length} faults:\n  ${problems.join('\n  ')}`,
+    );
+    this.name = 'ConfigError';
+  }
+}
+
+/** The process's environment over the `.env` file of the working folder. */
+export function readEnvironment(folder = process.cwd()): NodeJS.ProcessEnv {
+  const file = join(folder, '.env');
+  const fromFile = existsSync(file) ? parseEnv(readFileSync(file, 'utf8')) : {};
+  return { ...fromFile, ...process.env };
+}
+
+/** Throws ConfigError with every fault found, not just the first. */
+export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd()): Config {
+  const problems: string[] = [];
+  const values = readSettings(environment, problems);
+  const configFile =
+    values.CONFIG_FILE ?? (existsSync(join(folder, 'warp2api.yaml')) ? 'warp2api.yaml' : undefined);
+  const aliases = configFile === undefined ? {} : readConfigFile(resolve(folder, configFile), problems);
+
+  if (values.MIN_POOL_SIZE !== undefined && values.MAX_POOL_SIZE !== undefined) {
+    if (values.MIN_POOL_SIZE > values.MAX_POOL_SIZE) {
+      problems.push(
+        `MIN_POOL_SIZE (${values.MIN_POOL_SIZE}) is above MAX_POOL_SIZE (${values.MAX_POOL_SIZE}): lower it, or raise MAX_POOL_SIZE.`,
+      );
+    }
+  }
+  if (values.POOL_API_KEY !== undefined && values.ADMIN_KEY === undefined) {
+    problems.push(
+      'POOL_API_KEY is set without ADMIN_KEY: set ADMIN_KEY too, or nobody could manage the pool.',
+    );
+  }
+  if (values.ADMIN_KEY !== undefined && values.ADMIN_KEY === values.POOL_API_KEY) {
+    problems.push('POOL_API_KEY equals ADMIN_KEY: give them different values, or borrowers are admins.');
+  }
+  if (problems.length > 0) throw new ConfigError(problems);
+
+  const dataDir = resolve(folder, required(values.DATA_DIR));
+  const databaseName = required(values.DATABASE_URL).replace(/^sqlite:(\/\/(?=\/))?/, '');
+  return deepFreeze({
+    gateway: {
+      host: required(values.HOST),
+      port: required(values.PORT),
+      apiKeys: values.API_KEYS ?? [],
+      firstEventTimeoutMs: required(values.UPSTREAM_FIRST_EVENT_SECONDS) * 1000,
+      idleTimeoutMs: required(values.UPSTREAM_IDLE_SECONDS) * 1000,
+    },
+    pool: {
+      host: required(values.POOL_SERVICE_HOST),
+      port: required(values.POOL_SERVICE_PORT),
+      minSize: required(values.MIN_POOL_SIZE),
+      maxSize: required(values.MAX_POOL_SIZE),
+      sessionTimeoutMs: required(values.SESSION_TIMEOUT_MINUTES) * 60_000,
+      adminKey: values.ADMIN_KEY,
+      apiKey: values.POOL_API_KEY,
+    },
+    poolUrl: values.POOL_SERVICE_URL ?? `http://127.0.0.1:${required(values.POOL_SERVICE_PORT)}`,
+    usePoolService: required(values.USE_POOL_SERVICE),
+    dataDir,
+    logDir: resolve(folder, required(values.LOG_DIR)),
+    logLevel: required(values.LOG_LEVEL),
+    databaseFile: isAbsolute(databaseName) ? databaseName : join(dataDir, databaseName),
+    masterKey: values.MASTER_KEY,
+    masterKeyFile: values.MASTER_KEY_FILE === undefined ? undefined : resolve(folder, values.MASTER_KEY_FILE),
+    allowedHosts: values.ALLOWED_HOSTS ?? [],
+    allowOpenBind: required(values.ALLOW_OPEN_BIND),
+    warp: { serverUrl: required(values.WARP_SERVER_URL), apiKey: values.WARP_API_KEY },
+    sandbox: required(values.SANDBOX),
+    shutdownMs: required(values.SHUTDOWN_SECONDS) * 1000,
+    aliases,
+  });
+}
+
+/** Faults that depend on which services this process runs. Throws ConfigError. */
+export function checkRunMode(config: Config, mode: RunMode): void {
+  const problems: string[] = [];
+  const opensPool = mode === 'pool' || (mode === 'both' && config.usePoolService);
+  const openBind = 'or set ALLOW_OPEN_BIND=yes if everybody who reaches it may use your accounts.';
+  if (
+    opensPool &&
+    !isLoopbackHost(config.pool.host) &&
+    config.pool.adminKey === undefined &&
+    !config.allowOpenBind
+  ) {
+    problems.push(
+      `POOL_SERVICE_HOST=${config.pool.host} lets other machines reach the pool, and no key guards it: set ADMIN_KEY, or POOL_SERVICE_HOST=127.0.0.1, ${openBind}`,
+    );
+  }
+  if (
+    mode !== 'pool' &&
+    !isLoopbackHost(config.gateway.host) &&
+    config.gateway.apiKeys.length === 0 &&
+    !config.allowOpenBind
+  ) {
+    problems.push(
+      `HOST=${config.gateway.host} lets other machines reach the gateway, and no key guards it: set API_KEYS, or HOST=127.0.0.1, ${openBind}`,
+    );
+  }
+  const borrowsOverHttp = mode === 'gateway' && config.usePoolService;
+  if (borrowsOverHttp && config.pool.adminKey !== undefined && config.pool.apiKey === undefined) {
+    problems.push(
+      'ADMIN_KEY is set, so a gateway that runs apart needs POOL_API_KEY: set it for both services.',
+    );
+  }
+  if (opensPool && mode === 'both' && config.pool.port !== 0 && config.pool.port === config.gateway.port) {
+    problems.push(`PORT and POOL_SERVICE_PORT are both ${config.gateway.port}: give them different values.`);
+  }
+  if (problems.length > 0) throw new ConfigError(problems);
+}
+
+/** Built-in sandbox accounts: never where other machines can connect, unless asked for by name. */
+export function offersSandbox(config: Config): boolean {
+  if (config.sandbox !== 'auto') return config.sandbox === 'on';
+  return isLoopbackHost(config.gateway.host) && isLoopbackHost(config.pool.host);
+}
+
+function readSettings(environment: NodeJS.ProcessEnv, problems: string[]): SettingValues {
+  const values: Record<string, unknown> = {};
+  for (const name of Object.keys(settings) as SettingName[]) {
+    const {
+      schema,
+      isSecret,
+      default: fallback,
+    } = settings[name] as {
+      schema: z.ZodType<unknown, string>;
+      isSecret?: boolean;
+      default?: string;
+    };
+    const given = environment[name]?.trim();
+    const text = given === undefined || given === '' ? fallback : given;
+    if (text === undefined) continue;
+    const result = schema.safeParse(text);
+    if (result.success) {
+      values[name] = result.data;
+    } else {
+      const shown = isSecret === true ? name : `${name}=${text}`;
+      problems.push(`${shown}: ${result.error.issues[0]?.message ?? 'is not valid'}.`);
+    }
+  }
+  return values as SettingValues;
+}
+
+const configFileSchema = z.strictObject({
+  aliases: z.record(z.string().min(1), z.string().min(1)).default({}),
+});
+
+function readConfigFile(file: string, problems: string[]): Record<string, string> {
+  try {
+    const result = configFileSchema.safeParse(parseYaml(readFileSync(file, 'utf8')) ?? {});
+    if (result.success) return result.data.aliases;
+    for (const issue of result.error.issues) {
+      problems.push(`CONFIG_FILE ${file}: ${issue.path.join('.') || 'the file'}: ${issue.message}.`);
+    }
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    problems.push(`CONFIG_FILE ${file} cannot be read: ${reason}`);
+  }
+  return {};
+}
+
+function required<Value>(value: Value | undefined): Value {
+  if (value === undefined) throw new Error('A setting with a default has no value.');
+  return value;
+}
+
+function deepFreeze<Value extends object>(value: Value): Value {
+  for (const inner of Object.values(value)) {
+    if (typeof inner === 'object' && inner !== null) deepFreeze(inner);
+  }
+  return Object.freeze(value);
+}

@@ -1,0 +1,110 @@
+import type { AppError } from './errors.ts';
+import type { TurnEvent, TurnRequest, Usage } from './turn.ts';
+
+/** What an upstream adapter wants kept between the turns of one conversation. Opaque to everybody else. */
+export type ConversationMemory = Uint8Array;
+
+export interface OutboundTurn {
+  /** The request with the upstream's own model name. */
+  readonly request: TurnRequest;
+  /**
+   * What the adapter gave back after the conversation's last turn, with the messages that came since.
+   * Absent when nothing is remembered: then the whole history has to travel in the request.
+   */
+  readonly remembered?: {
+    readonly memory: ConversationMemory;
+    readonly newMessages: TurnRequest['messages'];
+  };
+}
+
+export interface UpstreamRequest {
+  readonly method: 'GET' | 'POST';
+  /** Path and query, below the provider's base URL. */
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array;
+}
+
+/** Reads one upstream answer. Pure: bytes in, events out; every batch belongs to one read of the socket. */
+export interface TurnDecoder {
+  /** Throws nothing: a fault is an `error` event, after which the decoder is finished and stays silent. */
+  push(bytes: Uint8Array): readonly TurnEvent[];
+  /** The upstream's bytes ended. Yields an error event when its own end mark never came. */
+  end(): readonly TurnEvent[];
+  /** After a `finish`: what to keep for the next turn of this conversation. */
+  memory(): ConversationMemory | undefined;
+}
+
+export interface UpstreamAnswer {
+  readonly request: UpstreamRequest;
+  readonly decoder: TurnDecoder;
+}
+
+export interface FailedResponse {
+  readonly status: number;
+  /** Names in lower case. */
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  /** At most the first 64 KiB. */
+  readonly body: Uint8Array;
+}
+
+/** A wire format we speak to an upstream. Holds no state between turns. */
+export interface Outbound {
+  readonly name: string;
+  /** What the content type of a good answer begins with. */
+  readonly contentType: string;
+  /** Throws AppError `invalid_request` naming the parameter when the upstream cannot carry the request. */
+  open(turn: OutboundTurn): UpstreamAnswer;
+  /** A response whose status is not 200 or whose content type is not the protocol's. */
+  classifyFailure(response: FailedResponse): AppError;
+  /** Request parameters that do not reach this upstream and do no harm; named in `x-warp2api-ignored`. */
+  readonly ignored: readonly (keyof TurnRequest['sampling'])[];
+}
+
+/** Turns events into the bytes of one streamed answer in the client's dialect. */
+export interface StreamEncoder {
+  /** All bytes for one batch of events, to be written at once. Empty when the batch shows nothing. */
+  encode(events: readonly TurnEvent[]): string;
+  /** Keeps an idle stream alive without saying anything. */
+  readonly keepAlive: string;
+}
+
+export interface AnswerIdentity {
+  /** The answer's id in the client's dialect. */
+  readonly id: string;
+  /** Unix seconds. */
+  readonly created: number;
+  /** The model as the client named it. */
+  readonly model: string;
+  readonly systemFingerprint?: string;
+}
+
+/** The collected answer of a turn that was not streamed. */
+export interface CollectedTurn {
+  readonly text: string;
+  readonly reasoning: string;
+  readonly toolCalls: readonly { readonly id: string; readonly name: string; readonly arguments: string }[];
+  readonly usage: Usage | undefined;
+  readonly finishReason: 'stop' | 'length' | 'tool-calls' | 'content-filter';
+}
+
+/** A dialect clients speak to us. */
+export interface Inbound<Options> {
+  readonly name: string;
+  /** What the ids of its answers begin with. */
+  readonly idPrefix: string;
+  /** Throws AppError `invalid_request` naming the field at fault. */
+  decode(body: unknown): DecodedTurn<Options>;
+  streamEncoder(identity: AnswerIdentity, options: Options): StreamEncoder;
+  encodeAnswer(identity: AnswerIdentity, answer: CollectedTurn, options: Options): string;
+  /** The body of an error answer before the first byte. */
+  encodeError(error: AppError): string;
+}
+
+export interface DecodedTurn<Options> {
+  readonly request: TurnRequest;
+  readonly isStream: boolean;
+  readonly options: Options;
+  /** Harmless fields the client sent that nobody here reads. */
+  readonly ignored: readonly string[];
+}

@@ -1,0 +1,104 @@
+import type { AppError } from './errors.ts';
+
+/** The neutral turn: every client dialect decodes to it and every upstream protocol encodes from it. */
+export interface TurnRequest {
+  /** The model as the client named it, or, once routed, as the upstream names it. */
+  readonly model: string;
+  readonly messages: readonly Message[];
+  readonly tools: readonly Tool[];
+  readonly toolChoice: ToolChoice;
+  readonly parallelToolCalls: boolean;
+  readonly sampling: Sampling;
+  readonly limits: Limits;
+  readonly responseFormat: ResponseFormat;
+  readonly reasoning: { readonly effort?: string };
+  /** What only one protocol understands, keyed by protocol name; used only if both ends speak it. */
+  readonly extra: Readonly<Record<string, unknown>>;
+}
+
+export interface Sampling {
+  readonly temperature?: number;
+  readonly topP?: number;
+  readonly seed?: number;
+  readonly presencePenalty?: number;
+  readonly frequencyPenalty?: number;
+}
+
+export interface Limits {
+  /** Tokens of visible output, at least 1. */
+  readonly maxOutputTokens?: number;
+}
+
+export type ResponseFormat = { readonly type: 'text' };
+
+/** A function the client offers. `parameters` is a JSON schema object. */
+export interface Tool {
+  readonly name: string;
+  readonly description?: string;
+  readonly parameters: Readonly<Record<string, unknown>>;
+}
+
+export type ToolChoice =
+  | { readonly type: 'auto' }
+  | { readonly type: 'none' }
+  | { readonly type: 'required' }
+  | { readonly type: 'tool'; readonly name: string };
+
+export type Message =
+  | { readonly role: 'system'; readonly parts: readonly TextPart[] }
+  | { readonly role: 'user'; readonly parts: readonly (TextPart | ImagePart)[] }
+  | { readonly role: 'assistant'; readonly parts: readonly (TextPart | ReasoningPart | ToolCallPart)[] }
+  | { readonly role: 'tool'; readonly parts: readonly ToolResultPart[] };
+
+export interface TextPart {
+  readonly type: 'text';
+  readonly text: string;
+}
+/** An image carried inline. `data` is standard base64. */
+export interface ImagePart {
+  readonly type: 'image';
+  readonly mediaType: string;
+  readonly data: string;
+}
+export interface ReasoningPart {
+  readonly type: 'reasoning';
+  readonly text: string;
+}
+export interface ToolCallPart {
+  readonly type: 'tool-call';
+  readonly id: string;
+  readonly name: string;
+  /** JSON text, as the model wrote it. */
+  readonly arguments: string;
+}
+export interface ToolResultPart {
+  readonly type: 'tool-result';
+  readonly callId: string;
+  readonly text: string;
+  readonly isError: boolean;
+}
+
+export interface Usage {
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  readonly cachedInputTokens?: number;
+  readonly reasoningTokens?: number;
+  /** What the provider charged, in its own unit of account (Warp: credits). */
+  readonly credits?: number;
+  /** True when the upstream gave no figures and the gateway counted. */
+  readonly isEstimated?: boolean;
+}
+
+export type FinishReason = 'stop' | 'length' | 'tool-calls' | 'content-filter';
+
+/** One step of an answer. A stream holds exactly one `finish` or `error`, and it is the last. */
+export type TurnEvent =
+  | { readonly type: 'start'; readonly upstreamRequestId?: string }
+  | { readonly type: 'text-delta'; readonly text: string }
+  | { readonly type: 'reasoning-delta'; readonly text: string }
+  | { readonly type: 'tool-call-start'; readonly index: number; readonly id: string; readonly name: string }
+  | { readonly type: 'tool-call-delta'; readonly index: number; readonly arguments: string }
+  | { readonly type: 'tool-call-end'; readonly index: number }
+  | { readonly type: 'usage'; readonly usage: Usage }
+  | { readonly type: 'finish'; readonly reason: FinishReason }
+  | { readonly type: 'error'; readonly error: AppError };

@@ -1,0 +1,121 @@
+import { randomUUID } from 'node:crypto';
+import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from 'fastify';
+import type { Logger } from './logger.ts';
+
+/** What is wrong with a request before any route has read it. */
+export type HttpFaultKind =
+  | 'foreign_host'
+  | 'foreign_origin'
+  | 'invalid_json'
+  | 'too_large'
+  | 'unsupported_encoding'
+  | 'not_found'
+  | 'method_not_allowed';
+
+export class HttpFault extends Error {
+  readonly kind: HttpFaultKind;
+  constructor(kind: HttpFaultKind, message: string) {
+    super(message);
+    this.name = 'HttpFault';
+    this.kind = kind;
+  }
+}
+
+export interface HttpServerOptions {
+  readonly logger: Logger;
+  readonly bodyLimitBytes: number;
+  /**
+   * Names a request's Host and Origin may carry, besides the loopback ones; null switches the check off.
+   * Without keys this check is what keeps a web page from using the owner's browser to reach the service.
+   */
+  readonly allowedHosts: readonly string[] | null;
+}
+
+const loopbackNames = ['localhost', '127.0.0.1', '[::1]', '::1'];
+const requestIdPattern = /^[A-Za-z0-9._-]{1,128}$/;
+
+/**
+ * A Fastify server with what both services share: a request id on every answer, the Host and Origin check, and a
+ * body that is always read as JSON, whatever content type the client gave it (an empty body is undefined).
+ * Faults reach the caller's error handler as HttpFault.
+ */
+export function createHttpServer(options: HttpServerOptions): FastifyInstance {
+  const app: FastifyInstance = fastify({
+    loggerInstance: options.logger as FastifyBaseLogger,
+    logController: new LogController({ disableRequestLogging: true }),
+    bodyLimit: options.bodyLimitBytes,
+    keepAliveTimeout: 75_000,
+    forceCloseConnections: 'idle',
+    routerOptions: { maxParamLength: 512, ignoreTrailingSlash: true },
+    genReqId(request) {
+      const given = request.headers['x-request-id'];
+      return typeof given === 'string' && requestIdPattern.test(given) ? given : randomUUID();
+    },
+  });
+
+  const names = options.allowedHosts && new Set([...loopbackNames, ...options.allowedHosts]);
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('x-request-id', request.id);
+    if (names) checkNames(names, request.headers.host, request.headers.origin);
+    const encoding = request.headers['content-encoding'];
+    if (encoding !== undefined && encoding !== 'identity') {
+      throw new HttpFault(
+        'unsupported_encoding',
+        `The body is compressed with ${encoding}; send it without Content-Encoding.`,
+      );
+    }
+  });
+
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', { parseAs: 'string' }, (_request, body, done) => {
+    if (body === '') return done(null, undefined);
+    try {
+      return done(null, JSON.parse(body as string));
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : 'not JSON';
+      return done(new HttpFault('invalid_json', `The body is not valid JSON: ${reason}`));
+    }
+  });
+
+  app.setNotFoundHandler((request) => {
+    const path = request.url.split('?', 1)[0] ?? '';
+    for (const method of ['GET', 'POST', 'PATCH', 'DELETE'] as const) {
+      if (method !== request.method && app.findRoute({ url: path, method })) {
+        throw new HttpFault('method_not_allowed', `${path} takes ${method}, not ${request.method}.`);
+      }
+    }
+    throw new HttpFault('not_found', `There is nothing at ${request.method} ${path}.`);
+  });
+  return app;
+}
+
+/** Fastify's own faults as HttpFault; any other error as it is. */
+export function httpFaultFrom(error: unknown): unknown {
+  if (typeof error !== 'object' || error === null || !('code' in error)) return error;
+  switch (error.code) {
+    case 'FST_ERR_CTP_BODY_TOO_LARGE':
+      return new HttpFault('too_large', 'The body is larger than this service takes.');
+    case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
+      return new HttpFault('invalid_json', 'The body does not have the length its header says.');
+    default:
+      return error;
+  }
+}
+
+function checkNames(names: ReadonlySet<string>, host: string | undefined, origin: string | undefined): void {
+  const hostName = host?.replace(/:\d+$/, '').toLowerCase() ?? '';
+  if (!names.has(hostName)) {
+    throw new HttpFault(
+      'foreign_host',
+      `This service does not answer to the name "${hostName}"; add it to ALLOWED_HOSTS, or set keys.`,
+    );
+  }
+  if (origin === undefined) return;
+  const originHost = URL.canParse(origin) ? new URL(origin).hostname.toLowerCase() : origin;
+  if (!names.has(originHost)) {
+    throw new HttpFault(
+      'foreign_origin',
+      `A page of "${originHost}" may not call this service; add its host to ALLOWED_HOSTS, or set keys.`,
+    );
+  }
+}

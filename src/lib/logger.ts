@@ -1,0 +1,44 @@
+import { type DestinationStream, type Logger, pino } from 'pino';
+
+export type { Logger } from 'pino';
+
+/** Field names whose values never reach a log, wherever they stand. */
+const secretFields = [
+  'authorization',
+  'api_key',
+  'apiKey',
+  'id_token',
+  'idToken',
+  'refresh_token',
+  'refreshToken',
+  'bearer',
+  'credential',
+  'masterKey',
+  'adminKey',
+  'x-api-key',
+];
+
+const redactedPaths = secretFields.flatMap((field) => {
+  const key = field.includes('-') ? `["${field}"]` : field;
+  const nested = field.includes('-') ? key : `.${key}`;
+  return [key, `*${nested}`, `*.*${nested}`];
+});
+
+/** Structured lines on stdout. `level` is DEBUG, INFO, WARNING, ERROR or CRITICAL in any case, or pino's own names. */
+export function createLogger(level: string, destination?: DestinationStream): Logger {
+  const options = {
+    level: pinoLevel(level),
+    base: null,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label: string) => ({ level: label }) },
+    redact: { paths: redactedPaths, censor: '[secret]' },
+  };
+  return destination === undefined ? pino(options) : pino(options, destination);
+}
+
+function pinoLevel(level: string): string {
+  const name = level.toLowerCase();
+  if (name === 'warning') return 'warn';
+  if (name === 'critical') return 'fatal';
+  return name;
+}

@@ -1,0 +1,221 @@
+import { z } from 'zod';
+
+/** One environment variable: what it is called, what it may hold, what it means. `.env.example` is made from these. */
+interface Setting<Value> {
+  readonly help: string;
+  /** As a person would write it; undefined when unset means "none". */
+  readonly default?: string;
+  readonly isSecret?: boolean;
+  readonly schema: z.ZodType<Value, string>;
+}
+
+const port = z
+  .string()
+  .regex(/^\d{1,5}$/, 'must be a port number from 0 to 65535')
+  .transform(Number)
+  .refine((value) => value <= 65_535, 'must be a port number from 0 to 65535');
+const host = z
+  .string()
+  .regex(/^[A-Za-z0-9.:_-]+$/, 'must be a host name or an IP address to listen on, such as 127.0.0.1');
+const count = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^\d{1,9}$/, `must be a whole number from ${min} to ${max}`)
+    .transform(Number)
+    .refine((value) => value >= min && value <= max, `must be a whole number from ${min} to ${max}`);
+const flag = z
+  .string()
+  .toLowerCase()
+  .pipe(z.enum(['true', 'false', 'yes', 'no', '1', '0', 'on', 'off'], 'must be true or false'))
+  .transform((word) => ['true', 'yes', '1', 'on'].includes(word));
+const httpUrl = z
+  .string()
+  .refine(
+    (text) => /^https?:\/\/[^/]/.test(text) && URL.canParse(text),
+    'must be a URL such as http://127.0.0.1:8019',
+  )
+  .transform((text) => text.replace(/\/+$/, ''));
+const secret = z.string().regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces');
+const list = z.string().transform((text) =>
+  text
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== ''),
+);
+const path = z.string();
+
+function setting<Value>(value: Setting<Value>): Setting<Value> {
+  return value;
+}
+
+export const settings = {
+  HOST: setting({ default: '127.0.0.1', schema: host, help: 'Address the gateway listens on.' }),
+  PORT: setting({ default: '8018', schema: port, help: 'Port of the gateway; 0 takes any free one.' }),
+  POOL_SERVICE_HOST: setting({
+    default: '127.0.0.1',
+    schema: host,
+    help: 'Address the account pool listens on.',
+  }),
+  POOL_SERVICE_PORT: setting({
+    default: '8019',
+    schema: port,
+    help: 'Port of the account pool; 0 takes any free one.',
+  }),
+  POOL_SERVICE_URL: setting({
+    schema: httpUrl,
+    help: 'Where a gateway that runs apart finds the pool. Unset: http://127.0.0.1: and POOL_SERVICE_PORT.',
+  }),
+  USE_POOL_SERVICE: setting({
+    default: 'true',
+    schema: flag,
+    help: 'false: the pool runs inside the gateway and its port stays closed.',
+  }),
+  MIN_POOL_SIZE: setting({
+    default: '5',
+    schema: count(0, 1_000_000),
+    help: 'Usable accounts below which the pool counts as low.',
+  }),
+  MAX_POOL_SIZE: setting({
+    default: '50',
+    schema: count(1, 1_000_000),
+    help: 'Most accounts one session may hold, and the size the pool never refills itself past.',
+  }),
+  SESSION_TIMEOUT_MINUTES: setting({
+    default: '30',
+    schema: count(1, 1440),
+    help: 'Idle minutes after which a session loses its accounts.',
+  }),
+  LOG_LEVEL: setting({
+    default: 'INFO',
+    schema: z
+      .string()
+      .toUpperCase()
+      .pipe(
+        z.enum(
+          ['TRACE', 'DEBUG', 'INFO', 'WARN', 'WARNING', 'ERROR', 'CRITICAL', 'FATAL'],
+          'must be DEBUG, INFO, WARNING, ERROR or CRITICAL',
+        ),
+      ),
+    help: 'DEBUG, INFO, WARNING, ERROR or CRITICAL.',
+  }),
+  DATA_DIR: setting({ default: 'data', schema: path, help: 'Folder of the database and the key file.' }),
+  LOG_DIR: setting({
+    default: 'logs',
+    schema: path,
+    help: 'Folder of the logs and pid files that start_services.sh writes.',
+  }),
+  DATABASE_URL: setting({
+    default: 'sqlite:accounts.db',
+    schema: z
+      .string()
+      .regex(/^sqlite:.+/, 'must be sqlite: and a file, such as sqlite:accounts.db (no other database yet)'),
+    help: 'Where accounts are kept; a relative file lies in DATA_DIR.',
+  }),
+  MASTER_KEY: setting({
+    schema: z
+      .string()
+      .regex(
+        /^([0-9a-fA-F]{64}|[A-Za-z0-9+/_-]{43}=?)$/,
+        'must be 32 bytes as 64 hexadecimal digits or as base64 (make one with: openssl rand -hex 32)',
+      ),
+    isSecret: true,
+    help: 'Key that seals the credentials: 32 bytes in hexadecimal or base64. Wins over MASTER_KEY_FILE.',
+  }),
+  MASTER_KEY_FILE: setting({
+    schema: path,
+    help: 'File with that key, readable by its owner only. Unset: master.key in DATA_DIR, made at first start.',
+  }),
+  ADMIN_KEY: setting({
+    schema: secret,
+    isSecret: true,
+    help: 'Key for everything at the pool. Unset: every caller on this machine may do everything.',
+  }),
+  POOL_API_KEY: setting({
+    schema: secret,
+    isSecret: true,
+    help: 'Key that may only borrow, return and report; what a gateway that runs apart shows. Needs ADMIN_KEY.',
+  }),
+  API_KEYS: setting({
+    schema: list.pipe(z.array(secret).min(1, 'must hold at least one key, separated by commas')),
+    isSecret: true,
+    help: 'Keys of the clients of the gateway, separated by commas. Unset: any key or none is taken.',
+  }),
+  ALLOWED_HOSTS: setting({
+    schema: list,
+    help: 'Further host names, separated by commas, that requests may name while no keys are set.',
+  }),
+  ALLOW_OPEN_BIND: setting({
+    default: 'no',
+    schema: flag,
+    help: 'yes: listen beyond this machine although no keys are set. Everybody who reaches it can use your accounts.',
+  }),
+  CONFIG_FILE: setting({
+    schema: path,
+    help: 'YAML file with model aliases. Unset: warp2api.yaml where it exists.',
+  }),
+  WARP_SERVER_URL: setting({
+    default: 'https://app.warp.dev',
+    schema: httpUrl.refine(
+      (text) => text.startsWith('https:') || isLoopbackHost(new URL(text).hostname),
+      'must be https unless it is on this machine',
+    ),
+    help: 'Where Warp listens.',
+  }),
+  WARP_API_KEY: setting({
+    schema: secret,
+    isSecret: true,
+    help: 'A Warp API key of yours; it is added to the pool as an account.',
+  }),
+  SANDBOX: setting({
+    default: 'auto',
+    schema: z
+      .string()
+      .toLowerCase()
+      .pipe(z.enum(['auto', 'on', 'off'], 'must be auto, on or off')),
+    help: 'auto: a built-in upstream answers while the pool has no account and only this machine can connect. on: also when others can. off: never.',
+  }),
+  UPSTREAM_FIRST_EVENT_SECONDS: setting({
+    default: '120',
+    schema: count(1, 3600),
+    help: 'How long an upstream may take until its first event.',
+  }),
+  UPSTREAM_IDLE_SECONDS: setting({
+    default: '120',
+    schema: count(1, 3600),
+    help: 'How long an upstream may be silent in the middle of an answer.',
+  }),
+  SHUTDOWN_SECONDS: setting({
+    default: '20',
+    schema: count(0, 3600),
+    help: 'How long running turns may go on after SIGTERM.',
+  }),
+} as const;
+
+export type SettingName = keyof typeof settings;
+export type SettingValues = {
+  [Name in SettingName]: (typeof settings)[Name] extends Setting<infer Value> ? Value | undefined : never;
+};
+
+export function isLoopbackHost(name: string): boolean {
+  return name === 'localhost' || name === '::1' || name === '[::1]' || /^127(\.\d{1,3}){3}$/.test(name);
+}
+
+/** The text of `.env.example`. */
+export function envExample(): string {
+  const head =
+    '# Made from the settings in src/settings.ts by `npm run generate`. Copy to .env and change what you need.\n';
+  const blocks = Object.entries(settings).map(([name, { help, ...rest }]) => {
+    const value = (rest as { default?: string }).default ?? '';
+    return `# ${help}\n#${name}=${value}\n`;
+  });
+  return [head, ...blocks].join('\n');
+}
+
+/** The settings as the rows of a Markdown table. */
+export function settingsTable(): string {
+  const rows = Object.entries(settings).map(([name, { help, ...rest }]) => {
+    const value = (rest as { default?: string }).default;
+    return `| \`${name}\` | ${value === undefined ? '' : `\`${value}\``} | ${help} |`;
+  });
+  return ['| variable | default | meaning |', '| --- | --- | --- |', ...rows].join('\n');
+}
