@@ -1,0 +1,37 @@
+import type { z } from 'zod';
+
+/**
+ * The problem a person should mend first: the deepest one zod found, since a union reports its members' problems
+ * below itself. The path is dotted, as clients spell `param`.
+ */
+export function firstProblem(error: z.ZodError, body: unknown): { path: string; message: string } {
+  const issue = error.issues[0];
+  if (!issue) return { path: 'body', message: 'is not valid' };
+  const deepest = deepestIssue(issue, []);
+  const path = deepest.path.map(String).join('.');
+  const value = valueAt(body, deepest.path);
+  const message = value === undefined ? `is missing (${deepest.message})` : deepest.message;
+  return { path: path === '' ? 'body' : path, message };
+}
+
+type Issue = z.core.$ZodIssue;
+
+function deepestIssue(issue: Issue, prefix: PropertyKey[]): { path: PropertyKey[]; message: string } {
+  const path = [...prefix, ...issue.path];
+  if (issue.code !== 'invalid_union') return { path, message: issue.message };
+  const inner = issue.errors
+    .map((issues) => issues[0])
+    .filter((found) => found !== undefined)
+    .map((found) => deepestIssue(found, path))
+    .sort((left, right) => right.path.length - left.path.length)[0];
+  return inner && inner.path.length > path.length ? inner : { path, message: issue.message };
+}
+
+function valueAt(body: unknown, path: readonly PropertyKey[]): unknown {
+  let value = body;
+  for (const key of path) {
+    if (typeof value !== 'object' || value === null) return undefined;
+    value = (value as Record<PropertyKey, unknown>)[key];
+  }
+  return value;
+}

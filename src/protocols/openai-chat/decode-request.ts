@@ -1,0 +1,188 @@
+import { AppError } from '../../core/errors.ts';
+import type { DecodedTurn } from '../../core/protocol.ts';
+import type { ImagePart, Message, TextPart, ToolCallPart, ToolChoice, TurnRequest } from '../../core/turn.ts';
+import { firstProblem } from '../first-problem.ts';
+import { type ChatMessage, type ChatRequest, chatRequest } from './schema.ts';
+
+export interface ChatOptions {
+  readonly includeUsage: boolean;
+}
+
+/** Fields somebody here reads or refuses by name; any other one the client sent is reported as ignored. */
+const readFields = new Set(Object.keys(chatRequest.shape));
+/** Sent by ordinary clients for the vendor's own bookkeeping: no answer depends on them. */
+const silentFields = new Set([
+  'user',
+  'metadata',
+  'store',
+  'service_tier',
+  'prompt_cache_key',
+  'safety_identifier',
+]);
+
+export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+    throw new AppError('invalid_request', 'The body must be a JSON object with "model" and "messages".');
+  }
+  const parsed = chatRequest.safeParse(body);
+  if (!parsed.success) {
+    const { path, message } = firstProblem(parsed.error, body);
+    throw new AppError('invalid_request', `${path}: ${message}`, { param: path });
+  }
+  const chat = parsed.data;
+  refuseWhatChangesTheMeaning(chat);
+
+  const tools = (chat.tools ?? []).map(({ function: offered }) => ({
+    name: offered.name,
+    ...(offered.description ? { description: offered.description } : {}),
+    parameters: offered.parameters ?? { type: 'object', properties: {} },
+  }));
+  const maxOutputTokens = chat.max_completion_tokens ?? chat.max_tokens;
+  const request: TurnRequest = {
+    model: chat.model,
+    messages: chat.messages.map(decodeMessage),
+    tools,
+    toolChoice: decodeToolChoice(chat, tools),
+    parallelToolCalls: chat.parallel_tool_calls ?? true,
+    sampling: {
+      ...given('temperature', chat.temperature),
+      ...given('topP', chat.top_p),
+      ...given('seed', chat.seed),
+      ...given('presencePenalty', chat.presence_penalty || undefined),
+      ...given('frequencyPenalty', chat.frequency_penalty || undefined),
+    },
+    limits: given('maxOutputTokens', maxOutputTokens),
+    responseFormat: { type: 'text' },
+    reasoning: given('effort', chat.reasoning_effort),
+    extra: {},
+  };
+  return {
+    request,
+    isStream: chat.stream ?? false,
+    options: { includeUsage: chat.stream_options?.include_usage ?? false },
+    ignored: Object.entries(chat)
+      .filter(([name, value]) => value !== null && !readFields.has(name) && !silentFields.has(name))
+      .map(([name]) => name),
+  };
+}
+
+function refuseWhatChangesTheMeaning(chat: ChatRequest): void {
+  if ((chat.n ?? 1) !== 1) refuse('n', 'only one answer a request is possible: send n: 1 or leave it out');
+  if (chat.logprobs === true) refuse('logprobs', 'this upstream gives no log probabilities: leave it out');
+  if ((chat.top_logprobs ?? 0) !== 0) {
+    refuse('top_logprobs', 'this upstream gives no log probabilities: leave it out');
+  }
+  if (Object.keys(chat.logit_bias ?? {}).length > 0) {
+    refuse('logit_bias', 'this upstream takes no token biases: leave it out');
+  }
+  if ((chat.stop?.length ?? 0) > 0) refuse('stop', 'stop sequences are not supported: leave it out');
+  const format = chat.response_format?.type ?? 'text';
+  if (format !== 'text') {
+    refuse(
+      'response_format',
+      `the format "${format}" is not supported: use text and ask for JSON in the prompt`,
+    );
+  }
+  if (chat.modalities?.some((modality) => modality !== 'text')) {
+    refuse('modalities', 'only text can be answered: send ["text"] or leave it out');
+  }
+  if ((chat.functions?.length ?? 0) > 0) refuse('functions', 'is deprecated: send tools instead');
+  if (chat.web_search_options)
+    refuse('web_search_options', 'the upstream is not asked to search: leave it out');
+}
+
+function refuse(param: string, reason: string): never {
+  throw new AppError('invalid_request', `${param}: ${reason}.`, { param });
+}
+
+function decodeMessage(message: ChatMessage, index: number): Message {
+  switch (message.role) {
+    case 'system':
+    case 'developer':
+      return { role: 'system', parts: textParts(message.content) };
+    case 'user':
+      return { role: 'user', parts: userParts(message.content, index) };
+    case 'assistant':
+      return { role: 'assistant', parts: assistantParts(message) };
+    case 'tool':
+      return {
+        role: 'tool',
+        parts: [
+          {
+            type: 'tool-result',
+            callId: message.tool_call_id,
+            text: textParts(message.content)
+              .map((part) => part.text)
+              .join('\n'),
+            isError: false,
+          },
+        ],
+      };
+  }
+}
+
+function textParts(content: string | readonly { readonly text: string }[]): TextPart[] {
+  if (typeof content === 'string') return [{ type: 'text', text: content }];
+  return content.map(({ text }) => ({ type: 'text', text }));
+}
+
+function userParts(
+  content: Extract<ChatMessage, { role: 'user' }>['content'],
+  index: number,
+): (TextPart | ImagePart)[] {
+  if (typeof content === 'string') return [{ type: 'text', text: content }];
+  return content.map((part, position) => {
+    if (part.type === 'text') return { type: 'text', text: part.text };
+    const match = /^data:([a-z]+\/[a-z0-9.+-]+);base64,([A-Za-z0-9+/]+={0,2})$/i.exec(part.image_url.url);
+    if (!match?.[1] || !match[2]) {
+      refuse(
+        `messages.${index}.content.${position}.image_url.url`,
+        'images travel inline: send a data URL such as data:image/png;base64,...',
+      );
+    }
+    return { type: 'image', mediaType: match[1].toLowerCase(), data: match[2] };
+  });
+}
+
+function assistantParts(message: Extract<ChatMessage, { role: 'assistant' }>) {
+  const { content } = message;
+  const texts: TextPart[] =
+    typeof content === 'string'
+      ? [{ type: 'text', text: content }]
+      : (content ?? []).map((part) => ({
+          type: 'text',
+          text: part.type === 'text' ? part.text : part.refusal,
+        }));
+  const calls: ToolCallPart[] = (message.tool_calls ?? []).map((call) => ({
+    type: 'tool-call',
+    id: call.id,
+    name: call.function.name,
+    arguments: call.function.arguments,
+  }));
+  const reasoning = message.reasoning_content
+    ? [{ type: 'reasoning' as const, text: message.reasoning_content }]
+    : [];
+  return [...reasoning, ...texts.filter((part) => part.text !== ''), ...calls];
+}
+
+function decodeToolChoice(chat: ChatRequest, tools: TurnRequest['tools']): ToolChoice {
+  const choice = chat.tool_choice ?? 'auto';
+  if (typeof choice === 'string') {
+    if (choice === 'required' && tools.length === 0)
+      refuse('tool_choice', 'is "required" but tools is empty');
+    return { type: choice };
+  }
+  const { name } = choice.function;
+  if (!tools.some((tool) => tool.name === name)) {
+    refuse('tool_choice', `names the function "${name}", which tools does not offer`);
+  }
+  return { type: 'tool', name };
+}
+
+/** An object with the one property, or none where the value is null or undefined. */
+function given<Name extends string, Value>(
+  name: Name,
+  value: Value | null | undefined,
+): { [Key in Name]?: Value } {
+  return value === null || value === undefined ? {} : ({ [name]: value } as { [Key in Name]?: Value });
+}

@@ -1,0 +1,126 @@
+import { applyMask } from './apply-mask.ts';
+import type { ChangeMessage, ClientAction, Message } from './gen/warp_pb.js';
+import type { StringAppend } from './read-append.ts';
+import type { ShownText } from './shown-text.ts';
+import type { ConversationTasks, HeldTask } from './tasks.ts';
+
+/** Something in an answer that this adapter passed over; worth a line in a log. */
+export type Anomaly = 'unknown-action' | 'unknown-mask-path' | 'rewritten-text' | 'unmatched-move';
+
+/** Applies one action of the upstream to the tasks and shows what it adds. Throws on an illegal append. */
+export function applyAction(
+  tasks: ConversationTasks,
+  action: ClientAction['action'],
+  text: ShownText,
+  note: (anomaly: Anomaly) => void,
+): void {
+  switch (action.case) {
+    case 'createTask': {
+      const { task } = action.value;
+      if (task) showAll(tasks.createTask(task, true), task.messages, text);
+      return;
+    }
+    case 'addMessagesToTask': {
+      const entry = tasks.ensureTask(action.value.taskId);
+      for (const message of action.value.messages) put(tasks, entry, message, text);
+      return;
+    }
+    case 'updateTaskMessage':
+      changeMessage(tasks, action.value, 'update', text, note);
+      return;
+    case 'appendToMessageContent':
+      changeMessage(tasks, action.value, 'append', text, note);
+      return;
+    case 'updateTaskDescription': {
+      const { task } = tasks.ensureTask(action.value.taskId);
+      if (action.value.description === undefined) delete task.description;
+      else task.description = action.value.description;
+      return;
+    }
+    case 'updateTaskServerData': {
+      const { task } = tasks.ensureTask(action.value.taskId);
+      if (action.value.serverData === undefined) delete task.serverData;
+      else task.serverData = action.value.serverData;
+      return;
+    }
+    case 'beginTransaction':
+      tasks.begin();
+      return;
+    case 'commitTransaction':
+      tasks.commit();
+      return;
+    case 'rollbackTransaction': {
+      tasks.rollback();
+      for (const { isSurfaced, held } of tasks.all()) {
+        if (isSurfaced) for (const { shown, message } of held) text.settle(shown, message);
+      }
+      return;
+    }
+    case 'moveMessagesToNewTask': {
+      const { sourceTaskId, newTask, firstMessageId, lastMessageId } = action.value;
+      const isMoved =
+        newTask !== undefined &&
+        tasks.move({
+          sourceId: sourceTaskId,
+          target: newTask,
+          firstId: firstMessageId,
+          lastId: lastMessageId,
+          expectedCount: action.value.expectedMessageCount,
+          replacements: action.value.replacementMessages,
+        });
+      if (!isMoved) note('unmatched-move');
+      return;
+    }
+    default:
+      note('unknown-action');
+  }
+}
+
+/** The shortcut of applyAction for a string append. False when the message cannot take it that way. */
+export function applyAppend(tasks: ConversationTasks, append: StringAppend, text: ShownText): boolean {
+  const found = tasks.find(append.taskId, append.messageId);
+  if (!found) return false;
+  const kind = append.isReasoning ? 'agentReasoning' : 'agentOutput';
+  const { held, entry } = found;
+  if (held.message.message.case !== kind) return false;
+  const content = tasks.writable(held).message;
+  if (content.case === 'agentOutput') content.value.text = (content.value.text ?? '') + append.delta;
+  else if (content.case === 'agentReasoning') {
+    content.value.reasoning = (content.value.reasoning ?? '') + append.delta;
+  }
+  if (entry.isSurfaced) text.append(held.shown, held.message, append.delta);
+  return true;
+}
+
+function changeMessage(
+  tasks: ConversationTasks,
+  change: ChangeMessage,
+  mode: 'update' | 'append',
+  text: ShownText,
+  note: (anomaly: Anomaly) => void,
+): void {
+  const patch = change.message;
+  if (!patch) return;
+  const found = tasks.find(change.taskId, patch.id ?? '');
+  if (!found) {
+    put(tasks, tasks.ensureTask(change.taskId), patch, text);
+    return;
+  }
+  const { held, entry } = found;
+  const target = tasks.writable(held);
+  for (const path of change.mask?.paths ?? []) {
+    if (!applyMask(target, patch, path, mode)) note('unknown-mask-path');
+  }
+  if (entry.isSurfaced) text.settle(held.shown, target);
+}
+
+function put(tasks: ConversationTasks, entry: HeldTask, message: Message, text: ShownText): void {
+  const held = tasks.put(entry, message, true);
+  if (entry.isSurfaced) text.settle(held.shown, message);
+}
+
+function showAll(entry: HeldTask, messages: readonly Message[], text: ShownText): void {
+  if (!entry.isSurfaced) return;
+  const added = new Set(messages);
+  for (const held of entry.held) if (added.has(held.message)) text.settle(held.shown, held.message);
+}

@@ -1,0 +1,131 @@
+import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
+import { AppError } from '../../core/errors.ts';
+import type { Tool, ToolResultPart, TurnRequest } from '../../core/turn.ts';
+import {
+  AutonomyLevel,
+  type InputContextSchema,
+  type McpContextSchema,
+  RequestSchema,
+  ToolType,
+  type UserInputSchema,
+} from './gen/warp_pb.js';
+import type { NewInput } from './new-input.ts';
+import { encodeStruct } from './struct.ts';
+
+/** The one MCP server under which all of a client's tools are shown. Its id has to be a UUID, and to stay the same. */
+export const toolServer = { name: 'client-tools', id: '8f0c3f52-6d5b-4a3e-9f1d-2b7c54e0a916' } as const;
+
+const taskContextField = 1;
+
+/** The protobuf body of one turn. Throws AppError `invalid_request` for `tools` when a schema is too deep. */
+export function encodeRequest(request: TurnRequest, input: NewInput): Uint8Array {
+  const tools = request.toolChoice.type === 'none' ? [] : request.tools;
+  const rest = toBinary(
+    RequestSchema,
+    create(RequestSchema, {
+      input: {
+        context: contextOf(request, input),
+        userInputs: { inputs: [...input.results.map(resultInput), ...queryInputs(input.query)] },
+      },
+      settings: {
+        modelConfig: { base: request.model },
+        supportsParallelToolCalls: request.parallelToolCalls,
+        // The upstream then proposes no plans of its own, which nobody here could show or accept.
+        planningEnabled: true,
+        // An empty list would allow every tool there is, so it is never empty.
+        supportedTools: [ToolType.CALL_MCP_TOOL],
+        shouldPreserveFileContentInHistory: true,
+        supportsReasoningMessage: true,
+        // Nobody sits in front of the upstream to confirm a step; the client decides about its own tools.
+        autonomyLevel: AutonomyLevel.UNSUPERVISED,
+      },
+      metadata: { conversationId: input.remembered?.conversationId ?? '' },
+      ...(tools.length > 0 && { mcpContext: toolContext(tools) }),
+    }),
+  );
+  // The remembered tasks go out as the bytes they were kept as.
+  return new BinaryWriter()
+    .tag(taskContextField, WireType.LengthDelimited)
+    .bytes(input.remembered?.taskContext ?? new Uint8Array())
+    .raw(rest)
+    .finish();
+}
+
+function contextOf(request: TurnRequest, input: NewInput): MessageInitShape<typeof InputContextSchema> {
+  const rules = rulesOf(request);
+  return {
+    images: input.images.map((image) => ({
+      data: Buffer.from(image.data, 'latin1'),
+      mimeType: image.mediaType,
+    })),
+    projectRules:
+      rules === ''
+        ? []
+        : [{ rootPath: '/', activeRuleFiles: [{ filePath: '/INSTRUCTIONS.md', content: rules }] }],
+  };
+}
+
+/** System messages, and a demanded tool: the wire has no field for either, and rules come closest. */
+function rulesOf(request: TurnRequest): string {
+  const texts = request.messages.flatMap((message) =>
+    message.role === 'system' ? message.parts.map((part) => part.text) : [],
+  );
+  if (request.toolChoice.type === 'required') {
+    texts.push('Answer this turn by calling at least one of the available tools.');
+  } else if (request.toolChoice.type === 'tool') {
+    texts.push(`Answer this turn by calling the tool named ${JSON.stringify(request.toolChoice.name)}.`);
+  }
+  return texts.filter((text) => text.trim() !== '').join('\n\n');
+}
+
+function queryInputs(query: string | undefined): MessageInitShape<typeof UserInputSchema>[] {
+  return query === undefined ? [] : [{ input: { case: 'userQuery', value: { query, mode: {} } } }];
+}
+
+function resultInput(result: ToolResultPart): MessageInitShape<typeof UserInputSchema> {
+  return {
+    input: {
+      case: 'toolCallResult',
+      value: {
+        toolCallId: result.callId,
+        callMcpTool: {
+          result: result.isError
+            ? { case: 'error', value: { message: result.text } }
+            : { case: 'success', value: { results: [{ text: { text: result.text } }] } },
+        },
+      },
+    },
+  };
+}
+
+function toolContext(tools: readonly Tool[]): MessageInitShape<typeof McpContextSchema> {
+  return {
+    servers: [
+      {
+        ...toolServer,
+        description: 'The tools of the client.',
+        tools: tools.map((tool, index) => ({
+          name: tool.name,
+          description: tool.description ?? '',
+          inputSchema: schemaOf(tool, index),
+        })),
+      },
+    ],
+  };
+}
+
+/** The upstream leaves out a tool whose schema is no object, so such a tool is shown as one without parameters. */
+function schemaOf(tool: Tool, index: number): Uint8Array {
+  const parameters: unknown = tool.parameters;
+  const isObject = typeof parameters === 'object' && parameters !== null && !Array.isArray(parameters);
+  try {
+    return encodeStruct(isObject ? tool.parameters : { type: 'object', properties: {} });
+  } catch (cause) {
+    throw new AppError(
+      'invalid_request',
+      `The parameters of the tool ${JSON.stringify(tool.name)} are nested too deeply for the upstream.`,
+      { param: `tools[${index}]`, cause },
+    );
+  }
+}

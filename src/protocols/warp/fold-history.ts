@@ -1,0 +1,72 @@
+import type { ImagePart, Message } from '../../core/turn.ts';
+
+/** A history as one text, with the images that text refers to. */
+export interface Folded {
+  readonly query: string;
+  readonly images: readonly ImagePart[];
+}
+
+/**
+ * The new user text with everything said before it in front, for a conversation the upstream does not know. The new
+ * text comes last and unchanged; with no history it stands alone. `newText` undefined: the history ends with tool
+ * results the model has not seen. At most `imageRoom` images of the history are kept, the latest ones.
+ */
+export function foldHistory(
+  history: readonly Message[],
+  newText: string | undefined,
+  imageRoom: number,
+): Folded {
+  const spoken = history.filter((message) => message.role !== 'system');
+  if (spoken.length === 0) return { query: newText ?? '', images: [] };
+
+  const allImages = spoken.flatMap((message) =>
+    message.role === 'user' ? message.parts.filter((part) => part.type === 'image') : [],
+  );
+  const dropped = Math.max(0, allImages.length - imageRoom);
+  let imageNumber = 0;
+  const nameImage = () => {
+    imageNumber++;
+    return imageNumber > dropped
+      ? `[attached image ${imageNumber - dropped}]`
+      : '[image, no longer attached]';
+  };
+  const transcript = spoken.flatMap((message) => entriesOf(message, nameImage)).join('\n\n');
+  const tag = unusedTag(transcript);
+  return {
+    query: [
+      `The conversation so far, oldest first, stands between the <${tag}> marks.`,
+      `<${tag}>\n${transcript}\n</${tag}>`,
+      newText ?? 'The last tool results above are new. Continue the conversation from there.',
+    ].join('\n\n'),
+    images: allImages.slice(dropped),
+  };
+}
+
+function entriesOf(message: Message, nameImage: () => string): string[] {
+  switch (message.role) {
+    case 'user':
+      return [
+        `[user]\n${message.parts.map((part) => (part.type === 'text' ? part.text : nameImage())).join('\n\n')}`,
+      ];
+    case 'assistant':
+      return message.parts.flatMap((part) => {
+        if (part.type === 'text') return part.text === '' ? [] : [`[assistant]\n${part.text}`];
+        // What the model thought is its own; it is not part of what was said.
+        return part.type === 'tool-call' ? [`[tool call ${part.id}: ${part.name}]\n${part.arguments}`] : [];
+      });
+    case 'tool':
+      return message.parts.map(
+        (part) => `[${part.isError ? 'failed tool result' : 'tool result'} ${part.callId}]\n${part.text}`,
+      );
+    default:
+      return [];
+  }
+}
+
+/** A mark whose closing form does not occur in the text, so that nothing inside can end the history early. */
+function unusedTag(text: string): string {
+  for (let number = 1; ; number++) {
+    const tag = number === 1 ? 'conversation' : `conversation-${number}`;
+    if (!text.includes(`</${tag}>`)) return tag;
+  }
+}

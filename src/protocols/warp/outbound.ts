@@ -1,0 +1,42 @@
+import type { Outbound } from '../../core/protocol.ts';
+import type { Anomaly } from './apply-action.ts';
+import { classifyFailure } from './classify-failure.ts';
+import { createDecoder } from './decoder.ts';
+import { encodeRequest } from './encode-request.ts';
+import { newInputOf } from './new-input.ts';
+
+export interface WarpOutboundOptions {
+  /** Told of things an answer held that were passed over. */
+  readonly onAnomaly?: (anomaly: Anomaly) => void;
+  /** Milliseconds since 1970; for Retry-After dates. */
+  readonly now?: () => number;
+}
+
+/** Speaks Warp's agent protocol: protobuf up, protobuf in server-sent events down. */
+export function createWarpOutbound(options: WarpOutboundOptions = {}): Outbound {
+  const { onAnomaly, now = Date.now } = options;
+  return {
+    name: 'warp',
+    contentType: 'text/event-stream',
+    open(turn) {
+      const { request } = turn;
+      const input = newInputOf(turn);
+      const isToolless = request.toolChoice.type === 'none';
+      return {
+        request: {
+          method: 'POST',
+          path: '/ai/multi-agent',
+          headers: { 'content-type': 'application/x-protobuf', accept: 'text/event-stream' },
+          body: encodeRequest(request, input),
+        },
+        decoder: createDecoder({
+          offeredTools: new Set(isToolless ? [] : request.tools.map((tool) => tool.name)),
+          remembered: input.remembered,
+          ...(onAnomaly && { onAnomaly }),
+        }),
+      };
+    },
+    classifyFailure: (response) => classifyFailure(response, now()),
+    ignored: ['temperature', 'topP', 'seed', 'presencePenalty', 'frequencyPenalty'],
+  };
+}

@@ -1,0 +1,116 @@
+/** One string append, as it makes up nearly every event of an answer. */
+export interface StringAppend {
+  readonly taskId: string;
+  readonly messageId: string;
+  readonly isReasoning: boolean;
+  readonly delta: string;
+}
+
+const textPath = 'agent_output.text';
+const reasoningPath = 'agent_reasoning.reasoning';
+
+/**
+ * Reads a ResponseEvent that is exactly one append to `agent_output.text` or `agent_reasoning.reasoning`; undefined
+ * for anything else, broken bytes included, which the full decoder then judges. Much cheaper than that decoder.
+ */
+export function readAppend(bytes: Buffer): StringAppend | undefined {
+  const reader = new Cursor(bytes);
+  // ResponseEvent.client_actions, ClientActions.actions, ClientAction.append_to_message_content: one of each.
+  if (!reader.enterWhole(0x12) || !reader.enterWhole(0x0a) || !reader.enterWhole(0x2a)) return undefined;
+
+  let taskId = '';
+  let path = '';
+  let messageId = '';
+  let text: string | undefined;
+  let reasoning: string | undefined;
+  const end = bytes.length;
+  while (reader.position < end) {
+    const tag = reader.varint();
+    const fieldEnd = reader.fieldEnd(end);
+    if (fieldEnd < 0) return undefined;
+    if (tag === 0x1a) taskId = reader.text(fieldEnd);
+    else if (tag === 0x12) {
+      if (path !== '' || reader.varint() !== 0x0a) return undefined;
+      if (reader.fieldEnd(fieldEnd) !== fieldEnd) return undefined;
+      path = reader.ascii(fieldEnd);
+    } else if (tag === 0x0a) {
+      while (reader.position < fieldEnd) {
+        const memberTag = reader.varint();
+        if (memberTag === 0x0a) {
+          const idEnd = reader.fieldEnd(fieldEnd);
+          if (idEnd < 0) return undefined;
+          messageId = reader.text(idEnd);
+        } else if (memberTag === 0x1a || memberTag === 0x7a) {
+          const value = reader.onlyString(fieldEnd);
+          if (value === undefined) return undefined;
+          if (memberTag === 0x1a) text = value;
+          else reasoning = value;
+        } else if ((memberTag & 7) === 2) {
+          const memberEnd = reader.fieldEnd(fieldEnd);
+          if (memberEnd < 0) return undefined;
+          reader.position = memberEnd;
+        } else return undefined;
+      }
+      if (reader.position !== fieldEnd) return undefined;
+    } else return undefined;
+  }
+  if (path === textPath && text !== undefined && reasoning === undefined) {
+    return { taskId, messageId, isReasoning: false, delta: text };
+  }
+  if (path === reasoningPath && reasoning !== undefined && text === undefined) {
+    return { taskId, messageId, isReasoning: true, delta: reasoning };
+  }
+  return undefined;
+}
+
+class Cursor {
+  readonly #bytes: Buffer;
+  position = 0;
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes;
+  }
+
+  /** An unsigned varint of at most 28 bits, which is longer than any event may be; -1 for anything else. */
+  varint(): number {
+    let value = 0;
+    for (let shift = 0; shift < 28; shift += 7) {
+      const byte = this.#bytes[this.position++];
+      if (byte === undefined) return -1;
+      value |= (byte & 0x7f) << shift;
+      if (byte < 0x80) return value;
+    }
+    return -1;
+  }
+
+  /** Steps into a length-delimited field that fills all that is left. */
+  enterWhole(tag: number): boolean {
+    return this.varint() === tag && this.fieldEnd(this.#bytes.length) === this.#bytes.length;
+  }
+
+  /** Reads a length; where the field ends, or -1 when it reaches beyond `limit`. */
+  fieldEnd(limit: number): number {
+    const length = this.varint();
+    const end = this.position + length;
+    return length < 0 || end > limit ? -1 : end;
+  }
+
+  text(end: number): string {
+    const text = this.#bytes.toString('utf8', this.position, end);
+    this.position = end;
+    return text;
+  }
+
+  ascii(end: number): string {
+    const text = this.#bytes.toString('latin1', this.position, end);
+    this.position = end;
+    return text;
+  }
+
+  /** A length-delimited message whose only field is string 1. */
+  onlyString(limit: number): string | undefined {
+    const end = this.fieldEnd(limit);
+    if (end < 0 || this.varint() !== 0x0a || this.fieldEnd(end) !== end) return undefined;
+    return this.text(end);
+  }
+}

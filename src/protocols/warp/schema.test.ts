@@ -1,0 +1,112 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { expect, it } from 'vitest';
+import { file_warp } from './gen/warp_pb.js';
+
+/** Field numbers as the upstream has them, written down apart from the schema. */
+const wireNumbers: Record<string, string> = {
+  Request: 'task_context 1, input 2, settings 3, metadata 4, mcp_context 6',
+  TaskContext: 'tasks 1',
+  Input: 'context 1, user_inputs 6',
+  UserInputs: 'inputs 1',
+  UserInput: 'user_query 1, tool_call_result 2',
+  UserQuery: 'query 1, mode 3',
+  UserQueryMode: '',
+  ToolResult: 'tool_call_id 1, call_mcp_tool 12',
+  McpToolResult: 'success 1, error 2',
+  McpToolSuccess: 'results 1',
+  McpToolContent: 'text 1',
+  McpText: 'text 1',
+  McpToolError: 'message 1',
+  InputContext: 'images 7, project_rules 10',
+  Image: 'data 1, mime_type 2',
+  ProjectRules: 'root_path 1, active_rule_files 2',
+  FileContent: 'file_path 1, content 2',
+  Metadata: 'conversation_id 1',
+  Settings:
+    'model_config 1, supports_parallel_tool_calls 4, planning_enabled 6, supported_tools 9, ' +
+    'should_preserve_file_content_in_history 11, supports_reasoning_message 17, autonomy_level 19',
+  ModelConfig: 'base 1',
+  McpContext: 'servers 3',
+  McpServer: 'name 1, description 2, tools 4, id 5',
+  McpTool: 'name 1, description 2, input_schema 3',
+  ResponseEvent: 'init 1, client_actions 2, finished 3',
+  StreamInit: 'conversation_id 1, request_id 2',
+  ClientActions: 'actions 1',
+  ClientAction:
+    'create_task 1, add_messages_to_task 3, update_task_message 4, append_to_message_content 5, ' +
+    'update_task_description 8, begin_transaction 9, commit_transaction 10, rollback_transaction 11, ' +
+    'update_task_server_data 13, move_messages_to_new_task 14',
+  Empty: '',
+  CreateTask: 'task 1',
+  AddMessagesToTask: 'task_id 1, messages 2',
+  ChangeMessage: 'message 1, mask 2, task_id 3',
+  FieldMask: 'paths 1',
+  UpdateTaskDescription: 'task_id 1, description 2',
+  UpdateTaskServerData: 'task_id 1, server_data 2',
+  MoveMessagesToNewTask:
+    'source_task_id 1, new_task 2, first_message_id 3, last_message_id 4, expected_message_count 5, ' +
+    'replacement_messages 6',
+  Task: 'id 1, description 2, dependencies 3, messages 5, server_data 8',
+  TaskDependencies: 'parent_task_id 1',
+  Message:
+    'id 1, user_query 2, agent_output 3, tool_call 4, tool_call_result 5, server_event 6, ' +
+    'server_message_data 7, citations 8, system_query 9, update_todos 10, task_id 11, request_id 13, ' +
+    'timestamp 14, agent_reasoning 15, summarization 16, code_review 17, update_review_comments 18, ' +
+    'web_search 19, web_fetch 20, debug_output 21, artifact_event 22, invoke_skill 23, ' +
+    'messages_received_from_agents 24, model_used 25, events_from_agents 26, ' +
+    'passive_suggestion_result 27, orchestration_config_snapshot 28',
+  AgentOutput: 'text 1',
+  AgentReasoning: 'reasoning 1, finished_duration 2',
+  ToolCall: 'tool_call_id 1, server 4, call_mcp_tool 12, subagent 19',
+  CallMcpTool: 'name 1, args 2, server_id 3',
+  Subagent: 'task_id 1',
+  ToolCallResult: 'tool_call_id 1',
+  StreamFinished:
+    'other 1, done 2, max_token_limit 3, quota_limit 4, context_window_exceeded 5, llm_unavailable 6, ' +
+    'internal_error 7, token_usage 8, request_cost 10, conversation_usage_metadata 11, invalid_api_key 12',
+  InternalError: 'message 1',
+  InvalidApiKey: 'model_name 2',
+  TokenUsage: 'total_input 2, output 3, input_cache_read 4',
+  RequestCost: 'exact 1, platform_credits 2',
+  ConversationUsage:
+    'credits_spent 3, warp_token_usage 6, byok_token_usage 7, platform_credits_spent 8, ' +
+    'custom_endpoint_token_usage 9, total_input_tokens 10',
+  ModelTokens: 'total_tokens 2',
+};
+
+it('has the numbers of the wire', () => {
+  const ours = new Set(['Memory', 'UsageTotals']);
+  const numbers = file_warp.messages
+    .filter((message) => !ours.has(message.name))
+    .map((message) => {
+      const fields = message.fields.toSorted((a, b) => a.number - b.number);
+      return [message.name, fields.map((field) => `${field.name} ${field.number}`).join(', ')];
+    });
+  expect(Object.fromEntries(numbers)).toEqual(wireNumbers);
+  expect(file_warp.enums.map((item) => item.values.map(({ name, number }) => `${name} ${number}`))).toEqual([
+    ['RUN_SHELL_COMMAND 0', 'CALL_MCP_TOOL 9'],
+    ['SUPERVISED 0', 'UNSUPERVISED 1'],
+  ]);
+});
+
+it('has generated code that is up to date with warp.proto', () => {
+  const here = import.meta.dirname;
+  const bin = join(here, '../../../node_modules/.bin');
+  const out = mkdtempSync(join(tmpdir(), 'warp-proto-'));
+  try {
+    execFileSync(join(bin, 'buf'), ['generate', here, '--template', join(here, 'buf.gen.yaml'), '-o', out], {
+      env: { ...process.env, PATH: `${bin}${delimiter}${process.env['PATH']}` },
+    });
+    for (const name of ['warp_pb.js', 'warp_pb.d.ts']) {
+      const fresh = readFileSync(join(out, 'gen', name), 'utf8');
+      expect(fresh === readFileSync(join(here, 'gen', name), 'utf8'), `${name}: run npm run generate`).toBe(
+        true,
+      );
+    }
+  } finally {
+    rmSync(out, { recursive: true });
+  }
+}, 30_000);

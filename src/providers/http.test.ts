@@ -1,0 +1,44 @@
+import { createServer, type RequestListener, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, expect, it } from 'vitest';
+import { createProviderHttp } from './http.ts';
+
+const servers: Server[] = [];
+afterEach(() => {
+  for (const server of servers.splice(0)) {
+    server.closeAllConnections();
+    server.close();
+  }
+});
+
+async function urlOf(listener: RequestListener): Promise<string> {
+  const server = createServer(listener);
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+}
+
+const http = createProviderHttp();
+const ask = (url: string, timeoutMs = 5_000) => http({ method: 'GET', url, headers: {}, timeoutMs });
+
+it('hands over status, headers and the whole body', async () => {
+  const url = await urlOf((_request, response) => response.writeHead(418, { 'x-kind': 'tea' }).end('short'));
+  const answer = await ask(url);
+  expect(answer.status).toBe(418);
+  expect(answer.headers['x-kind']).toBe('tea');
+  expect(Buffer.from(answer.body).toString()).toBe('short');
+});
+
+it('gives up on a body above 4 MiB', async () => {
+  const url = await urlOf((_request, response) => response.end(Buffer.alloc(5 * 1024 * 1024)));
+  await expect(ask(url)).rejects.toMatchObject({ code: 'upstream_protocol' });
+});
+
+it('gives up on an answer that does not come', async () => {
+  const url = await urlOf(() => {});
+  await expect(ask(url, 30)).rejects.toMatchObject({ code: 'upstream_timeout' });
+});
+
+it('says when nobody is there', async () => {
+  await expect(ask('http://127.0.0.1:1/')).rejects.toMatchObject({ code: 'upstream_unavailable' });
+});

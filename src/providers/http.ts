@@ -1,0 +1,50 @@
+import { type Dispatcher, request } from 'undici';
+import { AppError } from '../core/errors.ts';
+import type { ProviderHttp } from '../core/provider.ts';
+
+/** Side endpoints answer with lists of models and figures; more than this is not one of theirs. */
+const maxBodyBytes = 4 * 1024 * 1024;
+
+/**
+ * ProviderHttp over undici. Follows no redirect, so no credential goes anywhere but the named host. Throws AppError
+ * `upstream_timeout`, `upstream_unavailable` (no answer), `upstream_protocol` (an answer above 4 MiB) or `cancelled`.
+ */
+export function createProviderHttp(dispatcher?: Dispatcher): ProviderHttp {
+  return async ({ method, url, headers, body, timeoutMs, signal }) => {
+    const timeout = AbortSignal.timeout(timeoutMs);
+    try {
+      const answer = await request(url, {
+        method,
+        headers,
+        ...(body !== undefined && { body }),
+        ...(dispatcher && { dispatcher }),
+        signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+      });
+      return {
+        status: answer.statusCode,
+        headers: answer.headers,
+        body: await readBounded(answer.body),
+      };
+    } catch (cause) {
+      if (cause instanceof AppError) throw cause;
+      if (signal?.aborted) throw new AppError('cancelled', 'The request was cancelled.', { cause });
+      if (timeout.aborted) {
+        throw new AppError('upstream_timeout', 'The provider did not answer in time. Try again.', { cause });
+      }
+      throw new AppError('upstream_unavailable', 'The provider cannot be reached. Try again.', { cause });
+    }
+  };
+}
+
+async function readBounded(body: Dispatcher.ResponseData['body']): Promise<Uint8Array> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of body) {
+    length += chunk.length;
+    if (length > maxBodyBytes) {
+      throw new AppError('upstream_protocol', 'The provider answered with more than it should.');
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks, length);
+}

@@ -1,0 +1,19 @@
+import { expect, it } from 'vitest';
+import { createProviderHttp } from './http.ts';
+import { createProviders } from './registry.ts';
+
+const options = { warpServerUrl: 'https://app.example.test', http: createProviderHttp(), userAgent: 'test' };
+
+it('knows every provider by its name', () => {
+  const providers = createProviders({ ...options, sandboxUrl: async () => 'http://127.0.0.1:9' });
+  expect([...providers.keys()]).toEqual(['warp', 'sandbox']);
+  for (const [name, provider] of providers) {
+    expect(provider.name).toBe(name);
+    expect(provider.outbound.name).toBe('warp');
+    expect(provider.fallbackModels).not.toHaveLength(0);
+  }
+});
+
+it('has no sandbox when that is switched off', () => {
+  expect([...createProviders(options).keys()]).toEqual(['warp']);
+});

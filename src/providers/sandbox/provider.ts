@@ -1,0 +1,27 @@
+import type { Outbound } from '../../core/protocol.ts';
+import type { Provider, ProviderHttp } from '../../core/provider.ts';
+import { checkApiKey } from '../warp/api-key.ts';
+import { createProviderOf, withoutTrailingSlash } from '../warp/provider.ts';
+
+export interface SandboxProviderOptions {
+  /** Where the sandbox listens; asked each time, so that it may start on first use. */
+  readonly url: () => Promise<string>;
+  readonly http: ProviderHttp;
+  readonly userAgent: string;
+  readonly outbound?: Outbound;
+  /** Milliseconds since 1970. */
+  readonly now?: () => number;
+}
+
+/** The built-in upstream for trying things out. Its keys choose scenarios and so stay as they were given. */
+export function createSandboxProvider(options: SandboxProviderOptions): Provider {
+  return createProviderOf(
+    {
+      name: 'sandbox',
+      baseUrl: async () => withoutTrailingSlash(await options.url()),
+      normalizeApiKey: checkApiKey,
+      fallbackModels: [{ id: 'sandbox', displayName: 'sandbox' }],
+    },
+    options,
+  );
+}

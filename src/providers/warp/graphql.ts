@@ -1,0 +1,115 @@
+import { z } from 'zod';
+import { AppError } from '../../core/errors.ts';
+import type { ProviderHttp } from '../../core/provider.ts';
+import { classifyFailure } from '../../protocols/warp/classify-failure.ts';
+
+export interface GraphqlClient {
+  /**
+   * Asks for the user's data and parses what `user.user` holds. Throws AppError `upstream_unauthorized` (401, or the
+   * user is gone), `upstream_refused` (403), `upstream_timeout`, `upstream_protocol` (an answer of another shape), or
+   * what else a failed request stands for.
+   */
+  askUser<Schema extends z.ZodType>(options: {
+    readonly bearer: string;
+    readonly operation: string;
+    readonly query: string;
+    readonly schema: Schema;
+    readonly signal?: AbortSignal | undefined;
+  }): Promise<z.infer<Schema>>;
+}
+
+export interface GraphqlOptions {
+  readonly baseUrl: () => string | Promise<string>;
+  readonly http: ProviderHttp;
+  readonly userAgent: string;
+  readonly authHeaders: (bearer: string) => Readonly<Record<string, string>>;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+}
+
+const timeoutMs = 5_000;
+/** Every field may be null, and we are none of the clients they describe. */
+const variables = { requestContext: { clientContext: {}, osContext: {} } };
+
+const answerSchema = z.looseObject({
+  data: z.looseObject({ user: z.unknown() }).nullish(),
+  errors: z.array(z.looseObject({ message: z.string().catch('') })).nullish(),
+});
+const arrivedSchema = z.looseObject({ user: z.unknown() });
+const failedSchema = z.looseObject({ error: z.looseObject({ message: z.string().catch('') }) });
+
+export function createGraphqlClient(options: GraphqlOptions): GraphqlClient {
+  return {
+    async askUser({ bearer, operation, query, schema, signal }) {
+      const response = await options.http({
+        method: 'POST',
+        url: `${await options.baseUrl()}/graphql/v2?op=${operation}`,
+        headers: {
+          ...options.authHeaders(bearer),
+          'content-type': 'application/json',
+          accept: 'application/json',
+          'user-agent': options.userAgent,
+        },
+        body: JSON.stringify({ query, variables, operationName: operation }),
+        timeoutMs,
+        ...(signal && { signal }),
+      });
+      if (response.status !== 200) throw asSideFailure(classifyFailure(response, options.now()));
+
+      const answer = answerSchema.safeParse(parseJson(response.body));
+      if (!answer.success) throw unreadable(operation, answer.error);
+      const messages = (answer.data.errors ?? []).map((error) => error.message);
+      if (messages.length > 0) throw refusal(messages);
+      const user = answer.data.data?.user;
+      const failed = failedSchema.safeParse(user);
+      if (failed.success) throw unavailable([failed.data.error.message]);
+      const arrived = arrivedSchema.safeParse(user);
+      const parsed = schema.safeParse(arrived.data?.user);
+      if (!parsed.success) throw unreadable(operation, parsed.error);
+      return parsed.data;
+    },
+  };
+}
+
+/** A question of ours that is refused is no fault of a client's request. */
+function asSideFailure(error: AppError): AppError {
+  if (error.code !== 'invalid_request') return error;
+  return new AppError('upstream_protocol', 'The provider does not know this question.', {
+    cause: error.cause,
+  });
+}
+
+function refusal(messages: readonly string[]): AppError {
+  if (messages.some((message) => message.includes('User not in context: Not found'))) {
+    return new AppError(
+      'upstream_unauthorized',
+      'The provider does not know this account any more. Replace the account.',
+      { cause: new Error(messages.join('; ')) },
+    );
+  }
+  return unavailable(messages);
+}
+
+function unavailable(messages: readonly string[]): AppError {
+  return new AppError(
+    'upstream_unavailable',
+    'The provider could not answer about this account. Try again.',
+    {
+      cause: new Error(messages.join('; ')),
+    },
+  );
+}
+
+function unreadable(operation: string, cause: unknown): AppError {
+  return new AppError('upstream_protocol', `The provider's answer to ${operation} cannot be read.`, {
+    cause,
+  });
+}
+
+function parseJson(body: Uint8Array): unknown {
+  try {
+    return JSON.parse(Buffer.from(body).toString('utf8'));
+  } catch {
+    return undefined;
+  }
+}

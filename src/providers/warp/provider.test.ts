@@ -1,0 +1,210 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, describe, expect, it } from 'vitest';
+import { AppError } from '../../core/errors.ts';
+import { createProviderHttp } from '../http.ts';
+import { createWarpProvider } from './provider.ts';
+
+interface Asked {
+  readonly url: string | undefined;
+  readonly headers: IncomingMessage['headers'];
+  readonly body: { readonly query: string; readonly operationName: string; readonly variables: unknown };
+}
+
+const servers: Server[] = [];
+afterEach(() => {
+  for (const server of servers.splice(0)) {
+    server.closeAllConnections();
+    server.close();
+  }
+});
+
+async function providerAt(answer: (response: ServerResponse) => void) {
+  const asked: Asked[] = [];
+  const server = createServer(async (request, response) => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk);
+    asked.push({
+      url: request.url,
+      headers: request.headers,
+      body: JSON.parse(Buffer.concat(chunks).toString()),
+    });
+    answer(response);
+  });
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  const provider = createWarpProvider({
+    serverUrl: `http://127.0.0.1:${port}/`,
+    http: createProviderHttp(),
+    userAgent: 'warp2api/test',
+    now: () => Date.UTC(2026, 0, 15),
+  });
+  return { provider, asked };
+}
+
+const json =
+  (value: unknown, status = 200) =>
+  (response: ServerResponse) => {
+    response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(value));
+  };
+const ofUser = (user: unknown) => json({ data: { user: { __typename: 'UserOutput', user } } });
+
+async function errorOf(promise: Promise<unknown>): Promise<AppError> {
+  const error = await promise.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  if (error instanceof AppError) return error;
+  throw new Error('no AppError was thrown');
+}
+
+describe('the list of models', () => {
+  const choices = [
+    { id: 'auto', displayName: 'Auto', visionSupported: true, contextWindow: { max: 400, default: 200 } },
+    { id: 'plain', contextWindow: null, disableReason: 'REQUIRES_UPGRADE', somethingNew: 1 },
+    { id: 'off', disableReason: 'ADMIN_DISABLED' },
+  ];
+  const workspace = { featureModelChoice: { agentMode: { defaultId: 'auto', choices } } };
+
+  it('is that of the first workspace, without what the administrator switched off', async () => {
+    const { provider, asked } = await providerAt(ofUser({ workspaces: [workspace, {}].slice(0, 1) }));
+    expect(await provider.listModels('wk-1')).toEqual([
+      { id: 'auto', displayName: 'Auto', contextWindow: 200, hasVision: true },
+      { id: 'plain' },
+    ]);
+    expect(asked[0]).toMatchObject({
+      url: '/graphql/v2?op=GetFeatureModelChoices',
+      headers: { authorization: 'Bearer wk-1', 'user-agent': 'warp2api/test' },
+      body: {
+        operationName: 'GetFeatureModelChoices',
+        variables: { requestContext: { clientContext: {}, osContext: {} } },
+      },
+    });
+    expect(Object.keys(asked[0]?.headers ?? {}).filter((name) => name.startsWith('x-warp'))).toEqual([]);
+  });
+
+  it('is an error without a workspace or in another shape', async () => {
+    const empty = await providerAt(ofUser({ workspaces: [] }));
+    expect((await errorOf(empty.provider.listModels('wk-1'))).code).toBe('upstream_protocol');
+    const odd = await providerAt(ofUser({ workspaces: 'none' }));
+    expect((await errorOf(odd.provider.listModels('wk-1'))).code).toBe('upstream_protocol');
+  });
+});
+
+describe('the quota', () => {
+  const info = {
+    isUnlimited: false,
+    requestLimit: 100,
+    requestsUsedSinceLastRefresh: 110,
+    nextRefreshTime: '2026-02-01T00:00:00Z',
+  };
+  const grant = (grantType: string, expiration: string | null, left: number) => ({
+    grantType,
+    expiration,
+    requestCreditsRemaining: left,
+  });
+
+  it('adds the grants that are still good for chats', async () => {
+    const { provider, asked } = await providerAt(
+      ofUser({
+        requestLimitInfo: info,
+        bonusGrants: [
+          grant('ANY', null, 5),
+          grant('ANY', '2026-01-01T00:00:00Z', 50),
+          grant('AMBIENT_ONLY', null, 70),
+        ],
+        workspaces: [{ bonusGrantsInfo: { grants: [grant('ANY', '2026-03-01T00:00:00Z', 2)] } }, {}],
+      }),
+    );
+    expect(await provider.getQuota('wk-1')).toEqual({
+      isUnlimited: false,
+      limit: 100,
+      used: 110,
+      remaining: 7,
+      resetAt: new Date('2026-02-01T00:00:00Z'),
+    });
+    expect(asked[0]?.url).toBe('/graphql/v2?op=GetRequestLimitInfo');
+  });
+
+  it('has no limit for an unlimited account', async () => {
+    const { provider } = await providerAt(
+      ofUser({ requestLimitInfo: { ...info, isUnlimited: true, nextRefreshTime: 'never' } }),
+    );
+    expect(await provider.getQuota('wk-1')).toEqual({ isUnlimited: true, used: 110 });
+  });
+});
+
+describe('a question that fails', () => {
+  it.each([
+    [401, 'upstream_unauthorized'],
+    [403, 'upstream_refused'],
+    [429, 'upstream_rate_limited'],
+    [502, 'upstream_unavailable'],
+    [404, 'upstream_protocol'],
+  ])('with status %i is %s', async (status, code) => {
+    const { provider } = await providerAt(json({ error: 'inner words' }, status));
+    const error = await errorOf(provider.getQuota('wk-1'));
+    expect(error.code).toBe(code);
+    expect(error.message).not.toContain('inner words');
+  });
+
+  it.each([
+    [
+      'an account that is gone',
+      { errors: [{ message: 'User not in context: Not found' }] },
+      'upstream_unauthorized',
+    ],
+    ['another error', { data: null, errors: [{ message: 'inner words' }] }, 'upstream_unavailable'],
+    [
+      'an error for the user',
+      { data: { user: { __typename: 'UserFacingError', error: { message: 'inner words' } } } },
+      'upstream_unavailable',
+    ],
+    ['no data', { data: null }, 'upstream_protocol'],
+    ['no object', [], 'upstream_protocol'],
+  ])('with %s says so', async (_name, body, code) => {
+    const { provider } = await providerAt(json(body));
+    const error = await errorOf(provider.getQuota('wk-1'));
+    expect(error.code).toBe(code);
+    expect(error.message).not.toContain('inner words');
+  });
+
+  it('does not follow a redirect with the credential', async () => {
+    const { provider, asked } = await providerAt((response) => {
+      response.writeHead(307, { location: '/elsewhere' }).end();
+    });
+    expect((await errorOf(provider.getQuota('wk-1'))).code).toBe('upstream_protocol');
+    expect(asked).toHaveLength(1);
+  });
+
+  it('stops when the caller no longer waits', async () => {
+    const abort = new AbortController();
+    const { provider } = await providerAt(() => abort.abort());
+    expect((await errorOf(provider.getQuota('wk-1', abort.signal))).code).toBe('cancelled');
+  });
+});
+
+describe('a key', () => {
+  const { normalizeApiKey, authHeaders, baseUrl } = createWarpProvider({
+    serverUrl: 'https://app.example.test/',
+    http: createProviderHttp(),
+    userAgent: 'test',
+  });
+
+  it('gets the prefix every key has, once', () => {
+    expect(normalizeApiKey(' 1.abc\n')).toBe('wk-1.abc');
+    expect(normalizeApiKey('wk-1.abc')).toBe('wk-1.abc');
+    expect(authHeaders('wk-1.abc')).toEqual({ authorization: 'Bearer wk-1.abc' });
+    expect(baseUrl()).toBe('https://app.example.test');
+  });
+
+  it.each(['', ' \n', 'wk-', 'a b', 'a\u0000b', 'a\r\nx: y', 'schlüssel'])(
+    'is refused when it is %j',
+    (key) => {
+      expect(() => normalizeApiKey(key)).toThrow(
+        expect.objectContaining({ code: 'invalid_request', param: 'api_key' }),
+      );
+    },
+  );
+});
