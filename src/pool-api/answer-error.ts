@@ -1,0 +1,55 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import { PoolError, type PoolErrorCode, poolErrorCodes } from './errors.ts';
+import { type ErrorAnswer, errorAnswer } from './schema.ts';
+
+/** The pool's error answer as the error it stands for; a proxy's page in between as `pool_unavailable`. */
+export function errorFromAnswer(
+  status: number,
+  headers: IncomingHttpHeaders,
+  text: string,
+  place: string,
+): PoolError {
+  const retryAfterMs = readRetryAfter(headers['retry-after']);
+  const options = retryAfterMs === undefined ? {} : { retryAfterMs };
+  const answer = readErrorAnswer(text);
+  if (answer === undefined) {
+    const message = `${place} answered with status ${status} and no word of the pool; check the address.`;
+    return new PoolError('pool_unavailable', message, options);
+  }
+  const { code, message, param, shortage } = answer.error;
+  return new PoolError(isPoolErrorCode(code) ? code : codeOfStatus(status), message, {
+    ...options,
+    ...(param === undefined ? {} : { param }),
+    ...(shortage === undefined ? {} : { shortage }),
+  });
+}
+
+function readErrorAnswer(text: string): ErrorAnswer | undefined {
+  try {
+    return errorAnswer.safeParse(JSON.parse(text)).data;
+  } catch {
+    return undefined;
+  }
+}
+
+function isPoolErrorCode(code: string): code is PoolErrorCode {
+  return Object.hasOwn(poolErrorCodes, code);
+}
+
+/** For codes of a newer pool than this client. */
+function codeOfStatus(status: number): PoolErrorCode {
+  if (status === 401) return 'invalid_key';
+  if (status === 403) return 'forbidden';
+  if (status === 404) return 'not_found';
+  if (status === 503) return 'pool_unavailable';
+  return status < 500 ? 'invalid_request' : 'internal';
+}
+
+/** Milliseconds from a Retry-After header, which holds seconds or a date. */
+function readRetryAfter(value: string | undefined): number | undefined {
+  if (value === undefined) return undefined;
+  const text = value.trim();
+  if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1000;
+  const time = Date.parse(text);
+  return Number.isNaN(time) ? undefined : Math.max(0, time - Date.now());
+}

@@ -1,0 +1,54 @@
+import type { Shortage } from './schema.ts';
+
+export const poolErrorCodes = {
+  invalid_request: 400,
+  unknown_field: 400,
+  invalid_json: 400,
+  invalid_key: 401,
+  forbidden: 403,
+  not_found: 404,
+  session_not_found: 404,
+  account_not_found: 404,
+  method_not_allowed: 405,
+  session_mismatch: 409,
+  account_exists: 409,
+  too_large: 413,
+  unsupported_media_type: 415,
+  internal: 500,
+  no_account_available: 503,
+  pool_unavailable: 503,
+  shutting_down: 503,
+} as const;
+
+export type PoolErrorCode = keyof typeof poolErrorCodes;
+
+/** What the pool answers when it cannot do what was asked. */
+export class PoolError extends Error {
+  readonly code: PoolErrorCode;
+  readonly param: string | undefined;
+  readonly retryAfterMs: number | undefined;
+  /** With `no_account_available`: what stood in the way. */
+  readonly shortage: Shortage | undefined;
+
+  constructor(
+    code: PoolErrorCode,
+    message: string,
+    options: {
+      readonly cause?: unknown;
+      readonly param?: string;
+      readonly retryAfterMs?: number;
+      readonly shortage?: Shortage;
+    } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'PoolError';
+    this.code = code;
+    this.param = options.param;
+    this.retryAfterMs = options.retryAfterMs;
+    this.shortage = options.shortage;
+  }
+
+  get status(): number {
+    return poolErrorCodes[this.code];
+  }
+}

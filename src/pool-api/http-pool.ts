@@ -1,0 +1,122 @@
+import type { z } from 'zod';
+import { followEvents } from './event-stream.ts';
+import { type Call, createTransport } from './http-transport.ts';
+import type { Pool, PoolAdmin } from './pool.ts';
+import { createPoolCalls } from './pool-calls.ts';
+import { withRetries } from './retry.ts';
+import {
+  accountAnswer,
+  healthAnswer,
+  type ListQuery,
+  listAnswer,
+  listQuery,
+  statusAnswer,
+} from './schema.ts';
+
+export interface HttpPoolOptions {
+  /** Where the pool is, such as `http://127.0.0.1:8019`. */
+  readonly baseUrl: string | URL;
+  /** POOL_API_KEY for borrowing, ADMIN_KEY for everything; absent where the pool asks for none. */
+  readonly apiKey?: string | undefined;
+  /** For calls that do not wait at the pool; default 10 s. */
+  readonly timeoutMs?: number;
+  /** Silence after which the event stream counts as dead; default 60 s. */
+  readonly eventSilenceMs?: number;
+}
+
+const defaultTimeoutMs = 10_000;
+const healthTimeoutMs = 2_000;
+/** One quick retry bridges a connection the pool closed just now; longer outages are the caller's to handle. */
+const quickRetry = { retries: 1, baseMs: 100, maxMs: 200 };
+
+/**
+ * The pool behind HTTP, for a caller in another process.
+ *
+ * @example
+ * const pool = createHttpPool({ baseUrl: 'http://127.0.0.1:8019' });
+ * const { accounts } = await pool.allocate({ provider: 'warp' });
+ */
+export function createHttpPool(options: HttpPoolOptions): Pool & { close(): Promise<void> } {
+  const transport = createTransport(options);
+  const timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
+  const calls = createPoolCalls(transport, { timeoutMs, retry: quickRetry });
+  const closing = new AbortController();
+  const eventOptions = { silenceMs: options.eventSilenceMs ?? 60_000, baseMs: 250, maxMs: 15_000 };
+
+  return {
+    allocate: (request, signal) => calls.allocate(request, signal),
+    release: (request) => calls.release(request),
+    report: (request) => calls.report(request),
+    subscribe(onEvent, onState, signal) {
+      const either = AbortSignal.any([signal, closing.signal]);
+      void followEvents(transport, eventOptions, onEvent, onState, either);
+    },
+    async health() {
+      try {
+        const call = { method: 'GET', path: '/health', timeoutMs: healthTimeoutMs } as const;
+        const answer = await transport.exchange(call, healthAnswer);
+        return { isReachable: true, isSandbox: answer.sandbox };
+      } catch {
+        return { isReachable: false, isSandbox: false };
+      }
+    },
+    async close() {
+      closing.abort();
+      await calls.settle();
+      transport.close();
+    },
+  };
+}
+
+/** The owner's side of a pool behind HTTP; `apiKey` is the ADMIN_KEY where one is set. */
+export function createHttpPoolAdmin(options: HttpPoolOptions): PoolAdmin & { close(): Promise<void> } {
+  const transport = createTransport(options);
+  const timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
+
+  function exchange<T>(call: Call, schema: z.ZodType<T>): Promise<T> {
+    const repeatable = call.method === 'GET';
+    return withRetries(quickRetry, repeatable, undefined, () =>
+      transport.exchange({ ...call, timeoutMs }, schema),
+    );
+  }
+
+  return {
+    async addAccount(account) {
+      const call = { method: 'POST', path: '/api/accounts', body: account } as const;
+      return (await exchange(call, accountAnswer)).account;
+    },
+    listAccounts(query) {
+      return exchange({ method: 'GET', path: `/api/accounts${queryText(query)}` }, listAnswer);
+    },
+    async getAccount(id) {
+      return (await exchange({ method: 'GET', path: accountPath(id) }, accountAnswer)).account;
+    },
+    async changeAccount(id, change) {
+      const call = { method: 'PATCH', path: accountPath(id), body: change } as const;
+      return (await exchange(call, accountAnswer)).account;
+    },
+    removeAccount(id) {
+      const call = { method: 'DELETE', path: accountPath(id), timeoutMs } as const;
+      return withRetries(quickRetry, false, undefined, () => transport.exchangeBlind(call));
+    },
+    status() {
+      return exchange({ method: 'GET', path: '/api/accounts/status' }, statusAnswer);
+    },
+    async close() {
+      transport.close();
+    },
+  };
+}
+
+function accountPath(id: string): string {
+  return `/api/accounts/${encodeURIComponent(id)}`;
+}
+
+function queryText(query: ListQuery): string {
+  const parameters = new URLSearchParams();
+  for (const name of listQuery.keyof().options) {
+    const value = query[name];
+    if (value !== undefined) parameters.set(name, String(value));
+  }
+  return parameters.size === 0 ? '' : `?${parameters}`;
+}

@@ -1,0 +1,236 @@
+import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
+import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import type { LookupFunction } from 'node:net';
+import type { z } from 'zod';
+import { errorFromAnswer } from './answer-error.ts';
+import { PoolError } from './errors.ts';
+import { NoAnswerError } from './retry.ts';
+
+/** An answer larger than this is not the pool's: a full page of accounts stays far below it. */
+const maxAnswerBytes = 32 * 1024 * 1024;
+
+/** System errors that mean no byte of the call reached the pool. */
+const neverSent = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENETDOWN',
+  'EADDRNOTAVAIL',
+]);
+const brokenOff = new Set(['ECONNRESET', 'ECONNABORTED', 'EPIPE', 'ETIMEDOUT']);
+
+export interface TransportOptions {
+  /** Where the pool is, such as `http://localhost:8019`; a path is kept as a prefix. */
+  readonly baseUrl: string | URL;
+  /** Sent as `Authorization: Bearer`. */
+  readonly apiKey?: string | undefined;
+}
+
+export interface Call {
+  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
+  /** With the query, starting with a slash. */
+  readonly path: string;
+  readonly body?: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** For the whole exchange, with `open` until the headers are there; absent: no limit. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface Transport {
+  /** One exchange without retries. Throws PoolError, or the signal's reason when it aborts. */
+  exchange<T>(call: Call, answer: z.ZodType<T>): Promise<T>;
+  /** Like `exchange`, for an answer whose body says nothing. */
+  exchangeBlind(call: Call): Promise<void>;
+  /** An answer of status 200 to be read as it comes; the caller's signal ends it. */
+  open(call: Call): Promise<IncomingMessage>;
+  close(): void;
+}
+
+/**
+ * JSON over kept-alive HTTP connections. Built on node:http so that the client library runs on every Node since 20;
+ * `localhost` is tried on both loopback addresses.
+ */
+export function createTransport(options: TransportOptions): Transport {
+  const base = parseBaseUrl(options.baseUrl);
+  const prefix = base.pathname.replace(/\/+$/, '');
+  const place = `${base.origin}${prefix}`;
+  const authorization = bearer(options.apiKey);
+  const isSecure = base.protocol === 'https:';
+  const agentOptions = {
+    keepAlive: true,
+    maxFreeSockets: 32,
+    autoSelectFamily: true,
+    ...(base.hostname === 'localhost' ? { lookup: lookUpLoopback } : {}),
+  };
+  const agent = isSecure ? new HttpsAgent(agentOptions) : new HttpAgent(agentOptions);
+  let isClosed = false;
+
+  function send(call: Call, signal: AbortSignal): Promise<IncomingMessage> {
+    const body = call.body === undefined ? undefined : JSON.stringify(call.body);
+    const headers = {
+      accept: 'application/json',
+      ...(body === undefined
+        ? {}
+        : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }),
+      ...(authorization === undefined ? {} : { authorization }),
+      ...call.headers,
+    };
+    return new Promise((resolve, reject) => {
+      const start = isSecure ? httpsRequest : httpRequest;
+      const request = start(new URL(prefix + call.path, base), {
+        agent,
+        method: call.method,
+        headers,
+        signal,
+      });
+      request.on('response', resolve);
+      request.on('error', reject);
+      request.end(body);
+    });
+  }
+
+  /** Runs `use` over the answer under the call's time limit and signal, and gives every failure its typed form. */
+  async function run<T>(
+    call: Call,
+    use: (answer: IncomingMessage, stopTimer: () => void) => Promise<T>,
+  ): Promise<T> {
+    if (isClosed) throw new PoolError('pool_unavailable', 'This client is closed.');
+    call.signal?.throwIfAborted();
+    const controller = new AbortController();
+    const onAbort = () => controller.abort();
+    call.signal?.addEventListener('abort', onAbort, { once: true });
+    let isLate = false;
+    const timer =
+      call.timeoutMs === undefined
+        ? undefined
+        : setTimeout(() => {
+            isLate = true;
+            controller.abort();
+          }, call.timeoutMs);
+    try {
+      return await use(await send(call, controller.signal), () => clearTimeout(timer));
+    } catch (error) {
+      if (call.signal?.aborted) throw call.signal.reason;
+      if (isLate) {
+        const message = `The pool at ${place} did not answer within ${call.timeoutMs} ms.`;
+        throw new NoAnswerError(message, { sent: 'maybe', isTimeout: true, cause: error });
+      }
+      throw typed(error, place);
+    } finally {
+      clearTimeout(timer);
+      call.signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  async function readJson(answer: IncomingMessage): Promise<unknown> {
+    const text = await readText(answer, place);
+    if (isSuccess(answer)) return parseJson(text, place);
+    throw errorFromAnswer(answer.statusCode ?? 0, answer.headers, text, place);
+  }
+
+  return {
+    exchange(call, schema) {
+      return run(call, async (answer) => {
+        const read = schema.safeParse(await readJson(answer));
+        if (read.success) return read.data;
+        throw notThePool(place, read.error);
+      });
+    },
+    exchangeBlind(call) {
+      return run(call, async (answer) => {
+        const text = await readText(answer, place);
+        if (isSuccess(answer)) return;
+        throw errorFromAnswer(answer.statusCode ?? 0, answer.headers, text, place);
+      });
+    },
+    async open(call) {
+      return await new Promise<IncomingMessage>((resolve, reject) => {
+        // The call's signal has to stay attached while the body is read, so `run` ends only with the body.
+        run(call, async (answer, stopTimer) => {
+          if (answer.statusCode !== 200) await readJson(answer);
+          stopTimer();
+          resolve(answer);
+          await new Promise((done) => answer.once('close', done));
+        }).catch(reject);
+      });
+    },
+    close() {
+      isClosed = true;
+      agent.destroy();
+    },
+  };
+}
+
+/** Both loopback addresses, for many machines know `localhost` as one of them only. */
+const lookUpLoopback: LookupFunction = (_hostname, options, callback) => {
+  if (!options.all) return callback(null, '127.0.0.1', 4);
+  return callback(null, [
+    { address: '127.0.0.1', family: 4 },
+    { address: '::1', family: 6 },
+  ]);
+};
+
+function parseBaseUrl(baseUrl: string | URL): URL {
+  const text = String(baseUrl);
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url?.protocol === 'http:' || url?.protocol === 'https:') return url;
+  throw new PoolError('invalid_request', `"${text}" is no http or https address of a pool.`, {
+    param: 'baseUrl',
+  });
+}
+
+function bearer(apiKey: string | undefined): string | undefined {
+  if (apiKey === undefined || apiKey === '') return undefined;
+  if (/^[\x21-\x7e]+$/.test(apiKey)) return `Bearer ${apiKey}`;
+  throw new PoolError('invalid_key', 'The pool key has characters that no HTTP header may carry.', {
+    param: 'apiKey',
+  });
+}
+
+function isSuccess(answer: IncomingMessage): boolean {
+  const status = answer.statusCode ?? 0;
+  return status >= 200 && status < 300;
+}
+
+async function readText(answer: IncomingMessage, place: string): Promise<string> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of answer as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > maxAnswerBytes) throw notThePool(place, new Error('the answer is too large'));
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function parseJson(text: string, place: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw notThePool(place, error);
+  }
+}
+
+function notThePool(place: string, cause: unknown): PoolError {
+  const message = `What answers at ${place} does not speak the pool's language; check the address.`;
+  return new PoolError('pool_unavailable', message, { cause });
+}
+
+function typed(error: unknown, place: string): unknown {
+  if (error instanceof PoolError) return error;
+  const code = error instanceof Error && 'code' in error ? String(error.code) : 'no answer';
+  if (neverSent.has(code)) {
+    const message = `The pool at ${place} cannot be reached (${code}); start it with "warp2api serve", or correct the address.`;
+    return new NoAnswerError(message, { sent: 'no', cause: error });
+  }
+  if (brokenOff.has(code)) {
+    const message = `The connection to the pool at ${place} broke off (${code}).`;
+    return new NoAnswerError(message, { sent: 'maybe', cause: error });
+  }
+  return new PoolError('pool_unavailable', `The call to the pool at ${place} failed (${code}).`, {
+    cause: error,
+  });
+}

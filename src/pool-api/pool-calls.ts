@@ -1,0 +1,99 @@
+import { randomUUID } from 'node:crypto';
+import { PoolError } from './errors.ts';
+import type { Transport } from './http-transport.ts';
+import { NoAnswerError, type RetryPolicy, withRetries } from './retry.ts';
+import {
+  type AllocateAnswer,
+  type AllocateRequest,
+  allocateAnswer,
+  type ReleaseAnswer,
+  type ReleaseRequest,
+  type ReportAnswer,
+  type ReportRequest,
+  releaseAnswer,
+  reportAnswer,
+  type StatusAnswer,
+  statusAnswer,
+} from './schema.ts';
+
+/** The pool takes `wait_ms` to find a place; this much more for the way there and back. */
+const allocateGraceMs = 10_000;
+
+export interface PoolCallOptions {
+  /** For calls that do not wait at the pool. */
+  readonly timeoutMs: number;
+  readonly retry: RetryPolicy;
+}
+
+/** The borrower's calls over HTTP, each made so that it can be repeated without doing anything twice. */
+export interface PoolCalls {
+  allocate(request: AllocateRequest, signal?: AbortSignal): Promise<AllocateAnswer>;
+  release(request: ReleaseRequest, signal?: AbortSignal): Promise<ReleaseAnswer>;
+  report(request: ReportRequest, signal?: AbortSignal): Promise<ReportAnswer>;
+  status(signal?: AbortSignal): Promise<StatusAnswer>;
+  /** Resolves when nothing runs in the background any more. */
+  settle(): Promise<void>;
+}
+
+export function createPoolCalls(transport: Transport, options: PoolCallOptions): PoolCalls {
+  const { timeoutMs, retry } = options;
+  const background = new Set<Promise<unknown>>();
+
+  function release(request: ReleaseRequest, signal?: AbortSignal): Promise<ReleaseAnswer> {
+    const call = { method: 'POST', path: '/api/accounts/release', body: request, timeoutMs, signal } as const;
+    return withRetries(retry, true, signal, () => transport.exchange(call, releaseAnswer));
+  }
+
+  /** For an allocate whose end is unknown: the pool may have lent something that nobody here will ever name. */
+  function releaseUnseen(sessionId: string): void {
+    const attempt: Promise<unknown> = release({ session_id: sessionId })
+      .catch(() => undefined)
+      .finally(() => background.delete(attempt));
+    background.add(attempt);
+  }
+
+  return {
+    release,
+    async allocate(request, signal) {
+      // The id is made here, so that a repeated call finds the session of the first instead of leasing twice.
+      const sessionId = request.session_id ?? randomUUID();
+      const call = {
+        method: 'POST',
+        path: '/api/accounts/allocate',
+        body: { ...request, session_id: sessionId },
+        timeoutMs: (request.wait_ms ?? 0) + allocateGraceMs,
+        signal,
+      } as const;
+      try {
+        return await withRetries(retry, true, signal, () => transport.exchange(call, allocateAnswer));
+      } catch (error) {
+        const isNew = request.session_id === undefined;
+        if (isNew && mayHaveLeased(error, signal)) releaseUnseen(sessionId);
+        throw error;
+      }
+    },
+    report(request, signal) {
+      const call = {
+        method: 'POST',
+        path: '/api/accounts/report',
+        body: request,
+        timeoutMs,
+        signal,
+      } as const;
+      return withRetries(retry, true, signal, () => transport.exchange(call, reportAnswer));
+    },
+    status(signal) {
+      const call = { method: 'GET', path: '/api/accounts/status', timeoutMs, signal } as const;
+      return withRetries(retry, true, signal, () => transport.exchange(call, statusAnswer));
+    },
+    async settle() {
+      await Promise.all(background);
+    },
+  };
+}
+
+function mayHaveLeased(error: unknown, signal: AbortSignal | undefined): boolean {
+  if (signal?.aborted) return true;
+  if (error instanceof NoAnswerError) return error.sent === 'maybe';
+  return !(error instanceof PoolError);
+}

@@ -1,0 +1,43 @@
+import type {
+  Account,
+  AccountChange,
+  AllocateAnswer,
+  AllocateRequest,
+  ListAnswer,
+  ListQuery,
+  NewAccount,
+  PoolEvent,
+  ReleaseAnswer,
+  ReleaseRequest,
+  ReportAnswer,
+  ReportRequest,
+  StatusAnswer,
+} from './schema.ts';
+
+/**
+ * The pool as borrowers see it, whether it is in this process or behind HTTP.
+ * Every call throws PoolError; over HTTP `pool_unavailable` when the pool could not be reached.
+ */
+export interface Pool {
+  allocate(request: AllocateRequest, signal?: AbortSignal): Promise<AllocateAnswer>;
+  release(request: ReleaseRequest): Promise<ReleaseAnswer>;
+  report(request: ReportRequest): Promise<ReportAnswer>;
+  /** Events from now on until the signal aborts. `onState` tells whether events are flowing. */
+  subscribe(
+    onEvent: (event: PoolEvent) => void,
+    onState: (isConnected: boolean) => void,
+    signal: AbortSignal,
+  ): void;
+  /** Whether the pool answers, and whether it lends sandbox accounts. */
+  health(): Promise<{ readonly isReachable: boolean; readonly isSandbox: boolean }>;
+}
+
+/** The pool as its owner sees it. Every call throws PoolError. */
+export interface PoolAdmin {
+  addAccount(account: NewAccount): Promise<Account>;
+  listAccounts(query: ListQuery): Promise<ListAnswer>;
+  getAccount(id: string): Promise<Account>;
+  changeAccount(id: string, change: AccountChange): Promise<Account>;
+  removeAccount(id: string): Promise<void>;
+  status(): Promise<StatusAnswer>;
+}

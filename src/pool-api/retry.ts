@@ -1,0 +1,63 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { PoolError } from './errors.ts';
+
+export interface RetryPolicy {
+  /** Further tries after the first. */
+  readonly retries: number;
+  /** The wait before the first further try; doubles with each. */
+  readonly baseMs: number;
+  readonly maxMs: number;
+}
+
+/** A call that got no answer. `sent` is 'no' when the pool surely never saw it. */
+export class NoAnswerError extends PoolError {
+  readonly sent: 'no' | 'maybe';
+  readonly isTimeout: boolean;
+
+  constructor(message: string, options: { sent: 'no' | 'maybe'; isTimeout?: boolean; cause: unknown }) {
+    super('pool_unavailable', message, { cause: options.cause });
+    this.sent = options.sent;
+    this.isTimeout = options.isTimeout ?? false;
+  }
+}
+
+/** The wait before try `attempt` (0 is the first further one): exponential, the upper half of it random. */
+export function retryDelayMs(attempt: number, baseMs: number, maxMs: number): number {
+  const ceilingMs = Math.min(maxMs, baseMs * 2 ** Math.min(attempt, 30));
+  return ceilingMs * (0.5 + Math.random() / 2);
+}
+
+/**
+ * Runs `call` again while that is safe: always when the pool never saw the call, and when it may have seen it only
+ * if the call is `repeatable`. A timeout is final, because the caller has waited as long as it meant to.
+ */
+export async function withRetries<T>(
+  policy: RetryPolicy,
+  repeatable: boolean,
+  signal: AbortSignal | undefined,
+  call: () => Promise<T>,
+): Promise<T> {
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      return await call();
+    } catch (error) {
+      if (attempt >= policy.retries || !mayRepeat(error, repeatable)) throw error;
+      const delayMs = retryDelayMs(attempt, policy.baseMs, policy.maxMs);
+      await pause(Math.min(policy.maxMs, Math.max(delayMs, error.retryAfterMs ?? 0)), signal);
+    }
+  }
+}
+
+/** Waits; throws the signal's reason when it aborts. */
+export async function pause(delayMs: number, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    await sleep(delayMs, undefined, signal === undefined ? {} : { signal });
+  } catch (error) {
+    throw signal?.reason ?? error;
+  }
+}
+
+function mayRepeat(error: unknown, repeatable: boolean): error is PoolError {
+  if (error instanceof NoAnswerError) return !error.isTimeout && (repeatable || error.sent === 'no');
+  return error instanceof PoolError && error.code === 'shutting_down';
+}

@@ -1,0 +1,354 @@
+import { z } from 'zod';
+import { outcomes } from '../core/outcome.ts';
+
+/** Shapes that cross the pool's boundary. Requests are strict: an unknown field is an error. Times are ISO 8601 in UTC. */
+
+export const accountStates = [
+  'standby',
+  'active',
+  'cooldown',
+  'exhausted',
+  'reauth_required',
+  'disabled',
+] as const;
+export const accountState = z.enum(accountStates);
+export type AccountState = z.infer<typeof accountState>;
+
+const isoTime = z.iso.datetime({ offset: true });
+const sessionId = z
+  .string()
+  .regex(/^[A-Za-z0-9._:-]{1,128}$/, 'must be 1 to 128 characters out of A-Z a-z 0-9 . _ : -');
+const accountId = z.string().min(1).max(128);
+const providerName = z.string().regex(/^[a-z][a-z0-9-]{0,31}$/, 'must be a provider name such as "warp"');
+
+export const defaultCapacity = 16;
+export const maxWaitMs = 60_000;
+
+/** Means "ensure": afterwards the session holds `count` live leases that match. */
+export const allocateRequest = z.strictObject({
+  /** Absent: a new session is made and named in the answer. */
+  session_id: sessionId.optional(),
+  /** 1 to MAX_POOL_SIZE; the upper end is checked by the pool, which knows the setting. */
+  count: z.int().min(1).default(1),
+  provider: providerName.optional(),
+  /** Only accounts that may use this upstream model. */
+  model: z.string().min(1).max(256).optional(),
+  exclusive: z.boolean().default(true),
+  /** Turns the holder may run at a time on each account; more than 1 only when shared. */
+  slots: z.int().min(1).max(10_000).default(1),
+  /** Idle seconds after which the session is reaped; default SESSION_TIMEOUT_MINUTES. */
+  ttl_seconds: z.int().min(1).max(86_400).optional(),
+  /** How long to wait for a place before the 503. */
+  wait_ms: z.int().min(0).max(maxWaitMs).default(0),
+  exclude: z.array(accountId).max(1000).optional(),
+  /** Taken if it is free; never a reason to fail. */
+  prefer: accountId.optional(),
+});
+export type AllocateRequest = z.input<typeof allocateRequest>;
+export type AllocateDemand = z.output<typeof allocateRequest>;
+
+export const leasedAccount = z.object({
+  id: z.string(),
+  email: z.string().nullable(),
+  provider: z.string(),
+  status: accountState,
+  /** The bearer to send to the provider. */
+  id_token: z.string(),
+  /** Null for a bearer that does not expire. */
+  token_expires_at: isoTime.nullable(),
+  token_version: z.int(),
+  use_count: z.int(),
+  last_used: isoTime.nullable(),
+  last_refresh_time: isoTime.nullable(),
+  /** Proves which lease a report speaks for. */
+  fence: z.int(),
+  slots: z.int(),
+  /** Slots the account has for all its holders. */
+  capacity: z.int(),
+  free: z.boolean(),
+  /** Upstream models the account may use; null means all. */
+  models: z.array(z.string()).nullable(),
+});
+export type LeasedAccount = z.infer<typeof leasedAccount>;
+
+export const allocateAnswer = z.object({
+  success: z.literal(true),
+  /** True when this call made the session. */
+  created: z.boolean(),
+  session_id: z.string(),
+  expires_at: isoTime,
+  accounts: z.array(leasedAccount),
+  message: z.string(),
+});
+export type AllocateAnswer = z.infer<typeof allocateAnswer>;
+
+export const releaseRequest = z.strictObject({
+  session_id: sessionId,
+  /** Absent: everything the session holds, and the session itself. */
+  leases: z
+    .array(z.strictObject({ id: accountId, fence: z.int().min(0) }))
+    .max(10_000)
+    .optional(),
+});
+export type ReleaseRequest = z.input<typeof releaseRequest>;
+
+export const releaseAnswer = z.object({ success: z.literal(true), released: z.int() });
+export type ReleaseAnswer = z.infer<typeof releaseAnswer>;
+
+export const reportedUsage = z.strictObject({
+  input_tokens: z.int().min(0).optional(),
+  output_tokens: z.int().min(0).optional(),
+  credits: z.number().min(0).optional(),
+  /** Turns this item stands for when successes were merged. */
+  turns: z.int().min(1).max(1_000_000).optional(),
+});
+
+export const reportItem = z.strictObject({
+  /** Chosen by the caller; the same id is counted once. */
+  report_id: z.string().min(1).max(128),
+  account_id: accountId,
+  fence: z.int().min(0),
+  token_version: z.int().min(0),
+  outcome: z.enum(outcomes),
+  at: isoTime,
+  retry_after_ms: z
+    .int()
+    .min(0)
+    .max(31 * 86_400_000)
+    .optional(),
+  reset_at: isoTime.optional(),
+  usage: reportedUsage.optional(),
+});
+export type ReportItem = z.infer<typeof reportItem>;
+
+export const reportRequest = z.strictObject({
+  session_id: sessionId,
+  reports: z.array(reportItem).max(1000),
+});
+export type ReportRequest = z.infer<typeof reportRequest>;
+
+export const reportAnswer = z.object({
+  success: z.literal(true),
+  results: z.array(
+    z.object({
+      report_id: z.string(),
+      account_id: z.string(),
+      result: z.enum(['applied', 'stale', 'unknown', 'duplicate']),
+      /** Null when the account is unknown. */
+      status: accountState.nullable(),
+      status_until: isoTime.nullable(),
+      /** A newer bearer than the reported token_version, if there is one and the lease is live. */
+      id_token: z.string().optional(),
+      token_version: z.int().optional(),
+      token_expires_at: isoTime.nullable().optional(),
+    }),
+  ),
+});
+export type ReportAnswer = z.infer<typeof reportAnswer>;
+
+/** Why accounts could not be had: how many stood in each way. Zero entries are left out. */
+export const shortage = z.object({
+  matching: z.int(),
+  reasons: z.record(z.string(), z.int()),
+  /** Who holds the leased ones. */
+  holders: z.object({ exclusive: z.int(), shared: z.int(), gateway: z.int() }),
+});
+export type Shortage = z.infer<typeof shortage>;
+
+export const newAccount = z
+  .strictObject({
+    provider: providerName,
+    email: z.string().min(1).max(320).optional(),
+    api_key: z.string().min(1).max(8192).optional(),
+    refresh_token: z.string().min(1).max(8192).optional(),
+    label: z.string().max(200).optional(),
+    capacity: z.int().min(1).max(10_000).optional(),
+    /** Upstream models the account may use; absent means all. */
+    models: z.array(z.string().min(1).max(256)).max(1000).optional(),
+    /** A plan nobody pays for: never stands in for another free account whose quota is spent. */
+    free: z.boolean().optional(),
+    lend: z.enum(['any', 'gateway']).optional(),
+    /** Lower is used first. */
+    tier: z.int().min(0).max(1000).optional(),
+    standby: z.boolean().optional(),
+  })
+  .refine((account) => (account.api_key === undefined) !== (account.refresh_token === undefined), {
+    message: 'give exactly one of api_key and refresh_token',
+    path: ['api_key'],
+  });
+export type NewAccount = z.input<typeof newAccount>;
+
+export const accountChange = z.strictObject({
+  enabled: z.boolean().optional(),
+  email: z.string().min(1).max(320).nullable().optional(),
+  label: z.string().max(200).nullable().optional(),
+  capacity: z.int().min(1).max(10_000).optional(),
+  models: z.array(z.string().min(1).max(256)).max(1000).nullable().optional(),
+  free: z.boolean().optional(),
+  lend: z.enum(['any', 'gateway']).optional(),
+  tier: z.int().min(0).max(1000).optional(),
+});
+export type AccountChange = z.infer<typeof accountChange>;
+
+export const listQuery = z.strictObject({
+  email: z.string().optional(),
+  provider: providerName.optional(),
+  status: accountState.optional(),
+  label: z.string().optional(),
+  limit: z.coerce.number().int().min(1).max(1000).default(100),
+  /** The `next_after` of the page before. */
+  after: z.string().optional(),
+});
+export type ListQuery = z.input<typeof listQuery>;
+
+/** An account as its owner sees it; never the credential. */
+export const account = z.object({
+  id: z.string(),
+  provider: z.string(),
+  email: z.string().nullable(),
+  label: z.string().nullable(),
+  status: accountState,
+  /** When the present status ends by itself; null when it does not. */
+  status_until: isoTime.nullable(),
+  status_reason: z.string().nullable(),
+  /** What the status rests on: the outcome, the vendor's answer, the figures. */
+  status_evidence: z.record(z.string(), z.unknown()).nullable(),
+  probe: z.enum(['unproved', 'proved']),
+  source: z.string(),
+  credential: z.enum(['api_key', 'refresh_token']),
+  /** The last characters of the key, to tell two apart. */
+  credential_hint: z.string(),
+  capacity: z.int(),
+  slots_in_use: z.int(),
+  holders: z.int(),
+  models: z.array(z.string()).nullable(),
+  free: z.boolean(),
+  lend: z.enum(['any', 'gateway']),
+  tier: z.int(),
+  token_version: z.int(),
+  use_count: z.int(),
+  last_used: isoTime.nullable(),
+  last_refresh_time: isoTime.nullable(),
+  quota: z
+    .object({
+      is_unlimited: z.boolean(),
+      limit: z.number().nullable(),
+      used: z.number().nullable(),
+      remaining: z.number().nullable(),
+      reset_at: isoTime.nullable(),
+      checked_at: isoTime,
+    })
+    .nullable(),
+  usage: z.object({
+    turns: z.int(),
+    input_tokens: z.int(),
+    output_tokens: z.int(),
+    credits: z.number(),
+  }),
+  created_at: isoTime,
+  updated_at: isoTime,
+});
+export type Account = z.infer<typeof account>;
+
+export const accountAnswer = z.object({ success: z.literal(true), account });
+export type AccountAnswer = z.infer<typeof accountAnswer>;
+
+export const listAnswer = z.object({
+  success: z.literal(true),
+  accounts: z.array(account),
+  total: z.int(),
+  next_after: z.string().nullable(),
+});
+export type ListAnswer = z.infer<typeof listAnswer>;
+
+export const statusAnswer = z.object({
+  pool_stats: z.object({
+    total: z.int(),
+    /** Active with a free place. */
+    available: z.int(),
+    /** With a live lease. */
+    in_use: z.int(),
+    standby: z.int(),
+    cooldown: z.int(),
+    exhausted: z.int(),
+    reauth_required: z.int(),
+    disabled: z.int(),
+  }),
+  active_sessions: z.int(),
+  running: z.boolean(),
+  min_pool_size: z.int(),
+  max_pool_size: z.int(),
+  health: z.enum(['healthy', 'low', 'critical']),
+  /** True while built-in sandbox accounts answer because there is no real one. */
+  sandbox: z.boolean(),
+  timestamp: isoTime,
+});
+export type StatusAnswer = z.infer<typeof statusAnswer>;
+
+export const replenishRequest = z.strictObject({ count: z.int().min(1).max(10_000).optional() });
+export type ReplenishRequest = z.infer<typeof replenishRequest>;
+export const replenishAnswer = z.object({
+  success: z.literal(true),
+  requested: z.int(),
+  added: z.int(),
+  failed: z.int(),
+  reasons: z.array(z.string()),
+  message: z.string(),
+});
+export type ReplenishAnswer = z.infer<typeof replenishAnswer>;
+
+export const refreshTokensRequest = z.strictObject({
+  email: z.string().min(1).max(320).optional(),
+  id: accountId.optional(),
+  force: z.boolean().default(false),
+});
+export type RefreshTokensRequest = z.input<typeof refreshTokensRequest>;
+export const refreshTokensAnswer = z.object({
+  success: z.literal(true),
+  refreshed: z.int(),
+  skipped: z.int(),
+  failed: z.int(),
+  results: z.array(
+    z.object({
+      id: z.string(),
+      email: z.string().nullable(),
+      result: z.enum(['refreshed', 'skipped', 'failed']),
+      reason: z.string().nullable(),
+      next_at: isoTime.nullable(),
+    }),
+  ),
+});
+export type RefreshTokensAnswer = z.infer<typeof refreshTokensAnswer>;
+
+export const healthAnswer = z.object({
+  status: z.enum(['ok', 'degraded']),
+  sandbox: z.boolean(),
+  version: z.string(),
+});
+
+export const errorAnswer = z.object({
+  success: z.literal(false),
+  error: z.object({
+    code: z.string(),
+    message: z.string(),
+    param: z.string().optional(),
+    /** With no_account_available. */
+    shortage: shortage.optional(),
+  }),
+});
+export type ErrorAnswer = z.infer<typeof errorAnswer>;
+
+/** What holders of leases need to hear at once. Sent as server-sent events by `GET /api/events`. */
+export const poolEvent = z.discriminatedUnion('type', [
+  z.object({
+    type: z.literal('account-changed'),
+    account_id: z.string(),
+    provider: z.string(),
+    status: accountState,
+    free: z.boolean(),
+  }),
+  z.object({ type: z.literal('account-removed'), account_id: z.string(), provider: z.string() }),
+  /** Somebody waits for one of these accounts: who holds one without using it gives it back. */
+  z.object({ type: z.literal('lease-wanted'), account_ids: z.array(z.string()) }),
+]);
+export type PoolEvent = z.infer<typeof poolEvent>;
