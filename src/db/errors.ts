@@ -1,0 +1,20 @@
+export type DatabaseErrorCode =
+  /** Another process holds the database. */
+  | 'database_in_use'
+  /** A newer release has migrated the database. */
+  | 'database_too_new'
+  /** The file cannot be opened, read or written. */
+  | 'database_unusable'
+  /** The thread that owns the database is gone. */
+  | 'database_lost';
+
+/** What is wrong with the database as a whole. The message may be shown to the operator. */
+export class DatabaseError extends Error {
+  readonly code: DatabaseErrorCode;
+
+  constructor(code: DatabaseErrorCode, message: string, options: { readonly cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'DatabaseError';
+    this.code = code;
+  }
+}

@@ -1,0 +1,44 @@
+import type { DatabaseSync } from 'node:sqlite';
+import { DatabaseError } from './errors.ts';
+
+/** One step of the schema. `version` counts up from 1 without gaps; a released step is never edited. */
+export interface Migration {
+  readonly version: number;
+  readonly name: string;
+  readonly sql: string;
+}
+
+/** Brings the schema up to the last migration, all in one transaction. Throws DatabaseError `database_too_new`. */
+export function migrate(database: DatabaseSync, migrations: readonly Migration[], now: number): void {
+  database.exec('BEGIN IMMEDIATE');
+  try {
+    database.exec(
+      `CREATE TABLE IF NOT EXISTS schema_migrations (
+        version INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at INTEGER NOT NULL
+      ) STRICT`,
+    );
+    const present = database
+      .prepare('SELECT COALESCE(MAX(version), 0) AS version FROM schema_migrations')
+      .get() as { version: number };
+    const newest = migrations.at(-1)?.version ?? 0;
+    if (present.version > newest) {
+      throw new DatabaseError(
+        'database_too_new',
+        `The database has schema version ${present.version}, this release knows up to ${newest}. ` +
+          'Start the newer release, or restore a backup made before the upgrade.',
+      );
+    }
+    const note = database.prepare(
+      'INSERT INTO schema_migrations (version, name, applied_at) VALUES (?, ?, ?)',
+    );
+    for (const migration of migrations) {
+      if (migration.version <= present.version) continue;
+      database.exec(migration.sql);
+      note.run(migration.version, migration.name, now);
+    }
+    database.exec('COMMIT');
+  } catch (error) {
+    if (database.isTransaction) database.exec('ROLLBACK');
+    throw error;
+  }
+}

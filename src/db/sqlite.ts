@@ -1,0 +1,122 @@
+import { chmodSync, existsSync, mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import { DatabaseError } from './errors.ts';
+import { describeHolder, removeHolder, thisCommand, writeHolder } from './holder.ts';
+import { type Migration, migrate } from './migrate.ts';
+
+/** How long a second opener waits for the lock; longer only delays the clear message. */
+const lockWaitMs = 500;
+const busyCode = 5;
+const lockedCode = 6;
+
+/** A synchronous SQLite database held by this process alone. Statements are prepared once and kept. */
+export interface Sqlite {
+  get<Row>(sql: string, ...values: SQLInputValue[]): Row | undefined;
+  all<Row>(sql: string, ...values: SQLInputValue[]): Row[];
+  /** Rows one by one, so that the reader may stop early. Write nothing while iterating. */
+  iterate<Row>(sql: string, ...values: SQLInputValue[]): IterableIterator<Row>;
+  /** Answers the number of rows changed. */
+  run(sql: string, ...values: SQLInputValue[]): number;
+  /**
+   * Runs `task` in one immediate transaction; an error rolls back and passes on.
+   * `durable` waits for the disk, so that a power cut cannot take the commit back.
+   */
+  transaction<T>(task: () => T, options?: { readonly durable?: boolean }): T;
+  close(): void;
+}
+
+/**
+ * Opens (or makes) the database, takes its lock for the life of the process and migrates it.
+ * `command` is what a second opener is told about this one. Throws DatabaseError. `path` may be `:memory:`.
+ */
+export function openSqlite(
+  path: string,
+  migrations: readonly Migration[],
+  now: number,
+  command = thisCommand(),
+): Sqlite {
+  const isMemory = path === ':memory:';
+  const database = openFile(path, isMemory);
+  try {
+    if (!isMemory) lock(database, path);
+    migrate(database, migrations, now);
+    if (!isMemory) writeHolder(path, command, now);
+  } catch (error) {
+    database.close();
+    throw error instanceof DatabaseError ? error : unusable(path, error);
+  }
+
+  const statements = new Map<string, StatementSync>();
+  const prepared = (sql: string): StatementSync => {
+    let statement = statements.get(sql);
+    if (statement === undefined) {
+      statement = database.prepare(sql);
+      statements.set(sql, statement);
+    }
+    return statement;
+  };
+
+  return {
+    get: <Row>(sql: string, ...values: SQLInputValue[]) => prepared(sql).get(...values) as Row | undefined,
+    all: <Row>(sql: string, ...values: SQLInputValue[]) => prepared(sql).all(...values) as Row[],
+    iterate: <Row>(sql: string, ...values: SQLInputValue[]) =>
+      prepared(sql).iterate(...values) as IterableIterator<Row>,
+    run: (sql, ...values) => Number(prepared(sql).run(...values).changes),
+    transaction(task, options) {
+      const isDurable = options?.durable === true && !isMemory;
+      if (isDurable) database.exec('PRAGMA synchronous = FULL');
+      database.exec('BEGIN IMMEDIATE');
+      try {
+        const result = task();
+        database.exec('COMMIT');
+        return result;
+      } catch (error) {
+        if (database.isTransaction) database.exec('ROLLBACK');
+        throw error;
+      } finally {
+        if (isDurable) database.exec('PRAGMA synchronous = NORMAL');
+      }
+    },
+    close() {
+      database.close();
+      if (!isMemory) removeHolder(path);
+    },
+  };
+}
+
+function openFile(path: string, isMemory: boolean): DatabaseSync {
+  try {
+    const isNew = !isMemory && !existsSync(path);
+    if (isNew) mkdirSync(dirname(path), { recursive: true });
+    const database = new DatabaseSync(path, { timeout: lockWaitMs, enableForeignKeyConstraints: true });
+    if (isNew) chmodSync(path, 0o600);
+    return database;
+  } catch (error) {
+    throw unusable(path, error);
+  }
+}
+
+function lock(database: DatabaseSync, path: string): void {
+  try {
+    // Set before the first read, so that the lock is the operating system's and ends with the process.
+    database.exec('PRAGMA locking_mode = EXCLUSIVE');
+    database.exec('PRAGMA journal_mode = WAL');
+    database.exec('BEGIN EXCLUSIVE; COMMIT');
+    database.exec('PRAGMA synchronous = NORMAL');
+  } catch (error) {
+    const code = error instanceof Error && 'errcode' in error ? Number(error.errcode) & 0xff : 0;
+    if (code !== busyCode && code !== lockedCode) throw error;
+    throw new DatabaseError(
+      'database_in_use',
+      `The database ${path} is held by ${describeHolder(path)}. ` +
+        'Stop that process first, or talk to it over HTTP; two processes cannot share this file.',
+      { cause: error },
+    );
+  }
+}
+
+function unusable(path: string, cause: unknown): DatabaseError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new DatabaseError('database_unusable', `The database ${path} cannot be used: ${reason}.`, { cause });
+}

@@ -1,0 +1,399 @@
+import type { Outcome } from '../core/outcome.ts';
+import type { QuotaAnswer } from '../core/provider.ts';
+import type { AccountState } from '../pool-api/schema.ts';
+
+/** How an account stands: the part of it that outcomes change. Times are milliseconds since 1970. */
+export interface Standing {
+  readonly state: AccountState;
+  /** When a cooldown or exhaustion ends by itself; null when it does not. */
+  readonly until: number | null;
+  readonly reason: string | null;
+  readonly evidence: Readonly<Record<string, unknown>> | null;
+  /** Back on trial: one holder at a time until a success. */
+  readonly halfOpen: boolean;
+  /** The provider said the quota is spent, and nothing has said otherwise since. */
+  readonly quotaSpent: boolean;
+  readonly streaks: Streaks;
+}
+
+/** Outcomes in a row, each cleared by a success. */
+export interface Streaks {
+  readonly rateLimited: number;
+  readonly refused: number;
+  /** unavailable, timeout and protocol alike. */
+  readonly failures: number;
+  /** Quota signals that could not be checked. */
+  readonly quotaUnknown: number;
+  /** Signals that came since the present cooldown was last set or lengthened. */
+  readonly sameIncident: number;
+}
+
+export interface OutcomeSignal {
+  readonly outcome: Outcome;
+  readonly tokenVersion: number;
+  readonly retryAfterMs?: number;
+  readonly resetAt?: number;
+}
+
+export interface Surroundings {
+  readonly tokenVersion: number;
+  readonly credentialKind: 'api_key' | 'refresh_token';
+  /** No other account of the provider is active. */
+  readonly isLastUsable: boolean;
+  /** Turns that may be running on the account at once: one bad moment can be reported that often. */
+  readonly concurrentTurns: number;
+}
+
+export interface OutcomeEffect {
+  readonly standing: Standing;
+  /** Ask the provider what is left, at once. */
+  readonly shouldCheckQuota: boolean;
+}
+
+export const noStreaks: Streaks = {
+  rateLimited: 0,
+  refused: 0,
+  failures: 0,
+  quotaUnknown: 0,
+  sameIncident: 0,
+};
+
+const second = 1000;
+const minute = 60 * second;
+const longestRetryAfterMs = 60 * minute;
+const refusedRestMs = 15 * minute;
+const refusalsUntilDisabled = 3;
+const failuresUntilRest = 3;
+const quotaLeftRestMs = 5 * second;
+const firstRecheckMs = 15 * minute;
+const longestRecheckMs = 60 * minute;
+
+/** Ends a cooldown or exhaustion whose time has come. */
+export function settle(standing: Standing, now: number): Standing {
+  const isOver =
+    (standing.state === 'cooldown' || standing.state === 'exhausted') &&
+    standing.until !== null &&
+    standing.until <= now;
+  return isOver ? { ...reopened(standing), halfOpen: standing.halfOpen } : standing;
+}
+
+/** The standing after a turn on a live lease. Pure; never throws. */
+export function applyOutcome(
+  before: Standing,
+  signal: OutcomeSignal,
+  around: Surroundings,
+  now: number,
+): OutcomeEffect {
+  const standing = settle(before, now);
+  if (!isInService(standing)) return unchanged(standing);
+  switch (signal.outcome) {
+    case 'success':
+      return unchanged(afterSuccess(standing));
+    case 'rate_limited':
+      return unchanged(afterRateLimit(standing, signal, around, now));
+    case 'quota_exhausted':
+      return afterQuotaSignal(standing, signal, now);
+    case 'unauthorized':
+      return unchanged(afterUnauthorized(standing, signal, around, now));
+    case 'refused':
+      return unchanged(afterRefusal(standing, around, now));
+    case 'unavailable':
+    case 'timeout':
+    case 'protocol':
+      return unchanged(afterFailure(standing, signal.outcome, around, now));
+    case 'cancelled':
+      return unchanged(standing);
+  }
+}
+
+export type QuotaFinding =
+  | { readonly type: 'answer'; readonly answer: QuotaAnswer }
+  /** `code` is the error's; `message` must hold no secret. */
+  | { readonly type: 'failure'; readonly code: string; readonly message: string };
+
+/**
+ * Who asked what is left: a `quota_exhausted` outcome (`signal`), the housekeeper about an account known to work
+ * (`recheck`), or whoever must find out whether the credential works at all (`proof`).
+ */
+export type QuotaCause = 'signal' | 'recheck' | 'proof';
+
+/** The standing after the provider was asked what is left. */
+export function applyQuota(
+  before: Standing,
+  finding: QuotaFinding,
+  cause: QuotaCause,
+  now: number,
+): Standing {
+  const standing = settle(before, now);
+  if (!isInService(standing)) return standing;
+  const remaining = finding.type === 'answer' ? remainingOf(finding.answer) : undefined;
+  if (finding.type === 'failure' || remaining === undefined) {
+    const failure =
+      finding.type === 'failure'
+        ? { code: finding.code, message: finding.message }
+        : { code: 'no_figures', message: 'the answer held no figures' };
+    if (cause === 'proof') return afterProofFailure(standing, failure, now);
+    if (cause === 'recheck') return standing;
+    // A vendor that has already said "spent" is believed over a query that says nothing.
+    if (standing.state === 'exhausted') return standing;
+    const quotaUnknown = standing.streaks.quotaUnknown + 1;
+    const resting = rest(standing, 'quota_unknown', now + doubling(5 * second, quotaUnknown, 5 * minute), {
+      outcome: 'quota_exhausted',
+      quota_query: failure,
+      at: iso(now),
+    });
+    return { ...resting, streaks: { ...standing.streaks, quotaUnknown } };
+  }
+  const evidence = { quota_query: figuresOf(finding.answer), at: iso(now) };
+  const streaks = { ...standing.streaks, quotaUnknown: 0 };
+  if (remaining > 0) {
+    if (standing.state === 'exhausted') return { ...reopened(standing), streaks };
+    const settled = { ...standing, quotaSpent: false, streaks };
+    if (cause !== 'signal') return settled;
+    const isQuotaRest = standing.state === 'cooldown' && isQuotaReason(standing.reason);
+    return rest(isQuotaRest ? reopened(settled) : settled, 'quota_left', now + quotaLeftRestMs, evidence);
+  }
+  const answered = finding.answer.resetAt?.getTime();
+  const told = reportedReset(standing);
+  const until = [answered, told].find((time) => time !== undefined && time > now) ?? null;
+  return {
+    ...standing,
+    state: 'exhausted',
+    until,
+    reason: 'quota_exhausted',
+    evidence,
+    quotaSpent: true,
+    streaks,
+  };
+}
+
+/** A fresh account's standing, before anything is known of it. */
+export const freshStanding: Standing = {
+  state: 'active',
+  until: null,
+  reason: null,
+  evidence: null,
+  halfOpen: false,
+  quotaSpent: false,
+  streaks: noStreaks,
+};
+
+/** When an unproved account is asked again: gently, for an upstream without the query is no fault of the account. */
+export function nextProof(checksSoFar: number, now: number): number {
+  return now + doubling(minute, checksSoFar + 1, longestRecheckMs);
+}
+
+/** When an exhausted account is asked again. An early reset is noticed even where the reset is known. */
+export function nextQuotaCheck(standing: Standing, checksSoFar: number, now: number): number | null {
+  if (standing.state !== 'exhausted') return null;
+  if (standing.until === null) return now + firstRecheckMs;
+  return now + doubling(firstRecheckMs, checksSoFar + 1, longestRecheckMs);
+}
+
+/** The standing with nothing worse than a rest of `longestRestMs`: for accounts nobody can repair. */
+export function softened(standing: Standing, longestRestMs: number, now: number): Standing {
+  const latest = now + longestRestMs;
+  switch (standing.state) {
+    case 'active':
+    case 'standby':
+      return { ...standing, halfOpen: false, quotaSpent: false };
+    default:
+      return {
+        ...standing,
+        state: 'cooldown',
+        until: Math.min(standing.until ?? latest, latest),
+        halfOpen: false,
+        quotaSpent: false,
+        streaks: noStreaks,
+      };
+  }
+}
+
+function afterProofFailure(
+  standing: Standing,
+  failure: { readonly code: string; readonly message: string },
+  now: number,
+): Standing {
+  const reasons: Record<string, string> = {
+    upstream_unauthorized: 'probe_unauthorized',
+    upstream_refused: 'probe_refused',
+  };
+  const reason = reasons[failure.code];
+  if (reason === undefined) return standing;
+  const evidence = { quota_query: failure, at: iso(now) };
+  return { ...standing, state: 'reauth_required', until: null, reason, evidence, halfOpen: false };
+}
+
+function afterSuccess(standing: Standing): Standing {
+  const calm = { ...standing, halfOpen: false, streaks: noStreaks };
+  if (standing.state === 'active') return { ...reopened(standing), streaks: noStreaks };
+  // A limit has its own end; a run of failures is disproved by one success.
+  if (standing.state === 'cooldown' && standing.reason === 'upstream_failures') {
+    return { ...reopened(standing), streaks: noStreaks };
+  }
+  return calm;
+}
+
+function afterRateLimit(
+  standing: Standing,
+  signal: OutcomeSignal,
+  around: Surroundings,
+  now: number,
+): Standing {
+  const { isSame, streaks } = incident(standing, 'rate_limited', around);
+  const rateLimited = isSame ? Math.max(1, streaks.rateLimited) : streaks.rateLimited + 1;
+  const asked = signal.retryAfterMs;
+  const restMs =
+    asked !== undefined && asked > 0
+      ? Math.min(asked, longestRetryAfterMs)
+      : doubling(5 * second, rateLimited, 5 * minute);
+  const evidence = {
+    outcome: 'rate_limited',
+    retry_after_ms: asked ?? null,
+    in_a_row: rateLimited,
+    at: iso(now),
+  };
+  return rest({ ...standing, streaks: { ...streaks, rateLimited } }, 'rate_limited', now + restMs, evidence);
+}
+
+function afterQuotaSignal(standing: Standing, signal: OutcomeSignal, now: number): OutcomeEffect {
+  if (standing.state === 'exhausted') return { standing, shouldCheckQuota: false };
+  const evidence = {
+    outcome: 'quota_exhausted',
+    reset_at: signal.resetAt === undefined ? null : iso(signal.resetAt),
+    at: iso(now),
+  };
+  const resting = rest({ ...standing, quotaSpent: true }, 'quota_check', now + quotaLeftRestMs, evidence);
+  return { standing: resting, shouldCheckQuota: true };
+}
+
+function afterUnauthorized(
+  standing: Standing,
+  signal: OutcomeSignal,
+  around: Surroundings,
+  now: number,
+): Standing {
+  if (signal.tokenVersion !== around.tokenVersion) return standing;
+  // Nothing refreshes tokens yet, so a rejected one of either kind needs its owner.
+  const reason = around.credentialKind === 'api_key' ? 'api_key_rejected' : 'token_rejected';
+  return {
+    ...standing,
+    state: 'reauth_required',
+    until: null,
+    reason,
+    evidence: { outcome: 'unauthorized', token_version: signal.tokenVersion, at: iso(now) },
+    halfOpen: false,
+  };
+}
+
+function afterRefusal(standing: Standing, around: Surroundings, now: number): Standing {
+  const { isSame, streaks } = incident(standing, 'refused', around);
+  const refused = isSame ? Math.max(1, streaks.refused) : streaks.refused + 1;
+  const evidence = { outcome: 'refused', in_a_row: refused, at: iso(now) };
+  if (refused >= refusalsUntilDisabled) {
+    return {
+      ...standing,
+      state: 'disabled',
+      until: null,
+      reason: 'refused_repeatedly',
+      evidence,
+      halfOpen: false,
+      streaks: { ...streaks, refused },
+    };
+  }
+  const tried = { ...standing, halfOpen: true, streaks: { ...streaks, refused } };
+  return rest(tried, 'refused', now + refusedRestMs, evidence);
+}
+
+function afterFailure(standing: Standing, outcome: Outcome, around: Surroundings, now: number): Standing {
+  const { isSame, streaks } = incident(standing, 'upstream_failures', around);
+  const failures = isSame ? streaks.failures : streaks.failures + 1;
+  const counted = { ...standing, streaks: { ...streaks, failures } };
+  if (failures < failuresUntilRest || around.isLastUsable) return counted;
+  const restMs = doubling(10 * second, failures - failuresUntilRest + 1, 2 * minute);
+  return rest(counted, 'upstream_failures', now + restMs, { outcome, in_a_row: failures, at: iso(now) });
+}
+
+/**
+ * Whether a signal belongs to the bad moment that set the present cooldown. A holder of one slot that reports again
+ * has tried again; sixteen turns that were under way together report one moment sixteen times.
+ */
+function incident(
+  standing: Standing,
+  reason: string,
+  around: Surroundings,
+): { readonly isSame: boolean; readonly streaks: Streaks } {
+  const isSame =
+    standing.state === 'cooldown' &&
+    standing.reason === reason &&
+    standing.streaks.sameIncident < around.concurrentTurns;
+  const sameIncident = isSame ? standing.streaks.sameIncident + 1 : 1;
+  return { isSame, streaks: { ...standing.streaks, sameIncident } };
+}
+
+/** A cooldown until `until`, unless the account is already out for longer or for worse. */
+function rest(
+  standing: Standing,
+  reason: string,
+  until: number,
+  evidence: Readonly<Record<string, unknown>>,
+): Standing {
+  if (standing.state === 'exhausted') return standing;
+  if (standing.state === 'cooldown' && standing.until !== null && standing.until > until) return standing;
+  return { ...standing, state: 'cooldown', until, reason, evidence };
+}
+
+function reopened(standing: Standing): Standing {
+  return {
+    ...standing,
+    state: 'active',
+    until: null,
+    reason: null,
+    evidence: null,
+    halfOpen: false,
+    quotaSpent: false,
+  };
+}
+
+function unchanged(standing: Standing): OutcomeEffect {
+  return { standing, shouldCheckQuota: false };
+}
+
+function isInService(standing: Standing): boolean {
+  return standing.state === 'active' || standing.state === 'cooldown' || standing.state === 'exhausted';
+}
+
+function isQuotaReason(reason: string | null): boolean {
+  return reason === 'quota_check' || reason === 'quota_unknown';
+}
+
+function reportedReset(standing: Standing): number | undefined {
+  const told = standing.evidence?.['reset_at'];
+  return typeof told === 'string' ? Date.parse(told) : undefined;
+}
+
+/** What is left, or undefined where the answer does not say. */
+function remainingOf(answer: QuotaAnswer): number | undefined {
+  if (answer.isUnlimited) return Number.POSITIVE_INFINITY;
+  if (answer.remaining !== undefined) return answer.remaining;
+  if (answer.limit === undefined || answer.used === undefined) return undefined;
+  return answer.limit - answer.used;
+}
+
+function figuresOf(answer: QuotaAnswer): Record<string, unknown> {
+  return {
+    is_unlimited: answer.isUnlimited,
+    limit: answer.limit ?? null,
+    used: answer.used ?? null,
+    remaining: answer.remaining ?? null,
+    reset_at: answer.resetAt?.toISOString() ?? null,
+  };
+}
+
+function doubling(firstMs: number, times: number, longestMs: number): number {
+  return Math.min(longestMs, firstMs * 2 ** Math.min(30, Math.max(0, times - 1)));
+}
+
+function iso(time: number): string {
+  return new Date(time).toISOString();
+}

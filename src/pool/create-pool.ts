@@ -1,0 +1,174 @@
+import type { Provider } from '../core/provider.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { Logger } from '../lib/logger.ts';
+import { PoolError } from '../pool-api/errors.ts';
+import type { Pool } from '../pool-api/pool.ts';
+import { type Accounts, createAccounts } from './accounts.ts';
+import { createEventHub, type EventHub } from './events.ts';
+import { createHousekeeper } from './housekeeper.ts';
+import { bearerOf, type Caller, type PoolContext, type PoolSettings } from './pool-context.ts';
+import { createQuotaQuery } from './quota.ts';
+import { accountIds, openSandboxStore } from './sandbox-accounts.ts';
+import { createSessions, type Sessions } from './sessions.ts';
+import type { Store } from './store/store.ts';
+import { createUpkeep, type Upkeep } from './upkeep.ts';
+import type { Vault } from './vault.ts';
+import { shuttingDown } from './waiting-room.ts';
+
+export interface PoolOptions {
+  readonly store: Store;
+  readonly vault: Vault;
+  readonly providers: ReadonlyMap<string, Provider>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly settings: PoolSettings;
+}
+
+/**
+ * The pool's operations, once, for the gateway in this process and for the HTTP server alike. Requests are checked
+ * here; every call throws PoolError. `start` first; `close` last, it closes the store too.
+ */
+export interface PoolService extends Accounts, Upkeep, Pick<Sessions, 'allocate' | 'release' | 'report'> {
+  start(): Promise<void>;
+  close(): Promise<void>;
+  /** Ends waits and refuses new calls; leases can still be given back until `close`. */
+  stopAccepting(): void;
+  /** The pool as one caller sees it. */
+  asBorrower(caller: Caller): Pool;
+  readonly events: Pick<EventHub, 'listen' | 'lastId' | 'since'>;
+  readonly clock: Clock;
+  readonly version: string;
+  isSandbox(): boolean;
+  /** False once the store is beyond use. */
+  isReachable(): Promise<boolean>;
+}
+
+export function createPool(options: PoolOptions): PoolService {
+  const { store, vault, providers, clock, logger, settings } = options;
+  const events = createEventHub();
+  const quota = createQuotaQuery({ providers, clock, logger });
+  let sandbox: Store | undefined;
+  let isStopping = false;
+
+  const context: PoolContext = {
+    store,
+    vault,
+    providers,
+    clock,
+    logger,
+    settings,
+    events,
+    lending: () => sandbox ?? store,
+    tell(changes) {
+      events.publishChanges(changes);
+      if (changes.hasFreed) sessions.wake();
+    },
+    async checkQuota(account, cause, limitMs) {
+      // The store is chosen now: it may be another one when the answer comes.
+      const holder = context.lending();
+      const finding = await quota.ask(account, bearerOf(context, account), limitMs);
+      const result = await holder.recordQuota(clock.now(), account.id, finding, cause);
+      if (result === null) return null;
+      context.tell(result.changes);
+      return result.account;
+    },
+    probe: (id, provider, bearer) => quota.ask({ id, provider }, bearer, probeLimitMs),
+  };
+  const sessions = createSessions(context);
+  const accounts = createAccounts(context, endSandbox);
+  const upkeep = createUpkeep(context);
+  const housekeeper = createHousekeeper(context);
+
+  async function endSandbox(): Promise<void> {
+    const ended = sandbox;
+    if (ended === undefined) return;
+    sandbox = undefined;
+    for (const id of await accountIds(ended, clock.now())) {
+      events.publish({ type: 'account-removed', account_id: id, provider: 'sandbox' });
+    }
+    sessions.wake();
+    logger.info(
+      'a real account is there: the built-in sandbox accounts are gone until the pool starts empty again',
+    );
+  }
+
+  const isReachable = async (): Promise<boolean> => {
+    try {
+      await store.stats(clock.now());
+      return true;
+    } catch (error) {
+      logger.error({ err: error }, 'the store does not answer');
+      return false;
+    }
+  };
+
+  const allocate: Sessions['allocate'] = async (caller, request, signal) => {
+    if (isStopping) throw shuttingDown();
+    return sessions.allocate(caller, request, signal);
+  };
+
+  return {
+    ...accounts,
+    ...upkeep,
+    allocate,
+    release: sessions.release,
+    report: sessions.report,
+    events,
+    clock,
+    version: settings.version,
+    isSandbox: () => sandbox !== undefined,
+    isReachable,
+
+    async start() {
+      const { total } = await store.stats(clock.now());
+      if (settings.sandbox && total === 0) {
+        sandbox = await openSandboxStore({ vault, clock });
+        logger.warn('the pool holds no account: built-in sandbox accounts answer until one is added');
+      }
+      housekeeper.start();
+    },
+    stopAccepting() {
+      isStopping = true;
+      sessions.close();
+    },
+    async close() {
+      isStopping = true;
+      sessions.close();
+      await housekeeper.stop();
+      await sandbox?.close();
+      await store.close();
+    },
+
+    asBorrower: (caller) => ({
+      async allocate(request, signal) {
+        const allocation = await allocate(caller, request, signal).catch(rethrowAsPoolError(signal));
+        return allocation.answer;
+      },
+      release: (request) => sessions.release(caller, request).catch(rethrowAsPoolError()),
+      report: (request) => sessions.report(caller, request).catch(rethrowAsPoolError()),
+      subscribe(onEvent, onState, signal) {
+        if (signal.aborted) return;
+        const stop = events.listen(({ event }) => onEvent(event));
+        signal.addEventListener('abort', stop, { once: true });
+        onState(true);
+      },
+      health: async () => ({ isReachable: await isReachable(), isSandbox: sandbox !== undefined }),
+    }),
+  };
+}
+
+const probeLimitMs = 5000;
+
+/** Borrowers see PoolError only, except their own abort. */
+function rethrowAsPoolError(signal?: AbortSignal): (error: unknown) => never {
+  return (error) => {
+    if (error instanceof PoolError || signal?.aborted) throw error;
+    throw new PoolError(
+      'pool_unavailable',
+      'The account pool met an internal error; its log has the details.',
+      {
+        cause: error,
+      },
+    );
+  };
+}

@@ -1,0 +1,51 @@
+import type { PoolContext } from './pool-context.ts';
+
+/** The timer that ends what is over and asks again about accounts that are out or unproved. */
+export interface Housekeeper {
+  start(): void;
+  /** Answers when the round under way has ended. */
+  stop(): Promise<void>;
+}
+
+const roundEveryMs = 5000;
+const queryLimitMs = 5000;
+const queriesAtOnce = 3;
+
+export function createHousekeeper(context: PoolContext): Housekeeper {
+  const { clock, logger, store } = context;
+  let stopTimer = (): void => {};
+  let isStopped = false;
+  let round = Promise.resolve();
+
+  const doRound = async (): Promise<void> => {
+    const lending = context.lending();
+    context.tell(await store.housekeep(clock.now()));
+    if (lending !== store) context.tell(await lending.housekeep(clock.now()));
+    const due = await store.claimQuotaChecks(clock.now(), queriesAtOnce);
+    await Promise.all(
+      due.map((account) =>
+        context.checkQuota(account, account.probe === 'proved' ? 'recheck' : 'proof', queryLimitMs),
+      ),
+    );
+  };
+
+  const schedule = (): void => {
+    if (isStopped) return;
+    stopTimer = clock.after(roundEveryMs, () => {
+      round = doRound()
+        .catch((error: unknown) =>
+          logger.error({ err: error }, 'a round of housekeeping failed; the next one follows'),
+        )
+        .then(schedule);
+    });
+  };
+
+  return {
+    start: schedule,
+    stop() {
+      isStopped = true;
+      stopTimer();
+      return round;
+    },
+  };
+}

@@ -1,0 +1,18 @@
+import type { z } from 'zod';
+import { PoolError } from '../pool-api/errors.ts';
+
+/** What `schema` makes of `value`. Throws PoolError `unknown_field` or `invalid_request`, naming the first field at fault. */
+export function parse<Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0];
+  if (issue === undefined) throw new PoolError('invalid_request', 'The request is not valid.');
+  if (issue.code === 'unrecognized_keys') {
+    const param = [...issue.path, issue.keys[0] ?? ''].join('.');
+    throw new PoolError('unknown_field', `There is no field "${param}" in this request.`, { param });
+  }
+  const param = issue.path.join('.');
+  if (param === '')
+    throw new PoolError('invalid_request', `The body must be a JSON object: ${issue.message}.`);
+  throw new PoolError('invalid_request', `"${param}" is not valid: ${issue.message}.`, { param });
+}

@@ -1,0 +1,76 @@
+import type { Account, LeasedAccount } from '../pool-api/schema.ts';
+import type { Lease, StoredAccount } from './store/store.ts';
+
+export const isoTime = (time: number): string => new Date(time).toISOString();
+const isoTimeOrNull = (time: number | null): string | null => (time === null ? null : isoTime(time));
+
+/** An account as its owner sees it. */
+export function presentAccount(account: StoredAccount): Account {
+  const { standing, quota, usage } = account;
+  return {
+    id: account.id,
+    provider: account.provider,
+    email: account.email,
+    label: account.label,
+    status: standing.state,
+    status_until: isoTimeOrNull(standing.until),
+    status_reason: standing.reason,
+    status_evidence: standing.evidence,
+    probe: account.probe,
+    source: account.source,
+    credential: account.credentialKind,
+    credential_hint: account.credentialHint,
+    capacity: account.capacity,
+    slots_in_use: account.slotsInUse,
+    holders: account.holders,
+    models: account.models === null ? null : [...account.models],
+    free: account.free,
+    lend: account.lend,
+    tier: account.tier,
+    token_version: account.tokenVersion,
+    use_count: account.useCount,
+    last_used: isoTimeOrNull(account.lastUsed),
+    last_refresh_time: isoTimeOrNull(account.lastRefreshTime),
+    quota:
+      quota === null
+        ? null
+        : {
+            is_unlimited: quota.isUnlimited,
+            limit: quota.limit,
+            used: quota.used,
+            remaining: quota.remaining,
+            reset_at: isoTimeOrNull(quota.resetAt),
+            checked_at: isoTime(quota.checkedAt),
+          },
+    usage: {
+      turns: usage.turns,
+      input_tokens: usage.inputTokens,
+      output_tokens: usage.outputTokens,
+      credits: usage.credits,
+    },
+    created_at: isoTime(account.createdAt),
+    updated_at: isoTime(account.updatedAt),
+  };
+}
+
+/** A lease as its holder sees it. `bearer` is what the provider takes. */
+export function presentLease(lease: Lease, bearer: string): LeasedAccount {
+  const { account } = lease;
+  return {
+    id: account.id,
+    email: account.email,
+    provider: account.provider,
+    status: account.standing.state,
+    id_token: bearer,
+    token_expires_at: null,
+    token_version: account.tokenVersion,
+    use_count: account.useCount,
+    last_used: isoTimeOrNull(account.lastUsed),
+    last_refresh_time: isoTimeOrNull(account.lastRefreshTime),
+    fence: lease.fence,
+    slots: lease.slots,
+    capacity: account.capacity,
+    models: account.models === null ? null : [...account.models],
+    free: account.free,
+  };
+}

@@ -1,0 +1,64 @@
+import { AppError } from '../core/errors.ts';
+import type { Provider } from '../core/provider.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { Logger } from '../lib/logger.ts';
+import type { QuotaFinding } from './account-state.ts';
+
+/** Asks providers what is left, never twice at a time for one account, never for longer than allowed. */
+export interface QuotaQuery {
+  ask(
+    account: { readonly id: string; readonly provider: string },
+    bearer: string,
+    limitMs: number,
+  ): Promise<QuotaFinding>;
+}
+
+export function createQuotaQuery(options: {
+  readonly providers: ReadonlyMap<string, Provider>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}): QuotaQuery {
+  const { providers, clock, logger } = options;
+  const underWay = new Map<string, Promise<QuotaFinding>>();
+
+  const askOnce = async (providerName: string, bearer: string, limitMs: number): Promise<QuotaFinding> => {
+    const provider = providers.get(providerName);
+    if (provider === undefined) {
+      return {
+        type: 'failure',
+        code: 'unknown_provider',
+        message: `provider "${providerName}" is not configured`,
+      };
+    }
+    const abort = new AbortController();
+    let stopTimer = (): void => {};
+    const tooLate = new Promise<never>((_resolve, reject) => {
+      stopTimer = clock.after(limitMs, () => {
+        reject(new AppError('upstream_timeout', `no answer within ${limitMs} ms`));
+        abort.abort();
+      });
+    });
+    try {
+      const answer = await Promise.race([provider.getQuota(bearer, abort.signal), tooLate]);
+      return { type: 'answer', answer };
+    } catch (error) {
+      logger.info({ err: error, provider: providerName }, 'the provider did not say what is left');
+      // Only AppError's message is made to be shown.
+      return error instanceof AppError
+        ? { type: 'failure', code: error.code, message: error.message }
+        : { type: 'failure', code: 'internal', message: 'the query failed; the log has the details' };
+    } finally {
+      stopTimer();
+    }
+  };
+
+  return {
+    ask(account, bearer, limitMs) {
+      const present = underWay.get(account.id);
+      if (present !== undefined) return present;
+      const query = askOnce(account.provider, bearer, limitMs).finally(() => underWay.delete(account.id));
+      underWay.set(account.id, query);
+      return query;
+    },
+  };
+}

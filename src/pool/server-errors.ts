@@ -1,0 +1,55 @@
+import { AppError } from '../core/errors.ts';
+import { HttpFault, type HttpFaultKind, httpFaultFrom } from '../lib/http-server.ts';
+import { PoolError, type PoolErrorCode } from '../pool-api/errors.ts';
+import type { ErrorAnswer } from '../pool-api/schema.ts';
+
+const faultCodes: Record<HttpFaultKind, PoolErrorCode> = {
+  foreign_host: 'forbidden',
+  foreign_origin: 'forbidden',
+  invalid_json: 'invalid_json',
+  too_large: 'too_large',
+  unsupported_encoding: 'unsupported_media_type',
+  not_found: 'not_found',
+  method_not_allowed: 'method_not_allowed',
+};
+
+/** Whatever a route threw, as the error its caller sees. An unknown error keeps its message to the log. */
+export function poolErrorFrom(thrown: unknown): PoolError {
+  const error = httpFaultFrom(thrown);
+  if (error instanceof PoolError) return error;
+  if (error instanceof HttpFault) return new PoolError(faultCodes[error.kind], error.message);
+  if (error instanceof AppError && error.code === 'invalid_request') {
+    return new PoolError(
+      'invalid_request',
+      error.message,
+      error.param === undefined ? {} : { param: error.param },
+    );
+  }
+  if (isClientFault(error)) return new PoolError('invalid_request', error.message);
+  return new PoolError('internal', 'The pool met an internal error; its log has the details.', {
+    cause: error,
+  });
+}
+
+export function errorBody(error: PoolError): ErrorAnswer {
+  return {
+    success: false,
+    error: {
+      code: error.code,
+      message: error.message,
+      ...(error.param === undefined ? {} : { param: error.param }),
+      ...(error.shortage === undefined ? {} : { shortage: error.shortage }),
+    },
+  };
+}
+
+/** A fault the HTTP library found in the request, such as a broken percent-encoding. */
+function isClientFault(error: unknown): error is Error {
+  return (
+    error instanceof Error &&
+    'statusCode' in error &&
+    typeof error.statusCode === 'number' &&
+    error.statusCode >= 400 &&
+    error.statusCode < 500
+  );
+}

@@ -1,0 +1,134 @@
+import { request as httpRequest } from 'node:http';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import type { ErrorAnswer } from '../pool-api/schema.ts';
+import { allocate, closeServers, type Running, report, startServer } from './testing-server.ts';
+
+afterEach(closeServers);
+
+describe('bad requests', () => {
+  const cases: [string, string, unknown, number, string, string?][] = [
+    ['POST', allocate, { cuont: 1 }, 400, 'unknown_field', 'cuont'],
+    ['POST', allocate, { count: 'two' }, 400, 'invalid_request', 'count'],
+    ['POST', allocate, { count: 51 }, 400, 'invalid_request', 'count'],
+    ['POST', allocate, { slots: 2 }, 400, 'invalid_request', 'slots'],
+    ['POST', allocate, { session_id: 'no spaces' }, 400, 'invalid_request', 'session_id'],
+    ['POST', allocate, '{', 400, 'invalid_json'],
+    ['POST', allocate, '[]', 400, 'invalid_request'],
+    ['POST', allocate, 'null', 400, 'invalid_request'],
+    ['POST', '/api/accounts/release', undefined, 400, 'invalid_request'],
+    ['POST', report, { session_id: 's', reports: [{ x: 1 }] }, 400, 'invalid_request', 'reports.0.report_id'],
+    ['POST', '/api/accounts', { provider: 'nobody', api_key: 'k' }, 400, 'invalid_request', 'provider'],
+    [
+      'POST',
+      '/api/accounts',
+      { provider: 'warp', refresh_token: 't' },
+      400,
+      'invalid_request',
+      'refresh_token',
+    ],
+    ['POST', '/api/accounts', { provider: 'warp' }, 400, 'invalid_request', 'api_key'],
+    ['GET', '/api/accounts?limit=0', undefined, 400, 'invalid_request', 'limit'],
+    ['GET', '/api/accounts?after=x', undefined, 400, 'invalid_request', 'after'],
+    ['GET', '/api/accounts/nobody', undefined, 404, 'account_not_found', 'id'],
+    ['PATCH', '/api/accounts/nobody', { enabled: true }, 404, 'account_not_found', 'id'],
+    ['GET', '/nowhere', undefined, 404, 'not_found'],
+    ['GET', allocate, undefined, 404, 'account_not_found'],
+    ['DELETE', '/health', undefined, 405, 'method_not_allowed'],
+    ['POST', allocate, 'x'.repeat(1024 * 1024 + 1), 413, 'too_large'],
+  ];
+  it.each(cases)('answers %s %s %j with %i %s', async (method, path, body, status, code, param) => {
+    const service = await startServer();
+    const answer = await service.call<ErrorAnswer>(method, path, body);
+    expect(answer).toMatchObject({ status, body: { success: false, error: { code } } });
+    if (param !== undefined) expect(answer.body.error.param).toBe(param);
+  });
+
+  it('does not answer to a foreign name or page', async () => {
+    const service = await startServer();
+    const host = await service.call('GET', '/health', undefined, { host: 'evil.example' });
+    expect(host).toMatchObject({ status: 403, body: { error: { code: 'forbidden' } } });
+    const page = await service.call('GET', '/health', undefined, { origin: 'https://evil.example' });
+    expect(page.status).toBe(403);
+  });
+
+  it('keeps the details of an internal error to itself', async () => {
+    const service = await startServer();
+    vi.spyOn(service.store, 'stats').mockRejectedValue(new Error('secret detail'));
+    const answer = await service.call<ErrorAnswer>('GET', '/api/accounts/status');
+    expect(answer).toMatchObject({ status: 500, body: { error: { code: 'internal' } } });
+    expect(answer.body.error.message).not.toContain('secret');
+    expect((await service.call('GET', '/health')).body).toMatchObject({ status: 'degraded' });
+  });
+});
+
+describe('keys', () => {
+  const bearer = (key: string) => ({ authorization: `Bearer ${key}` });
+
+  it('opens everything to the admin key and lending to the other', async () => {
+    const service = await startServer({}, { adminKey: 'boss', poolApiKey: 'gate' });
+    const code = async (method: string, path: string, headers?: Record<string, string>) => {
+      const answer = await service.call<ErrorAnswer>(method, path, undefined, headers);
+      return [answer.status, answer.body.error?.code];
+    };
+    expect(await code('GET', '/health')).toEqual([200, undefined]);
+    expect(await code('GET', '/api/accounts')).toEqual([401, 'invalid_key']);
+    expect(await code('GET', '/api/accounts', bearer('wrong'))).toEqual([401, 'invalid_key']);
+    expect(await code('GET', '/api/accounts', bearer('gate'))).toEqual([403, 'forbidden']);
+    expect(await code('GET', '/api/accounts', bearer('boss'))).toEqual([200, undefined]);
+    expect(await code('POST', allocate, bearer('gate'))).toEqual([503, 'no_account_available']);
+    expect(await code('POST', allocate)).toEqual([401, 'invalid_key']);
+  });
+
+  it('keeps a session to the key that made it, but lets an admin release it', async () => {
+    const service = await startServer({}, { adminKey: 'boss', poolApiKey: 'gate' });
+    await service.call('POST', '/api/accounts', { provider: 'warp', api_key: 'k' }, bearer('boss'));
+    await service.call('POST', allocate, { session_id: 's' }, bearer('boss'));
+    const session = { session_id: 's' };
+    expect((await service.call('POST', allocate, session, bearer('gate'))).status).toBe(409);
+    expect((await service.call('POST', '/api/accounts/release', session, bearer('gate'))).status).toBe(404);
+    await service.call('POST', '/api/accounts/release', session, bearer('boss'));
+    await service.call('POST', allocate, session, bearer('gate'));
+    expect((await service.call('POST', '/api/accounts/release', session, bearer('boss'))).status).toBe(200);
+  });
+});
+
+describe('events', () => {
+  async function readEvents(service: Running, lastId?: string): Promise<{ text(): string; stop(): void }> {
+    let text = '';
+    const headers = lastId === undefined ? {} : { 'last-event-id': lastId };
+    const sent = httpRequest({ host: '127.0.0.1', port: service.port, path: '/api/events', headers });
+    sent.on('error', () => {});
+    await new Promise<void>((resolve) => {
+      sent.on('response', (response) => {
+        response.setEncoding('utf8').on('data', (chunk: string) => {
+          text += chunk;
+          resolve();
+        });
+        response.on('error', () => {});
+      });
+      sent.end();
+    });
+    return { text: () => text, stop: () => sent.destroy() };
+  }
+
+  it('tells what changed, resumes after the last id, and says when it cannot', async () => {
+    const service = await startServer();
+    const stream = await readEvents(service);
+    const id = await service.add('first');
+    await vi.waitFor(() => expect(stream.text()).toContain(`"type":"account-changed","account_id":"${id}"`));
+    const lastId = /id: (\S+)\ndata/.exec(stream.text())?.[1];
+    stream.stop();
+    await service.call('DELETE', `/api/accounts/${id}`);
+    const resumed = await readEvents(service, lastId);
+    expect(resumed.text()).toContain('account-removed');
+    expect(resumed.text()).not.toContain('account-changed');
+    expect((await readEvents(service, 'another-run-7')).text()).toContain('event: reset');
+  });
+
+  it('keeps an idle stream alive', async () => {
+    const service = await startServer();
+    const stream = await readEvents(service);
+    service.clock.advance(15_000);
+    await vi.waitFor(() => expect(stream.text()).toContain(': ping'));
+  });
+});

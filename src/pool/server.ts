@@ -1,0 +1,136 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { createHttpServer } from '../lib/http-server.ts';
+import type { Logger } from '../lib/logger.ts';
+import { PoolError } from '../pool-api/errors.ts';
+import type { PoolService } from './create-pool.ts';
+import { streamEvents } from './event-stream.ts';
+import { identify, type PoolKeys } from './keys.ts';
+import type { Caller } from './pool-context.ts';
+import { errorBody, poolErrorFrom } from './server-errors.ts';
+
+export interface PoolServerOptions extends PoolKeys {
+  readonly pool: PoolService;
+  readonly logger: Logger;
+  /** Names a request's Host and Origin may carry besides the loopback ones; null switches the check off. */
+  readonly allowedHosts: readonly string[] | null;
+}
+
+const bodyLimitBytes = 1024 * 1024;
+
+/**
+ * The pool's HTTP face, ready for `listen`. Closing it ends the event streams and the waits, not the pool itself.
+ */
+export function createPoolServer(options: PoolServerOptions): FastifyInstance {
+  const { pool, logger, allowedHosts } = options;
+  const app = createHttpServer({ logger, bodyLimitBytes, allowedHosts });
+  const openStreams = new Set<() => void>();
+
+  app.setErrorHandler((thrown, request, reply) => {
+    const error = poolErrorFrom(thrown);
+    if (error.status >= 500 && error.code !== 'no_account_available' && error.code !== 'shutting_down') {
+      logger.error({ err: error.cause ?? error, requestId: request.id }, 'a request failed');
+    }
+    if (error.retryAfterMs !== undefined) reply.header('retry-after', Math.ceil(error.retryAfterMs / 1000));
+    return reply.status(error.status).send(errorBody(error));
+  });
+  app.addHook('preClose', async () => {
+    pool.stopAccepting();
+    for (const end of openStreams) end();
+  });
+
+  const callerOf = (request: FastifyRequest): Caller => {
+    const caller = identify(options, request.headers.authorization);
+    return { ...caller, isGateway: isGatewaySession(request.body) };
+  };
+  // Keys are checked before a body is read.
+  const anyKey = {
+    onRequest: async (request: FastifyRequest) => void identify(options, request.headers.authorization),
+  };
+  const adminKey = {
+    onRequest: async (request: FastifyRequest) => {
+      if (identify(options, request.headers.authorization).role === 'admin') return;
+      throw new PoolError(
+        'forbidden',
+        'This needs the admin key; the key given may only borrow, return and report.',
+      );
+    },
+  };
+
+  app.get('/health', async () => ({
+    status: (await pool.isReachable()) ? 'ok' : 'degraded',
+    sandbox: pool.isSandbox(),
+    version: pool.version,
+  }));
+  app.get('/api/accounts/status', adminKey, () => pool.status());
+  app.post('/api/accounts/allocate', anyKey, (request, reply) =>
+    allocate(pool, callerOf(request), request, reply),
+  );
+  app.post('/api/accounts/release', anyKey, (request) => pool.release(callerOf(request), request.body));
+  app.post('/api/accounts/report', anyKey, (request) => pool.report(callerOf(request), request.body));
+  app.post('/api/accounts/replenish', adminKey, (request) => pool.replenish(callerOf(request), request.body));
+  app.post('/api/accounts/refresh-tokens', adminKey, (request) =>
+    pool.refreshTokens(callerOf(request), request.body),
+  );
+
+  app.get('/api/accounts', adminKey, (request) => pool.list(request.query));
+  app.post('/api/accounts', adminKey, async (request, reply) => {
+    const answer = await pool.add(callerOf(request), request.body);
+    return reply.status(201).send(answer);
+  });
+  app.get<{ Params: { id: string } }>('/api/accounts/:id', adminKey, (request) =>
+    pool.get(request.params.id),
+  );
+  app.patch<{ Params: { id: string } }>('/api/accounts/:id', adminKey, (request) =>
+    pool.change(callerOf(request), request.params.id, request.body),
+  );
+  app.delete<{ Params: { id: string } }>('/api/accounts/:id', adminKey, (request) =>
+    pool.remove(callerOf(request), request.params.id),
+  );
+
+  app.get('/api/events', anyKey, (request, reply) => {
+    reply.hijack();
+    const last = request.headers['last-event-id'];
+    const end = streamEvents({
+      hub: pool.events,
+      clock: pool.clock,
+      response: reply.raw,
+      lastEventId: typeof last === 'string' ? last : undefined,
+      headers: { 'x-request-id': request.id },
+    });
+    openStreams.add(end);
+    reply.raw.once('close', () => openStreams.delete(end));
+  });
+  return app;
+}
+
+/** Lends, unless the client goes away before it has its answer: then all that was added goes back. */
+async function allocate(
+  pool: PoolService,
+  caller: Caller,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<unknown> {
+  const gone = new AbortController();
+  let undo: (() => Promise<void>) | undefined;
+  reply.raw.once('close', () => {
+    if (reply.raw.writableFinished) return;
+    gone.abort(new Error('the client has gone'));
+    undo?.().catch((error: unknown) => request.log.error({ err: error }, 'leases could not be given back'));
+  });
+  try {
+    const allocation = await pool.allocate(caller, request.body, gone.signal);
+    if (gone.signal.aborted) await allocation.undo();
+    else undo = allocation.undo;
+    return allocation.answer;
+  } catch (error) {
+    // Nobody reads this any more; without a body there is nothing to fail on.
+    if (gone.signal.aborted) return reply.hijack();
+    throw error;
+  }
+}
+
+/** Gateways say who they are by their session's name; no borrower gains more than the owner lends to this key. */
+function isGatewaySession(body: unknown): boolean {
+  if (typeof body !== 'object' || body === null || !('session_id' in body)) return false;
+  return typeof body.session_id === 'string' && body.session_id.startsWith('gateway:');
+}

@@ -1,0 +1,242 @@
+import { randomUUID } from 'node:crypto';
+import { PoolError } from '../pool-api/errors.ts';
+import {
+  type AllocateAnswer,
+  allocateRequest,
+  type ReleaseAnswer,
+  type ReportAnswer,
+  type ReportItem,
+  releaseRequest,
+  reportRequest,
+  type Shortage,
+} from '../pool-api/schema.ts';
+import { parse } from './parse.ts';
+import { bearerOf, type Caller, type PoolContext } from './pool-context.ts';
+import { isoTime, presentLease } from './present.ts';
+import type { EnsureResult, ReportedResult, ReportedTurn, StoredAccount } from './store/store.ts';
+import { createWaitingRoom, type WaitingRoom } from './waiting-room.ts';
+
+/** An answer and the way to take back what this call added, for a caller that never got it. */
+export interface Allocation {
+  readonly answer: AllocateAnswer;
+  undo(): Promise<void>;
+}
+
+export interface Sessions {
+  allocate(caller: Caller, request: unknown, signal?: AbortSignal): Promise<Allocation>;
+  release(caller: Caller, request: unknown): Promise<ReleaseAnswer>;
+  report(caller: Caller, request: unknown): Promise<ReportAnswer>;
+  /** A place may have come free. */
+  wake(): void;
+  close(): void;
+}
+
+const quotaQueryMs = 3000;
+const shortestRetryMs = 1000;
+const longestRetryMs = 60_000;
+
+export function createSessions(context: PoolContext): Sessions {
+  const { clock, settings, events, logger } = context;
+
+  const release = async (
+    sessionId: string,
+    keyId: string | null,
+    leases: readonly { readonly id: string; readonly fence: number }[] | null,
+  ): Promise<number | null> => {
+    const result = await context.lending().release(clock.now(), { sessionId, keyId, leases });
+    if (result === null) return null;
+    context.tell(result.changes);
+    return result.released;
+  };
+
+  const giveBack = async (
+    sessionId: string,
+    granted: Pick<Extract<EnsureResult, { result: 'granted' }>, 'created' | 'added'>,
+  ): Promise<void> => {
+    await release(sessionId, null, granted.created ? null : granted.added);
+    logger.info({ sessionId }, 'the caller had gone before its leases were ready; they were given back');
+  };
+
+  const room: WaitingRoom = createWaitingRoom({
+    clock,
+    async attempt(demand) {
+      const result = await context.lending().ensureLeases(clock.now(), demand);
+      context.tell(result.changes);
+      return result;
+    },
+    onWanted: (ids) => events.publish({ type: 'lease-wanted', account_ids: [...ids] }),
+    giveBack: (demand, granted) => giveBack(demand.sessionId, granted),
+    onError: (error) => logger.error({ err: error }, 'a wait for leases failed after its caller had gone'),
+  });
+
+  return {
+    async allocate(caller, request, signal) {
+      const demand = parse(allocateRequest, request === undefined ? {} : request);
+      if (demand.count > settings.maxPoolSize) {
+        throw new PoolError('invalid_request', `"count" may be 1 to ${settings.maxPoolSize}.`, {
+          param: 'count',
+        });
+      }
+      if (demand.exclusive && demand.slots > 1) {
+        throw new PoolError(
+          'invalid_request',
+          '"slots" above 1 needs exclusive=false: an exclusive holder has the whole account.',
+          { param: 'slots' },
+        );
+      }
+      const sessionId = demand.session_id ?? `sess_${randomUUID()}`;
+      const result = await room.enter(
+        {
+          sessionId,
+          isNewSession: demand.session_id === undefined,
+          owner: { keyId: caller.keyId, isGateway: caller.isGateway },
+          count: demand.count,
+          provider: demand.provider ?? null,
+          model: demand.model ?? null,
+          exclusive: demand.exclusive,
+          slots: demand.slots,
+          ttlMs: demand.ttl_seconds === undefined ? null : demand.ttl_seconds * 1000,
+          defaultTtlMs: settings.sessionTimeoutMs,
+          exclude: demand.exclude ?? [],
+          prefer: demand.prefer ?? null,
+        },
+        demand.wait_ms,
+        signal,
+      );
+      if (result.result === 'mismatch') {
+        throw new PoolError('session_mismatch', result.message, { param: 'session_id' });
+      }
+      if (result.result === 'short') throw shortError(result, clock.now());
+      const accounts = result.leases.map((lease) => presentLease(lease, bearerOf(context, lease.account)));
+      const held = accounts.length === 1 ? '1 account' : `${accounts.length} accounts`;
+      return {
+        answer: {
+          success: true,
+          created: result.created,
+          session_id: sessionId,
+          expires_at: isoTime(result.expiresAt),
+          accounts,
+          message: `The session holds ${held}.`,
+        },
+        undo: () => giveBack(sessionId, result),
+      };
+    },
+
+    async release(caller, request) {
+      const { session_id: sessionId, leases } = parse(releaseRequest, request);
+      const keyId = caller.role === 'admin' ? null : caller.keyId;
+      const released = await release(sessionId, keyId, leases ?? null);
+      if (released === null) throw sessionNotFound();
+      return { success: true, released };
+    },
+
+    async report(caller, request) {
+      const { session_id: sessionId, reports } = parse(reportRequest, request);
+      const result = await context.lending().report(clock.now(), {
+        sessionId,
+        keyId: caller.keyId,
+        isAdmin: caller.role === 'admin',
+        turns: reports.map(turnFrom),
+      });
+      if (result === null) throw sessionNotFound();
+      context.tell(result.changes);
+      const checked = await checkQuotas(context, result.results);
+      return {
+        success: true,
+        results: result.results.map((item, index) => {
+          const account = checked.get(item.accountId) ?? item.account;
+          return presentResult(context, item, account, reports[index]);
+        }),
+      };
+    },
+
+    wake: room.wake,
+    close: room.close,
+  };
+}
+
+/** What the providers say about the accounts whose quota is in doubt, by account id. */
+async function checkQuotas(
+  context: PoolContext,
+  results: readonly ReportedResult[],
+): Promise<ReadonlyMap<string, StoredAccount>> {
+  const doubtful = new Map<string, StoredAccount>();
+  for (const { shouldCheckQuota, account } of results) {
+    if (shouldCheckQuota && account !== null) doubtful.set(account.id, account);
+  }
+  const checked = await Promise.all(
+    [...doubtful.values()].map((account) => context.checkQuota(account, 'signal', quotaQueryMs)),
+  );
+  return new Map(checked.flatMap((account) => (account === null ? [] : [[account.id, account] as const])));
+}
+
+function turnFrom(item: ReportItem): ReportedTurn {
+  const isTurn = item.outcome === 'success' || item.outcome === 'cancelled' || item.usage !== undefined;
+  return {
+    reportId: item.report_id,
+    accountId: item.account_id,
+    fence: item.fence,
+    signal: {
+      outcome: item.outcome,
+      tokenVersion: item.token_version,
+      ...(item.retry_after_ms === undefined ? {} : { retryAfterMs: item.retry_after_ms }),
+      ...(item.reset_at === undefined ? {} : { resetAt: Date.parse(item.reset_at) }),
+    },
+    usage: {
+      turns: item.usage?.turns ?? (isTurn ? 1 : 0),
+      inputTokens: item.usage?.input_tokens ?? 0,
+      outputTokens: item.usage?.output_tokens ?? 0,
+      credits: item.usage?.credits ?? 0,
+    },
+  };
+}
+
+function presentResult(
+  context: PoolContext,
+  item: ReportedResult,
+  account: StoredAccount | null,
+  reported: ReportItem | undefined,
+): ReportAnswer['results'][number] {
+  const until = account?.standing.until ?? null;
+  const plain = {
+    report_id: item.reportId,
+    account_id: item.accountId,
+    result: item.result,
+    status: account?.standing.state ?? null,
+    status_until: until === null ? null : isoTime(until),
+  };
+  const hasNewer = item.isLive && account !== null && account.tokenVersion > (reported?.token_version ?? 0);
+  if (!hasNewer) return plain;
+  return {
+    ...plain,
+    id_token: bearerOf(context, account),
+    token_version: account.tokenVersion,
+    token_expires_at: null,
+  };
+}
+
+function shortError(short: Extract<EnsureResult, { result: 'short' }>, now: number): PoolError {
+  const ahead = short.nextAt === null ? longestRetryMs : short.nextAt - now;
+  const retryAfterMs = Math.min(longestRetryMs, Math.max(shortestRetryMs, ahead));
+  return new PoolError('no_account_available', shortMessage(short.shortage), {
+    retryAfterMs,
+    shortage: short.shortage,
+  });
+}
+
+function shortMessage({ matching, reasons }: Shortage): string {
+  if (matching === 0)
+    return 'No account in the pool matches this demand: add one, or ask for another provider or model.';
+  const counts = Object.entries(reasons).map(([reason, count]) => `${count} ${reason.replaceAll('_', ' ')}`);
+  const why = counts.length === 0 ? 'too few for this count' : counts.join(', ');
+  return (
+    `Too few free accounts: of ${matching} that match, ${why}. ` +
+    'Try again after Retry-After, wait longer with wait_ms, or add accounts.'
+  );
+}
+
+function sessionNotFound(): PoolError {
+  return new PoolError('session_not_found', 'There is no such session; it was released, or it expired.', {
+    param: 'session_id',
+  });
+}

@@ -1,0 +1,5 @@
+import type { Migration } from '../../../db/migrate.ts';
+import { accounts } from './0001-accounts.ts';
+
+/** In order. A released migration is never edited; a change of the schema is a new one at the end. */
+export const migrations: readonly Migration[] = [accounts];

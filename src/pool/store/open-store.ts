@@ -1,0 +1,59 @@
+import { Worker } from 'node:worker_threads';
+import { DatabaseError } from '../../db/errors.ts';
+import { thisCommand } from '../../db/holder.ts';
+import { connectVerbs } from '../../db/verbs.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { openSqliteStore, type SyncStore } from './sqlite.ts';
+import type { Store } from './store.ts';
+
+export interface OpenStoreOptions {
+  readonly clock: Clock;
+  /** The store is beyond use: its thread died. The service cannot go on. */
+  readonly onLost: (error: DatabaseError) => void;
+}
+
+/**
+ * Opens the store a DATABASE_URL names: `sqlite:` and a path, or a bare path. Its work runs on a thread of its own.
+ * Throws DatabaseError: `database_in_use` names the process that holds the file.
+ */
+export async function openStore(databaseUrl: string, options: OpenStoreOptions): Promise<Store> {
+  const path = sqlitePath(databaseUrl);
+  if (path === ':memory:') return openMemoryStore(options.clock.now(), { auditsLeases: true });
+  // Sources run as .ts, the built package as .js, and tsc rewrites no URLs.
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+  const worker = new Worker(new URL(`./sqlite-worker.${extension}`, import.meta.url), {
+    workerData: { path, now: options.clock.now(), command: thisCommand() },
+  });
+  const verbs: Store = await connectVerbs<SyncStore>(worker, options.onLost);
+  return verbs;
+}
+
+/** A store in this thread's memory: small, quick, gone with the process. */
+export function openMemoryStore(
+  now: number,
+  options: { readonly longestRestMs?: number; readonly auditsLeases: boolean },
+): Store {
+  return onThisThread(openSqliteStore(':memory:', now, options));
+}
+
+/** The synchronous verbs behind the asynchronous face. */
+function onThisThread(verbs: SyncStore): Store {
+  const entries = Object.entries(verbs).map(([name, run]) => [
+    name,
+    async (...values: unknown[]) => (run as (...given: unknown[]) => unknown)(...values),
+  ]);
+  return Object.fromEntries(entries) as Store;
+}
+
+function sqlitePath(databaseUrl: string): string {
+  if (databaseUrl.startsWith('sqlite:'))
+    return databaseUrl.slice('sqlite:'.length).replace(/^\/\/(?=\/)/, '');
+  if (/^[a-z]+:\/\//.test(databaseUrl)) {
+    const scheme = databaseUrl.slice(0, databaseUrl.indexOf(':'));
+    throw new DatabaseError(
+      'database_unusable',
+      `DATABASE_URL names "${scheme}"; this release keeps accounts in SQLite only: set it to sqlite:<path>.`,
+    );
+  }
+  return databaseUrl;
+}

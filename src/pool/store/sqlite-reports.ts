@@ -1,0 +1,133 @@
+import { applyOutcome, applyQuota, type QuotaCause, type QuotaFinding } from '../account-state.ts';
+import { quotaFrom } from './quota-row.ts';
+import { type AccountRow, accountFrom, type SessionRow, standingFrom } from './rows.ts';
+import { liveLease, renew } from './sqlite-leases.ts';
+import { accountRow, nextCheckOf, reap, saveStanding, setNextCheck, type Work } from './sqlite-work.ts';
+import type { Changes, ReportDemand, ReportedResult, ReportedTurn, StoredAccount } from './store.ts';
+
+/** Counts and applies reported turns. Null when the session is another key's. */
+export function report(
+  work: Work,
+  demand: ReportDemand,
+): { readonly results: readonly ReportedResult[]; readonly changes: Changes } | null {
+  reap(work);
+  const session = work.db.get<SessionRow>('SELECT * FROM sessions WHERE id = ?', demand.sessionId);
+  if (session !== undefined && session.key_id !== demand.keyId && !demand.isAdmin) return null;
+  if (session !== undefined) renew(work, session.id, session.ttl_ms, work.now + session.ttl_ms);
+  const results = demand.turns.map((turn) => reportTurn(work, demand, session, turn));
+  return { results, changes: work.changes() };
+}
+
+function reportTurn(
+  work: Work,
+  demand: ReportDemand,
+  session: SessionRow | undefined,
+  turn: ReportedTurn,
+): ReportedResult {
+  const answer = (
+    result: ReportedResult['result'],
+    isLive: boolean,
+    shouldCheckQuota = false,
+  ): ReportedResult => {
+    const present = accountRow(work, turn.accountId);
+    const account = present === undefined ? null : accountFrom(present);
+    return { reportId: turn.reportId, accountId: turn.accountId, result, account, isLive, shouldCheckQuota };
+  };
+  const row = accountRow(work, turn.accountId);
+  if (row === undefined) return answer('unknown', false);
+  const lease = session && liveLease(work, session.id, row.id, turn.fence);
+  const isLive = lease !== undefined;
+  const isFirst = work.db.run(
+    'INSERT INTO reports_seen (key_id, report_id, seen_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
+    demand.keyId,
+    turn.reportId,
+    work.now,
+  );
+  if (isFirst === 0) return answer('duplicate', isLive);
+  countUsage(work, row, turn);
+  if (!isLive) return answer('stale', false);
+
+  const { signal } = turn;
+  const isOldToken = signal.outcome === 'unauthorized' && signal.tokenVersion !== row.token_version;
+  if (isOldToken) return answer('stale', true);
+  const around = {
+    tokenVersion: row.token_version,
+    credentialKind: row.credential_kind,
+    isLastUsable: isLastUsable(work, row),
+    concurrentTurns: Math.max(1, row.shared_slots),
+  };
+  const effect = applyOutcome(standingFrom(row), signal, around, work.now);
+  if (signal.outcome === 'success' && row.probe === 'unproved') {
+    work.db.run("UPDATE accounts SET probe = 'proved', next_check_at = NULL WHERE id = ?", row.id);
+  }
+  saveStanding(work, row, effect.standing);
+  return answer('applied', true, effect.shouldCheckQuota);
+}
+
+function countUsage(work: Work, row: AccountRow, turn: ReportedTurn): void {
+  const { usage } = turn;
+  work.db.run(
+    `UPDATE accounts SET turns = turns + ?1, input_tokens = input_tokens + ?2,
+      output_tokens = output_tokens + ?3, credits = credits + ?4, last_used = max(last_used, ?5) WHERE id = ?6`,
+    usage.turns,
+    usage.inputTokens,
+    usage.outputTokens,
+    usage.credits,
+    turn.signal.outcome === 'success' ? work.now : 0,
+    row.id,
+  );
+}
+
+function isLastUsable(work: Work, row: AccountRow): boolean {
+  const other = work.db.get(
+    `SELECT 1 FROM accounts INDEXED BY accounts_active
+     WHERE state = 'active' AND provider = ? AND id <> ? LIMIT 1`,
+    row.provider,
+    row.id,
+  );
+  return other === undefined;
+}
+
+/** Applies what the provider answered about an account's quota. Null when the account is gone. */
+export function recordQuota(
+  work: Work,
+  id: string,
+  finding: QuotaFinding,
+  cause: QuotaCause,
+): { readonly account: StoredAccount; readonly changes: Changes } | null {
+  reap(work);
+  const row = accountRow(work, id);
+  if (row === undefined) return null;
+  if (finding.type === 'answer') {
+    work.db.run(
+      "UPDATE accounts SET quota = ?, probe = 'proved' WHERE id = ?",
+      JSON.stringify(quotaFrom(finding.answer, work.now)),
+      id,
+    );
+  }
+  const next = applyQuota(standingFrom(row), finding, cause, work.now);
+  saveStanding(work, row, next);
+  const after = accountRow(work, id) ?? row;
+  if (row.next_check_at !== null) {
+    setNextCheck(
+      work,
+      id,
+      nextCheckOf(standingFrom(after), after.probe, after.checks, work.now),
+      after.checks,
+    );
+  }
+  return { account: accountFrom(accountRow(work, id) ?? after), changes: work.changes() };
+}
+
+/** Hands out each due account once: its next check is moved on before anybody asks. */
+export function claimQuotaChecks(work: Work, limit: number): StoredAccount[] {
+  reap(work);
+  const claimMs = 5 * 60_000;
+  const due = work.db.all<AccountRow>(
+    'SELECT * FROM accounts WHERE next_check_at IS NOT NULL AND next_check_at <= ? ORDER BY next_check_at LIMIT ?',
+    work.now,
+    limit,
+  );
+  for (const row of due) setNextCheck(work, row.id, work.now + claimMs, row.checks + 1);
+  return due.map(accountFrom);
+}

@@ -1,0 +1,117 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { describe, expect, it } from 'vitest';
+import { openSqlite } from '../../db/sqlite.ts';
+import { systemClock } from '../../lib/clock.ts';
+import { testAccount, testDemand } from '../testing.ts';
+import { temporaryFolder } from '../testing-folder.ts';
+import { migrations } from './migrations/index.ts';
+import { openStore } from './open-store.ts';
+import { openSqliteStore, sqliteStore } from './sqlite.ts';
+import { candidateQueries } from './sqlite-leases.ts';
+
+const options = { clock: systemClock, onLost: () => {} };
+
+describe('the SQLite file', () => {
+  it('is held by one process, and a second opener is told at once by which', async () => {
+    const path = join(temporaryFolder(), 'accounts.db');
+    const store = await openStore(`sqlite:${path}`, options);
+    const second = openStore(path, options);
+    await expect(second).rejects.toMatchObject({ code: 'database_in_use' });
+    await expect(second).rejects.toThrow(`process ${process.pid}`);
+    await store.close();
+    expect(existsSync(`${path}.holder`)).toBe(false);
+    await (await openStore(path, options)).close();
+  });
+
+  it('is refused when a newer release has migrated it', () => {
+    const path = join(temporaryFolder(), 'accounts.db');
+    openSqliteStore(path, 0, { auditsLeases: true }).close();
+    const database = new DatabaseSync(path);
+    database.exec("INSERT INTO schema_migrations VALUES (99, 'from the future', 0)");
+    database.close();
+    expect(() => openSqliteStore(path, 0, { auditsLeases: true })).toThrow(/version 99/);
+  });
+
+  it('keeps standings, leases and counters over a restart', async () => {
+    const path = join(temporaryFolder(), 'accounts.db');
+    const first = openSqliteStore(path, 0, { auditsLeases: true });
+    first.addAccount(0, testAccount('acc_1'), 'test');
+    first.addAccount(0, testAccount('acc_2'), 'test');
+    first.ensureLeases(0, testDemand('mine'));
+    const signal = { outcome: 'rate_limited' as const, tokenVersion: 1, retryAfterMs: 50_000 };
+    const usage = { turns: 1, inputTokens: 0, outputTokens: 0, credits: 0 };
+    const turn = { reportId: 'r', accountId: 'acc_1', fence: 1, signal, usage };
+    first.report(0, { sessionId: 'mine', keyId: 'key-1', isAdmin: false, turns: [turn] });
+    const before = [first.stats(1), first.account(1, 'acc_1')];
+    first.close();
+    const second = openSqliteStore(path, 0, { auditsLeases: true });
+    expect([second.stats(1), second.account(1, 'acc_1')]).toEqual(before);
+    second.close();
+  });
+
+  it('loses no account and keeps no lease for ever when its process is killed at any moment', async () => {
+    const path = join(temporaryFolder(), 'accounts.db');
+    for (let round = 0; round < 4; round += 1) {
+      const child = fork(new URL('./hammer.ts', import.meta.url), [path, String(round)], { execArgv: [] });
+      let added: string[] = [];
+      child.on('message', (ids: string[]) => {
+        added = ids;
+      });
+      while (added.length < 5 + round * 7) await once(child, 'message');
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+      const db = openSqlite(path, migrations, Date.now());
+      expect(db.get('PRAGMA integrity_check')).toEqual({ integrity_check: 'ok' });
+      const store = sqliteStore(db, { auditsLeases: true });
+      for (const id of added) expect(store.account(Date.now(), id)).not.toBeNull();
+      const later = Date.now() + 3_600_000;
+      const stats = store.stats(later);
+      expect(stats).toMatchObject({ inUse: 0, sessions: 0 });
+      expect(stats.total).toBe(store.accounts(later, { limit: 1000 }).total);
+      expect(stats.available).toBe(stats.total);
+      store.close();
+    }
+  }, 30_000);
+});
+
+describe('the choice of an account', () => {
+  it('reads an index in its order and never the whole pool', () => {
+    const db = openSqlite(':memory:', migrations, 0);
+    for (const query of Object.values(candidateQueries)) {
+      const values = query.includes('provider = ?') ? ['warp'] : [];
+      const plan = db
+        .all<{ detail: string }>(`EXPLAIN QUERY PLAN ${query}`, ...values)
+        .map((row) => row.detail);
+      expect(plan.join('\n')).toMatch(/USING INDEX accounts_(unheld|shareable)/);
+      expect(plan.join('\n')).not.toContain('TEMP B-TREE');
+    }
+    db.close();
+  });
+
+  it('looks at the same few rows in a pool of 20,000 accounts as in one of 20', () => {
+    const rowsRead = (size: number): number => {
+      const db = openSqlite(':memory:', migrations, 0);
+      let read = 0;
+      const counting: typeof db = {
+        ...db,
+        *iterate<Row>(sql: string, ...values: Parameters<typeof db.iterate>[1][]) {
+          for (const row of db.iterate<Row>(sql, ...values)) {
+            read += 1;
+            yield row;
+          }
+        },
+      };
+      const store = sqliteStore(counting, { auditsLeases: false });
+      for (let number = 0; number < size; number += 1)
+        store.addAccount(0, testAccount(`acc_${number}`), 'test');
+      for (let number = 0; number < 10; number += 1) store.ensureLeases(0, testDemand(`s-${number}`));
+      store.close();
+      return read;
+    };
+    expect(rowsRead(20_000)).toBe(rowsRead(20));
+  }, 30_000);
+});

@@ -1,0 +1,152 @@
+import type { AppError } from '../core/errors.ts';
+import type { Provider, QuotaAnswer } from '../core/provider.ts';
+import type { Clock } from '../lib/clock.ts';
+import { createLogger } from '../lib/logger.ts';
+import { freshStanding } from './account-state.ts';
+import { createPool, type PoolService } from './create-pool.ts';
+import type { PoolSettings } from './pool-context.ts';
+import { openMemoryStore } from './store/open-store.ts';
+import type { LeaseDemand, NewStoredAccount, Store } from './store/store.ts';
+import { createVault } from './vault.ts';
+
+/** What the tests of the pool are made of. */
+
+/** A clock that stands still until it is moved. */
+export interface TestClock extends Clock {
+  /** Moves time on and runs what falls due, in order. */
+  advance(ms: number): void;
+}
+
+function createTestClock(start = Date.UTC(2026, 0, 1)): TestClock {
+  let now = start;
+  let tasks: { at: number; task: () => void }[] = [];
+  return {
+    now: () => now,
+    after(delayMs, task) {
+      const entry = { at: now + delayMs, task };
+      tasks.push(entry);
+      return () => {
+        tasks = tasks.filter((other) => other !== entry);
+      };
+    },
+    advance(ms) {
+      const end = now + ms;
+      for (;;) {
+        const due = tasks.filter((entry) => entry.at <= end).sort((one, other) => one.at - other.at)[0];
+        if (due === undefined) break;
+        tasks = tasks.filter((other) => other !== due);
+        now = Math.max(now, due.at);
+        due.task();
+      }
+      now = end;
+    },
+  };
+}
+
+export function testAccount(id: string, change: Partial<NewStoredAccount> = {}): NewStoredAccount {
+  return {
+    id,
+    provider: 'warp',
+    email: `${id}@example.com`,
+    label: null,
+    capacity: 16,
+    models: null,
+    free: false,
+    lend: 'any',
+    tier: 0,
+    source: 'api',
+    credentialKind: 'api_key',
+    credential: { sealed: `sealed-${id}`, fingerprint: `fingerprint-${id}`, hint: '****' },
+    standing: freshStanding,
+    probe: 'proved',
+    quota: null,
+    nextCheckAt: null,
+    ...change,
+  };
+}
+
+export function testDemand(sessionId: string, change: Partial<LeaseDemand> = {}): LeaseDemand {
+  return {
+    sessionId,
+    owner: { keyId: 'key-1', isGateway: false },
+    count: 1,
+    provider: null,
+    model: null,
+    exclusive: true,
+    slots: 1,
+    ttlMs: null,
+    defaultTtlMs: 60_000,
+    exclude: [],
+    prefer: null,
+    waitUntil: 0,
+    ...change,
+  };
+}
+
+/** A provider whose quota answers are set by the test, by bearer; unset keys have plenty. */
+interface FakeProvider extends Provider {
+  readonly quotas: Map<string, QuotaAnswer | AppError | 'never'>;
+  readonly asked: string[];
+}
+
+function createFakeProvider(name: string): FakeProvider {
+  const quotas = new Map<string, QuotaAnswer | AppError | 'never'>();
+  const asked: string[] = [];
+  const unused = (): never => {
+    throw new Error('the pool does not call this');
+  };
+  return {
+    name,
+    quotas,
+    asked,
+    outbound: { name, contentType: 'text/event-stream', open: unused, classifyFailure: unused, ignored: [] },
+    baseUrl: () => 'http://127.0.0.1:1',
+    authHeaders: (bearer) => ({ authorization: `Bearer ${bearer}` }),
+    normalizeApiKey: (key) => (key.startsWith('wk-') ? key : `wk-${key}`),
+    listModels: unused,
+    fallbackModels: [],
+    async getQuota(bearer) {
+      asked.push(bearer);
+      const answer = quotas.get(bearer) ?? { isUnlimited: false, limit: 100, used: 1, remaining: 99 };
+      if (answer === 'never') return new Promise(() => {});
+      if (answer instanceof Error) throw answer;
+      return answer;
+    },
+  };
+}
+
+export interface TestPool {
+  readonly pool: PoolService;
+  readonly store: Store;
+  readonly clock: TestClock;
+  readonly warp: FakeProvider;
+}
+
+export async function startTestPool(
+  settings: Partial<PoolSettings> = {},
+  given: { readonly clock?: TestClock; readonly store?: Store } = {},
+): Promise<TestPool> {
+  const clock = given.clock ?? createTestClock();
+  const store = given.store ?? openMemoryStore(clock.now(), { auditsLeases: true });
+  const warp = createFakeProvider('warp');
+  const pool = createPool({
+    store,
+    clock,
+    vault: createVault(new Uint8Array(32).fill(7)),
+    providers: new Map([
+      ['warp', warp],
+      ['openai', createFakeProvider('openai')],
+    ]),
+    logger: createLogger('fatal'),
+    settings: {
+      minPoolSize: 5,
+      maxPoolSize: 50,
+      sessionTimeoutMs: 1_800_000,
+      sandbox: false,
+      version: 'test',
+      ...settings,
+    },
+  });
+  await pool.start();
+  return { pool, store, clock, warp };
+}

@@ -1,0 +1,139 @@
+import { PoolError } from '../pool-api/errors.ts';
+import {
+  type RefreshTokensAnswer,
+  type ReplenishAnswer,
+  refreshTokensRequest,
+  replenishRequest,
+  type StatusAnswer,
+} from '../pool-api/schema.ts';
+import { parse } from './parse.ts';
+import type { Caller, PoolContext } from './pool-context.ts';
+import { isoTime } from './present.ts';
+import type { Stats, StoredAccount } from './store/store.ts';
+
+/** What keeps the pool filled and fresh, and how it stands. */
+export interface Upkeep {
+  status(): Promise<StatusAnswer>;
+  replenish(caller: Caller, request: unknown): Promise<ReplenishAnswer>;
+  refreshTokens(caller: Caller, request: unknown): Promise<RefreshTokensAnswer>;
+}
+
+const pageSize = 500;
+
+export function createUpkeep(context: PoolContext): Upkeep {
+  const { store, clock, settings } = context;
+
+  const allAccounts = async (email: string | undefined): Promise<StoredAccount[]> => {
+    const found: StoredAccount[] = [];
+    let after: number | null = 0;
+    while (after !== null) {
+      const page = await store.accounts(clock.now(), {
+        limit: pageSize,
+        after,
+        ...(email === undefined ? {} : { email }),
+      });
+      found.push(...page.accounts);
+      after = page.nextAfter;
+    }
+    return found;
+  };
+
+  return {
+    async status() {
+      const now = clock.now();
+      const lending = context.lending();
+      const stats = await store.stats(now);
+      const isSandbox = lending !== store;
+      const sessions = isSandbox ? (await lending.stats(now)).sessions : stats.sessions;
+      return {
+        pool_stats: {
+          total: stats.total,
+          available: stats.available,
+          in_use: stats.inUse,
+          standby: stats.standby,
+          cooldown: stats.cooldown,
+          exhausted: stats.exhausted,
+          reauth_required: stats.reauthRequired,
+          disabled: stats.disabled,
+        },
+        active_sessions: sessions,
+        running: true,
+        min_pool_size: settings.minPoolSize,
+        max_pool_size: settings.maxPoolSize,
+        // `low` needs a source to fill from, and there is none yet.
+        health: stats.available === 0 ? 'critical' : 'healthy',
+        sandbox: isSandbox,
+        timestamp: isoTime(now),
+      };
+    },
+
+    async replenish(caller, request) {
+      const { count } = parse(replenishRequest, request === undefined ? {} : request);
+      const usable = usableIn(await store.stats(clock.now()));
+      const requested = count ?? Math.max(0, settings.minPoolSize - usable);
+      await store.note(clock.now(), {
+        actor: caller.keyId,
+        action: 'replenish',
+        accountId: null,
+        detail: { requested },
+      });
+      return {
+        success: true,
+        requested,
+        added: 0,
+        failed: 0,
+        reasons: requested === 0 ? [] : ['no source configured'],
+        message:
+          requested === 0
+            ? 'The pool has as many usable accounts as it should.'
+            : 'No source of accounts is configured: add accounts with POST /api/accounts.',
+      };
+    },
+
+    async refreshTokens(caller, request) {
+      const { email, id, force } = parse(refreshTokensRequest, request === undefined ? {} : request);
+      if (force && caller.role !== 'admin') {
+        throw new PoolError('forbidden', '"force" needs the admin key.', { param: 'force' });
+      }
+      const accounts =
+        id === undefined
+          ? await allAccounts(email)
+          : [await store.account(clock.now(), id)].filter((one) => one !== null);
+      const chosen = email === undefined ? accounts : accounts.filter((one) => sameEmail(one.email, email));
+      if (chosen.length === 0 && (id !== undefined || email !== undefined)) {
+        const param = id === undefined ? 'email' : 'id';
+        throw new PoolError('account_not_found', `There is no account with this ${param}.`, { param });
+      }
+      if (force) {
+        await store.note(clock.now(), {
+          actor: caller.keyId,
+          action: 'refresh-forced',
+          accountId: id ?? null,
+          detail: { email: email ?? null, accounts: chosen.length },
+        });
+      }
+      return {
+        success: true,
+        refreshed: 0,
+        skipped: chosen.length,
+        failed: 0,
+        results: chosen.map((one) => ({
+          id: one.id,
+          email: one.email,
+          result: 'skipped',
+          reason: 'API key: nothing to refresh',
+          next_at: null,
+        })),
+      };
+    },
+  };
+}
+
+/** Dead accounts and those in standby do not fill the pool. */
+function usableIn(stats: Stats): number {
+  return stats.active + stats.cooldown + stats.exhausted;
+}
+
+function sameEmail(one: string | null, other: string): boolean {
+  return one?.toLowerCase() === other.toLowerCase();
+}
