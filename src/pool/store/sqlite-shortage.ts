@@ -24,6 +24,8 @@ interface ReasonRow {
 }
 
 const mostNamed = 100;
+/** States that end at their time; an account the caller excludes stays out whatever its state does. */
+const endsByItself = new Set(['cooldown', 'rate_limited', 'exhausted']);
 
 /** Counts, over the accounts that match, what stands in the way of each. Looks at every one: only for a refusal. */
 export function shortageOf(work: Work, question: Question): Short {
@@ -70,7 +72,7 @@ export function shortageOf(work: Work, question: Question): Short {
     if (row.next_at !== null) nextAt = Math.min(nextAt ?? row.next_at, row.next_at);
     if (row.reason === 'open' || row.reason === 'leased' || row.reason === 'half_open') {
       attainable += row.accounts;
-    } else {
+    } else if (endsByItself.has(row.reason)) {
       attainable += row.ending;
     }
   }

@@ -263,6 +263,15 @@ export function describeStore(name: string, openStore: () => Promise<Store>): vo
       expect(await granted(store, 'b', { count: 2 }, start + 5000)).toHaveLength(2);
     });
 
+    it('sees that waiting is no use while the only other account is one the caller excludes', async () => {
+      const store = await open();
+      const resting = { ...freshStanding, state: 'cooldown' as const, until: start + 2000 };
+      await store.addAccount(start, testAccount('excluded', { standing: resting }), 'test');
+      const demand = { exclude: ['excluded'], waitUntil: start + 10_000 };
+      expect(await ensure(store, 'a', demand)).toMatchObject({ result: 'short', couldServe: false });
+      expect(await ensure(store, 'a', { waitUntil: start + 10_000 })).toMatchObject({ couldServe: true });
+    });
+
     it('lends an account on trial to one holder at a time', async () => {
       const store = await withAccounts(1, { standing: { ...freshStanding, halfOpen: true } });
       const [lease] = await granted(store, 'a', { exclusive: false });
