@@ -1,0 +1,73 @@
+#!/usr/bin/env node
+// Runs on any Node since 14. The program itself needs Node 24, so an older Node hands over to the one that the
+// npm package `node` has installed beside the program.
+import { spawn } from 'node:child_process';
+import { existsSync, realpathSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join, sep } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+
+const neededMajor = 24;
+const script = fileURLToPath(import.meta.url);
+const root = dirname(dirname(script));
+
+if (Number(process.versions.node.split('.')[0]) >= neededMajor) {
+  runProgram();
+} else {
+  handOver();
+}
+
+function runProgram() {
+  // Node strips no types under node_modules, so an installed package runs what was built.
+  const isInstalled = root.split(sep).includes('node_modules');
+  const source = join(root, 'src', 'main.ts');
+  const main = !isInstalled && existsSync(source) ? source : join(root, 'dist', 'src', 'main.js');
+  import(pathToFileURL(main).href).catch((error) => {
+    const isMissing = error?.code === 'ERR_MODULE_NOT_FOUND';
+    if (isMissing && !isInstalled) fail(`${error.message}\nSomething is not installed: run npm ci first.`);
+    else fail(error?.stack ?? error);
+  });
+}
+
+function handOver() {
+  const binary = findNode();
+  if (binary === undefined || realpathSync(binary) === realpathSync(process.execPath)) {
+    fail(
+      `warp2api needs Node ${neededMajor} or newer; this is ${process.version}, and the npm package "node" that brings ` +
+        'a newer one is not installed. Run npm ci (with install scripts allowed), or use a newer Node.',
+    );
+    return;
+  }
+  const child = spawn(binary, [script, ...process.argv.slice(2)], { stdio: 'inherit' });
+  for (const signal of ['SIGTERM', 'SIGHUP', 'SIGINT', 'SIGQUIT']) {
+    process.on(signal, () => {
+      // The keyboard's signals reach the child by themselves; twice would mean "at once".
+      const isFromKeyboard = (signal === 'SIGINT' || signal === 'SIGQUIT') && process.stdin.isTTY;
+      if (!isFromKeyboard) child.kill(signal);
+    });
+  }
+  child.on('error', (error) => fail(`${binary} cannot be started: ${error.message}`));
+  child.on('exit', (code, signal) => {
+    if (signal === null) {
+      process.exitCode = code;
+      return;
+    }
+    // Die of the same signal, so that whoever started this sees what happened.
+    process.removeAllListeners(signal);
+    process.kill(process.pid, signal);
+  });
+}
+
+function findNode() {
+  try {
+    const folder = dirname(createRequire(import.meta.url).resolve('node/package.json'));
+    return ['node', 'node.exe'].map((name) => join(folder, 'bin', name)).find((file) => existsSync(file));
+  } catch {
+    return undefined;
+  }
+}
+
+function fail(message) {
+  process.stderr.write(`${message}\n`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,104 @@
+# shellcheck shell=bash
+# What start_services.sh and stop_services.sh share. They run it in the root of the checkout.
+
+root=$(pwd -P)
+program="$root/bin/warp2api.js"
+
+# Sets $node to the Node of node_modules, or to a new enough one on the PATH.
+find_node() {
+  [ -d "$root/node_modules" ] || return 1
+  node="$root/node_modules/node/bin/node"
+  [ -x "$node" ] && return 0
+  node=$(command -v node) && [ "$("$node" -p 'parseInt(process.versions.node)')" -ge 24 ]
+}
+
+# read_settings JSON: what the program says about itself, as variables.
+read_settings() {
+  local names='poolUrl gatewayUrl usePoolService logDir'
+  {
+    IFS= read -r pool_url
+    IFS= read -r gateway_url
+    IFS= read -r use_pool_service
+    IFS= read -r log_dir
+  } < <("$node" -e '
+    const settings = JSON.parse(process.argv[1]);
+    for (const name of process.argv[2].split(" ")) console.log(String(settings[name]));
+  ' "$1" "$names")
+}
+
+# running_pid PID_FILE MODE: prints the pid if it is alive and really is that service of this checkout.
+running_pid() {
+  local pid words
+  pid=$(cat "$1" 2>/dev/null) || return 1
+  case $pid in '' | *[!0-9]*) return 1 ;; esac
+  if [ -r "/proc/$pid/cmdline" ]; then
+    words=$(tr '\0' ' ' <"/proc/$pid/cmdline")
+  else
+    words=$(ps -p "$pid" -o args= 2>/dev/null) || return 1
+  fi
+  case $words in *"$program serve $2"*) echo "$pid" ;; *) return 1 ;; esac
+}
+
+# stop_process PID_FILE SECONDS: asks it to end, waits, and ends it by force when it does not.
+stop_process() {
+  local pid tries
+  pid=$(cat "$1")
+  kill -TERM "$pid" 2>/dev/null || true
+  for ((tries = $2 * 10; tries > 0; tries--)); do
+    has_ended "$pid" && break
+    sleep 0.1
+  done
+  if ! has_ended "$pid"; then
+    echo "Warning: process $pid did not end within $2 s and was killed." >&2
+    kill -KILL "$pid" 2>/dev/null || true
+  fi
+  rm -f "$1"
+}
+
+# A process that has ended but was not yet collected by its parent counts as ended.
+has_ended() {
+  kill -0 "$1" 2>/dev/null || return 0
+  local state
+  if [ -r "/proc/$1/stat" ]; then
+    state=$(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null)
+  else
+    state=$(ps -p "$1" -o stat= 2>/dev/null)
+  fi
+  case $state in Z*) return 0 ;; *) return 1 ;; esac
+}
+
+is_healthy() {
+  "$node" -e '
+    fetch(process.argv[1] + "/health", { signal: AbortSignal.timeout(5000) })
+      .then((answer) => { process.exitCode = answer.ok ? 0 : 1; }, () => { process.exitCode = 1; });
+  ' "$1"
+}
+
+port_is_taken() {
+  "$node" -e '
+    const url = new URL(process.argv[1]);
+    const host = url.hostname.replace(/^\[|\]$/g, "");
+    const port = Number(url.port || (url.protocol === "https:" ? 443 : 80));
+    const socket = require("node:net").connect({ host, port, timeout: 2000 });
+    const end = (code) => { process.exitCode = code; socket.destroy(); };
+    socket.on("connect", () => end(0)).on("error", () => end(1)).on("timeout", () => end(1));
+  ' "$1"
+}
+
+# wait_until_healthy URL PID: true once it answers, false when the process ends or $deadline passes.
+wait_until_healthy() {
+  "$node" -e '
+    const [url, pid, seconds] = process.argv.slice(1);
+    const end = Date.now() + Number(seconds) * 1000;
+    const isAlive = () => { try { process.kill(Number(pid), 0); return true; } catch { return false; } };
+    const isHealthy = () => fetch(url + "/health", { signal: AbortSignal.timeout(2000) })
+      .then((answer) => answer.ok, () => false);
+    (async () => {
+      while (isAlive() && Date.now() < end) {
+        if ((await isHealthy()) && isAlive()) return;
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+      process.exitCode = 1;
+    })();
+  ' "$1" "$2" "$((deadline - SECONDS))"
+}

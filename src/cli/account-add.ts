@@ -1,0 +1,87 @@
+import { type Command, Option } from 'commander';
+import { type NewAccount, newAccount } from '../pool-api/schema.ts';
+import { formatAccount, formatJson } from './account-view.ts';
+import type { CliActions } from './actions.ts';
+import { commaList, wholeNumber } from './option-values.ts';
+import { UsageError } from './usage-error.ts';
+
+interface AddOptions {
+  readonly provider: string;
+  readonly apiKey?: string;
+  readonly refreshToken?: string;
+  readonly email?: string;
+  readonly label?: string;
+  readonly capacity?: number;
+  readonly models?: string[];
+  readonly tier?: number;
+  readonly lend?: 'any' | 'gateway';
+  readonly free?: true;
+  readonly standby?: true;
+  readonly json?: true;
+}
+
+const help = `
+The key may also come from standard input or from the environment, so that it stays out of the shell's history:
+  warp2api account add --provider warp --api-key - < key.txt
+  ACCOUNT_API_KEY=... warp2api account add --provider warp
+
+Examples:
+  warp2api account add --provider warp --api-key wk-... --email me@example.com --label work
+  warp2api account add --provider warp --api-key - --models claude-sonnet,gpt-5 --lend gateway`;
+
+export function addAccountAdd(parent: Command, actions: CliActions): void {
+  parent
+    .command('add')
+    .description('put an account you own into the pool')
+    .requiredOption('--provider <name>', 'who issued the account, such as warp')
+    .option('--api-key <key>', 'its API key; - reads it from standard input')
+    .addOption(
+      new Option(
+        '--refresh-token <token>',
+        'its refresh token instead of a key; - reads it from standard input',
+      ).conflicts('apiKey'),
+    )
+    .option('--email <address>', 'to tell accounts apart')
+    .option('--label <text>', 'a note of yours')
+    .option('--capacity <n>', 'turns it may run at a time', wholeNumber(1, 10_000))
+    .option('--models <a,b>', 'upstream models it may use (default: all)', commaList)
+    .option('--tier <n>', 'lower tiers are used first', wholeNumber(0, 1000))
+    .addOption(
+      new Option('--lend <to>', 'who may borrow it: any session, or only the gateway').choices([
+        'any',
+        'gateway',
+      ]),
+    )
+    .option('--free', 'it is on a free plan: it never stands in for another free account that is used up')
+    .option('--standby', 'keep it in reserve until the pool needs it')
+    .option('--json', 'print the account as JSON')
+    .addHelpText('after', help)
+    .action(async (options: AddOptions) => {
+      const account = await readAccount(options, actions);
+      await using admin = await actions.openAdmin();
+      const added = await admin.addAccount(account);
+      actions.write(options.json ? formatJson(added) : `Added this account:\n${formatAccount(added)}`);
+    });
+}
+
+async function readAccount(options: AddOptions, actions: CliActions): Promise<NewAccount> {
+  const { apiKey, refreshToken, json: _json, ...fields } = options;
+  const account: NewAccount = { ...fields };
+  if (refreshToken !== undefined) account.refresh_token = await readSecret(refreshToken, actions);
+  else account.api_key = await readSecret(apiKey ?? actions.accountKeyFromEnvironment(), actions);
+
+  const checked = newAccount.safeParse(account);
+  if (checked.success) return account;
+  const problems = checked.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
+  throw new UsageError(`This account cannot be added: ${problems.join('; ')}.`);
+}
+
+async function readSecret(given: string | undefined, actions: CliActions): Promise<string> {
+  const secret = (given === '-' ? await actions.readStdin() : given)?.trim();
+  if (secret !== undefined && secret !== '') return secret;
+  throw new UsageError(
+    given === '-'
+      ? 'Standard input held no key.'
+      : 'The account needs a key: give --api-key KEY, --api-key - with the key on standard input, or ACCOUNT_API_KEY.',
+  );
+}

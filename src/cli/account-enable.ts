@@ -1,0 +1,30 @@
+import type { Command } from 'commander';
+import { findAccount, formatJson } from './account-view.ts';
+import type { CliActions } from './actions.ts';
+
+/** `account enable` and `account disable`. */
+export function addAccountEnable(parent: Command, actions: CliActions): void {
+  addSwitch(parent, actions, 'enable', true, 'let an account be used again');
+  addSwitch(parent, actions, 'disable', false, 'stop using an account, but keep it');
+}
+
+function addSwitch(
+  parent: Command,
+  actions: CliActions,
+  name: string,
+  enabled: boolean,
+  description: string,
+): void {
+  parent
+    .command(name)
+    .description(description)
+    .argument('<account>', 'its id or e-mail address')
+    .option('--json', 'print the account as JSON')
+    .addHelpText('after', `\nExample:\n  warp2api account ${name} me@example.com`)
+    .action(async (idOrEmail: string, options: { json?: true }) => {
+      await using admin = await actions.openAdmin();
+      const { id } = await findAccount(admin, idOrEmail);
+      const account = await admin.changeAccount(id, { enabled });
+      actions.write(options.json ? formatJson(account) : `Account ${id} is now ${account.status}.\n`);
+    });
+}

@@ -1,0 +1,69 @@
+import { type Command, Option } from 'commander';
+import type { PoolAdmin } from '../pool-api/pool.ts';
+import { type Account, type AccountState, accountStates, type ListQuery } from '../pool-api/schema.ts';
+import { formatAccounts, formatJson } from './account-view.ts';
+import type { CliActions } from './actions.ts';
+import { wholeNumber } from './option-values.ts';
+
+interface ListOptions {
+  readonly provider?: string;
+  readonly status?: AccountState;
+  readonly email?: string;
+  readonly label?: string;
+  readonly limit: number;
+  readonly json?: true;
+}
+
+const pageSize = 500;
+
+export function addAccountList(parent: Command, actions: CliActions): void {
+  parent
+    .command('list')
+    .description('show the accounts of the pool')
+    .option('--provider <name>', 'only those of this provider')
+    .addOption(new Option('--status <status>', 'only those in this state').choices(accountStates))
+    .option('--email <address>', 'only those with this e-mail address')
+    .option('--label <text>', 'only those with this label')
+    .option('--limit <n>', 'at most this many', wholeNumber(1, 1_000_000), 1000)
+    .option('--json', 'print {"accounts": [...], "total": n}')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  warp2api account list\n  warp2api account list --status cooldown --json',
+    )
+    .action(async (options: ListOptions) => {
+      const { limit, json, ...filters } = options;
+      await using admin = await actions.openAdmin();
+      const { accounts, total } = await collectPages(admin, filters, limit);
+      if (json) actions.write(formatJson({ accounts, total }));
+      else actions.write(describe(accounts, total));
+    });
+}
+
+async function collectPages(
+  admin: PoolAdmin,
+  filters: ListQuery,
+  limit: number,
+): Promise<{ accounts: Account[]; total: number }> {
+  const accounts: Account[] = [];
+  let after: string | null = null;
+  for (;;) {
+    const page = await admin.listAccounts({
+      ...filters,
+      limit: Math.min(pageSize, limit - accounts.length),
+      ...(after === null ? {} : { after }),
+    });
+    accounts.push(...page.accounts);
+    after = page.next_after;
+    if (after === null || accounts.length >= limit) return { accounts, total: page.total };
+  }
+}
+
+function describe(accounts: readonly Account[], total: number): string {
+  if (accounts.length === 0) {
+    return total === 0
+      ? 'No account matches. Add one of yours with "warp2api account add --help".\n'
+      : `None of ${total} accounts shown.\n`;
+  }
+  const rest = total > accounts.length ? `\n${accounts.length} of ${total} shown; --limit shows more.\n` : '';
+  return formatAccounts(accounts) + rest;
+}

@@ -1,0 +1,30 @@
+import type { PoolAdmin } from '../pool-api/pool.ts';
+
+/** What the commands need from the rest of the program; handed in, so that the command line knows no service. */
+export interface CliActions {
+  /** Runs the services until they are stopped. */
+  serve(mode: 'both' | 'pool' | 'gateway'): Promise<void>;
+  /** Runs the sandbox upstream until it is stopped. */
+  sandbox(options: { readonly port: number; readonly host: string }): Promise<void>;
+  /** The pool's store itself, or the pool over HTTP when a service holds the store. */
+  openAdmin(): Promise<PoolAdmin & AsyncDisposable>;
+  /** Throws when the configuration is faulty. */
+  resolvedSettings(): ResolvedSettings;
+  /** The value of ACCOUNT_API_KEY, so that a key need not be an argument. */
+  accountKeyFromEnvironment(): string | undefined;
+  /** All of standard input. */
+  readStdin(): Promise<string>;
+  write(text: string): void;
+  writeError(text: string): void;
+}
+
+/** Settings that scripts around the program need; no secrets. */
+export interface ResolvedSettings {
+  /** Where `serve pool` answers on this machine. */
+  readonly poolUrl: string;
+  /** Where the gateway answers on this machine. */
+  readonly gatewayUrl: string;
+  readonly usePoolService: boolean;
+  readonly logDir: string;
+  readonly dataDir: string;
+}

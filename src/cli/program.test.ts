@@ -1,0 +1,302 @@
+import { describe, expect, it } from 'vitest';
+import { version } from '../lib/version.ts';
+import { PoolError } from '../pool-api/errors.ts';
+import { createAccount, poolStatus } from '../pool-api/pool.fake.ts';
+import type { PoolAdmin } from '../pool-api/pool.ts';
+import type { Account } from '../pool-api/schema.ts';
+import type { CliActions } from './actions.ts';
+import { runProgram } from './program.ts';
+
+interface Setup {
+  readonly accounts?: readonly Account[];
+  readonly stdin?: string;
+  readonly environmentKey?: string;
+  readonly sandbox?: boolean;
+  /** What opening the pool throws. */
+  readonly failure?: Error;
+}
+
+async function run(command: string | readonly string[], setup: Setup = {}) {
+  const accounts = setup.accounts ?? [createAccount()];
+  const calls: unknown[][] = [];
+  let out = '';
+  let err = '';
+  let disposed = 0;
+  const find = (id: string) => {
+    const found = accounts.find((account) => account.id === id);
+    if (found) return found;
+    throw new PoolError('account_not_found', `There is no account ${id}.`);
+  };
+  const admin: PoolAdmin & AsyncDisposable = {
+    async addAccount(account) {
+      calls.push(['add', account]);
+      return createAccount({ id: 'new-1', provider: account.provider });
+    },
+    async listAccounts(query) {
+      calls.push(['list', query]);
+      const matching = accounts.filter(
+        (account) => query.email === undefined || account.email === query.email,
+      );
+      const start = Number(query.after ?? 0);
+      const end = start + Number(query.limit ?? 100);
+      const next_after = end < matching.length ? String(end) : null;
+      return { success: true, accounts: matching.slice(start, end), total: matching.length, next_after };
+    },
+    getAccount: async (id) => find(id),
+    async changeAccount(id, change) {
+      calls.push(['change', id, change]);
+      return { ...find(id), status: change.enabled ? 'active' : 'disabled' };
+    },
+    async removeAccount(id) {
+      calls.push(['remove', id]);
+    },
+    status: async () => ({ ...poolStatus, sandbox: setup.sandbox ?? false }),
+    async [Symbol.asyncDispose]() {
+      disposed += 1;
+    },
+  };
+  const actions: CliActions = {
+    async serve(mode) {
+      calls.push(['serve', mode]);
+    },
+    async sandbox(options) {
+      calls.push(['sandbox', options]);
+    },
+    async openAdmin() {
+      if (setup.failure) throw setup.failure;
+      return admin;
+    },
+    resolvedSettings: () => ({
+      poolUrl: 'http://127.0.0.1:8019',
+      gatewayUrl: 'http://127.0.0.1:8018',
+      usePoolService: true,
+      logDir: '/srv/logs',
+      dataDir: '/srv/data',
+    }),
+    accountKeyFromEnvironment: () => setup.environmentKey,
+    readStdin: async () => setup.stdin ?? '',
+    write(text) {
+      out += text;
+    },
+    writeError(text) {
+      err += text;
+    },
+  };
+  const code = await runProgram(actions, typeof command === 'string' ? command.split(' ') : command);
+  return { code, out, err, calls, disposed };
+}
+
+describe('serve', () => {
+  it.each([
+    ['serve', 'both'],
+    ['serve pool', 'pool'],
+    ['serve gateway', 'gateway'],
+  ])('%s runs %s', async (command, mode) => {
+    expect(await run(command)).toMatchObject({ code: 0, calls: [['serve', mode]], out: '', err: '' });
+  });
+
+  it('refuses another service as a usage error', async () => {
+    const { code, err, calls } = await run('serve everything');
+    expect([code, calls]).toEqual([2, []]);
+    expect(err).toMatch(/Allowed choices are pool, gateway/);
+  });
+});
+
+describe('sandbox', () => {
+  it('listens where it is told', async () => {
+    expect((await run('sandbox --port 0 --host ::1')).calls).toEqual([['sandbox', { port: 0, host: '::1' }]]);
+    expect((await run('sandbox')).calls).toEqual([['sandbox', { port: 8020, host: '127.0.0.1' }]]);
+  });
+
+  it('refuses a port that is none', async () => {
+    expect(await run('sandbox --port 70000')).toMatchObject({ code: 2, calls: [] });
+  });
+});
+
+describe('account add', () => {
+  it('adds an account with everything that can be said about it', async () => {
+    const { code, calls, out, disposed } = await run(
+      'account add --provider warp --api-key wk-1 --email a@example.com --label work --capacity 4 --free --models a,b --tier 2 --lend gateway --standby',
+    );
+    expect([code, disposed]).toEqual([0, 1]);
+    expect(calls).toEqual([
+      [
+        'add',
+        {
+          provider: 'warp',
+          api_key: 'wk-1',
+          email: 'a@example.com',
+          label: 'work',
+          capacity: 4,
+          free: true,
+          models: ['a', 'b'],
+          tier: 2,
+          lend: 'gateway',
+          standby: true,
+        },
+      ],
+    ]);
+    expect(out).toMatch(/^Added this account:\nid +new-1\n/);
+  });
+
+  it('reads the key from standard input or from the environment, and an argument wins', async () => {
+    const added = async (command: string) =>
+      (await run(command, { stdin: 'wk-stdin\n', environmentKey: 'wk-env' })).calls;
+    const add = 'account add --provider warp';
+    expect(await added(`${add} --api-key -`)).toEqual([['add', { provider: 'warp', api_key: 'wk-stdin' }]]);
+    expect(await added(add)).toEqual([['add', { provider: 'warp', api_key: 'wk-env' }]]);
+    expect(await added(`${add} --api-key wk-arg`)).toEqual([
+      ['add', { provider: 'warp', api_key: 'wk-arg' }],
+    ]);
+    expect(await added(`${add} --refresh-token -`)).toEqual([
+      ['add', { provider: 'warp', refresh_token: 'wk-stdin' }],
+    ]);
+  });
+
+  it('says how to give a key when there is none, as a usage error', async () => {
+    const { code, err, calls } = await run('account add --provider warp');
+    expect([code, calls]).toEqual([2, []]);
+    expect(err).toMatch(/^warp2api: The account needs a key: give --api-key KEY.*\n$/);
+    expect((await run('account add --provider warp --api-key -')).err).toMatch(/Standard input held no key/);
+  });
+
+  it('refuses what the pool would refuse before it opens the pool', async () => {
+    const { code, err } = await run('account add --provider WARP! --api-key k');
+    expect(code).toBe(2);
+    expect(err).toMatch(/provider: must be a provider name/);
+    expect((await run('account add --provider warp --api-key k --capacity 0')).code).toBe(2);
+    expect((await run('account add --provider warp --api-key k --refresh-token t')).code).toBe(2);
+    expect((await run('account add --api-key k')).code).toBe(2);
+  });
+
+  it('prints JSON that programs can read', async () => {
+    const { out } = await run('account add --provider warp --api-key k --json');
+    expect(JSON.parse(out)).toMatchObject({ id: 'new-1', provider: 'warp' });
+  });
+});
+
+describe('account list', () => {
+  it('prints aligned columns and keeps control characters off the terminal', async () => {
+    const accounts = [
+      createAccount({ label: 'evil\u001b[31m' }),
+      createAccount({
+        id: 'account-22',
+        email: null,
+        status: 'cooldown',
+        status_until: '2030-01-01T00:00:00Z',
+      }),
+    ];
+    const { out } = await run('account list', { accounts });
+    const lines = out.trimEnd().split('\n');
+    expect(lines).toHaveLength(3);
+    expect(lines[0]).toMatch(/^ID +PROVIDER +EMAIL +LABEL +STATUS/);
+    expect(new Set(lines.map((line) => line.search(/PROVIDER|warp/))).size).toBe(1);
+    expect(out).not.toContain('\u001b');
+  });
+
+  it('passes its filters on and follows the pages', async () => {
+    const accounts = Array.from({ length: 1200 }, (_, index) => createAccount({ id: `acc-${index}` }));
+    const { out, calls } = await run('account list --provider warp --status active --limit 1100 --json', {
+      accounts,
+    });
+    const answer = JSON.parse(out) as { accounts: Account[]; total: number };
+    expect([answer.accounts.length, answer.total]).toEqual([1100, 1200]);
+    expect(calls).toEqual([
+      ['list', { provider: 'warp', status: 'active', limit: 500 }],
+      ['list', { provider: 'warp', status: 'active', limit: 500, after: '500' }],
+      ['list', { provider: 'warp', status: 'active', limit: 100, after: '1000' }],
+    ]);
+  });
+
+  it('says what to do when there is nothing to show, and that there is more', async () => {
+    expect((await run('account list', { accounts: [] })).out).toMatch(/account add --help/);
+    const accounts = [createAccount(), createAccount({ id: 'acc-2' })];
+    expect((await run('account list --limit 1', { accounts })).out).toMatch(/1 of 2 shown/);
+  });
+});
+
+describe('account show, enable, disable and remove', () => {
+  it('take an id or an e-mail address', async () => {
+    expect((await run('account show acc-1')).out).toMatch(/credential +api_key ending in cdef/);
+    expect(JSON.parse((await run('account show one@example.com --json')).out)).toEqual(createAccount());
+    expect((await run('account disable one@example.com')).calls).toContainEqual([
+      'change',
+      'acc-1',
+      { enabled: false },
+    ]);
+    expect(await run('account enable acc-1')).toMatchObject({
+      calls: [['change', 'acc-1', { enabled: true }]],
+      out: 'Account acc-1 is now active.\n',
+    });
+    expect(await run('account remove acc-1')).toMatchObject({ calls: [['remove', 'acc-1']], code: 0 });
+  });
+
+  it('refuse to guess between two accounts of one e-mail address', async () => {
+    const accounts = [createAccount(), createAccount({ id: 'acc-2' })];
+    const { code, err, calls } = await run('account remove one@example.com', { accounts });
+    expect(code).toBe(2);
+    expect(err).toMatch(/2 accounts have the e-mail one@example.com; name one of: acc-1, acc-2/);
+    expect(calls).not.toContainEqual(['remove', 'acc-1']);
+  });
+
+  it('fail with one line and close the pool when the account is not there', async () => {
+    expect(await run('account show gone')).toMatchObject({
+      code: 1,
+      out: '',
+      err: 'warp2api: There is no account gone.\n',
+      disposed: 1,
+    });
+    expect((await run('account show no@example.com')).err).toMatch(/No account has the e-mail/);
+  });
+});
+
+describe('status', () => {
+  it('is a table for people and the answer of the pool for programs', async () => {
+    const { out } = await run('status');
+    expect(out).toMatch(/health +healthy\n/);
+    expect(out).toMatch(/ {2}cooling down +1\n/);
+    expect(out).not.toMatch(/sandbox/);
+    expect(JSON.parse((await run('status --json')).out)).toEqual(poolStatus);
+  });
+
+  it('says loudly that answers come from the sandbox', async () => {
+    expect((await run('status', { sandbox: true })).out).toMatch(/built-in sandbox/);
+  });
+
+  it('fails with what to do when the pool is away', async () => {
+    const failure = new PoolError('pool_unavailable', 'The pool cannot be reached; start it.');
+    expect(await run('status', { failure })).toMatchObject({
+      code: 1,
+      err: 'warp2api: The pool cannot be reached; start it.\n',
+    });
+  });
+});
+
+describe('the program', () => {
+  it('prints its version and its help on standard output', async () => {
+    expect(await run('--version')).toMatchObject({ code: 0, out: `${version}\n`, err: '' });
+    const help = await run('--help');
+    expect(help).toMatchObject({ code: 0, err: '' });
+    expect(help.out).toMatch(/serve \[service\]/);
+    expect(help.out).not.toMatch(/config/);
+    expect((await run('account add --help')).out).toMatch(/--api-key - < key.txt/);
+  });
+
+  it.each([['nonsense'], ['--nonsense'], ['account'], ['account show'], ['status extra']])(
+    'answers "%s" with exit code 2 and a hint on standard error',
+    async (command) => {
+      const { code, out, err } = await run(command);
+      expect([code, out]).toEqual([2, '']);
+      expect(err).toMatch(/warp2api --help|Usage:/);
+    },
+  );
+
+  it('shows its help as a usage error when it is called without a word', async () => {
+    expect((await run([])).code).toBe(2);
+  });
+
+  it('tells scripts the settings', async () => {
+    const settings = JSON.parse((await run('config --json')).out);
+    expect(settings).toMatchObject({ gatewayUrl: 'http://127.0.0.1:8018', logDir: '/srv/logs' });
+  });
+});

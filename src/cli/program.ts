@@ -1,0 +1,72 @@
+import { Command, CommanderError } from 'commander';
+import { version } from '../lib/version.ts';
+import { addAccountAdd } from './account-add.ts';
+import { addAccountEnable } from './account-enable.ts';
+import { addAccountList } from './account-list.ts';
+import { addAccountRemove } from './account-remove.ts';
+import { addAccountShow } from './account-show.ts';
+import type { CliActions } from './actions.ts';
+import { addConfig } from './config.ts';
+import { addSandbox } from './sandbox.ts';
+import { addServe } from './serve.ts';
+import { addStatus } from './status.ts';
+import { UsageError } from './usage-error.ts';
+
+/** The command line. Its commands throw; `runProgram` turns that into an exit code. */
+export function createProgram(actions: CliActions): Command {
+  const program = new Command('warp2api')
+    .description('One OpenAI-compatible endpoint in front of the LLM accounts you own')
+    .version(version, '-v, --version', 'print the version')
+    .helpOption('-h, --help', 'show this help')
+    .helpCommand('help [command]', 'show the help of a command')
+    .showHelpAfterError('("warp2api --help" shows what there is)')
+    .configureOutput({
+      writeOut: (text) => actions.write(text),
+      writeErr: (text) => actions.writeError(text),
+    })
+    .exitOverride()
+    .addHelpText(
+      'after',
+      `
+Examples:
+  warp2api serve                                     run both services
+  warp2api account add --provider warp --api-key -   add an account, its key on standard input
+  warp2api status                                    see how the pool is doing
+
+Exit codes: 0 done, 1 failed, 2 called wrongly.`,
+    );
+
+  addServe(program, actions);
+  const account = program
+    .command('account')
+    .description('add, show and change the accounts of the pool')
+    .helpCommand(false);
+  addAccountAdd(account, actions);
+  addAccountList(account, actions);
+  addAccountShow(account, actions);
+  addAccountEnable(account, actions);
+  addAccountRemove(account, actions);
+  addStatus(program, actions);
+  addSandbox(program, actions);
+  addConfig(program, actions);
+  return program;
+}
+
+/**
+ * Runs the command that `words` spell and answers the exit code: 0 done, 1 failed, 2 called wrongly.
+ * What went wrong is written to `actions.writeError`; nothing is thrown.
+ *
+ * @example
+ * process.exitCode = await runProgram(actions, process.argv.slice(2));
+ */
+export async function runProgram(actions: CliActions, words: readonly string[]): Promise<0 | 1 | 2> {
+  try {
+    await createProgram(actions).parseAsync(words, { from: 'user' });
+    return 0;
+  } catch (error) {
+    // Commander has written its own message, or the help that was asked for.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    actions.writeError(`warp2api: ${error instanceof Error ? error.message : String(error)}\n`);
+    return error instanceof UsageError ? 2 : 1;
+  }
+}

@@ -1,0 +1,38 @@
+import type { Command } from 'commander';
+import type { StatusAnswer } from '../pool-api/schema.ts';
+import { formatJson } from './account-view.ts';
+import type { CliActions } from './actions.ts';
+import { formatPairs } from './table.ts';
+
+export function addStatus(parent: Command, actions: CliActions): void {
+  parent
+    .command('status')
+    .description('show how the pool is doing')
+    .option('--json', 'print what GET /api/accounts/status answers')
+    .addHelpText('after', '\nExamples:\n  warp2api status\n  warp2api status --json')
+    .action(async (options: { json?: true }) => {
+      await using admin = await actions.openAdmin();
+      const status = await admin.status();
+      actions.write(options.json ? formatJson(status) : describe(status));
+    });
+}
+
+function describe(status: StatusAnswer): string {
+  const stats = status.pool_stats;
+  const pairs = formatPairs([
+    ['health', status.health],
+    ['service running', status.running],
+    ['accounts', stats.total],
+    ['  available', stats.available],
+    ['  in use', stats.in_use],
+    ['  standby', stats.standby],
+    ['  cooling down', stats.cooldown],
+    ['  quota used up', stats.exhausted],
+    ['  need a new login', stats.reauth_required],
+    ['  disabled', stats.disabled],
+    ['sessions', status.active_sessions],
+    ['wanted size', `${status.min_pool_size} to ${status.max_pool_size}`],
+  ]);
+  const notice = 'Answers come from the built-in sandbox: there is no real account in the pool.\n';
+  return status.sandbox ? pairs + notice : pairs;
+}

@@ -1,0 +1,7 @@
+/** The command was called in a way that cannot work; exit code 2. */
+export class UsageError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = 'UsageError';
+  }
+}

@@ -1,0 +1,279 @@
+import { mkdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import type { FastifyInstance } from 'fastify';
+import { type Sandbox, startSandbox } from '../sandbox/index.ts';
+import { type Config, checkRunMode, offersSandbox, type RunMode } from './config.ts';
+import type { Provider } from './core/provider.ts';
+import { DatabaseError } from './db/errors.ts';
+import { createGateway } from './gateway/gateway.ts';
+import { systemClock } from './lib/clock.ts';
+import type { Logger } from './lib/logger.ts';
+import { userAgent, version } from './lib/version.ts';
+import {
+  type Caller,
+  createPool,
+  createPoolServer,
+  openStore,
+  openVault,
+  type PoolService,
+} from './pool/index.ts';
+import { createHttpPool, createHttpPoolAdmin } from './pool-api/http-pool.ts';
+import type { PoolAdmin } from './pool-api/pool.ts';
+import { createProviderHttp } from './providers/http.ts';
+import { createProviders } from './providers/registry.ts';
+
+export interface RunningServices {
+  /** Where the services of this process listen; undefined for one that it does not run. */
+  readonly poolUrl?: string;
+  readonly gatewayUrl?: string;
+  /** Stops accepting, lets turns end until the deadline, gives accounts back, closes the store. */
+  close(): Promise<void>;
+}
+
+/** Things opened in order, to be closed in reverse; what was opened before a failure is closed too. */
+class Opened {
+  readonly #closers: { readonly name: string; readonly close: () => Promise<unknown> }[] = [];
+  readonly #logger: Logger | undefined;
+
+  constructor(logger?: Logger) {
+    this.#logger = logger;
+  }
+
+  add(name: string, close: () => Promise<unknown>): void {
+    this.#closers.push({ name, close });
+  }
+
+  async close(): Promise<void> {
+    for (let closer = this.#closers.pop(); closer; closer = this.#closers.pop()) {
+      try {
+        await closer.close();
+      } catch (error) {
+        this.#logger?.error({ err: error }, `closing ${closer.name} failed`);
+      }
+    }
+  }
+}
+
+/**
+ * Starts the services of one process and resolves once they listen. `onLost` is called when a service can no longer do
+ * its work and the process should end. Throws with a message that says what to do.
+ */
+export async function startServices(
+  config: Config,
+  mode: RunMode,
+  logger: Logger,
+  onLost: (error: Error) => void,
+): Promise<RunningServices> {
+  checkRunMode(config, mode);
+  const opened = new Opened(logger);
+  const urls: { poolUrl?: string; gatewayUrl?: string } = {};
+  try {
+    const providers = openProviders(config, logger, opened);
+    const holdsPool = mode !== 'gateway' || !config.usePoolService;
+    const pool = holdsPool ? await openPool(config, providers, logger, onLost, opened) : undefined;
+    if (pool) {
+      // Before the start: the sandbox is for pools that have no account, and this may be the first.
+      if (config.warp.apiKey !== undefined) await pool.ensureEnvAccount('warp', config.warp.apiKey);
+      await pool.start();
+    }
+    if (pool && mode !== 'gateway' && (mode === 'pool' || config.usePoolService)) {
+      const server = createPoolServer({
+        pool,
+        logger: logger.child({ service: 'pool' }),
+        ...(config.pool.adminKey === undefined ? {} : { adminKey: config.pool.adminKey }),
+        ...(config.pool.apiKey === undefined ? {} : { poolApiKey: config.pool.apiKey }),
+        allowedHosts: hostCheck(config, config.pool.adminKey !== undefined),
+      });
+      opened.add('the pool server', () => server.close());
+      await listen(server, config.pool.host, config.pool.port, 'POOL_SERVICE_PORT');
+      urls.poolUrl = server.listeningOrigin;
+      logger.info({ url: urls.poolUrl }, 'the account pool listens');
+    }
+    if (mode !== 'pool') {
+      const gateway = await createGateway({
+        pool: pool
+          ? pool.asBorrower({ role: 'borrower', keyId: 'gateway', isGateway: true })
+          : openHttpPool(config, opened),
+        isPoolInside: pool !== undefined,
+        provider: provider(providers, 'warp'),
+        sandbox: provider(providers, 'sandbox'),
+        apiKeys: config.gateway.apiKeys,
+        aliases: config.aliases,
+        allowedHosts: hostCheck(config, config.gateway.apiKeys.length > 0),
+        timeouts: { firstEventMs: config.gateway.firstEventTimeoutMs, idleMs: config.gateway.idleTimeoutMs },
+        shutdownMs: config.shutdownMs,
+        userAgent,
+        clock: systemClock,
+        logger: logger.child({ service: 'gateway' }),
+      });
+      opened.add('the gateway', () => gateway.close());
+      await listen(gateway.server, config.gateway.host, config.gateway.port, 'PORT');
+      urls.gatewayUrl = gateway.server.listeningOrigin;
+      logger.info({ url: urls.gatewayUrl }, 'the gateway listens');
+    }
+    if (pool) await announceSandbox(pool, logger);
+  } catch (error) {
+    await opened.close();
+    throw error;
+  }
+  return { ...urls, close: () => opened.close() };
+}
+
+/** The pool for its owner's commands: the store itself, or over HTTP when a running service holds it. */
+export async function openPoolAdmin(config: Config, logger: Logger): Promise<PoolAdmin & AsyncDisposable> {
+  const opened = new Opened();
+  try {
+    const providers = openProviders(config, logger, opened);
+    const pool = await openPool(config, providers, logger, () => {}, opened);
+    return Object.assign(adminOf(pool), { [Symbol.asyncDispose]: () => opened.close() });
+  } catch (error) {
+    await opened.close();
+    if (!(error instanceof DatabaseError) || error.code !== 'database_in_use') throw error;
+    const { adminKey } = config.pool;
+    const admin = createHttpPoolAdmin({
+      baseUrl: config.poolUrl,
+      ...(adminKey === undefined ? {} : { apiKey: adminKey }),
+    });
+    return Object.assign(admin, { [Symbol.asyncDispose]: () => admin.close() });
+  }
+}
+
+/** Runs the sandbox alone. */
+export async function startSandboxAlone(
+  options: { readonly port: number; readonly host: string },
+  logger: Logger,
+): Promise<RunningServices> {
+  const sandbox = await startSandbox(options).catch((error: unknown) => {
+    throw listenError(error, options.host, options.port, '--port');
+  });
+  logger.info({ url: sandbox.url }, `the sandbox listens; use it with WARP_SERVER_URL=${sandbox.url}`);
+  return { close: () => sandbox.close() };
+}
+
+function openProviders(config: Config, logger: Logger, opened: Opened): ReadonlyMap<string, Provider> {
+  let sandbox: Promise<Sandbox> | undefined;
+  return createProviders({
+    warpServerUrl: config.warp.serverUrl,
+    // Started by whoever needs it first: most processes never do.
+    async sandboxUrl() {
+      if (sandbox === undefined) {
+        sandbox = startSandbox();
+        opened.add('the sandbox', async () => (await sandbox)?.close());
+      }
+      return (await sandbox).url;
+    },
+    http: createProviderHttp(),
+    userAgent,
+    onAnomaly: (anomaly) => logger.debug({ anomaly }, 'an odd event of the upstream'),
+  });
+}
+
+async function openPool(
+  config: Config,
+  providers: ReadonlyMap<string, Provider>,
+  logger: Logger,
+  onLost: (error: Error) => void,
+  opened: Opened,
+): Promise<PoolService> {
+  mkdirSync(dirname(config.databaseFile), { recursive: true, mode: 0o700 });
+  const store = await openStore(config.databaseFile, { clock: systemClock, onLost });
+  const vault = await openVault({
+    store,
+    ...(config.masterKey === undefined ? {} : { masterKey: config.masterKey }),
+    ...(config.masterKeyFile === undefined ? {} : { masterKeyFile: config.masterKeyFile }),
+    defaultKeyFile: join(config.dataDir, 'master.key'),
+    now: systemClock.now(),
+  }).catch(async (error: unknown) => {
+    await store.close();
+    throw error;
+  });
+  const pool = createPool({
+    store,
+    vault,
+    providers,
+    clock: systemClock,
+    logger: logger.child({ service: 'pool' }),
+    settings: {
+      minPoolSize: config.pool.minSize,
+      maxPoolSize: config.pool.maxSize,
+      sessionTimeoutMs: config.pool.sessionTimeoutMs,
+      sandbox: offersSandbox(config),
+      version,
+    },
+  });
+  opened.add('the pool', () => pool.close());
+  return pool;
+}
+
+const commandLine: Caller = { role: 'admin', keyId: 'local', isGateway: false };
+
+function adminOf(pool: PoolService): PoolAdmin {
+  return {
+    addAccount: async (account) => (await pool.add(commandLine, account)).account,
+    listAccounts: (query) => pool.list(query),
+    getAccount: async (id) => (await pool.get(id)).account,
+    changeAccount: async (id, change) => (await pool.change(commandLine, id, change)).account,
+    removeAccount: async (id) => void (await pool.remove(commandLine, id)),
+    status: () => pool.status(),
+  };
+}
+
+function openHttpPool(config: Config, opened: Opened) {
+  const { apiKey } = config.pool;
+  const pool = createHttpPool({ baseUrl: config.poolUrl, ...(apiKey === undefined ? {} : { apiKey }) });
+  opened.add('the connection to the pool', () => pool.close());
+  return pool;
+}
+
+/** Names the Host check accepts beside the loopback ones; null where keys guard the door instead. */
+function hostCheck(config: Config, hasKeys: boolean): readonly string[] | null {
+  return hasKeys || config.allowOpenBind ? null : config.allowedHosts;
+}
+
+function provider(providers: ReadonlyMap<string, Provider>, name: string): Provider {
+  const found = providers.get(name);
+  if (!found) throw new Error(`There is no provider "${name}".`);
+  return found;
+}
+
+async function announceSandbox(pool: PoolService, logger: Logger): Promise<void> {
+  const { sandbox } = await pool.status();
+  if (!sandbox) return;
+  logger.warn(
+    'SANDBOX: the pool has no account, so answers come from the built-in sandbox and not from a model. ' +
+      'Add one: warp2api account add --provider warp --api-key -',
+  );
+}
+
+async function listen(server: FastifyInstance, host: string, port: number, setting: string): Promise<void> {
+  try {
+    await server.listen({ host, port, listenTextResolver: () => '' });
+  } catch (error) {
+    throw listenError(error, host, port, setting);
+  }
+}
+
+function listenError(error: unknown, host: string, port: number, setting: string): unknown {
+  if (!(error instanceof Error) || !('code' in error)) return error;
+  const place = `${host}:${port}`;
+  switch (error.code) {
+    case 'EADDRINUSE':
+      return new Error(
+        `${place} is in use by another program: stop that program, or choose another ${setting}.`,
+        {
+          cause: error,
+        },
+      );
+    case 'EACCES':
+      return new Error(`${place} may not be opened by this user: choose a ${setting} above 1023.`, {
+        cause: error,
+      });
+    case 'EADDRNOTAVAIL':
+    case 'ENOTFOUND':
+      return new Error(`${host} is no address of this machine: choose another host to listen on.`, {
+        cause: error,
+      });
+    default:
+      return error;
+  }
+}

@@ -1,0 +1,188 @@
+import type { Dispatcher } from 'undici';
+import { AppError } from '../core/errors.ts';
+import type { TurnEvent, TurnRequest, Usage } from '../core/turn.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { Logger } from '../lib/logger.ts';
+import type { Conversation } from './conversations.ts';
+import type { TurnLease } from './held-lease.ts';
+import { createOutputLimit } from './output-limit.ts';
+import type { Route } from './routes.ts';
+import { estimateUsage, roughUsage } from './token-count.ts';
+import { noteEvents, type TurnProgress } from './turn-progress.ts';
+import { callUpstream, type RunningCall, type UpstreamTimeouts } from './upstream.ts';
+
+export interface AttemptDependencies {
+  readonly dispatcher: Dispatcher;
+  readonly clock: Clock;
+  readonly userAgent: string;
+  readonly timeouts: UpstreamTimeouts;
+  /** Calls under way, for whoever watches over their time limits. */
+  readonly runningCalls: Set<RunningCall>;
+}
+
+/** Where an answer goes. Gets one terminal event, as the last of its last batch. */
+export interface TurnOutput {
+  /** Who answers, before anything is written; again when another account takes over. */
+  onRoute(route: Route): void;
+  /** True when nothing reaches the client before the end, so that a broken answer may be begun anew. */
+  readonly isBuffered: boolean;
+  /** False: the reader is behind; `resume` will be called when it has caught up. */
+  write(events: readonly TurnEvent[]): boolean;
+  resume: (() => void) | undefined;
+}
+
+export interface Attempt {
+  readonly route: Route;
+  /** With the upstream's model name. */
+  readonly request: TurnRequest;
+  readonly conversation: Conversation;
+  readonly lease: TurnLease;
+  readonly output: TurnOutput;
+  readonly progress: TurnProgress;
+  /** Whether the answer shows usage, so that missing figures are worth counting. */
+  readonly wantsUsage: boolean;
+  readonly signal: AbortSignal;
+  readonly logger: Logger;
+}
+
+/**
+ * One try on one account. Resolves to the error that ended it, or to nothing when the answer is complete. An error
+ * after content is written out; one before content is the caller's, for another account may still give the answer.
+ */
+export async function attemptTurn(
+  dependencies: AttemptDependencies,
+  attempt: Attempt,
+): Promise<AppError | undefined> {
+  const { runningCalls } = dependencies;
+  const { route, request, conversation, lease, output, signal } = attempt;
+  const { outbound } = route.provider;
+  const isOwner = conversation.accountId === lease.account.id;
+  const remembered = isOwner ? await conversation.claim() : undefined;
+  let call: RunningCall | undefined;
+  let onAbort = () => {};
+
+  try {
+    const answer = outbound.open({ request, ...(remembered ? { remembered } : {}) });
+    const origin = await route.provider.baseUrl();
+    signal.throwIfAborted();
+    const reader = createReader(attempt, dependencies.clock);
+
+    const error = await new Promise<AppError | undefined>((resolve, reject) => {
+      const running: RunningCall = callUpstream({
+        dispatcher: dependencies.dispatcher,
+        origin,
+        outbound,
+        answer,
+        authHeaders: route.provider.authHeaders(lease.account.id_token),
+        userAgent: dependencies.userAgent,
+        timeouts: dependencies.timeouts,
+        now: dependencies.clock.now,
+        onEvents(events) {
+          try {
+            return reader.read(events, resolve, () => running.discard());
+          } catch (thrown) {
+            // A fault of our own: it must not look like one of the account's.
+            reject(thrown);
+            running.discard();
+            return true;
+          }
+        },
+        onClosed: () => runningCalls.delete(running),
+      });
+      call = running;
+      runningCalls.add(running);
+      output.resume = () => running.resume();
+      onAbort = () => running.abort(AppError.from(signal.reason));
+      if (signal.aborted) onAbort();
+      else signal.addEventListener('abort', onAbort, { once: true });
+    });
+
+    const memory = error || reader.isCut ? undefined : answer.decoder.memory();
+    if (memory) await keepMemory(attempt, memory);
+    return error;
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+    output.resume = undefined;
+    if (remembered && !call?.isTaken) await conversation.restore(remembered.memory);
+  }
+}
+
+/** What was used, by the upstream's figures or by ours. */
+export function countedUsage(request: TurnRequest, progress: TurnProgress): Usage | undefined {
+  if (progress.usage) return progress.usage;
+  return progress.outputCharacters === 0 ? undefined : roughUsage(request, progress.outputCharacters);
+}
+
+/** Passes an attempt's events on to its output, under the rules of one answer. */
+function createReader({ request, output, progress, wantsUsage }: Attempt, clock: Clock) {
+  const { maxOutputTokens } = request.limits;
+  const limit = maxOutputTokens === undefined ? undefined : createOutputLimit(maxOutputTokens);
+  let isUsageUnsent = false;
+  let isCut = false;
+
+  function write(events: readonly TurnEvent[]): boolean {
+    if (!isUsageUnsent || !progress.usage) return output.write(events);
+    isUsageUnsent = false;
+    return output.write([{ type: 'usage', usage: progress.usage }, ...events]);
+  }
+
+  return {
+    /** The upstream was stopped at the token limit: it has more in mind than the client saw. */
+    get isCut() {
+      return isCut;
+    },
+
+    read(
+      events: readonly TurnEvent[],
+      end: (error: AppError | undefined) => void,
+      discard: () => void,
+    ): boolean {
+      const batch = limit ? limit.apply(events) : events;
+      const last = batch[batch.length - 1];
+      if (last?.type === 'finish' && last !== events[events.length - 1]) {
+        isCut = true;
+        discard();
+      }
+      const hasContent = noteEvents(progress, batch);
+      if (hasContent) progress.firstContentAt ??= clock.now();
+
+      if (last?.type === 'error') {
+        // Before content the error stays here, and content of the same batch with it.
+        if (progress.isContentSent && last.error.code !== 'cancelled') write(batch);
+        end(last.error);
+        return true;
+      }
+      if (last?.type === 'finish') {
+        if (progress.usage || !wantsUsage) write(batch);
+        else {
+          progress.usage = estimateUsage(request, producedText(progress));
+          write([...batch.slice(0, -1), { type: 'usage', usage: progress.usage }, last]);
+        }
+        end(undefined);
+        return true;
+      }
+      if (!hasContent && !progress.isContentSent) {
+        isUsageUnsent = progress.usage !== undefined;
+        return true;
+      }
+      if (!output.isBuffered) progress.isContentSent = true;
+      return batch.length === 0 || write(batch);
+    },
+  };
+}
+
+function producedText({ text, toolCalls }: TurnProgress): string {
+  return [text, ...toolCalls.map((call) => `${call.name} ${call.arguments}`)].join('\n');
+}
+
+/** The answer is out by now, so a conversation that cannot be kept costs its next turn the folding, no more. */
+async function keepMemory(
+  { conversation, lease, progress, logger }: Attempt,
+  memory: Uint8Array,
+): Promise<void> {
+  try {
+    await conversation.remember(lease.account.id, progress, memory);
+  } catch (error) {
+    logger.warn({ err: error }, 'the conversation could not be kept; its next turn begins it anew');
+  }
+}

@@ -1,0 +1,96 @@
+import type { FastifyInstance } from 'fastify';
+import { Agent } from 'undici';
+import type { Provider } from '../core/provider.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { Logger } from '../lib/logger.ts';
+import type { Pool } from '../pool-api/pool.ts';
+import { createConversations } from './conversations.ts';
+import { createMemoryKeep } from './keep/memory-keep.ts';
+import { createClientKeys } from './keys.ts';
+import { createLeaseCache } from './lease-cache.ts';
+import { createModelLists } from './models.ts';
+import { createPoolWatch } from './pool-watch.ts';
+import { createReporter } from './reporter.ts';
+import { createRoutes } from './routes.ts';
+import { createGatewayServer } from './server.ts';
+import type { UpstreamTimeouts } from './upstream.ts';
+
+export interface GatewayOptions {
+  readonly pool: Pool;
+  /** The pool is in this process, not behind HTTP. */
+  readonly isPoolInside: boolean;
+  readonly provider: Provider;
+  readonly sandbox: Provider;
+  readonly apiKeys: readonly string[];
+  readonly aliases: Readonly<Record<string, string>>;
+  /** Null: any Host may be named, since keys guard the door. */
+  readonly allowedHosts: readonly string[] | null;
+  readonly timeouts: UpstreamTimeouts;
+  readonly shutdownMs: number;
+  readonly userAgent: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export interface Gateway {
+  readonly server: FastifyInstance;
+  /** Stops accepting, ends turns by the deadline, sends the last reports, gives all accounts back. */
+  close(): Promise<void>;
+}
+
+/** Bytes of remembered conversations kept in memory. */
+const conversationBytes = 64 * 1024 * 1024;
+
+export async function createGateway(options: GatewayOptions): Promise<Gateway> {
+  const { pool, clock, logger } = options;
+  const poolWatch = createPoolWatch(pool, clock);
+  await poolWatch.look();
+  const leases = createLeaseCache(pool, clock, logger);
+  const reporter = createReporter(pool, clock, logger);
+  const keep = createMemoryKeep(clock, conversationBytes);
+  // No cap: a turn holds a connection for as long as it streams, and slots already bound how many there are.
+  const dispatcher = new Agent({
+    connections: null,
+    pipelining: 1,
+    connect: { timeout: 10_000 },
+    keepAliveTimeout: 30_000,
+  });
+  const models = createModelLists(leases, clock, logger);
+  const server = createGatewayServer({
+    turns: {
+      routes: createRoutes({
+        provider: options.provider,
+        sandbox: options.sandbox,
+        models,
+        poolWatch,
+        aliases: options.aliases,
+      }),
+      leases,
+      reporter,
+      conversations: createConversations(keep),
+      dispatcher,
+      clock,
+      userAgent: options.userAgent,
+      timeouts: options.timeouts,
+      runningCalls: new Set(),
+    },
+    keys: createClientKeys(options.apiKeys),
+    poolWatch,
+    isPoolInside: options.isPoolInside,
+    allowedHosts: options.allowedHosts,
+    shutdownMs: options.shutdownMs,
+    logger,
+  });
+
+  return {
+    server,
+    async close() {
+      await server.close();
+      poolWatch.close();
+      await reporter.close();
+      await leases.close();
+      await keep.close();
+      await dispatcher.destroy();
+    },
+  };
+}

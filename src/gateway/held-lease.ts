@@ -1,0 +1,77 @@
+import type { LeasedAccount } from '../pool-api/schema.ts';
+
+/** One turn's right to use an account. */
+export interface TurnLease {
+  readonly account: LeasedAccount;
+  readonly sessionId: string;
+  /** Ends the turn's use; the account stays lent to this gateway for a while. Safe to call twice. */
+  release(): void;
+  /** No new turn here gets this account through this lease; given back when its last turn ends. */
+  retire(): void;
+  /** The pool named a newer bearer. */
+  renewBearer(bearer: { idToken: string; tokenVersion: number; tokenExpiresAt: string | null }): void;
+}
+
+export interface LeaseDemand {
+  readonly provider: string;
+  /** The upstream model the account must be allowed to use; undefined: any account will do. */
+  readonly model: string | undefined;
+  readonly prefer?: string | undefined;
+  readonly exclude: ReadonlySet<string>;
+  /** A free account ran out in this turn: no other free one may stand in for it. */
+  readonly isFreeBarred?: boolean;
+  /** Clock time until which waiting for a place makes sense. */
+  readonly deadline: number;
+  readonly signal: AbortSignal;
+}
+
+/** What is asked of an account, without how long to wait for it. */
+export type AccountDemand = Omit<LeaseDemand, 'deadline' | 'signal'>;
+
+/** A shared lease this gateway holds: a session of its own at the pool, with slots for several turns. */
+export interface HeldLease {
+  readonly sessionId: string;
+  account: LeasedAccount;
+  /** Clock time; infinite for a bearer that does not expire. */
+  tokenExpiresAt: number;
+  slotsInUse: number;
+  isRetired: boolean;
+  idleSince: number;
+  /** Clock time at which the pool may take it back, counted from before the last call. */
+  expiresAt: number;
+  lastRenewedAt: number;
+  /** One call about a lease at a time, so that no older answer overwrites a newer one. */
+  renewing: Promise<void> | undefined;
+  /** Clock time before which asking for more slots is in vain. */
+  growAfter: number;
+}
+
+const tokenMarginMs = 10_000;
+const leaseMarginMs = 2_000;
+
+export function isLive(lease: HeldLease, now: number): boolean {
+  return !lease.isRetired && lease.expiresAt - leaseMarginMs > now;
+}
+
+export function isTokenFresh(lease: HeldLease, now: number): boolean {
+  return lease.tokenExpiresAt - tokenMarginMs > now;
+}
+
+export function isUsable(lease: HeldLease, now: number): boolean {
+  return isLive(lease, now) && isTokenFresh(lease, now);
+}
+
+export function suits({ account }: HeldLease, demand: AccountDemand): boolean {
+  return (
+    account.provider === demand.provider &&
+    !demand.exclude.has(account.id) &&
+    !(demand.isFreeBarred && account.free) &&
+    (demand.model === undefined || account.models === null || account.models.includes(demand.model))
+  );
+}
+
+export function setAccount(lease: HeldLease, account: LeasedAccount): void {
+  lease.account = account;
+  lease.tokenExpiresAt =
+    account.token_expires_at === null ? Number.POSITIVE_INFINITY : Date.parse(account.token_expires_at);
+}

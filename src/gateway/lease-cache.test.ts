@@ -1,0 +1,622 @@
+import { pino } from 'pino';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createLeaseCache, type LeaseCache, type LeaseDemand, type TurnLease } from './lease-cache.ts';
+import { createFakePool, type FakePool } from './testing/fake-pool.ts';
+import { createManualClock, type ManualClock, settled } from './testing/manual-clock.ts';
+
+let clock: ManualClock;
+let pool: FakePool;
+let cache: LeaseCache;
+
+beforeEach(() => {
+  clock = createManualClock();
+  pool = createFakePool(clock);
+  cache = createLeaseCache(pool, clock, pino({ level: 'silent' }));
+});
+afterEach(async () => {
+  pool.isAway = false;
+  await cache.close();
+});
+
+function demand(change: Partial<LeaseDemand> = {}): LeaseDemand {
+  return {
+    provider: 'warp',
+    model: undefined,
+    exclude: new Set(),
+    deadline: clock.now() + 10_000,
+    signal: new AbortController().signal,
+    ...change,
+  };
+}
+
+function acquire(change: Partial<LeaseDemand> = {}): Promise<TurnLease> {
+  return cache.acquire(demand(change));
+}
+
+/** Starts and tells how it ended, without being a rejection nobody handles. */
+function start(change: Partial<LeaseDemand> = {}) {
+  const outcome: { lease?: TurnLease; error?: unknown } = {};
+  void acquire(change).then(
+    (lease) => {
+      outcome.lease = lease;
+    },
+    (error: unknown) => {
+      outcome.error = error;
+    },
+  );
+  return outcome;
+}
+
+function lentSlots(): number {
+  return [...pool.accounts.keys()].reduce((sum, id) => sum + pool.slotsOf(id), 0);
+}
+
+describe('a warm turn', () => {
+  it('makes no call to the pool', async () => {
+    pool.add('one');
+    (await acquire()).release();
+    const calls = pool.allocations.length;
+    for (let turn = 0; turn < 20; turn += 1) (await acquire()).release();
+    expect(pool.allocations.length).toBe(calls);
+  });
+
+  it('gives its place back once, however often it is released', async () => {
+    pool.add('one', { capacity: 2 });
+    const first = await acquire();
+    await acquire();
+    first.release();
+    first.release();
+    await acquire();
+    const fourth = start({ deadline: clock.now() });
+    await settled();
+    expect(fourth.error).toMatchObject({ code: 'no_account_available' });
+  });
+});
+
+describe('a burst of cold turns', () => {
+  it('doubles the slots instead of asking for each turn', async () => {
+    pool.add('one');
+    await Promise.all(Array.from({ length: 16 }, () => acquire()));
+    expect(pool.allocations.map((request) => request.slots)).toEqual([1, 2, 4, 8, 16]);
+    expect(pool.sessions.size).toBe(1);
+  });
+
+  it('fills accounts up before it borrows another, and never runs more turns than slots', async () => {
+    for (const id of ['one', 'two', 'three', 'four', 'five']) pool.add(id);
+    const leases = await Promise.all(Array.from({ length: 50 }, () => acquire()));
+    const turns = Map.groupBy(leases, (lease) => lease.account.id);
+    for (const [id, running] of turns) {
+      expect(running.length).toBeLessThanOrEqual(pool.slotsOf(id));
+      expect(pool.slotsOf(id)).toBeLessThanOrEqual(16);
+    }
+    expect(turns.size).toBe(4);
+    for (const lease of leases) lease.release();
+    await clock.advance(70_000);
+    expect(lentSlots()).toBe(0);
+  });
+
+  it('takes one slot more where the double is not to be had', async () => {
+    pool.add('one', { capacity: 3 });
+    const leases = await Promise.all([acquire(), acquire(), acquire()]);
+    expect(new Set(leases.map((lease) => lease.account.id)).size).toBe(1);
+    expect(pool.slotsOf('one')).toBe(3);
+  });
+
+  it('keeps a lease that cannot grow because others hold the rest, and borrows another account', async () => {
+    pool.add('one');
+    pool.lendElsewhere('one', 15);
+    const first = await acquire();
+    pool.add('two');
+    const second = await acquire();
+    expect([first.account.id, second.account.id]).toEqual(['one', 'two']);
+    await settled();
+    expect(pool.slotsOf('one')).toBe(16);
+    first.release();
+    expect((await acquire({ prefer: 'one' })).account.id).toBe('one');
+    expect(pool.slotsOf('one')).toBe(16);
+  });
+
+  it('waits no longer for a pool that does not answer than the first of the line did', async () => {
+    pool.add('one');
+    const gate = Promise.withResolvers<void>();
+    pool.gate = gate.promise;
+    const turns = Array.from({ length: 10 }, () => start());
+    await settled();
+    pool.isAway = true;
+    gate.resolve();
+    await settled();
+    expect(turns.map((turn) => (turn.error as { code?: string })?.code)).toEqual(
+      Array.from({ length: 10 }, () => 'pool_unavailable'),
+    );
+    expect(pool.allocations.length).toBe(1);
+  });
+});
+
+describe('an idle lease', () => {
+  it('is given back after a minute', async () => {
+    pool.add('one');
+    (await acquire()).release();
+    await clock.advance(55_000);
+    expect(pool.slotsOf('one')).toBe(1);
+    await clock.advance(10_000);
+    expect(pool.sessions.size).toBe(0);
+  });
+
+  it('is given back at once when somebody waits for it, a busy one never', async () => {
+    pool.add('one');
+    pool.add('two', { models: ['big'] });
+    const busy = await acquire();
+    const idle = await acquire({ model: 'big', exclude: new Set(['one']) });
+    idle.release();
+    pool.emit({ type: 'lease-wanted', account_ids: ['one', 'two'] });
+    await settled();
+    expect(pool.slotsOf('one')).toBe(1);
+    expect(pool.slotsOf('two')).toBe(0);
+    busy.release();
+    await settled();
+    expect(pool.slotsOf('one')).toBe(1);
+  });
+
+  it('stays while the pool is away, until it lapses', async () => {
+    pool.add('one');
+    (await acquire()).release();
+    pool.isAway = true;
+    await expect(acquire({ exclude: new Set(['one']), deadline: clock.now() })).rejects.toMatchObject({
+      code: 'pool_unavailable',
+    });
+    await clock.advance(110_000);
+    (await acquire()).release();
+    await clock.advance(15_000);
+    await expect(acquire()).rejects.toMatchObject({ code: 'pool_unavailable' });
+  });
+});
+
+describe('news of an account', () => {
+  it.each(['cooldown', 'exhausted', 'disabled', 'reauth_required'] as const)(
+    'that it is %s starts no new turn there and gives it back when the last turn ends',
+    async (status) => {
+      pool.add('one');
+      const running = await acquire();
+      pool.setStatus('one', status);
+      await settled();
+      expect(pool.slotsOf('one')).toBe(1);
+      await expect(acquire({ deadline: clock.now() })).rejects.toMatchObject({
+        code: 'no_account_available',
+      });
+      running.release();
+      await settled();
+      expect(pool.slotsOf('one')).toBe(0);
+    },
+  );
+
+  it('that it was removed starts no new turn there', async () => {
+    pool.add('one');
+    (await acquire()).release();
+    pool.accounts.delete('one');
+    pool.emit({ type: 'account-removed', account_id: 'one', provider: 'warp' });
+    await settled();
+    expect(pool.sessions.size).toBe(0);
+    await expect(acquire({ deadline: clock.now() })).rejects.toMatchObject({ code: 'no_account_available' });
+  });
+
+  it('that a free account ran out retires the free ones of its provider, not the paid ones', async () => {
+    pool.add('free-one', { free: true });
+    const one = await acquire();
+    pool.add('free-two', { free: true });
+    pool.add('paid');
+    const two = await acquire({ exclude: new Set(['free-one']) });
+    const paid = await acquire({ exclude: new Set(['free-one', 'free-two']) });
+    for (const lease of [one, two, paid]) lease.release();
+    pool.setStatus('free-one', 'exhausted');
+    await settled();
+    expect(pool.slotsOf('free-two')).toBe(0);
+    expect((await acquire()).account.id).toBe('paid');
+  });
+
+  it('is asked for when the events flow again', async () => {
+    pool.add('one');
+    const lease = await acquire();
+    const calls = pool.allocations.length;
+    pool.setConnected(false);
+    pool.setConnected(true);
+    await settled();
+    expect(pool.allocations.length).toBe(calls + 1);
+    lease.release();
+  });
+
+  it('is found by asking within fifteen seconds when no events flow', async () => {
+    pool.add('one');
+    (await acquire()).release();
+    pool.setConnected(false);
+    const account = pool.accounts.get('one');
+    if (account) account.status = 'disabled';
+    await clock.advance(15_000);
+    expect(pool.slotsOf('one')).toBe(0);
+  });
+});
+
+describe('a turn that runs on', () => {
+  it('keeps its lease alive for as long as it takes', async () => {
+    pool.add('one');
+    const lease = await acquire();
+    await clock.advance(20 * 60_000);
+    expect(pool.slotsOf('one')).toBe(1);
+    lease.release();
+    await acquire();
+    expect(pool.sessions.size).toBe(1);
+  });
+
+  it('gives back what the pool lends instead of a lease that is gone, and retires that lease', async () => {
+    pool.add('one');
+    const lease = await acquire();
+    pool.add('two');
+    const account = pool.accounts.get('one');
+    if (account) account.status = 'cooldown';
+    pool.sessions.clear();
+    await clock.advance(45_000);
+    expect(lentSlots()).toBe(0);
+    lease.release();
+    await settled();
+    expect((await acquire()).account.id).toBe('two');
+  });
+
+  it('goes on without the pool, and so do new turns until the lease lapses', async () => {
+    pool.add('one', { capacity: 4 });
+    const leases = [await acquire(), await acquire()];
+    leases[0]?.release();
+    pool.isAway = true;
+    await clock.advance(100_000);
+    (await acquire()).release();
+    await clock.advance(20_000);
+    await expect(acquire()).rejects.toMatchObject({ code: 'pool_unavailable' });
+    leases[1]?.release();
+  });
+
+  it('does not lose its lease to a pool that restarts', async () => {
+    pool.add('one');
+    const lease = await acquire();
+    pool.isAway = true;
+    await clock.advance(60_000);
+    pool.isAway = false;
+    await clock.advance(10_000);
+    await clock.advance(90_000);
+    expect(pool.slotsOf('one')).toBe(1);
+    lease.release();
+  });
+});
+
+describe('a bearer', () => {
+  it('that has run out is not used: a newer one is asked for', async () => {
+    pool.add('one', { tokenExpiresAt: new Date(clock.now() + 60_000).toISOString() });
+    const old = await acquire();
+    expect(old.account.id_token).toBe('bearer-of-one');
+    await clock.advance(38_000);
+    const account = pool.accounts.get('one');
+    if (account) {
+      Object.assign(account, { bearer: 'newer', tokenVersion: 2 });
+      account.tokenExpiresAt = new Date(clock.now() + 3_600_000).toISOString();
+    }
+    await clock.advance(14_000);
+    expect((await acquire()).account.id_token).toBe('newer');
+  });
+
+  it('that has run out is renewed even when all slots of the account are taken here', async () => {
+    pool.add('one', { capacity: 1, tokenExpiresAt: new Date(clock.now() + 30_000).toISOString() });
+    const running = await acquire();
+    await clock.advance(25_000);
+    const account = pool.accounts.get('one');
+    if (account) Object.assign(account, { bearer: 'newer', tokenVersion: 2, tokenExpiresAt: null });
+    const next = start();
+    await settled();
+    expect(next).toEqual({});
+    running.release();
+    await settled();
+    expect(next.lease?.account.id_token).toBe('newer');
+  });
+
+  it('that has run out by this clock alone is refused instead of asked for in circles', async () => {
+    pool.add('one', { tokenExpiresAt: new Date(clock.now() + 5_000).toISOString() });
+    await expect(acquire({ deadline: clock.now() })).rejects.toMatchObject({ code: 'no_account_available' });
+    expect(pool.allocations.length).toBe(1);
+    await settled();
+    expect(lentSlots()).toBe(0);
+  });
+
+  it('named by the pool is used by the next turn; an older one is not taken', async () => {
+    pool.add('one');
+    const lease = await acquire();
+    lease.renewBearer({ idToken: 'new', tokenVersion: 3, tokenExpiresAt: null });
+    lease.renewBearer({ idToken: 'old', tokenVersion: 2, tokenExpiresAt: null });
+    lease.release();
+    expect((await acquire()).account.id_token).toBe('new');
+  });
+});
+
+describe('a turn for which there is no place', () => {
+  it('gets the place of a turn that ends here', async () => {
+    pool.add('one', { capacity: 1 });
+    const first = await acquire();
+    const second = start();
+    await settled();
+    first.release();
+    await settled();
+    expect(second.lease?.account.id).toBe('one');
+    expect(pool.waiting).toBe(0);
+  });
+
+  it('gets an account that comes free at the pool', async () => {
+    pool.add('one', { capacity: 1 });
+    const giveBack = pool.lendElsewhere('one', 1);
+    const turn = start();
+    await clock.advance(3_000);
+    expect(turn).toEqual({});
+    giveBack();
+    await settled();
+    expect(turn.lease?.account.id).toBe('one');
+  });
+
+  it('gets an account that was retired here and works again', async () => {
+    pool.add('one', { capacity: 1 });
+    const first = await acquire();
+    const second = start();
+    await settled();
+    pool.setStatus('one', 'cooldown');
+    first.release();
+    await clock.advance(2_000);
+    expect(second).toEqual({});
+    pool.setStatus('one', 'active');
+    await settled();
+    expect(second.lease?.account.id).toBe('one');
+  });
+
+  it('is told that there is none once its time is up', async () => {
+    pool.add('one', { capacity: 1 });
+    await acquire();
+    const turn = start();
+    await clock.advance(9_900);
+    expect(turn).toEqual({});
+    await clock.advance(100);
+    expect(turn.error).toMatchObject({ code: 'no_account_available', shortage: { matching: 1 } });
+    const calls = pool.allocations.length;
+    await clock.advance(5_000);
+    expect(pool.allocations.length).toBe(calls);
+  });
+
+  it('is told in time even when the pool answers late', async () => {
+    pool.add('one', { capacity: 1 });
+    await acquire();
+    const turn = start();
+    await settled();
+    pool.accounts.clear();
+    await clock.advance(11_000);
+    expect(turn.error).toMatchObject({ code: 'no_account_available' });
+  });
+
+  it('waits for a place here when the pool cannot be asked', async () => {
+    pool.add('one', { capacity: 1 });
+    const first = await acquire();
+    pool.isAway = true;
+    const second = start();
+    await clock.advance(5_000);
+    expect(second).toEqual({});
+    first.release();
+    await settled();
+    expect(second.lease?.account.id).toBe('one');
+  });
+
+  it('leaves nothing behind when its client goes', async () => {
+    pool.add('one', { capacity: 1 });
+    const giveBack = pool.lendElsewhere('one', 1);
+    const client = new AbortController();
+    const turn = start({ signal: client.signal });
+    await clock.advance(1_000);
+    const timers = clock.waiting;
+    const reason = new Error('left');
+    client.abort(reason);
+    await settled();
+    expect(turn.error).toBe(reason);
+    expect(pool.waiting).toBe(0);
+    expect(clock.waiting).toBeLessThan(timers);
+    giveBack();
+    await settled();
+    expect(lentSlots()).toBe(0);
+  });
+
+  it('leaves nothing behind when its client goes while the pool answers', async () => {
+    pool.add('one');
+    const gate = Promise.withResolvers<void>();
+    pool.gate = gate.promise;
+    const client = new AbortController();
+    const turn = start({ signal: client.signal });
+    await settled();
+    client.abort(new Error('left'));
+    await settled();
+    expect(turn.error).toMatchObject({ message: 'left' });
+    gate.resolve();
+    await settled();
+    expect(lentSlots()).toBe(0);
+  });
+
+  it('does not take a place it has no use for from one who has', async () => {
+    pool.add('one', { capacity: 1, models: ['small'] });
+    pool.add('two', { capacity: 1, models: ['big'] });
+    const small = await acquire({ model: 'small' });
+    const big = await acquire({ model: 'big' });
+    const waitingForBig = start({ model: 'big' });
+    const waitingForSmall = start({ model: 'small' });
+    await settled();
+    small.release();
+    await settled();
+    expect(waitingForBig).toEqual({});
+    expect(waitingForSmall.lease?.account.id).toBe('one');
+    big.release();
+    await settled();
+    expect(waitingForBig.lease?.account.id).toBe('two');
+  });
+
+  it('comes in the order of asking', async () => {
+    pool.add('one', { capacity: 1 });
+    let lease = await acquire();
+    const order: number[] = [];
+    const done = [1, 2, 3].map((number) =>
+      acquire().then((given) => {
+        order.push(number);
+        lease = given;
+      }),
+    );
+    await settled();
+    for (const turn of done) {
+      lease.release();
+      await turn;
+    }
+    expect(order).toEqual([1, 2, 3]);
+  });
+
+  it('shares the places of a busy hour without leaving one unused or using one twice', async () => {
+    for (const id of ['one', 'two']) pool.add(id, { capacity: 3 });
+    let running = 0;
+    let most = 0;
+    const turns = Array.from({ length: 60 }, async () => {
+      const lease = await acquire();
+      running += 1;
+      most = Math.max(most, running);
+      await new Promise((resolve) => setImmediate(resolve));
+      running -= 1;
+      lease.release();
+    });
+    await Promise.all(turns);
+    expect(most).toBe(6);
+    await clock.advance(70_000);
+    expect(lentSlots()).toBe(0);
+  });
+});
+
+describe('a preferred account', () => {
+  it('is borrowed although another one is held with room', async () => {
+    pool.add('one');
+    (await acquire()).release();
+    pool.add('two');
+    expect((await acquire({ prefer: 'two' })).account.id).toBe('two');
+  });
+
+  it('that is full gives way to one that is held, without a borrowed third', async () => {
+    pool.add('one', { capacity: 1 });
+    const busy = await acquire();
+    pool.add('two');
+    (await acquire({ exclude: new Set(['one']) })).release();
+    pool.add('three');
+    expect((await acquire({ prefer: 'one' })).account.id).toBe('two');
+    expect(pool.sessions.size).toBe(2);
+    busy.release();
+  });
+
+  it('that is excluded costs no call: what is held serves', async () => {
+    pool.add('one');
+    (await acquire()).release();
+    const calls = pool.allocations.length;
+    const lease = await acquire({ prefer: 'dead', exclude: new Set(['dead']) });
+    expect(lease.account.id).toBe('one');
+    expect(pool.allocations.length).toBe(calls);
+  });
+
+  it('that is not to be had does not make the gateway hoard accounts', async () => {
+    pool.add('one');
+    (await acquire()).release();
+    for (const id of ['two', 'three', 'four']) pool.add(id);
+    pool.add('resting', { status: 'cooldown' });
+    for (let turn = 0; turn < 5; turn += 1) (await acquire({ prefer: 'resting' })).release();
+    await settled();
+    expect(pool.sessions.size).toBe(1);
+  });
+
+  it('with the pool away gives way to one that is held', async () => {
+    pool.add('one');
+    (await acquire()).release();
+    pool.isAway = true;
+    expect((await acquire({ prefer: 'other' })).account.id).toBe('one');
+  });
+
+  it('that is held and full gives way to another with the pool away', async () => {
+    pool.add('one', { capacity: 2 });
+    await acquire();
+    pool.add('two');
+    (await acquire({ exclude: new Set(['one']) })).release();
+    pool.isAway = true;
+    expect((await acquire({ prefer: 'one' })).account.id).toBe('two');
+  });
+});
+
+describe('a turn in which a free account ran out', () => {
+  it('gets no other free one, held or not', async () => {
+    pool.add('free', { free: true });
+    (await acquire()).release();
+    pool.add('also-free', { free: true });
+    const barred = { isFreeBarred: true, deadline: clock.now() };
+    await expect(acquire(barred)).rejects.toMatchObject({ code: 'no_account_available' });
+    pool.accounts.delete('free');
+    pool.emit({ type: 'account-removed', account_id: 'free', provider: 'warp' });
+    await settled();
+    await expect(acquire(barred)).rejects.toMatchObject({ code: 'no_account_available' });
+    await settled();
+    expect(pool.slotsOf('also-free')).toBe(0);
+  });
+
+  it('leaves none of that provider in the cache', async () => {
+    pool.add('free', { free: true });
+    pool.add('paid');
+    const free = await acquire();
+    (await acquire({ exclude: new Set(['free']) })).release();
+    cache.retireFree('warp');
+    free.release();
+    await settled();
+    expect(pool.slotsOf('free')).toBe(0);
+    expect(pool.slotsOf('paid')).toBe(1);
+  });
+});
+
+describe('closing', () => {
+  it('gives everything back, what is in use and what is just being lent included', async () => {
+    pool.add('one', { capacity: 1 });
+    pool.add('two', { capacity: 1, models: ['big'] });
+    await acquire({ model: 'small' });
+    const waiting = start({ model: 'small' });
+    const gate = Promise.withResolvers<void>();
+    await settled();
+    pool.gate = gate.promise;
+    const asking = start({ model: 'big' });
+    await settled();
+    const closed = cache.close();
+    await settled();
+    gate.resolve();
+    await closed;
+    expect(waiting.error).toMatchObject({ code: 'shutting_down' });
+    expect(asking.error).toMatchObject({ code: 'shutting_down' });
+    expect(lentSlots()).toBe(0);
+    await expect(acquire()).rejects.toMatchObject({ code: 'shutting_down' });
+    expect(clock.waiting).toBe(0);
+  });
+
+  it('does not bring a lease back to life that is being renewed', async () => {
+    pool.add('one');
+    const lease = await acquire();
+    const gate = Promise.withResolvers<void>();
+    pool.gate = gate.promise;
+    await clock.advance(45_000);
+    lease.release();
+    const closed = cache.close();
+    gate.resolve();
+    await closed;
+    await settled();
+    expect(lentSlots()).toBe(0);
+  });
+});
+
+it('tells whether the pool was there when last asked', async () => {
+  expect(cache.isPoolConnected).toBe(true);
+  pool.isAway = true;
+  await expect(acquire()).rejects.toMatchObject({ code: 'pool_unavailable' });
+  expect(cache.isPoolConnected).toBe(false);
+  pool.isAway = false;
+  pool.setConnected(true);
+  expect(cache.isPoolConnected).toBe(true);
+});

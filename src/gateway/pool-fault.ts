@@ -1,0 +1,64 @@
+import { AppError } from '../core/errors.ts';
+import { PoolError } from '../pool-api/errors.ts';
+
+/** What a client hears when the pool has no account for its turn. */
+export function appErrorFromPool(error: unknown): AppError {
+  if (!(error instanceof PoolError)) return AppError.from(error);
+  const options = {
+    cause: error,
+    ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
+  };
+  switch (error.code) {
+    case 'no_account_available':
+      return shortageError(error, options);
+    case 'pool_unavailable':
+      return new AppError('pool_unavailable', 'The account pool cannot be reached; try again in a moment.', {
+        retryAfterMs: 5_000,
+        ...options,
+      });
+    case 'shutting_down':
+      return new AppError('shutting_down', 'The service is stopping; try again in a moment.', {
+        retryAfterMs: 5_000,
+        ...options,
+      });
+    case 'invalid_key':
+    case 'forbidden':
+      return new AppError(
+        'pool_unavailable',
+        'The account pool does not accept the key of this gateway: POOL_API_KEY must be the same for both services.',
+        { retryAfterMs: 60_000, ...options },
+      );
+    default:
+      return AppError.from(error);
+  }
+}
+
+function shortageError(error: PoolError, options: { cause: unknown; retryAfterMs?: number }): AppError {
+  const reasons = error.shortage?.reasons ?? {};
+  const countOf = (...names: string[]) => names.reduce((sum, name) => sum + (reasons[name] ?? 0), 0);
+  const spent = countOf('exhausted', 'free_quota_spent');
+  const busy = countOf('leased', 'too_few_slots', 'half_open', 'lend_gateway_only');
+  const resting = countOf('cooldown');
+  const limited = countOf('rate_limited');
+  if (spent > 0 && busy + resting + limited === 0) {
+    return new AppError(
+      'upstream_quota_exhausted',
+      'Every account that could answer has used up its quota; wait for its reset or add an account.',
+      options,
+    );
+  }
+  if (limited > 0 && busy + resting === 0) {
+    return new AppError(
+      'upstream_rate_limited',
+      'Every account that could answer is rate limited for the moment; try again after the time in Retry-After.',
+      { retryAfterMs: 5_000, ...options },
+    );
+  }
+  const message =
+    busy > 0
+      ? 'All accounts are in use; try again in a moment.'
+      : resting > 0
+        ? 'The accounts rest after failures; try again in a moment.'
+        : 'No usable account is in the pool; its owner has to add one or mend one.';
+  return new AppError('no_account_available', message, { retryAfterMs: 5_000, ...options });
+}

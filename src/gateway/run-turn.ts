@@ -1,0 +1,205 @@
+import { AppError } from '../core/errors.ts';
+import { outcomeOf } from '../core/outcome.ts';
+import type { TurnRequest, Usage } from '../core/turn.ts';
+import type { Logger } from '../lib/logger.ts';
+import { type AttemptDependencies, attemptTurn, countedUsage, type TurnOutput } from './attempt.ts';
+import type { Conversation, Conversations } from './conversations.ts';
+import type { LeaseCache, TurnLease } from './lease-cache.ts';
+import { appErrorFromPool } from './pool-fault.ts';
+import type { Reporter, ReportResult } from './reporter.ts';
+import type { Route, Routes } from './routes.ts';
+import { emptyProgress, type TurnProgress } from './turn-progress.ts';
+
+export interface TurnDependencies extends AttemptDependencies {
+  readonly routes: Routes;
+  readonly leases: LeaseCache;
+  readonly reporter: Reporter;
+  readonly conversations: Conversations;
+}
+
+export interface Turn {
+  readonly request: TurnRequest;
+  /** Tells clients apart without naming their key. */
+  readonly clientId: string;
+  /** Whether the answer shows usage, so that missing figures are worth counting. */
+  readonly wantsUsage: boolean;
+  readonly output: TurnOutput;
+  /** Aborts when the client has left or the gateway stops; the reason is an AppError. */
+  readonly signal: AbortSignal;
+  readonly logger: Logger;
+}
+
+export interface TurnSummary {
+  readonly error: AppError | undefined;
+  readonly accountId: string | undefined;
+  readonly provider: string | undefined;
+  readonly upstreamModel: string | undefined;
+  readonly attempts: number;
+  readonly usage: Usage | undefined;
+  /** Milliseconds from the start to the first content; undefined when none came. */
+  readonly firstContentMs: number | undefined;
+}
+
+const maxAttempts = 5;
+/** How long a turn waits for a cooling or busy account. */
+const waitForAccountMs = 10_000;
+
+/** How a turn reaches an upstream. */
+interface Path {
+  readonly route: Route;
+  readonly request: TurnRequest;
+  readonly conversation: Conversation;
+}
+
+/**
+ * Carries one turn to its one terminal event. The only place that tries again: with another account, as the error table
+ * says, and only until content was sent.
+ */
+export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promise<TurnSummary> {
+  const { clock, leases, routes, reporter, conversations } = dependencies;
+  const startedAt = clock.now();
+  const excluded = new Set<string>();
+  let isFreeBarred = false;
+  let hasRetriedModel = false;
+  let retriedBearerOf: string | undefined;
+  let attempts = 0;
+  let lastError: AppError | undefined;
+  let path: Path | undefined;
+  let lease: TurnLease | undefined;
+  let progress: TurnProgress = emptyProgress();
+
+  async function pathOf(route: Route): Promise<Path> {
+    const request: TurnRequest = { ...turn.request, model: route.model };
+    return {
+      route,
+      request,
+      conversation: await conversations.find(turn.clientId, route.provider.name, request),
+    };
+  }
+
+  try {
+    path = await pathOf(await routes.resolve(turn.request.model, turn.signal));
+    for (;;) {
+      const { route, conversation, request }: Path = path;
+      try {
+        lease = await leases.acquire({
+          provider: route.provider.name,
+          model: route.model,
+          prefer: retriedBearerOf ?? conversation.accountId,
+          exclude: excluded,
+          isFreeBarred,
+          deadline: startedAt + waitForAccountMs,
+          signal: turn.signal,
+        });
+      } catch (cause) {
+        turn.signal.throwIfAborted();
+        if (lastError) throw lastError;
+        const rerouted = await routes.resolveAgain(turn.request.model, route, turn.signal);
+        if (!rerouted) throw appErrorFromPool(cause);
+        path = await pathOf(rerouted);
+        continue;
+      }
+      attempts += 1;
+      progress = emptyProgress();
+      const error = await useLease(lease, path, progress);
+      if (!error) return summary(undefined);
+
+      lastError = error.error;
+      if (progress.isContentSent) return summary(lastError);
+      turn.signal.throwIfAborted();
+      if (attempts >= maxAttempts || lastError.failover === 'no') throw lastError;
+      if (lastError.failover === 'once') {
+        if (hasRetriedModel) throw lastError;
+        hasRetriedModel = true;
+      }
+      const { account } = lease;
+      if (lastError.code === 'upstream_quota_exhausted' && account.free) isFreeBarred = true;
+      if (lastError.code === 'upstream_unauthorized' && error.hasNewerBearer && !retriedBearerOf) {
+        retriedBearerOf = account.id;
+        continue;
+      }
+      excluded.add(account.id);
+      turn.logger.info(
+        { account_id: account.id, provider: route.provider.name, model: request.model, err: lastError },
+        'another account is tried',
+      );
+    }
+  } catch (thrown) {
+    const error = AppError.from(thrown);
+    if (error.code !== 'cancelled') turn.output.write([{ type: 'error', error }]);
+    return summary(error);
+  }
+
+  /** One attempt and what the pool hears of it. The lease is released whatever happens. */
+  async function useLease(
+    used: TurnLease,
+    { route, request, conversation }: Path,
+    made: TurnProgress,
+  ): Promise<{ error: AppError; hasNewerBearer: boolean } | undefined> {
+    try {
+      turn.output.onRoute(route);
+      const error = await attemptTurn(dependencies, {
+        route,
+        request,
+        conversation,
+        lease: used,
+        output: turn.output,
+        progress: made,
+        wantsUsage: turn.wantsUsage,
+        signal: turn.signal,
+        logger: turn.logger,
+      });
+      const usage = countedUsage(request, made);
+      if (!error) {
+        void reporter.report(used, { outcome: 'success', usage });
+        return undefined;
+      }
+      const result = await reportFailure(used, error, usage);
+      return { error, hasNewerBearer: result?.id_token !== undefined };
+    } finally {
+      used.release();
+    }
+  }
+
+  async function reportFailure(
+    failed: TurnLease,
+    error: AppError,
+    usage: Usage | undefined,
+  ): Promise<ReportResult | undefined> {
+    const outcome = outcomeOf(error.code);
+    if (outcome === undefined) return undefined;
+    if (outcome === 'quota_exhausted' || outcome === 'refused' || outcome === 'rate_limited') failed.retire();
+    const result = await reporter.report(failed, {
+      outcome,
+      usage,
+      retryAfterMs: error.retryAfterMs,
+      resetAt: error.resetAt,
+    });
+    if (outcome === 'quota_exhausted' && failed.account.free) {
+      // As long as nobody says that some is left, the account counts as spent.
+      if (!result || result.status === 'exhausted') leases.retireFree(failed.account.provider);
+    }
+    if (result?.id_token !== undefined && result.token_version !== undefined) {
+      failed.renewBearer({
+        idToken: result.id_token,
+        tokenVersion: result.token_version,
+        tokenExpiresAt: result.token_expires_at ?? null,
+      });
+    } else if (result && result.status !== 'active') {
+      failed.retire();
+    }
+    return result;
+  }
+
+  function summary(error: AppError | undefined): TurnSummary {
+    return {
+      error,
+      accountId: lease?.account.id,
+      provider: path?.route.provider.name,
+      upstreamModel: path?.route.model,
+      attempts,
+      usage: progress.usage,
+      firstContentMs: progress.firstContentAt === undefined ? undefined : progress.firstContentAt - startedAt,
+    };
+  }
+}

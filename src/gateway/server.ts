@@ -1,0 +1,276 @@
+import { randomUUID } from 'node:crypto';
+import type { ServerResponse } from 'node:http';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { AppError } from '../core/errors.ts';
+import type { DecodedTurn, Inbound } from '../core/protocol.ts';
+import type { ProviderModel } from '../core/provider.ts';
+import type { Sampling } from '../core/turn.ts';
+import { createHttpServer, HttpFault, httpFaultFrom } from '../lib/http-server.ts';
+import type { Logger } from '../lib/logger.ts';
+import { version } from '../lib/version.ts';
+import { openaiChatInbound } from '../protocols/openai-chat/inbound.ts';
+import type { ClientKeys } from './keys.ts';
+import type { PoolWatch } from './pool-watch.ts';
+import { modelNotFound, type Route } from './routes.ts';
+import { runTurn, type TurnDependencies } from './run-turn.ts';
+import {
+  type AnswerHead,
+  answerError,
+  createStreamOutput,
+  createWholeOutput,
+  errorHeaders,
+  type StreamOutput,
+} from './turn-output.ts';
+
+export interface GatewayServerOptions {
+  readonly turns: TurnDependencies;
+  readonly keys: ClientKeys;
+  readonly poolWatch: PoolWatch;
+  readonly isPoolInside: boolean;
+  readonly allowedHosts: readonly string[] | null;
+  /** How long running turns may go on once the server closes. */
+  readonly shutdownMs: number;
+  readonly logger: Logger;
+}
+
+const bodyLimitBytes = 32 * 1024 * 1024;
+const tickMs = 500;
+
+const samplingNames: Record<keyof Sampling, string> = {
+  temperature: 'temperature',
+  topP: 'top_p',
+  seed: 'seed',
+  presencePenalty: 'presence_penalty',
+  frequencyPenalty: 'frequency_penalty',
+};
+
+/** The gateway's HTTP face. `close` lets running turns end until the deadline, then ends them with an error. */
+export function createGatewayServer(options: GatewayServerOptions): FastifyInstance {
+  const { turns, keys, poolWatch, logger } = options;
+  const { clock } = turns;
+  const running = new Set<{ abort: AbortController; output: StreamOutput | undefined }>();
+  let whenIdle: (() => void) | undefined;
+  let isClosing = false;
+  const app = createHttpServer({ logger, bodyLimitBytes, allowedHosts: options.allowedHosts });
+
+  let cancelTick = clock.after(tickMs, tick);
+  function tick(): void {
+    const now = clock.now();
+    for (const call of turns.runningCalls) call.checkTimeouts(now);
+    for (const { output } of running) output?.tick(now);
+    cancelTick = clock.after(tickMs, tick);
+  }
+
+  app.setErrorHandler((error, request, reply) => {
+    const known = appErrorFrom(error);
+    if (known.code === 'internal')
+      request.log.error({ err: error, request_id: request.id }, 'a request failed');
+    sendError(reply, known);
+  });
+
+  app.get('/health', async () => {
+    const isReachable = poolWatch.isReachable && turns.leases.isPoolConnected;
+    return {
+      status: isReachable ? 'ok' : 'degraded',
+      sandbox: poolWatch.isSandbox,
+      version,
+      pool: { mode: options.isPoolInside ? 'inside' : 'http', reachable: isReachable },
+      ...(poolWatch.isSandbox
+        ? { notice: 'No account is in the pool: answers come from the built-in sandbox, not from a model.' }
+        : {}),
+    };
+  });
+
+  app.get('/v1/models', async (request) => {
+    keys.identify(request.headers);
+    const models = await turns.routes.list();
+    return { object: 'list', data: models.map(encodeModel) };
+  });
+
+  app.get<{ Params: { '*': string } }>('/v1/models/*', async (request) => {
+    keys.identify(request.headers);
+    const id = request.params['*'];
+    const models = await turns.routes.list();
+    const model = models.find((candidate) => candidate.id === id);
+    if (model) return encodeModel(model);
+    // A name that would be answered exists, listed or not.
+    await turns.routes.resolve(id).catch(() => {
+      throw modelNotFound(
+        id,
+        models.map((candidate) => candidate.id),
+      );
+    });
+    return encodeModel({ id });
+  });
+
+  app.post('/v1/chat/completions', (request, reply) => answerTurn(openaiChatInbound, request, reply));
+
+  async function answerTurn<Options extends { readonly includeUsage: boolean }>(
+    inbound: Inbound<Options>,
+    request: FastifyRequest,
+    reply: FastifyReply,
+  ): Promise<FastifyReply> {
+    const startedAt = clock.now();
+    const clientId = keys.identify(request.headers);
+    const decoded = inbound.decode(request.body);
+    if (isClosing) {
+      throw new AppError('shutting_down', 'The gateway is stopping; try again in a moment.', {
+        retryAfterMs: 5_000,
+      });
+    }
+    reply.hijack();
+    const response = reply.raw;
+    const headFor = answerHeads(inbound, decoded, request.id, startedAt);
+    const abort = new AbortController();
+    const entry = { abort, output: undefined as StreamOutput | undefined };
+    const output = decoded.isStream
+      ? createStreamOutput(response, inbound, decoded.options, headFor, clock.now)
+      : createWholeOutput(response, inbound, decoded.options, headFor);
+    if (decoded.isStream) entry.output = output as StreamOutput;
+    response.once('close', () => {
+      if (!response.writableEnded) abort.abort(new AppError('cancelled', 'The client left.'));
+    });
+    // A reader that breaks off mid-write ends its own turn, not the process.
+    response.on('error', () => {});
+    running.add(entry);
+    try {
+      const summary = await runTurn(turns, {
+        request: decoded.request,
+        clientId,
+        wantsUsage: !decoded.isStream || decoded.options.includeUsage,
+        output,
+        signal: abort.signal,
+        logger: logger.child({ request_id: request.id }),
+      });
+      logTurn(request, decoded, summary, clock.now() - startedAt, response);
+    } catch (error) {
+      logger.error({ err: error, request_id: request.id }, 'a turn failed outside its own rules');
+      if (response.headersSent) response.destroy();
+      else answerError(response, inbound, AppError.from(error), headFor(undefined).headers);
+    } finally {
+      running.delete(entry);
+      if (running.size === 0) whenIdle?.();
+    }
+    return reply;
+  }
+
+  function logTurn(
+    request: FastifyRequest,
+    decoded: DecodedTurn<unknown>,
+    summary: Awaited<ReturnType<typeof runTurn>>,
+    durationMs: number,
+    response: ServerResponse,
+  ): void {
+    const line = {
+      request_id: request.id,
+      model: decoded.request.model,
+      upstream_model: summary.upstreamModel,
+      provider: summary.provider,
+      account_id: summary.accountId,
+      stream: decoded.isStream,
+      outcome: summary.error?.code ?? 'success',
+      status: summary.error?.code === 'cancelled' ? 499 : response.statusCode,
+      attempts: summary.attempts,
+      duration_ms: durationMs,
+      first_content_ms: summary.firstContentMs,
+      usage: summary.usage,
+    };
+    if (summary.error === undefined || summary.error.code === 'cancelled') logger.info(line, 'turn');
+    else logger.warn({ ...line, err: summary.error }, 'turn');
+  }
+
+  app.addHook('preClose', async () => {
+    isClosing = true;
+    if (running.size > 0) {
+      const idle = new Promise<void>((resolve) => {
+        whenIdle = resolve;
+      });
+      const cancel = clock.after(options.shutdownMs, () => {
+        for (const { abort } of running) {
+          abort.abort(
+            new AppError('shutting_down', 'The gateway stopped before the answer was complete; try again.', {
+              retryAfterMs: 5_000,
+            }),
+          );
+        }
+      });
+      await idle;
+      cancel();
+    }
+    cancelTick();
+  });
+
+  return app;
+}
+
+function answerHeads(
+  inbound: { readonly idPrefix: string },
+  decoded: DecodedTurn<unknown>,
+  requestId: string,
+  startedAt: number,
+): (route: Route | undefined) => AnswerHead {
+  const id = inbound.idPrefix + randomUUID().replaceAll('-', '');
+  return (route) => {
+    const unread = route
+      ? route.provider.outbound.ignored
+          .filter((name) => decoded.request.sampling[name] !== undefined)
+          .map((name) => samplingNames[name])
+      : [];
+    const ignored = [...unread, ...decoded.ignored];
+    return {
+      identity: {
+        id,
+        created: Math.floor(startedAt / 1000),
+        model: decoded.request.model,
+        ...(route?.provider.name === 'sandbox' ? { systemFingerprint: 'warp2api-sandbox' } : {}),
+      },
+      headers: {
+        'x-request-id': requestId,
+        ...(ignored.length > 0 ? { 'x-warp2api-ignored': headerList(ignored) } : {}),
+      },
+    };
+  };
+}
+
+/** Field names come from the client: only what a header may hold gets in. */
+function headerList(names: readonly string[]): string {
+  return names
+    .slice(0, 50)
+    .map((name) => name.slice(0, 64).replace(/[^A-Za-z0-9_.-]/g, '_'))
+    .join(', ');
+}
+
+function encodeModel(model: ProviderModel) {
+  return {
+    id: model.id,
+    object: 'model',
+    created: 0,
+    owned_by: 'warp2api',
+    ...(model.displayName === undefined ? {} : { display_name: model.displayName }),
+    ...(model.contextWindow === undefined ? {} : { context_window: model.contextWindow }),
+  };
+}
+
+function sendError(reply: FastifyReply, error: AppError): void {
+  reply
+    .code(error.status)
+    .headers(errorHeaders(error))
+    .header('content-type', 'application/json; charset=utf-8')
+    .send(openaiChatInbound.encodeError(error));
+}
+
+function appErrorFrom(error: unknown): AppError {
+  const fault = httpFaultFrom(error);
+  if (!(fault instanceof HttpFault)) return AppError.from(fault);
+  switch (fault.kind) {
+    case 'foreign_host':
+    case 'foreign_origin':
+      return new AppError('forbidden', fault.message);
+    case 'invalid_json':
+      return new AppError('invalid_request', fault.message);
+    case 'unsupported_encoding':
+      return new AppError('unsupported_media_type', fault.message);
+    default:
+      return new AppError(fault.kind, fault.message);
+  }
+}

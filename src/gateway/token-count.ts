@@ -1,0 +1,138 @@
+import { createRequire } from 'node:module';
+import type { TurnRequest, Usage } from '../core/turn.ts';
+
+interface Tokenizer {
+  readonly encoding: typeof import('gpt-tokenizer/encoding/o200k_base');
+  /** The bytes of each token, as text where they are whole characters. */
+  readonly ranks: readonly (string | readonly number[])[];
+  /** Splits a text into the pieces of which each is tokenized by itself. */
+  readonly pieces: RegExp;
+}
+
+// Its tables cost some 70 MB and a fifth of a second, so they are loaded when first needed and not at start.
+let loaded: Tokenizer | undefined;
+function tokenizer(): Tokenizer {
+  loaded ??= load();
+  return loaded;
+}
+
+function load(): Tokenizer {
+  const require = createRequire(import.meta.url);
+  const encoding = require('gpt-tokenizer/encoding/o200k_base') as Tokenizer['encoding'];
+  // Its cache keeps parts of texts, and with a part V8 keeps the whole text: a hundred thousand requests' worth.
+  encoding.setMergeCacheSize(0);
+  const { default: ranks } = require('gpt-tokenizer/bpeRanks/o200k_base') as { default: Tokenizer['ranks'] };
+  const constants =
+    require('gpt-tokenizer/encodingParams/constants') as typeof import('gpt-tokenizer/encodingParams/constants');
+  return { encoding, ranks, pieces: constants.O200K_TOKEN_SPLIT_REGEX };
+}
+
+/** Text that looks like a tokenizer's own marks is text like any other. */
+const plainText = { disallowedSpecial: new Set<string>() };
+
+/** Longer texts are counted by a sample: the count is an estimate anyway, and the event loop is shared. */
+const exactUpTo = 200_000;
+
+/** The tokenizer's time grows with the square of a piece's length, so longer ones are counted part by part. */
+const longestPiece = 200;
+const longRuns = new RegExp(
+  ['[\\p{L}\\p{M}]', '\\s', '[^\\s\\p{L}\\p{N}]', '[\\r\\n/]']
+    .map((set) => `${set}{${longestPiece},}`)
+    .join('|'),
+  'gu',
+);
+
+/** Tokens of a text by the o200k_base encoding, whatever the model really uses. */
+export function countTokens(text: string): number {
+  if (text.length > exactUpTo) {
+    return Math.ceil((countTokens(text.slice(0, exactUpTo)) / exactUpTo) * text.length);
+  }
+  let count = 0;
+  for (const part of partsOf(text)) count += tokenizer().encoding.countTokens(part, plainText);
+  return count;
+}
+
+/** The first `count` tokens of a text, without the broken rest of a character a cut may leave. */
+export function firstTokens(text: string, count: number): string {
+  const { encoding, ranks } = tokenizer();
+  let left = count;
+  let byteCount = 0;
+  for (const part of partsOf(text)) {
+    for (const token of encoding.encode(part, plainText)) {
+      if (left <= 0) return firstBytes(text, byteCount);
+      left -= 1;
+      const bytes = ranks[token] ?? '';
+      byteCount += typeof bytes === 'string' ? Buffer.byteLength(bytes) : bytes.length;
+    }
+  }
+  return text;
+}
+
+/** The pieces of a text that are tokenized each by itself. What follows a text can change its last two, no others. */
+export function tokenPieces(text: string): string[] {
+  return text.match(tokenizer().pieces) ?? [];
+}
+
+/** Figures for an upstream that gave none. */
+export function estimateUsage(request: TurnRequest, output: string): Usage {
+  return {
+    inputTokens: countTokens(inputTexts(request).join('\n')),
+    outputTokens: countTokens(output),
+    isEstimated: true,
+  };
+}
+
+/** Figures good enough to count a turn the client left: four characters a token, no tokenizer. */
+export function roughUsage(request: TurnRequest, outputCharacters: number): Usage {
+  const characters = inputTexts(request).reduce((sum, text) => sum + text.length, 0);
+  return {
+    inputTokens: Math.ceil(characters / 4),
+    outputTokens: Math.ceil(outputCharacters / 4),
+    isEstimated: true,
+  };
+}
+
+function inputTexts(request: TurnRequest): string[] {
+  const texts = request.tools.length === 0 ? [] : [JSON.stringify(request.tools)];
+  for (const message of request.messages) {
+    for (const part of message.parts) {
+      if (part.type === 'tool-call') texts.push(`${part.name} ${part.arguments}`);
+      else if (part.type !== 'image') texts.push(part.text);
+    }
+  }
+  return texts;
+}
+
+function partsOf(text: string): string[] {
+  if (text.length <= longestPiece) return [text];
+  const parts: string[] = [];
+  let start = 0;
+  for (const run of text.matchAll(longRuns)) {
+    const end = run.index + run[0].length;
+    for (let cut = run.index + longestPiece; cut < end; cut += longestPiece) {
+      if (isLowSurrogate(text, cut)) cut += 1;
+      parts.push(text.slice(start, cut));
+      start = cut;
+    }
+  }
+  parts.push(text.slice(start));
+  return parts;
+}
+
+/** As many whole characters as `byteCount` bytes of UTF-8 hold. */
+function firstBytes(text: string, byteCount: number): string {
+  let left = byteCount;
+  let end = 0;
+  while (end < text.length) {
+    const code = text.codePointAt(end) ?? 0;
+    left -= code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+    if (left < 0) break;
+    end += code < 0x10000 ? 1 : 2;
+  }
+  return text.slice(0, end);
+}
+
+function isLowSurrogate(text: string, index: number): boolean {
+  const code = text.charCodeAt(index);
+  return code >= 0xdc00 && code <= 0xdfff;
+}

@@ -1,0 +1,185 @@
+import type { ServerResponse } from 'node:http';
+import type { AppError } from '../core/errors.ts';
+import type { AnswerIdentity, CollectedTurn, Inbound, StreamEncoder } from '../core/protocol.ts';
+import type { FinishReason, TurnEvent, Usage } from '../core/turn.ts';
+import type { TurnOutput } from './attempt.ts';
+import type { Route } from './routes.ts';
+
+export interface AnswerHead {
+  readonly identity: AnswerIdentity;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+export interface StreamOutput extends TurnOutput {
+  /** To be called now and then: keeps a stream alive that has nothing to say yet. */
+  tick(now: number): void;
+}
+
+/** Until there is content the status is open; after this long the stream begins all the same. */
+const beginAfterMs = 15_000;
+const keepAliveEveryMs = 15_000;
+
+/** Answers as a stream: status and headers wait for the first content, one write for each batch of events. */
+export function createStreamOutput<Options>(
+  response: ServerResponse,
+  inbound: Inbound<Options>,
+  options: Options,
+  headFor: (route: Route | undefined) => AnswerHead,
+  now: () => number,
+): StreamOutput {
+  let encoder: StreamEncoder | undefined;
+  let route: Route | undefined;
+  let lastWriteAt = now();
+
+  function begin(): StreamEncoder {
+    if (encoder) return encoder;
+    const { identity, headers } = headFor(route);
+    response.writeHead(200, {
+      ...headers,
+      'content-type': 'text/event-stream; charset=utf-8',
+      'cache-control': 'no-cache',
+      'x-accel-buffering': 'no',
+    });
+    encoder = inbound.streamEncoder(identity, options);
+    return encoder;
+  }
+
+  const output: StreamOutput = {
+    isBuffered: false,
+    resume: undefined,
+    onRoute(chosen) {
+      route = chosen;
+    },
+    write(events) {
+      const last = events[events.length - 1];
+      lastWriteAt = now();
+      if (last?.type === 'error' && !encoder) {
+        answerError(response, inbound, last.error, headFor(route).headers);
+        return true;
+      }
+      const text = begin().encode(events);
+      if (last?.type === 'finish' || last?.type === 'error') {
+        response.end(text);
+        return true;
+      }
+      return text === '' || response.write(text);
+    },
+    tick(time) {
+      if (response.writableEnded || response.destroyed || response.writableNeedDrain) return;
+      if (time - lastWriteAt < (encoder ? keepAliveEveryMs : beginAfterMs)) return;
+      lastWriteAt = time;
+      response.write(begin().keepAlive);
+    },
+  };
+  response.on('drain', () => output.resume?.());
+  return output;
+}
+
+/** Answers whole: the same events, collected. */
+export function createWholeOutput<Options>(
+  response: ServerResponse,
+  inbound: Inbound<Options>,
+  options: Options,
+  headFor: (route: Route | undefined) => AnswerHead,
+): TurnOutput {
+  let route: Route | undefined;
+  let collected = emptyCollection();
+
+  return {
+    isBuffered: true,
+    resume: undefined,
+    onRoute(chosen) {
+      route = chosen;
+      collected = emptyCollection();
+    },
+    write(events) {
+      for (const event of events) {
+        if (event.type === 'error') {
+          answerError(response, inbound, event.error, headFor(route).headers);
+          return true;
+        }
+        collect(collected, event);
+      }
+      const { finishReason } = collected;
+      if (finishReason === undefined) return true;
+      const { identity, headers } = headFor(route);
+      const answer: CollectedTurn = { ...collected, finishReason };
+      const body = Buffer.from(inbound.encodeAnswer(identity, answer, options));
+      response.writeHead(200, {
+        ...headers,
+        ...(collected.usage?.isEstimated ? { 'x-warp2api-usage': 'estimated' } : {}),
+        'content-type': 'application/json; charset=utf-8',
+        'content-length': body.length,
+      });
+      response.end(body);
+      return true;
+    },
+  };
+}
+
+/** An error before the first byte: status, headers and the dialect's own body. */
+export function answerError<Options>(
+  response: ServerResponse,
+  inbound: Pick<Inbound<Options>, 'encodeError'>,
+  error: AppError,
+  headers: Readonly<Record<string, string>>,
+): void {
+  if (response.headersSent || response.destroyed) return;
+  const body = Buffer.from(inbound.encodeError(error));
+  response.writeHead(error.status, {
+    ...headers,
+    ...errorHeaders(error),
+    'content-type': 'application/json; charset=utf-8',
+    'content-length': body.length,
+  });
+  response.end(body);
+}
+
+export function errorHeaders(error: AppError): Record<string, string> {
+  const hasRetryTime = error.retryAfterMs !== undefined;
+  return {
+    ...(hasRetryTime
+      ? { 'retry-after': String(Math.max(1, Math.ceil((error.retryAfterMs ?? 0) / 1000))) }
+      : {}),
+    // Clients repeat any 429 by themselves; a spent quota does not come back in a second.
+    ...(error.openaiCode === 'insufficient_quota' ? { 'x-should-retry': 'false' } : {}),
+  };
+}
+
+interface Collection {
+  text: string;
+  reasoning: string;
+  toolCalls: { id: string; name: string; arguments: string }[];
+  usage: Usage | undefined;
+  finishReason: FinishReason | undefined;
+}
+
+function emptyCollection(): Collection {
+  return { text: '', reasoning: '', toolCalls: [], usage: undefined, finishReason: undefined };
+}
+
+function collect(into: Collection, event: TurnEvent): void {
+  switch (event.type) {
+    case 'text-delta':
+      into.text += event.text;
+      break;
+    case 'reasoning-delta':
+      into.reasoning += event.text;
+      break;
+    case 'tool-call-start':
+      into.toolCalls.push({ id: event.id, name: event.name, arguments: '' });
+      break;
+    case 'tool-call-delta': {
+      const call = into.toolCalls[event.index];
+      if (call) call.arguments += event.arguments;
+      break;
+    }
+    case 'usage':
+      into.usage = event.usage;
+      break;
+    case 'finish':
+      into.finishReason = event.reason;
+      break;
+    default:
+  }
+}

@@ -1,0 +1,213 @@
+import type { Dispatcher } from 'undici';
+import { AppError } from '../core/errors.ts';
+import type { FailedResponse, Outbound, UpstreamAnswer } from '../core/protocol.ts';
+import type { TurnEvent } from '../core/turn.ts';
+
+export interface UpstreamTimeouts {
+  /** From the request to the first event of the answer. */
+  readonly firstEventMs: number;
+  /** Between two events. */
+  readonly idleMs: number;
+}
+
+export interface UpstreamCall {
+  readonly dispatcher: Dispatcher;
+  readonly origin: string;
+  readonly outbound: Outbound;
+  readonly answer: UpstreamAnswer;
+  readonly authHeaders: Readonly<Record<string, string>>;
+  readonly userAgent: string;
+  readonly timeouts: UpstreamTimeouts;
+  readonly now: () => number;
+  /**
+   * Every batch of events of one read, in order. The last batch of a call ends with a `finish` or an `error`, and
+   * exactly one batch does. Returning false asks for a pause until `resume`. Must not throw.
+   */
+  readonly onEvents: (events: readonly TurnEvent[]) => boolean;
+  /** The connection is done with: nothing is left to watch over. */
+  readonly onClosed: () => void;
+}
+
+export interface RunningCall {
+  /** False while the upstream has surely not begun to work on the request: it never came there, or was refused. */
+  readonly isTaken: boolean;
+  resume(): void;
+  /** Ends the call from our side; `error` becomes its terminal event. */
+  abort(error: AppError): void;
+  /** Ends the call silently: the consumer has all it wants. */
+  discard(): void;
+  /** To be called now and then: ends a call whose upstream has been silent for too long. */
+  checkTimeouts(now: number): void;
+}
+
+const maxFailureBody = 64 * 1024;
+/** How long an upstream may keep the connection after its end mark. */
+const lingerMs = 2_000;
+
+/** Sends one turn upstream and reads its answer: one callback a read, never two terminal events. */
+export function callUpstream(call: UpstreamCall): RunningCall {
+  const { answer, outbound, timeouts } = call;
+  let controller: Dispatcher.DispatchController | undefined;
+  let isOver = false;
+  let isClosed = false;
+  let isTaken = false;
+  let hasEvent = false;
+  let isPaused = false;
+  let lastEventAt = call.now();
+  let failure: (Omit<FailedResponse, 'body'> & { parts: Buffer[]; size: number }) | undefined;
+
+  function emit(events: readonly TurnEvent[]): void {
+    if (isOver || events.length === 0) return;
+    hasEvent = true;
+    lastEventAt = call.now();
+    const last = events[events.length - 1];
+    if (last?.type === 'finish' || last?.type === 'error') isOver = true;
+    const goOn = call.onEvents(events);
+    if (!goOn && !isOver) {
+      isPaused = true;
+      controller?.pause();
+    }
+  }
+
+  /** The end, unless the events before it were one. */
+  function fail(error: AppError): void {
+    emit([{ type: 'error', error }]);
+  }
+
+  function breakOff(error: Error): void {
+    controller?.abort(error);
+  }
+
+  function end(error: AppError): void {
+    if (isOver) return;
+    fail(error);
+    breakOff(error);
+  }
+
+  function close(): void {
+    if (isClosed) return;
+    isClosed = true;
+    call.onClosed();
+  }
+
+  function read(decode: () => readonly TurnEvent[]): void {
+    let events: readonly TurnEvent[];
+    try {
+      events = decode();
+    } catch (cause) {
+      end(
+        new AppError('upstream_protocol', 'The upstream sent what cannot be decoded; try again.', { cause }),
+      );
+      return;
+    }
+    emit(events);
+  }
+
+  function failureError(): AppError | undefined {
+    if (!failure) return undefined;
+    const { status, headers, parts, size } = failure;
+    return outbound.classifyFailure({
+      status,
+      headers,
+      body: Buffer.concat(parts, Math.min(size, maxFailureBody)),
+    });
+  }
+
+  call.dispatcher.dispatch(
+    {
+      origin: call.origin,
+      path: answer.request.path,
+      method: answer.request.method,
+      headers: { ...answer.request.headers, ...call.authHeaders, 'user-agent': call.userAgent },
+      body: answer.request.body,
+      // The clock of this file decides, with errors of its own.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+    },
+    {
+      onRequestStart(given) {
+        controller = given;
+        if (isOver) given.abort(new Error('The call ended before it was sent.'));
+        else isTaken = true;
+      },
+      onResponseStart(_controller, status, headers) {
+        // Early hints and the like announce the answer; they are not it.
+        if (status < 200) return;
+        const contentType = String(headers['content-type'] ?? '').toLowerCase();
+        if (status === 200 && contentType.startsWith(outbound.contentType)) return;
+        failure = { status, headers, parts: [], size: 0 };
+        isTaken = false;
+      },
+      onResponseData(_controller, chunk) {
+        // Nothing after the end mark is wanted; the connection is kept if the upstream ends by itself.
+        if (isOver) return;
+        if (!failure) {
+          read(() => answer.decoder.push(chunk));
+          return;
+        }
+        failure.parts.push(chunk);
+        failure.size += chunk.length;
+        const error = failure.size > maxFailureBody ? failureError() : undefined;
+        if (error) end(error);
+      },
+      onResponseEnd() {
+        if (!isOver) {
+          const error = failureError();
+          if (error) fail(error);
+          else read(() => answer.decoder.end());
+          fail(
+            new AppError(
+              'upstream_protocol',
+              'The upstream ended its answer without an end mark; try again.',
+            ),
+          );
+        }
+        close();
+      },
+      onResponseError(_controller, cause) {
+        if (!isOver) {
+          const message = hasEvent
+            ? 'The connection to the upstream broke in the middle of the answer; try again.'
+            : 'The upstream could not be reached; try again in a moment.';
+          fail(failureError() ?? new AppError('upstream_unavailable', message, { cause }));
+        }
+        close();
+      },
+    },
+  );
+
+  return {
+    get isTaken() {
+      return isTaken;
+    },
+    resume() {
+      if (!isPaused) return;
+      isPaused = false;
+      lastEventAt = call.now();
+      controller?.resume();
+    },
+    abort: end,
+    discard() {
+      if (isOver) return;
+      isOver = true;
+      breakOff(new Error('The consumer has all it wants.'));
+    },
+    checkTimeouts(now) {
+      if (isOver) {
+        if (now - lastEventAt >= lingerMs) breakOff(new Error('The upstream keeps its answer open.'));
+        return;
+      }
+      if (isPaused) return;
+      const limit = hasEvent ? timeouts.idleMs : timeouts.firstEventMs;
+      if (now - lastEventAt < limit) return;
+      const what = hasEvent ? 'fell silent in the middle of the answer' : 'did not begin to answer';
+      end(
+        failureError() ??
+          new AppError(
+            'upstream_timeout',
+            `The upstream ${what} for ${Math.round(limit / 1000)} seconds; try again.`,
+          ),
+      );
+    },
+  };
+}

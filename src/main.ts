@@ -1,0 +1,76 @@
+import { text } from 'node:stream/consumers';
+import type { CliActions } from './cli/actions.ts';
+import { runProgram } from './cli/program.ts';
+import { openPoolAdmin, type RunningServices, startSandboxAlone, startServices } from './compose.ts';
+import { type Config, loadConfig, readEnvironment } from './config.ts';
+import { createLogger } from './lib/logger.ts';
+
+const environment = readEnvironment();
+
+const actions: CliActions = {
+  async serve(mode) {
+    const config = loadConfig(environment);
+    const logger = createLogger(config.logLevel);
+    await runUntilStopped(logger, (onLost) => startServices(config, mode, logger, onLost));
+  },
+  async sandbox(options) {
+    const logger = createLogger('INFO');
+    await runUntilStopped(logger, () => startSandboxAlone(options, logger));
+  },
+  openAdmin: () => openPoolAdmin(loadConfig(environment), createLogger('ERROR')),
+  resolvedSettings() {
+    const config = loadConfig(environment);
+    return {
+      poolUrl: localUrl(config.pool),
+      gatewayUrl: localUrl(config.gateway),
+      usePoolService: config.usePoolService,
+      logDir: config.logDir,
+      dataDir: config.dataDir,
+    };
+  },
+  accountKeyFromEnvironment: () => environment['ACCOUNT_API_KEY'],
+  readStdin: () => text(process.stdin),
+  write: (output) => void process.stdout.write(output),
+  writeError: (output) => void process.stderr.write(output),
+};
+
+process.exitCode = await runProgram(actions, process.argv.slice(2));
+
+/** Starts, waits for a signal or a loss, and closes. A second signal ends the process at once. */
+async function runUntilStopped(
+  logger: ReturnType<typeof createLogger>,
+  start: (onLost: (error: Error) => void) => Promise<RunningServices>,
+): Promise<void> {
+  let lost: Error | undefined;
+  let stop = () => {};
+  const stopped = new Promise<void>((resolve) => {
+    stop = resolve;
+  });
+  const onLost = (error: Error) => {
+    lost = error;
+    logger.fatal({ err: error }, 'a service cannot go on');
+    stop();
+  };
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.once(signal, () => {
+      logger.info({ signal }, 'stopping');
+      stop();
+    });
+  }
+  process.on('uncaughtException', onLost);
+  process.on('unhandledRejection', (error) => {
+    logger.error({ err: error }, 'a failure nobody waited for');
+  });
+  const services = await start(onLost);
+  await stopped;
+  await services.close();
+  logger.info('stopped');
+  if (lost) throw lost;
+}
+
+/** Where a service is reached from this machine, whatever it is bound to. */
+function localUrl({ host, port }: Config['pool'] | Config['gateway']): string {
+  const wildcards: Record<string, string> = { '0.0.0.0': '127.0.0.1', '::': '[::1]' };
+  const name = wildcards[host] ?? (host.includes(':') ? `[${host}]` : host);
+  return `http://${name}:${port}`;
+}

@@ -1,0 +1,93 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { expect, test } from 'vitest';
+
+const root = resolve(import.meta.dirname, '..');
+
+/** What each layer may import of the others. A layer is a folder of src, or a file that stands alone in it. */
+const allowed: Record<string, readonly string[]> = {
+  core: [],
+  lib: [],
+  settings: [],
+  config: ['settings'],
+  'pool-api': ['core'],
+  db: ['lib'],
+  protocols: ['core', 'lib'],
+  providers: ['core', 'lib', 'protocols'],
+  pool: ['core', 'lib', 'db', 'pool-api', 'providers'],
+  gateway: ['core', 'lib', 'db', 'pool-api', 'protocols', 'providers'],
+  cli: ['core', 'lib', 'pool-api'],
+  compose: [
+    'core',
+    'lib',
+    'db',
+    'pool-api',
+    'protocols',
+    'providers',
+    'pool',
+    'gateway',
+    'config',
+    'sandbox',
+  ],
+  main: ['cli', 'config', 'compose', 'lib'],
+  sandbox: [],
+};
+
+/** Static, re-exporting, side-effect and dynamic imports, and files loaded by URL (worker threads). */
+const importPatterns = [
+  /\bfrom\s+'(\.[^']+)'/g,
+  /\bimport\s+'(\.[^']+)'/g,
+  /\bimport\(\s*['"`](\.[^'"`]+)['"`]/g,
+  /new URL\(\s*['"`](\.[^'"`]+)['"`]/g,
+];
+
+function sourceFiles(folder: string): string[] {
+  return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts') && !/\.(test|contract|fake|d)\.ts$/.test(name))
+    .map((name) => join(folder, name));
+}
+
+function layerOf(file: string): string {
+  const [top, second] = relative(root, file).split('/');
+  if (top !== 'src') return top ?? '';
+  return (second ?? '').replace(/\.(ts|js)$/, '');
+}
+
+function violations(file: string, text: string): string[] {
+  const from = layerOf(join(root, file));
+  const found: string[] = [];
+  for (const pattern of importPatterns) {
+    for (const [, target] of text.matchAll(pattern)) {
+      const to = layerOf(resolve(dirname(join(root, file)), target ?? ''));
+      if (to !== from && to !== 'package.json' && to !== '..' && !allowed[from]?.includes(to)) {
+        found.push(`${file} imports ${target}: ${from} may import ${allowed[from]?.join(', ') || 'nothing'}`);
+      }
+    }
+  }
+  return found;
+}
+
+const files = [...sourceFiles('src'), ...sourceFiles('sandbox')];
+
+test('every layer imports only what it may', () => {
+  const layers = new Set(files.map((file) => layerOf(join(root, file))));
+  expect([...layers].sort()).toEqual(Object.keys(allowed).sort());
+  expect(files.length).toBeGreaterThan(60);
+  expect(files.flatMap((file) => violations(file, readFileSync(join(root, file), 'utf8')))).toEqual([]);
+});
+
+test.each([
+  ["import { a } from '../gateway/keys.ts';"],
+  ["export { a } from '../gateway/keys.ts';"],
+  ["export * from '../gateway/keys.ts';"],
+  ["import '../gateway/keys.ts';"],
+  ["const a = await import('../gateway/keys.ts');"],
+  ["new Worker(new URL('../gateway/keys.ts', import.meta.url));"],
+])('an import of the gateway by the pool is found: %s', (line) => {
+  expect(violations('src/pool/planted.ts', line)).toHaveLength(1);
+});
+
+test('only the configuration reads the environment', () => {
+  const readers = files.filter((file) => /process\.env\b/.test(readFileSync(join(root, file), 'utf8')));
+  expect(readers).toEqual(['src/config.ts']);
+});

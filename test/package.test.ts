@@ -1,0 +1,99 @@
+import { execFile } from 'node:child_process';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+const root = join(import.meta.dirname, '..');
+const run = promisify(execFile);
+const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+  version: string;
+  dependencies: Record<string, string>;
+};
+
+let folder = '';
+let installed = '';
+
+/** Installs the packed tarball as npm would, with the dependencies of the checkout instead of downloads. */
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'warp2api-package-'));
+  installed = join(folder, 'node_modules', 'warp2api');
+  mkdirSync(installed, { recursive: true });
+  await run('npm', ['pack', '--silent', '--pack-destination', folder], { cwd: root });
+  const tarball = readdirSync(folder).find((name) => name.endsWith('.tgz')) ?? 'no tarball';
+  await run('tar', ['-xzf', join(folder, tarball), '-C', installed, '--strip-components=1']);
+  for (const name of Object.keys(manifest.dependencies)) {
+    const link = join(folder, 'node_modules', name);
+    mkdirSync(dirname(link), { recursive: true });
+    symlinkSync(join(root, 'node_modules', name), link);
+  }
+  writeFileSync(join(folder, 'package.json'), '{"type":"module"}');
+});
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function runNode(...words: string[]) {
+  return run(process.execPath, words, { cwd: folder });
+}
+
+describe('the packed package', () => {
+  it('gives programs the client library', async () => {
+    const program = `
+      import { AccountPoolClient, PoolError } from 'warp2api/pool-client';
+      const pool = new AccountPoolClient({ baseUrl: 'http://127.0.0.1:1', retries: 0 });
+      const error = await pool.status().catch((error) => error);
+      console.log(error instanceof PoolError, error.code);`;
+    expect((await runNode('--input-type=module', '--eval', program)).stdout).toBe('true pool_unavailable\n');
+  });
+
+  it('gives TypeScript the types of the client library', async () => {
+    const source = `
+      import { AccountPoolClient, type LeasedAccount } from 'warp2api/pool-client';
+      const pool = new AccountPoolClient();
+      const session = await pool.allocate({ provider: 'warp', count: 2 });
+      export const accounts: readonly LeasedAccount[] = session.accounts;
+      // @ts-expect-error an unknown field is an error
+      await pool.allocate({ colour: 'red' });`;
+    writeFileSync(join(folder, 'program.ts'), source);
+    mkdirSync(join(folder, 'node_modules', '@types'), { recursive: true });
+    symlinkSync(join(root, 'node_modules/@types/node'), join(folder, 'node_modules/@types/node'));
+    const options = ['--strict', '--noEmit', '--module', 'nodenext', '--target', 'es2024'];
+    const compiler = join(root, 'node_modules/typescript/bin/tsc');
+    await runNode(compiler, ...options, '--types', 'node', '--lib', 'es2024,esnext.disposable', 'program.ts');
+  });
+
+  it('has a command that runs what was built', async () => {
+    const { stdout } = await runNode(join(installed, 'bin/warp2api.js'), '--version');
+    expect(stdout).toBe(`${manifest.version}\n`);
+  });
+
+  it('names its own manifest, and holds neither sources nor tests', async () => {
+    const program = "console.log(import.meta.resolve('warp2api/package.json'))";
+    expect((await runNode('--input-type=module', '--eval', program)).stdout).toMatch(/package\.json\n$/);
+    expect(existsSync(join(installed, 'src'))).toBe(false);
+    const files = readdirSync(join(installed, 'dist'), { recursive: true, encoding: 'utf8' });
+    expect(files).toContain(join('src', 'pool-api', 'client.js'));
+    expect(files.filter((file) => /\.(test|contract|fake)\./.test(file))).toEqual([]);
+  });
+
+  it('brings the files the compiler passes over', () => {
+    const isPassedOver = (file: string) => /(^|\/)gen\/.*\.(js|d\.ts)$|\.sql$/.test(file);
+    for (const part of ['src', 'sandbox']) {
+      const wanted = readdirSync(join(root, part), { recursive: true, encoding: 'utf8' }).filter(
+        isPassedOver,
+      );
+      const found = readdirSync(join(installed, 'dist', part), { recursive: true, encoding: 'utf8' });
+      expect(found).toEqual(expect.arrayContaining(wanted));
+    }
+  });
+});
