@@ -1,0 +1,51 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { resolve } from 'node:path';
+import { onTestFinished } from 'vitest';
+import { eventually } from './services.ts';
+
+export interface ServiceProcess {
+  readonly child: ChildProcess;
+  readonly url: string;
+  /** Everything it wrote so far. */
+  output(): string;
+  /** Ends it and waits until it is gone. Answers the exit code, or the signal it died of. */
+  kill(signal: 'SIGTERM' | 'SIGKILL'): Promise<number | string | null>;
+}
+
+/** A service as a process of its own; `url` is known once it listens. */
+export async function startProcess(
+  words: readonly string[],
+  environment: Record<string, string>,
+  folder: string,
+): Promise<ServiceProcess> {
+  const child = spawn(process.execPath, [resolve(import.meta.dirname, '../../src/main.ts'), ...words], {
+    cwd: folder,
+    env: { PATH: process.env['PATH'], ...environment },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let output = '';
+  child.stdout?.on('data', (chunk) => {
+    output += chunk;
+  });
+  child.stderr?.on('data', (chunk) => {
+    output += chunk;
+  });
+  const exited = once(child, 'exit');
+  onTestFinished(() => void child.kill('SIGKILL'));
+  const kind = words.at(-1) === 'pool' ? 'account pool' : 'gateway';
+  const url = await eventually(`${words.join(' ')} listens`, () => {
+    if (child.exitCode !== null) throw new Error(`${words.join(' ')} ended:\n${output}`);
+    return new RegExp(`"url":"([^"]+)"[^\\n]*the ${kind} listens`).exec(output)?.[1];
+  });
+  return {
+    child,
+    url,
+    output: () => output,
+    async kill(signal) {
+      child.kill(signal);
+      const [code, died] = await exited;
+      return code ?? died;
+    },
+  };
+}
