@@ -45,7 +45,6 @@ export const allocateRequest = z.strictObject({
   prefer: accountId.optional(),
 });
 export type AllocateRequest = z.input<typeof allocateRequest>;
-export type AllocateDemand = z.output<typeof allocateRequest>;
 
 export const leasedAccount = z.object({
   id: z.string(),
@@ -286,7 +285,6 @@ export const statusAnswer = z.object({
 export type StatusAnswer = z.infer<typeof statusAnswer>;
 
 export const replenishRequest = z.strictObject({ count: z.int().min(1).max(10_000).optional() });
-export type ReplenishRequest = z.infer<typeof replenishRequest>;
 export const replenishAnswer = z.object({
   success: z.literal(true),
   requested: z.int(),
@@ -302,7 +300,6 @@ export const refreshTokensRequest = z.strictObject({
   id: accountId.optional(),
   force: z.boolean().default(false),
 });
-export type RefreshTokensRequest = z.input<typeof refreshTokensRequest>;
 export const refreshTokensAnswer = z.object({
   success: z.literal(true),
   refreshed: z.int(),
