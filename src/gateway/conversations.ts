@@ -102,15 +102,18 @@ function canonicalJson(text: string): string {
   }
 }
 
+/** Two bytes with the length of the account's id, the id, the memory. */
 function pack(accountId: string, memory: Uint8Array): Uint8Array {
-  const id = Buffer.from(accountId);
-  return Buffer.concat([Buffer.from([id.length]), id, memory]);
+  const idLength = Buffer.byteLength(accountId);
+  const packed = Buffer.allocUnsafeSlow(2 + idLength + memory.length);
+  packed.writeUInt16BE(idLength);
+  packed.write(accountId, 2);
+  packed.set(memory, 2 + idLength);
+  return packed;
 }
 
 function unpack(value: Uint8Array): { accountId: string; memory: Uint8Array } {
-  const length = value[0] ?? 0;
-  return {
-    accountId: Buffer.from(value.subarray(1, 1 + length)).toString(),
-    memory: value.subarray(1 + length),
-  };
+  const packed = Buffer.from(value.buffer, value.byteOffset, value.length);
+  const memoryStart = 2 + packed.readUInt16BE();
+  return { accountId: packed.toString('utf8', 2, memoryStart), memory: value.subarray(memoryStart) };
 }

@@ -44,8 +44,8 @@ export interface HeldLeases {
   find(accountId: string, demand: AccountDemand): HeldLease | undefined;
   take(lease: HeldLease): TurnLease;
   readonly hasRoom: boolean;
-  /** Whether a place may come free on an account held here, which the pool cannot know. */
-  mayFree(demand: AccountDemand): boolean;
+  /** Accounts held here on which a place may come free, which the pool cannot know. */
+  countLive(demand: AccountDemand): number;
   /** Ids of accounts held here, which to borrow a second time would gain nothing. */
   usableIds(): string[];
   /** Makes room on accounts held here: more slots, or a bearer that has not run out. True when there is room now. */
@@ -376,10 +376,10 @@ export function createHeldLeases(options: HeldLeasesOptions): HeldLeases {
       }
       return false;
     },
-    mayFree(demand) {
+    countLive(demand) {
       const now = clock.now();
-      for (const lease of held) if (isLive(lease, now) && suits(lease, demand)) return true;
-      return false;
+      const live = [...held].filter((lease) => isLive(lease, now) && suits(lease, demand));
+      return new Set(live.map((lease) => lease.account.id)).size;
     },
     usableIds() {
       const now = clock.now();

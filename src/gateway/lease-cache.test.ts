@@ -382,6 +382,15 @@ describe('a turn for which there is no place', () => {
     expect(pool.allocations.length).toBe(calls);
   });
 
+  it('hears that accounts are busy here, and not that there are none', async () => {
+    pool.add('one', { capacity: 1 });
+    pool.add('spent', { status: 'exhausted' });
+    await acquire();
+    const turn = start();
+    await clock.advance(10_000);
+    expect(turn.error).toMatchObject({ shortage: { matching: 2, reasons: { leased: 1, exhausted: 1 } } });
+  });
+
   it('is told in time even when the pool answers late', async () => {
     pool.add('one', { capacity: 1 });
     await acquire();

@@ -34,6 +34,8 @@ interface Waiter {
 
 /** The pool answers by the deadline; so much later it is not waited for. */
 const graceMs = 1_000;
+/** When to come again to accounts that are busy: turns end all the time. */
+const busyRetryMs = 2_000;
 
 /**
  * Keeps accounts borrowed between turns, so that a warm turn makes no call to the pool. Slots are asked for as needed,
@@ -81,6 +83,19 @@ export function createLeaseCache(pool: Pool, clock: Clock, logger: Logger): Leas
     }
   }
 
+  /** The pool was asked for other accounts than those held here; whoever gets its answer hears of these too. */
+  function withHeldHere(error: PoolError, demand: LeaseDemand): PoolError {
+    const busy = leases.countLive(demand);
+    const { shortage } = error;
+    if (busy === 0 || !shortage) return error;
+    const reasons = { ...shortage.reasons, leased: (shortage.reasons['leased'] ?? 0) + busy };
+    return new PoolError('no_account_available', error.message, {
+      cause: error,
+      retryAfterMs: busyRetryMs,
+      shortage: { ...shortage, matching: shortage.matching + busy, reasons },
+    });
+  }
+
   function wait(demand: LeaseDemand): Promise<TurnLease> {
     return new Promise((resolve, reject) => {
       const over = new AbortController();
@@ -101,7 +116,7 @@ export function createLeaseCache(pool: Pool, clock: Clock, logger: Logger): Leas
           if (!settle(() => resolve(lease))) lease.release();
         },
         reject(error) {
-          settle(() => reject(error));
+          settle(() => reject(isShort(error) ? withHeldHere(error, waiter.demand) : error));
         },
       };
       const onAbort = () => waiter.reject(demand.signal.reason);
@@ -117,7 +132,7 @@ export function createLeaseCache(pool: Pool, clock: Clock, logger: Logger): Leas
       await inLine(provider, () => seek(waiter));
     } catch (error) {
       if (waiter.over.signal.aborted) return;
-      const mayWait = isShort(error) || (isAway(error) && leases.mayFree(waiter.demand));
+      const mayWait = isShort(error) || (isAway(error) && leases.countLive(waiter.demand) > 0);
       if (mayWait && deadline > clock.now()) await waitForPlace(waiter, error);
       else waiter.reject(error);
     }
@@ -199,7 +214,7 @@ export function createLeaseCache(pool: Pool, clock: Clock, logger: Logger): Leas
         isAsking = false;
         if (!asking.signal.aborted) {
           lastError = error;
-          const mayWait = (isShort(error) || isAway(error)) && leases.mayFree(demand);
+          const mayWait = (isShort(error) || isAway(error)) && leases.countLive(demand) > 0;
           if (mayWait && clock.now() < demand.deadline) await again;
           else waiter.reject(error);
         }
@@ -234,6 +249,6 @@ export function createLeaseCache(pool: Pool, clock: Clock, logger: Logger): Leas
 }
 
 /** The pool has no account now. */
-function isShort(error: unknown): boolean {
+function isShort(error: unknown): error is PoolError {
   return error instanceof PoolError && error.code === 'no_account_available';
 }

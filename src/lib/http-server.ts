@@ -1,5 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from 'fastify';
+import {
+  type FastifyBaseLogger,
+  type FastifyError,
+  type FastifyInstance,
+  fastify,
+  LogController,
+} from 'fastify';
 import type { Logger } from './logger.ts';
 
 /** What is wrong with a request before any route has read it. */
@@ -46,6 +52,14 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     bodyLimit: options.bodyLimitBytes,
     keepAliveTimeout: 75_000,
     forceCloseConnections: 'idle',
+    // What a closing service answers is its own affair.
+    return503OnClosing: false,
+    // A path that cannot be decoded comes by no hook.
+    frameworkErrors(_error, request, reply) {
+      reply.header('x-request-id', request.id);
+      const fault = new HttpFault('not_found', 'The path of the request is not a valid one.');
+      app.errorHandler.call(app, fault as unknown as FastifyError, request, reply);
+    },
     routerOptions: { maxParamLength: 512, ignoreTrailingSlash: true },
     genReqId(request) {
       const given = request.headers['x-request-id'];
@@ -64,6 +78,8 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
         `The body is compressed with ${encoding}; send it without Content-Encoding.`,
       );
     }
+    // Fastify refuses a type it cannot parse before any parser is asked.
+    if (request.headers['content-type'] !== undefined) request.headers['content-type'] = 'application/json';
   });
 
   app.removeAllContentTypeParsers();

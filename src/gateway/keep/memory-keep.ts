@@ -23,8 +23,11 @@ export function createMemoryKeep(clock: Clock, maxBytes: number): Keep {
   }
 
   function insert(key: string, entry: Entry): void {
+    const entrySize = entry.value.length + entryOverhead;
+    // One that has no room even alone would only push all others out.
+    if (entrySize > maxBytes) return;
     entries.set(key, entry);
-    size += entry.value.length + entryOverhead;
+    size += entrySize;
     for (const oldest of entries.keys()) {
       if (size <= maxBytes) return;
       remove(oldest);

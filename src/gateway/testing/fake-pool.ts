@@ -140,12 +140,13 @@ export function createFakePool(clock: Clock): FakePool {
       chosen = open.find((account) => account.id === prefer) ?? open[0];
       if (!chosen) {
         const reasons: Record<string, number> = {};
-        for (const account of accounts.values()) {
+        const matching = [...accounts.values()].filter(matches);
+        for (const account of matching) {
           const reason = account.status === 'active' ? 'too_few_slots' : account.status;
           reasons[reason] = (reasons[reason] ?? 0) + 1;
         }
         const holders = { exclusive: 0, shared: 0, gateway: 0 };
-        const shortage = { matching: accounts.size, reasons, holders };
+        const shortage = { matching: matching.length, reasons, holders };
         return new PoolError('no_account_available', 'Too few.', { retryAfterMs: 1000, shortage });
       }
     }
@@ -198,7 +199,8 @@ export function createFakePool(clock: Clock): FakePool {
       signal?.throwIfAborted();
       const first = tryEnsure(request);
       if (!(first instanceof PoolError)) return first;
-      if ((request.wait_ms ?? 0) === 0) throw first;
+      const { too_few_slots: busy = 0, cooldown = 0 } = first.shortage?.reasons ?? {};
+      if ((request.wait_ms ?? 0) === 0 || busy + cooldown === 0) throw first;
       return await new Promise<AllocateAnswer>((resolve, reject) => {
         const finish = (answer: () => void) => {
           waiters.delete(attempt);

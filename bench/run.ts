@@ -1,0 +1,343 @@
+/**
+ * What the gateway costs, against the least a gateway in Node can cost. See README.md beside this file.
+ *
+ *   npm run bench                        everything, in under four minutes
+ *   npm run bench -- --quick             fewer rounds, in well under a minute
+ *   npm run bench -- --only json,store   some of: json, burst, paced, idle, store
+ *   npm run bench -- --cpu-prof FOLDER   CPU profiles of gateway and floor
+ */
+import { availableParallelism } from 'node:os';
+import { resolve } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { request } from 'undici';
+import { median, quantile, ratios, show, showSpread, table } from './figures.ts';
+import { openStreams, runLoad } from './load.ts';
+import { cpuUs, residentKib } from './proc.ts';
+import { createPrograms, type Program } from './programs.ts';
+import { measureStores } from './stores.ts';
+import {
+  clientRequests,
+  faultInAnswer,
+  faultInUpstreamAnswer,
+  upstreamRequests,
+  type Workload,
+  workloads,
+} from './workloads.ts';
+
+const { values: options } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    only: { type: 'string' },
+    'cpu-prof': { type: 'string' },
+  },
+});
+const parts = ['json', 'burst', 'paced', 'idle', 'store'] as const;
+const wanted = new Set<string>(options.only?.split(',') ?? parts);
+for (const name of wanted) {
+  if (!parts.some((part) => part === name)) throw new Error(`--only takes ${parts.join(', ')}, not ${name}`);
+}
+if (process.platform !== 'linux') throw new Error('CPU time is read from /proc, which only Linux has.');
+
+const rounds = options.quick ? 3 : 7;
+const apiKey = 'bench-client-key';
+const adminKey = 'bench-admin-key';
+const poolApiKey = 'bench-pool-key';
+const accounts = 4;
+const accountCapacity = 1_000;
+/** Work that goes on after the last answer: the log, what is remembered of the conversation. */
+const settleMs = 50;
+
+interface Target {
+  readonly name: string;
+  readonly program: Program;
+  readonly url: string;
+  readonly isRelay?: boolean;
+}
+
+interface Sample {
+  readonly cpuPerUnit: number;
+  readonly turnsPerSecond: number;
+  readonly latencies: readonly number[];
+}
+
+const requestMakers = new Map<string, () => Buffer>();
+const programs = createPrograms();
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => {
+    programs.killNow();
+    process.exit(signal === 'SIGINT' ? 130 : 143);
+  });
+}
+const startedAt = Date.now();
+try {
+  console.log(
+    `Node ${process.versions.node}, ${availableParallelism()} cores, ${new Date().toISOString().slice(0, 10)}, ` +
+      `${rounds} interleaved rounds\n`,
+  );
+  if (workloads.some(({ name }) => wanted.has(name)) || wanted.has('idle')) await measureServices();
+  if (wanted.has('store')) await reportStores();
+  note(`took ${Math.round((Date.now() - startedAt) / 1000)} s`);
+} finally {
+  await programs.close();
+}
+
+async function measureServices(): Promise<void> {
+  const profile = options['cpu-prof'];
+  const profiling = (name: string) =>
+    profile === undefined
+      ? []
+      : ['--cpu-prof', `--cpu-prof-dir=${resolve(profile)}`, `--cpu-prof-name=${name}.cpuprofile`];
+  const upstream = await programs.start({
+    name: 'upstream',
+    command: ['src/main.ts', 'sandbox', '--port', '0'],
+    awaited: ['the sandbox listens'],
+  });
+  const upstreamUrl = urlOf(upstream);
+  const environment = (dataFolder: string) => ({
+    DATA_DIR: `${programs.folder}/${dataFolder}`,
+    PORT: '0',
+    POOL_SERVICE_PORT: '0',
+    API_KEYS: apiKey,
+    ADMIN_KEY: adminKey,
+    POOL_API_KEY: poolApiKey,
+    WARP_SERVER_URL: upstreamUrl,
+    SANDBOX: 'off',
+    LOG_LEVEL: 'INFO',
+  });
+  const poolLine = 'the account pool listens';
+  const gatewayLine = 'the gateway listens';
+  const pool = await programs.start({
+    name: 'pool',
+    command: ['src/main.ts', 'serve', 'pool'],
+    environment: environment('apart'),
+    awaited: [poolLine],
+  });
+  const both = await programs.start({
+    name: 'both',
+    command: ['src/main.ts', 'serve'],
+    environment: environment('both'),
+    awaited: [gatewayLine, poolLine],
+  });
+  await addAccounts(urlOf(pool));
+  await addAccounts(both.urls[1] ?? '');
+  const startGateway = (name: string, nodeOptions: readonly string[] = []) =>
+    programs.start({
+      name,
+      command: [...nodeOptions, 'src/main.ts', 'serve', 'gateway'],
+      environment: { ...environment('apart'), POOL_SERVICE_URL: urlOf(pool) },
+      awaited: [gatewayLine],
+    });
+
+  if (workloads.some(({ name }) => wanted.has(name))) {
+    const gateway = await startGateway('gateway', profiling('gateway'));
+    const floor = await programs.start({
+      name: 'floor',
+      command: [...profiling('floor'), 'bench/floor.ts', upstreamUrl],
+      awaited: ['the floor listens'],
+    });
+    const relay = await programs.start({
+      name: 'relay',
+      command: ['bench/relay.ts', upstreamUrl],
+      awaited: ['the relay listens'],
+    });
+    const floorTarget = { name: 'floor', program: floor, url: urlOf(floor) };
+    const targets: Target[] = [
+      floorTarget,
+      { name: 'gateway', program: gateway, url: urlOf(gateway) },
+      { name: 'gateway and pool in one', program: both, url: urlOf(both) },
+      { name: 'relay', program: relay, url: urlOf(relay), isRelay: true },
+    ];
+    for (const workload of workloads) if (wanted.has(workload.name)) await measure(workload, targets);
+    console.log(
+      `${table(
+        ['process', 'ready after, ms', 'peak memory, MiB'],
+        targets.map(({ name, program }) => [
+          name,
+          show(program.readyMs),
+          show(residentKib(program.pid, 'peak') / 1024),
+        ]),
+      )}\n`,
+    );
+    await Promise.all([gateway, floor, relay, both].map((program) => program.stop()));
+  }
+  if (wanted.has('idle')) await measureIdle(await startGateway('gateway-idle'));
+  await Promise.all([pool, upstream].map((program) => program.stop()));
+}
+
+async function measure(workload: Workload, targets: readonly Target[]): Promise<void> {
+  note(workload.title);
+  const count = options.quick ? workload.quickCount : workload.count;
+  const samples = new Map<Target, Sample[]>(targets.map((target) => [target, []]));
+  for (const target of targets) await runOnce(workload, target, count);
+  for (let round = 0; round < rounds; round += 1) {
+    for (const target of targets) samples.get(target)?.push(await runOnce(workload, target, count));
+  }
+
+  const cpuOf = (target: Target): number[] => (samples.get(target) ?? []).map(({ cpuPerUnit }) => cpuPerUnit);
+  const [floor] = targets;
+  const rows = targets.map((target) => {
+    const own = samples.get(target) ?? [];
+    const latencies = own.flatMap((sample) => sample.latencies);
+    return [
+      target.name,
+      show(median(cpuOf(target))),
+      floor ? showSpread(ratios(cpuOf(target), cpuOf(floor))) : '',
+      show(median(own.map((sample) => sample.turnsPerSecond))),
+      show(quantile(latencies, 0.5)),
+      show(quantile(latencies, 0.99)),
+    ];
+  });
+  const what = workload.latency === 'first' ? 'first bytes' : 'whole answer';
+  console.log(`${workload.title}. The gateway's budget: ${workload.budget} times the floor.\n`);
+  console.log(
+    `${table(
+      [
+        'process',
+        `CPU us per ${workload.unit}`,
+        'times the floor',
+        'turns/s',
+        `${what} p50 ms`,
+        `${what} p99 ms`,
+      ],
+      rows,
+    )}\n`,
+  );
+}
+
+async function runOnce(workload: Workload, target: Target, count: number): Promise<Sample> {
+  const { model, connections, isStream, unitsPerTurn } = workload;
+  const before = cpuUs(target.program.pid);
+  const result = await runLoad({
+    url: target.url,
+    nextRequest: requestsFor(target, model, isStream),
+    faultIn: target.isRelay ? faultInUpstreamAnswer(workload) : faultInAnswer(workload),
+    connections,
+    count,
+  });
+  await delay(settleMs);
+  const spent = cpuUs(target.program.pid) - before;
+  return {
+    cpuPerUnit: spent / (count * unitsPerTurn),
+    turnsPerSecond: (count * 1000) / result.elapsedMs,
+    latencies: workload.latency === 'first' ? result.firstMs : result.wholeMs,
+  };
+}
+
+/** One numbering for all rounds of a target: what was asked before would be remembered. */
+function requestsFor(target: Target, model: string, isStream: boolean): () => Buffer {
+  const name = `${target.name} ${model}`;
+  const known = requestMakers.get(name);
+  if (known) return known;
+  const made = target.isRelay ? upstreamRequests(model) : clientRequests(model, isStream, apiKey);
+  requestMakers.set(name, made);
+  return made;
+}
+
+/** What a stream costs that is open and says nothing. On a fresh gateway: memory once taken is seldom given back. */
+async function measureIdle(gateway: Program): Promise<void> {
+  const count = options.quick ? 300 : 1_000;
+  note(`${count} idle streams`);
+  const url = urlOf(gateway);
+  const fresh = residentKib(gateway.pid, 'now');
+  for (const workload of workloads.filter(({ name }) => name !== 'paced')) {
+    await runOnce(workload, { name: 'gateway-idle', program: gateway, url }, workload.quickCount);
+  }
+  await delay(1_000);
+  const before = residentKib(gateway.pid, 'now');
+  const streams = await openStreams({
+    url,
+    nextRequest: clientRequests('sandbox-stall', true, apiKey),
+    count,
+  });
+  await delay(1_000);
+  const opened = residentKib(gateway.pid, 'now');
+  const cpuBefore = cpuUs(gateway.pid);
+  const laterMs = options.quick ? 2_000 : 6_000;
+  await delay(laterMs);
+  const later = residentKib(gateway.pid, 'now');
+  const cpuPerSecond = ((cpuUs(gateway.pid) - cpuBefore) * 1000) / laterMs;
+  streams.close();
+  console.log(`${count} open streams that say nothing. The budget: 120 MB for 1,000, and flat.\n`);
+  console.log(
+    `${table(
+      [
+        'just started, MiB',
+        'after some turns, MiB',
+        'open, MiB',
+        `${laterMs / 1000} s later, MiB`,
+        'KiB per stream',
+        'CPU ms per second',
+      ],
+      [
+        [
+          show(fresh / 1024),
+          show(before / 1024),
+          show(opened / 1024),
+          show(later / 1024),
+          show((later - before) / count),
+          show(cpuPerSecond / 1000),
+        ],
+      ],
+    )}\n`,
+  );
+  await gateway.stop();
+}
+
+async function reportStores(): Promise<void> {
+  const sizes = options.quick ? [1_000, 20_000] : [1_000, 100_000];
+  note(`stores of ${sizes.join(' and ')} accounts`);
+  const figures = await measureStores(programs.folder, sizes, { rounds, count: options.quick ? 500 : 2_000 });
+  console.log(
+    'Accounts lent and given back, on the store as the pool runs it. The budget: status under 5 ms, and at most ' +
+      'twice the time on the larger store.\n',
+  );
+  console.log(
+    `${table(
+      [
+        'accounts',
+        'allocate p50 us',
+        'p99 us',
+        'release p50 us',
+        'p99 us',
+        'times the smallest',
+        'pairs/s, 32 at once',
+        'status p50 us',
+        'worst us',
+      ],
+      figures.map((figure) => [
+        figure.accounts.toLocaleString('en-US'),
+        show(figure.allocateP50),
+        show(figure.allocateP99),
+        show(figure.releaseP50),
+        show(figure.releaseP99),
+        showSpread(figure.ratio),
+        show(figure.pairsPerSecond),
+        show(figure.statusP50),
+        show(figure.statusMax),
+      ]),
+    )}\n`,
+  );
+}
+
+async function addAccounts(poolUrl: string): Promise<void> {
+  for (let number = 1; number <= accounts; number += 1) {
+    const answer = await request(`${poolUrl}/api/accounts`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${adminKey}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ provider: 'warp', api_key: `wk-bench-${number}`, capacity: accountCapacity }),
+    });
+    const text = await answer.body.text();
+    if (answer.statusCode !== 201) throw new Error(`the pool took no account: ${text.slice(0, 300)}`);
+  }
+}
+
+function urlOf(program: Program): string {
+  const [url] = program.urls;
+  if (url === undefined) throw new Error('the program does not listen');
+  return url;
+}
+
+function note(text: string): void {
+  console.error(`[bench] ${text}`);
+}

@@ -1,0 +1,183 @@
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { performance } from 'node:perf_hooks';
+import { openSqlite } from '../src/db/sqlite.ts';
+import { systemClock } from '../src/lib/clock.ts';
+import { freshStanding } from '../src/pool/account-state.ts';
+import { migrations } from '../src/pool/store/migrations/index.ts';
+import { openStore } from '../src/pool/store/open-store.ts';
+import { addAccount } from '../src/pool/store/sqlite-accounts.ts';
+import { startWork } from '../src/pool/store/sqlite-work.ts';
+import type { LeaseDemand, NewStoredAccount, Store } from '../src/pool/store/store.ts';
+import { median, quantile, ratios, type Spread } from './figures.ts';
+
+export interface StoreFigures {
+  readonly accounts: number;
+  readonly fillMs: number;
+  /** Microseconds of one allocation, and of one release, each with the way to the store's thread and back. */
+  readonly allocateP50: number;
+  readonly allocateP99: number;
+  readonly releaseP50: number;
+  readonly releaseP99: number;
+  /** Allocations, each with its release, a second, with 32 on their way at a time. */
+  readonly pairsPerSecond: number;
+  readonly statusP50: number;
+  readonly statusMax: number;
+  /** Median time of an allocation against that of the smallest store, round by round. */
+  readonly ratio: Spread;
+}
+
+interface Measured {
+  readonly accounts: number;
+  readonly fillMs: number;
+  readonly store: Store;
+  readonly allocateUs: number[];
+  readonly releaseUs: number[];
+  readonly statusUs: number[];
+  readonly medians: number[];
+  readonly rates: number[];
+}
+
+const inFlight = 32;
+
+/** Allocates and releases on stores of several sizes, in turn, through the thread that keeps them in production. */
+export async function measureStores(
+  folder: string,
+  sizes: readonly number[],
+  { rounds, count }: { readonly rounds: number; readonly count: number },
+): Promise<readonly StoreFigures[]> {
+  const all: Measured[] = [];
+  try {
+    for (const accounts of sizes) all.push(await openFilled(folder, accounts));
+    for (const { store } of all) await allocateOneByOne(store, count, [], []);
+    for (let round = 0; round < rounds; round += 1) {
+      for (const measured of all) await measureRound(measured, count);
+    }
+  } finally {
+    await Promise.all(all.map(({ store }) => store.close()));
+  }
+  const base = all[0]?.medians ?? [];
+  return all.map((measured) => ({
+    accounts: measured.accounts,
+    fillMs: measured.fillMs,
+    allocateP50: quantile(measured.allocateUs, 0.5),
+    allocateP99: quantile(measured.allocateUs, 0.99),
+    releaseP50: quantile(measured.releaseUs, 0.5),
+    releaseP99: quantile(measured.releaseUs, 0.99),
+    pairsPerSecond: median(measured.rates),
+    statusP50: quantile(measured.statusUs, 0.5),
+    statusMax: Math.max(...measured.statusUs),
+    ratio: ratios(measured.medians, base),
+  }));
+}
+
+async function openFilled(folder: string, accounts: number): Promise<Measured> {
+  const path = join(folder, `accounts-${accounts}.db`);
+  const startedAt = performance.now();
+  fill(path, accounts);
+  const fillMs = performance.now() - startedAt;
+  const store = await openStore(`sqlite:${path}`, {
+    clock: systemClock,
+    onLost(error) {
+      throw error;
+    },
+  });
+  const { total } = await store.stats(systemClock.now());
+  if (total !== accounts) throw new Error(`the store holds ${total} accounts instead of ${accounts}`);
+  return { accounts, fillMs, store, allocateUs: [], releaseUs: [], statusUs: [], medians: [], rates: [] };
+}
+
+/** As the pool would add them, but many to a transaction. */
+function fill(path: string, accounts: number): void {
+  const now = systemClock.now();
+  const database = openSqlite(path, migrations, now);
+  try {
+    for (let start = 0; start < accounts; start += 1_000) {
+      database.transaction(() => {
+        const work = startWork(database, now, { auditsLeases: true });
+        const end = Math.min(accounts, start + 1_000);
+        for (let number = start; number < end; number += 1) addAccount(work, newAccount(number), 'bench');
+      });
+    }
+  } finally {
+    database.close();
+  }
+}
+
+async function measureRound(measured: Measured, count: number): Promise<void> {
+  const { store, allocateUs, releaseUs, statusUs, medians, rates } = measured;
+  const before = allocateUs.length;
+  await allocateOneByOne(store, count, allocateUs, releaseUs);
+  medians.push(median(allocateUs.slice(before)));
+
+  const startedAt = performance.now();
+  const each = Math.ceil(count / inFlight);
+  await Promise.all(Array.from({ length: inFlight }, () => allocateOneByOne(store, each, [], [])));
+  rates.push((each * inFlight * 1000) / (performance.now() - startedAt));
+
+  for (let time = 0; time < 20; time += 1) {
+    const askedAt = performance.now();
+    await store.stats(systemClock.now());
+    statusUs.push((performance.now() - askedAt) * 1000);
+  }
+}
+
+async function allocateOneByOne(
+  store: Store,
+  count: number,
+  allocateUs: number[],
+  releaseUs: number[],
+): Promise<void> {
+  for (let time = 0; time < count; time += 1) {
+    const demand = newDemand();
+    const startedAt = performance.now();
+    const answer = await store.ensureLeases(systemClock.now(), demand);
+    const grantedAt = performance.now();
+    if (answer.result !== 'granted' || answer.leases.length !== 1) {
+      throw new Error(`an allocation was answered ${answer.result}`);
+    }
+    const { sessionId } = demand;
+    const given = await store.release(systemClock.now(), { sessionId, keyId: 'bench', leases: null });
+    releaseUs.push((performance.now() - grantedAt) * 1000);
+    allocateUs.push((grantedAt - startedAt) * 1000);
+    if (given?.released !== 1) throw new Error('a lease was not given back');
+  }
+}
+
+function newDemand(): LeaseDemand {
+  return {
+    sessionId: randomUUID(),
+    owner: { keyId: 'bench', isGateway: false },
+    count: 1,
+    provider: 'warp',
+    model: null,
+    exclusive: true,
+    slots: 1,
+    ttlMs: null,
+    defaultTtlMs: 60_000,
+    exclude: [],
+    prefer: null,
+    waitUntil: 0,
+  };
+}
+
+function newAccount(number: number): NewStoredAccount {
+  return {
+    id: `acc_${number}`,
+    provider: 'warp',
+    email: `account-${number}@example.com`,
+    label: null,
+    capacity: 16,
+    models: null,
+    free: false,
+    lend: 'any',
+    tier: 0,
+    source: 'api',
+    credentialKind: 'api_key',
+    credential: { sealed: 'x'.repeat(120), fingerprint: `fingerprint-${number}`, hint: '****' },
+    standing: freshStanding,
+    probe: 'proved',
+    quota: null,
+    nextCheckAt: null,
+  };
+}

@@ -1,0 +1,151 @@
+import { openaiChatInbound } from '../src/protocols/openai-chat/inbound.ts';
+import { createWarpOutbound } from '../src/protocols/warp/outbound.ts';
+
+export interface Workload {
+  readonly name: 'json' | 'burst' | 'paced';
+  readonly title: string;
+  /** What CPU time is counted by. */
+  readonly unit: 'request' | 'chunk';
+  readonly unitsPerTurn: number;
+  readonly model: string;
+  readonly isStream: boolean;
+  readonly connections: number;
+  /** Turns a round. */
+  readonly count: number;
+  readonly quickCount: number;
+  /** Which latency says something: the paced answer's end is the upstream's affair. */
+  readonly latency: 'whole' | 'first';
+  /** At most so many times the floor. */
+  readonly budget: number;
+}
+
+const chunks = 200;
+
+export const workloads: readonly Workload[] = [
+  {
+    name: 'json',
+    title: 'Answer in one piece: 2 KB request, 10 connections',
+    unit: 'request',
+    unitsPerTurn: 1,
+    model: 'sandbox',
+    isStream: false,
+    connections: 10,
+    count: 2_000,
+    quickCount: 800,
+    latency: 'whole',
+    budget: 4,
+  },
+  {
+    name: 'burst',
+    title: `Stream of ${chunks} chunks at once: 2 KB request, 10 connections`,
+    unit: 'request',
+    unitsPerTurn: 1,
+    model: 'sandbox-burst',
+    isStream: true,
+    connections: 10,
+    count: 400,
+    quickCount: 200,
+    latency: 'whole',
+    budget: 3,
+  },
+  {
+    name: 'paced',
+    title: `Stream of ${chunks} chunks, one every 5 ms: 32 streams at a time`,
+    unit: 'chunk',
+    unitsPerTurn: chunks,
+    model: 'sandbox-paced',
+    isStream: true,
+    connections: 32,
+    count: 64,
+    quickCount: 32,
+    latency: 'first',
+    budget: 2,
+  },
+];
+
+/** Takes the place of a number in a request made ahead of time, so that no two turns are the same conversation. */
+const placeholder = 'number-00000000';
+const placeholderBytes = Buffer.from(placeholder);
+
+/** Two kilobytes of JSON, as a client would send them. */
+function chatBody(model: string, isStream: boolean): Buffer {
+  const rule = 'Answer in plain words, name the file and the line, and say what you are not sure of. ';
+  const question =
+    'The second test fails now and then since the last change; what should be looked at first? ';
+  return Buffer.from(
+    JSON.stringify({
+      model,
+      ...(isStream ? { stream: true, stream_options: { include_usage: true } } : {}),
+      temperature: 0.2,
+      messages: [
+        { role: 'system', content: rule.repeat(8) },
+        { role: 'user', content: `${placeholder}. ${question.repeat(12)}` },
+      ],
+    }),
+  );
+}
+
+function httpMessage(path: string, headers: Readonly<Record<string, string>>, body: Uint8Array): Buffer {
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  const head = `POST ${path} HTTP/1.1\r\nhost: 127.0.0.1\r\n${lines.join('')}content-length: ${body.length}\r\n\r\n`;
+  return Buffer.concat([Buffer.from(head, 'latin1'), body]);
+}
+
+function numbered(message: Buffer): () => Buffer {
+  const at = message.indexOf(placeholderBytes) + 'number-'.length;
+  if (at < 'number-'.length) throw new Error('the request holds no number');
+  let sequence = 0;
+  return () => {
+    sequence += 1;
+    const copy = Buffer.from(message);
+    copy.write(String(sequence).padStart(8, '0'), at, 'latin1');
+    return copy;
+  };
+}
+
+/** Requests as clients of the gateway send them. */
+export function clientRequests(model: string, isStream: boolean, apiKey: string): () => Buffer {
+  const headers = { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' };
+  return numbered(httpMessage('/v1/chat/completions', headers, chatBody(model, isStream)));
+}
+
+/** The same requests as the upstream gets them, for a relay that translates nothing. */
+export function upstreamRequests(model: string): () => Buffer {
+  const { request } = openaiChatInbound.decode(JSON.parse(chatBody(model, true).toString()));
+  const open = createWarpOutbound().open({ request });
+  const headers = { ...open.request.headers, authorization: 'Bearer wk-relay' };
+  return numbered(httpMessage(open.request.path, headers, open.request.body));
+}
+
+/** What is wrong with a client's answer; undefined when it is right. */
+export function faultInAnswer(workload: Workload): (body: string) => string | undefined {
+  return workload.isStream ? faultInStream : faultInWhole;
+}
+
+function faultInWhole(body: string): string | undefined {
+  if (!body.startsWith('{') || !body.includes('"content":"You said: number-')) return 'not the answer';
+  if (!body.includes('"finish_reason":"stop"')) return 'no good end';
+  return body.includes('"prompt_tokens":') ? undefined : 'no usage';
+}
+
+function faultInStream(body: string): string | undefined {
+  const found = countOf(body, '"content":"token-');
+  if (found !== chunks) return `${found} chunks instead of ${chunks}`;
+  if (!body.includes('"finish_reason":"stop"')) return 'no good end';
+  return body.endsWith('data: [DONE]\n\n') ? undefined : 'no [DONE]';
+}
+
+/** The same for the upstream's own answer. Its beginning and its end are events, too. */
+export function faultInUpstreamAnswer(workload: Workload): (body: string) => string | undefined {
+  const expected = workload.isStream ? chunks + 2 : 3;
+  return (body) => {
+    const found = countOf(body, 'data: ');
+    return found >= expected ? undefined : `${found} events instead of ${expected}`;
+  };
+}
+
+function countOf(text: string, part: string): number {
+  let count = 0;
+  for (let at = text.indexOf(part); at !== -1; at = text.indexOf(part, at + part.length)) count += 1;
+  return count;
+}

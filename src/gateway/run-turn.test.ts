@@ -1,0 +1,552 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { AppError } from '../core/errors.ts';
+import type { Message, TurnEvent, TurnRequest } from '../core/turn.ts';
+import { runTurn, type TurnSummary } from './run-turn.ts';
+import { lines, refuse, say } from './testing/fake-upstream.ts';
+import { settled } from './testing/manual-clock.ts';
+import { createTurnFixture, silentLogger, type TurnFixture, until } from './testing/turn-fixture.ts';
+
+let fixture: TurnFixture;
+beforeEach(async () => {
+  fixture = await createTurnFixture();
+});
+afterEach(() => fixture.close());
+
+function requestOf(messages: readonly Message[], change: Partial<TurnRequest> = {}): TurnRequest {
+  return {
+    model: 'auto',
+    messages,
+    tools: [],
+    toolChoice: { type: 'auto' },
+    parallelToolCalls: true,
+    sampling: {},
+    limits: {},
+    responseFormat: { type: 'text' },
+    reasoning: {},
+    extra: {},
+    ...change,
+  };
+}
+
+function user(text: string): Message {
+  return { role: 'user', parts: [{ type: 'text', text }] };
+}
+function assistant(text: string): Message {
+  return { role: 'assistant', parts: [{ type: 'text', text }] };
+}
+
+interface RunOptions {
+  readonly isBuffered?: boolean;
+  readonly wantsUsage?: boolean;
+  readonly request?: TurnRequest;
+  readonly write?: (events: readonly TurnEvent[]) => boolean;
+}
+
+function run(options: RunOptions = {}) {
+  const batches: (readonly TurnEvent[])[] = [];
+  const client = new AbortController();
+  let routed = 0;
+  const output = {
+    isBuffered: options.isBuffered ?? false,
+    resume: undefined as (() => void) | undefined,
+    onRoute() {
+      routed += 1;
+      if (output.isBuffered) batches.length = 0;
+    },
+    write(events: readonly TurnEvent[]) {
+      batches.push(events);
+      return options.write?.(events) ?? true;
+    },
+  };
+  const summary = runTurn(fixture.turns, {
+    request: options.request ?? requestOf([user('hi')]),
+    clientId: 'me',
+    wantsUsage: options.wantsUsage ?? false,
+    output,
+    signal: client.signal,
+    logger: silentLogger,
+  });
+  return {
+    summary,
+    client,
+    output,
+    batches,
+    events: () => batches.flat(),
+    text: () =>
+      batches
+        .flat()
+        .map((event) => (event.type === 'text-delta' ? event.text : ''))
+        .join(''),
+    routed: () => routed,
+  };
+}
+
+/** Runs to the end and checks what holds for every turn. */
+async function finish(turn: ReturnType<typeof run>): Promise<TurnSummary> {
+  const summary = await turn.summary;
+  const ends = turn.events().filter(({ type }) => type === 'finish' || type === 'error');
+  expect(ends.length).toBe(summary.error?.code === 'cancelled' ? 0 : 1);
+  if (ends.length === 1) expect(turn.events().at(-1)).toBe(ends[0]);
+  expect(turn.output.resume).toBeUndefined();
+  return summary;
+}
+
+const reported = () => fixture.pool.reports.map(({ account_id: id, outcome }) => `${id} ${outcome}`);
+
+/** Gives the gateway a lease on an account before the turn, as a busy hour would. */
+async function warm(...ids: string[]): Promise<void> {
+  const others = new Set(fixture.pool.accounts.keys());
+  for (const id of ids) {
+    const lease = await fixture.turns.leases.acquire({
+      provider: 'warp',
+      model: undefined,
+      prefer: id,
+      exclude: new Set([...others].filter((other) => other !== id)),
+      deadline: fixture.clock.now(),
+      signal: new AbortController().signal,
+    });
+    lease.release();
+  }
+}
+
+describe('a good turn', () => {
+  it('ends with one finish, a success and the usage', async () => {
+    fixture.pool.add('one');
+    fixture.upstream.answer = (call) => lines(call, 'start', 'say hello', 'usage 10 5', 'end');
+    const turn = run();
+    expect(await finish(turn)).toMatchObject({ error: undefined, accountId: 'one', attempts: 1 });
+    await fixture.clock.advance(1_100);
+    expect(fixture.pool.reports).toMatchObject([
+      { outcome: 'success', usage: { input_tokens: 10, output_tokens: 5 } },
+    ]);
+    expect(fixture.turns.runningCalls.size).toBe(0);
+  });
+
+  it('shows usage that came before the content', async () => {
+    fixture.pool.add('one');
+    fixture.upstream.answer = (call) => {
+      say(call, 'usage 10 5');
+      void until(() => fixture.turns.runningCalls.size > 0)
+        .then(settled)
+        .then(() => lines(call, 'say hello', 'end'));
+    };
+    const turn = run({ wantsUsage: true });
+    await finish(turn);
+    expect(turn.events().find(({ type }) => type === 'usage')).toEqual({
+      type: 'usage',
+      usage: { inputTokens: 10, outputTokens: 5 },
+    });
+  });
+
+  it('counts what an upstream without figures used, exactly only if it is shown', async () => {
+    fixture.pool.add('one');
+    fixture.upstream.answer = (call) => lines(call, 'say hello world', 'end');
+    const shown = run({ wantsUsage: true });
+    expect(await finish(shown)).toMatchObject({ usage: { outputTokens: 2, isEstimated: true } });
+    expect(shown.events().map(({ type }) => type)).toEqual(['text-delta', 'usage', 'finish']);
+    const hidden = run();
+    await finish(hidden);
+    expect(hidden.events().map(({ type }) => type)).toEqual(['text-delta', 'finish']);
+    await fixture.clock.advance(1_100);
+    expect(fixture.pool.reports[1]?.usage).toEqual({ input_tokens: 1, output_tokens: 3 });
+  });
+
+  it('stops the upstream at the token limit', async () => {
+    fixture.pool.add('one');
+    fixture.upstream.answer = (call) => say(call, 'say one two three four five', 'say six');
+    const turn = run({ request: requestOf([user('hi')], { limits: { maxOutputTokens: 3 } }) });
+    expect(await finish(turn)).toMatchObject({ error: undefined });
+    expect(turn.text()).toBe('one two three');
+    expect(turn.events().at(-1)).toEqual({ type: 'finish', reason: 'length' });
+    await fixture.upstream.calls[0]?.closed;
+    await fixture.clock.advance(1_100);
+    expect(reported()).toEqual(['one success']);
+  });
+
+  it('asks the upstream to wait while the reader is behind', async () => {
+    fixture.pool.add('one');
+    fixture.upstream.answer = (call) => {
+      say(call, 'say one');
+      void until(() => turn.batches.length === 1).then(() => lines(call, 'say two', 'end'));
+    };
+    let isBehind = true;
+    const turn = run({ write: () => !isBehind });
+    await until(() => turn.batches.length === 1);
+    for (let count = 0; count < 10; count += 1) await settled();
+    expect(turn.text()).toBe('one');
+    isBehind = false;
+    turn.output.resume?.();
+    await finish(turn);
+    expect(turn.text()).toBe('onetwo');
+  });
+});
+
+describe('a failure before content', () => {
+  it.each([
+    [429, 'rate_limited'],
+    [401, 'unauthorized'],
+    [502, 'unavailable'],
+  ])('of status %i brings in another account and is reported as %s', async (status, outcome) => {
+    fixture.pool.add('one');
+    fixture.pool.add('two');
+    fixture.upstream.answer = (call) =>
+      call.bearer === 'bearer-of-one' ? refuse(call, status) : lines(call, 'say hello', 'end');
+    const turn = run();
+    expect(await finish(turn)).toMatchObject({ error: undefined, accountId: 'two', attempts: 2 });
+    expect(turn.text()).toBe('hello');
+    expect(reported()).toEqual([`one ${outcome}`]);
+  });
+
+  it('in the batch that holds the first content shows nothing of it', async () => {
+    fixture.pool.add('one');
+    fixture.pool.add('two');
+    fixture.upstream.answer = (call, index) =>
+      index === 0 ? lines(call, 'say wrong', 'error upstream_unavailable') : lines(call, 'say right', 'end');
+    const turn = run();
+    await finish(turn);
+    expect(turn.text()).toBe('right');
+  });
+
+  it.each([
+    [400, 'invalid_request'],
+    [403, 'upstream_refused'],
+  ])('of status %i is the answer: no other account is tried', async (status, code) => {
+    fixture.pool.add('one');
+    fixture.pool.add('two');
+    fixture.upstream.answer = (call) => refuse(call, status);
+    expect(await finish(run())).toMatchObject({ error: { code }, attempts: 1 });
+    if (code === 'invalid_request') expect(fixture.pool.reports).toEqual([]);
+  });
+
+  it("that is the model's brings in one other account and no third", async () => {
+    for (const id of ['one', 'two', 'three']) fixture.pool.add(id);
+    fixture.upstream.answer = (call) => refuse(call, 529);
+    expect(await finish(run())).toMatchObject({ error: { code: 'model_unavailable' }, attempts: 2 });
+    expect(fixture.pool.reports).toEqual([]);
+  });
+
+  it('surfaces as it was when there is no other account, at once', async () => {
+    fixture.pool.add('one');
+    fixture.upstream.answer = (call) => refuse(call, 429);
+    expect(await finish(run())).toMatchObject({
+      error: { code: 'upstream_rate_limited', retryAfterMs: 7_000 },
+    });
+  });
+
+  it('is tried on five accounts at most', async () => {
+    for (let count = 0; count < 8; count += 1) fixture.pool.add(`account-${count}`);
+    fixture.upstream.answer = (call) => refuse(call, 502);
+    expect(await finish(run())).toMatchObject({ error: { code: 'upstream_unavailable' }, attempts: 5 });
+    expect(new Set(fixture.upstream.calls.map((call) => call.bearer)).size).toBe(5);
+  });
+
+  it('uses what is held already for the next attempt, with a preferred account that failed', async () => {
+    fixture.pool.add('one');
+    fixture.pool.add('two');
+    await warm('one', 'two');
+    const first = run();
+    await finish(first);
+    const { accountId } = await first.summary;
+    const calls = fixture.pool.allocations.length;
+    fixture.upstream.answer = (call) =>
+      call.bearer === `bearer-of-${accountId}` ? refuse(call, 502) : lines(call, 'say hello', 'end');
+    const again = run({ request: requestOf([user('hi'), assistant('hello'), user('more')]) });
+    expect(await finish(again)).toMatchObject({ error: undefined, attempts: 2 });
+    expect(fixture.pool.allocations.length).toBe(calls);
+  });
+});
+
+describe('a failure after content', () => {
+  it('ends a stream with the error, for text once sent cannot be taken back', async () => {
+    fixture.pool.add('one');
+    fixture.pool.add('two');
+    fixture.upstream.answer = (call) => {
+      say(call, 'say hel');
+      void until(() => turn.batches.length > 0).then(() =>
+        lines(call, 'say lo', 'error upstream_unavailable'),
+      );
+    };
+    const turn = run();
+    expect(await finish(turn)).toMatchObject({ error: { code: 'upstream_unavailable' }, attempts: 1 });
+    expect(turn.text()).toBe('hello');
+    expect(fixture.pool.reports).toMatchObject([{ outcome: 'unavailable', usage: { output_tokens: 2 } }]);
+  });
+
+  it('of an answer that is collected begins it anew on another account', async () => {
+    fixture.pool.add('one');
+    fixture.pool.add('two');
+    fixture.upstream.answer = (call, index) => {
+      if (index > 0) return lines(call, 'say hello', 'end');
+      say(call, 'say hel');
+      void until(() => turn.batches.length > 0).then(() => call.response.destroy());
+    };
+    const turn = run({ isBuffered: true });
+    expect(await finish(turn)).toMatchObject({ error: undefined, attempts: 2, accountId: 'two' });
+    expect(turn.text()).toBe('hello');
+  });
+});
+
+describe('a spent quota', () => {
+  it('of a free account finds no stand-in among free ones, though one is held', async () => {
+    fixture.pool.add('free-one', { free: true });
+    fixture.pool.add('free-two', { free: true });
+    await warm('free-one', 'free-two');
+    fixture.upstream.answer = (call) => refuse(call, 402);
+    fixture.pool.onReport = (item) => {
+      fixture.pool.setStatus(item.account_id, 'exhausted');
+      return { status: 'exhausted' };
+    };
+    const turn = run();
+    await fixture.clock.advance(10_000);
+    await until(() => fixture.pool.waiting <= 1);
+    await fixture.clock.advance(10_000);
+    expect(await finish(turn)).toMatchObject({ error: { code: 'upstream_quota_exhausted' }, attempts: 1 });
+    expect(fixture.upstream.calls.length).toBe(1);
+  });
+
+  it.each(['away', 'unsure'])(
+    'of a free account finds no free stand-in while the pool is %s',
+    async (how) => {
+      fixture.pool.add('free-one', { free: true });
+      fixture.pool.add('free-two', { free: true });
+      await warm('free-one', 'free-two');
+      fixture.upstream.answer = (call) => {
+        fixture.pool.isAway = how === 'away';
+        refuse(call, 402);
+      };
+      fixture.pool.onReport = () => ({ status: 'cooldown' });
+      const turn = run();
+      await until(() => fixture.upstream.calls.length > 0);
+      for (let count = 0; count < 20; count += 1) await settled();
+      await fixture.clock.advance(12_000);
+      expect(await finish(turn)).toMatchObject({ error: { code: 'upstream_quota_exhausted' }, attempts: 1 });
+      expect(fixture.upstream.calls.length).toBe(1);
+      fixture.pool.isAway = false;
+    },
+  );
+
+  it('of a paid account brings in another one', async () => {
+    fixture.pool.add('one');
+    fixture.pool.add('two');
+    fixture.upstream.answer = (call, index) =>
+      index === 0 ? refuse(call, 402) : lines(call, 'say hello', 'end');
+    expect(await finish(run())).toMatchObject({ error: undefined, attempts: 2 });
+  });
+});
+
+describe('a bearer that is refused', () => {
+  it('is replaced by the newer one of the same account, once', async () => {
+    fixture.pool.add('one');
+    fixture.pool.add('two');
+    await warm('one', 'two');
+    const bearers: string[] = [];
+    fixture.upstream.answer = (call) => {
+      bearers.push(call.bearer);
+      if (call.bearer === 'newer') return lines(call, 'say hello', 'end');
+      for (const account of fixture.pool.accounts.values()) {
+        if (call.bearer !== account.bearer) continue;
+        account.tokenVersion = 2;
+        account.bearer = 'newer';
+      }
+      return refuse(call, 401);
+    };
+    const turn = run();
+    expect(await finish(turn)).toMatchObject({ error: undefined, attempts: 2 });
+    expect(bearers).toEqual(['bearer-of-one', 'newer']);
+    expect((await turn.summary).accountId).toBe('one');
+  });
+
+  it('and whose newer one is refused too brings in another account', async () => {
+    fixture.pool.add('one');
+    fixture.pool.add('two');
+    fixture.upstream.answer = (call) => {
+      if (call.bearer === 'bearer-of-two') return lines(call, 'say hello', 'end');
+      const account = fixture.pool.accounts.get('one');
+      if (account) {
+        account.tokenVersion += 1;
+        account.bearer = `newer-${account.tokenVersion}`;
+      }
+      return refuse(call, 401);
+    };
+    expect(await finish(run())).toMatchObject({ error: undefined, attempts: 3, accountId: 'two' });
+  });
+});
+
+describe('a client that leaves', () => {
+  it('cancels the upstream at once and is reported with what was produced', async () => {
+    fixture.pool.add('one');
+    fixture.upstream.answer = (call) => say(call, 'say twelve chars', 'think abcd');
+    const turn = run();
+    await until(() => turn.batches.length > 0);
+    turn.client.abort(new AppError('cancelled', 'left'));
+    expect(await finish(turn)).toMatchObject({ error: { code: 'cancelled' } });
+    await fixture.upstream.calls[0]?.closed;
+    await fixture.clock.advance(1_100);
+    expect(fixture.pool.reports).toMatchObject([{ outcome: 'cancelled', usage: { output_tokens: 4 } }]);
+    expect(fixture.turns.runningCalls.size).toBe(0);
+  });
+
+  it('before the answer began is reported too', async () => {
+    fixture.pool.add('one');
+    fixture.upstream.answer = () => {};
+    const turn = run();
+    await until(() => fixture.upstream.calls.length === 1);
+    turn.client.abort(new AppError('cancelled', 'left'));
+    expect(await finish(turn)).toMatchObject({ error: { code: 'cancelled' }, attempts: 1 });
+    await fixture.upstream.calls[0]?.closed;
+    await fixture.clock.advance(1_100);
+    expect(reported()).toEqual(['one cancelled']);
+  });
+
+  it('while it waits for an account leaves nothing behind', async () => {
+    fixture.pool.add('one', { status: 'cooldown' });
+    const turn = run();
+    await until(() => fixture.pool.waiting === 1);
+    turn.client.abort(new AppError('cancelled', 'left'));
+    expect(await finish(turn)).toMatchObject({ error: { code: 'cancelled' }, attempts: 0 });
+    await settled();
+    expect(fixture.pool.waiting).toBe(0);
+  });
+
+  it('gives its place to the next', async () => {
+    fixture.pool.add('one', { capacity: 1 });
+    fixture.upstream.answer = (call, index) => {
+      if (index > 0) lines(call, 'say hello', 'end');
+    };
+    const first = run();
+    await until(() => fixture.upstream.calls.length === 1);
+    const second = run();
+    await settled();
+    first.client.abort(new AppError('cancelled', 'left'));
+    expect(await finish(second)).toMatchObject({ error: undefined });
+  });
+});
+
+describe('the conversation', () => {
+  const next = requestOf([user('hi'), assistant('hello'), user('more')]);
+
+  it('goes on on its account with what is remembered', async () => {
+    fixture.pool.add('one');
+    fixture.pool.add('two');
+    await finish(run());
+    await finish(run({ request: next }));
+    expect(fixture.upstream.calls.map((call) => call.body.memory)).toEqual([undefined, 'memory of hi']);
+  });
+
+  it('is told anew on another account', async () => {
+    fixture.pool.add('one');
+    fixture.pool.add('two');
+    await finish(run());
+    fixture.pool.setStatus('one', 'cooldown');
+    await finish(run({ request: next }));
+    expect(fixture.upstream.calls[1]?.body.memory).toBeUndefined();
+    expect(fixture.upstream.calls[1]?.bearer).toBe('bearer-of-two');
+  });
+
+  it.each([401, 429, 502])('is not lost when the upstream refuses the turn with %i', async (status) => {
+    fixture.pool.add('one');
+    await finish(run());
+    fixture.upstream.answer = (call) => refuse(call, status);
+    await finish(run({ request: next }));
+    fixture.upstream.answer = (call) => lines(call, 'say hello', 'end');
+    await finish(run({ request: next }));
+    expect(fixture.upstream.calls.at(-1)?.body.memory).toBe('memory of hi');
+  });
+
+  it('is not lost when the upstream could not be reached', async () => {
+    fixture.pool.add('one');
+    await finish(run());
+    await fixture.turns.dispatcher.close();
+    await finish(run({ request: next }));
+    const found = await fixture.turns.conversations.find('me', 'warp', next);
+    expect((await found.claim())?.memory.length).toBeGreaterThan(0);
+  });
+
+  it('is told anew once the upstream may have seen the turn', async () => {
+    fixture.pool.add('one');
+    await finish(run());
+    fixture.upstream.answer = (call) => call.response.destroy();
+    await finish(run({ request: next }));
+    fixture.upstream.answer = (call) => lines(call, 'say hello', 'end');
+    await finish(run({ request: next }));
+    expect(fixture.upstream.calls.at(-1)?.body.memory).toBeUndefined();
+  });
+
+  it('is used again by the second attempt with a newer bearer', async () => {
+    fixture.pool.add('one');
+    await finish(run());
+    fixture.upstream.answer = (call) => {
+      const account = fixture.pool.accounts.get('one');
+      if (call.bearer === 'newer' || !account) return lines(call, 'say hello', 'end');
+      Object.assign(account, { tokenVersion: 2, bearer: 'newer' });
+      return refuse(call, 401);
+    };
+    await finish(run({ request: next }));
+    expect(fixture.upstream.calls.at(-1)?.body.memory).toBe('memory of hi');
+  });
+
+  it('that was cut at the token limit is told anew: the upstream knows more than the client saw', async () => {
+    fixture.pool.add('one');
+    const limits = { maxOutputTokens: 1 };
+    fixture.upstream.answer = (call) => lines(call, 'say hello world', 'end');
+    await finish(run({ request: requestOf([user('hi')], { limits }) }));
+    await finish(run({ request: next }));
+    expect(fixture.upstream.calls[1]?.body.memory).toBeUndefined();
+  });
+});
+
+describe('a turn that cannot begin', () => {
+  it('for want of an account says so', async () => {
+    expect(await finish(run())).toMatchObject({ error: { code: 'no_account_available' }, attempts: 0 });
+  });
+
+  it('because the pool is away says so', async () => {
+    fixture.pool.isAway = true;
+    expect(await finish(run())).toMatchObject({ error: { code: 'pool_unavailable' } });
+  });
+
+  it('because its protocol cannot carry it names the field, and its account stays untouched', async () => {
+    fixture.pool.add('one');
+    const turn = run({ request: requestOf([user('unspeakable')]) });
+    expect(await finish(turn)).toMatchObject({ error: { code: 'invalid_request', param: 'messages' } });
+    expect(fixture.pool.reports).toEqual([]);
+    await fixture.clock.advance(70_000);
+    expect(fixture.pool.slotsOf('one')).toBe(0);
+  });
+
+  it('goes to the sandbox when the last account has gone meanwhile', async () => {
+    fixture.pool.add('box', { provider: 'sandbox' });
+    fixture.pool.isSandbox = true;
+    expect(await finish(run())).toMatchObject({ error: undefined, provider: 'sandbox' });
+  });
+});
+
+it('takes a fault of its own for what it is, not for one of the account', async () => {
+  fixture.pool.add('one');
+  fixture.pool.add('two');
+  let isFirst = true;
+  const turn = run({
+    write() {
+      if (!isFirst) return true;
+      isFirst = false;
+      throw new Error('a bug in an encoder');
+    },
+  });
+  expect((await turn.summary).error?.code).toBe('internal');
+  await fixture.clock.advance(1_100);
+  expect(fixture.pool.reports).toEqual([]);
+  expect(fixture.turns.runningCalls.size).toBe(0);
+});
+
+it('gives up on an upstream that is silent and turns to another account', async () => {
+  fixture.pool.add('one');
+  fixture.pool.add('two');
+  fixture.upstream.answer = (call, index) => {
+    if (index > 0) lines(call, 'say hello', 'end');
+  };
+  const turn = run();
+  await until(() => fixture.upstream.calls.length === 1);
+  for (const call of fixture.turns.runningCalls) call.checkTimeouts(fixture.clock.now() + 30_000);
+  expect(await finish(turn)).toMatchObject({ error: undefined, attempts: 2 });
+  expect(reported()).toEqual(['one timeout']);
+});

@@ -1,0 +1,71 @@
+import { pino } from 'pino';
+import { Agent } from 'undici';
+import { createConversations } from '../conversations.ts';
+import { createMemoryKeep } from '../keep/memory-keep.ts';
+import { createLeaseCache } from '../lease-cache.ts';
+import { createModelLists } from '../models.ts';
+import { createPoolWatch, type PoolWatch } from '../pool-watch.ts';
+import { createReporter } from '../reporter.ts';
+import { createRoutes } from '../routes.ts';
+import type { TurnDependencies } from '../run-turn.ts';
+import { createFakePool, type FakePool } from './fake-pool.ts';
+import { createLineProvider, type FakeUpstream, startFakeUpstream } from './fake-upstream.ts';
+import { createManualClock, type ManualClock } from './manual-clock.ts';
+
+/** Everything a turn needs, real but for the pool, the clock and the upstream's protocol. */
+export interface TurnFixture {
+  readonly clock: ManualClock;
+  readonly pool: FakePool;
+  readonly upstream: FakeUpstream;
+  readonly poolWatch: PoolWatch;
+  readonly turns: TurnDependencies;
+  close(): Promise<void>;
+}
+
+export const silentLogger = pino({ level: 'silent' });
+
+export async function createTurnFixture(aliases: Record<string, string> = {}): Promise<TurnFixture> {
+  const clock = createManualClock();
+  const pool = createFakePool(clock);
+  const upstream = await startFakeUpstream();
+  const poolWatch = createPoolWatch(pool, clock);
+  await poolWatch.look();
+  const leases = createLeaseCache(pool, clock, silentLogger);
+  const reporter = createReporter(pool, clock, silentLogger);
+  const dispatcher = new Agent({ connections: null, pipelining: 1 });
+  const routes = createRoutes({
+    provider: createLineProvider(() => upstream.url),
+    sandbox: createLineProvider(() => upstream.url, 'sandbox'),
+    models: createModelLists(leases, clock, silentLogger),
+    poolWatch,
+    aliases,
+  });
+  return {
+    clock,
+    pool,
+    upstream,
+    poolWatch,
+    turns: {
+      routes,
+      leases,
+      reporter,
+      conversations: createConversations(createMemoryKeep(clock, 1_000_000)),
+      dispatcher,
+      clock,
+      userAgent: 'warp2api/test',
+      timeouts: { firstEventMs: 30_000, idleMs: 60_000 },
+      runningCalls: new Set(),
+    },
+    async close() {
+      poolWatch.close();
+      await reporter.close();
+      await leases.close();
+      await dispatcher.destroy();
+      await upstream.close();
+    },
+  };
+}
+
+export async function until(isTrue: () => boolean): Promise<void> {
+  while (!isTrue()) await new Promise((resolve) => setImmediate(resolve));
+}
