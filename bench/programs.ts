@@ -81,7 +81,7 @@ export function createPrograms() {
   };
 }
 
-export type Programs = ReturnType<typeof createPrograms>;
+type Programs = ReturnType<typeof createPrograms>;
 
 async function stop(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
