@@ -81,8 +81,6 @@ export function createPrograms() {
   };
 }
 
-type Programs = ReturnType<typeof createPrograms>;
-
 async function stop(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const ended = once(child, 'exit');
