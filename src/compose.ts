@@ -1,9 +1,9 @@
 import { mkdirSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { type Sandbox, startSandbox } from '../sandbox/index.ts';
 import { type Config, checkRunMode, offersSandbox, type RunMode } from './config.ts';
-import type { Provider } from './core/provider.ts';
+import type { UpstreamProvider } from './core/provider.ts';
 import { DatabaseError } from './db/errors.ts';
 import { createGateway } from './gateway/gateway.ts';
 import { systemClock } from './lib/clock.ts';
@@ -20,7 +20,7 @@ import {
 import { createHttpPool, createHttpPoolAdmin } from './pool-api/http-pool.ts';
 import type { PoolAdmin } from './pool-api/pool.ts';
 import { createProviderHttp } from './providers/http.ts';
-import { createProviders } from './providers/registry.ts';
+import { createProviders, type Providers } from './providers/registry.ts';
 
 export interface RunningServices {
   /** Where the services of this process listen; undefined for one that it does not run. */
@@ -95,8 +95,8 @@ export async function startServices(
           ? pool.asBorrower({ role: 'borrower', keyId: 'gateway', isGateway: true })
           : openHttpPool(config, opened),
         isPoolInside: pool !== undefined,
-        provider: provider(providers, 'warp'),
-        sandbox: provider(providers, 'sandbox'),
+        provider: upstream(providers, 'warp'),
+        sandbox: upstream(providers, 'sandbox'),
         apiKeys: config.gateway.apiKeys,
         aliases: config.aliases,
         allowedHosts: hostCheck(config, config.gateway.apiKeys.length > 0),
@@ -150,7 +150,7 @@ export async function startSandboxAlone(
   return { close: () => sandbox.close() };
 }
 
-function openProviders(config: Config, logger: Logger, opened: Opened): ReadonlyMap<string, Provider> {
+function openProviders(config: Config, logger: Logger, opened: Opened): Providers {
   let sandbox: Promise<Sandbox> | undefined;
   return createProviders({
     warpServerUrl: config.warp.serverUrl,
@@ -170,13 +170,13 @@ function openProviders(config: Config, logger: Logger, opened: Opened): Readonly
 
 async function openPool(
   config: Config,
-  providers: ReadonlyMap<string, Provider>,
+  providers: Providers,
   logger: Logger,
   onLost: (error: Error) => void,
   opened: Opened,
 ): Promise<PoolService> {
-  mkdirSync(dirname(config.databaseFile), { recursive: true, mode: 0o700 });
-  const store = await openStore(config.databaseFile, { clock: systemClock, onLost });
+  mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
+  const store = await openStore(config.databaseUrl, { clock: systemClock, onLost });
   const vault = await openVault({
     store,
     ...(config.masterKey === undefined ? {} : { masterKey: config.masterKey }),
@@ -190,7 +190,7 @@ async function openPool(
   const pool = createPool({
     store,
     vault,
-    providers,
+    providers: providers.all,
     clock: systemClock,
     logger: logger.child({ service: 'pool' }),
     settings: {
@@ -230,8 +230,8 @@ function hostCheck(config: Config, hasKeys: boolean): readonly string[] | null {
   return hasKeys || config.allowOpenBind ? null : config.allowedHosts;
 }
 
-function provider(providers: ReadonlyMap<string, Provider>, name: string): Provider {
-  const found = providers.get(name);
+function upstream(providers: Providers, name: string): UpstreamProvider {
+  const found = providers.upstreams.get(name);
   if (!found) throw new Error(`There is no provider "${name}".`);
   return found;
 }

@@ -17,8 +17,20 @@ test('an empty environment gives the documented defaults', () => {
   expect(config.gateway).toMatchObject({ host: '127.0.0.1', port: 8018, apiKeys: [] });
   expect(config.pool).toMatchObject({ host: '127.0.0.1', port: 8019, minSize: 5, maxSize: 50 });
   expect(config.poolUrl).toBe('http://127.0.0.1:8019');
-  expect(config.databaseFile).toBe(join(folder, 'data', 'accounts.db'));
+  expect(config.databaseUrl).toBe(`sqlite:${join(folder, 'data', 'accounts.db')}`);
   expect(config.warp.serverUrl).toBe('https://app.warp.dev');
+});
+
+test('refreshing more often than hourly is for token hosts on this machine', () => {
+  expect(() => load({ REFRESH_MIN_INTERVAL_MINUTES: '5' })).toThrow(/below 60 and WARP_TOKEN_URL/);
+  const local = { REFRESH_MIN_INTERVAL_MINUTES: '5', WARP_TOKEN_URL: 'http://127.0.0.1:9/' };
+  expect(load(local).pool.refreshMinIntervalMs).toBe(300_000);
+});
+
+test('a database is a file under DATA_DIR, memory, or PostgreSQL', () => {
+  expect(load({ DATABASE_URL: 'sqlite::memory:' }).databaseUrl).toBe('sqlite::memory:');
+  expect(load({ DATABASE_URL: 'sqlite:///tmp/a.db' }).databaseUrl).toBe('sqlite:/tmp/a.db');
+  expect(load({ DATABASE_URL: 'postgres://u:p@h/d' }).databaseUrl).toBe('postgres://u:p@h/d');
 });
 
 test('an empty value counts as unset', () => {
@@ -42,7 +54,7 @@ test.each([
   [{ LOG_LEVEL: 'LOUD' }, /LOG_LEVEL/],
   [{ SANDBOX: 'maybe' }, /SANDBOX=maybe: must be auto, on or off/],
   [{ USE_POOL_SERVICE: 'perhaps' }, /USE_POOL_SERVICE=perhaps: must be true or false/],
-  [{ DATABASE_URL: 'mysql://x' }, /DATABASE_URL=mysql:\/\/x: must be sqlite:/],
+  [{ DATABASE_URL: 'mysql://x' }, /DATABASE_URL: must be sqlite:.*postgres:/],
   [{ POOL_API_KEY: 'b' }, /POOL_API_KEY is set without ADMIN_KEY/],
   [{ POOL_API_KEY: 'b', ADMIN_KEY: 'b' }, /POOL_API_KEY equals ADMIN_KEY/],
 ])('%o is refused with the name of the variable and the fix', (environment, message) => {

@@ -20,6 +20,10 @@ export interface Config {
     readonly minSize: number;
     readonly maxSize: number;
     readonly sessionTimeoutMs: number;
+    readonly refreshMinIntervalMs: number;
+    readonly provisionConcurrency: number;
+    /** Null keeps dead accounts for ever. */
+    readonly retireAfterMs: number | null;
     readonly adminKey: string | undefined;
     readonly apiKey: string | undefined;
   };
@@ -29,13 +33,20 @@ export interface Config {
   readonly dataDir: string;
   readonly logDir: string;
   readonly logLevel: string;
-  /** Absolute path of the pool's SQLite file. */
-  readonly databaseFile: string;
+  /** `sqlite:` and an absolute path (or `:memory:`), or a `postgres://` URL. */
+  readonly databaseUrl: string;
   readonly masterKey: string | undefined;
   readonly masterKeyFile: string | undefined;
   readonly allowedHosts: readonly string[];
   readonly allowOpenBind: boolean;
-  readonly warp: { readonly serverUrl: string; readonly apiKey: string | undefined };
+  readonly warp: {
+    readonly serverUrl: string;
+    readonly apiKey: string | undefined;
+    readonly oauthClientId: string | undefined;
+    readonly firebaseApiKey: string | undefined;
+    readonly identityUrl: string;
+    readonly tokenUrl: string;
+  };
   readonly sandbox: 'auto' | 'on' | 'off';
   readonly shutdownMs: number;
   /** Public model name, or a pattern ending in `*`, to upstream model. */
@@ -87,10 +98,16 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
   if (values.ADMIN_KEY !== undefined && values.ADMIN_KEY === values.POOL_API_KEY) {
     problems.push('POOL_API_KEY equals ADMIN_KEY: give them different values, or borrowers are admins.');
   }
+  const { REFRESH_MIN_INTERVAL_MINUTES: refreshMinutes = 60, WARP_TOKEN_URL: tokenUrl } = values;
+  if (refreshMinutes < 60 && tokenUrl !== undefined && !isLoopbackHost(new URL(tokenUrl).hostname)) {
+    problems.push(
+      `REFRESH_MIN_INTERVAL_MINUTES=${refreshMinutes} is below 60 and WARP_TOKEN_URL is not on this machine: set it to 60 or more.`,
+    );
+  }
   if (problems.length > 0) throw new ConfigError(problems);
 
   const dataDir = resolve(folder, required(values.DATA_DIR));
-  const databaseName = required(values.DATABASE_URL).replace(/^sqlite:(\/\/(?=\/))?/, '');
+  const retireAfterDays = required(values.RETIRE_AFTER_DAYS);
   return deepFreeze({
     gateway: {
       host: required(values.HOST),
@@ -105,6 +122,9 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
       minSize: required(values.MIN_POOL_SIZE),
       maxSize: required(values.MAX_POOL_SIZE),
       sessionTimeoutMs: required(values.SESSION_TIMEOUT_MINUTES) * 60_000,
+      refreshMinIntervalMs: required(values.REFRESH_MIN_INTERVAL_MINUTES) * 60_000,
+      provisionConcurrency: required(values.PROVISION_CONCURRENCY),
+      retireAfterMs: retireAfterDays === 0 ? null : retireAfterDays * 86_400_000,
       adminKey: values.ADMIN_KEY,
       apiKey: values.POOL_API_KEY,
     },
@@ -113,12 +133,19 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
     dataDir,
     logDir: resolve(folder, required(values.LOG_DIR)),
     logLevel: required(values.LOG_LEVEL),
-    databaseFile: isAbsolute(databaseName) ? databaseName : join(dataDir, databaseName),
+    databaseUrl: absoluteDatabaseUrl(required(values.DATABASE_URL), dataDir),
     masterKey: values.MASTER_KEY,
     masterKeyFile: values.MASTER_KEY_FILE === undefined ? undefined : resolve(folder, values.MASTER_KEY_FILE),
     allowedHosts: values.ALLOWED_HOSTS ?? [],
     allowOpenBind: required(values.ALLOW_OPEN_BIND),
-    warp: { serverUrl: required(values.WARP_SERVER_URL), apiKey: values.WARP_API_KEY },
+    warp: {
+      serverUrl: required(values.WARP_SERVER_URL),
+      apiKey: values.WARP_API_KEY,
+      oauthClientId: values.WARP_OAUTH_CLIENT_ID,
+      firebaseApiKey: values.WARP_FIREBASE_API_KEY,
+      identityUrl: required(values.WARP_IDENTITY_URL),
+      tokenUrl: required(values.WARP_TOKEN_URL),
+    },
     sandbox: required(values.SANDBOX),
     shutdownMs: required(values.SHUTDOWN_SECONDS) * 1000,
     aliases,
@@ -166,6 +193,12 @@ export function checkRunMode(config: Config, mode: RunMode): void {
 export function offersSandbox(config: Config): boolean {
   if (config.sandbox !== 'auto') return config.sandbox === 'on';
   return isLoopbackHost(config.gateway.host) && isLoopbackHost(config.pool.host);
+}
+
+function absoluteDatabaseUrl(url: string, dataDir: string): string {
+  if (!url.startsWith('sqlite:')) return url;
+  const file = url.replace(/^sqlite:(\/\/(?=\/))?/, '');
+  return `sqlite:${file === ':memory:' || isAbsolute(file) ? file : join(dataDir, file)}`;
 }
 
 function readSettings(environment: NodeJS.ProcessEnv, problems: string[]): SettingValues {

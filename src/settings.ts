@@ -35,6 +35,10 @@ const httpUrl = z
     'must be a URL such as http://127.0.0.1:8019',
   )
   .transform((text) => text.replace(/\/+$/, ''));
+const safeUrl = httpUrl.refine(
+  (text) => text.startsWith('https:') || isLoopbackHost(new URL(text).hostname),
+  'must be https unless it is on this machine',
+);
 const secret = z.string().regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces');
 const list = z.string().transform((text) =>
   text
@@ -85,6 +89,21 @@ export const settings = {
     schema: count(1, 1440),
     help: 'Idle minutes after which a session loses its accounts.',
   }),
+  REFRESH_MIN_INTERVAL_MINUTES: setting({
+    default: '60',
+    schema: count(0, 1440),
+    help: 'Least minutes between two refreshes of one account. Below 60 only where the token host is on this machine.',
+  }),
+  PROVISION_CONCURRENCY: setting({
+    default: '3',
+    schema: count(1, 20),
+    help: 'Most accounts that replenishing adds at a time.',
+  }),
+  RETIRE_AFTER_DAYS: setting({
+    default: '30',
+    schema: count(0, 3650),
+    help: 'Days after which an account that is disabled or needs a new login is removed; 0 keeps it for ever.',
+  }),
   LOG_LEVEL: setting({
     default: 'INFO',
     schema: z
@@ -108,8 +127,13 @@ export const settings = {
     default: 'sqlite:accounts.db',
     schema: z
       .string()
-      .regex(/^sqlite:.+/, 'must be sqlite: and a file, such as sqlite:accounts.db (no other database yet)'),
-    help: 'Where accounts are kept; a relative file lies in DATA_DIR.',
+      .regex(
+        /^(sqlite:.+|postgres(ql)?:\/\/.+)/,
+        'must be sqlite: and a file, such as sqlite:accounts.db, or postgres:// with host and database',
+      ),
+    // It may hold a password.
+    isSecret: true,
+    help: 'Where accounts are kept: sqlite: and a file (a relative one lies in DATA_DIR), or postgres://user:password@host/database for several pools on one database.',
   }),
   MASTER_KEY: setting({
     schema: z
@@ -155,16 +179,31 @@ export const settings = {
   }),
   WARP_SERVER_URL: setting({
     default: 'https://app.warp.dev',
-    schema: httpUrl.refine(
-      (text) => text.startsWith('https:') || isLoopbackHost(new URL(text).hostname),
-      'must be https unless it is on this machine',
-    ),
+    schema: safeUrl,
     help: 'Where Warp listens.',
   }),
   WARP_API_KEY: setting({
     schema: secret,
     isSecret: true,
     help: 'A Warp API key of yours; it is added to the pool as an account.',
+  }),
+  WARP_OAUTH_CLIENT_ID: setting({
+    schema: secret,
+    help: 'OAuth client id for the device login at Warp. None is built in: use one that Warp has given you.',
+  }),
+  WARP_FIREBASE_API_KEY: setting({
+    schema: secret,
+    help: "The web API key of Warp's identity project, needed to exchange and refresh tokens.",
+  }),
+  WARP_IDENTITY_URL: setting({
+    default: 'https://identitytoolkit.googleapis.com',
+    schema: safeUrl,
+    help: 'Where a custom token is exchanged for an ID token.',
+  }),
+  WARP_TOKEN_URL: setting({
+    default: 'https://securetoken.googleapis.com',
+    schema: safeUrl,
+    help: 'Where refresh tokens are exchanged for ID tokens.',
   }),
   SANDBOX: setting({
     default: 'auto',

@@ -21,7 +21,7 @@ export interface QuotaAnswer {
 
 /** One plain HTTP exchange with a provider's side endpoints (models, quota): whole body in, whole body out. */
 export type ProviderHttp = (request: {
-  readonly method: 'GET' | 'POST';
+  readonly method: 'GET' | 'POST' | 'DELETE';
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string;
@@ -33,21 +33,105 @@ export type ProviderHttp = (request: {
   readonly body: Uint8Array;
 }>;
 
-/** Who issues accounts: where it listens, how it authenticates, which models and how much quota it has. */
+/** What a token endpoint gave. */
+export interface TokenGrant {
+  /** What the provider takes as proof of who calls. */
+  readonly bearer: string;
+  /** Milliseconds since 1970. */
+  readonly expiresAt: number;
+  /** Absent when the endpoint did not hand out another one: the old one stays good. */
+  readonly refreshToken?: string;
+  /** Where the token says whose it is. */
+  readonly email?: string;
+}
+
+/**
+ * How a question to a token endpoint failed.
+ * `invalid_grant`: the refresh token is dead, its owner must log in again. `account_gone`: the provider has closed the
+ * account. `refused`: answered, and surely nothing was issued (rate limit, maintenance, a fault of ours). `unsent`: the
+ * request surely never left this machine. `unknown`: a token may have been issued that we do not have.
+ */
+export type TokenFailure = 'invalid_grant' | 'account_gone' | 'refused' | 'unsent' | 'unknown';
+
+/** The message says what to do and holds no secret. */
+export class TokenError extends Error {
+  readonly failure: TokenFailure;
+  readonly retryAfterMs: number | undefined;
+
+  constructor(
+    failure: TokenFailure,
+    message: string,
+    options: { readonly cause?: unknown; readonly retryAfterMs?: number } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'TokenError';
+    this.failure = failure;
+    this.retryAfterMs = options.retryAfterMs;
+  }
+}
+
+/** Turns refresh tokens into bearers. */
+export interface TokenIssuer {
+  /** The token host is on this machine, so that tests may refresh more often than once an hour. */
+  readonly isLoopback: boolean;
+  /** One refresh; ends within 15 s. Throws TokenError. Never repeats a request that may have been executed. */
+  refresh(refreshToken: string): Promise<TokenGrant>;
+}
+
+/** A login that waits for a person (RFC 8628). */
+export interface DeviceLogin {
+  readonly deviceCode: string;
+  readonly userCode: string;
+  readonly verificationUri: string;
+  readonly verificationUriComplete?: string;
+  readonly expiresInMs: number;
+  readonly intervalMs: number;
+}
+
+export type DevicePoll =
+  | { readonly result: 'pending' | 'slow_down' | 'denied' | 'expired' }
+  | { readonly result: 'granted'; readonly grant: TokenGrant & { readonly refreshToken: string } };
+
+/** Logs a person in on a second device. Both calls throw TokenError. */
+export interface DeviceLogins {
+  start(signal?: AbortSignal): Promise<DeviceLogin>;
+  poll(deviceCode: string, signal?: AbortSignal): Promise<DevicePoll>;
+}
+
+/** A provider's own API by which an owner's admin key makes and deletes API keys. Throws AppError. */
+export interface KeyIssuer {
+  /** `name` shows in the provider's console. `handle` names the key to `revoke`; it is no secret. */
+  issue(name: string, signal?: AbortSignal): Promise<{ readonly apiKey: string; readonly handle: string }>;
+  /** Done as well when the key is gone already. */
+  revoke(handle: string, signal?: AbortSignal): Promise<void>;
+}
+
+/** Who issues accounts, as the pool sees it: what their credentials are and how much is left. */
 export interface Provider {
   readonly name: string;
+  /** Brings an API key into its canonical form; throws AppError `invalid_request` when it cannot be one. */
+  normalizeApiKey(key: string): string;
+  /**
+   * Asks what is left; an answer without figures proves the credential all the same.
+   * Throws AppError: `upstream_unauthorized` (401), `upstream_refused` (403), others as they come.
+   */
+  getQuota(bearer: string, signal?: AbortSignal): Promise<QuotaAnswer>;
+  /** Absent where accounts have API keys only. */
+  readonly tokens?: TokenIssuer;
+  /** Absent where nobody can log in from here, or the operator has given no client id. */
+  readonly logins?: DeviceLogins;
+}
+
+/** A provider whose models the gateway offers. */
+export interface UpstreamProvider extends Provider {
   /** How we speak to it. */
   readonly outbound: Outbound;
   /** Scheme, host and an optional path prefix; no trailing slash. A promise where it starts on first use. */
   baseUrl(): string | Promise<string>;
   /** Headers that carry the bearer on every request. */
   authHeaders(bearer: string): Readonly<Record<string, string>>;
-  /** Brings an API key into its canonical form; throws AppError `invalid_request` when it cannot be one. */
-  normalizeApiKey(key: string): string;
   /** The models one account may use. Throws AppError on failure. */
   listModels(bearer: string, signal?: AbortSignal): Promise<readonly ProviderModel[]>;
   /** Used when no list could be had yet. */
   readonly fallbackModels: readonly ProviderModel[];
-  /** Asks what is left. Throws AppError: `upstream_unauthorized` (401), `upstream_refused` (403), others as they come. */
-  getQuota(bearer: string, signal?: AbortSignal): Promise<QuotaAnswer>;
 }

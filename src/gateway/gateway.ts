@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import { Agent } from 'undici';
-import type { Provider } from '../core/provider.ts';
+import type { UpstreamProvider } from '../core/provider.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Pool } from '../pool-api/pool.ts';
@@ -19,8 +19,8 @@ export interface GatewayOptions {
   readonly pool: Pool;
   /** The pool is in this process, not behind HTTP. */
   readonly isPoolInside: boolean;
-  readonly provider: Provider;
-  readonly sandbox: Provider;
+  readonly provider: UpstreamProvider;
+  readonly sandbox: UpstreamProvider;
   readonly apiKeys: readonly string[];
   readonly aliases: Readonly<Record<string, string>>;
   /** Null: any Host may be named, since keys guard the door. */

@@ -1,4 +1,4 @@
-import type { Provider, ProviderModel } from '../core/provider.ts';
+import type { ProviderModel, UpstreamProvider } from '../core/provider.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { LeaseCache } from './lease-cache.ts';
@@ -24,7 +24,7 @@ interface Entry {
 export function createModelLists(leases: LeaseCache, clock: Clock, logger: Logger) {
   const entries = new Map<string, Entry>();
 
-  async function ask(provider: Provider, entry: Entry): Promise<void> {
+  async function ask(provider: UpstreamProvider, entry: Entry): Promise<void> {
     try {
       const lease = await leases.acquire({
         provider: provider.name,
@@ -51,7 +51,7 @@ export function createModelLists(leases: LeaseCache, clock: Clock, logger: Logge
 
   return {
     /** The list as far as it is known within a few seconds. Never fails. */
-    async get(provider: Provider): Promise<ModelList> {
+    async get(provider: UpstreamProvider): Promise<ModelList> {
       let entry = entries.get(provider.name);
       if (!entry) {
         entry = { list: { models: provider.fallbackModels, isProven: false }, checkAt: 0, asking: undefined };

@@ -1,12 +1,12 @@
 import { AppError } from '../core/errors.ts';
-import type { Provider, ProviderModel } from '../core/provider.ts';
+import type { ProviderModel, UpstreamProvider } from '../core/provider.ts';
 import { defaultAliases, findAlias } from './aliases.ts';
 import type { ModelLists } from './models.ts';
 import type { PoolWatch } from './pool-watch.ts';
 
 /** Who answers a turn, and as which of its models. */
 export interface Route {
-  readonly provider: Provider;
+  readonly provider: UpstreamProvider;
   readonly model: string;
 }
 
@@ -20,8 +20,8 @@ export interface Routes {
 }
 
 export interface RoutesOptions {
-  readonly provider: Provider;
-  readonly sandbox: Provider;
+  readonly provider: UpstreamProvider;
+  readonly sandbox: UpstreamProvider;
   readonly models: ModelLists;
   readonly poolWatch: PoolWatch;
   readonly aliases: Readonly<Record<string, string>>;

@@ -35,7 +35,7 @@ describe('accounts over HTTP', () => {
     });
     expect((await service.call('DELETE', path)).body).toEqual({ success: true });
     expect((await service.call('DELETE', path)).status).toBe(404);
-    const trail = await service.store.auditTrail(10);
+    const trail = await service.store.auditTrail({ limit: 10 });
     expect(trail.map((entry) => entry.action)).toEqual([
       'account-removed',
       'account-changed',

@@ -92,19 +92,11 @@ interface FakeProvider extends Provider {
 function createFakeProvider(name: string): FakeProvider {
   const quotas = new Map<string, QuotaAnswer | AppError | 'never'>();
   const asked: string[] = [];
-  const unused = (): never => {
-    throw new Error('the pool does not call this');
-  };
   return {
     name,
     quotas,
     asked,
-    outbound: { name, contentType: 'text/event-stream', open: unused, classifyFailure: unused, ignored: [] },
-    baseUrl: () => 'http://127.0.0.1:1',
-    authHeaders: (bearer) => ({ authorization: `Bearer ${bearer}` }),
     normalizeApiKey: (key) => (key.startsWith('wk-') ? key : `wk-${key}`),
-    listModels: unused,
-    fallbackModels: [],
     async getQuota(bearer) {
       asked.push(bearer);
       const answer = quotas.get(bearer) ?? { isUnlimited: false, limit: 100, used: 1, remaining: 99 };

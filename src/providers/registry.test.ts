@@ -6,8 +6,8 @@ const options = { warpServerUrl: 'https://app.example.test', http: createProvide
 
 it('knows every provider by its name', () => {
   const providers = createProviders({ ...options, sandboxUrl: async () => 'http://127.0.0.1:9' });
-  expect([...providers.keys()]).toEqual(['warp', 'sandbox']);
-  for (const [name, provider] of providers) {
+  expect([...providers.all.keys()]).toEqual(['warp', 'sandbox']);
+  for (const [name, provider] of providers.upstreams) {
     expect(provider.name).toBe(name);
     expect(provider.outbound.name).toBe('warp');
     expect(provider.fallbackModels).not.toHaveLength(0);
@@ -15,5 +15,5 @@ it('knows every provider by its name', () => {
 });
 
 it('has no sandbox when that is switched off', () => {
-  expect([...createProviders(options).keys()]).toEqual(['warp']);
+  expect([...createProviders(options).all.keys()]).toEqual(['warp']);
 });

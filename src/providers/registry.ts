@@ -1,4 +1,4 @@
-import type { Provider, ProviderHttp } from '../core/provider.ts';
+import type { Provider, ProviderHttp, UpstreamProvider } from '../core/provider.ts';
 import { createWarpOutbound, type WarpOutboundOptions } from '../protocols/warp/outbound.ts';
 import { createSandboxProvider } from './sandbox/provider.ts';
 import { createWarpProvider } from './warp/provider.ts';
@@ -14,8 +14,15 @@ export interface ProvidersOptions {
   readonly now?: () => number;
 }
 
-/** All providers by name. Another one is a folder beside this file and a line here. */
-export function createProviders(options: ProvidersOptions): ReadonlyMap<string, Provider> {
+export interface Providers {
+  /** Every provider by name: what the pool keeps accounts of. */
+  readonly all: ReadonlyMap<string, Provider>;
+  /** Those whose models the gateway offers. */
+  readonly upstreams: ReadonlyMap<string, UpstreamProvider>;
+}
+
+/** All providers. Another one is a folder beside this file and a line here. */
+export function createProviders(options: ProvidersOptions): Providers {
   const { http, userAgent, now, onAnomaly, sandboxUrl } = options;
   const clock = now && { now };
   const shared = {
@@ -24,9 +31,13 @@ export function createProviders(options: ProvidersOptions): ReadonlyMap<string, 
     outbound: createWarpOutbound({ ...clock, ...(onAnomaly && { onAnomaly }) }),
     ...clock,
   };
-  const providers = [
+  const upstreams: UpstreamProvider[] = [
     createWarpProvider({ ...shared, serverUrl: options.warpServerUrl }),
     ...(sandboxUrl ? [createSandboxProvider({ ...shared, url: sandboxUrl })] : []),
   ];
+  return { all: byName<Provider>(upstreams), upstreams: byName(upstreams) };
+}
+
+function byName<P extends Provider>(providers: readonly P[]): ReadonlyMap<string, P> {
   return new Map(providers.map((provider) => [provider.name, provider]));
 }

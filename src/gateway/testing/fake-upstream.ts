@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { AppError, type ErrorCode } from '../../core/errors.ts';
 import type { Outbound, TurnDecoder } from '../../core/protocol.ts';
-import type { Provider } from '../../core/provider.ts';
+import type { UpstreamProvider } from '../../core/provider.ts';
 import type { TurnEvent } from '../../core/turn.ts';
 
 /** An upstream on this machine whose every answer a test writes by hand. */
@@ -182,7 +182,7 @@ function createLineDecoder(memory: string): TurnDecoder {
   };
 }
 
-export function createLineProvider(baseUrl: () => string, name = 'warp'): Provider {
+export function createLineProvider(baseUrl: () => string, name = 'warp'): UpstreamProvider {
   return {
     name,
     outbound: lineOutbound,

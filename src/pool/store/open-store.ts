@@ -4,7 +4,7 @@ import { thisCommand } from '../../db/holder.ts';
 import { connectVerbs } from '../../db/verbs.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { openSqliteStore, type SyncStore } from './sqlite.ts';
-import type { Store } from './store.ts';
+import type { Store, StoreVerbs } from './store.ts';
 
 export interface OpenStoreOptions {
   readonly clock: Clock;
@@ -24,8 +24,7 @@ export async function openStore(databaseUrl: string, options: OpenStoreOptions):
   const worker = new Worker(new URL(`./sqlite-worker.${extension}`, import.meta.url), {
     workerData: { path, now: options.clock.now(), command: thisCommand() },
   });
-  const verbs: Store = await connectVerbs<SyncStore>(worker, options.onLost);
-  return verbs;
+  return alone(await connectVerbs<SyncStore>(worker, options.onLost));
 }
 
 /** A store in this thread's memory: small, quick, gone with the process. */
@@ -42,7 +41,12 @@ function onThisThread(verbs: SyncStore): Store {
     name,
     async (...values: unknown[]) => (run as (...given: unknown[]) => unknown)(...values),
   ]);
-  return Object.fromEntries(entries) as Store;
+  return alone(Object.fromEntries(entries) as StoreVerbs);
+}
+
+/** A database of one process: there is nobody to hear from. */
+function alone(verbs: StoreVerbs): Store {
+  return { ...verbs, listen: () => {}, tell: async () => {} };
 }
 
 function sqlitePath(databaseUrl: string): string {

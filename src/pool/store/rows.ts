@@ -1,6 +1,6 @@
 import type { AccountState } from '../../pool-api/schema.ts';
 import type { Standing, Streaks } from '../account-state.ts';
-import type { StoredAccount, StoredQuota } from './store.ts';
+import type { RefreshFailure, StoredAccount, StoredQuota } from './store.ts';
 
 export interface AccountRow {
   readonly seq: number;
@@ -42,6 +42,12 @@ export interface AccountRow {
   readonly shared_slots: number;
   readonly created_at: number;
   readonly updated_at: number;
+  readonly bearer: string | null;
+  readonly bearer_expires_at: number | null;
+  readonly next_refresh_at: number | null;
+  readonly refresh_failure: string | null;
+  readonly source_handle: string | null;
+  readonly state_since: number;
 }
 
 export interface SessionRow {
@@ -91,6 +97,14 @@ export function accountFrom(row: AccountRow): StoredAccount {
     source: row.source,
     credentialKind: row.credential_kind,
     sealedCredential: row.credential,
+    bearer:
+      row.bearer === null || row.bearer_expires_at === null
+        ? null
+        : { sealed: row.bearer, expiresAt: row.bearer_expires_at },
+    nextRefreshAt: row.next_refresh_at,
+    refreshFailure: row.refresh_failure === null ? null : (JSON.parse(row.refresh_failure) as RefreshFailure),
+    sourceHandle: row.source_handle,
+    stateSince: row.state_since,
     credentialHint: row.credential_hint,
     slotsInUse: row.shared_slots + row.exclusive_held,
     holders: row.holders,

@@ -5,6 +5,7 @@ import {
   dropLeasesOf,
   nextCheckOf,
   reap,
+  remainingOf,
   saveStanding,
   setNextCheck,
   type Work,
@@ -16,12 +17,13 @@ import type {
   AccountSettings,
   AuditEntry,
   Changes,
-  Credential,
   NewStoredAccount,
   StandingChange,
   StoredAccount,
+  StoreVerbs,
 } from './store.ts';
 
+type NewCredential = NonNullable<Parameters<StoreVerbs['changeAccount']>[2]['credential']>;
 type Changed = { readonly account: StoredAccount; readonly changes: Changes };
 
 export function addAccount(
@@ -35,8 +37,9 @@ export function addAccount(
   work.db.run(
     `INSERT INTO accounts (id, provider, email, label, capacity, models, free, lend, tier, state, state_until,
       state_reason, state_evidence, half_open, quota_spent, streaks, probe, source, credential_kind, credential,
-      credential_fingerprint, credential_hint, quota, next_check_at, created_at, updated_at)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      credential_fingerprint, credential_hint, bearer, bearer_expires_at, next_refresh_at, source_handle, quota,
+      quota_remaining, next_check_at, created_at, updated_at, state_since)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     added.id,
     added.provider,
     added.email,
@@ -59,11 +62,18 @@ export function addAccount(
     credential.sealed,
     credential.fingerprint,
     credential.hint,
+    added.bearer?.sealed ?? null,
+    added.bearer?.expiresAt ?? null,
+    added.nextRefreshAt ?? null,
+    added.sourceHandle ?? null,
     asJson(added.quota),
+    remainingOf(added.quota),
     added.nextCheckAt,
     work.now,
     work.now,
+    work.now,
   );
+  rememberCredential(work, added.provider, credential.fingerprint, added.id);
   const detail = { provider: added.provider, source: added.source, status: standing.state };
   writeAudit(work, { actor, action: 'account-added', accountId: added.id, detail });
   work.changed({ id: added.id, provider: added.provider, state: standing.state, free: added.free });
@@ -72,11 +82,22 @@ export function addAccount(
 
 export function accountOfCredential(work: Work, provider: string, fingerprint: string): StoredAccount | null {
   const row = work.db.get<AccountRow>(
-    'SELECT * FROM accounts WHERE provider = ? AND credential_fingerprint = ?',
+    `SELECT accounts.* FROM known_credentials JOIN accounts ON accounts.id = known_credentials.account_id
+     WHERE known_credentials.provider = ? AND fingerprint = ?`,
     provider,
     fingerprint,
   );
   return row === undefined ? null : accountFrom(row);
+}
+
+/** Refresh tokens change; the one an account came with must be recognised all the same. */
+export function rememberCredential(work: Work, provider: string, fingerprint: string, id: string): void {
+  work.db.run(
+    'INSERT INTO known_credentials (provider, fingerprint, account_id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
+    provider,
+    fingerprint,
+    id,
+  );
 }
 
 export function account(work: Work, id: string): StoredAccount | null {
@@ -124,7 +145,7 @@ export function changeAccount(
   change: {
     readonly settings?: Partial<AccountSettings>;
     readonly standing?: StandingChange;
-    readonly credential?: Credential;
+    readonly credential?: NewCredential;
   },
   audit: Omit<AuditEntry, 'accountId'>,
 ): Changed | null {
@@ -132,13 +153,14 @@ export function changeAccount(
   const row = accountRow(work, id);
   if (row === undefined) return null;
   if (change.settings !== undefined) changeSettings(work, row, change.settings);
-  if (change.credential !== undefined) changeCredential(work, id, change.credential);
+  if (change.credential !== undefined) changeCredential(work, row, change.credential);
   if (change.standing !== undefined) {
     const { standing, probe, quota, nextCheckAt } = change.standing;
     work.db.run(
-      'UPDATE accounts SET probe = ?, quota = COALESCE(?, quota) WHERE id = ?',
+      'UPDATE accounts SET probe = ?1, quota = COALESCE(?2, quota), quota_remaining = iif(?2 IS NULL, quota_remaining, ?3) WHERE id = ?4',
       probe,
       asJson(quota),
+      remainingOf(quota),
       id,
     );
     saveStanding(work, mustHaveRow(work, id), standing);
@@ -168,16 +190,32 @@ function changeSettings(work: Work, row: AccountRow, settings: Partial<AccountSe
 }
 
 /** A new credential makes every token of the old one old. */
-function changeCredential(work: Work, id: string, credential: Credential): void {
+function changeCredential(work: Work, row: AccountRow, credential: NewCredential): void {
   work.db.run(
-    `UPDATE accounts SET credential = ?, credential_fingerprint = ?, credential_hint = ?,
-      token_version = token_version + 1, updated_at = ? WHERE id = ?`,
+    `UPDATE accounts SET credential = ?, credential_fingerprint = ?, credential_hint = ?, bearer = ?,
+      bearer_expires_at = ?, next_refresh_at = ?, refresh_failure = NULL, token_version = token_version + 1,
+      updated_at = ? WHERE id = ?`,
     credential.sealed,
     credential.fingerprint,
     credential.hint,
+    credential.bearer?.sealed ?? null,
+    credential.bearer?.expiresAt ?? null,
+    credential.nextRefreshAt ?? null,
     work.now,
-    id,
+    row.id,
   );
+  rememberCredential(work, row.provider, credential.fingerprint, row.id);
+}
+
+/** Accounts nobody can use any more, the longest dead first. */
+export function deadAccounts(work: Work, deadSince: number, limit: number): StoredAccount[] {
+  const rows = work.db.all<AccountRow>(
+    `SELECT * FROM accounts INDEXED BY accounts_dead
+     WHERE state IN ('reauth_required', 'disabled') AND state_since <= ? ORDER BY state_since LIMIT ?`,
+    deadSince,
+    limit,
+  );
+  return rows.map(accountFrom);
 }
 
 export function removeAccount(work: Work, id: string, actor: string): Changed | null {

@@ -100,6 +100,7 @@ export function ensureLeases(work: Work, demand: LeaseDemand): EnsureResult {
     expiresAt,
     leases: leases.map(leaseFrom),
     added,
+    skipped: [],
     changes: work.changes(),
   };
 }

@@ -2,7 +2,15 @@ import { applyOutcome, applyQuota, type QuotaCause, type QuotaFinding } from '..
 import { quotaFrom } from './quota-row.ts';
 import { type AccountRow, accountFrom, type SessionRow, standingFrom } from './rows.ts';
 import { liveLease, renew } from './sqlite-leases.ts';
-import { accountRow, nextCheckOf, reap, saveStanding, setNextCheck, type Work } from './sqlite-work.ts';
+import {
+  accountRow,
+  nextCheckOf,
+  reap,
+  remainingOf,
+  saveStanding,
+  setNextCheck,
+  type Work,
+} from './sqlite-work.ts';
 import type { Changes, ReportDemand, ReportedResult, ReportedTurn, StoredAccount } from './store.ts';
 
 /** Counts and applies reported turns. Null when the session is another key's. */
@@ -76,6 +84,17 @@ function countUsage(work: Work, row: AccountRow, turn: ReportedTurn): void {
     turn.signal.outcome === 'success' ? work.now : 0,
     row.id,
   );
+  work.db.run(
+    `INSERT INTO spending (minute, turns, input_tokens, output_tokens, credits) VALUES (?, ?, ?, ?, ?)
+     ON CONFLICT (minute) DO UPDATE SET turns = turns + excluded.turns,
+       input_tokens = input_tokens + excluded.input_tokens,
+       output_tokens = output_tokens + excluded.output_tokens, credits = credits + excluded.credits`,
+    Math.floor(work.now / 60_000),
+    usage.turns,
+    usage.inputTokens,
+    usage.outputTokens,
+    usage.credits,
+  );
 }
 
 function isLastUsable(work: Work, row: AccountRow): boolean {
@@ -99,9 +118,11 @@ export function recordQuota(
   const row = accountRow(work, id);
   if (row === undefined) return null;
   if (finding.type === 'answer') {
+    const quota = quotaFrom(finding.answer, work.now);
     work.db.run(
-      "UPDATE accounts SET quota = ?, probe = 'proved' WHERE id = ?",
-      JSON.stringify(quotaFrom(finding.answer, work.now)),
+      "UPDATE accounts SET quota = ?, quota_remaining = ?, probe = 'proved' WHERE id = ?",
+      JSON.stringify(quota),
+      remainingOf(quota),
       id,
     );
   }

@@ -85,6 +85,7 @@ export function shortageOf(work: Work, question: Question): Short {
     couldServe: attainable >= missing,
     nextAt,
     gatewayHeld: holders.gatewayHeld,
+    skipped: [],
   };
 }
 

@@ -1,7 +1,7 @@
 import type { Sqlite } from '../../db/sqlite.ts';
 import { nextProof, nextQuotaCheck, type Standing, settle, softened } from '../account-state.ts';
 import { type AccountRow, asFlag, asJson, type LeaseRow, standingFrom } from './rows.ts';
-import type { AuditEntry, ChangedAccount, Changes } from './store.ts';
+import type { AuditEntry, ChangedAccount, Changes, StoredQuota } from './store.ts';
 
 export interface SqliteStoreOptions {
   /** Set for accounts nobody can repair: no state keeps them out for longer. */
@@ -102,7 +102,7 @@ export function saveStanding(work: Work, row: AccountRow, wanted: Standing): voi
   if (isSame) return;
   work.db.run(
     `UPDATE accounts SET state = ?, state_until = ?, state_reason = ?, state_evidence = ?, half_open = ?,
-      quota_spent = ?, streaks = ?, updated_at = ? WHERE id = ?`,
+      quota_spent = ?, streaks = ?, updated_at = ?, state_since = ? WHERE id = ?`,
     next.state,
     next.until,
     next.reason,
@@ -111,6 +111,7 @@ export function saveStanding(work: Work, row: AccountRow, wanted: Standing): voi
     asFlag(next.quotaSpent),
     streaks,
     work.now,
+    next.state === row.state ? row.state_since : work.now,
     row.id,
   );
   if (next.state === 'disabled' || next.state === 'reauth_required') dropLeasesOf(work, row.id);
@@ -147,4 +148,9 @@ export function writeAudit(work: Work, entry: AuditEntry): void {
     entry.accountId,
     JSON.stringify(entry.detail),
   );
+}
+
+/** What an account has left, for the counters: null where that is not known or not limited. */
+export function remainingOf(quota: StoredQuota | null): number | null {
+  return quota === null || quota.isUnlimited ? null : quota.remaining;
 }

@@ -6,19 +6,41 @@ import {
   accounts,
   addAccount,
   changeAccount,
+  deadAccounts,
   removeAccount,
 } from './sqlite-accounts.ts';
+import {
+  auditTrail,
+  remembered,
+  rememberedUnder,
+  replaceSealed,
+  sealedSecrets,
+  swapRemembered,
+  writeFact,
+} from './sqlite-facts.ts';
 import { ensureLeases, release } from './sqlite-leases.ts';
+import {
+  claimRefresh,
+  commitRefresh,
+  dueForRefresh,
+  failRefresh,
+  findInterruptedRefreshes,
+  nextRefreshDue,
+  scheduleRefresh,
+} from './sqlite-refreshes.ts';
 import { claimQuotaChecks, recordQuota, report } from './sqlite-reports.ts';
 import { reap, type SqliteStoreOptions, startWork, type Work, writeAudit } from './sqlite-work.ts';
-import type { AuditEntry, Changes, Stats, Store } from './store.ts';
+import type { Changes, Stats, StoreVerbs, Usage } from './store.ts';
 
 /** The store's verbs as they run beside the database: synchronous, one transaction each. */
 export type SyncStore = {
-  [Verb in keyof Store]: (...values: Parameters<Store[Verb]>) => Awaited<ReturnType<Store[Verb]>>;
+  [Verb in keyof StoreVerbs]: (
+    ...values: Parameters<StoreVerbs[Verb]>
+  ) => Awaited<ReturnType<StoreVerbs[Verb]>>;
 };
 
 const reportsKeptMs = 6 * 60 * 60_000;
+const spendingKeptMs = 48 * 60 * 60_000;
 const durable = { durable: true };
 
 interface CounterRow {
@@ -32,6 +54,8 @@ interface CounterRow {
   readonly reauth_required: number;
   readonly disabled: number;
   readonly sessions: number;
+  readonly remaining: number;
+  readonly unmetered: number;
 }
 
 /** Opens the store at `path` (`:memory:` for one that is never written). Throws DatabaseError. */
@@ -81,36 +105,50 @@ export function sqliteStore(db: Sqlite, options: SqliteStoreOptions): SyncStore 
       inTransaction(now, (work) => {
         reap(work);
         db.run('DELETE FROM reports_seen WHERE seen_at < ?', now - reportsKeptMs);
+        db.run('DELETE FROM spending WHERE minute < ?', Math.floor((now - spendingKeptMs) / 60_000));
         return work.changes();
       }),
     stats: (now) =>
       reading(now, (work) => {
         reap(work);
-        return statsFrom(db.get<CounterRow>('SELECT * FROM counters WHERE id = 1'));
+        return statsFrom(db.get<CounterRow>('SELECT * FROM counters WHERE id = 1'), lastHour(db, now));
       }),
     note: (now, entry) => db.transaction(() => writeAudit(startWork(db, now, options), entry), durable),
-    auditTrail(limit) {
-      const rows = db.all<Omit<AuditEntry, 'detail'> & { at: number; detail: string }>(
-        'SELECT at, actor, action, account_id AS accountId, detail FROM audit ORDER BY seq DESC LIMIT ?',
-        limit,
-      );
-      return rows.map((row) => ({ ...row, detail: JSON.parse(row.detail) as Record<string, unknown> }));
-    },
-    remembered: (name) =>
-      db.get<{ value: string }>('SELECT value FROM meta WHERE name = ?', name)?.value ?? null,
-    remember: (name, value) =>
-      db.transaction(() => {
-        db.run(
-          'INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value',
-          name,
-          value,
-        );
-      }, durable),
+    auditTrail: (query) => auditTrail(db, query),
+    deadAccounts: (now, deadSince, limit) => reading(now, (work) => deadAccounts(work, deadSince, limit)),
+    claimRefresh: (now, demand) => inTransaction(now, (work) => claimRefresh(work, demand), durable),
+    commitRefresh: (now, id, refreshed) =>
+      inTransaction(now, (work) => commitRefresh(work, id, refreshed), durable),
+    failRefresh: (now, id, failed) => inTransaction(now, (work) => failRefresh(work, id, failed), durable),
+    findInterruptedRefreshes: (now, instance, underWay) =>
+      reading(now, (work) => findInterruptedRefreshes(work, instance, underWay)),
+    dueForRefresh: (now, limit) => reading(now, (work) => dueForRefresh(work, limit)),
+    nextRefreshDue: (now) => reading(now, (work) => nextRefreshDue(work)),
+    scheduleRefresh: (now, id, at, onlyEarlier) =>
+      reading(now, (work) => scheduleRefresh(work, id, at, onlyEarlier)),
+    remembered: (name) => remembered(db, name),
+    rememberedUnder: (prefix) => rememberedUnder(db, prefix),
+    swapRemembered: (name, expected, value) =>
+      db.transaction(() => swapRemembered(db, name, expected, value), durable),
+    sealedSecrets: (after, limit) => sealedSecrets(db, after, limit),
+    replaceSealed: (now, replaced, facts, audit) =>
+      inTransaction(now, (work) => replaceSealed(work, replaced, facts, audit), durable),
+    remember: (name, value) => db.transaction(() => writeFact(db, { name, value }), durable),
     close: () => db.close(),
   };
 }
 
-function statsFrom(row: CounterRow | undefined): Stats {
+function lastHour(db: Sqlite, now: number): Usage {
+  const sums = db.get<Usage>(
+    `SELECT COALESCE(SUM(turns), 0) AS turns, COALESCE(SUM(input_tokens), 0) AS inputTokens,
+       COALESCE(SUM(output_tokens), 0) AS outputTokens, COALESCE(SUM(credits), 0) AS credits
+     FROM spending WHERE minute > ?`,
+    Math.floor(now / 60_000) - 60,
+  );
+  return { turns: 0, inputTokens: 0, outputTokens: 0, credits: 0, ...sums };
+}
+
+function statsFrom(row: CounterRow | undefined, spentLately: Usage): Stats {
   if (row === undefined) throw new Error('the counters are gone');
   const { in_use: inUse, reauth_required: reauthRequired, ...rest } = row;
   return {
@@ -124,5 +162,8 @@ function statsFrom(row: CounterRow | undefined): Stats {
     reauthRequired,
     disabled: rest.disabled,
     sessions: rest.sessions,
+    remaining: rest.remaining,
+    unmetered: rest.unmetered,
+    lastHour: spentLately,
   };
 }

@@ -298,7 +298,7 @@ export function describeStore(name: string, openStore: () => Promise<Store>): vo
     it('writes who leased an API key, and nothing secret', async () => {
       const store = await withAccounts(1);
       await granted(store, 'mine');
-      const trail = await store.auditTrail(10);
+      const trail = await store.auditTrail({ limit: 10 });
       expect(trail.map((entry) => entry.action)).toEqual(['lease', 'account-added']);
       expect(JSON.stringify(trail)).not.toContain('sealed');
     });

@@ -1,3 +1,4 @@
+import type { TokenFailure } from '../../core/provider.ts';
 import type { AccountState, Shortage } from '../../pool-api/schema.ts';
 import type { OutcomeSignal, QuotaCause, QuotaFinding, Standing } from '../account-state.ts';
 
@@ -30,8 +31,18 @@ export interface StoredAccount extends AccountSettings {
   readonly probe: 'unproved' | 'proved';
   readonly source: string;
   readonly credentialKind: 'api_key' | 'refresh_token';
-  /** Readable by the vault only. */
+  /** Readable by the vault only: the API key, or the refresh token. */
   readonly sealedCredential: string;
+  /** What was minted from a refresh token; null for an API key, and before the first refresh. */
+  readonly bearer: SealedBearer | null;
+  /** When the refresher looks at it next; null for an API key and an account out of service. */
+  readonly nextRefreshAt: number | null;
+  /** Why the last refresh failed; null after one that worked. */
+  readonly refreshFailure: RefreshFailure | null;
+  /** Names the credential to the source that made it; null where the source keeps no such thing. */
+  readonly sourceHandle: string | null;
+  /** Since when it has its present state. */
+  readonly stateSince: number;
   readonly credentialHint: string;
   readonly slotsInUse: number;
   readonly holders: number;
@@ -40,14 +51,25 @@ export interface StoredAccount extends AccountSettings {
   readonly lastUsed: number | null;
   readonly lastRefreshTime: number | null;
   readonly quota: StoredQuota | null;
-  readonly usage: {
-    readonly turns: number;
-    readonly inputTokens: number;
-    readonly outputTokens: number;
-    readonly credits: number;
-  };
+  readonly usage: Usage;
   readonly createdAt: number;
   readonly updatedAt: number;
+}
+
+export interface SealedBearer {
+  /** Readable by the vault only. */
+  readonly sealed: string;
+  readonly expiresAt: number;
+}
+
+export interface RefreshFailure {
+  /** A TokenFailure, or `interrupted`: the process died between the intent and the commit. */
+  readonly failure: TokenFailure | 'interrupted';
+  /** Never a secret. */
+  readonly message: string;
+  readonly at: number;
+  /** Failures in a row. */
+  readonly inARow: number;
 }
 
 export interface Credential {
@@ -63,6 +85,11 @@ export interface NewStoredAccount extends AccountSettings {
   readonly source: string;
   readonly credentialKind: 'api_key' | 'refresh_token';
   readonly credential: Credential;
+  readonly sourceHandle?: string;
+  /** For a refresh token that came with a bearer. Without one the account is lent after its first refresh. */
+  readonly bearer?: SealedBearer;
+  /** For a refresh token: when the refresher takes it up. */
+  readonly nextRefreshAt?: number;
   readonly standing: Standing;
   readonly probe: 'unproved' | 'proved';
   readonly quota: StoredQuota | null;
@@ -127,6 +154,13 @@ export interface Lease {
   readonly slots: number;
 }
 
+/** An account that was passed over, and why. */
+export interface Skip {
+  readonly accountId: string;
+  /** A state, or `rate_limited`, `leased`, `half_open`, `lend_gateway_only`, `free_quota_spent`, `too_few_slots`, `model`, `excluded`. */
+  readonly reason: string;
+}
+
 export type EnsureResult =
   | {
       readonly result: 'granted';
@@ -136,6 +170,8 @@ export type EnsureResult =
       readonly leases: readonly Lease[];
       /** Those of `leases` that this call added: what to give back if the caller is gone. */
       readonly added: readonly { readonly id: string; readonly fence: number }[];
+      /** Better placed accounts that were passed over; at most 20. */
+      readonly skipped: readonly Skip[];
       readonly changes: Changes;
     }
   | { readonly result: 'mismatch'; readonly message: string; readonly changes: Changes }
@@ -149,6 +185,8 @@ export type EnsureResult =
       readonly nextAt: number | null;
       /** Accounts on which gateways' shared leases stand in the way; at most 100. */
       readonly gatewayHeld: readonly string[];
+      /** What stood in the way, by account; at most 100. */
+      readonly skipped: readonly Skip[];
       readonly changes: Changes;
     };
 
@@ -165,12 +203,7 @@ export interface ReportedTurn {
   readonly accountId: string;
   readonly fence: number;
   readonly signal: OutcomeSignal;
-  readonly usage: {
-    readonly turns: number;
-    readonly inputTokens: number;
-    readonly outputTokens: number;
-    readonly credits: number;
-  };
+  readonly usage: Usage;
 }
 
 export interface ReportDemand {
@@ -202,7 +235,72 @@ export interface Stats {
   readonly reauthRequired: number;
   readonly disabled: number;
   readonly sessions: number;
+  /** What usable accounts have left together, in their providers' units, of those that have figures. */
+  readonly remaining: number;
+  /** Usable accounts without a limit or without figures. */
+  readonly unmetered: number;
+  /** Spent during the last hour. */
+  readonly lastHour: Usage;
 }
+
+export interface Usage {
+  readonly turns: number;
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  readonly credits: number;
+}
+
+/** A call to a token endpoint that the journal knows of. */
+export interface RefreshClaim {
+  readonly refreshId: string;
+  readonly account: StoredAccount;
+  /** The attempt before this one was interrupted, so that an `invalid_grant` may be its doing. */
+  readonly followsInterruption: boolean;
+}
+
+export interface RefreshDemand {
+  readonly accountId: string;
+  /** Least time between two intents that count, milliseconds. */
+  readonly minIntervalMs: number;
+  /** How long the attempt may be under way before it counts as interrupted, milliseconds. */
+  readonly limitMs: number;
+  /** Passes the ceiling and the wait after a failure; never a refresh under way. */
+  readonly force: boolean;
+  /** The process that asks: intents of a process that is gone are found by it. */
+  readonly instance: string;
+  readonly actor: string;
+}
+
+export type RefreshClaimResult =
+  | ({ readonly result: 'claimed' } & RefreshClaim)
+  /** The ceiling, or the wait after a failure; `nextAt` is when it opens. */
+  | { readonly result: 'too_early'; readonly reason: 'ceiling' | 'backoff'; readonly nextAt: number }
+  /** Another caller or instance is at it. */
+  | { readonly result: 'under_way'; readonly since: number }
+  /** No such account, an API key, or out of service. */
+  | { readonly result: 'not_refreshable'; readonly reason: string };
+
+export interface RefreshedCredential {
+  readonly bearer: SealedBearer;
+  /** Absent when the refresh token did not change. */
+  readonly credential?: Credential;
+  readonly email?: string;
+  readonly nextRefreshAt: number;
+}
+
+export interface RefreshFailed {
+  readonly failure: TokenFailure;
+  readonly message: string;
+  readonly nextRefreshAt: number | null;
+  /** Set when the account is given up; null otherwise. */
+  readonly standing: Standing | null;
+}
+
+/** What the instances on one database tell each other. */
+export type News =
+  | { readonly type: 'changes'; readonly changes: Changes }
+  | { readonly type: 'removed'; readonly id: string; readonly provider: string }
+  | { readonly type: 'wanted'; readonly accountIds: readonly string[] };
 
 export interface AuditEntry {
   /** A key id, `housekeeper`, `environment`, … */
@@ -224,7 +322,7 @@ export interface StandingChange {
  * Where accounts, sessions and leases live. Every verb is one transaction. Before it answers, a verb that reads or
  * claims ends the sessions, cooldowns and exhaustions whose time has come.
  */
-export interface Store {
+export interface StoreVerbs {
   addAccount(
     now: number,
     account: NewStoredAccount,
@@ -243,7 +341,8 @@ export interface Store {
     change: {
       readonly settings?: Partial<AccountSettings>;
       readonly standing?: StandingChange;
-      readonly credential?: Credential;
+      /** Another credential of the same kind; bumps the token version and drops the bearer. */
+      readonly credential?: Credential & { readonly bearer?: SealedBearer; readonly nextRefreshAt?: number };
     },
     audit: Omit<AuditEntry, 'accountId'>,
   ): Promise<{ readonly account: StoredAccount; readonly changes: Changes } | null>;
@@ -278,10 +377,91 @@ export interface Store {
   housekeep(now: number): Promise<Changes>;
   stats(now: number): Promise<Stats>;
 
+  /**
+   * Writes the intent to refresh, durably, before anybody calls the token endpoint; or answers why not. One at a time
+   * for an account, and never two intents that count within `minIntervalMs`. An intent counts unless it ended as
+   * `unsent` or `refused`.
+   */
+  claimRefresh(now: number, demand: RefreshDemand): Promise<RefreshClaimResult>;
+  /**
+   * Stores what the token endpoint gave, durably, before anybody uses it. Raises the token version, ends a cooldown
+   * that a lapsed or rejected token caused. An attempt that was taken for interrupted is welcome as well, as long as
+   * no later one was begun. Null when the account or the attempt is gone.
+   */
+  commitRefresh(
+    now: number,
+    refreshId: string,
+    refreshed: RefreshedCredential,
+  ): Promise<{ readonly account: StoredAccount; readonly changes: Changes } | null>;
+  /** Ends an attempt that gave no token, durably. Null when the account or the attempt is gone. */
+  failRefresh(
+    now: number,
+    refreshId: string,
+    failed: RefreshFailed,
+  ): Promise<{ readonly account: StoredAccount; readonly changes: Changes } | null>;
+  /**
+   * Marks attempts that can no longer end as interrupted: those past their limit, and those of `instance` that are not
+   * among `underWay`. Answers them; each is answered once.
+   */
+  findInterruptedRefreshes(
+    now: number,
+    instance: string,
+    underWay: readonly string[],
+  ): Promise<
+    readonly { readonly refreshId: string; readonly accountId: string; readonly intentAt: number }[]
+  >;
+  /** Accounts whose `nextRefreshAt` has come and that have no attempt under way, the most urgent first. */
+  dueForRefresh(now: number, limit: number): Promise<readonly StoredAccount[]>;
+  /** When the next account falls due; null when none will. */
+  nextRefreshDue(now: number): Promise<number | null>;
+  /** Moves an account's next refresh; earlier ones stay when `onlyEarlier`. */
+  scheduleRefresh(now: number, id: string, at: number, onlyEarlier: boolean): Promise<void>;
+
+  /** Accounts that have been `reauth_required` or `disabled` since before `deadSince`, at most `limit`. */
+  deadAccounts(now: number, deadSince: number, limit: number): Promise<readonly StoredAccount[]>;
+
   note(now: number, entry: AuditEntry): Promise<void>;
-  auditTrail(limit: number): Promise<readonly (AuditEntry & { readonly at: number })[]>;
-  /** Small durable facts by name: the vault's key id, what was learned from the environment. */
+  /** The newest first; `before` is the `seq` of the last one seen. */
+  auditTrail(query: {
+    readonly limit: number;
+    readonly before?: number;
+    readonly accountId?: string;
+  }): Promise<readonly (AuditEntry & { readonly seq: number; readonly at: number })[]>;
+
+  /** Small durable facts by name: the vault's key id, what was learned from the environment, logins under way. */
   remembered(name: string): Promise<string | null>;
+  /** All facts whose name begins so, by name. */
+  rememberedUnder(prefix: string): Promise<readonly { readonly name: string; readonly value: string }[]>;
   remember(name: string, value: string): Promise<void>;
+  /** Writes a fact only if it still is what the caller saw (null: not there); null forgets it. False when it is not. */
+  swapRemembered(name: string, expected: string | null, value: string | null): Promise<boolean>;
+
+  /** Every account's sealed secrets, page by page: what a key rotation reads. */
+  sealedSecrets(
+    after: number,
+    limit: number,
+  ): Promise<{ readonly secrets: readonly SealedSecret[]; readonly nextAfter: number | null }>;
+  /** Writes all of them, and the facts, in one durable transaction, or nothing. */
+  replaceSealed(
+    now: number,
+    replaced: readonly SealedSecret[],
+    facts: readonly { readonly name: string; readonly value: string }[],
+    audit: AuditEntry,
+  ): Promise<void>;
+
   close(): Promise<void>;
+}
+
+export interface Store extends StoreVerbs {
+  /** News of other instances on the same database; a database of one process has none. */
+  listen(listener: (news: News) => void): void;
+  /** Tells the other instances. Changes that a verb answered are told by the store itself. */
+  tell(news: News): Promise<void>;
+}
+
+/** What a key rotation reads and writes. */
+export interface SealedSecret {
+  readonly accountId: string;
+  readonly credential: string;
+  readonly bearer: string | null;
 }

@@ -1,5 +1,5 @@
 import type { Outbound } from '../../core/protocol.ts';
-import type { Provider, ProviderHttp, ProviderModel } from '../../core/provider.ts';
+import type { ProviderHttp, ProviderModel, UpstreamProvider } from '../../core/provider.ts';
 import { createWarpOutbound } from '../../protocols/warp/outbound.ts';
 import { normalizeWarpKey } from './api-key.ts';
 import { createGraphqlClient } from './graphql.ts';
@@ -25,7 +25,7 @@ export interface WarpServer {
   readonly fallbackModels: readonly ProviderModel[];
 }
 
-export function createWarpProvider(options: WarpProviderOptions): Provider {
+export function createWarpProvider(options: WarpProviderOptions): UpstreamProvider {
   const serverUrl = withoutTrailingSlash(options.serverUrl);
   return createProviderOf(
     {
@@ -43,7 +43,7 @@ export function createWarpProvider(options: WarpProviderOptions): Provider {
 export function createProviderOf(
   server: WarpServer,
   options: Omit<WarpProviderOptions, 'serverUrl'>,
-): Provider {
+): UpstreamProvider {
   const now = options.now ?? Date.now;
   const authHeaders = (bearer: string) => ({ authorization: `Bearer ${bearer}` });
   const client = createGraphqlClient({

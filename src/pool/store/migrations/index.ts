@@ -1,5 +1,6 @@
 import type { Migration } from '../../../db/migrate.ts';
 import { accounts } from './0001-accounts.ts';
+import { tokens } from './0002-tokens.ts';
 
 /** In order. A released migration is never edited; a change of the schema is a new one at the end. */
-export const migrations: readonly Migration[] = [accounts];
+export const migrations: readonly Migration[] = [accounts, tokens];
