@@ -10,6 +10,9 @@ interface ListOptions {
   readonly status?: AccountState;
   readonly email?: string;
   readonly label?: string;
+  readonly source?: string;
+  readonly probe?: 'unproved' | 'proved';
+  readonly begins?: string;
   readonly limit: number;
   readonly json?: true;
 }
@@ -24,11 +27,19 @@ export function addAccountList(parent: Command, actions: CliActions): void {
     .addOption(new Option('--status <status>', 'only those in this state').choices(accountStates))
     .option('--email <address>', 'only those with this e-mail address')
     .option('--label <text>', 'only those with this label')
+    .option('--source <name>', 'only those from there: api, env, or the name of a source')
+    .addOption(
+      new Option('--probe <result>', 'only those whose credential has, or has not, been proved').choices([
+        'proved',
+        'unproved',
+      ]),
+    )
+    .option('--begins <text>', 'only those whose e-mail address or label begins so')
     .option('--limit <n>', 'at most this many', wholeNumber(1, 1_000_000), 1000)
     .option('--json', 'print {"accounts": [...], "total": n}')
     .addHelpText(
       'after',
-      '\nExamples:\n  warp2api account list\n  warp2api account list --status cooldown --json',
+      '\nExamples:\n  warp2api account list\n  warp2api account list --status cooldown --json\n  warp2api account list --begins team-',
     )
     .action(async (options: ListOptions) => {
       const { limit, json, ...filters } = options;

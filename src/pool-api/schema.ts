@@ -149,7 +149,7 @@ export type ReportAnswer = z.infer<typeof reportAnswer>;
 export const shortage = z.object({
   matching: z.int(),
   reasons: z.record(z.string(), z.int()),
-  /** Who holds the leased ones. */
+  /** Who holds the leased ones; in a crowd of more than 500 leases, at least so many. */
   holders: z.object({ exclusive: z.int(), shared: z.int(), gateway: z.int() }),
 });
 export type Shortage = z.infer<typeof shortage>;
@@ -194,6 +194,11 @@ export const listQuery = z.strictObject({
   provider: providerName.optional(),
   status: accountState.optional(),
   label: z.string().optional(),
+  /** Where it came from: api, env, a source's name. */
+  source: z.string().optional(),
+  probe: z.enum(['unproved', 'proved']).optional(),
+  /** How the e-mail address or the label begins, in any case. */
+  begins: z.string().min(1).max(320).optional(),
   limit: z.coerce.number().int().min(1).max(1000).default(100),
   /** The `next_after` of the page before. */
   after: z.string().optional(),

@@ -16,7 +16,13 @@ import { parse } from './parse.ts';
 import { bearerOf, type Caller, credentialField, type PoolContext } from './pool-context.ts';
 import { presentAccount } from './present.ts';
 import { quotaFrom } from './store/quota-row.ts';
-import type { AccountSettings, Credential, StandingChange, StoredAccount } from './store/store.ts';
+import type {
+  AccountFilter,
+  AccountSettings,
+  Credential,
+  StandingChange,
+  StoredAccount,
+} from './store/store.ts';
 
 /** What owners do with accounts. Every call throws PoolError. No answer ever holds a credential. */
 export interface Accounts {
@@ -112,7 +118,7 @@ export function createAccounts(context: PoolContext, onRealAccount: () => Promis
     },
 
     async list(query) {
-      const { email, provider, status, label, limit, after } = parse(listQuery, query ?? {});
+      const { limit, after, status, ...filters } = parse(listQuery, query ?? {});
       const start = after === undefined ? undefined : Number(after);
       if (start !== undefined && !(Number.isSafeInteger(start) && start >= 0)) {
         throw new PoolError('invalid_request', '"after" must be the next_after of the page before.', {
@@ -121,10 +127,8 @@ export function createAccounts(context: PoolContext, onRealAccount: () => Promis
       }
       const page = await store.accounts(clock.now(), {
         limit,
-        ...(email === undefined ? {} : { email }),
-        ...(provider === undefined ? {} : { provider }),
+        ...definedOnly<Omit<AccountFilter, 'limit'>>(filters),
         ...(status === undefined ? {} : { state: status }),
-        ...(label === undefined ? {} : { label }),
         ...(start === undefined ? {} : { after: start }),
       });
       return {
@@ -156,7 +160,7 @@ export function createAccounts(context: PoolContext, onRealAccount: () => Promis
       const result = await store.changeAccount(
         clock.now(),
         id,
-        { settings: definedOnly(settings), ...(standing === undefined ? {} : { standing }) },
+        { settings: definedOnly<AccountSettings>(settings), ...(standing === undefined ? {} : { standing }) },
         {
           actor: caller.keyId,
           action: 'account-changed',
@@ -251,9 +255,8 @@ function normalized(provider: Provider, key: string): string {
 type Optional<T> = { readonly [Name in keyof T]?: T[Name] | undefined };
 
 /** Fields left out are not the same as fields set to nothing. */
-function definedOnly(settings: Optional<AccountSettings>): Partial<AccountSettings> {
-  const entries = Object.entries(settings).filter(([, value]) => value !== undefined);
-  return Object.fromEntries(entries) as Partial<AccountSettings>;
+function definedOnly<T extends object>(fields: Optional<T>): Partial<T> {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Partial<T>;
 }
 
 function envNoteFrom(text: string | null): { readonly fingerprint: string; readonly id: string } | undefined {

@@ -108,6 +108,7 @@ export function accountFrom(row: AccountRow): StoredAccount {
     credentialHint: row.credential_hint,
     slotsInUse: row.shared_slots + row.exclusive_held,
     holders: row.holders,
+    isHeldExclusively: row.exclusive_held === 1,
     tokenVersion: row.token_version,
     useCount: row.use_count,
     lastUsed: row.last_used === 0 ? null : row.last_used,

@@ -110,15 +110,25 @@ export function accounts(work: Work, filter: AccountFilter): AccountPage {
   reap(work);
   const conditions: string[] = [];
   const values: SQLInputValue[] = [];
-  const demand = (condition: string, value: SQLInputValue | undefined): void => {
-    if (value === undefined) return;
+  const demand = (condition: string, ...given: (SQLInputValue | undefined)[]): void => {
+    const known = given.filter((value) => value !== undefined);
+    if (known.length === 0) return;
     conditions.push(condition);
-    values.push(value);
+    values.push(...known);
   };
   demand('email = ? COLLATE NOCASE', filter.email);
   demand('provider = ?', filter.provider);
   demand('state = ?', filter.state);
   demand('label = ?', filter.label);
+  demand('source = ?', filter.source);
+  demand('probe = ?', filter.probe);
+  if (filter.begins !== undefined) {
+    // Ranges, since LIKE with a value handed in uses no index; a union, since OR uses no partial ones.
+    const range = [filter.begins, `${filter.begins}\u{10ffff}`];
+    const beginning = (column: string): string =>
+      `SELECT seq FROM accounts WHERE ${column} >= ? COLLATE NOCASE AND ${column} < ? COLLATE NOCASE`;
+    demand(`seq IN (${beginning('email')} UNION ALL ${beginning('label')})`, ...range, ...range);
+  }
   const where = conditions.length === 0 ? 'TRUE' : conditions.join(' AND ');
   const { total } = work.db.get<{ total: number }>(
     `SELECT COUNT(*) AS total FROM accounts WHERE ${where}`,

@@ -1,13 +1,12 @@
 import { type AccountRow, accountFrom, asFlag, type LeaseRow, modelsFrom, type SessionRow } from './rows.ts';
-import { shortageOf } from './sqlite-shortage.ts';
-import { accountRow, dropLease, endSession, reap, type Work, writeAudit } from './sqlite-work.ts';
-import type { Changes, EnsureResult, Lease, LeaseDemand, ReleaseDemand } from './store.ts';
+import { type CandidateRow, type Question, reasonFor, shortageOf } from './sqlite-shortage.ts';
+import { providersWithSpentFreeQuota } from './sqlite-standings.ts';
+import { dropLease, endSession, reap, type Work, writeAudit } from './sqlite-work.ts';
+import type { Changes, EnsureResult, Lease, LeaseDemand, ReleaseDemand, Skip } from './store.ts';
 
 type HeldRow = AccountRow & { readonly lease_fence: number; readonly lease_slots: number };
-type CandidateRow = Pick<
-  AccountRow,
-  'id' | 'provider' | 'models' | 'free' | 'lend' | 'capacity' | 'shared_slots'
->;
+const candidateColumns = 'id, provider, models, capacity, shared_slots, kind';
+const mostSkips = 20;
 
 /** Who may be chosen, in the order of choice. Named indexes: without them these would be scans of the whole pool. */
 export const candidateQueries = {
@@ -22,7 +21,7 @@ function shareable(): string {
 }
 
 function candidates(index: string, condition: string, hasProvider: boolean): string {
-  return `SELECT id, provider, models, free, lend, capacity, shared_slots FROM accounts INDEXED BY ${index}
+  return `SELECT ${candidateColumns} FROM accounts INDEXED BY ${index}
     WHERE state = 'active' AND ${condition} ${hasProvider ? 'AND provider = ?' : ''}
     ORDER BY tier, last_used, id`;
 }
@@ -38,10 +37,10 @@ export function ensureLeases(work: Work, demand: LeaseDemand): EnsureResult {
 
   const provider = demand.provider ?? session?.provider ?? null;
   const excluded = new Set(demand.exclude);
-  const spent = providersWithSpentFreeQuota(work);
-  const matches = (row: CandidateRow): boolean =>
+  const spent = new Set(providersWithSpentFreeQuota(db));
+  const matches = (row: HeldRow): boolean =>
     (provider === null || row.provider === provider) && mayUse(row, demand.model) && !excluded.has(row.id);
-  const isLendable = (row: CandidateRow): boolean =>
+  const isLendable = (row: HeldRow): boolean =>
     (row.lend === 'any' || demand.owner.isGateway) && !(row.free === 1 && spent.has(row.provider));
 
   const matching = held.filter(matches);
@@ -53,22 +52,23 @@ export function ensureLeases(work: Work, demand: LeaseDemand): EnsureResult {
     .slice(0, missing);
   missing -= growing.length;
 
+  const question: Question = {
+    demand,
+    provider,
+    missing,
+    excluded,
+    counted: new Set(counted.map((row) => row.id)),
+    spent,
+  };
   const heldIds = new Set(held.map((row) => row.id));
-  const needsSlots = demand.exclusive ? 1 : demand.slots;
-  const isFit = (row: CandidateRow): boolean =>
-    !heldIds.has(row.id) && matches(row) && isLendable(row) && row.capacity - row.shared_slots >= needsSlots;
-  const chosen = missing === 0 ? [] : choose(work, demand, provider, missing, isFit);
+  const choice =
+    missing === 0 ? { chosen: [], skipped: [] } : choose(work, question, (row) => heldIds.has(row.id));
+  const { chosen } = choice;
 
   const ttlMs = demand.ttlMs ?? session?.ttl_ms ?? demand.defaultTtlMs;
   if (chosen.length < missing) {
     if (session !== undefined) renew(work, session.id, ttlMs, Math.max(now + ttlMs, demand.waitUntil));
-    const short = shortageOf(work, {
-      demand,
-      provider,
-      missing,
-      counted: counted.map((row) => row.id),
-      spent,
-    });
+    const short = shortageOf(work, question);
     return { ...short, changes: work.changes() };
   }
 
@@ -100,7 +100,7 @@ export function ensureLeases(work: Work, demand: LeaseDemand): EnsureResult {
     expiresAt,
     leases: leases.map(leaseFrom),
     added,
-    skipped: [],
+    skipped: choice.skipped,
     changes: work.changes(),
   };
 }
@@ -146,15 +146,6 @@ export function renew(work: Work, sessionId: string, ttlMs: number, expiresAt: n
   work.db.run('UPDATE sessions SET ttl_ms = ?, expires_at = ? WHERE id = ?', ttlMs, expiresAt, sessionId);
 }
 
-/** Providers with a free account whose quota is spent: none of their free accounts may stand in for it. */
-function providersWithSpentFreeQuota(work: Work): ReadonlySet<string> {
-  const rows = work.db.all<{ provider: string }>(
-    `SELECT DISTINCT provider FROM accounts INDEXED BY accounts_free_spent
-     WHERE free = 1 AND quota_spent = 1 AND state IN ('exhausted', 'cooldown')`,
-  );
-  return new Set(rows.map((row) => row.provider));
-}
-
 function mismatchOf(session: SessionRow, held: readonly HeldRow[], demand: LeaseDemand): string | undefined {
   if (session.key_id !== demand.owner.keyId) {
     return 'This session id is in use by another key; choose another id.';
@@ -171,36 +162,40 @@ function mismatchOf(session: SessionRow, held: readonly HeldRow[], demand: Lease
     : `This session is for provider "${other}"; use another session id for "${provider}".`;
 }
 
+/** The accounts to add, and better placed ones that were passed over. */
 function choose(
   work: Work,
-  demand: LeaseDemand,
-  provider: string | null,
-  wanted: number,
-  isFit: (row: CandidateRow) => boolean,
-): string[] {
+  question: Question,
+  isHeld: (row: CandidateRow) => boolean,
+): { readonly chosen: string[]; readonly skipped: Skip[] } {
+  const { demand, provider, missing } = question;
   const chosen: string[] = [];
-  const preferred = demand.prefer === null ? undefined : accountRow(work, demand.prefer);
-  if (preferred !== undefined && isOpen(preferred, demand) && isFit(preferred)) chosen.push(preferred.id);
+  const skipped: Skip[] = [];
+  const preferred =
+    demand.prefer === null
+      ? undefined
+      : work.db.get<CandidateRow>(`SELECT ${candidateColumns} FROM accounts WHERE id = ?`, demand.prefer);
+  const weigh = (row: CandidateRow): void => {
+    if (isHeld(row)) return;
+    const isOfOther = provider !== null && row.provider !== provider;
+    const reason = isOfOther ? 'provider' : reasonFor(row, question);
+    if (reason === 'open') chosen.push(row.id);
+    else if (skipped.length < mostSkips) skipped.push({ accountId: row.id, reason });
+  };
+  if (preferred !== undefined) weigh(preferred);
+  if (chosen.length === missing) return { chosen, skipped };
   const query = demand.exclusive
     ? candidateQueries[provider === null ? 'exclusive' : 'exclusiveOfProvider']
     : candidateQueries[provider === null ? 'shared' : 'sharedOfProvider'];
-  if (chosen.length === wanted) return chosen;
   for (const row of work.db.iterate<CandidateRow>(query, ...(provider === null ? [] : [provider]))) {
-    if (row.id === preferred?.id || !isFit(row)) continue;
-    chosen.push(row.id);
-    if (chosen.length === wanted) break;
+    if (row.id === preferred?.id) continue;
+    weigh(row);
+    if (chosen.length === missing) break;
   }
-  return chosen;
+  return { chosen, skipped };
 }
 
-/** The conditions of the candidate queries, for a row that was found otherwise. */
-function isOpen(row: AccountRow, demand: LeaseDemand): boolean {
-  if (row.state !== 'active') return false;
-  if (demand.exclusive) return row.holders === 0;
-  return row.exclusive_held === 0 && (row.half_open === 0 || row.holders === 0);
-}
-
-function mayUse(row: CandidateRow, model: string | null): boolean {
+function mayUse(row: HeldRow, model: string | null): boolean {
   if (model === null || row.models === null) return true;
   return modelsFrom(row.models)?.includes(model) ?? true;
 }

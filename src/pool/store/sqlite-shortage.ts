@@ -1,146 +1,174 @@
-import type { Shortage } from '../../pool-api/schema.ts';
-import { asFlag, modelsFrom } from './rows.ts';
+import type { SQLInputValue } from 'node:sqlite';
+import { kindBits, kindFrom } from './kinds.ts';
+import { type AccountRow, modelsFrom } from './rows.ts';
+import { holdersOf } from './sqlite-holders.ts';
+import { kindCounts } from './sqlite-standings.ts';
 import type { Work } from './sqlite-work.ts';
-import type { EnsureResult, LeaseDemand } from './store.ts';
+import type { EnsureResult, LeaseDemand, Skip } from './store.ts';
 
 type Short = Omit<Extract<EnsureResult, { result: 'short' }>, 'changes'>;
 
-interface Question {
+export interface Question {
   readonly demand: LeaseDemand;
   readonly provider: string | null;
   readonly missing: number;
+  readonly excluded: ReadonlySet<string>;
   /** Held leases that already count. */
-  readonly counted: readonly string[];
+  readonly counted: ReadonlySet<string>;
   /** Providers whose free quota is spent. */
   readonly spent: ReadonlySet<string>;
 }
 
-interface ReasonRow {
-  readonly reason: string;
-  readonly accounts: number;
-  /** Of those, how many end by themselves while the caller would wait. */
-  readonly ending: number;
-  readonly next_at: number | null;
-}
+export type CandidateRow = Pick<AccountRow, 'id' | 'provider' | 'models' | 'capacity' | 'shared_slots'> & {
+  readonly kind: number;
+};
+const columns = 'id, provider, models, capacity, shared_slots, kind';
 
-const mostNamed = 100;
-/** States that end at their time; an account the caller excludes stays out whatever its state does. */
-const endsByItself = new Set(['cooldown', 'rate_limited', 'exhausted']);
+const mostSkips = 100;
 
-/** Counts, over the accounts that match, what stands in the way of each. Looks at every one: only for a refusal. */
+/**
+ * What stands in the way of each account that matches. Read from the counters, so that a refusal costs the same at any
+ * size; looked at one by one are only those that the caller names, those limited to some models when it names a model,
+ * and active ones when it wants several slots of each.
+ */
 export function shortageOf(work: Work, question: Question): Short {
-  const { demand, provider, missing } = question;
-  const rows = work.db.all<ReasonRow>(
-    `SELECT reason, COUNT(*) AS accounts, COUNT(*) FILTER (WHERE state_until <= ?1) AS ending,
-       MIN(state_until) FILTER (WHERE reason IN ('cooldown', 'rate_limited', 'exhausted')) AS next_at
-     FROM (
-       SELECT state_until, CASE
-         WHEN id IN (SELECT value FROM json_each(?2)) THEN 'excluded'
-         WHEN id IN (SELECT value FROM json_each(?3)) THEN 'held'
-         WHEN state = 'cooldown' AND state_reason = 'rate_limited' THEN 'rate_limited'
-         WHEN state <> 'active' THEN state
-         WHEN lend = 'gateway' AND ?4 = 0 THEN 'lend_gateway_only'
-         WHEN free = 1 AND provider IN (SELECT value FROM json_each(?5)) THEN 'free_quota_spent'
-         WHEN ?6 = 0 AND capacity < ?7 THEN 'too_few_slots'
-         WHEN half_open = 1 AND holders > 0 THEN 'half_open'
-         WHEN ?6 = 1 AND holders > 0 THEN 'leased'
-         WHEN ?6 = 0 AND (exclusive_held = 1 OR shared_slots + ?7 > capacity) THEN 'leased'
-         ELSE 'open' END AS reason
-       FROM accounts
-       WHERE (?8 IS NULL OR provider = ?8)
-         AND (?9 IS NULL OR models IS NULL OR EXISTS (SELECT 1 FROM json_each(models) WHERE value = ?9))
-     ) GROUP BY reason`,
-    demand.waitUntil,
-    JSON.stringify(demand.exclude),
-    JSON.stringify(question.counted),
-    asFlag(demand.owner.isGateway),
-    JSON.stringify([...question.spent]),
-    asFlag(demand.exclusive),
-    demand.slots,
-    provider,
-    demand.model,
-  );
-  const holders = holdersOf(work, question);
-
-  const reasons: Record<string, number> = {};
-  let matching = 0;
-  let attainable = 0;
-  let nextAt: number | null = holders.nextExpiry;
-  for (const row of rows) {
-    matching += row.accounts;
-    if (row.reason !== 'open' && row.reason !== 'held') reasons[row.reason] = row.accounts;
-    if (row.next_at !== null) nextAt = Math.min(nextAt ?? row.next_at, row.next_at);
-    if (row.reason === 'open' || row.reason === 'leased' || row.reason === 'half_open') {
-      attainable += row.accounts;
-    } else if (endsByItself.has(row.reason)) {
-      attainable += row.ending;
-    }
-  }
-  const spentIsEnding = rows.some((row) => row.reason === 'exhausted' && row.ending > 0);
-  if (spentIsEnding) attainable += reasons['free_quota_spent'] ?? 0;
+  const { demand, missing } = question;
+  const counts = countReasons(work, question);
+  const holders = holdersOf(work, demand, question.provider);
+  const rests = restsOf(work, question, missing - counts.attainable);
+  const attainable =
+    counts.attainable +
+    rests.ending +
+    (rests.isQuotaReturning ? (counts.reasons['free_quota_spent'] ?? 0) : 0);
+  const times = [rests.nextAt, holders.nextExpiry].filter((time) => time !== null);
   return {
     result: 'short',
     missing,
-    shortage: { matching, reasons, holders: holders.counts },
+    shortage: { matching: counts.matching, reasons: counts.reasons, holders: holders.counts },
     couldServe: attainable >= missing,
-    nextAt,
+    nextAt: times.length === 0 ? null : Math.min(...times),
     gatewayHeld: holders.gatewayHeld,
-    skipped: [],
+    skipped: skipsOf(work, question),
   };
 }
 
-interface HolderRow {
-  readonly account_id: string;
-  readonly models: string | null;
-  readonly exclusive: number;
-  readonly is_gateway: number;
-  readonly expires_at: number;
-}
-
-function holdersOf(
+function countReasons(
   work: Work,
-  { demand, provider }: Question,
-): {
-  readonly counts: Shortage['holders'];
-  readonly nextExpiry: number | null;
-  readonly gatewayHeld: readonly string[];
-} {
-  const rows = work.db.iterate<HolderRow>(
-    `SELECT leases.account_id, accounts.models, leases.exclusive, sessions.is_gateway, sessions.expires_at
-     FROM leases JOIN sessions ON sessions.id = leases.session_id
-       JOIN accounts ON accounts.id = leases.account_id
-     WHERE leases.session_id <> ?1 AND accounts.state = 'active' AND (?2 IS NULL OR accounts.provider = ?2)
-       AND (?3 = 1 OR leases.exclusive = 1 OR accounts.half_open = 1
-         OR accounts.shared_slots + ?4 > accounts.capacity)`,
-    demand.sessionId,
-    provider,
-    asFlag(demand.exclusive),
-    demand.slots,
-  );
-  const exclusive = new Set<string>();
-  const shared = new Set<string>();
-  const gateway = new Set<string>();
-  const gatewayHeld = new Set<string>();
-  const excluded = new Set(demand.exclude);
-  let nextExpiry: number | null = null;
-  for (const row of rows) {
-    const isOther = excluded.has(row.account_id) || !allows(row.models, demand.model);
-    if (isOther) continue;
-    nextExpiry = Math.min(nextExpiry ?? row.expires_at, row.expires_at);
-    if (row.is_gateway === 1) gateway.add(row.account_id);
-    else if (row.exclusive === 1) exclusive.add(row.account_id);
-    else shared.add(row.account_id);
-    if (row.is_gateway === 1 && row.exclusive === 0 && gatewayHeld.size < mostNamed) {
-      gatewayHeld.add(row.account_id);
-    }
-  }
-  return {
-    counts: { exclusive: exclusive.size, shared: shared.size, gateway: gateway.size },
-    nextExpiry,
-    gatewayHeld: [...gatewayHeld],
+  question: Question,
+): { readonly matching: number; readonly reasons: Record<string, number>; readonly attainable: number } {
+  const { demand, provider } = question;
+  const needsLook = (kind: number): boolean =>
+    (demand.model !== null && (kind & kindBits.modelsLimited) !== 0) ||
+    (!demand.exclusive && demand.slots > 1 && kindFrom(kind).state === 'active');
+  const reasons: Record<string, number> = {};
+  let matching = 0;
+  let attainable = 0;
+  const note = (reason: string, accounts: number): void => {
+    if (reason === 'model') return;
+    matching += accounts;
+    if (reason === 'open' || reason === 'leased' || reason === 'half_open') attainable += accounts;
+    if (reason !== 'open' && reason !== 'held') reasons[reason] = (reasons[reason] ?? 0) + accounts;
   };
+
+  for (const row of kindCounts(work.db, provider)) {
+    if (needsLook(row.number)) continue;
+    const like = { id: '', models: null, capacity: 1, shared_slots: 0, provider: row.provider };
+    note(reasonFor({ ...like, kind: row.number }, question), row.accounts);
+  }
+  // Those the caller names or holds were counted with their kind: they move to a reason of their own.
+  for (const id of new Set([...question.excluded, ...question.counted])) {
+    const row = work.db.get<CandidateRow>(`SELECT ${columns} FROM accounts WHERE id = ?`, id);
+    if (row === undefined || (provider !== null && row.provider !== provider) || needsLook(row.kind))
+      continue;
+    note(reasonFor({ ...row, id: '' }, question), -1);
+    note(reasonFor(row, question), 1);
+  }
+  for (const row of rowsToLookAt(work, question)) note(reasonFor(row, question), 1);
+  for (const [reason, accounts] of Object.entries(reasons)) if (accounts === 0) delete reasons[reason];
+  return { matching, reasons, attainable };
 }
 
-function allows(models: string | null, model: string | null): boolean {
+/** Accounts of which the counters do not tell enough for this demand; each once. */
+function* rowsToLookAt(work: Work, { demand, provider }: Question): Iterable<CandidateRow> {
+  const ofProvider = provider === null ? '' : 'AND provider = ?';
+  const values: SQLInputValue[] = provider === null ? [] : [provider];
+  const needsRoom = !demand.exclusive && demand.slots > 1;
+  if (demand.model !== null) {
+    yield* work.db.iterate<CandidateRow>(
+      `SELECT ${columns} FROM accounts INDEXED BY accounts_with_models
+       WHERE models IS NOT NULL ${ofProvider} ${needsRoom ? "AND state <> 'active'" : ''}`,
+      ...values,
+    );
+  }
+  if (needsRoom) {
+    yield* work.db.iterate<CandidateRow>(
+      `SELECT ${columns} FROM accounts INDEXED BY accounts_active WHERE state = 'active' ${ofProvider}`,
+      ...values,
+    );
+  }
+}
+
+/** Why an account is not lent: a word of `Skip`; `open` when nothing is in the way, `held` when it counts already. */
+export function reasonFor(row: CandidateRow, { demand, excluded, counted, spent }: Question): string {
+  if (demand.model !== null && row.models !== null && !modelsFrom(row.models)?.includes(demand.model)) {
+    return 'model';
+  }
+  if (excluded.has(row.id)) return 'excluded';
+  if (counted.has(row.id)) return 'held';
+  const kind = kindFrom(row.kind);
+  if (kind.rateLimited) return 'rate_limited';
+  if (kind.state !== 'active') return kind.state;
+  if (kind.gatewayOnly && !demand.owner.isGateway) return 'lend_gateway_only';
+  if (kind.free && spent.has(row.provider)) return 'free_quota_spent';
+  if (!demand.exclusive && row.capacity < demand.slots) return 'too_few_slots';
+  if (kind.halfOpen && kind.held) return 'half_open';
+  if (demand.exclusive) return kind.held ? 'leased' : 'open';
+  const hasRoom = demand.slots === 1 ? !kind.full : row.shared_slots + demand.slots <= row.capacity;
+  return kind.exclusivelyHeld || !hasRoom ? 'leased' : 'open';
+}
+
+/** Accounts whose rest ends by itself: the first of all, and those within the caller's wait as far as it needs them. */
+function restsOf(
+  work: Work,
+  { demand, provider, excluded, counted }: Question,
+  needed: number,
+): { readonly nextAt: number | null; readonly ending: number; readonly isQuotaReturning: boolean } {
+  const rows = work.db.iterate<
+    Pick<AccountRow, 'id' | 'provider' | 'models' | 'state'> & { readonly state_until: number }
+  >(
+    `SELECT id, provider, models, state, state_until FROM accounts
+     INDEXED BY ${provider === null ? 'accounts_resting' : 'accounts_resting_by_provider'}
+     WHERE state_until IS NOT NULL ${provider === null ? '' : 'AND provider = ?'} ORDER BY state_until`,
+    ...(provider === null ? [] : [provider]),
+  );
+  let nextAt: number | null = null;
+  let ending = 0;
+  let isQuotaReturning = false;
+  for (const row of rows) {
+    if (excluded.has(row.id) || counted.has(row.id) || !mayUse(row.models, demand.model)) continue;
+    if (row.state !== 'cooldown' && row.state !== 'exhausted') continue;
+    nextAt ??= row.state_until;
+    if (row.state_until > demand.waitUntil) break;
+    ending += 1;
+    if (row.state === 'exhausted') isQuotaReturning = true;
+    if (ending >= needed) break;
+  }
+  return { nextAt, ending, isQuotaReturning };
+}
+
+/** The first accounts and what stood in the way of each, for whoever wants to know why an account was not taken. */
+function skipsOf(work: Work, question: Question): Skip[] {
+  const { provider } = question;
+  const rows = work.db.all<CandidateRow>(
+    `SELECT ${columns} FROM accounts ${provider === null ? '' : 'INDEXED BY accounts_by_provider WHERE provider = ?'}
+     ORDER BY seq LIMIT ${mostSkips}`,
+    ...(provider === null ? [] : [provider]),
+  );
+  return rows
+    .map((row) => ({ accountId: row.id, reason: reasonFor(row, question) }))
+    .filter(({ reason }) => reason !== 'open' && reason !== 'held');
+}
+
+function mayUse(models: string | null, model: string | null): boolean {
   return model === null || (modelsFrom(models)?.includes(model) ?? true);
 }

@@ -29,6 +29,7 @@ import {
   scheduleRefresh,
 } from './sqlite-refreshes.ts';
 import { claimQuotaChecks, recordQuota, report } from './sqlite-reports.ts';
+import { countedStats, kindCounts, providersWithSpentFreeQuota } from './sqlite-standings.ts';
 import { reap, type SqliteStoreOptions, startWork, type Work, writeAudit } from './sqlite-work.ts';
 import type { Changes, Stats, StoreVerbs, Usage } from './store.ts';
 
@@ -44,15 +45,6 @@ const spendingKeptMs = 48 * 60 * 60_000;
 const durable = { durable: true };
 
 interface CounterRow {
-  readonly total: number;
-  readonly available: number;
-  readonly in_use: number;
-  readonly standby: number;
-  readonly active: number;
-  readonly cooldown: number;
-  readonly exhausted: number;
-  readonly reauth_required: number;
-  readonly disabled: number;
   readonly sessions: number;
   readonly remaining: number;
   readonly unmetered: number;
@@ -111,7 +103,7 @@ export function sqliteStore(db: Sqlite, options: SqliteStoreOptions): SyncStore 
     stats: (now) =>
       reading(now, (work) => {
         reap(work);
-        return statsFrom(db.get<CounterRow>('SELECT * FROM counters WHERE id = 1'), lastHour(db, now));
+        return stats(db, now);
       }),
     note: (now, entry) => db.transaction(() => writeAudit(startWork(db, now, options), entry), durable),
     auditTrail: (query) => auditTrail(db, query),
@@ -148,22 +140,15 @@ function lastHour(db: Sqlite, now: number): Usage {
   return { turns: 0, inputTokens: 0, outputTokens: 0, credits: 0, ...sums };
 }
 
-function statsFrom(row: CounterRow | undefined, spentLately: Usage): Stats {
-  if (row === undefined) throw new Error('the counters are gone');
-  const { in_use: inUse, reauth_required: reauthRequired, ...rest } = row;
+function stats(db: Sqlite, now: number): Stats {
+  const counters = db.get<CounterRow>('SELECT sessions, remaining, unmetered FROM counters WHERE id = 1');
+  if (counters === undefined) throw new Error('the counters are gone');
   return {
-    total: rest.total,
-    available: rest.available,
-    inUse,
-    standby: rest.standby,
-    active: rest.active,
-    cooldown: rest.cooldown,
-    exhausted: rest.exhausted,
-    reauthRequired,
-    disabled: rest.disabled,
-    sessions: rest.sessions,
-    remaining: rest.remaining,
-    unmetered: rest.unmetered,
-    lastHour: spentLately,
+    ...countedStats(kindCounts(db, null)),
+    sessions: counters.sessions,
+    remaining: counters.remaining,
+    unmetered: counters.unmetered,
+    lastHour: lastHour(db, now),
+    freeQuotaSpent: providersWithSpentFreeQuota(db),
   };
 }

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { freshStanding, noStreaks } from '../account-state.ts';
 import { testAccount, testDemand } from '../testing.ts';
-import type { LeaseDemand, ReportedTurn, Store } from './store.ts';
+import type { AccountFilter, LeaseDemand, ReportedTurn, Store } from './store.ts';
 
 /** What every store must do, whatever database is below it. */
 export function describeStore(name: string, openStore: () => Promise<Store>): void {
@@ -55,6 +55,58 @@ export function describeStore(name: string, openStore: () => Promise<Store>): vo
     afterEach(async () => {
       for (const store of opened) await store.close();
       opened = [];
+    });
+
+    it('lists accounts by their source, their probe, and how their e-mail address or label begins', async () => {
+      const store = await open();
+      await store.addAccount(start, testAccount('one', { email: 'Ann@example.com', source: 'env' }), 'test');
+      await store.addAccount(start, testAccount('two', { email: null, label: 'an old key' }), 'test');
+      await store.addAccount(start, testAccount('three', { label: '100% An_n', probe: 'unproved' }), 'test');
+      const listed = async (filter: Partial<AccountFilter>): Promise<string[]> => {
+        const { accounts, total } = await store.accounts(start, { limit: 10, ...filter });
+        expect(total).toBe(accounts.length);
+        return accounts.map((account) => account.id);
+      };
+      expect(await listed({ begins: 'aN' })).toEqual(['one', 'two']);
+      expect(await listed({ begins: 'ann@' })).toEqual(['one']);
+      expect(await listed({ begins: '100%' })).toEqual(['three']);
+      expect(await listed({ begins: '%' })).toEqual([]);
+      expect(await listed({ source: 'env' })).toEqual(['one']);
+      expect(await listed({ probe: 'unproved', source: 'api' })).toEqual(['three']);
+    });
+
+    it('counts the accounts of each provider by state', async () => {
+      const store = await withAccounts(2);
+      const exhausted = {
+        ...freshStanding,
+        state: 'exhausted' as const,
+        quotaSpent: true,
+        until: start + 1000,
+      };
+      await store.addAccount(
+        start,
+        testAccount('free', { provider: 'openai', free: true, standing: exhausted }),
+        'test',
+      );
+      await granted(store, 'mine');
+      const counts = async (now: number) => {
+        const { byProvider, freeQuotaSpent } = await store.stats(now);
+        const named = byProvider.map(({ provider, available, inUse, states }) => [
+          provider,
+          { available, inUse, active: states.active, exhausted: states.exhausted },
+        ]);
+        return { ...Object.fromEntries(named), freeQuotaSpent };
+      };
+      const warp = { available: 1, inUse: 1, active: 2, exhausted: 0 };
+      expect(await counts(start)).toEqual({
+        warp,
+        openai: { available: 0, inUse: 0, active: 0, exhausted: 1 },
+        freeQuotaSpent: ['openai'],
+      });
+      await store.removeAccount(start, 'free', 'test');
+      expect(await counts(start)).toEqual({ warp, freeQuotaSpent: [] });
+      expect((await store.account(start, 'acc_000'))?.isHeldExclusively).toBe(true);
+      expect((await store.account(start, 'acc_001'))?.isHeldExclusively).toBe(false);
     });
 
     it('lends 50 accounts once each to 200 parallel callers and refuses 150', async () => {

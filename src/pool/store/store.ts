@@ -46,6 +46,8 @@ export interface StoredAccount extends AccountSettings {
   readonly credentialHint: string;
   readonly slotsInUse: number;
   readonly holders: number;
+  /** Its one holder has the whole account. */
+  readonly isHeldExclusively: boolean;
   readonly tokenVersion: number;
   readonly useCount: number;
   readonly lastUsed: number | null;
@@ -112,6 +114,10 @@ export interface Changes {
 
 export interface AccountFilter {
   readonly email?: string;
+  readonly source?: string;
+  readonly probe?: 'unproved' | 'proved';
+  /** How the e-mail address or the label begins, in any case. */
+  readonly begins?: string;
   readonly provider?: string;
   readonly state?: AccountState;
   readonly label?: string;
@@ -157,7 +163,7 @@ export interface Lease {
 /** An account that was passed over, and why. */
 export interface Skip {
   readonly accountId: string;
-  /** A state, or `rate_limited`, `leased`, `half_open`, `lend_gateway_only`, `free_quota_spent`, `too_few_slots`, `model`, `excluded`. */
+  /** A state, or `rate_limited`, `leased`, `half_open`, `lend_gateway_only`, `free_quota_spent`, `too_few_slots`, `model`, `provider`, `excluded`. */
   readonly reason: string;
 }
 
@@ -241,6 +247,17 @@ export interface Stats {
   readonly unmetered: number;
   /** Spent during the last hour. */
   readonly lastHour: Usage;
+  /** The accounts of each provider that has any. */
+  readonly byProvider: readonly ProviderStats[];
+  /** Providers with a free account whose quota is spent: none of their free accounts is lent. */
+  readonly freeQuotaSpent: readonly string[];
+}
+
+export interface ProviderStats {
+  readonly provider: string;
+  readonly available: number;
+  readonly inUse: number;
+  readonly states: Readonly<Record<AccountState, number>>;
 }
 
 export interface Usage {

@@ -1,6 +1,7 @@
 import type { Migration } from '../../../db/migrate.ts';
 import { accounts } from './0001-accounts.ts';
 import { tokens } from './0002-tokens.ts';
+import { standings } from './0003-standings.ts';
 
 /** In order. A released migration is never edited; a change of the schema is a new one at the end. */
-export const migrations: readonly Migration[] = [accounts, tokens];
+export const migrations: readonly Migration[] = [accounts, tokens, standings];
