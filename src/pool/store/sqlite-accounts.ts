@@ -3,14 +3,13 @@ import { type AccountRow, accountFrom, asFlag, asJson } from './rows.ts';
 import {
   accountRow,
   dropLeasesOf,
-  nextCheckOf,
   reap,
-  remainingOf,
   saveStanding,
   setNextCheck,
   type Work,
   writeAudit,
 } from './sqlite-work.ts';
+import { nextCheckOf, remainingOf } from './standing-change.ts';
 import type {
   AccountFilter,
   AccountPage,

@@ -1,12 +1,19 @@
-import { type AccountRow, accountFrom, asFlag, type LeaseRow, modelsFrom, type SessionRow } from './rows.ts';
-import { type CandidateRow, type Question, reasonFor, shortageOf } from './sqlite-shortage.ts';
+import {
+  type CandidateRow,
+  type Choice,
+  candidateColumns,
+  type HeldRow,
+  leaseFrom,
+  mismatchOf,
+  type Need,
+  needOf,
+  startChoice,
+} from './lease-rules.ts';
+import { type AccountRow, asFlag, type LeaseRow, type SessionRow } from './rows.ts';
+import { shortageOf } from './sqlite-shortage.ts';
 import { providersWithSpentFreeQuota } from './sqlite-standings.ts';
 import { dropLease, endSession, reap, type Work, writeAudit } from './sqlite-work.ts';
-import type { Changes, EnsureResult, Lease, LeaseDemand, ReleaseDemand, Skip } from './store.ts';
-
-type HeldRow = AccountRow & { readonly lease_fence: number; readonly lease_slots: number };
-const candidateColumns = 'id, provider, models, capacity, shared_slots, kind';
-const mostSkips = 20;
+import type { Changes, EnsureResult, LeaseDemand, ReleaseDemand } from './store.ts';
 
 /** Who may be chosen, in the order of choice. Named indexes: without them these would be scans of the whole pool. */
 export const candidateQueries = {
@@ -36,39 +43,15 @@ export function ensureLeases(work: Work, demand: LeaseDemand): EnsureResult {
   if (mismatch !== undefined) return { result: 'mismatch', message: mismatch, changes: work.changes() };
 
   const provider = demand.provider ?? session?.provider ?? null;
-  const excluded = new Set(demand.exclude);
   const spent = new Set(providersWithSpentFreeQuota(db));
-  const matches = (row: HeldRow): boolean =>
-    (provider === null || row.provider === provider) && mayUse(row, demand.model) && !excluded.has(row.id);
-  const isLendable = (row: HeldRow): boolean =>
-    (row.lend === 'any' || demand.owner.isGateway) && !(row.free === 1 && spent.has(row.provider));
-
-  const matching = held.filter(matches);
-  const counted = matching.filter((row) => row.lease_slots >= demand.slots);
-  let missing = Math.max(0, demand.count - counted.length);
-  const growing = matching
-    .filter((row) => row.lease_slots < demand.slots && row.state === 'active' && isLendable(row))
-    .filter((row) => row.shared_slots - row.lease_slots + demand.slots <= row.capacity)
-    .slice(0, missing);
-  missing -= growing.length;
-
-  const question: Question = {
-    demand,
-    provider,
-    missing,
-    excluded,
-    counted: new Set(counted.map((row) => row.id)),
-    spent,
-  };
-  const heldIds = new Set(held.map((row) => row.id));
-  const choice =
-    missing === 0 ? { chosen: [], skipped: [] } : choose(work, question, (row) => heldIds.has(row.id));
-  const { chosen } = choice;
+  const need = needOf(demand, provider, held, spent);
+  const { missing } = need.question;
+  const { chosen, skipped } = choose(work, need);
 
   const ttlMs = demand.ttlMs ?? session?.ttl_ms ?? demand.defaultTtlMs;
   if (chosen.length < missing) {
     if (session !== undefined) renew(work, session.id, ttlMs, Math.max(now + ttlMs, demand.waitUntil));
-    const short = shortageOf(work, question);
+    const short = shortageOf(work, need.question);
     return { ...short, changes: work.changes() };
   }
 
@@ -89,18 +72,16 @@ export function ensureLeases(work: Work, demand: LeaseDemand): EnsureResult {
   } else {
     renew(work, session.id, ttlMs, expiresAt);
   }
-  for (const row of growing) grow(work, demand, row);
+  for (const row of need.growing) grow(work, demand, row);
   const added = chosen.map((id) => addLease(work, demand, id));
-  const leases = heldBy(work, demand.sessionId).filter(
-    (row) => matches(row) && row.lease_slots >= demand.slots,
-  );
+  const leases = heldBy(work, demand.sessionId).filter(need.counts);
   return {
     result: 'granted',
     created: session === undefined,
     expiresAt,
     leases: leases.map(leaseFrom),
     added,
-    skipped: choice.skipped,
+    skipped,
     changes: work.changes(),
   };
 }
@@ -146,58 +127,25 @@ export function renew(work: Work, sessionId: string, ttlMs: number, expiresAt: n
   work.db.run('UPDATE sessions SET ttl_ms = ?, expires_at = ? WHERE id = ?', ttlMs, expiresAt, sessionId);
 }
 
-function mismatchOf(session: SessionRow, held: readonly HeldRow[], demand: LeaseDemand): string | undefined {
-  if (session.key_id !== demand.owner.keyId) {
-    return 'This session id is in use by another key; choose another id.';
-  }
-  if ((session.exclusive === 1) !== demand.exclusive) {
-    const kind = session.exclusive === 1 ? 'exclusive' : 'shared';
-    return `This session holds ${kind} leases; ask with exclusive=${session.exclusive === 1}, or use another session id.`;
-  }
-  const { provider } = demand;
-  if (provider === null) return undefined;
-  const other = session.provider ?? held.find((row) => row.provider !== provider)?.provider ?? provider;
-  return other === provider
-    ? undefined
-    : `This session is for provider "${other}"; use another session id for "${provider}".`;
-}
-
 /** The accounts to add, and better placed ones that were passed over. */
-function choose(
-  work: Work,
-  question: Question,
-  isHeld: (row: CandidateRow) => boolean,
-): { readonly chosen: string[]; readonly skipped: Skip[] } {
-  const { demand, provider, missing } = question;
-  const chosen: string[] = [];
-  const skipped: Skip[] = [];
-  const preferred =
-    demand.prefer === null
-      ? undefined
-      : work.db.get<CandidateRow>(`SELECT ${candidateColumns} FROM accounts WHERE id = ?`, demand.prefer);
-  const weigh = (row: CandidateRow): void => {
-    if (isHeld(row)) return;
-    const isOfOther = provider !== null && row.provider !== provider;
-    const reason = isOfOther ? 'provider' : reasonFor(row, question);
-    if (reason === 'open') chosen.push(row.id);
-    else if (skipped.length < mostSkips) skipped.push({ accountId: row.id, reason });
-  };
-  if (preferred !== undefined) weigh(preferred);
-  if (chosen.length === missing) return { chosen, skipped };
+function choose(work: Work, need: Need): Choice {
+  const { demand, provider, missing } = need.question;
+  const choice = startChoice(need);
+  if (missing === 0) return choice;
+  if (demand.prefer !== null) {
+    const preferred = work.db.get<CandidateRow>(
+      `SELECT ${candidateColumns} FROM accounts WHERE id = ?`,
+      demand.prefer,
+    );
+    if (preferred !== undefined && choice.weigh(preferred)) return choice;
+  }
   const query = demand.exclusive
     ? candidateQueries[provider === null ? 'exclusive' : 'exclusiveOfProvider']
     : candidateQueries[provider === null ? 'shared' : 'sharedOfProvider'];
   for (const row of work.db.iterate<CandidateRow>(query, ...(provider === null ? [] : [provider]))) {
-    if (row.id === preferred?.id) continue;
-    weigh(row);
-    if (chosen.length === missing) break;
+    if (choice.weigh(row)) break;
   }
-  return { chosen, skipped };
-}
-
-function mayUse(row: HeldRow, model: string | null): boolean {
-  if (model === null || row.models === null) return true;
-  return modelsFrom(row.models)?.includes(model) ?? true;
+  return choice;
 }
 
 function heldBy(work: Work, sessionId: string): HeldRow[] {
@@ -207,10 +155,6 @@ function heldBy(work: Work, sessionId: string): HeldRow[] {
      WHERE leases.session_id = ? ORDER BY leases.created_at, accounts.id`,
     sessionId,
   );
-}
-
-function leaseFrom(row: HeldRow): Lease {
-  return { account: accountFrom(row), fence: row.lease_fence, slots: row.lease_slots };
 }
 
 function addLease(work: Work, demand: LeaseDemand, id: string): { id: string; fence: number } {

@@ -2,15 +2,8 @@ import { applyOutcome, applyQuota, type QuotaCause, type QuotaFinding } from '..
 import { quotaFrom } from './quota-row.ts';
 import { type AccountRow, accountFrom, type SessionRow, standingFrom } from './rows.ts';
 import { liveLease, renew } from './sqlite-leases.ts';
-import {
-  accountRow,
-  nextCheckOf,
-  reap,
-  remainingOf,
-  saveStanding,
-  setNextCheck,
-  type Work,
-} from './sqlite-work.ts';
+import { accountRow, reap, saveStanding, setNextCheck, type Work } from './sqlite-work.ts';
+import { nextCheckOf, remainingOf } from './standing-change.ts';
 import type { Changes, ReportDemand, ReportedResult, ReportedTurn, StoredAccount } from './store.ts';
 
 /** Counts and applies reported turns. Null when the session is another key's. */

@@ -1,42 +1,20 @@
 import type { Sqlite } from '../../db/sqlite.ts';
-import { nextProof, nextQuotaCheck, type Standing, settle, softened } from '../account-state.ts';
-import { type AccountRow, asFlag, asJson, type LeaseRow, standingFrom } from './rows.ts';
-import type { AuditEntry, ChangedAccount, Changes, StoredQuota } from './store.ts';
-
-export interface SqliteStoreOptions {
-  /** Set for accounts nobody can repair: no state keeps them out for longer. */
-  readonly longestRestMs?: number;
-  /** Whether leases to outsiders are written to the audit trail. */
-  readonly auditsLeases: boolean;
-}
+import { type Standing, settle } from '../account-state.ts';
+import { type ChangeLog, createChangeLog } from './changes.ts';
+import { type AccountRow, asFlag, type LeaseRow, standingFrom } from './rows.ts';
+import { type StoreOptions, standingWrite } from './standing-change.ts';
+import type { AuditEntry, Changes } from './store.ts';
 
 /** One transaction under way: the database, its time, and what others must hear of afterwards. */
-export interface Work {
+export interface Work extends ChangeLog {
   readonly db: Sqlite;
   readonly now: number;
-  readonly options: SqliteStoreOptions;
-  changed(account: ChangedAccount): void;
-  freed(): void;
-  changes(): Changes;
+  readonly options: StoreOptions;
 }
 
 /** `earlier` are changes that a verb made before and had no way to tell. */
-export function startWork(db: Sqlite, now: number, options: SqliteStoreOptions, earlier?: Changes): Work {
-  const accounts = new Map(earlier?.accounts.map((account) => [account.id, account]));
-  let hasFreed = earlier?.hasFreed ?? false;
-  return {
-    db,
-    now,
-    options,
-    changed(account) {
-      accounts.set(account.id, account);
-      hasFreed = true;
-    },
-    freed() {
-      hasFreed = true;
-    },
-    changes: () => ({ accounts: [...accounts.values()], hasFreed }),
-  };
+export function startWork(db: Sqlite, now: number, options: StoreOptions, earlier?: Changes): Work {
+  return { db, now, options, ...createChangeLog(earlier) };
 }
 
 export function accountRow(work: Work, id: string): AccountRow | undefined {
@@ -87,52 +65,28 @@ export function dropLeasesOf(work: Work, accountId: string): void {
 
 /** Writes a standing that differs from the row's; ends the leases of an account that is out of service. */
 export function saveStanding(work: Work, row: AccountRow, wanted: Standing): void {
-  const { longestRestMs } = work.options;
-  const next = longestRestMs === undefined ? wanted : softened(wanted, longestRestMs, work.now);
-  const streaks = JSON.stringify(next.streaks);
-  const evidence = asJson(next.evidence);
-  const isSame =
-    next.state === row.state &&
-    next.until === row.state_until &&
-    next.reason === row.state_reason &&
-    next.halfOpen === (row.half_open === 1) &&
-    next.quotaSpent === (row.quota_spent === 1) &&
-    evidence === row.state_evidence &&
-    streaks === row.streaks;
-  if (isSame) return;
+  const write = standingWrite(row, wanted, work.options, work.now);
+  if (write === null) return;
+  const { standing } = write;
   work.db.run(
     `UPDATE accounts SET state = ?, state_until = ?, state_reason = ?, state_evidence = ?, half_open = ?,
       quota_spent = ?, streaks = ?, updated_at = ?, state_since = ? WHERE id = ?`,
-    next.state,
-    next.until,
-    next.reason,
-    evidence,
-    asFlag(next.halfOpen),
-    asFlag(next.quotaSpent),
-    streaks,
+    standing.state,
+    standing.until,
+    standing.reason,
+    write.evidence,
+    asFlag(standing.halfOpen),
+    asFlag(standing.quotaSpent),
+    write.streaks,
     work.now,
-    next.state === row.state ? row.state_since : work.now,
+    write.stateSince,
     row.id,
   );
-  if (next.state === 'disabled' || next.state === 'reauth_required') dropLeasesOf(work, row.id);
-  if (next.state === row.state) {
-    if (row.half_open === 1 && !next.halfOpen) work.freed();
-    return;
-  }
-  setNextCheck(work, row.id, nextCheckOf(next, row.probe, 0, work.now), 0);
-  work.changed({ id: row.id, provider: row.provider, state: next.state, free: row.free === 1 });
-}
-
-export function nextCheckOf(
-  standing: Standing,
-  probe: 'unproved' | 'proved',
-  checks: number,
-  now: number,
-): number | null {
-  const forQuota = nextQuotaCheck(standing, checks, now);
-  if (forQuota !== null) return forQuota;
-  const isInService = standing.state === 'active' || standing.state === 'cooldown';
-  return isInService && probe === 'unproved' ? nextProof(checks, now) : null;
+  if (write.endsLeases) dropLeasesOf(work, row.id);
+  if (write.frees) work.freed();
+  if (!write.isOtherState) return;
+  setNextCheck(work, row.id, write.nextCheckAt, 0);
+  work.changed({ id: row.id, provider: row.provider, state: standing.state, free: row.free === 1 });
 }
 
 export function setNextCheck(work: Work, id: string, at: number | null, checks: number): void {
@@ -148,9 +102,4 @@ export function writeAudit(work: Work, entry: AuditEntry): void {
     entry.accountId,
     JSON.stringify(entry.detail),
   );
-}
-
-/** What an account has left, for the counters: null where that is not known or not limited. */
-export function remainingOf(quota: StoredQuota | null): number | null {
-  return quota === null || quota.isUnlimited ? null : quota.remaining;
 }

@@ -1,4 +1,5 @@
 import { openSqlite, type Sqlite } from '../../db/sqlite.ts';
+import { countedStats } from './counted-stats.ts';
 import { migrations } from './migrations/index.ts';
 import {
   account,
@@ -29,8 +30,9 @@ import {
   scheduleRefresh,
 } from './sqlite-refreshes.ts';
 import { claimQuotaChecks, recordQuota, report } from './sqlite-reports.ts';
-import { countedStats, kindCounts, providersWithSpentFreeQuota } from './sqlite-standings.ts';
-import { reap, type SqliteStoreOptions, startWork, type Work, writeAudit } from './sqlite-work.ts';
+import { kindCounts, providersWithSpentFreeQuota } from './sqlite-standings.ts';
+import { reap, startWork, type Work, writeAudit } from './sqlite-work.ts';
+import type { StoreOptions } from './standing-change.ts';
 import type { Changes, Stats, StoreVerbs, Usage } from './store.ts';
 
 /** The store's verbs as they run beside the database: synchronous, one transaction each. */
@@ -54,13 +56,13 @@ interface CounterRow {
 export function openSqliteStore(
   path: string,
   now: number,
-  options: SqliteStoreOptions,
+  options: StoreOptions,
   command?: string,
 ): SyncStore {
   return sqliteStore(openSqlite(path, migrations, now, command), options);
 }
 
-export function sqliteStore(db: Sqlite, options: SqliteStoreOptions): SyncStore {
+export function sqliteStore(db: Sqlite, options: StoreOptions): SyncStore {
   let untold: Changes | undefined;
 
   /** For verbs that answer their changes. */

@@ -1,0 +1,24 @@
+import type { ChangedAccount, Changes } from './store.ts';
+
+/** Gathers what others must hear of once a transaction has ended. */
+export interface ChangeLog {
+  changed(account: ChangedAccount): void;
+  freed(): void;
+  changes(): Changes;
+}
+
+/** `earlier` are changes that a verb made before and had no way to tell. */
+export function createChangeLog(earlier?: Changes): ChangeLog {
+  const accounts = new Map(earlier?.accounts.map((account) => [account.id, account]));
+  let hasFreed = earlier?.hasFreed ?? false;
+  return {
+    changed(account) {
+      accounts.set(account.id, account);
+      hasFreed = true;
+    },
+    freed() {
+      hasFreed = true;
+    },
+    changes: () => ({ accounts: [...accounts.values()], hasFreed }),
+  };
+}

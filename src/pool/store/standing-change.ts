@@ -1,0 +1,75 @@
+import { nextProof, nextQuotaCheck, type Standing, softened } from '../account-state.ts';
+import { type AccountRow, asJson } from './rows.ts';
+import type { StoredQuota } from './store.ts';
+
+export interface StoreOptions {
+  /** Set for accounts nobody can repair: no state keeps them out for longer. */
+  readonly longestRestMs?: number;
+  /** Whether leases to outsiders are written to the audit trail. */
+  readonly auditsLeases: boolean;
+}
+
+/** What a new standing writes to its account's row, and what follows from it. */
+export interface StandingWrite {
+  readonly standing: Standing;
+  readonly evidence: string | null;
+  readonly streaks: string;
+  readonly stateSince: number;
+  readonly isOtherState: boolean;
+  /** When the housekeeper asks next; only for another state. */
+  readonly nextCheckAt: number | null;
+  /** The account is out of service, so nobody holds it any longer. */
+  readonly endsLeases: boolean;
+  /** Others may come in now. */
+  readonly frees: boolean;
+}
+
+/** Null when the row stands so already. */
+export function standingWrite(
+  row: AccountRow,
+  wanted: Standing,
+  options: StoreOptions,
+  now: number,
+): StandingWrite | null {
+  const { longestRestMs } = options;
+  const standing = longestRestMs === undefined ? wanted : softened(wanted, longestRestMs, now);
+  const streaks = JSON.stringify(standing.streaks);
+  const evidence = asJson(standing.evidence);
+  const isSame =
+    standing.state === row.state &&
+    standing.until === row.state_until &&
+    standing.reason === row.state_reason &&
+    standing.halfOpen === (row.half_open === 1) &&
+    standing.quotaSpent === (row.quota_spent === 1) &&
+    evidence === row.state_evidence &&
+    streaks === row.streaks;
+  if (isSame) return null;
+  const isOtherState = standing.state !== row.state;
+  return {
+    standing,
+    evidence,
+    streaks,
+    isOtherState,
+    stateSince: isOtherState ? now : row.state_since,
+    nextCheckAt: isOtherState ? nextCheckOf(standing, row.probe, 0, now) : null,
+    endsLeases: standing.state === 'disabled' || standing.state === 'reauth_required',
+    frees: isOtherState || (row.half_open === 1 && !standing.halfOpen),
+  };
+}
+
+export function nextCheckOf(
+  standing: Standing,
+  probe: 'unproved' | 'proved',
+  checks: number,
+  now: number,
+): number | null {
+  const forQuota = nextQuotaCheck(standing, checks, now);
+  if (forQuota !== null) return forQuota;
+  const isInService = standing.state === 'active' || standing.state === 'cooldown';
+  return isInService && probe === 'unproved' ? nextProof(checks, now) : null;
+}
+
+/** What an account has left, for the counters: null where that is not known or not limited. */
+export function remainingOf(quota: StoredQuota | null): number | null {
+  return quota === null || quota.isUnlimited ? null : quota.remaining;
+}
