@@ -1,4 +1,4 @@
-import { type DestinationStream, type Logger, pino } from 'pino';
+import { type DestinationStream, type LogFn, type Logger, pino } from 'pino';
 
 export type { Logger } from 'pino';
 
@@ -31,6 +31,12 @@ export function createLogger(level: string, destination?: DestinationStream): Lo
     base: null,
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
+    hooks: {
+      // Fastify logs a line when it listens, which we do in our own words; it can only be made empty.
+      logMethod(values: Parameters<LogFn>, method: LogFn) {
+        if (values.length !== 1 || (values[0] as unknown) !== '') method.apply(this, values);
+      },
+    },
     redact: { paths: redactedPaths, censor: '[secret]' },
   };
   return destination === undefined ? pino(options) : pino(options, destination);
