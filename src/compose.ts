@@ -214,7 +214,9 @@ function adminOf(pool: PoolService): PoolAdmin {
     getAccount: async (id) => (await pool.get(id)).account,
     changeAccount: async (id, change) => (await pool.change(commandLine, id, change)).account,
     removeAccount: async (id) => void (await pool.remove(commandLine, id)),
-    status: () => pool.status(),
+    // Nobody serves this store while a command has it.
+    status: async () => ({ ...(await pool.status()), running: false }),
+    audit: (query) => pool.trail(query),
   };
 }
 

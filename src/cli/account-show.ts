@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { findAccount, formatAccount, formatJson } from './account-view.ts';
+import { findAccount, formatDetails, formatJson } from './account-view.ts';
 import type { CliActions } from './actions.ts';
 
 export function addAccountShow(parent: Command, actions: CliActions): void {
@@ -11,7 +11,8 @@ export function addAccountShow(parent: Command, actions: CliActions): void {
     .addHelpText('after', '\nExample:\n  warp2api account show me@example.com')
     .action(async (idOrEmail: string, options: { json?: true }) => {
       await using admin = await actions.openAdmin();
-      const account = await findAccount(admin, idOrEmail);
-      actions.write(options.json ? formatJson(account) : formatAccount(account));
+      const { id } = await findAccount(admin, idOrEmail);
+      const account = await admin.getAccount(id);
+      actions.write(options.json ? formatJson(account) : formatDetails(account));
     });
 }

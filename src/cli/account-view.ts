@@ -1,5 +1,5 @@
 import type { PoolAdmin } from '../pool-api/pool.ts';
-import type { Account } from '../pool-api/schema.ts';
+import type { Account, AccountDetails } from '../pool-api/schema.ts';
 import { formatPairs, formatTable } from './table.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -58,6 +58,17 @@ export function formatAccount(account: Account): string {
     ['last refresh', account.last_refresh_time],
     ['created', account.created_at],
   ]);
+}
+
+/** All that is known of one account. */
+export function formatDetails(account: AccountDetails): string {
+  const { lendable, last_skips: skips } = account;
+  const lent = lendable.now ? 'yes' : `no: ${lendable.reason?.replaceAll('_', ' ')}`;
+  const rows = skips.map(
+    (skip) => `  ${skip.at}  ${skip.reason.replaceAll('_', ' ')}  (${skip.session_id})\n`,
+  );
+  const passed = rows.length === 0 ? '' : `lately passed over:\n${rows.join('')}`;
+  return `${formatAccount(account)}${formatPairs([['can be lent now', lent]])}${passed}`;
 }
 
 export function formatJson(value: unknown): string {

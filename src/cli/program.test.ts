@@ -42,7 +42,28 @@ async function run(command: string | readonly string[], setup: Setup = {}) {
       const next_after = end < matching.length ? String(end) : null;
       return { success: true, accounts: matching.slice(start, end), total: matching.length, next_after };
     },
-    getAccount: async (id) => find(id),
+    getAccount: async (id) => ({
+      ...find(id),
+      lendable: { now: false, reason: 'rate_limited' },
+      last_skips: [{ at: '2030-01-01T00:00:00Z', reason: 'rate_limited', session_id: 'job-1' }],
+    }),
+    async audit(query) {
+      calls.push(['audit', query]);
+      const seq = query.before === undefined ? 900 : Number(query.before) - 1;
+      const entry = {
+        at: '2030-01-01T00:00:00Z',
+        actor: 'local',
+        action: 'account-changed',
+        account_id: 'acc-1',
+      };
+      const count = Math.min(Number(query.limit), seq);
+      const entries = Array.from({ length: count }, (_, index) => ({
+        ...entry,
+        seq: seq - index,
+        detail: { capacity: 4 },
+      }));
+      return { success: true, entries, next_before: seq === count ? null : seq - count + 1 };
+    },
     async changeAccount(id, change) {
       calls.push(['change', id, change]);
       return { ...find(id), status: change.enabled ? 'active' : 'disabled' };
@@ -218,7 +239,7 @@ describe('account list', () => {
 describe('account show, enable, disable and remove', () => {
   it('take an id or an e-mail address', async () => {
     expect((await run('account show acc-1')).out).toMatch(/credential +api_key ending in cdef/);
-    expect(JSON.parse((await run('account show one@example.com --json')).out)).toEqual(createAccount());
+    expect(JSON.parse((await run('account show one@example.com --json')).out)).toMatchObject(createAccount());
     expect((await run('account disable one@example.com')).calls).toContainEqual([
       'change',
       'acc-1',
@@ -250,12 +271,40 @@ describe('account show, enable, disable and remove', () => {
   });
 });
 
+describe('account show', () => {
+  it('says whether the account can be lent, and why it was lately passed over', async () => {
+    const { out } = await run('account show acc-1');
+    expect(out).toMatch(/can be lent now +no: rate limited\n/);
+    expect(out).toMatch(/lately passed over:\n {2}2030-01-01T00:00:00Z {2}rate limited {2}\(job-1\)\n/);
+  });
+});
+
+describe('audit', () => {
+  it('shows who changed what, and follows the pages as far as asked', async () => {
+    expect((await run('audit --limit 2')).out).toMatch(
+      /ACTOR.*\n.*local +account-changed +acc-1 +{"capacity":4}\n/,
+    );
+    const { out, calls } = await run('audit --limit 700 --account one@example.com --json');
+    expect((JSON.parse(out) as { entries: unknown[] }).entries).toHaveLength(700);
+    expect(calls.filter(([name]) => name === 'audit')).toEqual([
+      ['audit', { limit: 500, account_id: 'acc-1' }],
+      ['audit', { limit: 200, account_id: 'acc-1', before: 401 }],
+    ]);
+  });
+
+  it('takes the id of an account that is gone', async () => {
+    expect((await run('audit --account gone')).calls).toEqual([['audit', { limit: 50, account_id: 'gone' }]]);
+  });
+});
+
 describe('status', () => {
   it('is a table for people and the answer of the pool for programs', async () => {
     const { out } = await run('status');
     expect(out).toMatch(/health +healthy\n/);
     expect(out).toMatch(/ {2}cooling down +1\n/);
     expect(out).not.toMatch(/sandbox/);
+    expect(out).toMatch(/spent last hour +40 turns, 20 credits, 10000 tokens\n/);
+    expect(out).toMatch(/left +120, lasts about 6 h at the present rate, beside 1 without known limit\n/);
     expect(JSON.parse((await run('status --json')).out)).toEqual(poolStatus);
   });
 

@@ -6,6 +6,7 @@ import { addAccountList } from './account-list.ts';
 import { addAccountRemove } from './account-remove.ts';
 import { addAccountShow } from './account-show.ts';
 import type { CliActions } from './actions.ts';
+import { addAudit } from './audit.ts';
 import { addConfig } from './config.ts';
 import { addSandbox } from './sandbox.ts';
 import { addServe } from './serve.ts';
@@ -47,6 +48,7 @@ Exit codes: 0 done, 1 failed, 2 called wrongly.`,
   addAccountEnable(account, actions);
   addAccountRemove(account, actions);
   addStatus(program, actions);
+  addAudit(program, actions);
   addSandbox(program, actions);
   addConfig(program, actions);
   return program;

@@ -31,8 +31,29 @@ function describe(status: StatusAnswer): string {
     ['  need a new login', stats.reauth_required],
     ['  disabled', stats.disabled],
     ['sessions', status.active_sessions],
+    ['spent last hour', spent(status.forecast)],
+    ['left', left(status.forecast)],
     ['wanted size', `${status.min_pool_size} to ${status.max_pool_size}`],
   ]);
   const notice = 'Answers come from the built-in sandbox: there is no real account in the pool.\n';
   return status.sandbox ? pairs + notice : pairs;
 }
+
+function spent({ spent_last_hour: hour }: StatusAnswer['forecast']): string {
+  return `${hour.turns} turns, ${round(hour.credits)} credits, ${hour.input_tokens + hour.output_tokens} tokens`;
+}
+
+/** What is left, and how long that lasts. */
+function left(forecast: StatusAnswer['forecast']): string {
+  const { remaining, unmetered_accounts: unmetered, lasts_hours: hours } = forecast;
+  const lasts = hours === null ? '' : `, lasts ${duration(hours)} at the present rate`;
+  const others = unmetered === 0 ? '' : `, beside ${unmetered} without known limit`;
+  return `${round(remaining)}${lasts}${others}`;
+}
+
+function duration(hours: number): string {
+  if (hours < 1) return `about ${Math.max(1, Math.round(hours * 60))} min`;
+  return hours < 48 ? `about ${Math.round(hours)} h` : `about ${Math.round(hours / 24)} days`;
+}
+
+const round = (value: number): number => Math.round(value * 10) / 10;

@@ -180,20 +180,23 @@ describe('events', () => {
 describe('createHttpPoolAdmin', () => {
   it('speaks every call of the owner', async () => {
     const account = createAccount();
+    const details = { ...account, lendable: { now: true, reason: null }, last_skips: [] };
     await using fake = await startFakePool((call) => {
       if (call.path.startsWith('/api/accounts/status')) return { body: poolStatus };
       if (call.path.startsWith('/api/accounts?')) {
         return { body: { success: true, accounts: [account], total: 1, next_after: null } };
       }
-      return { body: { success: true, account } };
+      if (call.path.startsWith('/api/audit')) return { body: { success: true, entries: [], next_before: 7 } };
+      return { body: { success: true, account: call.path.endsWith('b') ? details : account } };
     });
     const admin = createHttpPoolAdmin({ baseUrl: fake.url, apiKey: 'owner' });
     expect(await admin.addAccount({ provider: 'warp', api_key: 'wk-1' })).toEqual(account);
     expect((await admin.listAccounts({ email: 'a+b@example.com', limit: 5 })).accounts).toEqual([account]);
-    expect(await admin.getAccount('a/b')).toEqual(account);
+    expect(await admin.getAccount('a/b')).toEqual(details);
     expect(await admin.changeAccount('acc-1', { enabled: false })).toEqual(account);
     await admin.removeAccount('acc-1');
     expect(await admin.status()).toEqual(poolStatus);
+    expect((await admin.audit({ limit: 3, account_id: 'acc-1' })).next_before).toBe(7);
     await admin.close();
 
     expect(fake.calls.map(({ method, path, body }) => [method, path, body])).toEqual([
@@ -203,6 +206,7 @@ describe('createHttpPoolAdmin', () => {
       ['PATCH', '/api/accounts/acc-1', { enabled: false }],
       ['DELETE', '/api/accounts/acc-1', undefined],
       ['GET', '/api/accounts/status', undefined],
+      ['GET', '/api/audit?limit=3&account_id=acc-1', undefined],
     ]);
     expect(fake.calls.every((call) => call.headers.authorization === 'Bearer owner')).toBe(true);
   });

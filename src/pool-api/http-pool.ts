@@ -6,8 +6,10 @@ import { createPoolCalls } from './pool-calls.ts';
 import { withRetries } from './retry.ts';
 import {
   accountAnswer,
+  accountDetailsAnswer,
+  auditAnswer,
+  auditQuery,
   healthAnswer,
-  type ListQuery,
   listAnswer,
   listQuery,
   statusAnswer,
@@ -86,10 +88,13 @@ export function createHttpPoolAdmin(options: HttpPoolOptions): PoolAdmin & { clo
       return (await exchange(call, accountAnswer)).account;
     },
     listAccounts(query) {
-      return exchange({ method: 'GET', path: `/api/accounts${queryText(query)}` }, listAnswer);
+      return exchange(
+        { method: 'GET', path: `/api/accounts${queryText(query, listQuery.keyof().options)}` },
+        listAnswer,
+      );
     },
     async getAccount(id) {
-      return (await exchange({ method: 'GET', path: accountPath(id) }, accountAnswer)).account;
+      return (await exchange({ method: 'GET', path: accountPath(id) }, accountDetailsAnswer)).account;
     },
     async changeAccount(id, change) {
       const call = { method: 'PATCH', path: accountPath(id), body: change } as const;
@@ -102,6 +107,10 @@ export function createHttpPoolAdmin(options: HttpPoolOptions): PoolAdmin & { clo
     status() {
       return exchange({ method: 'GET', path: '/api/accounts/status' }, statusAnswer);
     },
+    audit(query) {
+      const path = `/api/audit${queryText(query, auditQuery.keyof().options)}`;
+      return exchange({ method: 'GET', path }, auditAnswer);
+    },
     async close() {
       transport.close();
     },
@@ -112,9 +121,9 @@ function accountPath(id: string): string {
   return `/api/accounts/${encodeURIComponent(id)}`;
 }
 
-function queryText(query: ListQuery): string {
+function queryText<Query extends object>(query: Query, names: readonly (keyof Query & string)[]): string {
   const parameters = new URLSearchParams();
-  for (const name of listQuery.keyof().options) {
+  for (const name of names) {
     const value = query[name];
     if (value !== undefined) parameters.set(name, String(value));
   }

@@ -134,6 +134,13 @@ export const poolStatus: StatusAnswer = {
   max_pool_size: 50,
   health: 'healthy',
   sandbox: false,
+  forecast: {
+    remaining: 120,
+    unmetered_accounts: 1,
+    spent_last_hour: { turns: 40, input_tokens: 9000, output_tokens: 1000, credits: 20 },
+    lasts_hours: 6,
+    empty_at: '2030-01-01T06:00:00Z',
+  },
   timestamp: '2029-12-31T00:00:00Z',
 };
 

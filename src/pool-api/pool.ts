@@ -1,8 +1,11 @@
 import type {
   Account,
   AccountChange,
+  AccountDetails,
   AllocateAnswer,
   AllocateRequest,
+  AuditAnswer,
+  AuditQuery,
   ListAnswer,
   ListQuery,
   NewAccount,
@@ -36,8 +39,9 @@ export interface Pool {
 export interface PoolAdmin {
   addAccount(account: NewAccount): Promise<Account>;
   listAccounts(query: ListQuery): Promise<ListAnswer>;
-  getAccount(id: string): Promise<Account>;
+  getAccount(id: string): Promise<AccountDetails>;
   changeAccount(id: string, change: AccountChange): Promise<Account>;
   removeAccount(id: string): Promise<void>;
   status(): Promise<StatusAnswer>;
+  audit(query: AuditQuery): Promise<AuditAnswer>;
 }

@@ -257,6 +257,18 @@ export type Account = z.infer<typeof account>;
 export const accountAnswer = z.object({ success: z.literal(true), account });
 export type AccountAnswer = z.infer<typeof accountAnswer>;
 
+/** What `GET /api/accounts/{id}` tells beyond the list. */
+export const accountDetails = account.extend({
+  /** Whether a session could borrow one slot of it at this moment, and if not, why. */
+  lendable: z.object({ now: z.boolean(), reason: z.string().nullable() }),
+  /** The last times it was passed over, the newest first; kept in memory since the pool started. */
+  last_skips: z.array(z.object({ at: isoTime, reason: z.string(), session_id: z.string() })),
+});
+export type AccountDetails = z.infer<typeof accountDetails>;
+
+export const accountDetailsAnswer = z.object({ success: z.literal(true), account: accountDetails });
+export type AccountDetailsAnswer = z.infer<typeof accountDetailsAnswer>;
+
 export const listAnswer = z.object({
   success: z.literal(true),
   accounts: z.array(account),
@@ -285,6 +297,22 @@ export const statusAnswer = z.object({
   health: z.enum(['healthy', 'low', 'critical']),
   /** True while built-in sandbox accounts answer because there is no real one. */
   sandbox: z.boolean(),
+  /** How long what is left lasts, in the providers' own units. */
+  forecast: z.object({
+    /** What usable accounts have left together, of those that have figures. */
+    remaining: z.number(),
+    /** Usable accounts without a limit or without figures. */
+    unmetered_accounts: z.int(),
+    spent_last_hour: z.object({
+      turns: z.int(),
+      input_tokens: z.int(),
+      output_tokens: z.int(),
+      credits: z.number(),
+    }),
+    /** At the rate of the last hour; null when nothing was spent or nothing is metered. */
+    lasts_hours: z.number().nullable(),
+    empty_at: isoTime.nullable(),
+  }),
   timestamp: isoTime,
 });
 export type StatusAnswer = z.infer<typeof statusAnswer>;
@@ -321,6 +349,32 @@ export const refreshTokensAnswer = z.object({
   ),
 });
 export type RefreshTokensAnswer = z.infer<typeof refreshTokensAnswer>;
+
+export const auditQuery = z.strictObject({
+  limit: z.coerce.number().int().min(1).max(1000).default(100),
+  /** The `next_before` of the page before. */
+  before: z.coerce.number().int().min(1).optional(),
+  account_id: accountId.optional(),
+});
+export type AuditQuery = z.input<typeof auditQuery>;
+
+export const auditAnswer = z.object({
+  success: z.literal(true),
+  entries: z.array(
+    z.object({
+      seq: z.int(),
+      at: isoTime,
+      /** The id of a key, `local`, `environment`, `housekeeper`, … */
+      actor: z.string(),
+      action: z.string(),
+      account_id: z.string().nullable(),
+      /** Never a secret. */
+      detail: z.record(z.string(), z.unknown()),
+    }),
+  ),
+  next_before: z.int().nullable(),
+});
+export type AuditAnswer = z.infer<typeof auditAnswer>;
 
 export const healthAnswer = z.object({
   status: z.enum(['ok', 'degraded']),

@@ -5,6 +5,7 @@ import { PoolError } from '../pool-api/errors.ts';
 import {
   type Account,
   type AccountAnswer,
+  type AccountDetailsAnswer,
   accountChange,
   defaultCapacity,
   type ListAnswer,
@@ -14,7 +15,7 @@ import {
 import { applyQuota, freshStanding, nextProof, nextQuotaCheck, type QuotaFinding } from './account-state.ts';
 import { parse } from './parse.ts';
 import { bearerOf, type Caller, credentialField, type PoolContext } from './pool-context.ts';
-import { presentAccount } from './present.ts';
+import { isoTime, lendableNow, presentAccount } from './present.ts';
 import { quotaFrom } from './store/quota-row.ts';
 import type {
   AccountFilter,
@@ -28,7 +29,7 @@ import type {
 export interface Accounts {
   add(caller: Caller, request: unknown): Promise<AccountAnswer>;
   list(query: unknown): Promise<ListAnswer>;
-  get(id: string): Promise<AccountAnswer>;
+  get(id: string): Promise<AccountDetailsAnswer>;
   change(caller: Caller, id: string, request: unknown): Promise<AccountAnswer>;
   remove(caller: Caller, id: string): Promise<{ readonly success: true }>;
   /**
@@ -140,7 +141,21 @@ export function createAccounts(context: PoolContext, onRealAccount: () => Promis
     },
 
     async get(id) {
-      return { success: true, account: presentAccount(await mustHave(id)) };
+      const account = await mustHave(id);
+      const { freeQuotaSpent } = await store.stats(clock.now());
+      const skips = context.skips.of(id);
+      return {
+        success: true,
+        account: {
+          ...presentAccount(account),
+          lendable: lendableNow(account, freeQuotaSpent),
+          last_skips: skips.map(({ at, reason, sessionId }) => ({
+            at: isoTime(at),
+            reason,
+            session_id: sessionId,
+          })),
+        },
+      };
     },
 
     async change(caller, id, request) {

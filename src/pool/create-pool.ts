@@ -4,12 +4,14 @@ import type { Logger } from '../lib/logger.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import type { Pool } from '../pool-api/pool.ts';
 import { type Accounts, createAccounts } from './accounts.ts';
+import { type Audit, createAudit } from './audit.ts';
 import { createEventHub, type EventHub } from './events.ts';
 import { createHousekeeper } from './housekeeper.ts';
 import { bearerOf, type Caller, type PoolContext, type PoolSettings } from './pool-context.ts';
 import { createQuotaQuery } from './quota.ts';
 import { accountIds, openSandboxStore } from './sandbox-accounts.ts';
 import { createSessions, type Sessions } from './sessions.ts';
+import { createSkipLog } from './skip-log.ts';
 import type { Store } from './store/store.ts';
 import { createUpkeep, type Upkeep } from './upkeep.ts';
 import type { Vault } from './vault.ts';
@@ -28,7 +30,11 @@ export interface PoolOptions {
  * The pool's operations, once, for the gateway in this process and for the HTTP server alike. Requests are checked
  * here; every call throws PoolError. `start` first; `close` last, it closes the store too.
  */
-export interface PoolService extends Accounts, Upkeep, Pick<Sessions, 'allocate' | 'release' | 'report'> {
+export interface PoolService
+  extends Accounts,
+    Upkeep,
+    Audit,
+    Pick<Sessions, 'allocate' | 'release' | 'report'> {
   start(): Promise<void>;
   close(): Promise<void>;
   /** Ends waits and refuses new calls; leases can still be given back until `close`. */
@@ -58,6 +64,7 @@ export function createPool(options: PoolOptions): PoolService {
     logger,
     settings,
     events,
+    skips: createSkipLog(),
     lending: () => sandbox ?? store,
     tell(changes) {
       events.publishChanges(changes);
@@ -110,6 +117,7 @@ export function createPool(options: PoolOptions): PoolService {
   return {
     ...accounts,
     ...upkeep,
+    ...createAudit(context),
     allocate,
     release: sessions.release,
     report: sessions.report,
@@ -123,7 +131,7 @@ export function createPool(options: PoolOptions): PoolService {
       const { total } = await store.stats(clock.now());
       if (settings.sandbox && total === 0) {
         sandbox = await openSandboxStore({ vault, clock });
-        logger.warn('the pool holds no account: built-in sandbox accounts answer until one is added');
+        logger.debug('the pool holds no account: built-in sandbox accounts are lent');
       }
       housekeeper.start();
     },

@@ -3,6 +3,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { QuotaCause, QuotaFinding } from './account-state.ts';
 import type { EventHub } from './events.ts';
+import type { SkipLog } from './skip-log.ts';
 import type { Changes, Store, StoredAccount } from './store/store.ts';
 import type { Vault } from './vault.ts';
 
@@ -37,6 +38,7 @@ export interface PoolContext {
   readonly logger: Logger;
   readonly settings: PoolSettings;
   readonly events: EventHub;
+  readonly skips: SkipLog;
   /** Tells the listeners, and wakes those who wait when a place may have come free. */
   tell(changes: Changes): void;
   /** Asks the provider what an account has left and stores the answer. */

@@ -1,4 +1,4 @@
-import type { Account, LeasedAccount } from '../pool-api/schema.ts';
+import type { Account, AccountDetails, LeasedAccount } from '../pool-api/schema.ts';
 import type { Lease, StoredAccount } from './store/store.ts';
 
 export const isoTime = (time: number): string => new Date(time).toISOString();
@@ -51,6 +51,25 @@ export function presentAccount(account: StoredAccount): Account {
     created_at: isoTime(account.createdAt),
     updated_at: isoTime(account.updatedAt),
   };
+}
+
+/** Whether one slot of the account could be lent now. `spent` are the providers whose free quota is spent. */
+export function lendableNow(account: StoredAccount, spent: readonly string[]): AccountDetails['lendable'] {
+  const { standing } = account;
+  const isFull = account.isHeldExclusively || account.slotsInUse >= account.capacity;
+  const reason =
+    standing.state === 'cooldown' && standing.reason === 'rate_limited'
+      ? 'rate_limited'
+      : standing.state !== 'active'
+        ? standing.state
+        : account.free && spent.includes(account.provider)
+          ? 'free_quota_spent'
+          : standing.halfOpen && account.holders > 0
+            ? 'half_open'
+            : isFull
+              ? 'leased'
+              : null;
+  return { now: reason === null, reason };
 }
 
 /** A lease as its holder sees it. `bearer` is what the provider takes. */

@@ -87,6 +87,7 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
     pool.remove(callerOf(request), request.params.id),
   );
 
+  app.get('/api/audit', adminKey, (request) => pool.trail(request.query));
   app.get('/api/events', anyKey, (request, reply) => {
     reply.hijack();
     const last = request.headers['last-event-id'];

@@ -62,6 +62,7 @@ export function createSessions(context: PoolContext): Sessions {
     async attempt(demand) {
       const result = await context.lending().ensureLeases(clock.now(), demand);
       context.tell(result.changes);
+      if (result.result !== 'mismatch') context.skips.note(clock.now(), demand.sessionId, result.skipped);
       return result;
     },
     onWanted: (ids) => events.publish({ type: 'lease-wanted', account_ids: [...ids] }),

@@ -6,6 +6,7 @@ import {
   replenishRequest,
   type StatusAnswer,
 } from '../pool-api/schema.ts';
+import { forecastFrom } from './forecast.ts';
 import { parse } from './parse.ts';
 import type { Caller, PoolContext } from './pool-context.ts';
 import { isoTime } from './present.ts';
@@ -63,6 +64,7 @@ export function createUpkeep(context: PoolContext): Upkeep {
         // `low` needs a source to fill from, and there is none yet.
         health: stats.available === 0 ? 'critical' : 'healthy',
         sandbox: isSandbox,
+        forecast: forecastFrom(stats, now),
         timestamp: isoTime(now),
       };
     },

@@ -1,0 +1,53 @@
+import type { Command } from 'commander';
+import type { AuditAnswer } from '../pool-api/schema.ts';
+import { findAccount, formatJson } from './account-view.ts';
+import type { CliActions } from './actions.ts';
+import { wholeNumber } from './option-values.ts';
+import { formatTable } from './table.ts';
+
+interface AuditOptions {
+  readonly account?: string;
+  readonly limit: number;
+  readonly json?: true;
+}
+
+type Entry = AuditAnswer['entries'][number];
+const pageSize = 500;
+
+export function addAudit(parent: Command, actions: CliActions): void {
+  parent
+    .command('audit')
+    .description('show who changed what, the newest first')
+    .option('--account <id or e-mail>', 'only what concerns this account; a removed one by its id')
+    .option('--limit <n>', 'at most this many', wholeNumber(1, 1_000_000), 50)
+    .option('--json', 'print {"entries": [...]}')
+    .addHelpText('after', '\nExamples:\n  warp2api audit\n  warp2api audit --account me@example.com --json')
+    .action(async ({ account, limit, json }: AuditOptions) => {
+      await using admin = await actions.openAdmin();
+      // A removed account has a trail all the same, so an id is not looked up.
+      const id = account?.includes('@') ? (await findAccount(admin, account)).id : account;
+      const entries: Entry[] = [];
+      let before: number | null = null;
+      do {
+        const page: AuditAnswer = await admin.audit({
+          limit: Math.min(pageSize, limit - entries.length),
+          ...(id === undefined ? {} : { account_id: id }),
+          ...(before === null ? {} : { before }),
+        });
+        entries.push(...page.entries);
+        before = page.next_before;
+      } while (before !== null && entries.length < limit);
+      actions.write(json ? formatJson({ entries }) : describe(entries));
+    });
+}
+
+function describe(entries: readonly Entry[]): string {
+  if (entries.length === 0) return 'Nothing is on record.\n';
+  return formatTable(entries, [
+    ['at', (entry) => entry.at],
+    ['actor', (entry) => entry.actor],
+    ['action', (entry) => entry.action],
+    ['account', (entry) => entry.account_id],
+    ['detail', (entry) => (Object.keys(entry.detail).length === 0 ? null : JSON.stringify(entry.detail))],
+  ]);
+}

@@ -1,0 +1,42 @@
+import type { Skip } from './store/store.ts';
+
+/** One time an account was passed over. */
+export interface NotedSkip {
+  readonly at: number;
+  /** A word of `Skip`. */
+  readonly reason: string;
+  readonly sessionId: string;
+}
+
+/** Remembers why accounts were lately passed over, for owners who wonder. In memory, bounded both ways. */
+export interface SkipLog {
+  note(at: number, sessionId: string, skips: readonly Skip[]): void;
+  /** The newest first. */
+  of(accountId: string): readonly NotedSkip[];
+}
+
+const keptOfAccount = 5;
+const keptAccounts = 10_000;
+
+export function createSkipLog(): SkipLog {
+  const byAccount = new Map<string, NotedSkip[]>();
+  return {
+    note(at, sessionId, skips) {
+      for (const { accountId, reason } of skips) {
+        const before = byAccount.get(accountId) ?? [];
+        const last = before[0];
+        // One who waits is refused many times over: that is one skip.
+        const isSame = last !== undefined && last.sessionId === sessionId && last.reason === reason;
+        const noted = [{ at, reason, sessionId }, ...(isSame ? before.slice(1) : before)];
+        // Set anew, so that the map's order is that of the last skip.
+        byAccount.delete(accountId);
+        byAccount.set(accountId, noted.slice(0, keptOfAccount));
+      }
+      for (const oldest of byAccount.keys()) {
+        if (byAccount.size <= keptAccounts) break;
+        byAccount.delete(oldest);
+      }
+    },
+    of: (accountId) => byAccount.get(accountId) ?? [],
+  };
+}
