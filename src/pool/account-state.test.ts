@@ -18,7 +18,7 @@ const second = 1000;
 const minute = 60_000;
 const around: Surroundings = {
   tokenVersion: 1,
-  credentialKind: 'api_key',
+  token: null,
   isLastUsable: false,
   concurrentTurns: 1,
 };

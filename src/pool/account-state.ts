@@ -37,7 +37,8 @@ export interface OutcomeSignal {
 
 export interface Surroundings {
   readonly tokenVersion: number;
-  readonly credentialKind: 'api_key' | 'refresh_token';
+  /** Null for an API key. */
+  readonly token: TokenTimes | null;
   /** No other account of the provider is active. */
   readonly isLastUsable: boolean;
   /** Turns that may be running on the account at once: one bad moment can be reported that often. */
@@ -48,6 +49,16 @@ export interface OutcomeEffect {
   readonly standing: Standing;
   /** Ask the provider what is left, at once. */
   readonly shouldCheckQuota: boolean;
+  /** The bearer is of no more use: refresh as soon as that is allowed. */
+  readonly isBearerRejected: boolean;
+}
+
+/** What is known of a refresh-token account's bearer. */
+export interface TokenTimes {
+  /** When the bearer expires; null while there is none. */
+  readonly expiresAt: number | null;
+  /** When the next refresh may run; null when none will. */
+  readonly refreshAt: number | null;
 }
 
 export const noStreaks: Streaks = {
@@ -67,6 +78,10 @@ const failuresUntilRest = 3;
 const quotaLeftRestMs = 5 * second;
 const firstRecheckMs = 15 * minute;
 const longestRecheckMs = 60 * minute;
+/** Bearers are lent until so long before they expire. */
+export const lendMarginMs = 10 * second;
+/** How long after its time a refresh is given before the account is looked at again. */
+const refreshTakesMs = 15 * second;
 
 /** Ends a cooldown or exhaustion whose time has come. */
 export function settle(standing: Standing, now: number): Standing {
@@ -75,6 +90,53 @@ export function settle(standing: Standing, now: number): Standing {
     standing.until !== null &&
     standing.until <= now;
   return isOver ? { ...reopened(standing), halfOpen: standing.halfOpen } : standing;
+}
+
+/** Whether a bearer may still be handed out. */
+export function isLendable(token: TokenTimes, now: number): boolean {
+  return token.expiresAt !== null && token.expiresAt - lendMarginMs > now;
+}
+
+/**
+ * `settle`, and the rule for bearers: an account whose bearer is missing or lapsed is never active. It rests until its
+ * next refresh, and goes on resting while that has brought nothing.
+ */
+export function settleToken(standing: Standing, token: TokenTimes | null, now: number): Standing {
+  if (token === null || isLendable(token, now)) return settle(standing, now);
+  const until = token.refreshAt !== null && token.refreshAt > now ? token.refreshAt : now + refreshTakesMs;
+  if (standing.state === 'cooldown' && isTokenReason(standing.reason)) {
+    const isAhead = standing.until !== null && standing.until > now;
+    const isUnderWay = token.refreshAt === null || token.refreshAt <= now;
+    return isAhead && isUnderWay ? standing : { ...standing, until };
+  }
+  const settled = settle(standing, now);
+  if (settled.state !== 'active') return settled;
+  return token.expiresAt === null
+    ? { ...settled, state: 'cooldown', until, reason: 'token_pending', evidence: { bearer: 'none yet' } }
+    : {
+        ...settled,
+        state: 'cooldown',
+        until,
+        reason: 'token_expired',
+        evidence: { bearer_expires_at: iso(token.expiresAt) },
+      };
+}
+
+/** The standing after a refresh gave a bearer: only a rest for want of one ends. */
+export function withFreshToken(before: Standing, now: number): Standing {
+  const standing = settle(before, now);
+  if (standing.state !== 'cooldown' || !isTokenReason(standing.reason)) return standing;
+  return { ...reopened(standing), halfOpen: standing.halfOpen };
+}
+
+/** The standing of an account whose refresh token is dead. */
+export function withDeadToken(
+  standing: Standing,
+  reason: string,
+  evidence: Readonly<Record<string, unknown>>,
+): Standing {
+  if (standing.state === 'disabled') return standing;
+  return { ...standing, state: 'reauth_required', until: null, reason, evidence, halfOpen: false };
 }
 
 /** The standing after a turn on a live lease. Pure; never throws. */
@@ -94,7 +156,7 @@ export function applyOutcome(
     case 'quota_exhausted':
       return afterQuotaSignal(standing, signal, now);
     case 'unauthorized':
-      return unchanged(afterUnauthorized(standing, signal, around, now));
+      return afterUnauthorized(standing, signal, around, now);
     case 'refused':
       return unchanged(afterRefusal(standing, around, now));
     case 'unavailable':
@@ -257,14 +319,14 @@ function afterRateLimit(
 }
 
 function afterQuotaSignal(standing: Standing, signal: OutcomeSignal, now: number): OutcomeEffect {
-  if (standing.state === 'exhausted') return { standing, shouldCheckQuota: false };
+  if (standing.state === 'exhausted') return unchanged(standing);
   const evidence = {
     outcome: 'quota_exhausted',
     reset_at: signal.resetAt === undefined ? null : iso(signal.resetAt),
     at: iso(now),
   };
   const resting = rest({ ...standing, quotaSpent: true }, 'quota_check', now + quotaLeftRestMs, evidence);
-  return { standing: resting, shouldCheckQuota: true };
+  return { ...unchanged(resting), shouldCheckQuota: true };
 }
 
 function afterUnauthorized(
@@ -272,18 +334,22 @@ function afterUnauthorized(
   signal: OutcomeSignal,
   around: Surroundings,
   now: number,
-): Standing {
-  if (signal.tokenVersion !== around.tokenVersion) return standing;
-  // Nothing refreshes tokens yet, so a rejected one of either kind needs its owner.
-  const reason = around.credentialKind === 'api_key' ? 'api_key_rejected' : 'token_rejected';
-  return {
+): OutcomeEffect {
+  if (signal.tokenVersion !== around.tokenVersion) return unchanged(standing);
+  const evidence = { outcome: 'unauthorized', token_version: signal.tokenVersion, at: iso(now) };
+  if (around.token !== null) {
+    // Revoked early, or lapsed: another bearer is to be had, so this is a rest and not the end.
+    const resting = rest(standing, 'token_rejected', now + refreshTakesMs, evidence);
+    return { ...unchanged(resting), isBearerRejected: true };
+  }
+  return unchanged({
     ...standing,
     state: 'reauth_required',
     until: null,
-    reason,
-    evidence: { outcome: 'unauthorized', token_version: signal.tokenVersion, at: iso(now) },
+    reason: 'api_key_rejected',
+    evidence,
     halfOpen: false,
-  };
+  });
 }
 
 function afterRefusal(standing: Standing, around: Surroundings, now: number): Standing {
@@ -356,11 +422,18 @@ function reopened(standing: Standing): Standing {
 }
 
 function unchanged(standing: Standing): OutcomeEffect {
-  return { standing, shouldCheckQuota: false };
+  return { standing, shouldCheckQuota: false, isBearerRejected: false };
 }
 
 function isInService(standing: Standing): boolean {
   return standing.state === 'active' || standing.state === 'cooldown' || standing.state === 'exhausted';
+}
+
+/** Rests that end with another bearer. */
+export const tokenReasons = ['token_pending', 'token_expired', 'token_rejected'] as const;
+
+function isTokenReason(reason: string | null): boolean {
+  return tokenReasons.some((one) => one === reason);
 }
 
 function isQuotaReason(reason: string | null): boolean {

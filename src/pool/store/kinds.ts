@@ -53,6 +53,11 @@ export function kindFrom(number: number): Kind {
   return kind;
 }
 
+/** The same account once it is active. */
+export function asActive(number: number): number {
+  return number - (number & stateMask) + kindStates.indexOf('active');
+}
+
 /** Has a place for one more shared turn. */
 export function isAvailable(kind: Kind): boolean {
   return kind.state === 'active' && !kind.exclusivelyHeld && !kind.full && !(kind.halfOpen && kind.held);

@@ -46,7 +46,7 @@ function onThisThread(verbs: SyncStore): Store {
 
 /** A database of one process: there is nobody to hear from. */
 function alone(verbs: StoreVerbs): Store {
-  return { ...verbs, listen: () => {}, tell: async () => {} };
+  return { ...verbs, isShared: false, listen: () => {}, tell: async () => {} };
 }
 
 function sqlitePath(databaseUrl: string): string {

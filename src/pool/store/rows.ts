@@ -1,5 +1,5 @@
 import type { AccountState } from '../../pool-api/schema.ts';
-import type { Standing, Streaks } from '../account-state.ts';
+import type { Standing, Streaks, TokenTimes } from '../account-state.ts';
 import type { RefreshFailure, StoredAccount, StoredQuota } from './store.ts';
 
 export interface AccountRow {
@@ -24,6 +24,7 @@ export interface AccountRow {
   readonly source: string;
   readonly credential_kind: 'api_key' | 'refresh_token';
   readonly credential: string;
+  readonly credential_fingerprint: string;
   readonly credential_hint: string;
   readonly token_version: number;
   readonly last_refresh_time: number | null;
@@ -79,6 +80,12 @@ export function standingFrom(row: AccountRow): Standing {
     quotaSpent: row.quota_spent === 1,
     streaks: JSON.parse(row.streaks) as Streaks,
   };
+}
+
+/** Null for an API key. */
+export function tokenFrom(row: AccountRow): TokenTimes | null {
+  if (row.credential_kind === 'api_key') return null;
+  return { expiresAt: row.bearer_expires_at, refreshAt: row.next_refresh_at };
 }
 
 export function accountFrom(row: AccountRow): StoredAccount {

@@ -1,5 +1,6 @@
 import type { Shortage } from '../../pool-api/schema.ts';
-import { type KindCount, kindBits, kindFrom } from './kinds.ts';
+import { tokenReasons } from '../account-state.ts';
+import { asActive, type KindCount, kindBits, kindFrom } from './kinds.ts';
 import { type CandidateRow, mayUse, type Question, reasonFor } from './lease-rules.ts';
 import type { AccountRow } from './rows.ts';
 import type { EnsureResult, Skip } from './store.ts';
@@ -23,9 +24,8 @@ export interface ShortageFacts {
   readonly first: readonly CandidateRow[];
 }
 
-export type RestRow = Pick<AccountRow, 'id' | 'provider' | 'models' | 'state'> & {
-  readonly state_until: number;
-};
+export type RestRow = CandidateRow &
+  Pick<AccountRow, 'state' | 'state_reason'> & { readonly state_until: number };
 
 export interface HolderRow {
   readonly account_id: string;
@@ -36,6 +36,8 @@ export interface HolderRow {
 }
 
 const mostNamed = 100;
+/** Callers wait for a refresh that runs so soon, even those who would not wait for a place. */
+const refreshGapMs = 15_000;
 /** So many accounts are named in a refusal. */
 export const mostSkips = 100;
 /** So many leases are looked at for a refusal; in a larger crowd the counts say "at least". */
@@ -53,11 +55,14 @@ export function needsRoom({ demand }: Pick<Question, 'demand'>): boolean {
   return !demand.exclusive && demand.slots > 1;
 }
 
-export function shortageFrom(question: Question, facts: ShortageFacts): Short {
+export function shortageFrom(question: Question, now: number, facts: ShortageFacts): Short {
   const { missing } = question;
   const counts = countReasons(question, facts);
   const holders = countHolders(question, facts);
-  const rests = countRests(question, facts.resting, missing - counts.attainable);
+  const rests = countRests(question, now, facts.resting, {
+    places: missing - counts.attainable,
+    bearers: missing - counts.open,
+  });
   const attainable =
     counts.attainable +
     rests.ending +
@@ -69,6 +74,7 @@ export function shortageFrom(question: Question, facts: ShortageFacts): Short {
     shortage: { matching: counts.matching, reasons: counts.reasons, holders: holders.counts },
     couldServe: attainable >= missing,
     nextAt: times.length === 0 ? null : Math.min(...times),
+    refreshBy: rests.refreshBy,
     gatewayHeld: holders.gatewayHeld,
     skipped: skipsFrom(question, facts.first),
   };
@@ -77,13 +83,20 @@ export function shortageFrom(question: Question, facts: ShortageFacts): Short {
 function countReasons(
   question: Question,
   { kinds, named, lookedAt }: ShortageFacts,
-): { readonly matching: number; readonly reasons: Record<string, number>; readonly attainable: number } {
+): {
+  readonly matching: number;
+  readonly reasons: Record<string, number>;
+  readonly attainable: number;
+  readonly open: number;
+} {
   const reasons: Record<string, number> = {};
   let matching = 0;
   let attainable = 0;
+  let open = 0;
   const note = (reason: string, accounts: number): void => {
     if (reason === 'model') return;
     matching += accounts;
+    if (reason === 'open') open += accounts;
     if (reason === 'open' || reason === 'leased' || reason === 'half_open') attainable += accounts;
     if (reason !== 'open' && reason !== 'held') reasons[reason] = (reasons[reason] ?? 0) + accounts;
   };
@@ -101,28 +114,48 @@ function countReasons(
   }
   for (const row of lookedAt) note(reasonFor(row, question), 1);
   for (const [reason, accounts] of Object.entries(reasons)) if (accounts === 0) delete reasons[reason];
-  return { matching, reasons, attainable };
+  return { matching, reasons, attainable, open };
 }
 
-/** Accounts whose rest ends by itself: the first of all, and those within the caller's wait as far as it needs them. */
+/**
+ * Accounts whose rest ends by itself: the first of all, those within the caller's wait as far as it needs them, and when
+ * refreshes will have given as many as it needs, if that is soon.
+ */
 function countRests(
-  { demand, excluded, counted }: Question,
+  question: Question,
+  now: number,
   rows: Iterable<RestRow>,
-  needed: number,
-): { readonly nextAt: number | null; readonly ending: number; readonly isQuotaReturning: boolean } {
+  needed: { readonly places: number; readonly bearers: number },
+): {
+  readonly nextAt: number | null;
+  readonly ending: number;
+  readonly isQuotaReturning: boolean;
+  readonly refreshBy: number | null;
+} {
+  const { demand, excluded, counted } = question;
   let nextAt: number | null = null;
   let ending = 0;
   let isQuotaReturning = false;
+  let refreshed = 0;
+  let refreshBy: number | null = null;
   for (const row of rows) {
     if (excluded.has(row.id) || counted.has(row.id) || !mayUse(row.models, demand.model)) continue;
     if (row.state !== 'cooldown' && row.state !== 'exhausted') continue;
     nextAt ??= row.state_until;
-    if (row.state_until > demand.waitUntil) break;
-    ending += 1;
-    if (row.state === 'exhausted') isQuotaReturning = true;
-    if (ending >= needed) break;
+    const isInTime = row.state_until <= demand.waitUntil && ending < needed.places;
+    const isSoon = row.state_until <= now + refreshGapMs && refreshBy === null;
+    if (!isInTime && !isSoon) break;
+    if (isInTime) ending += 1;
+    if (isInTime && row.state === 'exhausted') isQuotaReturning = true;
+    if (!isSoon || !waitsForBearer(row)) continue;
+    if (reasonFor({ ...row, kind: asActive(row.kind) }, question) === 'open') refreshed += 1;
+    if (refreshed >= needed.bearers) refreshBy = row.state_until;
   }
-  return { nextAt, ending, isQuotaReturning };
+  return { nextAt, ending, isQuotaReturning, refreshBy };
+}
+
+function waitsForBearer(row: RestRow): boolean {
+  return row.state === 'cooldown' && tokenReasons.some((reason) => reason === row.state_reason);
 }
 
 /** Who stands in the way with leases: the counts, the first to expire, and where gateways could give way. */

@@ -1,15 +1,18 @@
 import type { SQLInputValue } from 'node:sqlite';
-import { type AccountRow, accountFrom, asFlag, asJson } from './rows.ts';
+import { settleToken } from '../account-state.ts';
+import { type AccountRow, accountFrom, asFlag, asJson, standingFrom } from './rows.ts';
+import { accountOfCredential, rememberCredential, rememberLastIntent } from './sqlite-credentials.ts';
 import {
   accountRow,
   dropLeasesOf,
   reap,
   saveStanding,
   setNextCheck,
+  setNextRefresh,
   type Work,
   writeAudit,
 } from './sqlite-work.ts';
-import { nextCheckOf, remainingOf } from './standing-change.ts';
+import { isOutOfService, nextCheckOf, remainingOf } from './standing-change.ts';
 import type {
   AccountFilter,
   AccountPage,
@@ -32,7 +35,11 @@ export function addAccount(
 ): ({ readonly result: 'added' } & Changed) | { readonly result: 'duplicate'; readonly id: string } {
   const present = accountOfCredential(work, added.provider, added.credential.fingerprint);
   if (present !== null) return { result: 'duplicate', id: present.id };
-  const { standing, credential } = added;
+  const { credential } = added;
+  const isRefreshable = added.credentialKind === 'refresh_token' && !isOutOfService(added.standing);
+  const refreshAt = isRefreshable ? (added.nextRefreshAt ?? work.now) : null;
+  const token = isRefreshable ? { expiresAt: added.bearer?.expiresAt ?? null, refreshAt } : null;
+  const standing = settleToken(added.standing, token, work.now);
   work.db.run(
     `INSERT INTO accounts (id, provider, email, label, capacity, models, free, lend, tier, state, state_until,
       state_reason, state_evidence, half_open, quota_spent, streaks, probe, source, credential_kind, credential,
@@ -63,7 +70,7 @@ export function addAccount(
     credential.hint,
     added.bearer?.sealed ?? null,
     added.bearer?.expiresAt ?? null,
-    added.nextRefreshAt ?? null,
+    refreshAt,
     added.sourceHandle ?? null,
     asJson(added.quota),
     remainingOf(added.quota),
@@ -72,31 +79,11 @@ export function addAccount(
     work.now,
     work.now,
   );
-  rememberCredential(work, added.provider, credential.fingerprint, added.id);
+  rememberCredential(work, added, credential.fingerprint, true);
   const detail = { provider: added.provider, source: added.source, status: standing.state };
   writeAudit(work, { actor, action: 'account-added', accountId: added.id, detail });
   work.changed({ id: added.id, provider: added.provider, state: standing.state, free: added.free });
   return { result: 'added', account: mustHave(work, added.id), changes: work.changes() };
-}
-
-export function accountOfCredential(work: Work, provider: string, fingerprint: string): StoredAccount | null {
-  const row = work.db.get<AccountRow>(
-    `SELECT accounts.* FROM known_credentials JOIN accounts ON accounts.id = known_credentials.account_id
-     WHERE known_credentials.provider = ? AND fingerprint = ?`,
-    provider,
-    fingerprint,
-  );
-  return row === undefined ? null : accountFrom(row);
-}
-
-/** Refresh tokens change; the one an account came with must be recognised all the same. */
-export function rememberCredential(work: Work, provider: string, fingerprint: string, id: string): void {
-  work.db.run(
-    'INSERT INTO known_credentials (provider, fingerprint, account_id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
-    provider,
-    fingerprint,
-    id,
-  );
 }
 
 export function account(work: Work, id: string): StoredAccount | null {
@@ -174,6 +161,8 @@ export function changeAccount(
     );
     saveStanding(work, mustHaveRow(work, id), standing);
     setNextCheck(work, id, nextCheckAt ?? nextCheckOf(standing, probe, 0, work.now), 0);
+    const refreshAt = change.credential?.nextRefreshAt;
+    if (refreshAt !== undefined && !isOutOfService(standing)) setNextRefresh(work, id, refreshAt);
   }
   work.freed();
   writeAudit(work, { ...audit, accountId: id });
@@ -200,6 +189,8 @@ function changeSettings(work: Work, row: AccountRow, settings: Partial<AccountSe
 
 /** A new credential makes every token of the old one old. */
 function changeCredential(work: Work, row: AccountRow, credential: NewCredential): void {
+  const isRefreshable = row.credential_kind === 'refresh_token' && !isOutOfService(row);
+  const refreshAt = isRefreshable ? (credential.nextRefreshAt ?? work.now) : null;
   work.db.run(
     `UPDATE accounts SET credential = ?, credential_fingerprint = ?, credential_hint = ?, bearer = ?,
       bearer_expires_at = ?, next_refresh_at = ?, refresh_failure = NULL, token_version = token_version + 1,
@@ -209,11 +200,15 @@ function changeCredential(work: Work, row: AccountRow, credential: NewCredential
     credential.hint,
     credential.bearer?.sealed ?? null,
     credential.bearer?.expiresAt ?? null,
-    credential.nextRefreshAt ?? null,
+    refreshAt,
     work.now,
     row.id,
   );
-  rememberCredential(work, row.provider, credential.fingerprint, row.id);
+  rememberCredential(work, row, credential.fingerprint, true);
+  const hasNoBearer = row.credential_kind === 'refresh_token' && credential.bearer === undefined;
+  if (hasNoBearer) dropLeasesOf(work, row.id);
+  const replaced = mustHaveRow(work, row.id);
+  saveStanding(work, replaced, standingFrom(replaced));
 }
 
 /** Accounts nobody can use any more, the longest dead first. */
@@ -232,6 +227,7 @@ export function removeAccount(work: Work, id: string, actor: string): Changed | 
   const row = accountRow(work, id);
   if (row === undefined) return null;
   dropLeasesOf(work, id);
+  rememberLastIntent(work, id);
   work.db.run('DELETE FROM accounts WHERE id = ?', id);
   const detail = { provider: row.provider, source: row.source, status: row.state };
   writeAudit(work, { actor, action: 'account-removed', accountId: id, detail });

@@ -1,8 +1,8 @@
 import { applyOutcome, applyQuota, type QuotaCause, type QuotaFinding } from '../account-state.ts';
 import { quotaFrom } from './quota-row.ts';
-import { type AccountRow, accountFrom, type SessionRow, standingFrom } from './rows.ts';
+import { type AccountRow, accountFrom, type SessionRow, standingFrom, tokenFrom } from './rows.ts';
 import { liveLease, renew } from './sqlite-leases.ts';
-import { accountRow, reap, saveStanding, setNextCheck, type Work } from './sqlite-work.ts';
+import { accountRow, isLastUsable, reap, saveStanding, setNextCheck, type Work } from './sqlite-work.ts';
 import { nextCheckOf, remainingOf } from './standing-change.ts';
 import type { Changes, ReportDemand, ReportedResult, ReportedTurn, StoredAccount } from './store.ts';
 
@@ -28,11 +28,18 @@ function reportTurn(
   const answer = (
     result: ReportedResult['result'],
     isLive: boolean,
-    shouldCheckQuota = false,
+    effect = { shouldCheckQuota: false, isBearerRejected: false },
   ): ReportedResult => {
     const present = accountRow(work, turn.accountId);
-    const account = present === undefined ? null : accountFrom(present);
-    return { reportId: turn.reportId, accountId: turn.accountId, result, account, isLive, shouldCheckQuota };
+    return {
+      reportId: turn.reportId,
+      accountId: turn.accountId,
+      result,
+      account: present === undefined ? null : accountFrom(present),
+      isLive,
+      shouldCheckQuota: effect.shouldCheckQuota,
+      shouldRefresh: effect.isBearerRejected,
+    };
   };
   const row = accountRow(work, turn.accountId);
   if (row === undefined) return answer('unknown', false);
@@ -53,7 +60,7 @@ function reportTurn(
   if (isOldToken) return answer('stale', true);
   const around = {
     tokenVersion: row.token_version,
-    credentialKind: row.credential_kind,
+    token: tokenFrom(row),
     isLastUsable: isLastUsable(work, row),
     concurrentTurns: Math.max(1, row.shared_slots),
   };
@@ -61,8 +68,19 @@ function reportTurn(
   if (signal.outcome === 'success' && row.probe === 'unproved') {
     work.db.run("UPDATE accounts SET probe = 'proved', next_check_at = NULL WHERE id = ?", row.id);
   }
-  saveStanding(work, row, effect.standing);
-  return answer('applied', true, effect.shouldCheckQuota);
+  saveStanding(work, effect.isBearerRejected ? withoutBearer(work, row) : row, effect.standing);
+  return answer('applied', true, effect);
+}
+
+/** A rejected bearer is as good as lapsed, whatever else the account goes through; a refresh is due. */
+function withoutBearer(work: Work, row: AccountRow): AccountRow {
+  work.db.run(
+    `UPDATE accounts SET bearer_expires_at = min(bearer_expires_at, ?1), next_refresh_at = min(next_refresh_at, ?1)
+     WHERE id = ?2`,
+    work.now,
+    row.id,
+  );
+  return accountRow(work, row.id) ?? row;
 }
 
 function countUsage(work: Work, row: AccountRow, turn: ReportedTurn): void {
@@ -88,16 +106,6 @@ function countUsage(work: Work, row: AccountRow, turn: ReportedTurn): void {
     usage.outputTokens,
     usage.credits,
   );
-}
-
-function isLastUsable(work: Work, row: AccountRow): boolean {
-  const other = work.db.get(
-    `SELECT 1 FROM accounts INDEXED BY accounts_active
-     WHERE state = 'active' AND provider = ? AND id <> ? LIMIT 1`,
-    row.provider,
-    row.id,
-  );
-  return other === undefined;
 }
 
 /** Applies what the provider answered about an account's quota. Null when the account is gone. */

@@ -20,14 +20,14 @@ import type { Work } from './sqlite-work.ts';
  */
 export function shortageOf(work: Work, question: Question): Short {
   const { provider, excluded, counted } = question;
-  return shortageFrom(question, {
+  return shortageFrom(question, work.now, {
     kinds: kindCounts(work.db, provider),
     named: [...new Set([...excluded, ...counted])].flatMap(
       (id) => work.db.get<CandidateRow>(`SELECT ${candidateColumns} FROM accounts WHERE id = ?`, id) ?? [],
     ),
     lookedAt: rowsToLookAt(work, question),
     resting: work.db.iterate<RestRow>(
-      `SELECT id, provider, models, state, state_until FROM accounts
+      `SELECT ${candidateColumns}, state, state_until, state_reason FROM accounts
        INDEXED BY ${provider === null ? 'accounts_resting' : 'accounts_resting_by_provider'}
        WHERE state_until IS NOT NULL ${provider === null ? '' : 'AND provider = ?'} ORDER BY state_until`,
       ...(provider === null ? [] : [provider]),

@@ -1,5 +1,5 @@
 import type { Sqlite } from '../../db/sqlite.ts';
-import { type Standing, settle } from '../account-state.ts';
+import { lendMarginMs, type Standing } from '../account-state.ts';
 import { type ChangeLog, createChangeLog } from './changes.ts';
 import { type AccountRow, asFlag, type LeaseRow, standingFrom } from './rows.ts';
 import { type StoreOptions, standingWrite } from './standing-change.ts';
@@ -21,7 +21,7 @@ export function accountRow(work: Work, id: string): AccountRow | undefined {
   return work.db.get<AccountRow>('SELECT * FROM accounts WHERE id = ?', id);
 }
 
-/** Ends sessions, cooldowns and exhaustions whose time has come, so that nobody sees them beyond it. */
+/** Ends sessions, cooldowns, exhaustions and bearers whose time has come, so that nobody sees them beyond it. */
 export function reap(work: Work): void {
   const { db, now } = work;
   for (const { id } of db.all<{ id: string }>('SELECT id FROM sessions WHERE expires_at <= ?', now)) {
@@ -31,7 +31,13 @@ export function reap(work: Work): void {
     'SELECT * FROM accounts WHERE state_until IS NOT NULL AND state_until <= ?',
     now,
   );
-  for (const row of rested) saveStanding(work, row, settle(standingFrom(row), now));
+  for (const row of rested) saveStanding(work, row, standingFrom(row));
+  const lapsed = db.all<AccountRow>(
+    `SELECT * FROM accounts INDEXED BY accounts_lapsing
+     WHERE bearer_expires_at IS NOT NULL AND state = 'active' AND bearer_expires_at <= ?`,
+    now + lendMarginMs,
+  );
+  for (const row of lapsed) saveStanding(work, row, standingFrom(row));
 }
 
 /** Answers how many leases the session held. */
@@ -63,7 +69,10 @@ export function dropLeasesOf(work: Work, accountId: string): void {
   for (const lease of leases) dropLease(work, lease);
 }
 
-/** Writes a standing that differs from the row's; ends the leases of an account that is out of service. */
+/**
+ * Settles a standing and writes it when it differs from the row's; `row` must be what the table holds. Ends the leases
+ * and the refreshing of an account that is out of service, takes it up again for one that comes back.
+ */
 export function saveStanding(work: Work, row: AccountRow, wanted: Standing): void {
   const write = standingWrite(row, wanted, work.options, work.now);
   if (write === null) return;
@@ -83,10 +92,26 @@ export function saveStanding(work: Work, row: AccountRow, wanted: Standing): voi
     row.id,
   );
   if (write.endsLeases) dropLeasesOf(work, row.id);
+  if (write.nextRefreshAt !== undefined) setNextRefresh(work, row.id, write.nextRefreshAt);
   if (write.frees) work.freed();
   if (!write.isOtherState) return;
   setNextCheck(work, row.id, write.nextCheckAt, 0);
   work.changed({ id: row.id, provider: row.provider, state: standing.state, free: row.free === 1 });
+}
+
+export function setNextRefresh(work: Work, id: string, at: number | null): void {
+  work.db.run('UPDATE accounts SET next_refresh_at = ? WHERE id = ?', at, id);
+}
+
+/** No other account of its provider is active. */
+export function isLastUsable(work: Work, row: AccountRow): boolean {
+  const other = work.db.get(
+    `SELECT 1 FROM accounts INDEXED BY accounts_active
+     WHERE state = 'active' AND provider = ? AND id <> ? LIMIT 1`,
+    row.provider,
+    row.id,
+  );
+  return other === undefined;
 }
 
 export function setNextCheck(work: Work, id: string, at: number | null, checks: number): void {

@@ -3,13 +3,13 @@ import { countedStats } from './counted-stats.ts';
 import { migrations } from './migrations/index.ts';
 import {
   account,
-  accountOfCredential,
   accounts,
   addAccount,
   changeAccount,
   deadAccounts,
   removeAccount,
 } from './sqlite-accounts.ts';
+import { accountOfCredential } from './sqlite-credentials.ts';
 import {
   auditTrail,
   remembered,
@@ -44,6 +44,7 @@ export type SyncStore = {
 
 const reportsKeptMs = 6 * 60 * 60_000;
 const spendingKeptMs = 48 * 60 * 60_000;
+const intentsKeptMs = 30 * 24 * 60 * 60_000;
 const durable = { durable: true };
 
 interface CounterRow {
@@ -65,11 +66,11 @@ export function openSqliteStore(
 export function sqliteStore(db: Sqlite, options: StoreOptions): SyncStore {
   let untold: Changes | undefined;
 
-  /** For verbs that answer their changes. */
+  /** For verbs that answer their changes, except where they answer null. */
   const inTransaction = <T>(now: number, task: (work: Work) => T, how?: { readonly durable: boolean }): T => {
     const work = startWork(db, now, options, untold);
     const answer = db.transaction(() => task(work), how);
-    untold = undefined;
+    untold = answer === null ? work.changes() : undefined;
     return answer;
   };
   /** For verbs that only look: what ended by the way is told by the next verb that answers changes. */
@@ -99,6 +100,7 @@ export function sqliteStore(db: Sqlite, options: StoreOptions): SyncStore {
       inTransaction(now, (work) => {
         reap(work);
         db.run('DELETE FROM reports_seen WHERE seen_at < ?', now - reportsKeptMs);
+        db.run('DELETE FROM removed_intents WHERE intent_at < ?', now - intentsKeptMs);
         db.run('DELETE FROM spending WHERE minute < ?', Math.floor((now - spendingKeptMs) / 60_000));
         return work.changes();
       }),
@@ -114,12 +116,12 @@ export function sqliteStore(db: Sqlite, options: StoreOptions): SyncStore {
     commitRefresh: (now, id, refreshed) =>
       inTransaction(now, (work) => commitRefresh(work, id, refreshed), durable),
     failRefresh: (now, id, failed) => inTransaction(now, (work) => failRefresh(work, id, failed), durable),
-    findInterruptedRefreshes: (now, instance, underWay) =>
-      reading(now, (work) => findInterruptedRefreshes(work, instance, underWay)),
+    findInterruptedRefreshes: (now, goneInstance) =>
+      inTransaction(now, (work) => findInterruptedRefreshes(work, goneInstance), durable),
     dueForRefresh: (now, limit) => reading(now, (work) => dueForRefresh(work, limit)),
     nextRefreshDue: (now) => reading(now, (work) => nextRefreshDue(work)),
     scheduleRefresh: (now, id, at, onlyEarlier) =>
-      reading(now, (work) => scheduleRefresh(work, id, at, onlyEarlier)),
+      inTransaction(now, (work) => scheduleRefresh(work, id, at, onlyEarlier)),
     remembered: (name) => remembered(db, name),
     rememberedUnder: (prefix) => rememberedUnder(db, prefix),
     swapRemembered: (name, expected, value) =>

@@ -1,5 +1,5 @@
-import { nextProof, nextQuotaCheck, type Standing, softened } from '../account-state.ts';
-import { type AccountRow, asJson } from './rows.ts';
+import { nextProof, nextQuotaCheck, type Standing, settleToken, softened } from '../account-state.ts';
+import { type AccountRow, asJson, tokenFrom } from './rows.ts';
 import type { StoredQuota } from './store.ts';
 
 export interface StoreOptions {
@@ -18,13 +18,15 @@ export interface StandingWrite {
   readonly isOtherState: boolean;
   /** When the housekeeper asks next; only for another state. */
   readonly nextCheckAt: number | null;
+  /** Set when refreshing ends, or is taken up again, with the service of a refresh-token account. */
+  readonly nextRefreshAt: number | null | undefined;
   /** The account is out of service, so nobody holds it any longer. */
   readonly endsLeases: boolean;
   /** Others may come in now. */
   readonly frees: boolean;
 }
 
-/** Null when the row stands so already. */
+/** What comes of a wanted standing, settled. Null when the row stands so already; `row` must be what the table holds. */
 export function standingWrite(
   row: AccountRow,
   wanted: Standing,
@@ -32,7 +34,11 @@ export function standingWrite(
   now: number,
 ): StandingWrite | null {
   const { longestRestMs } = options;
-  const standing = longestRestMs === undefined ? wanted : softened(wanted, longestRestMs, now);
+  const kept = longestRestMs === undefined ? wanted : softened(wanted, longestRestMs, now);
+  const refreshAt = row.next_refresh_at ?? now;
+  const isOut = isOutOfService(kept);
+  const token = isOut ? null : tokenFrom({ ...row, next_refresh_at: refreshAt });
+  const standing = settleToken(kept, token, now);
   const streaks = JSON.stringify(standing.streaks);
   const evidence = asJson(standing.evidence);
   const isSame =
@@ -45,6 +51,7 @@ export function standingWrite(
     streaks === row.streaks;
   if (isSame) return null;
   const isOtherState = standing.state !== row.state;
+  const turnsRefreshing = row.credential_kind === 'refresh_token' && isOut !== (row.next_refresh_at === null);
   return {
     standing,
     evidence,
@@ -52,9 +59,14 @@ export function standingWrite(
     isOtherState,
     stateSince: isOtherState ? now : row.state_since,
     nextCheckAt: isOtherState ? nextCheckOf(standing, row.probe, 0, now) : null,
-    endsLeases: standing.state === 'disabled' || standing.state === 'reauth_required',
+    nextRefreshAt: turnsRefreshing ? (isOut ? null : refreshAt) : undefined,
+    endsLeases: isOut,
     frees: isOtherState || (row.half_open === 1 && !standing.halfOpen),
   };
+}
+
+export function isOutOfService(standing: Pick<Standing, 'state'>): boolean {
+  return standing.state === 'disabled' || standing.state === 'reauth_required';
 }
 
 export function nextCheckOf(

@@ -72,6 +72,8 @@ export interface RefreshFailure {
   readonly at: number;
   /** Failures in a row. */
   readonly inARow: number;
+  /** Before this time only a forced attempt is made; null when the account was given up. */
+  readonly retryAt: number | null;
 }
 
 export interface Credential {
@@ -189,6 +191,8 @@ export type EnsureResult =
       readonly couldServe: boolean;
       /** Earliest time at which something is known to come free. */
       readonly nextAt: number | null;
+      /** Set when only refreshes that run within the next 15 s stand in the way: when the last of them runs. */
+      readonly refreshBy: number | null;
       /** Accounts on which gateways' shared leases stand in the way; at most 100. */
       readonly gatewayHeld: readonly string[];
       /** What stood in the way, by account; at most 100. */
@@ -228,6 +232,8 @@ export interface ReportedResult {
   /** The lease was live when the report came. */
   readonly isLive: boolean;
   readonly shouldCheckQuota: boolean;
+  /** The present bearer was rejected, and a refresh token may give another one. */
+  readonly shouldRefresh: boolean;
 }
 
 export interface Stats {
@@ -270,9 +276,16 @@ export interface Usage {
 /** A call to a token endpoint that the journal knows of. */
 export interface RefreshClaim {
   readonly refreshId: string;
+  /** When the intent was written: the ceiling counts from here. */
+  readonly intentAt: number;
   readonly account: StoredAccount;
-  /** The attempt before this one was interrupted, so that an `invalid_grant` may be its doing. */
+  /**
+   * Since the last token of this credential an attempt was interrupted or ended `unknown`: a token may have been issued
+   * that nobody has, and an `invalid_grant` may be its doing.
+   */
   readonly followsInterruption: boolean;
+  /** No other account of the provider is active. */
+  readonly isLastUsable: boolean;
 }
 
 export interface RefreshDemand {
@@ -281,21 +294,22 @@ export interface RefreshDemand {
   readonly minIntervalMs: number;
   /** How long the attempt may be under way before it counts as interrupted, milliseconds. */
   readonly limitMs: number;
-  /** Passes the ceiling and the wait after a failure; never a refresh under way. */
+  /** Passes the ceiling and the wait after a failure, and is audited; never a refresh under way. */
   readonly force: boolean;
   /** The process that asks: intents of a process that is gone are found by it. */
   readonly instance: string;
   readonly actor: string;
 }
 
-export type RefreshClaimResult =
+export type RefreshClaimResult = { readonly changes: Changes } & (
   | ({ readonly result: 'claimed' } & RefreshClaim)
   /** The ceiling, or the wait after a failure; `nextAt` is when it opens. */
   | { readonly result: 'too_early'; readonly reason: 'ceiling' | 'backoff'; readonly nextAt: number }
   /** Another caller or instance is at it. */
   | { readonly result: 'under_way'; readonly since: number }
   /** No such account, an API key, or out of service. */
-  | { readonly result: 'not_refreshable'; readonly reason: string };
+  | { readonly result: 'not_refreshable'; readonly reason: string }
+);
 
 export interface RefreshedCredential {
   readonly bearer: SealedBearer;
@@ -307,10 +321,19 @@ export interface RefreshedCredential {
 
 export interface RefreshFailed {
   readonly failure: TokenFailure;
+  /** Never a secret. */
   readonly message: string;
-  readonly nextRefreshAt: number | null;
-  /** Set when the account is given up; null otherwise. */
-  readonly standing: Standing | null;
+  /** When the failure alone would let the next attempt be made; the ceiling may be later, and holds then. */
+  readonly retryAt: number;
+  /** The reason with which the account becomes `reauth_required`; null while there is hope. */
+  readonly givenUp: string | null;
+}
+
+/** An attempt that ended without anybody knowing how. */
+export interface InterruptedRefresh {
+  readonly refreshId: string;
+  readonly accountId: string;
+  readonly intentAt: number;
 }
 
 /** What the instances on one database tell each other. */
@@ -358,7 +381,10 @@ export interface StoreVerbs {
     change: {
       readonly settings?: Partial<AccountSettings>;
       readonly standing?: StandingChange;
-      /** Another credential of the same kind; bumps the token version and drops the bearer. */
+      /**
+       * Another credential of the same kind; bumps the token version, forgets the failure, drops the bearer. A refresh
+       * token that comes without a bearer ends the account's leases.
+       */
       readonly credential?: Credential & { readonly bearer?: SealedBearer; readonly nextRefreshAt?: number };
     },
     audit: Omit<AuditEntry, 'accountId'>,
@@ -397,42 +423,49 @@ export interface StoreVerbs {
   /**
    * Writes the intent to refresh, durably, before anybody calls the token endpoint; or answers why not. One at a time
    * for an account, and never two intents that count within `minIntervalMs`. An intent counts unless it ended as
-   * `unsent` or `refused`.
+   * `unsent` or `refused`, and goes on counting for its credentials when the account is removed and added again.
+   * `too_early` moves the account's next refresh to that time if it was due before.
    */
   claimRefresh(now: number, demand: RefreshDemand): Promise<RefreshClaimResult>;
   /**
    * Stores what the token endpoint gave, durably, before anybody uses it. Raises the token version, ends a cooldown
-   * that a lapsed or rejected token caused. An attempt that was taken for interrupted is welcome as well, as long as
-   * no later one was begun. Null when the account or the attempt is gone.
+   * that a missing, lapsed or rejected bearer caused, forgets the failure. An attempt that was taken for interrupted is
+   * welcome as well, as long as no later one was begun. Null when nothing was stored: the account or the attempt is
+   * gone, a later one was begun, or its owner has replaced the credential meanwhile.
    */
   commitRefresh(
     now: number,
     refreshId: string,
     refreshed: RefreshedCredential,
   ): Promise<{ readonly account: StoredAccount; readonly changes: Changes } | null>;
-  /** Ends an attempt that gave no token, durably. Null when the account or the attempt is gone. */
+  /**
+   * Ends an attempt that gave no token, durably. `isCurrent` is false when the credential that failed is no longer the
+   * account's: then nothing else changes. Null when the account or the attempt is gone.
+   */
   failRefresh(
     now: number,
     refreshId: string,
     failed: RefreshFailed,
-  ): Promise<{ readonly account: StoredAccount; readonly changes: Changes } | null>;
+  ): Promise<{
+    readonly account: StoredAccount;
+    readonly isCurrent: boolean;
+    readonly changes: Changes;
+  } | null>;
   /**
-   * Marks attempts that can no longer end as interrupted: those past their limit, and those of `instance` that are not
-   * among `underWay`. Answers them; each is answered once.
+   * Marks attempts that can no longer end as interrupted, durably: those past their limit and, unless it is null, all
+   * of `goneInstance`, which begins again now. Each is answered once, written to the audit trail, and set down as the
+   * account's failure; the next attempt is due when the ceiling opens.
    */
   findInterruptedRefreshes(
     now: number,
-    instance: string,
-    underWay: readonly string[],
-  ): Promise<
-    readonly { readonly refreshId: string; readonly accountId: string; readonly intentAt: number }[]
-  >;
-  /** Accounts whose `nextRefreshAt` has come and that have no attempt under way, the most urgent first. */
+    goneInstance: string | null,
+  ): Promise<{ readonly interrupted: readonly InterruptedRefresh[]; readonly changes: Changes }>;
+  /** Accounts whose `nextRefreshAt` has come and that have no attempt under way, the longest due first. */
   dueForRefresh(now: number, limit: number): Promise<readonly StoredAccount[]>;
-  /** When the next account falls due; null when none will. */
+  /** When the next account falls due, or an attempt passes its limit; null when neither will. */
   nextRefreshDue(now: number): Promise<number | null>;
-  /** Moves an account's next refresh; earlier ones stay when `onlyEarlier`. */
-  scheduleRefresh(now: number, id: string, at: number, onlyEarlier: boolean): Promise<void>;
+  /** Moves an account's next refresh; earlier ones stay when `onlyEarlier`. Not for one out of service. */
+  scheduleRefresh(now: number, id: string, at: number, onlyEarlier: boolean): Promise<Changes>;
 
   /** Accounts that have been `reauth_required` or `disabled` since before `deadSince`, at most `limit`. */
   deadAccounts(now: number, deadSince: number, limit: number): Promise<readonly StoredAccount[]>;
@@ -470,6 +503,8 @@ export interface StoreVerbs {
 }
 
 export interface Store extends StoreVerbs {
+  /** Several processes may work on it at once. */
+  readonly isShared: boolean;
   /** News of other instances on the same database; a database of one process has none. */
   listen(listener: (news: News) => void): void;
   /** Tells the other instances. Changes that a verb answered are told by the store itself. */

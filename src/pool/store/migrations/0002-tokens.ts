@@ -32,9 +32,14 @@ CREATE TABLE refreshes (
   actor TEXT NOT NULL,
   forced INTEGER NOT NULL CHECK (forced IN (0, 1)),
   intent_at INTEGER NOT NULL,
+  -- When the ceiling opens again if this attempt counts.
+  opens_at INTEGER NOT NULL,
   limit_at INTEGER NOT NULL,
+  -- Of the credential it was made with.
+  token_version INTEGER NOT NULL,
   state TEXT NOT NULL
-    CHECK (state IN ('intent', 'committed', 'invalid_grant', 'account_gone', 'refused', 'unsent', 'unknown', 'interrupted')),
+    CHECK (state IN ('intent', 'committed', 'superseded', 'invalid_grant', 'account_gone', 'refused', 'unsent',
+      'unknown', 'interrupted')),
   finished_at INTEGER
 ) STRICT;
 CREATE UNIQUE INDEX refreshes_under_way ON refreshes (account_id) WHERE state = 'intent';
@@ -45,11 +50,22 @@ CREATE TABLE known_credentials (
   provider TEXT NOT NULL,
   fingerprint TEXT NOT NULL,
   account_id TEXT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+  -- By its owner. Those that came by rotation are kept for a while only.
+  is_given INTEGER NOT NULL CHECK (is_given IN (0, 1)),
   PRIMARY KEY (provider, fingerprint)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX known_credentials_by_account ON known_credentials (account_id);
-INSERT INTO known_credentials (provider, fingerprint, account_id)
-  SELECT provider, credential_fingerprint, id FROM accounts;
+INSERT INTO known_credentials (provider, fingerprint, account_id, is_given)
+  SELECT provider, credential_fingerprint, id, 1 FROM accounts;
+
+-- The last intent of accounts that were removed, by credential: adding one again does not open the ceiling.
+CREATE TABLE removed_intents (
+  provider TEXT NOT NULL,
+  fingerprint TEXT NOT NULL,
+  intent_at INTEGER NOT NULL,
+  PRIMARY KEY (provider, fingerprint)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX removed_intents_by_age ON removed_intents (intent_at);
 
 CREATE TABLE spending (
   minute INTEGER PRIMARY KEY,
