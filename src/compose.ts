@@ -98,6 +98,7 @@ export async function startServices(
         provider: upstream(providers, 'warp'),
         sandbox: upstream(providers, 'sandbox'),
         apiKeys: config.gateway.apiKeys,
+        ...(config.pool.adminKey === undefined ? {} : { adminKey: config.pool.adminKey }),
         aliases: config.aliases,
         allowedHosts: hostCheck(config, config.gateway.apiKeys.length > 0),
         timeouts: { firstEventMs: config.gateway.firstEventTimeoutMs, idleMs: config.gateway.idleTimeoutMs },

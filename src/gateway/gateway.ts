@@ -22,6 +22,8 @@ export interface GatewayOptions {
   readonly provider: UpstreamProvider;
   readonly sandbox: UpstreamProvider;
   readonly apiKeys: readonly string[];
+  /** Opens `/metrics` where it is set. */
+  readonly adminKey?: string;
   readonly aliases: Readonly<Record<string, string>>;
   /** Null: any Host may be named, since keys guard the door. */
   readonly allowedHosts: readonly string[] | null;
@@ -77,6 +79,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     keys: createClientKeys(options.apiKeys),
     poolWatch,
     isPoolInside: options.isPoolInside,
+    adminKey: options.adminKey,
     allowedHosts: options.allowedHosts,
     shutdownMs: options.shutdownMs,
     logger,

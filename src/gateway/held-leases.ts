@@ -43,6 +43,7 @@ export interface HeldLeases {
   /** A held lease on that account, with room or without. */
   find(accountId: string, demand: AccountDemand): HeldLease | undefined;
   take(lease: HeldLease): TurnLease;
+  readonly count: number;
   readonly hasRoom: boolean;
   /** Accounts held here on which a place may come free, which the pool cannot know. */
   countLive(demand: AccountDemand): number;
@@ -369,6 +370,9 @@ export function createHeldLeases(options: HeldLeasesOptions): HeldLeases {
       return undefined;
     },
     take,
+    get count() {
+      return held.size;
+    },
     get hasRoom() {
       const now = clock.now();
       for (const lease of held) {

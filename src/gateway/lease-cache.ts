@@ -13,6 +13,8 @@ export interface LeaseCache {
   /** Call when an account of this provider ran out and is a free one: no other free one may stand in for it. */
   retireFree(provider: string): void;
   readonly isPoolConnected: boolean;
+  /** Accounts borrowed at this moment. */
+  readonly count: number;
   /** Gives everything back. */
   close(): Promise<void>;
 }
@@ -227,6 +229,9 @@ export function createLeaseCache(pool: Pool, clock: Clock, logger: Logger): Leas
   return {
     get isPoolConnected() {
       return leases.isPoolConnected;
+    },
+    get count() {
+      return leases.count;
     },
 
     async acquire(given) {

@@ -5,11 +5,15 @@ import { AppError } from '../core/errors.ts';
 import type { DecodedTurn, Inbound } from '../core/protocol.ts';
 import type { ProviderModel } from '../core/provider.ts';
 import type { Sampling } from '../core/turn.ts';
+import { serveApiDocs } from '../lib/api-docs-routes.ts';
 import { createHttpServer, HttpFault, httpFaultFrom } from '../lib/http-server.ts';
 import type { Logger } from '../lib/logger.ts';
+import { metricsType } from '../lib/metrics.ts';
 import { version } from '../lib/version.ts';
 import { openaiChatInbound } from '../protocols/openai-chat/inbound.ts';
-import type { ClientKeys } from './keys.ts';
+import { gatewayApi } from './api.ts';
+import { type ClientKeys, createClientKeys } from './keys.ts';
+import { createGatewayMetrics } from './metrics.ts';
 import type { PoolWatch } from './pool-watch.ts';
 import { modelNotFound, type Route } from './routes.ts';
 import { runTurn, type TurnDependencies } from './run-turn.ts';
@@ -27,6 +31,8 @@ export interface GatewayServerOptions {
   readonly keys: ClientKeys;
   readonly poolWatch: PoolWatch;
   readonly isPoolInside: boolean;
+  /** Opens `/metrics`; unset: whoever may use the gateway may read them. */
+  readonly adminKey: string | undefined;
   readonly allowedHosts: readonly string[] | null;
   /** How long running turns may go on once the server closes. */
   readonly shutdownMs: number;
@@ -52,6 +58,14 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   let whenIdle: (() => void) | undefined;
   let isClosing = false;
   const app = createHttpServer({ logger, bodyLimitBytes, allowedHosts: options.allowedHosts });
+
+  const adminKeys = options.adminKey === undefined ? undefined : createClientKeys([options.adminKey]);
+  const metrics = createGatewayMetrics({
+    turns: () => running.size,
+    streams: () => [...running].filter(({ output }) => output !== undefined).length,
+    leases: () => turns.leases.count,
+    isPoolReachable: () => poolWatch.isReachable && turns.leases.isPoolConnected,
+  });
 
   let cancelTick = clock.after(tickMs, tick);
   function tick(): void {
@@ -81,6 +95,13 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     };
   });
 
+  app.get('/metrics', async (request, reply) => {
+    (adminKeys ?? keys).identify(request.headers);
+    const text = await metrics.text();
+    return reply.type(metricsType).send(text);
+  });
+  serveApiDocs(app, gatewayApi);
+
   app.get('/v1/models', async (request) => {
     keys.identify(request.headers);
     const models = await turns.routes.list();
@@ -103,9 +124,10 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     return encodeModel({ id });
   });
 
-  app.post('/v1/chat/completions', (request, reply) => answerTurn(openaiChatInbound, request, reply));
+  app.post('/v1/chat/completions', (request, reply) => answerTurn('chat', openaiChatInbound, request, reply));
 
   async function answerTurn<Options extends { readonly includeUsage: boolean }>(
+    protocol: string,
     inbound: Inbound<Options>,
     request: FastifyRequest,
     reply: FastifyReply,
@@ -142,7 +164,10 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
         signal: abort.signal,
         logger: logger.child({ request_id: request.id }),
       });
-      logTurn(request, decoded, summary, clock.now() - startedAt, response);
+      const durationMs = clock.now() - startedAt;
+      const { model } = decoded.request;
+      metrics.turnEnded({ protocol, model, isStream: decoded.isStream, durationMs, summary });
+      logTurn(request, decoded, summary, durationMs, response);
     } catch (error) {
       logger.error({ err: error, request_id: request.id }, 'a turn failed outside its own rules');
       if (response.headersSent) response.destroy();

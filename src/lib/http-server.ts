@@ -67,6 +67,12 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     },
   });
 
+  const routes: ServedRoute[] = [];
+  served.set(app, routes);
+  app.addHook('onRoute', ({ method, url }) => {
+    for (const one of [method].flat()) if (one !== 'HEAD') routes.push({ method: one, url });
+  });
+
   const names = options.allowedHosts && new Set([...loopbackNames, ...options.allowedHosts]);
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id);
@@ -103,6 +109,19 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     throw new HttpFault('not_found', `There is nothing at ${request.method} ${path}.`);
   });
   return app;
+}
+
+/** A route as it was given to the server. */
+interface ServedRoute {
+  readonly method: string;
+  readonly url: string;
+}
+
+const served = new WeakMap<FastifyInstance, ServedRoute[]>();
+
+/** What a server of `createHttpServer` answers to, for whoever describes it. */
+export function routesOf(app: FastifyInstance): readonly ServedRoute[] {
+  return served.get(app) ?? [];
 }
 
 /** Fastify's own faults as HttpFault; any other error as it is. */

@@ -269,6 +269,8 @@ export type AccountDetails = z.infer<typeof accountDetails>;
 export const accountDetailsAnswer = z.object({ success: z.literal(true), account: accountDetails });
 export type AccountDetailsAnswer = z.infer<typeof accountDetailsAnswer>;
 
+export const removeAnswer = z.object({ success: z.literal(true) });
+
 export const listAnswer = z.object({
   success: z.literal(true),
   accounts: z.array(account),

@@ -7,6 +7,7 @@ import { type Accounts, createAccounts } from './accounts.ts';
 import { type Audit, createAudit } from './audit.ts';
 import { createEventHub, type EventHub } from './events.ts';
 import { createHousekeeper } from './housekeeper.ts';
+import { createPoolMetrics } from './metrics.ts';
 import { bearerOf, type Caller, type PoolContext, type PoolSettings } from './pool-context.ts';
 import { createQuotaQuery } from './quota.ts';
 import { accountIds, openSandboxStore } from './sandbox-accounts.ts';
@@ -42,6 +43,8 @@ export interface PoolService
   /** The pool as one caller sees it. */
   asBorrower(caller: Caller): Pool;
   readonly events: Pick<EventHub, 'listen' | 'lastId' | 'since'>;
+  /** The figures, as Prometheus reads them. */
+  metrics(): Promise<string>;
   readonly clock: Clock;
   readonly version: string;
   isSandbox(): boolean;
@@ -50,8 +53,15 @@ export interface PoolService
 }
 
 export function createPool(options: PoolOptions): PoolService {
-  const { store, vault, providers, clock, logger, settings } = options;
+  const { vault, providers, clock, logger, settings } = options;
   const events = createEventHub();
+  const metrics = createPoolMetrics({
+    stats: () => options.store.stats(clock.now()),
+    sessions: async () => (await (sandbox ?? options.store).stats(clock.now())).sessions,
+    waiting: () => sessions.waiting(),
+    eventReaders: () => events.readers(),
+  });
+  const store = metrics.timed(options.store);
   const quota = createQuotaQuery({ providers, clock, logger });
   let sandbox: Store | undefined;
   let isStopping = false;
@@ -65,6 +75,7 @@ export function createPool(options: PoolOptions): PoolService {
     settings,
     events,
     skips: createSkipLog(),
+    metrics,
     lending: () => sandbox ?? store,
     tell(changes) {
       events.publishChanges(changes);
@@ -74,12 +85,17 @@ export function createPool(options: PoolOptions): PoolService {
       // The store is chosen now: it may be another one when the answer comes.
       const holder = context.lending();
       const finding = await quota.ask(account, bearerOf(context, account), limitMs);
+      metrics.quotaChecked(cause, finding);
       const result = await holder.recordQuota(clock.now(), account.id, finding, cause);
       if (result === null) return null;
       context.tell(result.changes);
       return result.account;
     },
-    probe: (id, provider, bearer) => quota.ask({ id, provider }, bearer, probeLimitMs),
+    async probe(id, provider, bearer) {
+      const finding = await quota.ask({ id, provider }, bearer, probeLimitMs);
+      metrics.quotaChecked('probe', finding);
+      return finding;
+    },
   };
   const sessions = createSessions(context);
   const accounts = createAccounts(context, endSandbox);
@@ -111,7 +127,7 @@ export function createPool(options: PoolOptions): PoolService {
 
   const allocate: Sessions['allocate'] = async (caller, request, signal) => {
     if (isStopping) throw shuttingDown();
-    return sessions.allocate(caller, request, signal);
+    return metrics.allocation(request, () => sessions.allocate(caller, request, signal));
   };
 
   return {
@@ -122,6 +138,7 @@ export function createPool(options: PoolOptions): PoolService {
     release: sessions.release,
     report: sessions.report,
     events,
+    metrics: metrics.text,
     clock,
     version: settings.version,
     isSandbox: () => sandbox !== undefined,

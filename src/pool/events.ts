@@ -13,6 +13,8 @@ export interface EventHub {
   publishChanges(changes: Changes): void;
   /** The answer ends the subscription. */
   listen(listener: (event: NumberedEvent) => void): () => void;
+  /** How many listen. */
+  readers(): number;
   /** The id of the last event; a reader that has seen nothing resumes from here. */
   lastId(): string;
   /** What came after an id, or undefined when that is no longer known. */
@@ -48,6 +50,7 @@ export function createEventHub(): EventHub {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
+    readers: () => listeners.size,
     lastId: () => idOf(count),
     since(id) {
       if (id === idOf(count)) return [];

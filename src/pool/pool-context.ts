@@ -3,6 +3,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { QuotaCause, QuotaFinding } from './account-state.ts';
 import type { EventHub } from './events.ts';
+import type { PoolMetrics } from './metrics.ts';
 import type { SkipLog } from './skip-log.ts';
 import type { Changes, Store, StoredAccount } from './store/store.ts';
 import type { Vault } from './vault.ts';
@@ -39,6 +40,7 @@ export interface PoolContext {
   readonly settings: PoolSettings;
   readonly events: EventHub;
   readonly skips: SkipLog;
+  readonly metrics: PoolMetrics;
   /** Tells the listeners, and wakes those who wait when a place may have come free. */
   tell(changes: Changes): void;
   /** Asks the provider what an account has left and stores the answer. */

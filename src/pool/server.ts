@@ -1,7 +1,10 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { serveApiDocs } from '../lib/api-docs-routes.ts';
 import { createHttpServer } from '../lib/http-server.ts';
 import type { Logger } from '../lib/logger.ts';
+import { metricsType } from '../lib/metrics.ts';
 import { PoolError } from '../pool-api/errors.ts';
+import { poolApi } from './api.ts';
 import type { PoolService } from './create-pool.ts';
 import { streamEvents } from './event-stream.ts';
 import { identify, type PoolKeys } from './keys.ts';
@@ -88,6 +91,11 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
   );
 
   app.get('/api/audit', adminKey, (request) => pool.trail(request.query));
+  app.get('/metrics', adminKey, async (_request, reply) => {
+    const text = await pool.metrics();
+    return reply.type(metricsType).send(text);
+  });
+  serveApiDocs(app, poolApi);
   app.get('/api/events', anyKey, (request, reply) => {
     reply.hijack();
     const last = request.headers['last-event-id'];

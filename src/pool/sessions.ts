@@ -28,6 +28,8 @@ export interface Sessions {
   report(caller: Caller, request: unknown): Promise<ReportAnswer>;
   /** A place may have come free. */
   wake(): void;
+  /** How many callers wait for a place. */
+  waiting(): number;
   close(): void;
 }
 
@@ -142,16 +144,16 @@ export function createSessions(context: PoolContext): Sessions {
       if (result === null) throw sessionNotFound();
       context.tell(result.changes);
       const checked = await checkQuotas(context, result.results);
-      return {
-        success: true,
-        results: result.results.map((item, index) => {
-          const account = checked.get(item.accountId) ?? item.account;
-          return presentResult(context, item, account, reports[index]);
-        }),
-      };
+      const results = result.results.map((item, index) => {
+        const account = checked.get(item.accountId) ?? item.account;
+        return presentResult(context, item, account, reports[index]);
+      });
+      context.metrics.reported(reports, results);
+      return { success: true, results };
     },
 
     wake: room.wake,
+    waiting: room.size,
     close: room.close,
   };
 }

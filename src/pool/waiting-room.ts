@@ -22,6 +22,8 @@ export interface WaitingRoom {
   enter(demand: Demand, waitMs: number, signal?: AbortSignal): Promise<EnsureResult>;
   /** A place may have come free. */
   wake(): void;
+  /** How many wait. */
+  size(): number;
   /** Ends every wait with `shutting_down`. */
   close(): void;
 }
@@ -174,6 +176,7 @@ export function createWaitingRoom(options: WaitingRoomOptions): WaitingRoom {
         })();
       });
     },
+    size: () => queue.length,
     wake() {
       wakes += 1;
       if (queue.length > 0) void pump();

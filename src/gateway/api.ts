@@ -1,0 +1,134 @@
+import { z } from 'zod';
+import { docsRoutes } from '../lib/api-docs-routes.ts';
+import type { ApiDescription } from '../lib/api-document.ts';
+import { version } from '../lib/version.ts';
+import { chatRequest } from '../protocols/openai-chat/schema.ts';
+
+/** What the gateway answers, for its document; the end-to-end tests hold real answers against these. */
+
+export const healthAnswer = z.object({
+  status: z.enum(['ok', 'degraded']),
+  sandbox: z.boolean(),
+  version: z.string(),
+  pool: z.object({ mode: z.enum(['inside', 'http']), reachable: z.boolean() }),
+  notice: z.string().optional(),
+});
+
+const model = z.object({
+  id: z.string(),
+  object: z.literal('model'),
+  created: z.int(),
+  owned_by: z.string(),
+  display_name: z.string().optional(),
+  context_window: z.int().optional(),
+});
+
+export const modelList = z.object({ object: z.literal('list'), data: z.array(model) });
+
+export const chatAnswer = z.object({
+  id: z.string(),
+  object: z.literal('chat.completion'),
+  created: z.int(),
+  model: z.string(),
+  choices: z.array(
+    z.object({
+      index: z.int(),
+      message: z.object({
+        role: z.literal('assistant'),
+        content: z.string().nullable(),
+        refusal: z.null(),
+        reasoning_content: z.string().optional(),
+        tool_calls: z
+          .array(
+            z.object({
+              id: z.string(),
+              type: z.literal('function'),
+              function: z.object({ name: z.string(), arguments: z.string() }),
+            }),
+          )
+          .optional(),
+      }),
+      logprobs: z.null(),
+      finish_reason: z.enum(['stop', 'length', 'tool_calls', 'content_filter']),
+    }),
+  ),
+  usage: z
+    .object({
+      prompt_tokens: z.int(),
+      completion_tokens: z.int(),
+      total_tokens: z.int(),
+      prompt_tokens_details: z.object({ cached_tokens: z.int(), audio_tokens: z.int() }),
+      completion_tokens_details: z.object({ reasoning_tokens: z.int(), audio_tokens: z.int() }),
+    })
+    .optional(),
+  system_fingerprint: z.string().optional(),
+});
+
+export const errorAnswer = z.object({
+  error: z.object({
+    message: z.string(),
+    type: z.string(),
+    param: z.string().nullable(),
+    code: z.string().nullable(),
+  }),
+});
+
+export const gatewayApi: ApiDescription = {
+  title: 'Warp2API gateway',
+  version,
+  description:
+    'One OpenAI-compatible endpoint in front of the accounts of the pool. Where no API_KEYS are set, any key or none is taken.',
+  keys: {
+    clientKey: 'one of API_KEYS',
+    adminKey: 'ADMIN_KEY where it is set, else one of API_KEYS',
+  },
+  routes: [
+    {
+      method: 'POST',
+      path: '/v1/chat/completions',
+      summary: 'OpenAI Chat Completions, streaming and not',
+      description:
+        'Fields that have no effect are named in x-warp2api-ignored; those that would change the meaning and cannot be ' +
+        'honoured are refused by name. With "stream": true the answer comes as server-sent events.',
+      access: 'clientKey',
+      body: { name: 'ChatRequest', schema: chatRequest },
+      answers: {
+        200: {
+          description: 'The answer, or its stream of chunks.',
+          body: { name: 'ChatAnswer', schema: chatAnswer },
+          contentType: 'text/event-stream',
+        },
+      },
+    },
+    {
+      method: 'GET',
+      path: '/v1/models',
+      summary: 'The models a request may name',
+      access: 'clientKey',
+      answers: { 200: { description: 'All of them.', body: { name: 'ModelList', schema: modelList } } },
+    },
+    {
+      method: 'GET',
+      path: '/v1/models/{id}',
+      summary: 'One model; its id may hold slashes',
+      access: 'clientKey',
+      answers: { 200: { description: 'The model.', body: { name: 'Model', schema: model } } },
+    },
+    {
+      method: 'GET',
+      path: '/health',
+      summary: 'Whether the gateway is alive, and whether it reaches the pool',
+      access: 'open',
+      answers: { 200: { description: 'It is alive.', body: { name: 'HealthAnswer', schema: healthAnswer } } },
+    },
+    {
+      method: 'GET',
+      path: '/metrics',
+      summary: 'Figures for Prometheus',
+      access: 'adminKey',
+      answers: { 200: { description: 'The text exposition format.', contentType: 'text/plain' } },
+    },
+    ...docsRoutes,
+  ],
+  error: { name: 'ErrorAnswer', schema: errorAnswer },
+};

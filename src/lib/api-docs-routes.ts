@@ -1,0 +1,40 @@
+import type { FastifyInstance } from 'fastify';
+import { docsPage, docsPagePolicy } from './api-docs-page.ts';
+import { type ApiDescription, type ApiRoute, apiDocument } from './api-document.ts';
+
+/** How the documentation itself stands in a document. */
+export const docsRoutes: readonly ApiRoute[] = [
+  {
+    method: 'GET',
+    path: '/openapi.json',
+    summary: 'This interface as an OpenAPI document',
+    access: 'open',
+    answers: { 200: { description: 'The document.', contentType: 'application/json' } },
+  },
+  {
+    method: 'GET',
+    path: '/docs',
+    summary: 'This interface as a page for people',
+    access: 'open',
+    answers: { 200: { description: 'The page.', contentType: 'text/html' } },
+  },
+];
+
+/** Serves `/openapi.json` and `/docs`. Both are made at the first request: most processes are never asked. */
+export function serveApiDocs(app: FastifyInstance, api: ApiDescription): void {
+  let document: string | undefined;
+  let page: string | undefined;
+  app.get('/openapi.json', (_request, reply) => {
+    document ??= JSON.stringify(apiDocument(api));
+    return reply.type('application/json; charset=utf-8').send(document);
+  });
+  app.get('/docs', (_request, reply) => {
+    page ??= docsPage(apiDocument(api));
+    return reply
+      .type('text/html; charset=utf-8')
+      .header('content-security-policy', docsPagePolicy)
+      .header('x-content-type-options', 'nosniff')
+      .header('referrer-policy', 'no-referrer')
+      .send(page);
+  });
+}

@@ -1,0 +1,187 @@
+import { z } from 'zod';
+
+/** An HTTP interface as its programs describe it, and the OpenAPI document made from that. */
+
+/** A schema and the name it has in the document. */
+export interface NamedSchema {
+  readonly name: string;
+  readonly schema: z.ZodType;
+}
+
+export interface ApiAnswer {
+  readonly description: string;
+  /** Absent: the answer is no JSON, or has no body. */
+  readonly body?: NamedSchema;
+  /** Default `application/json`. */
+  readonly contentType?: string;
+}
+
+export interface ApiRoute {
+  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
+  /** With parameters in braces, such as `/api/accounts/{id}`. */
+  readonly path: string;
+  readonly summary: string;
+  readonly description?: string;
+  /** Which key opens it: a name of `keys`, or `open` for everybody. */
+  readonly access: string;
+  readonly query?: z.ZodObject;
+  readonly body?: NamedSchema;
+  /** A call without a body means one with the defaults. */
+  readonly isBodyOptional?: boolean;
+  /** By status. */
+  readonly answers: Readonly<Record<number, ApiAnswer>>;
+}
+
+export interface ApiDescription {
+  readonly title: string;
+  readonly version: string;
+  readonly description: string;
+  /** The keys, by the name that routes give as their access. */
+  readonly keys: Readonly<Record<string, string>>;
+  readonly routes: readonly ApiRoute[];
+  /** What every route may answer instead. */
+  readonly error: NamedSchema;
+}
+
+type Json = Record<string, unknown>;
+
+export interface ApiOperation {
+  readonly summary: string;
+  readonly description?: string;
+  readonly operationId: string;
+  readonly security: readonly Json[];
+  readonly parameters?: readonly {
+    readonly name: string;
+    readonly in: 'path' | 'query';
+    readonly required: boolean;
+    readonly schema: Json;
+  }[];
+  readonly requestBody?: { readonly required: boolean; readonly content: Json };
+  readonly responses: Readonly<Record<string, { readonly description: string; readonly content?: Json }>>;
+}
+
+/** An OpenAPI 3.1 document. */
+export interface ApiDocument {
+  readonly openapi: '3.1.0';
+  readonly info: { readonly title: string; readonly version: string; readonly description: string };
+  readonly paths: Readonly<Record<string, Readonly<Record<string, ApiOperation>>>>;
+  readonly components: {
+    readonly schemas: Readonly<Record<string, Json>>;
+    readonly securitySchemes?: Readonly<Record<string, Json>>;
+  };
+}
+
+/** The document of an interface. Requests show what may be sent, answers what comes. */
+export function apiDocument(api: ApiDescription): ApiDocument {
+  const requests = api.routes.flatMap(({ body }) => (body === undefined ? [] : [body]));
+  const answers = api.routes.flatMap(({ answers: all }) =>
+    Object.values(all).flatMap(({ body }) => (body === undefined ? [] : [body])),
+  );
+  const paths: Record<string, Record<string, ApiOperation>> = {};
+  for (const route of api.routes) {
+    const operations = paths[route.path] ?? {};
+    operations[route.method.toLowerCase()] = operationOf(route, api);
+    paths[route.path] = operations;
+  }
+  const keys = Object.entries(api.keys).map(([name, description]) => [
+    name,
+    { type: 'http', scheme: 'bearer', description },
+  ]);
+  return {
+    openapi: '3.1.0',
+    info: { title: api.title, version: api.version, description: api.description },
+    paths,
+    components: {
+      schemas: { ...jsonSchemas(requests, 'input'), ...jsonSchemas([...answers, api.error], 'output') },
+      ...(keys.length === 0 ? {} : { securitySchemes: Object.fromEntries(keys) as Record<string, Json> }),
+    },
+  };
+}
+
+function operationOf(route: ApiRoute, api: ApiDescription): ApiOperation {
+  const parameters = [...pathParameters(route.path), ...queryParameters(route.query)];
+  const answers = Object.entries(route.answers).map(([status, answer]) => [status, responseOf(answer)]);
+  return {
+    summary: route.summary,
+    ...(route.description === undefined ? {} : { description: route.description }),
+    operationId: operationId(route),
+    security: route.access === 'open' ? [] : [{ [route.access]: [] }],
+    ...(parameters.length === 0 ? {} : { parameters }),
+    ...(route.body === undefined
+      ? {}
+      : { requestBody: { required: route.isBodyOptional !== true, content: jsonContent(route.body) } }),
+    responses: {
+      ...Object.fromEntries(answers),
+      default: responseOf({ description: 'An error; its code says why.', body: api.error }),
+    },
+  };
+}
+
+function responseOf({ description, body, contentType }: ApiAnswer): ApiOperation['responses'][string] {
+  if (body === undefined && contentType === undefined) return { description };
+  const content =
+    body === undefined || contentType !== undefined
+      ? { [contentType ?? 'text/plain']: { schema: { type: 'string' } } }
+      : {};
+  return { description, content: { ...content, ...(body === undefined ? {} : jsonContent(body)) } };
+}
+
+function jsonContent({ name }: NamedSchema): Json {
+  return { 'application/json': { schema: { $ref: referenceTo(name) } } };
+}
+
+const referenceTo = (name: string): string => `#/components/schemas/${name}`;
+
+function jsonSchemas(named: readonly NamedSchema[], io: 'input' | 'output'): Record<string, Json> {
+  const registry = z.registry<{ id: string }>();
+  for (const { name, schema } of named) {
+    const present = registry.get(schema);
+    if (present !== undefined && present.id !== name) {
+      throw new Error(`One schema is named ${present.id} and ${name}.`);
+    }
+    registry.add(schema, { id: name });
+  }
+  const { schemas } = z.toJSONSchema(registry, {
+    io,
+    uri: referenceTo,
+    unrepresentable: 'any',
+    override: ({ jsonSchema }) => plainer(jsonSchema, io),
+  });
+  // The document says itself which dialect it speaks, and where each schema stands.
+  return Object.fromEntries(
+    Object.entries(schemas).map(([name, { $schema: _dialect, $id: _place, ...schema }]) => [name, schema]),
+  );
+}
+
+/** Leaves out what says nothing to a reader, and lets answers grow without breaking their readers. */
+function plainer(schema: z.core.JSONSchema.BaseSchema, io: 'input' | 'output'): void {
+  if (schema.format === 'date-time') delete schema.pattern;
+  if (schema.minimum === Number.MIN_SAFE_INTEGER) delete schema.minimum;
+  if (schema.maximum === Number.MAX_SAFE_INTEGER) delete schema.maximum;
+  if (io === 'output' && schema.additionalProperties === false) delete schema.additionalProperties;
+}
+
+function pathParameters(path: string) {
+  return [...path.matchAll(/\{(\w+)\}/g)].map(([, name = '']) => ({
+    name,
+    in: 'path' as const,
+    required: true,
+    schema: { type: 'string' },
+  }));
+}
+
+function queryParameters(query: z.ZodObject | undefined) {
+  if (query === undefined) return [];
+  const { properties = {}, required = [] } = z.toJSONSchema(query, { io: 'input', unrepresentable: 'any' });
+  return Object.entries(properties).map(([name, schema]) => ({
+    name,
+    in: 'query' as const,
+    required: required.includes(name),
+    schema: schema as Json,
+  }));
+}
+
+/** `GET /api/accounts/{id}` as `get_api_accounts_id`. */
+function operationId({ method, path }: ApiRoute): string {
+  return `${method.toLowerCase()}${path.replace(/[^A-Za-z0-9]+/g, '_')}`.replace(/_$/, '');
+}

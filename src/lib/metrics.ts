@@ -1,0 +1,18 @@
+import { collectDefaultMetrics, Registry } from 'prom-client';
+
+/** The process's own figures; one set, however many services it runs, and none before somebody asks. */
+let processRegistry: Registry | undefined;
+
+export const metricsType = Registry.PROMETHEUS_CONTENT_TYPE;
+
+/** A service's figures and its process's, as Prometheus reads them. */
+export async function metricsText(registry: Registry): Promise<string> {
+  if (processRegistry === undefined) {
+    processRegistry = new Registry();
+    collectDefaultMetrics({ register: processRegistry });
+  }
+  return `${await registry.metrics()}\n${await processRegistry.metrics()}`;
+}
+
+/** Bounds in seconds for what takes milliseconds to a minute. */
+export const callSeconds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];

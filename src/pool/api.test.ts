@@ -1,0 +1,60 @@
+import { Validator } from '@seriousme/openapi-schema-validator';
+import { afterEach, describe, expect, it } from 'vitest';
+import { type ApiDocument, apiDocument } from '../lib/api-document.ts';
+import { routesOf } from '../lib/http-server.ts';
+import { poolApi } from './api.ts';
+import { closeServers, startServer } from './testing-server.ts';
+
+afterEach(closeServers);
+
+describe('/openapi.json', () => {
+  it('is a valid OpenAPI document that names every route of the server, and no other', async () => {
+    const { app, call } = await startServer({}, { adminKey: 'boss' });
+    const { status, body } = await call<ApiDocument>('GET', '/openapi.json');
+    expect(status).toBe(200);
+    expect(await new Validator().validate(JSON.parse(JSON.stringify(body)))).toEqual({ valid: true });
+    const described = Object.entries(body.paths).flatMap(([path, methods]) =>
+      Object.keys(methods).map((method) => `${method.toUpperCase()} ${path.replace(/\{(\w+)\}/g, ':$1')}`),
+    );
+    const served = routesOf(app).map(({ method, url }) => `${method} ${url}`);
+    expect(described.sort()).toEqual(served.sort());
+  });
+
+  it('says which key opens a call, and the server agrees', async () => {
+    const { port } = await startServer({}, { adminKey: 'boss', poolApiKey: 'borrow' });
+    for (const { method, path, access } of poolApi.routes) {
+      const statusWith = async (key?: string) => {
+        const url = `http://127.0.0.1:${port}${path.replace('{id}', 'none')}`;
+        const headers = key === undefined ? {} : { authorization: `Bearer ${key}` };
+        const answer = await fetch(url, { method, headers });
+        await answer.body?.cancel();
+        return answer.status;
+      };
+      const expected = access === 'open' ? [false, false] : [true, access === 'adminKey'];
+      const got = [(await statusWith()) === 401, (await statusWith('borrow')) === 403];
+      expect([method, path, got]).toEqual([method, path, expected]);
+    }
+  });
+
+  it('shows what may be left out of a request as such', () => {
+    const { schemas } = apiDocument(poolApi).components;
+    expect(schemas['AllocateRequest']).toMatchObject({ additionalProperties: false });
+    expect(schemas['AllocateRequest']?.['required']).toBeUndefined();
+    expect(schemas['AllocateAnswer']?.['required']).toContain('session_id');
+  });
+});
+
+describe('/docs', () => {
+  it('is a page without scripts that loads nothing and names every call', async () => {
+    const { port } = await startServer();
+    const answer = await fetch(`http://127.0.0.1:${port}/docs`);
+    const policy = answer.headers.get('content-security-policy');
+    expect(policy).toMatch(/^default-src 'none'; style-src 'sha256-[A-Za-z0-9+/=]{44}'; base-uri 'none'/);
+    expect(policy).not.toMatch(/unsafe|script-src|https?:/);
+    const page = await answer.text();
+    expect(page).not.toMatch(/<script|\son\w+=|style=|https?:\/\/|src=/);
+    for (const { path } of poolApi.routes) expect(page).toContain(path);
+    // Each link leads somewhere.
+    for (const [, id] of page.matchAll(/href="#([^"]+)"/g)) expect(page).toContain(`id="${id}"`);
+  });
+});

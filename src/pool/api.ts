@@ -1,0 +1,198 @@
+import { docsRoutes } from '../lib/api-docs-routes.ts';
+import type { ApiDescription, ApiRoute } from '../lib/api-document.ts';
+import { version } from '../lib/version.ts';
+import {
+  accountAnswer,
+  accountChange,
+  accountDetailsAnswer,
+  allocateAnswer,
+  allocateRequest,
+  auditAnswer,
+  auditQuery,
+  errorAnswer,
+  healthAnswer,
+  listAnswer,
+  listQuery,
+  newAccount,
+  refreshTokensAnswer,
+  refreshTokensRequest,
+  releaseAnswer,
+  releaseRequest,
+  removeAnswer,
+  replenishAnswer,
+  replenishRequest,
+  reportAnswer,
+  reportRequest,
+  statusAnswer,
+} from '../pool-api/schema.ts';
+
+/** Every call of the pool, as `/openapi.json` and `/docs` show it. A test holds it against the server's routes. */
+const routes: readonly ApiRoute[] = [
+  {
+    method: 'GET',
+    path: '/health',
+    summary: 'Whether the pool is alive',
+    access: 'open',
+    answers: {
+      200: { description: 'It is alive.', body: { name: 'HealthAnswer', schema: healthAnswer } },
+    },
+  },
+  {
+    method: 'GET',
+    path: '/api/accounts/status',
+    summary: 'Counts by state, sessions, and how long what is left lasts',
+    access: 'adminKey',
+    answers: { 200: { description: 'The status.', body: { name: 'StatusAnswer', schema: statusAnswer } } },
+  },
+  {
+    method: 'POST',
+    path: '/api/accounts/allocate',
+    summary: 'Borrow accounts',
+    description:
+      'Ensures that the session holds as many live leases as asked for: those it has are returned with their present ' +
+      'bearers, missing ones are added all or nothing. Too few free accounts are a 503 with counts per reason.',
+    access: 'poolKey',
+    body: { name: 'AllocateRequest', schema: allocateRequest },
+    isBodyOptional: true,
+    answers: {
+      200: {
+        description: 'The session holds them.',
+        body: { name: 'AllocateAnswer', schema: allocateAnswer },
+      },
+    },
+  },
+  {
+    method: 'POST',
+    path: '/api/accounts/release',
+    summary: 'Give accounts back',
+    access: 'poolKey',
+    body: { name: 'ReleaseRequest', schema: releaseRequest },
+    answers: { 200: { description: 'Given back.', body: { name: 'ReleaseAnswer', schema: releaseAnswer } } },
+  },
+  {
+    method: 'POST',
+    path: '/api/accounts/report',
+    summary: 'Say what became of borrowed accounts',
+    description: 'Renews the session. Repeating a report id is harmless.',
+    access: 'poolKey',
+    body: { name: 'ReportRequest', schema: reportRequest },
+    answers: {
+      200: {
+        description: 'What each report did.',
+        body: { name: 'ReportAnswer', schema: reportAnswer },
+      },
+    },
+  },
+  {
+    method: 'POST',
+    path: '/api/accounts/replenish',
+    summary: 'Refill the pool from its sources now',
+    access: 'adminKey',
+    body: { name: 'ReplenishRequest', schema: replenishRequest },
+    isBodyOptional: true,
+    answers: {
+      200: {
+        description: 'What was added, and why not more.',
+        body: { name: 'ReplenishAnswer', schema: replenishAnswer },
+      },
+    },
+  },
+  {
+    method: 'POST',
+    path: '/api/accounts/refresh-tokens',
+    summary: 'Refresh access tokens now',
+    description: 'Within the hourly ceiling; "force" passes it, and is audited.',
+    access: 'adminKey',
+    body: { name: 'RefreshTokensRequest', schema: refreshTokensRequest },
+    isBodyOptional: true,
+    answers: {
+      200: {
+        description: 'What became of each account.',
+        body: { name: 'RefreshTokensAnswer', schema: refreshTokensAnswer },
+      },
+    },
+  },
+  {
+    method: 'GET',
+    path: '/api/accounts',
+    summary: 'List accounts',
+    access: 'adminKey',
+    query: listQuery,
+    answers: { 200: { description: 'One page.', body: { name: 'ListAnswer', schema: listAnswer } } },
+  },
+  {
+    method: 'POST',
+    path: '/api/accounts',
+    summary: 'Add an account you own',
+    access: 'adminKey',
+    body: { name: 'NewAccount', schema: newAccount },
+    answers: { 201: { description: 'Added.', body: { name: 'AccountAnswer', schema: accountAnswer } } },
+  },
+  {
+    method: 'GET',
+    path: '/api/accounts/{id}',
+    summary: 'Show an account, whether it could be lent now, and why it was lately passed over',
+    access: 'adminKey',
+    answers: {
+      200: {
+        description: 'The account; never its credential.',
+        body: { name: 'AccountDetailsAnswer', schema: accountDetailsAnswer },
+      },
+    },
+  },
+  {
+    method: 'PATCH',
+    path: '/api/accounts/{id}',
+    summary: 'Change, enable or disable an account',
+    access: 'adminKey',
+    body: { name: 'AccountChange', schema: accountChange },
+    answers: { 200: { description: 'Changed.', body: { name: 'AccountAnswer', schema: accountAnswer } } },
+  },
+  {
+    method: 'DELETE',
+    path: '/api/accounts/{id}',
+    summary: 'Forget an account and its credential',
+    access: 'adminKey',
+    answers: { 200: { description: 'Removed.', body: { name: 'RemoveAnswer', schema: removeAnswer } } },
+  },
+  {
+    method: 'GET',
+    path: '/api/audit',
+    summary: 'Who changed what, the newest first',
+    access: 'adminKey',
+    query: auditQuery,
+    answers: { 200: { description: 'One page.', body: { name: 'AuditAnswer', schema: auditAnswer } } },
+  },
+  {
+    method: 'GET',
+    path: '/api/events',
+    summary: 'Changes of accounts as server-sent events',
+    description: 'Each event is a JSON object; `Last-Event-ID` resumes after it, as long as it is known.',
+    access: 'poolKey',
+    answers: {
+      200: { description: 'The events, until the reader leaves.', contentType: 'text/event-stream' },
+    },
+  },
+  {
+    method: 'GET',
+    path: '/metrics',
+    summary: 'Figures for Prometheus',
+    access: 'adminKey',
+    answers: { 200: { description: 'The text exposition format.', contentType: 'text/plain' } },
+  },
+  ...docsRoutes,
+];
+
+export const poolApi: ApiDescription = {
+  title: 'Warp2API account pool',
+  version,
+  description:
+    'Keeps the accounts you own and lends them to sessions. Times are ISO 8601 in UTC; unknown fields are refused. ' +
+    'Where no ADMIN_KEY is set, calls from this machine need no key.',
+  keys: {
+    adminKey: 'ADMIN_KEY',
+    poolKey: 'POOL_API_KEY (may only borrow, return and report), or ADMIN_KEY',
+  },
+  routes,
+  error: { name: 'ErrorAnswer', schema: errorAnswer },
+};
