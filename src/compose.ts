@@ -198,6 +198,7 @@ async function openPool(
       minPoolSize: config.pool.minSize,
       maxPoolSize: config.pool.maxSize,
       sessionTimeoutMs: config.pool.sessionTimeoutMs,
+      retireAfterMs: config.pool.retireAfterMs,
       sandbox: offersSandbox(config),
       version,
     },

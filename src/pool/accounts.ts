@@ -16,6 +16,7 @@ import { applyQuota, freshStanding, nextProof, nextQuotaCheck, type QuotaFinding
 import { parse } from './parse.ts';
 import { bearerOf, type Caller, credentialField, type PoolContext } from './pool-context.ts';
 import { isoTime, lendableNow, presentAccount } from './present.ts';
+import { removeFromPool } from './removal.ts';
 import { quotaFrom } from './store/quota-row.ts';
 import type {
   AccountFilter,
@@ -188,10 +189,7 @@ export function createAccounts(context: PoolContext, onRealAccount: () => Promis
     },
 
     async remove(caller, id) {
-      const result = await store.removeAccount(clock.now(), id, caller.keyId);
-      if (result === null) throw accountNotFound(id);
-      context.events.publish({ type: 'account-removed', account_id: id, provider: result.account.provider });
-      context.tell(result.changes);
+      if ((await removeFromPool(context, id, caller.keyId)) === null) throw accountNotFound(id);
       return { success: true };
     },
 

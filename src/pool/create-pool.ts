@@ -76,6 +76,7 @@ export function createPool(options: PoolOptions): PoolService {
     events,
     skips: createSkipLog(),
     metrics,
+    onRemoved: [],
     lending: () => sandbox ?? store,
     tell(changes) {
       events.publishChanges(changes);

@@ -1,4 +1,5 @@
 import type { PoolContext } from './pool-context.ts';
+import { retireDead } from './removal.ts';
 
 /** The timer that ends what is over and asks again about accounts that are out or unproved. */
 export interface Housekeeper {
@@ -21,6 +22,7 @@ export function createHousekeeper(context: PoolContext): Housekeeper {
     const lending = context.lending();
     context.tell(await store.housekeep(clock.now()));
     if (lending !== store) context.tell(await lending.housekeep(clock.now()));
+    await retireDead(context);
     const due = await store.claimQuotaChecks(clock.now(), queriesAtOnce);
     await Promise.all(
       due.map((account) =>

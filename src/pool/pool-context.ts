@@ -23,6 +23,8 @@ export interface PoolSettings {
   readonly maxPoolSize: number;
   /** Idle time after which a session is reaped. */
   readonly sessionTimeoutMs: number;
+  /** How long accounts beyond use are kept; null for ever. */
+  readonly retireAfterMs: number | null;
   /** Offer the built-in accounts while there is no real one. */
   readonly sandbox: boolean;
   readonly version: string;
@@ -41,6 +43,8 @@ export interface PoolContext {
   readonly events: EventHub;
   readonly skips: SkipLog;
   readonly metrics: PoolMetrics;
+  /** Called for every account that was removed: sources that made its credential delete it at the provider. */
+  readonly onRemoved: ((account: StoredAccount) => Promise<void>)[];
   /** Tells the listeners, and wakes those who wait when a place may have come free. */
   tell(changes: Changes): void;
   /** Asks the provider what an account has left and stores the answer. */

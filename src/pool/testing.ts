@@ -134,6 +134,7 @@ export async function startTestPool(
       minPoolSize: 5,
       maxPoolSize: 50,
       sessionTimeoutMs: 1_800_000,
+      retireAfterMs: null,
       sandbox: false,
       version: 'test',
       ...settings,
