@@ -1,5 +1,5 @@
 import type { AppError } from './errors.ts';
-import type { TurnEvent, TurnRequest, Usage } from './turn.ts';
+import type { FinishReason, TurnEvent, TurnRequest, Usage } from './turn.ts';
 
 /** What an upstream adapter wants kept between the turns of one conversation. Opaque to everybody else. */
 export type ConversationMemory = Uint8Array;
@@ -85,7 +85,8 @@ export interface CollectedTurn {
   readonly reasoning: string;
   readonly toolCalls: readonly { readonly id: string; readonly name: string; readonly arguments: string }[];
   readonly usage: Usage | undefined;
-  readonly finishReason: 'stop' | 'length' | 'tool-calls' | 'content-filter';
+  readonly finishReason: FinishReason;
+  readonly stopSequence?: string;
 }
 
 /** A dialect clients speak to us. */
@@ -97,8 +98,11 @@ export interface Inbound<Options> {
   decode(body: unknown): DecodedTurn<Options>;
   streamEncoder(identity: AnswerIdentity, options: Options): StreamEncoder;
   encodeAnswer(identity: AnswerIdentity, answer: CollectedTurn, options: Options): string;
-  /** The body of an error answer before the first byte. */
-  encodeError(error: AppError): string;
+  /** The status and the body of an error answer before the first byte. */
+  errorStatus(error: AppError): number;
+  encodeError(error: AppError, requestId: string): string;
+  /** A second header the dialect's clients read the request's id from. */
+  readonly requestIdHeader?: string;
 }
 
 export interface DecodedTurn<Options> {

@@ -27,6 +27,8 @@ export interface Sampling {
 export interface Limits {
   /** Tokens of visible output, at least 1. */
   readonly maxOutputTokens?: number;
+  /** The answer ends before the first of these, none of them empty. */
+  readonly stopSequences?: readonly string[];
 }
 
 export type ResponseFormat = { readonly type: 'text' };
@@ -75,6 +77,7 @@ export interface ToolResultPart {
   readonly type: 'tool-result';
   readonly callId: string;
   readonly text: string;
+  readonly images?: readonly ImagePart[];
   readonly isError: boolean;
 }
 
@@ -100,5 +103,6 @@ export type TurnEvent =
   | { readonly type: 'tool-call-delta'; readonly index: number; readonly arguments: string }
   | { readonly type: 'tool-call-end'; readonly index: number }
   | { readonly type: 'usage'; readonly usage: Usage }
-  | { readonly type: 'finish'; readonly reason: FinishReason }
+  /** `stopSequence` names what a `stop` was cut at. */
+  | { readonly type: 'finish'; readonly reason: FinishReason; readonly stopSequence?: string }
   | { readonly type: 'error'; readonly error: AppError };

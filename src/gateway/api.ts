@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { docsRoutes } from '../lib/api-docs-routes.ts';
 import type { ApiDescription } from '../lib/api-document.ts';
 import { version } from '../lib/version.ts';
+import { countRequest, messagesRequest } from '../protocols/anthropic-messages/schema.ts';
 import { chatRequest } from '../protocols/openai-chat/schema.ts';
 
 /** What the gateway answers, for its document; the end-to-end tests hold real answers against these. */
@@ -64,6 +65,35 @@ export const chatAnswer = z.object({
   system_fingerprint: z.string().optional(),
 });
 
+export const messagesAnswer = z.object({
+  id: z.string(),
+  type: z.literal('message'),
+  role: z.literal('assistant'),
+  model: z.string(),
+  content: z.array(
+    z.discriminatedUnion('type', [
+      z.object({ type: z.literal('text'), text: z.string() }),
+      z.object({ type: z.literal('thinking'), thinking: z.string(), signature: z.string() }),
+      z.object({
+        type: z.literal('tool_use'),
+        id: z.string(),
+        name: z.string(),
+        input: z.record(z.string(), z.unknown()),
+      }),
+    ]),
+  ),
+  stop_reason: z.enum(['end_turn', 'max_tokens', 'stop_sequence', 'tool_use', 'refusal']),
+  stop_sequence: z.string().nullable(),
+  usage: z.object({
+    input_tokens: z.int(),
+    cache_creation_input_tokens: z.int(),
+    cache_read_input_tokens: z.int(),
+    output_tokens: z.int(),
+  }),
+});
+
+const tokenCount = z.object({ input_tokens: z.int() });
+
 export const errorAnswer = z.object({
   error: z.object({
     message: z.string(),
@@ -99,6 +129,30 @@ export const gatewayApi: ApiDescription = {
           contentType: 'text/event-stream',
         },
       },
+    },
+    {
+      method: 'POST',
+      path: '/v1/messages',
+      summary: 'Anthropic Messages, streaming and not',
+      description:
+        'Errors have the shape and the statuses of the Anthropic API. With "stream": true the answer comes as server-sent events.',
+      access: 'clientKey',
+      body: { name: 'MessagesRequest', schema: messagesRequest },
+      answers: {
+        200: {
+          description: 'The answer, or its stream of events.',
+          body: { name: 'MessagesAnswer', schema: messagesAnswer },
+          contentType: 'text/event-stream',
+        },
+      },
+    },
+    {
+      method: 'POST',
+      path: '/v1/messages/count_tokens',
+      summary: 'The tokens of a request, counted with o200k_base and without a turn',
+      access: 'clientKey',
+      body: { name: 'CountTokensRequest', schema: countRequest },
+      answers: { 200: { description: 'The count.', body: { name: 'TokenCount', schema: tokenCount } } },
     },
     {
       method: 'GET',

@@ -7,6 +7,7 @@ import type { Conversation } from './conversations.ts';
 import type { TurnLease } from './held-lease.ts';
 import { createOutputLimit } from './output-limit.ts';
 import type { Route } from './routes.ts';
+import { createStopCut } from './stop-cut.ts';
 import { estimateUsage, roughUsage } from './token-count.ts';
 import { noteEvents, type TurnProgress } from './turn-progress.ts';
 import { callUpstream, type RunningCall, type UpstreamTimeouts } from './upstream.ts';
@@ -115,8 +116,9 @@ export function countedUsage(request: TurnRequest, progress: TurnProgress): Usag
 
 /** Passes an attempt's events on to its output, under the rules of one answer. */
 function createReader({ request, output, progress, wantsUsage }: Attempt, clock: Clock) {
-  const { maxOutputTokens } = request.limits;
+  const { maxOutputTokens, stopSequences } = request.limits;
   const limit = maxOutputTokens === undefined ? undefined : createOutputLimit(maxOutputTokens);
+  const stopCut = stopSequences === undefined ? undefined : createStopCut(stopSequences);
   let isUsageUnsent = false;
   let isCut = false;
 
@@ -127,7 +129,7 @@ function createReader({ request, output, progress, wantsUsage }: Attempt, clock:
   }
 
   return {
-    /** The upstream was stopped at the token limit: it has more in mind than the client saw. */
+    /** The upstream was stopped at a limit or a stop sequence: it has more in mind than the client saw. */
     get isCut() {
       return isCut;
     },
@@ -137,7 +139,8 @@ function createReader({ request, output, progress, wantsUsage }: Attempt, clock:
       end: (error: AppError | undefined) => void,
       discard: () => void,
     ): boolean {
-      const batch = limit ? limit.apply(events) : events;
+      const kept = stopCut ? stopCut.apply(events) : events;
+      const batch = limit ? limit.apply(kept) : kept;
       const last = batch[batch.length - 1];
       if (last?.type === 'finish' && last !== events[events.length - 1]) {
         isCut = true;

@@ -83,7 +83,10 @@ function addMessage(hash: Hash, message: Message): void {
     else if (part.type === 'image') parts.push(['image', part.mediaType, part.data]);
     else if (part.type === 'tool-call')
       parts.push(['call', part.id, part.name, canonicalJson(part.arguments)]);
-    else if (part.type === 'tool-result') parts.push(['result', part.callId, part.text, part.isError]);
+    else if (part.type === 'tool-result') {
+      const images = (part.images ?? []).map((image) => [image.mediaType, image.data]);
+      parts.push(['result', part.callId, part.text, part.isError, images]);
+    }
   }
   addPart(hash, JSON.stringify([message.role, message.role === 'assistant' ? text.trim() : text, parts]));
 }

@@ -10,6 +10,8 @@ import { createHttpServer, HttpFault, httpFaultFrom } from '../lib/http-server.t
 import type { Logger } from '../lib/logger.ts';
 import { metricsType } from '../lib/metrics.ts';
 import { version } from '../lib/version.ts';
+import { decodeCountRequest } from '../protocols/anthropic-messages/decode-request.ts';
+import { anthropicMessagesInbound } from '../protocols/anthropic-messages/inbound.ts';
 import { openaiChatInbound } from '../protocols/openai-chat/inbound.ts';
 import { gatewayApi } from './api.ts';
 import { type ClientKeys, createClientKeys } from './keys.ts';
@@ -17,6 +19,7 @@ import { createGatewayMetrics } from './metrics.ts';
 import type { PoolWatch } from './pool-watch.ts';
 import { modelNotFound, type Route } from './routes.ts';
 import { runTurn, type TurnDependencies } from './run-turn.ts';
+import { countInputTokens } from './token-count.ts';
 import {
   type AnswerHead,
   answerError,
@@ -38,6 +41,8 @@ export interface GatewayServerOptions {
   readonly shutdownMs: number;
   readonly logger: Logger;
 }
+
+type ErrorDialect = Pick<Inbound<unknown>, 'errorStatus' | 'encodeError' | 'requestIdHeader'>;
 
 const bodyLimitBytes = 32 * 1024 * 1024;
 const tickMs = 500;
@@ -79,7 +84,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     const known = appErrorFrom(error);
     if (known.code === 'internal')
       request.log.error({ err: error, request_id: request.id }, 'a request failed');
-    sendError(reply, known);
+    sendError(reply, dialectOf(request), known, request.id);
   });
 
   app.get('/health', async () => {
@@ -105,7 +110,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   app.get('/v1/models', async (request) => {
     keys.identify(request.headers);
     const models = await turns.routes.list();
-    return { object: 'list', data: models.map(encodeModel) };
+    return encodeModelList(request, models);
   });
 
   app.get<{ Params: { '*': string } }>('/v1/models/*', async (request) => {
@@ -113,7 +118,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     const id = request.params['*'];
     const models = await turns.routes.list();
     const model = models.find((candidate) => candidate.id === id);
-    if (model) return encodeModel(model);
+    if (model) return encodeModelFor(request, model);
     // A name that would be answered exists, listed or not.
     await turns.routes.resolve(id).catch(() => {
       throw modelNotFound(
@@ -121,10 +126,18 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
         models.map((candidate) => candidate.id),
       );
     });
-    return encodeModel({ id });
+    return encodeModelFor(request, { id });
   });
 
   app.post('/v1/chat/completions', (request, reply) => answerTurn('chat', openaiChatInbound, request, reply));
+  app.post('/v1/messages', (request, reply) =>
+    answerTurn('messages', anthropicMessagesInbound, request, reply),
+  );
+  app.post('/v1/messages/count_tokens', async (request, reply) => {
+    keys.identify(request.headers);
+    reply.header('request-id', request.id);
+    return { input_tokens: countInputTokens(decodeCountRequest(request.body)) };
+  });
 
   async function answerTurn<Options extends { readonly includeUsage: boolean }>(
     protocol: string,
@@ -229,7 +242,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
 }
 
 function answerHeads(
-  inbound: { readonly idPrefix: string },
+  inbound: { readonly idPrefix: string; readonly requestIdHeader?: string },
   decoded: DecodedTurn<unknown>,
   requestId: string,
   startedAt: number,
@@ -251,6 +264,7 @@ function answerHeads(
       },
       headers: {
         'x-request-id': requestId,
+        ...(inbound.requestIdHeader === undefined ? {} : { [inbound.requestIdHeader]: requestId }),
         ...(ignored.length > 0 ? { 'x-warp2api-ignored': headerList(ignored) } : {}),
       },
     };
@@ -265,6 +279,29 @@ function headerList(names: readonly string[]): string {
     .join(', ');
 }
 
+/** Anthropic's clients are told from OpenAI's by the version header that every one of them sends. */
+function isAnthropicClient(request: FastifyRequest): boolean {
+  return request.headers['anthropic-version'] !== undefined;
+}
+
+function encodeModelFor(request: FastifyRequest, model: ProviderModel) {
+  return isAnthropicClient(request) ? encodeAnthropicModel(model) : encodeModel(model);
+}
+
+function encodeModelList(request: FastifyRequest, models: readonly ProviderModel[]) {
+  if (!isAnthropicClient(request)) return { object: 'list', data: models.map(encodeModel) };
+  return {
+    data: models.map(encodeAnthropicModel),
+    has_more: false,
+    first_id: models[0]?.id ?? null,
+    last_id: models.at(-1)?.id ?? null,
+  };
+}
+
+function encodeAnthropicModel({ id, displayName }: ProviderModel) {
+  return { type: 'model', id, display_name: displayName ?? id, created_at: new Date(0).toISOString() };
+}
+
 function encodeModel(model: ProviderModel) {
   return {
     id: model.id,
@@ -276,12 +313,19 @@ function encodeModel(model: ProviderModel) {
   };
 }
 
-function sendError(reply: FastifyReply, error: AppError): void {
+/** Whose words an error is put in: the path tells, and for the lists of models a header that only one dialect sends. */
+function dialectOf(request: FastifyRequest): ErrorDialect {
+  const isAnthropic = request.url.startsWith('/v1/messages') || isAnthropicClient(request);
+  return isAnthropic ? anthropicMessagesInbound : openaiChatInbound;
+}
+
+function sendError(reply: FastifyReply, dialect: ErrorDialect, error: AppError, requestId: string): void {
+  if (dialect.requestIdHeader !== undefined) reply.header(dialect.requestIdHeader, requestId);
   reply
-    .code(error.status)
+    .code(dialect.errorStatus(error))
     .headers(errorHeaders(error))
     .header('content-type', 'application/json; charset=utf-8')
-    .send(openaiChatInbound.encodeError(error));
+    .send(dialect.encodeError(error, requestId));
 }
 
 function appErrorFrom(error: unknown): AppError {

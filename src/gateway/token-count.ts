@@ -73,10 +73,15 @@ export function tokenPieces(text: string): string[] {
   return text.match(tokenizer().pieces) ?? [];
 }
 
+/** Tokens of all that a request says, tools included; images are not counted. */
+export function countInputTokens(request: TurnRequest): number {
+  return countTokens(inputTexts(request).join('\n'));
+}
+
 /** Figures for an upstream that gave none. */
 export function estimateUsage(request: TurnRequest, output: string): Usage {
   return {
-    inputTokens: countTokens(inputTexts(request).join('\n')),
+    inputTokens: countInputTokens(request),
     outputTokens: countTokens(output),
     isEstimated: true,
   };

@@ -100,10 +100,14 @@ export function createWholeOutput<Options>(
         }
         collect(collected, event);
       }
-      const { finishReason } = collected;
+      const { finishReason, stopSequence, ...rest } = collected;
       if (finishReason === undefined) return true;
       const { identity, headers } = headFor(route);
-      const answer: CollectedTurn = { ...collected, finishReason };
+      const answer: CollectedTurn = {
+        ...rest,
+        finishReason,
+        ...(stopSequence === undefined ? {} : { stopSequence }),
+      };
       const body = Buffer.from(inbound.encodeAnswer(identity, answer, options));
       response.writeHead(200, {
         ...headers,
@@ -120,13 +124,13 @@ export function createWholeOutput<Options>(
 /** An error before the first byte: status, headers and the dialect's own body. */
 export function answerError<Options>(
   response: ServerResponse,
-  inbound: Pick<Inbound<Options>, 'encodeError'>,
+  inbound: Pick<Inbound<Options>, 'encodeError' | 'errorStatus'>,
   error: AppError,
   headers: Readonly<Record<string, string>>,
 ): void {
   if (response.headersSent || response.destroyed) return;
-  const body = Buffer.from(inbound.encodeError(error));
-  response.writeHead(error.status, {
+  const body = Buffer.from(inbound.encodeError(error, headers['x-request-id'] ?? ''));
+  response.writeHead(inbound.errorStatus(error), {
     ...headers,
     ...errorHeaders(error),
     'content-type': 'application/json; charset=utf-8',
@@ -152,10 +156,18 @@ interface Collection {
   toolCalls: { id: string; name: string; arguments: string }[];
   usage: Usage | undefined;
   finishReason: FinishReason | undefined;
+  stopSequence: string | undefined;
 }
 
 function emptyCollection(): Collection {
-  return { text: '', reasoning: '', toolCalls: [], usage: undefined, finishReason: undefined };
+  return {
+    text: '',
+    reasoning: '',
+    toolCalls: [],
+    usage: undefined,
+    finishReason: undefined,
+    stopSequence: undefined,
+  };
 }
 
 function collect(into: Collection, event: TurnEvent): void {
@@ -179,6 +191,7 @@ function collect(into: Collection, event: TurnEvent): void {
       break;
     case 'finish':
       into.finishReason = event.reason;
+      into.stopSequence = event.stopSequence;
       break;
     default:
   }

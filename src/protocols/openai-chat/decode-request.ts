@@ -37,6 +37,9 @@ export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
     ...(offered.description ? { description: offered.description } : {}),
     parameters: offered.parameters ?? { type: 'object', properties: {} },
   }));
+  const stopSequences = (typeof chat.stop === 'string' ? [chat.stop] : (chat.stop ?? [])).filter(
+    (sequence) => sequence !== '',
+  );
   const maxOutputTokens = chat.max_completion_tokens ?? chat.max_tokens;
   const request: TurnRequest = {
     model: chat.model,
@@ -51,7 +54,10 @@ export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
       ...given('presencePenalty', chat.presence_penalty || undefined),
       ...given('frequencyPenalty', chat.frequency_penalty || undefined),
     },
-    limits: given('maxOutputTokens', maxOutputTokens),
+    limits: {
+      ...given('maxOutputTokens', maxOutputTokens),
+      ...(stopSequences.length > 0 ? { stopSequences } : {}),
+    },
     responseFormat: { type: 'text' },
     reasoning: given('effort', chat.reasoning_effort),
     extra: {},
@@ -75,7 +81,6 @@ function refuseWhatChangesTheMeaning(chat: ChatRequest): void {
   if (Object.keys(chat.logit_bias ?? {}).length > 0) {
     refuse('logit_bias', 'this upstream takes no token biases: leave it out');
   }
-  if ((chat.stop?.length ?? 0) > 0) refuse('stop', 'stop sequences are not supported: leave it out');
   const format = chat.response_format?.type ?? 'text';
   if (format !== 'text') {
     refuse(

@@ -9,5 +9,6 @@ export const openaiChatInbound: Inbound<ChatOptions> = {
   decode: decodeChatRequest,
   streamEncoder: createChatStreamEncoder,
   encodeAnswer: encodeChatAnswer,
+  errorStatus: (error) => error.status,
   encodeError: encodeChatError,
 };

@@ -6,6 +6,7 @@ import {
   AutonomyLevel,
   type InputContextSchema,
   type McpContextSchema,
+  type McpToolContentSchema,
   RequestSchema,
   ToolType,
   type UserInputSchema,
@@ -92,11 +93,25 @@ function resultInput(result: ToolResultPart): MessageInitShape<typeof UserInputS
         callMcpTool: {
           result: result.isError
             ? { case: 'error', value: { message: result.text } }
-            : { case: 'success', value: { results: [{ text: { text: result.text } }] } },
+            : { case: 'success', value: { results: resultContents(result) } },
         },
       },
     },
   };
+}
+
+function resultContents({
+  text,
+  images = [],
+}: ToolResultPart): MessageInitShape<typeof McpToolContentSchema>[] {
+  const shown = images.map((image) => ({
+    content: {
+      case: 'image' as const,
+      value: { data: Buffer.from(image.data, 'latin1'), mimeType: image.mediaType },
+    },
+  }));
+  if (text === '' && shown.length > 0) return shown;
+  return [{ content: { case: 'text', value: { text } } }, ...shown];
 }
 
 function toolContext(tools: readonly Tool[]): MessageInitShape<typeof McpContextSchema> {

@@ -19,9 +19,7 @@ export function foldHistory(
   const spoken = history.filter((message) => message.role !== 'system');
   if (spoken.length === 0) return { query: newText ?? '', images: [] };
 
-  const allImages = spoken.flatMap((message) =>
-    message.role === 'user' ? message.parts.filter((part) => part.type === 'image') : [],
-  );
+  const allImages = spoken.flatMap(imagesOf);
   const dropped = Math.max(0, allImages.length - imageRoom);
   let imageNumber = 0;
   const nameImage = () => {
@@ -42,6 +40,12 @@ export function foldHistory(
   };
 }
 
+/** In the order in which the transcript names them. */
+function imagesOf(message: Message): ImagePart[] {
+  if (message.role === 'user') return message.parts.filter((part) => part.type === 'image');
+  return message.role === 'tool' ? message.parts.flatMap((part) => part.images ?? []) : [];
+}
+
 function entriesOf(message: Message, nameImage: () => string): string[] {
   switch (message.role) {
     case 'user':
@@ -56,7 +60,8 @@ function entriesOf(message: Message, nameImage: () => string): string[] {
       });
     case 'tool':
       return message.parts.map(
-        (part) => `[${part.isError ? 'failed tool result' : 'tool result'} ${part.callId}]\n${part.text}`,
+        (part) =>
+          `[${part.isError ? 'failed tool result' : 'tool result'} ${part.callId}]\n${[part.text, ...(part.images ?? []).map(nameImage)].join('\n\n')}`,
       );
     default:
       return [];

@@ -240,9 +240,21 @@ export declare const McpToolSuccessSchema: GenMessage<McpToolSuccess>;
  */
 export declare type McpToolContent = Message$1<"warp2api.warp.McpToolContent"> & {
   /**
-   * @generated from field: warp2api.warp.McpText text = 1;
+   * @generated from oneof warp2api.warp.McpToolContent.content
    */
-  text?: McpText | undefined;
+  content: {
+    /**
+     * @generated from field: warp2api.warp.McpText text = 1;
+     */
+    value: McpText;
+    case: "text";
+  } | {
+    /**
+     * @generated from field: warp2api.warp.McpImage image = 2;
+     */
+    value: McpImage;
+    case: "image";
+  } | { case: undefined; value?: undefined };
 };
 
 /**
@@ -250,6 +262,29 @@ export declare type McpToolContent = Message$1<"warp2api.warp.McpToolContent"> &
  * Use `create(McpToolContentSchema)` to create a new message.
  */
 export declare const McpToolContentSchema: GenMessage<McpToolContent>;
+
+/**
+ * The data are the ASCII of the base64 text.
+ *
+ * @generated from message warp2api.warp.McpImage
+ */
+export declare type McpImage = Message$1<"warp2api.warp.McpImage"> & {
+  /**
+   * @generated from field: bytes data = 1;
+   */
+  data: Uint8Array;
+
+  /**
+   * @generated from field: string mime_type = 2;
+   */
+  mimeType: string;
+};
+
+/**
+ * Describes the message warp2api.warp.McpImage.
+ * Use `create(McpImageSchema)` to create a new message.
+ */
+export declare const McpImageSchema: GenMessage<McpImage>;
 
 /**
  * @generated from message warp2api.warp.McpText

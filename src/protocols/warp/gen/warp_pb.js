@@ -14,7 +14,7 @@ import { enumDesc, fileDesc, messageDesc, tsEnum } from "@bufbuild/protobuf/code
  * Describes the file warp.proto.
  */
 export const file_warp = /*@__PURE__*/
-  fileDesc("Cgp3YXJwLnByb3RvEg13YXJwMmFwaS53YXJwIuYBCgdSZXF1ZXN0EjAKDHRhc2tfY29udGV4dBgBIAEoCzIaLndhcnAyYXBpLndhcnAuVGFza0NvbnRleHQSIwoFaW5wdXQYAiABKAsyFC53YXJwMmFwaS53YXJwLklucHV0EikKCHNldHRpbmdzGAMgASgLMhcud2FycDJhcGkud2FycC5TZXR0aW5ncxIpCghtZXRhZGF0YRgEIAEoCzIXLndhcnAyYXBpLndhcnAuTWV0YWRhdGESLgoLbWNwX2NvbnRleHQYBiABKAsyGS53YXJwMmFwaS53YXJwLk1jcENvbnRleHQiMQoLVGFza0NvbnRleHQSIgoFdGFza3MYASADKAsyEy53YXJwMmFwaS53YXJwLlRhc2siZQoFSW5wdXQSLAoHY29udGV4dBgBIAEoCzIbLndhcnAyYXBpLndhcnAuSW5wdXRDb250ZXh0Ei4KC3VzZXJfaW5wdXRzGAYgASgLMhkud2FycDJhcGkud2FycC5Vc2VySW5wdXRzIjYKClVzZXJJbnB1dHMSKAoGaW5wdXRzGAEgAygLMhgud2FycDJhcGkud2FycC5Vc2VySW5wdXQiewoJVXNlcklucHV0Ei4KCnVzZXJfcXVlcnkYASABKAsyGC53YXJwMmFwaS53YXJwLlVzZXJRdWVyeUgAEjUKEHRvb2xfY2FsbF9yZXN1bHQYAiABKAsyGS53YXJwMmFwaS53YXJwLlRvb2xSZXN1bHRIAEIHCgVpbnB1dCJGCglVc2VyUXVlcnkSDQoFcXVlcnkYASABKAkSKgoEbW9kZRgDIAEoCzIcLndhcnAyYXBpLndhcnAuVXNlclF1ZXJ5TW9kZSIPCg1Vc2VyUXVlcnlNb2RlIlcKClRvb2xSZXN1bHQSFAoMdG9vbF9jYWxsX2lkGAEgASgJEjMKDWNhbGxfbWNwX3Rvb2wYDCABKAsyHC53YXJwMmFwaS53YXJwLk1jcFRvb2xSZXN1bHQieQoNTWNwVG9vbFJlc3VsdBIwCgdzdWNjZXNzGAEgASgLMh0ud2FycDJhcGkud2FycC5NY3BUb29sU3VjY2Vzc0gAEiwKBWVycm9yGAIgASgLMhsud2FycDJhcGkud2FycC5NY3BUb29sRXJyb3JIAEIICgZyZXN1bHQiQAoOTWNwVG9vbFN1Y2Nlc3MSLgoHcmVzdWx0cxgBIAMoCzIdLndhcnAyYXBpLndhcnAuTWNwVG9vbENvbnRlbnQiNgoOTWNwVG9vbENvbnRlbnQSJAoEdGV4dBgBIAEoCzIWLndhcnAyYXBpLndhcnAuTWNwVGV4dCIXCgdNY3BUZXh0EgwKBHRleHQYASABKAkiHwoMTWNwVG9vbEVycm9yEg8KB21lc3NhZ2UYASABKAkiaAoMSW5wdXRDb250ZXh0EiQKBmltYWdlcxgHIAMoCzIULndhcnAyYXBpLndhcnAuSW1hZ2USMgoNcHJvamVjdF9ydWxlcxgKIAMoCzIbLndhcnAyYXBpLndhcnAuUHJvamVjdFJ1bGVzIigKBUltYWdlEgwKBGRhdGEYASABKAwSEQoJbWltZV90eXBlGAIgASgJIlgKDFByb2plY3RSdWxlcxIRCglyb290X3BhdGgYASABKAkSNQoRYWN0aXZlX3J1bGVfZmlsZXMYAiADKAsyGi53YXJwMmFwaS53YXJwLkZpbGVDb250ZW50IjEKC0ZpbGVDb250ZW50EhEKCWZpbGVfcGF0aBgBIAEoCRIPCgdjb250ZW50GAIgASgJIiMKCE1ldGFkYXRhEhcKD2NvbnZlcnNhdGlvbl9pZBgBIAEoCSK5AgoIU2V0dGluZ3MSMAoMbW9kZWxfY29uZmlnGAEgASgLMhoud2FycDJhcGkud2FycC5Nb2RlbENvbmZpZxIkChxzdXBwb3J0c19wYXJhbGxlbF90b29sX2NhbGxzGAQgASgIEhgKEHBsYW5uaW5nX2VuYWJsZWQYBiABKAgSMAoPc3VwcG9ydGVkX3Rvb2xzGAkgAygOMhcud2FycDJhcGkud2FycC5Ub29sVHlwZRIvCidzaG91bGRfcHJlc2VydmVfZmlsZV9jb250ZW50X2luX2hpc3RvcnkYCyABKAgSIgoac3VwcG9ydHNfcmVhc29uaW5nX21lc3NhZ2UYESABKAgSNAoOYXV0b25vbXlfbGV2ZWwYEyABKA4yHC53YXJwMmFwaS53YXJwLkF1dG9ub215TGV2ZWwiGwoLTW9kZWxDb25maWcSDAoEYmFzZRgBIAEoCSI3CgpNY3BDb250ZXh0EikKB3NlcnZlcnMYAyADKAsyGC53YXJwMmFwaS53YXJwLk1jcFNlcnZlciJhCglNY3BTZXJ2ZXISDAoEbmFtZRgBIAEoCRITCgtkZXNjcmlwdGlvbhgCIAEoCRIlCgV0b29scxgEIAMoCzIWLndhcnAyYXBpLndhcnAuTWNwVG9vbBIKCgJpZBgFIAEoCSJYCgdNY3BUb29sEgwKBG5hbWUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkSGQoMaW5wdXRfc2NoZW1hGAMgASgMSACIAQFCDwoNX2lucHV0X3NjaGVtYSKtAQoNUmVzcG9uc2VFdmVudBIpCgRpbml0GAEgASgLMhkud2FycDJhcGkud2FycC5TdHJlYW1Jbml0SAASNgoOY2xpZW50X2FjdGlvbnMYAiABKAsyHC53YXJwMmFwaS53YXJwLkNsaWVudEFjdGlvbnNIABIxCghmaW5pc2hlZBgDIAEoCzIdLndhcnAyYXBpLndhcnAuU3RyZWFtRmluaXNoZWRIAEIGCgR0eXBlIjkKClN0cmVhbUluaXQSFwoPY29udmVyc2F0aW9uX2lkGAEgASgJEhIKCnJlcXVlc3RfaWQYAiABKAkiPQoNQ2xpZW50QWN0aW9ucxIsCgdhY3Rpb25zGAEgAygLMhsud2FycDJhcGkud2FycC5DbGllbnRBY3Rpb24ihQUKDENsaWVudEFjdGlvbhIwCgtjcmVhdGVfdGFzaxgBIAEoCzIZLndhcnAyYXBpLndhcnAuQ3JlYXRlVGFza0gAEkAKFGFkZF9tZXNzYWdlc190b190YXNrGAMgASgLMiAud2FycDJhcGkud2FycC5BZGRNZXNzYWdlc1RvVGFza0gAEjsKE3VwZGF0ZV90YXNrX21lc3NhZ2UYBCABKAsyHC53YXJwMmFwaS53YXJwLkNoYW5nZU1lc3NhZ2VIABJBChlhcHBlbmRfdG9fbWVzc2FnZV9jb250ZW50GAUgASgLMhwud2FycDJhcGkud2FycC5DaGFuZ2VNZXNzYWdlSAASRwoXdXBkYXRlX3Rhc2tfZGVzY3JpcHRpb24YCCABKAsyJC53YXJwMmFwaS53YXJwLlVwZGF0ZVRhc2tEZXNjcmlwdGlvbkgAEjEKEWJlZ2luX3RyYW5zYWN0aW9uGAkgASgLMhQud2FycDJhcGkud2FycC5FbXB0eUgAEjIKEmNvbW1pdF90cmFuc2FjdGlvbhgKIAEoCzIULndhcnAyYXBpLndhcnAuRW1wdHlIABI0ChRyb2xsYmFja190cmFuc2FjdGlvbhgLIAEoCzIULndhcnAyYXBpLndhcnAuRW1wdHlIABJGChd1cGRhdGVfdGFza19zZXJ2ZXJfZGF0YRgNIAEoCzIjLndhcnAyYXBpLndhcnAuVXBkYXRlVGFza1NlcnZlckRhdGFIABJJChltb3ZlX21lc3NhZ2VzX3RvX25ld190YXNrGA4gASgLMiQud2FycDJhcGkud2FycC5Nb3ZlTWVzc2FnZXNUb05ld1Rhc2tIAEIICgZhY3Rpb24iBwoFRW1wdHkiLwoKQ3JlYXRlVGFzaxIhCgR0YXNrGAEgASgLMhMud2FycDJhcGkud2FycC5UYXNrIk4KEUFkZE1lc3NhZ2VzVG9UYXNrEg8KB3Rhc2tfaWQYASABKAkSKAoIbWVzc2FnZXMYAiADKAsyFi53YXJwMmFwaS53YXJwLk1lc3NhZ2UicQoNQ2hhbmdlTWVzc2FnZRInCgdtZXNzYWdlGAEgASgLMhYud2FycDJhcGkud2FycC5NZXNzYWdlEiYKBG1hc2sYAiABKAsyGC53YXJwMmFwaS53YXJwLkZpZWxkTWFzaxIPCgd0YXNrX2lkGAMgASgJIhoKCUZpZWxkTWFzaxINCgVwYXRocxgBIAMoCSJSChVVcGRhdGVUYXNrRGVzY3JpcHRpb24SDwoHdGFza19pZBgBIAEoCRIYCgtkZXNjcmlwdGlvbhgCIAEoCUgAiAEBQg4KDF9kZXNjcmlwdGlvbiJRChRVcGRhdGVUYXNrU2VydmVyRGF0YRIPCgd0YXNrX2lkGAEgASgJEhgKC3NlcnZlcl9kYXRhGAIgASgMSACIAQFCDgoMX3NlcnZlcl9kYXRhIt8BChVNb3ZlTWVzc2FnZXNUb05ld1Rhc2sSFgoOc291cmNlX3Rhc2tfaWQYASABKAkSJQoIbmV3X3Rhc2sYAiABKAsyEy53YXJwMmFwaS53YXJwLlRhc2sSGAoQZmlyc3RfbWVzc2FnZV9pZBgDIAEoCRIXCg9sYXN0X21lc3NhZ2VfaWQYBCABKAkSHgoWZXhwZWN0ZWRfbWVzc2FnZV9jb3VudBgFIAEoDRI0ChRyZXBsYWNlbWVudF9tZXNzYWdlcxgGIAMoCzIWLndhcnAyYXBpLndhcnAuTWVzc2FnZSLTAQoEVGFzaxIPCgJpZBgBIAEoCUgAiAEBEhgKC2Rlc2NyaXB0aW9uGAIgASgJSAGIAQESNQoMZGVwZW5kZW5jaWVzGAMgASgLMh8ud2FycDJhcGkud2FycC5UYXNrRGVwZW5kZW5jaWVzEigKCG1lc3NhZ2VzGAUgAygLMhYud2FycDJhcGkud2FycC5NZXNzYWdlEhgKC3NlcnZlcl9kYXRhGAggASgMSAKIAQFCBQoDX2lkQg4KDF9kZXNjcmlwdGlvbkIOCgxfc2VydmVyX2RhdGEiQgoQVGFza0RlcGVuZGVuY2llcxIbCg5wYXJlbnRfdGFza19pZBgBIAEoCUgAiAEBQhEKD19wYXJlbnRfdGFza19pZCKQBwoHTWVzc2FnZRIPCgJpZBgBIAEoCUgBiAEBEiAKE3NlcnZlcl9tZXNzYWdlX2RhdGEYByABKAlIAogBARIRCgljaXRhdGlvbnMYCCADKAwSFAoHdGFza19pZBgLIAEoCUgDiAEBEhcKCnJlcXVlc3RfaWQYDSABKAlIBIgBARIWCgl0aW1lc3RhbXAYDiABKAxIBYgBARIUCgp1c2VyX3F1ZXJ5GAIgASgMSAASMgoMYWdlbnRfb3V0cHV0GAMgASgLMhoud2FycDJhcGkud2FycC5BZ2VudE91dHB1dEgAEiwKCXRvb2xfY2FsbBgEIAEoCzIXLndhcnAyYXBpLndhcnAuVG9vbENhbGxIABI5ChB0b29sX2NhbGxfcmVzdWx0GAUgASgLMh0ud2FycDJhcGkud2FycC5Ub29sQ2FsbFJlc3VsdEgAEhYKDHNlcnZlcl9ldmVudBgGIAEoDEgAEhYKDHN5c3RlbV9xdWVyeRgJIAEoDEgAEhYKDHVwZGF0ZV90b2RvcxgKIAEoDEgAEjgKD2FnZW50X3JlYXNvbmluZxgPIAEoCzIdLndhcnAyYXBpLndhcnAuQWdlbnRSZWFzb25pbmdIABIXCg1zdW1tYXJpemF0aW9uGBAgASgMSAASFQoLY29kZV9yZXZpZXcYESABKAxIABIgChZ1cGRhdGVfcmV2aWV3X2NvbW1lbnRzGBIgASgMSAASFAoKd2ViX3NlYXJjaBgTIAEoDEgAEhMKCXdlYl9mZXRjaBgUIAEoDEgAEhYKDGRlYnVnX291dHB1dBgVIAEoDEgAEhgKDmFydGlmYWN0X2V2ZW50GBYgASgMSAASFgoMaW52b2tlX3NraWxsGBcgASgMSAASJwodbWVzc2FnZXNfcmVjZWl2ZWRfZnJvbV9hZ2VudHMYGCABKAxIABIUCgptb2RlbF91c2VkGBkgASgMSAASHAoSZXZlbnRzX2Zyb21fYWdlbnRzGBogASgMSAASIwoZcGFzc2l2ZV9zdWdnZXN0aW9uX3Jlc3VsdBgbIAEoDEgAEicKHW9yY2hlc3RyYXRpb25fY29uZmlnX3NuYXBzaG90GBwgASgMSABCCQoHbWVzc2FnZUIFCgNfaWRCFgoUX3NlcnZlcl9tZXNzYWdlX2RhdGFCCgoIX3Rhc2tfaWRCDQoLX3JlcXVlc3RfaWRCDAoKX3RpbWVzdGFtcCIpCgtBZ2VudE91dHB1dBIRCgR0ZXh0GAEgASgJSACIAQFCBwoFX3RleHQibAoOQWdlbnRSZWFzb25pbmcSFgoJcmVhc29uaW5nGAEgASgJSACIAQESHgoRZmluaXNoZWRfZHVyYXRpb24YAiABKAxIAYgBAUIMCgpfcmVhc29uaW5nQhQKEl9maW5pc2hlZF9kdXJhdGlvbiKyAQoIVG9vbENhbGwSGQoMdG9vbF9jYWxsX2lkGAEgASgJSAGIAQESEAoGc2VydmVyGAQgASgMSAASMwoNY2FsbF9tY3BfdG9vbBgMIAEoCzIaLndhcnAyYXBpLndhcnAuQ2FsbE1jcFRvb2xIABIrCghzdWJhZ2VudBgTIAEoCzIXLndhcnAyYXBpLndhcnAuU3ViYWdlbnRIAEIGCgR0b29sQg8KDV90b29sX2NhbGxfaWQiawoLQ2FsbE1jcFRvb2wSEQoEbmFtZRgBIAEoCUgAiAEBEhEKBGFyZ3MYAiABKAxIAYgBARIWCglzZXJ2ZXJfaWQYAyABKAlIAogBAUIHCgVfbmFtZUIHCgVfYXJnc0IMCgpfc2VydmVyX2lkIiwKCFN1YmFnZW50EhQKB3Rhc2tfaWQYASABKAlIAIgBAUIKCghfdGFza19pZCI8Cg5Ub29sQ2FsbFJlc3VsdBIZCgx0b29sX2NhbGxfaWQYASABKAlIAIgBAUIPCg1fdG9vbF9jYWxsX2lkIskECg5TdHJlYW1GaW5pc2hlZBIlCgVvdGhlchgBIAEoCzIULndhcnAyYXBpLndhcnAuRW1wdHlIABIkCgRkb25lGAIgASgLMhQud2FycDJhcGkud2FycC5FbXB0eUgAEi8KD21heF90b2tlbl9saW1pdBgDIAEoCzIULndhcnAyYXBpLndhcnAuRW1wdHlIABIrCgtxdW90YV9saW1pdBgEIAEoCzIULndhcnAyYXBpLndhcnAuRW1wdHlIABI3Chdjb250ZXh0X3dpbmRvd19leGNlZWRlZBgFIAEoCzIULndhcnAyYXBpLndhcnAuRW1wdHlIABIvCg9sbG1fdW5hdmFpbGFibGUYBiABKAsyFC53YXJwMmFwaS53YXJwLkVtcHR5SAASNgoOaW50ZXJuYWxfZXJyb3IYByABKAsyHC53YXJwMmFwaS53YXJwLkludGVybmFsRXJyb3JIABI3Cg9pbnZhbGlkX2FwaV9rZXkYDCABKAsyHC53YXJwMmFwaS53YXJwLkludmFsaWRBcGlLZXlIABIuCgt0b2tlbl91c2FnZRgIIAMoCzIZLndhcnAyYXBpLndhcnAuVG9rZW5Vc2FnZRIwCgxyZXF1ZXN0X2Nvc3QYCiABKAsyGi53YXJwMmFwaS53YXJwLlJlcXVlc3RDb3N0EkUKG2NvbnZlcnNhdGlvbl91c2FnZV9tZXRhZGF0YRgLIAEoCzIgLndhcnAyYXBpLndhcnAuQ29udmVyc2F0aW9uVXNhZ2VCCAoGcmVhc29uIiAKDUludGVybmFsRXJyb3ISDwoHbWVzc2FnZRgBIAEoCSIjCg1JbnZhbGlkQXBpS2V5EhIKCm1vZGVsX25hbWUYAiABKAkiSwoKVG9rZW5Vc2FnZRITCgt0b3RhbF9pbnB1dBgCIAEoDRIOCgZvdXRwdXQYAyABKA0SGAoQaW5wdXRfY2FjaGVfcmVhZBgEIAEoDSI2CgtSZXF1ZXN0Q29zdBINCgVleGFjdBgBIAEoAhIYChBwbGF0Zm9ybV9jcmVkaXRzGAIgASgCIu4EChFDb252ZXJzYXRpb25Vc2FnZRIVCg1jcmVkaXRzX3NwZW50GAMgASgCEk4KEHdhcnBfdG9rZW5fdXNhZ2UYBiADKAsyNC53YXJwMmFwaS53YXJwLkNvbnZlcnNhdGlvblVzYWdlLldhcnBUb2tlblVzYWdlRW50cnkSTgoQYnlva190b2tlbl91c2FnZRgHIAMoCzI0LndhcnAyYXBpLndhcnAuQ29udmVyc2F0aW9uVXNhZ2UuQnlva1Rva2VuVXNhZ2VFbnRyeRIeChZwbGF0Zm9ybV9jcmVkaXRzX3NwZW50GAggASgCEmMKG2N1c3RvbV9lbmRwb2ludF90b2tlbl91c2FnZRgJIAMoCzI+LndhcnAyYXBpLndhcnAuQ29udmVyc2F0aW9uVXNhZ2UuQ3VzdG9tRW5kcG9pbnRUb2tlblVzYWdlRW50cnkSGgoSdG90YWxfaW5wdXRfdG9rZW5zGAogASgNGlEKE1dhcnBUb2tlblVzYWdlRW50cnkSCwoDa2V5GAEgASgJEikKBXZhbHVlGAIgASgLMhoud2FycDJhcGkud2FycC5Nb2RlbFRva2VuczoCOAEaUQoTQnlva1Rva2VuVXNhZ2VFbnRyeRILCgNrZXkYASABKAkSKQoFdmFsdWUYAiABKAsyGi53YXJwMmFwaS53YXJwLk1vZGVsVG9rZW5zOgI4ARpbCh1DdXN0b21FbmRwb2ludFRva2VuVXNhZ2VFbnRyeRILCgNrZXkYASABKAkSKQoFdmFsdWUYAiABKAsyGi53YXJwMmFwaS53YXJwLk1vZGVsVG9rZW5zOgI4ASIjCgtNb2RlbFRva2VucxIUCgx0b3RhbF90b2tlbnMYAiABKA0idAoGTWVtb3J5Eg8KB3ZlcnNpb24YASABKA0SFwoPY29udmVyc2F0aW9uX2lkGAIgASgJEhQKDHRhc2tfY29udGV4dBgDIAEoDBIqCgZ0b3RhbHMYBCABKAsyGi53YXJwMmFwaS53YXJwLlVzYWdlVG90YWxzIkoKC1VzYWdlVG90YWxzEhQKDGlucHV0X3Rva2VucxgBIAEoDRIUCgx0b3RhbF90b2tlbnMYAiABKA0SDwoHY3JlZGl0cxgDIAEoASo0CghUb29sVHlwZRIVChFSVU5fU0hFTExfQ09NTUFORBAAEhEKDUNBTExfTUNQX1RPT0wQCSoxCg1BdXRvbm9teUxldmVsEg4KClNVUEVSVklTRUQQABIQCgxVTlNVUEVSVklTRUQQAWIGcHJvdG8z");
+  fileDesc("Cgp3YXJwLnByb3RvEg13YXJwMmFwaS53YXJwIuYBCgdSZXF1ZXN0EjAKDHRhc2tfY29udGV4dBgBIAEoCzIaLndhcnAyYXBpLndhcnAuVGFza0NvbnRleHQSIwoFaW5wdXQYAiABKAsyFC53YXJwMmFwaS53YXJwLklucHV0EikKCHNldHRpbmdzGAMgASgLMhcud2FycDJhcGkud2FycC5TZXR0aW5ncxIpCghtZXRhZGF0YRgEIAEoCzIXLndhcnAyYXBpLndhcnAuTWV0YWRhdGESLgoLbWNwX2NvbnRleHQYBiABKAsyGS53YXJwMmFwaS53YXJwLk1jcENvbnRleHQiMQoLVGFza0NvbnRleHQSIgoFdGFza3MYASADKAsyEy53YXJwMmFwaS53YXJwLlRhc2siZQoFSW5wdXQSLAoHY29udGV4dBgBIAEoCzIbLndhcnAyYXBpLndhcnAuSW5wdXRDb250ZXh0Ei4KC3VzZXJfaW5wdXRzGAYgASgLMhkud2FycDJhcGkud2FycC5Vc2VySW5wdXRzIjYKClVzZXJJbnB1dHMSKAoGaW5wdXRzGAEgAygLMhgud2FycDJhcGkud2FycC5Vc2VySW5wdXQiewoJVXNlcklucHV0Ei4KCnVzZXJfcXVlcnkYASABKAsyGC53YXJwMmFwaS53YXJwLlVzZXJRdWVyeUgAEjUKEHRvb2xfY2FsbF9yZXN1bHQYAiABKAsyGS53YXJwMmFwaS53YXJwLlRvb2xSZXN1bHRIAEIHCgVpbnB1dCJGCglVc2VyUXVlcnkSDQoFcXVlcnkYASABKAkSKgoEbW9kZRgDIAEoCzIcLndhcnAyYXBpLndhcnAuVXNlclF1ZXJ5TW9kZSIPCg1Vc2VyUXVlcnlNb2RlIlcKClRvb2xSZXN1bHQSFAoMdG9vbF9jYWxsX2lkGAEgASgJEjMKDWNhbGxfbWNwX3Rvb2wYDCABKAsyHC53YXJwMmFwaS53YXJwLk1jcFRvb2xSZXN1bHQieQoNTWNwVG9vbFJlc3VsdBIwCgdzdWNjZXNzGAEgASgLMh0ud2FycDJhcGkud2FycC5NY3BUb29sU3VjY2Vzc0gAEiwKBWVycm9yGAIgASgLMhsud2FycDJhcGkud2FycC5NY3BUb29sRXJyb3JIAEIICgZyZXN1bHQiQAoOTWNwVG9vbFN1Y2Nlc3MSLgoHcmVzdWx0cxgBIAMoCzIdLndhcnAyYXBpLndhcnAuTWNwVG9vbENvbnRlbnQibQoOTWNwVG9vbENvbnRlbnQSJgoEdGV4dBgBIAEoCzIWLndhcnAyYXBpLndhcnAuTWNwVGV4dEgAEigKBWltYWdlGAIgASgLMhcud2FycDJhcGkud2FycC5NY3BJbWFnZUgAQgkKB2NvbnRlbnQiKwoITWNwSW1hZ2USDAoEZGF0YRgBIAEoDBIRCgltaW1lX3R5cGUYAiABKAkiFwoHTWNwVGV4dBIMCgR0ZXh0GAEgASgJIh8KDE1jcFRvb2xFcnJvchIPCgdtZXNzYWdlGAEgASgJImgKDElucHV0Q29udGV4dBIkCgZpbWFnZXMYByADKAsyFC53YXJwMmFwaS53YXJwLkltYWdlEjIKDXByb2plY3RfcnVsZXMYCiADKAsyGy53YXJwMmFwaS53YXJwLlByb2plY3RSdWxlcyIoCgVJbWFnZRIMCgRkYXRhGAEgASgMEhEKCW1pbWVfdHlwZRgCIAEoCSJYCgxQcm9qZWN0UnVsZXMSEQoJcm9vdF9wYXRoGAEgASgJEjUKEWFjdGl2ZV9ydWxlX2ZpbGVzGAIgAygLMhoud2FycDJhcGkud2FycC5GaWxlQ29udGVudCIxCgtGaWxlQ29udGVudBIRCglmaWxlX3BhdGgYASABKAkSDwoHY29udGVudBgCIAEoCSIjCghNZXRhZGF0YRIXCg9jb252ZXJzYXRpb25faWQYASABKAkiuQIKCFNldHRpbmdzEjAKDG1vZGVsX2NvbmZpZxgBIAEoCzIaLndhcnAyYXBpLndhcnAuTW9kZWxDb25maWcSJAocc3VwcG9ydHNfcGFyYWxsZWxfdG9vbF9jYWxscxgEIAEoCBIYChBwbGFubmluZ19lbmFibGVkGAYgASgIEjAKD3N1cHBvcnRlZF90b29scxgJIAMoDjIXLndhcnAyYXBpLndhcnAuVG9vbFR5cGUSLwonc2hvdWxkX3ByZXNlcnZlX2ZpbGVfY29udGVudF9pbl9oaXN0b3J5GAsgASgIEiIKGnN1cHBvcnRzX3JlYXNvbmluZ19tZXNzYWdlGBEgASgIEjQKDmF1dG9ub215X2xldmVsGBMgASgOMhwud2FycDJhcGkud2FycC5BdXRvbm9teUxldmVsIhsKC01vZGVsQ29uZmlnEgwKBGJhc2UYASABKAkiNwoKTWNwQ29udGV4dBIpCgdzZXJ2ZXJzGAMgAygLMhgud2FycDJhcGkud2FycC5NY3BTZXJ2ZXIiYQoJTWNwU2VydmVyEgwKBG5hbWUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkSJQoFdG9vbHMYBCADKAsyFi53YXJwMmFwaS53YXJwLk1jcFRvb2wSCgoCaWQYBSABKAkiWAoHTWNwVG9vbBIMCgRuYW1lGAEgASgJEhMKC2Rlc2NyaXB0aW9uGAIgASgJEhkKDGlucHV0X3NjaGVtYRgDIAEoDEgAiAEBQg8KDV9pbnB1dF9zY2hlbWEirQEKDVJlc3BvbnNlRXZlbnQSKQoEaW5pdBgBIAEoCzIZLndhcnAyYXBpLndhcnAuU3RyZWFtSW5pdEgAEjYKDmNsaWVudF9hY3Rpb25zGAIgASgLMhwud2FycDJhcGkud2FycC5DbGllbnRBY3Rpb25zSAASMQoIZmluaXNoZWQYAyABKAsyHS53YXJwMmFwaS53YXJwLlN0cmVhbUZpbmlzaGVkSABCBgoEdHlwZSI5CgpTdHJlYW1Jbml0EhcKD2NvbnZlcnNhdGlvbl9pZBgBIAEoCRISCgpyZXF1ZXN0X2lkGAIgASgJIj0KDUNsaWVudEFjdGlvbnMSLAoHYWN0aW9ucxgBIAMoCzIbLndhcnAyYXBpLndhcnAuQ2xpZW50QWN0aW9uIoUFCgxDbGllbnRBY3Rpb24SMAoLY3JlYXRlX3Rhc2sYASABKAsyGS53YXJwMmFwaS53YXJwLkNyZWF0ZVRhc2tIABJAChRhZGRfbWVzc2FnZXNfdG9fdGFzaxgDIAEoCzIgLndhcnAyYXBpLndhcnAuQWRkTWVzc2FnZXNUb1Rhc2tIABI7ChN1cGRhdGVfdGFza19tZXNzYWdlGAQgASgLMhwud2FycDJhcGkud2FycC5DaGFuZ2VNZXNzYWdlSAASQQoZYXBwZW5kX3RvX21lc3NhZ2VfY29udGVudBgFIAEoCzIcLndhcnAyYXBpLndhcnAuQ2hhbmdlTWVzc2FnZUgAEkcKF3VwZGF0ZV90YXNrX2Rlc2NyaXB0aW9uGAggASgLMiQud2FycDJhcGkud2FycC5VcGRhdGVUYXNrRGVzY3JpcHRpb25IABIxChFiZWdpbl90cmFuc2FjdGlvbhgJIAEoCzIULndhcnAyYXBpLndhcnAuRW1wdHlIABIyChJjb21taXRfdHJhbnNhY3Rpb24YCiABKAsyFC53YXJwMmFwaS53YXJwLkVtcHR5SAASNAoUcm9sbGJhY2tfdHJhbnNhY3Rpb24YCyABKAsyFC53YXJwMmFwaS53YXJwLkVtcHR5SAASRgoXdXBkYXRlX3Rhc2tfc2VydmVyX2RhdGEYDSABKAsyIy53YXJwMmFwaS53YXJwLlVwZGF0ZVRhc2tTZXJ2ZXJEYXRhSAASSQoZbW92ZV9tZXNzYWdlc190b19uZXdfdGFzaxgOIAEoCzIkLndhcnAyYXBpLndhcnAuTW92ZU1lc3NhZ2VzVG9OZXdUYXNrSABCCAoGYWN0aW9uIgcKBUVtcHR5Ii8KCkNyZWF0ZVRhc2sSIQoEdGFzaxgBIAEoCzITLndhcnAyYXBpLndhcnAuVGFzayJOChFBZGRNZXNzYWdlc1RvVGFzaxIPCgd0YXNrX2lkGAEgASgJEigKCG1lc3NhZ2VzGAIgAygLMhYud2FycDJhcGkud2FycC5NZXNzYWdlInEKDUNoYW5nZU1lc3NhZ2USJwoHbWVzc2FnZRgBIAEoCzIWLndhcnAyYXBpLndhcnAuTWVzc2FnZRImCgRtYXNrGAIgASgLMhgud2FycDJhcGkud2FycC5GaWVsZE1hc2sSDwoHdGFza19pZBgDIAEoCSIaCglGaWVsZE1hc2sSDQoFcGF0aHMYASADKAkiUgoVVXBkYXRlVGFza0Rlc2NyaXB0aW9uEg8KB3Rhc2tfaWQYASABKAkSGAoLZGVzY3JpcHRpb24YAiABKAlIAIgBAUIOCgxfZGVzY3JpcHRpb24iUQoUVXBkYXRlVGFza1NlcnZlckRhdGESDwoHdGFza19pZBgBIAEoCRIYCgtzZXJ2ZXJfZGF0YRgCIAEoDEgAiAEBQg4KDF9zZXJ2ZXJfZGF0YSLfAQoVTW92ZU1lc3NhZ2VzVG9OZXdUYXNrEhYKDnNvdXJjZV90YXNrX2lkGAEgASgJEiUKCG5ld190YXNrGAIgASgLMhMud2FycDJhcGkud2FycC5UYXNrEhgKEGZpcnN0X21lc3NhZ2VfaWQYAyABKAkSFwoPbGFzdF9tZXNzYWdlX2lkGAQgASgJEh4KFmV4cGVjdGVkX21lc3NhZ2VfY291bnQYBSABKA0SNAoUcmVwbGFjZW1lbnRfbWVzc2FnZXMYBiADKAsyFi53YXJwMmFwaS53YXJwLk1lc3NhZ2Ui0wEKBFRhc2sSDwoCaWQYASABKAlIAIgBARIYCgtkZXNjcmlwdGlvbhgCIAEoCUgBiAEBEjUKDGRlcGVuZGVuY2llcxgDIAEoCzIfLndhcnAyYXBpLndhcnAuVGFza0RlcGVuZGVuY2llcxIoCghtZXNzYWdlcxgFIAMoCzIWLndhcnAyYXBpLndhcnAuTWVzc2FnZRIYCgtzZXJ2ZXJfZGF0YRgIIAEoDEgCiAEBQgUKA19pZEIOCgxfZGVzY3JpcHRpb25CDgoMX3NlcnZlcl9kYXRhIkIKEFRhc2tEZXBlbmRlbmNpZXMSGwoOcGFyZW50X3Rhc2tfaWQYASABKAlIAIgBAUIRCg9fcGFyZW50X3Rhc2tfaWQikAcKB01lc3NhZ2USDwoCaWQYASABKAlIAYgBARIgChNzZXJ2ZXJfbWVzc2FnZV9kYXRhGAcgASgJSAKIAQESEQoJY2l0YXRpb25zGAggAygMEhQKB3Rhc2tfaWQYCyABKAlIA4gBARIXCgpyZXF1ZXN0X2lkGA0gASgJSASIAQESFgoJdGltZXN0YW1wGA4gASgMSAWIAQESFAoKdXNlcl9xdWVyeRgCIAEoDEgAEjIKDGFnZW50X291dHB1dBgDIAEoCzIaLndhcnAyYXBpLndhcnAuQWdlbnRPdXRwdXRIABIsCgl0b29sX2NhbGwYBCABKAsyFy53YXJwMmFwaS53YXJwLlRvb2xDYWxsSAASOQoQdG9vbF9jYWxsX3Jlc3VsdBgFIAEoCzIdLndhcnAyYXBpLndhcnAuVG9vbENhbGxSZXN1bHRIABIWCgxzZXJ2ZXJfZXZlbnQYBiABKAxIABIWCgxzeXN0ZW1fcXVlcnkYCSABKAxIABIWCgx1cGRhdGVfdG9kb3MYCiABKAxIABI4Cg9hZ2VudF9yZWFzb25pbmcYDyABKAsyHS53YXJwMmFwaS53YXJwLkFnZW50UmVhc29uaW5nSAASFwoNc3VtbWFyaXphdGlvbhgQIAEoDEgAEhUKC2NvZGVfcmV2aWV3GBEgASgMSAASIAoWdXBkYXRlX3Jldmlld19jb21tZW50cxgSIAEoDEgAEhQKCndlYl9zZWFyY2gYEyABKAxIABITCgl3ZWJfZmV0Y2gYFCABKAxIABIWCgxkZWJ1Z19vdXRwdXQYFSABKAxIABIYCg5hcnRpZmFjdF9ldmVudBgWIAEoDEgAEhYKDGludm9rZV9za2lsbBgXIAEoDEgAEicKHW1lc3NhZ2VzX3JlY2VpdmVkX2Zyb21fYWdlbnRzGBggASgMSAASFAoKbW9kZWxfdXNlZBgZIAEoDEgAEhwKEmV2ZW50c19mcm9tX2FnZW50cxgaIAEoDEgAEiMKGXBhc3NpdmVfc3VnZ2VzdGlvbl9yZXN1bHQYGyABKAxIABInCh1vcmNoZXN0cmF0aW9uX2NvbmZpZ19zbmFwc2hvdBgcIAEoDEgAQgkKB21lc3NhZ2VCBQoDX2lkQhYKFF9zZXJ2ZXJfbWVzc2FnZV9kYXRhQgoKCF90YXNrX2lkQg0KC19yZXF1ZXN0X2lkQgwKCl90aW1lc3RhbXAiKQoLQWdlbnRPdXRwdXQSEQoEdGV4dBgBIAEoCUgAiAEBQgcKBV90ZXh0ImwKDkFnZW50UmVhc29uaW5nEhYKCXJlYXNvbmluZxgBIAEoCUgAiAEBEh4KEWZpbmlzaGVkX2R1cmF0aW9uGAIgASgMSAGIAQFCDAoKX3JlYXNvbmluZ0IUChJfZmluaXNoZWRfZHVyYXRpb24isgEKCFRvb2xDYWxsEhkKDHRvb2xfY2FsbF9pZBgBIAEoCUgBiAEBEhAKBnNlcnZlchgEIAEoDEgAEjMKDWNhbGxfbWNwX3Rvb2wYDCABKAsyGi53YXJwMmFwaS53YXJwLkNhbGxNY3BUb29sSAASKwoIc3ViYWdlbnQYEyABKAsyFy53YXJwMmFwaS53YXJwLlN1YmFnZW50SABCBgoEdG9vbEIPCg1fdG9vbF9jYWxsX2lkImsKC0NhbGxNY3BUb29sEhEKBG5hbWUYASABKAlIAIgBARIRCgRhcmdzGAIgASgMSAGIAQESFgoJc2VydmVyX2lkGAMgASgJSAKIAQFCBwoFX25hbWVCBwoFX2FyZ3NCDAoKX3NlcnZlcl9pZCIsCghTdWJhZ2VudBIUCgd0YXNrX2lkGAEgASgJSACIAQFCCgoIX3Rhc2tfaWQiPAoOVG9vbENhbGxSZXN1bHQSGQoMdG9vbF9jYWxsX2lkGAEgASgJSACIAQFCDwoNX3Rvb2xfY2FsbF9pZCLJBAoOU3RyZWFtRmluaXNoZWQSJQoFb3RoZXIYASABKAsyFC53YXJwMmFwaS53YXJwLkVtcHR5SAASJAoEZG9uZRgCIAEoCzIULndhcnAyYXBpLndhcnAuRW1wdHlIABIvCg9tYXhfdG9rZW5fbGltaXQYAyABKAsyFC53YXJwMmFwaS53YXJwLkVtcHR5SAASKwoLcXVvdGFfbGltaXQYBCABKAsyFC53YXJwMmFwaS53YXJwLkVtcHR5SAASNwoXY29udGV4dF93aW5kb3dfZXhjZWVkZWQYBSABKAsyFC53YXJwMmFwaS53YXJwLkVtcHR5SAASLwoPbGxtX3VuYXZhaWxhYmxlGAYgASgLMhQud2FycDJhcGkud2FycC5FbXB0eUgAEjYKDmludGVybmFsX2Vycm9yGAcgASgLMhwud2FycDJhcGkud2FycC5JbnRlcm5hbEVycm9ySAASNwoPaW52YWxpZF9hcGlfa2V5GAwgASgLMhwud2FycDJhcGkud2FycC5JbnZhbGlkQXBpS2V5SAASLgoLdG9rZW5fdXNhZ2UYCCADKAsyGS53YXJwMmFwaS53YXJwLlRva2VuVXNhZ2USMAoMcmVxdWVzdF9jb3N0GAogASgLMhoud2FycDJhcGkud2FycC5SZXF1ZXN0Q29zdBJFChtjb252ZXJzYXRpb25fdXNhZ2VfbWV0YWRhdGEYCyABKAsyIC53YXJwMmFwaS53YXJwLkNvbnZlcnNhdGlvblVzYWdlQggKBnJlYXNvbiIgCg1JbnRlcm5hbEVycm9yEg8KB21lc3NhZ2UYASABKAkiIwoNSW52YWxpZEFwaUtleRISCgptb2RlbF9uYW1lGAIgASgJIksKClRva2VuVXNhZ2USEwoLdG90YWxfaW5wdXQYAiABKA0SDgoGb3V0cHV0GAMgASgNEhgKEGlucHV0X2NhY2hlX3JlYWQYBCABKA0iNgoLUmVxdWVzdENvc3QSDQoFZXhhY3QYASABKAISGAoQcGxhdGZvcm1fY3JlZGl0cxgCIAEoAiLuBAoRQ29udmVyc2F0aW9uVXNhZ2USFQoNY3JlZGl0c19zcGVudBgDIAEoAhJOChB3YXJwX3Rva2VuX3VzYWdlGAYgAygLMjQud2FycDJhcGkud2FycC5Db252ZXJzYXRpb25Vc2FnZS5XYXJwVG9rZW5Vc2FnZUVudHJ5Ek4KEGJ5b2tfdG9rZW5fdXNhZ2UYByADKAsyNC53YXJwMmFwaS53YXJwLkNvbnZlcnNhdGlvblVzYWdlLkJ5b2tUb2tlblVzYWdlRW50cnkSHgoWcGxhdGZvcm1fY3JlZGl0c19zcGVudBgIIAEoAhJjChtjdXN0b21fZW5kcG9pbnRfdG9rZW5fdXNhZ2UYCSADKAsyPi53YXJwMmFwaS53YXJwLkNvbnZlcnNhdGlvblVzYWdlLkN1c3RvbUVuZHBvaW50VG9rZW5Vc2FnZUVudHJ5EhoKEnRvdGFsX2lucHV0X3Rva2VucxgKIAEoDRpRChNXYXJwVG9rZW5Vc2FnZUVudHJ5EgsKA2tleRgBIAEoCRIpCgV2YWx1ZRgCIAEoCzIaLndhcnAyYXBpLndhcnAuTW9kZWxUb2tlbnM6AjgBGlEKE0J5b2tUb2tlblVzYWdlRW50cnkSCwoDa2V5GAEgASgJEikKBXZhbHVlGAIgASgLMhoud2FycDJhcGkud2FycC5Nb2RlbFRva2VuczoCOAEaWwodQ3VzdG9tRW5kcG9pbnRUb2tlblVzYWdlRW50cnkSCwoDa2V5GAEgASgJEikKBXZhbHVlGAIgASgLMhoud2FycDJhcGkud2FycC5Nb2RlbFRva2VuczoCOAEiIwoLTW9kZWxUb2tlbnMSFAoMdG90YWxfdG9rZW5zGAIgASgNInQKBk1lbW9yeRIPCgd2ZXJzaW9uGAEgASgNEhcKD2NvbnZlcnNhdGlvbl9pZBgCIAEoCRIUCgx0YXNrX2NvbnRleHQYAyABKAwSKgoGdG90YWxzGAQgASgLMhoud2FycDJhcGkud2FycC5Vc2FnZVRvdGFscyJKCgtVc2FnZVRvdGFscxIUCgxpbnB1dF90b2tlbnMYASABKA0SFAoMdG90YWxfdG9rZW5zGAIgASgNEg8KB2NyZWRpdHMYAyABKAEqNAoIVG9vbFR5cGUSFQoRUlVOX1NIRUxMX0NPTU1BTkQQABIRCg1DQUxMX01DUF9UT09MEAkqMQoNQXV0b25vbXlMZXZlbBIOCgpTVVBFUlZJU0VEEAASEAoMVU5TVVBFUlZJU0VEEAFiBnByb3RvMw");
 
 /**
  * Describes the message warp2api.warp.Request.
@@ -94,298 +94,305 @@ export const McpToolContentSchema = /*@__PURE__*/
   messageDesc(file_warp, 10);
 
 /**
+ * Describes the message warp2api.warp.McpImage.
+ * Use `create(McpImageSchema)` to create a new message.
+ */
+export const McpImageSchema = /*@__PURE__*/
+  messageDesc(file_warp, 11);
+
+/**
  * Describes the message warp2api.warp.McpText.
  * Use `create(McpTextSchema)` to create a new message.
  */
 export const McpTextSchema = /*@__PURE__*/
-  messageDesc(file_warp, 11);
+  messageDesc(file_warp, 12);
 
 /**
  * Describes the message warp2api.warp.McpToolError.
  * Use `create(McpToolErrorSchema)` to create a new message.
  */
 export const McpToolErrorSchema = /*@__PURE__*/
-  messageDesc(file_warp, 12);
+  messageDesc(file_warp, 13);
 
 /**
  * Describes the message warp2api.warp.InputContext.
  * Use `create(InputContextSchema)` to create a new message.
  */
 export const InputContextSchema = /*@__PURE__*/
-  messageDesc(file_warp, 13);
+  messageDesc(file_warp, 14);
 
 /**
  * Describes the message warp2api.warp.Image.
  * Use `create(ImageSchema)` to create a new message.
  */
 export const ImageSchema = /*@__PURE__*/
-  messageDesc(file_warp, 14);
+  messageDesc(file_warp, 15);
 
 /**
  * Describes the message warp2api.warp.ProjectRules.
  * Use `create(ProjectRulesSchema)` to create a new message.
  */
 export const ProjectRulesSchema = /*@__PURE__*/
-  messageDesc(file_warp, 15);
+  messageDesc(file_warp, 16);
 
 /**
  * Describes the message warp2api.warp.FileContent.
  * Use `create(FileContentSchema)` to create a new message.
  */
 export const FileContentSchema = /*@__PURE__*/
-  messageDesc(file_warp, 16);
+  messageDesc(file_warp, 17);
 
 /**
  * Describes the message warp2api.warp.Metadata.
  * Use `create(MetadataSchema)` to create a new message.
  */
 export const MetadataSchema = /*@__PURE__*/
-  messageDesc(file_warp, 17);
+  messageDesc(file_warp, 18);
 
 /**
  * Describes the message warp2api.warp.Settings.
  * Use `create(SettingsSchema)` to create a new message.
  */
 export const SettingsSchema = /*@__PURE__*/
-  messageDesc(file_warp, 18);
+  messageDesc(file_warp, 19);
 
 /**
  * Describes the message warp2api.warp.ModelConfig.
  * Use `create(ModelConfigSchema)` to create a new message.
  */
 export const ModelConfigSchema = /*@__PURE__*/
-  messageDesc(file_warp, 19);
+  messageDesc(file_warp, 20);
 
 /**
  * Describes the message warp2api.warp.McpContext.
  * Use `create(McpContextSchema)` to create a new message.
  */
 export const McpContextSchema = /*@__PURE__*/
-  messageDesc(file_warp, 20);
+  messageDesc(file_warp, 21);
 
 /**
  * Describes the message warp2api.warp.McpServer.
  * Use `create(McpServerSchema)` to create a new message.
  */
 export const McpServerSchema = /*@__PURE__*/
-  messageDesc(file_warp, 21);
+  messageDesc(file_warp, 22);
 
 /**
  * Describes the message warp2api.warp.McpTool.
  * Use `create(McpToolSchema)` to create a new message.
  */
 export const McpToolSchema = /*@__PURE__*/
-  messageDesc(file_warp, 22);
+  messageDesc(file_warp, 23);
 
 /**
  * Describes the message warp2api.warp.ResponseEvent.
  * Use `create(ResponseEventSchema)` to create a new message.
  */
 export const ResponseEventSchema = /*@__PURE__*/
-  messageDesc(file_warp, 23);
+  messageDesc(file_warp, 24);
 
 /**
  * Describes the message warp2api.warp.StreamInit.
  * Use `create(StreamInitSchema)` to create a new message.
  */
 export const StreamInitSchema = /*@__PURE__*/
-  messageDesc(file_warp, 24);
+  messageDesc(file_warp, 25);
 
 /**
  * Describes the message warp2api.warp.ClientActions.
  * Use `create(ClientActionsSchema)` to create a new message.
  */
 export const ClientActionsSchema = /*@__PURE__*/
-  messageDesc(file_warp, 25);
+  messageDesc(file_warp, 26);
 
 /**
  * Describes the message warp2api.warp.ClientAction.
  * Use `create(ClientActionSchema)` to create a new message.
  */
 export const ClientActionSchema = /*@__PURE__*/
-  messageDesc(file_warp, 26);
+  messageDesc(file_warp, 27);
 
 /**
  * Describes the message warp2api.warp.Empty.
  * Use `create(EmptySchema)` to create a new message.
  */
 export const EmptySchema = /*@__PURE__*/
-  messageDesc(file_warp, 27);
+  messageDesc(file_warp, 28);
 
 /**
  * Describes the message warp2api.warp.CreateTask.
  * Use `create(CreateTaskSchema)` to create a new message.
  */
 export const CreateTaskSchema = /*@__PURE__*/
-  messageDesc(file_warp, 28);
+  messageDesc(file_warp, 29);
 
 /**
  * Describes the message warp2api.warp.AddMessagesToTask.
  * Use `create(AddMessagesToTaskSchema)` to create a new message.
  */
 export const AddMessagesToTaskSchema = /*@__PURE__*/
-  messageDesc(file_warp, 29);
+  messageDesc(file_warp, 30);
 
 /**
  * Describes the message warp2api.warp.ChangeMessage.
  * Use `create(ChangeMessageSchema)` to create a new message.
  */
 export const ChangeMessageSchema = /*@__PURE__*/
-  messageDesc(file_warp, 30);
+  messageDesc(file_warp, 31);
 
 /**
  * Describes the message warp2api.warp.FieldMask.
  * Use `create(FieldMaskSchema)` to create a new message.
  */
 export const FieldMaskSchema = /*@__PURE__*/
-  messageDesc(file_warp, 31);
+  messageDesc(file_warp, 32);
 
 /**
  * Describes the message warp2api.warp.UpdateTaskDescription.
  * Use `create(UpdateTaskDescriptionSchema)` to create a new message.
  */
 export const UpdateTaskDescriptionSchema = /*@__PURE__*/
-  messageDesc(file_warp, 32);
+  messageDesc(file_warp, 33);
 
 /**
  * Describes the message warp2api.warp.UpdateTaskServerData.
  * Use `create(UpdateTaskServerDataSchema)` to create a new message.
  */
 export const UpdateTaskServerDataSchema = /*@__PURE__*/
-  messageDesc(file_warp, 33);
+  messageDesc(file_warp, 34);
 
 /**
  * Describes the message warp2api.warp.MoveMessagesToNewTask.
  * Use `create(MoveMessagesToNewTaskSchema)` to create a new message.
  */
 export const MoveMessagesToNewTaskSchema = /*@__PURE__*/
-  messageDesc(file_warp, 34);
+  messageDesc(file_warp, 35);
 
 /**
  * Describes the message warp2api.warp.Task.
  * Use `create(TaskSchema)` to create a new message.
  */
 export const TaskSchema = /*@__PURE__*/
-  messageDesc(file_warp, 35);
+  messageDesc(file_warp, 36);
 
 /**
  * Describes the message warp2api.warp.TaskDependencies.
  * Use `create(TaskDependenciesSchema)` to create a new message.
  */
 export const TaskDependenciesSchema = /*@__PURE__*/
-  messageDesc(file_warp, 36);
+  messageDesc(file_warp, 37);
 
 /**
  * Describes the message warp2api.warp.Message.
  * Use `create(MessageSchema)` to create a new message.
  */
 export const MessageSchema = /*@__PURE__*/
-  messageDesc(file_warp, 37);
+  messageDesc(file_warp, 38);
 
 /**
  * Describes the message warp2api.warp.AgentOutput.
  * Use `create(AgentOutputSchema)` to create a new message.
  */
 export const AgentOutputSchema = /*@__PURE__*/
-  messageDesc(file_warp, 38);
+  messageDesc(file_warp, 39);
 
 /**
  * Describes the message warp2api.warp.AgentReasoning.
  * Use `create(AgentReasoningSchema)` to create a new message.
  */
 export const AgentReasoningSchema = /*@__PURE__*/
-  messageDesc(file_warp, 39);
+  messageDesc(file_warp, 40);
 
 /**
  * Describes the message warp2api.warp.ToolCall.
  * Use `create(ToolCallSchema)` to create a new message.
  */
 export const ToolCallSchema = /*@__PURE__*/
-  messageDesc(file_warp, 40);
+  messageDesc(file_warp, 41);
 
 /**
  * Describes the message warp2api.warp.CallMcpTool.
  * Use `create(CallMcpToolSchema)` to create a new message.
  */
 export const CallMcpToolSchema = /*@__PURE__*/
-  messageDesc(file_warp, 41);
+  messageDesc(file_warp, 42);
 
 /**
  * Describes the message warp2api.warp.Subagent.
  * Use `create(SubagentSchema)` to create a new message.
  */
 export const SubagentSchema = /*@__PURE__*/
-  messageDesc(file_warp, 42);
+  messageDesc(file_warp, 43);
 
 /**
  * Describes the message warp2api.warp.ToolCallResult.
  * Use `create(ToolCallResultSchema)` to create a new message.
  */
 export const ToolCallResultSchema = /*@__PURE__*/
-  messageDesc(file_warp, 43);
+  messageDesc(file_warp, 44);
 
 /**
  * Describes the message warp2api.warp.StreamFinished.
  * Use `create(StreamFinishedSchema)` to create a new message.
  */
 export const StreamFinishedSchema = /*@__PURE__*/
-  messageDesc(file_warp, 44);
+  messageDesc(file_warp, 45);
 
 /**
  * Describes the message warp2api.warp.InternalError.
  * Use `create(InternalErrorSchema)` to create a new message.
  */
 export const InternalErrorSchema = /*@__PURE__*/
-  messageDesc(file_warp, 45);
+  messageDesc(file_warp, 46);
 
 /**
  * Describes the message warp2api.warp.InvalidApiKey.
  * Use `create(InvalidApiKeySchema)` to create a new message.
  */
 export const InvalidApiKeySchema = /*@__PURE__*/
-  messageDesc(file_warp, 46);
+  messageDesc(file_warp, 47);
 
 /**
  * Describes the message warp2api.warp.TokenUsage.
  * Use `create(TokenUsageSchema)` to create a new message.
  */
 export const TokenUsageSchema = /*@__PURE__*/
-  messageDesc(file_warp, 47);
+  messageDesc(file_warp, 48);
 
 /**
  * Describes the message warp2api.warp.RequestCost.
  * Use `create(RequestCostSchema)` to create a new message.
  */
 export const RequestCostSchema = /*@__PURE__*/
-  messageDesc(file_warp, 48);
+  messageDesc(file_warp, 49);
 
 /**
  * Describes the message warp2api.warp.ConversationUsage.
  * Use `create(ConversationUsageSchema)` to create a new message.
  */
 export const ConversationUsageSchema = /*@__PURE__*/
-  messageDesc(file_warp, 49);
+  messageDesc(file_warp, 50);
 
 /**
  * Describes the message warp2api.warp.ModelTokens.
  * Use `create(ModelTokensSchema)` to create a new message.
  */
 export const ModelTokensSchema = /*@__PURE__*/
-  messageDesc(file_warp, 50);
+  messageDesc(file_warp, 51);
 
 /**
  * Describes the message warp2api.warp.Memory.
  * Use `create(MemorySchema)` to create a new message.
  */
 export const MemorySchema = /*@__PURE__*/
-  messageDesc(file_warp, 51);
+  messageDesc(file_warp, 52);
 
 /**
  * Describes the message warp2api.warp.UsageTotals.
  * Use `create(UsageTotalsSchema)` to create a new message.
  */
 export const UsageTotalsSchema = /*@__PURE__*/
-  messageDesc(file_warp, 52);
+  messageDesc(file_warp, 53);
 
 /**
  * Describes the enum warp2api.warp.ToolType.

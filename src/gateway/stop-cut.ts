@@ -1,0 +1,79 @@
+import type { TurnEvent } from '../core/turn.ts';
+
+export interface StopCut {
+  /** The events up to the first stop sequence; when one is met the batch ends with `finish: stop`. */
+  apply(events: readonly TurnEvent[]): readonly TurnEvent[];
+}
+
+/**
+ * Ends an answer before the first of `sequences`, for an upstream that has no field for them. The end of a text that
+ * may yet become a sequence is held back until more text, another kind of event or the end decides it. Reasoning and
+ * the arguments of tool calls are not searched.
+ */
+export function createStopCut(sequences: readonly string[]): StopCut {
+  const longest = Math.max(...sequences.map((sequence) => sequence.length));
+  let held = '';
+
+  /** What of the text so far can be shown, and the sequence it ends at. */
+  function take(text: string): { readonly shown: string; readonly met: string | undefined } {
+    const searched = held + text;
+    const first = firstOf(sequences, searched);
+    if (first) {
+      held = '';
+      return { shown: searched.slice(0, first.at), met: first.sequence };
+    }
+    const keep = possibleStart(searched);
+    held = searched.slice(searched.length - keep);
+    return { shown: searched.slice(0, searched.length - keep), met: undefined };
+  }
+
+  /** How many of the last characters may begin a sequence. */
+  function possibleStart(text: string): number {
+    for (let length = Math.min(longest - 1, text.length); length > 0; length -= 1) {
+      const end = text.slice(text.length - length);
+      if (sequences.some((sequence) => sequence.length > length && sequence.startsWith(end))) return length;
+    }
+    return 0;
+  }
+
+  return {
+    apply(events) {
+      const passed: TurnEvent[] = [];
+      for (const event of events) {
+        if (event.type === 'text-delta') {
+          const { shown, met } = take(event.text);
+          if (shown !== '') passed.push({ type: 'text-delta', text: shown });
+          if (met === undefined) continue;
+          const usage = events.find((later) => later.type === 'usage');
+          return [
+            ...passed,
+            ...(usage && !passed.includes(usage) ? [usage] : []),
+            { type: 'finish', reason: 'stop', stopSequence: met },
+          ];
+        }
+        if (held !== '' && event.type !== 'usage') {
+          passed.push({ type: 'text-delta', text: held });
+          held = '';
+        }
+        passed.push(event);
+      }
+      return passed;
+    },
+  };
+}
+
+/** The sequence that is complete first, as a reader of single characters would see it; of two, the longer. */
+function firstOf(
+  sequences: readonly string[],
+  text: string,
+): { readonly at: number; readonly sequence: string } | undefined {
+  let best: { readonly at: number; readonly sequence: string } | undefined;
+  for (const sequence of sequences) {
+    const at = text.indexOf(sequence);
+    if (at < 0) continue;
+    const end = at + sequence.length;
+    const bestEnd = best === undefined ? Number.POSITIVE_INFINITY : best.at + best.sequence.length;
+    if (end < bestEnd || (end === bestEnd && best !== undefined && at < best.at)) best = { at, sequence };
+  }
+  return best;
+}

@@ -1,0 +1,157 @@
+import type { z } from 'zod';
+import { AppError } from '../../core/errors.ts';
+import type { DecodedTurn } from '../../core/protocol.ts';
+import type { Message, Tool, ToolChoice, TurnRequest } from '../../core/turn.ts';
+import { firstProblem } from '../first-problem.ts';
+import { decodeMessage, textOf } from './decode-message.ts';
+import { type CountRequest, countRequest, messagesRequest } from './schema.ts';
+
+export interface MessagesOptions {
+  readonly includeUsage: boolean;
+  /** The client asked to see what the model thinks. */
+  readonly showsThinking: boolean;
+}
+
+/** Fields somebody here reads or refuses by name; any other one the client sent is reported as ignored. */
+const readFields = new Set(Object.keys(messagesRequest.shape));
+/** The vendor's own bookkeeping: no answer depends on them. */
+const silentFields = new Set(['metadata', 'service_tier', 'cache_control']);
+
+export function decodeMessagesRequest(body: unknown): DecodedTurn<MessagesOptions> {
+  const chat = parseBody(messagesRequest, body);
+  const { request, ignored } = decodeCommon(chat);
+  const stopSequences = (chat.stop_sequences ?? []).filter((sequence) => sequence !== '');
+  return {
+    request: {
+      ...request,
+      sampling: {
+        ...(chat.temperature === null || chat.temperature === undefined
+          ? {}
+          : { temperature: chat.temperature }),
+        ...(chat.top_p === null || chat.top_p === undefined ? {} : { topP: chat.top_p }),
+      },
+      limits: {
+        maxOutputTokens: chat.max_tokens,
+        ...(stopSequences.length > 0 ? { stopSequences } : {}),
+      },
+    },
+    isStream: chat.stream ?? false,
+    options: { includeUsage: true, showsThinking: showsThinking(chat) },
+    ignored: [
+      ...(chat.top_k === null || chat.top_k === undefined ? [] : ['top_k']),
+      ...ignored,
+      ...Object.entries(chat)
+        .filter(([name, value]) => value !== null && !readFields.has(name) && !silentFields.has(name))
+        .map(([name]) => name),
+    ],
+  };
+}
+
+/** The request of "Count tokens": the same turn without an answer. */
+export function decodeCountRequest(body: unknown): TurnRequest {
+  return decodeCommon(parseBody(countRequest, body)).request;
+}
+
+function parseBody<Schema extends z.ZodType>(schema: Schema, body: unknown): z.infer<Schema> {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+    throw new AppError('invalid_request', 'The body must be a JSON object with "model" and "messages".');
+  }
+  refuseThreads(body);
+  const parsed = schema.safeParse(body);
+  if (parsed.success) return parsed.data;
+  const { path, message } = firstProblem(parsed.error, body);
+  throw new AppError('invalid_request', `${path}: ${message}`, { param: path });
+}
+
+/** Clients that keep threads send the whole history again when they are told in these words that there are none. */
+function refuseThreads(body: object): void {
+  const { thread } = body as { readonly thread?: unknown };
+  if (thread === undefined || thread === null || thread === false) return;
+  throw new AppError('invalid_request', 'thread: threads are not kept here; send the whole conversation.', {
+    param: 'thread',
+    details: { error_code: 'thread_unsupported_request', unsupported: ['thread'] },
+  });
+}
+
+function decodeCommon(chat: CountRequest): {
+  readonly request: TurnRequest;
+  readonly ignored: readonly string[];
+} {
+  if ((chat.mcp_servers?.length ?? 0) > 0) {
+    throw refused('mcp_servers', 'servers cannot be reached from here: offer their tools in tools');
+  }
+  const format = chat.output_config?.format?.type;
+  if (format !== undefined && format !== 'text') {
+    throw refused(
+      'output_config.format',
+      `the format "${format}" is not supported: ask for JSON in the prompt`,
+    );
+  }
+  const offered = (chat.tools ?? []).filter(({ type }) => isRunByClient(type));
+  const tools = offered.map(
+    (tool): Tool => ({
+      name: tool.name,
+      ...(tool.description ? { description: tool.description } : {}),
+      parameters: tool.input_schema ?? { type: 'object', properties: {} },
+    }),
+  );
+  const system: Message[] = chat.system ? [{ role: 'system', parts: textOf(chat.system) }] : [];
+  const effort = chat.output_config?.effort;
+  const choice = chat.tool_choice;
+  const isParallelOff =
+    choice !== null &&
+    choice !== undefined &&
+    choice.type !== 'none' &&
+    choice.disable_parallel_tool_use === true;
+  return {
+    request: {
+      model: chat.model,
+      messages: [...system, ...chat.messages.flatMap(decodeMessage)],
+      tools,
+      toolChoice: decodeToolChoice(chat, tools),
+      parallelToolCalls: !isParallelOff,
+      sampling: {},
+      limits: {},
+      responseFormat: { type: 'text' },
+      reasoning: effort ? { effort } : {},
+      extra: {},
+    },
+    ignored: (chat.tools ?? []).flatMap(({ type }) => (isRunByClient(type) ? [] : [`tools.${type}`])),
+  };
+}
+
+/** A tool of the provider's own is an offer to the model that this upstream cannot make: leaving it out is safe. */
+function isRunByClient(type: string | null | undefined): boolean {
+  return type === null || type === undefined || type === 'custom';
+}
+
+function decodeToolChoice(chat: CountRequest, tools: readonly Tool[]): ToolChoice {
+  const choice = chat.tool_choice;
+  switch (choice?.type) {
+    case 'any':
+      if (tools.length === 0) throw refused('tool_choice', 'is "any" but tools is empty');
+      return { type: 'required' };
+    case 'tool':
+      if (!tools.some(({ name }) => name === choice.name)) {
+        throw refused('tool_choice', `names the tool "${choice.name}", which tools does not offer`);
+      }
+      return { type: 'tool', name: choice.name };
+    case 'none':
+      return { type: 'none' };
+    default:
+      return { type: 'auto' };
+  }
+}
+
+function showsThinking({ thinking }: CountRequest): boolean {
+  return (
+    thinking !== null &&
+    thinking !== undefined &&
+    thinking.type !== 'disabled' &&
+    thinking.display !== 'omitted'
+  );
+}
+
+function refused(param: string, reason: string): AppError {
+  return new AppError('invalid_request', `${param}: ${reason}.`, { param });
+}

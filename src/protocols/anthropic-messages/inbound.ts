@@ -1,0 +1,16 @@
+import type { Inbound } from '../../core/protocol.ts';
+import { decodeMessagesRequest, type MessagesOptions } from './decode-request.ts';
+import { encodeMessagesAnswer, encodeMessagesError } from './encode-answer.ts';
+import { createMessagesStreamEncoder } from './stream-encoder.ts';
+
+/** Anthropic Messages, as clients speak it to us. */
+export const anthropicMessagesInbound: Inbound<MessagesOptions> = {
+  name: 'anthropic-messages',
+  idPrefix: 'msg_',
+  requestIdHeader: 'request-id',
+  decode: decodeMessagesRequest,
+  streamEncoder: createMessagesStreamEncoder,
+  encodeAnswer: encodeMessagesAnswer,
+  errorStatus: (error) => error.anthropicStatus,
+  encodeError: encodeMessagesError,
+};

@@ -1,0 +1,91 @@
+import { z } from 'zod';
+
+/**
+ * A Messages request, as far as it is read here. Unknown fields are let through: they are harmless or are refused by
+ * name in decode-request.ts. Source: the Anthropic API reference, "Create a Message".
+ */
+
+const textBlock = z.looseObject({ type: z.literal('text'), text: z.string() });
+const imageBlock = z.looseObject({
+  type: z.literal('image'),
+  source: z.looseObject({ type: z.string(), media_type: z.string().nullish(), data: z.string().nullish() }),
+});
+const documentBlock = z.looseObject({
+  type: z.literal('document'),
+  title: z.string().nullish(),
+  source: z.looseObject({ type: z.string(), media_type: z.string().nullish(), data: z.string().nullish() }),
+});
+const toolUseBlock = z.looseObject({
+  type: z.literal('tool_use'),
+  id: z.string().min(1),
+  name: z.string().min(1),
+  input: z.record(z.string(), z.unknown()),
+});
+const resultPart = z.discriminatedUnion('type', [textBlock, imageBlock, documentBlock]);
+const toolResultBlock = z.looseObject({
+  type: z.literal('tool_result'),
+  tool_use_id: z.string().min(1),
+  content: z.union([z.string(), z.array(resultPart)]).nullish(),
+  is_error: z.boolean().nullish(),
+});
+const thinkingBlock = z.looseObject({ type: z.literal('thinking'), thinking: z.string() });
+const redactedBlock = z.looseObject({ type: z.literal('redacted_thinking') });
+
+const userBlock = z.discriminatedUnion('type', [textBlock, imageBlock, documentBlock, toolResultBlock]);
+const assistantBlock = z.discriminatedUnion('type', [textBlock, toolUseBlock, thinkingBlock, redactedBlock]);
+const systemContent = z.union([z.string(), z.array(textBlock)]);
+
+const message = z.discriminatedUnion('role', [
+  z.looseObject({ role: z.literal('user'), content: z.union([z.string(), z.array(userBlock)]) }),
+  z.looseObject({ role: z.literal('assistant'), content: z.union([z.string(), z.array(assistantBlock)]) }),
+  // No part of the reference, but sent by real clients.
+  z.looseObject({ role: z.literal('system'), content: systemContent }),
+]);
+
+const tool = z.looseObject({
+  /** Absent or "custom": the client runs it. Anything else is run by the provider. */
+  type: z.string().nullish(),
+  name: z
+    .string()
+    .regex(/^[A-Za-z0-9_.:-]{1,128}$/, 'must be 1 to 128 characters out of A-Z a-z 0-9 _ . : -'),
+  description: z.string().nullish(),
+  input_schema: z.record(z.string(), z.unknown()).nullish(),
+});
+
+const toolChoice = z.discriminatedUnion('type', [
+  z.looseObject({ type: z.literal('auto'), disable_parallel_tool_use: z.boolean().nullish() }),
+  z.looseObject({ type: z.literal('any'), disable_parallel_tool_use: z.boolean().nullish() }),
+  z.looseObject({
+    type: z.literal('tool'),
+    name: z.string().min(1),
+    disable_parallel_tool_use: z.boolean().nullish(),
+  }),
+  z.looseObject({ type: z.literal('none') }),
+]);
+
+/** What is counted: everything but the limits of the answer. */
+export const countRequest = z.looseObject({
+  model: z.string().min(1).max(256),
+  messages: z.array(message).min(1, 'must hold at least one message'),
+  system: systemContent.nullish(),
+  tools: z.array(tool).max(512).nullish(),
+  tool_choice: toolChoice.nullish(),
+  thinking: z.looseObject({ type: z.string(), display: z.string().nullish() }).nullish(),
+  output_config: z
+    .looseObject({ effort: z.string().nullish(), format: z.looseObject({ type: z.string() }).nullish() })
+    .nullish(),
+  thread: z.unknown().optional(),
+  mcp_servers: z.array(z.unknown()).nullish(),
+});
+
+export const messagesRequest = countRequest.extend({
+  max_tokens: z.int().min(1),
+  stream: z.boolean().nullish(),
+  temperature: z.number().min(0).max(1).nullish(),
+  top_p: z.number().min(0).max(1).nullish(),
+  top_k: z.int().min(0).nullish(),
+  stop_sequences: z.array(z.string()).max(64).nullish(),
+});
+
+export type CountRequest = z.infer<typeof countRequest>;
+export type MessagesMessage = CountRequest['messages'][number];

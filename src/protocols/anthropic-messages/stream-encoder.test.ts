@@ -1,0 +1,115 @@
+import { expect, it } from 'vitest';
+import { AppError } from '../../core/errors.ts';
+import type { TurnEvent } from '../../core/turn.ts';
+import { createMessagesStreamEncoder } from './stream-encoder.ts';
+
+const identity = { id: 'msg_1', created: 1, model: 'm' };
+
+interface Sent {
+  readonly type: string;
+  readonly index?: number;
+  readonly delta?: Record<string, unknown>;
+  readonly content_block?: Record<string, unknown>;
+}
+
+function encode(events: readonly TurnEvent[], showsThinking = true): Sent[] {
+  const encoder = createMessagesStreamEncoder(identity, { includeUsage: true, showsThinking });
+  return events
+    .map((event) => encoder.encode([event]))
+    .join('')
+    .split('\n\n')
+    .filter((block) => block !== '')
+    .map((block) => {
+      const [event, data] = block.split('\n');
+      const sent = JSON.parse(data?.replace('data: ', '') ?? '') as Sent;
+      expect(event).toBe(`event: ${sent.type}`);
+      return sent;
+    });
+}
+
+it('puts thinking, text and calls into blocks that follow one another', () => {
+  const sent = encode([
+    { type: 'start' },
+    { type: 'reasoning-delta', text: 'hm' },
+    { type: 'text-delta', text: 'a' },
+    { type: 'text-delta', text: 'b' },
+    { type: 'tool-call-start', index: 0, id: 'call_1', name: 'read' },
+    { type: 'tool-call-delta', index: 0, arguments: '{"a":' },
+    { type: 'tool-call-delta', index: 0, arguments: '1}' },
+    { type: 'tool-call-end', index: 0 },
+    { type: 'usage', usage: { inputTokens: 10, outputTokens: 5, cachedInputTokens: 4 } },
+    { type: 'finish', reason: 'tool-calls' },
+  ]);
+  expect(sent.map(({ type, index }) => (index === undefined ? type : `${type} ${index}`))).toEqual([
+    'message_start',
+    'content_block_start 0',
+    'content_block_delta 0',
+    'content_block_stop 0',
+    'content_block_start 1',
+    'content_block_delta 1',
+    'content_block_delta 1',
+    'content_block_stop 1',
+    'content_block_start 2',
+    'content_block_delta 2',
+    'content_block_delta 2',
+    'content_block_stop 2',
+    'message_delta',
+    'message_stop',
+  ]);
+  expect(sent[8]?.content_block).toEqual({ type: 'tool_use', id: 'call_1', name: 'read', input: {} });
+  expect(sent.at(-2)).toMatchObject({
+    delta: { stop_reason: 'tool_use', stop_sequence: null },
+    usage: { input_tokens: 6, cache_read_input_tokens: 4, output_tokens: 5 },
+  });
+});
+
+it('lets the pieces of a call wait while another call is open', () => {
+  const sent = encode([
+    { type: 'tool-call-start', index: 0, id: 'a', name: 'one' },
+    { type: 'tool-call-start', index: 1, id: 'b', name: 'two' },
+    { type: 'tool-call-delta', index: 1, arguments: '{"x":' },
+    { type: 'tool-call-delta', index: 0, arguments: '{}' },
+    { type: 'tool-call-end', index: 0 },
+    { type: 'tool-call-delta', index: 1, arguments: '2}' },
+    { type: 'tool-call-end', index: 1 },
+    { type: 'finish', reason: 'tool-calls' },
+  ]);
+  const blocks = sent
+    .filter(({ type }) => type.startsWith('content_block'))
+    .map(
+      ({ type, index, delta }) => `${index} ${delta?.['partial_json'] ?? type.replace('content_block_', '')}`,
+    );
+  expect(blocks).toEqual(['0 start', '0 {}', '0 stop', '1 start', '1 {"x":', '1 2}', '1 stop']);
+});
+
+it('does not show thinking that nobody asked for', () => {
+  const sent = encode(
+    [
+      { type: 'reasoning-delta', text: 'hm' },
+      { type: 'finish', reason: 'stop' },
+    ],
+    false,
+  );
+  expect(sent.map(({ type }) => type)).toEqual(['message_start', 'message_delta', 'message_stop']);
+});
+
+it('ends a broken answer with an error and nothing after it', () => {
+  const error = new AppError('upstream_protocol', 'It broke.');
+  const sent = encode([
+    { type: 'text-delta', text: 'a' },
+    { type: 'error', error },
+  ]);
+  expect(sent.map(({ type }) => type)).toEqual([
+    'message_start',
+    'content_block_start',
+    'content_block_delta',
+    'error',
+  ]);
+});
+
+it('keeps alive with a comment first and with pings once the message has begun', () => {
+  const encoder = createMessagesStreamEncoder(identity, { includeUsage: true, showsThinking: false });
+  expect(encoder.keepAlive).toBe(': keep-alive\n\n');
+  encoder.encode([{ type: 'text-delta', text: 'a' }]);
+  expect(encoder.keepAlive).toBe('event: ping\ndata: {"type":"ping"}\n\n');
+});
