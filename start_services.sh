@@ -53,7 +53,8 @@ start() {
   if port_is_taken "$url"; then fail "$name cannot start: another program listens at $url already."; fi
 
   [ -f "$log_file" ] && log_start=$(wc -c <"$log_file")
-  nohup "$node" "$program" serve "$mode" >>"$log_file" 2>&1 </dev/null &
+  # The log is the service's own, so that it can be rotated; what else is printed goes to the same file.
+  LOG_FILE="$log_file" nohup "$node" "$program" serve "$mode" >>"$log_file" 2>&1 </dev/null &
   pid=$!
   echo "$pid" >"$pid_file"
   started=("$pid_file" ${started[@]+"${started[@]}"})

@@ -33,6 +33,10 @@ export interface Config {
   readonly dataDir: string;
   readonly logDir: string;
   readonly logLevel: string;
+  /** Undefined: the standard output. */
+  readonly logFile:
+    | { readonly path: string; readonly maxBytes: number | null; readonly keep: number }
+    | undefined;
   /** `sqlite:` and an absolute path (or `:memory:`), or a `postgres://` URL. */
   readonly databaseUrl: string;
   readonly masterKey: string | undefined;
@@ -107,6 +111,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
   if (problems.length > 0) throw new ConfigError(problems);
 
   const dataDir = resolve(folder, required(values.DATA_DIR));
+  const logMegabytes = required(values.LOG_MAX_MB);
   const retireAfterDays = required(values.RETIRE_AFTER_DAYS);
   return deepFreeze({
     gateway: {
@@ -133,6 +138,14 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
     dataDir,
     logDir: resolve(folder, required(values.LOG_DIR)),
     logLevel: required(values.LOG_LEVEL),
+    logFile:
+      values.LOG_FILE === undefined
+        ? undefined
+        : {
+            path: resolve(folder, values.LOG_FILE),
+            maxBytes: logMegabytes === 0 ? null : logMegabytes * 1024 * 1024,
+            keep: required(values.LOG_KEEP),
+          },
     databaseUrl: absoluteDatabaseUrl(required(values.DATABASE_URL), dataDir),
     masterKey: values.MASTER_KEY,
     masterKeyFile: values.MASTER_KEY_FILE === undefined ? undefined : resolve(folder, values.MASTER_KEY_FILE),

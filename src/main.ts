@@ -3,14 +3,15 @@ import type { CliActions } from './cli/actions.ts';
 import { runProgram } from './cli/program.ts';
 import { openPoolAdmin, type RunningServices, startSandboxAlone, startServices } from './compose.ts';
 import { type Config, loadConfig, readEnvironment } from './config.ts';
-import { createLogger } from './lib/logger.ts';
+import { openLogFile } from './lib/log-file.ts';
+import { createLogger, type Logger } from './lib/logger.ts';
 
 const environment = readEnvironment();
 
 const actions: CliActions = {
   async serve(mode) {
     const config = loadConfig(environment);
-    const logger = createLogger(config.logLevel);
+    const logger = openLogger(config);
     await runUntilStopped(logger, (onLost) => startServices(config, mode, logger, onLost));
   },
   async sandbox(options) {
@@ -36,9 +37,17 @@ const actions: CliActions = {
 
 process.exitCode = await runProgram(actions, process.argv.slice(2));
 
+/** Where a service logs to. A file is opened anew on SIGHUP, which is how log rotation tells that it moved it. */
+function openLogger({ logLevel, logFile }: Config): Logger {
+  if (logFile === undefined) return createLogger(logLevel);
+  const file = openLogFile(logFile);
+  process.on('SIGHUP', () => file.reopen());
+  return createLogger(logLevel, file);
+}
+
 /** Starts, waits for a signal or a loss, and closes. A second signal ends the process at once. */
 async function runUntilStopped(
-  logger: ReturnType<typeof createLogger>,
+  logger: Logger,
   start: (onLost: (error: Error) => void) => Promise<RunningServices>,
 ): Promise<void> {
   let lost: Error | undefined;

@@ -117,6 +117,20 @@ export const settings = {
       ),
     help: 'DEBUG, INFO, WARNING, ERROR or CRITICAL.',
   }),
+  LOG_FILE: setting({
+    schema: path,
+    help: 'File to log to instead of the standard output; one for each process. It is opened anew on SIGHUP.',
+  }),
+  LOG_MAX_MB: setting({
+    default: '50',
+    schema: count(0, 100_000),
+    help: 'Size at which LOG_FILE is renamed to LOG_FILE.1 and a new one is begun; 0 leaves that to others.',
+  }),
+  LOG_KEEP: setting({
+    default: '5',
+    schema: count(0, 1000),
+    help: 'How many full log files are kept.',
+  }),
   DATA_DIR: setting({ default: 'data', schema: path, help: 'Folder of the database and the key file.' }),
   LOG_DIR: setting({
     default: 'logs',

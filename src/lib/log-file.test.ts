@@ -1,0 +1,57 @@
+import { mkdtempSync, readdirSync, readFileSync, renameSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { openLogFile } from './log-file.ts';
+import { createLogger } from './logger.ts';
+
+function newLog(): { folder: string; path: string; read: (name: string) => string } {
+  const folder = mkdtempSync(join(tmpdir(), 'warp2api-log-'));
+  return { folder, path: join(folder, 'a.log'), read: (name) => readFileSync(join(folder, name), 'utf8') };
+}
+
+it('begins a new file when one is full, and keeps so many', () => {
+  const { folder, path, read } = newLog();
+  const log = openLogFile({ path, maxBytes: 20, keep: 2 });
+  for (let number = 0; number < 10; number += 1) log.write(`line number ${number}\n`);
+  log.close();
+  expect(readdirSync(folder).sort()).toEqual(['a.log', 'a.log.1', 'a.log.2']);
+  expect([read('a.log.2'), read('a.log.1'), read('a.log')]).toEqual([
+    'line number 4\nline number 5\n',
+    'line number 6\nline number 7\n',
+    'line number 8\nline number 9\n',
+  ]);
+});
+
+it('goes on where it was after a restart, and counts what is there already', () => {
+  const { path, read } = newLog();
+  const first = openLogFile({ path, maxBytes: 20, keep: 1 });
+  first.write('of the first run, long\n');
+  first.close();
+  const second = openLogFile({ path, maxBytes: 20, keep: 1 });
+  second.write('of the second\n');
+  second.close();
+  expect([read('a.log.1'), read('a.log')]).toEqual(['of the first run, long\n', 'of the second\n']);
+});
+
+it('keeps nothing but the present file where none is to be kept', () => {
+  const { folder, path, read } = newLog();
+  const log = openLogFile({ path, maxBytes: 5, keep: 0 });
+  for (const line of ['first\n', 'second\n']) log.write(line);
+  log.close();
+  expect([readdirSync(folder), read('a.log')]).toEqual([['a.log'], 'second\n']);
+});
+
+it('follows another program that moved the file away, and loses no line', () => {
+  const { folder, path, read } = newLog();
+  const log = openLogFile({ path, maxBytes: null, keep: 5 });
+  const logger = createLogger('INFO', log);
+  logger.info('one');
+  renameSync(path, join(folder, 'moved.log'));
+  logger.info('two');
+  log.reopen();
+  logger.info('three');
+  log.close();
+  const messages = (name: string) => [...read(name).matchAll(/"msg":"(\w+)"/g)].map(([, message]) => message);
+  expect([messages('moved.log'), messages('a.log')]).toEqual([['one', 'two'], ['three']]);
+});
