@@ -8,13 +8,29 @@ export interface Credits {
   isUnlimited?: boolean;
 }
 
+/** The server's own answer to whether a chat may be begun. */
+export interface Availability {
+  available: boolean;
+  denialReason:
+    | 'NONE'
+    | 'OUT_OF_CREDITS'
+    | 'DELINQUENT'
+    | 'ENTERPRISE_TEAM_SPEND_LIMIT_HIT'
+    | 'ENTERPRISE_PER_USER_SPEND_LIMIT_HIT'
+    | 'ENTERPRISE_WORKSPACE_SPEND_LIMIT_HIT';
+  creditSource: 'BASE_LIMIT' | 'BONUS_GRANT' | 'PAYG' | 'OVERAGE' | null;
+}
+
+/** A bearer that was minted for an account that logs in counts as that account: its id stands where a key does. */
 export interface Accounts {
   setKeyScenario(bearer: string, scenario: string | undefined): void;
   setCredits(bearer: string, credits: Credits | undefined): void;
   /** The scenario set for this bearer, else the part of the key behind its first dot. */
   scenarioWish(bearer: string): string | undefined;
   credits(bearer: string): Required<Credits>;
-  /** True when `setCredits` left nothing: chat is then refused as with the scenario `spent`. */
+  setAvailability(bearer: string, availability: Availability | undefined): void;
+  availability(bearer: string): Availability;
+  /** True when `setCredits` or `setAvailability` left nothing: chat is then refused as with the scenario `spent`. */
   isSpent(bearer: string): boolean;
   charge(bearer: string, credits: number): void;
 }
@@ -28,6 +44,7 @@ export function createAccounts(startedAt: Date): Accounts {
   const wishes = createBoundedMap<string>(keptAccounts);
   const fixed = createBoundedMap<Credits>(keptAccounts);
   const used = createBoundedMap<number>(keptAccounts);
+  const said = createBoundedMap<Availability>(keptAccounts);
   const nextWeek = new Date(startedAt.getTime() + 7 * DAY_MS);
 
   const wishOf = (bearer: string): string | undefined => {
@@ -57,7 +74,21 @@ export function createAccounts(startedAt: Date): Accounts {
     },
     scenarioWish: wishOf,
     credits: creditsOf,
+    setAvailability(bearer, availability) {
+      if (availability === undefined) said.delete(bearer);
+      else said.set(bearer, { ...availability });
+    },
+    availability(bearer) {
+      const own = said.get(bearer);
+      if (own) return own;
+      const { limit, used: usedNow, isUnlimited } = creditsOf(bearer);
+      return isUnlimited || usedNow < limit
+        ? { available: true, denialReason: 'NONE', creditSource: 'BASE_LIMIT' }
+        : { available: false, denialReason: 'OUT_OF_CREDITS', creditSource: null };
+    },
     isSpent(bearer) {
+      const availability = said.get(bearer);
+      if (availability) return !availability.available;
       const own = fixed.get(bearer);
       return own !== undefined && !own.isUnlimited && own.used >= own.limit;
     },

@@ -6,6 +6,8 @@ export interface BoundedMap<Value> {
   delete(key: string): void;
   /** Drops the entry used longest ago. */
   deleteOldest(): Value | undefined;
+  /** From the one used longest ago to the latest. */
+  values(): Value[];
 }
 
 export function createBoundedMap<Value>(limit: number): BoundedMap<Value> {
@@ -33,5 +35,6 @@ export function createBoundedMap<Value>(limit: number): BoundedMap<Value> {
     },
     delete: (key) => void entries.delete(key),
     deleteOldest,
+    values: () => [...entries.values()],
   };
 }

@@ -22,10 +22,11 @@ export interface ChatRoute {
 
 const keptQueryLength = 100_000;
 
-export function newRecord(request: IncomingMessage, bearer: string): SandboxTurn {
+export function newRecord(request: IncomingMessage, bearer: string, account: string): SandboxTurn {
   return {
     at: new Date(),
     bearer,
+    account,
     model: '',
     scenario: '',
     conversationId: '',
@@ -67,14 +68,14 @@ export async function answerChat(
     return refusal(400, `sandbox: ${reason}`);
   }
   const conversationId = request.metadata?.conversationId ?? '';
-  const known = route.conversations.find(conversationId, record.bearer);
+  const known = route.conversations.find(conversationId, record.account);
   if (conversationId && !known) {
     record.problems = [`conversation ${conversationId} is unknown`];
     return refusal(400, 'sandbox: unknown conversation_id');
   }
   record.problems = problemsOf(request, record.headers, known);
   if (choice.scenario.refusal) return choice.scenario.refusal;
-  const conversation = known ?? route.conversations.create(record.bearer);
+  const conversation = known ?? route.conversations.create(record.account);
   route.conversations.grow(conversation, body.length);
   await stream(route, { record, request, choice, conversation }, response);
   return undefined;
@@ -102,9 +103,9 @@ function describe(record: SandboxTurn, request: WarpRequest): void {
   record.imageCount = context?.images?.length ?? 0;
 }
 
-function choose(accounts: Accounts, { bearer, model }: SandboxTurn): Choice {
-  if (accounts.isSpent(bearer)) return { scenario: outOfCreditsScenario, size: undefined };
-  return scenarioForKey(accounts.scenarioWish(bearer)) ?? scenarioForModel(model);
+function choose(accounts: Accounts, { account, model }: SandboxTurn): Choice {
+  if (accounts.isSpent(account)) return { scenario: outOfCreditsScenario, size: undefined };
+  return scenarioForKey(accounts.scenarioWish(account)) ?? scenarioForModel(model);
 }
 
 async function stream(
@@ -139,7 +140,7 @@ async function stream(
           record.finished = true;
           counts.finished += 1;
           isGood = Boolean(event.finished.done ?? event.finished.maxTokenLimit);
-          if (isGood) accounts.charge(record.bearer, 1);
+          if (isGood) accounts.charge(record.account, 1);
         },
         onFrames(actions, count, byteLength) {
           sent(count, byteLength);

@@ -12,7 +12,7 @@ const fieldOf = new Map([
 
 /** The JSON answer, always sent with 200: what GraphQL refuses stands in `errors`. */
 export function answerOperation(
-  { op, body, bearer }: { op: string; body: unknown; bearer: string },
+  { op, body, account }: { op: string; body: unknown; account: string },
   accounts: Accounts,
   models: readonly SandboxModel[],
 ): Record<string, unknown> {
@@ -25,7 +25,7 @@ export function answerOperation(
     return failure(`The query does not ask for ${field}.`);
   if (!hasRequestContext(variables))
     return failure('Variable "$requestContext" of type "RequestContext!" is missing.');
-  return { data: { user: { __typename: 'UserOutput', ...userOutput(op, bearer, accounts, models) } } };
+  return { data: { user: { __typename: 'UserOutput', ...userOutput(op, account, accounts, models) } } };
 }
 
 function failure(message: string): Record<string, unknown> {
@@ -40,15 +40,15 @@ function hasRequestContext(variables: unknown): boolean {
 
 function userOutput(
   op: string,
-  bearer: string,
+  account: string,
   accounts: Accounts,
   models: readonly SandboxModel[],
 ): Record<string, unknown> {
   switch (op) {
     case 'GetRequestLimitInfo':
-      return { user: limits(bearer, accounts) };
+      return { user: limits(account, accounts) };
     case 'GetAICreditAvailability':
-      return { user: { aiCreditAvailability: availability(bearer, accounts) } };
+      return { user: { aiCreditAvailability: availability(account, accounts) } };
     case 'GetFeatureModelChoices':
       return { user: { workspaces: [{ featureModelChoice: modelChoice(models) }] } };
     default:
@@ -56,8 +56,8 @@ function userOutput(
   }
 }
 
-function limits(bearer: string, accounts: Accounts): Record<string, unknown> {
-  const { limit, used, nextRefreshTime, isUnlimited } = accounts.credits(bearer);
+function limits(account: string, accounts: Accounts): Record<string, unknown> {
+  const { limit, used, nextRefreshTime, isUnlimited } = accounts.credits(account);
   return {
     requestLimitInfo: {
       isUnlimited,
@@ -71,14 +71,9 @@ function limits(bearer: string, accounts: Accounts): Record<string, unknown> {
   };
 }
 
-function availability(bearer: string, accounts: Accounts): Record<string, unknown> {
-  const { limit, used, isUnlimited } = accounts.credits(bearer);
-  const available = isUnlimited || used < limit;
-  return {
-    available,
-    denialReason: available ? 'NONE' : 'OUT_OF_CREDITS',
-    creditSource: available ? 'BASE_LIMIT' : null,
-  };
+function availability(account: string, accounts: Accounts): Record<string, unknown> {
+  const { available, denialReason, creditSource } = accounts.availability(account);
+  return { available, denialReason, creditSource };
 }
 
 function modelChoice(models: readonly SandboxModel[]): Record<string, unknown> {

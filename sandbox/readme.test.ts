@@ -1,6 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
+import { controls } from './controls.ts';
 import { keyScenarios, scenarios } from './index.ts';
+import { tokenPaths } from './token-endpoints.ts';
+import { faultKinds } from './token-faults.ts';
 
 test('the tables of the README are the lists of scenarios', () => {
   // The formatter pads the columns.
@@ -11,4 +14,11 @@ test('the tables of the README are the lists of scenarios', () => {
   for (const { name, description, clientSees } of keyScenarios) {
     expect(readme).toContain(`| \`${name}\` | ${description} | ${clientSees} |\n`);
   }
+});
+
+test('the README names every token path, every failure that can be ordered, and every control', () => {
+  const readme = readFileSync(new URL('README.md', import.meta.url), 'utf8');
+  for (const path of tokenPaths) expect(readme).toContain(`POST ${path}`);
+  for (const kind of faultKinds) expect(readme).toContain(`\`${kind}\``);
+  for (const control of controls.keys()) expect(readme).toContain(`\`${control}\``);
 });

@@ -1,7 +1,7 @@
 // The HTTP server: paths, bearers, records. What is said on each path stands in chat.ts and graphql.ts.
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { type Credits, createAccounts } from './accounts.ts';
+import { type Availability, type Credits, createAccounts } from './accounts.ts';
 import { answerChat, type ChatRoute, newRecord } from './chat.ts';
 import { createConversations } from './conversations.ts';
 import { type Refusal, refusal } from './faults.ts';
@@ -10,6 +10,8 @@ import { readBody } from './http-body.ts';
 import { defaultModels, type SandboxModel } from './models.ts';
 import { createPacer } from './pacer.ts';
 import { scenarioForKey } from './scenarios.ts';
+import { playFault } from './token-faults.ts';
+import { createTokenServer, type SandboxTokens } from './token-server.ts';
 import {
   emptyCounts,
   remember,
@@ -39,6 +41,10 @@ export interface Sandbox {
   setKeyScenario(bearer: string, scenario: string | undefined): void;
   /** Fixes a key's credits; every finished turn still uses one, and with none left chat answers as `spent`. */
   setCredits(bearer: string, credits: Credits | undefined): void;
+  /** Fixes what `GetAICreditAvailability` says, and with it whether a chat is let in; undefined: by the credits. */
+  setAvailability(bearer: string, availability: Availability | undefined): void;
+  /** Accounts that log in, their tokens, and what goes wrong with them. Each is known to the methods above by its id. */
+  readonly tokens: SandboxTokens;
   /** Replaces the model list; undefined brings the first one back. */
   setModels(models: readonly SandboxModel[] | undefined): void;
   /** Stops listening and destroys open connections. */
@@ -53,20 +59,22 @@ export async function startSandbox({ host = '127.0.0.1', port = 0 }: SandboxOpti
   const pacer = createPacer();
   const accounts = createAccounts(new Date());
   const chat: ChatRoute = { accounts, conversations: createConversations(), pacer, counts };
+  const login = createTokenServer(accounts);
   let models = defaultModels;
 
   const serveChat = async (request: http.IncomingMessage, response: http.ServerResponse): Promise<void> => {
     const bearer = bearerOf(request);
-    const record = newRecord(request, bearer);
+    const account = identityOf(bearer);
+    const record = newRecord(request, bearer, account ?? '');
     counts.turns += 1;
     counts.open += 1;
     remember(turns, record);
     response.once('close', () => {
       counts.open -= 1;
     });
-    record.scenario = scenarioForKey(accounts.scenarioWish(bearer))?.scenario.name ?? '';
+    record.scenario = scenarioForKey(accounts.scenarioWish(record.account))?.scenario.name ?? '';
     const refused =
-      refusalOfBearer(bearer) ??
+      refusalOf(account) ??
       (await withBody(request, async (body) => await answerChat(chat, record, body, response)));
     if (record.problems.length > 0) counts.withProblems += 1;
     if (!refused) return;
@@ -81,20 +89,35 @@ export async function startSandbox({ host = '127.0.0.1', port = 0 }: SandboxOpti
     op: string,
   ): Promise<void> => {
     const bearer = bearerOf(request);
+    const account = identityOf(bearer);
     counts.operations += 1;
     remember(operations, { at: new Date(), operationName: op, bearer });
     const refused =
-      refusalOfBearer(bearer) ??
-      (await withBody(request, (body) => {
-        sendJson(response, 200, answerOperation({ op, body: jsonOf(body), bearer }, accounts, models));
+      refusalOf(account) ??
+      (await withBody(request, async (body) => {
+        const answer = () =>
+          answerOperation({ op, body: jsonOf(body), account: account ?? '' }, accounts, models);
+        const fault = login.takeFault(op, account ?? '');
+        const execute = () => ({ status: 200, body: answer() });
+        const refuse = (word: string) => ({ status: 200, body: { data: null, errors: [{ message: word }] } });
+        const say = (said: { status: number; body: unknown }) => sendJson(response, said.status, said.body);
+        if (fault) await playFault(fault, response, { execute, refuse, say });
+        else say(execute());
         return undefined;
       }));
     if (refused) send(response, refused);
   };
 
-  const refusalOfBearer = (bearer: string): Refusal | undefined => {
-    if (!bearer) return refusal(401, 'sandbox: a bearer token is needed');
-    const wished = scenarioForKey(accounts.scenarioWish(bearer))?.scenario;
+  /** Who calls: a key is itself, a token stands for its account; null where the token is not good. */
+  const identityOf = (bearer: string): string | null => {
+    const identity = login.identityOf(bearer);
+    return identity === undefined ? bearer : identity;
+  };
+
+  const refusalOf = (account: string | null): Refusal | undefined => {
+    if (account === '') return refusal(401, 'sandbox: a bearer token is needed');
+    if (account === null) return refusal(401, 'sandbox: the token has expired or was revoked');
+    const wished = scenarioForKey(accounts.scenarioWish(account))?.scenario;
     return wished?.refusesEverything ? wished.refusal : undefined;
   };
 
@@ -106,7 +129,9 @@ export async function startSandbox({ host = '127.0.0.1', port = 0 }: SandboxOpti
       await serveGraphql(request, response, url.searchParams.get('op') ?? '');
     else if (route === 'GET /' || route === 'GET /health') {
       sendJson(response, 200, { status: 'ok', sandbox: true, counts });
-    } else sendJson(response, 404, { error: `the sandbox has no ${route}` });
+    } else if (!(await login.serve(request, response, url, () => bodyText(request)))) {
+      sendJson(response, 404, { error: `the sandbox has no ${route}` });
+    }
   };
 
   const server = http.createServer((request, response) => {
@@ -136,6 +161,8 @@ export async function startSandbox({ host = '127.0.0.1', port = 0 }: SandboxOpti
       accounts.setKeyScenario(bearer, scenario);
     },
     setCredits: accounts.setCredits,
+    setAvailability: accounts.setAvailability,
+    tokens: login.tokens,
     setModels(list) {
       models = list ?? defaultModels;
     },
@@ -164,6 +191,11 @@ async function withBody(
 ): Promise<Refusal | undefined> {
   const body = await readBody(request);
   return Buffer.isBuffer(body) ? await use(body) : body;
+}
+
+async function bodyText(request: http.IncomingMessage): Promise<string> {
+  const body = await readBody(request);
+  return Buffer.isBuffer(body) ? body.toString('utf8') : '';
 }
 
 function bearerOf(request: http.IncomingMessage): string {

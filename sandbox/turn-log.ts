@@ -6,6 +6,8 @@ import type { ToolResult } from './answer.ts';
 export interface SandboxTurn {
   readonly at: Date;
   readonly bearer: string;
+  /** Whose it is: the key itself, or the id of the account a token was minted for; empty when it was not good. */
+  readonly account: string;
   model: string;
   /** The scenario's name; empty when the request was refused before one was chosen. */
   scenario: string;
