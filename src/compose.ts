@@ -200,6 +200,7 @@ async function openPool(
       sessionTimeoutMs: config.pool.sessionTimeoutMs,
       retireAfterMs: config.pool.retireAfterMs,
       sandbox: offersSandbox(config),
+      refreshMinIntervalMs: config.pool.refreshMinIntervalMs,
       version,
     },
   });

@@ -56,8 +56,16 @@ export function formatAccount(account: Account): string {
     ['credits', account.usage.credits],
     ['last used', account.last_used],
     ['last refresh', account.last_refresh_time],
+    ['token expires', account.token_expires_at],
+    ['next refresh', account.next_refresh_at],
+    ['refresh failed', account.refresh_failure && refreshFailure(account.refresh_failure)],
     ['created', account.created_at],
   ]);
+}
+
+function refreshFailure(failure: NonNullable<Account['refresh_failure']>): string {
+  const times = failure.in_a_row === 1 ? '' : `, ${failure.in_a_row} times in a row`;
+  return `${failure.failure.replaceAll('_', ' ')} at ${failure.at}${times}: ${failure.message}`;
 }
 
 /** All that is known of one account. */

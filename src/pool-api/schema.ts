@@ -177,16 +177,24 @@ export const newAccount = z
   });
 export type NewAccount = z.input<typeof newAccount>;
 
-export const accountChange = z.strictObject({
-  enabled: z.boolean().optional(),
-  email: z.string().min(1).max(320).nullable().optional(),
-  label: z.string().max(200).nullable().optional(),
-  capacity: z.int().min(1).max(10_000).optional(),
-  models: z.array(z.string().min(1).max(256)).max(1000).nullable().optional(),
-  free: z.boolean().optional(),
-  lend: z.enum(['any', 'gateway']).optional(),
-  tier: z.int().min(0).max(1000).optional(),
-});
+export const accountChange = z
+  .strictObject({
+    enabled: z.boolean().optional(),
+    email: z.string().min(1).max(320).nullable().optional(),
+    label: z.string().max(200).nullable().optional(),
+    capacity: z.int().min(1).max(10_000).optional(),
+    models: z.array(z.string().min(1).max(256)).max(1000).nullable().optional(),
+    free: z.boolean().optional(),
+    lend: z.enum(['any', 'gateway']).optional(),
+    tier: z.int().min(0).max(1000).optional(),
+    /** Another credential of the account's own kind, in place of one that is dead or leaked. */
+    api_key: z.string().min(1).max(8192).optional(),
+    refresh_token: z.string().min(1).max(8192).optional(),
+  })
+  .refine((change) => change.api_key === undefined || change.refresh_token === undefined, {
+    message: 'give one of api_key and refresh_token',
+    path: ['refresh_token'],
+  });
 export type AccountChange = z.infer<typeof accountChange>;
 
 export const listQuery = z.strictObject({
@@ -233,6 +241,19 @@ export const account = z.object({
   use_count: z.int(),
   last_used: isoTime.nullable(),
   last_refresh_time: isoTime.nullable(),
+  /** When the present bearer expires; null for an API key and before the first refresh. */
+  token_expires_at: isoTime.nullable(),
+  /** When the next refresh is due; null for an API key and an account out of service. */
+  next_refresh_at: isoTime.nullable(),
+  /** Why the last refresh failed; null after one that worked. */
+  refresh_failure: z
+    .object({
+      failure: z.enum(['invalid_grant', 'account_gone', 'refused', 'unsent', 'unknown', 'interrupted']),
+      message: z.string(),
+      at: isoTime,
+      in_a_row: z.int(),
+    })
+    .nullable(),
   quota: z
     .object({
       is_unlimited: z.boolean(),

@@ -1,6 +1,3 @@
-import { randomUUID } from 'node:crypto';
-import { AppError } from '../core/errors.ts';
-import type { Provider } from '../core/provider.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import {
   type Account,
@@ -12,19 +9,13 @@ import {
   listQuery,
   newAccount,
 } from '../pool-api/schema.ts';
-import { applyQuota, freshStanding, nextProof, nextQuotaCheck, type QuotaFinding } from './account-state.ts';
+import { freshStanding } from './account-state.ts';
+import { type Adding, type GivenCredential, secretOf } from './adding.ts';
 import { parse } from './parse.ts';
-import { bearerOf, type Caller, credentialField, type PoolContext } from './pool-context.ts';
+import type { Caller, PoolContext } from './pool-context.ts';
 import { isoTime, lendableNow, presentAccount } from './present.ts';
 import { removeFromPool } from './removal.ts';
-import { quotaFrom } from './store/quota-row.ts';
-import type {
-  AccountFilter,
-  AccountSettings,
-  Credential,
-  StandingChange,
-  StoredAccount,
-} from './store/store.ts';
+import type { AccountFilter, AccountSettings, StandingChange, StoredAccount } from './store/store.ts';
 
 /** What owners do with accounts. Every call throws PoolError. No answer ever holds a credential. */
 export interface Accounts {
@@ -41,51 +32,9 @@ export interface Accounts {
 }
 
 const environment = 'environment';
-const longEnoughToHint = 20;
 
-export function createAccounts(context: PoolContext, onRealAccount: () => Promise<void>): Accounts {
+export function createAccounts(context: PoolContext, adding: Adding): Accounts {
   const { store, clock, vault } = context;
-
-  const credentialOf = (id: string, provider: string, key: string): Credential => ({
-    sealed: vault.seal(id, credentialField, key),
-    fingerprint: vault.fingerprint(provider, key),
-    hint: key.length >= longEnoughToHint ? key.slice(-4) : '****',
-  });
-
-  const insert = async (
-    added: { readonly provider: string; readonly source: string; readonly settings: AccountSettings },
-    key: string,
-    actor: string,
-    isStandby: boolean,
-  ): Promise<StoredAccount> => {
-    const { provider, settings, source } = added;
-    const present = await store.accountOfCredential(clock.now(), provider, vault.fingerprint(provider, key));
-    if (present !== null) throw accountExists(present.id);
-    const id = `acc_${randomUUID()}`;
-    const proof = proved(await context.probe(id, provider, key), clock.now());
-    const standing =
-      isStandby && proof.standing.state === 'active'
-        ? { ...proof.standing, state: 'standby' as const }
-        : proof.standing;
-    const result = await store.addAccount(
-      clock.now(),
-      {
-        ...settings,
-        ...proof,
-        standing,
-        id,
-        provider,
-        source,
-        credentialKind: 'api_key',
-        credential: credentialOf(id, provider, key),
-      },
-      actor,
-    );
-    if (result.result === 'duplicate') throw accountExists(result.id);
-    await onRealAccount();
-    context.tell(result.changes);
-    return result.account;
-  };
 
   const mustHave = async (id: string): Promise<StoredAccount> => {
     const account = await store.account(clock.now(), id);
@@ -96,15 +45,8 @@ export function createAccounts(context: PoolContext, onRealAccount: () => Promis
   return {
     async add(caller, request) {
       const demand = parse(newAccount, request);
-      const provider = providerNamed(context, demand.provider);
-      if (demand.api_key === undefined) {
-        throw new PoolError(
-          'invalid_request',
-          'Accounts with a refresh token are not supported yet: give api_key.',
-          { param: 'refresh_token' },
-        );
-      }
-      const key = normalized(provider, demand.api_key);
+      const credential = credentialIn(demand);
+      if (credential === null) throw new Error('the schema lets no account through without a credential');
       const settings: AccountSettings = {
         email: demand.email ?? null,
         label: demand.label ?? null,
@@ -115,7 +57,7 @@ export function createAccounts(context: PoolContext, onRealAccount: () => Promis
         tier: demand.tier ?? 0,
       };
       const added = { provider: demand.provider, source: 'api', settings };
-      const account = await insert(added, key, caller.keyId, demand.standby ?? false);
+      const account = await adding.insert(added, credential, caller.keyId, demand.standby ?? false);
       return { success: true, account: presentAccount(account) };
     },
 
@@ -160,32 +102,39 @@ export function createAccounts(context: PoolContext, onRealAccount: () => Promis
     },
 
     async change(caller, id, request) {
-      const { enabled, ...settings } = parse(accountChange, request);
+      const demand = parse(accountChange, request);
+      const { enabled, api_key: _key, refresh_token: _token, ...settings } = demand;
       const before = await mustHave(id);
-      let standing: StandingChange | undefined;
-      if (enabled === true) {
-        standing = proved(await context.probe(id, before.provider, bearerOf(context, before)), clock.now());
-      } else if (enabled === false) {
-        standing = {
-          standing: { ...freshStanding, state: 'disabled', reason: 'owner' },
-          probe: before.probe,
-          quota: null,
-          nextCheckAt: null,
-        };
-      }
+      const given = credentialIn(demand);
+      const credential = given && adding.check(before.provider, given);
+      const replacement = credential && (await adding.replacement(before, credential));
+      const isAside = before.standing.state === 'disabled' || before.standing.state === 'standby';
+      const startsAfresh = enabled === true || (enabled === undefined && credential !== null && !isAside);
+      const standing: StandingChange | undefined =
+        enabled === false
+          ? disabledBy(before)
+          : startsAfresh
+            ? await adding.freshStart(before, credential)
+            : undefined;
       const result = await store.changeAccount(
         clock.now(),
         id,
-        { settings: definedOnly<AccountSettings>(settings), ...(standing === undefined ? {} : { standing }) },
+        {
+          settings: definedOnly<AccountSettings>(settings),
+          ...(replacement === null ? {} : { credential: replacement }),
+          ...(standing === undefined ? {} : { standing }),
+        },
         {
           actor: caller.keyId,
-          action: 'account-changed',
+          action: replacement === null ? 'account-changed' : 'credential-replaced',
           detail: { ...settings, ...(enabled === undefined ? {} : { enabled }) },
         },
       );
       if (result === null) throw accountNotFound(id);
       context.tell(result.changes);
-      return { success: true, account: presentAccount(result.account) };
+      const isNew = startsAfresh || replacement !== null;
+      const account = isNew ? await adding.bringUp(result.account, caller.keyId) : result.account;
+      return { success: true, account: presentAccount(account) };
     },
 
     async remove(caller, id) {
@@ -194,8 +143,8 @@ export function createAccounts(context: PoolContext, onRealAccount: () => Promis
     },
 
     async ensureEnvAccount(providerName, givenKey) {
-      const key = normalized(providerNamed(context, providerName), givenKey);
-      const fingerprint = vault.fingerprint(providerName, key);
+      const credential = adding.check(providerName, { kind: 'api_key', key: givenKey });
+      const fingerprint = vault.fingerprint(providerName, secretOf(credential));
       const noteName = `env_account:${providerName}`;
       const note = envNoteFrom(await store.remembered(noteName));
       const former = note === undefined ? null : await store.account(clock.now(), note.id);
@@ -204,11 +153,11 @@ export function createAccounts(context: PoolContext, onRealAccount: () => Promis
       const present = await store.accountOfCredential(clock.now(), providerName, fingerprint);
       let account = present;
       if (account === null && former !== null) {
-        const proof = proved(await context.probe(former.id, providerName, key), clock.now());
+        const standing = await adding.freshStart(former, credential);
         const result = await store.changeAccount(
           clock.now(),
           former.id,
-          { credential: credentialOf(former.id, providerName, key), standing: proof },
+          { credential: await adding.replacement(former, credential), standing },
           { actor: environment, action: 'credential-replaced', detail: { source: 'env' } },
         );
         if (result !== null) context.tell(result.changes);
@@ -216,7 +165,7 @@ export function createAccounts(context: PoolContext, onRealAccount: () => Promis
       }
       if (account === null) {
         const added = { provider: providerName, source: 'env', settings: defaultSettings };
-        account = await insert(added, key, environment, false);
+        account = await adding.insert(added, credential, environment, false);
       }
       await store.remember(noteName, JSON.stringify({ fingerprint, id: account.id }));
       return presentAccount(account);
@@ -234,35 +183,22 @@ const defaultSettings: AccountSettings = {
   tier: 0,
 };
 
-/** How an account stands after its first question to the provider. */
-function proved(finding: QuotaFinding, now: number): StandingChange {
-  const standing = applyQuota(freshStanding, finding, 'proof', now);
-  const probe = finding.type === 'answer' ? 'proved' : 'unproved';
-  const isDoubtful = probe === 'unproved' && standing.state === 'active';
+function disabledBy(account: StoredAccount): StandingChange {
   return {
-    standing,
-    probe,
-    quota: finding.type === 'answer' ? quotaFrom(finding.answer, now) : null,
-    nextCheckAt: isDoubtful ? nextProof(0, now) : nextQuotaCheck(standing, 0, now),
+    standing: { ...freshStanding, state: 'disabled', reason: 'owner' },
+    probe: account.probe,
+    quota: null,
+    nextCheckAt: null,
   };
 }
 
-function providerNamed(context: PoolContext, name: string): Provider {
-  const provider = context.providers.get(name);
-  if (provider !== undefined) return provider;
-  const known = [...context.providers.keys()].join(', ');
-  throw new PoolError('invalid_request', `There is no provider "${name}"; known are: ${known}.`, {
-    param: 'provider',
-  });
-}
-
-function normalized(provider: Provider, key: string): string {
-  try {
-    return provider.normalizeApiKey(key);
-  } catch (error) {
-    if (!(error instanceof AppError)) throw error;
-    throw new PoolError('invalid_request', error.message, { cause: error, param: 'api_key' });
-  }
+function credentialIn(request: {
+  readonly api_key?: string | undefined;
+  readonly refresh_token?: string | undefined;
+}): GivenCredential | null {
+  if (request.api_key !== undefined) return { kind: 'api_key', key: request.api_key };
+  if (request.refresh_token === undefined) return null;
+  return { kind: 'refresh_token', refreshToken: request.refresh_token };
 }
 
 type Optional<T> = { readonly [Name in keyof T]?: T[Name] | undefined };
@@ -274,12 +210,6 @@ function definedOnly<T extends object>(fields: Optional<T>): Partial<T> {
 
 function envNoteFrom(text: string | null): { readonly fingerprint: string; readonly id: string } | undefined {
   return text === null ? undefined : (JSON.parse(text) as { fingerprint: string; id: string });
-}
-
-function accountExists(id: string): PoolError {
-  return new PoolError('account_exists', `The pool has this credential already, as account ${id}.`, {
-    param: 'api_key',
-  });
 }
 
 function accountNotFound(id: string): PoolError {

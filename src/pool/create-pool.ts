@@ -4,12 +4,21 @@ import type { Logger } from '../lib/logger.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import type { Pool } from '../pool-api/pool.ts';
 import { type Accounts, createAccounts } from './accounts.ts';
+import { createAdding } from './adding.ts';
 import { type Audit, createAudit } from './audit.ts';
 import { createEventHub, type EventHub } from './events.ts';
 import { createHousekeeper } from './housekeeper.ts';
 import { createPoolMetrics } from './metrics.ts';
-import { bearerOf, type Caller, type PoolContext, type PoolSettings } from './pool-context.ts';
+import {
+  bearerOf,
+  type Caller,
+  hasBearer,
+  type PoolContext,
+  type PoolSettings,
+  sealedCredential,
+} from './pool-context.ts';
 import { createQuotaQuery } from './quota.ts';
+import { createRefresher, type RefreshStep } from './refresh.ts';
 import { accountIds, openSandboxStore } from './sandbox-accounts.ts';
 import { createSessions, type Sessions } from './sessions.ts';
 import { createSkipLog } from './skip-log.ts';
@@ -25,6 +34,10 @@ export interface PoolOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly settings: PoolSettings;
+  /** 0 to 1; Math.random by default. */
+  readonly random?: () => number;
+  /** Called at every step of a refresh: tests end the process there. */
+  readonly onRefreshStep?: (step: RefreshStep) => Promise<void>;
 }
 
 /**
@@ -77,12 +90,14 @@ export function createPool(options: PoolOptions): PoolService {
     skips: createSkipLog(),
     metrics,
     onRemoved: [],
+    random: options.random ?? Math.random,
     lending: () => sandbox ?? store,
     tell(changes) {
       events.publishChanges(changes);
       if (changes.hasFreed) sessions.wake();
     },
     async checkQuota(account, cause, limitMs) {
+      if (!hasBearer(account, clock.now())) return null;
       // The store is chosen now: it may be another one when the answer comes.
       const holder = context.lending();
       const finding = await quota.ask(account, bearerOf(context, account), limitMs);
@@ -97,9 +112,25 @@ export function createPool(options: PoolOptions): PoolService {
       metrics.quotaChecked('probe', finding);
       return finding;
     },
+    refreshNow: (id, how) => refresher.refreshNow(id, how),
+    async refreshSoon(id, how, limitMs) {
+      let stopTimer = (): void => {};
+      const tooLong = new Promise<void>((resolve) => {
+        stopTimer = clock.after(limitMs, resolve);
+      });
+      const attempt = refresher.refreshNow(id, how).catch((error: unknown) => {
+        logger.error({ err: error, accountId: id }, 'a refresh failed on the way');
+      });
+      await Promise.race([attempt, tooLong]);
+      stopTimer();
+      return store.account(clock.now(), id);
+    },
+    credentialOf: (id, provider, secret) => sealedCredential(vault, id, provider, secret),
   };
+  const refresher = createRefresher(context, options.onRefreshStep);
   const sessions = createSessions(context);
-  const accounts = createAccounts(context, endSandbox);
+  const adding = createAdding(context, endSandbox);
+  const accounts = createAccounts(context, adding);
   const upkeep = createUpkeep(context);
   const housekeeper = createHousekeeper(context);
 
@@ -151,6 +182,7 @@ export function createPool(options: PoolOptions): PoolService {
         sandbox = await openSandboxStore({ vault, clock });
         logger.debug('the pool holds no account: built-in sandbox accounts are lent');
       }
+      await refresher.start();
       housekeeper.start();
     },
     stopAccepting() {
@@ -161,6 +193,7 @@ export function createPool(options: PoolOptions): PoolService {
       isStopping = true;
       sessions.close();
       await housekeeper.stop();
+      await refresher.stop();
       await sandbox?.close();
       await store.close();
     },

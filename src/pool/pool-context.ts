@@ -1,11 +1,12 @@
 import type { Provider } from '../core/provider.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
-import type { QuotaCause, QuotaFinding } from './account-state.ts';
+import { isLendable, type QuotaCause, type QuotaFinding } from './account-state.ts';
 import type { EventHub } from './events.ts';
 import type { PoolMetrics } from './metrics.ts';
+import type { Refresher } from './refresh.ts';
 import type { SkipLog } from './skip-log.ts';
-import type { Changes, Store, StoredAccount } from './store/store.ts';
+import type { Changes, Credential, Store, StoredAccount } from './store/store.ts';
 import type { Vault } from './vault.ts';
 
 /** Who calls. */
@@ -27,6 +28,8 @@ export interface PoolSettings {
   readonly retireAfterMs: number | null;
   /** Offer the built-in accounts while there is no real one. */
   readonly sandbox: boolean;
+  /** Least time between two refreshes of an account; below an hour only where the token host is this machine. */
+  readonly refreshMinIntervalMs: number;
   readonly version: string;
 }
 
@@ -47,14 +50,49 @@ export interface PoolContext {
   readonly onRemoved: ((account: StoredAccount) => Promise<void>)[];
   /** Tells the listeners, and wakes those who wait when a place may have come free. */
   tell(changes: Changes): void;
-  /** Asks the provider what an account has left and stores the answer. */
+  /** 0 to 1. */
+  random(): number;
+  /** Asks the provider what an account has left and stores the answer. Null for one that is gone or has no bearer now. */
   checkQuota(account: StoredAccount, cause: QuotaCause, limitMs: number): Promise<StoredAccount | null>;
   /** Asks about a credential that no row holds yet. */
   probe(id: string, provider: string, bearer: string): Promise<QuotaFinding>;
+  readonly refreshNow: Refresher['refreshNow'];
+  /** The same for who cannot wait long: answers the account as it is then, null when it is gone. Never throws for a refresh. */
+  refreshSoon(
+    id: string,
+    how: Parameters<Refresher['refreshNow']>[1],
+    limitMs: number,
+  ): Promise<StoredAccount | null>;
+  /** A credential as it is stored. */
+  credentialOf(id: string, provider: string, secret: string): Credential;
 }
 
 export const credentialField = 'credential';
+export const bearerField = 'bearer';
+const longEnoughToHint = 20;
 
-export function bearerOf(context: PoolContext, account: StoredAccount): string {
+/** What the provider takes. An account has a lease only once it has had a bearer. */
+export function bearerOf(context: Pick<PoolContext, 'vault'>, account: StoredAccount): string {
+  if (account.credentialKind === 'api_key') return secretOf(context, account);
+  if (account.bearer === null) throw new Error(`account ${account.id} has no bearer yet`);
+  return context.vault.open(account.id, bearerField, account.bearer.sealed);
+}
+
+/** The API key, or the refresh token. */
+export function secretOf(context: Pick<PoolContext, 'vault'>, account: StoredAccount): string {
   return context.vault.open(account.id, credentialField, account.sealedCredential);
+}
+
+/** It has something to show its provider, and that has not lapsed. */
+export function hasBearer(account: StoredAccount, now: number): boolean {
+  if (account.credentialKind === 'api_key') return true;
+  return isLendable({ expiresAt: account.bearer?.expiresAt ?? null, refreshAt: null }, now);
+}
+
+export function sealedCredential(vault: Vault, id: string, provider: string, secret: string): Credential {
+  return {
+    sealed: vault.seal(id, credentialField, secret),
+    fingerprint: vault.fingerprint(provider, secret),
+    hint: secret.length >= longEnoughToHint ? secret.slice(-4) : '****',
+  };
 }

@@ -1,5 +1,5 @@
 import type { Account, AccountDetails, LeasedAccount } from '../pool-api/schema.ts';
-import type { Lease, StoredAccount } from './store/store.ts';
+import type { Lease, RefreshFailure, StoredAccount } from './store/store.ts';
 
 export const isoTime = (time: number): string => new Date(time).toISOString();
 const isoTimeOrNull = (time: number | null): string | null => (time === null ? null : isoTime(time));
@@ -31,6 +31,9 @@ export function presentAccount(account: StoredAccount): Account {
     use_count: account.useCount,
     last_used: isoTimeOrNull(account.lastUsed),
     last_refresh_time: isoTimeOrNull(account.lastRefreshTime),
+    token_expires_at: isoTimeOrNull(account.bearer?.expiresAt ?? null),
+    next_refresh_at: isoTimeOrNull(account.nextRefreshAt),
+    refresh_failure: presentFailure(account.refreshFailure),
     quota:
       quota === null
         ? null
@@ -51,6 +54,12 @@ export function presentAccount(account: StoredAccount): Account {
     created_at: isoTime(account.createdAt),
     updated_at: isoTime(account.updatedAt),
   };
+}
+
+function presentFailure(failure: RefreshFailure | null): Account['refresh_failure'] {
+  if (failure === null) return null;
+  const { message, at, inARow } = failure;
+  return { failure: failure.failure, message, at: isoTime(at), in_a_row: inARow };
 }
 
 /** Whether one slot of the account could be lent now. `spent` are the providers whose free quota is spent. */
@@ -81,7 +90,7 @@ export function presentLease(lease: Lease, bearer: string): LeasedAccount {
     provider: account.provider,
     status: account.standing.state,
     id_token: bearer,
-    token_expires_at: null,
+    token_expires_at: isoTimeOrNull(account.bearer?.expiresAt ?? null),
     token_version: account.tokenVersion,
     use_count: account.useCount,
     last_used: isoTimeOrNull(account.lastUsed),

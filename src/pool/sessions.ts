@@ -11,7 +11,7 @@ import {
   type Shortage,
 } from '../pool-api/schema.ts';
 import { parse } from './parse.ts';
-import { bearerOf, type Caller, type PoolContext } from './pool-context.ts';
+import { bearerOf, type Caller, hasBearer, type PoolContext } from './pool-context.ts';
 import { isoTime, presentLease } from './present.ts';
 import type { EnsureResult, ReportedResult, ReportedTurn, StoredAccount } from './store/store.ts';
 import { createWaitingRoom, type WaitingRoom } from './waiting-room.ts';
@@ -34,6 +34,8 @@ export interface Sessions {
 }
 
 const quotaQueryMs = 3000;
+/** A holder whose bearer was rejected waits so long for another one; the refresh goes on without it. */
+const refreshLimitMs = 5000;
 const shortestRetryMs = 1000;
 const longestRetryMs = 60_000;
 
@@ -143,7 +145,10 @@ export function createSessions(context: PoolContext): Sessions {
       });
       if (result === null) throw sessionNotFound();
       context.tell(result.changes);
-      const checked = await checkQuotas(context, result.results);
+      const checked = new Map([
+        ...(await checkQuotas(context, result.results)),
+        ...(await refreshRejected(context, result.results)),
+      ]);
       const results = result.results.map((item, index) => {
         const account = checked.get(item.accountId) ?? item.account;
         return presentResult(context, item, account, reports[index]);
@@ -171,6 +176,18 @@ async function checkQuotas(
     [...doubtful.values()].map((account) => context.checkQuota(account, 'signal', quotaQueryMs)),
   );
   return new Map(checked.flatMap((account) => (account === null ? [] : [[account.id, account] as const])));
+}
+
+/** Other bearers for those that were rejected, as far as they are to be had at once; by account id. */
+async function refreshRejected(
+  context: PoolContext,
+  results: readonly ReportedResult[],
+): Promise<ReadonlyMap<string, StoredAccount>> {
+  const ids = new Set(results.filter((item) => item.shouldRefresh).map((item) => item.accountId));
+  const refreshed = await Promise.all(
+    [...ids].map((id) => context.refreshSoon(id, { force: false, actor: 'rejected bearer' }, refreshLimitMs)),
+  );
+  return new Map(refreshed.flatMap((account) => (account === null ? [] : [[account.id, account] as const])));
 }
 
 function turnFrom(item: ReportItem): ReportedTurn {
@@ -208,13 +225,13 @@ function presentResult(
     status: account?.standing.state ?? null,
     status_until: until === null ? null : isoTime(until),
   };
-  const hasNewer = item.isLive && account !== null && account.tokenVersion > (reported?.token_version ?? 0);
-  if (!hasNewer) return plain;
+  const isNewer = item.isLive && account !== null && account.tokenVersion > (reported?.token_version ?? 0);
+  if (!isNewer || !hasBearer(account, context.clock.now())) return plain;
   return {
     ...plain,
     id_token: bearerOf(context, account),
     token_version: account.tokenVersion,
-    token_expires_at: null,
+    token_expires_at: account.bearer === null ? null : isoTime(account.bearer.expiresAt),
   };
 }
 

@@ -136,6 +136,7 @@ export async function startTestPool(
       sessionTimeoutMs: 1_800_000,
       retireAfterMs: null,
       sandbox: false,
+      refreshMinIntervalMs: 3_600_000,
       version: 'test',
       ...settings,
     },

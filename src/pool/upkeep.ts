@@ -39,6 +39,22 @@ export function createUpkeep(context: PoolContext): Upkeep {
     return found;
   };
 
+  const refreshOne = async (
+    caller: Caller,
+    { id, email }: StoredAccount,
+    force: boolean,
+  ): Promise<RefreshTokensAnswer['results'][number]> => {
+    const done = await context.refreshNow(id, { force, actor: caller.keyId });
+    const nextAt = done.result === 'refreshed' ? done.account.nextRefreshAt : done.nextAt;
+    return {
+      id,
+      email,
+      result: done.result,
+      reason: done.result === 'refreshed' ? null : done.reason,
+      next_at: nextAt === null ? null : isoTime(nextAt),
+    };
+  };
+
   return {
     async status() {
       const now = clock.now();
@@ -114,18 +130,18 @@ export function createUpkeep(context: PoolContext): Upkeep {
           detail: { email: email ?? null, accounts: chosen.length },
         });
       }
+      const results: RefreshTokensAnswer['results'] = [];
+      for (let from = 0; from < chosen.length; from += pageSize) {
+        const page = chosen.slice(from, from + pageSize);
+        results.push(...(await Promise.all(page.map((account) => refreshOne(caller, account, force)))));
+      }
+      const count = (result: string): number => results.filter((one) => one.result === result).length;
       return {
         success: true,
-        refreshed: 0,
-        skipped: chosen.length,
-        failed: 0,
-        results: chosen.map((one) => ({
-          id: one.id,
-          email: one.email,
-          result: 'skipped',
-          reason: 'API key: nothing to refresh',
-          next_at: null,
-        })),
+        refreshed: count('refreshed'),
+        skipped: count('skipped'),
+        failed: count('failed'),
+        results,
       };
     },
   };

@@ -33,6 +33,7 @@ type Demand = Omit<LeaseDemand, 'waitUntil'> & { readonly isNewSession: boolean 
 
 interface Waiter {
   readonly demand: Demand;
+  readonly since: number;
   deadline: number;
   /** When to try again without being woken. */
   retryAt: number | null;
@@ -45,6 +46,9 @@ interface Waiter {
 
 /** How long an idle lease takes to come back from a gateway that is asked for it. */
 const giveBackMs = 1000;
+/** How long a refresh that is waited for may take, and how long one caller waits for refreshes altogether. */
+const refreshTakesMs = 5000;
+const longestRefreshWaitMs = 20_000;
 
 export function createWaitingRoom(options: WaitingRoomOptions): WaitingRoom {
   const { clock } = options;
@@ -75,7 +79,12 @@ export function createWaitingRoom(options: WaitingRoomOptions): WaitingRoom {
       }
       waiter.retryAt = Math.min(waiter.retryAt ?? Number.POSITIVE_INFINITY, now + giveBackMs);
     }
-    if (!result.couldServe || now >= waiter.deadline) waiter.resolve(result);
+    if (result.refreshBy !== null) {
+      const until = Math.min(result.refreshBy + refreshTakesMs, waiter.since + longestRefreshWaitMs);
+      waiter.deadline = Math.max(waiter.deadline, until);
+    }
+    const couldServe = result.couldServe || result.refreshBy !== null;
+    if (!couldServe || now >= waiter.deadline) waiter.resolve(result);
   };
 
   const attemptSafely = async (waiter: Waiter): Promise<void> => {
@@ -154,6 +163,7 @@ export function createWaitingRoom(options: WaitingRoomOptions): WaitingRoom {
           };
         const waiter: Waiter = {
           demand,
+          since: clock.now(),
           deadline: clock.now() + waitMs,
           retryAt: null,
           lastShort: undefined,

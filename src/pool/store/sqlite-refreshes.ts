@@ -87,9 +87,9 @@ export function claimRefresh(work: Work, demand: RefreshDemand): RefreshClaimRes
     work.now + demand.limitMs,
     row.token_version,
   );
-  if (demand.force) {
+  if (nextAt > work.now) {
     const detail = { past_ceiling: ceiling > work.now, past_backoff: backoff > work.now };
-    writeAudit(work, { actor: demand.actor, action: 'refresh-forced', accountId: row.id, detail });
+    writeAudit(work, { actor: demand.actor, action: 'ceiling-passed', accountId: row.id, detail });
   }
   return {
     result: 'claimed',

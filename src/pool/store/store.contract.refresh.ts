@@ -123,7 +123,7 @@ export function describeRefreshes(name: string, openStore: () => Promise<Store>)
       await store.commitRefresh(start + second, forced.refreshId, token());
       expect(await claim(store, start + hour)).toMatchObject({ nextAt: start + hour + second });
       const [line] = await store.auditTrail({ limit: 1 });
-      expect(line).toMatchObject({ actor: 'owner', action: 'refresh-forced', accountId: 'acc' });
+      expect(line).toMatchObject({ actor: 'owner', action: 'ceiling-passed', accountId: 'acc' });
     });
 
     it('has nothing to refresh on an API key, an account out of service, and one that is not there', async () => {

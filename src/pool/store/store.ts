@@ -294,7 +294,7 @@ export interface RefreshDemand {
   readonly minIntervalMs: number;
   /** How long the attempt may be under way before it counts as interrupted, milliseconds. */
   readonly limitMs: number;
-  /** Passes the ceiling and the wait after a failure, and is audited; never a refresh under way. */
+  /** Passes the ceiling and the wait after a failure, which is audited; never a refresh under way. */
   readonly force: boolean;
   /** The process that asks: intents of a process that is gone are found by it. */
   readonly instance: string;

@@ -1,0 +1,55 @@
+import type { TokenFailure } from '../core/provider.ts';
+import { lendMarginMs } from './account-state.ts';
+
+/** When refreshes are due. Pure; times are milliseconds since 1970, `random` answers 0 to 1. */
+
+const second = 1000;
+const minute = 60 * second;
+const refreshAheadMs = 5 * minute;
+const longestJitterMs = 2 * minute;
+const longestRetryAfterMs = 24 * 60 * minute;
+const backoffs = {
+  /** Nobody was asked: the network is likely to come back soon. */
+  unsent: { firstMs: 15 * second, longestMs: 5 * minute },
+  answered: { firstMs: 5 * minute, longestMs: 6 * 60 * minute },
+};
+
+/** The shortest time between two refreshes of an account: an hour at least, save where the token host is this machine. */
+export function leastInterval(settingMs: number, isLoopback: boolean): number {
+  return isLoopback ? settingMs : Math.max(settingMs, 60 * minute);
+}
+
+/**
+ * When an account with a new token is refreshed next: shortly before that lapses, spread forward so that accounts and
+ * instances do not march in step. Where the ceiling opens only after it has lapsed: at that moment.
+ */
+export function nextRefreshAfter(token: {
+  readonly expiresAt: number;
+  /** When the ceiling opens. */
+  readonly opensAt: number;
+  readonly isLastUsable: boolean;
+  readonly random: () => number;
+}): number {
+  const lapsesAt = token.expiresAt - lendMarginMs;
+  if (token.opensAt >= lapsesAt) return token.opensAt;
+  const dueAt = Math.max(token.opensAt, token.expiresAt - refreshAheadMs);
+  const room = Math.min(longestJitterMs, (lapsesAt - dueAt) / 2);
+  return Math.round(dueAt + (token.isLastUsable ? 0 : token.random() * room));
+}
+
+/** When an attempt that failed may be repeated, as far as the failure goes; the ceiling may be later. */
+export function retryAfter(failed: {
+  readonly failure: TokenFailure;
+  readonly now: number;
+  /** Failures in a row, this one among them. */
+  readonly inARow: number;
+  readonly retryAfterMs: number | undefined;
+  readonly isLastUsable: boolean;
+  readonly random: () => number;
+}): number {
+  const { firstMs, longestMs } = failed.failure === 'unsent' ? backoffs.unsent : backoffs.answered;
+  const plainMs = Math.min(longestMs, firstMs * 2 ** Math.min(30, failed.inARow - 1));
+  const askedMs = Math.min(longestRetryAfterMs, failed.retryAfterMs ?? 0);
+  const jitter = failed.isLastUsable ? 0 : failed.random() / 4;
+  return Math.round(failed.now + Math.max(plainMs, askedMs) * (1 + jitter));
+}
