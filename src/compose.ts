@@ -155,6 +155,12 @@ function openProviders(config: Config, logger: Logger, opened: Opened): Provider
   let sandbox: Promise<Sandbox> | undefined;
   return createProviders({
     warpServerUrl: config.warp.serverUrl,
+    warpOauth: {
+      clientId: config.warp.oauthClientId,
+      firebaseApiKey: config.warp.firebaseApiKey,
+      identityUrl: config.warp.identityUrl,
+      tokenUrl: config.warp.tokenUrl,
+    },
     // Started by whoever needs it first: most processes never do.
     async sandboxUrl() {
       if (sandbox === undefined) {

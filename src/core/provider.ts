@@ -120,6 +120,8 @@ export interface Provider {
   readonly tokens?: TokenIssuer;
   /** Absent where nobody can log in from here, or the operator has given no client id. */
   readonly logins?: DeviceLogins;
+  /** What the operator has to set for what is absent; undefined where it cannot be had at all. */
+  readonly missing?: { readonly tokens?: string; readonly logins?: string };
 }
 
 /** A provider whose models the gateway offers. */

@@ -1,10 +1,11 @@
 import type { Provider, ProviderHttp, UpstreamProvider } from '../core/provider.ts';
 import { createWarpOutbound, type WarpOutboundOptions } from '../protocols/warp/outbound.ts';
 import { createSandboxProvider } from './sandbox/provider.ts';
-import { createWarpProvider } from './warp/provider.ts';
+import { createWarpProvider, type WarpOauthSettings } from './warp/provider.ts';
 
 export interface ProvidersOptions {
   readonly warpServerUrl: string;
+  readonly warpOauth?: WarpOauthSettings;
   /** Absent when the sandbox is switched off. */
   readonly sandboxUrl?: () => Promise<string>;
   readonly http: ProviderHttp;
@@ -32,7 +33,11 @@ export function createProviders(options: ProvidersOptions): Providers {
     ...clock,
   };
   const upstreams: UpstreamProvider[] = [
-    createWarpProvider({ ...shared, serverUrl: options.warpServerUrl }),
+    createWarpProvider({
+      ...shared,
+      serverUrl: options.warpServerUrl,
+      ...(options.warpOauth && { oauth: options.warpOauth }),
+    }),
     ...(sandboxUrl ? [createSandboxProvider({ ...shared, url: sandboxUrl })] : []),
   ];
   return { all: byName<Provider>(upstreams), upstreams: byName(upstreams) };

@@ -1,9 +1,12 @@
 import type { Outbound } from '../../core/protocol.ts';
-import type { ProviderHttp, ProviderModel, UpstreamProvider } from '../../core/provider.ts';
+import type { Provider, ProviderHttp, ProviderModel, UpstreamProvider } from '../../core/provider.ts';
 import { createWarpOutbound } from '../../protocols/warp/outbound.ts';
+import { createPostForm, createTokenHttp } from '../token-http.ts';
 import { normalizeWarpKey } from './api-key.ts';
+import { createWarpDeviceLogins } from './device-login.ts';
 import { createGraphqlClient } from './graphql.ts';
 import { listModels } from './models.ts';
+import { createWarpOauth } from './oauth.ts';
 import { getQuota } from './quota.ts';
 
 export interface WarpProviderOptions {
@@ -13,8 +16,18 @@ export interface WarpProviderOptions {
   /** Our own name and version. */
   readonly userAgent: string;
   readonly outbound?: Outbound;
+  readonly oauth?: WarpOauthSettings;
+  /** For token endpoints; by default one of their own, since `http` may use a connection again. */
+  readonly tokenHttp?: ProviderHttp;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
+}
+
+export interface WarpOauthSettings {
+  readonly clientId: string | undefined;
+  readonly firebaseApiKey: string | undefined;
+  readonly identityUrl: string;
+  readonly tokenUrl: string;
 }
 
 /** What Warp itself and the built-in sandbox, which speaks like it, do not share. */
@@ -27,7 +40,7 @@ export interface WarpServer {
 
 export function createWarpProvider(options: WarpProviderOptions): UpstreamProvider {
   const serverUrl = withoutTrailingSlash(options.serverUrl);
-  return createProviderOf(
+  const provider = createProviderOf(
     {
       name: 'warp',
       baseUrl: () => serverUrl,
@@ -37,6 +50,32 @@ export function createWarpProvider(options: WarpProviderOptions): UpstreamProvid
     },
     options,
   );
+  return { ...provider, ...accessOf(options, serverUrl) };
+}
+
+/** What can be done with refresh tokens, as far as the operator has configured it. */
+function accessOf(
+  options: WarpProviderOptions,
+  serverUrl: string,
+): Pick<Provider, 'tokens' | 'logins' | 'missing'> {
+  const { clientId, firebaseApiKey, identityUrl, tokenUrl } = options.oauth ?? {};
+  if (firebaseApiKey === undefined || identityUrl === undefined || tokenUrl === undefined) {
+    const tokens = "Set WARP_FIREBASE_API_KEY, the web API key of Warp's identity project.";
+    const logins = `${tokens} A device login also needs WARP_OAUTH_CLIENT_ID.`;
+    return { missing: { tokens, logins: clientId === undefined ? logins : tokens } };
+  }
+  const postForm = createPostForm(options.tokenHttp ?? createTokenHttp(), options.userAgent);
+  const now = options.now ?? Date.now;
+  const oauth = createWarpOauth({ serverUrl, tokenUrl, identityUrl, firebaseApiKey, postForm, now });
+  if (clientId === undefined) {
+    const logins = 'Set WARP_OAUTH_CLIENT_ID to an OAuth client id that Warp has given you.';
+    return { tokens: oauth.tokens, missing: { logins } };
+  }
+  const { exchange } = oauth;
+  return {
+    tokens: oauth.tokens,
+    logins: createWarpDeviceLogins({ serverUrl, clientId, exchange, postForm }),
+  };
 }
 
 /** The provider behind any server that speaks Warp's protocols. */

@@ -1,0 +1,49 @@
+import type { TokenGrant } from '../core/provider.ts';
+import { readClaims } from './id-token.ts';
+
+/** Taken where neither the answer nor the token tells: what issuers commonly choose. */
+const usualLifetimeMs = 3_600_000;
+
+/** The first of these fields that holds text fit for a header or a form. */
+export function textField(body: Readonly<Record<string, unknown>>, ...names: string[]): string | undefined {
+  for (const name of names) {
+    const value = body[name];
+    if (typeof value === 'string' && /^[\x21-\x7e]{1,16384}$/.test(value)) return value;
+  }
+  return undefined;
+}
+
+/** A span in seconds, as a number or a decimal string. */
+export function secondsField(
+  body: Readonly<Record<string, unknown>>,
+  ...names: string[]
+): number | undefined {
+  for (const name of names) {
+    const value = body[name];
+    const seconds =
+      typeof value === 'string' && /^\d{1,10}(\.\d{1,9})?$/.test(value.trim()) ? Number(value) : value;
+    if (typeof seconds === 'number' && Number.isFinite(seconds) && seconds > 0) return seconds;
+  }
+  return undefined;
+}
+
+export function grantOf(parts: {
+  readonly bearer: string;
+  readonly refreshToken: string | undefined;
+  readonly lifetimeSeconds: number | undefined;
+  /** Whose claims tell what the answer leaves out. */
+  readonly idToken: string | undefined;
+  readonly now: number;
+}): TokenGrant {
+  const { bearer, refreshToken, lifetimeSeconds, idToken, now } = parts;
+  const claims = idToken === undefined ? {} : readClaims(idToken);
+  const ownExpiry = readClaims(bearer).expiresAt;
+  const expiresAt =
+    lifetimeSeconds === undefined ? (ownExpiry ?? now + usualLifetimeMs) : now + lifetimeSeconds * 1_000;
+  return {
+    bearer,
+    expiresAt: Math.floor(expiresAt),
+    ...(refreshToken === undefined ? {} : { refreshToken }),
+    ...(claims.email === undefined ? {} : { email: claims.email }),
+  };
+}
