@@ -16,6 +16,9 @@ import {
   openStore,
   openVault,
   type PoolService,
+  type Rotation,
+  rotateKey,
+  type VaultPlace,
 } from './pool/index.ts';
 import { createHttpPool, createHttpPoolAdmin } from './pool-api/http-pool.ts';
 import type { PoolAdmin } from './pool-api/pool.ts';
@@ -139,6 +142,42 @@ export async function openPoolAdmin(config: Config, logger: Logger): Promise<Poo
   }
 }
 
+/** Seals all credentials under another master key. Throws when a service holds the store. */
+export async function rotateMasterKey(config: Config, newKeyFile: string | undefined): Promise<Rotation> {
+  const now = systemClock.now();
+  const place = vaultPlace(config);
+  const store = await openStore(config.databaseUrl, {
+    clock: systemClock,
+    exclusive: true,
+    onLost() {},
+  }).catch((error: unknown) => {
+    if (!(error instanceof DatabaseError) || error.code !== 'database_in_use') throw error;
+    throw new Error(`The key is rotated while no service runs. ${error.message}`, { cause: error });
+  });
+  try {
+    const vault = await openVault({ store, ...place, now });
+    return await rotateKey({
+      store,
+      vault,
+      place,
+      now,
+      actor: commandLine.keyId,
+      ...(newKeyFile === undefined ? {} : { newKeyFile }),
+    });
+  } finally {
+    await store.close();
+  }
+}
+
+function vaultPlace(config: Config): VaultPlace {
+  const { masterKey, masterKeyFile } = config;
+  return {
+    ...(masterKey === undefined ? {} : { masterKey }),
+    ...(masterKeyFile === undefined ? {} : { masterKeyFile }),
+    defaultKeyFile: join(config.dataDir, 'master.key'),
+  };
+}
+
 /** Runs the sandbox alone. */
 export async function startSandboxAlone(
   options: { readonly port: number; readonly host: string },
@@ -186,10 +225,9 @@ async function openPool(
   const store = await openStore(config.databaseUrl, { clock: systemClock, onLost });
   const vault = await openVault({
     store,
-    ...(config.masterKey === undefined ? {} : { masterKey: config.masterKey }),
-    ...(config.masterKeyFile === undefined ? {} : { masterKeyFile: config.masterKeyFile }),
-    defaultKeyFile: join(config.dataDir, 'master.key'),
+    ...vaultPlace(config),
     now: systemClock.now(),
+    onNotice: (message) => logger.warn(message),
   }).catch(async (error: unknown) => {
     await store.close();
     throw error;

@@ -1,7 +1,13 @@
 import { text } from 'node:stream/consumers';
 import type { CliActions } from './cli/actions.ts';
 import { runProgram } from './cli/program.ts';
-import { openPoolAdmin, type RunningServices, startSandboxAlone, startServices } from './compose.ts';
+import {
+  openPoolAdmin,
+  type RunningServices,
+  rotateMasterKey,
+  startSandboxAlone,
+  startServices,
+} from './compose.ts';
 import { type Config, loadConfig, readEnvironment } from './config.ts';
 import { openLogFile } from './lib/log-file.ts';
 import { createLogger, type Logger } from './lib/logger.ts';
@@ -19,6 +25,7 @@ const actions: CliActions = {
     await runUntilStopped(logger, () => startSandboxAlone(options, logger));
   },
   openAdmin: () => openPoolAdmin(loadConfig(environment), createLogger('ERROR')),
+  rotateKey: (options) => rotateMasterKey(loadConfig(environment), options.newKeyFile),
   resolvedSettings() {
     const config = loadConfig(environment);
     return {

@@ -8,6 +8,8 @@ export interface CliActions {
   sandbox(options: { readonly port: number; readonly host: string }): Promise<void>;
   /** The pool's store itself, or the pool over HTTP when a service holds the store. */
   openAdmin(): Promise<PoolAdmin & AsyncDisposable>;
+  /** Seals all credentials under another master key; needs the store for itself. */
+  rotateKey(options: { readonly newKeyFile?: string }): Promise<KeyRotation>;
   /** Throws when the configuration is faulty. */
   resolvedSettings(): ResolvedSettings;
   /** The value of ACCOUNT_API_KEY, so that a key need not be an argument. */
@@ -16,6 +18,15 @@ export interface CliActions {
   readStdin(): Promise<string>;
   write(text: string): void;
   writeError(text: string): void;
+}
+
+export interface KeyRotation {
+  readonly accounts: number;
+  readonly keyId: string;
+  readonly formerKeyId: string;
+  readonly keyFile: string;
+  /** The key is in MASTER_KEY, which only its owner can change; the new one is in `keyFile`. */
+  readonly isInEnvironment: boolean;
 }
 
 /** Settings that scripts around the program need; no secrets. */

@@ -12,6 +12,7 @@ interface Setup {
   readonly stdin?: string;
   readonly environmentKey?: string;
   readonly sandbox?: boolean;
+  readonly keyInEnvironment?: boolean;
   /** What opening the pool throws. */
   readonly failure?: Error;
 }
@@ -86,6 +87,16 @@ async function run(command: string | readonly string[], setup: Setup = {}) {
     async openAdmin() {
       if (setup.failure) throw setup.failure;
       return admin;
+    },
+    async rotateKey(options) {
+      calls.push(['rotate', options]);
+      return {
+        accounts: 3,
+        keyId: 'new',
+        formerKeyId: 'old',
+        keyFile: '/srv/master.key',
+        isInEnvironment: setup.keyInEnvironment ?? false,
+      };
     },
     resolvedSettings: () => ({
       poolUrl: 'http://127.0.0.1:8019',
@@ -318,6 +329,21 @@ describe('status', () => {
       code: 1,
       err: 'warp2api: The pool cannot be reached; start it.\n',
     });
+  });
+});
+
+describe('vault rotate', () => {
+  it('says where the new key is and what the former is good for', async () => {
+    const { out, calls } = await run('vault rotate --new-key-file /srv/new');
+    expect(calls).toEqual([['rotate', { newKeyFile: '/srv/new' }]]);
+    expect(out).toMatch(
+      /3 accounts are sealed with key new now\.\nIt is in \/srv\/master\.key; .*master\.key\.old/,
+    );
+  });
+
+  it('says what to change when the key is in the environment', async () => {
+    const { out } = await run('vault rotate', { keyInEnvironment: true });
+    expect(out).toMatch(/MASTER_KEY still names the former key: set it to the one in \/srv\/master\.key/);
   });
 });
 

@@ -12,6 +12,7 @@ import { addSandbox } from './sandbox.ts';
 import { addServe } from './serve.ts';
 import { addStatus } from './status.ts';
 import { UsageError } from './usage-error.ts';
+import { addVault } from './vault-rotate.ts';
 
 /** The command line. Its commands throw; `runProgram` turns that into an exit code. */
 export function createProgram(actions: CliActions): Command {
@@ -49,6 +50,7 @@ Exit codes: 0 done, 1 failed, 2 called wrongly.`,
   addAccountRemove(account, actions);
   addStatus(program, actions);
   addAudit(program, actions);
+  addVault(program, actions);
   addSandbox(program, actions);
   addConfig(program, actions);
   return program;

@@ -67,6 +67,7 @@ export interface PoolContext {
   credentialOf(id: string, provider: string, secret: string): Credential;
 }
 
+/** What secrets are sealed as. */
 export const credentialField = 'credential';
 export const bearerField = 'bearer';
 const longEnoughToHint = 20;

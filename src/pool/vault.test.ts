@@ -1,10 +1,11 @@
 import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { openVault } from './open-vault.ts';
 import { openMemoryStore } from './store/open-store.ts';
 import { testAccount } from './testing.ts';
 import { temporaryFolder } from './testing-folder.ts';
-import { createVault, openVault, VaultError } from './vault.ts';
+import { createVault, VaultError } from './vault.ts';
 
 const key = new Uint8Array(32).fill(1);
 

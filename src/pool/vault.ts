@@ -1,7 +1,4 @@
 import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
-import type { Store } from './store/store.ts';
 
 /** What is wrong with the master key. The message may be shown to the operator; it holds no key. */
 export class VaultError extends Error {
@@ -19,25 +16,30 @@ export interface Vault {
   open(accountId: string, field: string, sealed: string): string;
   /** The same credential gives the same digest; without the key nobody can tell which. */
   fingerprint(provider: string, credential: string): string;
+  /** A vault over another key that recognises the same credentials, and what it needs to know for that, sealed by it. */
+  successor(masterKey: Uint8Array): { readonly vault: Vault; readonly fingerprintKey: string };
 }
 
 const formatVersion = 'v1';
 const nonceBytes = 12;
 const tagBytes = 16;
-const keyIdName = 'vault_key_id';
 
-/** `masterKey` is 32 bytes. */
-export function createVault(masterKey: Uint8Array): Vault {
+/** What a rotated vault's fingerprint key is sealed as. */
+const fingerprintSeal = ['vault', 'fingerprint_key'] as const;
+
+/**
+ * `masterKey` is 32 bytes. `sealedFingerprintKey` is what `successor` gave: fingerprints outlive the key they first came
+ * from, or a credential the pool has would be taken for a new one.
+ */
+export function createVault(masterKey: Uint8Array, sealedFingerprintKey?: string): Vault {
   const derive = (purpose: string): Buffer =>
     Buffer.from(hkdfSync('sha256', masterKey, new Uint8Array(), `warp2api ${purpose}`, 32));
   const sealKey = derive('seal');
-  const fingerprintKey = derive('fingerprint');
   const keyId = derive('key id').toString('hex').slice(0, 16);
   const boundTo = (accountId: string, field: string): Buffer =>
     Buffer.from(JSON.stringify([accountId, field, keyId]));
 
-  return {
-    keyId,
+  const sealing: Pick<Vault, 'seal' | 'open'> = {
     seal(accountId, field, plain) {
       const nonce = randomBytes(nonceBytes);
       const cipher = createCipheriv('aes-256-gcm', sealKey, nonce, { authTagLength: tagBytes });
@@ -68,91 +70,22 @@ export function createVault(masterKey: Uint8Array): Vault {
         );
       }
     },
+  };
+  const fingerprintKey =
+    sealedFingerprintKey === undefined
+      ? derive('fingerprint')
+      : Buffer.from(sealing.open(...fingerprintSeal, sealedFingerprintKey), 'hex');
+
+  return {
+    keyId,
+    ...sealing,
     fingerprint: (provider, credential) =>
       createHmac('sha256', fingerprintKey)
         .update(JSON.stringify([provider, credential]))
         .digest('hex'),
+    successor(newKey) {
+      const sealed = createVault(newKey).seal(...fingerprintSeal, fingerprintKey.toString('hex'));
+      return { vault: createVault(newKey, sealed), fingerprintKey: sealed };
+    },
   };
-}
-
-export interface OpenVaultOptions {
-  readonly store: Store;
-  /** MASTER_KEY: 64 hex digits, or base64 of 32 bytes. */
-  readonly masterKey?: string;
-  /** MASTER_KEY_FILE: must exist. */
-  readonly masterKeyFile?: string;
-  /** Used when neither is given; made when the store is new. Usually DATA_DIR/master.key. */
-  readonly defaultKeyFile: string;
-  readonly now: number;
-}
-
-/**
- * The vault over the configured key. The store remembers which key its accounts were sealed with. Throws VaultError
- * when that is another one, or when a store with accounts has lost its key: none is ever generated beside accounts.
- */
-export async function openVault(options: OpenVaultOptions): Promise<Vault> {
-  const { store } = options;
-  const rememberedId = await store.remembered(keyIdName);
-  const { total } = await store.stats(options.now);
-  const vault = createVault(readMasterKey(options, total > 0));
-  if (rememberedId !== null && rememberedId !== vault.keyId && total > 0) {
-    throw new VaultError(
-      `The master key does not fit: the ${total} accounts in the store were sealed with another one. ` +
-        'Set MASTER_KEY or MASTER_KEY_FILE to the key they were added with.',
-    );
-  }
-  if (rememberedId !== vault.keyId) await store.remember(keyIdName, vault.keyId);
-  return vault;
-}
-
-function readMasterKey(options: OpenVaultOptions, hasAccounts: boolean): Uint8Array {
-  if (options.masterKey !== undefined) return parseKey(options.masterKey, 'MASTER_KEY');
-  if (options.masterKeyFile !== undefined) return readKeyFile(options.masterKeyFile);
-  const path = options.defaultKeyFile;
-  if (existsSync(path)) return readKeyFile(path);
-  if (hasAccounts) {
-    throw new VaultError(
-      `The master key ${path} is missing, and the store holds accounts sealed with it. ` +
-        'Restore that file, or set MASTER_KEY or MASTER_KEY_FILE to the key; a new one could not open them.',
-    );
-  }
-  const key = randomBytes(32);
-  try {
-    mkdirSync(dirname(path), { recursive: true });
-    writeFileSync(path, `${key.toString('hex')}\n`, { mode: 0o600, flag: 'wx', flush: true });
-  } catch (error) {
-    throw new VaultError(`The master key file ${path} cannot be written: ${reasonOf(error)}.`, {
-      cause: error,
-    });
-  }
-  return key;
-}
-
-function readKeyFile(path: string): Uint8Array {
-  let text: string;
-  let mode: number;
-  try {
-    mode = statSync(path).mode;
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new VaultError(`The master key file ${path} cannot be read: ${reasonOf(error)}.`, { cause: error });
-  }
-  if (process.platform !== 'win32' && (mode & 0o077) !== 0) {
-    throw new VaultError(`The master key file ${path} is open to others; run: chmod 600 ${path}`);
-  }
-  return parseKey(text, path);
-}
-
-function parseKey(text: string, source: string): Uint8Array {
-  const key = text.trim();
-  if (/^[0-9a-fA-F]{64}$/.test(key)) return Buffer.from(key, 'hex');
-  if (/^[A-Za-z0-9+/_-]{43}=?$/.test(key)) {
-    const bytes = Buffer.from(key, 'base64');
-    if (bytes.length === 32) return bytes;
-  }
-  throw new VaultError(`${source} does not hold a key: 32 bytes as 64 hex digits or base64 are needed.`);
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

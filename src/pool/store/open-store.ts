@@ -8,6 +8,11 @@ import type { Store, StoreVerbs } from './store.ts';
 
 export interface OpenStoreOptions {
   readonly clock: Clock;
+  /**
+   * The whole database for this process alone, for as long as the store is open: fails with `database_in_use` while any
+   * other has it open, and keeps others from opening it. A SQLite file always is.
+   */
+  readonly exclusive?: boolean;
   /** The store is beyond use: its thread died. The service cannot go on. */
   readonly onLost: (error: DatabaseError) => void;
 }

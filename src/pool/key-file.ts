@@ -1,0 +1,69 @@
+import { randomBytes } from 'node:crypto';
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { VaultError } from './vault.ts';
+
+/** The master key outside the program: 32 bytes as text, in the environment or in a file nobody else can read. */
+
+/** Reads a key file. Throws VaultError. */
+export function readKeyFile(path: string): Uint8Array {
+  let text: string;
+  let mode: number;
+  try {
+    mode = statSync(path).mode;
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new VaultError(`The master key file ${path} cannot be read: ${reasonOf(error)}.`, { cause: error });
+  }
+  if (process.platform !== 'win32' && (mode & 0o077) !== 0) {
+    throw new VaultError(`The master key file ${path} is open to others; run: chmod 600 ${path}`);
+  }
+  return parseKey(text, path);
+}
+
+/** Writes a key to a new file, so that it survives a power cut once this returns. Throws VaultError. */
+export function writeKeyFile(path: string, key: Uint8Array): void {
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, `${Buffer.from(key).toString('hex')}\n`, { mode: 0o600, flag: 'wx', flush: true });
+    syncFolder(path);
+  } catch (error) {
+    throw new VaultError(`The master key file ${path} cannot be written: ${reasonOf(error)}.`, {
+      cause: error,
+    });
+  }
+}
+
+export function newKey(): Uint8Array {
+  return randomBytes(32);
+}
+
+/** 64 hex digits, or base64 of 32 bytes. Throws VaultError, naming where it came from. */
+export function parseKey(text: string, source: string): Uint8Array {
+  const key = text.trim();
+  if (/^[0-9a-fA-F]{64}$/.test(key)) return Buffer.from(key, 'hex');
+  if (/^[A-Za-z0-9+/_-]{43}=?$/.test(key)) {
+    const bytes = Buffer.from(key, 'base64');
+    if (bytes.length === 32) return bytes;
+  }
+  throw new VaultError(`${source} does not hold a key: 32 bytes as 64 hex digits or base64 are needed.`);
+}
+
+/** Makes a rename or a new file in this file's folder durable. */
+export function syncFolder(path: string): void {
+  // Windows opens no folders, and needs none of this.
+  if (process.platform === 'win32') return;
+  const folder = openSync(dirname(path), 'r');
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
+}
+
+/** Where a rotation puts the key that is to come. */
+export const nextKeyFile = (path: string): string => `${path}.next`;
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
