@@ -1,5 +1,5 @@
 import type { AppError } from './errors.ts';
-import type { FinishReason, TurnEvent, TurnRequest, Usage } from './turn.ts';
+import type { FinishReason, TuningName, TurnEvent, TurnRequest, Usage } from './turn.ts';
 
 /** What an upstream adapter wants kept between the turns of one conversation. Opaque to everybody else. */
 export type ConversationMemory = Uint8Array;
@@ -58,7 +58,7 @@ export interface Outbound {
   /** A response whose status is not 200 or whose content type is not the protocol's. */
   classifyFailure(response: FailedResponse): AppError;
   /** Request parameters that do not reach this upstream and do no harm; named in `x-warp2api-ignored`. */
-  readonly ignored: readonly (keyof TurnRequest['sampling'])[];
+  readonly ignored: readonly TuningName[];
 }
 
 /** Turns events into the bytes of one streamed answer in the client's dialect. */
@@ -101,6 +101,8 @@ export interface Inbound<Options> {
   /** The status and the body of an error answer before the first byte. */
   errorStatus(error: AppError): number;
   encodeError(error: AppError, requestId: string): string;
+  /** Parameters the dialect calls by another name than Chat Completions does. */
+  readonly parameterNames?: Partial<Record<TuningName, string>>;
   /** A second header the dialect's clients read the request's id from. */
   readonly requestIdHeader?: string;
 }

@@ -24,6 +24,9 @@ export interface Sampling {
   readonly frequencyPenalty?: number;
 }
 
+/** A parameter that tunes an answer and that an upstream may lack without harm. */
+export type TuningName = keyof Sampling | 'reasoningEffort';
+
 export interface Limits {
   /** Tokens of visible output, at least 1. */
   readonly maxOutputTokens?: number;

@@ -369,17 +369,35 @@ describe('the head of every answer', () => {
     const odd = {
       temperature: 0.5,
       seed: 7,
+      reasoning_effort: 'high',
       verbosity: 'low',
       'bad\r\nname: x': 1,
       user: 'me',
       metadata: {},
+      tools: [{ type: 'function', function: { name: 'read', strict: true } }],
     };
+    const names = 'temperature, seed, reasoning_effort, tools.function.strict, verbosity, bad__name__x';
     const { status, headers } = await chat(odd).answer;
     expect(status).toBe(200);
-    expect(headers['x-warp2api-ignored']).toBe('temperature, seed, verbosity, bad__name__x');
+    expect(headers['x-warp2api-ignored']).toBe(names);
     const stream = await chat({ ...odd, stream: true }).answer;
-    expect(stream.headers['x-warp2api-ignored']).toBe('temperature, seed, verbosity, bad__name__x');
+    expect(stream.headers['x-warp2api-ignored']).toBe(names);
   });
+});
+
+it('names what was ignored as the dialect spells it', async () => {
+  const { status, headers } = await send('POST', '/v1/messages', {
+    body: {
+      model: 'auto',
+      max_tokens: 100,
+      messages: hi,
+      output_config: { effort: 'high' },
+      thinking: { type: 'enabled', budget_tokens: 2048 },
+      top_k: 5,
+    },
+  }).answer;
+  expect(status).toBe(200);
+  expect(headers['x-warp2api-ignored']).toBe('output_config.effort, top_k, thinking.budget_tokens');
 });
 
 describe('a request that is refused', () => {

@@ -4,7 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { AppError } from '../core/errors.ts';
 import type { DecodedTurn, Inbound } from '../core/protocol.ts';
 import type { ProviderModel } from '../core/provider.ts';
-import type { Sampling } from '../core/turn.ts';
+import type { TuningName, TurnRequest } from '../core/turn.ts';
 import { serveApiDocs } from '../lib/api-docs-routes.ts';
 import { createHttpServer, HttpFault, httpFaultFrom } from '../lib/http-server.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -47,12 +47,13 @@ type ErrorDialect = Pick<Inbound<unknown>, 'errorStatus' | 'encodeError' | 'requ
 const bodyLimitBytes = 32 * 1024 * 1024;
 const tickMs = 500;
 
-const samplingNames: Record<keyof Sampling, string> = {
+const parameterNames: Record<TuningName, string> = {
   temperature: 'temperature',
   topP: 'top_p',
   seed: 'seed',
   presencePenalty: 'presence_penalty',
   frequencyPenalty: 'frequency_penalty',
+  reasoningEffort: 'reasoning_effort',
 };
 
 /** The gateway's HTTP face. `close` lets running turns end until the deadline, then ends them with an error. */
@@ -242,7 +243,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
 }
 
 function answerHeads(
-  inbound: { readonly idPrefix: string; readonly requestIdHeader?: string },
+  inbound: Pick<Inbound<unknown>, 'idPrefix' | 'requestIdHeader' | 'parameterNames'>,
   decoded: DecodedTurn<unknown>,
   requestId: string,
   startedAt: number,
@@ -251,8 +252,8 @@ function answerHeads(
   return (route) => {
     const unread = route
       ? route.provider.outbound.ignored
-          .filter((name) => decoded.request.sampling[name] !== undefined)
-          .map((name) => samplingNames[name])
+          .filter((name) => parameterOf(decoded.request, name) !== undefined)
+          .map((name) => inbound.parameterNames?.[name] ?? parameterNames[name])
       : [];
     const ignored = [...unread, ...decoded.ignored];
     return {
@@ -269,6 +270,10 @@ function answerHeads(
       },
     };
   };
+}
+
+function parameterOf({ sampling, reasoning }: TurnRequest, name: TuningName): unknown {
+  return name === 'reasoningEffort' ? reasoning.effort : sampling[name];
 }
 
 /** Field names come from the client: only what a header may hold gets in. */

@@ -100,7 +100,7 @@ const statusCodes: Record<number, ErrorCode> = {
 export const lineOutbound: Outbound = {
   name: 'line',
   contentType: 'text/lines',
-  ignored: ['temperature', 'seed'],
+  ignored: ['temperature', 'seed', 'reasoningEffort'],
   open({ request, remembered }) {
     const last = (remembered?.newMessages ?? request.messages).at(-1);
     const prompt = last?.parts.map((part) => (part.type === 'text' ? part.text : '')).join('') ?? '';

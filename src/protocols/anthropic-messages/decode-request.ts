@@ -39,6 +39,8 @@ export function decodeMessagesRequest(body: unknown): DecodedTurn<MessagesOption
     options: { includeUsage: true, showsThinking: showsThinking(chat) },
     ignored: [
       ...(chat.top_k === null || chat.top_k === undefined ? [] : ['top_k']),
+      ...(chat.thinking?.['budget_tokens'] === undefined ? [] : ['thinking.budget_tokens']),
+      ...(chat.tools?.some((tool) => tool['strict'] === true) ? ['tools.strict'] : []),
       ...ignored,
       ...Object.entries(chat)
         .filter(([name, value]) => value !== null && !readFields.has(name) && !silentFields.has(name))

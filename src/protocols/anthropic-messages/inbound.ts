@@ -8,6 +8,7 @@ export const anthropicMessagesInbound: Inbound<MessagesOptions> = {
   name: 'anthropic-messages',
   idPrefix: 'msg_',
   requestIdHeader: 'request-id',
+  parameterNames: { reasoningEffort: 'output_config.effort' },
   decode: decodeMessagesRequest,
   streamEncoder: createMessagesStreamEncoder,
   encodeAnswer: encodeMessagesAnswer,

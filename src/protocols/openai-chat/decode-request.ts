@@ -66,9 +66,12 @@ export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
     request,
     isStream: chat.stream ?? false,
     options: { includeUsage: chat.stream_options?.include_usage ?? false },
-    ignored: Object.entries(chat)
-      .filter(([name, value]) => value !== null && !readFields.has(name) && !silentFields.has(name))
-      .map(([name]) => name),
+    ignored: [
+      ...(chat.tools?.some((tool) => tool.function.strict === true) ? ['tools.function.strict'] : []),
+      ...Object.entries(chat)
+        .filter(([name, value]) => value !== null && !readFields.has(name) && !silentFields.has(name))
+        .map(([name]) => name),
+    ],
   };
 }
 

@@ -37,6 +37,6 @@ export function createWarpOutbound(options: WarpOutboundOptions = {}): Outbound 
       };
     },
     classifyFailure: (response) => classifyFailure(response, now()),
-    ignored: ['temperature', 'topP', 'seed', 'presencePenalty', 'frequencyPenalty'],
+    ignored: ['temperature', 'topP', 'seed', 'presencePenalty', 'frequencyPenalty', 'reasoningEffort'],
   };
 }
