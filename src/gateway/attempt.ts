@@ -110,8 +110,18 @@ export async function attemptTurn(
 
 /** What was used, by the upstream's figures or by ours. */
 export function countedUsage(request: TurnRequest, progress: TurnProgress): Usage | undefined {
-  if (progress.usage) return progress.usage;
-  return progress.outputCharacters === 0 ? undefined : roughUsage(request, progress.outputCharacters);
+  const { usage, outputCharacters } = progress;
+  if (hasTokens(usage) || outputCharacters === 0) return usage;
+  return withChargeOf(usage, roughUsage(request, outputCharacters));
+}
+
+/** An upstream may tell what it charged and no tokens; no turn takes zero of both. */
+function hasTokens(usage: Usage | undefined): usage is Usage {
+  return usage !== undefined && (usage.inputTokens > 0 || usage.outputTokens > 0);
+}
+
+function withChargeOf(told: Usage | undefined, counted: Usage): Usage {
+  return told?.credits === undefined ? counted : { ...counted, credits: told.credits };
 }
 
 /** Passes an attempt's events on to its output, under the rules of one answer. */
@@ -123,7 +133,7 @@ function createReader({ request, output, progress, wantsUsage }: Attempt, clock:
   let isCut = false;
 
   function write(events: readonly TurnEvent[]): boolean {
-    if (!isUsageUnsent || !progress.usage) return output.write(events);
+    if (!isUsageUnsent || !hasTokens(progress.usage)) return output.write(events);
     isUsageUnsent = false;
     return output.write([{ type: 'usage', usage: progress.usage }, ...events]);
   }
@@ -156,10 +166,12 @@ function createReader({ request, output, progress, wantsUsage }: Attempt, clock:
         return true;
       }
       if (last?.type === 'finish') {
-        if (progress.usage || !wantsUsage) write(batch);
+        if (hasTokens(progress.usage) || !wantsUsage) write(batch);
         else {
-          progress.usage = estimateUsage(request, producedText(progress));
-          write([...batch.slice(0, -1), { type: 'usage', usage: progress.usage }, last]);
+          progress.usage = withChargeOf(progress.usage, estimateUsage(request, producedText(progress)));
+          isUsageUnsent = false;
+          const shown = batch.filter(({ type }) => type !== 'usage' && type !== 'finish');
+          write([...shown, { type: 'usage', usage: progress.usage }, last]);
         }
         end(undefined);
         return true;

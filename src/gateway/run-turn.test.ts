@@ -151,6 +151,31 @@ describe('a good turn', () => {
     expect(fixture.pool.reports[1]?.usage).toEqual({ input_tokens: 1, output_tokens: 3 });
   });
 
+  it.each([['say hello world|usage 0 0 1.5|end'], ['usage 0 0 1.5|say hello world|end']])(
+    'counts the tokens of an upstream that tells only its charge, and keeps the charge (%s)',
+    async (script) => {
+      fixture.pool.add('one');
+      fixture.upstream.answer = (call) => {
+        const [first = '', ...rest] = script.split('|');
+        say(call, first);
+        void until(() => fixture.turns.runningCalls.size > 0)
+          .then(settled)
+          .then(() => lines(call, ...rest));
+      };
+      const counted = { inputTokens: 1, outputTokens: 2, credits: 1.5, isEstimated: true };
+      const shown = run({ wantsUsage: true });
+      expect(await finish(shown)).toMatchObject({ usage: counted });
+      expect(shown.events().filter(({ type }) => type === 'usage')).toMatchObject([{ usage: counted }]);
+      expect(shown.events().at(-1)?.type).toBe('finish');
+      await finish(run());
+      await fixture.clock.advance(1_100);
+      expect(fixture.pool.reports.map(({ usage }) => usage)).toEqual([
+        { input_tokens: 1, output_tokens: 2, credits: 1.5 },
+        { input_tokens: 1, output_tokens: 3, credits: 1.5 },
+      ]);
+    },
+  );
+
   it('stops the upstream at the token limit', async () => {
     fixture.pool.add('one');
     fixture.upstream.answer = (call) => say(call, 'say one two three four five', 'say six');

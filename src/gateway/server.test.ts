@@ -141,6 +141,13 @@ describe('an answer that is not streamed', () => {
     expect(json.usage.completion_tokens).toBe(1);
   });
 
+  it('marks usage that was counted here although the upstream told its charge', async () => {
+    fixture.upstream.answer = (call) => lines(call, 'say hello', 'usage 0 0 1.5', 'end');
+    const { headers, json } = await chat().answer;
+    expect(headers['x-warp2api-usage']).toBe('estimated');
+    expect(json.usage).toMatchObject({ prompt_tokens: 1, completion_tokens: 1, total_tokens: 2 });
+  });
+
   it('carries tool calls and reasoning', async () => {
     fixture.upstream.answer = (call) => lines(call, 'think hm', 'call read {"a":1}', 'end tools');
     const tools = [{ type: 'function', function: { name: 'read' } }];

@@ -94,7 +94,7 @@ const statusCodes: Record<number, ErrorCode> = {
 };
 
 /**
- * The least a protocol can be: a command a line. `say`, `think`, `call`, `usage IN OUT`, `error CODE`, `end REASON`.
+ * The least a protocol can be: a command a line. `say`, `think`, `call`, `usage IN OUT CREDITS`, `error CODE`, `end REASON`.
  * Its memory is the prompt it was made with.
  */
 export const lineOutbound: Outbound = {
@@ -153,7 +153,16 @@ function createLineDecoder(memory: string): TurnDecoder {
           { type: 'tool-call-end', index: calls - 1 },
         ];
       case 'usage':
-        return [{ type: 'usage', usage: { inputTokens: Number(words[0]), outputTokens: Number(words[1]) } }];
+        return [
+          {
+            type: 'usage',
+            usage: {
+              inputTokens: Number(words[0]),
+              outputTokens: Number(words[1]),
+              ...(words[2] === undefined ? {} : { credits: Number(words[2]) }),
+            },
+          },
+        ];
       case 'error':
         isOver = true;
         return [{ type: 'error', error: new AppError(words[0] as ErrorCode, `the upstream said ${text}`) }];
