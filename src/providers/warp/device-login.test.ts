@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { TokenError, type TokenGrant } from '../../core/provider.ts';
-import { type FormAnswer, startFormServer } from '../testing-form-server.ts';
+import { type FormAnswer, startFormServer } from '../testing/form-server.ts';
 import { createPostForm, createTokenHttp } from '../token-http.ts';
 import { createWarpDeviceLogins } from './device-login.ts';
 

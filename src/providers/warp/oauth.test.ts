@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { TokenError } from '../../core/provider.ts';
-import { type FormAnswer, idToken, startFormServer } from '../testing-form-server.ts';
+import { type FormAnswer, idToken, startFormServer } from '../testing/form-server.ts';
 import { createPostForm, createTokenHttp } from '../token-http.ts';
 import { createWarpOauth } from './oauth.ts';
 
