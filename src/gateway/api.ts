@@ -4,6 +4,8 @@ import type { ApiDescription } from '../lib/api-document.ts';
 import { version } from '../lib/version.ts';
 import { countRequest, messagesRequest } from '../protocols/anthropic-messages/schema.ts';
 import { chatRequest } from '../protocols/openai-chat/schema.ts';
+import { responsesRequest } from '../protocols/openai-responses/schema.ts';
+import { inputItemsQuery } from './responses-routes.ts';
 
 /** What the gateway answers, for its document; the end-to-end tests hold real answers against these. */
 
@@ -92,6 +94,64 @@ export const messagesAnswer = z.object({
   }),
 });
 
+const outputItem = z.looseObject({
+  id: z.string(),
+  type: z.enum(['message', 'reasoning', 'function_call', 'custom_tool_call']),
+  status: z.enum(['in_progress', 'completed', 'incomplete']),
+});
+
+export const responseAnswer = z.object({
+  id: z.string(),
+  object: z.literal('response'),
+  created_at: z.int(),
+  completed_at: z.int().nullable(),
+  status: z.enum(['in_progress', 'completed', 'incomplete']),
+  background: z.literal(false),
+  error: z.null(),
+  incomplete_details: z.object({ reason: z.string() }).nullable(),
+  instructions: z.string().nullable(),
+  max_output_tokens: z.int().nullable(),
+  max_tool_calls: z.null(),
+  model: z.string(),
+  output: z.array(outputItem),
+  parallel_tool_calls: z.boolean(),
+  previous_response_id: z.string().nullable(),
+  prompt_cache_key: z.string().nullable(),
+  reasoning: z.object({ effort: z.string().nullable(), summary: z.string().nullable() }),
+  safety_identifier: z.string().nullable(),
+  service_tier: z.string(),
+  store: z.boolean(),
+  temperature: z.number(),
+  text: z.looseObject({ format: z.object({ type: z.literal('text') }) }),
+  tool_choice: z.unknown(),
+  tools: z.array(z.looseObject({ type: z.string() })),
+  top_logprobs: z.int(),
+  top_p: z.number(),
+  presence_penalty: z.number(),
+  frequency_penalty: z.number(),
+  truncation: z.string(),
+  usage: z
+    .object({
+      input_tokens: z.int(),
+      input_tokens_details: z.object({ cached_tokens: z.int() }),
+      output_tokens: z.int(),
+      output_tokens_details: z.object({ reasoning_tokens: z.int() }),
+      total_tokens: z.int(),
+    })
+    .nullable(),
+  user: z.string().nullable(),
+  metadata: z.record(z.string(), z.string()),
+});
+
+const deletedResponse = z.object({ id: z.string(), object: z.literal('response'), deleted: z.literal(true) });
+const inputItems = z.object({
+  object: z.literal('list'),
+  data: z.array(z.looseObject({ id: z.string(), type: z.string() })),
+  first_id: z.string().nullable(),
+  last_id: z.string().nullable(),
+  has_more: z.boolean(),
+});
+
 const tokenCount = z.object({ input_tokens: z.int() });
 
 export const errorAnswer = z.object({
@@ -153,6 +213,60 @@ export const gatewayApi: ApiDescription = {
       access: 'clientKey',
       body: { name: 'CountTokensRequest', schema: countRequest },
       answers: { 200: { description: 'The count.', body: { name: 'TokenCount', schema: tokenCount } } },
+    },
+    {
+      method: 'POST',
+      path: '/v1/responses',
+      summary: 'OpenAI Responses, streaming and not',
+      description:
+        'A response is kept for a day for the key that made it, unless "store" is false. With "stream": true the answer comes as server-sent events.',
+      access: 'clientKey',
+      body: { name: 'ResponsesRequest', schema: responsesRequest },
+      answers: {
+        200: {
+          description: 'The response, or its stream of events.',
+          body: { name: 'Response', schema: responseAnswer },
+          contentType: 'text/event-stream',
+        },
+      },
+    },
+    {
+      method: 'GET',
+      path: '/v1/responses',
+      summary: 'Where clients look for a WebSocket; the answer sends them on to HTTP',
+      access: 'clientKey',
+      answers: { 426: { description: 'Use POST.', body: { name: 'ErrorAnswer', schema: errorAnswer } } },
+    },
+    {
+      method: 'GET',
+      path: '/v1/responses/{id}',
+      summary: 'A stored response',
+      access: 'clientKey',
+      answers: { 200: { description: 'The response.', body: { name: 'Response', schema: responseAnswer } } },
+    },
+    {
+      method: 'DELETE',
+      path: '/v1/responses/{id}',
+      summary: 'Forgets a stored response',
+      access: 'clientKey',
+      answers: {
+        200: { description: 'It is gone.', body: { name: 'DeletedResponse', schema: deletedResponse } },
+      },
+    },
+    {
+      method: 'GET',
+      path: '/v1/responses/{id}/input_items',
+      summary: 'What a stored response was made from, history included',
+      access: 'clientKey',
+      query: inputItemsQuery,
+      answers: { 200: { description: 'A page of items.', body: { name: 'InputItems', schema: inputItems } } },
+    },
+    {
+      method: 'POST',
+      path: '/v1/responses/{id}/cancel',
+      summary: 'Always refused: no response runs in the background',
+      access: 'clientKey',
+      answers: { 400: { description: 'Refused.', body: { name: 'ErrorAnswer', schema: errorAnswer } } },
     },
     {
       method: 'GET',

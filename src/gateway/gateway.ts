@@ -13,6 +13,7 @@ import { createPoolWatch } from './pool-watch.ts';
 import { createReporter } from './reporter.ts';
 import { createRoutes } from './routes.ts';
 import { createGatewayServer } from './server.ts';
+import { createStoredResponses } from './stored-responses.ts';
 import type { UpstreamTimeouts } from './upstream.ts';
 
 export interface GatewayOptions {
@@ -42,6 +43,8 @@ export interface Gateway {
 
 /** Bytes of remembered conversations kept in memory. */
 const conversationBytes = 64 * 1024 * 1024;
+/** Bytes of stored responses kept in memory. */
+const responseBytes = 64 * 1024 * 1024;
 
 export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const { pool, clock, logger } = options;
@@ -50,6 +53,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const leases = createLeaseCache(pool, clock, logger);
   const reporter = createReporter(pool, clock, logger);
   const keep = createMemoryKeep(clock, conversationBytes);
+  const responseKeep = createMemoryKeep(clock, responseBytes);
   // No cap: a turn holds a connection for as long as it streams, and slots already bound how many there are.
   const dispatcher = new Agent({
     connections: null,
@@ -78,6 +82,9 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     },
     keys: createClientKeys(options.apiKeys),
     poolWatch,
+    responses: createStoredResponses(responseKeep, (error) =>
+      logger.warn({ err: error }, 'a response could not be kept'),
+    ),
     isPoolInside: options.isPoolInside,
     adminKey: options.adminKey,
     allowedHosts: options.allowedHosts,
@@ -93,6 +100,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       await reporter.close();
       await leases.close();
       await keep.close();
+      await responseKeep.close();
       await dispatcher.destroy();
     },
   };

@@ -17,8 +17,10 @@ import { gatewayApi } from './api.ts';
 import { type ClientKeys, createClientKeys } from './keys.ts';
 import { createGatewayMetrics } from './metrics.ts';
 import type { PoolWatch } from './pool-watch.ts';
+import { serveResponses } from './responses-routes.ts';
 import { modelNotFound, type Route } from './routes.ts';
 import { runTurn, type TurnDependencies } from './run-turn.ts';
+import type { StoredResponses } from './stored-responses.ts';
 import { countInputTokens } from './token-count.ts';
 import {
   type AnswerHead,
@@ -33,6 +35,7 @@ export interface GatewayServerOptions {
   readonly turns: TurnDependencies;
   readonly keys: ClientKeys;
   readonly poolWatch: PoolWatch;
+  readonly responses: StoredResponses;
   readonly isPoolInside: boolean;
   /** Opens `/metrics`; unset: whoever may use the gateway may read them. */
   readonly adminKey: string | undefined;
@@ -140,15 +143,23 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     return { input_tokens: countInputTokens(decodeCountRequest(request.body)) };
   });
 
+  serveResponses(app, {
+    keys,
+    responses: options.responses,
+    answerTurn: (inbound, request, reply, decoded) =>
+      answerTurn('responses', inbound, request, reply, decoded),
+  });
+
   async function answerTurn<Options extends { readonly includeUsage: boolean }>(
     protocol: string,
     inbound: Inbound<Options>,
     request: FastifyRequest,
     reply: FastifyReply,
+    given?: DecodedTurn<Options>,
   ): Promise<FastifyReply> {
     const startedAt = clock.now();
     const clientId = keys.identify(request.headers);
-    const decoded = inbound.decode(request.body);
+    const decoded = given ?? inbound.decode(request.body);
     if (isClosing) {
       throw new AppError('shutting_down', 'The gateway is stopping; try again in a moment.', {
         retryAfterMs: 5_000,

@@ -1,6 +1,6 @@
-import type { AppError } from '../../core/errors.ts';
 import type { AnswerIdentity, CollectedTurn, StreamEncoder } from '../../core/protocol.ts';
 import type { FinishReason, TurnEvent, Usage } from '../../core/turn.ts';
+import { encodeOpenaiError } from '../openai-error.ts';
 import type { ChatOptions } from './decode-request.ts';
 
 const finishReasons: Record<FinishReason, string> = {
@@ -9,17 +9,6 @@ const finishReasons: Record<FinishReason, string> = {
   'tool-calls': 'tool_calls',
   'content-filter': 'content_filter',
 };
-
-export function encodeChatError(error: AppError): string {
-  return JSON.stringify({
-    error: {
-      message: error.message,
-      type: error.openaiType,
-      param: error.param ?? null,
-      code: error.openaiCode,
-    },
-  });
-}
 
 export function encodeChatAnswer(identity: AnswerIdentity, answer: CollectedTurn): string {
   const hasCalls = answer.toolCalls.length > 0;
@@ -91,7 +80,7 @@ export function createChatStreamEncoder(identity: AnswerIdentity, options: ChatO
       }
       case 'error':
         // The stream ends here without [DONE]: no client may take what came before for a whole answer.
-        return `data: ${encodeChatError(event.error)}\n\n`;
+        return `data: ${encodeOpenaiError(event.error)}\n\n`;
       default:
         return '';
     }

@@ -1,6 +1,7 @@
 import type { Inbound } from '../../core/protocol.ts';
+import { encodeOpenaiError } from '../openai-error.ts';
 import { type ChatOptions, decodeChatRequest } from './decode-request.ts';
-import { createChatStreamEncoder, encodeChatAnswer, encodeChatError } from './encode-answer.ts';
+import { createChatStreamEncoder, encodeChatAnswer } from './encode-answer.ts';
 
 /** OpenAI Chat Completions, as clients speak it to us. */
 export const openaiChatInbound: Inbound<ChatOptions> = {
@@ -10,5 +11,5 @@ export const openaiChatInbound: Inbound<ChatOptions> = {
   streamEncoder: createChatStreamEncoder,
   encodeAnswer: encodeChatAnswer,
   errorStatus: (error) => error.status,
-  encodeError: encodeChatError,
+  encodeError: encodeOpenaiError,
 };

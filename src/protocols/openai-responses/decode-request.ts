@@ -1,0 +1,116 @@
+import { AppError } from '../../core/errors.ts';
+import type { DecodedTurn } from '../../core/protocol.ts';
+import type { Message, ToolChoice, TurnRequest } from '../../core/turn.ts';
+import { firstProblem } from '../first-problem.ts';
+import { decodeItems } from './decode-items.ts';
+import { type OfferedTools, offeredTools } from './offered-tools.ts';
+import { type InputItem, type ResponsesRequest, responsesRequest } from './schema.ts';
+
+export interface ResponsesOptions {
+  readonly includeUsage: true;
+  /** The request, for what an answer repeats of it. */
+  readonly asked: ResponsesRequest;
+  readonly tools: OfferedTools;
+  /** The input of this request as items. */
+  readonly input: readonly InputItem[];
+}
+
+/** Fields somebody here reads or refuses by name; any other one the client sent is reported as ignored. */
+const readFields = new Set(Object.keys(responsesRequest.shape));
+const silentFields = new Set(['service_tier', 'stream_options', 'client_metadata', 'prompt_cache_retention']);
+
+/** The body alone, to see which earlier response it continues. Throws AppError `invalid_request`. */
+export function parseResponsesRequest(body: unknown): ResponsesRequest {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+    throw new AppError('invalid_request', 'The body must be a JSON object with "model" and "input".');
+  }
+  const parsed = responsesRequest.safeParse(body);
+  if (!parsed.success) {
+    const { path, message } = firstProblem(parsed.error, body);
+    throw new AppError('invalid_request', `${path}: ${message}`, { param: path });
+  }
+  refuseWhatChangesTheMeaning(parsed.data);
+  return parsed.data;
+}
+
+/** `history` holds the items of the responses before, oldest first. */
+export function decodeResponsesRequest(
+  asked: ResponsesRequest,
+  history: readonly InputItem[] = [],
+): DecodedTurn<ResponsesOptions> {
+  const input: InputItem[] =
+    typeof asked.input === 'string' ? [{ type: 'message', role: 'user', content: asked.input }] : asked.input;
+  const tools = offeredTools(asked.tools ?? []);
+  const instructions: Message[] = asked.instructions
+    ? [{ role: 'system', parts: [{ type: 'text', text: asked.instructions }] }]
+    : [];
+  const request: TurnRequest = {
+    model: asked.model,
+    messages: [...instructions, ...decodeItems([...history, ...input], history.length, tools)],
+    tools: tools.offered,
+    toolChoice: decodeToolChoice(asked, tools),
+    parallelToolCalls: asked.parallel_tool_calls ?? true,
+    sampling: {
+      ...given('temperature', asked.temperature),
+      ...given('topP', asked.top_p),
+      ...given('presencePenalty', asked.presence_penalty || undefined),
+      ...given('frequencyPenalty', asked.frequency_penalty || undefined),
+    },
+    limits: given('maxOutputTokens', asked.max_output_tokens),
+    responseFormat: { type: 'text' },
+    reasoning: given('effort', asked.reasoning?.effort),
+    extra: {},
+  };
+  return {
+    request,
+    isStream: asked.stream ?? false,
+    options: { includeUsage: true, asked, tools, input },
+    ignored: [
+      ...tools.ignored,
+      ...Object.entries(asked)
+        .filter(([name, value]) => value !== null && !readFields.has(name) && !silentFields.has(name))
+        .map(([name]) => name),
+    ],
+  };
+}
+
+function refuseWhatChangesTheMeaning(asked: ResponsesRequest): void {
+  if (asked.background === true) refuse('background', 'answers are given at once: leave it out');
+  if (asked.conversation)
+    refuse('conversation', 'is not kept here: use previous_response_id, or send the history');
+  if (asked.prompt) refuse('prompt', 'stored prompts are not kept here: send the text');
+  if ((asked.top_logprobs ?? 0) !== 0) {
+    refuse('top_logprobs', 'this upstream gives no log probabilities: leave it out');
+  }
+  const format = asked.text?.format?.type ?? 'text';
+  if (format !== 'text') {
+    refuse('text.format', `the format "${format}" is not supported: use text and ask for JSON in the prompt`);
+  }
+}
+
+function decodeToolChoice(asked: ResponsesRequest, tools: OfferedTools): ToolChoice {
+  const choice = asked.tool_choice ?? 'auto';
+  if (typeof choice === 'string') {
+    if (choice === 'required' && tools.offered.length === 0) {
+      refuse('tool_choice', 'is "required" but tools is empty');
+    }
+    return { type: choice };
+  }
+  const { name } = choice;
+  if (!tools.offered.some((tool) => tool.name === name)) {
+    refuse('tool_choice', `names the function "${name}", which tools does not offer`);
+  }
+  return { type: 'tool', name };
+}
+
+function refuse(param: string, reason: string): never {
+  throw new AppError('invalid_request', `${param}: ${reason}.`, { param });
+}
+
+/** An object with the one property, or none where the value is null or undefined. */
+function given<Name extends string, Value>(
+  name: Name,
+  value: Value | null | undefined,
+): { [Key in Name]?: Value } {
+  return value === null || value === undefined ? {} : ({ [name]: value } as { [Key in Name]?: Value });
+}

@@ -1,0 +1,84 @@
+import type { Tool } from '../../core/turn.ts';
+import type { ResponsesRequest } from './schema.ts';
+
+type AskedTool = NonNullable<ResponsesRequest['tools']>[number];
+
+/** How a call of an offered tool is written in this dialect. */
+export interface ToolForm {
+  readonly kind: 'function' | 'custom';
+  readonly name: string;
+  readonly namespace?: string;
+}
+
+export interface OfferedTools {
+  readonly offered: readonly Tool[];
+  /** By the name the upstream knows it under. */
+  readonly forms: ReadonlyMap<string, ToolForm>;
+  /** Tools that only their provider could run. */
+  readonly ignored: readonly string[];
+}
+
+/** A custom tool takes plain text; upstream it is a function with this one parameter. */
+const customParameters = {
+  type: 'object',
+  properties: { input: { type: 'string', description: 'The whole input of the tool, as plain text.' } },
+  required: ['input'],
+};
+
+/** Functions as they are; namespaces flattened, since other dialects have none; custom tools as functions of one text. */
+export function offeredTools(asked: readonly AskedTool[]): OfferedTools {
+  const offered: Tool[] = [];
+  const forms = new Map<string, ToolForm>();
+  const ignored: string[] = [];
+
+  const offer = (tool: AskedTool, namespace?: string): void => {
+    if (isNamespace(tool)) {
+      for (const inner of tool.tools) offer(inner, tool.name);
+    } else if (isFunction(tool) || isCustom(tool)) {
+      const name = upstreamName(tool.name, namespace);
+      const kind = isFunction(tool) ? 'function' : 'custom';
+      forms.set(name, { kind, name: tool.name, ...(namespace === undefined ? {} : { namespace }) });
+      offered.push({
+        name,
+        ...(describe(tool) === '' ? {} : { description: describe(tool) }),
+        parameters: isFunction(tool)
+          ? (tool.parameters ?? { type: 'object', properties: {} })
+          : customParameters,
+      });
+    } else ignored.push(`tools.${tool.type}`);
+  };
+  for (const tool of asked) offer(tool);
+  return { offered, forms, ignored };
+}
+
+/** The one name of a function of a namespace. */
+export function upstreamName(name: string, namespace: string | null | undefined): string {
+  return namespace ? `${namespace}__${name}` : name;
+}
+
+/** The text input of a call of a custom tool, as the client wants it. */
+export function customInput(argumentsText: string): string {
+  try {
+    const { input } = JSON.parse(argumentsText) as { readonly input?: unknown };
+    if (typeof input === 'string') return input;
+  } catch {
+    // Then the model wrote the input itself.
+  }
+  return argumentsText;
+}
+
+function describe(tool: Extract<AskedTool, { type: 'function' | 'custom' }>): string {
+  const grammar = isCustom(tool) ? tool.format?.definition : undefined;
+  const texts = [tool.description ?? '', grammar ? `The input must follow this grammar:\n${grammar}` : ''];
+  return texts.filter((text) => text !== '').join('\n\n');
+}
+
+function isFunction(tool: AskedTool): tool is Extract<AskedTool, { type: 'function' }> {
+  return tool.type === 'function';
+}
+function isCustom(tool: AskedTool): tool is Extract<AskedTool, { type: 'custom' }> {
+  return tool.type === 'custom';
+}
+function isNamespace(tool: AskedTool): tool is Extract<AskedTool, { type: 'namespace' }> {
+  return tool.type === 'namespace';
+}

@@ -1,0 +1,96 @@
+import type { AnswerIdentity } from '../../core/protocol.ts';
+import type { Usage } from '../../core/turn.ts';
+import type { ResponsesOptions } from './decode-request.ts';
+
+export interface OutputItem {
+  readonly id: string;
+  readonly type: 'message' | 'reasoning' | 'function_call' | 'custom_tool_call';
+  readonly status: 'in_progress' | 'completed' | 'incomplete';
+  readonly [field: string]: unknown;
+}
+
+export type ResponseStatus = 'in_progress' | 'completed' | 'incomplete';
+
+/** A response object: what the specification wants in every one, most of it repeated from the request. */
+export function responseObject(
+  identity: AnswerIdentity,
+  { asked }: ResponsesOptions,
+  now: {
+    readonly status: ResponseStatus;
+    readonly output: readonly OutputItem[];
+    readonly usage: Usage | undefined;
+  },
+): Record<string, unknown> {
+  const { status, output, usage } = now;
+  return {
+    id: identity.id,
+    object: 'response',
+    created_at: identity.created,
+    completed_at: status === 'completed' ? Math.max(identity.created, Math.floor(Date.now() / 1000)) : null,
+    status,
+    background: false,
+    error: null,
+    incomplete_details: status === 'incomplete' ? { reason: 'max_output_tokens' } : null,
+    instructions: asked.instructions ?? null,
+    max_output_tokens: asked.max_output_tokens ?? null,
+    max_tool_calls: null,
+    model: identity.model,
+    output,
+    parallel_tool_calls: asked.parallel_tool_calls ?? true,
+    previous_response_id: asked.previous_response_id ?? null,
+    prompt_cache_key: asked.prompt_cache_key ?? null,
+    reasoning: { effort: asked.reasoning?.effort ?? null, summary: asked.reasoning?.summary ?? null },
+    safety_identifier: asked.safety_identifier ?? null,
+    service_tier: 'default',
+    store: asked.store ?? true,
+    temperature: asked.temperature ?? 1,
+    text: { format: { type: 'text' }, ...(asked.text?.verbosity ? { verbosity: asked.text.verbosity } : {}) },
+    tool_choice: asked.tool_choice ?? 'auto',
+    tools: (asked.tools ?? []).map((tool) =>
+      tool.type === 'function' ? { description: null, parameters: null, strict: null, ...tool } : tool,
+    ),
+    top_logprobs: 0,
+    top_p: asked.top_p ?? 1,
+    presence_penalty: asked.presence_penalty ?? 0,
+    frequency_penalty: asked.frequency_penalty ?? 0,
+    truncation: asked.truncation ?? 'disabled',
+    usage: status === 'in_progress' ? null : encodeUsage(usage),
+    user: asked.user ?? null,
+    metadata: asked.metadata ?? {},
+  };
+}
+
+function encodeUsage(usage: Usage | undefined) {
+  const input = usage?.inputTokens ?? 0;
+  const output = usage?.outputTokens ?? 0;
+  return {
+    input_tokens: input,
+    input_tokens_details: { cached_tokens: usage?.cachedInputTokens ?? 0 },
+    output_tokens: output,
+    output_tokens_details: { reasoning_tokens: usage?.reasoningTokens ?? 0 },
+    total_tokens: input + output,
+  };
+}
+
+/** An item's id, made from the response's: the same for the same place, and never empty. */
+export function itemId(prefix: 'msg' | 'rs' | 'fc' | 'ctc', identity: AnswerIdentity, index: number): string {
+  return `${prefix}_${identity.id.replace(/^resp_/, '')}${index}`;
+}
+
+export function messageItem(id: string, status: OutputItem['status'], text: string | undefined): OutputItem {
+  const content = text === undefined ? [] : [{ type: 'output_text', text, annotations: [], logprobs: [] }];
+  return { id, type: 'message', status, role: 'assistant', content };
+}
+
+export function reasoningItem(
+  id: string,
+  status: OutputItem['status'],
+  text: string | undefined,
+): OutputItem {
+  return {
+    id,
+    type: 'reasoning',
+    status,
+    summary: text === undefined ? [] : [{ type: 'summary_text', text }],
+  };
+}

@@ -1,0 +1,135 @@
+import { z } from 'zod';
+
+/**
+ * A Responses request, as far as it is read here. Unknown fields are let through: they are harmless or are refused by
+ * name in decode-request.ts. Source: the OpenAI API reference, "Create a model response", and the Open Responses
+ * specification.
+ */
+
+const textPart = z.looseObject({
+  type: z.enum(['input_text', 'output_text', 'text', 'summary_text', 'reasoning_text']),
+  text: z.string(),
+});
+const refusalPart = z.looseObject({ type: z.literal('refusal'), refusal: z.string() });
+const imagePart = z.looseObject({
+  type: z.literal('input_image'),
+  image_url: z.string().nullish(),
+  file_id: z.string().nullish(),
+  detail: z.string().nullish(),
+});
+const filePart = z.looseObject({ type: z.literal('input_file') });
+const part = z.union([textPart, refusalPart, imagePart, filePart]);
+const parts = z.union([z.string(), z.array(part)]);
+
+const messageItem = z.looseObject({
+  type: z.literal('message').optional(),
+  role: z.enum(['system', 'developer', 'user', 'assistant']),
+  content: parts,
+});
+const functionCall = z.looseObject({
+  type: z.literal('function_call'),
+  call_id: z.string().min(1),
+  name: z.string().min(1),
+  namespace: z.string().nullish(),
+  arguments: z.string(),
+});
+const functionOutput = z.looseObject({
+  type: z.literal('function_call_output'),
+  call_id: z.string().min(1),
+  output: parts,
+});
+const customCall = z.looseObject({
+  type: z.literal('custom_tool_call'),
+  call_id: z.string().min(1),
+  name: z.string().min(1),
+  input: z.string(),
+});
+const customOutput = z.looseObject({
+  type: z.literal('custom_tool_call_output'),
+  call_id: z.string().min(1),
+  output: parts,
+});
+const reasoningItem = z.looseObject({
+  type: z.literal('reasoning'),
+  summary: z.array(textPart).nullish(),
+  content: z.array(textPart).nullish(),
+});
+/** What other upstreams put into a history; it says nothing to this one. */
+const otherItem = z.looseObject({
+  type: z
+    .string()
+    .regex(/_call$|_call_output$|^item_reference$|^compaction/, 'is no kind of item that is known here'),
+});
+export const inputItem = z.union([
+  messageItem,
+  functionCall,
+  functionOutput,
+  customCall,
+  customOutput,
+  reasoningItem,
+  otherItem,
+]);
+
+const functionTool = z.looseObject({
+  type: z.literal('function'),
+  name: z
+    .string()
+    .regex(/^[A-Za-z0-9_.:-]{1,128}$/, 'must be 1 to 128 characters out of A-Z a-z 0-9 _ . : -'),
+  description: z.string().nullish(),
+  parameters: z.record(z.string(), z.unknown()).nullish(),
+  strict: z.boolean().nullish(),
+});
+const customTool = z.looseObject({
+  type: z.literal('custom'),
+  name: z.string().min(1).max(128),
+  description: z.string().nullish(),
+  format: z.looseObject({ type: z.string(), definition: z.string().nullish() }).nullish(),
+});
+const namespaceTool = z.looseObject({
+  type: z.literal('namespace'),
+  name: z.string().min(1).max(64),
+  description: z.string().nullish(),
+  tools: z.array(z.union([functionTool, customTool])),
+});
+/** Run by the provider where it can; here such an offer is left out and named. */
+const otherTool = z.looseObject({ type: z.string() });
+const tool = z.union([functionTool, customTool, namespaceTool, otherTool]);
+
+const toolChoice = z.union([
+  z.enum(['none', 'auto', 'required']),
+  z.looseObject({ type: z.enum(['function', 'custom']), name: z.string().min(1) }),
+]);
+
+export const responsesRequest = z.looseObject({
+  model: z.string().min(1).max(256),
+  input: z.union([z.string(), z.array(inputItem)]),
+  instructions: z.string().nullish(),
+  stream: z.boolean().nullish(),
+  tools: z.array(tool).max(512).nullish(),
+  tool_choice: toolChoice.nullish(),
+  parallel_tool_calls: z.boolean().nullish(),
+  max_output_tokens: z.int().min(1).nullish(),
+  temperature: z.number().min(0).max(2).nullish(),
+  top_p: z.number().min(0).max(1).nullish(),
+  top_logprobs: z.int().nullish(),
+  presence_penalty: z.number().min(-2).max(2).nullish(),
+  frequency_penalty: z.number().min(-2).max(2).nullish(),
+  reasoning: z.looseObject({ effort: z.string().nullish(), summary: z.string().nullish() }).nullish(),
+  text: z
+    .looseObject({ format: z.looseObject({ type: z.string() }).nullish(), verbosity: z.string().nullish() })
+    .nullish(),
+  store: z.boolean().nullish(),
+  previous_response_id: z.string().min(1).max(128).nullish(),
+  conversation: z.unknown().optional(),
+  background: z.boolean().nullish(),
+  prompt: z.unknown().optional(),
+  truncation: z.string().nullish(),
+  metadata: z.record(z.string(), z.string()).nullish(),
+  include: z.array(z.string()).nullish(),
+  user: z.string().nullish(),
+  safety_identifier: z.string().nullish(),
+  prompt_cache_key: z.string().nullish(),
+});
+
+export type ResponsesRequest = z.infer<typeof responsesRequest>;
+export type InputItem = z.infer<typeof inputItem>;

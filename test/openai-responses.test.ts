@@ -1,0 +1,258 @@
+import OpenAI from 'openai';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { responseAnswer } from '../src/gateway/api.ts';
+import { eventually, startTestServices, type TestServices } from './support/services.ts';
+
+let services: TestServices;
+let client: OpenAI;
+beforeAll(async () => {
+  services = await startTestServices();
+  await services.addAccount('wk-1.good');
+  client = services.openai();
+});
+afterAll(() => services.close());
+
+const weatherTool: OpenAI.Responses.FunctionTool = {
+  type: 'function',
+  name: 'get_weather',
+  description: 'The weather of a city',
+  parameters: { type: 'object', properties: { city: { type: 'string' } }, required: ['city'] },
+  strict: false,
+};
+
+async function eventsOf(body: OpenAI.Responses.ResponseCreateParamsStreaming) {
+  const events: OpenAI.Responses.ResponseStreamEvent[] = [];
+  for await (const event of await client.responses.create(body)) events.push(event);
+  return events;
+}
+
+test('an answer is a whole response object', async () => {
+  const response = await client.responses.create({
+    model: 'sandbox',
+    input: 'Hello',
+    instructions: 'Be brief.',
+  });
+  expect(response.output_text).toBe('You said: Hello');
+  expect(response).toMatchObject({ object: 'response', status: 'completed', instructions: 'Be brief.' });
+  expect(response.usage?.total_tokens).toBeGreaterThan(0);
+  const { output_text: _, _request_id: __, ...wire } = response as typeof response & { _request_id?: string };
+  expect(responseAnswer.safeParse(wire).error).toBeUndefined();
+  expect(services.upstream.turns.at(-1)?.projectRules.join()).toContain('Be brief.');
+});
+
+test('a stream has every event in its place, numbered, and ends completed', async () => {
+  const events = await eventsOf({ model: 'sandbox', input: 'Hello', stream: true });
+  const types = events.map(({ type }) => type).filter((type, index, all) => type !== all[index - 1]);
+  expect(types).toEqual([
+    'response.created',
+    'response.in_progress',
+    'response.output_item.added',
+    'response.content_part.added',
+    'response.output_text.delta',
+    'response.output_text.done',
+    'response.content_part.done',
+    'response.output_item.done',
+    'response.completed',
+  ]);
+  expect(events.map(({ sequence_number }) => sequence_number)).toEqual(events.map((_, index) => index));
+  const last = events.at(-1);
+  if (last?.type !== 'response.completed') throw new Error('It did not end completed.');
+  expect(last.response.output).toMatchObject([
+    { type: 'message', status: 'completed', content: [{ type: 'output_text', text: 'You said: Hello' }] },
+  ]);
+  expect(last.response.usage?.input_tokens).toBeGreaterThan(0);
+});
+
+test("the SDK's own stream helper accepts reasoning, text and calls", async () => {
+  const plain = await client.responses.stream({ model: 'sandbox-reasoning', input: 'Hello' }).finalResponse();
+  expect(plain.output.map(({ type }) => type)).toEqual(['reasoning', 'message']);
+  const called = await client.responses
+    .stream({
+      model: 'sandbox',
+      input: 'call get_weather {"city": "Oslo"}\ncall get_weather {"city": "Rome"}',
+      tools: [weatherTool],
+    })
+    .finalResponse();
+  const calls = called.output.filter((item) => item.type === 'function_call');
+  expect(calls.map((call) => JSON.parse(call.arguments))).toEqual([{ city: 'Oslo' }, { city: 'Rome' }]);
+  expect(new Set(called.output.map(({ id }) => id)).size).toBe(called.output.length);
+});
+
+test('a tool loop works by resending items, in one remembered conversation', async () => {
+  const before = services.upstream.turns.length;
+  const input: OpenAI.Responses.ResponseInput = [
+    { role: 'developer', content: 'Be brief.' },
+    { role: 'user', content: [{ type: 'input_text', text: 'call get_weather {"city": "Oslo"}' }] },
+  ];
+  const ask = { model: 'sandbox', tools: [weatherTool], store: false };
+  const first = await client.responses.create({ ...ask, input });
+  const call = first.output.find((item) => item.type === 'function_call');
+  if (call === undefined) throw new Error('There is no call.');
+  input.push(...(first.output as OpenAI.Responses.ResponseInputItem[]), {
+    type: 'function_call_output',
+    call_id: call.call_id,
+    output: '4 degrees',
+  });
+  const second = await client.responses.create({ ...ask, input });
+  expect(second.output_text).toBe('Tool get_weather returned: 4 degrees');
+  const turns = services.upstream.turns.slice(before);
+  expect(turns.flatMap(({ problems }) => problems)).toEqual([]);
+  expect(turns[1]?.conversationId).toBe(turns[0]?.conversationId);
+});
+
+test('a tool loop works by previous_response_id, and each response can be read until it is deleted', async () => {
+  const first = await client.responses.create({
+    model: 'sandbox',
+    input: 'call get_weather {"city": "Oslo"}',
+    tools: [weatherTool],
+  });
+  const call = first.output.find((item) => item.type === 'function_call');
+  const second = await client.responses.create({
+    model: 'sandbox',
+    previous_response_id: first.id,
+    input: [{ type: 'function_call_output', call_id: call?.call_id ?? '', output: '4 degrees' }],
+    tools: [weatherTool],
+  });
+  expect(second.output_text).toBe('Tool get_weather returned: 4 degrees');
+  expect(second.previous_response_id).toBe(first.id);
+
+  expect((await client.responses.retrieve(second.id)).output_text).toBe(second.output_text);
+  const items = await client.responses.inputItems.list(second.id, { order: 'asc', limit: 2 });
+  expect(items.data.map((item) => item.type)).toEqual(['message', 'function_call']);
+  expect(items.has_more).toBe(true);
+  await client.responses.delete(second.id);
+  await expect(client.responses.retrieve(second.id)).rejects.toBeInstanceOf(OpenAI.NotFoundError);
+  await expect(client.responses.cancel(first.id)).rejects.toBeInstanceOf(OpenAI.BadRequestError);
+});
+
+test('a response is kept for the key that made it only, and not at all when the client says so', async () => {
+  const mine = await client.responses.create({ model: 'sandbox', input: 'Hello' });
+  const other = services.openai({ apiKey: 'another' });
+  await expect(other.responses.retrieve(mine.id)).rejects.toBeInstanceOf(OpenAI.NotFoundError);
+  await expect(
+    other.responses.create({ model: 'sandbox', input: 'Go on', previous_response_id: mine.id }),
+  ).rejects.toMatchObject({ status: 404, param: 'previous_response_id' });
+  await expect(other.responses.delete(mine.id)).rejects.toBeInstanceOf(OpenAI.NotFoundError);
+  const unstored = await client.responses.create({ model: 'sandbox', input: 'Hello', store: false });
+  await expect(client.responses.retrieve(unstored.id)).rejects.toBeInstanceOf(OpenAI.NotFoundError);
+});
+
+test('tools of a namespace and custom tools come back in the form they were offered', async () => {
+  const tools = [
+    { type: 'namespace', name: 'files', tools: [{ type: 'function', name: 'read', parameters: {} }] },
+    { type: 'custom', name: 'patch', description: 'Changes a file' },
+    { type: 'web_search', external_web_access: false },
+  ] as unknown as OpenAI.Responses.Tool[];
+  const { data, response } = await client.responses
+    .create({
+      model: 'sandbox',
+      input: 'call files__read {"path": "a"}\ncall patch {"input": "*** Begin"}',
+      tools,
+    })
+    .withResponse();
+  expect(response.headers.get('x-warp2api-ignored')).toContain('tools.web_search');
+  expect(data.output).toMatchObject([
+    { type: 'function_call', name: 'read', namespace: 'files', arguments: expect.stringContaining('"path"') },
+    { type: 'custom_tool_call', name: 'patch', input: '*** Begin' },
+  ]);
+  const [read, patch] = data.output as { call_id: string }[];
+  const next = await client.responses.create({
+    model: 'sandbox',
+    previous_response_id: data.id,
+    tools,
+    input: [
+      { type: 'function_call_output', call_id: read?.call_id ?? '', output: 'one' },
+      { type: 'custom_tool_call_output', call_id: patch?.call_id ?? '', output: 'two' },
+    ],
+  });
+  expect(next.output_text).toBe('Tool files__read returned: one\nTool patch returned: two');
+});
+
+const pixel =
+  'data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
+
+test('an image reaches the upstream', async () => {
+  await client.responses.create({
+    model: 'sandbox',
+    input: [
+      {
+        role: 'user',
+        content: [
+          { type: 'input_text', text: 'What is it?' },
+          { type: 'input_image', image_url: pixel, detail: 'high' },
+        ],
+      },
+    ],
+  });
+  expect(services.upstream.turns.at(-1)?.imageCount).toBe(1);
+});
+
+test('a token limit ends a response incomplete', async () => {
+  const response = await client.responses.create({
+    model: 'sandbox',
+    input: 'one two three four five',
+    max_output_tokens: 3,
+  });
+  expect(response).toMatchObject({
+    status: 'incomplete',
+    incomplete_details: { reason: 'max_output_tokens' },
+  });
+  const events = await eventsOf({
+    model: 'sandbox-burst',
+    input: 'Hello',
+    max_output_tokens: 3,
+    stream: true,
+  });
+  expect(events.at(-1)?.type).toBe('response.incomplete');
+});
+
+test.each([
+  [{ background: true }, 'background'],
+  [{ top_logprobs: 2 }, 'top_logprobs'],
+  [{ text: { format: { type: 'json_object' } } }, 'text.format'],
+  [{ conversation: 'conv_1' }, 'conversation'],
+  [
+    { input: [{ role: 'user', content: [{ type: 'input_image', image_url: 'https://x/y.png' }] }] },
+    'input.0.content.0.image_url',
+  ],
+  [{ tool_choice: { type: 'function', name: 'gone' } }, 'tool_choice'],
+])('%j is refused with the name of the parameter', async (more, param) => {
+  const body = {
+    model: 'sandbox',
+    input: 'Hello',
+    ...more,
+  } as OpenAI.Responses.ResponseCreateParamsNonStreaming;
+  await expect(client.responses.create(body)).rejects.toMatchObject({ status: 400, param });
+});
+
+test('a stream that breaks ends with an error event and is not completed', async () => {
+  const own = await startTestServices({ UPSTREAM_IDLE_SECONDS: '1' });
+  onTestFinished(() => own.close());
+  await own.addAccount('wk-1.good');
+  const types: string[] = [];
+  const stream = await own
+    .openai()
+    .responses.create({ model: 'sandbox-stall', input: 'Hello', stream: true });
+  const reading = (async () => {
+    for await (const event of stream) types.push(event.type);
+  })();
+  await expect(reading).rejects.toThrow(/fell silent/);
+  expect(types).toContain('response.output_text.delta');
+  expect(types).not.toContain('response.completed');
+});
+
+test('a client that leaves cancels the upstream at once', async () => {
+  const abort = new AbortController();
+  const stream = await client.responses.create(
+    { model: 'sandbox-drip', input: 'Hello', stream: true },
+    { signal: abort.signal },
+  );
+  for await (const event of stream) if (event.type === 'response.output_text.delta') break;
+  abort.abort();
+  await eventually('the upstream turn is closed', () => services.upstream.counts().open === 0);
+});
+
+test('a client that asks for a WebSocket is told to go on over HTTP', async () => {
+  const answer = await fetch(`${services.gatewayUrl}/v1/responses`);
+  expect(answer.status).toBe(426);
+});
