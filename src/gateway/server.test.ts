@@ -28,6 +28,7 @@ async function serve(change: { apiKeys?: string[]; allowedHosts?: string[] | nul
     turns: fixture.turns,
     keys: createClientKeys(change.apiKeys ?? []),
     poolWatch: fixture.poolWatch,
+    responses: undefined as never,
     isPoolInside: true,
     adminKey: undefined,
     allowedHosts: change.allowedHosts ?? null,
