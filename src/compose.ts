@@ -21,7 +21,7 @@ import {
   type VaultPlace,
 } from './pool/index.ts';
 import { createHttpPool, createHttpPoolAdmin } from './pool-api/http-pool.ts';
-import type { PoolAdmin } from './pool-api/pool.ts';
+import type { Pool, PoolAdmin } from './pool-api/pool.ts';
 import { createProviderHttp } from './providers/http.ts';
 import { createProviders, type Providers } from './providers/registry.ts';
 
@@ -125,21 +125,57 @@ export async function startServices(
 
 /** The pool for its owner's commands: the store itself, or over HTTP when a running service holds it. */
 export async function openPoolAdmin(config: Config, logger: Logger): Promise<PoolAdmin & AsyncDisposable> {
+  try {
+    const local = await openLocalPool(config, logger);
+    return Object.assign(local.admin, { [Symbol.asyncDispose]: () => local[Symbol.asyncDispose]() });
+  } catch (error) {
+    if (!(error instanceof DatabaseError) || error.code !== 'database_in_use') throw error;
+    const admin = openRemoteAdmin(config);
+    return Object.assign(admin, { [Symbol.asyncDispose]: () => admin.close() });
+  }
+}
+
+/** A pool from both sides. */
+export interface OpenedPool extends AsyncDisposable {
+  readonly admin: PoolAdmin;
+  readonly borrower: Pool;
+}
+
+/** The pool over its own store. Throws DatabaseError `database_in_use` when a service holds it. */
+export async function openLocalPool(config: Config, logger: Logger): Promise<OpenedPool> {
   const opened = new Opened();
   try {
     const providers = openProviders(config, logger, opened);
     const pool = await openPool(config, providers, logger, () => {}, opened);
-    return Object.assign(adminOf(pool), { [Symbol.asyncDispose]: () => opened.close() });
+    return {
+      admin: adminOf(pool),
+      borrower: pool.asBorrower({ ...commandLine, isGateway: true }),
+      [Symbol.asyncDispose]: () => opened.close(),
+    };
   } catch (error) {
     await opened.close();
-    if (!(error instanceof DatabaseError) || error.code !== 'database_in_use') throw error;
-    const { adminKey } = config.pool;
-    const admin = createHttpPoolAdmin({
-      baseUrl: config.poolUrl,
-      ...(adminKey === undefined ? {} : { apiKey: adminKey }),
-    });
-    return Object.assign(admin, { [Symbol.asyncDispose]: () => admin.close() });
+    throw error;
   }
+}
+
+/** The pool that a running service offers. */
+export function openRemotePool(config: Config): OpenedPool {
+  const { adminKey: apiKey } = config.pool;
+  const admin = openRemoteAdmin(config);
+  const borrower = createHttpPool({ baseUrl: config.poolUrl, ...(apiKey === undefined ? {} : { apiKey }) });
+  return {
+    admin,
+    borrower,
+    async [Symbol.asyncDispose]() {
+      await borrower.close();
+      await admin.close();
+    },
+  };
+}
+
+function openRemoteAdmin(config: Config): ReturnType<typeof createHttpPoolAdmin> {
+  const { adminKey: apiKey } = config.pool;
+  return createHttpPoolAdmin({ baseUrl: config.poolUrl, ...(apiKey === undefined ? {} : { apiKey }) });
 }
 
 /** Seals all credentials under another master key. Throws when a service holds the store. */

@@ -9,6 +9,7 @@ import {
   startServices,
 } from './compose.ts';
 import { type Config, loadConfig, readEnvironment } from './config.ts';
+import { examine } from './doctor/doctor.ts';
 import { openLogFile } from './lib/log-file.ts';
 import { createLogger, type Logger } from './lib/logger.ts';
 
@@ -25,6 +26,13 @@ const actions: CliActions = {
     await runUntilStopped(logger, () => startSandboxAlone(options, logger));
   },
   openAdmin: () => openPoolAdmin(loadConfig(environment), createLogger('ERROR')),
+  examine: ({ wantsAnswer }) =>
+    examine({
+      loadConfig: () => loadConfig(environment),
+      logger: createLogger('FATAL'),
+      wantsAnswer,
+      localUrl,
+    }),
   rotateKey: (options) => rotateMasterKey(loadConfig(environment), options.newKeyFile),
   resolvedSettings() {
     const config = loadConfig(environment);

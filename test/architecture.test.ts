@@ -29,7 +29,8 @@ const allowed: Record<string, readonly string[]> = {
     'config',
     'sandbox',
   ],
-  main: ['cli', 'config', 'compose', 'lib'],
+  doctor: ['core', 'lib', 'db', 'pool-api', 'providers', 'config', 'compose'],
+  main: ['cli', 'config', 'compose', 'doctor', 'lib'],
   sandbox: [],
 };
 

@@ -8,6 +8,8 @@ export interface CliActions {
   sandbox(options: { readonly port: number; readonly host: string }): Promise<void>;
   /** The pool's store itself, or the pool over HTTP when a service holds the store. */
   openAdmin(): Promise<PoolAdmin & AsyncDisposable>;
+  /** Looks at everything a working installation needs. */
+  examine(options: { readonly wantsAnswer: boolean }): Promise<readonly Finding[]>;
   /** Seals all credentials under another master key; needs the store for itself. */
   rotateKey(options: { readonly newKeyFile?: string }): Promise<KeyRotation>;
   /** Throws when the configuration is faulty. */
@@ -18,6 +20,13 @@ export interface CliActions {
   readStdin(): Promise<string>;
   write(text: string): void;
   writeError(text: string): void;
+}
+
+/** One thing that was looked at. A problem's message says what to do. */
+export interface Finding {
+  readonly name: string;
+  readonly result: 'ok' | 'problem' | 'skipped';
+  readonly message: string;
 }
 
 export interface KeyRotation {

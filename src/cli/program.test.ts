@@ -13,6 +13,7 @@ interface Setup {
   readonly environmentKey?: string;
   readonly sandbox?: boolean;
   readonly keyInEnvironment?: boolean;
+  readonly isIll?: boolean;
   /** What opening the pool throws. */
   readonly failure?: Error;
 }
@@ -87,6 +88,14 @@ async function run(command: string | readonly string[], setup: Setup = {}) {
     async openAdmin() {
       if (setup.failure) throw setup.failure;
       return admin;
+    },
+    async examine(options) {
+      calls.push(['examine', options]);
+      return [
+        { name: 'pool', result: 'ok', message: 'runs' },
+        { name: 'master key', result: setup.isIll ? 'problem' : 'ok', message: 'run: chmod 600 key' },
+        { name: 'answer', result: 'skipped', message: 'not asked for' },
+      ];
     },
     async rotateKey(options) {
       calls.push(['rotate', options]);
@@ -329,6 +338,22 @@ describe('status', () => {
       code: 1,
       err: 'warp2api: The pool cannot be reached; start it.\n',
     });
+  });
+});
+
+describe('doctor', () => {
+  it('shows a line for each thing and ends well when all is', async () => {
+    const { code, out, calls } = await run('doctor --answer');
+    expect([code, calls]).toEqual([0, [['examine', { wantsAnswer: true }]]]);
+    expect(out).toBe(
+      'ok       pool        runs\nok       master key  run: chmod 600 key\n-        answer      not asked for\n',
+    );
+  });
+
+  it('ends with 1 and says what to do otherwise', async () => {
+    const { code, out, err } = await run('doctor --json', { isIll: true });
+    expect([code, err]).toEqual([1, 'warp2api: 1 thing has to be done.\n']);
+    expect(JSON.parse(out)).toMatchObject({ ok: false, checks: [{}, { result: 'problem' }, {}] });
   });
 });
 

@@ -8,6 +8,7 @@ import { addAccountShow } from './account-show.ts';
 import type { CliActions } from './actions.ts';
 import { addAudit } from './audit.ts';
 import { addConfig } from './config.ts';
+import { addDoctor } from './doctor.ts';
 import { addSandbox } from './sandbox.ts';
 import { addServe } from './serve.ts';
 import { addStatus } from './status.ts';
@@ -51,6 +52,7 @@ Exit codes: 0 done, 1 failed, 2 called wrongly.`,
   addStatus(program, actions);
   addAudit(program, actions);
   addVault(program, actions);
+  addDoctor(program, actions);
   addSandbox(program, actions);
   addConfig(program, actions);
   return program;

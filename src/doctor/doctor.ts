@@ -1,0 +1,100 @@
+import { join } from 'node:path';
+import { openLocalPool, openRemotePool } from '../compose.ts';
+import { type Config, checkRunMode, offersSandbox } from '../config.ts';
+import { DatabaseError } from '../db/errors.ts';
+import type { Logger } from '../lib/logger.ts';
+import { userAgent, version } from '../lib/version.ts';
+import { createProviderHttp } from '../providers/http.ts';
+import { lookAtFolder, lookAtKeyFile } from './machine.ts';
+import { lookAtPool } from './pool.ts';
+import { askForAnswer, lookAtPort, noAnswer } from './ports.ts';
+import { type Finding, findingOf, ok, problem } from './report.ts';
+import { lookAtUpstream } from './upstream.ts';
+
+export interface DoctorOptions {
+  /** Throws ConfigError. */
+  loadConfig(): Config;
+  readonly logger: Logger;
+  /** Asks the gateway for an answer even if that costs an account's quota. */
+  readonly wantsAnswer: boolean;
+  /** Where the services of a configuration answer on this machine. */
+  localUrl(service: Config['pool'] | Config['gateway']): string;
+}
+
+/** Looks at everything a working installation needs, whether or not the services run. */
+export async function examine(options: DoctorOptions): Promise<Finding[]> {
+  let config: Config;
+  try {
+    config = options.loadConfig();
+    checkRunMode(config, config.usePoolService ? 'both' : 'gateway');
+  } catch (error) {
+    return [problem('configuration', error instanceof Error ? error.message : String(error))];
+  }
+  const findings: Finding[] = [ok('configuration', `warp2api ${version}, Node ${process.version}`)];
+  const poolPort = config.usePoolService
+    ? await lookAtPort('pool', config.poolUrl, 'POOL_SERVICE_PORT')
+    : undefined;
+  const gatewayUrl = options.localUrl(config.gateway);
+  const gateway = await lookAtPort('gateway', gatewayUrl, 'PORT');
+  findings.push(...(poolPort === undefined ? [] : [poolPort.finding]), gateway.finding);
+  findings.push(lookAtFolder(config.dataDir));
+  findings.push(
+    ...(await findingOf('database', () => lookAtStore(config, options.logger, poolPort?.isOurs ?? false))),
+  );
+  findings.push(
+    ...(await findingOf('provider warp', () =>
+      lookAtUpstream('warp', config.warp.serverUrl, createProviderHttp(), userAgent),
+    )),
+  );
+  findings.push(
+    ...(await findingOf('answer', () => lookAtAnswer(config, options, gateway.isOurs, gatewayUrl))),
+  );
+  return findings;
+}
+
+/** The store, its key and its accounts: by the running service where there is one, else opened here. */
+async function lookAtStore(config: Config, logger: Logger, isPoolRunning: boolean): Promise<Finding[]> {
+  const keyFile = config.masterKeyFile ?? join(config.dataDir, 'master.key');
+  const keyFinding = (fits: boolean | undefined) =>
+    lookAtKeyFile(keyFile, config.masterKey !== undefined, fits);
+  if (isPoolRunning) {
+    await using remote = openRemotePool(config);
+    const pool = await lookAtPool(remote.admin, remote.borrower, offersSandbox(config));
+    return [ok('database', 'the running pool has it open'), keyFinding(undefined), ...pool];
+  }
+  try {
+    await using local = await openLocalPool(config, logger);
+    const pool = await lookAtPool(local.admin, local.borrower, offersSandbox(config));
+    return [
+      ok('database', `${shownUrl(config.databaseUrl)} opens, its schema is up to date`),
+      keyFinding(true),
+      ...pool,
+    ];
+  } catch (error) {
+    if (!(error instanceof DatabaseError) || error.code !== 'database_in_use') throw error;
+    if (!config.usePoolService) {
+      return [ok('database', 'the running gateway has it open'), keyFinding(undefined)];
+    }
+    return [problem('database', `${error.message} No pool answers at ${config.poolUrl}.`)];
+  }
+}
+
+async function lookAtAnswer(
+  config: Config,
+  options: DoctorOptions,
+  isRunning: boolean,
+  gatewayUrl: string,
+): Promise<Finding> {
+  if (!isRunning) return noAnswer('the gateway does not run');
+  const health = (await (await fetch(`${gatewayUrl}/health`)).json()) as { sandbox?: unknown };
+  if (health.sandbox !== true && !options.wantsAnswer) {
+    return noAnswer('--answer asks the gateway for a real one, which an account pays for');
+  }
+  const model = health.sandbox === true ? 'sandbox' : 'auto';
+  return askForAnswer(gatewayUrl, config.gateway.apiKeys[0], model);
+}
+
+/** A database's URL without its password. */
+function shownUrl(url: string): string {
+  return url.replace(/:\/\/[^@/]*@/, '://');
+}

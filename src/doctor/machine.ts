@@ -1,0 +1,38 @@
+import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs';
+import { type Finding, ok, problem, skipped } from './report.ts';
+
+const leastFreeBytes = 100 * 1024 * 1024;
+
+/** The folder of the database and the key. */
+export function lookAtFolder(dataDir: string): Finding {
+  if (!existsSync(dataDir)) return ok('data folder', `${dataDir} will be made at the first start`);
+  try {
+    accessSync(dataDir, constants.R_OK | constants.W_OK | constants.X_OK);
+  } catch {
+    return problem(
+      'data folder',
+      `${dataDir} cannot be written by this user: change its owner, or set DATA_DIR`,
+    );
+  }
+  const { bavail, bsize } = statfsSync(dataDir);
+  const free = bavail * bsize;
+  const shown = `${Math.floor(free / 1024 / 1024)} MB free`;
+  if (free < leastFreeBytes) return problem('data folder', `${dataDir} has only ${shown}: make room`);
+  return ok('data folder', `${dataDir}, ${shown}`);
+}
+
+/** The key file, as far as it can be judged without the store: whether it fits is known once the store is open. */
+export function lookAtKeyFile(path: string, isInEnvironment: boolean, fits: boolean | undefined): Finding {
+  const name = 'master key';
+  const fit = fits === undefined ? 'the running service has opened the accounts with it' : 'it fits';
+  if (isInEnvironment) return ok(name, `in MASTER_KEY; ${fit}`);
+  if (!existsSync(path)) {
+    return fits === undefined
+      ? skipped(name, `${path} is not on this machine`)
+      : ok(name, `${path} will be made at the first start`);
+  }
+  if (process.platform !== 'win32' && (statSync(path).mode & 0o077) !== 0) {
+    return problem(name, `${path} is open to others; run: chmod 600 ${path}`);
+  }
+  return ok(name, `${path}; ${fit}`);
+}

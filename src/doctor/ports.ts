@@ -1,0 +1,77 @@
+import { connect } from 'node:net';
+import { type Finding, ok, problem, skipped } from './report.ts';
+
+/** What listens at a service's address. */
+export interface Listener {
+  readonly isOurs: boolean;
+  readonly finding: Finding;
+}
+
+const limitMs = 3000;
+
+/** Asks whatever listens at `url` whether it is our service. `setting` is what would move ours elsewhere. */
+export async function lookAtPort(name: string, url: string, setting: string): Promise<Listener> {
+  if (!(await isTaken(url))) {
+    return { isOurs: false, finding: ok(name, `does not run; ${url} is free`) };
+  }
+  try {
+    const answer = await fetch(`${url}/health`, { signal: AbortSignal.timeout(limitMs) });
+    const health = (await answer.json()) as { status?: unknown; version?: unknown };
+    if (typeof health.status === 'string' && typeof health.version === 'string') {
+      const message = `runs at ${url}, version ${health.version}, ${health.status}`;
+      return {
+        isOurs: true,
+        finding: health.status === 'ok' ? ok(name, message) : problem(name, `${message}: its log says why`),
+      };
+    }
+  } catch {
+    // It speaks something else, or nothing.
+  }
+  const fix = `another program listens at ${url}: stop it, or choose another ${setting}`;
+  return { isOurs: false, finding: problem(name, fix) };
+}
+
+function isTaken(url: string): Promise<boolean> {
+  const { hostname, port, protocol } = new URL(url);
+  const usual = protocol === 'https:' ? 443 : 80;
+  return new Promise((resolve) => {
+    const socket = connect({
+      host: hostname.replace(/^\[|\]$/g, ''),
+      port: Number(port || usual),
+      timeout: limitMs,
+    });
+    const end = (taken: boolean): void => {
+      socket.destroy();
+      resolve(taken);
+    };
+    socket.once('connect', () => end(true));
+    socket.once('error', () => end(false));
+    socket.once('timeout', () => end(false));
+  });
+}
+
+const prompt = { messages: [{ role: 'user', content: 'Answer with the word ok.' }], max_tokens: 16 };
+
+/** One real answer through the gateway. */
+export async function askForAnswer(url: string, apiKey: string | undefined, model: string): Promise<Finding> {
+  const startedAt = Date.now();
+  const answer = await fetch(`${url}/v1/chat/completions`, {
+    method: 'POST',
+    headers: {
+      'content-type': 'application/json',
+      ...(apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` }),
+    },
+    body: JSON.stringify({ model, ...prompt }),
+    signal: AbortSignal.timeout(60_000),
+  });
+  const body = (await answer.json()) as {
+    error?: { message?: string };
+    choices?: { finish_reason?: string }[];
+  };
+  const tookMs = Date.now() - startedAt;
+  if (answer.ok)
+    return ok('answer', `${model} answered in ${tookMs} ms (${body.choices?.[0]?.finish_reason})`);
+  return problem('answer', `${answer.status}: ${body.error?.message ?? 'no reason was given'}`);
+}
+
+export const noAnswer = (why: string): Finding => skipped('answer', why);

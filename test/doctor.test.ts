@@ -1,0 +1,125 @@
+import { chmodSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, it, onTestFinished } from 'vitest';
+import { startSandbox } from '../sandbox/index.ts';
+import { loadConfig } from '../src/config.ts';
+import { examine } from '../src/doctor/doctor.ts';
+import { createLogger } from '../src/lib/logger.ts';
+import { startProcess } from './support/process.ts';
+
+async function listen(server: Server): Promise<number> {
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => void server.close());
+  return (server.address() as AddressInfo).port;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  const port = await listen(server);
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+async function installation(more: Record<string, string> = {}) {
+  const folder = mkdtempSync(join(tmpdir(), 'warp2api-doctor-'));
+  const upstream = await startSandbox();
+  onTestFinished(() => upstream.close());
+  const environment: Record<string, string> = {
+    PORT: String(await freePort()),
+    POOL_SERVICE_PORT: String(await freePort()),
+    WARP_SERVER_URL: upstream.url,
+    ...more,
+  };
+  /** What was found, by name. */
+  const doctor = async (wantsAnswer = false, change: Record<string, string> = {}) => {
+    const findings = await examine({
+      loadConfig: () => loadConfig({ ...environment, ...change }, folder),
+      logger: createLogger('FATAL'),
+      wantsAnswer,
+      localUrl: ({ port }) => `http://127.0.0.1:${port}`,
+    });
+    return Object.fromEntries(findings.map(({ name, result, message }) => [name, `${result}: ${message}`]));
+  };
+  const pool = (path: string, body?: unknown, headers: Record<string, string> = {}) =>
+    fetch(`http://127.0.0.1:${environment['POOL_SERVICE_PORT']}${path}`, {
+      headers,
+      ...(body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) }),
+    });
+  return { folder, environment, doctor, pool };
+}
+
+it('finds nothing amiss in a fresh folder, and says how to begin', async () => {
+  const { doctor } = await installation();
+  const found = await doctor();
+  expect(Object.values(found).filter((line) => line.startsWith('problem'))).toEqual([]);
+  expect(found).toMatchObject({
+    pool: expect.stringMatching(/^ok: does not run; .* is free/),
+    accounts: expect.stringMatching(/^ok: there is none yet; add one: .*sandbox answers/),
+    'provider warp': expect.stringMatching(/^ok: .* answers \(\d+\)/),
+    answer: 'skipped: the gateway does not run',
+  });
+});
+
+it('examines running services over HTTP, lends an account and gets an answer', async () => {
+  const { folder, environment, doctor, pool } = await installation({ ADMIN_KEY: 'boss' });
+  await startProcess(['serve'], environment, folder);
+  const sandboxed = await doctor();
+  expect(sandboxed['answer']).toMatch(/^ok: sandbox answered in \d+ ms/);
+  expect(sandboxed['lease']).toMatch(/^ok: an account of sandbox was lent/);
+  const account = { provider: 'warp', api_key: 'wk-real', lend: 'gateway' };
+  const authorization = 'Bearer boss';
+  expect((await pool('/api/accounts', account, { authorization })).status).toBe(201);
+
+  const found = await doctor();
+  expect(found).toMatchObject({
+    pool: expect.stringMatching(/^ok: runs at .* version/),
+    gateway: expect.stringMatching(/^ok: runs at/),
+    database: 'ok: the running pool has it open',
+    accounts: 'ok: 1, of which 1 can be lent now',
+    lease: 'ok: an account of warp was lent and came back',
+    answer: expect.stringMatching(/^skipped: --answer asks/),
+  });
+  expect((await doctor(true))['answer']).toMatch(/^ok: auto answered/);
+  // Nothing is left lent, and no secret was shown.
+  const status = (await (await pool('/api/accounts/status', undefined, { authorization })).json()) as {
+    active_sessions: number;
+  };
+  expect(status.active_sessions).toBeLessThanOrEqual(1);
+  expect(JSON.stringify(found)).not.toMatch(/boss|wk-real/);
+  const wrongKey = await doctor(false, { ADMIN_KEY: 'not-it' });
+  expect(wrongKey['database']).toMatch(/^problem: This key is not one of the pool/);
+});
+
+it('says what to do about each thing that is wrong', async () => {
+  const other = createServer((_request, response) => response.end('something else'));
+  const port = await listen(other);
+  const { folder, doctor } = await installation();
+  expect((await doctor(false, { PORT: String(port) }))['gateway']).toMatch(
+    /^problem: another program listens at .*: stop it, or choose another PORT/,
+  );
+  const key = join(folder, 'data', 'master.key');
+  chmodSync(key, 0o644);
+  expect((await doctor())['database']).toMatch(/^problem: .*chmod 600/);
+  chmodSync(key, 0o600);
+  expect((await doctor(false, { WARP_SERVER_URL: 'http://127.0.0.1:1' }))['provider warp']).toMatch(
+    /^problem: .* cannot be reached \(ECONNREFUSED\)/,
+  );
+  expect((await doctor(false, { PORT: 'x' }))['configuration']).toMatch(/^problem: PORT=x: must be/);
+  expect((await doctor(false, { SANDBOX: 'off' }))['accounts']).toMatch(/^problem: there is none yet/);
+  mkdirSync(join(folder, 'broken'));
+  writeFileSync(join(folder, 'broken', 'accounts.db'), 'this is no database'.repeat(100));
+  expect((await doctor(false, { DATA_DIR: 'broken' }))['database']).toMatch(/^problem: .*cannot be used/);
+});
+
+it('sees a clock that is wrong', async () => {
+  const hourAgo = new Date(Date.now() - 3_600_000).toUTCString();
+  const server = createServer((_request, response) => {
+    response.setHeader('date', hourAgo);
+    response.end();
+  });
+  const { doctor } = await installation({ WARP_SERVER_URL: `http://127.0.0.1:${await listen(server)}` });
+  expect((await doctor())['clock']).toMatch(/^problem: this machine is 3\d{3} s ahead of the provider/);
+});
