@@ -10,7 +10,14 @@ export default defineConfig({
           exclude: ['**/*.contract.test.ts'],
         },
       },
-      { test: { name: 'contract', include: ['src/**/*.contract.test.ts'] } },
+      {
+        test: {
+          name: 'contract',
+          include: ['src/**/*.contract.test.ts'],
+          globalSetup: 'src/pool/store/testing/postgres-setup.ts',
+          testTimeout: 30_000,
+        },
+      },
       { test: { name: 'e2e', include: ['test/**/*.test.ts'], testTimeout: 30_000, hookTimeout: 30_000 } },
     ],
   },

@@ -258,7 +258,11 @@ async function openPool(
   opened: Opened,
 ): Promise<PoolService> {
   mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
-  const store = await openStore(config.databaseUrl, { clock: systemClock, onLost });
+  const store = await openStore(config.databaseUrl, {
+    clock: systemClock,
+    onLost,
+    onTrouble: (error) => logger.warn({ err: error }, 'trouble with the database'),
+  });
   const vault = await openVault({
     store,
     ...vaultPlace(config),

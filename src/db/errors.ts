@@ -6,7 +6,9 @@ export type DatabaseErrorCode =
   /** The file cannot be opened, read or written. */
   | 'database_unusable'
   /** The thread that owns the database is gone. */
-  | 'database_lost';
+  | 'database_lost'
+  /** The database server does not answer at this moment; whether the last call took effect is not known. */
+  | 'database_unreachable';
 
 /** What is wrong with the database as a whole. The message may be shown to the operator. */
 export class DatabaseError extends Error {

@@ -20,19 +20,10 @@ export function migrate(database: DatabaseSync, migrations: readonly Migration[]
     const present = database
       .prepare('SELECT COALESCE(MAX(version), 0) AS version FROM schema_migrations')
       .get() as { version: number };
-    const newest = migrations.at(-1)?.version ?? 0;
-    if (present.version > newest) {
-      throw new DatabaseError(
-        'database_too_new',
-        `The database has schema version ${present.version}, this release knows up to ${newest}. ` +
-          'Start the newer release, or restore a backup made before the upgrade.',
-      );
-    }
     const note = database.prepare(
       'INSERT INTO schema_migrations (version, name, applied_at) VALUES (?, ?, ?)',
     );
-    for (const migration of migrations) {
-      if (migration.version <= present.version) continue;
+    for (const migration of pendingMigrations(migrations, present.version)) {
       database.exec(migration.sql);
       note.run(migration.version, migration.name, now);
     }
@@ -41,4 +32,17 @@ export function migrate(database: DatabaseSync, migrations: readonly Migration[]
     if (database.isTransaction) database.exec('ROLLBACK');
     throw error;
   }
+}
+
+/** The steps a database of that version lacks. Throws DatabaseError `database_too_new`. */
+export function pendingMigrations(migrations: readonly Migration[], version: number): readonly Migration[] {
+  const newest = migrations.at(-1)?.version ?? 0;
+  if (version > newest) {
+    throw new DatabaseError(
+      'database_too_new',
+      `The database has schema version ${version}, this release knows up to ${newest}. ` +
+        'Start the newer release, or restore a backup made before the upgrade.',
+    );
+  }
+  return migrations.filter((migration) => migration.version > version);
 }

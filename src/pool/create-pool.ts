@@ -1,4 +1,5 @@
 import type { Provider } from '../core/provider.ts';
+import { DatabaseError } from '../db/errors.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import { PoolError } from '../pool-api/errors.ts';
@@ -20,6 +21,7 @@ import {
 import { createQuotaQuery } from './quota.ts';
 import { createRefresher, type RefreshStep } from './refresh.ts';
 import { accountIds, openSandboxStore } from './sandbox-accounts.ts';
+import { poolUnavailable } from './server-errors.ts';
 import { createSessions, type Sessions } from './sessions.ts';
 import { createSkipLog } from './skip-log.ts';
 import type { Store } from './store/store.ts';
@@ -222,6 +224,7 @@ const probeLimitMs = 5000;
 function rethrowAsPoolError(signal?: AbortSignal): (error: unknown) => never {
   return (error) => {
     if (error instanceof PoolError || signal?.aborted) throw error;
+    if (error instanceof DatabaseError && error.code === 'database_unreachable') throw poolUnavailable(error);
     throw new PoolError(
       'pool_unavailable',
       'The account pool met an internal error; its log has the details.',

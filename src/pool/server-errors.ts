@@ -1,4 +1,5 @@
 import { AppError } from '../core/errors.ts';
+import { DatabaseError } from '../db/errors.ts';
 import { HttpFault, type HttpFaultKind, httpFaultFrom } from '../lib/http-server.ts';
 import { PoolError, type PoolErrorCode } from '../pool-api/errors.ts';
 import type { ErrorAnswer } from '../pool-api/schema.ts';
@@ -25,10 +26,23 @@ export function poolErrorFrom(thrown: unknown): PoolError {
       error.param === undefined ? {} : { param: error.param },
     );
   }
+  if (error instanceof DatabaseError && error.code === 'database_unreachable') return poolUnavailable(error);
   if (isClientFault(error)) return new PoolError('invalid_request', error.message);
   return new PoolError('internal', 'The pool met an internal error; its log has the details.', {
     cause: error,
   });
+}
+
+/** The database is away; it may be back soon. */
+export function poolUnavailable(cause: DatabaseError): PoolError {
+  return new PoolError(
+    'pool_unavailable',
+    'The pool cannot reach its database; try again in a few seconds.',
+    {
+      cause,
+      retryAfterMs: 2000,
+    },
+  );
 }
 
 export function errorBody(error: PoolError): ErrorAnswer {

@@ -33,7 +33,8 @@ export interface Need {
   counts(row: HeldRow): boolean;
 }
 
-const mostSkips = 20;
+/** So many are named in a grant. */
+export const mostPassed = 20;
 
 /** `spent` are the providers with a free account whose quota is spent. */
 export function needOf(
@@ -89,15 +90,27 @@ export function startChoice({ question, heldIds }: Need): Choice {
     skipped,
     weigh(row) {
       if (heldIds.has(row.id) || chosen.includes(row.id)) return chosen.length >= question.missing;
-      const isOfOther = question.provider !== null && row.provider !== question.provider;
-      const reason = isOfOther ? 'provider' : reasonFor(row, question);
+      const reason = passedReason(row, question);
       if (reason === 'open') chosen.push(row.id);
-      else if (skipped.length < mostSkips && !skipped.some(({ accountId }) => accountId === row.id)) {
+      else if (skipped.length < mostPassed && !skipped.some(({ accountId }) => accountId === row.id)) {
         skipped.push({ accountId: row.id, reason });
       }
       return chosen.length >= question.missing;
     },
   };
+}
+
+/** Why better placed accounts were passed over, the preferred one first. */
+export function passedOver(rows: readonly CandidateRow[], question: Question): Skip[] {
+  return rows
+    .map((row) => ({ accountId: row.id, reason: passedReason(row, question) }))
+    .filter(({ reason }) => reason !== 'open')
+    .slice(0, mostPassed);
+}
+
+function passedReason(row: CandidateRow, question: Question): string {
+  const isOfOther = question.provider !== null && row.provider !== question.provider;
+  return isOfOther ? 'provider' : reasonFor(row, question);
 }
 
 /** Why a session cannot serve a demand at all. */

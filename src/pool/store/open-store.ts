@@ -3,6 +3,7 @@ import { DatabaseError } from '../../db/errors.ts';
 import { thisCommand } from '../../db/holder.ts';
 import { connectVerbs } from '../../db/verbs.ts';
 import type { Clock } from '../../lib/clock.ts';
+import { openPostgresStore } from './postgres.ts';
 import { openSqliteStore, type SyncStore } from './sqlite.ts';
 import type { Store, StoreVerbs } from './store.ts';
 
@@ -15,13 +16,23 @@ export interface OpenStoreOptions {
   readonly exclusive?: boolean;
   /** The store is beyond use: its thread died. The service cannot go on. */
   readonly onLost: (error: DatabaseError) => void;
+  /** The database was away for a moment, or another instance could not be told something. */
+  readonly onTrouble?: (error: unknown) => void;
 }
 
 /**
- * Opens the store a DATABASE_URL names: `sqlite:` and a path, or a bare path. Its work runs on a thread of its own.
+ * Opens the store a DATABASE_URL names: `postgres://` for a server that several processes may share, or `sqlite:` and a
+ * path (or a bare path) for a file of one process, whose work runs on a thread of its own.
  * Throws DatabaseError: `database_in_use` names the process that holds the file.
  */
 export async function openStore(databaseUrl: string, options: OpenStoreOptions): Promise<Store> {
+  const { onTrouble } = options;
+  if (/^postgres(ql)?:\/\//.test(databaseUrl)) {
+    return openPostgresStore(databaseUrl, options.clock.now(), {
+      auditsLeases: true,
+      ...(onTrouble === undefined ? {} : { onTrouble }),
+    });
+  }
   const path = sqlitePath(databaseUrl);
   if (path === ':memory:') return openMemoryStore(options.clock.now(), { auditsLeases: true });
   // Sources run as .ts, the built package as .js, and tsc rewrites no URLs.
@@ -61,7 +72,7 @@ function sqlitePath(databaseUrl: string): string {
     const scheme = databaseUrl.slice(0, databaseUrl.indexOf(':'));
     throw new DatabaseError(
       'database_unusable',
-      `DATABASE_URL names "${scheme}"; this release keeps accounts in SQLite only: set it to sqlite:<path>.`,
+      `DATABASE_URL names "${scheme}"; accounts are kept in SQLite (sqlite:<path>) or PostgreSQL (postgres://user:password@host/database).`,
     );
   }
   return databaseUrl;

@@ -1,5 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { withDeadToken, withFreshToken } from '../account-state.ts';
+import {
+  type AttemptRow,
+  attemptsKeptMs,
+  failureOf,
+  interruptedMessage,
+  nextFailure,
+} from './refresh-rules.ts';
 import { type AccountRow, accountFrom, asFlag, standingFrom } from './rows.ts';
 import { lastIntent, notCounted, rememberCredential } from './sqlite-credentials.ts';
 import {
@@ -23,21 +30,6 @@ import type {
   RefreshFailure,
   StoredAccount,
 } from './store.ts';
-
-interface AttemptRow {
-  readonly seq: number;
-  readonly id: string;
-  readonly account_id: string;
-  readonly instance: string;
-  readonly actor: string;
-  readonly intent_at: number;
-  readonly opens_at: number;
-  readonly limit_at: number;
-  readonly token_version: number;
-  readonly state: string;
-}
-
-const attemptsKeptMs = 48 * 60 * 60_000;
 
 export function claimRefresh(work: Work, demand: RefreshDemand): RefreshClaimResult {
   reap(work);
@@ -255,8 +247,7 @@ function markInterrupted(work: Work, attempt: AttemptRow): void {
   const row = mustHaveRow(work, accountId);
   if (row.token_version !== attempt.token_version) return;
   const retryAt = Math.max(ceilingOf(work, row.id), work.now);
-  const message = 'The process ended between asking for a token and storing the answer.';
-  setFailure(work, row, { failure: 'interrupted', message, retryAt });
+  setFailure(work, row, { failure: 'interrupted', message: interruptedMessage, retryAt });
   if (!isOutOfService(row)) moveRefresh(work, row, retryAt);
 }
 
@@ -279,15 +270,10 @@ function followsInterruption(work: Work, row: AccountRow): boolean {
   return lost !== undefined;
 }
 
-function failureOf(row: AccountRow): RefreshFailure | null {
-  return row.refresh_failure === null ? null : (JSON.parse(row.refresh_failure) as RefreshFailure);
-}
-
 function setFailure(work: Work, row: AccountRow, failure: Omit<RefreshFailure, 'at' | 'inARow'>): void {
-  const inARow = (failureOf(row)?.inARow ?? 0) + 1;
   work.db.run(
     'UPDATE accounts SET refresh_failure = ?, updated_at = ? WHERE id = ?',
-    JSON.stringify({ ...failure, at: work.now, inARow } satisfies RefreshFailure),
+    JSON.stringify(nextFailure(row, failure, work.now)),
     work.now,
     row.id,
   );

@@ -1,0 +1,84 @@
+import { DatabaseError } from './errors.ts';
+
+/** Thrown by the task of a transaction that wants to be run again from its start. */
+export class TryAgain extends Error {
+  constructor(reason: string) {
+    super(reason);
+    this.name = 'TryAgain';
+  }
+}
+
+const rolledBackForAnother = new Set(['40001', '40P01']);
+/** The statement was planned for a schema that another release has changed since; a new connection plans anew. */
+const planIsOld = '0A000';
+const serverGoes = new Set(['57P01', '57P02', '57P03', '57P05', '25P03', '53300']);
+const socketBroke = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'EAI_AGAIN',
+  'ENOTFOUND',
+  'ENOENT',
+]);
+const clientLost =
+  /^(Connection terminated|timeout exceeded when trying to connect|Query read timeout|Client has encountered a connection error|Client was closed and is not queryable|Cannot use a pool after)/;
+
+/** The transaction was rolled back to let another go on: nothing happened, it may be run again. */
+export function isRolledBack(error: unknown): boolean {
+  return error instanceof TryAgain || rolledBackForAnother.has(codeOf(error));
+}
+
+export function isPlanOld(error: unknown): boolean {
+  return codeOf(error) === planIsOld && error instanceof Error && error.message.startsWith('cached plan');
+}
+
+/** There is no connection any more, or none could be made. */
+export function isConnectionLoss(error: unknown): boolean {
+  const code = codeOf(error);
+  if (serverGoes.has(code) || socketBroke.has(code) || code.startsWith('08')) return true;
+  return error instanceof Error && clientLost.test(error.message);
+}
+
+export function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
+}
+
+/** `place` names the server without its password. */
+export function unreachable(place: string, cause: unknown): DatabaseError {
+  return new DatabaseError(
+    'database_unreachable',
+    `The database ${place} does not answer: ${reasonOf(cause)}.`,
+    {
+      cause,
+    },
+  );
+}
+
+/** Why a database could not be opened, and what to do. */
+export function cannotOpen(place: string, cause: unknown): DatabaseError {
+  const advice: Record<string, string> = {
+    '28P01': 'Check the user and the password in DATABASE_URL.',
+    '28000': 'Check the user in DATABASE_URL and the server’s pg_hba.conf.',
+    '3D000': 'Create that database first (createdb), or name another one in DATABASE_URL.',
+    '42501':
+      'Grant that user the right to create tables in the schema (or make it the owner of the database).',
+    '53300': 'The server has no connection left: raise its max_connections, or stop another program.',
+  };
+  const what =
+    advice[codeOf(cause)] ?? 'Check that the server runs and that DATABASE_URL names its host and port.';
+  return new DatabaseError(
+    isConnectionLoss(cause) ? 'database_unreachable' : 'database_unusable',
+    `Cannot open the database ${place}: ${reasonOf(cause)}. ${what}`,
+    { cause },
+  );
+}
+
+function reasonOf(cause: unknown): string {
+  // A host with several addresses fails with all of their errors and no message of its own.
+  if (cause instanceof AggregateError && cause.errors[0] instanceof Error) return cause.errors[0].message;
+  const message = cause instanceof Error ? cause.message : String(cause);
+  return message.replace(/\.$/, '') || codeOf(cause) || 'no reason given';
+}

@@ -1,0 +1,42 @@
+import { DatabaseError } from './errors.ts';
+import { type Migration, pendingMigrations } from './migrate.ts';
+import type { Postgres } from './postgres.ts';
+import { cannotOpen } from './postgres-errors.ts';
+
+/** Any number that no other program takes for its advisory lock. */
+const lockNumber = 8_019_801_820;
+
+/**
+ * Brings the schema up to the last migration, all in one transaction. Instances that start together wait for each
+ * other. Throws DatabaseError `database_too_new`, or one that says what the user may not do.
+ */
+export async function migratePostgres(
+  db: Postgres,
+  migrations: readonly Migration[],
+  now: number,
+): Promise<void> {
+  try {
+    await db.transaction(async (queries) => {
+      await queries.get('SELECT pg_advisory_xact_lock($1::bigint)', lockNumber);
+      await queries.run(
+        `CREATE TABLE IF NOT EXISTS schema_migrations (
+          version integer PRIMARY KEY, name text NOT NULL, applied_at bigint NOT NULL
+        )`,
+      );
+      const present = await queries.get<{ version: number }>(
+        'SELECT COALESCE(MAX(version), 0) AS version FROM schema_migrations',
+      );
+      for (const { version, name, sql } of pendingMigrations(migrations, present?.version ?? 0)) {
+        await queries.script(sql);
+        await queries.run(
+          'INSERT INTO schema_migrations (version, name, applied_at) VALUES ($1, $2, $3)',
+          version,
+          name,
+          now,
+        );
+      }
+    });
+  } catch (error) {
+    throw error instanceof DatabaseError ? error : cannotOpen(db.place, error);
+  }
+}

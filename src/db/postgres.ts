@@ -1,0 +1,292 @@
+import { createHash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
+import { DatabaseError } from './errors.ts';
+import {
+  cannotOpen,
+  codeOf,
+  isConnectionLoss,
+  isPlanOld,
+  isRolledBack,
+  unreachable,
+} from './postgres-errors.ts';
+
+export { codeOf, TryAgain } from './postgres-errors.ts';
+
+export type PostgresValue = string | number | boolean | null | readonly (string | number | null)[];
+
+/** Statements are prepared once for each connection; int8 comes as number, json as text. */
+export interface Queries {
+  all<Row>(sql: string, ...values: PostgresValue[]): Promise<Row[]>;
+  get<Row>(sql: string, ...values: PostgresValue[]): Promise<Row | undefined>;
+  /** Answers the number of rows changed. */
+  run(sql: string, ...values: PostgresValue[]): Promise<number>;
+  /** Several statements without values, one after the other. */
+  script(sql: string): Promise<void>;
+}
+
+/**
+ * A PostgreSQL database. Every call outlives a server that restarts: it waits up to `patienceMs` for it and then
+ * rejects with DatabaseError `database_unreachable`. What may have been committed is never sent twice.
+ */
+export interface Postgres {
+  /** One statement that changes nothing: sent again when its connection was lost. */
+  readonly reading: Queries;
+  /** One statement, a transaction of its own: sent again only when it surely had no effect. */
+  readonly writing: Queries;
+  /**
+   * Runs `task` in one transaction (read committed). Run again from its start after a deadlock, a TryAgain, or a
+   * connection lost before the commit was sent: it must do nothing but query.
+   */
+  transaction<T>(task: (queries: Queries) => Promise<T>): Promise<T>;
+  /** A connection of its own that hears a channel and is made anew when lost; `onGap` after news may have been missed. */
+  listen(channel: string, onNews: (payload: string) => void, onGap: () => void): Promise<Listening>;
+  /** Host, port and database, without a password. */
+  readonly place: string;
+  close(): Promise<void>;
+}
+
+export interface Listening {
+  close(): Promise<void>;
+}
+
+export interface PostgresOptions {
+  /** How long a call waits for a server that is away. */
+  readonly patienceMs?: number;
+  readonly connections?: number;
+  /** What went wrong between calls. */
+  onTrouble?(error: unknown): void;
+}
+
+const connectLimitMs = 5000;
+/** Beyond this a server or the way to it is taken for dead. */
+const queryLimitMs = 30_000;
+/** Locks of an instance that has frozen must not outlive it for long. */
+const idleInTransactionMs = 15_000;
+const mostTries = 30;
+const int8 = 20;
+
+type Attempt<T> = (client: pg.PoolClient, commits: { areSent: boolean }) => Promise<T>;
+
+/** Connects once to see that it can. Throws DatabaseError with what to do. */
+export async function openPostgres(url: string, options: PostgresOptions = {}): Promise<Postgres> {
+  const { patienceMs = 5000, connections = 10, onTrouble = () => {} } = options;
+  const settings = connectionSettings(url);
+  const place = placeOf(settings);
+  const pool = new pg.Pool({
+    ...settings,
+    max: connections,
+    connectionTimeoutMillis: connectLimitMs,
+    idleTimeoutMillis: 60_000,
+    onConnect: prepareConnection,
+  } as pg.PoolConfig);
+  pool.on('error', onTrouble);
+
+  /** `isSafe`: may be sent again although it may have had its effect. */
+  const withClient = async <T>(attempt: Attempt<T>, isSafe: boolean): Promise<T> => {
+    const deadline = performance.now() + patienceMs;
+    for (let tries = 1; ; tries += 1) {
+      const sent = { areSent: false };
+      let client: pg.PoolClient | undefined;
+      try {
+        client = await pool.connect();
+        sent.areSent = false;
+        const answer = await attempt(client, sent);
+        client.release();
+        return answer;
+      } catch (error) {
+        const isLost = isConnectionLoss(error);
+        client?.release(isLost || isPlanOld(error));
+        if (isRolledBack(error) && tries < mostTries) {
+          await sleep(Math.random() * Math.min(50, 2 * tries));
+        } else if (isPlanOld(error) && tries < mostTries) {
+        } else if (!isLost) {
+          throw error;
+        } else if ((sent.areSent && !isSafe) || performance.now() >= deadline) {
+          throw unreachable(place, error);
+        } else {
+          await sleep(Math.min(500, 25 * 2 ** Math.min(5, tries)));
+        }
+      }
+    }
+  };
+
+  const single = (isSafe: boolean): Queries =>
+    queriesOver((query) =>
+      withClient((client, sent) => {
+        sent.areSent = true;
+        return client.query(query);
+      }, isSafe),
+    );
+
+  try {
+    await withClient((client) => client.query('SELECT 1'), true);
+  } catch (error) {
+    await pool.end();
+    const cause = error instanceof DatabaseError ? error.cause : error;
+    throw cannotOpen(place, cause);
+  }
+
+  return {
+    place,
+    reading: single(true),
+    writing: single(false),
+    transaction: (task) =>
+      withClient(async (client, sent) => {
+        await client.query('BEGIN');
+        try {
+          const answer = await task(queriesOver((query) => client.query(query)));
+          sent.areSent = true;
+          await client.query('COMMIT');
+          return answer;
+        } catch (error) {
+          // After a failed COMMIT there is nothing to roll back, and a lost connection has rolled back by itself.
+          if (!isConnectionLoss(error)) await client.query('ROLLBACK');
+          throw error;
+        }
+      }, false),
+    listen: (channel, onNews, onGap) => listen(settings, place, { channel, onNews, onGap, onTrouble }),
+    close: () => pool.end(),
+  };
+}
+
+function queriesOver(send: (query: pg.QueryConfig) => Promise<pg.QueryResult>): Queries {
+  const ask = (sql: string, values: PostgresValue[]) => send(statement(sql, values));
+  return {
+    all: async <Row>(sql: string, ...values: PostgresValue[]) => (await ask(sql, values)).rows as Row[],
+    get: async <Row>(sql: string, ...values: PostgresValue[]) =>
+      (await ask(sql, values)).rows[0] as Row | undefined,
+    run: async (sql, ...values) => (await ask(sql, values)).rowCount ?? 0,
+    script: async (sql) => void (await send({ text: sql })),
+  };
+}
+
+const names = new Map<string, string>();
+const mostNames = 500;
+
+/** A name lets each connection prepare the statement once; the same text has the same name in every process. */
+function statement(sql: string, values: PostgresValue[]): pg.QueryConfig {
+  let name = names.get(sql);
+  if (name === undefined && names.size < mostNames) {
+    name = createHash('sha256').update(sql).digest('base64url').slice(0, 22);
+    names.set(sql, name);
+  }
+  return { text: sql, values, ...(name === undefined ? {} : { name }) };
+}
+
+async function prepareConnection(client: pg.ClientBase): Promise<void> {
+  // A server may be set to lose the last commits in a crash; what the pool has committed must stay.
+  await client.query(
+    `SELECT set_config('synchronous_commit', 'on', false)
+     WHERE current_setting('synchronous_commit') IN ('off', 'local')`,
+  );
+}
+
+async function listen(
+  settings: pg.ClientConfig,
+  place: string,
+  hearing: {
+    readonly channel: string;
+    onNews(payload: string): void;
+    onGap(): void;
+    onTrouble(error: unknown): void;
+  },
+): Promise<Listening> {
+  let isClosed = false;
+  let present: pg.Client | undefined;
+  const stopped = new AbortController();
+
+  const connect = async (): Promise<void> => {
+    const client = new pg.Client(settings);
+    let isOver = false;
+    const lose = (error?: unknown): void => {
+      if (isOver) return;
+      isOver = true;
+      if (error !== undefined && !isClosed) hearing.onTrouble(error);
+      if (present === client) {
+        present = undefined;
+        void reconnect();
+      }
+    };
+    client.on('error', lose);
+    client.on('end', () => lose());
+    client.on('notification', ({ payload }) => hearing.onNews(payload ?? ''));
+    try {
+      await client.connect();
+      await client.query(`LISTEN ${client.escapeIdentifier(hearing.channel)}`);
+    } catch (error) {
+      isOver = true;
+      await client.end().catch(() => {});
+      throw error;
+    }
+    if (isClosed || isOver) {
+      await client.end().catch(() => {});
+      if (isOver && !isClosed) throw new Error('Connection terminated while it was made');
+      return;
+    }
+    present = client;
+  };
+  const reconnect = async (): Promise<void> => {
+    for (let tries = 0; !isClosed; tries += 1) {
+      try {
+        await sleep(Math.min(5000, 50 * 2 ** tries), undefined, { signal: stopped.signal, ref: false });
+        await connect();
+        if (!isClosed) hearing.onGap();
+        return;
+      } catch (error) {
+        if (!isClosed) hearing.onTrouble(error);
+      }
+    }
+  };
+
+  try {
+    await connect();
+  } catch (error) {
+    throw cannotOpen(place, error);
+  }
+  return {
+    async close() {
+      isClosed = true;
+      stopped.abort();
+      const client = present;
+      present = undefined;
+      await client?.end().catch(() => {});
+    },
+  };
+}
+
+function connectionSettings(url: string): pg.ClientConfig {
+  // Passwords may hold anything: what the parser says about a bad URL is not shown, for it shows the URL.
+  if (!URL.canParse(url.replace(/^(postgres(?:ql)?:\/\/[^/?]*)@\//, '$1@localhost/'))) {
+    throw new DatabaseError(
+      'database_unusable',
+      'DATABASE_URL is no URL: write postgres://user:password@host:5432/database, and percent-encode what is special in the password.',
+    );
+  }
+  return {
+    connectionString: url,
+    keepAlive: true,
+    query_timeout: queryLimitMs,
+    idle_in_transaction_session_timeout: idleInTransactionMs,
+    application_name: 'warp2api',
+    types: {
+      getTypeParser: ((oid: number, format?: 'text' | 'binary') =>
+        oid === int8
+          ? Number
+          : pg.types.getTypeParser(oid, format as 'text')) as typeof pg.types.getTypeParser,
+    },
+  };
+}
+
+function placeOf(settings: pg.ClientConfig): string {
+  try {
+    const { host, port, database, user } = new pg.Client(settings);
+    return `${database ?? user} at ${host}:${port}`;
+  } catch (error) {
+    // The cause is left out: it may show the URL.
+    throw new DatabaseError(
+      'database_unusable',
+      `DATABASE_URL cannot be used (${codeOf(error) || 'bad URL'}).`,
+    );
+  }
+}

@@ -1,0 +1,5 @@
+import type { Migration } from '../../../db/migrate.ts';
+import { pool } from './0001-pool.ts';
+
+/** In order. A released migration is never edited; a change of the schema is a new one at the end. */
+export const postgresMigrations: readonly Migration[] = [pool];
