@@ -82,9 +82,9 @@ export async function claimRefresh(work: Work, demand: RefreshDemand): Promise<R
     now + demand.limitMs,
     row.token_version,
   );
-  if (demand.force) {
+  if (nextAt > now) {
     const detail = { past_ceiling: ceiling > now, past_backoff: backoff > now };
-    await writeAudit(work, { actor: demand.actor, action: 'refresh-forced', accountId: row.id, detail });
+    await writeAudit(work, { actor: demand.actor, action: 'ceiling-passed', accountId: row.id, detail });
   }
   return {
     result: 'claimed',
