@@ -94,8 +94,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     try {
       return done(null, JSON.parse(body as string));
     } catch (error) {
-      const reason = error instanceof Error ? error.message : 'not JSON';
-      return done(new HttpFault('invalid_json', `The body is not valid JSON: ${reason}`));
+      return done(new HttpFault('invalid_json', `The body is not valid JSON${placeIn(error)}.`));
     }
   });
 
@@ -135,6 +134,13 @@ export function httpFaultFrom(error: unknown): unknown {
     default:
       return error;
   }
+}
+
+/** Where JSON broke off. The parser's own message quotes the text around it, which may hold a key. */
+function placeIn(error: unknown): string {
+  const place =
+    error instanceof Error && /at position \d+( \(line \d+ column \d+\))?/.exec(error.message)?.[0];
+  return place ? `: it breaks off ${place}` : '';
 }
 
 function checkNames(names: ReadonlySet<string>, host: string | undefined, origin: string | undefined): void {
