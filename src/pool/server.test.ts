@@ -21,7 +21,7 @@ describe('bad requests', () => {
     [
       'POST',
       '/api/accounts',
-      { provider: 'warp', refresh_token: 't' },
+      { provider: 'openai', refresh_token: 't' },
       400,
       'invalid_request',
       'refresh_token',

@@ -32,8 +32,9 @@ const running: Running[] = [];
 export async function startServer(
   settings: Partial<PoolSettings> = {},
   options: Partial<PoolServerOptions> = {},
+  given: Parameters<typeof startTestPool>[1] = {},
 ): Promise<Running> {
-  const parts = await startTestPool(settings);
+  const parts = await startTestPool(settings, given);
   const logger = createLogger('fatal');
   const app = createPoolServer({ pool: parts.pool, logger, allowedHosts: [], ...options });
   await app.listen({ host: '127.0.0.1', port: 0 });

@@ -1,9 +1,15 @@
 import type { AppError } from '../core/errors.ts';
-import type { Provider, QuotaAnswer } from '../core/provider.ts';
+import {
+  type Provider,
+  type QuotaAnswer,
+  TokenError,
+  type TokenGrant,
+  type TokenIssuer,
+} from '../core/provider.ts';
 import type { Clock } from '../lib/clock.ts';
 import { createLogger } from '../lib/logger.ts';
 import { freshStanding } from './account-state.ts';
-import { createPool, type PoolService } from './create-pool.ts';
+import { createPool, type PoolOptions, type PoolService } from './create-pool.ts';
 import type { PoolSettings } from './pool-context.ts';
 import { openMemoryStore } from './store/open-store.ts';
 import type { LeaseDemand, NewStoredAccount, Store } from './store/store.ts';
@@ -83,6 +89,56 @@ export function testDemand(sessionId: string, change: Partial<LeaseDemand> = {})
   };
 }
 
+/** Lets promises go as far as they get without time passing. */
+export async function settled(): Promise<void> {
+  for (let round = 0; round < 20; round += 1) await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Moves time on in small steps, letting promises go as far as they get after each. */
+export async function pass(clock: TestClock, ms: number, stepMs = 10_000): Promise<void> {
+  for (let gone = 0; gone < ms; gone += stepMs) {
+    clock.advance(Math.min(stepMs, ms - gone));
+    await settled();
+  }
+}
+
+/** A token endpoint. Every refresh token it is asked with is noted; unless the test says otherwise it rotates them. */
+export interface FakeIssuer extends TokenIssuer {
+  isLoopback: boolean;
+  readonly asked: { readonly refreshToken: string; readonly at: number }[];
+  lifetimeMs: number;
+  /** Set by the test; may wait, or throw. */
+  answer(refreshToken: string): TokenGrant | Promise<TokenGrant>;
+  /** What it answers by itself. */
+  grant(refreshToken: string): TokenGrant;
+}
+
+function createFakeIssuer(clock: TestClock): FakeIssuer {
+  const spent = new Set<string>();
+  const issuer: FakeIssuer = {
+    isLoopback: false,
+    asked: [],
+    lifetimeMs: 3_600_000,
+    grant(refreshToken) {
+      if (spent.has(refreshToken)) throw new TokenError('invalid_grant', 'This refresh token was replaced.');
+      spent.add(refreshToken);
+      const number = issuer.asked.length;
+      const expiresAt = clock.now() + issuer.lifetimeMs;
+      return {
+        bearer: `bearer-${number}`,
+        expiresAt,
+        refreshToken: `${refreshToken.split('+')[0]}+${number}`,
+      };
+    },
+    answer: (refreshToken) => issuer.grant(refreshToken),
+    async refresh(refreshToken) {
+      issuer.asked.push({ refreshToken, at: clock.now() });
+      return issuer.answer(refreshToken);
+    },
+  };
+  return issuer;
+}
+
 /** A provider whose quota answers are set by the test, by bearer; unset keys have plenty. */
 interface FakeProvider extends Provider {
   readonly quotas: Map<string, QuotaAnswer | AppError | 'never'>;
@@ -112,15 +168,21 @@ export interface TestPool {
   readonly store: Store;
   readonly clock: TestClock;
   readonly warp: FakeProvider;
+  readonly issuer: FakeIssuer;
 }
 
 export async function startTestPool(
   settings: Partial<PoolSettings> = {},
-  given: { readonly clock?: TestClock; readonly store?: Store } = {},
+  given: Partial<Pick<PoolOptions, 'onRefreshStep' | 'random'>> & {
+    readonly clock?: TestClock;
+    readonly store?: Store;
+    readonly issuer?: FakeIssuer;
+  } = {},
 ): Promise<TestPool> {
   const clock = given.clock ?? createTestClock();
   const store = given.store ?? openMemoryStore(clock.now(), { auditsLeases: true });
-  const warp = createFakeProvider('warp');
+  const issuer = given.issuer ?? createFakeIssuer(clock);
+  const warp = { ...createFakeProvider('warp'), tokens: issuer };
   const pool = createPool({
     store,
     clock,
@@ -130,6 +192,8 @@ export async function startTestPool(
       ['openai', createFakeProvider('openai')],
     ]),
     logger: createLogger('fatal'),
+    random: given.random ?? (() => 0),
+    ...(given.onRefreshStep === undefined ? {} : { onRefreshStep: given.onRefreshStep }),
     settings: {
       minPoolSize: 5,
       maxPoolSize: 50,
@@ -142,5 +206,5 @@ export async function startTestPool(
     },
   });
   await pool.start();
-  return { pool, store, clock, warp };
+  return { pool, store, clock, warp, issuer };
 }

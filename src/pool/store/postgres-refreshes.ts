@@ -3,7 +3,7 @@ import type { Queries } from '../../db/postgres.ts';
 import { withDeadToken, withFreshToken } from '../account-state.ts';
 import { lastIntent, notCounted, rememberCredential } from './postgres-credentials.ts';
 import {
-  isLastUsable,
+  isLastActive,
   lockAccount,
   mustHaveRow,
   saveStanding,
@@ -92,9 +92,20 @@ export async function claimRefresh(work: Work, demand: RefreshDemand): Promise<R
     intentAt: now,
     account: accountFrom(row),
     followsInterruption: await followsInterruption(work, row),
-    isLastUsable: await isLastUsable(work, row),
+    isLastUsable: (await isLastActive(work, row)) && (await hasNoneResting(work, row)),
     changes: work.changes(),
   };
+}
+
+/** Whether no other account of its provider will come back by itself. */
+async function hasNoneResting(work: Work, row: AccountRow): Promise<boolean> {
+  const other = await work.db.get(
+    `SELECT 1 FROM accounts WHERE state_until IS NOT NULL AND provider = $1 AND id <> $2
+       AND state IN ('cooldown', 'exhausted') LIMIT 1`,
+    row.provider,
+    row.id,
+  );
+  return other === undefined;
 }
 
 export async function commitRefresh(

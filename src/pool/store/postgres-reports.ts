@@ -1,7 +1,7 @@
 import type { Postgres } from '../../db/postgres.ts';
 import { applyOutcome, applyQuota, type QuotaCause, type QuotaFinding } from '../account-state.ts';
 import {
-  isLastUsable,
+  isLastActive,
   lockAccount,
   mustHaveRow,
   saveStanding,
@@ -117,7 +117,7 @@ async function reportTurn(work: Work, reported: Reported, turn: ReportedTurn): P
   const around = {
     tokenVersion: row.token_version,
     token: tokenFrom(row),
-    isLastUsable: isGood || (await isLastUsable(work, row)),
+    isLastUsable: isGood || (await isLastActive(work, row)),
     concurrentTurns: Math.max(1, row.shared_slots),
   };
   const effect = applyOutcome(standingFrom(row), signal, around, work.now);

@@ -163,7 +163,7 @@ export async function setNextRefresh(work: Work, id: string, at: number | null):
 }
 
 /** No other account of its provider is active. */
-export async function isLastUsable(work: Work, row: AccountRow): Promise<boolean> {
+export async function isLastActive(work: Work, row: AccountRow): Promise<boolean> {
   const other = await work.db.get(
     "SELECT 1 FROM accounts WHERE state = 'active' AND provider = $1 AND id <> $2 LIMIT 1",
     row.provider,

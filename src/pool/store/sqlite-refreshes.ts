@@ -11,7 +11,7 @@ import { type AccountRow, accountFrom, asFlag, standingFrom } from './rows.ts';
 import { lastIntent, notCounted, rememberCredential } from './sqlite-credentials.ts';
 import {
   accountRow,
-  isLastUsable,
+  isLastActive,
   reap,
   saveStanding,
   setNextCheck,
@@ -89,7 +89,7 @@ export function claimRefresh(work: Work, demand: RefreshDemand): RefreshClaimRes
     intentAt: work.now,
     account: accountFrom(row),
     followsInterruption: followsInterruption(work, row),
-    isLastUsable: isLastUsable(work, row),
+    isLastUsable: isLastActive(work, row) && hasNoneResting(work, row),
     changes: work.changes(),
   };
 }
@@ -268,6 +268,17 @@ function followsInterruption(work: Work, row: AccountRow): boolean {
     row.token_version,
   );
   return lost !== undefined;
+}
+
+/** Whether no other account of its provider will come back by itself. */
+function hasNoneResting(work: Work, row: AccountRow): boolean {
+  const other = work.db.get(
+    `SELECT 1 FROM accounts INDEXED BY accounts_resting_by_provider
+     WHERE state_until IS NOT NULL AND provider = ? AND id <> ? AND state IN ('cooldown', 'exhausted') LIMIT 1`,
+    row.provider,
+    row.id,
+  );
+  return other === undefined;
 }
 
 function setFailure(work: Work, row: AccountRow, failure: Omit<RefreshFailure, 'at' | 'inARow'>): void {

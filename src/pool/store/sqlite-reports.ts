@@ -2,7 +2,7 @@ import { applyOutcome, applyQuota, type QuotaCause, type QuotaFinding } from '..
 import { quotaFrom } from './quota-row.ts';
 import { type AccountRow, accountFrom, type SessionRow, standingFrom, tokenFrom } from './rows.ts';
 import { liveLease, renew } from './sqlite-leases.ts';
-import { accountRow, isLastUsable, reap, saveStanding, setNextCheck, type Work } from './sqlite-work.ts';
+import { accountRow, isLastActive, reap, saveStanding, setNextCheck, type Work } from './sqlite-work.ts';
 import { nextCheckOf, remainingOf } from './standing-change.ts';
 import type { Changes, ReportDemand, ReportedResult, ReportedTurn, StoredAccount } from './store.ts';
 
@@ -61,7 +61,7 @@ function reportTurn(
   const around = {
     tokenVersion: row.token_version,
     token: tokenFrom(row),
-    isLastUsable: isLastUsable(work, row),
+    isLastUsable: isLastActive(work, row),
     concurrentTurns: Math.max(1, row.shared_slots),
   };
   const effect = applyOutcome(standingFrom(row), signal, around, work.now);

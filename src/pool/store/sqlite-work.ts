@@ -104,7 +104,7 @@ export function setNextRefresh(work: Work, id: string, at: number | null): void 
 }
 
 /** No other account of its provider is active. */
-export function isLastUsable(work: Work, row: AccountRow): boolean {
+export function isLastActive(work: Work, row: AccountRow): boolean {
   const other = work.db.get(
     `SELECT 1 FROM accounts INDEXED BY accounts_active
      WHERE state = 'active' AND provider = ? AND id <> ? LIMIT 1`,

@@ -198,6 +198,19 @@ export function describeRefreshes(name: string, openStore: () => Promise<Store>)
       expect((await claimed(store, start + 2 * hour)).followsInterruption).toBe(false);
     });
 
+    it('says that an account is the last usable one of its provider, which others that rest disprove', async () => {
+      const store = await withAccount();
+      await store.addAccount(start, testAccount('other', { provider: 'openai' }), 'test');
+      const dead = { ...freshStanding, state: 'reauth_required' as const };
+      await store.addAccount(start, testAccount('dead', { standing: dead }), 'test');
+      const last = await claimed(store, start);
+      expect(last.isLastUsable).toBe(true);
+      const resting = { ...freshStanding, state: 'cooldown' as const, until: start + 3 * hour };
+      await store.addAccount(start, testAccount('resting', { standing: resting }), 'test');
+      await store.commitRefresh(start, last.refreshId, token());
+      expect((await claimed(store, start + hour)).isLastUsable).toBe(false);
+    });
+
     it('gives an account up with its reason, ends its leases and refreshes it no more', async () => {
       const store = await withAccount({ bearer: bearer(start + hour) });
       await store.ensureLeases(start, testDemand('mine'));

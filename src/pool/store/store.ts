@@ -284,7 +284,7 @@ export interface RefreshClaim {
    * that nobody has, and an `invalid_grant` may be its doing.
    */
   readonly followsInterruption: boolean;
-  /** No other account of the provider is active. */
+  /** No other account of the provider is active, or rests until some time. */
   readonly isLastUsable: boolean;
 }
 
