@@ -39,8 +39,16 @@ export interface Postgres {
    * connection lost before the commit was sent: it must do nothing but query.
    */
   transaction<T>(task: (queries: Queries) => Promise<T>): Promise<T>;
-  /** A connection of its own that hears a channel and is made anew when lost; `onGap` after news may have been missed. */
-  listen(channel: string, onNews: (payload: string) => void, onGap: () => void): Promise<Listening>;
+  /**
+   * A connection of its own that hears a channel and is made anew when lost; `onGap` after news may have been missed.
+   * It also holds the database's lock, with others or alone: throws DatabaseError `database_in_use` when it cannot.
+   */
+  listen(
+    channel: string,
+    onNews: (payload: string) => void,
+    onGap: () => void,
+    hold?: 'shared' | 'exclusive',
+  ): Promise<Listening>;
   /** Host, port and database, without a password. */
   readonly place: string;
   close(): Promise<void>;
@@ -145,7 +153,8 @@ export async function openPostgres(url: string, options: PostgresOptions = {}): 
           throw error;
         }
       }, false),
-    listen: (channel, onNews, onGap) => listen(settings, place, { channel, onNews, onGap, onTrouble }),
+    listen: (channel, onNews, onGap, hold = 'shared') =>
+      listen(settings, place, { channel, hold, onNews, onGap, onTrouble }),
     close: () => pool.end(),
   };
 }
@@ -187,6 +196,7 @@ async function listen(
   place: string,
   hearing: {
     readonly channel: string;
+    readonly hold: 'shared' | 'exclusive';
     onNews(payload: string): void;
     onGap(): void;
     onTrouble(error: unknown): void;
@@ -213,6 +223,7 @@ async function listen(
     client.on('notification', ({ payload }) => hearing.onNews(payload ?? ''));
     try {
       await client.connect();
+      await holdDatabase(client, place, hearing.hold);
       await client.query(`LISTEN ${client.escapeIdentifier(hearing.channel)}`);
     } catch (error) {
       isOver = true;
@@ -242,7 +253,7 @@ async function listen(
   try {
     await connect();
   } catch (error) {
-    throw cannotOpen(place, error);
+    throw error instanceof DatabaseError ? error : cannotOpen(place, error);
   }
   return {
     async close() {
@@ -253,6 +264,24 @@ async function listen(
       await client?.end().catch(() => {});
     },
   };
+}
+
+/** Any number that no other program takes for its advisory lock. */
+const heldNumber = 8_019_801_821;
+
+/** Takes the database's lock for as long as the connection lasts. */
+async function holdDatabase(client: pg.Client, place: string, hold: 'shared' | 'exclusive'): Promise<void> {
+  const take = hold === 'shared' ? 'pg_try_advisory_lock_shared' : 'pg_try_advisory_lock';
+  const { rows } = await client.query<{ is_held: boolean }>(`SELECT ${take}($1::bigint) AS is_held`, [
+    heldNumber,
+  ]);
+  if (rows[0]?.is_held === true) return;
+  throw new DatabaseError(
+    'database_in_use',
+    hold === 'shared'
+      ? `Another process has the database ${place} for itself, for the time of a key rotation: try again after it.`
+      : `The database ${place} is in use by other processes: stop every service that uses it first.`,
+  );
 }
 
 function connectionSettings(url: string): pg.ClientConfig {

@@ -30,6 +30,7 @@ export async function openStore(databaseUrl: string, options: OpenStoreOptions):
   if (/^postgres(ql)?:\/\//.test(databaseUrl)) {
     return openPostgresStore(databaseUrl, options.clock.now(), {
       auditsLeases: true,
+      exclusive: options.exclusive === true,
       ...(onTrouble === undefined ? {} : { onTrouble }),
     });
   }

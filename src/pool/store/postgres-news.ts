@@ -22,7 +22,11 @@ const mostWanted = 100;
 const pauseMs = 20;
 
 /** Opens a connection that listens. `onTrouble` hears what could not be told. */
-export async function openNews(db: Postgres, onTrouble: (error: unknown) => void): Promise<NewsExchange> {
+export async function openNews(
+  db: Postgres,
+  onTrouble: (error: unknown) => void,
+  hold: 'shared' | 'exclusive' = 'shared',
+): Promise<NewsExchange> {
   const self = randomUUID();
   const listeners: ((news: News) => void)[] = [];
   let waiting: News[] = [];
@@ -72,6 +76,7 @@ export async function openNews(db: Postgres, onTrouble: (error: unknown) => void
     },
     // Whatever was missed, whoever waits for an account looks again.
     () => hear({ type: 'changes', changes: { accounts: [], hasFreed: true } }),
+    hold,
   );
 
   return {

@@ -45,6 +45,8 @@ export interface PostgresStoreOptions extends StoreOptions {
    * caller's. `caller` takes the caller's as it is, for tests.
    */
   readonly time?: 'database' | 'caller';
+  /** The database for this process alone. */
+  readonly exclusive?: boolean;
   /** What went wrong between calls. */
   onTrouble?(error: unknown): void;
 }
@@ -62,7 +64,7 @@ export async function openPostgresStore(
   const db = await openPostgres(url, { onTrouble });
   try {
     await migratePostgres(db, postgresMigrations, now);
-    const news = await openNews(db, onTrouble);
+    const news = await openNews(db, onTrouble, options.exclusive === true ? 'exclusive' : 'shared');
     const tellChanges = (changes: Changes): void => {
       if (isWorthTelling(changes)) void news.tell({ type: 'changes', changes });
     };
