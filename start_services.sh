@@ -54,7 +54,7 @@ start() {
 
   [ -f "$log_file" ] && log_start=$(wc -c <"$log_file")
   # The log is the service's own, so that it can be rotated; what else is printed goes to the same file.
-  LOG_FILE="$log_file" nohup "$node" "$program" serve "$mode" >>"$log_file" 2>&1 </dev/null &
+  LOG_FILE="$log_file" nohup "$node" "$node_options" "$program" serve "$mode" >>"$log_file" 2>&1 </dev/null &
   pid=$!
   echo "$pid" >"$pid_file"
   started=("$pid_file" ${started[@]+"${started[@]}"})

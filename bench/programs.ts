@@ -39,7 +39,7 @@ export function createPrograms() {
       const { name, environment = {}, awaited } = options;
       const log = join(folder, `${name}.log`);
       const output = openSync(log, 'w');
-      const command = options.command.map((word) => (word.endsWith('.ts') ? resolve(root, word) : word));
+      const command = options.command.map((word) => (/\.[jt]s$/.test(word) ? resolve(root, word) : word));
       const startedAt = performance.now();
       const child = spawn(process.execPath, command, {
         // Elsewhere, so that no .env of the checkout takes part.

@@ -32,6 +32,10 @@ const { values: options } = parseArgs({
     'cpu-prof': { type: 'string' },
   },
 });
+/** Services as users start them; whatever is compared with them has the same memory to work in. */
+const nodeOptions = ['--max-semi-space-size=8'];
+const service = [...nodeOptions, 'bin/warp2api.js', 'serve'];
+
 const parts = ['json', 'burst', 'paced', 'idle', 'store'] as const;
 const wanted = new Set<string>(options.only?.split(',') ?? parts);
 for (const name of wanted) {
@@ -109,22 +113,22 @@ async function measureServices(): Promise<void> {
   const gatewayLine = 'the gateway listens';
   const pool = await programs.start({
     name: 'pool',
-    command: ['src/main.ts', 'serve', 'pool'],
+    command: [...service, 'pool'],
     environment: environment('apart'),
     awaited: [poolLine],
   });
   const both = await programs.start({
     name: 'both',
-    command: ['src/main.ts', 'serve'],
+    command: service,
     environment: environment('both'),
     awaited: [gatewayLine, poolLine],
   });
   await addAccounts(urlOf(pool));
   await addAccounts(both.urls[1] ?? '');
-  const startGateway = (name: string, nodeOptions: readonly string[] = []) =>
+  const startGateway = (name: string, profilerOptions: readonly string[] = []) =>
     programs.start({
       name,
-      command: [...nodeOptions, 'src/main.ts', 'serve', 'gateway'],
+      command: [...profilerOptions, ...service, 'gateway'],
       environment: { ...environment('apart'), POOL_SERVICE_URL: urlOf(pool) },
       awaited: [gatewayLine],
     });
@@ -133,12 +137,12 @@ async function measureServices(): Promise<void> {
     const gateway = await startGateway('gateway', profiling('gateway'));
     const floor = await programs.start({
       name: 'floor',
-      command: [...profiling('floor'), 'bench/floor.ts', upstreamUrl],
+      command: [...profiling('floor'), ...nodeOptions, 'bench/floor.ts', upstreamUrl],
       awaited: ['the floor listens'],
     });
     const relay = await programs.start({
       name: 'relay',
-      command: ['bench/relay.ts', upstreamUrl],
+      command: [...nodeOptions, 'bench/relay.ts', upstreamUrl],
       awaited: ['the relay listens'],
     });
     const floorTarget = { name: 'floor', program: floor, url: urlOf(floor) };

@@ -1,29 +1,21 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
-import { type Sandbox, startSandbox } from '../sandbox/index.ts';
+import type { Sandbox, SandboxOptions } from '../sandbox/index.ts';
 import { type Config, checkRunMode, offersSandbox, type RunMode } from './config.ts';
 import type { UpstreamProvider } from './core/provider.ts';
 import { DatabaseError } from './db/errors.ts';
-import { createGateway } from './gateway/gateway.ts';
 import { systemClock } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
 import { userAgent, version } from './lib/version.ts';
-import {
-  type Caller,
-  createPool,
-  createPoolServer,
-  openStore,
-  openVault,
-  type PoolService,
-  type Rotation,
-  rotateKey,
-  type VaultPlace,
-} from './pool/index.ts';
+import type { Caller, PoolService, Rotation, VaultPlace } from './pool/index.ts';
 import { createHttpPool, createHttpPoolAdmin } from './pool-api/http-pool.ts';
 import type { Pool, PoolAdmin } from './pool-api/pool.ts';
 import { createProviderHttp } from './providers/http.ts';
 import { createProviders, type Providers } from './providers/registry.ts';
+
+// What not every process needs is loaded by whoever needs it: a gateway by itself carries no pool, a pool with accounts
+// no sandbox.
 
 export interface RunningServices {
   /** Where the services of this process listen; undefined for one that it does not run. */
@@ -80,6 +72,7 @@ export async function startServices(
       await pool.start();
     }
     if (pool && mode !== 'gateway' && (mode === 'pool' || config.usePoolService)) {
+      const { createPoolServer } = await import('./pool/index.ts');
       const server = createPoolServer({
         pool,
         logger: logger.child({ service: 'pool' }),
@@ -93,6 +86,7 @@ export async function startServices(
       logger.info({ url: urls.poolUrl }, 'the account pool listens');
     }
     if (mode !== 'pool') {
+      const { createGateway } = await import('./gateway/gateway.ts');
       const gateway = await createGateway({
         pool: pool
           ? pool.asBorrower({ role: 'borrower', keyId: 'gateway', isGateway: true })
@@ -182,6 +176,7 @@ function openRemoteAdmin(config: Config): ReturnType<typeof createHttpPoolAdmin>
 export async function rotateMasterKey(config: Config, newKeyFile: string | undefined): Promise<Rotation> {
   const now = systemClock.now();
   const place = vaultPlace(config);
+  const { openStore, openVault, rotateKey } = await import('./pool/index.ts');
   const store = await openStore(config.databaseUrl, {
     clock: systemClock,
     exclusive: true,
@@ -226,6 +221,10 @@ export async function startSandboxAlone(
   return { close: () => sandbox.close() };
 }
 
+async function startSandbox(options?: SandboxOptions): Promise<Sandbox> {
+  return (await import('../sandbox/index.ts')).startSandbox(options);
+}
+
 function openProviders(config: Config, logger: Logger, opened: Opened): Providers {
   let sandbox: Promise<Sandbox> | undefined;
   return createProviders({
@@ -258,6 +257,7 @@ async function openPool(
   opened: Opened,
 ): Promise<PoolService> {
   mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
+  const { createPool, openStore, openVault } = await import('./pool/index.ts');
   const store = await openStore(config.databaseUrl, {
     clock: systemClock,
     onLost,

@@ -1,3 +1,4 @@
+import { flushCompileCache } from 'node:module';
 import { text } from 'node:stream/consumers';
 import type { CliActions } from './cli/actions.ts';
 import { runProgram } from './cli/program.ts';
@@ -9,7 +10,6 @@ import {
   startServices,
 } from './compose.ts';
 import { type Config, loadConfig, readEnvironment } from './config.ts';
-import { examine } from './doctor/doctor.ts';
 import { openLogFile } from './lib/log-file.ts';
 import { createLogger, type Logger } from './lib/logger.ts';
 
@@ -26,13 +26,15 @@ const actions: CliActions = {
     await runUntilStopped(logger, () => startSandboxAlone(options, logger));
   },
   openAdmin: () => openPoolAdmin(loadConfig(environment), createLogger('ERROR')),
-  examine: ({ wantsAnswer }) =>
-    examine({
+  async examine({ wantsAnswer }) {
+    const { examine } = await import('./doctor/doctor.ts');
+    return await examine({
       loadConfig: () => loadConfig(environment),
       logger: createLogger('FATAL'),
       wantsAnswer,
       localUrl,
-    }),
+    });
+  },
   rotateKey: (options) => rotateMasterKey(loadConfig(environment), options.newKeyFile),
   resolvedSettings() {
     const config = loadConfig(environment);
@@ -86,6 +88,8 @@ async function runUntilStopped(
     logger.error({ err: error }, 'a failure nobody waited for');
   });
   const services = await start(onLost);
+  // For the next start: at the end of the process it may be too late.
+  flushCompileCache();
   await stopped;
   await services.close();
   logger.info('stopped');
