@@ -300,6 +300,8 @@ function adminOf(pool: PoolService): PoolAdmin {
     listAccounts: (query) => pool.list(query),
     getAccount: async (id) => (await pool.get(id)).account,
     changeAccount: async (id, change) => (await pool.change(commandLine, id, change)).account,
+    startLogin: async (login) => (await pool.startLogin(commandLine, login)).login,
+    getLogin: async (id) => (await pool.getLogin(id)).login,
     removeAccount: async (id) => void (await pool.remove(commandLine, id)),
     // Nobody serves this store while a command has it.
     status: async () => ({ ...(await pool.status()), running: false }),

@@ -1,5 +1,6 @@
 import { flushCompileCache } from 'node:module';
 import { text } from 'node:stream/consumers';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { CliActions } from './cli/actions.ts';
 import { runProgram } from './cli/program.ts';
 import {
@@ -50,6 +51,8 @@ const actions: CliActions = {
   readStdin: () => text(process.stdin),
   write: (output) => void process.stdout.write(output),
   writeError: (output) => void process.stderr.write(output),
+  isTerminal: process.stdout.isTTY === true,
+  wait: (ms) => delay(ms),
 };
 
 process.exitCode = await runProgram(actions, process.argv.slice(2));

@@ -20,6 +20,9 @@ export interface CliActions {
   readStdin(): Promise<string>;
   write(text: string): void;
   writeError(text: string): void;
+  /** A person sits before what `write` writes to. */
+  readonly isTerminal: boolean;
+  wait(ms: number): Promise<void>;
 }
 
 /** One thing that was looked at. A problem's message says what to do. */

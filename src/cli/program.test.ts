@@ -3,7 +3,7 @@ import { version } from '../lib/version.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import { createAccount, poolStatus } from '../pool-api/pool.fake.ts';
 import type { PoolAdmin } from '../pool-api/pool.ts';
-import type { Account } from '../pool-api/schema.ts';
+import type { Account, Login } from '../pool-api/schema.ts';
 import type { CliActions } from './actions.ts';
 import { runProgram } from './program.ts';
 
@@ -16,6 +16,9 @@ interface Setup {
   readonly isIll?: boolean;
   /** What opening the pool throws. */
   readonly failure?: Error;
+  /** What asking about a login answers, time after time. */
+  readonly logins?: readonly (Login | Error)[];
+  readonly isTerminal?: boolean;
 }
 
 async function run(command: string | readonly string[], setup: Setup = {}) {
@@ -73,6 +76,16 @@ async function run(command: string | readonly string[], setup: Setup = {}) {
     async removeAccount(id) {
       calls.push(['remove', id]);
     },
+    async startLogin(request) {
+      calls.push(['startLogin', request]);
+      return pendingLogin;
+    },
+    async getLogin(id) {
+      calls.push(['getLogin', id]);
+      const answer = setup.logins?.[calls.filter(([name]) => name === 'getLogin').length - 1];
+      if (answer === undefined || answer instanceof Error) throw answer ?? new Error('asked too often');
+      return answer;
+    },
     status: async () => ({ ...poolStatus, sandbox: setup.sandbox ?? false }),
     async [Symbol.asyncDispose]() {
       disposed += 1;
@@ -122,10 +135,77 @@ async function run(command: string | readonly string[], setup: Setup = {}) {
     writeError(text) {
       err += text;
     },
+    isTerminal: setup.isTerminal ?? false,
+    async wait(ms) {
+      calls.push(['wait', ms]);
+    },
   };
   const code = await runProgram(actions, typeof command === 'string' ? command.split(' ') : command);
   return { code, out, err, calls, disposed };
 }
+
+const pendingLogin: Login = {
+  id: 'login-1',
+  provider: 'warp',
+  status: 'pending',
+  user_code: 'BCDF-GHJK',
+  verification_uri: 'https://warp.example/device',
+  verification_uri_complete: 'https://warp.example/device?code=BCDF-GHJK',
+  expires_at: '2030-01-01T00:10:00Z',
+  interval_seconds: 5,
+  account_id: null,
+  error: null,
+};
+const approvedLogin: Login = { ...pendingLogin, status: 'approved', account_id: 'acc-1' };
+
+describe('account login', () => {
+  it('shows address and code, waits, and prints the account that came of it', async () => {
+    const away = new PoolError('pool_unavailable', 'it restarts');
+    const { code, out, calls } = await run('account login --label work --tier 2 --models a,b', {
+      logins: [pendingLogin, away, approvedLogin],
+    });
+    expect(code).toBe(0);
+    expect(calls).toEqual([
+      ['startLogin', { provider: 'warp', label: 'work', tier: 2, models: ['a', 'b'] }],
+      ['wait', 2000],
+      ['getLogin', 'login-1'],
+      ['wait', 2000],
+      ['getLogin', 'login-1'],
+      ['wait', 2000],
+      ['getLogin', 'login-1'],
+    ]);
+    expect(out).toContain('https://warp.example/device?code=BCDF-GHJK');
+    expect(out).toContain('BCDF-GHJK\n');
+    expect(out).toContain('acc-1');
+    expect(out).not.toContain('█');
+  });
+
+  it('draws a QR code for a person', async () => {
+    expect((await run('account login', { logins: [approvedLogin], isTerminal: true })).out).toContain('█');
+  });
+
+  it('prints JSON alone on standard output when asked to', async () => {
+    const { out, err } = await run('account login --json', { logins: [approvedLogin], isTerminal: true });
+    expect(JSON.parse(out)).toMatchObject({ id: 'acc-1' });
+    expect(err).toContain('BCDF-GHJK');
+    expect(err).not.toContain('█');
+  });
+
+  it('logs an account in again, found by its e-mail address', async () => {
+    const { calls } = await run('account login --account one@example.com', { logins: [approvedLogin] });
+    expect(calls[1]).toEqual(['startLogin', { provider: 'warp', account_id: 'acc-1' }]);
+    const refused = await run('account login --account acc-1 --label new');
+    expect(refused).toMatchObject({ code: 2, calls: [] });
+    expect(refused.err).toContain('keeps its settings');
+  });
+
+  it.each(['denied', 'expired', 'failed'] as const)('fails when it is %s, and says why', async (status) => {
+    const ended = { ...pendingLogin, status, error: 'It was not to be.' };
+    const { code, err } = await run('account login', { logins: [ended] });
+    expect(code).toBe(1);
+    expect(err).toBe(`warp2api: The login ended as ${status}. It was not to be.\n`);
+  });
+});
 
 describe('serve', () => {
   it.each([

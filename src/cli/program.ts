@@ -3,6 +3,7 @@ import { version } from '../lib/version.ts';
 import { addAccountAdd } from './account-add.ts';
 import { addAccountEnable } from './account-enable.ts';
 import { addAccountList } from './account-list.ts';
+import { addAccountLogin } from './account-login.ts';
 import { addAccountRemove } from './account-remove.ts';
 import { addAccountShow } from './account-show.ts';
 import type { CliActions } from './actions.ts';
@@ -45,6 +46,7 @@ Exit codes: 0 done, 1 failed, 2 called wrongly.`,
     .description('add, show and change the accounts of the pool')
     .helpCommand(false);
   addAccountAdd(account, actions);
+  addAccountLogin(account, actions);
   addAccountList(account, actions);
   addAccountShow(account, actions);
   addAccountEnable(account, actions);

@@ -341,6 +341,7 @@ export function createHeldLeases(options: HeldLeasesOptions): HeldLeases {
   }
 
   function onPoolEvent(event: PoolEvent): void {
+    if (event.type === 'login-changed') return;
     for (const lease of held) {
       const { account } = lease;
       if (event.type === 'lease-wanted') {

@@ -12,6 +12,7 @@ import {
   healthAnswer,
   listAnswer,
   listQuery,
+  loginAnswer,
   statusAnswer,
 } from './schema.ts';
 
@@ -28,6 +29,7 @@ export interface HttpPoolOptions {
 
 const defaultTimeoutMs = 10_000;
 const healthTimeoutMs = 2_000;
+const startLoginTimeoutMs = 15_000;
 /** One quick retry bridges a connection the pool closed just now; longer outages are the caller's to handle. */
 const quickRetry = { retries: 1, baseMs: 100, maxMs: 200 };
 
@@ -78,7 +80,7 @@ export function createHttpPoolAdmin(options: HttpPoolOptions): PoolAdmin & { clo
   function exchange<T>(call: Call, schema: z.ZodType<T>): Promise<T> {
     const repeatable = call.method === 'GET';
     return withRetries(quickRetry, repeatable, undefined, () =>
-      transport.exchange({ ...call, timeoutMs }, schema),
+      transport.exchange({ timeoutMs, ...call }, schema),
     );
   }
 
@@ -103,6 +105,20 @@ export function createHttpPoolAdmin(options: HttpPoolOptions): PoolAdmin & { clo
     removeAccount(id) {
       const call = { method: 'DELETE', path: accountPath(id), timeoutMs } as const;
       return withRetries(quickRetry, false, undefined, () => transport.exchangeBlind(call));
+    },
+    async startLogin(login) {
+      // The provider is asked before it is answered.
+      const call = {
+        method: 'POST',
+        path: '/api/logins',
+        body: login,
+        timeoutMs: startLoginTimeoutMs,
+      } as const;
+      return (await exchange(call, loginAnswer)).login;
+    },
+    async getLogin(id) {
+      const path = `/api/logins/${encodeURIComponent(id)}`;
+      return (await exchange({ method: 'GET', path }, loginAnswer)).login;
     },
     status() {
       return exchange({ method: 'GET', path: '/api/accounts/status' }, statusAnswer);

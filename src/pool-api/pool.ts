@@ -8,7 +8,9 @@ import type {
   AuditQuery,
   ListAnswer,
   ListQuery,
+  Login,
   NewAccount,
+  NewLogin,
   PoolEvent,
   ReleaseAnswer,
   ReleaseRequest,
@@ -42,6 +44,9 @@ export interface PoolAdmin {
   getAccount(id: string): Promise<AccountDetails>;
   changeAccount(id: string, change: AccountChange): Promise<Account>;
   removeAccount(id: string): Promise<void>;
+  /** Begins a login that a person approves in a browser; the pool waits for it by itself. */
+  startLogin(login: NewLogin): Promise<Login>;
+  getLogin(id: string): Promise<Login>;
   status(): Promise<StatusAnswer>;
   audit(query: AuditQuery): Promise<AuditAnswer>;
 }

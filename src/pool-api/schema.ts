@@ -197,6 +197,55 @@ export const accountChange = z
   });
 export type AccountChange = z.infer<typeof accountChange>;
 
+export const newLogin = z
+  .strictObject({
+    provider: providerName,
+    /** Replace this account's credential instead of adding an account. */
+    account_id: accountId.optional(),
+    label: z.string().max(200).optional(),
+    capacity: z.int().min(1).max(10_000).optional(),
+    models: z.array(z.string().min(1).max(256)).max(1000).optional(),
+    free: z.boolean().optional(),
+    lend: z.enum(['any', 'gateway']).optional(),
+    tier: z.int().min(0).max(1000).optional(),
+    standby: z.boolean().optional(),
+  })
+  .refine(
+    ({ account_id, provider: _provider, ...settings }) =>
+      account_id === undefined || Object.values(settings).every((value) => value === undefined),
+    {
+      message: 'an account that exists keeps its settings: give them to PATCH /api/accounts/{id}',
+      path: ['account_id'],
+    },
+  );
+export type NewLogin = z.input<typeof newLogin>;
+
+export const loginStatuses = ['pending', 'approved', 'denied', 'expired', 'failed'] as const;
+
+/** A login that a person approves in a browser. */
+export const login = z.object({
+  id: z.string(),
+  provider: z.string(),
+  /** `approved`: the account is in the pool. `failed`: see `error`. All but `pending` are final. */
+  status: z.enum(loginStatuses),
+  /** What the person types at `verification_uri`. */
+  user_code: z.string(),
+  verification_uri: z.string(),
+  /** The same address with the code in it. */
+  verification_uri_complete: z.string().nullable(),
+  expires_at: isoTime,
+  /** How often the provider is asked. */
+  interval_seconds: z.int(),
+  /** The account that came of it, or whose credential is to be replaced. */
+  account_id: z.string().nullable(),
+  /** Why it failed and what to do. */
+  error: z.string().nullable(),
+});
+export type Login = z.infer<typeof login>;
+
+export const loginAnswer = z.object({ success: z.literal(true), login });
+export type LoginAnswer = z.infer<typeof loginAnswer>;
+
 export const listQuery = z.strictObject({
   email: z.string().optional(),
   provider: providerName.optional(),
@@ -427,6 +476,13 @@ export const poolEvent = z.discriminatedUnion('type', [
     free: z.boolean(),
   }),
   z.object({ type: z.literal('account-removed'), account_id: z.string(), provider: z.string() }),
+  z.object({
+    type: z.literal('login-changed'),
+    login_id: z.string(),
+    provider: z.string(),
+    status: z.enum(loginStatuses),
+    account_id: z.string().nullable(),
+  }),
   /** Somebody waits for one of these accounts: who holds one without using it gives it back. */
   z.object({ type: z.literal('lease-wanted'), account_ids: z.array(z.string()) }),
 ]);

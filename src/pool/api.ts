@@ -13,7 +13,9 @@ import {
   healthAnswer,
   listAnswer,
   listQuery,
+  loginAnswer,
   newAccount,
+  newLogin,
   refreshTokensAnswer,
   refreshTokensRequest,
   releaseAnswer,
@@ -154,6 +156,25 @@ const routes: readonly ApiRoute[] = [
     summary: 'Forget an account and its credential',
     access: 'adminKey',
     answers: { 200: { description: 'Removed.', body: { name: 'RemoveAnswer', schema: removeAnswer } } },
+  },
+  {
+    method: 'POST',
+    path: '/api/logins',
+    summary: 'Begin a login that a person approves in a browser',
+    description:
+      'Show the person the address and the code. The pool waits for the approval by itself and adds the account, or ' +
+      'with "account_id" replaces its credential.',
+    access: 'adminKey',
+    body: { name: 'NewLogin', schema: newLogin },
+    answers: { 201: { description: 'Begun.', body: { name: 'LoginAnswer', schema: loginAnswer } } },
+  },
+  {
+    method: 'GET',
+    path: '/api/logins/{id}',
+    summary: 'How a login stands',
+    description: 'Finished logins are forgotten after a day.',
+    access: 'adminKey',
+    answers: { 200: { description: 'The login.', body: { name: 'LoginAnswer', schema: loginAnswer } } },
   },
   {
     method: 'GET',

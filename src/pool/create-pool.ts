@@ -9,6 +9,7 @@ import { createAdding } from './adding.ts';
 import { type Audit, createAudit } from './audit.ts';
 import { createEventHub, type EventHub } from './events.ts';
 import { createHousekeeper } from './housekeeper.ts';
+import { createLogins, type Logins } from './logins.ts';
 import { createPoolMetrics } from './metrics.ts';
 import {
   bearerOf,
@@ -50,6 +51,7 @@ export interface PoolService
   extends Accounts,
     Upkeep,
     Audit,
+    Pick<Logins, 'startLogin' | 'getLogin'>,
     Pick<Sessions, 'allocate' | 'release' | 'report'> {
   start(): Promise<void>;
   close(): Promise<void>;
@@ -134,6 +136,7 @@ export function createPool(options: PoolOptions): PoolService {
   const adding = createAdding(context, endSandbox);
   const accounts = createAccounts(context, adding);
   const upkeep = createUpkeep(context);
+  const logins = createLogins(context, adding);
   const housekeeper = createHousekeeper(context);
 
   async function endSandbox(): Promise<void> {
@@ -168,6 +171,11 @@ export function createPool(options: PoolOptions): PoolService {
     ...accounts,
     ...upkeep,
     ...createAudit(context),
+    async startLogin(caller, request) {
+      if (isStopping) throw shuttingDown();
+      return logins.startLogin(caller, request);
+    },
+    getLogin: logins.getLogin,
     allocate,
     release: sessions.release,
     report: sessions.report,
@@ -186,6 +194,7 @@ export function createPool(options: PoolOptions): PoolService {
       }
       await refresher.start();
       housekeeper.start();
+      logins.start();
     },
     stopAccepting() {
       isStopping = true;
@@ -195,6 +204,7 @@ export function createPool(options: PoolOptions): PoolService {
       isStopping = true;
       sessions.close();
       await housekeeper.stop();
+      await logins.stop();
       await refresher.stop();
       await sandbox?.close();
       await store.close();

@@ -90,6 +90,13 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
     pool.remove(callerOf(request), request.params.id),
   );
 
+  app.post('/api/logins', adminKey, async (request, reply) => {
+    const answer = await pool.startLogin(callerOf(request), request.body);
+    return reply.status(201).send(answer);
+  });
+  app.get<{ Params: { id: string } }>('/api/logins/:id', adminKey, (request) =>
+    pool.getLogin(request.params.id),
+  );
   app.get('/api/audit', adminKey, (request) => pool.trail(request.query));
   app.get('/metrics', adminKey, async (_request, reply) => {
     const text = await pool.metrics();

@@ -23,7 +23,7 @@ export interface TestClock extends Clock {
   advance(ms: number): void;
 }
 
-function createTestClock(start = Date.UTC(2026, 0, 1)): TestClock {
+export function createTestClock(start = Date.UTC(2026, 0, 1)): TestClock {
   let now = start;
   let tasks: { at: number; task: () => void }[] = [];
   return {

@@ -1,0 +1,107 @@
+import { type Command, Option } from 'commander';
+import { renderUnicodeCompact } from 'uqr';
+import { PoolError } from '../pool-api/errors.ts';
+import type { PoolAdmin } from '../pool-api/pool.ts';
+import { type Login, type NewLogin, newLogin } from '../pool-api/schema.ts';
+import { findAccount, formatAccount, formatJson } from './account-view.ts';
+import type { CliActions } from './actions.ts';
+import { commaList, wholeNumber } from './option-values.ts';
+import { UsageError } from './usage-error.ts';
+
+interface LoginOptions {
+  readonly provider: string;
+  readonly account?: string;
+  readonly label?: string;
+  readonly capacity?: number;
+  readonly models?: string[];
+  readonly tier?: number;
+  readonly lend?: 'any' | 'gateway';
+  readonly free?: true;
+  readonly standby?: true;
+  readonly json?: true;
+}
+
+const help = `
+Opens nothing by itself: it shows an address and a code, you approve in a browser on any device, and the account is added.
+Ctrl-C only stops waiting; while the pool runs, the login stays open until it expires.
+
+Examples:
+  warp2api account login --label work
+  warp2api account login --account me@example.com      log an account in again`;
+
+const lookEveryMs = 2_000;
+
+export function addAccountLogin(parent: Command, actions: CliActions): void {
+  parent
+    .command('login')
+    .description('log in at a provider in the browser and put that account into the pool')
+    .option('--provider <name>', 'where to log in', 'warp')
+    .option('--account <id|email>', 'log this account in again instead of adding one')
+    .option('--label <text>', 'a note of yours')
+    .option('--capacity <n>', 'turns it may run at a time', wholeNumber(1, 10_000))
+    .option('--models <a,b>', 'upstream models it may use (default: all)', commaList)
+    .option('--tier <n>', 'lower tiers are used first', wholeNumber(0, 1000))
+    .addOption(
+      new Option('--lend <to>', 'who may borrow it: any session, or only the gateway').choices([
+        'any',
+        'gateway',
+      ]),
+    )
+    .option('--free', 'it is on a free plan: it never stands in for another free account that is used up')
+    .option('--standby', 'keep it in reserve until the pool needs it')
+    .option('--json', 'print the account as JSON; address and code go to standard error')
+    .addHelpText('after', help)
+    .action(async (options: LoginOptions) => {
+      await using admin = await actions.openAdmin();
+      const login = await admin.startLogin(await requestOf(options, admin));
+      const show = options.json ? actions.writeError : actions.write;
+      show(invitation(login, actions.isTerminal && !options.json));
+      const ended = await waitFor(login, admin, actions);
+      if (ended.status !== 'approved' || ended.account_id === null) {
+        throw new Error(`The login ended as ${ended.status}. ${ended.error ?? ''}`.trim());
+      }
+      const account = await admin.getAccount(ended.account_id);
+      actions.write(
+        options.json
+          ? formatJson(account)
+          : `Logged in. This account is in the pool:\n${formatAccount(account)}`,
+      );
+    });
+}
+
+async function requestOf(options: LoginOptions, admin: PoolAdmin): Promise<NewLogin> {
+  const { account, json: _json, ...fields } = options;
+  const request: NewLogin = {
+    ...fields,
+    ...(account === undefined ? {} : { account_id: (await findAccount(admin, account)).id }),
+  };
+  const checked = newLogin.safeParse(request);
+  if (checked.success) return request;
+  const problems = checked.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
+  throw new UsageError(`This login cannot begin: ${problems.join('; ')}.`);
+}
+
+function invitation(login: Login, withQrCode: boolean): string {
+  const address = login.verification_uri_complete ?? login.verification_uri;
+  const picture = withQrCode ? `\n${renderUnicodeCompact(address)}\n` : '';
+  return `Open this address in a browser, on any device:
+  ${address}
+and approve the code
+  ${login.user_code}
+${picture}Waiting until ${login.expires_at}; Ctrl-C only stops waiting.
+`;
+}
+
+async function waitFor(login: Login, admin: PoolAdmin, actions: CliActions): Promise<Login> {
+  let present = login;
+  while (present.status === 'pending') {
+    await actions.wait(lookEveryMs);
+    try {
+      present = await admin.getLogin(login.id);
+    } catch (error) {
+      // A service that restarts goes on with the login, so there is no reason to give up on it.
+      if (!(error instanceof PoolError) || error.code !== 'pool_unavailable') throw error;
+    }
+  }
+  return present;
+}

@@ -1,0 +1,64 @@
+import { z } from 'zod';
+import { type Login, loginStatuses } from '../pool-api/schema.ts';
+import { isoTime } from './present.ts';
+
+/** A login as the store remembers it. Times are milliseconds since 1970. */
+const loginRecord = z.object({
+  id: z.string(),
+  provider: z.string(),
+  /** The key that asked for it. */
+  actor: z.string(),
+  status: z.enum(loginStatuses),
+  userCode: z.string(),
+  verificationUri: z.string(),
+  verificationUriComplete: z.string().nullable(),
+  expiresAt: z.number(),
+  intervalMs: z.number(),
+  /** When somebody may ask next. Moved on by whoever asks, so that one instance does. */
+  nextPollAt: z.number(),
+  /** Failed questions in a row. */
+  failures: z.number(),
+  /** Readable by the vault only; null once it is of no more use. */
+  deviceCode: z.string().nullable(),
+  /** What was granted and is not an account yet: readable by the vault only. */
+  grant: z.string().nullable(),
+  account: z.object({
+    label: z.string().nullable(),
+    capacity: z.number(),
+    models: z.array(z.string()).nullable(),
+    free: z.boolean(),
+    lend: z.enum(['any', 'gateway']),
+    tier: z.number(),
+    standby: z.boolean(),
+  }),
+  /** Whose credential is to be replaced; null for a new account. */
+  replaces: z.string().nullable(),
+  /** What came of it. */
+  accountId: z.string().nullable(),
+  error: z.string().nullable(),
+  finishedAt: z.number().nullable(),
+});
+export type LoginRecord = z.infer<typeof loginRecord>;
+
+export const loginPrefix = 'login:';
+
+/** Null for what another version wrote and this one cannot read. */
+export function readLogin(text: string): LoginRecord | null {
+  return loginRecord.safeParse(JSON.parse(text)).data ?? null;
+}
+
+/** A login as its owner sees it: nothing by which a third party could take it over. */
+export function presentLogin(record: LoginRecord): Login {
+  return {
+    id: record.id,
+    provider: record.provider,
+    status: record.status,
+    user_code: record.userCode,
+    verification_uri: record.verificationUri,
+    verification_uri_complete: record.verificationUriComplete,
+    expires_at: isoTime(record.expiresAt),
+    interval_seconds: Math.ceil(record.intervalMs / 1000),
+    account_id: record.accountId ?? record.replaces,
+    error: record.error,
+  };
+}
