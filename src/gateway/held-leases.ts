@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
-import { PoolError } from '../pool-api/errors.ts';
+import { isAway, PoolError } from '../pool-api/errors.ts';
 import type { Pool } from '../pool-api/pool.ts';
 import type { AllocateAnswer, LeasedAccount, PoolEvent } from '../pool-api/schema.ts';
 import {
@@ -408,9 +408,4 @@ export function createHeldLeases(options: HeldLeasesOptions): HeldLeases {
       while (background.size > 0) await Promise.all(background);
     },
   };
-}
-
-/** The pool cannot be asked now, which says nothing about its accounts. */
-export function isAway(error: unknown): boolean {
-  return error instanceof PoolError && (error.code === 'pool_unavailable' || error.code === 'shutting_down');
 }

@@ -1,9 +1,9 @@
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
-import { PoolError } from '../pool-api/errors.ts';
+import { isAway, PoolError } from '../pool-api/errors.ts';
 import type { Pool } from '../pool-api/pool.ts';
 import type { HeldLease, LeaseDemand, TurnLease } from './held-lease.ts';
-import { createHeldLeases, type HeldLeases, isAway } from './held-leases.ts';
+import { createHeldLeases, type HeldLeases } from './held-leases.ts';
 
 export type { LeaseDemand, TurnLease } from './held-lease.ts';
 

@@ -3,10 +3,11 @@ import type { Outcome } from '../core/outcome.ts';
 import type { Usage } from '../core/turn.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
+import { isAway } from '../pool-api/errors.ts';
 import type { Pool } from '../pool-api/pool.ts';
+import { createReportQueue } from '../pool-api/report-queue.ts';
 import type { ReportAnswer, ReportItem } from '../pool-api/schema.ts';
 import type { TurnLease } from './held-lease.ts';
-import { isAway } from './held-leases.ts';
 
 export type ReportResult = ReportAnswer['results'][number];
 
@@ -25,112 +26,52 @@ export interface Reporter {
   close(): Promise<void>;
 }
 
-interface QueuedReport {
-  readonly sessionId: string;
-  readonly item: ReportItem;
-}
-
-const flushAfterMs = 1_000;
-const flushAtCount = 200;
-const maxKept = 1_000;
 const answerTimeoutMs = 5_000;
 const longestRetryMs = 31 * 86_400_000;
 
 /** Tells the pool what turns did to accounts. With the pool away it keeps a bounded number, dropping successes first. */
 export function createReporter(pool: Pool, clock: Clock, logger: Logger): Reporter {
-  let queue: QueuedReport[] = [];
-  /** Taken from the queue and not answered yet; they count against the bound. */
-  let underWay = 0;
-  let dropped = 0;
-  /** The last attempt found the pool away: only the timer tries again. */
-  let isHeldUp = false;
-  let cancelFlush: (() => void) | undefined;
-  let flushing: Promise<void> | undefined;
   const incidents = new Set<Promise<unknown>>();
+  const queue = createReportQueue({
+    timing: clock,
+    send: async (sessionId, items) => (await send(sessionId, items)) !== undefined,
+    onDropped: (dropped) => {
+      logger.warn({ dropped }, 'too many reports waited for the pool: some were dropped');
+    },
+  });
 
-  function keep(reports: readonly QueuedReport[]): void {
-    queue.push(...reports);
-    let excess = queue.length + underWay - maxKept;
-    if (excess > 0) {
-      dropped += Math.min(excess, queue.length);
-      queue = queue.filter((queued) => {
-        if (excess === 0 || queued.item.outcome !== 'success') return true;
-        excess -= 1;
-        return false;
-      });
-      queue.splice(0, excess);
-    }
-    cancelFlush ??= clock.after(flushAfterMs, () => void flush());
-  }
-
-  /** Sends reports of one session. False when the pool is away; they are kept then. */
+  /** Sends reports of one session. Undefined when the pool is away; they are kept then. */
   async function send(
     sessionId: string,
-    reports: readonly QueuedReport[],
+    items: readonly ReportItem[],
   ): Promise<readonly ReportResult[] | undefined> {
     try {
-      const answer = await pool.report({
-        session_id: sessionId,
-        reports: reports.map((queued) => queued.item),
-      });
-      return answer.results;
+      return (await pool.report({ session_id: sessionId, reports: [...items] })).results;
     } catch (error) {
       if (isAway(error)) return undefined;
-      logger.error({ err: error, session_id: sessionId, count: reports.length }, 'the pool refused reports');
+      logger.error({ err: error, session_id: sessionId, count: items.length }, 'the pool refused reports');
       return [];
     }
   }
 
-  async function flushOnce(): Promise<void> {
-    const bySession = [...Map.groupBy(queue, (queued) => queued.sessionId)];
-    underWay = queue.length;
-    queue = [];
-    while (bySession.length > 0) {
-      const [sessionId, reports] = bySession[0] ?? ['', []];
-      if ((await send(sessionId, reports)) === undefined) break;
-      underWay -= reports.length;
-      bySession.shift();
-    }
-    underWay = 0;
-    const unsent = bySession.flatMap(([, reports]) => reports);
-    isHeldUp = unsent.length > 0;
-    const newer = queue;
-    queue = [];
-    if (unsent.length + newer.length > 0) keep([...unsent, ...newer]);
-    if (dropped > 0) {
-      logger.warn({ dropped }, 'too many reports waited for the pool: some were dropped');
-      dropped = 0;
-    }
-  }
-
-  function flush(): Promise<void> {
-    cancelFlush?.();
-    cancelFlush = undefined;
-    flushing ??= flushOnce().finally(() => {
-      flushing = undefined;
-    });
-    return flushing;
-  }
-
-  async function sendAtOnce(queued: QueuedReport): Promise<ReportResult | undefined> {
-    const results = await send(queued.sessionId, [queued]);
-    if (!results) keep([queued]);
+  async function sendAtOnce(sessionId: string, item: ReportItem): Promise<ReportResult | undefined> {
+    const results = await send(sessionId, [item]);
+    if (!results) queue.add(sessionId, item);
     return results?.[0];
   }
 
   return {
     get pending() {
-      return queue.length + underWay;
+      return queue.pending;
     },
 
     async report(lease, report) {
-      const queued = { sessionId: lease.sessionId, item: reportItem(lease, report, clock.now()) };
+      const item = reportItem(lease, report, clock.now());
       if (report.outcome === 'success' || report.outcome === 'cancelled') {
-        keep([queued]);
-        if (queue.length >= flushAtCount && !isHeldUp) void flush();
+        queue.add(lease.sessionId, item);
         return undefined;
       }
-      const sending = sendAtOnce(queued);
+      const sending = sendAtOnce(lease.sessionId, item);
       incidents.add(sending);
       void sending.finally(() => incidents.delete(sending));
       return await withTimeout(sending, clock, answerTimeoutMs);
@@ -138,9 +79,7 @@ export function createReporter(pool: Pool, clock: Clock, logger: Logger): Report
 
     async close() {
       await Promise.all(incidents);
-      await flushing;
-      await flush();
-      cancelFlush?.();
+      await queue.close();
     },
   };
 }

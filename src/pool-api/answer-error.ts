@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { PoolError, type PoolErrorCode, poolErrorCodes } from './errors.ts';
+import { NoAnswerError } from './retry.ts';
 import { type ErrorAnswer, errorAnswer } from './schema.ts';
 
 /** The pool's error answer as the error it stands for; a proxy's page in between as `pool_unavailable`. */
@@ -14,6 +15,10 @@ export function errorFromAnswer(
   const answer = readErrorAnswer(text);
   if (answer === undefined) {
     const message = `${place} answered with status ${status} and no word of the pool; check the address.`;
+    // What a proxy says while the pool behind it restarts.
+    if (status >= 502 && status <= 504) {
+      return new NoAnswerError(message, { ...options, sent: 'maybe', cause: undefined });
+    }
     return new PoolError('pool_unavailable', message, options);
   }
   const { code, message, param, shortage } = answer.error;

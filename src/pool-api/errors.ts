@@ -55,3 +55,22 @@ export class PoolError extends Error {
     return poolErrorCodes[this.code];
   }
 }
+
+/**
+ * Whether something that was caught is a PoolError, and one of these codes where any are named.
+ *
+ * @example
+ * if (isPoolError(error, 'no_account_available')) await sleep(error.retryAfterMs ?? 5_000);
+ */
+export function isPoolError<Code extends PoolErrorCode = PoolErrorCode>(
+  error: unknown,
+  ...codes: readonly Code[]
+): error is PoolError & { readonly code: Code } {
+  if (!(error instanceof PoolError)) return false;
+  return codes.length === 0 || codes.some((code) => code === error.code);
+}
+
+/** The pool cannot be asked now, which says nothing about its accounts. */
+export function isAway(error: unknown): boolean {
+  return isPoolError(error, 'pool_unavailable', 'shutting_down');
+}

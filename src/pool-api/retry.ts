@@ -14,8 +14,12 @@ export class NoAnswerError extends PoolError {
   readonly sent: 'no' | 'maybe';
   readonly isTimeout: boolean;
 
-  constructor(message: string, options: { sent: 'no' | 'maybe'; isTimeout?: boolean; cause: unknown }) {
-    super('pool_unavailable', message, { cause: options.cause });
+  constructor(
+    message: string,
+    options: { sent: 'no' | 'maybe'; isTimeout?: boolean; retryAfterMs?: number; cause: unknown },
+  ) {
+    const { cause, retryAfterMs } = options;
+    super('pool_unavailable', message, { cause, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) });
     this.sent = options.sent;
     this.isTimeout = options.isTimeout ?? false;
   }
@@ -49,9 +53,13 @@ export async function withRetries<T>(
 }
 
 /** Waits; throws the signal's reason when it aborts. */
-export async function pause(delayMs: number, signal: AbortSignal | undefined): Promise<void> {
+export async function pause(
+  delayMs: number,
+  signal: AbortSignal | undefined,
+  isBackground = false,
+): Promise<void> {
   try {
-    await sleep(delayMs, undefined, signal === undefined ? {} : { signal });
+    await sleep(delayMs, undefined, { ref: !isBackground, ...(signal === undefined ? {} : { signal }) });
   } catch (error) {
     throw signal?.reason ?? error;
   }
@@ -59,5 +67,8 @@ export async function pause(delayMs: number, signal: AbortSignal | undefined): P
 
 function mayRepeat(error: unknown, repeatable: boolean): error is PoolError {
   if (error instanceof NoAnswerError) return !error.isTimeout && (repeatable || error.sent === 'no');
-  return error instanceof PoolError && error.code === 'shutting_down';
+  if (!(error instanceof PoolError)) return false;
+  // A pool that says when to come again is one that means to be back.
+  const isPassing = error.code === 'pool_unavailable' && error.retryAfterMs !== undefined;
+  return error.code === 'shutting_down' || (isPassing && repeatable);
 }
