@@ -125,6 +125,22 @@ describe('lending over HTTP', () => {
     });
   });
 
+  it('takes nothing back from a caller that broke off and called again for the same session', async () => {
+    const service = await startServer();
+    await service.add('first');
+    const caller = { role: 'admin', keyId: 'local', isGateway: false } as const;
+    const request = { session_id: 'twice' };
+    const unheard = await service.pool.allocate(caller, request);
+    const again = await service.pool.allocate(caller, request);
+    expect(again.answer).toMatchObject({ created: false, accounts: unheard.answer.accounts });
+    await unheard.undo();
+    expect((await service.pool.status()).pool_stats.in_use).toBe(1);
+    await again.undo();
+    expect((await service.pool.status()).pool_stats.in_use).toBe(1);
+    const last = await service.pool.allocate(caller, { session_id: 'once' }).catch((error) => error.code);
+    expect(last).toBe('no_account_available');
+  });
+
   it('asks gateways for idle leases and waits for them', async () => {
     const service = await startServer();
     const id = await service.add('first');

@@ -10,6 +10,7 @@ import {
   reportRequest,
   type Shortage,
 } from '../pool-api/schema.ts';
+import { createAttemptOrder } from './attempt-order.ts';
 import { parse } from './parse.ts';
 import { bearerOf, type Caller, hasBearer, type PoolContext } from './pool-context.ts';
 import { isoTime, presentLease } from './present.ts';
@@ -41,6 +42,7 @@ const longestRetryMs = 60_000;
 
 export function createSessions(context: PoolContext): Sessions {
   const { clock, settings, events, logger } = context;
+  const order = createAttemptOrder();
 
   const release = async (
     sessionId: string,
@@ -55,8 +57,10 @@ export function createSessions(context: PoolContext): Sessions {
 
   const giveBack = async (
     sessionId: string,
-    granted: Pick<Extract<EnsureResult, { result: 'granted' }>, 'created' | 'added'>,
+    granted: Extract<EnsureResult, { result: 'granted' }>,
   ): Promise<void> => {
+    // A caller that broke off and called again has been told of these leases by now, or will be.
+    if (!order.isLast(sessionId, granted)) return;
     await release(sessionId, null, granted.created ? null : granted.added);
     logger.info({ sessionId }, 'the caller had gone before its leases were ready; they were given back');
   };
@@ -64,7 +68,9 @@ export function createSessions(context: PoolContext): Sessions {
   const room: WaitingRoom = createWaitingRoom({
     clock,
     async attempt(demand) {
+      const done = order.begin(demand.sessionId);
       const result = await context.lending().ensureLeases(clock.now(), demand);
+      done(result);
       context.tell(result.changes);
       if (result.result !== 'mismatch') context.skips.note(clock.now(), demand.sessionId, result.skipped);
       return result;
