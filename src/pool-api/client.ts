@@ -1,24 +1,37 @@
 /** The public client library of the account pool: `warp2api/pool-client`. */
 import { randomUUID } from 'node:crypto';
-import { PoolError } from './errors.ts';
+import { AccountSession, type CallOptions, releasedError, type SessionHost } from './account-session.ts';
+import { isAway, isPoolError, PoolError } from './errors.ts';
+import { type PoolNews, readNews } from './event-feed.ts';
+import { followEvents } from './event-stream.ts';
+import { HeldSession } from './held-session.ts';
 import { createTransport, type Transport } from './http-transport.ts';
+import { type BlockHost, type BlockOptions, LeaseBlock } from './lease-block.ts';
 import { createPoolCalls, type PoolCalls } from './pool-calls.ts';
+import { createReportQueue, type ReportQueue } from './report-queue.ts';
 import type {
-  AllocateAnswer,
   AllocateRequest,
-  LeasedAccount,
   ReleaseAnswer,
   ReleaseRequest,
   ReportAnswer,
   ReportItem,
   StatusAnswer,
 } from './schema.ts';
+import { systemTiming } from './timing.ts';
+import { complete, type Report, reportOn } from './turn-report.ts';
 
-export { PoolError, type PoolErrorCode } from './errors.ts';
+export type { Outcome } from '../core/outcome.ts';
+export type { AccountSession, CallOptions, TokenOptions } from './account-session.ts';
+export type { Bearer } from './bearer.ts';
+export { isPoolError, PoolError, type PoolErrorCode } from './errors.ts';
+export type { PoolNews } from './event-feed.ts';
+export type { LeaseLoss } from './held-session.ts';
+export type { BlockLease, BlockOptions, LeaseBlock, TakeOptions } from './lease-block.ts';
 export type {
   AccountState,
   AllocateRequest,
   LeasedAccount,
+  PoolEvent,
   ReleaseAnswer,
   ReleaseRequest,
   ReportAnswer,
@@ -26,6 +39,7 @@ export type {
   Shortage,
   StatusAnswer,
 } from './schema.ts';
+export type { Report, ReportDetails } from './turn-report.ts';
 
 export interface AccountPoolClientOptions {
   /** Where the pool is; default `http://localhost:8019`. */
@@ -40,9 +54,12 @@ export interface AccountPoolClientOptions {
   readonly timeoutMs?: number;
 }
 
-export interface CallOptions {
-  /** Ends the call and its retries; the call then throws the signal's reason. */
-  readonly signal?: AbortSignal;
+export interface AllocateOptions extends CallOptions {
+  /**
+   * Whether the session is renewed in the background, at about a third of its ttl; default true. A signal renews until
+   * it aborts. Without renewing the accounts lapse unless calls about them come in time.
+   */
+  readonly renew?: boolean | AbortSignal;
 }
 
 export interface ReleaseOptions extends CallOptions {
@@ -50,65 +67,55 @@ export interface ReleaseOptions extends CallOptions {
   readonly leases?: NonNullable<ReleaseRequest['leases']>;
 }
 
-/** What a turn did to an account. The id and the time are filled in when absent. */
-export type Report = Omit<ReportItem, 'report_id' | 'at'> & Partial<Pick<ReportItem, 'report_id' | 'at'>>;
-
-/** Accounts held until `release()`, until the end of an `await using` block, or until nobody used them for a while. */
-export class AccountSession {
-  readonly sessionId: string;
-  /** When the pool takes the accounts back unless a call renews the session. */
-  readonly expiresAt: Date;
-  readonly accounts: readonly LeasedAccount[];
-  /** False when the session was there before this call. */
-  readonly created: boolean;
-  readonly #client: AccountPoolClient;
-
-  /** Made by `AccountPoolClient.allocate`. */
-  constructor(client: AccountPoolClient, answer: AllocateAnswer) {
-    this.#client = client;
-    this.sessionId = answer.session_id;
-    this.expiresAt = new Date(answer.expires_at);
-    this.accounts = answer.accounts;
-    this.created = answer.created;
-  }
-
-  /** Gives the accounts back. Doing it twice is harmless. */
-  release(options: CallOptions = {}): Promise<ReleaseAnswer> {
-    return this.#client.release(this, options);
-  }
-
-  /** Tells the pool what became of the accounts, which also renews the session. */
-  report(reports: readonly Report[], options: CallOptions = {}): Promise<ReportAnswer> {
-    return this.#client.report(this, reports, options);
-  }
-
-  /** Like `release`, but quiet when the pool is away: the leases then lapse at `expiresAt`. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#client.release(this).catch(ignoreUnavailable);
-  }
+export interface EventOptions {
+  /** Ends the events, without an error. */
+  readonly signal?: AbortSignal;
+  /** Whether events are flowing; after an outage those missed come first, or a `reset`. */
+  readonly onState?: (isConnected: boolean) => void;
 }
+
+/** What became of queued reports. */
+export interface ReportCounts {
+  readonly pending: number;
+  /** Given up because more than 1,000 waited. */
+  readonly dropped: number;
+  /** Not taken by the pool, such as those of another key's session. */
+  readonly refused: number;
+  readonly lastRefusal: PoolError | undefined;
+}
+
+interface Entry {
+  readonly held: HeldSession;
+  readonly session: AccountSession;
+}
+
+const eventSilenceMs = 60_000;
+const eventStream = { silenceMs: eventSilenceMs, baseMs: 250, maxMs: 15_000 };
 
 /**
  * Borrows accounts from a pool over HTTP and gives them back.
  *
  * Calls throw PoolError; its `code` says why (`no_account_available` with `retryAfterMs` and `shortage`,
- * `pool_unavailable`, `invalid_key`, ...).
+ * `pool_unavailable`, `invalid_key`, ...). Only what is safe to repeat is tried again.
  *
  * @example
  * await using pool = new AccountPoolClient({ baseUrl: 'http://localhost:8019' });
  * await using session = await pool.allocate({ provider: 'warp', wait_ms: 5_000 });
- * const [account] = session.accounts;
- * // call the provider with `Bearer ${account.id_token}`, then:
- * await session.report([
- *   { account_id: account.id, fence: account.fence, token_version: account.token_version, outcome: 'success' },
- * ]);
+ * const { token, account } = await session.token();
+ * // call the provider with `Bearer ${token}`, then:
+ * session.queueReport(account, 'success');
  */
 export class AccountPoolClient {
   readonly #transport: Transport;
   readonly #calls: PoolCalls;
-  readonly #sessions = new Map<string, AccountSession>();
+  readonly #entries = new Map<string, Entry>();
+  readonly #blocks = new Map<string, LeaseBlock>();
   readonly #allocating = new Set<Promise<AccountSession>>();
   readonly #ending = new AbortController();
+  readonly #reports: ReportQueue;
+  #dropped = 0;
+  #refused = 0;
+  #lastRefusal: PoolError | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(options: AccountPoolClientOptions = {}) {
@@ -120,22 +127,40 @@ export class AccountPoolClient {
       timeoutMs: options.timeoutMs ?? 10_000,
       retry: { retries: options.retries ?? 3, baseMs: options.retryDelayMs ?? 200, maxMs: 5_000 },
     });
+    this.#reports = createReportQueue({
+      timing: systemTiming,
+      send: (sessionId, items) => this.#sendQueued(sessionId, items),
+      onDropped: (count) => {
+        this.#dropped += count;
+      },
+    });
   }
 
   /** The sessions this client holds, by id. */
   get sessions(): ReadonlyMap<string, AccountSession> {
-    return this.#sessions;
+    return new Map([...this.#entries].map(([id, { session }]) => [id, session]));
+  }
+
+  /** What became of the reports of `queueReport`. */
+  get reports(): ReportCounts {
+    return {
+      pending: this.#reports.pending,
+      dropped: this.#dropped,
+      refused: this.#refused,
+      lastRefusal: this.#lastRefusal,
+    };
   }
 
   /**
-   * Ensures that a session holds `count` accounts that match; without `session_id` a new session.
-   * With the id of a session that is held, it renews that session and brings the present bearers.
+   * Ensures that a session holds `count` accounts that match; without `session_id` a new session. With the id of a
+   * session that is held it answers that session, renewed and with the present bearers.
+   *
+   * @example
+   * await using session = await pool.allocate({ provider: 'warp', count: 2, wait_ms: 5_000 });
    */
-  async allocate(request: AllocateRequest = {}, options: CallOptions = {}): Promise<AccountSession> {
-    const { signal } = options;
-    const ending = this.#ending.signal;
-    ending.throwIfAborted();
-    const running = this.#allocate(request, signal ? AbortSignal.any([signal, ending]) : ending);
+  async allocate(request: AllocateRequest = {}, options: AllocateOptions = {}): Promise<AccountSession> {
+    this.#ending.signal.throwIfAborted();
+    const running = this.#allocate(request, options);
     this.#allocating.add(running);
     try {
       return await running;
@@ -144,40 +169,122 @@ export class AccountPoolClient {
     }
   }
 
-  /** Gives accounts back. A session the pool does not know (any more) counts as given back. */
+  /**
+   * Accounts for a program that runs many turns at a time. Makes no call until the first `take`.
+   *
+   * @example
+   * await using block = pool.block({ provider: 'warp', count: 4, slots: 8 });
+   * using lease = await block.take();
+   */
+  block(options: BlockOptions): LeaseBlock {
+    this.#ending.signal.throwIfAborted();
+    const sessionId = options.session_id ?? `block:${randomUUID()}`;
+    if (this.#blocks.has(sessionId) || this.#entries.has(sessionId)) {
+      throw new PoolError('session_mismatch', `This client holds session "${sessionId}" already.`, {
+        param: 'session_id',
+      });
+    }
+    const host: BlockHost = {
+      timing: systemTiming,
+      calls: this.#calls,
+      follow: (handlers, signal) =>
+        followEvents(this.#transport, { ...eventStream, isBackground: true }, handlers, signal),
+      queueReport: (id, item) => this.#queue(id, item),
+      flushReports: () => this.#reports.flush(),
+      onClosed: (block) => void this.#blocks.delete(block.sessionId),
+    };
+    const block = new LeaseBlock(options, sessionId, host);
+    this.#blocks.set(sessionId, block);
+    return block;
+  }
+
+  /**
+   * Gives accounts back. A session the pool does not know (any more) counts as given back.
+   *
+   * @example
+   * await pool.release('job-1');
+   */
   async release(session: string | AccountSession, options: ReleaseOptions = {}): Promise<ReleaseAnswer> {
     const sessionId = idOf(session);
     const { leases, signal } = options;
-    const request = leases === undefined ? { session_id: sessionId } : { session_id: sessionId, leases };
-    const answer = await this.#calls.release(request, signal).catch((error: unknown) => {
-      if (error instanceof PoolError && error.code === 'session_not_found') return undefined;
-      throw error;
-    });
-    if (leases === undefined || answer === undefined) this.#sessions.delete(sessionId);
-    return answer ?? { success: true, released: 0 };
+    const entry = this.#entries.get(sessionId);
+    if (entry && typeof session !== 'string' && entry.session !== session) return nothingReleased;
+    if (leases !== undefined) return await this.#releaseSome(sessionId, leases, signal);
+    if (this.#reports.pending > 0) await this.#reports.flush();
+    // Nothing may renew what is on its way back.
+    entry?.held.end(releasedError());
+    const answer = await this.#sendRelease({ session_id: sessionId }, signal);
+    if (entry && this.#entries.get(sessionId) === entry) this.#entries.delete(sessionId);
+    return answer;
   }
 
-  /** Tells the pool what became of leased accounts, which also renews the session. Repeating a report id is harmless. */
+  /**
+   * Tells the pool what became of leased accounts, which also renews the session. Repeating a report id is harmless.
+   *
+   * @example
+   * const { results } = await pool.report('job-1', [
+   *   { account_id, fence, token_version, outcome: 'quota_exhausted' },
+   * ]);
+   */
   report(
     session: string | AccountSession,
     reports: readonly Report[],
     options: CallOptions = {},
   ): Promise<ReportAnswer> {
-    const at = new Date().toISOString();
-    const items = reports.map((report) => ({
-      ...report,
-      report_id: report.report_id ?? randomUUID(),
-      at: report.at ?? at,
-    }));
-    return this.#calls.report({ session_id: idOf(session), reports: items }, options.signal);
+    const now = systemTiming.now();
+    return this.#report(
+      idOf(session),
+      reports.map((report) => complete(report, now)),
+      options.signal,
+    );
   }
 
-  /** How the pool is doing. */
+  /**
+   * How the pool is doing. Needs the admin key where keys are set.
+   *
+   * @example
+   * const { health, pool_stats } = await pool.status();
+   */
   status(options: CallOptions = {}): Promise<StatusAnswer> {
     return this.#calls.status(options.signal);
   }
 
-  /** Gives back every session this client holds and closes its connections. */
+  /**
+   * What happens to accounts, from the first turn of the loop on. It reconnects by itself and goes on where it was; when
+   * the pool cannot send what was missed, the loop gets `{ type: 'reset' }`. Ends with the signal, with the loop, or when
+   * the client is closed. Throws PoolError `invalid_key` or `forbidden` when the pool refuses the key.
+   *
+   * @example
+   * for await (const news of pool.events({ signal })) {
+   *   if (news.type === 'account-changed') console.log(news.account_id, news.status);
+   *   else if (news.type === 'reset') console.log(await pool.status());
+   * }
+   */
+  events(options: EventOptions = {}): AsyncGenerator<PoolNews, void, undefined> {
+    const ending = this.#ending.signal;
+    const signal = options.signal ? AbortSignal.any([options.signal, ending]) : ending;
+    return readNews(this.#transport, eventStream, options.onState ?? (() => {}), signal);
+  }
+
+  /**
+   * The same for a listener. Resolves when the events end; rejects with what the listener throws.
+   *
+   * @example
+   * const listening = pool.listen((news) => console.log(news.type), { signal });
+   */
+  async listen(
+    listener: (news: PoolNews) => void | Promise<void>,
+    options: EventOptions = {},
+  ): Promise<void> {
+    for await (const news of this.events(options)) await listener(news);
+  }
+
+  /**
+   * Sends the reports that wait, gives back everything this client holds and closes its connections.
+   *
+   * @example
+   * await pool.close();
+   */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -187,10 +294,102 @@ export class AccountPoolClient {
     await this.close();
   }
 
-  async #allocate(request: AllocateRequest, signal: AbortSignal): Promise<AccountSession> {
-    const session = new AccountSession(this, await this.#calls.allocate(request, signal));
-    this.#sessions.set(session.sessionId, session);
-    return session;
+  async #allocate(request: AllocateRequest, options: AllocateOptions): Promise<AccountSession> {
+    const { signal, renew = true } = options;
+    const ending = this.#ending.signal;
+    const either = signal ? AbortSignal.any([signal, ending]) : ending;
+    const sessionId = request.session_id ?? randomUUID();
+    const isNew = request.session_id === undefined;
+    const entry =
+      this.#liveEntry(sessionId) ?? this.#createEntry({ ...request, session_id: sessionId }, renew);
+    await entry.held.ensureAnew({ ...request, session_id: sessionId }, either, isNew);
+    // Two calls for one session at a time: the first that is answered is the one that is kept.
+    const kept = this.#liveEntry(sessionId);
+    if (kept !== undefined && kept !== entry) {
+      entry.held.end(releasedError());
+      await kept.held.ensure({}, either);
+      return kept.session;
+    }
+    this.#entries.set(sessionId, entry);
+    if (renew instanceof AbortSignal) {
+      if (renew.aborted) entry.held.stopRenewing();
+      else renew.addEventListener('abort', () => entry.held.stopRenewing(), { once: true });
+    }
+    return entry.session;
+  }
+
+  /** None for a session whose release is under way or could not be delivered. */
+  #liveEntry(sessionId: string): Entry | undefined {
+    const entry = this.#entries.get(sessionId);
+    return entry?.held.isEnded ? undefined : entry;
+  }
+
+  #createEntry(request: AllocateRequest & { session_id: string }, renew: boolean | AbortSignal): Entry {
+    const held = new HeldSession({
+      request,
+      calls: this.#calls,
+      timing: systemTiming,
+      isRenewed: renew !== false,
+      onLost: (loss) => session.tellLoss(loss),
+    });
+    const host: SessionHost = {
+      timing: systemTiming,
+      release: (released, options) => this.release(released, options),
+      dispose: async (released) => void (await this.release(released).catch(ignoreAway)),
+      report: (reported, reports, options) => this.report(reported, reports, options),
+      queueReport: ({ sessionId }, account, outcome, details) =>
+        this.#queue(sessionId, reportOn(account, outcome, details, systemTiming.now())),
+    };
+    const session = new AccountSession(held, host);
+    return { held, session };
+  }
+
+  async #releaseSome(
+    sessionId: string,
+    leases: NonNullable<ReleaseRequest['leases']>,
+    signal: AbortSignal | undefined,
+  ): Promise<ReleaseAnswer> {
+    const answer = await this.#sendRelease({ session_id: sessionId, leases }, signal);
+    this.#entries.get(sessionId)?.held.forget(leases);
+    return answer;
+  }
+
+  async #sendRelease(request: ReleaseRequest, signal: AbortSignal | undefined): Promise<ReleaseAnswer> {
+    try {
+      return await this.#calls.release(request, signal);
+    } catch (error) {
+      if (isPoolError(error, 'session_not_found')) return nothingReleased;
+      throw error;
+    }
+  }
+
+  async #report(
+    sessionId: string,
+    items: readonly ReportItem[],
+    signal?: AbortSignal,
+  ): Promise<ReportAnswer> {
+    const answer = await this.#calls.report({ session_id: sessionId, reports: [...items] }, signal);
+    const held = this.#entries.get(sessionId)?.held ?? this.#blocks.get(sessionId)?.held;
+    held?.noteReport(answer.results);
+    return answer;
+  }
+
+  #queue(sessionId: string, item: ReportItem): void {
+    this.#reports.add(sessionId, item);
+    if (item.outcome !== 'success' && item.outcome !== 'cancelled') void this.#reports.flush();
+  }
+
+  async #sendQueued(sessionId: string, items: readonly ReportItem[]): Promise<boolean> {
+    try {
+      await this.#report(sessionId, items);
+    } catch (error) {
+      if (isAway(error)) return false;
+      this.#refused += items.length;
+      this.#lastRefusal = isPoolError(error)
+        ? error
+        : new PoolError('internal', String(error), { cause: error });
+    }
+    return true;
   }
 
   async #close(): Promise<void> {
@@ -198,21 +397,25 @@ export class AccountPoolClient {
     // One that the pool has answered already becomes a session, which is then released like the others.
     await Promise.allSettled(this.#allocating);
     try {
-      const releases = [...this.#sessions.keys()].map((id) => this.release(id).catch(ignoreUnavailable));
+      await this.#reports.close();
+      await Promise.all([...this.#blocks.values()].map((block) => block.close()));
+      const releases = [...this.#entries.keys()].map((id) => this.release(id).catch(ignoreAway));
       await Promise.all(releases);
       await this.#calls.settle();
     } finally {
+      for (const { held } of this.#entries.values()) held.end(releasedError());
+      this.#entries.clear();
       this.#transport.close();
     }
   }
 }
 
+const nothingReleased: ReleaseAnswer = { success: true, released: 0 };
+
 function idOf(session: string | AccountSession): string {
   return typeof session === 'string' ? session : session.sessionId;
 }
 
-function ignoreUnavailable(error: unknown): void {
-  const isAway =
-    error instanceof PoolError && (error.code === 'pool_unavailable' || error.code === 'shutting_down');
-  if (!isAway) throw error;
+function ignoreAway(error: unknown): void {
+  if (!isAway(error)) throw error;
 }

@@ -53,7 +53,11 @@ export function createHttpPool(options: HttpPoolOptions): Pool & { close(): Prom
     report: (request) => calls.report(request),
     subscribe(onEvent, onState, signal) {
       const either = AbortSignal.any([signal, closing.signal]);
-      void followEvents(transport, eventOptions, onEvent, onState, either);
+      const onReset = () => {
+        onState(false);
+        onState(true);
+      };
+      void followEvents(transport, eventOptions, { onEvent, onState, onReset }, either);
     },
     async health() {
       try {

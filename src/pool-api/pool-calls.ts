@@ -27,7 +27,11 @@ export interface PoolCallOptions {
 
 /** The borrower's calls over HTTP, each made so that it can be repeated without doing anything twice. */
 export interface PoolCalls {
-  allocate(request: AllocateRequest, signal?: AbortSignal): Promise<AllocateAnswer>;
+  /**
+   * Without `session_id` it makes one, and gives back what may have been lent when the call fails. `isNew` asks for
+   * that too, for an id the caller has just made.
+   */
+  allocate(request: AllocateRequest, signal?: AbortSignal, isNew?: boolean): Promise<AllocateAnswer>;
   release(request: ReleaseRequest, signal?: AbortSignal): Promise<ReleaseAnswer>;
   report(request: ReportRequest, signal?: AbortSignal): Promise<ReportAnswer>;
   status(signal?: AbortSignal): Promise<StatusAnswer>;
@@ -54,20 +58,26 @@ export function createPoolCalls(transport: Transport, options: PoolCallOptions):
 
   return {
     release,
-    async allocate(request, signal) {
+    async allocate(request, signal, isNew = request.session_id === undefined) {
       // The id is made here, so that a repeated call finds the session of the first instead of leasing twice.
       const sessionId = request.session_id ?? randomUUID();
-      const call = {
-        method: 'POST',
-        path: '/api/accounts/allocate',
-        body: { ...request, session_id: sessionId },
-        timeoutMs: (request.wait_ms ?? 0) + allocateGraceMs,
-        signal,
-      } as const;
+      const deadline = performance.now() + (request.wait_ms ?? 0);
+      const attempt = () => {
+        // A further try waits for what is left, so that the caller waits no longer than it said.
+        const waitMs = Math.max(0, Math.floor(deadline - performance.now()));
+        const wait = request.wait_ms === undefined ? {} : { wait_ms: Math.min(request.wait_ms, waitMs) };
+        const call = {
+          method: 'POST',
+          path: '/api/accounts/allocate',
+          body: { ...request, ...wait, session_id: sessionId },
+          timeoutMs: waitMs + allocateGraceMs,
+          signal,
+        } as const;
+        return transport.exchange(call, allocateAnswer);
+      };
       try {
-        return await withRetries(retry, true, signal, () => transport.exchange(call, allocateAnswer));
+        return await withRetries(retry, true, signal, attempt);
       } catch (error) {
-        const isNew = request.session_id === undefined;
         if (isNew && mayHaveLeased(error, signal)) releaseUnseen(sessionId);
         throw error;
       }

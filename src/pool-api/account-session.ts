@@ -1,0 +1,165 @@
+import { type Bearer, findBearer } from './bearer.ts';
+import { PoolError } from './errors.ts';
+import type { HeldSession, LeaseLoss } from './held-session.ts';
+import type { LeasedAccount, ReleaseAnswer, ReportAnswer, ReportItem } from './schema.ts';
+import type { Timing } from './timing.ts';
+import type { Report, ReportDetails } from './turn-report.ts';
+
+export interface CallOptions {
+  /** Ends the call and its retries; the call then throws the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+export interface TokenOptions extends CallOptions {
+  /** The bearer of this account of the session; absent: of the first that has one which lasts. */
+  readonly accountId?: string;
+  /** How long the bearer has to last, in milliseconds; default 10,000. */
+  readonly validForMs?: number;
+  /** How long to wait for one, in milliseconds; default the `wait_ms` of the session, else 10,000. */
+  readonly waitMs?: number;
+}
+
+/** The client's side of a session; not for programs. */
+export interface SessionHost {
+  readonly timing: Timing;
+  release(session: AccountSession, options: CallOptions): Promise<ReleaseAnswer>;
+  dispose(session: AccountSession): Promise<void>;
+  report(session: AccountSession, reports: readonly Report[], options: CallOptions): Promise<ReportAnswer>;
+  queueReport(
+    session: AccountSession,
+    account: LeasedAccount,
+    outcome: ReportItem['outcome'],
+    details: ReportDetails,
+  ): void;
+}
+
+/**
+ * Accounts held until `release()` or the end of an `await using` block, and renewed in the background until then.
+ *
+ * @example
+ * await using session = await pool.allocate({ provider: 'warp' });
+ * const { token, account } = await session.token();
+ * // call the provider with `Bearer ${token}`, then:
+ * session.queueReport(account, 'success');
+ */
+export class AccountSession {
+  readonly sessionId: string;
+  readonly #held: HeldSession;
+  readonly #host: SessionHost;
+  readonly #lossListeners = new Set<(loss: LeaseLoss) => void>();
+
+  /** Made by `AccountPoolClient.allocate`. */
+  constructor(held: HeldSession, host: SessionHost) {
+    this.#held = held;
+    this.#host = host;
+    this.sessionId = held.sessionId;
+  }
+
+  /** What is held by the last word of the pool, with the present bearers; empty after a loss or a release. */
+  get accounts(): readonly LeasedAccount[] {
+    return this.#held.matching;
+  }
+
+  /** When the pool takes the accounts back unless a call renews the session. */
+  get expiresAt(): Date {
+    return this.#held.expiresAt;
+  }
+
+  /** False when the session was there before the last `allocate`. */
+  get created(): boolean {
+    return this.#held.created;
+  }
+
+  /** True once it was released, or its client closed. */
+  get isReleased(): boolean {
+    return this.#held.isEnded;
+  }
+
+  /**
+   * A bearer that has not run out, without a call where the last answer is young. A session whose accounts were lost
+   * borrows again; one whose bearer is about to lapse gets a new bearer or another account, waiting for it if need be.
+   * With the pool away it goes on with what it has until that lapses.
+   *
+   * @example
+   * const { token, account } = await session.token({ signal: AbortSignal.timeout(5_000) });
+   */
+  token(options: TokenOptions = {}): Promise<Bearer> {
+    const { accountId, validForMs = 10_000, signal } = options;
+    const waitMs = options.waitMs ?? this.#held.request.wait_ms ?? 10_000;
+    const demand = { accountId, validForMs, waitMs, signal };
+    return findBearer(this.#held, this.#host.timing, demand, (loss) => this.tellLoss(loss));
+  }
+
+  /**
+   * Renews the session now, borrows what was lost, and brings the present bearers. Happens by itself in the background,
+   * apart from the borrowing.
+   *
+   * @example
+   * await session.renew();
+   */
+  async renew(options: CallOptions = {}): Promise<void> {
+    await this.#held.ensure({}, options.signal);
+  }
+
+  /**
+   * Hears of leases that ended without having been released. The next `token()` or `renew()` borrows again. Answers how
+   * to stop listening.
+   *
+   * @example
+   * session.onLost(({ reason, accounts }) => console.warn(reason, accounts.map(({ id }) => id)));
+   */
+  onLost(listener: (loss: LeaseLoss) => void): () => void {
+    this.#lossListeners.add(listener);
+    return () => this.#lossListeners.delete(listener);
+  }
+
+  /**
+   * Tells the pool what became of the accounts, which also renews the session.
+   *
+   * @example
+   * const [account] = session.accounts;
+   * if (account) {
+   *   const { id: account_id, fence, token_version } = account;
+   *   await session.report([{ account_id, fence, token_version, outcome: 'rate_limited', retry_after_ms: 2_000 }]);
+   * }
+   */
+  report(reports: readonly Report[], options: CallOptions = {}): Promise<ReportAnswer> {
+    return this.#host.report(this, reports, options);
+  }
+
+  /**
+   * The same without waiting: successes are sent together within a second, anything that changes the account at once,
+   * and again while the pool is away. At most 1,000 wait; successes are dropped first. Throws PoolError
+   * `invalid_request` for figures the pool would refuse.
+   *
+   * @example
+   * session.queueReport(account, 'success', { usage: { input_tokens: 812, output_tokens: 64 } });
+   */
+  queueReport(account: LeasedAccount, outcome: ReportItem['outcome'], details: ReportDetails = {}): void {
+    this.#host.queueReport(this, account, outcome, details);
+  }
+
+  /**
+   * Gives the accounts back, after the reports that wait. Doing it twice is harmless.
+   *
+   * @example
+   * const { released } = await session.release();
+   */
+  release(options: CallOptions = {}): Promise<ReleaseAnswer> {
+    return this.#host.release(this, options);
+  }
+
+  /** Like `release`, but quiet when the pool is away: the leases then lapse at `expiresAt`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#host.dispose(this);
+  }
+
+  /** @internal */
+  tellLoss(loss: LeaseLoss): void {
+    for (const listener of [...this.#lossListeners]) listener(loss);
+  }
+}
+
+export function releasedError(): PoolError {
+  return new PoolError('session_not_found', 'This session was released; allocate a new one.');
+}

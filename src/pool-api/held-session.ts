@@ -1,0 +1,328 @@
+import { isAway, isPoolError, PoolError } from './errors.ts';
+import type { PoolCalls } from './pool-calls.ts';
+import type { AllocateAnswer, AllocateRequest, LeasedAccount, ReportAnswer } from './schema.ts';
+import type { Timing } from './timing.ts';
+
+/** Leases that ended without having been given back. */
+export interface LeaseLoss {
+  /**
+   * `session_expired`: the pool took the whole session back. `lease_ended`: the account was disabled, rejected or
+   * removed. `token_lapsed`: its bearer ran out, and another account took its place. `refused`: the pool no longer
+   * lets this client renew; `error` says why.
+   */
+  readonly reason: 'session_expired' | 'lease_ended' | 'token_lapsed' | 'refused';
+  readonly accounts: readonly LeasedAccount[];
+  readonly error?: PoolError;
+}
+
+export interface HeldSessionOptions {
+  readonly request: AllocateRequest & { readonly session_id: string };
+  readonly calls: Pick<PoolCalls, 'allocate' | 'release'>;
+  readonly timing: Timing;
+  /** Renewed in the background while accounts are held. */
+  readonly isRenewed: boolean;
+  /** Renewed at least so often, in milliseconds, whatever the ttl. */
+  readonly renewAtLeastEveryMs?: () => number;
+  readonly onLost: (loss: LeaseLoss) => void;
+  readonly onChange?: () => void;
+}
+
+/** What an ensuring call may ask for beyond the session's own request. */
+export type Ensure = Pick<AllocateRequest, 'count' | 'wait_ms' | 'exclude' | 'prefer'>;
+
+const longestRenewalMs = 10 * 60_000;
+const shortestUnnamedTtlMs = 60_000;
+const renewalRetryMs = 1_000;
+const longestRenewalRetryMs = 15_000;
+const tokenMarginMs = 10_000;
+
+/** What one session holds, by the last word of the pool: ensured, renewed in the background, given back. */
+export class HeldSession {
+  readonly sessionId: string;
+  readonly #options: HeldSessionOptions;
+  #request: AllocateRequest;
+  #accounts: readonly LeasedAccount[] = [];
+  #answer: AllocateAnswer | undefined;
+  /** This machine's time, counted from before the call, at which the pool may take the accounts back. */
+  #lapsesAt = 0;
+  #ttlMs = shortestUnnamedTtlMs;
+  #confirmedAt = Number.NEGATIVE_INFINITY;
+  /** Leases on their way back: an answer that was under way may still name them. */
+  readonly #leaving = new Set<string>();
+  /** One call about a session at a time, so that no older answer overwrites a newer one. */
+  #line: Promise<void> = Promise.resolve();
+  #failures = 0;
+  #cancelRenewal = () => {};
+  #isRenewalStopped = false;
+  readonly #ended = new AbortController();
+
+  constructor(options: HeldSessionOptions) {
+    this.#options = options;
+    this.#request = options.request;
+    this.sessionId = options.request.session_id;
+  }
+
+  get accounts(): readonly LeasedAccount[] {
+    return this.#accounts;
+  }
+
+  /** Those held that the last request did not exclude. */
+  get matching(): readonly LeasedAccount[] {
+    const { exclude } = this.#request;
+    return exclude === undefined ? this.#accounts : this.#accounts.filter(({ id }) => !exclude.includes(id));
+  }
+
+  get request(): AllocateRequest {
+    return this.#request;
+  }
+
+  get created(): boolean {
+    return this.#answer?.created ?? false;
+  }
+
+  get expiresAt(): Date {
+    return new Date(this.#answer?.expires_at ?? 0);
+  }
+
+  get isEnded(): boolean {
+    return this.#ended.signal.aborted;
+  }
+
+  /** When the pool last said what is held. */
+  get confirmedAt(): number {
+    return this.#confirmedAt;
+  }
+
+  isLive(): boolean {
+    const marginMs = Math.min(2_000, this.#ttlMs / 10);
+    return this.#accounts.length > 0 && this.#lapsesAt - marginMs > this.#options.timing.now();
+  }
+
+  isFresh(account: LeasedAccount, validForMs = tokenMarginMs): boolean {
+    const { token_expires_at: expiresAt } = account;
+    return expiresAt === null || Date.parse(expiresAt) - validForMs > this.#options.timing.now();
+  }
+
+  /** Makes the session hold what it asks for; renews it and brings the present bearers. */
+  async ensure(change: Ensure = {}, signal?: AbortSignal, isNew = false): Promise<void> {
+    await this.#inLine(signal, async (either) => {
+      const askedAt = this.#options.timing.now();
+      const request = { ...this.#request, ...change, session_id: this.sessionId };
+      this.#adopt(await this.#options.calls.allocate(request, either, isNew), askedAt, request.exclude);
+    });
+  }
+
+  /** The same with a new request from now on; without one what was asked before stays as it was. */
+  async ensureAnew(request: AllocateRequest, signal: AbortSignal | undefined, isNew: boolean): Promise<void> {
+    const before = this.#request;
+    this.#request = request;
+    try {
+      await this.ensure({}, signal, isNew);
+    } catch (error) {
+      this.#request = before;
+      throw error;
+    }
+  }
+
+  /**
+   * Asks what is still held and renews it, borrowing nothing in place of what was lost. Throws PoolError when the pool
+   * is away, which says nothing about the accounts.
+   */
+  async confirm(signal?: AbortSignal): Promise<void> {
+    await this.#inLine(signal, async (either) => {
+      if (this.#accounts.length === 0) return;
+      const askedAt = this.#options.timing.now();
+      // `count` 1 and no further wish: all that is held is answered, and nothing is added to it.
+      const { exclude: _exclude, prefer: _prefer, model: _model, ...rest } = this.#request;
+      const request = { ...rest, session_id: this.sessionId, count: 1, wait_ms: 0 };
+      let answer: AllocateAnswer;
+      try {
+        answer = await this.#options.calls.allocate(request, either);
+      } catch (error) {
+        return this.#noteRefusal(error);
+      }
+      const known = new Set(this.#accounts.map(keyOf));
+      if (answer.accounts.some((account) => known.has(keyOf(account)))) return this.#adopt(answer, askedAt);
+      // Nothing was left, and the question has borrowed something that nobody here asked for.
+      const reason = answer.created ? 'session_expired' : 'lease_ended';
+      this.#lose({ reason, accounts: this.#accounts });
+      await this.#options.calls.release({ session_id: this.sessionId }).catch(() => undefined);
+    });
+  }
+
+  /** Gives these back; with the last one the session ends at the pool. Throws PoolError. */
+  async giveBack(accounts: readonly LeasedAccount[]): Promise<void> {
+    const keys = new Set(accounts.map(keyOf));
+    for (const key of keys) this.#leaving.add(key);
+    this.#accounts = this.#accounts.filter((account) => !keys.has(keyOf(account)));
+    try {
+      await this.#inLine(undefined, async () => {
+        const leases = accounts.map(({ id, fence }) => ({ id, fence }));
+        const isLast = this.#accounts.length === 0;
+        if (isLast) this.#cancelRenewal();
+        await this.#release(isLast ? undefined : leases);
+      });
+    } finally {
+      for (const key of keys) this.#leaving.delete(key);
+    }
+  }
+
+  /** These were given back by a call of somebody else's. */
+  forget(leases: readonly { readonly id: string; readonly fence: number }[]): void {
+    const keys = new Set(leases.map(keyOf));
+    this.#accounts = this.#accounts.filter((account) => !keys.has(keyOf(account)));
+    this.#options.onChange?.();
+  }
+
+  /** A report's answer names newer bearers and how the accounts are. */
+  noteReport(results: ReportAnswer['results']): void {
+    const byAccount = new Map(results.map((result) => [result.account_id, result]));
+    this.#accounts = this.#accounts.map((account) => {
+      const result = byAccount.get(account.id);
+      const status = result?.status ?? account.status;
+      const { id_token, token_version, token_expires_at = null } = result ?? {};
+      const isNewer = id_token !== undefined && (token_version ?? 0) > account.token_version;
+      if (!isNewer || token_version === undefined) return { ...account, status };
+      return { ...account, status, id_token, token_version, token_expires_at };
+    });
+    this.#options.onChange?.();
+  }
+
+  /** Ends renewing and every call under way; what is held lapses unless it is released. */
+  end(reason: PoolError): void {
+    this.#cancelRenewal();
+    this.#accounts = [];
+    this.#ended.abort(reason);
+  }
+
+  /** Ends renewing only: what is held lapses unless calls renew it. */
+  stopRenewing(): void {
+    this.#cancelRenewal();
+    this.#isRenewalStopped = true;
+  }
+
+  /** Looks at the pool soon: something may have changed. */
+  renewSoon(): void {
+    this.#schedule(0);
+  }
+
+  /** `excluded`: accounts the answer leaves out although they are held. */
+  #adopt(answer: AllocateAnswer, askedAt: number, excluded: readonly string[] = []): void {
+    const kept = this.#accounts.filter(({ id }) => excluded.includes(id));
+    const answered = answer.accounts.filter((account) => !this.#leaving.has(keyOf(account)));
+    const now = [...(answer.created ? [] : kept), ...answered];
+    const keys = new Set(now.map(keyOf));
+    const lost = this.#accounts.filter((account) => !keys.has(keyOf(account)));
+    this.#answer = answer;
+    this.#accounts = now;
+    this.#ttlMs = ttlMsOf(this.#request, answer, askedAt);
+    this.#lapsesAt = askedAt + this.#ttlMs;
+    this.#confirmedAt = askedAt;
+    this.#failures = 0;
+    this.#schedule(this.#renewalMs());
+    if (lost.length > 0) {
+      this.#options.onLost({ reason: answer.created ? 'session_expired' : 'lease_ended', accounts: lost });
+    }
+    this.#options.onChange?.();
+  }
+
+  #lose(loss: LeaseLoss): void {
+    this.#cancelRenewal();
+    this.#accounts = [];
+    this.#options.onLost(loss);
+    this.#options.onChange?.();
+  }
+
+  #noteRefusal(error: unknown): void {
+    if (!(error instanceof PoolError) || isAway(error) || error.code === 'internal') throw error;
+    if (error.code === 'no_account_available') {
+      // Not one was left, and none could be had instead.
+      this.#lose({ reason: 'lease_ended', accounts: this.#accounts });
+    } else {
+      this.#lose({ reason: 'refused', accounts: this.#accounts, error });
+    }
+  }
+
+  async #release(leases: { id: string; fence: number }[] | undefined): Promise<void> {
+    const request = { session_id: this.sessionId, ...(leases === undefined ? {} : { leases }) };
+    try {
+      await this.#options.calls.release(request);
+    } catch (error) {
+      // A session the pool no longer knows is what was wanted.
+      if (!isPoolError(error, 'session_not_found')) throw error;
+    }
+  }
+
+  /** Runs after the calls before it. The signal ends the wait for them, too. */
+  async #inLine(
+    signal: AbortSignal | undefined,
+    task: (either: AbortSignal) => Promise<void>,
+  ): Promise<void> {
+    const ended = this.#ended.signal;
+    const either = signal ? AbortSignal.any([signal, ended]) : ended;
+    either.throwIfAborted();
+    let isBegun = false;
+    const run = this.#line.then(() => {
+      either.throwIfAborted();
+      isBegun = true;
+      return task(either);
+    });
+    this.#line = run.catch(() => {});
+    // A call that has begun ends by itself when the signal aborts, and then gives back what it may have borrowed.
+    await unlessAborted(run, either, () => isBegun);
+  }
+
+  /** A third of the ttl at most, a part of it random so that many clients do not come at once. */
+  #renewalMs(): number {
+    const third = Math.min(
+      this.#ttlMs / 3,
+      longestRenewalMs,
+      this.#options.renewAtLeastEveryMs?.() ?? Number.POSITIVE_INFINITY,
+    );
+    return third * (0.8 + Math.random() / 5);
+  }
+
+  #schedule(delayMs: number): void {
+    this.#cancelRenewal();
+    const { isRenewed, timing } = this.#options;
+    if (!isRenewed || this.#isRenewalStopped || this.isEnded || this.#accounts.length === 0) return;
+    this.#cancelRenewal = timing.after(delayMs, () => {
+      void this.confirm().catch(() => {
+        // The pool is away: it is asked again until it is back, which then tells what is left.
+        this.#failures += 1;
+        const delay = Math.min(longestRenewalRetryMs, renewalRetryMs * 2 ** Math.min(this.#failures, 10));
+        this.#schedule(delay * (0.5 + Math.random() / 2));
+      });
+    });
+  }
+}
+
+/** Names one lease. */
+export function keyOf(account: Pick<LeasedAccount, 'id' | 'fence'>): string {
+  return `${account.fence}:${account.id}`;
+}
+
+async function unlessAborted<T>(
+  promise: Promise<T>,
+  signal: AbortSignal,
+  isTooLate: () => boolean,
+): Promise<T> {
+  let stop = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => {
+      if (!isTooLate()) reject(signal.reason);
+    };
+    signal.addEventListener('abort', stop, { once: true });
+  });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener('abort', stop);
+  }
+}
+
+function ttlMsOf(request: AllocateRequest, answer: AllocateAnswer, askedAt: number): number {
+  if (request.ttl_seconds !== undefined) return request.ttl_seconds * 1_000;
+  // A span between two clocks, which may differ: never so short that renewing would not end.
+  return Math.max(shortestUnnamedTtlMs, Date.parse(answer.expires_at) - askedAt);
+}
