@@ -19,6 +19,8 @@ export interface SandboxTokens {
   };
   /** A bearer for an account without a refresh. Throws when there is no such account. */
   mint(idOrEmail: string): string;
+  /** Whether a bearer minted here is good now. */
+  accepts(bearer: string): boolean;
   /** Ends bearers before their time: one, or all of an account. */
   revoke(what: { readonly bearer: string } | { readonly account: string }): void;
   /** Ends an account's refresh tokens; its bearers stay good. */
@@ -99,6 +101,7 @@ export function createTokenServer(quota: QuotaControls): TokenServer {
       return { id: account.id, email: account.email, refreshToken };
     },
     mint: (idOrEmail) => accounts.mint(mustFind(idOrEmail)),
+    accepts: (bearer) => typeof accounts.identityOf(bearer) === 'string',
     revoke(what) {
       if ('bearer' in what) accounts.revokeBearer(what.bearer);
       else accounts.revokeBearers(mustFind(what.account));

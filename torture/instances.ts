@@ -1,0 +1,87 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createWriteStream } from 'node:fs';
+import { createServer } from 'node:net';
+import { join, resolve } from 'node:path';
+
+/** One pool service, killed and started again on the same port. */
+export interface Instance {
+  readonly url: string;
+  /** Resolves when it answers. */
+  start(): Promise<void>;
+  /** Ends it at once; resolves when it is gone. */
+  kill(): Promise<void>;
+  /** Asks it to end. Answers its exit code, or the signal it died of. */
+  stop(): Promise<number | string | null>;
+}
+
+const readyWithinMs = 30_000;
+
+export async function createInstance(
+  name: string,
+  folder: string,
+  environment: Readonly<Record<string, string>>,
+): Promise<Instance> {
+  const port = await freePort();
+  const url = `http://127.0.0.1:${port}`;
+  const log = createWriteStream(join(folder, `${name}.log`), { flags: 'a' });
+  let child: ChildProcess | undefined;
+  let gone: Promise<unknown[]> = Promise.resolve([null, null]);
+
+  return {
+    url,
+    async start() {
+      const started = spawn(
+        process.execPath,
+        [resolve(import.meta.dirname, '../src/main.ts'), 'serve', 'pool'],
+        {
+          cwd: folder,
+          env: { ...environment, POOL_SERVICE_PORT: String(port) },
+          stdio: ['ignore', 'pipe', 'pipe'],
+        },
+      );
+      started.stdout.pipe(log, { end: false });
+      started.stderr.pipe(log, { end: false });
+      child = started;
+      gone = once(started, 'exit');
+      const end = Date.now() + readyWithinMs;
+      while (!(await answers(url))) {
+        if (started.exitCode !== null || started.signalCode !== null) {
+          throw new Error(`${name} ended at its start; see ${name}.log`);
+        }
+        if (Date.now() > end) throw new Error(`${name} did not answer within ${readyWithinMs} ms`);
+        await pause(50);
+      }
+    },
+    async kill() {
+      child?.kill('SIGKILL');
+      await gone;
+    },
+    async stop() {
+      child?.kill('SIGTERM');
+      const [code, signal] = await gone;
+      return (code ?? signal ?? null) as number | string | null;
+    },
+  };
+}
+
+export function pause(ms: number): Promise<void> {
+  return new Promise((done) => setTimeout(done, ms));
+}
+
+async function answers(url: string): Promise<boolean> {
+  try {
+    return (await fetch(`${url}/health`)).ok;
+  } catch {
+    return false;
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  await new Promise((done) => server.close(done));
+  if (typeof address !== 'object' || address === null) throw new Error('no port is free');
+  return address.port;
+}
