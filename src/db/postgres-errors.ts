@@ -42,6 +42,11 @@ export function isConnectionLoss(error: unknown): boolean {
   return error instanceof Error && clientLost.test(error.message);
 }
 
+/** The connection was found broken before anything was sent. */
+export function isNotSent(error: unknown): boolean {
+  return error instanceof Error && error.message.endsWith('not queryable');
+}
+
 export function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
 }

@@ -6,6 +6,7 @@ import {
   cannotOpen,
   codeOf,
   isConnectionLoss,
+  isNotSent,
   isPlanOld,
   isRolledBack,
   unreachable,
@@ -74,7 +75,7 @@ const idleInTransactionMs = 15_000;
 const mostTries = 30;
 const int8 = 20;
 
-type Attempt<T> = (client: pg.PoolClient, commits: { areSent: boolean }) => Promise<T>;
+type Attempt<T> = (client: pg.PoolClient, sent: { isSent: boolean }) => Promise<T>;
 
 /** Connects once to see that it can. Throws DatabaseError with what to do. */
 export async function openPostgres(url: string, options: PostgresOptions = {}): Promise<Postgres> {
@@ -86,7 +87,11 @@ export async function openPostgres(url: string, options: PostgresOptions = {}): 
     max: connections,
     connectionTimeoutMillis: connectLimitMs,
     idleTimeoutMillis: 60_000,
-    onConnect: prepareConnection,
+    async onConnect(client: pg.ClientBase) {
+      // The pool hears only idle ones; an error that nobody hears ends the process.
+      client.on('error', onTrouble);
+      await prepareConnection(client);
+    },
   } as pg.PoolConfig);
   pool.on('error', onTrouble);
 
@@ -94,26 +99,25 @@ export async function openPostgres(url: string, options: PostgresOptions = {}): 
   const withClient = async <T>(attempt: Attempt<T>, isSafe: boolean): Promise<T> => {
     const deadline = performance.now() + patienceMs;
     for (let tries = 1; ; tries += 1) {
-      const sent = { areSent: false };
+      const sent = { isSent: false };
       let client: pg.PoolClient | undefined;
       try {
         client = await pool.connect();
-        sent.areSent = false;
+        sent.isSent = false;
         const answer = await attempt(client, sent);
         client.release();
         return answer;
       } catch (error) {
         const isLost = isConnectionLoss(error);
         client?.release(isLost || isPlanOld(error));
-        if (isRolledBack(error) && tries < mostTries) {
-          await sleep(Math.random() * Math.min(50, 2 * tries));
-        } else if (isPlanOld(error) && tries < mostTries) {
-        } else if (!isLost) {
-          throw error;
-        } else if ((sent.areSent && !isSafe) || performance.now() >= deadline) {
-          throw unreachable(place, error);
-        } else {
+        if (isLost) {
+          const mayHaveHappened = sent.isSent && !isSafe && !isNotSent(error);
+          if (mayHaveHappened || performance.now() >= deadline) throw unreachable(place, error);
           await sleep(Math.min(500, 25 * 2 ** Math.min(5, tries)));
+        } else if (isRolledBack(error) && tries < mostTries) {
+          await sleep(Math.random() * Math.min(50, 2 * tries));
+        } else if (!isPlanOld(error) || tries >= mostTries) {
+          throw error;
         }
       }
     }
@@ -122,7 +126,7 @@ export async function openPostgres(url: string, options: PostgresOptions = {}): 
   const single = (isSafe: boolean): Queries =>
     queriesOver((query) =>
       withClient((client, sent) => {
-        sent.areSent = true;
+        sent.isSent = true;
         return client.query(query);
       }, isSafe),
     );
@@ -144,7 +148,7 @@ export async function openPostgres(url: string, options: PostgresOptions = {}): 
         await client.query('BEGIN');
         try {
           const answer = await task(queriesOver((query) => client.query(query)));
-          sent.areSent = true;
+          sent.isSent = true;
           await client.query('COMMIT');
           return answer;
         } catch (error) {

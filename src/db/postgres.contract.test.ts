@@ -1,0 +1,254 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import type { Migration } from './migrate.ts';
+import { openPostgres, type Postgres, type PostgresOptions, TryAgain } from './postgres.ts';
+import { migratePostgres } from './postgres-migrate.ts';
+import { type PostgresServer, startPostgresServer } from './testing/postgres-server.ts';
+
+type TestServer = PostgresServer & { readonly database: string };
+
+let shared: PostgresServer;
+let databases = 0;
+beforeAll(async () => {
+  shared = await startPostgresServer();
+});
+afterAll(() => shared.dispose());
+
+/** The file's server, for stopping and starting, with a database of its own for the test. */
+async function startServer(): Promise<TestServer> {
+  databases += 1;
+  const database = `test_${databases}`;
+  const maintenance = await openPostgres(shared.url('postgres'));
+  await maintenance.writing.script(`CREATE DATABASE ${database}`);
+  await maintenance.close();
+  return { ...shared, database };
+}
+
+async function open(server: TestServer, options: PostgresOptions = {}): Promise<Postgres> {
+  const db = await openPostgres(server.url(server.database), options);
+  onTestFinished(() => db.close());
+  return db;
+}
+
+async function openWithCount(server: TestServer, options: PostgresOptions = {}): Promise<Postgres> {
+  const db = await open(server, options);
+  await db.writing.script('CREATE TABLE counts (id integer PRIMARY KEY, n bigint NOT NULL)');
+  await db.writing.script('INSERT INTO counts VALUES (1, 0), (2, 0)');
+  return db;
+}
+
+const add = (id: number) => `UPDATE counts SET n = n + 1 WHERE id = ${id}`;
+
+describe('a PostgreSQL database', () => {
+  it('lets calls wait through a restart of the server, none lost and none done twice', async () => {
+    const server = await startServer();
+    const db = await openWithCount(server);
+    let done = 0;
+    let unsure = 0;
+    let isOver = false;
+    const callers = Array.from({ length: 8 }, async () => {
+      while (!isOver) {
+        try {
+          await db.transaction((queries) => queries.run(add(1)));
+          done += 1;
+        } catch (error) {
+          // Its commit was on the way when the server went: the one case nobody can know.
+          expect(error).toMatchObject({ code: 'database_unreachable' });
+          unsure += 1;
+        }
+      }
+    });
+    await sleep(200);
+    await server.stop();
+    await server.start();
+    const before = done;
+    await sleep(1000);
+    isOver = true;
+    await Promise.all(callers);
+    expect(done).toBeGreaterThan(before);
+    const counted = await db.reading.get<{ n: number }>('SELECT n FROM counts WHERE id = 1');
+    expect(counted?.n).toBeGreaterThanOrEqual(done);
+    expect(counted?.n).toBeLessThanOrEqual(done + unsure);
+    expect(unsure).toBeLessThanOrEqual(8);
+  });
+
+  it('says after a bounded wait that the server is away, and goes on when it is back', async () => {
+    const server = await startServer();
+    const db = await openWithCount(server, { patienceMs: 300 });
+    await server.stop();
+    await expect(db.reading.get('SELECT 1')).rejects.toMatchObject({ code: 'database_unreachable' });
+    await expect(db.writing.run(add(1))).rejects.toMatchObject({ code: 'database_unreachable' });
+    await expect(db.transaction((queries) => queries.run(add(1)))).rejects.toMatchObject({
+      code: 'database_unreachable',
+    });
+    await server.start();
+    expect(await db.writing.run(add(1))).toBe(1);
+    expect(await db.reading.get('SELECT n FROM counts WHERE id = 1')).toEqual({ n: 1 });
+  });
+
+  it('runs a transaction again whose connection was lost before the commit was sent', async () => {
+    const server = await startServer();
+    const db = await openWithCount(server);
+    let runs = 0;
+    await db.transaction(async (queries) => {
+      runs += 1;
+      await queries.run(add(1));
+      if (runs > 1) return;
+      const own = await queries.get<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+      await db.reading.get('SELECT pg_terminate_backend($1::integer)', own?.pid ?? 0);
+      await queries.run(add(2));
+    });
+    expect(runs).toBe(2);
+    expect(await db.reading.all('SELECT n FROM counts ORDER BY id')).toEqual([{ n: 1 }, { n: 0 }]);
+  });
+
+  it('does not send a statement again that may have taken effect', async () => {
+    const server = await startServer();
+    const db = await openWithCount(server);
+    const slow = db.writing.run(`${add(1)} AND pg_sleep(30) IS NOT NULL`);
+    const outcome = expect(slow).rejects.toMatchObject({ code: 'database_unreachable' });
+    await sleep(300);
+    await db.reading.all(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()",
+    );
+    await outcome;
+    expect(await db.reading.get('SELECT n FROM counts WHERE id = 1')).toEqual({ n: 0 });
+  });
+
+  it('runs both of two transactions that were in each other’s way', async () => {
+    const db = await openWithCount(await startServer());
+    let runs = 0;
+    const crossing = (first: number, second: number) =>
+      db.transaction(async (queries) => {
+        runs += 1;
+        await queries.run(add(first));
+        await sleep(200);
+        await queries.run(add(second));
+      });
+    await Promise.all([crossing(1, 2), crossing(2, 1)]);
+    expect(runs).toBeGreaterThan(2);
+    expect(await db.reading.all('SELECT n FROM counts ORDER BY id')).toEqual([{ n: 2 }, { n: 2 }]);
+  });
+
+  it('runs a task again that wants it, and passes on every other error with nothing written', async () => {
+    const db = await openWithCount(await startServer());
+    let runs = 0;
+    await db.transaction(async (queries) => {
+      runs += 1;
+      await queries.run(add(1));
+      if (runs < 3) throw new TryAgain('not yet');
+    });
+    const failing = db.transaction(async (queries) => {
+      await queries.run(add(1));
+      throw new RangeError('wrong');
+    });
+    await expect(failing).rejects.toThrow(RangeError);
+    expect(await db.reading.get('SELECT n FROM counts WHERE id = 1')).toEqual({ n: 1 });
+  });
+
+  it('plans anew after another release has changed a table', async () => {
+    const db = await openWithCount(await startServer(), { connections: 1 });
+    const read = () => db.reading.get('SELECT * FROM counts WHERE id = $1', 1);
+    expect(await read()).toEqual({ id: 1, n: 0 });
+    await db.writing.script("ALTER TABLE counts ADD COLUMN note text DEFAULT 'new'");
+    expect(await read()).toEqual({ id: 1, n: 0, note: 'new' });
+  });
+
+  it('keeps what it has committed in a crash although the server is set to lose it', async () => {
+    const server = await startServer();
+    const first = await open(server);
+    await first.writing.script(`ALTER DATABASE ${server.database} SET synchronous_commit = off`);
+    const db = await open(server);
+    expect(await db.reading.get('SHOW synchronous_commit')).toEqual({ synchronous_commit: 'on' });
+  });
+
+  it('hears notifications, and again after a restart, with word of the gap', async () => {
+    const server = await startServer();
+    const db = await open(server);
+    const heard: string[] = [];
+    let gaps = 0;
+    const listening = await db.listen(
+      'news',
+      (payload) => heard.push(payload),
+      () => {
+        gaps += 1;
+      },
+    );
+    const until = async (isSo: () => boolean): Promise<void> => {
+      for (let tries = 0; tries < 500 && !isSo(); tries += 1) await sleep(10);
+    };
+    await db.writing.run("SELECT pg_notify('news', 'one')");
+    await until(() => heard.length === 1);
+    await server.stop();
+    await server.start();
+    await until(() => gaps === 1);
+    await db.writing.run("SELECT pg_notify('news', 'two')");
+    await until(() => heard.length === 2);
+    await listening.close();
+    expect({ heard, gaps }).toEqual({ heard: ['one', 'two'], gaps: 1 });
+  });
+});
+
+describe('a PostgreSQL database that cannot be opened', () => {
+  const secret = 'hunter2';
+  const opening = (url: string) => openPostgres(url, { patienceMs: 50 }).then(() => 'opened', String);
+
+  it('says why and what to do, and never shows the password', async () => {
+    const server = await startServer();
+    const unreachable = await opening(`postgres://me:${secret}@127.0.0.1:1/pool`);
+    expect(unreachable).toMatch(/pool at 127\.0\.0\.1:1.*ECONNREFUSED.*Check that the server runs/s);
+    const socket = server.url('nothing-there').replace('postgres@', `postgres:${secret}@`);
+    expect(await opening(socket)).toMatch(/"nothing-there" does not exist.*createdb/);
+    const stranger = server.url('postgres').replace('postgres@', `stranger:${secret}@`);
+    expect(await opening(stranger)).toMatch(/role "stranger" does not exist.*DATABASE_URL/);
+    const broken = await opening(`postgres://me:${secret}@[half/pool`);
+    expect(broken).toMatch(/is no URL.*percent-encode/);
+    for (const message of [unreachable, broken, await opening(socket), await opening(stranger)]) {
+      expect(message).not.toContain(secret);
+    }
+  });
+});
+
+describe('migrations of a PostgreSQL database', () => {
+  const steps: Migration[] = [
+    { version: 1, name: 'one', sql: 'CREATE TABLE one (id integer)' },
+    { version: 2, name: 'two', sql: 'CREATE TABLE two (id integer); INSERT INTO two VALUES (1)' },
+  ];
+
+  it('happen once when many instances start together', async () => {
+    const server = await startServer();
+    const instances = await Promise.all(Array.from({ length: 6 }, () => open(server)));
+    await Promise.all(instances.map((db) => migratePostgres(db, steps, 1)));
+    const [db] = instances;
+    expect(await db?.reading.all('SELECT id FROM two')).toEqual([{ id: 1 }]);
+    expect(await db?.reading.all('SELECT version, name FROM schema_migrations ORDER BY version')).toEqual([
+      { version: 1, name: 'one' },
+      { version: 2, name: 'two' },
+    ]);
+  });
+
+  it('go on from where the database is, all or nothing, and refuse a newer one', async () => {
+    const db = await open(await startServer());
+    await migratePostgres(db, steps.slice(0, 1), 1);
+    const broken = [...steps, { version: 3, name: 'bad', sql: 'CREATE TABLE broken (' }];
+    await expect(migratePostgres(db, broken, 1)).rejects.toMatchObject({ code: 'database_unusable' });
+    expect(await db.reading.get('SELECT MAX(version) AS version FROM schema_migrations')).toEqual({
+      version: 1,
+    });
+    await migratePostgres(db, steps, 1);
+    await expect(migratePostgres(db, steps.slice(0, 1), 1)).rejects.toMatchObject({
+      code: 'database_too_new',
+    });
+  });
+
+  it('say what to do when the user may not make tables', async () => {
+    const server = await startServer();
+    const owner = await open(server);
+    await owner.writing.script('CREATE ROLE guest LOGIN');
+    const guest = await openPostgres(server.url(server.database).replace('postgres@', 'guest@'));
+    onTestFinished(() => guest.close());
+    await expect(migratePostgres(guest, steps, 1)).rejects.toThrow(
+      /permission denied.*right to create tables/s,
+    );
+  });
+});
