@@ -138,6 +138,26 @@ export function createPool(options: PoolOptions): PoolService {
   const upkeep = createUpkeep(context);
   const logins = createLogins(context, adding);
   const housekeeper = createHousekeeper(context);
+  /** What other instances on the same database did is heard here as if it had been done here. */
+  store.listen((news) => {
+    switch (news.type) {
+      case 'changes':
+        context.tell(news.changes);
+        // Another instance has brought an account, perhaps the first.
+        if (sandbox !== undefined && news.changes.accounts.length > 0) {
+          endSandbox().catch((error: unknown) =>
+            logger.error({ err: error }, 'the sandbox could not be ended'),
+          );
+        }
+        break;
+      case 'removed':
+        events.publish({ type: 'account-removed', account_id: news.id, provider: news.provider });
+        break;
+      case 'wanted':
+        events.publish({ type: 'lease-wanted', account_ids: [...news.accountIds] });
+        break;
+    }
+  });
 
   async function endSandbox(): Promise<void> {
     const ended = sandbox;

@@ -14,6 +14,7 @@ export async function removeFromPool(
   const { account } = result;
   context.events.publish({ type: 'account-removed', account_id: id, provider: account.provider });
   context.tell(result.changes);
+  await context.store.tell({ type: 'removed', id, provider: account.provider });
   for (const clean of context.onRemoved) {
     // The account is gone whatever its source can do about it.
     await clean(account).catch((error: unknown) =>

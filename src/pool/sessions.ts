@@ -75,7 +75,15 @@ export function createSessions(context: PoolContext): Sessions {
       if (result.result !== 'mismatch') context.skips.note(clock.now(), demand.sessionId, result.skipped);
       return result;
     },
-    onWanted: (ids) => events.publish({ type: 'lease-wanted', account_ids: [...ids] }),
+    onWanted(ids) {
+      events.publish({ type: 'lease-wanted', account_ids: [...ids] });
+      context
+        .lending()
+        .tell({ type: 'wanted', accountIds: ids })
+        .catch((error: unknown) =>
+          logger.error({ err: error }, 'other instances could not be asked for leases'),
+        );
+    },
     giveBack: (demand, granted) => giveBack(demand.sessionId, granted),
     onError: (error) => logger.error({ err: error }, 'a wait for leases failed after its caller had gone'),
   });
