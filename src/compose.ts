@@ -5,10 +5,10 @@ import type { Sandbox, SandboxOptions } from '../sandbox/index.ts';
 import { type Config, checkRunMode, offersSandbox, type RunMode } from './config.ts';
 import type { UpstreamProvider } from './core/provider.ts';
 import { DatabaseError } from './db/errors.ts';
-import { systemClock } from './lib/clock.ts';
+import { type Clock, systemClock } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
 import { userAgent, version } from './lib/version.ts';
-import type { Caller, PoolService, Rotation, VaultPlace } from './pool/index.ts';
+import type { Caller, PoolOptions, PoolService, Rotation, VaultPlace } from './pool/index.ts';
 import { createHttpPool, createHttpPoolAdmin } from './pool-api/http-pool.ts';
 import type { Pool, PoolAdmin } from './pool-api/pool.ts';
 import { createProviderHttp } from './providers/http.ts';
@@ -23,6 +23,12 @@ export interface RunningServices {
   readonly gatewayUrl?: string;
   /** Stops accepting, lets turns end until the deadline, gives accounts back, closes the store. */
   close(): Promise<void>;
+}
+
+/** What tests put in place of the real thing. */
+export interface ServiceSeams {
+  readonly clock?: Clock;
+  readonly onRefreshStep?: PoolOptions['onRefreshStep'];
 }
 
 /** Things opened in order, to be closed in reverse; what was opened before a failure is closed too. */
@@ -58,14 +64,16 @@ export async function startServices(
   mode: RunMode,
   logger: Logger,
   onLost: (error: Error) => void,
+  seams: ServiceSeams = {},
 ): Promise<RunningServices> {
   checkRunMode(config, mode);
   const opened = new Opened(logger);
   const urls: { poolUrl?: string; gatewayUrl?: string } = {};
   try {
-    const providers = openProviders(config, logger, opened);
+    const { clock = systemClock } = seams;
+    const providers = openProviders(config, logger, opened, clock);
     const holdsPool = mode !== 'gateway' || !config.usePoolService;
-    const pool = holdsPool ? await openPool(config, providers, logger, onLost, opened) : undefined;
+    const pool = holdsPool ? await openPool(config, providers, logger, onLost, opened, seams) : undefined;
     if (pool) {
       // Before the start: the sandbox is for pools that have no account, and this may be the first.
       if (config.warp.apiKey !== undefined) await pool.ensureEnvAccount('warp', config.warp.apiKey);
@@ -101,7 +109,7 @@ export async function startServices(
         timeouts: { firstEventMs: config.gateway.firstEventTimeoutMs, idleMs: config.gateway.idleTimeoutMs },
         shutdownMs: config.shutdownMs,
         userAgent,
-        clock: systemClock,
+        clock,
         logger: logger.child({ service: 'gateway' }),
       });
       opened.add('the gateway', () => gateway.close());
@@ -225,7 +233,12 @@ async function startSandbox(options?: SandboxOptions): Promise<Sandbox> {
   return (await import('../sandbox/index.ts')).startSandbox(options);
 }
 
-function openProviders(config: Config, logger: Logger, opened: Opened): Providers {
+function openProviders(
+  config: Config,
+  logger: Logger,
+  opened: Opened,
+  clock: Clock = systemClock,
+): Providers {
   let sandbox: Promise<Sandbox> | undefined;
   return createProviders({
     warpServerUrl: config.warp.serverUrl,
@@ -244,6 +257,7 @@ function openProviders(config: Config, logger: Logger, opened: Opened): Provider
       return (await sandbox).url;
     },
     http: createProviderHttp(),
+    now: clock.now,
     userAgent,
     onAnomaly: (anomaly) => logger.debug({ anomaly }, 'an odd event of the upstream'),
   });
@@ -255,18 +269,19 @@ async function openPool(
   logger: Logger,
   onLost: (error: Error) => void,
   opened: Opened,
+  { clock = systemClock, onRefreshStep }: ServiceSeams = {},
 ): Promise<PoolService> {
   mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
   const { createPool, openStore, openVault } = await import('./pool/index.ts');
   const store = await openStore(config.databaseUrl, {
-    clock: systemClock,
+    clock,
     onLost,
     onTrouble: (error) => logger.warn({ err: error }, 'trouble with the database'),
   });
   const vault = await openVault({
     store,
     ...vaultPlace(config),
-    now: systemClock.now(),
+    now: clock.now(),
     onNotice: (message) => logger.warn(message),
   }).catch(async (error: unknown) => {
     await store.close();
@@ -276,7 +291,7 @@ async function openPool(
     store,
     vault,
     providers: providers.all,
-    clock: systemClock,
+    clock,
     logger: logger.child({ service: 'pool' }),
     settings: {
       minPoolSize: config.pool.minSize,
@@ -287,6 +302,7 @@ async function openPool(
       refreshMinIntervalMs: config.pool.refreshMinIntervalMs,
       version,
     },
+    ...(onRefreshStep && { onRefreshStep }),
   });
   opened.add('the pool', () => pool.close());
   return pool;

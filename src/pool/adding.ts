@@ -68,7 +68,8 @@ export function createAdding(context: PoolContext, onRealAccount: () => Promise<
   const bearerGiven = (id: string, credential: GivenCredential) => {
     if (credential.kind === 'api_key' || credential.grant === undefined) return {};
     const { bearer, expiresAt } = credential.grant;
-    const times = { expiresAt, opensAt: clock.now(), isLastUsable: false, random: context.random };
+    const issuedAt = clock.now();
+    const times = { issuedAt, expiresAt, opensAt: issuedAt, isLastUsable: false, random: context.random };
     return {
       bearer: { sealed: vault.seal(id, bearerField, bearer), expiresAt },
       nextRefreshAt: nextRefreshAfter(times),
@@ -81,7 +82,7 @@ export function createAdding(context: PoolContext, onRealAccount: () => Promise<
     if (provider.tokens === undefined) {
       throw new PoolError(
         'invalid_request',
-        `Provider "${providerName}" has no token endpoint configured, so a refresh token is of no use: give api_key.`,
+        provider.missing?.tokens ?? `Provider "${providerName}" knows no refresh tokens: give api_key.`,
         { param: 'refresh_token' },
       );
     }

@@ -3,7 +3,7 @@ import { leastInterval, nextRefreshAfter, retryAfter } from './refresh-times.ts'
 
 const minute = 60_000;
 const hour = 60 * minute;
-const token = { expiresAt: 3 * hour, opensAt: hour, isLastUsable: false, random: () => 0 };
+const token = { issuedAt: 0, expiresAt: 3 * hour, opensAt: hour, isLastUsable: false, random: () => 0 };
 const failed = {
   failure: 'refused' as const,
   now: 0,
@@ -32,10 +32,16 @@ describe('the next refresh', () => {
     expect(nextRefreshAfter({ ...token, expiresAt: minute, random: () => 1 })).toBe(hour);
   });
 
+  it('of a short-lived token is due when three quarters of its life are over', () => {
+    const short = { ...token, expiresAt: 2 * minute, opensAt: 1000, isLastUsable: true };
+    expect(nextRefreshAfter(short)).toBe(1.5 * minute);
+  });
+
   it('is an hour away at least, save where the token host is this machine', () => {
     expect(leastInterval(minute, false)).toBe(hour);
     expect(leastInterval(2 * hour, false)).toBe(2 * hour);
     expect(leastInterval(minute, true)).toBe(minute);
+    expect(leastInterval(0, true)).toBe(1000);
   });
 });
 

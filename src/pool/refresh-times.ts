@@ -5,7 +5,9 @@ import { lendMarginMs } from './account-state.ts';
 
 const second = 1000;
 const minute = 60 * second;
-const refreshAheadMs = 5 * minute;
+const longestAheadMs = 5 * minute;
+/** Even on this machine nobody is asked without a pause. */
+const shortestIntervalMs = second;
 const longestJitterMs = 2 * minute;
 const longestRetryAfterMs = 24 * 60 * minute;
 const backoffs = {
@@ -16,7 +18,7 @@ const backoffs = {
 
 /** The shortest time between two refreshes of an account: an hour at least, save where the token host is this machine. */
 export function leastInterval(settingMs: number, isLoopback: boolean): number {
-  return isLoopback ? settingMs : Math.max(settingMs, 60 * minute);
+  return Math.max(settingMs, isLoopback ? shortestIntervalMs : 60 * minute);
 }
 
 /**
@@ -24,6 +26,7 @@ export function leastInterval(settingMs: number, isLoopback: boolean): number {
  * instances do not march in step. Where the ceiling opens only after it has lapsed: at that moment.
  */
 export function nextRefreshAfter(token: {
+  readonly issuedAt: number;
   readonly expiresAt: number;
   /** When the ceiling opens. */
   readonly opensAt: number;
@@ -32,7 +35,9 @@ export function nextRefreshAfter(token: {
 }): number {
   const lapsesAt = token.expiresAt - lendMarginMs;
   if (token.opensAt >= lapsesAt) return token.opensAt;
-  const dueAt = Math.max(token.opensAt, token.expiresAt - refreshAheadMs);
+  // A token that lives for minutes only is used for most of them.
+  const aheadMs = Math.min(longestAheadMs, (token.expiresAt - token.issuedAt) / 4);
+  const dueAt = Math.max(token.opensAt, token.expiresAt - aheadMs);
   const room = Math.min(longestJitterMs, (lapsesAt - dueAt) / 2);
   return Math.round(dueAt + (token.isLastUsable ? 0 : token.random() * room));
 }

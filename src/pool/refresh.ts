@@ -57,11 +57,13 @@ export function createRefresher(
     const account = await store.account(clock.now(), id);
     if (account === null) return skipped('no such account');
     if (account.credentialKind === 'api_key') return skipped('API key: nothing to refresh');
-    const tokens = context.providers.get(account.provider)?.tokens;
+    const provider = context.providers.get(account.provider);
+    const tokens = provider?.tokens;
     if (tokens === undefined) {
       const nextAt = clock.now() + unconfiguredRestMs;
       context.tell(await store.scheduleRefresh(clock.now(), id, nextAt, false));
-      return skipped(`provider "${account.provider}" has no token endpoint configured`, nextAt);
+      const missing = provider?.missing?.tokens ?? `Provider "${account.provider}" has no token endpoint.`;
+      return skipped(missing, nextAt);
     }
     await onStep('begun');
     const minIntervalMs = leastInterval(context.settings.refreshMinIntervalMs, tokens.isLoopback);
@@ -107,7 +109,13 @@ export function createRefresher(
     const { expiresAt, refreshToken, email } = grant;
     const refreshed = {
       bearer: { sealed: vault.seal(id, bearerField, grant.bearer), expiresAt },
-      nextRefreshAt: nextRefreshAfter({ expiresAt, opensAt, isLastUsable, random: context.random }),
+      nextRefreshAt: nextRefreshAfter({
+        issuedAt: claim.intentAt,
+        expiresAt,
+        opensAt,
+        isLastUsable,
+        random: context.random,
+      }),
       ...(refreshToken === undefined ? {} : { credential: context.credentialOf(id, provider, refreshToken) }),
       ...(email === undefined ? {} : { email }),
     };

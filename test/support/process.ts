@@ -13,13 +13,14 @@ export interface ServiceProcess {
   kill(signal: 'SIGTERM' | 'SIGKILL'): Promise<number | string | null>;
 }
 
-/** A service as a process of its own; `url` is known once it listens. */
+/** A service as a process of its own; `url` is known once it listens. `entry` is what it runs instead of the program. */
 export async function startProcess(
   words: readonly string[],
   environment: Record<string, string>,
   folder: string,
+  entry = resolve(import.meta.dirname, '../../src/main.ts'),
 ): Promise<ServiceProcess> {
-  const child = spawn(process.execPath, [resolve(import.meta.dirname, '../../src/main.ts'), ...words], {
+  const child = spawn(process.execPath, [entry, ...words], {
     cwd: folder,
     env: { PATH: process.env['PATH'], ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
