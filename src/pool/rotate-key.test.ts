@@ -85,7 +85,9 @@ describe('a key rotation', () => {
       await fill(store, before);
       await store.close();
 
-      const child = fork(new URL('./rotation-child.ts', import.meta.url), [folder, step], { execArgv: [] });
+      const child = fork(new URL('./testing/rotation-child.ts', import.meta.url), [folder, step], {
+        execArgv: [],
+      });
       expect(await once(child, 'exit')).toEqual([null, 'SIGKILL']);
       store = await openStore(path, options);
       const notices: string[] = [];
