@@ -42,6 +42,25 @@ export type LoginRecord = z.infer<typeof loginRecord>;
 
 export const loginPrefix = 'login:';
 
+/** What the secrets of a login are sealed as. */
+export const codeField = 'device_code';
+export const grantField = 'login_grant';
+
+/** The same login, its secrets sealed by `again`. */
+export function resealedLogin(
+  text: string,
+  again: (id: string, field: string, sealed: string) => string,
+): string | null {
+  const record = readLogin(text);
+  if (record === null || (record.deviceCode === null && record.grant === null)) return null;
+  const { id, deviceCode, grant } = record;
+  return JSON.stringify({
+    ...record,
+    deviceCode: deviceCode === null ? null : again(id, codeField, deviceCode),
+    grant: grant === null ? null : again(id, grantField, grant),
+  });
+}
+
 /** Null for what another version wrote and this one cannot read. */
 export function readLogin(text: string): LoginRecord | null {
   return loginRecord.safeParse(JSON.parse(text)).data ?? null;

@@ -4,7 +4,7 @@ import { type DeviceLogins, type DevicePoll, TokenError, type TokenGrant } from 
 import { PoolError } from '../pool-api/errors.ts';
 import { defaultCapacity, type LoginAnswer, newLogin } from '../pool-api/schema.ts';
 import type { Adding } from './adding.ts';
-import { type LoginRecord, presentLogin } from './login-record.ts';
+import { codeField, grantField, type LoginRecord, presentLogin } from './login-record.ts';
 import { createLoginStore, type StoredLogin } from './login-store.ts';
 import { parse } from './parse.ts';
 import type { Caller, PoolContext } from './pool-context.ts';
@@ -40,8 +40,6 @@ const longestAddingMs = 3_600_000;
 const mostPending = 100;
 const mostAtOnce = 5;
 
-const codeField = 'device_code';
-const grantField = 'login_grant';
 const grantSchema = z.object({
   bearer: z.string(),
   expiresAt: z.number(),

@@ -4,6 +4,7 @@ import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../lib/clock.ts';
+import { grantField, type LoginRecord, loginPrefix, readLogin } from './login-record.ts';
 import { openVault } from './open-vault.ts';
 import { bearerField, credentialField } from './pool-context.ts';
 import { type RotationStep, rotateKey } from './rotate-key.ts';
@@ -139,6 +140,39 @@ describe('a key rotation', () => {
     const masterKey = readFileSync(rotation.keyFile, 'utf8').trim();
     const opened = await openVault({ store, masterKey, defaultKeyFile, now: 0 });
     expect(await secretsIn(store, opened)).toEqual(expected);
+  });
+
+  it('takes logins under way along: what was granted is handed out only once', async () => {
+    const defaultKeyFile = join(temporaryFolder(), 'master.key');
+    const store = openMemoryStore(0, { auditsLeases: true });
+    const place = { defaultKeyFile };
+    const vault = await openVault({ store, ...place, now: 0 });
+    const record: LoginRecord = {
+      id: 'login_1',
+      provider: 'warp',
+      actor: 'local',
+      status: 'pending',
+      userCode: 'ABCD',
+      verificationUri: 'https://example.com',
+      verificationUriComplete: null,
+      expiresAt: 1000,
+      intervalMs: 5000,
+      nextPollAt: 0,
+      failures: 0,
+      deviceCode: null,
+      grant: vault.seal('login_1', grantField, 'what was granted'),
+      account: { label: null, capacity: 1, models: null, free: false, lend: 'any', tier: 0, standby: false },
+      replaces: null,
+      accountId: null,
+      error: null,
+      finishedAt: null,
+    };
+    await store.remember(`${loginPrefix}login_1`, JSON.stringify(record));
+    await rotateKey({ store, vault, place, now: 0, actor: 'test' });
+    const after = readLogin((await store.remembered(`${loginPrefix}login_1`)) ?? '');
+    const opened = await openVault({ store, ...place, now: 0 });
+    expect(opened.open('login_1', grantField, after?.grant ?? '')).toBe('what was granted');
+    expect(after).toEqual({ ...record, grant: after?.grant });
   });
 
   it('takes a key of its owner, but not the present one', async () => {

@@ -1,5 +1,6 @@
 import { existsSync, rmSync } from 'node:fs';
 import { newKey, nextKeyFile, readKeyFile, writeKeyFile } from './key-file.ts';
+import { loginPrefix, resealedLogin } from './login-record.ts';
 import { fingerprintKeyFact, keyFileOf, keyIdFact, takeNextKey, type VaultPlace } from './open-vault.ts';
 import { bearerField, credentialField } from './pool-context.ts';
 import type { SealedSecret, Store } from './store/store.ts';
@@ -52,13 +53,15 @@ export async function rotateKey(options: RotateOptions): Promise<Rotation> {
   writeKeyFile(next, key);
   onStep('next-key-written');
 
-  const resealed = await reseal(store, vault, newVault);
+  const again: Again = (id, field, sealed) => newVault.seal(id, field, vault.open(id, field, sealed));
+  const resealed = await resealAccounts(store, again);
   await store.replaceSealed(
     options.now,
     resealed,
     [
       { name: keyIdFact, value: newVault.keyId },
       { name: fingerprintKeyFact, value: fingerprintKey },
+      ...(await resealLogins(store, again)),
     ],
     {
       actor: options.actor,
@@ -81,9 +84,18 @@ export async function rotateKey(options: RotateOptions): Promise<Rotation> {
   };
 }
 
-async function reseal(store: Store, vault: Vault, newVault: Vault): Promise<SealedSecret[]> {
-  const again = (id: string, field: string, sealed: string): string =>
-    newVault.seal(id, field, vault.open(id, field, sealed));
+type Again = (id: string, field: string, sealed: string) => string;
+
+/** Logins under way: what was granted is handed out only once. */
+async function resealLogins(store: Store, again: Again): Promise<{ name: string; value: string }[]> {
+  const facts = await store.rememberedUnder(loginPrefix);
+  return facts.flatMap(({ name, value }) => {
+    const resealed = resealedLogin(value, again);
+    return resealed === null ? [] : [{ name, value: resealed }];
+  });
+}
+
+async function resealAccounts(store: Store, again: Again): Promise<SealedSecret[]> {
   const all: SealedSecret[] = [];
   let after: number | null = 0;
   while (after !== null) {
