@@ -248,6 +248,7 @@ function openProviders(
       identityUrl: config.warp.identityUrl,
       tokenUrl: config.warp.tokenUrl,
     },
+    configured: config.providers,
     // Started by whoever needs it first: most processes never do.
     async sandboxUrl() {
       if (sandbox === undefined) {

@@ -1,8 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
 import { parseEnv } from 'node:util';
-import { parse as parseYaml } from 'yaml';
-import { z } from 'zod';
+import type { z } from 'zod';
+import { type ConfiguredProvider, emptyConfigFile, readConfigFile } from './config-file.ts';
 import { isLoopbackHost, type SettingName, type SettingValues, settings } from './settings.ts';
 
 /** Everything the services are told from outside, validated and frozen. The only reader of the environment. */
@@ -55,6 +55,8 @@ export interface Config {
   readonly shutdownMs: number;
   /** Public model name, or a pattern ending in `*`, to upstream model. */
   readonly aliases: Readonly<Record<string, string>>;
+  /** Providers beside the built-in ones, by name. */
+  readonly providers: Readonly<Record<string, ConfiguredProvider>>;
 }
 
 /** Which of the two services a process runs. */
@@ -85,7 +87,10 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
   const values = readSettings(environment, problems);
   const configFile =
     values.CONFIG_FILE ?? (existsSync(join(folder, 'warp2api.yaml')) ? 'warp2api.yaml' : undefined);
-  const aliases = configFile === undefined ? {} : readConfigFile(resolve(folder, configFile), problems);
+  const { aliases, providers } =
+    configFile === undefined
+      ? emptyConfigFile
+      : readConfigFile(resolve(folder, configFile), environment, problems);
 
   if (values.MIN_POOL_SIZE !== undefined && values.MAX_POOL_SIZE !== undefined) {
     if (values.MIN_POOL_SIZE > values.MAX_POOL_SIZE) {
@@ -162,6 +167,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
     sandbox: required(values.SANDBOX),
     shutdownMs: required(values.SHUTDOWN_SECONDS) * 1000,
     aliases,
+    providers,
   });
 }
 
@@ -238,24 +244,6 @@ function readSettings(environment: NodeJS.ProcessEnv, problems: string[]): Setti
     }
   }
   return values as SettingValues;
-}
-
-const configFileSchema = z.strictObject({
-  aliases: z.record(z.string().min(1), z.string().min(1)).default({}),
-});
-
-function readConfigFile(file: string, problems: string[]): Record<string, string> {
-  try {
-    const result = configFileSchema.safeParse(parseYaml(readFileSync(file, 'utf8')) ?? {});
-    if (result.success) return result.data.aliases;
-    for (const issue of result.error.issues) {
-      problems.push(`CONFIG_FILE ${file}: ${issue.path.join('.') || 'the file'}: ${issue.message}.`);
-    }
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    problems.push(`CONFIG_FILE ${file} cannot be read: ${reason}`);
-  }
-  return {};
 }
 
 function required<Value>(value: Value | undefined): Value {

@@ -35,7 +35,7 @@ const httpUrl = z
     'must be a URL such as http://127.0.0.1:8019',
   )
   .transform((text) => text.replace(/\/+$/, ''));
-const safeUrl = httpUrl.refine(
+export const safeUrl = httpUrl.refine(
   (text) => text.startsWith('https:') || isLoopbackHost(new URL(text).hostname),
   'must be https unless it is on this machine',
 );

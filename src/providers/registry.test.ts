@@ -6,7 +6,15 @@ const options = { warpServerUrl: 'https://app.example.test', http: createProvide
 
 it('knows every provider by its name', () => {
   const providers = createProviders({ ...options, sandboxUrl: async () => 'http://127.0.0.1:9' });
-  expect([...providers.all.keys()]).toEqual(['warp', 'sandbox']);
+  expect([...providers.all.keys()]).toEqual([
+    'warp',
+    'sandbox',
+    'openai',
+    'anthropic',
+    'gemini',
+    'openrouter',
+  ]);
+  expect([...providers.upstreams.keys()]).toEqual(['warp', 'sandbox']);
   for (const [name, provider] of providers.upstreams) {
     expect(provider.name).toBe(name);
     expect(provider.outbound.name).toBe('warp');
@@ -15,5 +23,5 @@ it('knows every provider by its name', () => {
 });
 
 it('has no sandbox when that is switched off', () => {
-  expect([...createProviders(options).all.keys()]).toEqual(['warp']);
+  expect(createProviders(options).all.has('sandbox')).toBe(false);
 });

@@ -1,6 +1,10 @@
 import type { Provider, ProviderHttp, UpstreamProvider } from '../core/provider.ts';
 import { createWarpOutbound, type WarpOutboundOptions } from '../protocols/warp/outbound.ts';
+import { createApiKeyProvider } from './api-key/provider.ts';
+import { vendors } from './api-key/vendors.ts';
+import { createOauth2Provider, type Oauth2ProviderOptions } from './oauth2/provider.ts';
 import { createSandboxProvider } from './sandbox/provider.ts';
+import { createTokenHttp } from './token-http.ts';
 import { createWarpProvider, type WarpOauthSettings } from './warp/provider.ts';
 
 export interface ProvidersOptions {
@@ -8,12 +12,21 @@ export interface ProvidersOptions {
   readonly warpOauth?: WarpOauthSettings;
   /** Absent when the sandbox is switched off. */
   readonly sandboxUrl?: () => Promise<string>;
+  /** Those of the configuration file. One with a vendor's name takes its place. */
+  readonly configured?: Readonly<Record<string, ConfiguredProvider>>;
   readonly http: ProviderHttp;
   readonly userAgent: string;
   readonly onAnomaly?: WarpOutboundOptions['onAnomaly'];
   /** Milliseconds since 1970. */
   readonly now?: () => number;
 }
+
+export type ConfiguredProvider =
+  | { readonly type: 'api_key'; readonly checkUrl: string | undefined }
+  | ({ readonly type: 'oauth2' } & Omit<
+      Oauth2ProviderOptions,
+      'name' | 'http' | 'tokenHttp' | 'userAgent' | 'now'
+    >);
 
 export interface Providers {
   /** Every provider by name: what the pool keeps accounts of. */
@@ -40,7 +53,27 @@ export function createProviders(options: ProvidersOptions): Providers {
     }),
     ...(sandboxUrl ? [createSandboxProvider({ ...shared, url: sandboxUrl })] : []),
   ];
-  return { all: byName<Provider>(upstreams), upstreams: byName(upstreams) };
+  return {
+    all: byName<Provider>([...upstreams, ...createPoolOnly(options)]),
+    upstreams: byName(upstreams),
+  };
+}
+
+/** Providers whose accounts only live in the pool, for programs that speak to the vendor themselves. */
+function createPoolOnly(options: ProvidersOptions): Provider[] {
+  const { configured = {}, http, userAgent, now = Date.now } = options;
+  const shared = { http, userAgent };
+  const ready = Object.entries(vendors)
+    .filter(([name]) => configured[name] === undefined)
+    .map(([name, vendor]) => createApiKeyProvider({ ...shared, ...vendor, name }));
+  const tokenHttp = createTokenHttp();
+  const own = Object.entries(configured).map(([name, { type: _type, ...given }]) => {
+    if ('tokenUrl' in given) return createOauth2Provider({ ...shared, ...given, tokenHttp, now, name });
+    // A vendor asked at another address, such as a proxy of the owner's, still speaks the vendor's way.
+    const { checkUrl, ...vendor } = vendors[name] ?? { checkUrl: undefined };
+    return createApiKeyProvider({ ...shared, ...vendor, checkUrl: given.checkUrl ?? checkUrl, name });
+  });
+  return [...ready, ...own];
 }
 
 function byName<P extends Provider>(providers: readonly P[]): ReadonlyMap<string, P> {

@@ -1,6 +1,6 @@
 import type { Outbound } from '../../core/protocol.ts';
 import type { ProviderHttp, UpstreamProvider } from '../../core/provider.ts';
-import { checkApiKey } from '../warp/api-key.ts';
+import { checkApiKey } from '../api-key.ts';
 import { createProviderOf, withoutTrailingSlash } from '../warp/provider.ts';
 
 export interface SandboxProviderOptions {

@@ -1,4 +1,5 @@
 import { TokenError, type TokenGrant, type TokenIssuer } from '../../core/provider.ts';
+import { isLoopbackUrl } from '../loopback.ts';
 import type { PostForm, TokenAnswer } from '../token-http.ts';
 import { failureOf, isAboutTheHost, readGrant } from './firebase.ts';
 
@@ -49,7 +50,7 @@ export function createWarpOauth(options: WarpOauthOptions): WarpOauth {
 
   return {
     tokens: {
-      isLoopback: refreshPlaces.every(({ url }) => isLoopback(url)),
+      isLoopback: refreshPlaces.every(({ url }) => isLoopbackUrl(url)),
       async refresh(refreshToken) {
         const form = { grant_type: 'refresh_token', refresh_token: refreshToken };
         const [first, proxy] = refreshPlaces;
@@ -101,9 +102,4 @@ function withKey(address: string, key: string): string {
   const url = new URL(address);
   url.searchParams.set('key', key);
   return url.href;
-}
-
-function isLoopback(address: string): boolean {
-  const { hostname } = new URL(address);
-  return hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d{1,3}){3}$/.test(hostname);
 }

@@ -2,10 +2,10 @@ import type { Outbound } from '../../core/protocol.ts';
 import type { Provider, ProviderHttp, ProviderModel, UpstreamProvider } from '../../core/provider.ts';
 import { createWarpOutbound } from '../../protocols/warp/outbound.ts';
 import { createPostForm, createTokenHttp } from '../token-http.ts';
-import { normalizeWarpKey } from './api-key.ts';
 import { createWarpDeviceLogins } from './device-login.ts';
 import { createGraphqlClient } from './graphql.ts';
 import { listModels } from './models.ts';
+import { normalizeWarpKey } from './normalize-key.ts';
 import { createWarpOauth } from './oauth.ts';
 import { getQuota } from './quota.ts';
 

@@ -1,0 +1,106 @@
+import { readFileSync } from 'node:fs';
+import { parse as parseYaml } from 'yaml';
+import { z } from 'zod';
+import { safeUrl } from './settings.ts';
+
+/** warp2api.yaml: what does not fit into a variable. Unknown fields are faults. */
+
+const envName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be the name of an environment variable');
+const text = z.string().min(1);
+
+const oauth2 = z
+  .strictObject({
+    type: z.literal('oauth2'),
+    token_url: safeUrl,
+    client_id: text,
+    client_secret: text.optional(),
+    client_secret_env: envName.optional(),
+    device_authorization_url: safeUrl.optional(),
+    scope: text.optional(),
+    quota_url: safeUrl.optional(),
+  })
+  .refine((given) => given.client_secret === undefined || given.client_secret_env === undefined, {
+    message: 'give client_secret or client_secret_env, not both',
+    path: ['client_secret'],
+  });
+const apiKey = z.strictObject({
+  type: z.literal('api_key'),
+  check_url: safeUrl.optional(),
+});
+const providerName = z
+  .string()
+  .regex(/^[a-z][a-z0-9-]{0,31}$/, 'must be a name of a-z, 0-9 and -')
+  .refine((name) => name !== 'warp' && name !== 'sandbox', 'is built in: choose another name');
+
+const configFile = z.strictObject({
+  aliases: z.record(text, text).default({}),
+  providers: z.record(providerName, z.discriminatedUnion('type', [oauth2, apiKey])).default({}),
+});
+
+export type ConfiguredProvider =
+  | {
+      readonly type: 'oauth2';
+      readonly tokenUrl: string;
+      readonly clientId: string;
+      readonly clientSecret: string | undefined;
+      readonly deviceAuthorizationUrl: string | undefined;
+      readonly scope: string | undefined;
+      readonly quotaUrl: string | undefined;
+    }
+  | { readonly type: 'api_key'; readonly checkUrl: string | undefined };
+
+export interface ConfigFile {
+  readonly aliases: Readonly<Record<string, string>>;
+  readonly providers: Readonly<Record<string, ConfiguredProvider>>;
+}
+
+export const emptyConfigFile: ConfigFile = { aliases: {}, providers: {} };
+
+/** Adds every fault found to `problems`. Secrets that the file only names come from the environment. */
+export function readConfigFile(file: string, environment: NodeJS.ProcessEnv, problems: string[]): ConfigFile {
+  let content: unknown;
+  try {
+    content = parseYaml(readFileSync(file, 'utf8')) ?? {};
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    problems.push(`CONFIG_FILE ${file} cannot be read: ${reason}`);
+    return emptyConfigFile;
+  }
+  const result = configFile.safeParse(content);
+  if (!result.success) {
+    for (const issue of result.error.issues) {
+      problems.push(`CONFIG_FILE ${file}: ${issue.path.join('.') || 'the file'}: ${reasonOf(issue)}.`);
+    }
+    return emptyConfigFile;
+  }
+  const providers = Object.entries(result.data.providers).map(([name, given]) => {
+    if (given.type === 'api_key') return [name, { type: given.type, checkUrl: given.check_url }] as const;
+    const { client_secret_env: variable } = given;
+    const secret = variable === undefined ? given.client_secret : environment[variable]?.trim();
+    if (variable !== undefined && !secret) {
+      problems.push(
+        `CONFIG_FILE ${file}: providers.${name}.client_secret_env: ${variable} is not set in the environment.`,
+      );
+    }
+    return [
+      name,
+      {
+        type: given.type,
+        tokenUrl: given.token_url,
+        clientId: given.client_id,
+        clientSecret: secret,
+        deviceAuthorizationUrl: given.device_authorization_url,
+        scope: given.scope,
+        quotaUrl: given.quota_url,
+      },
+    ] as const;
+  });
+  return { aliases: result.data.aliases, providers: Object.fromEntries(providers) };
+}
+
+/** A faulty key of a record says in an inner issue what is wrong with it. */
+function reasonOf(issue: z.core.$ZodIssue): string {
+  if (issue.code === 'invalid_key') return issue.issues[0]?.message ?? issue.message;
+  if (issue.code === 'invalid_union') return 'must be oauth2 or api_key';
+  return issue.message;
+}

@@ -1,0 +1,82 @@
+import { describe, expect, it } from 'vitest';
+import { createProviderHttp } from '../http.ts';
+import { createProviders } from '../registry.ts';
+import { type FormAnswer, startFormServer } from '../testing/form-server.ts';
+
+/** A vendor of that name, asked at a server of the test's instead. */
+async function vendorAt(name: string, answer: FormAnswer) {
+  const server = await startFormServer(() => answer);
+  const { all } = createProviders({
+    warpServerUrl: 'https://app.example.test',
+    http: createProviderHttp(),
+    userAgent: 'warp2api/test',
+    configured: { [name]: { type: 'api_key', checkUrl: `${server.url}/check` } },
+  });
+  const provider = all.get(name);
+  if (!provider) throw new Error('no such provider');
+  return { provider, asked: server.asked };
+}
+
+describe('a key', () => {
+  it.each([
+    ['openai', { authorization: 'Bearer k-1' }],
+    ['anthropic', { 'x-api-key': 'k-1', 'anthropic-version': '2023-06-01' }],
+    ['gemini', { 'x-goog-api-key': 'k-1' }],
+    ['openrouter', { authorization: 'Bearer k-1' }],
+    ['anything', { authorization: 'Bearer k-1' }],
+  ])('of %s travels as its vendor expects', async (name, headers) => {
+    const { provider, asked } = await vendorAt(name, [200, { data: [] }]);
+    expect(await provider.getQuota('k-1')).toEqual({ isUnlimited: false });
+    expect(asked).toHaveLength(1);
+    expect(asked[0]).toMatchObject({
+      path: '/check',
+      headers: { ...headers, 'user-agent': 'warp2api/test' },
+    });
+    if (!('authorization' in headers)) expect(asked[0]?.headers).not.toHaveProperty('authorization');
+  });
+
+  it.each([
+    [401, {}, 'upstream_unauthorized'],
+    [400, { error: { details: [{ reason: 'API_KEY_INVALID' }] } }, 'upstream_unauthorized'],
+    [403, {}, 'upstream_refused'],
+    [402, {}, 'upstream_refused'],
+    [429, {}, 'upstream_rate_limited'],
+    [500, {}, 'upstream_unavailable'],
+    [404, {}, 'upstream_protocol'],
+    [302, {}, 'upstream_protocol'],
+  ] as const)('answered with %i %j is the error %s', async (status, body, code) => {
+    const { provider, asked } = await vendorAt('gemini', [status, body, { location: '/else' }]);
+    await expect(provider.getQuota('k-1')).rejects.toMatchObject({ code });
+    expect(asked).toHaveLength(1);
+  });
+
+  it('is kept unproved where nothing can be asked', async () => {
+    const { all } = createProviders({
+      warpServerUrl: 'https://app.example.test',
+      http: createProviderHttp(),
+      userAgent: 'test',
+      configured: { local: { type: 'api_key', checkUrl: undefined } },
+    });
+    await expect(all.get('local')?.getQuota('k')).rejects.toThrow('check_url');
+    expect(() => all.get('local')?.normalizeApiKey('a b')).toThrow('paste it again');
+  });
+});
+
+describe('at OpenRouter', () => {
+  it('the figures of the key are read', async () => {
+    const data = { label: 'x', limit: 20, usage: 7.5, limit_remaining: 12.5 };
+    const { provider } = await vendorAt('openrouter', [200, { data }]);
+    expect(await provider.getQuota('k')).toEqual({
+      isUnlimited: false,
+      limit: 20,
+      used: 7.5,
+      remaining: 12.5,
+    });
+  });
+
+  it('a key without a limit says nothing of what is left', async () => {
+    const data = { limit: null, usage: 3, limit_remaining: null };
+    const { provider } = await vendorAt('openrouter', [200, { data }]);
+    expect(await provider.getQuota('k')).toEqual({ isUnlimited: false, used: 3 });
+  });
+});

@@ -1,0 +1,56 @@
+import { AppError } from '../core/errors.ts';
+import type { ProviderHttp } from '../core/provider.ts';
+import { retryAfterOf } from './token-http.ts';
+
+const timeoutMs = 5_000;
+
+/**
+ * Asks a provider something about a bearer. Answers the JSON of a 200, undefined where it is none. Throws AppError:
+ * `upstream_unauthorized` (401), `upstream_refused` (402, 403), `upstream_rate_limited` (429), `upstream_unavailable`
+ * (5xx, no answer), `upstream_timeout`, `upstream_protocol` (anything else).
+ */
+export async function askJson(
+  http: ProviderHttp,
+  request: {
+    readonly url: string;
+    readonly headers: Readonly<Record<string, string>>;
+    readonly signal?: AbortSignal | undefined;
+  },
+): Promise<unknown> {
+  const { url, headers, signal } = request;
+  const answer = await http({
+    method: 'GET',
+    url,
+    headers: { accept: 'application/json', ...headers },
+    timeoutMs,
+    ...(signal && { signal }),
+  });
+  const text = Buffer.from(answer.body).toString('utf8');
+  if (answer.status === 200) return parseJson(text);
+  const retryAfterMs = retryAfterOf(answer.headers['retry-after']);
+  // Google answers so where others say 401.
+  const isBadKey = answer.status === 400 && text.includes('API_KEY_INVALID');
+  if (answer.status === 401 || isBadKey) {
+    throw new AppError('upstream_unauthorized', 'The provider rejects this credential. Replace it.');
+  }
+  if (answer.status === 402 || answer.status === 403) {
+    throw new AppError('upstream_refused', `The provider refuses this account (${answer.status}).`);
+  }
+  if (answer.status === 429) {
+    throw new AppError('upstream_rate_limited', 'The provider asks to wait.', {
+      ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    });
+  }
+  if (answer.status >= 500) {
+    throw new AppError('upstream_unavailable', `The provider is unwell (${answer.status}). Try again.`);
+  }
+  throw new AppError('upstream_protocol', `The provider answered ${answer.status}; is the address right?`);
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

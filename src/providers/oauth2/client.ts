@@ -1,0 +1,150 @@
+import {
+  type AuthorizationServer,
+  allowInsecureRequests,
+  type Client,
+  type ClientAuth,
+  ClientSecretPost,
+  customFetch,
+  None,
+  OperationProcessingError,
+  ResponseBodyError,
+  WWWAuthenticateChallengeError,
+} from 'oauth4webapi';
+import { type ProviderHttp, TokenError } from '../../core/provider.ts';
+import { secondsField, textField } from '../token-grant.ts';
+import { asTokenError, retryAfterOf } from '../token-http.ts';
+
+export interface Oauth2Settings {
+  readonly tokenUrl: string;
+  readonly clientId: string;
+  readonly clientSecret: string | undefined;
+  readonly deviceAuthorizationUrl: string | undefined;
+  readonly scope: string | undefined;
+}
+
+/** One exchange with the authorisation server: what oauth4webapi needs, and what it does not tell. */
+export interface Exchange {
+  readonly server: AuthorizationServer;
+  readonly client: Client;
+  readonly authentication: ClientAuth;
+  readonly options: { readonly [customFetch]: typeof fetch; readonly [allowInsecureRequests]: boolean };
+  /** The ID token that came along, unchecked. */
+  idToken(): string | undefined;
+  /** Whatever was thrown, as what it says about the token. */
+  failure(error: unknown): TokenError;
+}
+
+const timeoutMs = 5_000;
+
+/** `host` is what the operator calls the place, such as `providers.corp.token_url`. */
+export function beginExchange(
+  settings: Oauth2Settings,
+  parts: {
+    readonly http: ProviderHttp;
+    readonly userAgent: string;
+    readonly host: string;
+    readonly signal?: AbortSignal | undefined;
+  },
+): Exchange {
+  const { http, userAgent, host, signal } = parts;
+  let idToken: string | undefined;
+  let status = 0;
+  let retryAfterMs: number | undefined;
+
+  const send: typeof fetch = async (input, init) => {
+    const answer = await http({
+      method: 'POST',
+      url: String(input),
+      headers: { ...Object.fromEntries(new Headers(init?.headers)), 'user-agent': userAgent },
+      body: String(init?.body ?? ''),
+      timeoutMs,
+      ...(signal && { signal }),
+    }).catch((error: unknown) => {
+      throw asTokenError(error, host);
+    });
+    status = answer.status;
+    retryAfterMs = retryAfterOf(answer.headers['retry-after']);
+    const read = tolerantly(Buffer.from(answer.body).toString('utf8'), status);
+    idToken = read.idToken;
+    return new Response(read.text, {
+      // Response takes no others; what is not 200 is a failure to whoever reads it.
+      status: status >= 200 && status <= 599 ? status : 502,
+      headers: {
+        'content-type': read.isJson ? 'application/json' : 'text/plain',
+        ...(typeof answer.headers['www-authenticate'] === 'string'
+          ? { 'www-authenticate': answer.headers['www-authenticate'] }
+          : {}),
+      },
+    });
+  };
+
+  return {
+    server: {
+      issuer: new URL(settings.tokenUrl).origin,
+      token_endpoint: settings.tokenUrl,
+      ...(settings.deviceAuthorizationUrl === undefined
+        ? {}
+        : { device_authorization_endpoint: settings.deviceAuthorizationUrl }),
+    },
+    client: { client_id: settings.clientId },
+    authentication: settings.clientSecret === undefined ? None() : ClientSecretPost(settings.clientSecret),
+    options: {
+      [customFetch]: send,
+      // The configuration lets nothing else through than https, and http on this machine.
+      [allowInsecureRequests]: true,
+    },
+    idToken: () => idToken,
+    failure(error) {
+      if (error instanceof TokenError) return error;
+      // What the library throws holds the answer, and so perhaps a token: it is no cause to be logged.
+      const options = retryAfterMs === undefined ? {} : { retryAfterMs };
+      const word = error instanceof ResponseBodyError ? error.error : undefined;
+      const said = word !== undefined && /^[a-z_]{1,40}$/.test(word) ? `${status} ${word}` : `${status}`;
+      if (word === 'invalid_grant') {
+        return new TokenError('invalid_grant', `${host} answered ${said}. Log in again.`);
+      }
+      const isAnswer =
+        error instanceof ResponseBodyError ||
+        error instanceof WWWAuthenticateChallengeError ||
+        error instanceof OperationProcessingError;
+      if (isAnswer && (status === 503 || (status >= 300 && status < 500))) {
+        const advice =
+          status === 429 || status === 503
+            ? 'It will be asked again later.'
+            : 'Check its address, client_id and client_secret.';
+        return new TokenError('refused', `${host} answered ${said}. ${advice}`, options);
+      }
+      const what = status === 200 ? 'an answer without a usable token' : said;
+      return new TokenError('unknown', `${host} answered ${what}. The token may have been used up.`, options);
+    },
+  };
+}
+
+/**
+ * A token was issued by the time it is read, so nothing about its wrapping may lose it: what is only odd is put right or
+ * left out. The ID token is taken out, since only its address is of use here and nobody has configured its issuer.
+ */
+function tolerantly(
+  text: string,
+  status: number,
+): { readonly text: string; readonly isJson: boolean; readonly idToken?: string } {
+  let body: unknown;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    return { text, isJson: false };
+  }
+  if (status !== 200 || typeof body !== 'object' || body === null) return { text, isJson: true };
+  const given = body as Record<string, unknown>;
+  const { id_token: _idToken, refresh_token: _refresh, expires_in: _expires, scope: _scope, ...rest } = given;
+  const refreshToken = textField(given, 'refresh_token');
+  const lifetime = secondsField(given, 'expires_in');
+  const idToken = textField(given, 'id_token');
+  const tidied = {
+    ...rest,
+    ...('access_token' in given && typeof given['token_type'] !== 'string' ? { token_type: 'bearer' } : {}),
+    ...(refreshToken === undefined ? {} : { refresh_token: refreshToken }),
+    ...(lifetime === undefined ? {} : { expires_in: lifetime }),
+  };
+  return { text: JSON.stringify(tidied), isJson: true, ...(idToken === undefined ? {} : { idToken }) };
+}
