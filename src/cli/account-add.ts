@@ -3,6 +3,7 @@ import { type NewAccount, newAccount } from '../pool-api/schema.ts';
 import { formatAccount, formatJson } from './account-view.ts';
 import type { CliActions } from './actions.ts';
 import { commaList, wholeNumber } from './option-values.ts';
+import { readSecret } from './read-secret.ts';
 import { UsageError } from './usage-error.ts';
 
 interface AddOptions {
@@ -74,14 +75,4 @@ async function readAccount(options: AddOptions, actions: CliActions): Promise<Ne
   if (checked.success) return account;
   const problems = checked.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
   throw new UsageError(`This account cannot be added: ${problems.join('; ')}.`);
-}
-
-async function readSecret(given: string | undefined, actions: CliActions): Promise<string> {
-  const secret = (given === '-' ? await actions.readStdin() : given)?.trim();
-  if (secret !== undefined && secret !== '') return secret;
-  throw new UsageError(
-    given === '-'
-      ? 'Standard input held no key.'
-      : 'The account needs a key: give --api-key KEY, --api-key - with the key on standard input, or ACCOUNT_API_KEY.',
-  );
 }

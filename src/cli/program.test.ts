@@ -352,6 +352,32 @@ describe('account show, enable, disable and remove', () => {
     expect(await run('account remove acc-1')).toMatchObject({ calls: [['remove', 'acc-1']], code: 0 });
   });
 
+  it('replace a credential, keeping it out of the shell where that is asked for', async () => {
+    const { calls: given } = await run('account replace one@example.com --api-key -', {
+      stdin: 'wk-stdin\n',
+    });
+    expect(given).toContainEqual(['change', 'acc-1', { api_key: 'wk-stdin' }]);
+    const { calls, out } = await run('account replace acc-1 --refresh-token rt');
+    expect(calls).toEqual([['change', 'acc-1', { refresh_token: 'rt' }]]);
+    expect(out).not.toContain('rt\n');
+    expect((await run('account replace acc-1')).code).toBe(2);
+    expect((await run('account replace acc-1 --api-key k --refresh-token t')).code).toBe(2);
+  });
+
+  it('say when the token expires and why it was not refreshed', async () => {
+    const accounts = [
+      createAccount({
+        token_expires_at: '2030-01-01T01:00:00Z',
+        next_refresh_at: '2030-01-01T02:00:00Z',
+        refresh_failure: { failure: 'refused', message: 'too many', at: '2030-01-01T00:30:00Z', in_a_row: 3 },
+      }),
+    ];
+    const { out } = await run('account show acc-1', { accounts });
+    expect(out).toMatch(/token expires +2030-01-01T01:00:00Z/);
+    expect(out).toMatch(/next refresh +2030-01-01T02:00:00Z/);
+    expect(out).toMatch(/refused at 2030-01-01T00:30:00Z, 3 times in a row: too many/);
+  });
+
   it('refuse to guess between two accounts of one e-mail address', async () => {
     const accounts = [createAccount(), createAccount({ id: 'acc-2' })];
     const { code, err, calls } = await run('account remove one@example.com', { accounts });

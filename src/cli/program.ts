@@ -5,6 +5,7 @@ import { addAccountEnable } from './account-enable.ts';
 import { addAccountList } from './account-list.ts';
 import { addAccountLogin } from './account-login.ts';
 import { addAccountRemove } from './account-remove.ts';
+import { addAccountReplace } from './account-replace.ts';
 import { addAccountShow } from './account-show.ts';
 import type { CliActions } from './actions.ts';
 import { addAudit } from './audit.ts';
@@ -50,6 +51,7 @@ Exit codes: 0 done, 1 failed, 2 called wrongly.`,
   addAccountList(account, actions);
   addAccountShow(account, actions);
   addAccountEnable(account, actions);
+  addAccountReplace(account, actions);
   addAccountRemove(account, actions);
   addStatus(program, actions);
   addAudit(program, actions);

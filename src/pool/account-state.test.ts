@@ -10,12 +10,17 @@ import {
   type Standing,
   type Surroundings,
   settle,
+  settleToken,
   softened,
+  type TokenTimes,
+  withDeadToken,
+  withFreshToken,
 } from './account-state.ts';
 
 const now = Date.UTC(2026, 0, 1);
 const second = 1000;
 const minute = 60_000;
+const hour = 60 * minute;
 const around: Surroundings = {
   tokenVersion: 1,
   token: null,
@@ -214,5 +219,65 @@ describe('any run of outcomes', () => {
         }
       }),
     );
+  });
+});
+
+describe('a bearer', () => {
+  const token = (expiresAt: number | null, refreshAt: number | null = now + 30 * minute): TokenTimes => ({
+    expiresAt,
+    refreshAt,
+  });
+  const rejected = (at = now): Standing =>
+    standingAfter(freshStanding, 'unauthorized', {}, { token: token(now + minute) }, at);
+
+  it('keeps an account active until ten seconds before it expires', () => {
+    expect(settleToken(freshStanding, token(now + 10 * second + 1), now)).toEqual(freshStanding);
+    expect(settleToken(freshStanding, token(now + 10 * second), now)).toMatchObject({
+      state: 'cooldown',
+      reason: 'token_expired',
+      until: now + 30 * minute,
+    });
+    expect(settleToken(freshStanding, null, now)).toEqual(freshStanding);
+  });
+
+  it('that is missing or lapsed is waited for anew when its time came and brought nothing', () => {
+    const pending = settleToken(freshStanding, token(null), now);
+    expect(pending).toMatchObject({ reason: 'token_pending', until: now + 30 * minute });
+    const later = settleToken(pending, token(null), now + 30 * minute);
+    expect(later).toMatchObject({ state: 'cooldown', reason: 'token_pending' });
+    expect(restOf(later, now + 30 * minute)).toBeGreaterThan(0);
+    expect(settleToken(later, token(null, now + hour), now + 30 * minute).until).toBe(now + hour);
+  });
+
+  it('that lapses takes nothing from an account that is out for another reason', () => {
+    for (const state of ['exhausted', 'standby', 'disabled', 'reauth_required'] as const) {
+      const standing = { ...freshStanding, state, reason: 'test' };
+      expect(settleToken(standing, token(null), now)).toEqual(standing);
+    }
+  });
+
+  it('that is rejected rests the account of a refresh token and ends that of an API key', () => {
+    expect(rejected()).toMatchObject({ state: 'cooldown', reason: 'token_rejected' });
+    expect(standingAfter(freshStanding, 'unauthorized')).toMatchObject({
+      state: 'reauth_required',
+      reason: 'api_key_rejected',
+    });
+    const old = standingAfter(freshStanding, 'unauthorized', { tokenVersion: 0 }, { token: token(null) });
+    expect(old).toEqual(freshStanding);
+  });
+
+  it('that is fresh ends a rest for want of one, and no other', () => {
+    expect(withFreshToken(rejected(), now)).toMatchObject({ state: 'active', reason: null });
+    const limited = standingAfter(freshStanding, 'rate_limited', { retryAfterMs: minute });
+    expect(withFreshToken(limited, now)).toEqual(limited);
+  });
+
+  it('whose refresh token is dead ends the account, but not what its owner disabled', () => {
+    expect(withDeadToken(freshStanding, 'invalid_grant', {})).toMatchObject({
+      state: 'reauth_required',
+      reason: 'invalid_grant',
+    });
+    const disabled = { ...freshStanding, state: 'disabled' as const };
+    expect(withDeadToken(disabled, 'invalid_grant', {})).toEqual(disabled);
   });
 });

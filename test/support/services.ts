@@ -6,7 +6,7 @@ import OpenAI from 'openai';
 import { onTestFinished } from 'vitest';
 import { type Sandbox, startSandbox } from '../../sandbox/index.ts';
 import { startServices } from '../../src/compose.ts';
-import { loadConfig } from '../../src/config.ts';
+import { type Config, loadConfig } from '../../src/config.ts';
 import { createLogger } from '../../src/lib/logger.ts';
 
 export interface TestServices {
@@ -24,9 +24,12 @@ export interface TestServices {
 
 /**
  * Both services as `serve` runs them, on free ports, with Warp played by a sandbox of this test's own. The pool is empty:
- * a test adds what it needs, or leaves it empty and gets the built-in sandbox.
+ * a test adds what it needs, or leaves it empty and gets the built-in sandbox. `change` sets what the environment cannot.
  */
-export async function startTestServices(environment: Record<string, string> = {}): Promise<TestServices> {
+export async function startTestServices(
+  environment: Record<string, string> = {},
+  change: (config: Config) => Config = (config) => config,
+): Promise<TestServices> {
   const folder = mkdtempSync(join(tmpdir(), 'warp2api-test-'));
   const upstream = await startSandbox();
   const lines: string[] = [];
@@ -36,16 +39,18 @@ export async function startTestServices(environment: Record<string, string> = {}
       done();
     },
   });
-  const config = loadConfig(
-    {
-      PORT: '0',
-      POOL_SERVICE_PORT: '0',
-      DATA_DIR: folder,
-      WARP_SERVER_URL: upstream.url,
-      SHUTDOWN_SECONDS: '0',
-      ...environment,
-    },
-    folder,
+  const config = change(
+    loadConfig(
+      {
+        PORT: '0',
+        POOL_SERVICE_PORT: '0',
+        DATA_DIR: folder,
+        WARP_SERVER_URL: upstream.url,
+        SHUTDOWN_SECONDS: '0',
+        ...environment,
+      },
+      folder,
+    ),
   );
   const services = await startServices(config, 'both', createLogger('DEBUG', destination), (error) => {
     throw error;
@@ -92,8 +97,8 @@ export async function startTestServices(environment: Record<string, string> = {}
 }
 
 /** The same, closed when the test that asked for it ends. */
-export async function servicesForTest(environment: Record<string, string> = {}): Promise<TestServices> {
-  const services = await startTestServices(environment);
+export async function servicesForTest(...given: Parameters<typeof startTestServices>): Promise<TestServices> {
+  const services = await startTestServices(...given);
   onTestFinished(() => services.close());
   return services;
 }

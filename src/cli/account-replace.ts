@@ -1,0 +1,46 @@
+import { type Command, Option } from 'commander';
+import type { AccountChange } from '../pool-api/schema.ts';
+import { findAccount, formatAccount, formatJson } from './account-view.ts';
+import type { CliActions } from './actions.ts';
+import { readSecret } from './read-secret.ts';
+
+interface ReplaceOptions {
+  readonly apiKey?: string;
+  readonly refreshToken?: string;
+  readonly json?: true;
+}
+
+const help = `
+The account keeps its id, settings and figures; one that needed a new login is used again.
+
+Examples:
+  warp2api account replace me@example.com --api-key - < key.txt
+  warp2api account replace me@example.com --refresh-token -`;
+
+export function addAccountReplace(parent: Command, actions: CliActions): void {
+  parent
+    .command('replace')
+    .description('give an account another credential, in place of one that is dead or leaked')
+    .argument('<account>', 'its id or e-mail address')
+    .option('--api-key <key>', 'the new API key; - reads it from standard input')
+    .addOption(
+      new Option(
+        '--refresh-token <token>',
+        'the new refresh token; - reads it from standard input',
+      ).conflicts('apiKey'),
+    )
+    .option('--json', 'print the account as JSON')
+    .addHelpText('after', help)
+    .action(async (idOrEmail: string, options: ReplaceOptions) => {
+      const change: AccountChange =
+        options.refreshToken === undefined
+          ? { api_key: await readSecret(options.apiKey ?? actions.accountKeyFromEnvironment(), actions) }
+          : { refresh_token: await readSecret(options.refreshToken, actions) };
+      await using admin = await actions.openAdmin();
+      const { id } = await findAccount(admin, idOrEmail);
+      const account = await admin.changeAccount(id, change);
+      actions.write(
+        options.json ? formatJson(account) : `Replaced its credential:\n${formatAccount(account)}`,
+      );
+    });
+}
