@@ -63,6 +63,8 @@ export interface PostgresOptions {
   /** How long a call waits for a server that is away. */
   readonly patienceMs?: number;
   readonly connections?: number;
+  /** Set on every connection, by name: how statements are planned, for instance. */
+  readonly settings?: Readonly<Record<string, string>>;
   /** What went wrong between calls. */
   onTrouble?(error: unknown): void;
 }
@@ -90,7 +92,7 @@ export async function openPostgres(url: string, options: PostgresOptions = {}): 
     async onConnect(client: pg.ClientBase) {
       // The pool hears only idle ones; an error that nobody hears ends the process.
       client.on('error', onTrouble);
-      await prepareConnection(client);
+      await prepareConnection(client, options.settings ?? {});
     },
   } as pg.PoolConfig);
   pool.on('error', onTrouble);
@@ -187,12 +189,18 @@ function statement(sql: string, values: PostgresValue[]): pg.QueryConfig {
   return { text: sql, values, ...(name === undefined ? {} : { name }) };
 }
 
-async function prepareConnection(client: pg.ClientBase): Promise<void> {
+async function prepareConnection(
+  client: pg.ClientBase,
+  settings: Readonly<Record<string, string>>,
+): Promise<void> {
   // A server may be set to lose the last commits in a crash; what the pool has committed must stay.
   await client.query(
     `SELECT set_config('synchronous_commit', 'on', false)
      WHERE current_setting('synchronous_commit') IN ('off', 'local')`,
   );
+  for (const [name, value] of Object.entries(settings)) {
+    await client.query('SELECT set_config($1, $2, false)', [name, value]);
+  }
 }
 
 async function listen(

@@ -12,6 +12,7 @@ export const spentProviders = (now: string): string =>
 export interface ChoiceShape {
   readonly exclusive: boolean;
   readonly hasProvider: boolean;
+  readonly hasPreferred: boolean;
   readonly count: number;
 }
 
@@ -35,19 +36,22 @@ export function choiceValues(
   ] as const;
 }
 
+const order = 'tier, last_used, id';
+
 /** Conditions on `accounts`: in the index, and fit for the demand. What comes first must match the index word by word. */
-function conditions({ exclusive, hasProvider }: Omit<ChoiceShape, 'count'>) {
+function conditions({ exclusive, hasProvider, hasPreferred }: ChoiceShape) {
   const open = exclusive
     ? "state = 'active' AND holders = 0"
     : "state = 'active' AND exclusive_held = 0 AND shared_slots < capacity AND (half_open = 0 OR holders = 0)";
   return {
-    open: `${open} AND ${hasProvider ? 'accounts.provider = $3' : '$3::text IS NULL'}`,
+    open: `${open} AND ${hasProvider ? 'provider = $3' : 'capacity >= 1 AND $3::text IS NULL'}`,
     fit: `($4::text IS NULL OR models IS NULL OR jsonb_exists(models::jsonb, $4))
-      AND accounts.id <> ALL ($5::text[])
+      AND id <> ALL ($5::text[])
       AND (lend = 'any' OR $6::integer = 1)
-      AND (free = 0 OR accounts.provider NOT IN (${spentProviders('$2::bigint')}))
+      AND (free = 0 OR provider NOT IN (${spentProviders('$2::bigint')}))
       AND (bearer_expires_at IS NULL OR bearer_expires_at > $2::bigint + ${lendMarginMs})
-      AND ${exclusive ? '$7::integer >= 1' : 'capacity - shared_slots >= $7::integer'}`,
+      AND ${exclusive ? '$7::integer >= 1' : 'capacity - shared_slots >= $7::integer'}
+      AND $1::text IS NOT NULL ${hasPreferred ? '' : 'AND $8::text IS NULL'}`,
   };
 }
 
@@ -57,43 +61,40 @@ function conditions({ exclusive, hasProvider }: Omit<ChoiceShape, 'count'>) {
  */
 export function pickStatement(shape: ChoiceShape, condition = 'TRUE'): string {
   const { open, fit } = conditions(shape);
+  const { count, hasPreferred } = shape;
   const lock = 'FOR NO KEY UPDATE SKIP LOCKED';
+  const inOrder = (extra: string): string =>
+    `SELECT id, tier, last_used FROM accounts WHERE ${condition} AND ${open} AND ${fit} ${extra}
+     ORDER BY ${order} LIMIT ${count} ${lock}`;
+  if (!hasPreferred) return `pick AS (${inOrder('')})`;
   // Of one, no second is locked; of several, one too many does no harm for a moment.
-  const isNeeded = shape.count === 1 ? 'NOT EXISTS (SELECT 1 FROM preferred)' : 'TRUE';
+  const isNeeded = count === 1 ? 'AND NOT EXISTS (SELECT 1 FROM preferred)' : '';
   return `preferred AS (
     SELECT id, tier, last_used FROM accounts WHERE id = $8 AND ${condition} AND ${open} AND ${fit} ${lock}
-  ), others AS (
-    SELECT id, tier, last_used FROM accounts
-    WHERE ${isNeeded} AND ${condition} AND ${open} AND ${fit} AND ($8::text IS NULL OR id <> $8)
-    ORDER BY tier, last_used, id LIMIT ${shape.count} ${lock}
-  ), pick AS (
-    (SELECT id FROM preferred UNION ALL (SELECT id FROM others ORDER BY tier, last_used, id)) LIMIT ${shape.count}
+  ), others AS (${inOrder(`AND id <> $8 ${isNeeded}`)}), pick AS (
+    (SELECT * FROM preferred UNION ALL (SELECT * FROM others ORDER BY ${order})) LIMIT ${count}
   )`;
 }
 
-/** After `pickStatement`: better placed accounts that would not do, as JSON; null where there are none. */
-export function passedColumn(shape: ChoiceShape): string {
+/** Columns beside `pick`'s: where the account stood, and whether the first of all would not do. */
+export function placeColumns(shape: ChoiceShape): string {
   const { open, fit } = conditions(shape);
-  return `(SELECT json_agg(passed) FROM (
-    SELECT ${candidateColumns
-      .split(', ')
-      .map((column) => `accounts.${column}`)
-      .join(', ')}
-    FROM accounts, (
-      SELECT tier AS last_tier, last_used AS last_last_used, id AS last_id FROM others
-      ORDER BY tier DESC, last_used DESC, id DESC LIMIT 1
-    ) AS last
-    WHERE ${open} AND NOT (${fit})
-      AND (accounts.tier, accounts.last_used, accounts.id) < (last_tier, last_last_used, last_id)
-    ORDER BY accounts.tier, accounts.last_used, accounts.id LIMIT ${mostPassed}
-  ) AS passed) AS passed`;
+  return `pick.last_used AS picked_at,
+    (SELECT NOT (${fit}) FROM accounts WHERE ${open} ORDER BY ${order} LIMIT 1) AS passes`;
+}
+
+/** The first accounts in the order of choice, whether they would do or not. */
+export function firstStatement({ exclusive, hasProvider, count }: ChoiceShape): string {
+  const { open } = conditions({ exclusive, hasProvider, hasPreferred: false, count });
+  return `SELECT ${candidateColumns}, tier, last_used FROM accounts
+    WHERE ${open.replace('$3', '$1')} ORDER BY ${order} LIMIT ${3 * mostPassed}`;
 }
 
 /** Whether there are accounts that would do but were passed over because somebody is at them. */
 export function openStatement(shape: ChoiceShape): string {
   const { open, fit } = conditions(shape);
   return `SELECT COUNT(*) AS accounts FROM (
-    SELECT 1 FROM accounts WHERE ${open} AND ${fit} AND $1::text IS NOT NULL AND ($8::text IS NULL OR TRUE)
-    LIMIT ${shape.count}
+    SELECT 1 FROM accounts WHERE ${open} AND ${fit} ${shape.hasPreferred ? 'AND ($8::text IS NULL OR TRUE)' : ''}
+    ORDER BY ${order} LIMIT ${shape.count}
   ) AS open`;
 }

@@ -12,9 +12,10 @@ import {
 import {
   type ChoiceShape,
   choiceValues,
+  firstStatement,
   openStatement,
-  passedColumn,
   pickStatement,
+  placeColumns,
   spentProviders,
 } from './postgres-choice.ts';
 import { shortageOf } from './postgres-shortage.ts';
@@ -24,7 +25,13 @@ import type { StoreOptions } from './standing-change.ts';
 import type { Changes, EnsureResult, LeaseDemand, ReleaseDemand, Skip } from './store.ts';
 
 type Granted = Extract<EnsureResult, { result: 'granted' }>;
-type TakenRow = AccountRow & { readonly passed: readonly CandidateRow[] | null };
+/** Where a picked account stood before, and whether one that stood before it would not do. */
+interface PickedRow {
+  readonly id: string;
+  readonly tier: number;
+  readonly picked_at: number;
+  readonly passes: boolean | null;
+}
 
 const noChanges: Changes = { accounts: [], hasFreed: false };
 /** How often a demand looks again for an account that somebody is at, before it is told that there is none. */
@@ -53,7 +60,7 @@ export function takeStatement(shape: ChoiceShape): string {
       WHERE (SELECT COUNT(*) FROM pick) = ${shape.count}
       ON CONFLICT (id) DO NOTHING RETURNING id
   ), ${lending(shape.exclusive, '$7', '$9', '$10')}
-  SELECT mark.*, ${passedColumn(shape)} FROM mark ORDER BY id`;
+  SELECT mark.*, ${placeColumns(shape)} FROM mark JOIN pick USING (id) ORDER BY id`;
 }
 
 /**
@@ -69,8 +76,9 @@ export async function takeLeases(
   if (demand.count > 1 && demand.prefer !== null) return null;
   const { provider, exclusive, count } = demand;
   const ttlMs = demand.ttlMs ?? demand.defaultTtlMs;
-  const rows = await db.writing.all<TakenRow>(
-    takeStatement({ exclusive, hasProvider: provider !== null, count }),
+  const shape = { exclusive, hasProvider: provider !== null, hasPreferred: demand.prefer !== null, count };
+  const rows = await db.writing.all<AccountRow & PickedRow>(
+    takeStatement(shape),
     ...choiceValues(demand, provider, now, []),
     demand.owner.keyId,
     options.auditsLeases && !demand.owner.isGateway,
@@ -80,14 +88,13 @@ export async function takeLeases(
   if (rows.length === 0) return null;
   const slots = exclusive ? 1 : demand.slots;
   const need = needOf(demand, provider, [], new Set());
-  const chosen = rows.map((row) => row.id);
   return {
     result: 'granted',
     created: true,
     expiresAt: now + ttlMs,
     leases: rows.map((row) => ({ account: accountFrom(row), fence: row.fence_counter, slots })),
     added: rows.map((row) => ({ id: row.id, fence: row.fence_counter })),
-    skipped: await skipsOf(db.reading, now, need, rows[0]?.passed ?? [], chosen),
+    skipped: await skipsOf(db.reading, now, need, shape, rows),
     changes: noChanges,
   };
 }
@@ -106,15 +113,21 @@ export async function ensureLeases(work: Work, demand: LeaseDemand, look: number
   const spent = await providersWithSpentFreeQuota(db, now);
   const need = needOf(demand, provider, held, spent);
   const { missing } = need.question;
-  const shape = { exclusive: demand.exclusive, hasProvider: provider !== null, count: missing };
+  const shape = {
+    exclusive: demand.exclusive,
+    hasProvider: provider !== null,
+    hasPreferred: demand.prefer !== null,
+    count: missing,
+  };
   const values = choiceValues(demand, provider, now, [...need.heldIds]);
   const picked =
     missing === 0
       ? []
-      : await db.all<{ id: string; passed: readonly CandidateRow[] | null }>(
-          `WITH ${pickStatement(shape, '$1::text IS NOT NULL')} SELECT id, ${passedColumn(shape)} FROM pick`,
+      : await db.all<PickedRow>(
+          `WITH ${pickStatement(shape)} SELECT pick.id, pick.tier, ${placeColumns(shape)} FROM pick`,
           ...values,
         );
+  const skipped = await skipsOf(db, now, need, shape, picked);
 
   const ttlMs = demand.ttlMs ?? session?.ttl_ms ?? demand.defaultTtlMs;
   if (picked.length < missing) {
@@ -139,13 +152,13 @@ export async function ensureLeases(work: Work, demand: LeaseDemand, look: number
     expiresAt,
     leases: leases.map(leaseFrom),
     added,
-    skipped: missing === 0 ? [] : await skipsOf(db, now, need, picked[0]?.passed ?? [], chosen),
+    skipped,
     changes: work.changes(),
   };
 }
 
 /** Frees all a session holds and ends it, in one statement. */
-const endStatement = `WITH session AS (
+export const endStatement = `WITH session AS (
     SELECT id FROM sessions WHERE id = $1 AND expires_at > $2 AND ($3::text IS NULL OR key_id = $3) FOR UPDATE
   ), locked AS (
     SELECT id FROM accounts
@@ -205,23 +218,44 @@ export async function providersWithSpentFreeQuota(db: Queries, now: number): Pro
   return new Set(rows.map((row) => row.provider));
 }
 
+/** Better placed accounts that would not do. Asked only where there are any. */
 async function skipsOf(
   db: Queries,
   now: number,
-  need: Need,
-  passed: readonly CandidateRow[],
-  chosen: readonly string[],
+  { question, heldIds }: Need,
+  shape: ChoiceShape,
+  picked: readonly PickedRow[],
 ): Promise<Skip[]> {
-  const { demand } = need.question;
-  const { prefer } = demand;
-  const isPreferredPassed = prefer !== null && !chosen.includes(prefer) && !need.heldIds.has(prefer);
-  if (!isPreferredPassed && passed.length === 0) return [];
+  const { prefer } = question.demand;
+  const chosen = new Set(picked.map(({ id }) => id));
+  const isPreferredPassed =
+    prefer !== null && picked.length > 0 && !chosen.has(prefer) && !heldIds.has(prefer);
+  const passes = picked[0]?.passes === true;
+  if (!isPreferredPassed && !passes) return [];
   const preferred = isPreferredPassed
-    ? await db.get<CandidateRow>(`SELECT ${candidateColumns} FROM accounts WHERE id = $1`, prefer)
-    : undefined;
+    ? await db.all<CandidateRow>(`SELECT ${candidateColumns} FROM accounts WHERE id = $1`, prefer)
+    : [];
+  const first = passes
+    ? await db.all<CandidateRow & Pick<AccountRow, 'tier' | 'last_used'>>(
+        firstStatement(shape),
+        question.provider,
+      )
+    : [];
+  const better = first.filter(
+    (row) =>
+      row.id !== prefer &&
+      !heldIds.has(row.id) &&
+      !chosen.has(row.id) &&
+      picked.some((one) => isBefore([row.tier, row.last_used, row.id], [one.tier, one.picked_at, one.id])),
+  );
   const spent = await providersWithSpentFreeQuota(db, now);
-  const others = passed.filter(({ id }) => id !== prefer && !need.heldIds.has(id));
-  return passedOver(preferred === undefined ? others : [preferred, ...others], { ...need.question, spent });
+  return passedOver([...preferred, ...better], { ...question, spent });
+}
+
+function isBefore(one: readonly [number, number, string], other: readonly [number, number, string]): boolean {
+  const at = one.findIndex((value, index) => value !== other[index]);
+  const [mine, theirs] = [one[at], other[at]];
+  return mine !== undefined && theirs !== undefined && mine < theirs;
 }
 
 async function makeSession(work: Work, demand: LeaseDemand, ttlMs: number, expiresAt: number): Promise<void> {

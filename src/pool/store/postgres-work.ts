@@ -1,6 +1,7 @@
 import type { Queries } from '../../db/postgres.ts';
 import { lendMarginMs, type Standing } from '../account-state.ts';
 import { type ChangeLog, createChangeLog } from './changes.ts';
+import { kindStates } from './kinds.ts';
 import { type AccountRow, asFlag, standingFrom } from './rows.ts';
 import { type StoreOptions, standingWrite } from './standing-change.ts';
 import type { AuditEntry, Changes } from './store.ts';
@@ -164,12 +165,12 @@ export async function setNextRefresh(work: Work, id: string, at: number | null):
 
 /** No other account of its provider is active. */
 export async function isLastActive(work: Work, row: AccountRow): Promise<boolean> {
-  const other = await work.db.get(
-    "SELECT 1 FROM accounts WHERE state = 'active' AND provider = $1 AND id <> $2 LIMIT 1",
+  const active = await work.db.get<{ accounts: number }>(
+    `SELECT COALESCE(SUM(accounts), 0)::bigint AS accounts FROM standings
+     WHERE provider = $1 AND kind % 8 = ${kindStates.indexOf('active')}`,
     row.provider,
-    row.id,
   );
-  return other === undefined;
+  return (active?.accounts ?? 0) - (row.state === 'active' ? 1 : 0) <= 0;
 }
 
 export async function setNextCheck(work: Work, id: string, at: number | null, checks: number): Promise<void> {

@@ -54,6 +54,12 @@ export interface PostgresStoreOptions extends StoreOptions {
 /** So often at most a verb goes round ending what is over before it does its work. */
 const mostReaps = 1000;
 
+/**
+ * Every statement here has its index. A plan is made when tables may still be empty and kept while they grow, so the
+ * planner must not think a look at all rows the cheaper way.
+ */
+export const planning = { enable_seqscan: 'off', jit: 'off' };
+
 /** Opens the store of a `postgres://` URL and migrates it. Throws DatabaseError. */
 export async function openPostgresStore(
   url: string,
@@ -61,7 +67,7 @@ export async function openPostgresStore(
   options: PostgresStoreOptions,
 ): Promise<Store> {
   const { onTrouble = () => {} } = options;
-  const db = await openPostgres(url, { onTrouble });
+  const db = await openPostgres(url, { onTrouble, settings: planning });
   try {
     await migratePostgres(db, postgresMigrations, now);
     const news = await openNews(db, onTrouble, options.exclusive === true ? 'exclusive' : 'shared');

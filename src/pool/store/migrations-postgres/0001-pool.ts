@@ -107,12 +107,14 @@ CREATE TABLE accounts (
   CHECK (exclusive_held = 0 OR (holders = 1 AND shared_slots = 0))
 );
 
-CREATE INDEX accounts_unheld ON accounts (tier, last_used, id) WHERE state = 'active' AND holders = 0;
+-- Every capacity is at least 1: saying so keeps these two for statements that say so too. For one of a provider the
+-- planner would take them, going by the average provider, and walk through all accounts of another.
+CREATE INDEX accounts_unheld ON accounts (tier, last_used, id)
+  WHERE state = 'active' AND holders = 0 AND capacity >= 1;
+CREATE INDEX accounts_shareable ON accounts (tier, last_used, id) WHERE ${shareable} AND capacity >= 1;
 CREATE INDEX accounts_unheld_by_provider ON accounts (provider, tier, last_used, id)
   WHERE state = 'active' AND holders = 0;
-CREATE INDEX accounts_shareable ON accounts (tier, last_used, id) WHERE ${shareable};
 CREATE INDEX accounts_shareable_by_provider ON accounts (provider, tier, last_used, id) WHERE ${shareable};
-CREATE INDEX accounts_active ON accounts (provider) WHERE state = 'active';
 CREATE INDEX accounts_free_spent ON accounts (provider, state_until) WHERE free = 1 AND quota_spent = 1;
 CREATE INDEX accounts_resting ON accounts (state_until) WHERE state_until IS NOT NULL;
 CREATE INDEX accounts_resting_by_provider ON accounts (provider, state_until) WHERE state_until IS NOT NULL;
