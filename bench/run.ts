@@ -11,11 +11,12 @@ import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { request } from 'undici';
+import { startPostgresServer } from '../src/db/testing/postgres-server.ts';
 import { median, quantile, ratios, show, showSpread, table } from './figures.ts';
 import { openStreams, runLoad } from './load.ts';
 import { cpuUs, residentKib } from './proc.ts';
 import { createPrograms, type Program } from './programs.ts';
-import { measureStores } from './stores.ts';
+import { fillPostgres, fillSqlite, measureStores, type StoreFigures } from './stores.ts';
 import {
   clientRequests,
   faultInAnswer,
@@ -29,6 +30,7 @@ const { values: options } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
     only: { type: 'string' },
+    sizes: { type: 'string' },
     'cpu-prof': { type: 'string' },
   },
 });
@@ -289,17 +291,28 @@ async function measureIdle(gateway: Program): Promise<void> {
 }
 
 async function reportStores(): Promise<void> {
-  const sizes = options.quick ? [1_000, 20_000] : [1_000, 100_000];
-  note(`stores of ${sizes.join(' and ')} accounts`);
-  const figures = await measureStores(programs.folder, sizes, { rounds, count: options.quick ? 500 : 2_000 });
+  const sizes = options.sizes?.split(',').map(Number) ?? (options.quick ? [1_000, 20_000] : [1_000, 100_000]);
+  const how = { rounds, count: options.quick ? 500 : 2_000 };
   console.log(
     'Accounts lent and given back, on the store as the pool runs it. The budget: status under 5 ms, and at most ' +
       'twice the time on the larger store.\n',
   );
+  note(`SQLite stores of ${sizes.join(' and ')} accounts`);
+  showStores('SQLite', await measureStores(fillSqlite(programs.folder), sizes, how));
+  note(`PostgreSQL stores of ${sizes.join(' and ')} accounts`);
+  const server = await startPostgresServer();
+  try {
+    showStores('PostgreSQL', await measureStores(fillPostgres(server.url), sizes, how));
+  } finally {
+    await server.dispose();
+  }
+}
+
+function showStores(name: string, figures: readonly StoreFigures[]): void {
   console.log(
     `${table(
       [
-        'accounts',
+        `accounts in ${name}`,
         'allocate p50 us',
         'p99 us',
         'release p50 us',
@@ -308,6 +321,7 @@ async function reportStores(): Promise<void> {
         'pairs/s, 32 at once',
         'status p50 us',
         'worst us',
+        'open ms',
       ],
       figures.map((figure) => [
         figure.accounts.toLocaleString('en-US'),
@@ -319,6 +333,7 @@ async function reportStores(): Promise<void> {
         show(figure.pairsPerSecond),
         show(figure.statusP50),
         show(figure.statusMax),
+        show(figure.openMs),
       ]),
     )}\n`,
   );

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
+import { Client } from 'pg';
 import { openSqlite } from '../src/db/sqlite.ts';
 import { systemClock } from '../src/lib/clock.ts';
 import { freshStanding } from '../src/pool/account-state.ts';
@@ -14,6 +15,8 @@ import { median, quantile, ratios, type Spread } from './figures.ts';
 export interface StoreFigures {
   readonly accounts: number;
   readonly fillMs: number;
+  /** How long opening takes where the accounts are there already. */
+  readonly openMs: number;
   /** Microseconds of one allocation, and of one release, each with the way to the store's thread and back. */
   readonly allocateP50: number;
   readonly allocateP99: number;
@@ -30,6 +33,7 @@ export interface StoreFigures {
 interface Measured {
   readonly accounts: number;
   readonly fillMs: number;
+  readonly openMs: number;
   readonly store: Store;
   readonly allocateUs: number[];
   readonly releaseUs: number[];
@@ -40,15 +44,18 @@ interface Measured {
 
 const inFlight = 32;
 
-/** Allocates and releases on stores of several sizes, in turn, through the thread that keeps them in production. */
+/** Makes a database of so many accounts; answers its DATABASE_URL. */
+export type Fill = (accounts: number) => Promise<string>;
+
+/** Allocates and releases on stores of several sizes, in turn, opened as the service opens them. */
 export async function measureStores(
-  folder: string,
+  fill: Fill,
   sizes: readonly number[],
   { rounds, count }: { readonly rounds: number; readonly count: number },
 ): Promise<readonly StoreFigures[]> {
   const all: Measured[] = [];
   try {
-    for (const accounts of sizes) all.push(await openFilled(folder, accounts));
+    for (const accounts of sizes) all.push(await openFilled(fill, accounts));
     for (const { store } of all) await allocateOneByOne(store, count, [], []);
     for (let round = 0; round < rounds; round += 1) {
       for (const measured of all) await measureRound(measured, count);
@@ -60,6 +67,7 @@ export async function measureStores(
   return all.map((measured) => ({
     accounts: measured.accounts,
     fillMs: measured.fillMs,
+    openMs: measured.openMs,
     allocateP50: quantile(measured.allocateUs, 0.5),
     allocateP99: quantile(measured.allocateUs, 0.99),
     releaseP50: quantile(measured.releaseUs, 0.5),
@@ -71,37 +79,82 @@ export async function measureStores(
   }));
 }
 
-async function openFilled(folder: string, accounts: number): Promise<Measured> {
-  const path = join(folder, `accounts-${accounts}.db`);
+async function openFilled(fill: Fill, accounts: number): Promise<Measured> {
   const startedAt = performance.now();
-  fill(path, accounts);
-  const fillMs = performance.now() - startedAt;
-  const store = await openStore(`sqlite:${path}`, {
+  const url = await fill(accounts);
+  const filledAt = performance.now();
+  const store = await openStore(url, {
     clock: systemClock,
     onLost(error) {
       throw error;
     },
   });
   const { total } = await store.stats(systemClock.now());
+  const openMs = performance.now() - filledAt;
   if (total !== accounts) throw new Error(`the store holds ${total} accounts instead of ${accounts}`);
-  return { accounts, fillMs, store, allocateUs: [], releaseUs: [], statusUs: [], medians: [], rates: [] };
+  return {
+    accounts,
+    fillMs: filledAt - startedAt,
+    openMs,
+    store,
+    allocateUs: [],
+    releaseUs: [],
+    statusUs: [],
+    medians: [],
+    rates: [],
+  };
 }
 
-/** As the pool would add them, but many to a transaction. */
-function fill(path: string, accounts: number): void {
-  const now = systemClock.now();
-  const database = openSqlite(path, migrations, now);
-  try {
-    for (let start = 0; start < accounts; start += 1_000) {
-      database.transaction(() => {
-        const work = startWork(database, now, { auditsLeases: true });
-        const end = Math.min(accounts, start + 1_000);
-        for (let number = start; number < end; number += 1) addAccount(work, newAccount(number), 'bench');
-      });
+/** SQLite files in a folder, filled as the pool would add accounts, but many to a transaction. */
+export function fillSqlite(folder: string): Fill {
+  return async (accounts) => {
+    const path = join(folder, `accounts-${accounts}.db`);
+    const now = systemClock.now();
+    const database = openSqlite(path, migrations, now);
+    try {
+      for (let start = 0; start < accounts; start += 1_000) {
+        database.transaction(() => {
+          const work = startWork(database, now, { auditsLeases: true });
+          const end = Math.min(accounts, start + 1_000);
+          for (let number = start; number < end; number += 1) addAccount(work, newAccount(number), 'bench');
+        });
+      }
+    } finally {
+      database.close();
     }
-  } finally {
-    database.close();
-  }
+    return `sqlite:${path}`;
+  };
+}
+
+/** Databases of a PostgreSQL server: one account added by the pool, the others copied from it. */
+export function fillPostgres(urlOf: (database: string) => string): Fill {
+  return async (accounts) => {
+    const name = `bench_${accounts}`;
+    const maintenance = new Client({ connectionString: urlOf('postgres') });
+    await maintenance.connect();
+    await maintenance.query(`CREATE DATABASE ${name}`);
+    await maintenance.end();
+    const url = urlOf(name);
+    const store = await openStore(url, { clock: systemClock, onLost: () => {} });
+    await store.addAccount(systemClock.now(), newAccount(0), 'bench');
+    await store.close();
+    const client = new Client({ connectionString: url });
+    await client.connect();
+    const { rows } = await client.query<{ column_name: string }>(
+      `SELECT column_name FROM information_schema.columns WHERE table_name = 'accounts'
+         AND is_generated = 'NEVER' AND column_name NOT IN ('seq', 'id', 'credential_fingerprint')`,
+    );
+    const columns = rows.map((row) => row.column_name).join(', ');
+    await client.query(
+      `INSERT INTO accounts (id, credential_fingerprint, ${columns})
+       SELECT 'acc_' || number, 'fingerprint-' || number, ${columns}
+       FROM accounts, generate_series(1, $1::int - 1) AS number`,
+      [accounts],
+    );
+    await client.query('VACUUM ANALYZE');
+    await client.end();
+    return url;
+  };
 }
 
 async function measureRound(measured: Measured, count: number): Promise<void> {
