@@ -8,7 +8,7 @@ import { DatabaseError } from './db/errors.ts';
 import { type Clock, systemClock } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
 import { userAgent, version } from './lib/version.ts';
-import type { Caller, PoolOptions, PoolService, Rotation, VaultPlace } from './pool/index.ts';
+import type { Caller, MovedRows, PoolOptions, PoolService, Rotation, VaultPlace } from './pool/index.ts';
 import { createHttpPool, createHttpPoolAdmin } from './pool-api/http-pool.ts';
 import type { Pool, PoolAdmin } from './pool-api/pool.ts';
 import { createProviderHttp } from './providers/http.ts';
@@ -206,6 +206,15 @@ export async function rotateMasterKey(config: Config, newKeyFile: string | undef
   } finally {
     await store.close();
   }
+}
+
+/** Moves the pool from SQLite to PostgreSQL. Throws when a service holds either. */
+export async function movePool(
+  config: Config,
+  { from, to }: { readonly from?: string; readonly to: string },
+): Promise<MovedRows> {
+  const { moveStore } = await import('./pool/index.ts');
+  return moveStore(from ?? config.databaseUrl, to, systemClock.now());
 }
 
 function vaultPlace(config: Config): VaultPlace {

@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { CliActions } from './cli/actions.ts';
 import { runProgram } from './cli/program.ts';
 import {
+  movePool,
   openPoolAdmin,
   type RunningServices,
   rotateMasterKey,
@@ -36,6 +37,7 @@ const actions: CliActions = {
       localUrl,
     });
   },
+  migrate: (options) => movePool(loadConfig(environment), options),
   rotateKey: (options) => rotateMasterKey(loadConfig(environment), options.newKeyFile),
   resolvedSettings() {
     const config = loadConfig(environment);

@@ -12,6 +12,11 @@ export interface CliActions {
   examine(options: { readonly wantsAnswer: boolean }): Promise<readonly Finding[]>;
   /** Seals all credentials under another master key; needs the store for itself. */
   rotateKey(options: { readonly newKeyFile?: string }): Promise<KeyRotation>;
+  /** Moves the whole pool from SQLite to an empty PostgreSQL database; answers how many rows, by table. */
+  migrate(options: {
+    readonly from?: string;
+    readonly to: string;
+  }): Promise<Readonly<Record<string, number>>>;
   /** Throws when the configuration is faulty. */
   resolvedSettings(): ResolvedSettings;
   /** The value of ACCOUNT_API_KEY, so that a key need not be an argument. */

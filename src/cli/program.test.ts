@@ -110,6 +110,10 @@ async function run(command: string | readonly string[], setup: Setup = {}) {
         { name: 'answer', result: 'skipped', message: 'not asked for' },
       ];
     },
+    async migrate(options) {
+      calls.push(['migrate', options]);
+      return { meta: 2, accounts: 3, sessions: 1, leases: 1, audit: 4 };
+    },
     async rotateKey(options) {
       calls.push(['rotate', options]);
       return {
@@ -460,6 +464,25 @@ describe('doctor', () => {
     const { code, out, err } = await run('doctor --json', { isIll: true });
     expect([code, err]).toEqual([1, 'warp2api: 1 thing has to be done.\n']);
     expect(JSON.parse(out)).toMatchObject({ ok: false, checks: [{}, { result: 'problem' }, {}] });
+  });
+});
+
+describe('migrate', () => {
+  it('moves the pool to the database it is given, and says what to do then', async () => {
+    const { out, calls } = await run(
+      'migrate --to postgres://me:secret@db/pool --from sqlite:/srv/accounts.db',
+    );
+    expect(calls).toEqual([
+      ['migrate', { to: 'postgres://me:secret@db/pool', from: 'sqlite:/srv/accounts.db' }],
+    ]);
+    expect(out).toMatch(/3 accounts.*DATABASE_URL.*as it was/s);
+    expect(out).not.toContain('secret');
+  });
+
+  it('reads the URL from standard input, so that its password is no argument', async () => {
+    const { calls, out } = await run('migrate --to - --json', { stdin: 'postgres://me:secret@db/pool\n' });
+    expect(calls).toEqual([['migrate', { to: 'postgres://me:secret@db/pool' }]]);
+    expect(JSON.parse(out)).toMatchObject({ accounts: 3, audit: 4 });
   });
 });
 

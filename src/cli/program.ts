@@ -11,6 +11,7 @@ import type { CliActions } from './actions.ts';
 import { addAudit } from './audit.ts';
 import { addConfig } from './config.ts';
 import { addDoctor } from './doctor.ts';
+import { addMigrate } from './migrate.ts';
 import { addSandbox } from './sandbox.ts';
 import { addServe } from './serve.ts';
 import { addStatus } from './status.ts';
@@ -57,6 +58,7 @@ Exit codes: 0 done, 1 failed, 2 called wrongly.`,
   addAudit(program, actions);
   addVault(program, actions);
   addDoctor(program, actions);
+  addMigrate(program, actions);
   addSandbox(program, actions);
   addConfig(program, actions);
   return program;

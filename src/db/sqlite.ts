@@ -85,6 +85,35 @@ export function openSqlite(
   };
 }
 
+/** A database that another process must not change meanwhile, and that this one leaves as it is. */
+export interface HeldSqlite {
+  /** Writes a copy of it to a new file. */
+  copyTo(path: string): void;
+  close(): void;
+}
+
+/** Takes a database's lock without migrating it. Throws DatabaseError, `database_unusable` when there is none. */
+export function holdSqlite(path: string, now: number, command = thisCommand()): HeldSqlite {
+  if (!existsSync(path)) {
+    throw new DatabaseError('database_unusable', `There is no database at ${path}.`);
+  }
+  const database = openFile(path, false);
+  try {
+    lock(database, path);
+    writeHolder(path, command, now);
+  } catch (error) {
+    database.close();
+    throw error instanceof DatabaseError ? error : unusable(path, error);
+  }
+  return {
+    copyTo: (copy) => database.prepare('VACUUM INTO ?').run(copy),
+    close() {
+      database.close();
+      removeHolder(path);
+    },
+  };
+}
+
 function openFile(path: string, isMemory: boolean): DatabaseSync {
   try {
     const isNew = !isMemory && !existsSync(path);

@@ -3,7 +3,6 @@ import { DatabaseError } from '../../db/errors.ts';
 import { thisCommand } from '../../db/holder.ts';
 import { connectVerbs } from '../../db/verbs.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { openPostgresStore } from './postgres.ts';
 import { openSqliteStore, type SyncStore } from './sqlite.ts';
 import type { Store, StoreVerbs } from './store.ts';
 
@@ -27,7 +26,9 @@ export interface OpenStoreOptions {
  */
 export async function openStore(databaseUrl: string, options: OpenStoreOptions): Promise<Store> {
   const { onTrouble } = options;
-  if (/^postgres(ql)?:\/\//.test(databaseUrl)) {
+  if (isPostgresUrl(databaseUrl)) {
+    // Loaded only where it is used: it is half the size of the pool.
+    const { openPostgresStore } = await import('./postgres.ts');
     return openPostgresStore(databaseUrl, options.clock.now(), {
       auditsLeases: true,
       exclusive: options.exclusive === true,
@@ -66,7 +67,12 @@ function alone(verbs: StoreVerbs): Store {
   return { ...verbs, isShared: false, listen: () => {}, tell: async () => {} };
 }
 
-function sqlitePath(databaseUrl: string): string {
+export function isPostgresUrl(databaseUrl: string): boolean {
+  return /^postgres(ql)?:\/\//.test(databaseUrl);
+}
+
+/** The file a DATABASE_URL names. Throws DatabaseError when it names none. */
+export function sqlitePath(databaseUrl: string): string {
   if (databaseUrl.startsWith('sqlite:'))
     return databaseUrl.slice('sqlite:'.length).replace(/^\/\/(?=\/)/, '');
   if (/^[a-z]+:\/\//.test(databaseUrl)) {

@@ -93,6 +93,28 @@ export async function openPostgresStore(
   }
 }
 
+/** A migrated database held by this process alone, to be filled. Throws DatabaseError. */
+export async function openForMove(
+  url: string,
+  now: number,
+): Promise<{ readonly db: Postgres; close(): Promise<void> }> {
+  const db = await openPostgres(url, { settings: planning });
+  try {
+    await migratePostgres(db, postgresMigrations, now);
+    const news = await openNews(db, () => {}, 'exclusive');
+    return {
+      db,
+      async close() {
+        await news.close();
+        await db.close();
+      },
+    };
+  } catch (error) {
+    await db.close();
+    throw error;
+  }
+}
+
 /** The verbs, at the times they are given. `tellChanges` hears what they answer. */
 export function postgresVerbs(
   db: Postgres,
