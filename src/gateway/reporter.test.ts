@@ -158,6 +158,9 @@ it('brings figures of an upstream into the bounds the pool takes', async () => {
   expect(item?.usage).toEqual({ input_tokens: 0, output_tokens: 0, credits: 0 });
   expect(item?.retry_after_ms).toBe(31 * 86_400_000);
   expect(item).not.toHaveProperty('reset_at');
+  const much = { inputTokens: Number.MAX_SAFE_INTEGER, outputTokens: 1e300, credits: Number.MAX_VALUE };
+  await reporter.report(lease, { outcome: 'rate_limited', usage: much });
+  expect(pool.reports[1]?.usage).toEqual({ input_tokens: 1e9, output_tokens: 1e9, credits: 1e9 });
 });
 
 it('sends what is left when it closes, and leaves no timer', async () => {

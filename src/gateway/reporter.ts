@@ -6,7 +6,7 @@ import type { Logger } from '../lib/logger.ts';
 import { isAway } from '../pool-api/errors.ts';
 import type { Pool } from '../pool-api/pool.ts';
 import { createReportQueue } from '../pool-api/report-queue.ts';
-import type { ReportAnswer, ReportItem } from '../pool-api/schema.ts';
+import { mostUsage, type ReportAnswer, type ReportItem } from '../pool-api/schema.ts';
 import type { TurnLease } from './held-lease.ts';
 
 export type ReportResult = ReportAnswer['results'][number];
@@ -96,22 +96,22 @@ function reportItem(lease: TurnLease, report: TurnReport, now: number): ReportIt
     at: new Date(now).toISOString(),
     ...(retryAfterMs === undefined
       ? {}
-      : { retry_after_ms: Math.min(Math.round(amount(retryAfterMs)), longestRetryMs) }),
+      : { retry_after_ms: Math.round(amount(retryAfterMs, longestRetryMs)) }),
     ...(resetAt === undefined || Number.isNaN(resetAt.getTime()) ? {} : { reset_at: resetAt.toISOString() }),
     ...(usage === undefined
       ? {}
       : {
           usage: {
-            input_tokens: Math.round(amount(usage.inputTokens)),
-            output_tokens: Math.round(amount(usage.outputTokens)),
-            ...(usage.credits === undefined ? {} : { credits: amount(usage.credits) }),
+            input_tokens: Math.round(amount(usage.inputTokens, mostUsage)),
+            output_tokens: Math.round(amount(usage.outputTokens, mostUsage)),
+            ...(usage.credits === undefined ? {} : { credits: amount(usage.credits, mostUsage) }),
           },
         }),
   };
 }
 
-function amount(value: number): number {
-  return Number.isFinite(value) && value > 0 ? value : 0;
+function amount(value: number, most: number): number {
+  return Number.isFinite(value) && value > 0 ? Math.min(value, most) : 0;
 }
 
 async function withTimeout<Value>(

@@ -94,10 +94,13 @@ export type ReleaseRequest = z.input<typeof releaseRequest>;
 export const releaseAnswer = z.object({ success: z.literal(true), released: z.int() });
 export type ReleaseAnswer = z.infer<typeof releaseAnswer>;
 
+/** More than any turn can use, and so little that an account's totals stay whole numbers for ever. */
+export const mostUsage = 1_000_000_000;
+
 export const reportedUsage = z.strictObject({
-  input_tokens: z.int().min(0).optional(),
-  output_tokens: z.int().min(0).optional(),
-  credits: z.number().min(0).optional(),
+  input_tokens: z.int().min(0).max(mostUsage).optional(),
+  output_tokens: z.int().min(0).max(mostUsage).optional(),
+  credits: z.number().min(0).max(mostUsage).optional(),
   /** Turns this item stands for when successes were merged. */
   turns: z.int().min(1).max(1_000_000).optional(),
 });

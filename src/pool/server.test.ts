@@ -5,6 +5,21 @@ import { allocate, closeServers, type Running, report, startServer } from './tes
 
 afterEach(closeServers);
 
+const used = (usage: object) => ({
+  session_id: 's',
+  reports: [
+    {
+      report_id: 'r',
+      account_id: 'a',
+      fence: 1,
+      token_version: 1,
+      outcome: 'success',
+      at: '2026-01-01T00:00:00Z',
+      usage,
+    },
+  ],
+});
+
 describe('bad requests', () => {
   const cases: [string, string, unknown, number, string, string?][] = [
     ['POST', allocate, { cuont: 1 }, 400, 'unknown_field', 'cuont'],
@@ -17,6 +32,9 @@ describe('bad requests', () => {
     ['POST', allocate, 'null', 400, 'invalid_request'],
     ['POST', '/api/accounts/release', undefined, 400, 'invalid_request'],
     ['POST', report, { session_id: 's', reports: [{ x: 1 }] }, 400, 'invalid_request', 'reports.0.report_id'],
+    // Totals past the whole numbers would make every later report on the account fail.
+    ['POST', report, used({ input_tokens: 1e15 }), 400, 'invalid_request', 'reports.0.usage.input_tokens'],
+    ['POST', report, used({ credits: 1e308 }), 400, 'invalid_request', 'reports.0.usage.credits'],
     ['POST', '/api/accounts', { provider: 'nobody', api_key: 'k' }, 400, 'invalid_request', 'provider'],
     [
       'POST',
