@@ -1,7 +1,7 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import type { FastifyInstance } from 'fastify';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createClientKeys } from './keys.ts';
 import { createGatewayServer } from './server.ts';
 import { lines, refuse, say } from './testing/fake-upstream.ts';
@@ -111,6 +111,30 @@ const chat = (change: object = {}, headers?: Record<string, string>) =>
     body: { model: 'auto', messages: hi, ...change },
     ...(headers ? { headers } : {}),
   });
+
+/** An answer of 12 MB, more than the system's buffers take, whose turn is over and whose client has not begun to read. */
+async function unreadAnswer(): Promise<{ resume(): void; size: Promise<number> }> {
+  fixture.upstream.answer = (call) =>
+    lines(call, ...Array.from({ length: 400 }, () => `say ${'x'.repeat(30_000)}`), 'usage 1 1', 'end');
+  const socket = connect(port, '127.0.0.1');
+  const body = JSON.stringify({ model: 'auto', messages: hi });
+  socket.write(
+    `POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+  );
+  socket.pause();
+  const before = fixture.pool.reports.length;
+  await until(() => fixture.upstream.calls.length > 0);
+  await fixture.upstream.calls.at(-1)?.closed;
+  await settled();
+  await fixture.clock.advance(1_100);
+  await until(() => fixture.pool.reports.length > before);
+  let size = 0;
+  socket.on('data', (chunk) => {
+    size += chunk.length;
+  });
+  const ended = new Promise<number>((resolve) => socket.on('close', () => resolve(size)));
+  return { resume: () => socket.resume(), size: ended };
+}
 
 /** The data lines of a stream, parsed. */
 function dataOf(text: string): unknown[] {
@@ -461,7 +485,27 @@ describe('a request that is refused', () => {
 
   it('because there is nothing there, or not for this method', async () => {
     expect((await send('GET', '/v2/nothing').answer).status).toBe(404);
-    expect((await send('GET', '/v1/chat/completions').answer).status).toBe(405);
+    const { status, headers } = await send('GET', '/v1/chat/completions').answer;
+    expect([status, headers['allow']]).toEqual([405, 'POST']);
+  });
+
+  it.each([
+    ['GARBAGE\r\n\r\n', 400],
+    [`GET /health HTTP/1.1\r\nhost: localhost\r\nx: ${'a'.repeat(20_000)}\r\n\r\n`, 431],
+  ])('because it is no HTTP (%#) has an id and the body every error has', async (text, status) => {
+    const socket = connect(port, '127.0.0.1');
+    socket.write(text);
+    const answer = await new Promise<string>((resolve) => {
+      let all = '';
+      socket.on('data', (chunk) => {
+        all += chunk;
+      });
+      socket.on('close', () => resolve(all));
+    });
+    const [head = '', body = ''] = answer.split('\r\n\r\n');
+    expect(head).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+    expect(head).toMatch(/\r\nx-request-id: [0-9a-f-]{36}\r\n/);
+    expect(JSON.parse(body).error).toMatchObject({ type: 'invalid_request_error', param: null });
   });
 
   it('because the model is unknown names what is near', async () => {
@@ -511,6 +555,16 @@ describe('keys', () => {
       expect(head['x-request-id']).toBeDefined();
     }
     expect(fixture.upstream.calls.length).toBe(0);
+  });
+
+  it('are looked at before a body is read', async () => {
+    const request = httpRequest({ port, host: '127.0.0.1', method: 'POST', path: '/v1/chat/completions' });
+    request.setHeader('content-length', 1_000_000);
+    request.write('{');
+    const status = await new Promise((resolve) => request.on('response', (r) => resolve(r.statusCode)));
+    expect(status).toBe(401);
+    request.on('error', () => {});
+    request.destroy();
   });
 
   it('are not asked for at the door of /health', async () => {
@@ -622,6 +676,23 @@ describe('closing', () => {
     expect(fixture.pool.reports).toEqual([]);
   });
 
+  it('waits for a slow client to take what was written, and no longer than it reads', async () => {
+    const slow = await unreadAnswer();
+    const closed = server.close();
+    await settled();
+    slow.resume();
+    expect(await slow.size).toBeGreaterThan(12_000_000);
+    await closed;
+  });
+
+  it('cuts a client that takes nothing once the time is over', async () => {
+    await unreadAnswer();
+    const closed = server.close();
+    await settled();
+    await fixture.clock.advance(6_100);
+    await closed;
+  });
+
   it('does not wait for a client that left', async () => {
     fixture.upstream.answer = () => {};
     const exchange = chat();
@@ -633,11 +704,39 @@ describe('closing', () => {
   });
 });
 
-it('outlives a client that breaks off in the middle of its request', async () => {
+it('cuts a client that takes nothing for five minutes, and gives its account back', async () => {
+  fixture.upstream.answer = (call) => {
+    const pump = () => {
+      while (call.response.write(`say ${'x'.repeat(50_000)}\n`));
+      call.response.once('drain', pump);
+    };
+    say(call, 'say hello');
+    pump();
+  };
+  const socket = connect(port, '127.0.0.1');
+  const body = JSON.stringify({ model: 'auto', messages: hi, stream: true });
+  socket.write(
+    `POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+  );
+  socket.pause();
+  await until(() => fixture.upstream.calls.length === 1);
+  for (let turn = 0; turn < 3_000; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+  await fixture.clock.advance(250_000);
+  expect(fixture.turns.runningCalls.size).toBe(1);
+  await fixture.clock.advance(60_000);
+  await fixture.upstream.calls[0]?.closed;
+  await fixture.clock.advance(2_000);
+  expect(fixture.pool.reports).toMatchObject([{ outcome: 'cancelled' }]);
+  socket.destroy();
+});
+
+it('outlives a client that breaks off in the middle of its request, and logs no error', async () => {
+  const errors = vi.spyOn(silentLogger, 'error');
   const socket = connect(port, '127.0.0.1');
   socket.write('POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n{"mod');
   await settled();
   socket.resetAndDestroy();
   await settled();
   expect((await chat().answer).status).toBe(200);
+  expect(errors).not.toHaveBeenCalled();
 });

@@ -20,6 +20,7 @@ import type { PoolWatch } from './pool-watch.ts';
 import { serveResponses } from './responses-routes.ts';
 import { modelNotFound, type Route } from './routes.ts';
 import { runTurn, type TurnDependencies } from './run-turn.ts';
+import { createRunningAnswers } from './running-answers.ts';
 import type { StoredResponses } from './stored-responses.ts';
 import { countInputTokens } from './token-count.ts';
 import {
@@ -28,7 +29,6 @@ import {
   createStreamOutput,
   createWholeOutput,
   errorHeaders,
-  type StreamOutput,
 } from './turn-output.ts';
 
 export interface GatewayServerOptions {
@@ -63,15 +63,20 @@ const parameterNames: Record<TuningName, string> = {
 export function createGatewayServer(options: GatewayServerOptions): FastifyInstance {
   const { turns, keys, poolWatch, logger } = options;
   const { clock } = turns;
-  const running = new Set<{ abort: AbortController; output: StreamOutput | undefined }>();
-  let whenIdle: (() => void) | undefined;
+  const running = createRunningAnswers(clock);
   let isClosing = false;
-  const app = createHttpServer({ logger, bodyLimitBytes, allowedHosts: options.allowedHosts });
+  const app = createHttpServer({
+    logger,
+    bodyLimitBytes,
+    allowedHosts: options.allowedHosts,
+    encodeUnreadable: (message) =>
+      openaiChatInbound.encodeError(new AppError('invalid_request', message), ''),
+  });
 
   const adminKeys = options.adminKey === undefined ? undefined : createClientKeys([options.adminKey]);
   const metrics = createGatewayMetrics({
-    turns: () => running.size,
-    streams: () => [...running].filter(({ output }) => output !== undefined).length,
+    turns: () => running.count,
+    streams: () => running.streamCount,
     leases: () => turns.leases.count,
     isPoolReachable: () => poolWatch.isReachable && turns.leases.isPoolConnected,
   });
@@ -80,9 +85,14 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   function tick(): void {
     const now = clock.now();
     for (const call of turns.runningCalls) call.checkTimeouts(now);
-    for (const { output } of running) output?.tick(now);
+    running.tick(now);
     cancelTick = clock.after(tickMs, tick);
   }
+
+  // Before a body is read: who has no key sends no megabytes.
+  app.addHook('onRequest', async (request) => {
+    if (request.url.startsWith('/v1/')) keys.identify(request.headers);
+  });
 
   app.setErrorHandler((error, request, reply) => {
     const known = appErrorFrom(error);
@@ -168,25 +178,19 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     reply.hijack();
     const response = reply.raw;
     const headFor = answerHeads(inbound, decoded, request.id, startedAt);
-    const abort = new AbortController();
-    const entry = { abort, output: undefined as StreamOutput | undefined };
-    const output = decoded.isStream
+    const stream = decoded.isStream
       ? createStreamOutput(response, inbound, decoded.options, headFor, clock.now)
-      : createWholeOutput(response, inbound, decoded.options, headFor);
-    if (decoded.isStream) entry.output = output as StreamOutput;
-    response.once('close', () => {
-      if (!response.writableEnded) abort.abort(new AppError('cancelled', 'The client left.'));
-    });
+      : undefined;
+    const answer = running.begin(response, stream?.tick);
     // A reader that breaks off mid-write ends its own turn, not the process.
     response.on('error', () => {});
-    running.add(entry);
     try {
       const summary = await runTurn(turns, {
         request: decoded.request,
         clientId,
         wantsUsage: !decoded.isStream || decoded.options.includeUsage,
-        output,
-        signal: abort.signal,
+        output: stream ?? createWholeOutput(response, inbound, decoded.options, headFor),
+        signal: answer.signal,
         logger: logger.child({ request_id: request.id }),
       });
       const durationMs = clock.now() - startedAt;
@@ -198,8 +202,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
       if (response.headersSent) response.destroy();
       else answerError(response, inbound, AppError.from(error), headFor(undefined).headers);
     } finally {
-      running.delete(entry);
-      if (running.size === 0) whenIdle?.();
+      answer.turnEnded();
     }
     return reply;
   }
@@ -231,22 +234,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
 
   app.addHook('preClose', async () => {
     isClosing = true;
-    if (running.size > 0) {
-      const idle = new Promise<void>((resolve) => {
-        whenIdle = resolve;
-      });
-      const cancel = clock.after(options.shutdownMs, () => {
-        for (const { abort } of running) {
-          abort.abort(
-            new AppError('shutting_down', 'The gateway stopped before the answer was complete; try again.', {
-              retryAfterMs: 5_000,
-            }),
-          );
-        }
-      });
-      await idle;
-      cancel();
-    }
+    await running.drain(options.shutdownMs);
     cancelTick();
   });
 
@@ -353,6 +341,8 @@ function appErrorFrom(error: unknown): AppError {
       return new AppError('forbidden', fault.message);
     case 'invalid_json':
       return new AppError('invalid_request', fault.message);
+    case 'client_left':
+      return new AppError('cancelled', fault.message);
     case 'unsupported_encoding':
       return new AppError('unsupported_media_type', fault.message);
     default:

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { Socket } from 'node:net';
 import {
   type FastifyBaseLogger,
   type FastifyError,
@@ -13,6 +14,7 @@ export type HttpFaultKind =
   | 'foreign_host'
   | 'foreign_origin'
   | 'invalid_json'
+  | 'client_left'
   | 'too_large'
   | 'unsupported_encoding'
   | 'not_found'
@@ -35,9 +37,13 @@ export interface HttpServerOptions {
    * Without keys this check is what keeps a web page from using the owner's browser to reach the service.
    */
   readonly allowedHosts: readonly string[] | null;
+  /** The service's own body for a request that is no HTTP and so reaches no route. */
+  encodeUnreadable(message: string): string;
 }
 
 const loopbackNames = ['localhost', '127.0.0.1', '[::1]', '::1'];
+/** For a whole request to arrive. Node's own limit, which Fastify switches off unless it is asked for one. */
+const requestTimeoutMs = 300_000;
 const requestIdPattern = /^[A-Za-z0-9._-]{1,128}$/;
 
 /**
@@ -51,6 +57,9 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: options.bodyLimitBytes,
     keepAliveTimeout: 75_000,
+    requestTimeout: requestTimeoutMs,
+    clientErrorHandler: (error, socket) =>
+      refuseUnreadable(error, socket as Socket, options.encodeUnreadable),
     forceCloseConnections: 'idle',
     // What a closing service answers is its own affair.
     return503OnClosing: false,
@@ -98,12 +107,17 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     }
   });
 
-  app.setNotFoundHandler((request) => {
+  app.setNotFoundHandler((request, reply) => {
     const path = request.url.split('?', 1)[0] ?? '';
-    for (const method of ['GET', 'POST', 'PATCH', 'DELETE'] as const) {
-      if (method !== request.method && app.findRoute({ url: path, method })) {
-        throw new HttpFault('method_not_allowed', `${path} takes ${method}, not ${request.method}.`);
-      }
+    const methods = (['GET', 'POST', 'PATCH', 'DELETE'] as const).filter((method) =>
+      app.findRoute({ url: path, method }),
+    );
+    if (methods.length > 0) {
+      reply.header('allow', methods.join(', '));
+      throw new HttpFault(
+        'method_not_allowed',
+        `${path} takes ${methods.join(' and ')}, not ${request.method}.`,
+      );
     }
     throw new HttpFault('not_found', `There is nothing at ${request.method} ${path}.`);
   });
@@ -131,8 +145,41 @@ export function httpFaultFrom(error: unknown): unknown {
       return new HttpFault('too_large', 'The body is larger than this service takes.');
     case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
       return new HttpFault('invalid_json', 'The body does not have the length its header says.');
+    case 'ECONNRESET':
+      return new HttpFault('client_left', 'The client left before its request was complete.');
     default:
       return error;
+  }
+}
+
+/** Answers what Node's parser gave up on, as far as the connection still takes an answer, and cuts it. */
+function refuseUnreadable(
+  error: NodeJS.ErrnoException,
+  socket: Socket,
+  encode: (message: string) => string,
+): void {
+  if (error.code === 'ECONNRESET' || socket.destroyed) return;
+  const [status, message] = unreadable(error.code);
+  const body = encode(message);
+  const head = [
+    `HTTP/1.1 ${status}`,
+    'content-type: application/json; charset=utf-8',
+    `content-length: ${Buffer.byteLength(body)}`,
+    `x-request-id: ${randomUUID()}`,
+    'connection: close',
+  ];
+  if (socket.writable) socket.write(`${head.join('\r\n')}\r\n\r\n${body}`);
+  socket.destroy();
+}
+
+function unreadable(code: string | undefined): readonly [status: string, message: string] {
+  switch (code) {
+    case 'HPE_HEADER_OVERFLOW':
+      return ['431 Request Header Fields Too Large', 'The headers of the request are larger than 16 KiB.'];
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return ['408 Request Timeout', 'The request did not arrive in time.'];
+    default:
+      return ['400 Bad Request', 'The request is not valid HTTP.'];
   }
 }
 

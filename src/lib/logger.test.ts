@@ -22,7 +22,12 @@ function collect(): { lines: () => Record<string, unknown>[]; stream: Writable }
 it('logs no empty line when a server listens', async () => {
   const { lines, stream } = collect();
   const logger = createLogger('DEBUG', stream);
-  const server = createHttpServer({ logger, bodyLimitBytes: 1000, allowedHosts: [] });
+  const server = createHttpServer({
+    logger,
+    bodyLimitBytes: 1000,
+    allowedHosts: [],
+    encodeUnreadable: String,
+  });
   await server.listen({ host: '127.0.0.1', port: 0, listenTextResolver: () => '' });
   logger.info('said by us');
   logger.info({ detail: 1 });

@@ -8,6 +8,7 @@ const faultCodes: Record<HttpFaultKind, PoolErrorCode> = {
   foreign_host: 'forbidden',
   foreign_origin: 'forbidden',
   invalid_json: 'invalid_json',
+  client_left: 'invalid_request',
   too_large: 'too_large',
   unsupported_encoding: 'unsupported_media_type',
   not_found: 'not_found',

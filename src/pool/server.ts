@@ -25,7 +25,12 @@ const bodyLimitBytes = 1024 * 1024;
  */
 export function createPoolServer(options: PoolServerOptions): FastifyInstance {
   const { pool, logger, allowedHosts } = options;
-  const app = createHttpServer({ logger, bodyLimitBytes, allowedHosts });
+  const app = createHttpServer({
+    logger,
+    bodyLimitBytes,
+    allowedHosts,
+    encodeUnreadable: (message) => JSON.stringify(errorBody(new PoolError('invalid_request', message))),
+  });
   const openStreams = new Set<() => void>();
 
   app.setErrorHandler((thrown, request, reply) => {
