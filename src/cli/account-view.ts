@@ -51,6 +51,7 @@ export function formatAccount(account: Account): string {
     ['tier', account.tier],
     ['quota left', quotaLeft(account)],
     ['quota reset', account.quota?.reset_at],
+    ['quota denied', account.quota?.denial_reason],
     ['turns', account.usage.turns],
     ['tokens in, out', `${account.usage.input_tokens}, ${account.usage.output_tokens}`],
     ['credits', account.usage.credits],

@@ -17,6 +17,10 @@ export interface QuotaAnswer {
   /** What can still be spent: base allowance and unexpired grants. */
   readonly remaining?: number;
   readonly resetAt?: Date;
+  /** The provider's own word on whether a request would be let in now: it may know of overage, or of unpaid bills. */
+  readonly isAvailable?: boolean;
+  /** Why not, in the provider's word, such as OUT_OF_CREDITS. */
+  readonly denialReason?: string;
 }
 
 /** One plain HTTP exchange with a provider's side endpoints (models, quota): whole body in, whole body out. */

@@ -313,6 +313,8 @@ export const account = z.object({
       used: z.number().nullable(),
       remaining: z.number().nullable(),
       reset_at: isoTime.nullable(),
+      /** Why the provider lets nothing in, in its own word, such as OUT_OF_CREDITS; null where it does. */
+      denial_reason: z.string().nullable(),
       checked_at: isoTime,
     })
     .nullable(),

@@ -156,6 +156,15 @@ describe('a quota signal', () => {
     );
   });
 
+  it('has accounts in service asked after 15 min, doubling to 4 h, each a little off the others', () => {
+    const atMinutes = (checks: number, spread: number) =>
+      (nextQuotaCheck(freshStanding, checks, 0, spread) ?? 0) / minute;
+    expect([0, 1, 2, 3, 4, 9].map((checks) => atMinutes(checks, 0))).toEqual([15, 30, 60, 120, 240, 240]);
+    expect([0.2, 0.6, 1].map((spread) => atMinutes(0, spread))).toEqual([15.75, 17.25, 18.75]);
+    expect(nextQuotaCheck({ ...freshStanding, state: 'disabled' }, 0, 0)).toBeNull();
+    expect(nextQuotaCheck({ ...freshStanding, state: 'standby' }, 0, 0)).toBeNull();
+  });
+
   it('rests the account for 5 s when something is left, and longer each time nobody can say', () => {
     const left = applyQuota(signalled, { type: 'answer', answer: some }, 'signal', now);
     expect(left).toMatchObject({

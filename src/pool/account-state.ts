@@ -78,6 +78,9 @@ const failuresUntilRest = 3;
 const quotaLeftRestMs = 5 * second;
 const firstRecheckMs = 15 * minute;
 const longestRecheckMs = 60 * minute;
+/** How often the figures of an account in use are asked for; doubles while they stay the same. */
+export const inUseCheckMs = 15 * minute;
+const longestIdleCheckMs = 4 * 60 * minute;
 /** Bearers are lent until so long before they expire. */
 export const lendMarginMs = 10 * second;
 /** How long after its time a refresh is given before the account is looked at again. */
@@ -195,7 +198,7 @@ export function applyQuota(
         ? { code: finding.code, message: finding.message }
         : { code: 'no_figures', message: 'the answer held no figures' };
     if (cause === 'proof') return afterProofFailure(standing, failure, now);
-    if (cause === 'recheck') return standing;
+    if (cause === 'recheck') return isLockedOut(standing) ? onTrial(standing) : standing;
     // A vendor that has already said "spent" is believed over a query that says nothing.
     if (standing.state === 'exhausted') return standing;
     const quotaUnknown = standing.streaks.quotaUnknown + 1;
@@ -215,14 +218,16 @@ export function applyQuota(
     const isQuotaRest = standing.state === 'cooldown' && isQuotaReason(standing.reason);
     return rest(isQuotaRest ? reopened(settled) : settled, 'quota_left', now + quotaLeftRestMs, evidence);
   }
+  // A reset brings credits back; it pays no bill and lifts no other limit.
+  const isDeniedOtherwise = !isSpent(finding.answer);
   const answered = finding.answer.resetAt?.getTime();
   const told = reportedReset(standing);
   const until = [answered, told].find((time) => time !== undefined && time > now) ?? null;
   return {
     ...standing,
     state: 'exhausted',
-    until,
-    reason: 'quota_exhausted',
+    until: isDeniedOtherwise ? null : until,
+    reason: isDeniedOtherwise ? 'quota_denied' : 'quota_exhausted',
     evidence,
     quotaSpent: true,
     streaks,
@@ -245,11 +250,27 @@ export function nextProof(checksSoFar: number, now: number): number {
   return now + doubling(minute, checksSoFar + 1, longestRecheckMs);
 }
 
-/** When an exhausted account is asked again. An early reset is noticed even where the reset is known. */
-export function nextQuotaCheck(standing: Standing, checksSoFar: number, now: number): number | null {
-  if (standing.state !== 'exhausted') return null;
-  if (standing.until === null) return now + firstRecheckMs;
-  return now + doubling(firstRecheckMs, checksSoFar + 1, longestRecheckMs);
+/**
+ * When an account's figures are asked for again; null for one that nobody uses. An early reset is noticed even where the
+ * reset is known. Accounts in service are asked less and less while nothing changes; `spread`, 0 to 1, keeps those that
+ * came together from asking together.
+ */
+export function nextQuotaCheck(
+  standing: Standing,
+  checksSoFar: number,
+  now: number,
+  spread = 0,
+): number | null {
+  switch (standing.state) {
+    case 'exhausted':
+      if (standing.until === null) return now + firstRecheckMs;
+      return now + doubling(firstRecheckMs, checksSoFar + 1, longestRecheckMs);
+    case 'active':
+    case 'cooldown':
+      return now + Math.round(doubling(inUseCheckMs, checksSoFar + 1, longestIdleCheckMs) * (1 + spread / 4));
+    default:
+      return null;
+  }
 }
 
 /** The standing with nothing worse than a rest of `longestRestMs`: for accounts nobody can repair. */
@@ -447,10 +468,33 @@ function reportedReset(standing: Standing): number | undefined {
 
 /** What is left, or undefined where the answer does not say. */
 function remainingOf(answer: QuotaAnswer): number | undefined {
+  if (answer.isAvailable === false) return 0;
+  const left = leftBy(answer);
+  // It is let in though its allowance is spent: it pays as it goes, or draws on something the figures do not hold.
+  return answer.isAvailable === true && !(left !== undefined && left > 0) ? Number.POSITIVE_INFINITY : left;
+}
+
+/** What is left by the figures alone. */
+function leftBy(answer: QuotaAnswer): number | undefined {
   if (answer.isUnlimited) return Number.POSITIVE_INFINITY;
   if (answer.remaining !== undefined) return answer.remaining;
   if (answer.limit === undefined || answer.used === undefined) return undefined;
   return answer.limit - answer.used;
+}
+
+function isSpent(answer: QuotaAnswer): boolean {
+  const left = leftBy(answer);
+  return (left !== undefined && left <= 0) || answer.denialReason === 'OUT_OF_CREDITS';
+}
+
+/** Nothing but an answer would end it. */
+function isLockedOut(standing: Standing): boolean {
+  return standing.state === 'exhausted' && standing.until === null;
+}
+
+/** Back for one holder at a time, who finds out what the provider would not say. */
+function onTrial(standing: Standing): Standing {
+  return { ...reopened(standing), halfOpen: true };
 }
 
 function figuresOf(answer: QuotaAnswer): Record<string, unknown> {
@@ -460,6 +504,8 @@ function figuresOf(answer: QuotaAnswer): Record<string, unknown> {
     used: answer.used ?? null,
     remaining: answer.remaining ?? null,
     reset_at: answer.resetAt?.toISOString() ?? null,
+    ...(answer.isAvailable === undefined ? {} : { is_available: answer.isAvailable }),
+    ...(answer.denialReason === undefined ? {} : { denial_reason: answer.denialReason }),
   };
 }
 

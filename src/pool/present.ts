@@ -43,6 +43,7 @@ export function presentAccount(account: StoredAccount): Account {
             used: quota.used,
             remaining: quota.remaining,
             reset_at: isoTimeOrNull(quota.resetAt),
+            denial_reason: quota.denialReason ?? null,
             checked_at: isoTime(quota.checkedAt),
           },
     usage: {

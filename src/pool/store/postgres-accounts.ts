@@ -169,7 +169,7 @@ export async function changeAccount(
       id,
     );
     await saveStanding(work, await mustHaveRow(work, id), standing);
-    await setNextCheck(work, id, nextCheckAt ?? nextCheckOf(standing, probe, 0, work.now), 0);
+    await setNextCheck(work, id, nextCheckAt ?? nextCheckOf(id, standing, probe, 0, work.now), 0);
     const refreshAt = change.credential?.nextRefreshAt;
     if (refreshAt !== undefined && !isOutOfService(standing)) await setNextRefresh(work, id, refreshAt);
   }

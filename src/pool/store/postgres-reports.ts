@@ -1,5 +1,11 @@
 import type { Postgres } from '../../db/postgres.ts';
-import { applyOutcome, applyQuota, type QuotaCause, type QuotaFinding } from '../account-state.ts';
+import {
+  applyOutcome,
+  applyQuota,
+  inUseCheckMs,
+  type QuotaCause,
+  type QuotaFinding,
+} from '../account-state.ts';
 import {
   isLastActive,
   lockAccount,
@@ -17,7 +23,7 @@ import {
   standingFrom,
   tokenFrom,
 } from './rows.ts';
-import { nextCheckOf, remainingOf } from './standing-change.ts';
+import { checksAfter, nextCheckOf, remainingOf } from './standing-change.ts';
 import type { Changes, ReportDemand, ReportedResult, ReportedTurn, StoredAccount, Usage } from './store.ts';
 
 /** What a report works on: read and locked at its start, so that its turns cost no round trips of their own. */
@@ -123,7 +129,11 @@ async function reportTurn(work: Work, reported: Reported, turn: ReportedTurn): P
   const effect = applyOutcome(standingFrom(row), signal, around, work.now);
   let present = row;
   if (signal.outcome === 'success' && row.probe === 'unproved') {
-    await work.db.run("UPDATE accounts SET probe = 'proved', next_check_at = NULL WHERE id = $1", row.id);
+    await work.db.run(
+      "UPDATE accounts SET probe = 'proved', next_check_at = $1, checks = 0 WHERE id = $2",
+      nextCheckOf(row.id, effect.standing, 'proved', 0, work.now),
+      row.id,
+    );
     present = await reread(work, reported, row.id);
   }
   if (effect.isBearerRejected) {
@@ -201,7 +211,9 @@ async function writeUsage(work: Work, { spent }: Reported): Promise<void> {
      UPDATE accounts SET turns = accounts.turns + spent.turns,
        input_tokens = accounts.input_tokens + spent.input_tokens,
        output_tokens = accounts.output_tokens + spent.output_tokens, credits = accounts.credits + spent.credits,
-       last_used = GREATEST(accounts.last_used, spent.last_used)
+       last_used = GREATEST(accounts.last_used, spent.last_used),
+       next_check_at = CASE WHEN spent.last_used > 0 AND accounts.next_check_at > spent.last_used + ${inUseCheckMs}
+         THEN spent.last_used + ${inUseCheckMs} ELSE accounts.next_check_at END
      FROM spent WHERE accounts.id = spent.id`,
     ids,
     usages.map((usage) => usage?.turns ?? 0),
@@ -222,8 +234,8 @@ export async function recordQuota(
 ): Promise<{ readonly account: StoredAccount; readonly changes: Changes } | null> {
   const row = await lockAccount(work, id);
   if (row === undefined) return null;
-  if (finding.type === 'answer') {
-    const quota = quotaFrom(finding.answer, work.now);
+  const quota = finding.type === 'answer' ? quotaFrom(finding.answer, work.now) : null;
+  if (quota !== null) {
     await work.db.run(
       "UPDATE accounts SET quota = $1, quota_remaining = $2, probe = 'proved' WHERE id = $3",
       JSON.stringify(quota),
@@ -233,10 +245,9 @@ export async function recordQuota(
   }
   await saveStanding(work, row, applyQuota(standingFrom(row), finding, cause, work.now));
   const after = await mustHaveRow(work, id);
-  if (row.next_check_at !== null) {
-    const next = nextCheckOf(standingFrom(after), after.probe, after.checks, work.now);
-    await setNextCheck(work, id, next, after.checks);
-  }
+  const checks = checksAfter(after.checks, row.quota, quota);
+  const next = nextCheckOf(id, standingFrom(after), after.probe, checks, work.now);
+  await setNextCheck(work, id, next, checks);
   return { account: accountFrom(after), changes: work.changes() };
 }
 

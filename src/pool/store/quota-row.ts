@@ -9,6 +9,7 @@ export function quotaFrom(answer: QuotaAnswer, now: number): StoredQuota {
     used: answer.used ?? null,
     remaining: answer.remaining ?? null,
     resetAt: answer.resetAt?.getTime() ?? null,
+    denialReason: answer.denialReason ?? null,
     checkedAt: now,
   };
 }

@@ -160,7 +160,7 @@ export function changeAccount(
       id,
     );
     saveStanding(work, mustHaveRow(work, id), standing);
-    setNextCheck(work, id, nextCheckAt ?? nextCheckOf(standing, probe, 0, work.now), 0);
+    setNextCheck(work, id, nextCheckAt ?? nextCheckOf(id, standing, probe, 0, work.now), 0);
     const refreshAt = change.credential?.nextRefreshAt;
     if (refreshAt !== undefined && !isOutOfService(standing)) setNextRefresh(work, id, refreshAt);
   }

@@ -1,9 +1,15 @@
-import { applyOutcome, applyQuota, type QuotaCause, type QuotaFinding } from '../account-state.ts';
+import {
+  applyOutcome,
+  applyQuota,
+  inUseCheckMs,
+  type QuotaCause,
+  type QuotaFinding,
+} from '../account-state.ts';
 import { quotaFrom } from './quota-row.ts';
 import { type AccountRow, accountFrom, type SessionRow, standingFrom, tokenFrom } from './rows.ts';
 import { liveLease, renew } from './sqlite-leases.ts';
 import { accountRow, isLastActive, reap, saveStanding, setNextCheck, type Work } from './sqlite-work.ts';
-import { nextCheckOf, remainingOf } from './standing-change.ts';
+import { checksAfter, nextCheckOf, remainingOf } from './standing-change.ts';
 import type { Changes, ReportDemand, ReportedResult, ReportedTurn, StoredAccount } from './store.ts';
 
 /** Counts and applies reported turns. Null when the session is another key's. */
@@ -66,7 +72,11 @@ function reportTurn(
   };
   const effect = applyOutcome(standingFrom(row), signal, around, work.now);
   if (signal.outcome === 'success' && row.probe === 'unproved') {
-    work.db.run("UPDATE accounts SET probe = 'proved', next_check_at = NULL WHERE id = ?", row.id);
+    work.db.run(
+      "UPDATE accounts SET probe = 'proved', next_check_at = ?, checks = 0 WHERE id = ?",
+      nextCheckOf(row.id, effect.standing, 'proved', 0, work.now),
+      row.id,
+    );
   }
   saveStanding(work, effect.isBearerRejected ? withoutBearer(work, row) : row, effect.standing);
   return answer('applied', true, effect);
@@ -87,7 +97,8 @@ function countUsage(work: Work, row: AccountRow, turn: ReportedTurn): void {
   const { usage } = turn;
   work.db.run(
     `UPDATE accounts SET turns = turns + ?1, input_tokens = input_tokens + ?2,
-      output_tokens = output_tokens + ?3, credits = credits + ?4, last_used = max(last_used, ?5) WHERE id = ?6`,
+      output_tokens = output_tokens + ?3, credits = credits + ?4, last_used = max(last_used, ?5),
+      next_check_at = iif(?5 > 0, min(next_check_at, ?5 + ${inUseCheckMs}), next_check_at) WHERE id = ?6`,
     usage.turns,
     usage.inputTokens,
     usage.outputTokens,
@@ -118,8 +129,8 @@ export function recordQuota(
   reap(work);
   const row = accountRow(work, id);
   if (row === undefined) return null;
-  if (finding.type === 'answer') {
-    const quota = quotaFrom(finding.answer, work.now);
+  const quota = finding.type === 'answer' ? quotaFrom(finding.answer, work.now) : null;
+  if (quota !== null) {
     work.db.run(
       "UPDATE accounts SET quota = ?, quota_remaining = ?, probe = 'proved' WHERE id = ?",
       JSON.stringify(quota),
@@ -130,14 +141,8 @@ export function recordQuota(
   const next = applyQuota(standingFrom(row), finding, cause, work.now);
   saveStanding(work, row, next);
   const after = accountRow(work, id) ?? row;
-  if (row.next_check_at !== null) {
-    setNextCheck(
-      work,
-      id,
-      nextCheckOf(standingFrom(after), after.probe, after.checks, work.now),
-      after.checks,
-    );
-  }
+  const checks = checksAfter(after.checks, row.quota, quota);
+  setNextCheck(work, id, nextCheckOf(id, standingFrom(after), after.probe, checks, work.now), checks);
   return { account: accountFrom(accountRow(work, id) ?? after), changes: work.changes() };
 }
 

@@ -58,7 +58,7 @@ export function standingWrite(
     streaks,
     isOtherState,
     stateSince: isOtherState ? now : row.state_since,
-    nextCheckAt: isOtherState ? nextCheckOf(standing, row.probe, 0, now) : null,
+    nextCheckAt: isOtherState ? nextCheckAfter(row, standing, now) : null,
     nextRefreshAt: turnsRefreshing ? (isOut ? null : refreshAt) : undefined,
     endsLeases: isOut,
     frees: isOtherState || (row.half_open === 1 && !standing.halfOpen),
@@ -70,15 +70,42 @@ export function isOutOfService(standing: Pick<Standing, 'state'>): boolean {
 }
 
 export function nextCheckOf(
+  id: string,
   standing: Standing,
   probe: 'unproved' | 'proved',
   checks: number,
   now: number,
 ): number | null {
-  const forQuota = nextQuotaCheck(standing, checks, now);
-  if (forQuota !== null) return forQuota;
-  const isInService = standing.state === 'active' || standing.state === 'cooldown';
-  return isInService && probe === 'unproved' ? nextProof(checks, now) : null;
+  if (isInService(standing) && probe === 'unproved') return nextProof(checks, now);
+  return nextQuotaCheck(standing, checks, now, spreadOf(id));
+}
+
+/** Short rests must not put off the next look at the figures for ever. */
+function nextCheckAfter(row: AccountRow, standing: Standing, now: number): number | null {
+  const next = nextCheckOf(row.id, standing, row.probe, 0, now);
+  const stayedInService = isInService(row) && isInService(standing);
+  return stayedInService && next !== null && row.next_check_at !== null
+    ? Math.min(next, row.next_check_at)
+    : next;
+}
+
+function isInService({ state }: Pick<Standing, 'state'>): boolean {
+  return state === 'active' || state === 'cooldown';
+}
+
+/** The checks so far, begun anew when there was something new to hear. */
+export function checksAfter(checks: number, before: string | null, quota: StoredQuota | null): number {
+  if (quota === null || before === null) return checks;
+  const known = JSON.parse(before) as StoredQuota;
+  const isSame = known.used === quota.used && known.remaining === quota.remaining;
+  return isSame ? checks : 0;
+}
+
+/** 0 to 1, always the same for one account. */
+function spreadOf(id: string): number {
+  let hash = 0;
+  for (const letter of id) hash = (hash * 31 + (letter.codePointAt(0) ?? 0)) % 1_000;
+  return hash / 1_000;
 }
 
 /** What an account has left, for the counters: null where that is not known or not limited. */

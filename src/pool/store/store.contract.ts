@@ -347,6 +347,28 @@ export function describeStore(name: string, openStore: () => Promise<Store>): vo
       expect(await store.claimQuotaChecks(start + 60_000, 2)).toHaveLength(0);
     });
 
+    it('asks again about an account in use within 15 min, however long it lay idle', async () => {
+      const minute = 60_000;
+      const store = await withAccounts(1, { nextCheckAt: start });
+      const answer = { isUnlimited: false, limit: 10, used: 1, remaining: 9 };
+      const ask = (now: number) => store.recordQuota(now, 'acc_000', { type: 'answer', answer }, 'recheck');
+      let now = start;
+      for (let time = 0; time < 6; time += 1) {
+        expect(await store.claimQuotaChecks(now, 1)).toHaveLength(1);
+        await ask(now);
+        expect(await store.claimQuotaChecks(now + 14 * minute, 1)).toHaveLength(0);
+        now += 300 * minute;
+      }
+      expect(await store.claimQuotaChecks(now, 1)).toHaveLength(1);
+      await ask(now);
+      // Hours away now; a turn brings it nearer.
+      expect(await store.claimQuotaChecks(now + 60 * minute, 1)).toHaveLength(0);
+      const [lease] = await granted(store, 'a', {}, now);
+      await report(store, 'a', [turn('r1', 'acc_000', lease?.fence ?? 0, 'success')], now);
+      expect(await store.claimQuotaChecks(now + 14 * minute, 1)).toHaveLength(0);
+      expect(await store.claimQuotaChecks(now + 15 * minute, 1)).toHaveLength(1);
+    });
+
     it('writes who leased an API key, and nothing secret', async () => {
       const store = await withAccounts(1);
       await granted(store, 'mine');

@@ -10,6 +10,8 @@ export interface StoredQuota {
   readonly used: number | null;
   readonly remaining: number | null;
   readonly resetAt: number | null;
+  /** Why the provider lets nothing in, in its own word; null where it does. Absent in what older versions stored. */
+  readonly denialReason?: string | null;
   readonly checkedAt: number;
 }
 

@@ -19,17 +19,14 @@ afterEach(() => {
   }
 });
 
-async function providerAt(answer: (response: ServerResponse) => void) {
+async function providerAt(answer: (response: ServerResponse, operation: string) => void) {
   const asked: Asked[] = [];
   const server = createServer(async (request, response) => {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk);
-    asked.push({
-      url: request.url,
-      headers: request.headers,
-      body: JSON.parse(Buffer.concat(chunks).toString()),
-    });
-    answer(response);
+    const body = JSON.parse(Buffer.concat(chunks).toString()) as Asked['body'];
+    asked.push({ url: request.url, headers: request.headers, body });
+    answer(response, body.operationName);
   });
   servers.push(server);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -124,7 +121,10 @@ describe('the quota', () => {
       remaining: 7,
       resetAt: new Date('2026-02-01T00:00:00Z'),
     });
-    expect(asked[0]?.url).toBe('/graphql/v2?op=GetRequestLimitInfo');
+    expect(asked.map(({ url }) => url)).toEqual([
+      '/graphql/v2?op=GetRequestLimitInfo',
+      '/graphql/v2?op=GetAICreditAvailability',
+    ]);
   });
 
   it('has no limit for an unlimited account', async () => {
@@ -132,6 +132,54 @@ describe('the quota', () => {
       ofUser({ requestLimitInfo: { ...info, isUnlimited: true, nextRefreshTime: 'never' } }),
     );
     expect(await provider.getQuota('wk-1')).toEqual({ isUnlimited: true, used: 110 });
+  });
+});
+
+describe("the server's own word", () => {
+  const info = {
+    isUnlimited: false,
+    requestLimit: 100,
+    requestsUsedSinceLastRefresh: 40,
+    nextRefreshTime: '2026-02-01T00:00:00Z',
+  };
+  const figures = { isUnlimited: false, limit: 100, used: 40, resetAt: new Date('2026-02-01T00:00:00Z') };
+  const said = (available: boolean, denialReason: string) => ({
+    aiCreditAvailability: { available, denialReason, creditSource: null },
+  });
+
+  it.each([
+    ['lets requests in', said(true, 'NONE'), { ...figures, remaining: 60, isAvailable: true }],
+    [
+      'is that the credits are out',
+      said(false, 'OUT_OF_CREDITS'),
+      { ...figures, remaining: 0, isAvailable: false, denialReason: 'OUT_OF_CREDITS' },
+    ],
+    [
+      'is another reason',
+      said(false, 'DELINQUENT'),
+      { ...figures, remaining: 60, isAvailable: false, denialReason: 'DELINQUENT' },
+    ],
+    [
+      'is no word',
+      said(false, 'Dear customer!'),
+      { ...figures, remaining: 60, isAvailable: false, denialReason: 'UNKNOWN' },
+    ],
+  ])('%s', async (_name, user, expected) => {
+    const { provider } = await providerAt(ofUser({ requestLimitInfo: info, ...user }));
+    expect(await provider.getQuota('wk-1')).toEqual(expected);
+  });
+
+  it('stands alone where the figures cannot be had, and the figures where it cannot', async () => {
+    const failing = (operation: string, status: number) => (response: ServerResponse, asked: string) =>
+      asked === operation
+        ? json({}, status)(response)
+        : ofUser({ requestLimitInfo: info, ...said(true, 'NONE') })(response);
+    const without = await providerAt(failing('GetRequestLimitInfo', 500));
+    expect(await without.provider.getQuota('wk-1')).toEqual({ isUnlimited: false, isAvailable: true });
+    const alone = await providerAt(failing('GetAICreditAvailability', 500));
+    expect(await alone.provider.getQuota('wk-1')).toEqual({ ...figures, remaining: 60 });
+    const rejected = await providerAt(failing('GetRequestLimitInfo', 401));
+    expect((await errorOf(rejected.provider.getQuota('wk-1'))).code).toBe('upstream_unauthorized');
   });
 });
 
@@ -175,7 +223,7 @@ describe('a question that fails', () => {
       response.writeHead(307, { location: '/elsewhere' }).end();
     });
     expect((await errorOf(provider.getQuota('wk-1'))).code).toBe('upstream_protocol');
-    expect(asked).toHaveLength(1);
+    expect(asked.map(({ url }) => url)).not.toContain('/elsewhere');
   });
 
   it('stops when the caller no longer waits', async () => {

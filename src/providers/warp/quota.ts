@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { AppError } from '../../core/errors.ts';
 import type { QuotaAnswer } from '../../core/provider.ts';
 import type { GraphqlClient } from './graphql.ts';
 
@@ -35,12 +36,71 @@ const userSchema = z.looseObject({
     .nullish(),
 });
 
-/** What the account may still spend, in credits; grants for other uses than chats and expired ones do not count. */
+const availabilityQuery = `query GetAICreditAvailability($requestContext: RequestContext!) {
+  user(requestContext: $requestContext) {
+    __typename
+    ... on UserOutput { user { aiCreditAvailability { available denialReason creditSource } } }
+    ... on UserFacingError { error { message } }
+  }
+}`;
+
+const availabilitySchema = z.looseObject({
+  aiCreditAvailability: z.looseObject({
+    available: z.boolean(),
+    denialReason: z.string().nullish(),
+  }),
+});
+
+/**
+ * What the account may still spend, in credits, and whether the server would let a request in: it may, on overage or
+ * as one goes, though the allowance is spent, and may not though some is left. Either question may fail.
+ */
 export async function getQuota(
   client: GraphqlClient,
   bearer: string,
   now: number,
   signal?: AbortSignal,
+): Promise<QuotaAnswer> {
+  const [limits, availability] = await Promise.allSettled([
+    askLimits(client, bearer, now, signal),
+    askAvailability(client, bearer, signal),
+  ]);
+  if (limits.status === 'rejected') {
+    // What rejects the credential is the answer, whatever the other question was told.
+    const isAboutCredential =
+      limits.reason instanceof AppError &&
+      ['upstream_unauthorized', 'upstream_refused', 'cancelled'].includes(limits.reason.code);
+    if (isAboutCredential || availability.status === 'rejected') throw limits.reason;
+    return { isUnlimited: false, ...availability.value };
+  }
+  if (availability.status === 'rejected') return limits.value;
+  const { denialReason } = availability.value;
+  return {
+    ...limits.value,
+    ...availability.value,
+    ...(denialReason === 'OUT_OF_CREDITS' ? { remaining: 0 } : {}),
+  };
+}
+
+async function askAvailability(
+  client: GraphqlClient,
+  bearer: string,
+  signal: AbortSignal | undefined,
+): Promise<Pick<QuotaAnswer, 'isAvailable' | 'denialReason'>> {
+  const operation = 'GetAICreditAvailability';
+  const question = { bearer, operation, query: availabilityQuery, schema: availabilitySchema, signal };
+  const { available, denialReason } = (await client.askUser(question)).aiCreditAvailability;
+  if (available) return { isAvailable: true };
+  const word = /^[A-Z][A-Z_]{0,63}$/.exec(denialReason ?? '')?.[0];
+  return { isAvailable: false, denialReason: word === undefined || word === 'NONE' ? 'UNKNOWN' : word };
+}
+
+/** Grants for other uses than chats and expired ones do not count. */
+async function askLimits(
+  client: GraphqlClient,
+  bearer: string,
+  now: number,
+  signal: AbortSignal | undefined,
 ): Promise<QuotaAnswer> {
   const operation = 'GetRequestLimitInfo';
   const user = await client.askUser({ bearer, operation, query, schema: userSchema, signal });
