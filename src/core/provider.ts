@@ -108,6 +108,8 @@ export interface KeyIssuer {
   issue(name: string, signal?: AbortSignal): Promise<{ readonly apiKey: string; readonly handle: string }>;
   /** Done as well when the key is gone already. */
   revoke(handle: string, signal?: AbortSignal): Promise<void>;
+  /** The handle of the key with this name, for one whose answer never came; null when there is none. */
+  find(name: string, signal?: AbortSignal): Promise<string | null>;
 }
 
 /** Who issues accounts, as the pool sees it: what their credentials are and how much is left. */
