@@ -80,6 +80,7 @@ const list: readonly PlayableScenario[] = [
     'the same characters',
     shapes.unicode,
   ),
+  scenario('echo', 'the query alone, as it arrived', 'the same text', shapes.echo),
   scenario(
     'transaction',
     '`This is taken back.` rolled back, then the answer in a committed transaction',

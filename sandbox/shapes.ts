@@ -166,3 +166,6 @@ export const twoMessages: Script = completeUnlessCalls(function* (turn) {
 export const unicodeText = 'Grüße, Ελλάδα, 日本語, e\u0301, 🇳🇴, 👩‍👩‍👧‍👦, 👍🏽, \u202Bعربي\u202C. ';
 
 export const unicode: Script = completeUnlessCalls((turn) => text(turn, [...unicodeText, ...turn.answer]));
+
+/** What was said, and nothing else: for answers that have to be of some form. */
+export const echo: Script = completeUnlessCalls((turn) => text(turn, cutText(turn.query, 3)));

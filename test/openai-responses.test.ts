@@ -187,6 +187,19 @@ test('an image reaches the upstream', async () => {
   expect(services.upstream.turns.at(-1)?.imageCount).toBe(1);
 });
 
+test('an answer by a JSON schema is checked', async () => {
+  const schema = { type: 'object', properties: { city: { type: 'string' } }, required: ['city'] };
+  const ask = {
+    model: 'sandbox-echo',
+    text: { format: { type: 'json_schema' as const, name: 'city', schema, strict: false } },
+  };
+  const response = await client.responses.parse({ ...ask, input: '{"city": "Oslo"}' });
+  expect(response.output_parsed).toEqual({ city: 'Oslo' });
+  await expect(client.responses.create({ ...ask, input: '{"town": "Oslo"}' })).rejects.toMatchObject({
+    code: 'upstream_protocol',
+  });
+});
+
 test('a token limit ends a response incomplete', async () => {
   const response = await client.responses.create({
     model: 'sandbox',
@@ -209,7 +222,8 @@ test('a token limit ends a response incomplete', async () => {
 test.each([
   [{ background: true }, 'background'],
   [{ top_logprobs: 2 }, 'top_logprobs'],
-  [{ text: { format: { type: 'json_object' } } }, 'text.format'],
+  [{ text: { format: { type: 'xml' } } }, 'text.format'],
+  [{ text: { format: { type: 'json_schema', name: 'x' } } }, 'text.format.schema'],
   [{ conversation: 'conv_1' }, 'conversation'],
   [
     { input: [{ role: 'user', content: [{ type: 'input_image', image_url: 'https://x/y.png' }] }] },

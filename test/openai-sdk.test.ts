@@ -228,3 +228,45 @@ test('an upstream 429 is a RateLimitError with Retry-After', async () => {
   expect(Number(error.headers.get('retry-after'))).toBeGreaterThanOrEqual(1);
   expect(error.requestID).toMatch(/.+/);
 });
+
+const citySchema = {
+  type: 'object',
+  properties: { city: { type: 'string' }, degrees: { type: 'number' } },
+  required: ['city', 'degrees'],
+  additionalProperties: false,
+};
+
+test('an answer by a JSON schema is asked for, checked and parsed by the SDK, streamed or not', async () => {
+  const format = {
+    type: 'json_schema' as const,
+    json_schema: { name: 'weather', strict: true, schema: citySchema },
+  };
+  const ask = userTurn('sandbox-echo', '{"city": "Oslo", "degrees": 4}', { response_format: format });
+  const parsed = await client.chat.completions.parse(ask);
+  expect(parsed.choices[0]?.message.parsed).toEqual({ city: 'Oslo', degrees: 4 });
+  expect(services.upstream.turns.at(-1)?.projectRules.join()).toContain('"required":["city","degrees"]');
+  const final = await client.chat.completions.stream(ask).finalChatCompletion();
+  expect(final.choices[0]?.message.parsed).toEqual({ city: 'Oslo', degrees: 4 });
+  const object = await client.chat.completions.create(
+    userTurn('sandbox-echo', '{"any": 1}', { response_format: { type: 'json_object' } }),
+  );
+  expect(object.choices[0]?.message.content).toBe('{"any": 1}');
+});
+
+test('an answer that is not the JSON asked for, twice, is an error and never passed on', async () => {
+  const before = services.upstream.turns.length;
+  const ask = userTurn('sandbox', 'Hello', { response_format: { type: 'json_object' } });
+  await expect(client.chat.completions.create(ask)).rejects.toMatchObject({
+    status: 502,
+    code: 'upstream_protocol',
+  });
+  expect(services.upstream.turns).toHaveLength(before + 2);
+  expect(services.upstream.turns.at(-1)?.query).toContain('mended, as JSON alone');
+});
+
+test('a schema that is none is refused by name', async () => {
+  const format = { type: 'json_schema', json_schema: { name: 'x', schema: { $ref: '#/nowhere' } } };
+  await expect(
+    client.chat.completions.create(userTurn('sandbox', 'Hello', { response_format: format })),
+  ).rejects.toMatchObject({ status: 400, param: 'response_format.json_schema.schema' });
+});

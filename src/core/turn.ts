@@ -34,7 +34,16 @@ export interface Limits {
   readonly stopSequences?: readonly string[];
 }
 
-export type ResponseFormat = { readonly type: 'text' };
+export type ResponseFormat =
+  | { readonly type: 'text' }
+  /** One JSON object. */
+  | { readonly type: 'json' }
+  /** JSON that follows the schema; `param` is where the client wrote it. */
+  | {
+      readonly type: 'json-schema';
+      readonly schema: Readonly<Record<string, unknown>>;
+      readonly param: string;
+    };
 
 /** A function the client offers. `parameters` is a JSON schema object. */
 export interface Tool {

@@ -122,7 +122,7 @@ export const responseAnswer = z.object({
   service_tier: z.string(),
   store: z.boolean(),
   temperature: z.number(),
-  text: z.looseObject({ format: z.object({ type: z.literal('text') }) }),
+  text: z.looseObject({ format: z.looseObject({ type: z.string() }) }),
   tool_choice: z.unknown(),
   tools: z.array(z.looseObject({ type: z.string() })),
   top_logprobs: z.int(),

@@ -14,12 +14,13 @@ import { decodeCountRequest } from '../protocols/anthropic-messages/decode-reque
 import { anthropicMessagesInbound } from '../protocols/anthropic-messages/inbound.ts';
 import { openaiChatInbound } from '../protocols/openai-chat/inbound.ts';
 import { gatewayApi } from './api.ts';
+import { checkSchema, runTurnInFormat } from './json-answer.ts';
 import { type ClientKeys, createClientKeys } from './keys.ts';
 import { createGatewayMetrics } from './metrics.ts';
 import type { PoolWatch } from './pool-watch.ts';
 import { serveResponses } from './responses-routes.ts';
 import { modelNotFound, type Route } from './routes.ts';
-import { runTurn, type TurnDependencies } from './run-turn.ts';
+import type { TurnDependencies, TurnSummary } from './run-turn.ts';
 import { createRunningAnswers } from './running-answers.ts';
 import type { StoredResponses } from './stored-responses.ts';
 import { countInputTokens } from './token-count.ts';
@@ -170,6 +171,8 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     const startedAt = clock.now();
     const clientId = keys.identify(request.headers);
     const decoded = given ?? inbound.decode(request.body);
+    const { responseFormat: format } = decoded.request;
+    if (format.type === 'json-schema') checkSchema(format.schema, `${format.param}.schema`);
     if (isClosing) {
       throw new AppError('shutting_down', 'The gateway is stopping; try again in a moment.', {
         retryAfterMs: 5_000,
@@ -185,7 +188,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     // A reader that breaks off mid-write ends its own turn, not the process.
     response.on('error', () => {});
     try {
-      const summary = await runTurn(turns, {
+      const summary = await runTurnInFormat(turns, {
         request: decoded.request,
         clientId,
         wantsUsage: !decoded.isStream || decoded.options.includeUsage,
@@ -210,7 +213,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   function logTurn(
     request: FastifyRequest,
     decoded: DecodedTurn<unknown>,
-    summary: Awaited<ReturnType<typeof runTurn>>,
+    summary: TurnSummary,
     durationMs: number,
     response: ServerResponse,
   ): void {

@@ -58,7 +58,8 @@ it.each([
   [{ messages: [{ role: 'tool', content: 'x' }] }, 'messages.0.role'],
   [{ temperature: 1.5 }, 'temperature'],
   [{ mcp_servers: [{}] }, 'mcp_servers'],
-  [{ output_config: { format: { type: 'json_schema' } } }, 'output_config.format'],
+  [{ output_config: { format: { type: 'json_schema' } } }, 'output_config.format.schema'],
+  [{ output_config: { format: { type: 'xml' } } }, 'output_config.format'],
   [{ tool_choice: { type: 'tool', name: 'gone' } }, 'tool_choice'],
   [{ tool_choice: { type: 'any' } }, 'tool_choice'],
   [

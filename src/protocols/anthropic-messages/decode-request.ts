@@ -3,6 +3,7 @@ import { AppError } from '../../core/errors.ts';
 import type { DecodedTurn } from '../../core/protocol.ts';
 import type { Message, Tool, ToolChoice, TurnRequest } from '../../core/turn.ts';
 import { firstProblem } from '../first-problem.ts';
+import { jsonFormat } from '../json-format.ts';
 import { decodeMessage, textOf } from './decode-message.ts';
 import { type CountRequest, countRequest, messagesRequest } from './schema.ts';
 
@@ -82,13 +83,6 @@ function decodeCommon(chat: CountRequest): {
   if ((chat.mcp_servers?.length ?? 0) > 0) {
     throw refused('mcp_servers', 'servers cannot be reached from here: offer their tools in tools');
   }
-  const format = chat.output_config?.format?.type;
-  if (format !== undefined && format !== 'text') {
-    throw refused(
-      'output_config.format',
-      `the format "${format}" is not supported: ask for JSON in the prompt`,
-    );
-  }
   const offered = (chat.tools ?? []).filter(({ type }) => isRunByClient(type));
   const tools = offered.map(
     (tool): Tool => ({
@@ -114,7 +108,7 @@ function decodeCommon(chat: CountRequest): {
       parallelToolCalls: !isParallelOff,
       sampling: {},
       limits: {},
-      responseFormat: { type: 'text' },
+      responseFormat: jsonFormat(chat.output_config?.format, 'output_config.format'),
       reasoning: effort ? { effort } : {},
       extra: {},
     },

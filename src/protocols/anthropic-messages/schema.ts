@@ -72,7 +72,10 @@ export const countRequest = z.looseObject({
   tool_choice: toolChoice.nullish(),
   thinking: z.looseObject({ type: z.string(), display: z.string().nullish() }).nullish(),
   output_config: z
-    .looseObject({ effort: z.string().nullish(), format: z.looseObject({ type: z.string() }).nullish() })
+    .looseObject({
+      effort: z.string().nullish(),
+      format: z.looseObject({ type: z.string(), schema: z.unknown().optional() }).nullish(),
+    })
     .nullish(),
   thread: z.unknown().optional(),
   mcp_servers: z.array(z.unknown()).nullish(),

@@ -1,7 +1,16 @@
 import { AppError } from '../../core/errors.ts';
 import type { DecodedTurn } from '../../core/protocol.ts';
-import type { ImagePart, Message, TextPart, ToolCallPart, ToolChoice, TurnRequest } from '../../core/turn.ts';
+import type {
+  ImagePart,
+  Message,
+  ResponseFormat,
+  TextPart,
+  ToolCallPart,
+  ToolChoice,
+  TurnRequest,
+} from '../../core/turn.ts';
 import { firstProblem } from '../first-problem.ts';
+import { jsonFormat } from '../json-format.ts';
 import { type ChatMessage, type ChatRequest, chatRequest } from './schema.ts';
 
 export interface ChatOptions {
@@ -58,7 +67,7 @@ export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
       ...given('maxOutputTokens', maxOutputTokens),
       ...(stopSequences.length > 0 ? { stopSequences } : {}),
     },
-    responseFormat: { type: 'text' },
+    responseFormat: chatFormat(chat),
     reasoning: given('effort', chat.reasoning_effort),
     extra: {},
   };
@@ -83,13 +92,6 @@ function refuseWhatChangesTheMeaning(chat: ChatRequest): void {
   }
   if (Object.keys(chat.logit_bias ?? {}).length > 0) {
     refuse('logit_bias', 'this upstream takes no token biases: leave it out');
-  }
-  const format = chat.response_format?.type ?? 'text';
-  if (format !== 'text') {
-    refuse(
-      'response_format',
-      `the format "${format}" is not supported: use text and ask for JSON in the prompt`,
-    );
   }
   if (chat.modalities?.some((modality) => modality !== 'text')) {
     refuse('modalities', 'only text can be answered: send ["text"] or leave it out');
@@ -171,6 +173,15 @@ function assistantParts(message: Extract<ChatMessage, { role: 'assistant' }>) {
     ? [{ type: 'reasoning' as const, text: message.reasoning_content }]
     : [];
   return [...reasoning, ...texts.filter((part) => part.text !== ''), ...calls];
+}
+
+/** The schema stands one level deeper than in the other dialects. */
+function chatFormat({ response_format: given }: ChatRequest): ResponseFormat {
+  const inner = given?.type === 'json_schema' ? given.json_schema : undefined;
+  if (given?.type === 'json_schema' && !inner) refuse('response_format.json_schema', 'is missing');
+  return inner
+    ? jsonFormat({ type: 'json_schema', schema: inner.schema }, 'response_format.json_schema')
+    : jsonFormat(given, 'response_format');
 }
 
 function decodeToolChoice(chat: ChatRequest, tools: TurnRequest['tools']): ToolChoice {

@@ -73,7 +73,12 @@ export const chatRequest = z.looseObject({
   top_logprobs: z.int().nullish(),
   logit_bias: z.record(z.string(), z.number()).nullish(),
   stop: z.union([z.string(), z.array(z.string()).max(16)]).nullish(),
-  response_format: z.looseObject({ type: z.string() }).nullish(),
+  response_format: z
+    .looseObject({
+      type: z.string(),
+      json_schema: z.looseObject({ name: z.string().nullish(), schema: z.unknown().optional() }).nullish(),
+    })
+    .nullish(),
   modalities: z.array(z.string()).nullish(),
   functions: z.array(z.unknown()).nullish(),
   web_search_options: z.looseObject({}).nullish(),

@@ -2,6 +2,7 @@ import { AppError } from '../../core/errors.ts';
 import type { DecodedTurn } from '../../core/protocol.ts';
 import type { Message, ToolChoice, TurnRequest } from '../../core/turn.ts';
 import { firstProblem } from '../first-problem.ts';
+import { jsonFormat } from '../json-format.ts';
 import { decodeItems } from './decode-items.ts';
 import { type OfferedTools, offeredTools } from './offered-tools.ts';
 import { type InputItem, type ResponsesRequest, responsesRequest } from './schema.ts';
@@ -57,7 +58,7 @@ export function decodeResponsesRequest(
       ...given('frequencyPenalty', asked.frequency_penalty || undefined),
     },
     limits: given('maxOutputTokens', asked.max_output_tokens),
-    responseFormat: { type: 'text' },
+    responseFormat: jsonFormat(asked.text?.format, 'text.format'),
     reasoning: given('effort', asked.reasoning?.effort),
     extra: {},
   };
@@ -81,10 +82,6 @@ function refuseWhatChangesTheMeaning(asked: ResponsesRequest): void {
   if (asked.prompt) refuse('prompt', 'stored prompts are not kept here: send the text');
   if ((asked.top_logprobs ?? 0) !== 0) {
     refuse('top_logprobs', 'this upstream gives no log probabilities: leave it out');
-  }
-  const format = asked.text?.format?.type ?? 'text';
-  if (format !== 'text') {
-    refuse('text.format', `the format "${format}" is not supported: use text and ask for JSON in the prompt`);
   }
 }
 

@@ -44,7 +44,10 @@ export function responseObject(
     service_tier: 'default',
     store: asked.store ?? true,
     temperature: asked.temperature ?? 1,
-    text: { format: { type: 'text' }, ...(asked.text?.verbosity ? { verbosity: asked.text.verbosity } : {}) },
+    text: {
+      format: asked.text?.format ?? { type: 'text' },
+      ...(asked.text?.verbosity ? { verbosity: asked.text.verbosity } : {}),
+    },
     tool_choice: asked.tool_choice ?? 'auto',
     tools: (asked.tools ?? []).map((tool) =>
       tool.type === 'function' ? { description: null, parameters: null, strict: null, ...tool } : tool,

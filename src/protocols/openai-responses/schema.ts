@@ -116,7 +116,10 @@ export const responsesRequest = z.looseObject({
   frequency_penalty: z.number().min(-2).max(2).nullish(),
   reasoning: z.looseObject({ effort: z.string().nullish(), summary: z.string().nullish() }).nullish(),
   text: z
-    .looseObject({ format: z.looseObject({ type: z.string() }).nullish(), verbosity: z.string().nullish() })
+    .looseObject({
+      format: z.looseObject({ type: z.string(), schema: z.unknown().optional() }).nullish(),
+      verbosity: z.string().nullish(),
+    })
     .nullish(),
   store: z.boolean().nullish(),
   previous_response_id: z.string().min(1).max(128).nullish(),

@@ -1,0 +1,33 @@
+import { AppError } from '../core/errors.ts';
+import type { ResponseFormat } from '../core/turn.ts';
+
+/**
+ * What an answer has to look like, from the form all dialects share: a type, and a schema where the type wants one.
+ * `param` is the path of the form in the request. Throws AppError `invalid_request`.
+ */
+export function jsonFormat(
+  given: { readonly type: string; readonly schema?: unknown } | null | undefined,
+  param: string,
+): ResponseFormat {
+  switch (given?.type ?? 'text') {
+    case 'text':
+      return { type: 'text' };
+    case 'json_object':
+      return { type: 'json' };
+    case 'json_schema': {
+      const schema = given?.schema;
+      if (typeof schema !== 'object' || schema === null || Array.isArray(schema)) {
+        throw new AppError('invalid_request', `${param}.schema: must be a JSON schema, as an object.`, {
+          param: `${param}.schema`,
+        });
+      }
+      return { type: 'json-schema', schema: schema as Readonly<Record<string, unknown>>, param };
+    }
+    default:
+      throw new AppError(
+        'invalid_request',
+        `${param}: the format "${given?.type}" is not known: use text, json_object or json_schema.`,
+        { param },
+      );
+  }
+}
