@@ -282,7 +282,7 @@ async function openPool(
   { clock = systemClock, onRefreshStep }: ServiceSeams = {},
 ): Promise<PoolService> {
   mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
-  const { createPool, openStore, openVault } = await import('./pool/index.ts');
+  const { createPool, openSources, openStore, openVault } = await import('./pool/index.ts');
   const store = await openStore(config.databaseUrl, {
     clock,
     onLost,
@@ -303,6 +303,7 @@ async function openPool(
     providers: providers.all,
     clock,
     logger: logger.child({ service: 'pool' }),
+    sources: (tools) => openSources(config.sources, tools, { http: createProviderHttp(), userAgent }),
     settings: {
       minPoolSize: config.pool.minSize,
       maxPoolSize: config.pool.maxSize,
@@ -310,6 +311,7 @@ async function openPool(
       retireAfterMs: config.pool.retireAfterMs,
       sandbox: offersSandbox(config),
       refreshMinIntervalMs: config.pool.refreshMinIntervalMs,
+      provisionConcurrency: config.pool.provisionConcurrency,
       version,
     },
     ...(onRefreshStep && { onRefreshStep }),

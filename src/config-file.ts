@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { safeUrl } from './settings.ts';
+import { resolveSources, type SourceSettings, sourcesSchema, sourceTypes } from './source-settings.ts';
 
 /** warp2api.yaml: what does not fit into a variable. Unknown fields are faults. */
 
@@ -35,6 +37,7 @@ const providerName = z
 const configFile = z.strictObject({
   aliases: z.record(text, text).default({}),
   providers: z.record(providerName, z.discriminatedUnion('type', [oauth2, apiKey])).default({}),
+  sources: sourcesSchema,
 });
 
 export type ConfiguredProvider =
@@ -52,9 +55,11 @@ export type ConfiguredProvider =
 export interface ConfigFile {
   readonly aliases: Readonly<Record<string, string>>;
   readonly providers: Readonly<Record<string, ConfiguredProvider>>;
+  /** Where replenishing draws accounts from, in order. */
+  readonly sources: readonly SourceSettings[];
 }
 
-export const emptyConfigFile: ConfigFile = { aliases: {}, providers: {} };
+export const emptyConfigFile: ConfigFile = { aliases: {}, providers: {}, sources: [] };
 
 /** Adds every fault found to `problems`. Secrets that the file only names come from the environment. */
 export function readConfigFile(file: string, environment: NodeJS.ProcessEnv, problems: string[]): ConfigFile {
@@ -95,12 +100,22 @@ export function readConfigFile(file: string, environment: NodeJS.ProcessEnv, pro
       },
     ] as const;
   });
-  return { aliases: result.data.aliases, providers: Object.fromEntries(providers) };
+  const sources = resolveSources(result.data.sources, environment, dirname(file), (problem) =>
+    problems.push(`CONFIG_FILE ${file}: ${problem}`),
+  );
+  return { aliases: result.data.aliases, providers: Object.fromEntries(providers), sources };
 }
 
 /** A faulty key of a record says in an inner issue what is wrong with it. */
 function reasonOf(issue: z.core.$ZodIssue): string {
   if (issue.code === 'invalid_key') return issue.issues[0]?.message ?? issue.message;
-  if (issue.code === 'invalid_union') return 'must be oauth2 or api_key';
+  if (issue.code === 'invalid_union') return wordsFor(issue);
   return issue.message;
+}
+
+/** The types that there are, where the given one is none of them. */
+function wordsFor(issue: z.core.$ZodIssue): string {
+  return issue.path[0] === 'sources'
+    ? `must be one of ${sourceTypes.join(', ')}`
+    : 'must be oauth2 or api_key';
 }

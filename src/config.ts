@@ -4,6 +4,7 @@ import { parseEnv } from 'node:util';
 import type { z } from 'zod';
 import { type ConfiguredProvider, emptyConfigFile, readConfigFile } from './config-file.ts';
 import { isLoopbackHost, type SettingName, type SettingValues, settings } from './settings.ts';
+import type { SourceSettings } from './source-settings.ts';
 
 /** Everything the services are told from outside, validated and frozen. The only reader of the environment. */
 export interface Config {
@@ -57,6 +58,8 @@ export interface Config {
   readonly aliases: Readonly<Record<string, string>>;
   /** Providers beside the built-in ones, by name. */
   readonly providers: Readonly<Record<string, ConfiguredProvider>>;
+  /** Where replenishing draws accounts from, in order. */
+  readonly sources: readonly SourceSettings[];
 }
 
 /** Which of the two services a process runs. */
@@ -87,7 +90,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
   const values = readSettings(environment, problems);
   const configFile =
     values.CONFIG_FILE ?? (existsSync(join(folder, 'warp2api.yaml')) ? 'warp2api.yaml' : undefined);
-  const { aliases, providers } =
+  const { aliases, providers, sources } =
     configFile === undefined
       ? emptyConfigFile
       : readConfigFile(resolve(folder, configFile), environment, problems);
@@ -168,6 +171,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
     shutdownMs: required(values.SHUTDOWN_SECONDS) * 1000,
     aliases,
     providers,
+    sources,
   });
 }
 

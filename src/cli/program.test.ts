@@ -435,6 +435,10 @@ describe('status', () => {
     expect(out).not.toMatch(/sandbox/);
     expect(out).toMatch(/spent last hour +40 turns, 20 credits, 10000 tokens\n/);
     expect(out).toMatch(/left +120, lasts about 6 h at the present rate, beside 1 without known limit\n/);
+    expect(out).toMatch(/source standby +empty, 0 added\n/);
+    expect(out).toMatch(
+      /source drop +file, backing off until 2030-01-01T00:01:00Z, 2 added: drop: the folder/,
+    );
     expect(JSON.parse((await run('status --json')).out)).toEqual(poolStatus);
   });
 

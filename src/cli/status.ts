@@ -34,6 +34,7 @@ function describe(status: StatusAnswer): string {
     ['spent last hour', spent(status.forecast)],
     ['left', left(status.forecast)],
     ['wanted size', `${status.min_pool_size} to ${status.max_pool_size}`],
+    ...status.sources.map((source): [string, string] => [`source ${source.name}`, sourceText(source)]),
   ]);
   const notice = 'Answers come from the built-in sandbox: there is no real account in the pool.\n';
   return status.sandbox ? pairs + notice : pairs;
@@ -41,6 +42,13 @@ function describe(status: StatusAnswer): string {
 
 function spent({ spent_last_hour: hour }: StatusAnswer['forecast']): string {
   return `${hour.turns} turns, ${round(hour.credits)} credits, ${hour.input_tokens + hour.output_tokens} tokens`;
+}
+
+function sourceText({ type, state, added, retry_at, last_error }: StatusAnswer['sources'][number]): string {
+  const kind = type === 'standby' ? '' : `${type}, `;
+  const rest = retry_at === null ? '' : ` until ${retry_at}`;
+  const error = last_error === null ? '' : `: ${last_error}`;
+  return `${kind}${state.replace('_', ' ')}${rest}, ${added} added${error}`;
 }
 
 /** What is left, and how long that lasts. */

@@ -141,6 +141,17 @@ export const poolStatus: StatusAnswer = {
     lasts_hours: 6,
     empty_at: '2030-01-01T06:00:00Z',
   },
+  sources: [
+    { name: 'standby', type: 'standby', state: 'empty', last_error: null, retry_at: null, added: 0 },
+    {
+      name: 'drop',
+      type: 'file',
+      state: 'backing_off',
+      last_error: 'drop: the folder cannot be read',
+      retry_at: '2030-01-01T00:01:00Z',
+      added: 2,
+    },
+  ],
   timestamp: '2029-12-31T00:00:00Z',
 };
 

@@ -390,6 +390,22 @@ export const statusAnswer = z.object({
     lasts_hours: z.number().nullable(),
     empty_at: isoTime.nullable(),
   }),
+  /** Where replenishing draws accounts from, in order; the first is the pool's own inventory in standby. */
+  sources: z.array(
+    z.object({
+      name: z.string(),
+      type: z.string(),
+      state: z.enum(['ok', 'backing_off', 'empty']),
+      /** What was wrong with it, or with some of what it gave, when it was last asked; never a secret. */
+      last_error: z.string().nullable(),
+      /** Not asked before; null when it may be asked now. */
+      retry_at: isoTime.nullable(),
+      /** Accounts it has brought so far. */
+      added: z.int(),
+      /** A login that waits for a person; for sources that offer one. */
+      login: login.nullable().optional(),
+    }),
+  ),
   timestamp: isoTime,
 });
 export type StatusAnswer = z.infer<typeof statusAnswer>;

@@ -21,10 +21,14 @@ import {
 } from './pool-context.ts';
 import { createQuotaQuery } from './quota.ts';
 import { createRefresher, type RefreshStep } from './refresh.ts';
+import { createReplenisher } from './replenish.ts';
 import { accountIds, openSandboxStore } from './sandbox-accounts.ts';
 import { poolUnavailable } from './server-errors.ts';
 import { createSessions, type Sessions } from './sessions.ts';
 import { createSkipLog } from './skip-log.ts';
+import { createAdopt, type SourceTools } from './sources/adopt.ts';
+import type { Source } from './sources/source.ts';
+import { createStandbySource } from './sources/standby.ts';
 import type { Store } from './store/store.ts';
 import { createUpkeep, type Upkeep } from './upkeep.ts';
 import type { Vault } from './vault.ts';
@@ -39,6 +43,8 @@ export interface PoolOptions {
   readonly settings: PoolSettings;
   /** 0 to 1; Math.random by default. */
   readonly random?: () => number;
+  /** Where replenishing draws accounts from, after those in standby, in order. */
+  readonly sources?: (tools: SourceTools) => readonly Source[];
   /** Called at every step of a refresh: tests end the process there. */
   readonly onRefreshStep?: (step: RefreshStep) => Promise<void>;
 }
@@ -135,9 +141,14 @@ export function createPool(options: PoolOptions): PoolService {
   const sessions = createSessions(context);
   const adding = createAdding(context, endSandbox);
   const accounts = createAccounts(context, adding);
-  const upkeep = createUpkeep(context);
   const logins = createLogins(context, adding);
-  const housekeeper = createHousekeeper(context);
+  const adopt = createAdopt(context, adding);
+  const replenisher = createReplenisher(context, [
+    createStandbySource(context, adding),
+    ...(options.sources?.({ context, adopt, logins }) ?? []),
+  ]);
+  const upkeep = createUpkeep(context, replenisher);
+  const housekeeper = createHousekeeper(context, replenisher);
   /** What other instances on the same database did is heard here as if it had been done here. */
   store.listen((news) => {
     switch (news.type) {
@@ -213,6 +224,7 @@ export function createPool(options: PoolOptions): PoolService {
         logger.debug('the pool holds no account: built-in sandbox accounts are lent');
       }
       await refresher.start();
+      replenisher.start();
       housekeeper.start();
       logins.start();
     },
@@ -224,6 +236,7 @@ export function createPool(options: PoolOptions): PoolService {
       isStopping = true;
       sessions.close();
       await housekeeper.stop();
+      await replenisher.stop();
       await logins.stop();
       await refresher.stop();
       await sandbox?.close();

@@ -1,7 +1,8 @@
 import type { PoolContext } from './pool-context.ts';
 import { retireDead } from './removal.ts';
+import type { Replenisher } from './replenish.ts';
 
-/** The timer that ends what is over and asks again about accounts that are out or unproved. */
+/** The timer that ends what is over, fills the pool, and asks again about accounts that are out or unproved. */
 export interface Housekeeper {
   start(): void;
   /** Answers when the round under way has ended. */
@@ -12,7 +13,7 @@ const roundEveryMs = 5000;
 const queryLimitMs = 5000;
 const queriesAtOnce = 3;
 
-export function createHousekeeper(context: PoolContext): Housekeeper {
+export function createHousekeeper(context: PoolContext, replenisher: Pick<Replenisher, 'tend'>): Housekeeper {
   const { clock, logger, store } = context;
   let stopTimer = (): void => {};
   let isStopped = false;
@@ -23,6 +24,7 @@ export function createHousekeeper(context: PoolContext): Housekeeper {
     context.tell(await store.housekeep(clock.now()));
     if (lending !== store) context.tell(await lending.housekeep(clock.now()));
     await retireDead(context);
+    replenisher.tend();
     const due = await store.claimQuotaChecks(clock.now(), queriesAtOnce);
     await Promise.all(
       due.map((account) =>

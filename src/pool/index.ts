@@ -3,6 +3,7 @@ export { openVault, type VaultPlace } from './open-vault.ts';
 export type { Caller, PoolSettings } from './pool-context.ts';
 export { type Rotation, rotateKey } from './rotate-key.ts';
 export { createPoolServer, type PoolServerOptions } from './server.ts';
+export { openSources } from './sources/open-sources.ts';
 export { type MovedRows, moveStore } from './store/move-store.ts';
 export { openStore } from './store/open-store.ts';
 export type { Store } from './store/store.ts';

@@ -54,6 +54,7 @@ function createParts(change: Partial<Provider> = {}): Parts {
           retireAfterMs: null,
           sandbox: false,
           refreshMinIntervalMs: 3_600_000,
+          provisionConcurrency: 3,
           version: 'test',
         },
       });

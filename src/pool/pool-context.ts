@@ -30,6 +30,8 @@ export interface PoolSettings {
   readonly sandbox: boolean;
   /** Least time between two refreshes of an account; below an hour only where the token host is this machine. */
   readonly refreshMinIntervalMs: number;
+  /** How many accounts replenishing and imports bring in at a time. */
+  readonly provisionConcurrency: number;
   readonly version: string;
 }
 

@@ -151,7 +151,7 @@ describe('the refresher', () => {
   });
 
   it('goes on in standby', async () => {
-    const parts = await start();
+    const parts = await start({ minPoolSize: 0 });
     const { id, status } = await add(parts, 'rt', { standby: true });
     await pass(parts.clock, 2 * hour + minute, minute);
     expect(status).toBe('standby');

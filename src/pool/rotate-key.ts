@@ -3,6 +3,7 @@ import { newKey, nextKeyFile, readKeyFile, writeKeyFile } from './key-file.ts';
 import { loginPrefix, resealedLogin } from './login-record.ts';
 import { fingerprintKeyFact, keyFileOf, keyIdFact, takeNextKey, type VaultPlace } from './open-vault.ts';
 import { bearerField, credentialField } from './pool-context.ts';
+import { resealedFact, sealedFactPrefix } from './sealed-facts.ts';
 import type { SealedSecret, Store } from './store/store.ts';
 import { type Vault, VaultError } from './vault.ts';
 
@@ -62,6 +63,7 @@ export async function rotateKey(options: RotateOptions): Promise<Rotation> {
       { name: keyIdFact, value: newVault.keyId },
       { name: fingerprintKeyFact, value: fingerprintKey },
       ...(await resealLogins(store, again)),
+      ...(await resealFacts(store, vault, newVault)),
     ],
     {
       actor: options.actor,
@@ -93,6 +95,12 @@ async function resealLogins(store: Store, again: Again): Promise<{ name: string;
     const resealed = resealedLogin(value, again);
     return resealed === null ? [] : [{ name, value: resealed }];
   });
+}
+
+/** What sources keep until it is an account. */
+async function resealFacts(store: Store, from: Vault, to: Vault): Promise<{ name: string; value: string }[]> {
+  const facts = await store.rememberedUnder(sealedFactPrefix);
+  return facts.map(({ name, value }) => ({ name, value: resealedFact(from, to, name, value) }));
 }
 
 async function resealAccounts(store: Store, again: Again): Promise<SealedSecret[]> {

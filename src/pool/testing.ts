@@ -173,7 +173,7 @@ export interface TestPool {
 
 export async function startTestPool(
   settings: Partial<PoolSettings> = {},
-  given: Partial<Pick<PoolOptions, 'onRefreshStep' | 'random'>> & {
+  given: Partial<Pick<PoolOptions, 'onRefreshStep' | 'random' | 'sources'>> & {
     readonly clock?: TestClock;
     readonly store?: Store;
     readonly issuer?: FakeIssuer;
@@ -194,6 +194,7 @@ export async function startTestPool(
     logger: createLogger('fatal'),
     random: given.random ?? (() => 0),
     ...(given.onRefreshStep === undefined ? {} : { onRefreshStep: given.onRefreshStep }),
+    ...(given.sources === undefined ? {} : { sources: given.sources }),
     settings: {
       minPoolSize: 5,
       maxPoolSize: 50,
@@ -201,6 +202,7 @@ export async function startTestPool(
       retireAfterMs: null,
       sandbox: false,
       refreshMinIntervalMs: 3_600_000,
+      provisionConcurrency: 3,
       version: 'test',
       ...settings,
     },

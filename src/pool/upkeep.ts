@@ -10,6 +10,8 @@ import { forecastFrom } from './forecast.ts';
 import { parse } from './parse.ts';
 import type { Caller, PoolContext } from './pool-context.ts';
 import { isoTime } from './present.ts';
+import type { Replenisher } from './replenish.ts';
+import { usableIn } from './room.ts';
 import type { Stats, StoredAccount } from './store/store.ts';
 
 /** What keeps the pool filled and fresh, and how it stands. */
@@ -21,7 +23,7 @@ export interface Upkeep {
 
 const pageSize = 500;
 
-export function createUpkeep(context: PoolContext): Upkeep {
+export function createUpkeep(context: PoolContext, replenisher: Replenisher): Upkeep {
   const { store, clock, settings } = context;
 
   const allAccounts = async (email: string | undefined): Promise<StoredAccount[]> => {
@@ -55,6 +57,12 @@ export function createUpkeep(context: PoolContext): Upkeep {
     };
   };
 
+  /** `low` says that filling is called for and may help: without a source nothing can be done about it. */
+  const healthOf = (stats: Stats): StatusAnswer['health'] => {
+    if (stats.available === 0) return 'critical';
+    return usableIn(stats) < settings.minPoolSize && replenisher.hasSource(stats) ? 'low' : 'healthy';
+  };
+
   return {
     async status() {
       const now = clock.now();
@@ -77,35 +85,17 @@ export function createUpkeep(context: PoolContext): Upkeep {
         running: true,
         min_pool_size: settings.minPoolSize,
         max_pool_size: settings.maxPoolSize,
-        // `low` needs a source to fill from, and there is none yet.
-        health: stats.available === 0 ? 'critical' : 'healthy',
+        health: healthOf(stats),
         sandbox: isSandbox,
         forecast: forecastFrom(stats, now),
+        sources: await replenisher.sources(),
         timestamp: isoTime(now),
       };
     },
 
     async replenish(caller, request) {
       const { count } = parse(replenishRequest, request === undefined ? {} : request);
-      const usable = usableIn(await store.stats(clock.now()));
-      const requested = count ?? Math.max(0, settings.minPoolSize - usable);
-      await store.note(clock.now(), {
-        actor: caller.keyId,
-        action: 'replenish',
-        accountId: null,
-        detail: { requested },
-      });
-      return {
-        success: true,
-        requested,
-        added: 0,
-        failed: 0,
-        reasons: requested === 0 ? [] : ['no source configured'],
-        message:
-          requested === 0
-            ? 'The pool has as many usable accounts as it should.'
-            : 'No source of accounts is configured: add accounts with POST /api/accounts.',
-      };
+      return replenisher.replenish(count, caller.keyId);
     },
 
     async refreshTokens(caller, request) {
@@ -145,11 +135,6 @@ export function createUpkeep(context: PoolContext): Upkeep {
       };
     },
   };
-}
-
-/** Dead accounts and those in standby do not fill the pool. */
-function usableIn(stats: Stats): number {
-  return stats.active + stats.cooldown + stats.exhausted;
 }
 
 function sameEmail(one: string | null, other: string): boolean {

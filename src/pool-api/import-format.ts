@@ -1,0 +1,48 @@
+import type { z } from 'zod';
+import { newAccount } from './schema.ts';
+
+/** One account of a file in the import format. */
+export type ImportedAccount = z.output<typeof newAccount>;
+
+/** One line that is not blank. `line` counts from 1. */
+export type ImportLine =
+  | { readonly line: number; readonly account: ImportedAccount }
+  /** `problem` says what is wrong and never quotes the line, which may hold a secret. */
+  | { readonly line: number; readonly problem: string };
+
+const maxLineLength = 64 * 1024;
+
+/**
+ * Reads the import format: JSON Lines, each `{provider, email?, api_key}` or `{provider, email?, refresh_token}` with
+ * the other fields of a new account. A bad line never spoils the others.
+ */
+export function parseImport(text: string): ImportLine[] {
+  return text
+    .replace(/^\uFEFF/, '')
+    .split('\n')
+    .flatMap((line, index) => (line.trim() === '' ? [] : [parseLine(line, index + 1)]));
+}
+
+function parseLine(text: string, line: number): ImportLine {
+  if (text.length > maxLineLength) return { line, problem: `is longer than ${maxLineLength} characters` };
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    // The parser's own message quotes what it read.
+    return { line, problem: 'is not valid JSON' };
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    return { line, problem: 'is not a JSON object' };
+  }
+  const result = newAccount.safeParse(value);
+  if (result.success) return { line, account: result.data };
+  return { line, problem: result.error.issues.map(problemOf).join('; ') };
+}
+
+function problemOf(issue: z.core.$ZodIssue): string {
+  const place = issue.path.join('.');
+  // The name of an unknown field came from outside, and may be a secret that lost its way.
+  if (issue.code === 'unrecognized_keys') return 'has a field that there is not';
+  return place === '' ? issue.message : `"${place}" is not valid: ${issue.message}`;
+}

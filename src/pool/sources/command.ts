@@ -1,0 +1,42 @@
+import type { SourceTools } from './adopt.ts';
+import { createDeliveries } from './deliveries.ts';
+import { redacted } from './redact.ts';
+import { runCommand } from './run-command.ts';
+import { type Source, SourceError } from './source.ts';
+
+export interface CommandSourceSettings {
+  readonly type: 'command';
+  readonly name: string;
+  readonly command: readonly string[];
+  readonly timeoutMs: number;
+  readonly environment: Readonly<Record<string, string>>;
+  readonly folder: string;
+}
+
+/** A command of the owner's that prints accounts in the import format, as a credential helper does. */
+export function createCommandSource(settings: CommandSourceSettings, tools: SourceTools): Source {
+  const { name, command, timeoutMs, environment, folder } = settings;
+  const deliveries = createDeliveries(name, tools);
+  return {
+    name,
+    type: settings.type,
+    restsWhenEmpty: true,
+    recover: deliveries.recover,
+    async draw(draw) {
+      const { signal } = draw;
+      const input = `${JSON.stringify({ count: draw.wanted() })}\n`;
+      const { output, complaints, fault } = await runCommand({
+        command,
+        environment,
+        folder,
+        input,
+        timeoutMs,
+        signal,
+      });
+      await deliveries.receive(output, draw);
+      if (fault === null) return;
+      const said = redacted(complaints);
+      throw new SourceError(`the command failed: ${fault}${said === '' ? '' : `; it said: ${said}`}`);
+    },
+  };
+}

@@ -1,0 +1,183 @@
+import { randomBytes } from 'node:crypto';
+import { constants } from 'node:fs';
+import { appendFile, lstat, open, readdir, rename, stat, unlink } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { SourceError } from './source.ts';
+
+/** A file that was taken: nobody else reads it any more. */
+export interface TakenFile {
+  readonly path: string;
+  /** The name it was dropped under. */
+  readonly name: string;
+}
+
+export interface TakenText {
+  readonly text: string;
+  /** Other users of the machine may read it. */
+  readonly isOpen: boolean;
+}
+
+/** The files of one drop place: a folder, or one file. Renaming is what makes a file ours. */
+export interface DropFolder {
+  /** Files that stand still, the oldest first. */
+  ready(): Promise<readonly string[]>;
+  /** Null when another instance was faster, or the file is none any more. */
+  take(path: string): Promise<TakenFile | null>;
+  /** Files that were taken and not finished, the oldest first. */
+  unfinished(): Promise<readonly TakenFile[]>;
+  read(file: TakenFile): Promise<TakenText>;
+  /**
+   * Marks a file as done and removes it, for its secrets are in the pool now. Lines that were not taken are kept beside
+   * it, and why without any secret.
+   */
+  finish(
+    file: TakenFile,
+    summary: Readonly<Record<string, unknown>>,
+    refused: readonly { readonly line: number; readonly reason: string; readonly text: string }[],
+  ): Promise<void>;
+}
+
+const mostBytes = 32 * 1024 * 1024;
+const stillMs = 2000;
+const takenPattern = /^(.+)\.taken-\d{8}T\d{9}Z-([0-9a-f]{8})-[0-9a-f]{8}$/;
+const ownPattern = /\.(taken-[^.]*|done|rejected|untaken)$/;
+const droppedPattern = /\.(jsonl|ndjson|json)$/;
+const forOwner = 0o600;
+
+/** `mark` is eight hexadecimal digits of this pool's own: what another pool has taken at the same place is not ours. */
+export function createDropFolder(path: string, mark: string, now: () => number): DropFolder {
+  /** Size and time of the files that did not stand still yet, when they were first seen so. */
+  const seen = new Map<string, { readonly look: string; readonly since: number }>();
+
+  const isFolder = async (): Promise<boolean> => (await statOrNull(path))?.isDirectory() ?? false;
+  const place = async (): Promise<string> => ((await isFolder()) ? path : dirname(path));
+
+  const names = async (): Promise<string[]> => {
+    const folder = await place();
+    try {
+      const all = await readdir(folder);
+      return (await isFolder())
+        ? all
+        : all.filter((name) => name === basename(path) || name.startsWith(`${basename(path)}.taken-`));
+    } catch (error) {
+      if (isMissing(error)) return [];
+      throw new SourceError(`the folder ${folder} cannot be read (${codeOf(error)})`, { cause: error });
+    }
+  };
+
+  /** A file that is still being written changes its size or its time. */
+  const standsStill = (file: string, size: number, mtimeMs: number): boolean => {
+    const look = `${size} ${mtimeMs}`;
+    const before = seen.get(file);
+    if (before?.look !== look) seen.set(file, { look, since: now() });
+    const since = before?.look === look ? before.since : now();
+    // A clock that is ahead of ours gives times to come: those are waited for by looking twice.
+    return now() - since >= stillMs || (mtimeMs <= now() - stillMs && mtimeMs > 0);
+  };
+
+  return {
+    async ready() {
+      const folder = await place();
+      const single = !(await isFolder());
+      const found: { path: string; mtimeMs: number }[] = [];
+      const present = await names();
+      for (const file of seen.keys()) if (!present.includes(basename(file))) seen.delete(file);
+      for (const name of present) {
+        if (ownPattern.test(name) || name.startsWith('.') || (!single && !droppedPattern.test(name)))
+          continue;
+        const file = join(folder, name);
+        const status = await lstatOrNull(file);
+        if (status?.isFile() !== true || status.size === 0) continue;
+        if (standsStill(file, status.size, status.mtimeMs))
+          found.push({ path: file, mtimeMs: status.mtimeMs });
+      }
+      return found.sort((one, other) => one.mtimeMs - other.mtimeMs).map((file) => file.path);
+    },
+
+    async take(file) {
+      seen.delete(file);
+      const stamp = new Date(now()).toISOString().replaceAll(/[-:.]/g, '');
+      const taken = `${file}.taken-${stamp}-${mark}-${randomBytes(4).toString('hex')}`;
+      try {
+        await rename(file, taken);
+      } catch (error) {
+        if (isMissing(error)) return null;
+        throw new SourceError(`${file} cannot be renamed (${codeOf(error)}): the pool needs to write there`, {
+          cause: error,
+        });
+      }
+      return { path: taken, name: basename(file) };
+    },
+
+    async unfinished() {
+      const folder = await place();
+      const all = (await names()).sort();
+      const files: TakenFile[] = [];
+      for (const name of all) {
+        const [, dropped, by] = takenPattern.exec(name) ?? [];
+        if (dropped === undefined || by !== mark) continue;
+        const file = { path: join(folder, name), name: dropped };
+        // Done, and the process ended before it could remove it.
+        if (all.includes(`${name}.done`)) await unlinkIfThere(file.path);
+        else if ((await lstatOrNull(file.path))?.isFile() === true) files.push(file);
+      }
+      return files;
+    },
+
+    async read(file) {
+      try {
+        // No link is followed: it could point to any file of this user.
+        await using handle = await open(file.path, constants.O_RDONLY | constants.O_NOFOLLOW);
+        const { size, mode } = await handle.stat();
+        if (size > mostBytes) {
+          throw new SourceError(`${file.name} is larger than ${mostBytes} bytes: split it`);
+        }
+        return { text: await handle.readFile('utf8'), isOpen: (mode & 0o077) !== 0 };
+      } catch (error) {
+        if (error instanceof SourceError) throw error;
+        throw new SourceError(`${file.name} cannot be read (${codeOf(error)})`, { cause: error });
+      }
+    },
+
+    async finish(file, summary, refused) {
+      const beside = join(dirname(file.path), file.name);
+      if (refused.length > 0) {
+        const reasons = refused.map(({ line, reason }) =>
+          JSON.stringify({ file: basename(file.path), line, reason }),
+        );
+        await appendFile(`${beside}.rejected`, `${reasons.join('\n')}\n`, { mode: forOwner });
+        const lines = refused.map(({ text }) => text);
+        await appendFile(`${beside}.untaken`, `${lines.join('\n')}\n`, { mode: forOwner, flush: true });
+      }
+      await appendFile(`${file.path}.done`, `${JSON.stringify(summary)}\n`, { mode: forOwner, flush: true });
+      await unlinkIfThere(file.path);
+    },
+  };
+}
+
+async function statOrNull(path: string) {
+  return stat(path).catch((error: unknown) => nullIfMissing(error, path));
+}
+
+async function lstatOrNull(path: string) {
+  return lstat(path).catch((error: unknown) => nullIfMissing(error, path));
+}
+
+function nullIfMissing(error: unknown, path: string): null {
+  if (isMissing(error)) return null;
+  throw new SourceError(`${path} cannot be looked at (${codeOf(error)})`, { cause: error });
+}
+
+async function unlinkIfThere(path: string): Promise<void> {
+  await unlink(path).catch((error: unknown) => {
+    if (!isMissing(error)) throw error;
+  });
+}
+
+function isMissing(error: unknown): boolean {
+  return codeOf(error) === 'ENOENT';
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
+}

@@ -1,0 +1,56 @@
+import type { ProviderHttp } from '../../core/provider.ts';
+import { createOpenAiKeyIssuer, type OpenAiKeysSettings } from '../../providers/openai/key-issuer.ts';
+import {
+  createOpenRouterKeyIssuer,
+  type OpenRouterKeysSettings,
+} from '../../providers/openrouter/key-issuer.ts';
+import type { SourceTools } from './adopt.ts';
+import { type CommandSourceSettings, createCommandSource } from './command.ts';
+import { createDeviceLoginSource, type DeviceLoginSourceSettings } from './device-login.ts';
+import { createFileSource, type FileSourceSettings } from './import-file.ts';
+import { createIssuedKeysSource } from './issued-keys.ts';
+import type { Source } from './source.ts';
+import { createWebhookSource, type WebhookSourceSettings } from './webhook.ts';
+
+/** What the configuration says about a source. */
+export type SourceSettings =
+  | FileSourceSettings
+  | CommandSourceSettings
+  | WebhookSourceSettings
+  | DeviceLoginSourceSettings
+  | ({ readonly type: 'openrouter_keys'; readonly name: string } & OpenRouterKeysSettings)
+  | ({ readonly type: 'openai_service_accounts'; readonly name: string } & OpenAiKeysSettings);
+
+/** The configured sources, in order. Another kind is a file beside this one and a line here. */
+export function openSources(
+  all: readonly SourceSettings[],
+  tools: SourceTools,
+  web: { readonly http: ProviderHttp; readonly userAgent: string },
+): Source[] {
+  return all.map((settings) => openSource(settings, tools, web));
+}
+
+function openSource(
+  settings: SourceSettings,
+  tools: SourceTools,
+  web: { readonly http: ProviderHttp; readonly userAgent: string },
+): Source {
+  switch (settings.type) {
+    case 'file':
+      return createFileSource(settings, tools);
+    case 'command':
+      return createCommandSource(settings, tools);
+    case 'webhook':
+      return createWebhookSource(settings, tools, web);
+    case 'openrouter_keys': {
+      const issuer = createOpenRouterKeyIssuer({ ...settings, ...web });
+      return createIssuedKeysSource({ ...settings, provider: 'openrouter', issuer }, tools);
+    }
+    case 'openai_service_accounts': {
+      const issuer = createOpenAiKeyIssuer({ ...settings, ...web });
+      return createIssuedKeysSource({ ...settings, provider: 'openai', issuer }, tools);
+    }
+    case 'device_login':
+      return createDeviceLoginSource(settings, tools);
+  }
+}

@@ -1,0 +1,96 @@
+import { randomUUID } from 'node:crypto';
+import { nextProof } from '../account-state.ts';
+import type { Adding } from '../adding.ts';
+import { hasBearer, type PoolContext } from '../pool-context.ts';
+import type { StoredAccount } from '../store/store.ts';
+import { changeFact } from '../swap-fact.ts';
+import { admissionOf } from './adopt.ts';
+import type { Admission, Draw, Source } from './source.ts';
+
+const pageSize = 100;
+/** Longer than a probe and a refresh take. */
+const claimMs = 60_000;
+
+/** The accounts that the owner put into reserve: tried, and taken into service when they work. */
+export function createStandbySource(context: PoolContext, adding: Adding): Source {
+  const { store, clock } = context;
+
+  /** Keeps other instances from taking the same account into service at the same time. Null when one is at it. */
+  const claim = (id: string): Promise<string | null> =>
+    changeFact(store, `activating:${id}`, async (text) => {
+      const present = text === null ? null : (JSON.parse(text) as { readonly until: number });
+      if (present !== null && present.until > clock.now()) return { answer: null };
+      const value = JSON.stringify({ by: randomUUID(), until: clock.now() + claimMs });
+      return { value, answer: value };
+    });
+
+  /** A refresh token needs a bearer before anybody can be asked about it. */
+  const prove = async (account: StoredAccount, actor: string): Promise<StoredAccount> => {
+    if (account.credentialKind === 'refresh_token') return adding.bringUp(account, actor);
+    const proof = await adding.freshStart(account, null);
+    return change(account, proof, actor);
+  };
+
+  const change = async (
+    account: StoredAccount,
+    standing: NonNullable<Parameters<typeof store.changeAccount>[2]['standing']>,
+    actor: string,
+  ): Promise<StoredAccount> => {
+    const { state, reason } = standing.standing;
+    const audit = { actor, action: 'account-activated', detail: { status: state, reason } };
+    const result = await store.changeAccount(clock.now(), account.id, { standing }, audit);
+    if (result === null) return account;
+    context.tell(result.changes);
+    return result.account;
+  };
+
+  const activate = async (id: string, actor: string): Promise<Admission> => {
+    const claimed = await claim(id);
+    if (claimed === null) return { result: 'duplicate', id };
+    try {
+      const account = await store.account(clock.now(), id);
+      if (account?.standing.state !== 'standby') return { result: 'duplicate', id };
+      const proved = await prove(account, actor);
+      if (proved.standing.state !== 'standby') return admissionOf(proved);
+      if (!hasBearer(proved, clock.now())) {
+        const failure = proved.refreshFailure?.message;
+        const why = failure === undefined ? '' : `: ${failure}`;
+        return { result: 'failed', reason: `its token could not be refreshed yet${why}` };
+      }
+      const { standing, probe, quota } = proved;
+      const nextCheckAt = probe === 'proved' ? null : nextProof(0, clock.now());
+      const active = { standing: { ...standing, state: 'active' as const }, probe, quota, nextCheckAt };
+      return admissionOf(await change(proved, active, actor));
+    } finally {
+      await store.swapRemembered(`activating:${id}`, claimed, null);
+    }
+  };
+
+  return {
+    name: 'standby',
+    type: 'standby',
+    restsWhenEmpty: false,
+    async draw(draw: Draw) {
+      let after: number | null = 0;
+      while (after !== null && draw.wanted() > 0 && !draw.signal.aborted) {
+        const page: Awaited<ReturnType<typeof store.accounts>> = await store.accounts(clock.now(), {
+          state: 'standby',
+          limit: pageSize,
+          after,
+        });
+        const ready = page.accounts.filter((account) => mayBeTried(account, clock.now()));
+        await Promise.all(
+          ready.map((account) =>
+            draw.admit(`standby account ${account.id}`, () => activate(account.id, draw.actor)),
+          ),
+        );
+        after = page.nextAfter;
+      }
+    },
+  };
+}
+
+/** A refresh has its own time: before it, an account without a bearer could only fail. */
+function mayBeTried(account: StoredAccount, now: number): boolean {
+  return hasBearer(account, now) || (account.nextRefreshAt ?? now) <= now;
+}

@@ -1,0 +1,65 @@
+import { AppError } from '../../core/errors.ts';
+import type { ProviderHttp } from '../../core/provider.ts';
+import type { SourceTools } from './adopt.ts';
+import { createDeliveries } from './deliveries.ts';
+import { redacted } from './redact.ts';
+import { type Source, SourceError } from './source.ts';
+
+export interface WebhookSourceSettings {
+  readonly type: 'webhook';
+  readonly name: string;
+  readonly url: string;
+  readonly timeoutMs: number;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+const mostBytes = 1024 * 1024;
+
+/** An address of the owner's that answers with accounts in the import format. No redirect is followed. */
+export function createWebhookSource(
+  settings: WebhookSourceSettings,
+  tools: SourceTools,
+  { http, userAgent }: { readonly http: ProviderHttp; readonly userAgent: string },
+): Source {
+  const { name, url, timeoutMs, headers } = settings;
+  const deliveries = createDeliveries(name, tools);
+  const secrets = Object.values(headers);
+  const ask = async (count: number, signal: AbortSignal) => {
+    try {
+      return await http({
+        method: 'POST',
+        url,
+        headers: {
+          accept: 'application/x-ndjson',
+          'content-type': 'application/json',
+          'user-agent': userAgent,
+          ...headers,
+        },
+        body: JSON.stringify({ count }),
+        timeoutMs,
+        signal,
+      });
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      throw new SourceError(`the webhook did not answer: ${error.message}`, { cause: error });
+    }
+  };
+  return {
+    name,
+    type: settings.type,
+    restsWhenEmpty: true,
+    recover: deliveries.recover,
+    async draw(draw) {
+      const { status, body } = await ask(draw.wanted(), draw.signal);
+      const text = Buffer.from(body).toString('utf8');
+      if (status < 200 || status > 299) {
+        const said = redacted(text.slice(0, 2000), secrets);
+        throw new SourceError(`the webhook answered ${status}${said === '' ? '' : `: ${said}`}`);
+      }
+      if (body.length > mostBytes) {
+        throw new SourceError(`the webhook answered with more than ${mostBytes} bytes`);
+      }
+      await deliveries.receive(text, draw);
+    },
+  };
+}

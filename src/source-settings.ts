@@ -1,0 +1,241 @@
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { z } from 'zod';
+import { safeUrl as url } from './settings.ts';
+
+/** `sources:` of the configuration file: where replenishing draws accounts from, in order. */
+
+const name = z
+  .string()
+  .regex(/^[a-z][a-z0-9_-]{0,31}$/, 'must be 1 to 32 characters out of a-z 0-9 _ -, a letter first')
+  .refine(
+    (text) => !['standby', 'api', 'env', 'login', 'import', 'sandbox'].includes(text),
+    'is taken by the pool itself',
+  );
+const variableName = z
+  .string()
+  .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be the name of an environment variable');
+const provider = z.string().regex(/^[a-z][a-z0-9-]{0,31}$/, 'must be a provider name such as "warp"');
+const seconds = (longest: number) => z.int().min(1).max(longest);
+const timeout = seconds(600).default(30);
+const money = z.number().positive().max(1_000_000);
+
+const file = z.strictObject({
+  type: z.literal('file'),
+  name: name.optional(),
+  /** A file, or a folder of them, in the import format; relative to the folder of the configuration file. */
+  path: z.string().min(1),
+});
+
+const command = z.strictObject({
+  type: z.literal('command'),
+  name: name.optional(),
+  /** Program and arguments; no shell reads them. */
+  command: z
+    .array(z.string())
+    .min(1)
+    .refine((argv) => argv[0] !== '', 'must begin with a program'),
+  timeout_seconds: timeout,
+  /** Added to PATH, HOME and LANG, which is all it sees of the environment otherwise. */
+  env: z.record(variableName, z.string()).default({}),
+});
+
+const webhook = z.strictObject({
+  type: z.literal('webhook'),
+  name: name.optional(),
+  url,
+  timeout_seconds: timeout,
+  /** Header names, and the environment variables that hold their values. */
+  header_env: z
+    .record(z.string().regex(/^[A-Za-z0-9-]{1,64}$/, 'must be a header name'), variableName)
+    .default({}),
+});
+
+const adminKey = {
+  admin_key_env: variableName.optional(),
+  admin_key_file: z.string().min(1).optional(),
+};
+
+const openrouterKeys = z.strictObject({
+  type: z.literal('openrouter_keys'),
+  name: name.optional(),
+  ...adminKey,
+  base_url: url.default('https://openrouter.ai'),
+  /** What one key may spend, in US dollars. */
+  limit: money,
+  limit_reset: z.enum(['daily', 'weekly', 'monthly']).optional(),
+});
+
+const openaiServiceAccounts = z.strictObject({
+  type: z.literal('openai_service_accounts'),
+  name: name.optional(),
+  ...adminKey,
+  base_url: url.default('https://api.openai.com'),
+  project_id: z.string().regex(/^[A-Za-z0-9_-]{1,128}$/, 'must be the id of a project, such as proj_abc'),
+});
+
+const deviceLogin = z.strictObject({
+  type: z.literal('device_login'),
+  name: name.optional(),
+  provider,
+});
+
+const kinds = [file, command, webhook, openrouterKeys, openaiServiceAccounts, deviceLogin] as const;
+const source = z.discriminatedUnion('type', kinds);
+
+export const sourceTypes = kinds.map((kind) => kind.shape.type.value);
+
+export const sourcesSchema = z.array(source).max(50).default([]);
+
+/** A source with what it needs from the environment and from files read, every path absolute, and a name of its own. */
+export type SourceSettings =
+  | { readonly type: 'file'; readonly name: string; readonly path: string }
+  | {
+      readonly type: 'command';
+      readonly name: string;
+      readonly command: readonly string[];
+      readonly timeoutMs: number;
+      /** All of it: nothing else of ours is passed on. */
+      readonly environment: Readonly<Record<string, string>>;
+      readonly folder: string;
+    }
+  | {
+      readonly type: 'webhook';
+      readonly name: string;
+      readonly url: string;
+      readonly timeoutMs: number;
+      readonly headers: Readonly<Record<string, string>>;
+    }
+  | {
+      readonly type: 'openrouter_keys';
+      readonly name: string;
+      readonly adminKey: string;
+      readonly baseUrl: string;
+      readonly limit: number;
+      readonly limitReset: 'daily' | 'weekly' | 'monthly' | undefined;
+    }
+  | {
+      readonly type: 'openai_service_accounts';
+      readonly name: string;
+      readonly adminKey: string;
+      readonly baseUrl: string;
+      readonly projectId: string;
+    }
+  | { readonly type: 'device_login'; readonly name: string; readonly provider: string };
+
+/** Reads what `sources:` names. `folder` is the configuration file's; faults are reported with their path. */
+export function resolveSources(
+  given: z.output<typeof sourcesSchema>,
+  environment: NodeJS.ProcessEnv,
+  folder: string,
+  report: (problem: string) => void,
+): SourceSettings[] {
+  const taken = new Set<string>();
+  return given.flatMap((one, index) => {
+    const place = `sources.${index}`;
+    const named = one.name ?? freeName(one.type, taken);
+    if (taken.has(named)) report(`${place}.name: another source is called "${named}" already.`);
+    taken.add(named);
+    const reader = createReader(environment, folder, place, report);
+    const resolved = resolveSource(one, named, reader, folder, environment);
+    return resolved === undefined ? [] : [resolved];
+  });
+}
+
+function resolveSource(
+  one: z.output<typeof source>,
+  named: string,
+  reader: ReturnType<typeof createReader>,
+  folder: string,
+  environment: NodeJS.ProcessEnv,
+): SourceSettings | undefined {
+  switch (one.type) {
+    case 'file':
+      return { type: one.type, name: named, path: resolve(folder, one.path) };
+    case 'command': {
+      const kept = ['PATH', 'HOME', 'LANG'].flatMap((variable) => {
+        const value = environment[variable];
+        return value === undefined ? [] : [[variable, value] as const];
+      });
+      return {
+        type: one.type,
+        name: named,
+        command: one.command,
+        timeoutMs: one.timeout_seconds * 1000,
+        environment: { ...Object.fromEntries(kept), ...one.env },
+        folder,
+      };
+    }
+    case 'webhook': {
+      const headers = Object.entries(one.header_env).map(([header, variable]) => [
+        header.toLowerCase(),
+        reader.variable(`header_env.${header}`, variable),
+      ]);
+      return {
+        type: one.type,
+        name: named,
+        url: one.url,
+        timeoutMs: one.timeout_seconds * 1000,
+        headers: Object.fromEntries(headers) as Record<string, string>,
+      };
+    }
+    case 'openrouter_keys': {
+      const key = reader.adminKey(one);
+      const { limit, limit_reset: limitReset } = one;
+      return key === undefined
+        ? undefined
+        : { type: one.type, name: named, adminKey: key, baseUrl: one.base_url, limit, limitReset };
+    }
+    case 'openai_service_accounts': {
+      const key = reader.adminKey(one);
+      return key === undefined
+        ? undefined
+        : { type: one.type, name: named, adminKey: key, baseUrl: one.base_url, projectId: one.project_id };
+    }
+    case 'device_login':
+      return { type: one.type, name: named, provider: one.provider };
+  }
+}
+
+/** Values that the file only names. */
+function createReader(
+  environment: NodeJS.ProcessEnv,
+  folder: string,
+  place: string,
+  report: (problem: string) => void,
+) {
+  const variable = (path: string, variableName: string): string => {
+    const value = environment[variableName]?.trim() ?? '';
+    if (value === '') report(`${place}.${path}: the environment variable ${variableName} is not set.`);
+    return value;
+  };
+  return {
+    variable,
+    adminKey(one: {
+      readonly admin_key_env?: string | undefined;
+      readonly admin_key_file?: string | undefined;
+    }) {
+      if ((one.admin_key_env === undefined) === (one.admin_key_file === undefined)) {
+        report(`${place}: give one of admin_key_env and admin_key_file.`);
+        return undefined;
+      }
+      if (one.admin_key_env !== undefined) return variable('admin_key_env', one.admin_key_env);
+      try {
+        const key = readFileSync(resolve(folder, one.admin_key_file ?? ''), 'utf8').trim();
+        if (key === '') report(`${place}.admin_key_file: the file is empty.`);
+        return key;
+      } catch (error) {
+        const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
+        report(`${place}.admin_key_file: ${one.admin_key_file} cannot be read (${code}).`);
+        return undefined;
+      }
+    },
+  };
+}
+
+function freeName(type: string, taken: ReadonlySet<string>): string {
+  for (let number = 1; ; number += 1) {
+    const candidate = number === 1 ? type : `${type}-${number}`;
+    if (!taken.has(candidate)) return candidate;
+  }
+}
