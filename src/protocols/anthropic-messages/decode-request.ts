@@ -3,6 +3,7 @@ import { AppError } from '../../core/errors.ts';
 import type { DecodedTurn } from '../../core/protocol.ts';
 import type { Message, Tool, ToolChoice, TurnRequest } from '../../core/turn.ts';
 import { firstProblem } from '../first-problem.ts';
+import { given } from '../given.ts';
 import { jsonFormat } from '../json-format.ts';
 import { decodeMessage, textOf } from './decode-message.ts';
 import { type CountRequest, countRequest, messagesRequest } from './schema.ts';
@@ -26,10 +27,8 @@ export function decodeMessagesRequest(body: unknown): DecodedTurn<MessagesOption
     request: {
       ...request,
       sampling: {
-        ...(chat.temperature === null || chat.temperature === undefined
-          ? {}
-          : { temperature: chat.temperature }),
-        ...(chat.top_p === null || chat.top_p === undefined ? {} : { topP: chat.top_p }),
+        ...given('temperature', chat.temperature),
+        ...given('topP', chat.top_p),
       },
       limits: {
         maxOutputTokens: chat.max_tokens,

@@ -10,6 +10,7 @@ import type {
   TurnRequest,
 } from '../../core/turn.ts';
 import { firstProblem } from '../first-problem.ts';
+import { given } from '../given.ts';
 import { jsonFormat } from '../json-format.ts';
 import { type ChatMessage, type ChatRequest, chatRequest } from './schema.ts';
 
@@ -196,12 +197,4 @@ function decodeToolChoice(chat: ChatRequest, tools: TurnRequest['tools']): ToolC
     refuse('tool_choice', `names the function "${name}", which tools does not offer`);
   }
   return { type: 'tool', name };
-}
-
-/** An object with the one property, or none where the value is null or undefined. */
-function given<Name extends string, Value>(
-  name: Name,
-  value: Value | null | undefined,
-): { [Key in Name]?: Value } {
-  return value === null || value === undefined ? {} : ({ [name]: value } as { [Key in Name]?: Value });
 }

@@ -2,6 +2,7 @@ import { AppError } from '../../core/errors.ts';
 import type { DecodedTurn } from '../../core/protocol.ts';
 import type { Message, ToolChoice, TurnRequest } from '../../core/turn.ts';
 import { firstProblem } from '../first-problem.ts';
+import { given } from '../given.ts';
 import { jsonFormat } from '../json-format.ts';
 import { decodeItems } from './decode-items.ts';
 import { type OfferedTools, offeredTools } from './offered-tools.ts';
@@ -102,12 +103,4 @@ function decodeToolChoice(asked: ResponsesRequest, tools: OfferedTools): ToolCho
 
 function refuse(param: string, reason: string): never {
   throw new AppError('invalid_request', `${param}: ${reason}.`, { param });
-}
-
-/** An object with the one property, or none where the value is null or undefined. */
-function given<Name extends string, Value>(
-  name: Name,
-  value: Value | null | undefined,
-): { [Key in Name]?: Value } {
-  return value === null || value === undefined ? {} : ({ [name]: value } as { [Key in Name]?: Value });
 }
