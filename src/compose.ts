@@ -330,6 +330,8 @@ function adminOf(pool: PoolService): PoolAdmin {
     changeAccount: async (id, change) => (await pool.change(commandLine, id, change)).account,
     startLogin: async (login) => (await pool.startLogin(commandLine, login)).login,
     getLogin: async (id) => (await pool.getLogin(id)).login,
+    importAccounts: (request) => pool.importAccounts(commandLine, request),
+    exportAccounts: (request) => pool.exportAccounts(commandLine, request),
     removeAccount: async (id) => void (await pool.remove(commandLine, id)),
     // Nobody serves this store while a command has it.
     status: async () => ({ ...(await pool.status()), running: false }),

@@ -1,9 +1,14 @@
-import { describe, expect, it } from 'vitest';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { version } from '../lib/version.ts';
 import { PoolError } from '../pool-api/errors.ts';
+import { parseImport } from '../pool-api/import-format.ts';
 import { createAccount, poolStatus } from '../pool-api/pool.fake.ts';
 import type { PoolAdmin } from '../pool-api/pool.ts';
 import type { Account, Login } from '../pool-api/schema.ts';
+import { sealExport } from '../pool-api/sealed-export.ts';
 import type { CliActions } from './actions.ts';
 import { runProgram } from './program.ts';
 
@@ -19,6 +24,11 @@ interface Setup {
   /** What asking about a login answers, time after time. */
   readonly logins?: readonly (Login | Error)[];
   readonly isTerminal?: boolean;
+}
+
+async function* exported(): AsyncGenerator<string> {
+  yield '{"provider":"warp","api_key":"wk-1"}\n';
+  yield '{"provider":"warp","api_key":"wk-2"}\n';
 }
 
 async function run(command: string | readonly string[], setup: Setup = {}) {
@@ -75,6 +85,21 @@ async function run(command: string | readonly string[], setup: Setup = {}) {
     },
     async removeAccount(id) {
       calls.push(['remove', id]);
+    },
+    async importAccounts(request) {
+      calls.push(['import', request]);
+      const results = parseImport(request.lines ?? '').map((one) =>
+        'problem' in one
+          ? { line: one.line, result: 'failed' as const, id: null, reason: one.problem }
+          : { line: one.line, result: 'added' as const, id: `acc-${one.line}`, reason: null },
+      );
+      const failed = results.filter(({ result }) => result === 'failed').length;
+      return { success: true, added: results.length - failed, duplicates: 0, failed, results };
+    },
+    async exportAccounts(request) {
+      calls.push(['export', request]);
+      if (setup.isIll) throw new PoolError('pool_unavailable', 'The connection broke off.');
+      return sealExport(exported(), request.passphrase);
     },
     async startLogin(request) {
       calls.push(['startLogin', request]);
@@ -531,5 +556,59 @@ describe('the program', () => {
   it('tells scripts the settings', async () => {
     const settings = JSON.parse((await run('config --json')).out);
     expect(settings).toMatchObject({ gatewayUrl: 'http://127.0.0.1:8018', logDir: '/srv/logs' });
+  });
+});
+
+describe('account import', () => {
+  it('sends the lines in parts, and tells the lines that failed by their number in the file', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'warp2api-cli-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const lines = Array.from({ length: 250 }, (_, index) => `{"provider":"warp","api_key":"wk-${index}"}`);
+    lines[120] = 'wk-secret';
+    writeFileSync(join(folder, 'a.jsonl'), lines.join('\n'));
+    const { out, err, code, calls } = await run(['account', 'import', join(folder, 'a.jsonl')]);
+    expect(calls.filter(([name]) => name === 'import')).toHaveLength(3);
+    expect(out).toMatch(/121 +failed +- +is not valid JSON\n249 added, 0 in the pool already, 1 failed\.\n$/);
+    expect([code, err]).toEqual([1, 'warp2api: 1 of 250 lines failed.\n']);
+  });
+
+  it('reads standard input', async () => {
+    const { out, code } = await run('account import -', { stdin: '{"provider":"warp","api_key":"wk-1"}\n' });
+    expect([code, out]).toEqual([0, '1 added, 0 in the pool already, 0 failed.\n']);
+  });
+});
+
+describe('account export', () => {
+  it('makes a sealed file that only its owner may read, and that can be imported', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'warp2api-cli-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const [to, pass] = [join(folder, 'pool.export'), join(folder, 'pass')];
+    writeFileSync(pass, 'correct horse battery\n');
+    const words = ['--to', to, '--passphrase-file', pass, '--provider', 'warp'];
+    const { code, calls } = await run(['account', 'export', ...words]);
+    expect(code).toBe(0);
+    expect(calls).toEqual([
+      ['export', { passphrase: 'correct horse battery', filter: { provider: 'warp' } }],
+    ]);
+    expect(statSync(to).mode & 0o777).toBe(0o600);
+    expect(readFileSync(to, 'utf8')).not.toContain('wk-1');
+
+    const again = await run(['account', 'export', ...words]);
+    expect(again).toMatchObject({ code: 2, err: expect.stringContaining('is there already') });
+    const back = await run(['account', 'import', to, '--passphrase-file', pass]);
+    expect(back.out).toBe('2 added, 0 in the pool already, 0 failed.\n');
+    expect((await run(['account', 'import', to])).err).toMatch(/give --passphrase-file/);
+    writeFileSync(pass, 'wrong horse battery\n');
+    expect((await run(['account', 'import', to, '--passphrase-file', pass])).err).toMatch(/does not fit/);
+  });
+
+  it('leaves no file when the pool does not answer', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'warp2api-cli-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    writeFileSync(join(folder, 'pass'), 'correct horse battery');
+    const words = ['--to', join(folder, 'x'), '--passphrase-file', join(folder, 'pass')];
+    const { code, err } = await run(['account', 'export', ...words], { isIll: true });
+    expect([code, err]).toEqual([1, 'warp2api: The connection broke off.\n']);
+    expect(existsSync(join(folder, 'x'))).toBe(false);
   });
 });

@@ -2,6 +2,8 @@ import { Command, CommanderError } from 'commander';
 import { version } from '../lib/version.ts';
 import { addAccountAdd } from './account-add.ts';
 import { addAccountEnable } from './account-enable.ts';
+import { addAccountExport } from './account-export.ts';
+import { addAccountImport } from './account-import.ts';
 import { addAccountList } from './account-list.ts';
 import { addAccountLogin } from './account-login.ts';
 import { addAccountRemove } from './account-remove.ts';
@@ -54,6 +56,8 @@ Exit codes: 0 done, 1 failed, 2 called wrongly.`,
   addAccountEnable(account, actions);
   addAccountReplace(account, actions);
   addAccountRemove(account, actions);
+  addAccountImport(account, actions);
+  addAccountExport(account, actions);
   addStatus(program, actions);
   addAudit(program, actions);
   addVault(program, actions);

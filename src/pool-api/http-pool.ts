@@ -10,6 +10,7 @@ import {
   auditAnswer,
   auditQuery,
   healthAnswer,
+  importAnswer,
   listAnswer,
   listQuery,
   loginAnswer,
@@ -28,6 +29,8 @@ export interface HttpPoolOptions {
 }
 
 const defaultTimeoutMs = 10_000;
+/** Every account of an import is tried at its provider. */
+const importTimeoutMs = 900_000;
 const healthTimeoutMs = 2_000;
 const startLoginTimeoutMs = 15_000;
 /** One quick retry bridges a connection the pool closed just now; longer outages are the caller's to handle. */
@@ -109,6 +112,21 @@ export function createHttpPoolAdmin(options: HttpPoolOptions): PoolAdmin & { clo
     removeAccount(id) {
       const call = { method: 'DELETE', path: accountPath(id), timeoutMs } as const;
       return withRetries(quickRetry, false, undefined, () => transport.exchangeBlind(call));
+    },
+    importAccounts(request) {
+      const call = {
+        method: 'POST',
+        path: '/api/accounts/import',
+        body: request,
+        timeoutMs: importTimeoutMs,
+      } as const;
+      return transport.exchange(call, importAnswer);
+    },
+    async exportAccounts(request) {
+      const call = { method: 'POST', path: '/api/accounts/export', body: request } as const;
+      const answer = await transport.open(call);
+      answer.setEncoding('utf8');
+      return answer as AsyncIterable<string>;
     },
     async startLogin(login) {
       // The provider is asked before it is answered.

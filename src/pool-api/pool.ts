@@ -6,6 +6,9 @@ import type {
   AllocateRequest,
   AuditAnswer,
   AuditQuery,
+  ExportRequest,
+  ImportAnswer,
+  ImportRequest,
   ListAnswer,
   ListQuery,
   Login,
@@ -44,6 +47,9 @@ export interface PoolAdmin {
   getAccount(id: string): Promise<AccountDetails>;
   changeAccount(id: string, change: AccountChange): Promise<Account>;
   removeAccount(id: string): Promise<void>;
+  importAccounts(request: ImportRequest): Promise<ImportAnswer>;
+  /** A sealed file, piece by piece. */
+  exportAccounts(request: ExportRequest): Promise<AsyncIterable<string>>;
   /** Begins a login that a person approves in a browser; the pool waits for it by itself. */
   startLogin(login: NewLogin): Promise<Login>;
   getLogin(id: string): Promise<Login>;

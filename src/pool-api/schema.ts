@@ -410,6 +410,60 @@ export const statusAnswer = z.object({
 });
 export type StatusAnswer = z.infer<typeof statusAnswer>;
 
+const sealedText = z.string().max(64 * 1024 * 1024);
+
+export const importRequest = z
+  .strictObject({
+    /** JSON Lines: one account a line, with the fields of a new account. */
+    lines: sealedText.optional(),
+    /** What an export gave, and its passphrase. */
+    sealed: sealedText.optional(),
+    passphrase: z.string().min(1).max(1024).optional(),
+  })
+  .refine((given) => (given.lines === undefined) !== (given.sealed === undefined), {
+    message: 'give exactly one of lines and sealed',
+    path: ['lines'],
+  })
+  .refine((given) => (given.sealed === undefined) === (given.passphrase === undefined), {
+    message: 'goes with sealed',
+    path: ['passphrase'],
+  });
+export type ImportRequest = z.input<typeof importRequest>;
+
+export const importAnswer = z.object({
+  success: z.literal(true),
+  added: z.int(),
+  /** Credentials that the pool has already. */
+  duplicates: z.int(),
+  failed: z.int(),
+  results: z.array(
+    z.object({
+      line: z.int(),
+      /** `rejected`: the provider does not take it; the account is kept as `reauth_required`. */
+      result: z.enum(['added', 'duplicate', 'rejected', 'failed']),
+      id: z.string().nullable(),
+      /** Never quotes the line. */
+      reason: z.string().nullable(),
+    }),
+  ),
+});
+export type ImportAnswer = z.infer<typeof importAnswer>;
+
+export const exportRequest = z.strictObject({
+  /** Who has it and the file has the accounts. */
+  passphrase: z.string().min(12, 'must have 12 characters or more').max(1024),
+  filter: z
+    .strictObject({
+      provider: providerName.optional(),
+      status: accountState.optional(),
+      source: z.string().optional(),
+      label: z.string().optional(),
+      email: z.string().optional(),
+    })
+    .optional(),
+});
+export type ExportRequest = z.input<typeof exportRequest>;
+
 export const replenishRequest = z.strictObject({ count: z.int().min(1).max(10_000).optional() });
 export const replenishAnswer = z.object({
   success: z.literal(true),

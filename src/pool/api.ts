@@ -10,7 +10,10 @@ import {
   auditAnswer,
   auditQuery,
   errorAnswer,
+  exportRequest,
   healthAnswer,
+  importAnswer,
+  importRequest,
   listAnswer,
   listQuery,
   loginAnswer,
@@ -98,6 +101,29 @@ const routes: readonly ApiRoute[] = [
         body: { name: 'ReplenishAnswer', schema: replenishAnswer },
       },
     },
+  },
+  {
+    method: 'POST',
+    path: '/api/accounts/import',
+    summary: 'Add many accounts you own',
+    description:
+      '`lines` is text of JSON objects, one a line, each a NewAccount; or `sealed` is what an export gave. Lines stand ' +
+      'alone: a bad one keeps no other out, and importing the same again adds nothing. At most 16 MiB and 10,000 lines.',
+    access: 'adminKey',
+    body: { name: 'ImportRequest', schema: importRequest },
+    answers: {
+      200: { description: 'What became of each line.', body: { name: 'ImportAnswer', schema: importAnswer } },
+    },
+  },
+  {
+    method: 'POST',
+    path: '/api/accounts/export',
+    summary: 'Take accounts out with their credentials, sealed with a passphrase',
+    description:
+      'To move accounts, not to copy them: of two pools that have a refresh token only one can go on. Audited.',
+    access: 'adminKey',
+    body: { name: 'ExportRequest', schema: exportRequest },
+    answers: { 200: { description: 'The sealed file.', contentType: 'text/plain' } },
   },
   {
     method: 'POST',

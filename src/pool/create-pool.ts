@@ -30,6 +30,7 @@ import { createAdopt, type SourceTools } from './sources/adopt.ts';
 import type { Source } from './sources/source.ts';
 import { createStandbySource } from './sources/standby.ts';
 import type { Store } from './store/store.ts';
+import { createTransfer, type Transfer } from './transfer.ts';
 import { createUpkeep, type Upkeep } from './upkeep.ts';
 import type { Vault } from './vault.ts';
 import { shuttingDown } from './waiting-room.ts';
@@ -56,6 +57,7 @@ export interface PoolOptions {
 export interface PoolService
   extends Accounts,
     Upkeep,
+    Transfer,
     Audit,
     Pick<Logins, 'startLogin' | 'getLogin'>,
     Pick<Sessions, 'allocate' | 'release' | 'report'> {
@@ -201,6 +203,7 @@ export function createPool(options: PoolOptions): PoolService {
   return {
     ...accounts,
     ...upkeep,
+    ...createTransfer(context, adopt, replenisher.limit),
     ...createAudit(context),
     async startLogin(caller, request) {
       if (isStopping) throw shuttingDown();

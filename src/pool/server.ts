@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { serveApiDocs } from '../lib/api-docs-routes.ts';
 import { createHttpServer } from '../lib/http-server.ts';
@@ -19,6 +20,8 @@ export interface PoolServerOptions extends PoolKeys {
 }
 
 const bodyLimitBytes = 1024 * 1024;
+/** A sealed export of some ten thousand accounts. */
+const importLimitBytes = 16 * 1024 * 1024;
 
 /**
  * The pool's HTTP face, ready for `listen`. Closing it ends the event streams and the waits, not the pool itself.
@@ -79,6 +82,17 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
   app.post('/api/accounts/refresh-tokens', adminKey, (request) =>
     pool.refreshTokens(callerOf(request), request.body),
   );
+
+  app.post('/api/accounts/import', { ...adminKey, bodyLimit: importLimitBytes }, (request) =>
+    pool.importAccounts(callerOf(request), request.body),
+  );
+  app.post('/api/accounts/export', adminKey, async (request, reply) => {
+    const sealed = await pool.exportAccounts(callerOf(request), request.body);
+    return reply
+      .type('text/plain; charset=utf-8')
+      .header('cache-control', 'no-store')
+      .send(Readable.from(sealed));
+  });
 
   app.get('/api/accounts', adminKey, (request) => pool.list(request.query));
   app.post('/api/accounts', adminKey, async (request, reply) => {

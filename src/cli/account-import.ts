@@ -1,0 +1,84 @@
+import { readFile } from 'node:fs/promises';
+import type { Command } from 'commander';
+import type { PoolAdmin } from '../pool-api/pool.ts';
+import type { ImportAnswer } from '../pool-api/schema.ts';
+import { isSealedExport, openExport } from '../pool-api/sealed-export.ts';
+import { formatJson } from './account-view.ts';
+import type { CliActions } from './actions.ts';
+import { formatTable } from './table.ts';
+import { UsageError } from './usage-error.ts';
+
+const linesAtOnce = 100;
+
+export function addAccountImport(parent: Command, actions: CliActions): void {
+  parent
+    .command('import')
+    .description('add accounts of yours from a file, one JSON object a line, or from a sealed export')
+    .argument('<file>', 'the file; - reads standard input')
+    .option('--passphrase-file <path>', 'what a sealed export was sealed with')
+    .option('--json', 'print the result of every line as JSON')
+    .addHelpText(
+      'after',
+      `
+A line is {"provider": "warp", "api_key": "..."} or {"provider": "warp", "refresh_token": "..."}, with email, label,
+capacity, models, free, lend, tier and standby where you want them. Importing a file again adds nothing.
+
+Examples:
+  warp2api account import accounts.jsonl
+  warp2api account import pool.export --passphrase-file pass.txt`,
+    )
+    .action(async (file: string, options: { passphraseFile?: string; json?: true }) => {
+      const text = file === '-' ? await actions.readStdin() : await readFile(file, 'utf8');
+      await using admin = await actions.openAdmin();
+      const answer = await importText(admin, await plainText(text, options.passphraseFile));
+      actions.write(options.json ? formatJson(answer) : describe(answer));
+      if (answer.failed > 0) throw new Error(`${answer.failed} of ${answer.results.length} lines failed.`);
+    });
+}
+
+async function plainText(text: string, passphraseFile: string | undefined): Promise<string> {
+  if (!isSealedExport(text)) return text;
+  if (passphraseFile === undefined) {
+    throw new UsageError(
+      'This is a sealed export: give --passphrase-file with the passphrase it was sealed with.',
+    );
+  }
+  const parts: string[] = [];
+  for await (const part of openExport(text, await readPassphrase(passphraseFile))) parts.push(part);
+  return parts.join('');
+}
+
+/** In several calls, so that none is larger or takes longer than the pool allows. */
+async function importText(admin: PoolAdmin, text: string): Promise<ImportAnswer> {
+  const lines = text.split('\n');
+  const all: ImportAnswer = { success: true, added: 0, duplicates: 0, failed: 0, results: [] };
+  for (let from = 0; from < lines.length; from += linesAtOnce) {
+    const answer = await admin.importAccounts({ lines: lines.slice(from, from + linesAtOnce).join('\n') });
+    all.added += answer.added;
+    all.duplicates += answer.duplicates;
+    all.failed += answer.failed;
+    all.results.push(...answer.results.map((result) => ({ ...result, line: result.line + from })));
+  }
+  return all;
+}
+
+function describe({ added, duplicates, failed, results }: ImportAnswer): string {
+  const faults = results.filter(({ result }) => result === 'failed' || result === 'rejected');
+  const table =
+    faults.length === 0
+      ? ''
+      : formatTable(faults, [
+          ['line', ({ line }) => line],
+          ['result', ({ result }) => result],
+          ['account', ({ id }) => id],
+          ['reason', ({ reason }) => reason],
+        ]);
+  return `${table}${added} added, ${duplicates} in the pool already, ${failed} failed.\n`;
+}
+
+/** The first line of a file. Throws UsageError when it is empty. */
+export async function readPassphrase(file: string): Promise<string> {
+  const passphrase = (await readFile(file, 'utf8')).split('\n', 1)[0]?.replace(/\r$/, '') ?? '';
+  if (passphrase === '') throw new UsageError(`${file} holds no passphrase.`);
+  return passphrase;
+}

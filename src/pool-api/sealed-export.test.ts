@@ -1,0 +1,53 @@
+import { expect, it } from 'vitest';
+import { openExport, sealExport } from './sealed-export.ts';
+
+const passphrase = 'correct horse battery';
+
+async function* parts(...texts: string[]): AsyncGenerator<string> {
+  yield* texts;
+}
+
+async function collect(text: AsyncIterable<string>): Promise<string[]> {
+  const all: string[] = [];
+  for await (const piece of text) all.push(piece);
+  return all;
+}
+
+const sealed = async (...texts: string[]) =>
+  (await collect(sealExport(parts(...texts), passphrase))).join('');
+const opened = (text: string, given = passphrase) => collect(openExport(text, given));
+
+it('what was sealed is opened with the same passphrase, part by part', async () => {
+  expect(await opened(await sealed('one\n', 'zwei\n'))).toEqual(['one\n', 'zwei\n']);
+  expect(await opened(await sealed())).toEqual(['']);
+});
+
+it('a line ending of another system does no harm', async () => {
+  expect(await opened((await sealed('one', 'two')).replaceAll('\n', '\r\n'))).toEqual(['one', 'two']);
+});
+
+it('another passphrase opens nothing', async () => {
+  await expect(opened(await sealed('one'), 'correct horse batterz')).rejects.toThrow('does not fit');
+});
+
+it.each<[string, (lines: string[]) => string[]]>([
+  ['a part left out', ([head, , ...rest]) => [head ?? '', ...rest]],
+  ['the end cut off', (lines) => lines.slice(0, -1)],
+  ['all parts cut off', ([head]) => [head ?? '']],
+  ['parts exchanged', ([head, one, two, ...rest]) => [head ?? '', two ?? '', one ?? '', ...rest]],
+  ['a part twice', ([head, one, ...rest]) => [head ?? '', one ?? '', one ?? '', ...rest]],
+  ['a part altered', ([head, one, ...rest]) => [head ?? '', `A${one?.slice(1)}`, ...rest]],
+  ['a cheaper key', ([head, ...rest]) => [head?.replace('131072', '16384') ?? '', ...rest]],
+  [
+    'an unknown version',
+    ([head, ...rest]) => [head?.replace('"warp2api_export":1', '"warp2api_export":2') ?? '', ...rest],
+  ],
+  [
+    'a key that takes all memory',
+    ([head, ...rest]) => [head?.replace('131072', '1073741824') ?? '', ...rest],
+  ],
+])('%s is noticed', async (_name, change) => {
+  const text = await sealed('one', 'two', 'three');
+  const lines = change(text.trimEnd().split('\n'));
+  await expect(opened(`${lines.join('\n')}\n`)).rejects.toMatchObject({ code: 'invalid_request' });
+});

@@ -1,0 +1,135 @@
+import { createCipheriv, createDecipheriv, createHash, randomBytes, scrypt } from 'node:crypto';
+import { z } from 'zod';
+import { PoolError } from './errors.ts';
+
+/**
+ * Accounts in the import format, sealed with a passphrase (scrypt, AES-256-GCM). Text: a header line of JSON, then one
+ * line for each part. A part is bound to the header and to its place, and the last one says that it is, so that nothing
+ * can be altered, left out, repeated or cut off unnoticed.
+ */
+const header = z.strictObject({
+  warp2api_export: z.literal(1),
+  kdf: z.literal('scrypt'),
+  // Bounded, so that a foreign file cannot take all memory.
+  n: z.union(
+    [14, 15, 16, 17, 18].map((log) => z.literal(2 ** log)) as [
+      z.ZodLiteral<number>,
+      ...z.ZodLiteral<number>[],
+    ],
+  ),
+  r: z.literal(8),
+  p: z.literal(1),
+  salt: z.string().regex(/^[A-Za-z0-9_-]{22,64}$/),
+  cipher: z.literal('aes-256-gcm'),
+});
+type Header = z.infer<typeof header>;
+
+const scryptN = 2 ** 17;
+const nonceBytes = 12;
+const tagBytes = 16;
+
+/** Whether a text begins as a sealed export does. */
+export function isSealedExport(text: string): boolean {
+  return text.startsWith('{"warp2api_export":');
+}
+
+/** Seals part after part; each is text in the import format. Yields lines, each with its line feed. */
+export async function* sealExport(parts: AsyncIterable<string>, passphrase: string): AsyncGenerator<string> {
+  const head: Header = {
+    warp2api_export: 1,
+    kdf: 'scrypt',
+    n: scryptN,
+    r: 8,
+    p: 1,
+    salt: randomBytes(16).toString('base64url'),
+    cipher: 'aes-256-gcm',
+  };
+  const first = JSON.stringify(head);
+  const key = await keyFrom(passphrase, head);
+  yield `${first}\n`;
+  let index = 0;
+  let held: string | undefined;
+  for await (const part of parts) {
+    if (held !== undefined) {
+      yield sealPart(key, first, index, false, held);
+      index += 1;
+    }
+    held = part;
+  }
+  yield sealPart(key, first, index, true, held ?? '');
+}
+
+/** The parts of a sealed export. Throws PoolError `invalid_request` for a wrong passphrase and for an altered file. */
+export async function* openExport(text: string, passphrase: string): AsyncGenerator<string> {
+  const [first = '', ...lines] = text
+    .trimEnd()
+    .split('\n')
+    .map((line) => line.trimEnd());
+  const key = await keyFrom(passphrase, headerIn(first));
+  if (lines.length === 0) throw notWhole();
+  for (const [index, line] of lines.entries()) {
+    yield openPart(key, first, index, index === lines.length - 1, line);
+  }
+}
+
+function headerIn(line: string): Header {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch {
+    value = undefined;
+  }
+  const result = header.safeParse(value);
+  if (result.success) return result.data;
+  throw new PoolError('invalid_request', 'This is no sealed export that this version can read.', {
+    param: 'sealed',
+  });
+}
+
+function keyFrom(passphrase: string, { n, r, p, salt }: Header): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const options = { N: n, r, p, maxmem: 256 * n * r };
+    scrypt(passphrase.normalize('NFKC'), Buffer.from(salt, 'base64url'), 32, options, (error, key) =>
+      error === null ? resolve(key) : reject(error),
+    );
+  });
+}
+
+function boundTo(first: string, index: number, isLast: boolean): Buffer {
+  return createHash('sha256')
+    .update(JSON.stringify([first, index, isLast]))
+    .digest();
+}
+
+function sealPart(key: Buffer, first: string, index: number, isLast: boolean, part: string): string {
+  const nonce = randomBytes(nonceBytes);
+  const cipher = createCipheriv('aes-256-gcm', key, nonce, { authTagLength: tagBytes });
+  cipher.setAAD(boundTo(first, index, isLast));
+  const body = Buffer.concat([cipher.update(part, 'utf8'), cipher.final()]);
+  return `${Buffer.concat([nonce, body, cipher.getAuthTag()]).toString('base64url')}\n`;
+}
+
+function openPart(key: Buffer, first: string, index: number, isLast: boolean, line: string): string {
+  const bytes = Buffer.from(line, 'base64url');
+  if (bytes.length < nonceBytes + tagBytes) throw notWhole();
+  const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, nonceBytes), {
+    authTagLength: tagBytes,
+  });
+  decipher.setAAD(boundTo(first, index, isLast));
+  decipher.setAuthTag(bytes.subarray(-tagBytes));
+  try {
+    const body = decipher.update(bytes.subarray(nonceBytes, -tagBytes));
+    return Buffer.concat([body, decipher.final()]).toString('utf8');
+  } catch (error) {
+    if (index > 0) throw notWhole(error);
+    const message = 'The passphrase does not fit, or the file was altered or cut off.';
+    throw new PoolError('invalid_request', message, { cause: error, param: 'passphrase' });
+  }
+}
+
+function notWhole(cause?: unknown): PoolError {
+  return new PoolError('invalid_request', 'The sealed export was altered or cut off.', {
+    cause,
+    param: 'sealed',
+  });
+}
