@@ -1,4 +1,4 @@
-import type { Postgres, Queries } from '../../db/postgres.ts';
+import type { Queries } from '../../db/postgres.ts';
 import { type Work, writeAudit } from './postgres-work.ts';
 import type { AuditEntry, SealedSecret, StoreVerbs } from './store.ts';
 
@@ -105,25 +105,4 @@ export async function replaceSealed(
   }
   for (const fact of facts) await writeFact(work.db, fact);
   await writeAudit(work, audit);
-}
-
-const reportsKeptMs = 6 * 60 * 60_000;
-const spendingKeptMs = 48 * 60 * 60_000;
-const intentsKeptMs = 30 * 24 * 60 * 60_000;
-const prunedAtOnce = 5000;
-
-/** Forgets what is old, some of it at a time, past what another instance is at. */
-export async function prune(db: Postgres, now: number): Promise<void> {
-  const old: readonly (readonly [table: string, column: string, before: number])[] = [
-    ['reports_seen', 'seen_at', now - reportsKeptMs],
-    ['removed_intents', 'intent_at', now - intentsKeptMs],
-    ['spending', 'minute', Math.floor((now - spendingKeptMs) / 60_000)],
-  ];
-  for (const [table, column, before] of old) {
-    await db.writing.run(
-      `DELETE FROM ${table} WHERE ctid = ANY (ARRAY (
-         SELECT ctid FROM ${table} WHERE ${column} < $1 LIMIT ${prunedAtOnce} FOR UPDATE SKIP LOCKED))`,
-      before,
-    );
-  }
 }

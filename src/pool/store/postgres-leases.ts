@@ -1,4 +1,4 @@
-import { type Postgres, type Queries, TryAgain } from '../../db/postgres.ts';
+import { codeOf, type Postgres, type Queries, TryAgain } from '../../db/postgres.ts';
 import {
   type CandidateRow,
   candidateColumns,
@@ -193,15 +193,35 @@ export async function release(
   now: number,
   { sessionId, keyId, leases }: ReleaseDemand,
 ): Promise<{ readonly released: number; readonly changes: Changes } | null> {
-  const gone = await db.writing.get<{ sessions: number; leases: number }>(
-    leases === null ? endStatement : giveBackStatement,
-    sessionId,
-    now,
-    keyId,
-    ...(leases === null ? [] : [leases.map(({ id }) => id), leases.map(({ fence }) => fence)]),
-  );
+  const values = leases === null ? [] : [leases.map(({ id }) => id), leases.map(({ fence }) => fence)];
+  const run = () =>
+    db.writing.get<{ sessions: number; leases: number }>(
+      leases === null ? endStatement : giveBackStatement,
+      sessionId,
+      now,
+      keyId,
+      ...values,
+    );
+  const gone = await runWhileGrowing(run);
   if (gone === undefined || gone.sessions === 0) return null;
   return { released: gone.leases, changes: { accounts: [], hasFreed: gone.leases > 0 } };
+}
+
+const stillReferenced = '23503';
+const mostTries = 20;
+
+/**
+ * A statement sees the leases there were when it began. If it had to wait for a session that got more meanwhile, it would
+ * leave those behind; then nothing of it happens, and it is run again.
+ */
+async function runWhileGrowing<T>(run: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await run();
+    } catch (error) {
+      if (codeOf(error) !== stillReferenced || tries >= mostTries) throw error;
+    }
+  }
 }
 
 export async function renew(work: Work, sessionId: string, ttlMs: number, expiresAt: number): Promise<void> {

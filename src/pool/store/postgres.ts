@@ -13,7 +13,6 @@ import {
 import { accountOfCredential } from './postgres-credentials.ts';
 import {
   auditTrail,
-  prune,
   remembered,
   rememberedUnder,
   replaceSealed,
@@ -23,6 +22,7 @@ import {
 } from './postgres-facts.ts';
 import { ensureLeases, release, takeLeases } from './postgres-leases.ts';
 import { isWorthTelling, openNews } from './postgres-news.ts';
+import { gatherCounters, prune } from './postgres-prune.ts';
 import {
   claimRefresh,
   commitRefresh,
@@ -228,6 +228,7 @@ export function postgresVerbs(
         async (log) => {
           await reap(now, log);
           await prune(db, now);
+          await gatherCounters(db);
           return log.changes();
         },
         () => true,

@@ -28,8 +28,8 @@ const unmetered = (row: string): string =>
 const shareable = `state = 'active' AND exclusive_held = 0 AND shared_slots < capacity
   AND (half_open = 0 OR holders = 0)`;
 
-/** Counters are spread over so many rows, by connection, that no two of an instance wait for each other. */
-const shard = '(pg_backend_pid() % 64)';
+/** Each connection counts in rows of its own, so that none waits for another; those of one that is gone are added up. */
+const shard = 'pg_backend_pid()';
 
 /** Adds the accounts of a set, by kind, with a sign. */
 const countSet = (rows: string, sign: '' | '-'): string => `
@@ -212,7 +212,7 @@ CREATE INDEX audit_by_account ON audit (account_id, seq) WHERE account_id IS NOT
 
 CREATE TABLE spending (
   minute bigint NOT NULL,
-  shard integer NOT NULL DEFAULT ${shard},
+  shard integer NOT NULL DEFAULT (${shard} % 64),
   turns bigint NOT NULL DEFAULT 0,
   input_tokens bigint NOT NULL DEFAULT 0,
   output_tokens bigint NOT NULL DEFAULT 0,
