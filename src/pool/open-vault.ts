@@ -38,16 +38,19 @@ export async function openVault(options: OpenVaultOptions): Promise<Vault> {
   const rememberedId = await store.remembered(keyIdFact);
   const { total } = await store.stats(options.now);
   if (options.masterKey === undefined) finishRotation(options, rememberedId);
-  const masterKey = readMasterKey(options, total > 0);
+  // Another pool on the same database may have its key already and be about to use it.
+  const isTaken = total > 0 || (store.isShared && rememberedId !== null);
+  const masterKey = readMasterKey(options, isTaken);
   const { keyId } = createVault(masterKey);
   if (rememberedId === keyId) {
     return createVault(masterKey, (await store.remembered(fingerprintKeyFact)) ?? undefined);
   }
-  if (rememberedId !== null && total > 0) throw misfit(options, total, rememberedId);
+  if (rememberedId !== null && isTaken) throw misfit(options, total, rememberedId);
   // Nothing is sealed yet: this key is the store's from now on, and fingerprints begin anew.
   const stale = await store.remembered(fingerprintKeyFact);
   if (stale !== null) await store.swapRemembered(fingerprintKeyFact, stale, null);
-  await store.remember(keyIdFact, keyId);
+  // Of pools that start together on a new database one is the first; the others must have the same key.
+  if (!(await store.swapRemembered(keyIdFact, rememberedId, keyId))) return openVault(options);
   return createVault(masterKey);
 }
 
@@ -80,8 +83,11 @@ function misfit(options: OpenVaultOptions, total: number, rememberedId: string):
   return new VaultError(
     isRotated
       ? `MASTER_KEY is the key from before the rotation: set it to the key in ${next}, and then delete that file.`
-      : `The master key does not fit: the ${total} accounts in the store were sealed with another one. ` +
-          'Set MASTER_KEY or MASTER_KEY_FILE to the key they were added with.',
+      : total > 0
+        ? `The master key does not fit: the ${total} accounts in the store were sealed with another one. ` +
+          'Set MASTER_KEY or MASTER_KEY_FILE to the key they were added with.'
+        : 'The master key does not fit: another pool uses this database with another one. ' +
+          'Set MASTER_KEY or MASTER_KEY_FILE to the same key for all of them; if there is no other pool, make a new database.',
   );
 }
 
