@@ -1,0 +1,39 @@
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { type PostgresServer, startPostgresServer } from '../db/testing/postgres-server.ts';
+import { systemClock } from '../lib/clock.ts';
+import { openPostgresStore } from './store/postgres.ts';
+import { allocate, closeServers, startServer } from './testing-server.ts';
+
+let database: PostgresServer;
+beforeAll(async () => {
+  database = await startPostgresServer();
+});
+afterAll(async () => {
+  await closeServers();
+  await database.dispose();
+});
+
+it('a pool whose database is away says so in form, waits through a restart, and has forgotten nothing', async () => {
+  const store = await openPostgresStore(database.url('postgres'), Date.now(), { auditsLeases: true });
+  const clock = { ...systemClock, advance: () => {} };
+  const { call, add } = await startServer({}, {}, { store, clock });
+  await add('wk-1');
+  const lent = await call<{ session_id: string }>('POST', allocate, {});
+  expect(lent.status).toBe(200);
+  const { session_id: sessionId } = lent.body;
+
+  await database.stop();
+  const refused = await call('POST', allocate, { session_id: sessionId });
+  expect(refused).toMatchObject({
+    status: 503,
+    headers: { 'retry-after': expect.stringMatching(/^[1-9]/) },
+    body: { success: false, error: { code: 'pool_unavailable' } },
+  });
+  expect(JSON.stringify(refused.body)).not.toContain('postgres');
+
+  const waiting = call('POST', allocate, { session_id: sessionId });
+  await database.start();
+  expect(await waiting).toMatchObject({ status: 200, body: { created: false, session_id: sessionId } });
+  const released = await call('POST', '/api/accounts/release', { session_id: sessionId });
+  expect(released.body).toEqual({ success: true, released: 1 });
+}, 30_000);
