@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { controls } from './controls.ts';
 import { keyScenarios, scenarios } from './index.ts';
+import { keyCalls } from './key-management.ts';
 import { tokenPaths } from './token-endpoints.ts';
 import { faultKinds } from './token-faults.ts';
 
@@ -16,9 +17,10 @@ test('the tables of the README are the lists of scenarios', () => {
   }
 });
 
-test('the README names every token path, every failure that can be ordered, and every control', () => {
+test('the README names every token path, every call about keys, every failure that can be ordered, and every control', () => {
   const readme = readFileSync(new URL('README.md', import.meta.url), 'utf8');
   for (const path of tokenPaths) expect(readme).toContain(`POST ${path}`);
   for (const kind of faultKinds) expect(readme).toContain(`\`${kind}\``);
+  for (const call of keyCalls) expect(readme).toContain(`| \`${call}\` |`);
   for (const control of controls.keys()) expect(readme).toContain(`\`${control}\``);
 });

@@ -7,6 +7,7 @@ import { createConversations } from './conversations.ts';
 import { type Refusal, refusal } from './faults.ts';
 import { answerOperation } from './graphql.ts';
 import { readBody } from './http-body.ts';
+import { createKeyManagement, type KeyManagement } from './key-management.ts';
 import { defaultModels, type SandboxModel } from './models.ts';
 import { createPacer } from './pacer.ts';
 import { scenarioForKey } from './scenarios.ts';
@@ -45,6 +46,8 @@ export interface Sandbox {
   setAvailability(bearer: string, availability: Availability | undefined): void;
   /** Accounts that log in, their tokens, and what goes wrong with them. Each is known to the methods above by its id. */
   readonly tokens: SandboxTokens;
+  /** Keys that were made with an admin key. */
+  readonly keys: Pick<KeyManagement, 'keys' | 'adminKey'>;
   /** Replaces the model list; undefined brings the first one back. */
   setModels(models: readonly SandboxModel[] | undefined): void;
   /** Stops listening and destroys open connections. */
@@ -60,6 +63,7 @@ export async function startSandbox({ host = '127.0.0.1', port = 0 }: SandboxOpti
   const accounts = createAccounts(new Date());
   const chat: ChatRoute = { accounts, conversations: createConversations(), pacer, counts };
   const login = createTokenServer(accounts);
+  const keys = createKeyManagement();
   let models = defaultModels;
 
   const serveChat = async (request: http.IncomingMessage, response: http.ServerResponse): Promise<void> => {
@@ -121,15 +125,39 @@ export async function startSandbox({ host = '127.0.0.1', port = 0 }: SandboxOpti
     return wished?.refusesEverything ? wished.refusal : undefined;
   };
 
+  const serveKeys = async (
+    request: http.IncomingMessage,
+    response: http.ServerResponse,
+    url: URL,
+    text: () => Promise<string>,
+  ): Promise<boolean> => {
+    const found = keys.read(request.method ?? 'GET', url, bearerOf(request), await text());
+    if (found === undefined) return false;
+    const say = (said: { status: number; body: unknown }) => sendJson(response, said.status, said.body);
+    const fault = login.takeFault(found.call, '');
+    const refuse = (word: string) => ({ status: 403, body: { error: { message: word } } });
+    if (fault) await playFault(fault, response, { execute: found.execute, refuse, say });
+    else say(found.execute());
+    return true;
+  };
+
   const serve = async (request: http.IncomingMessage, response: http.ServerResponse): Promise<void> => {
     const url = new URL(request.url ?? '/', 'http://sandbox');
     const route = `${request.method} ${url.pathname}`;
+    let body: Promise<string> | undefined;
+    const text = (): Promise<string> => {
+      body ??= bodyText(request);
+      return body;
+    };
     if (route === 'POST /ai/multi-agent') await serveChat(request, response);
     else if (route === 'POST /graphql/v2')
       await serveGraphql(request, response, url.searchParams.get('op') ?? '');
     else if (route === 'GET /' || route === 'GET /health') {
       sendJson(response, 200, { status: 'ok', sandbox: true, counts });
-    } else if (!(await login.serve(request, response, url, () => bodyText(request)))) {
+    } else if (
+      !(await login.serve(request, response, url, text)) &&
+      !(await serveKeys(request, response, url, text))
+    ) {
       sendJson(response, 404, { error: `the sandbox has no ${route}` });
     }
   };
@@ -163,6 +191,7 @@ export async function startSandbox({ host = '127.0.0.1', port = 0 }: SandboxOpti
     setCredits: accounts.setCredits,
     setAvailability: accounts.setAvailability,
     tokens: login.tokens,
+    keys,
     setModels(list) {
       models = list ?? defaultModels;
     },

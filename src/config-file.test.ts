@@ -62,3 +62,92 @@ test.each([
 ])('%s is a fault that says what to do', (_name, yaml, message) => {
   expect(() => load(yaml)).toThrow(message);
 });
+
+test('sources are read in order, with absolute paths, names of their own and nothing more of the environment than needed', () => {
+  const yaml = `
+sources:
+  - {type: file, path: drop}
+  - {type: file, name: team, path: /srv/team.jsonl}
+  - {type: command, command: [more, --all], env: {REGION: eu}}
+  - {type: webhook, url: "http://127.0.0.1:9/accounts", header_env: {Authorization: HOOK}, timeout_seconds: 5}
+  - {type: openrouter_keys, admin_key_env: MANAGE, limit: 20, limit_reset: weekly}
+  - {type: openai_service_accounts, admin_key_file: admin.key, project_id: proj_1}
+  - {type: device_login, provider: warp}
+  - {type: file, path: other}
+`;
+  const folder = mkdtempSync(join(tmpdir(), 'warp2api-config-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  writeFileSync(join(folder, 'warp2api.yaml'), yaml);
+  writeFileSync(join(folder, 'admin.key'), 'sk-admin\n');
+  const environment = { HOOK: 'Bearer h', MANAGE: 'mgmt', PATH: '/bin', SECRET: 'x' };
+  expect(loadConfig(environment, folder).sources).toEqual([
+    { type: 'file', name: 'file', path: join(folder, 'drop') },
+    { type: 'file', name: 'team', path: '/srv/team.jsonl' },
+    {
+      type: 'command',
+      name: 'command',
+      command: ['more', '--all'],
+      timeoutMs: 30_000,
+      environment: { PATH: '/bin', REGION: 'eu' },
+      folder,
+    },
+    {
+      type: 'webhook',
+      name: 'webhook',
+      url: 'http://127.0.0.1:9/accounts',
+      timeoutMs: 5000,
+      headers: { authorization: 'Bearer h' },
+    },
+    {
+      type: 'openrouter_keys',
+      name: 'openrouter_keys',
+      adminKey: 'mgmt',
+      baseUrl: 'https://openrouter.ai',
+      limit: 20,
+      limitReset: 'weekly',
+    },
+    {
+      type: 'openai_service_accounts',
+      name: 'openai_service_accounts',
+      adminKey: 'sk-admin',
+      baseUrl: 'https://api.openai.com',
+      projectId: 'proj_1',
+    },
+    { type: 'device_login', name: 'device_login', provider: 'warp' },
+    { type: 'file', name: 'file-2', path: join(folder, 'other') },
+  ]);
+});
+
+test.each([
+  ['{type: sign_up}', /sources\.0\.type: must be one of file, command, webhook, openrouter_keys/],
+  ['{type: file}', /sources\.0\.path/],
+  ['{type: file, path: x, colour: red}', /sources\.0: .*"colour"/],
+  ['{type: file, path: x, name: standby}', /sources\.0\.name: is taken by the pool itself/],
+  ['{type: file, path: x, name: "A B"}', /sources\.0\.name: must be 1 to 32/],
+  [
+    '{type: file, path: x, name: a}, {type: file, path: y, name: a}',
+    /sources\.1\.name: another source is called "a"/,
+  ],
+  ['{type: command, command: []}', /sources\.0\.command/],
+  ['{type: command, command: more --all}', /sources\.0\.command/],
+  ['{type: command, command: [x], timeout_seconds: 0}', /sources\.0\.timeout_seconds/],
+  ['{type: webhook, url: "http://far.example/"}', /sources\.0\.url: must be https/],
+  [
+    '{type: webhook, url: "https://x.example/", header_env: {a: NOT_SET}}',
+    /sources\.0\.header_env\.a: .*NOT_SET is not set/,
+  ],
+  ['{type: openrouter_keys, admin_key_env: MANAGE}', /sources\.0\.limit/],
+  ['{type: openrouter_keys, limit: 5}', /sources\.0: give one of admin_key_env and admin_key_file/],
+  [
+    '{type: openrouter_keys, limit: 5, admin_key_env: NOT_SET}',
+    /sources\.0\.admin_key_env: .*NOT_SET is not set/,
+  ],
+  [
+    '{type: openai_service_accounts, project_id: p, admin_key_file: gone}',
+    /admin_key_file: gone cannot be read \(ENOENT\)/,
+  ],
+  ['{type: openai_service_accounts, project_id: "../x", admin_key_env: MANAGE}', /sources\.0\.project_id/],
+  ['{type: device_login}', /sources\.0\.provider/],
+])('the source %s is a fault by its path', (yaml, message) => {
+  expect(() => load(`sources: [${yaml}]`, { MANAGE: 'mgmt' })).toThrow(message);
+});

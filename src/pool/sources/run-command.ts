@@ -63,8 +63,7 @@ export function runCommand(call: CommandCall): Promise<CommandEnd> {
     call.signal.addEventListener('abort', onAbort, { once: true });
 
     child.stdout.on('data', (chunk: Buffer) => {
-      if (outputBytes >= mostOutputBytes) return;
-      output.push(chunk.subarray(0, mostOutputBytes - outputBytes));
+      output.push(chunk.subarray(0, Math.max(0, mostOutputBytes - outputBytes)));
       outputBytes += chunk.length;
       if (outputBytes > mostOutputBytes) giveUp(`it printed more than ${mostOutputBytes} bytes`);
     });
