@@ -1,4 +1,3 @@
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import type { Sandbox, SandboxOptions } from '../sandbox/index.ts';
@@ -7,6 +6,7 @@ import type { UpstreamProvider } from './core/provider.ts';
 import { DatabaseError } from './db/errors.ts';
 import { type Clock, systemClock } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
+import { makeFolder } from './lib/make-folder.ts';
 import { userAgent, version } from './lib/version.ts';
 import type { Caller, MovedRows, PoolOptions, PoolService, Rotation, VaultPlace } from './pool/index.ts';
 import { createHttpPool, createHttpPoolAdmin } from './pool-api/http-pool.ts';
@@ -281,7 +281,7 @@ async function openPool(
   opened: Opened,
   { clock = systemClock, onRefreshStep }: ServiceSeams = {},
 ): Promise<PoolService> {
-  mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
+  makeFolder(config.dataDir, 0o700);
   const { createPool, openSources, openStore, openVault } = await import('./pool/index.ts');
   const store = await openStore(config.databaseUrl, {
     clock,

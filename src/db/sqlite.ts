@@ -1,6 +1,7 @@
-import { chmodSync, existsSync, mkdirSync } from 'node:fs';
+import { chmodSync, existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import { makeFolder } from '../lib/make-folder.ts';
 import { DatabaseError } from './errors.ts';
 import { describeHolder, removeHolder, thisCommand, writeHolder } from './holder.ts';
 import { type Migration, migrate } from './migrate.ts';
@@ -117,7 +118,7 @@ export function holdSqlite(path: string, now: number, command = thisCommand()): 
 function openFile(path: string, isMemory: boolean): DatabaseSync {
   try {
     const isNew = !isMemory && !existsSync(path);
-    if (isNew) mkdirSync(dirname(path), { recursive: true });
+    if (isNew) makeFolder(dirname(path));
     const database = new DatabaseSync(path, { timeout: lockWaitMs, enableForeignKeyConstraints: true });
     if (isNew) chmodSync(path, 0o600);
     return database;

@@ -1,6 +1,7 @@
-import { existsSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { existsSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type DestinationStream, pino } from 'pino';
+import { makeFolder } from './make-folder.ts';
 
 /** A log in a file that is renamed when it is full, and that follows when somebody else renames it. */
 export interface LogFile extends DestinationStream {
@@ -19,7 +20,7 @@ export interface LogFileOptions {
 
 /** Opens the log, making its folder. Throws when it cannot be written. */
 export function openLogFile({ path, maxBytes, keep }: LogFileOptions): LogFile {
-  mkdirSync(dirname(path), { recursive: true });
+  makeFolder(dirname(path));
   const file = pino.destination({ dest: path, sync: true, append: true, mode: 0o640 });
   let size = sizeOf(path);
   // A full disk must not end the service, and there is nowhere to log it.

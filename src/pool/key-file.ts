@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { makeFolder } from '../lib/make-folder.ts';
 import { VaultError } from './vault.ts';
 
 /** The master key outside the program: 32 bytes as text, in the environment or in a file nobody else can read. */
@@ -24,7 +25,7 @@ export function readKeyFile(path: string): Uint8Array {
 /** Writes a key to a new file, so that it survives a power cut once this returns. Throws VaultError. */
 export function writeKeyFile(path: string, key: Uint8Array): void {
   try {
-    mkdirSync(dirname(path), { recursive: true });
+    makeFolder(dirname(path));
     writeFileSync(path, `${Buffer.from(key).toString('hex')}\n`, { mode: 0o600, flag: 'wx', flush: true });
     syncFolder(path);
   } catch (error) {
