@@ -8,6 +8,8 @@ import { type Migration, migrate } from './migrate.ts';
 
 /** How long a second opener waits for the lock; longer only delays the clear message. */
 const lockWaitMs = 500;
+/** SQLITE_READONLY, SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN. */
+const storageCodes = new Set([8, 10, 13, 14]);
 const busyCode = 5;
 const lockedCode = 6;
 
@@ -63,18 +65,24 @@ export function openSqlite(
     all: <Row>(sql: string, ...values: SQLInputValue[]) => prepared(sql).all(...values) as Row[],
     iterate: <Row>(sql: string, ...values: SQLInputValue[]) =>
       prepared(sql).iterate(...values) as IterableIterator<Row>,
-    run: (sql, ...values) => Number(prepared(sql).run(...values).changes),
+    run(sql, ...values) {
+      try {
+        return Number(prepared(sql).run(...values).changes);
+      } catch (error) {
+        throw isStorageFault(error) ? unusable(path, error) : error;
+      }
+    },
     transaction(task, options) {
       const isDurable = options?.durable === true && !isMemory;
       if (isDurable) database.exec('PRAGMA synchronous = FULL');
-      database.exec('BEGIN IMMEDIATE');
       try {
+        database.exec('BEGIN IMMEDIATE');
         const result = task();
         database.exec('COMMIT');
         return result;
       } catch (error) {
         if (database.isTransaction) database.exec('ROLLBACK');
-        throw error;
+        throw isStorageFault(error) ? unusable(path, error) : error;
       } finally {
         if (isDurable) database.exec('PRAGMA synchronous = NORMAL');
       }
@@ -147,6 +155,17 @@ function lock(database: DatabaseSync, path: string): void {
 }
 
 function unusable(path: string, cause: unknown): DatabaseError {
-  const reason = cause instanceof Error ? cause.message : String(cause);
-  return new DatabaseError('database_unusable', `The database ${path} cannot be used: ${reason}.`, { cause });
+  const reason = (cause instanceof Error ? cause.message : String(cause)).replace(/\.$/, '');
+  const hint = isStorageFault(cause)
+    ? ' Look whether its disk has space and whether this user may write to it and its folder.'
+    : '';
+  return new DatabaseError('database_unusable', `The database ${path} cannot be used: ${reason}.${hint}`, {
+    cause,
+  });
+}
+
+/** The place it lies in fails, and not what was asked of it. It may work again at any time. */
+function isStorageFault(error: unknown): boolean {
+  const code = error instanceof Error && 'errcode' in error ? Number(error.errcode) & 0xff : 0;
+  return storageCodes.has(code);
 }

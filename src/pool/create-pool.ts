@@ -1,5 +1,4 @@
 import type { Provider } from '../core/provider.ts';
-import { DatabaseError } from '../db/errors.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import { PoolError } from '../pool-api/errors.ts';
@@ -23,7 +22,7 @@ import { createQuotaQuery } from './quota.ts';
 import { createRefresher, type RefreshStep } from './refresh.ts';
 import { createReplenisher } from './replenish.ts';
 import { accountIds, openSandboxStore } from './sandbox-accounts.ts';
-import { poolUnavailable } from './server-errors.ts';
+import { isDatabaseAway, poolUnavailable } from './server-errors.ts';
 import { createSessions, type Sessions } from './sessions.ts';
 import { createSkipLog } from './skip-log.ts';
 import { createAdopt, type SourceTools } from './sources/adopt.ts';
@@ -270,7 +269,7 @@ const probeLimitMs = 5000;
 function rethrowAsPoolError(signal?: AbortSignal): (error: unknown) => never {
   return (error) => {
     if (error instanceof PoolError || signal?.aborted) throw error;
-    if (error instanceof DatabaseError && error.code === 'database_unreachable') throw poolUnavailable(error);
+    if (isDatabaseAway(error)) throw poolUnavailable(error);
     throw new PoolError(
       'pool_unavailable',
       'The account pool met an internal error; its log has the details.',

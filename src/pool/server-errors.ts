@@ -27,18 +27,26 @@ export function poolErrorFrom(thrown: unknown): PoolError {
       error.param === undefined ? {} : { param: error.param },
     );
   }
-  if (error instanceof DatabaseError && error.code === 'database_unreachable') return poolUnavailable(error);
+  if (isDatabaseAway(error)) return poolUnavailable(error);
   if (isClientFault(error)) return new PoolError('invalid_request', error.message);
   return new PoolError('internal', 'The pool met an internal error; its log has the details.', {
     cause: error,
   });
 }
 
+/** The database, or the disk below it, may be back at any time. */
+export function isDatabaseAway(error: unknown): error is DatabaseError {
+  return (
+    error instanceof DatabaseError &&
+    (error.code === 'database_unreachable' || error.code === 'database_unusable')
+  );
+}
+
 /** The database is away; it may be back soon. */
 export function poolUnavailable(cause: DatabaseError): PoolError {
   return new PoolError(
     'pool_unavailable',
-    'The pool cannot reach its database; try again in a few seconds.',
+    'The pool cannot use its database; its log says why. Try again in a few seconds.',
     {
       cause,
       retryAfterMs: 2000,

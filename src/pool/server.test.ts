@@ -1,5 +1,6 @@
 import { request as httpRequest } from 'node:http';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { DatabaseError } from '../db/errors.ts';
 import type { ErrorAnswer } from '../pool-api/schema.ts';
 import { allocate, closeServers, type Running, report, startServer } from './testing-server.ts';
 
@@ -67,6 +68,16 @@ describe('bad requests', () => {
     expect(host).toMatchObject({ status: 403, body: { error: { code: 'forbidden' } } });
     const page = await service.call('GET', '/health', undefined, { origin: 'https://evil.example' });
     expect(page.status).toBe(403);
+  });
+
+  it('answers 503 while the database cannot be written, and no path of it', async () => {
+    const service = await startServer();
+    vi.spyOn(service.store, 'stats').mockRejectedValue(
+      new DatabaseError('database_unusable', 'The database /secret cannot be used: disk is full.'),
+    );
+    const answer = await service.call<ErrorAnswer>('GET', '/api/accounts/status');
+    expect(answer).toMatchObject({ status: 503, body: { error: { code: 'pool_unavailable' } } });
+    expect(answer.body.error.message).not.toContain('secret');
   });
 
   it('keeps the details of an internal error to itself', async () => {

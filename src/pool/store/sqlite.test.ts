@@ -27,6 +27,26 @@ describe('the SQLite file', () => {
     await (await openStore(path, options)).close();
   });
 
+  it('says that its disk is full, changes nothing, and works on once there is space', () => {
+    const path = join(temporaryFolder(), 'accounts.db');
+    const database = openSqlite(path, migrations, 0);
+    database.run('CREATE TABLE filler (text TEXT)');
+    const pages = database.get<{ page_count: number }>('PRAGMA page_count')?.page_count ?? 0;
+    const fill = () =>
+      database.transaction(() => database.run('INSERT INTO filler VALUES (?)', 'x'.repeat(100_000)));
+    database.get(`PRAGMA max_page_count = ${pages + 1}`);
+    expect(fill).toThrow(
+      expect.objectContaining({
+        code: 'database_unusable',
+        message: expect.stringContaining('disk has space'),
+      }),
+    );
+    database.get('PRAGMA max_page_count = 1000000');
+    expect(database.get('SELECT count(*) AS count FROM filler')).toEqual({ count: 0 });
+    fill();
+    database.close();
+  });
+
   it('is refused when a newer release has migrated it', () => {
     const path = join(temporaryFolder(), 'accounts.db');
     openSqliteStore(path, 0, { auditsLeases: true }).close();
