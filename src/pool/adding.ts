@@ -62,7 +62,7 @@ export function createAdding(context: PoolContext, onRealAccount: () => Promise<
   const mustBeNew = async (provider: string, secret: string, id: string | null): Promise<void> => {
     const fingerprint = vault.fingerprint(provider, secret);
     const present = await store.accountOfCredential(clock.now(), provider, fingerprint);
-    if (present !== null && present.id !== id) throw accountExists(present.id);
+    if (present !== null && present.id !== id) throw accountExists(present);
   };
 
   const bearerGiven = (id: string, credential: GivenCredential) => {
@@ -95,7 +95,7 @@ export function createAdding(context: PoolContext, onRealAccount: () => Promise<
 
   const addRow = async (account: NewStoredAccount, actor: string): Promise<StoredAccount> => {
     const result = await store.addAccount(clock.now(), account, actor);
-    if (result.result === 'duplicate') throw accountExists(result.id);
+    if (result.result === 'duplicate') throw accountExists({ ...account, id: result.id });
     await onRealAccount();
     context.tell(result.changes);
     return result.account;
@@ -235,8 +235,8 @@ function normalized(provider: Provider, key: string): string {
   }
 }
 
-function accountExists(id: string): PoolError {
+function accountExists({ id, credentialKind }: Pick<StoredAccount, 'id' | 'credentialKind'>): PoolError {
   return new PoolError('account_exists', `The pool has this credential already, as account ${id}.`, {
-    param: 'api_key',
+    param: credentialKind,
   });
 }

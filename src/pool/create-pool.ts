@@ -3,6 +3,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import type { Pool } from '../pool-api/pool.ts';
+import type { QuotaFinding } from './account-state.ts';
 import { type Accounts, createAccounts } from './accounts.ts';
 import { createAdding } from './adding.ts';
 import { type Audit, createAudit } from './audit.ts';
@@ -28,7 +29,7 @@ import { createSkipLog } from './skip-log.ts';
 import { createAdopt, type SourceTools } from './sources/adopt.ts';
 import type { Source } from './sources/source.ts';
 import { createStandbySource } from './sources/standby.ts';
-import type { Store } from './store/store.ts';
+import type { Store, StoredAccount } from './store/store.ts';
 import { createTransfer, type Transfer } from './transfer.ts';
 import { createUpkeep, type Upkeep } from './upkeep.ts';
 import type { Vault } from './vault.ts';
@@ -113,6 +114,12 @@ export function createPool(options: PoolOptions): PoolService {
       const holder = context.lending();
       const finding = await quota.ask(account, bearerOf(context, account), limitMs);
       metrics.quotaChecked(cause, finding);
+      if (isBearerRejected(account, finding, clock.now())) {
+        // As a 401 in a turn would: one refresh, as soon as the ceiling allows it.
+        context.tell(await store.scheduleRefresh(clock.now(), account.id, clock.now(), true));
+        void context.refreshSoon(account.id, { force: false, actor: 'rejected bearer' }, 0);
+        return account;
+      }
       const result = await holder.recordQuota(clock.now(), account.id, finding, cause);
       if (result === null) return null;
       context.tell(result.changes);
@@ -264,6 +271,14 @@ export function createPool(options: PoolOptions): PoolService {
 }
 
 const probeLimitMs = 5000;
+/** A bearer that is rejected so soon after it was made is not the trouble: its account is. */
+const freshBearerMs = 60_000;
+
+function isBearerRejected(account: StoredAccount, finding: QuotaFinding, now: number): boolean {
+  const isRejected = finding.type === 'failure' && finding.code === 'upstream_unauthorized';
+  const isFresh = account.lastRefreshTime !== null && account.lastRefreshTime > now - freshBearerMs;
+  return isRejected && account.credentialKind === 'refresh_token' && !isFresh;
+}
 
 /** Borrowers see PoolError only, except their own abort. */
 function rethrowAsPoolError(signal?: AbortSignal): (error: unknown) => never {

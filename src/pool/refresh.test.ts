@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import { AppError } from '../core/errors.ts';
 import { TokenError, type TokenGrant } from '../core/provider.ts';
 import type { Caller } from './pool-context.ts';
 import { openMemoryStore } from './store/open-store.ts';
@@ -86,6 +87,15 @@ describe('the refresher', () => {
     expect(await view(parts, id)).toMatchObject({ status: 'active', token_version: 3 });
   });
 
+  it('answers those who ask while a refresh is under way with what comes of it', async () => {
+    const parts = await start();
+    const { id } = await add(parts);
+    const force = { id, force: true };
+    const answers = await Promise.all([1, 2, 3].map(() => parts.pool.refreshTokens(owner, force)));
+    expect(answers.map((answer) => answer.refreshed)).toEqual([1, 1, 1]);
+    expect(parts.issuer.asked).toHaveLength(2);
+  });
+
   it('keeps the rotated token when a 401 for the old one arrives, and hands its holder the newer bearer', async () => {
     const parts = await start();
     const { id } = await add(parts);
@@ -130,6 +140,19 @@ describe('the refresher', () => {
     expect(parts.issuer.asked).toHaveLength(2);
     expect(await view(parts, id)).toMatchObject({ status: 'active', token_version: 3 });
     for (const gap of gaps(parts)) expect(gap).toBeGreaterThanOrEqual(hour);
+  });
+
+  it('refreshes a token that only the usage query has found to be revoked', async () => {
+    const parts = await start();
+    Object.assign(parts.issuer, { lifetimeMs: 10 * hour });
+    parts.warp.quotas.set('bearer-1', new AppError('upstream_unavailable', 'later'));
+    const { id, probe } = await add(parts);
+    expect(probe).toBe('unproved');
+    parts.warp.quotas.set('bearer-1', new AppError('upstream_unauthorized', 'revoked'));
+    await pass(parts.clock, 30 * minute, minute);
+    expect(await view(parts, id)).toMatchObject({ status: 'active', token_version: 2 });
+    await pass(parts.clock, 35 * minute, minute);
+    expect(await view(parts, id)).toMatchObject({ status: 'active', token_version: 3, probe: 'proved' });
   });
 
   it('goes on while the quota is exhausted, so that the account is alive when it returns', async () => {
@@ -304,8 +327,12 @@ describe('the refresher', () => {
       new Promise((resolve) => (answer = () => resolve(parts.issuer.grant(token))));
     const adding = add(parts);
     await settled();
-    const closing = parts.pool.close();
+    let isClosed = false;
+    const closing = parts.pool.close().then(() => {
+      isClosed = true;
+    });
     await settled();
+    expect(isClosed).toBe(false);
     answer();
     await closing;
     await adding;

@@ -51,6 +51,7 @@ export function createRefresher(
   let isStopped = false;
   let isLooking = false;
   let shouldLookAgain = false;
+  let timerAt: number | null = null;
   let stopTimer = (): void => {};
 
   const refresh = async (id: string, force: boolean, actor: string): Promise<RefreshResult> => {
@@ -181,15 +182,18 @@ export function createRefresher(
   const refreshNow: Refresher['refreshNow'] = (id, { force, actor }) => {
     const present = underWay.get(id);
     if (present !== undefined) return present;
-    const attempt = limited(async () => {
+    const begun = limited(async () => {
       if (isStopped) return skipped('the pool is shutting down');
       const done = await refresh(id, force, actor);
       context.metrics.refreshed(done.result);
       return done;
-    }).finally(() => {
-      underWay.delete(id);
-      void look();
     });
+    const attempt = begun.finally(() => underWay.delete(id));
+    attempt.then(
+      // What was skipped may still be due: a pause keeps that from going round in a circle.
+      (done) => (done.result === 'skipped' ? lookAfter(shortestSleepMs) : void look()),
+      () => lookAfter(afterErrorMs),
+    );
     underWay.set(id, attempt);
     return attempt;
   };
@@ -203,6 +207,7 @@ export function createRefresher(
     }
     isLooking = true;
     stopTimer();
+    timerAt = null;
     let sleepMs = longestSleepMs;
     try {
       do {
@@ -214,7 +219,20 @@ export function createRefresher(
       sleepMs = afterErrorMs;
     }
     isLooking = false;
-    if (!isStopped) stopTimer = clock.after(sleepMs, () => void look());
+    lookAfter(sleepMs);
+  };
+
+  /** Not later than the timer says already. */
+  const lookAfter = (sleepMs: number): void => {
+    if (!isStarted || isStopped) return;
+    const at = clock.now() + sleepMs;
+    if (timerAt !== null && timerAt <= at) return;
+    stopTimer();
+    timerAt = at;
+    stopTimer = clock.after(sleepMs, () => {
+      timerAt = null;
+      void look();
+    });
   };
 
   /** Answers how long nothing more is due. */

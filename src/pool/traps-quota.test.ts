@@ -304,7 +304,7 @@ describe('the figures of an account in service', () => {
     };
     expect(asked()).toBe(1);
     // Idle: 15, 30, 60, 120 and then 240 min apart, and up to a quarter more.
-    expect(await askedWithin(8 * hour)).toBe(4);
+    expect(await askedWithin(7.5 * hour)).toBe(4);
     await turn(parts, 'success');
     parts.warp.quotas.set('wk-1', { ...plenty, remaining: 98, used: 2 });
     expect(await askedWithin(17 * minute)).toBe(1);

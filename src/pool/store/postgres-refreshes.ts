@@ -23,6 +23,7 @@ import { type AccountRow, accountFrom, asFlag, standingFrom } from './rows.ts';
 import { isOutOfService } from './standing-change.ts';
 import type {
   Changes,
+  Credential,
   InterruptedRefresh,
   RefreshClaimResult,
   RefreshDemand,
@@ -97,6 +98,25 @@ export async function claimRefresh(work: Work, demand: RefreshDemand): Promise<R
   };
 }
 
+/**
+ * The fingerprint a rotated credential is known by. Where another account has this very one (added twice), the account
+ * keeps its own: the token must be stored whatever else.
+ */
+async function fingerprintFor(
+  work: Work,
+  row: AccountRow,
+  credential: Credential | undefined,
+): Promise<string> {
+  if (credential === undefined) return row.credential_fingerprint;
+  const other = await work.db.get(
+    'SELECT 1 FROM accounts WHERE provider = $1 AND credential_fingerprint = $2 AND id <> $3',
+    row.provider,
+    credential.fingerprint,
+    row.id,
+  );
+  return other === undefined ? credential.fingerprint : row.credential_fingerprint;
+}
+
 /** Whether no other account of its provider will come back by itself. */
 async function hasNoneResting(work: Work, row: AccountRow): Promise<boolean> {
   const other = await work.db.get(
@@ -134,7 +154,7 @@ export async function commitRefresh(
     bearer.sealed,
     bearer.expiresAt,
     credential?.sealed ?? row.credential,
-    credential?.fingerprint ?? row.credential_fingerprint,
+    await fingerprintFor(work, row, credential),
     credential?.hint ?? row.credential_hint,
     refreshed.email ?? null,
     isOutOfService(row) ? null : Math.max(refreshed.nextRefreshAt, attempt.opens_at),

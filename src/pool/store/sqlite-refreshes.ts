@@ -22,6 +22,7 @@ import {
 import { isOutOfService } from './standing-change.ts';
 import type {
   Changes,
+  Credential,
   InterruptedRefresh,
   RefreshClaimResult,
   RefreshDemand,
@@ -121,7 +122,7 @@ export function commitRefresh(
     bearer.sealed,
     bearer.expiresAt,
     credential?.sealed ?? row.credential,
-    credential?.fingerprint ?? row.credential_fingerprint,
+    fingerprintFor(work, row, credential),
     credential?.hint ?? row.credential_hint,
     refreshed.email ?? null,
     isOutOfService(row) ? null : Math.max(refreshed.nextRefreshAt, attempt.opens_at),
@@ -268,6 +269,21 @@ function followsInterruption(work: Work, row: AccountRow): boolean {
     row.token_version,
   );
   return lost !== undefined;
+}
+
+/**
+ * The fingerprint a rotated credential is known by. Where another account has this very one (added twice), the account
+ * keeps its own: the token must be stored whatever else.
+ */
+function fingerprintFor(work: Work, row: AccountRow, credential: Credential | undefined): string {
+  if (credential === undefined) return row.credential_fingerprint;
+  const other = work.db.get(
+    'SELECT 1 FROM accounts WHERE provider = ? AND credential_fingerprint = ? AND id <> ?',
+    row.provider,
+    credential.fingerprint,
+    row.id,
+  );
+  return other === undefined ? credential.fingerprint : row.credential_fingerprint;
 }
 
 /** Whether no other account of its provider will come back by itself. */

@@ -268,6 +268,17 @@ export function describeRefreshes(name: string, openStore: () => Promise<Store>)
       expect((await store.account(start, 'acc'))?.sealedCredential).toBe('sealed-3');
     });
 
+    it('stores a rotated token even when another account has the very same one', async () => {
+      const store = await withAccount();
+      await store.addAccount(start, tokenAccount('twin'), 'test');
+      const { refreshId } = await claimed(store, start);
+      const same = credential('rotated', 'fingerprint-twin');
+      const done = await store.commitRefresh(start, refreshId, token({ credential: same }));
+      expect(done?.account).toMatchObject({ tokenVersion: 2, sealedCredential: 'rotated' });
+      const known = await store.accountOfCredential(start, 'warp', 'fingerprint-twin');
+      expect(known?.id).toBe('twin');
+    });
+
     it('keeps the ceiling for an account that is removed and added again', async () => {
       const store = await withAccount();
       await fail(store, start, { failure: 'unknown', retryAt: start });
