@@ -108,7 +108,8 @@ describe('an export', () => {
 
     const { status, text } = await textOf(from, { passphrase });
     expect(status).toBe(200);
-    expect(text).not.toMatch(/wk-|rt-1/);
+    // With the quotation mark before it: three letters alone turn up in sealed text now and then.
+    expect(text).not.toMatch(/"wk-|"rt-1/);
     const to = await startServer(quiet);
     const { body } = await to.call<ImportAnswer>('POST', importPath, { sealed: text, passphrase });
     expect(body).toMatchObject({ added: 602, duplicates: 0, failed: 0 });
