@@ -304,7 +304,11 @@ describe('room', () => {
             return answer;
           };
           const keys = kinds.map((kind, index) => (kind === 'known' ? 'wk-same' : `wk-${kind}-${index}`));
-          const { make } = keySource([...keys, ...manyKeys(40)]);
+          // An account takes longer to come in than a look at the store.
+          const slowly = async (): Promise<void> => {
+            for (let turn = 0; turn < 10; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+          };
+          const { make } = keySource([...keys, ...manyKeys(40)], {}, slowly);
           const instances = await Promise.all(
             [1, 2].map(() => startTestPool({ minPoolSize: 0, maxPoolSize }, { sources: make, store })),
           );

@@ -5,6 +5,7 @@ import { isoTime } from './present.ts';
 import { createRoom, usableIn } from './room.ts';
 import { createSourceStates } from './source-states.ts';
 import { createDraw, type Tally } from './sources/draw.ts';
+import { keysBySource } from './sources/key-journal.ts';
 import { type Draw, type Source, SourceError } from './sources/source.ts';
 import type { Stats } from './store/store.ts';
 
@@ -132,6 +133,16 @@ export function createReplenisher(context: PoolContext, sources: readonly Source
       });
     }
   };
+  /** Nobody else knows that these keys can be deleted at their vendor. */
+  const nameForsakenKeys = async (): Promise<void> => {
+    for (const [source, keys] of await keysBySource(store)) {
+      if (turns.has(source)) continue;
+      logger.warn(
+        { source, keys },
+        'keys were made by a source that is not configured any more: the pool cannot delete them at their vendor',
+      );
+    }
+  };
   const recoverAndAgain = (): void => {
     inBackground('what a source left undone could not be finished; it is tried again', () =>
       recover().finally(() => {
@@ -145,6 +156,7 @@ export function createReplenisher(context: PoolContext, sources: readonly Source
     tend,
     hasSource,
     start() {
+      inBackground('the keys that sources made could not be counted', nameForsakenKeys);
       recoverAndAgain();
       tend();
       for (const source of sources) {

@@ -8,6 +8,7 @@ import { grantField, type LoginRecord, loginPrefix, readLogin } from './login-re
 import { openVault } from './open-vault.ts';
 import { bearerField, credentialField } from './pool-context.ts';
 import { type RotationStep, rotateKey } from './rotate-key.ts';
+import { openSealedFact, sealedFactPrefix, sealFact } from './sealed-facts.ts';
 import { openMemoryStore, openStore } from './store/open-store.ts';
 import type { Store } from './store/store.ts';
 import { testAccount } from './testing.ts';
@@ -173,6 +174,20 @@ describe('a key rotation', () => {
     const opened = await openVault({ store, ...place, now: 0 });
     expect(opened.open('login_1', grantField, after?.grant ?? '')).toBe('what was granted');
     expect(after).toEqual({ ...record, grant: after?.grant });
+  });
+
+  it('takes along what sources keep until it is an account', async () => {
+    const defaultKeyFile = join(temporaryFolder(), 'master.key');
+    const store = openMemoryStore(0, { auditsLeases: true });
+    const place = { defaultKeyFile };
+    const vault = await openVault({ store, ...place, now: 0 });
+    const name = `${sealedFactPrefix}delivery:more:1`;
+    await store.remember(name, sealFact(vault, name, { text: 'handed out once' }));
+    await rotateKey({ store, vault, place, now: 0, actor: 'test' });
+    const opened = await openVault({ store, ...place, now: 0 });
+    const sealed = (await store.remembered(name)) ?? '';
+    expect(openSealedFact(opened, name, sealed)).toEqual({ text: 'handed out once' });
+    expect(() => openSealedFact(vault, name, sealed)).toThrow(/cannot be opened/);
   });
 
   it('takes a key of its owner, but not the present one', async () => {

@@ -173,7 +173,7 @@ export interface TestPool {
 
 export async function startTestPool(
   settings: Partial<PoolSettings> = {},
-  given: Partial<Pick<PoolOptions, 'onRefreshStep' | 'random' | 'sources'>> & {
+  given: Partial<Pick<PoolOptions, 'logger' | 'onRefreshStep' | 'random' | 'sources'>> & {
     readonly clock?: TestClock;
     readonly store?: Store;
     readonly issuer?: FakeIssuer;
@@ -191,7 +191,7 @@ export async function startTestPool(
       ['warp', warp],
       ['openai', createFakeProvider('openai')],
     ]),
-    logger: createLogger('fatal'),
+    logger: given.logger ?? createLogger('fatal'),
     random: given.random ?? (() => 0),
     ...(given.onRefreshStep === undefined ? {} : { onRefreshStep: given.onRefreshStep }),
     ...(given.sources === undefined ? {} : { sources: given.sources }),

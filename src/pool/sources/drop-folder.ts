@@ -25,7 +25,8 @@ export interface DropFolder {
   take(path: string): Promise<TakenFile | null>;
   /** Files that were taken and not finished, the oldest first. */
   unfinished(): Promise<readonly TakenFile[]>;
-  read(file: TakenFile): Promise<TakenText>;
+  /** Null when it is not there any more: another instance has finished it. */
+  read(file: TakenFile): Promise<TakenText | null>;
   /**
    * Marks a file as done and removes it, for its secrets are in the pool now. Lines that were not taken are kept beside
    * it, and why without any secret.
@@ -135,6 +136,7 @@ export function createDropFolder(path: string, mark: string, now: () => number):
         return { text: await handle.readFile('utf8'), isOpen: (mode & 0o077) !== 0 };
       } catch (error) {
         if (error instanceof SourceError) throw error;
+        if (isMissing(error)) return null;
         throw new SourceError(`${file.name} cannot be read (${codeOf(error)})`, { cause: error });
       }
     },

@@ -236,6 +236,29 @@ describe('a file of accounts', () => {
     for (const { pool } of instances) await pool.close();
   });
 
+  it('is left alone by an instance that comes while another reads it', async () => {
+    const folder = temporaryFolder();
+    const store = Object.assign(openMemoryStore(start, { auditsLeases: true }), { isShared: true });
+    store.close = async () => {};
+    drop(join(folder, 'a.jsonl'), labelled('1', '2', '3'));
+    const [first, second] = [await poolOver(folder, {}, { store }), await poolOver(folder, {}, { store })];
+    let answer = (): void => {};
+    const answered = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    first.warp.getQuota = async () => {
+      await answered;
+      return { isUnlimited: true };
+    };
+    const reading = first.pool.replenish(owner, { count: 3 });
+    await vi.waitFor(() => expect(readdirSync(folder)[0]).toMatch(/\.taken-/));
+    expect(await second.pool.replenish(owner, { count: 3 })).toMatchObject({ added: 0, failed: 0 });
+    expect(second.warp.asked).toEqual([]);
+    answer();
+    expect(await reading).toMatchObject({ added: 3 });
+    for (const { pool } of [first, second]) await pool.close();
+  });
+
   it('taken by another pool at the same place is none of ours', async () => {
     const folder = temporaryFolder();
     drop(join(folder, 'a.jsonl.taken-20260101T000000000Z-0123abcd-00000000'), labelled('theirs'));

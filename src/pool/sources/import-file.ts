@@ -98,6 +98,11 @@ export function createFileSource(settings: FileSourceSettings, { context, adopt 
     return isStandby ? draw.shelve(label, take) : draw.admit(label, take);
   };
 
+  const forget = (file: TakenFile): Promise<void> =>
+    changeFact(store, factOf(file), async (text) =>
+      progressIn(text).by === instance ? { value: null, answer: undefined } : { answer: undefined },
+    );
+
   const finish = async (
     folder: DropFolder,
     file: TakenFile,
@@ -108,13 +113,15 @@ export function createFileSource(settings: FileSourceSettings, { context, adopt 
     const at = new Date(clock.now()).toISOString();
     const lines = good.length + bad.length;
     await folder.finish(file, { at, lines, added, duplicates, refused: bad.length }, bad);
-    await store.swapRemembered(factOf(file), await store.remembered(factOf(file)), null);
+    await forget(file);
   };
 
   const drawFrom = async (folder: DropFolder, file: TakenFile, draw: Draw): Promise<void> => {
     let progress = await claim(file);
     if (progress === null) return;
-    const { text, isOpen } = await folder.read(file);
+    const found = await folder.read(file);
+    if (found === null) return forget(file);
+    const { text, isOpen } = found;
     const sorted = sortLines(text, adopt);
     if (progress.next === 1) {
       if (isOpen) {

@@ -1,6 +1,8 @@
+import { Writable } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
 import type { KeyIssuer } from '../../core/provider.ts';
+import { createLogger } from '../../lib/logger.ts';
 import { openMemoryStore } from '../store/open-store.ts';
 import { pass, settled, startTestPool, type TestPool } from '../testing.ts';
 import { createIssuedKeysSource } from './issued-keys.ts';
@@ -152,6 +154,28 @@ describe('keys that a vendor makes', () => {
     expect(accounts.map(({ status, source }) => [status, source])).toEqual([['standby', 'keys']]);
     await second.pool.remove(owner, accounts[0]?.id ?? '');
     expect(given.vendor.keys.size).toBe(0);
+    await second.pool.close();
+  });
+
+  it('of a source that is not configured any more are named in the log', async () => {
+    const given = fakeVendor();
+    const store = lastingStore();
+    const first = await poolOver(given, { store });
+    await first.pool.replenish(owner, { count: 2 });
+    await first.pool.close();
+    let text = '';
+    const destination = new Writable({
+      write(chunk, _encoding, done) {
+        text += String(chunk);
+        done();
+      },
+    });
+    const second = await startTestPool(
+      {},
+      { store, clock: first.clock, logger: createLogger('WARNING', destination) },
+    );
+    await settled();
+    expect(text).toMatch(/"source":"keys","keys":2,.*cannot delete them at their vendor/);
     await second.pool.close();
   });
 

@@ -35,7 +35,17 @@ export interface KeyJournal {
   all(): Promise<readonly JournalEntry[]>;
 }
 
-export const journalPrefix = `${sealedFactPrefix}issued:`;
+const journalPrefix = `${sealedFactPrefix}issued:`;
+
+/** Sources that have made keys, with how many there are: also sources that are not configured any more. */
+export async function keysBySource(store: PoolContext['store']): Promise<ReadonlyMap<string, number>> {
+  const counts = new Map<string, number>();
+  for (const { name } of await store.rememberedUnder(journalPrefix)) {
+    const source = name.slice(journalPrefix.length).split(':', 1)[0] ?? '';
+    counts.set(source, (counts.get(source) ?? 0) + 1);
+  }
+  return counts;
+}
 
 export function createKeyJournal(source: string, context: PoolContext): KeyJournal {
   const { store, vault, clock } = context;
