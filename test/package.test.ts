@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import {
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -10,9 +11,10 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { servicesForTest } from './support/services.ts';
 
 const root = join(import.meta.dirname, '..');
 const run = promisify(execFile);
@@ -37,6 +39,8 @@ beforeAll(async () => {
     mkdirSync(dirname(link), { recursive: true });
     symlinkSync(join(root, 'node_modules', name), link);
   }
+  mkdirSync(join(folder, 'node_modules', '@types'), { recursive: true });
+  symlinkSync(join(root, 'node_modules/@types/node'), join(folder, 'node_modules/@types/node'));
   writeFileSync(join(folder, 'package.json'), '{"type":"module"}');
 });
 
@@ -44,6 +48,18 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 function runNode(...words: string[]) {
   return run(process.execPath, words, { cwd: folder });
+}
+
+/** This Node, and those on the path: the client library is for programs on any Node since 20. */
+async function findNodes(): Promise<string[]> {
+  const nodes = [process.execPath];
+  for (const part of new Set(process.env['PATH']?.split(delimiter))) {
+    const node = join(part, 'node');
+    if (part.includes('node_modules') || !existsSync(node)) continue;
+    const { stdout } = await run(node, ['--version']);
+    if (Number(/^v(\d+)/.exec(stdout)?.[1]) >= 20) nodes.push(node);
+  }
+  return nodes;
 }
 
 describe('the packed package', () => {
@@ -65,11 +81,39 @@ describe('the packed package', () => {
       // @ts-expect-error an unknown field is an error
       await pool.allocate({ colour: 'red' });`;
     writeFileSync(join(folder, 'program.ts'), source);
-    mkdirSync(join(folder, 'node_modules', '@types'), { recursive: true });
-    symlinkSync(join(root, 'node_modules/@types/node'), join(folder, 'node_modules/@types/node'));
     const options = ['--strict', '--noEmit', '--module', 'nodenext', '--target', 'es2024'];
     const compiler = join(root, 'node_modules/typescript/bin/tsc');
     await runNode(compiler, ...options, '--types', 'node', '--lib', 'es2024,esnext.disposable', 'program.ts');
+  });
+
+  it('type-checks the examples, which then run on every Node from 20 on that this machine has', async () => {
+    const examples = join(root, 'examples/typescript');
+    for (const name of ['borrow.ts', 'block.ts']) cpSync(join(examples, name), join(folder, name));
+    const options = ['--strict', '--module', 'nodenext', '--target', 'es2022', '--outDir', 'built'];
+    const types = ['--types', 'node', '--lib', 'es2024,esnext.disposable'];
+    await runNode(
+      join(root, 'node_modules/typescript/bin/tsc'),
+      ...options,
+      ...types,
+      'borrow.ts',
+      'block.ts',
+    );
+
+    const services = await servicesForTest();
+    const id = await services.addAccount('wk-1.abc');
+    const env = {
+      PATH: process.env['PATH'],
+      POOL_SERVICE_URL: services.poolUrl,
+      PROVIDER_URL: services.upstream.url,
+    };
+    for (const node of await findNodes()) {
+      const borrowed = await run(node, ['built/borrow.js'], { cwd: folder, env, timeout: 20_000 });
+      expect(borrowed.stdout).toContain(`borrowed ${id} of warp`);
+      expect(borrowed.stdout).toContain('the provider answered 200');
+      const block = await run(node, ['built/block.js'], { cwd: folder, env, timeout: 20_000 });
+      expect(block.stdout).toBe(`${id}: 100 turns\n`);
+    }
+    expect(await services.pool('/api/accounts/status')).toMatchObject({ active_sessions: 0 });
   });
 
   it('has a command that runs what was built', async () => {

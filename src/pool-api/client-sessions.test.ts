@@ -1,6 +1,15 @@
 import { describe, expect, it, vi } from 'vitest';
 import { AccountPoolClient, isPoolError, PoolError } from './client.ts';
-import { allocated, type FakeAnswer, type FakeCall, failed, leased, startFakePool } from './pool.fake.ts';
+import {
+  allocated,
+  type FakeAnswer,
+  type FakeCall,
+  failed,
+  findFreePort,
+  leased,
+  sessionIdOf,
+  startFakePool,
+} from './pool.fake.ts';
 
 function friendly(call: FakeCall): FakeAnswer {
   if (call.path.endsWith('/allocate')) return allocated(call);
@@ -92,6 +101,47 @@ describe('a session', () => {
     expect(await old.release()).toEqual({ success: true, released: 0 });
     expect(newer.isReleased).toBe(false);
     expect(paths(pool.calls)).toEqual(['allocate', 'release', 'allocate']);
+  });
+
+  it('goes back when the pool is there again after a release that failed', async () => {
+    let isAway = true;
+    await using pool = await startFakePool((call) =>
+      isAway && call.path.endsWith('/release') ? 'reset' : friendly(call),
+    );
+    await using client = new AccountPoolClient({ baseUrl: pool.url, retries: 0 });
+    const session = await client.allocate();
+    await expect(session.release()).rejects.toMatchObject({ code: 'pool_unavailable' });
+    isAway = false;
+    const count = pool.calls.length;
+    await vi.waitFor(() => expect(paths(pool.calls.slice(count))).toContain('release'), 3_000);
+  });
+
+  it('is not given back late when its id has been used again', async () => {
+    let isAway = true;
+    await using pool = await startFakePool((call) =>
+      isAway && call.path.endsWith('/release') ? 'reset' : friendly(call),
+    );
+    await using client = new AccountPoolClient({ baseUrl: pool.url, retries: 0 });
+    const session = await client.allocate({ session_id: 'job-1' });
+    await expect(session.release()).rejects.toThrow();
+    isAway = false;
+    await client.allocate({ session_id: 'job-1' });
+    const count = pool.calls.length;
+    await new Promise((resolve) => setTimeout(resolve, 800));
+    expect(pool.calls).toHaveLength(count);
+  });
+
+  it('that a broken call may have made goes back, although the last try never arrived', async () => {
+    const port = await findFreePort();
+    const first = await startFakePool(() => 'reset', { port });
+    await using client = new AccountPoolClient({ baseUrl: first.url, retries: 1, retryDelayMs: 100 });
+    const failing = expect(client.allocate()).rejects.toThrow(/ECONNREFUSED/);
+    await vi.waitFor(() => expect(first.calls).toHaveLength(1));
+    await first[Symbol.asyncDispose]();
+    await failing;
+    await using again = await startFakePool(friendly, { port });
+    await vi.waitFor(() => expect(paths(again.calls)).toEqual(['release']), 3_000);
+    expect(sessionIdOf(again.calls[0])).toBe(sessionIdOf(first.calls[0]));
   });
 
   it('waits at the pool no longer than was asked for, however often the call is tried', async () => {

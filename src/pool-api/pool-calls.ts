@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { PoolError } from './errors.ts';
+import { isAway, PoolError } from './errors.ts';
 import type { Transport } from './http-transport.ts';
+import { createOwedReleases } from './owed-releases.ts';
 import { NoAnswerError, type RetryPolicy, withRetries } from './retry.ts';
 import {
   type AllocateAnswer,
@@ -15,6 +16,7 @@ import {
   type StatusAnswer,
   statusAnswer,
 } from './schema.ts';
+import { systemTiming, type Timing } from './timing.ts';
 
 /** The pool takes `wait_ms` to find a place; this much more for the way there and back. */
 const allocateGraceMs = 10_000;
@@ -23,6 +25,7 @@ export interface PoolCallOptions {
   /** For calls that do not wait at the pool. */
   readonly timeoutMs: number;
   readonly retry: RetryPolicy;
+  readonly timing?: Timing;
 }
 
 /** The borrower's calls over HTTP, each made so that it can be repeated without doing anything twice. */
@@ -35,33 +38,37 @@ export interface PoolCalls {
   release(request: ReleaseRequest, signal?: AbortSignal): Promise<ReleaseAnswer>;
   report(request: ReportRequest, signal?: AbortSignal): Promise<ReportAnswer>;
   status(signal?: AbortSignal): Promise<StatusAnswer>;
-  /** Resolves when nothing runs in the background any more. */
+  /** Waits for what runs in the background, and tries once more to give back what could not be given back. */
   settle(): Promise<void>;
 }
 
 export function createPoolCalls(transport: Transport, options: PoolCallOptions): PoolCalls {
-  const { timeoutMs, retry } = options;
-  const background = new Set<Promise<unknown>>();
+  const { timeoutMs, retry, timing = systemTiming } = options;
+  const owed = createOwedReleases(timing, (sessionId) => release({ session_id: sessionId }));
 
   function release(request: ReleaseRequest, signal?: AbortSignal): Promise<ReleaseAnswer> {
     const call = { method: 'POST', path: '/api/accounts/release', body: request, timeoutMs, signal } as const;
     return withRetries(retry, true, signal, () => transport.exchange(call, releaseAnswer));
   }
 
-  /** For an allocate whose end is unknown: the pool may have lent something that nobody here will ever name. */
-  function releaseUnseen(sessionId: string): void {
-    const attempt: Promise<unknown> = release({ session_id: sessionId })
-      .catch(() => undefined)
-      .finally(() => background.delete(attempt));
-    background.add(attempt);
+  /** One that fails because the pool is away is made again when it is back, until the id is used for something else. */
+  async function releaseOrOwe(request: ReleaseRequest, signal?: AbortSignal): Promise<ReleaseAnswer> {
+    try {
+      return await release(request, signal);
+    } catch (error) {
+      if (isAway(error) && request.leases === undefined) owed.add(request.session_id);
+      throw error;
+    }
   }
 
   return {
-    release,
+    release: releaseOrOwe,
     async allocate(request, signal, isNew = request.session_id === undefined) {
       // The id is made here, so that a repeated call finds the session of the first instead of leasing twice.
       const sessionId = request.session_id ?? randomUUID();
+      if (request.session_id !== undefined) await owed.forget(sessionId);
       const deadline = performance.now() + (request.wait_ms ?? 0);
+      let mayHaveLent = false;
       const attempt = () => {
         // A further try waits for what is left, so that the caller waits no longer than it said.
         const waitMs = Math.max(0, Math.floor(deadline - performance.now()));
@@ -73,12 +80,17 @@ export function createPoolCalls(transport: Transport, options: PoolCallOptions):
           timeoutMs: waitMs + allocateGraceMs,
           signal,
         } as const;
-        return transport.exchange(call, allocateAnswer);
+        return transport.exchange(call, allocateAnswer).catch((error: unknown) => {
+          // The last try may surely not have arrived, and the one before it have lent something.
+          mayHaveLent ||= mayHaveArrived(error, signal);
+          throw error;
+        });
       };
       try {
         return await withRetries(retry, true, signal, attempt);
       } catch (error) {
-        if (isNew && mayHaveLeased(error, signal)) releaseUnseen(sessionId);
+        // The pool may have lent something that nobody here will ever name.
+        if (isNew && mayHaveLent) owed.add(sessionId);
         throw error;
       }
     },
@@ -96,13 +108,11 @@ export function createPoolCalls(transport: Transport, options: PoolCallOptions):
       const call = { method: 'GET', path: '/api/accounts/status', timeoutMs, signal } as const;
       return withRetries(retry, true, signal, () => transport.exchange(call, statusAnswer));
     },
-    async settle() {
-      await Promise.all(background);
-    },
+    settle: () => owed.close(),
   };
 }
 
-function mayHaveLeased(error: unknown, signal: AbortSignal | undefined): boolean {
+function mayHaveArrived(error: unknown, signal: AbortSignal | undefined): boolean {
   if (signal?.aborted) return true;
   if (error instanceof NoAnswerError) return error.sent === 'maybe';
   return !(error instanceof PoolError);

@@ -1,0 +1,220 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, onTestFinished, test } from 'vitest';
+import { startSandbox } from '../sandbox/index.ts';
+import { AccountPoolClient, isPoolError, type LeasedAccount } from '../src/pool-api/client.ts';
+import { poolErrorCodes } from '../src/pool-api/errors.ts';
+import { type ServiceProcess, startProcess } from './support/process.ts';
+import { eventually } from './support/services.ts';
+
+/** The client library against a pool in a process of its own. */
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return typeof address === 'object' && address !== null ? address.port : 0;
+}
+
+async function setUp(accountCount: number, environment: Record<string, string> = {}) {
+  const folder = mkdtempSync(join(tmpdir(), 'warp2api-pool-client-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const upstream = await startSandbox();
+  onTestFinished(() => upstream.close());
+  const port = await freePort();
+  const start = () =>
+    startProcess(
+      ['serve', 'pool'],
+      { DATA_DIR: folder, WARP_SERVER_URL: upstream.url, POOL_SERVICE_PORT: String(port), ...environment },
+      folder,
+    );
+  const pool = await start();
+  const authorization = `Bearer ${environment['ADMIN_KEY']}`;
+  for (let number = 0; number < accountCount; number += 1) {
+    const body = JSON.stringify({ provider: 'warp', api_key: `wk-${number}.abc`, capacity: 8 });
+    const answer = await fetch(`${pool.url}/api/accounts`, {
+      method: 'POST',
+      body,
+      headers: { authorization },
+    });
+    expect(answer.status).toBe(201);
+  }
+  return { pool, start };
+}
+
+/** Fails as soon as two hold an account alone, or a fence does not grow. */
+function createReferee() {
+  const users = new Map<string, number>();
+  const fences = new Map<string, number>();
+  const faults: string[] = [];
+  return {
+    faults,
+    async use({ id, fence, slots }: LeasedAccount, work: () => Promise<void>): Promise<void> {
+      const now = (users.get(id) ?? 0) + 1;
+      users.set(id, now);
+      if (now > slots) faults.push(`${now} turns on ${id}, which has ${slots} slots`);
+      if (fence < (fences.get(id) ?? 0)) faults.push(`${id}: fence ${fence} came after ${fences.get(id)}`);
+      fences.set(id, fence);
+      await work();
+      users.set(id, (users.get(id) ?? 1) - 1);
+    },
+  };
+}
+
+test('twenty callers work through two kills of the pool: they wait or hear pool_unavailable, and nothing stays lent', async () => {
+  const { pool: first, start } = await setUp(8);
+  const events: string[] = [];
+  const client = new AccountPoolClient({ baseUrl: first.url });
+  const stopListening = new AbortController();
+  const listening = client.listen((news) => void events.push(news.type), { signal: stopListening.signal });
+  const referee = createReferee();
+  let isOver = false;
+  let turns = 0;
+  let outages = 0;
+  const surprises: unknown[] = [];
+  let longestMs = 0;
+
+  /** One step of a caller's; how long it takes is bounded, and it fails in one way only. */
+  async function step(task: () => Promise<void>): Promise<void> {
+    const begin = performance.now();
+    try {
+      await task();
+      turns += 1;
+    } catch (error) {
+      if (isPoolError(error, 'pool_unavailable')) outages += 1;
+      else surprises.push(error);
+      await sleep(50);
+    }
+    longestMs = Math.max(longestMs, performance.now() - begin);
+  }
+
+  // Half of them borrow an account each time, on their own; half share the turns of one block.
+  const alone = async () => {
+    while (!isOver) {
+      await step(async () => {
+        const session = await client.allocate({ wait_ms: 15_000, ttl_seconds: 60 });
+        const { account } = await session.token();
+        await referee.use(account, () => sleep(20));
+        session.queueReport(account, 'success', { usage: { turns: 1 } });
+        // What could not be given back now goes back when the pool is there again.
+        await session.release();
+      });
+    }
+  };
+  const block = client.block({ count: 2, waitMs: 15_000, ttl_seconds: 60 });
+  const together = async () => {
+    while (!isOver) {
+      await step(async () => {
+        using lease = await block.take();
+        await referee.use(lease.account, () => sleep(20));
+        lease.report('success', { usage: { turns: 1 } });
+      });
+    }
+  };
+  const callers = [...Array.from({ length: 10 }, alone), ...Array.from({ length: 10 }, together)];
+
+  let pool: ServiceProcess = first;
+  for (let kill = 0; kill < 2; kill += 1) {
+    const before = turns;
+    await eventually('turns run', () => turns > before + 100);
+    await pool.kill('SIGKILL');
+    await sleep(kill * 1_500);
+    pool = await start();
+  }
+  const before = turns;
+  await eventually('turns run again', () => turns > before + 100);
+  await eventually('listeners hear that they missed something', () => events.includes('reset'));
+  isOver = true;
+  await Promise.all(callers);
+  stopListening.abort();
+  await listening;
+  await client.close();
+
+  expect(surprises).toEqual([]);
+  expect(referee.faults).toEqual([]);
+  expect(longestMs).toBeLessThan(25_000);
+  expect(client.reports).toMatchObject({ pending: 0, refused: 0 });
+  const status = await new AccountPoolClient({ baseUrl: pool.url }).status();
+  expect(status).toMatchObject({ active_sessions: 0, pool_stats: { in_use: 0, total: 8 } });
+  expect(turns).toBeGreaterThan(300);
+  expect(outages).toBeLessThan(turns);
+}, 90_000);
+
+test('a session that the pool took back is borrowed again at its next use', async () => {
+  const { pool } = await setUp(1);
+  await using client = new AccountPoolClient({ baseUrl: pool.url });
+  const session = await client.allocate({ session_id: 'job-1' });
+  const reasons: string[] = [];
+  session.onLost(({ reason }) => reasons.push(reason));
+  const [before] = session.accounts;
+  // As an owner does who frees an account by hand.
+  await new AccountPoolClient({ baseUrl: pool.url }).release('job-1');
+  await session.renew();
+  expect(reasons).toEqual(['session_expired']);
+  const { account } = await session.token();
+  expect(account.fence).toBeGreaterThan(before?.fence ?? Number.NaN);
+});
+
+test('every code a pool answers can be met, and reaches the caller as PoolError', async () => {
+  const met = new Set<string>();
+  const note = async (call: Promise<unknown>, code: string) => {
+    const error = await call.then(
+      () => undefined,
+      (reason: unknown) => reason,
+    );
+    expect(error).toMatchObject({ code });
+    met.add(code);
+  };
+  const keys = { ADMIN_KEY: 'the-owner', POOL_API_KEY: 'a-borrower' };
+  const { pool } = await setUp(1, keys);
+  const clientOf = (apiKey?: string) => {
+    const client = new AccountPoolClient({ baseUrl: pool.url, apiKey, retries: 0 });
+    onTestFinished(() => client.close());
+    return client;
+  };
+  const owner = clientOf('the-owner');
+  const borrower = clientOf('a-borrower');
+  await note(clientOf('wrong').allocate(), 'invalid_key');
+  await note(borrower.status(), 'forbidden');
+  await note(borrower.allocate({ count: 0 }), 'invalid_request');
+  await note(borrower.allocate({ colour: 'red' } as object), 'unknown_field');
+  const session = await owner.allocate({ session_id: 'mine' });
+  await note(borrower.allocate({ session_id: 'mine' }), 'session_mismatch');
+  await note(borrower.allocate(), 'no_account_available');
+  await note(borrower.report('mine', []), 'session_not_found');
+  await note(session.token({ accountId: 'none' }), 'account_not_found');
+  await note(new AccountPoolClient({ baseUrl: `${pool.url}/elsewhere` }).status(), 'not_found');
+
+  /** What the client library never sends. */
+  const raw = async (method: string, path: string, body: string | undefined, headers = {}) => {
+    const authorization = 'Bearer the-owner';
+    const answer = await fetch(`${pool.url}${path}`, {
+      method,
+      headers: { authorization, ...headers },
+      ...(body === undefined ? {} : { body }),
+    });
+    const { error } = (await answer.json()) as { error: { code: keyof typeof poolErrorCodes } };
+    expect(answer.status).toBe(poolErrorCodes[error.code]);
+    return Promise.reject(error);
+  };
+  await note(raw('POST', '/api/accounts', '{"provider":"warp","api_key":"wk-0.abc"}'), 'account_exists');
+  await note(raw('POST', '/api/accounts', '{'), 'invalid_json');
+  await note(raw('POST', '/api/accounts', `"${'x'.repeat(2_000_000)}"`), 'too_large');
+  await note(raw('POST', '/api/accounts', '{}', { 'content-encoding': 'gzip' }), 'unsupported_media_type');
+  await note(raw('PUT', '/api/accounts/allocate', undefined), 'method_not_allowed');
+  await note(raw('GET', '/api/logins/none', undefined), 'login_not_found');
+
+  const waiting = note(borrower.allocate({ wait_ms: 20_000 }), 'shutting_down');
+  await sleep(300);
+  await pool.kill('SIGTERM');
+  await waiting;
+  await note(borrower.allocate(), 'pool_unavailable');
+
+  // A fault of the pool's own and the faults of a vendor cannot be brought about from outside.
+  const elsewhere = ['internal', 'provider_unavailable', 'too_many_logins'];
+  expect([...met, ...elsewhere].sort()).toEqual(Object.keys(poolErrorCodes).sort());
+}, 30_000);
