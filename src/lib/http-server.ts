@@ -29,6 +29,8 @@ export class HttpFault extends Error {
   }
 }
 
+const idleLookMs = 50;
+
 export interface HttpServerOptions {
   readonly logger: Logger;
   readonly bodyLimitBytes: number;
@@ -80,6 +82,13 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   served.set(app, routes);
   app.addHook('onRoute', ({ method, url }) => {
     for (const one of [method].flat()) if (one !== 'HEAD') routes.push({ method: one, url });
+  });
+
+  // A connection whose answer ends while the server closes is idle a moment after the one look the close takes.
+  app.addHook('preClose', async () => {
+    if (!app.server.listening) return;
+    const timer = setInterval(() => app.server.closeIdleConnections(), idleLookMs);
+    app.server.once('close', () => clearInterval(timer));
   });
 
   const names = options.allowedHosts && new Set([...loopbackNames, ...options.allowedHosts]);
