@@ -35,6 +35,11 @@ export function isPlanOld(error: unknown): boolean {
   return codeOf(error) === planIsOld && error instanceof Error && error.message.startsWith('cached plan');
 }
 
+/** The server gave a statement up, or a lock was not to be had: nothing happened, and trying again would only add to it. */
+export function isTooSlow(error: unknown): boolean {
+  return codeOf(error) === '57014';
+}
+
 /** There is no connection any more, or none could be made. */
 export function isConnectionLoss(error: unknown): boolean {
   const code = codeOf(error);

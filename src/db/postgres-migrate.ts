@@ -17,7 +17,8 @@ export async function migratePostgres(
 ): Promise<void> {
   try {
     await db.transaction(async (queries) => {
-      await queries.get('SELECT pg_advisory_xact_lock($1::bigint)', lockNumber);
+      // Another instance may be at a large table; this one waits for it as long as that takes.
+      await queries.script(`SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock(${lockNumber})`);
       await queries.run(
         `CREATE TABLE IF NOT EXISTS schema_migrations (
           version integer PRIMARY KEY, name text NOT NULL, applied_at bigint NOT NULL

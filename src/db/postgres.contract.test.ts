@@ -146,6 +146,16 @@ describe('a PostgreSQL database', () => {
     expect(await db.reading.get('SELECT n FROM counts WHERE id = 1')).toEqual({ n: 1 });
   });
 
+  it('gives up a statement that takes too long, and says so', async () => {
+    const server = await startServer();
+    const db = await openWithCount(server, { settings: { statement_timeout: '200' } });
+    await expect(db.writing.run(`${add(1)} AND pg_sleep(5) IS NOT NULL`)).rejects.toMatchObject({
+      code: 'database_unreachable',
+      message: expect.stringContaining('statement timeout'),
+    });
+    expect(await db.reading.get('SELECT n FROM counts WHERE id = 1')).toEqual({ n: 0 });
+  });
+
   it('plans anew after another release has changed a table', async () => {
     const db = await openWithCount(await startServer(), { connections: 1 });
     const read = () => db.reading.get('SELECT * FROM counts WHERE id = $1', 1);

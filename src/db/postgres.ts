@@ -9,6 +9,7 @@ import {
   isNotSent,
   isPlanOld,
   isRolledBack,
+  isTooSlow,
   unreachable,
 } from './postgres-errors.ts';
 
@@ -22,7 +23,7 @@ export interface Queries {
   get<Row>(sql: string, ...values: PostgresValue[]): Promise<Row | undefined>;
   /** Answers the number of rows changed. */
   run(sql: string, ...values: PostgresValue[]): Promise<number>;
-  /** Several statements without values, one after the other. */
+  /** Several statements without values, one after the other. For those that may take long; see `statement_timeout`. */
   script(sql: string): Promise<void>;
 }
 
@@ -70,10 +71,18 @@ export interface PostgresOptions {
 }
 
 const connectLimitMs = 5000;
+/** The server gives up a statement after this time, so that none goes on holding locks for a caller that has gone. */
+const statementLimitMs = 20_000;
 /** Beyond this a server or the way to it is taken for dead. */
-const queryLimitMs = 30_000;
+const queryLimitMs = 25_000;
+/** What is run as a script may change large tables. */
+const scriptLimitMs = 30 * 60_000;
 /** Locks of an instance that has frozen must not outlive it for long. */
 const idleInTransactionMs = 15_000;
+const limits = {
+  statement_timeout: String(statementLimitMs),
+  idle_in_transaction_session_timeout: String(idleInTransactionMs),
+};
 const mostTries = 30;
 const int8 = 20;
 
@@ -92,7 +101,7 @@ export async function openPostgres(url: string, options: PostgresOptions = {}): 
     async onConnect(client: pg.ClientBase) {
       // The pool hears only idle ones; an error that nobody hears ends the process.
       client.on('error', onTrouble);
-      await prepareConnection(client, options.settings ?? {});
+      await prepareConnection(client, { ...limits, ...options.settings });
     },
   } as pg.PoolConfig);
   pool.on('error', onTrouble);
@@ -116,6 +125,8 @@ export async function openPostgres(url: string, options: PostgresOptions = {}): 
           const mayHaveHappened = sent.isSent && !isSafe && !isNotSent(error);
           if (mayHaveHappened || performance.now() >= deadline) throw unreachable(place, error);
           await sleep(Math.min(500, 25 * 2 ** Math.min(5, tries)));
+        } else if (isTooSlow(error)) {
+          throw unreachable(place, error);
         } else if (isRolledBack(error) && tries < mostTries) {
           await sleep(Math.random() * Math.min(50, 2 * tries));
         } else if (!isPlanOld(error) || tries >= mostTries) {
@@ -172,7 +183,7 @@ function queriesOver(send: (query: pg.QueryConfig) => Promise<pg.QueryResult>): 
     get: async <Row>(sql: string, ...values: PostgresValue[]) =>
       (await ask(sql, values)).rows[0] as Row | undefined,
     run: async (sql, ...values) => (await ask(sql, values)).rowCount ?? 0,
-    script: async (sql) => void (await send({ text: sql })),
+    script: async (sql) => void (await send({ text: sql, query_timeout: scriptLimitMs } as pg.QueryConfig)),
   };
 }
 
@@ -198,9 +209,11 @@ async function prepareConnection(
     `SELECT set_config('synchronous_commit', 'on', false)
      WHERE current_setting('synchronous_commit') IN ('off', 'local')`,
   );
-  for (const [name, value] of Object.entries(settings)) {
-    await client.query('SELECT set_config($1, $2, false)', [name, value]);
-  }
+  // Not as parameters of the connection: poolers refuse those they do not know.
+  await client.query(
+    'SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS given (name, value)',
+    [Object.keys(settings), Object.values(settings)],
+  );
 }
 
 async function listen(
@@ -308,7 +321,6 @@ function connectionSettings(url: string): pg.ClientConfig {
     connectionString: url,
     keepAlive: true,
     query_timeout: queryLimitMs,
-    idle_in_transaction_session_timeout: idleInTransactionMs,
     application_name: 'warp2api',
     types: {
       getTypeParser: ((oid: number, format?: 'text' | 'binary') =>

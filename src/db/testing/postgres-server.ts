@@ -80,8 +80,11 @@ async function startServer(
     ['-D', data, ...Object.entries(flags).flatMap(([name, value]) => ['-c', `${name}=${value}`])],
     { ...runAs, cwd: socketFolder, stdio: ['ignore', 'ignore', 'pipe'] },
   );
-  // Whatever ends the tests, the server must not outlive them.
-  const kill = (): void => void server.kill('SIGQUIT');
+  // Whatever ends the tests, neither the server nor its files may outlive them.
+  const kill = (): void => {
+    server.kill('SIGQUIT');
+    rmSync(socketFolder, { recursive: true, force: true, maxRetries: 5 });
+  };
   process.once('exit', kill);
   server.once('exit', () => process.off('exit', kill));
   let log = '';
