@@ -141,7 +141,7 @@ export async function ensureLeases(work: Work, demand: LeaseDemand, look: number
 
   const expiresAt = now + ttlMs;
   if (session !== undefined) await renew(work, session.id, ttlMs, expiresAt);
-  else await makeSession(work, demand, ttlMs, expiresAt);
+  else await makeSession(work, demand, found !== undefined, ttlMs, expiresAt);
   for (const row of need.growing) await grow(work, demand, row);
   const chosen = picked.map(({ id }) => id);
   const added = chosen.length === 0 ? [] : await lend(work, demand, chosen);
@@ -207,19 +207,21 @@ export async function release(
   return { released: gone.leases, changes: { accounts: [], hasFreed: gone.leases > 0 } };
 }
 
-const stillReferenced = '23503';
+/** A foreign key and a check. */
+const fellBehind = new Set(['23503', '23514']);
 const mostTries = 20;
 
 /**
- * A statement sees the leases there were when it began. If it had to wait for a session that got more meanwhile, it would
- * leave those behind; then nothing of it happens, and it is run again.
+ * A statement sees the leases there were when it began. If it had to wait for a session that grew meanwhile, it would
+ * leave some behind, or take more slots off an account than it saw it have; then nothing of it happens, and it is run
+ * again.
  */
 async function runWhileGrowing<T>(run: () => Promise<T>): Promise<T> {
   for (let tries = 1; ; tries += 1) {
     try {
       return await run();
     } catch (error) {
-      if (codeOf(error) !== stillReferenced || tries >= mostTries) throw error;
+      if (!fellBehind.has(codeOf(error)) || tries >= mostTries) throw error;
     }
   }
 }
@@ -278,13 +280,20 @@ function isBefore(one: readonly [number, number, string], other: readonly [numbe
   return mine !== undefined && theirs !== undefined && mine < theirs;
 }
 
-async function makeSession(work: Work, demand: LeaseDemand, ttlMs: number, expiresAt: number): Promise<void> {
-  // One that has expired and is still there was emptied above: it begins anew.
+/** `isLeftOver`: one that has expired is still there, locked and emptied by the caller; it begins anew. */
+async function makeSession(
+  work: Work,
+  demand: LeaseDemand,
+  isLeftOver: boolean,
+  ttlMs: number,
+  expiresAt: number,
+): Promise<void> {
   const made = await work.db.run(
-    `INSERT INTO sessions (id, key_id, is_gateway, exclusive, provider, ttl_ms, expires_at, created_at)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-     ON CONFLICT (id) DO UPDATE SET key_id = $2, is_gateway = $3, exclusive = $4, provider = $5, ttl_ms = $6,
-       expires_at = $7, created_at = $8 WHERE sessions.expires_at <= $8`,
+    isLeftOver
+      ? `UPDATE sessions SET key_id = $2, is_gateway = $3, exclusive = $4, provider = $5, ttl_ms = $6,
+           expires_at = $7, created_at = $8 WHERE id = $1`
+      : `INSERT INTO sessions (id, key_id, is_gateway, exclusive, provider, ttl_ms, expires_at, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING`,
     demand.sessionId,
     demand.owner.keyId,
     asFlag(demand.owner.isGateway),
