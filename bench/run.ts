@@ -35,7 +35,7 @@ const { values: options } = parseArgs({
   },
 });
 /** Services as users start them; whatever is compared with them has the same memory to work in. */
-const nodeOptions = ['--max-semi-space-size=8'];
+const nodeOptions = ['--max-semi-space-size=16'];
 const service = [...nodeOptions, 'bin/warp2api.js', 'serve'];
 
 const parts = ['json', 'burst', 'paced', 'idle', 'store'] as const;
