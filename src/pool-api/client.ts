@@ -1,12 +1,13 @@
 /** The public client library of the account pool: `warp2api/pool-client`. */
 import { randomUUID } from 'node:crypto';
 import { AccountSession, type CallOptions, releasedError, type SessionHost } from './account-session.ts';
+import type { BlockOptions } from './block-options.ts';
 import { isAway, isPoolError, PoolError } from './errors.ts';
 import { type PoolNews, readNews } from './event-feed.ts';
 import { followEvents } from './event-stream.ts';
 import { HeldSession } from './held-session.ts';
 import { createTransport, type Transport } from './http-transport.ts';
-import { type BlockHost, type BlockOptions, LeaseBlock } from './lease-block.ts';
+import { type BlockHost, LeaseBlock } from './lease-block.ts';
 import { createPoolCalls, type PoolCalls } from './pool-calls.ts';
 import { createReportQueue, type ReportQueue } from './report-queue.ts';
 import type {
@@ -23,10 +24,12 @@ import { complete, type Report, reportOn } from './turn-report.ts';
 export type { Outcome } from '../core/outcome.ts';
 export type { AccountSession, CallOptions, TokenOptions } from './account-session.ts';
 export type { Bearer } from './bearer.ts';
+export type { BlockLease } from './block-lease.ts';
+export type { BlockOptions } from './block-options.ts';
 export { isPoolError, PoolError, type PoolErrorCode } from './errors.ts';
 export type { PoolNews } from './event-feed.ts';
 export type { LeaseLoss } from './held-session.ts';
-export type { BlockLease, BlockOptions, LeaseBlock, TakeOptions } from './lease-block.ts';
+export type { LeaseBlock, TakeOptions } from './lease-block.ts';
 export type {
   AccountState,
   AllocateRequest,

@@ -1,7 +1,9 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { createManualClock } from '../gateway/testing/manual-clock.ts';
+import type { BlockLease } from './block-lease.ts';
+import type { BlockOptions } from './block-options.ts';
 import type { EventHandlers } from './event-stream.ts';
-import { type BlockLease, type BlockOptions, LeaseBlock } from './lease-block.ts';
+import { LeaseBlock } from './lease-block.ts';
 import { createMemoryPool } from './memory-pool.fake.ts';
 import type { ReportItem } from './schema.ts';
 
@@ -109,6 +111,19 @@ describe('a block of leases', () => {
     expect(block.waiting).toBe(1);
     lease.release();
     (await third).release();
+  });
+
+  it('does not keep a free place from one who comes later while those before want another account', async () => {
+    const { clock, block } = setUp({ count: 2 }, ['acc-1', 'acc-2']);
+    const [one, two] = await Promise.all([block.take(), block.take()]);
+    const picky = block.take({ exclude: [idOf(one)] });
+    await clock.advance(10);
+    one.release();
+    await clock.advance(10);
+    using free = await block.take({ waitMs: 0 });
+    expect(idOf(free)).toBe(idOf(one));
+    two.release();
+    (await picky).release();
   });
 
   it('forgets a waiting turn whose signal aborts, and its slot goes to the next', async () => {

@@ -1,3 +1,5 @@
+import { BlockLease } from './block-lease.ts';
+import { type BlockOptions, checkBlockOptions } from './block-options.ts';
 import { isAway, isPoolError, PoolError } from './errors.ts';
 import type { EventHandlers } from './event-stream.ts';
 import { HeldSession } from './held-session.ts';
@@ -5,29 +7,7 @@ import { LeaseTurns, type TurnCount, type TurnWish } from './lease-turns.ts';
 import type { PoolCalls } from './pool-calls.ts';
 import type { LeasedAccount, PoolEvent, ReportItem } from './schema.ts';
 import type { Timing } from './timing.ts';
-import { type ReportDetails, reportOn } from './turn-report.ts';
-
-export interface BlockOptions {
-  /** Most accounts held at a time. */
-  readonly count: number;
-  readonly provider?: string;
-  /** Only accounts that may use this upstream model. */
-  readonly model?: string;
-  /** Turns at a time on each account; default 1. More than 1 needs shared accounts. */
-  readonly slots?: number;
-  /** Whether nobody else may use the accounts meanwhile; default true for 1 slot, false for more. */
-  readonly exclusive?: boolean;
-  /** Accounts kept although nothing runs on them; default 0. */
-  readonly minimum?: number;
-  /** How long an account may lie idle before it goes back, in milliseconds; default 60,000. */
-  readonly idleMs?: number;
-  /** How long `take` waits for a turn, in milliseconds; default 10,000. */
-  readonly waitMs?: number;
-  /** Idle seconds after which the pool takes the accounts back from a program that died; default 120. */
-  readonly ttl_seconds?: number;
-  /** Default: one of its own, which begins with `block:`. */
-  readonly session_id?: string;
-}
+import { reportOn } from './turn-report.ts';
 
 export interface TakeOptions {
   /** Ends the wait; `take` then throws the signal's reason. */
@@ -67,59 +47,6 @@ const longestWaitMs = 60_000;
 const graceMs = 1_000;
 const askAgainMs = 1_000;
 
-/** One turn's right to use an account. Ends with `release()` or its `using` block. */
-export class BlockLease {
-  /** As it was when the turn began; reports speak of this bearer. */
-  readonly account: LeasedAccount;
-  readonly #end: () => void;
-  readonly #report: (outcome: ReportItem['outcome'], details: ReportDetails) => void;
-  readonly #isHeld: () => boolean;
-
-  /** Made by `LeaseBlock.take`. */
-  constructor(
-    account: LeasedAccount,
-    turn: {
-      end(): void;
-      report(outcome: ReportItem['outcome'], details: ReportDetails): void;
-      isHeld(): boolean;
-    },
-  ) {
-    this.account = account;
-    this.#end = turn.end;
-    this.#report = turn.report;
-    this.#isHeld = turn.isHeld;
-  }
-
-  /** The bearer to send to the provider. */
-  get token(): string {
-    return this.account.id_token;
-  }
-
-  /** False once the pool has taken the account back: others may use it now. */
-  get isHeld(): boolean {
-    return this.#isHeld();
-  }
-
-  /**
-   * Tells the pool how the turn went, without waiting. Throws PoolError `invalid_request` for figures it would refuse.
-   *
-   * @example
-   * lease.report('rate_limited', { retry_after_ms: 2_000 });
-   */
-  report(outcome: ReportItem['outcome'], details: ReportDetails = {}): void {
-    this.#report(outcome, details);
-  }
-
-  /** Ends the turn; the block keeps the account for the next one. Doing it twice is harmless. */
-  release(): void {
-    this.#end();
-  }
-
-  [Symbol.dispose](): void {
-    this.#end();
-  }
-}
-
 /**
  * Accounts for a program that runs many turns: held in one session, handed out here without a call to the pool, first
  * come, first served. It borrows further accounts up to `count` while turns wait, and gives back what lies idle.
@@ -152,7 +79,7 @@ export class LeaseBlock {
   /** Made by `AccountPoolClient.block`. */
   constructor(options: BlockOptions, sessionId: string, host: BlockHost) {
     const { provider, model, slots = 1, exclusive = slots === 1, ttl_seconds = 120 } = options;
-    checkOptions(options, exclusive);
+    checkBlockOptions(options, exclusive);
     this.sessionId = sessionId;
     this.#options = options;
     this.#host = host;
@@ -274,6 +201,8 @@ export class LeaseBlock {
       );
       signal?.addEventListener('abort', onAbort, { once: true });
       this.#waiters.add(waiter);
+      // Those before may wait for other accounts than one that is free here.
+      this.#handOut();
       void this.#seek();
     });
   }
@@ -458,18 +387,6 @@ export class LeaseBlock {
       this.#host.onClosed(this);
     }
   }
-}
-
-function checkOptions({ count, slots = 1, minimum = 0 }: BlockOptions, exclusive: boolean): void {
-  const fault =
-    !Number.isInteger(count) || count < 1
-      ? (['count', '"count" is the most accounts to hold: 1 or more.'] as const)
-      : exclusive && slots > 1
-        ? (['slots', '"slots" above 1 needs exclusive: false.'] as const)
-        : !Number.isInteger(minimum) || minimum < 0 || minimum > count
-          ? (['minimum', '"minimum" is how many accounts to keep: 0 to "count".'] as const)
-          : undefined;
-  if (fault) throw new PoolError('invalid_request', fault[1], { param: fault[0] });
 }
 
 function fullError(held: number): PoolError {
