@@ -75,7 +75,7 @@ export function createRefresher(
     const grant = await ask(tokens, claim);
     if (grant instanceof TokenError) return fail(claim, grant);
     await onStep('answered');
-    return commit(claim, grant, claim.intentAt + minIntervalMs);
+    return commit(claim, grant, clock.now() + minIntervalMs);
   };
 
   const claimFor = async (demand: RefreshDemand): Promise<RefreshClaimResult> => {

@@ -1,6 +1,6 @@
 import { codeOf, type PostgresValue, type Queries, TryAgain } from '../../db/postgres.ts';
 import { settleToken } from '../account-state.ts';
-import { accountOfCredential, rememberCredential, rememberLastIntent } from './postgres-credentials.ts';
+import { accountOfCredential, rememberCredential, rememberLastAttempt } from './postgres-credentials.ts';
 import {
   dropLeasesOf,
   lockAccount,
@@ -238,7 +238,7 @@ export async function removeAccount(work: Work, id: string, actor: string): Prom
   const row = await lockAccount(work, id);
   if (row === undefined) return null;
   await dropLeasesOf(work, id);
-  await rememberLastIntent(work, id);
+  await rememberLastAttempt(work, id);
   await work.db.run('DELETE FROM accounts WHERE id = $1', id);
   const detail = { provider: row.provider, source: row.source, status: row.state };
   await writeAudit(work, { actor, action: 'account-removed', accountId: id, detail });

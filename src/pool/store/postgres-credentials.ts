@@ -1,10 +1,8 @@
 import type { Queries } from '../../db/postgres.ts';
 import type { Work } from './postgres-work.ts';
+import { countedFrom, notCounted } from './refresh-rules.ts';
 import { type AccountRow, accountFrom, asFlag } from './rows.ts';
 import type { StoredAccount } from './store.ts';
-
-/** An attempt that ended so has surely issued nothing. */
-export const notCounted = "('unsent', 'refused')";
 
 export async function accountOfCredential(
   db: Queries,
@@ -48,11 +46,11 @@ export async function rememberCredential(
   return written === 1;
 }
 
-/** The last intent that counts, of the account or of one with its credentials that was removed. */
-export async function lastIntent(work: Work, id: string): Promise<number | null> {
+/** What the last attempt counts from, of the account or of one with its credentials that was removed. */
+export async function lastAttempt(work: Work, id: string): Promise<number | null> {
   const last = await work.db.get<{ at: number | null }>(
     `SELECT GREATEST(
-       (SELECT MAX(intent_at) FROM refreshes WHERE account_id = $1 AND state NOT IN ${notCounted}),
+       (SELECT MAX(${countedFrom}) FROM refreshes WHERE account_id = $1 AND state NOT IN ${notCounted}),
        (SELECT MAX(removed_intents.intent_at) FROM known_credentials
           JOIN removed_intents USING (provider, fingerprint) WHERE known_credentials.account_id = $1)
      ) AS at`,
@@ -62,14 +60,14 @@ export async function lastIntent(work: Work, id: string): Promise<number | null>
 }
 
 /** An account that is removed and added again has not become another one at its provider. */
-export async function rememberLastIntent(work: Work, id: string): Promise<void> {
-  const intentAt = await lastIntent(work, id);
-  if (intentAt === null) return;
+export async function rememberLastAttempt(work: Work, id: string): Promise<void> {
+  const endedAt = await lastAttempt(work, id);
+  if (endedAt === null) return;
   await work.db.run(
     `INSERT INTO removed_intents AS known (provider, fingerprint, intent_at)
        SELECT provider, fingerprint, $1::bigint FROM known_credentials WHERE account_id = $2
      ON CONFLICT (provider, fingerprint) DO UPDATE SET intent_at = GREATEST(known.intent_at, EXCLUDED.intent_at)`,
-    intentAt,
+    endedAt,
     id,
   );
 }

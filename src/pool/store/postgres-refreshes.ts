@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Queries } from '../../db/postgres.ts';
 import { withDeadToken, withFreshToken } from '../account-state.ts';
-import { lastIntent, notCounted, rememberCredential } from './postgres-credentials.ts';
+import { lastAttempt, rememberCredential } from './postgres-credentials.ts';
 import {
   isLastActive,
   lockAccount,
@@ -15,9 +15,11 @@ import {
 import {
   type AttemptRow,
   attemptsKeptMs,
+  endOf,
   failureOf,
   interruptedMessage,
   nextFailure,
+  notCounted,
 } from './refresh-rules.ts';
 import { type AccountRow, accountFrom, asFlag, standingFrom } from './rows.ts';
 import { isOutOfService } from './standing-change.ts';
@@ -56,7 +58,7 @@ export async function claimRefresh(work: Work, demand: RefreshDemand): Promise<R
   if (underWay !== undefined) await markInterrupted(work, underWay);
 
   const row = await mustHaveRow(work, found.id);
-  const ceiling = ((await lastIntent(work, row.id)) ?? Number.NEGATIVE_INFINITY) + demand.minIntervalMs;
+  const ceiling = ((await lastAttempt(work, row.id)) ?? Number.NEGATIVE_INFINITY) + demand.minIntervalMs;
   const backoff = failureOf(row)?.retryAt ?? Number.NEGATIVE_INFINITY;
   const nextAt = Math.max(ceiling, backoff);
   if (!demand.force && nextAt > now) {
@@ -157,7 +159,7 @@ export async function commitRefresh(
     await fingerprintFor(work, row, credential),
     credential?.hint ?? row.credential_hint,
     refreshed.email ?? null,
-    isOutOfService(row) ? null : Math.max(refreshed.nextRefreshAt, attempt.opens_at),
+    isOutOfService(row) ? null : Math.max(refreshed.nextRefreshAt, await ceilingOf(work, row.id)),
     work.now,
     row.id,
   );
@@ -284,10 +286,12 @@ async function isOpen(work: Work, attempt: AttemptRow): Promise<boolean> {
 }
 
 async function endAttempt(work: Work, attempt: AttemptRow, state: string): Promise<void> {
+  const { finishedAt, opensAt } = endOf(work.now, attempt, state);
   await work.db.run(
-    'UPDATE refreshes SET state = $1, finished_at = $2 WHERE id = $3',
+    'UPDATE refreshes SET state = $1, finished_at = $2, opens_at = $3 WHERE id = $4',
     state,
-    work.now,
+    finishedAt,
+    opensAt,
     attempt.id,
   );
 }

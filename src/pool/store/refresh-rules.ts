@@ -32,3 +32,25 @@ export function nextFailure(
 ): RefreshFailure {
   return { ...failure, at: now, inARow: (failureOf(row)?.inARow ?? 0) + 1 };
 }
+
+/** An attempt that ended so has surely issued nothing. */
+export const notCounted = "('unsent', 'refused')";
+
+/**
+ * What an attempt counts from. An issuer counts from when the request reaches it, some time between the intent and the
+ * answer: from the answer, then, so that no two are nearer than the interval there. Nobody saw the answer of one that was
+ * interrupted.
+ */
+export const countedFrom =
+  "CASE state WHEN 'interrupted' THEN intent_at ELSE COALESCE(finished_at, intent_at) END";
+
+/** When an attempt ended by this clock, and when the ceiling opens for that. */
+export function endOf(
+  now: number,
+  attempt: AttemptRow,
+  state: string,
+): { readonly finishedAt: number; readonly opensAt: number } {
+  const finishedAt = Math.max(attempt.intent_at, now);
+  const tookMs = state === 'interrupted' ? 0 : finishedAt - attempt.intent_at;
+  return { finishedAt, opensAt: attempt.opens_at + tookMs };
+}

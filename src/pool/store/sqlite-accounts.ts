@@ -1,7 +1,7 @@
 import type { SQLInputValue } from 'node:sqlite';
 import { settleToken } from '../account-state.ts';
 import { type AccountRow, accountFrom, asFlag, asJson, standingFrom } from './rows.ts';
-import { accountOfCredential, rememberCredential, rememberLastIntent } from './sqlite-credentials.ts';
+import { accountOfCredential, rememberCredential, rememberLastAttempt } from './sqlite-credentials.ts';
 import {
   accountRow,
   dropLeasesOf,
@@ -227,7 +227,7 @@ export function removeAccount(work: Work, id: string, actor: string): Changed | 
   const row = accountRow(work, id);
   if (row === undefined) return null;
   dropLeasesOf(work, id);
-  rememberLastIntent(work, id);
+  rememberLastAttempt(work, id);
   work.db.run('DELETE FROM accounts WHERE id = ?', id);
   const detail = { provider: row.provider, source: row.source, status: row.state };
   writeAudit(work, { actor, action: 'account-removed', accountId: id, detail });

@@ -1,9 +1,7 @@
+import { countedFrom, notCounted } from './refresh-rules.ts';
 import { type AccountRow, accountFrom, asFlag } from './rows.ts';
 import type { Work } from './sqlite-work.ts';
 import type { StoredAccount } from './store.ts';
-
-/** An attempt that ended so has surely issued nothing. */
-export const notCounted = "('unsent', 'refused')";
 
 export function accountOfCredential(work: Work, provider: string, fingerprint: string): StoredAccount | null {
   const row = work.db.get<AccountRow>(
@@ -41,10 +39,10 @@ export function rememberCredential(
   );
 }
 
-/** The last intent that counts, of the account or of one with its credentials that was removed. */
-export function lastIntent(work: Work, id: string): number | null {
+/** What the last attempt counts from, of the account or of one with its credentials that was removed. */
+export function lastAttempt(work: Work, id: string): number | null {
   const own = work.db.get<{ at: number | null }>(
-    `SELECT MAX(intent_at) AS at FROM refreshes WHERE account_id = ? AND state NOT IN ${notCounted}`,
+    `SELECT MAX(${countedFrom}) AS at FROM refreshes WHERE account_id = ? AND state NOT IN ${notCounted}`,
     id,
   );
   const removed = work.db.get<{ at: number | null }>(
@@ -57,14 +55,14 @@ export function lastIntent(work: Work, id: string): number | null {
 }
 
 /** An account that is removed and added again has not become another one at its provider. */
-export function rememberLastIntent(work: Work, id: string): void {
-  const intentAt = lastIntent(work, id);
-  if (intentAt === null) return;
+export function rememberLastAttempt(work: Work, id: string): void {
+  const endedAt = lastAttempt(work, id);
+  if (endedAt === null) return;
   work.db.run(
     `INSERT INTO removed_intents (provider, fingerprint, intent_at)
        SELECT provider, fingerprint, ? FROM known_credentials WHERE account_id = ?
      ON CONFLICT (provider, fingerprint) DO UPDATE SET intent_at = max(intent_at, excluded.intent_at)`,
-    intentAt,
+    endedAt,
     id,
   );
 }

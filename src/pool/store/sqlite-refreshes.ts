@@ -3,12 +3,14 @@ import { withDeadToken, withFreshToken } from '../account-state.ts';
 import {
   type AttemptRow,
   attemptsKeptMs,
+  endOf,
   failureOf,
   interruptedMessage,
   nextFailure,
+  notCounted,
 } from './refresh-rules.ts';
 import { type AccountRow, accountFrom, asFlag, standingFrom } from './rows.ts';
-import { lastIntent, notCounted, rememberCredential } from './sqlite-credentials.ts';
+import { lastAttempt, rememberCredential } from './sqlite-credentials.ts';
 import {
   accountRow,
   isLastActive,
@@ -53,7 +55,7 @@ export function claimRefresh(work: Work, demand: RefreshDemand): RefreshClaimRes
   if (underWay !== undefined) markInterrupted(work, underWay);
 
   const row = mustHaveRow(work, found.id);
-  const ceiling = (lastIntent(work, row.id) ?? Number.NEGATIVE_INFINITY) + demand.minIntervalMs;
+  const ceiling = (lastAttempt(work, row.id) ?? Number.NEGATIVE_INFINITY) + demand.minIntervalMs;
   const backoff = failureOf(row)?.retryAt ?? Number.NEGATIVE_INFINITY;
   const nextAt = Math.max(ceiling, backoff);
   if (!demand.force && nextAt > work.now) {
@@ -125,7 +127,7 @@ export function commitRefresh(
     fingerprintFor(work, row, credential),
     credential?.hint ?? row.credential_hint,
     refreshed.email ?? null,
-    isOutOfService(row) ? null : Math.max(refreshed.nextRefreshAt, attempt.opens_at),
+    isOutOfService(row) ? null : Math.max(refreshed.nextRefreshAt, ceilingOf(work, row.id)),
     work.now,
     work.now,
     row.id,
@@ -237,7 +239,14 @@ function isOpen(work: Work, attempt: AttemptRow): boolean {
 }
 
 function endAttempt(work: Work, attempt: AttemptRow, state: string): void {
-  work.db.run('UPDATE refreshes SET state = ?, finished_at = ? WHERE id = ?', state, work.now, attempt.id);
+  const { finishedAt, opensAt } = endOf(work.now, attempt, state);
+  work.db.run(
+    'UPDATE refreshes SET state = ?, finished_at = ?, opens_at = ? WHERE id = ?',
+    state,
+    finishedAt,
+    opensAt,
+    attempt.id,
+  );
 }
 
 function markInterrupted(work: Work, attempt: AttemptRow): void {

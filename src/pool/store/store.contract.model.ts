@@ -321,6 +321,7 @@ async function commitRefresh(
     ...(rotates ? { credential: { sealed: `sealed-${unique}`, fingerprint: unique, hint: '' } } : {}),
   });
   model.attempts.delete(accountId);
+  countFrom(model, accountId, attempt, model.now);
   if (done !== null) {
     expect(done.account.bearer?.sealed).toBe(`bearer-${unique}`);
     if (rotates) expect(done.account.sealedCredential).toBe(`sealed-${unique}`);
@@ -339,9 +340,19 @@ async function failRefresh(
   const done = await store.failRefresh(model.now, attempt.id, failed);
   model.attempts.delete(accountId);
   const counts = failure !== 'unsent' && failure !== 'refused';
-  if (done === null || counts) return;
-  const others = model.intents.get(accountId)?.filter((at) => at !== attempt.intentAt) ?? [];
-  model.intents.set(accountId, others);
+  if (done === null) return;
+  countFrom(model, accountId, attempt, counts ? model.now : null);
+}
+
+/** An attempt counts from its answer, or not at all; from its intent while it has neither. */
+function countFrom(
+  model: Model,
+  accountId: string,
+  attempt: { readonly intentAt: number },
+  at: number | null,
+): void {
+  const others = model.intents.get(accountId)?.filter((intent) => intent !== attempt.intentAt) ?? [];
+  model.intents.set(accountId, at === null ? others : [...others, at]);
 }
 
 async function findInterrupted(model: Model, { store }: Real): Promise<void> {

@@ -68,16 +68,18 @@ export function describeRefreshes(name: string, openStore: () => Promise<Store>)
       expect(second?.account).toEqual(first?.account);
     });
 
-    it('keeps attempts that count an interval apart, from intent to intent', async () => {
+    it('keeps attempts that count an interval apart, from the answer to the next intent', async () => {
       const store = await withAccount();
       const { refreshId } = await claimed(store, start);
       await store.commitRefresh(start + 5 * second, refreshId, token());
-      expect(await claim(store, start + hour - 1)).toMatchObject({
+      const opensAt = start + 5 * second + hour;
+      expect((await store.account(start + minute, 'acc'))?.nextRefreshAt).toBeGreaterThanOrEqual(opensAt);
+      expect(await claim(store, opensAt - 1)).toMatchObject({
         result: 'too_early',
         reason: 'ceiling',
-        nextAt: start + hour,
+        nextAt: opensAt,
       });
-      expect((await claim(store, start + hour)).result).toBe('claimed');
+      expect((await claim(store, opensAt)).result).toBe('claimed');
     });
 
     it.each([
@@ -148,13 +150,14 @@ export function describeRefreshes(name: string, openStore: () => Promise<Store>)
       expect((await store.findInterruptedRefreshes(start + second, 'dead')).interrupted).toEqual([]);
       const [line] = await store.auditTrail({ limit: 1, accountId: 'acc' });
       expect(line?.action).toBe('refresh-interrupted');
+      const opensAt = start + hour;
       expect(await store.account(start + second, 'acc')).toMatchObject({
-        nextRefreshAt: start + hour,
-        refreshFailure: { failure: 'interrupted', inARow: 1, retryAt: start + hour },
-        standing: { state: 'cooldown', reason: 'token_pending', until: start + hour },
+        nextRefreshAt: opensAt,
+        refreshFailure: { failure: 'interrupted', inARow: 1, retryAt: opensAt },
+        standing: { state: 'cooldown', reason: 'token_pending', until: opensAt },
       });
-      expect((await claim(store, start + hour - 1)).result).toBe('too_early');
-      expect(await claim(store, start + hour)).toMatchObject({
+      expect((await claim(store, opensAt - 1)).result).toBe('too_early');
+      expect(await claim(store, opensAt)).toMatchObject({
         result: 'claimed',
         followsInterruption: true,
       });
@@ -164,7 +167,10 @@ export function describeRefreshes(name: string, openStore: () => Promise<Store>)
       const store = await withAccount();
       await claimed(store, start, { limitMs: minute });
       expect((await claim(store, start + minute - 1)).result).toBe('under_way');
-      expect(await claim(store, start + minute)).toMatchObject({ result: 'too_early', nextAt: start + hour });
+      expect(await claim(store, start + 9 * minute)).toMatchObject({
+        result: 'too_early',
+        nextAt: start + hour,
+      });
       const other = await withAccount();
       await claimed(other, start, { limitMs: minute });
       expect(await other.nextRefreshDue(start)).toBe(start + minute);
@@ -181,9 +187,10 @@ export function describeRefreshes(name: string, openStore: () => Promise<Store>)
       const other = await withAccount();
       const before = await claimed(other, start);
       await other.findInterruptedRefreshes(start + 2 * minute, null);
-      const later = await claimed(other, start + hour);
-      expect(await other.commitRefresh(start + hour, before.refreshId, token())).toBeNull();
-      expect(await other.commitRefresh(start + hour, later.refreshId, token())).not.toBeNull();
+      const laterAt = start + hour;
+      const later = await claimed(other, laterAt);
+      expect(await other.commitRefresh(laterAt, before.refreshId, token())).toBeNull();
+      expect(await other.commitRefresh(laterAt, later.refreshId, token())).not.toBeNull();
     });
 
     it('says that an attempt follows one that may have issued a token, until there is a new one', async () => {
