@@ -123,3 +123,20 @@ it('sees a clock that is wrong', async () => {
   const { doctor } = await installation({ WARP_SERVER_URL: `http://127.0.0.1:${await listen(server)}` });
   expect((await doctor())['clock']).toMatch(/^problem: this machine is 3\d{3} s ahead of the provider/);
 });
+
+it('looks at every configured provider, not only at Warp', async () => {
+  const { folder, doctor } = await installation();
+  const vendor = await startSandbox();
+  onTestFinished(() => vendor.close());
+  writeFileSync(
+    join(folder, 'warp2api.yaml'),
+    `providers:
+  tokens: { type: oauth2, token_url: "${vendor.url}/oauth2/token", client_id: me }
+  keys: { type: api_key, check_url: "http://127.0.0.1:${await freePort()}/v1/models" }
+`,
+  );
+  expect(await doctor()).toMatchObject({
+    'provider tokens': expect.stringMatching(/^ok: .* answers/),
+    'provider keys': expect.stringMatching(/^problem: .* cannot be reached/),
+  });
+});

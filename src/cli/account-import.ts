@@ -28,7 +28,7 @@ Examples:
   warp2api account import pool.export --passphrase-file pass.txt`,
     )
     .action(async (file: string, options: { passphraseFile?: string; json?: true }) => {
-      const text = file === '-' ? await actions.readStdin() : await readFile(file, 'utf8');
+      const text = file === '-' ? await actions.readStdin() : await readTextFile(file);
       await using admin = await actions.openAdmin();
       const answer = await importText(admin, await plainText(text, options.passphraseFile));
       actions.write(options.json ? formatJson(answer) : describe(answer));
@@ -76,9 +76,20 @@ function describe({ added, duplicates, failed, results }: ImportAnswer): string 
   return `${table}${added} added, ${duplicates} in the pool already, ${failed} failed.\n`;
 }
 
+/** Throws UsageError when the file cannot be read. */
+async function readTextFile(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    const reason = (error as NodeJS.ErrnoException).code;
+    if (reason === 'ENOENT') throw new UsageError(`There is no file ${file}: check the path.`);
+    throw new UsageError(`${file} cannot be read (${reason}): it must be a file you may read.`);
+  }
+}
+
 /** The first line of a file. Throws UsageError when it is empty. */
 export async function readPassphrase(file: string): Promise<string> {
-  const passphrase = (await readFile(file, 'utf8')).split('\n', 1)[0]?.replace(/\r$/, '') ?? '';
+  const passphrase = (await readTextFile(file)).split('\n', 1)[0]?.replace(/\r$/, '') ?? '';
   if (passphrase === '') throw new UsageError(`${file} holds no passphrase.`);
   return passphrase;
 }

@@ -576,6 +576,11 @@ describe('account import', () => {
     const { out, code } = await run('account import -', { stdin: '{"provider":"warp","api_key":"wk-1"}\n' });
     expect([code, out]).toEqual([0, '1 added, 0 in the pool already, 0 failed.\n']);
   });
+
+  it('says that a file is missing, in words', async () => {
+    const { code, err } = await run('account import /nowhere/accounts.jsonl');
+    expect([code, err]).toEqual([2, expect.stringContaining('There is no file /nowhere/accounts.jsonl')]);
+  });
 });
 
 describe('account export', () => {

@@ -41,15 +41,24 @@ export async function examine(options: DoctorOptions): Promise<Finding[]> {
   findings.push(
     ...(await findingOf('database', () => lookAtStore(config, options.logger, poolPort?.isOurs ?? false))),
   );
-  findings.push(
-    ...(await findingOf('provider warp', () =>
-      lookAtUpstream('warp', config.warp.serverUrl, createProviderHttp(), userAgent),
-    )),
-  );
+  findings.push(...(await lookAtUpstreams(config)));
   findings.push(
     ...(await findingOf('answer', () => lookAtAnswer(config, options, gateway.isOurs, gatewayUrl))),
   );
   return findings;
+}
+
+async function lookAtUpstreams(config: Config): Promise<Finding[]> {
+  const http = createProviderHttp();
+  const urls: [name: string, url: string][] = [['warp', config.warp.serverUrl]];
+  for (const [name, provider] of Object.entries(config.providers)) {
+    const url = provider.type === 'oauth2' ? provider.tokenUrl : provider.checkUrl;
+    if (url !== undefined) urls.push([name, new URL(url).origin]);
+  }
+  const looks = urls.map(([name, url]) =>
+    findingOf(`provider ${name}`, () => lookAtUpstream(name, url, http, userAgent)),
+  );
+  return (await Promise.all(looks)).flat();
 }
 
 /** The store, its key and its accounts: by the running service where there is one, else opened here. */

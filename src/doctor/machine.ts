@@ -24,7 +24,7 @@ export function lookAtFolder(dataDir: string): Finding {
 /** The key file, as far as it can be judged without the store: whether it fits is known once the store is open. */
 export function lookAtKeyFile(path: string, isInEnvironment: boolean, fits: boolean | undefined): Finding {
   const name = 'master key';
-  const fit = fits === undefined ? 'the running service has opened the accounts with it' : 'it fits';
+  const fit = fits === undefined ? 'not tried: the running service holds the database' : 'it fits';
   if (isInEnvironment) return ok(name, `in MASTER_KEY; ${fit}`);
   if (!existsSync(path)) {
     return fits === undefined

@@ -157,6 +157,12 @@ export const shortage = z.object({
 });
 export type Shortage = z.infer<typeof shortage>;
 
+/** Upstream models an account may use. An empty list would be an account nobody can ever be lent. */
+const modelList = z
+  .array(z.string().min(1).max(256))
+  .min(1, 'name at least one model, or leave models out for all of them')
+  .max(1000);
+
 export const newAccount = z
   .strictObject({
     provider: providerName,
@@ -166,7 +172,7 @@ export const newAccount = z
     label: z.string().max(200).optional(),
     capacity: z.int().min(1).max(10_000).optional(),
     /** Upstream models the account may use; absent means all. */
-    models: z.array(z.string().min(1).max(256)).max(1000).optional(),
+    models: modelList.optional(),
     /** A plan nobody pays for: never stands in for another free account whose quota is spent. */
     free: z.boolean().optional(),
     lend: z.enum(['any', 'gateway']).optional(),
@@ -186,7 +192,7 @@ export const accountChange = z
     email: z.string().min(1).max(320).nullable().optional(),
     label: z.string().max(200).nullable().optional(),
     capacity: z.int().min(1).max(10_000).optional(),
-    models: z.array(z.string().min(1).max(256)).max(1000).nullable().optional(),
+    models: modelList.nullable().optional(),
     free: z.boolean().optional(),
     lend: z.enum(['any', 'gateway']).optional(),
     tier: z.int().min(0).max(1000).optional(),
@@ -207,7 +213,7 @@ export const newLogin = z
     account_id: accountId.optional(),
     label: z.string().max(200).optional(),
     capacity: z.int().min(1).max(10_000).optional(),
-    models: z.array(z.string().min(1).max(256)).max(1000).optional(),
+    models: modelList.optional(),
     free: z.boolean().optional(),
     lend: z.enum(['any', 'gateway']).optional(),
     tier: z.int().min(0).max(1000).optional(),

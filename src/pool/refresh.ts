@@ -215,7 +215,8 @@ export function createRefresher(
         sleepMs = await beginDue();
       } while (shouldLookAgain && !isStopped);
     } catch (error) {
-      logger.error({ err: error }, 'the accounts to refresh could not be read; trying again');
+      // A look that a stop overtakes finds its database closed.
+      if (!isStopped) logger.error({ err: error }, 'the accounts to refresh could not be read; trying again');
       sleepMs = afterErrorMs;
     }
     isLooking = false;

@@ -87,7 +87,7 @@ export const messagesRequest = countRequest.extend({
   temperature: z.number().min(0).max(1).nullish(),
   top_p: z.number().min(0).max(1).nullish(),
   top_k: z.int().min(0).nullish(),
-  stop_sequences: z.array(z.string()).max(64).nullish(),
+  stop_sequences: z.array(z.string().max(1024)).max(64).nullish(),
 });
 
 export type CountRequest = z.infer<typeof countRequest>;

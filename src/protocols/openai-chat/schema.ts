@@ -72,7 +72,7 @@ export const chatRequest = z.looseObject({
   logprobs: z.boolean().nullish(),
   top_logprobs: z.int().nullish(),
   logit_bias: z.record(z.string(), z.number()).nullish(),
-  stop: z.union([z.string(), z.array(z.string()).max(16)]).nullish(),
+  stop: z.union([z.string().max(1024), z.array(z.string().max(1024)).max(16)]).nullish(),
   response_format: z
     .looseObject({
       type: z.string(),
