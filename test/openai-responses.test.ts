@@ -255,6 +255,20 @@ test('a stream that breaks ends with an error event and is not completed', async
   expect(types).not.toContain('response.completed');
 });
 
+test('a whole stream ends with the line [DONE], a broken one does not', async () => {
+  const streamed = async (model: string) => {
+    const answer = await fetch(`${services.gatewayUrl}/v1/responses`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ model, input: 'Hello', stream: true }),
+    });
+    return await answer.text();
+  };
+  expect(await streamed('sandbox')).toMatch(/"type":"response\.completed".*\n\ndata: \[DONE\]\n\n$/);
+  expect(await streamed('sandbox-max-tokens')).toMatch(/\n\ndata: \[DONE\]\n\n$/);
+  expect(await streamed('sandbox-eof')).not.toContain('[DONE]');
+});
+
 test('a client that leaves cancels the upstream at once', async () => {
   const abort = new AbortController();
   const stream = await client.responses.create(

@@ -147,7 +147,8 @@ export function createResponsesStreamEncoder(
     const closed = close(status) + [...calls.keys()].map(callEnd).join('');
     const whole = response(status);
     onDone?.(whole);
-    return empty + closed + send(`response.${status}`, `"response":${JSON.stringify(whole)}`);
+    // The open specification ends a stream with this line as Chat Completions does; a broken one goes without.
+    return `${empty}${closed}${send(`response.${status}`, `"response":${JSON.stringify(whole)}`)}data: [DONE]\n\n`;
   }
 
   function encodeOne(event: TurnEvent): string {
