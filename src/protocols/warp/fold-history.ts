@@ -6,10 +6,16 @@ export interface Folded {
   readonly images: readonly ImagePart[];
 }
 
+const goOnFromResults = 'The last tool results above are new. Continue the conversation from there.';
+const goOnWithAnswer =
+  'The last [assistant] text above is the beginning of your answer, cut off in the middle. Write what comes next, from ' +
+  'the very letter where it stops: repeat none of it, and put nothing in front.';
+
 /**
  * The new user text with everything said before it in front, for a conversation the upstream does not know. The new
  * text comes last and unchanged; with no history it stands alone. `newText` undefined: the history ends with tool
- * results the model has not seen. At most `imageRoom` images of the history are kept, the latest ones.
+ * results the model has not seen, or with the beginning of its answer. At most `imageRoom` images of the history are
+ * kept, the latest ones.
  */
 export function foldHistory(
   history: readonly Message[],
@@ -34,7 +40,7 @@ export function foldHistory(
     query: [
       `The conversation so far, oldest first, stands between the <${tag}> marks.`,
       `<${tag}>\n${transcript}\n</${tag}>`,
-      newText ?? 'The last tool results above are new. Continue the conversation from there.',
+      newText ?? (spoken.at(-1)?.role === 'assistant' ? goOnWithAnswer : goOnFromResults),
     ].join('\n\n'),
     images: allImages.slice(dropped),
   };

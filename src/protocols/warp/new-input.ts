@@ -47,12 +47,11 @@ function continuation(turn: OutboundTurn): NewInput | undefined {
 function freshStart(messages: readonly Message[]): NewInput {
   const start =
     messages.findLastIndex((message) => message.role === 'assistant' || message.role === 'tool') + 1;
-  const last = messages[start - 1];
   const { text, images } = userInputOf(messages.slice(start));
-  if (text === undefined && last?.role !== 'tool') {
+  if (text === undefined && !canGoOnFrom(messages[start - 1])) {
     throw new AppError(
       'invalid_request',
-      'The messages end without new input; the last one must be a user message with text, or a tool result.',
+      'The messages end without new input; the last one must be a user message with text, a tool result, or the beginning of the answer as an assistant message.',
       { param: 'messages' },
     );
   }
@@ -63,6 +62,13 @@ function freshStart(messages: readonly Message[]): NewInput {
     results: [],
     remembered: undefined,
   };
+}
+
+/** A tool result asks for an answer; a text of the assistant at the end is the beginning of one. */
+function canGoOnFrom(message: Message | undefined): boolean {
+  if (message?.role !== 'assistant') return message?.role === 'tool';
+  const last = message.parts.at(-1);
+  return last?.type === 'text' && last.text.trim() !== '';
 }
 
 /** All user texts, a blank line between them. An image alone needs some text to go with. */
