@@ -1,5 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { messagesFields } from '../src/protocols/anthropic-messages/fields.ts';
+import { fieldRows } from '../src/protocols/field-table.ts';
+import { chatFields } from '../src/protocols/openai-chat/fields.ts';
+import { responsesFields } from '../src/protocols/openai-responses/fields.ts';
 import { envExample, settingsTable } from '../src/settings.ts';
 import { poolErrorTable } from './pool-errors.ts';
 
@@ -9,19 +13,31 @@ const root = resolve(import.meta.dirname, '..');
 export function generatedDocs(): readonly { readonly path: string; readonly text: string }[] {
   const readme = resolve(root, 'README.md');
   const poolDocs = resolve(root, 'docs/pool.md');
+  const fieldDocs = resolve(root, 'docs/fields.md');
   return [
     { path: resolve(root, '.env.example'), text: envExample() },
-    { path: readme, text: withBlock(readme, 'settings', settingsTable()) },
-    { path: poolDocs, text: withBlock(poolDocs, 'errors', poolErrorTable()) },
+    { path: readme, text: withBlocks(readme, { settings: settingsTable() }) },
+    { path: poolDocs, text: withBlocks(poolDocs, { errors: poolErrorTable() }) },
+    {
+      path: fieldDocs,
+      text: withBlocks(fieldDocs, {
+        chat: fieldRows(chatFields),
+        responses: fieldRows(responsesFields),
+        messages: fieldRows(messagesFields),
+      }),
+    },
   ];
 }
 
-function withBlock(path: string, name: string, block: string): string {
-  const text = readFileSync(path, 'utf8');
-  const start = `<!-- ${name}: made by npm run generate -->`;
-  const end = `<!-- /${name} -->`;
-  const from = text.indexOf(start);
-  const to = text.indexOf(end);
-  if (from === -1 || to === -1) throw new Error(`${path} lost its markers ${start} and ${end}.`);
-  return `${text.slice(0, from + start.length)}\n${block}\n${text.slice(to)}`;
+function withBlocks(path: string, blocks: Readonly<Record<string, string>>): string {
+  let text = readFileSync(path, 'utf8');
+  for (const [name, block] of Object.entries(blocks)) {
+    const start = `<!-- ${name}: made by npm run generate -->`;
+    const end = `<!-- /${name} -->`;
+    const from = text.indexOf(start);
+    const to = text.indexOf(end);
+    if (from === -1 || to === -1) throw new Error(`${path} lost its markers ${start} and ${end}.`);
+    text = `${text.slice(0, from + start.length)}\n${block}\n${text.slice(to)}`;
+  }
+  return text;
 }

@@ -241,9 +241,9 @@ test('headers and fields of newer clients are taken, and what is left out is nam
     body: JSON.stringify({
       ...turn('sandbox', 'Hello'),
       top_k: 5,
-      temperature: 1,
+      temperature: 0.5,
       metadata: { user_id: '{"session_id":"1"}' },
-      context_management: { edits: [] },
+      context_management: { edits: [{ type: 'clear_tool_uses_20250919' }] },
       system: [{ type: 'text', text: 'Be brief.', cache_control: { type: 'ephemeral' } }],
       messages: [
         { role: 'system', content: 'More rules.' },

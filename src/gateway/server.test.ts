@@ -408,7 +408,7 @@ describe('the head of every answer', () => {
       metadata: {},
       tools: [{ type: 'function', function: { name: 'read', strict: true } }],
     };
-    const names = 'temperature, seed, reasoning_effort, tools.function.strict, verbosity, bad__name__x';
+    const names = 'temperature, seed, reasoning_effort, verbosity, bad__name__x, tools.function.strict';
     const { status, headers } = await chat(odd).answer;
     expect(status).toBe(200);
     expect(headers['x-warp2api-ignored']).toBe(names);
@@ -429,7 +429,7 @@ it('names what was ignored as the dialect spells it', async () => {
     },
   }).answer;
   expect(status).toBe(200);
-  expect(headers['x-warp2api-ignored']).toBe('output_config.effort, top_k, thinking.budget_tokens');
+  expect(headers['x-warp2api-ignored']).toBe('output_config.effort, thinking.budget_tokens, top_k');
 });
 
 describe('a request that is refused', () => {

@@ -60,6 +60,14 @@ const parameterNames: Record<TuningName, string> = {
   reasoningEffort: 'reasoning_effort',
 };
 
+/** What clients send to say that nothing is to be tuned. */
+const untuned: Partial<Record<TuningName, number>> = {
+  temperature: 1,
+  topP: 1,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+};
+
 /** The gateway's HTTP face. `close` lets running turns end until the deadline, then ends them with an error. */
 export function createGatewayServer(options: GatewayServerOptions): FastifyInstance {
   const { turns, keys, poolWatch, logger } = options;
@@ -254,7 +262,7 @@ function answerHeads(
   return (route) => {
     const unread = route
       ? route.provider.outbound.ignored
-          .filter((name) => parameterOf(decoded.request, name) !== undefined)
+          .filter((name) => asksForTuning(decoded.request, name))
           .map((name) => inbound.parameterNames?.[name] ?? parameterNames[name])
       : [];
     const ignored = [...unread, ...decoded.ignored];
@@ -274,8 +282,9 @@ function answerHeads(
   };
 }
 
-function parameterOf({ sampling, reasoning }: TurnRequest, name: TuningName): unknown {
-  return name === 'reasoningEffort' ? reasoning.effort : sampling[name];
+function asksForTuning({ sampling, reasoning }: TurnRequest, name: TuningName): boolean {
+  const value = name === 'reasoningEffort' ? reasoning.effort : sampling[name];
+  return value !== undefined && value !== untuned[name];
 }
 
 /** Field names come from the client: only what a header may hold gets in. */

@@ -1,11 +1,13 @@
 import type { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
 import type { DecodedTurn } from '../../core/protocol.ts';
-import type { Message, Tool, ToolChoice, TurnRequest } from '../../core/turn.ts';
+import type { Message, ResponseFormat, Tool, ToolChoice, TurnRequest } from '../../core/turn.ts';
+import { createFieldCheck } from '../field-table.ts';
 import { firstProblem } from '../first-problem.ts';
 import { given } from '../given.ts';
 import { jsonFormat } from '../json-format.ts';
 import { decodeMessage, textOf } from './decode-message.ts';
+import { messagesFields } from './fields.ts';
 import { type CountRequest, countRequest, messagesRequest } from './schema.ts';
 
 export interface MessagesOptions {
@@ -14,14 +16,11 @@ export interface MessagesOptions {
   readonly showsThinking: boolean;
 }
 
-/** Fields somebody here reads or refuses by name; any other one the client sent is reported as ignored. */
-const readFields = new Set(Object.keys(messagesRequest.shape));
-/** The vendor's own bookkeeping: no answer depends on them. */
-const silentFields = new Set(['metadata', 'service_tier', 'cache_control']);
+const checkFields = createFieldCheck(messagesFields);
 
 export function decodeMessagesRequest(body: unknown): DecodedTurn<MessagesOptions> {
-  const chat = parseBody(messagesRequest, body);
-  const { request, ignored } = decodeCommon(chat);
+  const { chat, ignored } = parseBody(messagesRequest, body);
+  const request = decodeCommon(chat);
   const stopSequences = (chat.stop_sequences ?? []).filter((sequence) => sequence !== '');
   return {
     request: {
@@ -37,30 +36,25 @@ export function decodeMessagesRequest(body: unknown): DecodedTurn<MessagesOption
     },
     isStream: chat.stream ?? false,
     options: { includeUsage: true, showsThinking: showsThinking(chat) },
-    ignored: [
-      ...(chat.top_k === null || chat.top_k === undefined ? [] : ['top_k']),
-      ...(chat.thinking?.['budget_tokens'] === undefined ? [] : ['thinking.budget_tokens']),
-      ...(chat.tools?.some((tool) => tool['strict'] === true) ? ['tools.strict'] : []),
-      ...ignored,
-      ...Object.entries(chat)
-        .filter(([name, value]) => value !== null && !readFields.has(name) && !silentFields.has(name))
-        .map(([name]) => name),
-    ],
+    ignored: [...providerTools(chat), ...ignored],
   };
 }
 
 /** The request of "Count tokens": the same turn without an answer. */
 export function decodeCountRequest(body: unknown): TurnRequest {
-  return decodeCommon(parseBody(countRequest, body)).request;
+  return decodeCommon(parseBody(countRequest, body).chat);
 }
 
-function parseBody<Schema extends z.ZodType>(schema: Schema, body: unknown): z.infer<Schema> {
+function parseBody<Schema extends z.ZodType>(
+  schema: Schema,
+  body: unknown,
+): { readonly chat: z.infer<Schema>; readonly ignored: readonly string[] } {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     throw new AppError('invalid_request', 'The body must be a JSON object with "model" and "messages".');
   }
   refuseThreads(body);
   const parsed = schema.safeParse(body);
-  if (parsed.success) return parsed.data;
+  if (parsed.success) return { chat: parsed.data, ignored: checkFields(body) };
   const { path, message } = firstProblem(parsed.error, body);
   throw new AppError('invalid_request', `${path}: ${message}`, { param: path });
 }
@@ -75,13 +69,7 @@ function refuseThreads(body: object): void {
   });
 }
 
-function decodeCommon(chat: CountRequest): {
-  readonly request: TurnRequest;
-  readonly ignored: readonly string[];
-} {
-  if ((chat.mcp_servers?.length ?? 0) > 0) {
-    throw refused('mcp_servers', 'servers cannot be reached from here: offer their tools in tools');
-  }
+function decodeCommon(chat: CountRequest): TurnRequest {
   const offered = (chat.tools ?? []).filter(({ type }) => isRunByClient(type));
   const tools = offered.map(
     (tool): Tool => ({
@@ -99,20 +87,27 @@ function decodeCommon(chat: CountRequest): {
     choice.type !== 'none' &&
     choice.disable_parallel_tool_use === true;
   return {
-    request: {
-      model: chat.model,
-      messages: [...system, ...chat.messages.flatMap(decodeMessage)],
-      tools,
-      toolChoice: decodeToolChoice(chat, tools),
-      parallelToolCalls: !isParallelOff,
-      sampling: {},
-      limits: {},
-      responseFormat: jsonFormat(chat.output_config?.format, 'output_config.format'),
-      reasoning: effort ? { effort } : {},
-      extra: {},
-    },
-    ignored: (chat.tools ?? []).flatMap(({ type }) => (isRunByClient(type) ? [] : [`tools.${type}`])),
+    model: chat.model,
+    messages: [...system, ...chat.messages.flatMap(decodeMessage)],
+    tools,
+    toolChoice: decodeToolChoice(chat, tools),
+    parallelToolCalls: !isParallelOff,
+    sampling: {},
+    limits: {},
+    responseFormat: decodeFormat(chat),
+    reasoning: effort ? { effort } : {},
+    extra: {},
   };
+}
+
+function decodeFormat({ output_config: config, output_format: former }: CountRequest): ResponseFormat {
+  return config?.format
+    ? jsonFormat(config.format, 'output_config.format')
+    : jsonFormat(former, 'output_format');
+}
+
+function providerTools({ tools }: CountRequest): string[] {
+  return (tools ?? []).flatMap(({ type }) => (isRunByClient(type) ? [] : [`tools.${type}`]));
 }
 
 /** A tool of the provider's own is an offer to the model that this upstream cannot make: leaving it out is safe. */

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 
 /**
- * A Messages request, as far as it is read here. Unknown fields are let through: they are harmless or are refused by
- * name in decode-request.ts. Source: the Anthropic API reference, "Create a Message".
+ * A Messages request, as far as it is read here. Other fields are let through: fields.ts tells what becomes of
+ * them. Source: the Anthropic API reference, "Create a Message".
  */
 
 const textBlock = z.looseObject({ type: z.literal('text'), text: z.string() });
@@ -63,6 +63,8 @@ const toolChoice = z.discriminatedUnion('type', [
   z.looseObject({ type: z.literal('none') }),
 ]);
 
+const format = z.looseObject({ type: z.string(), schema: z.unknown().optional() });
+
 /** What is counted: everything but the limits of the answer. */
 export const countRequest = z.looseObject({
   model: z.string().min(1).max(256),
@@ -71,14 +73,8 @@ export const countRequest = z.looseObject({
   tools: z.array(tool).max(512).nullish(),
   tool_choice: toolChoice.nullish(),
   thinking: z.looseObject({ type: z.string(), display: z.string().nullish() }).nullish(),
-  output_config: z
-    .looseObject({
-      effort: z.string().nullish(),
-      format: z.looseObject({ type: z.string(), schema: z.unknown().optional() }).nullish(),
-    })
-    .nullish(),
-  thread: z.unknown().optional(),
-  mcp_servers: z.array(z.unknown()).nullish(),
+  output_config: z.looseObject({ effort: z.string().nullish(), format: format.nullish() }).nullish(),
+  output_format: format.nullish(),
 });
 
 export const messagesRequest = countRequest.extend({
@@ -86,7 +82,6 @@ export const messagesRequest = countRequest.extend({
   stream: z.boolean().nullish(),
   temperature: z.number().min(0).max(1).nullish(),
   top_p: z.number().min(0).max(1).nullish(),
-  top_k: z.int().min(0).nullish(),
   stop_sequences: z.array(z.string().max(1024)).max(64).nullish(),
 });
 

@@ -9,26 +9,18 @@ import type {
   ToolChoice,
   TurnRequest,
 } from '../../core/turn.ts';
+import { createFieldCheck } from '../field-table.ts';
 import { firstProblem } from '../first-problem.ts';
 import { given } from '../given.ts';
 import { jsonFormat } from '../json-format.ts';
+import { chatFields } from './fields.ts';
 import { type ChatMessage, type ChatRequest, chatRequest } from './schema.ts';
 
 export interface ChatOptions {
   readonly includeUsage: boolean;
 }
 
-/** Fields somebody here reads or refuses by name; any other one the client sent is reported as ignored. */
-const readFields = new Set(Object.keys(chatRequest.shape));
-/** Sent by ordinary clients for the vendor's own bookkeeping: no answer depends on them. */
-const silentFields = new Set([
-  'user',
-  'metadata',
-  'store',
-  'service_tier',
-  'prompt_cache_key',
-  'safety_identifier',
-]);
+const checkFields = createFieldCheck(chatFields);
 
 export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
@@ -40,7 +32,7 @@ export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
     throw new AppError('invalid_request', `${path}: ${message}`, { param: path });
   }
   const chat = parsed.data;
-  refuseWhatChangesTheMeaning(chat);
+  const ignored = checkFields(body);
 
   const tools = (chat.tools ?? []).map(({ function: offered }) => ({
     name: offered.name,
@@ -76,30 +68,8 @@ export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
     request,
     isStream: chat.stream ?? false,
     options: { includeUsage: chat.stream_options?.include_usage ?? false },
-    ignored: [
-      ...(chat.tools?.some((tool) => tool.function.strict === true) ? ['tools.function.strict'] : []),
-      ...Object.entries(chat)
-        .filter(([name, value]) => value !== null && !readFields.has(name) && !silentFields.has(name))
-        .map(([name]) => name),
-    ],
+    ignored,
   };
-}
-
-function refuseWhatChangesTheMeaning(chat: ChatRequest): void {
-  if ((chat.n ?? 1) !== 1) refuse('n', 'only one answer a request is possible: send n: 1 or leave it out');
-  if (chat.logprobs === true) refuse('logprobs', 'this upstream gives no log probabilities: leave it out');
-  if ((chat.top_logprobs ?? 0) !== 0) {
-    refuse('top_logprobs', 'this upstream gives no log probabilities: leave it out');
-  }
-  if (Object.keys(chat.logit_bias ?? {}).length > 0) {
-    refuse('logit_bias', 'this upstream takes no token biases: leave it out');
-  }
-  if (chat.modalities?.some((modality) => modality !== 'text')) {
-    refuse('modalities', 'only text can be answered: send ["text"] or leave it out');
-  }
-  if ((chat.functions?.length ?? 0) > 0) refuse('functions', 'is deprecated: send tools instead');
-  if (chat.web_search_options)
-    refuse('web_search_options', 'the upstream is not asked to search: leave it out');
 }
 
 function refuse(param: string, reason: string): never {

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 
 /**
- * A Chat Completions request, as far as it is read here. Unknown fields are let through: they are harmless or are
- * refused by name in decode-request.ts. Source: the OpenAI API reference, "Create chat completion".
+ * A Chat Completions request, as far as it is read here. Other fields are let through: fields.ts tells what
+ * becomes of them. Source: the OpenAI API reference, "Create chat completion".
  */
 
 const textPart = z.looseObject({ type: z.literal('text'), text: z.string() });
@@ -68,10 +68,6 @@ export const chatRequest = z.looseObject({
   frequency_penalty: z.number().min(-2).max(2).nullish(),
   seed: z.int().nullish(),
   reasoning_effort: z.string().nullish(),
-  n: z.int().min(1).nullish(),
-  logprobs: z.boolean().nullish(),
-  top_logprobs: z.int().nullish(),
-  logit_bias: z.record(z.string(), z.number()).nullish(),
   stop: z.union([z.string().max(1024), z.array(z.string().max(1024)).max(16)]).nullish(),
   response_format: z
     .looseObject({
@@ -79,9 +75,6 @@ export const chatRequest = z.looseObject({
       json_schema: z.looseObject({ name: z.string().nullish(), schema: z.unknown().optional() }).nullish(),
     })
     .nullish(),
-  modalities: z.array(z.string()).nullish(),
-  functions: z.array(z.unknown()).nullish(),
-  web_search_options: z.looseObject({}).nullish(),
 });
 
 export type ChatRequest = z.infer<typeof chatRequest>;

@@ -1,10 +1,12 @@
 import { AppError } from '../../core/errors.ts';
 import type { DecodedTurn } from '../../core/protocol.ts';
 import type { Message, ToolChoice, TurnRequest } from '../../core/turn.ts';
+import { createFieldCheck } from '../field-table.ts';
 import { firstProblem } from '../first-problem.ts';
 import { given } from '../given.ts';
 import { jsonFormat } from '../json-format.ts';
 import { decodeItems } from './decode-items.ts';
+import { responsesFields } from './fields.ts';
 import { type OfferedTools, offeredTools } from './offered-tools.ts';
 import { type InputItem, type ResponsesRequest, responsesRequest } from './schema.ts';
 
@@ -17,9 +19,7 @@ export interface ResponsesOptions {
   readonly input: readonly InputItem[];
 }
 
-/** Fields somebody here reads or refuses by name; any other one the client sent is reported as ignored. */
-const readFields = new Set(Object.keys(responsesRequest.shape));
-const silentFields = new Set(['service_tier', 'stream_options', 'client_metadata', 'prompt_cache_retention']);
+const checkFields = createFieldCheck(responsesFields);
 
 /** The body alone, to see which earlier response it continues. Throws AppError `invalid_request`. */
 export function parseResponsesRequest(body: unknown): ResponsesRequest {
@@ -31,7 +31,7 @@ export function parseResponsesRequest(body: unknown): ResponsesRequest {
     const { path, message } = firstProblem(parsed.error, body);
     throw new AppError('invalid_request', `${path}: ${message}`, { param: path });
   }
-  refuseWhatChangesTheMeaning(parsed.data);
+  checkFields(body);
   return parsed.data;
 }
 
@@ -67,23 +67,8 @@ export function decodeResponsesRequest(
     request,
     isStream: asked.stream ?? false,
     options: { includeUsage: true, asked, tools, input },
-    ignored: [
-      ...tools.ignored,
-      ...Object.entries(asked)
-        .filter(([name, value]) => value !== null && !readFields.has(name) && !silentFields.has(name))
-        .map(([name]) => name),
-    ],
+    ignored: [...tools.ignored, ...checkFields(asked)],
   };
-}
-
-function refuseWhatChangesTheMeaning(asked: ResponsesRequest): void {
-  if (asked.background === true) refuse('background', 'answers are given at once: leave it out');
-  if (asked.conversation)
-    refuse('conversation', 'is not kept here: use previous_response_id, or send the history');
-  if (asked.prompt) refuse('prompt', 'stored prompts are not kept here: send the text');
-  if ((asked.top_logprobs ?? 0) !== 0) {
-    refuse('top_logprobs', 'this upstream gives no log probabilities: leave it out');
-  }
 }
 
 function decodeToolChoice(asked: ResponsesRequest, tools: OfferedTools): ToolChoice {

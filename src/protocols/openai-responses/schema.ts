@@ -1,8 +1,8 @@
 import { z } from 'zod';
 
 /**
- * A Responses request, as far as it is read here. Unknown fields are let through: they are harmless or are refused by
- * name in decode-request.ts. Source: the OpenAI API reference, "Create a model response", and the Open Responses
+ * A Responses request, as far as it is read here. Other fields are let through: fields.ts tells what becomes of
+ * them. Source: the OpenAI API reference, "Create a model response", and the Open Responses
  * specification.
  */
 

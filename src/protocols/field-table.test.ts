@@ -1,0 +1,94 @@
+import type Anthropic from '@anthropic-ai/sdk';
+import type OpenAI from 'openai';
+import { describe, expect, expectTypeOf, it } from 'vitest';
+import { AppError } from '../core/errors.ts';
+import type { messagesFields } from './anthropic-messages/fields.ts';
+import { createFieldCheck, fieldRows } from './field-table.ts';
+import type { chatFields } from './openai-chat/fields.ts';
+import type { responsesFields } from './openai-responses/fields.ts';
+
+const check = createFieldCheck({
+  read: { fate: 'honoured', says: 'read' },
+  tuned: { fate: 'passed on', says: 'tuned' },
+  kept: { fate: 'silent', says: 'kept' },
+  hint: { fate: 'ignored', says: 'a hint', neutral: ['auto', []] },
+  odds: { fate: 'refused', says: 'leave it out', neutral: [false] },
+  'deep.known': { fate: 'honoured', says: 'known' },
+  'deep.hint': { fate: 'ignored', says: 'a hint' },
+  'list[].inner.hint': { fate: 'ignored', says: 'a hint', neutral: [false] },
+  'list[].bad': { fate: 'refused', says: 'leave it out' },
+});
+
+describe('a body read by a table', () => {
+  it('names what is ignored and what is unknown, also one level down, and nothing else', () => {
+    const body = { read: 1, tuned: 1, kept: 1, hint: 'high', deep: { known: 1, hint: 1, other: 1 }, x: 1 };
+    expect(check(body)).toEqual(['hint', 'deep.hint', 'deep.other', 'x']);
+  });
+
+  it('says nothing about null and values that ask for nothing', () => {
+    expect(check({ hint: 'auto', odds: false, deep: { hint: null, other: null }, x: null })).toEqual([]);
+    expect(check({ hint: [], odds: null })).toEqual([]);
+  });
+
+  it('looks into lists for fields of the table only, and names each once', () => {
+    const list = [{ inner: { hint: true }, other: 1 }, { inner: { hint: true } }, { inner: { hint: false } }];
+    expect(check({ list })).toEqual(['list.inner.hint']);
+  });
+
+  it('refuses with the place and what to do', () => {
+    const refused = (body: object) => {
+      try {
+        check(body);
+      } catch (error) {
+        return error;
+      }
+      return undefined;
+    };
+    expect(refused({ odds: true })).toBeInstanceOf(AppError);
+    expect(refused({ odds: true })).toMatchObject({ param: 'odds', message: 'odds: leave it out.' });
+    expect(refused({ list: [{}, { bad: 0 }] })).toMatchObject({ param: 'list.1.bad' });
+  });
+
+  it('names no more than a header has room for', () => {
+    const body = Object.fromEntries(Array.from({ length: 1_000 }, (_, index) => [`unknown${index}`, 1]));
+    expect(check(body)).toHaveLength(50);
+  });
+
+  it('is not led astray by names that every object has', () => {
+    expect(check(JSON.parse('{"__proto__": 1, "constructor": 1}') as object)).toEqual([
+      '__proto__',
+      'constructor',
+    ]);
+  });
+});
+
+it('is shown with the values that are accepted all the same', () => {
+  const rows = fieldRows({ n: { fate: 'refused', says: 'send 1', neutral: [1] } });
+  expect(rows).toContain('| `n` | refused | send 1 (`1`: simply accepted) |');
+});
+
+/** The first step of each path of a table. */
+type Fields<Table> = Head<keyof Table & string>;
+type Head<Path extends string> = Path extends `${infer First}.${string}` ? Unlisted<First> : Unlisted<Path>;
+type Unlisted<Step extends string> = Step extends `${infer Name}[]` ? Name : Step;
+
+/** Checked by the compiler: a client library that learns a new field turns these red until its fate is decided. */
+describe('every field of the official clients', () => {
+  it('of Chat Completions has a fate', () => {
+    type Missing = Exclude<keyof OpenAI.ChatCompletionCreateParams, Fields<typeof chatFields>>;
+    expectTypeOf<Missing>().toEqualTypeOf<never>();
+  });
+
+  it('of Responses has a fate', () => {
+    type Missing = Exclude<keyof OpenAI.Responses.ResponseCreateParams, Fields<typeof responsesFields>>;
+    expectTypeOf<Missing>().toEqualTypeOf<never>();
+  });
+
+  it('of Messages has a fate, the beta ones too', () => {
+    type Missing = Exclude<
+      keyof Anthropic.MessageCreateParams | keyof Anthropic.Beta.MessageCreateParams,
+      Fields<typeof messagesFields>
+    >;
+    expectTypeOf<Missing>().toEqualTypeOf<never>();
+  });
+});

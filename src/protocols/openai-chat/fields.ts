@@ -1,0 +1,75 @@
+import type { FieldTable } from '../field-table.ts';
+
+/** Every field of a Chat Completions request and what becomes of it. Read by the decoder and by docs/fields.md. */
+export const chatFields = {
+  model: { fate: 'honoured', says: 'a model or an alias of one; an unknown name is a 404 with near names' },
+  messages: { fate: 'honoured', says: 'as the parts below tell' },
+  stream: { fate: 'honoured', says: 'server-sent events' },
+  'stream_options.include_usage': { fate: 'honoured', says: 'usage in a last chunk of its own' },
+  'stream_options.include_obfuscation': { fate: 'silent', says: 'chunks are never padded' },
+  tools: {
+    fate: 'translated',
+    says: 'functions as they are; a custom tool is offered as a function with one text parameter',
+  },
+  'tools[].function.strict': {
+    fate: 'ignored',
+    says: 'no upstream promises it; arguments come as the model wrote them',
+    neutral: [false],
+  },
+  tool_choice: {
+    fate: 'translated',
+    says: '`none` offers no tools; `allowed_tools` offers those it names; `required` and a named tool are asked for in the instructions',
+  },
+  parallel_tool_calls: { fate: 'honoured', says: 'told to the upstream' },
+  max_completion_tokens: {
+    fate: 'honoured',
+    says: 'kept by counting tokens (o200k_base); the answer ends with `length`',
+  },
+  max_tokens: { fate: 'honoured', says: 'as `max_completion_tokens`, which wins where both are sent' },
+  stop: { fate: 'honoured', says: 'the answer is cut before the first of them' },
+  response_format: {
+    fate: 'honoured',
+    says: '`json_object` and `json_schema` are asked for in the instructions and checked; an answer that is not as asked is sent back once, a streamed one is held until it is checked',
+  },
+  temperature: { fate: 'passed on', says: 'Warp has no such setting', neutral: [1] },
+  top_p: { fate: 'passed on', says: 'Warp has no such setting', neutral: [1] },
+  seed: { fate: 'passed on', says: 'Warp has no such setting' },
+  presence_penalty: { fate: 'passed on', says: 'Warp has no such setting', neutral: [0] },
+  frequency_penalty: { fate: 'passed on', says: 'Warp has no such setting', neutral: [0] },
+  reasoning_effort: { fate: 'passed on', says: 'Warp has no such setting' },
+  verbosity: { fate: 'ignored', says: 'no upstream has such a setting', neutral: ['medium'] },
+  prediction: { fate: 'ignored', says: 'it could only make an answer faster' },
+  service_tier: { fate: 'ignored', says: 'there is one tier', neutral: ['auto', 'default'] },
+  n: {
+    fate: 'refused',
+    says: 'only one answer a request is possible: send n: 1 or leave it out',
+    neutral: [1],
+  },
+  logprobs: { fate: 'refused', says: 'no log probabilities are given: leave it out', neutral: [false] },
+  top_logprobs: { fate: 'refused', says: 'no log probabilities are given: leave it out', neutral: [0] },
+  logit_bias: { fate: 'refused', says: 'no upstream takes token biases: leave it out', neutral: [{}] },
+  modalities: {
+    fate: 'refused',
+    says: 'only text can be answered: send ["text"] or leave it out',
+    neutral: [['text'], []],
+  },
+  audio: { fate: 'refused', says: 'only text can be answered: leave it out' },
+  web_search_options: {
+    fate: 'refused',
+    says: 'no upstream is asked to search: leave it out, or offer a tool that searches',
+  },
+  moderation: { fate: 'refused', says: 'nothing is moderated here: leave it out' },
+  functions: { fate: 'refused', says: 'is deprecated: send tools instead', neutral: [[]] },
+  function_call: {
+    fate: 'refused',
+    says: 'is deprecated: send tool_choice instead',
+    neutral: ['none', 'auto'],
+  },
+  store: { fate: 'silent', says: 'nothing is stored' },
+  metadata: { fate: 'silent', says: 'belongs to what is stored' },
+  user: { fate: 'silent', says: 'not passed on' },
+  safety_identifier: { fate: 'silent', says: 'not passed on' },
+  prompt_cache_key: { fate: 'silent', says: 'the upstream keeps caches as it likes' },
+  prompt_cache_options: { fate: 'silent', says: 'the upstream keeps caches as it likes' },
+  prompt_cache_retention: { fate: 'silent', says: 'the upstream keeps caches as it likes' },
+} as const satisfies FieldTable;

@@ -1,0 +1,85 @@
+import type { FieldTable } from '../field-table.ts';
+
+/** Every field of a Responses request and what becomes of it. Read by the decoder and by docs/fields.md. */
+export const responsesFields = {
+  model: { fate: 'honoured', says: 'a model or an alias of one; an unknown name is a 404 with near names' },
+  input: { fate: 'honoured', says: 'text or items, as the items below tell' },
+  instructions: { fate: 'honoured', says: 'as rules of the upstream, for this request only' },
+  previous_response_id: { fate: 'honoured', says: 'a stored response of the same client key' },
+  store: { fate: 'honoured', says: 'unless false the response can be looked up and continued' },
+  stream: { fate: 'honoured', says: 'server-sent events' },
+  'stream_options.include_obfuscation': { fate: 'silent', says: 'events are never padded' },
+  tools: {
+    fate: 'translated',
+    says: 'functions, also in namespaces; a custom tool is offered as a function with one text parameter; tools that the provider would run are left out and named',
+  },
+  'tools[].strict': {
+    fate: 'ignored',
+    says: 'no upstream promises it; arguments come as the model wrote them',
+    neutral: [false],
+  },
+  tool_choice: {
+    fate: 'translated',
+    says: '`none` offers no tools; `required` and a named tool are asked for in the instructions',
+  },
+  parallel_tool_calls: { fate: 'honoured', says: 'told to the upstream' },
+  max_output_tokens: {
+    fate: 'honoured',
+    says: 'kept by counting tokens (o200k_base); the response ends as `incomplete`',
+  },
+  'text.format': {
+    fate: 'honoured',
+    says: 'asked for in the instructions and checked; an answer that is not as asked is sent back once, a streamed one is held until it is checked',
+  },
+  'text.verbosity': { fate: 'ignored', says: 'no upstream has such a setting', neutral: ['medium'] },
+  temperature: { fate: 'passed on', says: 'Warp has no such setting', neutral: [1] },
+  top_p: { fate: 'passed on', says: 'Warp has no such setting', neutral: [1] },
+  presence_penalty: { fate: 'passed on', says: 'Warp has no such setting', neutral: [0] },
+  frequency_penalty: { fate: 'passed on', says: 'Warp has no such setting', neutral: [0] },
+  'reasoning.effort': { fate: 'passed on', says: 'Warp has no such setting' },
+  'reasoning.summary': { fate: 'silent', says: 'what the model shows of its reasoning is always answered' },
+  'reasoning.generate_summary': { fate: 'silent', says: 'the former name of `reasoning.summary`' },
+  'reasoning.context': { fate: 'ignored', says: 'the upstream decides', neutral: ['auto'] },
+  'reasoning.mode': { fate: 'ignored', says: 'there is one mode', neutral: ['standard'] },
+  metadata: { fate: 'honoured', says: 'repeated in the response' },
+  user: { fate: 'silent', says: 'repeated in the response, not passed on' },
+  safety_identifier: { fate: 'silent', says: 'repeated in the response, not passed on' },
+  prompt_cache_key: {
+    fate: 'silent',
+    says: 'repeated in the response; the upstream keeps caches as it likes',
+  },
+  prompt_cache_options: { fate: 'silent', says: 'the upstream keeps caches as it likes' },
+  prompt_cache_retention: { fate: 'silent', says: 'the upstream keeps caches as it likes' },
+  client_metadata: { fate: 'silent', says: 'not passed on' },
+  include: {
+    fate: 'ignored',
+    says: 'a response holds what it has without asking, and nothing that only the provider could add',
+    neutral: [[], ['reasoning.encrypted_content']],
+  },
+  truncation: {
+    fate: 'ignored',
+    says: 'the upstream decides what of a long history the model sees',
+    neutral: ['disabled'],
+  },
+  context_management: { fate: 'ignored', says: 'no history is compacted unasked', neutral: [[]] },
+  max_tool_calls: { fate: 'silent', says: 'limits tools that the provider runs, and there are none' },
+  service_tier: { fate: 'ignored', says: 'there is one tier', neutral: ['auto', 'default'] },
+  access_programs: { fate: 'ignored', says: 'there are none' },
+  'image.context_compression': {
+    fate: 'ignored',
+    says: 'images are sent as they are',
+    neutral: ['auto', 'disabled'],
+  },
+  background: {
+    fate: 'refused',
+    says: 'answers are given at once: leave it out',
+    neutral: [false],
+  },
+  conversation: {
+    fate: 'refused',
+    says: 'is not kept here: use previous_response_id, or send the history',
+  },
+  prompt: { fate: 'refused', says: 'stored prompts are not kept here: send the text' },
+  top_logprobs: { fate: 'refused', says: 'no log probabilities are given: leave it out', neutral: [0] },
+  moderation: { fate: 'refused', says: 'nothing is moderated here: leave it out' },
+} as const satisfies FieldTable;
