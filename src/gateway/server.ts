@@ -1,10 +1,7 @@
-import { randomUUID } from 'node:crypto';
-import type { ServerResponse } from 'node:http';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { AppError } from '../core/errors.ts';
 import type { DecodedTurn, Inbound } from '../core/protocol.ts';
 import type { ProviderModel } from '../core/provider.ts';
-import type { TuningName, TurnRequest } from '../core/turn.ts';
 import { serveApiDocs } from '../lib/api-docs-routes.ts';
 import { createHttpServer, HttpFault, httpFaultFrom } from '../lib/http-server.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -13,24 +10,19 @@ import { version } from '../lib/version.ts';
 import { decodeCountRequest } from '../protocols/anthropic-messages/decode-request.ts';
 import { anthropicMessagesInbound } from '../protocols/anthropic-messages/inbound.ts';
 import { openaiChatInbound } from '../protocols/openai-chat/inbound.ts';
+import { answerHeads } from './answer-head.ts';
 import { gatewayApi } from './api.ts';
-import { checkSchema, runTurnInFormat } from './json-answer.ts';
+import { createClientTurns } from './client-turns.ts';
 import { type ClientKeys, createClientKeys } from './keys.ts';
 import { createGatewayMetrics } from './metrics.ts';
 import type { PoolWatch } from './pool-watch.ts';
 import { serveResponses } from './responses-routes.ts';
-import { modelNotFound, type Route } from './routes.ts';
-import type { TurnDependencies, TurnSummary } from './run-turn.ts';
+import { modelNotFound } from './routes.ts';
+import type { TurnDependencies } from './run-turn.ts';
 import { createRunningAnswers } from './running-answers.ts';
 import type { StoredResponses } from './stored-responses.ts';
 import { countInputTokens } from './token-count.ts';
-import {
-  type AnswerHead,
-  answerError,
-  createStreamOutput,
-  createWholeOutput,
-  errorHeaders,
-} from './turn-output.ts';
+import { answerError, createStreamOutput, createWholeOutput, errorHeaders } from './turn-output.ts';
 
 export interface GatewayServerOptions {
   readonly turns: TurnDependencies;
@@ -51,29 +43,11 @@ type ErrorDialect = Pick<Inbound<unknown>, 'errorStatus' | 'encodeError' | 'requ
 const bodyLimitBytes = 32 * 1024 * 1024;
 const tickMs = 500;
 
-const parameterNames: Record<TuningName, string> = {
-  temperature: 'temperature',
-  topP: 'top_p',
-  seed: 'seed',
-  presencePenalty: 'presence_penalty',
-  frequencyPenalty: 'frequency_penalty',
-  reasoningEffort: 'reasoning_effort',
-};
-
-/** What clients send to say that nothing is to be tuned. */
-const untuned: Partial<Record<TuningName, number>> = {
-  temperature: 1,
-  topP: 1,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
-};
-
 /** The gateway's HTTP face. `close` lets running turns end until the deadline, then ends them with an error. */
 export function createGatewayServer(options: GatewayServerOptions): FastifyInstance {
   const { turns, keys, poolWatch, logger } = options;
   const { clock } = turns;
   const running = createRunningAnswers(clock);
-  let isClosing = false;
   const app = createHttpServer({
     logger,
     bodyLimitBytes,
@@ -89,6 +63,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     leases: () => turns.leases.count,
     isPoolReachable: () => poolWatch.isReachable && turns.leases.isPoolConnected,
   });
+  const clientTurns = createClientTurns(turns, metrics, logger);
 
   let cancelTick = clock.after(tickMs, tick);
   function tick(): void {
@@ -179,13 +154,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     const startedAt = clock.now();
     const clientId = keys.identify(request.headers);
     const decoded = given ?? inbound.decode(request.body);
-    const { responseFormat: format } = decoded.request;
-    if (format.type === 'json-schema') checkSchema(format.schema, `${format.param}.schema`);
-    if (isClosing) {
-      throw new AppError('shutting_down', 'The gateway is stopping; try again in a moment.', {
-        retryAfterMs: 5_000,
-      });
-    }
+    clientTurns.check(decoded);
     reply.hijack();
     const response = reply.raw;
     const headFor = answerHeads(inbound, decoded, request.id, startedAt);
@@ -196,18 +165,17 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     // A reader that breaks off mid-write ends its own turn, not the process.
     response.on('error', () => {});
     try {
-      const summary = await runTurnInFormat(turns, {
-        request: decoded.request,
+      await clientTurns.run({
+        protocol,
+        decoded,
         clientId,
+        requestId: request.id,
+        startedAt,
         wantsUsage: !decoded.isStream || decoded.options.includeUsage,
         output: stream ?? createWholeOutput(response, inbound, decoded.options, headFor),
         signal: answer.signal,
-        logger: logger.child({ request_id: request.id }),
+        status: () => response.statusCode,
       });
-      const durationMs = clock.now() - startedAt;
-      const { model } = decoded.request;
-      metrics.turnEnded({ protocol, model, isStream: decoded.isStream, durationMs, summary });
-      logTurn(request, decoded, summary, durationMs, response);
     } catch (error) {
       logger.error({ err: error, request_id: request.id }, 'a turn failed outside its own rules');
       if (response.headersSent) response.destroy();
@@ -218,81 +186,13 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     return reply;
   }
 
-  function logTurn(
-    request: FastifyRequest,
-    decoded: DecodedTurn<unknown>,
-    summary: TurnSummary,
-    durationMs: number,
-    response: ServerResponse,
-  ): void {
-    const line = {
-      request_id: request.id,
-      model: decoded.request.model,
-      upstream_model: summary.upstreamModel,
-      provider: summary.provider,
-      account_id: summary.accountId,
-      stream: decoded.isStream,
-      outcome: summary.error?.code ?? 'success',
-      status: summary.error?.code === 'cancelled' ? 499 : response.statusCode,
-      attempts: summary.attempts,
-      duration_ms: durationMs,
-      first_content_ms: summary.firstContentMs,
-      usage: summary.usage,
-    };
-    if (summary.error === undefined || summary.error.code === 'cancelled') logger.info(line, 'turn');
-    else logger.warn({ ...line, err: summary.error }, 'turn');
-  }
-
   app.addHook('preClose', async () => {
-    isClosing = true;
+    clientTurns.close();
     await running.drain(options.shutdownMs);
     cancelTick();
   });
 
   return app;
-}
-
-function answerHeads(
-  inbound: Pick<Inbound<unknown>, 'idPrefix' | 'requestIdHeader' | 'parameterNames'>,
-  decoded: DecodedTurn<unknown>,
-  requestId: string,
-  startedAt: number,
-): (route: Route | undefined) => AnswerHead {
-  const id = inbound.idPrefix + randomUUID().replaceAll('-', '');
-  return (route) => {
-    const unread = route
-      ? route.provider.outbound.ignored
-          .filter((name) => asksForTuning(decoded.request, name))
-          .map((name) => inbound.parameterNames?.[name] ?? parameterNames[name])
-      : [];
-    const ignored = [...unread, ...decoded.ignored];
-    return {
-      identity: {
-        id,
-        created: Math.floor(startedAt / 1000),
-        model: decoded.request.model,
-        ...(route?.provider.name === 'sandbox' ? { systemFingerprint: 'warp2api-sandbox' } : {}),
-      },
-      headers: {
-        'x-request-id': requestId,
-        ...(inbound.requestIdHeader === undefined ? {} : { [inbound.requestIdHeader]: requestId }),
-        ...(ignored.length > 0 ? { 'x-warp2api-ignored': headerList(ignored) } : {}),
-      },
-    };
-  };
-}
-
-function asksForTuning({ sampling, reasoning }: TurnRequest, name: TuningName): boolean {
-  const value = name === 'reasoningEffort' ? reasoning.effort : sampling[name];
-  return value !== undefined && value !== untuned[name];
-}
-
-/** Field names come from the client: only what a header may hold gets in. */
-function headerList(names: readonly string[]): string {
-  return names
-    .slice(0, 50)
-    .map((name) => name.slice(0, 64).replace(/[^A-Za-z0-9_.-]/g, '_'))
-    .join(', ');
 }
 
 /** Anthropic's clients are told from OpenAI's by the version header that every one of them sends. */

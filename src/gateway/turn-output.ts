@@ -1,14 +1,10 @@
 import type { ServerResponse } from 'node:http';
 import type { AppError } from '../core/errors.ts';
-import type { AnswerIdentity, CollectedTurn, Inbound, StreamEncoder } from '../core/protocol.ts';
+import type { CollectedTurn, Inbound, StreamEncoder } from '../core/protocol.ts';
 import type { FinishReason, TurnEvent, Usage } from '../core/turn.ts';
+import type { HeadFor } from './answer-head.ts';
 import type { TurnOutput } from './attempt.ts';
 import type { Route } from './routes.ts';
-
-export interface AnswerHead {
-  readonly identity: AnswerIdentity;
-  readonly headers: Readonly<Record<string, string>>;
-}
 
 export interface StreamOutput extends TurnOutput {
   /** To be called now and then: keeps a stream alive that has nothing to say yet. */
@@ -24,7 +20,7 @@ export function createStreamOutput<Options>(
   response: ServerResponse,
   inbound: Inbound<Options>,
   options: Options,
-  headFor: (route: Route | undefined) => AnswerHead,
+  headFor: HeadFor,
   now: () => number,
 ): StreamOutput {
   let encoder: StreamEncoder | undefined;
@@ -80,7 +76,7 @@ export function createWholeOutput<Options>(
   response: ServerResponse,
   inbound: Inbound<Options>,
   options: Options,
-  headFor: (route: Route | undefined) => AnswerHead,
+  headFor: HeadFor,
 ): TurnOutput {
   let route: Route | undefined;
   let collected = emptyCollection();

@@ -1,0 +1,78 @@
+import { randomUUID } from 'node:crypto';
+import type { AnswerIdentity, DecodedTurn, Inbound } from '../core/protocol.ts';
+import type { TuningName, TurnRequest } from '../core/turn.ts';
+import type { Route } from './routes.ts';
+
+/** What is said of an answer before its first byte. */
+export interface AnswerHead {
+  readonly identity: AnswerIdentity;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** Who answers decides what of the head is true; undefined where nobody did. */
+export type HeadFor = (route: Route | undefined) => AnswerHead;
+
+const parameterNames: Record<TuningName, string> = {
+  temperature: 'temperature',
+  topP: 'top_p',
+  seed: 'seed',
+  presencePenalty: 'presence_penalty',
+  frequencyPenalty: 'frequency_penalty',
+  reasoningEffort: 'reasoning_effort',
+};
+
+/** What clients send to say that nothing is to be tuned. */
+const untuned: Partial<Record<TuningName, number>> = {
+  temperature: 1,
+  topP: 1,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+};
+
+/** The heads of one answer: its id stays the same whichever account gives it. */
+export function answerHeads(
+  inbound: Pick<Inbound<unknown>, 'idPrefix' | 'requestIdHeader' | 'parameterNames'>,
+  decoded: DecodedTurn<unknown>,
+  requestId: string,
+  startedAt: number,
+): HeadFor {
+  const id = newAnswerId(inbound.idPrefix);
+  return (route) => {
+    const unread = route
+      ? route.provider.outbound.ignored
+          .filter((name) => asksForTuning(decoded.request, name))
+          .map((name) => inbound.parameterNames?.[name] ?? parameterNames[name])
+      : [];
+    const ignored = [...unread, ...decoded.ignored];
+    return {
+      identity: {
+        id,
+        created: Math.floor(startedAt / 1000),
+        model: decoded.request.model,
+        ...(route?.provider.name === 'sandbox' ? { systemFingerprint: 'warp2api-sandbox' } : {}),
+      },
+      headers: {
+        'x-request-id': requestId,
+        ...(inbound.requestIdHeader === undefined ? {} : { [inbound.requestIdHeader]: requestId }),
+        ...(ignored.length > 0 ? { 'x-warp2api-ignored': headerList(ignored) } : {}),
+      },
+    };
+  };
+}
+
+export function newAnswerId(prefix: string): string {
+  return prefix + randomUUID().replaceAll('-', '');
+}
+
+function asksForTuning({ sampling, reasoning }: TurnRequest, name: TuningName): boolean {
+  const value = name === 'reasoningEffort' ? reasoning.effort : sampling[name];
+  return value !== undefined && value !== untuned[name];
+}
+
+/** Field names come from the client: only what a header may hold gets in. */
+function headerList(names: readonly string[]): string {
+  return names
+    .slice(0, 50)
+    .map((name) => name.slice(0, 64).replace(/[^A-Za-z0-9_.-]/g, '_'))
+    .join(', ');
+}

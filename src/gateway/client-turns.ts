@@ -1,0 +1,92 @@
+import { AppError } from '../core/errors.ts';
+import type { DecodedTurn } from '../core/protocol.ts';
+import type { Logger } from '../lib/logger.ts';
+import type { TurnOutput } from './attempt.ts';
+import { checkSchema, runTurnInFormat } from './json-answer.ts';
+import type { GatewayMetrics } from './metrics.ts';
+import type { TurnDependencies, TurnSummary } from './run-turn.ts';
+
+/** A turn as a client asked for it, whatever carries its answer: a response, a WebSocket, or nothing but the store. */
+export interface ClientTurn {
+  readonly protocol: string;
+  readonly decoded: DecodedTurn<unknown>;
+  readonly clientId: string;
+  readonly requestId: string;
+  readonly startedAt: number;
+  readonly wantsUsage: boolean;
+  readonly output: TurnOutput;
+  /** Aborts when nobody waits any more or the gateway stops; the reason is an AppError. */
+  readonly signal: AbortSignal;
+  /** The HTTP status the client got, for the log. */
+  status(): number;
+}
+
+export interface ClientTurns {
+  /** Refuses what no turn can be made of. Throws AppError. */
+  check(decoded: DecodedTurn<unknown>): void;
+  /** Carries the turn to its end, counts and logs it. */
+  run(turn: ClientTurn): Promise<TurnSummary>;
+  /** From now on `check` refuses every turn. */
+  close(): void;
+}
+
+export function createClientTurns(
+  turns: TurnDependencies,
+  metrics: Pick<GatewayMetrics, 'turnEnded'>,
+  logger: Logger,
+): ClientTurns {
+  const { clock } = turns;
+  let isClosing = false;
+
+  function log(turn: ClientTurn, summary: TurnSummary, durationMs: number): void {
+    const { decoded } = turn;
+    const line = {
+      request_id: turn.requestId,
+      model: decoded.request.model,
+      upstream_model: summary.upstreamModel,
+      provider: summary.provider,
+      account_id: summary.accountId,
+      stream: decoded.isStream,
+      outcome: summary.error?.code ?? 'success',
+      status: summary.error?.code === 'cancelled' ? 499 : turn.status(),
+      attempts: summary.attempts,
+      duration_ms: durationMs,
+      first_content_ms: summary.firstContentMs,
+      usage: summary.usage,
+    };
+    if (summary.error === undefined || summary.error.code === 'cancelled') logger.info(line, 'turn');
+    else logger.warn({ ...line, err: summary.error }, 'turn');
+  }
+
+  return {
+    check({ request: { responseFormat: format } }) {
+      if (format.type === 'json-schema') checkSchema(format.schema, `${format.param}.schema`);
+      if (isClosing) {
+        throw new AppError('shutting_down', 'The gateway is stopping; try again in a moment.', {
+          retryAfterMs: 5_000,
+        });
+      }
+    },
+
+    async run(turn) {
+      const { protocol, decoded, clientId, wantsUsage, output, signal } = turn;
+      const summary = await runTurnInFormat(turns, {
+        request: decoded.request,
+        clientId,
+        wantsUsage,
+        output,
+        signal,
+        logger: logger.child({ request_id: turn.requestId }),
+      });
+      const durationMs = clock.now() - turn.startedAt;
+      const { model } = decoded.request;
+      metrics.turnEnded({ protocol, model, isStream: decoded.isStream, durationMs, summary });
+      log(turn, summary, durationMs);
+      return summary;
+    },
+
+    close() {
+      isClosing = true;
+    },
+  };
+}
