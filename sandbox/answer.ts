@@ -89,6 +89,11 @@ function callsIn(text: string): RequestedCall[] {
   return calls;
 }
 
+/** The JSON object that starts at `start`, if one does. */
+export function objectAt(text: string, start: number): JsonObject | undefined {
+  return start < 0 ? undefined : parseObject(text.slice(start, endOfObject(text, start)));
+}
+
 /** The index behind the `}` that closes the object starting at `start`, or the end of the text. */
 function endOfObject(text: string, start: number): number {
   let depth = 0;

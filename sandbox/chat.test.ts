@@ -36,6 +36,7 @@ describe('scenarios', () => {
     'two-messages': ['First message.', 'You said: Hello'],
     update: ['You said: Hello'],
     unicode: [`${unicodeText}You said: Hello`],
+    obedient: ['You said: Hello'],
     echo: ['Hello'],
     transaction: ['This is taken back.', 'You said: Hello'],
     subtask: ['You said: Hello'],

@@ -14,6 +14,7 @@ import {
   refusal,
 } from './faults.ts';
 import type { Framing } from './frames.ts';
+import { obedient } from './obedient.ts';
 import type { Script } from './script.ts';
 import * as shapes from './shapes.ts';
 
@@ -79,6 +80,12 @@ const list: readonly PlayableScenario[] = [
     'one code point per piece: emoji, combining marks, right-to-left',
     'the same characters',
     shapes.unicode,
+  ),
+  scenario(
+    'obedient',
+    'what rules and query demand: tool calls, JSON, a word; else the answer',
+    'the same',
+    obedient,
   ),
   scenario('echo', 'the query alone, as it arrived', 'the same text', shapes.echo),
   scenario(

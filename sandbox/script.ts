@@ -1,5 +1,5 @@
 // The steps a stream is made of, and the parts most scenarios share.
-import { cutText, partialPieces } from './answer.ts';
+import { cutText, partialPieces, type RequestedCall } from './answer.ts';
 import { toStruct } from './struct.ts';
 import { pendingCalls } from './tasks.ts';
 import { historyOf, type Turn } from './turn.ts';
@@ -76,6 +76,23 @@ export function appendText(turn: Turn, message: Message, piece: string): Step {
   });
 }
 
+/** Reasoning in these pieces, then how long it took. */
+export function* thought(turn: Turn, pieces: readonly string[]): Iterable<Step> {
+  const message = turn.message({ agentReasoning: { reasoning: pieces[0] ?? '' } });
+  yield actions(add(turn, message));
+  const patch = (agentReasoning: NonNullable<Message['agentReasoning']>, path: string) => ({
+    taskId: turn.taskId,
+    message: { id: message.id ?? '', agentReasoning },
+    mask: { paths: [path] },
+  });
+  for (const piece of pieces.slice(1)) {
+    yield actions({ appendToMessageContent: patch({ reasoning: piece }, 'agent_reasoning.reasoning') });
+  }
+  const finishedDuration = { seconds: 1, nanos: 500_000_000 };
+  yield actions({ updateTaskMessage: patch({ finishedDuration }, 'agent_reasoning.finished_duration') });
+  turn.outputLength += pieces.join('').length;
+}
+
 /** The answer in up to six pieces, or the tool calls the user asked for. */
 export function* answer(turn: Turn): Iterable<Step> {
   if (turn.calls.length > 0) yield* toolCalls(turn);
@@ -83,7 +100,11 @@ export function* answer(turn: Turn): Iterable<Step> {
 }
 
 export function* toolCalls(turn: Turn): Iterable<Step> {
-  for (const [index, call] of turn.calls.entries()) {
+  yield* calls(turn, turn.calls);
+}
+
+export function* calls(turn: Turn, list: readonly RequestedCall[]): Iterable<Step> {
+  for (const [index, call] of list.entries()) {
     const toolCallId = `call-${turn.conversation.turnCount}-${index + 1}-${turn.requestId}`;
     const callMcpTool = { name: call.name, args: toStruct(call.args), serverId: turn.serverId };
     yield actions(add(turn, turn.message({ toolCall: { toolCallId, callMcpTool } })));

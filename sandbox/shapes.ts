@@ -12,6 +12,7 @@ import {
   opening,
   type Script,
   text,
+  thought,
 } from './script.ts';
 import type { Turn } from './turn.ts';
 import type { Message } from './wire.ts';
@@ -19,22 +20,7 @@ import type { Message } from './wire.ts';
 export const plain: Script = complete(answer);
 
 export const reasoning: Script = complete(function* (turn) {
-  if (turn.wantsReasoning) {
-    const pieces = cutText(reasoningText(turn), 4);
-    const message = turn.message({ agentReasoning: { reasoning: pieces[0] ?? '' } });
-    yield actions(add(turn, message));
-    const patch = (agentReasoning: NonNullable<Message['agentReasoning']>, path: string) => ({
-      taskId: turn.taskId,
-      message: { id: message.id ?? '', agentReasoning },
-      mask: { paths: [path] },
-    });
-    for (const piece of pieces.slice(1)) {
-      yield actions({ appendToMessageContent: patch({ reasoning: piece }, 'agent_reasoning.reasoning') });
-    }
-    const finishedDuration = { seconds: 1, nanos: 500_000_000 };
-    yield actions({ updateTaskMessage: patch({ finishedDuration }, 'agent_reasoning.finished_duration') });
-    turn.outputLength += pieces.join('').length;
-  }
+  if (turn.wantsReasoning) yield* thought(turn, cutText(reasoningText(turn), 4));
   yield* answer(turn);
 });
 

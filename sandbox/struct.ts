@@ -16,3 +16,17 @@ function toValue(json: Json): Value {
   if (Array.isArray(json)) return { listValue: { values: json.map(toValue) } };
   return { structValue: toStruct(json) };
 }
+
+/** The JSON behind a Struct; numbers that are no numbers there become null, as JSON has none. */
+export function fromStruct(struct: Struct | undefined): JsonObject {
+  const entries = Object.entries(struct?.fields ?? {});
+  return Object.fromEntries(entries.map(([key, value]) => [key, fromValue(value)]));
+}
+
+function fromValue(value: Value): Json {
+  if (value.numberValue !== undefined) return value.numberValue;
+  if (value.stringValue !== undefined) return value.stringValue;
+  if (value.boolValue !== undefined) return value.boolValue;
+  if (value.listValue) return (value.listValue.values ?? []).map(fromValue);
+  return value.structValue ? fromStruct(value.structValue) : null;
+}

@@ -19,6 +19,7 @@ const table: Record<
   'two-messages': { text: `First message.\n\n${whole}`, finish: 'stop' },
   update: { text: whole, finish: 'stop' },
   unicode: { text: new RegExp(`${whole}$`), finish: 'stop' },
+  obedient: { text: whole, finish: 'stop' },
   echo: { text: 'Hello', finish: 'stop' },
   transaction: { text: new RegExp(`${whole}$`), finish: 'stop' },
   subtask: { text: whole, finish: 'stop' },
