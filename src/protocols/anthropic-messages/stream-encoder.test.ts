@@ -82,6 +82,38 @@ it('lets the pieces of a call wait while another call is open', () => {
   expect(blocks).toEqual(['0 start', '0 {}', '0 stop', '1 start', '1 {"x":', '1 2}', '1 stop']);
 });
 
+it('keeps a call whole although text comes between its pieces, and every call of an answer that was cut', () => {
+  const call = (index: number): TurnEvent => ({
+    type: 'tool-call-start',
+    index,
+    id: `id-${index}`,
+    name: 'f',
+  });
+  const sent = encode([
+    call(0),
+    { type: 'tool-call-delta', index: 0, arguments: '{"a"' },
+    { type: 'text-delta', text: 'Mean' },
+    { type: 'text-delta', text: 'while' },
+    call(1),
+    { type: 'tool-call-delta', index: 0, arguments: ':1}' },
+    { type: 'tool-call-end', index: 0 },
+    call(2),
+    { type: 'finish', reason: 'length' },
+  ]);
+  expect(sent.flatMap(({ delta }) => delta?.['partial_json'] ?? delta?.['text'] ?? [])).toEqual([
+    '{"a"',
+    ':1}',
+    'Meanwhile',
+  ]);
+  const blocks = sent.filter(({ type }) => type === 'content_block_start');
+  expect(blocks.map(({ content_block }) => content_block?.['id'] ?? content_block?.['type'])).toEqual([
+    'id-0',
+    'text',
+    'id-1',
+    'id-2',
+  ]);
+});
+
 it('does not show thinking that nobody asked for', () => {
   const sent = encode(
     [

@@ -5,9 +5,23 @@ import { encodeMessagesError, encodeUsage, stopReasonOf } from './encode-answer.
 
 type Block = { readonly kind: 'text' | 'thinking' } | { readonly kind: 'tool'; readonly call: number };
 
+/** What came while a call was open. */
+interface Waiting {
+  readonly block: Block;
+  readonly head: string;
+  pieces: string;
+  /** A call that has all its pieces. */
+  isEnded: boolean;
+}
+
+const heads = {
+  text: '{"type":"text","text":""}',
+  thinking: '{"type":"thinking","thinking":"","signature":""}',
+};
+
 /**
  * Events in the dialect's order: message_start, blocks one after another, message_delta, message_stop. Blocks never
- * overlap, so a call whose pieces come while another block is open waits for its turn.
+ * overlap and none is opened again, so whatever comes while a call is open waits until that call has ended.
  */
 export function createMessagesStreamEncoder(
   identity: AnswerIdentity,
@@ -17,8 +31,7 @@ export function createMessagesStreamEncoder(
   let open: Block | undefined;
   let index = -1;
   let usage: Usage | undefined;
-  /** Pieces of calls that another open call keeps waiting, by the call's index. */
-  const waiting = new Map<number, { readonly head: string; pieces: string; isEnded: boolean }>();
+  const waiting: Waiting[] = [];
 
   const begin = (block: Block, content: string): string => {
     const closed = close();
@@ -34,54 +47,73 @@ export function createMessagesStreamEncoder(
   const delta = (content: string): string =>
     sse('content_block_delta', `"index":${index},"delta":${content}`);
 
+  const pieceOf = ({ kind }: Block, text: string): string => {
+    const piece = JSON.stringify(text);
+    if (kind === 'tool') return delta(`{"type":"input_json_delta","partial_json":${piece}}`);
+    return delta(`{"type":"${kind}_delta","${kind}":${piece}}`);
+  };
+
+  function said(kind: 'text' | 'thinking', text: string): string {
+    if (open?.kind === 'tool') {
+      const last = waiting[waiting.length - 1];
+      if (last?.block.kind === kind) last.pieces += text;
+      else waiting.push({ block: { kind }, head: heads[kind], pieces: text, isEnded: true });
+      return '';
+    }
+    const head = open?.kind === kind ? '' : begin({ kind }, heads[kind]);
+    return head + pieceOf({ kind }, text);
+  }
+
+  function callBegun(block: Extract<Block, { kind: 'tool' }>, head: string): string {
+    if (open?.kind !== 'tool') return begin(block, head);
+    waiting.push({ block, head, pieces: '', isEnded: false });
+    return '';
+  }
+
   function callPiece(call: number, text: string): string {
-    if (open?.kind === 'tool' && open.call === call) return delta(inputDelta(text));
-    const late = waiting.get(call);
+    if (open?.kind === 'tool' && open.call === call) return pieceOf(open, text);
+    const late = waitingCall(call);
     if (late) late.pieces += text;
     return '';
   }
 
-  /** Calls that had to wait, whole where they are whole by now. */
-  function callsThatWaited(): string {
+  function callEnded(call: number): string {
+    if (open?.kind === 'tool' && open.call === call) return close() + whatWaited(false);
+    const late = waitingCall(call);
+    if (late) late.isEnded = true;
+    return '';
+  }
+
+  const waitingCall = (call: number): Waiting | undefined =>
+    waiting.find(({ block }) => block.kind === 'tool' && block.call === call);
+
+  /** What had to wait, up to the next call that is still open, or all of it. */
+  function whatWaited(isEnd: boolean): string {
     let text = '';
-    for (const [call, { head, pieces, isEnded }] of waiting) {
-      waiting.delete(call);
-      text += begin({ kind: 'tool', call }, head);
-      if (pieces !== '') text += delta(inputDelta(pieces));
-      if (!isEnded) break;
-      text += close();
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      const { block, head, pieces, isEnded } = next;
+      text += begin(block, head);
+      if (pieces !== '') text += pieceOf(block, pieces);
+      if (!isEnded && !isEnd) break;
+      if (block.kind === 'tool') text += close();
     }
     return text;
   }
 
   function encodeOne(event: TurnEvent): string {
     switch (event.type) {
-      case 'text-delta': {
-        const head = open?.kind === 'text' ? '' : begin({ kind: 'text' }, '{"type":"text","text":""}');
-        return `${head}${delta(`{"type":"text_delta","text":${JSON.stringify(event.text)}}`)}`;
-      }
-      case 'reasoning-delta': {
-        if (!options.showsThinking) return '';
-        const head =
-          open?.kind === 'thinking'
-            ? ''
-            : begin({ kind: 'thinking' }, '{"type":"thinking","thinking":"","signature":""}');
-        return `${head}${delta(`{"type":"thinking_delta","thinking":${JSON.stringify(event.text)}}`)}`;
-      }
+      case 'text-delta':
+        return said('text', event.text);
+      case 'reasoning-delta':
+        return options.showsThinking ? said('thinking', event.text) : '';
       case 'tool-call-start': {
         const head = `{"type":"tool_use","id":${JSON.stringify(event.id)},"name":${JSON.stringify(event.name)},"input":{}}`;
-        if (open?.kind !== 'tool') return begin({ kind: 'tool', call: event.index }, head);
-        waiting.set(event.index, { head, pieces: '', isEnded: false });
-        return '';
+        return callBegun({ kind: 'tool', call: event.index }, head);
       }
       case 'tool-call-delta':
         return callPiece(event.index, event.arguments);
-      case 'tool-call-end': {
-        if (open?.kind === 'tool' && open.call === event.index) return close() + callsThatWaited();
-        const late = waiting.get(event.index);
-        if (late) late.isEnded = true;
-        return '';
-      }
+      case 'tool-call-end':
+        return callEnded(event.index);
       case 'usage':
         usage = event.usage;
         return '';
@@ -90,7 +122,7 @@ export function createMessagesStreamEncoder(
         const ended = JSON.stringify({ stop_reason: reason, stop_sequence: event.stopSequence ?? null });
         return [
           close(),
-          callsThatWaited(),
+          whatWaited(true),
           close(),
           sse('message_delta', `"delta":${ended},"usage":${JSON.stringify(encodeUsage(usage))}`),
           sse('message_stop', ''),
@@ -136,10 +168,6 @@ function messageStart(identity: AnswerIdentity, usage: Usage | undefined): strin
     usage: { ...encodeUsage(usage), output_tokens: 0 },
   };
   return sse('message_start', `"message":${JSON.stringify(message)}`);
-}
-
-function inputDelta(text: string): string {
-  return `{"type":"input_json_delta","partial_json":${JSON.stringify(text)}}`;
 }
 
 /** One event; `fields` are further JSON members. */
