@@ -65,6 +65,8 @@ export interface AppErrorOptions {
   readonly resetAt?: Date;
   /** What a dialect's clients read beside the message, in that dialect's own words. */
   readonly details?: Readonly<Record<string, unknown>>;
+  /** Work may have been done that must not be done twice: no other account is tried. */
+  readonly isFinal?: boolean;
 }
 
 /** The only error that crosses a layer. Its message may be shown to the client; its cause goes to the log only. */
@@ -74,6 +76,7 @@ export class AppError extends Error {
   readonly param: string | undefined;
   readonly resetAt: Date | undefined;
   readonly details: Readonly<Record<string, unknown>> | undefined;
+  readonly isFinal: boolean;
 
   constructor(code: ErrorCode, message: string, options: AppErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
@@ -83,6 +86,7 @@ export class AppError extends Error {
     this.param = options.param;
     this.resetAt = options.resetAt;
     this.details = options.details;
+    this.isFinal = options.isFinal === true;
   }
 
   get status(): number {
@@ -101,7 +105,7 @@ export class AppError extends Error {
     return table[this.code].anthropicStatus;
   }
   get failover(): Failover {
-    return table[this.code].failover;
+    return this.isFinal ? 'no' : table[this.code].failover;
   }
 
   /** The funnel: whatever was thrown, as an AppError. An unknown error keeps its message to the log. */

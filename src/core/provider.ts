@@ -1,4 +1,5 @@
 import type { Outbound } from './protocol.ts';
+import type { TurnCaller } from './turn-caller.ts';
 
 /** A model as its provider lists it. */
 export interface ProviderModel {
@@ -130,16 +131,29 @@ export interface Provider {
   readonly missing?: { readonly tokens?: string; readonly logins?: string };
 }
 
-/** A provider whose models the gateway offers. */
-export interface UpstreamProvider extends Provider {
+interface ModelProvider extends Provider {
+  /** The models one account may use. Throws AppError on failure. */
+  listModels(bearer: string, signal?: AbortSignal): Promise<readonly ProviderModel[]>;
+  /** Used when no list could be had yet. */
+  readonly fallbackModels: readonly ProviderModel[];
+}
+
+/** A provider that answers a turn within one HTTP exchange. */
+export interface ExchangingProvider extends ModelProvider {
   /** How we speak to it. */
   readonly outbound: Outbound;
   /** Scheme, host and an optional path prefix; no trailing slash. A promise where it starts on first use. */
   baseUrl(): string | Promise<string>;
   /** Headers that carry the bearer on every request. */
   authHeaders(bearer: string): Readonly<Record<string, string>>;
-  /** The models one account may use. Throws AppError on failure. */
-  listModels(bearer: string, signal?: AbortSignal): Promise<readonly ProviderModel[]>;
-  /** Used when no list could be had yet. */
-  readonly fallbackModels: readonly ProviderModel[];
+  readonly caller?: undefined;
 }
+
+/** A provider with another way to carry a turn. */
+export interface CallingProvider extends ModelProvider {
+  readonly caller: TurnCaller;
+  readonly outbound?: undefined;
+}
+
+/** A provider whose models the gateway offers. */
+export type UpstreamProvider = ExchangingProvider | CallingProvider;

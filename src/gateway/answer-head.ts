@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { AnswerIdentity, DecodedTurn, Inbound } from '../core/protocol.ts';
+import type { UpstreamProvider } from '../core/provider.ts';
 import type { TuningName, TurnRequest } from '../core/turn.ts';
 import type { Route } from './routes.ts';
 
@@ -39,7 +40,7 @@ export function answerHeads(
   const id = newAnswerId(inbound.idPrefix);
   return (route) => {
     const unread = route
-      ? route.provider.outbound.ignored
+      ? unreadBy(route.provider)
           .filter((name) => asksForTuning(decoded.request, name))
           .map((name) => inbound.parameterNames?.[name] ?? parameterNames[name])
       : [];
@@ -54,6 +55,7 @@ export function answerHeads(
       headers: {
         'x-request-id': requestId,
         ...(inbound.requestIdHeader === undefined ? {} : { [inbound.requestIdHeader]: requestId }),
+        ...(route?.runUrl === undefined ? {} : { 'x-warp2api-run-url': route.runUrl }),
         ...(ignored.length > 0 ? { 'x-warp2api-ignored': headerList(ignored) } : {}),
       },
     };
@@ -62,6 +64,10 @@ export function answerHeads(
 
 export function newAnswerId(prefix: string): string {
   return prefix + randomUUID().replaceAll('-', '');
+}
+
+function unreadBy(provider: UpstreamProvider): readonly TuningName[] {
+  return provider.caller ? provider.caller.ignored : provider.outbound.ignored;
 }
 
 function asksForTuning({ sampling, reasoning }: TurnRequest, name: TuningName): boolean {

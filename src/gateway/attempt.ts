@@ -1,6 +1,8 @@
 import type { Dispatcher } from 'undici';
 import { AppError } from '../core/errors.ts';
+import type { ConversationMemory, OutboundTurn } from '../core/protocol.ts';
 import type { TurnEvent, TurnRequest, Usage } from '../core/turn.ts';
+import type { CallListener, RunningCall, UpstreamTimeouts } from '../core/turn-caller.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Conversation } from './conversations.ts';
@@ -10,7 +12,7 @@ import type { Route } from './routes.ts';
 import { createStopCut } from './stop-cut.ts';
 import { estimateUsage, roughUsage } from './token-count.ts';
 import { noteEvents, type TurnProgress } from './turn-progress.ts';
-import { callUpstream, type RunningCall, type UpstreamTimeouts } from './upstream.ts';
+import { callUpstream } from './upstream.ts';
 
 export interface AttemptDependencies {
   readonly dispatcher: Dispatcher;
@@ -55,29 +57,19 @@ export async function attemptTurn(
   attempt: Attempt,
 ): Promise<AppError | undefined> {
   const { runningCalls } = dependencies;
-  const { route, request, conversation, lease, output, signal } = attempt;
-  const { outbound } = route.provider;
+  const { conversation, lease, output, signal } = attempt;
   const isOwner = conversation.accountId === lease.account.id;
   const remembered = isOwner ? await conversation.claim() : undefined;
   let call: RunningCall | undefined;
   let onAbort = () => {};
 
   try {
-    const answer = outbound.open({ request, ...(remembered ? { remembered } : {}) });
-    const origin = await route.provider.baseUrl();
+    const opened = await openCall(dependencies, attempt, remembered);
     signal.throwIfAborted();
     const reader = createReader(attempt, dependencies.clock);
 
     const error = await new Promise<AppError | undefined>((resolve, reject) => {
-      const running: RunningCall = callUpstream({
-        dispatcher: dependencies.dispatcher,
-        origin,
-        outbound,
-        answer,
-        authHeaders: route.provider.authHeaders(lease.account.id_token),
-        userAgent: dependencies.userAgent,
-        timeouts: dependencies.timeouts,
-        now: dependencies.clock.now,
+      const running: RunningCall = opened.start({
         onEvents(events) {
           try {
             return reader.read(events, resolve, () => running.discard());
@@ -98,7 +90,7 @@ export async function attemptTurn(
       else signal.addEventListener('abort', onAbort, { once: true });
     });
 
-    const memory = error || reader.isCut ? undefined : answer.decoder.memory();
+    const memory = error || reader.isCut ? undefined : opened.memory();
     if (memory) await keepMemory(attempt, memory);
     return error;
   } finally {
@@ -106,6 +98,49 @@ export async function attemptTurn(
     output.resume = undefined;
     if (remembered && !call?.isTaken) await conversation.restore(remembered.memory);
   }
+}
+
+interface OpenedCall {
+  start(listener: CallListener): RunningCall;
+  /** After a good end. */
+  memory(): ConversationMemory | undefined;
+}
+
+/** The provider's own way to carry a turn, ready to begin. */
+async function openCall(
+  { dispatcher, userAgent, timeouts, clock }: AttemptDependencies,
+  { route, request, lease, output }: Attempt,
+  remembered: OutboundTurn['remembered'],
+): Promise<OpenedCall> {
+  const { provider } = route;
+  const bearer = lease.account.id_token;
+  if (provider.caller) {
+    const { caller } = provider;
+    const onRunUrl = (runUrl: string) => output.onRoute({ ...route, runUrl });
+    return {
+      start: (listener) => caller.start({ request, bearer, timeouts, onRunUrl, ...listener }),
+      memory: () => undefined,
+    };
+  }
+  const { outbound } = provider;
+  const answer = outbound.open({ request, ...(remembered ? { remembered } : {}) });
+  const origin = await provider.baseUrl();
+  const authHeaders = provider.authHeaders(bearer);
+  return {
+    start: (listener) =>
+      callUpstream({
+        dispatcher,
+        origin,
+        outbound,
+        answer,
+        authHeaders,
+        userAgent,
+        timeouts,
+        now: clock.now,
+        ...listener,
+      }),
+    memory: () => answer.decoder.memory(),
+  };
 }
 
 /** What was used, by the upstream's figures or by ours. */

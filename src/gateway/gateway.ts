@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import { Agent } from 'undici';
 import type { UpstreamProvider } from '../core/provider.ts';
+import type { UpstreamTimeouts } from '../core/turn-caller.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Pool } from '../pool-api/pool.ts';
@@ -14,7 +15,6 @@ import { createReporter } from './reporter.ts';
 import { createRoutes } from './routes.ts';
 import { createGatewayServer } from './server.ts';
 import { createStoredResponses } from './stored-responses.ts';
-import type { UpstreamTimeouts } from './upstream.ts';
 
 export interface GatewayOptions {
   readonly pool: Pool;

@@ -8,6 +8,8 @@ import type { PoolWatch } from './pool-watch.ts';
 export interface Route {
   readonly provider: UpstreamProvider;
   readonly model: string;
+  /** Where a person can watch this very turn being answered. */
+  readonly runUrl?: string;
 }
 
 export interface Routes {

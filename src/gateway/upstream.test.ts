@@ -2,6 +2,7 @@ import { Agent } from 'undici';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { AppError } from '../core/errors.ts';
 import type { TurnEvent } from '../core/turn.ts';
+import type { RunningCall } from '../core/turn-caller.ts';
 import {
   type FakeUpstream,
   lineOutbound,
@@ -11,7 +12,7 @@ import {
   startFakeUpstream,
 } from './testing/fake-upstream.ts';
 import { createManualClock, type ManualClock } from './testing/manual-clock.ts';
-import { callUpstream, type RunningCall } from './upstream.ts';
+import { callUpstream } from './upstream.ts';
 
 let upstream: FakeUpstream;
 let dispatcher: Agent;

@@ -2,15 +2,9 @@ import type { Dispatcher } from 'undici';
 import { AppError } from '../core/errors.ts';
 import type { FailedResponse, Outbound, UpstreamAnswer } from '../core/protocol.ts';
 import type { TurnEvent } from '../core/turn.ts';
+import type { CallListener, RunningCall, UpstreamTimeouts } from '../core/turn-caller.ts';
 
-export interface UpstreamTimeouts {
-  /** From the request to the first event of the answer. */
-  readonly firstEventMs: number;
-  /** Between two events. */
-  readonly idleMs: number;
-}
-
-export interface UpstreamCall {
+export interface UpstreamCall extends CallListener {
   readonly dispatcher: Dispatcher;
   readonly origin: string;
   readonly outbound: Outbound;
@@ -19,25 +13,6 @@ export interface UpstreamCall {
   readonly userAgent: string;
   readonly timeouts: UpstreamTimeouts;
   readonly now: () => number;
-  /**
-   * Every batch of events of one read, in order. The last batch of a call ends with a `finish` or an `error`, and
-   * exactly one batch does. Returning false asks for a pause until `resume`. Must not throw.
-   */
-  readonly onEvents: (events: readonly TurnEvent[]) => boolean;
-  /** The connection is done with: nothing is left to watch over. */
-  readonly onClosed: () => void;
-}
-
-export interface RunningCall {
-  /** False while the upstream has surely not begun to work on the request: it never came there, or was refused. */
-  readonly isTaken: boolean;
-  resume(): void;
-  /** Ends the call from our side; `error` becomes its terminal event. */
-  abort(error: AppError): void;
-  /** Ends the call silently: the consumer has all it wants. */
-  discard(): void;
-  /** To be called now and then: ends a call whose upstream has been silent for too long. */
-  checkTimeouts(now: number): void;
 }
 
 const maxFailureBody = 64 * 1024;

@@ -17,7 +17,7 @@ it('knows every provider by its name', () => {
   expect([...providers.upstreams.keys()]).toEqual(['warp', 'sandbox']);
   for (const [name, provider] of providers.upstreams) {
     expect(provider.name).toBe(name);
-    expect(provider.outbound.name).toBe('warp');
+    expect(provider.outbound?.name).toBe('warp');
     expect(provider.fallbackModels).not.toHaveLength(0);
   }
 });

@@ -1,5 +1,5 @@
 import type { Outbound } from '../../core/protocol.ts';
-import type { ProviderHttp, UpstreamProvider } from '../../core/provider.ts';
+import type { ExchangingProvider, ProviderHttp } from '../../core/provider.ts';
 import { checkApiKey } from '../api-key.ts';
 import { createProviderOf, withoutTrailingSlash } from '../warp/provider.ts';
 
@@ -14,7 +14,7 @@ export interface SandboxProviderOptions {
 }
 
 /** The built-in upstream for trying things out. Its keys choose scenarios and so stay as they were given. */
-export function createSandboxProvider(options: SandboxProviderOptions): UpstreamProvider {
+export function createSandboxProvider(options: SandboxProviderOptions): ExchangingProvider {
   return createProviderOf(
     {
       name: 'sandbox',

@@ -1,5 +1,5 @@
 import type { Outbound } from '../../core/protocol.ts';
-import type { Provider, ProviderHttp, ProviderModel, UpstreamProvider } from '../../core/provider.ts';
+import type { ExchangingProvider, Provider, ProviderHttp, ProviderModel } from '../../core/provider.ts';
 import { createWarpOutbound } from '../../protocols/warp/outbound.ts';
 import { createPostForm, createTokenHttp } from '../token-http.ts';
 import { createWarpDeviceLogins } from './device-login.ts';
@@ -38,7 +38,7 @@ export interface WarpServer {
   readonly fallbackModels: readonly ProviderModel[];
 }
 
-export function createWarpProvider(options: WarpProviderOptions): UpstreamProvider {
+export function createWarpProvider(options: WarpProviderOptions): ExchangingProvider {
   const serverUrl = withoutTrailingSlash(options.serverUrl);
   const provider = createProviderOf(
     {
@@ -82,7 +82,7 @@ function accessOf(
 export function createProviderOf(
   server: WarpServer,
   options: Omit<WarpProviderOptions, 'serverUrl'>,
-): UpstreamProvider {
+): ExchangingProvider {
   const now = options.now ?? Date.now;
   const authHeaders = (bearer: string) => ({ authorization: `Bearer ${bearer}` });
   const client = createGraphqlClient({

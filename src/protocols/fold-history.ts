@@ -1,4 +1,4 @@
-import type { ImagePart, Message } from '../../core/turn.ts';
+import type { ImagePart, Message } from '../core/turn.ts';
 
 /** A history as one text, with the images that text refers to. */
 export interface Folded {
