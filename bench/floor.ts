@@ -6,7 +6,7 @@
 import { randomUUID } from 'node:crypto';
 import net, { type Socket } from 'node:net';
 import type { CollectedTurn } from '../src/core/protocol.ts';
-import type { TurnEvent, Usage } from '../src/core/turn.ts';
+import type { TurnEvent, TurnRequest, Usage } from '../src/core/turn.ts';
 import { openaiChatInbound } from '../src/protocols/openai-chat/inbound.ts';
 import { createWarpOutbound } from '../src/protocols/warp/outbound.ts';
 import { createHttpReader, statusOf } from './http-reader.ts';
@@ -58,7 +58,7 @@ function connect(): Connection {
 
 function answerTurn(client: Socket, body: Buffer): void {
   const decoded = openaiChatInbound.decode(JSON.parse(body.toString()));
-  const { request, decoder } = outbound.open({ request: decoded.request });
+  const { request, decoder } = outbound.open({ request: decoded.request as TurnRequest });
   const identity = {
     id: openaiChatInbound.idPrefix + randomUUID(),
     created: Math.floor(Date.now() / 1000),

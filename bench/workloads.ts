@@ -1,3 +1,4 @@
+import type { TurnRequest } from '../src/core/turn.ts';
 import { openaiChatInbound } from '../src/protocols/openai-chat/inbound.ts';
 import { createWarpOutbound } from '../src/protocols/warp/outbound.ts';
 
@@ -112,7 +113,7 @@ export function clientRequests(model: string, isStream: boolean, apiKey: string)
 /** The same requests as the upstream gets them, for a relay that translates nothing. */
 export function upstreamRequests(model: string): () => Buffer {
   const { request } = openaiChatInbound.decode(JSON.parse(chatBody(model, true).toString()));
-  const open = createWarpOutbound().open({ request });
+  const open = createWarpOutbound().open({ request: request as TurnRequest });
   const headers = { ...open.request.headers, authorization: 'Bearer wk-relay' };
   return numbered(httpMessage(open.request.path, headers, open.request.body));
 }

@@ -107,6 +107,7 @@ export async function startServices(
         aliases: config.aliases,
         allowedHosts: hostCheck(config, config.gateway.apiKeys.length > 0),
         timeouts: { firstEventMs: config.gateway.firstEventTimeoutMs, idleMs: config.gateway.idleTimeoutMs },
+        fetchImagesFrom: config.gateway.fetchImagesFrom,
         shutdownMs: config.shutdownMs,
         userAgent,
         clock,

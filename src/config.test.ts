@@ -115,3 +115,12 @@ test('the sandbox is offered on this machine only, unless it is asked for', () =
   expect(offersSandbox(load({ HOST: '0.0.0.0', SANDBOX: 'on' }))).toBe(true);
   expect(offersSandbox(load({ SANDBOX: 'off' }))).toBe(false);
 });
+
+test('images are fetched only when it is said, and hosts for them are hosts', () => {
+  expect(load({ FETCH_IMAGES_ALLOW: 'a.test' }).gateway.fetchImagesFrom).toBeUndefined();
+  const allowed = load({ FETCH_IMAGES: 'yes', FETCH_IMAGES_ALLOW: 'a.test, [::1]:8080' });
+  expect(allowed.gateway.fetchImagesFrom).toEqual(['a.test', '[::1]:8080']);
+  expect(() => load({ FETCH_IMAGES_ALLOW: 'http://a.test/' })).toThrow(
+    /FETCH_IMAGES_ALLOW=.*: must be host names/,
+  );
+});

@@ -14,6 +14,8 @@ export interface Config {
     readonly apiKeys: readonly string[];
     readonly firstEventTimeoutMs: number;
     readonly idleTimeoutMs: number;
+    /** Unset: images come inline only. Else the hosts that may lie in private networks. */
+    readonly fetchImagesFrom: readonly string[] | undefined;
   };
   readonly pool: {
     readonly host: string;
@@ -128,6 +130,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
       apiKeys: values.API_KEYS ?? [],
       firstEventTimeoutMs: required(values.UPSTREAM_FIRST_EVENT_SECONDS) * 1000,
       idleTimeoutMs: required(values.UPSTREAM_IDLE_SECONDS) * 1000,
+      fetchImagesFrom: values.FETCH_IMAGES ? (values.FETCH_IMAGES_ALLOW ?? []) : undefined,
     },
     pool: {
       host: required(values.POOL_SERVICE_HOST),

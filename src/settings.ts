@@ -227,6 +227,24 @@ export const settings = {
       .pipe(z.enum(['auto', 'on', 'off'], 'must be auto, on or off')),
     help: 'auto: a built-in upstream answers while the pool has no account and only this machine can connect. on: also when others can. off: never.',
   }),
+  FETCH_IMAGES: setting({
+    default: 'no',
+    schema: flag,
+    help: 'yes: images that requests name by their address are fetched, from the public internet only.',
+  }),
+  FETCH_IMAGES_ALLOW: setting({
+    schema: list.refine(
+      (hosts) =>
+        hosts.every(
+          (host) =>
+            URL.canParse(`http://${host}`) &&
+            new URL(`http://${host}`).pathname === '/' &&
+            !/[/@?#]/.test(host),
+        ),
+      'must be host names or host:port, separated by commas',
+    ),
+    help: 'Hosts (or host:port), separated by commas, that images may be fetched from although they lie in a private network or use another port.',
+  }),
   UPSTREAM_FIRST_EVENT_SECONDS: setting({
     default: '120',
     schema: count(1, 3600),

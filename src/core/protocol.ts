@@ -1,5 +1,5 @@
 import type { AppError } from './errors.ts';
-import type { FinishReason, TuningName, TurnEvent, TurnRequest, Usage } from './turn.ts';
+import type { AskedRequest, FinishReason, TuningName, TurnEvent, TurnRequest, Usage } from './turn.ts';
 
 /** What an upstream adapter wants kept between the turns of one conversation. Opaque to everybody else. */
 export type ConversationMemory = Uint8Array;
@@ -108,7 +108,7 @@ export interface Inbound<Options> {
 }
 
 export interface DecodedTurn<Options> {
-  readonly request: TurnRequest;
+  readonly request: AskedRequest;
   readonly isStream: boolean;
   readonly options: Options;
   /** Harmless fields the client sent that nobody here reads. */

@@ -1,10 +1,13 @@
 import type { AppError } from './errors.ts';
 
-/** The neutral turn: every client dialect decodes to it and every upstream protocol encodes from it. */
-export interface TurnRequest {
+/**
+ * The neutral turn: every client dialect decodes to it and every upstream protocol encodes from it. What a client sent
+ * may name images by their address (`AskedRequest`); an upstream gets them inline.
+ */
+export interface TurnRequest<Image extends AnyImage = ImagePart> {
   /** The model as the client named it, or, once routed, as the upstream names it. */
   readonly model: string;
-  readonly messages: readonly Message[];
+  readonly messages: readonly Message<Image>[];
   readonly tools: readonly Tool[];
   readonly toolChoice: ToolChoice;
   readonly parallelToolCalls: boolean;
@@ -15,6 +18,10 @@ export interface TurnRequest {
   /** What only one protocol understands, keyed by protocol name; used only if both ends speak it. */
   readonly extra: Readonly<Record<string, unknown>>;
 }
+
+/** A turn as a client asked for it. */
+export type AskedRequest = TurnRequest<AnyImage>;
+export type AskedMessage = Message<AnyImage>;
 
 export interface Sampling {
   readonly temperature?: number;
@@ -58,11 +65,11 @@ export type ToolChoice =
   | { readonly type: 'required' }
   | { readonly type: 'tool'; readonly name: string };
 
-export type Message =
+export type Message<Image extends AnyImage = ImagePart> =
   | { readonly role: 'system'; readonly parts: readonly TextPart[] }
-  | { readonly role: 'user'; readonly parts: readonly (TextPart | ImagePart)[] }
+  | { readonly role: 'user'; readonly parts: readonly (TextPart | Image)[] }
   | { readonly role: 'assistant'; readonly parts: readonly (TextPart | ReasoningPart | ToolCallPart)[] }
-  | { readonly role: 'tool'; readonly parts: readonly ToolResultPart[] };
+  | { readonly role: 'tool'; readonly parts: readonly ToolResultPart<Image>[] };
 
 export interface TextPart {
   readonly type: 'text';
@@ -74,6 +81,14 @@ export interface ImagePart {
   readonly mediaType: string;
   readonly data: string;
 }
+/** An image the client named by its address. */
+export interface ImageUrlPart {
+  readonly type: 'image-url';
+  readonly url: string;
+  /** Where the client wrote it. */
+  readonly param: string;
+}
+export type AnyImage = ImagePart | ImageUrlPart;
 export interface ReasoningPart {
   readonly type: 'reasoning';
   readonly text: string;
@@ -85,11 +100,11 @@ export interface ToolCallPart {
   /** JSON text, as the model wrote it. */
   readonly arguments: string;
 }
-export interface ToolResultPart {
+export interface ToolResultPart<Image extends AnyImage = ImagePart> {
   readonly type: 'tool-result';
   readonly callId: string;
   readonly text: string;
-  readonly images?: readonly ImagePart[];
+  readonly images?: readonly Image[];
   readonly isError: boolean;
 }
 

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { AnswerIdentity, DecodedTurn, Inbound } from '../core/protocol.ts';
 import type { UpstreamProvider } from '../core/provider.ts';
-import type { TuningName, TurnRequest } from '../core/turn.ts';
+import type { AskedRequest, TuningName } from '../core/turn.ts';
 import type { Route } from './routes.ts';
 
 /** What is said of an answer before its first byte. */
@@ -70,7 +70,7 @@ function unreadBy(provider: UpstreamProvider): readonly TuningName[] {
   return provider.caller ? provider.caller.ignored : provider.outbound.ignored;
 }
 
-function asksForTuning({ sampling, reasoning }: TurnRequest, name: TuningName): boolean {
+function asksForTuning({ sampling, reasoning }: AskedRequest, name: TuningName): boolean {
   const value = name === 'reasoningEffort' ? reasoning.effort : sampling[name];
   return value !== undefined && value !== untuned[name];
 }

@@ -1,7 +1,7 @@
 import type { Dispatcher } from 'undici';
 import { AppError } from '../core/errors.ts';
-import type { ConversationMemory, OutboundTurn } from '../core/protocol.ts';
-import type { TurnEvent, TurnRequest, Usage } from '../core/turn.ts';
+import type { ConversationMemory } from '../core/protocol.ts';
+import type { AskedRequest, TurnEvent, Usage } from '../core/turn.ts';
 import type { CallListener, RunningCall, UpstreamTimeouts } from '../core/turn-caller.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -11,6 +11,7 @@ import { createOutputLimit } from './output-limit.ts';
 import type { Route } from './routes.ts';
 import { createStopCut } from './stop-cut.ts';
 import { estimateUsage, roughUsage } from './token-count.ts';
+import { type AskedTurn, inlineTurn, type TurnImages } from './turn-images.ts';
 import { noteEvents, type TurnProgress } from './turn-progress.ts';
 import { callUpstream } from './upstream.ts';
 
@@ -37,13 +38,15 @@ export interface TurnOutput {
 export interface Attempt {
   readonly route: Route;
   /** With the upstream's model name. */
-  readonly request: TurnRequest;
+  readonly request: AskedRequest;
   readonly conversation: Conversation;
   readonly lease: TurnLease;
   readonly output: TurnOutput;
   readonly progress: TurnProgress;
   /** Whether the answer shows usage, so that missing figures are worth counting. */
   readonly wantsUsage: boolean;
+  /** The images the request names by their addresses; undefined when it names none. */
+  readonly images: TurnImages | undefined;
   readonly signal: AbortSignal;
   readonly logger: Logger;
 }
@@ -109,11 +112,13 @@ interface OpenedCall {
 /** The provider's own way to carry a turn, ready to begin. */
 async function openCall(
   { dispatcher, userAgent, timeouts, clock }: AttemptDependencies,
-  { route, request, lease, output }: Attempt,
-  remembered: OutboundTurn['remembered'],
+  { route, request: asked, lease, output, images, signal }: Attempt,
+  claimed: AskedTurn['remembered'],
 ): Promise<OpenedCall> {
   const { provider } = route;
   const bearer = lease.account.id_token;
+  const turn = { request: asked, ...(claimed ? { remembered: claimed } : {}) };
+  const { request, remembered } = await inlineTurn(turn, images, signal);
   if (provider.caller) {
     const { caller } = provider;
     const onRunUrl = (runUrl: string) => output.onRoute({ ...route, runUrl });
@@ -144,7 +149,7 @@ async function openCall(
 }
 
 /** What was used, by the upstream's figures or by ours. */
-export function countedUsage(request: TurnRequest, progress: TurnProgress): Usage | undefined {
+export function countedUsage(request: AskedRequest, progress: TurnProgress): Usage | undefined {
   const { usage, outputCharacters } = progress;
   if (hasTokens(usage) || outputCharacters === 0) return usage;
   return withChargeOf(usage, roughUsage(request, outputCharacters));

@@ -5,6 +5,7 @@ import type { TurnOutput } from './attempt.ts';
 import { checkSchema, runTurnInFormat } from './json-answer.ts';
 import type { GatewayMetrics } from './metrics.ts';
 import type { TurnDependencies, TurnSummary } from './run-turn.ts';
+import { turnImagesOf } from './turn-images.ts';
 
 /** A turn as a client asked for it, whatever carries its answer: a response, a WebSocket, or nothing but the store. */
 export interface ClientTurn {
@@ -59,8 +60,10 @@ export function createClientTurns(
   }
 
   return {
-    check({ request: { responseFormat: format } }) {
+    check({ request }) {
+      const { responseFormat: format } = request;
       if (format.type === 'json-schema') checkSchema(format.schema, `${format.param}.schema`);
+      turnImagesOf(request, turns.imageFetcher);
       if (isClosing) {
         throw new AppError('shutting_down', 'The gateway is stopping; try again in a moment.', {
           retryAfterMs: 5_000,
@@ -75,6 +78,7 @@ export function createClientTurns(
         clientId,
         wantsUsage,
         output,
+        images: turnImagesOf(decoded.request, turns.imageFetcher),
         signal,
         logger: logger.child({ request_id: turn.requestId }),
       });

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import type { Message, ToolCallPart, TurnRequest } from '../core/turn.ts';
+import type { AskedMessage, AskedRequest, Message, ToolCallPart, TurnRequest } from '../core/turn.ts';
 import { createConversations } from './conversations.ts';
 import { createMemoryKeep } from './keep/memory-keep.ts';
 import { createManualClock } from './testing/manual-clock.ts';
@@ -41,8 +41,8 @@ function toolCall(json: string, id = 'call-1'): ToolCallPart {
 
 /** Whether a later request goes on where an earlier one was answered. */
 async function follows(
-  first: { request: TurnRequest; text?: string; calls?: ToolCallPart[]; client?: string; provider?: string },
-  second: { request: TurnRequest; client?: string; provider?: string },
+  first: { request: AskedRequest; text?: string; calls?: ToolCallPart[]; client?: string; provider?: string },
+  second: { request: AskedRequest; client?: string; provider?: string },
 ): Promise<boolean> {
   const kept = conversations();
   const before = await kept.find(first.client ?? 'me', first.provider ?? 'warp', first.request);
@@ -183,4 +183,26 @@ it('minds the ids and the results of calls, and images', async () => {
   ]) {
     expect(await follows(first, { request: request([...messages, ...end]) })).toBe(false);
   }
+});
+
+it('knows an image by its address, whatever it shows', async () => {
+  const image = (url: string): AskedMessage => ({
+    role: 'user',
+    parts: [{ type: 'image-url', url, param: 'messages.0' }],
+  });
+  const again = (url: string, param: string): AskedRequest => ({
+    ...request([]),
+    messages: [
+      { role: 'user', parts: [{ type: 'image-url', url, param }] },
+      assistant('a cat'),
+      user('what colour?'),
+    ],
+  });
+  const first = { ...request([]), messages: [image('https://x/a.png')] };
+  expect(await follows({ request: first, text: 'a cat' }, { request: again('https://x/a.png', 'p') })).toBe(
+    true,
+  );
+  expect(await follows({ request: first, text: 'a cat' }, { request: again('https://x/b.png', 'p') })).toBe(
+    false,
+  );
 });

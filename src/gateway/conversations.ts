@@ -1,6 +1,6 @@
 import { createHash, createHmac, type Hash, randomBytes } from 'node:crypto';
 import type { ConversationMemory } from '../core/protocol.ts';
-import type { Message, TurnRequest } from '../core/turn.ts';
+import type { AnyImage, AskedMessage, AskedRequest } from '../core/turn.ts';
 import type { Keep } from './keep/keep.ts';
 
 /** A conversation as its next turn finds it. */
@@ -11,7 +11,7 @@ export interface Conversation {
    * Takes the memory for a turn on that account. Undefined when another turn was faster: its answer changed the
    * conversation upstream, so this one has to tell its history anew.
    */
-  claim(): Promise<{ memory: ConversationMemory; newMessages: readonly Message[] } | undefined>;
+  claim(): Promise<{ memory: ConversationMemory; newMessages: readonly AskedMessage[] } | undefined>;
   /** Puts back a claimed memory the upstream never got to see. */
   restore(memory: ConversationMemory): Promise<void>;
   /** Keeps what the adapter gave back, under the history as it will be after this answer. */
@@ -35,7 +35,7 @@ export function createConversations(keep: Keep, secret: Uint8Array = randomBytes
   }
 
   return {
-    async find(clientId: string, provider: string, request: TurnRequest): Promise<Conversation> {
+    async find(clientId: string, provider: string, request: AskedRequest): Promise<Conversation> {
       const { messages } = request;
       const lastAnswer = messages.findLastIndex((message) => message.role === 'assistant');
       const running = createHash('sha256');
@@ -75,20 +75,25 @@ export function createConversations(keep: Keep, secret: Uint8Array = randomBytes
 export type Conversations = ReturnType<typeof createConversations>;
 
 /** What clients change on the way is left out: reasoning, empty parts, white space around an answer, spacing of JSON. */
-function addMessage(hash: Hash, message: Message): void {
+function addMessage(hash: Hash, message: AskedMessage): void {
   const parts: unknown[] = [];
   let text = '';
   for (const part of message.parts) {
     if (part.type === 'text') text += part.text;
-    else if (part.type === 'image') parts.push(['image', part.mediaType, part.data]);
+    else if (part.type === 'image' || part.type === 'image-url') parts.push(imageMark(part));
     else if (part.type === 'tool-call')
       parts.push(['call', part.id, part.name, canonicalJson(part.arguments)]);
     else if (part.type === 'tool-result') {
-      const images = (part.images ?? []).map((image) => [image.mediaType, image.data]);
+      const images = (part.images ?? []).map(imageMark);
       parts.push(['result', part.callId, part.text, part.isError, images]);
     }
   }
   addPart(hash, JSON.stringify([message.role, message.role === 'assistant' ? text.trim() : text, parts]));
+}
+
+/** An address stands for its image: the picture may change or go, the client still means the same conversation. */
+function imageMark(image: AnyImage): readonly string[] {
+  return image.type === 'image' ? ['image', image.mediaType, image.data] : ['image-url', image.url];
 }
 
 /** The length in front keeps two parts from reading like one. */

@@ -6,6 +6,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Pool } from '../pool-api/pool.ts';
 import { createConversations } from './conversations.ts';
+import { createImageFetcher } from './image-fetcher.ts';
 import { createMemoryKeep } from './keep/memory-keep.ts';
 import { createClientKeys } from './keys.ts';
 import { createLeaseCache } from './lease-cache.ts';
@@ -29,6 +30,8 @@ export interface GatewayOptions {
   /** Null: any Host may be named, since keys guard the door. */
   readonly allowedHosts: readonly string[] | null;
   readonly timeouts: UpstreamTimeouts;
+  /** Unset: images come inline only. Else the hosts that may lie in private networks. */
+  readonly fetchImagesFrom: readonly string[] | undefined;
   readonly shutdownMs: number;
   readonly userAgent: string;
   readonly clock: Clock;
@@ -61,6 +64,9 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     connect: { timeout: 10_000 },
     keepAliveTimeout: 30_000,
   });
+  const imageFetcher =
+    options.fetchImagesFrom &&
+    createImageFetcher({ allowedHosts: options.fetchImagesFrom, clock, userAgent: options.userAgent });
   const models = createModelLists(leases, clock, logger);
   const server = createGatewayServer({
     turns: {
@@ -74,6 +80,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       leases,
       reporter,
       conversations: createConversations(keep),
+      imageFetcher,
       dispatcher,
       clock,
       userAgent: options.userAgent,
@@ -101,6 +108,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       await leases.close();
       await keep.close();
       await responseKeep.close();
+      await imageFetcher?.close();
       await dispatcher.destroy();
     },
   };

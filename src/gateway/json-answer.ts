@@ -1,6 +1,6 @@
 import { type Schema, Validator } from '@cfworker/json-schema';
 import { AppError } from '../core/errors.ts';
-import type { Message, ResponseFormat, TurnEvent, TurnRequest, Usage } from '../core/turn.ts';
+import type { AskedRequest, Message, ResponseFormat, TurnEvent, Usage } from '../core/turn.ts';
 import type { TurnOutput } from './attempt.ts';
 import { runTurn, type Turn, type TurnDependencies, type TurnSummary } from './run-turn.ts';
 
@@ -57,7 +57,7 @@ export function checkSchema(schema: unknown, param: string): void {
   }
 }
 
-function withInstruction(request: TurnRequest, format: JsonFormat): TurnRequest {
+function withInstruction(request: AskedRequest, format: JsonFormat): AskedRequest {
   const shape =
     format.type === 'json'
       ? 'Answer with one JSON object and nothing else: no words around it, no code fence.'

@@ -1,13 +1,15 @@
 import { AppError } from '../core/errors.ts';
 import { outcomeOf } from '../core/outcome.ts';
-import type { TurnRequest, Usage } from '../core/turn.ts';
+import type { AskedRequest, Usage } from '../core/turn.ts';
 import type { Logger } from '../lib/logger.ts';
 import { type AttemptDependencies, attemptTurn, countedUsage, type TurnOutput } from './attempt.ts';
 import type { Conversation, Conversations } from './conversations.ts';
+import type { ImageFetcher } from './image-fetcher.ts';
 import type { LeaseCache, TurnLease } from './lease-cache.ts';
 import { appErrorFromPool } from './pool-fault.ts';
 import type { Reporter, ReportResult } from './reporter.ts';
 import type { Route, Routes } from './routes.ts';
+import type { TurnImages } from './turn-images.ts';
 import { emptyProgress, type TurnProgress } from './turn-progress.ts';
 
 export interface TurnDependencies extends AttemptDependencies {
@@ -15,15 +17,19 @@ export interface TurnDependencies extends AttemptDependencies {
   readonly leases: LeaseCache;
   readonly reporter: Reporter;
   readonly conversations: Conversations;
+  /** Undefined: images come inline only. */
+  readonly imageFetcher?: ImageFetcher | undefined;
 }
 
 export interface Turn {
-  readonly request: TurnRequest;
+  readonly request: AskedRequest;
   /** Tells clients apart without naming their key. */
   readonly clientId: string;
   /** Whether the answer shows usage, so that missing figures are worth counting. */
   readonly wantsUsage: boolean;
   readonly output: TurnOutput;
+  /** The images the request names by their addresses. */
+  readonly images?: TurnImages | undefined;
   /** Aborts when the client has left or the gateway stops; the reason is an AppError. */
   readonly signal: AbortSignal;
   readonly logger: Logger;
@@ -47,7 +53,7 @@ const waitForAccountMs = 10_000;
 /** How a turn reaches an upstream. */
 interface Path {
   readonly route: Route;
-  readonly request: TurnRequest;
+  readonly request: AskedRequest;
   readonly conversation: Conversation;
 }
 
@@ -69,7 +75,7 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
   let progress: TurnProgress = emptyProgress();
 
   async function pathOf(route: Route): Promise<Path> {
-    const request: TurnRequest = { ...turn.request, model: route.model };
+    const request: AskedRequest = { ...turn.request, model: route.model };
     return {
       route,
       request,
@@ -146,6 +152,7 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
         output: turn.output,
         progress: made,
         wantsUsage: turn.wantsUsage,
+        images: turn.images,
         signal: turn.signal,
         logger: turn.logger,
       });

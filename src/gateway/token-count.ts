@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module';
-import type { TurnRequest, Usage } from '../core/turn.ts';
+import type { AskedRequest, Usage } from '../core/turn.ts';
 
 interface Tokenizer {
   readonly encoding: typeof import('gpt-tokenizer/encoding/o200k_base');
@@ -74,12 +74,12 @@ export function tokenPieces(text: string): string[] {
 }
 
 /** Tokens of all that a request says, tools included; images are not counted. */
-export function countInputTokens(request: TurnRequest): number {
+export function countInputTokens(request: AskedRequest): number {
   return countTokens(inputTexts(request).join('\n'));
 }
 
 /** Figures for an upstream that gave none. */
-export function estimateUsage(request: TurnRequest, output: string): Usage {
+export function estimateUsage(request: AskedRequest, output: string): Usage {
   return {
     inputTokens: countInputTokens(request),
     outputTokens: countTokens(output),
@@ -88,7 +88,7 @@ export function estimateUsage(request: TurnRequest, output: string): Usage {
 }
 
 /** Figures good enough to count a turn the client left: four characters a token, no tokenizer. */
-export function roughUsage(request: TurnRequest, outputCharacters: number): Usage {
+export function roughUsage(request: AskedRequest, outputCharacters: number): Usage {
   const characters = inputTexts(request).reduce((sum, text) => sum + text.length, 0);
   return {
     inputTokens: Math.ceil(characters / 4),
@@ -97,12 +97,12 @@ export function roughUsage(request: TurnRequest, outputCharacters: number): Usag
   };
 }
 
-function inputTexts(request: TurnRequest): string[] {
+function inputTexts(request: AskedRequest): string[] {
   const texts = request.tools.length === 0 ? [] : [JSON.stringify(request.tools)];
   for (const message of request.messages) {
     for (const part of message.parts) {
       if (part.type === 'tool-call') texts.push(`${part.name} ${part.arguments}`);
-      else if (part.type !== 'image') texts.push(part.text);
+      else if (part.type !== 'image' && part.type !== 'image-url') texts.push(part.text);
     }
   }
   return texts;

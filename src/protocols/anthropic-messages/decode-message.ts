@@ -1,12 +1,13 @@
 import { AppError } from '../../core/errors.ts';
 import type {
-  ImagePart,
-  Message,
+  AnyImage,
+  AskedMessage,
   ReasoningPart,
   TextPart,
   ToolCallPart,
   ToolResultPart,
 } from '../../core/turn.ts';
+import { isWebAddress } from '../image-source.ts';
 import type { MessagesMessage } from './schema.ts';
 
 type UserContent = Extract<MessagesMessage, { role: 'user' }>['content'];
@@ -17,7 +18,7 @@ type DocumentBlock = Extract<UserBlock, { type: 'document' }>;
 type AssistantContent = Extract<MessagesMessage, { role: 'assistant' }>['content'];
 
 /** One message of the dialect as neutral ones: results of tools, which stand in user messages here, come first. */
-export function decodeMessage(message: MessagesMessage, index: number): Message[] {
+export function decodeMessage(message: MessagesMessage, index: number): AskedMessage[] {
   switch (message.role) {
     case 'system':
       return [{ role: 'system', parts: textOf(message.content) }];
@@ -33,10 +34,10 @@ export function textOf(content: string | readonly { readonly text: string }[]): 
   return content.map(({ text }) => ({ type: 'text', text }));
 }
 
-function userMessages(content: UserContent, path: string): Message[] {
+function userMessages(content: UserContent, path: string): AskedMessage[] {
   if (typeof content === 'string') return [{ role: 'user', parts: textOf(content) }];
-  const results: ToolResultPart[] = [];
-  const parts: (TextPart | ImagePart)[] = [];
+  const results: ToolResultPart<AnyImage>[] = [];
+  const parts: (TextPart | AnyImage)[] = [];
   for (const [position, block] of content.entries()) {
     const at = `${path}.${position}`;
     if (block.type === 'tool_result') results.push(toolResult(block, at));
@@ -48,7 +49,7 @@ function userMessages(content: UserContent, path: string): Message[] {
   ];
 }
 
-function inputPart(block: Exclude<UserBlock, ToolResultBlock>, path: string): TextPart | ImagePart {
+function inputPart(block: Exclude<UserBlock, ToolResultBlock>, path: string): TextPart | AnyImage {
   switch (block.type) {
     case 'text':
       return { type: 'text', text: block.text };
@@ -59,12 +60,15 @@ function inputPart(block: Exclude<UserBlock, ToolResultBlock>, path: string): Te
   }
 }
 
-function imagePart({ source }: ImageBlock, path: string): ImagePart {
-  const { media_type: mediaType, data } = source;
+function imagePart({ source }: ImageBlock, path: string): AnyImage {
+  const { media_type: mediaType, data, url } = source;
+  if (source.type === 'url' && url && isWebAddress(url)) {
+    return { type: 'image-url', url, param: `${path}.source.url` };
+  }
   if (source.type !== 'base64' || !mediaType || !data || !/^[A-Za-z0-9+/]+={0,2}$/.test(data)) {
     throw new AppError(
       'invalid_request',
-      `${path}.source: images travel inline: send type "base64" with media_type and data.`,
+      `${path}.source: send type "base64" with media_type and data, or type "url" with an http or https address.`,
       { param: `${path}.source` },
     );
   }
@@ -82,12 +86,12 @@ function documentPart({ source, title }: DocumentBlock, path: string): TextPart 
   return { type: 'text', text: title ? `${title}\n\n${source.data}` : source.data };
 }
 
-function toolResult(block: ToolResultBlock, path: string): ToolResultPart {
-  const parts: (TextPart | ImagePart)[] =
+function toolResult(block: ToolResultBlock, path: string): ToolResultPart<AnyImage> {
+  const parts: (TextPart | AnyImage)[] =
     typeof block.content === 'string'
       ? textOf(block.content)
       : (block.content ?? []).map((part, position) => inputPart(part, `${path}.content.${position}`));
-  const images = parts.filter((part) => part.type === 'image');
+  const images = parts.filter((part) => part.type !== 'text');
   return {
     type: 'tool-result',
     callId: block.tool_use_id,

@@ -63,7 +63,7 @@ it.each([
   [{ tool_choice: { type: 'tool', name: 'gone' } }, 'tool_choice'],
   [{ tool_choice: { type: 'any' } }, 'tool_choice'],
   [
-    { messages: [{ role: 'user', content: [{ type: 'image', source: { type: 'url', url: 'https://x' } }] }] },
+    { messages: [{ role: 'user', content: [{ type: 'image', source: { type: 'url', url: 'ftp://x' } }] }] },
     'messages.0.content.0.source',
   ],
   [

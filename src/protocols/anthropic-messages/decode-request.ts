@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
 import type { DecodedTurn } from '../../core/protocol.ts';
-import type { Message, ResponseFormat, Tool, ToolChoice, TurnRequest } from '../../core/turn.ts';
+import type { AskedRequest, Message, ResponseFormat, Tool, ToolChoice } from '../../core/turn.ts';
 import { createFieldCheck } from '../field-table.ts';
 import { firstProblem } from '../first-problem.ts';
 import { given } from '../given.ts';
@@ -41,7 +41,7 @@ export function decodeMessagesRequest(body: unknown): DecodedTurn<MessagesOption
 }
 
 /** The request of "Count tokens": the same turn without an answer. */
-export function decodeCountRequest(body: unknown): TurnRequest {
+export function decodeCountRequest(body: unknown): AskedRequest {
   return decodeCommon(parseBody(countRequest, body).chat);
 }
 
@@ -69,7 +69,7 @@ function refuseThreads(body: object): void {
   });
 }
 
-function decodeCommon(chat: CountRequest): TurnRequest {
+function decodeCommon(chat: CountRequest): AskedRequest {
   const offered = (chat.tools ?? []).filter(({ type }) => isRunByClient(type));
   const tools = offered.map(
     (tool): Tool => ({

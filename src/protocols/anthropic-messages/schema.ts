@@ -8,7 +8,12 @@ import { z } from 'zod';
 const textBlock = z.looseObject({ type: z.literal('text'), text: z.string() });
 const imageBlock = z.looseObject({
   type: z.literal('image'),
-  source: z.looseObject({ type: z.string(), media_type: z.string().nullish(), data: z.string().nullish() }),
+  source: z.looseObject({
+    type: z.string(),
+    media_type: z.string().nullish(),
+    data: z.string().nullish(),
+    url: z.string().nullish(),
+  }),
 });
 const documentBlock = z.looseObject({
   type: z.literal('document'),

@@ -1,8 +1,9 @@
 import { AppError } from '../../core/errors.ts';
 import type { DecodedTurn } from '../../core/protocol.ts';
 import type {
-  ImagePart,
-  Message,
+  AnyImage,
+  AskedMessage,
+  AskedRequest,
   ResponseFormat,
   TextPart,
   ToolCallPart,
@@ -12,6 +13,7 @@ import type {
 import { createFieldCheck } from '../field-table.ts';
 import { firstProblem } from '../first-problem.ts';
 import { given } from '../given.ts';
+import { imageFromUrl } from '../image-source.ts';
 import { jsonFormat } from '../json-format.ts';
 import { chatFields } from './fields.ts';
 import { type ChatMessage, type ChatRequest, chatRequest } from './schema.ts';
@@ -43,7 +45,7 @@ export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
     (sequence) => sequence !== '',
   );
   const maxOutputTokens = chat.max_completion_tokens ?? chat.max_tokens;
-  const request: TurnRequest = {
+  const request: AskedRequest = {
     model: chat.model,
     messages: chat.messages.map(decodeMessage),
     tools,
@@ -76,7 +78,7 @@ function refuse(param: string, reason: string): never {
   throw new AppError('invalid_request', `${param}: ${reason}.`, { param });
 }
 
-function decodeMessage(message: ChatMessage, index: number): Message {
+function decodeMessage(message: ChatMessage, index: number): AskedMessage {
   switch (message.role) {
     case 'system':
     case 'developer':
@@ -110,18 +112,11 @@ function textParts(content: string | readonly { readonly text: string }[]): Text
 function userParts(
   content: Extract<ChatMessage, { role: 'user' }>['content'],
   index: number,
-): (TextPart | ImagePart)[] {
+): (TextPart | AnyImage)[] {
   if (typeof content === 'string') return [{ type: 'text', text: content }];
   return content.map((part, position) => {
     if (part.type === 'text') return { type: 'text', text: part.text };
-    const match = /^data:([a-z]+\/[a-z0-9.+-]+);base64,([A-Za-z0-9+/]+={0,2})$/i.exec(part.image_url.url);
-    if (!match?.[1] || !match[2]) {
-      refuse(
-        `messages.${index}.content.${position}.image_url.url`,
-        'images travel inline: send a data URL such as data:image/png;base64,...',
-      );
-    }
-    return { type: 'image', mediaType: match[1].toLowerCase(), data: match[2] };
+    return imageFromUrl(part.image_url.url, `messages.${index}.content.${position}.image_url.url`);
   });
 }
 

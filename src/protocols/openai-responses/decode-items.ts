@@ -1,12 +1,13 @@
 import { AppError } from '../../core/errors.ts';
 import type {
-  ImagePart,
-  Message,
+  AnyImage,
+  AskedMessage,
   ReasoningPart,
   TextPart,
   ToolCallPart,
   ToolResultPart,
 } from '../../core/turn.ts';
+import { imageFromUrl } from '../image-source.ts';
 import { type OfferedTools, upstreamName } from './offered-tools.ts';
 import type { InputItem } from './schema.ts';
 
@@ -18,8 +19,12 @@ type AssistantPart = TextPart | ReasoningPart | ToolCallPart;
  * dialect and one message again here; results that follow one another are one message, too. `offset` items are not the
  * request's own: paths in errors count from there.
  */
-export function decodeItems(items: readonly InputItem[], offset: number, tools: OfferedTools): Message[] {
-  const messages: Message[] = [];
+export function decodeItems(
+  items: readonly InputItem[],
+  offset: number,
+  tools: OfferedTools,
+): AskedMessage[] {
+  const messages: AskedMessage[] = [];
   const last = () => messages[messages.length - 1];
   const addAssistant = (...parts: AssistantPart[]): void => {
     const before = last();
@@ -27,7 +32,7 @@ export function decodeItems(items: readonly InputItem[], offset: number, tools: 
       messages[messages.length - 1] = { role: 'assistant', parts: [...before.parts, ...parts] };
     } else messages.push({ role: 'assistant', parts });
   };
-  const addResult = (part: ToolResultPart): void => {
+  const addResult = (part: ToolResultPart<AnyImage>): void => {
     const before = last();
     if (before?.role === 'tool')
       messages[messages.length - 1] = { role: 'tool', parts: [...before.parts, part] };
@@ -66,9 +71,9 @@ function nameOf(name: string, tools: OfferedTools): string {
 function toolResult(
   item: { readonly call_id: string; readonly output: Content },
   path: string,
-): ToolResultPart {
+): ToolResultPart<AnyImage> {
   const parts = userParts(item.output, path, 'output');
-  const images = parts.filter((part) => part.type === 'image');
+  const images = parts.filter((part) => part.type !== 'text');
   return {
     type: 'tool-result',
     callId: item.call_id,
@@ -86,9 +91,9 @@ function texts(content: Content): TextPart[] {
   });
 }
 
-function userParts(content: Content, path: string, field = 'content'): (TextPart | ImagePart)[] {
+function userParts(content: Content, path: string, field = 'content'): (TextPart | AnyImage)[] {
   if (typeof content === 'string') return [{ type: 'text', text: content }];
-  return content.flatMap((part, position): (TextPart | ImagePart)[] => {
+  return content.flatMap((part, position): (TextPart | AnyImage)[] => {
     const at = `${path}.${field}.${position}`;
     if (part.type === 'input_image') return [imagePart(part as { readonly image_url?: string | null }, at)];
     if (part.type === 'input_file') {
@@ -98,15 +103,10 @@ function userParts(content: Content, path: string, field = 'content'): (TextPart
   });
 }
 
-function imagePart({ image_url: url }: { readonly image_url?: string | null }, path: string): ImagePart {
-  const match = /^data:([a-z]+\/[a-z0-9.+-]+);base64,([A-Za-z0-9+/]+={0,2})$/i.exec(url ?? '');
-  if (!match?.[1] || !match[2]) {
-    throw refused(
-      `${path}.image_url`,
-      'images travel inline: send a data URL such as data:image/png;base64,...',
-    );
-  }
-  return { type: 'image', mediaType: match[1].toLowerCase(), data: match[2] };
+function imagePart({ image_url: url }: { readonly image_url?: string | null }, path: string): AnyImage {
+  if (!url)
+    throw refused(`${path}.image_url`, 'is missing: images are sent as a data URL or by their address');
+  return imageFromUrl(url, `${path}.image_url`);
 }
 
 function refused(param: string, reason: string): AppError {

@@ -1,6 +1,6 @@
 import { AppError } from '../../core/errors.ts';
 import type { DecodedTurn } from '../../core/protocol.ts';
-import type { Message, ToolChoice, TurnRequest } from '../../core/turn.ts';
+import type { AskedRequest, Message, ToolChoice } from '../../core/turn.ts';
 import { createFieldCheck } from '../field-table.ts';
 import { firstProblem } from '../first-problem.ts';
 import { given } from '../given.ts';
@@ -46,7 +46,7 @@ export function decodeResponsesRequest(
   const instructions: Message[] = asked.instructions
     ? [{ role: 'system', parts: [{ type: 'text', text: asked.instructions }] }]
     : [];
-  const request: TurnRequest = {
+  const request: AskedRequest = {
     model: asked.model,
     messages: [...instructions, ...decodeItems([...history, ...input], history.length, tools)],
     tools: tools.offered,

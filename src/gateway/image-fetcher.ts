@@ -1,0 +1,150 @@
+import { Agent, type Dispatcher, request as send } from 'undici';
+import { AppError } from '../core/errors.ts';
+import type { ImagePart, ImageUrlPart } from '../core/turn.ts';
+import type { Clock } from '../lib/clock.ts';
+import {
+  createGuardedAgent,
+  isPublicHost,
+  type LookupAll,
+  PrivateAddressError,
+} from '../lib/guarded-agent.ts';
+import { createLimit } from '../lib/limit.ts';
+
+/** Fetches images that clients name by their address. */
+export interface ImageFetcher {
+  /** Throws AppError `invalid_request` naming where the address stood, or the signal's own reason. */
+  fetch(image: ImageUrlPart, signal: AbortSignal): Promise<ImagePart>;
+  close(): Promise<void>;
+}
+
+export interface ImageFetcherOptions {
+  /** Hosts, with their port where it is not the default one, that may lie in private networks. */
+  readonly allowedHosts: readonly string[];
+  readonly clock: Clock;
+  readonly userAgent: string;
+  readonly lookup?: LookupAll;
+}
+
+export const maxImageBytes = 10 * 1024 * 1024;
+const timeLimitMs = 10_000;
+const maxRedirects = 3;
+const fetchesAtOnce = 16;
+
+/**
+ * What an address answered is never told to the client: only whether an image came of it. Nothing of the client's is sent
+ * along, and every redirect is looked at like the first address.
+ */
+export function createImageFetcher(options: ImageFetcherOptions): ImageFetcher {
+  const { clock, userAgent } = options;
+  const allowed = new Set(options.allowedHosts.map((host) => host.toLowerCase()));
+  const guarded = createGuardedAgent(timeLimitMs, options.lookup);
+  const open = new Agent({ pipelining: 0, connect: { timeout: timeLimitMs } });
+  const limit = createLimit(fetchesAtOnce);
+
+  async function follow(image: ImageUrlPart, signal: AbortSignal): Promise<ImagePart> {
+    let url = new URL(image.url);
+    for (let redirects = 0; redirects <= maxRedirects; redirects += 1) {
+      const isAllowed = allowed.has(url.host.toLowerCase());
+      const fault = isAllowed ? undefined : faultOfAddress(url);
+      if (fault !== undefined) throw refused(image, fault);
+      const answer = await send(url, {
+        dispatcher: isAllowed ? open : guarded,
+        signal,
+        headers: { accept: 'image/png, image/jpeg, image/gif, image/webp', 'user-agent': userAgent },
+      });
+      const { location } = answer.headers;
+      if (answer.statusCode < 300 || answer.statusCode > 399 || typeof location !== 'string') {
+        return await readImage(image, answer);
+      }
+      discard(answer);
+      const next = URL.canParse(location, url) ? new URL(location, url) : undefined;
+      if (next === undefined) break;
+      url = next;
+    }
+    throw refused(image, 'leads on and on, and not to an image');
+  }
+
+  return {
+    fetch(image, signal) {
+      return limit(async () => {
+        signal.throwIfAborted();
+        const timeout = new AbortController();
+        const cancel = clock.after(timeLimitMs, () => timeout.abort());
+        try {
+          return await follow(image, AbortSignal.any([signal, timeout.signal]));
+        } catch (cause) {
+          signal.throwIfAborted();
+          if (cause instanceof AppError) throw cause;
+          if (timeout.signal.aborted) throw refused(image, 'took longer than 10 seconds', cause);
+          if (cause instanceof PrivateAddressError) throw refused(image, notPublic, cause);
+          throw refused(image, 'could not be reached', cause);
+        } finally {
+          cancel();
+        }
+      });
+    },
+    async close() {
+      await Promise.all([guarded.destroy(), open.destroy()]);
+    },
+  };
+}
+
+const notPublic =
+  'is not on the public internet; whoever runs this gateway may allow its host (FETCH_IMAGES_ALLOW)';
+
+function faultOfAddress(url: URL): string | undefined {
+  if (url.protocol !== 'https:' && url.protocol !== 'http:') return 'is neither http nor https';
+  if (url.username !== '' || url.password !== '') return 'holds a user name or a password';
+  if (url.port !== '') return 'names a port other than the default one';
+  return isPublicHost(url.hostname) ? undefined : notPublic;
+}
+
+async function readImage(image: ImageUrlPart, answer: Dispatcher.ResponseData): Promise<ImagePart> {
+  const { statusCode, headers, body } = answer;
+  const isImage =
+    statusCode === 200 &&
+    /^image\//i.test(String(headers['content-type'] ?? '')) &&
+    headers['content-encoding'] === undefined;
+  if (!isImage || Number(headers['content-length'] ?? 0) > maxImageBytes) {
+    discard(answer);
+    throw refused(image, isImage ? tooLarge : notAnImage);
+  }
+  const parts: Buffer[] = [];
+  let size = 0;
+  for await (const part of body as AsyncIterable<Buffer>) {
+    size += part.length;
+    // Leaving the loop closes the connection.
+    if (size > maxImageBytes) throw refused(image, tooLarge);
+    parts.push(part);
+  }
+  const bytes = Buffer.concat(parts, size);
+  const mediaType = mediaTypeOf(bytes);
+  if (mediaType === undefined) throw refused(image, notAnImage);
+  return { type: 'image', mediaType, data: bytes.toString('base64') };
+}
+
+const notAnImage = 'does not answer with a PNG, JPEG, GIF or WebP image';
+const tooLarge = 'answers with more than 10 MB';
+
+/** By the first bytes: what a server calls a file is often wrong. */
+function mediaTypeOf(bytes: Buffer): string | undefined {
+  const start = bytes.toString('latin1', 0, 12);
+  if (start.startsWith('\x89PNG\r\n\x1a\n')) return 'image/png';
+  if (start.startsWith('\xff\xd8\xff')) return 'image/jpeg';
+  if (start.startsWith('GIF87a') || start.startsWith('GIF89a')) return 'image/gif';
+  if (start.startsWith('RIFF') && start.endsWith('WEBP')) return 'image/webp';
+  return undefined;
+}
+
+/** Closes the connection without waiting for what is left to come. */
+function discard({ body }: Dispatcher.ResponseData): void {
+  body.on('error', () => {});
+  body.destroy();
+}
+
+function refused({ param }: ImageUrlPart, reason: string, cause?: unknown): AppError {
+  return new AppError('invalid_request', `${param}: the address ${reason}. Or send the image inline.`, {
+    param,
+    cause,
+  });
+}
