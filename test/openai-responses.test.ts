@@ -239,6 +239,18 @@ test.each([
   await expect(client.responses.create(body)).rejects.toMatchObject({ status: 400, param });
 });
 
+test('reasoning is left out with effort none, and part of the token limit where it was asked for', async () => {
+  const ask = (more: Partial<OpenAI.Responses.ResponseCreateParamsNonStreaming>) =>
+    client.responses.create({ model: 'sandbox-reasoning', input: 'Hello', ...more });
+  const types = async (answer: ReturnType<typeof ask>) => (await answer).output.map(({ type }) => type);
+  expect(await types(ask({ reasoning: { effort: 'none' } }))).toEqual(['message']);
+  expect(await types(ask({ reasoning: { effort: 'low' } }))).toEqual(['reasoning', 'message']);
+  const cut = await ask({ reasoning: { effort: 'low' }, max_output_tokens: 14 });
+  expect(cut).toMatchObject({ status: 'incomplete', usage: { output_tokens: 14 } });
+  expect(cut.output_text).toBe('You said: Hello'.slice(0, cut.output_text.length));
+  expect(cut.output_text.length).toBeLessThan('You said: Hello'.length);
+});
+
 test('a stream that breaks ends with an error event and is not completed', async () => {
   const own = await startTestServices({ UPSTREAM_IDLE_SECONDS: '1' });
   onTestFinished(() => own.close());

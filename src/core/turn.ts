@@ -14,7 +14,7 @@ export interface TurnRequest<Image extends AnyImage = ImagePart> {
   readonly sampling: Sampling;
   readonly limits: Limits;
   readonly responseFormat: ResponseFormat;
-  readonly reasoning: { readonly effort?: string };
+  readonly reasoning: Reasoning;
   /** What only one protocol understands, keyed by protocol name; used only if both ends speak it. */
   readonly extra: Readonly<Record<string, unknown>>;
 }
@@ -22,6 +22,13 @@ export interface TurnRequest<Image extends AnyImage = ImagePart> {
 /** A turn as a client asked for it. */
 export type AskedRequest = TurnRequest<AnyImage>;
 export type AskedMessage = Message<AnyImage>;
+
+export interface Reasoning {
+  /** `none`: the client wants none of it. */
+  readonly effort?: string;
+  /** The client asked the model to reason, and so for an answer whose limit the reasoning is part of. */
+  readonly isAsked?: boolean;
+}
 
 export interface Sampling {
   readonly temperature?: number;

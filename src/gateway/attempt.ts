@@ -167,7 +167,12 @@ function withChargeOf(told: Usage | undefined, counted: Usage): Usage {
 /** Passes an attempt's events on to its output, under the rules of one answer. */
 function createReader({ request, output, progress, wantsUsage }: Attempt, clock: Clock) {
   const { maxOutputTokens, stopSequences } = request.limits;
-  const limit = maxOutputTokens === undefined ? undefined : createOutputLimit(maxOutputTokens);
+  const { effort, isAsked = false } = request.reasoning;
+  const isReasoningHidden = effort === 'none';
+  const limit =
+    maxOutputTokens === undefined
+      ? undefined
+      : createOutputLimit(maxOutputTokens, isAsked && !isReasoningHidden);
   const stopCut = stopSequences === undefined ? undefined : createStopCut(stopSequences);
   let isUsageUnsent = false;
   let isCut = false;
@@ -189,7 +194,8 @@ function createReader({ request, output, progress, wantsUsage }: Attempt, clock:
       end: (error: AppError | undefined) => void,
       discard: () => void,
     ): boolean {
-      const kept = stopCut ? stopCut.apply(events) : events;
+      const shown = isReasoningHidden ? events.filter(({ type }) => type !== 'reasoning-delta') : events;
+      const kept = stopCut ? stopCut.apply(shown) : shown;
       const batch = limit ? limit.apply(kept) : kept;
       const last = batch[batch.length - 1];
       if (last?.type === 'finish' && last !== events[events.length - 1]) {
@@ -210,8 +216,8 @@ function createReader({ request, output, progress, wantsUsage }: Attempt, clock:
         else {
           progress.usage = withChargeOf(progress.usage, estimateUsage(request, producedText(progress)));
           isUsageUnsent = false;
-          const shown = batch.filter(({ type }) => type !== 'usage' && type !== 'finish');
-          write([...shown, { type: 'usage', usage: progress.usage }, last]);
+          const content = batch.filter(({ type }) => type !== 'usage' && type !== 'finish');
+          write([...content, { type: 'usage', usage: progress.usage }, last]);
         }
         end(undefined);
         return true;

@@ -116,16 +116,6 @@ it('leaves reasoning and tool calls alone', () => {
   expect(limit.apply(batch)).toBe(batch);
 });
 
-it('keeps the usage of the batch it cuts', () => {
-  const usage: TurnEvent = { type: 'usage', usage: { inputTokens: 1, outputTokens: 9 } };
-  const limit = createOutputLimit(1);
-  expect(limit.apply([{ type: 'text-delta', text: 'one two three' }, usage, stop])).toEqual([
-    { type: 'text-delta', text: 'one' },
-    usage,
-    { type: 'finish', reason: 'length' },
-  ]);
-});
-
 it('stays fast on text without a border', () => {
   const { isCut } = pass(
     Array.from({ length: 3_000 }, () => '你好世界'),
@@ -147,4 +137,33 @@ it('loads no tokenizer while the bytes cannot pass the limit', async () => {
     console.log(before, isLoaded());`;
   const output = execFileSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
   expect(output.trim()).toBe('false true');
+});
+
+it('counts reasoning where it is asked to, and ends in the middle of it', () => {
+  const limit = createOutputLimit(4, true);
+  const thought = (text: string): TurnEvent => ({ type: 'reasoning-delta', text });
+  expect(limit.apply([thought('one two')])).toEqual([thought('one two')]);
+  expect(limit.apply([{ type: 'text-delta', text: ' three four five six' }])).toEqual([
+    { type: 'text-delta', text: ' three four' },
+    { type: 'finish', reason: 'length' },
+  ]);
+  const whole = thought('one two three four five six');
+  expect(createOutputLimit(4, true).apply([whole])).toEqual([
+    thought('one two three four'),
+    { type: 'finish', reason: 'length' },
+  ]);
+  expect(createOutputLimit(4).apply([whole])).toEqual([whole]);
+});
+
+it('tells of no more tokens than it let through', () => {
+  const usage = { inputTokens: 9, outputTokens: 400, reasoningTokens: 300, credits: 2 };
+  const events = createOutputLimit(2).apply([
+    { type: 'text-delta', text: 'one two three four' },
+    { type: 'usage', usage },
+    stop,
+  ]);
+  expect(events.find(({ type }) => type === 'usage')).toEqual({
+    type: 'usage',
+    usage: { inputTokens: 9, outputTokens: 2, reasoningTokens: 2, credits: 2, isEstimated: true },
+  });
 });

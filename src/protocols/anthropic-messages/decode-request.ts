@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
 import type { DecodedTurn } from '../../core/protocol.ts';
 import type { AskedRequest, Message, ResponseFormat, Tool, ToolChoice } from '../../core/turn.ts';
+import { askedReasoning } from '../asked-reasoning.ts';
 import { createFieldCheck } from '../field-table.ts';
 import { firstProblem } from '../first-problem.ts';
 import { given } from '../given.ts';
@@ -95,7 +96,7 @@ function decodeCommon(chat: CountRequest): AskedRequest {
     sampling: {},
     limits: {},
     responseFormat: decodeFormat(chat),
-    reasoning: effort ? { effort } : {},
+    reasoning: askedReasoning(effort, thinks(chat)),
     extra: {},
   };
 }
@@ -133,13 +134,12 @@ function decodeToolChoice(chat: CountRequest, tools: readonly Tool[]): ToolChoic
   }
 }
 
-function showsThinking({ thinking }: CountRequest): boolean {
-  return (
-    thinking !== null &&
-    thinking !== undefined &&
-    thinking.type !== 'disabled' &&
-    thinking.display !== 'omitted'
-  );
+function thinks({ thinking }: CountRequest): boolean {
+  return thinking !== null && thinking !== undefined && thinking.type !== 'disabled';
+}
+
+function showsThinking(chat: CountRequest): boolean {
+  return thinks(chat) && chat.thinking?.display !== 'omitted';
 }
 
 function refused(param: string, reason: string): AppError {

@@ -10,6 +10,7 @@ import type {
   ToolChoice,
   TurnRequest,
 } from '../../core/turn.ts';
+import { askedReasoning } from '../asked-reasoning.ts';
 import { createFieldCheck } from '../field-table.ts';
 import { firstProblem } from '../first-problem.ts';
 import { given } from '../given.ts';
@@ -63,7 +64,7 @@ export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
       ...(stopSequences.length > 0 ? { stopSequences } : {}),
     },
     responseFormat: chatFormat(chat),
-    reasoning: given('effort', chat.reasoning_effort),
+    reasoning: askedReasoning(chat.reasoning_effort, Boolean(chat.reasoning_effort)),
     extra: {},
   };
   return {

@@ -1,6 +1,7 @@
 import { AppError } from '../../core/errors.ts';
 import type { DecodedTurn } from '../../core/protocol.ts';
 import type { AskedRequest, Message, ToolChoice } from '../../core/turn.ts';
+import { askedReasoning } from '../asked-reasoning.ts';
 import { createFieldCheck } from '../field-table.ts';
 import { firstProblem } from '../first-problem.ts';
 import { given } from '../given.ts';
@@ -60,7 +61,10 @@ export function decodeResponsesRequest(
     },
     limits: given('maxOutputTokens', asked.max_output_tokens),
     responseFormat: jsonFormat(asked.text?.format, 'text.format'),
-    reasoning: given('effort', asked.reasoning?.effort),
+    reasoning: askedReasoning(
+      asked.reasoning?.effort,
+      Boolean(asked.reasoning?.effort ?? asked.reasoning?.summary),
+    ),
     extra: {},
   };
   return {
