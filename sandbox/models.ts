@@ -5,6 +5,11 @@ import { scenarios } from './scenarios.ts';
 export interface SandboxModel {
   id: string;
   displayName?: string;
+  description?: string;
+  /** What models of several efforts have in common; by default the display name. */
+  baseModelName?: string;
+  reasoningLevel?: string;
+  creditMultiplier?: number;
   provider?: 'OPENAI' | 'ANTHROPIC' | 'GOOGLE' | 'XAI' | 'UNKNOWN';
   /** Tokens. */
   contextWindow?: number;
@@ -32,13 +37,13 @@ export function llmInfo(model: SandboxModel): Record<string, unknown> {
   return {
     id,
     displayName,
-    baseModelName: displayName,
-    reasoningLevel: null,
-    description: null,
+    baseModelName: model.baseModelName ?? displayName,
+    reasoningLevel: model.reasoningLevel ?? null,
+    description: model.description ?? null,
     disableReason: model.disableReason ?? null,
     visionSupported,
     provider,
-    usageMetadata: { creditMultiplier: 1, requestMultiplier: 1 },
+    usageMetadata: { creditMultiplier: model.creditMultiplier ?? 1, requestMultiplier: 1 },
     spec: { cost: 0.5, quality: 0.5, speed: 0.5 },
     hostConfigs: [],
     pricing: { discountPercentage: null },

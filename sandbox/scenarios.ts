@@ -130,6 +130,12 @@ const list: readonly PlayableScenario[] = [
     'the answer; usage is estimated',
     shapes.noUsage,
   ),
+  scenario(
+    'refresh-models',
+    'the answer, and an end that says the list of models has changed',
+    'the answer; the list is asked for anew',
+    shapes.refreshModels,
+  ),
 
   scenario('unquoted', 'payloads as they are', theAnswer, 'unquoted'),
   scenario('quoted', 'payloads in double quotes', theAnswer, 'quoted'),

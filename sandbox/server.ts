@@ -2,6 +2,7 @@
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type Availability, type Credits, createAccounts } from './accounts.ts';
+import { createBoundedMap } from './bounded-map.ts';
 import { answerChat, type ChatRoute, newRecord } from './chat.ts';
 import { createConversations } from './conversations.ts';
 import { type Refusal, refusal } from './faults.ts';
@@ -48,8 +49,8 @@ export interface Sandbox {
   readonly tokens: SandboxTokens;
   /** Keys that were made with an admin key. */
   readonly keys: Pick<KeyManagement, 'keys' | 'adminKey'>;
-  /** Replaces the model list; undefined brings the first one back. */
-  setModels(models: readonly SandboxModel[] | undefined): void;
+  /** Replaces the model list, of one key or of all that have none of their own; undefined takes that back. */
+  setModels(models: readonly SandboxModel[] | undefined, bearer?: string): void;
   /** Stops listening and destroys open connections. */
   close(): Promise<void>;
 }
@@ -65,6 +66,7 @@ export async function startSandbox({ host = '127.0.0.1', port = 0 }: SandboxOpti
   const login = createTokenServer(accounts);
   const keys = createKeyManagement();
   let models = defaultModels;
+  const modelsByAccount = createBoundedMap<readonly SandboxModel[]>(1_000);
 
   const serveChat = async (request: http.IncomingMessage, response: http.ServerResponse): Promise<void> => {
     const bearer = bearerOf(request);
@@ -100,7 +102,11 @@ export async function startSandbox({ host = '127.0.0.1', port = 0 }: SandboxOpti
       refusalOf(account) ??
       (await withBody(request, async (body) => {
         const answer = () =>
-          answerOperation({ op, body: jsonOf(body), account: account ?? '' }, accounts, models);
+          answerOperation(
+            { op, body: jsonOf(body), account: account ?? '' },
+            accounts,
+            modelsByAccount.get(account ?? '') ?? models,
+          );
         const fault = login.takeFault(op, account ?? '');
         const execute = () => ({ status: 200, body: answer() });
         const refuse = (word: string) => ({ status: 200, body: { data: null, errors: [{ message: word }] } });
@@ -192,8 +198,10 @@ export async function startSandbox({ host = '127.0.0.1', port = 0 }: SandboxOpti
     setAvailability: accounts.setAvailability,
     tokens: login.tokens,
     keys,
-    setModels(list) {
-      models = list ?? defaultModels;
+    setModels(list, bearer) {
+      if (bearer === undefined) models = list ?? defaultModels;
+      else if (list === undefined) modelsByAccount.delete(bearer);
+      else modelsByAccount.set(bearer, list);
     },
     async close() {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));

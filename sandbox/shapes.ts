@@ -89,6 +89,12 @@ export const noUsage: Script = function* (turn) {
   yield finishBare({ done: {} });
 };
 
+export const refreshModels: Script = function* (turn) {
+  yield* opening(turn);
+  yield* answer(turn);
+  yield { kind: 'event', event: { finished: { done: {}, shouldRefreshModelConfig: true } } };
+};
+
 /** Numbers no client can know, among the known ones, and patches that change nothing. */
 export const unknownActions: Script = complete(function* (turn) {
   yield actions({ $unknowns: [rawField(99, 'a later action')] }, {});

@@ -31,6 +31,8 @@ export interface TurnDecoder {
   push(bytes: Uint8Array): readonly TurnEvent[];
   /** The upstream's bytes ended. Yields an error event when its own end mark never came. */
   end(): readonly TurnEvent[];
+  /** The upstream has said that its list of models is another one by now. */
+  readonly isModelListOutdated?: boolean;
   /** After a `finish`: what to keep for the next turn of this conversation. */
   memory(): ConversationMemory | undefined;
 }

@@ -5,8 +5,22 @@ import type { TurnCaller } from './turn-caller.ts';
 export interface ProviderModel {
   readonly id: string;
   readonly displayName?: string;
+  readonly description?: string;
+  /** Tokens. */
   readonly contextWindow?: number;
   readonly hasVision?: boolean;
+  /** Who made it, such as `anthropic`. */
+  readonly vendor?: string;
+  /** What models that differ in their effort only have in common. */
+  readonly baseName?: string;
+  /** How hard it thinks, in the words of the dialects where they fit: `low`, `high`. */
+  readonly effort?: string;
+  /** How many times the usual price it costs. */
+  readonly creditMultiplier?: number;
+  /** The provider's own choice for whoever has none. */
+  readonly isDefault?: boolean;
+  /** Why the account may not use it now. `isPassing`: by itself it may be usable again at any time. */
+  readonly withheld?: { readonly reason: string; readonly isPassing: boolean };
 }
 
 /** What a provider answers when asked how much is left. Amounts are in the provider's own unit. */

@@ -42,6 +42,7 @@ export function answerHeads(
     const unread = route
       ? unreadBy(route.provider)
           .filter((name) => asksForTuning(decoded.request, name))
+          .filter((name) => name !== 'reasoningEffort' || !route.isEffortHeard)
           .map((name) => inbound.parameterNames?.[name] ?? parameterNames[name])
       : [];
     const ignored = [...unread, ...decoded.ignored];

@@ -5,6 +5,7 @@ import { version } from '../lib/version.ts';
 import { countRequest, messagesRequest } from '../protocols/anthropic-messages/schema.ts';
 import { chatRequest } from '../protocols/openai-chat/schema.ts';
 import { responsesRequest } from '../protocols/openai-responses/schema.ts';
+import { modelsQuery } from './model-routes.ts';
 import { inputItemsQuery } from './responses-routes.ts';
 
 /** What the gateway answers, for its document; the end-to-end tests hold real answers against these. */
@@ -23,7 +24,14 @@ const model = z.object({
   created: z.int(),
   owned_by: z.string(),
   display_name: z.string().optional(),
+  alias_of: z.string().optional(),
+  description: z.string().optional(),
   context_window: z.int().optional(),
+  max_model_len: z.int().optional(),
+  input_modalities: z.array(z.enum(['text', 'image'])).optional(),
+  reasoning_effort: z.string().optional(),
+  reasoning_efforts: z.array(z.string()).optional(),
+  credit_multiplier: z.number().optional(),
 });
 
 export const modelList = z.object({ object: z.literal('list'), data: z.array(model) });
@@ -273,6 +281,7 @@ export const gatewayApi: ApiDescription = {
       path: '/v1/models',
       summary: 'The models a request may name',
       access: 'clientKey',
+      query: modelsQuery,
       answers: { 200: { description: 'All of them.', body: { name: 'ModelList', schema: modelList } } },
     },
     {

@@ -7,6 +7,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Conversation } from './conversations.ts';
 import type { TurnLease } from './held-lease.ts';
+import type { ModelLists } from './models.ts';
 import { createOutputLimit } from './output-limit.ts';
 import type { Route } from './routes.ts';
 import { createStopCut } from './stop-cut.ts';
@@ -22,6 +23,7 @@ export interface AttemptDependencies {
   readonly timeouts: UpstreamTimeouts;
   /** Calls under way, for whoever watches over their time limits. */
   readonly runningCalls: Set<RunningCall>;
+  readonly models: Pick<ModelLists, 'outdated'>;
 }
 
 /** Where an answer goes. Gets one terminal event, as the last of its last batch. */
@@ -93,6 +95,7 @@ export async function attemptTurn(
       else signal.addEventListener('abort', onAbort, { once: true });
     });
 
+    if (opened.isModelListOutdated()) dependencies.models.outdated(attempt.route.provider);
     const memory = error || reader.isCut ? undefined : opened.memory();
     if (memory) await keepMemory(attempt, memory);
     return error;
@@ -107,6 +110,7 @@ interface OpenedCall {
   start(listener: CallListener): RunningCall;
   /** After a good end. */
   memory(): ConversationMemory | undefined;
+  isModelListOutdated(): boolean;
 }
 
 /** The provider's own way to carry a turn, ready to begin. */
@@ -125,6 +129,7 @@ async function openCall(
     return {
       start: (listener) => caller.start({ request, bearer, timeouts, onRunUrl, ...listener }),
       memory: () => undefined,
+      isModelListOutdated: () => false,
     };
   }
   const { outbound } = provider;
@@ -145,6 +150,7 @@ async function openCall(
         ...listener,
       }),
     memory: () => answer.decoder.memory(),
+    isModelListOutdated: () => answer.decoder.isModelListOutdated ?? false,
   };
 }
 

@@ -77,6 +77,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
         poolWatch,
         aliases: options.aliases,
       }),
+      models,
       leases,
       reporter,
       conversations: createConversations(keep),

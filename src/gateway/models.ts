@@ -1,70 +1,175 @@
 import type { ProviderModel, UpstreamProvider } from '../core/provider.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
-import type { LeaseCache } from './lease-cache.ts';
+import type { LeaseCache, TurnLease } from './lease-cache.ts';
+import { type ModelUnion, uniteModels } from './model-union.ts';
 
-export interface ModelList {
-  readonly models: readonly ProviderModel[];
+export interface ModelList extends ModelUnion {
   /** False while no account could be asked: then the list is a guess and unknown names may still be right. */
   readonly isProven: boolean;
 }
 
 const freshForMs = 10 * 60_000;
 const retryAfterMs = 30_000;
+/** A list said to be out of date is asked for anew, but no more often than this. */
+const renewEveryMs = 60_000;
 /** A turn does not wait longer than this for a list; it goes on with what is known. */
 const patienceMs = 3_000;
+/** One look asks no more accounts than this; the next one asks others. */
+const accountsPerLook = 10;
+/** What an account listed counts for so long, though later looks did not get round to it. */
+const keptForMs = 60 * 60_000;
+const mostKept = 200;
+/** How long the second account and those after it may take to be lent. */
+const nextLeaseMs = 2_000;
+
+interface AccountList {
+  readonly models: readonly ProviderModel[];
+  readonly askedAt: number;
+}
+
+interface Look {
+  /** Some account has answered, or the look is over. */
+  readonly first: Promise<void>;
+  readonly done: Promise<void>;
+}
 
 interface Entry {
   list: ModelList;
+  /** By account. Each keeps its place, and so do its models in the list. */
+  readonly accounts: Map<string, AccountList>;
   checkAt: number;
-  asking: Promise<void> | undefined;
+  lookedAt: number;
+  /** Answers of this moment and before are out of date. */
+  staleAt: number;
+  look: Look | undefined;
 }
 
-/** The providers' model lists, asked through an account of the pool and kept for ten minutes. */
+/**
+ * The providers' models: each account has a list of its own, by its plan and its workspace, and what counts is their
+ * union. Asked through accounts of the pool, one after another, every ten minutes while there are turns.
+ */
 export function createModelLists(leases: LeaseCache, clock: Clock, logger: Logger) {
   const entries = new Map<string, Entry>();
 
-  async function ask(provider: UpstreamProvider, entry: Entry): Promise<void> {
-    try {
-      const lease = await leases.acquire({
-        provider: provider.name,
-        model: undefined,
-        exclude: new Set(),
-        deadline: clock.now(),
-        signal: AbortSignal.timeout(10_000),
-      });
+  function entryOf(provider: UpstreamProvider): Entry {
+    let entry = entries.get(provider.name);
+    if (!entry) {
+      entry = {
+        list: { models: provider.fallbackModels, withheld: [], barred: new Map(), isProven: false },
+        accounts: new Map(),
+        checkAt: Number.NEGATIVE_INFINITY,
+        lookedAt: Number.NEGATIVE_INFINITY,
+        staleAt: Number.NEGATIVE_INFINITY,
+        look: undefined,
+      };
+      entries.set(provider.name, entry);
+    }
+    return entry;
+  }
+
+  function look(provider: UpstreamProvider, entry: Entry): Look {
+    if (entry.look) return entry.look;
+    const first = Promise.withResolvers<void>();
+    entry.lookedAt = clock.now();
+    const done = askAccounts(provider, entry, first.resolve).then((hasAnswer) => {
+      const isStaleAgain = entry.staleAt >= entry.lookedAt;
+      const restMs = isStaleAgain ? renewEveryMs : hasAnswer ? freshForMs : retryAfterMs;
+      entry.checkAt = (isStaleAgain ? entry.lookedAt : clock.now()) + restMs;
+      entry.look = undefined;
+      first.resolve();
+    });
+    entry.look = { first: first.promise, done };
+    return entry.look;
+  }
+
+  /** Asks account after account; true when one has answered. Never fails. */
+  async function askAccounts(
+    provider: UpstreamProvider,
+    entry: Entry,
+    onAnswer: () => void,
+  ): Promise<boolean> {
+    const passedOver = new Set<string>();
+    for (const [id, { askedAt }] of entry.accounts) {
+      const isFresh = askedAt > entry.staleAt && askedAt + freshForMs > clock.now();
+      if (isFresh) passedOver.add(id);
+    }
+    let hasAnswer = false;
+    for (let asked = 0; asked < accountsPerLook; asked += 1) {
+      let lease: TurnLease;
       try {
-        const models = await provider.listModels(lease.account.id_token);
-        entry.list = { models, isProven: true };
-        entry.checkAt = clock.now() + freshForMs;
+        lease = await leases.acquire({
+          provider: provider.name,
+          model: undefined,
+          exclude: passedOver,
+          deadline: clock.now(),
+          signal: AbortSignal.timeout(asked === 0 ? 10_000 : nextLeaseMs),
+        });
+      } catch (error) {
+        // Once some have been asked, that there is nobody else is the usual end.
+        if (asked === 0) note(provider, error);
+        break;
+      }
+      passedOver.add(lease.account.id);
+      try {
+        learn(entry, lease.account.id, await provider.listModels(lease.account.id_token));
+        hasAnswer = true;
+        onAnswer();
+      } catch (error) {
+        note(provider, error);
       } finally {
         lease.release();
       }
-    } catch (error) {
-      logger.info(
-        { err: error, provider: provider.name },
-        'the model list could not be had; the last one stays',
-      );
-      entry.checkAt = clock.now() + retryAfterMs;
     }
+    return hasAnswer;
+  }
+
+  function note(provider: UpstreamProvider, error: unknown): void {
+    logger.info(
+      { err: error, provider: provider.name },
+      'the model list could not be had; the last one stays',
+    );
+  }
+
+  function learn(entry: Entry, accountId: string, models: readonly ProviderModel[]): void {
+    const { accounts } = entry;
+    const now = clock.now();
+    accounts.set(accountId, { models, askedAt: now });
+    for (const [id, { askedAt }] of accounts) {
+      const isTooMany = accounts.size > mostKept && id !== accountId;
+      if (isTooMany || askedAt + keptForMs <= now) accounts.delete(id);
+    }
+    const lists = new Map([...accounts].map(([id, { models: own }]) => [id, own]));
+    entry.list = { ...uniteModels(lists), isProven: true };
   }
 
   return {
     /** The list as far as it is known within a few seconds. Never fails. */
     async get(provider: UpstreamProvider): Promise<ModelList> {
-      let entry = entries.get(provider.name);
-      if (!entry) {
-        entry = { list: { models: provider.fallbackModels, isProven: false }, checkAt: 0, asking: undefined };
-        entries.set(provider.name, entry);
-      }
+      const entry = entryOf(provider);
       if (entry.checkAt > clock.now()) return entry.list;
-      const current = entry;
-      current.asking ??= ask(provider, current).finally(() => {
-        current.asking = undefined;
-      });
+      const { first } = look(provider, entry);
       // A list that was good ten minutes ago serves while the new one is on its way.
-      if (!current.list.isProven) await settledWithin(current.asking, clock, patienceMs);
-      return current.list;
+      if (!entry.list.isProven) await settledWithin(first, clock, patienceMs);
+      return entry.list;
+    },
+
+    /** The list, looked at anew unless that was done within the last minute: an account may have come with more. */
+    async getAnew(provider: UpstreamProvider): Promise<ModelList> {
+      const entry = entryOf(provider);
+      if (entry.look || entry.lookedAt + renewEveryMs <= clock.now()) {
+        await settledWithin(look(provider, entry).done, clock, patienceMs);
+      }
+      return entry.list;
+    },
+
+    /** The upstream has said that its list is another one by now. */
+    outdated(provider: UpstreamProvider): void {
+      const entry = entryOf(provider);
+      const now = clock.now();
+      entry.staleAt = now;
+      entry.checkAt = Math.min(entry.checkAt, entry.lookedAt + renewEveryMs);
+      if (entry.checkAt <= now) look(provider, entry);
     },
   };
 }

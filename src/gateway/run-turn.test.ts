@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { AppError } from '../core/errors.ts';
 import type { Message, TurnEvent, TurnRequest } from '../core/turn.ts';
 import { runTurn, type TurnSummary } from './run-turn.ts';
@@ -110,6 +110,28 @@ async function warm(...ids: string[]): Promise<void> {
 }
 
 describe('a good turn', () => {
+  it('has the list of models asked for anew when the upstream says that it has changed', async () => {
+    const outdated = vi.spyOn(fixture.turns.models, 'outdated');
+    fixture.pool.add('one');
+    await finish(run());
+    expect(outdated).not.toHaveBeenCalled();
+    fixture.upstream.answer = (call) => lines(call, 'say hello', 'outdated', 'end');
+    await finish(run());
+    expect(outdated.mock.calls.map(([provider]) => provider.name)).toEqual(['warp']);
+  });
+
+  it('goes to no account whose own list lacks the model', async () => {
+    fixture.pool.add('one');
+    fixture.pool.add('two');
+    const { resolve } = fixture.turns.routes;
+    vi.spyOn(fixture.turns.routes, 'resolve').mockImplementation(async (request) => ({
+      ...(await resolve(request)),
+      barred: new Set(['one']),
+    }));
+    for (let count = 0; count < 3; count += 1) await finish(run());
+    expect(fixture.upstream.calls.map(({ bearer }) => bearer)).toEqual(Array(3).fill('bearer-of-two'));
+  });
+
   it('ends with one finish, a success and the usage', async () => {
     fixture.pool.add('one');
     fixture.upstream.answer = (call) => lines(call, 'start', 'say hello', 'usage 10 5', 'end');

@@ -84,7 +84,7 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
   }
 
   try {
-    path = await pathOf(await routes.resolve(turn.request.model, turn.signal));
+    path = await pathOf(await routes.resolve(turn.request, turn.signal));
     for (;;) {
       const { route, conversation, request }: Path = path;
       try {
@@ -92,7 +92,7 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
           provider: route.provider.name,
           model: route.model,
           prefer: retriedBearerOf ?? conversation.accountId,
-          exclude: excluded,
+          exclude: route.barred ? new Set([...excluded, ...route.barred]) : excluded,
           isFreeBarred,
           deadline: startedAt + waitForAccountMs,
           signal: turn.signal,
@@ -100,7 +100,7 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
       } catch (cause) {
         turn.signal.throwIfAborted();
         if (lastError) throw lastError;
-        const rerouted = await routes.resolveAgain(turn.request.model, route, turn.signal);
+        const rerouted = await routes.resolveAgain(turn.request, route, turn.signal);
         if (!rerouted) throw appErrorFromPool(cause);
         path = await pathOf(rerouted);
         continue;

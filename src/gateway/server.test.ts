@@ -581,10 +581,12 @@ describe('the list of models', () => {
       id: 'big',
       object: 'model',
       created: 0,
-      owned_by: 'warp2api',
+      owned_by: 'warp',
       display_name: 'Big',
       context_window: 1000,
+      max_model_len: 1000,
     });
+    expect(json.data[2]).toMatchObject({ id: 'fast', alias_of: 'big', context_window: 1000 });
   });
 
   it('has each by its name, and what would be answered although no list names it', async () => {

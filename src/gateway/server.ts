@@ -1,7 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { AppError } from '../core/errors.ts';
 import type { DecodedTurn, Inbound } from '../core/protocol.ts';
-import type { ProviderModel } from '../core/provider.ts';
 import { serveApiDocs } from '../lib/api-docs-routes.ts';
 import { createHttpServer, HttpFault, httpFaultFrom } from '../lib/http-server.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -15,9 +14,9 @@ import { gatewayApi } from './api.ts';
 import { createClientTurns } from './client-turns.ts';
 import { type ClientKeys, createClientKeys } from './keys.ts';
 import { createGatewayMetrics } from './metrics.ts';
+import { isAnthropicClient, serveModels } from './model-routes.ts';
 import type { PoolWatch } from './pool-watch.ts';
 import { serveResponses } from './responses-routes.ts';
-import { modelNotFound } from './routes.ts';
 import type { TurnDependencies } from './run-turn.ts';
 import { createRunningAnswers } from './running-answers.ts';
 import type { StoredResponses } from './stored-responses.ts';
@@ -105,27 +104,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   });
   serveApiDocs(app, gatewayApi);
 
-  app.get('/v1/models', async (request) => {
-    keys.identify(request.headers);
-    const models = await turns.routes.list();
-    return encodeModelList(request, models);
-  });
-
-  app.get<{ Params: { '*': string } }>('/v1/models/*', async (request) => {
-    keys.identify(request.headers);
-    const id = request.params['*'];
-    const models = await turns.routes.list();
-    const model = models.find((candidate) => candidate.id === id);
-    if (model) return encodeModelFor(request, model);
-    // A name that would be answered exists, listed or not.
-    await turns.routes.resolve(id).catch(() => {
-      throw modelNotFound(
-        id,
-        models.map((candidate) => candidate.id),
-      );
-    });
-    return encodeModelFor(request, { id });
-  });
+  serveModels(app, { keys, routes: turns.routes });
 
   app.post('/v1/chat/completions', (request, reply) => answerTurn('chat', openaiChatInbound, request, reply));
   app.post('/v1/messages', (request, reply) =>
@@ -193,40 +172,6 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   });
 
   return app;
-}
-
-/** Anthropic's clients are told from OpenAI's by the version header that every one of them sends. */
-function isAnthropicClient(request: FastifyRequest): boolean {
-  return request.headers['anthropic-version'] !== undefined;
-}
-
-function encodeModelFor(request: FastifyRequest, model: ProviderModel) {
-  return isAnthropicClient(request) ? encodeAnthropicModel(model) : encodeModel(model);
-}
-
-function encodeModelList(request: FastifyRequest, models: readonly ProviderModel[]) {
-  if (!isAnthropicClient(request)) return { object: 'list', data: models.map(encodeModel) };
-  return {
-    data: models.map(encodeAnthropicModel),
-    has_more: false,
-    first_id: models[0]?.id ?? null,
-    last_id: models.at(-1)?.id ?? null,
-  };
-}
-
-function encodeAnthropicModel({ id, displayName }: ProviderModel) {
-  return { type: 'model', id, display_name: displayName ?? id, created_at: new Date(0).toISOString() };
-}
-
-function encodeModel(model: ProviderModel) {
-  return {
-    id: model.id,
-    object: 'model',
-    created: 0,
-    owned_by: 'warp2api',
-    ...(model.displayName === undefined ? {} : { display_name: model.displayName }),
-    ...(model.contextWindow === undefined ? {} : { context_window: model.contextWindow }),
-  };
 }
 
 /** Whose words an error is put in: the path tells, and for the lists of models a header that only one dialect sends. */

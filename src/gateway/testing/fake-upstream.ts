@@ -94,7 +94,8 @@ const statusCodes: Record<number, ErrorCode> = {
 };
 
 /**
- * The least a protocol can be: a command a line. `say`, `think`, `call`, `usage IN OUT CREDITS`, `error CODE`, `end REASON`.
+ * The least a protocol can be: a command a line. `say`, `think`, `call`, `usage IN OUT CREDITS`, `error CODE`, `end REASON`,
+ * `outdated`.
  * Its memory is the prompt it was made with.
  */
 export const lineOutbound: Outbound = {
@@ -133,6 +134,7 @@ function createLineDecoder(memory: string): TurnDecoder {
   let rest = '';
   let isOver = false;
   let isGood = false;
+  let isModelListOutdated = false;
   let calls = 0;
 
   function read(line: string): TurnEvent[] {
@@ -170,6 +172,9 @@ function createLineDecoder(memory: string): TurnDecoder {
         isOver = true;
         isGood = true;
         return [{ type: 'finish', reason: words[0] === 'tools' ? 'tool-calls' : 'stop' }];
+      case 'outdated':
+        isModelListOutdated = true;
+        return [];
       case 'throw':
         throw new Error('a decoder must not throw');
       default:
@@ -187,6 +192,9 @@ function createLineDecoder(memory: string): TurnDecoder {
       return events;
     },
     end: () => [],
+    get isModelListOutdated() {
+      return isModelListOutdated;
+    },
     memory: () => (isGood ? Buffer.from(memory) : undefined),
   };
 }

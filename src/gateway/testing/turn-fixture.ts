@@ -33,10 +33,11 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
   const leases = createLeaseCache(pool, clock, silentLogger);
   const reporter = createReporter(pool, clock, silentLogger);
   const dispatcher = new Agent({ connections: null, pipelining: 1 });
+  const models = createModelLists(leases, clock, silentLogger);
   const routes = createRoutes({
     provider: createLineProvider(() => upstream.url),
     sandbox: createLineProvider(() => upstream.url, 'sandbox'),
-    models: createModelLists(leases, clock, silentLogger),
+    models,
     poolWatch,
     aliases,
   });
@@ -47,6 +48,7 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
     poolWatch,
     turns: {
       routes,
+      models,
       leases,
       reporter,
       conversations: createConversations(createMemoryKeep(clock, 1_000_000)),

@@ -46,6 +46,7 @@ export function createDecoder(options: DecoderOptions): TurnDecoder {
   let isStarted = false;
   let isOver = false;
   let totals: UsageTotals | undefined;
+  let isModelListOutdated = false;
   let answerBytes = 0;
 
   const parser = createParser({
@@ -81,6 +82,7 @@ export function createDecoder(options: DecoderOptions): TurnDecoder {
   }
 
   function finish(finished: StreamFinished): void {
+    isModelListOutdated = finished.shouldRefreshModelConfig;
     const figures = usageOf(finished, options.remembered?.totals ?? noTotals);
     const usage: TurnEvent[] = figures.usage ? [{ type: 'usage', usage: figures.usage }] : [];
     try {
@@ -127,6 +129,9 @@ export function createDecoder(options: DecoderOptions): TurnDecoder {
     end() {
       fail(protocolError("The upstream's answer ended without its end mark."));
       return take();
+    },
+    get isModelListOutdated() {
+      return isModelListOutdated;
     },
     memory(): ConversationMemory | undefined {
       if (!totals || !isMemoryTrue || conversationId === '') return undefined;

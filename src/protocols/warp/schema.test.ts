@@ -67,7 +67,7 @@ const wireNumbers: Record<string, string> = {
   ToolCallResult: 'tool_call_id 1',
   StreamFinished:
     'other 1, done 2, max_token_limit 3, quota_limit 4, context_window_exceeded 5, llm_unavailable 6, ' +
-    'internal_error 7, token_usage 8, request_cost 10, conversation_usage_metadata 11, invalid_api_key 12',
+    'internal_error 7, token_usage 8, should_refresh_model_config 9, request_cost 10, conversation_usage_metadata 11, invalid_api_key 12',
   InternalError: 'message 1',
   InvalidApiKey: 'model_name 2',
   TokenUsage: 'total_input 2, output 3, input_cache_read 4',

@@ -11,7 +11,12 @@ const query = `query GetFeatureModelChoices($requestContext: RequestContext!) {
         workspaces {
           featureModelChoice {
             agentMode {
-              choices { id displayName disableReason visionSupported contextWindow { max default } }
+              defaultId
+              choices {
+                id displayName baseModelName reasoningLevel description disableReason visionSupported provider
+                usageMetadata { creditMultiplier }
+                contextWindow { max default }
+              }
             }
           }
         }
@@ -25,21 +30,26 @@ const windowSchema = z.looseObject({ max: z.number().nullish(), default: z.numbe
 const choiceSchema = z.looseObject({
   id: z.string().min(1),
   displayName: z.string().nullish(),
+  baseModelName: z.string().nullish(),
+  reasoningLevel: z.string().nullish(),
+  description: z.string().nullish(),
   disableReason: z.string().nullish(),
   visionSupported: z.boolean().nullish(),
+  provider: z.string().nullish(),
+  usageMetadata: z.looseObject({ creditMultiplier: z.number().nullish() }).nullish(),
   contextWindow: windowSchema.nullish(),
 });
 const userSchema = z.looseObject({
   workspaces: z.array(
     z.looseObject({
       featureModelChoice: z.looseObject({
-        agentMode: z.looseObject({ choices: z.array(choiceSchema) }),
+        agentMode: z.looseObject({ defaultId: z.string().nullish(), choices: z.array(choiceSchema) }),
       }),
     }),
   ),
 });
 
-/** The models of the account's first workspace, without those its administrator switched off. */
+/** The models of the account's first workspace. */
 export async function listModels(
   client: GraphqlClient,
   bearer: string,
@@ -54,18 +64,42 @@ export async function listModels(
       'The provider lists no workspace, and so no models, for this account.',
     );
   }
-  return workspace.featureModelChoice.agentMode.choices
-    .filter((choice) => choice.disableReason !== 'ADMIN_DISABLED')
-    .map(toModel);
+  const { choices, defaultId } = workspace.featureModelChoice.agentMode;
+  return choices.map((choice) => toModel(choice, choice.id === defaultId));
 }
 
-function toModel(choice: z.infer<typeof choiceSchema>): ProviderModel {
+function toModel(choice: z.infer<typeof choiceSchema>, isDefault: boolean): ProviderModel {
   // The turn asks for no other window, so the default is what it gets.
   const contextWindow = choice.contextWindow?.default || choice.contextWindow?.max;
+  const creditMultiplier = choice.usageMetadata?.creditMultiplier;
+  const vendor = choice.provider?.toLowerCase();
   return {
     id: choice.id,
     ...(choice.displayName && { displayName: choice.displayName }),
+    ...(choice.description && { description: choice.description }),
     ...(contextWindow && { contextWindow }),
     ...(typeof choice.visionSupported === 'boolean' && { hasVision: choice.visionSupported }),
+    ...(vendor && vendor !== 'unknown' && { vendor }),
+    ...(choice.baseModelName && { baseName: choice.baseModelName }),
+    ...(choice.reasoningLevel && { effort: choice.reasoningLevel.toLowerCase() }),
+    ...(typeof creditMultiplier === 'number' && { creditMultiplier }),
+    ...(isDefault && { isDefault }),
+    ...(choice.disableReason && { withheld: withheldFor(choice.disableReason) }),
   };
+}
+
+/** A word that is new keeps the model from nobody: the upstream itself refuses what it does not serve. */
+function withheldFor(disableReason: string): NonNullable<ProviderModel['withheld']> {
+  switch (disableReason) {
+    case 'ADMIN_DISABLED':
+      return { reason: "the workspace's administrator has switched it off", isPassing: false };
+    case 'REQUIRES_UPGRADE':
+      return { reason: "the account's plan does not include it", isPassing: false };
+    case 'OUT_OF_REQUESTS':
+      return { reason: 'the account has used up its requests to it', isPassing: true };
+    case 'PROVIDER_OUTAGE':
+      return { reason: 'its vendor has an outage', isPassing: true };
+    default:
+      return { reason: `the provider says ${disableReason}`, isPassing: true };
+  }
 }

@@ -61,14 +61,39 @@ describe('the list of models', () => {
     { id: 'auto', displayName: 'Auto', visionSupported: true, contextWindow: { max: 400, default: 200 } },
     { id: 'plain', contextWindow: null, disableReason: 'REQUIRES_UPGRADE', somethingNew: 1 },
     { id: 'off', disableReason: 'ADMIN_DISABLED' },
+    { id: 'out', disableReason: 'PROVIDER_OUTAGE' },
+    { id: 'new', disableReason: 'MOON_PHASE' },
+    {
+      id: 'think-high',
+      baseModelName: 'Think',
+      reasoningLevel: 'High',
+      description: 'Thinks.',
+      provider: 'ANTHROPIC',
+      visionSupported: false,
+      usageMetadata: { creditMultiplier: 2.5, requestMultiplier: 1 },
+    },
+    { id: 'odd', provider: 'UNKNOWN', reasoningLevel: null, usageMetadata: null, baseModelName: null },
   ];
   const workspace = { featureModelChoice: { agentMode: { defaultId: 'auto', choices } } };
 
-  it('is that of the first workspace, without what the administrator switched off', async () => {
+  it('is that of the first workspace, with what each is, and why one may not be used', async () => {
     const { provider, asked } = await providerAt(ofUser({ workspaces: [workspace, {}].slice(0, 1) }));
     expect(await provider.listModels('wk-1')).toEqual([
-      { id: 'auto', displayName: 'Auto', contextWindow: 200, hasVision: true },
-      { id: 'plain' },
+      { id: 'auto', displayName: 'Auto', contextWindow: 200, hasVision: true, isDefault: true },
+      { id: 'plain', withheld: { reason: "the account's plan does not include it", isPassing: false } },
+      { id: 'off', withheld: { reason: expect.stringContaining('administrator'), isPassing: false } },
+      { id: 'out', withheld: { reason: 'its vendor has an outage', isPassing: true } },
+      { id: 'new', withheld: { reason: 'the provider says MOON_PHASE', isPassing: true } },
+      {
+        id: 'think-high',
+        description: 'Thinks.',
+        hasVision: false,
+        vendor: 'anthropic',
+        baseName: 'Think',
+        effort: 'high',
+        creditMultiplier: 2.5,
+      },
+      { id: 'odd' },
     ]);
     expect(asked[0]).toMatchObject({
       url: '/graphql/v2?op=GetFeatureModelChoices',

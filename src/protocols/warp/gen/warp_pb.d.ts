@@ -1303,6 +1303,13 @@ export declare type StreamFinished = Message$1<"warp2api.warp.StreamFinished"> &
   tokenUsage: TokenUsage[];
 
   /**
+   * The account's list of models has changed.
+   *
+   * @generated from field: bool should_refresh_model_config = 9;
+   */
+  shouldRefreshModelConfig: boolean;
+
+  /**
    * @generated from field: warp2api.warp.RequestCost request_cost = 10;
    */
   requestCost?: RequestCost | undefined;

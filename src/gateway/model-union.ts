@@ -1,0 +1,50 @@
+import type { ProviderModel } from '../core/provider.ts';
+
+/** What several accounts' own lists of models come to. */
+export interface ModelUnion {
+  /** Those a request may name: some account may use them, at least once something passing is over. */
+  readonly models: readonly ProviderModel[];
+  /** Those that every account which lists them may not use. */
+  readonly withheld: readonly ProviderModel[];
+  /** For models that not every account has: the accounts not to ask. */
+  readonly barred: ReadonlyMap<string, ReadonlySet<string>>;
+}
+
+/**
+ * In the order of the first list, with what the others have besides at the end. An account on which a model is out for
+ * the moment is barred only while another one serves it.
+ */
+export function uniteModels(lists: ReadonlyMap<string, readonly ProviderModel[]>): ModelUnion {
+  const best = new Map<string, ProviderModel>();
+  const ranks = new Map<string, Map<string, number>>();
+  for (const [accountId, models] of lists) {
+    for (const model of models) {
+      const known = best.get(model.id);
+      if (!known || rank(model) > rank(known)) best.set(model.id, model);
+      const byAccount = ranks.get(model.id) ?? new Map<string, number>();
+      byAccount.set(accountId, rank(model));
+      ranks.set(model.id, byAccount);
+    }
+  }
+  const barred = new Map<string, ReadonlySet<string>>();
+  for (const [id, model] of best) {
+    const wanted = rank(model);
+    if (wanted === withheldForGood) continue;
+    const without = [...lists.keys()].filter((account) => (ranks.get(id)?.get(account) ?? 0) < wanted);
+    if (without.length > 0) barred.set(id, new Set(without));
+  }
+  const all = [...best.values()];
+  return {
+    models: all.filter((model) => rank(model) !== withheldForGood),
+    withheld: all.filter((model) => rank(model) === withheldForGood),
+    barred,
+  };
+}
+
+const withheldForGood = 1;
+
+/** Unlisted is 0. */
+function rank({ withheld }: ProviderModel): number {
+  if (!withheld) return 3;
+  return withheld.isPassing ? 2 : withheldForGood;
+}

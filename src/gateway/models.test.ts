@@ -1,0 +1,206 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { AppError } from '../core/errors.ts';
+import type { ProviderModel, UpstreamProvider } from '../core/provider.ts';
+import { createLeaseCache, type LeaseCache } from './lease-cache.ts';
+import { createModelLists, type ModelLists } from './models.ts';
+import { createFakePool, type FakePool } from './testing/fake-pool.ts';
+import { createLineProvider } from './testing/fake-upstream.ts';
+import { createManualClock, type ManualClock, settled } from './testing/manual-clock.ts';
+import { silentLogger } from './testing/turn-fixture.ts';
+
+let clock: ManualClock;
+let pool: FakePool;
+let leases: LeaseCache;
+let models: ModelLists;
+let asked: string[];
+let lists: Record<string, readonly ProviderModel[] | Promise<readonly ProviderModel[]>>;
+let provider: UpstreamProvider;
+
+beforeEach(() => {
+  clock = createManualClock();
+  pool = createFakePool(clock);
+  leases = createLeaseCache(pool, clock, silentLogger);
+  models = createModelLists(leases, clock, silentLogger);
+  asked = [];
+  lists = {};
+  provider = {
+    ...createLineProvider(() => 'http://127.0.0.1:9'),
+    listModels: async (bearer) => {
+      const id = bearer.replace('bearer-of-', '');
+      asked.push(id);
+      const list = await lists[id];
+      if (!list) throw new AppError('upstream_unavailable', 'No list.');
+      return list;
+    },
+  };
+});
+afterEach(() => leases.close());
+
+function account(id: string, ...list: (string | ProviderModel)[]): void {
+  pool.add(id);
+  lists[id] = list.map((model) => (typeof model === 'string' ? { id: model } : model));
+}
+
+async function known(): Promise<string[]> {
+  const list = await models.get(provider);
+  await settled();
+  return list.models.map(({ id }) => id);
+}
+
+describe('accounts with lists of their own', () => {
+  it('are all asked, and what counts is everything any of them may use', async () => {
+    account('one', 'auto', 'small');
+    account('two', 'auto', 'big');
+    await known();
+    expect(await known()).toEqual(['auto', 'small', 'big']);
+    expect(asked).toEqual(['one', 'two']);
+    const { barred, isProven } = await models.get(provider);
+    expect(isProven).toBe(true);
+    expect(barred).toEqual(
+      new Map([
+        ['small', new Set(['two'])],
+        ['big', new Set(['one'])],
+      ]),
+    );
+  });
+
+  it('serve a turn once the first has answered, while the others are still asked', async () => {
+    const second = Promise.withResolvers<readonly ProviderModel[]>();
+    account('one', 'auto');
+    account('two');
+    lists['two'] = second.promise;
+    expect(await known()).toEqual(['auto']);
+    second.resolve([{ id: 'auto' }, { id: 'late' }]);
+    await settled();
+    expect(await known()).toEqual(['auto', 'late']);
+  });
+
+  it('count without one that does not answer', async () => {
+    account('one', 'auto');
+    account('two');
+    delete lists['one'];
+    lists['two'] = [{ id: 'auto' }, { id: 'big' }];
+    expect(await known()).toEqual(['auto', 'big']);
+  });
+
+  it('are asked ten at a time, and the others by the next looks, so that in time all are known', async () => {
+    for (let number = 0; number < 14; number += 1) account(`a${number}`, 'auto', `own-${number}`);
+    await known();
+    expect(asked).toHaveLength(10);
+    await clock.advance(61_000);
+    await models.getAnew(provider);
+    expect(asked).toHaveLength(14);
+    expect(await known()).toHaveLength(15);
+  });
+
+  it('are forgotten when they have not been there for an hour', async () => {
+    account('one', 'auto', 'small');
+    account('two', 'auto', 'big');
+    await known();
+    pool.accounts.delete('one');
+    pool.emit({ type: 'account-removed', account_id: 'one', provider: 'warp' });
+    await clock.advance(11 * 60_000);
+    await known();
+    expect(await known()).toEqual(['auto', 'small', 'big']);
+    await clock.advance(50 * 60_000);
+    await known();
+    expect(await known()).toEqual(['auto', 'big']);
+  });
+});
+
+describe('a model that is kept back', () => {
+  const plan = { reason: 'no plan', isPassing: false };
+  const outage = { reason: 'outage', isPassing: true };
+
+  it('is left out where no account may use it, and told apart from one nobody knows', async () => {
+    account('one', 'auto', { id: 'big', withheld: plan });
+    account('two', 'auto');
+    await known();
+    expect(await known()).toEqual(['auto']);
+    expect((await models.get(provider)).withheld).toEqual([{ id: 'big', withheld: plan }]);
+  });
+
+  it('is offered where one account may use it, and asked of that one', async () => {
+    account('one', 'auto', { id: 'big', withheld: plan });
+    account('two', 'auto', 'big');
+    await known();
+    expect(await known()).toEqual(['auto', 'big']);
+    expect((await models.get(provider)).barred.get('big')).toEqual(new Set(['one']));
+  });
+
+  it('stays offered through an outage, and is asked of whoever has none', async () => {
+    account('one', 'auto', { id: 'big', withheld: outage });
+    await known();
+    expect(await known()).toEqual(['auto', 'big']);
+    expect((await models.get(provider)).barred.get('big')).toBeUndefined();
+    account('two', 'auto', 'big');
+    await clock.advance(61_000);
+    await models.getAnew(provider);
+    expect((await models.get(provider)).barred.get('big')).toEqual(new Set(['one']));
+  });
+});
+
+describe('a list', () => {
+  beforeEach(() => account('one', 'auto'));
+
+  it('is kept for ten minutes, then serves once more while it is asked anew', async () => {
+    await known();
+    await clock.advance(9 * 60_000);
+    await known();
+    expect(asked).toHaveLength(1);
+    await clock.advance(2 * 60_000);
+    lists['one'] = [{ id: 'auto' }, { id: 'new' }];
+    expect(await known()).toEqual(['auto']);
+    expect(await known()).toEqual(['auto', 'new']);
+    expect(asked).toHaveLength(2);
+  });
+
+  it('is asked for by one of many turns that need it', async () => {
+    await Promise.all(Array.from({ length: 20 }, () => models.get(provider)));
+    expect(asked).toHaveLength(1);
+  });
+
+  it('said to be out of date is asked for at once, then at most once a minute', async () => {
+    await known();
+    await clock.advance(70_000);
+    for (let count = 0; count < 5; count += 1) models.outdated(provider);
+    await settled();
+    expect(asked).toHaveLength(2);
+    models.outdated(provider);
+    await known();
+    expect(asked).toHaveLength(2);
+    await clock.advance(61_000);
+    await known();
+    expect(asked).toHaveLength(3);
+  });
+
+  it('that went out of date while it was asked for is asked for again a minute later', async () => {
+    const answer = Promise.withResolvers<readonly ProviderModel[]>();
+    lists['one'] = answer.promise;
+    const first = known();
+    await settled();
+    models.outdated(provider);
+    answer.resolve([{ id: 'auto' }]);
+    expect(await first).toEqual(['auto']);
+    await clock.advance(61_000);
+    await known();
+    expect(asked).toHaveLength(2);
+  });
+
+  it('that nobody gives is a guess, and asked for again after half a minute', async () => {
+    delete lists['one'];
+    expect(await known()).toEqual(['auto']);
+    expect((await models.get(provider)).isProven).toBe(false);
+    expect(asked).toHaveLength(1);
+    await clock.advance(31_000);
+    await known();
+    expect(asked).toHaveLength(2);
+  });
+
+  it('does not hold a turn for longer than three seconds', async () => {
+    lists['one'] = new Promise(() => {});
+    const waiting = models.get(provider);
+    await clock.advance(3_000);
+    expect(await waiting).toMatchObject({ models: [{ id: 'auto' }], isProven: false });
+  });
+});

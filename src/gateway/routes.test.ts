@@ -1,0 +1,176 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { AppError } from '../core/errors.ts';
+import type { ProviderModel } from '../core/provider.ts';
+import type { ModelList, ModelLists } from './models.ts';
+import { createRoutes, type Routes } from './routes.ts';
+import { createLineProvider } from './testing/fake-upstream.ts';
+
+const picture = { type: 'image', mediaType: 'image/png', data: 'AAAA' } as const;
+const family = (effort: string): ProviderModel => ({ id: `think-${effort}`, baseName: 'Think', effort });
+
+let list: ModelList;
+let anew: ModelList | undefined;
+let looks: number;
+let routes: Routes;
+
+const lists: ModelLists = {
+  get: async () => list,
+  async getAnew() {
+    looks += 1;
+    list = anew ?? list;
+    return list;
+  },
+  outdated() {},
+};
+
+function withModels(
+  models: readonly ProviderModel[],
+  more: Partial<ModelList> = {},
+  aliases: Record<string, string> = {},
+): void {
+  list = { models, withheld: [], barred: new Map(), isProven: true, ...more };
+  routes = createRoutes({
+    provider: createLineProvider(() => ''),
+    sandbox: createLineProvider(() => '', 'sandbox'),
+    models: lists,
+    poolWatch: { isReachable: true, isSandbox: false, look: async () => {}, close() {} },
+    aliases,
+  });
+}
+
+beforeEach(() => {
+  looks = 0;
+  anew = undefined;
+});
+
+async function resolve(
+  model: string,
+  effort?: string,
+  messages: Parameters<Routes['resolve']>[0]['messages'] = [],
+) {
+  const route = await routes.resolve({ model, messages, reasoning: effort === undefined ? {} : { effort } });
+  return [route.model, route.isEffortHeard];
+}
+
+async function refusalOf(model: string, messages: Parameters<Routes['resolve']>[0]['messages'] = []) {
+  const error = await routes.resolve({ model, messages, reasoning: {} }).catch((thrown: unknown) => thrown);
+  if (!(error instanceof AppError)) throw new Error(`no AppError: ${JSON.stringify(error)}`);
+  return error;
+}
+
+describe('the effort a request asks for', () => {
+  beforeEach(() =>
+    withModels(
+      [
+        { id: 'auto' },
+        ...['low', 'medium', 'xhigh'].map(family),
+        { id: 'other-low', baseName: 'Other', effort: 'low' },
+      ],
+      {},
+      { deep: 'think-xhigh', 'claude-*': 'think-medium' },
+    ),
+  );
+
+  it('chooses the model of that effort where each effort is a model', async () => {
+    expect(await resolve('think-medium', 'low')).toEqual(['think-low', true]);
+    expect(await resolve('think-low', 'X-High')).toEqual(['think-xhigh', true]);
+    expect(await resolve('think-low', 'low')).toEqual(['think-low', true]);
+  });
+
+  it('is not heard where no model of the family has it', async () => {
+    expect(await resolve('think-low', 'minimal')).toEqual(['think-low', false]);
+    expect(await resolve('auto', 'low')).toEqual(['auto', false]);
+    expect(await resolve('other-low', 'medium')).toEqual(['other-low', false]);
+  });
+
+  it('does not change what a plain alias means, but what a pattern means', async () => {
+    expect(await resolve('deep', 'low')).toEqual(['think-xhigh', false]);
+    expect(await resolve('deep', 'xhigh')).toEqual(['think-xhigh', true]);
+    expect(await resolve('claude-5', 'low')).toEqual(['think-low', true]);
+  });
+});
+
+describe('a name', () => {
+  it('that nobody has is looked for once more, then refused with names near it', async () => {
+    withModels([{ id: 'auto' }, { id: 'big-model' }], {}, { 'big-alias': 'auto', 'big-*-x': 'auto' });
+    const error = await refusalOf('big-mode');
+    expect(error).toMatchObject({ code: 'model_not_found', param: 'model' });
+    expect(error.message).toContain('did you mean "big-model"');
+    expect(looks).toBe(1);
+  });
+
+  it('that an account has brought meanwhile is found', async () => {
+    withModels([{ id: 'auto' }]);
+    anew = { ...list, models: [{ id: 'auto' }, { id: 'news' }] };
+    expect(await resolve('news')).toEqual(['news', false]);
+  });
+
+  it('of a model that is kept back is refused with the reason, and gets no stand-in', async () => {
+    const withheld = [{ id: 'gpt-big', withheld: { reason: 'its plan', isPassing: false } }];
+    withModels([{ id: 'auto' }, { id: 'gpt-bag' }], { withheld });
+    const { code, message } = await refusalOf('gpt-big');
+    expect(code).toBe('model_not_found');
+    expect(message).toBe('The model "gpt-big" cannot be used: its plan. Near it: "gpt-bag".');
+    expect(await resolve('gpt-bigger')).toEqual(['auto', false]);
+  });
+
+  it("that tools have built in goes to the provider's own choice", async () => {
+    withModels([{ id: 'first' }, { id: 'own', isDefault: true }]);
+    expect(await resolve('claude-sonnet')).toEqual(['own', false]);
+    withModels([{ id: 'first' }, { id: 'auto' }]);
+    expect(await resolve('claude-sonnet')).toEqual(['auto', false]);
+  });
+
+  it('is passed on as it is while no list is known', async () => {
+    withModels([{ id: 'auto' }], { isProven: false });
+    expect(await resolve('anything')).toEqual(['anything', false]);
+  });
+
+  it('of a model that not every account has keeps those accounts out', async () => {
+    withModels([{ id: 'auto' }], { barred: new Map([['auto', new Set(['one'])]]) });
+    const route = await routes.resolve({ model: 'auto', messages: [], reasoning: {} });
+    expect(route.barred).toEqual(new Set(['one']));
+  });
+});
+
+describe('images', () => {
+  const seen = [{ role: 'user', parts: [picture] }] as const;
+  const returned = [
+    {
+      role: 'tool',
+      parts: [{ type: 'tool-result', callId: 'c', text: '', isError: false, images: [picture] }],
+    },
+  ] as const;
+
+  it('are refused for a model that surely sees none, with one that does', async () => {
+    withModels([{ id: 'blind', hasVision: false }, { id: 'unknown' }, { id: 'seer', hasVision: true }]);
+    for (const messages of [seen, returned]) {
+      const { code, param, message } = await refusalOf('blind', messages);
+      expect([code, param]).toEqual(['invalid_request', 'messages']);
+      expect(message).toBe(
+        'The model "blind" takes no images: leave them out, or choose another, such as "seer".',
+      );
+    }
+    expect(await resolve('blind')).toEqual(['blind', false]);
+    expect(await resolve('unknown', undefined, seen)).toEqual(['unknown', false]);
+    expect(await resolve('seer', undefined, seen)).toEqual(['seer', false]);
+  });
+});
+
+describe('the list', () => {
+  it('shows aliases as what they stand for', async () => {
+    withModels([{ id: 'big', contextWindow: 9 }], {}, { fast: 'big', lost: 'nowhere', 'pattern-*': 'big' });
+    expect(await routes.list()).toEqual([
+      { id: 'big', contextWindow: 9, provider: 'warp' },
+      { id: 'fast', contextWindow: 9, provider: 'warp', aliasOf: 'big' },
+      { id: 'lost', provider: 'warp', aliasOf: 'nowhere' },
+    ]);
+    expect(await routes.find('pattern-x')).toEqual({
+      id: 'pattern-x',
+      contextWindow: 9,
+      provider: 'warp',
+      aliasOf: 'big',
+    });
+    await expect(routes.find('bug')).rejects.toMatchObject({ code: 'model_not_found' });
+  });
+});
