@@ -108,6 +108,7 @@ export async function startServices(
         allowedHosts: hostCheck(config, config.gateway.apiKeys.length > 0),
         timeouts: { firstEventMs: config.gateway.firstEventTimeoutMs, idleMs: config.gateway.idleTimeoutMs },
         fetchImagesFrom: config.gateway.fetchImagesFrom,
+        responsesTtlMs: config.responsesTtlMs,
         shutdownMs: config.shutdownMs,
         userAgent,
         clock,

@@ -55,6 +55,7 @@ export interface Config {
     readonly tokenUrl: string;
   };
   readonly sandbox: 'auto' | 'on' | 'off';
+  readonly responsesTtlMs: number;
   readonly shutdownMs: number;
   /** Public model name, or a pattern ending in `*`, to upstream model. */
   readonly aliases: Readonly<Record<string, string>>;
@@ -171,6 +172,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
       tokenUrl: required(values.WARP_TOKEN_URL),
     },
     sandbox: required(values.SANDBOX),
+    responsesTtlMs: required(values.RESPONSES_TTL_HOURS) * 3_600_000,
     shutdownMs: required(values.SHUTDOWN_SECONDS) * 1000,
     aliases,
     providers,

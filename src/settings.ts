@@ -255,6 +255,11 @@ export const settings = {
     schema: count(1, 3600),
     help: 'How long an upstream may be silent in the middle of an answer.',
   }),
+  RESPONSES_TTL_HOURS: setting({
+    default: '720',
+    schema: count(1, 8760),
+    help: 'How long a stored response can be looked up and continued, while there is room for it. 30 days, as clients of OpenAI expect.',
+  }),
   SHUTDOWN_SECONDS: setting({
     default: '20',
     schema: count(0, 3600),

@@ -125,13 +125,87 @@ test('a tool loop works by previous_response_id, and each response can be read u
   await expect(client.responses.cancel(first.id)).rejects.toBeInstanceOf(OpenAI.BadRequestError);
 });
 
+test('the items a response was made from are listed page by page, with ids that can be referred to', async () => {
+  const first = await client.responses.create({ model: 'sandbox', input: 'Hello' });
+  const second = await client.responses.create({
+    model: 'sandbox',
+    previous_response_id: first.id,
+    input: 'And you?',
+  });
+  const seen: OpenAI.Responses.ResponseItem[] = [];
+  for await (const item of client.responses.inputItems.list(second.id, { order: 'asc', limit: 1 }))
+    seen.push(item);
+  expect(seen).toMatchObject([
+    { type: 'message', role: 'user', content: [{ type: 'input_text', text: 'Hello' }] },
+    { type: 'message', role: 'assistant', content: [{ type: 'output_text', text: 'You said: Hello' }] },
+    { type: 'message', role: 'user', content: [{ type: 'input_text', text: 'And you?' }] },
+  ]);
+  const latest = await client.responses.inputItems.list(second.id, { limit: 1 });
+  expect(latest.data).toEqual([seen[2]]);
+
+  const before = services.upstream.turns.length;
+  const third = await client.responses.create({
+    model: 'sandbox',
+    input: [
+      { type: 'item_reference', id: seen[0]?.id ?? '' },
+      { type: 'item_reference', id: first.output[0]?.id ?? '' },
+      { role: 'user', content: 'Go on' },
+    ],
+  });
+  expect(third.output_text).toMatch(/Hello[\s\S]*You said: Hello[\s\S]*Go on$/);
+  expect(services.upstream.turns[before]?.problems).toEqual([]);
+  await expect(
+    client.responses.create({ model: 'sandbox', input: [{ type: 'item_reference', id: 'msg_gone' }] }),
+  ).rejects.toMatchObject({ status: 404, param: 'input.0.id' });
+  await expect(
+    services.openai({ apiKey: 'another' }).responses.create({
+      model: 'sandbox',
+      input: [{ type: 'item_reference', id: first.output[0]?.id ?? '' }],
+    }),
+  ).rejects.toMatchObject({ status: 404, param: 'input.0.id' });
+});
+
+test('tokens of an input are counted, with what it continues', async () => {
+  const first = await client.responses.create({ model: 'sandbox', input: 'Hello, how are you today?' });
+  const alone = await client.responses.inputTokens.count({ model: 'sandbox', input: 'Fine.' });
+  const after = await client.responses.inputTokens.count({
+    model: 'sandbox',
+    input: 'Fine.',
+    previous_response_id: first.id,
+  });
+  expect(alone).toMatchObject({ object: 'response.input_tokens' });
+  expect(alone.input_tokens).toBeGreaterThan(0);
+  expect(after.input_tokens).toBeGreaterThan(alone.input_tokens + 8);
+});
+
+test('reasoning comes sealed when it is asked for, and is taken back', async () => {
+  const ask = { model: 'sandbox-reasoning', store: false, include: ['reasoning.encrypted_content' as const] };
+  const first = await client.responses.create({ ...ask, input: 'Hello' });
+  const [reasoning] = first.output;
+  if (reasoning?.type !== 'reasoning') throw new Error('There is no reasoning.');
+  expect(reasoning.encrypted_content).toMatch(/^[A-Za-z0-9_-]{40,}$/);
+  const second = await client.responses.create({
+    ...ask,
+    input: [
+      { role: 'user', content: 'Hello' },
+      ...(first.output as OpenAI.Responses.ResponseInputItem[]),
+      { role: 'user', content: 'Go on' },
+    ],
+  });
+  expect(second.output_text).toBe('You said: Go on');
+});
+
 test('a response is kept for the key that made it only, and not at all when the client says so', async () => {
   const mine = await client.responses.create({ model: 'sandbox', input: 'Hello' });
   const other = services.openai({ apiKey: 'another' });
   await expect(other.responses.retrieve(mine.id)).rejects.toBeInstanceOf(OpenAI.NotFoundError);
   await expect(
     other.responses.create({ model: 'sandbox', input: 'Go on', previous_response_id: mine.id }),
-  ).rejects.toMatchObject({ status: 404, param: 'previous_response_id' });
+  ).rejects.toMatchObject({
+    status: 400,
+    code: 'previous_response_not_found',
+    param: 'previous_response_id',
+  });
   await expect(other.responses.delete(mine.id)).rejects.toBeInstanceOf(OpenAI.NotFoundError);
   const unstored = await client.responses.create({ model: 'sandbox', input: 'Hello', store: false });
   await expect(client.responses.retrieve(unstored.id)).rejects.toBeInstanceOf(OpenAI.NotFoundError);
@@ -262,7 +336,10 @@ test('a stream that breaks ends with an error event and is not completed', async
   const reading = (async () => {
     for await (const event of stream) types.push(event.type);
   })();
-  await expect(reading).rejects.toThrow(/fell silent/);
+  await expect(reading).rejects.toMatchObject({
+    code: 'upstream_timeout',
+    message: expect.stringContaining('fell silent'),
+  });
   expect(types).toContain('response.output_text.delta');
   expect(types).not.toContain('response.completed');
 });

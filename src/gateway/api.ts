@@ -113,13 +113,13 @@ export const responseAnswer = z.object({
   object: z.literal('response'),
   created_at: z.int(),
   completed_at: z.int().nullable(),
-  status: z.enum(['in_progress', 'completed', 'incomplete']),
-  background: z.literal(false),
-  error: z.null(),
+  status: z.enum(['queued', 'in_progress', 'completed', 'incomplete', 'failed', 'cancelled']),
+  background: z.boolean(),
+  error: z.object({ code: z.string(), message: z.string() }).nullable(),
   incomplete_details: z.object({ reason: z.string() }).nullable(),
   instructions: z.string().nullable(),
   max_output_tokens: z.int().nullable(),
-  max_tool_calls: z.null(),
+  max_tool_calls: z.int().nullable(),
   model: z.string(),
   output: z.array(outputItem),
   parallel_tool_calls: z.boolean(),
@@ -161,6 +161,7 @@ const inputItems = z.object({
 });
 
 const tokenCount = z.object({ input_tokens: z.int() });
+const inputTokenCount = z.object({ object: z.literal('response.input_tokens'), input_tokens: z.int() });
 
 export const errorAnswer = z.object({
   error: z.object({
@@ -227,7 +228,7 @@ export const gatewayApi: ApiDescription = {
       path: '/v1/responses',
       summary: 'OpenAI Responses, streaming and not',
       description:
-        'A response is kept for a day for the key that made it, unless "store" is false. With "stream": true the answer comes as server-sent events.',
+        'A response is kept for the key that made it (RESPONSES_TTL_HOURS), unless "store" is false. With "stream": true the answer comes as server-sent events.',
       access: 'clientKey',
       body: { name: 'ResponsesRequest', schema: responsesRequest },
       answers: {
@@ -244,6 +245,16 @@ export const gatewayApi: ApiDescription = {
       summary: 'Where clients look for a WebSocket; the answer sends them on to HTTP',
       access: 'clientKey',
       answers: { 426: { description: 'Use POST.', body: { name: 'ErrorAnswer', schema: errorAnswer } } },
+    },
+    {
+      method: 'POST',
+      path: '/v1/responses/input_tokens',
+      summary: 'The tokens of a request, counted with o200k_base and without a turn',
+      access: 'clientKey',
+      body: { name: 'InputTokensRequest', schema: responsesRequest.partial() },
+      answers: {
+        200: { description: 'The count.', body: { name: 'InputTokens', schema: inputTokenCount } },
+      },
     },
     {
       method: 'GET',

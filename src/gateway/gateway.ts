@@ -32,6 +32,7 @@ export interface GatewayOptions {
   readonly timeouts: UpstreamTimeouts;
   /** Unset: images come inline only. Else the hosts that may lie in private networks. */
   readonly fetchImagesFrom: readonly string[] | undefined;
+  readonly responsesTtlMs: number;
   readonly shutdownMs: number;
   readonly userAgent: string;
   readonly clock: Clock;
@@ -90,7 +91,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     },
     keys: createClientKeys(options.apiKeys),
     poolWatch,
-    responses: createStoredResponses(responseKeep, (error) =>
+    responses: createStoredResponses(responseKeep, options.responsesTtlMs, (error) =>
       logger.warn({ err: error }, 'a response could not be kept'),
     ),
     isPoolInside: options.isPoolInside,

@@ -2,14 +2,12 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { AppError } from '../core/errors.ts';
 import type { DecodedTurn, Inbound } from '../core/protocol.ts';
-import {
-  decodeResponsesRequest,
-  parseResponsesRequest,
-  type ResponsesOptions,
-} from '../protocols/openai-responses/decode-request.ts';
+import type { ResponsesOptions } from '../protocols/openai-responses/decode-request.ts';
 import { createResponsesInbound } from '../protocols/openai-responses/inbound.ts';
 import type { ClientKeys } from './keys.ts';
+import { listInputItems, readResponsesRequest } from './responses-request.ts';
 import type { StoredResponses } from './stored-responses.ts';
+import { countInputTokens } from './token-count.ts';
 
 export interface ResponsesRoutesOptions {
   readonly keys: ClientKeys;
@@ -28,6 +26,7 @@ export const inputItemsQuery = z.object({
   limit: z.coerce.number().int().min(1).max(100).default(20),
   order: z.enum(['asc', 'desc']).default('desc'),
   after: z.string().optional(),
+  before: z.string().optional(),
 });
 
 /** The paths of the Responses dialect. */
@@ -36,16 +35,16 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
 
   app.post('/v1/responses', async (request, reply) => {
     const clientId = keys.identify(request.headers);
-    const asked = parseResponsesRequest(request.body);
-    const history = asked.previous_response_id
-      ? await responses.itemsUpTo(clientId, asked.previous_response_id)
-      : [];
-    const decoded = decodeResponsesRequest(asked, history);
+    const { asked, decoded, before } = await readResponsesRequest(responses, clientId, request.body);
     const { input } = decoded.options;
     const inbound = createResponsesInbound(
       asked.store === false
         ? undefined
-        : (response) => responses.save(clientId, { response, input, history }),
+        : (response) => {
+            // A broken answer is no response to come back to.
+            if (response['status'] === 'failed') return;
+            responses.save(clientId, { response, input, ancestors: before.ancestors, base: before.base });
+          },
     );
     return options.answerTurn(inbound, request, reply, decoded);
   });
@@ -58,6 +57,13 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
       .code(426)
       .header('upgrade', 'HTTP/1.1')
       .send({ error: { ...error, type: 'invalid_request_error', code: 'upgrade_required' } });
+  });
+
+  app.post('/v1/responses/input_tokens', async (request) => {
+    const clientId = keys.identify(request.headers);
+    const body = { model: 'any', input: [], ...bodyObject(request.body) };
+    const { decoded } = await readResponsesRequest(responses, clientId, body);
+    return { object: 'response.input_tokens', input_tokens: countInputTokens(decoded.request) };
   });
 
   app.get<ById>('/v1/responses/:id', async (request) => {
@@ -81,23 +87,9 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
       });
     }
     const { id } = request.params;
-    const { input, history } = await responses.get(clientId, id);
-    const { limit, order, after } = query.data;
-    const items = [...history, ...input].map((item, index) => ({
-      id: `item_${id.replace(/^resp_/, '')}${index}`,
-      type: 'message',
-      ...item,
-    }));
-    if (order === 'desc') items.reverse();
-    const start = after === undefined ? 0 : items.findIndex((item) => item.id === after) + 1;
-    const page = items.slice(start, start + limit);
-    return {
-      object: 'list',
-      data: page,
-      first_id: page[0]?.id ?? null,
-      last_id: page.at(-1)?.id ?? null,
-      has_more: start + limit < items.length,
-    };
+    const items = await listInputItems(responses, clientId, id);
+    if (query.data.order === 'desc') items.reverse();
+    return pageOf(items, query.data);
   });
 
   app.post<ById>('/v1/responses/:id/cancel', async (request) => {
@@ -107,4 +99,33 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
       'Only responses that run in the background can be cancelled; close the connection to end this one.',
     );
   });
+}
+
+/** Here everything may be left out; null is as good. */
+function bodyObject(body: unknown): Record<string, unknown> {
+  if (typeof body !== 'object' || body === null) return {};
+  return Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null));
+}
+
+function pageOf(
+  items: readonly { readonly id: string }[],
+  { limit, after, before }: z.infer<typeof inputItemsQuery>,
+) {
+  const placeOf = (id: string, param: string): number => {
+    const place = items.findIndex((item) => item.id === id);
+    if (place === -1) {
+      throw new AppError('invalid_request', `${param}: "${id}" is none of this response's items.`, { param });
+    }
+    return place;
+  };
+  const start = after === undefined ? 0 : placeOf(after, 'after') + 1;
+  const end = before === undefined ? items.length : placeOf(before, 'before');
+  const page = items.slice(start, Math.min(end, start + limit));
+  return {
+    object: 'list',
+    data: page,
+    first_id: page[0]?.id ?? null,
+    last_id: page.at(-1)?.id ?? null,
+    has_more: start + limit < end,
+  };
 }

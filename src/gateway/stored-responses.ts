@@ -6,55 +6,156 @@ import type { Keep } from './keep/keep.ts';
 export interface StoredResponse {
   /** The object as the client got it. */
   readonly response: Readonly<Record<string, unknown>>;
-  /** What this request brought, and everything said before it. */
+  /** What this request brought. */
   readonly input: readonly InputItem[];
-  readonly history: readonly InputItem[];
+  /** The stored responses it continues, oldest first: what was said before is theirs. */
+  readonly ancestors: readonly string[];
+  /** What was said before and is in none of them. */
+  readonly base: readonly InputItem[];
+}
+
+/** What a request continues. */
+export interface Continued extends Pick<StoredResponse, 'ancestors' | 'base'> {
+  /** All that was said so far. */
+  readonly items: readonly InputItem[];
 }
 
 /** Responses that clients asked to keep. One belongs to the client key that made it; to all others it is not there. */
 export interface StoredResponses {
   /** Never throws: a response that cannot be kept is still a good answer. */
   save(clientId: string, stored: StoredResponse): void;
+  /** Writes it, over what was written before. */
+  put(clientId: string, stored: StoredResponse): Promise<void>;
   /** Throws AppError `not_found`. */
   get(clientId: string, id: string): Promise<StoredResponse>;
-  /** All items up to and with that response: what the next one continues. Throws AppError `not_found`. */
-  itemsUpTo(clientId: string, id: string): Promise<readonly InputItem[]>;
-  /** Throws AppError `not_found`. */
+  /** What the next response goes on from. Throws AppError `previous_response_not_found`. */
+  continueFrom(clientId: string, id: string): Promise<Continued>;
+  /** All items up to that response and with its input, without its output. Throws AppError `not_found`. */
+  inputOf(clientId: string, id: string): Promise<readonly InputItem[]>;
+  /** Those that go on from it can be read as before, but no longer be continued. Throws AppError `not_found`. */
   remove(clientId: string, id: string): Promise<void>;
 }
 
-const ttlMs = 24 * 60 * 60_000;
+/** Longer conversations are compacted, or begun anew with what matters of them. */
+const maxAncestors = 500;
+/** As much as the body of a request may hold. */
+const maxHistoryBytes = 32 * 1024 * 1024;
+const readsAtOnce = 16;
 
-export function createStoredResponses(keep: Keep, onFailure: (error: unknown) => void): StoredResponses {
+export const nothingBefore: Continued = { items: [], ancestors: [], base: [] };
+
+/** Entries hold their own items and the names of those before, so that a long conversation is kept once. */
+export function createStoredResponses(
+  keep: Keep,
+  ttlMs: number,
+  onFailure: (error: unknown) => void,
+): StoredResponses {
   const keyOf = (clientId: string, id: string): string =>
     `response:${createHash('sha256').update(`${clientId}\n${id}`).digest('base64url')}`;
 
-  const get = async (clientId: string, id: string): Promise<StoredResponse> => {
+  async function read(
+    clientId: string,
+    id: string,
+  ): Promise<{ stored: StoredResponse; bytes: number } | undefined> {
     const bytes = await keep.get(keyOf(clientId, id));
-    if (bytes === undefined) throw notFound(id);
-    return JSON.parse(Buffer.from(bytes).toString('utf8')) as StoredResponse;
-  };
+    if (bytes === undefined) return undefined;
+    return { stored: JSON.parse(Buffer.from(bytes).toString('utf8')) as StoredResponse, bytes: bytes.length };
+  }
+
+  async function get(clientId: string, id: string): Promise<StoredResponse> {
+    const found = await read(clientId, id);
+    if (found === undefined) throw notFound(id);
+    return found.stored;
+  }
+
+  async function put(clientId: string, stored: StoredResponse): Promise<void> {
+    const key = keyOf(clientId, String(stored.response['id']));
+    await keep.put(key, Buffer.from(JSON.stringify(stored)), ttlMs);
+  }
+
+  /** Everything said in those responses, in their order. */
+  async function itemsOf(
+    clientId: string,
+    ids: readonly string[],
+    missing: (id: string) => AppError,
+  ): Promise<InputItem[]> {
+    const items: InputItem[] = [];
+    let bytes = 0;
+    for (let start = 0; start < ids.length; start += readsAtOnce) {
+      const batch = ids.slice(start, start + readsAtOnce);
+      const found = await Promise.all(batch.map((id) => read(clientId, id)));
+      for (const [index, one] of found.entries()) {
+        if (one === undefined) throw missing(batch[index] ?? '');
+        bytes += one.bytes;
+        if (bytes > maxHistoryBytes) throw tooLong(`holds more than ${maxHistoryBytes / 1024 / 1024} MiB`);
+        items.push(...allItems(one.stored));
+      }
+    }
+    return items;
+  }
 
   return {
     save(clientId, stored) {
-      const key = keyOf(clientId, String(stored.response['id']));
-      keep.put(key, Buffer.from(JSON.stringify(stored)), ttlMs).catch(onFailure);
+      put(clientId, stored).catch(onFailure);
     },
+    put,
     get,
-    async itemsUpTo(clientId, id) {
-      const { response, input, history } = await get(clientId, id);
-      return [...history, ...input, ...(response['output'] as InputItem[])];
+
+    async continueFrom(clientId, id) {
+      const found = await read(clientId, id);
+      if (found === undefined) throw previousNotFound(id);
+      const { stored } = found;
+      const status = stored.response['status'];
+      if (status !== 'completed' && status !== 'incomplete') {
+        throw new AppError(
+          'invalid_request',
+          `previous_response_id: the response "${id}" is ${String(status)}: only one that has ended well can be continued.`,
+          { param: 'previous_response_id' },
+        );
+      }
+      const ancestors = [...stored.ancestors, id];
+      if (ancestors.length > maxAncestors) throw tooLong(`has more than ${maxAncestors} responses`);
+      const before = await itemsOf(clientId, stored.ancestors, (missing) => previousNotFound(id, missing));
+      return { items: [...before, ...allItems(stored)], ancestors, base: [] };
     },
+
+    async inputOf(clientId, id) {
+      const stored = await get(clientId, id);
+      const before = await itemsOf(clientId, stored.ancestors, notFound);
+      return [...before, ...stored.base, ...stored.input];
+    },
+
     async remove(clientId, id) {
       if ((await keep.claim(keyOf(clientId, id))) === undefined) throw notFound(id);
     },
   };
 }
 
+function allItems({ response, input, base }: StoredResponse): InputItem[] {
+  return [...base, ...input, ...(response['output'] as InputItem[])];
+}
+
 function notFound(id: string): AppError {
   return new AppError(
     'not_found',
-    `There is no response "${id}": it was not stored, has expired, or belongs to another key.`,
+    `There is no response "${id}": it was not stored, was deleted, has expired, or belongs to another key.`,
+    { param: 'response_id' },
+  );
+}
+
+export function previousNotFound(id: string, missing = id): AppError {
+  const whose = missing === id ? '' : ` what it continues, "${missing}",`;
+  return new AppError(
+    'previous_response_not_found',
+    `previous_response_id: the response "${id}" cannot be continued:${whose} was not stored, was deleted, has expired, or belongs to another key. Send the whole conversation instead.`,
+    { param: 'previous_response_id' },
+  );
+}
+
+function tooLong(how: string): AppError {
+  return new AppError(
+    'context_too_long',
+    `previous_response_id: the conversation ${how}: compact it with POST /v1/responses/compact, or begin a new one with what matters of it.`,
     { param: 'previous_response_id' },
   );
 }

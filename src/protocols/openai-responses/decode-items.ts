@@ -9,10 +9,29 @@ import type {
 } from '../../core/turn.ts';
 import { imageFromUrl } from '../image-source.ts';
 import { type OfferedTools, upstreamName } from './offered-tools.ts';
-import type { InputItem } from './schema.ts';
+import {
+  type ClientCall,
+  type ClientOutput,
+  type CompactionItem,
+  type InputItem,
+  isItemReference,
+} from './schema.ts';
+
+/** What only this gateway can read again, bound to the client key it was made for. */
+export interface Opaque {
+  seal(text: string): string;
+  /** Undefined when it was sealed elsewhere, for another key, or was changed. */
+  open(sealed: string): string | undefined;
+}
 
 type Content = string | readonly { readonly type: string }[];
 type AssistantPart = TextPart | ReasoningPart | ToolCallPart;
+
+export interface DecodedItems {
+  readonly messages: AskedMessage[];
+  /** Kinds of items that say nothing to this gateway. */
+  readonly ignored: readonly string[];
+}
 
 /**
  * Items as neutral messages. What one answer was made of, its reasoning, text and calls, are items of their own in this
@@ -23,8 +42,11 @@ export function decodeItems(
   items: readonly InputItem[],
   offset: number,
   tools: OfferedTools,
-): AskedMessage[] {
+  opaque: Opaque | undefined,
+): DecodedItems {
   const messages: AskedMessage[] = [];
+  const ignored = new Set<string>();
+  const calls = new Set<string>();
   const last = () => messages[messages.length - 1];
   const addAssistant = (...parts: AssistantPart[]): void => {
     const before = last();
@@ -32,7 +54,17 @@ export function decodeItems(
       messages[messages.length - 1] = { role: 'assistant', parts: [...before.parts, ...parts] };
     } else messages.push({ role: 'assistant', parts });
   };
-  const addResult = (part: ToolResultPart<AnyImage>): void => {
+  const addCall = (id: string, name: string, text: string): void => {
+    calls.add(id);
+    addAssistant({ type: 'tool-call', id, name, arguments: text });
+  };
+  const addResult = (part: ToolResultPart<AnyImage>, path: string): void => {
+    if (!calls.has(part.callId)) {
+      throw refused(
+        `${path}.call_id`,
+        `there is no call "${part.callId}" before this output: send the call too, or name the response that holds it`,
+      );
+    }
     const before = last();
     if (before?.role === 'tool')
       messages[messages.length - 1] = { role: 'tool', parts: [...before.parts, part] };
@@ -47,19 +79,55 @@ export function decodeItems(
       else if (role === 'assistant') addAssistant(...texts(content).filter(({ text }) => text !== ''));
       else messages.push({ role: 'system', parts: texts(content) });
     } else if (isKind(item, 'function_call')) {
-      const name = upstreamName(item.name, item.namespace);
-      addAssistant({ type: 'tool-call', id: item.call_id, name, arguments: item.arguments });
+      addCall(item.call_id, upstreamName(item.name, item.namespace), item.arguments);
     } else if (isKind(item, 'custom_tool_call')) {
-      const text = JSON.stringify({ input: item.input });
-      addAssistant({ type: 'tool-call', id: item.call_id, name: nameOf(item.name, tools), arguments: text });
+      addCall(item.call_id, nameOf(item.name, tools), JSON.stringify({ input: item.input }));
     } else if (isKind(item, 'function_call_output') || isKind(item, 'custom_tool_call_output')) {
-      addResult(toolResult(item, path));
+      addResult(toolResult(item, path), path);
+    } else if (isClientCall(item)) {
+      addCall(
+        item.call_id,
+        item.type.replace(/_call$/, ''),
+        JSON.stringify(item.action ?? item.operation ?? {}),
+      );
+    } else if (isClientOutput(item)) {
+      addResult(clientResult(item), path);
     } else if (isKind(item, 'reasoning')) {
-      const text = [...(item.content ?? []), ...(item.summary ?? [])].map((part) => part.text).join('\n\n');
+      const text = reasoningText(item, opaque);
       if (text !== '') addAssistant({ type: 'reasoning', text });
-    }
+    } else if (isCompaction(item)) {
+      messages.push({ role: 'user', parts: [{ type: 'text', text: compactedText(item, opaque, path) }] });
+    } else if (isItemReference(item)) {
+      throw refused(path, 'references to items work in responses only: send the item itself');
+    } else ignored.add(`input.${item.type}`);
   }
-  return messages;
+  return { messages, ignored: [...ignored] };
+}
+
+function reasoningText(item: Extract<InputItem, { type: 'reasoning' }>, opaque: Opaque | undefined): string {
+  const text = [...(item.content ?? []), ...(item.summary ?? [])].map((part) => part.text).join('\n\n');
+  // What another provider sealed is no text here.
+  return text === '' && item.encrypted_content ? (opaque?.open(item.encrypted_content) ?? '') : text;
+}
+
+function compactedText(item: CompactionItem, opaque: Opaque | undefined, path: string): string {
+  const summary = opaque?.open(item.encrypted_content);
+  if (summary === undefined) {
+    throw refused(
+      `${path}.encrypted_content`,
+      'was not made by this gateway for this key: send the conversation itself, or compact it here',
+    );
+  }
+  return `The conversation so far, in short:\n${summary}`;
+}
+
+/** A shell's or a patch's outcome has a shape of its own; a model reads it as it is. */
+function clientResult(item: ClientOutput): ToolResultPart {
+  const { output, status } = item;
+  const said = output ?? status ?? '';
+  const text = typeof said === 'string' ? said : JSON.stringify(said);
+  const callId = item.call_id ?? item.id ?? '';
+  return { type: 'tool-result', callId, text, isError: status === 'failed' };
 }
 
 function nameOf(name: string, tools: OfferedTools): string {
@@ -115,6 +183,17 @@ function refused(param: string, reason: string): AppError {
 
 function isMessage(item: InputItem): item is Extract<InputItem, { role: string }> {
   return (item.type === undefined || item.type === 'message') && 'role' in item;
+}
+
+function isClientCall(item: InputItem): item is ClientCall {
+  return /^(local_shell|shell|apply_patch)_call$/.test(item.type ?? '');
+}
+function isClientOutput(item: InputItem): item is ClientOutput {
+  return /^(local_shell|shell|apply_patch)_call_output$/.test(item.type ?? '');
+}
+
+function isCompaction(item: InputItem): item is CompactionItem {
+  return item.type === 'compaction' || item.type === 'compaction_summary';
 }
 
 function isKind<Kind extends string>(

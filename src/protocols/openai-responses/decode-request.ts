@@ -6,9 +6,9 @@ import { createFieldCheck } from '../field-table.ts';
 import { firstProblem } from '../first-problem.ts';
 import { given } from '../given.ts';
 import { jsonFormat } from '../json-format.ts';
-import { decodeItems } from './decode-items.ts';
+import { decodeItems, type Opaque } from './decode-items.ts';
 import { responsesFields } from './fields.ts';
-import { type OfferedTools, offeredTools } from './offered-tools.ts';
+import { allowedTools, type OfferedTools, offeredTools } from './offered-tools.ts';
 import { type InputItem, type ResponsesRequest, responsesRequest } from './schema.ts';
 
 export interface ResponsesOptions {
@@ -18,6 +18,17 @@ export interface ResponsesOptions {
   readonly tools: OfferedTools;
   /** The input of this request as items. */
   readonly input: readonly InputItem[];
+  /** Where the client wants reasoning in a form it can send back without reading it. */
+  readonly seal?: (text: string) => string;
+}
+
+/** What a request is read against. */
+export interface ResponsesContext {
+  /** The items of the responses before, oldest first. */
+  readonly history?: readonly InputItem[];
+  /** The input, where it is not as the body has it: with its references resolved. */
+  readonly input?: readonly InputItem[];
+  readonly opaque?: Opaque;
 }
 
 const checkFields = createFieldCheck(responsesFields);
@@ -36,21 +47,25 @@ export function parseResponsesRequest(body: unknown): ResponsesRequest {
   return parsed.data;
 }
 
-/** `history` holds the items of the responses before, oldest first. */
+/** The input as items. */
+export function inputItems({ input }: Pick<ResponsesRequest, 'input'>): readonly InputItem[] {
+  return typeof input === 'string' ? [{ type: 'message', role: 'user', content: input }] : input;
+}
+
 export function decodeResponsesRequest(
   asked: ResponsesRequest,
-  history: readonly InputItem[] = [],
+  { history = [], input = inputItems(asked), opaque }: ResponsesContext = {},
 ): DecodedTurn<ResponsesOptions> {
-  const input: InputItem[] =
-    typeof asked.input === 'string' ? [{ type: 'message', role: 'user', content: asked.input }] : asked.input;
   const tools = offeredTools(asked.tools ?? []);
+  const items = decodeItems([...history, ...input], history.length, tools, opaque);
+  const allowed = allowedTools(asked.tool_choice, tools);
   const instructions: Message[] = asked.instructions
     ? [{ role: 'system', parts: [{ type: 'text', text: asked.instructions }] }]
     : [];
   const request: AskedRequest = {
     model: asked.model,
-    messages: [...instructions, ...decodeItems([...history, ...input], history.length, tools)],
-    tools: tools.offered,
+    messages: [...instructions, ...items.messages],
+    tools: allowed,
     toolChoice: decodeToolChoice(asked, tools),
     parallelToolCalls: asked.parallel_tool_calls ?? true,
     sampling: {
@@ -70,8 +85,14 @@ export function decodeResponsesRequest(
   return {
     request,
     isStream: asked.stream ?? false,
-    options: { includeUsage: true, asked, tools, input },
-    ignored: [...tools.ignored, ...checkFields(asked)],
+    options: {
+      includeUsage: true,
+      asked,
+      tools,
+      input,
+      ...(opaque && asked.include?.includes('reasoning.encrypted_content') ? { seal: opaque.seal } : {}),
+    },
+    ignored: [...tools.ignored, ...items.ignored, ...checkFields(asked)],
   };
 }
 
@@ -83,6 +104,7 @@ function decodeToolChoice(asked: ResponsesRequest, tools: OfferedTools): ToolCho
     }
     return { type: choice };
   }
+  if (choice.type === 'allowed_tools') return { type: choice.mode };
   const { name } = choice;
   if (!tools.offered.some((tool) => tool.name === name)) {
     refuse('tool_choice', `names the function "${name}", which tools does not offer`);

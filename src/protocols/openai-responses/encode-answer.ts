@@ -1,25 +1,25 @@
 import type { AnswerIdentity, CollectedTurn } from '../../core/protocol.ts';
 import { callItem } from './call-item.ts';
 import type { ResponsesOptions } from './decode-request.ts';
-import { itemId, messageItem, type OutputItem, reasoningItem, responseObject } from './response.ts';
+import { endOf, itemId, messageItem, type OutputItem, reasoningItem, responseObject } from './response.ts';
 
 export function encodeResponsesAnswer(
   identity: AnswerIdentity,
   answer: CollectedTurn,
   options: ResponsesOptions,
 ): Record<string, unknown> {
-  const isCut = answer.finishReason === 'length';
+  const { status } = endOf(answer.finishReason);
   const output: OutputItem[] = [];
   if (answer.reasoning !== '') {
-    output.push(reasoningItem(itemId('rs', identity, output.length), 'completed', answer.reasoning));
+    const id = itemId('rs', identity, output.length);
+    output.push(reasoningItem(id, 'completed', answer.reasoning, options.seal));
   }
   if (answer.text !== '' || answer.toolCalls.length === 0) {
-    const status = isCut ? 'incomplete' : 'completed';
     output.push(messageItem(itemId('msg', identity, output.length), status, answer.text));
   }
   for (const call of answer.toolCalls) {
     output.push(callItem(identity, output.length, call, options.tools, 'completed'));
   }
-  const status = isCut ? 'incomplete' : 'completed';
-  return responseObject(identity, options, { status, output, usage: answer.usage });
+  const { usage, finishReason: reason } = answer;
+  return responseObject(identity, options, { status, output, usage, reason });
 }

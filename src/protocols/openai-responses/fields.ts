@@ -3,7 +3,10 @@ import type { FieldTable } from '../field-table.ts';
 /** Every field of a Responses request and what becomes of it. Read by the decoder and by docs/fields.md. */
 export const responsesFields = {
   model: { fate: 'honoured', says: 'a model or an alias of one; an unknown name is a 404 with near names' },
-  input: { fate: 'honoured', says: 'text or items, as the items below tell' },
+  input: {
+    fate: 'honoured',
+    says: 'text or items: messages, calls and their outputs (functions, custom tools, shells, patches), reasoning, compactions made here, references to items of stored responses; an output without its call is refused',
+  },
   instructions: { fate: 'honoured', says: 'as rules of the upstream, for this request only' },
   previous_response_id: { fate: 'honoured', says: 'a stored response of the same client key' },
   store: { fate: 'honoured', says: 'unless false the response can be looked up and continued' },
@@ -20,7 +23,7 @@ export const responsesFields = {
   },
   tool_choice: {
     fate: 'translated',
-    says: '`none` offers no tools; `required` and a named tool are asked for in the instructions',
+    says: '`none` offers no tools; `allowed_tools` offers those it names; `required` and a named tool are asked for in the instructions',
   },
   parallel_tool_calls: { fate: 'honoured', says: 'told to the upstream' },
   max_output_tokens: {
@@ -41,7 +44,10 @@ export const responsesFields = {
   'reasoning.generate_summary': { fate: 'silent', says: 'the former name of `reasoning.summary`' },
   'reasoning.context': { fate: 'ignored', says: 'the upstream decides', neutral: ['auto'] },
   'reasoning.mode': { fate: 'ignored', says: 'there is one mode', neutral: ['standard'] },
-  metadata: { fate: 'honoured', says: 'repeated in the response' },
+  metadata: {
+    fate: 'honoured',
+    says: 'repeated in the response; at most 16 pairs, keys of 64 and values of 512 characters',
+  },
   user: { fate: 'silent', says: 'repeated in the response, not passed on' },
   safety_identifier: { fate: 'silent', says: 'repeated in the response, not passed on' },
   prompt_cache_key: {
@@ -62,7 +68,10 @@ export const responsesFields = {
     neutral: ['disabled'],
   },
   context_management: { fate: 'ignored', says: 'no history is compacted unasked', neutral: [[]] },
-  max_tool_calls: { fate: 'silent', says: 'limits tools that the provider runs, and there are none' },
+  max_tool_calls: {
+    fate: 'silent',
+    says: 'limits tools that the provider runs, and there are none; repeated in the response',
+  },
   service_tier: { fate: 'ignored', says: 'there is one tier', neutral: ['auto', 'default'] },
   access_programs: { fate: 'ignored', says: 'there are none' },
   'image.context_compression': {

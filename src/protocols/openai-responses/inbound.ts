@@ -4,18 +4,18 @@ import { decodeResponsesRequest, parseResponsesRequest, type ResponsesOptions } 
 import { encodeResponsesAnswer } from './encode-answer.ts';
 import { createResponsesStreamEncoder } from './stream-encoder.ts';
 
-/** OpenAI Responses, as clients speak it to us. `onDone` gets each finished response, to be stored. */
+/** OpenAI Responses, as clients speak it to us. `onEnd` gets the response as it ended, to be stored. */
 export function createResponsesInbound(
-  onDone?: (response: Record<string, unknown>) => void,
+  onEnd?: (response: Record<string, unknown>) => void,
 ): Inbound<ResponsesOptions> {
   return {
     name: 'openai-responses',
     idPrefix: 'resp_',
     decode: (body) => decodeResponsesRequest(parseResponsesRequest(body)),
-    streamEncoder: (identity, options) => createResponsesStreamEncoder(identity, options, onDone),
+    streamEncoder: (identity, options) => createResponsesStreamEncoder(identity, options, onEnd),
     encodeAnswer(identity, answer, options) {
       const response = encodeResponsesAnswer(identity, answer, options);
-      onDone?.(response);
+      onEnd?.(response);
       return JSON.stringify(response);
     },
     errorStatus: (error) => error.status,

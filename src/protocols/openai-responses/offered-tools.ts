@@ -1,3 +1,4 @@
+import { AppError } from '../../core/errors.ts';
 import type { Tool } from '../../core/turn.ts';
 import type { ResponsesRequest } from './schema.ts';
 
@@ -49,6 +50,31 @@ export function offeredTools(asked: readonly AskedTool[]): OfferedTools {
   };
   for (const tool of asked) offer(tool);
   return { offered, forms, ignored };
+}
+
+/** What of the offer may be used: all of it, unless the choice names some. Throws AppError `invalid_request`. */
+export function allowedTools(
+  choice: ResponsesRequest['tool_choice'],
+  { offered, forms }: OfferedTools,
+): readonly Tool[] {
+  if (typeof choice !== 'object' || choice?.type !== 'allowed_tools') return offered;
+  const allowed = new Set<string>();
+  for (const [index, { type, name }] of choice.tools.entries()) {
+    const isNamed = (tool: Tool) => tool.name === name || forms.get(tool.name)?.name === name;
+    const found = offered.filter(isNamed);
+    if (found.length === 0) {
+      const param = `tool_choice.tools.${index}`;
+      throw new AppError(
+        'invalid_request',
+        `${param}: "${name ?? type}" is not among the tools that can be used here.`,
+        {
+          param,
+        },
+      );
+    }
+    for (const tool of found) allowed.add(tool.name);
+  }
+  return offered.filter((tool) => allowed.has(tool.name));
 }
 
 /** The one name of a function of a namespace. */

@@ -1,5 +1,6 @@
+import type { AppError } from '../../core/errors.ts';
 import type { AnswerIdentity } from '../../core/protocol.ts';
-import type { Usage } from '../../core/turn.ts';
+import type { FinishReason, Usage } from '../../core/turn.ts';
 import type { ResponsesOptions } from './decode-request.ts';
 
 export interface OutputItem {
@@ -9,7 +10,23 @@ export interface OutputItem {
   readonly [field: string]: unknown;
 }
 
-export type ResponseStatus = 'in_progress' | 'completed' | 'incomplete';
+export type ResponseStatus = 'queued' | 'in_progress' | 'completed' | 'incomplete' | 'failed' | 'cancelled';
+
+/** How a response ends that was not broken off. */
+export function endOf(reason: FinishReason): {
+  readonly status: 'completed' | 'incomplete';
+  readonly incomplete: 'max_output_tokens' | 'content_filter' | undefined;
+} {
+  if (reason === 'length') return { status: 'incomplete', incomplete: 'max_output_tokens' };
+  if (reason === 'content-filter') return { status: 'incomplete', incomplete: 'content_filter' };
+  return { status: 'completed', incomplete: undefined };
+}
+
+/** An error as a failed response tells it; there every one has a code. */
+export function responseError(error: AppError): { code: string; message: string } {
+  const code = error.openaiCode ?? (error.status < 500 ? 'invalid_prompt' : 'server_error');
+  return { code, message: error.message };
+}
 
 /** A response object: what the specification wants in every one, most of it repeated from the request. */
 export function responseObject(
@@ -19,21 +36,24 @@ export function responseObject(
     readonly status: ResponseStatus;
     readonly output: readonly OutputItem[];
     readonly usage: Usage | undefined;
+    readonly error?: AppError | undefined;
+    readonly reason?: FinishReason | undefined;
   },
 ): Record<string, unknown> {
-  const { status, output, usage } = now;
+  const { status, output, usage, error, reason } = now;
+  const incomplete = reason && endOf(reason).incomplete;
   return {
     id: identity.id,
     object: 'response',
     created_at: identity.created,
     completed_at: status === 'completed' ? Math.max(identity.created, Math.floor(Date.now() / 1000)) : null,
     status,
-    background: false,
-    error: null,
-    incomplete_details: status === 'incomplete' ? { reason: 'max_output_tokens' } : null,
+    background: asked.background ?? false,
+    error: error ? responseError(error) : null,
+    incomplete_details: incomplete ? { reason: incomplete } : null,
     instructions: asked.instructions ?? null,
     max_output_tokens: asked.max_output_tokens ?? null,
-    max_tool_calls: null,
+    max_tool_calls: asked.max_tool_calls ?? null,
     model: identity.model,
     output,
     parallel_tool_calls: asked.parallel_tool_calls ?? true,
@@ -57,7 +77,8 @@ export function responseObject(
     presence_penalty: asked.presence_penalty ?? 0,
     frequency_penalty: asked.frequency_penalty ?? 0,
     truncation: asked.truncation ?? 'disabled',
-    usage: status === 'in_progress' ? null : encodeUsage(usage),
+    // Before the end nobody knows; a broken answer has what was told of it.
+    usage: status === 'completed' || status === 'incomplete' || usage ? encodeUsage(usage) : null,
     user: asked.user ?? null,
     metadata: asked.metadata ?? {},
   };
@@ -89,11 +110,13 @@ export function reasoningItem(
   id: string,
   status: OutputItem['status'],
   text: string | undefined,
+  seal: ((text: string) => string) | undefined,
 ): OutputItem {
   return {
     id,
     type: 'reasoning',
     status,
     summary: text === undefined ? [] : [{ type: 'summary_text', text }],
+    ...(text === undefined || seal === undefined ? {} : { encrypted_content: seal(text) }),
   };
 }

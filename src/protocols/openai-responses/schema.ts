@@ -51,14 +51,44 @@ const customOutput = z.looseObject({
 });
 const reasoningItem = z.looseObject({
   type: z.literal('reasoning'),
+  encrypted_content: z.string().nullish(),
   summary: z.array(textPart).nullish(),
   content: z.array(textPart).nullish(),
 });
-/** What other upstreams put into a history; it says nothing to this one. */
+/** Calls of tools that clients run in a form of their own: the call by its `action` or `operation`, and what came of it. */
+const clientCall = z.looseObject({
+  type: z.enum(['local_shell_call', 'shell_call', 'apply_patch_call']),
+  call_id: z.string().min(1),
+  action: z.unknown().optional(),
+  operation: z.unknown().optional(),
+});
+const clientOutput = z.looseObject({
+  type: z.enum(['local_shell_call_output', 'shell_call_output', 'apply_patch_call_output']),
+  /** The call's; the local shell's outputs carry it as their `id`. */
+  call_id: z.string().nullish(),
+  id: z.string().nullish(),
+  status: z.string().nullish(),
+  output: z.unknown().optional(),
+});
+/** What a conversation was compacted to; only the gateway that made it can read it. */
+const compactionItem = z.looseObject({
+  type: z.enum(['compaction', 'compaction_summary']),
+  encrypted_content: z.string().min(1),
+});
+/** Stands for an item of a stored response. */
+const itemReference = z.looseObject({
+  type: z.literal('item_reference').nullish(),
+  id: z.string().min(1).max(128),
+  role: z.undefined().optional(),
+});
+/** What providers that run tools themselves put into a history; it says nothing to another one. */
 const otherItem = z.looseObject({
   type: z
     .string()
-    .regex(/_call$|_call_output$|^item_reference$|^compaction/, 'is no kind of item that is known here'),
+    .regex(
+      /^(?!(function|custom_tool|local_shell|shell|apply_patch)_call).*(_call|_output|^mcp_list_tools|^mcp_approval_request)$/,
+      'is no kind of item that is known here',
+    ),
 });
 export const inputItem = z.union([
   messageItem,
@@ -67,6 +97,10 @@ export const inputItem = z.union([
   customCall,
   customOutput,
   reasoningItem,
+  clientCall,
+  clientOutput,
+  compactionItem,
+  itemReference,
   otherItem,
 ]);
 
@@ -98,7 +132,22 @@ const tool = z.union([functionTool, customTool, namespaceTool, otherTool]);
 const toolChoice = z.union([
   z.enum(['none', 'auto', 'required']),
   z.looseObject({ type: z.enum(['function', 'custom']), name: z.string().min(1) }),
+  z.looseObject({
+    type: z.literal('allowed_tools'),
+    mode: z.enum(['auto', 'required']).default('auto'),
+    tools: z
+      .array(z.looseObject({ type: z.string(), name: z.string().nullish() }))
+      .min(1)
+      .max(512),
+  }),
 ]);
+
+const metadata = z
+  .record(
+    z.string().max(64, 'has a key of more than 64 characters'),
+    z.string().max(512, 'must have at most 512 characters'),
+  )
+  .refine((pairs) => Object.keys(pairs).length <= 16, 'must have at most 16 pairs');
 
 export const responsesRequest = z.looseObject({
   model: z.string().min(1).max(256),
@@ -109,6 +158,7 @@ export const responsesRequest = z.looseObject({
   tool_choice: toolChoice.nullish(),
   parallel_tool_calls: z.boolean().nullish(),
   max_output_tokens: z.int().min(1).nullish(),
+  max_tool_calls: z.int().min(1).nullish(),
   temperature: z.number().min(0).max(2).nullish(),
   top_p: z.number().min(0).max(1).nullish(),
   top_logprobs: z.int().nullish(),
@@ -127,7 +177,7 @@ export const responsesRequest = z.looseObject({
   background: z.boolean().nullish(),
   prompt: z.unknown().optional(),
   truncation: z.string().nullish(),
-  metadata: z.record(z.string(), z.string()).nullish(),
+  metadata: metadata.nullish(),
   include: z.array(z.string()).nullish(),
   user: z.string().nullish(),
   safety_identifier: z.string().nullish(),
@@ -136,3 +186,11 @@ export const responsesRequest = z.looseObject({
 
 export type ResponsesRequest = z.infer<typeof responsesRequest>;
 export type InputItem = z.infer<typeof inputItem>;
+export type ClientCall = z.infer<typeof clientCall>;
+export type ClientOutput = z.infer<typeof clientOutput>;
+export type CompactionItem = z.infer<typeof compactionItem>;
+export type ItemReference = z.infer<typeof itemReference>;
+
+export function isItemReference(item: InputItem): item is ItemReference {
+  return item.type === 'item_reference' || (!item.type && !('role' in item && item.role));
+}

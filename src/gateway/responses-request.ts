@@ -1,0 +1,121 @@
+import { AppError } from '../core/errors.ts';
+import type { DecodedTurn } from '../core/protocol.ts';
+import {
+  decodeResponsesRequest,
+  inputItems,
+  parseResponsesRequest,
+  type ResponsesOptions,
+} from '../protocols/openai-responses/decode-request.ts';
+import {
+  type InputItem,
+  isItemReference,
+  type ResponsesRequest,
+} from '../protocols/openai-responses/schema.ts';
+import { createOpaque } from './opaque-text.ts';
+import { type Continued, nothingBefore, type StoredResponses } from './stored-responses.ts';
+
+/** A request of the Responses dialect with all it refers to. */
+export interface ReadRequest {
+  readonly asked: ResponsesRequest;
+  readonly decoded: DecodedTurn<ResponsesOptions>;
+  readonly before: Continued;
+}
+
+/** Finds what a request continues where no store has it. */
+export type FindRecent = (id: string) => Continued | undefined;
+
+/** Throws AppError naming the field at fault. */
+export async function readResponsesRequest(
+  responses: StoredResponses,
+  clientId: string,
+  body: unknown,
+  findRecent: FindRecent = () => undefined,
+): Promise<ReadRequest> {
+  const asked = parseResponsesRequest(body);
+  const previous = asked.previous_response_id;
+  const before = previous
+    ? (findRecent(previous) ?? (await responses.continueFrom(clientId, previous)))
+    : nothingBefore;
+  const input = await resolveReferences(responses, clientId, inputItems(asked), before);
+  const opaque = createOpaque(clientId);
+  return { asked, before, decoded: decodeResponsesRequest(asked, { history: before.items, input, opaque }) };
+}
+
+/** The response an item's id was made from, see `itemId`, and `inputItemId` for items that came without one. */
+const itemIdPattern = /^[a-z]+_([0-9a-f]{32})\d+$/;
+
+export function inputItemId(responseId: string, index: number): string {
+  return `item_${responseId.replace(/^resp_/, '')}${index}`;
+}
+
+async function resolveReferences(
+  responses: StoredResponses,
+  clientId: string,
+  input: readonly InputItem[],
+  before: Continued,
+): Promise<readonly InputItem[]> {
+  if (!input.some(isItemReference)) return input;
+  const known = new Map<string, InputItem>();
+  const looked = new Set<string>();
+  const learn = (items: readonly unknown[]): void => {
+    for (const item of items as InputItem[]) if (typeof item['id'] === 'string') known.set(item['id'], item);
+  };
+  learn(before.items);
+  const resolved: InputItem[] = [];
+  for (const [index, item] of input.entries()) {
+    if (!isItemReference(item)) {
+      resolved.push(item);
+      continue;
+    }
+    const hex = itemIdPattern.exec(item.id)?.[1];
+    if (!known.has(item.id) && hex !== undefined && !looked.has(hex)) {
+      looked.add(hex);
+      const id = `resp_${hex}`;
+      // One that is not there holds no item either, and the item is what the client asked for.
+      const stored = await responses.get(clientId, id).catch(ignoreNotFound);
+      if (stored) {
+        learn(stored.response['output'] as InputItem[]);
+        if (item.id.startsWith('item_')) learn(await listInputItems(responses, clientId, id));
+      }
+    }
+    const found = known.get(item.id);
+    if (found === undefined) {
+      throw new AppError(
+        'not_found',
+        `input.${index}.id: there is no item "${item.id}" in a stored response of this key: send the item itself.`,
+        { param: `input.${index}.id` },
+      );
+    }
+    resolved.push(found);
+  }
+  return resolved;
+}
+
+function ignoreNotFound(error: unknown): undefined {
+  if (AppError.from(error).code !== 'not_found') throw error;
+  return undefined;
+}
+
+/** What a response was made from, in the form clients list it: every item has an id and a type, contents are parts. */
+export async function listInputItems(
+  responses: StoredResponses,
+  clientId: string,
+  id: string,
+): Promise<(InputItem & { readonly id: string })[]> {
+  const items = await responses.inputOf(clientId, id);
+  return items.map((item, index) => {
+    const given = item['id'];
+    return {
+      ...item,
+      type: item.type ?? 'message',
+      id: typeof given === 'string' ? given : inputItemId(id, index),
+      ...('content' in item && typeof item.content === 'string' && 'role' in item
+        ? { content: [textPart(item.role, item.content)] }
+        : {}),
+    } as InputItem & { readonly id: string };
+  });
+}
+
+function textPart(role: unknown, text: string) {
+  return role === 'assistant' ? { type: 'output_text', text, annotations: [] } : { type: 'input_text', text };
+}

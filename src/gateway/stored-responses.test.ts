@@ -1,0 +1,118 @@
+import { beforeEach, expect, it } from 'vitest';
+import type { InputItem } from '../protocols/openai-responses/schema.ts';
+import { createMemoryKeep } from './keep/memory-keep.ts';
+import { createStoredResponses, type StoredResponses } from './stored-responses.ts';
+import { createManualClock, type ManualClock } from './testing/manual-clock.ts';
+
+let clock: ManualClock;
+let responses: StoredResponses;
+let sizes: number[];
+beforeEach(() => {
+  clock = createManualClock();
+  sizes = [];
+  const keep = createMemoryKeep(clock, 100_000_000);
+  const put = keep.put.bind(keep);
+  keep.put = (key, value, ttlMs) => {
+    sizes.push(value.length);
+    return put(key, value, ttlMs);
+  };
+  responses = createStoredResponses(keep, 1_000, (error) => {
+    throw error;
+  });
+});
+
+const say = (role: 'user' | 'assistant', content: string): InputItem => ({ type: 'message', role, content });
+
+async function link(id: string, previous?: string, words = id): Promise<void> {
+  const before = previous === undefined ? undefined : await responses.continueFrom('me', previous);
+  await responses.put('me', {
+    response: { id, status: 'completed', output: [say('assistant', `${words}!`)] },
+    input: [say('user', words)],
+    ancestors: before?.ancestors ?? [],
+    base: before?.base ?? [],
+  });
+}
+
+const contents = (items: readonly InputItem[]) => items.map((item) => item['content']);
+
+it('a response continues all those before it, in their order', async () => {
+  await link('a');
+  await link('b', 'a');
+  await link('c', 'b');
+  const { items, ancestors } = await responses.continueFrom('me', 'c');
+  expect(contents(items)).toEqual(['a', 'a!', 'b', 'b!', 'c', 'c!']);
+  expect(ancestors).toEqual(['a', 'b', 'c']);
+  expect(contents(await responses.inputOf('me', 'c'))).toEqual(['a', 'a!', 'b', 'b!', 'c']);
+});
+
+it('a long conversation is kept once: no entry holds what another does', async () => {
+  await link('r0', undefined, 'x'.repeat(10_000));
+  for (let index = 1; index < 50; index += 1) await link(`r${index}`, `r${index - 1}`, 'x'.repeat(10_000));
+  expect(Math.max(...sizes)).toBeLessThan(2 * 10_000 + 2_000);
+});
+
+it('what is in no stored response comes first', async () => {
+  await responses.put('me', {
+    response: { id: 'a', status: 'completed', output: [say('assistant', 'a!')] },
+    input: [say('user', 'a')],
+    ancestors: [],
+    base: [say('user', 'before')],
+  });
+  await link('b', 'a');
+  expect(contents((await responses.continueFrom('me', 'b')).items)).toEqual(['before', 'a', 'a!', 'b', 'b!']);
+});
+
+it('a deleted link can be neither read nor continued over, and what follows it can still be read', async () => {
+  await link('a');
+  await link('b', 'a');
+  await link('c', 'b');
+  await responses.remove('me', 'b');
+  await expect(responses.get('me', 'b')).rejects.toMatchObject({ code: 'not_found' });
+  await expect(responses.continueFrom('me', 'c')).rejects.toMatchObject({
+    code: 'previous_response_not_found',
+    message: expect.stringContaining('"b"'),
+  });
+  expect((await responses.get('me', 'c')).response).toMatchObject({ id: 'c' });
+  await expect(responses.remove('me', 'b')).rejects.toMatchObject({ code: 'not_found' });
+});
+
+it('belongs to the key that made it, until it expires', async () => {
+  await link('a');
+  await expect(responses.get('you', 'a')).rejects.toMatchObject({ code: 'not_found' });
+  await expect(responses.continueFrom('you', 'a')).rejects.toMatchObject({
+    code: 'previous_response_not_found',
+  });
+  await expect(responses.remove('you', 'a')).rejects.toMatchObject({ code: 'not_found' });
+  await clock.advance(1_000);
+  await expect(responses.get('me', 'a')).rejects.toMatchObject({ code: 'not_found' });
+});
+
+it.each(['queued', 'in_progress', 'failed', 'cancelled'])(
+  'a response that is %s cannot be continued',
+  async (status) => {
+    await responses.put('me', {
+      response: { id: 'a', status, output: [] },
+      input: [],
+      ancestors: [],
+      base: [],
+    });
+    await expect(responses.continueFrom('me', 'a')).rejects.toMatchObject({
+      code: 'invalid_request',
+      param: 'previous_response_id',
+    });
+  },
+);
+
+it('a conversation without end is refused with what to do', async () => {
+  const ancestors = Array.from({ length: 500 }, (_, index) => `r${index}`);
+  await responses.put('me', {
+    response: { id: 'a', status: 'completed', output: [] },
+    input: [],
+    ancestors,
+    base: [],
+  });
+  await expect(responses.continueFrom('me', 'a')).rejects.toMatchObject({
+    code: 'context_too_long',
+    message: expect.stringContaining('/v1/responses/compact'),
+  });
+});

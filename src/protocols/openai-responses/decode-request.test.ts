@@ -1,0 +1,165 @@
+import { describe, expect, it } from 'vitest';
+import type { Opaque } from './decode-items.ts';
+import { decodeResponsesRequest, parseResponsesRequest } from './decode-request.ts';
+
+const opaque: Opaque = {
+  seal: (text) => `sealed:${text}`,
+  open: (text) => (text.startsWith('sealed:') ? text.slice(7) : undefined),
+};
+
+function decode(body: object) {
+  const asked = parseResponsesRequest({ model: 'auto', input: 'Hello', ...body });
+  return decodeResponsesRequest(asked, { opaque });
+}
+
+const read = { type: 'function', name: 'read', parameters: {} };
+const write = { type: 'function', name: 'write', parameters: {} };
+
+describe('input', () => {
+  it.each([
+    ['function_call_output', { output: 'x' }],
+    ['custom_tool_call_output', { output: 'x' }],
+    ['shell_call_output', { output: [] }],
+  ])('a %s without its call is refused with its place', (type, more) => {
+    const input = [
+      { role: 'user', content: 'Hello' },
+      { type, call_id: 'call_gone', ...more },
+    ];
+    expect(() => decode({ input })).toThrowError(
+      expect.objectContaining({ code: 'invalid_request', param: 'input.1.call_id' }),
+    );
+  });
+
+  it('outputs in parts, with images, reach the upstream', () => {
+    const { request } = decode({
+      input: [
+        { type: 'function_call', call_id: 'a', name: 'read', arguments: '{}' },
+        {
+          type: 'function_call_output',
+          call_id: 'a',
+          output: [
+            { type: 'input_text', text: 'one' },
+            { type: 'input_text', text: 'two' },
+            { type: 'input_image', image_url: 'data:image/png;base64,AAAA' },
+          ],
+        },
+      ],
+    });
+    expect(request.messages[1]).toMatchObject({
+      role: 'tool',
+      parts: [{ callId: 'a', text: 'one\ntwo', images: [{ mediaType: 'image/png', data: 'AAAA' }] }],
+    });
+  });
+
+  it('shells and patches that a client ran keep their calls and what came of them', () => {
+    const { request, ignored } = decode({
+      input: [
+        { type: 'shell_call', call_id: 'a', action: { commands: ['ls'] } },
+        { type: 'shell_call_output', call_id: 'a', output: [{ stdout: 'README.md', stderr: '' }] },
+        { type: 'local_shell_call', id: 'x', call_id: 'b', action: { command: ['pwd'] } },
+        { type: 'local_shell_call_output', id: 'b', output: '/home' },
+        { type: 'apply_patch_call', call_id: 'c', operation: { type: 'delete_file', path: 'a' } },
+        { type: 'apply_patch_call_output', call_id: 'c', status: 'failed' },
+      ],
+    });
+    const parts = request.messages.flatMap((message): readonly unknown[] => message.parts);
+    expect(parts).toMatchObject([
+      { type: 'tool-call', name: 'shell', arguments: '{"commands":["ls"]}' },
+      { type: 'tool-result', callId: 'a', text: '[{"stdout":"README.md","stderr":""}]' },
+      { type: 'tool-call', name: 'local_shell', arguments: '{"command":["pwd"]}' },
+      { type: 'tool-result', callId: 'b', text: '/home' },
+      { type: 'tool-call', name: 'apply_patch' },
+      { type: 'tool-result', callId: 'c', text: 'failed', isError: true },
+    ]);
+    expect(ignored).toEqual([]);
+  });
+
+  it('items of tools that only their provider runs are named and left out', () => {
+    const { request, ignored } = decode({
+      input: [
+        { type: 'web_search_call', id: 'ws_1', status: 'completed' },
+        { type: 'mcp_list_tools', id: 'mcpl_1', server_label: 'x', tools: [] },
+        { role: 'user', content: 'Go on' },
+      ],
+    });
+    expect(request.messages).toHaveLength(1);
+    expect(ignored).toEqual(['input.web_search_call', 'input.mcp_list_tools']);
+  });
+
+  it.each(['compaction_trigger', 'mcp_approval_response', 'additional_tools', 'nonsense'])(
+    'a %s asks for what is not done here and is refused',
+    (type) => {
+      expect(() => decode({ input: [{ type }] })).toThrowError(
+        expect.objectContaining({ code: 'invalid_request', param: expect.stringMatching(/^input/) }),
+      );
+    },
+  );
+
+  it('reasoning is taken from its text, or from what was sealed here', () => {
+    const { request } = decode({
+      input: [
+        { type: 'reasoning', id: 'rs_1', summary: [{ type: 'summary_text', text: 'Shown.' }], content: null },
+        { type: 'reasoning', id: 'rs_2', summary: [], encrypted_content: 'sealed:Hidden.' },
+        { type: 'reasoning', id: 'rs_3', summary: [], encrypted_content: 'of another provider' },
+        { role: 'assistant', content: 'Yes.', phase: 'final_answer' },
+      ],
+    });
+    expect(request.messages).toEqual([
+      {
+        role: 'assistant',
+        parts: [
+          { type: 'reasoning', text: 'Shown.' },
+          { type: 'reasoning', text: 'Hidden.' },
+          { type: 'text', text: 'Yes.' },
+        ],
+      },
+    ]);
+  });
+
+  it('a compaction is read if it was made here, and else refused', () => {
+    const { request } = decode({
+      input: [{ type: 'compaction', encrypted_content: 'sealed:We chose blue.' }],
+    });
+    expect(request.messages[0]).toMatchObject({
+      role: 'user',
+      parts: [{ text: expect.stringContaining('We chose blue.') }],
+    });
+    expect(() => decode({ input: [{ type: 'compaction', encrypted_content: 'gAAAA' }] })).toThrowError(
+      expect.objectContaining({ param: 'input.0.encrypted_content' }),
+    );
+  });
+});
+
+describe('the choice of tools', () => {
+  it('allowed tools are offered and no others', () => {
+    const { request } = decode({
+      tools: [read, write],
+      tool_choice: { type: 'allowed_tools', mode: 'required', tools: [{ type: 'function', name: 'read' }] },
+    });
+    expect(request.tools.map(({ name }) => name)).toEqual(['read']);
+    expect(request.toolChoice).toEqual({ type: 'required' });
+  });
+
+  it('an allowed tool that is not offered is refused by its place', () => {
+    const choice = { type: 'allowed_tools', mode: 'auto', tools: [{ type: 'web_search' }] };
+    expect(() => decode({ tools: [read], tool_choice: choice })).toThrowError(
+      expect.objectContaining({ param: 'tool_choice.tools.0' }),
+    );
+  });
+
+  it('a custom tool can be chosen by its name', () => {
+    const { request } = decode({
+      tools: [{ type: 'custom', name: 'patch' }],
+      tool_choice: { type: 'custom', name: 'patch' },
+    });
+    expect(request.toolChoice).toEqual({ type: 'tool', name: 'patch' });
+  });
+});
+
+it.each([
+  [Object.fromEntries(Array.from({ length: 17 }, (_, index) => [`k${index}`, 'v'])), 'metadata'],
+  [{ k: 'v'.repeat(513) }, 'metadata.k'],
+  [{ ['k'.repeat(65)]: 'v' }, `metadata.${'k'.repeat(65)}`],
+])('metadata beyond its limits is refused', (metadata, param) => {
+  expect(() => decode({ metadata })).toThrowError(expect.objectContaining({ param }));
+});

@@ -1,0 +1,88 @@
+import { expect, it } from 'vitest';
+import { AppError } from '../../core/errors.ts';
+import type { TurnEvent } from '../../core/turn.ts';
+import { decodeResponsesRequest, parseResponsesRequest } from './decode-request.ts';
+import { createResponseEvents } from './response-events.ts';
+
+const identity = { id: `resp_${'0'.repeat(32)}`, created: 1, model: 'auto' };
+
+function eventsOf(batches: readonly TurnEvent[][], more: object = {}) {
+  const asked = parseResponsesRequest({ model: 'auto', input: 'Hello', ...more });
+  const { options } = decodeResponsesRequest(asked);
+  // biome-ignore lint/suspicious/noExplicitAny: events are checked by what they hold
+  const events: any[] = [];
+  const ended: Record<string, unknown>[] = [];
+  const made = createResponseEvents(identity, options, {
+    emit: (type, json) => events.push({ ...JSON.parse(json), named: type }),
+    onEnd: (response) => ended.push(response),
+  });
+  for (const batch of batches) made.push(batch);
+  return { events, ended, types: events.map(({ type }) => type), last: events.at(-1) };
+}
+
+const usage: TurnEvent = { type: 'usage', usage: { inputTokens: 3, outputTokens: 2 } };
+const text = (words: string): TurnEvent => ({ type: 'text-delta', text: words });
+
+it('numbers every event and names it as its type', () => {
+  const { events } = eventsOf([[text('a')], [text('b'), usage, { type: 'finish', reason: 'stop' }]]);
+  expect(events.map(({ sequence_number }) => sequence_number)).toEqual(events.map((_, index) => index));
+  expect(events.every(({ type, named }) => type === named)).toBe(true);
+});
+
+it('ends a filtered answer incomplete, with the reason', () => {
+  const { last, ended } = eventsOf([[text('a'), { type: 'finish', reason: 'content-filter' }]]);
+  expect(last).toMatchObject({
+    type: 'response.incomplete',
+    response: { status: 'incomplete', incomplete_details: { reason: 'content_filter' } },
+  });
+  expect(ended).toHaveLength(1);
+});
+
+it('ends a broken answer failed, with one event that every client takes for an error', () => {
+  const error = new AppError('upstream_timeout', 'It fell silent.');
+  const { events, last, types, ended } = eventsOf([
+    [text('half an '), { type: 'tool-call-start', index: 0, id: 'call_1', name: 'look' }],
+    [{ type: 'tool-call-delta', index: 0, arguments: '{"pa' }],
+    [{ type: 'error', error }],
+  ]);
+  const told = { code: 'upstream_timeout', message: 'It fell silent.' };
+  expect(last).toMatchObject({
+    type: 'response.failed',
+    error: told,
+    response: { status: 'failed', error: told, incomplete_details: null },
+  });
+  expect(last.response.output).toMatchObject([
+    { type: 'message', status: 'completed' },
+    { type: 'function_call', status: 'incomplete', arguments: '{"pa' },
+  ]);
+  expect(types.filter((type) => /completed|failed|incomplete/.test(type))).toEqual(['response.failed']);
+  expect(events.some(({ item, type }) => type.endsWith('.done') && item?.type === 'function_call')).toBe(
+    false,
+  );
+  expect(ended[0]).toMatchObject({ status: 'failed' });
+});
+
+it('announces a response before it fails', () => {
+  const { types } = eventsOf([[{ type: 'error', error: new AppError('internal', 'No.') }]]);
+  expect(types).toEqual(['response.created', 'response.in_progress', 'response.failed']);
+});
+
+it('does not call a call whole that a limit has cut', () => {
+  const { last } = eventsOf([
+    [
+      { type: 'tool-call-start', index: 0, id: 'call_1', name: 'look' },
+      { type: 'tool-call-delta', index: 0, arguments: '{"pa' },
+      { type: 'finish', reason: 'length' },
+    ],
+  ]);
+  expect(last.response).toMatchObject({ status: 'incomplete', output: [{ status: 'incomplete' }] });
+});
+
+it('repeats what the request asked for', () => {
+  const { last } = eventsOf([[text('a'), { type: 'finish', reason: 'stop' }]], {
+    max_tool_calls: 3,
+    metadata: { a: 'b' },
+    truncation: 'auto',
+  });
+  expect(last.response).toMatchObject({ max_tool_calls: 3, metadata: { a: 'b' }, truncation: 'auto' });
+});

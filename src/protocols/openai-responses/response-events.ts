@@ -1,0 +1,252 @@
+import type { AppError } from '../../core/errors.ts';
+import type { AnswerIdentity } from '../../core/protocol.ts';
+import type { FinishReason, TurnEvent, Usage } from '../../core/turn.ts';
+import { callItem } from './call-item.ts';
+import type { ResponsesOptions } from './decode-request.ts';
+import {
+  endOf,
+  itemId,
+  messageItem,
+  type OutputItem,
+  type ResponseStatus,
+  reasoningItem,
+  responseError,
+  responseObject,
+} from './response.ts';
+
+interface OpenText {
+  readonly kind: 'message' | 'reasoning';
+  readonly id: string;
+  readonly index: number;
+  text: string;
+}
+
+interface OpenCall {
+  readonly id: string;
+  readonly index: number;
+  readonly call: { readonly id: string; readonly name: string; arguments: string };
+}
+
+type ItemStatus = OutputItem['status'];
+
+export interface ResponseEvents {
+  push(events: readonly TurnEvent[]): void;
+  /** Announces a response that waits for its turn. */
+  queue(): void;
+  /** The response as it is now. */
+  current(status: ResponseStatus): Record<string, unknown>;
+}
+
+export interface ResponseEventsTarget {
+  /** One event in the dialect's order: its type, and the whole event as JSON. */
+  emit(type: string, json: string): void;
+  /** The response as it ended, before its last event. A failed one has an error. */
+  onEnd?(response: Record<string, unknown>): void;
+}
+
+/**
+ * Events in the dialect's order: created, in_progress, one item after another with its parts, then completed,
+ * incomplete or failed. A call's pieces may come while another call is open; each is an item of its own.
+ */
+export function createResponseEvents(
+  identity: AnswerIdentity,
+  options: ResponsesOptions,
+  target: ResponseEventsTarget,
+): ResponseEvents {
+  const output: OutputItem[] = [];
+  const calls = new Map<number, OpenCall>();
+  let sequence = 0;
+  let isCreated = false;
+  let isStarted = false;
+  let open: OpenText | undefined;
+  let usage: Usage | undefined;
+
+  const send = (type: string, fields: string): void => {
+    target.emit(type, `{"type":"${type}","sequence_number":${sequence},${fields}}`);
+    sequence += 1;
+  };
+  const place = (item: { readonly id: string; readonly index: number }): string =>
+    `"item_id":${JSON.stringify(item.id)},"output_index":${item.index}`;
+  const current = (status: ResponseStatus, error?: AppError, reason?: FinishReason) =>
+    responseObject(identity, options, { status, output, usage, error, reason });
+
+  function lifecycle(what: 'created' | 'queued' | 'in_progress', status: ResponseStatus): void {
+    send(`response.${what}`, `"response":${JSON.stringify(current(status))}`);
+  }
+
+  function start(): void {
+    if (isStarted) return;
+    isStarted = true;
+    if (!isCreated) lifecycle('created', 'in_progress');
+    isCreated = true;
+    lifecycle('in_progress', 'in_progress');
+  }
+
+  function put(what: 'added' | 'done', item: OutputItem, index: number): void {
+    output[index] = item;
+    send(`response.output_item.${what}`, `"output_index":${index},"item":${JSON.stringify(item)}`);
+  }
+
+  function textItem({ kind, id }: OpenText, status: ItemStatus, text: string | undefined): OutputItem {
+    return kind === 'message'
+      ? messageItem(id, status, text)
+      : reasoningItem(id, status, text, status === 'in_progress' ? undefined : options.seal);
+  }
+
+  function part(what: 'added' | 'done', item: OpenText, text: string): void {
+    if (item.kind === 'message') {
+      const shown = JSON.stringify({ type: 'output_text', text, annotations: [], logprobs: [] });
+      send(`response.content_part.${what}`, `${place(item)},"content_index":0,"part":${shown}`);
+      return;
+    }
+    const shown = JSON.stringify({ type: 'summary_text', text });
+    send(`response.reasoning_summary_part.${what}`, `${place(item)},"summary_index":0,"part":${shown}`);
+  }
+
+  function begin(kind: OpenText['kind']): OpenText {
+    close('completed');
+    const index = output.length;
+    const item: OpenText = {
+      kind,
+      id: itemId(kind === 'message' ? 'msg' : 'rs', identity, index),
+      index,
+      text: '',
+    };
+    open = item;
+    put('added', textItem(item, 'in_progress', undefined), index);
+    part('added', item, '');
+    return item;
+  }
+
+  function textDelta(kind: OpenText['kind'], text: string): void {
+    const item = open?.kind === kind ? open : begin(kind);
+    item.text += text;
+    const delta = JSON.stringify(text);
+    if (kind === 'message') {
+      send('response.output_text.delta', `${place(item)},"content_index":0,"delta":${delta},"logprobs":[]`);
+    } else {
+      send('response.reasoning_summary_text.delta', `${place(item)},"summary_index":0,"delta":${delta}`);
+    }
+  }
+
+  function close(status: 'completed' | 'incomplete'): void {
+    if (open === undefined) return;
+    const item = open;
+    open = undefined;
+    const text = JSON.stringify(item.text);
+    if (item.kind === 'message') {
+      send('response.output_text.done', `${place(item)},"content_index":0,"text":${text},"logprobs":[]`);
+    } else {
+      send('response.reasoning_summary_text.done', `${place(item)},"summary_index":0,"text":${text}`);
+    }
+    part('done', item, item.text);
+    put('done', textItem(item, item.kind === 'message' ? status : 'completed', item.text), item.index);
+  }
+
+  function callStart(event: Extract<TurnEvent, { type: 'tool-call-start' }>): void {
+    close('completed');
+    const call = { id: event.id, name: event.name, arguments: '' };
+    const index = output.length;
+    const item = callItem(identity, index, call, options.tools, 'in_progress');
+    calls.set(event.index, { id: item.id, index, call });
+    put('added', item, index);
+  }
+
+  function callDelta(index: number, text: string): void {
+    const item = calls.get(index);
+    if (item === undefined) return;
+    item.call.arguments += text;
+    // The input of a custom tool stands inside the arguments: it can be shown once they are whole.
+    if (isCustom(item.call.name)) return;
+    send('response.function_call_arguments.delta', `${place(item)},"delta":${JSON.stringify(text)}`);
+  }
+
+  function callEnd(index: number, status: 'completed' | 'incomplete'): void {
+    const item = calls.get(index);
+    if (item === undefined) return;
+    calls.delete(index);
+    const whole = callItem(identity, item.index, item.call, options.tools, status);
+    if (isCustom(item.call.name)) {
+      const input = JSON.stringify(whole['input']);
+      send('response.custom_tool_call_input.delta', `${place(item)},"delta":${input}`);
+      send('response.custom_tool_call_input.done', `${place(item)},"input":${input}`);
+    } else {
+      const fields = `"name":${JSON.stringify(whole['name'])},"arguments":${JSON.stringify(item.call.arguments)}`;
+      send('response.function_call_arguments.done', `${place(item)},${fields}`);
+    }
+    put('done', whole, item.index);
+  }
+
+  const isCustom = (name: string): boolean => options.tools.forms.get(name)?.kind === 'custom';
+
+  function finish(reason: FinishReason): void {
+    const { status } = endOf(reason);
+    // An answer of nothing is an empty message: clients look for an item.
+    if (output.length === 0) begin('message');
+    close(status);
+    for (const index of [...calls.keys()]) callEnd(index, status);
+    const whole = current(status, undefined, reason);
+    target.onEnd?.(whole);
+    send(`response.${status}`, `"response":${JSON.stringify(whole)}`);
+  }
+
+  /**
+   * What was begun stays as far as it came, and is nowhere called whole. OpenAI's own clients throw for an event with
+   * an `error`, Codex and the AI SDK read the one of the failed response: one event tells all of them.
+   */
+  function fail(error: AppError): void {
+    if (open) output[open.index] = textItem(open, 'incomplete', open.text);
+    for (const { index, call } of calls.values()) {
+      output[index] = callItem(identity, index, call, options.tools, 'incomplete');
+    }
+    const whole = current('failed', error);
+    target.onEnd?.(whole);
+    const shown = { type: error.openaiType, ...responseError(error), param: error.param ?? null };
+    send('response.failed', `"response":${JSON.stringify(whole)},"error":${JSON.stringify(shown)}`);
+  }
+
+  function pushOne(event: TurnEvent): void {
+    switch (event.type) {
+      case 'text-delta':
+        textDelta('message', event.text);
+        break;
+      case 'reasoning-delta':
+        textDelta('reasoning', event.text);
+        break;
+      case 'tool-call-start':
+        callStart(event);
+        break;
+      case 'tool-call-delta':
+        callDelta(event.index, event.arguments);
+        break;
+      case 'tool-call-end':
+        callEnd(event.index, 'completed');
+        break;
+      case 'usage':
+        usage = event.usage;
+        break;
+      case 'finish':
+        finish(event.reason);
+        break;
+      case 'error':
+        fail(event.error);
+        break;
+      default:
+    }
+  }
+
+  return {
+    push(events) {
+      for (const event of events) {
+        if (event.type !== 'start' && event.type !== 'usage') start();
+        pushOne(event);
+      }
+    },
+    queue() {
+      isCreated = true;
+      lifecycle('created', 'queued');
+      lifecycle('queued', 'queued');
+    },
+    current,
+  };
+}
