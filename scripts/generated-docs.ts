@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { messagesFields } from '../src/protocols/anthropic-messages/fields.ts';
 import { fieldRows } from '../src/protocols/field-table.ts';
 import { chatFields } from '../src/protocols/openai-chat/fields.ts';
+import { chatParts } from '../src/protocols/openai-chat/parts.ts';
 import { responsesFields } from '../src/protocols/openai-responses/fields.ts';
 import { envExample, settingsTable } from '../src/settings.ts';
 import { poolErrorTable } from './pool-errors.ts';
@@ -22,6 +23,7 @@ export function generatedDocs(): readonly { readonly path: string; readonly text
       path: fieldDocs,
       text: withBlocks(fieldDocs, {
         chat: fieldRows(chatFields),
+        'chat messages': fieldRows(chatParts),
         responses: fieldRows(responsesFields),
         messages: fieldRows(messagesFields),
       }),

@@ -270,3 +270,80 @@ test('a schema that is none is refused by name', async () => {
     client.chat.completions.create(userTurn('sandbox', 'Hello', { response_format: format })),
   ).rejects.toMatchObject({ status: 400, param: 'response_format.json_schema.schema' });
 });
+
+test('a custom tool makes the round trip as the SDK knows it, in one remembered conversation', async () => {
+  const before = services.upstream.turns.length;
+  const tools: OpenAI.ChatCompletionTool[] = [
+    { type: 'custom', custom: { name: 'apply_patch', description: 'Changes files' } },
+  ];
+  const messages: OpenAI.ChatCompletionMessageParam[] = [
+    { role: 'user', content: 'call apply_patch {"input": "*** Begin"}' },
+  ];
+  const ask = { model: 'sandbox', messages, tools };
+  const streamed = await client.chat.completions.stream(ask).finalChatCompletion();
+  const whole = await client.chat.completions.create(ask);
+  const custom = { name: 'apply_patch', input: '*** Begin' };
+  for (const answer of [streamed, whole]) {
+    expect(answer.choices[0]?.finish_reason).toBe('tool_calls');
+    expect(answer.choices[0]?.message.tool_calls).toMatchObject([{ type: 'custom', custom }]);
+  }
+  const message = whole.choices[0]?.message;
+  const call = message?.tool_calls?.[0];
+  if (!message || !call) throw new Error('There is no call.');
+  messages.push(message, { role: 'tool', tool_call_id: call.id, content: [{ type: 'text', text: 'done' }] });
+  const next = await client.chat.completions.create(ask);
+  expect(next.choices[0]?.message.content).toContain('Tool apply_patch returned: done');
+  const turns = services.upstream.turns.slice(before);
+  expect(turns.flatMap(({ problems }) => problems)).toEqual([]);
+  expect(turns[2]?.conversationId).toBe(turns[1]?.conversationId);
+});
+
+test('a call that a person interrupted does not break the conversation', async () => {
+  const before = services.upstream.turns.length;
+  const messages: OpenAI.ChatCompletionMessageParam[] = [
+    { role: 'user', content: 'call get_weather {"city": "Oslo"}\ncall get_weather {"city": "Rome"}' },
+  ];
+  const ask = { model: 'sandbox', messages, tools: [weatherTool] };
+  const first = (await client.chat.completions.create(ask)).choices[0]?.message;
+  const [answered] = first?.tool_calls ?? [];
+  if (!first || !answered) throw new Error('There is no call.');
+  messages.push(first, { role: 'tool', tool_call_id: answered.id, content: '4 degrees' });
+  messages.push({ role: 'user', content: 'Never mind Rome.' });
+  const second = await client.chat.completions.create(ask);
+  expect(second.choices[0]?.message.content).toContain('You said: Never mind Rome.');
+  expect(second.choices[0]?.message.content).toContain('failed: No result');
+  messages.push(second.choices[0]?.message ?? first, { role: 'user', content: 'Thanks' });
+  await client.chat.completions.create(ask);
+  const turns = services.upstream.turns.slice(before);
+  expect(turns.flatMap(({ problems }) => problems)).toEqual([]);
+  expect(new Set(turns.map(({ conversationId }) => conversationId)).size).toBe(1);
+});
+
+test('the result of a call that was never made is refused by name', async () => {
+  const orphan = { role: 'tool' as const, tool_call_id: 'call_gone', content: '4 degrees' };
+  const messages = [{ role: 'user' as const, content: 'Hello' }, orphan];
+  await expect(client.chat.completions.create({ model: 'sandbox', messages })).rejects.toMatchObject({
+    status: 400,
+    param: 'messages.1.tool_call_id',
+  });
+});
+
+test('a text file travels as text, what is none is refused by name', async () => {
+  const ask = (file: Record<string, string>) =>
+    client.chat.completions.create({
+      model: 'sandbox',
+      messages: [
+        {
+          role: 'user',
+          content: [
+            { type: 'text', text: 'Read it.' },
+            { type: 'file', file },
+          ],
+        },
+      ],
+    });
+  const file_data = `data:text/plain;base64,${Buffer.from('The secret is 42.').toString('base64')}`;
+  const answer = await ask({ file_data, filename: 'notes.txt' });
+  expect(answer.choices[0]?.message.content).toContain('notes.txt\n\nThe secret is 42.');
+  await expect(ask({ file_id: 'file-1' })).rejects.toMatchObject({ param: 'messages.0.content.1.file' });
+});

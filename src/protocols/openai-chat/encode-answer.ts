@@ -1,5 +1,6 @@
 import type { AnswerIdentity, CollectedTurn, StreamEncoder } from '../../core/protocol.ts';
 import type { FinishReason, TurnEvent, Usage } from '../../core/turn.ts';
+import { customInput } from '../custom-tool.ts';
 import { encodeOpenaiError } from '../openai-error.ts';
 import type { ChatOptions } from './decode-request.ts';
 
@@ -10,7 +11,11 @@ const finishReasons: Record<FinishReason, string> = {
   'content-filter': 'content_filter',
 };
 
-export function encodeChatAnswer(identity: AnswerIdentity, answer: CollectedTurn): string {
+export function encodeChatAnswer(
+  identity: AnswerIdentity,
+  answer: CollectedTurn,
+  options: ChatOptions,
+): string {
   const hasCalls = answer.toolCalls.length > 0;
   return JSON.stringify({
     id: identity.id,
@@ -24,16 +29,9 @@ export function encodeChatAnswer(identity: AnswerIdentity, answer: CollectedTurn
           role: 'assistant',
           content: hasCalls && answer.text === '' ? null : answer.text,
           refusal: null,
+          annotations: [],
           ...(answer.reasoning === '' ? {} : { reasoning_content: answer.reasoning }),
-          ...(hasCalls
-            ? {
-                tool_calls: answer.toolCalls.map((call) => ({
-                  id: call.id,
-                  type: 'function',
-                  function: { name: call.name, arguments: call.arguments },
-                })),
-              }
-            : {}),
+          ...(hasCalls ? { tool_calls: answer.toolCalls.map((call) => encodeCall(call, options)) } : {}),
         },
         logprobs: null,
         finish_reason: finishReasons[answer.finishReason],
@@ -42,6 +40,12 @@ export function encodeChatAnswer(identity: AnswerIdentity, answer: CollectedTurn
     ...(answer.usage ? { usage: encodeUsage(answer.usage) } : {}),
     ...(identity.systemFingerprint === undefined ? {} : { system_fingerprint: identity.systemFingerprint }),
   });
+}
+
+function encodeCall({ id, name, arguments: text }: CollectedTurn['toolCalls'][number], options: ChatOptions) {
+  return options.customTools.has(name)
+    ? { id, type: 'custom', custom: { name, input: customInput(text) } }
+    : { id, type: 'function', function: { name, arguments: text } };
 }
 
 /** One chunk an event: what stays the same in every chunk is built once. */
@@ -56,8 +60,36 @@ export function createChatStreamEncoder(identity: AnswerIdentity, options: ChatO
   const close = `,"logprobs":null,"finish_reason":null}]${usageNull}}\n\n`;
   const textOpen = `${open}{"content":`;
   const textClose = `}${close}`;
+  /** The input of a custom tool stands inside the arguments: it can be shown once they are whole. */
+  const inputs = new Map<number, string>();
   let isStarted = false;
   let usage: Usage | undefined;
+
+  function callStart({ index, id, name }: Extract<TurnEvent, { type: 'tool-call-start' }>): string {
+    const head = `${open}{"tool_calls":[{"index":${index},"id":${JSON.stringify(id)}`;
+    if (!options.customTools.has(name)) {
+      return `${head},"type":"function","function":{"name":${JSON.stringify(name)},"arguments":""}}]}${close}`;
+    }
+    inputs.set(index, '');
+    return `${head},"type":"custom","custom":{"name":${JSON.stringify(name)},"input":""}}]}${close}`;
+  }
+
+  function callDelta(index: number, text: string): string {
+    const sofar = inputs.get(index);
+    if (sofar === undefined) {
+      return `${open}{"tool_calls":[{"index":${index},"function":{"arguments":${JSON.stringify(text)}}}]}${close}`;
+    }
+    inputs.set(index, sofar + text);
+    return '';
+  }
+
+  function callEnd(index: number): string {
+    const whole = inputs.get(index);
+    if (whole === undefined) return '';
+    inputs.delete(index);
+    const input = JSON.stringify(customInput(whole));
+    return `${open}{"tool_calls":[{"index":${index},"custom":{"input":${input}}}]}${close}`;
+  }
 
   function encodeOne(event: TurnEvent): string {
     switch (event.type) {
@@ -66,9 +98,11 @@ export function createChatStreamEncoder(identity: AnswerIdentity, options: ChatO
       case 'reasoning-delta':
         return `${open}{"reasoning_content":${JSON.stringify(event.text)}}${close}`;
       case 'tool-call-start':
-        return `${open}{"tool_calls":[{"index":${event.index},"id":${JSON.stringify(event.id)},"type":"function","function":{"name":${JSON.stringify(event.name)},"arguments":""}}]}${close}`;
+        return callStart(event);
       case 'tool-call-delta':
-        return `${open}{"tool_calls":[{"index":${event.index},"function":{"arguments":${JSON.stringify(event.arguments)}}}]}${close}`;
+        return callDelta(event.index, event.arguments);
+      case 'tool-call-end':
+        return callEnd(event.index);
       case 'usage':
         usage = event.usage;
         return '';
@@ -76,7 +110,7 @@ export function createChatStreamEncoder(identity: AnswerIdentity, options: ChatO
         const last = `${open}{},"logprobs":null,"finish_reason":"${finishReasons[event.reason]}"}]${usageNull}}\n\n`;
         const figures =
           options.includeUsage && usage ? `${head}],"usage":${JSON.stringify(encodeUsage(usage))}}\n\n` : '';
-        return `${last}${figures}data: [DONE]\n\n`;
+        return `${[...inputs.keys()].map(callEnd).join('')}${last}${figures}data: [DONE]\n\n`;
       }
       case 'error':
         // The stream ends here without [DONE]: no client may take what came before for a whole answer.
@@ -91,7 +125,7 @@ export function createChatStreamEncoder(identity: AnswerIdentity, options: ChatO
     encode(events) {
       let text = '';
       for (const event of events) {
-        if (event.type === 'start' || event.type === 'tool-call-end') continue;
+        if (event.type === 'start') continue;
         if (!isStarted && event.type !== 'usage' && event.type !== 'error') {
           isStarted = true;
           text += `${open}{"role":"assistant","content":""}${close}`;

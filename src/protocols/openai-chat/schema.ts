@@ -11,44 +11,117 @@ const imagePart = z.looseObject({
   type: z.literal('image_url'),
   image_url: z.looseObject({ url: z.string(), detail: z.string().nullish() }),
 });
-const userPart = z.discriminatedUnion('type', [textPart, imagePart]);
-const textContent = z.union([z.string(), z.array(textPart)]);
+const filePart = z.looseObject({
+  type: z.literal('file'),
+  file: z.looseObject({
+    file_data: z.string().nullish(),
+    file_id: z.string().nullish(),
+    filename: z.string().max(1024).nullish(),
+  }),
+});
+const audioPart = z.looseObject({ type: z.literal('input_audio') });
+const inputPart = z.discriminatedUnion(
+  'type',
+  [textPart, imagePart, filePart, audioPart],
+  'must be "text", "image_url" or "file"',
+);
+const answerPart = z.discriminatedUnion('type', [textPart, refusalPart], 'must be "text" or "refusal"');
+const notParts = 'must be text or a list of parts';
+const textContent = z.union([z.string(), z.array(textPart)], notParts);
+const inputContent = z.union([z.string(), z.array(inputPart)], notParts);
 
-const toolCall = z.looseObject({
+const functionCall = z.looseObject({
   id: z.string().min(1),
   type: z.literal('function').optional(),
   function: z.looseObject({ name: z.string().min(1), arguments: z.string() }),
 });
-
-const message = z.discriminatedUnion('role', [
-  z.looseObject({ role: z.literal('system'), content: textContent }),
-  z.looseObject({ role: z.literal('developer'), content: textContent }),
-  z.looseObject({ role: z.literal('user'), content: z.union([z.string(), z.array(userPart)]) }),
-  z.looseObject({
-    role: z.literal('assistant'),
-    content: z.union([z.string(), z.array(z.discriminatedUnion('type', [textPart, refusalPart]))]).nullish(),
-    reasoning_content: z.string().nullish(),
-    tool_calls: z.array(toolCall).nullish(),
-  }),
-  z.looseObject({ role: z.literal('tool'), content: textContent, tool_call_id: z.string().min(1) }),
-]);
-
-const tool = z.looseObject({
-  type: z.literal('function', 'must be "function": other kinds of tools do not reach this upstream'),
-  function: z.looseObject({
-    name: z
-      .string()
-      .regex(/^[A-Za-z0-9_.:-]{1,128}$/, 'must be 1 to 128 characters out of A-Z a-z 0-9 _ . : -'),
-    description: z.string().nullish(),
-    parameters: z.record(z.string(), z.unknown()).nullish(),
-    strict: z.boolean().nullish(),
-  }),
+const customCall = z.looseObject({
+  id: z.string().min(1),
+  type: z.literal('custom'),
+  custom: z.looseObject({ name: z.string().min(1), input: z.string() }),
 });
 
-const toolChoice = z.union([
-  z.enum(['none', 'auto', 'required']),
-  z.looseObject({ type: z.literal('function'), function: z.looseObject({ name: z.string().min(1) }) }),
-]);
+const message = z.discriminatedUnion(
+  'role',
+  [
+    z.looseObject({ role: z.literal('system'), content: textContent }),
+    z.looseObject({ role: z.literal('developer'), content: textContent }),
+    z.looseObject({ role: z.literal('user'), content: inputContent, name: z.string().max(256).nullish() }),
+    z.looseObject({
+      role: z.literal('assistant'),
+      content: z.union([z.string(), z.array(answerPart)], notParts).nullish(),
+      refusal: z.string().nullish(),
+      reasoning_content: z.string().nullish(),
+      reasoning: z.string().nullish(),
+      reasoning_details: z
+        .array(z.looseObject({ text: z.string().nullish(), summary: z.string().nullish() }))
+        .nullish(),
+      tool_calls: z.array(z.union([functionCall, customCall])).nullish(),
+      function_call: z.unknown().optional(),
+      audio: z.unknown().optional(),
+    }),
+    z.looseObject({
+      role: z.literal('tool'),
+      content: inputContent.nullish(),
+      tool_call_id: z.string().min(1),
+    }),
+    z.looseObject({ role: z.literal('function') }),
+  ],
+  'must be "system", "developer", "user", "assistant" or "tool"',
+);
+
+const toolName = z
+  .string()
+  .regex(/^[A-Za-z0-9_.:-]{1,128}$/, 'must be 1 to 128 characters out of A-Z a-z 0-9 _ . : -');
+const functionTool = z.looseObject({
+  type: z.literal('function'),
+  function: z.looseObject({
+    name: toolName,
+    description: z.string().nullish(),
+    parameters: z.record(z.string(), z.unknown()).nullish(),
+  }),
+});
+const customTool = z.looseObject({
+  type: z.literal('custom'),
+  custom: z.looseObject({
+    name: toolName,
+    description: z.string().nullish(),
+    format: z
+      .looseObject({
+        type: z.string(),
+        grammar: z.looseObject({ definition: z.string(), syntax: z.string().nullish() }).nullish(),
+      })
+      .nullish(),
+  }),
+});
+const tool = z.discriminatedUnion(
+  'type',
+  [functionTool, customTool],
+  'must be "function" or "custom": other kinds of tools do not reach this upstream',
+);
+
+const namedFunction = z.looseObject({
+  type: z.literal('function'),
+  function: z.looseObject({ name: z.string().min(1) }),
+});
+const namedCustom = z.looseObject({
+  type: z.literal('custom'),
+  custom: z.looseObject({ name: z.string().min(1) }),
+});
+const allowedTools = z.looseObject({
+  type: z.literal('allowed_tools'),
+  allowed_tools: z.looseObject({
+    mode: z.enum(['auto', 'required']),
+    tools: z.array(z.discriminatedUnion('type', [namedFunction, namedCustom])).min(1, 'must name a tool'),
+  }),
+});
+const toolChoice = z.union(
+  [
+    z.enum(['none', 'auto', 'required']),
+    z.discriminatedUnion('type', [namedFunction, namedCustom, allowedTools]),
+  ],
+  'must be "none", "auto", "required", a named tool or allowed_tools',
+);
 
 const tokenLimit = z.int().min(1);
 

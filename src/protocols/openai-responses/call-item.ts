@@ -1,5 +1,6 @@
 import type { AnswerIdentity } from '../../core/protocol.ts';
-import { customInput, type OfferedTools } from './offered-tools.ts';
+import { customInput } from '../custom-tool.ts';
+import type { OfferedTools } from './offered-tools.ts';
 import { itemId, type OutputItem } from './response.ts';
 
 /** A call as an item, under the name and in the form the client offered the tool. */

@@ -7,6 +7,7 @@ import type {
   ToolCallPart,
   ToolResultPart,
 } from '../../core/turn.ts';
+import { customArguments } from '../custom-tool.ts';
 import { imageFromUrl } from '../image-source.ts';
 import { type OfferedTools, upstreamName } from './offered-tools.ts';
 import {
@@ -81,7 +82,7 @@ export function decodeItems(
     } else if (isKind(item, 'function_call')) {
       addCall(item.call_id, upstreamName(item.name, item.namespace), item.arguments);
     } else if (isKind(item, 'custom_tool_call')) {
-      addCall(item.call_id, nameOf(item.name, tools), JSON.stringify({ input: item.input }));
+      addCall(item.call_id, nameOf(item.name, tools), customArguments(item.input));
     } else if (isKind(item, 'function_call_output') || isKind(item, 'custom_tool_call_output')) {
       addResult(toolResult(item, path), path);
     } else if (isClientCall(item)) {

@@ -1,5 +1,6 @@
 import { AppError } from '../../core/errors.ts';
 import type { Tool } from '../../core/turn.ts';
+import { customDescription, customParameters } from '../custom-tool.ts';
 import type { ResponsesRequest } from './schema.ts';
 
 type AskedTool = NonNullable<ResponsesRequest['tools']>[number];
@@ -19,13 +20,6 @@ export interface OfferedTools {
   readonly ignored: readonly string[];
 }
 
-/** A custom tool takes plain text; upstream it is a function with this one parameter. */
-const customParameters = {
-  type: 'object',
-  properties: { input: { type: 'string', description: 'The whole input of the tool, as plain text.' } },
-  required: ['input'],
-};
-
 /** Functions as they are; namespaces flattened, since other dialects have none; custom tools as functions of one text. */
 export function offeredTools(asked: readonly AskedTool[]): OfferedTools {
   const offered: Tool[] = [];
@@ -38,10 +32,13 @@ export function offeredTools(asked: readonly AskedTool[]): OfferedTools {
     } else if (isFunction(tool) || isCustom(tool)) {
       const name = upstreamName(tool.name, namespace);
       const kind = isFunction(tool) ? 'function' : 'custom';
+      const description = isFunction(tool)
+        ? tool.description
+        : customDescription(tool.description, tool.format?.definition);
       forms.set(name, { kind, name: tool.name, ...(namespace === undefined ? {} : { namespace }) });
       offered.push({
         name,
-        ...(describe(tool) === '' ? {} : { description: describe(tool) }),
+        ...(description ? { description } : {}),
         parameters: isFunction(tool)
           ? (tool.parameters ?? { type: 'object', properties: {} })
           : customParameters,
@@ -80,23 +77,6 @@ export function allowedTools(
 /** The one name of a function of a namespace. */
 export function upstreamName(name: string, namespace: string | null | undefined): string {
   return namespace ? `${namespace}__${name}` : name;
-}
-
-/** The text input of a call of a custom tool, as the client wants it. */
-export function customInput(argumentsText: string): string {
-  try {
-    const { input } = JSON.parse(argumentsText) as { readonly input?: unknown };
-    if (typeof input === 'string') return input;
-  } catch {
-    // Then the model wrote the input itself.
-  }
-  return argumentsText;
-}
-
-function describe(tool: Extract<AskedTool, { type: 'function' | 'custom' }>): string {
-  const grammar = isCustom(tool) ? tool.format?.definition : undefined;
-  const texts = [tool.description ?? '', grammar ? `The input must follow this grammar:\n${grammar}` : ''];
-  return texts.filter((text) => text !== '').join('\n\n');
 }
 
 function isFunction(tool: AskedTool): tool is Extract<AskedTool, { type: 'function' }> {

@@ -1,0 +1,203 @@
+import { describe, expect, it } from 'vitest';
+import { decodeChatRequest } from './decode-request.ts';
+import { chatParts } from './parts.ts';
+
+const decode = (...messages: unknown[]) => decodeChatRequest({ model: 'm', messages }).request.messages;
+const base64 = (text: string) => Buffer.from(text).toString('base64');
+
+function refusal(...messages: unknown[]): unknown {
+  try {
+    decode(...messages);
+  } catch (error) {
+    return error;
+  }
+  return undefined;
+}
+
+const user = { role: 'user', content: 'Hello' };
+const calling = {
+  role: 'assistant',
+  content: null,
+  tool_calls: [{ id: 'c1', type: 'function', function: { name: 'read', arguments: '{}' } }],
+};
+const call = { type: 'tool-call', id: 'c1', name: 'read', arguments: '{}' };
+
+describe('an answer that comes back', () => {
+  it('may hold everything an answer was given with', () => {
+    const echoed = { ...calling, refusal: null, annotations: [], audio: null, function_call: null };
+    expect(decode(user, echoed, { role: 'tool', tool_call_id: 'c1', content: 'x' })[1]).toEqual({
+      role: 'assistant',
+      parts: [call],
+    });
+  });
+
+  it('is the refusal where there is no other text', () => {
+    const refused = { role: 'assistant', content: null, refusal: 'I will not.' };
+    expect(decode(user, refused, user)[1]?.parts).toEqual([{ type: 'text', text: 'I will not.' }]);
+    const parts = { role: 'assistant', content: [{ type: 'refusal', refusal: 'No.' }] };
+    expect(decode(user, parts, user)[1]?.parts).toEqual([{ type: 'text', text: 'No.' }]);
+    const both = { role: 'assistant', content: 'Yes.', refusal: 'No.' };
+    expect(decode(user, both, user)[1]?.parts).toEqual([{ type: 'text', text: 'Yes.' }]);
+  });
+
+  it.each([
+    [{ reasoning_content: 'hm' }],
+    [{ reasoning: 'hm' }],
+    [
+      {
+        reasoning_details: [
+          { type: 'reasoning.text', text: 'h' },
+          { type: 'reasoning.summary', summary: 'm' },
+        ],
+      },
+    ],
+  ])('keeps its reasoning apart: %j', (reasoning) => {
+    expect(decode(user, { role: 'assistant', content: 'Hi', ...reasoning }, user)[1]?.parts).toEqual([
+      { type: 'reasoning', text: 'hm' },
+      { type: 'text', text: 'Hi' },
+    ]);
+  });
+
+  it('may hold reasoning that only its maker can read', () => {
+    const sealed = { reasoning_details: [{ type: 'reasoning.encrypted', data: 'xyz' }] };
+    expect(decode(user, { role: 'assistant', content: 'Hi', ...sealed }, user)[1]?.parts).toEqual([
+      { type: 'text', text: 'Hi' },
+    ]);
+  });
+
+  it('holds calls of custom tools as calls with one argument', () => {
+    const custom = {
+      role: 'assistant',
+      tool_calls: [{ id: 'c1', type: 'custom', custom: { name: 'patch', input: 'a "b"' } }],
+    };
+    expect(decode(user, custom, { role: 'tool', tool_call_id: 'c1', content: 'ok' })[1]?.parts).toEqual([
+      { type: 'tool-call', id: 'c1', name: 'patch', arguments: '{"input":"a \\"b\\""}' },
+    ]);
+  });
+});
+
+describe('what a user sends', () => {
+  const parts = (...content: unknown[]) => decode({ role: 'user', content })[0]?.parts;
+
+  it('is text, images and files in their order', () => {
+    const file_data = `data:text/markdown;charset=utf-8;base64,${base64('# Größe')}`;
+    expect(
+      parts(
+        { type: 'text', text: 'See' },
+        { type: 'image_url', image_url: { url: 'data:image/PNG;base64,AAAA', detail: 'high' } },
+        { type: 'file', file: { file_data, filename: 'a.md' } },
+        { type: 'file', file: { file_data: base64('bare') } },
+        { type: 'file', file: { file_data: 'data:image/png;base64,AAAA', filename: 'a.png' } },
+      ),
+    ).toEqual([
+      { type: 'text', text: 'See' },
+      { type: 'image', mediaType: 'image/png', data: 'AAAA' },
+      { type: 'text', text: 'a.md\n\n# Größe' },
+      { type: 'text', text: 'bare' },
+      { type: 'image', mediaType: 'image/png', data: 'AAAA' },
+    ]);
+  });
+
+  it('shows who speaks', () => {
+    expect(decode({ ...user, name: 'Ada' })[0]?.parts).toEqual([{ type: 'text', text: 'Ada: Hello' }]);
+    const image = { type: 'image_url', image_url: { url: 'data:image/png;base64,AAAA' } };
+    expect(decode({ role: 'user', name: 'Ada', content: [image] })[0]?.parts[0]).toEqual({
+      type: 'text',
+      text: 'Ada:',
+    });
+  });
+
+  it.each([
+    [{ type: 'file', file: { file_id: 'file-1' } }, 'messages.0.content.0.file'],
+    [{ type: 'file', file: { file_data: base64('%PDF-1.7 x') } }, 'messages.0.content.0.file.file_data'],
+    [
+      { type: 'file', file: { file_data: `data:application/pdf;base64,${base64('\xff\xfe')}AP8=` } },
+      'messages.0.content.0.file.file_data',
+    ],
+    [
+      { type: 'file', file: { file_data: Buffer.from([1, 0, 2]).toString('base64') } },
+      'messages.0.content.0.file.file_data',
+    ],
+    [
+      { type: 'file', file: { file_data: Buffer.from([0xff, 0xfe]).toString('base64') } },
+      'messages.0.content.0.file.file_data',
+    ],
+    [{ type: 'file', file: { file_data: 'not base64!' } }, 'messages.0.content.0.file.file_data'],
+    [{ type: 'image_url', image_url: { url: 'ftp://x/y.png' } }, 'messages.0.content.0.image_url.url'],
+    [{ type: 'image_url' }, 'messages.0.content.0.image_url'],
+    [{ type: 'video_url' }, 'messages.0.content.0.type'],
+    [{ text: 'no type' }, 'messages.0.content.0.type'],
+    ['bare text', 'messages.0.content.0'],
+  ])('is refused by its place where it cannot be sent: %j', (part, param) => {
+    expect(refusal({ role: 'user', content: [part] })).toMatchObject({ code: 'invalid_request', param });
+  });
+
+  it.each([[null], [undefined], [5], [{ text: 'x' }]])('has to be text or a list: %j', (content) => {
+    expect(refusal({ role: 'user', content })).toMatchObject({
+      param: 'messages.0.content',
+      message: expect.stringContaining('must be text or a list of parts'),
+    });
+  });
+});
+
+it('refuses by its table what the vendor has given up or what has no place here', () => {
+  const samples: Record<string, readonly [unknown, string]> = {
+    'input_audio in user messages': [
+      { role: 'user', content: [{ type: 'input_audio', input_audio: { data: 'AA', format: 'wav' } }] },
+      'messages.0.content.0',
+    ],
+    'audio in assistant messages': [{ role: 'assistant', audio: { id: 'a' } }, 'messages.0.audio'],
+    'function_call in assistant messages': [
+      { role: 'assistant', function_call: { name: 'read', arguments: '{}' } },
+      'messages.0.function_call',
+    ],
+    'function messages': [{ role: 'function', name: 'read', content: 'x' }, 'messages.0.role'],
+  };
+  const refused = Object.entries(chatParts).filter(([, { fate }]) => fate === 'refused');
+  expect(refused.map(([name]) => name).sort()).toEqual(Object.keys(samples).sort());
+  for (const [name, { says }] of refused) {
+    const [message, param] = samples[name] ?? [];
+    expect(refusal(message, user)).toMatchObject({ param, message: `${param}: ${says}.` });
+  }
+});
+
+describe('the result of a tool', () => {
+  it('may come as a list of parts, with images, and with a name nobody needs', () => {
+    const content = [
+      { type: 'text', text: 'a' },
+      { type: 'text', text: 'b' },
+      { type: 'image_url', image_url: { url: 'data:image/png;base64,AAAA' } },
+    ];
+    expect(decode(user, calling, { role: 'tool', tool_call_id: 'c1', name: 'read', content })[2]).toEqual({
+      role: 'tool',
+      parts: [
+        {
+          type: 'tool-result',
+          callId: 'c1',
+          text: 'a\nb',
+          images: [{ type: 'image', mediaType: 'image/png', data: 'AAAA' }],
+          isError: false,
+        },
+      ],
+    });
+  });
+
+  it('may be empty', () => {
+    const empty = decode(user, calling, { role: 'tool', tool_call_id: 'c1', content: null });
+    expect(empty[2]?.parts).toMatchObject([{ text: '' }]);
+  });
+
+  it('without its call before it is refused by its place', () => {
+    const orphan = { role: 'tool', tool_call_id: 'c2', content: 'x' };
+    expect(refusal(user, calling, orphan)).toMatchObject({ param: 'messages.2.tool_call_id' });
+    expect(refusal({ ...orphan, tool_call_id: 'c1' }, calling)).toMatchObject({
+      param: 'messages.0.tool_call_id',
+    });
+  });
+
+  it('that never comes is told to the model', () => {
+    const [, , result, next] = decode(user, calling, { role: 'user', content: 'Stop that.' });
+    expect(result).toMatchObject({ role: 'tool', parts: [{ callId: 'c1', isError: true }] });
+    expect(next?.role).toBe('user');
+  });
+});

@@ -1,0 +1,157 @@
+import { AppError } from '../../core/errors.ts';
+import type {
+  AnyImage,
+  AskedMessage,
+  ReasoningPart,
+  TextPart,
+  ToolCallPart,
+  ToolResultPart,
+} from '../../core/turn.ts';
+import { withAllResults } from '../call-results.ts';
+import { customArguments } from '../custom-tool.ts';
+import { imageFromUrl } from '../image-source.ts';
+import { textOfFile } from '../text-file.ts';
+import { chatParts } from './parts.ts';
+import type { ChatMessage } from './schema.ts';
+
+type UserMessage = Extract<ChatMessage, { role: 'user' }>;
+type UserPart = Exclude<UserMessage['content'], string>[number];
+type AssistantMessage = Extract<ChatMessage, { role: 'assistant' }>;
+type ToolMessage = Extract<ChatMessage, { role: 'tool' }>;
+
+/** Throws AppError `invalid_request` naming the part that cannot be sent. */
+export function decodeMessages(messages: readonly ChatMessage[]): readonly AskedMessage[] {
+  const called = new Set<string>();
+  const decoded = messages.map((message, index) => {
+    const path = `messages.${index}`;
+    for (const call of message.role === 'assistant' ? (message.tool_calls ?? []) : []) called.add(call.id);
+    if (message.role === 'tool' && !called.has(message.tool_call_id)) {
+      refuse(
+        `${path}.tool_call_id`,
+        'answers no call of the messages before: send the assistant message with the call, too',
+      );
+    }
+    return decodeMessage(message, path);
+  });
+  return withAllResults(decoded);
+}
+
+function decodeMessage(message: ChatMessage, path: string): AskedMessage {
+  switch (message.role) {
+    case 'system':
+    case 'developer':
+      return { role: 'system', parts: textParts(message.content) };
+    case 'user':
+      return { role: 'user', parts: namedParts(message, path) };
+    case 'assistant':
+      return { role: 'assistant', parts: assistantParts(message, path) };
+    case 'tool':
+      return { role: 'tool', parts: [toolResult(message, path)] };
+    case 'function':
+      refuse(`${path}.role`, chatParts['function messages'].says);
+  }
+}
+
+function textParts(content: string | readonly { readonly text: string }[]): TextPart[] {
+  if (typeof content === 'string') return [{ type: 'text', text: content }];
+  return content.map(({ text }) => ({ type: 'text', text }));
+}
+
+/** Where several people speak, the model has to see who said what. */
+function namedParts({ name, content }: UserMessage, path: string): (TextPart | AnyImage)[] {
+  const parts = inputParts(content, `${path}.content`);
+  if (!name) return parts;
+  const first = parts.findIndex((part) => part.type === 'text');
+  if (first === -1) return [{ type: 'text', text: `${name}:` }, ...parts];
+  return parts.map((part, index) =>
+    index === first && part.type === 'text' ? { type: 'text', text: `${name}: ${part.text}` } : part,
+  );
+}
+
+function inputParts(content: UserMessage['content'], path: string): (TextPart | AnyImage)[] {
+  if (typeof content === 'string') return [{ type: 'text', text: content }];
+  return content.map((part, position) => inputPart(part, `${path}.${position}`));
+}
+
+function inputPart(part: UserPart, path: string): TextPart | AnyImage {
+  switch (part.type) {
+    case 'text':
+      return { type: 'text', text: part.text };
+    case 'image_url':
+      return imageFromUrl(part.image_url.url, `${path}.image_url.url`);
+    case 'file':
+      return filePart(part.file, `${path}.file`);
+    case 'input_audio':
+      refuse(path, chatParts['input_audio in user messages'].says);
+  }
+}
+
+function filePart(file: Extract<UserPart, { type: 'file' }>['file'], path: string): TextPart | AnyImage {
+  if (!file.file_data) refuse(path, 'no files are kept here: send file_data instead of file_id');
+  const [, mediaType, inline] = /^data:([^;,]*)[^,]*;base64,(.*)$/s.exec(file.file_data) ?? [];
+  if (mediaType?.startsWith('image/')) return imageFromUrl(file.file_data, `${path}.file_data`);
+  const text = textOfFile(inline ?? file.file_data, file.filename);
+  if (text === undefined) {
+    refuse(
+      `${path}.file_data`,
+      'only text files and images can be sent: take the text out of this one first',
+    );
+  }
+  return { type: 'text', text };
+}
+
+function assistantParts(
+  message: AssistantMessage,
+  path: string,
+): (TextPart | ReasoningPart | ToolCallPart)[] {
+  if (message.function_call) {
+    refuse(`${path}.function_call`, chatParts['function_call in assistant messages'].says);
+  }
+  if (message.audio) refuse(`${path}.audio`, chatParts['audio in assistant messages'].says);
+  const calls = (message.tool_calls ?? []).map((call): ToolCallPart => {
+    const { id } = call;
+    return call.type === 'custom'
+      ? { type: 'tool-call', id, name: call.custom.name, arguments: customArguments(call.custom.input) }
+      : { type: 'tool-call', id, name: call.function.name, arguments: call.function.arguments };
+  });
+  return [
+    ...reasoningParts(message),
+    ...answerTexts(message)
+      .filter((text) => text !== '')
+      .map((text): TextPart => ({ type: 'text', text })),
+    ...calls,
+  ];
+}
+
+/** A refusal is what the model said, wherever the client keeps it. */
+function answerTexts({ content, refusal }: AssistantMessage): string[] {
+  const texts =
+    typeof content === 'string'
+      ? [content]
+      : (content ?? []).map((part) => (part.type === 'text' ? part.text : part.refusal));
+  return texts.every((text) => text === '') ? [refusal ?? ''] : texts;
+}
+
+function reasoningParts(message: AssistantMessage): ReasoningPart[] {
+  const text =
+    message.reasoning_content ||
+    message.reasoning ||
+    (message.reasoning_details ?? []).map((detail) => detail.text ?? detail.summary ?? '').join('');
+  return text ? [{ type: 'reasoning', text }] : [];
+}
+
+function toolResult({ tool_call_id: callId, content }: ToolMessage, path: string): ToolResultPart<AnyImage> {
+  const parts = inputParts(content ?? '', `${path}.content`);
+  const images = parts.filter((part) => part.type !== 'text');
+  return {
+    type: 'tool-result',
+    callId,
+    text: parts.flatMap((part) => (part.type === 'text' ? [part.text] : [])).join('\n'),
+    ...(images.length > 0 ? { images } : {}),
+    isError: false,
+  };
+}
+
+function refuse(param: string, reason: string): never {
+  throw new AppError('invalid_request', `${param}: ${reason}.`, { param });
+}
