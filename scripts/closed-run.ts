@@ -59,13 +59,16 @@ async function install(folder: string, packages: readonly string[]): Promise<str
   return missing;
 }
 
+/** Also in a space of processes of their own, so that what a client leaves running ends with the script. */
+const closedIn = ['--net', '--pid', '--fork', '--kill-child', '--mount-proc'];
+
 function startAgain(words: readonly string[]): number {
   const self = [process.execPath, ...words];
-  const isClosed = spawnSync('unshare', ['-n', 'ip', 'link', 'set', 'lo', 'up']).status === 0;
+  const isClosed = spawnSync('unshare', [...closedIn, 'ip', 'link', 'set', 'lo', 'up']).status === 0;
   if (!isClosed) console.log('No network namespace can be made here: what runs now could reach other hosts.');
   const quoted = self.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(' ');
   const [command = '', ...rest] = isClosed
-    ? ['unshare', '-n', 'sh', '-c', `ip link set lo up && exec ${quoted}`]
+    ? ['unshare', ...closedIn, 'sh', '-c', `ip link set lo up && ${quoted}`]
     : self;
   return spawnSync(command, rest, { stdio: 'inherit' }).status ?? 1;
 }

@@ -1,0 +1,29 @@
+/** A program of others that is told to read a file through a tool call. */
+export interface Client {
+  /** As it is chosen on the command line: the program, and the dialect where it speaks several. */
+  readonly name: string;
+  readonly packageName: string;
+  readonly dialect: 'Chat Completions' | 'Responses' | 'Messages';
+  /** Turns that one tool call and its result take, with those of the client's own (a title). */
+  readonly turns: number;
+  /** What the client is told to do; the sandbox makes a call of it. */
+  prompt(file: string): string;
+  /** Writes the configuration it needs and says how it is called. */
+  prepare(place: Place): Call;
+}
+
+export interface Place {
+  /** Its own home, which it may fill as it likes. */
+  readonly home: string;
+  /** Where it is started, with the file in it. */
+  readonly work: string;
+  readonly gatewayUrl: string;
+  readonly prompt: string;
+}
+
+export interface Call {
+  readonly command: string;
+  readonly words: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
+  readonly stdin?: string;
+}

@@ -1,0 +1,33 @@
+import type { Client } from './client.ts';
+
+function copilot(
+  name: string,
+  dialect: Client['dialect'],
+  path: string,
+  more: Record<string, string>,
+): Client {
+  return {
+    name,
+    packageName: '@github/copilot',
+    dialect,
+    turns: 2,
+    prompt: (file) => `call view ${JSON.stringify({ path: file })}`,
+    prepare: ({ gatewayUrl, prompt }) => ({
+      command: 'copilot',
+      words: ['--allow-all-tools', '--allow-all-paths', '-p', prompt],
+      environment: {
+        COPILOT_PROVIDER_BASE_URL: gatewayUrl + path,
+        COPILOT_PROVIDER_API_KEY: 'any',
+        COPILOT_MODEL: 'sandbox',
+        COPILOT_OFFLINE: 'true',
+        ...more,
+      },
+    }),
+  };
+}
+
+export const copilots: readonly Client[] = [
+  copilot('copilot-chat', 'Chat Completions', '/v1', {}),
+  copilot('copilot-responses', 'Responses', '/v1', { COPILOT_PROVIDER_WIRE_API: 'responses' }),
+  copilot('copilot-messages', 'Messages', '', { COPILOT_PROVIDER_TYPE: 'anthropic' }),
+];
