@@ -5,6 +5,7 @@ import type { AskedRequest, TurnEvent, Usage } from '../core/turn.ts';
 import type { CallListener, RunningCall, UpstreamTimeouts } from '../core/turn-caller.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
+import { createCallLimit } from './call-limit.ts';
 import type { Conversation } from './conversations.ts';
 import type { TurnLease } from './held-lease.ts';
 import type { ModelLists } from './models.ts';
@@ -180,6 +181,7 @@ function createReader({ request, output, progress, wantsUsage }: Attempt, clock:
       ? undefined
       : createOutputLimit(maxOutputTokens, isAsked && !isReasoningHidden);
   const stopCut = stopSequences === undefined ? undefined : createStopCut(stopSequences);
+  const callLimit = createCallLimit(request);
   let isUsageUnsent = false;
   let isCut = false;
 
@@ -190,9 +192,9 @@ function createReader({ request, output, progress, wantsUsage }: Attempt, clock:
   }
 
   return {
-    /** The upstream was stopped at a limit or a stop sequence: it has more in mind than the client saw. */
+    /** The upstream was stopped, or a call of its was left out: it has more in mind than the client saw. */
     get isCut() {
-      return isCut;
+      return isCut || callLimit?.hasDropped === true;
     },
 
     read(
@@ -200,11 +202,12 @@ function createReader({ request, output, progress, wantsUsage }: Attempt, clock:
       end: (error: AppError | undefined) => void,
       discard: () => void,
     ): boolean {
-      const shown = isReasoningHidden ? events.filter(({ type }) => type !== 'reasoning-delta') : events;
-      const kept = stopCut ? stopCut.apply(shown) : shown;
-      const batch = limit ? limit.apply(kept) : kept;
+      let batch = isReasoningHidden ? events.filter(({ type }) => type !== 'reasoning-delta') : events;
+      if (callLimit) batch = callLimit.apply(batch);
+      if (stopCut) batch = stopCut.apply(batch);
+      if (limit) batch = limit.apply(batch);
       const last = batch[batch.length - 1];
-      if (last?.type === 'finish' && last !== events[events.length - 1]) {
+      if (isTerminal(last) && last !== events[events.length - 1]) {
         isCut = true;
         discard();
       }
@@ -236,6 +239,10 @@ function createReader({ request, output, progress, wantsUsage }: Attempt, clock:
       return batch.length === 0 || write(batch);
     },
   };
+}
+
+function isTerminal(event: TurnEvent | undefined): boolean {
+  return event?.type === 'finish' || event?.type === 'error';
 }
 
 function producedText({ text, toolCalls }: TurnProgress): string {

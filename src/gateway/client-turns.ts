@@ -2,7 +2,8 @@ import { AppError } from '../core/errors.ts';
 import type { DecodedTurn } from '../core/protocol.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { TurnOutput } from './attempt.ts';
-import { checkSchema, runTurnInFormat } from './json-answer.ts';
+import { runCheckedTurn } from './checked-answer.ts';
+import { checkSchema } from './json-schema.ts';
 import type { GatewayMetrics } from './metrics.ts';
 import type { TurnDependencies, TurnSummary } from './run-turn.ts';
 import { turnImagesOf } from './turn-images.ts';
@@ -73,7 +74,7 @@ export function createClientTurns(
 
     async run(turn) {
       const { protocol, decoded, clientId, wantsUsage, output, signal } = turn;
-      const summary = await runTurnInFormat(turns, {
+      const summary = await runCheckedTurn(turns, {
         request: decoded.request,
         clientId,
         wantsUsage,

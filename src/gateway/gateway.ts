@@ -14,6 +14,7 @@ import { createModelLists } from './models.ts';
 import { createPoolWatch } from './pool-watch.ts';
 import { createReporter } from './reporter.ts';
 import { createRoutes } from './routes.ts';
+import { createSchemaChecker } from './schema-checker.ts';
 import { createGatewayServer } from './server.ts';
 import { createStoredResponses } from './stored-responses.ts';
 
@@ -68,6 +69,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const imageFetcher =
     options.fetchImagesFrom &&
     createImageFetcher({ allowedHosts: options.fetchImagesFrom, clock, userAgent: options.userAgent });
+  const schemas = createSchemaChecker(clock);
   const models = createModelLists(leases, clock, logger);
   const server = createGatewayServer({
     turns: {
@@ -82,6 +84,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       leases,
       reporter,
       conversations: createConversations(keep),
+      schemas,
       imageFetcher,
       dispatcher,
       clock,
@@ -111,6 +114,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       await keep.close();
       await responseKeep.close();
       await imageFetcher?.close();
+      await schemas.close();
       await dispatcher.destroy();
     },
   };

@@ -540,6 +540,31 @@ describe('the conversation', () => {
     await finish(run({ request: next }));
     expect(fixture.upstream.calls[1]?.body.memory).toBeUndefined();
   });
+
+  it('with a call the client does not take is told anew: the upstream would wait for its result', async () => {
+    fixture.pool.add('one');
+    fixture.upstream.answer = (call) =>
+      lines(call, 'say hello', 'call read {}', 'call write {}', 'end tools');
+    const first = run({ request: requestOf([user('hi')], { parallelToolCalls: false }) });
+    await finish(first);
+    expect(first.events().filter(({ type }) => type === 'tool-call-start')).toHaveLength(1);
+    const call = { type: 'tool-call' as const, id: 'call-1', name: 'read', arguments: '{}' };
+    const said: Message = { role: 'assistant', parts: [{ type: 'text', text: 'hello' }, call] };
+    await finish(run({ request: requestOf([user('hi'), said, user('more')]) }));
+    expect(fixture.upstream.calls[1]?.body.memory).toBeUndefined();
+  });
+
+  it('ends with an error at a call that was forbidden, remembered or not', async () => {
+    fixture.pool.add('one');
+    await finish(run());
+    fixture.upstream.answer = (call) => lines(call, 'say hm', 'call read {}', 'end tools');
+    const forbidden = run({ request: { ...next, toolChoice: { type: 'none' } } });
+    expect(await finish(forbidden)).toMatchObject({ error: { code: 'upstream_protocol' } });
+    expect(fixture.upstream.calls[1]?.body.memory).toBe('memory of hi');
+    expect(forbidden.events().filter(({ type }) => type === 'tool-call-start' || type === 'finish')).toEqual(
+      [],
+    );
+  });
 });
 
 describe('a turn that cannot begin', () => {

@@ -9,6 +9,7 @@ import type { LeaseCache, TurnLease } from './lease-cache.ts';
 import { appErrorFromPool } from './pool-fault.ts';
 import type { Reporter, ReportResult } from './reporter.ts';
 import type { Route, Routes } from './routes.ts';
+import type { SchemaChecker } from './schema-checker.ts';
 import type { TurnImages } from './turn-images.ts';
 import { emptyProgress, type TurnProgress } from './turn-progress.ts';
 
@@ -17,6 +18,7 @@ export interface TurnDependencies extends AttemptDependencies {
   readonly leases: LeaseCache;
   readonly reporter: Reporter;
   readonly conversations: Conversations;
+  readonly schemas: SchemaChecker;
   /** Undefined: images come inline only. */
   readonly imageFetcher?: ImageFetcher | undefined;
 }

@@ -260,6 +260,28 @@ describe('a streamed answer', () => {
     expect(dataOf(text).at(-1)).toBe('[DONE]');
   });
 
+  it('that is held until it is checked is kept alive all the same, also while it is mended', async () => {
+    fixture.upstream.answer = () => {};
+    const exchange = chat({ stream: true, response_format: { type: 'json_object' } });
+    await until(() => fixture.upstream.calls.length === 1);
+    const [first] = fixture.upstream.calls;
+    if (first) say(first, 'say no ');
+    await settled();
+    await fixture.clock.advance(16_000);
+    await until(() => exchange.chunks.length === 1);
+    if (first) lines(first, 'say JSON', 'end');
+    await until(() => fixture.upstream.calls.length === 2);
+    await fixture.clock.advance(16_000);
+    await until(() => exchange.chunks.length === 2);
+    expect(exchange.chunks).toEqual([': keep-alive\n\n', ': keep-alive\n\n']);
+    const second = fixture.upstream.calls[1];
+    if (second) lines(second, 'say {"a":', 'say 1}', 'end');
+    const { text } = await exchange.answer;
+    expect(text).not.toContain('JSON');
+    expect(text).toContain(String.raw`{\"a\":1}`);
+    expect(dataOf(text).at(-1)).toBe('[DONE]');
+  });
+
   it('that has begun without content still changes to another account, and ends with an error event', async () => {
     fixture.pool.add('two');
     fixture.upstream.answer = () => {};

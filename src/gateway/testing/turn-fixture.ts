@@ -8,6 +8,7 @@ import { createPoolWatch, type PoolWatch } from '../pool-watch.ts';
 import { createReporter } from '../reporter.ts';
 import { createRoutes } from '../routes.ts';
 import type { TurnDependencies } from '../run-turn.ts';
+import { createSchemaChecker } from '../schema-checker.ts';
 import { createFakePool, type FakePool } from './fake-pool.ts';
 import { createLineProvider, type FakeUpstream, startFakeUpstream } from './fake-upstream.ts';
 import { createManualClock, type ManualClock } from './manual-clock.ts';
@@ -41,6 +42,7 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
     poolWatch,
     aliases,
   });
+  const schemas = createSchemaChecker(clock);
   return {
     clock,
     pool,
@@ -52,6 +54,7 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
       leases,
       reporter,
       conversations: createConversations(createMemoryKeep(clock, 1_000_000)),
+      schemas,
       dispatcher,
       clock,
       userAgent: 'warp2api/test',
@@ -62,6 +65,7 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
       poolWatch.close();
       await reporter.close();
       await leases.close();
+      await schemas.close();
       await dispatcher.destroy();
       await upstream.close();
     },

@@ -19,7 +19,7 @@ export const messagesFields = {
   },
   tool_choice: {
     fate: 'translated',
-    says: '`none` offers no tools; `any` and a named tool are asked for in the instructions; `disable_parallel_tool_use` is told to the upstream',
+    says: '`none` offers no tools, and a call all the same is an error; a named tool is offered alone; an answer without the call that `any` or a name demands is sent back once and is an error the second time, a streamed one is held until it is whole; `disable_parallel_tool_use` is told to the upstream, and only the first call of an answer is passed on; its conversation is then told anew with the next turn',
   },
   'thinking.type': { fate: 'honoured', says: 'thinking is shown unless it is `disabled` or left out' },
   'thinking.display': { fate: 'honoured', says: '`omitted` shows none' },

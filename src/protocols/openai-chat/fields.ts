@@ -18,9 +18,12 @@ export const chatFields = {
   },
   tool_choice: {
     fate: 'translated',
-    says: '`none` offers no tools; `allowed_tools` offers those it names; `required` and a named tool are asked for in the instructions',
+    says: '`none` offers no tools, and a call all the same is an error; `allowed_tools` offers those it names; a named tool is offered alone; an answer without the call that `required` or a name demands is sent back once and is an error the second time, a streamed one is held until it is whole',
   },
-  parallel_tool_calls: { fate: 'honoured', says: 'told to the upstream' },
+  parallel_tool_calls: {
+    fate: 'honoured',
+    says: 'told to the upstream; with `false` only the first call of an answer is passed on; its conversation is then told anew with the next turn',
+  },
   max_completion_tokens: {
     fate: 'honoured',
     says: 'kept by counting tokens (o200k_base); the answer ends with `length`',
@@ -29,7 +32,7 @@ export const chatFields = {
   stop: { fate: 'honoured', says: 'the answer is cut before the first of them' },
   response_format: {
     fate: 'honoured',
-    says: '`json_object` and `json_schema` are asked for in the instructions and checked; an answer that is not as asked is sent back once, a streamed one is held until it is checked',
+    says: '`json_object` and `json_schema` are asked for in the instructions and checked; an answer that is not as asked is sent back once and is an error the second time, a streamed one is held until it is checked, and one cut by a limit or `stop` is passed on as it is',
   },
   temperature: { fate: 'passed on', says: 'Warp has no such setting', neutral: [1] },
   top_p: { fate: 'passed on', says: 'Warp has no such setting', neutral: [1] },

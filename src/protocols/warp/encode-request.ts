@@ -1,6 +1,7 @@
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { AppError } from '../../core/errors.ts';
+import { toolsToOffer } from '../../core/offered-tools.ts';
 import type { Tool, ToolResultPart, TurnRequest } from '../../core/turn.ts';
 import {
   AutonomyLevel,
@@ -21,7 +22,7 @@ const taskContextField = 1;
 
 /** The protobuf body of one turn. Throws AppError `invalid_request` for `tools` when a schema is too deep. */
 export function encodeRequest(request: TurnRequest, input: NewInput): Uint8Array {
-  const tools = request.toolChoice.type === 'none' ? [] : request.tools;
+  const tools = toolsToOffer(request);
   const rest = toBinary(
     RequestSchema,
     create(RequestSchema, {

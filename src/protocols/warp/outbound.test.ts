@@ -2,7 +2,7 @@ import { fromBinary, toJson } from '@bufbuild/protobuf';
 import { StructSchema } from '@bufbuild/protobuf/wkt';
 import { describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
-import type { Message, TurnRequest } from '../../core/turn.ts';
+import type { Message, ToolChoice, TurnRequest } from '../../core/turn.ts';
 import { RequestSchema } from './gen/warp_pb.js';
 import { createWarpOutbound } from './outbound.ts';
 import {
@@ -127,6 +127,16 @@ describe('a request', () => {
   it('shows no tools when the client wants none called', () => {
     expect(open({ tools: [weather], toolChoice: { type: 'none' } }).wire.numbers).not.toContain(6);
     expect(open().wire.numbers).not.toContain(6);
+  });
+
+  it('offers a demanded tool alone', () => {
+    const other = { ...weather, name: 'other' };
+    const offered = (toolChoice: ToolChoice) =>
+      open({ tools: [weather, other], toolChoice }).typed.mcpContext?.servers.flatMap((server) =>
+        server.tools.map(({ name }) => name),
+      );
+    expect(offered({ type: 'tool', name: 'other' })).toEqual(['other']);
+    expect(offered({ type: 'required' })).toHaveLength(2);
   });
 
   it.each([

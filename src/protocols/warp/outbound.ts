@@ -30,6 +30,7 @@ export function createWarpOutbound(options: WarpOutboundOptions = {}): Outbound 
           body: encodeRequest(request, input),
         },
         decoder: createDecoder({
+          // With one tool demanded the others are still the client's: a call of one is told from a call of nobody's.
           offeredTools: new Set(isToolless ? [] : request.tools.map((tool) => tool.name)),
           remembered: input.remembered,
           ...(onAnomaly && { onAnomaly }),

@@ -1,0 +1,62 @@
+import { AppError } from '../core/errors.ts';
+import type { TurnEvent, TurnRequest } from '../core/turn.ts';
+
+export interface CallLimit {
+  /** The events without calls that are too many. Where none is allowed, the batch ends with an error instead. */
+  apply(events: readonly TurnEvent[]): readonly TurnEvent[];
+  /** The upstream waits for more results than the client will ever send. */
+  readonly hasDropped: boolean;
+}
+
+/**
+ * Holds an answer to as many calls as the client takes: none, or one where it does not run calls side by side. The first
+ * call is passed on and the others are left out: the model can make them again once it has seen the first one's result.
+ * Undefined where there is nothing to hold it to.
+ */
+export function createCallLimit({
+  toolChoice,
+  parallelToolCalls,
+}: Pick<TurnRequest, 'toolChoice' | 'parallelToolCalls'>): CallLimit | undefined {
+  if (toolChoice.type === 'none') return noCalls;
+  return parallelToolCalls ? undefined : createFirstCallOnly();
+}
+
+const noCalls: CallLimit = {
+  hasDropped: false,
+  apply(events) {
+    const at = events.findIndex(({ type }) => type === 'tool-call-start');
+    if (at === -1) return events;
+    const message = 'The model called a tool although tool_choice is "none"; try again.';
+    return [...events.slice(0, at), { type: 'error', error: new AppError('upstream_protocol', message) }];
+  },
+};
+
+function createFirstCallOnly(): CallLimit {
+  let first: number | undefined;
+  let hasDropped = false;
+
+  function isTooMany(event: TurnEvent): boolean {
+    switch (event.type) {
+      case 'tool-call-start':
+        first ??= event.index;
+        return event.index !== first;
+      case 'tool-call-delta':
+      case 'tool-call-end':
+        return event.index !== first;
+      default:
+        return false;
+    }
+  }
+
+  return {
+    get hasDropped() {
+      return hasDropped;
+    },
+    apply(events) {
+      const kept = events.filter((event) => !isTooMany(event));
+      if (kept.length === events.length) return events;
+      hasDropped = true;
+      return kept;
+    },
+  };
+}

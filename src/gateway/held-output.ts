@@ -1,0 +1,82 @@
+import type { FinishReason, TurnEvent, Usage } from '../core/turn.ts';
+import type { TurnOutput } from './attempt.ts';
+
+/** An answer nobody has seen yet. */
+export interface HeldAnswer {
+  readonly text: string;
+  readonly toolCalls: readonly { readonly id: string; readonly name: string; readonly arguments: string }[];
+  /** Undefined when it ended with an error, or not at all. */
+  readonly finish: FinishReason | undefined;
+  /** It was cut at a stop sequence. */
+  readonly isCutAtStop: boolean;
+}
+
+export interface HeldOutput extends TurnOutput, HeldAnswer {
+  /** Sends what was held, with another text or usage where one is given. */
+  passOn(instead: { readonly text?: string | undefined; readonly usage?: Usage | undefined }): void;
+}
+
+/** Holds an answer back until it is whole. */
+export function createHeldOutput(output: TurnOutput): HeldOutput {
+  let events: TurnEvent[] = [];
+
+  function hold(event: TurnEvent): void {
+    const last = events[events.length - 1];
+    // An answer of a million pieces would cost many times its text.
+    if (event.type === 'text-delta' && last?.type === 'text-delta') {
+      events[events.length - 1] = { type: 'text-delta', text: last.text + event.text };
+    } else if (event.type === 'reasoning-delta' && last?.type === 'reasoning-delta') {
+      events[events.length - 1] = { type: 'reasoning-delta', text: last.text + event.text };
+    } else events.push(event);
+  }
+
+  const end = () => {
+    const last = events[events.length - 1];
+    return last?.type === 'finish' ? last : undefined;
+  };
+
+  return {
+    isBuffered: true,
+    resume: undefined,
+    onRoute(route) {
+      events = [];
+      output.onRoute(route);
+    },
+    write(batch) {
+      for (const event of batch) hold(event);
+      return true;
+    },
+    get text() {
+      return events.map((event) => (event.type === 'text-delta' ? event.text : '')).join('');
+    },
+    get toolCalls() {
+      const calls = new Map<number, { id: string; name: string; arguments: string }>();
+      for (const event of events) {
+        if (event.type === 'tool-call-start') {
+          calls.set(event.index, { id: event.id, name: event.name, arguments: '' });
+        } else if (event.type === 'tool-call-delta') {
+          const call = calls.get(event.index);
+          if (call) call.arguments += event.arguments;
+        }
+      }
+      return [...calls.values()];
+    },
+    get finish() {
+      return end()?.reason;
+    },
+    get isCutAtStop() {
+      return end()?.stopSequence !== undefined;
+    },
+    passOn({ text, usage }) {
+      const passed = events.filter(
+        ({ type }) =>
+          !(text !== undefined && type === 'text-delta') && !(usage !== undefined && type === 'usage'),
+      );
+      const last = passed.pop();
+      if (last === undefined) return;
+      if (text !== undefined) passed.push({ type: 'text-delta', text });
+      if (usage !== undefined && last.type === 'finish') passed.push({ type: 'usage', usage });
+      output.write([...passed, last]);
+    },
+  };
+}

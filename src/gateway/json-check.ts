@@ -1,0 +1,80 @@
+import { AppError } from '../core/errors.ts';
+import type { AskedMessage, AskedRequest, ResponseFormat } from '../core/turn.ts';
+import type { AnswerCheck } from './checked-answer.ts';
+import { type SchemaChecker, SchemaUnusableError } from './schema-checker.ts';
+
+type JsonFormat = Exclude<ResponseFormat, { type: 'text' }>;
+
+/**
+ * An answer that has to be JSON. One that calls tools instead, or that was cut at the client's own stop sequence, is as
+ * good. Undefined where any text will do.
+ */
+export function createJsonCheck(format: ResponseFormat, schemas: SchemaChecker): AnswerCheck | undefined {
+  if (format.type === 'text') return undefined;
+  return {
+    instruct: (request) => withInstruction(request, format),
+    async judge({ text, toolCalls, isCutAtStop }) {
+      if (toolCalls.length > 0 || isCutAtStop) return {};
+      const found = readJson(text);
+      const fault =
+        found === undefined ? 'it is not valid JSON' : await faultOf(found.value, format, schemas);
+      if (fault === undefined) return found === undefined ? {} : { text: found.text };
+      return {
+        fault: {
+          mend: `That is not the JSON that was asked for: ${fault}. Send the whole answer again, mended, as JSON alone.`,
+          error: `The model did not answer with the JSON that was asked for, twice: ${fault}.`,
+        },
+      };
+    },
+  };
+}
+
+function withInstruction(request: AskedRequest, format: JsonFormat): AskedRequest {
+  const shape =
+    format.type === 'json'
+      ? 'Answer with one JSON object and nothing else: no words around it, no code fence.'
+      : `Answer with one JSON value that follows this JSON schema, and nothing else: no words around it, no code fence.\n${JSON.stringify(format.schema)}`;
+  const firstOther = request.messages.findIndex((message) => message.role !== 'system');
+  const at = firstOther === -1 ? request.messages.length : firstOther;
+  const instruction: AskedMessage = { role: 'system', parts: [{ type: 'text', text: shape }] };
+  return {
+    ...request,
+    messages: [...request.messages.slice(0, at), instruction, ...request.messages.slice(at)],
+  };
+}
+
+/** The JSON of an answer, with or without the code fence that models like to put around it. */
+function readJson(text: string): { readonly value: unknown; readonly text: string } | undefined {
+  const candidate = withoutFence(text.trim());
+  try {
+    return { value: JSON.parse(candidate) as unknown, text: candidate };
+  } catch {
+    return undefined;
+  }
+}
+
+function withoutFence(text: string): string {
+  if (text.length < 6 || !text.startsWith('```') || !text.endsWith('```')) return text;
+  return text
+    .slice(3, -3)
+    .replace(/^json(?=\s)/i, '')
+    .trim();
+}
+
+async function faultOf(
+  value: unknown,
+  format: JsonFormat,
+  schemas: SchemaChecker,
+): Promise<string | undefined> {
+  if (format.type === 'json') {
+    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
+    return isObject ? undefined : 'it is not a JSON object';
+  }
+  try {
+    return await schemas.faultOf(format.schema, value);
+  } catch (cause) {
+    if (!(cause instanceof SchemaUnusableError)) throw cause;
+    const param = `${format.param}.schema`;
+    throw new AppError('invalid_request', `${param}: ${cause.message}; make it simpler.`, { param, cause });
+  }
+}

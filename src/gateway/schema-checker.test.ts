@@ -1,0 +1,48 @@
+import { afterEach, expect, it } from 'vitest';
+import { createSchemaChecker, SchemaUnusableError } from './schema-checker.ts';
+import { createManualClock } from './testing/manual-clock.ts';
+import { until } from './testing/turn-fixture.ts';
+
+const clock = createManualClock();
+const checker = createSchemaChecker(clock);
+afterEach(() => checker.close());
+
+const tree = {
+  $ref: '#/$defs/node',
+  $defs: {
+    node: {
+      type: 'object',
+      properties: { value: { type: 'number' }, children: { type: 'array', items: { $ref: '#/$defs/node' } } },
+      required: ['value'],
+      additionalProperties: false,
+    },
+  },
+};
+
+it('follows recursive schemas as deep as a value goes', async () => {
+  let value: unknown = { value: 1 };
+  for (let level = 0; level < 200; level += 1) value = { value: level, children: [value] };
+  expect(await checker.faultOf(tree, value)).toBeUndefined();
+  expect(await checker.faultOf(tree, { value: 1, children: [{ value: 'x' }] })).toMatch(/children\/0\/value/);
+});
+
+it('says few words about a value with many faults', async () => {
+  const fault = await checker.faultOf(
+    { items: { type: 'string' } },
+    Array.from({ length: 10_000 }, () => 1),
+  );
+  expect(fault?.length).toBeLessThan(1_000);
+});
+
+it('gives up on a check that takes too long, and does the next one', async () => {
+  const slow = checker.faultOf({ pattern: '^(a+)+$' }, `${'a'.repeat(60)}!`).catch((error: unknown) => error);
+  const next = checker.faultOf(tree, { value: 1 });
+  await until(() => clock.waiting === 1);
+  await clock.advance(2_000);
+  expect(await slow).toBeInstanceOf(SchemaUnusableError);
+  expect(await next).toBeUndefined();
+});
+
+it('says so when a schema cannot be followed to its end', async () => {
+  await expect(checker.faultOf({ $ref: '#' }, 1)).rejects.toThrow(SchemaUnusableError);
+});

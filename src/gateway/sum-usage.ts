@@ -1,0 +1,19 @@
+import type { Usage } from '../core/turn.ts';
+
+/** What several upstream turns took that are one to the client. */
+export function sumUsage(one: Usage | undefined, other: Usage | undefined): Usage | undefined {
+  if (one === undefined || other === undefined) return one ?? other;
+  return {
+    inputTokens: one.inputTokens + other.inputTokens,
+    outputTokens: one.outputTokens + other.outputTokens,
+    ...told('cachedInputTokens', one, other),
+    ...told('reasoningTokens', one, other),
+    ...told('credits', one, other),
+    ...(one.isEstimated || other.isEstimated ? { isEstimated: true } : {}),
+  };
+}
+
+function told(name: 'cachedInputTokens' | 'reasoningTokens' | 'credits', one: Usage, other: Usage) {
+  if (one[name] === undefined && other[name] === undefined) return {};
+  return { [name]: (one[name] ?? 0) + (other[name] ?? 0) };
+}
