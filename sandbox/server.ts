@@ -10,6 +10,7 @@ import { answerOperation } from './graphql.ts';
 import { readBody } from './http-body.ts';
 import { createKeyManagement, type KeyManagement } from './key-management.ts';
 import { defaultModels, type SandboxModel } from './models.ts';
+import { createOz, type Oz } from './oz.ts';
 import { createPacer } from './pacer.ts';
 import { scenarioForKey } from './scenarios.ts';
 import { playFault } from './token-faults.ts';
@@ -49,6 +50,8 @@ export interface Sandbox {
   readonly tokens: SandboxTokens;
   /** Keys that were made with an admin key. */
   readonly keys: Pick<KeyManagement, 'keys' | 'adminKey'>;
+  /** Cloud agent runs, begun over the documented API. */
+  readonly oz: Pick<Oz, 'runs'>;
   /** Replaces the model list, of one key or of all that have none of their own; undefined takes that back. */
   setModels(models: readonly SandboxModel[] | undefined, bearer?: string): void;
   /** Stops listening and destroys open connections. */
@@ -65,6 +68,7 @@ export async function startSandbox({ host = '127.0.0.1', port = 0 }: SandboxOpti
   const chat: ChatRoute = { accounts, conversations: createConversations(), pacer, counts };
   const login = createTokenServer(accounts);
   const keys = createKeyManagement();
+  const oz = createOz();
   let models = defaultModels;
   const modelsByAccount = createBoundedMap<readonly SandboxModel[]>(1_000);
 
@@ -147,6 +151,26 @@ export async function startSandbox({ host = '127.0.0.1', port = 0 }: SandboxOpti
     return true;
   };
 
+  const serveOz = async (
+    request: http.IncomingMessage,
+    response: http.ServerResponse,
+    url: URL,
+    text: () => Promise<string>,
+  ): Promise<boolean> => {
+    if (!url.pathname.startsWith('/api/v1/agent')) return false;
+    const { method = 'GET', headers } = request;
+    const bearer = identityOf(bearerOf(request)) ?? '';
+    const userAgent = headers['user-agent'];
+    const answer = oz.answer({ method, url, bearer, userAgent, text: await text() });
+    if (answer === undefined) return false;
+    if (answer === 'lost') response.destroy();
+    else {
+      response.writeHead(answer.status, { 'content-type': 'application/json', ...answer.headers });
+      response.end(JSON.stringify(answer.body));
+    }
+    return true;
+  };
+
   const serve = async (request: http.IncomingMessage, response: http.ServerResponse): Promise<void> => {
     const url = new URL(request.url ?? '/', 'http://sandbox');
     const route = `${request.method} ${url.pathname}`;
@@ -161,6 +185,7 @@ export async function startSandbox({ host = '127.0.0.1', port = 0 }: SandboxOpti
     else if (route === 'GET /' || route === 'GET /health') {
       sendJson(response, 200, { status: 'ok', sandbox: true, counts });
     } else if (
+      !(await serveOz(request, response, url, text)) &&
       !(await login.serve(request, response, url, text)) &&
       !(await serveKeys(request, response, url, text))
     ) {
@@ -198,6 +223,7 @@ export async function startSandbox({ host = '127.0.0.1', port = 0 }: SandboxOpti
     setAvailability: accounts.setAvailability,
     tokens: login.tokens,
     keys,
+    oz,
     setModels(list, bearer) {
       if (bearer === undefined) models = list ?? defaultModels;
       else if (list === undefined) modelsByAccount.delete(bearer);

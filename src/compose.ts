@@ -259,6 +259,7 @@ function openProviders(
       identityUrl: config.warp.identityUrl,
       tokenUrl: config.warp.tokenUrl,
     },
+    oz: { ...config.oz, clock, logger },
     configured: config.providers,
     // Started by whoever needs it first: most processes never do.
     async sandboxUrl() {

@@ -54,6 +54,10 @@ export interface Config {
     readonly identityUrl: string;
     readonly tokenUrl: string;
   };
+  readonly oz: {
+    readonly environmentId: string | undefined;
+    readonly runTimeoutMs: number;
+  };
   readonly sandbox: 'auto' | 'on' | 'off';
   readonly responsesTtlMs: number;
   readonly shutdownMs: number;
@@ -170,6 +174,10 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
       firebaseApiKey: values.WARP_FIREBASE_API_KEY,
       identityUrl: required(values.WARP_IDENTITY_URL),
       tokenUrl: required(values.WARP_TOKEN_URL),
+    },
+    oz: {
+      environmentId: values.OZ_ENVIRONMENT_ID,
+      runTimeoutMs: required(values.OZ_RUN_TIMEOUT_SECONDS) * 1000,
     },
     sandbox: required(values.SANDBOX),
     responsesTtlMs: required(values.RESPONSES_TTL_HOURS) * 3_600_000,

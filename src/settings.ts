@@ -201,6 +201,15 @@ export const settings = {
     isSecret: true,
     help: 'A Warp API key of yours; it is added to the pool as an account.',
   }),
+  OZ_ENVIRONMENT_ID: setting({
+    schema: secret,
+    help: 'The cloud environment at Warp that runs of Oz accounts work in. Unset: the plain one.',
+  }),
+  OZ_RUN_TIMEOUT_SECONDS: setting({
+    default: '1800',
+    schema: count(10, 86_400),
+    help: 'How long a run of an Oz account may take before it is cancelled.',
+  }),
   WARP_OAUTH_CLIENT_ID: setting({
     schema: secret,
     help: 'OAuth client id for the device login at Warp. None is built in: use one that Warp has given you.',

@@ -8,16 +8,16 @@ it('knows every provider by its name', () => {
   const providers = createProviders({ ...options, sandboxUrl: async () => 'http://127.0.0.1:9' });
   expect([...providers.all.keys()]).toEqual([
     'warp',
+    'oz',
     'sandbox',
     'openai',
     'anthropic',
     'gemini',
     'openrouter',
   ]);
-  expect([...providers.upstreams.keys()]).toEqual(['warp', 'sandbox']);
+  expect([...providers.upstreams.keys()]).toEqual(['warp', 'oz', 'sandbox']);
   for (const [name, provider] of providers.upstreams) {
     expect(provider.name).toBe(name);
-    expect(provider.outbound?.name).toBe('warp');
     expect(provider.fallbackModels).not.toHaveLength(0);
   }
 });

@@ -3,6 +3,7 @@ import { createWarpOutbound, type WarpOutboundOptions } from '../protocols/warp/
 import { createApiKeyProvider } from './api-key/provider.ts';
 import { vendors } from './api-key/vendors.ts';
 import { createOauth2Provider, type Oauth2ProviderOptions } from './oauth2/provider.ts';
+import { createOzProvider, type OzProviderOptions } from './oz/provider.ts';
 import { createSandboxProvider } from './sandbox/provider.ts';
 import { createTokenHttp } from './token-http.ts';
 import { createWarpProvider, type WarpOauthSettings } from './warp/provider.ts';
@@ -10,6 +11,7 @@ import { createWarpProvider, type WarpOauthSettings } from './warp/provider.ts';
 export interface ProvidersOptions {
   readonly warpServerUrl: string;
   readonly warpOauth?: WarpOauthSettings;
+  readonly oz?: Pick<OzProviderOptions, 'environmentId' | 'runTimeoutMs' | 'clock' | 'logger'>;
   /** Absent when the sandbox is switched off. */
   readonly sandboxUrl?: () => Promise<string>;
   /** Those of the configuration file. One with a vendor's name takes its place. */
@@ -51,6 +53,7 @@ export function createProviders(options: ProvidersOptions): Providers {
       serverUrl: options.warpServerUrl,
       ...(options.warpOauth && { oauth: options.warpOauth }),
     }),
+    createOzProvider({ http, userAgent, serverUrl: options.warpServerUrl, ...options.oz }),
     ...(sandboxUrl ? [createSandboxProvider({ ...shared, url: sandboxUrl })] : []),
   ];
   return {

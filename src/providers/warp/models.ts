@@ -89,7 +89,7 @@ function toModel(choice: z.infer<typeof choiceSchema>, isDefault: boolean): Prov
 }
 
 /** A word that is new keeps the model from nobody: the upstream itself refuses what it does not serve. */
-function withheldFor(disableReason: string): NonNullable<ProviderModel['withheld']> {
+export function withheldFor(disableReason: string): NonNullable<ProviderModel['withheld']> {
   switch (disableReason) {
     case 'ADMIN_DISABLED':
       return { reason: "the workspace's administrator has switched it off", isPassing: false };

@@ -1,0 +1,70 @@
+import { expect, it, onTestFinished } from 'vitest';
+import { startSandbox } from '../../../sandbox/index.ts';
+import type { ProviderHttp } from '../../core/provider.ts';
+import { createProviderHttp } from '../http.ts';
+import { createOzProvider } from './provider.ts';
+
+async function atSandbox() {
+  const sandbox = await startSandbox();
+  onTestFinished(() => sandbox.close());
+  const http = createProviderHttp();
+  return createOzProvider({ serverUrl: sandbox.url, http, userAgent: 'warp2api/test' });
+}
+
+it('proves a key with the list of models, which costs nothing', async () => {
+  const oz = await atSandbox();
+  expect(await oz.getQuota('wk-1')).toEqual({ isUnlimited: false });
+  await expect(oz.getQuota('wk-1.revoked')).rejects.toMatchObject({ code: 'upstream_unauthorized' });
+  await expect(oz.getQuota('wk-1.refused')).rejects.toMatchObject({ code: 'upstream_refused' });
+});
+
+it("lists the account's models, the team's default first, without those switched off", async () => {
+  const models = await (await atSandbox()).listModels('wk-1');
+  expect(models[0]).toMatchObject({ id: 'auto', isDefault: true });
+  expect(models).toContainEqual(
+    expect.objectContaining({
+      id: 'claude-4-6-opus-high',
+      vendor: 'anthropic',
+      effort: 'high',
+      hasVision: true,
+    }),
+  );
+  const switchedOff = models.find(({ id }) => id === 'switched-off');
+  expect(switchedOff?.withheld).toMatchObject({ isPassing: false });
+});
+
+it('takes an account for spent when that is why none of its models may be used', async () => {
+  const answer = (reasons: (string | undefined)[]): ProviderHttp => {
+    const models = reasons.map((disable_reason, index) => ({ id: `m${index}`, disable_reason }));
+    const body = Buffer.from(JSON.stringify({ default_model_id: 'm0', models }));
+    return async () => ({ status: 200, headers: { 'content-type': 'application/json' }, body });
+  };
+  const quota = (reasons: (string | undefined)[]) =>
+    createOzProvider({ serverUrl: 'http://127.0.0.1:9', http: answer(reasons), userAgent: 't' }).getQuota(
+      'wk-1',
+    );
+  expect(await quota(['OUT_OF_REQUESTS', 'ADMIN_DISABLED'])).toMatchObject({
+    isAvailable: false,
+    remaining: 0,
+  });
+  expect(await quota(['OUT_OF_REQUESTS', undefined])).toEqual({ isUnlimited: false });
+});
+
+it('names what it cannot read or reach', async () => {
+  const odd: ProviderHttp = async () => ({
+    status: 200,
+    headers: { 'content-type': 'application/json' },
+    body: Buffer.from('{"models":"none"}'),
+  });
+  const at = (http: ProviderHttp, serverUrl: string) => createOzProvider({ serverUrl, http, userAgent: 't' });
+  await expect(at(odd, 'http://127.0.0.1:9').listModels('wk-1')).rejects.toMatchObject({
+    code: 'upstream_protocol',
+  });
+  await expect(at(createProviderHttp(), 'http://127.0.0.1:1').listModels('wk-1')).rejects.toMatchObject({
+    code: 'upstream_unavailable',
+  });
+});
+
+it("has keys like Warp's", async () => {
+  expect((await atSandbox()).normalizeApiKey(' abc ')).toBe('wk-abc');
+});

@@ -1,0 +1,120 @@
+import { AppError } from '../../core/errors.ts';
+import type { CallingProvider, ProviderHttp, ProviderModel, QuotaAnswer } from '../../core/provider.ts';
+import type { TurnCaller } from '../../core/turn-caller.ts';
+import { type Clock, systemClock } from '../../lib/clock.ts';
+import type { Logger } from '../../lib/logger.ts';
+import { withheldFor } from '../warp/models.ts';
+import { normalizeWarpKey } from '../warp/normalize-key.ts';
+import { withoutTrailingSlash } from '../warp/provider.ts';
+import { type OzModels, readModels } from './calls.ts';
+import { createOzClients, type OzClients } from './client.ts';
+import { errorFromOz } from './failures.ts';
+import { type RunOptions, startRun } from './run.ts';
+import { defaultModel } from './run-body.ts';
+
+export interface OzProviderOptions {
+  /** Warp's server: the documented API lies below it. */
+  readonly serverUrl: string;
+  readonly http: ProviderHttp;
+  readonly userAgent: string;
+  /** The cloud environment that runs work in; undefined: the vendor's plain one. */
+  readonly environmentId?: string | undefined;
+  readonly runTimeoutMs?: number;
+  readonly clock?: Clock;
+  readonly random?: () => number;
+  readonly logger?: Logger;
+}
+
+const defaultRunTimeoutMs = 30 * 60_000;
+/** How long a closing process waits for the cancelling of its runs. */
+const closeWithinMs = 5_000;
+
+/** Warp's accounts over the API that Warp documents: cloud agent runs, begun and looked at. */
+export function createOzProvider(options: OzProviderOptions): CallingProvider {
+  const { http, userAgent, clock = systemClock } = options;
+  const serverUrl = withoutTrailingSlash(options.serverUrl);
+  const clients = createOzClients({ serverUrl, http, userAgent });
+  return {
+    name: 'oz',
+    normalizeApiKey: normalizeWarpKey,
+    caller: createCaller(clock, {
+      clients,
+      environmentId: options.environmentId,
+      runTimeoutMs: options.runTimeoutMs ?? defaultRunTimeoutMs,
+      runUrlOf: (runId) => runUrl(serverUrl, runId),
+      clock,
+      random: options.random ?? Math.random,
+      logger: options.logger,
+    }),
+    listModels: async (bearer, signal) => modelsFrom(await askModels(clients, bearer, signal)),
+    fallbackModels: [{ id: defaultModel, displayName: defaultModel }],
+    getQuota: async (bearer, signal) => quotaFrom(await askModels(clients, bearer, signal)),
+  };
+}
+
+function createCaller(clock: Clock, options: RunOptions): TurnCaller {
+  const running = new Set<Promise<void>>();
+  return {
+    ignored: ['temperature', 'topP', 'seed', 'presencePenalty', 'frequencyPenalty', 'reasoningEffort'],
+    start(call) {
+      const run = startRun(options, call);
+      running.add(run.ended);
+      void run.ended.then(() => running.delete(run.ended));
+      return run.call;
+    },
+    async close() {
+      const late = Promise.withResolvers<void>();
+      const cancelTimer = clock.after(closeWithinMs, late.resolve);
+      await Promise.race([Promise.all(running), late.promise]);
+      cancelTimer();
+    },
+  };
+}
+
+/** No call says what is left; this one proves the key, and costs nothing. */
+async function askModels(clients: OzClients, bearer: string, signal?: AbortSignal): Promise<OzModels> {
+  try {
+    return await readModels(await clients(bearer), signal);
+  } catch (thrown) {
+    if (signal?.aborted) throw new AppError('cancelled', 'The request was cancelled.', { cause: thrown });
+    throw errorFromOz(thrown);
+  }
+}
+
+/** The team's default first, under the name that means just that. */
+function modelsFrom({ models }: OzModels): ProviderModel[] {
+  return [
+    { id: defaultModel, displayName: defaultModel, isDefault: true },
+    ...models.filter(({ id }) => id !== defaultModel).map(toModel),
+  ];
+}
+
+function toModel(model: OzModels['models'][number]): ProviderModel {
+  const vendor = model.provider?.toLowerCase();
+  return {
+    id: model.id,
+    ...(model.display_name && { displayName: model.display_name }),
+    ...(model.description && { description: model.description }),
+    ...(typeof model.vision_supported === 'boolean' && { hasVision: model.vision_supported }),
+    ...(vendor && vendor !== 'unknown' && { vendor }),
+    ...(model.reasoning_level && { effort: model.reasoning_level.toLowerCase() }),
+    ...(model.disable_reason && { withheld: withheldFor(model.disable_reason) }),
+  };
+}
+
+/** The list says of each model why it may not be used: when that is the quota for all of them, there is none left. */
+function quotaFrom({ models }: OzModels): QuotaAnswer {
+  const allowed = models.filter((model) => model.disable_reason !== 'ADMIN_DISABLED');
+  const isSpent = allowed.length > 0 && allowed.every((model) => model.disable_reason === 'OUT_OF_REQUESTS');
+  return isSpent
+    ? { isUnlimited: false, remaining: 0, isAvailable: false, denialReason: 'OUT_OF_REQUESTS' }
+    : { isUnlimited: false };
+}
+
+/** The vendor shows the runs of `app.` under `oz.`; of another host that is not known. */
+function runUrl(serverUrl: string, runId: string): string | undefined {
+  const { protocol, host } = new URL(serverUrl);
+  return host.startsWith('app.')
+    ? `${protocol}//oz.${host.slice('app.'.length)}/runs/${encodeURIComponent(runId)}`
+    : undefined;
+}
