@@ -33,6 +33,16 @@ test('a database is a file under DATA_DIR, memory, or PostgreSQL', () => {
   expect(load({ DATABASE_URL: 'postgres://u:p@h/d' }).databaseUrl).toBe('postgres://u:p@h/d');
 });
 
+test('what the gateway keeps lies beside the accounts, in a file of its own or where it is told', () => {
+  const keepOf = (environment: NodeJS.ProcessEnv) => load(environment).gateway.keep.url;
+  expect(keepOf({})).toBe(`sqlite:${join(folder, 'data', 'gateway.db')}`);
+  expect(keepOf({ DATABASE_URL: 'postgres://u:p@h/d' })).toBe('postgres://u:p@h/d');
+  expect(keepOf({ DATABASE_URL: 'sqlite::memory:' })).toBe('memory');
+  expect(keepOf({ DATABASE_URL: 'postgres://u:p@h/d', KEEP_URL: 'memory' })).toBe('memory');
+  expect(keepOf({ KEEP_URL: 'sqlite:other.db' })).toBe(`sqlite:${join(folder, 'data', 'other.db')}`);
+  expect(load({ KEEP_MAX_MB: '3' }).gateway.keep.maxBytes).toBe(3 * 1024 * 1024);
+});
+
 test('an empty value counts as unset', () => {
   expect(load({ PORT: '', ADMIN_KEY: ' ' }).gateway.port).toBe(8018);
 });
@@ -54,6 +64,8 @@ test.each([
   [{ LOG_LEVEL: 'LOUD' }, /LOG_LEVEL/],
   [{ SANDBOX: 'maybe' }, /SANDBOX=maybe: must be auto, on or off/],
   [{ USE_POOL_SERVICE: 'perhaps' }, /USE_POOL_SERVICE=perhaps: must be true or false/],
+  [{ KEEP_URL: 'redis://u:p@h' }, /KEEP_URL: must be memory, sqlite:.*postgres:/],
+  [{ KEEP_URL: 'sqlite:accounts.db' }, /KEEP_URL names the file of DATABASE_URL/],
   [{ DATABASE_URL: 'mysql://x' }, /DATABASE_URL: must be sqlite:.*postgres:/],
   [{ POOL_API_KEY: 'b' }, /POOL_API_KEY is set without ADMIN_KEY/],
   [{ POOL_API_KEY: 'b', ADMIN_KEY: 'b' }, /POOL_API_KEY equals ADMIN_KEY/],

@@ -16,6 +16,8 @@ export interface Config {
     readonly idleTimeoutMs: number;
     /** Unset: images come inline only. Else the hosts that may lie in private networks. */
     readonly fetchImagesFrom: readonly string[] | undefined;
+    /** `memory`, `sqlite:` and an absolute path, or a `postgres://` URL; and its bound. */
+    readonly keep: { readonly url: string; readonly maxBytes: number };
   };
   readonly pool: {
     readonly host: string;
@@ -117,6 +119,11 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
   if (values.ADMIN_KEY !== undefined && values.ADMIN_KEY === values.POOL_API_KEY) {
     problems.push('POOL_API_KEY equals ADMIN_KEY: give them different values, or borrowers are admins.');
   }
+  if (values.KEEP_URL?.startsWith('sqlite:') && values.KEEP_URL === values.DATABASE_URL) {
+    problems.push(
+      'KEEP_URL names the file of DATABASE_URL: give it one of its own, such as sqlite:gateway.db.',
+    );
+  }
   const { REFRESH_MIN_INTERVAL_MINUTES: refreshMinutes = 60, WARP_TOKEN_URL: tokenUrl } = values;
   if (refreshMinutes < 60 && tokenUrl !== undefined && !isLoopbackHost(new URL(tokenUrl).hostname)) {
     problems.push(
@@ -128,6 +135,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
   const dataDir = resolve(folder, required(values.DATA_DIR));
   const logMegabytes = required(values.LOG_MAX_MB);
   const retireAfterDays = required(values.RETIRE_AFTER_DAYS);
+  const databaseUrl = absoluteDatabaseUrl(required(values.DATABASE_URL), dataDir);
   return deepFreeze({
     gateway: {
       host: required(values.HOST),
@@ -136,6 +144,10 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
       firstEventTimeoutMs: required(values.UPSTREAM_FIRST_EVENT_SECONDS) * 1000,
       idleTimeoutMs: required(values.UPSTREAM_IDLE_SECONDS) * 1000,
       fetchImagesFrom: values.FETCH_IMAGES ? (values.FETCH_IMAGES_ALLOW ?? []) : undefined,
+      keep: {
+        url: keepUrl(values.KEEP_URL, databaseUrl, dataDir),
+        maxBytes: required(values.KEEP_MAX_MB) * 1024 * 1024,
+      },
     },
     pool: {
       host: required(values.POOL_SERVICE_HOST),
@@ -162,7 +174,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
             maxBytes: logMegabytes === 0 ? null : logMegabytes * 1024 * 1024,
             keep: required(values.LOG_KEEP),
           },
-    databaseUrl: absoluteDatabaseUrl(required(values.DATABASE_URL), dataDir),
+    databaseUrl,
     masterKey: values.MASTER_KEY,
     masterKeyFile: values.MASTER_KEY_FILE === undefined ? undefined : resolve(folder, values.MASTER_KEY_FILE),
     allowedHosts: values.ALLOWED_HOSTS ?? [],
@@ -235,6 +247,15 @@ function absoluteDatabaseUrl(url: string, dataDir: string): string {
   if (!url.startsWith('sqlite:')) return url;
   const file = url.replace(/^sqlite:(\/\/(?=\/))?/, '');
   return `sqlite:${file === ':memory:' || isAbsolute(file) ? file : join(dataDir, file)}`;
+}
+
+function keepUrl(given: string | undefined, databaseUrl: string, dataDir: string): string {
+  const url =
+    given ??
+    (databaseUrl.startsWith('sqlite:') && databaseUrl !== 'sqlite::memory:'
+      ? 'sqlite:gateway.db'
+      : databaseUrl);
+  return url === 'sqlite::memory:' ? 'memory' : absoluteDatabaseUrl(url, dataDir);
 }
 
 function readSettings(environment: NodeJS.ProcessEnv, problems: string[]): SettingValues {

@@ -149,6 +149,22 @@ export const settings = {
     isSecret: true,
     help: 'Where accounts are kept: sqlite: and a file (a relative one lies in DATA_DIR), or postgres://user:password@host/database for several pools on one database.',
   }),
+  KEEP_URL: setting({
+    schema: z
+      .string()
+      .regex(
+        /^(memory$|sqlite:.+|postgres(ql)?:\/\/.+)/,
+        'must be memory, sqlite: and a file, such as sqlite:gateway.db, or postgres:// with host and database',
+      ),
+    // It may hold a password.
+    isSecret: true,
+    help: 'Where the gateway keeps conversations and stored responses: memory, sqlite: and a file of this gateway alone (a relative one lies in DATA_DIR), or postgres://user:password@host/database for several gateways. Unset: the DATABASE_URL if that is PostgreSQL, else sqlite:gateway.db.',
+  }),
+  KEEP_MAX_MB: setting({
+    default: '256',
+    schema: count(1, 1_000_000),
+    help: 'Most megabytes of that; what was not used for longest goes first.',
+  }),
   MASTER_KEY: setting({
     schema: z
       .string()

@@ -2,6 +2,7 @@ import { Validator } from '@seriousme/openapi-schema-validator';
 import { describe, expect, it } from 'vitest';
 import { chatAnswer, errorAnswer, gatewayApi, healthAnswer, modelList } from '../src/gateway/api.ts';
 import { createGatewayServer } from '../src/gateway/server.ts';
+import { quietKeep } from '../src/gateway/testing/turn-fixture.ts';
 import type { ApiDocument } from '../src/lib/api-document.ts';
 import { routesOf } from '../src/lib/http-server.ts';
 import { createLogger } from '../src/lib/logger.ts';
@@ -29,6 +30,7 @@ describe("the gateway's document", () => {
       keys: unused,
       poolWatch: unused,
       responses: unused,
+      keep: quietKeep,
       isPoolInside: true,
       adminKey: undefined,
       allowedHosts: [],

@@ -68,17 +68,17 @@ export function unreachable(place: string, cause: unknown): DatabaseError {
 }
 
 /** Why a database could not be opened, and what to do. */
-export function cannotOpen(place: string, cause: unknown): DatabaseError {
+export function cannotOpen(place: string, cause: unknown, setting = 'DATABASE_URL'): DatabaseError {
   const advice: Record<string, string> = {
-    '28P01': 'Check the user and the password in DATABASE_URL.',
-    '28000': 'Check the user in DATABASE_URL and the server’s pg_hba.conf.',
-    '3D000': 'Create that database first (createdb), or name another one in DATABASE_URL.',
+    '28P01': `Check the user and the password in ${setting}.`,
+    '28000': `Check the user in ${setting} and the server’s pg_hba.conf.`,
+    '3D000': `Create that database first (createdb), or name another one in ${setting}.`,
     '42501':
       'Grant that user the right to create tables in the schema (or make it the owner of the database).',
     '53300': 'The server has no connection left: raise its max_connections, or stop another program.',
   };
   const what =
-    advice[codeOf(cause)] ?? 'Check that the server runs and that DATABASE_URL names its host and port.';
+    advice[codeOf(cause)] ?? `Check that the server runs and that ${setting} names its host and port.`;
   return new DatabaseError(
     isConnectionLoss(cause) ? 'database_unreachable' : 'database_unusable',
     `Cannot open the database ${place}: ${reasonOf(cause)}. ${what}`,

@@ -15,7 +15,13 @@ import {
 
 export { codeOf, TryAgain } from './postgres-errors.ts';
 
-export type PostgresValue = string | number | boolean | null | readonly (string | number | null)[];
+export type PostgresValue =
+  | string
+  | number
+  | boolean
+  | null
+  | Uint8Array
+  | readonly (string | number | null)[];
 
 /** Statements are prepared once for each connection; int8 comes as number, json as text. */
 export interface Queries {
@@ -64,6 +70,8 @@ export interface PostgresOptions {
   /** How long a call waits for a server that is away. */
   readonly patienceMs?: number;
   readonly connections?: number;
+  /** The variable that holds the URL, for messages. */
+  readonly setting?: string;
   /** Set on every connection, by name: how statements are planned, for instance. */
   readonly settings?: Readonly<Record<string, string>>;
   /** What went wrong between calls. */
@@ -90,9 +98,9 @@ type Attempt<T> = (client: pg.PoolClient, sent: { isSent: boolean }) => Promise<
 
 /** Connects once to see that it can. Throws DatabaseError with what to do. */
 export async function openPostgres(url: string, options: PostgresOptions = {}): Promise<Postgres> {
-  const { patienceMs = 5000, connections = 10, onTrouble = () => {} } = options;
-  const settings = connectionSettings(url);
-  const place = placeOf(settings);
+  const { patienceMs = 5000, connections = 10, setting = 'DATABASE_URL', onTrouble = () => {} } = options;
+  const settings = connectionSettings(url, setting);
+  const place = placeOf(settings, setting);
   const pool = new pg.Pool({
     ...settings,
     max: connections,
@@ -149,7 +157,7 @@ export async function openPostgres(url: string, options: PostgresOptions = {}): 
   } catch (error) {
     await pool.end();
     const cause = error instanceof DatabaseError ? error.cause : error;
-    throw cannotOpen(place, cause);
+    throw cannotOpen(place, cause, setting);
   }
 
   return {
@@ -309,12 +317,12 @@ async function holdDatabase(client: pg.Client, place: string, hold: 'shared' | '
   );
 }
 
-function connectionSettings(url: string): pg.ClientConfig {
+function connectionSettings(url: string, setting: string): pg.ClientConfig {
   // Passwords may hold anything: what the parser says about a bad URL is not shown, for it shows the URL.
   if (!URL.canParse(url.replace(/^(postgres(?:ql)?:\/\/[^/?]*)@\//, '$1@localhost/'))) {
     throw new DatabaseError(
       'database_unusable',
-      'DATABASE_URL is no URL: write postgres://user:password@host:5432/database, and percent-encode what is special in the password.',
+      `${setting} is no URL: write postgres://user:password@host:5432/database, and percent-encode what is special in the password.`,
     );
   }
   return {
@@ -331,7 +339,7 @@ function connectionSettings(url: string): pg.ClientConfig {
   };
 }
 
-function placeOf(settings: pg.ClientConfig): string {
+function placeOf(settings: pg.ClientConfig, setting: string): string {
   try {
     const { host, port, database, user } = new pg.Client(settings);
     return `${database ?? user} at ${host}:${port}`;
@@ -339,7 +347,7 @@ function placeOf(settings: pg.ClientConfig): string {
     // The cause is left out: it may show the URL.
     throw new DatabaseError(
       'database_unusable',
-      `DATABASE_URL cannot be used (${codeOf(error) || 'bad URL'}).`,
+      `${setting} cannot be used (${codeOf(error) || 'bad URL'}).`,
     );
   }
 }

@@ -15,6 +15,7 @@ export const healthAnswer = z.object({
   sandbox: z.boolean(),
   version: z.string(),
   pool: z.object({ mode: z.enum(['inside', 'http']), reachable: z.boolean() }),
+  keep: z.object({ store: z.enum(['memory', 'sqlite', 'postgres']), reachable: z.boolean() }),
   notice: z.string().optional(),
 });
 

@@ -64,8 +64,7 @@ export async function attemptTurn(
 ): Promise<AppError | undefined> {
   const { runningCalls } = dependencies;
   const { conversation, lease, output, signal } = attempt;
-  const isOwner = conversation.accountId === lease.account.id;
-  const remembered = isOwner ? await conversation.claim() : undefined;
+  const remembered = conversation.goOn(lease.account.id);
   let call: RunningCall | undefined;
   let onAbort = () => {};
 
@@ -98,12 +97,12 @@ export async function attemptTurn(
 
     if (opened.isModelListOutdated()) dependencies.models.outdated(attempt.route.provider);
     const memory = error || reader.isCut ? undefined : opened.memory();
-    if (memory) await keepMemory(attempt, memory);
+    if (memory) conversation.remember(lease.account.id, attempt.progress, memory);
     return error;
   } finally {
     signal.removeEventListener('abort', onAbort);
     output.resume = undefined;
-    if (remembered && !call?.isTaken) await conversation.restore(remembered.memory);
+    if (remembered && !call?.isTaken) conversation.restore();
   }
 }
 
@@ -247,16 +246,4 @@ function isTerminal(event: TurnEvent | undefined): boolean {
 
 function producedText({ text, toolCalls }: TurnProgress): string {
   return [text, ...toolCalls.map((call) => `${call.name} ${call.arguments}`)].join('\n');
-}
-
-/** The answer is out by now, so a conversation that cannot be kept costs its next turn the folding, no more. */
-async function keepMemory(
-  { conversation, lease, progress, logger }: Attempt,
-  memory: Uint8Array,
-): Promise<void> {
-  try {
-    await conversation.remember(lease.account.id, progress, memory);
-  } catch (error) {
-    logger.warn({ err: error }, 'the conversation could not be kept; its next turn begins it anew');
-  }
 }

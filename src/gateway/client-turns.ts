@@ -52,6 +52,7 @@ export function createClientTurns(
       outcome: summary.error?.code ?? 'success',
       status: summary.error?.code === 'cancelled' ? 499 : turn.status(),
       attempts: summary.attempts,
+      conversation: summary.conversation,
       duration_ms: durationMs,
       first_content_ms: summary.firstContentMs,
       usage: summary.usage,

@@ -46,7 +46,7 @@ async function follows(
 ): Promise<boolean> {
   const kept = conversations();
   const before = await kept.find(first.client ?? 'me', first.provider ?? 'warp', first.request);
-  await before.remember('one', { text: first.text ?? '', toolCalls: first.calls ?? [] }, memory);
+  before.remember('one', { text: first.text ?? '', toolCalls: first.calls ?? [] }, memory);
   const after = await kept.find(second.client ?? 'me', second.provider ?? 'warp', second.request);
   return after.accountId === 'one';
 }
@@ -55,11 +55,12 @@ it('finds the conversation by what the client sends again, with the messages tha
   const kept = conversations();
   const first = await kept.find('me', 'warp', request([user('hi')]));
   expect(first.accountId).toBeUndefined();
-  expect(await first.claim()).toBeUndefined();
-  await first.remember('one', { text: 'hello', toolCalls: [] }, memory);
+  expect(first.goOn('one')).toBeUndefined();
+  first.remember('one', { text: 'hello', toolCalls: [] }, memory);
   const second = await kept.find('me', 'warp', request([user('hi'), assistant('hello'), user('more')]));
   expect(second.accountId).toBe('one');
-  const claim = await second.claim();
+  expect(second.goOn('two')).toBeUndefined();
+  const claim = second.goOn('one');
   expect(claim?.newMessages).toEqual([user('more')]);
   expect(Uint8Array.from(claim?.memory ?? [])).toEqual(memory);
 });
@@ -67,29 +68,33 @@ it('finds the conversation by what the client sends again, with the messages tha
 it('lets one of two turns go on, and the other tell its history anew', async () => {
   const kept = conversations();
   const first = await kept.find('me', 'warp', request([user('hi')]));
-  await first.remember('one', { text: 'hello', toolCalls: [] }, memory);
+  first.remember('one', { text: 'hello', toolCalls: [] }, memory);
   const again = request([user('hi'), assistant('hello'), user('more')]);
   const [left, right] = [await kept.find('me', 'warp', again), await kept.find('me', 'warp', again)];
-  const claims = await Promise.all([left.claim(), right.claim()]);
-  expect(claims.filter((claim) => claim !== undefined).length).toBe(1);
+  expect([left.goOn('one')?.newMessages, right.goOn('one')]).toEqual([[user('more')], undefined]);
+  expect([left.end(), right.end()]).toEqual(['hit', 'claimed']);
 });
 
 it('lets a turn that was never heard upstream be told again', async () => {
   const kept = conversations();
   const first = await kept.find('me', 'warp', request([user('hi')]));
-  await first.remember('one', { text: 'hello', toolCalls: [] }, memory);
+  first.remember('one', { text: 'hello', toolCalls: [] }, memory);
   const again = request([user('hi'), assistant('hello'), user('more')]);
   const second = await kept.find('me', 'warp', again);
-  const claim = await second.claim();
-  await second.restore(claim?.memory ?? new Uint8Array());
-  expect(await (await kept.find('me', 'warp', again)).claim()).toEqual(claim);
+  const claim = second.goOn('one');
+  expect(claim).toBeDefined();
+  second.restore();
+  expect(second.goOn('one')).toEqual(claim);
+  second.restore();
+  expect(second.end()).toBe('lost');
+  expect((await kept.find('me', 'warp', again)).goOn('one')).toEqual(claim);
 });
 
 it('parts conversations as soon as their texts do', async () => {
   const kept = conversations();
   const first = await kept.find('me', 'warp', request([user('hi')]));
-  await first.remember('one', { text: 'hello', toolCalls: [] }, memory);
-  await first.remember('two', { text: 'good day', toolCalls: [] }, memory);
+  first.remember('one', { text: 'hello', toolCalls: [] }, memory);
+  first.remember('two', { text: 'good day', toolCalls: [] }, memory);
   const hello = await kept.find('me', 'warp', request([user('hi'), assistant('hello'), user('x')]));
   const day = await kept.find('me', 'warp', request([user('hi'), assistant('good day'), user('x')]));
   const other = await kept.find('me', 'warp', request([user('hi'), assistant('howdy'), user('x')]));
@@ -205,4 +210,40 @@ it('knows an image by its address, whatever it shows', async () => {
   expect(await follows({ request: first, text: 'a cat' }, { request: again('https://x/b.png', 'p') })).toBe(
     false,
   );
+});
+
+it('tells how a turn met its conversation', async () => {
+  const kept = conversations();
+  const again = request([user('hi'), assistant('hello'), user('more')]);
+  const miss = await kept.find('me', 'warp', again);
+  expect(miss.goOn('one')).toBeUndefined();
+  expect(miss.end()).toBe('miss');
+
+  const first = await kept.find('me', 'warp', request([user('hi')]));
+  first.remember('one', { text: 'hello', toolCalls: [] }, memory);
+  expect(first.end()).toBe('new');
+
+  const lost = await kept.find('me', 'warp', again);
+  expect(lost.goOn('two')).toBeUndefined();
+  expect(lost.end()).toBe('lost');
+
+  const failedOver = await kept.find('me', 'warp', again);
+  expect(failedOver.goOn('one')).toBeDefined();
+  expect(failedOver.goOn('two')).toBeUndefined();
+  expect(failedOver.end()).toBe('lost');
+
+  // Its account has seen it, so nobody else may go on from there.
+  const late = await kept.find('me', 'warp', again);
+  expect([late.accountId, late.end()]).toEqual([undefined, 'claimed']);
+});
+
+it('does without a keep that fails', async () => {
+  const away = async () => {
+    throw new Error('away');
+  };
+  const kept = createConversations({ get: away, put: away, claim: away, close: away });
+  const first = await kept.find('me', 'warp', request([user('hi')]));
+  first.remember('one', { text: 'hello', toolCalls: [] }, memory);
+  const second = await kept.find('me', 'warp', request([user('hi'), assistant('hello'), user('more')]));
+  expect([second.goOn('one'), second.end()]).toEqual([undefined, 'miss']);
 });

@@ -1,21 +1,27 @@
-import { createHash, createHmac, type Hash, randomBytes } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import type { ConversationMemory } from '../core/protocol.ts';
 import type { AnyImage, AskedMessage, AskedRequest } from '../core/turn.ts';
 import type { Keep } from './keep/keep.ts';
 
-/** A conversation as its next turn finds it. */
+/**
+ * How a turn met its conversation: `new` is a first turn; `hit` went on where the last one ended; `miss` brought a
+ * history of which nothing was kept; `claimed` one that another turn had taken up before; `lost` one that was kept, but
+ * whose account did not carry the turn. All but `hit` tell the upstream the history anew.
+ */
+export type ConversationResult = 'new' | 'hit' | 'miss' | 'claimed' | 'lost';
+
+/** A conversation as its next turn finds it. What was kept is this turn's alone, until `end`. */
 export interface Conversation {
   /** The account that carries it, when it is remembered. */
   readonly accountId: string | undefined;
-  /**
-   * Takes the memory for a turn on that account. Undefined when another turn was faster: its answer changed the
-   * conversation upstream, so this one has to tell its history anew.
-   */
-  claim(): Promise<{ memory: ConversationMemory; newMessages: readonly AskedMessage[] } | undefined>;
-  /** Puts back a claimed memory the upstream never got to see. */
-  restore(memory: ConversationMemory): Promise<void>;
+  /** Takes the memory for an attempt on that account; undefined when it has to tell the history anew. */
+  goOn(accountId: string): { memory: ConversationMemory; newMessages: readonly AskedMessage[] } | undefined;
+  /** The memory that was taken last never reached the upstream. */
+  restore(): void;
   /** Keeps what the adapter gave back, under the history as it will be after this answer. */
-  remember(accountId: string, answer: AssistantAnswer, memory: ConversationMemory): Promise<void>;
+  remember(accountId: string, answer: AssistantAnswer, memory: ConversationMemory): void;
+  /** Puts back what was not used. Call once, when the turn is over. */
+  end(): ConversationResult;
 }
 
 export interface AssistantAnswer {
@@ -24,14 +30,33 @@ export interface AssistantAnswer {
 }
 
 const ttlMs = 24 * 60 * 60_000;
+/** Histories that were taken up lately, to tell those apart of which nothing was kept. */
+const mostTaken = 2_000;
 
 /**
  * Finds a conversation by what the client resends: a hash over client key, model, system, tools and every message up to
- * the last answer. Two conversations with one beginning part ways as soon as their texts do.
+ * the last answer. Two conversations with one beginning part ways as soon as their texts do. A keep that fails costs a
+ * turn the folding, no more; it counts its failures itself.
  */
-export function createConversations(keep: Keep, secret: Uint8Array = randomBytes(32)) {
-  function keyOf(hash: Hash): string {
-    return createHmac('sha256', secret).update(hash.digest()).digest('base64url');
+export function createConversations(keep: Keep) {
+  const taken = new Set<string>();
+
+  function noteTaken(key: string): void {
+    taken.add(key);
+    if (taken.size > mostTaken) for (const oldest of taken) return void taken.delete(oldest);
+  }
+
+  async function claim(key: string): Promise<Remembered | undefined> {
+    try {
+      const found = await keep.claim(key);
+      return found && unpack(found);
+    } catch {
+      return undefined;
+    }
+  }
+
+  function put(key: string, { accountId, memory }: Remembered): void {
+    keep.put(key, pack(accountId, memory), ttlMs).catch(() => {});
   }
 
   return {
@@ -44,19 +69,25 @@ export function createConversations(keep: Keep, secret: Uint8Array = randomBytes
       const keyBefore = lastAnswer === -1 ? undefined : keyOf(running.copy());
       const newMessages = messages.slice(lastAnswer + 1);
       for (const message of newMessages) addMessage(running, message);
-      const found = keyBefore === undefined ? undefined : await keep.get(keyBefore);
+      const found = keyBefore === undefined ? undefined : await claim(keyBefore);
+      const wasTaken = keyBefore !== undefined && taken.has(keyBefore);
+      if (keyBefore !== undefined && found) noteTaken(keyBefore);
+      let isUsed = false;
+      let didGoOn = false;
 
       return {
-        accountId: found && unpack(found).accountId,
-        async claim() {
-          const claimed = keyBefore === undefined ? undefined : await keep.claim(keyBefore);
-          return claimed && { memory: unpack(claimed).memory, newMessages };
+        accountId: found?.accountId,
+        goOn(accountId) {
+          didGoOn = found !== undefined && !isUsed && accountId === found.accountId;
+          if (!found || !didGoOn) return undefined;
+          isUsed = true;
+          return { memory: found.memory, newMessages };
         },
-        async restore(memory) {
-          if (keyBefore === undefined || !found) return;
-          await keep.put(keyBefore, pack(unpack(found).accountId, memory), ttlMs);
+        restore() {
+          isUsed = false;
+          didGoOn = false;
         },
-        async remember(accountId, answer, memory) {
+        remember(accountId, answer, memory) {
           const after = running.copy();
           addMessage(after, {
             role: 'assistant',
@@ -65,11 +96,31 @@ export function createConversations(keep: Keep, secret: Uint8Array = randomBytes
               ...answer.toolCalls.map((call) => ({ type: 'tool-call' as const, ...call })),
             ],
           });
-          await keep.put(keyOf(after), pack(accountId, memory), ttlMs);
+          put(keyOf(after), { accountId, memory });
+        },
+        end() {
+          if (keyBefore === undefined) return 'new';
+          if (!found) return wasTaken ? 'claimed' : 'miss';
+          if (!isUsed) {
+            // For the client that sends the same history again, with another question or after an error.
+            taken.delete(keyBefore);
+            put(keyBefore, found);
+          }
+          return didGoOn ? 'hit' : 'lost';
         },
       };
     },
   };
+}
+
+interface Remembered {
+  readonly accountId: string;
+  readonly memory: Uint8Array;
+}
+
+/** The digest is secret: nobody knows it who does not know the client's key and what was said. */
+function keyOf(hash: Hash): string {
+  return `conversation:${hash.digest('base64url')}`;
 }
 
 export type Conversations = ReturnType<typeof createConversations>;
@@ -120,7 +171,7 @@ function pack(accountId: string, memory: Uint8Array): Uint8Array {
   return packed;
 }
 
-function unpack(value: Uint8Array): { accountId: string; memory: Uint8Array } {
+function unpack(value: Uint8Array): Remembered {
   const packed = Buffer.from(value.buffer, value.byteOffset, value.length);
   const memoryStart = 2 + packed.readUInt16BE();
   return { accountId: packed.toString('utf8', 2, memoryStart), memory: value.subarray(memoryStart) };

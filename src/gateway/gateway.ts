@@ -7,7 +7,7 @@ import type { Logger } from '../lib/logger.ts';
 import type { Pool } from '../pool-api/pool.ts';
 import { createConversations } from './conversations.ts';
 import { createImageFetcher } from './image-fetcher.ts';
-import { createMemoryKeep } from './keep/memory-keep.ts';
+import { openKeep } from './keep/open-keep.ts';
 import { createClientKeys } from './keys.ts';
 import { createLeaseCache } from './lease-cache.ts';
 import { createModelLists } from './models.ts';
@@ -34,6 +34,8 @@ export interface GatewayOptions {
   /** Unset: images come inline only. Else the hosts that may lie in private networks. */
   readonly fetchImagesFrom: readonly string[] | undefined;
   readonly responsesTtlMs: number;
+  /** Where conversations and stored responses are kept, and how many bytes of them. */
+  readonly keep: { readonly url: string; readonly maxBytes: number };
   readonly shutdownMs: number;
   readonly userAgent: string;
   readonly clock: Clock;
@@ -46,19 +48,13 @@ export interface Gateway {
   close(): Promise<void>;
 }
 
-/** Bytes of remembered conversations kept in memory. */
-const conversationBytes = 64 * 1024 * 1024;
-/** Bytes of stored responses kept in memory. */
-const responseBytes = 64 * 1024 * 1024;
-
 export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const { pool, clock, logger } = options;
   const poolWatch = createPoolWatch(pool, clock);
   await poolWatch.look();
   const leases = createLeaseCache(pool, clock, logger);
   const reporter = createReporter(pool, clock, logger);
-  const keep = createMemoryKeep(clock, conversationBytes);
-  const responseKeep = createMemoryKeep(clock, responseBytes);
+  const keep = await openKeep({ ...options.keep, clock, logger });
   // No cap: a turn holds a connection for as long as it streams, and slots already bound how many there are.
   const dispatcher = new Agent({
     connections: null,
@@ -94,9 +90,10 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     },
     keys: createClientKeys(options.apiKeys),
     poolWatch,
-    responses: createStoredResponses(responseKeep, options.responsesTtlMs, (error) =>
+    responses: createStoredResponses(keep, options.responsesTtlMs, (error) =>
       logger.warn({ err: error }, 'a response could not be kept'),
     ),
+    keep,
     isPoolInside: options.isPoolInside,
     adminKey: options.adminKey,
     allowedHosts: options.allowedHosts,
@@ -112,7 +109,6 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       await reporter.close();
       await leases.close();
       await keep.close();
-      await responseKeep.close();
       await imageFetcher?.close();
       await schemas.close();
       await dispatcher.destroy();

@@ -1,5 +1,6 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { callSeconds, metricsText } from '../lib/metrics.ts';
+import type { GatewayKeep } from './keep/open-keep.ts';
 import type { TurnSummary } from './run-turn.ts';
 
 /** The gateway's figures: one note for each turn, at its end. Labels are words of our own, never a client's. */
@@ -38,6 +39,7 @@ export function createGatewayMetrics(options: {
   streams(): number;
   leases(): number;
   isPoolReachable(): boolean;
+  readonly keep: Pick<GatewayKeep, 'figures' | 'failures'>;
 }): GatewayMetrics {
   const registry = new Registry();
   const registers = [registry];
@@ -73,6 +75,15 @@ export function createGatewayMetrics(options: {
     labelNames: ['direction'] as const,
     registers,
   });
+  const conversations = new Counter({
+    name: `${prefix}conversations_total`,
+    help:
+      'Turns by how they met their conversation. new: a first turn; hit: remembered and continued; ' +
+      'miss: a history of which nothing was kept; claimed: another turn had taken it up before; ' +
+      'lost: kept, but its account did not carry the turn. All but hit send the history whole.',
+    labelNames: ['result'] as const,
+    registers,
+  });
   const now = {
     turns: 'Turns under way.',
     streams: 'Streams open.',
@@ -80,6 +91,7 @@ export function createGatewayMetrics(options: {
     isPoolReachable: '1 when the pool answers.',
   };
   const names = { turns: 'turns', streams: 'streams', leases: 'leases', isPoolReachable: 'pool_up' };
+  noteKeep(options.keep, registers);
   for (const name of Object.keys(now) as (keyof typeof now)[]) {
     new Gauge({
       name: `${prefix}${names[name]}`,
@@ -100,12 +112,48 @@ export function createGatewayMetrics(options: {
         firstContent.observe({ protocol, stream }, summary.firstContentMs / 1000);
       }
       if (summary.attempts > 0) attempts.inc({ provider: summary.provider ?? 'none' }, summary.attempts);
+      if (summary.conversation !== undefined) conversations.inc({ result: summary.conversation });
       if (summary.usage === undefined) return;
       tokens.inc({ direction: 'input' }, summary.usage.inputTokens);
       tokens.inc({ direction: 'output' }, summary.usage.outputTokens);
     },
     text: () => metricsText(registry),
   };
+}
+
+function noteKeep(keep: Pick<GatewayKeep, 'figures' | 'failures'>, registers: Registry[]): void {
+  const gauges = {
+    bytes: 'Bytes of conversations and stored responses in the keep; on a shared database as counted last.',
+    entries: 'Entries of the keep.',
+    unwritten: 'Changes of the keep that are only in memory yet.',
+  } as const;
+  for (const [name, help] of Object.entries(gauges)) {
+    new Gauge({
+      name: `${prefix}keep_${name}`,
+      help,
+      registers,
+      collect() {
+        this.set(keep.figures()[name as keyof typeof gauges]);
+      },
+    });
+  }
+  new Gauge({
+    name: `${prefix}keep_up`,
+    help: '0 while the store of the keep cannot be opened, and memory alone keeps.',
+    registers,
+    collect() {
+      this.set(Number(keep.figures().isStoreOpen));
+    },
+  });
+  new Counter({
+    name: `${prefix}keep_failures_total`,
+    help: 'Calls of the store of the keep that failed. No turn fails for that.',
+    registers,
+    collect() {
+      this.reset();
+      this.inc(keep.failures);
+    },
+  });
 }
 
 export function familyOf(model: string): string {

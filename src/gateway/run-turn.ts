@@ -3,7 +3,7 @@ import { outcomeOf } from '../core/outcome.ts';
 import type { AskedRequest, Usage } from '../core/turn.ts';
 import type { Logger } from '../lib/logger.ts';
 import { type AttemptDependencies, attemptTurn, countedUsage, type TurnOutput } from './attempt.ts';
-import type { Conversation, Conversations } from './conversations.ts';
+import type { Conversation, ConversationResult, Conversations } from './conversations.ts';
 import type { ImageFetcher } from './image-fetcher.ts';
 import type { LeaseCache, TurnLease } from './lease-cache.ts';
 import { appErrorFromPool } from './pool-fault.ts';
@@ -43,6 +43,8 @@ export interface TurnSummary {
   readonly provider: string | undefined;
   readonly upstreamModel: string | undefined;
   readonly attempts: number;
+  /** Undefined when the turn came to no provider. */
+  readonly conversation: ConversationResult | undefined;
   readonly usage: Usage | undefined;
   /** Milliseconds from the start to the first content; undefined when none came. */
   readonly firstContentMs: number | undefined;
@@ -104,6 +106,7 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
         if (lastError) throw lastError;
         const rerouted = await routes.resolveAgain(turn.request, route, turn.signal);
         if (!rerouted) throw appErrorFromPool(cause);
+        conversation.end();
         path = await pathOf(rerouted);
         continue;
       }
@@ -207,6 +210,7 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
       provider: path?.route.provider.name,
       upstreamModel: path?.route.model,
       attempts,
+      conversation: path?.conversation.end(),
       usage: progress.usage,
       firstContentMs: progress.firstContentAt === undefined ? undefined : progress.firstContentAt - startedAt,
     };

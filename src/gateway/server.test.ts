@@ -6,7 +6,13 @@ import { createClientKeys } from './keys.ts';
 import { createGatewayServer } from './server.ts';
 import { lines, refuse, say } from './testing/fake-upstream.ts';
 import { settled } from './testing/manual-clock.ts';
-import { createTurnFixture, silentLogger, type TurnFixture, until } from './testing/turn-fixture.ts';
+import {
+  createTurnFixture,
+  quietKeep,
+  silentLogger,
+  type TurnFixture,
+  until,
+} from './testing/turn-fixture.ts';
 
 let fixture: TurnFixture;
 let server: FastifyInstance;
@@ -29,6 +35,7 @@ async function serve(change: { apiKeys?: string[]; allowedHosts?: string[] | nul
     keys: createClientKeys(change.apiKeys ?? []),
     poolWatch: fixture.poolWatch,
     responses: undefined as never,
+    keep: quietKeep,
     isPoolInside: true,
     adminKey: undefined,
     allowedHosts: change.allowedHosts ?? null,

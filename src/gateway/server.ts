@@ -12,6 +12,7 @@ import { openaiChatInbound } from '../protocols/openai-chat/inbound.ts';
 import { answerHeads } from './answer-head.ts';
 import { gatewayApi } from './api.ts';
 import { createClientTurns } from './client-turns.ts';
+import type { GatewayKeep } from './keep/open-keep.ts';
 import { type ClientKeys, createClientKeys } from './keys.ts';
 import { createGatewayMetrics } from './metrics.ts';
 import { isAnthropicClient, serveModels } from './model-routes.ts';
@@ -28,6 +29,7 @@ export interface GatewayServerOptions {
   readonly keys: ClientKeys;
   readonly poolWatch: PoolWatch;
   readonly responses: StoredResponses;
+  readonly keep: Pick<GatewayKeep, 'figures' | 'failures'>;
   readonly isPoolInside: boolean;
   /** Opens `/metrics`; unset: whoever may use the gateway may read them. */
   readonly adminKey: string | undefined;
@@ -61,6 +63,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     streams: () => running.streamCount,
     leases: () => turns.leases.count,
     isPoolReachable: () => poolWatch.isReachable && turns.leases.isPoolConnected,
+    keep: options.keep,
   });
   const clientTurns = createClientTurns(turns, metrics, logger);
 
@@ -91,6 +94,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
       sandbox: poolWatch.isSandbox,
       version,
       pool: { mode: options.isPoolInside ? 'inside' : 'http', reachable: isReachable },
+      keep: keepHealth(options.keep.figures()),
       ...(poolWatch.isSandbox
         ? { notice: 'No account is in the pool: answers come from the built-in sandbox, not from a model.' }
         : {}),
@@ -172,6 +176,10 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   });
 
   return app;
+}
+
+function keepHealth({ store, isStoreOpen }: ReturnType<GatewayKeep['figures']>) {
+  return { store, reachable: isStoreOpen };
 }
 
 /** Whose words an error is put in: the path tells, and for the lists of models a header that only one dialect sends. */

@@ -72,6 +72,12 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
   };
 }
 
+/** For a server of which nobody asks what it keeps. */
+export const quietKeep = {
+  figures: () => ({ store: 'memory' as const, entries: 0, bytes: 0, unwritten: 0, isStoreOpen: true }),
+  failures: 0,
+};
+
 export async function until(isTrue: () => boolean): Promise<void> {
   while (!isTrue()) await new Promise((resolve) => setImmediate(resolve));
 }

@@ -1,0 +1,169 @@
+import type { Clock } from '../../lib/clock.ts';
+import { createBoundedEntries } from './bounded-entries.ts';
+import type { Keep, KeepFigures, OpenKeep } from './keep.ts';
+
+export interface ResilientKeepOptions {
+  /** Opens the store; `onLost` is called when what it answered is beyond use. */
+  readonly open: (onLost: (error: unknown) => void) => Promise<OpenKeep>;
+  readonly clock: Clock;
+  /** Memory for what the store cannot take. */
+  readonly spareBytes: number;
+  /** The store could not be opened, or was lost: only memory keeps now. Told once, until it is back. */
+  readonly onAway: (error: unknown) => void;
+  readonly onBack: () => void;
+  readonly onFailure: (error: unknown) => void;
+}
+
+export interface ResilientKeep extends Keep {
+  figures(): KeepFigures & { readonly isStoreOpen: boolean };
+}
+
+/** A turn waits this long for a store that does not answer, and then does without. */
+const limitMs = 1_000;
+/** After a failure the store is left alone for so long. */
+const restMs = 5_000;
+const reopenMs = 30_000;
+
+/**
+ * A keep over a store that may fail. What cannot be written stays in this process's memory, a store that cannot be
+ * opened is tried again, and one that fails or hangs is not asked for a while, so that it never holds up the turns.
+ */
+export async function openResilientKeep(options: ResilientKeepOptions): Promise<ResilientKeep> {
+  const { clock, onFailure } = options;
+  const spare = createBoundedEntries(options.spareBytes, clock.now);
+  let store: OpenKeep | undefined;
+  let restsUntil = 0;
+  let isAwayTold = false;
+  let isClosed = false;
+  let opening: Promise<void> | undefined;
+  let cancelReopen = (): void => {};
+
+  async function open(): Promise<void> {
+    let isLost = false;
+    try {
+      const opened = await options.open((error) => {
+        isLost = true;
+        if (store === opened) store = undefined;
+        if (!isClosed) away(error);
+      });
+      if (isLost) return;
+      if (isClosed) return await opened.close();
+      store = opened;
+      restsUntil = 0;
+      if (isAwayTold) options.onBack();
+      isAwayTold = false;
+      await pour(opened);
+    } catch (error) {
+      away(error);
+    }
+  }
+
+  function away(error: unknown): void {
+    if (!isAwayTold) options.onAway(error);
+    isAwayTold = true;
+    if (isClosed) return;
+    cancelReopen();
+    cancelReopen = clock.after(reopenMs, () => {
+      opening = open();
+    });
+  }
+
+  /** What was kept in the meantime moves to where it belongs. */
+  async function pour(opened: OpenKeep): Promise<void> {
+    for (const [key] of [...spare]) {
+      const entry = spare.take(key);
+      if (entry === undefined) continue;
+      if (store !== opened) return spare.put(key, entry);
+      await put(key, entry.value, entry.expiresAt - clock.now());
+    }
+  }
+
+  function fail(error: unknown): void {
+    restsUntil = clock.now() + restMs;
+    onFailure(error);
+  }
+
+  const present = (): OpenKeep | undefined => (clock.now() < restsUntil ? undefined : store);
+
+  async function put(key: string, value: Uint8Array, ttlMs: number): Promise<void> {
+    const keep = present();
+    spare.take(key);
+    try {
+      if (keep) return await keep.put(key, value, ttlMs);
+    } catch (error) {
+      fail(error);
+    }
+    spare.put(key, { value, expiresAt: clock.now() + ttlMs });
+  }
+
+  async function look(
+    ask: (keep: Keep) => Promise<Uint8Array | undefined>,
+    lookHere: () => Uint8Array | undefined,
+  ): Promise<Uint8Array | undefined> {
+    const here = lookHere();
+    if (here) return here;
+    const keep = present();
+    // A store that rests may hold it: whoever tells "not there" from "not known" has to hear so.
+    if (!keep && store) throw new Error('the store of the keep rests after a failure');
+    if (!keep) return undefined;
+    try {
+      return await inTime(ask(keep));
+    } catch (error) {
+      fail(error);
+      const late = lookHere();
+      if (late) return late;
+      throw error;
+    }
+  }
+
+  function inTime<T>(task: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const cancel = clock.after(limitMs, () =>
+        reject(new Error(`the store of the keep did not answer in ${limitMs} ms`)),
+      );
+      task.then(
+        (answer) => {
+          cancel();
+          resolve(answer);
+        },
+        (error: unknown) => {
+          cancel();
+          reject(error);
+        },
+      );
+    });
+  }
+
+  await open();
+
+  return {
+    get: (key) =>
+      look(
+        (keep) => keep.get(key),
+        () => spare.get(key)?.value,
+      ),
+    claim: (key) =>
+      look(
+        (keep) => keep.claim(key),
+        () => spare.take(key)?.value,
+      ),
+    put,
+    figures() {
+      const kept = store?.figures() ?? { store: 'memory' as const, entries: 0, bytes: 0, unwritten: 0 };
+      return {
+        ...kept,
+        entries: kept.entries + spare.count,
+        bytes: kept.bytes + spare.bytes,
+        unwritten: kept.unwritten + spare.count,
+        isStoreOpen: store !== undefined,
+      };
+    },
+    async close() {
+      isClosed = true;
+      cancelReopen();
+      await opening;
+      await store?.close();
+      spare.clear();
+    },
+  };
+}
