@@ -87,6 +87,7 @@ const list: readonly PlayableScenario[] = [
     'the same',
     obedient,
   ),
+  scenario('nothing', 'a good end without any text', 'an empty answer', shapes.nothing),
   scenario('echo', 'the query alone, as it arrived', 'the same text', shapes.echo),
   scenario(
     'transaction',

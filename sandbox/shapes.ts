@@ -24,6 +24,9 @@ export const reasoning: Script = complete(function* (turn) {
   yield* answer(turn);
 });
 
+/** A turn that says nothing and ends well. */
+export const nothing: Script = completeUnlessCalls(() => []);
+
 function reasoningText(turn: Turn): string {
   return `The user wrote ${[...turn.query].length} characters. I will repeat them.`;
 }

@@ -20,6 +20,7 @@ const table: Record<
   update: { text: whole, finish: 'stop' },
   unicode: { text: new RegExp(`${whole}$`), finish: 'stop' },
   obedient: { text: whole, finish: 'stop' },
+  nothing: { text: '', finish: 'stop' },
   echo: { text: 'Hello', finish: 'stop' },
   transaction: { text: new RegExp(`${whole}$`), finish: 'stop' },
   subtask: { text: whole, finish: 'stop' },

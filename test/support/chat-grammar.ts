@@ -99,7 +99,7 @@ export function readChatStream(body: string): ReadAnswer {
   throw new Error('The stream is not well-formed: it ends without [DONE] and without an error');
 }
 
-export function readChatUsage(usage: Fields): ReadUsage {
+function readChatUsage(usage: Fields): ReadUsage {
   const input = countAt(usage, 'prompt_tokens');
   const output = countAt(usage, 'completion_tokens');
   must(countAt(usage, 'total_tokens') === input + output, 'total_tokens is not the sum');
@@ -113,4 +113,33 @@ export function readOpenaiError(body: Fields): { code: string; message: string }
   must('param' in error && 'code' in error, 'an error without param and code');
   const type = wordAt(error, 'type');
   return { code: error['code'] === null ? type : wordAt(error, 'code'), message: wordAt(error, 'message') };
+}
+
+/** A whole answer of Chat Completions. */
+export function readChatAnswer(body: Fields): ReadAnswer {
+  must(body['object'] === 'chat.completion', 'the object is no completion');
+  wordAt(body, 'id');
+  wordAt(body, 'model');
+  countAt(body, 'created');
+  const choices = listAt(body, 'choices');
+  must(choices.length === 1, `${choices.length} choices`);
+  const choice = fieldsOf(choices[0], 'a choice');
+  must(countAt(choice, 'index') === 0, 'the index of the choice is not 0');
+  const message = fieldsOf(choice['message'], 'message');
+  must(message['role'] === 'assistant', 'the role is not assistant');
+  const end = ends[textAt(choice, 'finish_reason')];
+  must(end !== undefined, `finish_reason ${String(choice['finish_reason'])} is unknown`);
+  const calls = ((message['tool_calls'] ?? []) as unknown[]).map((value) => {
+    const call = fieldsOf(value, 'a call');
+    must(call['type'] === 'function', 'a call without its type');
+    const inner = fieldsOf(call['function'], 'function');
+    return { id: wordAt(call, 'id'), name: wordAt(inner, 'name'), arguments: textAt(inner, 'arguments') };
+  });
+  return {
+    text: message['content'] === null ? '' : textAt(message, 'content'),
+    reasoning: 'reasoning_content' in message ? textAt(message, 'reasoning_content') : '',
+    calls,
+    end,
+    usage: readChatUsage(fieldsOf(body['usage'], 'usage')),
+  };
 }

@@ -35,20 +35,12 @@ export function readMessagesStream(body: string): ReadAnswer {
   let isStarted = false;
   let delta: { end: ReadAnswer['end']; stopSequence?: string; usage: ReadUsage } | undefined;
 
-  const said = () => ({
-    text: joined(blocks, 'text'),
-    reasoning: joined(blocks, 'thinking'),
-    calls: blocks.flatMap((block) =>
-      block.type === 'tool_use' ? [{ id: block.id, name: block.name, arguments: block.text }] : [],
-    ),
-  });
-
   for (const [position, { type, fields }] of events.entries()) {
     const isLast = position === events.length - 1;
     if (type === 'error') {
       must(isLast, 'something after an error');
       must(delta === undefined, 'an error after message_delta');
-      return { ...said(), end: 'error', error: readMessagesError(fields) };
+      return { ...saidIn(blocks), end: 'error', error: readMessagesError(fields) };
     }
     must(isStarted === (type !== 'message_start'), `${type} before or after its time`);
     must(delta === undefined || type === 'message_stop', `${type} after message_delta`);
@@ -83,7 +75,7 @@ export function readMessagesStream(body: string): ReadAnswer {
       case 'message_stop':
         must(delta !== undefined, 'message_stop without message_delta');
         must(isLast, 'something after message_stop');
-        return { ...said(), ...delta };
+        return { ...saidIn(blocks), ...delta };
       default:
         must(false, `the event ${type} is unknown`);
     }
@@ -140,7 +132,7 @@ function readDelta(fields: Fields) {
   };
 }
 
-export function readMessagesUsage(usage: Fields): ReadUsage {
+function readMessagesUsage(usage: Fields): ReadUsage {
   const cached = countAt(usage, 'cache_read_input_tokens');
   // Cached tokens are counted apart in this dialect.
   return { input: countAt(usage, 'input_tokens') + cached, output: countAt(usage, 'output_tokens'), cached };
@@ -152,6 +144,27 @@ export function readMessagesError(body: Fields): { code: string; message: string
   return { code: wordAt(error, 'type'), message: wordAt(error, 'message') };
 }
 
-function joined(blocks: readonly Block[], type: Block['type']): string {
-  return blocks.map((block) => (block.type === type ? block.text : '')).join('');
+function saidIn(blocks: readonly Block[]): Pick<ReadAnswer, 'text' | 'reasoning' | 'calls'> {
+  const joined = (type: Block['type']) =>
+    blocks.map((block) => (block.type === type ? block.text : '')).join('');
+  const calls = blocks.flatMap((block) =>
+    block.type === 'tool_use' ? [{ id: block.id, name: block.name, arguments: block.text }] : [],
+  );
+  return { text: joined('text'), reasoning: joined('thinking'), calls };
+}
+
+/** A whole answer of Messages. */
+export function readMessagesAnswer(body: Fields): ReadAnswer {
+  must(body['type'] === 'message' && body['role'] === 'assistant', 'the answer is no message');
+  wordAt(body, 'id');
+  wordAt(body, 'model');
+  const blocks = listAt(body, 'content').map((value): Block => {
+    const block = fieldsOf(value, 'a block');
+    const type = wordAt(block, 'type');
+    if (type === 'text' || type === 'thinking') return { type, text: textAt(block, type) };
+    must(type === 'tool_use', `a block of ${type}`);
+    const input = JSON.stringify(fieldsOf(block['input'], 'input'));
+    return { type, id: wordAt(block, 'id'), name: wordAt(block, 'name'), text: input };
+  });
+  return { ...saidIn(blocks), ...readDelta({ delta: body, usage: body['usage'] }) };
 }

@@ -222,3 +222,23 @@ function said(items: readonly Item[]): Pick<ReadAnswer, 'text' | 'reasoning' | '
   );
   return { text: textOf('message'), reasoning: textOf('reasoning'), calls };
 }
+
+/** A whole response. */
+export function readResponsesAnswer(response: Fields): ReadAnswer {
+  must(response['object'] === 'response', 'the object is no response');
+  wordAt(response, 'id');
+  wordAt(response, 'model');
+  countAt(response, 'created_at');
+  const items = listAt(response, 'output').map((item) => fieldsOf(item, 'an item'));
+  for (const item of items) {
+    wordAt(item, 'id');
+    must(item['status'] === 'completed' || item['status'] === 'incomplete', 'an item without its end');
+  }
+  const textOf = (kind: Kind) => items.map((item) => (item['type'] === kind ? itemText(item) : '')).join('');
+  const calls = items.flatMap((item): ReadCall[] =>
+    item['type'] === 'function_call' || item['type'] === 'custom_tool_call'
+      ? [{ id: wordAt(item, 'call_id'), name: wordAt(item, 'name'), arguments: itemText(item) }]
+      : [],
+  );
+  return { text: textOf('message'), reasoning: textOf('reasoning'), calls, ...readResponseEnd(response) };
+}
