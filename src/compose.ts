@@ -273,7 +273,14 @@ function openProviders(
     http: createProviderHttp(),
     now: clock.now,
     userAgent,
-    onAnomaly: (anomaly) => logger.debug({ anomaly }, 'an odd event of the upstream'),
+    onAnomaly(anomaly, { upstreamRequestId, detail }) {
+      // What no version of this program knows yet is of no use to whoever runs it.
+      const level = anomaly.startsWith('unknown-') ? 'debug' : 'info';
+      logger[level](
+        { anomaly, detail, upstream_request_id: upstreamRequestId },
+        'an odd event of the upstream',
+      );
+    },
   });
 }
 

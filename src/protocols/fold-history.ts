@@ -76,8 +76,11 @@ function entriesOf(message: Message, nameImage: () => string): string[] {
 
 /** A mark whose closing form does not occur in the text, so that nothing inside can end the history early. */
 function unusedTag(text: string): string {
-  for (let number = 1; ; number++) {
-    const tag = number === 1 ? 'conversation' : `conversation-${number}`;
-    if (!text.includes(`</${tag}>`)) return tag;
-  }
+  // One pass: a text full of such marks must not cost a pass for each.
+  const used = new Set<string | undefined>();
+  for (const [, number] of text.matchAll(/<\/conversation(?:-(\d+))?>/g)) used.add(number);
+  if (!used.has(undefined)) return 'conversation';
+  let number = 2;
+  while (used.has(String(number))) number++;
+  return `conversation-${number}`;
 }

@@ -1,28 +1,44 @@
+import { fromBinary } from '@bufbuild/protobuf';
 import { applyMask } from './apply-mask.ts';
-import type { ChangeMessage, ClientAction, Message } from './gen/warp_pb.js';
+import { type ChangeMessage, type ClientAction, type Message, ModelUsedSchema } from './gen/warp_pb.js';
 import type { StringAppend } from './read-append.ts';
 import type { ShownText } from './shown-text.ts';
 import type { ConversationTasks, HeldTask } from './tasks.ts';
 
 /** Something in an answer that this adapter passed over; worth a line in a log. */
-export type Anomaly = 'unknown-action' | 'unknown-mask-path' | 'rewritten-text' | 'unmatched-move';
+export type Anomaly =
+  | 'unknown-action'
+  | 'unknown-mask-path'
+  | 'opaque-mask-path'
+  | 'rewritten-text'
+  | 'unmatched-move'
+  | 'conversation-split'
+  | 'model-fallback'
+  | 'pruned-media';
+
+export type NoteAnomaly = (anomaly: Anomaly, detail?: string) => void;
 
 /** Applies one action of the upstream to the tasks and shows what it adds. Throws on an illegal append. */
 export function applyAction(
   tasks: ConversationTasks,
   action: ClientAction['action'],
   text: ShownText,
-  note: (anomaly: Anomaly) => void,
+  note: NoteAnomaly,
 ): void {
   switch (action.case) {
     case 'createTask': {
       const { task } = action.value;
-      if (task) showAll(tasks.createTask(task, true), task.messages, text);
+      if (!task) return;
+      showAll(tasks.createTask(task, true), task.messages, text);
+      for (const message of task.messages) noteModel(message, note);
       return;
     }
     case 'addMessagesToTask': {
       const entry = tasks.ensureTask(action.value.taskId);
-      for (const message of action.value.messages) put(tasks, entry, message, text);
+      for (const message of action.value.messages) {
+        put(tasks, entry, message, text);
+        noteModel(message, note);
+      }
       return;
     }
     case 'updateTaskMessage':
@@ -71,6 +87,13 @@ export function applyAction(
       if (!isMoved) note('unmatched-move');
       return;
     }
+    case 'startNewConversation':
+      note('conversation-split');
+      return;
+    // For a person in front of the vendor's own client.
+    case 'showSuggestions':
+    case 'updateTaskSummary':
+      return;
     default:
       note('unknown-action');
   }
@@ -97,7 +120,7 @@ function changeMessage(
   change: ChangeMessage,
   mode: 'update' | 'append',
   text: ShownText,
-  note: (anomaly: Anomaly) => void,
+  note: NoteAnomaly,
 ): void {
   const patch = change.message;
   if (!patch) return;
@@ -109,9 +132,17 @@ function changeMessage(
   const { held, entry } = found;
   const target = tasks.writable(held);
   for (const path of change.mask?.paths ?? []) {
-    if (!applyMask(target, patch, path, mode)) note('unknown-mask-path');
+    const result = applyMask(target, patch, path, mode);
+    if (result !== 'applied') note(`${result}-mask-path`, path);
   }
   if (entry.isSurfaced) text.settle(held.shown, target);
+}
+
+/** Another model than the one asked for has answered. */
+function noteModel({ message }: Message, note: NoteAnomaly): void {
+  if (message.case !== 'modelUsed') return;
+  const { isFallback, modelId } = fromBinary(ModelUsedSchema, message.value);
+  if (isFallback) note('model-fallback', modelId);
 }
 
 function put(tasks: ConversationTasks, entry: HeldTask, message: Message, text: ShownText): void {

@@ -3,26 +3,39 @@ import { create } from '@bufbuild/protobuf';
 import { type ReflectMessage, reflect } from '@bufbuild/protobuf/reflect';
 import { type Message, MessageSchema } from './gen/warp_pb.js';
 
+/** `unknown`: the path leads nowhere. `opaque`: it leads into what is kept as bytes here, and cannot be followed. */
+export type MaskResult = 'applied' | 'unknown' | 'opaque';
+
 /**
  * Copies (`update`) or concatenates (`append`) what `path` names from `patch` to `target`. Paths are relative to the
- * message, dot-separated, with the wire's own field names. False for a path that leads nowhere; nothing changes then.
- * Throws when an append names something that is no text.
+ * message, dot-separated, with the wire's own field names. Nothing changes unless it was `applied`. Throws when an
+ * append names something that is no text.
  */
-export function applyMask(target: Message, patch: Message, path: string, mode: 'update' | 'append'): boolean {
+export function applyMask(
+  target: Message,
+  patch: Message,
+  path: string,
+  mode: 'update' | 'append',
+): MaskResult {
   const segments = path.split('.');
   const leafName = segments.pop();
-  let into: ReflectMessage = reflect(MessageSchema, target);
+  const parents: (DescField & { fieldKind: 'message' })[] = [];
   let from: ReflectMessage = reflect(MessageSchema, patch);
   for (const name of segments) {
     const field = fieldNamed(from.desc, name);
-    if (field?.fieldKind !== 'message' || !from.isSet(field)) return false;
-    if (!into.isSet(field)) into.set(field, reflect(field.message, create(field.message)));
+    if (!field || !from.isSet(field)) return 'unknown';
+    if (field.fieldKind !== 'message') return 'opaque';
     from = from.get(field) as ReflectMessage;
-    into = into.get(field) as ReflectMessage;
+    parents.push(field);
   }
 
   const leaf = leafName === undefined ? undefined : fieldNamed(from.desc, leafName);
-  if (!leaf) return false;
+  if (!leaf) return 'unknown';
+  let into: ReflectMessage = reflect(MessageSchema, target);
+  for (const field of parents) {
+    if (!into.isSet(field)) into.set(field, reflect(field.message, create(field.message)));
+    into = into.get(field) as ReflectMessage;
+  }
   if (mode === 'append') {
     const delta = from.get(leaf);
     const before = into.isSet(leaf) ? into.get(leaf) : '';
@@ -36,7 +49,7 @@ export function applyMask(target: Message, patch: Message, path: string, mode: '
     const list = into.get(leaf);
     for (const item of from.get(leaf)) list.add(item);
   } else into.set(leaf, from.get(leaf));
-  return true;
+  return 'applied';
 }
 
 function fieldNamed(desc: DescMessage, name: string): DescField | undefined {

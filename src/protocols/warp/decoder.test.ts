@@ -204,13 +204,13 @@ describe('text', () => {
       stream(
         ...opening,
         raw([99, 'news']),
-        actions(raw([77, 'new']), raw([12, raw([1, 'u1'])])),
+        actions(raw([77, 'new']), raw([12, raw([1, 'u1'])]), raw([6, 'x']), raw([7, 'x'])),
         actions(add('T', output('m1', 'ok')), append('T', output('m1', 'x'), 'agent_output.colour')),
         finished(),
       ),
     );
     expect(textOf(events)).toBe('ok');
-    expect(anomalies).toEqual(['unknown-action', 'unknown-action', 'unknown-mask-path']);
+    expect(anomalies).toEqual(['unknown-action', 'conversation-split', 'unknown-mask-path']);
   });
 
   it('refuses to append to what is no text', () => {

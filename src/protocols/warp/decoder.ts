@@ -3,7 +3,7 @@ import { createParser } from 'eventsource-parser';
 import { AppError } from '../../core/errors.ts';
 import type { ConversationMemory, TurnDecoder } from '../../core/protocol.ts';
 import type { TurnEvent } from '../../core/turn.ts';
-import { type Anomaly, applyAction, applyAppend } from './apply-action.ts';
+import { type Anomaly, applyAction, applyAppend, type NoteAnomaly } from './apply-action.ts';
 import { endingOf } from './finish.ts';
 import { ResponseEventSchema, type StreamFinished, type StreamInit } from './gen/warp_pb.js';
 import { encodeMemory, noTotals, type Remembered, type UsageTotals } from './memory.ts';
@@ -18,8 +18,13 @@ export interface DecoderOptions {
   /** Names of the tools the request offered. */
   readonly offeredTools: ReadonlySet<string>;
   readonly remembered: Remembered | undefined;
-  readonly onAnomaly?: (anomaly: Anomaly) => void;
+  readonly onAnomaly?: OnAnomaly;
 }
+
+export type OnAnomaly = (
+  anomaly: Anomaly,
+  facts: { readonly upstreamRequestId: string; readonly detail?: string },
+) => void;
 
 /** One event, base64 and all, may be this long. */
 const maxEventBytes = 32 * 1024 * 1024;
@@ -30,10 +35,10 @@ export function createDecoder(options: DecoderOptions): TurnDecoder {
   const tasks = new ConversationTasks(options.remembered?.tasks ?? []);
   let events: TurnEvent[] = [];
   let isMemoryTrue = true;
-  const note = (anomaly: Anomaly) => {
+  const note: NoteAnomaly = (anomaly, detail) => {
     // The upstream's tasks are no longer the ones kept here, so the next turn has to start afresh.
-    if (anomaly === 'unmatched-move') isMemoryTrue = false;
-    options.onAnomaly?.(anomaly);
+    if (anomaly === 'unmatched-move' || anomaly === 'opaque-mask-path') isMemoryTrue = false;
+    options.onAnomaly?.(anomaly, { upstreamRequestId: requestId, ...(detail !== undefined && { detail }) });
   };
   const text = new ShownText(
     (event) => {
@@ -69,6 +74,7 @@ export function createDecoder(options: DecoderOptions): TurnDecoder {
 
     const { type } = fromBinary(ResponseEventSchema, payload);
     if (!isStarted) start(type.case === 'init' ? type.value : undefined);
+    else if (type.case === 'init') conversationId ||= type.value.conversationId;
     if (type.case === 'clientActions') {
       for (const { action } of type.value.actions) applyAction(tasks, action, text, note);
     } else if (type.case === 'finished') finish(type.value);
@@ -83,6 +89,8 @@ export function createDecoder(options: DecoderOptions): TurnDecoder {
 
   function finish(finished: StreamFinished): void {
     isModelListOutdated = finished.shouldRefreshModelConfig;
+    const pruned = finished.prunedMedia?.prunedCount ?? 0;
+    if (pruned > 0) note('pruned-media', String(pruned));
     const figures = usageOf(finished, options.remembered?.totals ?? noTotals);
     const usage: TurnEvent[] = figures.usage ? [{ type: 'usage', usage: figures.usage }] : [];
     try {

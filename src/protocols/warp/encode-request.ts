@@ -116,6 +116,7 @@ function resultContents({
 }
 
 function toolContext(tools: readonly Tool[]): MessageInitShape<typeof McpContextSchema> {
+  checkNames(tools);
   return {
     servers: [
       {
@@ -129,6 +130,21 @@ function toolContext(tools: readonly Tool[]): MessageInitShape<typeof McpContext
       },
     ],
   };
+}
+
+/** A call names its tool only, so that nobody could tell which of two was meant. */
+function checkNames(tools: readonly Tool[]): void {
+  const names = new Set<string>();
+  for (const [index, { name }] of tools.entries()) {
+    if (names.has(name)) {
+      throw new AppError(
+        'invalid_request',
+        `Two tools are named ${JSON.stringify(name)}; give each a name of its own.`,
+        { param: `tools[${index}]` },
+      );
+    }
+    names.add(name);
+  }
 }
 
 /** The upstream leaves out a tool whose schema is no object, so such a tool is shown as one without parameters. */

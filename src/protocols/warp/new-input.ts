@@ -1,6 +1,7 @@
 import type { OutboundTurn } from '../../core/protocol.ts';
 import type { ImagePart, ToolResultPart } from '../../core/turn.ts';
 import { userInputOf, wholeQuery } from '../whole-query.ts';
+import { checkImages } from './check-images.ts';
 import { decodeMemory, type Remembered } from './memory.ts';
 
 /** What one turn says to the upstream. */
@@ -16,10 +17,16 @@ export interface NewInput {
 /** The upstream takes at most this many images with one query. */
 const maxImages = 20;
 
-/** Throws AppError `invalid_request` for `messages` when they bring nothing new or too many images. */
+/** Throws AppError `invalid_request` for `messages` when they bring nothing new, or images it does not take. */
 export function newInputOf(turn: OutboundTurn): NewInput {
-  const { messages } = turn.request;
-  return continuation(turn) ?? { ...wholeQuery(messages, maxImages), results: [], remembered: undefined };
+  const input = continuation(turn) ?? freshStart(turn);
+  checkImages(input.images);
+  for (const { images = [] } of input.results) checkImages(images);
+  return input;
+}
+
+function freshStart({ request }: OutboundTurn): NewInput {
+  return { ...wholeQuery(request.messages, maxImages), results: [], remembered: undefined };
 }
 
 /** Undefined when nothing is remembered, or the new messages cannot be put onto what is. */

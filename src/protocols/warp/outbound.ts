@@ -1,13 +1,12 @@
 import type { Outbound } from '../../core/protocol.ts';
-import type { Anomaly } from './apply-action.ts';
 import { classifyFailure } from './classify-failure.ts';
-import { createDecoder } from './decoder.ts';
+import { createDecoder, type OnAnomaly } from './decoder.ts';
 import { encodeRequest } from './encode-request.ts';
 import { newInputOf } from './new-input.ts';
 
 export interface WarpOutboundOptions {
   /** Told of things an answer held that were passed over. */
-  readonly onAnomaly?: (anomaly: Anomaly) => void;
+  readonly onAnomaly?: OnAnomaly;
   /** Milliseconds since 1970; for Retry-After dates. */
   readonly now?: () => number;
 }

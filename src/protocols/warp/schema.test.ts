@@ -38,7 +38,9 @@ const wireNumbers: Record<string, string> = {
   ClientActions: 'actions 1',
   ClientAction:
     'create_task 1, add_messages_to_task 3, update_task_message 4, append_to_message_content 5, ' +
+    'show_suggestions 6, update_task_summary 7, ' +
     'update_task_description 8, begin_transaction 9, commit_transaction 10, rollback_transaction 11, ' +
+    'start_new_conversation 12, ' +
     'update_task_server_data 13, move_messages_to_new_task 14',
   Empty: '',
   CreateTask: 'task 1',
@@ -61,13 +63,15 @@ const wireNumbers: Record<string, string> = {
     'passive_suggestion_result 27, orchestration_config_snapshot 28',
   AgentOutput: 'text 1',
   AgentReasoning: 'reasoning 1, finished_duration 2',
+  ModelUsed: 'model_id 1, is_fallback 3',
   ToolCall: 'tool_call_id 1, server 4, call_mcp_tool 12, subagent 19',
   CallMcpTool: 'name 1, args 2, server_id 3',
   Subagent: 'task_id 1',
   ToolCallResult: 'tool_call_id 1',
   StreamFinished:
     'other 1, done 2, max_token_limit 3, quota_limit 4, context_window_exceeded 5, llm_unavailable 6, ' +
-    'internal_error 7, token_usage 8, should_refresh_model_config 9, request_cost 10, conversation_usage_metadata 11, invalid_api_key 12',
+    'internal_error 7, token_usage 8, should_refresh_model_config 9, request_cost 10, conversation_usage_metadata 11, invalid_api_key 12, pruned_media 13',
+  PrunedMedia: 'pruned_count 1',
   InternalError: 'message 1',
   InvalidApiKey: 'model_name 2',
   TokenUsage: 'total_input 2, output 3, input_cache_read 4',

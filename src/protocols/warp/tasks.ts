@@ -191,11 +191,19 @@ export class ConversationTasks {
     return true;
   }
 
-  /**
-   * The tasks to send with the next turn: the roots, and those an agent of the upstream still works on, found from
-   * the calls that started them and have no result yet.
-   */
+  /** The tasks to send with the next turn. */
   active(): Task[] {
+    return this.activeEntries().map((entry) => ({
+      ...entry.task,
+      messages: entry.held.map((held) => held.message),
+    }));
+  }
+
+  /**
+   * The roots, and the tasks that an agent of the upstream still works on, found from the calls that started them and
+   * have no result yet.
+   */
+  activeEntries(): HeldTask[] {
     const active = new Set<HeldTask>();
     const queue = [...this.#tasks.values()].filter((entry) => entry.isSurfaced);
     for (let entry = queue.shift(); entry; entry = queue.shift()) {
@@ -210,9 +218,7 @@ export class ConversationTasks {
         if (child) queue.push(child);
       }
     }
-    return [...this.#tasks.values()]
-      .filter((entry) => active.has(entry))
-      .map((entry) => ({ ...entry.task, messages: entry.held.map((held) => held.message) }));
+    return [...this.#tasks.values()].filter((entry) => active.has(entry));
   }
 }
 

@@ -41,16 +41,19 @@ export function toolCallEvents(
   return events;
 }
 
-/** New calls of the root task without a result, but for those the upstream settles by itself. */
+/**
+ * New calls without a result, but for those the upstream settles by itself. An agent of the upstream that is still at
+ * work may wait for a tool of the client as well; its other tools are its own affair.
+ */
 function openCalls(tasks: ConversationTasks): ToolCall[] {
   const answered = answeredCalls(tasks.all());
   const open: ToolCall[] = [];
-  for (const { held, isSurfaced } of tasks.all()) {
-    if (!isSurfaced) continue;
+  for (const { held, isSurfaced } of tasks.activeEntries()) {
     for (const { message, isNew } of held) {
       if (!isNew || message.message.case !== 'toolCall') continue;
       const call = message.message.value;
       if (call.tool.case === 'server' || call.tool.case === 'subagent') continue;
+      if (!isSurfaced && call.tool.case !== 'callMcpTool') continue;
       if (!call.toolCallId || !answered.has(call.toolCallId)) open.push(call);
     }
   }

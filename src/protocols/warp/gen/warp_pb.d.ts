@@ -661,6 +661,18 @@ export declare type ClientAction = Message$1<"warp2api.warp.ClientAction"> & {
     case: "appendToMessageContent";
   } | {
     /**
+     * @generated from field: bytes show_suggestions = 6;
+     */
+    value: Uint8Array;
+    case: "showSuggestions";
+  } | {
+    /**
+     * @generated from field: bytes update_task_summary = 7;
+     */
+    value: Uint8Array;
+    case: "updateTaskSummary";
+  } | {
+    /**
      * @generated from field: warp2api.warp.UpdateTaskDescription update_task_description = 8;
      */
     value: UpdateTaskDescription;
@@ -683,6 +695,12 @@ export declare type ClientAction = Message$1<"warp2api.warp.ClientAction"> & {
      */
     value: Empty;
     case: "rollbackTransaction";
+  } | {
+    /**
+     * @generated from field: bytes start_new_conversation = 12;
+     */
+    value: Uint8Array;
+    case: "startNewConversation";
   } | {
     /**
      * @generated from field: warp2api.warp.UpdateTaskServerData update_task_server_data = 13;
@@ -1140,6 +1158,29 @@ export declare type AgentReasoning = Message$1<"warp2api.warp.AgentReasoning"> &
 export declare const AgentReasoningSchema: GenMessage<AgentReasoning>;
 
 /**
+ * What Message.model_used holds; the echo keeps the bytes.
+ *
+ * @generated from message warp2api.warp.ModelUsed
+ */
+export declare type ModelUsed = Message$1<"warp2api.warp.ModelUsed"> & {
+  /**
+   * @generated from field: string model_id = 1;
+   */
+  modelId: string;
+
+  /**
+   * @generated from field: bool is_fallback = 3;
+   */
+  isFallback: boolean;
+};
+
+/**
+ * Describes the message warp2api.warp.ModelUsed.
+ * Use `create(ModelUsedSchema)` to create a new message.
+ */
+export declare const ModelUsedSchema: GenMessage<ModelUsed>;
+
+/**
  * @generated from message warp2api.warp.ToolCall
  */
 export declare type ToolCall = Message$1<"warp2api.warp.ToolCall"> & {
@@ -1318,6 +1359,11 @@ export declare type StreamFinished = Message$1<"warp2api.warp.StreamFinished"> &
    * @generated from field: warp2api.warp.ConversationUsage conversation_usage_metadata = 11;
    */
   conversationUsageMetadata?: ConversationUsage | undefined;
+
+  /**
+   * @generated from field: warp2api.warp.PrunedMedia pruned_media = 13;
+   */
+  prunedMedia?: PrunedMedia | undefined;
 };
 
 /**
@@ -1325,6 +1371,24 @@ export declare type StreamFinished = Message$1<"warp2api.warp.StreamFinished"> &
  * Use `create(StreamFinishedSchema)` to create a new message.
  */
 export declare const StreamFinishedSchema: GenMessage<StreamFinished>;
+
+/**
+ * Images and the like that the upstream left out of what the model saw.
+ *
+ * @generated from message warp2api.warp.PrunedMedia
+ */
+export declare type PrunedMedia = Message$1<"warp2api.warp.PrunedMedia"> & {
+  /**
+   * @generated from field: uint32 pruned_count = 1;
+   */
+  prunedCount: number;
+};
+
+/**
+ * Describes the message warp2api.warp.PrunedMedia.
+ * Use `create(PrunedMediaSchema)` to create a new message.
+ */
+export declare const PrunedMediaSchema: GenMessage<PrunedMedia>;
 
 /**
  * @generated from message warp2api.warp.InternalError

@@ -25,8 +25,10 @@ export const childTask = (id: string, parent: string) => raw([1, id], [3, raw([1
 export const createTask = (value: Uint8Array) => raw([1, raw([1, value])]);
 export const add = (taskId: string, ...messages: readonly Uint8Array[]) =>
   raw([3, raw([1, taskId], ...messages.map((item): Field => [2, item]))]);
-const change = (kind: number) => (taskId: string, message: Uint8Array, path: string) =>
-  raw([kind, raw([1, message], [2, raw([1, path])], [3, taskId])]);
+const change =
+  (kind: number) =>
+  (taskId: string, message: Uint8Array, ...paths: readonly string[]) =>
+    raw([kind, raw([1, message], [2, raw(...paths.map((path): Field => [1, path]))], [3, taskId])]);
 export const update = change(4);
 export const append = change(5);
 export const begin = raw([9, new Uint8Array()]);
