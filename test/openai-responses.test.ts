@@ -368,8 +368,3 @@ test('a client that leaves cancels the upstream at once', async () => {
   abort.abort();
   await eventually('the upstream turn is closed', () => services.upstream.counts().open === 0);
 });
-
-test('a client that asks for a WebSocket is told to go on over HTTP', async () => {
-  const answer = await fetch(`${services.gatewayUrl}/v1/responses`);
-  expect(answer.status).toBe(426);
-});

@@ -243,9 +243,14 @@ export const gatewayApi: ApiDescription = {
     {
       method: 'GET',
       path: '/v1/responses',
-      summary: 'Where clients look for a WebSocket; the answer sends them on to HTTP',
+      summary: 'A WebSocket for one request after another',
+      description:
+        'Messages are the bodies of POST /v1/responses with "type": "response.create"; each event comes as a text frame. ' +
+        'What is not stored can be continued on the same connection. It lasts 60 minutes at most.',
       access: 'clientKey',
-      answers: { 426: { description: 'Use POST.', body: { name: 'ErrorAnswer', schema: errorAnswer } } },
+      answers: {
+        426: { description: 'No upgrade was asked for.', body: { name: 'ErrorAnswer', schema: errorAnswer } },
+      },
     },
     {
       method: 'POST',

@@ -6,6 +6,7 @@ import type { ResponsesOptions } from '../protocols/openai-responses/decode-requ
 import { createResponsesInbound } from '../protocols/openai-responses/inbound.ts';
 import type { ClientKeys } from './keys.ts';
 import { listInputItems, readResponsesRequest } from './responses-request.ts';
+import type { ResponsesSockets } from './responses-socket.ts';
 import type { StoredResponses } from './stored-responses.ts';
 import { countInputTokens } from './token-count.ts';
 
@@ -18,6 +19,7 @@ export interface ResponsesRoutesOptions {
     reply: FastifyReply,
     decoded: DecodedTurn<ResponsesOptions>,
   ): Promise<FastifyReply>;
+  readonly sockets: ResponsesSockets;
 }
 
 type ById = { Params: { id: string } };
@@ -31,7 +33,7 @@ export const inputItemsQuery = z.object({
 
 /** The paths of the Responses dialect. */
 export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOptions): void {
-  const { keys, responses } = options;
+  const { keys, responses, sockets } = options;
 
   app.post('/v1/responses', async (request, reply) => {
     const clientId = keys.identify(request.headers);
@@ -49,14 +51,25 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
     return options.answerTurn(inbound, request, reply, decoded);
   });
 
-  // Clients that would rather use a WebSocket come here first, and go on over HTTP when they are told so.
-  app.get('/v1/responses', async (request, reply) => {
-    keys.identify(request.headers);
-    const error = { message: 'Responses are answered over HTTP: use POST /v1/responses.', param: null };
-    return reply
-      .code(426)
-      .header('upgrade', 'HTTP/1.1')
-      .send({ error: { ...error, type: 'invalid_request_error', code: 'upgrade_required' } });
+  app.route({
+    method: 'GET',
+    url: '/v1/responses',
+    async onRequest(request) {
+      if (request.ws) sockets.checkRoom(keys.identify(request.headers));
+    },
+    wsHandler(socket, request) {
+      const clientId = keys.identify(request.headers);
+      sockets.accept(socket, { clientId, requestId: request.id, wire: request.raw.socket });
+    },
+    async handler(_request, reply) {
+      const error = {
+        message: 'Send requests with POST /v1/responses, or open a WebSocket here.',
+        type: 'invalid_request_error',
+        param: null,
+        code: 'upgrade_required',
+      };
+      return reply.code(426).header('upgrade', 'websocket').send({ error });
+    },
   });
 
   app.post('/v1/responses/input_tokens', async (request) => {

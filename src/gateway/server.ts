@@ -1,3 +1,4 @@
+import websocket from '@fastify/websocket';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { AppError } from '../core/errors.ts';
 import type { DecodedTurn, Inbound } from '../core/protocol.ts';
@@ -18,6 +19,7 @@ import { createGatewayMetrics } from './metrics.ts';
 import { isAnthropicClient, serveModels } from './model-routes.ts';
 import type { PoolWatch } from './pool-watch.ts';
 import { serveResponses } from './responses-routes.ts';
+import { createResponsesSockets } from './responses-socket.ts';
 import type { TurnDependencies } from './run-turn.ts';
 import { createRunningAnswers } from './running-answers.ts';
 import type { StoredResponses } from './stored-responses.ts';
@@ -51,6 +53,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   const running = createRunningAnswers(clock);
   const app = createHttpServer({
     logger,
+    takesWebSockets: true,
     bodyLimitBytes,
     allowedHosts: options.allowedHosts,
     encodeUnreadable: (message) =>
@@ -59,19 +62,21 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
 
   const adminKeys = options.adminKey === undefined ? undefined : createClientKeys([options.adminKey]);
   const metrics = createGatewayMetrics({
-    turns: () => running.count,
-    streams: () => running.streamCount,
+    turns: () => running.count + sockets.turnCount,
+    streams: () => running.streamCount + sockets.turnCount,
     leases: () => turns.leases.count,
     isPoolReachable: () => poolWatch.isReachable && turns.leases.isPoolConnected,
     keep: options.keep,
   });
   const clientTurns = createClientTurns(turns, metrics, logger);
+  const sockets = createResponsesSockets({ clientTurns, responses: options.responses, clock, logger });
 
   let cancelTick = clock.after(tickMs, tick);
   function tick(): void {
     const now = clock.now();
     for (const call of turns.runningCalls) call.checkTimeouts(now);
     running.tick(now);
+    sockets.tick(now);
     cancelTick = clock.after(tickMs, tick);
   }
 
@@ -120,12 +125,23 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     return { input_tokens: countInputTokens(decodeCountRequest(request.body)) };
   });
 
-  serveResponses(app, {
-    keys,
-    responses: options.responses,
-    answerTurn: (inbound, request, reply, decoded) =>
-      answerTurn('responses', inbound, request, reply, decoded),
+  app.register(websocket, {
+    options: { maxPayload: bodyLimitBytes },
+    // A client that breaks off closes its socket, and that is dealt with.
+    errorHandler: (_error, socket) => socket.terminate(),
+    // They are closed below, after their turns.
+    preClose: (done) => done(),
   });
+  // The WebSocket's route has to come after the plugin that knows of such.
+  app.register(async (scope) =>
+    serveResponses(scope, {
+      keys,
+      responses: options.responses,
+      sockets,
+      answerTurn: (inbound, request, reply, decoded) =>
+        answerTurn('responses', inbound, request, reply, decoded),
+    }),
+  );
 
   async function answerTurn<Options extends { readonly includeUsage: boolean }>(
     protocol: string,
@@ -171,7 +187,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
 
   app.addHook('preClose', async () => {
     clientTurns.close();
-    await running.drain(options.shutdownMs);
+    await Promise.all([running.drain(options.shutdownMs), sockets.drain(options.shutdownMs)]);
     cancelTick();
   });
 

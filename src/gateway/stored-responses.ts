@@ -44,6 +44,18 @@ const readsAtOnce = 16;
 
 export const nothingBefore: Continued = { items: [], ancestors: [], base: [] };
 
+/** What the next response goes on from: a stored one is named, what was not stored is carried along. */
+export function continuedBy(
+  before: Continued,
+  { response, input }: Pick<StoredResponse, 'response' | 'input'>,
+  isStored: boolean,
+): Continued {
+  const items = [...before.items, ...input, ...(response['output'] as InputItem[])];
+  return isStored
+    ? { items, ancestors: [...before.ancestors, String(response['id'])], base: [] }
+    : { items, ancestors: [], base: items };
+}
+
 /** Entries hold their own items and the names of those before, so that a long conversation is kept once. */
 export function createStoredResponses(
   keep: Keep,

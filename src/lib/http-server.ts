@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import {
   type FastifyBaseLogger,
@@ -39,6 +40,8 @@ export interface HttpServerOptions {
    * Without keys this check is what keeps a web page from using the owner's browser to reach the service.
    */
   readonly allowedHosts: readonly string[] | null;
+  /** Requests to upgrade to a WebSocket come through all hooks, and to a route that takes them. */
+  readonly takesWebSockets?: boolean;
   /** The service's own body for a request that is no HTTP and so reaches no route. */
   encodeUnreadable(message: string): string;
 }
@@ -60,6 +63,10 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     bodyLimit: options.bodyLimitBytes,
     keepAliveTimeout: 75_000,
     requestTimeout: requestTimeoutMs,
+    // Any other upgrade is an offer the server need not take: some clients make one for HTTP/2 with every POST.
+    http: {
+      shouldUpgradeCallback: (request) => options.takesWebSockets === true && asksForWebSocket(request),
+    },
     clientErrorHandler: (error, socket) =>
       refuseUnreadable(error, socket as Socket, options.encodeUnreadable),
     forceCloseConnections: 'idle',
@@ -90,6 +97,13 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     const timer = setInterval(() => app.server.closeIdleConnections(), idleLookMs);
     app.server.once('close', () => clearInterval(timer));
   });
+
+  // An upgrade that was refused leaves a connection that no server watches over any more.
+  if (options.takesWebSockets) {
+    app.addHook('onResponse', async ({ raw }) => {
+      if (asksForWebSocket(raw)) raw.socket.destroySoon();
+    });
+  }
 
   const names = options.allowedHosts && new Set([...loopbackNames, ...options.allowedHosts]);
   app.addHook('onRequest', async (request, reply) => {
@@ -131,6 +145,10 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     throw new HttpFault('not_found', `There is nothing at ${request.method} ${path}.`);
   });
   return app;
+}
+
+function asksForWebSocket({ method, headers }: IncomingMessage): boolean {
+  return method === 'GET' && headers.upgrade?.toLowerCase() === 'websocket';
 }
 
 /** A route as it was given to the server. */

@@ -33,6 +33,8 @@ export interface ResponseEvents {
   push(events: readonly TurnEvent[]): void;
   /** Announces a response that waits for its turn. */
   queue(): void;
+  /** A response without any output: its request was taken in and no more. */
+  prepare(): void;
   /** The response as it is now. */
   current(status: ResponseStatus): Record<string, unknown>;
 }
@@ -185,7 +187,10 @@ export function createResponseEvents(
     if (output.length === 0) begin('message');
     close(status);
     for (const index of [...calls.keys()]) callEnd(index, status);
-    const whole = current(status, undefined, reason);
+    end(status, current(status, undefined, reason));
+  }
+
+  function end(status: 'completed' | 'incomplete', whole: Record<string, unknown>): void {
     target.onEnd?.(whole);
     send(`response.${status}`, `"response":${JSON.stringify(whole)}`);
   }
@@ -241,6 +246,10 @@ export function createResponseEvents(
         if (event.type !== 'start' && event.type !== 'usage') start();
         pushOne(event);
       }
+    },
+    prepare() {
+      start();
+      end('completed', current('completed'));
     },
     queue() {
       isCreated = true;

@@ -1,0 +1,328 @@
+import type { Socket } from 'node:net';
+import type { WebSocket } from '@fastify/websocket';
+import { z } from 'zod';
+import { AppError } from '../core/errors.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { Logger } from '../lib/logger.ts';
+import { createResponsesInbound } from '../protocols/openai-responses/inbound.ts';
+import { createResponseEvents } from '../protocols/openai-responses/response-events.ts';
+import { answerHeads } from './answer-head.ts';
+import type { ClientTurns } from './client-turns.ts';
+import { createRecentTurns } from './recent-turns.ts';
+import { type ReadRequest, readResponsesRequest } from './responses-request.ts';
+import { createSocketOutput, sendErrorFrame, sendLabelled } from './socket-output.ts';
+import { continuedBy, type StoredResponses } from './stored-responses.ts';
+
+export interface ResponsesSocketsOptions {
+  readonly clientTurns: ClientTurns;
+  readonly responses: StoredResponses;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Clients that hold a WebSocket open and send one request after another over it. */
+export interface ResponsesSockets {
+  /** Turns under way. */
+  readonly turnCount: number;
+  /** Throws AppError when there is no room for another connection of that client. */
+  checkRoom(clientId: string): void;
+  accept(socket: WebSocket, connection: SocketConnection): void;
+  /** To be called now and then: keeps connections alive and ends those that are dead. */
+  tick(now: number): void;
+  /** Resolves when all are closed. Turns are ended with an error after `deadlineMs`. */
+  drain(deadlineMs: number): Promise<void>;
+}
+
+export interface SocketConnection {
+  readonly clientId: string;
+  readonly requestId: string;
+  readonly wire: Socket;
+}
+
+interface Session {
+  readonly socket: WebSocket;
+  readonly clientId: string;
+  readonly abort: AbortController;
+  isBusy: boolean;
+  /** No turn begins any more; the connection closes after the running one. */
+  isEnding: boolean;
+  lastHeardAt: number;
+  lastPingAt: number;
+}
+
+interface Waiting {
+  readonly message: Message;
+  readonly bytes: number;
+}
+
+const lifetimeMs = 60 * 60_000;
+const pingEveryMs = 30_000;
+/** A client that takes nothing and says nothing for so long is gone. */
+const silentAfterMs = 120_000;
+const maxSockets = 1_000;
+const maxSocketsOfClient = 200;
+/** Requests that may wait for the running one. */
+const maxWaiting = 16;
+const maxWaitingBytes = 32 * 1024 * 1024;
+/** For what connections said last, all of them together. */
+const recentBytes = 64 * 1024 * 1024;
+/** After the deadline of a drain: for clients to take the errors that ended their turns. */
+const lastWordsMs = 1_000;
+const goingAway = 1001;
+
+const createMessage = z.looseObject({
+  type: z.literal('response.create'),
+  stream_id: z.string().max(256).nullish(),
+  generate: z.boolean().nullish(),
+  background: z.boolean().nullish(),
+});
+type Message = z.infer<typeof createMessage>;
+
+export function createResponsesSockets(options: ResponsesSocketsOptions): ResponsesSockets {
+  const { clientTurns, responses, clock, logger } = options;
+  const sessions = new Set<Session>();
+  const recent = createRecentTurns(recentBytes);
+  let whenEmpty: (() => void) | undefined;
+
+  function end(session: Session): void {
+    session.isEnding = true;
+    if (!session.isBusy) session.socket.close(goingAway, 'The gateway is stopping.');
+  }
+
+  function accept(socket: WebSocket, { clientId, requestId, wire }: SocketConnection): void {
+    const session: Session = {
+      socket,
+      clientId,
+      abort: new AbortController(),
+      isBusy: false,
+      isEnding: false,
+      lastHeardAt: clock.now(),
+      lastPingAt: clock.now(),
+    };
+    const waiting: Waiting[] = [];
+    let isExpired = false;
+    let count = 0;
+    sessions.add(session);
+
+    const cancelExpiry = clock.after(lifetimeMs, () => {
+      isExpired = true;
+      if (!session.isBusy) expire();
+    });
+    function expire(): void {
+      const error = new AppError(
+        'websocket_connection_limit_reached',
+        'A connection lasts 60 minutes at most: open a new one to go on.',
+      );
+      sendErrorFrame(socket, error);
+      socket.close(1000, 'The connection lasted 60 minutes.');
+    }
+
+    socket.on('pong', () => {
+      session.lastHeardAt = clock.now();
+    });
+    socket.on('close', () => {
+      cancelExpiry();
+      waiting.length = 0;
+      recent.forget(session);
+      session.abort.abort(new AppError('cancelled', 'The client left.'));
+      sessions.delete(session);
+      if (sessions.size === 0) whenEmpty?.();
+    });
+    socket.on('message', (data: Buffer, isBinary: boolean) => {
+      session.lastHeardAt = clock.now();
+      try {
+        const message = readMessage(data, isBinary);
+        const waitingBytes = waiting.reduce((sum, { bytes }) => sum + bytes, data.length);
+        if (waiting.length >= maxWaiting || waitingBytes > maxWaitingBytes) {
+          throw new AppError(
+            'key_rate_limited',
+            'Too many requests wait on this connection: send the next one when a response has ended.',
+          );
+        }
+        waiting.push({ message, bytes: data.length });
+      } catch (error) {
+        sendErrorFrame(socket, AppError.from(error));
+        return;
+      }
+      if (!session.isBusy) void work();
+    });
+
+    /** One turn after another, in the order they came. */
+    async function work(): Promise<void> {
+      session.isBusy = true;
+      for (;;) {
+        const next = session.isEnding || isExpired ? undefined : waiting.shift();
+        if (next === undefined) break;
+        await answer(next);
+      }
+      session.isBusy = false;
+      if (session.isEnding) end(session);
+      else if (isExpired) expire();
+    }
+
+    async function answer({ message, bytes }: Waiting): Promise<void> {
+      const { type: _type, stream_id: streamId, generate, ...fields } = message;
+      count += 1;
+      const turnId = `${requestId}.${count}`;
+      const label = streamId ?? undefined;
+      let isGood = false;
+      try {
+        if (fields.background) {
+          const reason = 'background: works with POST /v1/responses only: leave it out.';
+          throw new AppError('invalid_request', reason, { param: 'background' });
+        }
+        const body = { ...fields, stream: true };
+        const request = await readResponsesRequest(responses, clientId, body, (id) => {
+          return recent.find(session, id)?.continued;
+        });
+        clientTurns.check(request.decoded);
+        const done = (response: Record<string, unknown>): void => {
+          if (response['status'] === 'failed') return;
+          isGood = true;
+          remember(request, response, bytes);
+        };
+        if (generate === false) prepare(request, turnId, label, done);
+        else await run(request, turnId, label, done);
+      } catch (thrown) {
+        const error = AppError.from(thrown);
+        if (error.code === 'internal') {
+          logger.error({ err: thrown, request_id: turnId }, 'a request over a WebSocket failed');
+        }
+        sendErrorFrame(socket, error, label);
+      }
+      // What a failed turn went on from is in doubt: the client sends the whole conversation again.
+      if (!isGood && fields['previous_response_id']) recent.forget(session);
+    }
+
+    async function run(
+      { decoded }: ReadRequest,
+      turnId: string,
+      streamId: string | undefined,
+      onEnd: (response: Record<string, unknown>) => void,
+    ): Promise<void> {
+      const startedAt = clock.now();
+      const headFor = answerHeads(createResponsesInbound(), decoded, turnId, startedAt);
+      await clientTurns.run({
+        protocol: 'responses',
+        decoded,
+        clientId,
+        requestId: turnId,
+        startedAt,
+        wantsUsage: true,
+        output: createSocketOutput({ socket, wire, options: decoded.options, headFor, streamId, onEnd }),
+        signal: session.abort.signal,
+        status: () => 101,
+      });
+      session.lastHeardAt = clock.now();
+    }
+
+    /** Takes a request in without an answer of the model: the next one goes on from it. */
+    function prepare(
+      { decoded }: ReadRequest,
+      turnId: string,
+      streamId: string | undefined,
+      onEnd: (response: Record<string, unknown>) => void,
+    ): void {
+      const { identity } = answerHeads(createResponsesInbound(), decoded, turnId, clock.now())(undefined);
+      const events = createResponseEvents(identity, decoded.options, {
+        emit: (_type, json) => sendLabelled(socket, json, streamId),
+        onEnd,
+      });
+      events.prepare();
+    }
+
+    function remember(
+      { asked, before, decoded }: ReadRequest,
+      response: Record<string, unknown>,
+      bytes: number,
+    ): void {
+      const { input } = decoded.options;
+      const isStored = asked.store !== false;
+      if (isStored)
+        responses.save(clientId, { response, input, ancestors: before.ancestors, base: before.base });
+      const id = String(response['id']);
+      const earlier = asked.previous_response_id
+        ? recent.find(session, asked.previous_response_id)
+        : undefined;
+      recent.put(session, {
+        id,
+        continued: continuedBy(before, { response, input }, isStored),
+        bytes:
+          (earlier?.bytes ?? JSON.stringify(before.items).length) +
+          bytes +
+          JSON.stringify(response['output']).length,
+      });
+    }
+  }
+
+  return {
+    get turnCount() {
+      return [...sessions].filter(({ isBusy }) => isBusy).length;
+    },
+
+    checkRoom(clientId) {
+      const ofClient = [...sessions].filter((session) => session.clientId === clientId).length;
+      if (sessions.size < maxSockets && ofClient < maxSocketsOfClient) return;
+      throw new AppError(
+        'key_rate_limited',
+        'Too many WebSockets are open: use those, or POST /v1/responses.',
+        {
+          retryAfterMs: 10_000,
+        },
+      );
+    },
+
+    accept,
+
+    tick(now) {
+      for (const session of sessions) {
+        const { socket } = session;
+        if (now - session.lastHeardAt >= silentAfterMs) socket.terminate();
+        else if (now - session.lastPingAt >= pingEveryMs) {
+          session.lastPingAt = now;
+          socket.ping();
+        }
+      }
+    },
+
+    async drain(deadlineMs) {
+      for (const session of sessions) end(session);
+      if (sessions.size === 0) return;
+      const empty = new Promise<void>((resolve) => {
+        whenEmpty = resolve;
+      });
+      const cancelAbort = clock.after(deadlineMs, () => {
+        const message = 'The gateway stopped before the answer was complete; try again.';
+        const error = new AppError('shutting_down', message, { retryAfterMs: 5_000 });
+        for (const { abort } of sessions) abort.abort(error);
+      });
+      const cancelCut = clock.after(deadlineMs + lastWordsMs, () => {
+        for (const { socket } of sessions) socket.terminate();
+      });
+      await empty;
+      cancelAbort();
+      cancelCut();
+    },
+  };
+}
+
+/** Throws AppError naming what is wrong with a message. */
+function readMessage(data: Buffer, isBinary: boolean): Message {
+  if (isBinary) throw new AppError('invalid_request', 'Messages are text frames that hold JSON.');
+  let message: unknown;
+  try {
+    message = JSON.parse(data.toString('utf8'));
+  } catch {
+    throw new AppError('invalid_request', 'The message is not valid JSON.');
+  }
+  const parsed = createMessage.safeParse(message);
+  if (parsed.success) return parsed.data;
+  const param = parsed.error.issues[0]?.path.join('.') || 'type';
+  throw new AppError(
+    'invalid_request',
+    param === 'type'
+      ? 'type: must be "response.create", with the fields of POST /v1/responses beside it.'
+      : `${param}: ${parsed.error.issues[0]?.message}`,
+    { param },
+  );
+}
