@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { messagesBlocks } from '../src/protocols/anthropic-messages/blocks.ts';
 import { messagesFields } from '../src/protocols/anthropic-messages/fields.ts';
 import { fieldRows } from '../src/protocols/field-table.ts';
 import { chatFields } from '../src/protocols/openai-chat/fields.ts';
@@ -26,6 +27,7 @@ export function generatedDocs(): readonly { readonly path: string; readonly text
         'chat messages': fieldRows(chatParts),
         responses: fieldRows(responsesFields),
         messages: fieldRows(messagesFields),
+        'messages blocks': fieldRows(messagesBlocks),
       }),
     },
   ];

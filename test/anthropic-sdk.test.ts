@@ -284,3 +284,91 @@ test('a client that keeps threads is told to send the whole conversation', async
     },
   });
 });
+
+test('thinking is signed, streamed or not, so that clients send it back', async () => {
+  const asked = { thinking: { type: 'adaptive' as const } };
+  const before = services.upstream.turns.length;
+  const streamed = await client.messages.stream(turn('sandbox-reasoning', 'Hello', asked)).finalMessage();
+  const whole = await client.messages.create(turn('sandbox-reasoning', 'Hello', asked));
+  for (const { content } of [streamed, whole]) {
+    expect(content[0]).toMatchObject({ type: 'thinking', signature: expect.stringMatching(/.+/) });
+  }
+  await client.messages.create({
+    ...turn('sandbox-reasoning', '', asked),
+    messages: [
+      { role: 'user', content: 'Hello' },
+      { role: 'assistant', content: whole.content },
+      { role: 'user', content: 'Go on' },
+    ],
+  });
+  const turns = services.upstream.turns.slice(before);
+  expect(turns[2]?.conversationId).toBe(turns[1]?.conversationId);
+});
+
+test('the first event of a stream tells the input tokens, the last one has the figures', async () => {
+  const inputTokens: (number | null)[] = [];
+  const stream = client.messages.stream(turn('sandbox', 'Hello '.repeat(200)));
+  stream.on('streamEvent', (event) => {
+    if (event.type === 'message_start') inputTokens.push(event.message.usage.input_tokens);
+    if (event.type === 'message_delta') inputTokens.push(event.usage.input_tokens);
+  });
+  const message = await stream.finalMessage();
+  expect(inputTokens[0]).toBeGreaterThan(200);
+  expect(inputTokens[1]).toBeGreaterThan(0);
+  expect(message.usage.input_tokens).toBe(inputTokens[1]);
+});
+
+test('tools that are loaded on demand can be found and called', async () => {
+  const tools = [
+    { name: 'ToolSearch', description: 'Finds tools', input_schema: { type: 'object' as const } },
+    { ...weatherTool, defer_loading: true },
+  ];
+  const messages: Anthropic.MessageParam[] = [
+    { role: 'user', content: 'call ToolSearch {"query": "weather"}' },
+  ];
+  const ask = { model: 'sandbox', max_tokens: 1_000, tools };
+  const searched = await client.messages.create({ ...ask, messages });
+  const search = searched.content.find((block) => block.type === 'tool_use');
+  if (search === undefined) throw new Error('There is no call.');
+  const found: Anthropic.ToolReferenceBlockParam = { type: 'tool_reference', tool_name: 'get_weather' };
+  messages.push(
+    { role: 'assistant', content: searched.content },
+    {
+      role: 'user',
+      content: [
+        { type: 'tool_result', tool_use_id: search.id, content: [found] },
+        { type: 'text', text: 'call get_weather {"city": "Oslo"}' },
+      ],
+    },
+  );
+  const called = await client.messages.create({ ...ask, messages });
+  expect(called.content.at(-1)).toMatchObject({ type: 'tool_use', name: 'get_weather' });
+  expect(services.upstream.turns.at(-1)?.toolResults).toMatchObject([
+    { name: 'ToolSearch', text: 'The tool get_weather can be used now.' },
+  ]);
+});
+
+test('a call that a person interrupted does not break the conversation', async () => {
+  const before = services.upstream.turns.length;
+  const messages: Anthropic.MessageParam[] = [{ role: 'user', content: 'call get_weather {"city": "Oslo"}' }];
+  const ask = { model: 'sandbox', max_tokens: 1_000, tools: [weatherTool] };
+  const first = await client.messages.create({ ...ask, messages });
+  messages.push({ role: 'assistant', content: first.content }, { role: 'user', content: 'Never mind.' });
+  const second = await client.messages.create({ ...ask, messages });
+  expect(second.content[0]).toMatchObject({ text: expect.stringContaining('You said: Never mind.') });
+  const turns = services.upstream.turns.slice(before);
+  expect(turns.flatMap(({ problems }) => problems)).toEqual([]);
+  expect(turns[1]?.conversationId).toBe(turns[0]?.conversationId);
+});
+
+test.each([[{}], [{ 'anthropic-version': 'tomorrow' }]])(
+  'any version header will do: %j',
+  async (headers) => {
+    const answer = await fetch(`${services.gatewayUrl}/v1/messages`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'x-api-key': 'any', ...headers },
+      body: JSON.stringify({ ...turn('sandbox', 'Hello'), thread: false }),
+    });
+    expect(answer.status).toBe(200);
+  },
+);

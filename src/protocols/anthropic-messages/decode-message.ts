@@ -7,26 +7,42 @@ import type {
   ToolCallPart,
   ToolResultPart,
 } from '../../core/turn.ts';
+import { withAllResults } from '../call-results.ts';
 import { isWebAddress } from '../image-source.ts';
+import { textOfFile, titled } from '../text-file.ts';
+import { messagesBlocks } from './blocks.ts';
 import type { MessagesMessage } from './schema.ts';
 
 type UserContent = Extract<MessagesMessage, { role: 'user' }>['content'];
 type UserBlock = Exclude<UserContent, string>[number];
 type ToolResultBlock = Extract<UserBlock, { type: 'tool_result' }>;
+type ResultBlock = Exclude<NonNullable<ToolResultBlock['content']>, string>[number];
+type InputBlock = Exclude<UserBlock, ToolResultBlock> | ResultBlock;
 type ImageBlock = Extract<UserBlock, { type: 'image' }>;
 type DocumentBlock = Extract<UserBlock, { type: 'document' }>;
 type AssistantContent = Extract<MessagesMessage, { role: 'assistant' }>['content'];
+type AssistantBlock = Exclude<AssistantContent, string>[number];
+type SystemMessage = Extract<MessagesMessage, { role: 'system' }>;
+type InputPart = TextPart | AnyImage;
 
-/** One message of the dialect as neutral ones: results of tools, which stand in user messages here, come first. */
-export function decodeMessage(message: MessagesMessage, index: number): AskedMessage[] {
-  switch (message.role) {
-    case 'system':
-      return [{ role: 'system', parts: textOf(message.content) }];
-    case 'assistant':
-      return [{ role: 'assistant', parts: assistantParts(message.content) }];
-    case 'user':
-      return userMessages(message.content, `messages.${index}.content`);
-  }
+export interface DecodedMessages {
+  readonly messages: readonly AskedMessage[];
+  /** Blocks that say nothing to this gateway, as paths without numbers. */
+  readonly ignored: readonly string[];
+}
+
+/** Throws AppError `invalid_request` naming the block that cannot be sent. */
+export function decodeMessages(messages: readonly MessagesMessage[]): DecodedMessages {
+  const called = new Set<string>();
+  const ignored = new Set<string>();
+  const lastUser = messages.findLastIndex(({ role }) => role === 'user');
+  const decoded = messages.flatMap((message, index): AskedMessage[] => {
+    const path = `messages.${index}.content`;
+    if (message.role === 'system') return systemMessages(message, index < lastUser, ignored);
+    if (message.role === 'user') return userMessages(message.content, path, called);
+    return [{ role: 'assistant', parts: assistantParts(message.content, path, called, ignored) }];
+  });
+  return { messages: withAllResults(decoded), ignored: [...ignored] };
 }
 
 export function textOf(content: string | readonly { readonly text: string }[]): TextPart[] {
@@ -34,14 +50,29 @@ export function textOf(content: string | readonly { readonly text: string }[]): 
   return content.map(({ text }) => ({ type: 'text', text }));
 }
 
-function userMessages(content: UserContent, path: string): AskedMessage[] {
+function systemMessages(
+  { content, clear_at: clearAt }: SystemMessage,
+  isOld: boolean,
+  ignored: Set<string>,
+): AskedMessage[] {
+  if (clearAt === 'next_user_message' && isOld) return [];
+  const parts: TextPart[] = [];
+  for (const block of typeof content === 'string' ? textOf(content) : (content ?? [])) {
+    if (block.type === 'text') parts.push({ type: 'text', text: block.text });
+    else ignored.add(`messages.content.${block.type}`);
+  }
+  return parts.length === 0 ? [] : [{ role: 'system', parts }];
+}
+
+/** Results of tools, which stand in user messages in this dialect, come first. */
+function userMessages(content: UserContent, path: string, called: ReadonlySet<string>): AskedMessage[] {
   if (typeof content === 'string') return [{ role: 'user', parts: textOf(content) }];
   const results: ToolResultPart<AnyImage>[] = [];
-  const parts: (TextPart | AnyImage)[] = [];
+  const parts: InputPart[] = [];
   for (const [position, block] of content.entries()) {
     const at = `${path}.${position}`;
-    if (block.type === 'tool_result') results.push(toolResult(block, at));
-    else parts.push(inputPart(block, at));
+    if (block.type === 'tool_result') results.push(toolResult(block, at, called));
+    else parts.push(...inputParts(block, at));
   }
   return [
     ...(results.length > 0 ? [{ role: 'tool' as const, parts: results }] : []),
@@ -49,14 +80,24 @@ function userMessages(content: UserContent, path: string): AskedMessage[] {
   ];
 }
 
-function inputPart(block: Exclude<UserBlock, ToolResultBlock>, path: string): TextPart | AnyImage {
+function inputParts(block: InputBlock, path: string): InputPart[] {
   switch (block.type) {
     case 'text':
-      return { type: 'text', text: block.text };
+      return textOf([block]);
     case 'image':
-      return imagePart(block, path);
+      return [imagePart(block, path)];
     case 'document':
-      return documentPart(block, path);
+      return documentParts(block, path);
+    case 'search_result': {
+      const text = block.content.map((part) => part.text).join('\n\n');
+      return [{ type: 'text', text: titled(text, `${block.title}\n${block.source}`) }];
+    }
+    case 'tool_reference':
+      return [{ type: 'text', text: `The tool ${block.tool_name} can be used now.` }];
+    case 'compaction':
+      return compactionParts(block, path);
+    case 'container_upload':
+      throw refused(path, messagesBlocks.container_upload.says);
   }
 }
 
@@ -66,31 +107,60 @@ function imagePart({ source }: ImageBlock, path: string): AnyImage {
     return { type: 'image-url', url, param: `${path}.source.url` };
   }
   if (source.type !== 'base64' || !mediaType || !data || !/^[A-Za-z0-9+/]+={0,2}$/.test(data)) {
-    throw new AppError(
-      'invalid_request',
-      `${path}.source: send type "base64" with media_type and data, or type "url" with an http or https address.`,
-      { param: `${path}.source` },
+    throw refused(
+      `${path}.source`,
+      'send type "base64" with media_type and data, or type "url" with an http or https address',
     );
   }
   return { type: 'image', mediaType: mediaType.toLowerCase(), data };
 }
 
-function documentPart({ source, title }: DocumentBlock, path: string): TextPart {
-  if (source.type !== 'text' || !source.data) {
-    throw new AppError(
-      'invalid_request',
-      `${path}.source: only plain text documents can be sent; take the text out of this one first.`,
-      { param: `${path}.source` },
+function documentParts({ source, title, context }: DocumentBlock, path: string): InputPart[] {
+  const head = [title, context].filter((text) => text).join('\n\n');
+  const { type, data, content } = source;
+  if (type === 'content' && Array.isArray(content)) {
+    const parts = content.flatMap((block, position) =>
+      inputParts(block, `${path}.source.content.${position}`),
     );
+    return head === '' ? parts : [{ type: 'text', text: head }, ...parts];
   }
-  return { type: 'text', text: title ? `${title}\n\n${source.data}` : source.data };
+  const text =
+    type === 'text'
+      ? data
+      : type === 'content'
+        ? content
+        : type === 'base64'
+          ? textOfFile(data ?? '', '')
+          : '';
+  if (typeof text !== 'string' || text === '') {
+    throw refused(`${path}.source`, messagesBlocks['document with source base64, url or file'].says);
+  }
+  return [{ type: 'text', text: titled(text, head) }];
 }
 
-function toolResult(block: ToolResultBlock, path: string): ToolResultPart<AnyImage> {
-  const parts: (TextPart | AnyImage)[] =
+function compactionParts(
+  { content }: { readonly content?: string | null | undefined },
+  path: string,
+): TextPart[] {
+  if (!content) throw refused(path, 'holds no summary that can be read here: send the conversation itself');
+  return [{ type: 'text', text: `The conversation so far, in short:\n${content}` }];
+}
+
+function toolResult(
+  block: ToolResultBlock,
+  path: string,
+  called: ReadonlySet<string>,
+): ToolResultPart<AnyImage> {
+  if (!called.has(block.tool_use_id)) {
+    throw refused(
+      `${path}.tool_use_id`,
+      'answers no call of the messages before: send the assistant message with the tool_use, too',
+    );
+  }
+  const parts =
     typeof block.content === 'string'
       ? textOf(block.content)
-      : (block.content ?? []).map((part, position) => inputPart(part, `${path}.content.${position}`));
+      : (block.content ?? []).flatMap((part, position) => inputParts(part, `${path}.content.${position}`));
   const images = parts.filter((part) => part.type !== 'text');
   return {
     type: 'tool-result',
@@ -101,21 +171,35 @@ function toolResult(block: ToolResultBlock, path: string): ToolResultPart<AnyIma
   };
 }
 
-function assistantParts(content: AssistantContent): (TextPart | ReasoningPart | ToolCallPart)[] {
+function assistantParts(
+  content: AssistantContent,
+  path: string,
+  called: Set<string>,
+  ignored: Set<string>,
+): (TextPart | ReasoningPart | ToolCallPart)[] {
   if (typeof content === 'string') return content === '' ? [] : textOf(content);
-  return content.flatMap((block): (TextPart | ReasoningPart | ToolCallPart)[] => {
-    switch (block.type) {
-      case 'text':
-        return block.text === '' ? [] : [{ type: 'text', text: block.text }];
-      case 'thinking':
-        return [{ type: 'reasoning', text: block.thinking }];
-      case 'tool_use':
-        return [
-          { type: 'tool-call', id: block.id, name: block.name, arguments: JSON.stringify(block.input) },
-        ];
-      default:
-        // Redacted thinking: only the provider that wrote it could read it.
-        return [];
+  return content.flatMap((block, position): (TextPart | ReasoningPart | ToolCallPart)[] => {
+    if (isKind(block, 'text')) return block.text === '' ? [] : textOf([block]);
+    if (isKind(block, 'thinking')) return [{ type: 'reasoning', text: block.thinking }];
+    if (isKind(block, 'tool_use')) {
+      const { id, name, input } = block;
+      called.add(id);
+      return [{ type: 'tool-call', id, name, arguments: JSON.stringify(input) }];
     }
+    if (isKind(block, 'compaction')) return compactionParts(block, `${path}.${position}`);
+    // Only the provider that wrote it could read redacted thinking.
+    if (block.type !== 'redacted_thinking') ignored.add(`messages.content.${block.type}`);
+    return [];
   });
+}
+
+function isKind<Kind extends string>(
+  block: AssistantBlock,
+  kind: Kind,
+): block is Extract<AssistantBlock, { type: Kind }> {
+  return block.type === kind;
+}
+
+function refused(param: string, reason: string): AppError {
+  return new AppError('invalid_request', `${param}: ${reason}.`, { param });
 }

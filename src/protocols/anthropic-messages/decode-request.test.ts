@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
-import { decodeMessagesRequest } from './decode-request.ts';
+import { decodeCountRequest, decodeMessagesRequest } from './decode-request.ts';
 
 const user = { role: 'user', content: 'Hello' };
 const decode = (more: Record<string, unknown>) =>
@@ -58,6 +58,9 @@ it.each([
   [{ messages: [{ role: 'tool', content: 'x' }] }, 'messages.0.role'],
   [{ temperature: 1.5 }, 'temperature'],
   [{ mcp_servers: [{}] }, 'mcp_servers'],
+  [{ inference_geo: 'us' }, 'inference_geo'],
+  [{ compaction: { type: 'summarize' } }, 'compaction'],
+  [{ thread: { type: 'create' } }, 'thread'],
   [{ output_config: { format: { type: 'json_schema' } } }, 'output_config.format.schema'],
   [{ output_config: { format: { type: 'xml' } } }, 'output_config.format'],
   [{ tool_choice: { type: 'tool', name: 'gone' } }, 'tool_choice'],
@@ -87,4 +90,83 @@ it.each([
     expect(error).toBeInstanceOf(AppError);
     expect(error).toMatchObject({ code: 'invalid_request', param });
   }
+});
+
+it('takes every value that asks for nothing without a word', () => {
+  const { ignored } = decode({
+    temperature: 1,
+    top_p: 1,
+    top_k: null,
+    metadata: { user_id: 'me' },
+    cache_control: { type: 'ephemeral' },
+    service_tier: 'auto',
+    speed: 'standard',
+    thread: false,
+    mcp_servers: [],
+    container: null,
+    context_management: { edits: [] },
+    thinking: { type: 'adaptive', display: 'omitted' },
+    tools: [
+      { name: 'read', input_schema: { type: 'object' }, strict: false, defer_loading: true, type: 'custom' },
+    ],
+    system: [{ type: 'text', text: 'Be brief.', cache_control: { type: 'ephemeral' } }],
+  });
+  expect(ignored).toEqual([]);
+});
+
+it('names what has no effect here', () => {
+  const { ignored } = decode({
+    top_k: 5,
+    thinking: { type: 'enabled', budget_tokens: 2_000 },
+    output_config: { task_budget: { type: 'tokens', total: 9 } },
+    context_management: { edits: [{ type: 'clear_thinking_20251015' }] },
+    container: 'c',
+    speed: 'fast',
+    unheard: 1,
+  });
+  expect(ignored).toEqual([
+    'top_k',
+    'thinking.budget_tokens',
+    'output_config.task_budget',
+    'context_management',
+    'container',
+    'speed',
+    'unheard',
+  ]);
+});
+
+it('shows thinking as asked', () => {
+  const shows = (thinking: unknown) => decode({ thinking }).options.showsThinking;
+  expect(shows({ type: 'enabled', budget_tokens: 1_024 })).toBe(true);
+  expect(shows({ type: 'adaptive', display: 'summarized' })).toBe(true);
+  expect(shows({ type: 'adaptive', display: 'omitted' })).toBe(false);
+  expect(shows({ type: 'disabled' })).toBe(false);
+  expect(shows(undefined)).toBe(false);
+});
+
+it('takes the former name of the output format', () => {
+  const format = { type: 'json_schema', schema: { type: 'object' } };
+  expect(decode({ output_format: format }).request.responseFormat).toMatchObject({ param: 'output_format' });
+  expect(decode({ output_format: format, output_config: { format } }).request.responseFormat).toMatchObject({
+    param: 'output_config.format',
+  });
+});
+
+it('estimates the input of a stream, tools and results included, and of a stream only', () => {
+  const messages = [
+    { role: 'user', content: 'x'.repeat(400) },
+    { role: 'assistant', content: [{ type: 'tool_use', id: 't', name: 'read', input: {} }] },
+    { role: 'user', content: [{ type: 'tool_result', tool_use_id: 't', content: 'y'.repeat(400) }] },
+  ];
+  const estimate = (more: object) => decode({ messages, ...more }).options.estimatedInputTokens;
+  expect(estimate({ stream: true })).toBeGreaterThanOrEqual(200);
+  expect(estimate({ stream: true })).toBeLessThan(210);
+  const tools = [{ name: 'z'.repeat(100), input_schema: { type: 'object' } }];
+  expect(estimate({ stream: true, tools })).toBeGreaterThan(estimate({ stream: true }) + 25);
+  expect(estimate({})).toBe(0);
+});
+
+it('counts the tokens of a request with the same fields', () => {
+  const counted = { model: 'm', messages: [user], thinking: { type: 'adaptive' }, context_management: {} };
+  expect(decodeCountRequest(counted).messages).toHaveLength(1);
 });

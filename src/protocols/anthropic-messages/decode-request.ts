@@ -7,7 +7,8 @@ import { createFieldCheck } from '../field-table.ts';
 import { firstProblem } from '../first-problem.ts';
 import { given } from '../given.ts';
 import { jsonFormat } from '../json-format.ts';
-import { decodeMessage, textOf } from './decode-message.ts';
+import { decodeMessages, textOf } from './decode-message.ts';
+import { estimateInput } from './estimate-input.ts';
 import { messagesFields } from './fields.ts';
 import { type CountRequest, countRequest, messagesRequest } from './schema.ts';
 
@@ -15,13 +16,15 @@ export interface MessagesOptions {
   readonly includeUsage: boolean;
   /** The client asked to see what the model thinks. */
   readonly showsThinking: boolean;
+  /** What a stream tells in its first event, before the upstream has told its figures. */
+  readonly estimatedInputTokens: number;
 }
 
 const checkFields = createFieldCheck(messagesFields);
 
 export function decodeMessagesRequest(body: unknown): DecodedTurn<MessagesOptions> {
   const { chat, ignored } = parseBody(messagesRequest, body);
-  const request = decodeCommon(chat);
+  const { request, ignoredBlocks } = decodeCommon(chat);
   const stopSequences = (chat.stop_sequences ?? []).filter((sequence) => sequence !== '');
   return {
     request: {
@@ -36,14 +39,18 @@ export function decodeMessagesRequest(body: unknown): DecodedTurn<MessagesOption
       },
     },
     isStream: chat.stream ?? false,
-    options: { includeUsage: true, showsThinking: showsThinking(chat) },
-    ignored: [...providerTools(chat), ...ignored],
+    options: {
+      includeUsage: true,
+      showsThinking: showsThinking(chat),
+      estimatedInputTokens: chat.stream ? estimateInput(request) : 0,
+    },
+    ignored: [...providerTools(chat), ...ignoredBlocks, ...ignored],
   };
 }
 
 /** The request of "Count tokens": the same turn without an answer. */
 export function decodeCountRequest(body: unknown): AskedRequest {
-  return decodeCommon(parseBody(countRequest, body).chat);
+  return decodeCommon(parseBody(countRequest, body).chat).request;
 }
 
 function parseBody<Schema extends z.ZodType>(
@@ -70,7 +77,10 @@ function refuseThreads(body: object): void {
   });
 }
 
-function decodeCommon(chat: CountRequest): AskedRequest {
+function decodeCommon(chat: CountRequest): {
+  readonly request: AskedRequest;
+  readonly ignoredBlocks: readonly string[];
+} {
   const offered = (chat.tools ?? []).filter(({ type }) => isRunByClient(type));
   const tools = offered.map(
     (tool): Tool => ({
@@ -87,9 +97,10 @@ function decodeCommon(chat: CountRequest): AskedRequest {
     choice !== undefined &&
     choice.type !== 'none' &&
     choice.disable_parallel_tool_use === true;
-  return {
+  const { messages, ignored } = decodeMessages(chat.messages);
+  const request = {
     model: chat.model,
-    messages: [...system, ...chat.messages.flatMap(decodeMessage)],
+    messages: [...system, ...messages],
     tools,
     toolChoice: decodeToolChoice(chat, tools),
     parallelToolCalls: !isParallelOff,
@@ -99,6 +110,7 @@ function decodeCommon(chat: CountRequest): AskedRequest {
     reasoning: askedReasoning(effort, thinks(chat)),
     extra: {},
   };
+  return { request, ignoredBlocks: ignored };
 }
 
 function decodeFormat({ output_config: config, output_format: former }: CountRequest): ResponseFormat {

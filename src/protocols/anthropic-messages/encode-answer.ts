@@ -14,6 +14,16 @@ export function stopReasonOf(reason: FinishReason, stopSequence: string | undefi
   return stopSequence === undefined ? stopReasons[reason] : 'stop_sequence';
 }
 
+/** What clients read of a refusal; nobody tells its category. */
+export function stopDetailsOf(reason: FinishReason): object | null {
+  return reason === 'content-filter' ? { type: 'refusal', category: null, explanation: null } : null;
+}
+
+/** Clients send thinking back only when it is signed. Nobody checks it here, since it is not told to the model again. */
+export function signatureOf(identity: AnswerIdentity): string {
+  return Buffer.from(`warp2api ${identity.id}`).toString('base64');
+}
+
 export function encodeMessagesError(error: AppError, requestId?: string): string {
   return JSON.stringify({
     type: 'error',
@@ -33,7 +43,7 @@ export function encodeMessagesAnswer(
 ): string {
   const thinking =
     options.showsThinking && answer.reasoning !== ''
-      ? [{ type: 'thinking', thinking: answer.reasoning, signature: '' }]
+      ? [{ type: 'thinking', thinking: answer.reasoning, signature: signatureOf(identity) }]
       : [];
   const text = answer.text === '' ? [] : [{ type: 'text', text: answer.text }];
   const calls = answer.toolCalls.map((call) => ({
@@ -50,6 +60,8 @@ export function encodeMessagesAnswer(
     content: [...thinking, ...text, ...calls],
     stop_reason: stopReasonOf(answer.finishReason, answer.stopSequence),
     stop_sequence: answer.stopSequence ?? null,
+    stop_details: stopDetailsOf(answer.finishReason),
+    container: null,
     usage: encodeUsage(answer.usage),
   });
 }
@@ -62,6 +74,10 @@ export function encodeUsage(usage: Usage | undefined) {
     cache_creation_input_tokens: 0,
     cache_read_input_tokens: cached,
     output_tokens: usage?.outputTokens ?? 0,
+    ...(usage?.reasoningTokens === undefined
+      ? {}
+      : { output_tokens_details: { thinking_tokens: usage.reasoningTokens } }),
+    server_tool_use: null,
   };
 }
 

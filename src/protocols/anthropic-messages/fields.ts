@@ -17,6 +17,10 @@ export const messagesFields = {
     says: 'no upstream promises it; input comes as the model wrote it',
     neutral: [false],
   },
+  'tools[].defer_loading': { fate: 'translated', says: 'the tool is offered from the start' },
+  'tools[].input_examples': { fate: 'ignored', says: 'no upstream has such a setting', neutral: [[]] },
+  'tools[].allowed_callers': { fate: 'ignored', says: 'tools are called directly', neutral: [['direct']] },
+  'tools[].eager_input_streaming': { fate: 'silent', says: 'input comes as the upstream sends it' },
   tool_choice: {
     fate: 'translated',
     says: '`none` offers no tools, and a call all the same is an error; a named tool is offered alone; an answer without the call that `any` or a name demands is sent back once and is an error the second time, a streamed one is held until it is whole; `disable_parallel_tool_use` is told to the upstream, and only the first call of an answer is passed on; its conversation is then told anew with the next turn',

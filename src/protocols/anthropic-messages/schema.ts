@@ -18,34 +18,88 @@ const imageBlock = z.looseObject({
 const documentBlock = z.looseObject({
   type: z.literal('document'),
   title: z.string().nullish(),
-  source: z.looseObject({ type: z.string(), media_type: z.string().nullish(), data: z.string().nullish() }),
+  context: z.string().nullish(),
+  source: z.looseObject({
+    type: z.string(),
+    media_type: z.string().nullish(),
+    data: z.string().nullish(),
+    content: z.union([z.string(), z.array(z.discriminatedUnion('type', [textBlock, imageBlock]))]).nullish(),
+  }),
 });
+const searchResultBlock = z.looseObject({
+  type: z.literal('search_result'),
+  source: z.string(),
+  title: z.string(),
+  content: z.array(textBlock),
+});
+const toolReferenceBlock = z.looseObject({ type: z.literal('tool_reference'), tool_name: z.string().min(1) });
+const compactionBlock = z.looseObject({ type: z.literal('compaction'), content: z.string().nullish() });
+const uploadBlock = z.looseObject({ type: z.literal('container_upload') });
 const toolUseBlock = z.looseObject({
   type: z.literal('tool_use'),
   id: z.string().min(1),
   name: z.string().min(1),
   input: z.record(z.string(), z.unknown()),
 });
-const resultPart = z.discriminatedUnion('type', [textBlock, imageBlock, documentBlock]);
+const resultPart = z.discriminatedUnion(
+  'type',
+  [textBlock, imageBlock, documentBlock, searchResultBlock, toolReferenceBlock],
+  'must be "text", "image", "document", "search_result" or "tool_reference"',
+);
+const notBlocks = 'must be text or a list of blocks';
 const toolResultBlock = z.looseObject({
   type: z.literal('tool_result'),
   tool_use_id: z.string().min(1),
-  content: z.union([z.string(), z.array(resultPart)]).nullish(),
+  content: z.union([z.string(), z.array(resultPart)], notBlocks).nullish(),
   is_error: z.boolean().nullish(),
 });
 const thinkingBlock = z.looseObject({ type: z.literal('thinking'), thinking: z.string() });
 const redactedBlock = z.looseObject({ type: z.literal('redacted_thinking') });
+/** What the provider's own tools left in an answer. */
+const providerBlock = z.looseObject({
+  type: z
+    .string()
+    .regex(
+      /^(server|mcp)_tool_use$|^[a-z_]+_tool_result$|^fallback$/,
+      'must be "text", "thinking", "redacted_thinking" or "tool_use"',
+    ),
+});
 
-const userBlock = z.discriminatedUnion('type', [textBlock, imageBlock, documentBlock, toolResultBlock]);
-const assistantBlock = z.discriminatedUnion('type', [textBlock, toolUseBlock, thinkingBlock, redactedBlock]);
-const systemContent = z.union([z.string(), z.array(textBlock)]);
-
-const message = z.discriminatedUnion('role', [
-  z.looseObject({ role: z.literal('user'), content: z.union([z.string(), z.array(userBlock)]) }),
-  z.looseObject({ role: z.literal('assistant'), content: z.union([z.string(), z.array(assistantBlock)]) }),
-  // No part of the reference, but sent by real clients.
-  z.looseObject({ role: z.literal('system'), content: systemContent }),
+const userBlock = z.discriminatedUnion(
+  'type',
+  [textBlock, imageBlock, documentBlock, searchResultBlock, toolResultBlock, compactionBlock, uploadBlock],
+  'must be "text", "image", "document", "search_result" or "tool_result"',
+);
+const knownAnswerBlock = z.discriminatedUnion('type', [
+  textBlock,
+  toolUseBlock,
+  thinkingBlock,
+  redactedBlock,
+  compactionBlock,
 ]);
+const assistantBlock = z.union([knownAnswerBlock, providerBlock]);
+const systemContent = z.union([z.string(), z.array(textBlock)], notBlocks);
+const toolChange = z.looseObject({
+  type: z.enum(['tool_addition', 'tool_removal']),
+  tool: z.looseObject({ type: z.string(), name: z.string().nullish() }),
+});
+
+const message = z.discriminatedUnion(
+  'role',
+  [
+    z.looseObject({ role: z.literal('user'), content: z.union([z.string(), z.array(userBlock)], notBlocks) }),
+    z.looseObject({
+      role: z.literal('assistant'),
+      content: z.union([z.string(), z.array(assistantBlock)], notBlocks),
+    }),
+    z.looseObject({
+      role: z.literal('system'),
+      content: z.union([z.string(), z.array(z.union([textBlock, toolChange]))], notBlocks).nullish(),
+      clear_at: z.enum(['next_user_message', 'never']).nullish(),
+    }),
+  ],
+  'must be "user", "assistant" or "system"',
+);
 
 const tool = z.looseObject({
   /** Absent or "custom": the client runs it. Anything else is run by the provider. */

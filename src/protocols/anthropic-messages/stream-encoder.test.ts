@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
 import type { TurnEvent } from '../../core/turn.ts';
 import { createMessagesStreamEncoder } from './stream-encoder.ts';
@@ -13,7 +13,11 @@ interface Sent {
 }
 
 function encode(events: readonly TurnEvent[], showsThinking = true): Sent[] {
-  const encoder = createMessagesStreamEncoder(identity, { includeUsage: true, showsThinking });
+  const encoder = createMessagesStreamEncoder(identity, {
+    includeUsage: true,
+    showsThinking,
+    estimatedInputTokens: 3,
+  });
   return events
     .map((event) => encoder.encode([event]))
     .join('')
@@ -44,6 +48,7 @@ it('puts thinking, text and calls into blocks that follow one another', () => {
     'message_start',
     'content_block_start 0',
     'content_block_delta 0',
+    'content_block_delta 0',
     'content_block_stop 0',
     'content_block_start 1',
     'content_block_delta 1',
@@ -56,7 +61,9 @@ it('puts thinking, text and calls into blocks that follow one another', () => {
     'message_delta',
     'message_stop',
   ]);
-  expect(sent[8]?.content_block).toEqual({ type: 'tool_use', id: 'call_1', name: 'read', input: {} });
+  // Clients send thinking back only when it is signed.
+  expect(sent[3]?.delta).toEqual({ type: 'signature_delta', signature: expect.stringMatching(/.+/) });
+  expect(sent[9]?.content_block).toEqual({ type: 'tool_use', id: 'call_1', name: 'read', input: {} });
   expect(sent.at(-2)).toMatchObject({
     delta: { stop_reason: 'tool_use', stop_sequence: null },
     usage: { input_tokens: 6, cache_read_input_tokens: 4, output_tokens: 5 },
@@ -140,8 +147,52 @@ it('ends a broken answer with an error and nothing after it', () => {
 });
 
 it('keeps alive with a comment first and with pings once the message has begun', () => {
-  const encoder = createMessagesStreamEncoder(identity, { includeUsage: true, showsThinking: false });
+  const encoder = createMessagesStreamEncoder(identity, {
+    includeUsage: true,
+    showsThinking: false,
+    estimatedInputTokens: 3,
+  });
   expect(encoder.keepAlive).toBe(': keep-alive\n\n');
   encoder.encode([{ type: 'text-delta', text: 'a' }]);
   expect(encoder.keepAlive).toBe('event: ping\ndata: {"type":"ping"}\n\n');
+});
+
+describe('the first event', () => {
+  const usageOf = (events: readonly TurnEvent[]) =>
+    (encode(events)[0] as unknown as { message: { usage: unknown } }).message.usage;
+
+  it('tells an estimate of the input where the upstream has told nothing yet', () => {
+    expect(usageOf([{ type: 'text-delta', text: 'a' }])).toMatchObject({ input_tokens: 3, output_tokens: 0 });
+  });
+
+  it('tells the upstream’s own figures where they are known', () => {
+    const usage = { inputTokens: 10, outputTokens: 5, cachedInputTokens: 4 };
+    expect(
+      usageOf([
+        { type: 'usage', usage },
+        { type: 'text-delta', text: 'a' },
+      ]),
+    ).toMatchObject({
+      input_tokens: 6,
+      cache_read_input_tokens: 4,
+      output_tokens: 0,
+    });
+  });
+});
+
+it('tells the whole usage in the end, thinking apart', () => {
+  const usage = { inputTokens: 10, outputTokens: 5, cachedInputTokens: 4, reasoningTokens: 2 };
+  const sent = encode([
+    { type: 'usage', usage },
+    { type: 'finish', reason: 'content-filter' },
+  ]);
+  expect(sent.at(-2)).toMatchObject({
+    delta: { stop_reason: 'refusal', stop_details: { type: 'refusal' } },
+    usage: {
+      input_tokens: 6,
+      cache_read_input_tokens: 4,
+      output_tokens: 5,
+      output_tokens_details: { thinking_tokens: 2 },
+    },
+  });
 });

@@ -1,7 +1,13 @@
 import type { AnswerIdentity, StreamEncoder } from '../../core/protocol.ts';
 import type { TurnEvent, Usage } from '../../core/turn.ts';
 import type { MessagesOptions } from './decode-request.ts';
-import { encodeMessagesError, encodeUsage, stopReasonOf } from './encode-answer.ts';
+import {
+  encodeMessagesError,
+  encodeUsage,
+  signatureOf,
+  stopDetailsOf,
+  stopReasonOf,
+} from './encode-answer.ts';
 
 type Block = { readonly kind: 'text' | 'thinking' } | { readonly kind: 'tool'; readonly call: number };
 
@@ -41,8 +47,11 @@ export function createMessagesStreamEncoder(
   };
   const close = (): string => {
     if (open === undefined) return '';
+    const { kind } = open;
     open = undefined;
-    return sse('content_block_stop', `"index":${index}`);
+    const signature =
+      kind === 'thinking' ? delta(`{"type":"signature_delta","signature":"${signatureOf(identity)}"}`) : '';
+    return `${signature}${sse('content_block_stop', `"index":${index}`)}`;
   };
   const delta = (content: string): string =>
     sse('content_block_delta', `"index":${index},"delta":${content}`);
@@ -119,7 +128,12 @@ export function createMessagesStreamEncoder(
         return '';
       case 'finish': {
         const reason = stopReasonOf(event.reason, event.stopSequence);
-        const ended = JSON.stringify({ stop_reason: reason, stop_sequence: event.stopSequence ?? null });
+        const ended = JSON.stringify({
+          stop_reason: reason,
+          stop_sequence: event.stopSequence ?? null,
+          stop_details: stopDetailsOf(event.reason),
+          container: null,
+        });
         return [
           close(),
           whatWaited(true),
@@ -147,7 +161,10 @@ export function createMessagesStreamEncoder(
         const isShown = event.type !== 'start' && event.type !== 'usage' && event.type !== 'error';
         if (isShown && !isStarted) {
           isStarted = true;
-          text += messageStart(identity, usage);
+          text += messageStart(
+            identity,
+            usage ?? { inputTokens: options.estimatedInputTokens, outputTokens: 0 },
+          );
         }
         text += encodeOne(event);
       }
@@ -156,7 +173,7 @@ export function createMessagesStreamEncoder(
   };
 }
 
-function messageStart(identity: AnswerIdentity, usage: Usage | undefined): string {
+function messageStart(identity: AnswerIdentity, usage: Usage): string {
   const message = {
     id: identity.id,
     type: 'message',
@@ -165,6 +182,8 @@ function messageStart(identity: AnswerIdentity, usage: Usage | undefined): strin
     content: [],
     stop_reason: null,
     stop_sequence: null,
+    stop_details: null,
+    container: null,
     usage: { ...encodeUsage(usage), output_tokens: 0 },
   };
   return sse('message_start', `"message":${JSON.stringify(message)}`);

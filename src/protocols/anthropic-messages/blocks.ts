@@ -1,0 +1,49 @@
+import type { FieldTable } from '../field-table.ts';
+
+/** What the messages of a Messages request may hold. Shown in docs/fields.md. */
+export const messagesBlocks = {
+  text: { fate: 'honoured', says: 'everywhere; citations in it have no effect' },
+  image: {
+    fate: 'honoured',
+    says: 'as base64, or as an address where the operator lets the gateway fetch images; `file` is a 400',
+  },
+  'document with source text or content': {
+    fate: 'translated',
+    says: 'travels as text, with its title and context in front, and with its images',
+  },
+  'document with source base64, url or file': {
+    fate: 'refused',
+    says: 'only documents of plain text can be sent; take the text out of this one first',
+  },
+  search_result: { fate: 'translated', says: 'travels as text, with title and source in front' },
+  tool_use: { fate: 'honoured', says: 'the model is told of a call whose result never comes' },
+  tool_result: {
+    fate: 'honoured',
+    says: 'of text, images, documents and search results; without its call before it a 400',
+  },
+  tool_reference: {
+    fate: 'translated',
+    says: 'in the result of a tool: tells the model that it may use the tool',
+  },
+  'thinking, redacted_thinking': {
+    fate: 'silent',
+    says: 'accepted with any signature; what the model thought is not told to it again',
+  },
+  compaction: {
+    fate: 'translated',
+    says: 'its summary travels as text; one that is encrypted only is a 400',
+  },
+  'server_tool_use, mcp_tool_use and their results': {
+    fate: 'ignored',
+    says: 'what a provider’s own tools left in an answer; the text around it stays',
+  },
+  container_upload: { fate: 'refused', says: 'there are no containers here: send the text of the file' },
+  'system messages': {
+    fate: 'honoured',
+    says: 'become rules for the whole conversation, wherever they stand; with `clear_at: "next_user_message"` only until then',
+  },
+  'tool_addition, tool_removal in system messages': {
+    fate: 'ignored',
+    says: 'send the tools that are to be had in tools',
+  },
+} as const satisfies FieldTable;

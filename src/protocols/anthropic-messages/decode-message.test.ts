@@ -1,0 +1,187 @@
+import { describe, expect, it } from 'vitest';
+import { messagesBlocks } from './blocks.ts';
+import { decodeMessagesRequest } from './decode-request.ts';
+
+const decodeAll = (...messages: unknown[]) => decodeMessagesRequest({ model: 'm', max_tokens: 9, messages });
+const decode = (...messages: unknown[]) => decodeAll(...messages).request.messages;
+const parts = (...content: unknown[]) => decode({ role: 'user', content })[0]?.parts;
+
+function refusal(...messages: unknown[]): unknown {
+  try {
+    decode(...messages);
+  } catch (error) {
+    return error;
+  }
+  return undefined;
+}
+
+const user = { role: 'user', content: 'Hello' };
+const calling = { role: 'assistant', content: [{ type: 'tool_use', id: 't', name: 'read', input: {} }] };
+const result = (...content: unknown[]) => ({
+  role: 'user',
+  content: [{ type: 'tool_result', tool_use_id: 't', content }],
+});
+const png = { type: 'image', source: { type: 'base64', media_type: 'image/PNG', data: 'AAAA' } };
+const image = { type: 'image', mediaType: 'image/png', data: 'AAAA' };
+const text = (value: string) => ({ type: 'text', text: value });
+const cached = { cache_control: { type: 'ephemeral' } };
+
+describe('what a user sends', () => {
+  it('is documents as text, with what stands about them in front', () => {
+    const plain = { type: 'text', media_type: 'text/plain', data: 'one' };
+    expect(
+      parts(
+        {
+          type: 'document',
+          source: plain,
+          title: 'a.txt',
+          context: 'old',
+          citations: { enabled: true },
+          ...cached,
+        },
+        { type: 'document', source: { type: 'content', content: 'two' } },
+        { type: 'document', title: 'c', source: { type: 'content', content: [text('three'), png] } },
+        { type: 'document', source: { type: 'base64', data: Buffer.from('four').toString('base64') } },
+      ),
+    ).toEqual([text('a.txt\n\nold\n\none'), text('two'), text('c'), text('three'), image, text('four')]);
+  });
+
+  it('is search results as text, with their title and source', () => {
+    const found = {
+      type: 'search_result',
+      title: 'Oslo',
+      source: 'https://x',
+      content: [text('a'), text('b')],
+    };
+    expect(parts(found)).toEqual([text('Oslo\nhttps://x\n\na\n\nb')]);
+  });
+
+  it('is a summary in place of what it sums up', () => {
+    expect(parts({ type: 'compaction', content: 'They met.' }, text('And?'))).toEqual([
+      text('The conversation so far, in short:\nThey met.'),
+      text('And?'),
+    ]);
+    expect(
+      refusal({ role: 'user', content: [{ type: 'compaction', encrypted_content: 'x' }] }),
+    ).toMatchObject({
+      param: 'messages.0.content.0',
+    });
+  });
+
+  it.each([
+    [{ source: { type: 'base64', media_type: 'application/pdf', data: 'JVBERi0xLjc=' } }],
+    [{ source: { type: 'url', url: 'https://x/a.pdf' } }],
+    [{ source: { type: 'file', file_id: 'f' } }],
+    [{ source: { type: 'text', data: '' } }],
+  ])('is refused by its place where it is no text: %j', (document) => {
+    const { says } = messagesBlocks['document with source base64, url or file'];
+    const param = 'messages.0.content.0.source';
+    expect(refusal({ role: 'user', content: [{ type: 'document', ...document }] })).toMatchObject({
+      param,
+      message: `${param}: ${says}.`,
+    });
+  });
+
+  it.each([
+    [[{ type: 'container_upload', file_id: 'f' }], 'messages.0.content.0'],
+    [[{ type: 'video' }], 'messages.0.content.0.type'],
+    [null, 'messages.0.content'],
+    [[{ ...png, source: { type: 'file', file_id: 'f' } }], 'messages.0.content.0.source'],
+  ])('is refused by its place: %j', (content, param) => {
+    expect(refusal({ role: 'user', content })).toMatchObject({ code: 'invalid_request', param });
+  });
+});
+
+describe('the result of a tool', () => {
+  it('may hold text, images, documents, search results and tools that were found', () => {
+    const sent = result(
+      text('a'),
+      png,
+      { type: 'document', title: 'd', source: { type: 'text', data: 'b' } },
+      { type: 'search_result', title: 's', source: 'x', content: [text('c')] },
+      { type: 'tool_reference', tool_name: 'edit' },
+    );
+    expect(decode(user, calling, sent)[2]?.parts).toEqual([
+      {
+        type: 'tool-result',
+        callId: 't',
+        text: 'a\nd\n\nb\ns\nx\n\nc\nThe tool edit can be used now.',
+        images: [image],
+        isError: false,
+      },
+    ]);
+  });
+
+  it('without its call before it is refused by its place', () => {
+    expect(refusal(user, result(text('a')))).toMatchObject({ param: 'messages.1.content.0.tool_use_id' });
+    expect(refusal(result(text('a')), calling)).toMatchObject({ param: 'messages.0.content.0.tool_use_id' });
+  });
+
+  it('that never comes is told to the model', () => {
+    expect(decode(user, calling, user)[2]).toMatchObject({
+      role: 'tool',
+      parts: [{ callId: 't', isError: true }],
+    });
+  });
+});
+
+describe('an answer that comes back', () => {
+  it('may hold thinking with any signature or none, and what nobody can read', () => {
+    const content = [
+      { type: 'thinking', thinking: 'hm', signature: 'another vendor’s' },
+      { type: 'thinking', thinking: 'so' },
+      { type: 'redacted_thinking', data: 'xyz' },
+      { type: 'text', text: 'Hi', citations: null, ...cached },
+    ];
+    const { request, ignored } = decodeAll(user, { role: 'assistant', content }, user);
+    expect(request.messages[1]?.parts).toEqual([
+      { type: 'reasoning', text: 'hm' },
+      { type: 'reasoning', text: 'so' },
+      text('Hi'),
+    ]);
+    expect(ignored).toEqual([]);
+  });
+
+  it('may hold what the provider’s own tools left in it, which is named', () => {
+    const content = [
+      { type: 'server_tool_use', id: 's', name: 'web_search', input: {} },
+      { type: 'web_search_tool_result', tool_use_id: 's', content: [] },
+      { type: 'text', text: 'Hi' },
+    ];
+    const { request, ignored } = decodeAll(user, { role: 'assistant', content }, user);
+    expect(request.messages[1]?.parts).toEqual([text('Hi')]);
+    expect(ignored).toEqual(['messages.content.server_tool_use', 'messages.content.web_search_tool_result']);
+  });
+
+  it('may hold nothing that is not known', () => {
+    const content = [{ type: 'video' }];
+    expect(refusal(user, { role: 'assistant', content }, user)).toMatchObject({
+      param: 'messages.1.content.0.type',
+    });
+  });
+});
+
+describe('a system message among the others', () => {
+  const system = (more: object) => ({ role: 'system', content: [text('Be brief.')], ...more });
+
+  it('keeps its place and its text', () => {
+    expect(decode(user, system({}), user).map(({ role }) => role)).toEqual(['user', 'system', 'user']);
+  });
+
+  it('is gone with the next user message where the client says so', () => {
+    const passing = system({ clear_at: 'next_user_message' });
+    expect(decode(user, passing).map(({ role }) => role)).toEqual(['user', 'system']);
+    expect(decode(user, passing, calling, result(text('x'))).map(({ role }) => role)).toEqual([
+      'user',
+      'assistant',
+      'tool',
+    ]);
+  });
+
+  it('may change the tools, which is named', () => {
+    const change = { type: 'tool_addition', tool: { type: 'tool_reference', name: 'edit' } };
+    const { request, ignored } = decodeAll(user, system({ content: [change] }));
+    expect(request.messages).toHaveLength(1);
+    expect(ignored).toEqual(['messages.content.tool_addition']);
+  });
+});
