@@ -67,6 +67,7 @@ describe("the gateway's /metrics", () => {
     expect(text).toMatch(/turns_total{protocol="chat",model="other",outcome="\w+"} 1/);
     expect(value('upstream_attempts_total{provider="warp"}')).toBeGreaterThanOrEqual(1);
     expect(value('tokens_total{direction="input"}')).toBeGreaterThan(0);
+    expect(value('credits_total{provider="warp"}')).toBeGreaterThan(0);
     expect(value('leases')).toBe(1);
     expect(value('turns')).toBe(0);
     expect(value('pool_up')).toBe(1);

@@ -222,7 +222,7 @@ function createReader({ request, output, progress, wantsUsage }: Attempt, clock:
       if (last?.type === 'finish') {
         if (hasTokens(progress.usage) || !wantsUsage) write(batch);
         else {
-          progress.usage = withChargeOf(progress.usage, estimateUsage(request, producedText(progress)));
+          progress.usage = withChargeOf(progress.usage, estimateUsage(request, progress));
           isUsageUnsent = false;
           const content = batch.filter(({ type }) => type !== 'usage' && type !== 'finish');
           write([...content, { type: 'usage', usage: progress.usage }, last]);
@@ -242,8 +242,4 @@ function createReader({ request, output, progress, wantsUsage }: Attempt, clock:
 
 function isTerminal(event: TurnEvent | undefined): boolean {
   return event?.type === 'finish' || event?.type === 'error';
-}
-
-function producedText({ text, toolCalls }: TurnProgress): string {
-  return [text, ...toolCalls.map((call) => `${call.name} ${call.arguments}`)].join('\n');
 }

@@ -66,7 +66,7 @@ export async function runCheckedTurn(dependencies: TurnDependencies, turn: Turn)
   const lasting = await judge(checks, second);
   if (lasting instanceof AppError) return refuse(turn, both, lasting);
   if (lasting.fault) return refuse(turn, both, new AppError('upstream_protocol', lasting.fault.error));
-  second.passOn({ text: lasting.text, usage: both.usage });
+  second.passOn({ text: lasting.text, usage: sumUsage(first.usage, second.usage) });
   return both;
 }
 

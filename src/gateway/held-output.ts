@@ -12,6 +12,8 @@ export interface HeldAnswer {
 }
 
 export interface HeldOutput extends TurnOutput, HeldAnswer {
+  /** As far as the client would see it. */
+  readonly usage: Usage | undefined;
   /** Sends what was held, with another text or usage where one is given. */
   passOn(instead: { readonly text?: string | undefined; readonly usage?: Usage | undefined }): void;
 }
@@ -60,6 +62,9 @@ export function createHeldOutput(output: TurnOutput): HeldOutput {
         }
       }
       return [...calls.values()];
+    },
+    get usage() {
+      return events.findLast((event) => event.type === 'usage')?.usage;
     },
     get finish() {
       return end()?.reason;

@@ -84,6 +84,12 @@ export function createGatewayMetrics(options: {
     labelNames: ['result'] as const,
     registers,
   });
+  const credits = new Counter({
+    name: `${prefix}credits_total`,
+    help: 'What upstreams told they charged for turns, in the unit of each provider.',
+    labelNames: ['provider'] as const,
+    registers,
+  });
   const now = {
     turns: 'Turns under way.',
     streams: 'Streams open.',
@@ -116,6 +122,9 @@ export function createGatewayMetrics(options: {
       if (summary.usage === undefined) return;
       tokens.inc({ direction: 'input' }, summary.usage.inputTokens);
       tokens.inc({ direction: 'output' }, summary.usage.outputTokens);
+      if (summary.usage.credits !== undefined) {
+        credits.inc({ provider: summary.provider ?? 'none' }, summary.usage.credits);
+      }
     },
     text: () => metricsText(registry),
   };

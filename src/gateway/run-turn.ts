@@ -77,6 +77,7 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
   let path: Path | undefined;
   let lease: TurnLease | undefined;
   let progress: TurnProgress = emptyProgress();
+  let counted: Usage | undefined;
 
   async function pathOf(route: Route): Promise<Path> {
     const request: AskedRequest = { ...turn.request, model: route.model };
@@ -112,6 +113,7 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
       }
       attempts += 1;
       progress = emptyProgress();
+      counted = undefined;
       const error = await useLease(lease, path, progress);
       if (!error) return summary(undefined);
 
@@ -162,6 +164,7 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
         logger: turn.logger,
       });
       const usage = countedUsage(request, made);
+      counted = usage;
       if (!error) {
         void reporter.report(used, { outcome: 'success', usage });
         return undefined;
@@ -211,7 +214,7 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
       upstreamModel: path?.route.model,
       attempts,
       conversation: path?.conversation.end(),
-      usage: progress.usage,
+      usage: counted,
       firstContentMs: progress.firstContentAt === undefined ? undefined : progress.firstContentAt - startedAt,
     };
   }

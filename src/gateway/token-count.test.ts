@@ -84,9 +84,13 @@ it('estimates the usage of a turn, tools and calls included, images not', () => 
     reasoning: {},
     extra: {},
   } as const;
-  const estimate = estimateUsage(request, 'hello world');
+  const estimate = estimateUsage(request, { text: 'hello world', reasoning: '', toolCalls: [] });
   expect(estimate).toMatchObject({ outputTokens: 2, isEstimated: true });
   expect(estimate.inputTokens).toBeGreaterThan(10);
   expect(estimate.inputTokens).toBeLessThan(60);
+  const calls = [{ id: 'c', name: 'read', arguments: '{"path":"a"}' }];
+  const thinking = estimateUsage(request, { text: '', reasoning: 'hello world', toolCalls: calls });
+  expect(thinking).toMatchObject({ reasoningTokens: 2 });
+  expect(thinking.outputTokens).toBeGreaterThan(6);
   expect(roughUsage(request, 8)).toMatchObject({ outputTokens: 2, isEstimated: true });
 });

@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module';
 import type { AskedRequest, Usage } from '../core/turn.ts';
+import type { TurnProgress } from './turn-progress.ts';
 
 interface Tokenizer {
   readonly encoding: typeof import('gpt-tokenizer/encoding/o200k_base');
@@ -78,11 +79,17 @@ export function countInputTokens(request: AskedRequest): number {
   return countTokens(inputTexts(request).join('\n'));
 }
 
-/** Figures for an upstream that gave none. */
-export function estimateUsage(request: AskedRequest, output: string): Usage {
+/** Figures for an upstream that gave none: all that was asked and all that was produced, without images. */
+export function estimateUsage(
+  request: AskedRequest,
+  { text, reasoning, toolCalls }: Pick<TurnProgress, 'text' | 'reasoning' | 'toolCalls'>,
+): Usage {
+  const shown = [text, ...toolCalls.map((call) => `${call.name} ${call.arguments}`)].join('\n');
+  const reasoningTokens = reasoning === '' ? 0 : countTokens(reasoning);
   return {
     inputTokens: countInputTokens(request),
-    outputTokens: countTokens(output),
+    outputTokens: countTokens(shown) + reasoningTokens,
+    ...(reasoningTokens > 0 ? { reasoningTokens } : {}),
     isEstimated: true,
   };
 }

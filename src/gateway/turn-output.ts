@@ -25,6 +25,7 @@ export function createStreamOutput<Options>(
 ): StreamOutput {
   let encoder: StreamEncoder | undefined;
   let route: Route | undefined;
+  let usage: Usage | undefined;
   let lastWriteAt = now();
 
   function begin(): StreamEncoder {
@@ -53,11 +54,12 @@ export function createStreamOutput<Options>(
         answerError(response, inbound, last.error, headFor(route).headers);
         return true;
       }
-      const text = begin().encode(events);
+      for (const event of events) if (event.type === 'usage') usage = event.usage;
       if (last?.type === 'finish' || last?.type === 'error') {
-        response.end(text);
+        response.end(usage ? encodeEnd(begin(), events, last, usage) : begin().encode(events));
         return true;
       }
+      const text = begin().encode(events);
       return text === '' || response.write(text);
     },
     tick(time) {
@@ -69,6 +71,26 @@ export function createStreamOutput<Options>(
   };
   response.on('drain', () => output.resume?.());
   return output;
+}
+
+/** The last batch, with what the headers of a whole answer say of its usage as comments before the end. */
+function encodeEnd(
+  encoder: StreamEncoder,
+  events: readonly TurnEvent[],
+  last: TurnEvent,
+  usage: Usage,
+): string {
+  const notes = Object.entries(usageHeaders(usage)).map(([name, value]) => `: ${name} ${value}\n\n`);
+  if (notes.length === 0) return encoder.encode(events);
+  return encoder.encode(events.slice(0, -1)) + notes.join('') + encoder.encode([last]);
+}
+
+/** What clients' own usage objects have no field for. */
+function usageHeaders({ isEstimated, credits }: Usage): Record<string, string> {
+  return {
+    ...(isEstimated ? { 'x-warp2api-usage': 'estimated' } : {}),
+    ...(credits === undefined ? {} : { 'x-warp2api-credits': String(credits) }),
+  };
 }
 
 /** Answers whole: the same events, collected. */
@@ -107,7 +129,7 @@ export function createWholeOutput<Options>(
       const body = Buffer.from(inbound.encodeAnswer(identity, answer, options));
       response.writeHead(200, {
         ...headers,
-        ...(collected.usage?.isEstimated ? { 'x-warp2api-usage': 'estimated' } : {}),
+        ...(collected.usage ? usageHeaders(collected.usage) : {}),
         'content-type': 'application/json; charset=utf-8',
         'content-length': body.length,
       });

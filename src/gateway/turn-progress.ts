@@ -6,6 +6,7 @@ export interface TurnProgress {
   isContentSent: boolean;
   firstContentAt: number | undefined;
   text: string;
+  reasoning: string;
   toolCalls: { id: string; name: string; arguments: string }[];
   /** Characters of all that was produced: text, reasoning and calls. */
   outputCharacters: number;
@@ -17,6 +18,7 @@ export function emptyProgress(): TurnProgress {
     isContentSent: false,
     firstContentAt: undefined,
     text: '',
+    reasoning: '',
     toolCalls: [],
     outputCharacters: 0,
     usage: undefined,
@@ -34,6 +36,7 @@ export function noteEvents(progress: TurnProgress, events: readonly TurnEvent[])
         hasContent = true;
         break;
       case 'reasoning-delta':
+        progress.reasoning += event.text;
         progress.outputCharacters += event.text.length;
         hasContent = true;
         break;
