@@ -2,23 +2,24 @@
  * Drives real command-line clients against the gateway on the sandbox: each must read a file through a tool call.
  * `npm run clients -- codex opencode` drives those whose names begin so. They are installed into a temporary folder,
  * never into the project, and run where nothing can leave the machine, if it allows a network namespace.
+ * With `--faults` they are refused instead, and it is told what they show of the gateway's words.
  */
-import { spawn } from 'node:child_process';
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Sandbox, startSandbox } from '../sandbox/index.ts';
 import { startServices } from '../src/compose.ts';
 import { loadConfig } from '../src/config.ts';
 import { createLogger } from '../src/lib/logger.ts';
 import { claudeCode } from './clients/claude-code.ts';
-import type { Call, Client, Place } from './clients/client.ts';
+import type { Client } from './clients/client.ts';
 import { clines } from './clients/cline.ts';
 import { codex } from './clients/codex.ts';
 import { continues } from './clients/continue.ts';
 import { copilots } from './clients/copilot.ts';
+import { tellFaults } from './clients/faults.ts';
 import { opencodes } from './clients/opencode.ts';
 import { pis } from './clients/pi.ts';
 import { qwenCode } from './clients/qwen-code.ts';
+import { type Access, runClient, secret } from './clients/run-client.ts';
 import { runClosed, wordsGiven } from './closed-run.ts';
 
 const all: readonly Client[] = [
@@ -31,16 +32,18 @@ const all: readonly Client[] = [
   ...clines,
   ...copilots,
 ];
-const secret = 'the word is magnolia';
 const runLimitMs = 90_000;
 const wholeLimitMs = 15 * 60_000;
+const account = 'wk-clients.plain';
 
-const wanted = wordsGiven();
-const unknown = wanted.filter((word) => !all.some(({ name }) => name.startsWith(word)));
+const words = wordsGiven();
+const wantsFaults = words.includes('--faults');
+const wanted = words.filter((word) => word !== '--faults');
+const unknown = wanted.find((word) => !all.some(({ name }) => name.startsWith(word)));
 const chosen = all.filter(({ name }) => wanted.length === 0 || wanted.some((word) => name.startsWith(word)));
 
-if (unknown.length > 0) {
-  console.log(`There is no client "${unknown[0]}". There are ${all.map(({ name }) => name).join(', ')}.`);
+if (unknown !== undefined) {
+  console.log(`There is no client "${unknown}". There are ${all.map(({ name }) => name).join(', ')}.`);
   process.exitCode = 1;
 } else {
   const packages = [...new Set(chosen.map(({ packageName }) => packageName))];
@@ -49,13 +52,15 @@ if (unknown.length > 0) {
 
 async function drive(folder: string, missing: readonly string[]): Promise<number> {
   const upstream = await startSandbox();
+  const key = 'client-key';
   const config = loadConfig(
     {
       PORT: '0',
       POOL_SERVICE_PORT: '0',
       DATA_DIR: join(folder, 'data'),
       WARP_SERVER_URL: upstream.url,
-      WARP_API_KEY: 'wk-clients.plain',
+      WARP_API_KEY: account,
+      API_KEYS: key,
       SHUTDOWN_SECONDS: '0',
     },
     folder,
@@ -63,18 +68,23 @@ async function drive(folder: string, missing: readonly string[]): Promise<number
   const services = await startServices(config, 'both', createLogger('FATAL'), (error) => {
     throw error;
   });
+  const access = { gatewayUrl: services.gatewayUrl ?? '', key, model: 'sandbox' };
   const endAt = Date.now() + wholeLimitMs;
   let failed = 0;
   try {
     for (const client of chosen.filter(({ packageName }) => !missing.includes(packageName))) {
       const title = `${client.name} (${client.dialect})`;
+      if (wantsFaults) {
+        await tellFaults(client, folder, access, upstream, account);
+        continue;
+      }
       if (Date.now() + runLimitMs > endAt) {
         failed += 1;
         console.log(`FAILED  ${title}: there was no time left to run it`);
         continue;
       }
       const startedAt = Date.now();
-      const fault = await faultOf(client, folder, services.gatewayUrl ?? '', upstream);
+      const fault = await faultOf(client, folder, access, upstream);
       if (fault !== undefined) failed += 1;
       const seconds = ((Date.now() - startedAt) / 1_000).toFixed(1);
       console.log(fault === undefined ? `ok      ${title}: ${seconds} s` : `FAILED  ${title}: ${fault}`);
@@ -90,18 +100,11 @@ async function drive(folder: string, missing: readonly string[]): Promise<number
 async function faultOf(
   client: Client,
   folder: string,
-  gatewayUrl: string,
+  access: Access,
   upstream: Sandbox,
 ): Promise<string | undefined> {
-  const own = join(folder, 'runs', client.name);
-  rmSync(own, { recursive: true, force: true });
-  const [home, work] = [join(own, 'home'), join(own, 'work')];
-  for (const path of [home, work]) mkdirSync(path, { recursive: true });
-  const file = join(work, 'note.txt');
-  writeFileSync(file, `${secret}\n`);
   const before = upstream.turns.length;
-  const place: Place = { home, work, gatewayUrl, prompt: client.prompt(file) };
-  const output = await run(folder, place, client.prepare(place));
+  const output = await runClient(client, folder, access, runLimitMs);
   if (output === undefined) return 'could not be run';
 
   const turns = upstream.turns.slice(before);
@@ -114,28 +117,4 @@ async function faultOf(
   return turns.length === client.turns
     ? undefined
     : `took ${turns.length} turns instead of ${client.turns}: it may have repeated a broken stream`;
-}
-
-/** All that a client wrote; undefined when there is no such command. */
-function run(folder: string, place: Place, call: Call): Promise<string | undefined> {
-  const { command, words, environment = {}, stdin = '' } = call;
-  return new Promise((done) => {
-    const child = spawn(join(folder, 'node_modules', '.bin', command), words, {
-      cwd: place.work,
-      env: { PATH: process.env['PATH'], HOME: place.home, ...environment },
-      timeout: runLimitMs,
-      killSignal: 'SIGKILL',
-    });
-    let output = '';
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.on('data', (chunk: Buffer) => {
-        output = (output + chunk).slice(-1_000_000);
-      });
-    }
-    child.once('error', () => done(undefined));
-    child.once('close', () => done(output));
-    // A client that ends without reading what it is told has said why.
-    child.stdin.on('error', () => {});
-    child.stdin.end(stdin);
-  });
 }

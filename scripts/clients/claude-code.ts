@@ -6,12 +6,12 @@ export const claudeCode: Client = {
   dialect: 'Messages',
   turns: 2,
   prompt: (file) => `call Read ${JSON.stringify({ file_path: file })}`,
-  prepare: ({ gatewayUrl, prompt }) => ({
+  prepare: ({ gatewayUrl, key, model, prompt }) => ({
     command: 'claude',
-    words: ['-p', prompt, '--allowedTools', 'Read', '--model', 'sandbox'],
+    words: ['-p', prompt, '--allowedTools', 'Read', '--model', model],
     environment: {
       ANTHROPIC_BASE_URL: gatewayUrl,
-      ANTHROPIC_API_KEY: 'any',
+      ANTHROPIC_API_KEY: key,
       CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',
     },
   }),

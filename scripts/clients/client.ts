@@ -18,6 +18,8 @@ export interface Place {
   /** Where it is started, with the file in it. */
   readonly work: string;
   readonly gatewayUrl: string;
+  readonly key: string;
+  readonly model: string;
   readonly prompt: string;
 }
 

@@ -9,15 +9,15 @@ function cline(name: string, dialect: Client['dialect'], provider: string): Clie
     dialect,
     turns: 2,
     prompt: (file) => `call read_files ${JSON.stringify({ files: [{ path: file }] })}`,
-    prepare({ home, gatewayUrl, prompt }) {
+    prepare({ home, gatewayUrl, key, model, prompt }) {
       // What `cline auth` writes, which takes an address for one of the providers only.
       const folder = join(home, '.cline', 'data', 'settings');
       mkdirSync(folder, { recursive: true });
-      const settings = { provider, apiKey: 'any', model: 'sandbox', baseUrl: `${gatewayUrl}/v1` };
+      const settings = { provider, apiKey: key, model, baseUrl: `${gatewayUrl}/v1` };
       const entry = { settings, updatedAt: '2026-01-01T00:00:00.000Z', tokenSource: 'manual' };
       const file = { version: 1, lastUsedProvider: provider, modes: {}, providers: { [provider]: entry } };
       writeFileSync(join(folder, 'providers.json'), JSON.stringify(file));
-      return { command: 'cline', words: ['--provider', provider, '--model', 'sandbox', prompt] };
+      return { command: 'cline', words: ['--provider', provider, '--model', model, prompt] };
     },
   };
 }

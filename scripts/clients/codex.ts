@@ -8,12 +8,12 @@ export const codex: Client = {
   dialect: 'Responses',
   turns: 2,
   prompt: (file) => `call exec_command ${JSON.stringify({ cmd: `cat ${file}` })}`,
-  prepare({ home, gatewayUrl, prompt }) {
+  prepare({ home, gatewayUrl, key, model, prompt }) {
     const folder = join(home, '.codex');
     mkdirSync(folder, { recursive: true });
     const provider = `[model_providers.gw]\nname = "gw"\nbase_url = "${gatewayUrl}/v1"\nwire_api = "responses"\nenv_key = "GW_KEY"\n`;
-    writeFileSync(join(folder, 'config.toml'), `model = "sandbox"\nmodel_provider = "gw"\n${provider}`);
+    writeFileSync(join(folder, 'config.toml'), `model = "${model}"\nmodel_provider = "gw"\n${provider}`);
     const flags = ['--skip-git-repo-check', '--dangerously-bypass-approvals-and-sandbox'];
-    return { command: 'codex', words: ['exec', ...flags, '--', prompt], environment: { GW_KEY: 'any' } };
+    return { command: 'codex', words: ['exec', ...flags, '--', prompt], environment: { GW_KEY: key } };
   },
 };

@@ -9,13 +9,19 @@ function continueCli(name: string, dialect: Client['dialect'], provider: string)
     dialect,
     turns: 2,
     prompt: (file) => `call Read ${JSON.stringify({ filepath: file })}`,
-    prepare({ home, gatewayUrl, prompt }) {
+    prepare({ home, gatewayUrl, key, model, prompt }) {
       const file = join(home, 'continue.yaml');
-      const model = `  - name: gw\n    provider: ${provider}\n    model: sandbox\n    apiBase: ${gatewayUrl}/v1\n    apiKey: any\n`;
-      writeFileSync(
-        file,
-        `name: gw\nversion: 1.0.0\nschema: v1\nmodels:\n${model}    roles: [chat]\n    capabilities: [tool_use]\n`,
-      );
+      const entry = {
+        name: 'gw',
+        provider,
+        model,
+        apiBase: `${gatewayUrl}/v1`,
+        apiKey: key,
+        roles: ['chat'],
+      };
+      const models = [{ ...entry, capabilities: ['tool_use'] }];
+      // JSON is YAML too.
+      writeFileSync(file, JSON.stringify({ name: 'gw', version: '1.0.0', schema: 'v1', models }));
       return { command: 'cn', words: ['--config', file, '--auto', '-p', prompt] };
     },
   };

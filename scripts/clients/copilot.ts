@@ -12,13 +12,13 @@ function copilot(
     dialect,
     turns: 2,
     prompt: (file) => `call view ${JSON.stringify({ path: file })}`,
-    prepare: ({ gatewayUrl, prompt }) => ({
+    prepare: ({ gatewayUrl, key, model, prompt }) => ({
       command: 'copilot',
       words: ['--allow-all-tools', '--allow-all-paths', '-p', prompt],
       environment: {
         COPILOT_PROVIDER_BASE_URL: gatewayUrl + path,
-        COPILOT_PROVIDER_API_KEY: 'any',
-        COPILOT_MODEL: 'sandbox',
+        COPILOT_PROVIDER_API_KEY: key,
+        COPILOT_MODEL: model,
         COPILOT_OFFLINE: 'true',
         ...more,
       },

@@ -10,16 +10,16 @@ function opencode(name: string, dialect: Client['dialect'], npm: string): Client
     dialect,
     turns: 3,
     prompt: (file) => `call read ${JSON.stringify({ filePath: file })}`,
-    prepare({ work, gatewayUrl, prompt }) {
+    prepare({ work, gatewayUrl, key, model, prompt }) {
       const gw = {
         npm,
         name: 'gw',
-        options: { baseURL: `${gatewayUrl}/v1`, apiKey: 'any' },
-        models: { sandbox: { name: 'sandbox' } },
+        options: { baseURL: `${gatewayUrl}/v1`, apiKey: key },
+        models: { [model]: { name: model } },
       };
       writeFileSync(join(work, 'opencode.json'), JSON.stringify({ provider: { gw } }));
       // In an argument it would put the quotes of the prompt into quotes.
-      return { command: 'opencode', words: ['run', '--model', 'gw/sandbox'], stdin: prompt };
+      return { command: 'opencode', words: ['run', '--model', `gw/${model}`], stdin: prompt };
     },
   };
 }

@@ -9,12 +9,12 @@ function pi(name: string, dialect: Client['dialect'], api: string, path: string)
     dialect,
     turns: 2,
     prompt: (file) => `call read ${JSON.stringify({ path: file })}`,
-    prepare({ home, gatewayUrl, prompt }) {
+    prepare({ home, gatewayUrl, key, model, prompt }) {
       const folder = join(home, '.pi', 'agent');
       mkdirSync(folder, { recursive: true });
-      const gw = { baseUrl: gatewayUrl + path, api, apiKey: 'any', models: [{ id: 'sandbox' }] };
+      const gw = { baseUrl: gatewayUrl + path, api, apiKey: key, models: [{ id: model }] };
       writeFileSync(join(folder, 'models.json'), JSON.stringify({ providers: { gw } }));
-      return { command: 'pi', words: ['--offline', '--provider', 'gw', '--model', 'sandbox', '-p', prompt] };
+      return { command: 'pi', words: ['--offline', '--provider', 'gw', '--model', model, '-p', prompt] };
     },
   };
 }

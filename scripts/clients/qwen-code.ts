@@ -6,9 +6,9 @@ export const qwenCode: Client = {
   dialect: 'Chat Completions',
   turns: 2,
   prompt: (file) => `call read_file ${JSON.stringify({ file_path: file })}`,
-  prepare: ({ gatewayUrl, prompt }) => ({
+  prepare: ({ gatewayUrl, key, model, prompt }) => ({
     command: 'qwen',
-    words: ['--auth-type', 'openai', '--model', 'sandbox', '--yolo', prompt],
-    environment: { OPENAI_BASE_URL: `${gatewayUrl}/v1`, OPENAI_API_KEY: 'any' },
+    words: ['--auth-type', 'openai', '--model', model, '--yolo', prompt],
+    environment: { OPENAI_BASE_URL: `${gatewayUrl}/v1`, OPENAI_API_KEY: key },
   }),
 };
