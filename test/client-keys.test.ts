@@ -14,6 +14,8 @@ test('with keys set, only they are let in', async () => {
     .catch((thrown) => thrown);
   expect(error).toBeInstanceOf(OpenAI.AuthenticationError);
   expect(error).toMatchObject({ status: 401, code: 'invalid_api_key', type: 'invalid_request_error' });
+  // Claude Code goes on trying for minutes when it is not told that this will last.
+  expect(error.headers.get('x-should-retry')).toBe('false');
   expect((await fetch(`${services.gatewayUrl}/v1/models`)).status).toBe(401);
   expect((await fetch(`${services.gatewayUrl}/health`)).status).toBe(200);
   expect(services.log()).not.toMatch(/first-key|second-key/);

@@ -22,7 +22,7 @@ export function createClientKeys(keys: readonly string[]): ClientKeys {
             'invalid_key',
             key === undefined
               ? 'No key was sent: send one of this gateway\'s keys as "Authorization: Bearer KEY".'
-              : 'The key is not one of this gateway\'s: check "Authorization: Bearer KEY".',
+              : 'The key is not one of this gateway\'s: check what is sent as "Authorization: Bearer KEY" or "x-api-key: KEY".',
           );
         }
       }

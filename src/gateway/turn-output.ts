@@ -163,9 +163,13 @@ export function errorHeaders(error: AppError): Record<string, string> {
     ...(hasRetryTime
       ? { 'retry-after': String(Math.max(1, Math.ceil((error.retryAfterMs ?? 0) / 1000))) }
       : {}),
-    // Clients repeat any 429 by themselves; a spent quota does not come back in a second.
-    ...(error.openaiCode === 'insufficient_quota' ? { 'x-should-retry': 'false' } : {}),
+    ...(isLasting(error) ? { 'x-should-retry': 'false' } : {}),
   };
+}
+
+/** Clients repeat any 429 by themselves, and some a 401 for minutes; neither changes in a second. */
+function isLasting({ code, openaiCode }: AppError): boolean {
+  return openaiCode === 'insufficient_quota' || code === 'invalid_key' || code === 'forbidden';
 }
 
 interface Collection {
