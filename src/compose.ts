@@ -109,6 +109,7 @@ export async function startServices(
         timeouts: { firstEventMs: config.gateway.firstEventTimeoutMs, idleMs: config.gateway.idleTimeoutMs },
         fetchImagesFrom: config.gateway.fetchImagesFrom,
         responsesTtlMs: config.responsesTtlMs,
+        slowFirstContentMs: config.gateway.slowFirstContentMs,
         keep: config.gateway.keep,
         shutdownMs: config.shutdownMs,
         userAgent,

@@ -16,6 +16,8 @@ export interface Config {
     readonly idleTimeoutMs: number;
     /** Unset: images come inline only. Else the hosts that may lie in private networks. */
     readonly fetchImagesFrom: readonly string[] | undefined;
+    /** 0: no account counts as slow. */
+    readonly slowFirstContentMs: number;
     /** `memory`, `sqlite:` and an absolute path, or a `postgres://` URL; and its bound. */
     readonly keep: { readonly url: string; readonly maxBytes: number };
   };
@@ -144,6 +146,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
       firstEventTimeoutMs: required(values.UPSTREAM_FIRST_EVENT_SECONDS) * 1000,
       idleTimeoutMs: required(values.UPSTREAM_IDLE_SECONDS) * 1000,
       fetchImagesFrom: values.FETCH_IMAGES ? (values.FETCH_IMAGES_ALLOW ?? []) : undefined,
+      slowFirstContentMs: required(values.SLOW_FIRST_CONTENT_SECONDS) * 1000,
       keep: {
         url: keepUrl(values.KEEP_URL, databaseUrl, dataDir),
         maxBytes: required(values.KEEP_MAX_MB) * 1024 * 1024,

@@ -275,6 +275,11 @@ export const settings = {
     schema: count(1, 3600),
     help: 'How long an upstream may take until its first event.',
   }),
+  SLOW_FIRST_CONTENT_SECONDS: setting({
+    default: '30',
+    schema: count(0, 3600),
+    help: "Mean time to the first content above which new conversations of a session do not prefer the session's account; 0 switches that off.",
+  }),
   UPSTREAM_IDLE_SECONDS: setting({
     default: '120',
     schema: count(1, 3600),

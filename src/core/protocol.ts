@@ -115,4 +115,6 @@ export interface DecodedTurn<Options> {
   readonly options: Options;
   /** Harmless fields the client sent that nobody here reads. */
   readonly ignored: readonly string[];
+  /** What the client keeps the turns of its session together by, in its dialect's words. */
+  readonly affinityKey?: string;
 }

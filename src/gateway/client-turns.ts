@@ -13,6 +13,8 @@ export interface ClientTurn {
   readonly protocol: string;
   readonly decoded: DecodedTurn<unknown>;
   readonly clientId: string;
+  /** The session as a header names it, which says more than the body. */
+  readonly affinityKey?: string | undefined;
   readonly requestId: string;
   readonly startedAt: number;
   readonly wantsUsage: boolean;
@@ -78,6 +80,7 @@ export function createClientTurns(
       const summary = await runCheckedTurn(turns, {
         request: decoded.request,
         clientId,
+        affinityKey: turn.affinityKey ?? decoded.affinityKey,
         wantsUsage,
         output,
         images: turnImagesOf(decoded.request, turns.imageFetcher),

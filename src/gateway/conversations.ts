@@ -1,6 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import type { ConversationMemory } from '../core/protocol.ts';
 import type { AnyImage, AskedMessage, AskedRequest } from '../core/turn.ts';
+import { createBoundedRecent } from './bounded-recent.ts';
 import type { Keep } from './keep/keep.ts';
 
 /**
@@ -39,12 +40,7 @@ const mostTaken = 2_000;
  * turn the folding, no more; it counts its failures itself.
  */
 export function createConversations(keep: Keep) {
-  const taken = new Set<string>();
-
-  function noteTaken(key: string): void {
-    taken.add(key);
-    if (taken.size > mostTaken) for (const oldest of taken) return void taken.delete(oldest);
-  }
+  const taken = createBoundedRecent<true>(mostTaken);
 
   async function claim(key: string): Promise<Remembered | undefined> {
     try {
@@ -70,8 +66,8 @@ export function createConversations(keep: Keep) {
       const newMessages = messages.slice(lastAnswer + 1);
       for (const message of newMessages) addMessage(running, message);
       const found = keyBefore === undefined ? undefined : await claim(keyBefore);
-      const wasTaken = keyBefore !== undefined && taken.has(keyBefore);
-      if (keyBefore !== undefined && found) noteTaken(keyBefore);
+      const wasTaken = keyBefore !== undefined && taken.get(keyBefore) === true;
+      if (keyBefore !== undefined && found) taken.set(keyBefore, true);
       let isUsed = false;
       let didGoOn = false;
 

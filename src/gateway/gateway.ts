@@ -5,6 +5,7 @@ import type { UpstreamTimeouts } from '../core/turn-caller.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Pool } from '../pool-api/pool.ts';
+import { createAffinity } from './affinity.ts';
 import { createConversations } from './conversations.ts';
 import { createImageFetcher } from './image-fetcher.ts';
 import { openKeep } from './keep/open-keep.ts';
@@ -34,6 +35,8 @@ export interface GatewayOptions {
   /** Unset: images come inline only. Else the hosts that may lie in private networks. */
   readonly fetchImagesFrom: readonly string[] | undefined;
   readonly responsesTtlMs: number;
+  /** Mean time to the first content above which an account is not preferred; 0: none is. */
+  readonly slowFirstContentMs: number;
   /** Where conversations and stored responses are kept, and how many bytes of them. */
   readonly keep: { readonly url: string; readonly maxBytes: number };
   readonly shutdownMs: number;
@@ -80,6 +83,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       leases,
       reporter,
       conversations: createConversations(keep),
+      affinity: createAffinity(clock.now, options.slowFirstContentMs),
       schemas,
       imageFetcher,
       dispatcher,

@@ -17,6 +17,8 @@ export interface LeaseDemand {
   /** The upstream model the account must be allowed to use; undefined: any account will do. */
   readonly model: string | undefined;
   readonly prefer?: string | undefined;
+  /** The preference yields at once where that account is held and all its places are taken. */
+  readonly isPreferenceSoft?: boolean;
   readonly exclude: ReadonlySet<string>;
   /** A free account ran out in this turn: no other free one may stand in for it. */
   readonly isFreeBarred?: boolean;

@@ -42,6 +42,8 @@ export interface HeldLeases {
   pick(demand: AccountDemand): HeldLease | undefined;
   /** A held lease on that account, with room or without. */
   find(accountId: string, demand: AccountDemand): HeldLease | undefined;
+  /** The account is held here, and every place on it is taken. */
+  isFull(accountId: string): boolean;
   take(lease: HeldLease): TurnLease;
   readonly count: number;
   readonly hasRoom: boolean;
@@ -369,6 +371,16 @@ export function createHeldLeases(options: HeldLeasesOptions): HeldLeases {
         if (lease.account.id === accountId && isLive(lease, now) && suits(lease, demand)) return lease;
       }
       return undefined;
+    },
+    isFull(accountId) {
+      const now = clock.now();
+      let isHeld = false;
+      for (const lease of held) {
+        if (lease.account.id !== accountId || !isUsable(lease, now)) continue;
+        if (lease.slotsInUse < lease.account.slots) return false;
+        isHeld = true;
+      }
+      return isHeld;
     },
     take,
     get count() {

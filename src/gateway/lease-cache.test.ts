@@ -132,6 +132,38 @@ describe('a burst of cold turns', () => {
   });
 });
 
+describe('a preference', () => {
+  it('that is soft yields to a free place when all of its account’s are taken, without a call', async () => {
+    pool.add('one', { capacity: 4 });
+    pool.add('two', { capacity: 4 });
+    const [first, second] = [await acquire({ prefer: 'one' }), await acquire({ prefer: 'two' })];
+    second.release();
+    const calls = pool.allocations.length;
+    const soft = await acquire({ prefer: 'one', isPreferenceSoft: true });
+    expect([soft.account.id, pool.allocations.length]).toEqual(['two', calls]);
+    const hard = await acquire({ prefer: 'one' });
+    expect(hard.account.id).toBe('one');
+    for (const lease of [first, soft, hard]) lease.release();
+  });
+
+  it('that is soft is sought at the pool when its account is not held', async () => {
+    pool.add('one');
+    pool.add('two');
+    const first = await acquire({ prefer: 'one' });
+    const soft = await acquire({ prefer: 'two', isPreferenceSoft: true });
+    expect(soft.account.id).toBe('two');
+    for (const lease of [first, soft]) lease.release();
+  });
+
+  it('never bars the other accounts', async () => {
+    pool.add('one');
+    pool.add('two', { status: 'cooldown' });
+    const lease = await acquire({ prefer: 'two', isPreferenceSoft: true });
+    expect(lease.account.id).toBe('one');
+    lease.release();
+  });
+});
+
 describe('an idle lease', () => {
   it('is given back after a minute', async () => {
     pool.add('one');

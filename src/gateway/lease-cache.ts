@@ -12,6 +12,8 @@ export interface LeaseCache {
   acquire(demand: LeaseDemand): Promise<TurnLease>;
   /** Call when an account of this provider ran out and is a free one: no other free one may stand in for it. */
   retireFree(provider: string): void;
+  /** The account is held here, and every place on it is taken. */
+  isFull(accountId: string): boolean;
   readonly isPoolConnected: boolean;
   /** Accounts borrowed at this moment. */
   readonly count: number;
@@ -182,6 +184,12 @@ export function createLeaseCache(pool: Pool, clock: Clock, logger: Logger): Leas
     if (other) leases.giveBack(lease);
   }
 
+  /** A preference that cannot or need not be had. */
+  function yields({ prefer, exclude, isPreferenceSoft }: LeaseDemand): boolean {
+    if (prefer === undefined) return false;
+    return exclude.has(prefer) || (isPreferenceSoft === true && leases.isFull(prefer));
+  }
+
   function forgetPreference(waiter: Waiter): void {
     waiter.demand = { ...waiter.demand, prefer: undefined };
   }
@@ -237,13 +245,13 @@ export function createLeaseCache(pool: Pool, clock: Clock, logger: Logger): Leas
     async acquire(given) {
       if (isClosed) throw new PoolError('shutting_down', 'The gateway is stopping.');
       given.signal.throwIfAborted();
-      const isPreferredExcluded = given.prefer !== undefined && given.exclude.has(given.prefer);
-      const demand = isPreferredExcluded ? { ...given, prefer: undefined } : given;
+      const demand = yields(given) ? { ...given, prefer: undefined } : given;
       const lease = pickFor(demand);
       return lease ? leases.take(lease) : await wait(demand);
     },
 
     retireFree: (provider) => leases.retireFree(provider),
+    isFull: (accountId) => leases.isFull(accountId),
 
     async close() {
       isClosed = true;

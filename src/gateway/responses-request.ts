@@ -38,7 +38,9 @@ export async function readResponsesRequest(
     : nothingBefore;
   const input = await resolveReferences(responses, clientId, inputItems(asked), before);
   const opaque = createOpaque(clientId);
-  return { asked, before, decoded: decodeResponsesRequest(asked, { history: before.items, input, opaque }) };
+  const firstResponseId = before.ancestors[0];
+  const decoded = decodeResponsesRequest(asked, { history: before.items, input, opaque, firstResponseId });
+  return { asked, before, decoded };
 }
 
 /** The response an item's id was made from, see `itemId`, and `inputItemId` for items that came without one. */

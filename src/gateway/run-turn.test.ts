@@ -39,6 +39,7 @@ interface RunOptions {
   readonly isBuffered?: boolean;
   readonly wantsUsage?: boolean;
   readonly request?: TurnRequest;
+  readonly affinityKey?: string;
   readonly write?: (events: readonly TurnEvent[]) => boolean;
 }
 
@@ -61,6 +62,7 @@ function run(options: RunOptions = {}) {
   const summary = runTurn(fixture.turns, {
     request: options.request ?? requestOf([user('hi')]),
     clientId: 'me',
+    affinityKey: options.affinityKey,
     wantsUsage: options.wantsUsage ?? false,
     output,
     signal: client.signal,
@@ -466,6 +468,83 @@ describe('a client that leaves', () => {
     await settled();
     first.client.abort(new AppError('cancelled', 'left'));
     expect(await finish(second)).toMatchObject({ error: undefined });
+  });
+});
+
+describe('a session', () => {
+  const affinityKey = 'session';
+  const talk = (text: string) => run({ request: requestOf([user(text)]), affinityKey });
+  const bearers = () => fixture.upstream.calls.map(({ bearer }) => bearer.replace('bearer-of-', ''));
+
+  /** Accounts that are held and idle, the one a turn without a preference would get first. */
+  async function heldAccounts(): Promise<void> {
+    fixture.pool.add('one', { capacity: 4 });
+    fixture.pool.add('two', { capacity: 4 });
+    await warm('one', 'two');
+  }
+
+  it('has its new conversations on one account, each told by its own history', async () => {
+    await heldAccounts();
+    await finish(run({ request: requestOf([user('stranger')]) }));
+    await fixture.turns.affinity.sessionOf('me', 'warp', affinityKey).answeredBy('two', 'sought');
+    for (const text of ['first', 'second', 'first']) {
+      expect(await finish(talk(text))).toMatchObject({ conversation: 'new' });
+    }
+    expect(bearers()).toEqual(['one', 'two', 'two', 'two']);
+    expect(fixture.upstream.calls.every(({ body }) => body.memory === undefined)).toBe(true);
+  });
+
+  it('follows a remembered conversation to its account', async () => {
+    await heldAccounts();
+    await finish(talk('hi'));
+    fixture.turns.affinity.sessionOf('me', 'warp', 'other').answeredBy('two', 'sought');
+    const next = requestOf([user('hi'), assistant('hello'), user('more')]);
+    expect(await finish(run({ request: next, affinityKey: 'other' }))).toMatchObject({ conversation: 'hit' });
+    expect(bearers()).toEqual(['one', 'one']);
+    expect(fixture.turns.affinity.sessionOf('me', 'warp', 'other').preferred()).toBe('two');
+  });
+
+  it('spreads its turns at once when its account has no free place', async () => {
+    await heldAccounts();
+    await finish(talk('first'));
+    const open: (() => void)[] = [];
+    fixture.upstream.answer = (call) => open.push(() => lines(call, 'say hello', 'end'));
+    const turns = [talk('second'), talk('third')];
+    await until(() => open.length === 2);
+    for (const answer of open) answer();
+    for (const turn of turns) expect(await finish(turn)).toMatchObject({ error: undefined });
+    expect(bearers().sort()).toEqual(['one', 'one', 'two']);
+    expect(fixture.turns.affinity.sessionOf('me', 'warp', affinityKey).preferred()).toBe('one');
+  });
+
+  it('goes to another account while its own is cooling, and back', async () => {
+    await heldAccounts();
+    await finish(talk('first'));
+    fixture.pool.setStatus('one', 'cooldown');
+    await finish(talk('second'));
+    fixture.pool.setStatus('one', 'active');
+    await fixture.clock.advance(60_000);
+    await finish(talk('third'));
+    expect(bearers()).toEqual(['one', 'two', 'one']);
+  });
+
+  it('leaves an account that is slow to others, and its conversations stay', async () => {
+    await heldAccounts();
+    for (let turn = 0; turn < 2; turn += 1) {
+      fixture.upstream.answer = (call) => {
+        void fixture.clock.advance(29_000).then(() => lines(call, 'say hello', 'end'));
+      };
+      const slow = talk(`slow ${turn}`);
+      await finish(slow);
+    }
+    fixture.turns.affinity.pace.note('one', 60_000);
+    fixture.upstream.answer = (call) => lines(call, 'say hello', 'end');
+    expect(fixture.turns.affinity.sessionOf('me', 'warp', affinityKey).preferred()).toBeUndefined();
+    const next = requestOf([user('slow 1'), assistant('hello'), user('more')]);
+    expect(await finish(run({ request: next, affinityKey }))).toMatchObject({
+      conversation: 'hit',
+      accountId: 'one',
+    });
   });
 });
 

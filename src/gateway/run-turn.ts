@@ -2,6 +2,7 @@ import { AppError } from '../core/errors.ts';
 import { outcomeOf } from '../core/outcome.ts';
 import type { AskedRequest, Usage } from '../core/turn.ts';
 import type { Logger } from '../lib/logger.ts';
+import type { Affinity, Session } from './affinity.ts';
 import { type AttemptDependencies, attemptTurn, countedUsage, type TurnOutput } from './attempt.ts';
 import type { Conversation, ConversationResult, Conversations } from './conversations.ts';
 import type { ImageFetcher } from './image-fetcher.ts';
@@ -18,6 +19,7 @@ export interface TurnDependencies extends AttemptDependencies {
   readonly leases: LeaseCache;
   readonly reporter: Reporter;
   readonly conversations: Conversations;
+  readonly affinity: Affinity;
   readonly schemas: SchemaChecker;
   /** Undefined: images come inline only. */
   readonly imageFetcher?: ImageFetcher | undefined;
@@ -27,6 +29,8 @@ export interface Turn {
   readonly request: AskedRequest;
   /** Tells clients apart without naming their key. */
   readonly clientId: string;
+  /** What the client keeps its session together by. */
+  readonly affinityKey?: string | undefined;
   /** Whether the answer shows usage, so that missing figures are worth counting. */
   readonly wantsUsage: boolean;
   readonly output: TurnOutput;
@@ -59,6 +63,7 @@ interface Path {
   readonly route: Route;
   readonly request: AskedRequest;
   readonly conversation: Conversation;
+  readonly session: Session | undefined;
 }
 
 /**
@@ -66,7 +71,7 @@ interface Path {
  * says, and only until content was sent.
  */
 export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promise<TurnSummary> {
-  const { clock, leases, routes, reporter, conversations } = dependencies;
+  const { clock, leases, routes, reporter, conversations, affinity } = dependencies;
   const startedAt = clock.now();
   const excluded = new Set<string>();
   let isFreeBarred = false;
@@ -81,22 +86,31 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
 
   async function pathOf(route: Route): Promise<Path> {
     const request: AskedRequest = { ...turn.request, model: route.model };
+    const provider = route.provider.name;
     return {
       route,
       request,
-      conversation: await conversations.find(turn.clientId, route.provider.name, request),
+      conversation: await conversations.find(turn.clientId, provider, request),
+      session:
+        turn.affinityKey === undefined
+          ? undefined
+          : affinity.sessionOf(turn.clientId, provider, turn.affinityKey),
     };
   }
 
   try {
     path = await pathOf(await routes.resolve(turn.request, turn.signal));
     for (;;) {
-      const { route, conversation, request }: Path = path;
+      const { route, conversation, request, session }: Path = path;
+      const known = retriedBearerOf ?? conversation.accountId;
+      const preferred = known === undefined ? session?.preferred() : undefined;
+      const isPreferredFull = preferred !== undefined && leases.isFull(preferred);
       try {
         lease = await leases.acquire({
           provider: route.provider.name,
           model: route.model,
-          prefer: retriedBearerOf ?? conversation.accountId,
+          prefer: known ?? preferred,
+          isPreferenceSoft: known === undefined,
           exclude: route.barred ? new Set([...excluded, ...route.barred]) : excluded,
           isFreeBarred,
           deadline: startedAt + waitForAccountMs,
@@ -115,7 +129,13 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
       progress = emptyProgress();
       counted = undefined;
       const error = await useLease(lease, path, progress);
-      if (!error) return summary(undefined);
+      if (!error) {
+        session?.answeredBy(
+          lease.account.id,
+          known !== undefined ? 'remembered' : isPreferredFull ? 'full' : 'sought',
+        );
+        return summary(undefined);
+      }
 
       lastError = error.error;
       if (progress.isContentSent) return summary(lastError);
@@ -151,6 +171,7 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
   ): Promise<{ error: AppError; hasNewerBearer: boolean } | undefined> {
     try {
       turn.output.onRoute(route);
+      const begunAt = clock.now();
       const error = await attemptTurn(dependencies, {
         route,
         request,
@@ -163,6 +184,8 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
         signal: turn.signal,
         logger: turn.logger,
       });
+      const firstContentAt = error?.code === 'upstream_timeout' ? clock.now() : made.firstContentAt;
+      if (firstContentAt !== undefined) affinity.pace.note(used.account.id, firstContentAt - begunAt);
       const usage = countedUsage(request, made);
       counted = usage;
       if (!error) {

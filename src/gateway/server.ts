@@ -10,6 +10,7 @@ import { version } from '../lib/version.ts';
 import { decodeCountRequest } from '../protocols/anthropic-messages/decode-request.ts';
 import { anthropicMessagesInbound } from '../protocols/anthropic-messages/inbound.ts';
 import { openaiChatInbound } from '../protocols/openai-chat/inbound.ts';
+import { affinityKeyOf } from './affinity.ts';
 import { answerHeads } from './answer-head.ts';
 import { gatewayApi } from './api.ts';
 import { createClientTurns } from './client-turns.ts';
@@ -168,6 +169,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
         protocol,
         decoded,
         clientId,
+        affinityKey: affinityKeyOf(request.headers),
         requestId: request.id,
         startedAt,
         wantsUsage: !decoded.isStream || decoded.options.includeUsage,

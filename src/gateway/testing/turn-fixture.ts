@@ -1,5 +1,6 @@
 import { pino } from 'pino';
 import { Agent } from 'undici';
+import { createAffinity } from '../affinity.ts';
 import { createConversations } from '../conversations.ts';
 import { createMemoryKeep } from '../keep/memory-keep.ts';
 import { createLeaseCache } from '../lease-cache.ts';
@@ -54,6 +55,7 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
       leases,
       reporter,
       conversations: createConversations(createMemoryKeep(clock, 1_000_000)),
+      affinity: createAffinity(clock.now, 30_000),
       schemas,
       dispatcher,
       clock,

@@ -170,3 +170,11 @@ it('counts the tokens of a request with the same fields', () => {
   const counted = { model: 'm', messages: [user], thinking: { type: 'adaptive' }, context_management: {} };
   expect(decodeCountRequest(counted).messages).toHaveLength(1);
 });
+
+it('names its session by the whole metadata.user_id', () => {
+  const userId = JSON.stringify({ device_id: 'd', session_id: 's' });
+  expect(decode({ metadata: { user_id: userId } }).affinityKey).toBe(userId);
+  for (const odd of [undefined, null, {}, { user_id: null }]) {
+    expect(decode({ metadata: odd }).affinityKey).toBeUndefined();
+  }
+});

@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
 import type { DecodedTurn } from '../../core/protocol.ts';
 import type { AskedRequest, Message, ResponseFormat, Tool, ToolChoice } from '../../core/turn.ts';
+import { affinityKey } from '../affinity-key.ts';
 import { askedReasoning } from '../asked-reasoning.ts';
 import { createFieldCheck } from '../field-table.ts';
 import { firstProblem } from '../first-problem.ts';
@@ -45,6 +46,7 @@ export function decodeMessagesRequest(body: unknown): DecodedTurn<MessagesOption
       estimatedInputTokens: chat.stream ? estimateInput(request) : 0,
     },
     ignored: [...providerTools(chat), ...ignoredBlocks, ...ignored],
+    ...affinityKey((body as { readonly metadata?: { readonly user_id?: unknown } }).metadata?.user_id),
   };
 }
 

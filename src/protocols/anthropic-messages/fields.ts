@@ -69,6 +69,7 @@ export const messagesFields = {
     neutral: [false],
   },
   metadata: { fate: 'silent', says: 'not passed on' },
+  'metadata.user_id': { fate: 'honoured', says: 'not passed on; turns with one user_id prefer one account' },
   cache_control: { fate: 'silent', says: 'accepted anywhere; the upstream keeps caches as it likes' },
   service_tier: { fate: 'silent', says: 'there is one tier' },
   billing_policy: { fate: 'silent', says: 'not passed on' },

@@ -149,3 +149,10 @@ it('lets max_completion_tokens win, and leaves out empty stop sequences', () => 
   expect(limits).toEqual({ maxOutputTokens: 7, stopSequences: ['END'] });
   expect(decode({ stop: '' }).request.limits).toEqual({});
 });
+
+it('names its session by prompt_cache_key, whatever else that may hold', () => {
+  expect(decode({ prompt_cache_key: 'key' }).affinityKey).toBe('key');
+  for (const odd of [undefined, null, '']) {
+    expect(decode({ prompt_cache_key: odd }).affinityKey).toBeUndefined();
+  }
+});

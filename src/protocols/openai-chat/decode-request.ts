@@ -1,6 +1,7 @@
 import { AppError } from '../../core/errors.ts';
 import type { DecodedTurn } from '../../core/protocol.ts';
 import type { AskedRequest, ResponseFormat } from '../../core/turn.ts';
+import { affinityKey } from '../affinity-key.ts';
 import { askedReasoning } from '../asked-reasoning.ts';
 import { createFieldCheck } from '../field-table.ts';
 import { firstProblem } from '../first-problem.ts';
@@ -61,6 +62,7 @@ export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
     isStream: chat.stream ?? false,
     options: { includeUsage: chat.stream_options?.include_usage ?? false, customTools },
     ignored,
+    ...affinityKey((body as { readonly prompt_cache_key?: unknown }).prompt_cache_key),
   };
 }
 

@@ -72,7 +72,7 @@ export const chatFields = {
   metadata: { fate: 'silent', says: 'belongs to what is stored' },
   user: { fate: 'silent', says: 'not passed on' },
   safety_identifier: { fate: 'silent', says: 'not passed on' },
-  prompt_cache_key: { fate: 'silent', says: 'the upstream keeps caches as it likes' },
+  prompt_cache_key: { fate: 'honoured', says: 'turns with one key prefer one account' },
   prompt_cache_options: { fate: 'silent', says: 'the upstream keeps caches as it likes' },
   prompt_cache_retention: { fate: 'silent', says: 'the upstream keeps caches as it likes' },
 } as const satisfies FieldTable;

@@ -163,3 +163,13 @@ it.each([
 ])('metadata beyond its limits is refused', (metadata, param) => {
   expect(() => decode({ metadata })).toThrowError(expect.objectContaining({ param }));
 });
+
+describe('the session of a request', () => {
+  it('goes by prompt_cache_key, else by the response its conversation began with', () => {
+    expect(decode({}).affinityKey).toBeUndefined();
+    expect(decode({ previous_response_id: 'resp_2' }).affinityKey).toBe('resp_2');
+    expect(decode({ previous_response_id: 'resp_2', prompt_cache_key: 'key' }).affinityKey).toBe('key');
+    const asked = parseResponsesRequest({ model: 'auto', input: 'Hello', previous_response_id: 'resp_2' });
+    expect(decodeResponsesRequest(asked, { firstResponseId: 'resp_1' }).affinityKey).toBe('resp_1');
+  });
+});

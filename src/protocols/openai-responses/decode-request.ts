@@ -1,6 +1,7 @@
 import { AppError } from '../../core/errors.ts';
 import type { DecodedTurn } from '../../core/protocol.ts';
 import type { AskedRequest, Message, ToolChoice } from '../../core/turn.ts';
+import { affinityKey } from '../affinity-key.ts';
 import { askedReasoning } from '../asked-reasoning.ts';
 import { createFieldCheck } from '../field-table.ts';
 import { firstProblem } from '../first-problem.ts';
@@ -29,6 +30,8 @@ export interface ResponsesContext {
   /** The input, where it is not as the body has it: with its references resolved. */
   readonly input?: readonly InputItem[];
   readonly opaque?: Opaque;
+  /** The response that the conversation began with; it names the conversation. */
+  readonly firstResponseId?: string | undefined;
 }
 
 const checkFields = createFieldCheck(responsesFields);
@@ -54,7 +57,7 @@ export function inputItems({ input }: Pick<ResponsesRequest, 'input'>): readonly
 
 export function decodeResponsesRequest(
   asked: ResponsesRequest,
-  { history = [], input = inputItems(asked), opaque }: ResponsesContext = {},
+  { history = [], input = inputItems(asked), opaque, firstResponseId }: ResponsesContext = {},
 ): DecodedTurn<ResponsesOptions> {
   const tools = offeredTools(asked.tools ?? []);
   const items = decodeItems([...history, ...input], history.length, tools, opaque);
@@ -93,6 +96,7 @@ export function decodeResponsesRequest(
       ...(opaque && asked.include?.includes('reasoning.encrypted_content') ? { seal: opaque.seal } : {}),
     },
     ignored: [...tools.ignored, ...items.ignored, ...checkFields(asked)],
+    ...affinityKey(asked.prompt_cache_key ?? firstResponseId ?? asked.previous_response_id),
   };
 }
 

@@ -54,8 +54,8 @@ export const responsesFields = {
   user: { fate: 'silent', says: 'repeated in the response, not passed on' },
   safety_identifier: { fate: 'silent', says: 'repeated in the response, not passed on' },
   prompt_cache_key: {
-    fate: 'silent',
-    says: 'repeated in the response; the upstream keeps caches as it likes',
+    fate: 'honoured',
+    says: 'repeated in the response; turns with one key prefer one account',
   },
   prompt_cache_options: { fate: 'silent', says: 'the upstream keeps caches as it likes' },
   prompt_cache_retention: { fate: 'silent', says: 'the upstream keeps caches as it likes' },
