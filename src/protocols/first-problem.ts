@@ -19,12 +19,19 @@ type Issue = z.core.$ZodIssue;
 function deepestIssue(issue: Issue, prefix: PropertyKey[]): { path: PropertyKey[]; message: string } {
   const path = [...prefix, ...issue.path];
   if (issue.code !== 'invalid_union') return { path, message: issue.message };
-  const inner = issue.errors
+  // What is wrong with the kind the client meant says more than that it is none of the other kinds. The last member is
+  // the one for kinds that are not known.
+  const ofItsKind = issue.errors.filter((issues) => !issues.some(isOfAnotherKind));
+  const inner = (ofItsKind.length > 0 ? ofItsKind : issue.errors.slice(-1))
     .map((issues) => issues[0])
     .filter((found) => found !== undefined)
     .map((found) => deepestIssue(found, path))
     .sort((left, right) => right.path.length - left.path.length)[0];
   return inner && inner.path.length > path.length ? inner : { path, message: issue.message };
+}
+
+function isOfAnotherKind({ path }: Issue): boolean {
+  return path.length === 1 && path[0] === 'type';
 }
 
 function valueAt(body: unknown, path: readonly PropertyKey[]): unknown {

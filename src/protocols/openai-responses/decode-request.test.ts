@@ -173,3 +173,22 @@ describe('the session of a request', () => {
     expect(decodeResponsesRequest(asked, { firstResponseId: 'resp_1' }).affinityKey).toBe('resp_1');
   });
 });
+
+it.each([
+  [{ type: 'function', parameters: {} }, 'tools.0.name'],
+  [{ type: 'function', name: 'two words' }, 'tools.0.name'],
+  [{ type: 'custom', name: '' }, 'tools.0.name'],
+  [{ type: 'namespace', name: 'mcp' }, 'tools.0.tools'],
+  [{ type: 'namespace', name: 'mcp', tools: [{ type: 'function' }] }, 'tools.0.tools.0.name'],
+])('an offer that is not whole is refused by its place: %j', (tool, param) => {
+  expect(() => decode({ tools: [tool] })).toThrowError(expect.objectContaining({ param }));
+});
+
+it.each([
+  [{ type: 'function_call', name: 'f', arguments: '{}' }, 'input.0.call_id'],
+  [{ type: 'function_call_output', call_id: 'a', output: [{ type: 'input_text' }] }, 'input.0.output.0.text'],
+  [{ type: 'message', role: 'robot', content: 'Hi' }, 'input.0.role'],
+  [{ type: 'nonsense' }, 'input.0.type'],
+])('an item that is not whole is refused by its place: %j', (item, param) => {
+  expect(() => decode({ input: [item] })).toThrowError(expect.objectContaining({ param }));
+});

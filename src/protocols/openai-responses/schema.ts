@@ -81,13 +81,15 @@ const itemReference = z.looseObject({
   id: z.string().min(1).max(128),
   role: z.undefined().optional(),
 });
+// Where one of a union's members fails without aborting, its problem alone is told, whatever kind the client meant.
+
 /** What providers that run tools themselves put into a history; it says nothing to another one. */
 const otherItem = z.looseObject({
   type: z
     .string()
     .regex(
       /^(?!(function|custom_tool|local_shell|shell|apply_patch)_call).*(_call|_output|^mcp_list_tools|^mcp_approval_request)$/,
-      'is no kind of item that is known here',
+      { error: 'is no kind of item that is known here', abort: true },
     ),
 });
 export const inputItem = z.union([
@@ -126,7 +128,12 @@ const namespaceTool = z.looseObject({
   tools: z.array(z.union([functionTool, customTool])),
 });
 /** Run by the provider where it can; here such an offer is left out and named. */
-const otherTool = z.looseObject({ type: z.string() });
+const otherTool = z.looseObject({
+  type: z.string().regex(/^(?!(function|custom|namespace)$)/, {
+    error: 'is no kind of tool that is known here',
+    abort: true,
+  }),
+});
 const tool = z.union([functionTool, customTool, namespaceTool, otherTool]);
 
 const toolChoice = z.union([
