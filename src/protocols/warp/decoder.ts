@@ -8,7 +8,7 @@ import { endingOf } from './finish.ts';
 import { ResponseEventSchema, type StreamFinished, type StreamInit } from './gen/warp_pb.js';
 import { encodeMemory, noTotals, type Remembered, type UsageTotals } from './memory.ts';
 import { decodePayload } from './payload.ts';
-import { readAppend } from './read-append.ts';
+import { createAppendReader } from './read-append.ts';
 import { ShownText } from './shown-text.ts';
 import { ConversationTasks } from './tasks.ts';
 import { toolCallEvents } from './tool-calls.ts';
@@ -54,6 +54,7 @@ export function createDecoder(options: DecoderOptions): TurnDecoder {
   let isModelListOutdated = false;
   let answerBytes = 0;
 
+  const readAppend = createAppendReader();
   const parser = createParser({
     maxBufferSize: maxEventBytes,
     onEvent: (event) => read(event.data),

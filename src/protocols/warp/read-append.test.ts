@@ -1,9 +1,9 @@
 import { expect, it } from 'vitest';
-import { readAppend } from './read-append.ts';
+import { createAppendReader } from './read-append.ts';
 import { actions, append, appendReasoning, appendText, finished, message, output } from './testing/events.ts';
 import { raw } from './testing/wire.ts';
 
-const read = (event: Uint8Array) => readAppend(Buffer.from(event));
+const read = (event: Uint8Array) => createAppendReader()(Buffer.from(event));
 
 it('reads an append of text or reasoning, whatever else the message holds', () => {
   expect(read(actions(appendText('T', 'm1', 'ü🌍')))).toEqual({
@@ -40,4 +40,15 @@ it('leaves every cut of an append to the full decoder', () => {
   const event = actions(appendText('task', 'message', 'delta'));
   for (let length = 0; length < event.length; length++)
     expect(read(event.subarray(0, length))).toBeUndefined();
+});
+
+it('tells names apart that follow each other, however alike', () => {
+  const readNext = createAppendReader();
+  const ids = ['m1', 'm2', 'm2', '', 'm', 'ü1', 'm1', 'task', 'm1'];
+  for (const id of ids) {
+    const append = readNext(Buffer.from(actions(appendText(`T-${id}`, id, 'x'))));
+    expect([append?.taskId, append?.messageId, append?.isReasoning]).toEqual([`T-${id}`, id, false]);
+    const reasoning = readNext(Buffer.from(actions(appendReasoning('T', id, 'y'))));
+    expect([reasoning?.messageId, reasoning?.isReasoning]).toEqual([id, true]);
+  }
 });

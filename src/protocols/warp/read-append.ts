@@ -11,9 +11,21 @@ const reasoningPath = 'agent_reasoning.reasoning';
 
 /**
  * Reads a ResponseEvent that is exactly one append to `agent_output.text` or `agent_reasoning.reasoning`; undefined
- * for anything else, broken bytes included, which the full decoder then judges. Much cheaper than that decoder.
+ * for anything else, broken bytes included, which the full decoder then judges. Much cheaper than that decoder. Appends
+ * follow each other in one message, so a reader remembers the names it has met last.
  */
-export function readAppend(bytes: Buffer): StringAppend | undefined {
+export function createAppendReader(): (bytes: Buffer) => StringAppend | undefined {
+  const names: Names = { task: new LastText(), path: new LastText(), message: new LastText() };
+  return (bytes) => readAppend(bytes, names);
+}
+
+interface Names {
+  readonly task: LastText;
+  readonly path: LastText;
+  readonly message: LastText;
+}
+
+function readAppend(bytes: Buffer, names: Names): StringAppend | undefined {
   const reader = new Cursor(bytes);
   // ResponseEvent.client_actions, ClientActions.actions, ClientAction.append_to_message_content: one of each.
   if (!reader.enterWhole(0x12) || !reader.enterWhole(0x0a) || !reader.enterWhole(0x2a)) return undefined;
@@ -28,18 +40,18 @@ export function readAppend(bytes: Buffer): StringAppend | undefined {
     const tag = reader.varint();
     const fieldEnd = reader.fieldEnd(end);
     if (fieldEnd < 0) return undefined;
-    if (tag === 0x1a) taskId = reader.text(fieldEnd);
+    if (tag === 0x1a) taskId = reader.name(fieldEnd, names.task);
     else if (tag === 0x12) {
       if (path !== '' || reader.varint() !== 0x0a) return undefined;
       if (reader.fieldEnd(fieldEnd) !== fieldEnd) return undefined;
-      path = reader.ascii(fieldEnd);
+      path = reader.name(fieldEnd, names.path);
     } else if (tag === 0x0a) {
       while (reader.position < fieldEnd) {
         const memberTag = reader.varint();
         if (memberTag === 0x0a) {
           const idEnd = reader.fieldEnd(fieldEnd);
           if (idEnd < 0) return undefined;
-          messageId = reader.text(idEnd);
+          messageId = reader.name(idEnd, names.message);
         } else if (memberTag === 0x1a || memberTag === 0x7a) {
           const value = reader.onlyString(fieldEnd);
           if (value === undefined) return undefined;
@@ -101,8 +113,8 @@ class Cursor {
     return text;
   }
 
-  ascii(end: number): string {
-    const text = this.#bytes.toString('latin1', this.position, end);
+  name(end: number, last: LastText): string {
+    const text = last.read(this.#bytes, this.position, end);
     this.position = end;
     return text;
   }
@@ -112,5 +124,24 @@ class Cursor {
     const end = this.fieldEnd(limit);
     if (end < 0 || this.varint() !== 0x0a || this.fieldEnd(end) !== end) return undefined;
     return this.text(end);
+  }
+}
+
+/** Gives the same string again for the same bytes: comparing them is cheaper than making and hashing another one. */
+class LastText {
+  #bytes = new Uint8Array();
+  #text = '';
+
+  read(bytes: Buffer, start: number, end: number): string {
+    const last = this.#bytes;
+    let index = end - start;
+    if (index === last.length) {
+      // From the end, where ids differ first.
+      while (index > 0 && last[index - 1] === bytes[start + index - 1]) index--;
+      if (index === 0) return this.#text;
+    }
+    this.#bytes = new Uint8Array(bytes.subarray(start, end));
+    this.#text = bytes.toString('utf8', start, end);
+    return this.#text;
   }
 }
