@@ -162,6 +162,19 @@ const inputItems = z.object({
 });
 
 const tokenCount = z.object({ input_tokens: z.int() });
+export const compactedAnswer = z.object({
+  id: z.string(),
+  object: z.literal('response.compaction'),
+  created_at: z.int(),
+  output: z.array(z.looseObject({ id: z.string(), type: z.enum(['message', 'compaction']) })),
+  usage: z.object({
+    input_tokens: z.int(),
+    input_tokens_details: z.object({ cached_tokens: z.int() }),
+    output_tokens: z.int(),
+    output_tokens_details: z.object({ reasoning_tokens: z.int() }),
+    total_tokens: z.int(),
+  }),
+});
 const inputTokenCount = z.object({ object: z.literal('response.input_tokens'), input_tokens: z.int() });
 
 export const errorAnswer = z.object({
@@ -250,6 +263,22 @@ export const gatewayApi: ApiDescription = {
       access: 'clientKey',
       answers: {
         426: { description: 'No upgrade was asked for.', body: { name: 'ErrorAnswer', schema: errorAnswer } },
+      },
+    },
+    {
+      method: 'POST',
+      path: '/v1/responses/compact',
+      summary: 'A conversation made short by the model, to go on from',
+      description:
+        'The output is the input of the next request: all messages of the user, and an item with a summary that only this ' +
+        'gateway can read, for the same key.',
+      access: 'clientKey',
+      body: { name: 'CompactRequest', schema: responsesRequest.partial({ input: true }) },
+      answers: {
+        200: {
+          description: 'The compacted conversation.',
+          body: { name: 'CompactedResponse', schema: compactedAnswer },
+        },
       },
     },
     {

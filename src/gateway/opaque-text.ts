@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
-import type { Opaque } from '../protocols/openai-responses/decode-items.ts';
+import type { Opaque } from '../protocols/openai-responses/opaque.ts';
 
 const ivBytes = 12;
 const tagBytes = 16;

@@ -2,9 +2,11 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { AppError } from '../core/errors.ts';
 import type { DecodedTurn, Inbound } from '../core/protocol.ts';
+import { compactionTurn, createCompactionInbound } from '../protocols/openai-responses/compaction.ts';
 import type { ResponsesOptions } from '../protocols/openai-responses/decode-request.ts';
 import { createResponsesInbound } from '../protocols/openai-responses/inbound.ts';
 import type { ClientKeys } from './keys.ts';
+import { createOpaque } from './opaque-text.ts';
 import { listInputItems, readResponsesRequest } from './responses-request.ts';
 import type { ResponsesSockets } from './responses-socket.ts';
 import type { StoredResponses } from './stored-responses.ts';
@@ -70,6 +72,23 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
       };
       return reply.code(426).header('upgrade', 'websocket').send({ error });
     },
+  });
+
+  app.post('/v1/responses/compact', async (request, reply) => {
+    const clientId = keys.identify(request.headers);
+    const body = { input: [], ...bodyObject(request.body), tools: [], store: false, stream: false };
+    const { decoded, before } = await readResponsesRequest(responses, clientId, body);
+    const items = [...before.items, ...decoded.options.input];
+    if (items.length === 0) {
+      const reason =
+        'input: there is nothing to compact: send the conversation, or name the response it ended with.';
+      throw new AppError('invalid_request', reason, { param: 'input' });
+    }
+    // Instructions are for this turn; what the conversation itself holds of rules goes on.
+    const isRule = decoded.options.asked.instructions ? 1 : 0;
+    const messages = decoded.request.messages.slice(isRule);
+    const inbound = createCompactionInbound(items, messages, createOpaque(clientId));
+    return options.answerTurn(inbound, request, reply, compactionTurn(decoded));
   });
 
   app.post('/v1/responses/input_tokens', async (request) => {

@@ -9,7 +9,9 @@ import type {
 } from '../../core/turn.ts';
 import { customArguments } from '../custom-tool.ts';
 import { imageFromUrl } from '../image-source.ts';
+import { readCompaction } from './compaction-item.ts';
 import { type OfferedTools, upstreamName } from './offered-tools.ts';
+import type { Opaque } from './opaque.ts';
 import {
   type ClientCall,
   type ClientOutput,
@@ -17,13 +19,6 @@ import {
   type InputItem,
   isItemReference,
 } from './schema.ts';
-
-/** What only this gateway can read again, bound to the client key it was made for. */
-export interface Opaque {
-  seal(text: string): string;
-  /** Undefined when it was sealed elsewhere, for another key, or was changed. */
-  open(sealed: string): string | undefined;
-}
 
 type Content = string | readonly { readonly type: string }[];
 type AssistantPart = TextPart | ReasoningPart | ToolCallPart;
@@ -97,7 +92,7 @@ export function decodeItems(
       const text = reasoningText(item, opaque);
       if (text !== '') addAssistant({ type: 'reasoning', text });
     } else if (isCompaction(item)) {
-      messages.push({ role: 'user', parts: [{ type: 'text', text: compactedText(item, opaque, path) }] });
+      messages.push(...readCompaction(item, opaque, path));
     } else if (isItemReference(item)) {
       throw refused(path, 'references to items work in responses only: send the item itself');
     } else ignored.add(`input.${item.type}`);
@@ -109,17 +104,6 @@ function reasoningText(item: Extract<InputItem, { type: 'reasoning' }>, opaque: 
   const text = [...(item.content ?? []), ...(item.summary ?? [])].map((part) => part.text).join('\n\n');
   // What another provider sealed is no text here.
   return text === '' && item.encrypted_content ? (opaque?.open(item.encrypted_content) ?? '') : text;
-}
-
-function compactedText(item: CompactionItem, opaque: Opaque | undefined, path: string): string {
-  const summary = opaque?.open(item.encrypted_content);
-  if (summary === undefined) {
-    throw refused(
-      `${path}.encrypted_content`,
-      'was not made by this gateway for this key: send the conversation itself, or compact it here',
-    );
-  }
-  return `The conversation so far, in short:\n${summary}`;
 }
 
 /** A shell's or a patch's outcome has a shape of its own; a model reads it as it is. */

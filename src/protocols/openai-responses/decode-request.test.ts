@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { Opaque } from './decode-items.ts';
 import { decodeResponsesRequest, parseResponsesRequest } from './decode-request.ts';
+import type { Opaque } from './opaque.ts';
 
 const opaque: Opaque = {
   seal: (text) => `sealed:${text}`,
@@ -117,13 +117,15 @@ describe('input', () => {
   });
 
   it('a compaction is read if it was made here, and else refused', () => {
-    const { request } = decode({
-      input: [{ type: 'compaction', encrypted_content: 'sealed:We chose blue.' }],
-    });
-    expect(request.messages[0]).toMatchObject({
-      role: 'user',
-      parts: [{ text: expect.stringContaining('We chose blue.') }],
-    });
+    const content = opaque.seal(JSON.stringify({ rules: ['Be brief.'], summary: 'We chose blue.' }));
+    const { request } = decode({ input: [{ type: 'compaction', encrypted_content: content }] });
+    expect(request.messages).toMatchObject([
+      { role: 'system', parts: [{ text: 'Be brief.' }] },
+      { role: 'user', parts: [{ text: expect.stringContaining('We chose blue.') }] },
+    ]);
+    expect(() =>
+      decode({ input: [{ type: 'compaction', encrypted_content: opaque.seal('Reasoning.') }] }),
+    ).toThrowError(expect.objectContaining({ param: 'input.0.encrypted_content' }));
     expect(() => decode({ input: [{ type: 'compaction', encrypted_content: 'gAAAA' }] })).toThrowError(
       expect.objectContaining({ param: 'input.0.encrypted_content' }),
     );

@@ -7,9 +7,10 @@ import { createFieldCheck } from '../field-table.ts';
 import { firstProblem } from '../first-problem.ts';
 import { given } from '../given.ts';
 import { jsonFormat } from '../json-format.ts';
-import { decodeItems, type Opaque } from './decode-items.ts';
+import { decodeItems } from './decode-items.ts';
 import { responsesFields } from './fields.ts';
 import { allowedTools, type OfferedTools, offeredTools } from './offered-tools.ts';
+import type { Opaque } from './opaque.ts';
 import { type InputItem, type ResponsesRequest, responsesRequest } from './schema.ts';
 
 export interface ResponsesOptions {

@@ -84,7 +84,7 @@ export function responseObject(
   };
 }
 
-function encodeUsage(usage: Usage | undefined) {
+export function encodeUsage(usage: Usage | undefined) {
   const input = usage?.inputTokens ?? 0;
   const output = usage?.outputTokens ?? 0;
   return {

@@ -1,0 +1,86 @@
+import { AppError } from '../../core/errors.ts';
+import type { AnswerIdentity, CollectedTurn, DecodedTurn, Inbound } from '../../core/protocol.ts';
+import type { AskedMessage } from '../../core/turn.ts';
+import { compactionItem } from './compaction-item.ts';
+import type { ResponsesOptions } from './decode-request.ts';
+import { createResponsesInbound } from './inbound.ts';
+import type { Opaque } from './opaque.ts';
+import { encodeUsage } from './response.ts';
+import type { InputItem } from './schema.ts';
+
+const task = [
+  'This conversation is to be continued by somebody who sees only the messages of its user and what you write now.',
+  'Write down all that is needed to go on without asking again: what the user wants and has decided, what was found out',
+  'and done, with names, paths, numbers and code that still matter, what failed and why, and what is left to do.',
+  'Write plain text, as short as it can be without losing any of this. Call no tool and do not answer the user.',
+].join(' ');
+
+/** The turn in which a model sums a conversation up. `items` are those it consists of. */
+export function compactionTurn(decoded: DecodedTurn<ResponsesOptions>): DecodedTurn<ResponsesOptions> {
+  const { request } = decoded;
+  return {
+    ...decoded,
+    isStream: false,
+    request: {
+      ...request,
+      messages: [...request.messages, { role: 'user', parts: [{ type: 'text', text: task }] }],
+      tools: [],
+      toolChoice: { type: 'none' },
+      responseFormat: { type: 'text' },
+    },
+  };
+}
+
+/** Answers such a turn: all messages of the user, then one item that holds the rest. */
+export function createCompactionInbound(
+  items: readonly InputItem[],
+  messages: readonly AskedMessage[],
+  opaque: Opaque,
+): Inbound<ResponsesOptions> {
+  return {
+    ...createResponsesInbound(),
+    encodeAnswer(identity, answer) {
+      return JSON.stringify(compactedResponse(identity, answer, items, messages, opaque));
+    },
+  };
+}
+
+function compactedResponse(
+  identity: AnswerIdentity,
+  { text, usage }: CollectedTurn,
+  items: readonly InputItem[],
+  messages: readonly AskedMessage[],
+  opaque: Opaque,
+): Record<string, unknown> {
+  if (text.trim() === '') {
+    throw new AppError('upstream_protocol', 'The model did not sum the conversation up; try again.');
+  }
+  const hex = identity.id.replace(/^resp_/, '');
+  const said = items.filter((item) => 'role' in item && item.role === 'user');
+  const content = { rules: rulesOf(messages), summary: text.trim() };
+  return {
+    id: identity.id,
+    object: 'response.compaction',
+    created_at: identity.created,
+    output: [
+      ...said.map((item, index) => ({
+        ...item,
+        id: item['id'] ?? `msg_${hex}${index}`,
+        type: 'message',
+        status: 'completed',
+        content:
+          typeof item['content'] === 'string'
+            ? [{ type: 'input_text', text: item['content'] }]
+            : item['content'],
+      })),
+      compactionItem(`cmp_${hex}${said.length}`, content, opaque),
+    ],
+    usage: encodeUsage(usage),
+  };
+}
+
+function rulesOf(messages: readonly AskedMessage[]): string[] {
+  return messages.flatMap((message) =>
+    message.role === 'system' ? message.parts.map(({ text }) => text).filter((text) => text !== '') : [],
+  );
+}
