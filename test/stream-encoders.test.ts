@@ -3,45 +3,11 @@ import fc from 'fast-check';
 import OpenAI from 'openai';
 import { describe, expect, it } from 'vitest';
 import { AppError } from '../src/core/errors.ts';
-import type { StreamEncoder } from '../src/core/protocol.ts';
 import type { TurnEvent } from '../src/core/turn.ts';
-import { anthropicMessagesInbound } from '../src/protocols/anthropic-messages/inbound.ts';
-import { openaiChatInbound } from '../src/protocols/openai-chat/inbound.ts';
-import { createResponsesInbound } from '../src/protocols/openai-responses/inbound.ts';
+import { encoders } from './support/encoders.ts';
 import { anyNeutralAnswer, batched, type NeutralAnswer } from './support/neutral-answers.ts';
 import { type Dialect, readStream } from './support/stream-grammar.ts';
 
-const tools = ['get_weather', 'files__read', 'x'];
-const identity = (id: string) => ({ id, created: 1_700_000_000, model: 'm' });
-
-/** An encoder as a request that shows everything gets it. */
-const encoders: Record<Dialect, () => StreamEncoder> = {
-  chat() {
-    const { options } = openaiChatInbound.decode({
-      model: 'm',
-      messages: [{ role: 'user', content: 'Hi' }],
-      stream: true,
-      stream_options: { include_usage: true },
-    });
-    return openaiChatInbound.streamEncoder(identity('chatcmpl-1'), options);
-  },
-  responses() {
-    const inbound = createResponsesInbound();
-    const offered = tools.map((name) => ({ type: 'function', name, parameters: {} }));
-    const { options } = inbound.decode({ model: 'm', input: 'Hi', stream: true, tools: offered });
-    return inbound.streamEncoder(identity('resp_1'), options);
-  },
-  messages() {
-    const { options } = anthropicMessagesInbound.decode({
-      model: 'm',
-      max_tokens: 100,
-      messages: [{ role: 'user', content: 'Hi' }],
-      stream: true,
-      thinking: { type: 'enabled', budget_tokens: 1024 },
-    });
-    return anthropicMessagesInbound.streamEncoder(identity('msg_1'), options);
-  },
-};
 const dialects = Object.keys(encoders) as Dialect[];
 
 function encode(dialect: Dialect, batches: readonly (readonly TurnEvent[])[]): string[] {
