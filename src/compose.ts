@@ -100,7 +100,7 @@ export async function startServices(
           ? pool.asBorrower({ role: 'borrower', keyId: 'gateway', isGateway: true })
           : openHttpPool(config, opened),
         isPoolInside: pool !== undefined,
-        provider: upstream(providers, 'warp'),
+        providers: [upstream(providers, 'warp'), upstream(providers, 'oz')],
         sandbox: upstream(providers, 'sandbox'),
         apiKeys: config.gateway.apiKeys,
         ...(config.pool.adminKey === undefined ? {} : { adminKey: config.pool.adminKey }),

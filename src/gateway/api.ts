@@ -202,7 +202,8 @@ export const gatewayApi: ApiDescription = {
       summary: 'OpenAI Chat Completions, streaming and not',
       description:
         'Fields that have no effect are named in x-warp2api-ignored; those that would change the meaning and cannot be ' +
-        'honoured are refused by name. With "stream": true the answer comes as server-sent events.',
+        'honoured are refused by name. With "stream": true the answer comes as server-sent events. Where the upstream ' +
+        'carries the turn as a run that can be watched, x-warp2api-run-url says where.',
       access: 'clientKey',
       body: { name: 'ChatRequest', schema: chatRequest },
       answers: {

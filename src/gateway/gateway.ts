@@ -23,7 +23,8 @@ export interface GatewayOptions {
   readonly pool: Pool;
   /** The pool is in this process, not behind HTTP. */
   readonly isPoolInside: boolean;
-  readonly provider: UpstreamProvider;
+  /** Plain model names go to the first that has accounts. */
+  readonly providers: readonly [UpstreamProvider, ...UpstreamProvider[]];
   readonly sandbox: UpstreamProvider;
   readonly apiKeys: readonly string[];
   /** Opens `/metrics` where it is set. */
@@ -73,7 +74,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const server = createGatewayServer({
     turns: {
       routes: createRoutes({
-        provider: options.provider,
+        providers: options.providers,
         sandbox: options.sandbox,
         models,
         poolWatch,
@@ -109,6 +110,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     server,
     async close() {
       await server.close();
+      await Promise.all(options.providers.map((provider) => provider.caller?.close()));
       poolWatch.close();
       await reporter.close();
       await leases.close();

@@ -1,11 +1,14 @@
 import type { Clock } from '../lib/clock.ts';
 import type { Pool } from '../pool-api/pool.ts';
+import type { PoolEvent } from '../pool-api/schema.ts';
 
 /** What the gateway knows of the pool as a whole. */
 export interface PoolWatch {
   readonly isReachable: boolean;
   /** True while the pool lends sandbox accounts because it has no real one. */
   readonly isSandbox: boolean;
+  /** Whether it has accounts of that provider which are not given up; undefined while that is not known. */
+  hasAccounts(provider: string): boolean | undefined;
   /** Asks the pool now. */
   look(): Promise<void>;
   close(): void;
@@ -16,13 +19,13 @@ const lookEveryMs = 5_000;
 export function createPoolWatch(pool: Pool, clock: Clock): PoolWatch {
   let isReachable = true;
   let isSandbox = false;
+  let providers: ReadonlySet<string> | undefined;
   const stop = new AbortController();
   let cancel = clock.after(lookEveryMs, tick);
 
-  // A real account that comes ends the sandbox: any news is a reason to look.
   pool.subscribe(
     (event) => {
-      if (event.type === 'account-removed' || isSandbox) void look();
+      if (isTelling(event)) void look();
     },
     (isConnected) => {
       if (isConnected) void look();
@@ -30,10 +33,20 @@ export function createPoolWatch(pool: Pool, clock: Clock): PoolWatch {
     stop.signal,
   );
 
+  /** An account that comes may end the sandbox or be the first of its provider; one that goes may be the last. */
+  function isTelling(event: PoolEvent): boolean {
+    if (isSandbox || event.type === 'account-removed') return true;
+    if (event.type !== 'account-changed') return false;
+    const isGivenUp = event.status === 'disabled' || event.status === 'reauth_required';
+    return providers?.has(event.provider) === isGivenUp;
+  }
+
   async function look(): Promise<void> {
     const answer = await pool.health();
     isReachable = answer.isReachable;
-    if (answer.isReachable) isSandbox = answer.isSandbox;
+    if (!answer.isReachable) return;
+    isSandbox = answer.isSandbox;
+    providers = answer.providers && new Set(answer.providers);
   }
 
   function tick(): void {
@@ -49,6 +62,7 @@ export function createPoolWatch(pool: Pool, clock: Clock): PoolWatch {
     get isSandbox() {
       return isSandbox;
     },
+    hasAccounts: (provider) => providers?.has(provider),
     look,
     close() {
       cancel();

@@ -30,10 +30,16 @@ function withModels(
 ): void {
   list = { models, withheld: [], barred: new Map(), isProven: true, ...more };
   routes = createRoutes({
-    provider: createLineProvider(() => ''),
+    providers: [createLineProvider(() => ''), createLineProvider(() => '', 'oz')],
     sandbox: createLineProvider(() => '', 'sandbox'),
     models: lists,
-    poolWatch: { isReachable: true, isSandbox: false, look: async () => {}, close() {} },
+    poolWatch: {
+      isReachable: true,
+      isSandbox: false,
+      hasAccounts: (name) => name === 'warp',
+      look: async () => {},
+      close() {},
+    },
     aliases,
   });
 }

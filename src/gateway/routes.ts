@@ -31,16 +31,17 @@ export interface ListedModel extends ProviderModel {
 export interface Routes {
   /** Throws AppError `model_not_found`, or `invalid_request` for images the model cannot see. */
   resolve(request: RoutedRequest, signal?: AbortSignal): Promise<Route>;
-  /** After the pool had no account: another route, if the pool changed from sandbox to real accounts or back. */
+  /** After the pool had no account: another route, if by now another provider's accounts would be asked. */
   resolveAgain(request: RoutedRequest, before: Route, signal?: AbortSignal): Promise<Route | undefined>;
-  /** Every model a client may name: the provider's and the configured aliases. */
+  /** Every model a client may name: those of the providers with accounts, and the configured aliases. */
   list(): Promise<readonly ListedModel[]>;
   /** The model of that name: one that is listed, or what a request of that name would get. Throws `model_not_found`. */
   find(id: string): Promise<ListedModel>;
 }
 
 export interface RoutesOptions {
-  readonly provider: UpstreamProvider;
+  /** Plain names go to the first that has accounts; `NAME/model` goes to the one of that name. */
+  readonly providers: readonly [UpstreamProvider, ...UpstreamProvider[]];
   readonly sandbox: UpstreamProvider;
   readonly models: ModelLists;
   readonly poolWatch: PoolWatch;
@@ -53,13 +54,33 @@ interface Target {
   readonly isPinned: boolean;
 }
 
-export function createRoutes({ provider, sandbox, models, poolWatch, aliases }: RoutesOptions): Routes {
-  /** What a name stands for; undefined when nobody knows it. */
+interface Found {
+  readonly provider: UpstreamProvider;
+  readonly list: ModelList;
+  readonly target: Target;
+}
+
+export function createRoutes({ providers, sandbox, models, poolWatch, aliases }: RoutesOptions): Routes {
+  const [first] = providers;
+
+  /** Whom a name means, and what it calls the model there. */
+  function addressOf(name: string): { provider: UpstreamProvider; model: string; isNamed: boolean } {
+    const slash = name.indexOf('/');
+    const named = slash > 0 && providers.find((provider) => provider.name === name.slice(0, slash));
+    if (named) return { provider: named, model: name.slice(slash + 1), isNamed: true };
+    const provider = providers.find((candidate) => poolWatch.hasAccounts(candidate.name)) ?? first;
+    return { provider, model: name, isNamed: false };
+  }
+
+  /** The name under which a model is listed: without a prefix only where nothing else can be meant. */
+  function shownName(provider: UpstreamProvider, model: string): string {
+    return provider === first ? model : `${provider.name}/${model}`;
+  }
+
+  /** What a name stands for at one provider; undefined when nobody there knows it. */
   function targetOf(name: string, { models: known, withheld, isProven }: ModelList): Target | undefined {
     const has = (id: string) => known.some((candidate) => candidate.id === id);
     if (has(name)) return { model: name, isPinned: false };
-    const configured = findAlias(aliases, name);
-    if (configured !== undefined) return { model: configured, isPinned: Object.hasOwn(aliases, name) };
     // Whoever asks for a model that is kept back is told so, and gets no other in its place.
     if (withheld.some(({ id }) => id === name)) return undefined;
     const fallback = findAlias(defaultAliases, name);
@@ -70,20 +91,43 @@ export function createRoutes({ provider, sandbox, models, poolWatch, aliases }: 
     return isProven ? undefined : { model: name, isPinned: false };
   }
 
-  async function lookUp(name: string): Promise<{ list: ModelList; target: Target }> {
+  /** What the owner has said the name stands for, unless it is a model's own. */
+  async function findConfigured(
+    name: string,
+    { provider, model, isNamed }: ReturnType<typeof addressOf>,
+    list: ModelList,
+  ): Promise<Found | undefined> {
+    const configured = findAlias(aliases, name);
+    if (configured === undefined || list.models.some(({ id }) => id === model)) return undefined;
+    const isPinned = Object.hasOwn(aliases, name);
+    const target = addressOf(configured);
+    // A name that says who is meant keeps to it.
+    if (!target.isNamed || (isNamed && target.provider !== provider)) {
+      return { provider, list, target: { model: configured, isPinned } };
+    }
+    const { provider: other } = target;
+    const otherList = other === provider ? list : await models.get(other);
+    return { provider: other, list: otherList, target: { model: target.model, isPinned } };
+  }
+
+  async function lookUp(name: string): Promise<Found> {
+    const address = addressOf(name);
+    const { provider, model } = address;
     const list = await models.get(provider);
-    const target = targetOf(name, list);
-    if (target) return { list, target };
+    const configured = await findConfigured(name, address, list);
+    if (configured) return configured;
+    const target = targetOf(model, list);
+    if (target) return { provider, list, target };
     const anew = await models.getAnew(provider);
-    const found = targetOf(name, anew);
-    if (found) return { list: anew, target: found };
-    throw modelNotFound(name, anew, Object.keys(aliases));
+    const found = targetOf(model, anew);
+    if (found) return { provider, list: anew, target: found };
+    throw modelNotFound(name, address.isNamed ? prefixed(provider, anew) : anew, Object.keys(aliases));
   }
 
   async function resolve({ model: name, messages, reasoning }: RoutedRequest): Promise<Route> {
     // The sandbox answers to any name: whoever tries the service out has no list yet.
     if (poolWatch.isSandbox) return { provider: sandbox, model: name };
-    const { list, target } = await lookUp(name);
+    const { provider, list, target } = await lookUp(name);
     const candidates = target.isPinned ? list.models.filter(({ id }) => id === target.model) : list.models;
     const { model, isEffortHeard } = chooseEffort(candidates, target.model, reasoning.effort);
     checkVision(list.models, model, messages);
@@ -91,29 +135,34 @@ export function createRoutes({ provider, sandbox, models, poolWatch, aliases }: 
   }
 
   async function list(): Promise<ListedModel[]> {
-    const source = poolWatch.isSandbox ? sandbox : provider;
-    const { models: known } = await models.get(source);
-    const listed = new Map(
-      known.map((model): [string, ListedModel] => [model.id, { ...model, provider: source.name }]),
-    );
-    if (poolWatch.isSandbox) return [...listed.values()];
+    if (poolWatch.isSandbox) {
+      const { models: known } = await models.get(sandbox);
+      return known.map((model) => ({ ...model, provider: sandbox.name }));
+    }
+    const inService = providers.filter((provider) => poolWatch.hasAccounts(provider.name));
+    const listed = new Map<string, ListedModel>();
+    for (const provider of inService.length === 0 ? [first] : inService) {
+      for (const model of (await models.get(provider)).models) {
+        const id = shownName(provider, model.id);
+        listed.set(id, { ...model, id, provider: provider.name });
+      }
+    }
     for (const [name, target] of Object.entries(aliases)) {
-      if (!name.endsWith('*') && !listed.has(name))
-        listed.set(name, aliasOf(listed.get(target), name, target));
+      if (!name.endsWith('*') && !listed.has(name)) {
+        const { provider, model } = addressOf(target);
+        const shown = shownName(provider, model);
+        listed.set(name, aliasOf(listed.get(shown), name, shown, provider));
+      }
     }
     return [...listed.values()];
-  }
-
-  function aliasOf(model: ListedModel | undefined, name: string, target: string): ListedModel {
-    return { provider: provider.name, ...model, id: name, aliasOf: model?.aliasOf ?? target };
   }
 
   return {
     resolve,
     async resolveAgain(request, before) {
-      const wasSandbox = before.provider === sandbox;
       await poolWatch.look();
-      return poolWatch.isSandbox === wasSandbox ? undefined : await resolve(request);
+      const again = await resolve(request);
+      return again.provider === before.provider ? undefined : again;
     },
     list,
     async find(id) {
@@ -122,9 +171,24 @@ export function createRoutes({ provider, sandbox, models, poolWatch, aliases }: 
       if (named) return named;
       // A name that would be answered exists, listed or not.
       if (poolWatch.isSandbox) return { id, provider: sandbox.name };
-      const { target } = await lookUp(id);
-      const model = listed.find((candidate) => candidate.id === target.model);
-      return target.model === id ? { id, provider: provider.name } : aliasOf(model, id, target.model);
+      const { provider, target } = await lookUp(id);
+      const shown = shownName(provider, target.model);
+      const model = listed.find((candidate) => candidate.id === shown);
+      return shown === id ? { id, provider: provider.name } : aliasOf(model, id, shown, provider);
     },
   };
+
+  function prefixed(provider: UpstreamProvider, { models: known, withheld }: ModelList) {
+    const withPrefix = (model: ProviderModel) => ({ ...model, id: `${provider.name}/${model.id}` });
+    return { models: known.map(withPrefix), withheld: withheld.map(withPrefix) };
+  }
+}
+
+function aliasOf(
+  model: ListedModel | undefined,
+  name: string,
+  target: string,
+  provider: UpstreamProvider,
+): ListedModel {
+  return { provider: provider.name, ...model, id: name, aliasOf: model?.aliasOf ?? target };
 }

@@ -66,9 +66,9 @@ export function createHttpPool(options: HttpPoolOptions): Pool & { close(): Prom
       try {
         const call = { method: 'GET', path: '/health', timeoutMs: healthTimeoutMs } as const;
         const answer = await transport.exchange(call, healthAnswer);
-        return { isReachable: true, isSandbox: answer.sandbox };
+        return { isReachable: true, isSandbox: answer.sandbox, providers: answer.providers };
       } catch {
-        return { isReachable: false, isSandbox: false };
+        return { isReachable: false, isSandbox: false, providers: undefined };
       }
     },
     async close() {

@@ -36,8 +36,15 @@ export interface Pool {
     onState: (isConnected: boolean) => void,
     signal: AbortSignal,
   ): void;
-  /** Whether the pool answers, and whether it lends sandbox accounts. */
-  health(): Promise<{ readonly isReachable: boolean; readonly isSandbox: boolean }>;
+  health(): Promise<PoolHealth>;
+}
+
+export interface PoolHealth {
+  readonly isReachable: boolean;
+  /** It lends sandbox accounts. */
+  readonly isSandbox: boolean;
+  /** The providers it has accounts of that are not given up; undefined where it does not say. */
+  readonly providers: readonly string[] | undefined;
 }
 
 /** The pool as its owner sees it. Every call throws PoolError. */

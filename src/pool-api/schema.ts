@@ -532,6 +532,8 @@ export type AuditAnswer = z.infer<typeof auditAnswer>;
 export const healthAnswer = z.object({
   status: z.enum(['ok', 'degraded']),
   sandbox: z.boolean(),
+  /** Those with accounts that are not given up. */
+  providers: z.array(z.string()).optional(),
   version: z.string(),
 });
 

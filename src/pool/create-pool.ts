@@ -2,7 +2,7 @@ import type { Provider } from '../core/provider.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import { PoolError } from '../pool-api/errors.ts';
-import type { Pool } from '../pool-api/pool.ts';
+import type { Pool, PoolHealth } from '../pool-api/pool.ts';
 import type { QuotaFinding } from './account-state.ts';
 import { type Accounts, createAccounts } from './accounts.ts';
 import { createAdding } from './adding.ts';
@@ -29,7 +29,7 @@ import { createSkipLog } from './skip-log.ts';
 import { createAdopt, type SourceTools } from './sources/adopt.ts';
 import type { Source } from './sources/source.ts';
 import { createStandbySource } from './sources/standby.ts';
-import type { Store, StoredAccount } from './store/store.ts';
+import type { ProviderStats, Store, StoredAccount } from './store/store.ts';
 import { createTransfer, type Transfer } from './transfer.ts';
 import { createUpkeep, type Upkeep } from './upkeep.ts';
 import type { Vault } from './vault.ts';
@@ -72,9 +72,8 @@ export interface PoolService
   metrics(): Promise<string>;
   readonly clock: Clock;
   readonly version: string;
-  isSandbox(): boolean;
-  /** False once the store is beyond use. */
-  isReachable(): Promise<boolean>;
+  /** Not reachable once the store is beyond use. */
+  health(): Promise<PoolHealth>;
 }
 
 export function createPool(options: PoolOptions): PoolService {
@@ -191,13 +190,18 @@ export function createPool(options: PoolOptions): PoolService {
     );
   }
 
-  const isReachable = async (): Promise<boolean> => {
+  const health = async (): Promise<PoolHealth> => {
+    const isSandbox = sandbox !== undefined;
     try {
-      await store.stats(clock.now());
-      return true;
+      const { byProvider } = await store.stats(clock.now());
+      return {
+        isReachable: true,
+        isSandbox,
+        providers: byProvider.filter(isInService).map((one) => one.provider),
+      };
     } catch (error) {
       logger.error({ err: error }, 'the store does not answer');
-      return false;
+      return { isReachable: false, isSandbox, providers: undefined };
     }
   };
 
@@ -223,8 +227,7 @@ export function createPool(options: PoolOptions): PoolService {
     metrics: metrics.text,
     clock,
     version: settings.version,
-    isSandbox: () => sandbox !== undefined,
-    isReachable,
+    health,
 
     async start() {
       const { total } = await store.stats(clock.now());
@@ -265,9 +268,14 @@ export function createPool(options: PoolOptions): PoolService {
         signal.addEventListener('abort', stop, { once: true });
         onState(true);
       },
-      health: async () => ({ isReachable: await isReachable(), isSandbox: sandbox !== undefined }),
+      health,
     }),
   };
+}
+
+/** Some account of the provider is not given up. */
+function isInService({ states }: ProviderStats): boolean {
+  return states.active + states.cooldown + states.exhausted + states.standby > 0;
 }
 
 const probeLimitMs = 5000;

@@ -75,9 +75,9 @@ describe('two pools on one PostgreSQL database', () => {
       await one.close();
       await other.close();
     });
-    expect(one.isSandbox()).toBe(true);
+    expect((await one.health()).isSandbox).toBe(true);
     await other.add(admin, { provider: 'warp', api_key: 'wk-1' });
-    await vi.waitFor(() => expect(one.isSandbox()).toBe(false), within1s);
+    await vi.waitFor(async () => expect((await one.health()).isSandbox).toBe(false), within1s);
   });
 });
 

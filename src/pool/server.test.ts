@@ -90,6 +90,23 @@ describe('bad requests', () => {
   });
 });
 
+describe('health', () => {
+  it('names the providers with accounts that are not given up', async () => {
+    const service = await startServer();
+    const health = async () => (await service.call('GET', '/health')).body;
+    expect(await health()).toMatchObject({ status: 'ok', providers: [] });
+    const id = await service.add('wk-1');
+    expect(await health()).toMatchObject({ providers: ['warp'] });
+    await service.call(
+      'PATCH',
+      `/api/accounts/${id}`,
+      { enabled: false },
+      { 'content-type': 'application/json' },
+    );
+    expect(await health()).toMatchObject({ providers: [] });
+  });
+});
+
 describe('keys', () => {
   const bearer = (key: string) => ({ authorization: `Bearer ${key}` });
 

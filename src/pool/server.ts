@@ -67,11 +67,15 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
     },
   };
 
-  app.get('/health', async () => ({
-    status: (await pool.isReachable()) ? 'ok' : 'degraded',
-    sandbox: pool.isSandbox(),
-    version: pool.version,
-  }));
+  app.get('/health', async () => {
+    const { isReachable, isSandbox, providers } = await pool.health();
+    return {
+      status: isReachable ? 'ok' : 'degraded',
+      sandbox: isSandbox,
+      ...(providers && { providers }),
+      version: pool.version,
+    };
+  });
   app.get('/api/accounts/status', adminKey, () => pool.status());
   app.post('/api/accounts/allocate', anyKey, (request, reply) =>
     allocate(pool, callerOf(request), request, reply),

@@ -271,7 +271,8 @@ export function createFakePool(clock: Clock): FakePool {
     },
 
     async health() {
-      return { isReachable: !pool.isAway, isSandbox: pool.isSandbox };
+      const providers = [...new Set([...accounts.values()].map(({ provider }) => provider))];
+      return { isReachable: !pool.isAway, isSandbox: pool.isSandbox, providers };
     },
 
     add(id, change = {}) {

@@ -37,7 +37,7 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
   const dispatcher = new Agent({ connections: null, pipelining: 1 });
   const models = createModelLists(leases, clock, silentLogger);
   const routes = createRoutes({
-    provider: createLineProvider(() => upstream.url),
+    providers: [createLineProvider(() => upstream.url)],
     sandbox: createLineProvider(() => upstream.url, 'sandbox'),
     models,
     poolWatch,

@@ -1,0 +1,68 @@
+import { expect, it } from 'vitest';
+import type { Pool, PoolHealth } from '../pool-api/pool.ts';
+import type { PoolEvent } from '../pool-api/schema.ts';
+import { createPoolWatch } from './pool-watch.ts';
+import { createManualClock, settled } from './testing/manual-clock.ts';
+
+function watch() {
+  const clock = createManualClock();
+  let health: PoolHealth = { isReachable: true, isSandbox: false, providers: ['warp'] };
+  let looks = 0;
+  let tell: (event: PoolEvent) => void = () => {};
+  const pool = {
+    async health() {
+      looks += 1;
+      return health;
+    },
+    subscribe(onEvent) {
+      tell = onEvent;
+    },
+  } as Pick<Pool, 'health' | 'subscribe'> as Pool;
+  const poolWatch = createPoolWatch(pool, clock);
+  return {
+    clock,
+    poolWatch,
+    tell: (event: PoolEvent) => tell(event),
+    answer: (answer: Partial<PoolHealth>) => {
+      health = { ...health, ...answer };
+    },
+    looks: () => looks,
+  };
+}
+
+const changed = (provider: string, status: 'active' | 'cooldown' | 'disabled'): PoolEvent => ({
+  type: 'account-changed',
+  account_id: 'a',
+  provider,
+  status,
+  free: false,
+});
+
+it('does not know who has accounts before it has looked, and keeps what it knew of a pool that is away', async () => {
+  const { poolWatch, answer } = watch();
+  expect(poolWatch.hasAccounts('warp')).toBeUndefined();
+  await poolWatch.look();
+  expect([poolWatch.hasAccounts('warp'), poolWatch.hasAccounts('oz')]).toEqual([true, false]);
+  answer({ isReachable: false, providers: undefined });
+  await poolWatch.look();
+  expect(poolWatch.hasAccounts('warp')).toBe(true);
+  answer({ isReachable: true });
+  await poolWatch.look();
+  expect(poolWatch.hasAccounts('warp')).toBeUndefined();
+});
+
+it('looks at once when the first account of a provider comes or the last may have gone, else every 5 s', async () => {
+  const { poolWatch, tell, looks, clock } = watch();
+  await poolWatch.look();
+  tell(changed('warp', 'cooldown'));
+  tell(changed('oz', 'disabled'));
+  await settled();
+  expect(looks()).toBe(1);
+  tell(changed('oz', 'active'));
+  tell(changed('warp', 'disabled'));
+  tell({ type: 'account-removed', account_id: 'a', provider: 'warp' });
+  await settled();
+  expect(looks()).toBe(4);
+  await clock.advance(5_000);
+  expect(looks()).toBe(5);
+});
