@@ -190,3 +190,86 @@ test('fifty turns at once over two accounts all end well and leave nothing lent'
     return answer['httpStatus'] === 200;
   });
 });
+
+/** The conversation so far, and what the next turn of it brought to the upstream. */
+async function talkOn(
+  services: TestServices,
+  messages: { role: string; content: string }[],
+  content: string,
+) {
+  messages.push({ role: 'user', content });
+  const answer = await services.chat({ model: 'sandbox', messages });
+  expect(answer.status).toBe(200);
+  const body = (await answer.json()) as { choices: { message: { role: string; content: string } }[] };
+  messages.push({ role: 'assistant', content: body.choices[0]?.message.content ?? '' });
+  const turn = services.upstream.turns.at(-1);
+  return { bearer: turn?.bearer, conversationId: turn?.conversationId, query: turn?.query ?? '' };
+}
+
+test('a conversation whose account is gone is told whole on another one, and goes on there', async () => {
+  const services = await servicesForTest();
+  const first = await services.addAccount('wk-1.good');
+  await services.addAccount('wk-2.good', { tier: 1 });
+  const messages: { role: string; content: string }[] = [];
+  await talkOn(services, messages, 'My name is Ada');
+  const second = await talkOn(services, messages, 'I like maps');
+  expect(second).toMatchObject({ bearer: 'wk-1.good', query: 'I like maps' });
+  await services.pool(`/api/accounts/${first}`, { enabled: false }, 'PATCH');
+
+  const moved = await talkOn(services, messages, 'Who am I?');
+  expect(moved.bearer).toBe('wk-2.good');
+  for (const said of ['My name is Ada', 'I like maps', 'Who am I?']) expect(moved.query).toContain(said);
+
+  await services.pool(`/api/accounts/${first}`, { enabled: true }, 'PATCH');
+  const next = await talkOn(services, messages, 'And now?');
+  expect(next).toEqual({ bearer: 'wk-2.good', conversationId: moved.conversationId, query: 'And now?' });
+  expect(services.upstream.turns.flatMap(({ problems }) => problems)).toEqual([]);
+  const words = [...services.log().matchAll(/"conversation":"(\w+)"/g)].map(([, word]) => word);
+  expect(words).toEqual(['new', 'hit', 'lost', 'hit']);
+});
+
+test('a turn that broke in the middle is sent again without losing a word of what was said before', async () => {
+  const services = await servicesForTest();
+  await services.addAccount('wk-1.good');
+  const messages: { role: string; content: string }[] = [];
+  await talkOn(services, messages, 'My name is Ada');
+  const again = [...messages, { role: 'user', content: 'Who am I?' }];
+  services.upstream.setKeyScenario('wk-1.good', 'cut');
+  const broken = await services.chat({ model: 'sandbox', messages: again, stream: true });
+  expect(await broken.text()).not.toContain('[DONE]');
+  services.upstream.setKeyScenario('wk-1.good', undefined);
+
+  const resent = await talkOn(services, messages, 'Who am I?');
+  expect(resent.query).toContain('My name is Ada');
+  expect(resent.query).toContain('Who am I?');
+  const next = await talkOn(services, messages, 'Thanks');
+  expect(next).toEqual({ bearer: 'wk-1.good', conversationId: resent.conversationId, query: 'Thanks' });
+  expect(services.upstream.turns.flatMap(({ problems }) => problems)).toEqual([]);
+});
+
+test('new conversations of one session go to one account, by header or by the body’s key', async () => {
+  const services = await servicesForTest();
+  for (const key of ['wk-1.good', 'wk-2.good']) await services.addAccount(key, { capacity: 1 });
+  const bearerOf = async (more: Record<string, unknown>, headers: Record<string, string> = {}) => {
+    expect((await services.chat(userTurn('sandbox', 'Hello', more), headers)).status).toBe(200);
+    return services.upstream.turns.at(-1)?.bearer;
+  };
+  const session = { 'x-session-id': 'abc' };
+  const body = { prompt_cache_key: 'a key' };
+  const busy = await services.chat(userTurn('sandbox-drip', 'Hello', { stream: true }));
+  const taken = services.upstream.turns.at(-1)?.bearer;
+  const own = await bearerOf({}, session);
+  expect(own).not.toBe(taken);
+  expect(await bearerOf(body)).toBe(own);
+  await busy.body?.cancel();
+  await eventually('the other account is free', () => services.upstream.counts().open === 0);
+
+  // A turn of no session gets the account that was held first.
+  expect(await bearerOf({})).toBe(taken);
+  for (let turn = 0; turn < 3; turn += 1) {
+    expect(await bearerOf({}, session)).toBe(own);
+    expect(await bearerOf(body)).toBe(own);
+    expect(await bearerOf({ prompt_cache_key: 'another' }, session)).toBe(own);
+  }
+  expect(await bearerOf({ prompt_cache_key: 'another' })).toBe(taken);
+});

@@ -77,6 +77,21 @@ it('leaves a store alone for a while after it failed, and then asks it again', a
   expect(await keep.get('key')).toEqual(value);
 });
 
+it('moves what it kept meanwhile to the store once that works again', async () => {
+  const keep = await open();
+  mood = 'broken';
+  await keep.put('key', value, hour);
+  await keep.put('other', value, hour);
+  expect(keep.figures().unwritten).toBe(2);
+  mood = 'well';
+  await clock.advance(5_000);
+  await keep.get('another');
+  await settled();
+  expect(keep.figures().unwritten).toBe(0);
+  expect(await store.get('key')).toEqual(value);
+  expect(await store.get('other')).toEqual(value);
+});
+
 it('does not wait long for a store that does not answer', async () => {
   const keep = await open();
   mood = 'silent';

@@ -36,6 +36,7 @@ export async function openResilientKeep(options: ResilientKeepOptions): Promise<
   let isAwayTold = false;
   let isClosed = false;
   let opening: Promise<void> | undefined;
+  let pouring: Promise<void> | undefined;
   let cancelReopen = (): void => {};
 
   async function open(): Promise<void> {
@@ -52,7 +53,7 @@ export async function openResilientKeep(options: ResilientKeepOptions): Promise<
       restsUntil = 0;
       if (isAwayTold) options.onBack();
       isAwayTold = false;
-      await pour(opened);
+      await pour();
     } catch (error) {
       away(error);
     }
@@ -68,14 +69,22 @@ export async function openResilientKeep(options: ResilientKeepOptions): Promise<
     });
   }
 
-  /** What was kept in the meantime moves to where it belongs. */
-  async function pour(opened: OpenKeep): Promise<void> {
-    for (const [key] of [...spare]) {
-      const entry = spare.take(key);
-      if (entry === undefined) continue;
-      if (store !== opened) return spare.put(key, entry);
-      await put(key, entry.value, entry.expiresAt - clock.now());
-    }
+  /** What was kept in the meantime moves to where it belongs, as long as the store takes it. */
+  function pour(): Promise<void> {
+    pouring ??= (async () => {
+      for (const [key] of [...spare]) {
+        if (!present()) return;
+        const entry = spare.take(key);
+        if (entry) await put(key, entry.value, entry.expiresAt - clock.now());
+      }
+    })().finally(() => {
+      pouring = undefined;
+    });
+    return pouring;
+  }
+
+  function works(): void {
+    if (spare.count > 0) void pour();
   }
 
   function fail(error: unknown): void {
@@ -89,7 +98,11 @@ export async function openResilientKeep(options: ResilientKeepOptions): Promise<
     const keep = present();
     spare.take(key);
     try {
-      if (keep) return await keep.put(key, value, ttlMs);
+      if (keep) {
+        await keep.put(key, value, ttlMs);
+        works();
+        return;
+      }
     } catch (error) {
       fail(error);
     }
@@ -107,7 +120,9 @@ export async function openResilientKeep(options: ResilientKeepOptions): Promise<
     if (!keep && store) throw new Error('the store of the keep rests after a failure');
     if (!keep) return undefined;
     try {
-      return await inTime(ask(keep));
+      const found = await inTime(ask(keep));
+      works();
+      return found;
     } catch (error) {
       fail(error);
       const late = lookHere();
@@ -162,6 +177,7 @@ export async function openResilientKeep(options: ResilientKeepOptions): Promise<
       isClosed = true;
       cancelReopen();
       await opening;
+      await pouring;
       await store?.close();
       spare.clear();
     },
