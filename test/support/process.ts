@@ -35,10 +35,14 @@ export async function startProcess(
   const exited = once(child, 'exit');
   onTestFinished(() => void child.kill('SIGKILL'));
   const kind = words.at(-1) === 'pool' ? 'account pool' : 'gateway';
-  const url = await eventually(`${words.join(' ')} listens`, () => {
-    if (child.exitCode !== null) throw new Error(`${words.join(' ')} ended:\n${output}`);
-    return new RegExp(`"url":"([^"]+)"[^\\n]*the ${kind} listens`).exec(output)?.[1];
-  });
+  const url = await eventually(
+    `${words.join(' ')} listens`,
+    () => {
+      if (child.exitCode !== null) throw new Error(`${words.join(' ')} ended:\n${output}`);
+      return new RegExp(`"url":"([^"]+)"[^\\n]*the ${kind} listens`).exec(output)?.[1];
+    },
+    20_000,
+  );
   return {
     child,
     url,
