@@ -294,7 +294,6 @@ test('a token limit ends a response incomplete', async () => {
 });
 
 test.each([
-  [{ background: true }, 'background'],
   [{ top_logprobs: 2 }, 'top_logprobs'],
   [{ text: { format: { type: 'xml' } } }, 'text.format'],
   [{ text: { format: { type: 'json_schema', name: 'x' } } }, 'text.format.schema'],

@@ -6,7 +6,7 @@ import { countRequest, messagesRequest } from '../protocols/anthropic-messages/s
 import { chatRequest } from '../protocols/openai-chat/schema.ts';
 import { responsesRequest } from '../protocols/openai-responses/schema.ts';
 import { modelsQuery } from './model-routes.ts';
-import { inputItemsQuery } from './responses-routes.ts';
+import { inputItemsQuery, retrieveQuery } from './responses-routes.ts';
 
 /** What the gateway answers, for its document; the end-to-end tests hold real answers against these. */
 
@@ -243,7 +243,8 @@ export const gatewayApi: ApiDescription = {
       path: '/v1/responses',
       summary: 'OpenAI Responses, streaming and not',
       description:
-        'A response is kept for the key that made it (RESPONSES_TTL_HOURS), unless "store" is false. With "stream": true the answer comes as server-sent events.',
+        'A response is kept for the key that made it (RESPONSES_TTL_HOURS), unless "store" is false. With "stream": true the ' +
+        'answer comes as server-sent events. With "background": true the answer is the response as queued.',
       access: 'clientKey',
       body: { name: 'ResponsesRequest', schema: responsesRequest },
       answers: {
@@ -295,8 +296,11 @@ export const gatewayApi: ApiDescription = {
     {
       method: 'GET',
       path: '/v1/responses/{id}',
-      summary: 'A stored response',
+      summary: 'A stored response, as it is now',
+      description:
+        'With "stream" the events of a response that was made in the background and streamed, from the one after "starting_after".',
       access: 'clientKey',
+      query: retrieveQuery,
       answers: { 200: { description: 'The response.', body: { name: 'Response', schema: responseAnswer } } },
     },
     {
@@ -319,9 +323,11 @@ export const gatewayApi: ApiDescription = {
     {
       method: 'POST',
       path: '/v1/responses/{id}/cancel',
-      summary: 'Always refused: no response runs in the background',
+      summary: 'Ends a response in the background; any other one is refused',
       access: 'clientKey',
-      answers: { 400: { description: 'Refused.', body: { name: 'ErrorAnswer', schema: errorAnswer } } },
+      answers: {
+        200: { description: 'What became of it.', body: { name: 'Response', schema: responseAnswer } },
+      },
     },
     {
       method: 'GET',

@@ -5,6 +5,9 @@ import type { DecodedTurn, Inbound } from '../core/protocol.ts';
 import { compactionTurn, createCompactionInbound } from '../protocols/openai-responses/compaction.ts';
 import type { ResponsesOptions } from '../protocols/openai-responses/decode-request.ts';
 import { createResponsesInbound } from '../protocols/openai-responses/inbound.ts';
+import { affinityKeyOf } from './affinity.ts';
+import type { BackgroundResponses } from './background-responses.ts';
+import type { EventLog } from './event-log.ts';
 import type { ClientKeys } from './keys.ts';
 import { createOpaque } from './opaque-text.ts';
 import { listInputItems, readResponsesRequest } from './responses-request.ts';
@@ -22,6 +25,15 @@ export interface ResponsesRoutesOptions {
     decoded: DecodedTurn<ResponsesOptions>,
   ): Promise<FastifyReply>;
   readonly sockets: ResponsesSockets;
+  readonly background: BackgroundResponses;
+  /** Lets a client follow events from that number on. */
+  follow(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    log: EventLog,
+    from: number,
+    headers?: Readonly<Record<string, string>>,
+  ): Promise<FastifyReply>;
 }
 
 type ById = { Params: { id: string } };
@@ -33,13 +45,26 @@ export const inputItemsQuery = z.object({
   before: z.string().optional(),
 });
 
+export const retrieveQuery = z.object({
+  stream: z.enum(['true', 'false'], 'must be true or false').optional(),
+  starting_after: z.coerce.number().int().min(0).optional(),
+});
+
 /** The paths of the Responses dialect. */
 export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOptions): void {
-  const { keys, responses, sockets } = options;
+  const { keys, responses, sockets, background } = options;
 
   app.post('/v1/responses', async (request, reply) => {
     const clientId = keys.identify(request.headers);
-    const { asked, decoded, before } = await readResponsesRequest(responses, clientId, request.body);
+    const read = await readResponsesRequest(responses, clientId, request.body);
+    const { asked, decoded, before } = read;
+    if (asked.background) {
+      const affinityKey = affinityKeyOf(request.headers);
+      const run = await background.start({ ...read, clientId, affinityKey, requestId: request.id });
+      return run.log
+        ? options.follow(request, reply, run.log, 0, run.headers)
+        : reply.headers(run.headers).send(run.response);
+    }
     const { input } = decoded.options;
     const inbound = createResponsesInbound(
       asked.store === false
@@ -61,7 +86,8 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
     },
     wsHandler(socket, request) {
       const clientId = keys.identify(request.headers);
-      sockets.accept(socket, { clientId, requestId: request.id, wire: request.raw.socket });
+      const affinityKey = affinityKeyOf(request.headers);
+      sockets.accept(socket, { clientId, affinityKey, requestId: request.id, wire: request.raw.socket });
     },
     async handler(_request, reply) {
       const error = {
@@ -98,39 +124,51 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
     return { object: 'response.input_tokens', input_tokens: countInputTokens(decoded.request) };
   });
 
-  app.get<ById>('/v1/responses/:id', async (request) => {
-    const { response } = await responses.get(keys.identify(request.headers), request.params.id);
-    return response;
+  app.get<ById>('/v1/responses/:id', async (request, reply) => {
+    const clientId = keys.identify(request.headers);
+    const { id } = request.params;
+    const query = parseQuery(retrieveQuery, request.query);
+    const response = await background.look(clientId, id);
+    if (query.stream !== 'true') return response;
+    const log = background.logOf(clientId, id);
+    const from = (query.starting_after ?? -1) + 1;
+    if (log === undefined || from < log.first) {
+      throw new AppError(
+        'invalid_request',
+        'stream: the events of this response are not here (any more): retrieve it without "stream". They are kept for a response in the background that was made with "stream": true, by the gateway that makes it, until 5 minutes after its end.',
+        { param: 'stream' },
+      );
+    }
+    return options.follow(request, reply, log, from);
   });
 
   app.delete<ById>('/v1/responses/:id', async (request) => {
     const { id } = request.params;
+    background.forget(keys.identify(request.headers), id);
     await responses.remove(keys.identify(request.headers), id);
     return { id, object: 'response', deleted: true };
   });
 
   app.get<ById>('/v1/responses/:id/input_items', async (request) => {
     const clientId = keys.identify(request.headers);
-    const query = inputItemsQuery.safeParse(request.query);
-    if (!query.success) {
-      const param = query.error.issues[0]?.path.join('.') ?? 'query';
-      throw new AppError('invalid_request', `${param}: ${query.error.issues[0]?.message ?? 'is not valid'}`, {
-        param,
-      });
-    }
+    const query = parseQuery(inputItemsQuery, request.query);
     const { id } = request.params;
     const items = await listInputItems(responses, clientId, id);
-    if (query.data.order === 'desc') items.reverse();
-    return pageOf(items, query.data);
+    if (query.order === 'desc') items.reverse();
+    return pageOf(items, query);
   });
 
-  app.post<ById>('/v1/responses/:id/cancel', async (request) => {
-    await responses.get(keys.identify(request.headers), request.params.id);
-    throw new AppError(
-      'invalid_request',
-      'Only responses that run in the background can be cancelled; close the connection to end this one.',
-    );
-  });
+  app.post<ById>('/v1/responses/:id/cancel', async (request) =>
+    background.cancel(keys.identify(request.headers), request.params.id),
+  );
+}
+
+function parseQuery<Schema extends z.ZodType>(schema: Schema, query: unknown): z.infer<Schema> {
+  const parsed = schema.safeParse(query);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  const param = issue?.path.join('.') || 'query';
+  throw new AppError('invalid_request', `${param}: ${issue?.message ?? 'is not valid'}`, { param });
 }
 
 /** Here everything may be left out; null is as good. */

@@ -35,6 +35,7 @@ export interface ResponsesSockets {
 
 export interface SocketConnection {
   readonly clientId: string;
+  readonly affinityKey: string | undefined;
   readonly requestId: string;
   readonly wire: Socket;
 }
@@ -89,7 +90,7 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
     if (!session.isBusy) session.socket.close(goingAway, 'The gateway is stopping.');
   }
 
-  function accept(socket: WebSocket, { clientId, requestId, wire }: SocketConnection): void {
+  function accept(socket: WebSocket, { clientId, affinityKey, requestId, wire }: SocketConnection): void {
     const session: Session = {
       socket,
       clientId,
@@ -206,6 +207,7 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
         protocol: 'responses',
         decoded,
         clientId,
+        affinityKey,
         requestId: turnId,
         startedAt,
         wantsUsage: true,

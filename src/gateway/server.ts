@@ -13,7 +13,10 @@ import { openaiChatInbound } from '../protocols/openai-chat/inbound.ts';
 import { affinityKeyOf } from './affinity.ts';
 import { answerHeads } from './answer-head.ts';
 import { gatewayApi } from './api.ts';
+import { createBackgroundResponses } from './background-responses.ts';
 import { createClientTurns } from './client-turns.ts';
+import type { EventLog } from './event-log.ts';
+import { followEvents } from './follow-events.ts';
 import type { GatewayKeep } from './keep/open-keep.ts';
 import { type ClientKeys, createClientKeys } from './keys.ts';
 import { createGatewayMetrics } from './metrics.ts';
@@ -63,7 +66,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
 
   const adminKeys = options.adminKey === undefined ? undefined : createClientKeys([options.adminKey]);
   const metrics = createGatewayMetrics({
-    turns: () => running.count + sockets.turnCount,
+    turns: () => running.count + sockets.turnCount + background.count,
     streams: () => running.streamCount + sockets.turnCount,
     leases: () => turns.leases.count,
     isPoolReachable: () => poolWatch.isReachable && turns.leases.isPoolConnected,
@@ -71,6 +74,8 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   });
   const clientTurns = createClientTurns(turns, metrics, logger);
   const sockets = createResponsesSockets({ clientTurns, responses: options.responses, clock, logger });
+
+  const background = createBackgroundResponses({ clientTurns, responses: options.responses, clock, logger });
 
   let cancelTick = clock.after(tickMs, tick);
   function tick(): void {
@@ -139,6 +144,8 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
       keys,
       responses: options.responses,
       sockets,
+      background,
+      follow,
       answerTurn: (inbound, request, reply, decoded) =>
         answerTurn('responses', inbound, request, reply, decoded),
     }),
@@ -187,9 +194,26 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     return reply;
   }
 
+  async function follow(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    log: EventLog,
+    from: number,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<FastifyReply> {
+    reply.hijack();
+    const response = reply.raw;
+    const followed = followEvents(response, log, from, { 'x-request-id': request.id, ...headers }, clock.now);
+    const answer = running.begin(response, followed.tick);
+    response.on('error', () => {});
+    await followed.ended;
+    answer.turnEnded();
+    return reply;
+  }
+
   app.addHook('preClose', async () => {
     clientTurns.close();
-    await Promise.all([running.drain(options.shutdownMs), sockets.drain(options.shutdownMs)]);
+    await Promise.all([running, sockets, background].map((turns) => turns.drain(options.shutdownMs)));
     cancelTick();
   });
 

@@ -34,7 +34,12 @@ export interface StoredResponses {
   inputOf(clientId: string, id: string): Promise<readonly InputItem[]>;
   /** Those that go on from it can be read as before, but no longer be continued. Throws AppError `not_found`. */
   remove(clientId: string, id: string): Promise<void>;
+  /** What instances tell each other of a response while it is made. */
+  mark(clientId: string, id: string, mark: ResponseMark, ttlMs: number): Promise<void>;
+  isMarked(clientId: string, id: string, mark: ResponseMark): Promise<boolean>;
 }
+
+export type ResponseMark = 'alive' | 'cancel';
 
 /** Longer conversations are compacted, or begun anew with what matters of them. */
 const maxAncestors = 500;
@@ -139,6 +144,13 @@ export function createStoredResponses(
 
     async remove(clientId, id) {
       if ((await keep.claim(keyOf(clientId, id))) === undefined) throw notFound(id);
+    },
+
+    async mark(clientId, id, mark, markMs) {
+      await keep.put(`${keyOf(clientId, id)}:${mark}`, Buffer.of(1), markMs);
+    },
+    async isMarked(clientId, id, mark) {
+      return (await keep.get(`${keyOf(clientId, id)}:${mark}`)) !== undefined;
     },
   };
 }

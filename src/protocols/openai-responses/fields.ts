@@ -83,9 +83,8 @@ export const responsesFields = {
     neutral: ['auto', 'disabled'],
   },
   background: {
-    fate: 'refused',
-    says: 'answers are given at once: leave it out',
-    neutral: [false],
+    fate: 'honoured',
+    says: 'the answer is the response as queued (or its events); it has to be stored, and can be looked up, followed and cancelled',
   },
   conversation: {
     fate: 'refused',

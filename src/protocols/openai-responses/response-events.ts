@@ -204,7 +204,8 @@ export function createResponseEvents(
     for (const { index, call } of calls.values()) {
       output[index] = callItem(identity, index, call, options.tools, 'incomplete');
     }
-    const whole = current('failed', error);
+    const isCancelled = error.code === 'cancelled';
+    const whole = current(isCancelled ? 'cancelled' : 'failed', isCancelled ? undefined : error);
     target.onEnd?.(whole);
     const shown = { type: error.openaiType, ...responseError(error), param: error.param ?? null };
     send('response.failed', `"response":${JSON.stringify(whole)},"error":${JSON.stringify(shown)}`);

@@ -1,0 +1,82 @@
+import { beforeEach, expect, it, vi } from 'vitest';
+import { type BackgroundResponses, createBackgroundResponses } from './background-responses.ts';
+import type { ClientTurn, ClientTurns } from './client-turns.ts';
+import { createMemoryKeep } from './keep/memory-keep.ts';
+import { readResponsesRequest } from './responses-request.ts';
+import { createStoredResponses, type StoredResponses } from './stored-responses.ts';
+import { createManualClock, type ManualClock } from './testing/manual-clock.ts';
+import { silentLogger } from './testing/turn-fixture.ts';
+
+let clock: ManualClock;
+let responses: StoredResponses;
+let turns: ClientTurn[];
+let one: BackgroundResponses;
+let other: BackgroundResponses;
+
+/** Turns that go on until they are aborted. */
+const clientTurns: ClientTurns = {
+  check: () => {},
+  close: () => {},
+  run: (turn) => {
+    turns.push(turn);
+    return new Promise((resolve) => turn.signal.addEventListener('abort', () => resolve({} as never)));
+  },
+};
+
+beforeEach(() => {
+  clock = createManualClock();
+  turns = [];
+  responses = createStoredResponses(createMemoryKeep(clock, 1_000_000), 3_600_000, () => {});
+  const open = () => createBackgroundResponses({ clientTurns, responses, clock, logger: silentLogger });
+  one = open();
+  other = open();
+});
+
+async function start(): Promise<string> {
+  const read = await readResponsesRequest(responses, 'me', { model: 'auto', input: 'x', background: true });
+  const { response } = await one.start({ ...read, clientId: 'me', affinityKey: undefined, requestId: 'r' });
+  await vi.waitUntil(() => turns.length > 0);
+  return String(response['id']);
+}
+
+it('another instance sees that it runs, and has it cancelled', async () => {
+  const id = await start();
+  expect(await other.look('me', id)).toMatchObject({ status: 'in_progress' });
+  const cancelling = other.cancel('me', id);
+  for (let step = 0; step < 40; step += 1) await clock.advance(100);
+  expect(await cancelling).toMatchObject({ id, status: 'cancelled' });
+  expect(await one.look('me', id)).toMatchObject({ status: 'cancelled' });
+  expect(one.count).toBe(0);
+});
+
+it('stays alive for as long as it runs, and is failed once its instance is gone', async () => {
+  const id = await start();
+  for (let step = 0; step < 60; step += 1) await clock.advance(2_000);
+  expect(await other.look('me', id)).toMatchObject({ status: 'in_progress' });
+
+  // An instance that was killed says nothing more.
+  const dead = createStoredResponses(createMemoryKeep(clock, 1_000_000), 3_600_000, () => {});
+  await dead.put('me', await responses.get('me', id));
+  const later = createBackgroundResponses({ clientTurns, responses: dead, clock, logger: silentLogger });
+  expect(await later.look('me', id)).toMatchObject({ status: 'failed', error: { code: 'server_error' } });
+  expect(await later.cancel('me', id)).toMatchObject({ status: 'failed' });
+});
+
+it('belongs to the key that made it', async () => {
+  const id = await start();
+  await expect(one.look('you', id)).rejects.toMatchObject({ code: 'not_found' });
+  await expect(one.cancel('you', id)).rejects.toMatchObject({ code: 'not_found' });
+  one.forget('you', id);
+  expect(one.count).toBe(1);
+});
+
+it('a run that is still going at the deadline of a stop is stored as failed', async () => {
+  const id = await start();
+  const drained = one.drain(5_000);
+  await clock.advance(5_000);
+  await drained;
+  expect((await responses.get('me', id)).response).toMatchObject({
+    status: 'failed',
+    error: { code: 'shutting_down' },
+  });
+});

@@ -1,0 +1,317 @@
+import { AppError } from '../core/errors.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { Logger } from '../lib/logger.ts';
+import { createResponsesInbound } from '../protocols/openai-responses/inbound.ts';
+import { createResponseEvents, type ResponseEvents } from '../protocols/openai-responses/response-events.ts';
+import { serverSentEvent, streamEnd } from '../protocols/openai-responses/stream-encoder.ts';
+import { answerHeads } from './answer-head.ts';
+import type { TurnOutput } from './attempt.ts';
+import type { ClientTurns } from './client-turns.ts';
+import { createEventLog, type EventLog } from './event-log.ts';
+import type { ReadRequest } from './responses-request.ts';
+import type { StoredResponses } from './stored-responses.ts';
+
+export interface BackgroundResponsesOptions {
+  readonly clientTurns: ClientTurns;
+  readonly responses: StoredResponses;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export interface BackgroundRun extends ReadRequest {
+  readonly clientId: string;
+  readonly requestId: string;
+  readonly affinityKey: string | undefined;
+}
+
+export interface StartedRun {
+  readonly response: ResponseObject;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Of a streamed one. */
+  readonly log: EventLog | undefined;
+}
+
+type ResponseObject = Readonly<Record<string, unknown>>;
+
+/** Responses whose clients do not wait for them. */
+export interface BackgroundResponses {
+  /** Turns under way. */
+  readonly count: number;
+  /** Answers the response once it is stored; its turn goes on by itself. Throws AppError. */
+  start(run: BackgroundRun): Promise<StartedRun>;
+  /** A stored response as it is now. Throws AppError `not_found`. */
+  look(clientId: string, id: string): Promise<ResponseObject>;
+  /** Ends a run, wherever it is, and answers what became of the response. Throws AppError. */
+  cancel(clientId: string, id: string): Promise<ResponseObject>;
+  /** Before a response is forgotten: ends its run here. */
+  forget(clientId: string, id: string): void;
+  /** The events of a response that was made here and streamed; undefined where they are not there any more. */
+  logOf(clientId: string, id: string): EventLog | undefined;
+  /** Resolves when none runs. Turns are ended with an error after `deadlineMs`. */
+  drain(deadlineMs: number): Promise<void>;
+}
+
+interface Run {
+  readonly clientId: string;
+  readonly abort: AbortController;
+  readonly log: EventLog | undefined;
+  readonly ended: Promise<void>;
+  isForgotten: boolean;
+  current(): ResponseObject;
+}
+
+const maxRuns = 200;
+const maxRunsOfClient = 20;
+const maxLogBytes = 1024 * 1024;
+/** How long the events of an ended response can still be followed. */
+const logKeptMs = 5 * 60_000;
+/** A run says in the store that it is alive, and looks there whether another instance was told to cancel it. */
+const beatMs = 2_000;
+const aliveMs = 30_000;
+const cancelMarkMs = 60_000;
+/** How long a cancel waits for another instance. */
+const cancelWaitMs = 6_000;
+
+export function createBackgroundResponses(options: BackgroundResponsesOptions): BackgroundResponses {
+  const { clientTurns, responses, clock, logger } = options;
+  const runs = new Map<string, Run>();
+  /** Of runs that ended lately. */
+  const logs = new Map<string, { readonly clientId: string; readonly log: EventLog }>();
+  let whenIdle: (() => void) | undefined;
+
+  const runOf = (clientId: string, id: string): Run | undefined => {
+    const run = runs.get(id);
+    return run?.clientId === clientId ? run : undefined;
+  };
+
+  function checkRoom(clientId: string): void {
+    const ofClient = [...runs.values()].filter((run) => run.clientId === clientId).length;
+    if (runs.size < maxRuns && ofClient < maxRunsOfClient) return;
+    throw new AppError(
+      'key_rate_limited',
+      'background: too many responses run in the background: wait until one has ended, or cancel one.',
+      { param: 'background', retryAfterMs: 10_000 },
+    );
+  }
+
+  async function start(request: BackgroundRun): Promise<StartedRun> {
+    const { clientId, asked, decoded, before } = request;
+    if (asked.store === false) {
+      throw new AppError(
+        'invalid_request',
+        'store: a response in the background has to be stored: leave it out.',
+        {
+          param: 'store',
+        },
+      );
+    }
+    clientTurns.check(decoded);
+    checkRoom(clientId);
+    const startedAt = clock.now();
+    const headFor = answerHeads(createResponsesInbound(), decoded, request.requestId, startedAt);
+    const { identity, headers } = headFor(undefined);
+    const log = decoded.isStream ? createEventLog(maxLogBytes) : undefined;
+    const { input } = decoded.options;
+    let ending: ResponseObject | undefined;
+    let events = newEvents();
+
+    function newEvents(): ResponseEvents {
+      return createResponseEvents(identity, decoded.options, {
+        emit: (type, json) => log?.append(serverSentEvent(type, json)),
+        onEnd: (response) => {
+          ending = response;
+        },
+      });
+    }
+    const store = (response: ResponseObject): Promise<void> =>
+      responses.put(clientId, { response, input, ancestors: before.ancestors, base: before.base });
+
+    const output: TurnOutput = {
+      // What nobody follows may be begun anew on another account.
+      isBuffered: log === undefined,
+      resume: undefined,
+      onRoute() {
+        if (log === undefined) events = newEvents();
+      },
+      write(batch) {
+        events.push(batch);
+        return true;
+      },
+    };
+
+    const abort = new AbortController();
+    const { promise: ended, resolve: tellEnded } = Promise.withResolvers<void>();
+    const run: Run = {
+      clientId,
+      abort,
+      log,
+      ended,
+      isForgotten: false,
+      current: () => ending ?? events.current('in_progress'),
+    };
+    runs.set(identity.id, run);
+    const queued = events.current('queued');
+    try {
+      await responses.mark(clientId, identity.id, 'alive', aliveMs);
+      await store(queued);
+    } catch (error) {
+      remove(identity.id);
+      throw error;
+    }
+    events.queue();
+    void carry();
+    return { response: queued, headers, log };
+
+    async function carry(): Promise<void> {
+      const stopBeating = beat(clientId, identity.id, abort);
+      try {
+        await store(events.current('in_progress')).catch(warn);
+        await clientTurns.run({
+          protocol: 'responses',
+          decoded,
+          clientId,
+          affinityKey: request.affinityKey,
+          requestId: request.requestId,
+          startedAt,
+          wantsUsage: true,
+          output,
+          signal: abort.signal,
+          status: () => 200,
+        });
+      } catch (error) {
+        warn(error);
+        if (!ending) events.push([{ type: 'error', error: AppError.from(error) }]);
+      }
+      // A turn that was cancelled says nothing more by itself.
+      if (!ending) events.push([{ type: 'error', error: AppError.from(abort.signal.reason) }]);
+      stopBeating();
+      if (ending) await store(ending).catch(warn);
+      // It may have been written while it was deleted.
+      if (run.isForgotten) await responses.remove(clientId, identity.id).catch(() => {});
+      if (ending?.['status'] === 'completed' || ending?.['status'] === 'incomplete') log?.append(streamEnd);
+      log?.close();
+      if (log) keepLog(identity.id, clientId, log);
+      tellEnded();
+      remove(identity.id);
+    }
+    function warn(error: unknown): void {
+      logger.warn({ err: error, request_id: request.requestId }, 'a response in the background had trouble');
+    }
+  }
+
+  function remove(id: string): void {
+    runs.delete(id);
+    if (runs.size === 0) whenIdle?.();
+  }
+
+  /** Says that a run is alive, and ends it when it is to be cancelled. The answer stops that. */
+  function beat(clientId: string, id: string, abort: AbortController): () => void {
+    let isOver = false;
+    let marksLeft = 0;
+    let cancelNext = clock.after(beatMs, next);
+    function next(): void {
+      void look();
+      if (!isOver) cancelNext = clock.after(beatMs, next);
+    }
+    async function look(): Promise<void> {
+      try {
+        marksLeft -= 1;
+        if (marksLeft <= 0) {
+          marksLeft = aliveMs / beatMs / 3;
+          await responses.mark(clientId, id, 'alive', aliveMs);
+        }
+        if (await responses.isMarked(clientId, id, 'cancel')) abort.abort(wasCancelled());
+      } catch (error) {
+        logger.debug({ err: error }, 'the store did not say whether a response is to be cancelled');
+      }
+    }
+    return () => {
+      isOver = true;
+      cancelNext();
+    };
+  }
+
+  function keepLog(id: string, clientId: string, log: EventLog): void {
+    logs.set(id, { clientId, log });
+    // The oldest go first where many end in a short time.
+    for (const oldest of logs.keys()) if (logs.size > maxRuns) logs.delete(oldest);
+    clock.after(logKeptMs, () => logs.delete(id));
+  }
+
+  async function look(clientId: string, id: string): Promise<ResponseObject> {
+    const run = runOf(clientId, id);
+    if (run && !run.isForgotten) return run.current();
+    const stored = await responses.get(clientId, id);
+    if (!isUnderWay(stored.response) || (await responses.isMarked(clientId, id, 'alive')))
+      return stored.response;
+    // It may have ended between the two looks.
+    const again = await responses.get(clientId, id);
+    if (!isUnderWay(again.response)) return again.response;
+    const message = 'The gateway that made this response stopped before it was complete; ask again.';
+    return { ...again.response, status: 'failed', error: { code: 'server_error', message } };
+  }
+
+  async function cancel(clientId: string, id: string): Promise<ResponseObject> {
+    const run = runOf(clientId, id);
+    if (run) {
+      run.abort.abort(wasCancelled());
+      await run.ended;
+      return run.current();
+    }
+    const until = clock.now() + cancelWaitMs;
+    for (let isAsked = false; ; ) {
+      const response = await look(clientId, id);
+      if (response['background'] !== true) {
+        throw new AppError(
+          'invalid_request',
+          'Only a response that was made with "background": true can be cancelled; close the connection to end another.',
+          { param: 'response_id' },
+        );
+      }
+      if (!isUnderWay(response) || clock.now() >= until) return response;
+      if (!isAsked) await responses.mark(clientId, id, 'cancel', cancelMarkMs);
+      isAsked = true;
+      await new Promise<void>((resolve) => clock.after(beatMs / 8, resolve));
+    }
+  }
+
+  return {
+    get count() {
+      return runs.size;
+    },
+    start,
+    look,
+    cancel,
+    forget(clientId, id) {
+      logs.delete(id);
+      const run = runOf(clientId, id);
+      if (run === undefined) return;
+      run.isForgotten = true;
+      run.abort.abort(wasCancelled());
+    },
+    logOf(clientId, id) {
+      const kept = logs.get(id);
+      return runOf(clientId, id)?.log ?? (kept?.clientId === clientId ? kept.log : undefined);
+    },
+    async drain(deadlineMs) {
+      if (runs.size === 0) return;
+      const idle = new Promise<void>((resolve) => {
+        whenIdle = resolve;
+      });
+      const cancelAbort = clock.after(deadlineMs, () => {
+        const message = 'The gateway stopped before the answer was complete; ask again.';
+        for (const { abort } of runs.values()) abort.abort(new AppError('shutting_down', message));
+      });
+      await idle;
+      cancelAbort();
+    },
+  };
+}
+
+function isUnderWay(response: ResponseObject): boolean {
+  return response['status'] === 'queued' || response['status'] === 'in_progress';
+}
+
+function wasCancelled(): AppError {
+  return new AppError('cancelled', 'The response was cancelled.');
+}
