@@ -6,6 +6,7 @@ import { fieldRows } from '../src/protocols/field-table.ts';
 import { chatFields } from '../src/protocols/openai-chat/fields.ts';
 import { chatParts } from '../src/protocols/openai-chat/parts.ts';
 import { responsesFields } from '../src/protocols/openai-responses/fields.ts';
+import { responsesItems } from '../src/protocols/openai-responses/items.ts';
 import { envExample, settingsTable } from '../src/settings.ts';
 import { poolErrorTable } from './pool-errors.ts';
 
@@ -26,6 +27,7 @@ export function generatedDocs(): readonly { readonly path: string; readonly text
         chat: fieldRows(chatFields),
         'chat messages': fieldRows(chatParts),
         responses: fieldRows(responsesFields),
+        'responses items': fieldRows(responsesItems),
         messages: fieldRows(messagesFields),
         'messages blocks': fieldRows(messagesBlocks),
       }),

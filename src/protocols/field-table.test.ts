@@ -92,3 +92,34 @@ describe('every field of the official clients', () => {
     expectTypeOf<Missing>().toEqualTypeOf<never>();
   });
 });
+
+describe('every kind of part of the official clients', () => {
+  it('of a Chat message is one that the decoder knows', () => {
+    type Part = OpenAI.ChatCompletionContentPart['type'] | OpenAI.ChatCompletionContentPartRefusal['type'];
+    expectTypeOf<Part>().toEqualTypeOf<'text' | 'image_url' | 'input_audio' | 'file' | 'refusal'>();
+    expectTypeOf<OpenAI.ChatCompletionMessageParam['role']>().toEqualTypeOf<
+      'developer' | 'system' | 'user' | 'assistant' | 'tool' | 'function'
+    >();
+    expectTypeOf<OpenAI.ChatCompletionTool['type']>().toEqualTypeOf<'function' | 'custom'>();
+  });
+
+  it('of a Messages message is one that the decoder knows, the beta ones too', () => {
+    type Block = Anthropic.ContentBlockParam['type'] | Anthropic.Beta.BetaContentBlockParam['type'];
+    type Decoded =
+      | 'text'
+      | 'image'
+      | 'document'
+      | 'search_result'
+      | 'tool_use'
+      | 'tool_result'
+      | 'compaction';
+    type Passed = 'thinking' | 'redacted_thinking' | 'container_upload';
+    type OfSystem = 'tool_addition' | 'tool_removal';
+    type OfTheProvider =
+      | `${'server' | 'mcp'}_tool_use`
+      | `${string}_tool_result`
+      | 'mcp_tool_listing'
+      | 'fallback';
+    expectTypeOf<Exclude<Block, Decoded | Passed | OfSystem | OfTheProvider>>().toEqualTypeOf<never>();
+  });
+});

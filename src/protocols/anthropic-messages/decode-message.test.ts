@@ -146,11 +146,16 @@ describe('an answer that comes back', () => {
     const content = [
       { type: 'server_tool_use', id: 's', name: 'web_search', input: {} },
       { type: 'web_search_tool_result', tool_use_id: 's', content: [] },
+      { type: 'mcp_tool_listing', server_name: 'x', tools: [] },
       { type: 'text', text: 'Hi' },
     ];
     const { request, ignored } = decodeAll(user, { role: 'assistant', content }, user);
     expect(request.messages[1]?.parts).toEqual([text('Hi')]);
-    expect(ignored).toEqual(['messages.content.server_tool_use', 'messages.content.web_search_tool_result']);
+    expect(ignored).toEqual([
+      'messages.content.server_tool_use',
+      'messages.content.web_search_tool_result',
+      'messages.content.mcp_tool_listing',
+    ]);
   });
 
   it('may hold nothing that is not known', () => {

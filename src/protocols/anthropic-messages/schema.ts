@@ -60,7 +60,7 @@ const providerBlock = z.looseObject({
   type: z
     .string()
     .regex(
-      /^(server|mcp)_tool_use$|^[a-z_]+_tool_result$|^fallback$/,
+      /^(server|mcp)_tool_use$|^[a-z_]+_tool_result$|^mcp_tool_listing$|^fallback$/,
       'must be "text", "thinking", "redacted_thinking" or "tool_use"',
     ),
 });

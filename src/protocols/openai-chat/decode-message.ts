@@ -9,8 +9,8 @@ import type {
 } from '../../core/turn.ts';
 import { withAllResults } from '../call-results.ts';
 import { customArguments } from '../custom-tool.ts';
+import { partOfFile } from '../file-part.ts';
 import { imageFromUrl } from '../image-source.ts';
-import { textOfFile } from '../text-file.ts';
 import { chatParts } from './parts.ts';
 import type { ChatMessage } from './schema.ts';
 
@@ -88,16 +88,14 @@ function inputPart(part: UserPart, path: string): TextPart | AnyImage {
 
 function filePart(file: Extract<UserPart, { type: 'file' }>['file'], path: string): TextPart | AnyImage {
   if (!file.file_data) refuse(path, 'no files are kept here: send file_data instead of file_id');
-  const [, mediaType, inline] = /^data:([^;,]*)[^,]*;base64,(.*)$/s.exec(file.file_data) ?? [];
-  if (mediaType?.startsWith('image/')) return imageFromUrl(file.file_data, `${path}.file_data`);
-  const text = textOfFile(inline ?? file.file_data, file.filename);
-  if (text === undefined) {
+  const part = partOfFile(file.file_data, file.filename, `${path}.file_data`);
+  if (part === undefined) {
     refuse(
       `${path}.file_data`,
       'only text files and images can be sent: take the text out of this one first',
     );
   }
-  return { type: 'text', text };
+  return part;
 }
 
 function assistantParts(

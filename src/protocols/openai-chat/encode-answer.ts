@@ -61,7 +61,7 @@ export function createChatStreamEncoder(identity: AnswerIdentity, options: ChatO
   const textOpen = `${open}{"content":`;
   const textClose = `}${close}`;
   /** The input of a custom tool stands inside the arguments: it can be shown once they are whole. */
-  const inputs = new Map<number, string>();
+  const inputs = options.customTools.size === 0 ? undefined : new Map<number, string>();
   let isStarted = false;
   let usage: Usage | undefined;
 
@@ -70,23 +70,23 @@ export function createChatStreamEncoder(identity: AnswerIdentity, options: ChatO
     if (!options.customTools.has(name)) {
       return `${head},"type":"function","function":{"name":${JSON.stringify(name)},"arguments":""}}]}${close}`;
     }
-    inputs.set(index, '');
+    inputs?.set(index, '');
     return `${head},"type":"custom","custom":{"name":${JSON.stringify(name)},"input":""}}]}${close}`;
   }
 
   function callDelta(index: number, text: string): string {
-    const sofar = inputs.get(index);
+    const sofar = inputs?.get(index);
     if (sofar === undefined) {
       return `${open}{"tool_calls":[{"index":${index},"function":{"arguments":${JSON.stringify(text)}}}]}${close}`;
     }
-    inputs.set(index, sofar + text);
+    inputs?.set(index, sofar + text);
     return '';
   }
 
   function callEnd(index: number): string {
-    const whole = inputs.get(index);
+    const whole = inputs?.get(index);
     if (whole === undefined) return '';
-    inputs.delete(index);
+    inputs?.delete(index);
     const input = JSON.stringify(customInput(whole));
     return `${open}{"tool_calls":[{"index":${index},"custom":{"input":${input}}}]}${close}`;
   }
@@ -110,7 +110,7 @@ export function createChatStreamEncoder(identity: AnswerIdentity, options: ChatO
         const last = `${open}{},"logprobs":null,"finish_reason":"${finishReasons[event.reason]}"}]${usageNull}}\n\n`;
         const figures =
           options.includeUsage && usage ? `${head}],"usage":${JSON.stringify(encodeUsage(usage))}}\n\n` : '';
-        return `${[...inputs.keys()].map(callEnd).join('')}${last}${figures}data: [DONE]\n\n`;
+        return `${[...(inputs?.keys() ?? [])].map(callEnd).join('')}${last}${figures}data: [DONE]\n\n`;
       }
       case 'error':
         // The stream ends here without [DONE]: no client may take what came before for a whole answer.

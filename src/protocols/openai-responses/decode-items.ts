@@ -8,6 +8,7 @@ import type {
   ToolResultPart,
 } from '../../core/turn.ts';
 import { customArguments } from '../custom-tool.ts';
+import { partOfFile } from '../file-part.ts';
 import { imageFromUrl } from '../image-source.ts';
 import { readCompaction } from './compaction-item.ts';
 import { type OfferedTools, upstreamName } from './offered-tools.ts';
@@ -20,6 +21,10 @@ import {
   isItemReference,
 } from './schema.ts';
 
+interface InputFile {
+  readonly file_data?: string | null;
+  readonly filename?: string | null;
+}
 type Content = string | readonly { readonly type: string }[];
 type AssistantPart = TextPart | ReasoningPart | ToolCallPart;
 
@@ -149,11 +154,15 @@ function userParts(content: Content, path: string, field = 'content'): (TextPart
   return content.flatMap((part, position): (TextPart | AnyImage)[] => {
     const at = `${path}.${field}.${position}`;
     if (part.type === 'input_image') return [imagePart(part as { readonly image_url?: string | null }, at)];
-    if (part.type === 'input_file') {
-      throw refused(at, 'files cannot be sent: put their text into the message');
-    }
+    if (part.type === 'input_file') return [filePart(part as InputFile, at)];
     return texts([part]);
   });
+}
+
+function filePart({ file_data: data, filename }: InputFile, path: string): TextPart | AnyImage {
+  const part = data ? partOfFile(data, filename, `${path}.file_data`) : undefined;
+  if (part === undefined) throw refused(path, 'only text files and images can be sent, as file_data');
+  return part;
 }
 
 function imagePart({ image_url: url }: { readonly image_url?: string | null }, path: string): AnyImage {

@@ -30,6 +30,28 @@ describe('input', () => {
     );
   });
 
+  it('has a result for a call that a person interrupted', () => {
+    const call = { type: 'function_call', call_id: 'a', name: 'read', arguments: '{}' };
+    const { messages } = decode({ input: [call, { role: 'user', content: 'Never mind.' }] }).request;
+    expect(messages.map(({ role }) => role)).toEqual(['assistant', 'tool', 'user']);
+    expect(messages[1]?.parts).toMatchObject([{ callId: 'a', isError: true }]);
+  });
+
+  it('takes files of text as text and files of images as images, and refuses others by their place', () => {
+    const parts = (...files: object[]) =>
+      decode({
+        input: [{ role: 'user', content: files.map((file) => ({ type: 'input_file', ...file })) }],
+      }).request.messages[0]?.parts;
+    const file_data = Buffer.from('Hello').toString('base64');
+    expect(parts({ file_data, filename: 'a.txt' }, { file_data: 'data:image/png;base64,AAAA' })).toEqual([
+      { type: 'text', text: 'a.txt\n\nHello' },
+      { type: 'image', mediaType: 'image/png', data: 'AAAA' },
+    ]);
+    for (const file of [{ file_id: 'f' }, { file_url: 'https://x/a.pdf' }, { file_data: 'JVBERi0xLjc=' }]) {
+      expect(() => parts(file)).toThrowError(expect.objectContaining({ param: 'input.0.content.0' }));
+    }
+  });
+
   it('outputs in parts, with images, reach the upstream', () => {
     const { request } = decode({
       input: [

@@ -3,6 +3,7 @@ import type { DecodedTurn } from '../../core/protocol.ts';
 import type { AskedRequest, Message, ToolChoice } from '../../core/turn.ts';
 import { affinityKey } from '../affinity-key.ts';
 import { askedReasoning } from '../asked-reasoning.ts';
+import { withAllResults } from '../call-results.ts';
 import { createFieldCheck } from '../field-table.ts';
 import { firstProblem } from '../first-problem.ts';
 import { given } from '../given.ts';
@@ -68,7 +69,7 @@ export function decodeResponsesRequest(
     : [];
   const request: AskedRequest = {
     model: asked.model,
-    messages: [...instructions, ...items.messages],
+    messages: [...instructions, ...withAllResults(items.messages)],
     tools: allowed,
     toolChoice: decodeToolChoice(asked, tools),
     parallelToolCalls: asked.parallel_tool_calls ?? true,

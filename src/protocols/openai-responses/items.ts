@@ -1,0 +1,33 @@
+import type { FieldTable } from '../field-table.ts';
+
+/** What the input of a Responses request may hold. Shown in docs/fields.md. */
+export const responsesItems = {
+  message: {
+    fate: 'honoured',
+    says: 'of every role; system and developer messages become rules of the upstream',
+  },
+  'input_text, output_text, refusal': { fate: 'honoured', says: 'text' },
+  input_image: {
+    fate: 'honoured',
+    says: 'a data URL, or an address where the operator lets the gateway fetch images; `file_id` is a 400',
+  },
+  input_file: {
+    fate: 'translated',
+    says: '`file_data` of a text file travels as text with its name in front, of an image as an image; all else is a 400',
+  },
+  'function_call, custom_tool_call, local_shell_call, shell_call, apply_patch_call': {
+    fate: 'honoured',
+    says: 'the model is told of a call whose output never comes',
+  },
+  'the outputs of these calls': { fate: 'honoured', says: 'without the call before it a 400' },
+  reasoning: { fate: 'silent', says: 'accepted; what the model thought is not told to it again' },
+  'compaction, compaction_summary': {
+    fate: 'translated',
+    says: 'made here for the same key: its summary travels as text; any other is a 400',
+  },
+  item_reference: { fate: 'honoured', says: 'an item of a stored response of the same key' },
+  'calls and outputs of tools that a provider runs': {
+    fate: 'ignored',
+    says: 'what they left in a history; the text around them stays',
+  },
+} as const satisfies FieldTable;
