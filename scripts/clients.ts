@@ -12,7 +12,7 @@ import { createLogger } from '../src/lib/logger.ts';
 import { claudeCode } from './clients/claude-code.ts';
 import type { Client } from './clients/client.ts';
 import { clines } from './clients/cline.ts';
-import { codex } from './clients/codex.ts';
+import { codexes } from './clients/codex.ts';
 import { continues } from './clients/continue.ts';
 import { copilots } from './clients/copilot.ts';
 import { tellFaults } from './clients/faults.ts';
@@ -20,10 +20,11 @@ import { opencodes } from './clients/opencode.ts';
 import { pis } from './clients/pi.ts';
 import { qwenCode } from './clients/qwen-code.ts';
 import { type Access, runClient, secret } from './clients/run-client.ts';
+import { type WatchedGateway, watchGateway } from './clients/watched-gateway.ts';
 import { runClosed, wordsGiven } from './closed-run.ts';
 
 const all: readonly Client[] = [
-  codex,
+  ...codexes,
   claudeCode,
   ...opencodes,
   ...pis,
@@ -68,7 +69,8 @@ async function drive(folder: string, missing: readonly string[]): Promise<number
   const services = await startServices(config, 'both', createLogger('FATAL'), (error) => {
     throw error;
   });
-  const access = { gatewayUrl: services.gatewayUrl ?? '', key, model: 'sandbox' };
+  const gateway = await watchGateway(services.gatewayUrl ?? '');
+  const access = { gatewayUrl: gateway.url, key, model: 'sandbox' };
   const endAt = Date.now() + wholeLimitMs;
   let failed = 0;
   try {
@@ -84,12 +86,13 @@ async function drive(folder: string, missing: readonly string[]): Promise<number
         continue;
       }
       const startedAt = Date.now();
-      const fault = await faultOf(client, folder, access, upstream);
+      const fault = await faultOf(client, folder, access, { gateway, upstream });
       if (fault !== undefined) failed += 1;
       const seconds = ((Date.now() - startedAt) / 1_000).toFixed(1);
       console.log(fault === undefined ? `ok      ${title}: ${seconds} s` : `FAILED  ${title}: ${fault}`);
     }
   } finally {
+    gateway.close();
     await services.close();
     await upstream.close();
   }
@@ -101,9 +104,10 @@ async function faultOf(
   client: Client,
   folder: string,
   access: Access,
-  upstream: Sandbox,
+  { gateway, upstream }: { gateway: WatchedGateway; upstream: Sandbox },
 ): Promise<string | undefined> {
   const before = upstream.turns.length;
+  const socketsBefore = gateway.socketCount();
   const output = await runClient(client, folder, access, runLimitMs);
   if (output === undefined) return 'could not be run';
 
@@ -114,6 +118,9 @@ async function faultOf(
     return `did not show what the file holds, in ${turns.length} turns with the tools ${tools}:\n${output.slice(-1_500)}`;
   }
   if (problems.length > 0) return `broke rules of the wire: ${problems.join('; ')}`;
+  if (client.isOverWebSocket && gateway.socketCount() === socketsBefore) {
+    return 'fell back to HTTP instead of a WebSocket';
+  }
   return turns.length === client.turns
     ? undefined
     : `took ${turns.length} turns instead of ${client.turns}: it may have repeated a broken stream`;

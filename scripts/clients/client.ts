@@ -4,6 +4,8 @@ export interface Client {
   readonly name: string;
   readonly packageName: string;
   readonly dialect: 'Chat Completions' | 'Responses' | 'Messages';
+  /** It is set up for WebSocket, and would fall back to HTTP by itself. */
+  readonly isOverWebSocket?: boolean;
   /** Turns that one tool call and its result take, with those of the client's own (a title). */
   readonly turns: number;
   /** What the client is told to do; the sandbox makes a call of it. */

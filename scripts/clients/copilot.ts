@@ -10,6 +10,7 @@ function copilot(
     name,
     packageName: '@github/copilot',
     dialect,
+    isOverWebSocket: more['COPILOT_PROVIDER_TRANSPORT'] === 'websockets',
     turns: 2,
     prompt: (file) => `call view ${JSON.stringify({ path: file })}`,
     prepare: ({ gatewayUrl, key, model, prompt }) => ({
@@ -29,5 +30,9 @@ function copilot(
 export const copilots: readonly Client[] = [
   copilot('copilot-chat', 'Chat Completions', '/v1', {}),
   copilot('copilot-responses', 'Responses', '/v1', { COPILOT_PROVIDER_WIRE_API: 'responses' }),
+  copilot('copilot-websocket', 'Responses', '/v1', {
+    COPILOT_PROVIDER_WIRE_API: 'responses',
+    COPILOT_PROVIDER_TRANSPORT: 'websockets',
+  }),
   copilot('copilot-messages', 'Messages', '', { COPILOT_PROVIDER_TYPE: 'anthropic' }),
 ];
