@@ -91,7 +91,8 @@ const unsentCodes = new Set([
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
 ]);
 
-function isSurelyUnsent(error: unknown, depth = 0): boolean {
+/** No byte of the request has reached the other side. */
+export function isSurelyUnsent(error: unknown, depth = 0): boolean {
   if (!(error instanceof Error) || depth > 5) return false;
   // Several addresses were tried: each of them must have failed so.
   if (error instanceof AggregateError) {

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { AppError, type ErrorCode } from '../../core/errors.ts';
-import { retryAfterOf } from '../token-http.ts';
+import { isSurelyUnsent, retryAfterOf } from '../token-http.ts';
 
 interface Known {
   readonly code: ErrorCode;
@@ -77,13 +77,10 @@ export function statusOf(thrown: unknown): number | undefined {
 }
 
 /** Whether a request to begin a run that failed so has surely begun none. */
-export function isSurelyRefused(thrown: unknown): boolean {
+export function hasSurelyBegunNothing(thrown: unknown): boolean {
   const status = statusOf(thrown);
-  return (
-    status !== undefined &&
-    (status < 500 || platformCodeOf(thrown) === 'resource_unavailable') &&
-    status !== 408
-  );
+  if (status === undefined) return isSurelyUnsent(thrown);
+  return (status < 500 || platformCodeOf(thrown) === 'resource_unavailable') && status !== 408;
 }
 
 /** What the SDK, or the reading of its answer, has thrown. */

@@ -264,6 +264,18 @@ describe('when the answer to the beginning is lost', () => {
   });
 });
 
+it('a request that never came there is no lost one: another account may begin the run', async () => {
+  const { oz, clock, start, error } = begin();
+  oz.state.begin = () => {
+    const cause = Object.assign(new Error('connect'), { code: 'ECONNREFUSED' });
+    throw new AppError('upstream_unavailable', 'away', { cause });
+  };
+  const call = start();
+  await clock.advance(0);
+  expect(error()).toMatchObject({ code: 'upstream_unavailable', failover: 'yes' });
+  expect([call.isTaken, oz.asked.length]).toEqual([false, 1]);
+});
+
 describe('a refusal to begin', () => {
   const problem = (code: string) => ({ type: `https://docs.example.test/errors/${code}/` });
   it.each([

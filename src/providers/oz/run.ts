@@ -7,7 +7,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/logger.ts';
 import { beginRun, cancelRun, findRun, type OzRun, readRun, readSaid } from './calls.ts';
 import type { OzClients } from './client.ts';
-import { errorFromOz, errorOfRun, isSurelyRefused, statusOf } from './failures.ts';
+import { errorFromOz, errorOfRun, hasSurelyBegunNothing, statusOf } from './failures.ts';
 import { runBodyOf } from './run-body.ts';
 
 export interface RunOptions {
@@ -103,7 +103,7 @@ export function startRun(options: RunOptions, call: TurnCall): Run {
     try {
       return await beginRun(oz, body);
     } catch (thrown) {
-      if (isSurelyRefused(thrown)) {
+      if (hasSurelyBegunNothing(thrown)) {
         isTaken = false;
         fail(errorFromOz(thrown));
         return undefined;
