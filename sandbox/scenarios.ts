@@ -132,6 +132,12 @@ const list: readonly PlayableScenario[] = [
     shapes.noUsage,
   ),
   scenario(
+    'move',
+    '`Before the move.`, messages moved into a task of their own, a summary in their place, then the answer',
+    'both texts, a blank line between, and no summary',
+    shapes.move,
+  ),
+  scenario(
     'refresh-models',
     'the answer, and an end that says the list of models has changed',
     'the answer; the list is asked for anew',

@@ -150,6 +150,7 @@ message ClientAction {
     Empty commit_transaction = 10;
     Empty rollback_transaction = 11;
     UpdateServerData update_task_server_data = 13;
+    MoveMessages move_messages_to_new_task = 14;
   }
 }
 message CreateTask { Task task = 1; }
@@ -157,6 +158,14 @@ message AddMessages { string task_id = 1; repeated Message messages = 2; }
 message PatchMessage { Message message = 1; FieldMask mask = 2; string task_id = 3; }
 message UpdateSummary { string task_id = 1; string summary = 2; }
 message UpdateDescription { string task_id = 1; string description = 2; }
+message MoveMessages {
+  string source_task_id = 1;
+  Task new_task = 2;
+  string first_message_id = 3;
+  string last_message_id = 4;
+  uint32 expected_message_count = 5;
+  repeated Message replacement_messages = 6;
+}
 message UpdateServerData { string task_id = 1; string server_data = 2; }
 
 message StreamFinished {

@@ -92,6 +92,26 @@ export const noUsage: Script = function* (turn) {
   yield finishBare({ done: {} });
 };
 
+/** What was said before the answer goes into a task of its own, and a summary takes its place. */
+export const move: Script = completeUnlessCalls(function* (turn) {
+  const notes = ['one', 'two'].map((payload) => turn.message({ serverEvent: { payload } }));
+  const [first, last] = notes;
+  yield actions(add(turn, ...notes));
+  yield* text(turn, ['Before', ' the move.']);
+  const dependencies = { parentTaskId: turn.taskId };
+  yield actions({
+    moveMessagesToNewTask: {
+      sourceTaskId: turn.taskId,
+      newTask: { id: `archive-${turn.requestId}`, description: 'What was said', dependencies },
+      firstMessageId: first?.id ?? '',
+      lastMessageId: last?.id ?? '',
+      expectedMessageCount: notes.length,
+      replacementMessages: [turn.message({ agentOutput: { text: 'A summary that nobody sees.' } })],
+    },
+  });
+  yield* answer(turn);
+});
+
 export const refreshModels: Script = function* (turn) {
   yield* opening(turn);
   yield* answer(turn);

@@ -1,7 +1,7 @@
 // What a client holds after the actions it was sent: the same bookkeeping the wire asks of clients, so that the
 // next request's echo can be judged. Tasks and messages are never changed in place: older snapshots stay true.
 import { isDeepStrictEqual } from 'node:util';
-import type { ClientAction, Message, PatchMessage, Task, ToolCall } from './wire.ts';
+import type { ClientAction, Message, MoveMessages, PatchMessage, Task, ToolCall } from './wire.ts';
 
 /** The tasks of one conversation by id, in the order they were made. */
 export interface TaskList {
@@ -27,6 +27,22 @@ export function createTaskList(start: readonly Task[]): TaskList {
       ),
     }));
 
+  const move = (order: MoveMessages): void => {
+    const messages = tasks.get(order.sourceTaskId)?.messages ?? [];
+    const first = messages.findIndex((message) => message.id === order.firstMessageId);
+    const end = messages.findIndex((message) => message.id === order.lastMessageId) + 1;
+    const taskId = order.newTask.id ?? '';
+    const cut = messages.slice(first, end).map((message) => ({ ...message, taskId }));
+    change(order.sourceTaskId, (task) => ({
+      ...task,
+      messages: [...messages.slice(0, first), ...order.replacementMessages, ...messages.slice(end)],
+    }));
+    tasks = new Map(tasks).set(taskId, {
+      ...order.newTask,
+      messages: [...(order.newTask.messages ?? []), ...cut],
+    });
+  };
+
   return {
     snapshot: () => tasks,
     apply(action) {
@@ -48,6 +64,7 @@ export function createTaskList(start: readonly Task[]): TaskList {
         const { taskId, serverData } = action.updateTaskServerData;
         change(taskId, (task) => ({ ...task, serverData }));
       }
+      if (action.moveMessagesToNewTask) move(action.moveMessagesToNewTask);
       // update_task_summary is left out: the official client ignores it, so the echo may carry either summary.
       if (action.beginTransaction) beforeTransaction = tasks;
       if (action.commitTransaction) beforeTransaction = undefined;

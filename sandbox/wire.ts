@@ -151,6 +151,16 @@ export interface ClientAction extends WithUnknowns {
   commitTransaction?: Empty;
   rollbackTransaction?: Empty;
   updateTaskServerData?: { taskId: string; serverData: string };
+  moveMessagesToNewTask?: MoveMessages;
+}
+
+export interface MoveMessages {
+  sourceTaskId: string;
+  newTask: Task;
+  firstMessageId: string;
+  lastMessageId: string;
+  expectedMessageCount: number;
+  replacementMessages: Message[];
 }
 
 export interface FinishReason {

@@ -28,6 +28,7 @@ const table: Record<
   extras: { text: whole, finish: 'stop' },
   'unknown-actions': { text: whole, finish: 'stop' },
   'no-usage': { text: whole, finish: 'stop' },
+  move: { text: `Before the move.\n\n${whole}`, finish: 'stop' },
   'refresh-models': { text: whole, finish: 'stop' },
   unquoted: { text: whole, finish: 'stop' },
   quoted: { text: whole, finish: 'stop' },
