@@ -47,6 +47,7 @@ describe('scenarios', () => {
     'undeclared-tool': [],
     'no-usage': ['You said: Hello'],
     'refresh-models': ['You said: Hello'],
+    move: ['Before the move.', 'You said: Hello'],
     unquoted: ['You said: Hello'],
     quoted: ['You said: Hello'],
     crlf: ['You said: Hello'],
