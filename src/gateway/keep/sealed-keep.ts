@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createHmac, randomBytes } from 'node:crypto';
+import { createCipheriv, createDecipheriv, hash, randomFillSync } from 'node:crypto';
 import type { Keep } from './keep.ts';
 
 /** The shape of a seal: this byte, the nonce, the tag, what was sealed. */
@@ -16,10 +16,10 @@ const cipher = 'aes-256-gcm';
  * key, somebody with the database can try whether he knows a conversation word for word.
  */
 export function createSealedKeep(keep: Keep, onUnreadable: (error: unknown) => void): Keep {
-  const open = (secret: string, place: string, sealed: Uint8Array | undefined): Uint8Array | undefined => {
+  const open = (key: Buffer, sealed: Uint8Array | undefined): Uint8Array | undefined => {
     if (sealed === undefined) return undefined;
     try {
-      return unseal(secret, place, sealed);
+      return unseal(key, sealed);
     } catch (error) {
       // Changed in the store: as good as not there.
       onUnreadable(error);
@@ -28,53 +28,66 @@ export function createSealedKeep(keep: Keep, onUnreadable: (error: unknown) => v
   };
   return {
     async get(secret) {
-      const place = placeOf(secret);
-      return open(secret, place, await keep.get(place));
+      const { place, key } = derive(secret);
+      return open(key, await keep.get(place));
     },
     async put(secret, value, ttlMs) {
-      const place = placeOf(secret);
-      await keep.put(place, seal(secret, place, value), ttlMs);
+      const { place, key } = derive(secret);
+      await keep.put(place, seal(key, value), ttlMs);
     },
     async claim(secret) {
-      const place = placeOf(secret);
-      return open(secret, place, await keep.claim(place));
+      const { place, key } = derive(secret);
+      return open(key, await keep.claim(place));
     },
     close: () => keep.close(),
   };
 }
 
-function placeOf(secret: string): string {
-  return createHmac('sha256', secret).update('warp2api keep: place').digest('base64url');
+/**
+ * Two halves of one digest: who sees the place learns nothing about the key. The secret is a digest itself, so it needs no
+ * stretching, and this runs twice a turn: an HMAC or HKDF for each would cost several times as much. As the key belongs to
+ * the place, an entry moved to another place cannot be read there.
+ */
+function derive(secret: string): { readonly place: string; readonly key: Buffer } {
+  const digest = hash('sha512', `warp2api keep 1\n${secret}`, 'buffer');
+  return { place: digest.toString('base64url', 0, 32), key: digest.subarray(32) };
 }
 
-function sealingKey(secret: string): Buffer {
-  return createHmac('sha256', secret).update('warp2api keep: seal').digest();
-}
-
-function seal(secret: string, place: string, value: Uint8Array): Uint8Array {
-  // A key seals few entries (the same conversation answered again), so random nonces never meet.
-  const nonce = randomBytes(nonceBytes);
-  const sealing = createCipheriv(cipher, sealingKey(secret), nonce).setAAD(Buffer.from(place));
+function seal(key: Buffer, value: Uint8Array): Uint8Array {
   // Memory of its own, not a piece of Node's shared slab: that would live and travel as a whole.
   const sealed = Buffer.allocUnsafeSlow(headBytes + value.length);
+  sealed[0] = version;
+  // A key seals few entries (the same conversation answered again), so random nonces never meet.
+  const nonce = nextNonce();
+  nonce.copy(sealed, 1);
+  const sealing = createCipheriv(cipher, key, nonce);
   sealing.update(value).copy(sealed, headBytes);
   sealing.final();
-  sealed[0] = version;
-  nonce.copy(sealed, 1);
   sealing.getAuthTag().copy(sealed, 1 + nonceBytes);
   return sealed;
 }
 
-function unseal(secret: string, place: string, sealed: Uint8Array): Uint8Array {
+function unseal(key: Buffer, sealed: Uint8Array): Uint8Array {
   if (sealed[0] !== version || sealed.length < headBytes) {
     throw new Error('an entry of the keep is no seal of this release');
   }
-  const opening = createDecipheriv(cipher, sealingKey(secret), sealed.subarray(1, 1 + nonceBytes), {
-    authTagLength: tagBytes,
-  })
-    .setAAD(Buffer.from(place))
-    .setAuthTag(sealed.subarray(1 + nonceBytes, headBytes));
+  const nonce = sealed.subarray(1, 1 + nonceBytes);
+  const opening = createDecipheriv(cipher, key, nonce, { authTagLength: tagBytes });
+  opening.setAuthTag(sealed.subarray(1 + nonceBytes, headBytes));
   const value = opening.update(sealed.subarray(headBytes));
   opening.final();
   return value;
+}
+
+/** Random bytes come dear one by one. */
+const nonces = Buffer.alloc(nonceBytes * 256);
+let nonceAt = nonces.length;
+
+function nextNonce(): Buffer {
+  if (nonceAt === nonces.length) {
+    randomFillSync(nonces);
+    nonceAt = 0;
+  }
+  nonceAt += nonceBytes;
+  return nonces.subarray(nonceAt - nonceBytes, nonceAt);
 }

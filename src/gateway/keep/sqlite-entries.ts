@@ -71,20 +71,33 @@ export function openSqliteEntries(
     return row;
   }
 
-  function change([key, entry]: Change, at: number): void {
+  function drop(key: string): void {
     forget(db.all<{ size: number }>('DELETE FROM entries WHERE key = ? RETURNING size', key));
-    if (entry === null || sizeOf(entry.value) > maxBytes || entry.value.length > maxEntryBytes) return;
+  }
+
+  function insert(key: string, entry: Entry, at: number): boolean {
     const size = sizeOf(entry.value);
-    db.run(
-      'INSERT INTO entries (key, size, used_at, expires_at, value) VALUES (?, ?, ?, ?, ?)',
+    const inserted = db.run(
+      `INSERT INTO entries (key, size, used_at, expires_at, value) VALUES (?, ?, ?, ?, ?)
+       ON CONFLICT (key) DO NOTHING`,
       key,
       size,
       at,
       entry.expiresAt,
       entry.value,
     );
-    entries += 1;
-    bytes += size;
+    entries += inserted;
+    bytes += inserted * size;
+    return inserted === 1;
+  }
+
+  function change([key, entry]: Change, at: number): void {
+    if (entry === null || sizeOf(entry.value) > maxBytes || entry.value.length > maxEntryBytes) {
+      drop(key);
+    } else if (!insert(key, entry, at)) {
+      drop(key);
+      insert(key, entry, at);
+    }
   }
 
   function tidy(at: number): void {
