@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { createConversations } from './conversations.ts';
-import { obedient } from './obedient.ts';
+import { eager, obedient } from './obedient.ts';
 import { fromStruct, toStruct } from './struct.ts';
 import { createTurn } from './turn.ts';
 import type { Message, WarpRequest } from './wire.ts';
@@ -14,7 +14,10 @@ interface Given {
 }
 
 /** What the model says and calls. */
-function play({ query = '', rules = '', earlier = [], tools = [], isParallel = true }: Given) {
+function play(
+  { query = '', rules = '', earlier = [], tools = [], isParallel = true }: Given,
+  script = obedient,
+) {
   const schema = { type: 'object', properties: { city: { type: 'string' } }, required: ['city'] };
   const request: WarpRequest = {
     taskContext: { tasks: earlier.length > 0 ? [{ id: 'root', messages: earlier }] : [] },
@@ -28,7 +31,7 @@ function play({ query = '', rules = '', earlier = [], tools = [], isParallel = t
     },
   };
   const conversation = createConversations().create('wk-test');
-  const steps = [...obedient(createTurn(request, conversation, { name: 'obedient', size: undefined }))];
+  const steps = [...script(createTurn(request, conversation, { name: 'obedient', size: undefined }))];
   const events = steps.flatMap((step) => (step.kind === 'event' ? [step.event] : []));
   const actions = events.flatMap((event) => event.clientActions?.actions ?? []);
   const messages = actions.flatMap(({ addMessagesToTask: added, appendToMessageContent: patch }) =>
@@ -65,6 +68,12 @@ describe('tools', () => {
     expect(play({ query: 'Hello', rules: 'You must call a tool.', tools }).calls).toEqual([
       ['list_files', { city: 'city' }],
     ]);
+  });
+
+  test('an eager one calls what the query is about without being told to, and nothing else', () => {
+    const query = 'What is the weather in Tokyo?';
+    expect(play({ query, tools }, eager).calls).toEqual([weather]);
+    expect(play({ query: 'Hello', tools }, eager)).toMatchObject({ calls: [], text: 'You said: Hello' });
   });
 
   test('what was said between marks before the query is no wish of now', () => {

@@ -7,15 +7,20 @@ import { calls, completeUnlessCalls, type Script, text, thought } from './script
 import { fromStruct, type JsonObject } from './struct.ts';
 import type { Turn } from './turn.ts';
 
-export const obedient: Script = completeUnlessCalls(function* (turn) {
+export const obedient: Script = completeUnlessCalls((turn) => play(turn, false));
+
+/** The same, but it calls a tool that the request is about without being told to, as real models do. */
+export const eager: Script = completeUnlessCalls((turn) => play(turn, true));
+
+function* play(turn: Turn, isEager: boolean) {
   const shown = shownTo(turn);
   if (turn.wantsReasoning && /\bthink\b|\bstep by step\b/i.test(shown.request)) {
     yield* thought(turn, cutText(`The user asks: ${shown.request} I shall do as I am told.`, 4));
   }
-  const demanded = demandedCalls(turn, shown);
+  const demanded = demandedCalls(turn, shown, isEager);
   if (demanded.length > 0) yield* calls(turn, demanded);
   else yield* text(turn, cutText(obedientText(shown), 6));
-});
+}
 
 function shownTo(turn: Turn): Shown {
   const { query, request } = turn;
@@ -45,7 +50,7 @@ function offeredTo(turn: Turn): OfferedTool[] {
 }
 
 /** The calls that rules or request demand; one alone where the client takes no more at a time. */
-function demandedCalls(turn: Turn, shown: Shown): { name: string; args: JsonObject }[] {
+function demandedCalls(turn: Turn, shown: Shown, isEager: boolean): { name: string; args: JsonObject }[] {
   const tools = offeredTo(turn);
   const order = sentences(shown.rules).findLast(
     (sentence) => /\bcall/i.test(sentence) && /\b(must|this turn|has to|have to|required)\b/i.test(sentence),
@@ -54,9 +59,10 @@ function demandedCalls(turn: Turn, shown: Shown): { name: string; args: JsonObje
   const wished = tools.filter((tool) => isAskedFor(tool.name, shown.request));
   const related = tools.filter((tool) => isAbout(tool.name, shown.request));
   const isParallel = turn.request.settings?.supportsParallelToolCalls ?? false;
-  const chosen = [named, order === undefined ? wished : [...new Set([...wished, ...related])]].find(
-    (list) => list.length > 0,
-  );
+  const chosen = [
+    named,
+    order === undefined && !isEager ? wished : [...new Set([...wished, ...related])],
+  ].find((list) => list.length > 0);
   const list = chosen ?? (order === undefined ? [] : tools.slice(0, 1));
   return list.slice(0, isParallel ? list.length : 1).map(({ name, schema }) => {
     const example = exampleOf(schema, shown.request);

@@ -14,7 +14,7 @@ import {
   refusal,
 } from './faults.ts';
 import type { Framing } from './frames.ts';
-import { obedient } from './obedient.ts';
+import { eager, obedient } from './obedient.ts';
 import type { Script } from './script.ts';
 import * as shapes from './shapes.ts';
 
@@ -87,6 +87,7 @@ const list: readonly PlayableScenario[] = [
     'the same',
     obedient,
   ),
+  scenario('eager', 'as obedient; a query about a tool is answered by calling it', 'the same', eager),
   scenario('nothing', 'a good end without any text', 'an empty answer', shapes.nothing),
   scenario('echo', 'the query alone, as it arrived', 'the same text', shapes.echo),
   scenario(
