@@ -1,0 +1,79 @@
+import { EventEmitter } from 'node:events';
+import { beforeEach, expect, it } from 'vitest';
+import { createEventLog } from './event-log.ts';
+import { followEvents } from './follow-events.ts';
+
+/** As much of a response as is written to, by a client that reads when it is told to. */
+class FakeResponse extends EventEmitter {
+  text = '';
+  writableEnded = false;
+  destroyed = false;
+  isReading = true;
+  writeHead(): void {}
+  write(text: string): boolean {
+    this.text += text;
+    return this.isReading;
+  }
+  end(text = ''): void {
+    this.text += text;
+    this.writableEnded = true;
+    this.emit('finish');
+  }
+}
+
+let response: FakeResponse;
+let now: number;
+beforeEach(() => {
+  response = new FakeResponse();
+  now = 0;
+});
+
+const follow = (log: ReturnType<typeof createEventLog>, from: number) =>
+  followEvents(response as never, log, from, {}, () => now);
+
+it('writes what is there from that event on, then what comes, and ends with the log', async () => {
+  const log = createEventLog(1_000);
+  for (const text of ['a', 'b', 'c']) log.append(text);
+  const { ended } = follow(log, 1);
+  log.append('d');
+  log.close();
+  await ended;
+  expect(response.text).toBe('bcd');
+});
+
+it('waits for a client that is behind', () => {
+  const log = createEventLog(1_000);
+  follow(log, 0);
+  response.isReading = false;
+  log.append('a');
+  log.append('b');
+  expect(response.text).toBe('a');
+  response.isReading = true;
+  response.emit('drain');
+  expect(response.text).toBe('ab');
+});
+
+it('ends with an error for a client so slow that events were dropped', async () => {
+  const log = createEventLog(100);
+  const { ended } = follow(log, 0);
+  response.isReading = false;
+  for (let count = 0; count < 50; count += 1) log.append('x'.repeat(10));
+  response.emit('drain');
+  await ended;
+  expect(response.text).toContain('event: error');
+  expect(response.text).toContain('events_lost');
+});
+
+it('looks away when the client has gone, and keeps a quiet stream alive', async () => {
+  const log = createEventLog(100);
+  const { ended, tick } = follow(log, 0);
+  now = 15_000;
+  tick(now);
+  tick(now);
+  expect(response.text).toBe(': keep-alive\n\n');
+  response.destroyed = true;
+  response.emit('close');
+  await ended;
+  log.append('a');
+  expect(response.text).toBe(': keep-alive\n\n');
+});

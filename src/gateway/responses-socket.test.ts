@@ -1,0 +1,115 @@
+import { EventEmitter } from 'node:events';
+import { Socket } from 'node:net';
+import { beforeEach, expect, it } from 'vitest';
+import type { ClientTurn, ClientTurns } from './client-turns.ts';
+import { createMemoryKeep } from './keep/memory-keep.ts';
+import { createResponsesSockets, type ResponsesSockets } from './responses-socket.ts';
+import { createStoredResponses } from './stored-responses.ts';
+import { createManualClock, type ManualClock, settled } from './testing/manual-clock.ts';
+import { silentLogger } from './testing/turn-fixture.ts';
+
+/** As much of a WebSocket as a session needs, to look at from outside. */
+class FakeSocket extends EventEmitter {
+  readonly OPEN = 1;
+  readyState = 1;
+  bufferedAmount = 0;
+  readonly frames: { type: string; error?: { code: string } }[] = [];
+  pings = 0;
+  isTerminated = false;
+  closeCode: number | undefined;
+
+  send(text: string): void {
+    this.frames.push(JSON.parse(text));
+  }
+  ping(): void {
+    this.pings += 1;
+  }
+  close(code: number): void {
+    if (this.readyState !== 1) return;
+    this.readyState = 3;
+    this.closeCode = code;
+    this.emit('close');
+  }
+  terminate(): void {
+    this.isTerminated = true;
+    this.close(1006);
+  }
+}
+
+let clock: ManualClock;
+let sockets: ResponsesSockets;
+let socket: FakeSocket;
+let turns: { turn: ClientTurn; end(): void }[];
+
+beforeEach(() => {
+  clock = createManualClock();
+  turns = [];
+  const clientTurns: ClientTurns = {
+    check: () => {},
+    close: () => {},
+    run: (turn) => new Promise((resolve) => turns.push({ turn, end: () => resolve({} as never) })),
+  };
+  const responses = createStoredResponses(createMemoryKeep(clock, 1_000_000), 1_000, () => {});
+  sockets = createResponsesSockets({ clientTurns, responses, clock, logger: silentLogger });
+  socket = connect('me');
+});
+
+function connect(clientId: string): FakeSocket {
+  const made = new FakeSocket();
+  const connection = { clientId, affinityKey: undefined, requestId: 'r', wire: new Socket() };
+  sockets.accept(made as never, connection);
+  return made;
+}
+
+async function ask(): Promise<void> {
+  const message = { type: 'response.create', model: 'auto', input: 'x' };
+  socket.emit('message', Buffer.from(JSON.stringify(message)), false);
+  await settled();
+}
+
+it('a connection lasts 60 minutes, and its client is told why it ends', async () => {
+  await clock.advance(60 * 60_000 - 1);
+  expect(socket.closeCode).toBeUndefined();
+  await clock.advance(1);
+  expect(socket.frames).toMatchObject([
+    { type: 'error', error: { code: 'websocket_connection_limit_reached' } },
+  ]);
+  expect(socket.closeCode).toBe(1000);
+});
+
+it('a turn that runs when the time is over is completed, and no other begins', async () => {
+  await ask();
+  await ask();
+  await clock.advance(60 * 60_000);
+  expect(socket.closeCode).toBeUndefined();
+  expect(turns).toHaveLength(1);
+  turns[0]?.end();
+  await settled();
+  expect(turns).toHaveLength(1);
+  expect(socket.closeCode).toBe(1000);
+});
+
+it('a silent client is asked whether it lives, and let go when it says nothing', async () => {
+  for (let second = 0; second < 4; second += 1) {
+    await clock.advance(29_000);
+    socket.emit('pong');
+    sockets.tick(clock.now());
+  }
+  expect(socket.isTerminated).toBe(false);
+  expect(socket.pings).toBeGreaterThan(0);
+  await clock.advance(120_000);
+  sockets.tick(clock.now());
+  expect(socket.isTerminated).toBe(true);
+});
+
+it('a client that leaves ends its turn', async () => {
+  await ask();
+  socket.terminate();
+  expect(turns[0]?.turn.signal.reason).toMatchObject({ code: 'cancelled' });
+});
+
+it('one client cannot take all connections', () => {
+  for (let count = 1; count < 200; count += 1) connect('me');
+  expect(() => sockets.checkRoom('me')).toThrowError(expect.objectContaining({ code: 'key_rate_limited' }));
+  expect(() => sockets.checkRoom('you')).not.toThrow();
+});
