@@ -107,6 +107,7 @@ export async function startServices(
         aliases: config.aliases,
         allowedHosts: hostCheck(config, config.gateway.apiKeys.length > 0),
         timeouts: { firstEventMs: config.gateway.firstEventTimeoutMs, idleMs: config.gateway.idleTimeoutMs },
+        maxChoices: config.gateway.maxChoices,
         fetchImagesFrom: config.gateway.fetchImagesFrom,
         responsesTtlMs: config.responsesTtlMs,
         slowFirstContentMs: config.gateway.slowFirstContentMs,

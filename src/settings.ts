@@ -252,6 +252,11 @@ export const settings = {
       .pipe(z.enum(['auto', 'on', 'off'], 'must be auto, on or off')),
     help: 'auto: a built-in upstream answers while the pool has no account and only this machine can connect. on: also when others can. off: never.',
   }),
+  MAX_CHOICES: setting({
+    default: '1',
+    schema: count(1, 16),
+    help: 'Most answers one request may ask for (n of Chat Completions). Each is a turn of its own, and costs as much.',
+  }),
   FETCH_IMAGES: setting({
     default: 'no',
     schema: flag,

@@ -100,6 +100,8 @@ export interface Inbound<Options> {
   decode(body: unknown): DecodedTurn<Options>;
   streamEncoder(identity: AnswerIdentity, options: Options): StreamEncoder;
   encodeAnswer(identity: AnswerIdentity, answer: CollectedTurn, options: Options): string;
+  /** Where the dialect has requests for several answers. */
+  readonly choices?: ChoicesEncoders<Options>;
   /** The status and the body of an error answer before the first byte. */
   errorStatus(error: AppError): number;
   encodeError(error: AppError, requestId: string): string;
@@ -109,9 +111,25 @@ export interface Inbound<Options> {
   readonly requestIdHeader?: string;
 }
 
+/** How several answers to one request are written. */
+export interface ChoicesEncoders<Options> {
+  /** One choice of a stream, without the stream's end. */
+  streamEncoder(identity: AnswerIdentity, options: Options, choice: number): StreamEncoder;
+  /** After all choices; the usage is that of all. */
+  encodeEnd(identity: AnswerIdentity, options: Options, usage: Usage | undefined): string;
+  encodeAnswers(
+    identity: AnswerIdentity,
+    answers: readonly CollectedTurn[],
+    options: Options,
+    usage: Usage | undefined,
+  ): string;
+}
+
 export interface DecodedTurn<Options> {
   readonly request: AskedRequest;
   readonly isStream: boolean;
+  /** How many answers the client wants; absent: one. */
+  readonly choices?: number;
   readonly options: Options;
   /** Harmless fields the client sent that nobody here reads. */
   readonly ignored: readonly string[];

@@ -34,6 +34,14 @@ export interface ClientTurns {
   close(): void;
 }
 
+function tooManyChoices(most: number): AppError {
+  const message =
+    most === 1
+      ? 'n: one answer a request is given here: send n: 1 or leave it out, or have whoever runs this gateway set MAX_CHOICES.'
+      : `n: at most ${most} answers a request are given here: send a smaller one.`;
+  return new AppError('invalid_request', message, { param: 'n' });
+}
+
 export function createClientTurns(
   turns: TurnDependencies,
   metrics: Pick<GatewayMetrics, 'turnEnded'>,
@@ -64,7 +72,8 @@ export function createClientTurns(
   }
 
   return {
-    check({ request }) {
+    check({ request, choices = 1 }) {
+      if (choices > turns.maxChoices) throw tooManyChoices(turns.maxChoices);
       const { responseFormat: format } = request;
       if (format.type === 'json-schema') checkSchema(format.schema, `${format.param}.schema`);
       turnImagesOf(request, turns.imageFetcher);

@@ -33,6 +33,8 @@ export interface GatewayOptions {
   /** Null: any Host may be named, since keys guard the door. */
   readonly allowedHosts: readonly string[] | null;
   readonly timeouts: UpstreamTimeouts;
+  /** Answers to one request, at most. */
+  readonly maxChoices: number;
   /** Unset: images come inline only. Else the hosts that may lie in private networks. */
   readonly fetchImagesFrom: readonly string[] | undefined;
   readonly responsesTtlMs: number;
@@ -87,6 +89,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       affinity: createAffinity(clock.now, options.slowFirstContentMs),
       schemas,
       imageFetcher,
+      maxChoices: options.maxChoices,
       dispatcher,
       clock,
       userAgent: options.userAgent,

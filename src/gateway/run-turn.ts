@@ -21,6 +21,8 @@ export interface TurnDependencies extends AttemptDependencies {
   readonly conversations: Conversations;
   readonly affinity: Affinity;
   readonly schemas: SchemaChecker;
+  /** Answers to one request, at most. */
+  readonly maxChoices: number;
   /** Undefined: images come inline only. */
   readonly imageFetcher?: ImageFetcher | undefined;
 }

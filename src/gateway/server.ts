@@ -12,7 +12,9 @@ import { anthropicMessagesInbound } from '../protocols/anthropic-messages/inboun
 import { openaiChatInbound } from '../protocols/openai-chat/inbound.ts';
 import { affinityKeyOf } from './affinity.ts';
 import { answerHeads } from './answer-head.ts';
+import { outputOf } from './answer-output.ts';
 import { gatewayApi } from './api.ts';
+import type { TurnOutput } from './attempt.ts';
 import { createBackgroundResponses } from './background-responses.ts';
 import { createClientTurns } from './client-turns.ts';
 import type { EventLog } from './event-log.ts';
@@ -28,7 +30,7 @@ import type { TurnDependencies } from './run-turn.ts';
 import { createRunningAnswers } from './running-answers.ts';
 import type { StoredResponses } from './stored-responses.ts';
 import { countInputTokens } from './token-count.ts';
-import { answerError, createStreamOutput, createWholeOutput, errorHeaders } from './turn-output.ts';
+import { answerError, errorHeaders } from './turn-output.ts';
 
 export interface GatewayServerOptions {
   readonly turns: TurnDependencies;
@@ -165,25 +167,29 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     reply.hijack();
     const response = reply.raw;
     const headFor = answerHeads(inbound, decoded, request.id, startedAt);
-    const stream = decoded.isStream
-      ? createStreamOutput(response, inbound, decoded.options, headFor, clock.now)
-      : undefined;
-    const answer = running.begin(response, stream?.tick);
+    const carried = outputOf(response, inbound, decoded, headFor, clock.now);
+    const answer = running.begin(response, carried.tick);
     // A reader that breaks off mid-write ends its own turn, not the process.
     response.on('error', () => {});
     try {
-      await clientTurns.run({
-        protocol,
-        decoded,
-        clientId,
-        affinityKey: affinityKeyOf(request.headers),
-        requestId: request.id,
-        startedAt,
-        wantsUsage: !decoded.isStream || decoded.options.includeUsage,
-        output: stream ?? createWholeOutput(response, inbound, decoded.options, headFor),
-        signal: answer.signal,
-        status: () => response.statusCode,
-      });
+      const run = (output: TurnOutput, signal: AbortSignal) =>
+        clientTurns.run({
+          protocol,
+          decoded,
+          clientId,
+          affinityKey: affinityKeyOf(request.headers),
+          requestId: request.id,
+          startedAt,
+          wantsUsage: !decoded.isStream || decoded.options.includeUsage,
+          output,
+          signal,
+          status: () => response.statusCode,
+        });
+      if ('write' in carried) await run(carried, answer.signal);
+      else {
+        const signal = AbortSignal.any([answer.signal, carried.signal]);
+        await Promise.all(carried.outputs.map((output) => run(output, signal)));
+      }
     } catch (error) {
       logger.error({ err: error, request_id: request.id }, 'a turn failed outside its own rules');
       if (response.headersSent) response.destroy();

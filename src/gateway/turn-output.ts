@@ -1,9 +1,10 @@
 import type { ServerResponse } from 'node:http';
 import type { AppError } from '../core/errors.ts';
-import type { CollectedTurn, Inbound, StreamEncoder } from '../core/protocol.ts';
-import type { FinishReason, TurnEvent, Usage } from '../core/turn.ts';
+import type { Inbound, StreamEncoder } from '../core/protocol.ts';
+import type { TurnEvent, Usage } from '../core/turn.ts';
 import type { HeadFor } from './answer-head.ts';
 import type { TurnOutput } from './attempt.ts';
+import { collect, emptyCollection, wholeOf } from './collect-turn.ts';
 import type { Route } from './routes.ts';
 
 export interface StreamOutput extends TurnOutput {
@@ -12,8 +13,14 @@ export interface StreamOutput extends TurnOutput {
 }
 
 /** Until there is content the status is open; after this long the stream begins all the same. */
-const beginAfterMs = 15_000;
-const keepAliveEveryMs = 15_000;
+export const beginAfterMs = 15_000;
+export const keepAliveEveryMs = 15_000;
+
+export const streamHeaders = {
+  'content-type': 'text/event-stream; charset=utf-8',
+  'cache-control': 'no-cache',
+  'x-accel-buffering': 'no',
+} as const;
 
 /** Answers as a stream: status and headers wait for the first content, one write for each batch of events. */
 export function createStreamOutput<Options>(
@@ -31,12 +38,7 @@ export function createStreamOutput<Options>(
   function begin(): StreamEncoder {
     if (encoder) return encoder;
     const { identity, headers } = headFor(route);
-    response.writeHead(200, {
-      ...headers,
-      'content-type': 'text/event-stream; charset=utf-8',
-      'cache-control': 'no-cache',
-      'x-accel-buffering': 'no',
-    });
+    response.writeHead(200, { ...headers, ...streamHeaders });
     encoder = inbound.streamEncoder(identity, options);
     return encoder;
   }
@@ -80,13 +82,19 @@ function encodeEnd(
   last: TurnEvent,
   usage: Usage,
 ): string {
-  const notes = Object.entries(usageHeaders(usage)).map(([name, value]) => `: ${name} ${value}\n\n`);
-  if (notes.length === 0) return encoder.encode(events);
-  return encoder.encode(events.slice(0, -1)) + notes.join('') + encoder.encode([last]);
+  const notes = usageNotes(usage);
+  if (notes === '') return encoder.encode(events);
+  return encoder.encode(events.slice(0, -1)) + notes + encoder.encode([last]);
+}
+
+export function usageNotes(usage: Usage): string {
+  return Object.entries(usageHeaders(usage))
+    .map(([name, value]) => `: ${name} ${value}\n\n`)
+    .join('');
 }
 
 /** What clients' own usage objects have no field for. */
-function usageHeaders({ isEstimated, credits }: Usage): Record<string, string> {
+export function usageHeaders({ isEstimated, credits }: Usage): Record<string, string> {
   return {
     ...(isEstimated ? { 'x-warp2api-usage': 'estimated' } : {}),
     ...(credits === undefined ? {} : { 'x-warp2api-credits': String(credits) }),
@@ -118,14 +126,9 @@ export function createWholeOutput<Options>(
         }
         collect(collected, event);
       }
-      const { finishReason, stopSequence, ...rest } = collected;
-      if (finishReason === undefined) return true;
+      const answer = wholeOf(collected);
+      if (answer === undefined) return true;
       const { identity, headers } = headFor(route);
-      const answer: CollectedTurn = {
-        ...rest,
-        finishReason,
-        ...(stopSequence === undefined ? {} : { stopSequence }),
-      };
       const body = Buffer.from(inbound.encodeAnswer(identity, answer, options));
       response.writeHead(200, {
         ...headers,
@@ -170,51 +173,4 @@ export function errorHeaders(error: AppError): Record<string, string> {
 /** Clients repeat any 429 by themselves, and some a 401 for minutes; neither changes in a second. */
 function isLasting({ code, openaiCode }: AppError): boolean {
   return openaiCode === 'insufficient_quota' || code === 'invalid_key' || code === 'forbidden';
-}
-
-interface Collection {
-  text: string;
-  reasoning: string;
-  toolCalls: { id: string; name: string; arguments: string }[];
-  usage: Usage | undefined;
-  finishReason: FinishReason | undefined;
-  stopSequence: string | undefined;
-}
-
-function emptyCollection(): Collection {
-  return {
-    text: '',
-    reasoning: '',
-    toolCalls: [],
-    usage: undefined,
-    finishReason: undefined,
-    stopSequence: undefined,
-  };
-}
-
-function collect(into: Collection, event: TurnEvent): void {
-  switch (event.type) {
-    case 'text-delta':
-      into.text += event.text;
-      break;
-    case 'reasoning-delta':
-      into.reasoning += event.text;
-      break;
-    case 'tool-call-start':
-      into.toolCalls.push({ id: event.id, name: event.name, arguments: '' });
-      break;
-    case 'tool-call-delta': {
-      const call = into.toolCalls[event.index];
-      if (call) call.arguments += event.arguments;
-      break;
-    }
-    case 'usage':
-      into.usage = event.usage;
-      break;
-    case 'finish':
-      into.finishReason = event.reason;
-      into.stopSequence = event.stopSequence;
-      break;
-    default:
-  }
 }

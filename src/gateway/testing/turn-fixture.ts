@@ -57,6 +57,7 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
       conversations: createConversations(createMemoryKeep(clock, 1_000_000)),
       affinity: createAffinity(clock.now, 30_000),
       schemas,
+      maxChoices: 4,
       dispatcher,
       clock,
       userAgent: 'warp2api/test',

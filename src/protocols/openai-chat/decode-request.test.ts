@@ -75,7 +75,7 @@ it('names what tunes nothing here', () => {
 });
 
 it.each([
-  [{ n: 2 }, 'n'],
+  [{ n: 0 }, 'n'],
   [{ logprobs: true }, 'logprobs'],
   [{ top_logprobs: 3 }, 'top_logprobs'],
   [{ logit_bias: { 50256: -100 } }, 'logit_bias'],

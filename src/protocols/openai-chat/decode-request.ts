@@ -60,6 +60,7 @@ export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
   return {
     request,
     isStream: chat.stream ?? false,
+    ...given('choices', (chat.n ?? 1) === 1 ? undefined : (chat.n ?? undefined)),
     options: { includeUsage: chat.stream_options?.include_usage ?? false, customTools },
     ignored,
     ...affinityKey((body as { readonly prompt_cache_key?: unknown }).prompt_cache_key),

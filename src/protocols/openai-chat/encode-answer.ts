@@ -16,30 +16,42 @@ export function encodeChatAnswer(
   answer: CollectedTurn,
   options: ChatOptions,
 ): string {
-  const hasCalls = answer.toolCalls.length > 0;
+  return encodeChatChoices(identity, [answer], options, answer.usage);
+}
+
+/** Several answers to one request; `usage` is that of all. */
+export function encodeChatChoices(
+  identity: AnswerIdentity,
+  answers: readonly CollectedTurn[],
+  options: ChatOptions,
+  usage: Usage | undefined,
+): string {
   return JSON.stringify({
     id: identity.id,
     object: 'chat.completion',
     created: identity.created,
     model: identity.model,
-    choices: [
-      {
-        index: 0,
-        message: {
-          role: 'assistant',
-          content: hasCalls && answer.text === '' ? null : answer.text,
-          refusal: null,
-          annotations: [],
-          ...(answer.reasoning === '' ? {} : { reasoning_content: answer.reasoning }),
-          ...(hasCalls ? { tool_calls: answer.toolCalls.map((call) => encodeCall(call, options)) } : {}),
-        },
-        logprobs: null,
-        finish_reason: finishReasons[answer.finishReason],
-      },
-    ],
-    ...(answer.usage ? { usage: encodeUsage(answer.usage) } : {}),
+    choices: answers.map((answer, index) => encodeChoice(answer, index, options)),
+    ...(usage ? { usage: encodeUsage(usage) } : {}),
     ...(identity.systemFingerprint === undefined ? {} : { system_fingerprint: identity.systemFingerprint }),
   });
+}
+
+function encodeChoice(answer: CollectedTurn, index: number, options: ChatOptions) {
+  const hasCalls = answer.toolCalls.length > 0;
+  return {
+    index,
+    message: {
+      role: 'assistant',
+      content: hasCalls && answer.text === '' ? null : answer.text,
+      refusal: null,
+      annotations: [],
+      ...(answer.reasoning === '' ? {} : { reasoning_content: answer.reasoning }),
+      ...(hasCalls ? { tool_calls: answer.toolCalls.map((call) => encodeCall(call, options)) } : {}),
+    },
+    logprobs: null,
+    finish_reason: finishReasons[answer.finishReason],
+  };
 }
 
 function encodeCall({ id, name, arguments: text }: CollectedTurn['toolCalls'][number], options: ChatOptions) {
@@ -48,15 +60,36 @@ function encodeCall({ id, name, arguments: text }: CollectedTurn['toolCalls'][nu
     : { id, type: 'function', function: { name, arguments: text } };
 }
 
-/** One chunk an event: what stays the same in every chunk is built once. */
-export function createChatStreamEncoder(identity: AnswerIdentity, options: ChatOptions): StreamEncoder {
+function chunkHead(identity: AnswerIdentity): string {
   const fingerprint =
     identity.systemFingerprint === undefined
       ? ''
       : `,"system_fingerprint":${JSON.stringify(identity.systemFingerprint)}`;
-  const head = `data: {"id":${JSON.stringify(identity.id)},"object":"chat.completion.chunk","created":${identity.created},"model":${JSON.stringify(identity.model)}${fingerprint},"choices":[`;
+  return `data: {"id":${JSON.stringify(identity.id)},"object":"chat.completion.chunk","created":${identity.created},"model":${JSON.stringify(identity.model)}${fingerprint},"choices":[`;
+}
+
+/** What comes after the last chunk of the last choice. */
+export function encodeChatEnd(
+  identity: AnswerIdentity,
+  options: ChatOptions,
+  usage: Usage | undefined,
+): string {
+  if (!options.includeUsage || !usage) return 'data: [DONE]\n\n';
+  return `${chunkHead(identity)}],"usage":${JSON.stringify(encodeUsage(usage))}}\n\ndata: [DONE]\n\n`;
+}
+
+/**
+ * One chunk an event: what stays the same in every chunk is built once. With a `choice` it is one of several, and the
+ * stream's end is left to `encodeChatEnd`.
+ */
+export function createChatStreamEncoder(
+  identity: AnswerIdentity,
+  options: ChatOptions,
+  choice?: number,
+): StreamEncoder {
+  const head = chunkHead(identity);
   const usageNull = options.includeUsage ? ',"usage":null' : '';
-  const open = `${head}{"index":0,"delta":`;
+  const open = `${head}{"index":${choice ?? 0},"delta":`;
   const close = `,"logprobs":null,"finish_reason":null}]${usageNull}}\n\n`;
   const textOpen = `${open}{"content":`;
   const textClose = `}${close}`;
@@ -108,9 +141,8 @@ export function createChatStreamEncoder(identity: AnswerIdentity, options: ChatO
         return '';
       case 'finish': {
         const last = `${open}{},"logprobs":null,"finish_reason":"${finishReasons[event.reason]}"}]${usageNull}}\n\n`;
-        const figures =
-          options.includeUsage && usage ? `${head}],"usage":${JSON.stringify(encodeUsage(usage))}}\n\n` : '';
-        return `${[...(inputs?.keys() ?? [])].map(callEnd).join('')}${last}${figures}data: [DONE]\n\n`;
+        const end = choice === undefined ? encodeChatEnd(identity, options, usage) : '';
+        return `${[...(inputs?.keys() ?? [])].map(callEnd).join('')}${last}${end}`;
       }
       case 'error':
         // The stream ends here without [DONE]: no client may take what came before for a whole answer.

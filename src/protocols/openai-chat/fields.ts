@@ -44,9 +44,8 @@ export const chatFields = {
   prediction: { fate: 'ignored', says: 'it could only make an answer faster' },
   service_tier: { fate: 'ignored', says: 'there is one tier', neutral: ['auto', 'default'] },
   n: {
-    fate: 'refused',
-    says: 'only one answer a request is possible: send n: 1 or leave it out',
-    neutral: [1],
+    fate: 'honoured',
+    says: 'one turn each, side by side, as many as `MAX_CHOICES` allows (1 unless the operator sets it, then more is a 400); usage is the sum',
   },
   logprobs: { fate: 'refused', says: 'no log probabilities are given: leave it out', neutral: [false] },
   top_logprobs: { fate: 'refused', says: 'no log probabilities are given: leave it out', neutral: [0] },

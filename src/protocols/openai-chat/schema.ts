@@ -139,6 +139,7 @@ export const chatRequest = z.looseObject({
   top_p: z.number().min(0).max(1).nullish(),
   presence_penalty: z.number().min(-2).max(2).nullish(),
   frequency_penalty: z.number().min(-2).max(2).nullish(),
+  n: z.int().min(1).nullish(),
   seed: z.int().nullish(),
   reasoning_effort: z.string().nullish(),
   stop: z.union([z.string().max(1024), z.array(z.string().max(1024)).max(16)]).nullish(),
