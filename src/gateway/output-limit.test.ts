@@ -167,3 +167,20 @@ it('tells of no more tokens than it let through', () => {
     usage: { inputTokens: 9, outputTokens: 2, reasoningTokens: 2, credits: 2, isEstimated: true },
   });
 });
+
+it('lets everything through once a call has begun: an answer with a call ends as one', () => {
+  const limit = createOutputLimit(1);
+  const call: TurnEvent = { type: 'tool-call-start', index: 0, id: 'call_1', name: 'read' };
+  const rest: TurnEvent[] = [
+    { type: 'tool-call-delta', index: 0, arguments: '{"a":"hello world"}' },
+    { type: 'tool-call-end', index: 0 },
+    { type: 'text-delta', text: 'hello world, and more' },
+  ];
+  const end: TurnEvent = { type: 'finish', reason: 'tool-calls' };
+  expect(limit.apply([{ type: 'text-delta', text: 'a' }, call, ...rest])).toEqual([
+    { type: 'text-delta', text: 'a' },
+    call,
+    ...rest,
+  ]);
+  expect(limit.apply([...rest, end])).toEqual([...rest, end]);
+});

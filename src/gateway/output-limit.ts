@@ -15,7 +15,8 @@ const longestTail = 400;
  * Enforces a token limit an upstream has no field for, by counting what passes. A token has at least one byte, so
  * nothing is counted, and the tokenizer not even loaded, until the answer has more bytes than the limit has tokens.
  * At the limit a few letters may be held back: more text can still merge them into a token that fits.
- * Tool calls are left alone: half a call is worse than a long one. Reasoning counts where the client asked for it; who
+ * Tool calls are left alone, and so is all that follows one: half a call, or one the client takes for cut off, is worse
+ * than a long answer. Reasoning counts where the client asked for it; who
  * did not would otherwise get no answer at all from a model that thinks by itself.
  */
 export function createOutputLimit(maxTokens: number, countsReasoning = false): OutputLimit {
@@ -26,6 +27,7 @@ export function createOutputLimit(maxTokens: number, countsReasoning = false): O
   /** Characters of the tail that were let through. */
   let shown = 0;
   let isMet = false;
+  let hasCall = false;
   let kind: CountedType = 'text-delta';
   /** Texts before the tail that came out whole and are not among the settled tokens yet. */
   let uncounted: string[] = [];
@@ -93,6 +95,7 @@ export function createOutputLimit(maxTokens: number, countsReasoning = false): O
 
   return {
     apply(events) {
+      if (hasCall) return events;
       let changed: TurnEvent[] | undefined;
       for (const [index, event] of events.entries()) {
         const isCounted =
@@ -107,6 +110,10 @@ export function createOutputLimit(maxTokens: number, countsReasoning = false): O
           changed ??= events.slice(0, index);
           isMet = true;
         } else changed?.push(event);
+        if (event.type === 'tool-call-start' && !isMet) {
+          hasCall = true;
+          return changed ? [...changed, ...events.slice(index + 1)] : events;
+        }
         if (isMet) {
           const told = events.find((later) => later.type === 'usage');
           const usage = told ? [{ type: 'usage' as const, usage: upTo(maxTokens, told.usage) }] : [];

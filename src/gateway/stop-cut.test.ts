@@ -62,9 +62,26 @@ it('shows what it held before a tool call begins, and keeps the usage of a batch
     call,
   ]);
   const usage: TurnEvent = { type: 'usage', usage: { inputTokens: 1, outputTokens: 2 } };
-  expect(cut.apply([{ type: 'text-delta', text: 'x END y' }, usage, finish])).toEqual([
+  expect(createStopCut(['END']).apply([{ type: 'text-delta', text: 'x END y' }, usage, finish])).toEqual([
     { type: 'text-delta', text: 'x ' },
     usage,
     { type: 'finish', reason: 'stop', stopSequence: 'END' },
   ]);
+});
+
+it('lets everything through once a call has begun: an answer with a call ends as one', () => {
+  const limit = createStopCut(['world']);
+  const call: TurnEvent = { type: 'tool-call-start', index: 0, id: 'call_1', name: 'read' };
+  const rest: TurnEvent[] = [
+    { type: 'tool-call-delta', index: 0, arguments: '{"a":"hello world"}' },
+    { type: 'tool-call-end', index: 0 },
+    { type: 'text-delta', text: 'hello world, and more' },
+  ];
+  const end: TurnEvent = { type: 'finish', reason: 'tool-calls' };
+  expect(limit.apply([{ type: 'text-delta', text: 'a' }, call, ...rest])).toEqual([
+    { type: 'text-delta', text: 'a' },
+    call,
+    ...rest,
+  ]);
+  expect(limit.apply([...rest, end])).toEqual([...rest, end]);
 });

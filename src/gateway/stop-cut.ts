@@ -7,12 +7,13 @@ export interface StopCut {
 
 /**
  * Ends an answer before the first of `sequences`, for an upstream that has no field for them. The end of a text that
- * may yet become a sequence is held back until more text, another kind of event or the end decides it. Reasoning and
- * the arguments of tool calls are not searched.
+ * may yet become a sequence is held back until more text, another kind of event or the end decides it. Reasoning, the
+ * arguments of tool calls and what follows a call are not searched: an answer with a call ends as one.
  */
 export function createStopCut(sequences: readonly string[]): StopCut {
   const longest = Math.max(...sequences.map((sequence) => sequence.length));
   let held = '';
+  let hasCall = false;
 
   /** What of the text so far can be shown, and the sequence it ends at. */
   function take(text: string): { readonly shown: string; readonly met: string | undefined } {
@@ -38,8 +39,9 @@ export function createStopCut(sequences: readonly string[]): StopCut {
 
   return {
     apply(events) {
+      if (hasCall) return events;
       const passed: TurnEvent[] = [];
-      for (const event of events) {
+      for (const [index, event] of events.entries()) {
         if (event.type === 'text-delta') {
           const { shown, met } = take(event.text);
           if (shown !== '') passed.push({ type: 'text-delta', text: shown });
@@ -54,6 +56,10 @@ export function createStopCut(sequences: readonly string[]): StopCut {
         if (held !== '' && event.type !== 'usage') {
           passed.push({ type: 'text-delta', text: held });
           held = '';
+        }
+        if (event.type === 'tool-call-start') {
+          hasCall = true;
+          return [...passed, ...events.slice(index)];
         }
         passed.push(event);
       }
