@@ -37,6 +37,7 @@ describe('scenarios', () => {
     update: ['You said: Hello'],
     unicode: [`${unicodeText}You said: Hello`],
     obedient: ['You said: Hello'],
+    eager: ['You said: Hello'],
     nothing: [],
     echo: ['Hello'],
     transaction: ['This is taken back.', 'You said: Hello'],
@@ -208,6 +209,23 @@ describe('scenarios', () => {
     expect(lines[131_071]).toMatch(/^line 131071 \.+$/);
   });
 
+  test('lingering ends well and keeps the connection', async () => {
+    const answer = await send(sandbox.url, chatRequest({ model: 'sandbox-lingering' }), {
+      onChunk: (_chunk, body) =>
+        body.endsWith('\n\n') && hold(eventsOf(body)).reason === 2 ? 'leave' : undefined,
+    });
+    expect(answer.isCut).toBe(true);
+    expect(hold(eventsOf(answer.body)).texts).toEqual(['You said: Hello']);
+  });
+
+  test('endless sends 48 MiB without a line end', async () => {
+    const { body } = await send(sandbox.url, chatRequest({ model: 'sandbox-endless' }), {
+      onChunk: (_chunk, body) => (body.length > 48 * 1024 * 1024 ? 'leave' : undefined),
+    });
+    expect(body.slice(body.lastIndexOf('data: '))).toMatch(/^data: A{1000}/);
+    expect(body.slice(-48 * 1024 * 1024)).not.toContain('\n');
+  });
+
   test('a model the sandbox does not know is answered as plain', async () => {
     expect((await talk({ model: 'gpt-5' })).texts).toEqual(['You said: Hello']);
     expect((await talk({ model: 'sandbox-nonsense' })).texts).toEqual(['You said: Hello']);
@@ -217,7 +235,7 @@ describe('scenarios', () => {
     const others =
       'error error-early unavailable other quota quota-late max-tokens context invalid-key cut cut-early eof ' +
       'eof-early empty 429 400 401 402 403 404 500 503 out-of-credits html garbage garbage-base64 stall silent ' +
-      'hang slow drip burst paced huge';
+      'hang slow drip burst paced huge lingering endless';
     const tested = [...Object.keys(answered), ...others.split(' ')];
     expect(tested.sort()).toEqual(scenarios.map((scenario) => scenario.name).sort());
     expect(scenarios.every(({ description, clientSees, model }) => description && clientSees && model)).toBe(

@@ -60,6 +60,18 @@ export const maxTokens: Script = function* (turn) {
 export const invalidKey: Script = (turn) =>
   earlyEnd({ invalidApiKey: { provider: 1, modelName: turn.model } })(turn);
 
+const lineMebibytes = 48;
+
+/** Partial text, then one line that has no end: who waits for it fills its memory. */
+export const endless: Script = function* (turn) {
+  yield* opening(turn);
+  yield* partialText(turn);
+  yield { kind: 'raw', text: 'data: ' };
+  const piece = 'A'.repeat(1024 * 1024);
+  for (let count = 0; count < lineMebibytes; count++) yield { kind: 'raw', text: piece };
+  yield { kind: 'silence' };
+};
+
 /** A payload no client can read, then a proper end: who only looks at the end takes it for a good answer. */
 export function garbage(payload: string): Script {
   return function* (turn) {

@@ -3,6 +3,7 @@ import { bulk, huge, maximumChunks } from './bulk.ts';
 import {
   early,
   earlyEnd,
+  endless,
   garbage,
   invalidKey,
   late,
@@ -89,6 +90,12 @@ const list: readonly PlayableScenario[] = [
   ),
   scenario('eager', 'as obedient; a query about a tool is answered by calling it', 'the same', eager),
   scenario('nothing', 'a good end without any text', 'an empty answer', shapes.nothing),
+  scenario(
+    'lingering',
+    'the answer and its end mark, and then the connection stays open',
+    'the answer, at once',
+    shapes.lingering,
+  ),
   scenario('echo', 'the query alone, as it arrived', 'the same text', shapes.echo),
   scenario(
     'transaction',
@@ -206,6 +213,7 @@ const list: readonly PlayableScenario[] = [
     only({ kind: 'headers' }, { kind: 'silence' }),
   ),
   scenario('hang', 'nothing at all', `${errorAtOnce}, at the timeout`, only({ kind: 'silence' })),
+  scenario('endless', 'partial text, then a line of 48 MiB that does not end', errorAfterText, endless),
   scenario(
     'garbage',
     'partial text, bytes that are no ResponseEvent, then done',

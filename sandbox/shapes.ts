@@ -24,6 +24,12 @@ export const reasoning: Script = complete(function* (turn) {
   yield* answer(turn);
 });
 
+/** A good turn whose connection is never closed. */
+export const lingering: Script = function* (turn) {
+  yield* plain(turn);
+  yield { kind: 'silence' };
+};
+
 /** A turn that says nothing and ends well. */
 export const nothing: Script = completeUnlessCalls(() => []);
 

@@ -9,7 +9,19 @@ import { encoders } from './support/encoders.ts';
 import { type Dialect, readStream } from './support/stream-grammar.ts';
 
 /** Those that take their time, say megabytes, or send no stream. */
-const left = new Set(['slow', 'drip', 'paced', 'huge', 'stall', 'silent', 'hang', 'html', 'out-of-credits']);
+const left = new Set([
+  'slow',
+  'drip',
+  'paced',
+  'huge',
+  'stall',
+  'silent',
+  'hang',
+  'html',
+  'out-of-credits',
+  'lingering',
+  'endless',
+]);
 const streamed = scenarios.map(({ name }) => name).filter((name) => !left.has(name) && !/^\d{3}$/.test(name));
 
 const request: TurnRequest = {
