@@ -8,6 +8,8 @@ export default defineConfig({
           name: 'unit',
           include: ['src/**/*.test.ts', 'sandbox/**/*.test.ts', 'bench/**/*.test.ts', 'torture/**/*.test.ts'],
           exclude: ['**/*.contract.test.ts'],
+          // Some start servers and processes, on machines that do other work as well.
+          testTimeout: 20_000,
         },
       },
       {

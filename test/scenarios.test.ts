@@ -109,8 +109,22 @@ function readStream(body: string) {
   };
 }
 
-/** An account of its own for each, good for this model only: no scenario's failure rests another's account. */
-async function withOwnAccount<Value>(name: string, run: () => Promise<Value>): Promise<Value> {
+const inLine = new Map<string, Promise<unknown>>();
+
+/**
+ * An account of its own for each, good for this model only, and one after another for one model: no failure rests
+ * another's account.
+ */
+function withOwnAccount<Value>(name: string, run: () => Promise<Value>): Promise<Value> {
+  const running = (inLine.get(name) ?? Promise.resolve()).then(() => onItsOwn(name, run));
+  inLine.set(
+    name,
+    running.catch(() => {}),
+  );
+  return running;
+}
+
+async function onItsOwn<Value>(name: string, run: () => Promise<Value>): Promise<Value> {
   const id = await services.addAccount(`wk-${randomUUID()}`, { models: [modelOf(name)] });
   try {
     return await run();
