@@ -14,12 +14,12 @@ const root = resolve(import.meta.dirname, '..');
 
 /** Files, or parts of them, that are made from the sources: path and the text it must have. */
 export function generatedDocs(): readonly { readonly path: string; readonly text: string }[] {
-  const readme = resolve(root, 'README.md');
+  const operatingDocs = resolve(root, 'docs/operating.md');
   const poolDocs = resolve(root, 'docs/pool.md');
   const fieldDocs = resolve(root, 'docs/fields.md');
   return [
     { path: resolve(root, '.env.example'), text: envExample() },
-    { path: readme, text: withBlocks(readme, { settings: settingsTable() }) },
+    { path: operatingDocs, text: withBlocks(operatingDocs, { settings: settingsTable() }) },
     { path: poolDocs, text: withBlocks(poolDocs, { errors: poolErrorTable() }) },
     {
       path: fieldDocs,
