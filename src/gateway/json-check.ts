@@ -16,8 +16,7 @@ export function createJsonCheck(format: ResponseFormat, schemas: SchemaChecker):
     async judge({ text, toolCalls, isCutAtStop }) {
       if (toolCalls.length > 0 || isCutAtStop) return {};
       const found = readJson(text);
-      const fault =
-        found === undefined ? 'it is not valid JSON' : await faultOf(found.value, format, schemas);
+      const fault = found === undefined ? 'it is not valid JSON' : await faultOf(found, format, schemas);
       if (fault === undefined) return found === undefined ? {} : { text: found.text };
       return {
         fault: {
@@ -43,8 +42,13 @@ function withInstruction(request: AskedRequest, format: JsonFormat): AskedReques
   };
 }
 
+interface FoundJson {
+  readonly value: unknown;
+  readonly text: string;
+}
+
 /** The JSON of an answer, with or without the code fence that models like to put around it. */
-function readJson(text: string): { readonly value: unknown; readonly text: string } | undefined {
+function readJson(text: string): FoundJson | undefined {
   const candidate = withoutFence(text.trim());
   try {
     return { value: JSON.parse(candidate) as unknown, text: candidate };
@@ -62,7 +66,7 @@ function withoutFence(text: string): string {
 }
 
 async function faultOf(
-  value: unknown,
+  { value, text }: FoundJson,
   format: JsonFormat,
   schemas: SchemaChecker,
 ): Promise<string | undefined> {
@@ -71,7 +75,7 @@ async function faultOf(
     return isObject ? undefined : 'it is not a JSON object';
   }
   try {
-    return await schemas.faultOf(format.schema, value);
+    return await schemas.faultOf(format.schema, text);
   } catch (cause) {
     if (!(cause instanceof SchemaUnusableError)) throw cause;
     const param = `${format.param}.schema`;

@@ -7,6 +7,9 @@ const clock = createManualClock();
 const checker = createSchemaChecker(clock);
 afterEach(() => checker.close());
 
+const faultOf = (schema: Readonly<Record<string, unknown>>, value: unknown) =>
+  checker.faultOf(schema, JSON.stringify(value));
+
 const tree = {
   $ref: '#/$defs/node',
   $defs: {
@@ -21,13 +24,13 @@ const tree = {
 
 it('follows recursive schemas as deep as a value goes', async () => {
   let value: unknown = { value: 1 };
-  for (let level = 0; level < 200; level += 1) value = { value: level, children: [value] };
-  expect(await checker.faultOf(tree, value)).toBeUndefined();
-  expect(await checker.faultOf(tree, { value: 1, children: [{ value: 'x' }] })).toMatch(/children\/0\/value/);
+  for (let level = 0; level < 499; level += 1) value = { value: level, children: [value] };
+  expect(await faultOf(tree, value)).toBeUndefined();
+  expect(await faultOf(tree, { value: 1, children: [{ value: 'x' }] })).toMatch(/children\/0\/value/);
 });
 
 it('says few words about a value with many faults', async () => {
-  const fault = await checker.faultOf(
+  const fault = await faultOf(
     { items: { type: 'string' } },
     Array.from({ length: 10_000 }, () => 1),
   );
@@ -35,8 +38,8 @@ it('says few words about a value with many faults', async () => {
 });
 
 it('gives up on a check that takes too long, and does the next one', async () => {
-  const slow = checker.faultOf({ pattern: '^(a+)+$' }, `${'a'.repeat(60)}!`).catch((error: unknown) => error);
-  const next = checker.faultOf(tree, { value: 1 });
+  const slow = faultOf({ pattern: '^(a+)+$' }, `${'a'.repeat(60)}!`).catch((error: unknown) => error);
+  const next = faultOf(tree, { value: 1 });
   await until(() => clock.waiting === 1);
   await clock.advance(2_000);
   expect(await slow).toBeInstanceOf(SchemaUnusableError);
@@ -44,5 +47,12 @@ it('gives up on a check that takes too long, and does the next one', async () =>
 });
 
 it('says so when a schema cannot be followed to its end', async () => {
-  await expect(checker.faultOf({ $ref: '#' }, 1)).rejects.toThrow(SchemaUnusableError);
+  await expect(faultOf({ $ref: '#' }, 1)).rejects.toThrow(SchemaUnusableError);
+});
+
+it('finds fault with a value nested without end, and leaves nothing behind for the checks after it', async () => {
+  const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`;
+  expect(await checker.faultOf({ type: 'array' }, deep)).toContain('nested deeper');
+  expect(clock.waiting).toBe(0);
+  expect(await faultOf(tree, { value: 1 })).toBeUndefined();
 });

@@ -11,10 +11,10 @@ export class SchemaUnusableError extends Error {
   }
 }
 
-/** Checks values against the schemas of clients. */
+/** Checks JSON against the schemas of clients. */
 export interface SchemaChecker {
-  /** What keeps a value from following the schema, in a few words. Throws SchemaUnusableError. */
-  faultOf(schema: Readonly<Record<string, unknown>>, value: unknown): Promise<string | undefined>;
+  /** What keeps a JSON text from following the schema, in a few words. Throws SchemaUnusableError. */
+  faultOf(schema: Readonly<Record<string, unknown>>, json: string): Promise<string | undefined>;
   close(): Promise<void>;
 }
 
@@ -23,7 +23,8 @@ const memoryLimitMb = 256;
 
 /**
  * A few lines of schema, a pattern or references that branch, can keep a checker busy for years. So it works in a thread
- * of its own, started when first needed, one check at a time, and is ended when one takes too long.
+ * of its own, started when first needed, one check at a time, and is ended when one takes too long. Answers go there as
+ * text: no value is nested too deeply for that.
  */
 export function createSchemaChecker(clock: Clock): SchemaChecker {
   const limit = createLimit(1);
@@ -57,8 +58,8 @@ export function createSchemaChecker(clock: Clock): SchemaChecker {
   }
 
   return {
-    async faultOf(schema, value) {
-      const reply = await limit(() => check({ schema, value }));
+    async faultOf(schema, json) {
+      const reply = await limit(() => check({ schema, json }));
       if ('unusable' in reply) throw new SchemaUnusableError(`cannot be checked (${reply.unusable})`);
       return reply.fault;
     },
