@@ -105,6 +105,11 @@ describe('a name', () => {
     expect(looks).toBe(1);
   });
 
+  it('that says who is meant and no model is refused, list or no list', async () => {
+    withModels([], { isProven: false });
+    expect(await refusalOf('warp/')).toMatchObject({ code: 'model_not_found' });
+  });
+
   it('that an account has brought meanwhile is found', async () => {
     withModels([{ id: 'auto' }]);
     anew = { ...list, models: [{ id: 'auto' }, { id: 'news' }] };

@@ -79,6 +79,8 @@ export function createRoutes({ providers, sandbox, models, poolWatch, aliases }:
 
   /** What a name stands for at one provider; undefined when nobody there knows it. */
   function targetOf(name: string, { models: known, withheld, isProven }: ModelList): Target | undefined {
+    // Of a name such as `warp/`.
+    if (name === '') return undefined;
     const has = (id: string) => known.some((candidate) => candidate.id === id);
     if (has(name)) return { model: name, isPinned: false };
     // Whoever asks for a model that is kept back is told so, and gets no other in its place.
