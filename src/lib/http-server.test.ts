@@ -1,15 +1,20 @@
+import { once } from 'node:events';
 import { Agent, type IncomingMessage, request } from 'node:http';
-import { expect, it, vi } from 'vitest';
+import { connect } from 'node:net';
+import { expect, it, onTestFinished, vi } from 'vitest';
 import { createHttpServer } from './http-server.ts';
 import { createLogger } from './logger.ts';
 
-it('closes soon after its last answer, although the client keeps the connection', async () => {
-  const app = createHttpServer({
+const createServer = () =>
+  createHttpServer({
     logger: createLogger('fatal'),
     bodyLimitBytes: 1024,
     allowedHosts: null,
     encodeUnreadable: () => '',
   });
+
+it('closes soon after its last answer, although the client keeps the connection', async () => {
+  const app = createServer();
   let finish = () => {};
   app.get('/slow', (_request, reply) => {
     reply.hijack();
@@ -28,3 +33,25 @@ it('closes soon after its last answer, although the client keeps the connection'
   await closed;
   agent.destroy();
 }, 5_000);
+
+it('takes the request of a connection that was there before, as long as it still answers', async () => {
+  const app = createServer();
+  let drained = () => {};
+  app.addHook('preClose', () => new Promise<void>((resolve) => (drained = resolve)));
+  app.get('/', async () => 'stopping');
+  const address = new URL(await app.listen({ host: '127.0.0.1', port: 0 }));
+  const socket = connect(Number(address.port), address.hostname);
+  await once(app.server, 'connection');
+  vi.useFakeTimers({ toFake: ['setInterval'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const closed = app.close();
+  await vi.waitFor(() => expect(vi.getTimerCount()).toBeGreaterThan(0));
+  vi.advanceTimersByTime(1_000);
+  socket.write('GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n');
+  let answer = '';
+  for await (const part of socket) answer += part;
+  expect(answer).toContain('stopping');
+  vi.useRealTimers();
+  drained();
+  await closed;
+});

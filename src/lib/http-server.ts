@@ -94,7 +94,10 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   // A connection whose answer ends while the server closes is idle a moment after the one look the close takes.
   app.addHook('preClose', async () => {
     if (!app.server.listening) return;
-    const timer = setInterval(() => app.server.closeIdleConnections(), idleLookMs);
+    // While it listens, a connection without a request is a client about to ask, who is to hear that the service stops.
+    const timer = setInterval(() => {
+      if (!app.server.listening) app.server.closeIdleConnections();
+    }, idleLookMs);
     app.server.once('close', () => clearInterval(timer));
   });
 
