@@ -190,3 +190,10 @@ describe('a system message among the others', () => {
     expect(ignored).toEqual(['messages.content.tool_addition']);
   });
 });
+
+it('arguments of a call keep every member they came with', () => {
+  const input = JSON.parse('{"__proto__":{"a":1},"constructor":2}');
+  const call = { type: 'tool_use', id: 'c', name: 'f', input };
+  const [, answer] = decode(user, { role: 'assistant', content: [call] }, user);
+  expect(answer?.parts).toMatchObject([{ arguments: '{"__proto__":{"a":1},"constructor":2}' }]);
+});

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { jsonObject } from '../json-object.ts';
 
 /**
  * A Messages request, as far as it is read here. Other fields are let through: fields.ts tells what becomes of
@@ -39,7 +40,7 @@ const toolUseBlock = z.looseObject({
   type: z.literal('tool_use'),
   id: z.string().min(1),
   name: z.string().min(1),
-  input: z.record(z.string(), z.unknown()),
+  input: jsonObject,
 });
 const resultPart = z.discriminatedUnion(
   'type',
@@ -108,7 +109,7 @@ const tool = z.looseObject({
     .string()
     .regex(/^[A-Za-z0-9_.:-]{1,128}$/, 'must be 1 to 128 characters out of A-Z a-z 0-9 _ . : -'),
   description: z.string().nullish(),
-  input_schema: z.record(z.string(), z.unknown()).nullish(),
+  input_schema: jsonObject.nullish(),
 });
 
 const toolChoice = z.discriminatedUnion('type', [

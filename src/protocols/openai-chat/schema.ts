@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { jsonObject } from '../json-object.ts';
 
 /**
  * A Chat Completions request, as far as it is read here. Other fields are let through: fields.ts tells what
@@ -78,7 +79,7 @@ const functionTool = z.looseObject({
   function: z.looseObject({
     name: toolName,
     description: z.string().nullish(),
-    parameters: z.record(z.string(), z.unknown()).nullish(),
+    parameters: jsonObject.nullish(),
   }),
 });
 const customTool = z.looseObject({
@@ -142,7 +143,12 @@ export const chatRequest = z.looseObject({
   n: z.int().min(1).nullish(),
   seed: z.int().nullish(),
   reasoning_effort: z.string().nullish(),
-  stop: z.union([z.string().max(1024), z.array(z.string().max(1024)).max(16)]).nullish(),
+  stop: z
+    .union(
+      [z.string().max(1024), z.array(z.string().max(1024)).max(16)],
+      'must be a text or at most 16 of them, of up to 1024 characters each',
+    )
+    .nullish(),
   response_format: z
     .looseObject({
       type: z.string(),

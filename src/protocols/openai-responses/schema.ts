@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { jsonObject } from '../json-object.ts';
 
 /**
  * A Responses request, as far as it is read here. Other fields are let through: fields.ts tells what becomes of
@@ -112,7 +113,7 @@ const functionTool = z.looseObject({
     .string()
     .regex(/^[A-Za-z0-9_.:-]{1,128}$/, 'must be 1 to 128 characters out of A-Z a-z 0-9 _ . : -'),
   description: z.string().nullish(),
-  parameters: z.record(z.string(), z.unknown()).nullish(),
+  parameters: jsonObject.nullish(),
   strict: z.boolean().nullish(),
 });
 const customTool = z.looseObject({
