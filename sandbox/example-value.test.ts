@@ -56,3 +56,7 @@ test('references are followed, those in a circle to a depth', () => {
   expect(made).toMatch(/^(\{"next":){5,20}null\}+$/);
   expect(exampleOf({ $ref: '#/$defs/a', $defs: { a: { $ref: '#/$defs/a' } } }, '')).toBe('text');
 });
+
+test('a format nobody knows is none', () => {
+  expect(exampleOf(object({ a: { type: 'string', format: 'constructor' } }), '')).toEqual({ a: 'a' });
+});

@@ -92,7 +92,7 @@ const formats: Readonly<Record<string, string>> = {
 
 function stringOf(schema: JsonObject, name: string, source: Source): string {
   const format = schema['format'];
-  const fixed = typeof format === 'string' ? formats[format] : undefined;
+  const fixed = typeof format === 'string' && Object.hasOwn(formats, format) ? formats[format] : undefined;
   const value = fixed ?? source.words.shift() ?? (name || 'text');
   return value.padEnd(numberAt(schema, 'minLength') ?? 0, '.').slice(0, numberAt(schema, 'maxLength'));
 }
