@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module';
 import type { AskedRequest, Usage } from '../core/turn.ts';
+import { estimateInput } from '../protocols/estimate-input.ts';
 import type { TurnProgress } from './turn-progress.ts';
 
 interface Tokenizer {
@@ -96,9 +97,8 @@ export function estimateUsage(
 
 /** Figures good enough to count a turn the client left: four characters a token, no tokenizer. */
 export function roughUsage(request: AskedRequest, outputCharacters: number): Usage {
-  const characters = inputTexts(request).reduce((sum, text) => sum + text.length, 0);
   return {
-    inputTokens: Math.ceil(characters / 4),
+    inputTokens: estimateInput(request),
     outputTokens: Math.ceil(outputCharacters / 4),
     isEstimated: true,
   };

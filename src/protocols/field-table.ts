@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import { AppError } from '../core/errors.ts';
+import { refused } from './refused.ts';
 
 /**
  * What becomes of a field of a request:
@@ -90,10 +90,7 @@ function isSettled(
   if (row?.fate !== 'ignored' && row?.fate !== 'refused') return false;
   if (row.neutral?.some((neutral) => isDeepStrictEqual(neutral, value))) return true;
   if (row.fate === 'ignored') addName(names, path);
-  else {
-    const param = path.join('.');
-    throw new AppError('invalid_request', `${param}: ${row.says}.`, { param });
-  }
+  else throw refused(path.join('.'), row.says);
   return true;
 }
 

@@ -1,5 +1,5 @@
-import { AppError } from '../core/errors.ts';
 import type { ResponseFormat } from '../core/turn.ts';
+import { refused } from './refused.ts';
 
 /**
  * What an answer has to look like, from the form all dialects share: a type, and a schema where the type wants one.
@@ -17,17 +17,11 @@ export function jsonFormat(
     case 'json_schema': {
       const schema = given?.schema;
       if (typeof schema !== 'object' || schema === null || Array.isArray(schema)) {
-        throw new AppError('invalid_request', `${param}.schema: must be a JSON schema, as an object.`, {
-          param: `${param}.schema`,
-        });
+        throw refused(`${param}.schema`, 'must be a JSON schema, as an object');
       }
       return { type: 'json-schema', schema: schema as Readonly<Record<string, unknown>>, param };
     }
     default:
-      throw new AppError(
-        'invalid_request',
-        `${param}: the format "${given?.type}" is not known: use text, json_object or json_schema.`,
-        { param },
-      );
+      throw refused(param, `the format "${given?.type}" is not known: use text, json_object or json_schema`);
   }
 }

@@ -1,4 +1,3 @@
-import { AppError } from '../../core/errors.ts';
 import type {
   AnyImage,
   AskedMessage,
@@ -9,6 +8,8 @@ import type {
 } from '../../core/turn.ts';
 import { withAllResults } from '../call-results.ts';
 import { isWebAddress } from '../image-source.ts';
+import { summaryText, textParts, toolResult } from '../message-parts.ts';
+import { refused } from '../refused.ts';
 import { textOfFile, titled } from '../text-file.ts';
 import { messagesBlocks } from './blocks.ts';
 import type { MessagesMessage } from './schema.ts';
@@ -45,11 +46,6 @@ export function decodeMessages(messages: readonly MessagesMessage[]): DecodedMes
   return { messages: withAllResults(decoded), ignored: [...ignored] };
 }
 
-export function textOf(content: string | readonly { readonly text: string }[]): TextPart[] {
-  if (typeof content === 'string') return [{ type: 'text', text: content }];
-  return content.map(({ text }) => ({ type: 'text', text }));
-}
-
 function systemMessages(
   { content, clear_at: clearAt }: SystemMessage,
   isOld: boolean,
@@ -57,7 +53,7 @@ function systemMessages(
 ): AskedMessage[] {
   if (clearAt === 'next_user_message' && isOld) return [];
   const parts: TextPart[] = [];
-  for (const block of typeof content === 'string' ? textOf(content) : (content ?? [])) {
+  for (const block of typeof content === 'string' ? textParts(content) : (content ?? [])) {
     if (block.type === 'text') parts.push({ type: 'text', text: block.text });
     else ignored.add(`messages.content.${block.type}`);
   }
@@ -66,13 +62,13 @@ function systemMessages(
 
 /** Results of tools, which stand in user messages in this dialect, come first. */
 function userMessages(content: UserContent, path: string, called: ReadonlySet<string>): AskedMessage[] {
-  if (typeof content === 'string') return [{ role: 'user', parts: textOf(content) }];
+  if (typeof content === 'string') return [{ role: 'user', parts: textParts(content) }];
   const results: ToolResultPart<AnyImage>[] = [];
   const parts: InputPart[] = [];
   for (const [position, block] of content.entries()) {
     const at = `${path}.${position}`;
-    if (block.type === 'tool_result') results.push(toolResult(block, at, called));
-    else parts.push(...inputParts(block, at));
+    if (block.type === 'tool_result') results.push(resultOf(block, at, called));
+    else for (const part of inputParts(block, at)) parts.push(part);
   }
   return [
     ...(results.length > 0 ? [{ role: 'tool' as const, parts: results }] : []),
@@ -83,7 +79,7 @@ function userMessages(content: UserContent, path: string, called: ReadonlySet<st
 function inputParts(block: InputBlock, path: string): InputPart[] {
   switch (block.type) {
     case 'text':
-      return textOf([block]);
+      return textParts([block]);
     case 'image':
       return [imagePart(block, path)];
     case 'document':
@@ -143,10 +139,10 @@ function compactionParts(
   path: string,
 ): TextPart[] {
   if (!content) throw refused(path, 'holds no summary that can be read here: send the conversation itself');
-  return [{ type: 'text', text: `The conversation so far, in short:\n${content}` }];
+  return [{ type: 'text', text: summaryText(content) }];
 }
 
-function toolResult(
+function resultOf(
   block: ToolResultBlock,
   path: string,
   called: ReadonlySet<string>,
@@ -159,16 +155,9 @@ function toolResult(
   }
   const parts =
     typeof block.content === 'string'
-      ? textOf(block.content)
+      ? textParts(block.content)
       : (block.content ?? []).flatMap((part, position) => inputParts(part, `${path}.content.${position}`));
-  const images = parts.filter((part) => part.type !== 'text');
-  return {
-    type: 'tool-result',
-    callId: block.tool_use_id,
-    text: parts.flatMap((part) => (part.type === 'text' ? [part.text] : [])).join('\n'),
-    ...(images.length > 0 ? { images } : {}),
-    isError: block.is_error ?? false,
-  };
+  return toolResult(block.tool_use_id, parts, block.is_error ?? false);
 }
 
 function assistantParts(
@@ -177,9 +166,9 @@ function assistantParts(
   called: Set<string>,
   ignored: Set<string>,
 ): (TextPart | ReasoningPart | ToolCallPart)[] {
-  if (typeof content === 'string') return content === '' ? [] : textOf(content);
+  if (typeof content === 'string') return content === '' ? [] : textParts(content);
   return content.flatMap((block, position): (TextPart | ReasoningPart | ToolCallPart)[] => {
-    if (isKind(block, 'text')) return block.text === '' ? [] : textOf([block]);
+    if (isKind(block, 'text')) return block.text === '' ? [] : textParts([block]);
     if (isKind(block, 'thinking')) return [{ type: 'reasoning', text: block.thinking }];
     if (isKind(block, 'tool_use')) {
       const { id, name, input } = block;
@@ -198,8 +187,4 @@ function isKind<Kind extends string>(
   kind: Kind,
 ): block is Extract<AssistantBlock, { type: Kind }> {
   return block.type === kind;
-}
-
-function refused(param: string, reason: string): AppError {
-  return new AppError('invalid_request', `${param}: ${reason}.`, { param });
 }

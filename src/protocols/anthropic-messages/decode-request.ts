@@ -4,12 +4,14 @@ import type { DecodedTurn } from '../../core/protocol.ts';
 import type { AskedRequest, Message, ResponseFormat, Tool, ToolChoice } from '../../core/turn.ts';
 import { affinityKey } from '../affinity-key.ts';
 import { askedReasoning } from '../asked-reasoning.ts';
+import { estimateInput } from '../estimate-input.ts';
 import { createFieldCheck } from '../field-table.ts';
-import { firstProblem } from '../first-problem.ts';
 import { given } from '../given.ts';
 import { jsonFormat } from '../json-format.ts';
-import { decodeMessages, textOf } from './decode-message.ts';
-import { estimateInput } from './estimate-input.ts';
+import { textParts } from '../message-parts.ts';
+import { parseBody } from '../parse-body.ts';
+import { namedTool, requiredTool } from '../tool-choice.ts';
+import { decodeMessages } from './decode-message.ts';
 import { messagesFields } from './fields.ts';
 import { type CountRequest, countRequest, messagesRequest } from './schema.ts';
 
@@ -24,7 +26,8 @@ export interface MessagesOptions {
 const checkFields = createFieldCheck(messagesFields);
 
 export function decodeMessagesRequest(body: unknown): DecodedTurn<MessagesOptions> {
-  const { chat, ignored } = parseBody(messagesRequest, body);
+  const chat = parse(messagesRequest, body);
+  const ignored = checkFields(body as object);
   const { request, ignoredBlocks } = decodeCommon(chat);
   const stopSequences = (chat.stop_sequences ?? []).filter((sequence) => sequence !== '');
   return {
@@ -46,32 +49,25 @@ export function decodeMessagesRequest(body: unknown): DecodedTurn<MessagesOption
       estimatedInputTokens: chat.stream ? estimateInput(request) : 0,
     },
     ignored: [...providerTools(chat), ...ignoredBlocks, ...ignored],
-    ...affinityKey((body as { readonly metadata?: { readonly user_id?: unknown } }).metadata?.user_id),
+    ...affinityKey((chat['metadata'] as { readonly user_id?: unknown } | null | undefined)?.user_id),
   };
 }
 
 /** The request of "Count tokens": the same turn without an answer. */
 export function decodeCountRequest(body: unknown): AskedRequest {
-  return decodeCommon(parseBody(countRequest, body).chat).request;
+  const chat = parse(countRequest, body);
+  checkFields(body as object);
+  return decodeCommon(chat).request;
 }
 
-function parseBody<Schema extends z.ZodType>(
-  schema: Schema,
-  body: unknown,
-): { readonly chat: z.infer<Schema>; readonly ignored: readonly string[] } {
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
-    throw new AppError('invalid_request', 'The body must be a JSON object with "model" and "messages".');
-  }
+function parse<Schema extends z.ZodType>(schema: Schema, body: unknown): z.infer<Schema> {
   refuseThreads(body);
-  const parsed = schema.safeParse(body);
-  if (parsed.success) return { chat: parsed.data, ignored: checkFields(body) };
-  const { path, message } = firstProblem(parsed.error, body);
-  throw new AppError('invalid_request', `${path}: ${message}`, { param: path });
+  return parseBody(schema, body, '"model" and "messages"');
 }
 
 /** Clients that keep threads send the whole history again when they are told in these words that there are none. */
-function refuseThreads(body: object): void {
-  const { thread } = body as { readonly thread?: unknown };
+function refuseThreads(body: unknown): void {
+  const thread = (body as { readonly thread?: unknown } | null | undefined)?.thread;
   if (thread === undefined || thread === null || thread === false) return;
   throw new AppError('invalid_request', 'thread: threads are not kept here; send the whole conversation.', {
     param: 'thread',
@@ -91,7 +87,7 @@ function decodeCommon(chat: CountRequest): {
       parameters: tool.input_schema ?? { type: 'object', properties: {} },
     }),
   );
-  const system: Message[] = chat.system ? [{ role: 'system', parts: textOf(chat.system) }] : [];
+  const system: Message[] = chat.system ? [{ role: 'system', parts: textParts(chat.system) }] : [];
   const effort = chat.output_config?.effort;
   const choice = chat.tool_choice;
   const isParallelOff =
@@ -134,13 +130,9 @@ function decodeToolChoice(chat: CountRequest, tools: readonly Tool[]): ToolChoic
   const choice = chat.tool_choice;
   switch (choice?.type) {
     case 'any':
-      if (tools.length === 0) throw refused('tool_choice', 'is "any" but tools is empty');
-      return { type: 'required' };
+      return requiredTool(tools, 'any');
     case 'tool':
-      if (!tools.some(({ name }) => name === choice.name)) {
-        throw refused('tool_choice', `names the tool "${choice.name}", which tools does not offer`);
-      }
-      return { type: 'tool', name: choice.name };
+      return namedTool(tools, choice.name);
     case 'none':
       return { type: 'none' };
     default:
@@ -154,8 +146,4 @@ function thinks({ thinking }: CountRequest): boolean {
 
 function showsThinking(chat: CountRequest): boolean {
   return thinks(chat) && chat.thinking?.display !== 'omitted';
-}
-
-function refused(param: string, reason: string): AppError {
-  return new AppError('invalid_request', `${param}: ${reason}.`, { param });
 }

@@ -1,23 +1,16 @@
-import { AppError } from '../../core/errors.ts';
-import type {
-  AnyImage,
-  AskedMessage,
-  ReasoningPart,
-  TextPart,
-  ToolCallPart,
-  ToolResultPart,
-} from '../../core/turn.ts';
+import type { AnyImage, AskedMessage, ReasoningPart, TextPart, ToolCallPart } from '../../core/turn.ts';
 import { withAllResults } from '../call-results.ts';
 import { customArguments } from '../custom-tool.ts';
 import { partOfFile } from '../file-part.ts';
 import { imageFromUrl } from '../image-source.ts';
+import { textParts, toolResult } from '../message-parts.ts';
+import { refused } from '../refused.ts';
 import { chatParts } from './parts.ts';
 import type { ChatMessage } from './schema.ts';
 
 type UserMessage = Extract<ChatMessage, { role: 'user' }>;
 type UserPart = Exclude<UserMessage['content'], string>[number];
 type AssistantMessage = Extract<ChatMessage, { role: 'assistant' }>;
-type ToolMessage = Extract<ChatMessage, { role: 'tool' }>;
 
 /** Throws AppError `invalid_request` naming the part that cannot be sent. */
 export function decodeMessages(messages: readonly ChatMessage[]): readonly AskedMessage[] {
@@ -26,7 +19,7 @@ export function decodeMessages(messages: readonly ChatMessage[]): readonly Asked
     const path = `messages.${index}`;
     for (const call of message.role === 'assistant' ? (message.tool_calls ?? []) : []) called.add(call.id);
     if (message.role === 'tool' && !called.has(message.tool_call_id)) {
-      refuse(
+      throw refused(
         `${path}.tool_call_id`,
         'answers no call of the messages before: send the assistant message with the call, too',
       );
@@ -46,15 +39,13 @@ function decodeMessage(message: ChatMessage, path: string): AskedMessage {
     case 'assistant':
       return { role: 'assistant', parts: assistantParts(message, path) };
     case 'tool':
-      return { role: 'tool', parts: [toolResult(message, path)] };
+      return {
+        role: 'tool',
+        parts: [toolResult(message.tool_call_id, inputParts(message.content ?? '', `${path}.content`))],
+      };
     case 'function':
-      refuse(`${path}.role`, chatParts['function messages'].says);
+      throw refused(`${path}.role`, chatParts['function messages'].says);
   }
-}
-
-function textParts(content: string | readonly { readonly text: string }[]): TextPart[] {
-  if (typeof content === 'string') return [{ type: 'text', text: content }];
-  return content.map(({ text }) => ({ type: 'text', text }));
 }
 
 /** Where several people speak, the model has to see who said what. */
@@ -69,7 +60,7 @@ function namedParts({ name, content }: UserMessage, path: string): (TextPart | A
 }
 
 function inputParts(content: UserMessage['content'], path: string): (TextPart | AnyImage)[] {
-  if (typeof content === 'string') return [{ type: 'text', text: content }];
+  if (typeof content === 'string') return textParts(content);
   return content.map((part, position) => inputPart(part, `${path}.${position}`));
 }
 
@@ -82,15 +73,15 @@ function inputPart(part: UserPart, path: string): TextPart | AnyImage {
     case 'file':
       return filePart(part.file, `${path}.file`);
     case 'input_audio':
-      refuse(path, chatParts['input_audio in user messages'].says);
+      throw refused(path, chatParts['input_audio in user messages'].says);
   }
 }
 
 function filePart(file: Extract<UserPart, { type: 'file' }>['file'], path: string): TextPart | AnyImage {
-  if (!file.file_data) refuse(path, 'no files are kept here: send file_data instead of file_id');
+  if (!file.file_data) throw refused(path, 'no files are kept here: send file_data instead of file_id');
   const part = partOfFile(file.file_data, file.filename, `${path}.file_data`);
   if (part === undefined) {
-    refuse(
+    throw refused(
       `${path}.file_data`,
       'only text files and images can be sent: take the text out of this one first',
     );
@@ -103,9 +94,9 @@ function assistantParts(
   path: string,
 ): (TextPart | ReasoningPart | ToolCallPart)[] {
   if (message.function_call) {
-    refuse(`${path}.function_call`, chatParts['function_call in assistant messages'].says);
+    throw refused(`${path}.function_call`, chatParts['function_call in assistant messages'].says);
   }
-  if (message.audio) refuse(`${path}.audio`, chatParts['audio in assistant messages'].says);
+  if (message.audio) throw refused(`${path}.audio`, chatParts['audio in assistant messages'].says);
   const calls = (message.tool_calls ?? []).map((call): ToolCallPart => {
     const { id } = call;
     return call.type === 'custom'
@@ -136,20 +127,4 @@ function reasoningParts(message: AssistantMessage): ReasoningPart[] {
     message.reasoning ||
     (message.reasoning_details ?? []).map((detail) => detail.text ?? detail.summary ?? '').join('');
   return text ? [{ type: 'reasoning', text }] : [];
-}
-
-function toolResult({ tool_call_id: callId, content }: ToolMessage, path: string): ToolResultPart<AnyImage> {
-  const parts = inputParts(content ?? '', `${path}.content`);
-  const images = parts.filter((part) => part.type !== 'text');
-  return {
-    type: 'tool-result',
-    callId,
-    text: parts.flatMap((part) => (part.type === 'text' ? [part.text] : [])).join('\n'),
-    ...(images.length > 0 ? { images } : {}),
-    isError: false,
-  };
-}
-
-function refuse(param: string, reason: string): never {
-  throw new AppError('invalid_request', `${param}: ${reason}.`, { param });
 }

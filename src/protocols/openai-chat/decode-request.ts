@@ -1,12 +1,12 @@
-import { AppError } from '../../core/errors.ts';
 import type { DecodedTurn } from '../../core/protocol.ts';
 import type { AskedRequest, ResponseFormat } from '../../core/turn.ts';
 import { affinityKey } from '../affinity-key.ts';
 import { askedReasoning } from '../asked-reasoning.ts';
 import { createFieldCheck } from '../field-table.ts';
-import { firstProblem } from '../first-problem.ts';
 import { given } from '../given.ts';
 import { jsonFormat } from '../json-format.ts';
+import { parseBody } from '../parse-body.ts';
+import { refused } from '../refused.ts';
 import { decodeMessages } from './decode-message.ts';
 import { chatFields } from './fields.ts';
 import { offeredTools } from './offered-tools.ts';
@@ -21,16 +21,8 @@ export interface ChatOptions {
 const checkFields = createFieldCheck(chatFields);
 
 export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
-    throw new AppError('invalid_request', 'The body must be a JSON object with "model" and "messages".');
-  }
-  const parsed = chatRequest.safeParse(body);
-  if (!parsed.success) {
-    const { path, message } = firstProblem(parsed.error, body);
-    throw new AppError('invalid_request', `${path}: ${message}`, { param: path });
-  }
-  const chat = parsed.data;
-  const ignored = checkFields(body);
+  const chat = parseBody(chatRequest, body, '"model" and "messages"');
+  const ignored = checkFields(body as object);
   const { tools, toolChoice, customTools } = offeredTools(chat);
   const stopSequences = (typeof chat.stop === 'string' ? [chat.stop] : (chat.stop ?? [])).filter(
     (sequence) => sequence !== '',
@@ -63,19 +55,15 @@ export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
     ...given('choices', (chat.n ?? 1) === 1 ? undefined : (chat.n ?? undefined)),
     options: { includeUsage: chat.stream_options?.include_usage ?? false, customTools },
     ignored,
-    ...affinityKey((body as { readonly prompt_cache_key?: unknown }).prompt_cache_key),
+    ...affinityKey(chat['prompt_cache_key']),
   };
 }
 
 /** The schema stands one level deeper than in the other dialects. */
 function chatFormat({ response_format: given }: ChatRequest): ResponseFormat {
   const inner = given?.type === 'json_schema' ? given.json_schema : undefined;
-  if (given?.type === 'json_schema' && !inner) refuse('response_format.json_schema', 'is missing');
+  if (given?.type === 'json_schema' && !inner) throw refused('response_format.json_schema', 'is missing');
   return inner
     ? jsonFormat({ type: 'json_schema', schema: inner.schema }, 'response_format.json_schema')
     : jsonFormat(given, 'response_format');
-}
-
-function refuse(param: string, reason: string): never {
-  throw new AppError('invalid_request', `${param}: ${reason}.`, { param });
 }

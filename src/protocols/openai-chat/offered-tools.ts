@@ -1,6 +1,6 @@
-import { AppError } from '../../core/errors.ts';
 import type { Tool, ToolChoice } from '../../core/turn.ts';
 import { customDescription, customParameters } from '../custom-tool.ts';
+import { mustOffer, namedTool, requiredTool } from '../tool-choice.ts';
 import type { ChatRequest } from './schema.ts';
 
 type AskedTool = NonNullable<ChatRequest['tools']>[number];
@@ -20,14 +20,11 @@ export function offeredTools({ tools: asked, tool_choice: given }: ChatRequest):
   );
   const choice = given ?? 'auto';
   if (typeof choice === 'string') {
-    if (choice === 'required' && tools.length === 0)
-      refuse('tool_choice', 'is "required" but tools is empty');
-    return { tools, toolChoice: { type: choice }, customTools };
+    const toolChoice: ToolChoice = choice === 'required' ? requiredTool(tools, choice) : { type: choice };
+    return { tools, toolChoice, customTools };
   }
   if (choice.type !== 'allowed_tools') {
-    const name = nameOf(choice);
-    mustOffer(tools, name, 'tool_choice');
-    return { tools, toolChoice: { type: 'tool', name }, customTools };
+    return { tools, toolChoice: namedTool(tools, nameOf(choice)), customTools };
   }
   const { mode, tools: allowed } = choice.allowed_tools;
   const names = new Set(allowed.map(nameOf));
@@ -61,13 +58,4 @@ function nameOf(
     | { readonly type: 'custom'; readonly custom: { readonly name: string } },
 ): string {
   return named.type === 'custom' ? named.custom.name : named.function.name;
-}
-
-function mustOffer(tools: readonly Tool[], name: string, param: string): void {
-  if (tools.some((tool) => tool.name === name)) return;
-  refuse(param, `names the tool "${name}", which tools does not offer`);
-}
-
-function refuse(param: string, reason: string): never {
-  throw new AppError('invalid_request', `${param}: ${reason}.`, { param });
 }

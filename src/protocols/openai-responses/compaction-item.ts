@@ -1,6 +1,7 @@
 import { z } from 'zod';
-import { AppError } from '../../core/errors.ts';
 import type { AskedMessage } from '../../core/turn.ts';
+import { summaryText, textParts } from '../message-parts.ts';
+import { refused } from '../refused.ts';
 import type { Opaque } from './opaque.ts';
 import type { CompactionItem } from './schema.ts';
 
@@ -24,18 +25,16 @@ export function readCompaction(
 ): AskedMessage[] {
   const content = contentOf(opaque?.open(item.encrypted_content));
   if (content === undefined) {
-    const param = `${path}.encrypted_content`;
-    throw new AppError(
-      'invalid_request',
-      `${param}: was not made by this gateway for this key: send the conversation itself, or compact it here.`,
-      { param },
+    throw refused(
+      `${path}.encrypted_content`,
+      'was not made by this gateway for this key: send the conversation itself, or compact it here',
     );
   }
   return [
     ...content.rules.map((text): AskedMessage => ({ role: 'system', parts: [{ type: 'text', text }] })),
     {
       role: 'user',
-      parts: [{ type: 'text', text: `The conversation so far, in short:\n${content.summary}` }],
+      parts: textParts(summaryText(content.summary)),
     },
   ];
 }

@@ -1,13 +1,13 @@
-import { AppError } from '../../core/errors.ts';
 import type { DecodedTurn } from '../../core/protocol.ts';
 import type { AskedRequest, Message, ToolChoice } from '../../core/turn.ts';
 import { affinityKey } from '../affinity-key.ts';
 import { askedReasoning } from '../asked-reasoning.ts';
 import { withAllResults } from '../call-results.ts';
 import { createFieldCheck } from '../field-table.ts';
-import { firstProblem } from '../first-problem.ts';
 import { given } from '../given.ts';
 import { jsonFormat } from '../json-format.ts';
+import { parseBody } from '../parse-body.ts';
+import { namedTool, requiredTool } from '../tool-choice.ts';
 import { decodeItems } from './decode-items.ts';
 import { responsesFields } from './fields.ts';
 import { allowedTools, type OfferedTools, offeredTools } from './offered-tools.ts';
@@ -40,16 +40,9 @@ const checkFields = createFieldCheck(responsesFields);
 
 /** The body alone, to see which earlier response it continues. Throws AppError `invalid_request`. */
 export function parseResponsesRequest(body: unknown): ResponsesRequest {
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
-    throw new AppError('invalid_request', 'The body must be a JSON object with "model" and "input".');
-  }
-  const parsed = responsesRequest.safeParse(body);
-  if (!parsed.success) {
-    const { path, message } = firstProblem(parsed.error, body);
-    throw new AppError('invalid_request', `${path}: ${message}`, { param: path });
-  }
-  checkFields(body);
-  return parsed.data;
+  const asked = parseBody(responsesRequest, body, '"model" and "input"');
+  checkFields(body as object);
+  return asked;
 }
 
 /** The input as items. */
@@ -105,19 +98,7 @@ export function decodeResponsesRequest(
 function decodeToolChoice(asked: ResponsesRequest, tools: OfferedTools): ToolChoice {
   const choice = asked.tool_choice ?? 'auto';
   if (typeof choice === 'string') {
-    if (choice === 'required' && tools.offered.length === 0) {
-      refuse('tool_choice', 'is "required" but tools is empty');
-    }
-    return { type: choice };
+    return choice === 'required' ? requiredTool(tools.offered, choice) : { type: choice };
   }
-  if (choice.type === 'allowed_tools') return { type: choice.mode };
-  const { name } = choice;
-  if (!tools.offered.some((tool) => tool.name === name)) {
-    refuse('tool_choice', `names the function "${name}", which tools does not offer`);
-  }
-  return { type: 'tool', name };
-}
-
-function refuse(param: string, reason: string): never {
-  throw new AppError('invalid_request', `${param}: ${reason}.`, { param });
+  return choice.type === 'allowed_tools' ? { type: choice.mode } : namedTool(tools.offered, choice.name);
 }

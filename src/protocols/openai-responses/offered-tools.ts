@@ -1,6 +1,6 @@
-import { AppError } from '../../core/errors.ts';
 import type { Tool } from '../../core/turn.ts';
 import { customDescription, customParameters } from '../custom-tool.ts';
+import { refused } from '../refused.ts';
 import type { ResponsesRequest } from './schema.ts';
 
 type AskedTool = NonNullable<ResponsesRequest['tools']>[number];
@@ -60,14 +60,8 @@ export function allowedTools(
     const isNamed = (tool: Tool) => tool.name === name || forms.get(tool.name)?.name === name;
     const found = offered.filter(isNamed);
     if (found.length === 0) {
-      const param = `tool_choice.tools.${index}`;
-      throw new AppError(
-        'invalid_request',
-        `${param}: "${name ?? type}" is not among the tools that can be used here.`,
-        {
-          param,
-        },
-      );
+      const reason = `"${name ?? type}" is not among the tools that can be used here`;
+      throw refused(`tool_choice.tools.${index}`, reason);
     }
     for (const tool of found) allowed.add(tool.name);
   }

@@ -1,4 +1,4 @@
-import type { AskedRequest } from '../../core/turn.ts';
+import type { AskedRequest } from '../core/turn.ts';
 
 /**
  * Four characters a token. Clients read the input tokens from a stream's first event, when most upstreams have told

@@ -1,0 +1,18 @@
+import type { z } from 'zod';
+import { AppError } from '../core/errors.ts';
+import { firstProblem } from './first-problem.ts';
+
+/** A request's body by its schema, which wants at least `fields`. Throws AppError `invalid_request`. */
+export function parseBody<Schema extends z.ZodType>(
+  schema: Schema,
+  body: unknown,
+  fields: string,
+): z.infer<Schema> {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+    throw new AppError('invalid_request', `The body must be a JSON object with ${fields}.`);
+  }
+  const parsed = schema.safeParse(body);
+  if (parsed.success) return parsed.data;
+  const { path, message } = firstProblem(parsed.error, body);
+  throw new AppError('invalid_request', `${path}: ${message}`, { param: path });
+}

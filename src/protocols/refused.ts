@@ -1,0 +1,6 @@
+import { AppError } from '../core/errors.ts';
+
+/** The error for what a request holds and cannot be honoured: its path, and what to do about it. */
+export function refused(param: string, reason: string): AppError {
+  return new AppError('invalid_request', `${param}: ${reason}.`, { param });
+}
