@@ -116,3 +116,11 @@ it('a conversation without end is refused with what to do', async () => {
     message: expect.stringContaining('/v1/responses/compact'),
   });
 });
+
+it('a response of very many items is continued like any other', async () => {
+  const input = Array.from({ length: 200_000 }, () => say('user', 'x'));
+  const response = { id: 'long', status: 'completed', output: [] };
+  await responses.put('me', { response, input, ancestors: [], base: [] });
+  await link('next', 'long');
+  expect((await responses.continueFrom('me', 'next')).items).toHaveLength(input.length + 2);
+});

@@ -105,7 +105,7 @@ export function createStoredResponses(
         if (one === undefined) throw missing(batch[index] ?? '');
         bytes += one.bytes;
         if (bytes > maxHistoryBytes) throw tooLong(`holds more than ${maxHistoryBytes / 1024 / 1024} MiB`);
-        items.push(...allItems(one.stored));
+        for (const item of allItems(one.stored)) items.push(item);
       }
     }
     return items;

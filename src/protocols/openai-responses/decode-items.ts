@@ -1,4 +1,3 @@
-import { AppError } from '../../core/errors.ts';
 import type {
   AnyImage,
   AskedMessage,
@@ -10,6 +9,8 @@ import type {
 import { customArguments } from '../custom-tool.ts';
 import { partOfFile } from '../file-part.ts';
 import { imageFromUrl } from '../image-source.ts';
+import { toolResult } from '../message-parts.ts';
+import { refused } from '../refused.ts';
 import { readCompaction } from './compaction-item.ts';
 import { type OfferedTools, upstreamName } from './offered-tools.ts';
 import type { Opaque } from './opaque.ts';
@@ -49,15 +50,19 @@ export function decodeItems(
   const ignored = new Set<string>();
   const calls = new Set<string>();
   const last = () => messages[messages.length - 1];
-  const addAssistant = (...parts: AssistantPart[]): void => {
-    const before = last();
-    if (before?.role === 'assistant') {
-      messages[messages.length - 1] = { role: 'assistant', parts: [...before.parts, ...parts] };
-    } else messages.push({ role: 'assistant', parts });
+  /** Of the last message, while it is one of the assistant, or one of results. */
+  let answer: AssistantPart[] = [];
+  let results: ToolResultPart<AnyImage>[] = [];
+  const addAssistant = (parts: readonly AssistantPart[]): void => {
+    if (last()?.role !== 'assistant') {
+      answer = [];
+      messages.push({ role: 'assistant', parts: answer });
+    }
+    for (const part of parts) answer.push(part);
   };
   const addCall = (id: string, name: string, text: string): void => {
     calls.add(id);
-    addAssistant({ type: 'tool-call', id, name, arguments: text });
+    addAssistant([{ type: 'tool-call', id, name, arguments: text }]);
   };
   const addResult = (part: ToolResultPart<AnyImage>, path: string): void => {
     if (!calls.has(part.callId)) {
@@ -66,10 +71,11 @@ export function decodeItems(
         `there is no call "${part.callId}" before this output: send the call too, or name the response that holds it`,
       );
     }
-    const before = last();
-    if (before?.role === 'tool')
-      messages[messages.length - 1] = { role: 'tool', parts: [...before.parts, part] };
-    else messages.push({ role: 'tool', parts: [part] });
+    if (last()?.role !== 'tool') {
+      results = [];
+      messages.push({ role: 'tool', parts: results });
+    }
+    results.push(part);
   };
 
   for (const [index, item] of items.entries()) {
@@ -77,14 +83,14 @@ export function decodeItems(
     if (isMessage(item)) {
       const { role, content } = item;
       if (role === 'user') messages.push({ role, parts: userParts(content, path) });
-      else if (role === 'assistant') addAssistant(...texts(content).filter(({ text }) => text !== ''));
+      else if (role === 'assistant') addAssistant(texts(content).filter(({ text }) => text !== ''));
       else messages.push({ role: 'system', parts: texts(content) });
     } else if (isKind(item, 'function_call')) {
       addCall(item.call_id, upstreamName(item.name, item.namespace), item.arguments);
     } else if (isKind(item, 'custom_tool_call')) {
       addCall(item.call_id, nameOf(item.name, tools), customArguments(item.input));
     } else if (isKind(item, 'function_call_output') || isKind(item, 'custom_tool_call_output')) {
-      addResult(toolResult(item, path), path);
+      addResult(toolResult(item.call_id, userParts(item.output, path, 'output')), path);
     } else if (isClientCall(item)) {
       addCall(
         item.call_id,
@@ -95,7 +101,7 @@ export function decodeItems(
       addResult(clientResult(item), path);
     } else if (isKind(item, 'reasoning')) {
       const text = reasoningText(item, opaque);
-      if (text !== '') addAssistant({ type: 'reasoning', text });
+      if (text !== '') addAssistant([{ type: 'reasoning', text }]);
     } else if (isCompaction(item)) {
       messages.push(...readCompaction(item, opaque, path));
     } else if (isItemReference(item)) {
@@ -126,21 +132,6 @@ function nameOf(name: string, tools: OfferedTools): string {
   return name;
 }
 
-function toolResult(
-  item: { readonly call_id: string; readonly output: Content },
-  path: string,
-): ToolResultPart<AnyImage> {
-  const parts = userParts(item.output, path, 'output');
-  const images = parts.filter((part) => part.type !== 'text');
-  return {
-    type: 'tool-result',
-    callId: item.call_id,
-    text: parts.flatMap((part) => (part.type === 'text' ? [part.text] : [])).join('\n'),
-    ...(images.length > 0 ? { images } : {}),
-    isError: false,
-  };
-}
-
 function texts(content: Content): TextPart[] {
   if (typeof content === 'string') return [{ type: 'text', text: content }];
   return content.flatMap((part): TextPart[] => {
@@ -169,10 +160,6 @@ function imagePart({ image_url: url }: { readonly image_url?: string | null }, p
   if (!url)
     throw refused(`${path}.image_url`, 'is missing: images are sent as a data URL or by their address');
   return imageFromUrl(url, `${path}.image_url`);
-}
-
-function refused(param: string, reason: string): AppError {
-  return new AppError('invalid_request', `${param}: ${reason}.`, { param });
 }
 
 function isMessage(item: InputItem): item is Extract<InputItem, { role: string }> {

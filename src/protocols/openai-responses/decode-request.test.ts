@@ -216,3 +216,18 @@ it.each([
 ])('an item that is not whole is refused by its place: %j', (item, param) => {
   expect(() => decode({ input: [item] })).toThrowError(expect.objectContaining({ param }));
 });
+
+it('an answer of very many calls is read without going over those before for each', () => {
+  const ids = Array.from({ length: 60_000 }, (_, index) => `call_${index}`);
+  const request = decode({
+    model: 'any',
+    input: [
+      ...ids.map((id) => ({ type: 'function_call', call_id: id, name: 'f', arguments: '{}' })),
+      ...ids.map((id) => ({ type: 'function_call_output', call_id: id, output: 'done' })),
+    ],
+  }).request;
+  expect(request.messages.map(({ role, parts }) => [role, parts.length])).toEqual([
+    ['assistant', ids.length],
+    ['tool', ids.length],
+  ]);
+});
