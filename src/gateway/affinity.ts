@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
+import { createBoundedMap } from '../lib/bounded-map.ts';
 import { type AccountPace, createAccountPace } from './account-pace.ts';
-import { createBoundedRecent } from './bounded-recent.ts';
 
 /**
  * Which account new conversations of a client's session go to. A session's key only ever chooses an account: what is
@@ -45,7 +45,7 @@ interface Bond {
 }
 
 export function createAffinity(now: () => number, slowFirstContentMs: number): Affinity {
-  const bonds = createBoundedRecent<Bond>(mostSessions);
+  const bonds = createBoundedMap<string, Bond>(mostSessions);
   const pace = createAccountPace(now, slowFirstContentMs);
 
   return {

@@ -1,7 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import type { ConversationMemory } from '../core/protocol.ts';
 import type { AnyImage, AskedMessage, AskedRequest } from '../core/turn.ts';
-import { createBoundedRecent } from './bounded-recent.ts';
+import { createBoundedMap } from '../lib/bounded-map.ts';
 import type { Keep } from './keep/keep.ts';
 
 /**
@@ -40,7 +40,7 @@ const mostTaken = 2_000;
  * turn the folding, no more; it counts its failures itself.
  */
 export function createConversations(keep: Keep) {
-  const taken = createBoundedRecent<true>(mostTaken);
+  const taken = createBoundedMap<string, true>(mostTaken);
 
   async function claim(key: string): Promise<Remembered | undefined> {
     try {
@@ -99,7 +99,7 @@ export function createConversations(keep: Keep) {
           if (!found) return wasTaken ? 'claimed' : 'miss';
           if (!isUsed) {
             // For the client that sends the same history again, with another question or after an error.
-            taken.delete(keyBefore);
+            taken.take(keyBefore);
             put(keyBefore, found);
           }
           return didGoOn ? 'hit' : 'lost';

@@ -2,8 +2,7 @@ import type { ServerResponse } from 'node:http';
 import { AppError } from '../core/errors.ts';
 import { serverSentEvent } from '../protocols/openai-responses/stream-encoder.ts';
 import type { EventLog } from './event-log.ts';
-
-const keepAliveEveryMs = 15_000;
+import { keepAliveEveryMs, streamHeaders } from './turn-output.ts';
 
 /**
  * Writes the events from `from` on as they come, as fast as the client reads. `tick` keeps the stream alive. Resolves
@@ -56,9 +55,7 @@ export function followEvents(
 
   response.writeHead(200, {
     ...headers,
-    'content-type': 'text/event-stream; charset=utf-8',
-    'cache-control': 'no-cache',
-    'x-accel-buffering': 'no',
+    ...streamHeaders,
   });
   response.on('drain', () => {
     isWaiting = false;

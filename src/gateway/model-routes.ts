@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { AppError } from '../core/errors.ts';
-import { firstProblem } from '../protocols/first-problem.ts';
+import { parseFields } from '../protocols/parse-body.ts';
 import type { ClientKeys } from './keys.ts';
 import { effortsOf } from './model-choice.ts';
 import type { ListedModel, Routes } from './routes.ts';
@@ -52,12 +52,8 @@ interface Page {
 const usualLimit = 20;
 
 function readPage(query: unknown): Page {
-  const parsed = modelsQuery.safeParse(query);
-  if (!parsed.success) {
-    const { path, message } = firstProblem(parsed.error, query);
-    throw new AppError('invalid_request', `${path}: ${message}`, { param: path });
-  }
-  const { limit = usualLimit, after_id: afterId, before_id: beforeId } = parsed.data;
+  const fields = parseFields(modelsQuery, query);
+  const { limit = usualLimit, after_id: afterId, before_id: beforeId } = fields;
   return { limit, afterId, beforeId };
 }
 

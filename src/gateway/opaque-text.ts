@@ -1,10 +1,6 @@
-import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
+import { hkdfSync } from 'node:crypto';
+import { sealBytes, unsealBytes } from '../lib/sealed-bytes.ts';
 import type { Opaque } from '../protocols/openai-responses/opaque.ts';
-
-const ivBytes = 12;
-const tagBytes = 16;
-/** The first byte tells how the rest was made. */
-const version = 1;
 
 /**
  * Text a client carries for us and sends back: sealed with AES-256-GCM under a key derived from its own client key. So
@@ -18,20 +14,10 @@ export function createOpaque(clientId: string): Opaque {
     return key;
   };
   return {
-    seal(text) {
-      const iv = randomBytes(ivBytes);
-      const cipher = createCipheriv('aes-256-gcm', keyOf(), iv);
-      const sealed = Buffer.concat([cipher.update(text, 'utf8'), cipher.final()]);
-      return Buffer.concat([Buffer.of(version), iv, sealed, cipher.getAuthTag()]).toString('base64url');
-    },
+    seal: (text) => sealBytes(keyOf(), Buffer.from(text)).toString('base64url'),
     open(text) {
-      const bytes = Buffer.from(text, 'base64url');
-      if (bytes[0] !== version || bytes.length < 1 + ivBytes + tagBytes) return undefined;
-      const decipher = createDecipheriv('aes-256-gcm', keyOf(), bytes.subarray(1, 1 + ivBytes));
-      decipher.setAuthTag(bytes.subarray(-tagBytes));
       try {
-        const sealed = bytes.subarray(1 + ivBytes, -tagBytes);
-        return Buffer.concat([decipher.update(sealed), decipher.final()]).toString('utf8');
+        return unsealBytes(keyOf(), Buffer.from(text, 'base64url')).toString('utf8');
       } catch {
         // Another key's, or changed on the way.
         return undefined;

@@ -1,3 +1,4 @@
+import { createBoundedMap } from '../lib/bounded-map.ts';
 import type { Continued } from './stored-responses.ts';
 
 /** What connections said last, so that the next turn can go on from it although nothing was stored. */
@@ -15,37 +16,15 @@ export interface RecentTurn {
   readonly bytes: number;
 }
 
-/** One turn for each connection, `maxBytes` for all of them: the one not used for longest goes first. */
+/** One turn for each connection, `maxBytes` for all of them. */
 export function createRecentTurns(maxBytes: number): RecentTurns {
-  const turns = new Map<object, RecentTurn>();
-  let size = 0;
-
-  function forget(connection: object): void {
-    const turn = turns.get(connection);
-    if (turn === undefined) return;
-    turns.delete(connection);
-    size -= turn.bytes;
-  }
-
+  const turns = createBoundedMap<object, RecentTurn>(maxBytes, ({ bytes }) => bytes);
   return {
-    forget,
-    put(connection, turn) {
-      forget(connection);
-      // One that has no room even alone would only push all others out.
-      if (turn.bytes > maxBytes) return;
-      turns.set(connection, turn);
-      size += turn.bytes;
-      for (const oldest of turns.keys()) {
-        if (size <= maxBytes) return;
-        forget(oldest);
-      }
-    },
+    put: (connection, turn) => turns.set(connection, turn),
     find(connection, id) {
       const turn = turns.get(connection);
-      if (turn?.id !== id) return undefined;
-      turns.delete(connection);
-      turns.set(connection, turn);
-      return turn;
+      return turn?.id === id ? turn : undefined;
     },
+    forget: (connection) => void turns.take(connection),
   };
 }

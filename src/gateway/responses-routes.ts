@@ -5,6 +5,7 @@ import type { DecodedTurn, Inbound } from '../core/protocol.ts';
 import { compactionTurn, createCompactionInbound } from '../protocols/openai-responses/compaction.ts';
 import type { ResponsesOptions } from '../protocols/openai-responses/decode-request.ts';
 import { createResponsesInbound } from '../protocols/openai-responses/inbound.ts';
+import { parseFields } from '../protocols/parse-body.ts';
 import { affinityKeyOf } from './affinity.ts';
 import type { BackgroundResponses } from './background-responses.ts';
 import type { EventLog } from './event-log.ts';
@@ -127,7 +128,7 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
   app.get<ById>('/v1/responses/:id', async (request, reply) => {
     const clientId = keys.identify(request.headers);
     const { id } = request.params;
-    const query = parseQuery(retrieveQuery, request.query);
+    const query = parseFields(retrieveQuery, request.query);
     const response = await background.look(clientId, id);
     if (query.stream !== 'true') return response;
     const log = background.logOf(clientId, id);
@@ -151,7 +152,7 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
 
   app.get<ById>('/v1/responses/:id/input_items', async (request) => {
     const clientId = keys.identify(request.headers);
-    const query = parseQuery(inputItemsQuery, request.query);
+    const query = parseFields(inputItemsQuery, request.query);
     const { id } = request.params;
     const items = await listInputItems(responses, clientId, id);
     if (query.order === 'desc') items.reverse();
@@ -161,14 +162,6 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
   app.post<ById>('/v1/responses/:id/cancel', async (request) =>
     background.cancel(keys.identify(request.headers), request.params.id),
   );
-}
-
-function parseQuery<Schema extends z.ZodType>(schema: Schema, query: unknown): z.infer<Schema> {
-  const parsed = schema.safeParse(query);
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  const param = issue?.path.join('.') || 'query';
-  throw new AppError('invalid_request', `${param}: ${issue?.message ?? 'is not valid'}`, { param });
 }
 
 /** Here everything may be left out; null is as good. */

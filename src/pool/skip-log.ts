@@ -1,3 +1,4 @@
+import { createBoundedMap } from '../lib/bounded-map.ts';
 import type { Skip } from './store/store.ts';
 
 /** One time an account was passed over. */
@@ -19,7 +20,7 @@ const keptOfAccount = 5;
 const keptAccounts = 10_000;
 
 export function createSkipLog(): SkipLog {
-  const byAccount = new Map<string, NotedSkip[]>();
+  const byAccount = createBoundedMap<string, readonly NotedSkip[]>(keptAccounts);
   return {
     note(at, sessionId, skips) {
       for (const { accountId, reason } of skips) {
@@ -28,13 +29,7 @@ export function createSkipLog(): SkipLog {
         // One who waits is refused many times over: that is one skip.
         const isSame = last !== undefined && last.sessionId === sessionId && last.reason === reason;
         const noted = [{ at, reason, sessionId }, ...(isSame ? before.slice(1) : before)];
-        // Set anew, so that the map's order is that of the last skip.
-        byAccount.delete(accountId);
         byAccount.set(accountId, noted.slice(0, keptOfAccount));
-      }
-      for (const oldest of byAccount.keys()) {
-        if (byAccount.size <= keptAccounts) break;
-        byAccount.delete(oldest);
       }
     },
     of: (accountId) => byAccount.get(accountId) ?? [],

@@ -11,8 +11,13 @@ export function parseBody<Schema extends z.ZodType>(
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     throw new AppError('invalid_request', `The body must be a JSON object with ${fields}.`);
   }
-  const parsed = schema.safeParse(body);
+  return parseFields(schema, body);
+}
+
+/** The fields of a query or a body by their schema. Throws AppError `invalid_request`. */
+export function parseFields<Schema extends z.ZodType>(schema: Schema, value: unknown): z.infer<Schema> {
+  const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  const { path, message } = firstProblem(parsed.error, body);
+  const { path, message } = firstProblem(parsed.error, value);
   throw new AppError('invalid_request', `${path}: ${message}`, { param: path });
 }

@@ -10,12 +10,12 @@ export function createMemoryKeep(clock: Clock, maxBytes: number): OpenKeep {
       return entries.get(key)?.value;
     },
     async put(key, value, ttlMs) {
-      entries.put(key, { value, expiresAt: clock.now() + ttlMs });
+      entries.set(key, { value, expiresAt: clock.now() + ttlMs });
     },
     async claim(key) {
       return entries.take(key)?.value;
     },
-    figures: () => ({ store: 'memory', entries: entries.count, bytes: entries.bytes, unwritten: 0 }),
+    figures: () => ({ store: 'memory', entries: entries.count, bytes: entries.size, unwritten: 0 }),
     async close() {
       entries.clear();
     },

@@ -106,7 +106,7 @@ export async function openResilientKeep(options: ResilientKeepOptions): Promise<
     } catch (error) {
       fail(error);
     }
-    spare.put(key, { value, expiresAt: clock.now() + ttlMs });
+    spare.set(key, { value, expiresAt: clock.now() + ttlMs });
   }
 
   async function look(
@@ -168,7 +168,7 @@ export async function openResilientKeep(options: ResilientKeepOptions): Promise<
       return {
         ...kept,
         entries: kept.entries + spare.count,
-        bytes: kept.bytes + spare.bytes,
+        bytes: kept.bytes + spare.size,
         unwritten: kept.unwritten + spare.count,
         isStoreOpen: store !== undefined,
       };

@@ -1,12 +1,6 @@
-import { createCipheriv, createDecipheriv, hash, randomFillSync } from 'node:crypto';
+import { hash } from 'node:crypto';
+import { sealBytes, unsealBytes } from '../../lib/sealed-bytes.ts';
 import type { Keep } from './keep.ts';
-
-/** The shape of a seal: this byte, the nonce, the tag, what was sealed. */
-const version = 1;
-const nonceBytes = 12;
-const tagBytes = 16;
-const headBytes = 1 + nonceBytes + tagBytes;
-const cipher = 'aes-256-gcm';
 
 /**
  * A keep whose keys are secrets that the store never gets: a digest over something only the caller has, such as a
@@ -19,7 +13,7 @@ export function createSealedKeep(keep: Keep, onUnreadable: (error: unknown) => v
   const open = (key: Buffer, sealed: Uint8Array | undefined): Uint8Array | undefined => {
     if (sealed === undefined) return undefined;
     try {
-      return unseal(key, sealed);
+      return unsealBytes(key, sealed);
     } catch (error) {
       // Changed in the store: as good as not there.
       onUnreadable(error);
@@ -33,7 +27,7 @@ export function createSealedKeep(keep: Keep, onUnreadable: (error: unknown) => v
     },
     async put(secret, value, ttlMs) {
       const { place, key } = derive(secret);
-      await keep.put(place, seal(key, value), ttlMs);
+      await keep.put(place, sealBytes(key, value), ttlMs);
     },
     async claim(secret) {
       const { place, key } = derive(secret);
@@ -51,43 +45,4 @@ export function createSealedKeep(keep: Keep, onUnreadable: (error: unknown) => v
 function derive(secret: string): { readonly place: string; readonly key: Buffer } {
   const digest = hash('sha512', `warp2api keep 1\n${secret}`, 'buffer');
   return { place: digest.toString('base64url', 0, 32), key: digest.subarray(32) };
-}
-
-function seal(key: Buffer, value: Uint8Array): Uint8Array {
-  // Memory of its own, not a piece of Node's shared slab: that would live and travel as a whole.
-  const sealed = Buffer.allocUnsafeSlow(headBytes + value.length);
-  sealed[0] = version;
-  // A key seals few entries (the same conversation answered again), so random nonces never meet.
-  const nonce = nextNonce();
-  nonce.copy(sealed, 1);
-  const sealing = createCipheriv(cipher, key, nonce);
-  sealing.update(value).copy(sealed, headBytes);
-  sealing.final();
-  sealing.getAuthTag().copy(sealed, 1 + nonceBytes);
-  return sealed;
-}
-
-function unseal(key: Buffer, sealed: Uint8Array): Uint8Array {
-  if (sealed[0] !== version || sealed.length < headBytes) {
-    throw new Error('an entry of the keep is no seal of this release');
-  }
-  const nonce = sealed.subarray(1, 1 + nonceBytes);
-  const opening = createDecipheriv(cipher, key, nonce, { authTagLength: tagBytes });
-  opening.setAuthTag(sealed.subarray(1 + nonceBytes, headBytes));
-  const value = opening.update(sealed.subarray(headBytes));
-  opening.final();
-  return value;
-}
-
-/** Random bytes come dear one by one. */
-const nonces = Buffer.alloc(nonceBytes * 256);
-let nonceAt = nonces.length;
-
-function nextNonce(): Buffer {
-  if (nonceAt === nonces.length) {
-    randomFillSync(nonces);
-    nonceAt = 0;
-  }
-  nonceAt += nonceBytes;
-  return nonces.subarray(nonceAt - nonceBytes, nonceAt);
 }

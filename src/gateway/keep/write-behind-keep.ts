@@ -63,7 +63,7 @@ export function createWriteBehindKeep(
         (found) => {
           if (reads.get(key) === reading) reads.delete(key);
           if (found && !reading.isStale) {
-            front.put(key, found);
+            front.set(key, found);
             noteUse(key);
           }
           return found;
@@ -167,7 +167,7 @@ export function createWriteBehindKeep(
       front.take(key);
       if (sizeOf(value) > options.maxBytes || value.length > maxEntryBytes) return change(key, null);
       const entry = { value: alone(value), expiresAt: clock.now() + ttlMs };
-      front.put(key, entry);
+      front.set(key, entry);
       change(key, entry);
     },
 
