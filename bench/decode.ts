@@ -68,7 +68,7 @@ function decode(reads: readonly Buffer[], use: (events: readonly TurnEvent[]) =>
 }
 
 function encode(reads: readonly Buffer[]): void {
-  const identity = { id: 'chatcmpl-1', created: 0, model: 'auto' };
+  const identity = { id: 'chatcmpl-1', created: 0, model: 'auto', now: Date.now };
   const encoder = openaiChatInbound.streamEncoder(identity, { includeUsage: false } as never);
   let length = 0;
   decode(reads, (events) => {

@@ -63,6 +63,7 @@ function answerTurn(client: Socket, body: Buffer): void {
     id: openaiChatInbound.idPrefix + randomUUID(),
     created: Math.floor(Date.now() / 1000),
     model: decoded.request.model,
+    now: Date.now,
   };
   const write = decoded.isStream
     ? streamTo(client, openaiChatInbound.streamEncoder(identity, decoded.options))

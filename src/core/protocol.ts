@@ -76,6 +76,8 @@ export interface AnswerIdentity {
   readonly id: string;
   /** Unix seconds. */
   readonly created: number;
+  /** The time when it is asked for, in milliseconds: some dialects tell when an answer was whole. */
+  now(): number;
   /** The model as the client named it. */
   readonly model: string;
   readonly systemFingerprint?: string;

@@ -30,12 +30,17 @@ const untuned: Partial<Record<TuningName, number>> = {
   frequencyPenalty: 0,
 };
 
+export interface AnswerTimes {
+  readonly startedAt: number;
+  now(): number;
+}
+
 /** The heads of one answer: its id stays the same whichever account gives it. */
 export function answerHeads(
   inbound: Pick<Inbound<unknown>, 'idPrefix' | 'requestIdHeader' | 'parameterNames'>,
   decoded: DecodedTurn<unknown>,
   requestId: string,
-  startedAt: number,
+  { startedAt, now }: AnswerTimes,
 ): HeadFor {
   const id = newAnswerId(inbound.idPrefix);
   return (route) => {
@@ -50,6 +55,7 @@ export function answerHeads(
       identity: {
         id,
         created: Math.floor(startedAt / 1000),
+        now,
         model: decoded.request.model,
         ...(route?.provider.name === 'sandbox' ? { systemFingerprint: 'warp2api-sandbox' } : {}),
       },

@@ -108,7 +108,10 @@ export function createBackgroundResponses(options: BackgroundResponsesOptions): 
     clientTurns.check(decoded);
     checkRoom(clientId);
     const startedAt = clock.now();
-    const headFor = answerHeads(createResponsesInbound(), decoded, request.requestId, startedAt);
+    const headFor = answerHeads(createResponsesInbound(), decoded, request.requestId, {
+      startedAt,
+      now: clock.now,
+    });
     const { identity, headers } = headFor(undefined);
     const log = decoded.isStream ? createEventLog(maxLogBytes) : undefined;
     const { input } = decoded.options;

@@ -202,7 +202,7 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
       onEnd: (response: Record<string, unknown>) => void,
     ): Promise<void> {
       const startedAt = clock.now();
-      const headFor = answerHeads(createResponsesInbound(), decoded, turnId, startedAt);
+      const headFor = answerHeads(createResponsesInbound(), decoded, turnId, { startedAt, now: clock.now });
       await clientTurns.run({
         protocol: 'responses',
         decoded,
@@ -225,7 +225,10 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
       streamId: string | undefined,
       onEnd: (response: Record<string, unknown>) => void,
     ): void {
-      const { identity } = answerHeads(createResponsesInbound(), decoded, turnId, clock.now())(undefined);
+      const { identity } = answerHeads(createResponsesInbound(), decoded, turnId, {
+        startedAt: clock.now(),
+        now: clock.now,
+      })(undefined);
       const events = createResponseEvents(identity, decoded.options, {
         emit: (_type, json) => sendLabelled(socket, json, streamId),
         onEnd,

@@ -166,7 +166,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     clientTurns.check(decoded);
     reply.hijack();
     const response = reply.raw;
-    const headFor = answerHeads(inbound, decoded, request.id, startedAt);
+    const headFor = answerHeads(inbound, decoded, request.id, { startedAt, now: clock.now });
     const carried = outputOf(response, inbound, decoded, headFor, clock.now);
     const answer = running.begin(response, carried.tick);
     // A reader that breaks off mid-write ends its own turn, not the process.

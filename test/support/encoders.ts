@@ -5,7 +5,7 @@ import { createResponsesInbound } from '../../src/protocols/openai-responses/inb
 import type { Dialect } from './stream-grammar.ts';
 
 const tools = ['get_weather', 'files__read', 'x'];
-const identity = (id: string) => ({ id, created: 1_700_000_000, model: 'm' });
+const identity = (id: string) => ({ id, created: 1_700_000_000, model: 'm', now: () => 1_700_000_000_000 });
 
 /** An encoder as a request that shows everything gets it. */
 export const encoders: Readonly<Record<Dialect, () => StreamEncoder>> = {

@@ -4,7 +4,7 @@ import { AppError } from '../../core/errors.ts';
 import type { CollectedTurn } from '../../core/protocol.ts';
 import { encodeMessagesAnswer, encodeMessagesError } from './encode-answer.ts';
 
-const identity = { id: 'msg_1', created: 1, model: 'm' };
+const identity = { id: 'msg_1', created: 1, model: 'm', now: () => 0 };
 const usage = { inputTokens: 10, outputTokens: 5, cachedInputTokens: 4, reasoningTokens: 2 };
 const answer: CollectedTurn = { text: 'Hi', reasoning: 'hm', toolCalls: [], usage, finishReason: 'stop' };
 

@@ -3,7 +3,7 @@ import { AppError } from '../../core/errors.ts';
 import type { TurnEvent } from '../../core/turn.ts';
 import { createMessagesStreamEncoder } from './stream-encoder.ts';
 
-const identity = { id: 'msg_1', created: 1, model: 'm' };
+const identity = { id: 'msg_1', created: 1, model: 'm', now: () => 0 };
 
 interface Sent {
   readonly type: string;

@@ -5,7 +5,7 @@ import type { CollectedTurn } from '../../core/protocol.ts';
 import type { TurnEvent } from '../../core/turn.ts';
 import { createChatStreamEncoder, encodeChatAnswer } from './encode-answer.ts';
 
-const identity = { id: 'chatcmpl-1', created: 7, model: 'm' };
+const identity = { id: 'chatcmpl-1', created: 7, model: 'm', now: () => 7_000 };
 const usage = { inputTokens: 10, outputTokens: 5, cachedInputTokens: 4, reasoningTokens: 2 };
 const shownUsage = {
   prompt_tokens: 10,

@@ -4,7 +4,7 @@ import type { TurnEvent } from '../../core/turn.ts';
 import { decodeResponsesRequest, parseResponsesRequest } from './decode-request.ts';
 import { createResponseEvents } from './response-events.ts';
 
-const identity = { id: `resp_${'0'.repeat(32)}`, created: 1, model: 'auto' };
+const identity = { id: `resp_${'0'.repeat(32)}`, created: 1, model: 'auto', now: () => 7_900 };
 
 function eventsOf(batches: readonly TurnEvent[][], more: object = {}) {
   const asked = parseResponsesRequest({ model: 'auto', input: 'Hello', ...more });
@@ -76,6 +76,12 @@ it('does not call a call whole that a limit has cut', () => {
     ],
   ]);
   expect(last.response).toMatchObject({ status: 'incomplete', output: [{ status: 'incomplete' }] });
+});
+
+it('tells when it was whole, by the clock it was given, and of a broken one nothing', () => {
+  expect(eventsOf([[text('a'), { type: 'finish', reason: 'stop' }]]).last.response.completed_at).toBe(7);
+  const broken = eventsOf([[text('a'), { type: 'error', error: new AppError('internal', 'No.') }]]);
+  expect(broken.last.response.completed_at).toBeNull();
 });
 
 it('repeats what the request asked for', () => {

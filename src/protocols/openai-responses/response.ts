@@ -46,7 +46,8 @@ export function responseObject(
     id: identity.id,
     object: 'response',
     created_at: identity.created,
-    completed_at: status === 'completed' ? Math.max(identity.created, Math.floor(Date.now() / 1000)) : null,
+    completed_at:
+      status === 'completed' ? Math.max(identity.created, Math.floor(identity.now() / 1000)) : null,
     status,
     background: asked.background ?? false,
     error: error ? responseError(error) : null,
