@@ -82,6 +82,39 @@ test.each([
   ).rejects.toMatchObject({ status: 400, param });
 });
 
+test('a summary that was cut short makes no compaction', async () => {
+  const input = 'We launch on Tuesday.';
+  await expect(client.responses.compact({ model: 'sandbox-max-tokens', input })).rejects.toMatchObject({
+    status: 502,
+    code: 'upstream_protocol',
+  });
+  const limited = { model: 'sandbox-echo', input, max_output_tokens: 2 };
+  await expect(client.responses.compact(limited)).rejects.toMatchObject({
+    status: 400,
+    param: 'max_output_tokens',
+  });
+});
+
+test('a body as it was sent to answer the conversation is taken, tools and all', async () => {
+  const tools = [{ type: 'function', name: 'read', parameters: {} }];
+  for (const tool_choice of ['required', { type: 'function', name: 'read' }]) {
+    const body = {
+      model: 'sandbox',
+      input: conversation,
+      tools,
+      tool_choice,
+      text: { format: { type: 'json_object' } },
+    };
+    const compacted = await client.responses.compact(body as OpenAI.Responses.ResponseCompactParams);
+    expect(compacted.output.at(-1)?.type).toBe('compaction');
+  }
+});
+
+test('a conversation is not compacted in the background', async () => {
+  const body = { model: 'sandbox', input: conversation, background: true };
+  await expect(client.responses.compact(body)).rejects.toMatchObject({ status: 400, param: 'background' });
+});
+
 test('a model that says nothing makes no compaction', async () => {
   await expect(
     client.responses.compact({ model: 'sandbox-nothing', input: 'We launch on Tuesday.' }),

@@ -103,8 +103,14 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
 
   app.post('/v1/responses/compact', async (request, reply) => {
     const clientId = keys.identify(request.headers);
-    const body = { input: [], ...bodyObject(request.body), tools: [], store: false, stream: false };
-    const { decoded, before } = await readResponsesRequest(responses, clientId, body);
+    // Clients send what they send to have the conversation answered.
+    const ours = { tools: [], tool_choice: null, text: null, store: false, stream: false };
+    const body = { input: [], ...bodyObject(request.body), ...ours };
+    const { asked, decoded, before } = await readResponsesRequest(responses, clientId, body);
+    if (asked.background) {
+      const reason = 'background: a conversation is compacted while its client waits: leave it out.';
+      throw new AppError('invalid_request', reason, { param: 'background' });
+    }
     const items = [...before.items, ...decoded.options.input];
     if (items.length === 0) {
       const reason =

@@ -39,10 +39,24 @@ export function createCompactionInbound(
 ): Inbound<ResponsesOptions> {
   return {
     ...createResponsesInbound(),
-    encodeAnswer(identity, answer) {
+    encodeAnswer(identity, answer, { asked }) {
+      checkSummary(answer, asked.max_output_tokens);
       return JSON.stringify(compactedResponse(identity, answer, items, messages, opaque));
     },
   };
+}
+
+/** Nobody could tell a part of a summary from the whole. */
+function checkSummary({ text, finishReason }: CollectedTurn, limit: number | null | undefined): void {
+  if (finishReason === 'length') {
+    if (limit) {
+      const reason = 'max_output_tokens: the summary did not fit into it: leave it out.';
+      throw new AppError('invalid_request', reason, { param: 'max_output_tokens' });
+    }
+    throw new AppError('upstream_protocol', 'The summary was cut short; try again, or compact less at once.');
+  }
+  if (finishReason === 'stop' && text.trim() !== '') return;
+  throw new AppError('upstream_protocol', 'The model did not sum the conversation up; try again.');
 }
 
 function compactedResponse(
@@ -52,9 +66,6 @@ function compactedResponse(
   messages: readonly AskedMessage[],
   opaque: Opaque,
 ): Record<string, unknown> {
-  if (text.trim() === '') {
-    throw new AppError('upstream_protocol', 'The model did not sum the conversation up; try again.');
-  }
   const hex = identity.id.replace(/^resp_/, '');
   const said = items.filter((item) => 'role' in item && item.role === 'user');
   const content = { rules: rulesOf(messages), summary: text.trim() };
