@@ -165,6 +165,21 @@ test('the items a response was made from are listed page by page, with ids that 
   ).rejects.toMatchObject({ status: 404, param: 'input.0.id' });
 });
 
+test('items of one id or none to speak of are listed once each', async () => {
+  const said = (id: unknown, content: string) => ({ id, role: 'user', content });
+  const input = [said('msg_1', 'a'), said('msg_1', 'b'), said('msg_2', 'c'), said('', 'd'), said(5, 'e')];
+  const { id } = await client.responses.create({ model: 'sandbox', input: input as never });
+  const seen: OpenAI.Responses.ResponseItem[] = [];
+  for await (const item of client.responses.inputItems.list(id, { order: 'asc', limit: 1 })) {
+    seen.push(item);
+    if (seen.length > input.length) break;
+  }
+  expect(seen.map((item) => item.type === 'message' && item.content[0])).toMatchObject(
+    ['a', 'b', 'c', 'd', 'e'].map((text) => ({ text })),
+  );
+  expect(new Set(seen.map((item) => item.id)).size).toBe(input.length);
+});
+
 test('tokens of an input are counted, with what it continues', async () => {
   const first = await client.responses.create({ model: 'sandbox', input: 'Hello, how are you today?' });
   const alone = await client.responses.inputTokens.count({ model: 'sandbox', input: 'Fine.' });

@@ -105,12 +105,16 @@ export async function listInputItems(
   id: string,
 ): Promise<(InputItem & { readonly id: string })[]> {
   const items = await responses.inputOf(clientId, id);
+  const seen = new Set<unknown>();
   return items.map((item, index) => {
     const given = item['id'];
+    // Clients that resend an item may have two of one name: a page could not tell which of them it begins after.
+    const isOwn = typeof given === 'string' && given !== '' && !seen.has(given);
+    seen.add(given);
     return {
       ...item,
       type: item.type ?? 'message',
-      id: typeof given === 'string' ? given : inputItemId(id, index),
+      id: isOwn ? given : inputItemId(id, index),
       ...('content' in item && typeof item.content === 'string' && 'role' in item
         ? { content: [textPart(item.role, item.content)] }
         : {}),

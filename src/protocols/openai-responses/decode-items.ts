@@ -83,8 +83,8 @@ export function decodeItems(
     if (isMessage(item)) {
       const { role, content } = item;
       if (role === 'user') messages.push({ role, parts: userParts(content, path) });
-      else if (role === 'assistant') addAssistant(texts(content).filter(({ text }) => text !== ''));
-      else messages.push({ role: 'system', parts: texts(content) });
+      else if (role === 'assistant') addAssistant(textParts(content, path).filter(({ text }) => text !== ''));
+      else messages.push({ role: 'system', parts: textParts(content, path) });
     } else if (isKind(item, 'function_call')) {
       addCall(item.call_id, upstreamName(item.name, item.namespace), item.arguments);
     } else if (isKind(item, 'custom_tool_call')) {
@@ -147,6 +147,17 @@ function userParts(content: Content, path: string, field = 'content'): (TextPart
     if (part.type === 'input_image') return [imagePart(part as { readonly image_url?: string | null }, at)];
     if (part.type === 'input_file') return [filePart(part as InputFile, at)];
     return texts([part]);
+  });
+}
+
+/** Of messages that hold text alone. */
+function textParts(content: Content, path: string): TextPart[] {
+  return userParts(content, path).map((part, position) => {
+    if (part.type === 'text') return part;
+    throw refused(
+      `${path}.content.${position}`,
+      'images are taken in messages of the user and in outputs only',
+    );
   });
 }
 

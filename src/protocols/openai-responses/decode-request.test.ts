@@ -37,6 +37,52 @@ describe('input', () => {
     expect(messages[1]?.parts).toMatchObject([{ callId: 'a', isError: true }]);
   });
 
+  it.each(['system', 'developer', 'assistant'])(
+    'an image in a message of the %s is not lost unsaid',
+    (role) => {
+      const image = { type: 'input_image', image_url: 'data:image/png;base64,AAAA' };
+      const input = [
+        { role, content: [{ type: 'input_text', text: 'Look:' }, image] },
+        { role: 'user', content: 'x' },
+      ];
+      expect(() => decode({ input })).toThrowError(
+        expect.objectContaining({ code: 'invalid_request', param: 'input.0.content.1' }),
+      );
+    },
+  );
+
+  it.each(['system', 'assistant'])('a file of text in a message of the %s travels as text', (role) => {
+    const file = {
+      type: 'input_file',
+      filename: 'a.txt',
+      file_data: Buffer.from('Hello').toString('base64'),
+    };
+    const [message] = decode({
+      input: [
+        { role, content: [file] },
+        { role: 'user', content: 'x' },
+      ],
+    }).request.messages;
+    expect(message?.parts).toEqual([{ type: 'text', text: 'a.txt\n\nHello' }]);
+  });
+
+  it.each(['program', 'program_output'])('a history with a %s in it is taken, and the item named', (type) => {
+    const { ignored } = decode({
+      input: [
+        { type, id: 'a' },
+        { role: 'user', content: 'x' },
+      ],
+    });
+    expect(ignored).toEqual([`input.${type}`]);
+  });
+
+  it('says which parts a message can have', () => {
+    const input = [
+      { role: 'user', content: [{ type: 'input_audio', input_audio: { data: 'x', format: 'mp3' } }] },
+    ];
+    expect(() => decode({ input })).toThrowError(/^input\.0\.content\.0\.type: must be "input_text"/);
+  });
+
   it('takes files of text as text and files of images as images, and refuses others by their place', () => {
     const parts = (...files: object[]) =>
       decode({

@@ -9,7 +9,7 @@ export const responsesItems = {
   'input_text, output_text, refusal': { fate: 'honoured', says: 'text' },
   input_image: {
     fate: 'honoured',
-    says: 'a data URL, or an address where the operator lets the gateway fetch images; `file_id` is a 400',
+    says: 'in messages of the user and in outputs, elsewhere a 400; a data URL, or an address where the operator lets the gateway fetch images; `file_id` is a 400',
   },
   input_file: {
     fate: 'translated',

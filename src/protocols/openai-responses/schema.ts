@@ -19,7 +19,11 @@ const imagePart = z.looseObject({
   detail: z.string().nullish(),
 });
 const filePart = z.looseObject({ type: z.literal('input_file') });
-const part = z.union([textPart, refusalPart, imagePart, filePart]);
+const part = z.discriminatedUnion(
+  'type',
+  [textPart, refusalPart, imagePart, filePart],
+  'must be "input_text", "input_image", "input_file", "output_text" or "refusal"',
+);
 const parts = z.union([z.string(), z.array(part)]);
 
 const messageItem = z.looseObject({
@@ -89,7 +93,7 @@ const otherItem = z.looseObject({
   type: z
     .string()
     .regex(
-      /^(?!(function|custom_tool|local_shell|shell|apply_patch)_call).*(_call|_output|^mcp_list_tools|^mcp_approval_request)$/,
+      /^(?!(function|custom_tool|local_shell|shell|apply_patch)_call).*(_call|_output|^mcp_list_tools|^mcp_approval_request|^program)$/,
       { error: 'is no kind of item that is known here', abort: true },
     ),
 });
