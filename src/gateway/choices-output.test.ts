@@ -48,7 +48,7 @@ function answerOf(count: number, create = createChoicesStream) {
     options: { includeUsage: true, customTools: new Set<string>() },
     count,
     headFor: () => ({
-      identity: { id: 'chatcmpl-1', created: 1, model: 'm' },
+      identity: { id: 'chatcmpl-1', created: 1, model: 'm', now: () => 0 },
       headers: { 'x-request-id': 'r' },
     }),
     now: () => 0,
