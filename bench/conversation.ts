@@ -2,10 +2,12 @@
  * What a long conversation costs: the memory kept between its turns, and the time a turn takes to read it, to send it
  * and to make it anew. Each turn has one call of a tool, its result and an answer. `node bench/conversation.ts`
  */
+
 import { base64url, frame } from '../sandbox/frames.ts';
 import { encodeEvent, rawField } from '../sandbox/schema.ts';
 import { toStruct } from '../sandbox/struct.ts';
 import type { ClientAction, Message as WireMessage } from '../sandbox/wire.ts';
+import { plainTurn } from '../src/core/testing/plain-turn.ts';
 import type { Message, TurnRequest } from '../src/core/turn.ts';
 import { createWarpOutbound } from '../src/protocols/warp/outbound.ts';
 import { show, table } from './figures.ts';
@@ -19,16 +21,9 @@ const taskId = 'f81d4fae-7dec-11d0-a765-00a0c91e6bf6';
 const outbound = createWarpOutbound();
 
 const request: TurnRequest = {
-  model: 'auto',
+  ...plainTurn,
   messages: [],
   tools: [{ name: 'read', parameters: { type: 'object', properties: { path: { type: 'string' } } } }],
-  toolChoice: { type: 'auto' },
-  parallelToolCalls: true,
-  sampling: {},
-  limits: {},
-  responseFormat: { type: 'text' },
-  reasoning: {},
-  extra: {},
 };
 
 let ids = 0;

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Sandbox, scenarios, startSandbox } from '../sandbox/index.ts';
 import { send } from '../sandbox/raw-client.ts';
 import type { TurnDecoder } from '../src/core/protocol.ts';
+import { plainTurn } from '../src/core/testing/plain-turn.ts';
 import type { TurnEvent, TurnRequest } from '../src/core/turn.ts';
 import { createWarpOutbound } from '../src/protocols/warp/outbound.ts';
 import { encoders } from './support/encoders.ts';
@@ -25,16 +26,10 @@ const left = new Set([
 const streamed = scenarios.map(({ name }) => name).filter((name) => !left.has(name) && !/^\d{3}$/.test(name));
 
 const request: TurnRequest = {
+  ...plainTurn,
   model: '',
   messages: [{ role: 'user', parts: [{ type: 'text', text: 'Zażółć gęślą 👩‍👩‍👧 jaźń' }] }],
   tools: [{ name: 'get_weather', parameters: { type: 'object', properties: {} } }],
-  toolChoice: { type: 'auto' },
-  parallelToolCalls: true,
-  sampling: {},
-  limits: {},
-  responseFormat: { type: 'text' },
-  reasoning: {},
-  extra: {},
 };
 
 let sandbox: Sandbox;

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { plainTurn } from '../core/testing/plain-turn.ts';
 import type { AskedRequest, Limits, ResponseFormat, TurnEvent } from '../core/turn.ts';
 import { runCheckedTurn } from './checked-answer.ts';
 import { lines } from './testing/fake-upstream.ts';
@@ -26,16 +27,8 @@ async function ask(change: Partial<AskedRequest>, answers: readonly (readonly st
   const batches: (readonly TurnEvent[])[] = [];
   const summary = await runCheckedTurn(fixture.turns, {
     request: {
-      model: 'auto',
+      ...plainTurn,
       messages: [{ role: 'user', parts: [{ type: 'text', text: 'Where?' }] }],
-      tools: [],
-      toolChoice: { type: 'auto' },
-      parallelToolCalls: true,
-      sampling: {},
-      limits: {},
-      responseFormat: { type: 'text' },
-      reasoning: {},
-      extra: {},
       ...change,
     },
     clientId: 'me',

@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import { plainTurn } from '../core/testing/plain-turn.ts';
 import type { AskedMessage, AskedRequest, Message, ToolCallPart, TurnRequest } from '../core/turn.ts';
 import { createConversations } from './conversations.ts';
 import { createMemoryKeep } from './keep/memory-keep.ts';
@@ -13,16 +14,8 @@ function conversations() {
 
 function request(messages: readonly Message[], change: Partial<TurnRequest> = {}): TurnRequest {
   return {
-    model: 'auto',
+    ...plainTurn,
     messages,
-    tools: [],
-    toolChoice: { type: 'auto' },
-    parallelToolCalls: true,
-    sampling: {},
-    limits: {},
-    responseFormat: { type: 'text' },
-    reasoning: {},
-    extra: {},
     ...change,
   };
 }

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { AppError } from '../core/errors.ts';
+import { plainTurn } from '../core/testing/plain-turn.ts';
 import type { Message, TurnEvent, TurnRequest } from '../core/turn.ts';
 import { runTurn, type TurnSummary } from './run-turn.ts';
 import { lines, refuse, say } from './testing/fake-upstream.ts';
@@ -14,16 +15,8 @@ afterEach(() => fixture.close());
 
 function requestOf(messages: readonly Message[], change: Partial<TurnRequest> = {}): TurnRequest {
   return {
-    model: 'auto',
+    ...plainTurn,
     messages,
-    tools: [],
-    toolChoice: { type: 'auto' },
-    parallelToolCalls: true,
-    sampling: {},
-    limits: {},
-    responseFormat: { type: 'text' },
-    reasoning: {},
-    extra: {},
     ...change,
   };
 }

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
+import { plainTurn } from '../core/testing/plain-turn.ts';
 import { countTokens, estimateUsage, firstTokens, roughUsage, tokenPieces } from './token-count.ts';
 
 it('counts as the o200k_base encoding does', () => {
@@ -63,7 +64,7 @@ it.each([
 
 it('estimates the usage of a turn, tools and calls included, images not', () => {
   const request = {
-    model: 'auto',
+    ...plainTurn,
     messages: [
       { role: 'system', parts: [{ type: 'text', text: 'be brief' }] },
       {
@@ -76,13 +77,6 @@ it('estimates the usage of a turn, tools and calls included, images not', () => 
       { role: 'assistant', parts: [{ type: 'tool-call', id: 'c', name: 'read', arguments: '{}' }] },
     ],
     tools: [{ name: 'read', parameters: { type: 'object' } }],
-    toolChoice: { type: 'auto' },
-    parallelToolCalls: true,
-    sampling: {},
-    limits: {},
-    responseFormat: { type: 'text' },
-    reasoning: {},
-    extra: {},
   } as const;
   const estimate = estimateUsage(request, { text: 'hello world', reasoning: '', toolCalls: [] });
   expect(estimate).toMatchObject({ outputTokens: 2, isEstimated: true });

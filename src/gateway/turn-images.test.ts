@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
 import { AppError } from '../core/errors.ts';
+import { plainTurn } from '../core/testing/plain-turn.ts';
 import type { AskedMessage, AskedRequest } from '../core/turn.ts';
 import type { ImageFetcher } from './image-fetcher.ts';
 import { maxFetchedImages, turnImagesOf } from './turn-images.ts';
@@ -25,16 +26,8 @@ const assistant: AskedMessage = { role: 'assistant', parts: [{ type: 'text', tex
 
 function requestOf(...messages: AskedMessage[]): AskedRequest {
   return {
-    model: 'auto',
+    ...plainTurn,
     messages,
-    tools: [],
-    toolChoice: { type: 'auto' },
-    parallelToolCalls: true,
-    sampling: {},
-    limits: {},
-    responseFormat: { type: 'text' },
-    reasoning: {},
-    extra: {},
   };
 }
 

@@ -1,3 +1,4 @@
+import { plainTurn } from '../../core/testing/plain-turn.ts';
 import 'oz-agent-sdk';
 import type { ProviderHttp } from '../../core/provider.ts';
 import type { Message, TurnEvent, TurnRequest } from '../../core/turn.ts';
@@ -60,16 +61,8 @@ export const user = (text: string): Message => ({ role: 'user', parts: [{ type: 
 
 export function turn(more: Partial<TurnRequest> = {}): TurnRequest {
   return {
-    model: 'auto',
+    ...plainTurn,
     messages: [user('Hello')],
-    tools: [],
-    toolChoice: { type: 'auto' },
-    parallelToolCalls: true,
-    sampling: {},
-    limits: {},
-    responseFormat: { type: 'text' },
-    reasoning: {},
-    extra: {},
     ...more,
   };
 }

@@ -1,3 +1,4 @@
+import { plainTurn } from '../../../core/testing/plain-turn.ts';
 import type { Message, Tool, TurnEvent, TurnRequest } from '../../../core/turn.ts';
 import { encodeStruct } from '../struct.ts';
 import { type Field, raw } from './wire.ts';
@@ -64,16 +65,8 @@ export const weather: Tool = {
 
 export function turnRequest(changes: Partial<TurnRequest> = {}): TurnRequest {
   return {
-    model: 'auto',
+    ...plainTurn,
     messages: [user('Hi')],
-    tools: [],
-    toolChoice: { type: 'auto' },
-    parallelToolCalls: true,
-    sampling: {},
-    limits: {},
-    responseFormat: { type: 'text' },
-    reasoning: {},
-    extra: {},
     ...changes,
   };
 }
