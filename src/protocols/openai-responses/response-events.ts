@@ -18,12 +18,15 @@ interface OpenText {
   readonly kind: 'message' | 'reasoning';
   readonly id: string;
   readonly index: number;
+  /** The item's fields in every event about it. */
+  readonly place: string;
   text: string;
 }
 
 interface OpenCall {
   readonly id: string;
   readonly index: number;
+  readonly place: string;
   readonly call: { readonly id: string; readonly name: string; arguments: string };
 }
 
@@ -67,8 +70,8 @@ export function createResponseEvents(
     target.emit(type, `{"type":"${type}","sequence_number":${sequence},${fields}}`);
     sequence += 1;
   };
-  const place = (item: { readonly id: string; readonly index: number }): string =>
-    `"item_id":${JSON.stringify(item.id)},"output_index":${item.index}`;
+  const placeOf = (id: string, index: number): string =>
+    `"item_id":${JSON.stringify(id)},"output_index":${index}`;
   const current = (status: ResponseStatus, error?: AppError, reason?: FinishReason) =>
     responseObject(identity, options, { status, output, usage, error, reason });
 
@@ -98,22 +101,18 @@ export function createResponseEvents(
   function part(what: 'added' | 'done', item: OpenText, text: string): void {
     if (item.kind === 'message') {
       const shown = JSON.stringify({ type: 'output_text', text, annotations: [], logprobs: [] });
-      send(`response.content_part.${what}`, `${place(item)},"content_index":0,"part":${shown}`);
+      send(`response.content_part.${what}`, `${item.place},"content_index":0,"part":${shown}`);
       return;
     }
     const shown = JSON.stringify({ type: 'summary_text', text });
-    send(`response.reasoning_summary_part.${what}`, `${place(item)},"summary_index":0,"part":${shown}`);
+    send(`response.reasoning_summary_part.${what}`, `${item.place},"summary_index":0,"part":${shown}`);
   }
 
   function begin(kind: OpenText['kind']): OpenText {
     close('completed');
     const index = output.length;
-    const item: OpenText = {
-      kind,
-      id: itemId(kind === 'message' ? 'msg' : 'rs', identity, index),
-      index,
-      text: '',
-    };
+    const id = itemId(kind === 'message' ? 'msg' : 'rs', identity, index);
+    const item: OpenText = { kind, id, index, place: placeOf(id, index), text: '' };
     open = item;
     put('added', textItem(item, 'in_progress', undefined), index);
     part('added', item, '');
@@ -125,9 +124,9 @@ export function createResponseEvents(
     item.text += text;
     const delta = JSON.stringify(text);
     if (kind === 'message') {
-      send('response.output_text.delta', `${place(item)},"content_index":0,"delta":${delta},"logprobs":[]`);
+      send('response.output_text.delta', `${item.place},"content_index":0,"delta":${delta},"logprobs":[]`);
     } else {
-      send('response.reasoning_summary_text.delta', `${place(item)},"summary_index":0,"delta":${delta}`);
+      send('response.reasoning_summary_text.delta', `${item.place},"summary_index":0,"delta":${delta}`);
     }
   }
 
@@ -137,9 +136,9 @@ export function createResponseEvents(
     open = undefined;
     const text = JSON.stringify(item.text);
     if (item.kind === 'message') {
-      send('response.output_text.done', `${place(item)},"content_index":0,"text":${text},"logprobs":[]`);
+      send('response.output_text.done', `${item.place},"content_index":0,"text":${text},"logprobs":[]`);
     } else {
-      send('response.reasoning_summary_text.done', `${place(item)},"summary_index":0,"text":${text}`);
+      send('response.reasoning_summary_text.done', `${item.place},"summary_index":0,"text":${text}`);
     }
     part('done', item, item.text);
     put('done', textItem(item, item.kind === 'message' ? status : 'completed', item.text), item.index);
@@ -150,7 +149,7 @@ export function createResponseEvents(
     const call = { id: event.id, name: event.name, arguments: '' };
     const index = output.length;
     const item = callItem(identity, index, call, options.tools, 'in_progress');
-    calls.set(event.index, { id: item.id, index, call });
+    calls.set(event.index, { id: item.id, index, place: placeOf(item.id, index), call });
     put('added', item, index);
   }
 
@@ -160,7 +159,7 @@ export function createResponseEvents(
     item.call.arguments += text;
     // The input of a custom tool stands inside the arguments: it can be shown once they are whole.
     if (isCustom(item.call.name)) return;
-    send('response.function_call_arguments.delta', `${place(item)},"delta":${JSON.stringify(text)}`);
+    send('response.function_call_arguments.delta', `${item.place},"delta":${JSON.stringify(text)}`);
   }
 
   function callEnd(index: number, status: 'completed' | 'incomplete'): void {
@@ -170,11 +169,11 @@ export function createResponseEvents(
     const whole = callItem(identity, item.index, item.call, options.tools, status);
     if (isCustom(item.call.name)) {
       const input = JSON.stringify(whole['input']);
-      send('response.custom_tool_call_input.delta', `${place(item)},"delta":${input}`);
-      send('response.custom_tool_call_input.done', `${place(item)},"input":${input}`);
+      send('response.custom_tool_call_input.delta', `${item.place},"delta":${input}`);
+      send('response.custom_tool_call_input.done', `${item.place},"input":${input}`);
     } else {
       const fields = `"name":${JSON.stringify(whole['name'])},"arguments":${JSON.stringify(item.call.arguments)}`;
-      send('response.function_call_arguments.done', `${place(item)},${fields}`);
+      send('response.function_call_arguments.done', `${item.place},${fields}`);
     }
     put('done', whole, item.index);
   }
