@@ -1,6 +1,7 @@
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { describe, expect, it } from 'vitest';
-import { chatAnswer, errorAnswer, gatewayApi, healthAnswer, modelList } from '../src/gateway/api.ts';
+import { gatewayApi } from '../src/gateway/api.ts';
+import { chatAnswer, errorAnswer, healthAnswer, modelList } from '../src/gateway/api-answers.ts';
 import { createGatewayServer } from '../src/gateway/server.ts';
 import { quietKeep } from '../src/gateway/testing/turn-fixture.ts';
 import type { ApiDocument } from '../src/lib/api-document.ts';

@@ -29,7 +29,10 @@ export const messagesFields = {
   'thinking.display': { fate: 'honoured', says: '`omitted` shows none' },
   'thinking.budget_tokens': { fate: 'ignored', says: 'the upstream thinks as long as it likes' },
   'thinking.block_binding': { fate: 'silent', says: 'thinking that comes back is never checked' },
-  'output_config.effort': { fate: 'passed on', says: 'Warp has no such setting' },
+  'output_config.effort': {
+    fate: 'passed on',
+    says: 'chooses the model where each effort is a model of its own, as at Warp',
+  },
   'output_config.format': {
     fate: 'honoured',
     says: 'asked for in the instructions and checked; an answer that is not as asked is sent back once, a streamed one is held until it is checked',

@@ -39,7 +39,10 @@ export const chatFields = {
   seed: { fate: 'passed on', says: 'Warp has no such setting' },
   presence_penalty: { fate: 'passed on', says: 'Warp has no such setting', neutral: [0] },
   frequency_penalty: { fate: 'passed on', says: 'Warp has no such setting', neutral: [0] },
-  reasoning_effort: { fate: 'passed on', says: 'Warp has no such setting' },
+  reasoning_effort: {
+    fate: 'passed on',
+    says: 'chooses the model where each effort is a model of its own, as at Warp; `none` shows no reasoning',
+  },
   verbosity: { fate: 'ignored', says: 'no upstream has such a setting', neutral: ['medium'] },
   prediction: { fate: 'ignored', says: 'it could only make an answer faster' },
   service_tier: { fate: 'ignored', says: 'there is one tier', neutral: ['auto', 'default'] },

@@ -42,7 +42,10 @@ export const responsesFields = {
   top_p: { fate: 'passed on', says: 'Warp has no such setting', neutral: [1] },
   presence_penalty: { fate: 'passed on', says: 'Warp has no such setting', neutral: [0] },
   frequency_penalty: { fate: 'passed on', says: 'Warp has no such setting', neutral: [0] },
-  'reasoning.effort': { fate: 'passed on', says: 'Warp has no such setting' },
+  'reasoning.effort': {
+    fate: 'passed on',
+    says: 'chooses the model where each effort is a model of its own, as at Warp; `none` shows no reasoning',
+  },
   'reasoning.summary': { fate: 'silent', says: 'what the model shows of its reasoning is always answered' },
   'reasoning.generate_summary': { fate: 'silent', says: 'the former name of `reasoning.summary`' },
   'reasoning.context': { fate: 'ignored', says: 'the upstream decides', neutral: ['auto'] },
