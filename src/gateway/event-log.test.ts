@@ -17,6 +17,26 @@ it('keeps the last event however large it is', () => {
   expect(log.at(1)).toHaveLength(1_000);
 });
 
+it('holds more for somebody who is reading, but not without end', () => {
+  const log = createEventLog(100);
+  let next = 0;
+  const unwatch = log.watch(
+    () => {},
+    () => next,
+  );
+  for (let index = 0; index < 30; index += 1) log.append('x'.repeat(10));
+  expect(log.first).toBe(0);
+  next = 20;
+  log.append('x'.repeat(10));
+  expect(log.first).toBe(20);
+  for (let index = 0; index < 40; index += 1) log.append('x'.repeat(10));
+  expect(log.first).toBeGreaterThan(20);
+  next = log.first;
+  for (let index = 0; index < 20; index += 1) log.append('x'.repeat(10));
+  unwatch();
+  expect(log.next - log.first).toBeLessThanOrEqual(10);
+});
+
 it('tells watchers of every event and of the end, until they look away', () => {
   const log = createEventLog(100);
   let told = 0;

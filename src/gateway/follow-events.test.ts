@@ -53,6 +53,17 @@ it('waits for a client that is behind', () => {
   expect(response.text).toBe('ab');
 });
 
+it('a client that reads as it should gets the last events, though each repeats the whole answer', async () => {
+  const log = createEventLog(100);
+  const { ended } = follow(log, 0);
+  response.isReading = false;
+  for (const text of ['a', 'b', 'c', 'd']) log.append(text.repeat(90));
+  log.close('the end');
+  for (let count = 0; count < 4; count += 1) response.emit('drain');
+  await ended;
+  expect(response.text.replaceAll(/(.)\1+/g, '$1')).toBe('abcdthe end');
+});
+
 it('ends with an error for a client so slow that events were dropped', async () => {
   const log = createEventLog(100);
   const { ended } = follow(log, 0);

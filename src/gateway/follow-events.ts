@@ -44,7 +44,7 @@ export function followEvents(
       next += 1;
     }
     if (log.isClosed && next >= log.next) {
-      response.end(text);
+      response.end(text + log.rest);
       return;
     }
     if (text === '') return;
@@ -61,7 +61,7 @@ export function followEvents(
     isWaiting = false;
     pump();
   });
-  const unwatch = log.watch(pump);
+  const unwatch = log.watch(pump, () => next);
   const finish = (): void => {
     unwatch();
     resolve();
