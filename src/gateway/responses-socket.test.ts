@@ -1,5 +1,4 @@
 import { EventEmitter } from 'node:events';
-import { Socket } from 'node:net';
 import { beforeEach, expect, it } from 'vitest';
 import type { ClientTurn, ClientTurns } from './client-turns.ts';
 import { createMemoryKeep } from './keep/memory-keep.ts';
@@ -16,10 +15,17 @@ class FakeSocket extends EventEmitter {
   readonly frames: { type: string; error?: { code: string } }[] = [];
   pings = 0;
   isTerminated = false;
+  isPaused = false;
   closeCode: number | undefined;
 
   send(text: string): void {
     this.frames.push(JSON.parse(text));
+  }
+  pause(): void {
+    this.isPaused = true;
+  }
+  resume(): void {
+    this.isPaused = false;
   }
   ping(): void {
     this.pings += 1;
@@ -36,9 +42,19 @@ class FakeSocket extends EventEmitter {
   }
 }
 
+/** What carries the frames, as slow as a test wants it. */
+class FakeWire extends EventEmitter {
+  writableNeedDrain = false;
+  drain(): void {
+    this.writableNeedDrain = false;
+    this.emit('drain');
+  }
+}
+
 let clock: ManualClock;
 let sockets: ResponsesSockets;
 let socket: FakeSocket;
+let wire: FakeWire;
 let turns: { turn: ClientTurn; end(): void }[];
 
 beforeEach(() => {
@@ -56,7 +72,8 @@ beforeEach(() => {
 
 function connect(clientId: string): FakeSocket {
   const made = new FakeSocket();
-  const connection = { clientId, affinityKey: undefined, requestId: 'r', wire: new Socket() };
+  wire = new FakeWire();
+  const connection = { clientId, affinityKey: undefined, requestId: 'r', wire: wire as never };
   sockets.accept(made as never, connection);
   return made;
 }
@@ -112,4 +129,36 @@ it('one client cannot take all connections', () => {
   for (let count = 1; count < 200; count += 1) connect('me');
   expect(() => sockets.checkRoom('me')).toThrowError(expect.objectContaining({ code: 'key_rate_limited' }));
   expect(() => sockets.checkRoom('you')).not.toThrow();
+});
+
+it('a client that does not take its errors is not listened to until it does', async () => {
+  wire.writableNeedDrain = true;
+  socket.emit('message', Buffer.from('{'), false);
+  socket.emit('message', Buffer.from('{'), false);
+  expect(socket.isPaused).toBe(true);
+  expect(wire.listenerCount('drain')).toBe(1);
+  wire.drain();
+  await settled();
+  expect(socket.isPaused).toBe(false);
+  expect(wire.listenerCount('close')).toBe(0);
+});
+
+it('no turn begins before the client has taken the one before', async () => {
+  await ask();
+  await ask();
+  wire.writableNeedDrain = true;
+  turns[0]?.end();
+  await settled();
+  expect(turns).toHaveLength(1);
+  wire.drain();
+  await settled();
+  expect(turns).toHaveLength(2);
+});
+
+it('a connection that comes while the gateway stops is turned away', async () => {
+  socket.terminate();
+  await sockets.drain(1_000);
+  expect(() => sockets.checkRoom('me')).toThrowError(expect.objectContaining({ code: 'shutting_down' }));
+  expect(connect('me').closeCode).toBe(1001);
+  expect(sockets.turnCount).toBe(0);
 });

@@ -83,6 +83,7 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
   const { clientTurns, responses, clock, logger } = options;
   const sessions = new Set<Session>();
   const recent = createRecentTurns(recentBytes);
+  let isDraining = false;
   let whenEmpty: (() => void) | undefined;
 
   function end(session: Session): void {
@@ -103,6 +104,10 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
     const waiting: Waiting[] = [];
     let isExpired = false;
     let count = 0;
+    if (isDraining) {
+      end(session);
+      return;
+    }
     sessions.add(session);
 
     const cancelExpiry = clock.after(lifetimeMs, () => {
@@ -142,19 +147,28 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
         }
         waiting.push({ message, bytes: data.length });
       } catch (error) {
-        sendErrorFrame(socket, AppError.from(error));
+        refuse(AppError.from(error));
         return;
       }
       if (!session.isBusy) void work();
     });
 
-    /** One turn after another, in the order they came. */
+    /** Whoever takes no answers is not listened to meanwhile: they would pile up here. */
+    function refuse(error: AppError): void {
+      sendErrorFrame(socket, error);
+      if (socket.isPaused || !wire.writableNeedDrain) return;
+      socket.pause();
+      void hasTaken(wire).then(() => socket.resume());
+    }
+
+    /** One turn after another, in the order they came, each once the client has taken what was said before. */
     async function work(): Promise<void> {
       session.isBusy = true;
       for (;;) {
         const next = session.isEnding || isExpired ? undefined : waiting.shift();
         if (next === undefined) break;
         await answer(next);
+        await hasTaken(wire);
       }
       session.isBusy = false;
       if (session.isEnding) end(session);
@@ -266,6 +280,10 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
     },
 
     checkRoom(clientId) {
+      if (isDraining) {
+        const reason = 'The gateway is stopping; try again in a moment.';
+        throw new AppError('shutting_down', reason, { retryAfterMs: 5_000 });
+      }
       const ofClient = [...sessions].filter((session) => session.clientId === clientId).length;
       if (sessions.size < maxSockets && ofClient < maxSocketsOfClient) return;
       throw new AppError(
@@ -291,6 +309,7 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
     },
 
     async drain(deadlineMs) {
+      isDraining = true;
       for (const session of sessions) end(session);
       if (sessions.size === 0) return;
       const empty = new Promise<void>((resolve) => {
@@ -309,6 +328,20 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
       cancelCut();
     },
   };
+}
+
+/** Resolves when what was written has left for the client, or the client has. */
+async function hasTaken(wire: Socket): Promise<void> {
+  if (!wire.writableNeedDrain) return;
+  await new Promise<void>((resolve) => {
+    const done = (): void => {
+      wire.off('drain', done);
+      wire.off('close', done);
+      resolve();
+    };
+    wire.on('drain', done);
+    wire.on('close', done);
+  });
 }
 
 /** Throws AppError naming what is wrong with a message. */
