@@ -146,6 +146,35 @@ test('a stream that is cancelled does not end like a whole one', async () => {
   expect(types).not.toContain('response.completed');
 });
 
+test('a stream is followed to its last event, and none is promised that has not come', async () => {
+  const stream = await client.responses.create({
+    model: 'sandbox',
+    input: 'x',
+    background: true,
+    stream: true,
+  });
+  let id = '';
+  let last = 0;
+  for await (const event of stream) {
+    if (event.type === 'response.created') id = event.response.id;
+    last = event.sequence_number;
+  }
+  const follow = async (starting_after: number) => {
+    const types: string[] = [];
+    for await (const event of await client.responses.retrieve(id, { stream: true, starting_after }))
+      types.push(event.type);
+    return types;
+  };
+  expect(await follow(last - 1)).toEqual(['response.completed']);
+  expect(await follow(last)).toEqual([]);
+  await expect(follow(last + 1)).rejects.toMatchObject({ status: 400, param: 'starting_after' });
+
+  await expect(services.openai({ apiKey: 'another' }).responses.delete(id)).rejects.toMatchObject({
+    status: 404,
+  });
+  expect(await follow(last - 1)).toEqual(['response.completed']);
+});
+
 test('events of a response that was not streamed cannot be followed', async () => {
   const queued = await client.responses.create({ model: 'sandbox', input: 'x', background: true });
   await expect(client.responses.retrieve(queued.id, { stream: true })).rejects.toMatchObject({

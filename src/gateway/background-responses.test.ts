@@ -49,6 +49,15 @@ it('another instance sees that it runs, and has it cancelled', async () => {
   expect(one.count).toBe(0);
 });
 
+it('one that is deleted at another instance stops, and stays deleted', async () => {
+  const id = await start();
+  await other.remove('me', id);
+  for (let step = 0; step < 40; step += 1) await clock.advance(100);
+  expect(one.count).toBe(0);
+  await expect(other.look('me', id)).rejects.toMatchObject({ code: 'not_found' });
+  await expect(one.look('me', id)).rejects.toMatchObject({ code: 'not_found' });
+});
+
 it('stays alive for as long as it runs, and is failed once its instance is gone', async () => {
   const id = await start();
   for (let step = 0; step < 60; step += 1) await clock.advance(2_000);
@@ -66,7 +75,7 @@ it('belongs to the key that made it', async () => {
   const id = await start();
   await expect(one.look('you', id)).rejects.toMatchObject({ code: 'not_found' });
   await expect(one.cancel('you', id)).rejects.toMatchObject({ code: 'not_found' });
-  one.forget('you', id);
+  await expect(one.remove('you', id)).rejects.toMatchObject({ code: 'not_found' });
   expect(one.count).toBe(1);
 });
 

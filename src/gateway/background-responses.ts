@@ -43,8 +43,8 @@ export interface BackgroundResponses {
   look(clientId: string, id: string): Promise<ResponseObject>;
   /** Ends a run, wherever it is, and answers what became of the response. Throws AppError. */
   cancel(clientId: string, id: string): Promise<ResponseObject>;
-  /** Before a response is forgotten: ends its run here. */
-  forget(clientId: string, id: string): void;
+  /** Forgets a stored response, and ends its run wherever it is. Throws AppError `not_found`. */
+  remove(clientId: string, id: string): Promise<void>;
   /** The events of a response that was made here and streamed; undefined where they are not there any more. */
   logOf(clientId: string, id: string): EventLog | undefined;
   /** Resolves when none runs. Turns are ended with an error after `deadlineMs`. */
@@ -158,7 +158,7 @@ export function createBackgroundResponses(options: BackgroundResponsesOptions): 
       await responses.mark(clientId, identity.id, 'alive', aliveMs);
       await store(queued);
     } catch (error) {
-      remove(identity.id);
+      runEnded(identity.id);
       throw error;
     }
     events.queue();
@@ -168,7 +168,7 @@ export function createBackgroundResponses(options: BackgroundResponsesOptions): 
     async function carry(): Promise<void> {
       const stopBeating = beat(clientId, identity.id, abort);
       try {
-        await store(events.current('in_progress')).catch(warn);
+        if (!run.isForgotten) await store(events.current('in_progress')).catch(warn);
         await clientTurns.run({
           protocol: 'responses',
           decoded,
@@ -190,21 +190,53 @@ export function createBackgroundResponses(options: BackgroundResponsesOptions): 
       stopBeating();
       if (ending) await store(ending).catch(warn);
       // It may have been written while it was deleted.
-      if (run.isForgotten) await responses.remove(clientId, identity.id).catch(() => {});
-      if (ending?.['status'] === 'completed' || ending?.['status'] === 'incomplete') log?.append(streamEnd);
-      log?.close();
-      if (log) keepLog(identity.id, clientId, log);
+      if (await isDeleted()) await removeAnyway(clientId, identity.id).catch(warn);
+      else if (log) keepLog(identity.id, clientId, log);
+      const isWhole = ending?.['status'] === 'completed' || ending?.['status'] === 'incomplete';
+      log?.close(isWhole ? streamEnd : '');
       tellEnded();
-      remove(identity.id);
+      runEnded(identity.id);
+    }
+    async function isDeleted(): Promise<boolean> {
+      if (run.isForgotten) return true;
+      try {
+        return await responses.isMarked(clientId, identity.id, 'deleted');
+      } catch (error) {
+        warn(error);
+        return false;
+      }
     }
     function warn(error: unknown): void {
       logger.warn({ err: error, request_id: request.requestId }, 'a response in the background had trouble');
     }
   }
 
-  function remove(id: string): void {
+  function runEnded(id: string): void {
     runs.delete(id);
     if (runs.size === 0) whenIdle?.();
+  }
+
+  async function removeAnyway(clientId: string, id: string): Promise<void> {
+    try {
+      await responses.remove(clientId, id);
+    } catch (error) {
+      if (AppError.from(error).code !== 'not_found') throw error;
+    }
+  }
+
+  async function remove(clientId: string, id: string): Promise<void> {
+    const run = runOf(clientId, id);
+    if (run) {
+      run.isForgotten = true;
+      run.abort.abort(wasCancelled());
+    }
+    if (logs.get(id)?.clientId === clientId) logs.delete(id);
+    const { response } = await responses.remove(clientId, id);
+    if (run || !isUnderWay(response)) return;
+    // The instance that makes it looks for this after it has written the response; what it wrote before goes here.
+    await responses.mark(clientId, id, 'deleted', cancelMarkMs);
+    await responses.mark(clientId, id, 'cancel', cancelMarkMs);
+    await removeAnyway(clientId, id);
   }
 
   /** Says that a run is alive, and ends it when it is to be cancelled. The answer stops that. */
@@ -285,13 +317,7 @@ export function createBackgroundResponses(options: BackgroundResponsesOptions): 
     start,
     look,
     cancel,
-    forget(clientId, id) {
-      logs.delete(id);
-      const run = runOf(clientId, id);
-      if (run === undefined) return;
-      run.isForgotten = true;
-      run.abort.abort(wasCancelled());
-    },
+    remove,
     logOf(clientId, id) {
       const kept = logs.get(id);
       return runOf(clientId, id)?.log ?? (kept?.clientId === clientId ? kept.log : undefined);

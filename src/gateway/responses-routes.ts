@@ -146,13 +146,16 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
         { param: 'stream' },
       );
     }
+    if (from > log.next) {
+      const reason = `starting_after: the last event so far has the number ${log.next - 1}: name one you have got.`;
+      throw new AppError('invalid_request', reason, { param: 'starting_after' });
+    }
     return options.follow(request, reply, log, from);
   });
 
   app.delete<ById>('/v1/responses/:id', async (request) => {
     const { id } = request.params;
-    background.forget(keys.identify(request.headers), id);
-    await responses.remove(keys.identify(request.headers), id);
+    await background.remove(keys.identify(request.headers), id);
     return { id, object: 'response', deleted: true };
   });
 

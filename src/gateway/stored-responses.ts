@@ -32,14 +32,14 @@ export interface StoredResponses {
   continueFrom(clientId: string, id: string): Promise<Continued>;
   /** All items up to that response and with its input, without its output. Throws AppError `not_found`. */
   inputOf(clientId: string, id: string): Promise<readonly InputItem[]>;
-  /** Those that go on from it can be read as before, but no longer be continued. Throws AppError `not_found`. */
-  remove(clientId: string, id: string): Promise<void>;
+  /** Answers what it was. Those that go on from it can be read as before, but no longer be continued. Throws AppError `not_found`. */
+  remove(clientId: string, id: string): Promise<StoredResponse>;
   /** What instances tell each other of a response while it is made. */
   mark(clientId: string, id: string, mark: ResponseMark, ttlMs: number): Promise<void>;
   isMarked(clientId: string, id: string, mark: ResponseMark): Promise<boolean>;
 }
 
-export type ResponseMark = 'alive' | 'cancel';
+export type ResponseMark = 'alive' | 'cancel' | 'deleted';
 
 /** Longer conversations are compacted, or begun anew with what matters of them. */
 const maxAncestors = 500;
@@ -143,7 +143,9 @@ export function createStoredResponses(
     },
 
     async remove(clientId, id) {
-      if ((await keep.claim(keyOf(clientId, id))) === undefined) throw notFound(id);
+      const bytes = await keep.claim(keyOf(clientId, id));
+      if (bytes === undefined) throw notFound(id);
+      return JSON.parse(Buffer.from(bytes).toString('utf8')) as StoredResponse;
     },
 
     async mark(clientId, id, mark, markMs) {
