@@ -205,7 +205,7 @@ export const settings = {
   }),
   CONFIG_FILE: setting({
     schema: path,
-    help: 'YAML file with model aliases. Unset: warp2api.yaml where it exists.',
+    help: 'YAML file with model aliases, further providers and sources of accounts. Unset: warp2api.yaml where it exists.',
   }),
   WARP_SERVER_URL: setting({
     default: 'https://app.warp.dev',
