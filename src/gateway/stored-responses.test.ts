@@ -45,6 +45,14 @@ it('a response continues all those before it, in their order', async () => {
   expect(contents(await responses.inputOf('me', 'c'))).toEqual(['a', 'a!', 'b', 'b!', 'c']);
 });
 
+it('a response of any number of items can be gone on from', async () => {
+  const input = Array.from({ length: 200_000 }, () => say('user', 'x'));
+  const response = { id: 'a', status: 'completed', output: [] };
+  await responses.put('me', { response, input, ancestors: [], base: [] });
+  await link('b', 'a');
+  expect((await responses.continueFrom('me', 'b')).items.length).toBe(200_002);
+});
+
 it('a long conversation is kept once: no entry holds what another does', async () => {
   await link('r0', undefined, 'x'.repeat(10_000));
   for (let index = 1; index < 50; index += 1) await link(`r${index}`, `r${index - 1}`, 'x'.repeat(10_000));

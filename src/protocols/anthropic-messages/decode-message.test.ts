@@ -27,6 +27,11 @@ const text = (value: string) => ({ type: 'text', text: value });
 const cached = { cache_control: { type: 'ephemeral' } };
 
 describe('what a user sends', () => {
+  it('is a document of any number of parts', () => {
+    const content = Array.from({ length: 200_000 }, () => text('x'));
+    expect(parts({ type: 'document', source: { type: 'content', content } })?.length).toBe(200_000);
+  });
+
   it('is documents as text, with what stands about them in front', () => {
     const plain = { type: 'text', media_type: 'text/plain', data: 'one' };
     expect(

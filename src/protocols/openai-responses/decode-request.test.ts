@@ -277,3 +277,9 @@ it('an answer of very many calls is read without going over those before for eac
     ['tool', ids.length],
   ]);
 });
+
+it('metadata is refused by their number before they are looked at', () => {
+  const metadata = Object.fromEntries(Array.from({ length: 17 }, (_, index) => [`k${index}`, 1]));
+  expect(() => decode({ metadata })).toThrow('metadata: must have at most 16 pairs');
+  expect(() => decode({ metadata: { k: 1 } })).toThrow('metadata.k: ');
+});

@@ -154,12 +154,16 @@ const toolChoice = z.union([
   }),
 ]);
 
-const metadata = z
-  .record(
-    z.string().max(64, 'has a key of more than 64 characters'),
-    z.string().max(512, 'must have at most 512 characters'),
-  )
-  .refine((pairs) => Object.keys(pairs).length <= 16, 'must have at most 16 pairs');
+// Counted before its pairs are looked at.
+const metadata = jsonObject
+  .refine((pairs) => Object.keys(pairs).length <= 16, 'must have at most 16 pairs')
+  .meta({ maxProperties: 16, additionalProperties: { type: 'string', maxLength: 512 } })
+  .pipe(
+    z.record(
+      z.string().max(64, 'has a key of more than 64 characters'),
+      z.string().max(512, 'must have at most 512 characters'),
+    ),
+  );
 
 export const responsesRequest = z.looseObject({
   model: z.string().min(1).max(256),
