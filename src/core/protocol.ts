@@ -52,7 +52,6 @@ export interface FailedResponse {
 
 /** A wire format we speak to an upstream. Holds no state between turns. */
 export interface Outbound {
-  readonly name: string;
   /** What the content type of a good answer begins with. */
   readonly contentType: string;
   /** Throws AppError `invalid_request` naming the parameter when the upstream cannot carry the request. */
@@ -95,7 +94,8 @@ export interface CollectedTurn {
 
 /** A dialect clients speak to us. */
 export interface Inbound<Options> {
-  readonly name: string;
+  /** Its word in figures. */
+  readonly name: 'chat' | 'messages' | 'responses';
   /** What the ids of its answers begin with. */
   readonly idPrefix: string;
   /** Throws AppError `invalid_request` naming the field at fault. */

@@ -15,8 +15,6 @@ export interface TurnRequest<Image extends AnyImage = ImagePart> {
   readonly limits: Limits;
   readonly responseFormat: ResponseFormat;
   readonly reasoning: Reasoning;
-  /** What only one protocol understands, keyed by protocol name; used only if both ends speak it. */
-  readonly extra: Readonly<Record<string, unknown>>;
 }
 
 /** A turn as a client asked for it. */

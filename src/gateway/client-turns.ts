@@ -1,5 +1,5 @@
 import { AppError } from '../core/errors.ts';
-import type { DecodedTurn } from '../core/protocol.ts';
+import type { DecodedTurn, Inbound } from '../core/protocol.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { TurnOutput } from './attempt.ts';
 import { runCheckedTurn } from './checked-answer.ts';
@@ -10,7 +10,7 @@ import { turnImagesOf } from './turn-images.ts';
 
 /** A turn as a client asked for it, whatever carries its answer: a response, a WebSocket, or nothing but the store. */
 export interface ClientTurn {
-  readonly protocol: string;
+  readonly protocol: Inbound<unknown>['name'];
   readonly decoded: DecodedTurn<unknown>;
   readonly clientId: string;
   /** The session as a header names it, which says more than the body. */

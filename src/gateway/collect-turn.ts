@@ -1,7 +1,7 @@
 import type { CollectedTurn } from '../core/protocol.ts';
 import type { FinishReason, TurnEvent, Usage } from '../core/turn.ts';
 
-/** What an answer that is not streamed has brought so far. */
+/** What an answer that is not passed on as it comes has brought so far. */
 export interface Collection {
   text: string;
   reasoning: string;

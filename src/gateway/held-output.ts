@@ -1,10 +1,10 @@
+import type { CollectedTurn } from '../core/protocol.ts';
 import type { FinishReason, TurnEvent, Usage } from '../core/turn.ts';
 import type { TurnOutput } from './attempt.ts';
+import { collect, emptyCollection } from './collect-turn.ts';
 
 /** An answer nobody has seen yet. */
-export interface HeldAnswer {
-  readonly text: string;
-  readonly toolCalls: readonly { readonly id: string; readonly name: string; readonly arguments: string }[];
+export interface HeldAnswer extends Pick<CollectedTurn, 'text' | 'toolCalls'> {
   /** Undefined when it ended with an error, or not at all. */
   readonly finish: FinishReason | undefined;
   /** It was cut at a stop sequence. */
@@ -21,6 +21,7 @@ export interface HeldOutput extends TurnOutput, HeldAnswer {
 /** Holds an answer back until it is whole. */
 export function createHeldOutput(output: TurnOutput): HeldOutput {
   let events: TurnEvent[] = [];
+  let collected = emptyCollection();
 
   function hold(event: TurnEvent): void {
     const last = events[events.length - 1];
@@ -32,45 +33,35 @@ export function createHeldOutput(output: TurnOutput): HeldOutput {
     } else events.push(event);
   }
 
-  const end = () => {
-    const last = events[events.length - 1];
-    return last?.type === 'finish' ? last : undefined;
-  };
-
   return {
     isBuffered: true,
     resume: undefined,
     onRoute(route) {
       events = [];
+      collected = emptyCollection();
       output.onRoute(route);
     },
     write(batch) {
-      for (const event of batch) hold(event);
+      for (const event of batch) {
+        hold(event);
+        collect(collected, event);
+      }
       return true;
     },
     get text() {
-      return events.map((event) => (event.type === 'text-delta' ? event.text : '')).join('');
+      return collected.text;
     },
     get toolCalls() {
-      const calls = new Map<number, { id: string; name: string; arguments: string }>();
-      for (const event of events) {
-        if (event.type === 'tool-call-start') {
-          calls.set(event.index, { id: event.id, name: event.name, arguments: '' });
-        } else if (event.type === 'tool-call-delta') {
-          const call = calls.get(event.index);
-          if (call) call.arguments += event.arguments;
-        }
-      }
-      return [...calls.values()];
+      return collected.toolCalls;
     },
     get usage() {
-      return events.findLast((event) => event.type === 'usage')?.usage;
+      return collected.usage;
     },
     get finish() {
-      return end()?.reason;
+      return collected.finishReason;
     },
     get isCutAtStop() {
-      return end()?.stopSequence !== undefined;
+      return collected.stopSequence !== undefined;
     },
     passOn({ text, usage }) {
       const passed = events.filter(

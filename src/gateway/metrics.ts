@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { Inbound } from '../core/protocol.ts';
 import { callSeconds, metricsText } from '../lib/metrics.ts';
 import type { GatewayKeep } from './keep/open-keep.ts';
 import type { TurnSummary } from './run-turn.ts';
@@ -6,7 +7,7 @@ import type { TurnSummary } from './run-turn.ts';
 /** The gateway's figures: one note for each turn, at its end. Labels are words of our own, never a client's. */
 export interface GatewayMetrics {
   turnEnded(turn: {
-    readonly protocol: string;
+    readonly protocol: Inbound<unknown>['name'];
     /** As the client named it. */
     readonly model: string;
     readonly isStream: boolean;

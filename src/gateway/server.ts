@@ -123,10 +123,8 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
 
   serveModels(app, { keys, routes: turns.routes });
 
-  app.post('/v1/chat/completions', (request, reply) => answerTurn('chat', openaiChatInbound, request, reply));
-  app.post('/v1/messages', (request, reply) =>
-    answerTurn('messages', anthropicMessagesInbound, request, reply),
-  );
+  app.post('/v1/chat/completions', (request, reply) => answerTurn(openaiChatInbound, request, reply));
+  app.post('/v1/messages', (request, reply) => answerTurn(anthropicMessagesInbound, request, reply));
   app.post('/v1/messages/count_tokens', async (request, reply) => {
     keys.identify(request.headers);
     reply.header('request-id', request.id);
@@ -148,13 +146,11 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
       sockets,
       background,
       follow,
-      answerTurn: (inbound, request, reply, decoded) =>
-        answerTurn('responses', inbound, request, reply, decoded),
+      answerTurn,
     }),
   );
 
   async function answerTurn<Options extends { readonly includeUsage: boolean }>(
-    protocol: string,
     inbound: Inbound<Options>,
     request: FastifyRequest,
     reply: FastifyReply,
@@ -174,7 +170,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     try {
       const run = (output: TurnOutput, signal: AbortSignal) =>
         clientTurns.run({
-          protocol,
+          protocol: inbound.name,
           decoded,
           clientId,
           affinityKey: affinityKeyOf(request.headers),

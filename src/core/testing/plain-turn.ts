@@ -10,5 +10,4 @@ export const plainTurn = {
   limits: {},
   responseFormat: { type: 'text' },
   reasoning: {},
-  extra: {},
 } as const satisfies Omit<TurnRequest, 'messages'>;

@@ -99,7 +99,6 @@ const statusCodes: Record<number, ErrorCode> = {
  * Its memory is the prompt it was made with.
  */
 export const lineOutbound: Outbound = {
-  name: 'line',
   contentType: 'text/lines',
   ignored: ['temperature', 'seed', 'reasoningEffort'],
   open({ request, remembered }) {

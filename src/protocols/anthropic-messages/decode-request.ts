@@ -106,7 +106,6 @@ function decodeCommon(chat: CountRequest): {
     limits: {},
     responseFormat: decodeFormat(chat),
     reasoning: askedReasoning(effort, thinks(chat)),
-    extra: {},
   };
   return { request, ignoredBlocks: ignored };
 }

@@ -5,7 +5,7 @@ import { createMessagesStreamEncoder } from './stream-encoder.ts';
 
 /** Anthropic Messages, as clients speak it to us. */
 export const anthropicMessagesInbound: Inbound<MessagesOptions> = {
-  name: 'anthropic-messages',
+  name: 'messages',
   idPrefix: 'msg_',
   requestIdHeader: 'request-id',
   parameterNames: { reasoningEffort: 'output_config.effort' },

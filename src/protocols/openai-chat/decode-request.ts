@@ -47,7 +47,6 @@ export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
     },
     responseFormat: chatFormat(chat),
     reasoning: askedReasoning(chat.reasoning_effort, Boolean(chat.reasoning_effort)),
-    extra: {},
   };
   return {
     request,

@@ -10,7 +10,7 @@ import {
 
 /** OpenAI Chat Completions, as clients speak it to us. */
 export const openaiChatInbound: Inbound<ChatOptions> = {
-  name: 'openai-chat',
+  name: 'chat',
   idPrefix: 'chatcmpl-',
   decode: decodeChatRequest,
   streamEncoder: (identity, options) => createChatStreamEncoder(identity, options),

@@ -78,7 +78,6 @@ export function decodeResponsesRequest(
       asked.reasoning?.effort,
       Boolean(asked.reasoning?.effort ?? asked.reasoning?.summary),
     ),
-    extra: {},
   };
   return {
     request,

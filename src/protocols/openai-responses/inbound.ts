@@ -9,7 +9,7 @@ export function createResponsesInbound(
   onEnd?: (response: Record<string, unknown>) => void,
 ): Inbound<ResponsesOptions> {
   return {
-    name: 'openai-responses',
+    name: 'responses',
     idPrefix: 'resp_',
     decode: (body) => decodeResponsesRequest(parseResponsesRequest(body)),
     streamEncoder: (identity, options) => createResponsesStreamEncoder(identity, options, onEnd),

@@ -15,7 +15,6 @@ export interface WarpOutboundOptions {
 export function createWarpOutbound(options: WarpOutboundOptions = {}): Outbound {
   const { onAnomaly, now = Date.now } = options;
   return {
-    name: 'warp',
     contentType: 'text/event-stream',
     open(turn) {
       const { request } = turn;
