@@ -1,5 +1,6 @@
 import { dereference, type Schema } from '@cfworker/json-schema';
 import { AppError } from '../core/errors.ts';
+import { formFaultOf } from './schema-form.ts';
 
 /** Characters of a schema as JSON; the whole of it is told to the model. */
 const longestSchema = 256 * 1024;
@@ -24,6 +25,8 @@ function faultOf(schema: Readonly<Record<string, unknown>>): string | undefined 
     const size = sizeFaultOf(schema);
     if (size !== undefined) return size;
     if (JSON.stringify(schema).length > longestSchema) return 'it is longer than 256 KB';
+    const form = formFaultOf(schema);
+    if (form !== undefined) return form;
     const known = dereference(schema as Schema);
     for (const part of Object.values(known)) {
       if (typeof part !== 'object') continue;

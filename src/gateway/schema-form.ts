@@ -1,0 +1,72 @@
+type Keywords = Readonly<Record<string, unknown>>;
+
+const types = ['array', 'boolean', 'integer', 'null', 'number', 'object', 'string'];
+/** Keywords that hold a schema, a list of schemas, or schemas by name. */
+const single = [
+  'additionalItems',
+  'additionalProperties',
+  'contains',
+  'else',
+  'if',
+  'not',
+  'propertyNames',
+  'then',
+  'unevaluatedItems',
+  'unevaluatedProperties',
+];
+const listed = ['allOf', 'anyOf', 'oneOf', 'prefixItems'];
+const named = ['$defs', 'definitions', 'dependentSchemas', 'patternProperties', 'properties'];
+
+/**
+ * What of a schema has not the form that JSON Schema gives it, in a few words. No answer could ever follow such a schema,
+ * and the model would be blamed for it. Keywords that are not known may hold anything.
+ */
+export function formFaultOf(schema: Keywords): string | undefined {
+  const waiting: unknown[] = [schema];
+  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    if (typeof next === 'boolean') continue;
+    if (!isObject(next)) return `${shown(next)} stands where a schema has to be`;
+    const fault = keywordFaultOf(next);
+    if (fault !== undefined) return fault;
+    for (const inner of innerSchemas(next)) waiting.push(inner);
+  }
+  return undefined;
+}
+
+function keywordFaultOf(schema: Keywords): string | undefined {
+  const has = (keyword: string) => Object.hasOwn(schema, keyword);
+  const is = (keyword: string, what: string) =>
+    `its ${JSON.stringify(keyword)} is ${shown(schema[keyword])}, and has to be ${what}`;
+  if (has('type') && ![schema['type']].flat().every((type) => types.includes(type as string)))
+    return is('type', `of ${types.join(', ')}`);
+  if (has('required') && !isListOf(schema['required'], (name) => typeof name === 'string'))
+    return is('required', 'a list of names');
+  if (has('enum') && !Array.isArray(schema['enum'])) return is('enum', 'a list of values');
+  for (const keyword of listed)
+    if (has(keyword) && !Array.isArray(schema[keyword])) return is(keyword, 'a list of schemas');
+  for (const keyword of named)
+    if (has(keyword) && !isObject(schema[keyword])) return is(keyword, 'an object of schemas');
+  return undefined;
+}
+
+function innerSchemas(schema: Keywords): unknown[] {
+  return [
+    ...single.filter((keyword) => Object.hasOwn(schema, keyword)).map((keyword) => schema[keyword]),
+    ...listed.flatMap((keyword) => schema[keyword] ?? []),
+    ...named.flatMap((keyword) => Object.values(schema[keyword] ?? {})),
+    // In older drafts a list, for one item each.
+    ...(Object.hasOwn(schema, 'items') ? [schema['items']].flat() : []),
+  ];
+}
+
+function isListOf(value: unknown, isOne: (item: unknown) => boolean): boolean {
+  return Array.isArray(value) && value.every(isOne);
+}
+
+function isObject(value: unknown): value is Keywords {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function shown(value: unknown): string {
+  return JSON.stringify(value).slice(0, 100);
+}
