@@ -7,7 +7,9 @@ import { serverSentEvent, streamEnd } from '../protocols/openai-responses/stream
 import { answerHeads } from './answer-head.ts';
 import type { TurnOutput } from './attempt.ts';
 import type { ClientTurns } from './client-turns.ts';
+import { createDrain } from './drain.ts';
 import { createEventLog, type EventLog } from './event-log.ts';
+import { aliveMs, beatMs, startBeating } from './response-beat.ts';
 import type { ReadRequest } from './responses-request.ts';
 import type { StoredResponses } from './stored-responses.ts';
 
@@ -65,9 +67,6 @@ const maxRunsOfClient = 20;
 const maxLogBytes = 1024 * 1024;
 /** How long the events of an ended response can still be followed. */
 const logKeptMs = 5 * 60_000;
-/** A run says in the store that it is alive, and looks there whether another instance was told to cancel it. */
-const beatMs = 2_000;
-const aliveMs = 30_000;
 const cancelMarkMs = 60_000;
 /** How long a cancel waits for another instance. */
 const cancelWaitMs = 6_000;
@@ -77,7 +76,7 @@ export function createBackgroundResponses(options: BackgroundResponsesOptions): 
   const runs = new Map<string, Run>();
   /** Of runs that ended lately. */
   const logs = new Map<string, { readonly clientId: string; readonly log: EventLog }>();
-  let whenIdle: (() => void) | undefined;
+  const drain = createDrain(clock);
 
   const runOf = (clientId: string, id: string): Run | undefined => {
     const run = runs.get(id);
@@ -166,7 +165,7 @@ export function createBackgroundResponses(options: BackgroundResponsesOptions): 
     return { response: queued, headers, log };
 
     async function carry(): Promise<void> {
-      const stopBeating = beat(clientId, identity.id, abort);
+      const stopBeating = startBeating(options, clientId, identity.id, () => abort.abort(wasCancelled()));
       try {
         if (!run.isForgotten) await store(events.current('in_progress')).catch(warn);
         await clientTurns.run({
@@ -213,7 +212,7 @@ export function createBackgroundResponses(options: BackgroundResponsesOptions): 
 
   function runEnded(id: string): void {
     runs.delete(id);
-    if (runs.size === 0) whenIdle?.();
+    if (runs.size === 0) drain.allOver();
   }
 
   async function removeAnyway(clientId: string, id: string): Promise<void> {
@@ -237,33 +236,6 @@ export function createBackgroundResponses(options: BackgroundResponsesOptions): 
     await responses.mark(clientId, id, 'deleted', cancelMarkMs);
     await responses.mark(clientId, id, 'cancel', cancelMarkMs);
     await removeAnyway(clientId, id);
-  }
-
-  /** Says that a run is alive, and ends it when it is to be cancelled. The answer stops that. */
-  function beat(clientId: string, id: string, abort: AbortController): () => void {
-    let isOver = false;
-    let marksLeft = 0;
-    let cancelNext = clock.after(beatMs, next);
-    function next(): void {
-      void look();
-      if (!isOver) cancelNext = clock.after(beatMs, next);
-    }
-    async function look(): Promise<void> {
-      try {
-        marksLeft -= 1;
-        if (marksLeft <= 0) {
-          marksLeft = aliveMs / beatMs / 3;
-          await responses.mark(clientId, id, 'alive', aliveMs);
-        }
-        if (await responses.isMarked(clientId, id, 'cancel')) abort.abort(wasCancelled());
-      } catch (error) {
-        logger.debug({ err: error }, 'the store did not say whether a response is to be cancelled');
-      }
-    }
-    return () => {
-      isOver = true;
-      cancelNext();
-    };
   }
 
   function keepLog(id: string, clientId: string, log: EventLog): void {
@@ -324,15 +296,9 @@ export function createBackgroundResponses(options: BackgroundResponsesOptions): 
     },
     async drain(deadlineMs) {
       if (runs.size === 0) return;
-      const idle = new Promise<void>((resolve) => {
-        whenIdle = resolve;
+      await drain.wait(deadlineMs, (error) => {
+        for (const { abort } of runs.values()) abort.abort(error);
       });
-      const cancelAbort = clock.after(deadlineMs, () => {
-        const message = 'The gateway stopped before the answer was complete; ask again.';
-        for (const { abort } of runs.values()) abort.abort(new AppError('shutting_down', message));
-      });
-      await idle;
-      cancelAbort();
     },
   };
 }

@@ -1,6 +1,5 @@
 import type { Socket } from 'node:net';
 import type { WebSocket } from '@fastify/websocket';
-import { z } from 'zod';
 import { AppError } from '../core/errors.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -8,8 +7,10 @@ import { createResponsesInbound } from '../protocols/openai-responses/inbound.ts
 import { createResponseEvents } from '../protocols/openai-responses/response-events.ts';
 import { answerHeads } from './answer-head.ts';
 import type { ClientTurns } from './client-turns.ts';
+import { createDrain } from './drain.ts';
 import { createRecentTurns } from './recent-turns.ts';
 import { type ReadRequest, readResponsesRequest } from './responses-request.ts';
+import { readMessage, type SocketMessage } from './socket-message.ts';
 import { createSocketOutput, sendErrorFrame, sendLabelled } from './socket-output.ts';
 import { continuedBy, type StoredResponses } from './stored-responses.ts';
 
@@ -40,7 +41,7 @@ export interface SocketConnection {
   readonly wire: Socket;
 }
 
-interface Session {
+interface Connection {
   readonly socket: WebSocket;
   readonly clientId: string;
   readonly abort: AbortController;
@@ -52,7 +53,7 @@ interface Session {
 }
 
 interface Waiting {
-  readonly message: Message;
+  readonly message: SocketMessage;
   readonly bytes: number;
 }
 
@@ -67,32 +68,22 @@ const maxWaiting = 16;
 const maxWaitingBytes = 32 * 1024 * 1024;
 /** For what connections said last, all of them together. */
 const recentBytes = 64 * 1024 * 1024;
-/** After the deadline of a drain: for clients to take the errors that ended their turns. */
-const lastWordsMs = 1_000;
 const goingAway = 1001;
-
-const createMessage = z.looseObject({
-  type: z.literal('response.create'),
-  stream_id: z.string().max(256).nullish(),
-  generate: z.boolean().nullish(),
-  background: z.boolean().nullish(),
-});
-type Message = z.infer<typeof createMessage>;
 
 export function createResponsesSockets(options: ResponsesSocketsOptions): ResponsesSockets {
   const { clientTurns, responses, clock, logger } = options;
-  const sessions = new Set<Session>();
+  const connections = new Set<Connection>();
   const recent = createRecentTurns(recentBytes);
   let isDraining = false;
-  let whenEmpty: (() => void) | undefined;
+  const drain = createDrain(clock);
 
-  function end(session: Session): void {
-    session.isEnding = true;
-    if (!session.isBusy) session.socket.close(goingAway, 'The gateway is stopping.');
+  function end(connection: Connection): void {
+    connection.isEnding = true;
+    if (!connection.isBusy) connection.socket.close(goingAway, 'The gateway is stopping.');
   }
 
   function accept(socket: WebSocket, { clientId, affinityKey, requestId, wire }: SocketConnection): void {
-    const session: Session = {
+    const connection: Connection = {
       socket,
       clientId,
       abort: new AbortController(),
@@ -105,14 +96,14 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
     let isExpired = false;
     let count = 0;
     if (isDraining) {
-      end(session);
+      end(connection);
       return;
     }
-    sessions.add(session);
+    connections.add(connection);
 
     const cancelExpiry = clock.after(lifetimeMs, () => {
       isExpired = true;
-      if (!session.isBusy) expire();
+      if (!connection.isBusy) expire();
     });
     function expire(): void {
       const error = new AppError(
@@ -124,18 +115,18 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
     }
 
     socket.on('pong', () => {
-      session.lastHeardAt = clock.now();
+      connection.lastHeardAt = clock.now();
     });
     socket.on('close', () => {
       cancelExpiry();
       waiting.length = 0;
-      recent.forget(session);
-      session.abort.abort(new AppError('cancelled', 'The client left.'));
-      sessions.delete(session);
-      if (sessions.size === 0) whenEmpty?.();
+      recent.forget(connection);
+      connection.abort.abort(new AppError('cancelled', 'The client left.'));
+      connections.delete(connection);
+      if (connections.size === 0) drain.allOver();
     });
     socket.on('message', (data: Buffer, isBinary: boolean) => {
-      session.lastHeardAt = clock.now();
+      connection.lastHeardAt = clock.now();
       try {
         const message = readMessage(data, isBinary);
         const waitingBytes = waiting.reduce((sum, { bytes }) => sum + bytes, data.length);
@@ -150,7 +141,7 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
         refuse(AppError.from(error));
         return;
       }
-      if (!session.isBusy) void work();
+      if (!connection.isBusy) void work();
     });
 
     /** Whoever takes no answers is not listened to meanwhile: they would pile up here. */
@@ -163,15 +154,15 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
 
     /** One turn after another, in the order they came, each once the client has taken what was said before. */
     async function work(): Promise<void> {
-      session.isBusy = true;
+      connection.isBusy = true;
       for (;;) {
-        const next = session.isEnding || isExpired ? undefined : waiting.shift();
+        const next = connection.isEnding || isExpired ? undefined : waiting.shift();
         if (next === undefined) break;
         await answer(next);
         await hasTaken(wire);
       }
-      session.isBusy = false;
-      if (session.isEnding) end(session);
+      connection.isBusy = false;
+      if (connection.isEnding) end(connection);
       else if (isExpired) expire();
     }
 
@@ -188,7 +179,7 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
         }
         const body = { ...fields, stream: true };
         const request = await readResponsesRequest(responses, clientId, body, (id) => {
-          return recent.find(session, id)?.continued;
+          return recent.find(connection, id)?.continued;
         });
         clientTurns.check(request.decoded);
         const done = (response: Record<string, unknown>): void => {
@@ -206,7 +197,7 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
         sendErrorFrame(socket, error, label);
       }
       // What a failed turn went on from is in doubt: the client sends the whole conversation again.
-      if (!isGood && fields['previous_response_id']) recent.forget(session);
+      if (!isGood && fields['previous_response_id']) recent.forget(connection);
     }
 
     async function run(
@@ -226,10 +217,10 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
         startedAt,
         wantsUsage: true,
         output: createSocketOutput({ socket, wire, options: decoded.options, headFor, streamId, onEnd }),
-        signal: session.abort.signal,
+        signal: connection.abort.signal,
         status: () => 101,
       });
-      session.lastHeardAt = clock.now();
+      connection.lastHeardAt = clock.now();
     }
 
     /** Takes a request in without an answer of the model: the next one goes on from it. */
@@ -261,9 +252,9 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
         responses.save(clientId, { response, input, ancestors: before.ancestors, base: before.base });
       const id = String(response['id']);
       const earlier = asked.previous_response_id
-        ? recent.find(session, asked.previous_response_id)
+        ? recent.find(connection, asked.previous_response_id)
         : undefined;
-      recent.put(session, {
+      recent.put(connection, {
         id,
         continued: continuedBy(before, { response, input }, isStored),
         bytes:
@@ -276,7 +267,7 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
 
   return {
     get turnCount() {
-      return [...sessions].filter(({ isBusy }) => isBusy).length;
+      return [...connections].filter(({ isBusy }) => isBusy).length;
     },
 
     checkRoom(clientId) {
@@ -284,8 +275,8 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
         const reason = 'The gateway is stopping; try again in a moment.';
         throw new AppError('shutting_down', reason, { retryAfterMs: 5_000 });
       }
-      const ofClient = [...sessions].filter((session) => session.clientId === clientId).length;
-      if (sessions.size < maxSockets && ofClient < maxSocketsOfClient) return;
+      const ofClient = [...connections].filter((connection) => connection.clientId === clientId).length;
+      if (connections.size < maxSockets && ofClient < maxSocketsOfClient) return;
       throw new AppError(
         'key_rate_limited',
         'Too many WebSockets are open: use those, or POST /v1/responses.',
@@ -298,11 +289,11 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
     accept,
 
     tick(now) {
-      for (const session of sessions) {
-        const { socket } = session;
-        if (now - session.lastHeardAt >= silentAfterMs) socket.terminate();
-        else if (now - session.lastPingAt >= pingEveryMs) {
-          session.lastPingAt = now;
+      for (const connection of connections) {
+        const { socket } = connection;
+        if (now - connection.lastHeardAt >= silentAfterMs) socket.terminate();
+        else if (now - connection.lastPingAt >= pingEveryMs) {
+          connection.lastPingAt = now;
           socket.ping();
         }
       }
@@ -310,22 +301,17 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
 
     async drain(deadlineMs) {
       isDraining = true;
-      for (const session of sessions) end(session);
-      if (sessions.size === 0) return;
-      const empty = new Promise<void>((resolve) => {
-        whenEmpty = resolve;
-      });
-      const cancelAbort = clock.after(deadlineMs, () => {
-        const message = 'The gateway stopped before the answer was complete; try again.';
-        const error = new AppError('shutting_down', message, { retryAfterMs: 5_000 });
-        for (const { abort } of sessions) abort.abort(error);
-      });
-      const cancelCut = clock.after(deadlineMs + lastWordsMs, () => {
-        for (const { socket } of sessions) socket.terminate();
-      });
-      await empty;
-      cancelAbort();
-      cancelCut();
+      for (const connection of connections) end(connection);
+      if (connections.size === 0) return;
+      await drain.wait(
+        deadlineMs,
+        (error) => {
+          for (const { abort } of connections) abort.abort(error);
+        },
+        () => {
+          for (const { socket } of connections) socket.terminate();
+        },
+      );
     },
   };
 }
@@ -342,25 +328,4 @@ async function hasTaken(wire: Socket): Promise<void> {
     wire.on('drain', done);
     wire.on('close', done);
   });
-}
-
-/** Throws AppError naming what is wrong with a message. */
-function readMessage(data: Buffer, isBinary: boolean): Message {
-  if (isBinary) throw new AppError('invalid_request', 'Messages are text frames that hold JSON.');
-  let message: unknown;
-  try {
-    message = JSON.parse(data.toString('utf8'));
-  } catch {
-    throw new AppError('invalid_request', 'The message is not valid JSON.');
-  }
-  const parsed = createMessage.safeParse(message);
-  if (parsed.success) return parsed.data;
-  const param = parsed.error.issues[0]?.path.join('.') || 'type';
-  throw new AppError(
-    'invalid_request',
-    param === 'type'
-      ? 'type: must be "response.create", with the fields of POST /v1/responses beside it.'
-      : `${param}: ${parsed.error.issues[0]?.message}`,
-    { param },
-  );
 }

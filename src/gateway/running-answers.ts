@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { AppError } from '../core/errors.ts';
 import type { Clock } from '../lib/clock.ts';
+import { createDrain } from './drain.ts';
 
 /** Answers under way, each until its turn is over and the client has taken the last byte, or has gone. */
 export interface RunningAnswers {
@@ -31,16 +32,14 @@ interface Entry {
 
 /** A client that takes nothing for so long holds an account for nobody. */
 const stalledAfterMs = 300_000;
-/** After the deadline: for the clients to take the errors that ended their turns. */
-const lastWordsMs = 1_000;
 
 export function createRunningAnswers(clock: Clock): RunningAnswers {
   const entries = new Set<Entry>();
-  let whenIdle: (() => void) | undefined;
+  const drain = createDrain(clock);
 
   function remove(entry: Entry): void {
     entries.delete(entry);
-    if (entries.size === 0) whenIdle?.();
+    if (entries.size === 0) drain.allOver();
   }
 
   function cutIfStalled(entry: Entry, now: number): void {
@@ -92,20 +91,15 @@ export function createRunningAnswers(clock: Clock): RunningAnswers {
 
     async drain(deadlineMs) {
       if (entries.size === 0) return;
-      const idle = new Promise<void>((resolve) => {
-        whenIdle = resolve;
-      });
-      const message = 'The gateway stopped before the answer was complete; try again.';
-      const cancelAbort = clock.after(deadlineMs, () => {
-        const error = new AppError('shutting_down', message, { retryAfterMs: 5_000 });
-        for (const { abort } of entries) abort.abort(error);
-      });
-      const cancelCut = clock.after(deadlineMs + lastWordsMs, () => {
-        for (const { response } of entries) response.destroy();
-      });
-      await idle;
-      cancelAbort();
-      cancelCut();
+      await drain.wait(
+        deadlineMs,
+        (error) => {
+          for (const { abort } of entries) abort.abort(error);
+        },
+        () => {
+          for (const { response } of entries) response.destroy();
+        },
+      );
     },
   };
 }
