@@ -34,7 +34,7 @@ export interface Fault {
 export async function runCheckedTurn(dependencies: TurnDependencies, turn: Turn): Promise<TurnSummary> {
   const checks = [
     createCallCheck(turn.request.toolChoice),
-    createJsonCheck(turn.request.responseFormat, dependencies.schemas),
+    createJsonCheck(turn.request.responseFormat, dependencies.schemas, turn.clientId),
   ].filter((check) => check !== undefined);
   if (checks.length === 0) return runTurn(dependencies, turn);
   const request = checks.reduce((asked, check) => check.instruct(asked), turn.request);

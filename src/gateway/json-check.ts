@@ -9,14 +9,19 @@ type JsonFormat = Exclude<ResponseFormat, { type: 'text' }>;
  * An answer that has to be JSON. One that calls tools instead, or that was cut at the client's own stop sequence, is as
  * good. Undefined where any text will do.
  */
-export function createJsonCheck(format: ResponseFormat, schemas: SchemaChecker): AnswerCheck | undefined {
+export function createJsonCheck(
+  format: ResponseFormat,
+  schemas: SchemaChecker,
+  clientId: string,
+): AnswerCheck | undefined {
   if (format.type === 'text') return undefined;
   return {
     instruct: (request) => withInstruction(request, format),
     async judge({ text, toolCalls, isCutAtStop }) {
       if (toolCalls.length > 0 || isCutAtStop) return {};
       const found = readJson(text);
-      const fault = found === undefined ? 'it is not valid JSON' : await faultOf(found, format, schemas);
+      const fault =
+        found === undefined ? 'it is not valid JSON' : await faultOf(found, format, schemas, clientId);
       if (fault === undefined) return found === undefined ? {} : { text: found.text };
       return {
         fault: {
@@ -69,13 +74,14 @@ async function faultOf(
   { value, text }: FoundJson,
   format: JsonFormat,
   schemas: SchemaChecker,
+  clientId: string,
 ): Promise<string | undefined> {
   if (format.type === 'json') {
     const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
     return isObject ? undefined : 'it is not a JSON object';
   }
   try {
-    return await schemas.faultOf(format.schema, text);
+    return await schemas.faultOf(format.schema, text, clientId);
   } catch (cause) {
     if (!(cause instanceof SchemaUnusableError)) throw cause;
     const param = `${format.param}.schema`;

@@ -7,8 +7,8 @@ const clock = createManualClock();
 const checker = createSchemaChecker(clock);
 afterEach(() => checker.close());
 
-const faultOf = (schema: Readonly<Record<string, unknown>>, value: unknown) =>
-  checker.faultOf(schema, JSON.stringify(value));
+const faultOf = (schema: Readonly<Record<string, unknown>>, value: unknown, clientId = 'me') =>
+  checker.faultOf(schema, JSON.stringify(value), clientId);
 
 const tree = {
   $ref: '#/$defs/node',
@@ -46,13 +46,28 @@ it('gives up on a check that takes too long, and does the next one', async () =>
   expect(await next).toBeUndefined();
 });
 
+it("lets a client's check wait for one of another client, and not for all of them", async () => {
+  const slow = Array.from({ length: 3 }, () =>
+    faultOf({ pattern: '^(a+)+$' }, `${'a'.repeat(60)}!`, 'other').catch((error: unknown) => error),
+  );
+  const quick = faultOf(tree, { value: 1 });
+  await until(() => clock.waiting === 1);
+  await clock.advance(2_000);
+  expect(await quick).toBeUndefined();
+  for (const check of slow.slice(1)) {
+    await until(() => clock.waiting === 1);
+    await clock.advance(2_000);
+    expect(await check).toBeInstanceOf(SchemaUnusableError);
+  }
+});
+
 it('says so when a schema cannot be followed to its end', async () => {
   await expect(faultOf({ $ref: '#' }, 1)).rejects.toThrow(SchemaUnusableError);
 });
 
 it('finds fault with a value nested without end, and leaves nothing behind for the checks after it', async () => {
   const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`;
-  expect(await checker.faultOf({ type: 'array' }, deep)).toContain('nested deeper');
+  expect(await checker.faultOf({ type: 'array' }, deep, 'me')).toContain('nested deeper');
   expect(clock.waiting).toBe(0);
   expect(await faultOf(tree, { value: 1 })).toBeUndefined();
 });

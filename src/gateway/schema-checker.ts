@@ -13,8 +13,12 @@ export class SchemaUnusableError extends Error {
 
 /** Checks JSON against the schemas of clients. */
 export interface SchemaChecker {
-  /** What keeps a JSON text from following the schema, in a few words. Throws SchemaUnusableError. */
-  faultOf(schema: Readonly<Record<string, unknown>>, json: string): Promise<string | undefined>;
+  /** What keeps a JSON text from following the schema of a client, in a few words. Throws SchemaUnusableError. */
+  faultOf(
+    schema: Readonly<Record<string, unknown>>,
+    json: string,
+    clientId: string,
+  ): Promise<string | undefined>;
   close(): Promise<void>;
 }
 
@@ -28,6 +32,7 @@ const memoryLimitMb = 256;
  */
 export function createSchemaChecker(clock: Clock): SchemaChecker {
   const limit = createLimit(1);
+  const lines = new Map<string, { readonly limit: typeof limit; waiting: number }>();
   let worker: Promise<Worker> | undefined;
 
   async function check(job: SchemaJob): Promise<SchemaReply> {
@@ -57,9 +62,22 @@ export function createSchemaChecker(clock: Clock): SchemaChecker {
     });
   }
 
+  /** Of each client one check stands in line: many that take long hold up their own client, and others by one each. */
+  async function inLine<T>(clientId: string, task: () => Promise<T>): Promise<T> {
+    const line = lines.get(clientId) ?? { limit: createLimit(1), waiting: 0 };
+    lines.set(clientId, line);
+    line.waiting += 1;
+    try {
+      return await line.limit(() => limit(task));
+    } finally {
+      line.waiting -= 1;
+      if (line.waiting === 0) lines.delete(clientId);
+    }
+  }
+
   return {
-    async faultOf(schema, json) {
-      const reply = await limit(() => check({ schema, json }));
+    async faultOf(schema, json, clientId) {
+      const reply = await inLine(clientId, () => check({ schema, json }));
       if ('unusable' in reply) throw new SchemaUnusableError(`cannot be checked (${reply.unusable})`);
       return reply.fault;
     },
