@@ -254,6 +254,8 @@ function openProviders(
   clock: Clock = systemClock,
 ): Providers {
   let sandbox: Promise<Sandbox> | undefined;
+  // Before all that is added later, and so closed after it: turns go on to their end meanwhile.
+  opened.add('the sandbox', async () => (await sandbox)?.close());
   return createProviders({
     warpServerUrl: config.warp.serverUrl,
     warpOauth: {
@@ -266,10 +268,7 @@ function openProviders(
     configured: config.providers,
     // Started by whoever needs it first: most processes never do.
     async sandboxUrl() {
-      if (sandbox === undefined) {
-        sandbox = startSandbox();
-        opened.add('the sandbox', async () => (await sandbox)?.close());
-      }
+      sandbox ??= startSandbox();
       return (await sandbox).url;
     },
     http: createProviderHttp(),

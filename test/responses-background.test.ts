@@ -214,3 +214,17 @@ test('a gateway that stops ends it with an error', async () => {
   })();
   await expect(reading).rejects.toMatchObject({ code: 'shutting_down' });
 });
+
+test('a turn on the built-in sandbox ends whole while the services stop', async () => {
+  const own = await startTestServices({ SHUTDOWN_SECONDS: '20' });
+  onTestFinished(() => own.close());
+  const stream = await own.openai().responses.create({ model: 'sandbox-paced', input: 'x', stream: true });
+  let closing: Promise<void> | undefined;
+  let last = '';
+  for await (const event of stream) {
+    if (event.type === 'response.output_text.delta') closing ??= own.close();
+    last = event.type;
+  }
+  expect(last).toBe('response.completed');
+  await closing;
+});
