@@ -26,6 +26,15 @@ const image = { type: 'image', mediaType: 'image/png', data: 'AAAA' };
 const text = (value: string) => ({ type: 'text', text: value });
 const cached = { cache_control: { type: 'ephemeral' } };
 
+it.each([
+  [{ type: 'tool_use', id: 't', name: 'read', input: [1] }, 'messages.1.content.0.input'],
+  [{ type: 'tool_use', id: '', name: 'read', input: {} }, 'messages.1.content.0.id'],
+  [{ type: 'thinking' }, 'messages.1.content.0.thinking'],
+  [{ type: 'nonsense' }, 'messages.1.content.0.type'],
+])('what is wrong with an answer that comes back is told by its place: %j', (block, param) => {
+  expect(refusal(user, { role: 'assistant', content: [block] }, user)).toMatchObject({ param });
+});
+
 describe('what a user sends', () => {
   it('is a document of any number of parts', () => {
     const content = Array.from({ length: 200_000 }, () => text('x'));

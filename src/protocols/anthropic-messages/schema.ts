@@ -58,12 +58,11 @@ const thinkingBlock = z.looseObject({ type: z.literal('thinking'), thinking: z.s
 const redactedBlock = z.looseObject({ type: z.literal('redacted_thinking') });
 /** What the provider's own tools left in an answer. */
 const providerBlock = z.looseObject({
-  type: z
-    .string()
-    .regex(
-      /^(server|mcp)_tool_use$|^[a-z_]+_tool_result$|^mcp_tool_listing$|^fallback$/,
-      'must be "text", "thinking", "redacted_thinking" or "tool_use"',
-    ),
+  type: z.string().regex(
+    /^(server|mcp)_tool_use$|^[a-z_]+_tool_result$|^mcp_tool_listing$|^fallback$/,
+    // Without the abort this problem alone would be told, whatever kind was meant.
+    { error: 'must be "text", "thinking", "redacted_thinking" or "tool_use"', abort: true },
+  ),
 });
 
 const userBlock = z.discriminatedUnion(

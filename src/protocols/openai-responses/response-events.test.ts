@@ -2,6 +2,7 @@ import { expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
 import type { TurnEvent } from '../../core/turn.ts';
 import { decodeResponsesRequest, parseResponsesRequest } from './decode-request.ts';
+import { encodeResponsesAnswer } from './encode-answer.ts';
 import { createResponseEvents } from './response-events.ts';
 
 const identity = { id: `resp_${'0'.repeat(32)}`, created: 1, model: 'auto', now: () => 7_900 };
@@ -60,6 +61,24 @@ it('ends a broken answer failed, with one event that every client takes for an e
     false,
   );
   expect(ended[0]).toMatchObject({ status: 'failed' });
+});
+
+it('an answer of nothing but thoughts has an empty message, as one that is not streamed', () => {
+  const thought: TurnEvent = { type: 'reasoning-delta', text: 'Hm.' };
+  const { last } = eventsOf([[thought, { type: 'finish', reason: 'stop' }]]);
+  const answer = {
+    text: '',
+    reasoning: 'Hm.',
+    toolCalls: [],
+    finishReason: 'stop',
+    usage: undefined,
+  } as const;
+  const { options } = decodeResponsesRequest(parseResponsesRequest({ model: 'auto', input: 'Hello' }));
+  expect(last.response.output).toMatchObject([
+    { type: 'reasoning' },
+    { type: 'message', status: 'completed', content: [{ text: '' }] },
+  ]);
+  expect(encodeResponsesAnswer(identity, answer, options)['output']).toEqual(last.response.output);
 });
 
 it('announces a response before it fails', () => {

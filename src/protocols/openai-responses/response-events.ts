@@ -182,8 +182,8 @@ export function createResponseEvents(
 
   function finish(reason: FinishReason): void {
     const { status } = endOf(reason);
-    // An answer of nothing is an empty message: clients look for an item.
-    if (output.length === 0) begin('message');
+    // An answer of nothing but thoughts is an empty message: clients look for one.
+    if (output.every(({ type }) => type === 'reasoning')) begin('message');
     close(status);
     for (const index of [...calls.keys()]) callEnd(index, status);
     end(status, current(status, undefined, reason));
