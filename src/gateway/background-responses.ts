@@ -11,7 +11,7 @@ import { createDrain } from './drain.ts';
 import { createEventLog, type EventLog } from './event-log.ts';
 import { aliveMs, beatMs, startBeating } from './response-beat.ts';
 import type { ReadRequest } from './responses-request.ts';
-import type { StoredResponses } from './stored-responses.ts';
+import { isUnderWay, type StoredResponses } from './stored-responses.ts';
 
 export interface BackgroundResponsesOptions {
   readonly clientTurns: ClientTurns;
@@ -301,10 +301,6 @@ export function createBackgroundResponses(options: BackgroundResponsesOptions): 
       });
     },
   };
-}
-
-function isUnderWay(response: ResponseObject): boolean {
-  return response['status'] === 'queued' || response['status'] === 'in_progress';
 }
 
 function wasCancelled(): AppError {

@@ -98,8 +98,11 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     },
     keys: createClientKeys(options.apiKeys),
     poolWatch,
-    responses: createStoredResponses(keep, options.responsesTtlMs, (error) =>
-      logger.warn({ err: error }, 'a response could not be kept'),
+    responses: createStoredResponses(
+      keep,
+      options.responsesTtlMs,
+      (error) => logger.warn({ err: error }, 'a response could not be kept'),
+      { clock, arePossible: () => keep.figures().store === 'postgres' },
     ),
     keep,
     isPoolInside: options.isPoolInside,

@@ -34,7 +34,7 @@ export async function readResponsesRequest(
   const asked = parseResponsesRequest(body);
   const previous = asked.previous_response_id;
   const before = previous
-    ? (findRecent(previous) ?? (await responses.continueFrom(clientId, previous)))
+    ? (findRecent(previous) ?? (await responses.continueFrom(clientId, previous, asked.store !== false)))
     : nothingBefore;
   const input = await resolveReferences(responses, clientId, inputItems(asked), before);
   const opaque = createOpaque(clientId);
@@ -74,7 +74,7 @@ async function resolveReferences(
       looked.add(hex);
       const id = `resp_${hex}`;
       // One that is not there holds no item either, and the item is what the client asked for.
-      const stored = await responses.get(clientId, id).catch(ignoreNotFound);
+      const stored = await responses.find(clientId, id);
       if (stored) {
         learn(stored.response['output'] as InputItem[]);
         if (item.id.startsWith('item_')) learn(await listInputItems(responses, clientId, id));
@@ -91,11 +91,6 @@ async function resolveReferences(
     resolved.push(found);
   }
   return resolved;
-}
-
-function ignoreNotFound(error: unknown): undefined {
-  if (AppError.from(error).code !== 'not_found') throw error;
-  return undefined;
 }
 
 /** What a response was made from, in the form clients list it: every item has an id and a type, contents are parts. */

@@ -126,7 +126,7 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
 
   app.post('/v1/responses/input_tokens', async (request) => {
     const clientId = keys.identify(request.headers);
-    const body = { model: 'any', input: [], ...bodyObject(request.body) };
+    const body = { model: 'any', input: [], ...bodyObject(request.body), store: false };
     const { decoded } = await readResponsesRequest(responses, clientId, body);
     return { object: 'response.input_tokens', input_tokens: countInputTokens(decoded.request) };
   });

@@ -24,7 +24,7 @@ beforeEach(() => {
 const say = (role: 'user' | 'assistant', content: string): InputItem => ({ type: 'message', role, content });
 
 async function link(id: string, previous?: string, words = id): Promise<void> {
-  const before = previous === undefined ? undefined : await responses.continueFrom('me', previous);
+  const before = previous === undefined ? undefined : await responses.continueFrom('me', previous, true);
   await responses.put('me', {
     response: { id, status: 'completed', output: [say('assistant', `${words}!`)] },
     input: [say('user', words)],
@@ -39,7 +39,7 @@ it('a response continues all those before it, in their order', async () => {
   await link('a');
   await link('b', 'a');
   await link('c', 'b');
-  const { items, ancestors } = await responses.continueFrom('me', 'c');
+  const { items, ancestors } = await responses.continueFrom('me', 'c', true);
   expect(contents(items)).toEqual(['a', 'a!', 'b', 'b!', 'c', 'c!']);
   expect(ancestors).toEqual(['a', 'b', 'c']);
   expect(contents(await responses.inputOf('me', 'c'))).toEqual(['a', 'a!', 'b', 'b!', 'c']);
@@ -50,7 +50,7 @@ it('a response of any number of items can be gone on from', async () => {
   const response = { id: 'a', status: 'completed', output: [] };
   await responses.put('me', { response, input, ancestors: [], base: [] });
   await link('b', 'a');
-  expect((await responses.continueFrom('me', 'b')).items.length).toBe(200_002);
+  expect((await responses.continueFrom('me', 'b', true)).items.length).toBe(200_002);
 });
 
 it('a long conversation is kept once: no entry holds what another does', async () => {
@@ -67,7 +67,13 @@ it('what is in no stored response comes first', async () => {
     base: [say('user', 'before')],
   });
   await link('b', 'a');
-  expect(contents((await responses.continueFrom('me', 'b')).items)).toEqual(['before', 'a', 'a!', 'b', 'b!']);
+  expect(contents((await responses.continueFrom('me', 'b', true)).items)).toEqual([
+    'before',
+    'a',
+    'a!',
+    'b',
+    'b!',
+  ]);
 });
 
 it('a deleted link can be neither read nor continued over, and what follows it can still be read', async () => {
@@ -76,7 +82,7 @@ it('a deleted link can be neither read nor continued over, and what follows it c
   await link('c', 'b');
   await responses.remove('me', 'b');
   await expect(responses.get('me', 'b')).rejects.toMatchObject({ code: 'not_found' });
-  await expect(responses.continueFrom('me', 'c')).rejects.toMatchObject({
+  await expect(responses.continueFrom('me', 'c', true)).rejects.toMatchObject({
     code: 'previous_response_not_found',
     message: expect.stringContaining('"b"'),
   });
@@ -87,7 +93,7 @@ it('a deleted link can be neither read nor continued over, and what follows it c
 it('belongs to the key that made it, until it expires', async () => {
   await link('a');
   await expect(responses.get('you', 'a')).rejects.toMatchObject({ code: 'not_found' });
-  await expect(responses.continueFrom('you', 'a')).rejects.toMatchObject({
+  await expect(responses.continueFrom('you', 'a', true)).rejects.toMatchObject({
     code: 'previous_response_not_found',
   });
   await expect(responses.remove('you', 'a')).rejects.toMatchObject({ code: 'not_found' });
@@ -104,7 +110,7 @@ it.each(['queued', 'in_progress', 'failed', 'cancelled'])(
       ancestors: [],
       base: [],
     });
-    await expect(responses.continueFrom('me', 'a')).rejects.toMatchObject({
+    await expect(responses.continueFrom('me', 'a', true)).rejects.toMatchObject({
       code: 'invalid_request',
       param: 'previous_response_id',
     });
@@ -119,10 +125,13 @@ it('a conversation without end is refused with what to do', async () => {
     ancestors,
     base: [],
   });
-  await expect(responses.continueFrom('me', 'a')).rejects.toMatchObject({
+  await expect(responses.continueFrom('me', 'a', true)).rejects.toMatchObject({
     code: 'context_too_long',
     message: expect.stringContaining('/v1/responses/compact'),
   });
+  // What is stored nowhere may go on from it: that is how it is compacted.
+  await Promise.all(ancestors.map((id) => link(id)));
+  expect((await responses.continueFrom('me', 'a', false)).items).toHaveLength(1_000);
 });
 
 it('a response of very many items is continued like any other', async () => {
@@ -130,5 +139,29 @@ it('a response of very many items is continued like any other', async () => {
   const response = { id: 'long', status: 'completed', output: [] };
   await responses.put('me', { response, input, ancestors: [], base: [] });
   await link('next', 'long');
-  expect((await responses.continueFrom('me', 'next')).items).toHaveLength(input.length + 2);
+  expect((await responses.continueFrom('me', 'next', true)).items).toHaveLength(input.length + 2);
+});
+
+it('waits a moment for what another instance is still writing, and no longer', async () => {
+  const keep = createMemoryKeep(clock, 1_000_000);
+  const others = { clock, arePossible: () => true };
+  const mine = createStoredResponses(keep, 60_000, () => {}, others);
+  const looking = mine.get('me', 'late');
+  await clock.advance(100);
+  const late = {
+    response: { id: 'late', status: 'completed', output: [] },
+    input: [],
+    ancestors: [],
+    base: [],
+  };
+  await createStoredResponses(keep, 60_000, () => {}).put('me', late);
+  await clock.advance(400);
+  expect(await looking).toEqual(late);
+
+  const never = expect(mine.continueFrom('me', 'never', true)).rejects.toMatchObject({
+    code: 'previous_response_not_found',
+  });
+  for (let step = 0; step < 10; step += 1) await clock.advance(50);
+  await never;
+  expect(await mine.find('me', 'never')).toBeUndefined();
 });

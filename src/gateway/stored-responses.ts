@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { AppError } from '../core/errors.ts';
+import type { Clock } from '../lib/clock.ts';
 import type { InputItem } from '../protocols/openai-responses/schema.ts';
 import type { Keep } from './keep/keep.ts';
 
@@ -28,8 +29,13 @@ export interface StoredResponses {
   put(clientId: string, stored: StoredResponse): Promise<void>;
   /** Throws AppError `not_found`. */
   get(clientId: string, id: string): Promise<StoredResponse>;
-  /** What the next response goes on from. Throws AppError `previous_response_not_found`. */
-  continueFrom(clientId: string, id: string): Promise<Continued>;
+  /** The same, at once and without an error: a client may name very many. */
+  find(clientId: string, id: string): Promise<StoredResponse | undefined>;
+  /**
+   * What the next response goes on from; one that is not `stored` itself may go on from a chain that has its full length.
+   * Throws AppError `previous_response_not_found`.
+   */
+  continueFrom(clientId: string, id: string, isStored: boolean): Promise<Continued>;
   /** All items up to that response and with its input, without its output. Throws AppError `not_found`. */
   inputOf(clientId: string, id: string): Promise<readonly InputItem[]>;
   /** Answers what it was. Those that go on from it can be read as before, but no longer be continued. Throws AppError `not_found`. */
@@ -46,6 +52,8 @@ const maxAncestors = 500;
 /** As much as the body of a request may hold. */
 const maxHistoryBytes = 32 * 1024 * 1024;
 const readsAtOnce = 16;
+/** Another instance has answered its client before it has written the response: looks after so long. */
+const lateMs = [50, 150, 300];
 
 export const nothingBefore: Continued = { items: [], ancestors: [], base: [] };
 
@@ -61,11 +69,19 @@ export function continuedBy(
     : { items, ancestors: [], base: items };
 }
 
+/** Who else writes to the same keep. */
+export interface OtherInstances {
+  readonly clock: Pick<Clock, 'after'>;
+  /** False: nobody does at the moment. */
+  arePossible(): boolean;
+}
+
 /** Entries hold their own items and the names of those before, so that a long conversation is kept once. */
 export function createStoredResponses(
   keep: Keep,
   ttlMs: number,
   onFailure: (error: unknown) => void,
+  others?: OtherInstances,
 ): StoredResponses {
   const keyOf = (clientId: string, id: string): string =>
     `response:${createHash('sha256').update(`${clientId}\n${id}`).digest('base64url')}`;
@@ -79,8 +95,18 @@ export function createStoredResponses(
     return { stored: JSON.parse(Buffer.from(bytes).toString('utf8')) as StoredResponse, bytes: bytes.length };
   }
 
+  async function readSoon(clientId: string, id: string): ReturnType<typeof read> {
+    let found = await read(clientId, id);
+    for (const waitMs of lateMs) {
+      if (found !== undefined || !others?.arePossible()) break;
+      await new Promise<void>((resolve) => others.clock.after(waitMs, resolve));
+      found = await read(clientId, id);
+    }
+    return found;
+  }
+
   async function get(clientId: string, id: string): Promise<StoredResponse> {
-    const found = await read(clientId, id);
+    const found = await readSoon(clientId, id);
     if (found === undefined) throw notFound(id);
     return found.stored;
   }
@@ -117,21 +143,23 @@ export function createStoredResponses(
     },
     put,
     get,
+    find: async (clientId, id) => (await read(clientId, id))?.stored,
 
-    async continueFrom(clientId, id) {
-      const found = await read(clientId, id);
+    async continueFrom(clientId, id, isStored) {
+      const found = await readSoon(clientId, id);
       if (found === undefined) throw previousNotFound(id);
       const { stored } = found;
       const status = stored.response['status'];
       if (status !== 'completed' && status !== 'incomplete') {
         throw new AppError(
           'invalid_request',
-          `previous_response_id: the response "${id}" is ${String(status)}: only one that has ended well can be continued.`,
+          `previous_response_id: the response "${id}" ${isUnderWay(stored.response) ? 'has not ended, as far as it is written' : `is ${String(status)}`}: only one that has ended well can be continued.`,
           { param: 'previous_response_id' },
         );
       }
       const ancestors = [...stored.ancestors, id];
-      if (ancestors.length > maxAncestors) throw tooLong(`has more than ${maxAncestors} responses`);
+      if (isStored && ancestors.length > maxAncestors)
+        throw tooLong(`has more than ${maxAncestors} responses`);
       const before = await itemsOf(clientId, stored.ancestors, (missing) => previousNotFound(id, missing));
       return { items: [...before, ...allItems(stored)], ancestors, base: [] };
     },
@@ -155,6 +183,11 @@ export function createStoredResponses(
       return (await keep.get(`${keyOf(clientId, id)}:${mark}`)) !== undefined;
     },
   };
+}
+
+/** As it was written: whether anybody still makes it is another question. */
+export function isUnderWay(response: Readonly<Record<string, unknown>>): boolean {
+  return response['status'] === 'queued' || response['status'] === 'in_progress';
 }
 
 function allItems({ response, input, base }: StoredResponse): InputItem[] {
