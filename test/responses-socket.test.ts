@@ -308,6 +308,23 @@ describe('who may connect', () => {
     await connect(services, { origin: services.gatewayUrl });
   });
 
+  test.each([
+    ['no key', { 'sec-websocket-version': '13' }],
+    ['no version', { 'sec-websocket-key': Buffer.alloc(16).toString('base64') }],
+  ])('a handshake with %s is refused like any request', async (_name, handshake) => {
+    const headers = { connection: 'upgrade', upgrade: 'websocket', ...handshake };
+    const request = httpRequest(`${services.gatewayUrl}/v1/responses`, { headers, agent: false });
+    request.end();
+    const [response] = await once(request, 'response');
+    expect(response.statusCode).toBe(400);
+    expect(response.headers['x-request-id']).toBeTruthy();
+    const chunks: Buffer[] = [];
+    for await (const chunk of response) chunks.push(chunk);
+    expect(JSON.parse(Buffer.concat(chunks).toString())).toMatchObject({
+      error: { type: 'invalid_request_error', message: expect.stringContaining('Sec-WebSocket') },
+    });
+  });
+
   test('a plain GET is told how to go on, an offer of HTTP/2 with a POST is not taken', async () => {
     const answer = await fetch(`${services.gatewayUrl}/v1/responses`);
     expect(answer.status).toBe(426);

@@ -83,7 +83,9 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
     method: 'GET',
     url: '/v1/responses',
     async onRequest(request) {
-      if (request.ws) sockets.checkRoom(keys.identify(request.headers));
+      if (!request.ws) return;
+      checkHandshake(request.headers);
+      sockets.checkRoom(keys.identify(request.headers));
     },
     wsHandler(socket, request) {
       const clientId = keys.identify(request.headers);
@@ -171,6 +173,18 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
   app.post<ById>('/v1/responses/:id/cancel', async (request) =>
     background.cancel(keys.identify(request.headers), request.params.id),
   );
+}
+
+/** What the upgrade itself would refuse, but not in the words of this dialect. */
+function checkHandshake(headers: FastifyRequest['headers']): void {
+  const key = headers['sec-websocket-key'];
+  const version = headers['sec-websocket-version'] ?? '';
+  if (typeof key !== 'string' || !/^[+/0-9A-Za-z]{22}==$/.test(key)) {
+    throw new AppError('invalid_request', 'The header Sec-WebSocket-Key is missing or not a key.');
+  }
+  if (version !== '13' && version !== '8') {
+    throw new AppError('invalid_request', 'The header Sec-WebSocket-Version must be 13.');
+  }
 }
 
 /** Here everything may be left out; null is as good. */
