@@ -20,7 +20,7 @@ let services: TestServices;
 beforeAll(async () => {
   await new Promise<void>((resolve) => pictures.listen(0, '127.0.0.1', resolve));
   host = `127.0.0.1:${(pictures.address() as AddressInfo).port}`;
-  services = await startTestServices({ FETCH_IMAGES: 'yes', FETCH_IMAGES_ALLOW: host });
+  services = await startTestServices({ FETCH_IMAGES: 'yes', FETCH_IMAGES_ALLOW: host, MAX_CHOICES: '3' });
   await services.addAccount('wk-1.good');
 });
 afterAll(async () => {
@@ -68,6 +68,16 @@ test('a conversation is known again by the address, without fetching it again', 
   });
   expect(fetches).toBe(before);
   expect(services.upstream.turns.at(-1)?.query).toBe('And now?');
+});
+
+test('the choices of one request share what is fetched', async () => {
+  const before = fetches;
+  const messages = [chatMessage(`http://${host}/shared.png`)];
+  const asked = { model: 'sandbox', messages, n: 3 };
+  const { choices } = await services.openai().chat.completions.create(asked);
+  expect(choices).toHaveLength(3);
+  expect(services.upstream.turns.slice(-3).map(({ imageCount }) => imageCount)).toEqual([1, 1, 1]);
+  expect(fetches).toBe(before + 1);
 });
 
 test('an address without an image, or in a private network, is a 400 that names the part', async () => {

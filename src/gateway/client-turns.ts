@@ -1,12 +1,13 @@
 import { AppError } from '../core/errors.ts';
 import type { DecodedTurn, Inbound } from '../core/protocol.ts';
+import type { AskedRequest } from '../core/turn.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { TurnOutput } from './attempt.ts';
 import { runCheckedTurn } from './checked-answer.ts';
 import { checkSchema } from './json-schema.ts';
 import type { GatewayMetrics } from './metrics.ts';
 import type { TurnDependencies, TurnSummary } from './run-turn.ts';
-import { turnImagesOf } from './turn-images.ts';
+import { type TurnImages, turnImagesOf } from './turn-images.ts';
 
 /** A turn as a client asked for it, whatever carries its answer: a response, a WebSocket, or nothing but the store. */
 export interface ClientTurn {
@@ -49,6 +50,14 @@ export function createClientTurns(
 ): ClientTurns {
   const { clock } = turns;
   let isClosing = false;
+  /** The choices of one request are so many turns, and want the same images. */
+  const imagesOf = new WeakMap<AskedRequest, TurnImages>();
+
+  function imagesFor(request: AskedRequest): TurnImages | undefined {
+    const images = imagesOf.get(request) ?? turnImagesOf(request, turns.imageFetcher);
+    if (images) imagesOf.set(request, images);
+    return images;
+  }
 
   function log(turn: ClientTurn, summary: TurnSummary, durationMs: number): void {
     const { decoded } = turn;
@@ -76,7 +85,7 @@ export function createClientTurns(
       if (choices > turns.maxChoices) throw tooManyChoices(turns.maxChoices);
       const { responseFormat: format } = request;
       if (format.type === 'json-schema') checkSchema(format.schema, `${format.param}.schema`);
-      turnImagesOf(request, turns.imageFetcher);
+      imagesFor(request);
       if (isClosing) {
         throw new AppError('shutting_down', 'The gateway is stopping; try again in a moment.', {
           retryAfterMs: 5_000,
@@ -92,7 +101,7 @@ export function createClientTurns(
         affinityKey: turn.affinityKey ?? decoded.affinityKey,
         wantsUsage,
         output,
-        images: turnImagesOf(decoded.request, turns.imageFetcher),
+        images: imagesFor(decoded.request),
         signal,
         logger: logger.child({ request_id: turn.requestId }),
       });
