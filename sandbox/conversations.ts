@@ -28,6 +28,8 @@ export interface Conversations {
   find(id: string, bearer: string): Conversation | undefined;
   /** Counts `bytes` more for this conversation and forgets the oldest ones above the limit. */
   grow(conversation: Conversation, bytes: number): void;
+  /** Forgets them all. */
+  clear(): void;
 }
 
 export function createConversations({ keep = 1_000, keepBytes = 128 * 1024 * 1024 } = {}): Conversations {
@@ -64,6 +66,10 @@ export function createConversations({ keep = 1_000, keepBytes = 128 * 1024 * 102
         if (!oldest) return;
         totalBytes -= oldest.bytes;
       }
+    },
+    clear() {
+      while (conversations.deleteOldest());
+      totalBytes = 0;
     },
   };
 }

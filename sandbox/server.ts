@@ -54,6 +54,8 @@ export interface Sandbox {
   readonly oz: Pick<Oz, 'runs'>;
   /** Replaces the model list, of one key or of all that have none of their own; undefined takes that back. */
   setModels(models: readonly SandboxModel[] | undefined, bearer?: string): void;
+  /** From now on every conversation so far is an unknown one. */
+  forgetConversations(): void;
   /** Stops listening and destroys open connections. */
   close(): Promise<void>;
 }
@@ -229,6 +231,7 @@ export async function startSandbox({ host = '127.0.0.1', port = 0 }: SandboxOpti
       else if (list === undefined) modelsByAccount.delete(bearer);
       else modelsByAccount.set(bearer, list);
     },
+    forgetConversations: () => chat.conversations.clear(),
     async close() {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeAllConnections();

@@ -228,6 +228,20 @@ test('a conversation whose account is gone is told whole on another one, and goe
   expect(words).toEqual(['new', 'hit', 'lost', 'hit']);
 });
 
+test('a conversation the upstream knows no longer is told whole to the same account, and goes on there', async () => {
+  const services = await servicesForTest();
+  await services.addAccount('wk-1.good');
+  const messages: { role: string; content: string }[] = [];
+  await talkOn(services, messages, 'My name is Ada');
+  services.upstream.forgetConversations();
+  const anew = await talkOn(services, messages, 'Who am I?');
+  expect(anew.query).toContain('My name is Ada');
+  const next = await talkOn(services, messages, 'And now?');
+  expect(next).toEqual({ bearer: 'wk-1.good', conversationId: anew.conversationId, query: 'And now?' });
+  const words = [...services.log().matchAll(/"conversation":"(\w+)"/g)].map(([, word]) => word);
+  expect(words).toEqual(['new', 'lost', 'hit']);
+});
+
 test('a turn that broke in the middle is sent again without losing a word of what was said before', async () => {
   const services = await servicesForTest();
   await services.addAccount('wk-1.good');

@@ -62,6 +62,7 @@ const table = {
   upstream_protocol: row(502, 'server_error', 'upstream_protocol', 'yes', 'api_error', 500),
   no_account_available: row(503, 'server_error', 'no_account_available', 'no', 'overloaded_error', 529),
   pool_unavailable: row(503, 'server_error', 'pool_unavailable', 'no', 'overloaded_error', 529),
+  storage_unavailable: row(503, 'server_error', 'storage_unavailable', 'no', 'overloaded_error', 529),
   shutting_down: row(503, 'server_error', 'shutting_down', 'no', 'overloaded_error', 529),
   cancelled: row(499, 'server_error', 'cancelled', 'no', 'api_error'),
   internal: row(500, 'server_error', 'internal_error', 'no', 'api_error'),

@@ -7,7 +7,7 @@ import type { Keep } from './keep/keep.ts';
 /**
  * How a turn met its conversation: `new` is a first turn; `hit` went on where the last one ended; `miss` brought a
  * history of which nothing was kept; `claimed` one that another turn had taken up before; `lost` one that was kept, but
- * whose account did not carry the turn. All but `hit` tell the upstream the history anew.
+ * whose account did not carry the turn, or whose upstream knew it no longer. All but `hit` tell the upstream the history anew.
  */
 export type ConversationResult = 'new' | 'hit' | 'miss' | 'claimed' | 'lost';
 
@@ -19,6 +19,11 @@ export interface Conversation {
   goOn(accountId: string): { memory: ConversationMemory; newMessages: readonly AskedMessage[] } | undefined;
   /** The memory that was taken last never reached the upstream. */
   restore(): void;
+  /**
+   * The upstream has refused a turn that went on from the memory; it may know the conversation no longer. From now on the
+   * history is told. False when no attempt went on from it, or that was done before.
+   */
+  beginAnew(): boolean;
   /** Keeps what the adapter gave back, under the history as it will be after this answer. */
   remember(accountId: string, answer: AssistantAnswer, memory: ConversationMemory): void;
   /** Puts back what was not used. Call once, when the turn is over. */
@@ -70,20 +75,30 @@ export function createConversations(keep: Keep) {
       if (keyBefore !== undefined && found) taken.set(keyBefore, true);
       let isUsed = false;
       let didGoOn = false;
+      let wasTried = false;
+      let isAnew = false;
+      let isReplaced = false;
 
       return {
         accountId: found?.accountId,
         goOn(accountId) {
-          didGoOn = found !== undefined && !isUsed && accountId === found.accountId;
+          didGoOn = found !== undefined && !isUsed && !isAnew && accountId === found.accountId;
           if (!found || !didGoOn) return undefined;
           isUsed = true;
+          wasTried = true;
           return { memory: found.memory, newMessages };
         },
         restore() {
           isUsed = false;
           didGoOn = false;
         },
+        beginAnew() {
+          if (!wasTried || isAnew) return false;
+          isAnew = true;
+          return true;
+        },
         remember(accountId, answer, memory) {
+          isReplaced = isAnew;
           const after = running.copy();
           addMessage(after, {
             role: 'assistant',
@@ -97,7 +112,7 @@ export function createConversations(keep: Keep) {
         end() {
           if (keyBefore === undefined) return 'new';
           if (!found) return wasTaken ? 'claimed' : 'miss';
-          if (!isUsed) {
+          if (!isUsed && !isReplaced) {
             // For the client that sends the same history again, with another question or after an error.
             taken.take(keyBefore);
             put(keyBefore, found);

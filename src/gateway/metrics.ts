@@ -81,7 +81,7 @@ export function createGatewayMetrics(options: {
     help:
       'Turns by how they met their conversation. new: a first turn; hit: remembered and continued; ' +
       'miss: a history of which nothing was kept; claimed: another turn had taken it up before; ' +
-      'lost: kept, but its account did not carry the turn. All but hit send the history whole.',
+      'lost: kept, but its account did not carry the turn or the upstream knew it no longer. All but hit send the history whole.',
     labelNames: ['result'] as const,
     registers,
   });

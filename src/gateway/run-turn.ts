@@ -142,6 +142,13 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
       lastError = error.error;
       if (progress.isContentSent) return summary(lastError);
       turn.signal.throwIfAborted();
+      if (lastError.code === 'invalid_request' && attempts < maxAttempts && conversation.beginAnew()) {
+        turn.logger.info(
+          { account_id: lease.account.id, err: lastError },
+          'the upstream refused to go on with a conversation: its history is told anew',
+        );
+        continue;
+      }
       if (attempts >= maxAttempts || lastError.failover === 'no') throw lastError;
       if (lastError.failover === 'once') {
         if (hasRetriedModel) throw lastError;

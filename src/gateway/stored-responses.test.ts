@@ -165,3 +165,13 @@ it('waits a moment for what another instance is still writing, and no longer', a
   await never;
   expect(await mine.find('me', 'never')).toBeUndefined();
 });
+
+it('says that a store that is away is away, and not that a response is not there', async () => {
+  const away = () => Promise.reject(new Error('no route to the database'));
+  const keep = { get: away, put: away, claim: away, close: async () => {} };
+  const stranded = createStoredResponses(keep, 1_000, () => {});
+  const unavailable = { code: 'storage_unavailable', status: 503, retryAfterMs: 5_000 };
+  await expect(stranded.get('me', 'a')).rejects.toMatchObject(unavailable);
+  await expect(stranded.continueFrom('me', 'a', true)).rejects.toMatchObject(unavailable);
+  await expect(stranded.remove('me', 'a')).rejects.toMatchObject(unavailable);
+});

@@ -90,7 +90,7 @@ export function createStoredResponses(
     clientId: string,
     id: string,
   ): Promise<{ stored: StoredResponse; bytes: number } | undefined> {
-    const bytes = await keep.get(keyOf(clientId, id));
+    const bytes = await answered(keep.get(keyOf(clientId, id)));
     if (bytes === undefined) return undefined;
     return { stored: JSON.parse(Buffer.from(bytes).toString('utf8')) as StoredResponse, bytes: bytes.length };
   }
@@ -113,7 +113,7 @@ export function createStoredResponses(
 
   async function put(clientId: string, stored: StoredResponse): Promise<void> {
     const key = keyOf(clientId, String(stored.response['id']));
-    await keep.put(key, Buffer.from(JSON.stringify(stored)), ttlMs);
+    await answered(keep.put(key, Buffer.from(JSON.stringify(stored)), ttlMs));
   }
 
   /** Everything said in those responses, in their order. */
@@ -171,7 +171,7 @@ export function createStoredResponses(
     },
 
     async remove(clientId, id) {
-      const bytes = await keep.claim(keyOf(clientId, id));
+      const bytes = await answered(keep.claim(keyOf(clientId, id)));
       if (bytes === undefined) throw notFound(id);
       return JSON.parse(Buffer.from(bytes).toString('utf8')) as StoredResponse;
     },
@@ -183,6 +183,19 @@ export function createStoredResponses(
       return (await keep.get(`${keyOf(clientId, id)}:${mark}`)) !== undefined;
     },
   };
+}
+
+/** A store that is away is no fault of the request, and nothing is known of what it holds. */
+async function answered<Value>(asked: Promise<Value>): Promise<Value> {
+  try {
+    return await asked;
+  } catch (cause) {
+    throw new AppError(
+      'storage_unavailable',
+      'Stored responses cannot be reached at the moment; try again in a few seconds.',
+      { cause, retryAfterMs: 5_000 },
+    );
+  }
 }
 
 /** As it was written: whether anybody still makes it is another question. */
