@@ -2,6 +2,8 @@ import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
+    // Most of the time tests wait for processes, databases and real limits of time; two cores carry three files at once.
+    maxWorkers: 3,
     projects: [
       {
         test: {
