@@ -86,10 +86,16 @@ async function drive(folder: string, missing: readonly string[]): Promise<number
         continue;
       }
       const startedAt = Date.now();
+      const before = upstream.turns.length;
       const fault = await faultOf(client, folder, access, { gateway, upstream });
       if (fault !== undefined) failed += 1;
       const seconds = ((Date.now() - startedAt) / 1_000).toFixed(1);
-      console.log(fault === undefined ? `ok      ${title}: ${seconds} s` : `FAILED  ${title}: ${fault}`);
+      // A folded history holds the result as text: what came as a result went on with a remembered conversation.
+      const wentOn = upstream.turns.slice(before).some(({ toolResults }) => toolResults.length > 0);
+      const memory = wentOn ? 'the conversation went on' : 'the history was told anew';
+      console.log(
+        fault === undefined ? `ok      ${title}: ${seconds} s, ${memory}` : `FAILED  ${title}: ${fault}`,
+      );
     }
   } finally {
     gateway.close();
