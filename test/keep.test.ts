@@ -187,7 +187,8 @@ test('no turn fails or waits long for a database that goes away', async () => {
   expect(await talk.say(gatewayUrl, 'Meanwhile')).toBe('You said: Meanwhile');
   expect(await figure(gatewayUrl, 'keep_failures_total')).toBeGreaterThan(0);
   const stored = await fetch(`${gatewayUrl}/v1/responses/resp_${'0'.repeat(32)}`);
-  expect(stored.status).toBe(500);
+  expect(stored.status).toBe(503);
+  expect(stored.headers.get('retry-after')).toBe('5');
 
   await server.start();
   const later = conversation();

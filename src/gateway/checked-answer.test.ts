@@ -185,7 +185,7 @@ describe('an answer that has to call a tool', () => {
   });
 
   it('ends with the error that met the second try', async () => {
-    const { events } = await ask(required, [['say no', 'usage 1 1', 'end'], ['error invalid_request no']]);
-    expect(events).toMatchObject([{ type: 'error', error: { code: 'invalid_request' } }]);
+    const { events } = await ask(required, [['say no', 'usage 1 1', 'end'], ['error context_too_long no']]);
+    expect(events).toMatchObject([{ type: 'error', error: { code: 'context_too_long' } }]);
   });
 });
