@@ -1,71 +1,193 @@
-/** What an error does to the choice of account: never another, another, another but once, or after a refresh. */
+import type { Outcome } from './outcome.ts';
+
+/** What an error does to the choice of account: never another, another, another but once. */
 type Failover = 'no' | 'yes' | 'once';
+
+/**
+ * Whose fault an error is. `request`: the same request fails on every account. `model`: the model or its vendor is
+ * unavailable. `network`: the request never arrived, or something on the way answered or broke the connection.
+ * `upstream`: the upstream failed or fell silent, which says little about the account. `account`: the vendor's own
+ * answer about the account. `service`: this service, its pool, or one of its client keys.
+ */
+export type Fault = 'request' | 'model' | 'network' | 'upstream' | 'account' | 'service';
 
 interface ErrorRow {
   readonly status: number;
   readonly openaiType: string;
   /** The `code` word of the OpenAI dialect; null where the convention is null. */
   readonly openaiCode: string | null;
-  readonly failover: Failover;
   /** The Anthropic dialect's `type`, and its status where that differs. */
   readonly anthropicType: string;
   readonly anthropicStatus: number;
+  readonly fault: Fault;
+  readonly failover: Failover;
+  /** What the pool is told of the account that carried the turn; undefined where that says nothing about an account. */
+  readonly outcome: Outcome | undefined;
 }
 
-/** The one table of errors: every surface maps from it, nobody picks a status of their own. */
+/** The one table of errors: every surface takes its status from it, failover and the account's state their rule. */
 const table = {
-  invalid_request: row(400, 'invalid_request_error', null, 'no', 'invalid_request_error'),
+  invalid_request: row(400, 'request', 'no', ['invalid_request_error', null], ['invalid_request_error']),
   context_too_long: row(
     400,
-    'invalid_request_error',
-    'context_length_exceeded',
+    'request',
     'no',
-    'invalid_request_error',
+    ['invalid_request_error', 'context_length_exceeded'],
+    ['invalid_request_error'],
   ),
   previous_response_not_found: row(
     400,
-    'invalid_request_error',
-    'previous_response_not_found',
+    'request',
     'no',
-    'invalid_request_error',
+    ['invalid_request_error', 'previous_response_not_found'],
+    ['invalid_request_error'],
   ),
   websocket_connection_limit_reached: row(
     400,
-    'invalid_request_error',
-    'websocket_connection_limit_reached',
+    'service',
     'no',
-    'invalid_request_error',
+    ['invalid_request_error', 'websocket_connection_limit_reached'],
+    ['invalid_request_error'],
   ),
-  invalid_key: row(401, 'invalid_request_error', 'invalid_api_key', 'no', 'authentication_error'),
-  forbidden: row(403, 'permission_error', 'model_not_allowed', 'no', 'permission_error'),
-  model_not_found: row(404, 'invalid_request_error', 'model_not_found', 'no', 'not_found_error'),
-  not_found: row(404, 'invalid_request_error', 'not_found', 'no', 'not_found_error'),
-  method_not_allowed: row(405, 'invalid_request_error', 'method_not_allowed', 'no', 'invalid_request_error'),
-  request_timeout: row(408, 'invalid_request_error', 'request_timeout', 'no', 'invalid_request_error'),
-  too_large: row(413, 'invalid_request_error', 'request_too_large', 'no', 'request_too_large'),
+  invalid_key: row(
+    401,
+    'service',
+    'no',
+    ['invalid_request_error', 'invalid_api_key'],
+    ['authentication_error'],
+  ),
+  forbidden: row(403, 'service', 'no', ['permission_error', 'model_not_allowed'], ['permission_error']),
+  model_not_found: row(
+    404,
+    'request',
+    'no',
+    ['invalid_request_error', 'model_not_found'],
+    ['not_found_error'],
+  ),
+  not_found: row(404, 'request', 'no', ['invalid_request_error', 'not_found'], ['not_found_error']),
+  method_not_allowed: row(
+    405,
+    'request',
+    'no',
+    ['invalid_request_error', 'method_not_allowed'],
+    ['invalid_request_error'],
+  ),
+  request_timeout: row(
+    408,
+    'request',
+    'no',
+    ['invalid_request_error', 'request_timeout'],
+    ['invalid_request_error'],
+  ),
+  too_large: row(413, 'request', 'no', ['invalid_request_error', 'request_too_large'], ['request_too_large']),
   unsupported_media_type: row(
     415,
-    'invalid_request_error',
-    'unsupported_media_type',
+    'request',
     'no',
-    'invalid_request_error',
+    ['invalid_request_error', 'unsupported_media_type'],
+    ['invalid_request_error'],
   ),
-  key_rate_limited: row(429, 'rate_limit_error', 'rate_limit_exceeded', 'no', 'rate_limit_error'),
-  key_quota_exhausted: row(429, 'insufficient_quota', 'insufficient_quota', 'no', 'rate_limit_error'),
-  upstream_rate_limited: row(429, 'rate_limit_error', 'rate_limit_exceeded', 'yes', 'rate_limit_error'),
-  upstream_quota_exhausted: row(429, 'insufficient_quota', 'insufficient_quota', 'yes', 'rate_limit_error'),
-  upstream_refused: row(403, 'permission_error', 'upstream_refused', 'no', 'permission_error'),
-  upstream_unauthorized: row(502, 'server_error', 'upstream_unauthorized', 'yes', 'api_error', 500),
-  upstream_unavailable: row(502, 'server_error', 'upstream_unavailable', 'yes', 'api_error', 500),
-  upstream_timeout: row(504, 'server_error', 'upstream_timeout', 'yes', 'api_error', 500),
-  model_unavailable: row(503, 'server_error', 'model_unavailable', 'once', 'overloaded_error', 529),
-  upstream_protocol: row(502, 'server_error', 'upstream_protocol', 'yes', 'api_error', 500),
-  no_account_available: row(503, 'server_error', 'no_account_available', 'no', 'overloaded_error', 529),
-  pool_unavailable: row(503, 'server_error', 'pool_unavailable', 'no', 'overloaded_error', 529),
-  storage_unavailable: row(503, 'server_error', 'storage_unavailable', 'no', 'overloaded_error', 529),
-  shutting_down: row(503, 'server_error', 'shutting_down', 'no', 'overloaded_error', 529),
-  cancelled: row(499, 'server_error', 'cancelled', 'no', 'api_error'),
-  internal: row(500, 'server_error', 'internal_error', 'no', 'api_error'),
+  key_rate_limited: row(
+    429,
+    'service',
+    'no',
+    ['rate_limit_error', 'rate_limit_exceeded'],
+    ['rate_limit_error'],
+  ),
+  key_quota_exhausted: row(
+    429,
+    'service',
+    'no',
+    ['insufficient_quota', 'insufficient_quota'],
+    ['rate_limit_error'],
+  ),
+  upstream_rate_limited: row(
+    429,
+    'account',
+    'yes',
+    ['rate_limit_error', 'rate_limit_exceeded'],
+    ['rate_limit_error'],
+    'rate_limited',
+  ),
+  upstream_quota_exhausted: row(
+    429,
+    'account',
+    'yes',
+    ['insufficient_quota', 'insufficient_quota'],
+    ['rate_limit_error'],
+    'quota_exhausted',
+  ),
+  upstream_refused: row(
+    403,
+    'account',
+    'no',
+    ['permission_error', 'upstream_refused'],
+    ['permission_error'],
+    'refused',
+  ),
+  upstream_unauthorized: row(
+    502,
+    'account',
+    'yes',
+    ['server_error', 'upstream_unauthorized'],
+    ['api_error', 500],
+    'unauthorized',
+  ),
+  upstream_unavailable: row(
+    502,
+    'upstream',
+    'yes',
+    ['server_error', 'upstream_unavailable'],
+    ['api_error', 500],
+    'unavailable',
+  ),
+  upstream_timeout: row(
+    504,
+    'upstream',
+    'yes',
+    ['server_error', 'upstream_timeout'],
+    ['api_error', 500],
+    'timeout',
+  ),
+  model_unavailable: row(
+    503,
+    'model',
+    'once',
+    ['server_error', 'model_unavailable'],
+    ['overloaded_error', 529],
+  ),
+  upstream_protocol: row(
+    502,
+    'upstream',
+    'yes',
+    ['server_error', 'upstream_protocol'],
+    ['api_error', 500],
+    'protocol',
+  ),
+  no_account_available: row(
+    503,
+    'service',
+    'no',
+    ['server_error', 'no_account_available'],
+    ['overloaded_error', 529],
+  ),
+  pool_unavailable: row(
+    503,
+    'service',
+    'no',
+    ['server_error', 'pool_unavailable'],
+    ['overloaded_error', 529],
+  ),
+  storage_unavailable: row(
+    503,
+    'service',
+    'no',
+    ['server_error', 'storage_unavailable'],
+    ['overloaded_error', 529],
+  ),
+  shutting_down: row(503, 'service', 'no', ['server_error', 'shutting_down'], ['overloaded_error', 529]),
+  cancelled: row(499, 'request', 'no', ['server_error', 'cancelled'], ['api_error'], 'cancelled'),
+  internal: row(500, 'service', 'no', ['server_error', 'internal_error'], ['api_error']),
 } as const satisfies Record<string, ErrorRow>;
 
 export type ErrorCode = keyof typeof table;
@@ -82,6 +204,10 @@ export interface AppErrorOptions {
   readonly details?: Readonly<Record<string, unknown>>;
   /** Work may have been done that must not be done twice: no other account is tried. */
   readonly isFinal?: boolean;
+  /** Whose fault it was, where the evidence says more than the code's row does. */
+  readonly fault?: Fault;
+  /** Where another account is less useful than the code's row says. */
+  readonly failover?: Failover;
 }
 
 /** The only error that crosses a layer. Its message may be shown to the client; its cause goes to the log only. */
@@ -92,6 +218,8 @@ export class AppError extends Error {
   readonly resetAt: Date | undefined;
   readonly details: Readonly<Record<string, unknown>> | undefined;
   readonly isFinal: boolean;
+  readonly fault: Fault;
+  readonly #failover: Failover;
 
   constructor(code: ErrorCode, message: string, options: AppErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
@@ -102,6 +230,8 @@ export class AppError extends Error {
     this.resetAt = options.resetAt;
     this.details = options.details;
     this.isFinal = options.isFinal === true;
+    this.fault = options.fault ?? table[code].fault;
+    this.#failover = options.failover ?? table[code].failover;
   }
 
   get status(): number {
@@ -120,7 +250,13 @@ export class AppError extends Error {
     return table[this.code].anthropicStatus;
   }
   get failover(): Failover {
-    return this.isFinal ? 'no' : table[this.code].failover;
+    return this.isFinal ? 'no' : this.#failover;
+  }
+  /** What the pool is told; undefined where the error says nothing about the account. */
+  get outcome(): Outcome | undefined {
+    const mayTellOfAccount =
+      this.fault === 'account' || this.fault === 'upstream' || this.code === 'cancelled';
+    return mayTellOfAccount ? table[this.code].outcome : undefined;
   }
 
   /** The funnel: whatever was thrown, as an AppError. An unknown error keeps its message to the log. */
@@ -134,11 +270,11 @@ export class AppError extends Error {
 
 function row(
   status: number,
-  openaiType: string,
-  openaiCode: string | null,
+  fault: Fault,
   failover: Failover,
-  anthropicType: string,
-  anthropicStatus = status,
+  [openaiType, openaiCode]: readonly [string, string | null],
+  [anthropicType, anthropicStatus = status]: readonly [string, number?],
+  outcome?: Outcome,
 ): ErrorRow {
-  return { status, openaiType, openaiCode, failover, anthropicType, anthropicStatus };
+  return { status, openaiType, openaiCode, anthropicType, anthropicStatus, fault, failover, outcome };
 }

@@ -1,5 +1,4 @@
 import { AppError } from '../core/errors.ts';
-import { outcomeOf } from '../core/outcome.ts';
 import type { AskedRequest, Usage } from '../core/turn.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Affinity, Session } from './affinity.ts';
@@ -213,7 +212,7 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
     error: AppError,
     usage: Usage | undefined,
   ): Promise<ReportResult | undefined> {
-    const outcome = outcomeOf(error.code);
+    const { outcome } = error;
     if (outcome === undefined) return undefined;
     if (outcome === 'quota_exhausted' || outcome === 'refused' || outcome === 'rate_limited') failed.retire();
     const result = await reporter.report(failed, {

@@ -1,7 +1,6 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { AppError, type ErrorCode } from '../core/errors.ts';
-import { outcomeOf } from '../core/outcome.ts';
 import type { QuotaAnswer } from '../core/provider.ts';
 import type { Caller } from './pool-context.ts';
 import { openStore } from './store/open-store.ts';
@@ -164,7 +163,7 @@ describe("a request's own fault (400)", () => {
       'unsupported_media_type',
       'model_unavailable',
     ];
-    expect(own.map(outcomeOf)).toEqual(own.map(() => undefined));
+    expect(own.map((code) => new AppError(code, 'x').outcome)).toEqual(own.map(() => undefined));
     const parts = await startTestPool();
     const id = await add(parts, 'wk-1');
     const before = await accountOf(parts, id);
