@@ -204,7 +204,7 @@ test('every code a pool answers can be met, and reaches the caller as PoolError'
   await note(raw('POST', '/api/accounts', '{"provider":"warp","api_key":"wk-0.abc"}'), 'account_exists');
   await note(raw('POST', '/api/accounts', '{'), 'invalid_json');
   await note(raw('POST', '/api/accounts', `"${'x'.repeat(2_000_000)}"`), 'too_large');
-  await note(raw('POST', '/api/accounts', '{}', { 'content-encoding': 'gzip' }), 'unsupported_media_type');
+  await note(raw('POST', '/api/accounts', '{}', { 'content-encoding': 'lzma' }), 'unsupported_media_type');
   await note(raw('PUT', '/api/accounts/allocate', undefined), 'method_not_allowed');
   await note(raw('GET', '/api/logins/none', undefined), 'login_not_found');
 

@@ -233,6 +233,16 @@ describe('what is wrong is told in a frame', () => {
     expect(frame).toMatchObject({ type: 'error', status: 400, error: { param: param ?? null } });
   });
 
+  test('letters that are not UTF-8, and the connection goes on after a byte order mark', async () => {
+    const connection = await connect();
+    connection.socket.send(Buffer.from('{"type":"\xe9"}', 'latin1'), { binary: false });
+    const [frame] = await connection.turn();
+    expect(frame).toMatchObject({ status: 400, error: { message: expect.stringContaining('UTF-8') } });
+    const request = { type: 'response.create', model: 'sandbox', store: false, input: 'é' };
+    connection.socket.send(`\ufeff${JSON.stringify(request)}`);
+    expect(textOf(await connection.turn())).toBeTruthy();
+  });
+
   test('an unknown model', async () => {
     const connection = await connect();
     const [frame] = await connection.ask({ model: 'no-such-model', input: 'x' });

@@ -1,5 +1,6 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
+import { zstdCompressSync } from 'node:zlib';
 import type { FastifyInstance } from 'fastify';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createClientKeys } from './keys.ts';
@@ -485,9 +486,9 @@ describe('a request that is refused', () => {
     }
   });
 
-  it('because it is compressed says how to send it', async () => {
-    const { status, json } = await chat({}, { 'content-encoding': 'gzip' }).answer;
-    expect([status, json.error.message]).toEqual([415, expect.stringContaining('Content-Encoding')]);
+  it('because it is compressed in an unknown way says how to send it', async () => {
+    const { status, json } = await chat({}, { 'content-encoding': 'compress' }).answer;
+    expect([status, json.error.message]).toEqual([415, expect.stringContaining('zstd, gzip')]);
   });
 
   it.each([[true], [false]])(
@@ -652,6 +653,36 @@ it('answers from the sandbox and says so', async () => {
   expect((await chat({ model: 'anything' }).answer).json).toMatchObject({
     model: 'anything',
     system_fingerprint: 'warp2api-sandbox',
+  });
+});
+
+describe('a compressed body', () => {
+  const compressed = (path: string, body: Buffer, headers: Record<string, string> = {}) =>
+    fetch(`http://127.0.0.1:${port}${path}`, {
+      method: 'POST',
+      headers: { 'content-encoding': 'zstd', ...headers },
+      body: new Uint8Array(body),
+    });
+
+  it.each(['/v1/chat/completions', '/v1/messages'])('is read at %s', async (path) => {
+    const body = Buffer.from(JSON.stringify({ model: 'auto', messages: hi, max_tokens: 99 }));
+    expect((await compressed(path, zstdCompressSync(body))).status).toBe(200);
+  });
+
+  it('is refused in the words of the dialect', async () => {
+    const broken = await compressed('/v1/messages', Buffer.from('{"model":"auto"}'));
+    expect([broken.status, await broken.json()]).toMatchObject([
+      400,
+      { type: 'error', error: { type: 'invalid_request_error', message: expect.stringContaining('zstd') } },
+    ]);
+    const bomb = await compressed('/v1/chat/completions', zstdCompressSync(Buffer.alloc(40 * 1024 * 1024)));
+    expect([bomb.status, await bomb.json()]).toMatchObject([413, { error: { code: 'request_too_large' } }]);
+  });
+
+  it('is not looked at without a key', async () => {
+    await server.close();
+    await serve({ apiKeys: ['secret'] });
+    expect((await compressed('/v1/chat/completions', Buffer.from('no zstd'))).status).toBe(401);
   });
 });
 

@@ -3,7 +3,8 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { AppError } from '../core/errors.ts';
 import type { DecodedTurn, Inbound } from '../core/protocol.ts';
 import { serveApiDocs } from '../lib/api-docs-routes.ts';
-import { createHttpServer, HttpFault, httpFaultFrom } from '../lib/http-server.ts';
+import { HttpFault } from '../lib/http-fault.ts';
+import { createHttpServer, httpFaultFrom } from '../lib/http-server.ts';
 import type { Logger } from '../lib/logger.ts';
 import { metricsType } from '../lib/metrics.ts';
 import { version } from '../lib/version.ts';
@@ -132,7 +133,8 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   });
 
   app.register(websocket, {
-    options: { maxPayload: bodyLimitBytes },
+    // A frame that is not UTF-8 is answered like any other that cannot be read, by `readMessage`.
+    options: { maxPayload: bodyLimitBytes, skipUTF8Validation: true },
     // A client that breaks off closes its socket, and that is dealt with.
     errorHandler: (_error, socket) => socket.terminate(),
     // They are closed below, after their turns.
@@ -248,7 +250,7 @@ function appErrorFrom(error: unknown): AppError {
     case 'foreign_host':
     case 'foreign_origin':
       return new AppError('forbidden', fault.message);
-    case 'invalid_json':
+    case 'invalid_body':
       return new AppError('invalid_request', fault.message);
     case 'client_left':
       return new AppError('cancelled', fault.message);

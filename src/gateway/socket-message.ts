@@ -1,5 +1,7 @@
 import { z } from 'zod';
 import { AppError } from '../core/errors.ts';
+import { HttpFault } from '../lib/http-fault.ts';
+import { readJson } from '../lib/json-body.ts';
 
 const createMessage = z.looseObject({
   type: z.literal('response.create'),
@@ -13,13 +15,7 @@ export type SocketMessage = z.infer<typeof createMessage>;
 /** Throws AppError naming what is wrong with a message. */
 export function readMessage(data: Buffer, isBinary: boolean): SocketMessage {
   if (isBinary) throw new AppError('invalid_request', 'Messages are text frames that hold JSON.');
-  let message: unknown;
-  try {
-    message = JSON.parse(data.toString('utf8'));
-  } catch {
-    throw new AppError('invalid_request', 'The message is not valid JSON.');
-  }
-  const parsed = createMessage.safeParse(message);
+  const parsed = createMessage.safeParse(jsonOf(data));
   if (parsed.success) return parsed.data;
   const param = parsed.error.issues[0]?.path.join('.') || 'type';
   throw new AppError(
@@ -29,4 +25,12 @@ export function readMessage(data: Buffer, isBinary: boolean): SocketMessage {
       : `${param}: ${parsed.error.issues[0]?.message}`,
     { param },
   );
+}
+
+function jsonOf(data: Buffer): unknown {
+  try {
+    return readJson(data, 'The message');
+  } catch (error) {
+    throw error instanceof HttpFault ? new AppError('invalid_request', error.message) : error;
+  }
 }

@@ -8,27 +8,10 @@ import {
   fastify,
   LogController,
 } from 'fastify';
+import { acceptedCodings, bodyCodings, decompressedBody } from './body-coding.ts';
+import { bodyTooLarge, HttpFault } from './http-fault.ts';
+import { declaredCharset, readJson } from './json-body.ts';
 import type { Logger } from './logger.ts';
-
-/** What is wrong with a request before any route has read it. */
-export type HttpFaultKind =
-  | 'foreign_host'
-  | 'foreign_origin'
-  | 'invalid_json'
-  | 'client_left'
-  | 'too_large'
-  | 'unsupported_encoding'
-  | 'not_found'
-  | 'method_not_allowed';
-
-export class HttpFault extends Error {
-  readonly kind: HttpFaultKind;
-  constructor(kind: HttpFaultKind, message: string) {
-    super(message);
-    this.name = 'HttpFault';
-    this.kind = kind;
-  }
-}
 
 const idleLookMs = 50;
 
@@ -49,11 +32,13 @@ export interface HttpServerOptions {
 const loopbackNames = ['localhost', '127.0.0.1', '[::1]', '::1'];
 /** For a whole request to arrive. Node's own limit, which Fastify switches off unless it is asked for one. */
 const requestTimeoutMs = 300_000;
+const bodyless = new Set(['GET', 'HEAD', 'OPTIONS']);
 const requestIdPattern = /^[A-Za-z0-9._-]{1,128}$/;
 
 /**
  * A Fastify server with what both services share: a request id on every answer, the Host and Origin check, and a
- * body that is always read as JSON, whatever content type the client gave it (an empty body is undefined).
+ * body that is decompressed and always read as JSON, whatever content type the client gave it (an empty body is
+ * undefined).
  * Faults reach the caller's error handler as HttpFault.
  */
 export function createHttpServer(options: HttpServerOptions): FastifyInstance {
@@ -112,24 +97,30 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id);
     if (names) checkNames(names, request.headers.host, request.headers.origin);
-    const encoding = request.headers['content-encoding'];
-    if (encoding !== undefined && encoding !== 'identity') {
-      throw new HttpFault(
-        'unsupported_encoding',
-        `The body is compressed with ${encoding}; send it without Content-Encoding.`,
-      );
-    }
     // Fastify refuses a type it cannot parse before any parser is asked.
     if (request.headers['content-type'] !== undefined) request.headers['content-type'] = 'application/json';
   });
 
-  app.removeAllContentTypeParsers();
-  app.addContentTypeParser('*', { parseAs: 'string' }, (_request, body, done) => {
-    if (body === '') return done(null, undefined);
+  // After every onRequest hook, and so after the check of keys.
+  app.addHook('preParsing', async (request, reply, body) => {
+    if (bodyless.has(request.method)) return body;
     try {
-      return done(null, JSON.parse(body as string));
+      const codings = bodyCodings(request.headers['content-encoding']);
+      if (codings.length === 0) return body;
+      return decompressedBody(request.raw, codings, request.routeOptions.bodyLimit);
     } catch (error) {
-      return done(new HttpFault('invalid_json', `The body is not valid JSON${placeIn(error)}.`));
+      reply.header('accept-encoding', acceptedCodings);
+      throw error;
+    }
+  });
+
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (request, body, done) => {
+    try {
+      const charset = declaredCharset(request.raw.headersDistinct['content-type']?.[0]);
+      done(null, readJson(body as Buffer, 'The body', charset));
+    } catch (error) {
+      done(error as HttpFault);
     }
   });
 
@@ -172,9 +163,9 @@ export function httpFaultFrom(error: unknown): unknown {
   if (typeof error !== 'object' || error === null || !('code' in error)) return error;
   switch (error.code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
-      return new HttpFault('too_large', 'The body is larger than this service takes.');
+      return bodyTooLarge();
     case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
-      return new HttpFault('invalid_json', 'The body does not have the length its header says.');
+      return new HttpFault('invalid_body', 'The body does not have the length its header says.');
     case 'ECONNRESET':
       return new HttpFault('client_left', 'The client left before its request was complete.');
     default:
@@ -211,13 +202,6 @@ function unreadable(code: string | undefined): readonly [status: string, message
     default:
       return ['400 Bad Request', 'The request is not valid HTTP.'];
   }
-}
-
-/** Where JSON broke off. The parser's own message quotes the text around it, which may hold a key. */
-function placeIn(error: unknown): string {
-  const place =
-    error instanceof Error && /at position \d+( \(line \d+ column \d+\))?/.exec(error.message)?.[0];
-  return place ? `: it breaks off ${place}` : '';
 }
 
 function checkNames(names: ReadonlySet<string>, host: string | undefined, origin: string | undefined): void {

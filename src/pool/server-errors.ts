@@ -1,13 +1,14 @@
 import { AppError } from '../core/errors.ts';
 import { DatabaseError } from '../db/errors.ts';
-import { HttpFault, type HttpFaultKind, httpFaultFrom } from '../lib/http-server.ts';
+import { HttpFault, type HttpFaultKind } from '../lib/http-fault.ts';
+import { httpFaultFrom } from '../lib/http-server.ts';
 import { PoolError, type PoolErrorCode } from '../pool-api/errors.ts';
 import type { ErrorAnswer } from '../pool-api/schema.ts';
 
 const faultCodes: Record<HttpFaultKind, PoolErrorCode> = {
   foreign_host: 'forbidden',
   foreign_origin: 'forbidden',
-  invalid_json: 'invalid_json',
+  invalid_body: 'invalid_json',
   client_left: 'invalid_request',
   too_large: 'too_large',
   unsupported_encoding: 'unsupported_media_type',

@@ -1,0 +1,22 @@
+/** What is wrong with a request before any route has read it. */
+export type HttpFaultKind =
+  | 'foreign_host'
+  | 'foreign_origin'
+  | 'invalid_body'
+  | 'client_left'
+  | 'too_large'
+  | 'unsupported_encoding'
+  | 'not_found'
+  | 'method_not_allowed';
+
+export class HttpFault extends Error {
+  readonly kind: HttpFaultKind;
+  constructor(kind: HttpFaultKind, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'HttpFault';
+    this.kind = kind;
+  }
+}
+
+export const bodyTooLarge = (): HttpFault =>
+  new HttpFault('too_large', 'The body is larger than this service takes.');
