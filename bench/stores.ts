@@ -225,6 +225,7 @@ function newAccount(number: number): NewStoredAccount {
     free: false,
     lend: 'any',
     tier: 0,
+    teamUid: null,
     source: 'api',
     credentialKind: 'api_key',
     credential: { sealed: 'x'.repeat(120), fingerprint: `fingerprint-${number}`, hint: '****' },

@@ -29,11 +29,11 @@ it('a refreshed bearer is taken until it lapses, and the refresh token is replac
   const first = await tokens.refresh(refreshToken);
   expect(first).toMatchObject({ email, refreshToken: expect.any(String) });
   expect(first.expiresAt - Date.now()).toBeGreaterThan(3_590_000);
-  expect(await provider.getQuota(first.bearer)).toMatchObject({ remaining: 100_000 });
+  expect(await provider.getQuota(first)).toMatchObject({ remaining: 100_000 });
   sandbox.tokens.advance(3_601);
-  await expect(provider.getQuota(first.bearer)).rejects.toMatchObject({ code: 'upstream_unauthorized' });
+  await expect(provider.getQuota(first)).rejects.toMatchObject({ code: 'upstream_unauthorized' });
   const second = await tokens.refresh(first.refreshToken ?? '');
-  expect(await provider.getQuota(second.bearer)).toMatchObject({ remaining: 100_000 });
+  expect(await provider.getQuota(second)).toMatchObject({ remaining: 100_000 });
   await expect(tokens.refresh(refreshToken)).rejects.toMatchObject({ failure: 'invalid_grant' });
   expect(sandbox.tokens.stats()).toMatchObject({
     misuse: 1,
@@ -77,7 +77,7 @@ it('a person lets a device in, and the grant is ready for use', async () => {
   const polled = await logins.poll(login.deviceCode);
   if (polled.result !== 'granted') throw new Error(polled.result);
   expect(polled.grant.email).toBe('me@example.com');
-  expect(await provider.getQuota(polled.grant.bearer)).toMatchObject({ remaining: 100_000 });
+  expect(await provider.getQuota(polled.grant)).toMatchObject({ remaining: 100_000 });
   expect(await tokens.refresh(polled.grant.refreshToken)).toHaveProperty('refreshToken');
   await expect(logins.poll(login.deviceCode)).rejects.toMatchObject({ failure: 'invalid_grant' });
 });

@@ -15,6 +15,7 @@ interface AddOptions {
   readonly capacity?: number;
   readonly models?: string[];
   readonly tier?: number;
+  readonly teamUid?: string;
   readonly lend?: 'any' | 'gateway';
   readonly free?: true;
   readonly standby?: true;
@@ -47,6 +48,7 @@ export function addAccountAdd(parent: Command, actions: CliActions): void {
     .option('--capacity <n>', 'turns it may run at a time', wholeNumber(1, 10_000))
     .option('--models <a,b>', 'upstream models it may use (default: all)', commaList)
     .option('--tier <n>', 'lower tiers are used first', wholeNumber(0, 1000))
+    .option('--team-uid <uid>', 'the team that is billed (warp; default: its first team)')
     .addOption(
       new Option('--lend <to>', 'who may borrow it: any session, or only the gateway').choices([
         'any',
@@ -66,8 +68,8 @@ export function addAccountAdd(parent: Command, actions: CliActions): void {
 }
 
 async function readAccount(options: AddOptions, actions: CliActions): Promise<NewAccount> {
-  const { apiKey, refreshToken, json: _json, ...fields } = options;
-  const account: NewAccount = { ...fields };
+  const { apiKey, refreshToken, teamUid, json: _json, ...fields } = options;
+  const account: NewAccount = { ...fields, ...(teamUid !== undefined && { team_uid: teamUid }) };
   if (refreshToken !== undefined) account.refresh_token = await readSecret(refreshToken, actions);
   else account.api_key = await readSecret(apiKey ?? actions.accountKeyFromEnvironment(), actions);
 

@@ -21,7 +21,7 @@ export function addAccountImport(parent: Command, actions: CliActions): void {
       'after',
       `
 A line is {"provider": "warp", "api_key": "..."} or {"provider": "warp", "refresh_token": "..."}, with email, label,
-capacity, models, free, lend, tier and standby where you want them. Importing a file again adds nothing.
+capacity, models, free, lend, tier, team_uid and standby where you want them. Importing a file again adds nothing.
 
 Examples:
   warp2api account import accounts.jsonl

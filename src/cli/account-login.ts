@@ -15,6 +15,7 @@ interface LoginOptions {
   readonly capacity?: number;
   readonly models?: string[];
   readonly tier?: number;
+  readonly teamUid?: string;
   readonly lend?: 'any' | 'gateway';
   readonly free?: true;
   readonly standby?: true;
@@ -41,6 +42,7 @@ export function addAccountLogin(parent: Command, actions: CliActions): void {
     .option('--capacity <n>', 'turns it may run at a time', wholeNumber(1, 10_000))
     .option('--models <a,b>', 'upstream models it may use (default: all)', commaList)
     .option('--tier <n>', 'lower tiers are used first', wholeNumber(0, 1000))
+    .option('--team-uid <uid>', 'the team that is billed (warp; default: its first team)')
     .addOption(
       new Option('--lend <to>', 'who may borrow it: any session, or only the gateway').choices([
         'any',
@@ -70,9 +72,10 @@ export function addAccountLogin(parent: Command, actions: CliActions): void {
 }
 
 async function requestOf(options: LoginOptions, admin: PoolAdmin): Promise<NewLogin> {
-  const { account, json: _json, ...fields } = options;
+  const { account, teamUid, json: _json, ...fields } = options;
   const request: NewLogin = {
     ...fields,
+    ...(teamUid !== undefined && { team_uid: teamUid }),
     ...(account === undefined ? {} : { account_id: (await findAccount(admin, account)).id }),
   };
   const checked = newLogin.safeParse(request);

@@ -49,6 +49,7 @@ export function formatAccount(account: Account): string {
     ['free plan', account.free],
     ['lent to', account.lend],
     ['tier', account.tier],
+    ['team', account.team_uid],
     ['quota left', quotaLeft(account)],
     ['quota reset', account.quota?.reset_at],
     ['quota denied', account.quota?.denial_reason],

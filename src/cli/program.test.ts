@@ -190,12 +190,12 @@ const approvedLogin: Login = { ...pendingLogin, status: 'approved', account_id: 
 describe('account login', () => {
   it('shows address and code, waits, and prints the account that came of it', async () => {
     const away = new PoolError('pool_unavailable', 'it restarts');
-    const { code, out, calls } = await run('account login --label work --tier 2 --models a,b', {
+    const { code, out, calls } = await run('account login --label work --tier 2 --models a,b --team-uid t', {
       logins: [pendingLogin, away, approvedLogin],
     });
     expect(code).toBe(0);
     expect(calls).toEqual([
-      ['startLogin', { provider: 'warp', label: 'work', tier: 2, models: ['a', 'b'] }],
+      ['startLogin', { provider: 'warp', label: 'work', tier: 2, models: ['a', 'b'], team_uid: 't' }],
       ['wait', 2000],
       ['getLogin', 'login-1'],
       ['wait', 2000],
@@ -266,7 +266,7 @@ describe('sandbox', () => {
 describe('account add', () => {
   it('adds an account with everything that can be said about it', async () => {
     const { code, calls, out, disposed } = await run(
-      'account add --provider warp --api-key wk-1 --email a@example.com --label work --capacity 4 --free --models a,b --tier 2 --lend gateway --standby',
+      'account add --provider warp --api-key wk-1 --email a@example.com --label work --capacity 4 --free --models a,b --tier 2 --team-uid team-1 --lend gateway --standby',
     );
     expect([code, disposed]).toEqual([0, 1]);
     expect(calls).toEqual([
@@ -281,6 +281,7 @@ describe('account add', () => {
           free: true,
           models: ['a', 'b'],
           tier: 2,
+          team_uid: 'team-1',
           lend: 'gateway',
           standby: true,
         },

@@ -127,6 +127,13 @@ export interface KeyIssuer {
   find(name: string, signal?: AbortSignal): Promise<string | null>;
 }
 
+/** One account as its provider is told of it. */
+export interface ProviderAccount {
+  readonly bearer: string;
+  /** The team that pays; undefined leaves the choice to the provider. Only where the provider `hasTeams`. */
+  readonly teamUid?: string | undefined;
+}
+
 /** Who issues accounts, as the pool sees it: what their credentials are and how much is left. */
 export interface Provider {
   readonly name: string;
@@ -136,7 +143,9 @@ export interface Provider {
    * Asks what is left; an answer without figures proves the credential all the same.
    * Throws AppError: `upstream_unauthorized` (401), `upstream_refused` (403), others as they come.
    */
-  getQuota(bearer: string, signal?: AbortSignal): Promise<QuotaAnswer>;
+  getQuota(account: ProviderAccount, signal?: AbortSignal): Promise<QuotaAnswer>;
+  /** An account may belong to several teams, and a request says which of them is billed. */
+  readonly hasTeams?: true;
   /** Absent where accounts have API keys only. */
   readonly tokens?: TokenIssuer;
   /** Absent where nobody can log in from here, or the operator has given no client id. */
@@ -147,7 +156,7 @@ export interface Provider {
 
 interface ModelProvider extends Provider {
   /** The models one account may use. Throws AppError on failure. */
-  listModels(bearer: string, signal?: AbortSignal): Promise<readonly ProviderModel[]>;
+  listModels(account: ProviderAccount, signal?: AbortSignal): Promise<readonly ProviderModel[]>;
   /** Used when no list could be had yet. */
   readonly fallbackModels: readonly ProviderModel[];
 }
@@ -158,8 +167,8 @@ export interface ExchangingProvider extends ModelProvider {
   readonly outbound: Outbound;
   /** Scheme, host and an optional path prefix; no trailing slash. A promise where it starts on first use. */
   baseUrl(): string | Promise<string>;
-  /** Headers that carry the bearer on every request. */
-  authHeaders(bearer: string): Readonly<Record<string, string>>;
+  /** Headers that say on every request whose it is: the bearer, and the team that pays. */
+  authHeaders(account: ProviderAccount): Readonly<Record<string, string>>;
   readonly caller?: undefined;
 }
 

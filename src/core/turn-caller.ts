@@ -1,4 +1,5 @@
 import type { AppError } from './errors.ts';
+import type { ProviderAccount } from './provider.ts';
 import type { TuningName, TurnEvent, TurnRequest } from './turn.ts';
 
 export interface UpstreamTimeouts {
@@ -35,7 +36,7 @@ export interface CallListener {
 export interface TurnCall extends CallListener {
   /** With the upstream's own model name. */
   readonly request: TurnRequest;
-  readonly bearer: string;
+  readonly account: ProviderAccount;
   readonly timeouts: UpstreamTimeouts;
   /** Where a person can watch the answer being made. Before the first event, at most twice. */
   readonly onRunUrl: (url: string) => void;

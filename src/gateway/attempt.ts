@@ -7,7 +7,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import { createCallLimit } from './call-limit.ts';
 import type { Conversation } from './conversations.ts';
-import type { TurnLease } from './held-lease.ts';
+import { providerAccountOf, type TurnLease } from './held-lease.ts';
 import type { ModelLists } from './models.ts';
 import { createOutputLimit } from './output-limit.ts';
 import type { Route } from './routes.ts';
@@ -24,7 +24,7 @@ export interface AttemptDependencies {
   readonly timeouts: UpstreamTimeouts;
   /** Calls under way, for whoever watches over their time limits. */
   readonly runningCalls: Set<RunningCall>;
-  readonly models: Pick<ModelLists, 'outdated'>;
+  readonly models: Pick<ModelLists, 'outdated' | 'noteTeam'>;
 }
 
 /** Where an answer goes. Gets one terminal event, as the last of its last batch. */
@@ -65,6 +65,7 @@ export async function attemptTurn(
   const { runningCalls } = dependencies;
   const { conversation, lease, output, signal } = attempt;
   const remembered = conversation.goOn(lease.account.id);
+  dependencies.models.noteTeam(attempt.route.provider, lease.account);
   let call: RunningCall | undefined;
   let onAbort = () => {};
 
@@ -120,14 +121,14 @@ async function openCall(
   claimed: AskedTurn['remembered'],
 ): Promise<OpenedCall> {
   const { provider } = route;
-  const bearer = lease.account.id_token;
+  const account = providerAccountOf(lease.account);
   const turn = { request: asked, ...(claimed ? { remembered: claimed } : {}) };
   const { request, remembered } = await inlineTurn(turn, images, signal);
   if (provider.caller) {
     const { caller } = provider;
     const onRunUrl = (runUrl: string) => output.onRoute({ ...route, runUrl });
     return {
-      start: (listener) => caller.start({ request, bearer, timeouts, onRunUrl, ...listener }),
+      start: (listener) => caller.start({ request, account, timeouts, onRunUrl, ...listener }),
       memory: () => undefined,
       isModelListOutdated: () => false,
     };
@@ -135,7 +136,7 @@ async function openCall(
   const { outbound } = provider;
   const answer = outbound.open({ request, ...(remembered ? { remembered } : {}) });
   const origin = await provider.baseUrl();
-  const authHeaders = provider.authHeaders(bearer);
+  const authHeaders = provider.authHeaders(account);
   return {
     start: (listener) =>
       callUpstream({

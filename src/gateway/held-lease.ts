@@ -1,3 +1,4 @@
+import type { ProviderAccount } from '../core/provider.ts';
 import type { LeasedAccount } from '../pool-api/schema.ts';
 
 /** One turn's right to use an account. */
@@ -44,6 +45,8 @@ export interface HeldLease {
   lastRenewedAt: number;
   /** One call about a lease at a time, so that no older answer overwrites a newer one. */
   renewing: Promise<void> | undefined;
+  /** Its owner has changed the account: what it is now is being asked for. */
+  changing: Promise<void> | undefined;
   /** Clock time before which asking for more slots is in vain. */
   growAfter: number;
 }
@@ -60,7 +63,7 @@ export function isTokenFresh(lease: HeldLease, now: number): boolean {
 }
 
 export function isUsable(lease: HeldLease, now: number): boolean {
-  return isLive(lease, now) && isTokenFresh(lease, now);
+  return isLive(lease, now) && isTokenFresh(lease, now) && lease.changing === undefined;
 }
 
 export function suits({ account }: HeldLease, demand: AccountDemand): boolean {
@@ -70,6 +73,11 @@ export function suits({ account }: HeldLease, demand: AccountDemand): boolean {
     !(demand.isFreeBarred && account.free) &&
     (demand.model === undefined || account.models === null || account.models.includes(demand.model))
   );
+}
+
+/** What the provider is told of a leased account. */
+export function providerAccountOf({ id_token, team_uid }: LeasedAccount): ProviderAccount {
+  return { bearer: id_token, teamUid: team_uid ?? undefined };
 }
 
 export function setAccount(lease: HeldLease, account: LeasedAccount): void {

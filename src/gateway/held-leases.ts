@@ -206,6 +206,7 @@ export function createHeldLeases(options: HeldLeasesOptions): HeldLeases {
       expiresAt: askedAt + ttlSeconds * 1000,
       lastRenewedAt: askedAt,
       renewing: undefined,
+      changing: undefined,
       growAfter: 0,
     };
     setAccount(lease, account);
@@ -297,6 +298,18 @@ export function createHeldLeases(options: HeldLeasesOptions): HeldLeases {
     }
   }
 
+  /** New turns wait until the account is known as it is now; a renewal that is running may tell what it was before. */
+  function noteChange(lease: HeldLease): void {
+    const changing: Promise<void> = (lease.renewing ?? Promise.resolve())
+      .then(() => renew(lease))
+      .finally(() => {
+        if (lease.changing !== changing) return;
+        lease.changing = undefined;
+        if (!lease.isRetired) onRoom();
+      });
+    lease.changing = changing;
+  }
+
   /** Twice as many slots, or one more, or as many as the account has. */
   async function grow(lease: HeldLease): Promise<void> {
     const { slots: slotsBefore, capacity } = lease.account;
@@ -316,6 +329,7 @@ export function createHeldLeases(options: HeldLeasesOptions): HeldLeases {
       const now = clock.now();
       if (onlyAccount !== undefined && lease.account.id !== onlyAccount) continue;
       if (!isLive(lease, now) || !suits(lease, demand)) continue;
+      await lease.changing;
       if (!isTokenFresh(lease, now) && now - lease.lastRenewedAt >= freshTokenAfterMs) {
         await (lease.renewing ?? renew(lease));
       }
@@ -360,7 +374,10 @@ export function createHeldLeases(options: HeldLeasesOptions): HeldLeases {
         retire(lease);
       }
     }
-    if (event.type === 'account-changed' && event.status === 'active') onAvailable(event.account_id);
+    if (event.type === 'account-changed' && event.status === 'active') {
+      for (const lease of held) if (lease.account.id === event.account_id) noteChange(lease);
+      onAvailable(event.account_id);
+    }
   }
 
   return {

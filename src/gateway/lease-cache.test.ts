@@ -245,6 +245,26 @@ describe('news of an account', () => {
     expect((await acquire()).account.id).toBe('paid');
   });
 
+  it('that another team pays is heard of at once, also while the lease is being renewed', async () => {
+    const account = pool.add('one');
+    (await acquire()).release();
+    const { allocate } = pool;
+    const gate = Promise.withResolvers<void>();
+    pool.allocate = async (...given) => {
+      const answer = await allocate(...given);
+      await gate.promise;
+      return answer;
+    };
+    const running = await acquire();
+    await clock.advance(41_000);
+    account.teamUid = 'team-2';
+    pool.setStatus('one', 'active');
+    gate.resolve();
+    await settled();
+    running.release();
+    expect((await acquire()).account.team_uid).toBe('team-2');
+  });
+
   it('is asked for when the events flow again', async () => {
     pool.add('one');
     const lease = await acquire();

@@ -25,7 +25,7 @@ beforeEach(() => {
   lists = {};
   provider = {
     ...createLineProvider(() => 'http://127.0.0.1:9'),
-    listModels: async (bearer) => {
+    listModels: async ({ bearer }) => {
       const id = bearer.replace('bearer-of-', '');
       asked.push(id);
       const list = await lists[id];
@@ -91,6 +91,27 @@ describe('accounts with lists of their own', () => {
     await models.getAnew(provider);
     expect(asked).toHaveLength(14);
     expect(await known()).toHaveLength(15);
+  });
+
+  it('are asked for again when another team of an account pays', async () => {
+    account('one', 'auto', 'small');
+    await known();
+    await clock.advance(61_000);
+    const { account: before } = await leases.acquire({
+      provider: 'warp',
+      model: undefined,
+      exclude: new Set(),
+      deadline: clock.now(),
+      signal: new AbortController().signal,
+    });
+    models.noteTeam(provider, before);
+    await settled();
+    expect(asked).toEqual(['one']);
+    lists['one'] = [{ id: 'auto' }, { id: 'big' }];
+    models.noteTeam(provider, { ...before, team_uid: 'team-2' });
+    await settled();
+    expect(asked).toEqual(['one', 'one']);
+    expect(await known()).toEqual(['auto', 'big']);
   });
 
   it('are forgotten when they have not been there for an hour', async () => {

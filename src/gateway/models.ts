@@ -1,6 +1,8 @@
 import type { ProviderModel, UpstreamProvider } from '../core/provider.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
+import type { LeasedAccount } from '../pool-api/schema.ts';
+import { providerAccountOf } from './held-lease.ts';
 import type { LeaseCache, TurnLease } from './lease-cache.ts';
 import { type ModelUnion, uniteModels } from './model-union.ts';
 
@@ -26,6 +28,8 @@ const nextLeaseMs = 2_000;
 interface AccountList {
   readonly models: readonly ProviderModel[];
   readonly askedAt: number;
+  /** The team it was asked for: another one has a list of its own. */
+  readonly teamUid: string | null;
 }
 
 interface Look {
@@ -112,7 +116,7 @@ export function createModelLists(leases: LeaseCache, clock: Clock, logger: Logge
       }
       passedOver.add(lease.account.id);
       try {
-        learn(entry, lease.account.id, await provider.listModels(lease.account.id_token));
+        learn(entry, lease.account, await provider.listModels(providerAccountOf(lease.account)));
         hasAnswer = true;
         onAnswer();
       } catch (error) {
@@ -131,16 +135,28 @@ export function createModelLists(leases: LeaseCache, clock: Clock, logger: Logge
     );
   }
 
-  function learn(entry: Entry, accountId: string, models: readonly ProviderModel[]): void {
+  function learn(entry: Entry, account: LeasedAccount, models: readonly ProviderModel[]): void {
     const { accounts } = entry;
     const now = clock.now();
-    accounts.set(accountId, { models, askedAt: now });
+    accounts.set(account.id, { models, askedAt: now, teamUid: account.team_uid });
     for (const [id, { askedAt }] of accounts) {
-      const isTooMany = accounts.size > mostKept && id !== accountId;
+      const isTooMany = accounts.size > mostKept && id !== account.id;
       if (isTooMany || askedAt + keptForMs <= now) accounts.delete(id);
     }
     const lists = new Map([...accounts].map(([id, { models: own }]) => [id, own]));
     entry.list = { ...uniteModels(lists), isProven: true };
+  }
+
+  /** The upstream has said that its list is another one by now. */
+  function outdated(provider: UpstreamProvider): void {
+    const entry = entryOf(provider);
+    entry.staleAt = clock.now();
+    lookSoon(provider, entry);
+  }
+
+  function lookSoon(provider: UpstreamProvider, entry: Entry): void {
+    entry.checkAt = Math.min(entry.checkAt, entry.lookedAt + renewEveryMs);
+    if (entry.checkAt <= clock.now()) look(provider, entry);
   }
 
   return {
@@ -163,13 +179,15 @@ export function createModelLists(leases: LeaseCache, clock: Clock, logger: Logge
       return entry.list;
     },
 
-    /** The upstream has said that its list is another one by now. */
-    outdated(provider: UpstreamProvider): void {
-      const entry = entryOf(provider);
-      const now = clock.now();
-      entry.staleAt = now;
-      entry.checkAt = Math.min(entry.checkAt, entry.lookedAt + renewEveryMs);
-      if (entry.checkAt <= now) look(provider, entry);
+    outdated,
+
+    /** A turn has this account: what another team of it listed no longer counts. */
+    noteTeam(provider: UpstreamProvider, { id, team_uid }: LeasedAccount): void {
+      const entry = entries.get(provider.name);
+      const listed = entry?.accounts.get(id);
+      if (entry === undefined || listed === undefined || listed.teamUid === team_uid) return;
+      entry.accounts.delete(id);
+      lookSoon(provider, entry);
     },
   };
 }

@@ -19,6 +19,7 @@ const models: ModelLists = {
   get: async ({ name }) => lists[name] ?? listOf(),
   getAnew: async ({ name }) => lists[name] ?? listOf(),
   outdated() {},
+  noteTeam() {},
 };
 
 let withAccounts: string[] | undefined;

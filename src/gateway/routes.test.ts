@@ -21,6 +21,7 @@ const lists: ModelLists = {
     return list;
   },
   outdated() {},
+  noteTeam() {},
 };
 
 function withModels(

@@ -91,6 +91,7 @@ export const leased: LeasedAccount = {
   capacity: 16,
   free: false,
   models: null,
+  team_uid: null,
 };
 
 /** The answer to an allocate call, for the session it names. */
@@ -176,6 +177,7 @@ export function createAccount(change: Partial<Account> = {}): Account {
     free: false,
     lend: 'any',
     tier: 0,
+    team_uid: null,
     token_version: 1,
     use_count: 0,
     last_used: null,

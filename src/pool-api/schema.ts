@@ -67,6 +67,8 @@ export const leasedAccount = z.object({
   free: z.boolean(),
   /** Upstream models the account may use; null means all. */
   models: z.array(z.string()).nullable(),
+  /** The team to bill, which Warp takes in the header X-Warp-Active-Team-UID; null leaves the choice to the provider. */
+  team_uid: z.string().nullable().default(null),
 });
 export type LeasedAccount = z.infer<typeof leasedAccount>;
 
@@ -163,6 +165,11 @@ const modelList = z
   .min(1, 'name at least one model, or leave models out for all of them')
   .max(1000);
 
+/** The team of the account that is billed, for providers whose accounts have teams. It travels in a header. */
+const teamUid = z
+  .string()
+  .regex(/^[A-Za-z0-9._-]{1,128}$/, 'must be 1 to 128 characters out of A-Z a-z 0-9 . _ -');
+
 export const newAccount = z
   .strictObject({
     provider: providerName,
@@ -178,6 +185,7 @@ export const newAccount = z
     lend: z.enum(['any', 'gateway']).optional(),
     /** Lower is used first. */
     tier: z.int().min(0).max(1000).optional(),
+    team_uid: teamUid.optional(),
     standby: z.boolean().optional(),
   })
   .refine((account) => (account.api_key === undefined) !== (account.refresh_token === undefined), {
@@ -196,6 +204,7 @@ export const accountChange = z
     free: z.boolean().optional(),
     lend: z.enum(['any', 'gateway']).optional(),
     tier: z.int().min(0).max(1000).optional(),
+    team_uid: teamUid.nullable().optional(),
     /** Another credential of the account's own kind, in place of one that is dead or leaked. */
     api_key: z.string().min(1).max(8192).optional(),
     refresh_token: z.string().min(1).max(8192).optional(),
@@ -217,6 +226,7 @@ export const newLogin = z
     free: z.boolean().optional(),
     lend: z.enum(['any', 'gateway']).optional(),
     tier: z.int().min(0).max(1000).optional(),
+    team_uid: teamUid.optional(),
     standby: z.boolean().optional(),
   })
   .refine(
@@ -295,6 +305,8 @@ export const account = z.object({
   free: z.boolean(),
   lend: z.enum(['any', 'gateway']),
   tier: z.int(),
+  /** The team that is billed; null leaves the choice to the provider. */
+  team_uid: z.string().nullable().default(null),
   token_version: z.int(),
   use_count: z.int(),
   last_used: isoTime.nullable(),

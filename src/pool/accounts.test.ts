@@ -1,6 +1,9 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { AppError } from '../core/errors.ts';
-import { closeServers, startServer } from './testing-server.ts';
+import type { QuotaAnswer } from '../core/provider.ts';
+import type { AllocateAnswer } from '../pool-api/schema.ts';
+import { settled } from './testing.ts';
+import { allocate, closeServers, report, reportOf, startServer } from './testing-server.ts';
 
 afterEach(closeServers);
 
@@ -73,6 +76,112 @@ describe('accounts over HTTP', () => {
       probe: 'proved',
     });
     expect(await stateOf('odd')).toMatchObject({ status: 'active', probe: 'unproved' });
+  });
+
+  it('tells the provider which team pays, when it probes and when it lends, and shows it', async () => {
+    const service = await startServer();
+    const id = await service.add('one', { team_uid: 'team-1' });
+    expect(service.warp.askedTeams).toEqual(['team-1']);
+    expect((await service.pool.get(id)).account).toMatchObject({ team_uid: 'team-1' });
+    const lent = await service.call('POST', '/api/accounts/allocate', { provider: 'warp' });
+    expect(lent.body).toMatchObject({ accounts: [{ id, team_uid: 'team-1' }] });
+  });
+
+  it('probes an account again when another team is to pay, and takes what that one has left', async () => {
+    const service = await startServer();
+    service.warp.quotas.set('wk-one', { isUnlimited: false, limit: 10, used: 10, remaining: 0 });
+    service.warp.quotas.set('wk-one@rich', { isUnlimited: false, limit: 10, used: 1, remaining: 9 });
+    const id = await service.add('one');
+    const change = async (body: object) => (await service.call('PATCH', `/api/accounts/${id}`, body)).body;
+    const quota = { remaining: 9 };
+    expect(await change({ team_uid: 'rich' })).toMatchObject({ account: { status: 'active', quota } });
+    expect(await change({ label: 'x', team_uid: 'rich' })).toMatchObject({ account: { label: 'x' } });
+    expect(service.warp.askedTeams).toEqual([undefined, 'rich']);
+    expect(await change({ team_uid: null })).toMatchObject({
+      account: { status: 'exhausted', team_uid: null },
+    });
+  });
+
+  it('probes one in standby for its other team and leaves it there, and none that is disabled', async () => {
+    const service = await startServer();
+    const standby = await service.add('one', { standby: true });
+    const disabled = await service.add('two');
+    await service.call('PATCH', `/api/accounts/${disabled}`, { enabled: false });
+    service.warp.quotas.set('wk-one@rich', { isUnlimited: true });
+    for (const id of [standby, disabled]) {
+      await service.call('PATCH', `/api/accounts/${id}`, { team_uid: 'rich' });
+    }
+    expect((await service.pool.get(standby)).account).toMatchObject({
+      status: 'standby',
+      quota: { is_unlimited: true },
+    });
+    expect((await service.pool.get(disabled)).account).toMatchObject({ status: 'disabled' });
+    expect(service.warp.askedTeams).toEqual([undefined, undefined, 'rich']);
+  });
+
+  it('asks a refresh-token account about its other team at once', async () => {
+    const service = await startServer();
+    const { body } = await service.call<{ account: { id: string } }>('POST', '/api/accounts', {
+      provider: 'warp',
+      refresh_token: 'rt-1',
+    });
+    const path = `/api/accounts/${body.account.id}`;
+    const changed = await service.call('PATCH', path, { team_uid: 'rich' });
+    expect(changed.body).toMatchObject({ account: { status: 'active', probe: 'proved' } });
+    expect(service.warp.askedTeams).toEqual([undefined, 'rich']);
+  });
+
+  it('takes no figures of a team that no longer pays', async () => {
+    const service = await startServer();
+    const id = await service.add('one');
+    const late = Promise.withResolvers<QuotaAnswer>();
+    const { getQuota } = service.warp;
+    const asked = Promise.withResolvers<void>();
+    service.warp.getQuota = (account) => {
+      if (account.teamUid !== undefined) return getQuota(account);
+      asked.resolve();
+      return late.promise;
+    };
+    const lease = await service.call<AllocateAnswer>('POST', allocate, {});
+    const reporting = service.call('POST', report, reportOf(lease.body, 'quota_exhausted'));
+    await asked.promise;
+    await service.call('PATCH', `/api/accounts/${id}`, { team_uid: 'rich' });
+    late.resolve({ isUnlimited: false, limit: 10, used: 10, remaining: 0 });
+    await reporting;
+    await settled();
+    expect((await service.pool.get(id)).account).toMatchObject({
+      status: 'active',
+      quota: { remaining: 99 },
+    });
+  });
+
+  it.each([
+    ['of a provider without teams', { provider: 'openai', team_uid: 'team-1' }, 'have no teams'],
+    ['with a line break', { provider: 'warp', team_uid: 'a\r\nx: y' }, 'team_uid'],
+    ['that is empty', { provider: 'warp', team_uid: '' }, 'team_uid'],
+    ['that is too long', { provider: 'warp', team_uid: 'x'.repeat(129) }, 'team_uid'],
+  ])('refuses a team %s', async (_what, account, message) => {
+    const service = await startServer();
+    const answer = await service.call('POST', '/api/accounts', { ...account, api_key: 'wk-1' });
+    expect(answer).toMatchObject({ status: 400, body: { error: { code: 'invalid_request' } } });
+    expect(JSON.stringify(answer.body)).toContain(message);
+    const other = await service.call<{ account: { id: string } }>('POST', '/api/accounts', {
+      provider: account.provider,
+      api_key: 'wk-2',
+    });
+    const path = `/api/accounts/${other.body.account.id}`;
+    expect((await service.call('PATCH', path, { team_uid: account.team_uid })).status).toBe(400);
+  });
+
+  it('keeps one key as one account and says how to bill another team', async () => {
+    const service = await startServer();
+    const add = (team_uid: string) =>
+      service.call('POST', '/api/accounts', { provider: 'warp', api_key: 'wk-1', team_uid });
+    await add('team-1');
+    expect(await add('team-2')).toMatchObject({
+      status: 409,
+      body: { error: { message: expect.stringContaining('Change its team_uid') } },
+    });
   });
 
   it('gives up a probe after 5 s and takes the account unproved', async () => {

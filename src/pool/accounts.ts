@@ -4,11 +4,11 @@ import {
   type AccountAnswer,
   type AccountDetailsAnswer,
   accountChange,
-  defaultCapacity,
   type ListAnswer,
   listQuery,
   newAccount,
 } from '../pool-api/schema.ts';
+import { defaultSettings, settingsOf } from './account-settings.ts';
 import { freshStanding } from './account-state.ts';
 import { type Adding, type GivenCredential, secretOf } from './adding.ts';
 import { parse } from './parse.ts';
@@ -47,15 +47,7 @@ export function createAccounts(context: PoolContext, adding: Adding): Accounts {
       const demand = parse(newAccount, request);
       const credential = credentialIn(demand);
       if (credential === null) throw new Error('the schema lets no account through without a credential');
-      const settings: AccountSettings = {
-        email: demand.email ?? null,
-        label: demand.label ?? null,
-        capacity: demand.capacity ?? defaultCapacity,
-        models: demand.models ?? null,
-        free: demand.free ?? false,
-        lend: demand.lend ?? 'any',
-        tier: demand.tier ?? 0,
-      };
+      const settings = settingsOf(demand);
       const added = { provider: demand.provider, source: 'api', settings };
       const account = await adding.insert(added, credential, caller.keyId, demand.standby ?? false);
       return { success: true, account: presentAccount(account) };
@@ -103,24 +95,31 @@ export function createAccounts(context: PoolContext, adding: Adding): Accounts {
 
     async change(caller, id, request) {
       const demand = parse(accountChange, request);
-      const { enabled, api_key: _key, refresh_token: _token, ...settings } = demand;
+      const { enabled, api_key: _key, refresh_token: _token, team_uid: teamUid, ...others } = demand;
+      const settings = definedOnly<AccountSettings>({ ...others, teamUid });
       const before = await mustHave(id);
+      const changed = { ...before, ...settings };
+      adding.checkTeam(before.provider, settings.teamUid);
       const given = credentialIn(demand);
       const credential = given && adding.check(before.provider, given);
       const replacement = credential && (await adding.replacement(before, credential));
-      const isAside = before.standing.state === 'disabled' || before.standing.state === 'standby';
-      const startsAfresh = enabled === true || (enabled === undefined && credential !== null && !isAside);
+      const { state } = before.standing;
+      // Another team has other figures. A credential that was given up stays so whichever team it bills.
+      const hasOtherTeam = changed.teamUid !== before.teamUid && state !== 'reauth_required';
+      const isOther = credential !== null || hasOtherTeam;
+      const startsAfresh = enabled === true || (enabled === undefined && isOther && state !== 'disabled');
+      const isStandby = state === 'standby' && enabled !== true;
       const standing: StandingChange | undefined =
         enabled === false
           ? disabledBy(before)
           : startsAfresh
-            ? await adding.freshStart(before, credential)
+            ? await adding.freshStart(changed, credential, { isStandby })
             : undefined;
       const result = await store.changeAccount(
         clock.now(),
         id,
         {
-          settings: definedOnly<AccountSettings>(settings),
+          settings,
           ...(replacement === null ? {} : { credential: replacement }),
           ...(standing === undefined ? {} : { standing }),
         },
@@ -172,16 +171,6 @@ export function createAccounts(context: PoolContext, adding: Adding): Accounts {
     },
   };
 }
-
-const defaultSettings: AccountSettings = {
-  email: null,
-  label: null,
-  capacity: defaultCapacity,
-  models: null,
-  free: false,
-  lend: 'any',
-  tier: 0,
-};
 
 function disabledBy(account: StoredAccount): StandingChange {
   return {

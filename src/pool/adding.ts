@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { AppError } from '../core/errors.ts';
-import type { Provider, TokenGrant } from '../core/provider.ts';
+import type { Provider, ProviderAccount, TokenGrant } from '../core/provider.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import { applyQuota, freshStanding, nextProof, nextQuotaCheck, type QuotaFinding } from './account-state.ts';
-import { bearerField, bearerOf, hasBearer, type PoolContext } from './pool-context.ts';
+import { bearerField, hasBearer, type PoolContext, providerAccountOf } from './pool-context.ts';
 import { nextRefreshAfter } from './refresh-times.ts';
 import { quotaFrom } from './store/quota-row.ts';
 import type { AccountSettings, NewStoredAccount, StandingChange, StoredAccount } from './store/store.ts';
@@ -42,13 +42,22 @@ export interface Adding {
   ): Promise<StoredAccount>;
   /** The credential in its canonical form; throws `invalid_request`. */
   check(provider: string, credential: GivenCredential): GivenCredential;
+  /** Throws `invalid_request` for a team where the provider's accounts have none. */
+  checkTeam(provider: string, teamUid: string | null | undefined): void;
   /** What replaces an account's credential in `changeAccount`; throws when it is another account's, or of another kind. */
   replacement(
     account: StoredAccount,
     credential: GivenCredential,
   ): Promise<NonNullable<Parameters<PoolContext['store']['changeAccount']>[2]['credential']>>;
-  /** A fresh start: of an API key after a probe, of a refresh token before its next refresh; then call `bringUp`. */
-  freshStart(account: StoredAccount, credential: GivenCredential | null): Promise<StandingChange>;
+  /**
+   * A fresh start: of an API key after a probe, of a refresh token before its next refresh; then call `bringUp`.
+   * `isStandby`: an account that works goes into standby.
+   */
+  freshStart(
+    account: StoredAccount,
+    credential: GivenCredential | null,
+    options?: { readonly isStandby: boolean },
+  ): Promise<StandingChange>;
   /** Gets a refresh-token account its bearer and probes it. Other accounts are answered as they are. */
   bringUp(account: StoredAccount, actor: string): Promise<StoredAccount>;
 }
@@ -59,11 +68,8 @@ const probeLimitMs = 5_000;
 export function createAdding(context: PoolContext, onRealAccount: () => Promise<void>): Adding {
   const { store, clock, vault } = context;
 
-  const mustBeNew = async (provider: string, secret: string, id: string | null): Promise<void> => {
-    const fingerprint = vault.fingerprint(provider, secret);
-    const present = await store.accountOfCredential(clock.now(), provider, fingerprint);
-    if (present !== null && present.id !== id) throw accountExists(present);
-  };
+  const holderOf = (provider: string, secret: string): Promise<StoredAccount | null> =>
+    store.accountOfCredential(clock.now(), provider, vault.fingerprint(provider, secret));
 
   const bearerGiven = (id: string, credential: GivenCredential) => {
     if (credential.kind === 'api_key' || credential.grant === undefined) return {};
@@ -93,6 +99,14 @@ export function createAdding(context: PoolContext, onRealAccount: () => Promise<
     return { ...credential, refreshToken };
   };
 
+  const checkTeam: Adding['checkTeam'] = (providerName, teamUid) => {
+    if (teamUid === null || teamUid === undefined) return;
+    const { hasTeams } = providerNamed(context, providerName);
+    if (hasTeams) return;
+    const message = `Accounts of "${providerName}" have no teams: leave team_uid out.`;
+    throw new PoolError('invalid_request', message, { param: 'team_uid' });
+  };
+
   const addRow = async (account: NewStoredAccount, actor: string): Promise<StoredAccount> => {
     const result = await store.addAccount(clock.now(), account, actor);
     if (result.result === 'duplicate') throw accountExists({ ...account, id: result.id });
@@ -103,7 +117,7 @@ export function createAdding(context: PoolContext, onRealAccount: () => Promise<
 
   /** Standby accounts are not judged by outcomes, so what the probe says is written for them. */
   const probeStandby = async (account: StoredAccount, actor: string): Promise<StoredAccount> => {
-    const finding = await context.probe(account.id, account.provider, bearerOf(context, account));
+    const finding = await context.probe(account.id, account.provider, providerAccountOf(context, account));
     const proof = proved(finding, clock.now());
     const standing = inStandby(proof.standing);
     const audit = { actor, action: 'account-probed', detail: { status: standing.state } };
@@ -133,17 +147,20 @@ export function createAdding(context: PoolContext, onRealAccount: () => Promise<
 
   return {
     check,
+    checkTeam,
     bringUp,
 
     async insert(added, given, actor, isStandby) {
       const { provider, settings, source, sourceHandle } = added;
       const credential = check(provider, given);
+      checkTeam(provider, settings.teamUid);
       const secret = secretOf(credential);
-      await mustBeNew(provider, secret, null);
+      const present = await holderOf(provider, secret);
+      if (present !== null) throw accountExists(present, settings.teamUid);
       const id = `acc_${randomUUID()}`;
       const proof =
         credential.kind === 'api_key'
-          ? proved(await context.probe(id, provider, secret), clock.now())
+          ? proved(await context.probe(id, provider, withTeam(secret, settings.teamUid)), clock.now())
           : unproved;
       const account = await addRow(
         {
@@ -173,17 +190,23 @@ export function createAdding(context: PoolContext, onRealAccount: () => Promise<
         );
       }
       const secret = secretOf(given);
-      await mustBeNew(account.provider, secret, account.id);
+      const present = await holderOf(account.provider, secret);
+      if (present !== null && present.id !== account.id) throw accountExists(present);
       return {
         ...context.credentialOf(account.id, account.provider, secret),
         ...bearerGiven(account.id, given),
       };
     },
 
-    async freshStart(account, credential) {
-      if (account.credentialKind === 'refresh_token') return unproved;
-      const key = credential === null ? bearerOf(context, account) : secretOf(credential);
-      return proved(await context.probe(account.id, account.provider, key), clock.now());
+    async freshStart(account, credential, { isStandby } = { isStandby: false }) {
+      const inPlace = (change: StandingChange): StandingChange =>
+        isStandby ? { ...change, standing: inStandby(change.standing) } : change;
+      if (account.credentialKind === 'refresh_token') return inPlace(unproved);
+      const as =
+        credential === null
+          ? providerAccountOf(context, account)
+          : withTeam(secretOf(credential), account.teamUid);
+      return inPlace(proved(await context.probe(account.id, account.provider, as), clock.now()));
     },
   };
 }
@@ -235,8 +258,17 @@ function normalized(provider: Provider, key: string): string {
   }
 }
 
-function accountExists({ id, credentialKind }: Pick<StoredAccount, 'id' | 'credentialKind'>): PoolError {
-  return new PoolError('account_exists', `The pool has this credential already, as account ${id}.`, {
-    param: credentialKind,
-  });
+function withTeam(bearer: string, teamUid: string | null): ProviderAccount {
+  return { bearer, teamUid: teamUid ?? undefined };
+}
+
+/** One credential is one account, whichever team it bills: both would be refused, limited and refreshed together. */
+function accountExists(
+  present: Pick<StoredAccount, 'id' | 'credentialKind' | 'teamUid'>,
+  teamUid: string | null = present.teamUid,
+): PoolError {
+  const advice =
+    teamUid === present.teamUid ? '' : ' Change its team_uid, or create a second key for the other team.';
+  const message = `The pool has this credential already, as account ${present.id}.${advice}`;
+  return new PoolError('account_exists', message, { param: present.credentialKind });
 }

@@ -12,11 +12,11 @@ import { createHousekeeper } from './housekeeper.ts';
 import { createLogins, type Logins } from './logins.ts';
 import { createPoolMetrics } from './metrics.ts';
 import {
-  bearerOf,
   type Caller,
   hasBearer,
   type PoolContext,
   type PoolSettings,
+  providerAccountOf,
   sealedCredential,
 } from './pool-context.ts';
 import { createQuotaQuery } from './quota.ts';
@@ -111,8 +111,10 @@ export function createPool(options: PoolOptions): PoolService {
       if (!hasBearer(account, clock.now())) return null;
       // The store is chosen now: it may be another one when the answer comes.
       const holder = context.lending();
-      const finding = await quota.ask(account, bearerOf(context, account), limitMs);
+      const finding = await quota.ask(account, providerAccountOf(context, account), limitMs);
       metrics.quotaChecked(cause, finding);
+      const present = await holder.account(clock.now(), account.id);
+      if (present === null || isOutdated(finding, account, present)) return present;
       if (isBearerRejected(account, finding, clock.now())) {
         // As a 401 in a turn would: one refresh, as soon as the ceiling allows it.
         context.tell(await store.scheduleRefresh(clock.now(), account.id, clock.now(), true));
@@ -124,8 +126,8 @@ export function createPool(options: PoolOptions): PoolService {
       context.tell(result.changes);
       return result.account;
     },
-    async probe(id, provider, bearer) {
-      const finding = await quota.ask({ id, provider }, bearer, probeLimitMs);
+    async probe(id, provider, account) {
+      const finding = await quota.ask({ id, provider }, account, probeLimitMs);
       metrics.quotaChecked('probe', finding);
       return finding;
     },
@@ -281,6 +283,14 @@ function isInService({ states }: ProviderStats): boolean {
 const probeLimitMs = 5000;
 /** A bearer that is rejected so soon after it was made is not the trouble: its account is. */
 const freshBearerMs = 60_000;
+
+/** What was found is about a team or a credential that was replaced while the provider was asked. */
+function isOutdated(finding: QuotaFinding, asked: StoredAccount, present: StoredAccount): boolean {
+  if (present.teamUid !== asked.teamUid) return true;
+  // Figures stay true when a token is refreshed; a rejected token says nothing about the next one.
+  const isSame = asked.credentialKind === 'refresh_token' && finding.type === 'answer';
+  return present.tokenVersion !== asked.tokenVersion && !isSame;
+}
 
 function isBearerRejected(account: StoredAccount, finding: QuotaFinding, now: number): boolean {
   const isRejected = finding.type === 'failure' && finding.code === 'upstream_unauthorized';

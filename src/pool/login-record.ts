@@ -25,10 +25,12 @@ const loginRecord = z.object({
   account: z.object({
     label: z.string().nullable(),
     capacity: z.number(),
-    models: z.array(z.string()).nullable(),
+    models: z.array(z.string()).readonly().nullable(),
     free: z.boolean(),
     lend: z.enum(['any', 'gateway']),
     tier: z.number(),
+    /** Absent in what older versions stored. */
+    teamUid: z.string().nullable().default(null),
     standby: z.boolean(),
   }),
   /** Whose credential is to be replaced; null for a new account. */

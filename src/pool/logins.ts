@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { type DeviceLogins, type DevicePoll, TokenError, type TokenGrant } from '../core/provider.ts';
 import { PoolError } from '../pool-api/errors.ts';
-import { defaultCapacity, type LoginAnswer, newLogin } from '../pool-api/schema.ts';
+import { type LoginAnswer, newLogin } from '../pool-api/schema.ts';
+import { settingsOf } from './account-settings.ts';
 import type { Adding } from './adding.ts';
 import { codeField, grantField, type LoginRecord, presentLogin } from './login-record.ts';
 import { createLoginStore, type StoredLogin } from './login-store.ts';
@@ -244,6 +245,7 @@ export function createLogins(context: PoolContext, adding: Adding): Logins {
     async startLogin(caller, request) {
       const demand = parse(newLogin, request);
       const device = deviceLogins(context, demand.provider);
+      adding.checkTeam(demand.provider, demand.team_uid);
       await checkReplaced(context, demand);
       if ((await logins.pending()).length >= mostPending) {
         const message = `${mostPending} logins wait for their approval already: let some end first.`;
@@ -255,6 +257,7 @@ export function createLogins(context: PoolContext, adding: Adding): Logins {
       });
       const id = `login_${randomUUID()}`;
       const now = clock.now();
+      const settings = settingsOf(demand);
       const intervalMs = Math.max(shortestIntervalMs, begun.intervalMs);
       const record: LoginRecord = {
         id,
@@ -270,15 +273,7 @@ export function createLogins(context: PoolContext, adding: Adding): Logins {
         failures: 0,
         deviceCode: vault.seal(id, codeField, begun.deviceCode),
         grant: null,
-        account: {
-          label: demand.label ?? null,
-          capacity: demand.capacity ?? defaultCapacity,
-          models: demand.models ?? null,
-          free: demand.free ?? false,
-          lend: demand.lend ?? 'any',
-          tier: demand.tier ?? 0,
-          standby: demand.standby ?? false,
-        },
+        account: { ...settings, standby: demand.standby ?? false },
         replaces: demand.account_id ?? null,
         accountId: null,
         error: null,

@@ -1,4 +1,4 @@
-import type { Provider } from '../core/provider.ts';
+import type { Provider, ProviderAccount } from '../core/provider.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import { isLendable, type QuotaCause, type QuotaFinding } from './account-state.ts';
@@ -57,7 +57,7 @@ export interface PoolContext {
   /** Asks the provider what an account has left and stores the answer. Null for one that is gone or has no bearer now. */
   checkQuota(account: StoredAccount, cause: QuotaCause, limitMs: number): Promise<StoredAccount | null>;
   /** Asks about a credential that no row holds yet. */
-  probe(id: string, provider: string, bearer: string): Promise<QuotaFinding>;
+  probe(id: string, provider: string, account: ProviderAccount): Promise<QuotaFinding>;
   readonly refreshNow: Refresher['refreshNow'];
   /** The same for who cannot wait long: answers the account as it is then, null when it is gone. Never throws for a refresh. */
   refreshSoon(
@@ -79,6 +79,14 @@ export function bearerOf(context: Pick<PoolContext, 'vault'>, account: StoredAcc
   if (account.credentialKind === 'api_key') return secretOf(context, account);
   if (account.bearer === null) throw new Error(`account ${account.id} has no bearer yet`);
   return context.vault.open(account.id, bearerField, account.bearer.sealed);
+}
+
+/** What the provider is told of an account that has a bearer. */
+export function providerAccountOf(
+  context: Pick<PoolContext, 'vault'>,
+  account: StoredAccount,
+): ProviderAccount {
+  return { bearer: bearerOf(context, account), teamUid: account.teamUid ?? undefined };
 }
 
 /** The API key, or the refresh token. */

@@ -27,6 +27,7 @@ export function presentAccount(account: StoredAccount): Account {
     free: account.free,
     lend: account.lend,
     tier: account.tier,
+    team_uid: account.teamUid,
     token_version: account.tokenVersion,
     use_count: account.useCount,
     last_used: isoTimeOrNull(account.lastUsed),
@@ -101,5 +102,6 @@ export function presentLease(lease: Lease, bearer: string): LeasedAccount {
     capacity: account.capacity,
     models: account.models === null ? null : [...account.models],
     free: account.free,
+    team_uid: account.teamUid,
   };
 }

@@ -1,14 +1,14 @@
 import { AppError } from '../core/errors.ts';
-import type { Provider } from '../core/provider.ts';
+import type { Provider, ProviderAccount } from '../core/provider.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { QuotaFinding } from './account-state.ts';
 
-/** Asks providers what is left, never twice at a time for one account, never for longer than allowed. */
+/** Asks providers what is left, never the same question twice at a time, never for longer than allowed. */
 export interface QuotaQuery {
   ask(
     account: { readonly id: string; readonly provider: string },
-    bearer: string,
+    as: ProviderAccount,
     limitMs: number,
   ): Promise<QuotaFinding>;
 }
@@ -21,7 +21,11 @@ export function createQuotaQuery(options: {
   const { providers, clock, logger } = options;
   const underWay = new Map<string, Promise<QuotaFinding>>();
 
-  const askOnce = async (providerName: string, bearer: string, limitMs: number): Promise<QuotaFinding> => {
+  const askOnce = async (
+    providerName: string,
+    as: ProviderAccount,
+    limitMs: number,
+  ): Promise<QuotaFinding> => {
     const provider = providers.get(providerName);
     if (provider === undefined) {
       return {
@@ -39,7 +43,7 @@ export function createQuotaQuery(options: {
       });
     });
     try {
-      const answer = await Promise.race([provider.getQuota(bearer, abort.signal), tooLate]);
+      const answer = await Promise.race([provider.getQuota(as, abort.signal), tooLate]);
       return { type: 'answer', answer };
     } catch (error) {
       logger.info({ err: error, provider: providerName }, 'the provider did not say what is left');
@@ -53,11 +57,13 @@ export function createQuotaQuery(options: {
   };
 
   return {
-    ask(account, bearer, limitMs) {
-      const present = underWay.get(account.id);
+    ask(account, as, limitMs) {
+      // With another key or another team it is another question, and the old one's answer says nothing about it.
+      const question = JSON.stringify([account.id, as.bearer, as.teamUid]);
+      const present = underWay.get(question);
       if (present !== undefined) return present;
-      const query = askOnce(account.provider, bearer, limitMs).finally(() => underWay.delete(account.id));
-      underWay.set(account.id, query);
+      const query = askOnce(account.provider, as, limitMs).finally(() => underWay.delete(question));
+      underWay.set(question, query);
       return query;
     },
   };

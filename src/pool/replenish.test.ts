@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { AppError } from '../core/errors.ts';
+import { settingsOf } from './account-settings.ts';
 import type { PoolOptions } from './create-pool.ts';
 import { createRoom } from './room.ts';
-import { settingsOf } from './sources/adopt.ts';
 import { type Draw, type Source, SourceError } from './sources/source.ts';
 import { openMemoryStore } from './store/open-store.ts';
 import { startTestPool, type TestPool, testAccount } from './testing.ts';

@@ -1,3 +1,4 @@
+import { defaultSettings } from './account-settings.ts';
 import { freshStanding } from './account-state.ts';
 import type { PoolContext } from './pool-context.ts';
 import { credentialField } from './pool-context.ts';
@@ -21,13 +22,10 @@ export async function openSandboxStore(context: Pick<PoolContext, 'vault' | 'clo
       {
         id,
         provider,
+        ...defaultSettings,
         email: `sandbox-${number}@example.invalid`,
         label: 'built-in sandbox',
         capacity,
-        models: null,
-        free: false,
-        lend: 'any',
-        tier: 0,
         source: 'sandbox',
         credentialKind: 'api_key',
         credential: {

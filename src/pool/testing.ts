@@ -60,6 +60,7 @@ export function testAccount(id: string, change: Partial<NewStoredAccount> = {}):
     free: false,
     lend: 'any',
     tier: 0,
+    teamUid: null,
     source: 'api',
     credentialKind: 'api_key',
     credential: { sealed: `sealed-${id}`, fingerprint: `fingerprint-${id}`, hint: '****' },
@@ -139,23 +140,29 @@ function createFakeIssuer(clock: TestClock): FakeIssuer {
   return issuer;
 }
 
-/** A provider whose quota answers are set by the test, by bearer; unset keys have plenty. */
+/** A provider whose quota answers are set by the test, by bearer or `bearer@team`; unset keys have plenty. */
 interface FakeProvider extends Provider {
   readonly quotas: Map<string, QuotaAnswer | AppError | 'never'>;
   readonly asked: string[];
+  /** The team of each question in `asked`. */
+  readonly askedTeams: (string | undefined)[];
 }
 
 function createFakeProvider(name: string): FakeProvider {
   const quotas = new Map<string, QuotaAnswer | AppError | 'never'>();
   const asked: string[] = [];
+  const askedTeams: (string | undefined)[] = [];
   return {
     name,
     quotas,
     asked,
+    askedTeams,
     normalizeApiKey: (key) => (key.startsWith('wk-') ? key : `wk-${key}`),
-    async getQuota(bearer) {
+    async getQuota({ bearer, teamUid }) {
       asked.push(bearer);
-      const answer = quotas.get(bearer) ?? { isUnlimited: false, limit: 100, used: 1, remaining: 99 };
+      askedTeams.push(teamUid);
+      const answer = quotas.get(`${bearer}@${teamUid}`) ??
+        quotas.get(bearer) ?? { isUnlimited: false, limit: 100, used: 1, remaining: 99 };
       if (answer === 'never') return new Promise(() => {});
       if (answer instanceof Error) throw answer;
       return answer;
@@ -182,7 +189,7 @@ export async function startTestPool(
   const clock = given.clock ?? createTestClock();
   const store = given.store ?? openMemoryStore(clock.now(), { auditsLeases: true });
   const issuer = given.issuer ?? createFakeIssuer(clock);
-  const warp = { ...createFakeProvider('warp'), tokens: issuer };
+  const warp = { ...createFakeProvider('warp'), tokens: issuer, hasTeams: true as const };
   const pool = createPool({
     store,
     clock,

@@ -103,7 +103,7 @@ describe('an export', () => {
       { role: 'admin', keyId: 'owner', isGateway: false },
       { provider: 'warp', refresh_token: 'rt-1', label: 'token' },
     );
-    const off = await from.add('wk-off', { email: 'off@example.com' });
+    const off = await from.add('wk-off', { email: 'off@example.com', team_uid: 'team-1' });
     await from.call('PATCH', `/api/accounts/${off}`, { enabled: false });
 
     const { status, text } = await textOf(from, { passphrase });
@@ -114,7 +114,7 @@ describe('an export', () => {
     const { body } = await to.call<ImportAnswer>('POST', importPath, { sealed: text, passphrase });
     expect(body).toMatchObject({ added: 602, duplicates: 0, failed: 0 });
     const moved = (await to.pool.list({ email: 'off@example.com' })).accounts[0];
-    expect(moved?.status).toBe('standby');
+    expect(moved).toMatchObject({ status: 'standby', team_uid: 'team-1' });
     const [entry] = (await from.pool.trail({})).entries;
     expect(entry).toMatchObject({ action: 'accounts-exported', actor: 'local' });
     expect(JSON.stringify(entry)).not.toContain(passphrase);

@@ -2,9 +2,10 @@ import { PoolError } from '../pool-api/errors.ts';
 import { type ImportLine, parseImport } from '../pool-api/import-format.ts';
 import { exportRequest, type ImportAnswer, importRequest } from '../pool-api/schema.ts';
 import { openExport, sealExport } from '../pool-api/sealed-export.ts';
+import { settingsOf } from './account-settings.ts';
 import { parse } from './parse.ts';
 import { type Caller, type PoolContext, secretOf } from './pool-context.ts';
-import { type Adopt, credentialOf, settingsOf } from './sources/adopt.ts';
+import { type Adopt, credentialOf } from './sources/adopt.ts';
 import type { StoredAccount } from './store/store.ts';
 
 /** Accounts that move in and out of the pool by the file. Every call throws PoolError. */
@@ -104,7 +105,7 @@ export function createTransfer(
 
 /** An account as a line of the import format. What its owner had disabled comes into standby, so that it stays unused. */
 function lineOf(context: PoolContext, account: StoredAccount): string {
-  const { provider, email, label, models, capacity, free, lend, tier } = account;
+  const { provider, email, label, models, capacity, free, lend, tier, teamUid } = account;
   const { state } = account.standing;
   const line = {
     provider,
@@ -116,6 +117,7 @@ function lineOf(context: PoolContext, account: StoredAccount): string {
     free,
     lend,
     tier,
+    ...(teamUid === null ? {} : { team_uid: teamUid }),
     ...(state === 'standby' || state === 'disabled' ? { standby: true } : {}),
   };
   return `${JSON.stringify(line)}\n`;

@@ -18,6 +18,7 @@ export interface FakeAccount {
   capacity: number;
   free: boolean;
   models: string[] | null;
+  teamUid: string | null;
   bearer: string;
   tokenVersion: number;
   tokenExpiresAt: string | null;
@@ -103,6 +104,7 @@ export function createFakePool(clock: Clock): FakePool {
       capacity: account.capacity,
       free: account.free,
       models: account.models,
+      team_uid: account.teamUid,
     };
   }
 
@@ -283,6 +285,7 @@ export function createFakePool(clock: Clock): FakePool {
         capacity: 16,
         free: false,
         models: null,
+        teamUid: null,
         bearer: `bearer-of-${id}`,
         tokenVersion: 1,
         tokenExpiresAt: null,

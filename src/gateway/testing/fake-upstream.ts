@@ -203,7 +203,7 @@ export function createLineProvider(baseUrl: () => string, name = 'warp'): Upstre
     name,
     outbound: lineOutbound,
     baseUrl,
-    authHeaders: (bearer) => ({ authorization: `Bearer ${bearer}` }),
+    authHeaders: ({ bearer }) => ({ authorization: `Bearer ${bearer}` }),
     normalizeApiKey: (key) => key,
     listModels: async () => [{ id: 'auto' }, { id: 'big', displayName: 'Big', contextWindow: 1000 }],
     fallbackModels: [{ id: 'auto' }],

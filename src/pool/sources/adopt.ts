@@ -1,10 +1,9 @@
 import { PoolError } from '../../pool-api/errors.ts';
 import type { ImportedAccount } from '../../pool-api/import-format.ts';
-import { defaultCapacity } from '../../pool-api/schema.ts';
 import { type AddedAccount, type Adding, type GivenCredential, secretOf } from '../adding.ts';
 import type { Logins } from '../logins.ts';
 import type { PoolContext } from '../pool-context.ts';
-import type { AccountSettings, StoredAccount } from '../store/store.ts';
+import type { StoredAccount } from '../store/store.ts';
 import type { Admission } from './source.ts';
 
 /** Brings accounts into the pool, whoever offers them. */
@@ -16,8 +15,8 @@ export interface Adopt {
     actor: string,
     options?: { readonly isStandby?: boolean },
   ): Promise<Exclude<Admission, { result: 'no_room' }>>;
-  /** Why this cannot be an account of that provider, without asking anybody; null when it may be one. */
-  faultOf(provider: string, credential: GivenCredential): string | null;
+  /** Why this cannot be an account of its provider, without asking it; null when it may be one. */
+  faultOf(account: ImportedAccount): string | null;
 }
 
 /** What sources work with. */
@@ -36,9 +35,10 @@ export function createAdopt(context: PoolContext, adding: Adding): Adopt {
     return (await store.accountOfCredential(clock.now(), provider, print))?.id ?? '';
   };
 
-  const faultOf: Adopt['faultOf'] = (provider, credential) => {
+  const faultOf: Adopt['faultOf'] = (account) => {
     try {
-      adding.check(provider, credential);
+      adding.check(account.provider, credentialOf(account));
+      adding.checkTeam(account.provider, account.team_uid);
       return null;
     } catch (error) {
       if (error instanceof PoolError) return error.message;
@@ -74,19 +74,6 @@ function rejection(reason: string | null, evidence: Readonly<Record<string, unkn
   const said =
     typeof answer === 'object' && answer !== null && 'message' in answer ? `: ${String(answer.message)}` : '';
   return `the provider does not take the credential (${reason ?? 'rejected'}${said})`;
-}
-
-/** What a line of the import format says beside the credential. */
-export function settingsOf(account: ImportedAccount): AccountSettings {
-  return {
-    email: account.email ?? null,
-    label: account.label ?? null,
-    capacity: account.capacity ?? defaultCapacity,
-    models: account.models ?? null,
-    free: account.free ?? false,
-    lend: account.lend ?? 'any',
-    tier: account.tier ?? 0,
-  };
 }
 
 /** The line's credential. Throws when the schema let one through without any. */

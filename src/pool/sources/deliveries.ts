@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { type ImportedAccount, parseImport } from '../../pool-api/import-format.ts';
+import { settingsOf } from '../account-settings.ts';
 import { openSealedFact, sealedFactPrefix, sealFact } from '../sealed-facts.ts';
-import { credentialOf, type SourceTools, settingsOf } from './adopt.ts';
+import { credentialOf, type SourceTools } from './adopt.ts';
 import type { Admission, Draw } from './source.ts';
 
 /** Credentials that somebody outside has just handed out, perhaps only this once. */

@@ -2,8 +2,9 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { watch } from 'node:fs';
 import { basename } from 'node:path';
 import { type ImportLine, parseImport } from '../../pool-api/import-format.ts';
+import { settingsOf } from '../account-settings.ts';
 import { changeFact } from '../swap-fact.ts';
-import { type Adopt, credentialOf, type SourceTools, settingsOf } from './adopt.ts';
+import { type Adopt, credentialOf, type SourceTools } from './adopt.ts';
 import { createDropFolder, type DropFolder, type TakenFile } from './drop-folder.ts';
 import type { Admission, Draw, Source } from './source.ts';
 
@@ -197,8 +198,7 @@ function sortLines(text: string, adopt: Pick<Adopt, 'faultOf'>): SortedLines {
   const good: GoodLine[] = [];
   const bad: { line: number; reason: string; text: string }[] = [];
   for (const one of parseImport(text)) {
-    const fault =
-      'problem' in one ? one.problem : adopt.faultOf(one.account.provider, credentialOf(one.account));
+    const fault = 'problem' in one ? one.problem : adopt.faultOf(one.account);
     if (fault === null && 'account' in one) good.push(one);
     else bad.push({ line: one.line, reason: fault ?? '', text: raw[one.line - 1] ?? '' });
   }

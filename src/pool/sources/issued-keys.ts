@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { AppError, type ErrorCode } from '../../core/errors.ts';
 import type { KeyIssuer } from '../../core/provider.ts';
-import { defaultCapacity } from '../../pool-api/schema.ts';
+import { defaultSettings } from '../account-settings.ts';
 import type { SourceTools } from './adopt.ts';
 import { createKeyJournal, type JournalEntry } from './key-journal.ts';
 import { type Admission, type Draw, type Source, SourceError } from './source.ts';
@@ -46,15 +46,7 @@ export function createIssuedKeysSource(
       {
         provider,
         source: name,
-        settings: {
-          email: null,
-          label: entry.key.name,
-          capacity: defaultCapacity,
-          models: null,
-          free: false,
-          lend: 'any',
-          tier: 0,
-        },
+        settings: { ...defaultSettings, label: entry.key.name },
         ...(entry.key.handle === null ? {} : { sourceHandle: entry.key.handle }),
       },
       { kind: 'api_key', key },

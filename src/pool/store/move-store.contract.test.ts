@@ -21,7 +21,11 @@ function fillSqlite(path: string) {
   const store = openSqliteStore(path, now, { auditsLeases: true });
   const quota = { isUnlimited: false, limit: 9, used: 2, remaining: 7, resetAt: null, checkedAt: now };
   for (const id of ['one', 'two', 'three', 'four']) {
-    store.addAccount(now, testAccount(id, { models: ['a', 'b'], label: `it’s "${id}"`, quota }), 'test');
+    store.addAccount(
+      now,
+      testAccount(id, { teamUid: `team-${id}`, models: ['a', 'b'], label: `it’s "${id}"`, quota }),
+      'test',
+    );
   }
   store.addAccount(
     now,

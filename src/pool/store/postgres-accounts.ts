@@ -52,6 +52,7 @@ export async function addAccount(
     free: asFlag(added.free),
     lend: added.lend,
     tier: added.tier,
+    team_uid: added.teamUid,
     state: standing.state,
     state_until: standing.until,
     state_reason: standing.reason,
@@ -186,7 +187,7 @@ async function changeSettings(
   const whole = { ...accountFrom(row), ...settings };
   await work.db.run(
     `UPDATE accounts SET email = $1, label = $2, capacity = $3, models = $4, free = $5, lend = $6, tier = $7,
-      updated_at = $8 WHERE id = $9`,
+      team_uid = $8, updated_at = $9 WHERE id = $10`,
     whole.email,
     whole.label,
     whole.capacity,
@@ -194,6 +195,7 @@ async function changeSettings(
     asFlag(whole.free),
     whole.lend,
     whole.tier,
+    whole.teamUid,
     work.now,
     row.id,
   );

@@ -49,6 +49,7 @@ export interface AccountRow {
   readonly refresh_failure: string | null;
   readonly source_handle: string | null;
   readonly state_since: number;
+  readonly team_uid: string | null;
 }
 
 export interface SessionRow {
@@ -99,6 +100,7 @@ export function accountFrom(row: AccountRow): StoredAccount {
     free: row.free === 1,
     lend: row.lend,
     tier: row.tier,
+    teamUid: row.team_uid,
     standing: standingFrom(row),
     probe: row.probe,
     source: row.source,

@@ -41,11 +41,11 @@ export function addAccount(
   const token = isRefreshable ? { expiresAt: added.bearer?.expiresAt ?? null, refreshAt } : null;
   const standing = settleToken(added.standing, token, work.now);
   work.db.run(
-    `INSERT INTO accounts (id, provider, email, label, capacity, models, free, lend, tier, state, state_until,
+    `INSERT INTO accounts (id, provider, email, label, capacity, models, free, lend, tier, team_uid, state, state_until,
       state_reason, state_evidence, half_open, quota_spent, streaks, probe, source, credential_kind, credential,
       credential_fingerprint, credential_hint, bearer, bearer_expires_at, next_refresh_at, source_handle, quota,
       quota_remaining, next_check_at, created_at, updated_at, state_since)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     added.id,
     added.provider,
     added.email,
@@ -55,6 +55,7 @@ export function addAccount(
     asFlag(added.free),
     added.lend,
     added.tier,
+    added.teamUid,
     standing.state,
     standing.until,
     standing.reason,
@@ -173,7 +174,7 @@ function changeSettings(work: Work, row: AccountRow, settings: Partial<AccountSe
   const whole = { ...accountFrom(row), ...settings };
   work.db.run(
     `UPDATE accounts SET email = ?, label = ?, capacity = ?, models = ?, free = ?, lend = ?, tier = ?,
-      updated_at = ? WHERE id = ?`,
+      team_uid = ?, updated_at = ? WHERE id = ?`,
     whole.email,
     whole.label,
     whole.capacity,
@@ -181,6 +182,7 @@ function changeSettings(work: Work, row: AccountRow, settings: Partial<AccountSe
     asFlag(whole.free),
     whole.lend,
     whole.tier,
+    whole.teamUid,
     work.now,
     row.id,
   );

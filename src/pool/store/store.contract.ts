@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { freshStanding, noStreaks } from '../account-state.ts';
 import { testAccount, testDemand } from '../testing.ts';
-import type { AccountFilter, LeaseDemand, ReportedTurn, Store } from './store.ts';
+import type { AccountFilter, AccountSettings, LeaseDemand, ReportedTurn, Store } from './store.ts';
 
 /** What every store must do, whatever database is below it. */
 export function describeStore(name: string, openStore: () => Promise<Store>): void {
@@ -73,6 +73,17 @@ export function describeStore(name: string, openStore: () => Promise<Store>): vo
       expect(await listed({ begins: '%' })).toEqual([]);
       expect(await listed({ source: 'env' })).toEqual(['one']);
       expect(await listed({ probe: 'unproved', source: 'api' })).toEqual(['three']);
+    });
+
+    it('keeps the team of an account, and changes it', async () => {
+      const store = await withAccounts(1, { teamUid: 'team-1' });
+      const [lease] = await granted(store, 's');
+      expect(lease?.account.teamUid).toBe('team-1');
+      const audit = { actor: 't', action: 'c', detail: {} };
+      const change = (settings: Partial<AccountSettings>) =>
+        store.changeAccount(start, 'acc_000', { settings }, audit);
+      expect((await change({ label: 'x' }))?.account).toMatchObject({ label: 'x', teamUid: 'team-1' });
+      expect((await change({ teamUid: null }))?.account.teamUid).toBeNull();
     });
 
     it('counts the accounts of each provider by state', async () => {

@@ -24,6 +24,8 @@ export interface AccountSettings {
   readonly free: boolean;
   readonly lend: 'any' | 'gateway';
   readonly tier: number;
+  /** The team that is billed; null leaves the choice to the provider. */
+  readonly teamUid: string | null;
 }
 
 export interface StoredAccount extends AccountSettings {

@@ -26,7 +26,7 @@ describe('a key', () => {
     ['anything', { authorization: 'Bearer k-1' }],
   ])('of %s travels as its vendor expects', async (name, headers) => {
     const { provider, asked } = await vendorAt(name, [200, { data: [] }]);
-    expect(await provider.getQuota('k-1')).toEqual({ isUnlimited: false });
+    expect(await provider.getQuota({ bearer: 'k-1' })).toEqual({ isUnlimited: false });
     expect(asked).toHaveLength(1);
     expect(asked[0]).toMatchObject({
       path: '/check',
@@ -46,7 +46,7 @@ describe('a key', () => {
     [302, {}, 'upstream_protocol'],
   ] as const)('answered with %i %j is the error %s', async (status, body, code) => {
     const { provider, asked } = await vendorAt('gemini', [status, body, { location: '/else' }]);
-    await expect(provider.getQuota('k-1')).rejects.toMatchObject({ code });
+    await expect(provider.getQuota({ bearer: 'k-1' })).rejects.toMatchObject({ code });
     expect(asked).toHaveLength(1);
   });
 
@@ -57,7 +57,7 @@ describe('a key', () => {
       userAgent: 'test',
       configured: { local: { type: 'api_key', checkUrl: undefined } },
     });
-    await expect(all.get('local')?.getQuota('k')).rejects.toThrow('check_url');
+    await expect(all.get('local')?.getQuota({ bearer: 'k' })).rejects.toThrow('check_url');
     expect(() => all.get('local')?.normalizeApiKey('a b')).toThrow('paste it again');
   });
 });
@@ -66,7 +66,7 @@ describe('at OpenRouter', () => {
   it('the figures of the key are read', async () => {
     const data = { label: 'x', limit: 20, usage: 7.5, limit_remaining: 12.5 };
     const { provider } = await vendorAt('openrouter', [200, { data }]);
-    expect(await provider.getQuota('k')).toEqual({
+    expect(await provider.getQuota({ bearer: 'k' })).toEqual({
       isUnlimited: false,
       limit: 20,
       used: 7.5,
@@ -77,6 +77,6 @@ describe('at OpenRouter', () => {
   it('a key without a limit says nothing of what is left', async () => {
     const data = { limit: null, usage: 3, limit_remaining: null };
     const { provider } = await vendorAt('openrouter', [200, { data }]);
-    expect(await provider.getQuota('k')).toEqual({ isUnlimited: false, used: 3 });
+    expect(await provider.getQuota({ bearer: 'k' })).toEqual({ isUnlimited: false, used: 3 });
   });
 });

@@ -22,7 +22,7 @@ export function createApiKeyProvider(options: ApiKeyProviderOptions): Provider {
   return {
     name,
     normalizeApiKey: checkApiKey,
-    async getQuota(bearer, signal) {
+    async getQuota({ bearer }, signal) {
       if (checkUrl === undefined) {
         throw new AppError(
           'upstream_protocol',

@@ -201,7 +201,7 @@ describe('a device login', () => {
     });
     expect(provider.logins).toBeUndefined();
     expect(provider.missing?.logins).toContain('providers.corp.device_authorization_url');
-    await expect(provider.getQuota('b')).rejects.toThrow('quota_url');
+    await expect(provider.getQuota({ bearer: 'b' })).rejects.toThrow('quota_url');
   });
 });
 
@@ -211,7 +211,7 @@ describe('what is left', () => {
       200,
       { limit: 10, used: 4, remaining: 6, reset_at: '2026-02-01T00:00:00Z' },
     ]);
-    expect(await provider.getQuota('b')).toEqual({
+    expect(await provider.getQuota({ bearer: 'b' })).toEqual({
       isUnlimited: false,
       limit: 10,
       used: 4,
@@ -222,6 +222,8 @@ describe('what is left', () => {
   });
 
   it('is no figure where the answer has none', async () => {
-    expect(await (await corpAt([200, 'fine'])).provider.getQuota('b')).toEqual({ isUnlimited: false });
+    expect(await (await corpAt([200, 'fine'])).provider.getQuota({ bearer: 'b' })).toEqual({
+      isUnlimited: false,
+    });
   });
 });

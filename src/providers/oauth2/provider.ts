@@ -124,7 +124,7 @@ export function createOauth2Provider(options: Oauth2ProviderOptions): Provider {
   return {
     name,
     normalizeApiKey: checkApiKey,
-    async getQuota(bearer, signal) {
+    async getQuota({ bearer }, signal) {
       if (quotaUrl === undefined) {
         const message = `Nothing can be asked about accounts of "${name}": set its quota_url.`;
         throw new AppError('upstream_protocol', message);

@@ -13,13 +13,15 @@ async function atSandbox() {
 
 it('proves a key with the list of models, which costs nothing', async () => {
   const oz = await atSandbox();
-  expect(await oz.getQuota('wk-1')).toEqual({ isUnlimited: false });
-  await expect(oz.getQuota('wk-1.revoked')).rejects.toMatchObject({ code: 'upstream_unauthorized' });
-  await expect(oz.getQuota('wk-1.refused')).rejects.toMatchObject({ code: 'upstream_refused' });
+  expect(await oz.getQuota({ bearer: 'wk-1' })).toEqual({ isUnlimited: false });
+  await expect(oz.getQuota({ bearer: 'wk-1.revoked' })).rejects.toMatchObject({
+    code: 'upstream_unauthorized',
+  });
+  await expect(oz.getQuota({ bearer: 'wk-1.refused' })).rejects.toMatchObject({ code: 'upstream_refused' });
 });
 
 it("lists the account's models, the team's default first, without those switched off", async () => {
-  const models = await (await atSandbox()).listModels('wk-1');
+  const models = await (await atSandbox()).listModels({ bearer: 'wk-1' });
   expect(models[0]).toMatchObject({ id: 'auto', isDefault: true });
   expect(models).toContainEqual(
     expect.objectContaining({
@@ -40,9 +42,9 @@ it('takes an account for spent when that is why none of its models may be used',
     return async () => ({ status: 200, headers: { 'content-type': 'application/json' }, body });
   };
   const quota = (reasons: (string | undefined)[]) =>
-    createOzProvider({ serverUrl: 'http://127.0.0.1:9', http: answer(reasons), userAgent: 't' }).getQuota(
-      'wk-1',
-    );
+    createOzProvider({ serverUrl: 'http://127.0.0.1:9', http: answer(reasons), userAgent: 't' }).getQuota({
+      bearer: 'wk-1',
+    });
   expect(await quota(['OUT_OF_REQUESTS', 'ADMIN_DISABLED'])).toMatchObject({
     isAvailable: false,
     remaining: 0,
@@ -57,10 +59,12 @@ it('names what it cannot read or reach', async () => {
     body: Buffer.from('{"models":"none"}'),
   });
   const at = (http: ProviderHttp, serverUrl: string) => createOzProvider({ serverUrl, http, userAgent: 't' });
-  await expect(at(odd, 'http://127.0.0.1:9').listModels('wk-1')).rejects.toMatchObject({
+  await expect(at(odd, 'http://127.0.0.1:9').listModels({ bearer: 'wk-1' })).rejects.toMatchObject({
     code: 'upstream_protocol',
   });
-  await expect(at(createProviderHttp(), 'http://127.0.0.1:1').listModels('wk-1')).rejects.toMatchObject({
+  await expect(
+    at(createProviderHttp(), 'http://127.0.0.1:1').listModels({ bearer: 'wk-1' }),
+  ).rejects.toMatchObject({
     code: 'upstream_unavailable',
   });
 });

@@ -46,9 +46,9 @@ export function createOzProvider(options: OzProviderOptions): CallingProvider {
       random: options.random ?? Math.random,
       logger: options.logger,
     }),
-    listModels: async (bearer, signal) => modelsFrom(await askModels(clients, bearer, signal)),
+    listModels: async ({ bearer }, signal) => modelsFrom(await askModels(clients, bearer, signal)),
     fallbackModels: [{ id: defaultModel, displayName: defaultModel }],
-    getQuota: async (bearer, signal) => quotaFrom(await askModels(clients, bearer, signal)),
+    getQuota: async ({ bearer }, signal) => quotaFrom(await askModels(clients, bearer, signal)),
   };
 }
 

@@ -86,7 +86,7 @@ export function begin(request: TurnRequest = turn(), { isPaused = false } = {}) 
   const start = (): RunningCall =>
     provider.caller.start({
       request,
-      bearer: 'wk-1',
+      account: { bearer: 'wk-1' },
       timeouts: { firstEventMs: 120_000, idleMs: 120_000 },
       onRunUrl: (url) => urls.push(url),
       onEvents(events) {

@@ -88,7 +88,7 @@ export function startRun(options: RunOptions, call: TurnCall): Run {
   }
 
   async function carry(): Promise<void> {
-    const oz = await options.clients(call.bearer);
+    const oz = await options.clients(call.account.bearer);
     if (isOver) return;
     const runId = await begin(oz);
     if (runId === undefined) return;

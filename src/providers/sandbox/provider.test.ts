@@ -16,7 +16,7 @@ it('asks for its address each time and leaves keys as they are', async () => {
   });
   expect(provider.name).toBe('sandbox');
   expect(provider.normalizeApiKey(' sandbox-429 ')).toBe('sandbox-429');
-  expect(await provider.getQuota('sandbox-1')).toEqual({ isUnlimited: true, used: 0 });
+  expect(await provider.getQuota({ bearer: 'sandbox-1' })).toEqual({ isUnlimited: true, used: 0 });
   expect(urls.toSorted()).toEqual([
     'http://127.0.0.1:9000/graphql/v2?op=GetRequestLimitInfo',
     'http://127.0.0.1:9001/graphql/v2?op=GetAICreditAvailability',

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
-import type { ProviderHttp } from '../../core/provider.ts';
+import type { ProviderAccount, ProviderHttp } from '../../core/provider.ts';
 import { classifyFailure } from '../../protocols/warp/classify-failure.ts';
 
 export interface GraphqlClient {
@@ -10,7 +10,7 @@ export interface GraphqlClient {
    * what else a failed request stands for.
    */
   askUser<Schema extends z.ZodType>(options: {
-    readonly bearer: string;
+    readonly account: ProviderAccount;
     readonly operation: string;
     readonly query: string;
     readonly schema: Schema;
@@ -22,7 +22,7 @@ export interface GraphqlOptions {
   readonly baseUrl: () => string | Promise<string>;
   readonly http: ProviderHttp;
   readonly userAgent: string;
-  readonly authHeaders: (bearer: string) => Readonly<Record<string, string>>;
+  readonly authHeaders: (account: ProviderAccount) => Readonly<Record<string, string>>;
   /** Milliseconds since 1970. */
   readonly now: () => number;
 }
@@ -40,12 +40,12 @@ const failedSchema = z.looseObject({ error: z.looseObject({ message: z.string().
 
 export function createGraphqlClient(options: GraphqlOptions): GraphqlClient {
   return {
-    async askUser({ bearer, operation, query, schema, signal }) {
+    async askUser({ account, operation, query, schema, signal }) {
       const response = await options.http({
         method: 'POST',
         url: `${await options.baseUrl()}/graphql/v2?op=${operation}`,
         headers: {
-          ...options.authHeaders(bearer),
+          ...options.authHeaders(account),
           'content-type': 'application/json',
           accept: 'application/json',
           'user-agent': options.userAgent,

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
-import type { ProviderModel } from '../../core/provider.ts';
+import type { ProviderAccount, ProviderModel } from '../../core/provider.ts';
 import type { GraphqlClient } from './graphql.ts';
 
 const query = `query GetFeatureModelChoices($requestContext: RequestContext!) {
@@ -52,11 +52,11 @@ const userSchema = z.looseObject({
 /** The models of the account's first workspace. */
 export async function listModels(
   client: GraphqlClient,
-  bearer: string,
+  account: ProviderAccount,
   signal?: AbortSignal,
 ): Promise<readonly ProviderModel[]> {
   const operation = 'GetFeatureModelChoices';
-  const user = await client.askUser({ bearer, operation, query, schema: userSchema, signal });
+  const user = await client.askUser({ account, operation, query, schema: userSchema, signal });
   const workspace = user.workspaces[0];
   if (!workspace) {
     throw new AppError(

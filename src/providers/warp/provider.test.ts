@@ -78,7 +78,7 @@ describe('the list of models', () => {
 
   it('is that of the first workspace, with what each is, and why one may not be used', async () => {
     const { provider, asked } = await providerAt(ofUser({ workspaces: [workspace, {}].slice(0, 1) }));
-    expect(await provider.listModels('wk-1')).toEqual([
+    expect(await provider.listModels({ bearer: 'wk-1' })).toEqual([
       { id: 'auto', displayName: 'Auto', contextWindow: 200, hasVision: true, isDefault: true },
       { id: 'plain', withheld: { reason: "the account's plan does not include it", isPassing: false } },
       { id: 'off', withheld: { reason: expect.stringContaining('administrator'), isPassing: false } },
@@ -108,9 +108,9 @@ describe('the list of models', () => {
 
   it('is an error without a workspace or in another shape', async () => {
     const empty = await providerAt(ofUser({ workspaces: [] }));
-    expect((await errorOf(empty.provider.listModels('wk-1'))).code).toBe('upstream_protocol');
+    expect((await errorOf(empty.provider.listModels({ bearer: 'wk-1' }))).code).toBe('upstream_protocol');
     const odd = await providerAt(ofUser({ workspaces: 'none' }));
-    expect((await errorOf(odd.provider.listModels('wk-1'))).code).toBe('upstream_protocol');
+    expect((await errorOf(odd.provider.listModels({ bearer: 'wk-1' }))).code).toBe('upstream_protocol');
   });
 });
 
@@ -139,7 +139,7 @@ describe('the quota', () => {
         workspaces: [{ bonusGrantsInfo: { grants: [grant('ANY', '2026-03-01T00:00:00Z', 2)] } }, {}],
       }),
     );
-    expect(await provider.getQuota('wk-1')).toEqual({
+    expect(await provider.getQuota({ bearer: 'wk-1' })).toEqual({
       isUnlimited: false,
       limit: 100,
       used: 110,
@@ -156,7 +156,7 @@ describe('the quota', () => {
     const { provider } = await providerAt(
       ofUser({ requestLimitInfo: { ...info, isUnlimited: true, nextRefreshTime: 'never' } }),
     );
-    expect(await provider.getQuota('wk-1')).toEqual({ isUnlimited: true, used: 110 });
+    expect(await provider.getQuota({ bearer: 'wk-1' })).toEqual({ isUnlimited: true, used: 110 });
   });
 });
 
@@ -191,7 +191,7 @@ describe("the server's own word", () => {
     ],
   ])('%s', async (_name, user, expected) => {
     const { provider } = await providerAt(ofUser({ requestLimitInfo: info, ...user }));
-    expect(await provider.getQuota('wk-1')).toEqual(expected);
+    expect(await provider.getQuota({ bearer: 'wk-1' })).toEqual(expected);
   });
 
   it('stands alone where the figures cannot be had, and the figures where it cannot', async () => {
@@ -200,11 +200,16 @@ describe("the server's own word", () => {
         ? json({}, status)(response)
         : ofUser({ requestLimitInfo: info, ...said(true, 'NONE') })(response);
     const without = await providerAt(failing('GetRequestLimitInfo', 500));
-    expect(await without.provider.getQuota('wk-1')).toEqual({ isUnlimited: false, isAvailable: true });
+    expect(await without.provider.getQuota({ bearer: 'wk-1' })).toEqual({
+      isUnlimited: false,
+      isAvailable: true,
+    });
     const alone = await providerAt(failing('GetAICreditAvailability', 500));
-    expect(await alone.provider.getQuota('wk-1')).toEqual({ ...figures, remaining: 60 });
+    expect(await alone.provider.getQuota({ bearer: 'wk-1' })).toEqual({ ...figures, remaining: 60 });
     const rejected = await providerAt(failing('GetRequestLimitInfo', 401));
-    expect((await errorOf(rejected.provider.getQuota('wk-1'))).code).toBe('upstream_unauthorized');
+    expect((await errorOf(rejected.provider.getQuota({ bearer: 'wk-1' }))).code).toBe(
+      'upstream_unauthorized',
+    );
   });
 });
 
@@ -217,7 +222,7 @@ describe('a question that fails', () => {
     [404, 'upstream_protocol'],
   ])('with status %i is %s', async (status, code) => {
     const { provider } = await providerAt(json({ error: 'inner words' }, status));
-    const error = await errorOf(provider.getQuota('wk-1'));
+    const error = await errorOf(provider.getQuota({ bearer: 'wk-1' }));
     expect(error.code).toBe(code);
     expect(error.message).not.toContain('inner words');
   });
@@ -238,7 +243,7 @@ describe('a question that fails', () => {
     ['no object', [], 'upstream_protocol'],
   ])('with %s says so', async (_name, body, code) => {
     const { provider } = await providerAt(json(body));
-    const error = await errorOf(provider.getQuota('wk-1'));
+    const error = await errorOf(provider.getQuota({ bearer: 'wk-1' }));
     expect(error.code).toBe(code);
     expect(error.message).not.toContain('inner words');
   });
@@ -247,14 +252,14 @@ describe('a question that fails', () => {
     const { provider, asked } = await providerAt((response) => {
       response.writeHead(307, { location: '/elsewhere' }).end();
     });
-    expect((await errorOf(provider.getQuota('wk-1'))).code).toBe('upstream_protocol');
+    expect((await errorOf(provider.getQuota({ bearer: 'wk-1' }))).code).toBe('upstream_protocol');
     expect(asked.map(({ url }) => url)).not.toContain('/elsewhere');
   });
 
   it('stops when the caller no longer waits', async () => {
     const abort = new AbortController();
     const { provider } = await providerAt(() => abort.abort());
-    expect((await errorOf(provider.getQuota('wk-1', abort.signal))).code).toBe('cancelled');
+    expect((await errorOf(provider.getQuota({ bearer: 'wk-1' }, abort.signal))).code).toBe('cancelled');
   });
 });
 
@@ -268,8 +273,12 @@ describe('a key', () => {
   it('gets the prefix every key has, once', () => {
     expect(normalizeApiKey(' 1.abc\n')).toBe('wk-1.abc');
     expect(normalizeApiKey('wk-1.abc')).toBe('wk-1.abc');
-    expect(authHeaders('wk-1.abc')).toEqual({ authorization: 'Bearer wk-1.abc' });
+    expect(authHeaders({ bearer: 'wk-1.abc' })).toEqual({ authorization: 'Bearer wk-1.abc' });
     expect(baseUrl()).toBe('https://app.example.test');
+    expect(authHeaders({ bearer: 'wk-1.abc', teamUid: 't-1' })).toEqual({
+      authorization: 'Bearer wk-1.abc',
+      'x-warp-active-team-uid': 't-1',
+    });
   });
 
   it.each(['', ' \n', 'wk-', 'a b', 'a\u0000b', 'a\r\nx: y', 'schlüssel'])(

@@ -1,5 +1,11 @@
 import type { Outbound } from '../../core/protocol.ts';
-import type { ExchangingProvider, Provider, ProviderHttp, ProviderModel } from '../../core/provider.ts';
+import type {
+  ExchangingProvider,
+  Provider,
+  ProviderAccount,
+  ProviderHttp,
+  ProviderModel,
+} from '../../core/provider.ts';
 import { createWarpOutbound } from '../../protocols/warp/outbound.ts';
 import { createPostForm, createTokenHttp } from '../token-http.ts';
 import { createWarpDeviceLogins } from './device-login.ts';
@@ -84,7 +90,6 @@ export function createProviderOf(
   options: Omit<WarpProviderOptions, 'serverUrl'>,
 ): ExchangingProvider {
   const now = options.now ?? Date.now;
-  const authHeaders = (bearer: string) => ({ authorization: `Bearer ${bearer}` });
   const client = createGraphqlClient({
     baseUrl: () => server.baseUrl(),
     http: options.http,
@@ -98,9 +103,18 @@ export function createProviderOf(
     baseUrl: () => server.baseUrl(),
     authHeaders,
     normalizeApiKey: (key) => server.normalizeApiKey(key),
-    listModels: (bearer, signal) => listModels(client, bearer, signal),
+    listModels: (account, signal) => listModels(client, account, signal),
     fallbackModels: server.fallbackModels,
-    getQuota: (bearer, signal) => getQuota(client, bearer, now(), signal),
+    getQuota: (account, signal) => getQuota(client, account, now(), signal),
+    hasTeams: true,
+  };
+}
+
+/** Without a team's header the account's first team is billed. */
+function authHeaders({ bearer, teamUid }: ProviderAccount): Record<string, string> {
+  return {
+    authorization: `Bearer ${bearer}`,
+    ...(teamUid !== undefined && { 'x-warp-active-team-uid': teamUid }),
   };
 }
 

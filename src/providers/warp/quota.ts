@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
-import type { QuotaAnswer } from '../../core/provider.ts';
+import type { ProviderAccount, QuotaAnswer } from '../../core/provider.ts';
 import type { GraphqlClient } from './graphql.ts';
 
 const query = `query GetRequestLimitInfo($requestContext: RequestContext!) {
@@ -57,13 +57,13 @@ const availabilitySchema = z.looseObject({
  */
 export async function getQuota(
   client: GraphqlClient,
-  bearer: string,
+  account: ProviderAccount,
   now: number,
   signal?: AbortSignal,
 ): Promise<QuotaAnswer> {
   const [limits, availability] = await Promise.allSettled([
-    askLimits(client, bearer, now, signal),
-    askAvailability(client, bearer, signal),
+    askLimits(client, account, now, signal),
+    askAvailability(client, account, signal),
   ]);
   if (limits.status === 'rejected') {
     // What rejects the credential is the answer, whatever the other question was told.
@@ -84,11 +84,11 @@ export async function getQuota(
 
 async function askAvailability(
   client: GraphqlClient,
-  bearer: string,
+  account: ProviderAccount,
   signal: AbortSignal | undefined,
 ): Promise<Pick<QuotaAnswer, 'isAvailable' | 'denialReason'>> {
   const operation = 'GetAICreditAvailability';
-  const question = { bearer, operation, query: availabilityQuery, schema: availabilitySchema, signal };
+  const question = { account, operation, query: availabilityQuery, schema: availabilitySchema, signal };
   const { available, denialReason } = (await client.askUser(question)).aiCreditAvailability;
   if (available) return { isAvailable: true };
   const word = /^[A-Z][A-Z_]{0,63}$/.exec(denialReason ?? '')?.[0];
@@ -98,12 +98,12 @@ async function askAvailability(
 /** Grants for other uses than chats and expired ones do not count. */
 async function askLimits(
   client: GraphqlClient,
-  bearer: string,
+  account: ProviderAccount,
   now: number,
   signal: AbortSignal | undefined,
 ): Promise<QuotaAnswer> {
   const operation = 'GetRequestLimitInfo';
-  const user = await client.askUser({ bearer, operation, query, schema: userSchema, signal });
+  const user = await client.askUser({ account, operation, query, schema: userSchema, signal });
   const info = user.requestLimitInfo;
   const resetAt = timeOf(info.nextRefreshTime);
   const reset = resetAt === undefined ? {} : { resetAt: new Date(resetAt) };
