@@ -4,7 +4,7 @@ import type { Sandbox, SandboxOptions } from '../sandbox/index.ts';
 import { type Config, checkRunMode, offersSandbox, type RunMode } from './config.ts';
 import type { UpstreamProvider } from './core/provider.ts';
 import { DatabaseError } from './db/errors.ts';
-import { type Clock, systemClock } from './lib/clock.ts';
+import { type Clock, createSteadyClock, systemClock } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
 import { makeFolder } from './lib/make-folder.ts';
 import { userAgent, version } from './lib/version.ts';
@@ -70,10 +70,12 @@ export async function startServices(
   const opened = new Opened(logger);
   const urls: { poolUrl?: string; gatewayUrl?: string } = {};
   try {
-    const { clock = systemClock } = seams;
+    const { clock = createSteadyClock() } = seams;
     const providers = openProviders(config, logger, opened, clock);
     const holdsPool = mode !== 'gateway' || !config.usePoolService;
-    const pool = holdsPool ? await openPool(config, providers, logger, onLost, opened, seams) : undefined;
+    const pool = holdsPool
+      ? await openPool(config, providers, logger, onLost, opened, { ...seams, clock })
+      : undefined;
     if (pool) {
       // Before the start: the sandbox is for pools that have no account, and this may be the first.
       if (config.warp.apiKey !== undefined) await pool.ensureEnvAccount('warp', config.warp.apiKey);

@@ -18,7 +18,7 @@ export interface RunningCall {
   abort(error: AppError): void;
   /** Ends the call silently: the consumer has all it wants. */
   discard(): void;
-  /** To be called now and then: ends a call whose upstream has been silent for too long. */
+  /** To be called now and then with the call's own time: ends a call whose upstream has been silent for too long. */
   checkTimeouts(now: number): void;
 }
 
@@ -38,6 +38,8 @@ export interface TurnCall extends CallListener {
   readonly request: TurnRequest;
   readonly account: ProviderAccount;
   readonly timeouts: UpstreamTimeouts;
+  /** Milliseconds in which the upstream could be heard; silence is measured by them. */
+  readonly now: () => number;
   /** Where a person can watch the answer being made. Before the first event, at most twice. */
   readonly onRunUrl: (url: string) => void;
 }

@@ -7,7 +7,7 @@ let clock: ManualClock;
 let affinity: Affinity;
 beforeEach(() => {
   clock = createManualClock();
-  affinity = createAffinity(clock.now, 30_000);
+  affinity = createAffinity(clock.monotonic, 30_000);
 });
 const session = (key = 'key', client = 'me', provider = 'warp') => affinity.sessionOf(client, provider, key);
 const preferred = () => session().preferred();
@@ -89,7 +89,7 @@ describe('a session', () => {
   });
 
   it('never minds slowness where that is switched off', () => {
-    affinity = createAffinity(clock.now, 0);
+    affinity = createAffinity(clock.monotonic, 0);
     sought('one');
     for (const ms of [900_000, 900_000]) affinity.pace.note('one', ms);
     expect(preferred()).toBe('one');

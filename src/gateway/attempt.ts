@@ -4,6 +4,7 @@ import type { ConversationMemory } from '../core/protocol.ts';
 import type { AskedRequest, TurnEvent, Usage } from '../core/turn.ts';
 import type { CallListener, RunningCall, UpstreamTimeouts } from '../core/turn-caller.ts';
 import type { Clock } from '../lib/clock.ts';
+import type { ListeningTime } from '../lib/listening-time.ts';
 import type { Logger } from '../lib/logger.ts';
 import { createCallLimit } from './call-limit.ts';
 import type { Conversation } from './conversations.ts';
@@ -20,6 +21,7 @@ import { callUpstream } from './upstream.ts';
 export interface AttemptDependencies {
   readonly dispatcher: Dispatcher;
   readonly clock: Clock;
+  readonly listening: ListeningTime;
   readonly userAgent: string;
   readonly timeouts: UpstreamTimeouts;
   /** Calls under way, for whoever watches over their time limits. */
@@ -116,7 +118,7 @@ interface OpenedCall {
 
 /** The provider's own way to carry a turn, ready to begin. */
 async function openCall(
-  { dispatcher, userAgent, timeouts, clock }: AttemptDependencies,
+  { dispatcher, userAgent, timeouts, listening }: AttemptDependencies,
   { route, request: asked, lease, output, images, signal }: Attempt,
   claimed: AskedTurn['remembered'],
 ): Promise<OpenedCall> {
@@ -128,7 +130,8 @@ async function openCall(
     const { caller } = provider;
     const onRunUrl = (runUrl: string) => output.onRoute({ ...route, runUrl });
     return {
-      start: (listener) => caller.start({ request, account, timeouts, onRunUrl, ...listener }),
+      start: (listener) =>
+        caller.start({ request, account, timeouts, now: listening.now, onRunUrl, ...listener }),
       memory: () => undefined,
       isModelListOutdated: () => false,
     };
@@ -147,7 +150,7 @@ async function openCall(
         authHeaders,
         userAgent,
         timeouts,
-        now: clock.now,
+        now: listening.now,
         ...listener,
       }),
     memory: () => answer.decoder.memory(),
@@ -212,7 +215,7 @@ function createReader({ request, output, progress, wantsUsage }: Attempt, clock:
         discard();
       }
       const hasContent = noteEvents(progress, batch);
-      if (hasContent) progress.firstContentAt ??= clock.now();
+      if (hasContent) progress.firstContentAt ??= clock.monotonic();
 
       if (last?.type === 'error') {
         // Before content the error stays here, and content of the same batch with it.

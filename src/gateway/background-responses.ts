@@ -106,9 +106,8 @@ export function createBackgroundResponses(options: BackgroundResponsesOptions): 
     }
     clientTurns.check(decoded);
     checkRoom(clientId);
-    const startedAt = clock.now();
     const headFor = answerHeads(createResponsesInbound(), decoded, request.requestId, {
-      startedAt,
+      startedAt: clock.now(),
       now: clock.now,
     });
     const { identity, headers } = headFor(undefined);
@@ -174,7 +173,6 @@ export function createBackgroundResponses(options: BackgroundResponsesOptions): 
           clientId,
           affinityKey: request.affinityKey,
           requestId: request.requestId,
-          startedAt,
           wantsUsage: true,
           output,
           signal: abort.signal,
@@ -265,7 +263,7 @@ export function createBackgroundResponses(options: BackgroundResponsesOptions): 
       await run.ended;
       return run.current();
     }
-    const until = clock.now() + cancelWaitMs;
+    const until = clock.monotonic() + cancelWaitMs;
     for (let isAsked = false; ; ) {
       const response = await look(clientId, id);
       if (response['background'] !== true) {
@@ -275,7 +273,7 @@ export function createBackgroundResponses(options: BackgroundResponsesOptions): 
           { param: 'response_id' },
         );
       }
-      if (!isUnderWay(response) || clock.now() >= until) return response;
+      if (!isUnderWay(response) || clock.monotonic() >= until) return response;
       if (!isAsked) await responses.mark(clientId, id, 'cancel', cancelMarkMs);
       isAsked = true;
       await new Promise<void>((resolve) => clock.after(beatMs / 8, resolve));

@@ -17,7 +17,6 @@ export interface ClientTurn {
   /** The session as a header names it, which says more than the body. */
   readonly affinityKey?: string | undefined;
   readonly requestId: string;
-  readonly startedAt: number;
   readonly wantsUsage: boolean;
   readonly output: TurnOutput;
   /** Aborts when nobody waits any more or the gateway stops; the reason is an AppError. */
@@ -94,6 +93,7 @@ export function createClientTurns(
     },
 
     async run(turn) {
+      const startedAt = clock.monotonic();
       const { protocol, decoded, clientId, wantsUsage, output, signal } = turn;
       const summary = await runCheckedTurn(turns, {
         request: decoded.request,
@@ -105,7 +105,7 @@ export function createClientTurns(
         signal,
         logger: logger.child({ request_id: turn.requestId }),
       });
-      const durationMs = clock.now() - turn.startedAt;
+      const durationMs = clock.monotonic() - startedAt;
       const { model } = decoded.request;
       metrics.turnEnded({ protocol, model, isStream: decoded.isStream, durationMs, summary });
       log(turn, summary, durationMs);

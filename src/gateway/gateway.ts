@@ -3,6 +3,7 @@ import { Agent } from 'undici';
 import type { UpstreamProvider } from '../core/provider.ts';
 import type { UpstreamTimeouts } from '../core/turn-caller.ts';
 import type { Clock } from '../lib/clock.ts';
+import { ListeningTime } from '../lib/listening-time.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Pool } from '../pool-api/pool.ts';
 import { createAffinity } from './affinity.ts';
@@ -86,12 +87,13 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       leases,
       reporter,
       conversations: createConversations(keep),
-      affinity: createAffinity(clock.now, options.slowFirstContentMs),
+      affinity: createAffinity(clock.monotonic, options.slowFirstContentMs),
       schemas,
       imageFetcher,
       maxChoices: options.maxChoices,
       dispatcher,
       clock,
+      listening: new ListeningTime(clock),
       userAgent: options.userAgent,
       timeouts: options.timeouts,
       runningCalls: new Set(),

@@ -23,7 +23,7 @@ export interface LeaseDemand {
   readonly exclude: ReadonlySet<string>;
   /** A free account ran out in this turn: no other free one may stand in for it. */
   readonly isFreeBarred?: boolean;
-  /** Clock time until which waiting for a place makes sense. */
+  /** Monotonic time until which waiting for a place makes sense. */
   readonly deadline: number;
   readonly signal: AbortSignal;
 }
@@ -35,19 +35,19 @@ export type AccountDemand = Omit<LeaseDemand, 'deadline' | 'signal'>;
 export interface HeldLease {
   readonly sessionId: string;
   account: LeasedAccount;
-  /** Clock time; infinite for a bearer that does not expire. */
+  /** Monotonic time, as all times here; infinite for a bearer that does not expire. */
   tokenExpiresAt: number;
   slotsInUse: number;
   isRetired: boolean;
   idleSince: number;
-  /** Clock time at which the pool may take it back, counted from before the last call. */
+  /** At which the pool may take it back, counted from before the last call. */
   expiresAt: number;
   lastRenewedAt: number;
   /** One call about a lease at a time, so that no older answer overwrites a newer one. */
   renewing: Promise<void> | undefined;
   /** Its owner has changed the account: what it is now is being asked for. */
   changing: Promise<void> | undefined;
-  /** Clock time before which asking for more slots is in vain. */
+  /** Before which asking for more slots is in vain. */
   growAfter: number;
 }
 
@@ -78,10 +78,4 @@ export function suits({ account }: HeldLease, demand: AccountDemand): boolean {
 /** What the provider is told of a leased account. */
 export function providerAccountOf({ id_token, team_uid }: LeasedAccount): ProviderAccount {
   return { bearer: id_token, teamUid: team_uid ?? undefined };
-}
-
-export function setAccount(lease: HeldLease, account: LeasedAccount): void {
-  lease.account = account;
-  lease.tokenExpiresAt =
-    account.token_expires_at === null ? Number.POSITIVE_INFINITY : Date.parse(account.token_expires_at);
 }

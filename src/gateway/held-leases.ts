@@ -3,6 +3,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import { isAway, PoolError } from '../pool-api/errors.ts';
 import type { Pool } from '../pool-api/pool.ts';
+import { PoolClock } from '../pool-api/pool-clock.ts';
 import type { AllocateAnswer, LeasedAccount, PoolEvent } from '../pool-api/schema.ts';
 import {
   type AccountDemand,
@@ -10,7 +11,6 @@ import {
   isLive,
   isTokenFresh,
   isUsable,
-  setAccount,
   suits,
   type TurnLease,
 } from './held-lease.ts';
@@ -25,6 +25,8 @@ const growAgainAfterMs = 1_000;
 /** A bearer that has run out is asked about at most this often. */
 const freshTokenAfterMs = 1_000;
 const mostExcluded = 1_000;
+/** Between two looks; a wall clock that is corrected steadily drifts less. */
+const doubtfulJumpMs = 5_000;
 
 export interface HeldLeasesOptions {
   readonly pool: Pool;
@@ -70,6 +72,7 @@ export function createHeldLeases(options: HeldLeasesOptions): HeldLeases {
   const { pool, clock, logger, onRoom, onAvailable } = options;
   const instance = randomUUID().slice(0, 8);
   const held = new Set<HeldLease>();
+  const poolClock = new PoolClock(clock);
   /** Calls nobody waits for until the end. */
   const background = new Set<Promise<void>>();
   const stop = new AbortController();
@@ -89,6 +92,7 @@ export function createHeldLeases(options: HeldLeasesOptions): HeldLeases {
     stop.signal,
   );
   let cancelMaintenance = clock.after(maintenanceMs, maintain);
+  let wallAheadMs = clock.now() - clock.monotonic();
 
   function inBackground(task: Promise<unknown>): void {
     const done: Promise<void> = task.then(
@@ -99,7 +103,7 @@ export function createHeldLeases(options: HeldLeasesOptions): HeldLeases {
   }
 
   function pick(demand: AccountDemand): HeldLease | undefined {
-    const now = clock.now();
+    const now = clock.monotonic();
     let best: HeldLease | undefined;
     for (const lease of held) {
       if (lease.slotsInUse >= lease.account.slots || !isUsable(lease, now) || !suits(lease, demand)) continue;
@@ -107,6 +111,11 @@ export function createHeldLeases(options: HeldLeasesOptions): HeldLeases {
       if (!best || lease.slotsInUse < best.slotsInUse) best = lease;
     }
     return best;
+  }
+
+  function setAccount(lease: HeldLease, account: LeasedAccount): void {
+    lease.account = account;
+    lease.tokenExpiresAt = clock.monotonic() + poolClock.until(account.token_expires_at);
   }
 
   function take(lease: HeldLease): TurnLease {
@@ -119,7 +128,7 @@ export function createHeldLeases(options: HeldLeasesOptions): HeldLeases {
         if (isReleased) return;
         isReleased = true;
         lease.slotsInUse -= 1;
-        lease.idleSince = clock.now();
+        lease.idleSince = clock.monotonic();
         if (lease.isRetired && lease.slotsInUse === 0) giveBack(lease);
         else onRoom();
       },
@@ -169,7 +178,7 @@ export function createHeldLeases(options: HeldLeasesOptions): HeldLeases {
     waitMs = 0,
     signal = stop.signal,
   ): Promise<{ answer: AllocateAnswer; askedAt: number }> {
-    const askedAt = clock.now();
+    const askedAt = clock.monotonic();
     try {
       const call = pool.allocate(
         {
@@ -188,6 +197,7 @@ export function createHeldLeases(options: HeldLeasesOptions): HeldLeases {
       inBackground(call);
       const answer = await call;
       isPoolConnected = true;
+      poolClock.note(answer);
       return { answer, askedAt };
     } catch (error) {
       if (error instanceof PoolError) isPoolConnected = !isAway(error);
@@ -202,7 +212,7 @@ export function createHeldLeases(options: HeldLeasesOptions): HeldLeases {
       tokenExpiresAt: 0,
       slotsInUse: 0,
       isRetired: false,
-      idleSince: clock.now(),
+      idleSince: clock.monotonic(),
       expiresAt: askedAt + ttlSeconds * 1000,
       lastRenewedAt: askedAt,
       renewing: undefined,
@@ -243,8 +253,8 @@ export function createHeldLeases(options: HeldLeasesOptions): HeldLeases {
       giveBack(lease);
       throw new PoolError('no_account_available', 'Only free accounts are left, and one has run out.');
     }
-    if (!isUsable(lease, clock.now())) {
-      // By this machine's clock; to ask again at once would go round in circles.
+    if (!isUsable(lease, clock.monotonic())) {
+      // To ask again at once would go round in circles.
       giveBack(lease);
       throw new PoolError('no_account_available', 'The account that could be had has a token that ran out.');
     }
@@ -321,12 +331,12 @@ export function createHeldLeases(options: HeldLeasesOptions): HeldLeases {
       }
       if (lease.isRetired || lease.account.slots > slotsBefore) return;
     }
-    lease.growAfter = clock.now() + growAgainAfterMs;
+    lease.growAfter = clock.monotonic() + growAgainAfterMs;
   }
 
   async function makeRoom(demand: AccountDemand, onlyAccount?: string): Promise<boolean> {
     for (const lease of [...held]) {
-      const now = clock.now();
+      const now = clock.monotonic();
       if (onlyAccount !== undefined && lease.account.id !== onlyAccount) continue;
       if (!isLive(lease, now) || !suits(lease, demand)) continue;
       await lease.changing;
@@ -336,20 +346,24 @@ export function createHeldLeases(options: HeldLeasesOptions): HeldLeases {
       if (!isUsable(lease, now)) continue;
       const { slots, capacity } = lease.account;
       if (lease.slotsInUse >= slots && slots < capacity && lease.growAfter <= now) await grow(lease);
-      if (isUsable(lease, clock.now()) && lease.slotsInUse < lease.account.slots) return true;
+      if (isUsable(lease, clock.monotonic()) && lease.slotsInUse < lease.account.slots) return true;
     }
     return false;
   }
 
   function maintain(): void {
-    const now = clock.now();
-    const renewAfter = hasEvents ? renewAfterMs : renewAfterWithoutEventsMs;
+    const now = clock.monotonic();
+    const aheadMs = clock.now() - now;
+    // The machine slept, or its clock was set: what the pool says counts.
+    const isTimeInDoubt = Math.abs(aheadMs - wallAheadMs) > doubtfulJumpMs;
+    wallAheadMs = aheadMs;
+    const renewAfter = isTimeInDoubt ? 0 : hasEvents ? renewAfterMs : renewAfterWithoutEventsMs;
     for (const lease of held) {
       if (lease.slotsInUse > 0) {
         if (now - lease.lastRenewedAt >= renewAfter) void renew(lease);
       } else if (lease.expiresAt <= now || (isPoolConnected && now - lease.idleSince >= idleReturnMs)) {
         giveBack(lease);
-      } else if (!hasEvents && now - lease.lastRenewedAt >= renewAfter) {
+      } else if ((!hasEvents || isTimeInDoubt) && now - lease.lastRenewedAt >= renewAfter) {
         void renew(lease);
       }
     }
@@ -383,14 +397,14 @@ export function createHeldLeases(options: HeldLeasesOptions): HeldLeases {
   return {
     pick,
     find(accountId, demand) {
-      const now = clock.now();
+      const now = clock.monotonic();
       for (const lease of held) {
         if (lease.account.id === accountId && isLive(lease, now) && suits(lease, demand)) return lease;
       }
       return undefined;
     },
     isFull(accountId) {
-      const now = clock.now();
+      const now = clock.monotonic();
       let isHeld = false;
       for (const lease of held) {
         if (lease.account.id !== accountId || !isUsable(lease, now)) continue;
@@ -404,19 +418,19 @@ export function createHeldLeases(options: HeldLeasesOptions): HeldLeases {
       return held.size;
     },
     get hasRoom() {
-      const now = clock.now();
+      const now = clock.monotonic();
       for (const lease of held) {
         if (lease.slotsInUse < lease.account.slots && isUsable(lease, now)) return true;
       }
       return false;
     },
     countLive(demand) {
-      const now = clock.now();
+      const now = clock.monotonic();
       const live = [...held].filter((lease) => isLive(lease, now) && suits(lease, demand));
       return new Set(live.map((lease) => lease.account.id)).size;
     },
     usableIds() {
-      const now = clock.now();
+      const now = clock.monotonic();
       return [...held].filter((lease) => isUsable(lease, now)).map((lease) => lease.account.id);
     },
     makeRoom,

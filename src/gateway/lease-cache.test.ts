@@ -23,7 +23,7 @@ function demand(change: Partial<LeaseDemand> = {}): LeaseDemand {
     provider: 'warp',
     model: undefined,
     exclude: new Set(),
-    deadline: clock.now() + 10_000,
+    deadline: clock.monotonic() + 10_000,
     signal: new AbortController().signal,
     ...change,
   };
@@ -67,7 +67,7 @@ describe('a warm turn', () => {
     first.release();
     first.release();
     await acquire();
-    const fourth = start({ deadline: clock.now() });
+    const fourth = start({ deadline: clock.monotonic() });
     await settled();
     expect(fourth.error).toMatchObject({ code: 'no_account_available' });
   });
@@ -193,7 +193,7 @@ describe('an idle lease', () => {
     pool.add('one');
     (await acquire()).release();
     pool.isAway = true;
-    await expect(acquire({ exclude: new Set(['one']), deadline: clock.now() })).rejects.toMatchObject({
+    await expect(acquire({ exclude: new Set(['one']), deadline: clock.monotonic() })).rejects.toMatchObject({
       code: 'pool_unavailable',
     });
     await clock.advance(110_000);
@@ -212,7 +212,7 @@ describe('news of an account', () => {
       pool.setStatus('one', status);
       await settled();
       expect(pool.slotsOf('one')).toBe(1);
-      await expect(acquire({ deadline: clock.now() })).rejects.toMatchObject({
+      await expect(acquire({ deadline: clock.monotonic() })).rejects.toMatchObject({
         code: 'no_account_available',
       });
       running.release();
@@ -228,7 +228,9 @@ describe('news of an account', () => {
     pool.emit({ type: 'account-removed', account_id: 'one', provider: 'warp' });
     await settled();
     expect(pool.sessions.size).toBe(0);
-    await expect(acquire({ deadline: clock.now() })).rejects.toMatchObject({ code: 'no_account_available' });
+    await expect(acquire({ deadline: clock.monotonic() })).rejects.toMatchObject({
+      code: 'no_account_available',
+    });
   });
 
   it('that a free account ran out retires the free ones of its provider, not the paid ones', async () => {
@@ -366,9 +368,43 @@ describe('a bearer', () => {
     expect(next.lease?.account.id_token).toBe('newer');
   });
 
-  it('that has run out by this clock alone is refused instead of asked for in circles', async () => {
+  it.each([-2, 2])('is judged by the clock of a pool that is %i hours ahead', async (hours) => {
+    pool.aheadMs = hours * 3_600_000;
+    pool.add('good', { tokenExpiresAt: new Date(clock.now() + pool.aheadMs + 60_000).toISOString() });
+    const good = await acquire();
+    expect(good.account.id).toBe('good');
+    good.release();
+    await clock.advance(51_000);
+    await expect(acquire({ deadline: clock.monotonic() })).rejects.toMatchObject({
+      code: 'no_account_available',
+    });
+  });
+
+  it.each([-3, 3])('and its lease last through a step of the wall clock by %i hours', async (hours) => {
+    pool.add('one', { tokenExpiresAt: new Date(clock.now() + 3_600_000).toISOString() });
+    (await acquire()).release();
+    clock.step(hours * 3_600_000);
+    pool.isAway = true;
+    (await acquire()).release();
+    await clock.advance(119_000);
+    await expect(acquire({ deadline: clock.monotonic() })).rejects.toMatchObject({
+      code: 'pool_unavailable',
+    });
+  });
+
+  it('is asked about after a sleep of the machine, which no interval shows', async () => {
+    pool.add('one');
+    (await acquire()).release();
+    clock.step(8 * 3_600_000);
+    await clock.advance(5_000);
+    expect(pool.allocations.length).toBe(2);
+  });
+
+  it('that is about to run out is refused instead of asked for in circles', async () => {
     pool.add('one', { tokenExpiresAt: new Date(clock.now() + 5_000).toISOString() });
-    await expect(acquire({ deadline: clock.now() })).rejects.toMatchObject({ code: 'no_account_available' });
+    await expect(acquire({ deadline: clock.monotonic() })).rejects.toMatchObject({
+      code: 'no_account_available',
+    });
     expect(pool.allocations.length).toBe(1);
     await settled();
     expect(lentSlots()).toBe(0);
@@ -612,7 +648,7 @@ describe('a turn in which a free account ran out', () => {
     pool.add('free', { free: true });
     (await acquire()).release();
     pool.add('also-free', { free: true });
-    const barred = { isFreeBarred: true, deadline: clock.now() };
+    const barred = { isFreeBarred: true, deadline: clock.monotonic() };
     await expect(acquire(barred)).rejects.toMatchObject({ code: 'no_account_available' });
     pool.accounts.delete('free');
     pool.emit({ type: 'account-removed', account_id: 'free', provider: 'warp' });

@@ -137,7 +137,7 @@ export function createLeaseCache(pool: Pool, clock: Clock, logger: Logger): Leas
     } catch (error) {
       if (waiter.over.signal.aborted) return;
       const mayWait = isShort(error) || (isAway(error) && leases.countLive(waiter.demand) > 0);
-      if (mayWait && deadline > clock.now()) await waitForPlace(waiter, error);
+      if (mayWait && deadline > clock.monotonic()) await waitForPlace(waiter, error);
       else waiter.reject(error);
     }
   }
@@ -200,7 +200,7 @@ export function createLeaseCache(pool: Pool, clock: Clock, logger: Logger): Leas
     let lastError = firstError;
     let isAsking = false;
     const giveUp = () => waiter.reject(lastError);
-    let cancelTimer = clock.after(demand.deadline - clock.now(), () => {
+    let cancelTimer = clock.after(demand.deadline - clock.monotonic(), () => {
       if (isAsking) cancelTimer = clock.after(graceMs, giveUp);
       else giveUp();
     });
@@ -218,14 +218,14 @@ export function createLeaseCache(pool: Pool, clock: Clock, logger: Logger): Leas
       isAsking = true;
       try {
         const excluded = [...new Set([...demand.exclude, ...usableIds])];
-        await leases.borrow(demand, excluded, demand.deadline - clock.now(), asking.signal);
+        await leases.borrow(demand, excluded, demand.deadline - clock.monotonic(), asking.signal);
         handOut();
       } catch (error) {
         isAsking = false;
         if (!asking.signal.aborted) {
           lastError = error;
           const mayWait = (isShort(error) || isAway(error)) && leases.countLive(demand) > 0;
-          if (mayWait && clock.now() < demand.deadline) await again;
+          if (mayWait && clock.monotonic() < demand.deadline) await again;
           else waiter.reject(error);
         }
       }

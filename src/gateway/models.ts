@@ -75,11 +75,11 @@ export function createModelLists(leases: LeaseCache, clock: Clock, logger: Logge
   function look(provider: UpstreamProvider, entry: Entry): Look {
     if (entry.look) return entry.look;
     const first = Promise.withResolvers<void>();
-    entry.lookedAt = clock.now();
+    entry.lookedAt = clock.monotonic();
     const done = askAccounts(provider, entry, first.resolve).then((hasAnswer) => {
       const isStaleAgain = entry.staleAt >= entry.lookedAt;
       const restMs = isStaleAgain ? renewEveryMs : hasAnswer ? freshForMs : retryAfterMs;
-      entry.checkAt = (isStaleAgain ? entry.lookedAt : clock.now()) + restMs;
+      entry.checkAt = (isStaleAgain ? entry.lookedAt : clock.monotonic()) + restMs;
       entry.look = undefined;
       first.resolve();
     });
@@ -95,7 +95,7 @@ export function createModelLists(leases: LeaseCache, clock: Clock, logger: Logge
   ): Promise<boolean> {
     const passedOver = new Set<string>();
     for (const [id, { askedAt }] of entry.accounts) {
-      const isFresh = askedAt > entry.staleAt && askedAt + freshForMs > clock.now();
+      const isFresh = askedAt > entry.staleAt && askedAt + freshForMs > clock.monotonic();
       if (isFresh) passedOver.add(id);
     }
     let hasAnswer = false;
@@ -106,7 +106,7 @@ export function createModelLists(leases: LeaseCache, clock: Clock, logger: Logge
           provider: provider.name,
           model: undefined,
           exclude: passedOver,
-          deadline: clock.now(),
+          deadline: clock.monotonic(),
           signal: AbortSignal.timeout(asked === 0 ? 10_000 : nextLeaseMs),
         });
       } catch (error) {
@@ -137,7 +137,7 @@ export function createModelLists(leases: LeaseCache, clock: Clock, logger: Logge
 
   function learn(entry: Entry, account: LeasedAccount, models: readonly ProviderModel[]): void {
     const { accounts } = entry;
-    const now = clock.now();
+    const now = clock.monotonic();
     accounts.set(account.id, { models, askedAt: now, teamUid: account.team_uid });
     for (const [id, { askedAt }] of accounts) {
       const isTooMany = accounts.size > mostKept && id !== account.id;
@@ -150,20 +150,20 @@ export function createModelLists(leases: LeaseCache, clock: Clock, logger: Logge
   /** The upstream has said that its list is another one by now. */
   function outdated(provider: UpstreamProvider): void {
     const entry = entryOf(provider);
-    entry.staleAt = clock.now();
+    entry.staleAt = clock.monotonic();
     lookSoon(provider, entry);
   }
 
   function lookSoon(provider: UpstreamProvider, entry: Entry): void {
     entry.checkAt = Math.min(entry.checkAt, entry.lookedAt + renewEveryMs);
-    if (entry.checkAt <= clock.now()) look(provider, entry);
+    if (entry.checkAt <= clock.monotonic()) look(provider, entry);
   }
 
   return {
     /** The list as far as it is known within a few seconds. Never fails. */
     async get(provider: UpstreamProvider): Promise<ModelList> {
       const entry = entryOf(provider);
-      if (entry.checkAt > clock.now()) return entry.list;
+      if (entry.checkAt > clock.monotonic()) return entry.list;
       const { first } = look(provider, entry);
       // A list that was good ten minutes ago serves while the new one is on its way.
       if (!entry.list.isProven) await settledWithin(first, clock, patienceMs);
@@ -173,7 +173,7 @@ export function createModelLists(leases: LeaseCache, clock: Clock, logger: Logge
     /** The list, looked at anew unless that was done within the last minute: an account may have come with more. */
     async getAnew(provider: UpstreamProvider): Promise<ModelList> {
       const entry = entryOf(provider);
-      if (entry.look || entry.lookedAt + renewEveryMs <= clock.now()) {
+      if (entry.look || entry.lookedAt + renewEveryMs <= clock.monotonic()) {
         await settledWithin(look(provider, entry).done, clock, patienceMs);
       }
       return entry.list;

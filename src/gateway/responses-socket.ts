@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import type { WebSocket } from '@fastify/websocket';
 import { AppError } from '../core/errors.ts';
 import type { Clock } from '../lib/clock.ts';
+import type { ListeningTime } from '../lib/listening-time.ts';
 import type { Logger } from '../lib/logger.ts';
 import { createResponsesInbound } from '../protocols/openai-responses/inbound.ts';
 import { createResponseEvents } from '../protocols/openai-responses/response-events.ts';
@@ -18,6 +19,7 @@ export interface ResponsesSocketsOptions {
   readonly clientTurns: ClientTurns;
   readonly responses: StoredResponses;
   readonly clock: Clock;
+  readonly listening: ListeningTime;
   readonly logger: Logger;
 }
 
@@ -28,7 +30,7 @@ export interface ResponsesSockets {
   /** Throws AppError when there is no room for another connection of that client. */
   checkRoom(clientId: string): void;
   accept(socket: WebSocket, connection: SocketConnection): void;
-  /** To be called now and then: keeps connections alive and ends those that are dead. */
+  /** To be called now and then with the listening time: keeps connections alive and ends those that are dead. */
   tick(now: number): void;
   /** Resolves when all are closed. Turns are ended with an error after `deadlineMs`. */
   drain(deadlineMs: number): Promise<void>;
@@ -71,7 +73,7 @@ const recentBytes = 64 * 1024 * 1024;
 const goingAway = 1001;
 
 export function createResponsesSockets(options: ResponsesSocketsOptions): ResponsesSockets {
-  const { clientTurns, responses, clock, logger } = options;
+  const { clientTurns, responses, clock, listening, logger } = options;
   const connections = new Set<Connection>();
   const recent = createRecentTurns(recentBytes);
   let isDraining = false;
@@ -89,8 +91,8 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
       abort: new AbortController(),
       isBusy: false,
       isEnding: false,
-      lastHeardAt: clock.now(),
-      lastPingAt: clock.now(),
+      lastHeardAt: listening.now(),
+      lastPingAt: listening.now(),
     };
     const waiting: Waiting[] = [];
     let isExpired = false;
@@ -115,7 +117,7 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
     }
 
     socket.on('pong', () => {
-      connection.lastHeardAt = clock.now();
+      connection.lastHeardAt = listening.now();
     });
     socket.on('close', () => {
       cancelExpiry();
@@ -126,7 +128,7 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
       if (connections.size === 0) drain.allOver();
     });
     socket.on('message', (data: Buffer, isBinary: boolean) => {
-      connection.lastHeardAt = clock.now();
+      connection.lastHeardAt = listening.now();
       try {
         const message = readMessage(data, isBinary);
         const waitingBytes = waiting.reduce((sum, { bytes }) => sum + bytes, data.length);
@@ -206,21 +208,20 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
       streamId: string | undefined,
       onEnd: (response: Record<string, unknown>) => void,
     ): Promise<void> {
-      const startedAt = clock.now();
-      const headFor = answerHeads(createResponsesInbound(), decoded, turnId, { startedAt, now: clock.now });
+      const times = { startedAt: clock.now(), now: clock.now };
+      const headFor = answerHeads(createResponsesInbound(), decoded, turnId, times);
       await clientTurns.run({
         protocol: 'responses',
         decoded,
         clientId,
         affinityKey,
         requestId: turnId,
-        startedAt,
         wantsUsage: true,
         output: createSocketOutput({ socket, wire, options: decoded.options, headFor, streamId, onEnd }),
         signal: connection.abort.signal,
         status: () => 101,
       });
-      connection.lastHeardAt = clock.now();
+      connection.lastHeardAt = listening.now();
     }
 
     /** Takes a request in without an answer of the model: the next one goes on from it. */

@@ -97,7 +97,7 @@ async function warm(...ids: string[]): Promise<void> {
       model: undefined,
       prefer: id,
       exclude: new Set([...others].filter((other) => other !== id)),
-      deadline: fixture.clock.now(),
+      deadline: fixture.clock.monotonic(),
       signal: new AbortController().signal,
     });
     lease.release();
@@ -690,7 +690,7 @@ it('gives up on an upstream that is silent and turns to another account', async 
   };
   const turn = run();
   await until(() => fixture.upstream.calls.length === 1);
-  for (const call of fixture.turns.runningCalls) call.checkTimeouts(fixture.clock.now() + 30_000);
+  for (const call of fixture.turns.runningCalls) call.checkTimeouts(fixture.turns.listening.now() + 30_000);
   expect(await finish(turn)).toMatchObject({ error: undefined, attempts: 2 });
   expect(reported()).toEqual(['one timeout']);
 });

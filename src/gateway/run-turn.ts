@@ -73,7 +73,7 @@ interface Path {
  */
 export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promise<TurnSummary> {
   const { clock, leases, routes, reporter, conversations, affinity } = dependencies;
-  const startedAt = clock.now();
+  const startedAt = clock.monotonic();
   const excluded = new Set<string>();
   let isFreeBarred = false;
   let hasRetriedModel = false;
@@ -179,7 +179,7 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
   ): Promise<{ error: AppError; hasNewerBearer: boolean } | undefined> {
     try {
       turn.output.onRoute(route);
-      const begunAt = clock.now();
+      const begunAt = clock.monotonic();
       const error = await attemptTurn(dependencies, {
         route,
         request,
@@ -192,7 +192,7 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
         signal: turn.signal,
         logger: turn.logger,
       });
-      const firstContentAt = error?.code === 'upstream_timeout' ? clock.now() : made.firstContentAt;
+      const firstContentAt = error?.code === 'upstream_timeout' ? clock.monotonic() : made.firstContentAt;
       if (firstContentAt !== undefined) affinity.pace.note(used.account.id, firstContentAt - begunAt);
       const usage = countedUsage(request, made);
       counted = usage;

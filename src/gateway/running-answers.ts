@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { AppError } from '../core/errors.ts';
 import type { Clock } from '../lib/clock.ts';
+import type { ListeningTime } from '../lib/listening-time.ts';
 import { createDrain } from './drain.ts';
 
 /** Answers under way, each until its turn is over and the client has taken the last byte, or has gone. */
@@ -9,7 +10,7 @@ export interface RunningAnswers {
   readonly streamCount: number;
   /** `tick` is what a stream does now and then, see StreamOutput. */
   begin(response: ServerResponse, tick?: (now: number) => void): RunningAnswer;
-  /** To be called now and then: keeps idle streams alive and cuts clients that have stopped reading. */
+  /** To be called now and then with the listening time: keeps idle streams alive and cuts clients that have stopped reading. */
   tick(now: number): void;
   /** Resolves when none is left. Turns are ended with an error after `deadlineMs`, the rest is cut soon after. */
   drain(deadlineMs: number): Promise<void>;
@@ -33,7 +34,7 @@ interface Entry {
 /** A client that takes nothing for so long holds an account for nobody. */
 const stalledAfterMs = 300_000;
 
-export function createRunningAnswers(clock: Clock): RunningAnswers {
+export function createRunningAnswers(clock: Clock, listening: ListeningTime): RunningAnswers {
   const entries = new Set<Entry>();
   const drain = createDrain(clock);
 
@@ -62,7 +63,7 @@ export function createRunningAnswers(clock: Clock): RunningAnswers {
 
     begin(response, tick) {
       const abort = new AbortController();
-      const entry: Entry = { response, abort, tick, waiting: 0, waitingSince: clock.now() };
+      const entry: Entry = { response, abort, tick, waiting: 0, waitingSince: listening.now() };
       let isTurnOver = false;
       let isClosed = false;
       entries.add(entry);

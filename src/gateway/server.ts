@@ -56,8 +56,8 @@ const tickMs = 500;
 /** The gateway's HTTP face. `close` lets running turns end until the deadline, then ends them with an error. */
 export function createGatewayServer(options: GatewayServerOptions): FastifyInstance {
   const { turns, keys, poolWatch, logger } = options;
-  const { clock } = turns;
-  const running = createRunningAnswers(clock);
+  const { clock, listening } = turns;
+  const running = createRunningAnswers(clock, listening);
   const app = createHttpServer({
     logger,
     takesWebSockets: true,
@@ -76,13 +76,19 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     keep: options.keep,
   });
   const clientTurns = createClientTurns(turns, metrics, logger);
-  const sockets = createResponsesSockets({ clientTurns, responses: options.responses, clock, logger });
+  const sockets = createResponsesSockets({
+    clientTurns,
+    responses: options.responses,
+    clock,
+    listening,
+    logger,
+  });
 
   const background = createBackgroundResponses({ clientTurns, responses: options.responses, clock, logger });
 
   let cancelTick = clock.after(tickMs, tick);
   function tick(): void {
-    const now = clock.now();
+    const now = listening.tick();
     for (const call of turns.runningCalls) call.checkTimeouts(now);
     running.tick(now);
     sockets.tick(now);
@@ -158,14 +164,14 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     reply: FastifyReply,
     given?: DecodedTurn<Options>,
   ): Promise<FastifyReply> {
-    const startedAt = clock.now();
     const clientId = keys.identify(request.headers);
     const decoded = given ?? inbound.decode(request.body);
     clientTurns.check(decoded);
     reply.hijack();
     const response = reply.raw;
-    const headFor = answerHeads(inbound, decoded, request.id, { startedAt, now: clock.now });
-    const carried = outputOf(response, inbound, decoded, headFor, clock.now);
+    const times = { startedAt: clock.now(), now: clock.now };
+    const headFor = answerHeads(inbound, decoded, request.id, times);
+    const carried = outputOf(response, inbound, decoded, headFor, listening.now);
     const answer = running.begin(response, carried.tick);
     // A reader that breaks off mid-write ends its own turn, not the process.
     response.on('error', () => {});
@@ -177,7 +183,6 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
           clientId,
           affinityKey: affinityKeyOf(request.headers),
           requestId: request.id,
-          startedAt,
           wantsUsage: !decoded.isStream || decoded.options.includeUsage,
           output,
           signal,
@@ -207,7 +212,13 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   ): Promise<FastifyReply> {
     reply.hijack();
     const response = reply.raw;
-    const followed = followEvents(response, log, from, { 'x-request-id': request.id, ...headers }, clock.now);
+    const followed = followEvents(
+      response,
+      log,
+      from,
+      { 'x-request-id': request.id, ...headers },
+      listening.now,
+    );
     const answer = running.begin(response, followed.tick);
     response.on('error', () => {});
     await followed.ended;

@@ -52,7 +52,7 @@ function start(
     authHeaders: { authorization: 'Bearer secret' },
     userAgent: 'warp2api/test',
     timeouts: { firstEventMs: 30_000, idleMs: 60_000 },
-    now: clock.now,
+    now: clock.monotonic,
     onEvents(events) {
       batches.push(events);
       const last = events.at(-1);
@@ -168,7 +168,7 @@ it('tells a failure that does not end by what came of it', async () => {
   };
   const started = start();
   await until(() => upstream.calls.length === 1 && !started.call.isTaken);
-  started.call.checkTimeouts(clock.now() + 31_000);
+  started.call.checkTimeouts(clock.monotonic() + 31_000);
   expect((await errorOf(started)).code).toBe('upstream_rate_limited');
   await upstream.calls[0]?.closed;
 });
@@ -210,9 +210,9 @@ it('cuts off an upstream that keeps the connection after its end mark', async ()
   upstream.answer = (call) => say(call, 'end');
   const started = start();
   await started.ended;
-  started.call.checkTimeouts(clock.now() + 1_000);
+  started.call.checkTimeouts(clock.monotonic() + 1_000);
   expect(upstream.open).toBe(1);
-  started.call.checkTimeouts(clock.now() + 3_000);
+  started.call.checkTimeouts(clock.monotonic() + 3_000);
   await started.closed;
   await upstream.calls[0]?.closed;
   expectOneEnd(started);
@@ -258,14 +258,14 @@ it('gives up on an upstream that does not begin, and on one that falls silent', 
   upstream.answer = (call, index) => (index === 0 ? undefined : say(call, 'say hello'));
   const silent = start();
   await until(() => upstream.calls.length === 1);
-  silent.call.checkTimeouts(clock.now() + 29_999);
-  silent.call.checkTimeouts(clock.now() + 30_000);
+  silent.call.checkTimeouts(clock.monotonic() + 29_999);
+  silent.call.checkTimeouts(clock.monotonic() + 30_000);
   expect((await errorOf(silent)).code).toBe('upstream_timeout');
   const stuck = start();
   await until(() => stuck.batches.length === 1);
-  stuck.call.checkTimeouts(clock.now() + 59_999);
+  stuck.call.checkTimeouts(clock.monotonic() + 59_999);
   expect(stuck.events().length).toBe(1);
-  stuck.call.checkTimeouts(clock.now() + 60_000);
+  stuck.call.checkTimeouts(clock.monotonic() + 60_000);
   expect(await errorOf(stuck)).toMatchObject({
     code: 'upstream_timeout',
     message: expect.stringContaining('60 seconds'),
@@ -280,7 +280,7 @@ it('does not let comments of a silent upstream count as events', async () => {
   await clock.advance(40_000);
   say(upstream.calls[0] as never, 'comment');
   await clock.advance(20_000);
-  started.call.checkTimeouts(clock.now());
+  started.call.checkTimeouts(clock.monotonic());
   expect((await errorOf(started)).code).toBe('upstream_timeout');
 });
 
@@ -310,7 +310,7 @@ it('stops reading while the consumer is behind, and no time limit runs meanwhile
     for (let turn = 0; turn < 500; turn += 1) await new Promise((resolve) => setImmediate(resolve));
   }
   expect(written).toBeLessThan(1_500);
-  started.call.checkTimeouts(clock.now() + 3_600_000);
+  started.call.checkTimeouts(clock.monotonic() + 3_600_000);
   expect(started.events().every(({ type }) => type === 'text-delta')).toBe(true);
   isBehind = false;
   started.call.resume();

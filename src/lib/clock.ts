@@ -1,16 +1,64 @@
+import { uptime } from 'node:os';
+
 /** Where time comes from, so that tests can move it. */
 export interface Clock {
-  /** Milliseconds since 1970 in UTC. */
+  /** Milliseconds since 1970 in UTC, without steps: for times that are shown, stored or compared with another process. */
   now(): number;
+  /** Milliseconds since some moment, for intervals: no step of the wall clock moves it. */
+  monotonic(): number;
   /** Runs `task` once after `delayMs`; the answer cancels it. Never keeps the process alive. */
   after(delayMs: number, task: () => void): () => void;
 }
 
 export const systemClock: Clock = {
   now: () => Date.now(),
+  monotonic: () => performance.now(),
   after(delayMs, task) {
     const timer = setTimeout(task, delayMs);
     timer.unref();
     return () => clearTimeout(timer);
   },
 };
+
+/** How much of the time that passes goes into following a wall clock that was set. */
+const followingShare = 0.1;
+/** Less than this is how coarse the uptime is, and no sleep. */
+const shortestSleepMs = 2_000;
+
+/**
+ * The machine's clock without its steps. When the wall clock is set, this one follows at a tenth of the speed of time, so
+ * that no session, rest or bearer ends early or lasts for hours. While the machine sleeps it goes on.
+ */
+export function createSteadyClock(
+  machine: Clock = systemClock,
+  /** Milliseconds since the machine started, its sleep included. */
+  uptimeMs: () => number = () => uptime() * 1_000,
+): Clock {
+  let at = machine.now();
+  let seenAt = machine.monotonic();
+  let aheadMs = uptimeMs() - seenAt;
+  let sleptAt = seenAt;
+
+  function sleptMs(seen: number): number {
+    // The uptime is read from the system: not for every call.
+    if (seen - sleptAt < 1_000) return 0;
+    sleptAt = seen;
+    const slept = uptimeMs() - seen - aheadMs;
+    if (Math.abs(slept) < shortestSleepMs) return 0;
+    aheadMs += slept;
+    return Math.max(0, slept);
+  }
+
+  return {
+    ...machine,
+    now() {
+      const seen = machine.monotonic();
+      const passed = seen - seenAt + sleptMs(seen);
+      seenAt = seen;
+      at += passed;
+      const most = passed * followingShare;
+      at += Math.max(-most, Math.min(most, machine.now() - at));
+      return Math.round(at);
+    },
+  };
+}

@@ -10,7 +10,7 @@ export function errorFromAnswer(
   text: string,
   place: string,
 ): PoolError {
-  const retryAfterMs = readRetryAfter(headers['retry-after']);
+  const retryAfterMs = readRetryAfter(headers);
   const options = retryAfterMs === undefined ? {} : { retryAfterMs };
   const answer = readErrorAnswer(text);
   if (answer === undefined) {
@@ -50,11 +50,14 @@ function codeOfStatus(status: number): PoolErrorCode {
   return status < 500 ? 'invalid_request' : 'internal';
 }
 
-/** Milliseconds from a Retry-After header, which holds seconds or a date. */
-function readRetryAfter(value: string | undefined): number | undefined {
+/** Milliseconds from a Retry-After header, which holds seconds or a date by the clock of the one who answered. */
+function readRetryAfter({ 'retry-after': value, date }: IncomingHttpHeaders): number | undefined {
   if (value === undefined) return undefined;
   const text = value.trim();
   if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1000;
   const time = Date.parse(text);
-  return Number.isNaN(time) ? undefined : Math.max(0, time - Date.now());
+  const answeredAt = Date.parse(date ?? '');
+  return Number.isNaN(time)
+    ? undefined
+    : Math.max(0, time - (Number.isNaN(answeredAt) ? Date.now() : answeredAt));
 }

@@ -36,7 +36,7 @@ export async function findBearer(
   onLost: (loss: LeaseLoss) => void,
 ): Promise<Bearer> {
   const { accountId, validForMs, signal } = demand;
-  const deadline = timing.now() + demand.waitMs;
+  const deadline = timing.monotonic() + demand.waitMs;
   const ours = () => session.matching.filter(({ id }) => accountId === undefined || id === accountId);
   const fresh = () => {
     const account = session.isLive()
@@ -46,7 +46,7 @@ export async function findBearer(
   };
 
   const remembered = fresh();
-  if (remembered && timing.now() - session.confirmedAt < confirmedForMs) return remembered;
+  if (remembered && timing.monotonic() - session.confirmedAt < confirmedForMs) return remembered;
   try {
     if (session.isLive()) await session.confirm(signal);
     const confirmed = fresh();
@@ -76,7 +76,7 @@ export async function findBearer(
   }
 
   function leftMs(): number {
-    return Math.max(0, Math.floor(deadline - timing.now()));
+    return Math.max(0, Math.floor(deadline - timing.monotonic()));
   }
 
   /** Another account for those whose bearers run out; they go back once it is there. */

@@ -250,6 +250,11 @@ describe('errors of the pool', () => {
       retryAfterMs: 12_000,
       shortage,
     });
+    const dated = {
+      ...failed(503, 'no_account_available'),
+      headers: { date: 'Thu, 01 Jan 2026 00:00:00 GMT', 'retry-after': 'Thu, 01 Jan 2026 00:00:30 GMT' },
+    };
+    expect(await statusError(dated)).toMatchObject({ retryAfterMs: 30_000 });
     expect(await statusError(failed(400, 'unknown_field', { param: 'colour' }))).toMatchObject({
       code: 'unknown_field',
       param: 'colour',

@@ -1,5 +1,6 @@
 import { isAway, isPoolError, PoolError } from './errors.ts';
 import type { PoolCalls } from './pool-calls.ts';
+import { PoolClock } from './pool-clock.ts';
 import type { AllocateAnswer, AllocateRequest, LeasedAccount, ReportAnswer } from './schema.ts';
 import type { Timing } from './timing.ts';
 
@@ -31,6 +32,7 @@ export interface HeldSessionOptions {
 export type Ensure = Pick<AllocateRequest, 'count' | 'wait_ms' | 'exclude' | 'prefer'>;
 
 const longestRenewalMs = 10 * 60_000;
+/** Of an older pool only its time by another clock is known: never so short that renewing would not end. */
 const shortestUnnamedTtlMs = 60_000;
 const renewalRetryMs = 1_000;
 const longestRenewalRetryMs = 15_000;
@@ -40,10 +42,11 @@ const tokenMarginMs = 10_000;
 export class HeldSession {
   readonly sessionId: string;
   readonly #options: HeldSessionOptions;
+  readonly #poolClock: PoolClock;
   #request: AllocateRequest;
   #accounts: readonly LeasedAccount[] = [];
   #answer: AllocateAnswer | undefined;
-  /** This machine's time, counted from before the call, at which the pool may take the accounts back. */
+  /** Monotonic time, counted from before the call, at which the pool may take the accounts back. */
   #lapsesAt = 0;
   #ttlMs = shortestUnnamedTtlMs;
   #confirmedAt = Number.NEGATIVE_INFINITY;
@@ -58,6 +61,7 @@ export class HeldSession {
 
   constructor(options: HeldSessionOptions) {
     this.#options = options;
+    this.#poolClock = new PoolClock(options.timing);
     this.#request = options.request;
     this.sessionId = options.request.session_id;
   }
@@ -88,25 +92,24 @@ export class HeldSession {
     return this.#ended.signal.aborted;
   }
 
-  /** When the pool last said what is held. */
+  /** When the pool last said what is held, in monotonic time. */
   get confirmedAt(): number {
     return this.#confirmedAt;
   }
 
   isLive(): boolean {
     const marginMs = Math.min(2_000, this.#ttlMs / 10);
-    return this.#accounts.length > 0 && this.#lapsesAt - marginMs > this.#options.timing.now();
+    return this.#accounts.length > 0 && this.#lapsesAt - marginMs > this.#options.timing.monotonic();
   }
 
   isFresh(account: LeasedAccount, validForMs = tokenMarginMs): boolean {
-    const { token_expires_at: expiresAt } = account;
-    return expiresAt === null || Date.parse(expiresAt) - validForMs > this.#options.timing.now();
+    return this.#poolClock.until(account.token_expires_at) > validForMs;
   }
 
   /** Makes the session hold what it asks for; renews it and brings the present bearers. */
   async ensure(change: Ensure = {}, signal?: AbortSignal, isNew = false): Promise<void> {
     await this.#inLine(signal, async (either) => {
-      const askedAt = this.#options.timing.now();
+      const askedAt = this.#options.timing.monotonic();
       const request = { ...this.#request, ...change, session_id: this.sessionId };
       this.#adopt(await this.#options.calls.allocate(request, either, isNew), askedAt, request.exclude);
     });
@@ -131,7 +134,7 @@ export class HeldSession {
   async confirm(signal?: AbortSignal): Promise<void> {
     await this.#inLine(signal, async (either) => {
       if (this.#accounts.length === 0) return;
-      const askedAt = this.#options.timing.now();
+      const askedAt = this.#options.timing.monotonic();
       // `count` 1 and no further wish: all that is held is answered, and nothing is added to it.
       const { exclude: _exclude, prefer: _prefer, model: _model, ...rest } = this.#request;
       const request = { ...rest, session_id: this.sessionId, count: 1, wait_ms: 0 };
@@ -213,9 +216,10 @@ export class HeldSession {
     const now = [...(answer.created ? [] : kept), ...answered];
     const keys = new Set(now.map(keyOf));
     const lost = this.#accounts.filter((account) => !keys.has(keyOf(account)));
+    this.#poolClock.note(answer);
     this.#answer = answer;
     this.#accounts = now;
-    this.#ttlMs = ttlMsOf(this.#request, answer, askedAt);
+    this.#ttlMs = this.#ttlMsOf(answer);
     this.#lapsesAt = askedAt + this.#ttlMs;
     this.#confirmedAt = askedAt;
     this.#failures = 0;
@@ -224,6 +228,12 @@ export class HeldSession {
       this.#options.onLost({ reason: answer.created ? 'session_expired' : 'lease_ended', accounts: lost });
     }
     this.#options.onChange?.();
+  }
+
+  #ttlMsOf(answer: AllocateAnswer): number {
+    const { ttl_seconds: seconds } = this.#request;
+    if (seconds !== undefined) return seconds * 1_000;
+    return Math.max(shortestUnnamedTtlMs, this.#poolClock.until(answer.expires_at));
   }
 
   #lose(loss: LeaseLoss): void {
@@ -319,10 +329,4 @@ async function unlessAborted<T>(
   } finally {
     signal.removeEventListener('abort', stop);
   }
-}
-
-function ttlMsOf(request: AllocateRequest, answer: AllocateAnswer, askedAt: number): number {
-  if (request.ttl_seconds !== undefined) return request.ttl_seconds * 1_000;
-  // A span between two clocks, which may differ: never so short that renewing would not end.
-  return Math.max(shortestUnnamedTtlMs, Date.parse(answer.expires_at) - askedAt);
 }

@@ -182,7 +182,7 @@ export class LeaseBlock {
       };
       const waiter: Waiter = {
         wish,
-        deadline: timing.now() + waitMs,
+        deadline: timing.monotonic() + waitMs,
         over,
         isAsking: false,
         lastError: undefined,
@@ -248,7 +248,7 @@ export class LeaseBlock {
       if (swapped) return await this.#giveBack([swapped]);
       return await this.#pause(askAgainMs, signal);
     }
-    const leftMs = Math.max(0, Math.floor(waiter.deadline - this.#host.timing.now()));
+    const leftMs = Math.max(0, Math.floor(waiter.deadline - this.#host.timing.monotonic()));
     waiter.isAsking = true;
     try {
       const ids = [...new Set([...exclude, ...useless.map(({ account }) => account.id)])];
@@ -273,7 +273,7 @@ export class LeaseBlock {
     const isShort = isPoolError(error, 'no_account_available');
     if (!(isPoolError(error) && (isShort || isAway(error)))) return waiter.reject(error);
     waiter.lastError = error;
-    const leftMs = waiter.deadline - this.#host.timing.now();
+    const leftMs = waiter.deadline - this.#host.timing.monotonic();
     const { exclude = [] } = waiter.wish;
     const mayComeFree = this.#turns.all.some(
       ({ account, isRetired }) => !isRetired && !exclude.includes(account.id),
@@ -299,7 +299,7 @@ export class LeaseBlock {
   }
 
   #isOld(): boolean {
-    return this.#host.timing.now() - this.#session.confirmedAt >= askAgainMs;
+    return this.#host.timing.monotonic() - this.#session.confirmedAt >= askAgainMs;
   }
 
   #onChange(): void {
@@ -319,7 +319,7 @@ export class LeaseBlock {
     const idle = this.#turns.all.filter(({ turns }) => turns === 0);
     if (idle.length <= minimum) return;
     const nextAt = Math.min(...idle.map(({ idleSince }) => idleSince + idleMs));
-    const delayMs = Math.max(askAgainMs, nextAt - this.#host.timing.now());
+    const delayMs = Math.max(askAgainMs, nextAt - this.#host.timing.monotonic());
     this.#cancelTidy = this.#host.timing.after(delayMs, () => this.#tidy());
   }
 

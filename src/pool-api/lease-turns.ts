@@ -40,7 +40,7 @@ export class LeaseTurns {
       const count = before.get(keyOf(account)) ?? {
         account,
         turns: 0,
-        idleSince: this.#timing.now(),
+        idleSince: this.#timing.monotonic(),
         isRetired: false,
         isHeld: true,
       };
@@ -72,12 +72,12 @@ export class LeaseTurns {
 
   end(count: TurnCount): void {
     count.turns -= 1;
-    count.idleSince = this.#timing.now();
+    count.idleSince = this.#timing.monotonic();
   }
 
   /** Leases without a turn that are retired, or idle for so long, beyond the `minimum` to keep. */
   leaving(idleMs: number, minimum: number): readonly TurnCount[] {
-    const now = this.#timing.now();
+    const now = this.#timing.monotonic();
     const idle = this.all.filter(({ turns }) => turns === 0);
     const retired = idle.filter(({ isRetired }) => isRetired);
     const spare = Math.max(0, this.#counts.size - retired.length - minimum);

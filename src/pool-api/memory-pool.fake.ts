@@ -68,6 +68,7 @@ export function createMemoryPool(timing: Timing, ids: readonly string[]): Memory
       expires_at: new Date(timing.now() + (request.ttl_seconds ?? 1_800) * 1_000).toISOString(),
       accounts: matching.map((id) => present(id, leases.get(id))),
       message: 'ok',
+      timestamp: new Date(timing.now()).toISOString(),
     };
   }
 
@@ -104,12 +105,12 @@ export function createMemoryPool(timing: Timing, ids: readonly string[]): Memory
       pool.requests.push(request);
       if (pool.isAway) throw new PoolError('pool_unavailable', 'The pool is away.');
       const sessionId = request.session_id ?? randomUUID();
-      const deadline = timing.now() + (request.wait_ms ?? 0);
+      const deadline = timing.monotonic() + (request.wait_ms ?? 0);
       for (;;) {
         signal?.throwIfAborted();
         const answer = attempt(request, sessionId);
         if (answer) return answer;
-        if (timing.now() >= deadline) throw new PoolError('no_account_available', 'None is free.');
+        if (timing.monotonic() >= deadline) throw new PoolError('no_account_available', 'None is free.');
         await new Promise<void>((resolve) => {
           const finish = () => {
             cancel();
@@ -117,7 +118,7 @@ export function createMemoryPool(timing: Timing, ids: readonly string[]): Memory
             signal?.removeEventListener('abort', finish);
             resolve();
           };
-          const cancel = timing.after(deadline - timing.now(), finish);
+          const cancel = timing.after(deadline - timing.monotonic(), finish);
           retries.add(finish);
           signal?.addEventListener('abort', finish, { once: true });
         });

@@ -80,6 +80,8 @@ export const allocateAnswer = z.object({
   expires_at: isoTime,
   accounts: z.array(leasedAccount),
   message: z.string(),
+  /** The pool's own time, by which all the others are meant. */
+  timestamp: isoTime.optional(),
 });
 export type AllocateAnswer = z.infer<typeof allocateAnswer>;
 
@@ -133,6 +135,8 @@ export type ReportRequest = z.infer<typeof reportRequest>;
 
 export const reportAnswer = z.object({
   success: z.literal(true),
+  /** The pool's own time, by which all the others are meant. */
+  timestamp: isoTime.optional(),
   results: z.array(
     z.object({
       report_id: z.string(),

@@ -263,7 +263,7 @@ describe('room', () => {
   it('that was promised to a process that died comes free by itself', async () => {
     const store = openMemoryStore(0, { auditsLeases: true });
     let now = 1000;
-    const room = createRoom(store, { now: () => now, after: () => () => {} });
+    const room = createRoom(store, { now: () => now, monotonic: () => now, after: () => () => {} });
     const dead = await room.reserve(5, 5);
     expect(dead.granted).toBe(5);
     expect((await room.reserve(1, 5)).granted).toBe(0);
@@ -275,7 +275,7 @@ describe('room', () => {
 
   it('is not there any more when the owner has filled it meanwhile', async () => {
     const store = openMemoryStore(0, { auditsLeases: true });
-    const room = createRoom(store, { now: () => 1000, after: () => () => {} });
+    const room = createRoom(store, { now: () => 1000, monotonic: () => 1000, after: () => () => {} });
     const mine = await room.reserve(2, 2);
     await store.addAccount(1000, testAccount('one'), 'owner');
     expect(await mine.confirm()).toBe(true);

@@ -136,6 +136,7 @@ export function createSessions(context: PoolContext): Sessions {
           expires_at: isoTime(result.expiresAt),
           accounts,
           message: `The session holds ${held}.`,
+          timestamp: isoTime(clock.now()),
         },
         undo: () => giveBack(sessionId, result),
       };
@@ -168,7 +169,7 @@ export function createSessions(context: PoolContext): Sessions {
         return presentResult(context, item, account, reports[index]);
       });
       context.metrics.reported(reports, results);
-      return { success: true, results };
+      return { success: true, timestamp: isoTime(clock.now()), results };
     },
 
     wake: room.wake,

@@ -24,10 +24,11 @@ export interface TestClock extends Clock {
 }
 
 export function createTestClock(start = Date.UTC(2026, 0, 1)): TestClock {
-  let now = start;
+  let now = 0;
   let tasks: { at: number; task: () => void }[] = [];
   return {
-    now: () => now,
+    now: () => start + now,
+    monotonic: () => now,
     after(delayMs, task) {
       const entry = { at: now + delayMs, task };
       tasks.push(entry);

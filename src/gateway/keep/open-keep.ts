@@ -34,8 +34,8 @@ export async function openKeep(options: OpenKeepOptions): Promise<GatewayKeep> {
   let warnedAt = Number.NEGATIVE_INFINITY;
   const onFailure = (error: unknown): void => {
     failures += 1;
-    if (clock.now() - warnedAt < warnAgainMs) return;
-    warnedAt = clock.now();
+    if (clock.monotonic() - warnedAt < warnAgainMs) return;
+    warnedAt = clock.monotonic();
     logger.warn(
       { err: error, failures },
       'the keep failed; conversations and stored responses may be forgotten, turns go on',

@@ -88,11 +88,11 @@ export async function openResilientKeep(options: ResilientKeepOptions): Promise<
   }
 
   function fail(error: unknown): void {
-    restsUntil = clock.now() + restMs;
+    restsUntil = clock.monotonic() + restMs;
     onFailure(error);
   }
 
-  const present = (): OpenKeep | undefined => (clock.now() < restsUntil ? undefined : store);
+  const present = (): OpenKeep | undefined => (clock.monotonic() < restsUntil ? undefined : store);
 
   async function put(key: string, value: Uint8Array, ttlMs: number): Promise<void> {
     const keep = present();

@@ -46,6 +46,8 @@ export interface FakePool extends Pool {
   reportCalls: number;
   isAway: boolean;
   isSandbox: boolean;
+  /** How far its clock is ahead of the gateway's. */
+  aheadMs: number;
   /** Answers to reports, by account id; plain `applied` with the account's state otherwise. */
   onReport: (item: ReportItem) => Partial<ReportResult>;
   /** While set, calls hang until it resolves. */
@@ -170,6 +172,7 @@ export function createFakePool(clock: Clock): FakePool {
       expires_at: new Date(kept.expiresAt).toISOString(),
       accounts: answered.map(present),
       message: '',
+      timestamp: new Date(clock.now() + pool.aheadMs).toISOString(),
     };
   }
 
@@ -188,6 +191,7 @@ export function createFakePool(clock: Clock): FakePool {
     reportCalls: 0,
     isAway: false,
     isSandbox: false,
+    aheadMs: 0,
     onReport: () => ({}),
     gate: undefined,
     slotsOf,

@@ -4,15 +4,22 @@ import type { Clock } from '../../lib/clock.ts';
 export interface ManualClock extends Clock {
   /** Moves time on and runs what falls due, in order, letting promises settle in between. */
   advance(ms: number): Promise<void>;
+  /** The wall clock is set, which no interval feels. */
+  step(ms: number): void;
   /** Timers that wait. */
   readonly waiting: number;
 }
 
 export function createManualClock(start = Date.UTC(2026, 0, 1)): ManualClock {
-  let now = start;
+  let now = 0;
+  let wall = start;
   const tasks = new Set<{ readonly at: number; readonly task: () => void }>();
   return {
-    now: () => now,
+    now: () => wall + now,
+    monotonic: () => now,
+    step(ms) {
+      wall += ms;
+    },
     after(delayMs, task) {
       const entry = { at: now + Math.max(0, delayMs), task };
       tasks.add(entry);

@@ -1,5 +1,6 @@
 import { pino } from 'pino';
 import { Agent } from 'undici';
+import { ListeningTime } from '../../lib/listening-time.ts';
 import { createAffinity } from '../affinity.ts';
 import { createConversations } from '../conversations.ts';
 import { createMemoryKeep } from '../keep/memory-keep.ts';
@@ -55,11 +56,12 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
       leases,
       reporter,
       conversations: createConversations(createMemoryKeep(clock, 1_000_000)),
-      affinity: createAffinity(clock.now, 30_000),
+      affinity: createAffinity(clock.monotonic, 30_000),
       schemas,
       maxChoices: 4,
       dispatcher,
       clock,
+      listening: new ListeningTime(clock),
       userAgent: 'warp2api/test',
       timeouts: { firstEventMs: 30_000, idleMs: 60_000 },
       runningCalls: new Set(),

@@ -32,6 +32,7 @@ export async function openStore(databaseUrl: string, options: OpenStoreOptions):
     return openPostgresStore(databaseUrl, options.clock.now(), {
       auditsLeases: true,
       exclusive: options.exclusive === true,
+      now: options.clock.now,
       ...(onTrouble === undefined ? {} : { onTrouble }),
     });
   }

@@ -16,14 +16,18 @@ const samples = 3;
 const closeEnoughMs = 20;
 
 /**
- * Keeps the difference between the database's clock and this machine's, so that instances whose clocks differ agree on
+ * Keeps the difference between the database's clock and the caller's, so that instances whose clocks differ agree on
  * when a session, a cooldown or the hour between two refreshes is over.
  */
-export async function openDatabaseTime(db: Postgres, verbs: Verbs): Promise<DatabaseTime> {
-  let offset = await measure(db);
+export async function openDatabaseTime(
+  db: Postgres,
+  verbs: Verbs,
+  now: () => number = Date.now,
+): Promise<DatabaseTime> {
+  let offset = await measure(db, now);
   if (Math.abs(offset) < closeEnoughMs) offset = 0;
   const timer = setInterval(() => {
-    measure(db).then(
+    measure(db, now).then(
       (measured) => {
         if (Math.abs(measured - offset) >= closeEnoughMs) offset = measured;
       },
@@ -35,15 +39,15 @@ export async function openDatabaseTime(db: Postgres, verbs: Verbs): Promise<Data
   return { verbs: inDatabaseTime(verbs, () => offset), close: () => clearInterval(timer) };
 }
 
-/** How far the database's clock is ahead of this machine's, milliseconds: the sample that took the least time. */
-async function measure(db: Postgres): Promise<number> {
+/** How far the database's clock is ahead of the caller's, milliseconds: the sample that took the least time. */
+async function measure(db: Postgres, now: () => number): Promise<number> {
   let best = { tookMs: Number.POSITIVE_INFINITY, offset: 0 };
   for (let sample = 0; sample < samples; sample += 1) {
-    const sentAt = Date.now();
+    const sentAt = now();
     const answer = await db.reading.get<{ now: number }>(
       'SELECT EXTRACT(EPOCH FROM clock_timestamp())::float8 * 1000 AS now',
     );
-    const tookMs = Date.now() - sentAt;
+    const tookMs = now() - sentAt;
     const offset = Math.round((answer?.now ?? sentAt) - (sentAt + tookMs / 2));
     if (tookMs < best.tookMs) best = { tookMs, offset };
   }

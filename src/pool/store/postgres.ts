@@ -45,6 +45,8 @@ export interface PostgresStoreOptions extends StoreOptions {
    * caller's. `caller` takes the caller's as it is, for tests.
    */
   readonly time?: 'database' | 'caller';
+  /** The caller's clock, as far as it is not this machine's. */
+  readonly now?: () => number;
   /** The database for this process alone. */
   readonly exclusive?: boolean;
   /** What went wrong between calls. */
@@ -75,7 +77,7 @@ export async function openPostgresStore(
       if (isWorthTelling(changes)) void news.tell({ type: 'changes', changes });
     };
     const verbs = postgresVerbs(db, options, tellChanges);
-    const time = options.time === 'caller' ? undefined : await openDatabaseTime(db, verbs);
+    const time = options.time === 'caller' ? undefined : await openDatabaseTime(db, verbs, options.now);
     return {
       ...(time?.verbs ?? verbs),
       isShared: true,

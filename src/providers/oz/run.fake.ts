@@ -88,6 +88,7 @@ export function begin(request: TurnRequest = turn(), { isPaused = false } = {}) 
       request,
       account: { bearer: 'wk-1' },
       timeouts: { firstEventMs: 120_000, idleMs: 120_000 },
+      now: clock.monotonic,
       onRunUrl: (url) => urls.push(url),
       onEvents(events) {
         batches.push([...events]);

@@ -43,7 +43,7 @@ export function startRun(options: RunOptions, call: TurnCall): Run {
   const name = `warp2api-${randomUUID()}`;
   const body = runBodyOf(call.request, { name, environmentId: options.environmentId });
   const wantsJson = call.request.responseFormat.type !== 'text';
-  const startedAt = clock.now();
+  const startedAt = call.now();
   const stop = new AbortController();
   let heardAt = startedAt;
   let trouble: AppError | undefined;
@@ -139,7 +139,7 @@ export function startRun(options: RunOptions, call: TurnCall): Run {
       quietLooks += 1;
       try {
         const run = await readRun(oz, runId, stop.signal);
-        heardAt = clock.now();
+        heardAt = call.now();
         trouble = undefined;
         showUrl(run.session_link);
         isAtWork ||= run.state === 'INPROGRESS' || typeof run.started_at === 'string';
@@ -230,7 +230,7 @@ export function startRun(options: RunOptions, call: TurnCall): Run {
   }
 
   async function cancel(oz: OzAPI, runId: string): Promise<void> {
-    const until = clock.now() + cancelForMs;
+    const until = clock.monotonic() + cancelForMs;
     for (let tries = 0; ; tries += 1) {
       try {
         await cancelRun(oz, runId);
@@ -240,7 +240,7 @@ export function startRun(options: RunOptions, call: TurnCall): Run {
         // It has ended by itself meanwhile.
         if (status === 400 || status === 404) return;
         const isHopeless = status === 401 || status === 403 || status === 422;
-        if (isHopeless || clock.now() >= until) {
+        if (isHopeless || clock.monotonic() >= until) {
           const fact = { err: thrown, run_id: runId, run_url: shownUrl };
           options.logger?.warn(fact, 'a run nobody wants could not be cancelled: it may go on and cost');
           return;
@@ -273,7 +273,7 @@ export function startRun(options: RunOptions, call: TurnCall): Run {
         return isTaken;
       },
       resume() {
-        heardAt = clock.now();
+        heardAt = call.now();
         paused?.resolve();
         paused = undefined;
       },

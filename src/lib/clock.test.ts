@@ -1,0 +1,78 @@
+import { expect, it } from 'vitest';
+import { type Clock, createSteadyClock } from './clock.ts';
+import { ListeningTime } from './listening-time.ts';
+
+function machine() {
+  let wall = Date.UTC(2026, 0, 1);
+  let monotonic = 5_000;
+  let slept = 0;
+  const clock: Clock = { now: () => wall, monotonic: () => monotonic, after: () => () => {} };
+  return {
+    clock,
+    steady: createSteadyClock(clock, () => 900_000 + monotonic + slept),
+    set: (ms: number) => {
+      wall += ms;
+    },
+    pass: (ms: number) => {
+      wall += ms;
+      monotonic += ms;
+    },
+    sleep: (ms: number) => {
+      wall += ms;
+      slept += ms;
+    },
+  };
+}
+
+const hour = 3_600_000;
+
+it('the steady clock goes with the wall clock', () => {
+  const { clock, steady, pass } = machine();
+  for (let minute = 0; minute < 60; minute += 1) {
+    pass(60_000);
+    expect(steady.now()).toBe(clock.now());
+  }
+});
+
+it.each([
+  ['forward', 3 * hour],
+  ['backward', -3 * hour],
+])('a step of the wall clock %s is followed at a tenth of the speed of time', (_word, step) => {
+  const { clock, steady, set, pass } = machine();
+  const before = steady.now();
+  set(step);
+  expect(steady.now()).toBe(before);
+  pass(10_000);
+  expect(steady.now()).toBe(before + 10_000 + Math.sign(step) * 1_000);
+  for (let minute = 0; minute < 31 * 60; minute += 1) {
+    const last = steady.now();
+    pass(60_000);
+    expect(steady.now()).toBeGreaterThan(last);
+  }
+  expect(steady.now()).toBe(clock.now());
+});
+
+it('the steady clock goes on while the machine sleeps', () => {
+  const { clock, steady, sleep, pass } = machine();
+  pass(5_000);
+  steady.now();
+  sleep(8 * hour);
+  pass(2_000);
+  expect(steady.now()).toBe(clock.now());
+});
+
+it('a pause of the process hardly counts as time in which others could be heard', () => {
+  const { clock, pass } = machine();
+  const listening = new ListeningTime(clock);
+  for (let tick = 0; tick < 10; tick += 1) {
+    pass(500);
+    listening.tick();
+  }
+  expect(listening.now()).toBe(5_000);
+  pass(600_000);
+  // What is read before the next tick comes no earlier than what was read before the pause.
+  expect(listening.now()).toBe(7_000);
+  expect(listening.tick()).toBe(7_000);
+  pass(500);
+  expect(listening.now()).toBe(7_500);
+});
