@@ -7,6 +7,7 @@ import { chatFields } from '../src/protocols/openai-chat/fields.ts';
 import { chatParts } from '../src/protocols/openai-chat/parts.ts';
 import { responsesFields } from '../src/protocols/openai-responses/fields.ts';
 import { responsesItems } from '../src/protocols/openai-responses/items.ts';
+import { chatTools, messagesTools, responsesTools, toolRows } from '../src/protocols/tool-table.ts';
 import { envExample, settingsTable } from '../src/settings.ts';
 import { poolErrorTable } from './pool-errors.ts';
 
@@ -26,10 +27,13 @@ export function generatedDocs(): readonly { readonly path: string; readonly text
       text: withBlocks(fieldDocs, {
         chat: fieldRows(chatFields),
         'chat messages': fieldRows(chatParts),
+        'chat tools': toolRows(chatTools),
         responses: fieldRows(responsesFields),
         'responses items': fieldRows(responsesItems),
+        'responses tools': toolRows(responsesTools),
         messages: fieldRows(messagesFields),
         'messages blocks': fieldRows(messagesBlocks),
+        'messages tools': toolRows(messagesTools),
       }),
     },
   ];

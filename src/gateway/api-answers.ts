@@ -27,7 +27,14 @@ export const model = z.object({
   credit_multiplier: z.number().optional(),
 });
 
-export const modelList = z.object({ object: z.literal('list'), data: z.array(model) });
+export const modelList = z.object({
+  object: z.literal('list'),
+  data: z.array(model),
+  models: z
+    .array(z.unknown())
+    .optional()
+    .describe('Empty, where `client_version` is sent: the catalogue Codex looks for'),
+});
 
 const chatCall = z.discriminatedUnion('type', [
   z.object({

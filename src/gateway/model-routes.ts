@@ -11,11 +11,12 @@ export interface ModelRoutesOptions {
   readonly routes: Routes;
 }
 
-/** How Anthropic's clients turn pages; OpenAI's list is always whole. */
+/** How Anthropic's clients turn pages; OpenAI's list is always whole. Codex sends its version. */
 export const modelsQuery = z.looseObject({
   limit: z.coerce.number('must be a number from 1 to 1000').int().min(1).max(1000).optional(),
   after_id: z.string().optional(),
   before_id: z.string().optional(),
+  client_version: z.string().optional(),
 });
 
 /** `GET /v1/models` and `GET /v1/models/{id}`, in the shape of the dialect the client speaks. */
@@ -24,7 +25,8 @@ export function serveModels(app: FastifyInstance, { keys, routes }: ModelRoutesO
     keys.identify(request.headers);
     if (!isAnthropicClient(request)) {
       const models = await routes.list();
-      return { object: 'list', data: models.map((model) => encodeOpenai(model, models)) };
+      const data = models.map((model) => encodeOpenai(model, models));
+      return { object: 'list', data, ...(isCodex(request) ? { models: [] } : {}) };
     }
     const page = readPage(request.query);
     return encodeAnthropicPage(await routes.list(), page);
@@ -41,6 +43,14 @@ export function serveModels(app: FastifyInstance, { keys, routes }: ModelRoutesO
 /** Anthropic's clients are told from OpenAI's by the version header that every one of them sends. */
 export function isAnthropicClient(request: FastifyRequest): boolean {
   return request.headers['anthropic-version'] !== undefined;
+}
+
+/**
+ * Codex asks for a catalogue with its version and reads `models`. Each entry there holds instructions for the agent, which
+ * are not ours to write: with none it keeps its own.
+ */
+function isCodex({ query }: FastifyRequest): boolean {
+  return typeof query === 'object' && query !== null && 'client_version' in query;
 }
 
 interface Page {

@@ -620,6 +620,13 @@ describe('the list of models', () => {
     expect(json.data[2]).toMatchObject({ id: 'fast', alias_of: 'big', context_window: 1000 });
   });
 
+  it('can be read by Codex, which looks for a catalogue in it', async () => {
+    const { json } = await send('GET', '/v1/models?client_version=0.169.0').answer;
+    expect(json).toMatchObject({ object: 'list', models: [] });
+    expect(json.data).toHaveLength(3);
+    expect((await send('GET', '/v1/models').answer).json).not.toHaveProperty('models');
+  });
+
   it('has each by its name, and what would be answered although no list names it', async () => {
     expect((await send('GET', '/v1/models/big').answer).json.id).toBe('big');
     expect((await send('GET', '/v1/models/team-a%2Fb').answer).json.id).toBe('team-a/b');

@@ -11,10 +11,12 @@ import { partOfFile } from '../file-part.ts';
 import { imageFromUrl } from '../image-source.ts';
 import { toolResult } from '../message-parts.ts';
 import { refused } from '../refused.ts';
+import { clientArguments, kindsOfCall } from './client-tools.ts';
 import { readCompaction } from './compaction-item.ts';
-import { type OfferedTools, upstreamName } from './offered-tools.ts';
+import { bringsTools, nameOfCall, type OfferedTools, offeredTools } from './offered-tools.ts';
 import type { Opaque } from './opaque.ts';
 import {
+  type AskedTool,
   type ClientCall,
   type ClientOutput,
   type CompactionItem,
@@ -86,17 +88,29 @@ export function decodeItems(
       else if (role === 'assistant') addAssistant(textParts(content, path).filter(({ text }) => text !== ''));
       else messages.push({ role: 'system', parts: textParts(content, path) });
     } else if (isKind(item, 'function_call')) {
-      addCall(item.call_id, upstreamName(item.name, item.namespace), item.arguments);
+      addCall(item.call_id, nameOfCall(tools, ['function'], item.name, item.namespace), item.arguments);
     } else if (isKind(item, 'custom_tool_call')) {
-      addCall(item.call_id, nameOf(item.name, tools), customArguments(item.input));
+      const name = nameOfCall(tools, ['custom'], item.name, item.namespace);
+      addCall(item.call_id, name, customArguments(item.input));
     } else if (isKind(item, 'function_call_output') || isKind(item, 'custom_tool_call_output')) {
       addResult(toolResult(item.call_id, userParts(item.output, path, 'output')), path);
     } else if (isClientCall(item)) {
-      addCall(
-        item.call_id,
-        item.type.replace(/_call$/, ''),
-        JSON.stringify(item.action ?? item.operation ?? {}),
+      const name = nameOfCall(tools, kindsOfCall(item.type), item.type.replace(/_call$/, ''));
+      addCall(item.call_id, name, JSON.stringify(clientArguments(item)));
+    } else if (isKind(item, 'computer_call_output')) {
+      addResult(
+        toolResult(item.call_id, [imagePart({ image_url: item.output.image_url ?? null }, `${path}.output`)]),
+        path,
       );
+    } else if (isKind(item, 'tool_search_call')) {
+      // Without an id it was run by a provider.
+      if (item.call_id)
+        addCall(item.call_id, nameOfCall(tools, ['tool_search'], 'tool_search'), argumentsText(item));
+      else ignored.add(`input.${item.type}`);
+    } else if (bringsTools(item)) {
+      if (isKind(item, 'tool_search_output') && item.call_id) {
+        addResult(toolResult(item.call_id, [{ type: 'text', text: foundText(item.tools) }]), path);
+      }
     } else if (isClientOutput(item)) {
       addResult(clientResult(item), path);
     } else if (isKind(item, 'reasoning')) {
@@ -126,10 +140,16 @@ function clientResult(item: ClientOutput): ToolResultPart {
   return { type: 'tool-result', callId, text, isError: status === 'failed' };
 }
 
-function nameOf(name: string, tools: OfferedTools): string {
-  for (const [upstream, form] of tools.forms)
-    if (form.kind === 'custom' && form.name === name) return upstream;
-  return name;
+function argumentsText({ arguments: given }: { readonly arguments?: unknown }): string {
+  return typeof given === 'string' ? given : JSON.stringify(given ?? {});
+}
+
+/** What a search found, by the names the upstream knows the tools under. */
+function foundText(found: readonly AskedTool[]): string {
+  const { offered } = offeredTools(found);
+  if (offered.length === 0) return 'No tools were found.';
+  const lines = offered.map(({ name, description }) => `- ${name}${description ? `: ${description}` : ''}`);
+  return ['These tools were found and can be called now:', ...lines].join('\n');
 }
 
 function texts(content: Content): TextPart[] {
@@ -178,7 +198,7 @@ function isMessage(item: InputItem): item is Extract<InputItem, { role: string }
 }
 
 function isClientCall(item: InputItem): item is ClientCall {
-  return /^(local_shell|shell|apply_patch)_call$/.test(item.type ?? '');
+  return /^(local_shell|shell|apply_patch|computer)_call$/.test(item.type ?? '');
 }
 function isClientOutput(item: InputItem): item is ClientOutput {
   return /^(local_shell|shell|apply_patch)_call_output$/.test(item.type ?? '');

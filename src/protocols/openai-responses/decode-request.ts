@@ -1,5 +1,5 @@
 import type { DecodedTurn } from '../../core/protocol.ts';
-import type { AskedRequest, Message, ToolChoice } from '../../core/turn.ts';
+import type { AskedRequest, Message } from '../../core/turn.ts';
 import { affinityKey } from '../affinity-key.ts';
 import { askedReasoning } from '../asked-reasoning.ts';
 import { withAllResults } from '../call-results.ts';
@@ -7,10 +7,10 @@ import { createFieldCheck } from '../field-table.ts';
 import { given } from '../given.ts';
 import { jsonFormat } from '../json-format.ts';
 import { parseBody } from '../parse-body.ts';
-import { namedTool, requiredTool } from '../tool-choice.ts';
+import { checkLeftOut, leftOutNames } from '../tool-table.ts';
 import { decodeItems } from './decode-items.ts';
 import { responsesFields } from './fields.ts';
-import { allowedTools, type OfferedTools, offeredTools } from './offered-tools.ts';
+import { allowedTools, decodeToolChoice, type OfferedTools, offeredTools } from './offered-tools.ts';
 import type { Opaque } from './opaque.ts';
 import { type InputItem, type ResponsesRequest, responsesRequest } from './schema.ts';
 
@@ -54,8 +54,13 @@ export function decodeResponsesRequest(
   asked: ResponsesRequest,
   { history = [], input = inputItems(asked), opaque, firstResponseId }: ResponsesContext = {},
 ): DecodedTurn<ResponsesOptions> {
-  const tools = offeredTools(asked.tools ?? []);
-  const items = decodeItems([...history, ...input], history.length, tools, opaque);
+  const all = [...history, ...input];
+  const tools = offeredTools(asked.tools ?? [], all, history.length);
+  // What earlier items offered was judged then.
+  const asksFor = tools.leftOut.filter(({ path }) => path.startsWith('tools.'));
+  checkLeftOut(asksFor, tools.offered.length, asked.tool_choice === 'none');
+  const toolChoice = decodeToolChoice(asked.tool_choice ?? 'auto', tools);
+  const items = decodeItems(all, history.length, tools, opaque);
   const allowed = allowedTools(asked.tool_choice, tools);
   const instructions: Message[] = asked.instructions
     ? [{ role: 'system', parts: [{ type: 'text', text: asked.instructions }] }]
@@ -64,7 +69,7 @@ export function decodeResponsesRequest(
     model: asked.model,
     messages: [...instructions, ...withAllResults(items.messages)],
     tools: allowed,
-    toolChoice: decodeToolChoice(asked, tools),
+    toolChoice,
     parallelToolCalls: asked.parallel_tool_calls ?? true,
     sampling: {
       ...given('temperature', asked.temperature),
@@ -89,15 +94,7 @@ export function decodeResponsesRequest(
       input,
       ...(opaque && asked.include?.includes('reasoning.encrypted_content') ? { seal: opaque.seal } : {}),
     },
-    ignored: [...tools.ignored, ...items.ignored, ...checkFields(asked)],
+    ignored: [...leftOutNames(tools.leftOut), ...items.ignored, ...checkFields(asked)],
     ...affinityKey(asked.prompt_cache_key ?? firstResponseId ?? asked.previous_response_id),
   };
-}
-
-function decodeToolChoice(asked: ResponsesRequest, tools: OfferedTools): ToolChoice {
-  const choice = asked.tool_choice ?? 'auto';
-  if (typeof choice === 'string') {
-    return choice === 'required' ? requiredTool(tools.offered, choice) : { type: choice };
-  }
-  return choice.type === 'allowed_tools' ? { type: choice.mode } : namedTool(tools.offered, choice.name);
 }

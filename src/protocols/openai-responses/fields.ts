@@ -14,7 +14,7 @@ export const responsesFields = {
   'stream_options.include_obfuscation': { fate: 'silent', says: 'events are never padded' },
   tools: {
     fate: 'translated',
-    says: 'functions, also in namespaces; a custom tool is offered as a function with one text parameter; tools that the provider would run are left out and named',
+    says: 'as the table of tools below tells; items of the input may bring further ones',
   },
   'tools[].strict': {
     fate: 'ignored',

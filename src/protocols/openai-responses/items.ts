@@ -15,11 +15,16 @@ export const responsesItems = {
     fate: 'translated',
     says: '`file_data` of a text file travels as text with its name in front, of an image as an image; all else is a 400',
   },
-  'function_call, custom_tool_call, local_shell_call, shell_call, apply_patch_call': {
-    fate: 'honoured',
-    says: 'the model is told of a call whose output never comes',
-  },
+  'function_call, custom_tool_call, local_shell_call, shell_call, apply_patch_call, computer_call, tool_search_call':
+    {
+      fate: 'honoured',
+      says: 'the model is told of a call whose output never comes',
+    },
   'the outputs of these calls': { fate: 'honoured', says: 'without the call before it a 400' },
+  'additional_tools, tool_search_output': {
+    fate: 'honoured',
+    says: 'their tools are offered like those of `tools`, now and in what goes on from here',
+  },
   reasoning: { fate: 'silent', says: 'accepted; what the model thought is not told to it again' },
   'compaction, compaction_summary': {
     fate: 'translated',

@@ -1,13 +1,14 @@
-import type { Tool } from '../../core/turn.ts';
+import type { Tool, ToolChoice } from '../../core/turn.ts';
 import { customDescription, customParameters } from '../custom-tool.ts';
 import { refused } from '../refused.ts';
-import type { ResponsesRequest } from './schema.ts';
-
-type AskedTool = NonNullable<ResponsesRequest['tools']>[number];
+import { requiredTool } from '../tool-choice.ts';
+import { demandedLeftOut, type LeftOutTool, responsesTools, toolKind } from '../tool-table.ts';
+import { type ClientToolKind, clientTools, isClientToolKind } from './client-tools.ts';
+import type { AskedTool, InputItem, ResponsesRequest } from './schema.ts';
 
 /** How a call of an offered tool is written in this dialect. */
 export interface ToolForm {
-  readonly kind: 'function' | 'custom';
+  readonly kind: 'function' | 'custom' | 'tool_search' | ClientToolKind;
   readonly name: string;
   readonly namespace?: string;
 }
@@ -16,56 +17,193 @@ export interface OfferedTools {
   readonly offered: readonly Tool[];
   /** By the name the upstream knows it under. */
   readonly forms: ReadonlyMap<string, ToolForm>;
-  /** Tools that only their provider could run. */
-  readonly ignored: readonly string[];
+  readonly leftOut: readonly LeftOutTool[];
 }
 
-/** Functions as they are; namespaces flattened, since other dialects have none; custom tools as functions of one text. */
-export function offeredTools(asked: readonly AskedTool[]): OfferedTools {
-  const offered: Tool[] = [];
-  const forms = new Map<string, ToolForm>();
-  const ignored: string[] = [];
-
-  const offer = (tool: AskedTool, namespace?: string): void => {
-    if (isNamespace(tool)) {
-      for (const inner of tool.tools) offer(inner, tool.name);
-    } else if (isFunction(tool) || isCustom(tool)) {
-      const name = upstreamName(tool.name, namespace);
-      const kind = isFunction(tool) ? 'function' : 'custom';
-      const description = isFunction(tool)
-        ? tool.description
-        : customDescription(tool.description, tool.format?.definition);
-      forms.set(name, { kind, name: tool.name, ...(namespace === undefined ? {} : { namespace }) });
-      offered.push({
-        name,
-        ...(description ? { description } : {}),
-        parameters: isFunction(tool)
-          ? (tool.parameters ?? { type: 'object', properties: {} })
-          : customParameters,
-      });
-    } else ignored.push(`tools.${tool.type}`);
-  };
-  for (const tool of asked) offer(tool);
-  return { offered, forms, ignored };
+interface OfferedTool extends ToolForm {
+  readonly tool: Tool;
 }
+
+/**
+ * The tools of a request and those that its items bring, now or earlier in the conversation: Codex sends its tools as an
+ * item, and a search that the client runs finds further ones. `offset` items are not the request's own.
+ */
+export function offeredTools(
+  asked: readonly AskedTool[],
+  items: readonly InputItem[] = [],
+  offset = 0,
+): OfferedTools {
+  const offer = new Offer();
+  offer.addAll(asked, 'tools');
+  for (const [index, item] of items.entries()) {
+    if (bringsTools(item)) offer.addAll(item.tools, `input.${index - offset}.tools`);
+  }
+  return offer.result();
+}
+
+export function bringsTools(
+  item: InputItem,
+): item is Extract<InputItem, { type: 'additional_tools' | 'tool_search_output' }> {
+  return item.type === 'additional_tools' || item.type === 'tool_search_output';
+}
+
+/** Collects tools under names that are unique. A tool that is offered again replaces the earlier one. */
+class Offer {
+  readonly #offered = new Map<string, OfferedTool>();
+  readonly #leftOut: LeftOutTool[] = [];
+
+  addAll(tools: readonly AskedTool[], path: string, namespace?: string): void {
+    for (const [index, tool] of tools.entries()) this.#add(tool, `${path}.${index}`, namespace);
+  }
+
+  result(): OfferedTools {
+    return {
+      offered: [...this.#offered.values()].map(({ tool }) => tool),
+      forms: this.#offered,
+      leftOut: this.#leftOut,
+    };
+  }
+
+  #add(tool: AskedTool, path: string, namespace: string | undefined): void {
+    if (isOf(tool, 'namespace')) {
+      this.addAll(tool.tools, `${path}.tools`, tool.name);
+    } else if (isOf(tool, 'function')) {
+      this.#offer({ kind: 'function', name: tool.name }, namespace, tool.description, tool.parameters);
+    } else if (isOf(tool, 'custom')) {
+      const description = customDescription(tool.description, tool.format?.definition);
+      this.#offer({ kind: 'custom', name: tool.name }, namespace, description, customParameters);
+    } else if (isOf(tool, 'tool_search') && tool.execution === 'client') {
+      const form = { kind: 'tool_search', name: 'tool_search' } as const;
+      this.#offer(
+        form,
+        undefined,
+        tool.description ?? searchDescription,
+        tool.parameters ?? searchParameters,
+      );
+    } else this.#addTyped(tool, path);
+  }
+
+  #addTyped(tool: AskedTool, path: string): void {
+    const kind = toolKind(responsesTools, tool.type);
+    if (kind === undefined || !isClientToolKind(kind) || isInContainer(tool)) {
+      this.#leftOut.push({ type: tool.type, path, isUnknown: kind === undefined });
+      return;
+    }
+    const { description, parameters } = clientTools[kind];
+    this.#offer({ kind, name: kind }, undefined, `${description}${screenOf(tool)}`, parameters);
+  }
+
+  #offer(
+    form: ToolForm,
+    namespace: string | undefined,
+    description: string | null | undefined,
+    parameters: Tool['parameters'] | null | undefined,
+  ): void {
+    const whole = namespace === undefined ? form : { ...form, namespace };
+    const name = this.#nameFor(whole);
+    const tool = {
+      name,
+      ...(description ? { description } : {}),
+      parameters: parameters ?? { type: 'object', properties: {} },
+    };
+    this.#offered.set(name, { ...whole, tool });
+  }
+
+  /** A client may have a function of its own with the name of one of the dialect's tools. */
+  #nameFor(form: ToolForm): string {
+    const plain = upstreamName(form.name, form.namespace);
+    let name = plain;
+    for (let number = 2; ; number += 1) {
+      const other = this.#offered.get(name);
+      if (other === undefined || isSame(other, form)) return name;
+      name = `${plain}_${number}`;
+    }
+  }
+}
+
+const searchDescription = 'Searches for further tools. The tools it finds can be called from then on.';
+const searchParameters = {
+  type: 'object',
+  properties: { query: { type: 'string', description: 'What the tools should be able to do.' } },
+  required: ['query'],
+} as const;
+
+function isSame(one: ToolForm, other: ToolForm): boolean {
+  return one.kind === other.kind && one.name === other.name && one.namespace === other.namespace;
+}
+
+/** A shell in a container of the provider's. */
+function isInContainer(tool: AskedTool): boolean {
+  const environment = tool['environment'];
+  const type = typeof environment === 'object' && environment !== null && 'type' in environment;
+  return tool.type === 'shell' && type && environment.type !== 'local';
+}
+
+function screenOf(tool: AskedTool): string {
+  const { display_width: width, display_height: height } = tool as Readonly<Record<string, unknown>>;
+  if (typeof width !== 'number' || typeof height !== 'number') return '';
+  return ` The screen is ${width} pixels wide and ${height} high.`;
+}
+
+/** The name a call in the history has for the upstream. */
+export function nameOfCall(
+  { forms }: OfferedTools,
+  kinds: readonly ToolForm['kind'][],
+  name: string,
+  namespace?: string | null,
+): string {
+  for (const [upstream, form] of forms) {
+    const isNamed = form.name === name && (form.namespace ?? null) === (namespace ?? null);
+    if (kinds.includes(form.kind) && (isNamed || isClientToolKind(form.kind))) return upstream;
+  }
+  return upstreamName(name, namespace);
+}
+
+type NamedChoice = { readonly type: string; readonly name?: string | null | undefined };
 
 /** What of the offer may be used: all of it, unless the choice names some. Throws AppError `invalid_request`. */
-export function allowedTools(
-  choice: ResponsesRequest['tool_choice'],
-  { offered, forms }: OfferedTools,
-): readonly Tool[] {
-  if (typeof choice !== 'object' || choice?.type !== 'allowed_tools') return offered;
-  const allowed = new Set<string>();
-  for (const [index, { type, name }] of choice.tools.entries()) {
-    const isNamed = (tool: Tool) => tool.name === name || forms.get(tool.name)?.name === name;
-    const found = offered.filter(isNamed);
-    if (found.length === 0) {
-      const reason = `"${name ?? type}" is not among the tools that can be used here`;
-      throw refused(`tool_choice.tools.${index}`, reason);
-    }
-    for (const tool of found) allowed.add(tool.name);
+export function allowedTools(choice: ResponsesRequest['tool_choice'], tools: OfferedTools): readonly Tool[] {
+  if (typeof choice !== 'object' || choice === null || !isAllowedTools(choice)) return tools.offered;
+  const allowed = new Set(
+    choice.tools.flatMap((named, index) => namesOf(named, tools, `tool_choice.tools.${index}`)),
+  );
+  return tools.offered.filter((tool) => allowed.has(tool.name));
+}
+
+/** Throws AppError `invalid_request` for a choice that cannot be kept. */
+export function decodeToolChoice(
+  choice: NonNullable<ResponsesRequest['tool_choice']>,
+  tools: OfferedTools,
+): ToolChoice {
+  if (typeof choice === 'string') {
+    return choice === 'required' ? requiredTool(tools.offered, choice) : { type: choice };
   }
-  return offered.filter((tool) => allowed.has(tool.name));
+  if (isAllowedTools(choice)) return { type: choice.mode };
+  const [name = ''] = namesOf(choice, tools, 'tool_choice');
+  return { type: 'tool', name };
+}
+
+function isAllowedTools(
+  choice: Exclude<NonNullable<ResponsesRequest['tool_choice']>, string>,
+): choice is Extract<typeof choice, { type: 'allowed_tools' }> {
+  return choice.type === 'allowed_tools';
+}
+
+/** The offered tools that a choice names, at least one. Throws AppError `invalid_request`. */
+function namesOf(choice: NamedChoice, { offered, forms, leftOut }: OfferedTools, param: string): string[] {
+  const kind = toolKind(responsesTools, choice.type);
+  const isByName = kind === 'function' || kind === 'custom';
+  const found = offered.filter(({ name }) => {
+    const form = forms.get(name);
+    return isByName ? name === choice.name || form?.name === choice.name : form?.kind === kind;
+  });
+  if (found.length > 0) return found.map(({ name }) => name);
+  const left = leftOut.find(({ type }) => type === choice.type || toolKind(responsesTools, type) === kind);
+  if (!isByName && left) throw demandedLeftOut(left, param);
+  if (!isByName && responsesTools[kind ?? 'function'].runBy === 'provider') {
+    throw demandedLeftOut({ type: choice.type, path: param, isUnknown: false }, param);
+  }
+  throw refused(param, `names the tool "${choice.name ?? choice.type}", which tools does not offer`);
 }
 
 /** The one name of a function of a namespace. */
@@ -73,12 +211,6 @@ export function upstreamName(name: string, namespace: string | null | undefined)
   return namespace ? `${namespace}__${name}` : name;
 }
 
-function isFunction(tool: AskedTool): tool is Extract<AskedTool, { type: 'function' }> {
-  return tool.type === 'function';
-}
-function isCustom(tool: AskedTool): tool is Extract<AskedTool, { type: 'custom' }> {
-  return tool.type === 'custom';
-}
-function isNamespace(tool: AskedTool): tool is Extract<AskedTool, { type: 'namespace' }> {
-  return tool.type === 'namespace';
+function isOf<Type extends string>(tool: AskedTool, type: Type): tool is Extract<AskedTool, { type: Type }> {
+  return tool.type === type;
 }

@@ -1,7 +1,7 @@
 import type { AppError } from '../../core/errors.ts';
 import type { AnswerIdentity } from '../../core/protocol.ts';
 import type { FinishReason, TurnEvent, Usage } from '../../core/turn.ts';
-import { callItem } from './call-item.ts';
+import { callItem, isWholeOnly } from './call-item.ts';
 import type { ResponsesOptions } from './decode-request.ts';
 import {
   endOf,
@@ -24,10 +24,9 @@ interface OpenText {
 }
 
 interface OpenCall {
-  readonly id: string;
-  readonly index: number;
-  readonly place: string;
   readonly call: { readonly id: string; readonly name: string; arguments: string };
+  /** Undefined until its arguments are whole, where its item can be made only then. */
+  readonly shown: { readonly index: number; readonly place: string } | undefined;
 }
 
 type ItemStatus = OutputItem['status'];
@@ -147,10 +146,15 @@ export function createResponseEvents(
   function callStart(event: Extract<TurnEvent, { type: 'tool-call-start' }>): void {
     close('completed');
     const call = { id: event.id, name: event.name, arguments: '' };
+    const shown = isWholeOnly(call.name, options.tools) ? undefined : begun(call);
+    calls.set(event.index, { call, shown });
+  }
+
+  function begun(call: OpenCall['call']): { readonly index: number; readonly place: string } {
     const index = output.length;
     const item = callItem(identity, index, call, options.tools, 'in_progress');
-    calls.set(event.index, { id: item.id, index, place: placeOf(item.id, index), call });
     put('added', item, index);
+    return { index, place: placeOf(item.id, index) };
   }
 
   function callDelta(index: number, text: string): void {
@@ -158,24 +162,27 @@ export function createResponseEvents(
     if (item === undefined) return;
     item.call.arguments += text;
     // The input of a custom tool stands inside the arguments: it can be shown once they are whole.
-    if (isCustom(item.call.name)) return;
-    send('response.function_call_arguments.delta', `${item.place},"delta":${JSON.stringify(text)}`);
+    if (item.shown === undefined || isCustom(item.call.name)) return;
+    send('response.function_call_arguments.delta', `${item.shown.place},"delta":${JSON.stringify(text)}`);
   }
 
-  function callEnd(index: number, status: 'completed' | 'incomplete'): void {
-    const item = calls.get(index);
+  function callEnd(number: number, status: 'completed' | 'incomplete'): void {
+    const item = calls.get(number);
     if (item === undefined) return;
-    calls.delete(index);
-    const whole = callItem(identity, item.index, item.call, options.tools, status);
-    if (isCustom(item.call.name)) {
+    calls.delete(number);
+    const { call } = item;
+    if (item.shown === undefined) close('completed');
+    const { index, place } = item.shown ?? begun(call);
+    const whole = callItem(identity, index, call, options.tools, status);
+    if (isCustom(call.name)) {
       const input = JSON.stringify(whole['input']);
-      send('response.custom_tool_call_input.delta', `${item.place},"delta":${input}`);
-      send('response.custom_tool_call_input.done', `${item.place},"input":${input}`);
-    } else {
-      const fields = `"name":${JSON.stringify(whole['name'])},"arguments":${JSON.stringify(item.call.arguments)}`;
-      send('response.function_call_arguments.done', `${item.place},${fields}`);
+      send('response.custom_tool_call_input.delta', `${place},"delta":${input}`);
+      send('response.custom_tool_call_input.done', `${place},"input":${input}`);
+    } else if (whole.type === 'function_call') {
+      const fields = `"name":${JSON.stringify(whole['name'])},"arguments":${JSON.stringify(call.arguments)}`;
+      send('response.function_call_arguments.done', `${place},${fields}`);
     }
-    put('done', whole, item.index);
+    put('done', whole, index);
   }
 
   const isCustom = (name: string): boolean => options.tools.forms.get(name)?.kind === 'custom';
@@ -183,7 +190,7 @@ export function createResponseEvents(
   function finish(reason: FinishReason): void {
     const { status } = endOf(reason);
     // An answer of nothing but thoughts is an empty message: clients look for one.
-    if (output.every(({ type }) => type === 'reasoning')) begin('message');
+    if (calls.size === 0 && output.every(({ type }) => type === 'reasoning')) begin('message');
     close(status);
     for (const index of [...calls.keys()]) callEnd(index, status);
     end(status, current(status, undefined, reason));
@@ -200,8 +207,8 @@ export function createResponseEvents(
    */
   function fail(error: AppError): void {
     if (open) output[open.index] = textItem(open, 'incomplete', open.text);
-    for (const { index, call } of calls.values()) {
-      output[index] = callItem(identity, index, call, options.tools, 'incomplete');
+    for (const { shown, call } of calls.values()) {
+      if (shown) output[shown.index] = callItem(identity, shown.index, call, options.tools, 'incomplete');
     }
     const isCancelled = error.code === 'cancelled';
     const whole = current(isCancelled ? 'cancelled' : 'failed', isCancelled ? undefined : error);

@@ -2,10 +2,17 @@ import type { AppError } from '../../core/errors.ts';
 import type { AnswerIdentity } from '../../core/protocol.ts';
 import type { FinishReason, Usage } from '../../core/turn.ts';
 import type { ResponsesOptions } from './decode-request.ts';
+import type { ClientCall } from './schema.ts';
 
 export interface OutputItem {
   readonly id: string;
-  readonly type: 'message' | 'reasoning' | 'function_call' | 'custom_tool_call';
+  readonly type:
+    | 'message'
+    | 'reasoning'
+    | 'function_call'
+    | 'custom_tool_call'
+    | 'tool_search_call'
+    | ClientCall['type'];
   readonly status: 'in_progress' | 'completed' | 'incomplete';
   readonly [field: string]: unknown;
 }
@@ -98,7 +105,11 @@ export function encodeUsage(usage: Usage | undefined) {
 }
 
 /** An item's id, made from the response's: the same for the same place, and never empty. */
-export function itemId(prefix: 'msg' | 'rs' | 'fc' | 'ctc', identity: AnswerIdentity, index: number): string {
+export function itemId(
+  prefix: 'msg' | 'rs' | 'fc' | 'ctc' | 'tsc' | 'lsh' | 'sh' | 'apc' | 'cu',
+  identity: AnswerIdentity,
+  index: number,
+): string {
   return `${prefix}_${identity.id.replace(/^resp_/, '')}${index}`;
 }
 

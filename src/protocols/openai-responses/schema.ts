@@ -26,6 +26,43 @@ const part = z.discriminatedUnion(
 );
 const parts = z.union([z.string(), z.array(part)]);
 
+const functionTool = z.looseObject({
+  type: z.literal('function'),
+  name: z
+    .string()
+    .regex(/^[A-Za-z0-9_.:-]{1,128}$/, 'must be 1 to 128 characters out of A-Z a-z 0-9 _ . : -'),
+  description: z.string().nullish(),
+  parameters: jsonObject.nullish(),
+  strict: z.boolean().nullish(),
+});
+const customTool = z.looseObject({
+  type: z.literal('custom'),
+  name: z.string().min(1).max(128),
+  description: z.string().nullish(),
+  format: z.looseObject({ type: z.string(), definition: z.string().nullish() }).nullish(),
+});
+const searchTool = z.looseObject({
+  type: z.literal('tool_search'),
+  execution: z.string().nullish(),
+  description: z.string().nullish(),
+  parameters: jsonObject.nullish(),
+});
+/** What becomes of it depends on its type: see tool-table.ts. */
+const otherTool = z.looseObject({
+  type: z.string().regex(/^(?!(function|custom|namespace|tool_search)$)/, {
+    error: 'is no kind of tool that is known here',
+    abort: true,
+  }),
+});
+const namespaceTool = z.looseObject({
+  type: z.literal('namespace'),
+  name: z.string().min(1).max(64),
+  description: z.string().nullish(),
+  tools: z.array(z.union([functionTool, customTool, otherTool])),
+});
+const tool = z.union([functionTool, customTool, namespaceTool, searchTool, otherTool]);
+export type AskedTool = z.infer<typeof tool>;
+
 const messageItem = z.looseObject({
   type: z.literal('message').optional(),
   role: z.enum(['system', 'developer', 'user', 'assistant']),
@@ -47,6 +84,7 @@ const customCall = z.looseObject({
   type: z.literal('custom_tool_call'),
   call_id: z.string().min(1),
   name: z.string().min(1),
+  namespace: z.string().nullish(),
   input: z.string(),
 });
 const customOutput = z.looseObject({
@@ -60,12 +98,18 @@ const reasoningItem = z.looseObject({
   summary: z.array(textPart).nullish(),
   content: z.array(textPart).nullish(),
 });
-/** Calls of tools that clients run in a form of their own: the call by its `action` or `operation`, and what came of it. */
+/** Calls of tools that clients run in a form of their own, and what came of them. */
 const clientCall = z.looseObject({
-  type: z.enum(['local_shell_call', 'shell_call', 'apply_patch_call']),
+  type: z.enum(['local_shell_call', 'shell_call', 'apply_patch_call', 'computer_call']),
   call_id: z.string().min(1),
   action: z.unknown().optional(),
+  actions: z.unknown().optional(),
   operation: z.unknown().optional(),
+});
+const screenshotOutput = z.looseObject({
+  type: z.literal('computer_call_output'),
+  call_id: z.string().min(1),
+  output: z.looseObject({ image_url: z.string().nullish(), file_id: z.string().nullish() }),
 });
 const clientOutput = z.looseObject({
   type: z.enum(['local_shell_call_output', 'shell_call_output', 'apply_patch_call_output']),
@@ -74,6 +118,21 @@ const clientOutput = z.looseObject({
   id: z.string().nullish(),
   status: z.string().nullish(),
   output: z.unknown().optional(),
+});
+const searchCall = z.looseObject({
+  type: z.literal('tool_search_call'),
+  call_id: z.string().nullish(),
+  arguments: z.unknown().optional(),
+});
+const searchOutput = z.looseObject({
+  type: z.literal('tool_search_output'),
+  call_id: z.string().nullish(),
+  tools: z.array(tool).max(512),
+});
+/** Tools that are offered from here on. */
+const additionalTools = z.looseObject({
+  type: z.literal('additional_tools'),
+  tools: z.array(tool).max(512),
 });
 /** What a conversation was compacted to; only the gateway that made it can read it. */
 const compactionItem = z.looseObject({
@@ -93,7 +152,7 @@ const otherItem = z.looseObject({
   type: z
     .string()
     .regex(
-      /^(?!(function|custom_tool|local_shell|shell|apply_patch)_call).*(_call|_output|^mcp_list_tools|^mcp_approval_request|^program)$/,
+      /^(?!(function|custom_tool|local_shell|shell|apply_patch|computer|tool_search)_(call|output)).*(_call|_output|^mcp_list_tools|^mcp_approval_request|^program)$/,
       { error: 'is no kind of item that is known here', abort: true },
     ),
 });
@@ -106,44 +165,26 @@ export const inputItem = z.union([
   reasoningItem,
   clientCall,
   clientOutput,
+  screenshotOutput,
+  searchCall,
+  searchOutput,
+  additionalTools,
   compactionItem,
   itemReference,
   otherItem,
 ]);
 
-const functionTool = z.looseObject({
-  type: z.literal('function'),
-  name: z
-    .string()
-    .regex(/^[A-Za-z0-9_.:-]{1,128}$/, 'must be 1 to 128 characters out of A-Z a-z 0-9 _ . : -'),
-  description: z.string().nullish(),
-  parameters: jsonObject.nullish(),
-  strict: z.boolean().nullish(),
-});
-const customTool = z.looseObject({
-  type: z.literal('custom'),
-  name: z.string().min(1).max(128),
-  description: z.string().nullish(),
-  format: z.looseObject({ type: z.string(), definition: z.string().nullish() }).nullish(),
-});
-const namespaceTool = z.looseObject({
-  type: z.literal('namespace'),
-  name: z.string().min(1).max(64),
-  description: z.string().nullish(),
-  tools: z.array(z.union([functionTool, customTool])),
-});
-/** Run by the provider where it can; here such an offer is left out and named. */
-const otherTool = z.looseObject({
-  type: z.string().regex(/^(?!(function|custom|namespace)$)/, {
-    error: 'is no kind of tool that is known here',
-    abort: true,
-  }),
-});
-const tool = z.union([functionTool, customTool, namespaceTool, otherTool]);
-
 const toolChoice = z.union([
   z.enum(['none', 'auto', 'required']),
   z.looseObject({ type: z.enum(['function', 'custom']), name: z.string().min(1) }),
+  // A tool that has no name, by its type.
+  z.looseObject({
+    type: z.string().regex(/^(?!(function|custom|allowed_tools)$)/, {
+      error: 'must be a type of tool, or allowed_tools',
+      abort: true,
+    }),
+    name: z.string().nullish(),
+  }),
   z.looseObject({
     type: z.literal('allowed_tools'),
     mode: z.enum(['auto', 'required']).default('auto'),

@@ -1,0 +1,218 @@
+import { refused } from './refused.ts';
+
+/** Who runs a kind of tool, and how its calls and their results are written in its dialect. */
+export interface ToolRow {
+  readonly runBy: 'client' | 'provider';
+  /** Items or blocks of a call; of a provider's tool, those that it leaves in an answer. */
+  readonly call: string;
+  readonly result: string;
+  /** What happens here. Of a refused kind also in the error, behind its name. */
+  readonly says: string;
+  /** A tool of the client that this gateway cannot carry: a 400 wherever it is offered. */
+  readonly isRefused?: true;
+}
+
+/** By type, without the date at its end. */
+export type ToolTable = Readonly<Record<string, ToolRow>>;
+
+const leftOut = 'left out and named; a 400 when it is demanded or the only tool';
+const asFunction = 'offered as a function';
+
+/** Tools of the OpenAI Responses dialect. */
+export const responsesTools = {
+  function: {
+    runBy: 'client',
+    call: 'function_call',
+    result: 'function_call_output',
+    says: 'offered as it is',
+  },
+  custom: {
+    runBy: 'client',
+    call: 'custom_tool_call',
+    result: 'custom_tool_call_output',
+    says: 'offered as a function with one text parameter',
+  },
+  namespace: {
+    runBy: 'client',
+    call: 'function_call, custom_tool_call',
+    result: 'function_call_output, custom_tool_call_output',
+    says: 'its tools are offered as `NAMESPACE__NAME`; their calls have `namespace` and `name`',
+  },
+  tool_search: {
+    runBy: 'client',
+    call: 'tool_search_call',
+    result: 'tool_search_output',
+    says: 'with `execution: "client"` offered as a function with the client’s schema; what it found is offered from then on. Otherwise the provider would run it: left out, and deferred tools are offered from the start',
+  },
+  shell: {
+    runBy: 'client',
+    call: 'shell_call',
+    result: 'shell_call_output',
+    says: `${asFunction}; in a container the provider would run it: ${leftOut}`,
+  },
+  local_shell: {
+    runBy: 'client',
+    call: 'local_shell_call',
+    result: 'local_shell_call_output',
+    says: asFunction,
+  },
+  apply_patch: {
+    runBy: 'client',
+    call: 'apply_patch_call',
+    result: 'apply_patch_call_output',
+    says: asFunction,
+  },
+  computer: { runBy: 'client', call: 'computer_call', result: 'computer_call_output', says: asFunction },
+  computer_use_preview: {
+    runBy: 'client',
+    call: 'computer_call',
+    result: 'computer_call_output',
+    says: `${asFunction}, one action a call`,
+  },
+  web_search: { runBy: 'provider', call: 'web_search_call', result: 'web_search_call', says: leftOut },
+  web_search_preview: {
+    runBy: 'provider',
+    call: 'web_search_call',
+    result: 'web_search_call',
+    says: leftOut,
+  },
+  file_search: { runBy: 'provider', call: 'file_search_call', result: 'file_search_call', says: leftOut },
+  code_interpreter: {
+    runBy: 'provider',
+    call: 'code_interpreter_call',
+    result: 'code_interpreter_call',
+    says: leftOut,
+  },
+  image_generation: {
+    runBy: 'provider',
+    call: 'image_generation_call',
+    result: 'image_generation_call',
+    says: leftOut,
+  },
+  mcp: {
+    runBy: 'provider',
+    call: 'mcp_call, mcp_list_tools, mcp_approval_request',
+    result: 'mcp_call, mcp_approval_response',
+    says: `servers cannot be reached from here: ${leftOut}`,
+  },
+  programmatic_tool_calling: { runBy: 'provider', call: 'program', result: 'program_output', says: leftOut },
+} as const satisfies ToolTable;
+
+/** Tools of the Anthropic Messages dialect. */
+export const messagesTools = {
+  custom: { runBy: 'client', call: 'tool_use', result: 'tool_result', says: 'offered as it is' },
+  bash: { runBy: 'client', call: 'tool_use', result: 'tool_result', says: asFunction },
+  text_editor: { runBy: 'client', call: 'tool_use', result: 'tool_result', says: asFunction },
+  memory: { runBy: 'client', call: 'tool_use', result: 'tool_result', says: asFunction },
+  computer: { runBy: 'client', call: 'tool_use', result: 'tool_result', says: asFunction },
+  computer_toolset: {
+    runBy: 'client',
+    call: 'tool_use',
+    result: 'tool_result',
+    says: 'cannot be offered to this upstream: offer a `computer` tool instead, or tools of your own',
+    isRefused: true,
+  },
+  browser_toolset: {
+    runBy: 'client',
+    call: 'tool_use',
+    result: 'tool_result',
+    says: 'cannot be offered to this upstream: offer tools of your own instead',
+    isRefused: true,
+  },
+  web_search: { runBy: 'provider', call: 'server_tool_use', result: 'web_search_tool_result', says: leftOut },
+  web_fetch: { runBy: 'provider', call: 'server_tool_use', result: 'web_fetch_tool_result', says: leftOut },
+  code_execution: {
+    runBy: 'provider',
+    call: 'server_tool_use',
+    result:
+      'code_execution_tool_result, bash_code_execution_tool_result, text_editor_code_execution_tool_result',
+    says: leftOut,
+  },
+  tool_search_tool_bm25: {
+    runBy: 'provider',
+    call: 'server_tool_use',
+    result: 'tool_search_tool_result',
+    says: `${leftOut}; deferred tools are offered from the start`,
+  },
+  tool_search_tool_regex: {
+    runBy: 'provider',
+    call: 'server_tool_use',
+    result: 'tool_search_tool_result',
+    says: `${leftOut}; deferred tools are offered from the start`,
+  },
+  advisor: { runBy: 'provider', call: 'server_tool_use', result: 'advisor_tool_result', says: leftOut },
+  mcp_toolset: { runBy: 'provider', call: 'mcp_tool_use', result: 'mcp_tool_result', says: leftOut },
+} as const satisfies ToolTable;
+
+/** Tools of the Chat Completions dialect. */
+export const chatTools = {
+  function: { runBy: 'client', call: 'tool_calls', result: 'tool messages', says: 'offered as it is' },
+  custom: {
+    runBy: 'client',
+    call: 'tool_calls',
+    result: 'tool messages',
+    says: 'offered as a function with one text parameter',
+  },
+} as const satisfies ToolTable;
+
+/** The kind of a tool: its type without the date at its end. Undefined where the table does not know it. */
+export function toolKind<Table extends ToolTable>(table: Table, type: string): keyof Table | undefined {
+  if (Object.hasOwn(table, type)) return type;
+  const undated = type.replace(/_(\d{8}|\d{4}_\d\d_\d\d)$/, '');
+  return Object.hasOwn(table, undated) ? undated : undefined;
+}
+
+/** A tool of a request that is not offered to the upstream. */
+export interface LeftOutTool {
+  readonly type: string;
+  /** Where it stands in the request. */
+  readonly path: string;
+  /** Nobody here knows the type; otherwise the provider would run it. */
+  readonly isUnknown: boolean;
+}
+
+/**
+ * What cannot be offered may be left out while the model has other tools: agents send tools of the provider with every
+ * request. Where it is the only tool, an answer without it would be a false one. Throws AppError `invalid_request`.
+ */
+export function checkLeftOut(left: readonly LeftOutTool[], offeredCount: number, isToolless: boolean): void {
+  const [first] = left;
+  if (first === undefined || offeredCount > 0 || isToolless) return;
+  throw refused(`${first.path}.type`, reasonOf(first));
+}
+
+/** The error for a choice that demands such a tool. */
+export function demandedLeftOut(tool: LeftOutTool, param: string) {
+  return refused(param, reasonOf(tool));
+}
+
+function reasonOf({ type, isUnknown }: LeftOutTool): string {
+  const name = JSON.stringify(type.slice(0, 64));
+  return isUnknown
+    ? `${name} is not a type of tool that is known here: offer it as a function, or leave it out`
+    : `${name} is run by the provider, and this upstream cannot run it: offer a function of your own instead, or leave it out`;
+}
+
+/** As they are named in `x-warp2api-ignored`. */
+export function leftOutNames(left: readonly LeftOutTool[]): string[] {
+  return [...new Set(left.map(({ type }) => `tools.${type.slice(0, 64)}`))];
+}
+
+/** The table as Markdown, for docs/fields.md. */
+export function toolRows(table: ToolTable): string {
+  return [
+    '| type | run by | calls | results | what happens |',
+    '| --- | --- | --- | --- | --- |',
+    ...Object.entries(table).map(
+      ([type, { runBy, call, result, says, isRefused }]) =>
+        `| \`${type}\` | ${runBy} | ${code(call)} | ${code(result)} | ${isRefused ? `refused: ${says}` : says} |`,
+    ),
+  ].join('\n');
+}
+
+function code(names: string): string {
+  return names
+    .split(', ')
+    .map((name) => (name.includes(' ') ? name : `\`${name}\``))
+    .join(', ');
+}
