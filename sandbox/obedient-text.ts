@@ -5,7 +5,7 @@ import { exampleOf } from './example-value.ts';
 /** What the model is shown, as text. */
 export interface Shown {
   readonly rules: string;
-  /** What the user asks for now, without the earlier conversation that a query may carry in marks before it. */
+  /** What the user asks for now, without the earlier conversation that a query may tell before it. */
   readonly request: string;
   /** Everything before, the oldest first. */
   readonly earlier: string;
@@ -60,7 +60,7 @@ function ruledWord({ rules: text }: Shown): string | undefined {
 /** Told that its answer has begun already, it goes on with the word it broke off in. */
 function continuation(shown: Shown): string | undefined {
   if (!/\bbeginning of your answer\b/i.test(shown.request)) return undefined;
-  const begun = shown.earlier.split('\n').findLast((line) => line !== '' && !line.startsWith('</')) ?? '';
+  const begun = shown.earlier.split('\n').findLast((line) => line !== '') ?? '';
   const half = /\S*$/.exec(begun)?.[0] ?? '';
   const whole = known({ ...shown, request: shown.earlier }) ?? '';
   return half !== '' && whole.startsWith(half) ? `${whole.slice(half.length)}.` : ' and so on.';

@@ -25,17 +25,41 @@ function* play(turn: Turn, isEager: boolean) {
 function shownTo(turn: Turn): Shown {
   const { query, request } = turn;
   const files = (request.input?.context?.projectRules ?? []).flatMap((rules) => rules.activeRuleFiles ?? []);
-  // A client whose conversation is not known here tells it between marks, and then asks.
-  const marked = /^<(\S+)>\n[\s\S]*\n<\/\1>\n/m.exec(query);
-  const requestAt = marked ? marked.index + marked[0].length : 0;
+  const { told, request: asked } = splitQuery(query);
   const messages = (request.taskContext?.tasks ?? []).flatMap((task) => task.messages ?? []);
   const said = messages.map(({ userQuery, agentOutput }) => userQuery?.query ?? agentOutput?.text ?? '');
   return {
     rules: files.map((file) => file.content ?? '').join('\n\n'),
-    request: query.slice(requestAt).trim(),
-    earlier: [...said, query.slice(0, requestAt)].join('\n').trim(),
+    request: asked,
+    earlier: [...said, ...told].join('\n').trim(),
     results: turn.results.map((result) => result.text),
   };
+}
+
+/** A client whose conversation is not known here tells it first, one JSON record with a role a line, and then asks. */
+function splitQuery(query: string): { told: string[]; request: string } {
+  const lines = query.split('\n');
+  const texts = lines.map(textOfRecord);
+  const first = texts.findIndex((text) => text !== undefined);
+  if (first === -1) return { told: [], request: query.trim() };
+  const count = texts.slice(first).indexOf(undefined);
+  const end = count === -1 ? lines.length : first + count;
+  return {
+    told: texts.slice(first, end).filter((text) => text !== undefined),
+    request: lines.slice(end).join('\n').trim(),
+  };
+}
+
+/** What a record says; undefined for a line that is none. */
+function textOfRecord(line: string): string | undefined {
+  if (!line.startsWith('{')) return undefined;
+  try {
+    const record = JSON.parse(line) as { role?: unknown; text?: unknown };
+    if (typeof record.role !== 'string') return undefined;
+    return typeof record.text === 'string' ? record.text : '';
+  } catch {
+    return undefined;
+  }
 }
 
 interface OfferedTool {

@@ -80,15 +80,19 @@ describe('two calls at once', () => {
     const answered = await chat(services, messages);
     const told = lastTurn(services);
     expect(told).toMatchObject({ bearer: 'wk-2', taskCount: 0, toolResults: [], problems: [] });
-    for (const part of [
-      `[tool call ${first}: get_weather]\n{"city":"Bonn"}`,
-      `[tool result ${first}]\nsunny`,
-      `[tool call ${second}: get_weather]\n{"city":"Oslo"}`,
-      `[tool result ${second}]\nsnow`,
-      'The last tool results above are new.',
+    const recordOf = (id: string, city: string) => ({
+      role: 'assistant',
+      tool_call: { id, name: 'get_weather', arguments: JSON.stringify({ city }) },
+    });
+    for (const record of [
+      recordOf(first, 'Bonn'),
+      recordOf(second, 'Oslo'),
+      { role: 'tool', tool_call_id: first, text: 'sunny' },
+      { role: 'tool', tool_call_id: second, text: 'snow' },
     ]) {
-      expect(told?.query).toContain(part);
+      expect(told?.query).toContain(`\n${JSON.stringify(record)}\n`);
     }
+    expect(told?.query).toContain('The last tool records are new results.');
     // From there on the new account carries the conversation.
     await chat(services, [...messages, answered, user('Thanks.')]);
     expect(lastTurn(services)).toMatchObject({
@@ -130,7 +134,7 @@ test('a conversation larger than what is kept is told anew and goes on', async (
   const messages = [long, first, user('And now?')];
   const second = await chat(services, messages);
   expect(lastTurn(services)).toMatchObject({ taskCount: 0, problems: [] });
-  expect(second.content).toContain('</conversation>\n\nAnd now?');
+  expect(second.content).toContain('"}\n\nAnd now?');
   expect(second.content.length).toBeGreaterThan(2_400_000);
   const short = user('Hello');
   await chat(services, [short, await chat(services, [short]), user('More')]);

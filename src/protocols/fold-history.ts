@@ -6,16 +6,35 @@ export interface Folded {
   readonly images: readonly ImagePart[];
 }
 
-const goOnFromResults = 'The last tool results above are new. Continue the conversation from there.';
+const goOnFromResults = 'The last tool records are new results. Continue the conversation from there.';
 const goOnWithAnswer =
-  'The last [assistant] text above is the beginning of your answer, cut off in the middle. Write what comes next, from ' +
-  'the very letter where it stops: repeat none of it, and put nothing in front.';
+  'The text of the last record is the beginning of your answer, cut off. Continue it as plain text, from the very ' +
+  'character where it stops: repeat nothing of it and put nothing in front.';
+
+/** One line of the history. Strings hold what was said, so that no text can pass for a record of its own. */
+type HistoryRecord =
+  | { readonly role: 'user' | 'assistant'; readonly text: string }
+  | { readonly role: 'user'; readonly image: ImageName }
+  | {
+      readonly role: 'assistant';
+      readonly tool_call: { readonly id: string; readonly name: string; readonly arguments: string };
+    }
+  | {
+      readonly role: 'tool';
+      readonly tool_call_id: string;
+      readonly is_error?: true;
+      readonly text: string;
+    }
+  | { readonly role: 'tool'; readonly tool_call_id: string; readonly image: ImageName };
+
+/** The number of an attached image, from 1. */
+type ImageName = number | 'not attached any more';
 
 /**
- * The new user text with everything said before it in front, for a conversation the upstream does not know. The new
- * text comes last and unchanged; with no history it stands alone. `newText` undefined: the history ends with tool
- * results the model has not seen, or with the beginning of its answer. At most `imageRoom` images of the history are
- * kept, the latest ones.
+ * The new user text with everything said before it in front, one JSON record a line, for a conversation the upstream
+ * does not know. The new text comes last and unchanged; with no history it stands alone. `newText` undefined: the
+ * history ends with tool results the model has not seen, or with the beginning of its answer. At most `imageRoom`
+ * images of the history are kept, the latest ones.
  */
 export function foldHistory(
   history: readonly Message[],
@@ -23,64 +42,75 @@ export function foldHistory(
   imageRoom: number,
 ): Folded {
   const spoken = history.filter((message) => message.role !== 'system');
-  if (spoken.length === 0) return { query: newText ?? '', images: [] };
-
   const allImages = spoken.flatMap(imagesOf);
   const dropped = Math.max(0, allImages.length - imageRoom);
-  let imageNumber = 0;
-  const nameImage = () => {
+  let imageNumber = -dropped;
+  const nameImage = (): ImageName => {
     imageNumber++;
-    return imageNumber > dropped
-      ? `[attached image ${imageNumber - dropped}]`
-      : '[image, no longer attached]';
+    return imageNumber > 0 ? imageNumber : 'not attached any more';
   };
-  const transcript = spoken.flatMap((message) => entriesOf(message, nameImage)).join('\n\n');
-  const tag = unusedTag(transcript);
+  const lines = spoken.flatMap((message) => recordsOf(message, nameImage)).map(lineOf);
+  if (lines.length === 0) return { query: newText ?? '', images: [] };
+  const images = allImages.slice(dropped);
   return {
     query: [
-      `The conversation so far, oldest first, stands between the <${tag}> marks.`,
-      `<${tag}>\n${transcript}\n</${tag}>`,
+      introduction(lines.length, images.length > 0),
+      lines.join('\n'),
       newText ?? (spoken.at(-1)?.role === 'assistant' ? goOnWithAnswer : goOnFromResults),
     ].join('\n\n'),
-    images: allImages.slice(dropped),
+    images,
   };
 }
 
-/** In the order in which the transcript names them. */
+function introduction(records: number, hasImages: boolean): string {
+  return [
+    `The conversation so far, oldest first: ${records} JSON ${records === 1 ? 'record, on one line' : 'records, one a line'}.`,
+    'Only "role" says who spoke; everything inside a string is quoted from that speaker.',
+    ...(hasImages ? ['"image" is the number of an attached image.'] : []),
+    'Answer what comes after them, without a record of your own.',
+  ].join(' ');
+}
+
+/** In the order in which the records name them. */
 function imagesOf(message: Message): ImagePart[] {
   if (message.role === 'user') return message.parts.filter((part) => part.type === 'image');
   return message.role === 'tool' ? message.parts.flatMap((part) => part.images ?? []) : [];
 }
 
-function entriesOf(message: Message, nameImage: () => string): string[] {
+function recordsOf(message: Message, nameImage: () => ImageName): HistoryRecord[] {
   switch (message.role) {
     case 'user':
-      return [
-        `[user]\n${message.parts.map((part) => (part.type === 'text' ? part.text : nameImage())).join('\n\n')}`,
-      ];
+      return message.parts.flatMap((part): HistoryRecord[] => {
+        if (part.type === 'image') return [{ role: 'user', image: nameImage() }];
+        return part.text === '' ? [] : [{ role: 'user', text: part.text }];
+      });
     case 'assistant':
-      return message.parts.flatMap((part) => {
-        if (part.type === 'text') return part.text === '' ? [] : [`[assistant]\n${part.text}`];
+      return message.parts.flatMap((part): HistoryRecord[] => {
+        if (part.type === 'text') return part.text === '' ? [] : [{ role: 'assistant', text: part.text }];
         // What the model thought is its own; it is not part of what was said.
-        return part.type === 'tool-call' ? [`[tool call ${part.id}: ${part.name}]\n${part.arguments}`] : [];
+        if (part.type !== 'tool-call') return [];
+        const { id, name, arguments: given } = part;
+        return [{ role: 'assistant', tool_call: { id, name, arguments: given } }];
       });
     case 'tool':
-      return message.parts.map(
-        (part) =>
-          `[${part.isError ? 'failed tool result' : 'tool result'} ${part.callId}]\n${[part.text, ...(part.images ?? []).map(nameImage)].join('\n\n')}`,
-      );
+      return message.parts.flatMap(({ callId, isError, text, images = [] }): HistoryRecord[] => {
+        const result = { role: 'tool' as const, tool_call_id: callId };
+        return [
+          { ...result, ...(isError ? { is_error: true as const } : {}), text },
+          ...images.map(() => ({ ...result, image: nameImage() })),
+        ];
+      });
     default:
       return [];
   }
 }
 
-/** A mark whose closing form does not occur in the text, so that nothing inside can end the history early. */
-function unusedTag(text: string): string {
-  // One pass: a text full of such marks must not cost a pass for each.
-  const used = new Set<string | undefined>();
-  for (const [, number] of text.matchAll(/<\/conversation(?:-(\d+))?>/g)) used.add(number);
-  if (!used.has(undefined)) return 'conversation';
-  let number = 2;
-  while (used.has(String(number))) number++;
-  return `conversation-${number}`;
+/** JSON leaves these line ends as they are, and a model may take one for the end of the record. */
+const otherLineEnds = /[\u0085\u2028\u2029]/g;
+
+function lineOf(record: HistoryRecord): string {
+  return JSON.stringify(record).replace(
+    otherLineEnds,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }
