@@ -6,7 +6,10 @@ const meanings: Readonly<Record<PoolErrorCode, string>> = {
   unknown_field: 'the pool does not know a field of the request; `param` names it',
   invalid_json: 'the body is not JSON',
   invalid_key: 'a key is needed, or the one given is none of the pool',
-  forbidden: 'the key may not do this, or the request names a host the pool does not answer to',
+  forbidden: 'the key may not do this',
+  host_not_allowed:
+    'without ADMIN_KEY the pool answers to its own names only: add the one asked for to ALLOWED_HOSTS',
+  origin_not_allowed: 'without ADMIN_KEY the pool takes no request of a web page',
   not_found: 'there is no such path',
   session_not_found:
     'the session was released, has expired, or is another key’s; who released it may take this as done',
@@ -16,7 +19,8 @@ const meanings: Readonly<Record<PoolErrorCode, string>> = {
   session_mismatch: 'the session is of another key, provider or exclusiveness: use another session id',
   account_exists: 'the pool has this credential already',
   too_large: 'the body is too large',
-  unsupported_media_type: 'the body is compressed: send it as it is',
+  unsupported_media_type:
+    'the body is compressed with something else than zstd, gzip, deflate or br, or in an unknown charset',
   too_many_logins: 'too many logins wait for a person already',
   internal: 'a fault of the pool’s own; its log has the cause',
   provider_unavailable: 'the vendor cannot be reached or did not understand',

@@ -6,6 +6,7 @@ import type { UpstreamProvider } from './core/provider.ts';
 import { DatabaseError } from './db/errors.ts';
 import { type Clock, createSteadyClock, systemClock } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
+import { isLoopbackHost } from './lib/loopback.ts';
 import { makeFolder } from './lib/make-folder.ts';
 import { userAgent, version } from './lib/version.ts';
 import type { Caller, MovedRows, PoolOptions, PoolService, Rotation, VaultPlace } from './pool/index.ts';
@@ -88,7 +89,7 @@ export async function startServices(
         logger: logger.child({ service: 'pool' }),
         ...(config.pool.adminKey === undefined ? {} : { adminKey: config.pool.adminKey }),
         ...(config.pool.apiKey === undefined ? {} : { poolApiKey: config.pool.apiKey }),
-        allowedHosts: hostCheck(config, config.pool.adminKey !== undefined),
+        allowedHosts: hostCheck(config, config.pool.host, config.pool.adminKey !== undefined),
       });
       opened.add('the pool server', () => server.close());
       await listen(server, config.pool.host, config.pool.port, 'POOL_SERVICE_PORT');
@@ -107,7 +108,8 @@ export async function startServices(
         apiKeys: config.gateway.apiKeys,
         ...(config.pool.adminKey === undefined ? {} : { adminKey: config.pool.adminKey }),
         aliases: config.aliases,
-        allowedHosts: hostCheck(config, config.gateway.apiKeys.length > 0),
+        allowedHosts: hostCheck(config, config.gateway.host, config.gateway.apiKeys.length > 0),
+        corsOrigins: config.corsOrigins,
         timeouts: { firstEventMs: config.gateway.firstEventTimeoutMs, idleMs: config.gateway.idleTimeoutMs },
         maxChoices: config.gateway.maxChoices,
         fetchImagesFrom: config.gateway.fetchImagesFrom,
@@ -119,6 +121,11 @@ export async function startServices(
         clock,
         logger: logger.child({ service: 'gateway' }),
       });
+      if (config.corsOrigins.includes('*') && config.gateway.apiKeys.length === 0) {
+        logger.warn(
+          'CORS_ORIGINS=* without API_KEYS lets every web page in a browser on this machine use your accounts: name the origins, or set API_KEYS.',
+        );
+      }
       opened.add('the gateway', () => gateway.close());
       await listen(gateway.server, config.gateway.host, config.gateway.port, 'PORT');
       urls.gatewayUrl = gateway.server.listeningOrigin;
@@ -360,9 +367,17 @@ function openHttpPool(config: Config, opened: Opened) {
   return pool;
 }
 
-/** Names the Host check accepts beside the loopback ones; null where keys guard the door instead. */
-function hostCheck(config: Config, hasKeys: boolean): readonly string[] | null {
-  return hasKeys || config.allowOpenBind ? null : config.allowedHosts;
+/**
+ * Names the Host check accepts beside the loopback ones; null where keys guard the service, or where its owner has opened
+ * it to every machine that reaches it. A service on this machine alone is checked although another one was opened.
+ */
+function hostCheck(
+  { allowedHosts, allowOpenBind }: Config,
+  host: string,
+  hasKeys: boolean,
+): readonly string[] | null {
+  const isOpened = allowOpenBind && !isLoopbackHost(host);
+  return hasKeys || isOpened ? null : [...allowedHosts, host];
 }
 
 function upstream(providers: Providers, name: string): UpstreamProvider {

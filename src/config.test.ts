@@ -62,6 +62,9 @@ test.each([
   [{ WARP_SERVER_URL: 'http://example.com' }, /WARP_SERVER_URL=.*must be https/],
   [{ WARP_SERVER_URL: 'app.warp.dev' }, /WARP_SERVER_URL=.*must be a URL/],
   [{ LOG_LEVEL: 'LOUD' }, /LOG_LEVEL/],
+  [{ ALLOWED_HOSTS: 'a.lan, *.lan' }, /ALLOWED_HOSTS=.*must be host names.*"\*\.lan" is none/],
+  [{ CORS_ORIGINS: 'localhost:3000' }, /CORS_ORIGINS=.*must be origins.*"localhost:3000" is none/],
+  [{ CORS_ORIGINS: 'https://a.example/app' }, /CORS_ORIGINS=.*"https:\/\/a\.example\/app" is none/],
   [{ SANDBOX: 'maybe' }, /SANDBOX=maybe: must be auto, on or off/],
   [{ USE_POOL_SERVICE: 'perhaps' }, /USE_POOL_SERVICE=perhaps: must be true or false/],
   [{ KEEP_URL: 'redis://u:p@h' }, /KEEP_URL: must be memory, sqlite:.*postgres:/],
@@ -135,4 +138,20 @@ test('images are fetched only when it is said, and hosts for them are hosts', ()
   expect(() => load({ FETCH_IMAGES_ALLOW: 'http://a.test/' })).toThrow(
     /FETCH_IMAGES_ALLOW=.*: must be host names/,
   );
+});
+
+test('names and origins are taken in the forms people write them', () => {
+  const { allowedHosts, corsOrigins } = load({
+    ALLOWED_HOSTS: 'My-Box.lan:8018, http://192.168.1.5:8018/, fd00::5,',
+    CORS_ORIGINS: 'HTTPS://Chat.Example.com:443/, app://obsidian.md, file://, Null, http://localhost:*, *',
+  });
+  expect(allowedHosts).toEqual(['my-box.lan', '192.168.1.5', '[fd00::5]']);
+  expect(corsOrigins).toEqual([
+    'https://chat.example.com',
+    'app://obsidian.md',
+    'file://',
+    'null',
+    'http://localhost:*',
+    '*',
+  ]);
 });

@@ -3,7 +3,8 @@ import { isAbsolute, join, resolve } from 'node:path';
 import { parseEnv } from 'node:util';
 import type { z } from 'zod';
 import { type ConfiguredProvider, emptyConfigFile, readConfigFile } from './config-file.ts';
-import { isLoopbackHost, type SettingName, type SettingValues, settings } from './settings.ts';
+import { isLoopbackHost } from './lib/loopback.ts';
+import { type SettingName, type SettingValues, settings } from './settings.ts';
 import type { SourceSettings } from './source-settings.ts';
 
 /** Everything the services are told from outside, validated and frozen. The only reader of the environment. */
@@ -50,6 +51,8 @@ export interface Config {
   readonly masterKey: string | undefined;
   readonly masterKeyFile: string | undefined;
   readonly allowedHosts: readonly string[];
+  /** Web pages and apps that may call the gateway and read its answers. */
+  readonly corsOrigins: readonly string[];
   readonly allowOpenBind: boolean;
   readonly warp: {
     readonly serverUrl: string;
@@ -183,6 +186,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
     masterKey: values.MASTER_KEY,
     masterKeyFile: values.MASTER_KEY_FILE === undefined ? undefined : resolve(folder, values.MASTER_KEY_FILE),
     allowedHosts: values.ALLOWED_HOSTS ?? [],
+    corsOrigins: values.CORS_ORIGINS ?? [],
     allowOpenBind: required(values.ALLOW_OPEN_BIND),
     warp: {
       serverUrl: required(values.WARP_SERVER_URL),

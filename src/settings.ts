@@ -1,4 +1,6 @@
+import { isIPv6 } from 'node:net';
 import { z } from 'zod';
+import { isLoopbackHost } from './lib/loopback.ts';
 
 /** One environment variable: what it is called, what it may hold, what it means. `.env.example` is made from these. */
 interface Setting<Value> {
@@ -47,6 +49,50 @@ const list = z.string().transform((text) =>
     .filter((item) => item !== ''),
 );
 const path = z.string();
+const hostNames = list.transform((items, context) =>
+  items.map((item) => {
+    const name = hostNameOf(item);
+    if (name === undefined) {
+      context.addIssue({
+        code: 'custom',
+        message: `must be host names or IP addresses, such as my-box.lan, and "${item}" is none`,
+      });
+      return '';
+    }
+    return name;
+  }),
+);
+const origins = list.transform((items, context) =>
+  items.map((item) => {
+    const origin = originOf(item);
+    if (origin === undefined) {
+      context.addIssue({
+        code: 'custom',
+        message: `must be origins, such as https://chat.example.com or app://obsidian.md, null, or *, and "${item}" is none`,
+      });
+      return '';
+    }
+    return origin;
+  }),
+);
+
+/** The name in a host, a host with its port, or a URL; undefined where there is none. */
+function hostNameOf(text: string): string | undefined {
+  const bare = text.replace(/^https?:\/\//i, '').replace(/\/$/, '');
+  const bracketed = isIPv6(bare) ? `[${bare}]` : bare;
+  if (!/^[^/@?#*\s\\]+$/.test(bracketed) || !URL.canParse(`http://${bracketed}`)) return undefined;
+  return new URL(`http://${bracketed}`).hostname.replace(/\.$/, '');
+}
+
+/** An origin as browsers write it; `*` may be a part of its host or its port. */
+function originOf(text: string): string | undefined {
+  if (text === '*' || text.toLowerCase() === 'null') return text.toLowerCase();
+  const origin = text.toLowerCase().replace(/(?<=[^/:])\/$/, '');
+  if (!/^[a-z][a-z0-9+.-]*:\/\/[^/?#@\s\\]*$/.test(origin)) return undefined;
+  const isWeb = /^https?:/.test(origin);
+  if (!isWeb || origin.includes('*')) return origin;
+  return URL.canParse(origin) ? new URL(origin).origin : undefined;
+}
 
 function setting<Value>(value: Setting<Value>): Setting<Value> {
   return value;
@@ -195,8 +241,12 @@ export const settings = {
     help: 'Keys of the clients of the gateway, separated by commas. Unset: any key or none is taken.',
   }),
   ALLOWED_HOSTS: setting({
-    schema: list,
+    schema: hostNames,
     help: 'Further host names, separated by commas, that requests may name while no keys are set.',
+  }),
+  CORS_ORIGINS: setting({
+    schema: origins,
+    help: 'Origins, separated by commas, of web pages and apps that may call the gateway and read its answers, such as https://chat.example.com, http://localhost:*, app://obsidian.md; null is a page opened from a file, * is any. Unset: none, and no CORS headers.',
   }),
   ALLOW_OPEN_BIND: setting({
     default: 'no',
@@ -306,10 +356,6 @@ export type SettingName = keyof typeof settings;
 export type SettingValues = {
   [Name in SettingName]: (typeof settings)[Name] extends Setting<infer Value> ? Value | undefined : never;
 };
-
-export function isLoopbackHost(name: string): boolean {
-  return name === 'localhost' || name === '::1' || name === '[::1]' || /^127(\.\d{1,3}){3}$/.test(name);
-}
 
 /** The text of `.env.example`. */
 export function envExample(): string {

@@ -57,6 +57,14 @@ const table = {
     ['authentication_error'],
   ),
   forbidden: row(403, 'service', 'no', ['permission_error', 'model_not_allowed'], ['permission_error']),
+  host_not_allowed: row(403, 'service', 'no', ['permission_error', 'host_not_allowed'], ['permission_error']),
+  origin_not_allowed: row(
+    403,
+    'service',
+    'no',
+    ['permission_error', 'origin_not_allowed'],
+    ['permission_error'],
+  ),
   model_not_found: row(
     404,
     'request',

@@ -33,6 +33,8 @@ export interface GatewayOptions {
   readonly aliases: Readonly<Record<string, string>>;
   /** Null: any Host may be named, since keys guard the door. */
   readonly allowedHosts: readonly string[] | null;
+  /** Web pages and apps that may call and read the answers. */
+  readonly corsOrigins: readonly string[];
   readonly timeouts: UpstreamTimeouts;
   /** Answers to one request, at most. */
   readonly maxChoices: number;
@@ -110,6 +112,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     isPoolInside: options.isPoolInside,
     adminKey: options.adminKey,
     allowedHosts: options.allowedHosts,
+    corsOrigins: options.corsOrigins,
     shutdownMs: options.shutdownMs,
     logger,
   });

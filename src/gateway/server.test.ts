@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from 'node:fs';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { zstdCompressSync } from 'node:zlib';
@@ -30,7 +31,9 @@ afterEach(async () => {
   await fixture.close();
 });
 
-async function serve(change: { apiKeys?: string[]; allowedHosts?: string[] | null } = {}): Promise<void> {
+async function serve(
+  change: { apiKeys?: string[]; allowedHosts?: string[] | null; corsOrigins?: string[] } = {},
+): Promise<void> {
   server = createGatewayServer({
     turns: fixture.turns,
     keys: createClientKeys(change.apiKeys ?? []),
@@ -40,6 +43,7 @@ async function serve(change: { apiKeys?: string[]; allowedHosts?: string[] | nul
     isPoolInside: true,
     adminKey: undefined,
     allowedHosts: change.allowedHosts ?? null,
+    ...(change.corsOrigins ? { corsOrigins: change.corsOrigins } : {}),
     shutdownMs: 5_000,
     logger: silentLogger,
   });
@@ -711,6 +715,102 @@ describe('host and origin', () => {
     expect(
       (await send('GET', '/v1/models', { headers: headers as Record<string, string> }).answer).status,
     ).toBe(status);
+  });
+
+  it('is a code and a message of its own in both dialects', async () => {
+    const host = await send('GET', '/v1/models', { headers: { host: 'evil.example' } }).answer;
+    expect(host.json.error).toMatchObject({
+      type: 'permission_error',
+      code: 'host_not_allowed',
+      message: expect.stringContaining('add evil.example to ALLOWED_HOSTS'),
+    });
+    const origin = await chat({}, { host: 'localhost', origin: 'app://obsidian.md' }).answer;
+    expect(origin.json.error).toMatchObject({
+      code: 'origin_not_allowed',
+      message: expect.stringContaining('add app://obsidian.md to CORS_ORIGINS'),
+    });
+    const messages = await send('POST', '/v1/messages', { headers: { host: 'localhost', origin: 'null' } })
+      .answer;
+    expect(messages.json).toMatchObject({
+      type: 'error',
+      error: { type: 'permission_error', message: expect.stringContaining('null to CORS_ORIGINS') },
+    });
+  });
+});
+
+describe('a page of a listed origin', () => {
+  const origin = 'http://localhost:3000';
+  const allows = { 'access-control-allow-origin': origin, vary: 'Origin' };
+
+  beforeEach(async () => {
+    await server.close();
+    await serve({ apiKeys: ['secret'], corsOrigins: [origin] });
+  });
+
+  it('may ask before its request without a key', async () => {
+    const asked = {
+      origin,
+      'access-control-request-method': 'POST',
+      'access-control-request-headers': 'x-api-key',
+    };
+    const { status, headers, text } = await send('OPTIONS', '/v1/messages', { headers: asked }).answer;
+    expect([status, text]).toEqual([204, '']);
+    expect(headers).toMatchObject({
+      'access-control-allow-origin': origin,
+      'access-control-allow-headers': 'x-api-key',
+    });
+    const other = await send('OPTIONS', '/v1/messages', {
+      headers: { ...asked, origin: 'https://evil.example' },
+    }).answer;
+    expect([other.status, other.headers['access-control-allow-origin']]).toEqual([403, undefined]);
+  });
+
+  it.each([
+    ['GET', '/v1/models', {}, 401],
+    ['GET', '/nowhere', {}, 404],
+    ['GET', '/%zz', {}, 404],
+    ['GET', '/v1/messages', { authorization: 'Bearer secret' }, 405],
+    ['POST', '/v1/messages', { authorization: 'Bearer secret', 'content-length': '99999999' }, 413],
+    ['POST', '/v1/messages', { authorization: 'Bearer secret', 'content-encoding': 'lzma' }, 415],
+    ['GET', '/v1/models', { authorization: 'Bearer secret' }, 200],
+    ['GET', '/health', {}, 200],
+    [
+      'GET',
+      '/v1/responses',
+      {
+        connection: 'upgrade',
+        upgrade: 'websocket',
+        'sec-websocket-version': '13',
+        'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
+      },
+      401,
+    ],
+  ])('may read the answer of %s %s %j, %i', async (method, path, more, status) => {
+    const headers = { origin, ...(more as Record<string, string>) };
+    const exchange = send(method, path, { headers });
+    const head = await exchange.head;
+    exchange.leave();
+    expect(head.statusCode).toBe(status);
+    expect(head.headers).toMatchObject(allows);
+    expect(head.headers['access-control-expose-headers']).toContain('x-request-id');
+  });
+
+  it('may read streams and whole answers', async () => {
+    for (const stream of [true, false]) {
+      const { status, headers } = await chat({ stream }, { origin, authorization: 'Bearer secret' }).answer;
+      expect(status).toBe(200);
+      expect(headers).toMatchObject(allows);
+    }
+  });
+
+  it('may read every header that the gateway adds to an answer', () => {
+    const names = readdirSync('src', { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'))
+      .flatMap((file) => readFileSync(`src/${file}`, 'utf8').match(/x-warp2api-[a-z-]+/g) ?? []);
+    return chat({}, { origin }).answer.then(({ headers }) => {
+      const exposed = headers['access-control-expose-headers'];
+      for (const name of new Set(names)) expect(exposed).toContain(name);
+    });
   });
 });
 

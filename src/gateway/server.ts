@@ -43,6 +43,8 @@ export interface GatewayServerOptions {
   /** Opens `/metrics`; unset: whoever may use the gateway may read them. */
   readonly adminKey: string | undefined;
   readonly allowedHosts: readonly string[] | null;
+  /** Web pages and apps that may call and read the answers; without any there are no CORS headers. */
+  readonly corsOrigins?: readonly string[];
   /** How long running turns may go on once the server closes. */
   readonly shutdownMs: number;
   readonly logger: Logger;
@@ -52,6 +54,17 @@ type ErrorDialect = Pick<Inbound<unknown>, 'errorStatus' | 'encodeError' | 'requ
 
 const bodyLimitBytes = 32 * 1024 * 1024;
 const tickMs = 500;
+/** What a web page may read of an answer's headers. */
+const exposedHeaders = [
+  'x-request-id',
+  'request-id',
+  'retry-after',
+  'x-should-retry',
+  'x-warp2api-ignored',
+  'x-warp2api-usage',
+  'x-warp2api-credits',
+  'x-warp2api-run-url',
+];
 
 /** The gateway's HTTP face. `close` lets running turns end until the deadline, then ends them with an error. */
 export function createGatewayServer(options: GatewayServerOptions): FastifyInstance {
@@ -62,7 +75,11 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     logger,
     takesWebSockets: true,
     bodyLimitBytes,
-    allowedHosts: options.allowedHosts,
+    callers: {
+      allowedHosts: options.allowedHosts,
+      keysSetting: 'API_KEYS',
+      cors: { origins: options.corsOrigins ?? [], exposedHeaders },
+    },
     encodeUnreadable: (message) =>
       openaiChatInbound.encodeError(new AppError('invalid_request', message), ''),
   });
@@ -259,8 +276,9 @@ function appErrorFrom(error: unknown): AppError {
   if (!(fault instanceof HttpFault)) return AppError.from(fault);
   switch (fault.kind) {
     case 'foreign_host':
+      return new AppError('host_not_allowed', fault.message);
     case 'foreign_origin':
-      return new AppError('forbidden', fault.message);
+      return new AppError('origin_not_allowed', fault.message);
     case 'invalid_body':
       return new AppError('invalid_request', fault.message);
     case 'client_left':

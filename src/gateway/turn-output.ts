@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import type { AppError } from '../core/errors.ts';
+import type { AppError, ErrorCode } from '../core/errors.ts';
 import type { Inbound, StreamEncoder } from '../core/protocol.ts';
 import type { TurnEvent, Usage } from '../core/turn.ts';
 import type { HeadFor } from './answer-head.ts';
@@ -170,7 +170,14 @@ export function errorHeaders(error: AppError): Record<string, string> {
   };
 }
 
+const lasting: ReadonlySet<ErrorCode> = new Set([
+  'invalid_key',
+  'forbidden',
+  'host_not_allowed',
+  'origin_not_allowed',
+]);
+
 /** Clients repeat any 429 by themselves, and some a 401 for minutes; neither changes in a second. */
 function isLasting({ code, openaiCode }: AppError): boolean {
-  return openaiCode === 'insufficient_quota' || code === 'invalid_key' || code === 'forbidden';
+  return openaiCode === 'insufficient_quota' || lasting.has(code);
 }

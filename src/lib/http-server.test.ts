@@ -9,7 +9,7 @@ const createServer = () =>
   createHttpServer({
     logger: createLogger('fatal'),
     bodyLimitBytes: 1024,
-    allowedHosts: null,
+    callers: { allowedHosts: null, keysSetting: 'API_KEYS' },
     encodeUnreadable: () => '',
   });
 

@@ -9,6 +9,7 @@ import {
   LogController,
 } from 'fastify';
 import { acceptedCodings, bodyCodings, decompressedBody } from './body-coding.ts';
+import { type CallerRules, createCallers } from './callers.ts';
 import { bodyTooLarge, HttpFault } from './http-fault.ts';
 import { declaredCharset, readJson } from './json-body.ts';
 import type { Logger } from './logger.ts';
@@ -18,18 +19,13 @@ const idleLookMs = 50;
 export interface HttpServerOptions {
   readonly logger: Logger;
   readonly bodyLimitBytes: number;
-  /**
-   * Names a request's Host and Origin may carry, besides the loopback ones; null switches the check off.
-   * Without keys this check is what keeps a web page from using the owner's browser to reach the service.
-   */
-  readonly allowedHosts: readonly string[] | null;
+  readonly callers: CallerRules;
   /** Requests to upgrade to a WebSocket come through all hooks, and to a route that takes them. */
   readonly takesWebSockets?: boolean;
   /** The service's own body for a request that is no HTTP and so reaches no route. */
   encodeUnreadable(message: string): string;
 }
 
-const loopbackNames = ['localhost', '127.0.0.1', '[::1]', '::1'];
 /** For a whole request to arrive. Node's own limit, which Fastify switches off unless it is asked for one. */
 const requestTimeoutMs = 300_000;
 const bodyless = new Set(['GET', 'HEAD', 'OPTIONS']);
@@ -42,6 +38,7 @@ const requestIdPattern = /^[A-Za-z0-9._-]{1,128}$/;
  * Faults reach the caller's error handler as HttpFault.
  */
 export function createHttpServer(options: HttpServerOptions): FastifyInstance {
+  const callers = createCallers(options.callers);
   const app: FastifyInstance = fastify({
     loggerInstance: options.logger as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
@@ -59,7 +56,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     return503OnClosing: false,
     // A path that cannot be decoded comes by no hook.
     frameworkErrors(_error, request, reply) {
-      reply.header('x-request-id', request.id);
+      reply.header('x-request-id', request.id).headers(callers.corsHeaders(request.headers));
       const fault = new HttpFault('not_found', 'The path of the request is not a valid one.');
       app.errorHandler.call(app, fault as unknown as FastifyError, request, reply);
     },
@@ -93,12 +90,17 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     });
   }
 
-  const names = options.allowedHosts && new Set([...loopbackNames, ...options.allowedHosts]);
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id);
-    if (names) checkNames(names, request.headers.host, request.headers.origin);
+    const { headers } = request;
+    // On the raw answer, so that those that are streamed past Fastify have them too.
+    for (const [name, value] of Object.entries(callers.corsHeaders(headers)))
+      reply.raw.setHeader(name, value);
+    callers.check(headers);
+    const preflight = callers.preflight(request.method, headers);
+    if (preflight) return reply.code(204).headers(preflight).send();
     // Fastify refuses a type it cannot parse before any parser is asked.
-    if (request.headers['content-type'] !== undefined) request.headers['content-type'] = 'application/json';
+    if (headers['content-type'] !== undefined) headers['content-type'] = 'application/json';
   });
 
   // After every onRequest hook, and so after the check of keys.
@@ -201,23 +203,5 @@ function unreadable(code: string | undefined): readonly [status: string, message
       return ['408 Request Timeout', 'The request did not arrive in time.'];
     default:
       return ['400 Bad Request', 'The request is not valid HTTP.'];
-  }
-}
-
-function checkNames(names: ReadonlySet<string>, host: string | undefined, origin: string | undefined): void {
-  const hostName = host?.replace(/:\d+$/, '').toLowerCase() ?? '';
-  if (!names.has(hostName)) {
-    throw new HttpFault(
-      'foreign_host',
-      `This service does not answer to the name "${hostName}"; add it to ALLOWED_HOSTS, or set keys.`,
-    );
-  }
-  if (origin === undefined) return;
-  const originHost = URL.canParse(origin) ? new URL(origin).hostname.toLowerCase() : origin;
-  if (!names.has(originHost)) {
-    throw new HttpFault(
-      'foreign_origin',
-      `A page of "${originHost}" may not call this service; add its host to ALLOWED_HOSTS, or set keys.`,
-    );
   }
 }

@@ -25,7 +25,7 @@ it('logs no empty line when a server listens', async () => {
   const server = createHttpServer({
     logger,
     bodyLimitBytes: 1000,
-    allowedHosts: [],
+    callers: { allowedHosts: [], keysSetting: 'API_KEYS' },
     encodeUnreadable: String,
   });
   await server.listen({ host: '127.0.0.1', port: 0, listenTextResolver: () => '' });

@@ -20,7 +20,7 @@ async function serve() {
   const app = createHttpServer({
     logger: createLogger('fatal'),
     bodyLimitBytes: limit,
-    allowedHosts: null,
+    callers: { allowedHosts: null, keysSetting: 'API_KEYS' },
     encodeUnreadable: () => '',
   });
   app.setErrorHandler((error, _request, reply) => {

@@ -6,6 +6,8 @@ export const poolErrorCodes = {
   invalid_json: 400,
   invalid_key: 401,
   forbidden: 403,
+  host_not_allowed: 403,
+  origin_not_allowed: 403,
   not_found: 404,
   session_not_found: 404,
   account_not_found: 404,

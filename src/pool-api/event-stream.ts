@@ -64,7 +64,7 @@ export async function followEvents(
       });
     } catch (error) {
       // Whatever else ended the stream, the answer is the same: say so below and connect again.
-      if (handlers.onRefused && isPoolError(error, 'invalid_key', 'forbidden')) {
+      if (handlers.onRefused && isPoolError(error, 'invalid_key', 'forbidden', 'host_not_allowed')) {
         return handlers.onRefused(error);
       }
     }

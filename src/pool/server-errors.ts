@@ -6,8 +6,8 @@ import { PoolError, type PoolErrorCode } from '../pool-api/errors.ts';
 import type { ErrorAnswer } from '../pool-api/schema.ts';
 
 const faultCodes: Record<HttpFaultKind, PoolErrorCode> = {
-  foreign_host: 'forbidden',
-  foreign_origin: 'forbidden',
+  foreign_host: 'host_not_allowed',
+  foreign_origin: 'origin_not_allowed',
   invalid_body: 'invalid_json',
   client_left: 'invalid_request',
   too_large: 'too_large',

@@ -65,9 +65,9 @@ describe('bad requests', () => {
   it('does not answer to a foreign name or page', async () => {
     const service = await startServer();
     const host = await service.call('GET', '/health', undefined, { host: 'evil.example' });
-    expect(host).toMatchObject({ status: 403, body: { error: { code: 'forbidden' } } });
+    expect(host).toMatchObject({ status: 403, body: { error: { code: 'host_not_allowed' } } });
     const page = await service.call('GET', '/health', undefined, { origin: 'https://evil.example' });
-    expect(page.status).toBe(403);
+    expect(page).toMatchObject({ status: 403, body: { error: { code: 'origin_not_allowed' } } });
   });
 
   it('answers 503 while the database cannot be written, and no path of it', async () => {

@@ -31,7 +31,7 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
   const app = createHttpServer({
     logger,
     bodyLimitBytes,
-    allowedHosts,
+    callers: { allowedHosts, keysSetting: 'ADMIN_KEY' },
     encodeUnreadable: (message) => JSON.stringify(errorBody(new PoolError('invalid_request', message))),
   });
   const openStreams = new Set<() => void>();

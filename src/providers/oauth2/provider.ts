@@ -18,9 +18,9 @@ import {
   TokenError,
   type TokenGrant,
 } from '../../core/provider.ts';
+import { isLoopbackUrl } from '../../lib/loopback.ts';
 import { checkApiKey } from '../api-key.ts';
 import { askJson } from '../ask-json.ts';
-import { isLoopbackUrl } from '../loopback.ts';
 import { grantOf, textField } from '../token-grant.ts';
 import { beginExchange, type Exchange, type Oauth2Settings } from './client.ts';
 

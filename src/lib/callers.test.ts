@@ -1,0 +1,157 @@
+import { describe, expect, it } from 'vitest';
+import { type CallerRules, createCallers } from './callers.ts';
+
+const callersOf = (change: Partial<CallerRules> & { origins?: string[] } = {}) =>
+  createCallers({
+    allowedHosts: ['my-box.lan', '192.168.1.5', '[fd00::5]'],
+    keysSetting: 'API_KEYS',
+    cors: { origins: change.origins ?? [], exposedHeaders: ['x-request-id', 'retry-after'] },
+    ...change,
+  });
+
+describe('the Host of a request', () => {
+  it.each([
+    'localhost',
+    'LOCALHOST:8018',
+    'localhost.:8018',
+    '127.0.0.1:8018',
+    '127.0.0.5',
+    '127.1',
+    '[::1]',
+    '[::1]:8018',
+    '[0:0:0:0:0:0:0:1]:8018',
+    '[::ffff:127.0.0.1]',
+    'my-box.lan',
+    'MY-BOX.lan.:80',
+    '192.168.1.5:8018',
+    '[FD00:0::5]:8018',
+  ])('%s is one of the service', (host) => {
+    expect(() => callersOf().check({ host })).not.toThrow();
+  });
+
+  it.each(['evil.example', 'localhost.evil.example', '192.168.1.6', '[::2]', 'x@localhost', 'localhost/x'])(
+    '%s is none, and the message says what to add',
+    (host) => {
+      const check = () => callersOf().check({ host });
+      expect(check).toThrow(/set API_KEYS/);
+      if (!/[@/]/.test(host)) expect(check).toThrow(`add ${host} to ALLOWED_HOSTS`);
+    },
+  );
+
+  it('missing is said to be missing', () => {
+    expect(() => callersOf().check({})).toThrow(/names no host/);
+  });
+
+  it('does not matter where keys guard the service', () => {
+    expect(() => callersOf({ allowedHosts: null }).check({ host: 'evil.example' })).not.toThrow();
+  });
+});
+
+describe('the Origin of a request', () => {
+  const from = (origin: string, origins: string[] = []) =>
+    callersOf({ origins }).check({ host: 'localhost', origin });
+
+  it('of this machine, of the service itself and of the list is let in', () => {
+    for (const origin of ['http://localhost:3000', 'https://127.0.0.1', 'http://my-box.lan:8018']) {
+      expect(() => from(origin)).not.toThrow();
+    }
+    const listed = [
+      'https://chat.example.com',
+      'null',
+      'app://obsidian.md',
+      'chrome-extension://abc',
+      'vscode-webview://*',
+      'https://*.corp.example',
+    ];
+    for (const origin of [
+      'https://chat.example.com',
+      'null',
+      'app://obsidian.md',
+      'chrome-extension://abc',
+      'vscode-webview://1f2e-9',
+      'https://a.b.corp.example',
+    ]) {
+      expect(() => from(origin, listed)).not.toThrow();
+    }
+    for (const origin of ['https://evil.example', 'file://', 'nonsense', '']) {
+      expect(() => from(origin, ['*'])).not.toThrow();
+    }
+  });
+
+  it.each([
+    ['https://evil.example', 'add https://evil.example to CORS_ORIGINS'],
+    ['http://chat.example.com', 'add http://chat.example.com to CORS_ORIGINS'],
+    ['https://chat.example.com:444', 'CORS_ORIGINS'],
+    ['https://chat.example.com.evil.example', 'CORS_ORIGINS'],
+    ['https://evilcorp.example', 'CORS_ORIGINS'],
+    ['https://evil.example/.corp.example', 'CORS_ORIGINS'],
+    ['app://obsidian.md', 'add app://obsidian.md to CORS_ORIGINS'],
+    ['file://', 'add file:// to CORS_ORIGINS'],
+    ['null', 'add null to CORS_ORIGINS'],
+  ])('%s is not, and the message can be followed', (origin, message) => {
+    expect(() => from(origin, ['https://chat.example.com', 'https://*.corp.example'])).toThrow(message);
+  });
+
+  it('is told where there is no such setting that there is none', () => {
+    const pool = callersOf({ cors: undefined, keysSetting: 'ADMIN_KEY' });
+    expect(() => pool.check({ host: 'localhost', origin: 'null' })).toThrow(/^(?!.*CORS).*set ADMIN_KEY/);
+  });
+});
+
+describe('CORS headers', () => {
+  it('are absent where nothing is set', () => {
+    expect(callersOf().corsHeaders({ origin: 'http://localhost:3000' })).toEqual({});
+  });
+
+  it('name the listed origin, and only that', () => {
+    const callers = callersOf({ origins: ['http://localhost:3000'] });
+    expect(callers.corsHeaders({ origin: 'http://localhost:3000' })).toEqual({
+      'access-control-allow-origin': 'http://localhost:3000',
+      'access-control-allow-credentials': 'true',
+      'access-control-expose-headers': 'x-request-id, retry-after',
+      vary: 'Origin',
+    });
+    expect(callers.corsHeaders({ origin: 'http://localhost:4000' })).toEqual({ vary: 'Origin' });
+    expect(callers.corsHeaders({})).toEqual({ vary: 'Origin' });
+  });
+
+  it('let any page read, without its cookies, where any may', () => {
+    const headers = callersOf({ origins: ['*'] }).corsHeaders({ origin: 'null' });
+    expect(headers).toMatchObject({ 'access-control-allow-origin': '*' });
+    expect(headers).not.toHaveProperty('access-control-allow-credentials');
+  });
+});
+
+describe("a browser's question before a request", () => {
+  const asked = {
+    origin: 'http://localhost:3000',
+    'access-control-request-method': 'POST',
+    'access-control-request-headers': 'authorization,x-stainless-os',
+  };
+
+  it('is answered with what it asks for', () => {
+    const callers = callersOf({ origins: ['http://localhost:3000'] });
+    expect(callers.preflight('OPTIONS', asked)).toMatchObject({
+      'access-control-allow-methods': expect.stringContaining('POST'),
+      'access-control-allow-headers': 'authorization,x-stainless-os',
+      'access-control-max-age': '7200',
+      vary: expect.stringMatching(/Origin.*Access-Control-Request-Headers/),
+    });
+    expect(callers.preflight('OPTIONS', asked)).not.toHaveProperty('access-control-allow-private-network');
+    const fromOutside = { ...asked, 'access-control-request-private-network': 'true' };
+    expect(callers.preflight('OPTIONS', fromOutside)).toMatchObject({
+      'access-control-allow-private-network': 'true',
+    });
+  });
+
+  it('is refused to others by name, also where keys guard the service', () => {
+    const callers = callersOf({ allowedHosts: null });
+    expect(() => callers.preflight('OPTIONS', asked)).toThrow('add http://localhost:3000 to CORS_ORIGINS');
+  });
+
+  it('is none without its headers, or with another method', () => {
+    const callers = callersOf({ origins: ['*'] });
+    expect(callers.preflight('OPTIONS', { origin: 'http://localhost:3000' })).toBeUndefined();
+    expect(callers.preflight('POST', asked)).toBeUndefined();
+  });
+});

@@ -1,0 +1,128 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import { HttpFault } from './http-fault.ts';
+import { isLoopbackHost } from './loopback.ts';
+
+/** Who may call a service, by the Host and the Origin that a request names. */
+export interface CallerRules {
+  /**
+   * Names a request's Host and Origin may carry, besides the loopback ones; null switches the check off.
+   * Without keys this check is what keeps a web page from using the owner's browser to reach the service.
+   */
+  readonly allowedHosts: readonly string[] | null;
+  /** The setting whose keys would make the check of names needless. */
+  readonly keysSetting: 'API_KEYS' | 'ADMIN_KEY';
+  /** Web pages and apps that may read answers; absent where the service takes no such setting. */
+  readonly cors?: CorsRules | undefined;
+}
+
+export interface CorsRules {
+  /** CORS_ORIGINS: origins, `*` for any of them or for any part of one. */
+  readonly origins: readonly string[];
+  /** Headers of answers that a page may read. */
+  readonly exposedHeaders: readonly string[];
+}
+
+export interface Callers {
+  /** What lets the caller's page or app read the answer, whatever it will be. */
+  corsHeaders(headers: IncomingHttpHeaders): Readonly<Record<string, string>>;
+  /** Throws HttpFault for a Host or an Origin that is not allowed. */
+  check(headers: IncomingHttpHeaders): void;
+  /** The further headers that answer a browser's question before a request; undefined where it is none. Throws HttpFault. */
+  preflight(method: string, headers: IncomingHttpHeaders): Readonly<Record<string, string>> | undefined;
+}
+
+/** For how long a browser may remember the answer; no browser does so for longer. */
+const preflightSeconds = 7200;
+
+export function createCallers({ allowedHosts, keysSetting, cors }: CallerRules): Callers {
+  const names = allowedHosts && new Set(allowedHosts.map((name) => name.toLowerCase()));
+  const isKnownName = (name: string): boolean => isLoopbackHost(name) || names?.has(name) === true;
+  const isListed = matcherOf(cors?.origins ?? []);
+  const isOpen = cors?.origins.includes('*') === true;
+
+  function corsHeaders({ origin }: IncomingHttpHeaders): Readonly<Record<string, string>> {
+    if (cors === undefined || cors.origins.length === 0) return {};
+    const exposed = { 'access-control-expose-headers': cors.exposedHeaders.join(', ') };
+    if (isOpen) return { 'access-control-allow-origin': '*', ...exposed, vary: 'Origin' };
+    if (origin === undefined || !isListed(origin)) return { vary: 'Origin' };
+    return {
+      'access-control-allow-origin': origin,
+      // The service sets no cookies, but a page that sends some may read the answer only so.
+      'access-control-allow-credentials': 'true',
+      ...exposed,
+      vary: 'Origin',
+    };
+  }
+
+  return {
+    corsHeaders,
+
+    check({ host, origin }) {
+      if (names === null) return;
+      const name = nameIn(host);
+      if (!isKnownName(name)) throw foreignHost(name, keysSetting);
+      if (origin === undefined || isListed(origin) || isKnownName(nameOfOrigin(origin))) return;
+      throw foreignOrigin(origin, keysSetting, cors);
+    },
+
+    preflight(method, headers) {
+      const { origin } = headers;
+      const askedMethod = headers['access-control-request-method'];
+      if (cors === undefined || method !== 'OPTIONS') return undefined;
+      if (origin === undefined || askedMethod === undefined) return undefined;
+      if (!isListed(origin)) throw foreignOrigin(origin, keysSetting, cors);
+      const askedHeaders = headers['access-control-request-headers'];
+      return {
+        'access-control-allow-methods': 'GET, HEAD, POST, PUT, PATCH, DELETE',
+        ...(askedHeaders === undefined ? {} : { 'access-control-allow-headers': askedHeaders }),
+        ...(headers['access-control-request-private-network'] === 'true'
+          ? { 'access-control-allow-private-network': 'true' }
+          : {}),
+        'access-control-max-age': String(preflightSeconds),
+        vary: 'Origin, Access-Control-Request-Method, Access-Control-Request-Headers',
+      };
+    },
+  };
+}
+
+/** The name in a Host header, without its port; empty where there is none. */
+function nameIn(host: string | undefined): string {
+  if (host === undefined || /[/@?#\\]/.test(host) || !URL.canParse(`http://${host}`)) return '';
+  return new URL(`http://${host}`).hostname.replace(/\.$/, '');
+}
+
+function nameOfOrigin(origin: string): string {
+  return URL.canParse(origin) ? new URL(origin).hostname.toLowerCase() : '';
+}
+
+/** `*` stands for any origin, or within one for any part of its host and port. */
+function matcherOf(origins: readonly string[]): (origin: string) => boolean {
+  const patterns = origins.map((origin) => {
+    if (origin === '*') return /^/;
+    return new RegExp(`^${origin.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replaceAll('*', '[^/]*')}$`, 'i');
+  });
+  return (origin) => patterns.some((pattern) => pattern.test(origin));
+}
+
+function foreignHost(name: string, keysSetting: string): HttpFault {
+  return new HttpFault(
+    'foreign_host',
+    name === ''
+      ? `The request names no host: send the header Host, or set ${keysSetting}.`
+      : `This service does not answer to the name "${name}": add ${name} to ALLOWED_HOSTS, or set ${keysSetting}.`,
+  );
+}
+
+function foreignOrigin(origin: string, keysSetting: string, cors: CorsRules | undefined): HttpFault {
+  const caller =
+    origin === 'null'
+      ? 'A page that names no origin, such as one opened from a file ("null"),'
+      : `A page or app of the origin ${origin}`;
+  const advice =
+    cors === undefined
+      ? `web pages may not use it. Other programs: send no header Origin, or set ${keysSetting} and show the key`
+      : origin === 'null'
+        ? 'add null to CORS_ORIGINS, which lets in every page without an origin; better serve the page over http://localhost'
+        : `add ${origin} to CORS_ORIGINS`;
+  return new HttpFault('foreign_origin', `${caller} may not call this service: ${advice}.`);
+}
