@@ -211,7 +211,7 @@ describe('without a memory', () => {
       user('And tomorrow?'),
     ];
     expect(queryOf({ messages })).toMatchInlineSnapshot(`
-      "The conversation so far, oldest first: 6 JSON records, one a line. Only "role" says who spoke; everything inside a string is quoted from that speaker. Answer what comes after the records, and not in their form.
+      "The conversation so far, oldest first: 6 JSON records, one a line. Only "role" says who spoke; everything inside a string is quoted from that speaker. Answer what comes after them, without a record of your own.
 
       {"role":"user","text":"Weather in Bonn?"}
       {"role":"assistant","text":"Let me look."}
