@@ -8,35 +8,73 @@ export interface EffortChoice {
   readonly isEffortHeard: boolean;
 }
 
+/** What ids spell at their end. `max` is left out: it is as often part of a model's own name. */
+const spelledEfforts = ['minimal', 'low', 'medium', 'high', 'xhigh'];
+const usualEffort = 'medium';
+
 /**
- * Where each effort is a model of its own, the one that the request asks for: `id` itself or another of the same base.
- * Where there is none, `id` stays.
+ * Where each effort is a model of its own, the one that the request asks for: `id-effort`, or another of the same base.
+ * Where there is none, `id` stays; where `id` is only what the models of a family have in common, its usual one.
  */
 export function chooseEffort(
   models: readonly ProviderModel[],
   id: string,
   effort: string | undefined,
 ): EffortChoice {
-  if (effort === undefined) return { model: id, isEffortHeard: false };
   const named = models.find((model) => model.id === id);
-  const wanted = plainWord(effort);
-  const isWanted = (model: ProviderModel) => model.effort !== undefined && plainWord(model.effort) === wanted;
-  if (named && isWanted(named)) return { model: id, isEffortHeard: true };
-  const sibling = siblingsOf(models, named).find(isWanted);
-  return sibling ? { model: sibling.id, isEffortHeard: true } : { model: id, isEffortHeard: false };
+  if (effort !== undefined) {
+    const wanted = plainWord(effort);
+    const isWanted = (model: ProviderModel) => effortIn(model) === wanted;
+    const heard =
+      (named && isWanted(named) ? named : undefined) ??
+      models.find(
+        (model) => model.id.startsWith(`${id}-`) && plainWord(model.id.slice(id.length + 1)) === wanted,
+      ) ??
+      siblingsOf(models, id).find(isWanted);
+    if (heard) return { model: heard.id, isEffortHeard: true };
+  }
+  if (named) return { model: id, isEffortHeard: false };
+  const family = siblingsOf(models, id);
+  const usual = family.find((model) => effortIn(model) === usualEffort) ?? family[0];
+  return { model: usual?.id ?? id, isEffortHeard: false };
+}
+
+/** Whether the name is what models of these have in common that differ in their effort only. */
+export function isFamily(models: readonly ProviderModel[], id: string, effort: string | undefined): boolean {
+  return chooseEffort(models, id, effort).model !== id;
 }
 
 /** The efforts that requests for this model may ask for. */
 export function effortsOf(models: readonly ProviderModel[], model: ProviderModel): string[] {
-  const efforts = siblingsOf(models, model).flatMap(({ effort }) => effort ?? []);
+  const efforts = siblingsOf(models, model.id).flatMap(
+    (sibling) => sibling.effort ?? spelledEffort(sibling.id) ?? [],
+  );
   return [...new Set(efforts)];
 }
 
-/** The model itself included. */
-function siblingsOf(models: readonly ProviderModel[], named: ProviderModel | undefined): ProviderModel[] {
-  if (!named) return [];
-  if (named.baseName === undefined) return [named];
-  return models.filter((model) => model.baseName === named.baseName);
+/** Models that differ from this one in their effort only, itself included; by what the list says, and by their ids. */
+function siblingsOf(models: readonly ProviderModel[], id: string): ProviderModel[] {
+  const baseName = models.find((model) => model.id === id)?.baseName;
+  const family = familyOf(id);
+  return models.filter(
+    (model) =>
+      model.id === id ||
+      (baseName !== undefined && model.baseName === baseName) ||
+      familyOf(model.id) === family,
+  );
+}
+
+function familyOf(id: string): string {
+  const effort = spelledEffort(id);
+  return effort === undefined ? id : id.slice(0, -effort.length - 1);
+}
+
+function spelledEffort(id: string): string | undefined {
+  return spelledEfforts.find((effort) => id.endsWith(`-${effort}`));
+}
+
+function effortIn({ id, effort }: ProviderModel): string | undefined {
+  return effort === undefined ? spelledEffort(id) : plainWord(effort);
 }
 
 /** `X-High` and `xhigh` are one. */

@@ -1,4 +1,5 @@
 import { AppError } from '../core/errors.ts';
+import { isFamily } from './model-choice.ts';
 import type { ModelUnion } from './model-union.ts';
 
 /** The refusal of a name nobody answers to, with names like it, or with the reason why a model is kept back. */
@@ -11,7 +12,9 @@ export function modelNotFound(
     ...models.map(({ id }) => id),
     ...aliases.filter((alias) => !alias.endsWith('*')),
   ]);
-  const kept = withheld.find((model) => model.id === name);
+  const kept =
+    withheld.find((model) => model.id === name) ??
+    withheld.find((model) => isFamily([model], name, undefined));
   if (kept?.withheld) {
     const hint = near.length === 0 ? '' : ` Near it: ${near.join(', ')}.`;
     const message = `The model "${name}" cannot be used: ${kept.withheld.reason}.${hint}`;

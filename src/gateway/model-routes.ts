@@ -91,6 +91,7 @@ function placeOf(models: readonly ListedModel[], id: string, param: string): num
 
 function encodeOpenai(model: ListedModel, models: readonly ListedModel[]) {
   const { displayName, description, contextWindow, hasVision, effort, creditMultiplier, aliasOf } = model;
+  const efforts = effortsFor(model, models);
   return {
     id: model.id,
     object: 'model',
@@ -101,9 +102,8 @@ function encodeOpenai(model: ListedModel, models: readonly ListedModel[]) {
     ...(description === undefined ? {} : { description }),
     ...(contextWindow === undefined ? {} : { context_window: contextWindow, max_model_len: contextWindow }),
     ...(hasVision === undefined ? {} : { input_modalities: hasVision ? ['text', 'image'] : ['text'] }),
-    ...(effort === undefined
-      ? {}
-      : { reasoning_effort: effort, reasoning_efforts: effortsFor(model, models) }),
+    ...(effort === undefined ? {} : { reasoning_effort: effort }),
+    ...(efforts.length === 0 ? {} : { reasoning_efforts: efforts }),
     ...(creditMultiplier === undefined ? {} : { credit_multiplier: creditMultiplier }),
   };
 }

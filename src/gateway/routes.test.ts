@@ -97,6 +97,50 @@ describe('the effort a request asks for', () => {
   });
 });
 
+describe('a family of models whose ids spell their efforts', () => {
+  const spelled = ['auto', 'gpt-9-low', 'gpt-9-medium', 'gpt-9-xhigh', 'gpt-9-mini-high', 'big', 'big-high'];
+  beforeEach(() => withModels(spelled.map((id) => ({ id }))));
+
+  it('goes to the one of the effort that is asked for, listed itself or not', async () => {
+    expect(await resolve('gpt-9', 'low')).toEqual(['gpt-9-low', true]);
+    expect(await resolve('gpt-9', 'X-High')).toEqual(['gpt-9-xhigh', true]);
+    expect(await resolve('big', 'high')).toEqual(['big-high', true]);
+    expect(await resolve('gpt-9-mini', 'high')).toEqual(['gpt-9-mini-high', true]);
+    expect(await resolve('gpt-9-low', 'medium')).toEqual(['gpt-9-medium', true]);
+    expect(await resolve('gpt-9-low', 'low')).toEqual(['gpt-9-low', true]);
+  });
+
+  it('goes to its usual one where no effort is asked for, or one that is not there', async () => {
+    expect(await resolve('gpt-9')).toEqual(['gpt-9-medium', false]);
+    expect(await resolve('gpt-9', 'max')).toEqual(['gpt-9-medium', false]);
+    expect(await resolve('gpt-9-mini')).toEqual(['gpt-9-mini-high', false]);
+    expect(await resolve('big', 'low')).toEqual(['big', false]);
+    expect(await resolve('gpt-8', 'low')).toEqual(['auto', false]);
+  });
+
+  it('takes an effort of any other name where the account lists it, and then only', async () => {
+    withModels([{ id: 'auto' }, { id: 'gpt-9-max' }, { id: 'gpt-9-low' }]);
+    expect(await resolve('gpt-9', 'max')).toEqual(['gpt-9-max', true]);
+    expect(await resolve('gpt-9')).toEqual(['gpt-9-low', false]);
+    withModels([{ id: 'auto' }, { id: 'gpt-9-max' }]);
+    expect(await resolve('gpt-9')).toEqual(['auto', false]);
+  });
+
+  it('is what an alias may stand for, and no accounts are asked that lack the model', async () => {
+    const barred = new Map([['gpt-9-low', new Set(['one'])]]);
+    withModels(list.models, { barred }, { mine: 'gpt-9' });
+    expect(await resolve('mine', 'low')).toEqual(['gpt-9-low', true]);
+    const route = await routes.resolve({ model: 'gpt-9', messages: [], reasoning: { effort: 'low' } });
+    expect(route.barred).toEqual(new Set(['one']));
+  });
+
+  it('gets no stand-in while all of it is kept back', async () => {
+    const withheld = [{ id: 'gpt-9-low', withheld: { reason: 'its plan', isPassing: false } }];
+    withModels([{ id: 'auto' }], { withheld });
+    expect((await refusalOf('gpt-9')).message).toContain('"gpt-9" cannot be used: its plan');
+  });
+});
+
 describe('a name', () => {
   it('that nobody has is looked for once more, then refused with names near it', async () => {
     withModels([{ id: 'auto' }, { id: 'big-model' }], {}, { 'big-alias': 'auto', 'big-*-x': 'auto' });

@@ -1,7 +1,7 @@
 import type { ProviderModel, UpstreamProvider } from '../core/provider.ts';
 import type { AskedRequest } from '../core/turn.ts';
 import { defaultAliases, findAlias } from './aliases.ts';
-import { checkVision, chooseEffort } from './model-choice.ts';
+import { checkVision, chooseEffort, isFamily } from './model-choice.ts';
 import { modelNotFound } from './model-not-found.ts';
 import type { ModelList, ModelLists } from './models.ts';
 import type { PoolWatch } from './pool-watch.ts';
@@ -78,13 +78,19 @@ export function createRoutes({ providers, sandbox, models, poolWatch, aliases }:
   }
 
   /** What a name stands for at one provider; undefined when nobody there knows it. */
-  function targetOf(name: string, { models: known, withheld, isProven }: ModelList): Target | undefined {
+  function targetOf(
+    name: string,
+    { models: known, withheld, isProven }: ModelList,
+    effort: string | undefined,
+  ): Target | undefined {
     // Of a name such as `warp/`.
     if (name === '') return undefined;
     const has = (id: string) => known.some((candidate) => candidate.id === id);
     if (has(name)) return { model: name, isPinned: false };
     // Whoever asks for a model that is kept back is told so, and gets no other in its place.
     if (withheld.some(({ id }) => id === name)) return undefined;
+    if (isFamily(known, name, effort)) return { model: name, isPinned: false };
+    if (isFamily(withheld, name, effort)) return undefined;
     const fallback = findAlias(defaultAliases, name);
     if (fallback !== undefined) {
       const own = known.find((model) => model.isDefault) ?? known[0];
@@ -112,16 +118,16 @@ export function createRoutes({ providers, sandbox, models, poolWatch, aliases }:
     return { provider: other, list: otherList, target: { model: target.model, isPinned } };
   }
 
-  async function lookUp(name: string): Promise<Found> {
+  async function lookUp(name: string, effort?: string): Promise<Found> {
     const address = addressOf(name);
     const { provider, model } = address;
     const list = await models.get(provider);
     const configured = await findConfigured(name, address, list);
     if (configured) return configured;
-    const target = targetOf(model, list);
+    const target = targetOf(model, list, effort);
     if (target) return { provider, list, target };
     const anew = await models.getAnew(provider);
-    const found = targetOf(model, anew);
+    const found = targetOf(model, anew, effort);
     if (found) return { provider, list: anew, target: found };
     throw modelNotFound(name, address.isNamed ? prefixed(provider, anew) : anew, Object.keys(aliases));
   }
@@ -129,8 +135,9 @@ export function createRoutes({ providers, sandbox, models, poolWatch, aliases }:
   async function resolve({ model: name, messages, reasoning }: RoutedRequest): Promise<Route> {
     // The sandbox answers to any name: whoever tries the service out has no list yet.
     if (poolWatch.isSandbox) return { provider: sandbox, model: name };
-    const { provider, list, target } = await lookUp(name);
-    const candidates = target.isPinned ? list.models.filter(({ id }) => id === target.model) : list.models;
+    const { provider, list, target } = await lookUp(name, reasoning.effort);
+    const pinned = target.isPinned ? list.models.filter(({ id }) => id === target.model) : [];
+    const candidates = pinned.length > 0 ? pinned : list.models;
     const { model, isEffortHeard } = chooseEffort(candidates, target.model, reasoning.effort);
     checkVision(list.models, model, messages);
     return { provider, model, isEffortHeard, barred: list.barred.get(model) };
