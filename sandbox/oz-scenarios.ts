@@ -20,6 +20,7 @@ export interface OzProblem {
   /** As the vendor's list of errors calls it. */
   readonly code: string;
   readonly title: string;
+  readonly detail?: string;
   readonly retryable: boolean;
   readonly headers?: Readonly<Record<string, string>>;
 }

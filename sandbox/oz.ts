@@ -59,6 +59,8 @@ export interface SandboxRun {
   readonly userAgent: string | undefined;
   readonly body: z.infer<typeof bodySchema>;
   readonly scenario: string;
+  /** The path it was begun on: `/api/v1/agent/runs`, or the older `/api/v1/agent/run`. */
+  readonly path: string;
   /** When it was cancelled over the API. */
   cancelledAt: Date | undefined;
   /** How often cancelling was asked for. */
@@ -82,22 +84,25 @@ export interface OzAnswer extends Answer {
 export interface Oz {
   /** The last 1,000 runs, oldest first. */
   readonly runs: readonly SandboxRun[];
+  /** From now on the older `POST /api/v1/agent/run` is 404. */
+  retireOldPath(): void;
   /** Undefined for a path of somebody else's; `lost` where the connection is to break instead of an answer. */
   answer(request: OzRequest): OzAnswer | 'lost' | undefined;
 }
 
 const keptRuns = 1_000;
-const documents = 'https://docs.warp.dev/reference/api-and-sdk/troubleshooting/errors/';
+const documents = '/factories/api-and-sdk/troubleshooting/errors/';
 
 export function createOz(): Oz {
   const runs = createBoundedMap<SandboxRun>(keptRuns);
   const order: SandboxRun[] = [];
+  let isOldPathRetired = false;
   const scenarioOf = (run: SandboxRun): OzScenario => ozScenarioFor(run.bearer, run.body.config?.model_id);
   const ageOf = (run: SandboxRun): number => Date.now() - run.at.getTime();
   const stateOf = (run: SandboxRun): RunState =>
     run.cancelledAt ? 'CANCELLED' : stateAt(scenarioOf(run).timeline, ageOf(run));
 
-  const begin = ({ bearer, text, userAgent }: OzRequest): OzAnswer | 'lost' => {
+  const begin = ({ bearer, text, userAgent, url }: OzRequest): OzAnswer | 'lost' => {
     const parsed = bodySchema.safeParse(jsonOf(text));
     if (!parsed.success) return invalid(z.prettifyError(parsed.error));
     const scenario = ozScenarioFor(bearer, parsed.data.config?.model_id);
@@ -109,6 +114,7 @@ export function createOz(): Oz {
       userAgent,
       body: parsed.data,
       scenario: scenario.model,
+      path: url.pathname,
       cancelledAt: undefined,
       cancelCalls: 0,
       looks: 0,
@@ -171,46 +177,55 @@ export function createOz(): Oz {
     return { status: 200, body: run.id };
   };
 
+  const answer: Oz['answer'] = (request) => {
+    const { method, url, bearer } = request;
+    if (url.pathname !== '/api/v1/agent' && !url.pathname.startsWith('/api/v1/agent/')) return undefined;
+    const refusal = bearer === '' ? ozKeyRefusals.revoked : refusalOf(bearer);
+    if (refusal) return problem(refusal);
+    const [, path = '', id, rest = ''] =
+      /^\/api\/v1\/agent(\/[a-z]+)?(?:\/([^/]+))?(\/[a-z]+)?$/.exec(url.pathname) ?? [];
+    const route = `${method} ${path}${id === undefined ? '' : '/{id}'}${rest}`;
+    switch (route) {
+      case 'GET ':
+        return { status: 200, body: { agents: [] } };
+      case 'GET /models':
+        return { status: 200, body: modelList() };
+      case 'POST /run':
+        return isOldPathRetired ? notFound('there is no POST /api/v1/agent/run') : begin(request);
+      case 'POST /runs':
+        return begin(request);
+      case 'GET /runs': {
+        const name = url.searchParams.get('name');
+        const found = order.filter(
+          (run) => run.bearer === bearer && (name === null || run.body.config?.name === name),
+        );
+        const page = found.reverse().slice(0, Number(url.searchParams.get('limit') ?? 20));
+        const views = page.map((run) => view(run, url.origin));
+        return {
+          status: 200,
+          body: { runs: views, page_info: { has_next_page: page.length < found.length } },
+        };
+      }
+      default:
+    }
+    const run = id === undefined ? undefined : runs.get(id);
+    if (run?.bearer !== bearer) return notFound(`there is no ${url.pathname}`);
+    if (route === 'POST /runs/{id}/cancel') return cancel(run);
+    if (route === 'GET /runs/{id}/conversation') return conversation(run);
+    if (route !== 'GET /runs/{id}') return notFound(`there is no ${route}`);
+    run.looks += 1;
+    const isTroubled = scenarioOf(run).isFlaky && run.looks % 2 === 1;
+    return isTroubled ? problem(unavailable) : { status: 200, body: view(run, url.origin) };
+  };
+
   return {
     runs: order,
+    retireOldPath() {
+      isOldPathRetired = true;
+    },
     answer(request) {
-      const { method, url, bearer } = request;
-      if (url.pathname !== '/api/v1/agent' && !url.pathname.startsWith('/api/v1/agent/')) return undefined;
-      const refusal = bearer === '' ? ozKeyRefusals.revoked : refusalOf(bearer);
-      if (refusal) return problem(refusal);
-      const [, path = '', id, rest = ''] =
-        /^\/api\/v1\/agent(\/[a-z]+)?(?:\/([^/]+))?(\/[a-z]+)?$/.exec(url.pathname) ?? [];
-      const route = `${method} ${path}${id === undefined ? '' : '/{id}'}${rest}`;
-      switch (route) {
-        case 'GET ':
-          return { status: 200, body: { agents: [] } };
-        case 'GET /models':
-          return { status: 200, body: modelList() };
-        case 'POST /run':
-        case 'POST /runs':
-          return begin(request);
-        case 'GET /runs': {
-          const name = url.searchParams.get('name');
-          const found = order.filter(
-            (run) => run.bearer === bearer && (name === null || run.body.config?.name === name),
-          );
-          const page = found.reverse().slice(0, Number(url.searchParams.get('limit') ?? 20));
-          const views = page.map((run) => view(run, url.origin));
-          return {
-            status: 200,
-            body: { runs: views, page_info: { has_next_page: page.length < found.length } },
-          };
-        }
-        default:
-      }
-      const run = id === undefined ? undefined : runs.get(id);
-      if (run?.bearer !== bearer) return notFound(`there is no ${url.pathname}`);
-      if (route === 'POST /runs/{id}/cancel') return cancel(run);
-      if (route === 'GET /runs/{id}/conversation') return conversation(run);
-      if (route !== 'GET /runs/{id}') return notFound(`there is no ${route}`);
-      run.looks += 1;
-      const isTroubled = scenarioOf(run).isFlaky && run.looks % 2 === 1;
-      return isTroubled ? problem(unavailable) : { status: 200, body: view(run, url.origin) };
+      const given = answer(request);
+      return given === undefined || given === 'lost' ? given : withInstance(given, request.url.pathname);
     },
   };
 }
@@ -286,17 +301,35 @@ function modelList(): Record<string, unknown> {
   };
 }
 
-function problem({ status, code, title, retryable, headers }: OzProblem): OzAnswer {
-  const body = { type: `${documents}${code}`, title, status, error: title, retryable };
-  return { status, body, headers: { 'content-type': 'application/problem+json', ...headers } };
+/** `type` names the error by the page about it; `error` is what older clients read. */
+function problem({ status, code, title, detail, retryable, headers }: OzProblem): OzAnswer {
+  const body = {
+    type: `${documents}${code.replaceAll('_', '-')}/`,
+    title,
+    status,
+    ...(detail !== undefined && { detail }),
+    error: detail === undefined ? title : `${title} (${detail})`,
+    retryable,
+    trace_id: randomUUID().replaceAll('-', ''),
+  };
+  return { status, body, headers: { 'content-type': problemType, ...headers } };
 }
 
-function invalid(title: string): OzAnswer {
-  return problem({ status: 400, code: 'invalid_request', title, retryable: false });
+const problemType = 'application/problem+json';
+
+function withInstance(answer: OzAnswer, instance: string): OzAnswer {
+  if (answer.headers?.['content-type'] !== problemType) return answer;
+  return { ...answer, body: { ...(answer.body as object), instance } };
 }
 
-function notFound(title: string): OzAnswer {
-  return problem({ status: 404, code: 'resource_not_found', title, retryable: false });
+function invalid(detail: string): OzAnswer {
+  const title = 'The request contains invalid or missing parameters.';
+  return problem({ status: 400, code: 'invalid_request', title, detail, retryable: false });
+}
+
+function notFound(detail: string): OzAnswer {
+  const title = 'The requested resource was not found.';
+  return problem({ status: 404, code: 'resource_not_found', title, detail, retryable: false });
 }
 
 function jsonOf(text: string): unknown {

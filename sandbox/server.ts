@@ -51,7 +51,7 @@ export interface Sandbox {
   /** Keys that were made with an admin key. */
   readonly keys: Pick<KeyManagement, 'keys' | 'adminKey'>;
   /** Cloud agent runs, begun over the documented API. */
-  readonly oz: Pick<Oz, 'runs'>;
+  readonly oz: Pick<Oz, 'runs' | 'retireOldPath'>;
   /** Replaces the model list, of one key or of all that have none of their own; undefined takes that back. */
   setModels(models: readonly SandboxModel[] | undefined, bearer?: string): void;
   /** From now on every conversation so far is an unknown one. */
