@@ -37,6 +37,7 @@ export const messagesBlocks = {
     fate: 'ignored',
     says: 'what a provider’s own tools left in an answer; the text around it stays',
   },
+  'mcp_tool_listing, fallback': { fate: 'ignored', says: 'what a provider left in an answer' },
   container_upload: { fate: 'refused', says: 'there are no containers here: send the text of the file' },
   'system messages': {
     fate: 'honoured',

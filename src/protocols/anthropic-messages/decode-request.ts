@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
 import type { DecodedTurn } from '../../core/protocol.ts';
-import type { AskedRequest, Message, ResponseFormat, Tool, ToolChoice } from '../../core/turn.ts';
+import type { AskedRequest, Message, ResponseFormat } from '../../core/turn.ts';
 import { affinityKey } from '../affinity-key.ts';
 import { askedReasoning } from '../asked-reasoning.ts';
 import { estimateInput } from '../estimate-input.ts';
@@ -10,9 +10,11 @@ import { given } from '../given.ts';
 import { jsonFormat } from '../json-format.ts';
 import { textParts } from '../message-parts.ts';
 import { parseBody } from '../parse-body.ts';
-import { namedTool, requiredTool } from '../tool-choice.ts';
+import { refused } from '../refused.ts';
+import { leftOutNames } from '../tool-table.ts';
 import { decodeMessages } from './decode-message.ts';
 import { messagesFields } from './fields.ts';
+import { offeredTools } from './offered-tools.ts';
 import { type CountRequest, countRequest, messagesRequest } from './schema.ts';
 
 export interface MessagesOptions {
@@ -28,7 +30,7 @@ const checkFields = createFieldCheck(messagesFields);
 export function decodeMessagesRequest(body: unknown): DecodedTurn<MessagesOptions> {
   const chat = parse(messagesRequest, body);
   const ignored = checkFields(body as object);
-  const { request, ignoredBlocks } = decodeCommon(chat);
+  const { request, ignored: leftOut } = decodeCommon(chat);
   const stopSequences = (chat.stop_sequences ?? []).filter((sequence) => sequence !== '');
   return {
     request: {
@@ -48,7 +50,7 @@ export function decodeMessagesRequest(body: unknown): DecodedTurn<MessagesOption
       showsThinking: showsThinking(chat),
       estimatedInputTokens: chat.stream ? estimateInput(request) : 0,
     },
-    ignored: [...providerTools(chat), ...ignoredBlocks, ...ignored],
+    ignored: [...leftOut, ...ignored],
     ...affinityKey((chat['metadata'] as { readonly user_id?: unknown } | null | undefined)?.user_id),
   };
 }
@@ -62,6 +64,7 @@ export function decodeCountRequest(body: unknown): AskedRequest {
 
 function parse<Schema extends z.ZodType>(schema: Schema, body: unknown): z.infer<Schema> {
   refuseThreads(body);
+  refuseSkills(body);
   return parseBody(schema, body, '"model" and "messages"');
 }
 
@@ -75,18 +78,22 @@ function refuseThreads(body: unknown): void {
   });
 }
 
+/** They are code that the provider runs in its containers. */
+function refuseSkills(body: unknown): void {
+  const container = (body as { readonly container?: unknown } | null | undefined)?.container;
+  const skills = (container as { readonly skills?: unknown } | null | undefined)?.skills;
+  if (!Array.isArray(skills) || skills.length === 0) return;
+  throw refused(
+    'container.skills',
+    'are run by the provider, and this upstream cannot run them: leave them out',
+  );
+}
+
 function decodeCommon(chat: CountRequest): {
   readonly request: AskedRequest;
-  readonly ignoredBlocks: readonly string[];
+  readonly ignored: readonly string[];
 } {
-  const offered = (chat.tools ?? []).filter(({ type }) => isRunByClient(type));
-  const tools = offered.map(
-    (tool): Tool => ({
-      name: tool.name,
-      ...(tool.description ? { description: tool.description } : {}),
-      parameters: tool.input_schema ?? { type: 'object', properties: {} },
-    }),
-  );
+  const { tools, toolChoice, leftOut } = offeredTools(chat);
   const system: Message[] = chat.system ? [{ role: 'system', parts: textParts(chat.system) }] : [];
   const effort = chat.output_config?.effort;
   const choice = chat.tool_choice;
@@ -100,43 +107,20 @@ function decodeCommon(chat: CountRequest): {
     model: chat.model,
     messages: [...system, ...messages],
     tools,
-    toolChoice: decodeToolChoice(chat, tools),
+    toolChoice,
     parallelToolCalls: !isParallelOff,
     sampling: {},
     limits: {},
     responseFormat: decodeFormat(chat),
     reasoning: askedReasoning(effort, thinks(chat)),
   };
-  return { request, ignoredBlocks: ignored };
+  return { request, ignored: [...leftOutNames(leftOut), ...ignored] };
 }
 
 function decodeFormat({ output_config: config, output_format: former }: CountRequest): ResponseFormat {
   return config?.format
     ? jsonFormat(config.format, 'output_config.format')
     : jsonFormat(former, 'output_format');
-}
-
-function providerTools({ tools }: CountRequest): string[] {
-  return (tools ?? []).flatMap(({ type }) => (isRunByClient(type) ? [] : [`tools.${type}`]));
-}
-
-/** A tool of the provider's own is an offer to the model that this upstream cannot make: leaving it out is safe. */
-function isRunByClient(type: string | null | undefined): boolean {
-  return type === null || type === undefined || type === 'custom';
-}
-
-function decodeToolChoice(chat: CountRequest, tools: readonly Tool[]): ToolChoice {
-  const choice = chat.tool_choice;
-  switch (choice?.type) {
-    case 'any':
-      return requiredTool(tools, 'any');
-    case 'tool':
-      return namedTool(tools, choice.name);
-    case 'none':
-      return { type: 'none' };
-    default:
-      return { type: 'auto' };
-  }
 }
 
 function thinks({ thinking }: CountRequest): boolean {

@@ -10,7 +10,7 @@ export const messagesFields = {
   stream: { fate: 'honoured', says: 'server-sent events' },
   tools: {
     fate: 'translated',
-    says: 'tools of the client; those that the provider would run are left out and named',
+    says: 'as the table of tools below tells',
   },
   'tools[].strict': {
     fate: 'ignored',
@@ -47,7 +47,7 @@ export const messagesFields = {
     says: 'nothing is cleared from a conversation: the model sees all that is sent',
     neutral: [{}, { edits: [] }],
   },
-  container: { fate: 'ignored', says: 'nothing is run here that would need one' },
+  container: { fate: 'ignored', says: 'nothing is run here that would need one; with `skills` a 400' },
   fallbacks: { fate: 'ignored', says: 'the operator decides what answers for a model' },
   fallback_credit_token: { fate: 'ignored', says: 'no credit is given for it' },
   diagnostics: { fate: 'ignored', says: 'there are none' },

@@ -101,15 +101,21 @@ const message = z.discriminatedUnion(
   'must be "user", "assistant" or "system"',
 );
 
-const tool = z.looseObject({
-  /** Absent or "custom": the client runs it. Anything else is run by the provider. */
-  type: z.string().nullish(),
-  name: z
-    .string()
-    .regex(/^[A-Za-z0-9_.:-]{1,128}$/, 'must be 1 to 128 characters out of A-Z a-z 0-9 _ . : -'),
+const toolName = z
+  .string()
+  .regex(/^[A-Za-z0-9_.:-]{1,128}$/, 'must be 1 to 128 characters out of A-Z a-z 0-9 _ . : -');
+const customTool = z.looseObject({
+  type: z.literal('custom').nullish(),
+  name: toolName,
   description: z.string().nullish(),
   input_schema: jsonObject.nullish(),
 });
+/** One of the dialect's own: tool-table.ts tells who runs it. Sets of tools have no name. */
+const typedTool = z.looseObject({
+  type: z.string().regex(/^(?!custom$)/, { error: 'must be a type of tool', abort: true }),
+  name: toolName.nullish(),
+});
+const tool = z.union([customTool, typedTool]);
 
 const toolChoice = z.discriminatedUnion('type', [
   z.looseObject({ type: z.literal('auto'), disable_parallel_tool_use: z.boolean().nullish() }),

@@ -23,7 +23,7 @@ const checkFields = createFieldCheck(chatFields);
 export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
   const chat = parseBody(chatRequest, body, '"model" and "messages"');
   const ignored = checkFields(body as object);
-  const { tools, toolChoice, customTools } = offeredTools(chat);
+  const { tools, toolChoice, customTools, ignored: leftOut } = offeredTools(chat);
   const stopSequences = (typeof chat.stop === 'string' ? [chat.stop] : (chat.stop ?? [])).filter(
     (sequence) => sequence !== '',
   );
@@ -53,7 +53,7 @@ export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
     isStream: chat.stream ?? false,
     ...given('choices', (chat.n ?? 1) === 1 ? undefined : (chat.n ?? undefined)),
     options: { includeUsage: chat.stream_options?.include_usage ?? false, customTools },
-    ignored,
+    ignored: [...leftOut, ...ignored],
     ...affinityKey(chat['prompt_cache_key']),
   };
 }

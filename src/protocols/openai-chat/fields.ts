@@ -9,7 +9,7 @@ export const chatFields = {
   'stream_options.include_obfuscation': { fate: 'silent', says: 'chunks are never padded' },
   tools: {
     fate: 'translated',
-    says: 'functions as they are; a custom tool is offered as a function with one text parameter',
+    says: 'as the table of tools below tells',
   },
   'tools[].function.strict': {
     fate: 'ignored',

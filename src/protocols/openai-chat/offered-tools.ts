@@ -1,55 +1,76 @@
 import type { Tool, ToolChoice } from '../../core/turn.ts';
 import { customDescription, customParameters } from '../custom-tool.ts';
 import { mustOffer, namedTool, requiredTool } from '../tool-choice.ts';
+import { chatTools, checkLeftOut, type LeftOutTool, leftOutNames, toolKind } from '../tool-table.ts';
 import type { ChatRequest } from './schema.ts';
 
 type AskedTool = NonNullable<ChatRequest['tools']>[number];
+type CustomTool = Extract<AskedTool, { type: 'custom' }>;
+type FunctionTool = Extract<AskedTool, { type: 'function' }>;
 
 export interface OfferedTools {
   readonly tools: readonly Tool[];
   readonly toolChoice: ToolChoice;
   /** Tools that take plain text: their calls are written in another form. */
   readonly customTools: ReadonlySet<string>;
+  /** Tools that are not offered to the upstream. */
+  readonly ignored: readonly string[];
 }
 
-/** Throws AppError `invalid_request` for a choice that `tools` does not offer. */
+/** Throws AppError `invalid_request` for tools and choices that cannot be carried. */
 export function offeredTools({ tools: asked, tool_choice: given }: ChatRequest): OfferedTools {
-  const tools = (asked ?? []).map(toolOf);
-  const customTools = new Set(
-    (asked ?? []).flatMap((tool) => (tool.type === 'custom' ? [tool.custom.name] : [])),
-  );
-  const choice = given ?? 'auto';
+  const tools: Tool[] = [];
+  const customTools = new Set<string>();
+  const leftOut: LeftOutTool[] = [];
+  for (const [index, tool] of (asked ?? []).entries()) {
+    if (isFunction(tool)) tools.push(functionOf(tool));
+    else if (isCustom(tool)) {
+      tools.push(functionOfCustom(tool));
+      customTools.add(tool.custom.name);
+    } else {
+      const isUnknown = toolKind(chatTools, tool.type) === undefined;
+      leftOut.push({ type: tool.type, path: `tools.${index}`, isUnknown });
+    }
+  }
+  checkLeftOut(leftOut, tools.length, given === 'none');
+  return { ...chosenOf(given ?? 'auto', tools), customTools, ignored: leftOutNames(leftOut) };
+}
+
+function chosenOf(
+  choice: NonNullable<ChatRequest['tool_choice']>,
+  tools: readonly Tool[],
+): Pick<OfferedTools, 'tools' | 'toolChoice'> {
   if (typeof choice === 'string') {
-    const toolChoice: ToolChoice = choice === 'required' ? requiredTool(tools, choice) : { type: choice };
-    return { tools, toolChoice, customTools };
+    return { tools, toolChoice: choice === 'required' ? requiredTool(tools, choice) : { type: choice } };
   }
-  if (choice.type !== 'allowed_tools') {
-    return { tools, toolChoice: namedTool(tools, nameOf(choice)), customTools };
-  }
+  if (choice.type !== 'allowed_tools') return { tools, toolChoice: namedTool(tools, nameOf(choice)) };
   const { mode, tools: allowed } = choice.allowed_tools;
   const names = new Set(allowed.map(nameOf));
   for (const name of names) mustOffer(tools, name, 'tool_choice.allowed_tools.tools');
   return {
     tools: tools.filter((tool) => names.has(tool.name)),
     toolChoice: { type: mode === 'required' ? 'required' : 'auto' },
-    customTools,
   };
 }
 
-function toolOf(asked: AskedTool): Tool {
-  const { name } = asked.type === 'custom' ? asked.custom : asked.function;
-  const description =
-    asked.type === 'custom'
-      ? customDescription(asked.custom.description, asked.custom.format?.grammar?.definition)
-      : asked.function.description;
+function functionOf({ function: { name, description, parameters } }: FunctionTool): Tool {
   return {
     name,
     ...(description ? { description } : {}),
-    parameters:
-      asked.type === 'custom'
-        ? customParameters
-        : (asked.function.parameters ?? { type: 'object', properties: {} }),
+    parameters: parameters ?? { type: 'object', properties: {} },
   };
+}
+
+function functionOfCustom({ custom: { name, description, format } }: CustomTool): Tool {
+  const told = customDescription(description, format?.grammar?.definition);
+  return { name, ...(told ? { description: told } : {}), parameters: customParameters };
+}
+
+function isFunction(tool: AskedTool): tool is FunctionTool {
+  return tool.type === 'function';
+}
+function isCustom(tool: AskedTool): tool is CustomTool {
+  return tool.type === 'custom';
 }
 
 function nameOf(

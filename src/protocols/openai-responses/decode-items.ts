@@ -13,6 +13,7 @@ import { toolResult } from '../message-parts.ts';
 import { refused } from '../refused.ts';
 import { clientArguments, kindsOfCall } from './client-tools.ts';
 import { readCompaction } from './compaction-item.ts';
+import { responsesItems } from './items.ts';
 import { bringsTools, nameOfCall, type OfferedTools, offeredTools } from './offered-tools.ts';
 import type { Opaque } from './opaque.ts';
 import {
@@ -118,9 +119,11 @@ export function decodeItems(
       if (text !== '') addAssistant([{ type: 'reasoning', text }]);
     } else if (isCompaction(item)) {
       messages.push(...readCompaction(item, opaque, path));
+    } else if (item.type === 'compaction_trigger') {
+      throw refused(`${path}.type`, `"compaction_trigger": ${responsesItems.compaction_trigger.says}`);
     } else if (isItemReference(item)) {
       throw refused(path, 'references to items work in responses only: send the item itself');
-    } else ignored.add(`input.${item.type}`);
+    } else if (item.type !== 'configuration_update') ignored.add(`input.${item.type}`);
   }
   return { messages, ignored: [...ignored] };
 }

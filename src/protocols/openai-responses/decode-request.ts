@@ -65,6 +65,7 @@ export function decodeResponsesRequest(
   const instructions: Message[] = asked.instructions
     ? [{ role: 'system', parts: [{ type: 'text', text: asked.instructions }] }]
     : [];
+  const { effort, format } = configurationOf(asked, all);
   const request: AskedRequest = {
     model: asked.model,
     messages: [...instructions, ...withAllResults(items.messages)],
@@ -78,11 +79,8 @@ export function decodeResponsesRequest(
       ...given('frequencyPenalty', asked.frequency_penalty || undefined),
     },
     limits: given('maxOutputTokens', asked.max_output_tokens),
-    responseFormat: jsonFormat(asked.text?.format, 'text.format'),
-    reasoning: askedReasoning(
-      asked.reasoning?.effort,
-      Boolean(asked.reasoning?.effort ?? asked.reasoning?.summary),
-    ),
+    responseFormat: jsonFormat(format, 'text.format'),
+    reasoning: askedReasoning(effort, Boolean(effort ?? asked.reasoning?.summary)),
   };
   return {
     request,
@@ -97,4 +95,19 @@ export function decodeResponsesRequest(
     ignored: [...leftOutNames(tools.leftOut), ...items.ignored, ...checkFields(asked)],
     ...affinityKey(asked.prompt_cache_key ?? firstResponseId ?? asked.previous_response_id),
   };
+}
+
+/** Clients change these in mid-conversation by an item, so that the request stays as it was for caches. */
+function configurationOf({ reasoning, text }: ResponsesRequest, items: readonly InputItem[]) {
+  const updates = items.filter(isConfigurationUpdate).reverse();
+  return {
+    effort: updates.find((update) => update.reasoning?.effort)?.reasoning?.effort ?? reasoning?.effort,
+    format: updates.find((update) => update.text?.format)?.text?.format ?? text?.format,
+  };
+}
+
+function isConfigurationUpdate(
+  item: InputItem,
+): item is Extract<InputItem, { type: 'configuration_update' }> {
+  return item.type === 'configuration_update';
 }

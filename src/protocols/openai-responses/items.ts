@@ -30,6 +30,14 @@ export const responsesItems = {
     fate: 'translated',
     says: 'made here for the same key: its summary travels as text; any other is a 400',
   },
+  configuration_update: {
+    fate: 'honoured',
+    says: 'its effort and text format hold from there on; the last one wins over the fields of the request',
+  },
+  compaction_trigger: {
+    fate: 'refused',
+    says: 'conversations are compacted by POST /v1/responses/compact',
+  },
   item_reference: { fate: 'honoured', says: 'an item of a stored response of the same key' },
   'calls and outputs of tools that a provider runs': {
     fate: 'ignored',

@@ -134,6 +134,13 @@ const additionalTools = z.looseObject({
   type: z.literal('additional_tools'),
   tools: z.array(tool).max(512),
 });
+const textFormat = z.looseObject({ type: z.string(), schema: z.unknown().optional() });
+const configurationUpdate = z.looseObject({
+  type: z.literal('configuration_update'),
+  reasoning: z.looseObject({ effort: z.string().nullish() }).nullish(),
+  text: z.looseObject({ format: textFormat.nullish() }).nullish(),
+});
+const compactionTrigger = z.looseObject({ type: z.literal('compaction_trigger') });
 /** What a conversation was compacted to; only the gateway that made it can read it. */
 const compactionItem = z.looseObject({
   type: z.enum(['compaction', 'compaction_summary']),
@@ -169,6 +176,8 @@ export const inputItem = z.union([
   searchCall,
   searchOutput,
   additionalTools,
+  configurationUpdate,
+  compactionTrigger,
   compactionItem,
   itemReference,
   otherItem,
@@ -224,7 +233,7 @@ export const responsesRequest = z.looseObject({
   reasoning: z.looseObject({ effort: z.string().nullish(), summary: z.string().nullish() }).nullish(),
   text: z
     .looseObject({
-      format: z.looseObject({ type: z.string(), schema: z.unknown().optional() }).nullish(),
+      format: textFormat.nullish(),
       verbosity: z.string().nullish(),
     })
     .nullish(),

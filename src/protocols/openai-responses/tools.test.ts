@@ -309,3 +309,28 @@ describe('a tool that the provider would run', () => {
     expect(decode({}, [earlier, hello]).ignored).toEqual(['tools.web_search']);
   });
 });
+
+describe('items that are no content', () => {
+  it('change the effort and the format from there on', () => {
+    const update = (effort: string) => ({ type: 'configuration_update', reasoning: { effort } });
+    const input = [update('low'), hello, { role: 'assistant', content: 'Hi.' }, update('high'), hello];
+    const { request, ignored } = decode({ input, reasoning: { effort: 'medium' } });
+    expect(request.reasoning).toMatchObject({ effort: 'high' });
+    expect(request.messages).toHaveLength(3);
+    expect(ignored).toEqual([]);
+    const format = { type: 'json_object' };
+    const { responseFormat } = decode({
+      input: [{ type: 'configuration_update', text: { format } }, hello],
+    }).request;
+    expect(responseFormat).toEqual({ type: 'json' });
+  });
+
+  it('refuse to compact in a turn, by name', () => {
+    expect(() => decode({ input: [hello, { type: 'compaction_trigger' }] })).toThrowError(
+      expect.objectContaining({
+        param: 'input.1.type',
+        message: expect.stringContaining('POST /v1/responses/compact'),
+      }),
+    );
+  });
+});
