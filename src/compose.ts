@@ -89,6 +89,7 @@ export async function startServices(
         logger: logger.child({ service: 'pool' }),
         ...(config.pool.adminKey === undefined ? {} : { adminKey: config.pool.adminKey }),
         ...(config.pool.apiKey === undefined ? {} : { poolApiKey: config.pool.apiKey }),
+        gatewayPort: () => portOf(urls.gatewayUrl) ?? (config.gateway.port || undefined),
         allowedHosts: hostCheck(config, config.pool.host, config.pool.adminKey !== undefined),
       });
       opened.add('the pool server', () => server.close());
@@ -103,6 +104,7 @@ export async function startServices(
           ? pool.asBorrower({ role: 'borrower', keyId: 'gateway', isGateway: true })
           : openHttpPool(config, opened),
         isPoolInside: pool !== undefined,
+        poolPort: () => (config.usePoolService ? portOf(urls.poolUrl ?? config.poolUrl) : undefined),
         providers: [upstream(providers, 'warp'), upstream(providers, 'oz')],
         sandbox: upstream(providers, 'sandbox'),
         apiKeys: config.gateway.apiKeys,
@@ -378,6 +380,10 @@ function hostCheck(
 ): readonly string[] | null {
   const isOpened = allowOpenBind && !isLoopbackHost(host);
   return hasKeys || isOpened ? null : [...allowedHosts, host];
+}
+
+function portOf(url: string | undefined): number | undefined {
+  return (url && Number(new URL(url).port)) || undefined;
 }
 
 function upstream(providers: Providers, name: string): UpstreamProvider {

@@ -24,6 +24,8 @@ export interface GatewayOptions {
   readonly pool: Pool;
   /** The pool is in this process, not behind HTTP. */
   readonly isPoolInside: boolean;
+  /** The port the pool answers on, where that is known. */
+  readonly poolPort: () => number | undefined;
   /** Plain model names go to the first that has accounts. */
   readonly providers: readonly [UpstreamProvider, ...UpstreamProvider[]];
   readonly sandbox: UpstreamProvider;
@@ -110,6 +112,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     ),
     keep,
     isPoolInside: options.isPoolInside,
+    poolPort: options.poolPort,
     adminKey: options.adminKey,
     allowedHosts: options.allowedHosts,
     corsOrigins: options.corsOrigins,

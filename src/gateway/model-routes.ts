@@ -22,7 +22,7 @@ export const modelsQuery = z.looseObject({
 /** `GET /v1/models` and `GET /v1/models/{id}`, in the shape of the dialect the client speaks. */
 export function serveModels(app: FastifyInstance, { keys, routes }: ModelRoutesOptions): void {
   app.get('/v1/models', async (request) => {
-    keys.identify(request.headers);
+    keys.identify(request);
     if (!isAnthropicClient(request)) {
       const models = await routes.list();
       const data = models.map((model) => encodeOpenai(model, models));
@@ -33,7 +33,7 @@ export function serveModels(app: FastifyInstance, { keys, routes }: ModelRoutesO
   });
 
   app.get<{ Params: { '*': string } }>('/v1/models/*', async (request) => {
-    keys.identify(request.headers);
+    keys.identify(request);
     const model = await routes.find(request.params['*']);
     const models = await routes.list();
     return isAnthropicClient(request) ? encodeAnthropic(model, models) : encodeOpenai(model, models);

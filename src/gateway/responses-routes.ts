@@ -56,7 +56,7 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
   const { keys, responses, sockets, background } = options;
 
   app.post('/v1/responses', async (request, reply) => {
-    const clientId = keys.identify(request.headers);
+    const clientId = keys.identify(request);
     const read = await readResponsesRequest(responses, clientId, request.body);
     const { asked, decoded, before } = read;
     if (asked.background) {
@@ -85,10 +85,10 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
     async onRequest(request) {
       if (!request.ws) return;
       checkHandshake(request.headers);
-      sockets.checkRoom(keys.identify(request.headers));
+      sockets.checkRoom(keys.identify(request));
     },
     wsHandler(socket, request) {
-      const clientId = keys.identify(request.headers);
+      const clientId = keys.identify(request);
       const affinityKey = affinityKeyOf(request.headers);
       sockets.accept(socket, { clientId, affinityKey, requestId: request.id, wire: request.raw.socket });
     },
@@ -104,7 +104,7 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
   });
 
   app.post('/v1/responses/compact', async (request, reply) => {
-    const clientId = keys.identify(request.headers);
+    const clientId = keys.identify(request);
     // Clients send what they send to have the conversation answered.
     const ours = { tools: [], tool_choice: null, text: null, store: false, stream: false };
     const body = { input: [], ...bodyObject(request.body), ...ours };
@@ -127,14 +127,14 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
   });
 
   app.post('/v1/responses/input_tokens', async (request) => {
-    const clientId = keys.identify(request.headers);
+    const clientId = keys.identify(request);
     const body = { model: 'any', input: [], ...bodyObject(request.body), store: false };
     const { decoded } = await readResponsesRequest(responses, clientId, body);
     return { object: 'response.input_tokens', input_tokens: countInputTokens(decoded.request) };
   });
 
   app.get<ById>('/v1/responses/:id', async (request, reply) => {
-    const clientId = keys.identify(request.headers);
+    const clientId = keys.identify(request);
     const { id } = request.params;
     const query = parseFields(retrieveQuery, request.query);
     const response = await background.look(clientId, id);
@@ -157,12 +157,12 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
 
   app.delete<ById>('/v1/responses/:id', async (request) => {
     const { id } = request.params;
-    await background.remove(keys.identify(request.headers), id);
+    await background.remove(keys.identify(request), id);
     return { id, object: 'response', deleted: true };
   });
 
   app.get<ById>('/v1/responses/:id/input_items', async (request) => {
-    const clientId = keys.identify(request.headers);
+    const clientId = keys.identify(request);
     const query = parseFields(inputItemsQuery, request.query);
     const { id } = request.params;
     const items = await listInputItems(responses, clientId, id);
@@ -171,7 +171,7 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
   });
 
   app.post<ById>('/v1/responses/:id/cancel', async (request) =>
-    background.cancel(keys.identify(request.headers), request.params.id),
+    background.cancel(keys.identify(request), request.params.id),
   );
 }
 

@@ -561,6 +561,11 @@ describe('keys', () => {
     ['bearer   other-key ', {}],
     [undefined, { 'x-api-key': 'right-key' }],
     ['Basic abc', { 'x-api-key': 'right-key' }],
+    ['Bearer', { 'x-api-key': 'right-key' }],
+    ['Bearer placeholder', { 'x-api-key': 'right-key' }],
+    ['Bearer right-key', { 'x-api-key': 'placeholder' }],
+    ['Bearer placeholder', { 'x-goog-api-key': 'right-key', 'api-key': 'wrong' }],
+    [undefined, { 'api-key': 'other-key' }],
   ])('let in who shows one (%s)', async (authorization, more) => {
     const headers = { ...(authorization ? { authorization } : {}), ...(more as Record<string, string>) };
     expect((await chat({}, headers).answer).status).toBe(200);
@@ -590,6 +595,14 @@ describe('keys', () => {
       expect(head['x-request-id']).toBeDefined();
     }
     expect(fixture.upstream.calls.length).toBe(0);
+  });
+
+  it('may be shown in the query, and tell clients apart by the one that is known', async () => {
+    expect((await send('GET', '/v1/models?key=right-key').answer).status).toBe(200);
+    expect((await send('GET', '/v1/models?key=wrong').answer).status).toBe(401);
+    const keys = createClientKeys(['right-key']);
+    const shown = (headers: Record<string, string>, url = '/') => keys.identify({ headers, url });
+    expect(shown({ authorization: 'Bearer x', 'x-api-key': 'right-key' })).toBe(shown({}, '/?key=right-key'));
   });
 
   it('are looked at before a body is read', async () => {
@@ -735,6 +748,81 @@ describe('host and origin', () => {
       type: 'error',
       error: { type: 'permission_error', message: expect.stringContaining('null to CORS_ORIGINS') },
     });
+  });
+});
+
+describe('a path that is not quite right', () => {
+  it.each([
+    [
+      'POST',
+      '/chat/completions',
+      /^There is nothing at POST \/chat\/completions\. Set .* http:\/\/box:8018\/v1\.$/,
+    ],
+    ['POST', '/v1/v1/responses', /http:\/\/box:8018\/v1\.$/],
+    ['GET', '/', /OpenAI clients is http:\/\/box:8018\/v1/],
+    ['GET', '/api/accounts/status', /runs inside/],
+  ])("%s %s is told the base URL, in OpenAI's words", async (method, path, message) => {
+    const body = method === 'POST' ? { body: '{not even JSON' } : {};
+    const { status, json } = await send(method, path, { ...body, headers: { host: 'box:8018' } }).answer;
+    expect([status, json]).toEqual([
+      404,
+      {
+        error: {
+          type: 'invalid_request_error',
+          code: 'not_found',
+          param: null,
+          message: expect.stringMatching(message),
+        },
+      },
+    ]);
+  });
+
+  it("is told the base URL in Anthropic's words", async () => {
+    const headers = {
+      host: 'internal:8018',
+      'x-forwarded-proto': 'https',
+      'x-forwarded-host': 'llm.example',
+    };
+    for (const path of ['/messages', '/anthropic/v1/messages', '/v1/v1/messages']) {
+      const { status, json } = await send('POST', path, { headers }).answer;
+      expect([status, json]).toMatchObject([
+        404,
+        {
+          type: 'error',
+          error: { type: 'not_found_error', message: expect.stringMatching(/https:\/\/llm\.example\.$/) },
+        },
+      ]);
+    }
+  });
+
+  it.each(['/v1/chat/completions/', '//v1/chat/completions', '/v1//chat/completions?beta=true'])(
+    '%s is the path it means',
+    async (path) => {
+      expect((await send('POST', path, { body: { model: 'auto', messages: hi } }).answer).status).toBe(200);
+    },
+  );
+
+  it.each([
+    ['GET', '/v1/chat/completions', 'POST'],
+    ['GET', '/v1/messages', 'POST'],
+    ['PUT', '/v1/responses/resp_1', 'GET, DELETE'],
+    ['GET', '/v1/responses/compact', 'POST'],
+    ['DELETE', '/v1/responses/input_tokens', 'POST'],
+    ['PROPFIND', '/v1/messages', 'POST'],
+    ['POST', '/v1/models/auto', 'GET'],
+    ['DELETE', '/v1/models', 'GET'],
+  ])('%s %s has the wrong method, and hears the right one', async (method, path, allow) => {
+    const { status, headers, text } = await send(method, path).answer;
+    expect([status, headers.allow]).toEqual([405, allow]);
+    expect(text).toContain(`takes ${allow.replace(', ', ' and ')}, not ${method}`);
+  });
+
+  it('is one that HTTP does not know where the method is none', async () => {
+    const socket = connect(port, '127.0.0.1');
+    socket.write('FROB /v1/messages HTTP/1.1\r\nhost: localhost\r\n\r\n');
+    let answer = '';
+    for await (const part of socket) answer += part;
+    expect(answer).toMatch(/^HTTP\/1\.1 405 [\s\S]*allow: GET, POST/);
   });
 });
 

@@ -1,6 +1,7 @@
 import websocket from '@fastify/websocket';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { AppError } from '../core/errors.ts';
+import { adviseOnPath, type ServicePlaces, withPort } from '../core/path-advice.ts';
 import type { DecodedTurn, Inbound } from '../core/protocol.ts';
 import { serveApiDocs } from '../lib/api-docs-routes.ts';
 import { HttpFault } from '../lib/http-fault.ts';
@@ -40,6 +41,8 @@ export interface GatewayServerOptions {
   readonly responses: StoredResponses;
   readonly keep: Pick<GatewayKeep, 'figures' | 'failures'>;
   readonly isPoolInside: boolean;
+  /** The port the pool answers on where that is known, for clients that mistake the gateway for it. */
+  readonly poolPort?: () => number | undefined;
   /** Opens `/metrics`; unset: whoever may use the gateway may read them. */
   readonly adminKey: string | undefined;
   readonly allowedHosts: readonly string[] | null;
@@ -80,9 +83,15 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
       keysSetting: 'API_KEYS',
       cors: { origins: options.corsOrigins ?? [], exposedHeaders },
     },
+    adviseOnPath: (path, address) => adviseOnPath(path, 'gateway', placesFrom(address)).advice,
     encodeUnreadable: (message) =>
       openaiChatInbound.encodeError(new AppError('invalid_request', message), ''),
   });
+
+  function placesFrom(address: string): ServicePlaces {
+    const port = options.poolPort?.();
+    return { gateway: address, pool: port === undefined ? undefined : withPort(address, port) };
+  }
 
   const adminKeys = options.adminKey === undefined ? undefined : createClientKeys([options.adminKey]);
   const metrics = createGatewayMetrics({
@@ -114,7 +123,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
 
   // Before a body is read: who has no key sends no megabytes.
   app.addHook('onRequest', async (request) => {
-    if (request.url.startsWith('/v1/')) keys.identify(request.headers);
+    if (`${request.routeOptions.url ?? request.url}`.startsWith('/v1/')) keys.identify(request);
   });
 
   app.setErrorHandler((error, request, reply) => {
@@ -139,7 +148,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   });
 
   app.get('/metrics', async (request, reply) => {
-    (adminKeys ?? keys).identify(request.headers);
+    (adminKeys ?? keys).identify(request);
     const text = await metrics.text();
     return reply.type(metricsType).send(text);
   });
@@ -150,7 +159,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   app.post('/v1/chat/completions', (request, reply) => answerTurn(openaiChatInbound, request, reply));
   app.post('/v1/messages', (request, reply) => answerTurn(anthropicMessagesInbound, request, reply));
   app.post('/v1/messages/count_tokens', async (request, reply) => {
-    keys.identify(request.headers);
+    keys.identify(request);
     reply.header('request-id', request.id);
     return { input_tokens: countInputTokens(decodeCountRequest(request.body)) };
   });
@@ -181,7 +190,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     reply: FastifyReply,
     given?: DecodedTurn<Options>,
   ): Promise<FastifyReply> {
-    const clientId = keys.identify(request.headers);
+    const clientId = keys.identify(request);
     const decoded = given ?? inbound.decode(request.body);
     clientTurns.check(decoded);
     reply.hijack();
@@ -256,9 +265,17 @@ function keepHealth({ store, isStoreOpen }: ReturnType<GatewayKeep['figures']>) 
   return { store, reachable: isStoreOpen };
 }
 
-/** Whose words an error is put in: the path tells, and for the lists of models a header that only one dialect sends. */
+/**
+ * Whose words an error is put in: the path tells, also one that is not quite right, and for the lists of models a header
+ * that only one dialect sends.
+ */
 function dialectOf(request: FastifyRequest): ErrorDialect {
-  const isAnthropic = request.url.startsWith('/v1/messages') || isAnthropicClient(request);
+  const path = request.url.split('?', 1)[0] ?? '';
+  const isAnthropic =
+    path.startsWith('/v1/messages') ||
+    isAnthropicClient(request) ||
+    (request.is404 &&
+      adviseOnPath(path, 'gateway', { gateway: undefined, pool: undefined }).dialect === 'anthropic');
   return isAnthropic ? anthropicMessagesInbound : openaiChatInbound;
 }
 

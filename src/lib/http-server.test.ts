@@ -11,6 +11,7 @@ const createServer = () =>
     bodyLimitBytes: 1024,
     callers: { allowedHosts: null, keysSetting: 'API_KEYS' },
     encodeUnreadable: () => '',
+    adviseOnPath: () => 'See /docs.',
   });
 
 it('closes soon after its last answer, although the client keeps the connection', async () => {

@@ -5,6 +5,8 @@ import {
   type FastifyBaseLogger,
   type FastifyError,
   type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
   fastify,
   LogController,
 } from 'fastify';
@@ -24,6 +26,8 @@ export interface HttpServerOptions {
   readonly takesWebSockets?: boolean;
   /** The service's own body for a request that is no HTTP and so reaches no route. */
   encodeUnreadable(message: string): string;
+  /** What helps a client that asked for a path of no route. `address` is the service's, as the client named it. */
+  adviseOnPath(path: string, address: string): string;
 }
 
 /** For a whole request to arrive. Node's own limit, which Fastify switches off unless it is asked for one. */
@@ -60,7 +64,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
       const fault = new HttpFault('not_found', 'The path of the request is not a valid one.');
       app.errorHandler.call(app, fault as unknown as FastifyError, request, reply);
     },
-    routerOptions: { maxParamLength: 512, ignoreTrailingSlash: true },
+    routerOptions: { maxParamLength: 512, ignoreTrailingSlash: true, ignoreDuplicateSlashes: true },
     genReqId(request) {
       const given = request.headers['x-request-id'];
       return typeof given === 'string' && requestIdPattern.test(given) ? given : randomUUID();
@@ -105,6 +109,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
 
   // After every onRequest hook, and so after the check of keys.
   app.addHook('preParsing', async (request, reply, body) => {
+    if (request.is404 || !isMeant(routes, request)) refusePath(request, reply);
     if (bodyless.has(request.method)) return body;
     try {
       const codings = bodyCodings(request.headers['content-encoding']);
@@ -126,25 +131,65 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     }
   });
 
-  app.setNotFoundHandler((request, reply) => {
-    const path = request.url.split('?', 1)[0] ?? '';
-    const methods = (['GET', 'POST', 'PATCH', 'DELETE'] as const).filter((method) =>
-      app.findRoute({ url: path, method }),
-    );
-    if (methods.length > 0) {
-      reply.header('allow', methods.join(', '));
-      throw new HttpFault(
-        'method_not_allowed',
-        `${path} takes ${methods.join(' and ')}, not ${request.method}.`,
-      );
+  app.setNotFoundHandler((request, reply) => refusePath(request, reply));
+
+  /** For a path that no route has, or one that none has with this method. Throws HttpFault. */
+  function refusePath(request: FastifyRequest, reply: FastifyReply): never {
+    const { method } = request;
+    const path = pathOf(request.url);
+    const methods = methodsAt(routes, path);
+    if (methods.length === 0) {
+      const advice = options.adviseOnPath(path, addressSeen(request));
+      throw new HttpFault('not_found', `There is nothing at ${method} ${path}. ${advice}`);
     }
-    throw new HttpFault('not_found', `There is nothing at ${request.method} ${path}.`);
-  });
+    reply.header('allow', methods.join(', '));
+    const isReading = method === 'GET' && methods.includes('POST');
+    const hint = isReading ? ': send the request as JSON in the body of a POST' : '';
+    const fault = `${path} takes ${methods.join(' and ')}, not ${method}${hint}.`;
+    throw new HttpFault('method_not_allowed', fault);
+  }
   return app;
 }
 
 function asksForWebSocket({ method, headers }: IncomingMessage): boolean {
   return method === 'GET' && headers.upgrade?.toLowerCase() === 'websocket';
+}
+
+function pathOf(url: string): string {
+  const path = url.split('?', 1)[0] ?? '';
+  return path.replace(/\/{2,}/g, '/').replace(/(?<=.)\/$/, '');
+}
+
+/** The methods of a path's own routes, or else of those whose parameters it fits. */
+function methodsAt(routes: readonly ServedRoute[], path: string): string[] {
+  const own = routes.filter(({ url }) => url === path);
+  const found = own.length > 0 ? own : routes.filter(({ url }) => patternOf(url).test(path));
+  return [...new Set(found.map(({ method }) => method))];
+}
+
+/** `/:id` and `/*`, as the routes have them. */
+function patternOf(url: string): RegExp {
+  const escaped = url.replace(/[.+?^${}()|[\]\\]/g, '\\$&');
+  return new RegExp(`^${escaped.replace(/:[^/]+/g, '[^/]+').replace('*', '.*')}$`);
+}
+
+/** Not where a parameter took the name of another call for a value, such as `compact` for an id. */
+function isMeant(routes: readonly ServedRoute[], { url, method, routeOptions }: FastifyRequest): boolean {
+  const path = pathOf(url);
+  if (routeOptions.url === path) return true;
+  const own = routes.filter((route) => route.url === path);
+  return own.length === 0 || own.some((route) => route.method === (method === 'HEAD' ? 'GET' : method));
+}
+
+/** Where the client found the service, also through a proxy that says so. */
+function addressSeen({ headers }: FastifyRequest): string {
+  const first = (name: string): string =>
+    String(headers[name] ?? '')
+      .split(',', 1)[0]
+      ?.trim() ?? '';
+  const scheme = first('x-forwarded-proto') === 'https' ? 'https' : 'http';
+  const address = `${scheme}://${first('x-forwarded-host') || headers.host}`;
+  return URL.canParse(address) ? new URL(address).origin : 'http://localhost';
 }
 
 /** A route as it was given to the server. */
@@ -176,18 +221,15 @@ export function httpFaultFrom(error: unknown): unknown {
 }
 
 /** Answers what Node's parser gave up on, as far as the connection still takes an answer, and cuts it. */
-function refuseUnreadable(
-  error: NodeJS.ErrnoException,
-  socket: Socket,
-  encode: (message: string) => string,
-): void {
+function refuseUnreadable(error: UnreadableError, socket: Socket, encode: (message: string) => string): void {
   if (error.code === 'ECONNRESET' || socket.destroyed) return;
-  const [status, message] = unreadable(error.code);
+  const [status, message] = unreadable(error);
   const body = encode(message);
   const head = [
     `HTTP/1.1 ${status}`,
     'content-type: application/json; charset=utf-8',
     `content-length: ${Buffer.byteLength(body)}`,
+    ...(status.startsWith('405') ? ['allow: GET, POST, PATCH, DELETE'] : []),
     `x-request-id: ${randomUUID()}`,
     'connection: close',
   ];
@@ -195,7 +237,14 @@ function refuseUnreadable(
   socket.destroy();
 }
 
-function unreadable(code: string | undefined): readonly [status: string, message: string] {
+type UnreadableError = NodeJS.ErrnoException & { readonly rawPacket?: unknown };
+
+function unreadable({ code, rawPacket }: UnreadableError): readonly [status: string, message: string] {
+  const start = Buffer.isBuffer(rawPacket) ? rawPacket.toString('latin1', 0, 2048) : '';
+  const isRequest = /^[A-Za-z-]+ \S+ HTTP\/1\.[01]\r?\n/.test(start);
+  if (code === 'HPE_INVALID_METHOD' && isRequest) {
+    return ['405 Method Not Allowed', 'The method of the request is unknown: use GET or POST.'];
+  }
   switch (code) {
     case 'HPE_HEADER_OVERFLOW':
       return ['431 Request Header Fields Too Large', 'The headers of the request are larger than 16 KiB.'];

@@ -27,6 +27,7 @@ it('logs no empty line when a server listens', async () => {
     bodyLimitBytes: 1000,
     callers: { allowedHosts: [], keysSetting: 'API_KEYS' },
     encodeUnreadable: String,
+    adviseOnPath: String,
   });
   await server.listen({ host: '127.0.0.1', port: 0, listenTextResolver: () => '' });
   logger.info('said by us');

@@ -22,6 +22,7 @@ async function serve() {
     bodyLimitBytes: limit,
     callers: { allowedHosts: null, keysSetting: 'API_KEYS' },
     encodeUnreadable: () => '',
+    adviseOnPath: () => 'See /docs.',
   });
   app.setErrorHandler((error, _request, reply) => {
     const fault = httpFaultFrom(error);

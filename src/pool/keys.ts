@@ -9,21 +9,27 @@ export interface PoolKeys {
   readonly poolApiKey?: string;
 }
 
-/** Who a request's `Authorization` header says is calling. Throws PoolError `invalid_key`. */
-export function identify(keys: PoolKeys, authorization: string | undefined): Omit<Caller, 'isGateway'> {
+/** Who shows these keys. Throws PoolError `invalid_key`. */
+export function identify(keys: PoolKeys, shown: readonly string[]): Omit<Caller, 'isGateway'> {
   if (keys.adminKey === undefined) return { role: 'admin', keyId: 'local' };
-  const given = /^Bearer +(\S+) *$/i.exec(authorization ?? '')?.[1];
-  if (given === undefined) {
-    throw new PoolError('invalid_key', 'This pool needs a key: send "Authorization: Bearer <key>".');
-  }
-  const digest = digestOf(given);
-  // Both comparisons always run, and both on digests, so that time tells nothing.
-  const isAdmin = timingSafeEqual(digest, digestOf(keys.adminKey));
-  const isBorrower = keys.poolApiKey !== undefined && timingSafeEqual(digest, digestOf(keys.poolApiKey));
-  const keyId = `key_${digest.toString('hex').slice(0, 16)}`;
-  if (isAdmin) return { role: 'admin', keyId };
-  if (isBorrower) return { role: 'borrower', keyId };
-  throw new PoolError('invalid_key', 'This key is not one of the pool.');
+  const admin = digestOf(keys.adminKey);
+  const borrower = keys.poolApiKey === undefined ? undefined : digestOf(keys.poolApiKey);
+  // All comparisons always run, and on digests, so that time tells nothing.
+  const digests = shown.map(digestOf);
+  const admins = digests.filter((digest) => timingSafeEqual(digest, admin));
+  const borrowers = digests.filter((digest) => borrower !== undefined && timingSafeEqual(digest, borrower));
+  if (admins[0]) return { role: 'admin', keyId: keyIdOf(admins[0]) };
+  if (borrowers[0]) return { role: 'borrower', keyId: keyIdOf(borrowers[0]) };
+  throw new PoolError(
+    'invalid_key',
+    shown.length === 0
+      ? 'This pool needs a key: send "Authorization: Bearer <key>".'
+      : 'This key is not one of the pool: show ADMIN_KEY, or POOL_API_KEY to borrow.',
+  );
+}
+
+function keyIdOf(digest: Buffer): string {
+  return `key_${digest.toString('hex').slice(0, 16)}`;
 }
 
 function digestOf(key: string): Buffer {

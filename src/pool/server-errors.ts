@@ -67,6 +67,13 @@ export function errorBody(error: PoolError): ErrorAnswer {
   };
 }
 
+/** The same for a client of the gateway that came here by mistake: readable in OpenAI's, Anthropic's and our own words. */
+export function strangersBody(error: PoolError): object {
+  const { code, message } = error;
+  const type = code === 'not_found' ? 'not_found_error' : 'invalid_request_error';
+  return { ...errorBody(error), type: 'error', error: { type, code, message, param: null } };
+}
+
 /** A fault the HTTP library found in the request, such as a broken percent-encoding. */
 function isClientFault(error: unknown): error is Error {
   return (

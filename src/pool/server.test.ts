@@ -51,7 +51,7 @@ describe('bad requests', () => {
     ['GET', '/api/accounts/nobody', undefined, 404, 'account_not_found', 'id'],
     ['PATCH', '/api/accounts/nobody', { enabled: true }, 404, 'account_not_found', 'id'],
     ['GET', '/nowhere', undefined, 404, 'not_found'],
-    ['GET', allocate, undefined, 404, 'account_not_found'],
+    ['GET', allocate, undefined, 405, 'method_not_allowed'],
     ['DELETE', '/health', undefined, 405, 'method_not_allowed'],
     ['POST', allocate, 'x'.repeat(1024 * 1024 + 1), 413, 'too_large'],
   ];
@@ -107,6 +107,19 @@ describe('health', () => {
   });
 });
 
+describe('a client of the gateway that came here', () => {
+  it.each(['/v1/chat/completions', '/v1/messages', '/v1/models', '/responses'])(
+    'hears at %s where the gateway is, in words it can read',
+    async (path) => {
+      const service = await startServer({}, { gatewayPort: () => 8018 });
+      const { status, body } = await service.call('POST', path, '{', { host: 'localhost:8019' });
+      const message = expect.stringMatching(/account pool.*http:\/\/localhost:8018/);
+      const error = { type: 'not_found_error', code: 'not_found', param: null, message };
+      expect([status, body]).toEqual([404, { success: false, type: 'error', error }]);
+    },
+  );
+});
+
 describe('keys', () => {
   const bearer = (key: string) => ({ authorization: `Bearer ${key}` });
 
@@ -123,6 +136,22 @@ describe('keys', () => {
     expect(await code('GET', '/api/accounts', bearer('boss'))).toEqual([200, undefined]);
     expect(await code('POST', allocate, bearer('gate'))).toEqual([503, 'no_account_available']);
     expect(await code('POST', allocate)).toEqual([401, 'invalid_key']);
+  });
+
+  it('takes any key it knows, wherever it is shown', async () => {
+    const service = await startServer({}, { adminKey: 'boss', poolApiKey: 'gate' });
+    const status = async (path: string, headers: Record<string, string>) =>
+      (await service.call('GET', path, undefined, headers)).status;
+    for (const headers of [
+      { authorization: 'Bearer ', 'x-api-key': 'boss' },
+      { ...bearer('placeholder'), 'api-key': 'boss' },
+      { ...bearer('gate'), 'x-goog-api-key': 'boss' },
+    ]) {
+      expect(await status('/api/accounts', headers)).toBe(200);
+    }
+    expect(await status('/api/accounts?limit=1&key=boss', {})).toBe(200);
+    expect(await status('/api/accounts?key=gate', {})).toBe(403);
+    expect(await status('/api/accounts?key=wrong', { 'x-api-key': 'wrong' })).toBe(401);
   });
 
   it('keeps a session to the key that made it, but lets an admin release it', async () => {

@@ -1,22 +1,26 @@
 import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { adviseOnPath, type ServicePlaces, withPort } from '../core/path-advice.ts';
 import { serveApiDocs } from '../lib/api-docs-routes.ts';
 import { createHttpServer } from '../lib/http-server.ts';
 import type { Logger } from '../lib/logger.ts';
 import { metricsType } from '../lib/metrics.ts';
+import { shownKeys } from '../lib/shown-keys.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import { poolApi } from './api.ts';
 import type { PoolService } from './create-pool.ts';
 import { streamEvents } from './event-stream.ts';
 import { identify, type PoolKeys } from './keys.ts';
 import type { Caller } from './pool-context.ts';
-import { errorBody, poolErrorFrom } from './server-errors.ts';
+import { errorBody, poolErrorFrom, strangersBody } from './server-errors.ts';
 
 export interface PoolServerOptions extends PoolKeys {
   readonly pool: PoolService;
   readonly logger: Logger;
   /** Names a request's Host and Origin may carry besides the loopback ones; null switches the check off. */
   readonly allowedHosts: readonly string[] | null;
+  /** The port the gateway answers on where that is known, for clients that mistake the pool for it. */
+  readonly gatewayPort?: () => number | undefined;
 }
 
 const bodyLimitBytes = 1024 * 1024;
@@ -32,8 +36,13 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
     logger,
     bodyLimitBytes,
     callers: { allowedHosts, keysSetting: 'ADMIN_KEY' },
+    adviseOnPath: (path, address) => adviseOnPath(path, 'pool', placesFrom(address)).advice,
     encodeUnreadable: (message) => JSON.stringify(errorBody(new PoolError('invalid_request', message))),
   });
+  function placesFrom(address: string): ServicePlaces {
+    const port = options.gatewayPort?.();
+    return { pool: address, gateway: port === undefined ? undefined : withPort(address, port) };
+  }
   const openStreams = new Set<() => void>();
 
   app.setErrorHandler((thrown, request, reply) => {
@@ -42,24 +51,30 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
       logger.error({ err: error.cause ?? error, requestId: request.id }, 'a request failed');
     }
     if (error.retryAfterMs !== undefined) reply.header('retry-after', Math.ceil(error.retryAfterMs / 1000));
-    return reply.status(error.status).send(errorBody(error));
+    const isStray = request.is404 && isOfGateway(request.url.split('?', 1)[0] ?? '');
+    const body = isStray ? strangersBody(error) : errorBody(error);
+    return reply.status(error.status).send(body);
   });
   app.addHook('preClose', async () => {
     pool.stopAccepting();
     for (const end of openStreams) end();
   });
 
-  const callerOf = (request: FastifyRequest): Caller => {
-    const caller = identify(options, request.headers.authorization);
-    return { ...caller, isGateway: isGatewaySession(request.body) };
-  };
+  const roleOf = ({ headers, url }: FastifyRequest): Omit<Caller, 'isGateway'> =>
+    identify(options, shownKeys(headers, url));
+  const callerOf = (request: FastifyRequest): Caller => ({
+    ...roleOf(request),
+    isGateway: isGatewaySession(request.body),
+  });
+  app.addHook('onRequest', async ({ query }) => {
+    // A key may be shown there; routes that know all their fields would refuse it.
+    if (typeof query === 'object' && query !== null && 'key' in query) delete query.key;
+  });
   // Keys are checked before a body is read.
-  const anyKey = {
-    onRequest: async (request: FastifyRequest) => void identify(options, request.headers.authorization),
-  };
+  const anyKey = { onRequest: async (request: FastifyRequest) => void roleOf(request) };
   const adminKey = {
     onRequest: async (request: FastifyRequest) => {
-      if (identify(options, request.headers.authorization).role === 'admin') return;
+      if (roleOf(request).role === 'admin') return;
       throw new PoolError(
         'forbidden',
         'This needs the admin key; the key given may only borrow, return and report.',
@@ -166,6 +181,11 @@ async function allocate(
     if (gone.signal.aborted) return reply.hijack();
     throw error;
   }
+}
+
+/** Whether a path of no route is one of the gateway's, or nearly so. */
+function isOfGateway(path: string): boolean {
+  return adviseOnPath(path, 'pool', { gateway: undefined, pool: undefined }).dialect !== undefined;
 }
 
 /** Gateways say who they are by their session's name; no borrower gains more than the owner lends to this key. */

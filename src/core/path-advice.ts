@@ -1,0 +1,97 @@
+/** What helps a client whose request went to a path that is none of the service's, mostly for a base URL not quite right. */
+export interface PathAdvice {
+  /** Whose words the client understands; undefined: the service's own. */
+  readonly dialect: 'openai' | 'anthropic' | undefined;
+  readonly advice: string;
+}
+
+/** Where the two services answer, as far as is known: addresses without a path. */
+export interface ServicePlaces {
+  readonly gateway: string | undefined;
+  readonly pool: string | undefined;
+}
+
+const unserved = new Set(
+  (
+    'completions complete embeddings images audio files uploads batches moderations fine_tuning assistants threads ' +
+    'vector_stores realtime rerank organizations conversations evals videos containers'
+  ).split(' '),
+);
+const poolCalls = new Set(['accounts', 'logins', 'events', 'audit']);
+const ollamaCalls = new Set(['chat', 'generate', 'tags', 'show', 'ps', 'embed', 'version', 'pull']);
+
+const served =
+  'It serves POST /v1/chat/completions, POST /v1/responses, POST /v1/messages and GET /v1/models; /docs has them all.';
+
+/** `here` answers the request; `path` is without its query. */
+export function adviseOnPath(path: string, here: 'gateway' | 'pool', places: ServicePlaces): PathAdvice {
+  const words = path
+    .toLowerCase()
+    .split('/')
+    .filter((word) => word !== '');
+  const gateway = places.gateway ?? 'the address of the gateway (PORT)';
+  const isPoolCall = words.some((word, at) => word === 'api' && poolCalls.has(words[at + 1] ?? ''));
+  if (isPoolCall) return { dialect: undefined, advice: poolAdvice(here, places) };
+
+  const call = calledAt(words);
+  const dialect = words.includes('anthropic') || call === 'messages' ? 'anthropic' : 'openai';
+  const base = dialect === 'anthropic' && call !== 'unserved' ? gateway : `${gateway}/v1`;
+  const setBase = `set the base URL of the client to ${base}`;
+  const isForeign = here === 'pool';
+  const whose = isForeign ? 'This is the account pool, and the gateway answers clients: ' : '';
+  if (call === 'unserved' && !isForeign)
+    return { dialect, advice: `The gateway has no such call. ${served}` };
+  if (call !== undefined) return { dialect, advice: sentence(`${whose}${setBase}.`) };
+
+  if (words[0] === 'api' && ollamaCalls.has(words[1] ?? '')) {
+    const advice = `${whose}Ollama's own API is not served: choose an OpenAI-compatible provider in the client and ${setBase}.`;
+    return { dialect: 'openai', advice };
+  }
+  if (/^v1(beta|alpha)/.test(words[0] ?? '') || words.some((word) => word.includes('generatecontent'))) {
+    const advice = `${whose}The Gemini API is not served: choose an OpenAI-compatible provider in the client and ${setBase}.`;
+    return { dialect: 'openai', advice };
+  }
+  if (isForeign && words[0] !== 'v1') {
+    return {
+      dialect: undefined,
+      advice: `This is the account pool: its calls are below /api, and /docs has them all. Clients of the gateway use ${gateway}/v1.`,
+    };
+  }
+  if (isForeign) return { dialect, advice: sentence(`${whose}${setBase}.`) };
+  return {
+    dialect: undefined,
+    advice: `The base URL for OpenAI clients is ${gateway}/v1, for Anthropic clients ${gateway}. ${served}`,
+  };
+}
+
+/** What a client meant to call, wherever in the path. */
+function calledAt(
+  words: readonly string[],
+): 'chat' | 'responses' | 'models' | 'messages' | 'unserved' | undefined {
+  if (words.some((word, at) => word === 'chat' && words[at + 1] === 'completions')) return 'chat';
+  if (words.some((word) => unserved.has(word))) return 'unserved';
+  if (words.includes('messages')) return 'messages';
+  if (words.includes('responses')) return 'responses';
+  // The Gemini API has its calls below its models.
+  const isList = words.includes('models') && !words.some((word) => word.includes(':') || word === 'v1beta');
+  return isList ? 'models' : undefined;
+}
+
+function poolAdvice(here: 'gateway' | 'pool', { pool }: ServicePlaces): string {
+  if (here === 'pool')
+    return `Set POOL_SERVICE_URL to ${pool ?? "the pool's address"}; /docs has the pool's calls.`;
+  return pool === undefined
+    ? 'This is the gateway; the account pool runs inside it and has no address (USE_POOL_SERVICE).'
+    : `This is the gateway; the account pool usually answers at ${pool}: use that address (POOL_SERVICE_URL).`;
+}
+
+function sentence(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+/** The same host under another port. */
+export function withPort(address: string, port: number): string {
+  const url = new URL(address);
+  url.port = String(port);
+  return url.origin;
+}

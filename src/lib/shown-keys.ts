@@ -1,0 +1,14 @@
+import type { IncomingHttpHeaders } from 'node:http';
+
+const keyHeaders = ['x-api-key', 'x-goog-api-key', 'api-key'];
+
+/**
+ * The keys a request shows, wherever its client puts them. Clients fill some places with an empty or an invented key, so
+ * that no place outranks another one.
+ */
+export function shownKeys(headers: IncomingHttpHeaders, url: string): readonly string[] {
+  const bearer = /^Bearer +(\S+) *$/i.exec(headers.authorization ?? '')?.[1] ?? '';
+  const inHeaders = keyHeaders.flatMap((name) => String(headers[name] ?? '').split(','));
+  const query = url.includes('?') ? new URLSearchParams(url.slice(url.indexOf('?') + 1)).getAll('key') : [];
+  return [bearer, ...inHeaders, ...query].map((key) => key.trim()).filter((key) => key !== '');
+}
