@@ -1,0 +1,114 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { Dispatcher } from 'undici';
+import type { Connection, NetworkDispatchOptions } from './exchange.ts';
+import { isConnectionLoss, UnsentError } from './transport-errors.ts';
+
+/** A peer that goes on refusing must come to an end. */
+const maxResends = 3;
+/** A kept connection that closes later than this after the request was written did not close by chance. */
+const staleWithinMs = 2_000;
+
+/** A request on its way, with what a second sending has to know. */
+export class PendingRequest {
+  readonly options: NetworkDispatchOptions;
+  readonly handler: Dispatcher.DispatchHandler;
+  /** Only a connection younger than this one will do. */
+  afterSerial = 0;
+  resends = 0;
+  hasMetStaleConnection = false;
+  /** Stops listening for the caller's signal. */
+  stopWaiting: (() => void) | undefined;
+
+  constructor(options: NetworkDispatchOptions, handler: Dispatcher.DispatchHandler) {
+    this.options = options;
+    this.handler = handler;
+  }
+
+  suits(connection: Connection): boolean {
+    return connection.serial > this.afterSerial && (connection.isHttp2 || this.options.needsHttp2 !== true);
+  }
+
+  fail(error: Error): void {
+    this.stopWaiting?.();
+    this.handler.onResponseError?.(neverStarted, error);
+  }
+}
+
+/** One sending of a request. What proves to have met a dead connection is given back to be sent on another. */
+export class Attempt implements Dispatcher.DispatchHandler {
+  readonly #request: PendingRequest;
+  readonly #connection: Connection;
+  readonly #resend: ((request: PendingRequest) => void) | undefined;
+  readonly #isReuse: boolean;
+  readonly #heardBefore: number;
+  readonly #sentAt = performance.now();
+  #hasResponse = false;
+
+  /** Without `resend` the request is sent once, whatever happens. */
+  constructor(
+    request: PendingRequest,
+    connection: Connection,
+    resend: ((request: PendingRequest) => void) | undefined,
+  ) {
+    this.#request = request;
+    this.#connection = connection;
+    this.#resend = resend;
+    this.#isReuse = connection.used > 0;
+    this.#heardBefore = connection.heard;
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController, context: unknown): void {
+    this.#request.handler.onRequestStart?.(controller, context);
+  }
+
+  onResponseStart(
+    controller: Dispatcher.DispatchController,
+    status: number,
+    headers: IncomingHttpHeaders,
+    message?: string,
+  ): void {
+    this.#hasResponse = true;
+    this.#request.handler.onResponseStart?.(controller, status, headers, message);
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#request.handler.onResponseData?.(controller, chunk);
+  }
+
+  onResponseEnd(controller: Dispatcher.DispatchController, trailers: IncomingHttpHeaders): void {
+    this.#request.handler.onResponseEnd?.(controller, trailers);
+  }
+
+  onResponseError(controller: Dispatcher.DispatchController, error: Error): void {
+    const request = this.#request;
+    if (!this.#resend || this.#hasResponse || controller?.aborted || !this.#mayResend(error)) {
+      request.handler.onResponseError?.(controller, error);
+      return;
+    }
+    request.resends += 1;
+    request.afterSerial = this.#connection.serial;
+    this.#resend(request);
+  }
+
+  #mayResend(error: Error): boolean {
+    const request = this.#request;
+    if (error instanceof UnsentError) return request.resends < maxResends;
+    const { method, mayResend } = request.options;
+    const isAllowed = mayResend ?? (method === 'GET' || method === 'HEAD');
+    if (!isAllowed || request.hasMetStaleConnection || !this.#isReuse || !isConnectionLoss(error))
+      return false;
+    request.hasMetStaleConnection = true;
+    const isSilent = this.#connection.heard === this.#heardBefore;
+    return isSilent && performance.now() - this.#sentAt < staleWithinMs;
+  }
+}
+
+/** For handlers of requests that came to no connection. */
+const neverStarted: Dispatcher.DispatchController = {
+  aborted: false,
+  paused: false,
+  reason: null,
+  abort() {},
+  pause() {},
+  resume() {},
+};

@@ -1,0 +1,151 @@
+import { request as httpRequest, type RequestOptions } from 'node:http';
+import type { Socket } from 'node:net';
+import { buildConnector } from 'undici';
+import { type NamedProxy, type ProxyRules, proxyAuthorization, shownProxy } from './proxy-rules.ts';
+import { codeOf, UnsentError } from './transport-errors.ts';
+
+/** Opens connections to origins, directly or through a proxy. */
+export interface Connector {
+  /** A connection to the origin, ready to be written to; for https the handshake is done. Rejects with UnsentError. */
+  open(origin: URL): Promise<Socket>;
+  /** The proxy that plain http requests are sent to instead of the origin; undefined: none. */
+  forwardProxy(origin: URL): URL | undefined;
+  /** Whether the proxy itself can be reached. Rejects with UnsentError. */
+  probeProxy(proxy: NamedProxy): Promise<void>;
+}
+
+const certificateCodes = /CERT|SELF_SIGNED|UNABLE_TO_(GET|VERIFY|DECRYPT|DECODE)|ALTNAME|HOSTNAME_MISMATCH/;
+
+/** `timeoutMs` is for the whole way: the proxy, its tunnel and the handshake. */
+export function createConnector(
+  rules: ProxyRules,
+  { timeoutMs, userAgent }: { readonly timeoutMs: number; readonly userAgent: string },
+): Connector {
+  // HTTP/2 comes first in the offer; undici's default offer begins with http/1.1.
+  const connect = buildConnector({ allowH2: true, preferH2: true, timeout: timeoutMs });
+  const connectPlain = buildConnector({ allowH2: false, timeout: timeoutMs });
+
+  function open(to: URL, opener: typeof connect, tunnel?: Socket): Promise<Socket> {
+    const { promise, resolve, reject } = Promise.withResolvers<Socket>();
+    opener(
+      {
+        hostname: to.hostname.replace(/^\[|\]$/g, ''),
+        host: to.host,
+        protocol: to.protocol,
+        port: to.port || (to.protocol === 'https:' ? '443' : '80'),
+        ...(tunnel && { httpSocket: tunnel }),
+      },
+      (error, socket) => (socket ? resolve(socket) : reject(error)),
+    );
+    return promise;
+  }
+
+  async function openProxy(proxy: NamedProxy): Promise<Socket> {
+    try {
+      return await open(new URL(proxy.url), connectPlain);
+    } catch (cause) {
+      throw new UnsentError(
+        'proxy',
+        `The proxy of ${proxy.setting} (${shownProxy(proxy)}) ${whatOf(cause)}.`,
+        cause,
+      );
+    }
+  }
+
+  async function openTunnel(proxy: NamedProxy, target: string): Promise<Socket> {
+    const socket = await openProxy(proxy);
+    const answer = await askForTunnel(socket, proxy, target, { timeoutMs, userAgent }).catch(
+      (cause: unknown) => {
+        socket.destroy();
+        const message = `The proxy of ${proxy.setting} (${shownProxy(proxy)}) did not answer the request for a tunnel (${codeOf(cause) ?? 'no answer'}): is it an HTTP proxy?`;
+        throw new UnsentError('proxy', message, cause);
+      },
+    );
+    if (answer.status >= 200 && answer.status <= 299) return socket;
+    socket.destroy();
+    const advice =
+      answer.status === 407
+        ? 'give its user name and password in the URL, or mend them'
+        : 'ask its operator, or except the host with NO_PROXY';
+    throw new UnsentError(
+      'proxy',
+      `The proxy of ${proxy.setting} (${shownProxy(proxy)}) refused to connect to ${target} (${answer.status}): ${advice}.`,
+    );
+  }
+
+  return {
+    async open(origin) {
+      const proxy = rules.proxyFor(origin);
+      if (proxy && origin.protocol === 'http:') return openProxy(proxy);
+      const target = `${origin.hostname}:${origin.port || '443'}`;
+      const tunnel = proxy && (await openTunnel(proxy, target));
+      try {
+        return await open(origin, connect, tunnel);
+      } catch (cause) {
+        tunnel?.destroy();
+        throw new UnsentError(phaseOf(cause), `${origin.host} ${whatOf(cause)}.`, cause);
+      }
+    },
+    forwardProxy(origin) {
+      const proxy = origin.protocol === 'http:' ? rules.proxyFor(origin) : undefined;
+      return proxy && new URL(proxy.url);
+    },
+    async probeProxy(proxy) {
+      (await openProxy(proxy)).destroy();
+    },
+  };
+}
+
+/** Asks a proxy, over a connection to it, for a way to `target`. The connection is then the way. */
+function askForTunnel(
+  socket: Socket,
+  proxy: NamedProxy,
+  target: string,
+  { timeoutMs, userAgent }: { readonly timeoutMs: number; readonly userAgent: string },
+): Promise<{ readonly status: number }> {
+  const { promise, resolve, reject } = Promise.withResolvers<{ readonly status: number }>();
+  const authorization = proxyAuthorization(new URL(proxy.url));
+  const options: RequestOptions = {
+    method: 'CONNECT',
+    path: target,
+    headers: {
+      host: target,
+      'user-agent': userAgent,
+      ...(authorization === undefined ? {} : { 'proxy-authorization': authorization }),
+    },
+    createConnection: () => socket,
+  };
+  const request = httpRequest(options);
+  const timer = setTimeout(() => request.destroy(new Error('no answer in time')), timeoutMs);
+  request.once('connect', ({ statusCode = 0 }, _socket, head) => {
+    if (head.length > 0) socket.unshift(head);
+    resolve({ status: statusCode });
+  });
+  request.on('error', reject);
+  request.end();
+  return promise.finally(() => clearTimeout(timer));
+}
+
+function phaseOf(cause: unknown): UnsentError['phase'] {
+  const code = codeOf(cause) ?? '';
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return 'name';
+  return certificateCodes.test(code) || /^(ERR_SSL|ERR_TLS|EPROTO)/.test(code) ? 'tls' : 'connect';
+}
+
+/** What went wrong and what to do, to follow the name of the host. */
+function whatOf(cause: unknown): string {
+  const code = codeOf(cause) ?? 'no connection';
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
+    return `cannot be resolved (${code}): check the name, the network and its DNS`;
+  }
+  if (certificateCodes.test(code)) {
+    return `shows a certificate that is not trusted (${code}): check the clock, and name the certificate of a proxy that inspects TLS in NODE_EXTRA_CA_CERTS`;
+  }
+  if (phaseOf(cause) === 'tls')
+    return `does not complete the TLS handshake (${code}): does it speak TLS at this port?`;
+  if (code === 'ECONNREFUSED') return `refuses connections (${code}): check the address and the port`;
+  if (code === 'UND_ERR_CONNECT_TIMEOUT' || code === 'ETIMEDOUT') {
+    return `did not answer in time (${code}): check the network, a firewall, or whether a proxy is needed`;
+  }
+  return `cannot be reached (${code}): check the network`;
+}

@@ -1,0 +1,32 @@
+import type { Dispatcher } from 'undici';
+
+export interface NetworkDispatchOptions extends Dispatcher.DispatchOptions {
+  /** Ends the wait for a connection. Once the request is sent, its controller does that. */
+  readonly signal?: AbortSignal | null;
+  /** Fails, unsent, where the origin does not speak HTTP/2. */
+  readonly needsHttp2?: boolean;
+  /** A kept connection that closes as it is used again: the request is sent once more. Idempotent methods always are. */
+  readonly mayResend?: boolean;
+}
+
+/** One connection to an origin. */
+export interface Connection {
+  /** Rises from one connection of an origin to the next. */
+  readonly serial: number;
+  readonly isHttp2: boolean;
+  /** Requests it can begin now. */
+  readonly room: number;
+  /** Requests it has been given so far. */
+  readonly used: number;
+  /** Counts what has come from the other side. */
+  readonly heard: number;
+  send(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void;
+  destroy(error: Error): void;
+}
+
+/** What a connection says to the pool it is in. */
+export interface ConnectionListener {
+  /** There may be more room, or none for ever. */
+  onChange(connection: Connection): void;
+  onClosed(connection: Connection): void;
+}

@@ -1,0 +1,154 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { Socket } from 'node:net';
+import { Client, type Dispatcher } from 'undici';
+import type { Connection, ConnectionListener } from './exchange.ts';
+import { proxyAuthorization } from './proxy-rules.ts';
+import { UnsentError } from './transport-errors.ts';
+
+const keepAliveMs = 30_000;
+
+export interface Http1Options {
+  readonly serial: number;
+  readonly origin: URL;
+  /** False: closed after one request. */
+  readonly isKept: boolean;
+  /** A proxy that the requests are addressed to. */
+  readonly forwardProxy: URL | undefined;
+  readonly listener: ConnectionListener;
+}
+
+/** One HTTP/1.1 connection, carried by undici's client. */
+export class Http1Connection implements Connection {
+  readonly serial: number;
+  readonly isHttp2 = false;
+  used = 0;
+  heard = 0;
+  readonly #client: Client;
+  readonly #socket: Socket;
+  readonly #options: Http1Options;
+  readonly #forwardHeaders: Readonly<Record<string, string>>;
+  #isBusy = false;
+  #isClosing = false;
+  #isClosed = false;
+
+  constructor(socket: Socket, options: Http1Options) {
+    this.serial = options.serial;
+    this.#socket = socket;
+    this.#options = options;
+    const authorization = options.forwardProxy && proxyAuthorization(options.forwardProxy);
+    this.#forwardHeaders = authorization === undefined ? {} : { 'proxy-authorization': authorization };
+    let connected: Socket | undefined = socket;
+    this.#client = new Client(options.origin, {
+      // A client that has lost its connection would open another one: here that is for the pool to do.
+      connect(_options, callback) {
+        const given = connected;
+        connected = undefined;
+        // The client does not expect an answer before it has asked.
+        queueMicrotask(() => {
+          if (given?.destroyed === false) callback(null, given);
+          else callback(gone(), null);
+        });
+      },
+      pipelining: options.isKept ? 1 : 0,
+      keepAliveTimeout: keepAliveMs,
+    });
+    this.#client.once('disconnect', () => this.#close());
+    this.#client.once('connectionError', () => this.#close());
+  }
+
+  get room(): number {
+    return this.#isBusy || this.#isClosing || this.#isClosed || (this.used > 0 && !this.#options.isKept)
+      ? 0
+      : 1;
+  }
+
+  send(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void {
+    this.#isBusy = true;
+    this.used += 1;
+    this.#client.dispatch(
+      this.#addressed(options),
+      new Http1Exchange(handler, {
+        onHead: (headers) => {
+          this.heard += 1;
+          if (headers['connection'] === 'close') this.#isClosing = true;
+        },
+        onOver: () => this.#onOver(),
+      }),
+    );
+  }
+
+  destroy(error: Error): void {
+    // The client knows of the socket from its first request on.
+    if (this.used === 0) this.#socket.destroy();
+    void this.#client.destroy(error);
+    this.#close();
+  }
+
+  #addressed(options: Dispatcher.DispatchOptions): Dispatcher.DispatchOptions {
+    const { origin, forwardProxy } = this.#options;
+    if (forwardProxy === undefined) return options;
+    return {
+      ...options,
+      path: `${origin.origin}${options.path}`,
+      headers: { ...(options.headers as Record<string, string>), ...this.#forwardHeaders },
+    };
+  }
+
+  #onOver(): void {
+    this.#isBusy = false;
+    this.#options.listener.onChange(this);
+  }
+
+  #close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    void this.#client.destroy(gone());
+    this.#options.listener.onClosed(this);
+  }
+}
+
+/** Passes everything on, and says when the connection is free again. */
+class Http1Exchange implements Dispatcher.DispatchHandler {
+  readonly #handler: Dispatcher.DispatchHandler;
+  readonly #hooks: { readonly onHead: (headers: IncomingHttpHeaders) => void; readonly onOver: () => void };
+
+  constructor(
+    handler: Dispatcher.DispatchHandler,
+    hooks: { readonly onHead: (headers: IncomingHttpHeaders) => void; readonly onOver: () => void },
+  ) {
+    this.#handler = handler;
+    this.#hooks = hooks;
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController, context: unknown): void {
+    this.#handler.onRequestStart?.(controller, context);
+  }
+
+  onResponseStart(
+    controller: Dispatcher.DispatchController,
+    status: number,
+    headers: IncomingHttpHeaders,
+    message?: string,
+  ): void {
+    this.#hooks.onHead(headers);
+    this.#handler.onResponseStart?.(controller, status, headers, message);
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#handler.onResponseData?.(controller, chunk);
+  }
+
+  onResponseEnd(controller: Dispatcher.DispatchController, trailers: IncomingHttpHeaders): void {
+    this.#handler.onResponseEnd?.(controller, trailers);
+    this.#hooks.onOver();
+  }
+
+  onResponseError(controller: Dispatcher.DispatchController, error: Error): void {
+    this.#handler.onResponseError?.(controller, error);
+    this.#hooks.onOver();
+  }
+}
+
+function gone(): UnsentError {
+  return new UnsentError('closed', 'The connection had closed before the request was sent.');
+}

@@ -1,0 +1,163 @@
+import { type ClientHttp2Session, connect } from 'node:http2';
+import type { Socket } from 'node:net';
+import type { Dispatcher } from 'undici';
+import type { Clock } from '../clock.ts';
+import type { Connection, ConnectionListener } from './exchange.ts';
+import { Heartbeat } from './heartbeat.ts';
+import { Http2Exchange } from './http2-exchange.ts';
+import { UnsentError } from './transport-errors.ts';
+
+/** How much of an answer the other side may send before we have read it. */
+const streamWindowBytes = 256 * 1024;
+const sessionWindowBytes = 8 * 1024 * 1024;
+/** Node counts what waits to be sent: several large requests must fit. */
+const sessionMemoryMegabytes = 512;
+
+export interface Http2Options {
+  readonly serial: number;
+  readonly origin: URL;
+  readonly clock: Clock;
+  /** Streams at a time, at most: a lost session costs no more turns than that. */
+  readonly maxStreams: number;
+  /** False: closed after one request. */
+  readonly isKept: boolean;
+  readonly settingsTimeoutMs: number;
+  readonly listener: ConnectionListener;
+}
+
+/** Begins HTTP/2 on a connection that has negotiated it. Rejects with UnsentError. */
+export function openHttp2(socket: Socket, options: Http2Options): Promise<Http2Connection> {
+  const { promise, resolve, reject } = Promise.withResolvers<Http2Connection>();
+  const session = connect(options.origin, {
+    createConnection: () => socket,
+    settings: { enablePush: false, initialWindowSize: streamWindowBytes },
+    maxSessionMemory: sessionMemoryMegabytes,
+  });
+  const fail = (cause: unknown): void => {
+    cancel();
+    session.destroy();
+    const message = `${options.origin.host} closed the connection before it was ready.`;
+    reject(new UnsentError('connect', message, cause));
+  };
+  const cancel = options.clock.after(options.settingsTimeoutMs, () => fail(new Error('no SETTINGS in time')));
+  session.once('error', fail);
+  session.once('close', fail);
+  session.once('connect', () => session.setLocalWindowSize(sessionWindowBytes));
+  // Only then it is known how many streams the other side takes.
+  session.once('remoteSettings', ({ maxConcurrentStreams }) => {
+    if (maxConcurrentStreams === 0) {
+      fail(new Error('no streams are allowed'));
+      return;
+    }
+    cancel();
+    session.off('error', fail);
+    session.off('close', fail);
+    resolve(new Http2Connection(session, options));
+  });
+  return promise;
+}
+
+/** One HTTP/2 session. Streams end with it or before it, each with an end of its own. */
+export class Http2Connection implements Connection {
+  readonly serial: number;
+  readonly isHttp2 = true;
+  used = 0;
+  heard = 0;
+  readonly #session: ClientHttp2Session;
+  readonly #origin: URL;
+  readonly #maxStreams: number;
+  readonly #isKept: boolean;
+  readonly #listener: ConnectionListener;
+  readonly #heartbeat: Heartbeat;
+  readonly #open = new Set<Http2Exchange>();
+  readonly #hooks = {
+    onHeard: () => {
+      this.heard += 1;
+    },
+    onOver: (exchange: Http2Exchange) => this.#onOver(exchange),
+  };
+  #peerMaxStreams: number;
+  #isGoingAway = false;
+
+  constructor(session: ClientHttp2Session, options: Http2Options) {
+    const { serial, origin, clock, maxStreams, isKept, listener } = options;
+    this.serial = serial;
+    this.#session = session;
+    this.#origin = origin;
+    this.#maxStreams = isKept ? maxStreams : 1;
+    this.#isKept = isKept;
+    this.#listener = listener;
+    this.#peerMaxStreams = session.remoteSettings.maxConcurrentStreams ?? maxStreams;
+    this.#heartbeat = new Heartbeat(clock, {
+      isBusy: () => this.#open.size > 0,
+      ping: (onAnswer) => this.#ping(onAnswer),
+      onDead: () => this.destroy(new Error('the other side no longer answers')),
+      onIdle: () => this.#retire(),
+    });
+    session.unref();
+    session.on('remoteSettings', ({ maxConcurrentStreams }) => {
+      this.#peerMaxStreams = maxConcurrentStreams ?? maxStreams;
+      listener.onChange(this);
+    });
+    session.on('goaway', (_code, lastStreamId) => {
+      this.#isGoingAway = true;
+      for (const exchange of this.#open) exchange.goAway(lastStreamId);
+      listener.onChange(this);
+    });
+    session.on('error', (error) => this.#lose(error));
+    session.once('close', () => {
+      this.#lose(new Error('the session closed'));
+      this.#heartbeat.stop();
+      listener.onClosed(this);
+    });
+  }
+
+  get room(): number {
+    if (this.#isGoingAway || this.#session.closed || this.#session.destroyed) return 0;
+    if (this.used > 0 && !this.#isKept) return 0;
+    return Math.max(0, Math.min(this.#maxStreams, this.#peerMaxStreams) - this.#open.size);
+  }
+
+  send(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void {
+    const exchange = new Http2Exchange(handler, this.#hooks);
+    this.used += 1;
+    if (this.#open.size === 0) {
+      this.#session.ref();
+      this.#heartbeat.wake();
+    }
+    this.#open.add(exchange);
+    exchange.start(this.#session, this.#origin, options);
+  }
+
+  destroy(error: Error): void {
+    this.#lose(error);
+    this.#session.destroy();
+  }
+
+  #onOver(exchange: Http2Exchange): void {
+    this.#open.delete(exchange);
+    if (!this.#isKept) this.#session.close();
+    else if (this.#open.size === 0) this.#session.unref();
+    this.#listener.onChange(this);
+  }
+
+  /** Takes no more streams, and closes when those under way have ended. */
+  #retire(): void {
+    this.#isGoingAway = true;
+    this.#listener.onChange(this);
+    this.#session.close();
+  }
+
+  #lose(error: Error): void {
+    this.#isGoingAway = true;
+    for (const exchange of this.#open) exchange.lose(error);
+  }
+
+  #ping(onAnswer: () => void): void {
+    if (this.#session.destroyed) return;
+    // An answer that never comes is for the heartbeat to see; an error ends the session anyway.
+    this.#session.ping((error) => {
+      if (!error) onAnswer();
+    });
+  }
+}

@@ -1,0 +1,102 @@
+import { Dispatcher } from 'undici';
+import type { Clock } from '../clock.ts';
+import { PendingRequest } from './attempt.ts';
+import { type Connector, createConnector } from './connector.ts';
+import type { NetworkDispatchOptions } from './exchange.ts';
+import { OriginPool } from './origin-pool.ts';
+import { type NamedProxy, ProxyRules, type ProxySettings } from './proxy-rules.ts';
+
+/** A lost HTTP/2 session costs no more turns than this. */
+const maxStreams = 10;
+const connectTimeoutMs = 10_000;
+/** Logins and refreshes have less time for the whole exchange. */
+const singleConnectTimeoutMs = 3_000;
+
+export interface NetworkOptions {
+  readonly proxies: ProxySettings;
+  readonly clock: Clock;
+  readonly userAgent: string;
+}
+
+/** All that leaves for vendors, token hosts and webhooks goes through here. */
+export interface Network {
+  /** Keeps connections and uses them again. */
+  readonly dispatcher: Dispatcher;
+  /** One connection for one request, which is sent once: where it breaks, nothing is left open but the answer. */
+  readonly singleUse: Dispatcher;
+  /** The HTTP version that an origin negotiates, and the proxy on the way to it. Rejects with UnsentError. */
+  probe(origin: URL): Promise<{ readonly protocol: string; readonly proxy: NamedProxy | undefined }>;
+  /** Whether a proxy can be reached. Rejects with UnsentError. */
+  probeProxy(proxy: NamedProxy): Promise<void>;
+  close(): void;
+}
+
+export function createNetwork({ proxies, clock, userAgent }: NetworkOptions): Network {
+  const rules = new ProxyRules(proxies);
+  const connector = createConnector(rules, { timeoutMs: connectTimeoutMs, userAgent });
+  const dispatcher = new NetworkDispatcher({ connector, clock, isKept: true, connectTimeoutMs });
+  const singleUse = new NetworkDispatcher({
+    connector: createConnector(rules, { timeoutMs: singleConnectTimeoutMs, userAgent }),
+    clock,
+    isKept: false,
+    connectTimeoutMs: singleConnectTimeoutMs,
+  });
+  return {
+    dispatcher,
+    singleUse,
+    async probe(origin) {
+      const socket = await connector.open(origin);
+      const alpn = 'alpnProtocol' in socket ? socket.alpnProtocol : undefined;
+      socket.destroy();
+      return { protocol: typeof alpn === 'string' ? alpn : 'http/1.1', proxy: rules.proxyFor(origin) };
+    },
+    probeProxy: (proxy) => connector.probeProxy(proxy),
+    close() {
+      const error = new Error('The program stops.');
+      dispatcher.shut(error);
+      singleUse.shut(error);
+    },
+  };
+}
+
+interface NetworkDispatcherOptions {
+  readonly connector: Connector;
+  readonly clock: Clock;
+  readonly isKept: boolean;
+  readonly connectTimeoutMs: number;
+}
+
+/**
+ * An undici dispatcher over connections of either HTTP version, whichever an origin negotiates. Time limits of an
+ * exchange are its caller's: `headersTimeout` and `bodyTimeout` hold over HTTP/1.1 only.
+ */
+class NetworkDispatcher extends Dispatcher {
+  readonly #options: NetworkDispatcherOptions;
+  readonly #pools = new Map<string, OriginPool>();
+  #shutBy: Error | undefined;
+
+  constructor(options: NetworkDispatcherOptions) {
+    super();
+    this.#options = options;
+  }
+
+  override dispatch(options: NetworkDispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
+    this.#poolOf(String(options.origin)).take(new PendingRequest(options, handler));
+    return true;
+  }
+
+  shut(error: Error): void {
+    this.#shutBy = error;
+    for (const pool of this.#pools.values()) pool.destroy(error);
+  }
+
+  #poolOf(address: string): OriginPool {
+    const known = this.#pools.get(address);
+    if (known) return known;
+    const origin = new URL(address);
+    const pool = this.#pools.get(origin.origin) ?? new OriginPool({ ...this.#options, origin, maxStreams });
+    this.#pools.set(origin.origin, pool);
+    if (this.#shutBy) pool.destroy(this.#shutBy);
+    return pool;
+  }
+}

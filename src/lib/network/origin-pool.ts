@@ -1,0 +1,193 @@
+import type { Socket } from 'node:net';
+import type { Clock } from '../clock.ts';
+import { Attempt, type PendingRequest } from './attempt.ts';
+import type { Connector } from './connector.ts';
+import type { Connection } from './exchange.ts';
+import { Http1Connection } from './http1-connection.ts';
+import { openHttp2 } from './http2-connection.ts';
+import { UnsentError } from './transport-errors.ts';
+
+export interface OriginPoolOptions {
+  readonly origin: URL;
+  readonly connector: Connector;
+  readonly clock: Clock;
+  /** Streams of one HTTP/2 session at a time. */
+  readonly maxStreams: number;
+  /** False: every request has its own connection, and is sent once. */
+  readonly isKept: boolean;
+  readonly connectTimeoutMs: number;
+}
+
+/** The connections to one origin, and the requests that wait for one. */
+export class OriginPool {
+  readonly #options: OriginPoolOptions;
+  readonly #connections = new Set<Connection>();
+  /** Those with room, the last used at the end: the others come to rest and close. */
+  #free: Connection[] = [];
+  #waiting: PendingRequest[] = [];
+  #connecting = 0;
+  #serial = 0;
+  /** Requests that one connection is expected to carry. */
+  #expectedRoom: number;
+  #closedBy: Error | undefined;
+
+  constructor(options: OriginPoolOptions) {
+    this.#options = options;
+    this.#expectedRoom = options.isKept && options.origin.protocol === 'https:' ? options.maxStreams : 1;
+  }
+
+  take(request: PendingRequest): void {
+    if (this.#closedBy) {
+      const error = this.#closedBy;
+      process.nextTick(() => request.fail(error));
+      return;
+    }
+    const connection = this.#freeFor(request);
+    if (connection) this.#send(request, connection);
+    else this.#wait(request);
+  }
+
+  destroy(error: Error): void {
+    this.#closedBy = error;
+    for (const request of this.#waiting.splice(0)) request.fail(error);
+    for (const connection of [...this.#connections]) connection.destroy(error);
+  }
+
+  #freeFor(request: PendingRequest): Connection | undefined {
+    for (let index = this.#free.length - 1; index >= 0; index -= 1) {
+      const connection = this.#free[index];
+      if (connection && request.suits(connection)) return connection;
+    }
+    return undefined;
+  }
+
+  #send(request: PendingRequest, connection: Connection): void {
+    const attempt = new Attempt(request, connection, this.#options.isKept ? this.#resend : undefined);
+    connection.send(request.options, attempt);
+    this.#sort(connection);
+  }
+
+  readonly #resend = (request: PendingRequest): void => this.take(request);
+
+  #wait(request: PendingRequest): void {
+    this.#waiting.push(request);
+    const { signal } = request.options;
+    if (signal) {
+      const leave = (): void => {
+        this.#waiting = this.#waiting.filter((one) => one !== request);
+        request.fail(signal.reason instanceof Error ? signal.reason : new Error('aborted'));
+      };
+      request.stopWaiting = () => signal.removeEventListener('abort', leave);
+      if (signal.aborted) {
+        process.nextTick(leave);
+        return;
+      }
+      signal.addEventListener('abort', leave, { once: true });
+    }
+    this.#connectAsNeeded();
+  }
+
+  #connectAsNeeded(): void {
+    while (this.#connecting < Math.ceil(this.#waiting.length / this.#expectedRoom)) {
+      this.#connecting += 1;
+      void this.#connect();
+    }
+  }
+
+  async #connect(): Promise<void> {
+    const { connector, origin, isKept } = this.#options;
+    let connection: Connection;
+    try {
+      const socket = await connector.open(origin);
+      connection = isHttp2(socket) ? await this.#beginHttp2(socket) : this.#beginHttp1(socket);
+    } catch (error) {
+      // One failure stands for the requests that the connection was to carry, and the others may still be lucky.
+      const share = Math.ceil(this.#waiting.length / this.#connecting);
+      this.#connecting -= 1;
+      for (const request of this.#waiting.splice(0, share)) request.fail(error as Error);
+      this.#connectAsNeeded();
+      return;
+    }
+    this.#connecting -= 1;
+    this.#connections.add(connection);
+    if (this.#closedBy) {
+      connection.destroy(this.#closedBy);
+      return;
+    }
+    if (isKept) this.#expectedRoom = connection.room;
+    if (!connection.isHttp2) this.#failThoseThatNeedHttp2();
+    this.#sort(connection);
+    this.#serve();
+    if (connection.used === 0 && !connection.isHttp2)
+      connection.destroy(new Error('no request waits for it'));
+    this.#connectAsNeeded();
+  }
+
+  #beginHttp1(socket: Socket): Connection {
+    const { origin, connector, isKept } = this.#options;
+    this.#serial += 1;
+    return new Http1Connection(socket, {
+      serial: this.#serial,
+      origin,
+      isKept,
+      forwardProxy: connector.forwardProxy(origin),
+      listener: this.#listener,
+    });
+  }
+
+  #beginHttp2(socket: Socket): Promise<Connection> {
+    const { origin, clock, maxStreams, isKept, connectTimeoutMs } = this.#options;
+    this.#serial += 1;
+    return openHttp2(socket, {
+      serial: this.#serial,
+      origin,
+      clock,
+      maxStreams,
+      isKept,
+      settingsTimeoutMs: connectTimeoutMs,
+      listener: this.#listener,
+    });
+  }
+
+  readonly #listener = {
+    onChange: (connection: Connection): void => {
+      this.#sort(connection);
+      this.#serve();
+    },
+    onClosed: (connection: Connection): void => {
+      this.#connections.delete(connection);
+      this.#sort(connection);
+    },
+  };
+
+  /** Puts a connection among those with room, or takes it out. */
+  #sort(connection: Connection): void {
+    const hasRoom = connection.room > 0 && this.#connections.has(connection);
+    const index = this.#free.lastIndexOf(connection);
+    if (hasRoom === index >= 0) return;
+    if (hasRoom) this.#free.push(connection);
+    else this.#free.splice(index, 1);
+  }
+
+  #serve(): void {
+    while (this.#waiting.length > 0 && this.#free.length > 0) {
+      const index = this.#waiting.findIndex((request) => this.#freeFor(request) !== undefined);
+      const [request] = index < 0 ? [] : this.#waiting.splice(index, 1);
+      if (!request) return;
+      request.stopWaiting?.();
+      this.take(request);
+    }
+  }
+
+  #failThoseThatNeedHttp2(): void {
+    const { host } = this.#options.origin;
+    const message = `${host} negotiated http/1.1, and turns need HTTP/2 (h2): look for a proxy or firewall that inspects TLS on the way, and let it pass ${host} untouched or speak HTTP/2.`;
+    const failed = this.#waiting.filter(({ options }) => options.needsHttp2);
+    this.#waiting = this.#waiting.filter((request) => !failed.includes(request));
+    for (const request of failed) request.fail(new UnsentError('protocol', message));
+  }
+}
+
+function isHttp2(socket: Socket): boolean {
+  return 'alpnProtocol' in socket && socket.alpnProtocol === 'h2';
+}

@@ -1,0 +1,73 @@
+/** Where a request failed that never reached the other side. */
+export type UnsentPhase =
+  /** The name has no address. */
+  | 'name'
+  /** No connection: refused, unreachable, too slow. */
+  | 'connect'
+  /** No trust: the certificate, or the handshake. */
+  | 'tls'
+  /** The proxy on the way cannot be reached, or would not open the way. */
+  | 'proxy'
+  /** The other side speaks an HTTP version that the request cannot use. */
+  | 'protocol'
+  /** The other side said that it did not process the request. */
+  | 'refused'
+  /** The connection had closed before the request was written. */
+  | 'closed';
+
+/** No byte of the request was processed by the other side. The message says what to do and holds no secret. */
+export class UnsentError extends Error {
+  readonly phase: UnsentPhase;
+  /** The system's own word, such as ENOTFOUND. */
+  readonly code: string | undefined;
+
+  constructor(phase: UnsentPhase, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.name = 'UnsentError';
+    this.phase = phase;
+    this.code = codeOf(cause);
+  }
+}
+
+/** The connection broke while a request was on it. */
+export class ConnectionLostError extends Error {
+  constructor(message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.name = 'ConnectionLostError';
+  }
+}
+
+/** The other side ended one HTTP/2 stream before its end. */
+export class StreamResetError extends Error {
+  /** Such as NGHTTP2_INTERNAL_ERROR. */
+  readonly code: string;
+
+  constructor(code: string) {
+    super(`the other side reset the stream (${code})`);
+    this.name = 'StreamResetError';
+    this.code = code;
+  }
+}
+
+const lossCodes = new Set(['ECONNRESET', 'ECONNABORTED', 'EPIPE', 'UND_ERR_SOCKET']);
+
+/** The connection was closed or reset, as against an answer that cannot be read or an end from our side. */
+export function isConnectionLoss(error: unknown): boolean {
+  return error instanceof ConnectionLostError || lossCodes.has(codeOf(error) ?? '');
+}
+
+/** The failure that proves that no byte of the request was processed, if there is one among the causes of `error`. */
+export function unsentIn(error: unknown): UnsentError | undefined {
+  let link = error;
+  for (let depth = 0; link instanceof Error && depth < 6; depth += 1) {
+    if (link instanceof UnsentError) return link;
+    link = link.cause;
+  }
+  return undefined;
+}
+
+export function codeOf(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  if ('code' in error && typeof error.code === 'string') return error.code;
+  return error instanceof AggregateError ? codeOf(error.errors[0]) : undefined;
+}
