@@ -8,6 +8,8 @@ import { type Clock, createSteadyClock, systemClock } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
 import { isLoopbackHost } from './lib/loopback.ts';
 import { makeFolder } from './lib/make-folder.ts';
+import { createNetwork, type Network } from './lib/network/network.ts';
+import { shownProxy } from './lib/network/proxy-rules.ts';
 import { userAgent, version } from './lib/version.ts';
 import type { Caller, MovedRows, PoolOptions, PoolService, Rotation, VaultPlace } from './pool/index.ts';
 import { createHttpPool, createHttpPoolAdmin } from './pool-api/http-pool.ts';
@@ -72,10 +74,12 @@ export async function startServices(
   const urls: { poolUrl?: string; gatewayUrl?: string } = {};
   try {
     const { clock = createSteadyClock() } = seams;
-    const providers = openProviders(config, logger, opened, clock);
+    const network = openNetwork(config, opened, clock);
+    announceProxies(config, logger);
+    const providers = openProviders(config, network, logger, opened, clock);
     const holdsPool = mode !== 'gateway' || !config.usePoolService;
     const pool = holdsPool
-      ? await openPool(config, providers, logger, onLost, opened, { ...seams, clock })
+      ? await openPool(config, { providers, network }, logger, onLost, opened, { ...seams, clock })
       : undefined;
     if (pool) {
       // Before the start: the sandbox is for pools that have no account, and this may be the first.
@@ -119,6 +123,7 @@ export async function startServices(
         slowFirstContentMs: config.gateway.slowFirstContentMs,
         keep: config.gateway.keep,
         shutdownMs: config.shutdownMs,
+        dispatcher: network.dispatcher,
         userAgent,
         clock,
         logger: logger.child({ service: 'gateway' }),
@@ -163,8 +168,9 @@ export interface OpenedPool extends AsyncDisposable {
 export async function openLocalPool(config: Config, logger: Logger): Promise<OpenedPool> {
   const opened = new Opened();
   try {
-    const providers = openProviders(config, logger, opened);
-    const pool = await openPool(config, providers, logger, () => {}, opened);
+    const network = openNetwork(config, opened);
+    const providers = openProviders(config, network, logger, opened);
+    const pool = await openPool(config, { providers, network }, logger, () => {}, opened);
     return {
       admin: adminOf(pool),
       borrower: pool.asBorrower({ ...commandLine, isGateway: true }),
@@ -258,8 +264,34 @@ async function startSandbox(options?: SandboxOptions): Promise<Sandbox> {
   return (await import('../sandbox/index.ts')).startSandbox(options);
 }
 
+/** The way to all vendors. */
+export function createVendorNetwork({ proxies }: Config, clock: Clock = systemClock): Network {
+  return createNetwork({ proxies, clock, userAgent });
+}
+
+function openNetwork(config: Config, opened: Opened, clock?: Clock): Network {
+  const network = createVendorNetwork(config, clock);
+  // Before all that is added later, and so closed after it: reports and cancellations still find their way.
+  opened.add('the connections to vendors', async () => network.close());
+  return network;
+}
+
+function announceProxies({ proxies }: Config, logger: Logger): void {
+  const { http, https, noProxy } = proxies;
+  if (!http && !https) return;
+  logger.info(
+    {
+      https: https ? `${shownProxy(https)} (${https.setting})` : 'directly',
+      http: http ? `${shownProxy(http)} (${http.setting})` : 'directly',
+      no_proxy: noProxy,
+    },
+    'vendors are reached through a proxy',
+  );
+}
+
 function openProviders(
   config: Config,
+  network: Network,
   logger: Logger,
   opened: Opened,
   clock: Clock = systemClock,
@@ -282,7 +314,8 @@ function openProviders(
       sandbox ??= startSandbox();
       return (await sandbox).url;
     },
-    http: createProviderHttp(),
+    http: createProviderHttp(network.dispatcher),
+    tokenHttp: createProviderHttp(network.singleUse),
     now: clock.now,
     userAgent,
     onAnomaly(anomaly, { upstreamRequestId, detail }) {
@@ -298,7 +331,7 @@ function openProviders(
 
 async function openPool(
   config: Config,
-  providers: Providers,
+  { providers, network }: { readonly providers: Providers; readonly network: Network },
   logger: Logger,
   onLost: (error: Error) => void,
   opened: Opened,
@@ -326,7 +359,8 @@ async function openPool(
     providers: providers.all,
     clock,
     logger: logger.child({ service: 'pool' }),
-    sources: (tools) => openSources(config.sources, tools, { http: createProviderHttp(), userAgent }),
+    sources: (tools) =>
+      openSources(config.sources, tools, { http: createProviderHttp(network.dispatcher), userAgent }),
     settings: {
       minPoolSize: config.pool.minSize,
       maxPoolSize: config.pool.maxSize,

@@ -155,3 +155,37 @@ test('names and origins are taken in the forms people write them', () => {
     '*',
   ]);
 });
+
+test('proxies are read under both spellings, with ALL_PROXY for what has none of its own', () => {
+  expect(load({}).proxies).toEqual({ http: undefined, https: undefined, noProxy: [] });
+  const url = 'http://me:s3cret@proxy.example:3128';
+  expect(load({ HTTPS_PROXY: url, no_proxy: 'a.example, 10.0.0.0/8' }).proxies).toEqual({
+    http: undefined,
+    https: { url, setting: 'HTTPS_PROXY' },
+    noProxy: ['a.example', '10.0.0.0/8'],
+  });
+  expect(load({ https_proxy: url, HTTPS_PROXY: 'http://other:1' }).proxies.https?.url).toBe(url);
+  expect(load({ all_proxy: 'proxy.example:3128', http_proxy: url }).proxies).toMatchObject({
+    http: { url, setting: 'HTTP_PROXY' },
+    https: { url: 'http://proxy.example:3128', setting: 'ALL_PROXY' },
+  });
+});
+
+test.each([
+  [{ HTTPS_PROXY: 'http://me:s3cret@pro xy:1' }, /^HTTPS_PROXY: must be the URL of a proxy/],
+  [{ https_proxy: 'http://' }, /^HTTPS_PROXY: must be/],
+  [{ HTTP_PROXY: 'http://me:100%s3cret@proxy:1' }, /^HTTP_PROXY: .*bare %.*%25/],
+  [{ ALL_PROXY: 'socks5://me:s3cret@127.0.0.1:1080' }, /^ALL_PROXY: socks5: proxies are not supported/],
+])('a proxy that cannot be used names its setting and no secret: %j', (environment, message) => {
+  expect(() => load(environment)).toThrow(message);
+  expect(() => load(environment)).not.toThrow(/s3cret/);
+});
+
+test('a proxy of ALL_PROXY that is not needed does no harm', () => {
+  const environment = {
+    ALL_PROXY: 'socks5://127.0.0.1:1080',
+    HTTP_PROXY: 'http://p:1',
+    HTTPS_PROXY: 'http://p:1',
+  };
+  expect(load(environment).proxies.https).toEqual({ url: 'http://p:1', setting: 'HTTPS_PROXY' });
+});

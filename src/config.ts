@@ -54,6 +54,12 @@ export interface Config {
   /** Web pages and apps that may call the gateway and read its answers. */
   readonly corsOrigins: readonly string[];
   readonly allowOpenBind: boolean;
+  /** The way to vendors, token hosts and webhooks. */
+  readonly proxies: {
+    readonly http: ConfiguredProxy | undefined;
+    readonly https: ConfiguredProxy | undefined;
+    readonly noProxy: readonly string[];
+  };
   readonly warp: {
     readonly serverUrl: string;
     readonly apiKey: string | undefined;
@@ -75,6 +81,12 @@ export interface Config {
   readonly providers: Readonly<Record<string, ConfiguredProvider>>;
   /** Where replenishing draws accounts from, in order. */
   readonly sources: readonly SourceSettings[];
+}
+
+interface ConfiguredProxy {
+  /** `http:` or `https:`, perhaps with a user name and a password. */
+  readonly url: string;
+  readonly setting: SettingName;
 }
 
 /** Which of the two services a process runs. */
@@ -136,6 +148,11 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
       `REFRESH_MIN_INTERVAL_MINUTES=${refreshMinutes} is below 60 and WARP_TOKEN_URL is not on this machine: set it to 60 or more.`,
     );
   }
+  const proxies = {
+    http: proxyOf(values, 'HTTP_PROXY', problems),
+    https: proxyOf(values, 'HTTPS_PROXY', problems),
+    noProxy: values.NO_PROXY ?? [],
+  };
   if (problems.length > 0) throw new ConfigError(problems);
 
   const dataDir = resolve(folder, required(values.DATA_DIR));
@@ -188,6 +205,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
     allowedHosts: values.ALLOWED_HOSTS ?? [],
     corsOrigins: values.CORS_ORIGINS ?? [],
     allowOpenBind: required(values.ALLOW_OPEN_BIND),
+    proxies,
     warp: {
       serverUrl: required(values.WARP_SERVER_URL),
       apiKey: values.WARP_API_KEY,
@@ -267,19 +285,38 @@ function keepUrl(given: string | undefined, databaseUrl: string, dataDir: string
   return url === 'sqlite::memory:' ? 'memory' : absoluteDatabaseUrl(url, dataDir);
 }
 
+/** The proxy of one kind of target. What ALL_PROXY says counts only where it is needed. */
+function proxyOf(
+  values: SettingValues,
+  name: 'HTTP_PROXY' | 'HTTPS_PROXY',
+  problems: string[],
+): ConfiguredProxy | undefined {
+  const setting = values[name] === undefined ? 'ALL_PROXY' : name;
+  const url = values[setting];
+  if (url === undefined) return undefined;
+  const { protocol } = new URL(url);
+  if (protocol === 'http:' || protocol === 'https:') return { url, setting };
+  const problem = `${setting}: ${protocol} proxies are not supported: give an HTTP proxy, such as http://proxy.example:3128.`;
+  if (!problems.includes(problem)) problems.push(problem);
+  return undefined;
+}
+
 function readSettings(environment: NodeJS.ProcessEnv, problems: string[]): SettingValues {
   const values: Record<string, unknown> = {};
   for (const name of Object.keys(settings) as SettingName[]) {
     const {
       schema,
       isSecret,
+      isAlsoLowerCase,
       default: fallback,
     } = settings[name] as {
       schema: z.ZodType<unknown, string>;
       isSecret?: boolean;
+      isAlsoLowerCase?: boolean;
       default?: string;
     };
-    const given = environment[name]?.trim();
+    const lower = isAlsoLowerCase === true ? environment[name.toLowerCase()]?.trim() : undefined;
+    const given = lower || environment[name]?.trim();
     const text = given === undefined || given === '' ? fallback : given;
     if (text === undefined) continue;
     const result = schema.safeParse(text);

@@ -8,6 +8,8 @@ interface Setting<Value> {
   /** As a person would write it; undefined when unset means "none". */
   readonly default?: string;
   readonly isSecret?: boolean;
+  /** Is also read under its name in lower case, which wins, as with other programs. */
+  readonly isAlsoLowerCase?: boolean;
   readonly schema: z.ZodType<Value, string>;
 }
 
@@ -41,6 +43,18 @@ export const safeUrl = httpUrl.refine(
   (text) => text.startsWith('https:') || isLoopbackHost(new URL(text).hostname),
   'must be https unless it is on this machine',
 );
+/** A name without a scheme is an HTTP proxy, as with curl. */
+const proxyUrl = z
+  .string()
+  .transform((text) => (text.includes('://') ? text : `http://${text}`))
+  .refine(
+    (text) => URL.canParse(text) && new URL(text).hostname !== '',
+    'must be the URL of a proxy, such as http://user:password@proxy.example:3128',
+  )
+  .refine(
+    (text) => !URL.canParse(text) || hasReadableCredentials(new URL(text)),
+    'has a user name or password with a bare %: write it as %25',
+  );
 const secret = z.string().regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces');
 const list = z.string().transform((text) =>
   text
@@ -257,10 +271,33 @@ export const settings = {
     schema: path,
     help: 'YAML file with model aliases, further providers and sources of accounts. Unset: warp2api.yaml where it exists.',
   }),
+  HTTP_PROXY: setting({
+    schema: proxyUrl,
+    isSecret: true,
+    isAlsoLowerCase: true,
+    help: 'HTTP proxy for vendors that are plain http, such as http://user:password@proxy.example:3128. Unset: ALL_PROXY, else none.',
+  }),
+  HTTPS_PROXY: setting({
+    schema: proxyUrl,
+    isSecret: true,
+    isAlsoLowerCase: true,
+    help: 'HTTP proxy for all vendors, token hosts and webhooks that are https. This machine and the pool are never reached through a proxy. Unset: ALL_PROXY, else none.',
+  }),
+  ALL_PROXY: setting({
+    schema: proxyUrl,
+    isSecret: true,
+    isAlsoLowerCase: true,
+    help: 'HTTP proxy where HTTP_PROXY or HTTPS_PROXY is unset.',
+  }),
+  NO_PROXY: setting({
+    schema: z.string().transform((text) => text.split(/[\s,]+/).filter((item) => item !== '')),
+    isAlsoLowerCase: true,
+    help: 'Hosts that are reached without a proxy, separated by commas: names with all below them, addresses, blocks such as 10.0.0.0/8, each with a port where only that is meant; * is all.',
+  }),
   WARP_SERVER_URL: setting({
     default: 'https://app.warp.dev',
     schema: safeUrl,
-    help: 'Where Warp listens.',
+    help: 'Where Warp listens; a path is kept before those of its calls.',
   }),
   WARP_API_KEY: setting({
     schema: secret,
@@ -356,6 +393,15 @@ export type SettingName = keyof typeof settings;
 export type SettingValues = {
   [Name in SettingName]: (typeof settings)[Name] extends Setting<infer Value> ? Value | undefined : never;
 };
+
+function hasReadableCredentials({ username, password }: URL): boolean {
+  try {
+    decodeURIComponent(username + password);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 /** The text of `.env.example`. */
 export function envExample(): string {

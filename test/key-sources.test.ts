@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { type Sandbox, startSandbox } from '../sandbox/index.ts';
-import { createProviderHttp } from '../src/providers/http.ts';
 import { createOpenAiKeyIssuer } from '../src/providers/openai/key-issuer.ts';
 import { createOpenRouterKeyIssuer } from '../src/providers/openrouter/key-issuer.ts';
+import { testHttp } from '../src/providers/testing/test-http.ts';
 import { startProcess } from './support/process.ts';
 import { eventually } from './support/services.ts';
 
@@ -26,7 +26,7 @@ const deleteCall = {
 };
 
 function issuerOf(vendor: (typeof vendors)[number], sandbox: Sandbox, adminKey = sandbox.keys.adminKey) {
-  const options = { adminKey, baseUrl: sandbox.url, http: createProviderHttp(), userAgent: 'warp2api/test' };
+  const options = { adminKey, baseUrl: sandbox.url, http: testHttp, userAgent: 'warp2api/test' };
   return vendor === 'openrouter'
     ? createOpenRouterKeyIssuer({ ...options, limit: 20, limitReset: 'monthly' })
     : createOpenAiKeyIssuer({ ...options, projectId: 'proj_1' });

@@ -1,6 +1,6 @@
 import { expect, it, onTestFinished } from 'vitest';
 import { startSandbox } from '../sandbox/index.ts';
-import { createProviderHttp } from '../src/providers/http.ts';
+import { testHttp, testTokenHttp } from '../src/providers/testing/test-http.ts';
 import { createWarpProvider } from '../src/providers/warp/provider.ts';
 
 /** Warp's provider against the sandbox: each was written from the description of the wire, not from the other. */
@@ -9,7 +9,8 @@ async function warpAtSandbox() {
   onTestFinished(() => sandbox.close());
   const provider = createWarpProvider({
     serverUrl: sandbox.url,
-    http: createProviderHttp(),
+    http: testHttp,
+    tokenHttp: testTokenHttp,
     userAgent: 'warp2api/test',
     oauth: {
       clientId: 'client',
@@ -95,7 +96,12 @@ it('an approved login whose token cannot be exchanged says so', async () => {
 });
 
 it('what is not configured is said by the name of its setting', () => {
-  const options = { serverUrl: 'https://app.example', http: createProviderHttp(), userAgent: 'test' };
+  const options = {
+    serverUrl: 'https://app.example',
+    http: testHttp,
+    tokenHttp: testTokenHttp,
+    userAgent: 'test',
+  };
   const urls = { identityUrl: 'https://i.example', tokenUrl: 'https://t.example' };
   const bare = createWarpProvider({
     ...options,

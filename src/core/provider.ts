@@ -46,6 +46,8 @@ export type ProviderHttp = (request: {
   readonly body?: string;
   readonly timeoutMs: number;
   readonly signal?: AbortSignal;
+  /** A POST that changes nothing there: it may be sent again where a kept connection closed. */
+  readonly isRepeatable?: boolean;
 }) => Promise<{
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
@@ -167,6 +169,8 @@ export interface ExchangingProvider extends ModelProvider {
   readonly outbound: Outbound;
   /** Scheme, host and an optional path prefix; no trailing slash. A promise where it starts on first use. */
   baseUrl(): string | Promise<string>;
+  /** Turns fail where the server does not speak HTTP/2: it would refuse them in other words. */
+  readonly needsHttp2?: boolean;
   /** Headers that say on every request whose it is: the bearer, and the team that pays. */
   authHeaders(account: ProviderAccount): Readonly<Record<string, string>>;
   readonly caller?: undefined;

@@ -1,11 +1,13 @@
 import { join } from 'node:path';
-import { openLocalPool, openRemotePool } from '../compose.ts';
+import { createVendorNetwork, openLocalPool, openRemotePool } from '../compose.ts';
 import { type Config, checkRunMode, offersSandbox } from '../config.ts';
 import { DatabaseError } from '../db/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import { userAgent, version } from '../lib/version.ts';
 import { createProviderHttp } from '../providers/http.ts';
+import { isWarpHost } from '../providers/warp/provider.ts';
 import { lookAtFolder, lookAtKeyFile } from './machine.ts';
+import { lookAtProtocol, lookAtProxies } from './network.ts';
 import { lookAtPool } from './pool.ts';
 import { askForAnswer, lookAtPort, noAnswer } from './ports.ts';
 import { type Finding, findingOf, ok, problem } from './report.ts';
@@ -49,7 +51,8 @@ export async function examine(options: DoctorOptions): Promise<Finding[]> {
 }
 
 async function lookAtUpstreams(config: Config): Promise<Finding[]> {
-  const http = createProviderHttp();
+  const network = createVendorNetwork(config);
+  const http = createProviderHttp(network.dispatcher);
   const urls: [name: string, url: string][] = [['warp', config.warp.serverUrl]];
   for (const [name, provider] of Object.entries(config.providers)) {
     const url = provider.type === 'oauth2' ? provider.tokenUrl : provider.checkUrl;
@@ -58,7 +61,14 @@ async function lookAtUpstreams(config: Config): Promise<Finding[]> {
   const looks = urls.map(([name, url]) =>
     findingOf(`provider ${name}`, () => lookAtUpstream(name, url, http, userAgent)),
   );
-  return (await Promise.all(looks)).flat();
+  const { serverUrl } = config.warp;
+  const findings = await Promise.all([
+    lookAtProxies(config.proxies, network),
+    ...looks,
+    lookAtProtocol(serverUrl, isWarpHost(serverUrl), network),
+  ]);
+  network.close();
+  return findings.flat();
 }
 
 /** The store, its key and its accounts: by the running service where there is one, else opened here. */

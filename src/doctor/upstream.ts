@@ -1,4 +1,6 @@
+import { AppError } from '../core/errors.ts';
 import type { ProviderHttp } from '../core/provider.ts';
+import { unsentIn } from '../lib/network/transport-errors.ts';
 import { type Finding, ok, problem } from './report.ts';
 
 const limitMs = 10_000;
@@ -24,9 +26,7 @@ export async function lookAtUpstream(
     const reached = ok(name, `${url} answers (${answer.status}) in ${endedAt - startedAt} ms`);
     return [reached, ...lookAtClock(answer.headers['date'], (startedAt + endedAt) / 2)];
   } catch (error) {
-    return [
-      problem(name, `${url} cannot be reached (${reasonOf(error)}): check the network, a proxy, or the URL`),
-    ];
+    return [problem(name, reasonOf(error, url))];
   }
 }
 
@@ -46,11 +46,8 @@ function lookAtClock(date: string | string[] | undefined, now: number): Finding[
   ];
 }
 
-/** The innermost cause says most: ENOTFOUND, a certificate, a refused connection. */
-function reasonOf(error: unknown): string {
-  let last = error;
-  while (last instanceof Error && last.cause !== undefined) last = last.cause;
-  if (!(last instanceof Error)) return String(last);
-  const code = 'code' in last && typeof last.code === 'string' ? last.code : undefined;
-  return code ?? last.message;
+/** What never left this machine says why, and what to do. */
+function reasonOf(error: unknown, url: string): string {
+  const { message } = unsentIn(error) ?? AppError.from(error);
+  return message.includes(new URL(url).host) ? message : `${url}: ${message}`;
 }

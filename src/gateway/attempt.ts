@@ -138,13 +138,14 @@ async function openCall(
   }
   const { outbound } = provider;
   const answer = outbound.open({ request, ...(remembered ? { remembered } : {}) });
-  const origin = await provider.baseUrl();
+  const baseUrl = await provider.baseUrl();
   const authHeaders = provider.authHeaders(account);
   return {
     start: (listener) =>
       callUpstream({
         dispatcher,
-        origin,
+        baseUrl,
+        needsHttp2: provider.needsHttp2 === true,
         outbound,
         answer,
         authHeaders,

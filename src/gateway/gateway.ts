@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify';
-import { Agent } from 'undici';
+import type { Dispatcher } from 'undici';
 import type { UpstreamProvider } from '../core/provider.ts';
 import type { UpstreamTimeouts } from '../core/turn-caller.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -48,6 +48,8 @@ export interface GatewayOptions {
   /** Where conversations and stored responses are kept, and how many bytes of them. */
   readonly keep: { readonly url: string; readonly maxBytes: number };
   readonly shutdownMs: number;
+  /** Carries turns to their upstreams. Its owner closes it, after the gateway. */
+  readonly dispatcher: Dispatcher;
   readonly userAgent: string;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -66,13 +68,6 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const leases = createLeaseCache(pool, clock, logger);
   const reporter = createReporter(pool, clock, logger);
   const keep = await openKeep({ ...options.keep, clock, logger });
-  // No cap: a turn holds a connection for as long as it streams, and slots already bound how many there are.
-  const dispatcher = new Agent({
-    connections: null,
-    pipelining: 1,
-    connect: { timeout: 10_000 },
-    keepAliveTimeout: 30_000,
-  });
   const imageFetcher =
     options.fetchImagesFrom &&
     createImageFetcher({ allowedHosts: options.fetchImagesFrom, clock, userAgent: options.userAgent });
@@ -95,7 +90,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       schemas,
       imageFetcher,
       maxChoices: options.maxChoices,
-      dispatcher,
+      dispatcher: options.dispatcher,
       clock,
       listening: new ListeningTime(clock),
       userAgent: options.userAgent,
@@ -131,7 +126,6 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       await keep.close();
       await imageFetcher?.close();
       await schemas.close();
-      await dispatcher.destroy();
     },
   };
 }

@@ -1,8 +1,9 @@
-import { Agent } from 'undici';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { AppError } from '../core/errors.ts';
 import type { TurnEvent } from '../core/turn.ts';
 import type { RunningCall } from '../core/turn-caller.ts';
+import { createNetwork, type Network } from '../lib/network/network.ts';
+import { noProxies } from '../lib/network/proxy-rules.ts';
 import {
   type FakeUpstream,
   lineOutbound,
@@ -15,16 +16,16 @@ import { createManualClock, type ManualClock } from './testing/manual-clock.ts';
 import { callUpstream } from './upstream.ts';
 
 let upstream: FakeUpstream;
-let dispatcher: Agent;
+let network: Network;
 let clock: ManualClock;
 
 beforeEach(async () => {
   upstream = await startFakeUpstream();
-  dispatcher = new Agent({ connections: null, pipelining: 1 });
   clock = createManualClock();
+  network = createNetwork({ proxies: noProxies, clock, userAgent: 'warp2api/test' });
 });
 afterEach(async () => {
-  await dispatcher.destroy();
+  network.close();
   await upstream.close();
 });
 
@@ -45,8 +46,9 @@ function start(
   const closed = Promise.withResolvers<void>();
   const request = { model: 'auto', messages: [], limits: {}, sampling: {} };
   const call = callUpstream({
-    dispatcher,
-    origin: change.origin ?? upstream.url,
+    dispatcher: network.dispatcher,
+    baseUrl: change.origin ?? upstream.url,
+    needsHttp2: false,
     outbound: lineOutbound,
     answer: lineOutbound.open({ request } as unknown as Parameters<typeof lineOutbound.open>[0]),
     authHeaders: { authorization: 'Bearer secret' },
@@ -315,4 +317,37 @@ it('stops reading while the consumer is behind, and no time limit runs meanwhile
   isBehind = false;
   started.call.resume();
   expect((await started.ended).type).toBe('finish');
+});
+
+it('keeps the path of the server before that of the call', async () => {
+  upstream.answer = (call) => lines(call, 'end');
+  expect((await start({ origin: `${upstream.url}/prefix` }).ended).type).toBe('finish');
+  expect(upstream.calls[0]?.request.url).toBe('/prefix/answer');
+});
+
+it('knows what was never sent, and takes a broken transport for a fault of the network', async () => {
+  const never = start({ origin: 'http://127.0.0.1:1' });
+  expect(await errorOf(never)).toMatchObject({
+    code: 'upstream_unavailable',
+    fault: 'network',
+    message: expect.stringContaining('127.0.0.1:1 cannot be reached (ECONNREFUSED)'),
+  });
+  expect(never.call.isTaken).toBe(false);
+  upstream.answer = (call) => {
+    say(call, 'say hello');
+    setImmediate(() => call.request.socket.destroy());
+  };
+  const broken = start();
+  expect(await errorOf(broken)).toMatchObject({ code: 'upstream_unavailable', fault: 'network' });
+  expect(broken.call.isTaken).toBe(true);
+});
+
+it('sends a turn once more where the kept connection closes as it is used again', async () => {
+  upstream.answer = (call) => lines(call, 'end');
+  await start().ended;
+  upstream.answer = (call, index) => (index === 1 ? call.request.socket.destroy() : lines(call, 'end'));
+  const started = start();
+  expect((await started.ended).type).toBe('finish');
+  expectOneEnd(started);
+  expect(upstream.calls.length).toBe(3);
 });

@@ -3,10 +3,15 @@ import { AppError } from '../core/errors.ts';
 import type { FailedResponse, Outbound, UpstreamAnswer } from '../core/protocol.ts';
 import type { TurnEvent } from '../core/turn.ts';
 import type { CallListener, RunningCall, UpstreamTimeouts } from '../core/turn-caller.ts';
+import type { NetworkDispatchOptions } from '../lib/network/exchange.ts';
+import { isSurelyUnsent } from '../lib/network/transport-errors.ts';
+import { networkError } from '../providers/network-error.ts';
 
 export interface UpstreamCall extends CallListener {
   readonly dispatcher: Dispatcher;
-  readonly origin: string;
+  /** Scheme, host and an optional path prefix; no trailing slash. */
+  readonly baseUrl: string;
+  readonly needsHttp2: boolean;
   readonly outbound: Outbound;
   readonly answer: UpstreamAnswer;
   readonly authHeaders: Readonly<Record<string, string>>;
@@ -88,68 +93,67 @@ export function callUpstream(call: UpstreamCall): RunningCall {
     });
   }
 
-  call.dispatcher.dispatch(
-    {
-      origin: call.origin,
-      path: answer.request.path,
-      method: answer.request.method,
-      headers: { ...answer.request.headers, ...call.authHeaders, 'user-agent': call.userAgent },
-      body: answer.request.body,
-      // The clock of this file decides, with errors of its own.
-      headersTimeout: 0,
-      bodyTimeout: 0,
+  const { origin, pathname } = new URL(call.baseUrl);
+  const options: NetworkDispatchOptions = {
+    origin,
+    path: pathname === '/' ? answer.request.path : `${pathname}${answer.request.path}`,
+    method: answer.request.method,
+    headers: { ...answer.request.headers, ...call.authHeaders, 'user-agent': call.userAgent },
+    body: answer.request.body,
+    needsHttp2: call.needsHttp2,
+    mayResend: true,
+    // The clock of this file decides, with errors of its own.
+    headersTimeout: 0,
+    bodyTimeout: 0,
+  };
+  call.dispatcher.dispatch(options, {
+    onRequestStart(given) {
+      controller = given;
+      if (isOver) given.abort(new Error('The call ended before it was sent.'));
+      else isTaken = true;
     },
-    {
-      onRequestStart(given) {
-        controller = given;
-        if (isOver) given.abort(new Error('The call ended before it was sent.'));
-        else isTaken = true;
-      },
-      onResponseStart(_controller, status, headers) {
-        // Early hints and the like announce the answer; they are not it.
-        if (status < 200) return;
-        const contentType = String(headers['content-type'] ?? '').toLowerCase();
-        if (status === 200 && contentType.startsWith(outbound.contentType)) return;
-        failure = { status, headers, parts: [], size: 0 };
-        isTaken = false;
-      },
-      onResponseData(_controller, chunk) {
-        // Nothing after the end mark is wanted; the connection is kept if the upstream ends by itself.
-        if (isOver) return;
-        if (!failure) {
-          read(() => answer.decoder.push(chunk));
-          return;
-        }
-        failure.parts.push(chunk);
-        failure.size += chunk.length;
-        const error = failure.size > maxFailureBody ? failureError() : undefined;
-        if (error) end(error);
-      },
-      onResponseEnd() {
-        if (!isOver) {
-          const error = failureError();
-          if (error) fail(error);
-          else read(() => answer.decoder.end());
-          fail(
-            new AppError(
-              'upstream_protocol',
-              'The upstream ended its answer without an end mark; try again.',
-            ),
-          );
-        }
-        close();
-      },
-      onResponseError(_controller, cause) {
-        if (!isOver) {
-          const message = hasEvent
-            ? 'The connection to the upstream broke in the middle of the answer; try again.'
-            : 'The upstream could not be reached; try again in a moment.';
-          fail(failureError() ?? new AppError('upstream_unavailable', message, { cause }));
-        }
-        close();
-      },
+    onResponseStart(_controller, status, headers) {
+      // Early hints and the like announce the answer; they are not it.
+      if (status < 200) return;
+      const contentType = String(headers['content-type'] ?? '').toLowerCase();
+      if (status === 200 && contentType.startsWith(outbound.contentType)) return;
+      failure = { status, headers, parts: [], size: 0 };
+      isTaken = false;
     },
-  );
+    onResponseData(_controller, chunk) {
+      // Nothing after the end mark is wanted; the connection is kept if the upstream ends by itself.
+      if (isOver) return;
+      if (!failure) {
+        read(() => answer.decoder.push(chunk));
+        return;
+      }
+      failure.parts.push(chunk);
+      failure.size += chunk.length;
+      const error = failure.size > maxFailureBody ? failureError() : undefined;
+      if (error) end(error);
+    },
+    onResponseEnd() {
+      if (!isOver) {
+        const error = failureError();
+        if (error) fail(error);
+        else read(() => answer.decoder.end());
+        fail(
+          new AppError('upstream_protocol', 'The upstream ended its answer without an end mark; try again.'),
+        );
+      }
+      close();
+    },
+    onResponseError(_controller, cause) {
+      if (isSurelyUnsent(cause)) isTaken = false;
+      if (!isOver) {
+        const message = hasEvent
+          ? 'The connection to the upstream broke in the middle of the answer; try again.'
+          : 'The connection to the upstream broke before its answer; try again in a moment.';
+        fail(failureError() ?? networkError(cause, message));
+      }
+      close();
+    },
+  });
 
   return {
     get isTaken() {

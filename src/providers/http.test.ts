@@ -1,7 +1,7 @@
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, expect, it } from 'vitest';
-import { createProviderHttp } from './http.ts';
+import { testHttp } from './testing/test-http.ts';
 
 const servers: Server[] = [];
 afterEach(() => {
@@ -18,7 +18,7 @@ async function urlOf(listener: RequestListener): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
 }
 
-const http = createProviderHttp();
+const http = testHttp;
 const ask = (url: string, timeoutMs = 5_000) => http({ method: 'GET', url, headers: {}, timeoutMs });
 
 it('hands over status, headers and the whole body', async () => {

@@ -1,6 +1,7 @@
 import { type Dispatcher, request } from 'undici';
 import { AppError } from '../core/errors.ts';
 import type { ProviderHttp } from '../core/provider.ts';
+import { networkError } from './network-error.ts';
 
 /** Side endpoints answer with lists of models and figures; more than this is not one of theirs. */
 const maxBodyBytes = 4 * 1024 * 1024;
@@ -9,17 +10,19 @@ const maxBodyBytes = 4 * 1024 * 1024;
  * ProviderHttp over undici. Follows no redirect, so no credential goes anywhere but the named host. Throws AppError
  * `upstream_timeout`, `upstream_unavailable` (no answer), `upstream_protocol` (an answer above 4 MiB) or `cancelled`.
  */
-export function createProviderHttp(dispatcher?: Dispatcher): ProviderHttp {
-  return async ({ method, url, headers, body, timeoutMs, signal }) => {
+export function createProviderHttp(dispatcher: Dispatcher): ProviderHttp {
+  return async ({ method, url, headers, body, timeoutMs, signal, isRepeatable }) => {
     const timeout = AbortSignal.timeout(timeoutMs);
     try {
-      const answer = await request(url, {
+      const options = {
         method,
         headers,
         ...(body !== undefined && { body }),
-        ...(dispatcher && { dispatcher }),
+        dispatcher,
         signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
-      });
+        mayResend: isRepeatable ?? method === 'GET',
+      };
+      const answer = await request(url, options);
       return {
         status: answer.statusCode,
         headers: answer.headers,
@@ -31,7 +34,7 @@ export function createProviderHttp(dispatcher?: Dispatcher): ProviderHttp {
       if (timeout.aborted) {
         throw new AppError('upstream_timeout', 'The provider did not answer in time. Try again.', { cause });
       }
-      throw new AppError('upstream_unavailable', 'The provider cannot be reached. Try again.', { cause });
+      throw networkError(cause, 'The provider broke off before it had answered. Try again.');
     }
   };
 }

@@ -1,8 +1,13 @@
 import { expect, it } from 'vitest';
-import { createProviderHttp } from './http.ts';
 import { createProviders } from './registry.ts';
+import { testHttp, testTokenHttp } from './testing/test-http.ts';
 
-const options = { warpServerUrl: 'https://app.example.test', http: createProviderHttp(), userAgent: 'test' };
+const options = {
+  warpServerUrl: 'https://app.example.test',
+  http: testHttp,
+  tokenHttp: testTokenHttp,
+  userAgent: 'test',
+};
 
 it('knows every provider by its name', () => {
   const providers = createProviders({ ...options, sandboxUrl: async () => 'http://127.0.0.1:9' });

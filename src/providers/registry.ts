@@ -5,7 +5,6 @@ import { vendors } from './api-key/vendors.ts';
 import { createOauth2Provider, type Oauth2ProviderOptions } from './oauth2/provider.ts';
 import { createOzProvider, type OzProviderOptions } from './oz/provider.ts';
 import { createSandboxProvider } from './sandbox/provider.ts';
-import { createTokenHttp } from './token-http.ts';
 import { createWarpProvider, type WarpOauthSettings } from './warp/provider.ts';
 
 export interface ProvidersOptions {
@@ -17,6 +16,8 @@ export interface ProvidersOptions {
   /** Those of the configuration file. One with a vendor's name takes its place. */
   readonly configured?: Readonly<Record<string, ConfiguredProvider>>;
   readonly http: ProviderHttp;
+  /** Never uses a connection twice. */
+  readonly tokenHttp: ProviderHttp;
   readonly userAgent: string;
   readonly onAnomaly?: WarpOutboundOptions['onAnomaly'];
   /** Milliseconds since 1970. */
@@ -50,6 +51,7 @@ export function createProviders(options: ProvidersOptions): Providers {
   const upstreams: UpstreamProvider[] = [
     createWarpProvider({
       ...shared,
+      tokenHttp: options.tokenHttp,
       serverUrl: options.warpServerUrl,
       ...(options.warpOauth && { oauth: options.warpOauth }),
     }),
@@ -64,12 +66,11 @@ export function createProviders(options: ProvidersOptions): Providers {
 
 /** Providers whose accounts only live in the pool, for programs that speak to the vendor themselves. */
 function createPoolOnly(options: ProvidersOptions): Provider[] {
-  const { configured = {}, http, userAgent, now = Date.now } = options;
+  const { configured = {}, http, tokenHttp, userAgent, now = Date.now } = options;
   const shared = { http, userAgent };
   const ready = Object.entries(vendors)
     .filter(([name]) => configured[name] === undefined)
     .map(([name, vendor]) => createApiKeyProvider({ ...shared, ...vendor, name }));
-  const tokenHttp = createTokenHttp();
   const own = Object.entries(configured).map(([name, { type: _type, ...given }]) => {
     if ('tokenUrl' in given) return createOauth2Provider({ ...shared, ...given, tokenHttp, now, name });
     // A vendor asked at another address, such as a proxy of the owner's, still speaks the vendor's way.

@@ -143,7 +143,8 @@ function whatOf(cause: unknown): string {
   }
   if (phaseOf(cause) === 'tls')
     return `does not complete the TLS handshake (${code}): does it speak TLS at this port?`;
-  if (code === 'ECONNREFUSED') return `refuses connections (${code}): check the address and the port`;
+  if (code === 'ECONNREFUSED')
+    return `cannot be reached (${code}): no server listens there; check the address and the port`;
   if (code === 'UND_ERR_CONNECT_TIMEOUT' || code === 'ETIMEDOUT') {
     return `did not answer in time (${code}): check the network, a firewall, or whether a proxy is needed`;
   }

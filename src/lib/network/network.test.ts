@@ -394,7 +394,7 @@ it('says why a connection could not be made, and that nothing was sent', async (
   const other = await startH2Server(await makeCertificate());
   closers.push(() => other.close());
   const cases = [
-    ['http://127.0.0.1:1/', 'connect', /refuses connections \(ECONNREFUSED\)/],
+    ['http://127.0.0.1:1/', 'connect', /cannot be reached \(ECONNREFUSED\)/],
     ['https://nowhere.invalid/', 'name', /cannot be resolved/],
     [`${other.url}/`, 'tls', /certificate that is not trusted/],
     [

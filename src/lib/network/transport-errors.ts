@@ -66,6 +66,28 @@ export function unsentIn(error: unknown): UnsentError | undefined {
   return undefined;
 }
 
+/** System errors of a connection that was never made; they come from clients that make their own. */
+const neverConnected = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'EADDRNOTAVAIL',
+  'UND_ERR_CONNECT_TIMEOUT',
+]);
+
+/** No byte of the request was processed by the other side. The only judge of that. */
+export function isSurelyUnsent(error: unknown, depth = 0): boolean {
+  if (!(error instanceof Error) || depth > 5) return false;
+  if (error instanceof UnsentError) return true;
+  // Several addresses were tried: each of them must have failed so.
+  if (error instanceof AggregateError) {
+    return error.errors.length > 0 && error.errors.every((one) => isSurelyUnsent(one, depth + 1));
+  }
+  return neverConnected.has(codeOf(error) ?? '') || isSurelyUnsent(error.cause, depth + 1);
+}
+
 export function codeOf(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;
   if ('code' in error && typeof error.code === 'string') return error.code;

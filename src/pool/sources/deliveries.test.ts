@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { createProviderHttp } from '../../providers/http.ts';
+import { testHttp } from '../../providers/testing/test-http.ts';
 import { openMemoryStore } from '../store/open-store.ts';
 import { settled, startTestPool } from '../testing.ts';
 import { temporaryFolder } from '../testing-folder.ts';
@@ -187,7 +187,7 @@ async function poolOverWebhook(
     server.close();
   });
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/accounts`;
-  const web = { http: createProviderHttp(), userAgent: 'warp2api/test' };
+  const web = { http: testHttp, userAgent: 'warp2api/test' };
   const settings = { type: 'webhook' as const, name: 'hook', url, timeoutMs: 500, headers };
   return startTestPool(
     { minPoolSize: 0 },

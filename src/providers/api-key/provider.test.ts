@@ -1,14 +1,15 @@
 import { describe, expect, it } from 'vitest';
-import { createProviderHttp } from '../http.ts';
 import { createProviders } from '../registry.ts';
 import { type FormAnswer, startFormServer } from '../testing/form-server.ts';
+import { testHttp, testTokenHttp } from '../testing/test-http.ts';
 
 /** A vendor of that name, asked at a server of the test's instead. */
 async function vendorAt(name: string, answer: FormAnswer) {
   const server = await startFormServer(() => answer);
   const { all } = createProviders({
     warpServerUrl: 'https://app.example.test',
-    http: createProviderHttp(),
+    http: testHttp,
+    tokenHttp: testTokenHttp,
     userAgent: 'warp2api/test',
     configured: { [name]: { type: 'api_key', checkUrl: `${server.url}/check` } },
   });
@@ -53,7 +54,8 @@ describe('a key', () => {
   it('is kept unproved where nothing can be asked', async () => {
     const { all } = createProviders({
       warpServerUrl: 'https://app.example.test',
-      http: createProviderHttp(),
+      http: testHttp,
+      tokenHttp: testTokenHttp,
       userAgent: 'test',
       configured: { local: { type: 'api_key', checkUrl: undefined } },
     });

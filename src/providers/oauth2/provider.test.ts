@@ -1,8 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { TokenError } from '../../core/provider.ts';
-import { createProviderHttp } from '../http.ts';
 import { type FormAnswer, idToken, startFormServer } from '../testing/form-server.ts';
-import { createTokenHttp } from '../token-http.ts';
+import { testHttp, testTokenHttp } from '../testing/test-http.ts';
 import { createOauth2Provider, type Oauth2ProviderOptions } from './provider.ts';
 
 const now = Date.UTC(2026, 0, 15);
@@ -19,8 +18,8 @@ async function corpAt(answer: FormAnswer, change: Partial<Oauth2ProviderOptions>
     deviceAuthorizationUrl: `${server.url}/device`,
     scope: undefined,
     quotaUrl: `${server.url}/quota`,
-    http: createProviderHttp(),
-    tokenHttp: createTokenHttp(),
+    http: testHttp,
+    tokenHttp: testTokenHttp,
     userAgent: 'warp2api/test',
     now: () => now,
     ...change,
@@ -194,8 +193,8 @@ describe('a device login', () => {
       deviceAuthorizationUrl: undefined,
       scope: undefined,
       quotaUrl: undefined,
-      http: createProviderHttp(),
-      tokenHttp: createTokenHttp(),
+      http: testHttp,
+      tokenHttp: testTokenHttp,
       userAgent: 'test',
       now: () => now,
     });

@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { AppError, type ErrorCode } from '../../core/errors.ts';
-import { isSurelyUnsent, retryAfterOf } from '../token-http.ts';
+import { isSurelyUnsent } from '../../lib/network/transport-errors.ts';
+import { networkError } from '../network-error.ts';
+import { retryAfterOf } from '../token-http.ts';
 
 interface Known {
   readonly code: ErrorCode;
@@ -159,7 +161,5 @@ function unansweredError(thrown: unknown): AppError {
       cause: thrown,
     });
   }
-  return new AppError('upstream_unavailable', 'The upstream cannot be reached. Try again.', {
-    cause: thrown,
-  });
+  return networkError(thrown, 'The upstream broke off before it had answered. Try again.');
 }

@@ -1,13 +1,13 @@
 import { expect, it, onTestFinished } from 'vitest';
 import { startSandbox } from '../../../sandbox/index.ts';
 import type { ProviderHttp } from '../../core/provider.ts';
-import { createProviderHttp } from '../http.ts';
+import { testHttp } from '../testing/test-http.ts';
 import { createOzProvider } from './provider.ts';
 
 async function atSandbox() {
   const sandbox = await startSandbox();
   onTestFinished(() => sandbox.close());
-  const http = createProviderHttp();
+  const http = testHttp;
   return createOzProvider({ serverUrl: sandbox.url, http, userAgent: 'warp2api/test' });
 }
 
@@ -62,9 +62,7 @@ it('names what it cannot read or reach', async () => {
   await expect(at(odd, 'http://127.0.0.1:9').listModels({ bearer: 'wk-1' })).rejects.toMatchObject({
     code: 'upstream_protocol',
   });
-  await expect(
-    at(createProviderHttp(), 'http://127.0.0.1:1').listModels({ bearer: 'wk-1' }),
-  ).rejects.toMatchObject({
+  await expect(at(testHttp, 'http://127.0.0.1:1').listModels({ bearer: 'wk-1' })).rejects.toMatchObject({
     code: 'upstream_unavailable',
   });
 });

@@ -18,6 +18,7 @@ export function createSandboxProvider(options: SandboxProviderOptions): Exchangi
   return createProviderOf(
     {
       name: 'sandbox',
+      needsHttp2: false,
       baseUrl: async () => withoutTrailingSlash(await options.url()),
       normalizeApiKey: checkApiKey,
       fallbackModels: [{ id: 'sandbox', displayName: 'sandbox' }],

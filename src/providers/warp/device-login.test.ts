@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { TokenError, type TokenGrant } from '../../core/provider.ts';
 import { type FormAnswer, startFormServer } from '../testing/form-server.ts';
-import { createPostForm, createTokenHttp } from '../token-http.ts';
+import { testTokenHttp } from '../testing/test-http.ts';
+import { createPostForm } from '../token-http.ts';
 import { createWarpDeviceLogins } from './device-login.ts';
 
 const grant: TokenGrant = { bearer: 'b', refreshToken: 'r', expiresAt: 1 };
@@ -13,7 +14,7 @@ async function loginsAt(answer: FormAnswer, exchange: () => Promise<TokenGrant> 
     serverUrl: server.url,
     clientId: 'client',
     exchange,
-    postForm: createPostForm(createTokenHttp(), 'warp2api/test'),
+    postForm: createPostForm(testTokenHttp, 'warp2api/test'),
   });
   return { ...logins, asked: server.asked };
 }

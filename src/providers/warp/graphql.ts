@@ -52,6 +52,7 @@ export function createGraphqlClient(options: GraphqlOptions): GraphqlClient {
         },
         body: JSON.stringify({ query, variables, operationName: operation }),
         timeoutMs,
+        isRepeatable: true,
         ...(signal && { signal }),
       });
       if (response.status !== 200) throw asSideFailure(classifyFailure(response, options.now()));

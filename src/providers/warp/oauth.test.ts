@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { TokenError } from '../../core/provider.ts';
 import { type FormAnswer, idToken, startFormServer } from '../testing/form-server.ts';
-import { createPostForm, createTokenHttp } from '../token-http.ts';
+import { testTokenHttp } from '../testing/test-http.ts';
+import { createPostForm } from '../token-http.ts';
 import { createWarpOauth } from './oauth.ts';
 
 const now = Date.UTC(2026, 0, 15);
@@ -19,7 +20,7 @@ async function oauthAt(
     tokenUrl: server.url,
     identityUrl: server.url,
     firebaseApiKey: 'K',
-    postForm: createPostForm(createTokenHttp(), 'warp2api/test'),
+    postForm: createPostForm(testTokenHttp, 'warp2api/test'),
     now: () => now,
     ...urls,
   });

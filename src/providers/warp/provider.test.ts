@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
-import { createProviderHttp } from '../http.ts';
+import { testHttp, testTokenHttp } from '../testing/test-http.ts';
 import { createWarpProvider } from './provider.ts';
 
 interface Asked {
@@ -33,7 +33,8 @@ async function providerAt(answer: (response: ServerResponse, operation: string) 
   const { port } = server.address() as AddressInfo;
   const provider = createWarpProvider({
     serverUrl: `http://127.0.0.1:${port}/`,
-    http: createProviderHttp(),
+    http: testHttp,
+    tokenHttp: testTokenHttp,
     userAgent: 'warp2api/test',
     now: () => Date.UTC(2026, 0, 15),
   });
@@ -266,7 +267,8 @@ describe('a question that fails', () => {
 describe('a key', () => {
   const { normalizeApiKey, authHeaders, baseUrl } = createWarpProvider({
     serverUrl: 'https://app.example.test/',
-    http: createProviderHttp(),
+    http: testHttp,
+    tokenHttp: testTokenHttp,
     userAgent: 'test',
   });
 

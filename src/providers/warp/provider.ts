@@ -7,7 +7,7 @@ import type {
   ProviderModel,
 } from '../../core/provider.ts';
 import { createWarpOutbound } from '../../protocols/warp/outbound.ts';
-import { createPostForm, createTokenHttp } from '../token-http.ts';
+import { createPostForm } from '../token-http.ts';
 import { createWarpDeviceLogins } from './device-login.ts';
 import { createGraphqlClient } from './graphql.ts';
 import { listModels } from './models.ts';
@@ -23,8 +23,8 @@ export interface WarpProviderOptions {
   readonly userAgent: string;
   readonly outbound?: Outbound;
   readonly oauth?: WarpOauthSettings;
-  /** For token endpoints; by default one of their own, since `http` may use a connection again. */
-  readonly tokenHttp?: ProviderHttp;
+  /** For token endpoints, since `http` may use a connection again. */
+  readonly tokenHttp: ProviderHttp;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
 }
@@ -40,6 +40,7 @@ export interface WarpOauthSettings {
 export interface WarpServer {
   readonly name: string;
   baseUrl(): string | Promise<string>;
+  readonly needsHttp2: boolean;
   normalizeApiKey(key: string): string;
   readonly fallbackModels: readonly ProviderModel[];
 }
@@ -50,6 +51,7 @@ export function createWarpProvider(options: WarpProviderOptions): ExchangingProv
     {
       name: 'warp',
       baseUrl: () => serverUrl,
+      needsHttp2: isWarpHost(serverUrl),
       normalizeApiKey: normalizeWarpKey,
       // The one model every account has; all others come from the account's own list.
       fallbackModels: [{ id: 'auto', displayName: 'auto' }],
@@ -70,7 +72,7 @@ function accessOf(
     const logins = `${tokens} A device login also needs WARP_OAUTH_CLIENT_ID.`;
     return { missing: { tokens, logins: clientId === undefined ? logins : tokens } };
   }
-  const postForm = createPostForm(options.tokenHttp ?? createTokenHttp(), options.userAgent);
+  const postForm = createPostForm(options.tokenHttp, options.userAgent);
   const now = options.now ?? Date.now;
   const oauth = createWarpOauth({ serverUrl, tokenUrl, identityUrl, firebaseApiKey, postForm, now });
   if (clientId === undefined) {
@@ -87,7 +89,7 @@ function accessOf(
 /** The provider behind any server that speaks Warp's protocols. */
 export function createProviderOf(
   server: WarpServer,
-  options: Omit<WarpProviderOptions, 'serverUrl'>,
+  options: Omit<WarpProviderOptions, 'serverUrl' | 'tokenHttp'>,
 ): ExchangingProvider {
   const now = options.now ?? Date.now;
   const client = createGraphqlClient({
@@ -101,6 +103,7 @@ export function createProviderOf(
     name: server.name,
     outbound: options.outbound ?? createWarpOutbound({ now }),
     baseUrl: () => server.baseUrl(),
+    needsHttp2: server.needsHttp2,
     authHeaders,
     normalizeApiKey: (key) => server.normalizeApiKey(key),
     listModels: (account, signal) => listModels(client, account, signal),
@@ -116,6 +119,12 @@ function authHeaders({ bearer, teamUid }: ProviderAccount): Record<string, strin
     authorization: `Bearer ${bearer}`,
     ...(teamUid !== undefined && { 'x-warp-active-team-uid': teamUid }),
   };
+}
+
+/** Warp's own front refuses turns over HTTP/1.1 with a bare 403. */
+export function isWarpHost(url: string): boolean {
+  const { protocol, hostname } = new URL(url);
+  return protocol === 'https:' && /(^|\.)warp\.dev$/.test(hostname);
 }
 
 export function withoutTrailingSlash(url: string): string {

@@ -1,0 +1,13 @@
+import { systemClock } from '../../lib/clock.ts';
+import { createNetwork } from '../../lib/network/network.ts';
+import { noProxies } from '../../lib/network/proxy-rules.ts';
+import { createProviderHttp } from '../http.ts';
+
+/** The way to vendors as programs have it, without a proxy. */
+export const testNetwork = createNetwork({
+  proxies: noProxies,
+  clock: systemClock,
+  userAgent: 'warp2api/test',
+});
+export const testHttp = createProviderHttp(testNetwork.dispatcher);
+export const testTokenHttp = createProviderHttp(testNetwork.singleUse);
