@@ -431,8 +431,10 @@ function plainTurn({ messages, responseFormat, reasoning, ...rest }: AskedReques
       merged[merged.length - 1] = { role: 'tool', parts: [...before.parts, ...message.parts] };
     } else merged.push(message);
   }
-  const { param: _, ...format } = { param: '', ...responseFormat };
-  return { ...rest, messages: merged, responseFormat: format, effort: reasoning.effort };
+  const turn = { ...rest, messages: merged, responseFormat, effort: reasoning.effort };
+  return JSON.parse(
+    JSON.stringify(turn, (name, value: unknown) => (name === 'param' ? undefined : value)),
+  ) as unknown;
 }
 
 it('any turn is the same turn, in whichever dialect it is written', () => {

@@ -85,6 +85,8 @@ export interface ImagePart {
   readonly type: 'image';
   readonly mediaType: string;
   readonly data: string;
+  /** Where the client wrote it. */
+  readonly param?: string;
 }
 /** An image the client named by its address. */
 export interface ImageUrlPart {

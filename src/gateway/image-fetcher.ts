@@ -9,6 +9,7 @@ import {
   PrivateAddressError,
 } from '../lib/guarded-agent.ts';
 import { createLimit } from '../lib/limit.ts';
+import { imageTypeOf } from '../protocols/image-type.ts';
 
 /** Fetches images that clients name by their address. */
 export interface ImageFetcher {
@@ -101,10 +102,7 @@ function faultOfAddress(url: URL): string | undefined {
 
 async function readImage(image: ImageUrlPart, answer: Dispatcher.ResponseData): Promise<ImagePart> {
   const { statusCode, headers, body } = answer;
-  const isImage =
-    statusCode === 200 &&
-    /^image\//i.test(String(headers['content-type'] ?? '')) &&
-    headers['content-encoding'] === undefined;
+  const isImage = statusCode === 200 && headers['content-encoding'] === undefined;
   if (!isImage || Number(headers['content-length'] ?? 0) > maxImageBytes) {
     discard(answer);
     throw refused(image, isImage ? tooLarge : notAnImage);
@@ -118,23 +116,13 @@ async function readImage(image: ImageUrlPart, answer: Dispatcher.ResponseData): 
     parts.push(part);
   }
   const bytes = Buffer.concat(parts, size);
-  const mediaType = mediaTypeOf(bytes);
+  const mediaType = imageTypeOf(bytes);
   if (mediaType === undefined) throw refused(image, notAnImage);
   return { type: 'image', mediaType, data: bytes.toString('base64') };
 }
 
 const notAnImage = 'does not answer with a PNG, JPEG, GIF or WebP image';
 const tooLarge = 'answers with more than 10 MB';
-
-/** By the first bytes: what a server calls a file is often wrong. */
-function mediaTypeOf(bytes: Buffer): string | undefined {
-  const start = bytes.toString('latin1', 0, 12);
-  if (start.startsWith('\x89PNG\r\n\x1a\n')) return 'image/png';
-  if (start.startsWith('\xff\xd8\xff')) return 'image/jpeg';
-  if (start.startsWith('GIF87a') || start.startsWith('GIF89a')) return 'image/gif';
-  if (start.startsWith('RIFF') && start.endsWith('WEBP')) return 'image/webp';
-  return undefined;
-}
 
 /** Closes the connection without waiting for what is left to come. */
 function discard({ body }: Dispatcher.ResponseData): void {

@@ -7,8 +7,8 @@ import {
   type ResponsesOptions,
 } from '../protocols/openai-responses/decode-request.ts';
 import {
-  type InputItem,
   isItemReference,
+  type RawItem,
   type ResponsesRequest,
 } from '../protocols/openai-responses/schema.ts';
 import { createOpaque } from './opaque-text.ts';
@@ -53,17 +53,17 @@ export function inputItemId(responseId: string, index: number): string {
 async function resolveReferences(
   responses: StoredResponses,
   clientId: string,
-  input: readonly InputItem[],
+  input: readonly RawItem[],
   before: Continued,
-): Promise<readonly InputItem[]> {
+): Promise<readonly RawItem[]> {
   if (!input.some(isItemReference)) return input;
-  const known = new Map<string, InputItem>();
+  const known = new Map<string, RawItem>();
   const looked = new Set<string>();
   const learn = (items: readonly unknown[]): void => {
-    for (const item of items as InputItem[]) if (typeof item['id'] === 'string') known.set(item['id'], item);
+    for (const item of items as RawItem[]) if (typeof item['id'] === 'string') known.set(item['id'], item);
   };
   learn(before.items);
-  const resolved: InputItem[] = [];
+  const resolved: RawItem[] = [];
   for (const [index, item] of input.entries()) {
     if (!isItemReference(item)) {
       resolved.push(item);
@@ -76,19 +76,20 @@ async function resolveReferences(
       // One that is not there holds no item either, and the item is what the client asked for.
       const stored = await responses.find(clientId, id);
       if (stored) {
-        learn(stored.response['output'] as InputItem[]);
+        learn(stored.response['output'] as RawItem[]);
         if (item.id.startsWith('item_')) learn(await listInputItems(responses, clientId, id));
       }
     }
     const found = known.get(item.id);
-    if (found === undefined) {
+    // Of an earlier one the conversation can do without: a note replaces it.
+    if (found === undefined && index === input.length - 1) {
       throw new AppError(
         'not_found',
         `input.${index}.id: there is no item "${item.id}" in a stored response of this key: send the item itself.`,
         { param: `input.${index}.id` },
       );
     }
-    resolved.push(found);
+    resolved.push(found ?? item);
   }
   return resolved;
 }
@@ -98,7 +99,7 @@ export async function listInputItems(
   responses: StoredResponses,
   clientId: string,
   id: string,
-): Promise<(InputItem & { readonly id: string })[]> {
+): Promise<(RawItem & { readonly id: string })[]> {
   const items = await responses.inputOf(clientId, id);
   const seen = new Set<unknown>();
   return items.map((item, index) => {
@@ -108,12 +109,10 @@ export async function listInputItems(
     seen.add(given);
     return {
       ...item,
-      type: item.type ?? 'message',
+      type: item['type'] ?? 'message',
       id: isOwn ? given : inputItemId(id, index),
-      ...('content' in item && typeof item.content === 'string' && 'role' in item
-        ? { content: [textPart(item.role, item.content)] }
-        : {}),
-    } as InputItem & { readonly id: string };
+      ...(typeof item['content'] === 'string' ? { content: [textPart(item['role'], item['content'])] } : {}),
+    } as RawItem & { readonly id: string };
   });
 }
 

@@ -1,5 +1,5 @@
 import { beforeEach, expect, it } from 'vitest';
-import type { InputItem } from '../protocols/openai-responses/schema.ts';
+import type { RawItem } from '../protocols/openai-responses/schema.ts';
 import { createMemoryKeep } from './keep/memory-keep.ts';
 import { createStoredResponses, type StoredResponses } from './stored-responses.ts';
 import { createManualClock, type ManualClock } from './testing/manual-clock.ts';
@@ -21,7 +21,7 @@ beforeEach(() => {
   });
 });
 
-const say = (role: 'user' | 'assistant', content: string): InputItem => ({ type: 'message', role, content });
+const say = (role: 'user' | 'assistant', content: string): RawItem => ({ type: 'message', role, content });
 
 async function link(id: string, previous?: string, words = id): Promise<void> {
   const before = previous === undefined ? undefined : await responses.continueFrom('me', previous, true);
@@ -33,7 +33,7 @@ async function link(id: string, previous?: string, words = id): Promise<void> {
   });
 }
 
-const contents = (items: readonly InputItem[]) => items.map((item) => item['content']);
+const contents = (items: readonly RawItem[]) => items.map((item) => item['content']);
 
 it('a response continues all those before it, in their order', async () => {
   await link('a');

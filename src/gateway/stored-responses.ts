@@ -1,24 +1,24 @@
 import { createHash } from 'node:crypto';
 import { AppError } from '../core/errors.ts';
 import type { Clock } from '../lib/clock.ts';
-import type { InputItem } from '../protocols/openai-responses/schema.ts';
+import type { RawItem } from '../protocols/openai-responses/schema.ts';
 import type { Keep } from './keep/keep.ts';
 
 export interface StoredResponse {
   /** The object as the client got it. */
   readonly response: Readonly<Record<string, unknown>>;
   /** What this request brought. */
-  readonly input: readonly InputItem[];
+  readonly input: readonly RawItem[];
   /** The stored responses it continues, oldest first: what was said before is theirs. */
   readonly ancestors: readonly string[];
   /** What was said before and is in none of them. */
-  readonly base: readonly InputItem[];
+  readonly base: readonly RawItem[];
 }
 
 /** What a request continues. */
 export interface Continued extends Pick<StoredResponse, 'ancestors' | 'base'> {
   /** All that was said so far. */
-  readonly items: readonly InputItem[];
+  readonly items: readonly RawItem[];
 }
 
 /** Responses that clients asked to keep. One belongs to the client key that made it; to all others it is not there. */
@@ -37,7 +37,7 @@ export interface StoredResponses {
    */
   continueFrom(clientId: string, id: string, isStored: boolean): Promise<Continued>;
   /** All items up to that response and with its input, without its output. Throws AppError `not_found`. */
-  inputOf(clientId: string, id: string): Promise<readonly InputItem[]>;
+  inputOf(clientId: string, id: string): Promise<readonly RawItem[]>;
   /** Answers what it was. Those that go on from it can be read as before, but no longer be continued. Throws AppError `not_found`. */
   remove(clientId: string, id: string): Promise<StoredResponse>;
   /** What instances tell each other of a response while it is made. */
@@ -63,7 +63,7 @@ export function continuedBy(
   { response, input }: Pick<StoredResponse, 'response' | 'input'>,
   isStored: boolean,
 ): Continued {
-  const items = [...before.items, ...input, ...(response['output'] as InputItem[])];
+  const items = [...before.items, ...input, ...(response['output'] as RawItem[])];
   return isStored
     ? { items, ancestors: [...before.ancestors, String(response['id'])], base: [] }
     : { items, ancestors: [], base: items };
@@ -121,8 +121,8 @@ export function createStoredResponses(
     clientId: string,
     ids: readonly string[],
     missing: (id: string) => AppError,
-  ): Promise<InputItem[]> {
-    const items: InputItem[] = [];
+  ): Promise<RawItem[]> {
+    const items: RawItem[] = [];
     let bytes = 0;
     for (let start = 0; start < ids.length; start += readsAtOnce) {
       const batch = ids.slice(start, start + readsAtOnce);
@@ -203,8 +203,8 @@ export function isUnderWay(response: Readonly<Record<string, unknown>>): boolean
   return response['status'] === 'queued' || response['status'] === 'in_progress';
 }
 
-function allItems({ response, input, base }: StoredResponse): InputItem[] {
-  return [...base, ...input, ...(response['output'] as InputItem[])];
+function allItems({ response, input, base }: StoredResponse): RawItem[] {
+  return [...base, ...input, ...(response['output'] as RawItem[])];
 }
 
 function notFound(id: string): AppError {

@@ -22,6 +22,12 @@ export function toolResult(
   };
 }
 
+/** The arguments of a call as JSON text. Some clients send them as an object, or none at all. */
+export function argumentsText(given: unknown): string {
+  if (typeof given === 'string') return given;
+  return given === undefined || given === null ? '{}' : JSON.stringify(given);
+}
+
 /** How a model is told what a conversation came to. */
 export function summaryText(summary: string): string {
   return `The conversation so far, in short:\n${summary}`;

@@ -1,16 +1,5 @@
-/** The text of a file that travels as base64, with its name in front; undefined when it is no text. */
-export function textOfFile(base64: string, name: string | null | undefined): string | undefined {
-  if (!/^[A-Za-z0-9+/\s]+={0,2}\s*$/.test(base64)) return undefined;
-  const text = decodeText(Buffer.from(base64, 'base64'));
-  return text === undefined ? undefined : titled(text, name);
-}
-
-/** A document as the model reads it: its name, a blank line, its text. */
-export function titled(text: string, title: string | null | undefined): string {
-  return title ? `${title}\n\n${text}` : text;
-}
-
-function decodeText(bytes: Uint8Array): string | undefined {
+/** The text of a file by its bytes; undefined when it is no text. */
+export function textOfBytes(bytes: Uint8Array): string | undefined {
   try {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
     // A document of another kind may by chance be readable.
@@ -18,4 +7,9 @@ function decodeText(bytes: Uint8Array): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** A document as the model reads it: its name, a blank line, its text. */
+export function titled(text: string, title: string | null | undefined): string {
+  return title ? `${title}\n\n${text}` : text;
 }

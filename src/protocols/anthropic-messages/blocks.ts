@@ -5,7 +5,7 @@ export const messagesBlocks = {
   text: { fate: 'honoured', says: 'everywhere; citations in it have no effect' },
   image: {
     fate: 'honoured',
-    says: 'as base64, or as an address where the operator lets the gateway fetch images; `file` is a 400',
+    says: 'as base64, or as an address where the operator lets the gateway fetch images; PNG, JPEG, GIF or WebP by its first bytes; `file` cannot be shown',
   },
   'document with source text or content': {
     fate: 'translated',
@@ -13,13 +13,13 @@ export const messagesBlocks = {
   },
   'document with source base64, url or file': {
     fate: 'refused',
-    says: 'only documents of plain text can be sent; take the text out of this one first',
+    says: 'only plain text and images can be shown: take the text out of this one first',
   },
   search_result: { fate: 'translated', says: 'travels as text, with title and source in front' },
   tool_use: { fate: 'honoured', says: 'the model is told of a call whose result never comes' },
   tool_result: {
     fate: 'honoured',
-    says: 'of text, images, documents and search results; without its call before it a 400',
+    says: 'of text, images, documents and search results; a new one without its call before it is a 400',
   },
   tool_reference: {
     fate: 'translated',
@@ -31,14 +31,17 @@ export const messagesBlocks = {
   },
   compaction: {
     fate: 'translated',
-    says: 'its summary travels as text; one that is encrypted only is a 400',
+    says: 'its summary travels as text; one that is encrypted only cannot be shown',
   },
   'server_tool_use, mcp_tool_use and their results': {
     fate: 'ignored',
     says: 'what a provider’s own tools left in an answer; the text around it stays',
   },
   'mcp_tool_listing, fallback': { fate: 'ignored', says: 'what a provider left in an answer' },
-  container_upload: { fate: 'refused', says: 'there are no containers here: send the text of the file' },
+  container_upload: {
+    fate: 'refused',
+    says: 'cannot be shown, as there are no containers here: send the text of the file',
+  },
   'system messages': {
     fate: 'honoured',
     says: 'become rules for the whole conversation, wherever they stand; with `clear_at: "next_user_message"` only until then',

@@ -1,3 +1,4 @@
+import type { z } from 'zod';
 import type {
   AnyImage,
   AskedMessage,
@@ -7,179 +8,245 @@ import type {
   ToolResultPart,
 } from '../../core/turn.ts';
 import { withAllResults } from '../call-results.ts';
-import { isWebAddress } from '../image-source.ts';
-import { summaryText, textParts, toolResult } from '../message-parts.ts';
-import { refused } from '../refused.ts';
-import { textOfFile, titled } from '../text-file.ts';
-import { messagesBlocks } from './blocks.ts';
-import type { MessagesMessage } from './schema.ts';
+import { ContentNotes, justSentIndex, type Place, type Unshown, within } from '../content-notes.ts';
+import { fileElsewhere, partOfFile } from '../file-part.ts';
+import { imageFromBase64, imageFromUrl } from '../image-source.ts';
+import { MadeCalls } from '../made-calls.ts';
+import { argumentsText, summaryText, toolResult } from '../message-parts.ts';
+import { readContent, resultContent } from '../read-content.ts';
+import { titled } from '../text-file.ts';
+import {
+  assistantBlock,
+  type MessagesMessage,
+  message as messageSchema,
+  resultBlock,
+  systemBlock,
+  type ToolResultBlock,
+  textBlock,
+  userBlock,
+} from './schema.ts';
 
-type UserContent = Extract<MessagesMessage, { role: 'user' }>['content'];
-type UserBlock = Exclude<UserContent, string>[number];
-type ToolResultBlock = Extract<UserBlock, { type: 'tool_result' }>;
-type ResultBlock = Exclude<NonNullable<ToolResultBlock['content']>, string>[number];
-type InputBlock = Exclude<UserBlock, ToolResultBlock> | ResultBlock;
+type UserBlock = z.infer<typeof userBlock>;
+type InputBlock = Exclude<UserBlock, { type: 'tool_result' }> | z.infer<typeof resultBlock>;
 type ImageBlock = Extract<UserBlock, { type: 'image' }>;
 type DocumentBlock = Extract<UserBlock, { type: 'document' }>;
-type AssistantContent = Extract<MessagesMessage, { role: 'assistant' }>['content'];
-type AssistantBlock = Exclude<AssistantContent, string>[number];
+type AssistantBlock = z.infer<typeof assistantBlock>;
 type SystemMessage = Extract<MessagesMessage, { role: 'system' }>;
 type InputPart = TextPart | AnyImage;
+type AssistantPart = TextPart | ReasoningPart | ToolCallPart;
 
 export interface DecodedMessages {
   readonly messages: readonly AskedMessage[];
-  /** Blocks that say nothing to this gateway, as paths without numbers. */
+  /** What the model is not shown, as paths without numbers. */
   readonly ignored: readonly string[];
 }
 
-/** Throws AppError `invalid_request` naming the block that cannot be sent. */
-export function decodeMessages(messages: readonly MessagesMessage[]): DecodedMessages {
-  const called = new Set<string>();
-  const ignored = new Set<string>();
-  const lastUser = messages.findLastIndex(({ role }) => role === 'user');
-  const decoded = messages.flatMap((message, index): AskedMessage[] => {
-    const path = `messages.${index}.content`;
-    if (message.role === 'system') return systemMessages(message, index < lastUser, ignored);
-    if (message.role === 'user') return userMessages(message.content, path, called);
-    return [{ role: 'assistant', parts: assistantParts(message.content, path, called, ignored) }];
-  });
-  return { messages: withAllResults(decoded), ignored: [...ignored] };
+/** Throws AppError `invalid_request` naming what the user has just sent and cannot be shown. */
+export function decodeMessages(messages: readonly unknown[]): DecodedMessages {
+  const decoder = new MessageDecoder(messages);
+  const decoded = messages.flatMap((message, index) => decoder.decode(message, index));
+  return { messages: withAllResults(decoded), ignored: decoder.notes.ignored };
 }
 
-function systemMessages(
-  { content, clear_at: clearAt }: SystemMessage,
-  isOld: boolean,
-  ignored: Set<string>,
-): AskedMessage[] {
-  if (clearAt === 'next_user_message' && isOld) return [];
-  const parts: TextPart[] = [];
-  for (const block of typeof content === 'string' ? textParts(content) : (content ?? [])) {
-    if (block.type === 'text') parts.push({ type: 'text', text: block.text });
-    else ignored.add(`messages.content.${block.type}`);
+class MessageDecoder {
+  readonly notes = new ContentNotes();
+  readonly #calls = new MadeCalls();
+  readonly #roles: readonly (string | undefined)[];
+  readonly #justSent: number;
+  readonly #lastAnswer: number;
+  readonly #lastUser: number;
+
+  constructor(messages: readonly unknown[]) {
+    this.#roles = messages.map(roleOf);
+    this.#justSent = justSentIndex(
+      messages.map((message, index) => (holdsResults(message) ? 'tool' : this.#roles[index])),
+    );
+    this.#lastAnswer = this.#roles.lastIndexOf('assistant');
+    this.#lastUser = this.#roles.lastIndexOf('user');
   }
-  return parts.length === 0 ? [] : [{ role: 'system', parts }];
-}
 
-/** Results of tools, which stand in user messages in this dialect, come first. */
-function userMessages(content: UserContent, path: string, called: ReadonlySet<string>): AskedMessage[] {
-  if (typeof content === 'string') return [{ role: 'user', parts: textParts(content) }];
-  const results: ToolResultPart<AnyImage>[] = [];
-  const parts: InputPart[] = [];
-  for (const [position, block] of content.entries()) {
-    const at = `${path}.${position}`;
-    if (block.type === 'tool_result') results.push(resultOf(block, at, called));
-    else for (const part of inputParts(block, at)) parts.push(part);
-  }
-  return [
-    ...(results.length > 0 ? [{ role: 'tool' as const, parts: results }] : []),
-    ...(parts.length > 0 ? [{ role: 'user' as const, parts }] : []),
-  ];
-}
-
-function inputParts(block: InputBlock, path: string): InputPart[] {
-  switch (block.type) {
-    case 'text':
-      return textParts([block]);
-    case 'image':
-      return [imagePart(block, path)];
-    case 'document':
-      return documentParts(block, path);
-    case 'search_result': {
-      const text = block.content.map((part) => part.text).join('\n\n');
-      return [{ type: 'text', text: titled(text, `${block.title}\n${block.source}`) }];
+  decode(value: unknown, index: number): AskedMessage[] {
+    const place: Place = { path: `messages.${index}`, isJustSent: index === this.#justSent };
+    const read = this.notes.readPart(messageSchema, value, place);
+    if ('note' in read) {
+      return [{ role: this.#roles[index] === 'assistant' ? 'assistant' : 'user', parts: [read.note] }];
     }
-    case 'tool_reference':
-      return [{ type: 'text', text: `The tool ${block.tool_name} can be used now.` }];
-    case 'compaction':
-      return compactionParts(block, path);
-    case 'container_upload':
-      throw refused(path, messagesBlocks.container_upload.says);
+    const message = read.part;
+    const at = within(place, 'content');
+    if (message.role === 'system') return this.#systemMessages(message, index, at);
+    if (message.role === 'user') return this.#userMessages(message.content, at, index > this.#lastAnswer);
+    return [{ role: 'assistant', parts: this.#assistantParts(message.content, at) }];
   }
-}
 
-function imagePart({ source }: ImageBlock, path: string): AnyImage {
-  const { media_type: mediaType, data, url } = source;
-  if (source.type === 'url' && url && isWebAddress(url)) {
-    return { type: 'image-url', url, param: `${path}.source.url` };
-  }
-  if (source.type !== 'base64' || !mediaType || !data || !/^[A-Za-z0-9+/]+={0,2}$/.test(data)) {
-    throw refused(
-      `${path}.source`,
-      'send type "base64" with media_type and data, or type "url" with an http or https address',
+  #systemMessages(
+    { content, clear_at: clearAt }: SystemMessage,
+    index: number,
+    place: Place,
+  ): AskedMessage[] {
+    if (clearAt === 'next_user_message' && index < this.#lastUser) return [];
+    const parts = readContent<typeof systemBlock, TextPart>(
+      this.notes,
+      content,
+      systemBlock,
+      place,
+      (block) => {
+        if ('text' in block && typeof block.text === 'string') return [{ type: 'text', text: block.text }];
+        this.notes.ignore(`messages.content.${block.type}`);
+        return [];
+      },
     );
+    return parts.length === 0 ? [] : [{ role: 'system', parts }];
   }
-  return { type: 'image', mediaType: mediaType.toLowerCase(), data };
-}
 
-function documentParts({ source, title, context }: DocumentBlock, path: string): InputPart[] {
-  const head = [title, context].filter((text) => text).join('\n\n');
-  const { type, data, content } = source;
-  if (type === 'content' && Array.isArray(content)) {
-    const parts = content.flatMap((block, position) =>
-      inputParts(block, `${path}.source.content.${position}`),
+  /** Results of tools, which stand in user messages in this dialect, come first. */
+  #userMessages(content: unknown, place: Place, isNew: boolean): AskedMessage[] {
+    const results: ToolResultPart<AnyImage>[] = [];
+    const parts = readContent<typeof userBlock, InputPart>(
+      this.notes,
+      content,
+      userBlock,
+      place,
+      (block, at) => {
+        if (block.type !== 'tool_result') return this.#inputParts(block, at);
+        results.push(this.#result(block, at, isNew));
+        return [];
+      },
     );
-    return head === '' ? parts : [{ type: 'text', text: head }, ...parts];
+    if (results.length === 0) return [{ role: 'user', parts }];
+    return [
+      { role: 'tool', parts: results },
+      ...(parts.length > 0 ? [{ role: 'user' as const, parts }] : []),
+    ];
   }
-  const text =
-    type === 'text'
-      ? data
-      : type === 'content'
-        ? content
-        : type === 'base64'
-          ? textOfFile(data ?? '', '')
-          : '';
-  if (typeof text !== 'string' || text === '') {
-    throw refused(`${path}.source`, messagesBlocks['document with source base64, url or file'].says);
+
+  #inputParts(block: InputBlock, place: Place): readonly InputPart[] {
+    switch (block.type) {
+      case 'image':
+        return [this.notes.shown(imageOf(block, place), place, block.type)];
+      case 'document':
+        return this.#documentParts(block, place);
+      case 'search_result': {
+        const texts = readContent(this.notes, block.content, textBlock, within(place, 'content'), (part) => [
+          { type: 'text', text: part.text },
+        ]);
+        const text = texts.map((part) => part.text).join('\n\n');
+        return [{ type: 'text', text: titled(text, `${block.title}\n${block.source}`) }];
+      }
+      case 'tool_reference':
+        return [{ type: 'text', text: `The tool ${block.tool_name} can be used now.` }];
+      case 'compaction':
+        return [this.#summary(block, place)];
+      case 'container_upload':
+        return [this.notes.replace(upload, place, block.type)];
+      default:
+        return [{ type: 'text', text: block.text }];
+    }
   }
-  return [{ type: 'text', text: titled(text, head) }];
-}
 
-function compactionParts(
-  { content }: { readonly content?: string | null | undefined },
-  path: string,
-): TextPart[] {
-  if (!content) throw refused(path, 'holds no summary that can be read here: send the conversation itself');
-  return [{ type: 'text', text: summaryText(content) }];
-}
+  #documentParts(block: DocumentBlock, place: Place): readonly InputPart[] {
+    const { source, title, context } = block;
+    const head = [title, context].filter((text) => text).join('\n\n');
+    const { type, data, content } = source;
+    if (type === 'content' && Array.isArray(content)) {
+      const at: Place = { path: `${place.path}.source.content`, isJustSent: place.isJustSent };
+      const parts = readContent<typeof resultBlock, InputPart>(
+        this.notes,
+        content,
+        resultBlock,
+        at,
+        (inner, innerAt) => this.#inputParts(inner, innerAt),
+      );
+      return head === '' ? parts : [{ type: 'text', text: head }, ...parts];
+    }
+    const text = type === 'text' ? data : type === 'content' ? content : undefined;
+    if (typeof text === 'string' && text !== '') return [{ type: 'text', text: titled(text, head) }];
+    const part =
+      type === 'base64' && data
+        ? partOfFile(data, head, `${place.path}.source.data`, 'source')
+        : fileElsewhere(title, 'source');
+    return [this.notes.shown(part, place, block.type)];
+  }
 
-function resultOf(
-  block: ToolResultBlock,
-  path: string,
-  called: ReadonlySet<string>,
-): ToolResultPart<AnyImage> {
-  if (!called.has(block.tool_use_id)) {
-    throw refused(
-      `${path}.tool_use_id`,
-      'answers no call of the messages before: send the assistant message with the tool_use, too',
+  #summary({ content }: { readonly content?: string | null | undefined }, place: Place): TextPart {
+    if (content) return { type: 'text', text: summaryText(content) };
+    return this.notes.replace(sealedSummary, place, 'compaction');
+  }
+
+  #result(block: ToolResultBlock, place: Place, isNew: boolean): ToolResultPart<AnyImage> {
+    const advice = 'send the assistant message with the tool_use, too';
+    const param = `${place.path}.tool_use_id`;
+    const callId = this.#calls.answered(block.tool_use_id, { param, isNew, advice });
+    const parts = readContent<typeof resultBlock, InputPart>(
+      this.notes,
+      resultContent(block.content),
+      resultBlock,
+      // What a tool brought is no fault of the user.
+      { path: `${place.path}.content`, isJustSent: false },
+      (part, at) => this.#inputParts(part, at),
     );
+    return toolResult(callId, parts, block.is_error ?? false);
   }
-  const parts =
-    typeof block.content === 'string'
-      ? textParts(block.content)
-      : (block.content ?? []).flatMap((part, position) => inputParts(part, `${path}.content.${position}`));
-  return toolResult(block.tool_use_id, parts, block.is_error ?? false);
-}
 
-function assistantParts(
-  content: AssistantContent,
-  path: string,
-  called: Set<string>,
-  ignored: Set<string>,
-): (TextPart | ReasoningPart | ToolCallPart)[] {
-  if (typeof content === 'string') return content === '' ? [] : textParts(content);
-  return content.flatMap((block, position): (TextPart | ReasoningPart | ToolCallPart)[] => {
-    if (isKind(block, 'text')) return block.text === '' ? [] : textParts([block]);
+  #assistantParts(content: unknown, place: Place): AssistantPart[] {
+    return readContent<typeof assistantBlock, AssistantPart>(
+      this.notes,
+      content,
+      assistantBlock,
+      place,
+      (block, at) => this.#assistantBlock(block, at),
+    ).filter((part) => part.type !== 'text' || part.text !== '');
+  }
+
+  #assistantBlock(block: AssistantBlock, place: Place): AssistantPart[] {
+    if ('text' in block && typeof block.text === 'string') return [{ type: 'text', text: block.text }];
     if (isKind(block, 'thinking')) return [{ type: 'reasoning', text: block.thinking }];
     if (isKind(block, 'tool_use')) {
-      const { id, name, input } = block;
-      called.add(id);
-      return [{ type: 'tool-call', id, name, arguments: JSON.stringify(input) }];
+      const { name, input } = block;
+      return [
+        { type: 'tool-call', id: this.#calls.add(block.id, name), name, arguments: argumentsText(input) },
+      ];
     }
-    if (isKind(block, 'compaction')) return compactionParts(block, `${path}.${position}`);
+    if (isKind(block, 'compaction')) return [this.#summary(block, place)];
     // Only the provider that wrote it could read redacted thinking.
-    if (block.type !== 'redacted_thinking') ignored.add(`messages.content.${block.type}`);
+    if (block.type !== 'redacted_thinking') this.notes.ignore(`messages.content.${block.type}`);
     return [];
-  });
+  }
+}
+
+const upload: Unshown = {
+  what: 'an uploaded file',
+  why: 'lies in a container, and there are none here',
+  advice: 'send the text of the file',
+};
+const sealedSummary: Unshown = {
+  what: 'a summary of the conversation',
+  why: 'holds nothing that can be read here',
+  advice: 'send the conversation itself',
+};
+
+function imageOf({ source }: ImageBlock, { path }: Place): AnyImage | Unshown {
+  const { data, url } = source;
+  if (source.type === 'url' && url) return imageFromUrl(url, `${path}.source.url`, 'source.url');
+  if (source.type === 'base64' && typeof data === 'string') {
+    return imageFromBase64(data, `${path}.source.data`, 'source');
+  }
+  return {
+    what: 'an image',
+    why: 'is not in the request',
+    advice: 'send type "base64" with data, or type "url" with an http or https address',
+    field: 'source',
+  };
+}
+
+function roleOf(message: unknown): string | undefined {
+  const role = (message as { readonly role?: unknown } | null | undefined)?.role;
+  return role === 'user' || role === 'assistant' || role === 'system' ? role : undefined;
+}
+
+function holdsResults(message: unknown): boolean {
+  const content = (message as { readonly content?: unknown } | null | undefined)?.content;
+  if (!Array.isArray(content)) return false;
+  return content.some((block: { readonly type?: unknown } | null) => block?.type === 'tool_result');
 }
 
 function isKind<Kind extends string>(

@@ -67,7 +67,7 @@ it.each([
   [{ tool_choice: { type: 'any' } }, 'tool_choice'],
   [
     { messages: [{ role: 'user', content: [{ type: 'image', source: { type: 'url', url: 'ftp://x' } }] }] },
-    'messages.0.content.0.source',
+    'messages.0.content.0.source.url',
   ],
   [
     {

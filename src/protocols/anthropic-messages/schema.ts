@@ -1,12 +1,16 @@
 import { z } from 'zod';
 import { jsonObject } from '../json-object.ts';
+import { readLater } from '../read-later.ts';
 
 /**
  * A Messages request, as far as it is read here. Other fields are let through: fields.ts tells what becomes of
  * them. Source: the Anthropic API reference, "Create a Message".
  */
 
-const textBlock = z.looseObject({ type: z.literal('text'), text: z.string() });
+export const textBlock = z.looseObject({
+  type: z.enum(['text', 'input_text', 'output_text']),
+  text: z.string(),
+});
 const imageBlock = z.looseObject({
   type: z.literal('image'),
   source: z.looseObject({
@@ -16,6 +20,7 @@ const imageBlock = z.looseObject({
     url: z.string().nullish(),
   }),
 });
+const blockList = z.array(readLater(z.discriminatedUnion('type', [textBlock, imageBlock])));
 const documentBlock = z.looseObject({
   type: z.literal('document'),
   title: z.string().nullish(),
@@ -24,25 +29,25 @@ const documentBlock = z.looseObject({
     type: z.string(),
     media_type: z.string().nullish(),
     data: z.string().nullish(),
-    content: z.union([z.string(), z.array(z.discriminatedUnion('type', [textBlock, imageBlock]))]).nullish(),
+    content: z.union([z.string(), blockList]).nullish(),
   }),
 });
 const searchResultBlock = z.looseObject({
   type: z.literal('search_result'),
   source: z.string(),
   title: z.string(),
-  content: z.array(textBlock),
+  content: z.array(readLater(textBlock)),
 });
 const toolReferenceBlock = z.looseObject({ type: z.literal('tool_reference'), tool_name: z.string().min(1) });
 const compactionBlock = z.looseObject({ type: z.literal('compaction'), content: z.string().nullish() });
 const uploadBlock = z.looseObject({ type: z.literal('container_upload') });
 const toolUseBlock = z.looseObject({
   type: z.literal('tool_use'),
-  id: z.string().min(1),
+  id: z.string().nullish().catch(undefined),
   name: z.string().min(1),
-  input: jsonObject,
+  input: readLater(jsonObject),
 });
-const resultPart = z.discriminatedUnion(
+export const resultBlock = z.discriminatedUnion(
   'type',
   [textBlock, imageBlock, documentBlock, searchResultBlock, toolReferenceBlock],
   'must be "text", "image", "document", "search_result" or "tool_reference"',
@@ -50,11 +55,11 @@ const resultPart = z.discriminatedUnion(
 const notBlocks = 'must be text or a list of blocks';
 const toolResultBlock = z.looseObject({
   type: z.literal('tool_result'),
-  tool_use_id: z.string().min(1),
-  content: z.union([z.string(), z.array(resultPart)], notBlocks).nullish(),
-  is_error: z.boolean().nullish(),
+  tool_use_id: z.string().nullish().catch(undefined),
+  content: readLater(z.union([z.string(), z.array(resultBlock)])).optional(),
+  is_error: z.boolean().nullish().catch(undefined),
 });
-const thinkingBlock = z.looseObject({ type: z.literal('thinking'), thinking: z.string() });
+const thinkingBlock = z.looseObject({ type: z.literal('thinking'), thinking: z.string().catch('') });
 const redactedBlock = z.looseObject({ type: z.literal('redacted_thinking') });
 /** What the provider's own tools left in an answer. */
 const providerBlock = z.looseObject({
@@ -65,7 +70,7 @@ const providerBlock = z.looseObject({
   ),
 });
 
-const userBlock = z.discriminatedUnion(
+export const userBlock = z.discriminatedUnion(
   'type',
   [textBlock, imageBlock, documentBlock, searchResultBlock, toolResultBlock, compactionBlock, uploadBlock],
   'must be "text", "image", "document", "search_result" or "tool_result"',
@@ -77,24 +82,23 @@ const knownAnswerBlock = z.discriminatedUnion('type', [
   redactedBlock,
   compactionBlock,
 ]);
-const assistantBlock = z.union([knownAnswerBlock, providerBlock]);
+export const assistantBlock = z.union([knownAnswerBlock, providerBlock]);
 const systemContent = z.union([z.string(), z.array(textBlock)], notBlocks);
 const toolChange = z.looseObject({
   type: z.enum(['tool_addition', 'tool_removal']),
   tool: z.looseObject({ type: z.string(), name: z.string().nullish() }),
 });
+export const systemBlock = z.union([textBlock, toolChange]);
 
-const message = z.discriminatedUnion(
+const contentOf = (block: z.ZodType) => readLater(z.union([z.string(), z.array(block)])).optional();
+export const message = z.discriminatedUnion(
   'role',
   [
-    z.looseObject({ role: z.literal('user'), content: z.union([z.string(), z.array(userBlock)], notBlocks) }),
-    z.looseObject({
-      role: z.literal('assistant'),
-      content: z.union([z.string(), z.array(assistantBlock)], notBlocks),
-    }),
+    z.looseObject({ role: z.literal('user'), content: contentOf(userBlock) }),
+    z.looseObject({ role: z.literal('assistant'), content: contentOf(assistantBlock) }),
     z.looseObject({
       role: z.literal('system'),
-      content: z.union([z.string(), z.array(z.union([textBlock, toolChange]))], notBlocks).nullish(),
+      content: contentOf(systemBlock),
       clear_at: z.enum(['next_user_message', 'never']).nullish(),
     }),
   ],
@@ -133,7 +137,7 @@ const format = z.looseObject({ type: z.string(), schema: z.unknown().optional() 
 /** What is counted: everything but the limits of the answer. */
 export const countRequest = z.looseObject({
   model: z.string().min(1).max(256),
-  messages: z.array(message).min(1, 'must hold at least one message'),
+  messages: z.array(readLater(message)).min(1, 'must hold at least one message'),
   system: systemContent.nullish(),
   tools: z.array(tool).max(512).nullish(),
   tool_choice: toolChoice.nullish(),
@@ -151,4 +155,5 @@ export const messagesRequest = countRequest.extend({
 });
 
 export type CountRequest = z.infer<typeof countRequest>;
-export type MessagesMessage = CountRequest['messages'][number];
+export type MessagesMessage = z.infer<typeof message>;
+export type ToolResultBlock = z.infer<typeof toolResultBlock>;

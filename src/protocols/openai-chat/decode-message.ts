@@ -1,124 +1,182 @@
-import type { AnyImage, AskedMessage, ReasoningPart, TextPart, ToolCallPart } from '../../core/turn.ts';
+import type { z } from 'zod';
+import type {
+  AnyImage,
+  AskedMessage,
+  ReasoningPart,
+  TextPart,
+  ToolCallPart,
+  ToolResultPart,
+} from '../../core/turn.ts';
 import { withAllResults } from '../call-results.ts';
+import { ContentNotes, justSentIndex, type Place, within } from '../content-notes.ts';
 import { customArguments } from '../custom-tool.ts';
-import { partOfFile } from '../file-part.ts';
+import { fileElsewhere, partOfFile } from '../file-part.ts';
 import { imageFromUrl } from '../image-source.ts';
-import { textParts, toolResult } from '../message-parts.ts';
-import { refused } from '../refused.ts';
-import { chatParts } from './parts.ts';
-import type { ChatMessage } from './schema.ts';
+import { MadeCalls } from '../made-calls.ts';
+import { argumentsText, toolResult } from '../message-parts.ts';
+import { readContent, resultContent } from '../read-content.ts';
+import {
+  answerPart,
+  type ChatMessage,
+  customCall,
+  formerCall,
+  functionCall,
+  inputPart,
+  message as messageSchema,
+  textPart,
+} from './schema.ts';
 
-type UserMessage = Extract<ChatMessage, { role: 'user' }>;
-type UserPart = Exclude<UserMessage['content'], string>[number];
+type InputPart = TextPart | AnyImage;
 type AssistantMessage = Extract<ChatMessage, { role: 'assistant' }>;
+type ResultMessage = Extract<ChatMessage, { role: 'tool' | 'function' }>;
 
-/** Throws AppError `invalid_request` naming the part that cannot be sent. */
-export function decodeMessages(messages: readonly ChatMessage[]): readonly AskedMessage[] {
-  const called = new Set<string>();
-  const decoded = messages.map((message, index) => {
-    const path = `messages.${index}`;
-    for (const call of message.role === 'assistant' ? (message.tool_calls ?? []) : []) called.add(call.id);
-    if (message.role === 'tool' && !called.has(message.tool_call_id)) {
-      throw refused(
-        `${path}.tool_call_id`,
-        'answers no call of the messages before: send the assistant message with the call, too',
-      );
-    }
-    return decodeMessage(message, path);
-  });
-  return withAllResults(decoded);
+export interface DecodedMessages {
+  readonly messages: readonly AskedMessage[];
+  /** What the model is not shown, as paths without numbers. */
+  readonly ignored: readonly string[];
 }
 
-function decodeMessage(message: ChatMessage, path: string): AskedMessage {
-  switch (message.role) {
-    case 'system':
-    case 'developer':
-      return { role: 'system', parts: textParts(message.content) };
-    case 'user':
-      return { role: 'user', parts: namedParts(message, path) };
-    case 'assistant':
-      return { role: 'assistant', parts: assistantParts(message, path) };
-    case 'tool':
-      return {
-        role: 'tool',
-        parts: [toolResult(message.tool_call_id, inputParts(message.content ?? '', `${path}.content`))],
-      };
-    case 'function':
-      throw refused(`${path}.role`, chatParts['function messages'].says);
+/** Throws AppError `invalid_request` naming what the user has just sent and cannot be shown. */
+export function decodeMessages(messages: readonly unknown[]): DecodedMessages {
+  const decoder = new MessageDecoder(messages.map(roleOf));
+  const decoded = messages.map((message, index) => decoder.decode(message, index));
+  return { messages: withAllResults(decoded), ignored: decoder.notes.ignored };
+}
+
+class MessageDecoder {
+  readonly notes = new ContentNotes();
+  readonly #calls = new MadeCalls();
+  readonly #roles: readonly (string | undefined)[];
+  readonly #justSent: number;
+  readonly #lastAnswer: number;
+
+  constructor(roles: readonly (string | undefined)[]) {
+    this.#roles = roles;
+    this.#justSent = justSentIndex(roles);
+    this.#lastAnswer = roles.lastIndexOf('assistant');
   }
+
+  decode(value: unknown, index: number): AskedMessage {
+    const place: Place = { path: `messages.${index}`, isJustSent: index === this.#justSent };
+    const read = this.notes.readPart(messageSchema, value, place);
+    if ('part' in read) return this.#decode(read.part, index, within(place, 'content'));
+    return { role: this.#roles[index] === 'assistant' ? 'assistant' : 'user', parts: [read.note] };
+  }
+
+  #decode(message: ChatMessage, index: number, place: Place): AskedMessage {
+    switch (message.role) {
+      case 'system':
+      case 'developer':
+        return { role: 'system', parts: readContent(this.notes, message.content, textPart, place, textOf) };
+      case 'user':
+        return { role: 'user', parts: named(message.name, this.#inputParts(message.content, place)) };
+      case 'assistant':
+        return { role: 'assistant', parts: this.#assistantParts(message, index, place) };
+      case 'tool':
+      case 'function':
+        return { role: 'tool', parts: [this.#result(message, index, place)] };
+    }
+  }
+
+  #inputParts(content: unknown, place: Place): InputPart[] {
+    return readContent(this.notes, content, inputPart, place, (part, at) => [this.#inputPart(part, at)]);
+  }
+
+  #inputPart(part: z.infer<typeof inputPart>, place: Place): InputPart {
+    switch (part.type) {
+      case 'image_url': {
+        const { image_url: image } = part;
+        const [url, field] = typeof image === 'string' ? [image, 'image_url'] : [image.url, 'image_url.url'];
+        return this.notes.shown(imageFromUrl(url, `${place.path}.${field}`, field), place, part.type);
+      }
+      case 'file': {
+        const { file_data: data, filename } = part.file;
+        const field = 'file.file_data';
+        const file = data
+          ? partOfFile(data, filename, `${place.path}.${field}`, field)
+          : fileElsewhere(filename, 'file');
+        return this.notes.shown(file, place, part.type);
+      }
+      case 'input_audio': {
+        const audio = { what: 'audio', why: 'cannot be sent', advice: 'send its text' };
+        return this.notes.replace(audio, place, part.type);
+      }
+      default:
+        return { type: 'text', text: part.text };
+    }
+  }
+
+  #result(message: ResultMessage, index: number, place: Place): ToolResultPart<AnyImage> {
+    const isNew = index > this.#lastAnswer;
+    const advice = 'send the assistant message with the call, too';
+    const callId =
+      message.role === 'tool'
+        ? this.#calls.answered(message.tool_call_id, {
+            param: `messages.${index}.tool_call_id`,
+            isNew,
+            advice,
+          })
+        : this.#calls.answeredByName(message.name, { param: `messages.${index}.name`, isNew, advice });
+    return toolResult(callId, this.#inputParts(resultContent(message.content), place));
+  }
+
+  #assistantParts(
+    message: AssistantMessage,
+    index: number,
+    place: Place,
+  ): (TextPart | ReasoningPart | ToolCallPart)[] {
+    const at: Place = { path: `messages.${index}`, isJustSent: false };
+    const texts = readContent(this.notes, message.content, answerPart, place, (part) =>
+      textOf(part.type === 'refusal' ? { text: part.refusal } : part),
+    ).filter(({ text }) => text !== '');
+    // A refusal is what the model said, wherever the client keeps it.
+    if (texts.length === 0 && message.refusal) texts.push({ type: 'text', text: message.refusal });
+    if (texts.length === 0 && message.audio) {
+      const audio = { what: 'an answer in audio', why: 'is not kept here', advice: 'send its text' };
+      texts.push(this.notes.replace(audio, at, 'audio'));
+    }
+    return [...reasoningParts(message), ...texts, ...this.#callParts(message, at)];
+  }
+
+  #callParts(message: AssistantMessage, place: Place): ToolCallPart[] {
+    const { tool_calls: calls, function_call: former } = message;
+    const known = (calls ?? []).flatMap((value): ToolCallPart[] => {
+      const custom = this.notes.read(customCall, value, place);
+      if (custom) return [this.#call(custom.id, custom.custom.name, customArguments(custom.custom.input))];
+      const called = this.notes.read(functionCall, value, place);
+      if (called)
+        return [this.#call(called.id, called.function.name, argumentsText(called.function.arguments))];
+      this.notes.ignore('messages.tool_calls');
+      return [];
+    });
+    const old = this.notes.read(formerCall, former, place);
+    return old ? [...known, this.#call(undefined, old.name, argumentsText(old.arguments))] : known;
+  }
+
+  #call(id: string | null | undefined, name: string, text: string): ToolCallPart {
+    return { type: 'tool-call', id: this.#calls.add(id, name), name, arguments: text };
+  }
+}
+
+function roleOf(message: unknown): string | undefined {
+  const role = (message as { readonly role?: unknown } | null | undefined)?.role;
+  if (role === 'function') return 'tool';
+  return typeof role === 'string' ? role : undefined;
 }
 
 /** Where several people speak, the model has to see who said what. */
-function namedParts({ name, content }: UserMessage, path: string): (TextPart | AnyImage)[] {
-  const parts = inputParts(content, `${path}.content`);
+function named(name: string | null | undefined, parts: InputPart[]): InputPart[] {
   if (!name) return parts;
   const first = parts.findIndex((part) => part.type === 'text');
-  if (first === -1) return [{ type: 'text', text: `${name}:` }, ...parts];
+  const speaker = name.slice(0, 256);
+  if (first === -1) return [{ type: 'text', text: `${speaker}:` }, ...parts];
   return parts.map((part, index) =>
-    index === first && part.type === 'text' ? { type: 'text', text: `${name}: ${part.text}` } : part,
+    index === first && part.type === 'text' ? { type: 'text', text: `${speaker}: ${part.text}` } : part,
   );
 }
 
-function inputParts(content: UserMessage['content'], path: string): (TextPart | AnyImage)[] {
-  if (typeof content === 'string') return textParts(content);
-  return content.map((part, position) => inputPart(part, `${path}.${position}`));
-}
-
-function inputPart(part: UserPart, path: string): TextPart | AnyImage {
-  switch (part.type) {
-    case 'text':
-      return { type: 'text', text: part.text };
-    case 'image_url':
-      return imageFromUrl(part.image_url.url, `${path}.image_url.url`);
-    case 'file':
-      return filePart(part.file, `${path}.file`);
-    case 'input_audio':
-      throw refused(path, chatParts['input_audio in user messages'].says);
-  }
-}
-
-function filePart(file: Extract<UserPart, { type: 'file' }>['file'], path: string): TextPart | AnyImage {
-  if (!file.file_data) throw refused(path, 'no files are kept here: send file_data instead of file_id');
-  const part = partOfFile(file.file_data, file.filename, `${path}.file_data`);
-  if (part === undefined) {
-    throw refused(
-      `${path}.file_data`,
-      'only text files and images can be sent: take the text out of this one first',
-    );
-  }
-  return part;
-}
-
-function assistantParts(
-  message: AssistantMessage,
-  path: string,
-): (TextPart | ReasoningPart | ToolCallPart)[] {
-  if (message.function_call) {
-    throw refused(`${path}.function_call`, chatParts['function_call in assistant messages'].says);
-  }
-  if (message.audio) throw refused(`${path}.audio`, chatParts['audio in assistant messages'].says);
-  const calls = (message.tool_calls ?? []).map((call): ToolCallPart => {
-    const { id } = call;
-    return call.type === 'custom'
-      ? { type: 'tool-call', id, name: call.custom.name, arguments: customArguments(call.custom.input) }
-      : { type: 'tool-call', id, name: call.function.name, arguments: call.function.arguments };
-  });
-  return [
-    ...reasoningParts(message),
-    ...answerTexts(message)
-      .filter((text) => text !== '')
-      .map((text): TextPart => ({ type: 'text', text })),
-    ...calls,
-  ];
-}
-
-/** A refusal is what the model said, wherever the client keeps it. */
-function answerTexts({ content, refusal }: AssistantMessage): string[] {
-  const texts =
-    typeof content === 'string'
-      ? [content]
-      : (content ?? []).map((part) => (part.type === 'text' ? part.text : part.refusal));
-  return texts.every((text) => text === '') ? [refusal ?? ''] : texts;
+function textOf({ text }: { readonly text: string }): [TextPart] {
+  return [{ type: 'text', text }];
 }
 
 function reasoningParts(message: AssistantMessage): ReasoningPart[] {

@@ -28,9 +28,10 @@ export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
     (sequence) => sequence !== '',
   );
   const maxOutputTokens = chat.max_completion_tokens ?? chat.max_tokens;
+  const { messages, ignored: notShown } = decodeMessages(chat.messages);
   const request: AskedRequest = {
     model: chat.model,
-    messages: decodeMessages(chat.messages),
+    messages,
     tools,
     toolChoice,
     parallelToolCalls: chat.parallel_tool_calls ?? true,
@@ -53,7 +54,7 @@ export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
     isStream: chat.stream ?? false,
     ...given('choices', (chat.n ?? 1) === 1 ? undefined : (chat.n ?? undefined)),
     options: { includeUsage: chat.stream_options?.include_usage ?? false, customTools },
-    ignored: [...leftOut, ...ignored],
+    ignored: [...leftOut, ...notShown, ...ignored],
     ...affinityKey(chat['prompt_cache_key']),
   };
 }

@@ -1,72 +1,85 @@
 import { z } from 'zod';
 import { jsonObject } from '../json-object.ts';
+import { readLater } from '../read-later.ts';
 
 /**
  * A Chat Completions request, as far as it is read here. Other fields are let through: fields.ts tells what
  * becomes of them. Source: the OpenAI API reference, "Create chat completion".
  */
 
-const textPart = z.looseObject({ type: z.literal('text'), text: z.string() });
+export const textPart = z.looseObject({
+  type: z.enum(['text', 'input_text', 'output_text']),
+  text: z.string(),
+});
 const refusalPart = z.looseObject({ type: z.literal('refusal'), refusal: z.string() });
 const imagePart = z.looseObject({
   type: z.literal('image_url'),
-  image_url: z.looseObject({ url: z.string(), detail: z.string().nullish() }),
+  image_url: z.union(
+    [z.looseObject({ url: z.string(), detail: z.string().nullish() }), z.string()],
+    'must be an object with a url',
+  ),
 });
 const filePart = z.looseObject({
   type: z.literal('file'),
   file: z.looseObject({
     file_data: z.string().nullish(),
     file_id: z.string().nullish(),
-    filename: z.string().max(1024).nullish(),
+    filename: z.string().nullish(),
   }),
 });
 const audioPart = z.looseObject({ type: z.literal('input_audio') });
-const inputPart = z.discriminatedUnion(
+export const inputPart = z.discriminatedUnion(
   'type',
   [textPart, imagePart, filePart, audioPart],
   'must be "text", "image_url" or "file"',
 );
-const answerPart = z.discriminatedUnion('type', [textPart, refusalPart], 'must be "text" or "refusal"');
-const notParts = 'must be text or a list of parts';
-const textContent = z.union([z.string(), z.array(textPart)], notParts);
-const inputContent = z.union([z.string(), z.array(inputPart)], notParts);
+export const answerPart = z.discriminatedUnion(
+  'type',
+  [textPart, refusalPart],
+  'must be "text" or "refusal"',
+);
+const contentOf = (part: z.ZodType) => readLater(z.union([z.string(), z.array(part)])).optional();
 
-const functionCall = z.looseObject({
-  id: z.string().min(1),
-  type: z.literal('function').optional(),
-  function: z.looseObject({ name: z.string().min(1), arguments: z.string() }),
+/** What is no such value counts as absent. */
+const text = z.string().nullish().catch(undefined);
+
+export const functionCall = z.looseObject({
+  id: text,
+  type: z.literal('function').nullish(),
+  function: z.looseObject({ name: z.string().min(1), arguments: z.unknown() }),
 });
-const customCall = z.looseObject({
-  id: z.string().min(1),
+export const customCall = z.looseObject({
+  id: text,
   type: z.literal('custom'),
   custom: z.looseObject({ name: z.string().min(1), input: z.string() }),
 });
+/** The calls of an answer before there were tools. */
+export const formerCall = z.looseObject({ name: z.string().min(1), arguments: z.unknown() });
 
-const message = z.discriminatedUnion(
+export const message = z.discriminatedUnion(
   'role',
   [
-    z.looseObject({ role: z.literal('system'), content: textContent }),
-    z.looseObject({ role: z.literal('developer'), content: textContent }),
-    z.looseObject({ role: z.literal('user'), content: inputContent, name: z.string().max(256).nullish() }),
+    z.looseObject({ role: z.enum(['system', 'developer']), content: contentOf(textPart) }),
+    z.looseObject({ role: z.literal('user'), content: contentOf(inputPart), name: text }),
     z.looseObject({
       role: z.literal('assistant'),
-      content: z.union([z.string(), z.array(answerPart)], notParts).nullish(),
-      refusal: z.string().nullish(),
-      reasoning_content: z.string().nullish(),
-      reasoning: z.string().nullish(),
+      content: contentOf(answerPart),
+      refusal: text,
+      reasoning_content: text,
+      reasoning: text,
       reasoning_details: z
-        .array(z.looseObject({ text: z.string().nullish(), summary: z.string().nullish() }))
-        .nullish(),
-      tool_calls: z.array(z.union([functionCall, customCall])).nullish(),
+        .array(z.looseObject({ text, summary: text }))
+        .nullish()
+        .catch(undefined),
+      tool_calls: z
+        .array(readLater(z.union([functionCall, customCall])))
+        .nullish()
+        .catch(undefined),
       function_call: z.unknown().optional(),
       audio: z.unknown().optional(),
     }),
-    z.looseObject({
-      role: z.literal('tool'),
-      content: inputContent.nullish(),
-      tool_call_id: z.string().min(1),
-    }),
-    z.looseObject({ role: z.literal('function') }),
+    z.looseObject({ role: z.literal('tool'), content: contentOf(inputPart), tool_call_id: text }),
+    z.looseObject({ role: z.literal('function'), content: contentOf(inputPart), name: text }),
   ],
   'must be "system", "developer", "user", "assistant" or "tool"',
 );
@@ -128,7 +141,7 @@ const tokenLimit = z.int().min(1);
 
 export const chatRequest = z.looseObject({
   model: z.string().min(1).max(256),
-  messages: z.array(message).min(1, 'must hold at least one message'),
+  messages: z.array(readLater(message)).min(1, 'must hold at least one message'),
   stream: z.boolean().nullish(),
   stream_options: z.looseObject({ include_usage: z.boolean().nullish() }).nullish(),
   tools: z.array(tool).max(512).nullish(),
@@ -158,4 +171,4 @@ export const chatRequest = z.looseObject({
 });
 
 export type ChatRequest = z.infer<typeof chatRequest>;
-export type ChatMessage = ChatRequest['messages'][number];
+export type ChatMessage = z.infer<typeof message>;

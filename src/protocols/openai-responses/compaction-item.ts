@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { AskedMessage } from '../../core/turn.ts';
+import type { ContentNotes, Place } from '../content-notes.ts';
 import { summaryText, textParts } from '../message-parts.ts';
-import { refused } from '../refused.ts';
 import type { Opaque } from './opaque.ts';
 import type { CompactionItem } from './schema.ts';
 
@@ -17,19 +17,15 @@ export function compactionItem(id: string, content: Compacted, opaque: Opaque) {
   return { id, type: 'compaction', encrypted_content: opaque.seal(JSON.stringify(content)) };
 }
 
-/** What a compaction says to the model. Throws AppError `invalid_request` when it is none of ours. */
+/** What a compaction says to the model; a note when it is none of ours. */
 export function readCompaction(
   item: CompactionItem,
   opaque: Opaque | undefined,
-  path: string,
+  notes: ContentNotes,
+  place: Place,
 ): AskedMessage[] {
   const content = contentOf(opaque?.open(item.encrypted_content));
-  if (content === undefined) {
-    throw refused(
-      `${path}.encrypted_content`,
-      'was not made by this gateway for this key: send the conversation itself, or compact it here',
-    );
-  }
+  if (content === undefined) return [{ role: 'user', parts: [notes.replace(foreign, place)] }];
   return [
     ...content.rules.map((text): AskedMessage => ({ role: 'system', parts: [{ type: 'text', text }] })),
     {
@@ -38,6 +34,13 @@ export function readCompaction(
     },
   ];
 }
+
+const foreign = {
+  what: 'a summary of the conversation',
+  why: 'was not made by this gateway for this key',
+  advice: 'send the conversation itself, or compact it here',
+  field: 'encrypted_content',
+};
 
 /** Sealed reasoning is no compaction, though we could open it. */
 function contentOf(opened: string | undefined): Compacted | undefined {

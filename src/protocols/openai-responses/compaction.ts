@@ -6,7 +6,7 @@ import type { ResponsesOptions } from './decode-request.ts';
 import { createResponsesInbound } from './inbound.ts';
 import type { Opaque } from './opaque.ts';
 import { encodeUsage } from './response.ts';
-import type { InputItem } from './schema.ts';
+import type { RawItem } from './schema.ts';
 
 const task = [
   'This conversation is to be continued by somebody who sees only the messages of its user and what you write now.',
@@ -33,7 +33,7 @@ export function compactionTurn(decoded: DecodedTurn<ResponsesOptions>): DecodedT
 
 /** Answers such a turn: all messages of the user, then one item that holds the rest. */
 export function createCompactionInbound(
-  items: readonly InputItem[],
+  items: readonly RawItem[],
   messages: readonly AskedMessage[],
   opaque: Opaque,
 ): Inbound<ResponsesOptions> {
@@ -62,12 +62,12 @@ function checkSummary({ text, finishReason }: CollectedTurn, limit: number | nul
 function compactedResponse(
   identity: AnswerIdentity,
   { text, usage }: CollectedTurn,
-  items: readonly InputItem[],
+  items: readonly RawItem[],
   messages: readonly AskedMessage[],
   opaque: Opaque,
 ): Record<string, unknown> {
   const hex = identity.id.replace(/^resp_/, '');
-  const said = items.filter((item) => 'role' in item && item.role === 'user');
+  const said = items.filter((item) => item['role'] === 'user');
   const content = { rules: rulesOf(messages), summary: text.trim() };
   return {
     id: identity.id,

@@ -6,30 +6,33 @@ import type {
   ToolCallPart,
   ToolResultPart,
 } from '../../core/turn.ts';
+import { type ContentNotes, type Place, type Unshown, within } from '../content-notes.ts';
 import { customArguments } from '../custom-tool.ts';
-import { partOfFile } from '../file-part.ts';
+import { fileElsewhere, partOfFile } from '../file-part.ts';
 import { imageFromUrl } from '../image-source.ts';
-import { toolResult } from '../message-parts.ts';
+import { MadeCalls } from '../made-calls.ts';
+import { argumentsText, toolResult } from '../message-parts.ts';
+import { readContent, resultContent } from '../read-content.ts';
 import { refused } from '../refused.ts';
 import { clientArguments, kindsOfCall } from './client-tools.ts';
 import { readCompaction } from './compaction-item.ts';
 import { responsesItems } from './items.ts';
 import { bringsTools, nameOfCall, type OfferedTools, offeredTools } from './offered-tools.ts';
 import type { Opaque } from './opaque.ts';
+import type { ReadItem } from './read-items.ts';
 import {
   type AskedTool,
   type ClientCall,
   type ClientOutput,
   type CompactionItem,
+  type InputFile,
+  type InputImage,
   type InputItem,
   isItemReference,
+  part,
 } from './schema.ts';
 
-interface InputFile {
-  readonly file_data?: string | null;
-  readonly filename?: string | null;
-}
-type Content = string | readonly { readonly type: string }[];
+type InputPart = TextPart | AnyImage;
 type AssistantPart = TextPart | ReasoningPart | ToolCallPart;
 
 export interface DecodedItems {
@@ -40,18 +43,16 @@ export interface DecodedItems {
 
 /**
  * Items as neutral messages. What one answer was made of, its reasoning, text and calls, are items of their own in this
- * dialect and one message again here; results that follow one another are one message, too. `offset` items are not the
- * request's own: paths in errors count from there.
+ * dialect and one message again here; results that follow one another are one message, too.
  */
 export function decodeItems(
-  items: readonly InputItem[],
-  offset: number,
+  items: readonly ReadItem[],
+  notes: ContentNotes,
   tools: OfferedTools,
   opaque: Opaque | undefined,
 ): DecodedItems {
   const messages: AskedMessage[] = [];
-  const ignored = new Set<string>();
-  const calls = new Set<string>();
+  const calls = new MadeCalls();
   const last = () => messages[messages.length - 1];
   /** Of the last message, while it is one of the assistant, or one of results. */
   let answer: AssistantPart[] = [];
@@ -63,70 +64,83 @@ export function decodeItems(
     }
     for (const part of parts) answer.push(part);
   };
-  const addCall = (id: string, name: string, text: string): void => {
-    calls.add(id);
-    addAssistant([{ type: 'tool-call', id, name, arguments: text }]);
+  const addCall = (id: string | null | undefined, name: string, text: string): void => {
+    addAssistant([{ type: 'tool-call', id: calls.add(id, name), name, arguments: text }]);
   };
-  const addResult = (part: ToolResultPart<AnyImage>, path: string): void => {
-    if (!calls.has(part.callId)) {
-      throw refused(
-        `${path}.call_id`,
-        `there is no call "${part.callId}" before this output: send the call too, or name the response that holds it`,
-      );
-    }
+  const addResult = (part: ToolResultPart<AnyImage>, { path }: Place, isNew: boolean): void => {
+    const advice = 'send the call too, or name the response that holds it';
+    const callId = calls.answered(part.callId, { param: `${path}.call_id`, isNew, advice });
     if (last()?.role !== 'tool') {
       results = [];
       messages.push({ role: 'tool', parts: results });
     }
-    results.push(part);
+    results.push({ ...part, callId });
   };
 
-  for (const [index, item] of items.entries()) {
-    const path = `input.${index - offset}`;
+  for (const { item, note, place, role: speaker, isNew } of items) {
+    if (item === undefined) {
+      // A call says nothing that a note could stand for.
+      if (note && speaker !== 'assistant') messages.push({ role: 'user', parts: [note] });
+      continue;
+    }
     if (isMessage(item)) {
       const { role, content } = item;
-      if (role === 'user') messages.push({ role, parts: userParts(content, path) });
-      else if (role === 'assistant') addAssistant(textParts(content, path).filter(({ text }) => text !== ''));
-      else messages.push({ role: 'system', parts: textParts(content, path) });
+      const at = within(place, 'content');
+      if (role === 'user') messages.push({ role, parts: inputParts(notes, content, at) });
+      else if (role === 'assistant')
+        addAssistant(onlyTexts(notes, content, at).filter(({ text }) => text !== ''));
+      else messages.push({ role: 'system', parts: onlyTexts(notes, content, at) });
     } else if (isKind(item, 'function_call')) {
-      addCall(item.call_id, nameOfCall(tools, ['function'], item.name, item.namespace), item.arguments);
+      const name = nameOfCall(tools, ['function'], item.name, item.namespace);
+      addCall(item.call_id, name, argumentsText(item.arguments));
     } else if (isKind(item, 'custom_tool_call')) {
       const name = nameOfCall(tools, ['custom'], item.name, item.namespace);
       addCall(item.call_id, name, customArguments(item.input));
     } else if (isKind(item, 'function_call_output') || isKind(item, 'custom_tool_call_output')) {
-      addResult(toolResult(item.call_id, userParts(item.output, path, 'output')), path);
+      const at: Place = { path: `${place.path}.output`, isJustSent: false };
+      const parts = inputParts(notes, resultContent(item.output), at);
+      addResult(toolResult(item.call_id ?? '', parts), place, isNew);
     } else if (isClientCall(item)) {
       const name = nameOfCall(tools, kindsOfCall(item.type), item.type.replace(/_call$/, ''));
       addCall(item.call_id, name, JSON.stringify(clientArguments(item)));
     } else if (isKind(item, 'computer_call_output')) {
-      addResult(
-        toolResult(item.call_id, [imagePart({ image_url: item.output.image_url ?? null }, `${path}.output`)]),
-        path,
-      );
+      const at: Place = { path: `${place.path}.output`, isJustSent: false };
+      const image = notes.shown(imageOf(item.output ?? {}, at), at, item.type);
+      addResult(toolResult(item.call_id ?? '', [image]), place, isNew);
     } else if (isKind(item, 'tool_search_call')) {
       // Without an id it was run by a provider.
       if (item.call_id)
-        addCall(item.call_id, nameOfCall(tools, ['tool_search'], 'tool_search'), argumentsText(item));
-      else ignored.add(`input.${item.type}`);
+        addCall(
+          item.call_id,
+          nameOfCall(tools, ['tool_search'], 'tool_search'),
+          argumentsText(item.arguments),
+        );
+      else notes.ignore(`input.${item.type}`);
     } else if (bringsTools(item)) {
       if (isKind(item, 'tool_search_output') && item.call_id) {
-        addResult(toolResult(item.call_id, [{ type: 'text', text: foundText(item.tools) }]), path);
+        addResult(toolResult(item.call_id, [{ type: 'text', text: foundText(item.tools) }]), place, isNew);
       }
     } else if (isClientOutput(item)) {
-      addResult(clientResult(item), path);
+      addResult(clientResult(item), place, isNew);
     } else if (isKind(item, 'reasoning')) {
       const text = reasoningText(item, opaque);
       if (text !== '') addAssistant([{ type: 'reasoning', text }]);
     } else if (isCompaction(item)) {
-      messages.push(...readCompaction(item, opaque, path));
+      messages.push(...readCompaction(item, opaque, notes, place));
     } else if (item.type === 'compaction_trigger') {
-      throw refused(`${path}.type`, `"compaction_trigger": ${responsesItems.compaction_trigger.says}`);
+      throw refused(`${place.path}.type`, `"compaction_trigger": ${responsesItems.compaction_trigger.says}`);
     } else if (isItemReference(item)) {
-      throw refused(path, 'references to items work in responses only: send the item itself');
-    } else if (item.type !== 'configuration_update') ignored.add(`input.${item.type}`);
+      messages.push({ role: 'user', parts: [notes.replace(lostItem, place, 'item_reference')] });
+    } else if (item.type !== 'configuration_update') notes.ignore(`input.${item.type}`);
   }
-  return { messages, ignored: [...ignored] };
+  return { messages, ignored: notes.ignored };
 }
+
+const lostItem: Unshown = {
+  what: 'an item of an earlier response',
+  why: 'is not kept here',
+  advice: 'send the item itself',
+};
 
 function reasoningText(item: Extract<InputItem, { type: 'reasoning' }>, opaque: Opaque | undefined): string {
   const text = [...(item.content ?? []), ...(item.summary ?? [])].map((part) => part.text).join('\n\n');
@@ -143,10 +157,6 @@ function clientResult(item: ClientOutput): ToolResultPart {
   return { type: 'tool-result', callId, text, isError: status === 'failed' };
 }
 
-function argumentsText({ arguments: given }: { readonly arguments?: unknown }): string {
-  return typeof given === 'string' ? given : JSON.stringify(given ?? {});
-}
-
 /** What a search found, by the names the upstream knows the tools under. */
 function foundText(found: readonly AskedTool[]): string {
   const { offered } = offeredTools(found);
@@ -155,45 +165,36 @@ function foundText(found: readonly AskedTool[]): string {
   return ['These tools were found and can be called now:', ...lines].join('\n');
 }
 
-function texts(content: Content): TextPart[] {
-  if (typeof content === 'string') return [{ type: 'text', text: content }];
-  return content.flatMap((part): TextPart[] => {
-    const { text, refusal } = part as { readonly text?: string; readonly refusal?: string };
-    return [{ type: 'text', text: text ?? refusal ?? '' }];
-  });
-}
-
-function userParts(content: Content, path: string, field = 'content'): (TextPart | AnyImage)[] {
-  if (typeof content === 'string') return [{ type: 'text', text: content }];
-  return content.flatMap((part, position): (TextPart | AnyImage)[] => {
-    const at = `${path}.${field}.${position}`;
-    if (part.type === 'input_image') return [imagePart(part as { readonly image_url?: string | null }, at)];
-    if (part.type === 'input_file') return [filePart(part as InputFile, at)];
-    return texts([part]);
+function inputParts(notes: ContentNotes, content: unknown, place: Place): InputPart[] {
+  return readContent<typeof part, InputPart>(notes, content, part, place, (known, at) => {
+    if (known.type === 'input_image') return [notes.shown(imageOf(known, at), at, known.type)];
+    if (known.type === 'input_file') return [notes.shown(fileOf(known, at), at, known.type)];
+    return [{ type: 'text', text: known.type === 'refusal' ? known.refusal : known.text }];
   });
 }
 
 /** Of messages that hold text alone. */
-function textParts(content: Content, path: string): TextPart[] {
-  return userParts(content, path).map((part, position) => {
-    if (part.type === 'text') return part;
-    throw refused(
-      `${path}.content.${position}`,
-      'images are taken in messages of the user and in outputs only',
-    );
-  });
+function onlyTexts(notes: ContentNotes, content: unknown, place: Place): TextPart[] {
+  return inputParts(notes, content, place).map((known) =>
+    known.type === 'text' ? known : notes.replace(misplacedImage, place, 'input_image'),
+  );
 }
 
-function filePart({ file_data: data, filename }: InputFile, path: string): TextPart | AnyImage {
-  const part = data ? partOfFile(data, filename, `${path}.file_data`) : undefined;
-  if (part === undefined) throw refused(path, 'only text files and images can be sent, as file_data');
-  return part;
+const misplacedImage: Unshown = {
+  what: 'an image',
+  why: 'stands in a message that is neither of the user nor of a tool',
+  advice: 'send it in a message of the user',
+};
+
+function fileOf({ file_data: data, filename }: InputFile, { path }: Place): TextPart | AnyImage | Unshown {
+  return data ? partOfFile(data, filename, `${path}.file_data`) : fileElsewhere(filename);
 }
 
-function imagePart({ image_url: url }: { readonly image_url?: string | null }, path: string): AnyImage {
-  if (!url)
-    throw refused(`${path}.image_url`, 'is missing: images are sent as a data URL or by their address');
-  return imageFromUrl(url, `${path}.image_url`);
+function imageOf({ image_url: image }: InputImage, { path }: Place): AnyImage | Unshown {
+  const url = typeof image === 'string' ? image : image?.url;
+  if (url) return imageFromUrl(url, `${path}.image_url`, 'image_url');
+  const advice = 'send it as a data URL or by its address';
+  return { what: 'an image', why: 'is not in the request', advice, field: 'image_url' };
 }
 
 function isMessage(item: InputItem): item is Extract<InputItem, { role: string }> {

@@ -3,6 +3,7 @@ import type { AskedRequest, Message } from '../../core/turn.ts';
 import { affinityKey } from '../affinity-key.ts';
 import { askedReasoning } from '../asked-reasoning.ts';
 import { withAllResults } from '../call-results.ts';
+import { ContentNotes } from '../content-notes.ts';
 import { createFieldCheck } from '../field-table.ts';
 import { given } from '../given.ts';
 import { jsonFormat } from '../json-format.ts';
@@ -12,7 +13,8 @@ import { decodeItems } from './decode-items.ts';
 import { responsesFields } from './fields.ts';
 import { allowedTools, decodeToolChoice, type OfferedTools, offeredTools } from './offered-tools.ts';
 import type { Opaque } from './opaque.ts';
-import { type InputItem, type ResponsesRequest, responsesRequest } from './schema.ts';
+import { type ReadItem, readItems } from './read-items.ts';
+import { type InputItem, type RawItem, type ResponsesRequest, responsesRequest } from './schema.ts';
 
 export interface ResponsesOptions {
   readonly includeUsage: true;
@@ -20,7 +22,7 @@ export interface ResponsesOptions {
   readonly asked: ResponsesRequest;
   readonly tools: OfferedTools;
   /** The input of this request as items. */
-  readonly input: readonly InputItem[];
+  readonly input: readonly RawItem[];
   /** Where the client wants reasoning in a form it can send back without reading it. */
   readonly seal?: (text: string) => string;
 }
@@ -28,9 +30,9 @@ export interface ResponsesOptions {
 /** What a request is read against. */
 export interface ResponsesContext {
   /** The items of the responses before, oldest first. */
-  readonly history?: readonly InputItem[];
+  readonly history?: readonly RawItem[];
   /** The input, where it is not as the body has it: with its references resolved. */
-  readonly input?: readonly InputItem[];
+  readonly input?: readonly RawItem[];
   readonly opaque?: Opaque;
   /** The response that the conversation began with; it names the conversation. */
   readonly firstResponseId?: string | undefined;
@@ -46,7 +48,7 @@ export function parseResponsesRequest(body: unknown): ResponsesRequest {
 }
 
 /** The input as items. */
-export function inputItems({ input }: Pick<ResponsesRequest, 'input'>): readonly InputItem[] {
+export function inputItems({ input }: Pick<ResponsesRequest, 'input'>): readonly RawItem[] {
   return typeof input === 'string' ? [{ type: 'message', role: 'user', content: input }] : input;
 }
 
@@ -54,13 +56,14 @@ export function decodeResponsesRequest(
   asked: ResponsesRequest,
   { history = [], input = inputItems(asked), opaque, firstResponseId }: ResponsesContext = {},
 ): DecodedTurn<ResponsesOptions> {
-  const all = [...history, ...input];
-  const tools = offeredTools(asked.tools ?? [], all, history.length);
+  const notes = new ContentNotes();
+  const all = readItems([...history, ...input], history.length, notes);
+  const tools = offeredTools(asked.tools ?? [], all);
   // What earlier items offered was judged then.
   const asksFor = tools.leftOut.filter(({ path }) => path.startsWith('tools.'));
   checkLeftOut(asksFor, tools.offered.length, asked.tool_choice === 'none');
   const toolChoice = decodeToolChoice(asked.tool_choice ?? 'auto', tools);
-  const items = decodeItems(all, history.length, tools, opaque);
+  const items = decodeItems(all, notes, tools, opaque);
   const allowed = allowedTools(asked.tool_choice, tools);
   const instructions: Message[] = asked.instructions
     ? [{ role: 'system', parts: [{ type: 'text', text: asked.instructions }] }]
@@ -98,8 +101,8 @@ export function decodeResponsesRequest(
 }
 
 /** Clients change these in mid-conversation by an item, so that the request stays as it was for caches. */
-function configurationOf({ reasoning, text }: ResponsesRequest, items: readonly InputItem[]) {
-  const updates = items.filter(isConfigurationUpdate).reverse();
+function configurationOf({ reasoning, text }: ResponsesRequest, items: readonly ReadItem[]) {
+  const updates = items.flatMap(({ item }) => (item && isConfigurationUpdate(item) ? [item] : [])).reverse();
   return {
     effort: updates.find((update) => update.reasoning?.effort)?.reasoning?.effort ?? reasoning?.effort,
     format: updates.find((update) => update.text?.format)?.text?.format ?? text?.format,

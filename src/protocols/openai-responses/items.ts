@@ -9,18 +9,18 @@ export const responsesItems = {
   'input_text, output_text, refusal': { fate: 'honoured', says: 'text' },
   input_image: {
     fate: 'honoured',
-    says: 'in messages of the user and in outputs, elsewhere a 400; a data URL, or an address where the operator lets the gateway fetch images; `file_id` is a 400',
+    says: 'in messages of the user and in outputs; a data URL, or an address where the operator lets the gateway fetch images; PNG, JPEG, GIF or WebP by its first bytes; `file_id` cannot be shown',
   },
   input_file: {
     fate: 'translated',
-    says: '`file_data` of a text file travels as text with its name in front, of an image as an image; all else is a 400',
+    says: '`file_data` of a text file travels as text with its name in front, of an image as an image; all else cannot be shown',
   },
   'function_call, custom_tool_call, local_shell_call, shell_call, apply_patch_call, computer_call, tool_search_call':
     {
       fate: 'honoured',
       says: 'the model is told of a call whose output never comes',
     },
-  'the outputs of these calls': { fate: 'honoured', says: 'without the call before it a 400' },
+  'the outputs of these calls': { fate: 'honoured', says: 'a new one without the call before it is a 400' },
   'additional_tools, tool_search_output': {
     fate: 'honoured',
     says: 'their tools are offered like those of `tools`, now and in what goes on from here',
@@ -28,7 +28,11 @@ export const responsesItems = {
   reasoning: { fate: 'silent', says: 'accepted; what the model thought is not told to it again' },
   'compaction, compaction_summary': {
     fate: 'translated',
-    says: 'made here for the same key: its summary travels as text; any other is a 400',
+    says: 'made here for the same key: its summary travels as text; any other cannot be shown',
+  },
+  item_reference: {
+    fate: 'honoured',
+    says: 'an item of a stored response of the same key; a note replaces one that is no longer kept',
   },
   configuration_update: {
     fate: 'honoured',
@@ -38,7 +42,6 @@ export const responsesItems = {
     fate: 'refused',
     says: 'conversations are compacted by POST /v1/responses/compact',
   },
-  item_reference: { fate: 'honoured', says: 'an item of a stored response of the same key' },
   'calls and outputs of tools that a provider runs': {
     fate: 'ignored',
     says: 'what they left in a history; the text around them stays',

@@ -4,6 +4,7 @@ import { refused } from '../refused.ts';
 import { requiredTool } from '../tool-choice.ts';
 import { demandedLeftOut, type LeftOutTool, responsesTools, toolKind } from '../tool-table.ts';
 import { type ClientToolKind, clientTools, isClientToolKind } from './client-tools.ts';
+import type { ReadItem } from './read-items.ts';
 import type { AskedTool, InputItem, ResponsesRequest } from './schema.ts';
 
 /** How a call of an offered tool is written in this dialect. */
@@ -26,17 +27,13 @@ interface OfferedTool extends ToolForm {
 
 /**
  * The tools of a request and those that its items bring, now or earlier in the conversation: Codex sends its tools as an
- * item, and a search that the client runs finds further ones. `offset` items are not the request's own.
+ * item, and a search that the client runs finds further ones.
  */
-export function offeredTools(
-  asked: readonly AskedTool[],
-  items: readonly InputItem[] = [],
-  offset = 0,
-): OfferedTools {
+export function offeredTools(asked: readonly AskedTool[], items: readonly ReadItem[] = []): OfferedTools {
   const offer = new Offer();
   offer.addAll(asked, 'tools');
-  for (const [index, item] of items.entries()) {
-    if (bringsTools(item)) offer.addAll(item.tools, `input.${index - offset}.tools`);
+  for (const { item, place } of items) {
+    if (item && bringsTools(item)) offer.addAll(item.tools, `${place.path}.tools`);
   }
   return offer.result();
 }

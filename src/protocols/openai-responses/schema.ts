@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { jsonObject } from '../json-object.ts';
+import { readLater, shapeOf } from '../read-later.ts';
 
 /**
  * A Responses request, as far as it is read here. Other fields are let through: fields.ts tells what becomes of
@@ -7,24 +8,32 @@ import { jsonObject } from '../json-object.ts';
  * specification.
  */
 
-const textPart = z.looseObject({
+export const textPart = z.looseObject({
   type: z.enum(['input_text', 'output_text', 'text', 'summary_text', 'reasoning_text']),
   text: z.string(),
 });
 const refusalPart = z.looseObject({ type: z.literal('refusal'), refusal: z.string() });
+const imageUrl = z.union([z.string(), z.looseObject({ url: z.string() })]).nullish();
 const imagePart = z.looseObject({
   type: z.literal('input_image'),
-  image_url: z.string().nullish(),
+  image_url: imageUrl,
   file_id: z.string().nullish(),
   detail: z.string().nullish(),
 });
-const filePart = z.looseObject({ type: z.literal('input_file') });
-const part = z.discriminatedUnion(
+const filePart = z.looseObject({
+  type: z.literal('input_file'),
+  file_data: z.string().nullish(),
+  filename: z.string().nullish(),
+});
+export const part = z.discriminatedUnion(
   'type',
   [textPart, refusalPart, imagePart, filePart],
   'must be "input_text", "input_image", "input_file", "output_text" or "refusal"',
 );
-const parts = z.union([z.string(), z.array(part)]);
+/** What is no such value counts as absent. */
+const callId = z.string().nullish().catch(undefined);
+const parts = readLater(z.union([z.string(), z.array(part)])).optional();
+const reasoningTexts = z.array(textPart).nullish().catch(undefined);
 
 const functionTool = z.looseObject({
   type: z.literal('function'),
@@ -70,46 +79,46 @@ const messageItem = z.looseObject({
 });
 const functionCall = z.looseObject({
   type: z.literal('function_call'),
-  call_id: z.string().min(1),
+  call_id: callId,
   name: z.string().min(1),
   namespace: z.string().nullish(),
-  arguments: z.string(),
+  arguments: z.unknown().optional(),
 });
 const functionOutput = z.looseObject({
   type: z.literal('function_call_output'),
-  call_id: z.string().min(1),
+  call_id: callId,
   output: parts,
 });
 const customCall = z.looseObject({
   type: z.literal('custom_tool_call'),
-  call_id: z.string().min(1),
+  call_id: callId,
   name: z.string().min(1),
   namespace: z.string().nullish(),
   input: z.string(),
 });
 const customOutput = z.looseObject({
   type: z.literal('custom_tool_call_output'),
-  call_id: z.string().min(1),
+  call_id: callId,
   output: parts,
 });
 const reasoningItem = z.looseObject({
   type: z.literal('reasoning'),
   encrypted_content: z.string().nullish(),
-  summary: z.array(textPart).nullish(),
-  content: z.array(textPart).nullish(),
+  summary: reasoningTexts,
+  content: reasoningTexts,
 });
 /** Calls of tools that clients run in a form of their own, and what came of them. */
 const clientCall = z.looseObject({
   type: z.enum(['local_shell_call', 'shell_call', 'apply_patch_call', 'computer_call']),
-  call_id: z.string().min(1),
+  call_id: callId,
   action: z.unknown().optional(),
   actions: z.unknown().optional(),
   operation: z.unknown().optional(),
 });
 const screenshotOutput = z.looseObject({
   type: z.literal('computer_call_output'),
-  call_id: z.string().min(1),
-  output: z.looseObject({ image_url: z.string().nullish(), file_id: z.string().nullish() }),
+  call_id: callId,
+  output: z.looseObject({ image_url: imageUrl, file_id: z.string().nullish() }).nullish().catch(undefined),
 });
 const clientOutput = z.looseObject({
   type: z.enum(['local_shell_call_output', 'shell_call_output', 'apply_patch_call_output']),
@@ -183,6 +192,9 @@ export const inputItem = z.union([
   otherItem,
 ]);
 
+/** An item before it is read. */
+const rawItem = z.looseObject({}).meta(shapeOf(inputItem));
+
 const toolChoice = z.union([
   z.enum(['none', 'auto', 'required']),
   z.looseObject({ type: z.enum(['function', 'custom']), name: z.string().min(1) }),
@@ -217,7 +229,7 @@ const metadata = jsonObject
 
 export const responsesRequest = z.looseObject({
   model: z.string().min(1).max(256),
-  input: z.union([z.string(), z.array(inputItem)]),
+  input: z.union([z.string(), z.array(rawItem)]),
   instructions: z.string().nullish(),
   stream: z.boolean().nullish(),
   tools: z.array(tool).max(512).nullish(),
@@ -252,11 +264,15 @@ export const responsesRequest = z.looseObject({
 
 export type ResponsesRequest = z.infer<typeof responsesRequest>;
 export type InputItem = z.infer<typeof inputItem>;
+export type InputImage = Pick<z.infer<typeof imagePart>, 'image_url'>;
+export type InputFile = z.infer<typeof filePart>;
+export type RawItem = Readonly<Record<string, unknown>>;
 export type ClientCall = z.infer<typeof clientCall>;
 export type ClientOutput = z.infer<typeof clientOutput>;
 export type CompactionItem = z.infer<typeof compactionItem>;
 export type ItemReference = z.infer<typeof itemReference>;
 
-export function isItemReference(item: InputItem): item is ItemReference {
-  return item.type === 'item_reference' || (!item.type && !('role' in item && item.role));
+export function isItemReference(item: RawItem): item is ItemReference {
+  const { type, role, id } = item;
+  return typeof id === 'string' && id !== '' && (type === 'item_reference' || (!type && !role));
 }
