@@ -9,7 +9,7 @@ import { type Sandbox, startSandbox } from '../sandbox/index.ts';
 import { startServices } from '../src/compose.ts';
 import { loadConfig } from '../src/config.ts';
 import { createLogger } from '../src/lib/logger.ts';
-import { claudeCode } from './clients/claude-code.ts';
+import { claudeCodes } from './clients/claude-code.ts';
 import type { Client } from './clients/client.ts';
 import { clines } from './clients/cline.ts';
 import { codexes } from './clients/codex.ts';
@@ -25,7 +25,7 @@ import { runClosed, wordsGiven } from './closed-run.ts';
 
 const all: readonly Client[] = [
   ...codexes,
-  claudeCode,
+  ...claudeCodes,
   ...opencodes,
   ...pis,
   qwenCode,
@@ -114,19 +114,24 @@ async function faultOf(
 ): Promise<string | undefined> {
   const before = upstream.turns.length;
   const socketsBefore = gateway.socketCount();
+  const compressedBefore = gateway.compressedCount();
   const output = await runClient(client, folder, access, runLimitMs);
   if (output === undefined) return 'could not be run';
 
   const turns = upstream.turns.slice(before);
   const tools = [...new Set(turns.flatMap((turn) => turn.toolNames))].join(', ');
   const problems = turns.flatMap((turn) => turn.problems);
-  if (!output.includes(secret)) {
-    return `did not show what the file holds, in ${turns.length} turns with the tools ${tools}:\n${output.slice(-1_500)}`;
+  const shows = client.shows ?? secret;
+  if (!output.includes(shows)) {
+    return `did not show ${JSON.stringify(shows)}, in ${turns.length} turns with the tools ${tools}:\n${output.slice(-1_500)}`;
   }
   if (problems.length > 0) return `broke rules of the wire: ${problems.join('; ')}`;
   if (client.isOverWebSocket && gateway.socketCount() === socketsBefore) {
     return 'fell back to HTTP instead of a WebSocket';
   }
+  if (client.isCompressed && gateway.compressedCount() === compressedBefore) return 'compressed no body';
+  const warning = output.split('\n').find((line) => client.warnings?.test(line));
+  if (warning !== undefined) return `warned: ${warning}`;
   return turns.length === client.turns
     ? undefined
     : `took ${turns.length} turns instead of ${client.turns}: it may have repeated a broken stream`;

@@ -8,8 +8,14 @@ export interface Client {
   readonly isOverWebSocket?: boolean;
   /** Turns that one tool call and its result take, with those of the client's own (a title). */
   readonly turns: number;
-  /** What the client is told to do; the sandbox makes a call of it. */
-  prompt(file: string): string;
+  /** Its bodies have to come compressed. */
+  readonly isCompressed?: boolean;
+  /** What the client is told to do, one run after another in one conversation; the sandbox makes calls of it. */
+  prompts(file: string): readonly string[];
+  /** What it has to show in the end; by default what the file holds. */
+  readonly shows?: string;
+  /** What it must not print. */
+  readonly warnings?: RegExp;
   /** Writes the configuration it needs and says how it is called. */
   prepare(place: Place): Call;
 }
@@ -23,6 +29,8 @@ export interface Place {
   readonly key: string;
   readonly model: string;
   readonly prompt: string;
+  /** Another prompt came before in the same conversation. */
+  readonly isContinued: boolean;
 }
 
 export interface Call {

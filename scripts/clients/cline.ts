@@ -8,7 +8,7 @@ function cline(name: string, dialect: Client['dialect'], provider: string): Clie
     packageName: 'cline',
     dialect,
     turns: 2,
-    prompt: (file) => `call read_files ${JSON.stringify({ files: [{ path: file }] })}`,
+    prompts: (file) => [`call read_files ${JSON.stringify({ files: [{ path: file }] })}`],
     prepare({ home, gatewayUrl, key, model, prompt }) {
       // What `cline auth` writes, which takes an address for one of the providers only.
       const folder = join(home, '.cline', 'data', 'settings');

@@ -1,30 +1,116 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Client } from './client.ts';
+import type { Client, Place } from './client.ts';
 
-function codex(name: string, more: string): Client {
+const flags = ['--skip-git-repo-check', '--dangerously-bypass-approvals-and-sandbox'];
+
+interface Variant extends Pick<Client, 'name' | 'prompts' | 'turns' | 'isOverWebSocket' | 'isCompressed'> {
+  /** The lines in front of the tables. */
+  head(place: Place): string;
+  /** The name Codex knows the provider under. */
+  readonly providerName?: string;
+  /** The lines about the provider, behind those that all have. */
+  readonly provider: string;
+  readonly tables?: string;
+  isLoggedIn?: true;
+}
+
+function codex({ head, provider, providerName = 'gw', tables = '', isLoggedIn, ...client }: Variant): Client {
   return {
-    name,
+    ...client,
     packageName: '@openai/codex',
     dialect: 'Responses',
-    isOverWebSocket: more !== '',
-    turns: 2,
-    prompt: (file) => `call exec_command ${JSON.stringify({ cmd: `cat ${file}` })}`,
-    prepare({ home, gatewayUrl, key, model, prompt }) {
+    // It warns of a model it has not heard of. Anything else is a fault of ours, but that its home is a temporary folder.
+    warnings: head === ownModel ? /\bERROR\b/ : /\bERROR\b|\bwarning: (?!.*PATH aliases)/i,
+    prepare(place) {
+      const { home, gatewayUrl, key, prompt, isContinued } = place;
       const folder = join(home, '.codex');
       mkdirSync(folder, { recursive: true });
-      const provider = `[model_providers.gw]\nname = "gw"\nbase_url = "${gatewayUrl}/v1"\nwire_api = "responses"\nenv_key = "GW_KEY"\n`;
-      writeFileSync(
-        join(folder, 'config.toml'),
-        `model = "${model}"\nmodel_provider = "gw"\n${provider}${more}`,
-      );
-      const flags = ['--skip-git-repo-check', '--dangerously-bypass-approvals-and-sandbox'];
-      return { command: 'codex', words: ['exec', ...flags, '--', prompt], environment: { GW_KEY: key } };
+      const config = [
+        head(place),
+        'model_provider = "gw"',
+        '[model_providers.gw]',
+        `name = "${providerName}"`,
+        `base_url = "${gatewayUrl}/v1"`,
+        'wire_api = "responses"',
+        provider,
+        tables,
+      ];
+      writeFileSync(join(folder, 'config.toml'), config.join('\n'));
+      if (isLoggedIn) writeFileSync(join(folder, 'auth.json'), JSON.stringify(login(key)));
+      const resumed = isContinued ? ['resume', '--last'] : [];
+      return {
+        command: 'codex',
+        words: ['exec', ...resumed, ...flags, '--', prompt],
+        environment: { GW_KEY: key },
+      };
     },
   };
 }
 
+/** What a login leaves behind; the bearer is the gateway's key. */
+function login(key: string) {
+  const part = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const claims = {
+    email: 'somebody@example.org',
+    exp: 4_102_444_800,
+    'https://api.openai.com/auth': { chatgpt_plan_type: 'pro', chatgpt_account_id: 'account' },
+  };
+  const idToken = `${part({ alg: 'none', typ: 'JWT' })}.${part(claims)}.${part('')}`;
+  const tokens = { id_token: idToken, access_token: key, refresh_token: 'none', account_id: 'account' };
+  return { auth_mode: 'chatgpt', OPENAI_API_KEY: null, tokens, last_refresh: new Date().toISOString() };
+}
+
+const withKey = 'env_key = "GW_KEY"';
+const ownModel = ({ model }: Place) => `model = "${model}"`;
+const itsModel = () => '';
+const reads = (file: string) => [`call exec_command ${JSON.stringify({ cmd: `cat ${file}` })}`];
+/** With its own models it writes programs that call its tools. */
+const programs = (file: string) => {
+  const input = `text((await tools.exec_command({ cmd: 'cat ${file}' })).output)`;
+  return [`call functions__exec ${JSON.stringify({ input })}`];
+};
+const searches = (file: string) => [
+  `call tool_search ${JSON.stringify({ query: 'read_note', limit: 1 })}`,
+  `call mcp__archive__read_note ${JSON.stringify({ path: file })}`,
+];
+
+const archive = [
+  '[mcp_servers.archive]',
+  `command = ${JSON.stringify(process.execPath)}`,
+  `args = [${JSON.stringify(join(import.meta.dirname, 'archive-server.ts'))}]`,
+].join('\n');
+
 export const codexes: readonly Client[] = [
-  codex('codex', ''),
-  codex('codex-websocket', 'supports_websockets = true\n'),
+  codex({ name: 'codex', turns: 2, head: ownModel, provider: withKey, prompts: reads }),
+  codex({
+    name: 'codex-websocket',
+    turns: 2,
+    isOverWebSocket: true,
+    head: ownModel,
+    provider: `${withKey}\nsupports_websockets = true`,
+    prompts: reads,
+  }),
+  codex({ name: 'codex-default', turns: 2, head: itsModel, provider: withKey, prompts: programs }),
+  codex({
+    name: 'codex-mcp',
+    turns: 4,
+    head: () => 'model = "gpt-5.5"',
+    provider: withKey,
+    tables: archive,
+    prompts: searches,
+  }),
+  codex({
+    name: 'codex-login',
+    turns: 2,
+    isCompressed: true,
+    isLoggedIn: true,
+    head: itsModel,
+    // Compresses for a provider of this name only.
+    providerName: 'OpenAI',
+    provider: 'requires_openai_auth = true',
+    // Apps are looked for at another host.
+    tables: '[features]\napps = false',
+    prompts: programs,
+  }),
 ];

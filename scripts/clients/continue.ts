@@ -8,7 +8,7 @@ function continueCli(name: string, dialect: Client['dialect'], provider: string)
     packageName: '@continuedev/cli',
     dialect,
     turns: 2,
-    prompt: (file) => `call Read ${JSON.stringify({ filepath: file })}`,
+    prompts: (file) => [`call Read ${JSON.stringify({ filepath: file })}`],
     prepare({ home, gatewayUrl, key, model, prompt }) {
       const file = join(home, 'continue.yaml');
       const entry = {

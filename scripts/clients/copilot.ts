@@ -12,7 +12,7 @@ function copilot(
     dialect,
     isOverWebSocket: more['COPILOT_PROVIDER_TRANSPORT'] === 'websockets',
     turns: 2,
-    prompt: (file) => `call view ${JSON.stringify({ path: file })}`,
+    prompts: (file) => [`call view ${JSON.stringify({ path: file })}`],
     prepare: ({ gatewayUrl, key, model, prompt }) => ({
       command: 'copilot',
       words: ['--allow-all-tools', '--allow-all-paths', '-p', prompt],

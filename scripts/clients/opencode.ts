@@ -9,7 +9,7 @@ function opencode(name: string, dialect: Client['dialect'], npm: string): Client
     packageName: 'opencode-ai',
     dialect,
     turns: 3,
-    prompt: (file) => `call read ${JSON.stringify({ filePath: file })}`,
+    prompts: (file) => [`call read ${JSON.stringify({ filePath: file })}`],
     prepare({ work, gatewayUrl, key, model, prompt }) {
       const gw = {
         npm,

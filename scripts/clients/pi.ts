@@ -8,7 +8,7 @@ function pi(name: string, dialect: Client['dialect'], api: string, path: string)
     packageName: '@mariozechner/pi-coding-agent',
     dialect,
     turns: 2,
-    prompt: (file) => `call read ${JSON.stringify({ path: file })}`,
+    prompts: (file) => [`call read ${JSON.stringify({ path: file })}`],
     prepare({ home, gatewayUrl, key, model, prompt }) {
       const folder = join(home, '.pi', 'agent');
       mkdirSync(folder, { recursive: true });

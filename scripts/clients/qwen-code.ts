@@ -5,7 +5,7 @@ export const qwenCode: Client = {
   packageName: '@qwen-code/qwen-code',
   dialect: 'Chat Completions',
   turns: 2,
-  prompt: (file) => `call read_file ${JSON.stringify({ file_path: file })}`,
+  prompts: (file) => [`call read_file ${JSON.stringify({ file_path: file })}`],
   prepare: ({ gatewayUrl, key, model, prompt }) => ({
     command: 'qwen',
     words: ['--auth-type', 'openai', '--model', model, '--yolo', prompt],

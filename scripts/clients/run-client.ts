@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Client } from './client.ts';
+import type { Call, Client } from './client.ts';
 
 export const secret = 'the word is magnolia';
 
@@ -16,7 +16,7 @@ export interface Access {
  * All that a client wrote when it was told to read the file with the secret; undefined when it cannot be started. It
  * gets a home and a folder of its own, both empty.
  */
-export function runClient(
+export async function runClient(
   client: Client,
   folder: string,
   access: Access,
@@ -28,20 +28,25 @@ export function runClient(
   for (const path of [home, work]) mkdirSync(path, { recursive: true });
   const file = join(work, 'note.txt');
   writeFileSync(file, `${secret}\n`);
-  const {
-    command,
-    words,
-    environment = {},
-    stdin,
-  } = client.prepare({
-    ...access,
-    home,
-    work,
-    prompt: client.prompt(file),
-  });
+  let output = '';
+  for (const [index, prompt] of client.prompts(file).entries()) {
+    const call = client.prepare({ ...access, home, work, prompt, isContinued: index > 0 });
+    const said = await runCall(call, join(folder, 'node_modules', '.bin'), home, work, limitMs);
+    if (said === undefined) return undefined;
+    output += said;
+  }
+  return output;
+}
 
+function runCall(
+  { command, words, environment = {}, stdin }: Call,
+  bin: string,
+  home: string,
+  work: string,
+  limitMs: number,
+): Promise<string | undefined> {
   return new Promise((done) => {
-    const child = spawn(join(folder, 'node_modules', '.bin', command), words, {
+    const child = spawn(join(bin, command), words, {
       cwd: work,
       env: { PATH: process.env['PATH'], HOME: home, ...environment },
       timeout: limitMs,
