@@ -99,8 +99,6 @@ describe('scenarios', () => {
     ['429', 429],
     ['400', 400],
     ['401', 401],
-    ['402', 402],
-    ['403', 403],
     ['404', 404],
     ['500', 500],
     ['503', 503],
@@ -110,6 +108,13 @@ describe('scenarios', () => {
     expect(answer.headers['content-type']).toContain('text/plain');
     expect(answer.headers['retry-after']).toBe(status === 429 ? '2' : undefined);
     expect(answer.body).toMatch(/^sandbox: /);
+  });
+
+  test.each(['402', '403'])('%s refuses in JSON with words about the account', async (name) => {
+    const answer = await send(sandbox.url, chatRequest({ model: `sandbox-${name}` }));
+    expect(answer.status).toBe(Number(name));
+    expect(answer.headers['content-type']).toBe('application/json');
+    expect(JSON.parse(answer.body)).toEqual({ error: expect.stringMatching(/^sandbox: /) });
   });
 
   test('out-of-credits carries the error code and a message for the user', async () => {

@@ -15,6 +15,11 @@ export function refusal(status: number, body: string, headers: Record<string, st
   return { status, headers: { ...plainText, ...headers }, body };
 }
 
+/** The service's own answer about an account; what comes from a server in front of it is a page. */
+export function accountRefusal(status: number, error: string): Refusal {
+  return { status, headers: { 'content-type': 'application/json' }, body: JSON.stringify({ error }) };
+}
+
 export const outOfCredits: Refusal = {
   status: 429,
   headers: { 'content-type': 'application/json', 'x-warp-error-code': 'OUT_OF_CREDITS' },

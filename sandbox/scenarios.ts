@@ -1,6 +1,7 @@
 // The list of scenarios, and which one a request gets.
 import { bulk, huge, maximumChunks } from './bulk.ts';
 import {
+  accountRefusal,
   early,
   earlyEnd,
   endless,
@@ -130,7 +131,7 @@ const list: readonly PlayableScenario[] = [
   scenario(
     'undeclared-tool',
     'a call of the built-in shell tool, then done',
-    'an upstream error',
+    'a call of run_shell_command',
     shapes.undeclaredTool,
   ),
   scenario(
@@ -241,8 +242,8 @@ const list: readonly PlayableScenario[] = [
   ),
   scenario('400', '400', 'invalid request', refusal(400, 'sandbox: this model is not in the plan')),
   scenario('401', '401 on chat only', 'upstream key refused', refusal(401, 'sandbox: unauthorized')),
-  scenario('402', '402', 'upstream refused', refusal(402, 'sandbox: payment required')),
-  scenario('403', '403 on chat only', 'upstream refused', refusal(403, 'sandbox: forbidden')),
+  scenario('402', '402', 'upstream refused', accountRefusal(402, 'sandbox: payment required')),
+  scenario('403', '403 on chat only', 'upstream refused', accountRefusal(403, 'sandbox: forbidden')),
   scenario('404', '404', 'invalid request', refusal(404, 'sandbox: not found')),
   scenario('500', '500', 'upstream unavailable', refusal(500, 'sandbox: internal server error')),
   scenario('503', '503', 'upstream unavailable', refusal(503, 'sandbox: service unavailable')),
@@ -277,7 +278,7 @@ const keyList: readonly PlayableScenario[] = [
       'refused',
       '403 on every path',
       'upstream refused',
-      refusal(403, 'sandbox: this account is disabled'),
+      accountRefusal(403, 'sandbox: this account is disabled'),
     ),
     refusesEverything: true,
   },

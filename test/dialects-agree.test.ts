@@ -76,7 +76,7 @@ function received(from: number) {
 
 /** The upstream makes an id of its own for every call. */
 function withoutIds(text: string): string {
-  return text.replaceAll(/call-\d+-\d+-[0-9a-f-]{36}/g, 'call-id');
+  return text.replaceAll(/(call-\d+-\d+|shell)-[0-9a-f-]{36}/g, 'call-id');
 }
 
 function comparable(answer: ReadAnswer) {
@@ -151,6 +151,19 @@ const scenarios: Record<string, { readonly run: Scenario; readonly only?: readon
         tools: [weather],
         isParallelOff: true,
       });
+    },
+  },
+  "a call of the upstream's own tool, which the client does not have": {
+    async run(ask) {
+      const model = 'sandbox-undeclared-tool';
+      const messages: Said[] = [user('Hello')];
+      const first = await ask({ messages, tools: [weather] }, model);
+      expect(first.end).toBe('tool-calls');
+      expect(first.calls).toMatchObject([{ name: 'run_shell_command', arguments: '{}' }]);
+      const results = first.calls.map(({ id }) => ({ callId: id, text: 'no such tool' }));
+      messages.push(said(first), { by: 'tools', results });
+      const second = await ask({ messages, tools: [weather] }, model);
+      expect(second.end).toMatch(/stop|tool-calls/);
     },
   },
   'an empty tool result': { run: toolTurns(['call get_weather {"city": "Oslo"}'], () => ({ text: '' })) },
@@ -266,6 +279,7 @@ const goodModels = [
   '-no-usage',
   '-max-tokens',
   '-echo',
+  '-undeclared-tool',
 ].map((name) => `sandbox${name}`);
 
 /** Status and code in the two OpenAI dialects, status and type in Messages, of an error before any content. */
@@ -276,11 +290,10 @@ const errors: Record<string, readonly [number, string, number, string]> = {
   quota: [429, 'insufficient_quota', 429, 'rate_limit_error'],
   context: [400, 'context_length_exceeded', 400, 'invalid_request_error'],
   'invalid-key': [502, 'upstream_unauthorized', 500, 'api_error'],
-  'undeclared-tool': [502, 'upstream_protocol', 500, 'api_error'],
   'cut-early': [502, 'upstream_unavailable', 500, 'api_error'],
   'eof-early': [502, 'upstream_protocol', 500, 'api_error'],
   empty: [502, 'upstream_protocol', 500, 'api_error'],
-  html: [502, 'upstream_protocol', 500, 'api_error'],
+  html: [502, 'upstream_unavailable', 500, 'api_error'],
   hang: [504, 'upstream_timeout', 500, 'api_error'],
   '429': [429, 'rate_limit_exceeded', 429, 'rate_limit_error'],
   'out-of-credits': [429, 'insufficient_quota', 429, 'rate_limit_error'],

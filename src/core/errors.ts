@@ -260,6 +260,10 @@ export class AppError extends Error {
   get failover(): Failover {
     return this.isFinal ? 'no' : this.#failover;
   }
+  /** The account may not use this model, while another one may. */
+  get isModelRefusedToAccount(): boolean {
+    return this.fault === 'model' && this.failover === 'yes';
+  }
   /** What the pool is told; undefined where the error says nothing about the account. */
   get outcome(): Outcome | undefined {
     const mayTellOfAccount =

@@ -116,13 +116,17 @@ export interface ToolResultPart<Image extends AnyImage = ImagePart> {
 }
 
 export interface Usage {
+  /** Those read from a cache and those written to one included. */
   readonly inputTokens: number;
   readonly outputTokens: number;
   readonly cachedInputTokens?: number;
+  readonly cacheWriteTokens?: number;
   readonly reasoningTokens?: number;
   /** What the provider charged, in its own unit of account (Warp: credits). */
   readonly credits?: number;
-  /** True when the upstream gave no figures and the gateway counted. */
+  /** What the turn cost in US cents, as far as the upstream told. */
+  readonly costCents?: number;
+  /** True when the upstream gave no exact figures, and the gateway counted or derived them. */
   readonly isEstimated?: boolean;
 }
 

@@ -26,7 +26,7 @@ export interface AttemptDependencies {
   readonly timeouts: UpstreamTimeouts;
   /** Calls under way, for whoever watches over their time limits. */
   readonly runningCalls: Set<RunningCall>;
-  readonly models: Pick<ModelLists, 'outdated' | 'noteTeam'>;
+  readonly models: Pick<ModelLists, 'outdated' | 'noteTeam' | 'refused'>;
 }
 
 /** Where an answer goes. Gets one terminal event, as the last of its last batch. */
@@ -172,7 +172,12 @@ function hasTokens(usage: Usage | undefined): usage is Usage {
 }
 
 function withChargeOf(told: Usage | undefined, counted: Usage): Usage {
-  return told?.credits === undefined ? counted : { ...counted, credits: told.credits };
+  const { credits, costCents } = told ?? {};
+  return {
+    ...counted,
+    ...(credits === undefined ? {} : { credits }),
+    ...(costCents === undefined ? {} : { costCents }),
+  };
 }
 
 /** Passes an attempt's events on to its output, under the rules of one answer. */

@@ -31,7 +31,7 @@ it('makes an error of a call that was forbidden', () => {
   expect(limit?.apply([text, end])).toEqual([text, end]);
   expect(limit?.apply([text, ...call(0), end])).toMatchObject([
     text,
-    { type: 'error', error: { code: 'upstream_protocol' } },
+    { type: 'error', error: { code: 'upstream_protocol', failover: 'no', outcome: undefined } },
   ]);
 });
 

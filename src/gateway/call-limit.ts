@@ -27,7 +27,9 @@ const noCalls: CallLimit = {
     const at = events.findIndex(({ type }) => type === 'tool-call-start');
     if (at === -1) return events;
     const message = 'The model called a tool although tool_choice is "none"; try again.';
-    return [...events.slice(0, at), { type: 'error', error: new AppError('upstream_protocol', message) }];
+    // The model would do it on any account, and each try may be charged.
+    const error = new AppError('upstream_protocol', message, { fault: 'model', failover: 'no' });
+    return [...events.slice(0, at), { type: 'error', error }];
   },
 };
 

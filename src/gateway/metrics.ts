@@ -91,6 +91,12 @@ export function createGatewayMetrics(options: {
     labelNames: ['provider'] as const,
     registers,
   });
+  const cost = new Counter({
+    name: `${prefix}cost_cents_total`,
+    help: 'What upstreams told turns cost, in US cents.',
+    labelNames: ['provider'] as const,
+    registers,
+  });
   const now = {
     turns: 'Turns under way.',
     streams: 'Streams open.',
@@ -125,6 +131,9 @@ export function createGatewayMetrics(options: {
       tokens.inc({ direction: 'output' }, summary.usage.outputTokens);
       if (summary.usage.credits !== undefined) {
         credits.inc({ provider: summary.provider ?? 'none' }, summary.usage.credits);
+      }
+      if (summary.usage.costCents !== undefined) {
+        cost.inc({ provider: summary.provider ?? 'none' }, summary.usage.costCents);
       }
     },
     text: () => metricsText(registry),

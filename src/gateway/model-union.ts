@@ -6,19 +6,27 @@ export interface ModelUnion {
   readonly models: readonly ProviderModel[];
   /** Those that every account which lists them may not use. */
   readonly withheld: readonly ProviderModel[];
-  /** For models that not every account has: the accounts not to ask. */
+  /** For models that not every account may use: the accounts not to ask. */
   readonly barred: ReadonlyMap<string, ReadonlySet<string>>;
 }
+
+/** By model: accounts that list it and to which the provider has refused it. */
+export type RefusedModels = ReadonlyMap<string, ReadonlySet<string>>;
 
 /**
  * In the order of the first list, with what the others have besides at the end. An account on which a model is out for
  * the moment is barred only while another one serves it.
  */
-export function uniteModels(lists: ReadonlyMap<string, readonly ProviderModel[]>): ModelUnion {
+export function uniteModels(
+  lists: ReadonlyMap<string, readonly ProviderModel[]>,
+  refused: RefusedModels = new Map(),
+): ModelUnion {
   const best = new Map<string, ProviderModel>();
   const ranks = new Map<string, Map<string, number>>();
   for (const [accountId, models] of lists) {
-    for (const model of models) {
+    for (const listed of models) {
+      const isRefused = refused.get(listed.id)?.has(accountId) === true;
+      const model = isRefused ? { ...listed, withheld: refusedByProvider } : listed;
       const known = best.get(model.id);
       if (!known || rank(model) > rank(known)) best.set(model.id, model);
       const byAccount = ranks.get(model.id) ?? new Map<string, number>();
@@ -33,6 +41,11 @@ export function uniteModels(lists: ReadonlyMap<string, readonly ProviderModel[]>
     const without = [...lists.keys()].filter((account) => (ranks.get(id)?.get(account) ?? 0) < wanted);
     if (without.length > 0) barred.set(id, new Set(without));
   }
+  for (const [id, accounts] of refused) {
+    const model = best.get(id);
+    if (model && rank(model) === withheldForGood) continue;
+    barred.set(id, new Set([...(barred.get(id) ?? []), ...accounts]));
+  }
   const all = [...best.values()];
   return {
     models: all.filter((model) => rank(model) !== withheldForGood),
@@ -42,6 +55,10 @@ export function uniteModels(lists: ReadonlyMap<string, readonly ProviderModel[]>
 }
 
 const withheldForGood = 1;
+const refusedByProvider = {
+  reason: 'the provider has just refused it to every account that lists it',
+  isPassing: false,
+};
 
 /** Unlisted is 0. */
 function rank({ withheld }: ProviderModel): number {

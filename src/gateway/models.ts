@@ -5,6 +5,7 @@ import type { LeasedAccount } from '../pool-api/schema.ts';
 import { providerAccountOf } from './held-lease.ts';
 import type { LeaseCache, TurnLease } from './lease-cache.ts';
 import { type ModelUnion, uniteModels } from './model-union.ts';
+import { createRefusedPairs, type RefusedPairs } from './refused-pairs.ts';
 
 export interface ModelList extends ModelUnion {
   /** False while no account could be asked: then the list is a guess and unknown names may still be right. */
@@ -40,6 +41,7 @@ interface Look {
 
 interface Entry {
   list: ModelList;
+  readonly refused: RefusedPairs;
   /** By account. Each keeps its place, and so do its models in the list. */
   readonly accounts: Map<string, AccountList>;
   checkAt: number;
@@ -61,6 +63,7 @@ export function createModelLists(leases: LeaseCache, clock: Clock, logger: Logge
     if (!entry) {
       entry = {
         list: { models: provider.fallbackModels, withheld: [], barred: new Map(), isProven: false },
+        refused: createRefusedPairs(),
         accounts: new Map(),
         checkAt: Number.NEGATIVE_INFINITY,
         lookedAt: Number.NEGATIVE_INFINITY,
@@ -143,8 +146,21 @@ export function createModelLists(leases: LeaseCache, clock: Clock, logger: Logge
       const isTooMany = accounts.size > mostKept && id !== account.id;
       if (isTooMany || askedAt + keptForMs <= now) accounts.delete(id);
     }
-    const lists = new Map([...accounts].map(([id, { models: own }]) => [id, own]));
-    entry.list = { ...uniteModels(lists), isProven: true };
+    entry.list = unite(entry);
+  }
+
+  function unite({ accounts, refused, list }: Entry): ModelList {
+    const own = [...accounts].map(([id, { models }]) => [id, models] as const);
+    // While no account has been asked, the list is that of no account in particular.
+    const lists = new Map(own.length > 0 ? own : [['', list.models]]);
+    const union = uniteModels(lists, refused.live(clock.monotonic()));
+    return { ...union, isProven: list.isProven || own.length > 0 };
+  }
+
+  /** Refusals end with time. */
+  function listOf(entry: Entry): ModelList {
+    if (entry.refused.hasEnded(clock.monotonic())) entry.list = unite(entry);
+    return entry.list;
   }
 
   /** The upstream has said that its list is another one by now. */
@@ -163,11 +179,11 @@ export function createModelLists(leases: LeaseCache, clock: Clock, logger: Logge
     /** The list as far as it is known within a few seconds. Never fails. */
     async get(provider: UpstreamProvider): Promise<ModelList> {
       const entry = entryOf(provider);
-      if (entry.checkAt > clock.monotonic()) return entry.list;
+      if (entry.checkAt > clock.monotonic()) return listOf(entry);
       const { first } = look(provider, entry);
       // A list that was good ten minutes ago serves while the new one is on its way.
       if (!entry.list.isProven) await settledWithin(first, clock, patienceMs);
-      return entry.list;
+      return listOf(entry);
     },
 
     /** The list, looked at anew unless that was done within the last minute: an account may have come with more. */
@@ -176,7 +192,14 @@ export function createModelLists(leases: LeaseCache, clock: Clock, logger: Logge
       if (entry.look || entry.lookedAt + renewEveryMs <= clock.monotonic()) {
         await settledWithin(look(provider, entry).done, clock, patienceMs);
       }
-      return entry.list;
+      return listOf(entry);
+    },
+
+    /** The upstream has said that the account may not use the model, although its list has it: others are asked. */
+    refused(provider: UpstreamProvider, model: string, accountId: string): void {
+      const entry = entryOf(provider);
+      entry.refused.add(model, accountId, clock.monotonic());
+      entry.list = unite(entry);
     },
 
     outdated,

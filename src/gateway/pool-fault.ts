@@ -1,8 +1,9 @@
 import { AppError } from '../core/errors.ts';
 import { PoolError } from '../pool-api/errors.ts';
+import type { Route } from './routes.ts';
 
 /** What a client hears when the pool has no account for its turn. */
-export function appErrorFromPool(error: unknown): AppError {
+export function appErrorFromPool(error: unknown, route?: Pick<Route, 'model' | 'barred'>): AppError {
   if (!(error instanceof PoolError)) return AppError.from(error);
   const options = {
     cause: error,
@@ -10,6 +11,8 @@ export function appErrorFromPool(error: unknown): AppError {
   };
   switch (error.code) {
     case 'no_account_available':
+      // Accounts there are, as some are barred: none of them may use the model.
+      if (route?.barred && error.shortage?.matching === 0) return noAccountMayUse(route.model, error);
       return shortageError(error, options);
     case 'pool_unavailable':
       return new AppError('pool_unavailable', 'The account pool cannot be reached; try again in a moment.', {
@@ -37,6 +40,11 @@ export function appErrorFromPool(error: unknown): AppError {
     default:
       return AppError.from(error);
   }
+}
+
+function noAccountMayUse(model: string, cause: PoolError): AppError {
+  const message = `No account in the pool may use the model "${model}"; choose another one, or add an account whose plan includes it.`;
+  return new AppError('model_not_found', message, { param: 'model', cause });
 }
 
 function shortageError(error: PoolError, options: { cause: unknown; retryAfterMs?: number }): AppError {

@@ -20,6 +20,7 @@ const lists: ModelLists = {
     list = anew ?? list;
     return list;
   },
+  refused() {},
   outdated() {},
   noteTeam() {},
 };

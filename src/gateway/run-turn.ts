@@ -121,7 +121,7 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
         turn.signal.throwIfAborted();
         if (lastError) throw lastError;
         const rerouted = await routes.resolveAgain(turn.request, route, turn.signal);
-        if (!rerouted) throw appErrorFromPool(cause);
+        if (!rerouted) throw appErrorFromPool(cause, route);
         conversation.end();
         path = await pathOf(rerouted);
         continue;
@@ -141,12 +141,16 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
       lastError = error.error;
       if (progress.isContentSent) return summary(lastError);
       turn.signal.throwIfAborted();
-      if (lastError.code === 'invalid_request' && attempts < maxAttempts && conversation.beginAnew()) {
+      const mayHaveForgotten = lastError.code === 'invalid_request' && !lastError.isFinal;
+      if (mayHaveForgotten && attempts < maxAttempts && conversation.beginAnew()) {
         turn.logger.info(
           { account_id: lease.account.id, err: lastError },
           'the upstream refused to go on with a conversation: its history is told anew',
         );
         continue;
+      }
+      if (lastError.isModelRefusedToAccount) {
+        dependencies.models.refused(route.provider, route.model, lease.account.id);
       }
       if (attempts >= maxAttempts || lastError.failover === 'no') throw lastError;
       if (lastError.failover === 'once') {

@@ -8,12 +8,16 @@ export function sumUsage(one: Usage | undefined, other: Usage | undefined): Usag
     outputTokens: one.outputTokens + other.outputTokens,
     ...told('cachedInputTokens', one, other),
     ...told('reasoningTokens', one, other),
+    ...told('cacheWriteTokens', one, other),
     ...told('credits', one, other),
+    ...told('costCents', one, other),
     ...(one.isEstimated || other.isEstimated ? { isEstimated: true } : {}),
   };
 }
 
-function told(name: 'cachedInputTokens' | 'reasoningTokens' | 'credits', one: Usage, other: Usage) {
+type OptionalFigure = 'cachedInputTokens' | 'cacheWriteTokens' | 'reasoningTokens' | 'credits' | 'costCents';
+
+function told(name: OptionalFigure, one: Usage, other: Usage) {
   if (one[name] === undefined && other[name] === undefined) return {};
   return { [name]: (one[name] ?? 0) + (other[name] ?? 0) };
 }

@@ -94,10 +94,11 @@ export function usageNotes(usage: Usage): string {
 }
 
 /** What clients' own usage objects have no field for. */
-export function usageHeaders({ isEstimated, credits }: Usage): Record<string, string> {
+export function usageHeaders({ isEstimated, credits, costCents }: Usage): Record<string, string> {
   return {
     ...(isEstimated ? { 'x-warp2api-usage': 'estimated' } : {}),
     ...(credits === undefined ? {} : { 'x-warp2api-credits': String(credits) }),
+    ...(costCents === undefined ? {} : { 'x-warp2api-cost-cents': String(costCents) }),
   };
 }
 

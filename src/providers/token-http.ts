@@ -1,6 +1,7 @@
 import { AppError } from '../core/errors.ts';
 import { type ProviderHttp, TokenError } from '../core/provider.ts';
 import { isSurelyUnsent, unsentIn } from '../lib/network/transport-errors.ts';
+import { readRetryAfter } from '../lib/retry-after.ts';
 
 /** What a token endpoint said, whatever the status. */
 export interface TokenAnswer {
@@ -78,6 +79,5 @@ function jsonObject(body: Uint8Array): Readonly<Record<string, unknown>> | undef
 
 /** Only seconds: the other form would need a clock that agrees with the server's. */
 export function retryAfterOf(header: string | string[] | undefined): number | undefined {
-  const text = Array.isArray(header) ? header[0] : header;
-  return text !== undefined && /^\d{1,7}$/.test(text.trim()) ? Number(text) * 1_000 : undefined;
+  return readRetryAfter(header);
 }

@@ -88,6 +88,7 @@ const statusCodes: Record<number, ErrorCode> = {
   400: 'invalid_request',
   401: 'upstream_unauthorized',
   403: 'upstream_refused',
+  404: 'model_not_found',
   429: 'upstream_rate_limited',
   402: 'upstream_quota_exhausted',
   529: 'model_unavailable',
@@ -125,6 +126,7 @@ export const lineOutbound: Outbound = {
     return new AppError(statusCodes[status] ?? 'upstream_unavailable', `status ${status}`, {
       cause: `${body.length} ${text.slice(0, 20)}`,
       ...(status === 429 ? { retryAfterMs: 7_000 } : {}),
+      ...(status === 404 ? { fault: 'model', failover: 'yes' } : {}),
     });
   },
 };

@@ -68,10 +68,11 @@ export function encodeMessagesAnswer(
 
 export function encodeUsage(usage: Usage | undefined) {
   const cached = usage?.cachedInputTokens ?? 0;
+  const written = usage?.cacheWriteTokens ?? 0;
   return {
-    // Cached tokens are counted apart in this dialect.
-    input_tokens: Math.max(0, (usage?.inputTokens ?? 0) - cached),
-    cache_creation_input_tokens: 0,
+    // Tokens read from a cache and written to one are counted apart in this dialect.
+    input_tokens: Math.max(0, (usage?.inputTokens ?? 0) - cached - written),
+    cache_creation_input_tokens: written,
     cache_read_input_tokens: cached,
     output_tokens: usage?.outputTokens ?? 0,
     ...(usage?.reasoningTokens === undefined

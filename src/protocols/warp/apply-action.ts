@@ -1,7 +1,7 @@
-import { fromBinary } from '@bufbuild/protobuf';
 import { applyMask } from './apply-mask.ts';
 import { type ChangeMessage, type ClientAction, type Message, ModelUsedSchema } from './gen/warp_pb.js';
 import type { StringAppend } from './read-append.ts';
+import { readMessage } from './read-message.ts';
 import type { ShownText } from './shown-text.ts';
 import type { ConversationTasks, HeldTask } from './tasks.ts';
 
@@ -10,15 +10,16 @@ export type Anomaly =
   | 'unknown-action'
   | 'unknown-mask-path'
   | 'opaque-mask-path'
+  | 'not-text-mask-path'
   | 'rewritten-text'
   | 'unmatched-move'
   | 'conversation-split'
   | 'model-fallback'
-  | 'pruned-media';
+  | 'unreadable-field';
 
 export type NoteAnomaly = (anomaly: Anomaly, detail?: string) => void;
 
-/** Applies one action of the upstream to the tasks and shows what it adds. Throws on an illegal append. */
+/** Applies one action of the upstream to the tasks and shows what it adds. Throws when text would be lost. */
 export function applyAction(
   tasks: ConversationTasks,
   action: ClientAction['action'],
@@ -133,6 +134,9 @@ function changeMessage(
   const target = tasks.writable(held);
   for (const path of change.mask?.paths ?? []) {
     const result = applyMask(target, patch, path, mode);
+    if (result === 'not-text' && path.split('.')[0] === 'agent_output') {
+      throw new TypeError(`the upstream appends to ${path}, which is no text`);
+    }
     if (result !== 'applied') note(`${result}-mask-path`, path);
   }
   if (entry.isSurfaced) text.settle(held.shown, target);
@@ -141,8 +145,12 @@ function changeMessage(
 /** Another model than the one asked for has answered. */
 function noteModel({ message }: Message, note: NoteAnomaly): void {
   if (message.case !== 'modelUsed') return;
-  const { isFallback, modelId } = fromBinary(ModelUsedSchema, message.value);
-  if (isFallback) note('model-fallback', modelId);
+  try {
+    const { isFallback, modelId } = readMessage(ModelUsedSchema, message.value);
+    if (isFallback) note('model-fallback', modelId);
+  } catch {
+    note('unreadable-field', 'Message.model_used');
+  }
 }
 
 function put(tasks: ConversationTasks, entry: HeldTask, message: Message, text: ShownText): void {

@@ -3,13 +3,15 @@ import { create } from '@bufbuild/protobuf';
 import { type ReflectMessage, reflect } from '@bufbuild/protobuf/reflect';
 import { type Message, MessageSchema } from './gen/warp_pb.js';
 
-/** `unknown`: the path leads nowhere. `opaque`: it leads into what is kept as bytes here, and cannot be followed. */
-export type MaskResult = 'applied' | 'unknown' | 'opaque';
+/**
+ * `unknown`: the path leads nowhere. `opaque`: it leads into what is kept as bytes here, and cannot be followed.
+ * `not-text`: an append names something that is no text.
+ */
+export type MaskResult = 'applied' | 'unknown' | 'opaque' | 'not-text';
 
 /**
  * Copies (`update`) or concatenates (`append`) what `path` names from `patch` to `target`. Paths are relative to the
- * message, dot-separated, with the wire's own field names. Nothing changes unless it was `applied`. Throws when an
- * append names something that is no text.
+ * message, dot-separated, with the wire's own field names. Nothing changes unless it was `applied`.
  */
 export function applyMask(
   target: Message,
@@ -31,18 +33,14 @@ export function applyMask(
 
   const leaf = leafName === undefined ? undefined : fieldNamed(from.desc, leafName);
   if (!leaf) return 'unknown';
+  if (mode === 'append' && typeof from.get(leaf) !== 'string') return 'not-text';
   let into: ReflectMessage = reflect(MessageSchema, target);
   for (const field of parents) {
     if (!into.isSet(field)) into.set(field, reflect(field.message, create(field.message)));
     into = into.get(field) as ReflectMessage;
   }
   if (mode === 'append') {
-    const delta = from.get(leaf);
-    const before = into.isSet(leaf) ? into.get(leaf) : '';
-    if (typeof delta !== 'string' || typeof before !== 'string') {
-      throw new TypeError(`the upstream appends to ${path}, which is no text`);
-    }
-    into.set(leaf, before + delta);
+    into.set(leaf, `${into.isSet(leaf) ? into.get(leaf) : ''}${from.get(leaf)}`);
   } else if (!from.isSet(leaf)) into.clear(leaf);
   else if (leaf.fieldKind === 'list') {
     into.clear(leaf);

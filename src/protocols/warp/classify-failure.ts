@@ -1,60 +1,70 @@
-import { AppError } from '../../core/errors.ts';
+import { AppError, type AppErrorOptions } from '../../core/errors.ts';
 import type { FailedResponse } from '../../core/protocol.ts';
+import { readRetryAfter } from '../../lib/retry-after.ts';
+import { type FailedAnswer, readFailedAnswer } from './failed-answer.ts';
 
 /** How much of a refusal goes to the log. */
 const maxEvidence = 2_000;
 
-/** `now` is the time a Retry-After date is measured from, in milliseconds since 1970. */
+const spentQuota =
+  /no remaining quota|no ai requests remaining|out[ _]of[ _](ai )?credits|insufficient[ _]credits/i;
+/** An edge in front of the upstream limits callers by their address or name, whichever account they use. */
+const edgeLimit = /^\s*rate exceeded\.?\s*$/i;
+const modelNotAllowed =
+  /\bmodel\b.{0,200}\bnot (allowed|available|enabled|permitted) (for|to|on) (your|this) (account|plan|team|user|workspace)|\bno models? (is |are )?available\b/is;
+
+/**
+ * What a response means that carries no turn. Only the vendor's own JSON about the account is the account's fault; a page
+ * comes from something on the way. `now` is the time a Retry-After date is measured from, in milliseconds since 1970.
+ */
 export function classifyFailure(response: FailedResponse, now: number): AppError {
   const { status } = response;
-  const cause = new Error(
-    `status ${status}: ${Buffer.from(response.body).toString('utf8').slice(0, maxEvidence)}`,
-  );
-  const retryAfterMs = retryAfterOf(response, now);
+  const answer = readFailedAnswer(response);
+  const cause = new Error(`status ${status}: ${answer.text.slice(0, maxEvidence)}`);
+  const retryAfterMs = readRetryAfter(response.headers['retry-after'], now);
   const options = { cause, ...(retryAfterMs !== undefined && { retryAfterMs }) };
 
-  if (status === 429) {
-    if (header(response, 'x-warp-error-code')?.trim().toUpperCase() === 'OUT_OF_CREDITS') {
+  if (answer.form !== 'page' && [400, 403, 404, 422].includes(status) && modelNotAllowed.test(answer.text)) {
+    return modelBarred(cause);
+  }
+  switch (status) {
+    case 401:
+      return answer.form === 'page' ? fromTheWay(options) : unauthorized(cause);
+    case 402:
+    case 403:
+      if (answer.words === undefined) return fromTheWay(options);
+      return spentQuota.test(answer.text) ? outOfCredits(options) : refused(cause);
+    case 429:
+      return tooMany(response, answer, options);
+    // It depends on what was sent, whichever server on the way has the limit.
+    case 413:
       return new AppError(
-        'upstream_quota_exhausted',
-        'The account has no credits left. Wait for its quota to return, or add credits.',
-        options,
+        'too_large',
+        'The request is larger than the upstream takes: shorten the conversation, or send fewer or smaller images.',
+        { cause },
       );
-    }
-    return new AppError(
-      'upstream_rate_limited',
-      'The upstream takes no more requests now. Slow down.',
-      options,
-    );
+    // Nothing a client sends is in the method, the address or the headers.
+    case 405:
+    case 407:
+    case 414:
+    case 421:
+    case 431:
+      return fromTheWay(options);
+    case 408:
+    case 425:
+      return new AppError(
+        'upstream_unavailable',
+        'The upstream did not get the request in time. Try again.',
+        {
+          ...options,
+          fault: 'network',
+        },
+      );
+    default:
   }
-  if (status === 408 || status >= 500) {
-    return new AppError(
-      'upstream_unavailable',
-      'The upstream could not take the request. Try again.',
-      options,
-    );
-  }
-  if (status === 401) {
-    return new AppError(
-      'upstream_unauthorized',
-      "The upstream did not accept the account's credential. Renew it or replace the account.",
-      { cause },
-    );
-  }
-  if (status === 402 || status === 403) {
-    return new AppError(
-      'upstream_refused',
-      'The upstream refuses this account. Look into its plan and standing with the provider.',
-      { cause },
-    );
-  }
-  if (status >= 400) {
-    return new AppError(
-      'invalid_request',
-      'The upstream refused the request. Check the model name and what was sent; the log has its answer.',
-      { cause },
-    );
-  }
+  if (status >= 500) return failing(answer, options);
+  if (status >= 400) return answer.form === 'page' ? fromTheWay(options) : invalid(cause);
+  if (status >= 300 || answer.form !== 'json') return fromTheWay(options);
   return new AppError(
     'upstream_protocol',
     'The upstream answered with something that is no turn. Check the address it is configured with.',
@@ -62,16 +72,75 @@ export function classifyFailure(response: FailedResponse, now: number): AppError
   );
 }
 
-/** Milliseconds, from a number of seconds or a date. */
-function retryAfterOf(response: FailedResponse, now: number): number | undefined {
-  const value = header(response, 'retry-after')?.trim();
-  if (!value) return undefined;
-  if (/^\d+(\.\d+)?$/.test(value)) return Math.ceil(Number(value) * 1_000);
-  const date = Date.parse(value);
-  return Number.isNaN(date) ? undefined : Math.max(0, date - now);
+function tooMany(response: FailedResponse, answer: FailedAnswer, options: AppErrorOptions): AppError {
+  const { headers } = response;
+  const code = String(headers['x-warp-error-code'] ?? '').trim();
+  if (code.toUpperCase() === 'OUT_OF_CREDITS') return outOfCredits(options);
+  const isOfEdge = code === '' && (answer.form === 'page' || edgeLimit.test(answer.text));
+  if (!isOfEdge && spentQuota.test(answer.text)) return outOfCredits(options);
+  return new AppError('upstream_rate_limited', 'The upstream takes no more requests now. Slow down.', {
+    ...options,
+    // Another account would call through the same edge.
+    ...(isOfEdge && { fault: 'network', failover: 'no' }),
+  });
 }
 
-function header(response: FailedResponse, name: string): string | undefined {
-  const value = response.headers[name];
-  return typeof value === 'string' ? value : value?.[0];
+function outOfCredits(options: AppErrorOptions): AppError {
+  return new AppError(
+    'upstream_quota_exhausted',
+    'The account has no credits left. Wait for its quota to return, or add credits.',
+    options,
+  );
+}
+
+function failing(answer: FailedAnswer, options: AppErrorOptions): AppError {
+  return new AppError('upstream_unavailable', 'The upstream could not take the request. Try again.', {
+    ...options,
+    ...(answer.form === 'page' && { fault: 'network' }),
+  });
+}
+
+function unauthorized(cause: Error): AppError {
+  return new AppError(
+    'upstream_unauthorized',
+    "The upstream did not accept the account's credential. Renew it or replace the account.",
+    { cause },
+  );
+}
+
+function refused(cause: Error): AppError {
+  return new AppError(
+    'upstream_refused',
+    'The upstream refuses this account. Look into its plan and standing with the provider.',
+    { cause },
+  );
+}
+
+function invalid(cause: Error): AppError {
+  return new AppError(
+    'invalid_request',
+    'The upstream refused the request. Check the model name and what was sent; the log has its answer.',
+    { cause },
+  );
+}
+
+/**
+ * The model exists and this account may not call it, while another may. Vendors answer `model_not_found` to a caller
+ * without access to a model, and so does this gateway when no account has it.
+ */
+function modelBarred(cause: Error): AppError {
+  return new AppError(
+    'model_not_found',
+    'No account that was asked may use this model. Choose another model, or add an account whose plan includes it.',
+    { cause, param: 'model', fault: 'model', failover: 'yes' },
+  );
+}
+
+/** An edge, a proxy or a captive portal: at times another try gets through, and it says nothing about the account. */
+function fromTheWay(options: AppErrorOptions): AppError {
+  return new AppError(
+    'upstream_unavailable',
+    'Something between here and the upstream answered in its place, such as a proxy or a firewall. Try again; if it lasts, check the network and the address the upstream is configured with.',
+    { ...options, fault: 'network', failover: 'once' },
+  );
 }

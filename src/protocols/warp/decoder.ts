@@ -1,14 +1,14 @@
-import { fromBinary } from '@bufbuild/protobuf';
 import { createParser } from 'eventsource-parser';
 import { AppError } from '../../core/errors.ts';
 import type { ConversationMemory, TurnDecoder } from '../../core/protocol.ts';
 import type { TurnEvent } from '../../core/turn.ts';
 import { type Anomaly, applyAction, applyAppend, type NoteAnomaly } from './apply-action.ts';
-import { endingOf } from './finish.ts';
+import { endingOf, nothingAnswered } from './finish.ts';
 import { ResponseEventSchema, type StreamFinished, type StreamInit } from './gen/warp_pb.js';
 import { encodeMemory, noTotals, type Remembered, type UsageTotals } from './memory.ts';
 import { decodePayload } from './payload.ts';
 import { createAppendReader } from './read-append.ts';
+import { readMessage } from './read-message.ts';
 import { ShownText } from './shown-text.ts';
 import { ConversationTasks } from './tasks.ts';
 import { toolCallEvents } from './tool-calls.ts';
@@ -18,6 +18,8 @@ export interface DecoderOptions {
   /** Names of the tools the request offered. */
   readonly offeredTools: ReadonlySet<string>;
   readonly remembered: Remembered | undefined;
+  /** How long the request was: the upstream may send all of it back in one event. */
+  readonly requestBytes?: number;
   readonly onAnomaly?: OnAnomaly;
 }
 
@@ -26,22 +28,27 @@ export type OnAnomaly = (
   facts: { readonly upstreamRequestId: string; readonly detail?: string },
 ) => void;
 
-/** One event, base64 and all, may be this long. */
+/** One event, base64 and all, may be this long beside an echo of the request. */
 const maxEventBytes = 32 * 1024 * 1024;
 /** And one whole answer this long: its text is kept for the next turn. */
 const maxAnswerBytes = 256 * 1024 * 1024;
+/** What an echo takes in base64. */
+const echoBytes = (requestBytes: number) => Math.ceil((requestBytes * 4) / 3);
 
 export function createDecoder(options: DecoderOptions): TurnDecoder {
+  const echo = echoBytes(options.requestBytes ?? 0);
   const tasks = new ConversationTasks(options.remembered?.tasks ?? []);
   let events: TurnEvent[] = [];
   let isMemoryTrue = true;
   const note: NoteAnomaly = (anomaly, detail) => {
     // The upstream's tasks are no longer the ones kept here, so the next turn has to start afresh.
-    if (anomaly === 'unmatched-move' || anomaly === 'opaque-mask-path') isMemoryTrue = false;
+    if (losesTrack(anomaly, detail)) isMemoryTrue = false;
     options.onAnomaly?.(anomaly, { upstreamRequestId: requestId, ...(detail !== undefined && { detail }) });
   };
+  let hasContent = false;
   const text = new ShownText(
     (event) => {
+      hasContent = true;
       events.push(event);
     },
     () => note('rewritten-text'),
@@ -56,7 +63,7 @@ export function createDecoder(options: DecoderOptions): TurnDecoder {
 
   const readAppend = createAppendReader();
   const parser = createParser({
-    maxBufferSize: maxEventBytes,
+    maxBufferSize: maxEventBytes + echo,
     onEvent: (event) => read(event.data),
     onError(error) {
       if (error.type === 'max-buffer-size-exceeded') fail(tooLong());
@@ -73,7 +80,7 @@ export function createDecoder(options: DecoderOptions): TurnDecoder {
     const append = isStarted ? readAppend(payload) : undefined;
     if (append && applyAppend(tasks, append, text)) return;
 
-    const { type } = fromBinary(ResponseEventSchema, payload);
+    const { type } = readMessage(ResponseEventSchema, payload, (field) => note('unreadable-field', field));
     if (!isStarted) start(type.case === 'init' ? type.value : undefined);
     else if (type.case === 'init') conversationId ||= type.value.conversationId;
     if (type.case === 'clientActions') {
@@ -90,15 +97,13 @@ export function createDecoder(options: DecoderOptions): TurnDecoder {
 
   function finish(finished: StreamFinished): void {
     isModelListOutdated = finished.shouldRefreshModelConfig;
-    const pruned = finished.prunedMedia?.prunedCount ?? 0;
-    if (pruned > 0) note('pruned-media', String(pruned));
     const figures = usageOf(finished, options.remembered?.totals ?? noTotals);
     const usage: TurnEvent[] = figures.usage ? [{ type: 'usage', usage: figures.usage }] : [];
     try {
-      const ending = endingOf(finished.reason);
-      const calls = ending === 'done' ? toolCallEvents(tasks, options.offeredTools, requestId) : [];
-      const reason =
-        ending === 'done' && calls.length > 0 ? 'tool-calls' : ending === 'done' ? 'stop' : ending;
+      const ending = endingOf(finished);
+      const calls = ending === 'length' ? [] : toolCallEvents(tasks, options.offeredTools, requestId);
+      if (ending === 'unnamed' && !hasContent && calls.length === 0) throw nothingAnswered();
+      const reason = ending === 'length' ? 'length' : calls.length > 0 ? 'tool-calls' : 'stop';
       events.push(...calls, ...usage, { type: 'finish', reason });
       isOver = true;
       totals = figures.totals;
@@ -124,7 +129,7 @@ export function createDecoder(options: DecoderOptions): TurnDecoder {
     push(bytes) {
       if (isOver) return [];
       answerBytes += bytes.length;
-      if (answerBytes > maxAnswerBytes) fail(tooLong());
+      if (answerBytes > maxAnswerBytes + echo) fail(tooLong());
       else {
         try {
           // Framing and payload are ASCII, and one byte a character needs no state between reads.
@@ -158,6 +163,24 @@ function undecodable(cause?: unknown): AppError {
   return protocolError('The upstream sent an event that cannot be decoded.', cause);
 }
 
+/** The limit is ours, and the same request would meet it again. */
 function tooLong(): AppError {
-  return protocolError('The upstream sent more than an answer can hold.');
+  return new AppError('upstream_protocol', 'The upstream sent more than an answer can hold.', {
+    fault: 'service',
+    failover: 'no',
+  });
+}
+
+/** Whether the tasks kept here may differ from the upstream's after this. */
+function losesTrack(anomaly: Anomaly, detail = ''): boolean {
+  switch (anomaly) {
+    case 'unmatched-move':
+    case 'opaque-mask-path':
+    case 'not-text-mask-path':
+      return true;
+    case 'unreadable-field':
+      return /^(ClientAction|UpdateTask\w+|MoveMessagesToNewTask)\./.test(detail);
+    default:
+      return false;
+  }
 }

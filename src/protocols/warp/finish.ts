@@ -1,22 +1,33 @@
 import { AppError } from '../../core/errors.ts';
-import type { StreamFinished } from './gen/warp_pb.js';
+import { type StreamFinished, StreamFinishedSchema } from './gen/warp_pb.js';
+import { internalErrorOf, upstreamFailed } from './internal-error.ts';
+import { upstreamWords } from './upstream-words.ts';
 
 /** How long a model that is overloaded should rest before another try. */
 const modelRestMs = 5_000;
 
-/** How the upstream ended the turn: done, or cut at its token limit. Throws the AppError any other end stands for. */
-export function endingOf(reason: StreamFinished['reason']): 'done' | 'length' {
+/** Numbers of the fields that are figures. One that could not be read is still no reason. */
+const figures: ReadonlySet<number> = new Set(
+  StreamFinishedSchema.fields.flatMap((field) => (field.oneof ? [] : [field.number])),
+);
+
+/**
+ * How the upstream ended the turn: done, cut at its token limit, or without a reason. Throws the AppError any other end
+ * stands for: a reason of a number unknown here is not success.
+ */
+export function endingOf(finished: StreamFinished): 'done' | 'length' | 'unnamed' {
+  const { reason } = finished;
   switch (reason.case) {
-    case undefined:
     case 'done':
       return 'done';
     case 'maxTokenLimit':
       return 'length';
     case 'quotaLimit':
-      throw new AppError(
-        'upstream_quota_exhausted',
-        'The account has no credits left. Wait for its quota to return, or add credits.',
-      );
+      throw spent('Wait for its quota to return, or add credits.');
+    case 'subscriptionLimit': {
+      const words = upstreamWords(reason.value.message);
+      throw spent(words === '' ? 'Look into its plan.' : `The upstream says: ${words}`);
+    }
     case 'contextWindowExceeded':
       throw new AppError(
         'context_too_long',
@@ -29,20 +40,35 @@ export function endingOf(reason: StreamFinished['reason']): 'done' | 'length' {
         { retryAfterMs: modelRestMs },
       );
     case 'invalidApiKey':
+      // The account's own credential was accepted: the key that was not is its model vendor's.
       throw new AppError(
         'upstream_unauthorized',
         "The model's vendor refused the key stored with the upstream account. Correct that key.",
-        { cause: new Error(`the model is ${JSON.stringify(reason.value.modelName)}`) },
+        {
+          cause: new Error(`the model is ${JSON.stringify(reason.value.modelName)}`),
+          fault: 'model',
+        },
       );
     case 'internalError':
-      throw unavailable(new Error(`the upstream reports: ${reason.value.message}`));
-    default:
-      throw unavailable(new Error('the upstream ended the turn for a reason it does not name'));
+      throw internalErrorOf(reason.value.message, modelRestMs);
+    case 'other':
+      throw upstreamFailed(new Error('the upstream ended the turn for a reason it does not name'));
+    default: {
+      const unknown = (finished.$unknown ?? []).filter(({ no }) => !figures.has(no));
+      if (unknown.length > 0) {
+        const numbers = unknown.map(({ no }) => no).join(', ');
+        throw upstreamFailed(new Error(`the end has no reason that is known here, but field ${numbers}`));
+      }
+      return 'unnamed';
+    }
   }
 }
 
-function unavailable(cause: Error): AppError {
-  return new AppError('upstream_unavailable', 'The upstream failed in the middle of the turn. Try again.', {
-    cause,
-  });
+/** No reason counts as done only where there is an answer. */
+export function nothingAnswered(): AppError {
+  return upstreamFailed(new Error('the end has no reason, and nothing was answered'));
+}
+
+function spent(advice: string): AppError {
+  return new AppError('upstream_quota_exhausted', `The account has no credits left. ${advice}`);
 }

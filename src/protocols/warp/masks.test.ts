@@ -98,9 +98,13 @@ describe('a change by mask', () => {
   it.each([
     ['a list', message('m1', [8, raw([1, 'c'])]), 'citations'],
     ['a duration', message('m1', [15, raw([2, raw([1, 1])])]), 'agent_reasoning.finished_duration'],
-  ])('is an upstream fault when it appends to %s', (_name, patch, path) => {
-    const { events, memory } = answer(add('T', output('m1', 'x')), append('T', patch, path));
-    expect(plain(events).at(-1)).toEqual({ type: 'error', code: 'upstream_protocol' });
+  ])('that appends to %s is passed over, and the conversation is not remembered', (_name, patch, path) => {
+    const { events, memory, anomalies } = answer(add('T', output('m1', 'x')), append('T', patch, path));
+    expect(plain(events).slice(1)).toEqual([
+      { type: 'text-delta', text: 'x' },
+      { type: 'finish', reason: 'stop' },
+    ]);
+    expect(anomalies).toEqual([`not-text-mask-path ${path}`]);
     expect(memory).toBeUndefined();
   });
 

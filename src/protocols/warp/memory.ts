@@ -1,12 +1,15 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import type { ConversationMemory } from '../../core/protocol.ts';
+import { type ChargeTotals, noCharges } from './charges.ts';
 import { MemorySchema, type Task, TaskContextSchema } from './gen/warp_pb.js';
+import { readMessage } from './read-message.ts';
 
 /** The upstream's running totals of a conversation, as of its last turn. */
 export interface UsageTotals {
-  readonly inputTokens: number;
   readonly totalTokens: number;
   readonly credits: number;
+  /** Undefined when no earlier turn told them, so that nothing can be said of their growth. */
+  readonly charges: ChargeTotals | undefined;
 }
 
 /** What a conversation carries from one turn to the next. */
@@ -20,16 +23,21 @@ export interface Remembered {
 
 const version = 1;
 
-export const noTotals: UsageTotals = { inputTokens: 0, totalTokens: 0, credits: 0 };
+/** Of a conversation that begins. */
+export const noTotals: UsageTotals = { totalTokens: 0, credits: 0, charges: noCharges };
 
-export function encodeMemory(conversationId: string, tasks: Task[], totals: UsageTotals): ConversationMemory {
+export function encodeMemory(
+  conversationId: string,
+  tasks: Task[],
+  { totalTokens, credits, charges }: UsageTotals,
+): ConversationMemory {
   return toBinary(
     MemorySchema,
     create(MemorySchema, {
       version,
       conversationId,
       taskContext: toBinary(TaskContextSchema, create(TaskContextSchema, { tasks })),
-      totals,
+      totals: { totalTokens, credits, ...(charges && { charges }) },
     }),
   );
 }
@@ -39,9 +47,10 @@ export function decodeMemory(bytes: ConversationMemory): Remembered | undefined 
   try {
     const memory = fromBinary(MemorySchema, bytes);
     if (memory.version !== version || memory.conversationId === '') return undefined;
-    const { tasks } = fromBinary(TaskContextSchema, memory.taskContext);
+    const { tasks } = readMessage(TaskContextSchema, memory.taskContext);
     const { conversationId, taskContext, totals } = memory;
-    return { conversationId, tasks, taskContext, totals: totals ?? noTotals };
+    const { totalTokens, credits, charges } = totals ?? noTotals;
+    return { conversationId, tasks, taskContext, totals: { totalTokens, credits, charges } };
   } catch {
     return undefined;
   }

@@ -1,6 +1,7 @@
 import type { OutboundTurn } from '../../core/protocol.ts';
 import type { ImagePart, ToolResultPart } from '../../core/turn.ts';
 import { userInputOf, wholeQuery } from '../whole-query.ts';
+import { builtinCall } from './builtin-tools.ts';
 import { checkImages } from './check-images.ts';
 import { decodeMemory, type Remembered } from './memory.ts';
 
@@ -38,29 +39,67 @@ function continuation(turn: OutboundTurn): NewInput | undefined {
   const { newMessages } = turn.remembered;
   const openCalls = openCallsOf(remembered);
   const results = new Map<string, ToolResultPart>();
+  const builtinResults = new Map<string, BuiltinResult>();
   for (const message of newMessages) {
     if (message.role === 'assistant') return undefined;
     if (message.role !== 'tool') continue;
     for (const part of message.parts) {
-      if (!openCalls.has(part.callId)) return undefined;
-      results.set(part.callId, part);
+      const call = openCalls.get(part.callId);
+      if (!call) return undefined;
+      if (call.builtin === undefined) results.set(part.callId, part);
+      else builtinResults.set(part.callId, { name: call.builtin, result: part });
     }
   }
   const { text, images } = userInputOf(newMessages, maxImages);
-  if (results.size === 0 && text === undefined) return undefined;
-  return { query: text, images, results: [...results.values()], remembered };
+  const query = withBuiltinResults([...builtinResults.values()], text);
+  if (results.size === 0 && query === undefined) return undefined;
+  return { query, images, results: [...results.values()], remembered };
 }
 
-function openCallsOf(remembered: Remembered): ReadonlySet<string> {
-  const open = new Set<string>();
+interface OpenCall {
+  /** The name of the upstream's own tool, if it is one. */
+  readonly builtin: string | undefined;
+}
+
+function openCallsOf(remembered: Remembered): ReadonlyMap<string, OpenCall> {
+  const open = new Map<string, OpenCall>();
   const answered: string[] = [];
   for (const task of remembered.tasks) {
     for (const { message } of task.messages) {
-      if (message.case === 'toolCall' && message.value.tool.case === 'callMcpTool') {
-        if (message.value.toolCallId) open.add(message.value.toolCallId);
+      if (message.case === 'toolCall' && message.value.toolCallId) {
+        const builtin = builtinCall(message.value)?.name;
+        if (builtin !== undefined || message.value.tool.case === 'callMcpTool') {
+          open.set(message.value.toolCallId, { builtin });
+        }
       } else if (message.case === 'toolCallResult') answered.push(message.value.toolCallId ?? '');
     }
   }
   for (const callId of answered) open.delete(callId);
   return open;
+}
+
+interface BuiltinResult {
+  readonly name: string;
+  readonly result: ToolResultPart;
+}
+
+/**
+ * What the client says to calls of the upstream's own tools goes in front of its text, as JSON, so that a result cannot
+ * pass for something else. Such a call has no form of a result here; one without a result counts as cancelled.
+ */
+function withBuiltinResults(results: readonly BuiltinResult[], text: string | undefined): string | undefined {
+  if (results.length === 0) return text;
+  const records = results.map(({ name, result }) =>
+    JSON.stringify({
+      role: 'tool',
+      tool_call_id: result.callId,
+      name,
+      is_error: result.isError,
+      content: result.text,
+    }),
+  );
+  return [
+    `You called tools that are not available here. The answers:\n${records.join('\n')}`,
+    text ?? 'Continue with the tools that are available.',
+  ].join('\n\n');
 }

@@ -217,71 +217,9 @@ describe('what the upstream tells beside the answer', () => {
     expect(asked.anomalies).toEqual([]);
   });
 
-  it('is noted when images were left out', () => {
-    expect(decodeAnswer([...opening, hello, finished(2, [13, raw([1, 3])])]).anomalies).toEqual([
-      'pruned-media 3',
-    ]);
-    expect(decodeAnswer([...opening, hello, finished(2, [13, raw()])]).anomalies).toEqual([]);
-  });
-
   it('is passed on when its list of models is another one by now', () => {
     expect(decodeAnswer([...opening, hello, finished(2, [9, true])]).isModelListOutdated).toBe(true);
     expect(decodeAnswer([...opening, hello, finished()]).isModelListOutdated).toBe(false);
     expect(decodeAnswer([init(), finished(4, [9, true])]).isModelListOutdated).toBe(true);
-  });
-});
-
-describe('what a turn cost', () => {
-  const totals = (input: number, all: number, credits: number, platform = 0) =>
-    [
-      11,
-      raw(
-        [3, { float: credits }],
-        [6, raw([1, 'a'], [2, raw([2, all])])],
-        [8, { float: platform }],
-        [10, input],
-      ),
-    ] as const;
-  const usageIn = (events: ReturnType<typeof decodeAnswer>['events']) =>
-    events.flatMap((event) => (event.type === 'usage' ? [event.usage] : []));
-
-  it('is the growth of the totals from turn to turn, also through a rollback', () => {
-    const first = decodeAnswer([...opening, hello, finished(2, totals(100, 130, 2, 1))]);
-    expect(usageIn(first.events)).toEqual([{ inputTokens: 100, outputTokens: 30, credits: 3 }]);
-    const second = decodeAnswer(
-      [
-        init(),
-        actions(begin, add('T', output('m2', 'gone')), rollback),
-        finished(2, totals(250, 300, 3, 1.5)),
-      ],
-      { memory: first.memory },
-    );
-    expect(usageIn(second.events)).toEqual([{ inputTokens: 150, outputTokens: 20, credits: 1.5 }]);
-    const third = decodeAnswer([init(), finished(2, totals(260, 330, 4, 2))], { memory: second.memory });
-    expect(usageIn(third.events)).toEqual([{ inputTokens: 10, outputTokens: 20, credits: 1.5 }]);
-  });
-
-  it('is unknown when the totals shrank, as after a summary', () => {
-    const first = decodeAnswer([...opening, hello, finished(2, totals(1_000, 1_300, 5))]);
-    const second = decodeAnswer([init(), finished(2, totals(90, 100, 5))], { memory: first.memory });
-    expect(usageIn(second.events)).toEqual([]);
-    const third = decodeAnswer([init(), finished(2, totals(190, 210, 6))], { memory: second.memory });
-    expect(usageIn(third.events)).toEqual([{ inputTokens: 100, outputTokens: 10, credits: 1 }]);
-  });
-
-  it("prefers the turn's own figures, all models and both kinds of credits together", () => {
-    const own = decodeAnswer([
-      ...opening,
-      finished(
-        2,
-        [8, raw([1, 'a'], [2, 10], [3, 1], [4, 99])],
-        [8, raw([1, 'b'], [2, 20], [3, 2])],
-        [10, raw([1, { float: 0.25 }], [2, { float: 0.5 }])],
-        totals(999, 9_999, 9),
-      ),
-    ]);
-    expect(usageIn(own.events)).toEqual([
-      { inputTokens: 30, outputTokens: 3, cachedInputTokens: 30, credits: 0.75 },
-    ]);
   });
 });

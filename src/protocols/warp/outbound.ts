@@ -19,18 +19,18 @@ export function createWarpOutbound(options: WarpOutboundOptions = {}): Outbound 
     open(turn) {
       const { request } = turn;
       const input = newInputOf(turn);
-      const isToolless = request.toolChoice.type === 'none';
+      const body = encodeRequest(request, input);
       return {
         request: {
           method: 'POST',
           path: '/ai/multi-agent',
           headers: { 'content-type': 'application/x-protobuf', accept: 'text/event-stream' },
-          body: encodeRequest(request, input),
+          body,
         },
         decoder: createDecoder({
-          // With one tool demanded the others are still the client's: a call of one is told from a call of nobody's.
-          offeredTools: new Set(isToolless ? [] : request.tools.map((tool) => tool.name)),
+          offeredTools: new Set(request.tools.map((tool) => tool.name)),
           remembered: input.remembered,
+          requestBytes: body.length,
           ...(onAnomaly && { onAnomaly }),
         }),
       };

@@ -42,7 +42,6 @@ const wireNumbers: Record<string, string> = {
     'update_task_description 8, begin_transaction 9, commit_transaction 10, rollback_transaction 11, ' +
     'start_new_conversation 12, ' +
     'update_task_server_data 13, move_messages_to_new_task 14',
-  Empty: '',
   CreateTask: 'task 1',
   AddMessagesToTask: 'task_id 1, messages 2',
   ChangeMessage: 'message 1, mask 2, task_id 3',
@@ -64,26 +63,33 @@ const wireNumbers: Record<string, string> = {
   AgentOutput: 'text 1',
   AgentReasoning: 'reasoning 1, finished_duration 2',
   ModelUsed: 'model_id 1, is_fallback 3',
-  ToolCall: 'tool_call_id 1, server 4, call_mcp_tool 12, subagent 19',
+  ToolCall: 'tool_call_id 1, server 4, read_mcp_resource 11, call_mcp_tool 12, subagent 19',
+  ReadMcpResource: 'uri 1, server_id 2',
   CallMcpTool: 'name 1, args 2, server_id 3',
   Subagent: 'task_id 1',
   ToolCallResult: 'tool_call_id 1',
   StreamFinished:
     'other 1, done 2, max_token_limit 3, quota_limit 4, context_window_exceeded 5, llm_unavailable 6, ' +
-    'internal_error 7, token_usage 8, should_refresh_model_config 9, request_cost 10, conversation_usage_metadata 11, invalid_api_key 12, pruned_media 13',
-  PrunedMedia: 'pruned_count 1',
+    'internal_error 7, token_usage 8, should_refresh_model_config 9, request_cost 10, conversation_usage_metadata 11, invalid_api_key 12, request_charges 13, ' +
+    'subscription_limit 14',
   InternalError: 'message 1',
   InvalidApiKey: 'model_name 2',
-  TokenUsage: 'total_input 2, output 3, input_cache_read 4',
+  SubscriptionLimit: 'message 3',
+  TokenUsage: 'total_input 2, output 3, input_cache_read 4, input_cache_write 5, cost_in_cents 6',
   RequestCost: 'exact 1, platform_credits 2',
   ConversationUsage:
     'credits_spent 3, warp_token_usage 6, byok_token_usage 7, platform_credits_spent 8, ' +
-    'custom_endpoint_token_usage 9, total_input_tokens 10',
+    'custom_endpoint_token_usage 9, total_input_tokens 10, total_charges 12',
+  RequestCharges: 'usage_by_category 1',
+  ChargedUsage: 'direct_api 1, byok 2, custom_endpoint 3, platform_usage_in_cents 4',
+  InferenceUsage: 'token_count 1, token_cost 2, web_search_cost_in_cents 4',
+  TokenCount: 'input 1, output 2, input_cache_read 3, input_cache_write 4',
+  TokenCost: 'input 1, output 2, cache_read 3, cache_write 4',
   ModelTokens: 'total_tokens 2',
 };
 
 it('has the numbers of the wire', () => {
-  const ours = new Set(['Memory', 'UsageTotals']);
+  const ours = new Set(['Memory', 'UsageTotals', 'ChargeTotals']);
   const numbers = file_warp.messages
     .filter((message) => !ours.has(message.name))
     .map((message) => {

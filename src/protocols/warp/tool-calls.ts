@@ -1,12 +1,13 @@
 import { AppError } from '../../core/errors.ts';
 import type { TurnEvent } from '../../core/turn.ts';
+import { builtinCall } from './builtin-tools.ts';
 import type { ToolCall } from './gen/warp_pb.js';
 import { decodeStruct } from './struct.ts';
 import { answeredCalls, type ConversationTasks } from './tasks.ts';
 
 /**
- * The calls of this turn the client has to answer, as events. Throws AppError `upstream_protocol` when the upstream
- * waits for a tool that the request did not offer: nobody could answer that.
+ * The calls of this turn the client has to answer, as events. A tool that the request did not offer, or one of the
+ * upstream's own, is called like any other: the client answers that there is no such tool, and the model goes on.
  */
 export function toolCallEvents(
   tasks: ConversationTasks,
@@ -16,29 +17,29 @@ export function toolCallEvents(
   const events: TurnEvent[] = [];
   let index = 0;
   for (const call of openCalls(tasks)) {
-    if (call.tool.case !== 'callMcpTool') {
-      throw new AppError(
-        'upstream_protocol',
-        'The upstream asked for a tool of its own that this request did not offer. Try again.',
-      );
-    }
-    const name = call.tool.value.name ?? '';
-    if (!offered.has(name)) {
-      throw new AppError(
-        'upstream_protocol',
-        'The model called a tool that the request did not offer. Try again, or offer the tool.',
-        { cause: new Error(`the tool is named ${JSON.stringify(name)}`) },
-      );
-    }
+    const called = calledTool(call, offered);
+    if (!called) continue;
     const id = call.toolCallId || `call_${requestId}_${index}`;
     events.push(
-      { type: 'tool-call-start', index, id, name },
-      { type: 'tool-call-delta', index, arguments: argumentsOf(call.tool.value.args) },
+      { type: 'tool-call-start', index, id, name: called.name },
+      { type: 'tool-call-delta', index, arguments: called.arguments },
       { type: 'tool-call-end', index },
     );
     index++;
   }
   return events;
+}
+
+function calledTool(
+  call: ToolCall,
+  offered: ReadonlySet<string>,
+): { readonly name: string; readonly arguments: string } | undefined {
+  if (call.tool.case === 'callMcpTool') {
+    return { name: call.tool.value.name ?? '', arguments: argumentsOf(call.tool.value.args) };
+  }
+  const builtin = builtinCall(call);
+  // The client must not take it for its own tool of the same name and run that.
+  return builtin && offered.has(builtin.name) ? { ...builtin, name: `builtin_${builtin.name}` } : builtin;
 }
 
 /**

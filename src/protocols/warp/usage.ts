@@ -1,60 +1,102 @@
 import type { Usage } from '../../core/turn.ts';
+import { type ChargeTotals, chargesOf, grownCharges } from './charges.ts';
+import { amount, rounded } from './figures.ts';
 import type { ConversationUsage, StreamFinished } from './gen/warp_pb.js';
 import type { UsageTotals } from './memory.ts';
 
 /** A turn's figures, and the conversation's running totals after it. */
 export interface TurnUsage {
   /**
-   * Undefined when the upstream gave no figure at all. Both token counts are 0 when it told the credits only: no
-   * turn takes zero input tokens.
+   * Undefined when the upstream gave no figure at all. Both token counts are 0 when it told the price only: no turn
+   * takes zero input tokens.
    */
   readonly usage: Usage | undefined;
   readonly totals: UsageTotals;
 }
 
 /**
- * Reads what a turn cost. Input tokens are taken to include those read from a cache, as the upstream calls the
- * figure a total; cached tokens are never more than that. Without figures of the turn's own, the growth of the
- * conversation's totals stands in.
+ * Reads what a turn cost: from its charges, else from its token usage, else from how the conversation's running totals
+ * have grown. Any of them may be absent, and one may tell the tokens and another the price.
  */
 export function usageOf(finished: StreamFinished, before: UsageTotals): TurnUsage {
-  const totals = totalsOf(finished.conversationUsageMetadata, before);
+  const metadata = finished.conversationUsageMetadata;
+  const totals = totalsOf(metadata, before);
   const credits = creditsOf(finished, before, totals);
-  const tokens = tokensOf(finished) ?? growth(before, totals);
-  if (!tokens && credits === undefined) return { usage: undefined, totals };
+  const sources = [
+    usageOfCharges(chargesOf(finished.requestCharges)),
+    usageOfTokens(finished),
+    usageOfCharges(grownCharges(before.charges, metadata?.totalCharges && totals.charges)),
+    usageOfLastCall(metadata, totals.totalTokens - before.totalTokens),
+  ];
+  const tokens = sources.find((source) => source && (source.inputTokens > 0 || source.outputTokens > 0));
+  const costCents = sources.find((source) => source?.costCents !== undefined)?.costCents;
+  if (!tokens && credits === undefined && costCents === undefined) return { usage: undefined, totals };
   return {
-    usage: { ...(tokens ?? { inputTokens: 0, outputTokens: 0 }), ...(credits !== undefined && { credits }) },
+    usage: {
+      ...(tokens ?? { inputTokens: 0, outputTokens: 0 }),
+      ...(credits !== undefined && { credits }),
+      ...(costCents !== undefined && { costCents }),
+    },
     totals,
   };
 }
 
-function tokensOf(finished: StreamFinished): Usage | undefined {
-  if (finished.tokenUsage.length === 0) return undefined;
-  let inputTokens = 0;
-  let outputTokens = 0;
-  let cached = 0;
-  for (const part of finished.tokenUsage) {
-    inputTokens += part.totalInput;
-    outputTokens += part.output;
-    cached += part.inputCacheRead;
-  }
-  if (inputTokens === 0 && outputTokens === 0) return undefined;
+/**
+ * Each of the four counts has its own price, so each token is taken to be in one of them: `input` is what was neither
+ * read from a cache nor written to one. `Usage.inputTokens` holds all three.
+ */
+function usageOfCharges(charges: ChargeTotals | undefined): Usage | undefined {
+  if (!charges) return undefined;
+  const { inputTokens, outputTokens, cacheReadTokens, cacheWriteTokens, costCents } = charges;
   return {
-    inputTokens,
+    inputTokens: inputTokens + cacheReadTokens + cacheWriteTokens,
     outputTokens,
-    ...(cached > 0 && { cachedInputTokens: Math.min(cached, inputTokens) }),
+    ...optionalFigures(cacheReadTokens, cacheWriteTokens, costCents),
   };
 }
 
-function growth(before: UsageTotals, after: UsageTotals): Usage | undefined {
-  const inputTokens = after.inputTokens - before.inputTokens;
-  const outputTokens = after.totalTokens - before.totalTokens - inputTokens;
-  return inputTokens > 0 && outputTokens >= 0 ? { inputTokens, outputTokens } : undefined;
+/** Here the input is a total: what was read from a cache or written to one is part of it. */
+function usageOfTokens({ tokenUsage }: StreamFinished): Usage | undefined {
+  if (tokenUsage.length === 0) return undefined;
+  let inputTokens = 0;
+  let outputTokens = 0;
+  let cached = 0;
+  let written = 0;
+  let costCents = 0;
+  for (const part of tokenUsage) {
+    inputTokens += part.totalInput;
+    outputTokens += part.output;
+    cached += part.inputCacheRead;
+    written += part.inputCacheWrite;
+    costCents += amount(part.costInCents);
+  }
+  cached = Math.min(cached, inputTokens);
+  written = Math.min(written, inputTokens - cached);
+  return { inputTokens, outputTokens, ...optionalFigures(cached, written, costCents) };
+}
+
+function optionalFigures(cachedInputTokens: number, cacheWriteTokens: number, costCents: number) {
+  return {
+    ...(cachedInputTokens > 0 && { cachedInputTokens }),
+    ...(cacheWriteTokens > 0 && { cacheWriteTokens }),
+    ...(costCents > 0 && { costCents: rounded(costCents) }),
+  };
+}
+
+/**
+ * The totals by model hold input and output in one number, and the metadata tells the input of the latest call only. For
+ * a turn with one call that is exact; for a longer one only the sum is, hence estimated.
+ */
+function usageOfLastCall(metadata: ConversationUsage | undefined, grown: number): Usage | undefined {
+  const inputTokens = metadata?.totalInputTokens ?? 0;
+  return inputTokens > 0 && grown > inputTokens
+    ? { inputTokens, outputTokens: grown - inputTokens, isEstimated: true }
+    : undefined;
 }
 
 function creditsOf(finished: StreamFinished, before: UsageTotals, after: UsageTotals): number | undefined {
   const cost = finished.requestCost;
-  if (cost) return rounded(cost.exact + cost.platformCredits);
+  if (cost) return rounded(amount(cost.exact) + amount(cost.platformCredits));
   const grown = after.credits - before.credits;
   return finished.conversationUsageMetadata && grown > 0 ? rounded(grown) : undefined;
 }
@@ -64,13 +106,9 @@ function totalsOf(usage: ConversationUsage | undefined, before: UsageTotals): Us
   const models = [usage.warpTokenUsage, usage.byokTokenUsage, usage.customEndpointTokenUsage];
   const totalTokens = models.flatMap(Object.values).reduce((sum, model) => sum + model.totalTokens, 0);
   return {
-    inputTokens: usage.totalInputTokens,
-    totalTokens,
-    credits: usage.creditsSpent + usage.platformCreditsSpent,
+    // As much as a memory can hold.
+    totalTokens: Math.min(totalTokens, 0xffff_ffff),
+    credits: amount(usage.creditsSpent) + amount(usage.platformCreditsSpent),
+    charges: chargesOf(usage.totalCharges) ?? before.charges,
   };
-}
-
-/** The wire has single precision, of which six decimals are more than enough: 0.1, not 0.10000000149. */
-function rounded(credits: number): number {
-  return Math.round(credits * 1e6) / 1e6;
 }

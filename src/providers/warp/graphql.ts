@@ -6,7 +6,7 @@ import { classifyFailure } from '../../protocols/warp/classify-failure.ts';
 export interface GraphqlClient {
   /**
    * Asks for the user's data and parses what `user.user` holds. Throws AppError `upstream_unauthorized` (401, or the
-   * user is gone), `upstream_refused` (403), `upstream_timeout`, `upstream_protocol` (an answer of another shape), or
+   * user is gone), `upstream_refused` (403 with words about the account), `upstream_timeout`, `upstream_protocol` (an answer of another shape), or
    * what else a failed request stands for.
    */
   askUser<Schema extends z.ZodType>(options: {
@@ -55,9 +55,11 @@ export function createGraphqlClient(options: GraphqlOptions): GraphqlClient {
         isRepeatable: true,
         ...(signal && { signal }),
       });
-      if (response.status !== 200) throw asSideFailure(classifyFailure(response, options.now()));
-
-      const answer = answerSchema.safeParse(parseJson(response.body));
+      const json = parseJson(response.body);
+      if (response.status !== 200 || json === undefined) {
+        throw asSideFailure(classifyFailure(response, options.now()));
+      }
+      const answer = answerSchema.safeParse(json);
       if (!answer.success) throw unreadable(operation, answer.error);
       const messages = (answer.data.errors ?? []).map((error) => error.message);
       if (messages.length > 0) throw refusal(messages);
@@ -72,9 +74,9 @@ export function createGraphqlClient(options: GraphqlOptions): GraphqlClient {
   };
 }
 
-/** A question of ours that is refused is no fault of a client's request. */
+/** A question of ours that is refused is no fault of a client's request, or of a model. */
 function asSideFailure(error: AppError): AppError {
-  if (error.code !== 'invalid_request') return error;
+  if (!['invalid_request', 'too_large', 'model_not_found'].includes(error.code)) return error;
   return new AppError('upstream_protocol', 'The provider does not know this question.', {
     cause: error.cause,
   });

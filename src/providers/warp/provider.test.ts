@@ -249,11 +249,28 @@ describe('a question that fails', () => {
     expect(error.message).not.toContain('inner words');
   });
 
+  it.each([401, 403, 429, 200])('says nothing of the account where a page of %i answers', async (status) => {
+    const { provider } = await providerAt((response) => {
+      response.writeHead(status, { 'content-type': 'text/html' }).end('<html><body>Sign in</body></html>');
+    });
+    const error = await errorOf(provider.getQuota({ bearer: 'wk-1' }));
+    expect(error).toMatchObject({ fault: 'network', outcome: undefined });
+    expect(['upstream_unavailable', 'upstream_rate_limited']).toContain(error.code);
+  });
+
+  it('tells a limit of the edge from one of the account', async () => {
+    const { provider } = await providerAt((response) => {
+      response.writeHead(429, { 'content-type': 'text/plain' }).end('Rate exceeded.');
+    });
+    const error = await errorOf(provider.getQuota({ bearer: 'wk-1' }));
+    expect(error).toMatchObject({ code: 'upstream_rate_limited', fault: 'network', outcome: undefined });
+  });
+
   it('does not follow a redirect with the credential', async () => {
     const { provider, asked } = await providerAt((response) => {
       response.writeHead(307, { location: '/elsewhere' }).end();
     });
-    expect((await errorOf(provider.getQuota({ bearer: 'wk-1' }))).code).toBe('upstream_protocol');
+    expect((await errorOf(provider.getQuota({ bearer: 'wk-1' }))).code).toBe('upstream_unavailable');
     expect(asked.map(({ url }) => url)).not.toContain('/elsewhere');
   });
 

@@ -679,21 +679,21 @@ export declare type ClientAction = Message$1<"warp2api.warp.ClientAction"> & {
     case: "updateTaskDescription";
   } | {
     /**
-     * @generated from field: warp2api.warp.Empty begin_transaction = 9;
+     * @generated from field: bytes begin_transaction = 9;
      */
-    value: Empty;
+    value: Uint8Array;
     case: "beginTransaction";
   } | {
     /**
-     * @generated from field: warp2api.warp.Empty commit_transaction = 10;
+     * @generated from field: bytes commit_transaction = 10;
      */
-    value: Empty;
+    value: Uint8Array;
     case: "commitTransaction";
   } | {
     /**
-     * @generated from field: warp2api.warp.Empty rollback_transaction = 11;
+     * @generated from field: bytes rollback_transaction = 11;
      */
-    value: Empty;
+    value: Uint8Array;
     case: "rollbackTransaction";
   } | {
     /**
@@ -721,18 +721,6 @@ export declare type ClientAction = Message$1<"warp2api.warp.ClientAction"> & {
  * Use `create(ClientActionSchema)` to create a new message.
  */
 export declare const ClientActionSchema: GenMessage<ClientAction>;
-
-/**
- * @generated from message warp2api.warp.Empty
- */
-export declare type Empty = Message$1<"warp2api.warp.Empty"> & {
-};
-
-/**
- * Describes the message warp2api.warp.Empty.
- * Use `create(EmptySchema)` to create a new message.
- */
-export declare const EmptySchema: GenMessage<Empty>;
 
 /**
  * @generated from message warp2api.warp.CreateTask
@@ -1200,6 +1188,12 @@ export declare type ToolCall = Message$1<"warp2api.warp.ToolCall"> & {
     case: "server";
   } | {
     /**
+     * @generated from field: warp2api.warp.ReadMcpResource read_mcp_resource = 11;
+     */
+    value: ReadMcpResource;
+    case: "readMcpResource";
+  } | {
+    /**
      * @generated from field: warp2api.warp.CallMcpTool call_mcp_tool = 12;
      */
     value: CallMcpTool;
@@ -1248,6 +1242,27 @@ export declare type CallMcpTool = Message$1<"warp2api.warp.CallMcpTool"> & {
 export declare const CallMcpToolSchema: GenMessage<CallMcpTool>;
 
 /**
+ * @generated from message warp2api.warp.ReadMcpResource
+ */
+export declare type ReadMcpResource = Message$1<"warp2api.warp.ReadMcpResource"> & {
+  /**
+   * @generated from field: optional string uri = 1;
+   */
+  uri?: string | undefined;
+
+  /**
+   * @generated from field: optional string server_id = 2;
+   */
+  serverId?: string | undefined;
+};
+
+/**
+ * Describes the message warp2api.warp.ReadMcpResource.
+ * Use `create(ReadMcpResourceSchema)` to create a new message.
+ */
+export declare const ReadMcpResourceSchema: GenMessage<ReadMcpResource>;
+
+/**
  * @generated from message warp2api.warp.Subagent
  */
 export declare type Subagent = Message$1<"warp2api.warp.Subagent"> & {
@@ -1286,43 +1301,45 @@ export declare const ToolCallResultSchema: GenMessage<ToolCallResult>;
  */
 export declare type StreamFinished = Message$1<"warp2api.warp.StreamFinished"> & {
   /**
+   * Which reason is set is what counts, so those without content of their own are not looked into.
+   *
    * @generated from oneof warp2api.warp.StreamFinished.reason
    */
   reason: {
     /**
-     * @generated from field: warp2api.warp.Empty other = 1;
+     * @generated from field: bytes other = 1;
      */
-    value: Empty;
+    value: Uint8Array;
     case: "other";
   } | {
     /**
-     * @generated from field: warp2api.warp.Empty done = 2;
+     * @generated from field: bytes done = 2;
      */
-    value: Empty;
+    value: Uint8Array;
     case: "done";
   } | {
     /**
-     * @generated from field: warp2api.warp.Empty max_token_limit = 3;
+     * @generated from field: bytes max_token_limit = 3;
      */
-    value: Empty;
+    value: Uint8Array;
     case: "maxTokenLimit";
   } | {
     /**
-     * @generated from field: warp2api.warp.Empty quota_limit = 4;
+     * @generated from field: bytes quota_limit = 4;
      */
-    value: Empty;
+    value: Uint8Array;
     case: "quotaLimit";
   } | {
     /**
-     * @generated from field: warp2api.warp.Empty context_window_exceeded = 5;
+     * @generated from field: bytes context_window_exceeded = 5;
      */
-    value: Empty;
+    value: Uint8Array;
     case: "contextWindowExceeded";
   } | {
     /**
-     * @generated from field: warp2api.warp.Empty llm_unavailable = 6;
+     * @generated from field: bytes llm_unavailable = 6;
      */
-    value: Empty;
+    value: Uint8Array;
     case: "llmUnavailable";
   } | {
     /**
@@ -1336,6 +1353,12 @@ export declare type StreamFinished = Message$1<"warp2api.warp.StreamFinished"> &
      */
     value: InvalidApiKey;
     case: "invalidApiKey";
+  } | {
+    /**
+     * @generated from field: warp2api.warp.SubscriptionLimit subscription_limit = 14;
+     */
+    value: SubscriptionLimit;
+    case: "subscriptionLimit";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -1361,9 +1384,9 @@ export declare type StreamFinished = Message$1<"warp2api.warp.StreamFinished"> &
   conversationUsageMetadata?: ConversationUsage | undefined;
 
   /**
-   * @generated from field: warp2api.warp.PrunedMedia pruned_media = 13;
+   * @generated from field: warp2api.warp.RequestCharges request_charges = 13;
    */
-  prunedMedia?: PrunedMedia | undefined;
+  requestCharges?: RequestCharges | undefined;
 };
 
 /**
@@ -1371,24 +1394,6 @@ export declare type StreamFinished = Message$1<"warp2api.warp.StreamFinished"> &
  * Use `create(StreamFinishedSchema)` to create a new message.
  */
 export declare const StreamFinishedSchema: GenMessage<StreamFinished>;
-
-/**
- * Images and the like that the upstream left out of what the model saw.
- *
- * @generated from message warp2api.warp.PrunedMedia
- */
-export declare type PrunedMedia = Message$1<"warp2api.warp.PrunedMedia"> & {
-  /**
-   * @generated from field: uint32 pruned_count = 1;
-   */
-  prunedCount: number;
-};
-
-/**
- * Describes the message warp2api.warp.PrunedMedia.
- * Use `create(PrunedMediaSchema)` to create a new message.
- */
-export declare const PrunedMediaSchema: GenMessage<PrunedMedia>;
 
 /**
  * @generated from message warp2api.warp.InternalError
@@ -1423,6 +1428,24 @@ export declare type InvalidApiKey = Message$1<"warp2api.warp.InvalidApiKey"> & {
 export declare const InvalidApiKeySchema: GenMessage<InvalidApiKey>;
 
 /**
+ * A second form of a spent quota. Its name is ours: no schema text of it is public.
+ *
+ * @generated from message warp2api.warp.SubscriptionLimit
+ */
+export declare type SubscriptionLimit = Message$1<"warp2api.warp.SubscriptionLimit"> & {
+  /**
+   * @generated from field: string message = 3;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message warp2api.warp.SubscriptionLimit.
+ * Use `create(SubscriptionLimitSchema)` to create a new message.
+ */
+export declare const SubscriptionLimitSchema: GenMessage<SubscriptionLimit>;
+
+/**
  * @generated from message warp2api.warp.TokenUsage
  */
 export declare type TokenUsage = Message$1<"warp2api.warp.TokenUsage"> & {
@@ -1440,6 +1463,16 @@ export declare type TokenUsage = Message$1<"warp2api.warp.TokenUsage"> & {
    * @generated from field: uint32 input_cache_read = 4;
    */
   inputCacheRead: number;
+
+  /**
+   * @generated from field: uint32 input_cache_write = 5;
+   */
+  inputCacheWrite: number;
+
+  /**
+   * @generated from field: float cost_in_cents = 6;
+   */
+  costInCents: number;
 };
 
 /**
@@ -1470,12 +1503,151 @@ export declare type RequestCost = Message$1<"warp2api.warp.RequestCost"> & {
 export declare const RequestCostSchema: GenMessage<RequestCost>;
 
 /**
- * Running totals of the conversation.
+ * @generated from message warp2api.warp.RequestCharges
+ */
+export declare type RequestCharges = Message$1<"warp2api.warp.RequestCharges"> & {
+  /**
+   * @generated from field: map<string, warp2api.warp.ChargedUsage> usage_by_category = 1;
+   */
+  usageByCategory: { [key: string]: ChargedUsage };
+};
+
+/**
+ * Describes the message warp2api.warp.RequestCharges.
+ * Use `create(RequestChargesSchema)` to create a new message.
+ */
+export declare const RequestChargesSchema: GenMessage<RequestCharges>;
+
+/**
+ * By model.
  *
+ * @generated from message warp2api.warp.ChargedUsage
+ */
+export declare type ChargedUsage = Message$1<"warp2api.warp.ChargedUsage"> & {
+  /**
+   * @generated from field: map<string, warp2api.warp.InferenceUsage> direct_api = 1;
+   */
+  directApi: { [key: string]: InferenceUsage };
+
+  /**
+   * @generated from field: map<string, warp2api.warp.InferenceUsage> byok = 2;
+   */
+  byok: { [key: string]: InferenceUsage };
+
+  /**
+   * @generated from field: map<string, warp2api.warp.InferenceUsage> custom_endpoint = 3;
+   */
+  customEndpoint: { [key: string]: InferenceUsage };
+
+  /**
+   * @generated from field: float platform_usage_in_cents = 4;
+   */
+  platformUsageInCents: number;
+};
+
+/**
+ * Describes the message warp2api.warp.ChargedUsage.
+ * Use `create(ChargedUsageSchema)` to create a new message.
+ */
+export declare const ChargedUsageSchema: GenMessage<ChargedUsage>;
+
+/**
+ * @generated from message warp2api.warp.InferenceUsage
+ */
+export declare type InferenceUsage = Message$1<"warp2api.warp.InferenceUsage"> & {
+  /**
+   * @generated from field: warp2api.warp.TokenCount token_count = 1;
+   */
+  tokenCount?: TokenCount | undefined;
+
+  /**
+   * @generated from field: warp2api.warp.TokenCost token_cost = 2;
+   */
+  tokenCost?: TokenCost | undefined;
+
+  /**
+   * @generated from field: float web_search_cost_in_cents = 4;
+   */
+  webSearchCostInCents: number;
+};
+
+/**
+ * Describes the message warp2api.warp.InferenceUsage.
+ * Use `create(InferenceUsageSchema)` to create a new message.
+ */
+export declare const InferenceUsageSchema: GenMessage<InferenceUsage>;
+
+/**
+ * @generated from message warp2api.warp.TokenCount
+ */
+export declare type TokenCount = Message$1<"warp2api.warp.TokenCount"> & {
+  /**
+   * @generated from field: uint32 input = 1;
+   */
+  input: number;
+
+  /**
+   * @generated from field: uint32 output = 2;
+   */
+  output: number;
+
+  /**
+   * @generated from field: uint32 input_cache_read = 3;
+   */
+  inputCacheRead: number;
+
+  /**
+   * @generated from field: uint32 input_cache_write = 4;
+   */
+  inputCacheWrite: number;
+};
+
+/**
+ * Describes the message warp2api.warp.TokenCount.
+ * Use `create(TokenCountSchema)` to create a new message.
+ */
+export declare const TokenCountSchema: GenMessage<TokenCount>;
+
+/**
+ * US cents.
+ *
+ * @generated from message warp2api.warp.TokenCost
+ */
+export declare type TokenCost = Message$1<"warp2api.warp.TokenCost"> & {
+  /**
+   * @generated from field: float input = 1;
+   */
+  input: number;
+
+  /**
+   * @generated from field: float output = 2;
+   */
+  output: number;
+
+  /**
+   * @generated from field: float cache_read = 3;
+   */
+  cacheRead: number;
+
+  /**
+   * @generated from field: float cache_write = 4;
+   */
+  cacheWrite: number;
+};
+
+/**
+ * Describes the message warp2api.warp.TokenCost.
+ * Use `create(TokenCostSchema)` to create a new message.
+ */
+export declare const TokenCostSchema: GenMessage<TokenCost>;
+
+/**
  * @generated from message warp2api.warp.ConversationUsage
  */
 export declare type ConversationUsage = Message$1<"warp2api.warp.ConversationUsage"> & {
   /**
+   * A running total, as platform_credits_spent and the tokens by model are.
+   *
    * @generated from field: float credits_spent = 3;
    */
   creditsSpent: number;
@@ -1501,9 +1673,18 @@ export declare type ConversationUsage = Message$1<"warp2api.warp.ConversationUsa
   customEndpointTokenUsage: { [key: string]: ModelTokens };
 
   /**
+   * The input of the latest call of the primary model; no running total.
+   *
    * @generated from field: uint32 total_input_tokens = 10;
    */
   totalInputTokens: number;
+
+  /**
+   * A running total.
+   *
+   * @generated from field: warp2api.warp.RequestCharges total_charges = 12;
+   */
+  totalCharges?: RequestCharges | undefined;
 };
 
 /**
@@ -1568,11 +1749,6 @@ export declare const MemorySchema: GenMessage<Memory>;
  */
 export declare type UsageTotals = Message$1<"warp2api.warp.UsageTotals"> & {
   /**
-   * @generated from field: uint32 input_tokens = 1;
-   */
-  inputTokens: number;
-
-  /**
    * @generated from field: uint32 total_tokens = 2;
    */
   totalTokens: number;
@@ -1581,6 +1757,13 @@ export declare type UsageTotals = Message$1<"warp2api.warp.UsageTotals"> & {
    * @generated from field: double credits = 3;
    */
   credits: number;
+
+  /**
+   * Absent where the upstream told no charges.
+   *
+   * @generated from field: warp2api.warp.ChargeTotals charges = 4;
+   */
+  charges?: ChargeTotals | undefined;
 };
 
 /**
@@ -1588,6 +1771,42 @@ export declare type UsageTotals = Message$1<"warp2api.warp.UsageTotals"> & {
  * Use `create(UsageTotalsSchema)` to create a new message.
  */
 export declare const UsageTotalsSchema: GenMessage<UsageTotals>;
+
+/**
+ * @generated from message warp2api.warp.ChargeTotals
+ */
+export declare type ChargeTotals = Message$1<"warp2api.warp.ChargeTotals"> & {
+  /**
+   * @generated from field: double input_tokens = 1;
+   */
+  inputTokens: number;
+
+  /**
+   * @generated from field: double output_tokens = 2;
+   */
+  outputTokens: number;
+
+  /**
+   * @generated from field: double cache_read_tokens = 3;
+   */
+  cacheReadTokens: number;
+
+  /**
+   * @generated from field: double cache_write_tokens = 4;
+   */
+  cacheWriteTokens: number;
+
+  /**
+   * @generated from field: double cost_cents = 5;
+   */
+  costCents: number;
+};
+
+/**
+ * Describes the message warp2api.warp.ChargeTotals.
+ * Use `create(ChargeTotalsSchema)` to create a new message.
+ */
+export declare const ChargeTotalsSchema: GenMessage<ChargeTotals>;
 
 /**
  * @generated from enum warp2api.warp.ToolType

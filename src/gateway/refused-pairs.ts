@@ -1,0 +1,48 @@
+import { createBoundedMap } from '../lib/bounded-map.ts';
+import type { RefusedModels } from './model-union.ts';
+
+/** A plan or a team's settings may change at any time. */
+const keptMs = 10 * 60_000;
+const mostPairs = 1_000;
+
+interface Pair {
+  readonly model: string;
+  readonly accountId: string;
+  readonly until: number;
+}
+
+export interface RefusedPairs {
+  add(model: string, accountId: string, now: number): void;
+  live(now: number): RefusedModels;
+  /** Some that counted no longer do. */
+  hasEnded(now: number): boolean;
+}
+
+/** Accounts and models that a provider refuses together, remembered for some minutes. */
+export function createRefusedPairs(): RefusedPairs {
+  const pairs = createBoundedMap<string, Pair>(mostPairs);
+  let nextEnd = Number.POSITIVE_INFINITY;
+
+  return {
+    add(model, accountId, now) {
+      pairs.set(JSON.stringify([model, accountId]), { model, accountId, until: now + keptMs });
+    },
+
+    live(now) {
+      const models = new Map<string, Set<string>>();
+      nextEnd = Number.POSITIVE_INFINITY;
+      for (const [key, { model, accountId, until }] of [...pairs]) {
+        if (until <= now) {
+          pairs.take(key);
+          continue;
+        }
+        nextEnd = Math.min(nextEnd, until);
+        const accounts = models.get(model) ?? new Set();
+        models.set(model, accounts.add(accountId));
+      }
+      return models;
+    },
+
+    hasEnded: (now) => nextEnd <= now,
+  };
+}

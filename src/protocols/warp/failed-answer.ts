@@ -1,0 +1,44 @@
+import type { FailedResponse } from '../../core/protocol.ts';
+
+export interface FailedAnswer {
+  /** `page`: HTML, which no API of the upstream answers with. */
+  readonly form: 'json' | 'page' | 'text';
+  /** What its JSON says the error is; undefined where there is none. */
+  readonly words: string | undefined;
+  readonly text: string;
+}
+
+/** Reads the body of a response that is no turn, by what it is rather than by what it is said to be. */
+export function readFailedAnswer({ headers, body }: FailedResponse): FailedAnswer {
+  const text = Buffer.from(body).toString('utf8');
+  const type = String(headers['content-type'] ?? '').toLowerCase();
+  const isMarkup = /^\s*(<!doctype|<html|<head|<body|<\?xml)/i.test(text.replace(/^\ufeff/, ''));
+  const value = isMarkup ? undefined : parseObject(text);
+  if (value) return { form: 'json', words: wordsOf(value), text };
+  const isPage = isMarkup || type.includes('html');
+  return { form: isPage ? 'page' : 'text', words: undefined, text };
+}
+
+/** `error` as a text or an object with one, or GraphQL's list of errors. */
+function wordsOf(value: Readonly<Record<string, unknown>>): string | undefined {
+  const { error, errors } = value;
+  const candidates = [error, messageOf(error), Array.isArray(errors) ? messageOf(errors[0]) : undefined];
+  return candidates.find(
+    (candidate): candidate is string => typeof candidate === 'string' && candidate.trim() !== '',
+  );
+}
+
+function messageOf(value: unknown): unknown {
+  return typeof value === 'object' && value !== null && 'message' in value ? value.message : undefined;
+}
+
+function parseObject(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? (value as Record<string, unknown>)
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}
