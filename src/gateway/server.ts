@@ -66,6 +66,7 @@ const exposedHeaders = [
   'x-warp2api-ignored',
   'x-warp2api-usage',
   'x-warp2api-credits',
+  'x-warp2api-cost-cents',
   'x-warp2api-run-url',
 ];
 
