@@ -18,6 +18,7 @@ async function modelIds(services: TestServices): Promise<string[]> {
 describe('an account of oz', () => {
   it('is proved when it is added, and answers by runs', async () => {
     const services = await servicesForTest();
+    services.upstream.oz.retireOldPath();
     const id = await services.addAccount('1', oz);
     const { account } = await services.pool(`/api/accounts/${id}`);
     expect(account).toMatchObject({ provider: 'oz', status: 'active' });
@@ -27,7 +28,7 @@ describe('an account of oz', () => {
       .withResponse();
     expect(data.choices[0]).toMatchObject({ message: { content: 'You said: Hello' }, finish_reason: 'stop' });
     const [run] = services.upstream.oz.runs;
-    expect(run).toMatchObject({ bearer: 'wk-1', body: { prompt: 'Hello' }, cancelCalls: 0 });
+    expect(run).toMatchObject({ path: '/api/v1/agent/runs', bearer: 'wk-1', body: { prompt: 'Hello' }, cancelCalls: 0 });
     expect(run?.userAgent).toMatch(/^warp2api\//);
     expect(response.headers.get('x-warp2api-run-url')).toContain(run?.id);
     expect(response.headers.get('x-warp2api-usage')).toBe('estimated');

@@ -1,10 +1,11 @@
 import { z } from 'zod';
-import { AppError, type ErrorCode } from '../../core/errors.ts';
+import { AppError, type AppErrorOptions, type ErrorCode } from '../../core/errors.ts';
 import { isSurelyUnsent } from '../../lib/network/transport-errors.ts';
 import { networkError } from '../network-error.ts';
 import { retryAfterOf } from '../token-http.ts';
 
-interface Known {
+/** An error and, where the evidence says more than the code does, whose fault it is and whether to try elsewhere. */
+interface Known extends Pick<AppErrorOptions, 'fault' | 'failover'> {
   readonly code: ErrorCode;
   readonly message: string;
 }
@@ -37,6 +38,26 @@ const invalid: Known = {
     'The upstream refused the request. Check the model name and what was sent; the log has its answer.',
 };
 
+const tooLarge: Known = {
+  code: 'too_large',
+  message: 'The conversation is larger than the upstream takes. Shorten it, or send fewer or smaller images.',
+};
+/** A page where the API answers JSON: it comes from a proxy, a firewall or the vendor's edge, and tells of no account. */
+const fromTheWay: Known = {
+  code: 'upstream_unavailable',
+  message:
+    'Something between here and the upstream answered in its place, such as a proxy or a firewall. Try again; if it lasts, check the network and WARP_SERVER_URL.',
+  fault: 'network',
+  failover: 'once',
+};
+const stopped: Known = {
+  code: 'upstream_unavailable',
+  message: 'The run was cancelled at the upstream. Send the request again if you still want it.',
+  // A person did this. It is no fault of the account, and another account would not be what they want.
+  fault: 'request',
+  failover: 'no',
+};
+
 /** The error codes that the vendor documents, of refusals and of runs that ended badly. */
 const byPlatformCode: Readonly<Record<string, Known>> = {
   insufficient_credits: spent,
@@ -49,6 +70,12 @@ const byPlatformCode: Readonly<Record<string, Known>> = {
   authentication_required: unauthorized,
   resource_unavailable: unavailable,
   internal_error: unavailable,
+  agent_process_failed: unavailable,
+  infrastructure_timeout: {
+    code: 'upstream_timeout',
+    message: 'The run took longer than the upstream allows. Ask for less.',
+    failover: 'no',
+  },
   conflict: unavailable,
   invalid_request: invalid,
   operation_not_supported: invalid,
@@ -71,32 +98,71 @@ const answeredSchema = z.looseObject({
   headers: z.instanceof(Headers).optional().catch(undefined),
   error: z.unknown(),
 });
-const problemSchema = z.looseObject({ type: z.string() });
+/** RFC 7807, as far as anything depends on it. */
+const problemSchema = z.looseObject({
+  type: z.string().optional().catch(undefined),
+  /** Whether the same request may work later. */
+  retryable: z.boolean().optional().catch(undefined),
+});
 
-/** The status of an answer that the SDK has thrown; undefined when there was none. */
+interface Answered {
+  readonly status: number;
+  readonly retryAfterMs: number | undefined;
+  /** Undefined where the answer is not the API's own, which is always a JSON object. */
+  readonly problem:
+    | { readonly code: string | undefined; readonly isRetryable: boolean | undefined }
+    | undefined;
+}
+
+/** What was answered, where the SDK has thrown an answer. */
+function answeredIn(thrown: unknown): Answered | undefined {
+  const answered = answeredSchema.safeParse(thrown).data;
+  if (!answered) return undefined;
+  const problem = problemSchema.safeParse(answered.error).data;
+  return {
+    status: answered.status,
+    retryAfterMs: retryAfterOf(answered.headers?.get('retry-after') ?? undefined),
+    problem: problem && { code: platformCodeOf(problem.type), isRetryable: problem.retryable },
+  };
+}
+
+/** The last part of the problem's type, which the vendor writes with dashes or with underscores. */
+function platformCodeOf(type: string | undefined): string | undefined {
+  return type?.replace(/\/+$/, '').split(/[/#]/).pop()?.replaceAll('-', '_');
+}
+
+/** The status of the API's own refusal; undefined when it did not answer, or something on the way did. */
 export function statusOf(thrown: unknown): number | undefined {
-  return answeredSchema.safeParse(thrown).data?.status;
+  const answered = answeredIn(thrown);
+  return answered?.problem && answered.status;
 }
 
 /** Whether a request to begin a run that failed so has surely begun none. */
 export function hasSurelyBegunNothing(thrown: unknown): boolean {
-  const status = statusOf(thrown);
-  if (status === undefined) return isSurelyUnsent(thrown);
-  return (status < 500 || platformCodeOf(thrown) === 'resource_unavailable') && status !== 408;
+  const answered = answeredIn(thrown);
+  if (answered === undefined) return isSurelyUnsent(thrown);
+  const { status, problem } = answered;
+  return (status < 500 || problem?.code === 'resource_unavailable') && status !== 408;
+}
+
+/** The answer of a call, read by its schema. Throws AppError for a page, which is not the API's, and ZodError. */
+export function readAnswer<Schema extends z.ZodType>(schema: Schema, answer: unknown): z.infer<Schema> {
+  // The SDK gives as text what is not said to be JSON.
+  if (typeof answer === 'string') throw errorOf(fromTheWay, { cause: new Error(answer.slice(0, 2_000)) });
+  return schema.parse(answer);
 }
 
 /** What the SDK, or the reading of its answer, has thrown. */
 export function errorFromOz(thrown: unknown): AppError {
   if (thrown instanceof AppError) return thrown;
-  if (thrown instanceof z.ZodError) {
+  if (thrown instanceof z.ZodError || thrown instanceof SyntaxError) {
     const message = 'The upstream answered with something that is not documented. Try again.';
     return new AppError('upstream_protocol', message, { cause: thrown });
   }
-  const answered = answeredSchema.safeParse(thrown).data;
+  const answered = answeredIn(thrown);
   if (!answered) return unansweredError(thrown);
-  const { code, message } = knownAnswer(answered.status, platformCodeOf(thrown));
-  const retryAfterMs = retryAfterOf(answered.headers?.get('retry-after') ?? undefined);
-  return new AppError(code, message, {
+  const { retryAfterMs } = answered;
+  return errorOf(knownAnswer(answered), {
     cause: thrown,
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
   });
@@ -106,52 +172,58 @@ export function errorFromOz(thrown: unknown): AppError {
 export function errorOfRun(
   state: string,
   status:
-    | { readonly message?: string | null | undefined; readonly error_code?: string | null | undefined }
+    | {
+        readonly message?: string | null | undefined;
+        readonly error_code?: string | null | undefined;
+        readonly retryable?: boolean | null | undefined;
+      }
     | null
     | undefined,
   options: { readonly isFinal: boolean },
 ): AppError {
-  const { code, message } = knownEnd(state, status?.error_code);
   const cause = new Error(`the run is ${state}: ${status?.message ?? 'nothing more is said'}`);
-  return new AppError(code, message, { cause, ...options });
+  return errorOf(knownEnd(state, status?.error_code, status?.retryable), { cause, ...options });
 }
 
-function knownEnd(state: string, platformCode: string | null | undefined): Known {
-  const known = byPlatformCode[platformCode ?? ''];
-  if (known) return known;
+function errorOf({ code, message, fault, failover }: Known, options: AppErrorOptions): AppError {
+  return new AppError(code, message, { ...options, ...(fault && { fault }), ...(failover && { failover }) });
+}
+
+function knownEnd(
+  state: string,
+  platformCode: string | null | undefined,
+  isRetryable: boolean | null | undefined,
+): Known {
+  if (state === 'CANCELLED') return stopped;
   if (state === 'BLOCKED') {
     const message =
-      'The run has stopped to ask for input or an approval, which nobody here can give. Say all it needs in the request.';
+      'The run has stopped to ask for input or an approval, which this gateway cannot give. Say all it needs in the request.';
     return { code: 'invalid_request', message };
   }
-  return state === 'CANCELLED'
-    ? { code: 'upstream_unavailable', message: 'The run was cancelled at the upstream. Try again.' }
-    : {
-        code: 'upstream_unavailable',
-        message: 'The run failed at the upstream. Look at the run, or try again.',
-      };
+  const known = byPlatformCode[platformCode ?? ''] ?? {
+    code: 'upstream_unavailable',
+    message: 'The run failed at the upstream. Look at the run, or try again.',
+  };
+  if (known.code !== 'upstream_unavailable') return known;
+  // A failed run is paid for, so at most one more is tried.
+  return { ...known, failover: isRetryable === false ? 'no' : 'once' };
 }
 
-function knownAnswer(status: number, platformCode: string | undefined): Known {
-  const known = byPlatformCode[platformCode ?? ''];
+function knownAnswer({ status, problem }: Answered): Known {
+  if (status === 413) return tooLarge;
+  if (!problem) return status === 429 ? { ...full, fault: 'network', failover: 'no' } : fromTheWay;
+  const { code = '', isRetryable } = problem;
+  const known = byPlatformCode[code];
   // The documented 429 says the same as the run that could not be placed, but of a request that may be repeated.
   if (status === 429 && known !== spent) return full;
   if (known) return known;
   if (status === 401) return unauthorized;
   if (status === 402) return spent;
-  if (status === 403) return refused;
-  if (status === 408 || status >= 500) return unavailable;
-  if (status >= 400) return invalid;
-  return {
-    code: 'upstream_protocol',
-    message: 'The upstream answered with something that is no run. Check its address.',
-  };
-}
-
-/** The last part of the problem's type, which the vendor writes with dashes or with underscores. */
-function platformCodeOf(thrown: unknown): string | undefined {
-  const problem = problemSchema.safeParse(answeredSchema.safeParse(thrown).data?.error).data;
-  return problem?.type.replace(/\/+$/, '').split('/').pop()?.replaceAll('-', '_');
+  if (status === 408) return { ...unavailable, fault: 'network' };
+  if (status >= 500) return { ...unavailable, ...(isRetryable === false && { failover: 'no' }) };
+  if (status < 400) return fromTheWay;
+  if (isRetryable) return unavailable;
+  return status === 403 ? refused : invalid;
 }
 
 function unansweredError(thrown: unknown): AppError {

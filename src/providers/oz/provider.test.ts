@@ -67,6 +67,19 @@ it('names what it cannot read or reach', async () => {
   });
 });
 
+it('takes no page of something on the way for a word about the account', async () => {
+  const page: ProviderHttp = async () => ({
+    status: 403,
+    headers: { 'content-type': 'text/html' },
+    body: Buffer.from('<html>403</html>'),
+  });
+  const oz = createOzProvider({ serverUrl: 'http://127.0.0.1:9', http: page, userAgent: 't' });
+  await expect(oz.getQuota({ bearer: 'wk-1' })).rejects.toMatchObject({
+    code: 'upstream_unavailable',
+    fault: 'network',
+  });
+});
+
 it("has keys like Warp's", async () => {
   expect((await atSandbox()).normalizeApiKey(' abc ')).toBe('wk-abc');
 });

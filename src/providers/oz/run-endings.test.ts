@@ -103,6 +103,99 @@ describe('a run that goes wrong', () => {
   });
 });
 
+describe('whose fault an end is', () => {
+  it.each([
+    ['FAILED', undefined, undefined, 'upstream', 'once'],
+    ['FAILED', undefined, false, 'upstream', 'no'],
+    ['FAILED', 'insufficient_credits', false, 'account', 'yes'],
+    ['FAILED', 'content_policy_violation', false, 'request', 'no'],
+    ['ERROR', 'internal_error', true, 'upstream', 'once'],
+    ['ERROR', 'agent_process_failed', false, 'upstream', 'no'],
+    ['ERROR', 'infrastructure_timeout', false, 'upstream', 'no'],
+    ['BLOCKED', undefined, undefined, 'request', 'no'],
+    ['CANCELLED', undefined, undefined, 'request', 'no'],
+  ] as const)(
+    '%s with %s, retryable %s: %s, another account: %s',
+    async (state, error_code, retryable, fault, failover) => {
+      const { oz, clock, start, error } = begin();
+      oz.state.run = { state, status_message: { message: 'x', error_code, retryable } };
+      start();
+      await clock.advance(2_000);
+      expect(error()).toMatchObject({ fault, failover });
+    },
+  );
+
+  it('stays what it was when nothing may be tried again', async () => {
+    const { oz, clock, start, error } = begin();
+    oz.state.begin = () => ({ status: 502, page: '<html>Bad gateway</html>' });
+    start();
+    await clock.advance(60_000);
+    expect(error()).toMatchObject({ fault: 'network', isFinal: true, outcome: undefined });
+  });
+});
+
+describe('a page in place of the answer', () => {
+  const page = '<html><title>403 Forbidden</title></html>';
+
+  it.each([
+    [302, 'upstream_unavailable', 'once'],
+    [401, 'upstream_unavailable', 'once'],
+    [402, 'upstream_unavailable', 'once'],
+    [403, 'upstream_unavailable', 'once'],
+    [404, 'upstream_unavailable', 'once'],
+    [429, 'upstream_rate_limited', 'no'],
+  ])('to the beginning with status %i is %s of the network', async (status, code, failover) => {
+    const { oz, clock, start, error } = begin();
+    oz.state.begin = () => ({ status, page });
+    const call = start();
+    await clock.advance(0);
+    expect(error()).toMatchObject({ code, failover, fault: 'network', outcome: undefined, isFinal: false });
+    expect([call.isTaken, oz.asked.length]).toEqual([false, 1]);
+  });
+
+  it('about the size is a request that is too large', async () => {
+    const { oz, clock, start, error } = begin();
+    oz.state.begin = () => ({ status: 413, page });
+    start();
+    await clock.advance(0);
+    expect(error()).toMatchObject({ code: 'too_large', fault: 'request', failover: 'no' });
+  });
+
+  it('with status 200 leaves it open whether a run was begun', async () => {
+    const { oz, clock, start, error } = begin();
+    oz.state.begin = () => ({ page });
+    start();
+    await clock.advance(60_000);
+    expect(error()).toMatchObject({ code: 'upstream_unavailable', fault: 'network', isFinal: true });
+    expect(oz.calls().filter((call) => call.startsWith('POST'))).toEqual(['POST /agent/runs']);
+  });
+
+  it.each([200, 401, 403, 404])('with status %i ends no run that is followed', async (status) => {
+    const { oz, clock, start, text } = begin();
+    oz.state.look = () => ({ status, page });
+    start();
+    await clock.advance(30_000);
+    oz.state.look = undefined;
+    oz.state.run = { state: 'SUCCEEDED' };
+    oz.state.said = ['Here.'];
+    await clock.advance(10_000);
+    expect(text()).toBe('Here.');
+  });
+
+  it('to a cancellation is no end of the run: it is cancelled again', async () => {
+    const { oz, clock, start, isClosed } = begin();
+    const call = start();
+    await clock.advance(1_000);
+    oz.state.cancel = () => ({ status: 403, page });
+    call.abort(new AppError('cancelled', 'The client left.'));
+    await clock.advance(3_000);
+    oz.state.cancel = () => ({ body: 'r1' });
+    await clock.advance(5_000);
+    expect(isClosed()).toBe(true);
+    expect(oz.calls().filter((one) => one.endsWith('/cancel')).length).toBeGreaterThan(1);
+  });
+});
+
 describe('a run that nobody wants any more', () => {
   it('is cancelled at once when the call is ended', async () => {
     const { oz, clock, start, error, isClosed } = begin();
@@ -141,7 +234,7 @@ describe('a run that nobody wants any more', () => {
     };
     await settled();
     await clock.advance(0);
-    expect(later.oz.calls()).toEqual(['POST /agent/run', 'POST /agent/runs/r1/cancel']);
+    expect(later.oz.calls()).toEqual(['POST /agent/runs', 'POST /agent/runs/r1/cancel']);
   });
 
   it('is cancelled again and again while it is being prepared', async () => {
@@ -228,7 +321,7 @@ describe('when the answer to the beginning is lost', () => {
     await clock.advance(10_000);
     expect(text()).toBe('Here.');
     expect(oz.calls()).toEqual([
-      'POST /agent/run',
+      'POST /agent/runs',
       'GET /agent/runs?name=…&limit=1',
       'GET /agent/runs?name=…&limit=1',
       'GET /agent/runs/r1',
@@ -249,7 +342,7 @@ describe('when the answer to the beginning is lost', () => {
     start();
     await clock.advance(60_000);
     expect(error()?.failover).toBe('no');
-    expect(oz.calls().filter((call) => call.startsWith('POST'))).toEqual(['POST /agent/run']);
+    expect(oz.calls().filter((call) => call.startsWith('POST'))).toEqual(['POST /agent/runs']);
   });
 
   it('the run is cancelled all the same if the client has left meanwhile', async () => {
@@ -293,6 +386,15 @@ describe('a refusal to begin', () => {
     [422, problem('operation_not_supported'), 'invalid_request'],
     [429, problem('resource_unavailable'), 'upstream_rate_limited'],
     [429, {}, 'upstream_rate_limited'],
+    [
+      403,
+      { type: '/factories/api-and-sdk/troubleshooting/errors/budget-exceeded/' },
+      'upstream_quota_exhausted',
+    ],
+    [403, { retryable: true }, 'upstream_unavailable'],
+    [409, problem('conflict'), 'upstream_unavailable'],
+    [413, {}, 'too_large'],
+    [418, problem('a_new_word'), 'invalid_request'],
     [500, problem('resource_unavailable'), 'upstream_unavailable'],
   ])(
     'of %i %j is the error %s, and another account may be tried as the table says',

@@ -8,7 +8,9 @@ import { createOzProvider } from './provider.ts';
 
 interface Reply {
   readonly status?: number;
-  readonly body: unknown;
+  readonly body?: unknown;
+  /** Instead of JSON: what something on the way answers. */
+  readonly page?: string;
   readonly headers?: Record<string, string>;
 }
 
@@ -29,7 +31,7 @@ function playOz() {
     cancel: (): Reply => ({ body: 'r1' }),
   };
   const answer = (call: string): Reply => {
-    if (call === 'POST /agent/run') return state.begin();
+    if (call === 'POST /agent/runs') return state.begin();
     if (call.startsWith('GET /agent/runs?'))
       return { body: { runs: state.found.map((run_id) => ({ run_id })) } };
     if (call === 'GET /agent/runs/r1') return state.look?.() ?? { body: { run_id: 'r1', ...state.run } };
@@ -48,10 +50,13 @@ function playOz() {
     const call = `${method} ${url.replace('http://127.0.0.1:9/api/v1', '')}`;
     asked.push({ call, body: body === undefined ? undefined : JSON.parse(body), headers: { ...headers } });
     const reply = answer(call);
+    const { status = 200, page } = reply;
+    const type =
+      page !== undefined ? 'text/html' : status === 200 ? 'application/json' : 'application/problem+json';
     return {
-      status: reply.status ?? 200,
-      headers: { 'content-type': 'application/json', ...reply.headers },
-      body: Buffer.from(JSON.stringify(reply.body)),
+      status,
+      headers: { 'content-type': type, ...reply.headers },
+      body: Buffer.from(page ?? JSON.stringify(reply.body)),
     };
   };
   return { http, asked, state, calls: () => asked.map(({ call }) => call.replace(/name=[^&]+/, 'name=…')) };

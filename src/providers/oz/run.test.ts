@@ -6,7 +6,7 @@ describe('a run that goes well', () => {
     const { oz, clock, start, batches, isClosed } = begin();
     start();
     await clock.advance(0);
-    expect(oz.calls()).toEqual(['POST /agent/run']);
+    expect(oz.calls()).toEqual(['POST /agent/runs']);
     await clock.advance(999);
     expect(oz.asked).toHaveLength(1);
     await clock.advance(1);
@@ -20,7 +20,7 @@ describe('a run that goes well', () => {
     await clock.advance(5_000);
     expect(oz.asked.length - looks).toBe(1);
 
-    oz.state.run = { state: 'SUCCEEDED', request_usage: { inference_cost: 1.5, compute_cost: 0.25 } };
+    oz.state.run = { state: 'SUCCEEDED', request_usage: { inference_cost: 1, compute_cost: 0.25, platform_cost: 0.5 } };
     oz.state.said = ['First.', 'Then the rest.'];
     await clock.advance(5_000);
     expect(batches).toEqual([

@@ -125,7 +125,8 @@ export function startRun(options: RunOptions, call: TurnCall): Run {
     }
     options.logger?.warn({ err: lost, run_name: name }, 'whether a run was begun is not known');
     const message = 'Whether the upstream has begun a run is not known, so none was begun again. Try again.';
-    fail(new AppError(errorFromOz(lost).code, message, { cause: lost, isFinal: true }));
+    const { code, fault } = errorFromOz(lost);
+    fail(new AppError(code, message, { cause: lost, fault, isFinal: true }));
     return undefined;
   }
 
@@ -163,9 +164,8 @@ export function startRun(options: RunOptions, call: TurnCall): Run {
         if (isOver) break;
         trouble = errorFromOz(thrown);
         const status = statusOf(thrown);
-        // A run just begun may not be known everywhere yet; everything else of this kind stays as it is.
-        const isLasting =
-          status !== undefined && status >= 400 && status < 500 && ![404, 408, 429].includes(status);
+        // A run just begun may not be known everywhere yet; every other refusal stays as it is.
+        const isLasting = status !== undefined && status < 500 && status !== 404 && !isPassing(trouble);
         if (isLasting) fail(asFinal(trouble));
       }
     }
@@ -201,8 +201,8 @@ export function startRun(options: RunOptions, call: TurnCall): Run {
       return;
     }
     const text = said.slice(sent.length);
-    const { inference_cost: inference, compute_cost: compute } = run.request_usage ?? {};
-    const credits = (inference ?? 0) + (compute ?? 0);
+    const { inference_cost, compute_cost, platform_cost } = run.request_usage ?? {};
+    const credits = (inference_cost ?? 0) + (compute_cost ?? 0) + (platform_cost ?? 0);
     const usage = { inputTokens: 0, outputTokens: 0, credits };
     emit([
       ...(text === '' ? [] : [{ type: 'text-delta' as const, text }]),
@@ -298,11 +298,16 @@ export function startRun(options: RunOptions, call: TurnCall): Run {
   };
 }
 
+function isPassing({ code }: AppError): boolean {
+  return code === 'upstream_unavailable' || code === 'upstream_rate_limited';
+}
+
 /** The run may have done its work already, and cost. */
 function asFinal(error: AppError): AppError {
   if (error.failover === 'no') return error;
   return new AppError(error.code, error.message, {
     cause: error.cause ?? error,
+    fault: error.fault,
     isFinal: true,
     ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
   });
