@@ -61,7 +61,9 @@ describe('an account of oz', () => {
 describe('names', () => {
   it('go to oz alone while the pool has no other accounts, and show its models', async () => {
     const services = await withOz();
-    expect(await modelIds(services)).toContain('oz/claude-4-6-opus-high');
+    await eventually('the gateway knows of the account', async () =>
+      (await modelIds(services)).includes('oz/claude-4-6-opus-high'),
+    );
     expect(await modelIds(services)).not.toContain('auto');
     const answer = await services.openai().chat.completions.create(userTurn('gpt-4o', 'Hello'));
     expect(answer.choices[0]?.message.content).toBe('You said: Hello');
