@@ -28,7 +28,12 @@ describe('an account of oz', () => {
       .withResponse();
     expect(data.choices[0]).toMatchObject({ message: { content: 'You said: Hello' }, finish_reason: 'stop' });
     const [run] = services.upstream.oz.runs;
-    expect(run).toMatchObject({ path: '/api/v1/agent/runs', bearer: 'wk-1', body: { prompt: 'Hello' }, cancelCalls: 0 });
+    expect(run).toMatchObject({
+      path: '/api/v1/agent/runs',
+      bearer: 'wk-1',
+      body: { prompt: 'Hello' },
+      cancelCalls: 0,
+    });
     expect(run?.userAgent).toMatch(/^warp2api\//);
     expect(response.headers.get('x-warp2api-run-url')).toContain(run?.id);
     expect(response.headers.get('x-warp2api-usage')).toBe('estimated');

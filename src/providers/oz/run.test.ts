@@ -20,7 +20,10 @@ describe('a run that goes well', () => {
     await clock.advance(5_000);
     expect(oz.asked.length - looks).toBe(1);
 
-    oz.state.run = { state: 'SUCCEEDED', request_usage: { inference_cost: 1, compute_cost: 0.25, platform_cost: 0.5 } };
+    oz.state.run = {
+      state: 'SUCCEEDED',
+      request_usage: { inference_cost: 1, compute_cost: 0.25, platform_cost: 0.5 },
+    };
     oz.state.said = ['First.', 'Then the rest.'];
     await clock.advance(5_000);
     expect(batches).toEqual([
