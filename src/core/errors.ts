@@ -128,7 +128,7 @@ const table = {
   upstream_refused: row(
     403,
     'account',
-    'no',
+    'yes',
     ['permission_error', 'upstream_refused'],
     ['permission_error'],
     'refused',
@@ -214,9 +214,13 @@ export interface AppErrorOptions {
   readonly isFinal?: boolean;
   /** Whose fault it was, where the evidence says more than the code's row does. */
   readonly fault?: Fault;
+  /** No connection could be made: nothing was sent, and no account can help. */
+  readonly isUnreachable?: boolean;
   /** Where another account is less useful than the code's row says. */
   readonly failover?: Failover;
 }
+
+const longestRetrySeconds = 60;
 
 /** The only error that crosses a layer. Its message may be shown to the client; its cause goes to the log only. */
 export class AppError extends Error {
@@ -226,6 +230,7 @@ export class AppError extends Error {
   readonly resetAt: Date | undefined;
   readonly details: Readonly<Record<string, unknown>> | undefined;
   readonly isFinal: boolean;
+  readonly isUnreachable: boolean;
   readonly fault: Fault;
   readonly #failover: Failover;
 
@@ -238,6 +243,7 @@ export class AppError extends Error {
     this.resetAt = options.resetAt;
     this.details = options.details;
     this.isFinal = options.isFinal === true;
+    this.isUnreachable = options.isUnreachable === true;
     this.fault = options.fault ?? table[code].fault;
     this.#failover = options.failover ?? table[code].failover;
   }
@@ -256,6 +262,11 @@ export class AppError extends Error {
   }
   get anthropicStatus(): number {
     return table[this.code].anthropicStatus;
+  }
+  /** What clients are told as Retry-After: many give up where it is long, and an account may come back early. */
+  get retryAfterSeconds(): number | undefined {
+    if (this.retryAfterMs === undefined) return undefined;
+    return Math.min(longestRetrySeconds, Math.max(1, Math.ceil(this.retryAfterMs / 1000)));
   }
   get failover(): Failover {
     return this.isFinal ? 'no' : this.#failover;

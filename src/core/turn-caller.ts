@@ -29,6 +29,8 @@ export interface CallListener {
    * exactly one batch does. Returning false asks for a pause until `resume`. Must not throw.
    */
   readonly onEvents: (events: readonly TurnEvent[]) => boolean;
+  /** A connection to the upstream stands, and the request is on its way. */
+  readonly onConnected?: () => void;
   /** The upstream is done with: nothing is left to watch over. */
   readonly onClosed: () => void;
 }

@@ -7,6 +7,8 @@ export const healthAnswer = z.object({
   sandbox: z.boolean(),
   version: z.string(),
   pool: z.object({ mode: z.enum(['inside', 'http']), reachable: z.boolean() }),
+  /** Providers no connection can be made to from here. */
+  unreachable_providers: z.array(z.string()),
   keep: z.object({ store: z.enum(['memory', 'sqlite', 'postgres']), reachable: z.boolean() }),
   notice: z.string().optional(),
 });

@@ -11,6 +11,7 @@ import type { Conversation } from './conversations.ts';
 import { providerAccountOf, type TurnLease } from './held-lease.ts';
 import type { ModelLists } from './models.ts';
 import { createOutputLimit } from './output-limit.ts';
+import type { ProviderReach } from './provider-reach.ts';
 import type { Route } from './routes.ts';
 import { createStopCut } from './stop-cut.ts';
 import { estimateUsage, roughUsage } from './token-count.ts';
@@ -27,6 +28,7 @@ export interface AttemptDependencies {
   /** Calls under way, for whoever watches over their time limits. */
   readonly runningCalls: Set<RunningCall>;
   readonly models: Pick<ModelLists, 'outdated' | 'noteTeam' | 'refused'>;
+  readonly reach: Pick<ProviderReach, 'connected'>;
 }
 
 /** Where an answer goes. Gets one terminal event, as the last of its last batch. */
@@ -88,6 +90,7 @@ export async function attemptTurn(
             return true;
           }
         },
+        onConnected: () => dependencies.reach.connected(attempt.route.provider.name),
         onClosed: () => runningCalls.delete(running),
       });
       call = running;
@@ -118,7 +121,7 @@ interface OpenedCall {
 
 /** The provider's own way to carry a turn, ready to begin. */
 async function openCall(
-  { dispatcher, userAgent, timeouts, listening }: AttemptDependencies,
+  { dispatcher, userAgent, timeouts, listening, reach }: AttemptDependencies,
   { route, request: asked, lease, output, images, signal }: Attempt,
   claimed: AskedTurn['remembered'],
 ): Promise<OpenedCall> {
@@ -128,7 +131,10 @@ async function openCall(
   const { request, remembered } = await inlineTurn(turn, images, signal);
   if (provider.caller) {
     const { caller } = provider;
-    const onRunUrl = (runUrl: string) => output.onRoute({ ...route, runUrl });
+    const onRunUrl = (runUrl: string) => {
+      reach.connected(provider.name);
+      output.onRoute({ ...route, runUrl });
+    };
     return {
       start: (listener) =>
         caller.start({ request, account, timeouts, now: listening.now, onRunUrl, ...listener }),

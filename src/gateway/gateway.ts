@@ -14,6 +14,7 @@ import { createClientKeys } from './keys.ts';
 import { createLeaseCache } from './lease-cache.ts';
 import { createModelLists } from './models.ts';
 import { createPoolWatch } from './pool-watch.ts';
+import { ProviderReach } from './provider-reach.ts';
 import { createReporter } from './reporter.ts';
 import { createRoutes } from './routes.ts';
 import { createSchemaChecker } from './schema-checker.ts';
@@ -85,6 +86,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       models,
       leases,
       reporter,
+      reach: new ProviderReach(clock),
       conversations: createConversations(keep),
       affinity: createAffinity(clock.monotonic, options.slowFirstContentMs),
       schemas,

@@ -40,6 +40,8 @@ export function createGatewayMetrics(options: {
   streams(): number;
   leases(): number;
   isPoolReachable(): boolean;
+  /** Every provider a turn has gone to, and whether it can be reached. */
+  providers(): ReadonlyMap<string, boolean>;
   readonly keep: Pick<GatewayKeep, 'figures' | 'failures'>;
 }): GatewayMetrics {
   const registry = new Registry();
@@ -96,6 +98,15 @@ export function createGatewayMetrics(options: {
     help: 'What upstreams told turns cost, in US cents.',
     labelNames: ['provider'] as const,
     registers,
+  });
+  new Gauge({
+    name: `${prefix}provider_up`,
+    help: '1 when connections to a provider can be made; of those that turns went to.',
+    labelNames: ['provider'] as const,
+    registers,
+    collect() {
+      for (const [provider, isUp] of options.providers()) this.set({ provider }, Number(isUp));
+    },
   });
   const now = {
     turns: 'Turns under way.',

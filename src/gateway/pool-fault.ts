@@ -2,6 +2,11 @@ import { AppError } from '../core/errors.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import type { Route } from './routes.ts';
 
+/** Whether what the pool has no account for speaks of any but those a turn has tried already. */
+export function isAboutOthers(error: unknown): boolean {
+  return error instanceof PoolError && error.code === 'no_account_available' && standingOf(error) !== 'none';
+}
+
 /** What a client hears when the pool has no account for its turn. */
 export function appErrorFromPool(error: unknown, route?: Pick<Route, 'model' | 'barred'>): AppError {
   if (!(error instanceof PoolError)) return AppError.from(error);
@@ -47,32 +52,47 @@ function noAccountMayUse(model: string, cause: PoolError): AppError {
   return new AppError('model_not_found', message, { param: 'model', cause });
 }
 
+function standingOf({ shortage }: PoolError): 'spent' | 'limited' | 'busy' | 'resting' | 'none' {
+  const reasons = shortage?.reasons ?? {};
+  const has = (...names: string[]) => names.some((name) => (reasons[name] ?? 0) > 0);
+  if (has('rate_limited')) return 'limited';
+  if (has('leased', 'too_few_slots', 'half_open', 'lend_gateway_only')) return 'busy';
+  if (has('cooldown')) return 'resting';
+  return has('exhausted', 'free_quota_spent') ? 'spent' : 'none';
+}
+
 function shortageError(error: PoolError, options: { cause: unknown; retryAfterMs?: number }): AppError {
-  const reasons = error.shortage?.reasons ?? {};
-  const countOf = (...names: string[]) => names.reduce((sum, name) => sum + (reasons[name] ?? 0), 0);
-  const spent = countOf('exhausted', 'free_quota_spent');
-  const busy = countOf('leased', 'too_few_slots', 'half_open', 'lend_gateway_only');
-  const resting = countOf('cooldown');
-  const limited = countOf('rate_limited');
-  if (spent > 0 && busy + resting + limited === 0) {
-    return new AppError(
-      'upstream_quota_exhausted',
-      'Every account that could answer has used up its quota; wait for its reset or add an account.',
-      options,
-    );
+  const retrying = { retryAfterMs: 5_000, ...options };
+  switch (standingOf(error)) {
+    case 'limited':
+      return new AppError(
+        'upstream_rate_limited',
+        'The accounts that could answer are rate limited for the moment; try again after the time in Retry-After.',
+        retrying,
+      );
+    case 'busy':
+      return new AppError(
+        'no_account_available',
+        'All accounts are in use; try again in a moment.',
+        retrying,
+      );
+    case 'resting':
+      return new AppError(
+        'no_account_available',
+        'The accounts rest after failures; try again in a moment.',
+        retrying,
+      );
+    case 'spent':
+      return new AppError(
+        'upstream_quota_exhausted',
+        'Every account that could answer has used up its quota; wait for its reset or add an account.',
+        options,
+      );
+    case 'none':
+      return new AppError(
+        'no_account_available',
+        'No usable account is in the pool; its owner has to add one or mend one.',
+        retrying,
+      );
   }
-  if (limited > 0 && busy + resting === 0) {
-    return new AppError(
-      'upstream_rate_limited',
-      'Every account that could answer is rate limited for the moment; try again after the time in Retry-After.',
-      { retryAfterMs: 5_000, ...options },
-    );
-  }
-  const message =
-    busy > 0
-      ? 'All accounts are in use; try again in a moment.'
-      : resting > 0
-        ? 'The accounts rest after failures; try again in a moment.'
-        : 'No usable account is in the pool; its owner has to add one or mend one.';
-  return new AppError('no_account_available', message, { retryAfterMs: 5_000, ...options });
 }

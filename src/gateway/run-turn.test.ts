@@ -249,15 +249,48 @@ describe('a failure before content', () => {
     expect(turn.text()).toBe('right');
   });
 
-  it.each([
-    [400, 'invalid_request'],
-    [403, 'upstream_refused'],
-  ])('of status %i is the answer: no other account is tried', async (status, code) => {
+  it('of the request is the answer: no other account is tried and none is blamed', async () => {
     fixture.pool.add('one');
     fixture.pool.add('two');
-    fixture.upstream.answer = (call) => refuse(call, status);
-    expect(await finish(run())).toMatchObject({ error: { code }, attempts: 1 });
-    if (code === 'invalid_request') expect(fixture.pool.reports).toEqual([]);
+    fixture.upstream.answer = (call) => refuse(call, 400);
+    expect(await finish(run())).toMatchObject({ error: { code: 'invalid_request' }, attempts: 1 });
+    expect(fixture.pool.reports).toEqual([]);
+  });
+
+  it('that is the refusal of an account brings in another one, and is the answer where all refuse', async () => {
+    fixture.pool.add('one');
+    fixture.pool.add('two');
+    fixture.upstream.answer = (call, index) =>
+      index === 0 ? refuse(call, 403) : lines(call, 'say hello', 'end');
+    expect(await finish(run())).toMatchObject({ error: undefined, attempts: 2 });
+    fixture.upstream.answer = (call) => refuse(call, 403);
+    expect(await finish(run())).toMatchObject({ error: { code: 'upstream_refused' }, attempts: 2 });
+  });
+
+  it('of the upstream is held against no account where all fail', async () => {
+    fixture.pool.add('one');
+    fixture.pool.add('two');
+    for (const answer of [
+      'error upstream_unavailable',
+      'error upstream_protocol',
+      'error upstream_timeout',
+    ]) {
+      fixture.upstream.answer = (call) => lines(call, answer);
+      for (let turn = 0; turn < 3; turn += 1) await finish(run());
+    }
+    fixture.upstream.answer = (call) => refuse(call, 503);
+    for (let turn = 0; turn < 3; turn += 1) await finish(run());
+    expect(fixture.pool.reports).toEqual([]);
+  });
+
+  it("that is nobody's still counts what was used", async () => {
+    fixture.pool.add('one');
+    fixture.upstream.answer = (call) => lines(call, 'usage 10 5', 'error context_too_long');
+    await finish(run());
+    await fixture.clock.advance(1_100);
+    expect(fixture.pool.reports).toMatchObject([
+      { outcome: 'cancelled', usage: { input_tokens: 10, output_tokens: 5 } },
+    ]);
   });
 
   it("that is the model's brings in one other account and no third", async () => {
@@ -298,6 +331,103 @@ describe('a failure before content', () => {
   });
 });
 
+describe('accounts that fail differently', () => {
+  /** The pool takes an account out for as long as it is limited, as the real one does. */
+  function limit(id: string, ms: number): void {
+    fixture.pool.setStatus(id, 'cooldown');
+    fixture.clock.after(ms, () => fixture.pool.setStatus(id, 'active'));
+  }
+
+  it('one rests for two seconds and the other refuses: the turn waits and is answered', async () => {
+    fixture.pool.add('resting');
+    fixture.pool.add('refused');
+    limit('resting', 2_000);
+    fixture.upstream.answer = (call) =>
+      call.bearer === 'bearer-of-refused' ? refuse(call, 403) : lines(call, 'say hello', 'end');
+    const turn = run();
+    await fixture.pass(1_900);
+    expect(turn.batches).toEqual([]);
+    await fixture.pass(200);
+    expect(await finish(turn)).toMatchObject({ error: undefined, accountId: 'resting', attempts: 2 });
+  });
+
+  it('a limit met by the turn itself is waited for where its rest is short', async () => {
+    fixture.pool.add('limited');
+    fixture.pool.add('refused');
+    fixture.pool.onReport = ({ account_id: id, outcome }) => {
+      if (outcome !== 'rate_limited') return {};
+      limit(id, 2_000);
+      return { status: 'cooldown' };
+    };
+    let limits = 0;
+    fixture.upstream.answer = (call) => {
+      if (call.bearer === 'bearer-of-refused') return refuse(call, 403);
+      limits += 1;
+      return limits === 1 ? refuse(call, 429) : lines(call, 'say hello', 'end');
+    };
+    const turn = run();
+    await fixture.pass(2_100);
+    expect(await finish(turn)).toMatchObject({ error: undefined, accountId: 'limited', attempts: 3 });
+  });
+
+  it('where none can be waited for the error that passes is shown', async () => {
+    for (const id of ['limited', 'refused', 'spent']) fixture.pool.add(id);
+    fixture.upstream.answer = (call) =>
+      refuse(call, { limited: 429, refused: 403, spent: 402 }[call.bearer.replace('bearer-of-', '')] ?? 500);
+    expect(await finish(run())).toMatchObject({
+      error: { code: 'upstream_rate_limited', retryAfterMs: 7_000 },
+      attempts: 3,
+    });
+  });
+});
+
+describe('a provider that cannot be reached', () => {
+  it('costs no account anything, and the turn goes on with the same one once it can be', async () => {
+    fixture.pool.add('one');
+    fixture.pool.add('two');
+    fixture.setReachable(false);
+    const turns = [run(), run(), run()];
+    await fixture.pass(5_000);
+    expect(fixture.turns.reach.all).toEqual(new Map([['warp', false]]));
+    const lent = fixture.pool.allocations.length;
+    fixture.setReachable(true);
+    await fixture.pass(2_500);
+    for (const turn of turns) expect(await finish(turn)).toMatchObject({ error: undefined, attempts: 1 });
+    expect(fixture.turns.reach.all).toEqual(new Map([['warp', true]]));
+    expect(fixture.pool.allocations.length).toBe(lent);
+    await fixture.clock.advance(1_100);
+    expect(new Set(fixture.pool.reports.map(({ outcome }) => outcome))).toEqual(new Set(['success']));
+  });
+
+  it('ends a turn after ten seconds with an error that says when to come again', async () => {
+    fixture.pool.add('one');
+    fixture.pool.add('two');
+    fixture.setReachable(false);
+    for (let count = 0; count < 9; count += 1) {
+      const turn = run();
+      await fixture.pass(10_500);
+      expect(await finish(turn)).toMatchObject({
+        error: { code: 'upstream_unavailable', fault: 'network', retryAfterMs: 5_000 },
+        attempts: 1,
+      });
+    }
+    expect(fixture.pool.reports).toEqual([]);
+  });
+
+  it('is asked by another turn when the one that asks has left', async () => {
+    fixture.pool.add('one');
+    fixture.setReachable(false);
+    const first = run();
+    await fixture.pass(300);
+    const second = run();
+    first.client.abort(new AppError('cancelled', 'gone'));
+    await finish(first);
+    fixture.setReachable(true);
+    await fixture.pass(2_500);
+    expect(await finish(second)).toMatchObject({ error: undefined });
+  });
+});
+
 describe('a failure after content', () => {
   it('ends a stream with the error, for text once sent cannot be taken back', async () => {
     fixture.pool.add('one');
@@ -311,7 +441,8 @@ describe('a failure after content', () => {
     const turn = run();
     expect(await finish(turn)).toMatchObject({ error: { code: 'upstream_unavailable' }, attempts: 1 });
     expect(turn.text()).toBe('hello');
-    expect(fixture.pool.reports).toMatchObject([{ outcome: 'unavailable', usage: { output_tokens: 2 } }]);
+    await fixture.clock.advance(1_100);
+    expect(fixture.pool.reports).toMatchObject([{ outcome: 'cancelled', usage: { output_tokens: 2 } }]);
   });
 
   it('of an answer that is collected begins it anew on another account', async () => {
@@ -575,8 +706,10 @@ describe('the conversation', () => {
   it('is not lost when the upstream could not be reached', async () => {
     fixture.pool.add('one');
     await finish(run());
-    await fixture.turns.dispatcher.close();
-    await finish(run({ request: next }));
+    fixture.setReachable(false);
+    const turn = run({ request: next });
+    await fixture.pass(11_000);
+    expect(await finish(turn)).toMatchObject({ error: { code: 'upstream_unavailable' } });
     const found = await fixture.turns.conversations.find('me', 'warp', next);
     expect(found.goOn('one')?.memory.length).toBeGreaterThan(0);
   });

@@ -3,10 +3,13 @@ import type { AskedRequest, Usage } from '../core/turn.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Affinity, Session } from './affinity.ts';
 import { type AttemptDependencies, attemptTurn, countedUsage, type TurnOutput } from './attempt.ts';
+import { AttemptReports } from './attempt-reports.ts';
 import type { Conversation, ConversationResult, Conversations } from './conversations.ts';
+import { Failover } from './failover.ts';
 import type { ImageFetcher } from './image-fetcher.ts';
 import type { LeaseCache, TurnLease } from './lease-cache.ts';
-import { appErrorFromPool } from './pool-fault.ts';
+import { appErrorFromPool, isAboutOthers } from './pool-fault.ts';
+import type { ProviderReach } from './provider-reach.ts';
 import type { Reporter, ReportResult } from './reporter.ts';
 import type { Route, Routes } from './routes.ts';
 import type { SchemaChecker } from './schema-checker.ts';
@@ -17,6 +20,7 @@ export interface TurnDependencies extends AttemptDependencies {
   readonly routes: Routes;
   readonly leases: LeaseCache;
   readonly reporter: Reporter;
+  readonly reach: ProviderReach;
   readonly conversations: Conversations;
   readonly affinity: Affinity;
   readonly schemas: SchemaChecker;
@@ -55,9 +59,10 @@ export interface TurnSummary {
   readonly firstContentMs: number | undefined;
 }
 
-const maxAttempts = 5;
-/** How long a turn waits for a cooling or busy account. */
-const waitForAccountMs = 10_000;
+/** How long a turn waits, altogether, for a cooling or busy account and for a provider that cannot be reached. */
+const longestWaitMs = 10_000;
+/** How soon clients are to come again where a provider could not be reached for so long. */
+const unreachableRetryMs = 5_000;
 
 /** How a turn reaches an upstream. */
 interface Path {
@@ -68,18 +73,16 @@ interface Path {
 }
 
 /**
- * Carries one turn to its one terminal event. The only place that tries again: with another account, as the error table
- * says, and only until content was sent.
+ * Carries one turn to its one terminal event. The only place that tries again: as `Failover` says, and only until content
+ * was sent.
  */
 export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promise<TurnSummary> {
-  const { clock, leases, routes, reporter, conversations, affinity } = dependencies;
+  const { clock, leases, routes, conversations, affinity, reach } = dependencies;
   const startedAt = clock.monotonic();
-  const excluded = new Set<string>();
-  let isFreeBarred = false;
-  let hasRetriedModel = false;
-  let retriedBearerOf: string | undefined;
+  const failover = new Failover();
+  const reports = new AttemptReports(dependencies.reporter, leases);
+  let waitLeftMs = longestWaitMs;
   let attempts = 0;
-  let lastError: AppError | undefined;
   let path: Path | undefined;
   let lease: TurnLease | undefined;
   let progress: TurnProgress = emptyProgress();
@@ -103,23 +106,27 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
     path = await pathOf(await routes.resolve(turn.request, turn.signal));
     for (;;) {
       const { route, conversation, request, session }: Path = path;
-      const known = retriedBearerOf ?? conversation.accountId;
+      const known = failover.renewedAccount ?? conversation.accountId;
       const preferred = known === undefined ? session?.preferred() : undefined;
       const isPreferredFull = preferred !== undefined && leases.isFull(preferred);
       try {
-        lease = await leases.acquire({
-          provider: route.provider.name,
-          model: route.model,
-          prefer: known ?? preferred,
-          isPreferenceSoft: known === undefined,
-          exclude: route.barred ? new Set([...excluded, ...route.barred]) : excluded,
-          isFreeBarred,
-          deadline: startedAt + waitForAccountMs,
-          signal: turn.signal,
-        });
+        lease = await waiting((deadline) =>
+          leases.acquire({
+            provider: route.provider.name,
+            model: route.model,
+            prefer: known ?? preferred,
+            isPreferenceSoft: known === undefined,
+            exclude: new Set([...failover.excluded, ...(route.barred ?? [])]),
+            isFreeBarred: failover.isFreeBarred,
+            deadline,
+            signal: turn.signal,
+          }),
+        );
       } catch (cause) {
         turn.signal.throwIfAborted();
-        if (lastError) throw lastError;
+        if (failover.hasFailed) {
+          throw failover.shown(isAboutOthers(cause) ? appErrorFromPool(cause) : undefined);
+        }
         const rerouted = await routes.resolveAgain(turn.request, route, turn.signal);
         if (!rerouted) throw appErrorFromPool(cause, route);
         conversation.end();
@@ -127,10 +134,8 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
         continue;
       }
       attempts += 1;
-      progress = emptyProgress();
-      counted = undefined;
-      const error = await useLease(lease, path, progress);
-      if (!error) {
+      const failure = await useLease(lease, path);
+      if (!failure) {
         session?.answeredBy(
           lease.account.id,
           known !== undefined ? 'remembered' : isPreferredFull ? 'full' : 'sought',
@@ -138,36 +143,25 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
         return summary(undefined);
       }
 
-      lastError = error.error;
-      if (progress.isContentSent) return summary(lastError);
+      const { error, report } = failure;
+      if (progress.isContentSent) return summary(error);
       turn.signal.throwIfAborted();
-      const mayHaveForgotten = lastError.code === 'invalid_request' && !lastError.isFinal;
-      if (mayHaveForgotten && attempts < maxAttempts && conversation.beginAnew()) {
-        turn.logger.info(
-          { account_id: lease.account.id, err: lastError },
-          'the upstream refused to go on with a conversation: its history is told anew',
-        );
-        continue;
-      }
-      if (lastError.isModelRefusedToAccount) {
-        dependencies.models.refused(route.provider, route.model, lease.account.id);
-      }
-      if (attempts >= maxAttempts || lastError.failover === 'no') throw lastError;
-      if (lastError.failover === 'once') {
-        if (hasRetriedModel) throw lastError;
-        hasRetriedModel = true;
-      }
       const { account } = lease;
-      if (lastError.code === 'upstream_quota_exhausted' && account.free) isFreeBarred = true;
-      if (lastError.code === 'upstream_unauthorized' && error.hasNewerBearer && !retriedBearerOf) {
-        retriedBearerOf = account.id;
+      const details = {
+        account_id: account.id,
+        provider: route.provider.name,
+        model: request.model,
+        err: error,
+      };
+      if (error.isModelRefusedToAccount) {
+        dependencies.models.refused(route.provider, route.model, account.id);
+      } else if (error.code === 'invalid_request' && !error.isFinal && conversation.beginAnew()) {
+        turn.logger.info(details, 'the upstream rejected the conversation; resending the full history');
         continue;
       }
-      excluded.add(account.id);
-      turn.logger.info(
-        { account_id: account.id, provider: route.provider.name, model: request.model, err: lastError },
-        'another account is tried',
-      );
+      const step = failover.next(error, account, report);
+      if (step === 'end') throw failover.shown();
+      if (step === 'other-account') turn.logger.info(details, 'another account is tried');
     }
   } catch (thrown) {
     const error = AppError.from(thrown);
@@ -175,70 +169,76 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
     return summary(error);
   }
 
-  /** One attempt and what the pool hears of it. The lease is released whatever happens. */
-  async function useLease(
-    used: TurnLease,
-    { route, request, conversation }: Path,
-    made: TurnProgress,
-  ): Promise<{ error: AppError; hasNewerBearer: boolean } | undefined> {
+  /** Takes what `wait` takes from the time this turn may wait. */
+  async function waiting<Value>(wait: (deadline: number) => Promise<Value>): Promise<Value> {
+    const begunAt = clock.monotonic();
     try {
-      turn.output.onRoute(route);
-      const begunAt = clock.monotonic();
-      const error = await attemptTurn(dependencies, {
-        route,
-        request,
-        conversation,
-        lease: used,
-        output: turn.output,
-        progress: made,
-        wantsUsage: turn.wantsUsage,
-        images: turn.images,
-        signal: turn.signal,
-        logger: turn.logger,
-      });
-      const firstContentAt = error?.code === 'upstream_timeout' ? clock.monotonic() : made.firstContentAt;
-      if (firstContentAt !== undefined) affinity.pace.note(used.account.id, firstContentAt - begunAt);
-      const usage = countedUsage(request, made);
+      return await wait(begunAt + waitLeftMs);
+    } finally {
+      waitLeftMs = Math.max(0, waitLeftMs - (clock.monotonic() - begunAt));
+    }
+  }
+
+  /** One attempt and what the pool hears of it. The lease is released whatever happens. */
+  async function useLease(used: TurnLease, on: Path): Promise<Failure | undefined> {
+    try {
+      turn.output.onRoute(on.route);
+      const error = await attemptUntilReached(used, on);
+      const usage = countedUsage(on.request, progress);
       counted = usage;
-      if (!error) {
-        void reporter.report(used, { outcome: 'success', usage });
-        return undefined;
-      }
-      const result = await reportFailure(used, error, usage);
-      return { error, hasNewerBearer: result?.id_token !== undefined };
+      if (error) return { error, report: await reports.failed(used, error, usage) };
+      reports.succeeded(used, usage);
+      return undefined;
     } finally {
       used.release();
     }
   }
 
-  async function reportFailure(
-    failed: TurnLease,
-    error: AppError,
-    usage: Usage | undefined,
-  ): Promise<ReportResult | undefined> {
-    const { outcome } = error;
-    if (outcome === undefined) return undefined;
-    if (outcome === 'quota_exhausted' || outcome === 'refused' || outcome === 'rate_limited') failed.retire();
-    const result = await reporter.report(failed, {
-      outcome,
-      usage,
-      retryAfterMs: error.retryAfterMs,
-      resetAt: error.resetAt,
+  /** While nothing can be sent to the provider, another account would not help: the turn waits with the one it has. */
+  async function attemptUntilReached(used: TurnLease, on: Path): Promise<AppError | undefined> {
+    const provider = on.route.provider.name;
+    let error: AppError | undefined;
+    for (;;) {
+      const mayTry = await waiting((deadline) => reach.mayTry(provider, deadline, turn.signal));
+      if (mayTry === 'too-late') return unreachable(error);
+      try {
+        const begunAt = clock.monotonic();
+        error = await attempt(used, on);
+        if (!error?.isUnreachable) {
+          if (!error) reach.connected(provider);
+          notePace(used, begunAt, error);
+          return error;
+        }
+        waitLeftMs = Math.max(0, waitLeftMs - (clock.monotonic() - begunAt));
+        reach.unreachable(provider, mayTry === 'as-probe');
+        if (turn.signal.aborted) return error;
+      } finally {
+        if (mayTry === 'as-probe') reach.probeEnded(provider);
+      }
+    }
+  }
+
+  function attempt(used: TurnLease, { route, request, conversation }: Path): Promise<AppError | undefined> {
+    progress = emptyProgress();
+    counted = undefined;
+    return attemptTurn(dependencies, {
+      route,
+      request,
+      conversation,
+      lease: used,
+      output: turn.output,
+      progress,
+      wantsUsage: turn.wantsUsage,
+      images: turn.images,
+      signal: turn.signal,
+      logger: turn.logger,
     });
-    if (outcome === 'quota_exhausted' && failed.account.free) {
-      // As long as nobody says that some is left, the account counts as spent.
-      if (!result || result.status === 'exhausted') leases.retireFree(failed.account.provider);
-    }
-    if (result?.id_token !== undefined && result.token_version !== undefined) {
-      failed.renewBearer({
-        idToken: result.id_token,
-        tokenVersion: result.token_version,
-        tokenExpiresAt: result.token_expires_at ?? null,
-      });
-    } else if (result && result.status !== 'active') {
-      failed.retire();
-    }
-    return result;
+  }
+
+  function notePace(used: TurnLease, begunAt: number, error: AppError | undefined): void {
+    const isSilent = error?.code === 'upstream_timeout' && error.fault === 'upstream';
+    const firstContentAt = isSilent ? clock.monotonic() : progress.firstContentAt;
+    if (firstContentAt !== undefined) affinity.pace.note(used.account.id, firstContentAt - begunAt);
   }
 
   function summary(error: AppError | undefined): TurnSummary {
@@ -253,4 +253,22 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
       firstContentMs: progress.firstContentAt === undefined ? undefined : progress.firstContentAt - startedAt,
     };
   }
+}
+
+interface Failure {
+  readonly error: AppError;
+  readonly report: ReportResult | undefined;
+}
+
+function unreachable(cause: AppError | undefined): AppError {
+  return new AppError(
+    'upstream_unavailable',
+    cause?.message ?? 'The provider cannot be reached from here; try again in a moment.',
+    {
+      cause,
+      retryAfterMs: unreachableRetryMs,
+      fault: 'network',
+      failover: 'no',
+    },
+  );
 }

@@ -100,6 +100,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     streams: () => running.streamCount + sockets.turnCount,
     leases: () => turns.leases.count,
     isPoolReachable: () => poolWatch.isReachable && turns.leases.isPoolConnected,
+    providers: () => turns.reach.all,
     keep: options.keep,
   });
   const clientTurns = createClientTurns(turns, metrics, logger);
@@ -136,11 +137,13 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
 
   app.get('/health', async () => {
     const isReachable = poolWatch.isReachable && turns.leases.isPoolConnected;
+    const unreachable = [...turns.reach.all].filter(([, isUp]) => !isUp).map(([provider]) => provider);
     return {
-      status: isReachable ? 'ok' : 'degraded',
+      status: isReachable && unreachable.length === 0 ? 'ok' : 'degraded',
       sandbox: poolWatch.isSandbox,
       version,
       pool: { mode: options.isPoolInside ? 'inside' : 'http', reachable: isReachable },
+      unreachable_providers: unreachable,
       keep: keepHealth(options.keep.figures()),
       ...(poolWatch.isSandbox
         ? { notice: 'No account is in the pool: answers come from the built-in sandbox, not from a model.' }

@@ -162,11 +162,9 @@ export function answerError<Options>(
 }
 
 export function errorHeaders(error: AppError): Record<string, string> {
-  const hasRetryTime = error.retryAfterMs !== undefined;
+  const { retryAfterSeconds } = error;
   return {
-    ...(hasRetryTime
-      ? { 'retry-after': String(Math.max(1, Math.ceil((error.retryAfterMs ?? 0) / 1000))) }
-      : {}),
+    ...(retryAfterSeconds === undefined ? {} : { 'retry-after': String(retryAfterSeconds) }),
     ...(isLasting(error) ? { 'x-should-retry': 'false' } : {}),
   };
 }

@@ -110,7 +110,10 @@ export function callUpstream(call: UpstreamCall): RunningCall {
     onRequestStart(given) {
       controller = given;
       if (isOver) given.abort(new Error('The call ended before it was sent.'));
-      else isTaken = true;
+      else {
+        isTaken = true;
+        call.onConnected?.();
+      }
     },
     onResponseStart(_controller, status, headers) {
       // Early hints and the like announce the answer; they are not it.

@@ -1,5 +1,8 @@
 import { AppError } from '../core/errors.ts';
-import { unsentIn } from '../lib/network/transport-errors.ts';
+import { isSurelyUnsent, type UnsentPhase, unsentIn } from '../lib/network/transport-errors.ts';
+
+/** Of what never reached the other side, what says that no connection can be made. */
+const unconnected: ReadonlySet<UnsentPhase> = new Set(['name', 'connect', 'tls', 'proxy']);
 
 /**
  * A transport that failed: no fault of an account. What surely never reached the upstream says why; of anything else
@@ -13,6 +16,7 @@ export function networkError(cause: unknown, message: string): AppError {
     {
       cause,
       fault: 'network',
+      isUnreachable: unsent ? unconnected.has(unsent.phase) : isSurelyUnsent(cause),
       // Every account would meet the same.
       ...(unsent?.phase === 'protocol' && { failover: 'no' }),
     },

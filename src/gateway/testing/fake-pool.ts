@@ -146,7 +146,9 @@ export function createFakePool(clock: Clock): FakePool {
         const reasons: Record<string, number> = {};
         const matching = [...accounts.values()].filter(matches);
         for (const account of matching) {
-          const reason = account.status === 'active' ? 'too_few_slots' : account.status;
+          const isSpent = account.free && isFreeSpent;
+          const busy = isSpent ? 'free_quota_spent' : 'too_few_slots';
+          const reason = account.status === 'active' ? busy : account.status;
           reasons[reason] = (reasons[reason] ?? 0) + 1;
         }
         const holders = { exclusive: 0, shared: 0, gateway: 0 };

@@ -7,13 +7,14 @@ import { createMemoryKeep } from '../keep/memory-keep.ts';
 import { createLeaseCache } from '../lease-cache.ts';
 import { createModelLists } from '../models.ts';
 import { createPoolWatch, type PoolWatch } from '../pool-watch.ts';
+import { ProviderReach } from '../provider-reach.ts';
 import { createReporter } from '../reporter.ts';
 import { createRoutes } from '../routes.ts';
 import type { TurnDependencies } from '../run-turn.ts';
 import { createSchemaChecker } from '../schema-checker.ts';
 import { createFakePool, type FakePool } from './fake-pool.ts';
 import { createLineProvider, type FakeUpstream, startFakeUpstream } from './fake-upstream.ts';
-import { createManualClock, type ManualClock } from './manual-clock.ts';
+import { createManualClock, type ManualClock, settled } from './manual-clock.ts';
 
 /** Everything a turn needs, real but for the pool, the clock and the upstream's protocol. */
 export interface TurnFixture {
@@ -22,6 +23,10 @@ export interface TurnFixture {
   readonly upstream: FakeUpstream;
   readonly poolWatch: PoolWatch;
   readonly turns: TurnDependencies;
+  /** False: no connection to the upstream can be made. */
+  setReachable(isReachable: boolean): void;
+  /** Moves time on in small steps, in which connections are made and refused. */
+  pass(ms: number): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -38,12 +43,13 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
   const dispatcher = new Agent({ connections: null, pipelining: 1 });
   const models = createModelLists(leases, clock, silentLogger);
   const routes = createRoutes({
-    providers: [createLineProvider(() => upstream.url)],
+    providers: [createLineProvider(() => (isReachable ? upstream.url : unreachableUrl))],
     sandbox: createLineProvider(() => upstream.url, 'sandbox'),
     models,
     poolWatch,
     aliases,
   });
+  let isReachable = true;
   const schemas = createSchemaChecker(clock);
   return {
     clock,
@@ -55,6 +61,7 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
       models,
       leases,
       reporter,
+      reach: new ProviderReach(clock),
       conversations: createConversations(createMemoryKeep(clock, 1_000_000)),
       affinity: createAffinity(clock.monotonic, 30_000),
       schemas,
@@ -66,6 +73,15 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
       timeouts: { firstEventMs: 30_000, idleMs: 60_000 },
       runningCalls: new Set(),
     },
+    setReachable(value) {
+      isReachable = value;
+    },
+    async pass(ms) {
+      for (let passed = 0; passed < ms; passed += 50) {
+        await clock.advance(50);
+        await settled();
+      }
+    },
     async close() {
       poolWatch.close();
       await reporter.close();
@@ -76,6 +92,9 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
     },
   };
 }
+
+/** Nothing listens there. */
+const unreachableUrl = 'http://127.0.0.1:1';
 
 /** For a server of which nobody asks what it keeps. */
 export const quietKeep = {

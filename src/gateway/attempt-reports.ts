@@ -1,0 +1,67 @@
+import type { AppError } from '../core/errors.ts';
+import type { Outcome } from '../core/outcome.ts';
+import type { Usage } from '../core/turn.ts';
+import type { LeaseCache, TurnLease } from './lease-cache.ts';
+import type { Reporter, ReportResult } from './reporter.ts';
+
+/**
+ * What the pool is told of one turn's attempts. Only the vendor's own answer about an account is told at once. That an
+ * upstream failed or fell silent is held against an account only once another one has answered the same request: where all
+ * fail, it is the upstream.
+ */
+export class AttemptReports {
+  readonly #reporter: Reporter;
+  readonly #leases: Pick<LeaseCache, 'retireFree'>;
+  readonly #suspects: { readonly lease: TurnLease; readonly outcome: Outcome }[] = [];
+
+  constructor(reporter: Reporter, leases: Pick<LeaseCache, 'retireFree'>) {
+    this.#reporter = reporter;
+    this.#leases = leases;
+  }
+
+  succeeded(lease: TurnLease, usage: Usage | undefined): void {
+    void this.#reporter.report(lease, { outcome: 'success', usage });
+    for (const { lease: suspect, outcome } of this.#suspects) {
+      if (suspect.account.id !== lease.account.id) void this.#report(suspect, { outcome });
+    }
+  }
+
+  /** Answers what the pool said, where it was told. */
+  async failed(
+    lease: TurnLease,
+    error: AppError,
+    usage: Usage | undefined,
+  ): Promise<ReportResult | undefined> {
+    const { outcome, fault, retryAfterMs, resetAt } = error;
+    if (outcome !== undefined && fault !== 'upstream') {
+      return this.#report(lease, { outcome, usage, retryAfterMs, resetAt });
+    }
+    if (outcome !== undefined) this.#suspects.push({ lease, outcome });
+    // It says nothing about the account, and counts what was used.
+    if (usage !== undefined) void this.#reporter.report(lease, { outcome: 'cancelled', usage });
+    return undefined;
+  }
+
+  async #report(
+    lease: TurnLease,
+    report: Parameters<Reporter['report']>[1],
+  ): Promise<ReportResult | undefined> {
+    const { outcome } = report;
+    if (outcome === 'quota_exhausted' || outcome === 'refused' || outcome === 'rate_limited') lease.retire();
+    const result = await this.#reporter.report(lease, report);
+    if (outcome === 'quota_exhausted' && lease.account.free) {
+      // Until the pool says that some is left, the account counts as spent.
+      if (!result || result.status === 'exhausted') this.#leases.retireFree(lease.account.provider);
+    }
+    if (result?.id_token !== undefined && result.token_version !== undefined) {
+      lease.renewBearer({
+        idToken: result.id_token,
+        tokenVersion: result.token_version,
+        tokenExpiresAt: result.token_expires_at ?? null,
+      });
+    } else if (result && result.status !== 'active') {
+      lease.retire();
+    }
+    return result;
+  }
+}

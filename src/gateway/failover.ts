@@ -1,0 +1,81 @@
+import { AppError, type ErrorCode } from '../core/errors.ts';
+import type { LeasedAccount } from '../pool-api/schema.ts';
+import type { ReportResult } from './reporter.ts';
+
+/** What a turn does after an attempt that failed before content. */
+export type NextStep = 'same-account' | 'other-account' | 'end';
+
+const mostAttempts = 5;
+
+/**
+ * Which error a client is shown where accounts failed differently: what passes by itself before what lasts. One that is
+ * not named here comes last.
+ */
+const shownFirst: readonly ErrorCode[] = [
+  'upstream_rate_limited',
+  'model_unavailable',
+  'upstream_unavailable',
+  'upstream_timeout',
+  'upstream_protocol',
+  'no_account_available',
+  'upstream_unauthorized',
+  'upstream_quota_exhausted',
+  'upstream_refused',
+];
+
+/** The rule of one turn: which account after which error, and which error is shown when there is none left. */
+export class Failover {
+  readonly #errors: AppError[] = [];
+  /** Accounts that are not tried again in this turn. */
+  readonly excluded = new Set<string>();
+  /** An account to stay with: it has another bearer than the one that was rejected. */
+  renewedAccount: string | undefined;
+  /** No other free account takes the place of a free one that ran out or was refused. */
+  isFreeBarred = false;
+  #hasTriedOtherForModel = false;
+
+  get hasFailed(): boolean {
+    return this.#errors.length > 0;
+  }
+
+  /** `report`: what the pool answered, where it was told of the failure. */
+  next(error: AppError, account: LeasedAccount, report: ReportResult | undefined): NextStep {
+    this.#errors.push(error);
+    if (error.failover === 'no' || this.#errors.length >= mostAttempts) return 'end';
+    if (error.failover === 'once') {
+      if (this.#hasTriedOtherForModel) return 'end';
+      this.#hasTriedOtherForModel = true;
+    }
+    const isLimited = error.code === 'upstream_quota_exhausted' || error.code === 'upstream_rate_limited';
+    if (account.free && (error.code === 'upstream_quota_exhausted' || error.code === 'upstream_refused')) {
+      this.isFreeBarred = true;
+    }
+    if (error.code === 'upstream_unauthorized' && report?.id_token !== undefined && !this.renewedAccount) {
+      this.renewedAccount = account.id;
+      return 'same-account';
+    }
+    // An account that rests by the pool's word is lent again when its rest is over, perhaps to this very turn.
+    if (!(isLimited && report?.status === 'cooldown')) this.excluded.add(account.id);
+    return 'other-account';
+  }
+
+  /** The error to show. `shortage` is why no account was left, where that says anything about other accounts. */
+  shown(shortage?: AppError): AppError {
+    const last = this.#errors.at(-1);
+    if (last?.failover === 'no') return last;
+    const [first, ...others] = [...this.#errors, ...(shortage ? [shortage] : [])];
+    if (!first) return AppError.from(new Error('A turn without an attempt has no error to show.'));
+    return others.reduce((shown, error) => (isBefore(error, shown) ? error : shown), first);
+  }
+}
+
+function isBefore(one: AppError, other: AppError): boolean {
+  const difference = rankOf(one) - rankOf(other);
+  if (difference !== 0) return difference < 0;
+  return (one.retryAfterMs ?? Number.POSITIVE_INFINITY) < (other.retryAfterMs ?? Number.POSITIVE_INFINITY);
+}
+
+function rankOf({ code }: AppError): number {
+  const rank = shownFirst.indexOf(code);
+  return rank === -1 ? shownFirst.length : rank;
+}

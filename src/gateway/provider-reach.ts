@@ -1,0 +1,101 @@
+import type { Clock } from '../lib/clock.ts';
+
+/** No connection to a provider could be made, and none has been made since. */
+interface Outage {
+  /** One turn at a time finds out whether it is over. */
+  isProbing: boolean;
+  /** Probes that failed in a row. */
+  failures: number;
+  probeAt: number;
+  readonly waiting: Set<() => void>;
+}
+
+export type MayTry = 'yes' | 'as-probe' | 'too-late';
+
+const firstProbeAfterMs = 250;
+const longestProbeAfterMs = 2_000;
+
+/**
+ * Which providers can be reached from here. Where no connection can be made, no account is at fault and none can help:
+ * the provider rests until the first connection that works, and turns wait for that.
+ */
+export class ProviderReach {
+  readonly #clock: Clock;
+  readonly #outages = new Map<string, Outage | undefined>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Every provider a turn has gone to, and whether it can be reached. */
+  get all(): ReadonlyMap<string, boolean> {
+    return new Map([...this.#outages].map(([provider, outage]) => [provider, outage === undefined]));
+  }
+
+  /** A connection to it stands. */
+  connected(provider: string): void {
+    const outage = this.#outages.get(provider);
+    this.#outages.set(provider, undefined);
+    if (outage) wake(outage);
+  }
+
+  /** Nothing could be sent to it. */
+  unreachable(provider: string, wasProbe: boolean): void {
+    const outage = this.#outages.get(provider);
+    if (!outage) {
+      const probeAt = this.#clock.monotonic() + firstProbeAfterMs;
+      this.#outages.set(provider, { isProbing: false, failures: 0, probeAt, waiting: new Set() });
+    } else if (wasProbe) {
+      outage.failures += 1;
+      const waitMs = Math.min(longestProbeAfterMs, firstProbeAfterMs * 2 ** outage.failures);
+      outage.probeAt = this.#clock.monotonic() + waitMs;
+      this.probeEnded(provider);
+    }
+  }
+
+  /** The turn that probed has ended, with an answer to the question or without. */
+  probeEnded(provider: string): void {
+    const outage = this.#outages.get(provider);
+    if (!outage?.isProbing) return;
+    outage.isProbing = false;
+    wake(outage);
+  }
+
+  /**
+   * Resolves when a turn may try: at once while the provider can be reached, else as soon as it can again, or as the one
+   * that probes. Throws the signal's reason when it aborts.
+   */
+  async mayTry(provider: string, deadline: number, signal: AbortSignal): Promise<MayTry> {
+    for (;;) {
+      signal.throwIfAborted();
+      const outage = this.#outages.get(provider);
+      if (!outage) return 'yes';
+      const now = this.#clock.monotonic();
+      if (now >= deadline) return 'too-late';
+      if (!outage.isProbing && outage.probeAt <= now) {
+        outage.isProbing = true;
+        return 'as-probe';
+      }
+      const until = outage.isProbing ? deadline : Math.min(deadline, outage.probeAt);
+      await this.#change(outage, until - now, signal);
+    }
+  }
+
+  #change(outage: Outage, waitMs: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const end = () => {
+        cancelTimer();
+        signal.removeEventListener('abort', end);
+        outage.waiting.delete(end);
+        resolve();
+      };
+      const cancelTimer = this.#clock.after(waitMs, end);
+      signal.addEventListener('abort', end, { once: true });
+      outage.waiting.add(end);
+    });
+  }
+}
+
+function wake({ waiting }: Outage): void {
+  for (const end of [...waiting]) end();
+}
