@@ -10,8 +10,17 @@ export function firstProblem(error: z.ZodError, body: unknown): { path: string; 
   const deepest = deepestIssue(issue, []);
   const path = deepest.path.map(String).join('.');
   const value = valueAt(body, deepest.path);
-  const message = value === undefined ? `is missing (${deepest.message})` : deepest.message;
+  const told = namingKind(deepest.message, deepest.path, value);
+  const message = value === undefined ? `is missing (${deepest.message})` : told;
   return { path: path === '' ? 'body' : path, message };
+}
+
+/** Where a kind is not known, its name says more than its place. */
+function namingKind(message: string, path: readonly PropertyKey[], value: unknown): string {
+  const isKind = path.at(-1) === 'type' || path.at(-1) === 'role';
+  if (!isKind || typeof value !== 'string') return message;
+  const name = JSON.stringify(value.slice(0, 64));
+  return message.startsWith('must be ') ? `${message}, not ${name}` : `${name} ${message}`;
 }
 
 type Issue = z.core.$ZodIssue;

@@ -21,6 +21,7 @@ import { bringsTools, nameOfCall, type OfferedTools, offeredTools } from './offe
 import type { Opaque } from './opaque.ts';
 import type { ReadItem } from './read-items.ts';
 import {
+  type AgentMessage,
   type AskedTool,
   type ClientCall,
   type ClientOutput,
@@ -77,6 +78,8 @@ export function decodeItems(
     results.push({ ...part, callId });
   };
 
+  /** The last item that is not read here; `count` messages came before it. */
+  let unread: { readonly place: Place; readonly type: string; readonly count: number } | undefined;
   for (const { item, note, place, role: speaker, isNew } of items) {
     if (item === undefined) {
       // A call says nothing that a note could stand for.
@@ -131,7 +134,18 @@ export function decodeItems(
       throw refused(`${place.path}.type`, `"compaction_trigger": ${responsesItems.compaction_trigger.says}`);
     } else if (isItemReference(item)) {
       messages.push({ role: 'user', parts: [notes.replace(lostItem, place, 'item_reference')] });
-    } else if (item.type !== 'configuration_update') notes.ignore(`input.${item.type}`);
+    } else if (isKind(item, 'agent_message')) {
+      messages.push({ role: 'user', parts: [agentText(item, notes, place)] });
+    } else if (item.type !== 'configuration_update') {
+      notes.ignore(`input.${item.type}`);
+      unread = { place, type: item.type, count: messages.length };
+    }
+  }
+  if (unread?.count === messages.length && (last()?.role ?? 'assistant') === 'assistant') {
+    throw refused(
+      `${unread.place.path}.type`,
+      `${JSON.stringify(unread.type)} says nothing to this upstream, and there is no other new input: send a message or an output`,
+    );
   }
   return { messages, ignored: notes.ignored };
 }
@@ -156,6 +170,26 @@ function clientResult(item: ClientOutput): ToolResultPart {
   const callId = item.call_id ?? item.id ?? '';
   return { type: 'tool-result', callId, text, isError: status === 'failed' };
 }
+
+/**
+ * What an agent of Codex tells another one. Its payload is named encrypted, but was written by a model here: it is plain
+ * unless it has the form of one that was sealed elsewhere.
+ */
+function agentText({ content }: AgentMessage, notes: ContentNotes, place: Place): TextPart {
+  const texts = content.map(({ text, encrypted_content: payload }) => {
+    if (payload && /^gAAAA[\w-]{60,}=*$/.test(payload)) {
+      return notes.replace(sealedPayload, { ...place, isJustSent: false }, 'agent_message').text;
+    }
+    return payload ?? text ?? '';
+  });
+  return { type: 'text', text: texts.join('') };
+}
+
+const sealedPayload: Unshown = {
+  what: 'the message of another agent',
+  why: 'was sealed by its provider',
+  advice: 'begin a new conversation',
+};
 
 /** What a search found, by the names the upstream knows the tools under. */
 function foundText(found: readonly AskedTool[]): string {

@@ -38,12 +38,16 @@ export const responsesItems = {
     fate: 'honoured',
     says: 'its effort and text format hold from there on; the last one wins over the fields of the request',
   },
+  agent_message: {
+    fate: 'translated',
+    says: 'what an agent of Codex tells another one, as text of the user',
+  },
   compaction_trigger: {
     fate: 'refused',
     says: 'conversations are compacted by POST /v1/responses/compact',
   },
   'calls and outputs of tools that a provider runs': {
     fate: 'ignored',
-    says: 'what they left in a history; the text around them stays',
+    says: 'what they left in a history; the text around them stays. A 400 where one is the only new input',
   },
 } as const satisfies FieldTable;

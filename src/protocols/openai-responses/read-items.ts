@@ -37,6 +37,7 @@ function roleOf({ type, role }: RawItem): string | undefined {
   }
   if (typeof type !== 'string') return undefined;
   if (type === 'additional_tools' || type === 'configuration_update') return 'system';
+  if (type === 'agent_message') return 'user';
   if (type.endsWith('_output')) return 'tool';
   return type === 'reasoning' || type.endsWith('_call') ? 'assistant' : undefined;
 }

@@ -149,6 +149,12 @@ const configurationUpdate = z.looseObject({
   reasoning: z.looseObject({ effort: z.string().nullish() }).nullish(),
   text: z.looseObject({ format: textFormat.nullish() }).nullish(),
 });
+const agentMessage = z.looseObject({
+  type: z.literal('agent_message'),
+  content: z.array(
+    z.looseObject({ type: z.string(), text: z.string().nullish(), encrypted_content: z.string().nullish() }),
+  ),
+});
 const compactionTrigger = z.looseObject({ type: z.literal('compaction_trigger') });
 /** What a conversation was compacted to; only the gateway that made it can read it. */
 const compactionItem = z.looseObject({
@@ -186,6 +192,7 @@ export const inputItem = z.union([
   searchOutput,
   additionalTools,
   configurationUpdate,
+  agentMessage,
   compactionTrigger,
   compactionItem,
   itemReference,
@@ -269,6 +276,7 @@ export type InputFile = z.infer<typeof filePart>;
 export type RawItem = Readonly<Record<string, unknown>>;
 export type ClientCall = z.infer<typeof clientCall>;
 export type ClientOutput = z.infer<typeof clientOutput>;
+export type AgentMessage = z.infer<typeof agentMessage>;
 export type CompactionItem = z.infer<typeof compactionItem>;
 export type ItemReference = z.infer<typeof itemReference>;
 

@@ -310,7 +310,43 @@ describe('a tool that the provider would run', () => {
   });
 });
 
-describe('items that are no content', () => {
+describe('items that are not known', () => {
+  const answer = { role: 'assistant', content: 'Hi.' };
+
+  it.each([
+    [[hello, answer, { type: 'item_of_tomorrow' }], 'input.2.type', 'item_of_tomorrow'],
+    [[{ type: 'item_of_tomorrow' }], 'input.0.type', 'item_of_tomorrow'],
+    [[hello, answer, { type: 'tomorrow_call_output', call_id: 'c' }], 'input.2.type', 'tomorrow_call_output'],
+    [[{ type: 'web_search_call', id: 'ws_1', status: 'completed' }], 'input.0.type', 'web_search_call'],
+  ])('are refused by name as the only new input: %j', (input, param, type) => {
+    expect(() => decode({ input })).toThrowError(
+      expect.objectContaining({
+        code: 'invalid_request',
+        param,
+        message: expect.stringContaining(`"${type}"`),
+      }),
+    );
+  });
+
+  it.each(['item_of_tomorrow', 'tomorrow_call', 'web_search_call'])('end no conversation: %s', (type) => {
+    expect(decode({ input: [hello, { type }, answer, hello] }).ignored).toEqual([`input.${type}`]);
+  });
+});
+
+describe('items of Codex', () => {
+  it('bring what an agent of Codex tells another one', () => {
+    const content = [
+      { type: 'input_text', text: 'Payload:\n' },
+      { type: 'encrypted_content', encrypted_content: 'Look for magnolia.' },
+    ];
+    const message = { type: 'agent_message', author: '/root', recipient: '/root/look', content };
+    const { request } = decode({ input: [codexTools, hello, message] });
+    expect(request.messages.at(-1)).toEqual({
+      role: 'user',
+      parts: [{ type: 'text', text: 'Payload:\nLook for magnolia.' }],
+    });
+  });
+
   it('change the effort and the format from there on', () => {
     const update = (effort: string) => ({ type: 'configuration_update', reasoning: { effort } });
     const input = [update('low'), hello, { role: 'assistant', content: 'Hi.' }, update('high'), hello];
