@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import type { Sandbox, SandboxOptions } from '../sandbox/index.ts';
-import { type Config, checkRunMode, offersSandbox, type RunMode } from './config.ts';
+import { type Config, checkRunMode, localUrl, offersSandbox, type RunMode } from './config.ts';
 import type { UpstreamProvider } from './core/provider.ts';
 import { DatabaseError } from './db/errors.ts';
 import { type Clock, createSteadyClock, systemClock } from './lib/clock.ts';
@@ -413,7 +413,7 @@ function hostCheck(
   hasKeys: boolean,
 ): readonly string[] | null {
   const isOpened = allowOpenBind && !isLoopbackHost(host);
-  return hasKeys || isOpened ? null : [...allowedHosts, host];
+  return hasKeys || isOpened ? null : [...allowedHosts, new URL(localUrl({ host, port: 0 })).hostname];
 }
 
 function portOf(url: string | undefined): number | undefined {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { loadConfig } from './config.ts';
 
-function load(yaml: string, environment: Record<string, string> = {}) {
+function load(yaml: string | Buffer, environment: Record<string, string> = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'warp2api-config-'));
   onTestFinished(() => rmSync(folder, { recursive: true }));
   writeFileSync(join(folder, 'warp2api.yaml'), yaml);
@@ -150,4 +150,11 @@ test.each([
   ['{type: device_login}', /sources\.0\.provider/],
 ])('the source %s is a fault by its path', (yaml, message) => {
   expect(() => load(`sources: [${yaml}]`, { MANAGE: 'mgmt' })).toThrow(message);
+});
+
+test('a file that begins with a byte order mark, or is in UTF-16, is read', () => {
+  const aliases = { fast: 'auto' };
+  expect(load('\ufeffaliases:\r\n  fast: auto\r\n').aliases).toEqual(aliases);
+  expect(load(Buffer.from('\ufeffaliases: {fast: auto}', 'utf16le')).aliases).toEqual(aliases);
+  expect(() => load(Buffer.from('aliases: {caf\xe9: auto}', 'latin1'))).toThrow(/not valid UTF-8/);
 });

@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
+import { readTextFile } from './lib/read-text.ts';
 import { safeUrl } from './settings.ts';
 import { resolveSources, type SourceSettings, sourcesSchema, sourceTypes } from './source-settings.ts';
 
@@ -65,7 +65,7 @@ export const emptyConfigFile: ConfigFile = { aliases: {}, providers: {}, sources
 export function readConfigFile(file: string, environment: NodeJS.ProcessEnv, problems: string[]): ConfigFile {
   let content: unknown;
   try {
-    content = parseYaml(readFileSync(file, 'utf8')) ?? {};
+    content = parseYaml(readTextFile(file)) ?? {};
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     problems.push(`CONFIG_FILE ${file} cannot be read: ${reason}`);

@@ -1,5 +1,5 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { ConfigError, checkRunMode, loadConfig, offersSandbox, readEnvironment } from './config.ts';
@@ -29,6 +29,7 @@ test('refreshing more often than hourly is for token hosts on this machine', () 
 
 test('a database is a file under DATA_DIR, memory, or PostgreSQL', () => {
   expect(load({ DATABASE_URL: 'sqlite::memory:' }).databaseUrl).toBe('sqlite::memory:');
+  expect(load({ DATABASE_URL: 'sqlite://a.db' }).databaseUrl).toBe(`sqlite:${join(folder, 'data', 'a.db')}`);
   expect(load({ DATABASE_URL: 'sqlite:///tmp/a.db' }).databaseUrl).toBe('sqlite:/tmp/a.db');
   expect(load({ DATABASE_URL: 'postgres://u:p@h/d' }).databaseUrl).toBe('postgres://u:p@h/d');
 });
@@ -47,8 +48,14 @@ test('an empty value counts as unset', () => {
   expect(load({ PORT: '', ADMIN_KEY: ' ' }).gateway.port).toBe(8018);
 });
 
-test('the pool URL follows the pool port unless it is set', () => {
+test('the pool URL follows host and port of the pool unless it is set', () => {
   expect(load({ POOL_SERVICE_PORT: '9019' }).poolUrl).toBe('http://127.0.0.1:9019');
+  const at = (POOL_SERVICE_HOST: string) => load({ POOL_SERVICE_HOST }).poolUrl;
+  expect(at('192.168.1.5')).toBe('http://192.168.1.5:8019');
+  expect(at('pool')).toBe('http://pool:8019');
+  expect(at('fd00::5')).toBe('http://[fd00::5]:8019');
+  expect(at('0.0.0.0')).toBe('http://127.0.0.1:8019');
+  expect(at('::')).toBe('http://[::1]:8019');
   expect(load({ POOL_SERVICE_PORT: '9019', POOL_SERVICE_URL: 'http://10.0.0.5:1/' }).poolUrl).toBe(
     'http://10.0.0.5:1',
   );
@@ -70,6 +77,18 @@ test.each([
   [{ KEEP_URL: 'redis://u:p@h' }, /KEEP_URL: must be memory, sqlite:.*postgres:/],
   [{ KEEP_URL: 'sqlite:accounts.db' }, /KEEP_URL names the file of DATABASE_URL/],
   [{ DATABASE_URL: 'mysql://x' }, /DATABASE_URL: must be sqlite:.*postgres:/],
+  [{ KEEP_URL: 'sqlite:./accounts.db' }, /KEEP_URL names the file of DATABASE_URL/],
+  [{ HOST: '127.0.0.1:8018' }, /HOST=127\.0\.0\.1:8018: must be a host name.*without a port/],
+  [{ HOST: 'http://box' }, /HOST=.*must be a host name/],
+  [{ POOL_SERVICE_HOST: '*' }, /POOL_SERVICE_HOST=\*.*such as 127\.0\.0\.1 or 0\.0\.0\.0/],
+  [{ HOST: '1.2.3.400' }, /HOST=1\.2\.3\.400/],
+  [{ POOL_SERVICE_URL: 'http://u:p@box:8019' }, /POOL_SERVICE_URL=.*without user/],
+  [{ POOL_SERVICE_URL: 'http://box:8019/?a' }, /POOL_SERVICE_URL=.*without user, query/],
+  [{ DATA_DIR: '$HOME/data' }, /DATA_DIR=\$HOME\/data: must be a path; variables/],
+  [{ LOG_FILE: '~other/x.log' }, /LOG_FILE=~other/],
+  [{ ADMIN_KEY: '"half' }, /ADMIN_KEY: begins with a quote/],
+  [{ SESSION_TIMEOUT_MINUTES: '0.5' }, /SESSION_TIMEOUT_MINUTES=0\.5: must be a whole number from 1/],
+  [{ API_KEYS: ' , ' }, /API_KEYS: must hold at least one key/],
   [{ POOL_API_KEY: 'b' }, /POOL_API_KEY is set without ADMIN_KEY/],
   [{ POOL_API_KEY: 'b', ADMIN_KEY: 'b' }, /POOL_API_KEY equals ADMIN_KEY/],
 ])('%o is refused with the name of the variable and the fix', (environment, message) => {
@@ -92,6 +111,49 @@ test('a .env file is read, and the real environment wins over it', () => {
   delete process.env['WARP2API_TEST_OTHER'];
   expect(environment['WARP2API_TEST_ONLY']).toBe('from file');
   expect(environment['WARP2API_TEST_OTHER']).toBe('from environment');
+});
+
+test.each([
+  ['a byte order mark', Buffer.from('\ufeffPORT=9001\nHOST=box\n')],
+  ['UTF-16', Buffer.from('\ufeffPORT=9001\r\nHOST=box\r\n', 'utf16le')],
+  ['CRLF, export and quotes', Buffer.from('export PORT="9001"\r\n# a comment\r\nHOST = \'box\'\r\n')],
+])('a .env file with %s is read', (_name, bytes) => {
+  writeFileSync(join(folder, '.env'), bytes);
+  expect(readEnvironment(folder)).toMatchObject({ PORT: '9001', HOST: 'box' });
+});
+
+test('a .env file that cannot be read is named', () => {
+  writeFileSync(join(folder, '.env'), Buffer.from('NAME=Jos\xe9', 'latin1'));
+  expect(() => readEnvironment(folder)).toThrow(/\.env cannot be read: it is not valid UTF-8/);
+  rmSync(join(folder, '.env'));
+  mkdirSync(join(folder, '.env'));
+  expect(() => readEnvironment(folder)).toThrow(ConfigError);
+});
+
+test('quotes that are part of a value were meant for another reader', () => {
+  const config = load({ HOST: '"localhost"', API_KEYS: "'a,b'", DATA_DIR: '" x "' });
+  expect(config.gateway).toMatchObject({ host: 'localhost', apiKeys: ['a', 'b'] });
+  expect(config.dataDir).toBe(join(folder, 'x'));
+});
+
+test('a path may begin in the home folder', () => {
+  const config = load({ DATA_DIR: '~/w', DATABASE_URL: 'sqlite:~/a.db', LOG_FILE: '~/w.log' });
+  expect(config.dataDir).toBe(join(homedir(), 'w'));
+  expect(config.databaseUrl).toBe(`sqlite:${join(homedir(), 'a.db')}`);
+  expect(config.logFile?.path).toBe(join(homedir(), 'w.log'));
+});
+
+test('an address to listen on is taken in every form', () => {
+  const hostOf = (HOST: string) => load({ HOST }).gateway.host;
+  expect(hostOf('[::1]')).toBe('::1');
+  expect(hostOf('0:0:0:0:0:0:0:0')).toBe('::');
+  expect(hostOf('LocalHost')).toBe('localhost');
+  expect(hostOf('my_box.local.')).toBe('my_box.local');
+  expect(hostOf('0')).toBe('0.0.0.0');
+  // All of 127.0.0.0/8 is this machine.
+  for (const HOST of ['127.0.0.5', '[::1]', 'LOCALHOST', '::ffff:127.0.0.1']) {
+    expect(() => checkRunMode(load({ HOST }), 'both')).not.toThrow();
+  }
 });
 
 test('the configuration file gives aliases, and an unknown field in it is named', () => {
@@ -122,6 +184,14 @@ test('a gateway that runs apart from a guarded pool needs the borrowing key', ()
   const config = load({ ADMIN_KEY: 'a' });
   expect(() => checkRunMode(config, 'gateway')).toThrow(/POOL_API_KEY/);
   expect(() => checkRunMode(config, 'both')).not.toThrow();
+});
+
+test('a gateway that runs apart is told when its pool cannot be where it would look', () => {
+  const free = load({ POOL_SERVICE_PORT: '0' });
+  expect(() => checkRunMode(free, 'gateway')).toThrow(/POOL_SERVICE_PORT=0.*set POOL_SERVICE_URL/);
+  expect(() => checkRunMode(free, 'both')).not.toThrow();
+  const itself = load({ POOL_SERVICE_URL: 'http://localhost:8018' });
+  expect(() => checkRunMode(itself, 'gateway')).toThrow(/is where the gateway itself listens.*8019/);
 });
 
 test('the sandbox is offered on this machine only, unless it is asked for', () => {

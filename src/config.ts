@@ -1,9 +1,11 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { parseEnv } from 'node:util';
 import type { z } from 'zod';
 import { type ConfiguredProvider, emptyConfigFile, readConfigFile } from './config-file.ts';
-import { isLoopbackHost } from './lib/loopback.ts';
+import { isLoopbackHost, isLoopbackUrl } from './lib/loopback.ts';
+import { readTextFile } from './lib/read-text.ts';
 import { type SettingName, type SettingValues, settings } from './settings.ts';
 import type { SourceSettings } from './source-settings.ts';
 
@@ -107,8 +109,25 @@ export class ConfigError extends Error {
 /** The process's environment over the `.env` file of the working folder. */
 export function readEnvironment(folder = process.cwd()): NodeJS.ProcessEnv {
   const file = join(folder, '.env');
-  const fromFile = existsSync(file) ? parseEnv(readFileSync(file, 'utf8')) : {};
-  return { ...fromFile, ...process.env };
+  return { ...variablesIn(file), ...process.env };
+}
+
+/** Throws ConfigError. */
+function variablesIn(file: string): NodeJS.Dict<string> {
+  if (!existsSync(file)) return {};
+  try {
+    return parseEnv(readTextFile(file));
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new ConfigError([`${file} cannot be read: ${reason}.`]);
+  }
+}
+
+/** Where a service is reached from this machine, whatever it is bound to. */
+export function localUrl({ host, port }: { readonly host: string; readonly port: number }): string {
+  const wildcards: Record<string, string> = { '0.0.0.0': '127.0.0.1', '::': '[::1]' };
+  const name = wildcards[host] ?? (host.includes(':') ? `[${host}]` : host);
+  return `http://${name}:${port}`;
 }
 
 /** Throws ConfigError with every fault found, not just the first. */
@@ -137,13 +156,18 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
   if (values.ADMIN_KEY !== undefined && values.ADMIN_KEY === values.POOL_API_KEY) {
     problems.push('POOL_API_KEY equals ADMIN_KEY: give them different values, or borrowers are admins.');
   }
-  if (values.KEEP_URL?.startsWith('sqlite:') && values.KEEP_URL === values.DATABASE_URL) {
+  const dataDir = resolve(folder, values.DATA_DIR ?? '');
+  const databaseUrl = absoluteDatabaseUrl(values.DATABASE_URL ?? '', dataDir);
+  if (
+    values.KEEP_URL?.startsWith('sqlite:') &&
+    absoluteDatabaseUrl(values.KEEP_URL, dataDir) === databaseUrl
+  ) {
     problems.push(
       'KEEP_URL names the file of DATABASE_URL: give it one of its own, such as sqlite:gateway.db.',
     );
   }
   const { REFRESH_MIN_INTERVAL_MINUTES: refreshMinutes = 60, WARP_TOKEN_URL: tokenUrl } = values;
-  if (refreshMinutes < 60 && tokenUrl !== undefined && !isLoopbackHost(new URL(tokenUrl).hostname)) {
+  if (refreshMinutes < 60 && tokenUrl !== undefined && !isLoopbackUrl(tokenUrl)) {
     problems.push(
       `REFRESH_MIN_INTERVAL_MINUTES=${refreshMinutes} is below 60 and WARP_TOKEN_URL is not on this machine: set it to 60 or more.`,
     );
@@ -155,10 +179,9 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
   };
   if (problems.length > 0) throw new ConfigError(problems);
 
-  const dataDir = resolve(folder, required(values.DATA_DIR));
   const logMegabytes = required(values.LOG_MAX_MB);
   const retireAfterDays = required(values.RETIRE_AFTER_DAYS);
-  const databaseUrl = absoluteDatabaseUrl(required(values.DATABASE_URL), dataDir);
+  const pool = { host: required(values.POOL_SERVICE_HOST), port: required(values.POOL_SERVICE_PORT) };
   return deepFreeze({
     gateway: {
       host: required(values.HOST),
@@ -175,8 +198,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
       },
     },
     pool: {
-      host: required(values.POOL_SERVICE_HOST),
-      port: required(values.POOL_SERVICE_PORT),
+      ...pool,
       minSize: required(values.MIN_POOL_SIZE),
       maxSize: required(values.MAX_POOL_SIZE),
       sessionTimeoutMs: required(values.SESSION_TIMEOUT_MINUTES) * 60_000,
@@ -186,7 +208,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
       adminKey: values.ADMIN_KEY,
       apiKey: values.POOL_API_KEY,
     },
-    poolUrl: values.POOL_SERVICE_URL ?? `http://127.0.0.1:${required(values.POOL_SERVICE_PORT)}`,
+    poolUrl: values.POOL_SERVICE_URL ?? localUrl(pool),
     usePoolService: required(values.USE_POOL_SERVICE),
     dataDir,
     logDir: resolve(folder, required(values.LOG_DIR)),
@@ -258,6 +280,16 @@ export function checkRunMode(config: Config, mode: RunMode): void {
       'ADMIN_KEY is set, so a gateway that runs apart needs POOL_API_KEY: set it for both services.',
     );
   }
+  if (borrowsOverHttp && new URL(config.poolUrl).port === '0') {
+    problems.push(
+      'POOL_SERVICE_PORT=0 takes any free port, so a gateway that runs apart cannot know it: set POOL_SERVICE_URL, or a fixed port for both services.',
+    );
+  }
+  if (borrowsOverHttp && isLoopbackUrl(config.poolUrl) && portIn(config.poolUrl) === config.gateway.port) {
+    problems.push(
+      `POOL_SERVICE_URL=${config.poolUrl} is where the gateway itself listens: set it to the address of the pool, whose port is ${config.pool.port}.`,
+    );
+  }
   if (opensPool && mode === 'both' && config.pool.port !== 0 && config.pool.port === config.gateway.port) {
     problems.push(`PORT and POOL_SERVICE_PORT are both ${config.gateway.port}: give them different values.`);
   }
@@ -270,9 +302,14 @@ export function offersSandbox(config: Config): boolean {
   return isLoopbackHost(config.gateway.host) && isLoopbackHost(config.pool.host);
 }
 
+function portIn(url: string): number {
+  const { port, protocol } = new URL(url);
+  return Number(port || (protocol === 'https:' ? 443 : 80));
+}
+
 function absoluteDatabaseUrl(url: string, dataDir: string): string {
   if (!url.startsWith('sqlite:')) return url;
-  const file = url.replace(/^sqlite:(\/\/(?=\/))?/, '');
+  const file = url.replace(/^sqlite:(\/\/)?/, '').replace(/^~(?=\/)/, homedir());
   return `sqlite:${file === ':memory:' || isAbsolute(file) ? file : join(dataDir, file)}`;
 }
 
@@ -315,10 +352,14 @@ function readSettings(environment: NodeJS.ProcessEnv, problems: string[]): Setti
       isAlsoLowerCase?: boolean;
       default?: string;
     };
-    const lower = isAlsoLowerCase === true ? environment[name.toLowerCase()]?.trim() : undefined;
-    const given = lower || environment[name]?.trim();
-    const text = given === undefined || given === '' ? fallback : given;
+    const lower = isAlsoLowerCase === true ? valueIn(environment, name.toLowerCase()) : '';
+    const given = lower || valueIn(environment, name);
+    const text = given === '' ? fallback : given;
     if (text === undefined) continue;
+    if (/^["']/.test(text)) {
+      problems.push(`${name}: begins with a quote that does not close: remove it, or close it.`);
+      continue;
+    }
     const result = schema.safeParse(text);
     if (result.success) {
       values[name] = result.data;
@@ -328,6 +369,12 @@ function readSettings(environment: NodeJS.ProcessEnv, problems: string[]): Setti
     }
   }
   return values as SettingValues;
+}
+
+/** Without the quotes that Docker's --env-file and systemd's EnvironmentFile can leave around it. */
+function valueIn(environment: NodeJS.ProcessEnv, name: string): string {
+  const text = environment[name]?.trim() ?? '';
+  return (/^(["'])(.*)\1$/s.exec(text)?.[2] ?? text).trim();
 }
 
 function required<Value>(value: Value | undefined): Value {

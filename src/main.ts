@@ -1,5 +1,5 @@
 import { flushCompileCache } from 'node:module';
-import { text } from 'node:stream/consumers';
+import { buffer } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { CliActions } from './cli/actions.ts';
 import { runProgram } from './cli/program.ts';
@@ -11,15 +11,22 @@ import {
   startSandboxAlone,
   startServices,
 } from './compose.ts';
-import { type Config, loadConfig, readEnvironment } from './config.ts';
+import { type Config, loadConfig, localUrl, readEnvironment } from './config.ts';
 import { openLogFile } from './lib/log-file.ts';
 import { createLogger, type Logger } from './lib/logger.ts';
+import { decodeText } from './lib/read-text.ts';
 
-const environment = readEnvironment();
+/** Read when a command needs it: the help has to work beside a faulty `.env`. */
+let environment: NodeJS.ProcessEnv | undefined;
+function variables(): NodeJS.ProcessEnv {
+  environment ??= readEnvironment();
+  return environment;
+}
+const configure = (): Config => loadConfig(variables());
 
 const actions: CliActions = {
   async serve(mode) {
-    const config = loadConfig(environment);
+    const config = configure();
     const logger = openLogger(config);
     await runUntilStopped(logger, (onLost) => startServices(config, mode, logger, onLost));
   },
@@ -27,20 +34,19 @@ const actions: CliActions = {
     const logger = createLogger('INFO');
     await runUntilStopped(logger, () => startSandboxAlone(options, logger));
   },
-  openAdmin: () => openPoolAdmin(loadConfig(environment), createLogger('ERROR')),
+  openAdmin: () => openPoolAdmin(configure(), createLogger('ERROR')),
   async examine({ wantsAnswer }) {
     const { examine } = await import('./doctor/doctor.ts');
     return await examine({
-      loadConfig: () => loadConfig(environment),
+      loadConfig: configure,
       logger: createLogger('FATAL'),
       wantsAnswer,
-      localUrl,
     });
   },
-  migrate: (options) => movePool(loadConfig(environment), options),
-  rotateKey: (options) => rotateMasterKey(loadConfig(environment), options.newKeyFile),
+  migrate: (options) => movePool(configure(), options),
+  rotateKey: (options) => rotateMasterKey(configure(), options.newKeyFile),
   resolvedSettings() {
-    const config = loadConfig(environment);
+    const config = configure();
     return {
       poolUrl: localUrl(config.pool),
       gatewayUrl: localUrl(config.gateway),
@@ -49,8 +55,8 @@ const actions: CliActions = {
       dataDir: config.dataDir,
     };
   },
-  accountKeyFromEnvironment: () => environment['ACCOUNT_API_KEY'],
-  readStdin: () => text(process.stdin),
+  accountKeyFromEnvironment: () => variables()['ACCOUNT_API_KEY'],
+  readStdin: async () => decodeText(await buffer(process.stdin)),
   write: (output) => void process.stdout.write(output),
   writeError: (output) => void process.stderr.write(output),
   isTerminal: process.stdout.isTTY === true,
@@ -99,11 +105,4 @@ async function runUntilStopped(
   await services.close();
   logger.info('stopped');
   if (lost) throw lost;
-}
-
-/** Where a service is reached from this machine, whatever it is bound to. */
-function localUrl({ host, port }: Config['pool'] | Config['gateway']): string {
-  const wildcards: Record<string, string> = { '0.0.0.0': '127.0.0.1', '::': '[::1]' };
-  const name = wildcards[host] ?? (host.includes(':') ? `[${host}]` : host);
-  return `http://${name}:${port}`;
 }

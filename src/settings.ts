@@ -1,4 +1,5 @@
 import { isIPv6 } from 'node:net';
+import { homedir } from 'node:os';
 import { z } from 'zod';
 import { isLoopbackHost } from './lib/loopback.ts';
 
@@ -18,9 +19,15 @@ const port = z
   .regex(/^\d{1,5}$/, 'must be a port number from 0 to 65535')
   .transform(Number)
   .refine((value) => value <= 65_535, 'must be a port number from 0 to 65535');
+/** As URLs spell it, but an IPv6 address without its brackets. */
 const host = z
   .string()
-  .regex(/^[A-Za-z0-9.:_-]+$/, 'must be a host name or an IP address to listen on, such as 127.0.0.1');
+  .refine(
+    (text) =>
+      /^[\w.:[\]-]+$/.test(text) && (isIPv6(bare(text)) || !text.includes(':')) && nameOf(text) !== undefined,
+    'must be a host name or an IP address to listen on, without a port, such as 127.0.0.1 or 0.0.0.0',
+  )
+  .transform((text) => bare(nameOf(text) ?? text));
 const count = (min: number, max: number) =>
   z
     .string()
@@ -62,7 +69,10 @@ const list = z.string().transform((text) =>
     .map((item) => item.trim())
     .filter((item) => item !== ''),
 );
-const path = z.string();
+const path = z
+  .string()
+  .refine((text) => !/^\$|^~[^/\\]/.test(text), 'must be a path; variables and ~name are not replaced here')
+  .transform((text) => text.replace(/^~(?=$|[/\\])/, homedir()));
 const hostNames = list.transform((items, context) =>
   items.map((item) => {
     const name = hostNameOf(item);
@@ -92,10 +102,18 @@ const origins = list.transform((items, context) =>
 
 /** The name in a host, a host with its port, or a URL; undefined where there is none. */
 function hostNameOf(text: string): string | undefined {
-  const bare = text.replace(/^https?:\/\//i, '').replace(/\/$/, '');
-  const bracketed = isIPv6(bare) ? `[${bare}]` : bare;
+  return nameOf(text.replace(/^https?:\/\//i, '').replace(/\/$/, ''));
+}
+
+/** A host name or an IP address as URLs spell it; undefined for what is none. */
+function nameOf(text: string): string | undefined {
+  const bracketed = isIPv6(text) ? `[${text}]` : text;
   if (!/^[^/@?#*\s\\]+$/.test(bracketed) || !URL.canParse(`http://${bracketed}`)) return undefined;
   return new URL(`http://${bracketed}`).hostname.replace(/\.$/, '');
+}
+
+function bare(host: string): string {
+  return host.replace(/^\[(.*)\]$/, '$1');
 }
 
 /** An origin as browsers write it; `*` may be a part of its host or its port. */
@@ -126,8 +144,11 @@ export const settings = {
     help: 'Port of the account pool; 0 takes any free one.',
   }),
   POOL_SERVICE_URL: setting({
-    schema: httpUrl,
-    help: 'Where a gateway that runs apart finds the pool. Unset: http://127.0.0.1: and POOL_SERVICE_PORT.',
+    schema: httpUrl.refine((text) => {
+      const { username, search, hash } = new URL(text);
+      return username === '' && search === '' && hash === '';
+    }, 'must be a URL without user, query or fragment'),
+    help: 'Where a gateway that runs apart finds the pool. Unset: http:// with POOL_SERVICE_HOST and POOL_SERVICE_PORT.',
   }),
   USE_POOL_SERVICE: setting({
     default: 'true',
@@ -179,7 +200,7 @@ export const settings = {
   }),
   LOG_FILE: setting({
     schema: path,
-    help: 'File to log to instead of the standard output; one for each process. It is opened anew on SIGHUP.',
+    help: 'File to log to instead of the standard output; one for each process. It is opened anew on SIGHUP. start_services.sh sets it to a file in LOG_DIR.',
   }),
   LOG_MAX_MB: setting({
     default: '50',
@@ -237,7 +258,7 @@ export const settings = {
   }),
   MASTER_KEY_FILE: setting({
     schema: path,
-    help: 'File with that key, readable by its owner only. Unset: master.key in DATA_DIR, made at first start.',
+    help: 'File with that key, readable by its owner only, or on a read-only mount. Unset: master.key in DATA_DIR, made at first start.',
   }),
   ADMIN_KEY: setting({
     schema: secret,

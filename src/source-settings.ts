@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { z } from 'zod';
+import { readTextFile } from './lib/read-text.ts';
 import { safeUrl as url } from './settings.ts';
 
 /** `sources:` of the configuration file: where replenishing draws accounts from, in order. */
@@ -221,11 +221,12 @@ function createReader(
       }
       if (one.admin_key_env !== undefined) return variable('admin_key_env', one.admin_key_env);
       try {
-        const key = readFileSync(resolve(folder, one.admin_key_file ?? ''), 'utf8').trim();
+        const key = readTextFile(resolve(folder, one.admin_key_file ?? '')).trim();
         if (key === '') report(`${place}.admin_key_file: the file is empty.`);
         return key;
       } catch (error) {
-        const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
+        const code =
+          error instanceof Error ? ('code' in error ? String(error.code) : error.message) : String(error);
         report(`${place}.admin_key_file: ${one.admin_key_file} cannot be read (${code}).`);
         return undefined;
       }

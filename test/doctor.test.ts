@@ -39,7 +39,6 @@ async function installation(more: Record<string, string> = {}) {
       loadConfig: () => loadConfig({ ...environment, ...change }, folder),
       logger: createLogger('FATAL'),
       wantsAnswer,
-      localUrl: ({ port }) => `http://127.0.0.1:${port}`,
     });
     return Object.fromEntries(findings.map(({ name, result, message }) => [name, `${result}: ${message}`]));
   };

@@ -1,5 +1,5 @@
-import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
+import { readTextFile } from '../lib/read-text.ts';
 import type { PoolAdmin } from '../pool-api/pool.ts';
 import type { ImportAnswer } from '../pool-api/schema.ts';
 import { isSealedExport, openExport } from '../pool-api/sealed-export.ts';
@@ -28,7 +28,7 @@ Examples:
   warp2api account import pool.export --passphrase-file pass.txt`,
     )
     .action(async (file: string, options: { passphraseFile?: string; json?: true }) => {
-      const text = file === '-' ? await actions.readStdin() : await readTextFile(file);
+      const text = file === '-' ? await actions.readStdin() : textOf(file);
       await using admin = await actions.openAdmin();
       const answer = await importText(admin, await plainText(text, options.passphraseFile));
       actions.write(options.json ? formatJson(answer) : describe(answer));
@@ -77,19 +77,20 @@ function describe({ added, duplicates, failed, results }: ImportAnswer): string 
 }
 
 /** Throws UsageError when the file cannot be read. */
-async function readTextFile(file: string): Promise<string> {
+function textOf(file: string): string {
   try {
-    return await readFile(file, 'utf8');
+    return readTextFile(file);
   } catch (error) {
-    const reason = (error as NodeJS.ErrnoException).code;
-    if (reason === 'ENOENT') throw new UsageError(`There is no file ${file}: check the path.`);
-    throw new UsageError(`${file} cannot be read (${reason}): it must be a file you may read.`);
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') throw new UsageError(`There is no file ${file}: check the path.`);
+    if (code === undefined) throw new UsageError(`${file} cannot be read: ${message}.`);
+    throw new UsageError(`${file} cannot be read (${code}): it must be a file you may read.`);
   }
 }
 
 /** The first line of a file. Throws UsageError when it is empty. */
 export async function readPassphrase(file: string): Promise<string> {
-  const passphrase = (await readTextFile(file)).split('\n', 1)[0]?.replace(/\r$/, '') ?? '';
+  const passphrase = textOf(file).split('\n', 1)[0]?.replace(/\r$/, '') ?? '';
   if (passphrase === '') throw new UsageError(`${file} holds no passphrase.`);
   return passphrase;
 }

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { createVendorNetwork, openLocalPool, openRemotePool } from '../compose.ts';
-import { type Config, checkRunMode, offersSandbox } from '../config.ts';
+import { type Config, checkRunMode, localUrl, offersSandbox } from '../config.ts';
 import { DatabaseError } from '../db/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import { userAgent, version } from '../lib/version.ts';
@@ -19,8 +19,6 @@ export interface DoctorOptions {
   readonly logger: Logger;
   /** Asks the gateway for an answer even if that costs an account's quota. */
   readonly wantsAnswer: boolean;
-  /** Where the services of a configuration answer on this machine. */
-  localUrl(service: Config['pool'] | Config['gateway']): string;
 }
 
 /** Looks at everything a working installation needs, whether or not the services run. */
@@ -36,7 +34,7 @@ export async function examine(options: DoctorOptions): Promise<Finding[]> {
   const poolPort = config.usePoolService
     ? await lookAtPort('pool', config.poolUrl, 'POOL_SERVICE_PORT')
     : undefined;
-  const gatewayUrl = options.localUrl(config.gateway);
+  const gatewayUrl = localUrl(config.gateway);
   const gateway = await lookAtPort('gateway', gatewayUrl, 'PORT');
   findings.push(...(poolPort === undefined ? [] : [poolPort.finding]), gateway.finding);
   findings.push(lookAtFolder(config.dataDir));

@@ -1,4 +1,5 @@
-import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, statfsSync } from 'node:fs';
+import { opennessOf } from '../lib/open-to-others.ts';
 import { type Finding, ok, problem, skipped } from './report.ts';
 
 const leastFreeBytes = 100 * 1024 * 1024;
@@ -31,8 +32,8 @@ export function lookAtKeyFile(path: string, isInEnvironment: boolean, fits: bool
       ? skipped(name, `${path} is not on this machine`)
       : ok(name, `${path} will be made at the first start`);
   }
-  if (process.platform !== 'win32' && (statSync(path).mode & 0o077) !== 0) {
-    return problem(name, `${path} is open to others; run: chmod 600 ${path}`);
-  }
-  return ok(name, `${path}; ${fit}`);
+  const openness = opennessOf(path);
+  if (openness === 'open') return problem(name, `${path} is open to others; run: chmod 600 ${path}`);
+  const remark = openness === 'fixed' ? ', which others may read: mount it with mode 0400 where you can' : '';
+  return ok(name, `${path}${remark}; ${fit}`);
 }

@@ -25,6 +25,7 @@ export function parseImport(text: string): ImportLine[] {
 
 function parseLine(text: string, line: number): ImportLine {
   if (text.length > maxLineLength) return { line, problem: `is longer than ${maxLineLength} characters` };
+  if (text.includes('\uFFFD')) return { line, problem: 'is not valid UTF-8: save the file as UTF-8' };
   let value: unknown;
   try {
     value = JSON.parse(text);

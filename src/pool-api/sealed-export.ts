@@ -30,7 +30,7 @@ const tagBytes = 16;
 
 /** Whether a text begins as a sealed export does. */
 export function isSealedExport(text: string): boolean {
-  return text.startsWith('{"warp2api_export":');
+  return /^\s*\{"warp2api_export":/.test(text);
 }
 
 /** Seals part after part; each is text in the import format. Yields lines, each with its line feed. */
@@ -61,8 +61,9 @@ export async function* sealExport(parts: AsyncIterable<string>, passphrase: stri
 
 /** The parts of a sealed export. Throws PoolError `invalid_request` for a wrong passphrase and for an altered file. */
 export async function* openExport(text: string, passphrase: string): AsyncGenerator<string> {
+  // A byte order mark counts as white space.
   const [first = '', ...lines] = text
-    .trimEnd()
+    .trim()
     .split('\n')
     .map((line) => line.trimEnd());
   const key = await keyFrom(passphrase, headerIn(first));

@@ -1,23 +1,30 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, fsyncSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { makeFolder } from '../lib/make-folder.ts';
+import { opennessOf } from '../lib/open-to-others.ts';
+import { readTextFile } from '../lib/read-text.ts';
 import { VaultError } from './vault.ts';
 
 /** The master key outside the program: 32 bytes as text, in the environment or in a file nobody else can read. */
 
-/** Reads a key file. Throws VaultError. */
-export function readKeyFile(path: string): Uint8Array {
+/** Reads a key file; `onNotice` gets what its owner should know. Throws VaultError. */
+export function readKeyFile(path: string, onNotice: (message: string) => void = () => {}): Uint8Array {
   let text: string;
-  let mode: number;
+  let openness: ReturnType<typeof opennessOf>;
   try {
-    mode = statSync(path).mode;
-    text = readFileSync(path, 'utf8');
+    openness = opennessOf(path);
+    text = readTextFile(path);
   } catch (error) {
     throw new VaultError(`The master key file ${path} cannot be read: ${reasonOf(error)}.`, { cause: error });
   }
-  if (process.platform !== 'win32' && (mode & 0o077) !== 0) {
+  if (openness === 'open') {
     throw new VaultError(`The master key file ${path} is open to others; run: chmod 600 ${path}`);
+  }
+  if (openness === 'fixed') {
+    onNotice(
+      `Every user who reaches ${path} may read the master key: mount it with mode 0400 where you can.`,
+    );
   }
   return parseKey(text, path);
 }

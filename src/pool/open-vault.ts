@@ -15,7 +15,7 @@ export interface VaultPlace {
 export interface OpenVaultOptions extends VaultPlace {
   readonly store: Store;
   readonly now: number;
-  /** Tells the operator what was put right. */
+  /** Tells the operator what was put right, or is not as it should be. */
   readonly onNotice?: (message: string) => void;
 }
 
@@ -93,9 +93,9 @@ function misfit(options: OpenVaultOptions, total: number, rememberedId: string):
 
 function readMasterKey(options: OpenVaultOptions, hasAccounts: boolean): Uint8Array {
   if (options.masterKey !== undefined) return parseKey(options.masterKey, 'MASTER_KEY');
-  if (options.masterKeyFile !== undefined) return readKeyFile(options.masterKeyFile);
+  if (options.masterKeyFile !== undefined) return readKeyFile(options.masterKeyFile, options.onNotice);
   const path = options.defaultKeyFile;
-  if (existsSync(path)) return readKeyFile(path);
+  if (existsSync(path)) return readKeyFile(path, options.onNotice);
   if (hasAccounts) {
     throw new VaultError(
       `The master key ${path} is missing, and the store holds accounts sealed with it. ` +

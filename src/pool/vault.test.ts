@@ -1,4 +1,12 @@
-import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { openVault } from './open-vault.ts';
@@ -75,5 +83,22 @@ describe('opening the vault', () => {
     writeFileSync(masterKeyFile, 'too short');
     chmodSync(masterKeyFile, 0o600);
     await expect(open()).rejects.toThrow(/32 bytes/);
+  });
+
+  it.each([0o444, 0o440, 0o400])('takes a key file of mode %o, as containers mount it', async (mode) => {
+    const folder = temporaryFolder();
+    mkdirSync(join(folder, '..data'));
+    writeFileSync(join(folder, '..data', 'key'), `\ufeff${'ab'.repeat(32)}\r\n`);
+    chmodSync(join(folder, '..data', 'key'), mode);
+    symlinkSync(join('..data', 'key'), join(folder, 'key'));
+    const notices: string[] = [];
+    const onNotice = (message: string) => notices.push(message);
+    const masterKeyFile = join(folder, 'key');
+    const place = { store: emptyStore(), masterKeyFile, defaultKeyFile: '/nowhere', now: 0, onNotice };
+    const { keyId } = await openVault(place);
+    const masterKey = 'ab'.repeat(32);
+    expect((await openVault({ ...place, store: emptyStore(), masterKey })).keyId).toBe(keyId);
+    expect(notices).toEqual(mode === 0o400 ? [] : [expect.stringContaining('may read the master key')]);
+    expect(statSync(masterKeyFile).mode & 0o777).toBe(mode);
   });
 });

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import { appendFile, lstat, open, readdir, rename, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { decodeText } from '../../lib/read-text.ts';
 import { SourceError } from './source.ts';
 
 /** A file that was taken: nobody else reads it any more. */
@@ -133,7 +134,7 @@ export function createDropFolder(path: string, mark: string, now: () => number):
         if (size > mostBytes) {
           throw new SourceError(`${file.name} is larger than ${mostBytes} bytes: split it`);
         }
-        return { text: await handle.readFile('utf8'), isOpen: (mode & 0o077) !== 0 };
+        return { text: decodeText(await handle.readFile()), isOpen: (mode & 0o077) !== 0 };
       } catch (error) {
         if (error instanceof SourceError) throw error;
         if (isMissing(error)) return null;
