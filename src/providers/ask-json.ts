@@ -1,5 +1,6 @@
 import { AppError } from '../core/errors.ts';
 import type { ProviderHttp } from '../core/provider.ts';
+import { answeredOnTheWay, readFailedAnswer } from '../protocols/failed-answer.ts';
 import { retryAfterOf } from './token-http.ts';
 
 const timeoutMs = 5_000;
@@ -7,7 +8,7 @@ const timeoutMs = 5_000;
 /**
  * Asks a provider something about a bearer. Answers the JSON of a 200, undefined where it is none. Throws AppError:
  * `upstream_unauthorized` (401), `upstream_refused` (402, 403), `upstream_rate_limited` (429), `upstream_unavailable`
- * (5xx, no answer), `upstream_timeout`, `upstream_protocol` (anything else).
+ * (5xx, a page of something on the way, no answer), `upstream_timeout`, `upstream_protocol` (anything else).
  */
 export async function askJson(
   http: ProviderHttp,
@@ -25,8 +26,10 @@ export async function askJson(
     timeoutMs,
     ...(signal && { signal }),
   });
-  const text = Buffer.from(answer.body).toString('utf8');
+  const { form, text } = readFailedAnswer(answer);
   if (answer.status === 200) return parseJson(text);
+  if (form === 'page' && answer.status !== 429)
+    throw answeredOnTheWay({ cause: new Error(text.slice(0, 2_000)) });
   const retryAfterMs = retryAfterOf(answer.headers['retry-after']);
   // Google answers so where others say 401.
   const isBadKey = answer.status === 400 && text.includes('API_KEY_INVALID');

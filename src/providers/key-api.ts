@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import { AppError } from '../core/errors.ts';
 import type { ProviderHttp } from '../core/provider.ts';
+import { answeredOnTheWay, readFailedAnswer } from '../protocols/failed-answer.ts';
 import { retryAfterOf } from './token-http.ts';
 
 /** What a provider's key-management API is reached with. */
@@ -45,9 +46,12 @@ export function createKeyApi({ adminKey, baseUrl, http, userAgent }: KeyApiOptio
         timeoutMs,
         ...(signal && { signal }),
       });
+      const isGood = answer.status >= 200 && answer.status <= 299;
+      const { form, text } = readFailedAnswer(answer);
+      // A page that says 404 is no word of the API that a key is gone.
+      if (!isGood && form === 'page') throw answeredOnTheWay({ cause: new Error(text.slice(0, 2_000)) });
       if (answer.status === 404) return null;
-      if (answer.status < 200 || answer.status > 299)
-        throw failureOf(answer.status, answer.headers['retry-after']);
+      if (!isGood) throw failureOf(answer.status, answer.headers['retry-after']);
       const parsed = schema.safeParse(parseJson(answer.body));
       if (parsed.success) return parsed.data;
       throw new AppError('upstream_protocol', 'The key-management API answered something unknown.', {

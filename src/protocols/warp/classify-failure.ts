@@ -1,7 +1,7 @@
 import { AppError, type AppErrorOptions } from '../../core/errors.ts';
 import type { FailedResponse } from '../../core/protocol.ts';
 import { readRetryAfter } from '../../lib/retry-after.ts';
-import { type FailedAnswer, readFailedAnswer } from './failed-answer.ts';
+import { answeredOnTheWay, type FailedAnswer, readFailedAnswer } from '../failed-answer.ts';
 
 /** How much of a refusal goes to the log. */
 const maxEvidence = 2_000;
@@ -29,10 +29,10 @@ export function classifyFailure(response: FailedResponse, now: number): AppError
   }
   switch (status) {
     case 401:
-      return answer.form === 'page' ? fromTheWay(options) : unauthorized(cause);
+      return answer.form === 'page' ? answeredOnTheWay(options) : unauthorized(cause);
     case 402:
     case 403:
-      if (answer.words === undefined) return fromTheWay(options);
+      if (answer.words === undefined) return answeredOnTheWay(options);
       return spentQuota.test(answer.text) ? outOfCredits(options) : refused(cause);
     case 429:
       return tooMany(response, answer, options);
@@ -49,7 +49,7 @@ export function classifyFailure(response: FailedResponse, now: number): AppError
     case 414:
     case 421:
     case 431:
-      return fromTheWay(options);
+      return answeredOnTheWay(options);
     case 408:
     case 425:
       return new AppError(
@@ -63,8 +63,8 @@ export function classifyFailure(response: FailedResponse, now: number): AppError
     default:
   }
   if (status >= 500) return failing(answer, options);
-  if (status >= 400) return answer.form === 'page' ? fromTheWay(options) : invalid(cause);
-  if (status >= 300 || answer.form !== 'json') return fromTheWay(options);
+  if (status >= 400) return answer.form === 'page' ? answeredOnTheWay(options) : invalid(cause);
+  if (status >= 300 || answer.form !== 'json') return answeredOnTheWay(options);
   return new AppError(
     'upstream_protocol',
     'The upstream answered with something that is no turn. Check the address it is configured with.',
@@ -133,14 +133,5 @@ function modelBarred(cause: Error): AppError {
     'model_not_found',
     'No account that was asked may use this model. Choose another model, or add an account whose plan includes it.',
     { cause, param: 'model', fault: 'model', failover: 'yes' },
-  );
-}
-
-/** An edge, a proxy or a captive portal: at times another try gets through, and it says nothing about the account. */
-function fromTheWay(options: AppErrorOptions): AppError {
-  return new AppError(
-    'upstream_unavailable',
-    'Something between here and the upstream answered in its place, such as a proxy or a firewall. Try again; if it lasts, check the network and the address the upstream is configured with.',
-    { ...options, fault: 'network', failover: 'once' },
   );
 }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { ProviderHttp } from '../../core/provider.ts';
 import { createProviders } from '../registry.ts';
 import { type FormAnswer, startFormServer } from '../testing/form-server.ts';
 import { testHttp, testTokenHttp } from '../testing/test-http.ts';
@@ -50,6 +51,27 @@ describe('a key', () => {
     await expect(provider.getQuota({ bearer: 'k-1' })).rejects.toMatchObject({ code });
     expect(asked).toHaveLength(1);
   });
+
+  it.each([302, 401, 403, 503])(
+    'answered with a page of status %i says nothing about the key',
+    async (status) => {
+      const http: ProviderHttp = async () => ({
+        status,
+        headers: { 'content-type': 'text/html' },
+        body: Buffer.from('<!doctype html><title>Blocked</title>'),
+      });
+      const { all } = createProviders({
+        warpServerUrl: 'https://app.example.test',
+        http,
+        tokenHttp: testTokenHttp,
+        userAgent: 'test',
+      });
+      await expect(all.get('openai')?.getQuota({ bearer: 'k-1' })).rejects.toMatchObject({
+        code: 'upstream_unavailable',
+        fault: 'network',
+      });
+    },
+  );
 
   it('is kept unproved where nothing can be asked', async () => {
     const { all } = createProviders({

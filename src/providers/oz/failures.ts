@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { AppError, type AppErrorOptions, type ErrorCode } from '../../core/errors.ts';
 import { isSurelyUnsent } from '../../lib/network/transport-errors.ts';
+import { answeredOnTheWay } from '../../protocols/failed-answer.ts';
 import { networkError } from '../network-error.ts';
 import { retryAfterOf } from '../token-http.ts';
 
@@ -41,14 +42,6 @@ const invalid: Known = {
 const tooLarge: Known = {
   code: 'too_large',
   message: 'The conversation is larger than the upstream takes. Shorten it, or send fewer or smaller images.',
-};
-/** A page where the API answers JSON: it comes from a proxy, a firewall or the vendor's edge, and tells of no account. */
-const fromTheWay: Known = {
-  code: 'upstream_unavailable',
-  message:
-    'Something between here and the upstream answered in its place, such as a proxy or a firewall. Try again; if it lasts, check the network and WARP_SERVER_URL.',
-  fault: 'network',
-  failover: 'once',
 };
 const stopped: Known = {
   code: 'upstream_unavailable',
@@ -148,7 +141,7 @@ export function hasSurelyBegunNothing(thrown: unknown): boolean {
 /** The answer of a call, read by its schema. Throws AppError for a page, which is not the API's, and ZodError. */
 export function readAnswer<Schema extends z.ZodType>(schema: Schema, answer: unknown): z.infer<Schema> {
   // The SDK gives as text what is not said to be JSON.
-  if (typeof answer === 'string') throw errorOf(fromTheWay, { cause: new Error(answer.slice(0, 2_000)) });
+  if (typeof answer === 'string') throw answeredOnTheWay({ cause: new Error(answer.slice(0, 2_000)) });
   return schema.parse(answer);
 }
 
@@ -162,10 +155,9 @@ export function errorFromOz(thrown: unknown): AppError {
   const answered = answeredIn(thrown);
   if (!answered) return unansweredError(thrown);
   const { retryAfterMs } = answered;
-  return errorOf(knownAnswer(answered), {
-    cause: thrown,
-    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-  });
+  const options = { cause: thrown, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
+  const known = knownAnswer(answered);
+  return known ? errorOf(known, options) : answeredOnTheWay(options);
 }
 
 /** What became of a run that ended otherwise than well. */
@@ -209,9 +201,10 @@ function knownEnd(
   return { ...known, failover: isRetryable === false ? 'no' : 'once' };
 }
 
-function knownAnswer({ status, problem }: Answered): Known {
+/** Undefined for what the API itself does not answer. */
+function knownAnswer({ status, problem }: Answered): Known | undefined {
   if (status === 413) return tooLarge;
-  if (!problem) return status === 429 ? { ...full, fault: 'network', failover: 'no' } : fromTheWay;
+  if (!problem) return status === 429 ? { ...full, fault: 'network', failover: 'no' } : undefined;
   const { code = '', isRetryable } = problem;
   const known = byPlatformCode[code];
   // The documented 429 says the same as the run that could not be placed, but of a request that may be repeated.
@@ -221,7 +214,7 @@ function knownAnswer({ status, problem }: Answered): Known {
   if (status === 402) return spent;
   if (status === 408) return { ...unavailable, fault: 'network' };
   if (status >= 500) return { ...unavailable, ...(isRetryable === false && { failover: 'no' }) };
-  if (status < 400) return fromTheWay;
+  if (status < 400) return undefined;
   if (isRetryable) return unavailable;
   return status === 403 ? refused : invalid;
 }

@@ -281,6 +281,14 @@ describe('a question that fails', () => {
   });
 });
 
+it('every question names the team that pays, where the account has one', async () => {
+  const user = { workspaces: [{ featureModelChoice: { agentMode: { choices: [{ id: 'auto' }] } } }] };
+  const { provider, asked } = await providerAt(ofUser(user));
+  await provider.listModels({ bearer: 'wk-1', teamUid: 'team-1' });
+  await provider.getQuota({ bearer: 'wk-1', teamUid: 'team-1' }).catch(() => {});
+  expect(asked.map(({ headers }) => headers['x-warp-active-team-uid'])).toEqual(Array(3).fill('team-1'));
+});
+
 describe('a key', () => {
   const { normalizeApiKey, authHeaders, baseUrl } = createWarpProvider({
     serverUrl: 'https://app.example.test/',

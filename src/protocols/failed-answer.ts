@@ -1,7 +1,8 @@
-import type { FailedResponse } from '../../core/protocol.ts';
+import { AppError, type AppErrorOptions } from '../core/errors.ts';
+import type { FailedResponse } from '../core/protocol.ts';
 
 export interface FailedAnswer {
-  /** `page`: HTML, which no API of the upstream answers with. */
+  /** `page`: HTML, which no API answers with. */
   readonly form: 'json' | 'page' | 'text';
   /** What its JSON says the error is; undefined where there is none. */
   readonly words: string | undefined;
@@ -9,7 +10,7 @@ export interface FailedAnswer {
 }
 
 /** Reads the body of a response that is no turn, by what it is rather than by what it is said to be. */
-export function readFailedAnswer({ headers, body }: FailedResponse): FailedAnswer {
+export function readFailedAnswer({ headers, body }: Pick<FailedResponse, 'headers' | 'body'>): FailedAnswer {
   const text = Buffer.from(body).toString('utf8');
   const type = String(headers['content-type'] ?? '').toLowerCase();
   const isMarkup = /^\s*(<!doctype|<html|<head|<body|<\?xml)/i.test(text.replace(/^\ufeff/, ''));
@@ -17,6 +18,15 @@ export function readFailedAnswer({ headers, body }: FailedResponse): FailedAnswe
   if (value) return { form: 'json', words: wordsOf(value), text };
   const isPage = isMarkup || type.includes('html');
   return { form: isPage ? 'page' : 'text', words: undefined, text };
+}
+
+/** An edge, a proxy or a captive portal: at times another try gets through, and it says nothing about the account. */
+export function answeredOnTheWay(options: AppErrorOptions): AppError {
+  return new AppError(
+    'upstream_unavailable',
+    'Something between here and the upstream answered in its place, such as a proxy or a firewall. Try again; if it lasts, check the network and the address the upstream is configured with.',
+    { ...options, fault: 'network', failover: 'once' },
+  );
 }
 
 /** `error` as a text or an object with one, or GraphQL's list of errors. */
