@@ -1,4 +1,5 @@
 import ipaddr from 'ipaddr.js';
+import { isLoopbackHost } from '../loopback.ts';
 
 /** A proxy and the setting that named it. */
 export interface NamedProxy {
@@ -39,7 +40,7 @@ export class ProxyRules {
     const proxy = target.protocol === 'https:' ? this.settings.https : this.settings.http;
     if (proxy === undefined) return undefined;
     const host = bareHost(target.hostname);
-    if (isLoopback(host)) return undefined;
+    if (isLoopbackHost(host) || host.endsWith('.localhost')) return undefined;
     const port = target.port || (target.protocol === 'https:' ? '443' : '80');
     const isException = this.#exceptions.some(
       (exception) => (exception.port ?? port) === port && exception.matches(host),
@@ -90,9 +91,4 @@ function bareHost(hostname: string): string {
     .toLowerCase()
     .replace(/^\[|\]$/g, '')
     .replace(/\.$/, '');
-}
-
-function isLoopback(host: string): boolean {
-  if (host === 'localhost' || host.endsWith('.localhost')) return true;
-  return ipaddr.isValid(host) && ipaddr.process(host).range() === 'loopback';
 }
