@@ -9,6 +9,8 @@ import { createLogger } from '../src/lib/logger.ts';
 import { type Certificate, makeCertificate, trust } from '../src/lib/network/testing/certificate.ts';
 import { type ConnectProxy, startConnectProxy } from '../src/lib/network/testing/connect-proxy.ts';
 import { type H2Server, startH2Server } from '../src/lib/network/testing/h2-server.ts';
+import { createProviderHttp } from '../src/providers/http.ts';
+import { createWarpProvider } from '../src/providers/warp/provider.ts';
 import { startTestServices, type TestServices } from './support/services.ts';
 
 const warp = 'https://app.warp.dev';
@@ -151,10 +153,28 @@ it('keeps the path of WARP_SERVER_URL before that of every call', async () => {
 it('sends token requests through the proxy too, each over a tunnel of its own', async () => {
   const front = await startFront();
   const proxy = await startProxy(front, 'securetoken.googleapis.com');
-  const network = createVendorNetwork(loadConfig({ HTTPS_PROXY: proxy.url }));
+  front.answer = ({ stream }) => {
+    stream.respond({ ':status': 200, 'content-type': 'application/json' });
+    stream.end(JSON.stringify({ id_token: 'x.y.z', refresh_token: 'next', expires_in: '3600' }));
+  };
+  const config = loadConfig({ HTTPS_PROXY: proxy.url, WARP_FIREBASE_API_KEY: 'k' });
+  const network = createVendorNetwork(config);
   closers.push(() => network.close());
-  expect(await network.probe(new URL('https://securetoken.googleapis.com'))).toMatchObject({
-    protocol: 'h2',
+  const warpProvider = createWarpProvider({
+    serverUrl: config.warp.serverUrl,
+    oauth: { ...config.warp, clientId: undefined },
+    http: createProviderHttp(network.dispatcher),
+    tokenHttp: createProviderHttp(network.singleUse),
+    userAgent: 'warp2api/test',
+  });
+  for (let refresh = 0; refresh < 2; refresh += 1) await warpProvider.tokens?.refresh('token');
+  expect(front.calls.map(({ headers }) => headers[':path'])).toEqual(['/v1/token?key=k', '/v1/token?key=k']);
+  expect([proxy.asked.length, front.sessions.length]).toEqual([2, 2]);
+
+  proxy.refusal = 403;
+  await expect(warpProvider.tokens?.refresh('token')).rejects.toMatchObject({
+    failure: 'unsent',
+    message: expect.stringMatching(/^WARP_TOKEN_URL was not reached: The proxy of HTTPS_PROXY .*\(403\)/),
   });
 });
 

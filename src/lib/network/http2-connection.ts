@@ -40,7 +40,7 @@ export function openHttp2(socket: Socket, options: Http2Options): Promise<Http2C
     reject(new UnsentError('connect', message, cause));
   };
   const cancel = options.clock.after(options.settingsTimeoutMs, () => fail(new Error('no SETTINGS in time')));
-  session.once('error', fail);
+  session.on('error', fail);
   session.once('close', fail);
   session.once('connect', () => session.setLocalWindowSize(sessionWindowBytes));
   // Only then it is known how many streams the other side takes.

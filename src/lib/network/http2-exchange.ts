@@ -128,6 +128,8 @@ export class Http2Exchange implements Dispatcher.DispatchController {
     });
     stream.on('end', () => {
       if (!this.#hasWholeBody || this.#isOver || this.#reason !== null) return;
+      // Answered before the request was read to its end: the rest is not wanted.
+      if (!stream.writableFinished) stream.close(constants.NGHTTP2_NO_ERROR);
       this.#end();
       this.#handler.onResponseEnd?.(this, this.rawTrailers ?? {});
     });

@@ -338,6 +338,35 @@ it('stops the other side while the reader is behind, and loses nothing', async (
   expect(arrived).toBeGreaterThanOrEqual(size);
 });
 
+it('passes early hints by, over either version', async () => {
+  h2.answer = ({ stream }) => {
+    stream.additionalHeaders({ ':status': 103, link: '</style.css>; rel=preload' });
+    stream.respond({ ':status': 200 });
+    stream.end('whole');
+  };
+  const hinting = await plain((_request, response) => {
+    response.writeEarlyHints({ link: '</style.css>; rel=preload' });
+    response.end('whole');
+  });
+  for (const url of [h2.url, hinting]) {
+    const sent = send(network.dispatcher, `${url}/`);
+    expect([await sent.ended, sent.status(), sent.body()]).toEqual([undefined, 200, 'whole']);
+  }
+});
+
+it('takes an answer that comes before the request was read', async () => {
+  h2.server.removeAllListeners('stream');
+  h2.server.on('stream', (given) => {
+    const stream = given as ServerHttp2Stream;
+    stream.on('error', () => {});
+    stream.respond({ ':status': 413 });
+    stream.end('too large');
+  });
+  const body = Buffer.alloc(5 * 1024 * 1024);
+  const sent = send(network.dispatcher, `${h2.url}/`, { method: 'POST', body });
+  expect([await sent.ended, sent.status(), sent.body()]).toEqual([undefined, 413, 'too large']);
+});
+
 it('carries bodies of 30 MB, several at a time', async () => {
   h2.answer = ({ stream, body }) => {
     stream.respond({ ':status': 200 });
