@@ -2,7 +2,7 @@ import { dirname } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { readTextFile } from './lib/read-text.ts';
-import { safeUrl } from './settings.ts';
+import { safeAddress } from './settings.ts';
 import { resolveSources, type SourceSettings, sourcesSchema, sourceTypes } from './source-settings.ts';
 
 /** warp2api.yaml: what does not fit into a variable. Unknown fields are faults. */
@@ -13,13 +13,13 @@ const text = z.string().min(1);
 const oauth2 = z
   .strictObject({
     type: z.literal('oauth2'),
-    token_url: safeUrl,
+    token_url: safeAddress,
     client_id: text,
     client_secret: text.optional(),
     client_secret_env: envName.optional(),
-    device_authorization_url: safeUrl.optional(),
+    device_authorization_url: safeAddress.optional(),
     scope: text.optional(),
-    quota_url: safeUrl.optional(),
+    quota_url: safeAddress.optional(),
   })
   .refine((given) => given.client_secret === undefined || given.client_secret_env === undefined, {
     message: 'give client_secret or client_secret_env, not both',
@@ -27,7 +27,7 @@ const oauth2 = z
   });
 const apiKey = z.strictObject({
   type: z.literal('api_key'),
-  check_url: safeUrl.optional(),
+  check_url: safeAddress.optional(),
 });
 const providerName = z
   .string()

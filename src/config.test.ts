@@ -259,3 +259,29 @@ test('a proxy of ALL_PROXY that is not needed does no harm', () => {
   };
   expect(load(environment).proxies.https).toEqual({ url: 'http://p:1', setting: 'HTTPS_PROXY' });
 });
+
+test('addresses are kept as they are written, and what calls are appended to has no trailing slash', () => {
+  const file = join(folder, 'warp2api.yaml');
+  writeFileSync(
+    file,
+    'providers: { corp: { type: api_key, check_url: "https://keys.corp.example/check/?all=1" } }',
+  );
+  const config = load({
+    WARP_TOKEN_URL: 'https://t.example/v1/token/',
+    WARP_SERVER_URL: 'https://w.example/prefix/',
+  });
+  expect(config.providers['corp']).toMatchObject({ checkUrl: 'https://keys.corp.example/check/?all=1' });
+  expect(config.warp).toMatchObject({
+    tokenUrl: 'https://t.example/v1/token/',
+    serverUrl: 'https://w.example/prefix',
+  });
+});
+
+test.each([
+  ['https://w.example/a?b=c', /^WARP_SERVER_URL=.* query or fragment/],
+  ['https://me:s3cret@w.example', /^WARP_SERVER_URL=https:\/\/\*\*\*@w\.example: must not hold a user name/],
+  ['http://w.example', /must be https/],
+])('a server that could not be asked as it is written is refused: %s', (url, message) => {
+  expect(() => load({ WARP_SERVER_URL: url })).toThrow(message);
+  expect(() => load({ WARP_SERVER_URL: url })).not.toThrow(/s3cret/);
+});

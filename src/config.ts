@@ -364,7 +364,7 @@ function readSettings(environment: NodeJS.ProcessEnv, problems: string[]): Setti
     if (result.success) {
       values[name] = result.data;
     } else {
-      const shown = isSecret === true ? name : `${name}=${text}`;
+      const shown = isSecret === true ? name : `${name}=${text.replace(/\/\/[^/\s]*@/, '//***@')}`;
       problems.push(`${shown}: ${result.error.issues[0]?.message ?? 'is not valid'}.`);
     }
   }

@@ -39,17 +39,29 @@ const flag = z
   .toLowerCase()
   .pipe(z.enum(['true', 'false', 'yes', 'no', '1', '0', 'on', 'off'], 'must be true or false'))
   .transform((word) => ['true', 'yes', '1', 'on'].includes(word));
-const httpUrl = z
+/** A whole address, asked for as it is written. */
+const httpAddress = z
   .string()
   .refine(
-    (text) => /^https?:\/\/[^/]/.test(text) && URL.canParse(text),
+    (text) => /^https?:\/\/[^/]/i.test(text) && URL.canParse(text),
     'must be a URL such as http://127.0.0.1:8019',
   )
+  .refine(
+    (text) => !URL.canParse(text) || new URL(text).username + new URL(text).password === '',
+    'must not hold a user name or password: none would be sent',
+  );
+/** What the paths of calls are appended to. */
+const httpUrl = httpAddress
+  .refine(
+    (text) => !/[?#]/.test(text),
+    'must not have a query or fragment: paths of calls are appended to it',
+  )
   .transform((text) => text.replace(/\/+$/, ''));
-export const safeUrl = httpUrl.refine(
-  (text) => text.startsWith('https:') || isLoopbackHost(new URL(text).hostname),
-  'must be https unless it is on this machine',
-);
+const isSafe = (text: string): boolean =>
+  !URL.canParse(text) || /^https:/i.test(text) || isLoopbackHost(new URL(text).hostname);
+const unsafe = 'must be https unless it is on this machine';
+export const safeAddress = httpAddress.refine(isSafe, unsafe);
+export const safeUrl = httpUrl.refine(isSafe, unsafe);
 /** A name without a scheme is an HTTP proxy, as with curl. */
 const proxyUrl = z
   .string()
@@ -344,12 +356,12 @@ export const settings = {
   }),
   WARP_IDENTITY_URL: setting({
     default: 'https://identitytoolkit.googleapis.com',
-    schema: safeUrl,
+    schema: safeAddress,
     help: 'Where a custom token is exchanged for an ID token.',
   }),
   WARP_TOKEN_URL: setting({
     default: 'https://securetoken.googleapis.com',
-    schema: safeUrl,
+    schema: safeAddress,
     help: 'Where refresh tokens are exchanged for ID tokens.',
   }),
   SANDBOX: setting({
@@ -368,7 +380,7 @@ export const settings = {
   FETCH_IMAGES: setting({
     default: 'no',
     schema: flag,
-    help: 'yes: images that requests name by their address are fetched, from the public internet only.',
+    help: 'yes: images that requests name by their address are fetched, from the public internet only, and never through a proxy.',
   }),
   FETCH_IMAGES_ALLOW: setting({
     schema: list.refine(

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { readTextFile } from './lib/read-text.ts';
-import { safeUrl as url } from './settings.ts';
+import { safeAddress, safeUrl } from './settings.ts';
 
 /** `sources:` of the configuration file: where replenishing draws accounts from, in order. */
 
@@ -43,7 +43,7 @@ const command = z.strictObject({
 const webhook = z.strictObject({
   type: z.literal('webhook'),
   name: name.optional(),
-  url,
+  url: safeAddress,
   timeout_seconds: timeout,
   /** Header names, and the environment variables that hold their values. */
   header_env: z
@@ -60,7 +60,7 @@ const openrouterKeys = z.strictObject({
   type: z.literal('openrouter_keys'),
   name: name.optional(),
   ...adminKey,
-  base_url: url.default('https://openrouter.ai'),
+  base_url: safeUrl.default('https://openrouter.ai'),
   /** What one key may spend, in US dollars. */
   limit: money,
   limit_reset: z.enum(['daily', 'weekly', 'monthly']).optional(),
@@ -70,7 +70,7 @@ const openaiServiceAccounts = z.strictObject({
   type: z.literal('openai_service_accounts'),
   name: name.optional(),
   ...adminKey,
-  base_url: url.default('https://api.openai.com'),
+  base_url: safeUrl.default('https://api.openai.com'),
   project_id: z.string().regex(/^[A-Za-z0-9_-]{1,128}$/, 'must be the id of a project, such as proj_abc'),
 });
 

@@ -185,7 +185,6 @@ it('doctor names the proxy and the HTTP version, and what to do', async () => {
         loadConfig({ DATA_DIR: '/tmp/warp2api-none', PORT: '0', POOL_SERVICE_PORT: '0', ...environment }),
       logger: createLogger('FATAL'),
       wantsAnswer: false,
-      localUrl: ({ port }) => `http://127.0.0.1:${port}`,
     });
     return (name: string) =>
       findings

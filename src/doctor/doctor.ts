@@ -1,15 +1,19 @@
 import { join } from 'node:path';
 import { createVendorNetwork, openLocalPool, openRemotePool } from '../compose.ts';
 import { type Config, checkRunMode, localUrl, offersSandbox } from '../config.ts';
+import type { ProviderHttp } from '../core/provider.ts';
 import { DatabaseError } from '../db/errors.ts';
+import { systemClock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
+import { createNetwork } from '../lib/network/network.ts';
+import { noProxies } from '../lib/network/proxy-rules.ts';
 import { userAgent, version } from '../lib/version.ts';
 import { createProviderHttp } from '../providers/http.ts';
 import { isWarpHost } from '../providers/warp/provider.ts';
 import { lookAtFolder, lookAtKeyFile } from './machine.ts';
 import { lookAtProtocol, lookAtProxies } from './network.ts';
 import { lookAtPool } from './pool.ts';
-import { askForAnswer, lookAtPort, noAnswer } from './ports.ts';
+import { askForAnswer, askHealth, lookAtPort, noAnswer } from './ports.ts';
 import { type Finding, findingOf, ok, problem } from './report.ts';
 import { lookAtUpstream } from './upstream.ts';
 
@@ -31,11 +35,14 @@ export async function examine(options: DoctorOptions): Promise<Finding[]> {
     return [problem('configuration', error instanceof Error ? error.message : String(error))];
   }
   const findings: Finding[] = [ok('configuration', `warp2api ${version}, Node ${process.version}`)];
+  // Our own services are never reached through a proxy, whatever the environment says.
+  const direct = createNetwork({ proxies: noProxies, clock: systemClock, userAgent });
+  const localHttp = createProviderHttp(direct.dispatcher);
   const poolPort = config.usePoolService
-    ? await lookAtPort('pool', config.poolUrl, 'POOL_SERVICE_PORT')
+    ? await lookAtPort('pool', config.poolUrl, 'POOL_SERVICE_PORT', localHttp)
     : undefined;
   const gatewayUrl = localUrl(config.gateway);
-  const gateway = await lookAtPort('gateway', gatewayUrl, 'PORT');
+  const gateway = await lookAtPort('gateway', gatewayUrl, 'PORT', localHttp);
   findings.push(...(poolPort === undefined ? [] : [poolPort.finding]), gateway.finding);
   findings.push(lookAtFolder(config.dataDir));
   findings.push(
@@ -43,8 +50,11 @@ export async function examine(options: DoctorOptions): Promise<Finding[]> {
   );
   findings.push(...(await lookAtUpstreams(config)));
   findings.push(
-    ...(await findingOf('answer', () => lookAtAnswer(config, options, gateway.isOurs, gatewayUrl))),
+    ...(await findingOf('answer', () =>
+      lookAtAnswer(config, options, gateway.isOurs, gatewayUrl, localHttp),
+    )),
   );
+  direct.close();
   return findings;
 }
 
@@ -101,14 +111,15 @@ async function lookAtAnswer(
   options: DoctorOptions,
   isRunning: boolean,
   gatewayUrl: string,
+  http: ProviderHttp,
 ): Promise<Finding> {
   if (!isRunning) return noAnswer('the gateway does not run');
-  const health = (await (await fetch(`${gatewayUrl}/health`)).json()) as { sandbox?: unknown };
+  const health = (await askHealth(gatewayUrl, http)) as { sandbox?: unknown };
   if (health.sandbox !== true && !options.wantsAnswer) {
     return noAnswer('--answer asks the gateway for a real one, which an account pays for');
   }
   const model = health.sandbox === true ? 'sandbox' : 'auto';
-  return askForAnswer(gatewayUrl, config.gateway.apiKeys[0], model);
+  return askForAnswer(gatewayUrl, config.gateway.apiKeys[0], model, http);
 }
 
 /** A database's URL without its password. */

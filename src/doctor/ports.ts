@@ -1,4 +1,5 @@
 import { connect } from 'node:net';
+import type { ProviderHttp } from '../core/provider.ts';
 import { type Finding, ok, problem, skipped } from './report.ts';
 
 /** What listens at a service's address. */
@@ -10,13 +11,17 @@ export interface Listener {
 const limitMs = 3000;
 
 /** Asks whatever listens at `url` whether it is our service. `setting` is what would move ours elsewhere. */
-export async function lookAtPort(name: string, url: string, setting: string): Promise<Listener> {
+export async function lookAtPort(
+  name: string,
+  url: string,
+  setting: string,
+  http: ProviderHttp,
+): Promise<Listener> {
   if (!(await isTaken(url))) {
     return { isOurs: false, finding: ok(name, `does not run; ${url} is free`) };
   }
   try {
-    const answer = await fetch(`${url}/health`, { signal: AbortSignal.timeout(limitMs) });
-    const health = (await answer.json()) as { status?: unknown; version?: unknown };
+    const health = (await askHealth(url, http)) as { status?: unknown; version?: unknown };
     if (typeof health.status === 'string' && typeof health.version === 'string') {
       const message = `runs at ${url}, version ${health.version}, ${health.status}`;
       return {
@@ -29,6 +34,12 @@ export async function lookAtPort(name: string, url: string, setting: string): Pr
   }
   const fix = `another program listens at ${url}: stop it, or choose another ${setting}`;
   return { isOurs: false, finding: problem(name, fix) };
+}
+
+/** What a service says of itself. */
+export async function askHealth(url: string, http: ProviderHttp): Promise<unknown> {
+  const { body } = await http({ method: 'GET', url: `${url}/health`, headers: {}, timeoutMs: limitMs });
+  return JSON.parse(Buffer.from(body).toString());
 }
 
 function isTaken(url: string): Promise<boolean> {
@@ -53,23 +64,29 @@ function isTaken(url: string): Promise<boolean> {
 const prompt = { messages: [{ role: 'user', content: 'Answer with the word ok.' }], max_tokens: 16 };
 
 /** One real answer through the gateway. */
-export async function askForAnswer(url: string, apiKey: string | undefined, model: string): Promise<Finding> {
+export async function askForAnswer(
+  url: string,
+  apiKey: string | undefined,
+  model: string,
+  http: ProviderHttp,
+): Promise<Finding> {
   const startedAt = Date.now();
-  const answer = await fetch(`${url}/v1/chat/completions`, {
+  const answer = await http({
     method: 'POST',
+    url: `${url}/v1/chat/completions`,
     headers: {
       'content-type': 'application/json',
       ...(apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` }),
     },
     body: JSON.stringify({ model, ...prompt }),
-    signal: AbortSignal.timeout(60_000),
+    timeoutMs: 60_000,
   });
-  const body = (await answer.json()) as {
+  const body = JSON.parse(Buffer.from(answer.body).toString()) as {
     error?: { message?: string };
     choices?: { finish_reason?: string }[];
   };
   const tookMs = Date.now() - startedAt;
-  if (answer.ok)
+  if (answer.status === 200)
     return ok('answer', `${model} answered in ${tookMs} ms (${body.choices?.[0]?.finish_reason})`);
   return problem('answer', `${answer.status}: ${body.error?.message ?? 'no reason was given'}`);
 }
