@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
 import type { ProviderAccount, ProviderModel } from '../../core/provider.ts';
 import type { GraphqlClient } from './graphql.ts';
+import { listOf, optional } from './tolerant-schema.ts';
 
 const query = `query GetFeatureModelChoices($requestContext: RequestContext!) {
   user(requestContext: $requestContext) {
@@ -26,24 +27,24 @@ const query = `query GetFeatureModelChoices($requestContext: RequestContext!) {
   }
 }`;
 
-const windowSchema = z.looseObject({ max: z.number().nullish(), default: z.number().nullish() });
+const windowSchema = z.looseObject({ max: optional(z.number()), default: optional(z.number()) });
 const choiceSchema = z.looseObject({
   id: z.string().min(1),
-  displayName: z.string().nullish(),
-  baseModelName: z.string().nullish(),
-  reasoningLevel: z.string().nullish(),
-  description: z.string().nullish(),
-  disableReason: z.string().nullish(),
-  visionSupported: z.boolean().nullish(),
-  provider: z.string().nullish(),
-  usageMetadata: z.looseObject({ creditMultiplier: z.number().nullish() }).nullish(),
-  contextWindow: windowSchema.nullish(),
+  displayName: optional(z.string()),
+  baseModelName: optional(z.string()),
+  reasoningLevel: optional(z.string()),
+  description: optional(z.string()),
+  disableReason: optional(z.string()),
+  visionSupported: optional(z.boolean()),
+  provider: optional(z.string()),
+  usageMetadata: optional(z.looseObject({ creditMultiplier: optional(z.number()) })),
+  contextWindow: optional(windowSchema),
 });
 const userSchema = z.looseObject({
   workspaces: z.array(
     z.looseObject({
       featureModelChoice: z.looseObject({
-        agentMode: z.looseObject({ defaultId: z.string().nullish(), choices: z.array(choiceSchema) }),
+        agentMode: z.looseObject({ defaultId: optional(z.string()), choices: listOf(choiceSchema) }),
       }),
     }),
   ),
@@ -65,6 +66,9 @@ export async function listModels(
     );
   }
   const { choices, defaultId } = workspace.featureModelChoice.agentMode;
+  if (choices.length === 0) {
+    throw new AppError('upstream_protocol', 'The provider lists no model that can be read for this account.');
+  }
   return choices.map((choice) => toModel(choice, choice.id === defaultId));
 }
 

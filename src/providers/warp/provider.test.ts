@@ -107,6 +107,24 @@ describe('the list of models', () => {
     expect(Object.keys(asked[0]?.headers ?? {}).filter((name) => name.startsWith('x-warp'))).toEqual([]);
   });
 
+  it('is read without what has another shape', async () => {
+    const odd = [
+      { id: 'auto', displayName: 7, contextWindow: 'large', usageMetadata: [], visionSupported: 'yes' },
+      { displayName: 'No id' },
+      'text',
+      { id: 'good', displayName: 'Good', contextWindow: { max: '1', default: 200 } },
+    ];
+    const listOf = (choices: unknown) =>
+      providerAt(ofUser({ workspaces: [{ featureModelChoice: { agentMode: { defaultId: 5, choices } } }] }));
+    expect(await (await listOf(odd)).provider.listModels({ bearer: 'wk-1' })).toEqual([
+      { id: 'auto' },
+      { id: 'good', displayName: 'Good', contextWindow: 200 },
+    ]);
+    // None at all is no list: it would keep the account from every model.
+    const none = await listOf(['text']);
+    expect((await errorOf(none.provider.listModels({ bearer: 'wk-1' }))).code).toBe('upstream_protocol');
+  });
+
   it('is an error without a workspace or in another shape', async () => {
     const empty = await providerAt(ofUser({ workspaces: [] }));
     expect((await errorOf(empty.provider.listModels({ bearer: 'wk-1' }))).code).toBe('upstream_protocol');
@@ -193,6 +211,21 @@ describe("the server's own word", () => {
   ])('%s', async (_name, user, expected) => {
     const { provider } = await providerAt(ofUser({ requestLimitInfo: info, ...user }));
     expect(await provider.getQuota({ bearer: 'wk-1' })).toEqual(expected);
+  });
+
+  it('is read without grants and times of another shape', async () => {
+    const { provider } = await providerAt(
+      ofUser({
+        requestLimitInfo: { ...info, requestsUsedSinceLastRefresh: 40, nextRefreshTime: 5 },
+        bonusGrants: [
+          'x',
+          { grantType: 'ANY', requestCreditsRemaining: 10 },
+          { grantType: 'ANY', requestCreditsRemaining: 'many' },
+        ],
+        workspaces: [7, { bonusGrantsInfo: 'none' }, { bonusGrantsInfo: { grants: {} } }],
+      }),
+    );
+    expect(await provider.getQuota({ bearer: 'wk-1' })).toMatchObject({ limit: 100, remaining: 70 });
   });
 
   it('stands alone where the figures cannot be had, and the figures where it cannot', async () => {

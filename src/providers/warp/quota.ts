@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
 import type { ProviderAccount, QuotaAnswer } from '../../core/provider.ts';
 import type { GraphqlClient } from './graphql.ts';
+import { listOf, optional } from './tolerant-schema.ts';
 
 const query = `query GetRequestLimitInfo($requestContext: RequestContext!) {
   user(requestContext: $requestContext) {
@@ -18,22 +19,22 @@ const query = `query GetRequestLimitInfo($requestContext: RequestContext!) {
 }`;
 
 const grantSchema = z.looseObject({
-  grantType: z.string().nullish(),
-  expiration: z.string().nullish(),
-  requestCreditsRemaining: z.number().nullish(),
+  grantType: optional(z.string()),
+  expiration: optional(z.string()),
+  requestCreditsRemaining: optional(z.number()),
 });
-const grantsSchema = z.array(grantSchema).nullish();
+const grantsSchema = optional(listOf(grantSchema));
 const userSchema = z.looseObject({
   requestLimitInfo: z.looseObject({
     isUnlimited: z.boolean(),
     requestLimit: z.number(),
     requestsUsedSinceLastRefresh: z.number(),
-    nextRefreshTime: z.string().nullish(),
+    nextRefreshTime: optional(z.string()),
   }),
   bonusGrants: grantsSchema,
-  workspaces: z
-    .array(z.looseObject({ bonusGrantsInfo: z.looseObject({ grants: grantsSchema }).nullish() }))
-    .nullish(),
+  workspaces: optional(
+    listOf(z.looseObject({ bonusGrantsInfo: optional(z.looseObject({ grants: grantsSchema })) })),
+  ),
 });
 
 const availabilityQuery = `query GetAICreditAvailability($requestContext: RequestContext!) {
@@ -47,7 +48,7 @@ const availabilityQuery = `query GetAICreditAvailability($requestContext: Reques
 const availabilitySchema = z.looseObject({
   aiCreditAvailability: z.looseObject({
     available: z.boolean(),
-    denialReason: z.string().nullish(),
+    denialReason: optional(z.string()),
   }),
 });
 
