@@ -278,8 +278,11 @@ test('addresses are kept as they are written, and what calls are appended to has
 });
 
 test.each([
-  ['https://w.example/a?b=c', /^WARP_SERVER_URL=.* query or fragment/],
-  ['https://me:s3cret@w.example', /^WARP_SERVER_URL=https:\/\/\*\*\*@w\.example: must not hold a user name/],
+  ['https://w.example/a?b=c', /^WARP_SERVER_URL=.*query or fragment/],
+  [
+    'https://me:s3cret@w.example',
+    /^WARP_SERVER_URL=https:\/\/\*\*\*@w\.example: must be a URL without user name/,
+  ],
   ['http://w.example', /must be https/],
 ])('a server that could not be asked as it is written is refused: %s', (url, message) => {
   expect(() => load({ WARP_SERVER_URL: url })).toThrow(message);

@@ -48,13 +48,13 @@ const httpAddress = z
   )
   .refine(
     (text) => !URL.canParse(text) || new URL(text).username + new URL(text).password === '',
-    'must not hold a user name or password: none would be sent',
+    'must be a URL without user name and password: none would be sent',
   );
 /** What the paths of calls are appended to. */
 const httpUrl = httpAddress
   .refine(
     (text) => !/[?#]/.test(text),
-    'must not have a query or fragment: paths of calls are appended to it',
+    'must be a URL without user, query or fragment: paths of calls are appended to it',
   )
   .transform((text) => text.replace(/\/+$/, ''));
 const isSafe = (text: string): boolean =>
@@ -156,10 +156,7 @@ export const settings = {
     help: 'Port of the account pool; 0 takes any free one.',
   }),
   POOL_SERVICE_URL: setting({
-    schema: httpUrl.refine((text) => {
-      const { username, search, hash } = new URL(text);
-      return username === '' && search === '' && hash === '';
-    }, 'must be a URL without user, query or fragment'),
+    schema: httpUrl,
     help: 'Where a gateway that runs apart finds the pool. Unset: http:// with POOL_SERVICE_HOST and POOL_SERVICE_PORT.',
   }),
   USE_POOL_SERVICE: setting({
