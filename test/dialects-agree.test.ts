@@ -436,7 +436,7 @@ const decoders: Record<Dialect, (body: unknown) => AskedRequest> = {
 };
 
 /** Results that follow one another are one message or several, as the dialect has it; a path is the dialect's own. */
-function plainTurn({ messages, responseFormat, reasoning, ...rest }: AskedRequest) {
+function plainTurn({ messages, messagesParam: _, responseFormat, reasoning, ...rest }: AskedRequest) {
   const merged: AskedRequest['messages'][number][] = [];
   for (const message of messages) {
     const before = merged.at(-1);

@@ -112,7 +112,12 @@ test('a name nobody has, a model that is switched off and an image nobody can se
   const blind = await services.chat({ model: 'blind', messages: [image] });
   expect([blind.status, await blind.json()]).toMatchObject([
     400,
-    { error: { param: 'messages', message: expect.stringContaining('"blind" takes no images') } },
+    {
+      error: {
+        param: 'messages.0.content.0.image_url.url',
+        message: expect.stringContaining('"blind" takes no images'),
+      },
+    },
   ]);
   const off = await services.chat(userTurn('off', 'Hello'));
   expect([off.status, await off.json()]).toMatchObject([

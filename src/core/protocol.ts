@@ -50,6 +50,13 @@ export interface FailedResponse {
   readonly body: Uint8Array;
 }
 
+/** What an upstream takes of images with one turn. */
+export interface ImageLimits {
+  readonly maxCount: number;
+  /** Of one image. */
+  readonly maxBytes?: number;
+}
+
 /** A wire format we speak to an upstream. Holds no state between turns. */
 export interface Outbound {
   /** What the content type of a good answer begins with. */
@@ -60,6 +67,7 @@ export interface Outbound {
   classifyFailure(response: FailedResponse): AppError;
   /** Request parameters that do not reach this upstream and do no harm; named in `x-warp2api-ignored`. */
   readonly ignored: readonly TuningName[];
+  readonly images: ImageLimits;
 }
 
 /** Turns events into the bytes of one streamed answer in the client's dialect. */

@@ -1,4 +1,5 @@
 import type { AppError } from './errors.ts';
+import type { ImageLimits } from './protocol.ts';
 import type { ProviderAccount } from './provider.ts';
 import type { TuningName, TurnEvent, TurnRequest } from './turn.ts';
 
@@ -52,6 +53,7 @@ export interface TurnCaller {
   start(call: TurnCall): RunningCall;
   /** Request parameters that do not reach this upstream and do no harm; named in `x-warp2api-ignored`. */
   readonly ignored: readonly TuningName[];
+  readonly images: ImageLimits;
   /** Waits, for some seconds at most, until what was ended here has ended there too. */
   close(): Promise<void>;
 }

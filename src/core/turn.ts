@@ -8,6 +8,8 @@ export interface TurnRequest<Image extends AnyImage = ImagePart> {
   /** The model as the client named it, or, once routed, as the upstream names it. */
   readonly model: string;
   readonly messages: readonly Message<Image>[];
+  /** The field the client sent them in; absent: `messages`. */
+  readonly messagesParam?: string;
   readonly tools: readonly Tool[];
   readonly toolChoice: ToolChoice;
   readonly parallelToolCalls: boolean;

@@ -50,7 +50,7 @@ export function answerHeads(
           .filter((name) => name !== 'reasoningEffort' || !route.isEffortHeard)
           .map((name) => inbound.parameterNames?.[name] ?? parameterNames[name])
       : [];
-    const ignored = [...unread, ...decoded.ignored];
+    const ignored = [...new Set([...unread, ...decoded.ignored, ...(route?.notShown ?? [])])];
     return {
       identity: {
         id,

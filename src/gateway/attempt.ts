@@ -15,7 +15,7 @@ import type { ProviderReach } from './provider-reach.ts';
 import type { Route } from './routes.ts';
 import { createStopCut } from './stop-cut.ts';
 import { estimateUsage, roughUsage } from './token-count.ts';
-import { type AskedTurn, inlineTurn, type TurnImages } from './turn-images.ts';
+import { type AskedTurn, prepareTurn, type TurnImages } from './turn-images.ts';
 import { noteEvents, type TurnProgress } from './turn-progress.ts';
 import { callUpstream } from './upstream.ts';
 
@@ -122,13 +122,17 @@ interface OpenedCall {
 /** The provider's own way to carry a turn, ready to begin. */
 async function openCall(
   { dispatcher, userAgent, timeouts, listening, reach }: AttemptDependencies,
-  { route, request: asked, lease, output, images, signal }: Attempt,
+  { route: chosen, request: asked, lease, output, images, signal }: Attempt,
   claimed: AskedTurn['remembered'],
 ): Promise<OpenedCall> {
-  const { provider } = route;
+  const { provider } = chosen;
   const account = providerAccountOf(lease.account);
   const turn = { request: asked, ...(claimed ? { remembered: claimed } : {}) };
-  const { request, remembered } = await inlineTurn(turn, images, signal);
+  const limits = (provider.caller ?? provider.outbound).images;
+  const prepared = await prepareTurn(turn, images, { hasVision: !chosen.isBlind, limits }, signal);
+  const { request, remembered } = prepared.turn;
+  const route = prepared.ignored.length > 0 ? { ...chosen, notShown: prepared.ignored } : chosen;
+  if (route !== chosen) output.onRoute(route);
   if (provider.caller) {
     const { caller } = provider;
     const onRunUrl = (runUrl: string) => {

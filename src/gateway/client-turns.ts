@@ -84,7 +84,7 @@ export function createClientTurns(
       if (choices > turns.maxChoices) throw tooManyChoices(turns.maxChoices);
       const { responseFormat: format } = request;
       if (format.type === 'json-schema') checkSchema(format.schema, `${format.param}.schema`);
-      imagesFor(request);
+      imagesFor(request)?.check(request);
       if (isClosing) {
         throw new AppError('shutting_down', 'The gateway is stopping; try again in a moment.', {
           retryAfterMs: 5_000,

@@ -1,6 +1,8 @@
 import { AppError } from '../core/errors.ts';
 import type { ProviderModel } from '../core/provider.ts';
 import type { AskedRequest } from '../core/turn.ts';
+import { justSentIndex } from '../protocols/content-notes.ts';
+import { imagesOf } from './turn-images.ts';
 
 export interface EffortChoice {
   readonly model: string;
@@ -82,28 +84,26 @@ function plainWord(effort: string): string {
   return effort.toLowerCase().replace(/[^a-z0-9]/g, '');
 }
 
-/** Throws AppError `invalid_request` for images that the model surely cannot see. */
+/** The model surely sees no images. */
+export function isBlindModel(models: readonly ProviderModel[], id: string): boolean {
+  return models.find((model) => model.id === id)?.hasVision === false;
+}
+
+/** Throws AppError `invalid_request` for an image that the user has just sent to a model that sees none. */
 export function checkVision(
   models: readonly ProviderModel[],
   id: string,
   messages: AskedRequest['messages'],
 ): void {
-  if (models.find((model) => model.id === id)?.hasVision !== false || !messages.some(hasImage)) return;
+  const justSent = messages[justSentIndex(messages.map(({ role }) => role))];
+  const [image] = justSent ? imagesOf(justSent) : [];
+  if (image === undefined) return;
   const seeing = models.filter((model) => model.hasVision === true).slice(0, 3);
   const advice =
     seeing.length === 0
       ? 'leave the images out'
       : `leave them out, or choose another, such as ${seeing.map((model) => `"${model.id}"`).join(' or ')}`;
   throw new AppError('invalid_request', `The model "${id}" takes no images: ${advice}.`, {
-    param: 'messages',
+    param: image.param ?? 'messages',
   });
-}
-
-function hasImage(message: AskedRequest['messages'][number]): boolean {
-  return message.parts.some(
-    (part) =>
-      part.type === 'image' ||
-      part.type === 'image-url' ||
-      (part.type === 'tool-result' && (part.images?.length ?? 0) > 0),
-  );
 }

@@ -5,7 +5,7 @@ import type { ModelList, ModelLists } from './models.ts';
 import { createRoutes, type Routes } from './routes.ts';
 import { createLineProvider } from './testing/fake-upstream.ts';
 
-const picture = { type: 'image', mediaType: 'image/png', data: 'AAAA' } as const;
+const picture = { type: 'image', mediaType: 'image/png', data: 'AAAA', param: 'input.0' } as const;
 const family = (effort: string): ProviderModel => ({ id: `think-${effort}`, baseName: 'Think', effort });
 
 let list: ModelList;
@@ -199,15 +199,14 @@ describe('images', () => {
     },
   ] as const;
 
-  it('are refused for a model that surely sees none, with one that does', async () => {
+  it('that were just sent are refused for a model that surely sees none, with one that does', async () => {
     withModels([{ id: 'blind', hasVision: false }, { id: 'unknown' }, { id: 'seer', hasVision: true }]);
-    for (const messages of [seen, returned]) {
-      const { code, param, message } = await refusalOf('blind', messages);
-      expect([code, param]).toEqual(['invalid_request', 'messages']);
-      expect(message).toBe(
-        'The model "blind" takes no images: leave them out, or choose another, such as "seer".',
-      );
-    }
+    const { code, param, message } = await refusalOf('blind', seen);
+    expect([code, param]).toEqual(['invalid_request', 'input.0']);
+    expect(message).toBe(
+      'The model "blind" takes no images: leave them out, or choose another, such as "seer".',
+    );
+    expect(await resolve('blind', undefined, returned)).toEqual(['blind', false]);
     expect(await resolve('blind')).toEqual(['blind', false]);
     expect(await resolve('unknown', undefined, seen)).toEqual(['unknown', false]);
     expect(await resolve('seer', undefined, seen)).toEqual(['seer', false]);

@@ -1,7 +1,7 @@
 import type { ProviderModel, UpstreamProvider } from '../core/provider.ts';
 import type { AskedRequest } from '../core/turn.ts';
 import { defaultAliases, findAlias } from './aliases.ts';
-import { checkVision, chooseEffort, isFamily } from './model-choice.ts';
+import { checkVision, chooseEffort, isBlindModel, isFamily } from './model-choice.ts';
 import { modelNotFound } from './model-not-found.ts';
 import type { ModelList, ModelLists } from './models.ts';
 import type { PoolWatch } from './pool-watch.ts';
@@ -14,6 +14,10 @@ export interface Route {
   readonly runUrl?: string;
   /** The request's effort chose the model. */
   readonly isEffortHeard?: boolean;
+  /** The model surely sees no images. */
+  readonly isBlind?: boolean;
+  /** What of the turn a note replaced on its way to this upstream. */
+  readonly notShown?: readonly string[];
   /** Accounts whose own list lacks the model. */
   readonly barred?: ReadonlySet<string> | undefined;
 }
@@ -139,8 +143,9 @@ export function createRoutes({ providers, sandbox, models, poolWatch, aliases }:
     const pinned = target.isPinned ? list.models.filter(({ id }) => id === target.model) : [];
     const candidates = pinned.length > 0 ? pinned : list.models;
     const { model, isEffortHeard } = chooseEffort(candidates, target.model, reasoning.effort);
-    checkVision(list.models, model, messages);
-    return { provider, model, isEffortHeard, barred: list.barred.get(model) };
+    const isBlind = isBlindModel(list.models, model);
+    if (isBlind) checkVision(list.models, model, messages);
+    return { provider, model, isEffortHeard, isBlind, barred: list.barred.get(model) };
   }
 
   async function list(): Promise<ListedModel[]> {

@@ -3,7 +3,7 @@ import { AppError } from '../core/errors.ts';
 import { plainTurn } from '../core/testing/plain-turn.ts';
 import type { AskedMessage, AskedRequest } from '../core/turn.ts';
 import type { ImageFetcher } from './image-fetcher.ts';
-import { maxFetchedImages, turnImagesOf } from './turn-images.ts';
+import { type AskedTurn, type ImageRules, maxFetchedImages, turnImagesOf } from './turn-images.ts';
 
 const { signal } = new AbortController();
 
@@ -31,8 +31,16 @@ function requestOf(...messages: AskedMessage[]): AskedRequest {
   };
 }
 
+const rules: ImageRules = { hasVision: true, limits: { maxCount: 20, maxBytes: 20_000_000 } };
+function prepare(turn: AskedTurn, fetcher?: ImageFetcher, more: Partial<ImageRules> = {}) {
+  const images = turnImagesOf(turn.request, fetcher);
+  if (!images) throw new Error('The request has no images.');
+  images.check(turn.request);
+  return images.prepare(turn, { ...rules, ...more }, signal);
+}
+
 const inlined = { type: 'image', mediaType: 'image/png', data: 'AAAA' };
-const gone = { type: 'text', text: '[an image that is no longer at its address]' };
+const gone = { type: 'text', text: '[Not shown: an image that is no longer at its address.]' };
 
 it('puts images inline in messages and in results of tools, each fetched once however often the turn begins', async () => {
   const { fetcher, fetched } = createFetcher();
@@ -42,9 +50,10 @@ it('puts images inline in messages and in results of tools, each fetched once ho
     parts: [{ ...result, images: [urlPart('a'), urlPart('b')] }],
   });
   const images = turnImagesOf(request, fetcher);
-  await images?.inline({ request }, signal);
-  const turn = await images?.inline({ request }, signal);
-  expect(turn?.request.messages).toEqual([
+  await images?.prepare({ request }, rules, signal);
+  const prepared = await images?.prepare({ request }, rules, signal);
+  expect(prepared?.ignored).toEqual([]);
+  expect(prepared?.turn.request.messages).toEqual([
     { role: 'user', parts: [inlined] },
     { role: 'tool', parts: [{ ...result, images: [inlined, inlined] }] },
   ]);
@@ -55,23 +64,25 @@ it('fetches nothing the upstream remembers', async () => {
   const { fetcher, fetched } = createFetcher();
   const request = requestOf(user('old'), assistant, user('new'));
   const remembered = { memory: new Uint8Array(), newMessages: request.messages.slice(2) };
-  const turn = await turnImagesOf(request, fetcher)?.inline({ request, remembered }, signal);
-  expect(turn?.remembered?.newMessages).toEqual([{ role: 'user', parts: [inlined] }]);
-  expect(turn?.request.messages[0]).toEqual({ role: 'user', parts: [gone] });
+  const { turn, ignored } = await prepare({ request, remembered }, fetcher);
+  expect(ignored).toEqual([]);
+  expect(turn.remembered?.newMessages).toEqual([{ role: 'user', parts: [inlined] }]);
+  expect(turn.request.messages[0]).toEqual({ role: 'user', parts: [gone] });
   expect(fetched).toEqual(['new']);
 });
 
 it('goes on without a picture of long ago that is gone, but not without a new one', async () => {
   const { fetcher } = createFetcher(['old']);
   const later = requestOf(user('old'), assistant, user('new'));
-  const turn = await turnImagesOf(later, fetcher)?.inline({ request: later }, signal);
-  expect(turn?.request.messages).toEqual([
+  const { turn, ignored } = await prepare({ request: later }, fetcher);
+  expect(ignored).toEqual(['param of old']);
+  expect(turn.request.messages).toEqual([
     { role: 'user', parts: [gone] },
     assistant,
     { role: 'user', parts: [inlined] },
   ]);
   const first = requestOf(user('old'));
-  await expect(turnImagesOf(first, fetcher)?.inline({ request: first }, signal)).rejects.toMatchObject({
+  await expect(prepare({ request: first }, fetcher)).rejects.toMatchObject({
     param: 'param of old',
   });
 });
@@ -79,19 +90,79 @@ it('goes on without a picture of long ago that is gone, but not without a new on
 it('refuses too many images and too many bytes, and fetches the latest of a long history alone', async () => {
   const { fetcher, fetched } = createFetcher();
   const many = Array.from({ length: maxFetchedImages + 1 }, (_, index) => `i${index}`);
-  expect(() => turnImagesOf(requestOf(user(...many)), fetcher)).toThrow(/at most 20 images/);
+  expect(() => prepare({ request: requestOf(user(...many)) }, fetcher)).toThrow(/param of i20: .*at most 20/);
   const history = requestOf(user(...many), assistant, user('new'));
-  await turnImagesOf(history, fetcher)?.inline({ request: history }, signal);
+  await prepare({ request: history }, fetcher);
   expect(fetched).toEqual([...many.slice(2), 'new']);
 
   const large = createFetcher([], 12 * 1024 * 1024).fetcher;
   const heavy = requestOf(user('a', 'b', 'c'));
-  await expect(turnImagesOf(heavy, large)?.inline({ request: heavy }, signal)).rejects.toThrow(
-    /20 MB together/,
-  );
+  await expect(prepare({ request: heavy }, large)).rejects.toThrow(/20 MB together/);
 });
 
 it('says what to do where images are not fetched, and asks nothing of a request without any', () => {
-  expect(() => turnImagesOf(requestOf(user('a')), undefined)).toThrow(/param of a: .*FETCH_IMAGES=yes/);
+  expect(() => prepare({ request: requestOf(user('a')) })).toThrow(/param of a: .*FETCH_IMAGES=yes/);
   expect(turnImagesOf(requestOf(assistant), undefined)).toBeUndefined();
+});
+
+const notFetched = { type: 'text', text: '[Not shown: an image that is not fetched from its address here.]' };
+const picture = (size: number) => ({
+  type: 'image' as const,
+  mediaType: 'image/png',
+  data: 'A'.repeat(size),
+  param: `param of ${size}`,
+});
+const asked = (text: string): AskedMessage => ({ role: 'user', parts: [{ type: 'text', text }] });
+const told = (...images: ReturnType<typeof picture>[]): AskedMessage => ({
+  role: 'tool',
+  parts: [{ type: 'tool-result', callId: 'c', text: 'map', images, isError: false }],
+});
+
+it('an old address does not end a conversation where images are not fetched', async () => {
+  const { turn, ignored } = await prepare({ request: requestOf(user('old'), assistant, asked('And?')) });
+  expect(turn.request.messages[0]).toEqual({ role: 'user', parts: [notFetched] });
+  expect(ignored).toEqual(['param of old']);
+});
+
+it('an image larger than the upstream takes is refused when it is new, and else noted', async () => {
+  const small = { limits: { maxCount: 20, maxBytes: 30 } };
+  const sent: AskedMessage = { role: 'user', parts: [picture(44)] };
+  await expect(prepare({ request: requestOf(sent) }, undefined, small)).rejects.toMatchObject({
+    code: 'invalid_request',
+    param: 'param of 44',
+  });
+  for (const messages of [
+    [sent, assistant, asked('And?')],
+    [asked('Go'), assistant, told(picture(44))],
+  ]) {
+    const { turn, ignored } = await prepare({ request: requestOf(...messages) }, undefined, small);
+    expect(JSON.stringify(turn.request.messages)).toContain('Not shown: an image that has ');
+    expect(ignored).toEqual(['param of 44']);
+  }
+});
+
+it('of more images than the upstream takes the latest are kept', async () => {
+  const two = { limits: { maxCount: 2 } };
+  const old: AskedMessage = { role: 'user', parts: [picture(4), picture(8)] };
+  const { turn } = await prepare({ request: requestOf(old, assistant, told(picture(12))) }, undefined, two);
+  expect(turn.request.messages[0]?.parts).toMatchObject([{ type: 'text' }, { data: 'A'.repeat(8) }]);
+  const three: AskedMessage = { role: 'user', parts: [picture(4), picture(8), picture(12)] };
+  await expect(prepare({ request: requestOf(three) }, undefined, two)).rejects.toThrow(/at most 2 are taken/);
+});
+
+it('a model that sees no images is told of those in the history', async () => {
+  const { turn, ignored } = await prepare(
+    { request: requestOf(asked('Go'), assistant, told(picture(4))) },
+    undefined,
+    { hasVision: false },
+  );
+  expect(turn.request.messages[2]?.parts).toEqual([
+    {
+      type: 'tool-result',
+      callId: 'c',
+      text: 'map\n[Not shown: an image that the model cannot see.]',
+      isError: false,
+    },
+  ]);
+  expect(ignored).toEqual(['param of 4']);
 });

@@ -1,6 +1,16 @@
 import { AppError } from '../core/errors.ts';
-import type { OutboundTurn } from '../core/protocol.ts';
-import type { AnyImage, AskedMessage, AskedRequest, ImagePart, ImageUrlPart, Message } from '../core/turn.ts';
+import type { ImageLimits, OutboundTurn } from '../core/protocol.ts';
+import type {
+  AnyImage,
+  AskedMessage,
+  AskedRequest,
+  ImagePart,
+  ImageUrlPart,
+  Message,
+  TextPart,
+  ToolResultPart,
+} from '../core/turn.ts';
+import { ContentNotes, justSentIndex, type Unshown } from '../protocols/content-notes.ts';
 import type { ImageFetcher } from './image-fetcher.ts';
 
 /** An upstream turn as it is before its images are fetched. */
@@ -11,141 +21,241 @@ export interface AskedTurn {
   };
 }
 
-/** The images a request names by their addresses. */
-export interface TurnImages {
-  /** Puts them inline, as far as the upstream will see them; each is fetched once, however often the turn is begun. */
-  inline(turn: AskedTurn, signal: AbortSignal): Promise<OutboundTurn>;
+/** What the model and its upstream take of images. */
+export interface ImageRules {
+  readonly hasVision: boolean;
+  readonly limits: ImageLimits;
+}
+
+export interface PreparedTurn {
+  readonly turn: OutboundTurn;
+  /** Images that a note replaced, as paths without numbers. */
+  readonly ignored: readonly string[];
 }
 
 /** Fetched for one turn; of older messages the latest. */
 export const maxFetchedImages = 20;
 const maxFetchedBytes = 20 * 1024 * 1024;
 
-/** Undefined when a request has none. Throws AppError `invalid_request` when it may not have any, or has too many. */
+const gone: Unshown = {
+  what: 'an image',
+  why: 'is no longer at its address',
+  advice: 'send it inline',
+};
+const notFetched: Unshown = {
+  what: 'an image',
+  why: 'is not fetched from its address here',
+  advice: 'send it inline, as base64, or have whoever runs this gateway set FETCH_IMAGES=yes',
+};
+const unseen: Unshown = {
+  what: 'an image',
+  why: 'the model cannot see',
+  advice: 'choose a model that takes images',
+};
+
+/** Undefined when a request has none. */
 export function turnImagesOf(
   request: AskedRequest,
   fetcher: ImageFetcher | undefined,
 ): TurnImages | undefined {
-  const [first] = request.messages.flatMap(imageUrlsOf);
-  if (first === undefined) return undefined;
-  const { param } = first;
-  if (fetcher === undefined) {
-    throw new AppError(
-      'invalid_request',
-      `${param}: images are not fetched here: send it inline, as base64, or have whoever runs this gateway set FETCH_IMAGES=yes.`,
-      { param },
-    );
-  }
-  const fresh = request.messages.slice(startOfNews(request.messages)).flatMap(imageUrlsOf);
-  const tooMany = fresh[maxFetchedImages];
-  if (tooMany) {
-    throw new AppError(
-      'invalid_request',
-      `${tooMany.param}: at most ${maxFetchedImages} images are fetched for one turn; send fewer, or send them inline.`,
-      { param: tooMany.param },
-    );
-  }
-  return createTurnImages(fetcher);
+  return request.messages.some((message) => imagesOf(message).length > 0)
+    ? new TurnImages(fetcher)
+    : undefined;
 }
 
-/** A turn without addresses is an upstream's turn as it stands. */
-export function inlineTurn(
+/** A turn without images is an upstream's turn as it stands. */
+export function prepareTurn(
   turn: AskedTurn,
   images: TurnImages | undefined,
+  rules: ImageRules,
   signal: AbortSignal,
-): OutboundTurn | Promise<OutboundTurn> {
-  return images ? images.inline(turn, signal) : (turn as OutboundTurn);
+): PreparedTurn | Promise<PreparedTurn> {
+  return images ? images.prepare(turn, rules, signal) : { turn: turn as OutboundTurn, ignored: [] };
 }
 
-function createTurnImages(fetcher: ImageFetcher): TurnImages {
-  const fetched = new Map<string, Promise<ImagePart>>();
-  let bytes = 0;
+/** An image of a request, and whether its user has just sent it. */
+interface Found {
+  readonly image: AnyImage;
+  readonly isJustSent: boolean;
+  /** Of a message that the upstream has not seen. */
+  readonly isUnseen: boolean;
+}
 
-  function fetchOnce(image: ImageUrlPart, signal: AbortSignal): Promise<ImagePart> {
-    let fetching = fetched.get(image.url);
-    if (!fetching) {
-      fetching = fetcher.fetch(image, signal).then((part) => {
-        bytes += part.data.length * 0.75;
-        if (bytes <= maxFetchedBytes) return part;
-        const message = `${image.param}: the fetched images of one turn are more than 20 MB together; send fewer or smaller ones.`;
-        throw new AppError('invalid_request', message, { param: image.param });
-      });
-      // Whoever asks for it hears of it.
-      fetching.catch(() => {});
-      fetched.set(image.url, fetching);
-    }
-    return fetching;
+/**
+ * The images of one request. `prepare` makes them what the upstream takes: inline, of a size and number it takes, or a note in
+ * their place. Each address is fetched once, however often the turn is begun.
+ */
+export class TurnImages {
+  readonly #fetcher: ImageFetcher | undefined;
+  readonly #fetched = new Map<string, Promise<ImagePart>>();
+  #bytes = 0;
+
+  constructor(fetcher: ImageFetcher | undefined) {
+    this.#fetcher = fetcher;
   }
 
-  /** A picture of long ago that is gone must not end the conversation: its place says so. */
-  async function inlineMessages(
-    messages: readonly AskedMessage[],
-    newsAt: number,
-    signal: AbortSignal,
-  ): Promise<Message[]> {
-    const urls = messages.flatMap((message, index) =>
-      imageUrlsOf(message).map((image) => ({ image, isNew: index >= newsAt })),
+  /** Throws AppError `invalid_request` for images that the user has just sent and that no upstream could get. */
+  check({ messages }: AskedRequest): void {
+    const notes = new ContentNotes();
+    const sent = foundIn(messages, 0).filter(
+      ({ image, isJustSent }) => isJustSent && image.type === 'image-url',
     );
-    const parts = new Map<ImageUrlPart, ImagePart>();
+    const [first] = sent;
+    if (first && this.#fetcher === undefined) noteFor(first, notFetched, notes);
+    const tooMany = sent[maxFetchedImages];
+    if (tooMany) noteFor(tooMany, tooManyOf(maxFetchedImages, 'fetched for one turn'), notes);
+  }
+
+  /** Throws AppError `invalid_request` for what the user has just sent and the upstream does not take. */
+  async prepare(
+    { request, remembered }: AskedTurn,
+    rules: ImageRules,
+    signal: AbortSignal,
+  ): Promise<PreparedTurn> {
+    const { messages } = request;
+    const firstUnseen = remembered ? messages.length - remembered.newMessages.length : 0;
+    const found = foundIn(messages, firstUnseen);
+    const notes = new ContentNotes();
+    const shown = await this.#show(found, rules, notes, signal);
+    const prepared = messages.map((message) => withImages(message, shown));
+    const turn: OutboundTurn = {
+      request: { ...request, messages: prepared },
+      ...(remembered && { remembered: { ...remembered, newMessages: prepared.slice(firstUnseen) } }),
+    };
+    return { turn, ignored: notes.ignored };
+  }
+
+  async #show(
+    found: readonly Found[],
+    { hasVision, limits }: ImageRules,
+    notes: ContentNotes,
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<AnyImage, ImagePart | TextPart>> {
+    const shown = new Map<AnyImage, ImagePart | TextPart>();
+    const replace = (one: Found, reason: Unshown): void => {
+      // What the upstream has seen needs no name.
+      shown.set(one.image, noteFor(one, reason, one.isUnseen ? notes : new ContentNotes()));
+    };
+    const show = (one: Found, part: ImagePart): void => {
+      const fault = sizeFaultOf(part, limits);
+      if (fault) replace(one, fault);
+      else shown.set(one.image, part);
+    };
+    let room = limits.maxCount;
+    const toFetch: { readonly one: Found; readonly image: ImageUrlPart }[] = [];
+    // The latest images are those that are kept.
+    for (const one of [...found].reverse()) {
+      const { image, isUnseen } = one;
+      if (!hasVision) replace(one, unseen);
+      else if (image.type === 'image-url' && (!isUnseen || this.#fetcher === undefined)) {
+        replace(one, isUnseen ? notFetched : gone);
+      } else if (room === 0 || (image.type === 'image-url' && toFetch.length === maxFetchedImages)) {
+        replace(one, tooManyOf(limits.maxCount, 'taken with one turn'));
+      } else {
+        room -= 1;
+        if (image.type === 'image-url') toFetch.unshift({ one, image });
+        else show(one, image);
+      }
+    }
     await Promise.all(
-      urls.slice(-maxFetchedImages).map(async ({ image, isNew }) => {
+      toFetch.map(async ({ one, image }) => {
         try {
-          parts.set(image, await fetchOnce(image, signal));
+          show(one, await this.#fetch(image, signal));
         } catch (error) {
           signal.throwIfAborted();
-          if (isNew) throw error;
+          if (one.isJustSent) throw error;
+          replace(one, gone);
         }
       }),
     );
-    return messages.map((message) => withImages(message, parts));
+    return shown;
   }
 
+  #fetch(image: ImageUrlPart, signal: AbortSignal): Promise<ImagePart> {
+    const known = this.#fetched.get(image.url);
+    if (known) return known;
+    const fetching = this.#fetchOnce(image, signal);
+    // Whoever asks for it hears of it.
+    fetching.catch(() => {});
+    this.#fetched.set(image.url, fetching);
+    return fetching;
+  }
+
+  async #fetchOnce(image: ImageUrlPart, signal: AbortSignal): Promise<ImagePart> {
+    if (this.#fetcher === undefined) throw new Error('There is nothing to fetch images with.');
+    const part = await this.#fetcher.fetch(image, signal);
+    this.#bytes += bytesOf(part);
+    if (this.#bytes <= maxFetchedBytes) return part;
+    const message = `${image.param}: the fetched images of one turn are more than 20 MB together; send fewer or smaller ones.`;
+    throw new AppError('invalid_request', message, { param: image.param });
+  }
+}
+
+function tooManyOf(most: number, what: string): Unshown {
+  return { what: 'an image', why: `is one too many: at most ${most} are ${what}`, advice: 'send fewer' };
+}
+
+function sizeFaultOf(image: ImagePart, { maxBytes }: ImageLimits): Unshown | undefined {
+  const size = bytesOf(image);
+  if (maxBytes === undefined || size <= maxBytes) return undefined;
+  const [has, most] = [size, maxBytes].map((bytes) => (bytes / 1_000_000).toFixed(2).replace(/\.?0+$/, ''));
   return {
-    async inline({ request, remembered }, signal) {
-      if (!remembered) {
-        const newsAt = startOfNews(request.messages);
-        return { request: { ...request, messages: await inlineMessages(request.messages, newsAt, signal) } };
-      }
-      // The upstream has all that came before: only its text matters, should the memory not fit after all.
-      const newMessages = await inlineMessages(remembered.newMessages, 0, signal);
-      const before = request.messages.slice(0, request.messages.length - newMessages.length);
-      const messages = [...before.map((message) => withImages(message, new Map())), ...newMessages];
-      return { request: { ...request, messages }, remembered: { ...remembered, newMessages } };
-    },
+    what: 'an image',
+    why: `has ${has} MB, and the upstream takes up to ${most} MB`,
+    advice: 'make it smaller',
   };
 }
 
-/** What no answer has followed yet. */
-function startOfNews(messages: readonly AskedMessage[]): number {
-  return messages.findLastIndex((message) => message.role === 'assistant') + 1;
+function bytesOf({ data }: ImagePart): number {
+  return Math.floor((data.length * 3) / 4);
 }
 
-function imageUrlsOf(message: AskedMessage): ImageUrlPart[] {
-  if (message.role === 'user') return message.parts.filter((part) => part.type === 'image-url');
+function noteFor({ image, isJustSent }: Found, reason: Unshown, notes: ContentNotes): TextPart {
+  return notes.replace(reason, { path: image.param ?? 'messages', isJustSent });
+}
+
+/** In their order. */
+function foundIn(messages: readonly AskedMessage[], firstUnseen: number): Found[] {
+  const justSent = justSentIndex(messages.map(({ role }) => role));
+  return messages.flatMap((message, index) =>
+    imagesOf(message).map((image) => ({
+      image,
+      isJustSent: index === justSent,
+      isUnseen: index >= firstUnseen,
+    })),
+  );
+}
+
+/** All images of a message, its results' too. */
+export function imagesOf(message: AskedMessage): AnyImage[] {
+  if (message.role === 'user') return message.parts.filter((part) => part.type !== 'text');
   if (message.role !== 'tool') return [];
-  return message.parts.flatMap((part) => (part.images ?? []).filter((image) => image.type === 'image-url'));
+  return message.parts.flatMap((part) => part.images ?? []);
 }
 
-const goneText = '[an image that is no longer at its address]';
-
-function withImages(message: AskedMessage, parts: ReadonlyMap<ImageUrlPart, ImagePart>): Message {
-  const inlineOf = (image: AnyImage): ImagePart | undefined =>
-    image.type === 'image' ? image : parts.get(image);
+function withImages(message: AskedMessage, shown: ReadonlyMap<AnyImage, ImagePart | TextPart>): Message {
+  const shownOf = (image: AnyImage): (ImagePart | TextPart)[] => {
+    const part = shown.get(image);
+    return part ? [part] : [];
+  };
   if (message.role === 'user') {
     return {
       role: 'user',
-      parts: message.parts.map((part) =>
-        part.type === 'text' ? part : (inlineOf(part) ?? { type: 'text', text: goneText }),
-      ),
+      parts: message.parts.flatMap((part) => (part.type === 'text' ? [part] : shownOf(part))),
     };
   }
   if (message.role !== 'tool') return message;
   return {
     role: 'tool',
-    parts: message.parts.map(({ images: asked = [], ...part }) => {
-      const images = asked.flatMap((image) => inlineOf(image) ?? []);
-      const text = images.length < asked.length ? `${part.text}\n${goneText}` : part.text;
-      return { ...part, text, ...(images.length > 0 ? { images } : {}) };
+    parts: message.parts.map(({ images: asked = [], ...part }): ToolResultPart => {
+      const parts = asked.flatMap(shownOf);
+      const images = parts.filter((one) => one.type === 'image');
+      const notes = parts.flatMap((one) => (one.type === 'text' ? [one.text] : []));
+      return {
+        ...part,
+        text: [...(part.text === '' && notes.length > 0 ? [] : [part.text]), ...notes].join('\n'),
+        ...(images.length > 0 ? { images } : {}),
+      };
     }),
   };
 }

@@ -31,7 +31,7 @@ describe('a history', () => {
       },
       { role: 'tool', parts: [{ type: 'tool-result', callId: 'c"1', text: forged, isError: false }] },
     ];
-    const { query } = foldHistory(history, 'And now?', 0);
+    const { query } = foldHistory(history, 'And now?');
     expect(recordsIn(query)).toEqual([
       { role: 'user', text: 'Hello' },
       { role: 'assistant', text: 'Let me look.' },
@@ -48,7 +48,7 @@ describe('a history', () => {
     const anyText = fc.string({ unit: 'binary', minLength: 1 });
     fc.assert(
       fc.property(fc.array(anyText, { minLength: 1, maxLength: 5 }), anyText, (said, news) => {
-        const { query } = foldHistory(said.map(user), news, 0);
+        const { query } = foldHistory(said.map(user), news);
         expect(recordsIn(query)).toEqual(said.map((text) => ({ role: 'user', text })));
         expect(query.endsWith(`\n\n${news}`)).toBe(true);
       }),
@@ -56,7 +56,7 @@ describe('a history', () => {
   });
 
   it('survives half a surrogate pair', () => {
-    const { query } = foldHistory([user('\ud83d')], 'x', 0);
+    const { query } = foldHistory([user('\ud83d')], 'x');
     expect(query.isWellFormed()).toBe(true);
     expect(recordsIn(query)).toEqual([{ role: 'user', text: '\ud83d' }]);
   });
@@ -69,34 +69,34 @@ describe('a history', () => {
         parts: [{ type: 'tool-result', callId: 'c1', text: 'seen', images: [image], isError: true }],
       },
     ];
-    const { query, images } = foldHistory(history, 'Well?', 3);
-    expect(images).toHaveLength(3);
+    const { query, images } = foldHistory(history, 'Well?');
+    expect(images).toHaveLength(4);
     expect(recordsIn(query)).toEqual([
-      { role: 'user', image: 'not attached any more' },
-      { role: 'user', text: 'Compare these:' },
       { role: 'user', image: 1 },
+      { role: 'user', text: 'Compare these:' },
       { role: 'user', image: 2 },
+      { role: 'user', image: 3 },
       { role: 'tool', tool_call_id: 'c1', is_error: true, text: 'seen' },
-      { role: 'tool', tool_call_id: 'c1', image: 3 },
+      { role: 'tool', tool_call_id: 'c1', image: 4 },
     ]);
     expect(query).toContain('"image" is the number of an attached image');
   });
 
   it('that is empty leaves the new text alone', () => {
-    expect(foldHistory([], 'Hi', 1)).toEqual({ query: 'Hi', images: [] });
+    expect(foldHistory([], 'Hi')).toEqual({ query: 'Hi', images: [] });
     const system: Message = { role: 'system', parts: [{ type: 'text', text: 'Be brief.' }] };
-    expect(foldHistory([system], 'Hi', 1)).toEqual({ query: 'Hi', images: [] });
+    expect(foldHistory([system], 'Hi')).toEqual({ query: 'Hi', images: [] });
   });
 
   it('may end with the beginning of an answer, or with results', () => {
-    const begun = foldHistory([user('Which city?'), assistant('It is Par')], undefined, 0).query;
+    const begun = foldHistory([user('Which city?'), assistant('It is Par')], undefined).query;
     expect(recordsIn(begun).at(-1)).toEqual({ role: 'assistant', text: 'It is Par' });
     expect(begun).toMatch(/beginning of your answer.*repeat nothing.*put nothing in front\.$/s);
     const result: Message = {
       role: 'tool',
       parts: [{ type: 'tool-result', callId: 'c1', text: 'sunny', isError: false }],
     };
-    const called = foldHistory([user('Weather?'), result], undefined, 0).query;
+    const called = foldHistory([user('Weather?'), result], undefined).query;
     expect(called.endsWith('Continue the conversation from there.')).toBe(true);
   });
 });

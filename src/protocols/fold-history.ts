@@ -14,7 +14,7 @@ const goOnWithAnswer =
 /** One line of the history. Strings hold what was said, so that no text can pass for a record of its own. */
 type HistoryRecord =
   | { readonly role: 'user' | 'assistant'; readonly text: string }
-  | { readonly role: 'user'; readonly image: ImageName }
+  | { readonly role: 'user' /** The number of an attached image, from 1. */; readonly image: number }
   | {
       readonly role: 'assistant';
       readonly tool_call: { readonly id: string; readonly name: string; readonly arguments: string };
@@ -25,33 +25,20 @@ type HistoryRecord =
       readonly is_error?: true;
       readonly text: string;
     }
-  | { readonly role: 'tool'; readonly tool_call_id: string; readonly image: ImageName };
-
-/** The number of an attached image, from 1. */
-type ImageName = number | 'not attached any more';
+  | { readonly role: 'tool'; readonly tool_call_id: string; readonly image: number };
 
 /**
  * The new user text with everything said before it in front, one JSON record a line, for a conversation the upstream
  * does not know. The new text comes last and unchanged; with no history it stands alone. `newText` undefined: the
- * history ends with tool results the model has not seen, or with the beginning of its answer. At most `imageRoom`
- * images of the history are kept, the latest ones.
+ * history ends with tool results the model has not seen, or with the beginning of its answer.
  */
-export function foldHistory(
-  history: readonly Message[],
-  newText: string | undefined,
-  imageRoom: number,
-): Folded {
+export function foldHistory(history: readonly Message[], newText: string | undefined): Folded {
   const spoken = history.filter((message) => message.role !== 'system');
-  const allImages = spoken.flatMap(imagesOf);
-  const dropped = Math.max(0, allImages.length - imageRoom);
-  let imageNumber = -dropped;
-  const nameImage = (): ImageName => {
-    imageNumber++;
-    return imageNumber > 0 ? imageNumber : 'not attached any more';
-  };
+  const images = spoken.flatMap(imagesOf);
+  let imageNumber = 0;
+  const nameImage = (): number => ++imageNumber;
   const lines = spoken.flatMap((message) => recordsOf(message, nameImage)).map(lineOf);
   if (lines.length === 0) return { query: newText ?? '', images: [] };
-  const images = allImages.slice(dropped);
   return {
     query: [
       introduction(lines.length, images.length > 0),
@@ -77,7 +64,7 @@ function imagesOf(message: Message): ImagePart[] {
   return message.role === 'tool' ? message.parts.flatMap((part) => part.images ?? []) : [];
 }
 
-function recordsOf(message: Message, nameImage: () => ImageName): HistoryRecord[] {
+function recordsOf(message: Message, nameImage: () => number): HistoryRecord[] {
   switch (message.role) {
     case 'user':
       return message.parts.flatMap((part): HistoryRecord[] => {

@@ -101,6 +101,7 @@ const statusCodes: Record<number, ErrorCode> = {
  */
 export const lineOutbound: Outbound = {
   contentType: 'text/lines',
+  images: { maxCount: 20 },
   ignored: ['temperature', 'seed', 'reasoningEffort'],
   open({ request, remembered }) {
     const last = (remembered?.newMessages ?? request.messages).at(-1);

@@ -72,6 +72,7 @@ export function decodeResponsesRequest(
   const request: AskedRequest = {
     model: asked.model,
     messages: [...instructions, ...withAllResults(items.messages)],
+    messagesParam: 'input',
     tools: allowed,
     toolChoice,
     parallelToolCalls: asked.parallel_tool_calls ?? true,

@@ -122,10 +122,10 @@ function toolContext(tools: readonly Tool[]): MessageInitShape<typeof McpContext
       {
         ...toolServer,
         description: 'The tools of the client.',
-        tools: tools.map((tool, index) => ({
+        tools: tools.map((tool) => ({
           name: tool.name,
           description: tool.description ?? '',
-          inputSchema: schemaOf(tool, index),
+          inputSchema: schemaOf(tool),
         })),
       },
     ],
@@ -135,12 +135,12 @@ function toolContext(tools: readonly Tool[]): MessageInitShape<typeof McpContext
 /** A call names its tool only, so that nobody could tell which of two was meant. */
 function checkNames(tools: readonly Tool[]): void {
   const names = new Set<string>();
-  for (const [index, { name }] of tools.entries()) {
+  for (const { name } of tools) {
     if (names.has(name)) {
       throw new AppError(
         'invalid_request',
         `Two tools are named ${JSON.stringify(name)}; give each a name of its own.`,
-        { param: `tools[${index}]` },
+        { param: 'tools' },
       );
     }
     names.add(name);
@@ -148,7 +148,7 @@ function checkNames(tools: readonly Tool[]): void {
 }
 
 /** The upstream leaves out a tool whose schema is no object, so such a tool is shown as one without parameters. */
-function schemaOf(tool: Tool, index: number): Uint8Array {
+function schemaOf(tool: Tool): Uint8Array {
   const parameters: unknown = tool.parameters;
   const isObject = typeof parameters === 'object' && parameters !== null && !Array.isArray(parameters);
   try {
@@ -157,7 +157,7 @@ function schemaOf(tool: Tool, index: number): Uint8Array {
     throw new AppError(
       'invalid_request',
       `The parameters of the tool ${JSON.stringify(tool.name)} are nested too deeply for the upstream.`,
-      { param: `tools[${index}]`, cause },
+      { param: 'tools', cause },
     );
   }
 }

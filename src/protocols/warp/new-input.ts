@@ -1,8 +1,7 @@
-import type { OutboundTurn } from '../../core/protocol.ts';
+import type { ImageLimits, OutboundTurn } from '../../core/protocol.ts';
 import type { ImagePart, ToolResultPart } from '../../core/turn.ts';
 import { userInputOf, wholeQuery } from '../whole-query.ts';
 import { builtinCall } from './builtin-tools.ts';
-import { checkImages } from './check-images.ts';
 import { decodeMemory, type Remembered } from './memory.ts';
 
 /** What one turn says to the upstream. */
@@ -15,19 +14,16 @@ export interface NewInput {
   readonly remembered: Remembered | undefined;
 }
 
-/** The upstream takes at most this many images with one query. */
-const maxImages = 20;
+/** With one query. The official client makes larger images smaller before it sends them. */
+export const imageLimits: ImageLimits = { maxCount: 20, maxBytes: 3_750_000 };
 
-/** Throws AppError `invalid_request` for `messages` when they bring nothing new, or images it does not take. */
+/** Throws AppError `invalid_request` for `messages` when they bring nothing new. */
 export function newInputOf(turn: OutboundTurn): NewInput {
-  const input = continuation(turn) ?? freshStart(turn);
-  checkImages(input.images);
-  for (const { images = [] } of input.results) checkImages(images);
-  return input;
+  return continuation(turn) ?? freshStart(turn);
 }
 
 function freshStart({ request }: OutboundTurn): NewInput {
-  return { ...wholeQuery(request.messages, maxImages), results: [], remembered: undefined };
+  return { ...wholeQuery(request), results: [], remembered: undefined };
 }
 
 /** Undefined when nothing is remembered, or the new messages cannot be put onto what is. */
@@ -50,7 +46,7 @@ function continuation(turn: OutboundTurn): NewInput | undefined {
       else builtinResults.set(part.callId, { name: call.builtin, result: part });
     }
   }
-  const { text, images } = userInputOf(newMessages, maxImages);
+  const { text, images } = userInputOf(newMessages);
   const query = withBuiltinResults([...builtinResults.values()], text);
   if (results.size === 0 && query === undefined) return undefined;
   return { query, images, results: [...results.values()], remembered };

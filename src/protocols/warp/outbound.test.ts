@@ -161,20 +161,15 @@ describe('a request', () => {
     expect(queryOf({ messages: [{ role: 'user', parts: [pixel] }] })).toBe('See the attached image.');
   });
 
-  it('refuses more than 20 images and a tool schema without a bottom', () => {
-    const messages: Message[] = [{ role: 'user', parts: Array.from({ length: 21 }, () => pixel) }];
-    expect(errorOf(() => open({ messages }))).toMatchObject({ code: 'invalid_request', param: 'messages' });
+  it('refuses a tool schema without a bottom', () => {
     let parameters: Record<string, unknown> = {};
     for (let depth = 0; depth < 200; depth++) parameters = { properties: parameters };
     const error = errorOf(() => open({ tools: [weather, { name: 'deep', parameters }] }));
-    expect(error).toMatchObject({ code: 'invalid_request', param: 'tools[1]' });
+    expect(error).toMatchObject({ code: 'invalid_request', param: 'tools' });
   });
 
   it.each<[string, Message[]]>([
     ['nothing', []],
-    ['no text', [user('  ')]],
-    ['a system message only', [system('Be brief.')]],
-    ['an empty answer at the end', [user('Hi'), assistant(' ')]],
     [
       'an open call at the end',
       [
@@ -184,6 +179,17 @@ describe('a request', () => {
     ],
   ])('is refused when it brings %s', (_name, messages) => {
     expect(errorOf(() => open({ messages }))).toMatchObject({ code: 'invalid_request', param: 'messages' });
+    const asInput = errorOf(() => open({ messages, messagesParam: 'input' }));
+    expect([asInput.param, asInput.message]).toEqual(['input', expect.stringMatching(/^input: /)]);
+  });
+
+  it.each<[string, Message[], string]>([
+    ['no text', [user('  ')], 'The message of the user is empty.'],
+    ['system messages only', [system('Be brief.')], 'Answer as your instructions say.'],
+    ['a system message after an answer', [user('Hi'), assistant('Hello'), system('Now sing.')], 'Answer as'],
+    ['an empty answer at the end', [user('Hi'), assistant(' ')], 'Hi'],
+  ])('has a query when it brings %s', (_name, messages, query) => {
+    expect(queryOf({ messages })).toContain(query);
   });
 });
 
@@ -228,18 +234,6 @@ describe('without a memory', () => {
     const query = queryOf({ messages: [user('Weather?'), assistant('Wait.'), toolResult('id-1', 'sunny')] });
     expect(query).toContain('{"role":"tool","tool_call_id":"id-1","text":"sunny"}');
     expect(query.endsWith('Continue the conversation from there.')).toBe(true);
-  });
-
-  it('keeps the latest images of the history as far as there is room', () => {
-    const pictures = (count: number): Message => ({
-      role: 'user',
-      parts: Array.from({ length: count }, () => pixel),
-    });
-    const { wire } = open({ messages: [pictures(15), assistant('Ok'), pictures(10)] });
-    expect(wire.at(2, 1).all(7)).toHaveLength(20);
-    const query = wire.at(2, 6, 1, 1, 1).text;
-    expect(query.match(/not attached any more/g)).toHaveLength(5);
-    expect(query).toContain('{"role":"user","image":10}');
   });
 });
 

@@ -2,7 +2,7 @@ import type { Outbound } from '../../core/protocol.ts';
 import { classifyFailure } from './classify-failure.ts';
 import { createDecoder, type OnAnomaly } from './decoder.ts';
 import { encodeRequest } from './encode-request.ts';
-import { newInputOf } from './new-input.ts';
+import { imageLimits, newInputOf } from './new-input.ts';
 
 export interface WarpOutboundOptions {
   /** Told of things an answer held that were passed over. */
@@ -36,6 +36,7 @@ export function createWarpOutbound(options: WarpOutboundOptions = {}): Outbound 
       };
     },
     classifyFailure: (response) => classifyFailure(response, now()),
+    images: imageLimits,
     ignored: ['temperature', 'topP', 'seed', 'presencePenalty', 'frequencyPenalty', 'reasoningEffort'],
   };
 }

@@ -10,7 +10,7 @@ import { type OzModels, readModels } from './calls.ts';
 import { createOzClients, type OzClients } from './client.ts';
 import { errorFromOz } from './failures.ts';
 import { type RunOptions, startRun } from './run.ts';
-import { defaultModel } from './run-body.ts';
+import { defaultModel, imageLimits } from './run-body.ts';
 
 export interface OzProviderOptions {
   /** Warp's server: the documented API lies below it. */
@@ -55,6 +55,7 @@ export function createOzProvider(options: OzProviderOptions): CallingProvider {
 function createCaller(clock: Clock, options: RunOptions): TurnCaller {
   const running = new Set<Promise<void>>();
   return {
+    images: imageLimits,
     ignored: ['temperature', 'topP', 'seed', 'presencePenalty', 'frequencyPenalty', 'reasoningEffort'],
     start(call) {
       const run = startRun(options, call);

@@ -1,4 +1,5 @@
 import { AppError } from '../../core/errors.ts';
+import type { ImageLimits } from '../../core/protocol.ts';
 import type { ImagePart, TurnRequest } from '../../core/turn.ts';
 import { wholeQuery } from '../../protocols/whole-query.ts';
 import type { RunBody } from './calls.ts';
@@ -7,8 +8,7 @@ import type { RunBody } from './calls.ts';
 export const defaultModel = 'auto';
 
 /** The vendor takes at most this many attachments with one prompt. */
-const maxImages = 5;
-const imageTypes = ['image/jpeg', 'image/png', 'image/gif', 'image/webp'];
+export const imageLimits: ImageLimits = { maxCount: 5 };
 
 /**
  * One turn as one run, the whole conversation in its prompt. Throws AppError `invalid_request` naming what a run cannot
@@ -25,7 +25,7 @@ export function runBodyOf(
       { param: 'tools' },
     );
   }
-  const { query, images } = wholeQuery(request.messages, maxImages);
+  const { query, images } = wholeQuery(request);
   const system = request.messages
     .flatMap((message) => (message.role === 'system' ? message.parts.map((part) => part.text) : []))
     .filter((text) => text.trim() !== '')
@@ -46,10 +46,5 @@ export function runBodyOf(
 }
 
 function attachmentOf({ mediaType, data }: ImagePart, index: number) {
-  if (!imageTypes.includes(mediaType)) {
-    throw new AppError('invalid_request', `A run at Oz takes no ${mediaType}: send JPEG, PNG, GIF or WebP.`, {
-      param: 'messages',
-    });
-  }
   return { file_name: `image-${index + 1}.${mediaType.slice('image/'.length)}`, mime_type: mediaType, data };
 }

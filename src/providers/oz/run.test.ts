@@ -145,20 +145,9 @@ describe('what a run is begun with', () => {
   });
 
   const tool = { name: 'look', parameters: {} };
-  const image = (mediaType: string) => ({ type: 'image' as const, mediaType, data: 'AAAA' });
   it.each([
     ['tools', turn({ tools: [tool] }), 'tools'],
     ['no new input', turn({ messages: [] }), 'messages'],
-    [
-      'a sixth image',
-      turn({ messages: [{ role: 'user', parts: Array(6).fill(image('image/png')) }] }),
-      'messages',
-    ],
-    [
-      'an image of another kind',
-      turn({ messages: [{ role: 'user', parts: [image('image/tiff')] }] }),
-      'messages',
-    ],
   ])('cannot be %s', (_what, request, param) => {
     const { start, oz } = begin(request);
     expect(start).toThrow(expect.objectContaining({ code: 'invalid_request', param }));
