@@ -74,6 +74,14 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     createImageFetcher({ allowedHosts: options.fetchImagesFrom, clock, userAgent: options.userAgent });
   const schemas = createSchemaChecker(clock);
   const models = createModelLists(leases, clock, logger);
+  const stop = new AbortController();
+  pool.subscribe(
+    (event) => {
+      if (event.type === 'account-changed') models.accountChanged(event.account_id);
+    },
+    () => {},
+    stop.signal,
+  );
   const server = createGatewayServer({
     turns: {
       routes: createRoutes({
@@ -121,6 +129,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     server,
     async close() {
       await server.close();
+      stop.abort();
       await Promise.all(options.providers.map((provider) => provider.caller?.close()));
       poolWatch.close();
       await reporter.close();

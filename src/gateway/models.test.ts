@@ -93,10 +93,20 @@ describe('accounts with lists of their own', () => {
     expect(await known()).toHaveLength(15);
   });
 
+  it('count whole again once the owner has changed an account that was refused one', async () => {
+    account('one', 'auto', 'big');
+    await known();
+    models.refused(provider, 'big', 'one');
+    expect(await known()).toEqual(['auto']);
+    models.accountChanged('two');
+    expect(await known()).toEqual(['auto']);
+    models.accountChanged('one');
+    expect(await known()).toEqual(['auto', 'big']);
+  });
+
   it('are asked for again when another team of an account pays', async () => {
     account('one', 'auto', 'small');
     await known();
-    await clock.advance(61_000);
     const { account: before } = await leases.acquire({
       provider: 'warp',
       model: undefined,

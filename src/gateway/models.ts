@@ -167,10 +167,6 @@ export function createModelLists(leases: LeaseCache, clock: Clock, logger: Logge
   function outdated(provider: UpstreamProvider): void {
     const entry = entryOf(provider);
     entry.staleAt = clock.monotonic();
-    lookSoon(provider, entry);
-  }
-
-  function lookSoon(provider: UpstreamProvider, entry: Entry): void {
     entry.checkAt = Math.min(entry.checkAt, entry.lookedAt + renewEveryMs);
     if (entry.checkAt <= clock.monotonic()) look(provider, entry);
   }
@@ -210,7 +206,15 @@ export function createModelLists(leases: LeaseCache, clock: Clock, logger: Logge
       const listed = entry?.accounts.get(id);
       if (entry === undefined || listed === undefined || listed.teamUid === team_uid) return;
       entry.accounts.delete(id);
-      lookSoon(provider, entry);
+      look(provider, entry);
+    },
+
+    /** Its owner may have changed the account, and so what it is refused. */
+    accountChanged(accountId: string): void {
+      for (const entry of entries.values()) {
+        entry.refused.forget(accountId);
+        entry.list = unite(entry);
+      }
     },
   };
 }

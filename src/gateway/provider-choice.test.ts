@@ -21,6 +21,7 @@ const models: ModelLists = {
   refused() {},
   outdated() {},
   noteTeam() {},
+  accountChanged() {},
 };
 
 let withAccounts: string[] | undefined;

@@ -13,6 +13,8 @@ interface Pair {
 
 export interface RefusedPairs {
   add(model: string, accountId: string, now: number): void;
+  /** The account is another one by now, such as one of another team. */
+  forget(accountId: string): void;
   live(now: number): RefusedModels;
   /** Some that counted no longer do. */
   hasEnded(now: number): boolean;
@@ -26,6 +28,10 @@ export function createRefusedPairs(): RefusedPairs {
   return {
     add(model, accountId, now) {
       pairs.set(JSON.stringify([model, accountId]), { model, accountId, until: now + keptMs });
+    },
+
+    forget(accountId) {
+      for (const [key, pair] of [...pairs]) if (pair.accountId === accountId) pairs.take(key);
     },
 
     live(now) {

@@ -23,6 +23,7 @@ const lists: ModelLists = {
   refused() {},
   outdated() {},
   noteTeam() {},
+  accountChanged() {},
 };
 
 function withModels(
