@@ -12,6 +12,7 @@ import { createDecoder } from '../src/protocols/warp/decoder.ts';
 import { ResponseEventSchema } from '../src/protocols/warp/gen/warp_pb.js';
 import { decodePayload } from '../src/protocols/warp/payload.ts';
 import { createAppendReader } from '../src/protocols/warp/read-append.ts';
+import { readMessage } from '../src/protocols/warp/read-message.ts';
 import { show, spreadOf, table } from './figures.ts';
 
 const chunks = 200;
@@ -69,7 +70,10 @@ function decode(reads: readonly Buffer[], use: (events: readonly TurnEvent[]) =>
 
 function encode(reads: readonly Buffer[]): void {
   const identity = { id: 'chatcmpl-1', created: 0, model: 'auto', now: Date.now };
-  const encoder = openaiChatInbound.streamEncoder(identity, { includeUsage: false } as never);
+  const encoder = openaiChatInbound.streamEncoder(identity, {
+    includeUsage: false,
+    customTools: new Set(),
+  } as never);
   let length = 0;
   decode(reads, (events) => {
     length += encoder.encode(events).length;
@@ -82,9 +86,10 @@ const nothing = () => {};
 const steps: readonly (readonly [string, () => void])[] = [
   ['base64 to bytes', () => each(payloads, (payload) => decodePayload(payload))],
   ['the targeted reader', () => each(bytes, (event) => readAppend(event))],
-  ['protobuf-es', () => each(bytes, (event) => fromBinary(ResponseEventSchema, event))],
+  ['the full reader', () => each(bytes, (event) => readMessage(ResponseEventSchema, event))],
+  ['protobuf-es, strict', () => each(bytes, (event) => fromBinary(ResponseEventSchema, event))],
   ['whole decoder, one read, targeted reader', () => decode([whole], nothing)],
-  ['whole decoder, one read, protobuf-es', () => decode([oddWhole], nothing)],
+  ['whole decoder, one read, full reader', () => decode([oddWhole], nothing)],
   ['whole decoder, a read an event', () => decode(single, nothing)],
   ['decoder and chat encoder, one read', () => encode([whole])],
   ['decoder and chat encoder, a read an event', () => encode(single)],
