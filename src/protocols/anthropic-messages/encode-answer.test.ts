@@ -38,6 +38,15 @@ it('has every field that clients look for', () => {
   });
 });
 
+it('counts what was read from a cache and written to one apart from the other input', () => {
+  const usage = { inputTokens: 100, outputTokens: 5, cachedInputTokens: 60, cacheWriteTokens: 30 };
+  expect(encode({ usage }).usage).toMatchObject({
+    input_tokens: 10,
+    cache_read_input_tokens: 60,
+    cache_creation_input_tokens: 30,
+  });
+});
+
 it('shows no thinking that nobody asked for', () => {
   expect(encode({}, false).content.map(({ type }) => type)).toEqual(['text']);
 });
