@@ -101,6 +101,18 @@ export const codexes: readonly Client[] = [
     prompts: searches,
   }),
   codex({
+    name: 'codex-compact',
+    turns: 3,
+    isCompressed: true,
+    isLoggedIn: true,
+    // So little that it compacts after the first call.
+    head: () => 'model_auto_compact_token_limit = 5',
+    providerName: 'OpenAI',
+    provider: 'requires_openai_auth = true',
+    tables: '[features]\napps = false',
+    prompts: programs,
+  }),
+  codex({
     name: 'codex-login',
     turns: 2,
     isCompressed: true,

@@ -112,8 +112,20 @@ export const messagesAnswer = z.object({
 
 const outputItem = z.looseObject({
   id: z.string(),
-  type: z.enum(['message', 'reasoning', 'function_call', 'custom_tool_call']),
-  status: z.enum(['in_progress', 'completed', 'incomplete']),
+  type: z.enum([
+    'message',
+    'reasoning',
+    'function_call',
+    'custom_tool_call',
+    'tool_search_call',
+    'shell_call',
+    'local_shell_call',
+    'apply_patch_call',
+    'computer_call',
+    'compaction',
+  ]),
+  // A compaction has none.
+  status: z.enum(['in_progress', 'completed', 'incomplete']).optional(),
 });
 
 export const responseAnswer = z.object({
@@ -177,7 +189,9 @@ export const compactedAnswer = z.object({
   id: z.string(),
   object: z.literal('response.compaction'),
   created_at: z.int(),
-  output: z.array(z.looseObject({ id: z.string(), type: z.enum(['message', 'compaction']) })),
+  output: z.array(
+    z.looseObject({ id: z.string(), type: z.enum(['additional_tools', 'message', 'compaction']) }),
+  ),
   usage: z.object({
     input_tokens: z.int(),
     input_tokens_details: z.object({ cached_tokens: z.int() }),

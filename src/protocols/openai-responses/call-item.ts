@@ -2,7 +2,7 @@ import type { AnswerIdentity } from '../../core/protocol.ts';
 import { customInput } from '../custom-tool.ts';
 import { clientTools, isClientToolKind, isFields } from './client-tools.ts';
 import type { OfferedTools } from './offered-tools.ts';
-import { itemId, type OutputItem } from './response.ts';
+import { type ItemStatus, itemId, type OutputItem } from './response.ts';
 
 /** A call as an item, under the name and in the form the client offered the tool. */
 export function callItem(
@@ -10,7 +10,7 @@ export function callItem(
   index: number,
   call: { readonly id: string; readonly name: string; readonly arguments: string },
   tools: OfferedTools,
-  status: OutputItem['status'],
+  status: ItemStatus,
 ): OutputItem {
   const form = tools.forms.get(call.name);
   const name = form?.name ?? call.name;

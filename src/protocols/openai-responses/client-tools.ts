@@ -141,9 +141,18 @@ export const clientTools: Readonly<Record<ClientToolKind, ClientTool>> = {
   },
 };
 
-/** The arguments of the function that a call's item stands for. */
-export function clientArguments({ action, actions, operation }: ClientCall): unknown {
-  return operation ?? (Array.isArray(actions) ? { actions } : action) ?? {};
+/**
+ * The arguments of the function that a call's item stands for: as the model wrote them, without what its item has to hold
+ * beside them, so that a conversation is known again.
+ */
+export function clientArguments({ type, action, actions, operation }: ClientCall): unknown {
+  if (isFields(operation)) return operation;
+  if (Array.isArray(actions)) return { actions };
+  if (!isFields(action)) return {};
+  if (type === 'computer_call') return action;
+  const isWritten = ([name, value]: [string, unknown]) =>
+    value !== null && name !== 'type' && !(name === 'env' && Object.keys(value as object).length === 0);
+  return Object.fromEntries(Object.entries(action).filter(isWritten));
 }
 
 /** The kinds of tools that a call's item may be of. */

@@ -8,26 +8,31 @@ import type { CompactionItem } from './schema.ts';
 /** What a compaction keeps of a conversation, beside the words of its user. */
 const compacted = z.object({
   /** Messages of the system and the developer: they hold as before. */
-  rules: z.array(z.string()),
+  rules: z.array(z.string()).readonly(),
   summary: z.string(),
 });
 export type Compacted = z.infer<typeof compacted>;
 
 export function compactionItem(id: string, content: Compacted, opaque: Opaque) {
-  return { id, type: 'compaction', encrypted_content: opaque.seal(JSON.stringify(content)) };
+  return { id, type: 'compaction' as const, encrypted_content: opaque.seal(JSON.stringify(content)) };
 }
 
-/** What a compaction says to the model; a note when it is none of ours. */
+/** What a compaction says to the model; a note when it is none of ours. Rules that were sent again stand once. */
 export function readCompaction(
   item: CompactionItem,
   opaque: Opaque | undefined,
   notes: ContentNotes,
   place: Place,
+  before: readonly AskedMessage[],
 ): AskedMessage[] {
   const content = contentOf(opaque?.open(item.encrypted_content));
   if (content === undefined) return [{ role: 'user', parts: [notes.replace(foreign, place)] }];
+  const known = new Set(
+    before.flatMap(({ role, parts }) => (role === 'system' ? parts.map(({ text }) => text) : [])),
+  );
+  const rules = content.rules.filter((rule) => !known.has(rule));
   return [
-    ...content.rules.map((text): AskedMessage => ({ role: 'system', parts: [{ type: 'text', text }] })),
+    ...rules.map((text): AskedMessage => ({ role: 'system', parts: [{ type: 'text', text }] })),
     {
       role: 'user',
       parts: textParts(summaryText(content.summary)),

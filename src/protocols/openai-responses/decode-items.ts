@@ -16,7 +16,6 @@ import { readContent, resultContent } from '../read-content.ts';
 import { refused } from '../refused.ts';
 import { clientArguments, kindsOfCall } from './client-tools.ts';
 import { readCompaction } from './compaction-item.ts';
-import { responsesItems } from './items.ts';
 import { bringsTools, nameOfCall, type OfferedTools, offeredTools } from './offered-tools.ts';
 import type { Opaque } from './opaque.ts';
 import type { ReadItem } from './read-items.ts';
@@ -129,14 +128,12 @@ export function decodeItems(
       const text = reasoningText(item, opaque);
       if (text !== '') addAssistant([{ type: 'reasoning', text }]);
     } else if (isCompaction(item)) {
-      messages.push(...readCompaction(item, opaque, notes, place));
-    } else if (item.type === 'compaction_trigger') {
-      throw refused(`${place.path}.type`, `"compaction_trigger": ${responsesItems.compaction_trigger.says}`);
+      messages.push(...readCompaction(item, opaque, notes, place, messages));
     } else if (isItemReference(item)) {
       messages.push({ role: 'user', parts: [notes.replace(lostItem, place, 'item_reference')] });
     } else if (isKind(item, 'agent_message')) {
       messages.push({ role: 'user', parts: [agentText(item, notes, place)] });
-    } else if (item.type !== 'configuration_update') {
+    } else if (item.type !== 'configuration_update' && item.type !== 'compaction_trigger') {
       notes.ignore(`input.${item.type}`);
       unread = { place, type: item.type, count: messages.length };
     }

@@ -8,7 +8,9 @@ import { createFieldCheck } from '../field-table.ts';
 import { given } from '../given.ts';
 import { jsonFormat } from '../json-format.ts';
 import { parseBody } from '../parse-body.ts';
+import { refused } from '../refused.ts';
 import { checkLeftOut, leftOutNames } from '../tool-table.ts';
+import { compactionTurn, rulesOf } from './compaction-turn.ts';
 import { decodeItems } from './decode-items.ts';
 import { responsesFields } from './fields.ts';
 import { allowedTools, decodeToolChoice, type OfferedTools, offeredTools } from './offered-tools.ts';
@@ -23,6 +25,8 @@ export interface ResponsesOptions {
   readonly tools: OfferedTools;
   /** The input of this request as items. */
   readonly input: readonly RawItem[];
+  /** The answer is a summary of the conversation, as one item; `rules` are what the conversation holds of them. */
+  readonly compaction?: { readonly rules: readonly string[]; readonly opaque: Opaque };
   /** Where the client wants reasoning in a form it can send back without reading it. */
   readonly seal?: (text: string) => string;
 }
@@ -86,7 +90,7 @@ export function decodeResponsesRequest(
     responseFormat: jsonFormat(format, 'text.format'),
     reasoning: askedReasoning(effort, Boolean(effort ?? asked.reasoning?.summary)),
   };
-  return {
+  const decoded: DecodedTurn<ResponsesOptions> = {
     request,
     isStream: asked.stream ?? false,
     options: {
@@ -99,6 +103,12 @@ export function decodeResponsesRequest(
     ignored: [...leftOutNames(tools.leftOut), ...items.ignored, ...checkFields(asked)],
     ...affinityKey(asked.prompt_cache_key ?? firstResponseId ?? asked.previous_response_id),
   };
+  if (opaque === undefined || input.at(-1)?.['type'] !== 'compaction_trigger') return decoded;
+  if (items.messages.length === 0)
+    throw refused('input', 'there is nothing to compact: send the conversation');
+  const compaction = { rules: rulesOf(items.messages), opaque };
+  const { isStream, options } = decoded;
+  return { ...compactionTurn(decoded), isStream, options: { ...options, compaction } };
 }
 
 /** Clients change these in mid-conversation by an item, so that the request stays as it was for caches. */

@@ -1,5 +1,6 @@
 import type { AnswerIdentity, CollectedTurn } from '../../core/protocol.ts';
 import { callItem } from './call-item.ts';
+import { summaryItem } from './compaction-turn.ts';
 import type { ResponsesOptions } from './decode-request.ts';
 import { endOf, itemId, messageItem, type OutputItem, reasoningItem, responseObject } from './response.ts';
 
@@ -9,6 +10,12 @@ export function encodeResponsesAnswer(
   options: ResponsesOptions,
 ): Record<string, unknown> {
   const { status } = endOf(answer.finishReason);
+  const { usage, finishReason: reason } = answer;
+  const { compaction, asked } = options;
+  if (compaction) {
+    const output = [summaryItem(identity, answer, compaction, asked.max_output_tokens)];
+    return responseObject(identity, options, { status, output, usage, reason });
+  }
   const output: OutputItem[] = [];
   if (answer.reasoning !== '') {
     const id = itemId('rs', identity, output.length);
@@ -20,6 +27,5 @@ export function encodeResponsesAnswer(
   for (const call of answer.toolCalls) {
     output.push(callItem(identity, output.length, call, options.tools, 'completed'));
   }
-  const { usage, finishReason: reason } = answer;
   return responseObject(identity, options, { status, output, usage, reason });
 }

@@ -43,8 +43,8 @@ export const responsesItems = {
     says: 'what an agent of Codex tells another one, as text of the user',
   },
   compaction_trigger: {
-    fate: 'refused',
-    says: 'conversations are compacted by POST /v1/responses/compact',
+    fate: 'honoured',
+    says: 'as the last item: the response is one `compaction` item that holds a summary of the conversation',
   },
   'calls and outputs of tools that a provider runs': {
     fate: 'ignored',

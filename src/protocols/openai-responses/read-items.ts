@@ -36,7 +36,7 @@ function roleOf({ type, role }: RawItem): string | undefined {
     return typeof role === 'string' ? role : undefined;
   }
   if (typeof type !== 'string') return undefined;
-  if (type === 'additional_tools' || type === 'configuration_update') return 'system';
+  if (/^(additional_tools|configuration_update|compaction_trigger)$/.test(type)) return 'system';
   if (type === 'agent_message') return 'user';
   if (type.endsWith('_output')) return 'tool';
   return type === 'reasoning' || type.endsWith('_call') ? 'assistant' : undefined;

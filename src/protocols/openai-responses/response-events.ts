@@ -1,10 +1,12 @@
-import type { AppError } from '../../core/errors.ts';
+import { AppError } from '../../core/errors.ts';
 import type { AnswerIdentity } from '../../core/protocol.ts';
 import type { FinishReason, TurnEvent, Usage } from '../../core/turn.ts';
 import { callItem, isWholeOnly } from './call-item.ts';
+import { summaryItem } from './compaction-turn.ts';
 import type { ResponsesOptions } from './decode-request.ts';
 import {
   endOf,
+  type ItemStatus,
   itemId,
   messageItem,
   type OutputItem,
@@ -28,8 +30,6 @@ interface OpenCall {
   /** Undefined until its arguments are whole, where its item can be made only then. */
   readonly shown: { readonly index: number; readonly place: string } | undefined;
 }
-
-type ItemStatus = OutputItem['status'];
 
 export interface ResponseEvents {
   push(events: readonly TurnEvent[]): void;
@@ -64,6 +64,7 @@ export function createResponseEvents(
   let isStarted = false;
   let open: OpenText | undefined;
   let usage: Usage | undefined;
+  let summary = '';
 
   const send = (type: string, fields: string): void => {
     target.emit(type, `{"type":"${type}","sequence_number":${sequence},${fields}}`);
@@ -217,7 +218,31 @@ export function createResponseEvents(
     send('response.failed', `"response":${JSON.stringify(whole)},"error":${JSON.stringify(shown)}`);
   }
 
+  /** Of a summary nothing is shown before it is whole. */
+  function pushSummary(event: TurnEvent, compaction: NonNullable<ResponsesOptions['compaction']>): void {
+    if (event.type === 'text-delta') summary += event.text;
+    else if (event.type === 'usage') usage = event.usage;
+    else if (event.type === 'error') fail(event.error);
+    else if (event.type === 'finish') {
+      const answer = { text: summary, finishReason: event.reason };
+      let item: OutputItem;
+      try {
+        item = summaryItem(identity, answer, compaction, options.asked.max_output_tokens);
+      } catch (error) {
+        fail(AppError.from(error));
+        return;
+      }
+      put('added', item, 0);
+      put('done', item, 0);
+      end('completed', current('completed'));
+    }
+  }
+
   function pushOne(event: TurnEvent): void {
+    if (options.compaction) {
+      pushSummary(event, options.compaction);
+      return;
+    }
     switch (event.type) {
       case 'text-delta':
         textDelta('message', event.text);

@@ -4,6 +4,8 @@ import type { FinishReason, Usage } from '../../core/turn.ts';
 import type { ResponsesOptions } from './decode-request.ts';
 import type { ClientCall } from './schema.ts';
 
+export type ItemStatus = 'in_progress' | 'completed' | 'incomplete';
+
 export interface OutputItem {
   readonly id: string;
   readonly type:
@@ -12,8 +14,9 @@ export interface OutputItem {
     | 'function_call'
     | 'custom_tool_call'
     | 'tool_search_call'
+    | 'compaction'
     | ClientCall['type'];
-  readonly status: 'in_progress' | 'completed' | 'incomplete';
+  readonly status?: ItemStatus;
   readonly [field: string]: unknown;
 }
 
@@ -106,21 +109,21 @@ export function encodeUsage(usage: Usage | undefined) {
 
 /** An item's id, made from the response's: the same for the same place, and never empty. */
 export function itemId(
-  prefix: 'msg' | 'rs' | 'fc' | 'ctc' | 'tsc' | 'lsh' | 'sh' | 'apc' | 'cu',
+  prefix: 'msg' | 'rs' | 'fc' | 'ctc' | 'tsc' | 'lsh' | 'sh' | 'apc' | 'cu' | 'cmp',
   identity: AnswerIdentity,
   index: number,
 ): string {
   return `${prefix}_${identity.id.replace(/^resp_/, '')}${index}`;
 }
 
-export function messageItem(id: string, status: OutputItem['status'], text: string | undefined): OutputItem {
+export function messageItem(id: string, status: ItemStatus, text: string | undefined): OutputItem {
   const content = text === undefined ? [] : [{ type: 'output_text', text, annotations: [], logprobs: [] }];
   return { id, type: 'message', status, role: 'assistant', content };
 }
 
 export function reasoningItem(
   id: string,
-  status: OutputItem['status'],
+  status: ItemStatus,
   text: string | undefined,
   seal: ((text: string) => string) | undefined,
 ): OutputItem {

@@ -360,13 +360,4 @@ describe('items of Codex', () => {
     }).request;
     expect(responseFormat).toEqual({ type: 'json' });
   });
-
-  it('refuse to compact in a turn, by name', () => {
-    expect(() => decode({ input: [hello, { type: 'compaction_trigger' }] })).toThrowError(
-      expect.objectContaining({
-        param: 'input.1.type',
-        message: expect.stringContaining('POST /v1/responses/compact'),
-      }),
-    );
-  });
 });

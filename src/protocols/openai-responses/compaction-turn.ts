@@ -1,0 +1,63 @@
+import { AppError } from '../../core/errors.ts';
+import type { AnswerIdentity, CollectedTurn, DecodedTurn } from '../../core/protocol.ts';
+import type { AskedMessage } from '../../core/turn.ts';
+import { compactionItem } from './compaction-item.ts';
+import type { ResponsesOptions } from './decode-request.ts';
+import { itemId, type OutputItem } from './response.ts';
+
+const task = [
+  'This conversation is to be continued by someone who sees only the messages of its user and what you write now.',
+  'Write down all that is needed to go on without asking again: what the user wants and has decided, what was found out',
+  'and done, with names, paths, numbers and code that still matter, what failed and why, and what is left to do.',
+  'Write plain text, as short as it can be without losing any of this. Call no tool and do not answer the user.',
+].join(' ');
+
+/** The turn in which a model sums a conversation up. `items` are those it consists of. */
+export function compactionTurn(decoded: DecodedTurn<ResponsesOptions>): DecodedTurn<ResponsesOptions> {
+  const { request } = decoded;
+  if (decoded.options.compaction) return { ...decoded, isStream: false };
+  return {
+    ...decoded,
+    isStream: false,
+    request: {
+      ...request,
+      messages: [...request.messages, { role: 'user', parts: [{ type: 'text', text: task }] }],
+      tools: [],
+      toolChoice: { type: 'none' },
+      responseFormat: { type: 'text' },
+    },
+  };
+}
+
+/** The one item of a response that was asked for by a `compaction_trigger`. Throws AppError for what is no summary. */
+export function summaryItem(
+  identity: AnswerIdentity,
+  answer: Pick<CollectedTurn, 'text' | 'finishReason'>,
+  { rules, opaque }: NonNullable<ResponsesOptions['compaction']>,
+  limit: number | null | undefined,
+): OutputItem {
+  checkSummary(answer, limit);
+  return compactionItem(itemId('cmp', identity, 0), { rules, summary: answer.text.trim() }, opaque);
+}
+
+/** A part of a summary looks like a whole one. */
+export function checkSummary(
+  { text, finishReason }: Pick<CollectedTurn, 'text' | 'finishReason'>,
+  limit: number | null | undefined,
+): void {
+  if (finishReason === 'length') {
+    if (limit) {
+      const reason = 'max_output_tokens: the summary did not fit into it: leave it out.';
+      throw new AppError('invalid_request', reason, { param: 'max_output_tokens' });
+    }
+    throw new AppError('upstream_protocol', 'The summary was cut short; try again, or compact less at once.');
+  }
+  if (finishReason === 'stop' && text.trim() !== '') return;
+  throw new AppError('upstream_protocol', 'The model did not sum the conversation up; try again.');
+}
+
+export function rulesOf(messages: readonly AskedMessage[]): string[] {
+  return messages.flatMap((message) =>
+    message.role === 'system' ? message.parts.map(({ text }) => text).filter((text) => text !== '') : [],
+  );
+}
