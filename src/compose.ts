@@ -1,7 +1,14 @@
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import type { Sandbox, SandboxOptions } from '../sandbox/index.ts';
-import { type Config, checkRunMode, localUrl, offersSandbox, type RunMode } from './config.ts';
+import {
+  type Config,
+  checkRunMode,
+  isWildcardHost,
+  localUrl,
+  offersSandbox,
+  type RunMode,
+} from './config.ts';
 import type { UpstreamProvider } from './core/provider.ts';
 import { DatabaseError } from './db/errors.ts';
 import { type Clock, createSteadyClock, systemClock } from './lib/clock.ts';
@@ -93,7 +100,7 @@ export async function startServices(
         logger: logger.child({ service: 'pool' }),
         ...(config.pool.adminKey === undefined ? {} : { adminKey: config.pool.adminKey }),
         ...(config.pool.apiKey === undefined ? {} : { poolApiKey: config.pool.apiKey }),
-        gatewayPort: () => portOf(urls.gatewayUrl) ?? (config.gateway.port || undefined),
+        gatewayAddress: (seen) => addressBeside(seen, config.pool, config.gateway, urls.gatewayUrl),
         allowedHosts: hostCheck(config, config.pool.host, config.pool.adminKey !== undefined),
       });
       opened.add('the pool server', () => server.close());
@@ -108,7 +115,9 @@ export async function startServices(
           ? pool.asBorrower({ role: 'borrower', keyId: 'gateway', isGateway: true })
           : openHttpPool(config, opened),
         isPoolInside: pool !== undefined,
-        poolPort: () => (config.usePoolService ? portOf(urls.poolUrl ?? config.poolUrl) : undefined),
+        poolAddress: config.usePoolService
+          ? (seen) => addressBeside(seen, config.gateway, config.pool, urls.poolUrl)
+          : undefined,
         providers: [upstream(providers, 'warp'), upstream(providers, 'oz')],
         sandbox: upstream(providers, 'sandbox'),
         apiKeys: config.gateway.apiKeys,
@@ -416,8 +425,22 @@ function hostCheck(
   return hasKeys || isOpened ? null : [...allowedHosts, new URL(localUrl({ host, port: 0 })).hostname];
 }
 
-function portOf(url: string | undefined): number | undefined {
-  return (url && Number(new URL(url).port)) || undefined;
+/**
+ * Where the `other` service answers a client that has found this one at `seen`: on the same host, unless it is bound to
+ * another one. `url` is where it listens in this process. Undefined where that is not known.
+ */
+function addressBeside(
+  seen: string,
+  own: { readonly host: string },
+  other: { readonly host: string; readonly port: number },
+  url: string | undefined,
+): string | undefined {
+  const port = url === undefined ? other.port : Number(new URL(url).port);
+  if (port === 0) return undefined;
+  const isElsewhere = other.host !== own.host && !isWildcardHost(other.host);
+  const address = new URL(isElsewhere ? localUrl({ host: other.host, port }) : seen);
+  address.port = String(port);
+  return address.origin;
 }
 
 function upstream(providers: Providers, name: string): UpstreamProvider {

@@ -123,9 +123,15 @@ function variablesIn(file: string): NodeJS.Dict<string> {
   }
 }
 
+/** All addresses of this machine, and how it reaches itself then. */
+const wildcards: Readonly<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '::': '[::1]' };
+
+export function isWildcardHost(host: string): boolean {
+  return Object.hasOwn(wildcards, host);
+}
+
 /** Where a service is reached from this machine, whatever it is bound to. */
 export function localUrl({ host, port }: { readonly host: string; readonly port: number }): string {
-  const wildcards: Record<string, string> = { '0.0.0.0': '127.0.0.1', '::': '[::1]' };
   const name = wildcards[host] ?? (host.includes(':') ? `[${host}]` : host);
   return `http://${name}:${port}`;
 }

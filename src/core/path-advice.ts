@@ -88,10 +88,3 @@ function poolAdvice(here: 'gateway' | 'pool', { pool }: ServicePlaces): string {
 function sentence(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
-
-/** The same host under another port. */
-export function withPort(address: string, port: number): string {
-  const url = new URL(address);
-  url.port = String(port);
-  return url.origin;
-}

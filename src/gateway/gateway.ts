@@ -25,8 +25,8 @@ export interface GatewayOptions {
   readonly pool: Pool;
   /** The pool is in this process, not behind HTTP. */
   readonly isPoolInside: boolean;
-  /** The port the pool answers on, where that is known. */
-  readonly poolPort: () => number | undefined;
+  /** Where the pool answers, if it does and that is known, by the address a client has for the gateway. */
+  readonly poolAddress: ((gatewayAddress: string) => string | undefined) | undefined;
   /** Plain model names go to the first that has accounts. */
   readonly providers: readonly [UpstreamProvider, ...UpstreamProvider[]];
   readonly sandbox: UpstreamProvider;
@@ -117,7 +117,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     ),
     keep,
     isPoolInside: options.isPoolInside,
-    poolPort: options.poolPort,
+    poolAddress: options.poolAddress,
     adminKey: options.adminKey,
     allowedHosts: options.allowedHosts,
     corsOrigins: options.corsOrigins,

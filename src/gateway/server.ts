@@ -1,7 +1,7 @@
 import websocket from '@fastify/websocket';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { AppError } from '../core/errors.ts';
-import { adviseOnPath, type ServicePlaces, withPort } from '../core/path-advice.ts';
+import { adviseOnPath, type ServicePlaces } from '../core/path-advice.ts';
 import type { DecodedTurn, Inbound } from '../core/protocol.ts';
 import { serveApiDocs } from '../lib/api-docs-routes.ts';
 import { HttpFault } from '../lib/http-fault.ts';
@@ -41,8 +41,8 @@ export interface GatewayServerOptions {
   readonly responses: StoredResponses;
   readonly keep: Pick<GatewayKeep, 'figures' | 'failures'>;
   readonly isPoolInside: boolean;
-  /** The port the pool answers on where that is known, for clients that mistake the gateway for it. */
-  readonly poolPort?: () => number | undefined;
+  /** Where the pool answers, if it does and that is known, by the address a client has for the gateway. */
+  readonly poolAddress?: ((gatewayAddress: string) => string | undefined) | undefined;
   /** Opens `/metrics`; unset: whoever may use the gateway may read them. */
   readonly adminKey: string | undefined;
   readonly allowedHosts: readonly string[] | null;
@@ -89,10 +89,10 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
       openaiChatInbound.encodeError(new AppError('invalid_request', message), ''),
   });
 
-  function placesFrom(address: string): ServicePlaces {
-    const port = options.poolPort?.();
-    return { gateway: address, pool: port === undefined ? undefined : withPort(address, port) };
-  }
+  const placesFrom = (address: string): ServicePlaces => ({
+    gateway: address,
+    pool: options.poolAddress?.(address),
+  });
 
   const adminKeys = options.adminKey === undefined ? undefined : createClientKeys([options.adminKey]);
   const metrics = createGatewayMetrics({

@@ -94,7 +94,7 @@ describe('the Origin of a request', () => {
 
   it('is told where there is no such setting that there is none', () => {
     const pool = callersOf({ cors: undefined, keysSetting: 'ADMIN_KEY' });
-    expect(() => pool.check({ host: 'localhost', origin: 'null' })).toThrow(/^(?!.*CORS).*set ADMIN_KEY/);
+    expect(() => pool.check({ host: 'localhost', origin: 'null' })).toThrow(/^(?!.*CORS).*show ADMIN_KEY/);
   });
 });
 

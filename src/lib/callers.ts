@@ -48,7 +48,7 @@ export function createCallers({ allowedHosts, keysSetting, cors }: CallerRules):
     return {
       'access-control-allow-origin': origin,
       // The service sets no cookies, but a page that sends some may read the answer only so.
-      'access-control-allow-credentials': 'true',
+      ...(origin === 'null' ? {} : { 'access-control-allow-credentials': 'true' }),
       ...exposed,
       vary: 'Origin',
     };
@@ -120,7 +120,7 @@ function foreignOrigin(origin: string, keysSetting: string, cors: CorsRules | un
       : `A page or app of the origin ${origin}`;
   const advice =
     cors === undefined
-      ? `web pages may not use it. Other programs: send no header Origin, or set ${keysSetting} and show the key`
+      ? `it takes no calls from web pages; other programs leave the header Origin out, or show ${keysSetting} once that is set`
       : origin === 'null'
         ? 'add null to CORS_ORIGINS, which lets in every page without an origin; better serve the page over http://localhost'
         : `add ${origin} to CORS_ORIGINS`;

@@ -111,7 +111,7 @@ describe('a client of the gateway that came here', () => {
   it.each(['/v1/chat/completions', '/v1/messages', '/v1/models', '/responses'])(
     'hears at %s where the gateway is, in words it can read',
     async (path) => {
-      const service = await startServer({}, { gatewayPort: () => 8018 });
+      const service = await startServer({}, { gatewayAddress: () => 'http://localhost:8018' });
       const { status, body } = await service.call('POST', path, '{', { host: 'localhost:8019' });
       const message = expect.stringMatching(/account pool.*http:\/\/localhost:8018/);
       const error = { type: 'not_found_error', code: 'not_found', param: null, message };

@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { adviseOnPath, type ServicePlaces, withPort } from '../core/path-advice.ts';
+import { adviseOnPath, type ServicePlaces } from '../core/path-advice.ts';
 import { serveApiDocs } from '../lib/api-docs-routes.ts';
 import { createHttpServer } from '../lib/http-server.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -19,8 +19,8 @@ export interface PoolServerOptions extends PoolKeys {
   readonly logger: Logger;
   /** Names a request's Host and Origin may carry besides the loopback ones; null switches the check off. */
   readonly allowedHosts: readonly string[] | null;
-  /** The port the gateway answers on where that is known, for clients that mistake the pool for it. */
-  readonly gatewayPort?: () => number | undefined;
+  /** Where the gateway answers, if that is known, by the address a client has for the pool. */
+  readonly gatewayAddress?: (poolAddress: string) => string | undefined;
 }
 
 const bodyLimitBytes = 1024 * 1024;
@@ -39,10 +39,10 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
     adviseOnPath: (path, address) => adviseOnPath(path, 'pool', placesFrom(address)).advice,
     encodeUnreadable: (message) => JSON.stringify(errorBody(new PoolError('invalid_request', message))),
   });
-  function placesFrom(address: string): ServicePlaces {
-    const port = options.gatewayPort?.();
-    return { pool: address, gateway: port === undefined ? undefined : withPort(address, port) };
-  }
+  const placesFrom = (address: string): ServicePlaces => ({
+    pool: address,
+    gateway: options.gatewayAddress?.(address),
+  });
   const openStreams = new Set<() => void>();
 
   app.setErrorHandler((thrown, request, reply) => {
