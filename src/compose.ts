@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import type { Sandbox, SandboxOptions } from '../sandbox/index.ts';
 import {
+  absoluteDatabaseUrl,
   type Config,
   checkRunMode,
   isWildcardHost,
@@ -147,6 +148,11 @@ export async function startServices(
       urls.gatewayUrl = gateway.server.listeningOrigin;
       logger.info({ url: urls.gatewayUrl }, 'the gateway listens');
     }
+    if (pool && mode === 'both' && !isOwnPool(config)) {
+      logger.warn(
+        `POOL_SERVICE_URL is ${config.poolUrl}, but this process runs a pool of its own: to use that one, start "warp2api serve gateway".`,
+      );
+    }
     if (pool) await announceSandbox(pool, logger);
   } catch (error) {
     await opened.close();
@@ -245,7 +251,11 @@ export async function movePool(
   { from, to }: { readonly from?: string; readonly to: string },
 ): Promise<MovedRows> {
   const { moveStore } = await import('./pool/index.ts');
-  return moveStore(from ?? config.databaseUrl, to, systemClock.now());
+  return moveStore(
+    from === undefined ? config.databaseUrl : absoluteDatabaseUrl(from, config.dataDir),
+    to,
+    systemClock.now(),
+  );
 }
 
 function vaultPlace(config: Config): VaultPlace {
@@ -425,6 +435,13 @@ function hostCheck(
   return hasKeys || isOpened ? null : [...allowedHosts, new URL(localUrl({ host, port: 0 })).hostname];
 }
 
+/** Whether POOL_SERVICE_URL is where a pool with these settings would answer. */
+function isOwnPool({ poolUrl, pool }: Config): boolean {
+  const { port, hostname } = new URL(poolUrl);
+  const isHere = poolUrl === localUrl(pool) || (isLoopbackHost(pool.host) && isLoopbackHost(hostname));
+  return isHere && (Number(port) === pool.port || pool.port === 0);
+}
+
 /**
  * Where the `other` service answers a client that has found this one at `seen`: on the same host, unless it is bound to
  * another one. `url` is where it listens in this process. Undefined where that is not known.
@@ -483,9 +500,11 @@ function listenError(error: unknown, host: string, port: number, setting: string
       });
     case 'EADDRNOTAVAIL':
     case 'ENOTFOUND':
-      return new Error(`${host} is no address of this machine: choose another host to listen on.`, {
-        cause: error,
-      });
+    case 'EAI_AGAIN':
+      return new Error(
+        `${host} is no address of this machine: set ${setting.replace('PORT', 'HOST').replace('port', 'host')} to one that is.`,
+        { cause: error },
+      );
     default:
       return error;
   }

@@ -56,6 +56,7 @@ test('the pool URL follows host and port of the pool unless it is set', () => {
   expect(at('fd00::5')).toBe('http://[fd00::5]:8019');
   expect(at('0.0.0.0')).toBe('http://127.0.0.1:8019');
   expect(at('::')).toBe('http://[::1]:8019');
+  expect(new URL(load({ POOL_SERVICE_URL: 'HTTP://Pool:1/x/' }).poolUrl).href).toBe('http://pool:1/x');
   expect(load({ POOL_SERVICE_PORT: '9019', POOL_SERVICE_URL: 'http://10.0.0.5:1/' }).poolUrl).toBe(
     'http://10.0.0.5:1',
   );
@@ -86,7 +87,12 @@ test.each([
   [{ POOL_SERVICE_URL: 'http://box:8019/?a' }, /POOL_SERVICE_URL=.*without user, query/],
   [{ DATA_DIR: '$HOME/data' }, /DATA_DIR=\$HOME\/data: must be a path; variables/],
   [{ LOG_FILE: '~other/x.log' }, /LOG_FILE=~other/],
-  [{ ADMIN_KEY: '"half' }, /ADMIN_KEY: begins with a quote/],
+  [{ ADMIN_KEY: '"half' }, /ADMIN_KEY: has quotes.*does not close/],
+  [{ API_KEYS: '"a","b"' }, /API_KEYS: has quotes around a part/],
+  [{ FETCH_IMAGES_ALLOW: '*' }, /FETCH_IMAGES_ALLOW=\*: must be host names/],
+  [{ ALLOWED_HOSTS: '.lan' }, /ALLOWED_HOSTS=\.lan/],
+  [{ DATABASE_URL: 'postgres://u:p#w@h/d' }, /DATABASE_URL: must be a URL; write # .* %23/],
+  [{ POOL_SERVICE_PORT: '8018', PORT: 'x' }, /PORT=x/],
   [{ SESSION_TIMEOUT_MINUTES: '0.5' }, /SESSION_TIMEOUT_MINUTES=0\.5: must be a whole number from 1/],
   [{ API_KEYS: ' , ' }, /API_KEYS: must hold at least one key/],
   [{ POOL_API_KEY: 'b' }, /POOL_API_KEY is set without ADMIN_KEY/],
@@ -191,14 +197,17 @@ test('a gateway that runs apart is told when its pool cannot be where it would l
   expect(() => checkRunMode(free, 'gateway')).toThrow(/POOL_SERVICE_PORT=0.*set POOL_SERVICE_URL/);
   expect(() => checkRunMode(free, 'both')).not.toThrow();
   const itself = load({ POOL_SERVICE_URL: 'http://localhost:8018' });
-  expect(() => checkRunMode(itself, 'gateway')).toThrow(/is where the gateway itself listens.*8019/);
+  expect(() => checkRunMode(itself, 'gateway')).toThrow(
+    /is where the gateway itself listens.*POOL_SERVICE_URL/,
+  );
 });
 
 test('the sandbox is offered on this machine only, unless it is asked for', () => {
   expect(offersSandbox(load({}))).toBe(true);
   expect(offersSandbox(load({ HOST: '0.0.0.0' }))).toBe(false);
   expect(offersSandbox(load({ HOST: '0.0.0.0', SANDBOX: 'on' }))).toBe(true);
-  expect(offersSandbox(load({ SANDBOX: 'off' }))).toBe(false);
+  for (const SANDBOX of ['off', 'OFF', 'no', 'false']) expect(offersSandbox(load({ SANDBOX }))).toBe(false);
+  expect(load({ SANDBOX: 'yes' }).sandbox).toBe('on');
 });
 
 test('images are fetched only when it is said, and hosts for them are hosts', () => {

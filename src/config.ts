@@ -293,7 +293,7 @@ export function checkRunMode(config: Config, mode: RunMode): void {
   }
   if (borrowsOverHttp && isLoopbackUrl(config.poolUrl) && portIn(config.poolUrl) === config.gateway.port) {
     problems.push(
-      `POOL_SERVICE_URL=${config.poolUrl} is where the gateway itself listens: set it to the address of the pool, whose port is ${config.pool.port}.`,
+      `The pool's address, ${config.poolUrl}, is where the gateway itself listens: give PORT and POOL_SERVICE_PORT different values, or set POOL_SERVICE_URL to the address of the pool.`,
     );
   }
   if (opensPool && mode === 'both' && config.pool.port !== 0 && config.pool.port === config.gateway.port) {
@@ -313,7 +313,7 @@ function portIn(url: string): number {
   return Number(port || (protocol === 'https:' ? 443 : 80));
 }
 
-function absoluteDatabaseUrl(url: string, dataDir: string): string {
+export function absoluteDatabaseUrl(url: string, dataDir: string): string {
   if (!url.startsWith('sqlite:')) return url;
   const file = url.replace(/^sqlite:(\/\/)?/, '').replace(/^~(?=\/)/, homedir());
   return `sqlite:${file === ':memory:' || isAbsolute(file) ? file : join(dataDir, file)}`;
@@ -363,7 +363,9 @@ function readSettings(environment: NodeJS.ProcessEnv, problems: string[]): Setti
     const text = given === '' ? fallback : given;
     if (text === undefined) continue;
     if (/^["']/.test(text)) {
-      problems.push(`${name}: begins with a quote that does not close: remove it, or close it.`);
+      problems.push(
+        `${name}: has quotes around a part of its value, or one that does not close: remove them.`,
+      );
       continue;
     }
     const result = schema.safeParse(text);
@@ -380,7 +382,7 @@ function readSettings(environment: NodeJS.ProcessEnv, problems: string[]): Setti
 /** Without the quotes that Docker's --env-file and systemd's EnvironmentFile can leave around it. */
 function valueIn(environment: NodeJS.ProcessEnv, name: string): string {
   const text = environment[name]?.trim() ?? '';
-  return (/^(["'])(.*)\1$/s.exec(text)?.[2] ?? text).trim();
+  return (/^(["'])((?:(?!\1).)*)\1$/s.exec(text)?.[2] ?? text).trim();
 }
 
 function required<Value>(value: Value | undefined): Value {

@@ -39,12 +39,16 @@ const flag = z
   .toLowerCase()
   .pipe(z.enum(['true', 'false', 'yes', 'no', '1', '0', 'on', 'off'], 'must be true or false'))
   .transform((word) => ['true', 'yes', '1', 'on'].includes(word));
+const switchWords: Readonly<Record<string, string>> = { true: 'on', yes: 'on', false: 'off', no: 'off' };
+/** A postgres:// URL must be one that can be read: a password with a # or a / in it cannot. */
+const isReadableUrl = (text: string): boolean => !text.startsWith('postgres') || URL.canParse(text);
+const unreadableUrl = 'must be a URL; write # / @ : of a password as %23 %2F %40 %3A';
 /** A whole address, asked for as it is written. */
 const httpAddress = z
   .string()
   .refine(
     (text) => /^https?:\/\/[^/]/i.test(text) && URL.canParse(text),
-    'must be a URL such as http://127.0.0.1:8019',
+    'must be a URL that begins with http:// or https:// and a host, such as http://127.0.0.1:8019',
   )
   .refine(
     (text) => !URL.canParse(text) || new URL(text).username + new URL(text).password === '',
@@ -120,7 +124,8 @@ function hostNameOf(text: string): string | undefined {
 /** A host name or an IP address as URLs spell it; undefined for what is none. */
 function nameOf(text: string): string | undefined {
   const bracketed = isIPv6(text) ? `[${text}]` : text;
-  if (!/^[^/@?#*\s\\]+$/.test(bracketed) || !URL.canParse(`http://${bracketed}`)) return undefined;
+  if (!/^[^./@?#*\s\\][^/@?#*\s\\]*$/.test(bracketed) || !URL.canParse(`http://${bracketed}`))
+    return undefined;
   return new URL(`http://${bracketed}`).hostname.replace(/\.$/, '');
 }
 
@@ -234,7 +239,8 @@ export const settings = {
       .regex(
         /^(sqlite:.+|postgres(ql)?:\/\/.+)/,
         'must be sqlite: and a file, such as sqlite:accounts.db, or postgres:// with host and database',
-      ),
+      )
+      .refine(isReadableUrl, unreadableUrl),
     // It may hold a password.
     isSecret: true,
     help: 'Where accounts are kept: sqlite: and a file (a relative one lies in DATA_DIR), or postgres://user:password@host/database for several pools on one database.',
@@ -245,7 +251,8 @@ export const settings = {
       .regex(
         /^(memory$|sqlite:.+|postgres(ql)?:\/\/.+)/,
         'must be memory, sqlite: and a file, such as sqlite:gateway.db, or postgres:// with host and database',
-      ),
+      )
+      .refine(isReadableUrl, unreadableUrl),
     // It may hold a password.
     isSecret: true,
     help: 'Where the gateway keeps conversations and stored responses: memory, sqlite: and a file of this gateway alone (a relative one lies in DATA_DIR), or postgres://user:password@host/database for several gateways. Unset: the DATABASE_URL if that is PostgreSQL, else sqlite:gateway.db.',
@@ -365,7 +372,7 @@ export const settings = {
     default: 'auto',
     schema: z
       .string()
-      .toLowerCase()
+      .transform((text) => switchWords[text.toLowerCase()] ?? text.toLowerCase())
       .pipe(z.enum(['auto', 'on', 'off'], 'must be auto, on or off')),
     help: 'auto: a built-in upstream answers while the pool has no account and only this machine can connect. on: also when others can. off: never.',
   }),
@@ -386,7 +393,7 @@ export const settings = {
           (host) =>
             URL.canParse(`http://${host}`) &&
             new URL(`http://${host}`).pathname === '/' &&
-            !/[/@?#]/.test(host),
+            !/[/@?#*]/.test(host),
         ),
       'must be host names or host:port, separated by commas',
     ),

@@ -751,6 +751,18 @@ describe('host and origin', () => {
   });
 });
 
+it("an Anthropic header does not change OpenAI's words on OpenAI's paths", async () => {
+  const headers = { 'anthropic-version': '2023-06-01' };
+  const chats = await chat({ messages: 5 }, headers).answer;
+  expect([chats.status, chats.json.type, chats.json.error.type]).toEqual([
+    400,
+    undefined,
+    'invalid_request_error',
+  ]);
+  const models = await send('GET', '/v1/models?limit=x', { headers }).answer;
+  expect([models.status, models.json.type]).toEqual([400, 'error']);
+});
+
 describe('a path that is not quite right', () => {
   it.each([
     [

@@ -275,9 +275,10 @@ function keepHealth({ store, isStoreOpen }: ReturnType<GatewayKeep['figures']>) 
  */
 function dialectOf(request: FastifyRequest): ErrorDialect {
   const path = request.url.split('?', 1)[0] ?? '';
+  const isOpenai = /^\/v1\/(chat|responses)(\/|$)/.test(path);
   const isAnthropic =
     path.startsWith('/v1/messages') ||
-    isAnthropicClient(request) ||
+    (isAnthropicClient(request) && !isOpenai) ||
     (request.is404 &&
       adviseOnPath(path, 'gateway', { gateway: undefined, pool: undefined }).dialect === 'anthropic');
   return isAnthropic ? anthropicMessagesInbound : openaiChatInbound;

@@ -55,3 +55,8 @@ it('follows another program that moved the file away, and loses no line', () => 
   const messages = (name: string) => [...read(name).matchAll(/"msg":"(\w+)"/g)].map(([, message]) => message);
   expect([messages('moved.log'), messages('a.log')]).toEqual([['one', 'two'], ['three']]);
 });
+
+it('names the setting where it cannot be opened', () => {
+  const { folder } = newLog();
+  expect(() => openLogFile({ path: folder, maxBytes: null, keep: 1 })).toThrow(/EISDIR.*set LOG_FILE/);
+});

@@ -21,7 +21,7 @@ export interface LogFileOptions {
 /** Opens the log, making its folder. Throws when it cannot be written. */
 export function openLogFile({ path, maxBytes, keep }: LogFileOptions): LogFile {
   makeFolder(dirname(path));
-  const file = pino.destination({ dest: path, sync: true, append: true, mode: 0o640 });
+  const file = openDestination(path);
   let size = sizeOf(path);
   // A full disk must not end the service, and there is nowhere to log it.
   file.on('error', () => {});
@@ -49,6 +49,20 @@ export function openLogFile({ path, maxBytes, keep }: LogFileOptions): LogFile {
     },
     close: () => file.end(),
   };
+}
+
+function openDestination(path: string) {
+  try {
+    return pino.destination({ dest: path, sync: true, append: true, mode: 0o640 });
+  } catch (cause) {
+    const reason = cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause);
+    throw new Error(
+      `The log ${path} cannot be opened (${reason}): set LOG_FILE to a file this user may write.`,
+      {
+        cause,
+      },
+    );
+  }
 }
 
 function shift(path: string, keep: number): void {
