@@ -41,17 +41,21 @@ export class Attempt implements Dispatcher.DispatchHandler {
   readonly #resend: ((request: PendingRequest) => void) | undefined;
   readonly #isReuse: boolean;
   readonly #heardBefore: number;
-  readonly #sentAt = performance.now();
+  readonly #now: () => number;
+  readonly #sentAt: number;
   #hasResponse = false;
 
-  /** Without `resend` the request is sent once, whatever happens. */
+  /** Without `resend` the request is sent once, whatever happens. `now` is a monotonic time in milliseconds. */
   constructor(
     request: PendingRequest,
     connection: Connection,
+    now: () => number,
     resend: ((request: PendingRequest) => void) | undefined,
   ) {
     this.#request = request;
     this.#connection = connection;
+    this.#now = now;
+    this.#sentAt = now();
     this.#resend = resend;
     this.#isReuse = connection.used > 0;
     this.#heardBefore = connection.heard;
@@ -86,7 +90,6 @@ export class Attempt implements Dispatcher.DispatchHandler {
       return;
     }
     request.resends += 1;
-    request.afterSerial = this.#connection.serial;
     this.#resend(request);
   }
 
@@ -99,7 +102,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
       return false;
     request.hasMetStaleConnection = true;
     const isSilent = this.#connection.heard === this.#heardBefore;
-    return isSilent && performance.now() - this.#sentAt < staleWithinMs;
+    return isSilent && this.#now() - this.#sentAt < staleWithinMs;
   }
 }
 

@@ -16,7 +16,7 @@ export interface Connector {
 
 const certificateCodes = /CERT|SELF_SIGNED|UNABLE_TO_(GET|VERIFY|DECRYPT|DECODE)|ALTNAME|HOSTNAME_MISMATCH/;
 
-/** `timeoutMs` is for the whole way: the proxy, its tunnel and the handshake. */
+/** `timeoutMs` is for each step of the way: the connection to a proxy, its tunnel, the handshake. */
 export function createConnector(
   rules: ProxyRules,
   { timeoutMs, userAgent }: { readonly timeoutMs: number; readonly userAgent: string },

@@ -1,6 +1,7 @@
 import type { Dispatcher } from 'undici';
 
 export interface NetworkDispatchOptions extends Dispatcher.DispatchOptions {
+  readonly body?: string | Uint8Array | null;
   /** Ends the wait for a connection. Once the request is sent, its controller does that. */
   readonly signal?: AbortSignal | null;
   /** Fails, unsent, where the origin does not speak HTTP/2. */
@@ -20,7 +21,7 @@ export interface Connection {
   readonly used: number;
   /** Counts what has come from the other side. */
   readonly heard: number;
-  send(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void;
+  send(options: NetworkDispatchOptions, handler: Dispatcher.DispatchHandler): void;
   destroy(error: Error): void;
 }
 

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Socket } from 'node:net';
 import { Client, type Dispatcher } from 'undici';
-import type { Connection, ConnectionListener } from './exchange.ts';
+import type { Connection, ConnectionListener, NetworkDispatchOptions } from './exchange.ts';
 import { proxyAuthorization } from './proxy-rules.ts';
 import { UnsentError } from './transport-errors.ts';
 
@@ -62,7 +62,7 @@ export class Http1Connection implements Connection {
       : 1;
   }
 
-  send(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void {
+  send(options: NetworkDispatchOptions, handler: Dispatcher.DispatchHandler): void {
     this.#isBusy = true;
     this.used += 1;
     this.#client.dispatch(
@@ -84,7 +84,7 @@ export class Http1Connection implements Connection {
     this.#close();
   }
 
-  #addressed(options: Dispatcher.DispatchOptions): Dispatcher.DispatchOptions {
+  #addressed(options: NetworkDispatchOptions): NetworkDispatchOptions {
     const { origin, forwardProxy } = this.#options;
     if (forwardProxy === undefined) return options;
     return {

@@ -2,7 +2,7 @@ import { type ClientHttp2Session, connect } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Dispatcher } from 'undici';
 import type { Clock } from '../clock.ts';
-import type { Connection, ConnectionListener } from './exchange.ts';
+import type { Connection, ConnectionListener, NetworkDispatchOptions } from './exchange.ts';
 import { Heartbeat } from './heartbeat.ts';
 import { Http2Exchange } from './http2-exchange.ts';
 import { UnsentError } from './transport-errors.ts';
@@ -118,7 +118,7 @@ export class Http2Connection implements Connection {
     return Math.max(0, Math.min(this.#maxStreams, this.#peerMaxStreams) - this.#open.size);
   }
 
-  send(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void {
+  send(options: NetworkDispatchOptions, handler: Dispatcher.DispatchHandler): void {
     const exchange = new Http2Exchange(handler, this.#hooks);
     this.used += 1;
     if (this.#open.size === 0) {

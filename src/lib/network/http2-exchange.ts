@@ -6,6 +6,7 @@ import {
   type OutgoingHttpHeaders,
 } from 'node:http2';
 import type { Dispatcher } from 'undici';
+import type { NetworkDispatchOptions } from './exchange.ts';
 import { ConnectionLostError, StreamResetError, UnsentError } from './transport-errors.ts';
 
 /** Headers that speak of a connection; HTTP/2 knows none of them. */
@@ -55,7 +56,7 @@ export class Http2Exchange implements Dispatcher.DispatchController {
     return this.#isPaused;
   }
 
-  start(session: ClientHttp2Session, origin: URL, options: Dispatcher.DispatchOptions): void {
+  start(session: ClientHttp2Session, origin: URL, options: NetworkDispatchOptions): void {
     this.#session = session;
     this.#handler.onRequestStart?.(this, null);
     const { body } = options;
@@ -67,7 +68,7 @@ export class Http2Exchange implements Dispatcher.DispatchController {
       const stream = session.request(headersOf(origin, options), { endStream: body == null });
       this.#stream = stream;
       this.#listen(stream);
-      if (body != null) stream.end(body as string | Uint8Array);
+      if (body != null) stream.end(body);
     } catch (cause) {
       const isGone = session.closed || session.destroyed;
       this.#error = isGone
@@ -175,7 +176,7 @@ export class Http2Exchange implements Dispatcher.DispatchController {
   }
 }
 
-function headersOf(origin: URL, options: Dispatcher.DispatchOptions): OutgoingHttpHeaders {
+function headersOf(origin: URL, options: NetworkDispatchOptions): OutgoingHttpHeaders {
   const { method, path, headers, body } = options;
   const sent: OutgoingHttpHeaders = {
     ':method': method,
@@ -187,7 +188,7 @@ function headersOf(origin: URL, options: Dispatcher.DispatchOptions): OutgoingHt
     const lower = name.toLowerCase();
     if (value !== undefined && !connectionHeaders.has(lower)) sent[lower] = value;
   }
-  if (body != null) sent['content-length'] = Buffer.byteLength(body as string | Uint8Array);
+  if (body != null) sent['content-length'] = Buffer.byteLength(body);
   return sent;
 }
 

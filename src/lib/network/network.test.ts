@@ -412,6 +412,21 @@ it('sends a turn once more on a fresh connection when the kept one closes as it 
   }
 });
 
+it('takes a fresh connection for that, and none of the others that were kept', async () => {
+  const served = new WeakSet<object>();
+  let requests = 0;
+  const url = await plain((request, response) => {
+    requests += 1;
+    if (served.has(request.socket)) request.socket.destroy();
+    else setImmediate(() => response.end('whole'));
+    served.add(request.socket);
+  });
+  const options = { method: 'POST', body: 'turn', mayResend: true };
+  await Promise.all([1, 2, 3].map(() => send(network.dispatcher, `${url}/`, options).ended));
+  const sent = send(network.dispatcher, `${url}/`, options);
+  expect([await sent.ended, sent.body(), requests]).toEqual([undefined, 'whole', 5]);
+});
+
 it('does not send again what a fresh connection broke on, or what has had an answer', async () => {
   const server = await closingServer(plain);
   server.closeNext(1);

@@ -62,12 +62,21 @@ export class OriginPool {
   }
 
   #send(request: PendingRequest, connection: Connection): void {
-    const attempt = new Attempt(request, connection, this.#options.isKept ? this.#resend : undefined);
+    const attempt = new Attempt(
+      request,
+      connection,
+      this.#options.clock.monotonic,
+      this.#options.isKept ? this.#resend : undefined,
+    );
     connection.send(request.options, attempt);
     this.#sort(connection);
   }
 
-  readonly #resend = (request: PendingRequest): void => this.take(request);
+  /** On a fresh connection: others that were kept may have closed with the one that did. */
+  readonly #resend = (request: PendingRequest): void => {
+    request.afterSerial = this.#serial;
+    this.take(request);
+  };
 
   #wait(request: PendingRequest): void {
     this.#waiting.push(request);
