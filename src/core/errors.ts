@@ -128,7 +128,7 @@ const table = {
   upstream_refused: row(
     403,
     'account',
-    'yes',
+    'no',
     ['permission_error', 'upstream_refused'],
     ['permission_error'],
     'refused',

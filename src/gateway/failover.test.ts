@@ -70,8 +70,10 @@ describe('the next account', () => {
     failover.next(limited(), { ...leased, id: 'a' }, { ...resting, status: 'cooldown' });
     expect([...failover.excluded]).toEqual([]);
     failover.next(limited(), { ...leased, id: 'b' }, { ...resting, status: 'active' });
-    failover.next(of('upstream_refused'), { ...leased, id: 'c' }, { ...resting, status: 'cooldown' });
+    failover.next(of('upstream_quota_exhausted'), { ...leased, id: 'c' }, { ...resting, status: 'cooldown' });
     expect([...failover.excluded]).toEqual(['b', 'c']);
+    failover.next(limited(), { ...leased, id: 'a' }, { ...resting, status: 'cooldown' });
+    expect([...failover.excluded]).toEqual(['b', 'c', 'a']);
   });
 
   it.each<ErrorCode>(['upstream_quota_exhausted', 'upstream_refused'])(

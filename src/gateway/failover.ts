@@ -2,8 +2,11 @@ import { AppError, type ErrorCode } from '../core/errors.ts';
 import type { LeasedAccount } from '../pool-api/schema.ts';
 import type { ReportResult } from './reporter.ts';
 
-/** What a turn does after an attempt that failed before content. */
-export type NextStep = 'same-account' | 'other-account' | 'end';
+/**
+ * What a turn does after an attempt that failed before content. A refusal is not worked around with an account that is
+ * free, but accounts whose limit is about to end are waited for: `resting-account`.
+ */
+export type NextStep = 'same-account' | 'other-account' | 'resting-account' | 'end';
 
 const mostAttempts = 5;
 
@@ -33,6 +36,7 @@ export class Failover {
   /** No other free account takes the place of a free one that ran out or was refused. */
   isFreeBarred = false;
   #hasTriedOtherForModel = false;
+  readonly #limited = new Set<string>();
 
   get hasFailed(): boolean {
     return this.#errors.length > 0;
@@ -41,28 +45,39 @@ export class Failover {
   /** `report`: what the pool answered, where it was told of the failure. */
   next(error: AppError, account: LeasedAccount, report: ReportResult | undefined): NextStep {
     this.#errors.push(error);
-    if (error.failover === 'no' || this.#errors.length >= mostAttempts) return 'end';
+    if (account.free && (error.code === 'upstream_quota_exhausted' || error.code === 'upstream_refused')) {
+      this.isFreeBarred = true;
+    }
+    if (this.#errors.length >= mostAttempts) return 'end';
+    if (error.code === 'upstream_refused' && !error.isFinal) {
+      this.excluded.add(account.id);
+      return 'resting-account';
+    }
+    if (error.failover === 'no') return 'end';
     if (error.failover === 'once') {
       if (this.#hasTriedOtherForModel) return 'end';
       this.#hasTriedOtherForModel = true;
-    }
-    const isLimited = error.code === 'upstream_quota_exhausted' || error.code === 'upstream_rate_limited';
-    if (account.free && (error.code === 'upstream_quota_exhausted' || error.code === 'upstream_refused')) {
-      this.isFreeBarred = true;
     }
     if (error.code === 'upstream_unauthorized' && report?.id_token !== undefined && !this.renewedAccount) {
       this.renewedAccount = account.id;
       return 'same-account';
     }
-    // An account that rests by the pool's word is lent again when its rest is over, perhaps to this very turn.
-    if (!(isLimited && report?.status === 'cooldown')) this.excluded.add(account.id);
+    // While the pool lets it rest no turn gets it; once that is over this one may try again.
+    const isResting = error.code === 'upstream_rate_limited' && report?.status === 'cooldown';
+    if (!isResting || this.#limited.has(account.id)) this.excluded.add(account.id);
+    this.#limited.add(account.id);
     return 'other-account';
+  }
+
+  /** Whether an account that is free may take the turn after a refusal: it was only limited before. */
+  mayReturnTo(accountId: string): boolean {
+    return this.#limited.has(accountId);
   }
 
   /** The error to show. `shortage` is why no account was left, where that says anything about other accounts. */
   shown(shortage?: AppError): AppError {
     const last = this.#errors.at(-1);
-    if (last?.failover === 'no') return last;
+    if (last?.failover === 'no' && last.fault !== 'account') return last;
     const [first, ...others] = [...this.#errors, ...(shortage ? [shortage] : [])];
     if (!first) return AppError.from(new Error('A turn without an attempt has no error to show.'));
     return others.reduce((shown, error) => (isBefore(error, shown) ? error : shown), first);

@@ -5,9 +5,9 @@ import type { Affinity, Session } from './affinity.ts';
 import { type AttemptDependencies, attemptTurn, countedUsage, type TurnOutput } from './attempt.ts';
 import { AttemptReports } from './attempt-reports.ts';
 import type { Conversation, ConversationResult, Conversations } from './conversations.ts';
-import { Failover } from './failover.ts';
+import { Failover, type NextStep } from './failover.ts';
 import type { ImageFetcher } from './image-fetcher.ts';
-import type { LeaseCache, TurnLease } from './lease-cache.ts';
+import type { LeaseCache, LeaseDemand, TurnLease } from './lease-cache.ts';
 import { appErrorFromPool, isAboutOthers } from './pool-fault.ts';
 import type { ProviderReach } from './provider-reach.ts';
 import type { Reporter, ReportResult } from './reporter.ts';
@@ -81,6 +81,7 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
   const startedAt = clock.monotonic();
   const failover = new Failover();
   const reports = new AttemptReports(dependencies.reporter, leases);
+  let step: NextStep = 'other-account';
   let waitLeftMs = longestWaitMs;
   let attempts = 0;
   let path: Path | undefined;
@@ -110,20 +111,20 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
       const preferred = known === undefined ? session?.preferred() : undefined;
       const isPreferredFull = preferred !== undefined && leases.isFull(preferred);
       try {
-        lease = await waiting((deadline) =>
-          leases.acquire({
-            provider: route.provider.name,
-            model: route.model,
-            prefer: known ?? preferred,
-            isPreferenceSoft: known === undefined,
-            exclude: new Set([...failover.excluded, ...(route.barred ?? [])]),
-            isFreeBarred: failover.isFreeBarred,
-            deadline,
-            signal: turn.signal,
-          }),
-        );
+        const demand = {
+          provider: route.provider.name,
+          model: route.model,
+          prefer: known ?? preferred,
+          isPreferenceSoft: known === undefined,
+          exclude: new Set([...failover.excluded, ...(route.barred ?? [])]),
+          isFreeBarred: failover.isFreeBarred,
+          signal: turn.signal,
+        };
+        if (step === 'resting-account') await mustBeShort(demand);
+        lease = await waiting((deadline) => leases.acquire({ ...demand, deadline }));
       } catch (cause) {
         turn.signal.throwIfAborted();
+        if (cause instanceof AppError) throw cause;
         if (failover.hasFailed) {
           throw failover.shown(isAboutOthers(cause) ? appErrorFromPool(cause) : undefined);
         }
@@ -159,14 +160,27 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
         turn.logger.info(details, 'the upstream rejected the conversation; resending the full history');
         continue;
       }
-      const step = failover.next(error, account, report);
+      step = failover.next(error, account, report);
       if (step === 'end') throw failover.shown();
-      if (step === 'other-account') turn.logger.info(details, 'another account is tried');
+      if (step !== 'same-account') turn.logger.info(details, 'another account is tried');
     }
   } catch (thrown) {
     const error = AppError.from(thrown);
     if (error.code !== 'cancelled') turn.output.write([{ type: 'error', error }]);
     return summary(error);
+  }
+
+  /** Throws the error to show where an account is free that this turn has not met: a refusal is not worked around. */
+  async function mustBeShort(demand: Omit<LeaseDemand, 'deadline'>): Promise<void> {
+    let free: TurnLease;
+    try {
+      free = await leases.acquire({ ...demand, deadline: clock.monotonic() });
+    } catch (error) {
+      if (isAboutOthers(error)) return;
+      throw error;
+    }
+    free.release();
+    if (!failover.mayReturnTo(free.account.id)) throw failover.shown();
   }
 
   /** Takes what `wait` takes from the time this turn may wait. */

@@ -181,6 +181,59 @@ describe('a quota signal', () => {
   });
 });
 
+describe('a spent quota without figures', () => {
+  const failure = { type: 'failure' as const, code: 'upstream_timeout', message: 'no answer' };
+  function signals(count: number, finding: Parameters<typeof applyQuota>[1], resetAt?: number): Standing {
+    let standing = freshStanding;
+    for (let at = now, index = 0; index < count; index += 1, at += minute) {
+      const change = resetAt === undefined ? {} : { resetAt };
+      standing = applyQuota(
+        standingAfter(standing, 'quota_exhausted', change, {}, at),
+        finding,
+        'signal',
+        at,
+      );
+    }
+    return standing;
+  }
+
+  it('is believed at the third signal in a row, until the reset that was told or the next check', () => {
+    expect(signals(2, failure)).toMatchObject({ state: 'cooldown', reason: 'quota_unknown' });
+    expect(signals(3, failure)).toMatchObject({
+      state: 'exhausted',
+      reason: 'quota_unconfirmed',
+      until: null,
+    });
+    expect(signals(3, failure, now + hour)).toMatchObject({ state: 'exhausted', until: now + hour });
+  });
+
+  it('is doubted where several accounts are in the same doubt', () => {
+    expect(signals(9, { ...failure, isWidespread: true })).toMatchObject({
+      state: 'cooldown',
+      reason: 'quota_unknown',
+    });
+  });
+
+  it('counts turns that ran together as one signal', () => {
+    let standing = freshStanding;
+    for (let index = 0; index < 9; index += 1) {
+      const effect = applyOutcome(standing, { outcome: 'quota_exhausted', tokenVersion: 1 }, around, now);
+      expect(effect.shouldCheckQuota).toBe(index === 0);
+      standing = effect.standing;
+    }
+  });
+});
+
+describe('a question about a new account that something on the way answers', () => {
+  it.each(['upstream_refused', 'upstream_unauthorized'])('with %s says nothing about it', (code) => {
+    const finding = { type: 'failure', code, fault: 'network', message: 'a page' } as const;
+    expect(applyQuota(freshStanding, finding, 'proof', now)).toEqual(freshStanding);
+    expect(applyQuota(freshStanding, { ...finding, fault: 'account' }, 'proof', now).state).toBe(
+      'reauth_required',
+    );
+  });
+});
+
 describe('a rejected credential', () => {
   it('ends an account only when the token is the present one', () => {
     expect(standingAfter(freshStanding, 'unauthorized', { tokenVersion: 0 })).toEqual(freshStanding);

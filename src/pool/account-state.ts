@@ -1,3 +1,4 @@
+import type { Fault } from '../core/errors.ts';
 import type { Outcome } from '../core/outcome.ts';
 import type { QuotaAnswer } from '../core/provider.ts';
 import type { AccountState } from '../pool-api/schema.ts';
@@ -75,6 +76,8 @@ const longestRetryAfterMs = 60 * minute;
 const refusedRestMs = 15 * minute;
 const refusalsUntilDisabled = 3;
 const failuresUntilRest = 3;
+/** Quota signals in a row that are believed although no figures can be had. */
+const signalsUntilExhausted = 3;
 const quotaLeftRestMs = 5 * second;
 const firstRecheckMs = 15 * minute;
 const longestRecheckMs = 60 * minute;
@@ -173,8 +176,21 @@ export function applyOutcome(
 
 export type QuotaFinding =
   | { readonly type: 'answer'; readonly answer: QuotaAnswer }
-  /** `code` is the error's; `message` must hold no secret. */
-  | { readonly type: 'failure'; readonly code: string; readonly message: string };
+  | {
+      readonly type: 'failure';
+      /** The error's. */
+      readonly code: string;
+      readonly fault?: Fault;
+      /** Holds no secret. */
+      readonly message: string;
+      /** Other accounts of the provider are in the same doubt. */
+      readonly isWidespread?: boolean;
+    };
+
+/** Whether a failed question was answered by the provider itself, about the account. */
+export function isAboutAccount(finding: QuotaFinding): boolean {
+  return finding.type === 'failure' && (finding.fault ?? 'account') === 'account';
+}
 
 /**
  * Who asked what is left: a `quota_exhausted` outcome (`signal`), the housekeeper about an account known to work
@@ -197,17 +213,29 @@ export function applyQuota(
       finding.type === 'failure'
         ? { code: finding.code, message: finding.message }
         : { code: 'no_figures', message: 'the answer held no figures' };
-    if (cause === 'proof') return afterProofFailure(standing, failure, now);
+    if (cause === 'proof') {
+      return isAboutAccount(finding) ? afterProofFailure(standing, failure, now) : standing;
+    }
     if (cause === 'recheck') return isLockedOut(standing) ? onTrial(standing) : standing;
     // A vendor that has already said "spent" is believed over a query that says nothing.
     if (standing.state === 'exhausted') return standing;
     const quotaUnknown = standing.streaks.quotaUnknown + 1;
-    const resting = rest(standing, 'quota_unknown', now + doubling(5 * second, quotaUnknown, 5 * minute), {
+    const told = reportedReset(standing);
+    const evidence = {
       outcome: 'quota_exhausted',
+      reset_at: told === undefined ? null : iso(told),
+      in_a_row: quotaUnknown,
       quota_query: failure,
       at: iso(now),
-    });
-    return { ...resting, streaks: { ...standing.streaks, quotaUnknown } };
+    };
+    const counted = { ...standing, streaks: { ...standing.streaks, quotaUnknown } };
+    const isWidespread = finding.type === 'failure' && finding.isWidespread === true;
+    if (quotaUnknown < signalsUntilExhausted || isWidespread) {
+      const restMs = doubling(5 * second, quotaUnknown, 5 * minute);
+      return rest(counted, 'quota_unknown', now + restMs, evidence);
+    }
+    const until = told !== undefined && told > now ? told : null;
+    return { ...counted, state: 'exhausted', until, reason: 'quota_unconfirmed', evidence, quotaSpent: true };
   }
   const evidence = { quota_query: figuresOf(finding.answer), at: iso(now) };
   const streaks = { ...standing.streaks, quotaUnknown: 0 };
@@ -341,6 +369,8 @@ function afterRateLimit(
 
 function afterQuotaSignal(standing: Standing, signal: OutcomeSignal, now: number): OutcomeEffect {
   if (standing.state === 'exhausted') return unchanged(standing);
+  // A turn that ran beside the one whose signal is being looked into: the same bad moment.
+  if (standing.state === 'cooldown' && isQuotaReason(standing.reason)) return unchanged(standing);
   const evidence = {
     outcome: 'quota_exhausted',
     reset_at: signal.resetAt === undefined ? null : iso(signal.resetAt),

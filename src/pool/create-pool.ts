@@ -3,7 +3,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import type { Pool, PoolHealth } from '../pool-api/pool.ts';
-import type { QuotaFinding } from './account-state.ts';
+import { isAboutAccount, type QuotaFinding } from './account-state.ts';
 import { type Accounts, createAccounts } from './accounts.ts';
 import { createAdding } from './adding.ts';
 import { type Audit, createAudit } from './audit.ts';
@@ -20,6 +20,7 @@ import {
   sealedCredential,
 } from './pool-context.ts';
 import { createQuotaQuery } from './quota.ts';
+import { QuotaDoubt } from './quota-doubt.ts';
 import { createRefresher, type RefreshStep } from './refresh.ts';
 import { createReplenisher } from './replenish.ts';
 import { accountIds, openSandboxStore } from './sandbox-accounts.ts';
@@ -111,8 +112,9 @@ export function createPool(options: PoolOptions): PoolService {
       if (!hasBearer(account, clock.now())) return null;
       // The store is chosen now: it may be another one when the answer comes.
       const holder = context.lending();
-      const finding = await quota.ask(account, providerAccountOf(context, account), limitMs);
-      metrics.quotaChecked(cause, finding);
+      const found = await quota.ask(account, providerAccountOf(context, account), limitMs);
+      metrics.quotaChecked(cause, found);
+      const finding = cause === 'signal' ? doubt.judged(account, found) : found;
       const present = await holder.account(clock.now(), account.id);
       if (present === null || isOutdated(finding, account, present)) return present;
       if (isBearerRejected(account, finding, clock.now())) {
@@ -146,6 +148,7 @@ export function createPool(options: PoolOptions): PoolService {
     },
     credentialOf: (id, provider, secret) => sealedCredential(vault, id, provider, secret),
   };
+  const doubt = new QuotaDoubt(clock);
   const refresher = createRefresher(context, options.onRefreshStep);
   const sessions = createSessions(context);
   const adding = createAdding(context, endSandbox);
@@ -293,7 +296,8 @@ function isOutdated(finding: QuotaFinding, asked: StoredAccount, present: Stored
 }
 
 function isBearerRejected(account: StoredAccount, finding: QuotaFinding, now: number): boolean {
-  const isRejected = finding.type === 'failure' && finding.code === 'upstream_unauthorized';
+  const isRejected =
+    finding.type === 'failure' && finding.code === 'upstream_unauthorized' && isAboutAccount(finding);
   const isFresh = account.lastRefreshTime !== null && account.lastRefreshTime > now - freshBearerMs;
   return isRejected && account.credentialKind === 'refresh_token' && !isFresh;
 }

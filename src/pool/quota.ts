@@ -49,7 +49,7 @@ export function createQuotaQuery(options: {
       logger.info({ err: error, provider: providerName }, 'the provider did not say what is left');
       // Only AppError's message is made to be shown.
       return error instanceof AppError
-        ? { type: 'failure', code: error.code, message: error.message }
+        ? { type: 'failure', code: error.code, fault: error.fault, message: error.message }
         : { type: 'failure', code: 'internal', message: 'the query failed; the log has the details' };
     } finally {
       stopTimer();

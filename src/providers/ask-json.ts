@@ -28,7 +28,8 @@ export async function askJson(
   });
   const { form, text } = readFailedAnswer(answer);
   if (answer.status === 200) return parseJson(text);
-  if (form === 'page' && answer.status !== 429)
+  const isRefusal = answer.status === 402 || answer.status === 403;
+  if ((form === 'page' && answer.status !== 429) || (form !== 'json' && isRefusal))
     throw answeredOnTheWay({ cause: new Error(text.slice(0, 2_000)) });
   const retryAfterMs = retryAfterOf(answer.headers['retry-after']);
   // Google answers so where others say 401.
@@ -36,7 +37,7 @@ export async function askJson(
   if (answer.status === 401 || isBadKey) {
     throw new AppError('upstream_unauthorized', 'The provider rejects this credential. Replace it.');
   }
-  if (answer.status === 402 || answer.status === 403) {
+  if (isRefusal) {
     throw new AppError('upstream_refused', `The provider refuses this account (${answer.status}).`);
   }
   if (answer.status === 429) {

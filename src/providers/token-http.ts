@@ -2,6 +2,7 @@ import { AppError } from '../core/errors.ts';
 import { type ProviderHttp, TokenError } from '../core/provider.ts';
 import { isSurelyUnsent, unsentIn } from '../lib/network/transport-errors.ts';
 import { readRetryAfter } from '../lib/retry-after.ts';
+import { readFailedAnswer } from '../protocols/failed-answer.ts';
 
 /** What a token endpoint said, whatever the status. */
 export interface TokenAnswer {
@@ -46,12 +47,26 @@ export function createPostForm(http: ProviderHttp, userAgent: string): PostForm 
     }).catch((error: unknown) => {
       throw asTokenError(error, host);
     });
+    mustBeOfHost(answer, host);
     return {
       status: answer.status,
       body: jsonObject(answer.body),
       retryAfterMs: retryAfterOf(answer.headers['retry-after']),
     };
   };
+}
+
+/**
+ * A refusal by the page of a proxy or a captive portal: the token host never saw the token. Throws TokenError `unsent`.
+ * Behind any other page the host may have answered.
+ */
+export function mustBeOfHost(answer: Awaited<ReturnType<ProviderHttp>>, host: string): void {
+  const isRefusal = answer.status >= 300 && answer.status < 500;
+  if (!isRefusal || readFailedAnswer(answer).form !== 'page') return;
+  throw new TokenError(
+    'unsent',
+    `${host} was not reached: something on the way answered in its place (${answer.status}). Check the network and the address.`,
+  );
 }
 
 /** What a failed exchange says about the token that was sent. */

@@ -12,7 +12,7 @@ import {
 } from 'oauth4webapi';
 import { type ProviderHttp, TokenError } from '../../core/provider.ts';
 import { secondsField, textField } from '../token-grant.ts';
-import { asTokenError, retryAfterOf } from '../token-http.ts';
+import { asTokenError, mustBeOfHost, retryAfterOf } from '../token-http.ts';
 
 export interface Oauth2Settings {
   readonly tokenUrl: string;
@@ -62,6 +62,7 @@ export function beginExchange(
     }).catch((error: unknown) => {
       throw asTokenError(error, host);
     });
+    mustBeOfHost(answer, host);
     status = answer.status;
     retryAfterMs = retryAfterOf(answer.headers['retry-after']);
     const read = tolerantly(Buffer.from(answer.body).toString('utf8'), status);

@@ -102,6 +102,7 @@ describe('a refresh', () => {
     [307, {}, 'refused'],
     [500, { error: 'server_error' }, 'unknown'],
     [502, '<html>', 'unknown'],
+    [403, '<html>', 'unsent'],
     [200, 'no JSON', 'unknown'],
     [200, { refresh_token: 'rt-2', token_type: 'bearer' }, 'unknown'],
     [200, { ...good, access_token: 'a\nb' }, 'unknown'],
