@@ -1,4 +1,5 @@
 import { AppError } from '../core/errors.ts';
+import { NotPoolError } from '../pool-api/answer-error.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import type { Route } from './routes.ts';
 
@@ -20,6 +21,11 @@ export function appErrorFromPool(error: unknown, route?: Pick<Route, 'model' | '
       if (route?.barred && error.shortage?.matching === 0) return noAccountMayUse(route.model, error);
       return shortageError(error, options);
     case 'pool_unavailable':
+      if (error instanceof NotPoolError) {
+        const reason =
+          'What answers at POOL_SERVICE_URL is not the account pool: set it to the address of the pool.';
+        return new AppError('pool_unavailable', reason, { retryAfterMs: 60_000, ...options });
+      }
       return new AppError('pool_unavailable', 'The account pool cannot be reached; try again in a moment.', {
         retryAfterMs: 5_000,
         ...options,

@@ -3,6 +3,13 @@ import { PoolError, type PoolErrorCode, poolErrorCodes } from './errors.ts';
 import { NoAnswerError } from './retry.ts';
 import { type ErrorAnswer, errorAnswer } from './schema.ts';
 
+/** What answered is not the pool: the address is another program's. */
+export class NotPoolError extends PoolError {
+  constructor(message: string, options: { readonly retryAfterMs?: number } = {}) {
+    super('pool_unavailable', message, options);
+  }
+}
+
 /** The pool's error answer as the error it stands for; a proxy's page in between as `pool_unavailable`. */
 export function errorFromAnswer(
   status: number,
@@ -19,7 +26,7 @@ export function errorFromAnswer(
     if (status >= 502 && status <= 504) {
       return new NoAnswerError(message, { ...options, sent: 'maybe', cause: undefined });
     }
-    return new PoolError('pool_unavailable', message, options);
+    return new NotPoolError(message, options);
   }
   const { code, message, param, shortage } = answer.error;
   return new PoolError(isPoolErrorCode(code) ? code : codeOfStatus(status), message, {

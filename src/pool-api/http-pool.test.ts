@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { describe, expect, it, vi } from 'vitest';
+import { NotPoolError } from './answer-error.ts';
 import { createHttpPool, createHttpPoolAdmin } from './http-pool.ts';
 import {
   allocated,
@@ -51,6 +52,20 @@ describe('createHttpPool', () => {
     const pool = createHttpPool({ baseUrl: fake.url });
     const answer = await pool.allocate({ provider: 'warp' });
     expect(fake.calls.map(sessionIdOf)).toEqual([answer.session_id, answer.session_id]);
+    await pool.close();
+  });
+
+  it('does not take a gateway, or anything else that answers, for the pool', async () => {
+    const health = { status: 'ok', sandbox: true, version: '1', pool: { mode: 'inside', reachable: true } };
+    await using gateway = await startFakePool(({ method }) => (response) => {
+      response.writeHead(method === 'GET' ? 200 : 404, { 'content-type': 'application/json' });
+      response.end(
+        JSON.stringify(method === 'GET' ? health : { error: { message: 'no', code: 'not_found' } }),
+      );
+    });
+    const pool = createHttpPool({ baseUrl: gateway.url });
+    expect(await pool.health()).toMatchObject({ isReachable: false });
+    await expect(pool.allocate({})).rejects.toThrow(NotPoolError);
     await pool.close();
   });
 

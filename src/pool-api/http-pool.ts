@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import { z } from 'zod';
 import { followEvents } from './event-stream.ts';
 import { type Call, createTransport } from './http-transport.ts';
 import type { Pool, PoolAdmin } from './pool.ts';
@@ -31,6 +31,10 @@ export interface HttpPoolOptions {
 const defaultTimeoutMs = 10_000;
 /** Every account of an import is tried at its provider. */
 const importTimeoutMs = 900_000;
+/** A gateway tells its health in nearly the same words, and of a pool beside. */
+const poolHealth = z
+  .looseObject(healthAnswer.shape)
+  .refine((answer) => !('pool' in answer), 'is the health of a gateway');
 const healthTimeoutMs = 2_000;
 const startLoginTimeoutMs = 15_000;
 /** One quick retry bridges a connection the pool closed just now; longer outages are the caller's to handle. */
@@ -65,7 +69,7 @@ export function createHttpPool(options: HttpPoolOptions): Pool & { close(): Prom
     async health() {
       try {
         const call = { method: 'GET', path: '/health', timeoutMs: healthTimeoutMs } as const;
-        const answer = await transport.exchange(call, healthAnswer);
+        const answer = await transport.exchange(call, poolHealth);
         return { isReachable: true, isSandbox: answer.sandbox, providers: answer.providers };
       } catch {
         return { isReachable: false, isSandbox: false, providers: undefined };
