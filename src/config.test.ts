@@ -297,3 +297,18 @@ test.each([
   expect(() => load({ WARP_SERVER_URL: url })).toThrow(message);
   expect(() => load({ WARP_SERVER_URL: url })).not.toThrow(/s3cret/);
 });
+
+test('a proxy of the environment wins over one of the file, in whichever spelling', () => {
+  writeFileSync(join(folder, '.env'), 'https_proxy=http://of.file:1\nHTTP_PROXY=http://of.file:2\n');
+  const { HTTPS_PROXY: before } = process.env;
+  process.env['HTTPS_PROXY'] = 'http://of.environment:1';
+  try {
+    expect(load(readEnvironment(folder)).proxies).toMatchObject({
+      https: { url: 'http://of.environment:1' },
+      http: { url: 'http://of.file:2' },
+    });
+  } finally {
+    if (before === undefined) delete process.env['HTTPS_PROXY'];
+    else process.env['HTTPS_PROXY'] = before;
+  }
+});

@@ -108,8 +108,15 @@ export class ConfigError extends Error {
 
 /** The process's environment over the `.env` file of the working folder. */
 export function readEnvironment(folder = process.cwd()): NodeJS.ProcessEnv {
-  const file = join(folder, '.env');
-  return { ...variablesIn(file), ...process.env };
+  const fromFile = variablesIn(join(folder, '.env'));
+  const spellings = (Object.entries(settings) as [string, { isAlsoLowerCase?: boolean }][])
+    .filter(([, { isAlsoLowerCase }]) => isAlsoLowerCase)
+    .map(([name]) => [name, name.toLowerCase()]);
+  // One spelling in the environment wins over the other one in the file, too.
+  for (const names of spellings) {
+    if (names.some((name) => name in process.env)) for (const name of names) delete fromFile[name];
+  }
+  return { ...fromFile, ...process.env };
 }
 
 /** Throws ConfigError. */

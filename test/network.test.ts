@@ -214,5 +214,6 @@ it('doctor names the proxy and the HTTP version, and what to do', async () => {
   expect(dead('proxy')[0]).toMatch(
     /^problem: The proxy of HTTPS_PROXY \(http:\/\/127\.0\.0\.1:1\) cannot be reached/,
   );
+  expect(dead('HTTP version')).toEqual(['skipped: not known while app.warp.dev cannot be reached']);
   expect(dead('provider warp')[0]).toMatch(/^problem: .*proxy of HTTPS_PROXY/);
 });

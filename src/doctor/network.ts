@@ -1,6 +1,7 @@
 import type { Network } from '../lib/network/network.ts';
 import { type NamedProxy, type ProxySettings, shownProxy } from '../lib/network/proxy-rules.ts';
-import { type Finding, findingOf, ok, problem } from './report.ts';
+import { isSurelyUnsent } from '../lib/network/transport-errors.ts';
+import { type Finding, findingOf, ok, problem, skipped } from './report.ts';
 
 /** The proxies that are set, and whether they can be reached. */
 export async function lookAtProxies(
@@ -36,13 +37,18 @@ export async function lookAtProtocol(
   const url = new URL(serverUrl);
   const name = 'HTTP version';
   if (url.protocol === 'http:') return [ok(name, `http/1.1: ${url.host} is plain http`)];
-  return await findingOf(name, async () => {
+  try {
     const { protocol, proxy } = await network.probe(url);
     const way = proxy ? ` through ${shownProxy(proxy)}` : '';
-    if (protocol === 'h2' || !needsHttp2) return ok(name, `${url.host} negotiates ${protocol}${way}`);
-    return problem(
-      name,
-      `${url.host} negotiates ${protocol}${way}, and turns need h2 (HTTP/2): look for a proxy or firewall that inspects TLS, and let it pass ${url.host} untouched`,
-    );
-  });
+    if (protocol === 'h2' || !needsHttp2) return [ok(name, `${url.host} negotiates ${protocol}${way}`)];
+    return [
+      problem(
+        name,
+        `${url.host} negotiates ${protocol}${way}, and turns need h2 (HTTP/2): look for a proxy or firewall that inspects TLS, and let it pass ${url.host} untouched`,
+      ),
+    ];
+  } catch (error) {
+    if (!isSurelyUnsent(error)) throw error;
+    return [skipped(name, `not known while ${url.host} cannot be reached`)];
+  }
 }

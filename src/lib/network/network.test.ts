@@ -282,6 +282,16 @@ it('finds a peer that no longer answers within 40 seconds, and lets one that is 
   expect(sent.ends()).toBe(1);
 });
 
+it('asks at once whether the other side is still there when an idle session is used again', async () => {
+  const relay = await startRelay(h2.port);
+  expect(await send(network.dispatcher, `https://127.0.0.1:${relay.port}/`).ended).toBeUndefined();
+  await clock.advance(30_000);
+  relay.stop();
+  const sent = send(network.dispatcher, `https://127.0.0.1:${relay.port}/`);
+  await clock.advance(15_000);
+  expect(await sent.ended).toBeInstanceOf(ConnectionLostError);
+});
+
 it('closes a session that nothing uses for a minute', async () => {
   expect(await send(network.dispatcher, `${h2.url}/`).ended).toBeUndefined();
   await clock.advance(50_000);
