@@ -50,7 +50,7 @@ export function answerHeads(
           .filter((name) => name !== 'reasoningEffort' || !route.isEffortHeard)
           .map((name) => inbound.parameterNames?.[name] ?? parameterNames[name])
       : [];
-    const ignored = [...new Set([...unread, ...decoded.ignored, ...(route?.notShown ?? [])])];
+    const ignored = [...new Set([...unread, ...decoded.ignored, ...(route?.ignored ?? [])])];
     return {
       identity: {
         id,

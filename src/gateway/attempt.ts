@@ -131,7 +131,7 @@ async function openCall(
   const limits = (provider.caller ?? provider.outbound).images;
   const prepared = await prepareTurn(turn, images, { hasVision: !chosen.isBlind, limits }, signal);
   const { request, remembered } = prepared.turn;
-  const route = prepared.ignored.length > 0 ? { ...chosen, notShown: prepared.ignored } : chosen;
+  const route = prepared.ignored.length > 0 ? { ...chosen, ignored: prepared.ignored } : chosen;
   if (route !== chosen) output.onRoute(route);
   if (provider.caller) {
     const { caller } = provider;

@@ -1,5 +1,6 @@
 import { AppError } from '../core/errors.ts';
 import type { AskedMessage, AskedRequest } from '../core/turn.ts';
+import type { TurnOutput } from './attempt.ts';
 import { createCallCheck } from './call-check.ts';
 import { createHeldOutput, type HeldAnswer } from './held-output.ts';
 import { createJsonCheck } from './json-check.ts';
@@ -8,6 +9,8 @@ import { sumUsage } from './sum-usage.ts';
 
 /** Something the client wants of the answer as a whole, which the upstream cannot be made to keep. */
 export interface AnswerCheck {
+  /** What of the client's wish is not checked, as paths. */
+  readonly unchecked?: readonly string[];
   /** The request with what the model has to be told. */
   instruct(request: AskedRequest): AskedRequest;
   /** Judges an answer that came to its own end. Throws AppError when that cannot be done. */
@@ -31,12 +34,14 @@ export interface Fault {
  * Carries a turn. An answer that has to be JSON, or to call a tool, is held until it is whole and looked at before the
  * client sees any of it. One that is not as asked is sent back once, with what is wrong; the second time it is an error.
  */
-export async function runCheckedTurn(dependencies: TurnDependencies, turn: Turn): Promise<TurnSummary> {
+export async function runCheckedTurn(dependencies: TurnDependencies, asked: Turn): Promise<TurnSummary> {
   const checks = [
-    createCallCheck(turn.request.toolChoice),
-    createJsonCheck(turn.request.responseFormat, dependencies.schemas, turn.clientId),
+    createCallCheck(asked.request.toolChoice),
+    createJsonCheck(asked.request.responseFormat, dependencies.schemas, asked.clientId),
   ].filter((check) => check !== undefined);
-  if (checks.length === 0) return runTurn(dependencies, turn);
+  if (checks.length === 0) return runTurn(dependencies, asked);
+  const unchecked = checks.flatMap((check) => check.unchecked ?? []);
+  const turn = unchecked.length === 0 ? asked : { ...asked, output: naming(asked.output, unchecked) };
   const request = checks.reduce((asked, check) => check.instruct(asked), turn.request);
 
   const first = createHeldOutput(turn.output);
@@ -68,6 +73,21 @@ export async function runCheckedTurn(dependencies: TurnDependencies, turn: Turn)
   if (lasting.fault) return refuse(turn, both, new AppError('upstream_protocol', lasting.fault.error));
   second.passOn({ text: lasting.text, usage: sumUsage(first.usage, second.usage) });
   return both;
+}
+
+/** An output whose headers name what was not checked. */
+function naming(output: TurnOutput, unchecked: readonly string[]): TurnOutput {
+  return {
+    isBuffered: output.isBuffered,
+    onRoute: (route) => output.onRoute({ ...route, ignored: [...(route.ignored ?? []), ...unchecked] }),
+    write: (events) => output.write(events),
+    get resume() {
+      return output.resume;
+    },
+    set resume(resume) {
+      output.resume = resume;
+    },
+  };
 }
 
 async function judge(checks: readonly AnswerCheck[], answer: HeldAnswer): Promise<Verdict | AppError> {

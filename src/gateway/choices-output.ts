@@ -99,7 +99,7 @@ export function createChoicesStream<Options>(answer: ChoicesAnswer<Options>): Ch
       isBuffered: false,
       resume: undefined,
       onRoute(chosen) {
-        if (route === undefined || chosen.notShown) route = chosen;
+        if (route === undefined || chosen.ignored) route = chosen;
       },
       write: (events) => write(choice, events),
     }),
@@ -147,7 +147,7 @@ export function createWholeChoices<Options>(answer: ChoicesAnswer<Options>): Cho
       isBuffered: true,
       resume: undefined,
       onRoute(chosen) {
-        if (route === undefined || chosen.notShown) route = chosen;
+        if (route === undefined || chosen.ignored) route = chosen;
         collections[choice] = emptyCollection();
       },
       write(events) {

@@ -1,5 +1,6 @@
 import { AppError } from '../core/errors.ts';
 import type { AskedMessage, AskedRequest, ResponseFormat } from '../core/turn.ts';
+import { checkableSchema } from './checkable-schema.ts';
 import type { AnswerCheck } from './checked-answer.ts';
 import { type SchemaChecker, SchemaUnusableError } from './schema-checker.ts';
 
@@ -15,13 +16,29 @@ export function createJsonCheck(
   clientId: string,
 ): AnswerCheck | undefined {
   if (format.type === 'text') return undefined;
+  const param = format.type === 'json-schema' ? `${format.param}.schema` : '';
+  const checkable = format.type === 'json-schema' ? checkableSchema(format.schema) : undefined;
+
+  async function faultOf({ value, text }: FoundJson): Promise<string | undefined> {
+    if (checkable === undefined) {
+      const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
+      return isObject ? undefined : 'it is not a JSON object';
+    }
+    try {
+      return await schemas.faultOf(checkable.schema, text, clientId);
+    } catch (cause) {
+      if (!(cause instanceof SchemaUnusableError)) throw cause;
+      throw new AppError('invalid_request', `${param}: ${cause.message}; make it simpler.`, { param, cause });
+    }
+  }
+
   return {
+    unchecked: (checkable?.unchecked ?? []).map((keyword) => `${param}.${keyword}`),
     instruct: (request) => withInstruction(request, format),
     async judge({ text, toolCalls, isCutAtStop }) {
       if (toolCalls.length > 0 || isCutAtStop) return {};
       const found = readJson(text);
-      const fault =
-        found === undefined ? 'it is not valid JSON' : await faultOf(found, format, schemas, clientId);
+      const fault = found === undefined ? 'it is not valid JSON' : await faultOf(found);
       if (fault === undefined) return found === undefined ? {} : { text: found.text };
       return {
         fault: {
@@ -68,23 +85,4 @@ function withoutFence(text: string): string {
     .slice(3, -3)
     .replace(/^json(?=\s)/i, '')
     .trim();
-}
-
-async function faultOf(
-  { value, text }: FoundJson,
-  format: JsonFormat,
-  schemas: SchemaChecker,
-  clientId: string,
-): Promise<string | undefined> {
-  if (format.type === 'json') {
-    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
-    return isObject ? undefined : 'it is not a JSON object';
-  }
-  try {
-    return await schemas.faultOf(format.schema, text, clientId);
-  } catch (cause) {
-    if (!(cause instanceof SchemaUnusableError)) throw cause;
-    const param = `${format.param}.schema`;
-    throw new AppError('invalid_request', `${param}: ${cause.message}; make it simpler.`, { param, cause });
-  }
 }

@@ -16,8 +16,8 @@ export interface Route {
   readonly isEffortHeard?: boolean;
   /** The model surely sees no images. */
   readonly isBlind?: boolean;
-  /** What of the turn a note replaced on its way to this upstream. */
-  readonly notShown?: readonly string[];
+  /** What of the turn has no effect here beside what the decoder ignored: images not shown, keywords not checked. */
+  readonly ignored?: readonly string[];
   /** Accounts whose own list lacks the model. */
   readonly barred?: ReadonlySet<string> | undefined;
 }

@@ -2,7 +2,7 @@ type Keywords = Readonly<Record<string, unknown>>;
 
 const types = ['array', 'boolean', 'integer', 'null', 'number', 'object', 'string'];
 /** Keywords that hold a schema, a list of schemas, or schemas by name. */
-const single = [
+export const singleSchemas = [
   'additionalItems',
   'additionalProperties',
   'contains',
@@ -14,8 +14,8 @@ const single = [
   'unevaluatedItems',
   'unevaluatedProperties',
 ];
-const listed = ['allOf', 'anyOf', 'oneOf', 'prefixItems'];
-const named = ['$defs', 'definitions', 'dependentSchemas', 'patternProperties', 'properties'];
+export const listedSchemas = ['allOf', 'anyOf', 'oneOf', 'prefixItems'];
+export const namedSchemas = ['$defs', 'definitions', 'dependentSchemas', 'patternProperties', 'properties'];
 
 /**
  * What of a schema has not the form that JSON Schema gives it, in a few words. No answer could ever follow such a schema,
@@ -41,19 +41,21 @@ function keywordFaultOf(schema: Keywords): string | undefined {
     return is('type', `of ${types.join(', ')}`);
   if (has('required') && !isListOf(schema['required'], (name) => typeof name === 'string'))
     return is('required', 'a list of names');
+  if (has('pattern') && typeof schema['pattern'] !== 'string') return is('pattern', 'a regular expression');
+  if (has('$ref') && typeof schema['$ref'] !== 'string') return is('$ref', 'a reference');
   if (has('enum') && !Array.isArray(schema['enum'])) return is('enum', 'a list of values');
-  for (const keyword of listed)
+  for (const keyword of listedSchemas)
     if (has(keyword) && !Array.isArray(schema[keyword])) return is(keyword, 'a list of schemas');
-  for (const keyword of named)
+  for (const keyword of namedSchemas)
     if (has(keyword) && !isObject(schema[keyword])) return is(keyword, 'an object of schemas');
   return undefined;
 }
 
 function innerSchemas(schema: Keywords): unknown[] {
   return [
-    ...single.filter((keyword) => Object.hasOwn(schema, keyword)).map((keyword) => schema[keyword]),
-    ...listed.flatMap((keyword) => schema[keyword] ?? []),
-    ...named.flatMap((keyword) => Object.values(schema[keyword] ?? {})),
+    ...singleSchemas.filter((keyword) => Object.hasOwn(schema, keyword)).map((keyword) => schema[keyword]),
+    ...listedSchemas.flatMap((keyword) => schema[keyword] ?? []),
+    ...namedSchemas.flatMap((keyword) => Object.values(schema[keyword] ?? {})),
     // In older drafts a list, for one item each.
     ...(Object.hasOwn(schema, 'items') ? [schema['items']].flat() : []),
   ];

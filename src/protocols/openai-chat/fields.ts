@@ -32,7 +32,7 @@ export const chatFields = {
   stop: { fate: 'honoured', says: 'the answer is cut before the first of them' },
   response_format: {
     fate: 'honoured',
-    says: '`json_object` and `json_schema` are asked for in the instructions and checked; an answer that is not as asked is sent back once and is an error the second time, a streamed one is held until it is checked, and one cut by a limit or `stop` is passed on as it is',
+    says: '`json_object` and `json_schema` are asked for in the instructions and checked; an answer that is not as asked is sent back once and is an error the second time, a streamed one is held until it is checked, and one cut by a limit or `stop` is passed on as it is; keywords of a schema that cannot be checked (a `pattern` of another regex dialect, a `format` or a remote `$ref`) are named in `x-warp2api-ignored`',
   },
   temperature: { fate: 'passed on', says: 'Warp has no such setting', neutral: [1] },
   top_p: { fate: 'passed on', says: 'Warp has no such setting', neutral: [1] },
