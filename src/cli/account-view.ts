@@ -56,6 +56,7 @@ export function formatAccount(account: Account): string {
     ['turns', account.usage.turns],
     ['tokens in, out', `${account.usage.input_tokens}, ${account.usage.output_tokens}`],
     ['credits', account.usage.credits],
+    ['cost in cents', account.usage.cost_cents],
     ['last used', account.last_used],
     ['last refresh', account.last_refresh_time],
     ['token expires', account.token_expires_at],

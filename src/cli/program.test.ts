@@ -459,7 +459,7 @@ describe('status', () => {
     expect(out).toMatch(/health +healthy\n/);
     expect(out).toMatch(/ {2}cooling down +1\n/);
     expect(out).not.toMatch(/sandbox/);
-    expect(out).toMatch(/spent last hour +40 turns, 20 credits, 10000 tokens\n/);
+    expect(out).toMatch(/spent last hour +40 turns, 20 credits, 12\.5 cents, 10000 tokens\n/);
     expect(out).toMatch(/left +120, lasts about 6 h at the present rate, beside 1 without known limit\n/);
     expect(out).toMatch(/source standby +empty, 0 added\n/);
     expect(out).toMatch(

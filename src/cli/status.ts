@@ -41,7 +41,8 @@ function describe(status: StatusAnswer): string {
 }
 
 function spent({ spent_last_hour: hour }: StatusAnswer['forecast']): string {
-  return `${hour.turns} turns, ${round(hour.credits)} credits, ${hour.input_tokens + hour.output_tokens} tokens`;
+  const cost = hour.cost_cents > 0 ? `${round(hour.cost_cents)} cents, ` : '';
+  return `${hour.turns} turns, ${round(hour.credits)} credits, ${cost}${hour.input_tokens + hour.output_tokens} tokens`;
 }
 
 function sourceText({ type, state, added, retry_at, last_error }: StatusAnswer['sources'][number]): string {

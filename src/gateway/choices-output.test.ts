@@ -58,7 +58,10 @@ function answerOf(count: number, create = createChoicesStream) {
 }
 
 const say = (text: string): TurnEvent => ({ type: 'text-delta', text });
-const usage: TurnEvent = { type: 'usage', usage: { inputTokens: 10, outputTokens: 5, credits: 0.5 } };
+const usage: TurnEvent = {
+  type: 'usage',
+  usage: { inputTokens: 10, outputTokens: 5, credits: 0.5, costCents: 0.25 },
+};
 const stop: TurnEvent = { type: 'finish', reason: 'stop' };
 const broken: TurnEvent = { type: 'error', error: new AppError('upstream_unavailable', 'It broke.') };
 
@@ -88,6 +91,7 @@ it('mixes the chunks of all choices, then the usage of all and one end', () => {
     { choices: [], usage: { prompt_tokens: 20, completion_tokens: 10 } },
   ]);
   expect(text()).toContain(': x-warp2api-credits 1\n\n');
+  expect(text()).toContain(': x-warp2api-cost-cents 0.5\n\n');
   expect(text().match(/\[DONE\]/g)).toHaveLength(1);
   expect(response.writableEnded).toBe(true);
 });
@@ -132,6 +136,7 @@ it('answers whole once every choice is whole, or with the first error', () => {
     usage: { total_tokens: 30 },
   });
   expect(good.response.headers['x-warp2api-credits']).toBe('1');
+  expect(good.response.headers['x-warp2api-cost-cents']).toBe('0.5');
 
   const bad = answerOf(2, createWholeChoices);
   bad.write(0, say('a'), stop);

@@ -34,7 +34,7 @@ it('sends successes together, a second after the first', async () => {
   const other = await borrow('session-2');
   void reporter.report(lease, {
     outcome: 'success',
-    usage: { inputTokens: 3, outputTokens: 4, credits: 0.5 },
+    usage: { inputTokens: 3, outputTokens: 4, credits: 0.5, costCents: 0.25 },
   });
   void reporter.report(lease, { outcome: 'success' });
   void reporter.report(other, { outcome: 'success' });
@@ -47,7 +47,7 @@ it('sends successes together, a second after the first', async () => {
     account_id: 'one',
     fence: lease.account.fence,
     token_version: 1,
-    usage: { input_tokens: 3, output_tokens: 4, credits: 0.5 },
+    usage: { input_tokens: 3, output_tokens: 4, credits: 0.5, cost_cents: 0.25 },
   });
   expect(reporter.pending).toBe(0);
 });
@@ -151,11 +151,11 @@ it('counts what is under way against the bound', async () => {
 });
 
 it('brings figures of an upstream into the bounds the pool takes', async () => {
-  const usage = { inputTokens: -5, outputTokens: Number.NaN, credits: -1 };
+  const usage = { inputTokens: -5, outputTokens: Number.NaN, credits: -1, costCents: -2 };
   const odd = { usage, retryAfterMs: 1e15, resetAt: new Date(Number.NaN) };
   await reporter.report(lease, { outcome: 'rate_limited', ...odd });
   const [item] = pool.reports;
-  expect(item?.usage).toEqual({ input_tokens: 0, output_tokens: 0, credits: 0 });
+  expect(item?.usage).toEqual({ input_tokens: 0, output_tokens: 0, credits: 0, cost_cents: 0 });
   expect(item?.retry_after_ms).toBe(31 * 86_400_000);
   expect(item).not.toHaveProperty('reset_at');
   const much = { inputTokens: Number.MAX_SAFE_INTEGER, outputTokens: 1e300, credits: Number.MAX_VALUE };

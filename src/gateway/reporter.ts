@@ -105,6 +105,7 @@ function reportItem(lease: TurnLease, report: TurnReport, now: number): ReportIt
             input_tokens: Math.round(amount(usage.inputTokens, mostUsage)),
             output_tokens: Math.round(amount(usage.outputTokens, mostUsage)),
             ...(usage.credits === undefined ? {} : { credits: amount(usage.credits, mostUsage) }),
+            ...(usage.costCents === undefined ? {} : { cost_cents: amount(usage.costCents, mostUsage) }),
           },
         }),
   };

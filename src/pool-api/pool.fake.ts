@@ -138,7 +138,7 @@ export const poolStatus: StatusAnswer = {
   forecast: {
     remaining: 120,
     unmetered_accounts: 1,
-    spent_last_hour: { turns: 40, input_tokens: 9000, output_tokens: 1000, credits: 20 },
+    spent_last_hour: { turns: 40, input_tokens: 9000, output_tokens: 1000, credits: 20, cost_cents: 12.5 },
     lasts_hours: 6,
     empty_at: '2030-01-01T06:00:00Z',
   },
@@ -186,7 +186,7 @@ export function createAccount(change: Partial<Account> = {}): Account {
     next_refresh_at: null,
     refresh_failure: null,
     quota: null,
-    usage: { turns: 0, input_tokens: 0, output_tokens: 0, credits: 0 },
+    usage: { turns: 0, input_tokens: 0, output_tokens: 0, credits: 0, cost_cents: 0 },
     created_at: '2029-12-31T00:00:00Z',
     updated_at: '2029-12-31T00:00:00Z',
     ...change,

@@ -105,6 +105,8 @@ export const reportedUsage = z.strictObject({
   input_tokens: z.int().min(0).max(mostUsage).optional(),
   output_tokens: z.int().min(0).max(mostUsage).optional(),
   credits: z.number().min(0).max(mostUsage).optional(),
+  /** US cents, where the provider tells them. */
+  cost_cents: z.number().min(0).max(mostUsage).optional(),
   /** Turns this item stands for when successes were merged. */
   turns: z.int().min(1).max(1_000_000).optional(),
 });
@@ -345,6 +347,7 @@ export const account = z.object({
     input_tokens: z.int(),
     output_tokens: z.int(),
     credits: z.number(),
+    cost_cents: z.number(),
   }),
   created_at: isoTime,
   updated_at: isoTime,
@@ -407,6 +410,7 @@ export const statusAnswer = z.object({
       input_tokens: z.int(),
       output_tokens: z.int(),
       credits: z.number(),
+      cost_cents: z.number(),
     }),
     /** At the rate of the last hour; null when nothing was spent or nothing is metered. */
     lasts_hours: z.number().nullable(),

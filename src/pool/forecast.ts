@@ -18,6 +18,7 @@ export function forecastFrom(stats: Stats, now: number): StatusAnswer['forecast'
       input_tokens: stats.lastHour.inputTokens,
       output_tokens: stats.lastHour.outputTokens,
       credits,
+      cost_cents: stats.lastHour.costCents,
     },
     lasts_hours: hours === null ? null : Math.round(hours * 100) / 100,
     empty_at: hours === null ? null : timeOrNull(now + hours * hourMs),

@@ -140,11 +140,11 @@ describe('the forecast', () => {
       empty_at: null,
     });
     const lease = (await call<AllocateAnswer>('POST', allocate)).body;
-    const usage = { input_tokens: 100, output_tokens: 20, credits: 24 };
+    const usage = { input_tokens: 100, output_tokens: 20, credits: 24, cost_cents: 7.5 };
     await call('POST', report, reportOf(lease, 'success', { usage }));
     expect(await forecast()).toMatchObject({
       remaining: 60,
-      spent_last_hour: { turns: 1, input_tokens: 100, output_tokens: 20, credits: 24 },
+      spent_last_hour: { turns: 1, input_tokens: 100, output_tokens: 20, credits: 24, cost_cents: 7.5 },
       lasts_hours: 2.5,
       empty_at: new Date(clock.now() + 2.5 * 3_600_000).toISOString(),
     });

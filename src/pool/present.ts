@@ -52,6 +52,7 @@ export function presentAccount(account: StoredAccount): Account {
       input_tokens: usage.inputTokens,
       output_tokens: usage.outputTokens,
       credits: usage.credits,
+      cost_cents: usage.costCents,
     },
     created_at: isoTime(account.createdAt),
     updated_at: isoTime(account.updatedAt),

@@ -35,6 +35,7 @@ describe('bad requests', () => {
     ['POST', report, { session_id: 's', reports: [{ x: 1 }] }, 400, 'invalid_request', 'reports.0.report_id'],
     // Totals past the whole numbers would make every later report on the account fail.
     ['POST', report, used({ input_tokens: 1e15 }), 400, 'invalid_request', 'reports.0.usage.input_tokens'],
+    ['POST', report, used({ cost_cents: -1 }), 400, 'invalid_request', 'reports.0.usage.cost_cents'],
     ['POST', report, used({ credits: 1e308 }), 400, 'invalid_request', 'reports.0.usage.credits'],
     ['POST', '/api/accounts', { provider: 'nobody', api_key: 'k' }, 400, 'invalid_request', 'provider'],
     [

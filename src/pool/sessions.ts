@@ -222,6 +222,7 @@ function turnFrom(item: ReportItem): ReportedTurn {
       inputTokens: item.usage?.input_tokens ?? 0,
       outputTokens: item.usage?.output_tokens ?? 0,
       credits: item.usage?.credits ?? 0,
+      costCents: item.usage?.cost_cents ?? 0,
     },
   };
 }

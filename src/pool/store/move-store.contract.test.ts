@@ -14,7 +14,7 @@ import { openSqliteStore } from './sqlite.ts';
 import { freshDatabase } from './testing/postgres-database.ts';
 
 const now = Date.UTC(2026, 5, 1);
-const usage = { turns: 2, inputTokens: 30, outputTokens: 4, credits: 1.5 };
+const usage = { turns: 2, inputTokens: 30, outputTokens: 4, credits: 1.5, costCents: 0.75 };
 
 /** A pool with something of everything, and what it answers. */
 function fillSqlite(path: string) {

@@ -152,15 +152,18 @@ async function reportTurn(work: Work, reported: Reported, turn: ReportedTurn): P
   return answer('applied', true, effect);
 }
 
+const nothingSpent = { turns: 0, inputTokens: 0, outputTokens: 0, credits: 0, costCents: 0, lastUsed: 0 };
+
 /** Adds to what will be written at the end, and to the row as the caller sees it. */
 function countUsage(work: Work, { spent }: Reported, row: AccountRow, turn: ReportedTurn): AccountRow {
   const { usage } = turn;
-  const before = spent.get(row.id) ?? { turns: 0, inputTokens: 0, outputTokens: 0, credits: 0, lastUsed: 0 };
+  const before = spent.get(row.id) ?? nothingSpent;
   const own = {
     turns: usage.turns,
     inputTokens: usage.inputTokens,
     outputTokens: usage.outputTokens,
     credits: usage.credits,
+    costCents: usage.costCents,
     lastUsed: turn.signal.outcome === 'success' ? work.now : 0,
   };
   spent.set(row.id, {
@@ -168,6 +171,7 @@ function countUsage(work: Work, { spent }: Reported, row: AccountRow, turn: Repo
     inputTokens: before.inputTokens + own.inputTokens,
     outputTokens: before.outputTokens + own.outputTokens,
     credits: before.credits + own.credits,
+    costCents: before.costCents + own.costCents,
     lastUsed: Math.max(before.lastUsed, own.lastUsed),
   });
   return withUsage(row, own);
@@ -180,6 +184,7 @@ function withUsage(row: AccountRow, spent: Usage & { readonly lastUsed: number }
     input_tokens: row.input_tokens + spent.inputTokens,
     output_tokens: row.output_tokens + spent.outputTokens,
     credits: row.credits + spent.credits,
+    cost_cents: row.cost_cents + spent.costCents,
     last_used: Math.max(row.last_used, spent.lastUsed),
   };
 }
@@ -198,19 +203,21 @@ async function writeUsage(work: Work, { spent }: Reported): Promise<void> {
   const usages = ids.map((id) => spent.get(id));
   await work.db.run(
     `WITH spent AS (
-       SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::float8[], $6::bigint[])
-         AS spent (id, turns, input_tokens, output_tokens, credits, last_used)
+       SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::float8[], $6::float8[],
+           $7::bigint[])
+         AS spent (id, turns, input_tokens, output_tokens, credits, cost_cents, last_used)
      ), counted AS (
-       INSERT INTO spending (minute, turns, input_tokens, output_tokens, credits)
-         SELECT $7::bigint, SUM(turns), SUM(input_tokens), SUM(output_tokens), SUM(credits) FROM spent
+       INSERT INTO spending (minute, turns, input_tokens, output_tokens, credits, cost_cents)
+         SELECT $8::bigint, SUM(turns), SUM(input_tokens), SUM(output_tokens), SUM(credits), SUM(cost_cents) FROM spent
        ON CONFLICT (minute, shard) DO UPDATE SET turns = spending.turns + EXCLUDED.turns,
          input_tokens = spending.input_tokens + EXCLUDED.input_tokens,
          output_tokens = spending.output_tokens + EXCLUDED.output_tokens,
-         credits = spending.credits + EXCLUDED.credits
+         credits = spending.credits + EXCLUDED.credits, cost_cents = spending.cost_cents + EXCLUDED.cost_cents
      )
      UPDATE accounts SET turns = accounts.turns + spent.turns,
        input_tokens = accounts.input_tokens + spent.input_tokens,
        output_tokens = accounts.output_tokens + spent.output_tokens, credits = accounts.credits + spent.credits,
+       cost_cents = accounts.cost_cents + spent.cost_cents,
        last_used = GREATEST(accounts.last_used, spent.last_used),
        next_check_at = CASE WHEN spent.last_used > 0 AND accounts.next_check_at > spent.last_used + ${inUseCheckMs}
          THEN spent.last_used + ${inUseCheckMs} ELSE accounts.next_check_at END
@@ -220,6 +227,7 @@ async function writeUsage(work: Work, { spent }: Reported): Promise<void> {
     usages.map((usage) => usage?.inputTokens ?? 0),
     usages.map((usage) => usage?.outputTokens ?? 0),
     usages.map((usage) => usage?.credits ?? 0),
+    usages.map((usage) => usage?.costCents ?? 0),
     usages.map((usage) => usage?.lastUsed ?? 0),
     Math.floor(work.now / 60_000),
   );

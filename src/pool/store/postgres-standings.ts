@@ -38,7 +38,8 @@ export async function stats(db: Queries, now: number): Promise<Stats> {
             COALESCE(SUM(unmetered), 0)::bigint AS unmetered FROM counters) AS summed) AS counters,
        (SELECT row_to_json(summed) FROM (
           SELECT COALESCE(SUM(turns), 0)::bigint AS turns, COALESCE(SUM(input_tokens), 0)::bigint AS "inputTokens",
-            COALESCE(SUM(output_tokens), 0)::bigint AS "outputTokens", COALESCE(SUM(credits), 0) AS credits
+            COALESCE(SUM(output_tokens), 0)::bigint AS "outputTokens", COALESCE(SUM(credits), 0) AS credits,
+            COALESCE(SUM(cost_cents), 0) AS "costCents"
           FROM spending WHERE minute > $2::bigint) AS summed) AS spent,
        (SELECT json_agg(DISTINCT provider) FROM (${spentProviders('$1::bigint')}) AS providers) AS free_spent`,
     now,

@@ -38,6 +38,7 @@ export interface AccountRow {
   readonly input_tokens: number;
   readonly output_tokens: number;
   readonly credits: number;
+  readonly cost_cents: number;
   readonly holders: number;
   readonly exclusive_held: number;
   readonly shared_slots: number;
@@ -128,6 +129,7 @@ export function accountFrom(row: AccountRow): StoredAccount {
       inputTokens: row.input_tokens,
       outputTokens: row.output_tokens,
       credits: row.credits,
+      costCents: row.cost_cents,
     },
     createdAt: row.created_at,
     updatedAt: row.updated_at,

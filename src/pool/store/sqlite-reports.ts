@@ -97,25 +97,30 @@ function countUsage(work: Work, row: AccountRow, turn: ReportedTurn): void {
   const { usage } = turn;
   work.db.run(
     `UPDATE accounts SET turns = turns + ?1, input_tokens = input_tokens + ?2,
-      output_tokens = output_tokens + ?3, credits = credits + ?4, last_used = max(last_used, ?5),
-      next_check_at = iif(?5 > 0, min(next_check_at, ?5 + ${inUseCheckMs}), next_check_at) WHERE id = ?6`,
+      output_tokens = output_tokens + ?3, credits = credits + ?4, cost_cents = cost_cents + ?5,
+      last_used = max(last_used, ?6),
+      next_check_at = iif(?6 > 0, min(next_check_at, ?6 + ${inUseCheckMs}), next_check_at) WHERE id = ?7`,
     usage.turns,
     usage.inputTokens,
     usage.outputTokens,
     usage.credits,
+    usage.costCents,
     turn.signal.outcome === 'success' ? work.now : 0,
     row.id,
   );
   work.db.run(
-    `INSERT INTO spending (minute, turns, input_tokens, output_tokens, credits) VALUES (?, ?, ?, ?, ?)
+    `INSERT INTO spending (minute, turns, input_tokens, output_tokens, credits, cost_cents)
+       VALUES (?, ?, ?, ?, ?, ?)
      ON CONFLICT (minute) DO UPDATE SET turns = turns + excluded.turns,
        input_tokens = input_tokens + excluded.input_tokens,
-       output_tokens = output_tokens + excluded.output_tokens, credits = credits + excluded.credits`,
+       output_tokens = output_tokens + excluded.output_tokens, credits = credits + excluded.credits,
+       cost_cents = cost_cents + excluded.cost_cents`,
     Math.floor(work.now / 60_000),
     usage.turns,
     usage.inputTokens,
     usage.outputTokens,
     usage.credits,
+    usage.costCents,
   );
 }
 

@@ -63,7 +63,7 @@ describe('the SQLite file', () => {
     first.addAccount(0, testAccount('acc_2'), 'test');
     first.ensureLeases(0, testDemand('mine'));
     const signal = { outcome: 'rate_limited' as const, tokenVersion: 1, retryAfterMs: 50_000 };
-    const usage = { turns: 1, inputTokens: 0, outputTokens: 0, credits: 0 };
+    const usage = { turns: 1, inputTokens: 0, outputTokens: 0, credits: 0, costCents: 0 };
     const turn = { reportId: 'r', accountId: 'acc_1', fence: 1, signal, usage };
     first.report(0, { sessionId: 'mine', keyId: 'key-1', isAdmin: false, turns: [turn] });
     const before = [first.stats(1), first.account(1, 'acc_1')];

@@ -137,11 +137,12 @@ export function sqliteStore(db: Sqlite, options: StoreOptions): SyncStore {
 function lastHour(db: Sqlite, now: number): Usage {
   const sums = db.get<Usage>(
     `SELECT COALESCE(SUM(turns), 0) AS turns, COALESCE(SUM(input_tokens), 0) AS inputTokens,
-       COALESCE(SUM(output_tokens), 0) AS outputTokens, COALESCE(SUM(credits), 0) AS credits
+       COALESCE(SUM(output_tokens), 0) AS outputTokens, COALESCE(SUM(credits), 0) AS credits,
+       COALESCE(SUM(cost_cents), 0) AS costCents
      FROM spending WHERE minute > ?`,
     Math.floor(now / 60_000) - 60,
   );
-  return { turns: 0, inputTokens: 0, outputTokens: 0, credits: 0, ...sums };
+  return { turns: 0, inputTokens: 0, outputTokens: 0, credits: 0, costCents: 0, ...sums };
 }
 
 function stats(db: Sqlite, now: number): Stats {

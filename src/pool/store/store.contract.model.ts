@@ -265,7 +265,7 @@ async function report(
     accountId,
     fence,
     signal: { outcome, tokenVersion },
-    usage: { turns: 1, inputTokens: 3, outputTokens: 2, credits: 0.5 },
+    usage: { turns: 1, inputTokens: 3, outputTokens: 2, credits: 0.5, costCents: 0.25 },
   };
   const before = await store.account(model.now, accountId);
   const demand = { sessionId: choice.session, keyId: 'key-1', isAdmin: false, turns: [turn, turn] };

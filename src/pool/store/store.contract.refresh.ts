@@ -565,7 +565,7 @@ export function describeRefreshes(name: string, openStore: () => Promise<Store>)
     const granted = await store.ensureLeases(now, testDemand('mine'));
     if (granted.result !== 'granted') throw new Error(`expected a grant, got ${granted.result}`);
     const [lease] = granted.leases;
-    const usage = { turns: 1, inputTokens: 0, outputTokens: 0, credits: 0 };
+    const usage = { turns: 1, inputTokens: 0, outputTokens: 0, credits: 0, costCents: 0 };
     const signal = { outcome: 'unauthorized' as const, tokenVersion };
     const turn = { reportId: 'r', accountId: 'acc', fence: lease?.fence ?? 0, signal, usage };
     const answer = await store.report(now, {

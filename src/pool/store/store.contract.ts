@@ -41,7 +41,7 @@ export function describeStore(name: string, openStore: () => Promise<Store>): vo
     accountId,
     fence,
     signal: { outcome, tokenVersion: 1, ...signal },
-    usage: { turns: 1, inputTokens: 10, outputTokens: 5, credits: 1 },
+    usage: { turns: 1, inputTokens: 10, outputTokens: 5, credits: 1, costCents: 0.25 },
   });
   const report = async (
     store: Store,
@@ -266,7 +266,7 @@ export function describeStore(name: string, openStore: () => Promise<Store>): vo
         until: start + 30_000,
         reason: 'rate_limited',
       });
-      expect(account?.usage).toMatchObject({ turns: 2, inputTokens: 20 });
+      expect(account?.usage).toMatchObject({ turns: 2, inputTokens: 20, costCents: 0.5 });
       const late = await report(store, 'never-was', [turn('r4', id, 1, 'unauthorized')]);
       expect(late?.results[0]?.result).toBe('stale');
       expect((await store.account(start + 30_000, id))?.standing.state).toBe('active');

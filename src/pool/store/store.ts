@@ -275,6 +275,8 @@ export interface Usage {
   readonly inputTokens: number;
   readonly outputTokens: number;
   readonly credits: number;
+  /** US cents. */
+  readonly costCents: number;
 }
 
 /** A call to a token endpoint that the journal knows of. */
