@@ -97,6 +97,8 @@ describe('accounts over HTTP', () => {
     expect(await change({ team_uid: 'rich' })).toMatchObject({ account: { status: 'active', quota } });
     expect(await change({ label: 'x', team_uid: 'rich' })).toMatchObject({ account: { label: 'x' } });
     expect(service.warp.askedTeams).toEqual([undefined, 'rich']);
+    const [entry] = await service.store.auditTrail({ limit: 1 });
+    expect(entry?.detail).toEqual({ label: 'x', team_uid: 'rich' });
     expect(await change({ team_uid: null })).toMatchObject({
       account: { status: 'exhausted', team_uid: null },
     });

@@ -95,7 +95,8 @@ export function createAccounts(context: PoolContext, adding: Adding): Accounts {
 
     async change(caller, id, request) {
       const demand = parse(accountChange, request);
-      const { enabled, api_key: _key, refresh_token: _token, team_uid: teamUid, ...others } = demand;
+      const { api_key: _key, refresh_token: _token, ...told } = demand;
+      const { enabled, team_uid: teamUid, ...others } = told;
       const settings = definedOnly<AccountSettings>({ ...others, teamUid });
       const before = await mustHave(id);
       const changed = { ...before, ...settings };
@@ -126,7 +127,7 @@ export function createAccounts(context: PoolContext, adding: Adding): Accounts {
         {
           actor: caller.keyId,
           action: replacement === null ? 'account-changed' : 'credential-replaced',
-          detail: { ...settings, ...(enabled === undefined ? {} : { enabled }) },
+          detail: definedOnly(told),
         },
       );
       if (result === null) throw accountNotFound(id);
