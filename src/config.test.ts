@@ -261,6 +261,7 @@ test.each([
 });
 
 test('a proxy of ALL_PROXY that is not needed does no harm', () => {
+  expect(load({ ALL_PROXY: 'socks5://127.0.0.1:1080', NO_PROXY: '*' }).proxies.https).toBeUndefined();
   const environment = {
     ALL_PROXY: 'socks5://127.0.0.1:1080',
     HTTP_PROXY: 'http://p:1',

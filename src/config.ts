@@ -346,7 +346,8 @@ function proxyOf(
   if (url === undefined) return undefined;
   const { protocol } = new URL(url);
   if (protocol === 'http:' || protocol === 'https:') return { url, setting };
-  const problem = `${setting}: ${protocol} proxies are not supported: give an HTTP proxy, such as http://proxy.example:3128.`;
+  if (values.NO_PROXY?.includes('*')) return undefined;
+  const problem = `${setting}: ${protocol} proxies are not supported: give an HTTP proxy, such as http://proxy.example:3128, or NO_PROXY=* to reach vendors directly.`;
   if (!problems.includes(problem)) problems.push(problem);
   return undefined;
 }

@@ -14,6 +14,10 @@ import { createWarpProvider } from '../src/providers/warp/provider.ts';
 import { startTestServices, type TestServices } from './support/services.ts';
 
 const warp = 'https://app.warp.dev';
+interface Chunk {
+  readonly choices: readonly { readonly delta: { readonly content?: string } }[];
+}
+
 let certificate: Certificate;
 const closers: (() => unknown)[] = [];
 
@@ -39,6 +43,8 @@ function forwardTo(front: H2Server, target: () => string, prefix = ''): void {
       method: headers[':method'],
       headers: plain,
     });
+    call.on('error', () => stream.destroy());
+    stream.on('close', () => call.destroy());
     call.on('response', (answer) => {
       const { connection: _c, 'keep-alive': _k, 'transfer-encoding': _t, ...rest } = answer.headers;
       stream.respond({ ':status': answer.statusCode ?? 502, ...rest });
@@ -132,6 +138,44 @@ it('refuses turns to Warp over HTTP/1.1, names what was negotiated, and no accou
   expect(accounts.map(({ status }) => status)).toEqual(['active', 'active']);
   expect(new Set(asked)).toEqual(new Set(['/graphql/v2']));
 });
+
+it('gives every client one end and none a short answer while sessions are destroyed', async () => {
+  const front = await startFront();
+  const services = await start({ WARP_SERVER_URL: front.url, SHUTDOWN_SECONDS: '5' }, front);
+  for (const key of ['wk-1', 'wk-2', 'wk-3']) await services.addAccount(key, { capacity: 100 });
+  const said = 'word '.repeat(2_000).trim();
+  const answers = Promise.all(
+    Array.from({ length: 60 }, async () => {
+      const body = { model: 'auto', stream: true, messages: [{ role: 'user', content: said }] };
+      return await (await services.chat(body)).text();
+    }),
+  );
+  for (let round = 0; round < 12; round += 1) {
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    const open = front.sessions.filter(({ destroyed }) => !destroyed);
+    open[(round * 7) % Math.max(1, open.length)]?.destroy();
+  }
+  const texts = await answers;
+  const whole = texts.filter((text) => text.includes('data: [DONE]'));
+  for (const text of whole) {
+    expect(contentOf(text)).toContain(said);
+    expect(text.match(/"finish_reason":"stop"/g)?.length).toBe(1);
+  }
+  // The others were answered with one error, in the stream or before it.
+  for (const text of texts) if (!whole.includes(text)) expect(text.match(/"error":/g)?.length).toBe(1);
+  expect(whole.length).toBeGreaterThan(0);
+  const { accounts } = (await services.pool('/api/accounts')) as { accounts: { status: string }[] };
+  expect(accounts.map(({ status }) => status)).toEqual(['active', 'active', 'active']);
+});
+
+/** The text of a stream of Chat Completions. */
+function contentOf(stream: string): string {
+  return stream
+    .split('\n')
+    .filter((line) => line.startsWith('data: {'))
+    .map((line) => (JSON.parse(line.slice(6)) as Chunk).choices[0]?.delta.content ?? '')
+    .join('');
+}
 
 it('keeps the path of WARP_SERVER_URL before that of every call', async () => {
   const front = await startFront();

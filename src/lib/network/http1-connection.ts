@@ -70,7 +70,7 @@ export class Http1Connection implements Connection {
       new Http1Exchange(handler, {
         onHead: (headers) => {
           this.heard += 1;
-          if (headers['connection'] === 'close') this.#isClosing = true;
+          if (/^close$/i.test(String(headers['connection']))) this.#isClosing = true;
         },
         onOver: () => this.#onOver(),
       }),
