@@ -56,7 +56,7 @@ class Offer {
   result(): OfferedTools {
     return {
       offered: [...this.#offered.values()].map(({ tool }) => tool),
-      forms: this.#offered,
+      forms: withOtherNames(this.#offered),
       leftOut: this.#leftOut,
     };
   }
@@ -118,6 +118,23 @@ class Offer {
   }
 }
 
+/**
+ * Rules and descriptions of a client name the tools of its namespaces as `NAMESPACE.NAME` or by the bare name, and so a
+ * model may call them by it.
+ */
+function withOtherNames(offered: ReadonlyMap<string, ToolForm>): ReadonlyMap<string, ToolForm> {
+  const bare = [...offered.values()].map(({ name }) => name);
+  const isUnique = (name: string) => bare.indexOf(name) === bare.lastIndexOf(name);
+  const forms = new Map(offered);
+  for (const form of offered.values()) {
+    if (form.namespace === undefined) continue;
+    for (const name of [`${form.namespace}.${form.name}`, ...(isUnique(form.name) ? [form.name] : [])]) {
+      if (!forms.has(name)) forms.set(name, form);
+    }
+  }
+  return forms;
+}
+
 const searchDescription = 'Searches for further tools. The tools it finds can be called from then on.';
 const searchParameters = {
   type: 'object',
@@ -161,9 +178,13 @@ type NamedChoice = { readonly type: string; readonly name?: string | null | unde
 /** What of the offer may be used: all of it, unless the choice names some. Throws AppError `invalid_request`. */
 export function allowedTools(choice: ResponsesRequest['tool_choice'], tools: OfferedTools): readonly Tool[] {
   if (typeof choice !== 'object' || choice === null || !isAllowedTools(choice)) return tools.offered;
-  const allowed = new Set(
-    choice.tools.flatMap((named, index) => namesOf(named, tools, `tool_choice.tools.${index}`)),
+  const places = choice.tools.map((named, index) => ({ named, param: `tool_choice.tools.${index}` }));
+  // They may be left out here, too, while there are others.
+  const [left = [], usable = []] = [true, false].map((isLeft) =>
+    places.filter(({ named }) => (leftOutOf(named, tools) !== undefined) === isLeft),
   );
+  const chosen = usable.length > 0 ? usable : left;
+  const allowed = new Set(chosen.flatMap(({ named, param }) => namesOf(named, tools, param)));
   return tools.offered.filter((tool) => allowed.has(tool.name));
 }
 
@@ -187,20 +208,34 @@ function isAllowedTools(
 }
 
 /** The offered tools that a choice names, at least one. Throws AppError `invalid_request`. */
-function namesOf(choice: NamedChoice, { offered, forms, leftOut }: OfferedTools, param: string): string[] {
-  const kind = toolKind(responsesTools, choice.type);
-  const isByName = kind === 'function' || kind === 'custom';
-  const found = offered.filter(({ name }) => {
-    const form = forms.get(name);
-    return isByName ? name === choice.name || form?.name === choice.name : form?.kind === kind;
-  });
-  if (found.length > 0) return found.map(({ name }) => name);
-  const left = leftOut.find(({ type }) => type === choice.type || toolKind(responsesTools, type) === kind);
-  if (!isByName && left) throw demandedLeftOut(left, param);
-  if (!isByName && responsesTools[kind ?? 'function'].runBy === 'provider') {
-    throw demandedLeftOut({ type: choice.type, path: param, isUnknown: false }, param);
-  }
+function namesOf(choice: NamedChoice, tools: OfferedTools, param: string): string[] {
+  const found = foundTools(choice, tools);
+  if (found.length > 0) return found;
+  const left = leftOutOf(choice, tools);
+  if (left) throw demandedLeftOut(left, param);
   throw refused(param, `names the tool "${choice.name ?? choice.type}", which tools does not offer`);
+}
+
+function foundTools({ type, name: asked }: NamedChoice, { offered, forms }: OfferedTools): string[] {
+  const kind = toolKind(responsesTools, type);
+  const isByName = kind === 'function' || kind === 'custom';
+  return offered
+    .filter(({ name }) => {
+      const form = forms.get(name);
+      return isByName ? name === asked || form?.name === asked : form?.kind === kind;
+    })
+    .map(({ name }) => name);
+}
+
+/** The tool of the provider, or of an unknown type, that a choice names. */
+function leftOutOf(choice: NamedChoice, tools: OfferedTools): LeftOutTool | undefined {
+  const kind = toolKind(responsesTools, choice.type);
+  if (kind === 'function' || kind === 'custom' || foundTools(choice, tools).length > 0) return undefined;
+  const isProviders = kind !== undefined && responsesTools[kind].runBy === 'provider';
+  return (
+    tools.leftOut.find(({ type }) => type === choice.type || toolKind(responsesTools, type) === kind) ??
+    (isProviders ? { type: choice.type, path: '', isUnknown: false } : undefined)
+  );
 }
 
 /** The one name of a function of a namespace. */

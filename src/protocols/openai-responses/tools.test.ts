@@ -116,6 +116,18 @@ describe('tools that come as an item', () => {
     expect(decode({ input }).request.messages[1]?.parts).toMatchObject([{ name: 'functions__exec' }]);
   });
 
+  it.each(['exec', 'functions.exec'])('are known too by the name the client has for them: %s', (name) => {
+    const { item } = itemOf({ input: [codexTools, hello] }, name, { input: 'text(1)' });
+    expect(item).toMatchObject({ type: 'custom_tool_call', name: 'exec', namespace: 'functions' });
+  });
+
+  it('are not mixed up by a bare name that two have', () => {
+    const one = { ...lookup, name: 'one' };
+    const { item } = itemOf({ tools: [lookup, one] }, 'lookup', {});
+    expect(item).toMatchObject({ type: 'function_call', name: 'lookup' });
+    expect(item).not.toHaveProperty('namespace');
+  });
+
   it('can be demanded', () => {
     const choice = { type: 'custom', name: 'exec' };
     const { toolChoice } = decode({ input: [codexTools, hello], tool_choice: choice }).request;
@@ -302,6 +314,22 @@ describe('a tool that the provider would run', () => {
     if (tool.type !== 'shell')
       refused({ tools: [read, tool], tool_choice: { type: tool.type } }, 'tool_choice');
     expect(decode({ tools: [tool], tool_choice: 'none' }).ignored).toEqual([`tools.${tool.type}`]);
+  });
+
+  it('may be allowed beside others, but not alone', () => {
+    const allow = (...tools: object[]) =>
+      decode({
+        tools: [{ type: 'web_search' }, read],
+        tool_choice: { type: 'allowed_tools', mode: 'auto', tools },
+      });
+    const named = { type: 'function', name: 'read' };
+    expect(allow({ type: 'web_search' }, named).request.tools.map(({ name }) => name)).toEqual(['read']);
+    expect(() => allow({ type: 'web_search' })).toThrowError(
+      expect.objectContaining({
+        param: 'tool_choice.tools.0',
+        message: expect.stringContaining('"web_search"'),
+      }),
+    );
   });
 
   it('ends no conversation when an earlier item offered it', () => {
