@@ -9,13 +9,14 @@ interface Variant extends Pick<Client, 'name' | 'prompts' | 'turns' | 'isOverWeb
   head(place: Place): string;
   /** The name Codex knows the provider under. */
   readonly providerName?: string;
-  /** The lines about the provider, behind those that all have. */
-  readonly provider: string;
+  /** The lines about the provider, behind those that all have; undefined for the one that is built in. */
+  readonly provider?: string;
   readonly tables?: string;
-  isLoggedIn?: true;
+  /** What is left of a login: with an account, or with a key. */
+  readonly login?: (key: string) => object;
 }
 
-function codex({ head, provider, providerName = 'gw', tables = '', isLoggedIn, ...client }: Variant): Client {
+function codex({ head, provider, providerName = 'gw', tables = '', login, ...client }: Variant): Client {
   return {
     ...client,
     packageName: '@openai/codex',
@@ -26,18 +27,18 @@ function codex({ head, provider, providerName = 'gw', tables = '', isLoggedIn, .
       const { home, gatewayUrl, key, prompt, isContinued } = place;
       const folder = join(home, '.codex');
       mkdirSync(folder, { recursive: true });
-      const config = [
-        head(place),
+      const url = `${gatewayUrl}/v1`;
+      const own = [
         'model_provider = "gw"',
         '[model_providers.gw]',
         `name = "${providerName}"`,
-        `base_url = "${gatewayUrl}/v1"`,
+        `base_url = "${url}"`,
         'wire_api = "responses"',
         provider,
-        tables,
       ];
+      const config = [head(place), ...(provider ? own : [`openai_base_url = "${url}"`]), tables];
       writeFileSync(join(folder, 'config.toml'), config.join('\n'));
-      if (isLoggedIn) writeFileSync(join(folder, 'auth.json'), JSON.stringify(login(key)));
+      if (login) writeFileSync(join(folder, 'auth.json'), JSON.stringify(login(key)));
       const resumed = isContinued ? ['resume', '--last'] : [];
       return {
         command: 'codex',
@@ -48,11 +49,11 @@ function codex({ head, provider, providerName = 'gw', tables = '', isLoggedIn, .
   };
 }
 
-/** What a login leaves behind; the bearer is the gateway's key. */
-function login(key: string) {
+/** The bearer is the gateway's key. */
+function accountLogin(key: string) {
   const part = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
   const claims = {
-    email: 'somebody@example.org',
+    email: 'person@example.org',
     exp: 4_102_444_800,
     'https://api.openai.com/auth': { chatgpt_plan_type: 'pro', chatgpt_account_id: 'account' },
   };
@@ -101,10 +102,18 @@ export const codexes: readonly Client[] = [
     prompts: searches,
   }),
   codex({
+    name: 'codex-key',
+    turns: 2,
+    isOverWebSocket: true,
+    head: itsModel,
+    login: (key) => ({ auth_mode: 'apikey', OPENAI_API_KEY: key }),
+    prompts: programs,
+  }),
+  codex({
     name: 'codex-compact',
     turns: 3,
     isCompressed: true,
-    isLoggedIn: true,
+    login: accountLogin,
     // So little that it compacts after the first call.
     head: () => 'model_auto_compact_token_limit = 5',
     providerName: 'OpenAI',
@@ -116,7 +125,7 @@ export const codexes: readonly Client[] = [
     name: 'codex-login',
     turns: 2,
     isCompressed: true,
-    isLoggedIn: true,
+    login: accountLogin,
     head: itsModel,
     // Compresses for a provider of this name only.
     providerName: 'OpenAI',
