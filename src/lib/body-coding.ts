@@ -9,6 +9,7 @@ import {
   createZstdDecompress,
 } from 'node:zlib';
 import { bodyTooLarge, HttpFault } from './http-fault.ts';
+import { createLimit } from './limit.ts';
 
 /** Request bodies compressed with a Content-Encoding (RFC 9110, section 8.4), bounded as they are decompressed. */
 
@@ -31,6 +32,7 @@ type Coding = keyof typeof decompressors;
 
 /** What a sender may use, as an Accept-Encoding names it. */
 export const acceptedCodings = Object.keys(decompressors).join(', ');
+const atATime = createLimit(2);
 /** Each layer costs a decompressor; no sender has a use for more. */
 const maxLayers = 3;
 
@@ -54,7 +56,11 @@ export function bodyCodings(header: string | undefined): readonly Coding[] {
   return codings as Coding[];
 }
 
-/** The body without its codings. No layer may become larger than `limit`: then, or on a fault, the stream fails. */
+/**
+ * The body without its codings. No layer may become larger than `limit`: then, or on a fault, the stream fails. Few bodies
+ * are decompressed at a time, each once it is here whole, so that neither many small ones that become large nor a slow
+ * client take all memory and every thread.
+ */
 export function decompressedBody(
   body: IncomingMessage,
   codings: readonly Coding[],
@@ -73,12 +79,31 @@ export function decompressedBody(
       body.resume();
     }
   }
-  const bytes = codings.reduceRight((source, coding) => decompressed(source, coding, limit), receive());
-  const stream = Readable.from(bytes, { objectMode: false });
+  async function* decompress(): Bytes {
+    const whole = await collected(receive());
+    yield* await atATime(() => {
+      const layers = codings.reduceRight(
+        (source, coding) => decompressed(source, coding, limit),
+        inOrder(whole),
+      );
+      return collected(layers);
+    });
+  }
+  const stream = Readable.from(decompress(), { objectMode: false });
   // Fastify compares this with the Content-Length.
   return Object.defineProperty(stream, 'receivedEncodedLength', {
     get: () => received,
   }) as Readable & { readonly receivedEncodedLength: number };
+}
+
+async function collected(source: Bytes): Promise<Buffer[]> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of source) chunks.push(chunk);
+  return chunks;
+}
+
+async function* inOrder(chunks: readonly Buffer[]): Bytes {
+  yield* chunks;
 }
 
 async function* decompressed(source: Bytes, coding: Coding, limit: number): Bytes {

@@ -126,6 +126,20 @@ describe('a compressed body', () => {
     expect((await post(body, { 'content-encoding': 'zstd' })).kind).toBe('invalid_body');
   });
 
+  it('is not held up by others that come slowly', async () => {
+    const post = await serve();
+    const { url } = await post(json);
+    const { hostname, port } = new URL(url);
+    for (let count = 0; count < 5; count += 1) {
+      const socket = connect(Number(port), hostname);
+      onTestFinished(() => void socket.destroy());
+      await once(socket, 'connect');
+      socket.write('POST / HTTP/1.1\r\nhost: x\r\ncontent-encoding: gzip\r\ncontent-length: 99\r\n\r\n');
+      socket.write(gzipSync(json).subarray(0, 12));
+    }
+    expect((await post(gzipSync(json), { 'content-encoding': 'gzip' })).body).toEqual(value);
+  });
+
   it('that ends before its Content-Length is dropped', async () => {
     const post = await serve();
     const { url } = await post(json);
