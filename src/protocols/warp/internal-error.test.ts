@@ -14,6 +14,7 @@ it.each([
   ['a word', 'context_window_exceeded'],
   ['with a status', 'error, status code: 400, message: context_length_exceeded'],
   ['in capitals', 'CONTEXT LENGTH EXCEEDED'],
+  ['in camel case', 'ContextWindowExceededError: litellm'],
   ['openai, old', "This model's maximum context length is 8192 tokens. However, you requested 9000."],
   ['anthropic', anthropic('invalid_request_error', 'prompt is too long: 210000 tokens > 200000 maximum')],
   [
@@ -69,6 +70,13 @@ it.each([
   ['rate limit', anthropic('rate_limit_error', 'This would exceed your rate limit')],
   ['api error', anthropic('api_error', 'Internal server error')],
   ['google', 'RESOURCE_EXHAUSTED: Quota exceeded'],
+  ['camel case', 'litellm.InternalServerError: AnthropicException'],
+  ['a class name', 'openai.RateLimitError'],
+  ['another', 'ServiceUnavailableError'],
+  ['grpc', 'rpc error: code = Unavailable desc = try later'],
+  ['a status field', '{"http_status":503,"detail":"x"}'],
+  ['a sentence', 'the provider returned a 502'],
+  ['capacity', 'The model is currently at capacity'],
   ['a team without credits', 'Your team has used all available credits.'],
   ['such a team, as a bad request', '400 invalid_request_error: your team has used all available credits'],
   [
@@ -86,12 +94,17 @@ it.each([
   });
 });
 
-it.each(['', 'boom', 'panic at line 500', 'unexpected end of JSON input', 'stack trace'])(
-  'is a failure to be tried once more, and no account’s: %j',
-  (text) => {
-    const error = internalErrorOf(text, 5_000);
-    expect(error).toMatchObject({ code: 'upstream_unavailable', failover: 'once', outcome: undefined });
-    if (text !== '') expect(error.message).not.toContain(text);
-    expect(String(error.cause)).toContain(text);
-  },
-);
+it.each([
+  '',
+  'boom',
+  'Internal server error',
+  'API error',
+  'panic at line 500',
+  'unexpected end of JSON input',
+  'stack trace',
+])('is a failure to be tried once more, and no account’s: %j', (text) => {
+  const error = internalErrorOf(text, 5_000);
+  expect(error).toMatchObject({ code: 'upstream_unavailable', failover: 'once', outcome: undefined });
+  if (text !== '') expect(error.message).not.toContain(text);
+  expect(String(error.cause)).toContain(text);
+});

@@ -52,17 +52,20 @@ const rows: readonly Row[] = [
       /too many requests/,
       /resource[ _-]?exhausted/,
       /permission[ _-]?(denied|error)/,
-      /authentication_error/,
-      /(service|model|server)( \w+)? (is )?(temporarily |currently )?unavailable/,
-      /internal[ _]server[ _]error|server_error|api_error/,
-      /bad gateway|gateway time-?out/,
+      /authentication[ _-]?error/,
+      /(service|model|server)( \w+)?[ _-]?(is )?(temporarily |currently )?unavailable/,
+      /code\s*=\s*unavailable/,
+      /(at|over|exceeds its) capacity/,
+      /internalservererror|server_error|api_error/,
+      /bad[ _]?gateway|gateway[ _]?time-?out/,
     ],
   },
 ];
 
 /** A status as such texts have it: `status code: 429`, `"code":503`, `Error code: 400 - {`, `HTTP 502`, `429 Too many`. */
 const statusForms = [
-  /\b(?:status(?:[ _]?code)?|http(?:\/\d(?:\.\d)?)?|(?:error[ _]?)?code)["']?\s*[:=(]?\s*["']?([45]\d\d)\b/,
+  /\b(?:(?:http[ _]?)?status(?:[ _]?code)?|http(?:\/\d(?:\.\d)?)?|(?:error[ _]?)?code)["']?\s*[:=(]?\s*["']?([45]\d\d)\b/,
+  /\b(?:returned|got|received|responded with)\s+(?:an?\s+)?([45]\d\d)\b/,
   /^\W*([45]\d\d)\b/,
   /\b([45]\d\d)[: ]+(?:bad request|unauthorized|forbidden|too many|internal server|bad gateway|service unavailable|gateway time|\{)/,
 ];
