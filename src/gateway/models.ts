@@ -1,3 +1,4 @@
+import { AppError } from '../core/errors.ts';
 import type { ProviderModel, UpstreamProvider } from '../core/provider.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -124,6 +125,8 @@ export function createModelLists(leases: LeaseCache, clock: Clock, logger: Logge
         onAnswer();
       } catch (error) {
         note(provider, error);
+        // No other account would reach it.
+        if (error instanceof AppError && error.isUnreachable) break;
       } finally {
         lease.release();
       }

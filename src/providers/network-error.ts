@@ -10,15 +10,16 @@ const unconnected: ReadonlySet<UnsentPhase> = new Set(['name', 'connect', 'tls',
  */
 export function networkError(cause: unknown, message: string): AppError {
   const unsent = unsentIn(cause);
+  const isUnsent = isSurelyUnsent(cause);
   return new AppError(
     'upstream_unavailable',
     unsent ? `The upstream was not reached: ${unsent.message}` : message,
     {
       cause,
       fault: 'network',
-      isUnreachable: unsent ? unconnected.has(unsent.phase) : isSurelyUnsent(cause),
-      // Every account would meet the same.
-      ...(unsent?.phase === 'protocol' && { failover: 'no' }),
+      isUnreachable: unsent ? unconnected.has(unsent.phase) : isUnsent,
+      // Every account would meet the same; what was sent may have been carried out, and charged.
+      ...(unsent?.phase === 'protocol' ? { failover: 'no' } : isUnsent ? {} : { failover: 'once' }),
     },
   );
 }
