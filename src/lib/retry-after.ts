@@ -1,4 +1,4 @@
-/** No server means a longer wait than this; whoever acts on it has limits of its own. */
+/** No server means a longer wait than this. Callers apply limits of their own. */
 const longestMs = 24 * 60 * 60_000;
 
 /**

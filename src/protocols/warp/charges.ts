@@ -18,7 +18,7 @@ export const noCharges: ChargeTotals = {
   costCents: 0,
 };
 
-/** All categories and models together, whoever's key paid the vendor; undefined when nothing was charged. */
+/** All categories and models together, whichever key paid the vendor; undefined when nothing was charged. */
 export function chargesOf(charges: RequestCharges | undefined): ChargeTotals | undefined {
   const categories = Object.values(charges?.usageByCategory ?? {});
   if (categories.length === 0) return undefined;
