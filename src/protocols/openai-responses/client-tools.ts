@@ -40,6 +40,12 @@ const computerAction = {
   required: ['type'],
 } as const;
 
+/** Models that know the items write their arguments one level deeper, as those have them. */
+function unwrapped(args: Fields, name: 'action' | 'operation'): Fields {
+  const inner = args[name];
+  return isFields(inner) ? inner : args;
+}
+
 /** The schemas are those of the items in the OpenAI API reference. */
 export const clientTools: Readonly<Record<ClientToolKind, ClientTool>> = {
   shell: {
@@ -55,13 +61,14 @@ export const clientTools: Readonly<Record<ClientToolKind, ClientTool>> = {
       },
       required: ['commands'],
     },
-    fields: ({ commands, timeout_ms: timeout, max_output_length: length }) =>
-      isTexts(commands)
-        ? {
-            action: { commands, timeout_ms: numberOrNull(timeout), max_output_length: numberOrNull(length) },
-            environment: { type: 'local' },
-          }
-        : undefined,
+    fields(args) {
+      const { commands, timeout_ms: timeout, max_output_length: length } = unwrapped(args, 'action');
+      if (!isTexts(commands)) return undefined;
+      return {
+        action: { commands, timeout_ms: numberOrNull(timeout), max_output_length: numberOrNull(length) },
+        environment: { type: 'local' },
+      };
+    },
   },
   local_shell: {
     idPrefix: 'lsh',
@@ -78,19 +85,21 @@ export const clientTools: Readonly<Record<ClientToolKind, ClientTool>> = {
       },
       required: ['command'],
     },
-    fields: ({ command, env, timeout_ms: timeout, user, working_directory: folder }) =>
-      isTexts(command)
-        ? {
-            action: {
-              type: 'exec',
-              command,
-              env: isFields(env) ? env : {},
-              timeout_ms: numberOrNull(timeout),
-              user: typeof user === 'string' ? user : null,
-              working_directory: typeof folder === 'string' ? folder : null,
-            },
-          }
-        : undefined,
+    fields(args) {
+      const { command, env, ...more } = unwrapped(args, 'action');
+      const { timeout_ms: timeout, user, working_directory: folder } = more;
+      if (!isTexts(command)) return undefined;
+      return {
+        action: {
+          type: 'exec',
+          command,
+          env: isFields(env) ? env : {},
+          timeout_ms: numberOrNull(timeout),
+          user: typeof user === 'string' ? user : null,
+          working_directory: typeof folder === 'string' ? folder : null,
+        },
+      };
+    },
   },
   apply_patch: {
     idPrefix: 'apc',
@@ -109,7 +118,8 @@ export const clientTools: Readonly<Record<ClientToolKind, ClientTool>> = {
       },
       required: ['type', 'path'],
     },
-    fields({ type, path, diff }) {
+    fields(args) {
+      const { type, path, diff } = unwrapped(args, 'operation');
       if (typeof path !== 'string') return undefined;
       if (type === 'delete_file') return { operation: { type, path } };
       if (type !== 'create_file' && type !== 'update_file') return undefined;
@@ -137,7 +147,10 @@ export const clientTools: Readonly<Record<ClientToolKind, ClientTool>> = {
     description:
       'Controls the screen, mouse and keyboard of a computer by an action and returns a screenshot of what came of it.',
     parameters: computerAction,
-    fields: (args) => (isAction(args) ? { action: args, pending_safety_checks: [] } : undefined),
+    fields(args) {
+      const action = unwrapped(args, 'action');
+      return isAction(action) ? { action, pending_safety_checks: [] } : undefined;
+    },
   },
 };
 

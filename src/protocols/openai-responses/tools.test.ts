@@ -254,6 +254,15 @@ describe('a tool that the client runs', () => {
     },
   );
 
+  it.each([
+    ['shell', { action: { commands: ['ls'] } }, 'shell_call'],
+    ['local_shell', { action: { type: 'exec', command: ['ls'] } }, 'local_shell_call'],
+    ['apply_patch', { operation: patch }, 'apply_patch_call'],
+    ['computer_use_preview', { action: click }, 'computer_call'],
+  ])('%s takes arguments in the form of its item', (type, args, item) => {
+    expect(itemOf({ tools: [{ type }] }, type, args).item).toMatchObject({ type: item });
+  });
+
   it('does not take the name of a function of the client', () => {
     const own = { type: 'function', name: 'shell', parameters: {} };
     const body = { tools: [own, { type: 'shell' }] };
