@@ -1,5 +1,5 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { loadConfig } from './config.ts';
@@ -157,4 +157,17 @@ test('a file that begins with a byte order mark, or is in UTF-16, is read', () =
   expect(load('\ufeffaliases:\r\n  fast: auto\r\n').aliases).toEqual(aliases);
   expect(load(Buffer.from('\ufeffaliases: {fast: auto}', 'utf16le')).aliases).toEqual(aliases);
   expect(() => load(Buffer.from('aliases: {caf\xe9: auto}', 'latin1'))).toThrow(/not valid UTF-8/);
+});
+
+test('a section that is empty is none, and a field that is missing is said to be', () => {
+  expect(load('aliases:\nproviders:\n#  corp: ...\nsources:\n')).toMatchObject({ aliases: {}, sources: [] });
+  expect(() => load('providers: {corp: {type: oauth2, client_id: x}}')).toThrow(
+    /providers\.corp\.token_url: is missing/,
+  );
+});
+
+test('paths of sources may begin in the home folder', () => {
+  expect(load('sources: [{type: file, path: ~/drop}]').sources).toMatchObject([
+    { path: join(homedir(), 'drop') },
+  ]);
 });

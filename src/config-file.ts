@@ -65,7 +65,7 @@ export const emptyConfigFile: ConfigFile = { aliases: {}, providers: {}, sources
 export function readConfigFile(file: string, environment: NodeJS.ProcessEnv, problems: string[]): ConfigFile {
   let content: unknown;
   try {
-    content = parseYaml(readTextFile(file)) ?? {};
+    content = withoutEmpty(parseYaml(readTextFile(file)) ?? {});
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     problems.push(`CONFIG_FILE ${file} cannot be read: ${reason}`);
@@ -106,10 +106,17 @@ export function readConfigFile(file: string, environment: NodeJS.ProcessEnv, pro
   return { aliases: result.data.aliases, providers: Object.fromEntries(providers), sources };
 }
 
+/** A section whose lines are all commented out is null, and means what none means. */
+function withoutEmpty(content: unknown): unknown {
+  if (typeof content !== 'object' || content === null || Array.isArray(content)) return content;
+  return Object.fromEntries(Object.entries(content).filter(([, section]) => section !== null));
+}
+
 /** A faulty key of a record says in an inner issue what is wrong with it. */
 function reasonOf(issue: z.core.$ZodIssue): string {
   if (issue.code === 'invalid_key') return issue.issues[0]?.message ?? issue.message;
   if (issue.code === 'invalid_union') return wordsFor(issue);
+  if (issue.code === 'invalid_type' && issue.message.endsWith('received undefined')) return 'is missing';
   return issue.message;
 }
 

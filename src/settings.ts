@@ -85,7 +85,7 @@ const list = z.string().transform((text) =>
     .map((item) => item.trim())
     .filter((item) => item !== ''),
 );
-const path = z
+export const path = z
   .string()
   .refine((text) => !/^\$|^~[^/\\]/.test(text), 'must be a path; variables and ~name are not replaced here')
   .transform((text) => text.replace(/^~(?=$|[/\\])/, homedir()));

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { readTextFile } from './lib/read-text.ts';
-import { safeAddress, safeUrl } from './settings.ts';
+import { path, safeAddress, safeUrl } from './settings.ts';
 
 /** `sources:` of the configuration file: where replenishing draws accounts from, in order. */
 
@@ -24,7 +24,7 @@ const file = z.strictObject({
   type: z.literal('file'),
   name: name.optional(),
   /** A file, or a folder of them, in the import format; relative to the folder of the configuration file. */
-  path: z.string().min(1),
+  path: z.string().min(1).pipe(path),
 });
 
 const command = z.strictObject({
@@ -53,7 +53,7 @@ const webhook = z.strictObject({
 
 const adminKey = {
   admin_key_env: variableName.optional(),
-  admin_key_file: z.string().min(1).optional(),
+  admin_key_file: z.string().min(1).pipe(path).optional(),
 };
 
 const openrouterKeys = z.strictObject({
