@@ -88,8 +88,8 @@ describe.each(ways)('$name', ({ dialect, isStream }) => {
       { by: 'tools', results: [{ callId: 'toolu_01X', text: 'noon' }] },
     ];
     const answer = await ask({ messages: history, tools });
-    expect(answer.text).toContain('[tool call toolu_01X: get_time]\n{"zone":"UTC"}');
-    expect(answer.text).toContain('[tool result toolu_01X]\nnoon');
+    expect(answer.text).toContain('"id":"toolu_01X","name":"get_time","arguments":"{\\"zone\\":\\"UTC\\"}"');
+    expect(answer.text).toContain('"tool_call_id":"toolu_01X","text":"noon"');
     expect(services.upstream.turns.at(-1)?.problems).toEqual([]);
   });
 
