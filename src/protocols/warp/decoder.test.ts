@@ -270,7 +270,9 @@ describe('tool calls', () => {
     const { events, memory } = decode(stream(...opening, actions(add('T', call)), finished()), {
       tools: ['get_time'],
     });
-    expect(plain(events).slice(1)).toEqual([{ type: 'error', code: 'upstream_protocol' }]);
+    expect(events.slice(1)).toMatchObject([
+      { type: 'error', error: { code: 'upstream_protocol', failover: 'once', outcome: undefined } },
+    ]);
     expect(memory).toBeUndefined();
   });
 });

@@ -67,6 +67,9 @@ function argumentsOf(args: Uint8Array | undefined): string {
   } catch (cause) {
     throw new AppError('upstream_protocol', 'The upstream sent a tool call that cannot be read. Try again.', {
       cause,
+      // The account carried the turn to its end, which may have been charged.
+      fault: 'model',
+      failover: 'once',
     });
   }
 }
