@@ -208,9 +208,22 @@ describe('what an outcome does', () => {
     });
   });
 
+  it.each([
+    ['takes', undefined, 'active'],
+    ['says nothing about', new AppError('upstream_unavailable', 'down'), 'cooldown'],
+    ['never saw', new AppError('upstream_unauthorized', 'a portal', { fault: 'network' }), 'cooldown'],
+  ])('does not end an account whose key the provider %s', async (_word, answer, status) => {
+    const service = await startServer();
+    const id = await service.add('first');
+    if (answer) service.warp.quotas.set('wk-first', answer);
+    await service.call('POST', report, reportOf(await lentTo(service), 'unauthorized'));
+    expect((await service.pool.get(id)).account).toMatchObject({ status });
+  });
+
   it('ends an API-key account that the provider no longer accepts', async () => {
     const service = await startServer();
     const id = await service.add('first');
+    service.warp.quotas.set('wk-first', new AppError('upstream_unauthorized', 'no'));
     await service.call('POST', report, reportOf(await lentTo(service), 'unauthorized'));
     expect((await service.pool.get(id)).account).toMatchObject({
       status: 'reauth_required',

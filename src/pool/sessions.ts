@@ -11,6 +11,7 @@ import {
   type Shortage,
 } from '../pool-api/schema.ts';
 import { createAttemptOrder } from './attempt-order.ts';
+import { checkRejections } from './check-rejections.ts';
 import { parse } from './parse.ts';
 import { bearerOf, type Caller, hasBearer, type PoolContext } from './pool-context.ts';
 import { isoTime, presentLease } from './present.ts';
@@ -156,7 +157,7 @@ export function createSessions(context: PoolContext): Sessions {
         sessionId,
         keyId: caller.keyId,
         isAdmin: caller.role === 'admin',
-        turns: reports.map(turnFrom),
+        turns: (await checkRejections(context, caller, reports)).map(turnFrom),
       });
       if (result === null) throw sessionNotFound();
       context.tell(result.changes);
