@@ -750,6 +750,12 @@ describe('host and origin', () => {
   });
 });
 
+it('an Expect that Node does not know is passed over', async () => {
+  for (const expect_ of ['100-continue', 'nonsense']) {
+    expect((await chat({}, { expect: expect_ }).answer).status).toBe(200);
+  }
+});
+
 it("an Anthropic header does not change OpenAI's words on OpenAI's paths", async () => {
   const headers = { 'anthropic-version': '2023-06-01' };
   const chats = await chat({ messages: 5 }, headers).answer;

@@ -71,6 +71,9 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     },
   });
 
+  // Node answers an Expect it does not know with a bare 417; it may be passed over.
+  app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response));
+
   const routes: ServedRoute[] = [];
   served.set(app, routes);
   app.addHook('onRoute', ({ method, url }) => {
