@@ -47,7 +47,7 @@ export const messagesBlocks = {
     says: 'become rules for the whole conversation, wherever they stand; with `clear_at: "next_user_message"` only until then',
   },
   'tool_addition, tool_removal in system messages': {
-    fate: 'ignored',
-    says: 'send the tools that are to be had in tools',
+    fate: 'honoured',
+    says: 'the last one of a tool decides whether it is offered; a tool may be defined there; those of servers are ignored',
   },
 } as const satisfies FieldTable;

@@ -186,10 +186,35 @@ describe('a system message among the others', () => {
     ]);
   });
 
-  it('may change the tools, which is named', () => {
-    const change = { type: 'tool_addition', tool: { type: 'tool_reference', name: 'edit' } };
-    const { request, ignored } = decodeAll(user, system({ content: [change] }));
-    expect(request.messages).toHaveLength(1);
+  it('may change the tools that are offered', () => {
+    const change = (type: string, tool: object) => system({ content: [{ type, tool }] });
+    const named = { type: 'tool_reference', name: 'edit' };
+    const definition = { name: 'more', input_schema: { type: 'object' } };
+    const tools = [{ name: 'read' }, { name: 'edit' }];
+    const offered = (...messages: unknown[]) => {
+      const { request, ignored } = decodeMessagesRequest({ model: 'm', max_tokens: 9, tools, messages });
+      expect(ignored).toEqual([]);
+      expect(request.messages).toHaveLength(1);
+      return request.tools.map(({ name }) => name);
+    };
+    expect(offered(user, change('tool_removal', named))).toEqual(['read']);
+    expect(offered(user, change('tool_removal', named), change('tool_addition', named))).toEqual([
+      'read',
+      'edit',
+    ]);
+    expect(offered(user, change('tool_addition', { type: 'tool_definition', definition }))).toEqual([
+      'read',
+      'edit',
+      'more',
+    ]);
+    expect(
+      refusal(user, change('tool_addition', { type: 'tool_definition', definition: { name: 'a b' } })),
+    ).toMatchObject({ param: 'messages.1.content.0.tool.definition.name' });
+  });
+
+  it('name the servers whose tools cannot be had', () => {
+    const tool = { type: 'mcp_toolset_reference', server_name: 'x' };
+    const { ignored } = decodeAll(user, system({ content: [{ type: 'tool_addition', tool }] }));
     expect(ignored).toEqual(['messages.content.tool_addition']);
   });
 });

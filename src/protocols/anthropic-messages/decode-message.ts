@@ -91,7 +91,10 @@ class MessageDecoder {
       place,
       (block) => {
         if ('text' in block && typeof block.text === 'string') return [{ type: 'text', text: block.text }];
-        this.notes.ignore(`messages.content.${block.type}`);
+        // Tools that come and go are read with the others, see tool-changes.ts; those of servers cannot be had.
+        if ('tool' in block && /^mcp_/.test((block.tool as { readonly type: string }).type)) {
+          this.notes.ignore(`messages.content.${block.type}`);
+        }
         return [];
       },
     );

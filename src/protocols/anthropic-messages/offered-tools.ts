@@ -3,9 +3,9 @@ import { refused } from '../refused.ts';
 import { namedTool, requiredTool } from '../tool-choice.ts';
 import { checkLeftOut, demandedLeftOut, type LeftOutTool, messagesTools, toolKind } from '../tool-table.ts';
 import { clientTools } from './client-tools.ts';
-import type { CountRequest } from './schema.ts';
+import type { AskedTool, CountRequest } from './schema.ts';
+import { toolChanges } from './tool-changes.ts';
 
-type AskedTool = NonNullable<CountRequest['tools']>[number];
 type TypedTool = Extract<AskedTool, { type: string }>;
 
 export interface OfferedTools {
@@ -15,19 +15,29 @@ export interface OfferedTools {
 }
 
 /** Throws AppError `invalid_request` for tools and choices that cannot be carried. */
-export function offeredTools({ tools: asked, tool_choice: choice }: CountRequest): OfferedTools {
-  const tools: Tool[] = [];
+export function offeredTools({ tools: asked, tool_choice: choice, messages }: CountRequest): OfferedTools {
+  const known = new Map<string, Tool>();
+  const offered = new Set<string>();
   const leftOut: (LeftOutTool & { readonly name: unknown })[] = [];
-  for (const [index, tool] of (asked ?? []).entries()) {
-    const path = `tools.${index}`;
-    const offered = isTyped(tool) ? typedTool(tool, path) : customTool(tool);
-    if (offered) tools.push(offered);
-    else if (isTyped(tool)) {
+  const add = (tool: AskedTool, path: string): void => {
+    const made = isTyped(tool) ? typedTool(tool, path) : customTool(tool);
+    if (made) {
+      known.set(made.name, made);
+      offered.add(made.name);
+    } else if (isTyped(tool)) {
       const isUnknown = toolKind(messagesTools, tool.type) === undefined;
       leftOut.push({ type: tool.type, path, isUnknown, name: tool['name'] });
     }
+  };
+  for (const [index, tool] of (asked ?? []).entries()) add(tool, `tools.${index}`);
+  const asksFor = [...leftOut];
+  for (const change of toolChanges(messages)) {
+    if (change.kind === 'definition') add(change.definition, change.path);
+    else if (change.kind === 'removal') offered.delete(change.name);
+    else if (known.has(change.name)) offered.add(change.name);
   }
-  checkLeftOut(leftOut, tools.length, choice?.type === 'none');
+  const tools = [...known.values()].filter(({ name }) => offered.has(name));
+  checkLeftOut(asksFor, tools.length, choice?.type === 'none');
   if (choice?.type === 'tool') {
     const left = leftOut.find(({ name }) => name === choice.name);
     if (left) throw demandedLeftOut(left, 'tool_choice.name');

@@ -84,7 +84,7 @@ const knownAnswerBlock = z.discriminatedUnion('type', [
 ]);
 export const assistantBlock = z.union([knownAnswerBlock, providerBlock]);
 const systemContent = z.union([z.string(), z.array(textBlock)], notBlocks);
-const toolChange = z.looseObject({
+export const toolChange = z.looseObject({
   type: z.enum(['tool_addition', 'tool_removal']),
   tool: z.looseObject({ type: z.string(), name: z.string().nullish() }),
 });
@@ -119,7 +119,8 @@ const typedTool = z.looseObject({
   type: z.string().regex(/^(?!custom$)/, { error: 'must be a type of tool', abort: true }),
   name: toolName.nullish(),
 });
-const tool = z.union([customTool, typedTool]);
+export const tool = z.union([customTool, typedTool]);
+export type AskedTool = z.infer<typeof tool>;
 
 const toolChoice = z.discriminatedUnion('type', [
   z.looseObject({ type: z.literal('auto'), disable_parallel_tool_use: z.boolean().nullish() }),
