@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { endScenarios } from './end-scenarios.ts';
 import { type Sandbox, scenarios, startSandbox } from './index.ts';
 import {
   at,
@@ -12,7 +13,10 @@ import {
   type RequestParts,
   send,
 } from './raw-client.ts';
+import { refusalScenarios } from './refusal-scenarios.ts';
 import { unicodeText } from './shapes.ts';
+import { toolScenarios } from './tool-scenarios.ts';
+import { transportScenarios } from './transport-scenarios.ts';
 
 let sandbox: Sandbox;
 beforeAll(async () => {
@@ -45,7 +49,6 @@ describe('scenarios', () => {
     'subtask-open': ['You said: Hello'],
     extras: ['You said: Hello'],
     'unknown-actions': ['You said: Hello'],
-    'undeclared-tool': [],
     'no-usage': ['You said: Hello'],
     'refresh-models': ['You said: Hello'],
     move: ['Before the move.', 'You said: Hello'],
@@ -241,7 +244,9 @@ describe('scenarios', () => {
       'error error-early unavailable other quota quota-late max-tokens context invalid-key cut cut-early eof ' +
       'eof-early empty 429 400 401 402 403 404 500 503 out-of-credits html garbage garbage-base64 stall silent ' +
       'hang slow drip burst paced huge lingering endless';
-    const tested = [...Object.keys(answered), ...others.split(' ')];
+    // These have tests in files named after them.
+    const elsewhere = [...toolScenarios, ...endScenarios, ...refusalScenarios, ...transportScenarios];
+    const tested = [...Object.keys(answered), ...others.split(' '), ...elsewhere.map(({ name }) => name)];
     expect(tested.sort()).toEqual(scenarios.map((scenario) => scenario.name).sort());
     expect(scenarios.every(({ description, clientSees, model }) => description && clientSees && model)).toBe(
       true,

@@ -1,6 +1,7 @@
 // POST /ai/multi-agent: decode, choose the scenario, check, answer, remember.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Accounts } from './accounts.ts';
+import type { Connection } from './connections.ts';
 import type { Conversation, Conversations } from './conversations.ts';
 import { type Refusal, refusal } from './faults.ts';
 import type { Pacer } from './pacer.ts';
@@ -20,9 +21,24 @@ export interface ChatRoute {
   counts: SandboxCounts;
 }
 
+/** Where a turn is answered. */
+export interface Exchange {
+  readonly response: ServerResponse;
+  readonly connection: Connection;
+}
+
 const keptQueryLength = 100_000;
 
-export function newRecord(request: IncomingMessage, bearer: string, account: string): SandboxTurn {
+export function newRecord(
+  request: IncomingMessage,
+  bearer: string,
+  account: string,
+  connectionId: number,
+): SandboxTurn {
+  // HTTP/2 has method and path among its headers.
+  const headers = Object.fromEntries(
+    Object.entries(request.headers).filter(([name]) => !name.startsWith(':')),
+  );
   return {
     at: new Date(),
     bearer,
@@ -37,7 +53,9 @@ export function newRecord(request: IncomingMessage, bearer: string, account: str
     projectRules: [],
     imageCount: 0,
     userAgent: request.headers['user-agent'],
-    headers: request.headers,
+    headers,
+    httpVersion: request.httpVersion,
+    connectionId,
     status: 0,
     cancelled: false,
     finished: false,
@@ -51,7 +69,7 @@ export async function answerChat(
   route: ChatRoute,
   record: SandboxTurn,
   body: Buffer,
-  response: ServerResponse,
+  exchange: Exchange,
 ): Promise<Refusal | undefined> {
   const contentType = record.headers['content-type']?.split(';')[0]?.trim();
   if (contentType !== 'application/x-protobuf') {
@@ -75,9 +93,13 @@ export async function answerChat(
   }
   record.problems = problemsOf(request, record.headers, known);
   if (choice.scenario.refusal) return choice.scenario.refusal;
+  if (choice.scenario.closesReused && exchange.connection.requests > 1) {
+    exchange.connection.closeAsUsedAgain(exchange.response);
+    return undefined;
+  }
   const conversation = known ?? route.conversations.create(record.account);
   route.conversations.grow(conversation, body.length);
-  await stream(route, { record, request, choice, conversation }, response);
+  await stream(route, { record, request, choice, conversation }, exchange);
   return undefined;
 }
 
@@ -111,7 +133,7 @@ function choose(accounts: Accounts, { account, model }: SandboxTurn): Choice {
 async function stream(
   { accounts, conversations, pacer, counts }: ChatRoute,
   turn: { record: SandboxTurn; request: WarpRequest; choice: Choice; conversation: Conversation },
-  response: ServerResponse,
+  { response, connection }: Exchange,
 ): Promise<void> {
   const { record, request, choice, conversation } = turn;
   const { scenario, size } = choice;
@@ -132,6 +154,7 @@ async function stream(
     {
       framing: scenario.framing,
       pacer,
+      connection,
       listener: {
         onEvent(event, byteLength) {
           sent(1, byteLength);

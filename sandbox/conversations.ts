@@ -1,7 +1,7 @@
 // What was sent per conversation, kept to check the next request against. Bounded in number and in bytes.
 import { randomUUID } from 'node:crypto';
 import { createBoundedMap } from './bounded-map.ts';
-import type { Task } from './wire.ts';
+import type { RequestCharges, Task } from './wire.ts';
 
 export interface Conversation {
   readonly id: string;
@@ -17,7 +17,8 @@ export interface Conversation {
   lastTurn: 'open' | 'done' | 'failed';
   creditsSpent: number;
   totalTokens: number;
-  totalInput: number;
+  /** What was charged so far, where a scenario tells. */
+  charges: RequestCharges | undefined;
   /** Roughly the memory this conversation takes. */
   bytes: number;
 }
@@ -46,7 +47,7 @@ export function createConversations({ keep = 1_000, keepBytes = 128 * 1024 * 102
         lastTurn: 'done',
         creditsSpent: 0,
         totalTokens: 0,
-        totalInput: 0,
+        charges: undefined,
         bytes: 0,
       };
       const oldest = conversations.set(conversation.id, conversation);

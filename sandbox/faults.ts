@@ -20,6 +20,15 @@ export function accountRefusal(status: number, error: string): Refusal {
   return { status, headers: { 'content-type': 'application/json' }, body: JSON.stringify({ error }) };
 }
 
+/** What the front of the real upstream is reported to say to HTTP/1.1: a page of 134 bytes. */
+export const http2Only: Refusal = {
+  status: 403,
+  headers: { 'content-type': 'text/html; charset=UTF-8', via: '1.1 google' },
+  body:
+    '<!doctype html><meta charset="utf-8"><meta name=viewport content="width=device-width, initial-scale=1">' +
+    '<title>403</title>403 Forbidden',
+};
+
 export const outOfCredits: Refusal = {
   status: 429,
   headers: { 'content-type': 'application/json', 'x-warp-error-code': 'OUT_OF_CREDITS' },

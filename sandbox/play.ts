@@ -1,6 +1,8 @@
 // Puts the steps of a script on an HTTP response, at the pace of the reader.
 import type { ServerResponse } from 'node:http';
+import type { Writable } from 'node:stream';
 import { setTimeout as delay, setImmediate as nextRound } from 'node:timers/promises';
+import { bodyOf, breakOff, type Connection } from './connections.ts';
 import { base64url, type Framing, frame, oddPieces } from './frames.ts';
 import type { Pacer } from './pacer.ts';
 import { encodeEvent } from './schema.ts';
@@ -21,13 +23,18 @@ const headers = { 'content-type': 'text/event-stream', 'cache-control': 'no-cach
 export async function play(
   steps: Iterable<Step>,
   response: ServerResponse,
-  { framing, pacer, listener }: { framing: Framing; pacer: Pacer; listener: Listener },
+  {
+    framing,
+    pacer,
+    connection,
+    listener,
+  }: { framing: Framing; pacer: Pacer; connection: Connection; listener: Listener },
 ): Promise<PlayEnd> {
   const gone = new AbortController();
   response.once('close', () => gone.abort());
   // The connection may have closed while the request was looked at.
-  if (response.destroyed) gone.abort();
-  const writer = createWriter(response, framing);
+  if (bodyOf(response).destroyed) gone.abort();
+  const writer = createWriter(response, framing, connection);
   let eventIndex = 0;
 
   for (const step of steps) {
@@ -43,7 +50,7 @@ export async function play(
       case 'frames': {
         const { frames, joined, actions } = step.frames;
         writer.sendHeaders();
-        if (step.everyMs) await pacer.run(frames, step.everyMs, response, gone.signal);
+        if (step.everyMs) await pacer.run(frames, step.everyMs, bodyOf(response), gone.signal);
         else await writer.write(joined);
         if (gone.signal.aborted) return 'client-left';
         listener.onFrames(actions, frames.length, joined.length);
@@ -59,11 +66,34 @@ export async function play(
         await delay(step.ms, undefined, { signal: gone.signal }).catch(() => undefined);
         break;
       case 'silence':
-        await new Promise((resolve) => gone.signal.addEventListener('abort', resolve, { once: true }));
+        await until(gone.signal);
         return 'client-left';
       case 'destroy':
-        await destroy(response);
+        await flushed(response);
+        breakOff(response);
         return 'destroyed';
+      case 'reset':
+        await flushed(response);
+        breakOff(response, step.code);
+        return 'destroyed';
+      case 'go-away':
+        connection.goAway();
+        break;
+      case 'go-away-below':
+        await flushed(response);
+        connection.goAwayBelow(response);
+        await until(gone.signal);
+        return 'destroyed';
+      case 'destroy-session':
+        await flushed(response);
+        connection.destroy();
+        return 'destroyed';
+      case 'freeze':
+        await flushed(response);
+        // Over HTTP/1.1 there is no other stream to go on, and no PING: silence is the same, and ends with the client.
+        if (connection.protocol === 'h2') connection.freeze();
+        await until(gone.signal);
+        return 'client-left';
     }
   }
   if (gone.signal.aborted) return 'client-left';
@@ -80,7 +110,7 @@ interface Writer {
   flush(): Promise<void>;
 }
 
-function createWriter(response: ServerResponse, framing: Framing): Writer {
+function createWriter(response: ServerResponse, framing: Framing, connection: Connection): Writer {
   const held: Buffer[] = [];
   const sendHeaders = (): void => {
     if (response.headersSent) return;
@@ -88,8 +118,10 @@ function createWriter(response: ServerResponse, framing: Framing): Writer {
     response.flushHeaders();
   };
   const put = async (bytes: Buffer): Promise<void> => {
-    if (response.destroyed || response.write(bytes)) return;
-    await drained(response);
+    // Nothing leaves a dead connection: this writer waits with all others on it.
+    if (connection.isFrozen) await new Promise((resolve) => response.once('close', resolve));
+    if (bodyOf(response).destroyed || response.write(bytes)) return;
+    await drained(bodyOf(response));
   };
   /** Each piece in a round of its own, so that it also travels alone. */
   const putPieces = async (pieces: Iterable<Buffer>): Promise<void> => {
@@ -110,7 +142,7 @@ function createWriter(response: ServerResponse, framing: Framing): Writer {
   };
 }
 
-function drained(response: ServerResponse): Promise<void> {
+function drained(response: Writable): Promise<void> {
   return new Promise((resolve) => {
     const done = (): void => {
       response.off('drain', done);
@@ -123,9 +155,17 @@ function drained(response: ServerResponse): Promise<void> {
   });
 }
 
-/** Closes the connection without the mark that ends a chunked body, after what was written has left. */
-async function destroy(response: ServerResponse): Promise<void> {
+/** Resolves when what was written has left; at once where nothing was. */
+async function flushed(response: ServerResponse): Promise<void> {
+  if (!response.headersSent || bodyOf(response).destroyed) return;
   // An empty write is dropped by Node without a callback; a comment line disturbs no reader.
   await new Promise((resolve) => response.write(':\n', resolve));
-  response.destroy();
+  await nextRound();
+}
+
+function until(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
 }

@@ -1,5 +1,6 @@
 // The list of scenarios, and which one a request gets.
 import { bulk, huge, maximumChunks } from './bulk.ts';
+import { endScenarios } from './end-scenarios.ts';
 import {
   accountRefusal,
   early,
@@ -12,50 +13,24 @@ import {
   maxTokens,
   only,
   outOfCredits,
-  type Refusal,
   refusal,
 } from './faults.ts';
-import type { Framing } from './frames.ts';
 import { eager, obedient } from './obedient.ts';
-import type { Script } from './script.ts';
+import { keyRefusalScenarios, refusalScenarios } from './refusal-scenarios.ts';
+import {
+  errorAfterText,
+  errorAtOnce,
+  type PlayableScenario,
+  plainName,
+  type Scenario,
+  scenario,
+  theAnswer,
+} from './scenario.ts';
 import * as shapes from './shapes.ts';
+import { toolScenarios } from './tool-scenarios.ts';
+import { transportScenarios } from './transport-scenarios.ts';
 
-export interface Scenario {
-  name: string;
-  /** The model id that chooses it; empty for the ones only a key can choose. */
-  model: string;
-  /** What the sandbox sends. */
-  description: string;
-  /** What a client of a gateway in front of it should see. */
-  clientSees: string;
-}
-
-export interface PlayableScenario extends Scenario {
-  refusal?: Refusal;
-  script: Script;
-  framing: Framing;
-  /** Refuses every operation with this status, GraphQL too. */
-  refusesEverything?: boolean;
-}
-
-const plainName = 'plain';
-
-function scenario(
-  name: string,
-  description: string,
-  clientSees: string,
-  how: Script | Refusal | Framing,
-): PlayableScenario {
-  const model = name === plainName ? 'sandbox' : `sandbox-${name}`;
-  const base = { name, model, description, clientSees, script: shapes.plain, framing: 'unquoted' as Framing };
-  if (typeof how === 'string') return { ...base, framing: how };
-  return typeof how === 'function' ? { ...base, script: how } : { ...base, refusal: how };
-}
-
-const theAnswer = 'the answer';
 const internalError = { internalError: { message: 'sandbox: internal error' } };
-const errorAtOnce = 'an error, before any content';
-const errorAfterText = 'the partial text, then an error; never a good end';
 
 const list: readonly PlayableScenario[] = [
   scenario(plainName, 'the answer in up to six pieces, unquoted payloads', theAnswer, shapes.plain),
@@ -127,12 +102,6 @@ const list: readonly PlayableScenario[] = [
     'unknown actions, messages and fields around the answer',
     'only the answer',
     shapes.unknownActions,
-  ),
-  scenario(
-    'undeclared-tool',
-    'a call of the built-in shell tool, then done',
-    'a call of run_shell_command',
-    shapes.undeclaredTool,
   ),
   scenario(
     'no-usage',
@@ -255,6 +224,10 @@ const list: readonly PlayableScenario[] = [
       'content-type': 'text/html; charset=utf-8',
     }),
   ),
+  ...toolScenarios,
+  ...endScenarios,
+  ...refusalScenarios,
+  ...transportScenarios,
 ];
 
 const keyList: readonly PlayableScenario[] = [
@@ -282,7 +255,8 @@ const keyList: readonly PlayableScenario[] = [
     ),
     refusesEverything: true,
   },
-].map((entry) => ({ ...entry, model: '' }));
+  ...keyRefusalScenarios,
+].map((entry) => Object.assign(entry, { model: '' }));
 
 const byName = new Map(list.map((entry) => [entry.name, entry]));
 const byKeyName = new Map([...list, ...keyList].map((entry) => [entry.name, entry]));

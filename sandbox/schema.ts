@@ -178,7 +178,20 @@ message StreamFinished {
   bool should_refresh_model_config = 9;
   RequestCost request_cost = 10;
   ConversationUsage conversation_usage_metadata = 11;
+  RequestCharges request_charges = 13;
 }
+message RequestCharges { map<string, ChargedUsage> usage_by_category = 1; }
+message ChargedUsage {
+  map<string, InferenceUsage> direct_api = 1;
+  map<string, InferenceUsage> byok = 2;
+  map<string, InferenceUsage> custom_endpoint = 3;
+  float platform_usage_in_cents = 4;
+}
+message InferenceUsage {
+  TokenCount tokens = 1; TokenCost cost = 2; uint32 web_search_count = 3; float web_search_cost_in_cents = 4;
+}
+message TokenCount { uint32 input = 1; uint32 output = 2; uint32 input_cache_read = 3; uint32 input_cache_write = 4; }
+message TokenCost { float input = 1; float output = 2; float cache_read = 3; float cache_write = 4; }
 message InternalError { string message = 1; }
 message InvalidApiKey { int32 provider = 1; string model_name = 2; }
 message TokenUsage {
@@ -189,6 +202,7 @@ message RequestCost { float exact = 1; float platform_credits = 2; }
 message ConversationUsage {
   float context_window_usage = 1; bool summarized = 2; float credits_spent = 3;
   map<string, ModelTokens> warp_token_usage = 6; uint32 total_input_tokens = 10;
+  RequestCharges total_charges = 12;
 }
 message ModelTokens { uint32 total_tokens = 2; map<string, uint32> token_usage_by_category = 3; }
 `;
@@ -221,6 +235,14 @@ export function normaliseTask(task: Task): Task {
 export function rawField(fieldNumber: number, content: string | Uint8Array): Uint8Array {
   const writer = protobuf.Writer.create().uint32((fieldNumber << 3) | 2);
   return (typeof content === 'string' ? writer.string(content) : writer.bytes(content)).finish();
+}
+
+/** One varint field as raw bytes. */
+export function rawVarint(fieldNumber: number, value: number): Uint8Array {
+  return protobuf.Writer.create()
+    .uint32(fieldNumber << 3)
+    .uint32(value)
+    .finish();
 }
 
 function plain(type: protobuf.Type, message: object): WithUnknowns & Record<string, unknown> {

@@ -1,9 +1,18 @@
 // The steps a stream is made of, and the parts most scenarios share.
 import { cutText, partialPieces, type RequestedCall } from './answer.ts';
+import { rawField } from './schema.ts';
 import { toStruct } from './struct.ts';
 import { pendingCalls } from './tasks.ts';
 import { historyOf, type Turn } from './turn.ts';
-import type { ClientAction, FinishReason, Message, ResponseEvent, Usage } from './wire.ts';
+import type {
+  ClientAction,
+  FinishReason,
+  Message,
+  RequestCharges,
+  ResponseEvent,
+  StreamFinished,
+  Usage,
+} from './wire.ts';
 
 export type Step =
   | { kind: 'event'; event: ResponseEvent }
@@ -15,7 +24,18 @@ export type Step =
   | { kind: 'wait'; ms: number }
   /** Nothing more until the client leaves. */
   | { kind: 'silence' }
-  | { kind: 'destroy' };
+  /** Breaks off this answer: the connection over HTTP/1.1, RST_STREAM over HTTP/2. */
+  | { kind: 'destroy' }
+  /** The same with this code; what was said before is on its way. */
+  | { kind: 'reset'; code: number }
+  /** A graceful GOAWAY; what follows is still sent. */
+  | { kind: 'go-away' }
+  /** A GOAWAY that disowns this stream, and nothing more of it. */
+  | { kind: 'go-away-below' }
+  /** The connection ends, and every other turn on it. */
+  | { kind: 'destroy-session' }
+  /** The connection is dead without being closed. */
+  | { kind: 'freeze' };
 
 export interface FramedEvents {
   frames: readonly Buffer[];
@@ -123,7 +143,12 @@ export function finish(turn: Turn, reason: FinishReason = { done: {} }): Step {
 
 /** An end that tells of no usage. */
 export function finishBare(reason: FinishReason): Step {
-  return { kind: 'event', event: { finished: reason } };
+  return finishWith(reason);
+}
+
+/** An end of these fields. */
+export function finishWith(finished: StreamFinished): Step {
+  return { kind: 'event', event: { finished } };
 }
 
 /** Opening, content, end: `content` is what makes the scenario. */
@@ -146,15 +171,11 @@ const contextWindow = 200_000;
  *  produced, both rounded up; 50 input tokens come from the cache from the second turn on; every turn costs 1 credit. */
 function usageOf(turn: Turn): Usage {
   const { conversation, model } = turn;
-  const inputLength = turn.query.length + turn.results.reduce((sum, result) => sum + result.text.length, 0);
-  const totalInput = 100 + Math.ceil(inputLength / 4);
-  const output = Math.ceil(turn.outputLength / 4);
-  conversation.creditsSpent += 1;
-  conversation.totalTokens += totalInput + output;
-  conversation.totalInput += totalInput;
-  const cached = turn.isFirst ? {} : { inputCacheRead: 50 };
+  const { totalInput, output, cached } = countTokens(turn);
   return {
-    tokenUsage: [{ modelId: model, totalInput, output, ...cached, costInCents: 0.5 }],
+    tokenUsage: [
+      { modelId: model, totalInput, output, ...(cached > 0 && { inputCacheRead: cached }), costInCents: 0.5 },
+    ],
     requestCost: { exact: 1 },
     conversationUsageMetadata: {
       contextWindowUsage: Math.min(1, conversation.totalTokens / contextWindow),
@@ -165,7 +186,69 @@ function usageOf(turn: Turn): Usage {
           tokenUsageByCategory: { primary_agent: conversation.totalTokens },
         },
       },
-      totalInputTokens: conversation.totalInput,
+      totalInputTokens: totalInput,
     },
   };
+}
+
+function countTokens(turn: Turn): { totalInput: number; output: number; cached: number } {
+  const { conversation } = turn;
+  const inputLength = turn.query.length + turn.results.reduce((sum, result) => sum + result.text.length, 0);
+  const totalInput = 100 + Math.ceil(inputLength / 4);
+  const output = Math.ceil(turn.outputLength / 4);
+  conversation.creditsSpent += 1;
+  conversation.totalTokens += totalInput + output;
+  return { totalInput, output, cached: turn.isFirst ? 0 : 50 };
+}
+
+/** The model of the second category of `charges`: it read 20 tokens and wrote 5. */
+const helperModel = 'sandbox-helper';
+
+/** The same numbers as what was charged: the primary agent's, and 20 and 5 tokens of a helper with a key of the user.
+ *  Input is told without what came from the cache. */
+export function chargesOf(turn: Turn): Pick<Usage, 'requestCharges'> & {
+  conversationUsageMetadata: NonNullable<Usage['conversationUsageMetadata']>;
+} {
+  const { conversation, model } = turn;
+  const { totalInput, output, cached } = countTokens(turn);
+  const requestCharges: RequestCharges = {
+    usageByCategory: {
+      primary_agent: {
+        directApi: {
+          [model]: {
+            tokens: { input: totalInput - cached, output, inputCacheRead: cached },
+            cost: { input: 0.25, output: 0.5, cacheRead: 0.125 },
+          },
+        },
+        platformUsageInCents: 0.125,
+      },
+      summarizer: {
+        byok: { [helperModel]: { tokens: { input: 20, output: 5 }, cost: { input: 0.25, output: 0.25 } } },
+      },
+    },
+  };
+  conversation.charges = addCharges(conversation.charges, requestCharges);
+  return {
+    requestCharges,
+    conversationUsageMetadata: {
+      contextWindowUsage: Math.min(1, conversation.totalTokens / contextWindow),
+      creditsSpent: conversation.creditsSpent,
+      totalInputTokens: totalInput,
+      $unknowns: [rawField(11, rawField(1, 'opaque'))],
+      totalCharges: conversation.charges,
+    },
+  };
+}
+
+/** The sum of two trees of numbers. */
+function addCharges<Tree extends object>(before: Tree | undefined, more: Tree): Tree {
+  const sum: Record<string, unknown> = { ...before };
+  for (const [name, value] of Object.entries(more)) {
+    const known = sum[name];
+    sum[name] =
+      typeof value === 'number'
+        ? value + (typeof known === 'number' ? known : 0)
+        : addCharges(known as object | undefined, value as object);
+  }
+  return sum as Tree;
 }

@@ -133,7 +133,20 @@ test('spent, revoked and refused keys meet that on every path', async () => {
   expect((await chat('wk-9.refused')).status).toBe(403);
   expect((await graphql('GetRequestLimitInfo', usage, 'wk-9.refused')).status).toBe(403);
   expect((await graphql('GetRequestLimitInfo', usage, '')).status).toBe(401);
-  expect(keyScenarios.map(({ name }) => name)).toEqual(['spent', 'revoked', 'refused']);
+});
+
+test('of a key without figures chat says that the quota is spent, and GraphQL cannot be had', async () => {
+  const usage = '{ user { requestLimitInfo } }';
+  const kinds = { 'no-figures': 500, 'no-figures-page': 403, 'no-figures-rate': 429 };
+  for (const [name, status] of Object.entries(kinds)) {
+    const answer = await chat(`wk-9.${name}`);
+    expect([answer.status, answer.body]).toEqual([429, '{"error":"No remaining quota"}']);
+    expect((await graphql('GetRequestLimitInfo', usage, `wk-9.${name}`)).status).toBe(status);
+  }
+  expect((await graphql('GetUser', '{ user }', 'wk-9.blocked-edge')).status).toBe(403);
+  expect((await chat('wk-9.blocked-edge')).status).toBe(403);
+  const tested = ['spent', 'revoked', 'refused', ...Object.keys(kinds), 'blocked-edge'];
+  expect(keyScenarios.map(({ name }) => name)).toEqual(tested);
 });
 
 test('health says that it is the sandbox, and other paths are not found', async () => {

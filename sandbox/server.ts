@@ -1,20 +1,23 @@
 // The HTTP server: paths, bearers, records. What is said on each path stands in chat.ts and graphql.ts.
-import http from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type http from 'node:http';
 import { type Availability, type Credits, createAccounts } from './accounts.ts';
 import { createBoundedMap } from './bounded-map.ts';
+import { makeCertificate } from './certificate.ts';
 import { answerChat, type ChatRoute, newRecord } from './chat.ts';
+import { bodyOf, breakOff, type Connection, resetConnection } from './connections.ts';
 import { createConversations } from './conversations.ts';
-import { type Refusal, refusal } from './faults.ts';
+import { http2Only, type Refusal, refusal } from './faults.ts';
 import { answerOperation } from './graphql.ts';
 import { readBody } from './http-body.ts';
 import { createKeyManagement, type KeyManagement } from './key-management.ts';
+import { Listeners } from './listeners.ts';
 import { defaultModels, type SandboxModel } from './models.ts';
 import { createOz, type Oz } from './oz.ts';
 import { createPacer } from './pacer.ts';
 import { scenarioForKey } from './scenarios.ts';
 import { playFault } from './token-faults.ts';
 import { createTokenServer, type SandboxTokens } from './token-server.ts';
+import { SandboxTransport } from './transport.ts';
 import {
   emptyCounts,
   remember,
@@ -28,12 +31,26 @@ export interface SandboxOptions {
   host?: string;
   /** Default 0: any free port. */
   port?: number;
+  /** TLS with a certificate made at the start: `only` instead of plain http, `beside` on another port. Default: none. */
+  tls?: 'only' | 'beside';
+  /** The port of TLS beside plain http. Default 0. */
+  tlsPort?: number;
+  /** What ALPN offers. Default both. */
+  alpn?: 'h2' | 'h2,http/1.1';
+  /** The most streams that one session may have open, told in its SETTINGS. */
+  maxConcurrentStreams?: number;
+  /** Answers HTTP/1.1 on `/ai/...` as the real front does: 403 and a page. */
+  requireHttp2?: boolean;
 }
 
 export interface Sandbox {
-  /** `http://host:port`, to be used as Warp's server root. */
+  /** `http://host:port`, or `https` where there is nothing else; to be used as Warp's server root. */
   readonly url: string;
   readonly port: number;
+  /** `https://host:port`; undefined without TLS. */
+  readonly secureUrl: string | undefined;
+  /** The certificate, the connections that clients made, and what is done to them. */
+  readonly transport: SandboxTransport;
   /** The last 1,000 chat requests, newest last. */
   readonly turns: readonly SandboxTurn[];
   /** The last 1,000 GraphQL operations, newest last. */
@@ -61,7 +78,8 @@ export interface Sandbox {
 }
 
 /** Starts a sandbox. Rejects with the server's own error, such as EADDRINUSE. */
-export async function startSandbox({ host = '127.0.0.1', port = 0 }: SandboxOptions = {}): Promise<Sandbox> {
+export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbox> {
+  const { host = '127.0.0.1', port = 0, tls, tlsPort = 0, requireHttp2 = false } = options;
   const turns: SandboxTurn[] = [];
   const operations: SandboxOperation[] = [];
   const counts = emptyCounts();
@@ -74,10 +92,14 @@ export async function startSandbox({ host = '127.0.0.1', port = 0 }: SandboxOpti
   let models = defaultModels;
   const modelsByAccount = createBoundedMap<readonly SandboxModel[]>(1_000);
 
-  const serveChat = async (request: http.IncomingMessage, response: http.ServerResponse): Promise<void> => {
+  const serveChat = async (
+    request: http.IncomingMessage,
+    response: http.ServerResponse,
+    connection: Connection,
+  ): Promise<void> => {
     const bearer = bearerOf(request);
     const account = identityOf(bearer);
-    const record = newRecord(request, bearer, account ?? '');
+    const record = newRecord(request, bearer, account ?? '', connection.id);
     counts.turns += 1;
     counts.open += 1;
     remember(turns, record);
@@ -87,7 +109,7 @@ export async function startSandbox({ host = '127.0.0.1', port = 0 }: SandboxOpti
     record.scenario = scenarioForKey(accounts.scenarioWish(record.account))?.scenario.name ?? '';
     const refused =
       refusalOf(account) ??
-      (await withBody(request, async (body) => await answerChat(chat, record, body, response)));
+      (await withBody(request, (body) => answerChat(chat, record, body, { response, connection })));
     if (record.problems.length > 0) counts.withProblems += 1;
     if (!refused) return;
     record.status = refused.status;
@@ -106,6 +128,7 @@ export async function startSandbox({ host = '127.0.0.1', port = 0 }: SandboxOpti
     remember(operations, { at: new Date(), operationName: op, bearer });
     const refused =
       refusalOf(account) ??
+      scenarioForKey(accounts.scenarioWish(account ?? ''))?.scenario.graphqlRefusal ??
       (await withBody(request, async (body) => {
         const answer = () =>
           answerOperation(
@@ -165,7 +188,7 @@ export async function startSandbox({ host = '127.0.0.1', port = 0 }: SandboxOpti
     const userAgent = headers['user-agent'];
     const answer = oz.answer({ method, url, bearer, userAgent, text: await text() });
     if (answer === undefined) return false;
-    if (answer === 'lost') response.destroy();
+    if (answer === 'lost') resetConnection(response);
     else {
       response.writeHead(answer.status, { 'content-type': 'application/json', ...answer.headers });
       response.end(JSON.stringify(answer.body));
@@ -176,12 +199,19 @@ export async function startSandbox({ host = '127.0.0.1', port = 0 }: SandboxOpti
   const serve = async (request: http.IncomingMessage, response: http.ServerResponse): Promise<void> => {
     const url = new URL(request.url ?? '/', 'http://sandbox');
     const route = `${request.method} ${url.pathname}`;
+    const connection = listeners.connections.of(request);
+    // Closed while the request was on its way.
+    if (connection === undefined) return;
+    connection.count(response, route === 'POST /ai/multi-agent');
+    if (requireHttp2 && request.httpVersionMajor < 2 && url.pathname.startsWith('/ai/')) {
+      return send(response, http2Only);
+    }
     let body: Promise<string> | undefined;
     const text = (): Promise<string> => {
       body ??= bodyText(request);
       return body;
     };
-    if (route === 'POST /ai/multi-agent') await serveChat(request, response);
+    if (route === 'POST /ai/multi-agent') await serveChat(request, response, connection);
     else if (route === 'POST /graphql/v2')
       await serveGraphql(request, response, url.searchParams.get('op') ?? '');
     else if (route === 'GET /' || route === 'GET /health') {
@@ -195,24 +225,38 @@ export async function startSandbox({ host = '127.0.0.1', port = 0 }: SandboxOpti
     }
   };
 
-  const server = http.createServer((request, response) => {
-    serve(request, response).catch((error: unknown) => {
-      // Nobody is left to answer, or the sandbox itself is at fault: never the whole process.
-      if (response.headersSent || response.destroyed) response.destroy();
-      else
-        send(
-          response,
-          refusal(500, `sandbox fault: ${error instanceof Error ? error.message : String(error)}`),
-        );
-    });
-  });
-  // Longer than any client keeps an idle connection, so that none is reused while it closes.
-  server.keepAliveTimeout = 120_000;
-  const address = await listen(server, host, port);
+  const certificate = tls === undefined ? undefined : await makeCertificate(host);
+  const listeners = new Listeners(
+    {
+      host,
+      ports: {
+        ...(tls === 'only' ? {} : { plain: port }),
+        ...(tls === undefined ? {} : { secure: tls === 'only' ? port : tlsPort }),
+      },
+      certificate,
+      offersHttp1: options.alpn !== 'h2',
+      maxConcurrentStreams: options.maxConcurrentStreams,
+    },
+    (request, response) => {
+      serve(request, response).catch((error: unknown) => {
+        // No client is left to answer, or the sandbox itself is at fault: never the whole process.
+        if (response.headersSent || bodyOf(response).destroyed) breakOff(response);
+        else
+          send(
+            response,
+            refusal(500, `sandbox fault: ${error instanceof Error ? error.message : String(error)}`),
+          );
+      });
+    },
+  );
+  await listeners.start();
+  const scheme = tls === 'only' ? 'https' : 'http';
 
   return {
-    url: `http://${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`,
-    port: address.port,
+    url: listeners.urlOf(scheme) ?? '',
+    port: listeners.portOf(scheme) ?? 0,
+    secureUrl: listeners.urlOf('https'),
+    transport: new SandboxTransport(listeners, certificate),
     turns,
     operations,
     counts: () => ({ ...counts }),
@@ -233,22 +277,11 @@ export async function startSandbox({ host = '127.0.0.1', port = 0 }: SandboxOpti
     },
     forgetConversations: () => chat.conversations.clear(),
     async close() {
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      server.closeAllConnections();
+      const closed = listeners.stop();
       pacer.close();
       await closed;
     },
   };
-}
-
-function listen(server: http.Server, host: string, port: number): Promise<AddressInfo> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen({ host, port }, () => {
-      server.off('error', reject);
-      resolve(server.address() as AddressInfo);
-    });
-  });
 }
 
 async function withBody(

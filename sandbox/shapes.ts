@@ -86,12 +86,6 @@ export function subtask(isLeftOpen: boolean): Script {
   });
 }
 
-/** A call of the shell tool (field 2), which no gateway declares. */
-export const undeclaredTool: Script = complete(function* (turn) {
-  const toolCall = { toolCallId: `shell-${turn.requestId}`, $unknowns: [rawField(2, rawField(1, 'ls'))] };
-  yield actions(add(turn, turn.message({ toolCall })));
-});
-
 export const noUsage: Script = function* (turn) {
   yield* opening(turn);
   yield* answer(turn);

@@ -1,6 +1,7 @@
 // Failures that a test orders for the next calls.
 import type { ServerResponse } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
+import { resetConnection } from './connections.ts';
 
 /**
  * What goes wrong. A number is answered as that status, and nothing is done. `hang` and `reset-before` do nothing
@@ -103,11 +104,11 @@ export async function playFault(
       answers.execute();
       return;
     case 'reset-before':
-      response.socket?.resetAndDestroy();
+      resetConnection(response);
       return;
     case 'reset-after':
       answers.execute();
-      response.socket?.resetAndDestroy();
+      resetConnection(response);
       return;
     case 'garbage':
       answers.execute();

@@ -24,6 +24,10 @@ export interface SandboxTurn {
   imageCount: number;
   readonly userAgent: string | undefined;
   readonly headers: IncomingHttpHeaders;
+  /** `1.1` or `2.0`. */
+  readonly httpVersion: string;
+  /** Of the connection it came on, in `transport.connections`. */
+  readonly connectionId: number;
   /** The HTTP status sent; 0 while none was. */
   status: number;
   /** The client went away before the scenario was over. */

@@ -174,6 +174,25 @@ export interface FinishReason {
   invalidApiKey?: { provider: number; modelName: string };
 }
 
+/** Tokens and US cents by category, by how the model was reached, by model. */
+export interface RequestCharges {
+  usageByCategory: Record<string, ChargedUsage>;
+}
+
+interface ChargedUsage {
+  directApi?: Record<string, InferenceUsage>;
+  byok?: Record<string, InferenceUsage>;
+  customEndpoint?: Record<string, InferenceUsage>;
+  platformUsageInCents?: number;
+}
+
+interface InferenceUsage {
+  tokens?: { input: number; output: number; inputCacheRead?: number; inputCacheWrite?: number };
+  cost?: { input: number; output: number; cacheRead?: number; cacheWrite?: number };
+  webSearchCount?: number;
+  webSearchCostInCents?: number;
+}
+
 export interface Usage {
   tokenUsage?: {
     modelId: string;
@@ -184,14 +203,17 @@ export interface Usage {
     costInCents: number;
   }[];
   requestCost?: { exact: number };
-  conversationUsageMetadata?: {
+  requestCharges?: RequestCharges;
+  conversationUsageMetadata?: WithUnknowns & {
     contextWindowUsage: number;
     creditsSpent: number;
-    warpTokenUsage: Record<string, { totalTokens: number; tokenUsageByCategory: Record<string, number> }>;
+    warpTokenUsage?: Record<string, { totalTokens: number; tokenUsageByCategory: Record<string, number> }>;
+    /** Of the latest call of the main model: no running total. */
     totalInputTokens: number;
+    totalCharges?: RequestCharges;
   };
 }
 
-interface StreamFinished extends FinishReason, Usage, WithUnknowns {
+export interface StreamFinished extends FinishReason, Usage, WithUnknowns {
   shouldRefreshModelConfig?: boolean;
 }

@@ -1,0 +1,103 @@
+// The ports of a sandbox: plain http, TLS with h2, or both. They may be closed for a while and opened again.
+import http from 'node:http';
+import http2 from 'node:http2';
+import net, { type AddressInfo } from 'node:net';
+import type { Certificate } from './certificate.ts';
+import { Connections } from './connections.ts';
+
+export type Handler = (request: http.IncomingMessage, response: http.ServerResponse) => void;
+
+export interface ListenOptions {
+  readonly host: string;
+  readonly ports: { readonly plain?: number; readonly secure?: number };
+  readonly certificate: Certificate | undefined;
+  /** Whether TLS offers HTTP/1.1 as well. */
+  readonly offersHttp1: boolean;
+  readonly maxConcurrentStreams: number | undefined;
+}
+
+interface Listener {
+  readonly server: net.Server;
+  readonly scheme: 'http' | 'https';
+  port: number;
+}
+
+export class Listeners {
+  readonly connections = new Connections();
+  readonly #listeners: Listener[] = [];
+  readonly #host: string;
+
+  constructor(
+    { host, ports, certificate, offersHttp1, maxConcurrentStreams }: ListenOptions,
+    handler: Handler,
+  ) {
+    this.#host = host;
+    if (ports.plain !== undefined) {
+      const server = http.createServer(handler);
+      // Longer than any client keeps an idle connection, so that none is reused while it closes.
+      server.keepAliveTimeout = 120_000;
+      this.#add({ server, scheme: 'http', port: ports.plain });
+    }
+    if (ports.secure !== undefined && certificate) {
+      const server = http2.createSecureServer(
+        {
+          cert: certificate.certificate,
+          key: certificate.key,
+          allowHTTP1: offersHttp1,
+          ...(maxConcurrentStreams === undefined ? {} : { settings: { maxConcurrentStreams } }),
+        },
+        // Node's compatible API: what the sandbox uses of a request and a response is the same in both versions.
+        handler as unknown as (
+          request: http2.Http2ServerRequest,
+          response: http2.Http2ServerResponse,
+        ) => void,
+      );
+      // A client that breaks a session or a stream is no fault of the sandbox.
+      server.on('sessionError', () => undefined);
+      this.#add({ server, scheme: 'https', port: ports.secure });
+    }
+  }
+
+  /** Rejects with the server's own error, such as EADDRINUSE. After `stop` the ports are the same. */
+  async start(): Promise<void> {
+    for (const listener of this.#listeners) {
+      if (!listener.server.listening) listener.port = await listen(listener, this.#host);
+    }
+  }
+
+  /** Closes the ports and every connection: who connects is refused. */
+  async stop(): Promise<void> {
+    const closed = this.#listeners
+      .filter(({ server }) => server.listening)
+      .map(({ server }) => new Promise((resolve) => server.close(resolve)));
+    for (const connection of this.connections.open) connection.destroy();
+    await Promise.all(closed);
+  }
+
+  portOf(scheme: 'http' | 'https'): number | undefined {
+    return this.#listeners.find((listener) => listener.scheme === scheme)?.port;
+  }
+
+  urlOf(scheme: 'http' | 'https'): string | undefined {
+    const port = this.portOf(scheme);
+    if (port === undefined) return undefined;
+    return `${scheme}://${net.isIPv6(this.#host) ? `[${this.#host}]` : this.#host}:${port}`;
+  }
+
+  #add(listener: Listener): void {
+    listener.server.on('connection', (socket: net.Socket) => {
+      this.connections.add(socket, listener.scheme === 'https');
+    });
+    this.#listeners.push(listener);
+  }
+}
+
+function listen({ server, port }: Listener, host: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ host, port }, () => {
+      server.off('error', reject);
+      resolve((server.address() as AddressInfo).port);
+    });
+  });
+}
