@@ -2,9 +2,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
+import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import OpenAI from 'openai';
 import { onTestFinished } from 'vitest';
-import { type Sandbox, startSandbox } from '../../sandbox/index.ts';
+import { type Sandbox, type SandboxOptions, startSandbox } from '../../sandbox/index.ts';
 import { startServices } from '../../src/compose.ts';
 import { type Config, loadConfig } from '../../src/config.ts';
 import { createLogger } from '../../src/lib/logger.ts';
@@ -24,14 +25,19 @@ export interface TestServices {
 
 /**
  * Both services as `serve` runs them, on free ports, with Warp played by a sandbox of this test's own. The pool is empty:
- * a test adds what it needs, or leaves it empty and gets the built-in sandbox. `change` sets what the environment cannot.
+ * a test adds what it needs, or leaves it empty and gets the built-in sandbox. `change` sets what the environment cannot,
+ * `played` how the sandbox plays Warp: where it speaks TLS, this process trusts its certificate until the services close.
  */
 export async function startTestServices(
   environment: Record<string, string> = {},
   change: (config: Config) => Config = (config) => config,
+  played: SandboxOptions = {},
 ): Promise<TestServices> {
   const folder = mkdtempSync(join(tmpdir(), 'warp2api-test-'));
-  const upstream = await startSandbox();
+  const upstream = await startSandbox(played);
+  const trusted = getCACertificates('default');
+  const { certificate } = upstream.transport;
+  if (certificate !== undefined) setDefaultCACertificates([...trusted, certificate]);
   const lines: string[] = [];
   const destination = new Writable({
     write(chunk, _encoding, done) {
@@ -45,7 +51,7 @@ export async function startTestServices(
         PORT: '0',
         POOL_SERVICE_PORT: '0',
         DATA_DIR: folder,
-        WARP_SERVER_URL: upstream.url,
+        WARP_SERVER_URL: upstream.secureUrl ?? upstream.url,
         SHUTDOWN_SECONDS: '0',
         ...environment,
       },
@@ -90,6 +96,7 @@ export async function startTestServices(
       isClosed = true;
       await services.close();
       await upstream.close();
+      if (certificate !== undefined) setDefaultCACertificates(trusted);
       rmSync(folder, { recursive: true });
     },
   };
