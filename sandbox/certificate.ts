@@ -1,4 +1,5 @@
 // A certificate for this run of the sandbox: it signs itself, so that a client trusts it by trusting it alone.
+import { randomUUID } from 'node:crypto';
 import { isIP } from 'node:net';
 
 export interface Certificate {
@@ -18,7 +19,8 @@ export async function makeCertificate(host: string): Promise<Certificate> {
   const { generate } = await import('selfsigned');
   const now = Date.now();
   const names = [...new Set(['localhost', '127.0.0.1', '::1', host])];
-  const made = await generate([{ name: 'commonName', value: 'warp2api sandbox' }], {
+  // A name of its own: of two authorities with one name OpenSSL tries only the first.
+  const made = await generate([{ name: 'commonName', value: `warp2api sandbox ${randomUUID()}` }], {
     keyType: 'ec',
     algorithm: 'sha256',
     notBeforeDate: new Date(now - DAY_MS),

@@ -1,6 +1,6 @@
 // What a client sees of each way an upstream can behave, and the tests that it does, over any transport.
 import { randomUUID } from 'node:crypto';
-import { describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import type { TestServices } from './services.ts';
 import { userTurn } from './services.ts';
 
@@ -191,11 +191,17 @@ export function testScenarios(crowd: () => TestServices, alone: () => TestServic
       rows.filter(([name]) => !disruptive.has(name)),
       crowd,
     ));
-  describe('alone', () =>
+  describe('alone', () => {
+    // The connection of the row before may be dead without being closed.
+    beforeEach(async () => {
+      await alone().upstream.transport.stopListening();
+      await alone().upstream.transport.startListening();
+    });
     testRows(
       rows.filter(([name]) => disruptive.has(name)),
       alone,
-    ));
+    );
+  });
 }
 
 function testRows(
