@@ -1,6 +1,7 @@
 import { createServer, type RequestListener, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { afterEach, expect, it } from 'vitest';
+import { isSurelyUnsent } from '../lib/network/transport-errors.ts';
 import { testHttp } from './testing/test-http.ts';
 
 const servers: Server[] = [];
@@ -41,4 +42,15 @@ it('gives up on an answer that does not come', async () => {
 
 it('says when nobody is there', async () => {
   await expect(ask('http://127.0.0.1:1/')).rejects.toMatchObject({ code: 'upstream_unavailable' });
+});
+
+it('knows that nothing was sent when the time is over before there is a connection', async () => {
+  const hanging = createTcpServer((socket) => socket.on('error', () => {}));
+  await new Promise<void>((resolve) => hanging.listen(0, '127.0.0.1', resolve));
+  const { port } = hanging.address() as AddressInfo;
+  // A handshake that never ends.
+  const error = await ask(`https://127.0.0.1:${port}/`, 50).catch((thrown: unknown) => thrown);
+  hanging.close();
+  expect(error).toMatchObject({ code: 'upstream_unavailable', fault: 'network' });
+  expect(isSurelyUnsent(error)).toBe(true);
 });

@@ -1,6 +1,7 @@
 import { type Dispatcher, request } from 'undici';
 import { AppError } from '../core/errors.ts';
 import type { ProviderHttp } from '../core/provider.ts';
+import { isSurelyUnsent } from '../lib/network/transport-errors.ts';
 import { networkError } from './network-error.ts';
 
 /** Side endpoints answer with lists of models and figures; more than this is not one of theirs. */
@@ -31,7 +32,7 @@ export function createProviderHttp(dispatcher: Dispatcher): ProviderHttp {
     } catch (cause) {
       if (cause instanceof AppError) throw cause;
       if (signal?.aborted) throw new AppError('cancelled', 'The request was cancelled.', { cause });
-      if (timeout.aborted) {
+      if (timeout.aborted && !isSurelyUnsent(cause)) {
         throw new AppError('upstream_timeout', 'The provider did not answer in time. Try again.', { cause });
       }
       throw networkError(cause, 'The provider broke off before it had answered. Try again.');

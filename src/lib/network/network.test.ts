@@ -485,7 +485,11 @@ it('ends the wait for a connection when its signal aborts', async () => {
   const leaving = new AbortController();
   const sent = send(network.dispatcher, url, { signal: leaving.signal });
   leaving.abort(new Error('left'));
-  expect((await sent.ended)?.message).toBe('left');
+  expect(await sent.ended).toMatchObject({
+    name: 'UnsentError',
+    phase: 'connect',
+    cause: { message: 'left' },
+  });
 });
 
 it('ends what is under way when it closes', async () => {

@@ -84,7 +84,9 @@ export class OriginPool {
     if (signal) {
       const leave = (): void => {
         this.#waiting = this.#waiting.filter((one) => one !== request);
-        request.fail(signal.reason instanceof Error ? signal.reason : new Error('aborted'));
+        const { host } = this.#options.origin;
+        const message = `${host} could not be connected to in time: check the network, a firewall, or whether a proxy is needed.`;
+        request.fail(new UnsentError('connect', message, signal.reason));
       };
       request.stopWaiting = () => signal.removeEventListener('abort', leave);
       if (signal.aborted) {
