@@ -37,13 +37,18 @@ export function grantOf(parts: {
 }): TokenGrant {
   const { bearer, refreshToken, lifetimeSeconds, idToken, now } = parts;
   const claims = idToken === undefined ? {} : readClaims(idToken);
-  const ownExpiry = readClaims(bearer).expiresAt;
-  const expiresAt =
-    lifetimeSeconds === undefined ? (ownExpiry ?? now + usualLifetimeMs) : now + lifetimeSeconds * 1_000;
+  const lifetimeMs = lifetimeSeconds === undefined ? lifetimeOf(bearer, now) : lifetimeSeconds * 1_000;
   return {
     bearer,
-    expiresAt: Math.floor(expiresAt),
+    expiresAt: Math.floor(now + lifetimeMs),
     ...(refreshToken === undefined ? {} : { refreshToken }),
     ...(claims.email === undefined ? {} : { email: claims.email }),
   };
+}
+
+/** Where the token tells both of its times, by them alone: the issuer's clock may be another. */
+function lifetimeOf(bearer: string, now: number): number {
+  const { issuedAt, expiresAt } = readClaims(bearer);
+  if (expiresAt === undefined) return usualLifetimeMs;
+  return issuedAt !== undefined && issuedAt < expiresAt ? expiresAt - issuedAt : expiresAt - now;
 }

@@ -76,6 +76,13 @@ describe('a refresh', () => {
     });
   });
 
+  it('takes the lifetime from the ID token, whatever the issuer takes the time for', async () => {
+    const issuedAt = now / 1_000 + 7_200;
+    const bearer = idToken({ iat: issuedAt, exp: issuedAt + 600 });
+    const { tokens } = await oauthAt(() => [200, { id_token: bearer, refresh_token: 'rt-2' }]);
+    expect((await tokens.refresh(secret)).expiresAt).toBe(now + 600_000);
+  });
+
   it('takes expiry and e-mail address from the ID token where the answer has none', async () => {
     const bearer = idToken({ exp: now / 1_000 + 120, email: 'me@example.com' });
     const { tokens } = await oauthAt(() => [200, { id_token: bearer }]);
