@@ -14,6 +14,8 @@ export type MayTry = 'yes' | 'as-probe' | 'too-late';
 
 const firstProbeAfterMs = 250;
 const longestProbeAfterMs = 2_000;
+/** Without a turn nothing is tried: an outage so old may be over. */
+const unknownAfterMs = 60_000;
 
 /**
  * Which providers can be reached from here. Where no connection can be made, no account is at fault and none can help:
@@ -27,9 +29,11 @@ export class ProviderReach {
     this.#clock = clock;
   }
 
-  /** Every provider a turn has gone to, and whether it can be reached. */
+  /** Every provider a turn has gone to, and whether it can be reached as far as is known. */
   get all(): ReadonlyMap<string, boolean> {
-    return new Map([...this.#outages].map(([provider, outage]) => [provider, outage === undefined]));
+    const now = this.#clock.monotonic();
+    const isUp = (outage: Outage | undefined) => !outage || now - outage.probeAt > unknownAfterMs;
+    return new Map([...this.#outages].map(([provider, outage]) => [provider, isUp(outage)]));
   }
 
   /** A connection to it stands. */
