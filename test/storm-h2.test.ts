@@ -1,0 +1,62 @@
+// 200 streams at a time over TLS and HTTP/2, while their sessions are destroyed at random.
+import { setTimeout as delay } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { readStream } from './support/scenario-table.ts';
+import { eventually, servicesForTest, userTurn } from './support/services.ts';
+
+const streams = 200;
+const kills = 12;
+const whole = Array.from({ length: 50 }, (_none, index) => `tick ${index + 1} `).join('');
+
+test('each stream ends once, none short, and those on other sessions go on', async () => {
+  const services = await servicesForTest({}, undefined, { tls: 'only', requireHttp2: true });
+  await services.addAccount('wk-storm', { capacity: streams });
+  const { transport, turns } = services.upstream;
+  const answers = Array.from({ length: streams }, async () => {
+    const answer = await services.chat(userTurn('sandbox-drip', 'Hello', { stream: true }));
+    return { status: answer.status, body: await answer.text() };
+  });
+  await eventually('all of them run', () => services.upstream.counts().open >= streams, 20_000);
+  const destroyed = new Set<number>();
+  for (let kill = 0; kill < kills; kill += 1) {
+    const busy = transport.connections.filter(({ open, isClosed }) => open > 0 && !isClosed);
+    // Some are left alone, so that there are streams to go on.
+    const id = busy.length > 2 ? transport.destroySession() : undefined;
+    if (id !== undefined) destroyed.add(id);
+    await delay(500);
+  }
+  const hit = turns.filter(({ connectionId, finished }) => destroyed.has(connectionId) && !finished).length;
+  const ends = await Promise.all(answers);
+
+  const seen = { whole: 0, failed: 0 };
+  for (const { status, body } of ends) {
+    // The break came before anything was shown.
+    if (status !== 200) {
+      seen.failed += 1;
+      expect(JSON.parse(body).error.code).toBe('upstream_unavailable');
+      continue;
+    }
+    const { text, finishes, errors, isDone } = readStream(body);
+    expect(finishes.length + errors.length).toBe(1);
+    if (errors.length === 0) {
+      seen.whole += 1;
+      expect(text).toBe(whole);
+      expect(isDone).toBe(true);
+    } else {
+      seen.failed += 1;
+      expect(errors[0]?.code).toBe('upstream_unavailable');
+      expect(whole.startsWith(text)).toBe(true);
+      expect(isDone).toBe(false);
+    }
+  }
+  expect(destroyed.size).toBeGreaterThan(0);
+  expect(seen.failed).toBeGreaterThan(0);
+  // What was not on a destroyed session was not touched.
+  expect(seen.failed).toBeLessThanOrEqual(hit);
+  expect(seen.whole).toBeGreaterThanOrEqual(streams - hit);
+  const { mostTurnsOpen, h2 } = transport.stats();
+  expect(h2).toBeGreaterThan(3);
+  expect(mostTurnsOpen).toBeLessThan(streams / 2);
+  const { accounts } = (await services.pool('/api/accounts')) as { accounts?: { status: string }[] };
+  expect(accounts?.map(({ status }) => status)).toEqual(['active']);
+});
