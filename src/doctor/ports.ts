@@ -70,7 +70,7 @@ export async function askForAnswer(
   model: string,
   http: ProviderHttp,
 ): Promise<Finding> {
-  const startedAt = Date.now();
+  const startedAt = performance.now();
   const answer = await http({
     method: 'POST',
     url: `${url}/v1/chat/completions`,
@@ -85,7 +85,7 @@ export async function askForAnswer(
     error?: { message?: string };
     choices?: { finish_reason?: string }[];
   };
-  const tookMs = Date.now() - startedAt;
+  const tookMs = Math.round(performance.now() - startedAt);
   if (answer.status === 200)
     return ok('answer', `${model} answered in ${tookMs} ms (${body.choices?.[0]?.finish_reason})`);
   return problem('answer', `${answer.status}: ${body.error?.message ?? 'no reason was given'}`);
