@@ -24,6 +24,12 @@ export interface Availability {
 /** A bearer that was minted for an account that logs in counts as that account: its id stands where a key does. */
 export interface Accounts {
   setKeyScenario(bearer: string, scenario: string | undefined): void;
+  /** The teams of an account by their uids, the first being billed where none is named. A team is known to the other
+   *  methods by its uid, as an account is by its key. */
+  setTeams(bearer: string, teams: readonly string[] | undefined): void;
+  teams(bearer: string): readonly string[];
+  /** Whose credits a call uses that names this team, or none: a team's where the account has one, else its own. */
+  billed(bearer: string, team: string | undefined): string;
   setCredits(bearer: string, credits: Credits | undefined): void;
   /** The scenario set for this bearer, else the part of the key behind its first dot. */
   scenarioWish(bearer: string): string | undefined;
@@ -42,6 +48,7 @@ const defaultLimit = 100_000;
 /** `startedAt` anchors the refresh times, so that they stay the same while the sandbox runs. */
 export function createAccounts(startedAt: Date): Accounts {
   const wishes = createBoundedMap<string>(keptAccounts);
+  const teams = createBoundedMap<readonly string[]>(keptAccounts);
   const fixed = createBoundedMap<Credits>(keptAccounts);
   const used = createBoundedMap<number>(keptAccounts);
   const said = createBoundedMap<Availability>(keptAccounts);
@@ -67,6 +74,15 @@ export function createAccounts(startedAt: Date): Accounts {
     setKeyScenario(bearer, scenario) {
       if (scenario === undefined) wishes.delete(bearer);
       else wishes.set(bearer, scenario);
+    },
+    setTeams(bearer, list) {
+      if (list === undefined) teams.delete(bearer);
+      else teams.set(bearer, [...list]);
+    },
+    teams: (bearer) => teams.get(bearer) ?? [],
+    billed(bearer, team) {
+      const own = teams.get(bearer) ?? [];
+      return (team !== undefined && own.includes(team) ? team : own[0]) ?? bearer;
     },
     setCredits(bearer, credits) {
       if (credits === undefined) fixed.delete(bearer);

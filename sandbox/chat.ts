@@ -11,7 +11,7 @@ import { type Choice, outOfCreditsScenario, scenarioForKey, scenarioForModel } f
 import { decodeRequest } from './schema.ts';
 import { createTaskList } from './tasks.ts';
 import { createTurn, readInput } from './turn.ts';
-import type { SandboxCounts, SandboxTurn } from './turn-log.ts';
+import { type SandboxCounts, type SandboxTurn, teamOf } from './turn-log.ts';
 import type { WarpRequest } from './wire.ts';
 
 export interface ChatRoute {
@@ -53,6 +53,7 @@ export function newRecord(
     projectRules: [],
     imageCount: 0,
     userAgent: request.headers['user-agent'],
+    teamUid: teamOf(request.headers),
     headers,
     httpVersion: request.httpVersion,
     connectionId,
@@ -91,7 +92,10 @@ export async function answerChat(
     record.problems = [`conversation ${conversationId} is unknown`];
     return refusal(400, 'sandbox: unknown conversation_id');
   }
-  record.problems = problemsOf(request, record.headers, known);
+  record.problems = [
+    ...problemsOf(request, record.headers, known),
+    ...teamProblems(route.accounts, record.account, record.teamUid),
+  ];
   if (choice.scenario.refusal) return choice.scenario.refusal;
   if (choice.scenario.closesReused && exchange.connection.requests > 1) {
     exchange.connection.closeAsUsedAgain(exchange.response);
@@ -125,8 +129,15 @@ function describe(record: SandboxTurn, request: WarpRequest): void {
   record.imageCount = context?.images?.length ?? 0;
 }
 
-function choose(accounts: Accounts, { account, model }: SandboxTurn): Choice {
-  if (accounts.isSpent(account)) return { scenario: outOfCreditsScenario, size: undefined };
+function teamProblems(accounts: Accounts, account: string, team: string | undefined): string[] {
+  const teams = accounts.teams(account);
+  if (team === undefined || teams.length === 0 || teams.includes(team)) return [];
+  return [`the account is not in the team ${team}`];
+}
+
+function choose(accounts: Accounts, { account, model, teamUid }: SandboxTurn): Choice {
+  if (accounts.isSpent(accounts.billed(account, teamUid)))
+    return { scenario: outOfCreditsScenario, size: undefined };
   return scenarioForKey(accounts.scenarioWish(account)) ?? scenarioForModel(model);
 }
 
@@ -163,7 +174,7 @@ async function stream(
           record.finished = true;
           counts.finished += 1;
           isGood = Boolean(event.finished.done ?? event.finished.maxTokenLimit);
-          if (isGood) accounts.charge(record.account, 1);
+          if (isGood) accounts.charge(accounts.billed(record.account, record.teamUid), 1);
         },
         onFrames(actions, count, byteLength) {
           sent(count, byteLength);

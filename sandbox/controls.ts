@@ -3,9 +3,12 @@ import { z } from 'zod';
 import type { Accounts } from './accounts.ts';
 import { type Answer, faultKinds } from './token-faults.ts';
 import type { SandboxTokens } from './token-server.ts';
+import type { SandboxTransport } from './transport.ts';
 
-export type QuotaControls = Pick<Accounts, 'setCredits' | 'setAvailability'>;
-type Controlled = QuotaControls & { readonly tokens: SandboxTokens };
+type Controlled = Pick<Accounts, 'setCredits' | 'setAvailability' | 'setTeams' | 'setKeyScenario'> & {
+  readonly tokens: SandboxTokens;
+  readonly transport: SandboxTransport;
+};
 
 const seconds = z.number().min(0);
 const settingsBody = z.strictObject({
@@ -74,6 +77,16 @@ const availabilityBody = z.strictObject({
     })
     .nullable(),
 });
+
+const transportBody = z.strictObject({
+  action: z.enum(['destroy', 'goaway', 'freeze', 'outage']),
+  /** One connection; without it a random busy one is destroyed, and all are sent away or frozen. */
+  connection: z.int().optional(),
+  /** How long an outage is. */
+  seconds: seconds.optional(),
+});
+const scenarioBody = z.strictObject({ account: z.string(), scenario: z.string().nullable() });
+const teamsBody = z.strictObject({ account: z.string(), teams: z.array(z.string()).nullable() });
 
 type Control = (controlled: Controlled, body: unknown, url: URL) => unknown;
 
@@ -207,6 +220,40 @@ export const controls: ReadonlyMap<string, Control> = new Map([
               creditSource: availability.credit_source,
             },
       );
+      return { ok: true };
+    },
+  ],
+  [
+    'POST /sandbox/teams',
+    ({ setTeams }, body) => {
+      const { account, teams } = teamsBody.parse(body);
+      setTeams(account, teams ?? undefined);
+      return { ok: true };
+    },
+  ],
+  [
+    'POST /sandbox/scenarios',
+    ({ setKeyScenario }, body) => {
+      const { account, scenario } = scenarioBody.parse(body);
+      setKeyScenario(account, scenario ?? undefined);
+      return { ok: true };
+    },
+  ],
+  [
+    'GET /sandbox/transport',
+    ({ transport }) => ({
+      ...snakeCased(transport.stats()),
+      certificate: transport.certificate ?? null,
+    }),
+  ],
+  [
+    'POST /sandbox/transport',
+    ({ transport }, body) => {
+      const { action, connection, seconds: outage = 10 } = transportBody.parse(body);
+      if (action === 'destroy') return { connection: transport.destroySession(connection) ?? null };
+      if (action === 'goaway') transport.goAway(connection);
+      else if (action === 'freeze') transport.freeze(connection);
+      else transport.outage(outage * 1_000);
       return { ok: true };
     },
   ],

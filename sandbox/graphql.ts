@@ -12,7 +12,7 @@ const fieldOf = new Map([
 
 /** The JSON answer, always sent with 200: what GraphQL refuses stands in `errors`. */
 export function answerOperation(
-  { op, body, account }: { op: string; body: unknown; account: string },
+  { op, body, account, team }: { op: string; body: unknown; account: string; team: string | undefined },
   accounts: Accounts,
   models: readonly SandboxModel[],
 ): Record<string, unknown> {
@@ -25,7 +25,9 @@ export function answerOperation(
     return failure(`The query does not ask for ${field}.`);
   if (!hasRequestContext(variables))
     return failure('Variable "$requestContext" of type "RequestContext!" is missing.');
-  return { data: { user: { __typename: 'UserOutput', ...userOutput(op, account, accounts, models) } } };
+  return {
+    data: { user: { __typename: 'UserOutput', ...userOutput(op, { account, team }, accounts, models) } },
+  };
 }
 
 function failure(message: string): Record<string, unknown> {
@@ -40,24 +42,28 @@ function hasRequestContext(variables: unknown): boolean {
 
 function userOutput(
   op: string,
-  account: string,
+  { account, team }: { account: string; team: string | undefined },
   accounts: Accounts,
   models: readonly SandboxModel[],
 ): Record<string, unknown> {
+  const named = accounts.teams(account);
+  const teams = named.length > 0 ? named : ['sandbox-workspace'];
   switch (op) {
     case 'GetRequestLimitInfo':
-      return { user: limits(account, accounts) };
+      return { user: limits(accounts.billed(account, team), accounts, teams) };
     case 'GetAICreditAvailability':
-      return { user: { aiCreditAvailability: availability(account, accounts) } };
+      return { user: { aiCreditAvailability: availability(accounts.billed(account, team), accounts) } };
     case 'GetFeatureModelChoices':
-      return { user: { workspaces: [{ featureModelChoice: modelChoice(models) }] } };
+      return {
+        user: { workspaces: teams.map((uid) => ({ uid, featureModelChoice: modelChoice(models) })) },
+      };
     default:
       return { apiKeyOwnerType: 'User', principalType: 'USER', user: { llms: modelChoice(models) } };
   }
 }
 
-function limits(account: string, accounts: Accounts): Record<string, unknown> {
-  const { limit, used, nextRefreshTime, isUnlimited } = accounts.credits(account);
+function limits(billed: string, accounts: Accounts, teams: readonly string[]): Record<string, unknown> {
+  const { limit, used, nextRefreshTime, isUnlimited } = accounts.credits(billed);
   return {
     requestLimitInfo: {
       isUnlimited,
@@ -67,7 +73,7 @@ function limits(account: string, accounts: Accounts): Record<string, unknown> {
       requestLimitRefreshDuration: 'MONTHLY',
     },
     bonusGrants: [],
-    workspaces: [{ uid: 'sandbox-workspace', bonusGrantsInfo: { grants: [], spendingInfo: null } }],
+    workspaces: teams.map((uid) => ({ uid, bonusGrantsInfo: { grants: [], spendingInfo: null } })),
   };
 }
 

@@ -219,3 +219,37 @@ test('closing destroys open connections', async () => {
   await other.close();
   await open;
 });
+
+test('a call is billed to the team it names, else to the first of the account, and both are written down', async () => {
+  const key = 'wk-teams';
+  sandbox.setTeams(key, ['team-a', 'team-b']);
+  sandbox.setCredits('team-a', { limit: 5, used: 5 });
+  sandbox.setCredits('team-b', { limit: 9, used: 0 });
+  const ask = (team?: string) =>
+    send(sandbox.url, chatRequest(), {
+      bearer: key,
+      headers: team === undefined ? {} : { 'x-warp-active-team-uid': team },
+    });
+  expect((await ask()).headers['x-warp-error-code']).toBe('OUT_OF_CREDITS');
+  expect((await ask('team-b')).status).toBe(200);
+  expect(sandbox.turns.at(-1)).toMatchObject({ teamUid: 'team-b', problems: [] });
+  const body = {
+    operationName: 'GetRequestLimitInfo',
+    query: 'requestLimitInfo',
+    variables: { requestContext: {} },
+  };
+  const figures = async (team: string) => {
+    const answer = await fetch(`${sandbox.url}/graphql/v2?op=GetRequestLimitInfo`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${key}`, 'x-warp-active-team-uid': team },
+      body: JSON.stringify(body),
+    });
+    return JSON.stringify(await answer.json());
+  };
+  expect(await figures('team-b')).toMatch(/"requestLimit":9,"requestsUsedSinceLastRefresh":1/);
+  expect(await figures('team-a')).toMatch(/"requestLimit":5,"requestsUsedSinceLastRefresh":5/);
+  expect(sandbox.operations.at(-1)?.teamUid).toBe('team-a');
+  await ask('team-c');
+  expect(sandbox.turns.at(-1)?.problems).toEqual(['the account is not in the team team-c']);
+  sandbox.setTeams(key, undefined);
+});

@@ -5,6 +5,7 @@ import { createBoundedMap } from './bounded-map.ts';
 import { makeCertificate } from './certificate.ts';
 import { answerChat, type ChatRoute, newRecord } from './chat.ts';
 import { bodyOf, breakOff, type Connection, resetConnection } from './connections.ts';
+import { answerControl } from './controls.ts';
 import { createConversations } from './conversations.ts';
 import { http2Only, type Refusal, refusal } from './faults.ts';
 import { answerOperation } from './graphql.ts';
@@ -24,6 +25,7 @@ import {
   type SandboxCounts,
   type SandboxOperation,
   type SandboxTurn,
+  teamOf,
 } from './turn-log.ts';
 
 export interface SandboxOptions {
@@ -61,6 +63,9 @@ export interface Sandbox {
   setKeyScenario(bearer: string, scenario: string | undefined): void;
   /** Fixes a key's credits; every finished turn still uses one, and with none left chat answers as `spent`. */
   setCredits(bearer: string, credits: Credits | undefined): void;
+  /** The teams an account is in, by uid: the one that a call names is billed, else the first. `setCredits` and
+   *  `setAvailability` take a team's uid too. */
+  setTeams(bearer: string, teams: readonly string[] | undefined): void;
   /** Fixes what `GetAICreditAvailability` says, and with it whether a chat is let in; undefined: by the credits. */
   setAvailability(bearer: string, availability: Availability | undefined): void;
   /** Accounts that log in, their tokens, and what goes wrong with them. Each is known to the methods above by its id. */
@@ -86,9 +91,14 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
   const pacer = createPacer();
   const accounts = createAccounts(new Date());
   const chat: ChatRoute = { accounts, conversations: createConversations(), pacer, counts };
-  const login = createTokenServer(accounts);
+  const login = createTokenServer();
   const keys = createKeyManagement();
   const oz = createOz();
+  const setKeyScenario: Sandbox['setKeyScenario'] = (bearer, scenario) => {
+    if (scenario !== undefined && !scenarioForKey(scenario))
+      throw new Error(`there is no scenario "${scenario}"`);
+    accounts.setKeyScenario(bearer, scenario);
+  };
   let models = defaultModels;
   const modelsByAccount = createBoundedMap<readonly SandboxModel[]>(1_000);
 
@@ -125,14 +135,15 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
     const bearer = bearerOf(request);
     const account = identityOf(bearer);
     counts.operations += 1;
-    remember(operations, { at: new Date(), operationName: op, bearer });
+    const team = teamOf(request.headers);
+    remember(operations, { at: new Date(), operationName: op, bearer, teamUid: team });
     const refused =
       refusalOf(account) ??
       scenarioForKey(accounts.scenarioWish(account ?? ''))?.scenario.graphqlRefusal ??
       (await withBody(request, async (body) => {
         const answer = () =>
           answerOperation(
-            { op, body: jsonOf(body), account: account ?? '' },
+            { op, body: jsonOf(body), account: account ?? '', team },
             accounts,
             modelsByAccount.get(account ?? '') ?? models,
           );
@@ -216,6 +227,10 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
       await serveGraphql(request, response, url.searchParams.get('op') ?? '');
     else if (route === 'GET /' || route === 'GET /health') {
       sendJson(response, 200, { status: 'ok', sandbox: true, counts });
+    } else if (url.pathname.startsWith('/sandbox/')) {
+      const controlled = { ...accounts, setKeyScenario, tokens: login.tokens, transport };
+      const answer = answerControl(controlled, request.method ?? 'GET', url, await text());
+      sendJson(response, answer.status, answer.body);
     } else if (
       !(await serveOz(request, response, url, text)) &&
       !(await login.serve(request, response, url, text)) &&
@@ -249,6 +264,7 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
       });
     },
   );
+  const transport = new SandboxTransport(listeners, certificate);
   await listeners.start();
   const scheme = tls === 'only' ? 'https' : 'http';
 
@@ -256,16 +272,13 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
     url: listeners.urlOf(scheme) ?? '',
     port: listeners.portOf(scheme) ?? 0,
     secureUrl: listeners.urlOf('https'),
-    transport: new SandboxTransport(listeners, certificate),
+    transport,
     turns,
     operations,
     counts: () => ({ ...counts }),
-    setKeyScenario(bearer, scenario) {
-      if (scenario !== undefined && !scenarioForKey(scenario))
-        throw new Error(`there is no scenario "${scenario}"`);
-      accounts.setKeyScenario(bearer, scenario);
-    },
+    setKeyScenario,
     setCredits: accounts.setCredits,
+    setTeams: accounts.setTeams,
     setAvailability: accounts.setAvailability,
     tokens: login.tokens,
     keys,

@@ -1,6 +1,5 @@
 // The login side of the sandbox: token endpoints with their faults, the person's page, and the controls over HTTP.
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { answerControl, type QuotaControls } from './controls.ts';
 import { devicePage } from './device-page.ts';
 import { createDevices, type Device, type DeviceSettings } from './devices.ts';
 import { createTokenAccounts, type TokenAccount, type TokenSettings } from './token-accounts.ts';
@@ -74,7 +73,7 @@ export interface TokenServer {
   takeFault(path: string, identity: string): Fault | undefined;
 }
 
-export function createTokenServer(quota: QuotaControls): TokenServer {
+export function createTokenServer(): TokenServer {
   let offsetMs = 0;
   const now = (): number => Date.now() + offsetMs;
   const accounts = createTokenAccounts(now);
@@ -186,11 +185,6 @@ export function createTokenServer(quota: QuotaControls): TokenServer {
         await serveToken(request, response, url, await readText());
       } else if (url.pathname === '/device') {
         serveDevice(request, response, url, await readText());
-      } else if (url.pathname.startsWith('/sandbox/')) {
-        sendAnswer(
-          response,
-          answerControl({ tokens, ...quota }, request.method ?? 'GET', url, await readText()),
-        );
       } else return false;
       return true;
     },

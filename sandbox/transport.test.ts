@@ -228,6 +228,41 @@ describe('over h2', () => {
   });
 });
 
+describe('the controls over HTTP', () => {
+  test('break a session, freeze, tell of both, and make an outage', async () => {
+    const running = await start({ tls: 'beside' });
+    const control = async (method: string, path: string, body?: object) => {
+      const answer = await fetch(`${running.url}/sandbox/${path}`, {
+        method,
+        ...(body && { body: JSON.stringify(body) }),
+      });
+      return (await answer.json()) as Record<string, unknown>;
+    };
+    const session = connect(running);
+    const { stream, seen } = send(session, 'sandbox-drip');
+    await new Promise((resolve) => stream.once('data', resolve));
+    const { id } = running.transport.connections.find(({ protocol }) => protocol === 'h2') ?? { id: 0 };
+    expect(await control('GET', 'transport')).toMatchObject({ h2: 1, most_turns_open: 1 });
+    expect(await control('POST', 'transport', { action: 'destroy', connection: id })).toEqual({
+      connection: id,
+    });
+    expect(read((await seen).body).isWhole).toBe(false);
+    expect(await control('POST', 'scenarios', { account: 'wk-1', scenario: '400' })).toEqual({ ok: true });
+    expect((await send(connect(running), 'sandbox').seen).status).toBe(400);
+    expect(await control('POST', 'scenarios', { account: 'wk-1', scenario: 'nonsense' })).toHaveProperty(
+      'error',
+    );
+    expect(await control('POST', 'transport', { action: 'outage', seconds: 0.3 })).toEqual({ ok: true });
+    const isUp = () =>
+      fetch(`${running.url}/health`).then(
+        () => true,
+        () => false,
+      );
+    await expect.poll(isUp, { interval: 10 }).toBe(false);
+    await expect.poll(isUp, { interval: 10 }).toBe(true);
+  });
+});
+
 describe('over plain http', () => {
   test('a kept connection is closed as it is used again, a fresh one gets the answer', async () => {
     sandbox = await startSandbox();

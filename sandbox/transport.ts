@@ -13,6 +13,9 @@ export interface TransportStats {
   readonly mostTurnsOpen: number;
 }
 
+/** By then the answer to the call has left. */
+const answeredMs = 50;
+
 export class SandboxTransport {
   readonly #listeners: Listeners;
   readonly #certificate: Certificate | undefined;
@@ -75,6 +78,15 @@ export class SandboxTransport {
 
   startListening(): Promise<void> {
     return this.#listeners.start();
+  }
+
+  /** An outage of so long, which begins once the call that asks for it is answered. */
+  outage(forMs: number): void {
+    setTimeout(() => {
+      void this.stopListening();
+      // Unreferenced: an outage keeps no process alive.
+      setTimeout(() => void this.startListening(), forMs).unref();
+    }, answeredMs).unref();
   }
 }
 

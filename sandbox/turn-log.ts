@@ -23,6 +23,8 @@ export interface SandboxTurn {
   projectRules: readonly string[];
   imageCount: number;
   readonly userAgent: string | undefined;
+  /** The team it is to be billed to: the header `X-Warp-Active-Team-UID`. */
+  readonly teamUid: string | undefined;
   readonly headers: IncomingHttpHeaders;
   /** `1.1` or `2.0`. */
   readonly httpVersion: string;
@@ -43,6 +45,7 @@ export interface SandboxOperation {
   readonly at: Date;
   readonly operationName: string;
   readonly bearer: string;
+  readonly teamUid: string | undefined;
 }
 
 export interface SandboxCounts {
@@ -59,6 +62,11 @@ export interface SandboxCounts {
 }
 
 const kept = 1_000;
+
+export function teamOf(headers: IncomingHttpHeaders): string | undefined {
+  const team = headers['x-warp-active-team-uid'];
+  return typeof team === 'string' ? team : undefined;
+}
 
 /** Adds to a list and drops its first entries beyond the last 1,000. */
 export function remember<Entry>(entries: Entry[], entry: Entry): void {

@@ -1,3 +1,5 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import type { Sandbox, SandboxOptions } from '../sandbox/index.ts';
@@ -269,14 +271,41 @@ function vaultPlace(config: Config): VaultPlace {
 
 /** Runs the sandbox alone. */
 export async function startSandboxAlone(
-  options: { readonly port: number; readonly host: string },
+  options: {
+    readonly port: number;
+    readonly host: string;
+    readonly tls?: boolean;
+    readonly certificate?: string;
+    readonly requireHttp2?: boolean;
+  },
   logger: Logger,
 ): Promise<RunningServices> {
-  const sandbox = await startSandbox(options).catch((error: unknown) => {
-    throw listenError(error, options.host, options.port, '--port');
-  });
-  logger.info({ url: sandbox.url }, `the sandbox listens; use it with WARP_SERVER_URL=${sandbox.url}`);
-  return { close: () => sandbox.close() };
+  const { host, port, requireHttp2 = false } = options;
+  // Each of the others is of no use without it.
+  const tls = options.tls === true || options.certificate !== undefined || requireHttp2;
+  const sandbox = await startSandbox({ host, port, requireHttp2, ...(tls && { tls: 'only' }) }).catch(
+    (error: unknown) => {
+      throw listenError(error, host, port, '--port');
+    },
+  );
+  const { certificate } = sandbox.transport;
+  const folder =
+    certificate === undefined || options.certificate !== undefined
+      ? undefined
+      : mkdtempSync(join(tmpdir(), 'warp2api-sandbox-'));
+  const file = options.certificate ?? (folder && join(folder, 'certificate.pem'));
+  if (certificate !== undefined && file !== undefined) writeFileSync(file, certificate);
+  const trust = certificate === undefined ? '' : `NODE_EXTRA_CA_CERTS=${file} `;
+  logger.info(
+    { url: sandbox.url, ...(trust && { certificate: file }) },
+    `the sandbox listens; use it with ${trust}WARP_SERVER_URL=${sandbox.url}`,
+  );
+  return {
+    async close() {
+      await sandbox.close();
+      if (folder !== undefined) rmSync(folder, { recursive: true });
+    },
+  };
 }
 
 async function startSandbox(options?: SandboxOptions): Promise<Sandbox> {

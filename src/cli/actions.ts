@@ -1,11 +1,20 @@
 import type { PoolAdmin } from '../pool-api/pool.ts';
 
+export interface SandboxCommand {
+  readonly port: number;
+  readonly host: string;
+  readonly tls?: boolean;
+  /** Where the certificate is written. */
+  readonly certificate?: string;
+  readonly requireHttp2?: boolean;
+}
+
 /** What the commands need from the rest of the program; handed in, so that the command line knows no service. */
 export interface CliActions {
   /** Runs the services until they are stopped. */
   serve(mode: 'both' | 'pool' | 'gateway'): Promise<void>;
   /** Runs the sandbox upstream until it is stopped. */
-  sandbox(options: { readonly port: number; readonly host: string }): Promise<void>;
+  sandbox(options: SandboxCommand): Promise<void>;
   /** The pool's store itself, or the pool over HTTP when a service holds the store. */
   openAdmin(): Promise<PoolAdmin & AsyncDisposable>;
   /** Looks at everything a working installation needs. */

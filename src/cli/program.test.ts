@@ -256,6 +256,12 @@ describe('sandbox', () => {
   it('listens where it is told', async () => {
     expect((await run('sandbox --port 0 --host ::1')).calls).toEqual([['sandbox', { port: 0, host: '::1' }]]);
     expect((await run('sandbox')).calls).toEqual([['sandbox', { port: 8020, host: '127.0.0.1' }]]);
+    expect((await run('sandbox --tls --certificate /tmp/c.pem --require-http2')).calls).toEqual([
+      [
+        'sandbox',
+        { port: 8020, host: '127.0.0.1', tls: true, certificate: '/tmp/c.pem', requireHttp2: true },
+      ],
+    ]);
   });
 
   it('refuses a port that is none', async () => {
