@@ -4,6 +4,7 @@
  *   npm run bench                        everything, in under four minutes
  *   npm run bench -- --quick             fewer rounds, in well under a minute
  *   npm run bench -- --only json,store   some of: json, burst, paced, idle, store
+ *   npm run bench -- --h2                the gateways' upstream over TLS and HTTP/2; floor and relay stay on plain http
  *   npm run bench -- --cpu-prof FOLDER   CPU profiles of gateway and floor
  */
 import { availableParallelism } from 'node:os';
@@ -31,6 +32,7 @@ const { values: options } = parseArgs({
     quick: { type: 'boolean', default: false },
     only: { type: 'string' },
     sizes: { type: 'string' },
+    h2: { type: 'boolean', default: false },
     'cpu-prof': { type: 'string' },
   },
 });
@@ -79,7 +81,7 @@ const startedAt = Date.now();
 try {
   console.log(
     `Node ${process.versions.node}, ${availableParallelism()} cores, ${new Date().toISOString().slice(0, 10)}, ` +
-      `${rounds} interleaved rounds\n`,
+      `${rounds} interleaved rounds${options.h2 ? ', gateways over TLS and HTTP/2' : ''}\n`,
   );
   if (workloads.some(({ name }) => wanted.has(name)) || wanted.has('idle')) await measureServices();
   if (wanted.has('store')) await reportStores();
@@ -100,6 +102,14 @@ async function measureServices(): Promise<void> {
     awaited: ['the sandbox listens'],
   });
   const upstreamUrl = urlOf(upstream);
+  const certificate = `${programs.folder}/upstream.pem`;
+  const secure = options.h2
+    ? await programs.start({
+        name: 'upstream-h2',
+        command: ['src/main.ts', 'sandbox', '--port', '0', '--require-http2', '--certificate', certificate],
+        awaited: ['the sandbox listens'],
+      })
+    : undefined;
   const environment = (dataFolder: string) => ({
     DATA_DIR: `${programs.folder}/${dataFolder}`,
     PORT: '0',
@@ -107,7 +117,8 @@ async function measureServices(): Promise<void> {
     API_KEYS: apiKey,
     ADMIN_KEY: adminKey,
     POOL_API_KEY: poolApiKey,
-    WARP_SERVER_URL: upstreamUrl,
+    WARP_SERVER_URL: secure ? urlOf(secure) : upstreamUrl,
+    ...(secure && { NODE_EXTRA_CA_CERTS: certificate }),
     SANDBOX: 'off',
     LOG_LEVEL: 'INFO',
   });
@@ -168,7 +179,7 @@ async function measureServices(): Promise<void> {
     await Promise.all([gateway, floor, relay, both].map((program) => program.stop()));
   }
   if (wanted.has('idle')) await measureIdle(await startGateway('gateway-idle'));
-  await Promise.all([pool, upstream].map((program) => program.stop()));
+  await Promise.all([pool, upstream, secure].map((program) => program?.stop()));
 }
 
 async function measure(workload: Workload, targets: readonly Target[]): Promise<void> {

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -15,6 +15,7 @@ const { values } = parseArgs({
     callers: { type: 'string', default: '32' },
     accounts: { type: 'string', default: '500' },
     kills: { type: 'string', default: '24' },
+    h2: { type: 'boolean', default: false },
     keep: { type: 'boolean', default: false },
   },
 });
@@ -35,12 +36,16 @@ const answerDelayMs = 300;
 const refreshesAtOnce = 4;
 
 const folder = mkdtempSync(join(tmpdir(), 'warp2api-torture-'));
+const certificateFile = join(folder, 'sandbox.pem');
 const say = (text: string): void =>
   console.log(`${(process.uptime() | 0).toString().padStart(4)} s  ${text}`);
 process.exitCode = await torture();
 
 async function torture(): Promise<0 | 1> {
-  const sandbox = await startSandbox();
+  const sandbox = await startSandbox(values.h2 ? { tls: 'only', alpn: 'h2', requireHttp2: true } : {});
+  if (sandbox.transport.certificate !== undefined) {
+    writeFileSync(certificateFile, sandbox.transport.certificate);
+  }
   // Intents are a whole interval apart; two answers may be somewhat closer.
   sandbox.tokens.set({ rotation: 'always', lifetimeSeconds, windowSeconds: refreshMinutes * 60 - 5 });
   const database = await startPostgresServer();
@@ -121,6 +126,7 @@ function environmentOf(sandbox: Sandbox, databaseUrl: string): Record<string, st
     MIN_POOL_SIZE: '0',
     MAX_POOL_SIZE: String(accountCount),
     REFRESH_MIN_INTERVAL_MINUTES: String(refreshMinutes),
+    ...(values.h2 && { NODE_EXTRA_CA_CERTS: certificateFile }),
     WARP_SERVER_URL: sandbox.url,
     WARP_TOKEN_URL: sandbox.url,
     WARP_IDENTITY_URL: sandbox.url,
