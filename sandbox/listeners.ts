@@ -1,6 +1,7 @@
 // The ports of a sandbox: plain http, TLS with h2, or both. They may be closed for a while and opened again.
 import http from 'node:http';
 import http2 from 'node:http2';
+import https from 'node:https';
 import net, { type AddressInfo } from 'node:net';
 import type { Certificate } from './certificate.ts';
 import { Connections } from './connections.ts';
@@ -11,8 +12,7 @@ export interface ListenOptions {
   readonly host: string;
   readonly ports: { readonly plain?: number; readonly secure?: number };
   readonly certificate: Certificate | undefined;
-  /** Whether TLS offers HTTP/1.1 as well. */
-  readonly offersHttp1: boolean;
+  readonly alpn: 'h2' | 'http/1.1' | 'h2,http/1.1';
   readonly maxConcurrentStreams: number | undefined;
 }
 
@@ -27,33 +27,18 @@ export class Listeners {
   readonly #listeners: Listener[] = [];
   readonly #host: string;
 
-  constructor(
-    { host, ports, certificate, offersHttp1, maxConcurrentStreams }: ListenOptions,
-    handler: Handler,
-  ) {
+  constructor({ host, ports, certificate, alpn, maxConcurrentStreams }: ListenOptions, handler: Handler) {
     this.#host = host;
     if (ports.plain !== undefined) {
-      const server = http.createServer(handler);
-      // Longer than any client keeps an idle connection, so that none is reused while it closes.
-      server.keepAliveTimeout = 120_000;
-      this.#add({ server, scheme: 'http', port: ports.plain });
+      this.#add({ server: keeping(http.createServer(handler)), scheme: 'http', port: ports.plain });
     }
     if (ports.secure !== undefined && certificate) {
-      const server = http2.createSecureServer(
-        {
-          cert: certificate.certificate,
-          key: certificate.key,
-          allowHTTP1: offersHttp1,
-          ...(maxConcurrentStreams === undefined ? {} : { settings: { maxConcurrentStreams } }),
-        },
-        // Node's compatible API: what the sandbox uses of a request and a response is the same in both versions.
-        handler as unknown as (
-          request: http2.Http2ServerRequest,
-          response: http2.Http2ServerResponse,
-        ) => void,
-      );
-      // A client that breaks a session or a stream is no fault of the sandbox.
-      server.on('sessionError', () => undefined);
+      const identity = { cert: certificate.certificate, key: certificate.key };
+      const settings = maxConcurrentStreams === undefined ? {} : { settings: { maxConcurrentStreams } };
+      const server =
+        alpn === 'http/1.1'
+          ? keeping(https.createServer(identity, handler))
+          : http2Server({ ...identity, ...settings, allowHTTP1: alpn !== 'h2' }, handler);
       this.#add({ server, scheme: 'https', port: ports.secure });
     }
   }
@@ -90,6 +75,23 @@ export class Listeners {
     });
     this.#listeners.push(listener);
   }
+}
+
+/** Idle connections are kept for longer than any client keeps them, so that none is reused while it closes. */
+function keeping<Server extends http.Server | https.Server>(server: Server): Server {
+  server.keepAliveTimeout = 120_000;
+  return server;
+}
+
+function http2Server(options: http2.SecureServerOptions, handler: Handler): http2.Http2SecureServer {
+  const server = http2.createSecureServer(
+    options,
+    // Node's compatible API: what the sandbox uses of a request and a response is the same in both versions.
+    handler as unknown as (request: http2.Http2ServerRequest, response: http2.Http2ServerResponse) => void,
+  );
+  // A client that breaks a session or a stream is no fault of the sandbox.
+  server.on('sessionError', () => undefined);
+  return server;
 }
 
 function listen({ server, port }: Listener, host: string): Promise<number> {

@@ -38,7 +38,7 @@ export interface SandboxOptions {
   /** The port of TLS beside plain http. Default 0. */
   tlsPort?: number;
   /** What ALPN offers. Default both. */
-  alpn?: 'h2' | 'h2,http/1.1';
+  alpn?: 'h2' | 'http/1.1' | 'h2,http/1.1';
   /** The most streams that one session may have open, told in its SETTINGS. */
   maxConcurrentStreams?: number;
   /** Answers HTTP/1.1 on `/ai/...` as the real front does: 403 and a page. */
@@ -249,7 +249,7 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
         ...(tls === undefined ? {} : { secure: tls === 'only' ? port : tlsPort }),
       },
       certificate,
-      offersHttp1: options.alpn !== 'h2',
+      alpn: options.alpn ?? 'h2,http/1.1',
       maxConcurrentStreams: options.maxConcurrentStreams,
     },
     (request, response) => {

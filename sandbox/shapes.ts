@@ -1,6 +1,6 @@
 // Good answers in every shape the wire allows.
 import { cutText } from './answer.ts';
-import { rawField } from './schema.ts';
+import { rawField, rawVarint } from './schema.ts';
 import {
   actions,
   add,
@@ -147,7 +147,17 @@ export const extras: Script = complete(function* (turn) {
   yield actions(
     add(
       turn,
-      turn.message({ modelUsed: { modelId: turn.model, modelDisplayName: 'Sandbox', isFallback: true } }),
+      turn.message({
+        modelUsed: {
+          modelId: turn.model,
+          modelDisplayName: 'Sandbox',
+          isFallback: true,
+          // When the prompt's cache ends.
+          $unknowns: [rawField(4, rawVarint(1, 1_800_000_000))],
+        },
+      }),
+      // Memories that were fetched.
+      turn.message({ $unknowns: [rawField(29, rawField(1, 'memory-1'))] }),
       turn.message({ serverEvent: { payload: 'opaque' } }),
       turn.message({ toolCall: { toolCallId: `server-${turn.requestId}`, server: { payload: 'opaque' } } }),
       turn.message({ $unknowns: [rawField(10, todoList)] }),

@@ -96,6 +96,14 @@ describe('TLS', () => {
     expect((await send(connect(running), 'sandbox').seen).status).toBe(200);
   });
 
+  test('may offer HTTP/1.1 alone', async () => {
+    const running = await start({ alpn: 'http/1.1', requireHttp2: true });
+    const ca = running.transport.certificate;
+    expect(await getOverHttp1(`${running.url}/health`, ca)).toEqual({ status: 200 });
+    expect(await getOverHttp1(`${running.url}/ai/multi-agent`, ca)).toEqual({ status: 403 });
+    expect((await send(connect(running), 'sandbox').seen).status).toBeUndefined();
+  });
+
   test('stands beside plain http, as one upstream', async () => {
     const running = await start({ tls: 'beside' });
     await send(connect(running), 'sandbox').seen;

@@ -109,7 +109,7 @@ export interface Message extends WithUnknowns {
   toolCallResult?: ToolCallResult;
   serverEvent?: { payload?: string };
   agentReasoning?: { reasoning?: string; finishedDuration?: Timestamp };
-  modelUsed?: { modelId?: string; modelDisplayName?: string; isFallback?: boolean };
+  modelUsed?: WithUnknowns & { modelId?: string; modelDisplayName?: string; isFallback?: boolean };
 }
 
 export interface ToolCall extends WithUnknowns {
