@@ -46,7 +46,7 @@ export function createConnector(
     } catch (cause) {
       throw new UnsentError(
         'proxy',
-        `The proxy of ${proxy.setting} (${shownProxy(proxy)}) ${whatOf(cause)}.`,
+        sentence(`The proxy of ${proxy.setting} (${shownProxy(proxy)}) ${whatOf(cause)}`),
         cause,
       );
     }
@@ -83,7 +83,7 @@ export function createConnector(
         return await open(origin, connect, tunnel);
       } catch (cause) {
         tunnel?.destroy();
-        throw new UnsentError(phaseOf(cause), `${origin.host} ${whatOf(cause)}.`, cause);
+        throw unreachable(origin, cause, tunnel && proxy);
       }
     },
     forwardProxy(origin) {
@@ -94,6 +94,22 @@ export function createConnector(
       (await openProxy(proxy)).destroy();
     },
   };
+}
+
+/** Behind a proxy that has opened the way, what breaks the way may be the proxy itself. */
+function unreachable(origin: URL, cause: unknown, proxy: NamedProxy | undefined): UnsentError {
+  const phase = phaseOf(cause);
+  if (proxy === undefined) return new UnsentError(phase, sentence(`${origin.host} ${whatOf(cause)}`), cause);
+  const way = `${origin.host}, reached through the proxy of ${proxy.setting} (${shownProxy(proxy)}),`;
+  if (certificateCodes.test(codeOf(cause) ?? '')) {
+    return new UnsentError(phase, sentence(`${way} ${whatOf(cause)}`), cause);
+  }
+  const message = `${way} did not complete the TLS handshake (${codeOf(cause) ?? 'no connection'}): ask the proxy's operator whether it lets ${origin.host} pass, or except the host with NO_PROXY.`;
+  return new UnsentError(phase, message, cause);
+}
+
+function sentence(text: string): string {
+  return text.endsWith('?') ? text : `${text}.`;
 }
 
 /** Asks a proxy, over a connection to it, for a way to `target`. The connection is then the way. */

@@ -1,5 +1,5 @@
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { systemClock } from '../clock.ts';
 import { createNetwork, type Network } from './network.ts';
@@ -172,4 +172,27 @@ it.each([
   const named = { url: 'http://proxy.example:3128', setting: 'ALL_PROXY' };
   const rules = new ProxyRules({ http: named, https: named, noProxy: [] });
   expect(rules.proxyFor(new URL(target))).toBeUndefined();
+});
+
+it('what breaks a way that a proxy has opened is told of both, and a page in it is no fault of the host', async () => {
+  const answers = createTcpServer((socket) => {
+    socket.on('error', () => socket.destroy());
+    socket.once('data', (first) => {
+      if (!String(first).startsWith('CONNECT ')) socket.destroy();
+      const page = String(first).includes('page.test') ? '<html>Blocked</html>' : '';
+      socket.end(`HTTP/1.1 200 OK\r\n\r\n${page}`);
+    });
+  });
+  await new Promise<void>((resolve) => answers.listen(0, '127.0.0.1', resolve));
+  closers.push(() => answers.close());
+  const { dispatcher } = through(`http://127.0.0.1:${(answers.address() as AddressInfo).port}`);
+  for (const name of ['page.test', 'end.test']) {
+    const error = await send(dispatcher, `https://${name}/turn`).ended;
+    expect(error).toMatchObject({ name: 'UnsentError' });
+    expect(error?.message).toMatch(
+      new RegExp(
+        `^${name}, reached through the proxy of HTTPS_PROXY \\(http://127.* TLS handshake .* operator`,
+      ),
+    );
+  }
 });
