@@ -326,10 +326,16 @@ function openNetwork(config: Config, opened: Opened, clock?: Clock): Network {
 
 function announceProxies({ proxies }: Config, logger: Logger): void {
   const { http, https, noProxy } = proxies;
-  if (!http && !https) return;
+  if (!https) {
+    if (http)
+      logger.warn(
+        `${http.setting} alone has no effect: vendors are https, and reached directly unless HTTPS_PROXY is set.`,
+      );
+    return;
+  }
   logger.info(
     {
-      https: https ? `${shownProxy(https)} (${https.setting})` : 'directly',
+      https: `${shownProxy(https)} (${https.setting})`,
       http: http ? `${shownProxy(http)} (${http.setting})` : 'directly',
       no_proxy: noProxy,
     },

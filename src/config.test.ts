@@ -2,7 +2,15 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { ConfigError, checkRunMode, loadConfig, offersSandbox, readEnvironment } from './config.ts';
+import {
+  ConfigError,
+  checkRunMode,
+  loadConfig,
+  nearSettings,
+  offersSandbox,
+  readEnvironment,
+} from './config.ts';
+import { makeCertificate } from './lib/network/testing/certificate.ts';
 
 let folder: string;
 beforeEach(() => {
@@ -72,6 +80,7 @@ test.each([
   [{ LOG_LEVEL: 'LOUD' }, /LOG_LEVEL/],
   [{ ALLOWED_HOSTS: 'a.lan, *.lan' }, /ALLOWED_HOSTS=.*must be host names.*"\*\.lan" is none/],
   [{ CORS_ORIGINS: 'localhost:3000' }, /CORS_ORIGINS=.*must be origins.*"localhost:3000" is none/],
+  [{ CORS_ORIGINS: 'https://*.a.example:x' }, /CORS_ORIGINS=.*must be origins.*is none/],
   [{ CORS_ORIGINS: 'https://a.example/app' }, /CORS_ORIGINS=.*"https:\/\/a\.example\/app" is none/],
   [{ SANDBOX: 'maybe' }, /SANDBOX=maybe: must be auto, on or off/],
   [{ USE_POOL_SERVICE: 'perhaps' }, /USE_POOL_SERVICE=perhaps: must be true or false/],
@@ -222,7 +231,8 @@ test('images are fetched only when it is said, and hosts for them are hosts', ()
 test('names and origins are taken in the forms people write them', () => {
   const { allowedHosts, corsOrigins } = load({
     ALLOWED_HOSTS: 'My-Box.lan:8018, http://192.168.1.5:8018/, fd00::5,',
-    CORS_ORIGINS: 'HTTPS://Chat.Example.com:443/, app://obsidian.md, file://, Null, http://localhost:*, *',
+    CORS_ORIGINS:
+      'HTTPS://Chat.Example.com:443/, app://obsidian.md, file://, Null, http://localhost:*, https://*.b.example:443, http://*.c.example:81, *',
   });
   expect(allowedHosts).toEqual(['my-box.lan', '192.168.1.5', '[fd00::5]']);
   expect(corsOrigins).toEqual([
@@ -231,6 +241,8 @@ test('names and origins are taken in the forms people write them', () => {
     'file://',
     'null',
     'http://localhost:*',
+    'https://*.b.example',
+    'http://*.c.example:81',
     '*',
   ]);
 });
@@ -254,7 +266,12 @@ test.each([
   [{ HTTPS_PROXY: 'http://me:s3cret@pro xy:1' }, /^HTTPS_PROXY: must be the URL of a proxy/],
   [{ https_proxy: 'http://' }, /^HTTPS_PROXY: must be/],
   [{ HTTP_PROXY: 'http://me:100%s3cret@proxy:1' }, /^HTTP_PROXY: .*bare %.*%25/],
-  [{ ALL_PROXY: 'socks5://me:s3cret@127.0.0.1:1080' }, /^ALL_PROXY: socks5: proxies are not supported/],
+  [{ ALL_PROXY: 'socks5://me:s3cret@127.0.0.1:1080' }, /^ALL_PROXY: socks5: .*HTTPS_PROXY/],
+  [{ HTTPS_PROXY: 'http://me:s3cret#x@proxy:1' }, /^HTTPS_PROXY: .*%23/],
+  // The beginning of these passwords could be a port.
+  [{ HTTPS_PROXY: 'http://me:123#s3cret@proxy:1' }, /^HTTPS_PROXY: .*%23/],
+  [{ HTTPS_PROXY: 'http://me:123/s3cret@proxy:1' }, /^HTTPS_PROXY: .*%2F/],
+  [{ HTTPS_PROXY: 'me:123?s3cret@proxy:1' }, /^HTTPS_PROXY: .*%3F/],
 ])('a proxy that cannot be used names its setting and no secret: %j', (environment, message) => {
   expect(() => load(environment)).toThrow(message);
   expect(() => load(environment)).not.toThrow(/s3cret/);
@@ -268,6 +285,46 @@ test('a proxy of ALL_PROXY that is not needed does no harm', () => {
     HTTPS_PROXY: 'http://p:1',
   };
   expect(load(environment).proxies.https).toEqual({ url: 'http://p:1', setting: 'HTTPS_PROXY' });
+  const { HTTP_PROXY: _unset, ...advised } = environment;
+  expect(load(advised).proxies).toMatchObject({ http: undefined, https: { setting: 'HTTPS_PROXY' } });
+});
+
+test('further certificates are read from a PEM file, and a file without any is refused by name', async () => {
+  const { cert } = await makeCertificate('app.warp.test');
+  writeFileSync(join(folder, 'ca.pem'), `# of the proxy\n${cert}\n${cert}`);
+  expect(load({ NODE_EXTRA_CA_CERTS: 'ca.pem' }).extraCertificates).toEqual([cert.trim(), cert.trim()]);
+  writeFileSync(join(folder, 'none.pem'), 'nothing');
+  expect(() => load({ NODE_EXTRA_CA_CERTS: 'none.pem' })).toThrow(/NODE_EXTRA_CA_CERTS=none.pem: .*PEM/);
+  expect(() => load({ NODE_EXTRA_CA_CERTS: 'missing.pem' })).toThrow(/NODE_EXTRA_CA_CERTS=.*ENOENT/);
+});
+
+test.each([
+  ['API_KEYS="one","two"', /line 2: API_KEYS goes on after its closing quote/],
+  ["export CORS_ORIGINS='https://a.example', 'https://b.example'", /line 2: CORS_ORIGINS goes on/],
+  ['PORT: 8018', /line 2: write PORT= instead of PORT:/],
+])('a line of .env that would be lost is refused: %s', (line, message) => {
+  writeFileSync(join(folder, '.env'), `# a comment\n${line}\n`);
+  expect(() => readEnvironment(folder)).toThrow(message);
+});
+
+test("quotes around a whole value of .env, and other programs' lines, are taken", () => {
+  writeFileSync(join(folder, '.env'), 'API_KEYS="one,two" # both\nOTHER="a","b"\nother: 1\n');
+  expect(load(readEnvironment(folder)).gateway.apiKeys).toEqual(['one', 'two']);
+});
+
+test('names of .env that are nearly those of settings are found', () => {
+  const lines = [
+    'CORS_ORIGIN=x',
+    'api_keys=y',
+    'https_proxy=http://p:1',
+    'HTTPS_PROXY=http://p:1',
+    'OTHER=1',
+  ];
+  writeFileSync(join(folder, '.env'), lines.join('\n'));
+  expect(nearSettings(folder)).toEqual([
+    { name: 'CORS_ORIGIN', meant: 'CORS_ORIGINS' },
+    { name: 'api_keys', meant: 'API_KEYS' },
+  ]);
 });
 
 test('addresses are kept as they are written, and what calls are appended to has no trailing slash', () => {

@@ -5,6 +5,7 @@ import { parseEnv } from 'node:util';
 import type { z } from 'zod';
 import { type ConfiguredProvider, emptyConfigFile, readConfigFile } from './config-file.ts';
 import { isLoopbackHost, isLoopbackUrl } from './lib/loopback.ts';
+import { readCertificates } from './lib/network/extra-certificates.ts';
 import { readTextFile } from './lib/read-text.ts';
 import { type SettingName, type SettingValues, settings } from './settings.ts';
 import type { SourceSettings } from './source-settings.ts';
@@ -62,6 +63,8 @@ export interface Config {
     readonly https: ConfiguredProxy | undefined;
     readonly noProxy: readonly string[];
   };
+  /** PEM, trusted beside those that Node trusts. */
+  readonly extraCertificates: readonly string[];
   readonly warp: {
     readonly serverUrl: string;
     readonly apiKey: string | undefined;
@@ -109,9 +112,9 @@ export class ConfigError extends Error {
 /** The process's environment over the `.env` file of the working folder. */
 export function readEnvironment(folder = process.cwd()): NodeJS.ProcessEnv {
   const fromFile = variablesIn(join(folder, '.env'));
-  const spellings = (Object.entries(settings) as [string, { isAlsoLowerCase?: boolean }][])
-    .filter(([, { isAlsoLowerCase }]) => isAlsoLowerCase)
-    .map(([name]) => [name, name.toLowerCase()]);
+  const spellings = Object.keys(settings)
+    .filter(isReadLowerCase)
+    .map((name) => [name, name.toLowerCase()]);
   // One spelling in the environment wins over the other one in the file, too.
   for (const names of spellings) {
     if (names.some((name) => name in process.env)) for (const name of names) delete fromFile[name];
@@ -119,15 +122,51 @@ export function readEnvironment(folder = process.cwd()): NodeJS.ProcessEnv {
   return { ...fromFile, ...process.env };
 }
 
+function isReadLowerCase(name: string): boolean {
+  return (
+    (settings as Readonly<Record<string, { isAlsoLowerCase?: boolean }>>)[name]?.isAlsoLowerCase === true
+  );
+}
+
 /** Throws ConfigError. */
 function variablesIn(file: string): NodeJS.Dict<string> {
   if (!existsSync(file)) return {};
   try {
-    return parseEnv(readTextFile(file));
+    const text = readTextFile(file);
+    const problems = lostLines(text);
+    if (problems.length > 0) throw new Error(problems.join('; '));
+    return parseEnv(text);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new ConfigError([`${file} cannot be read: ${reason}.`]);
   }
+}
+
+/** Lines of a `.env` file that set less than they seem to. */
+function lostLines(text: string): string[] {
+  return text.split('\n').flatMap((line, index) => {
+    const place = `line ${index + 1}`;
+    const [, name = '', after = ''] = /^\s*(?:export\s+)?(\w+)\s*([=:].*)$/.exec(line.trimEnd()) ?? [];
+    if (!Object.hasOwn(settings, name)) return [];
+    if (after.startsWith(':')) return [`${place}: write ${name}= instead of ${name}:`];
+    return /^=\s*(["'`])((?!\1).)*\1\s*[^\s#]/.test(after)
+      ? [`${place}: ${name} goes on after its closing quote: put all of it in one pair of quotes, or none`]
+      : [];
+  });
+}
+
+/** Names in the `.env` file of a folder that are nearly those of settings, and so set nothing. */
+export function nearSettings(
+  folder = process.cwd(),
+): readonly { readonly name: string; readonly meant: string }[] {
+  const plain = (name: string): string => name.toUpperCase().replace(/_|S$/g, '');
+  const known = new Map(Object.keys(settings).map((name) => [plain(name), name]));
+  return Object.keys(variablesIn(join(folder, '.env'))).flatMap((name) => {
+    const meant = known.get(plain(name));
+    const isMeant =
+      meant === undefined || meant === name || (isReadLowerCase(meant) && name === meant.toLowerCase());
+    return isMeant ? [] : [{ name, meant }];
+  });
 }
 
 /** All addresses of this machine, and how it reaches itself then. */
@@ -190,6 +229,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
     https: proxyOf(values, 'HTTPS_PROXY', problems),
     noProxy: values.NO_PROXY ?? [],
   };
+  const extraCertificates = certificatesIn(values.NODE_EXTRA_CA_CERTS, folder, problems);
   if (problems.length > 0) throw new ConfigError(problems);
 
   const logMegabytes = required(values.LOG_MAX_MB);
@@ -241,6 +281,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
     corsOrigins: values.CORS_ORIGINS ?? [],
     allowOpenBind: required(values.ALLOW_OPEN_BIND),
     proxies,
+    extraCertificates,
     warp: {
       serverUrl: required(values.WARP_SERVER_URL),
       apiKey: values.WARP_API_KEY,
@@ -335,7 +376,18 @@ function keepUrl(given: string | undefined, databaseUrl: string, dataDir: string
   return url === 'sqlite::memory:' ? 'memory' : absoluteDatabaseUrl(url, dataDir);
 }
 
-/** The proxy of one kind of target. What ALL_PROXY says counts only where it is needed. */
+function certificatesIn(given: string | undefined, folder: string, problems: string[]): readonly string[] {
+  if (given === undefined) return [];
+  try {
+    return readCertificates(resolve(folder, given));
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    problems.push(`NODE_EXTRA_CA_CERTS=${given}: the file cannot be used: ${reason}.`);
+    return [];
+  }
+}
+
+/** The proxy of one kind of target. What ALL_PROXY says counts only where it is needed: no vendor is plain http. */
 function proxyOf(
   values: SettingValues,
   name: 'HTTP_PROXY' | 'HTTPS_PROXY',
@@ -346,8 +398,8 @@ function proxyOf(
   if (url === undefined) return undefined;
   const { protocol } = new URL(url);
   if (protocol === 'http:' || protocol === 'https:') return { url, setting };
-  if (values.NO_PROXY?.includes('*')) return undefined;
-  const problem = `${setting}: ${protocol} proxies are not supported: give an HTTP proxy, such as http://proxy.example:3128, or NO_PROXY=* to reach vendors directly.`;
+  if (values.NO_PROXY?.includes('*') || (setting !== name && name === 'HTTP_PROXY')) return undefined;
+  const problem = `${setting}: ${protocol} proxies are not supported: give an HTTP proxy in HTTPS_PROXY, such as http://proxy.example:3128, or NO_PROXY=* to reach vendors directly.`;
   if (!problems.includes(problem)) problems.push(problem);
   return undefined;
 }

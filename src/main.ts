@@ -11,9 +11,10 @@ import {
   startSandboxAlone,
   startServices,
 } from './compose.ts';
-import { type Config, loadConfig, localUrl, readEnvironment } from './config.ts';
+import { type Config, loadConfig, localUrl, nearSettings, readEnvironment } from './config.ts';
 import { openLogFile } from './lib/log-file.ts';
 import { createLogger, type Logger } from './lib/logger.ts';
+import { trustCertificates } from './lib/network/extra-certificates.ts';
 import { decodeText } from './lib/read-text.ts';
 
 /** Read when a command needs it: the help has to work beside a faulty `.env`. */
@@ -22,12 +23,18 @@ function variables(): NodeJS.ProcessEnv {
   environment ??= readEnvironment();
   return environment;
 }
-const configure = (): Config => loadConfig(variables());
+function configure(): Config {
+  const config = loadConfig(variables());
+  trustCertificates(config.extraCertificates);
+  return config;
+}
 
 const actions: CliActions = {
   async serve(mode) {
     const config = configure();
     const logger = openLogger(config);
+    for (const { name, meant } of nearSettings())
+      logger.warn(`${name} in .env is no setting and changes nothing: did you mean ${meant}?`);
     await runUntilStopped(logger, (onLost) => startServices(config, mode, logger, onLost));
   },
   async sandbox(options) {

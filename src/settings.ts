@@ -72,7 +72,12 @@ const proxyUrl = z
   .transform((text) => (text.includes('://') ? text : `http://${text}`))
   .refine(
     (text) => URL.canParse(text) && new URL(text).hostname !== '',
-    'must be the URL of a proxy, such as http://user:password@proxy.example:3128',
+    'must be the URL of a proxy, such as http://user:password@proxy.example:3128; write # / ? @ : of a password as %23 %2F %3F %40 %3A',
+  )
+  // What follows the host is the rest of a password that was cut.
+  .refine(
+    (text) => !URL.canParse(text) || !/[?#@]/.test(text.replace(/^[^/]*\/\/([^/?#]*@)?/, '')),
+    'must be the URL of a proxy without anything after its port; write # / ? @ : of a password as %23 %2F %3F %40 %3A',
   )
   .refine(
     (text) => !URL.canParse(text) || hasReadableCredentials(new URL(text)),
@@ -138,9 +143,12 @@ function originOf(text: string): string | undefined {
   if (text === '*' || text.toLowerCase() === 'null') return text.toLowerCase();
   const origin = text.toLowerCase().replace(/(?<=[^/:])\/$/, '');
   if (!/^[a-z][a-z0-9+.-]*:\/\/[^/?#@\s\\]*$/.test(origin)) return undefined;
-  const isWeb = /^https?:/.test(origin);
-  if (!isWeb || origin.includes('*')) return origin;
-  return URL.canParse(origin) ? new URL(origin).origin : undefined;
+  if (!/^https?:/.test(origin)) return origin;
+  const [, address = '', anyPort = ''] = /^(.*?)(:\*)?$/.exec(origin) ?? [];
+  const example = address.replaceAll('*', 'x');
+  if (!URL.canParse(example)) return undefined;
+  if (!address.includes('*')) return new URL(address).origin + anyPort;
+  return (new URL(example).port === '' ? address.replace(/:\d*$/, '') : address) + anyPort;
 }
 
 function setting<Value>(value: Setting<Value>): Setting<Value> {
@@ -312,13 +320,13 @@ export const settings = {
     schema: proxyUrl,
     isSecret: true,
     isAlsoLowerCase: true,
-    help: 'HTTP proxy for vendors that are plain http, such as http://user:password@proxy.example:3128. Unset: ALL_PROXY, else none.',
+    help: 'HTTP proxy for plain http, which no vendor is spoken to in: it is HTTPS_PROXY that matters.',
   }),
   HTTPS_PROXY: setting({
     schema: proxyUrl,
     isSecret: true,
     isAlsoLowerCase: true,
-    help: 'HTTP proxy for all vendors, token hosts and webhooks that are https. This machine and the pool are never reached through a proxy. Unset: ALL_PROXY, else none.',
+    help: 'HTTP proxy for all vendors, token hosts and webhooks, such as http://user:password@proxy.example:3128. This machine and the pool are never reached through a proxy. Unset: ALL_PROXY, else none.',
   }),
   ALL_PROXY: setting({
     schema: proxyUrl,
@@ -330,6 +338,10 @@ export const settings = {
     schema: z.string().transform((text) => text.split(/[\s,]+/).filter((item) => item !== '')),
     isAlsoLowerCase: true,
     help: 'Hosts that are reached without a proxy, separated by commas: names with all below them, addresses, blocks such as 10.0.0.0/8, each with a port where only that is meant; * is all.',
+  }),
+  NODE_EXTRA_CA_CERTS: setting({
+    schema: path,
+    help: 'PEM file with further certificates to trust, such as that of a proxy that inspects TLS.',
   }),
   WARP_SERVER_URL: setting({
     default: 'https://app.warp.dev',

@@ -10,6 +10,8 @@ export async function lookAtProxies(
 ): Promise<Finding[]> {
   const name = 'proxy';
   if (!http && !https) return [ok(name, 'none is set: vendors are reached directly')];
+  if (http && !https)
+    return [ok(name, `${http.setting} alone has no effect: vendors are https, and reached directly`)];
   const exceptions = noProxy.length === 0 ? '' : `; not for ${noProxy.join(', ')} (NO_PROXY)`;
   const look = async (kind: string, proxy: NamedProxy): Promise<Finding> => {
     await network.probeProxy(proxy);

@@ -155,3 +155,14 @@ describe("a browser's question before a request", () => {
     expect(callers.preflight('POST', asked)).toBeUndefined();
   });
 });
+
+it('any port of an origin includes its own one, and nothing but a port', () => {
+  const { corsHeaders } = callersOf({ origins: ['http://localhost:*', 'https://*.b.example'] });
+  const isListed = (origin: string) => 'access-control-allow-origin' in corsHeaders({ origin });
+  expect(['http://localhost', 'http://localhost:3000', 'https://a.b.example'].filter(isListed)).toHaveLength(
+    3,
+  );
+  expect(
+    ['http://localhost.evil', 'http://localhost:', 'http://localhost:3000.evil'].filter(isListed),
+  ).toEqual([]);
+});

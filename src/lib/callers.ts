@@ -99,7 +99,10 @@ function nameOfOrigin(origin: string): string {
 function matcherOf(origins: readonly string[]): (origin: string) => boolean {
   const patterns = origins.map((origin) => {
     if (origin === '*') return /^/;
-    return new RegExp(`^${origin.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replaceAll('*', '[^/]*')}$`, 'i');
+    const escaped = origin.replace(/[.+?^${}()|[\]\\]/g, '\\$&');
+    // Browsers leave a scheme's own port out.
+    const pattern = escaped.replace(/:\*$/, '(:\\d+)?').replaceAll('*', '[^/]*');
+    return new RegExp(`^${pattern}$`, 'i');
   });
   return (origin) => patterns.some((pattern) => pattern.test(origin));
 }
