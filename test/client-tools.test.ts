@@ -133,6 +133,44 @@ describe.each(Object.entries(ways))('%s', (_way, ask) => {
   });
 });
 
+// Models write arguments in more forms than an item has.
+test.each<[string, OpenAI.Responses.Tool, string, (call_id: string) => OpenAI.Responses.ResponseInputItem]>([
+  [
+    'a patch inside its operation',
+    { type: 'apply_patch' },
+    'call apply_patch {"operation":{"type":"create_file","path":"a","diff":"+x"}}',
+    (call_id) => ({ type: 'apply_patch_call_output', call_id, status: 'completed' }),
+  ],
+  [
+    'a deletion with an empty diff',
+    { type: 'apply_patch' },
+    'call apply_patch {"type":"delete_file","path":"a","diff":""}',
+    (call_id) => ({ type: 'apply_patch_call_output', call_id, status: 'failed' }),
+  ],
+  [
+    'a shell with a field of its own',
+    { type: 'shell' },
+    'call shell {"commands":["date"],"why":"to know"}',
+    (call_id) => ({ type: 'shell_call_output', call_id, output: [] }),
+  ],
+  [
+    'a custom tool with arguments',
+    { type: 'custom', name: 'run' },
+    'call run {"code":"1"}',
+    (call_id) => ({ type: 'custom_tool_call_output', call_id, output: 'x' }),
+  ],
+])('%s: the upstream gets the result alone, not the history again', async (_name, tool, ask, outputOf) => {
+  const body = { model: 'sandbox', tools: [tool], store: false };
+  const called = await client.responses.create({ ...body, input: ask });
+  const callId = called.output.flatMap((item) => ('call_id' in item ? [String(item.call_id)] : []))[0] ?? '';
+  const input = [{ role: 'user' as const, content: ask }, ...called.output, outputOf(callId)];
+  await client.responses.create({ ...body, input: input as never });
+  expect(services.upstream.turns.at(-1)).toMatchObject({
+    problems: [],
+    toolResults: [{ toolCallId: callId }],
+  });
+});
+
 test('tools that came as items are counted, and outlast a compaction', async () => {
   const input = [brought, { role: 'user', content: 'Hello' }];
   const count = async (items: unknown[]) =>

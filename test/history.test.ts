@@ -205,10 +205,69 @@ describe.each(Object.keys(bad) as Dialect[])('in %s', (dialect) => {
     const { request } = decode([...odd[dialect], said('assistant', 'Hm.'), said('user', 'Go on')]);
     expect(request.messages.at(-1)).toMatchObject({ role: 'user', parts: [{ text: 'Go on' }] });
     const calls = request.messages.flatMap(({ parts }) => parts as readonly { type: string; id?: string }[]);
-    expect(calls.filter(({ type }) => type === 'tool-call')).toHaveLength(1);
+    const count = { chat: 1, responses: 2, messages: 1 }[dialect];
+    expect(calls.filter(({ type }) => type === 'tool-call')).toHaveLength(count);
     expect(JSON.stringify(request.messages)).toContain('{\\"a\\":1}');
   });
 });
+
+const hello = [said('user', 'Hi'), said('assistant', 'Hello')];
+
+describe('what cannot be read is refused where there is no other new input', () => {
+  const unknown = [{ type: 'nonsense' }];
+  const cases: Record<Dialect, Record<string, unknown>> = {
+    chat: {
+      'a message of an unknown role': said('critic', 'x'),
+      'instructions with an unknown part': said('system', unknown),
+      'the beginning of an answer with an unknown part': said('assistant', unknown),
+    },
+    responses: {
+      'a message of a role that only another dialect has': said('tool', 'x'),
+      'instructions with an unknown part': said('developer', unknown),
+      'the beginning of an answer with an unknown part': said('assistant', unknown),
+      'a search that a provider ran': { type: 'tool_search_call', arguments: {}, execution: 'server' },
+      'a program that a provider runs': { type: 'program', code: 'x' },
+    },
+    messages: {
+      'a message of an unknown role': said('critic', 'x'),
+      'a message of an unknown role that holds a result': said('critic', [
+        { type: 'tool_result', tool_use_id: 'c' },
+      ]),
+      'instructions with an unknown part': said('system', unknown),
+      'the beginning of an answer with an unknown part': said('assistant', unknown),
+    },
+  };
+  it.each(
+    (Object.keys(cases) as Dialect[]).flatMap((dialect) =>
+      Object.entries(cases[dialect]).map(([name, message]) => [dialect, name, message] as const),
+    ),
+  )('%s: %s', (dialect, _name, message) => {
+    const field = dialect === 'responses' ? 'input' : 'messages';
+    expect(() => decoders[dialect]([...hello, message])).toThrow(`${field}.2`);
+  });
+});
+
+it.each(['chat', 'responses', 'messages'] as const)(
+  '%s: a call without a name may be answered',
+  (dialect) => {
+    const unnamed: Record<Dialect, unknown> = {
+      chat: said('assistant', null),
+      responses: { type: 'function_call', call_id: 'c', name: '', arguments: '{}' },
+      messages: said('assistant', [{ type: 'tool_use', id: 'c', name: '' }]),
+    };
+    Object.assign(unnamed.chat as object, { tool_calls: [{ id: 'c', type: 'function', function: {} }] });
+    const messages = [
+      said('user', 'Hi'),
+      unnamed[dialect],
+      resultOf[dialect]({ type: 'text', text: 'no such tool' }),
+    ];
+    const { request } = decoders[dialect](messages);
+    expect(request.messages.slice(1)).toMatchObject([
+      { role: 'assistant', parts: [{ type: 'tool-call', id: 'c', name: 'unnamed' }] },
+      { role: 'tool', parts: [{ callId: 'c', text: 'no such tool' }] },
+    ]);
+  },
+);
 
 describe('with the official clients a conversation goes on', () => {
   let services: TestServices;

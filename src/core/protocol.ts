@@ -1,5 +1,13 @@
 import type { AppError } from './errors.ts';
-import type { AskedRequest, FinishReason, TuningName, TurnEvent, TurnRequest, Usage } from './turn.ts';
+import type {
+  AskedRequest,
+  FinishReason,
+  ToolCall,
+  TuningName,
+  TurnEvent,
+  TurnRequest,
+  Usage,
+} from './turn.ts';
 
 /** What an upstream adapter wants kept between the turns of one conversation. Opaque to everybody else. */
 export type ConversationMemory = Uint8Array;
@@ -94,7 +102,7 @@ export interface AnswerIdentity {
 export interface CollectedTurn {
   readonly text: string;
   readonly reasoning: string;
-  readonly toolCalls: readonly { readonly id: string; readonly name: string; readonly arguments: string }[];
+  readonly toolCalls: readonly ToolCall[];
   readonly usage: Usage | undefined;
   readonly finishReason: FinishReason;
   readonly stopSequence?: string;

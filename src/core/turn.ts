@@ -20,7 +20,10 @@ export interface TurnRequest<Image extends AnyImage = ImagePart> {
 }
 
 /** A turn as a client asked for it. */
-export type AskedRequest = TurnRequest<AnyImage>;
+export interface AskedRequest extends TurnRequest<AnyImage> {
+  /** A call of the answer as the client will send it back, where its dialect writes some calls in another form. */
+  readonly resentCall?: (call: ToolCall) => ToolCall;
+}
 export type AskedMessage = Message<AnyImage>;
 
 export interface Reasoning {
@@ -102,12 +105,14 @@ export interface ReasoningPart {
   readonly type: 'reasoning';
   readonly text: string;
 }
-export interface ToolCallPart {
-  readonly type: 'tool-call';
+export interface ToolCall {
   readonly id: string;
   readonly name: string;
   /** JSON text, as the model wrote it. */
   readonly arguments: string;
+}
+export interface ToolCallPart extends ToolCall {
+  readonly type: 'tool-call';
 }
 export interface ToolResultPart<Image extends AnyImage = ImagePart> {
   readonly type: 'tool-result';

@@ -1,6 +1,6 @@
 import { createHash, type Hash } from 'node:crypto';
 import type { ConversationMemory } from '../core/protocol.ts';
-import type { AnyImage, AskedMessage, AskedRequest } from '../core/turn.ts';
+import type { AnyImage, AskedMessage, AskedRequest, ToolCall } from '../core/turn.ts';
 import { createBoundedMap } from '../lib/bounded-map.ts';
 import type { Keep } from './keep/keep.ts';
 
@@ -32,7 +32,7 @@ export interface Conversation {
 
 export interface AssistantAnswer {
   readonly text: string;
-  readonly toolCalls: readonly { readonly id: string; readonly name: string; readonly arguments: string }[];
+  readonly toolCalls: readonly ToolCall[];
 }
 
 const ttlMs = 24 * 60 * 60_000;
@@ -62,7 +62,7 @@ export function createConversations(keep: Keep) {
 
   return {
     async find(clientId: string, provider: string, request: AskedRequest): Promise<Conversation> {
-      const { messages } = request;
+      const { messages, resentCall = (call: ToolCall) => call } = request;
       const lastAnswer = messages.findLastIndex((message) => message.role === 'assistant');
       const running = createHash('sha256');
       addPart(running, JSON.stringify([clientId, provider, request.model, request.tools]));
@@ -104,7 +104,7 @@ export function createConversations(keep: Keep) {
             role: 'assistant',
             parts: [
               { type: 'text', text: answer.text },
-              ...answer.toolCalls.map((call) => ({ type: 'tool-call' as const, ...call })),
+              ...answer.toolCalls.map((call) => ({ type: 'tool-call' as const, ...resentCall(call) })),
             ],
           });
           put(keyOf(after), { accountId, memory });

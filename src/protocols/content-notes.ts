@@ -105,9 +105,9 @@ export function within({ path, isJustSent }: Place, step: string | number): Plac
 }
 
 /**
- * The message that the user has just sent, by its index: the last one of the user. -1 where results of tools came since
- * the last answer: the client is at work, and what its tools brought it may send in messages of the user, too. -1 as well
- * where an answer is the last message.
+ * The message that the user has just sent, by its index: the last one of the user, and without one since the last answer
+ * the last of all, such as the beginning of an answer. -1 where results of tools came since the last answer: the client is
+ * at work, and what its tools brought it may send in messages of the user, too.
  */
 export function justSentIndex(roles: readonly (string | undefined)[]): number {
   const last = roles.length - 1;
@@ -119,7 +119,7 @@ export function justSentIndex(roles: readonly (string | undefined)[]): number {
     if (roles[index] === 'tool') return -1;
     if (found === -1 && roles[index] === 'user') found = index;
   }
-  return found;
+  return found === -1 ? last : found;
 }
 
 function kindOf(path: string): string {

@@ -10,9 +10,35 @@ export function firstProblem(error: z.ZodError, body: unknown): { path: string; 
   const deepest = deepestIssue(issue, []);
   const path = deepest.path.map(String).join('.');
   const value = valueAt(body, deepest.path);
-  const told = namingKind(deepest.message, deepest.path, value);
-  const message = value === undefined ? `is missing (${deepest.message})` : told;
+  const rule = plainRule(deepest.message);
+  const message = value === undefined ? `is missing (${rule})` : namingKind(rule, deepest.path, value);
   return { path: path === '' ? 'body' : path, message };
+}
+
+const kindNames: Readonly<Record<string, string>> = {
+  string: 'a string',
+  number: 'a number',
+  int: 'a whole number',
+  boolean: 'true or false',
+  object: 'an object',
+  record: 'an object',
+  array: 'a list',
+};
+
+/** What zod says of kinds and options in the words of our own messages. */
+function plainRule(message: string): string {
+  const [, options] = /^Invalid option: expected one of (.+)$/.exec(message) ?? [];
+  if (options !== undefined)
+    return `must be ${options
+      .split('|')
+      .join(', ')
+      .replace(/, (?=[^,]*$)/, ' or ')}`;
+  const [, expected = '', received] = /^Invalid input: expected (\w+), received (\w+)$/.exec(message) ?? [];
+  const name = kindNames[expected];
+  if (name === undefined) return message;
+  return received === undefined || received === 'undefined'
+    ? `must be ${name}`
+    : `must be ${name}, not ${kindNames[received] ?? received}`;
 }
 
 /** Where a kind is not known, its name says more than its place. */

@@ -9,6 +9,9 @@ export interface ResultPlace {
   readonly advice: string;
 }
 
+/** Of a call whose name is missing: its client has answered it, and the model is to see that. */
+export const noName = 'unnamed';
+
 /** The calls of a history, each with the result that answers it. */
 export class MadeCalls {
   readonly #names = new Map<string, string>();

@@ -193,7 +193,7 @@ class MessageDecoder {
   #assistantParts(content: unknown, place: Place): AssistantPart[] {
     return readContent<typeof assistantBlock, AssistantPart>(
       this.notes,
-      content,
+      content ?? null,
       assistantBlock,
       place,
       (block, at) => this.#assistantBlock(block, at),
@@ -248,7 +248,7 @@ function roleOf(message: unknown): string | undefined {
 
 function holdsResults(message: unknown): boolean {
   const content = (message as { readonly content?: unknown } | null | undefined)?.content;
-  if (!Array.isArray(content)) return false;
+  if (roleOf(message) !== 'user' || !Array.isArray(content)) return false;
   return content.some((block: { readonly type?: unknown } | null) => block?.type === 'tool_result');
 }
 

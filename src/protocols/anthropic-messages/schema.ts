@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { jsonObject } from '../json-object.ts';
+import { noName } from '../made-calls.ts';
 import { readLater } from '../read-later.ts';
 
 /**
@@ -44,8 +45,8 @@ const uploadBlock = z.looseObject({ type: z.literal('container_upload') });
 const toolUseBlock = z.looseObject({
   type: z.literal('tool_use'),
   id: z.string().nullish().catch(undefined),
-  name: z.string().min(1),
-  input: readLater(jsonObject),
+  name: z.string().min(1).catch(noName),
+  input: readLater(jsonObject).optional(),
 });
 export const resultBlock = z.discriminatedUnion(
   'type',

@@ -12,7 +12,7 @@ import { ContentNotes, justSentIndex, type Place, within } from '../content-note
 import { customArguments } from '../custom-tool.ts';
 import { fileElsewhere, partOfFile } from '../file-part.ts';
 import { imageFromUrl } from '../image-source.ts';
-import { MadeCalls } from '../made-calls.ts';
+import { MadeCalls, noName } from '../made-calls.ts';
 import { argumentsText, toolResult } from '../message-parts.ts';
 import { readContent, resultContent } from '../read-content.ts';
 import {
@@ -126,7 +126,7 @@ class MessageDecoder {
     place: Place,
   ): (TextPart | ReasoningPart | ToolCallPart)[] {
     const at: Place = { path: `messages.${index}`, isJustSent: false };
-    const texts = readContent(this.notes, message.content, answerPart, place, (part) =>
+    const texts = readContent(this.notes, message.content ?? null, answerPart, place, (part) =>
       textOf(part.type === 'refusal' ? { text: part.refusal } : part),
     ).filter(({ text }) => text !== '');
     // A refusal is what the model said, wherever the client keeps it.
@@ -147,6 +147,8 @@ class MessageDecoder {
       if (called)
         return [this.#call(called.id, called.function.name, argumentsText(called.function.arguments))];
       this.notes.ignore('messages.tool_calls');
+      // Its result may still be there.
+      this.#calls.add(idOf(value), noName);
       return [];
     });
     const old = this.notes.read(formerCall, former, place);
@@ -185,4 +187,9 @@ function reasoningParts(message: AssistantMessage): ReasoningPart[] {
     message.reasoning ||
     (message.reasoning_details ?? []).map((detail) => detail.text ?? detail.summary ?? '').join('');
   return text ? [{ type: 'reasoning', text }] : [];
+}
+
+function idOf(call: unknown): string | undefined {
+  const id = (call as { readonly id?: unknown } | null | undefined)?.id;
+  return typeof id === 'string' ? id : undefined;
 }

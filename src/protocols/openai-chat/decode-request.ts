@@ -2,6 +2,7 @@ import type { DecodedTurn } from '../../core/protocol.ts';
 import type { AskedRequest, ResponseFormat } from '../../core/turn.ts';
 import { affinityKey } from '../affinity-key.ts';
 import { askedReasoning } from '../asked-reasoning.ts';
+import { customArguments, customInput } from '../custom-tool.ts';
 import { createFieldCheck } from '../field-table.ts';
 import { given } from '../given.ts';
 import { jsonFormat } from '../json-format.ts';
@@ -48,6 +49,10 @@ export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
     },
     responseFormat: chatFormat(chat),
     reasoning: askedReasoning(chat.reasoning_effort, Boolean(chat.reasoning_effort)),
+    resentCall: (call) =>
+      customTools.has(call.name)
+        ? { ...call, arguments: customArguments(customInput(call.arguments)) }
+        : call,
   };
   return {
     request,

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { jsonObject } from '../json-object.ts';
+import { noName } from '../made-calls.ts';
 import { readLater } from '../read-later.ts';
 
 /**
@@ -42,19 +43,20 @@ const contentOf = (part: z.ZodType) => readLater(z.union([z.string(), z.array(pa
 
 /** What is no such value counts as absent. */
 const text = z.string().nullish().catch(undefined);
+const calledName = z.string().min(1).catch(noName);
 
 export const functionCall = z.looseObject({
   id: text,
   type: z.literal('function').nullish(),
-  function: z.looseObject({ name: z.string().min(1), arguments: z.unknown() }),
+  function: z.looseObject({ name: calledName, arguments: z.unknown().optional() }),
 });
 export const customCall = z.looseObject({
   id: text,
   type: z.literal('custom'),
-  custom: z.looseObject({ name: z.string().min(1), input: z.string() }),
+  custom: z.looseObject({ name: calledName, input: z.string().catch('') }),
 });
 /** The calls of an answer before there were tools. */
-export const formerCall = z.looseObject({ name: z.string().min(1), arguments: z.unknown() });
+export const formerCall = z.looseObject({ name: z.string().min(1), arguments: z.unknown().optional() });
 
 export const message = z.discriminatedUnion(
   'role',

@@ -1,14 +1,17 @@
 import type { AnswerIdentity } from '../../core/protocol.ts';
-import { customInput } from '../custom-tool.ts';
-import { clientTools, isClientToolKind, isFields } from './client-tools.ts';
-import type { OfferedTools } from './offered-tools.ts';
+import type { ToolCall } from '../../core/turn.ts';
+import { customArguments, customInput } from '../custom-tool.ts';
+import { argumentsText } from '../message-parts.ts';
+import { clientArguments, clientTools, isClientToolKind, isFields, kindsOfCall } from './client-tools.ts';
+import { nameOfCall, type OfferedTools } from './offered-tools.ts';
 import { type ItemStatus, itemId, type OutputItem } from './response.ts';
+import { type InputItem, inputItem, isClientCall, isKind } from './schema.ts';
 
 /** A call as an item, under the name and in the form the client offered the tool. */
 export function callItem(
-  identity: AnswerIdentity,
+  identity: Pick<AnswerIdentity, 'id'>,
   index: number,
-  call: { readonly id: string; readonly name: string; readonly arguments: string },
+  call: ToolCall,
   tools: OfferedTools,
   status: ItemStatus,
 ): OutputItem {
@@ -41,6 +44,37 @@ export function callItem(
     ...(form?.namespace === undefined ? {} : { namespace: form.namespace }),
     arguments: call.arguments,
   };
+}
+
+/** A call of the history; without an id where its item has none. */
+export interface CallOfItem extends Omit<ToolCall, 'id'> {
+  readonly id: string | null | undefined;
+}
+
+/** The call that an item stands for; undefined for items that are none. */
+export function callOfItem(item: InputItem, tools: OfferedTools): CallOfItem | undefined {
+  if (isKind(item, 'function_call')) {
+    const name = nameOfCall(tools, ['function'], item.name, item.namespace);
+    return { id: item.call_id, name, arguments: argumentsText(item.arguments) };
+  }
+  if (isKind(item, 'custom_tool_call')) {
+    const name = nameOfCall(tools, ['custom'], item.name, item.namespace);
+    return { id: item.call_id, name, arguments: customArguments(item.input) };
+  }
+  // Without an id it was run by a provider.
+  if (isKind(item, 'tool_search_call') && item.call_id) {
+    const name = nameOfCall(tools, ['tool_search'], 'tool_search');
+    return { id: item.call_id, name, arguments: argumentsText(item.arguments) };
+  }
+  if (!isClientCall(item)) return undefined;
+  const name = nameOfCall(tools, kindsOfCall(item.type), item.type.replace(/_call$/, ''));
+  return { id: item.call_id, name, arguments: JSON.stringify(clientArguments(item)) };
+}
+
+/** A call as it comes back in the next request: some items hold the arguments in another form than the model wrote. */
+export function resentCall(call: ToolCall, tools: OfferedTools): ToolCall {
+  const read = inputItem.safeParse(callItem({ id: '' }, 0, call, tools, 'completed')).data;
+  return { ...call, ...(read && callOfItem(read, tools)), id: call.id };
 }
 
 /** Calls whose item can be made once their arguments are whole. */

@@ -7,28 +7,27 @@ import type {
   ToolResultPart,
 } from '../../core/turn.ts';
 import { type ContentNotes, type Place, type Unshown, within } from '../content-notes.ts';
-import { customArguments } from '../custom-tool.ts';
 import { fileElsewhere, partOfFile } from '../file-part.ts';
 import { imageFromUrl } from '../image-source.ts';
 import { MadeCalls } from '../made-calls.ts';
-import { argumentsText, toolResult } from '../message-parts.ts';
+import { toolResult } from '../message-parts.ts';
 import { readContent, resultContent } from '../read-content.ts';
 import { refused } from '../refused.ts';
-import { clientArguments, kindsOfCall } from './client-tools.ts';
+import { callOfItem } from './call-item.ts';
 import { readCompaction } from './compaction-item.ts';
-import { bringsTools, nameOfCall, type OfferedTools, offeredTools } from './offered-tools.ts';
+import { bringsTools, type OfferedTools, offeredTools } from './offered-tools.ts';
 import type { Opaque } from './opaque.ts';
 import type { ReadItem } from './read-items.ts';
 import {
   type AgentMessage,
   type AskedTool,
-  type ClientCall,
   type ClientOutput,
   type CompactionItem,
   type InputFile,
   type InputImage,
   type InputItem,
   isItemReference,
+  isKind,
   part,
 } from './schema.ts';
 
@@ -64,9 +63,6 @@ export function decodeItems(
     }
     for (const part of parts) answer.push(part);
   };
-  const addCall = (id: string | null | undefined, name: string, text: string): void => {
-    addAssistant([{ type: 'tool-call', id: calls.add(id, name), name, arguments: text }]);
-  };
   const addResult = (part: ToolResultPart<AnyImage>, { path }: Place, isNew: boolean): void => {
     const advice = 'send the call too, or name the response that holds it';
     const callId = calls.answered(part.callId, { param: `${path}.call_id`, isNew, advice });
@@ -90,34 +86,22 @@ export function decodeItems(
       const at = within(place, 'content');
       if (role === 'user') messages.push({ role, parts: inputParts(notes, content, at) });
       else if (role === 'assistant')
-        addAssistant(onlyTexts(notes, content, at).filter(({ text }) => text !== ''));
+        addAssistant(onlyTexts(notes, content ?? null, at).filter(({ text }) => text !== ''));
       else messages.push({ role: 'system', parts: onlyTexts(notes, content, at) });
-    } else if (isKind(item, 'function_call')) {
-      const name = nameOfCall(tools, ['function'], item.name, item.namespace);
-      addCall(item.call_id, name, argumentsText(item.arguments));
-    } else if (isKind(item, 'custom_tool_call')) {
-      const name = nameOfCall(tools, ['custom'], item.name, item.namespace);
-      addCall(item.call_id, name, customArguments(item.input));
+      continue;
+    }
+    const call = callOfItem(item, tools);
+    if (call) {
+      const id = calls.add(call.id, call.name);
+      addAssistant([{ type: 'tool-call', ...call, id }]);
     } else if (isKind(item, 'function_call_output') || isKind(item, 'custom_tool_call_output')) {
       const at: Place = { path: `${place.path}.output`, isJustSent: false };
       const parts = inputParts(notes, resultContent(item.output), at);
       addResult(toolResult(item.call_id ?? '', parts), place, isNew);
-    } else if (isClientCall(item)) {
-      const name = nameOfCall(tools, kindsOfCall(item.type), item.type.replace(/_call$/, ''));
-      addCall(item.call_id, name, JSON.stringify(clientArguments(item)));
     } else if (isKind(item, 'computer_call_output')) {
       const at: Place = { path: `${place.path}.output`, isJustSent: false };
       const image = notes.shown(imageOf(item.output ?? {}, at), at, item.type);
       addResult(toolResult(item.call_id ?? '', [image]), place, isNew);
-    } else if (isKind(item, 'tool_search_call')) {
-      // Without an id it was run by a provider.
-      if (item.call_id)
-        addCall(
-          item.call_id,
-          nameOfCall(tools, ['tool_search'], 'tool_search'),
-          argumentsText(item.arguments),
-        );
-      else notes.ignore(`input.${item.type}`);
     } else if (bringsTools(item)) {
       if (isKind(item, 'tool_search_output') && item.call_id) {
         addResult(toolResult(item.call_id, [{ type: 'text', text: foundText(item.tools) }]), place, isNew);
@@ -232,20 +216,10 @@ function isMessage(item: InputItem): item is Extract<InputItem, { role: string }
   return (item.type === undefined || item.type === 'message') && 'role' in item;
 }
 
-function isClientCall(item: InputItem): item is ClientCall {
-  return /^(local_shell|shell|apply_patch|computer)_call$/.test(item.type ?? '');
-}
 function isClientOutput(item: InputItem): item is ClientOutput {
   return /^(local_shell|shell|apply_patch)_call_output$/.test(item.type ?? '');
 }
 
 function isCompaction(item: InputItem): item is CompactionItem {
   return item.type === 'compaction' || item.type === 'compaction_summary';
-}
-
-function isKind<Kind extends string>(
-  item: InputItem,
-  kind: Kind,
-): item is Extract<InputItem, { type: Kind }> {
-  return item.type === kind;
 }

@@ -10,6 +10,7 @@ import { jsonFormat } from '../json-format.ts';
 import { parseBody } from '../parse-body.ts';
 import { refused } from '../refused.ts';
 import { checkLeftOut, leftOutNames } from '../tool-table.ts';
+import { resentCall } from './call-item.ts';
 import { compactionTurn, rulesOf } from './compaction-turn.ts';
 import { decodeItems } from './decode-items.ts';
 import { responsesFields } from './fields.ts';
@@ -89,6 +90,7 @@ export function decodeResponsesRequest(
     limits: given('maxOutputTokens', asked.max_output_tokens),
     responseFormat: jsonFormat(format, 'text.format'),
     reasoning: askedReasoning(effort, Boolean(effort ?? asked.reasoning?.summary)),
+    resentCall: (call) => resentCall(call, tools),
   };
   const decoded: DecodedTurn<ResponsesOptions> = {
     request,

@@ -33,7 +33,8 @@ export function readItems(items: readonly RawItem[], offset: number, notes: Cont
 
 function roleOf({ type, role }: RawItem): string | undefined {
   if (type === undefined || type === null || type === 'message') {
-    return typeof role === 'string' ? role : undefined;
+    // Results are items of their own in this dialect, so that another role says nothing of where a message comes from.
+    return typeof role === 'string' && /^(system|developer|user|assistant)$/.test(role) ? role : undefined;
   }
   if (typeof type !== 'string') return undefined;
   if (/^(additional_tools|configuration_update|compaction_trigger)$/.test(type)) return 'system';

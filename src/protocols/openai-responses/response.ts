@@ -110,7 +110,7 @@ export function encodeUsage(usage: Usage | undefined) {
 /** An item's id, made from the response's: the same for the same place, and never empty. */
 export function itemId(
   prefix: 'msg' | 'rs' | 'fc' | 'ctc' | 'tsc' | 'lsh' | 'sh' | 'apc' | 'cu' | 'cmp',
-  identity: AnswerIdentity,
+  identity: Pick<AnswerIdentity, 'id'>,
   index: number,
 ): string {
   return `${prefix}_${identity.id.replace(/^resp_/, '')}${index}`;

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { jsonObject } from '../json-object.ts';
+import { noName } from '../made-calls.ts';
 import { readLater, shapeOf } from '../read-later.ts';
 
 /**
@@ -32,6 +33,7 @@ export const part = z.discriminatedUnion(
 );
 /** What is no such value counts as absent. */
 const callId = z.string().nullish().catch(undefined);
+const calledName = z.string().min(1).catch(noName);
 const parts = readLater(z.union([z.string(), z.array(part)])).optional();
 const reasoningTexts = z.array(textPart).nullish().catch(undefined);
 
@@ -80,7 +82,7 @@ const messageItem = z.looseObject({
 const functionCall = z.looseObject({
   type: z.literal('function_call'),
   call_id: callId,
-  name: z.string().min(1),
+  name: calledName,
   namespace: z.string().nullish(),
   arguments: z.unknown().optional(),
 });
@@ -92,9 +94,9 @@ const functionOutput = z.looseObject({
 const customCall = z.looseObject({
   type: z.literal('custom_tool_call'),
   call_id: callId,
-  name: z.string().min(1),
+  name: calledName,
   namespace: z.string().nullish(),
-  input: z.string(),
+  input: z.string().catch(''),
 });
 const customOutput = z.looseObject({
   type: z.literal('custom_tool_call_output'),
@@ -174,7 +176,7 @@ const otherItem = z.looseObject({
   type: z
     .string()
     .regex(
-      /^(?!(function|custom_tool|local_shell|shell|apply_patch|computer|tool_search)_(call|output)).*(_call|_output|^mcp_list_tools|^mcp_approval_request|^program)$/,
+      /^(?!(function|custom_tool|local_shell|shell|apply_patch|computer|tool_search)_(call|output)).*(_call|_output|^mcp_list_tools|^mcp_approval_(request|response)|^program)$/,
       { error: 'is no kind of item that is known here', abort: true },
     ),
 });
@@ -283,4 +285,15 @@ export type ItemReference = z.infer<typeof itemReference>;
 export function isItemReference(item: RawItem): item is ItemReference {
   const { type, role, id } = item;
   return typeof id === 'string' && id !== '' && (type === 'item_reference' || (!type && !role));
+}
+
+export function isClientCall(item: InputItem): item is ClientCall {
+  return /^(local_shell|shell|apply_patch|computer)_call$/.test(item.type ?? '');
+}
+
+export function isKind<Kind extends string>(
+  item: InputItem,
+  kind: Kind,
+): item is Extract<InputItem, { type: Kind }> {
+  return item.type === kind;
 }
