@@ -72,3 +72,9 @@ test('the fields that are called broken do not decode', async () => {
   const { finished } = await talk('broken-charges');
   expect(() => decode(at(finished ?? Buffer.alloc(0), 13) ?? Buffer.alloc(0))).toThrow();
 });
+
+test('what does not decode is taken back as it was sent', async () => {
+  const first = await talk('broken-messages');
+  await talk('broken-messages', { conversationId: first.conversationId, tasks: first.tasks });
+  expect(sandbox.turns.at(-1)).toMatchObject({ status: 200, problems: [] });
+});

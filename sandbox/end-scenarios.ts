@@ -46,7 +46,7 @@ const brokenMessages: Script = function* (turn) {
     // Citations, memories, a todo list, the model used, a kind of message nobody knows.
     add(turn, { ...turn.message({}), $unknowns: [broken(8), broken(29)] }),
     add(turn, { ...turn.message({}), $unknowns: [broken(10)] }),
-    add(turn, { ...turn.message({}), $unknowns: [broken(25)] }),
+    add(turn, turn.message({ modelUsed: Uint8Array.of(0xff, 0xff, 0xff) })),
     add(turn, { ...turn.message({}), $unknowns: [broken(77)] }),
   );
   const message = turn.message({ agentOutput: { text: turn.answer } });

@@ -138,6 +138,12 @@ export const unknownActions: Script = complete(function* (turn) {
   }
 });
 
+/** Id, name, that it replaces another, and when the prompt's cache ends. */
+function modelUsed({ model }: Turn): Uint8Array {
+  const cacheExpiresAt = rawField(4, rawVarint(1, 1_800_000_000));
+  return Buffer.concat([rawField(1, model), rawField(2, 'Sandbox'), rawVarint(3, 1), cacheExpiresAt]);
+}
+
 /** Everything a client is to keep or skip and never to show. */
 export const extras: Script = complete(function* (turn) {
   yield actions({ showSuggestions: {} });
@@ -147,15 +153,7 @@ export const extras: Script = complete(function* (turn) {
   yield actions(
     add(
       turn,
-      turn.message({
-        modelUsed: {
-          modelId: turn.model,
-          modelDisplayName: 'Sandbox',
-          isFallback: true,
-          // When the prompt's cache ends.
-          $unknowns: [rawField(4, rawVarint(1, 1_800_000_000))],
-        },
-      }),
+      turn.message({ modelUsed: modelUsed(turn) }),
       // Memories that were fetched.
       turn.message({ $unknowns: [rawField(29, rawField(1, 'memory-1'))] }),
       turn.message({ serverEvent: { payload: 'opaque' } }),

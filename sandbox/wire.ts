@@ -109,7 +109,8 @@ export interface Message extends WithUnknowns {
   toolCallResult?: ToolCallResult;
   serverEvent?: { payload?: string };
   agentReasoning?: { reasoning?: string; finishedDuration?: Timestamp };
-  modelUsed?: WithUnknowns & { modelId?: string; modelDisplayName?: string; isFallback?: boolean };
+  /** The bytes of the message. */
+  modelUsed?: Uint8Array;
 }
 
 export interface ToolCall extends WithUnknowns {
