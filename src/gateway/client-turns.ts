@@ -105,7 +105,7 @@ export function createClientTurns(
         signal,
         logger: logger.child({ request_id: turn.requestId }),
       });
-      const durationMs = clock.monotonic() - startedAt;
+      const durationMs = Math.round(clock.monotonic() - startedAt);
       const { model } = decoded.request;
       metrics.turnEnded({ protocol, model, isStream: decoded.isStream, durationMs, summary });
       log(turn, summary, durationMs);

@@ -116,7 +116,7 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
           model: route.model,
           prefer: known ?? preferred,
           isPreferenceSoft: known === undefined,
-          exclude: new Set([...failover.excluded, ...(route.barred ?? [])]),
+          exclude: route.barred ? new Set([...failover.excluded, ...route.barred]) : failover.excluded,
           isFreeBarred: failover.isFreeBarred,
           signal: turn.signal,
         };
@@ -264,7 +264,8 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
       attempts,
       conversation: path?.conversation.end(),
       usage: counted,
-      firstContentMs: progress.firstContentAt === undefined ? undefined : progress.firstContentAt - startedAt,
+      firstContentMs:
+        progress.firstContentAt === undefined ? undefined : Math.round(progress.firstContentAt - startedAt),
     };
   }
 }

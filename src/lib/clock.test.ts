@@ -52,6 +52,17 @@ it.each([
   expect(steady.now()).toBe(clock.now());
 });
 
+it.each([
+  ['forward', 56 * 365 * 24 * hour],
+  ['backward', -25 * hour],
+])('a step of the wall clock %s of more than a day is taken over at once', (_word, step) => {
+  const { clock, steady, set, pass } = machine();
+  pass(30_000);
+  steady.now();
+  set(step);
+  expect(steady.now()).toBe(clock.now());
+});
+
 it('the steady clock goes on while the machine sleeps', () => {
   const { clock, steady, sleep, pass } = machine();
   pass(5_000);

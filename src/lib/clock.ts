@@ -22,12 +22,15 @@ export const systemClock: Clock = {
 
 /** How much of the time that passes goes into following a wall clock that was set. */
 const followingShare = 0.1;
+/** A wall clock further off than this was wrong before it was set, as on a machine that boots in 1970 without a clock. */
+const longestToFollowMs = 24 * 60 * 60_000;
 /** Less than this is how coarse the uptime is, and no sleep. */
 const shortestSleepMs = 2_000;
 
 /**
  * The machine's clock without its steps. When the wall clock is set, this one follows at a tenth of the speed of time, so
- * that no session, rest or bearer ends early or lasts for hours. While the machine sleeps it goes on.
+ * that no session, rest or bearer ends early or lasts for hours. A step of more than a day is taken over at once. While
+ * the machine sleeps it goes on.
  */
 export function createSteadyClock(
   machine: Clock = systemClock,
@@ -56,8 +59,9 @@ export function createSteadyClock(
       const passed = seen - seenAt + sleptMs(seen);
       seenAt = seen;
       at += passed;
-      const most = passed * followingShare;
-      at += Math.max(-most, Math.min(most, machine.now() - at));
+      const off = machine.now() - at;
+      const most = Math.abs(off) > longestToFollowMs ? Number.POSITIVE_INFINITY : passed * followingShare;
+      at += Math.max(-most, Math.min(most, off));
       return Math.round(at);
     },
   };
