@@ -4,6 +4,8 @@ export default defineConfig({
   test: {
     // Most of the time tests wait for processes, databases and real limits of time; two cores carry three files at once.
     maxWorkers: 3,
+    // Tests of one file that run together mostly wait, too.
+    maxConcurrency: 10,
     projects: [
       {
         test: {

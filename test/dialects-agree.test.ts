@@ -303,7 +303,7 @@ const errors: Record<string, readonly [number, string, number, string]> = {
   '500': [502, 'upstream_unavailable', 500, 'api_error'],
 };
 
-/** An account of its own for each, good for this model only. */
+/** With an account that may use this model only. */
 async function withOwnAccount<Value>(model: string, run: () => Promise<Value>): Promise<Value> {
   const id = await services.addAccount(`wk-${randomUUID()}`, { models: [model] });
   try {
@@ -313,7 +313,7 @@ async function withOwnAccount<Value>(model: string, run: () => Promise<Value>): 
   }
 }
 
-describe('every dialect, streamed and whole, tells in its own words of', () => {
+describe.concurrent('every dialect, streamed and whole, tells in its own words of', () => {
   it.each(Object.entries(errors))('%s', async (name, [status, code, messagesStatus, messagesType]) => {
     for (const way of ways) {
       const { dialect, isStream } = way;

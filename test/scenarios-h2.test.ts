@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { testScenarios } from './support/scenario-table.ts';
 import { startTestServices, type TestServices } from './support/services.ts';
 
-const limits = { UPSTREAM_FIRST_EVENT_SECONDS: '5', UPSTREAM_IDLE_SECONDS: '2' };
+const limits = { UPSTREAM_FIRST_EVENT_SECONDS: '5', UPSTREAM_IDLE_SECONDS: '3' };
 const played = { tls: 'only', requireHttp2: true } as const;
 let crowd: TestServices;
 let alone: TestServices;

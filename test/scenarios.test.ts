@@ -3,7 +3,7 @@ import { scenarios } from '../sandbox/index.ts';
 import { hugeText, readStream, table, testScenarios } from './support/scenario-table.ts';
 import { eventually, startTestServices, type TestServices, userTurn } from './support/services.ts';
 
-const limits = { UPSTREAM_FIRST_EVENT_SECONDS: '5', UPSTREAM_IDLE_SECONDS: '2' };
+const limits = { UPSTREAM_FIRST_EVENT_SECONDS: '5', UPSTREAM_IDLE_SECONDS: '3' };
 let services: TestServices;
 let alone: TestServices;
 beforeAll(async () => {

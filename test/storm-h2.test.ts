@@ -59,4 +59,4 @@ test('each stream ends once, none short, and those on other sessions go on', asy
   expect(mostTurnsOpen).toBeLessThan(streams / 2);
   const { accounts } = (await services.pool('/api/accounts')) as { accounts?: { status: string }[] };
   expect(accounts?.map(({ status }) => status)).toEqual(['active']);
-});
+}, 60_000);

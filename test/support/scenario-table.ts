@@ -183,7 +183,7 @@ export function readStream(body: string) {
   };
 }
 
-/** The rows of the table, those that meet each other's connections in services of their own. */
+/** The rows of the table. Those that break connections run alone, on other services. */
 export function testScenarios(crowd: () => TestServices, alone: () => TestServices): void {
   const rows = Object.entries(table);
   describe.concurrent('together', () =>
@@ -208,24 +208,21 @@ function testRows(
   rows: readonly (readonly [string, (typeof table)[string]])[],
   given: () => TestServices,
 ): void {
-  const inLine = new Map<string, Promise<unknown>>();
-
-  /**
-   * An account of its own for each, good for this model only, and one after another for one model: no failure rests
-   * another's account.
-   */
-  function inOrder(name: string, run: () => Promise<void>): Promise<void> {
-    const running = (inLine.get(name) ?? Promise.resolve()).then(() => withOwnAccount(given(), name, run));
-    inLine.set(
-      name,
-      running.catch(() => {}),
-    );
-    return running;
-  }
-
   describe.each(rows)('an upstream that does "%s"', (name, seen) => {
+    let before: Promise<unknown> = Promise.resolve();
+
+    /**
+     * Each test has its own account, which may use this model only. Where the upstream fails, one waits for the other, so
+     * that neither gets the account that the other's failure put to rest.
+     */
+    function withAccount(run: () => Promise<void>): Promise<void> {
+      const running = before.then(() => withOwnAccount(given(), name, run));
+      if ('error' in seen) before = running.catch(() => {});
+      return running;
+    }
+
     test('streams up to exactly one end', async () => {
-      await inOrder(name, async () => {
+      await withAccount(async () => {
         const answer = await given().chat(userTurn(modelOf(name), 'Hello', { stream: true }));
         expect(answer.headers.get('x-request-id')).toMatch(/.+/);
         const body = await answer.text();
@@ -250,7 +247,7 @@ function testRows(
     });
 
     test('answers whole or with one clean error', async () => {
-      await inOrder(name, async () => {
+      await withAccount(async () => {
         const answer = await given().chat(userTurn(modelOf(name), 'Hello'));
         const body = (await answer.json()) as {
           choices: { message: { content: string | null }; finish_reason: string }[];
