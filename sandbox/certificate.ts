@@ -19,7 +19,7 @@ export async function makeCertificate(host: string): Promise<Certificate> {
   const { generate } = await import('selfsigned');
   const now = Date.now();
   const names = [...new Set(['localhost', '127.0.0.1', '::1', host])];
-  // A name of its own: of two authorities with one name OpenSSL tries only the first.
+  // Unique: of two authorities with the same name OpenSSL tries only the first.
   const made = await generate([{ name: 'commonName', value: `warp2api sandbox ${randomUUID()}` }], {
     keyType: 'ec',
     algorithm: 'sha256',

@@ -43,7 +43,7 @@ const brokenMessages: Script = function* (turn) {
   yield actions({ $unknowns: [broken(6)] }, { $unknowns: [broken(99)] });
   yield { kind: 'event', event: { clientActions: { actions: [] }, $unknowns: [broken(88)] } };
   yield actions(
-    // Citations, memories, a todo list, the model used, a kind of message nobody knows.
+    // Citations, memories, a todo list, the model used, an unknown kind of message.
     add(turn, { ...turn.message({}), $unknowns: [broken(8), broken(29)] }),
     add(turn, { ...turn.message({}), $unknowns: [broken(10)] }),
     add(turn, turn.message({ modelUsed: Uint8Array.of(0xff, 0xff, 0xff) })),

@@ -50,7 +50,7 @@ export class Listeners {
     }
   }
 
-  /** Closes the ports and every connection: who connects is refused. */
+  /** Closes the ports and every connection; new ones are refused. */
   async stop(): Promise<void> {
     const closed = this.#listeners
       .filter(({ server }) => server.listening)
