@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, fsyncSync, openSync, writeFileSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { makeFolder } from '../lib/make-folder.ts';
 import { opennessOf } from '../lib/open-to-others.ts';
-import { readTextFile } from '../lib/read-text.ts';
+import { decodeText } from '../lib/read-text.ts';
 import { VaultError } from './vault.ts';
 
 /** The master key outside the program: 32 bytes as text, in the environment or in a file nobody else can read. */
@@ -14,9 +14,12 @@ export function readKeyFile(path: string, onNotice: (message: string) => void = 
   let openness: ReturnType<typeof opennessOf>;
   try {
     openness = opennessOf(path);
-    text = readTextFile(path);
+    text = decodeText(readFileSync(path));
   } catch (error) {
-    throw new VaultError(`The master key file ${path} cannot be read: ${reasonOf(error)}.`, { cause: error });
+    const advice = adviceOn(error, path);
+    throw new VaultError(`The master key file ${path} cannot be read: ${reasonOf(error)}.${advice}`, {
+      cause: error,
+    });
   }
   if (openness === 'open') {
     throw new VaultError(`The master key file ${path} is open to others; run: chmod 600 ${path}`);
@@ -71,6 +74,14 @@ export function syncFolder(path: string): void {
 
 /** Where a rotation puts the key that is to come. */
 export const nextKeyFile = (path: string): string => `${path}.next`;
+
+function adviceOn(error: unknown, path: string): string {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  if (code === 'ENOENT') {
+    return ` Put the key there, or make a first one: (umask 077; openssl rand -hex 32 > ${path})`;
+  }
+  return code === 'EACCES' ? ' Give it to the user that runs this.' : '';
+}
 
 function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

@@ -76,13 +76,15 @@ describe('opening the vault', () => {
   it('refuses a key file open to others, a missing one and one without a key', async () => {
     const masterKeyFile = join(temporaryFolder(), 'key');
     const open = () => openVault({ store: emptyStore(), masterKeyFile, defaultKeyFile: '/nowhere', now: 0 });
-    await expect(open()).rejects.toThrow(/cannot be read/);
+    await expect(open()).rejects.toThrow(/cannot be read.*openssl rand -hex 32 > /);
     writeFileSync(masterKeyFile, 'ab'.repeat(32), { mode: 0o644 });
     chmodSync(masterKeyFile, 0o644);
     await expect(open()).rejects.toThrow(/chmod 600/);
     writeFileSync(masterKeyFile, 'too short');
     chmodSync(masterKeyFile, 0o600);
     await expect(open()).rejects.toThrow(/32 bytes/);
+    writeFileSync(masterKeyFile, Buffer.alloc(32, 0xfe));
+    await expect(open()).rejects.toThrow(/32 bytes as 64 hex digits or base64/);
   });
 
   it.each([0o444, 0o440, 0o400])('takes a key file of mode %o, as containers mount it', async (mode) => {
