@@ -14,7 +14,12 @@ export interface KeyedRequest {
 }
 
 /** With no keys configured any key or none is taken; the first one shown still tells clients apart. */
-export function createClientKeys(keys: readonly string[]): ClientKeys {
+export function createClientKeys(
+  keys: readonly string[],
+  setting: 'API_KEYS' | 'ADMIN_KEY' = 'API_KEYS',
+): ClientKeys {
+  const named = setting === 'API_KEYS' ? "one of this gateway's API_KEYS" : 'the ADMIN_KEY';
+  const none = setting === 'API_KEYS' ? "none of this gateway's API_KEYS" : 'not the ADMIN_KEY';
   const digests = keys.map(digest);
   // Every digest is compared, in constant time each: the answer's timing tells nothing about the keys.
   const isKnown = (shown: Buffer): boolean =>
@@ -25,11 +30,13 @@ export function createClientKeys(keys: readonly string[]): ClientKeys {
       if (digests.length === 0) return (shown[0] ?? digest('')).toString('base64url');
       const known = shown.filter(isKnown)[0];
       if (known !== undefined) return known.toString('base64url');
+      const isMisplaced = shown.length === 0 && headers.authorization !== undefined;
+      const missing = isMisplaced ? 'The header Authorization is not "Bearer KEY"' : 'No key was sent';
       throw new AppError(
         'invalid_key',
         shown.length === 0
-          ? 'No key was sent: send one of this gateway\'s API_KEYS as "Authorization: Bearer KEY" or "x-api-key: KEY".'
-          : 'The key is none of this gateway\'s API_KEYS: check what is sent as "Authorization: Bearer KEY" or "x-api-key: KEY".',
+          ? `${missing}: send ${named} as "Authorization: Bearer KEY" or "x-api-key: KEY".`
+          : `The key is ${none}: check what is sent as "Authorization: Bearer KEY" or "x-api-key: KEY".`,
       );
     },
   };

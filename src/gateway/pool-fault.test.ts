@@ -4,7 +4,12 @@ import { PoolError } from '../pool-api/errors.ts';
 import { appErrorFromPool } from './pool-fault.ts';
 
 it.each([
-  [new PoolError('pool_unavailable', 'secret address'), /cannot be reached/],
+  [new PoolError('pool_unavailable', 'secret address'), /cannot be reached.*POOL_SERVICE_URL/],
+  [
+    new PoolError('not_found', 'There is nothing at POST /api/api/secret.'),
+    /POOL_SERVICE_URL is not the account pool.*path/,
+  ],
+  [new PoolError('method_not_allowed', 'secret'), /POOL_SERVICE_URL is not the account pool/],
   [new NotPoolError('secret address'), /POOL_SERVICE_URL is not the account pool/],
   [new PoolError('invalid_key', 'x'), /POOL_API_KEY/],
   [new PoolError('host_not_allowed', 'x'), /ALLOWED_HOSTS/],

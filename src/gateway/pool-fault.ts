@@ -1,4 +1,4 @@
-import { AppError } from '../core/errors.ts';
+import { AppError, type AppErrorOptions } from '../core/errors.ts';
 import { NotPoolError } from '../pool-api/answer-error.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import type { Route } from './routes.ts';
@@ -20,16 +20,20 @@ export function appErrorFromPool(error: unknown, route?: Pick<Route, 'model' | '
       // Accounts there are, as some are barred: none of them may use the model.
       if (route?.barred && error.shortage?.matching === 0) return noAccountMayUse(route.model, error);
       return shortageError(error, options);
+    // What a pool says of a path that has too much before it.
+    case 'not_found':
+    case 'method_not_allowed':
+      return notAtPool(options);
     case 'pool_unavailable':
-      if (error instanceof NotPoolError) {
-        const reason =
-          'What answers at POOL_SERVICE_URL is not the account pool: set it to the address of the pool.';
-        return new AppError('pool_unavailable', reason, { retryAfterMs: 60_000, ...options });
-      }
-      return new AppError('pool_unavailable', 'The account pool cannot be reached; try again in a moment.', {
-        retryAfterMs: 5_000,
-        ...options,
-      });
+      if (error instanceof NotPoolError) return notAtPool(options);
+      return new AppError(
+        'pool_unavailable',
+        'The account pool cannot be reached; try again in a moment. If it lasts, start the pool or correct POOL_SERVICE_URL of the gateway.',
+        {
+          retryAfterMs: 5_000,
+          ...options,
+        },
+      );
     case 'shutting_down':
       return new AppError('shutting_down', 'The service is stopping; try again in a moment.', {
         retryAfterMs: 5_000,
@@ -51,6 +55,12 @@ export function appErrorFromPool(error: unknown, route?: Pick<Route, 'model' | '
     default:
       return AppError.from(error);
   }
+}
+
+function notAtPool(options: AppErrorOptions): AppError {
+  const reason =
+    'What answers at POOL_SERVICE_URL is not the account pool: set it to the address of the pool, without a path unless the pool is behind one.';
+  return new AppError('pool_unavailable', reason, { retryAfterMs: 60_000, ...options });
 }
 
 function noAccountMayUse(model: string, cause: PoolError): AppError {

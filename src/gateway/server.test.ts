@@ -604,6 +604,29 @@ describe('keys', () => {
     expect(shown({ authorization: 'Bearer x', 'x-api-key': 'right-key' })).toBe(shown({}, '/?key=right-key'));
   });
 
+  it.each(['Bearer Bearer right-key', 'bearer  right-key '])('are found in "%s"', (authorization) => {
+    const keys = createClientKeys(['right-key']);
+    expect(keys.identify({ headers: { authorization }, url: '/' })).toHaveLength(43);
+    const wrong = { authorization: authorization.replace('right', 'wrong') };
+    expect(() => keys.identify({ headers: wrong, url: '/' })).toThrow(/none of this gateway's API_KEYS/);
+  });
+
+  it.each(['right-key', 'Basic cmlnaHQta2V5Og=='])(
+    'are said to be in the wrong form in "%s"',
+    (authorization) => {
+      const identify = () =>
+        createClientKeys(['right-key']).identify({ headers: { authorization }, url: '/' });
+      expect(identify).toThrow(/^The header Authorization is not "Bearer KEY": send one of/);
+    },
+  );
+
+  it('are named by the setting that a call needs', () => {
+    const keys = createClientKeys(['admin-key'], 'ADMIN_KEY');
+    expect(() => keys.identify({ headers: {}, url: '/' })).toThrow(/send the ADMIN_KEY as/);
+    const headers = { authorization: 'Bearer right-key' };
+    expect(() => keys.identify({ headers, url: '/' })).toThrow(/The key is not the ADMIN_KEY/);
+  });
+
   it('are looked at before a body is read', async () => {
     const request = httpRequest({ port, host: '127.0.0.1', method: 'POST', path: '/v1/chat/completions' });
     request.setHeader('content-length', 1_000_000);

@@ -94,7 +94,8 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     pool: options.poolAddress?.(address),
   });
 
-  const adminKeys = options.adminKey === undefined ? undefined : createClientKeys([options.adminKey]);
+  const adminKeys =
+    options.adminKey === undefined ? undefined : createClientKeys([options.adminKey], 'ADMIN_KEY');
   const metrics = createGatewayMetrics({
     turns: () => running.count + sockets.turnCount + background.count,
     streams: () => running.streamCount + sockets.turnCount,

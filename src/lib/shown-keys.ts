@@ -7,7 +7,8 @@ const keyHeaders = ['x-api-key', 'x-goog-api-key', 'api-key'];
  * that no place outranks another one.
  */
 export function shownKeys(headers: IncomingHttpHeaders, url: string): readonly string[] {
-  const bearer = /^Bearer +(\S+) *$/i.exec(headers.authorization ?? '')?.[1] ?? '';
+  // Some people write "Bearer" into their client's field for the key.
+  const bearer = /^(?:Bearer +)+(\S+) *$/i.exec(headers.authorization ?? '')?.[1] ?? '';
   const inHeaders = keyHeaders.flatMap((name) => String(headers[name] ?? '').split(','));
   const query = url.includes('?') ? new URLSearchParams(url.slice(url.indexOf('?') + 1)).getAll('key') : [];
   return [bearer, ...inHeaders, ...query].map((key) => key.trim()).filter((key) => key !== '');
