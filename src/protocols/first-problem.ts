@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { quoted } from './refused.ts';
 
 /**
  * The problem a person should mend first: the deepest one zod found, since a union reports its members' problems
@@ -45,7 +46,7 @@ function plainRule(message: string): string {
 function namingKind(message: string, path: readonly PropertyKey[], value: unknown): string {
   const isKind = path.at(-1) === 'type' || path.at(-1) === 'role';
   if (!isKind || typeof value !== 'string') return message;
-  const name = JSON.stringify(value.slice(0, 64));
+  const name = quoted(value);
   return message.startsWith('must be ') ? `${message}, not ${name}` : `${name} ${message}`;
 }
 

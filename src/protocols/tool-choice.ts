@@ -1,5 +1,5 @@
 import type { Tool, ToolChoice } from '../core/turn.ts';
-import { refused } from './refused.ts';
+import { quoted, refused } from './refused.ts';
 
 /** Any of the tools must be called; `word` is the dialect's own for it. Throws AppError `invalid_request`. */
 export function requiredTool(tools: readonly Tool[], word: string): ToolChoice {
@@ -16,5 +16,5 @@ export function namedTool(tools: readonly Tool[], name: string): ToolChoice {
 /** Throws AppError `invalid_request` for a name that no tool has. */
 export function mustOffer(tools: readonly Tool[], name: string, param: string): void {
   if (tools.some((tool) => tool.name === name)) return;
-  throw refused(param, `names the tool "${name}", which tools does not offer`);
+  throw refused(param, `names the tool ${quoted(name)}, which tools does not offer`);
 }

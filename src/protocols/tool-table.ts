@@ -1,4 +1,4 @@
-import { refused } from './refused.ts';
+import { quoted, refused } from './refused.ts';
 
 /** Who runs a kind of tool, and how its calls and their results are written in its dialect. */
 export interface ToolRow {
@@ -187,7 +187,7 @@ export function demandedLeftOut(tool: LeftOutTool, param: string) {
 }
 
 function reasonOf({ type, isUnknown }: LeftOutTool): string {
-  const name = JSON.stringify(type.slice(0, 64));
+  const name = quoted(type);
   return isUnknown
     ? `${name} is not a type of tool that is known here: offer it as a function, or leave it out`
     : `${name} is run by the provider, and this upstream cannot run it: offer a function of your own instead, or leave it out`;

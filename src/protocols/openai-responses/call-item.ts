@@ -16,7 +16,7 @@ export function callItem(
   status: ItemStatus,
 ): OutputItem {
   const form = tools.forms.get(call.name);
-  const name = form?.name ?? call.name;
+  const name = form?.kind === 'function' || form?.kind === 'custom' ? form.name : call.name;
   if (form?.kind === 'custom') {
     const input = status === 'in_progress' ? '' : customInput(call.arguments);
     const id = itemId('ctc', identity, index);

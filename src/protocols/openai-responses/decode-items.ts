@@ -12,7 +12,7 @@ import { imageFromUrl } from '../image-source.ts';
 import { MadeCalls } from '../made-calls.ts';
 import { toolResult } from '../message-parts.ts';
 import { readContent, resultContent } from '../read-content.ts';
-import { refused } from '../refused.ts';
+import { quoted, refused } from '../refused.ts';
 import { callOfItem } from './call-item.ts';
 import { readCompaction } from './compaction-item.ts';
 import { bringsTools, type OfferedTools, offeredTools } from './offered-tools.ts';
@@ -52,6 +52,8 @@ export function decodeItems(
 ): DecodedItems {
   const messages: AskedMessage[] = [];
   const calls = new MadeCalls();
+  /** Of calls, by the ids of their items. */
+  const callIds = new Map<string, string>();
   const last = () => messages[messages.length - 1];
   /** Of the last message, while it is one of the assistant, or one of results. */
   let answer: AssistantPart[] = [];
@@ -93,6 +95,7 @@ export function decodeItems(
     const call = callOfItem(item, tools);
     if (call) {
       const id = calls.add(call.id, call.name);
+      if (typeof item['id'] === 'string') callIds.set(item['id'], id);
       addAssistant([{ type: 'tool-call', ...call, id }]);
     } else if (isKind(item, 'function_call_output') || isKind(item, 'custom_tool_call_output')) {
       const at: Place = { path: `${place.path}.output`, isJustSent: false };
@@ -107,7 +110,9 @@ export function decodeItems(
         addResult(toolResult(item.call_id, [{ type: 'text', text: foundText(item.tools) }]), place, isNew);
       }
     } else if (isClientOutput(item)) {
-      addResult(clientResult(item), place, isNew);
+      // Outputs of the local shell name their call by its own id or by that of its item.
+      const callId = item.call_id ?? callIds.get(item.id ?? '') ?? item.id ?? '';
+      addResult(clientResult(item, callId), place, isNew);
     } else if (isKind(item, 'reasoning')) {
       const text = reasoningText(item, opaque);
       if (text !== '') addAssistant([{ type: 'reasoning', text }]);
@@ -125,7 +130,7 @@ export function decodeItems(
   if (unread?.count === messages.length && (last()?.role ?? 'assistant') === 'assistant') {
     throw refused(
       `${unread.place.path}.type`,
-      `${JSON.stringify(unread.type)} says nothing to this upstream, and there is no other new input: send a message or an output`,
+      `${quoted(unread.type)} says nothing to this upstream, and there is no other new input: send a message or an output`,
     );
   }
   return { messages, ignored: notes.ignored };
@@ -144,11 +149,9 @@ function reasoningText(item: Extract<InputItem, { type: 'reasoning' }>, opaque: 
 }
 
 /** A shell's or a patch's outcome has a shape of its own; a model reads it as it is. */
-function clientResult(item: ClientOutput): ToolResultPart {
-  const { output, status } = item;
+function clientResult({ output, status }: ClientOutput, callId: string): ToolResultPart {
   const said = output ?? status ?? '';
   const text = typeof said === 'string' ? said : JSON.stringify(said);
-  const callId = item.call_id ?? item.id ?? '';
   return { type: 'tool-result', callId, text, isError: status === 'failed' };
 }
 

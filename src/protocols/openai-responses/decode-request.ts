@@ -65,7 +65,9 @@ export function decodeResponsesRequest(
   const all = readItems([...history, ...input], history.length, notes);
   const tools = offeredTools(asked.tools ?? [], all);
   // What earlier items offered was judged then.
-  const asksFor = tools.leftOut.filter(({ path }) => path.startsWith('tools.'));
+  const newItems = all.slice(history.length).filter(({ isNew }) => isNew);
+  const newPlaces = ['tools', ...newItems.map(({ place }) => place.path)];
+  const asksFor = tools.leftOut.filter(({ path }) => newPlaces.some((place) => path.startsWith(`${place}.`)));
   checkLeftOut(asksFor, tools.offered.length, asked.tool_choice === 'none');
   const toolChoice = decodeToolChoice(asked.tool_choice ?? 'auto', tools);
   const items = decodeItems(all, notes, tools, opaque);

@@ -1,6 +1,6 @@
 import type { Tool, ToolChoice } from '../../core/turn.ts';
 import { customDescription, customParameters } from '../custom-tool.ts';
-import { refused } from '../refused.ts';
+import { quoted, refused } from '../refused.ts';
 import { requiredTool } from '../tool-choice.ts';
 import { demandedLeftOut, type LeftOutTool, responsesTools, toolKind } from '../tool-table.ts';
 import { type ClientToolKind, clientTools, isClientToolKind } from './client-tools.ts';
@@ -177,11 +177,11 @@ type NamedChoice = { readonly type: string; readonly name?: string | null | unde
 
 /** What of the offer may be used: all of it, unless the choice names some. Throws AppError `invalid_request`. */
 export function allowedTools(choice: ResponsesRequest['tool_choice'], tools: OfferedTools): readonly Tool[] {
-  if (typeof choice !== 'object' || choice === null || !isAllowedTools(choice)) return tools.offered;
-  const places = choice.tools.map((named, index) => ({ named, param: `tool_choice.tools.${index}` }));
+  const allowance = allowanceOf(choice);
+  if (allowance === undefined) return tools.offered;
   // They may be left out here, too, while there are others.
   const [left = [], usable = []] = [true, false].map((isLeft) =>
-    places.filter(({ named }) => (leftOutOf(named, tools) !== undefined) === isLeft),
+    allowance.named.filter(({ named }) => (leftOutOf(named, tools) !== undefined) === isLeft),
   );
   const chosen = usable.length > 0 ? usable : left;
   const allowed = new Set(chosen.flatMap(({ named, param }) => namesOf(named, tools, param)));
@@ -196,9 +196,21 @@ export function decodeToolChoice(
   if (typeof choice === 'string') {
     return choice === 'required' ? requiredTool(tools.offered, choice) : { type: choice };
   }
-  if (isAllowedTools(choice)) return { type: choice.mode };
-  const [name = ''] = namesOf(choice, tools, 'tool_choice');
+  const allowance = allowanceOf(choice);
+  if (allowance) return { type: allowance.mode };
+  const [name = ''] = namesOf(choice as NamedChoice, tools, 'tool_choice');
   return { type: 'tool', name };
+}
+
+/** A choice of several tools; that of a namespace is one of all its tools. */
+function allowanceOf(choice: ResponsesRequest['tool_choice']) {
+  if (typeof choice !== 'object' || choice === null) return undefined;
+  if (isAllowedTools(choice)) {
+    const named = choice.tools.map((tool, index) => ({ named: tool, param: `tool_choice.tools.${index}` }));
+    return { mode: choice.mode, named };
+  }
+  if (choice.type !== 'namespace') return undefined;
+  return { mode: 'required' as const, named: [{ named: choice as NamedChoice, param: 'tool_choice' }] };
 }
 
 function isAllowedTools(
@@ -213,16 +225,19 @@ function namesOf(choice: NamedChoice, tools: OfferedTools, param: string): strin
   if (found.length > 0) return found;
   const left = leftOutOf(choice, tools);
   if (left) throw demandedLeftOut(left, param);
-  throw refused(param, `names the tool "${choice.name ?? choice.type}", which tools does not offer`);
+  throw refused(param, `names the tool ${quoted(choice.name ?? choice.type)}, which tools does not offer`);
 }
 
 function foundTools({ type, name: asked }: NamedChoice, { offered, forms }: OfferedTools): string[] {
   const kind = toolKind(responsesTools, type);
   const isByName = kind === 'function' || kind === 'custom';
+  const exact = isByName ? offered.find(({ name }) => name === asked) : undefined;
+  if (exact) return [exact.name];
   return offered
     .filter(({ name }) => {
       const form = forms.get(name);
-      return isByName ? name === asked || form?.name === asked : form?.kind === kind;
+      if (kind === 'namespace') return form?.namespace === asked;
+      return isByName ? form?.name === asked : form?.kind === kind;
     })
     .map(({ name }) => name);
 }

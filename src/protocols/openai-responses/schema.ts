@@ -124,7 +124,7 @@ const screenshotOutput = z.looseObject({
 });
 const clientOutput = z.looseObject({
   type: z.enum(['local_shell_call_output', 'shell_call_output', 'apply_patch_call_output']),
-  /** The call's; the local shell's outputs carry it as their `id`. */
+  /** The call's; the local shell's outputs carry it, or that of the call's item, as their `id`. */
   call_id: z.string().nullish(),
   id: z.string().nullish(),
   status: z.string().nullish(),
