@@ -221,6 +221,8 @@ export interface AppErrorOptions {
 }
 
 const longestRetrySeconds = 60;
+/** Where the upstream names no wait: accounts rest so long after a first limit. */
+const usualRateLimitMs = 5_000;
 
 /** The only error that crosses a layer. Its message may be shown to the client; its cause goes to the log only. */
 export class AppError extends Error {
@@ -265,8 +267,10 @@ export class AppError extends Error {
   }
   /** What clients are told as Retry-After: many give up where it is long, and an account may come back early. */
   get retryAfterSeconds(): number | undefined {
-    if (this.retryAfterMs === undefined) return undefined;
-    return Math.min(longestRetrySeconds, Math.max(1, Math.ceil(this.retryAfterMs / 1000)));
+    const waitMs =
+      this.retryAfterMs ?? (this.code === 'upstream_rate_limited' ? usualRateLimitMs : undefined);
+    if (waitMs === undefined) return undefined;
+    return Math.min(longestRetrySeconds, Math.max(1, Math.ceil(waitMs / 1000)));
   }
   get failover(): Failover {
     return this.isFinal ? 'no' : this.#failover;

@@ -19,7 +19,7 @@ export function networkError(cause: unknown, message: string): AppError {
       fault: 'network',
       isUnreachable: unsent ? unconnected.has(unsent.phase) : isUnsent,
       // Every account would meet the same; what was sent may have been carried out, and charged.
-      ...(unsent?.phase === 'protocol' ? { failover: 'no' } : isUnsent ? {} : { failover: 'once' }),
+      failover: unsent?.phase === 'protocol' ? 'no' : 'once',
     },
   );
 }

@@ -162,7 +162,9 @@ export class Http2Exchange implements Dispatcher.DispatchController {
     if (this.#reason !== null) return this.#reason;
     const stream = this.#stream;
     if (stream === undefined) return this.#error ?? new ConnectionLostError('The connection was lost.');
-    if (this.#isUnprocessed || stream.rstCode === constants.NGHTTP2_REFUSED_STREAM) {
+    const isRefused = this.#isUnprocessed || stream.rstCode === constants.NGHTTP2_REFUSED_STREAM;
+    // What was answered was processed, whatever the other side says.
+    if (isRefused && this.rawHeaders === null) {
       return new UnsentError(
         'refused',
         'The other side did not process the request and asks to send it again.',

@@ -158,6 +158,19 @@ it('makes an error of a stream that is reset without an error in mid-body', asyn
   expect(sent.ends()).toBe(1);
 });
 
+it('does not believe a stream to be refused that was begun to be answered', async () => {
+  h2.answer = (call) => begin(call);
+  const sent = send(network.dispatcher, `${h2.url}/`, { method: 'POST', body: 'turn' });
+  await until(() => sent.body() === 'begun');
+  for (const { stream } of h2.calls) {
+    // Node would end the body before it resets the stream.
+    stream.end = () => stream;
+    stream.close(constants.NGHTTP2_REFUSED_STREAM);
+  }
+  expect(await sent.ended).toBeInstanceOf(StreamResetError);
+  expect(h2.calls.length).toBe(1);
+});
+
 it('costs only its own streams when a session is destroyed', async () => {
   h2.answer = (call) => begin(call);
   const running = Array.from({ length: 20 }, () => send(network.dispatcher, `${h2.url}/`));

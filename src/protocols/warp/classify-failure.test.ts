@@ -47,6 +47,9 @@ describe('what something on the way answers', () => {
     ['407', 407, 'Proxy Authentication Required', {}],
     ['431', 431, '', {}],
     ['a page of 451', 451, page, {}],
+    ['401 of a proxy', 401, 'Unauthorized', { 'www-authenticate': 'Basic realm="proxy"' }],
+    ['401 of a proxy with JSON', 401, json({ error: 'no' }), { 'www-authenticate': 'NTLM' }],
+    ['511', 511, json({ error: 'log in to this network' }), {}],
     ['a page of 502', 502, page, { 'content-type': 'text/html; charset=utf-8' }],
     ['a redirect', 302, '', { location: 'http://login.example/' }],
     ['a captive portal', 200, page, { 'content-type': 'text/html' }],
@@ -81,6 +84,8 @@ describe('what the vendor says of the account', () => {
     json({ error: 'Your account has been blocked from using AI features' }),
     json({ error: { message: 'forbidden' } }),
     json({ errors: [{ message: 'This account is disabled' }] }),
+    json({ message: 'Your account has been suspended' }),
+    json({ title: 'Forbidden', detail: 'The plan has ended for this workspace' }),
   ])('is believed: %s', (body) => {
     expect(classify(403, body)).toMatchObject({ code: 'upstream_refused', outcome: 'refused' });
   });

@@ -10,6 +10,7 @@ const spentQuota =
   /no remaining quota|no ai requests remaining|out[ _]of[ _](ai )?credits|insufficient[ _]credits/i;
 /** An edge in front of the upstream limits callers by their address or name, whichever account they use. */
 const edgeLimit = /^\s*rate exceeded\.?\s*$/i;
+const accountWords = /\b(your|this|the) (account|plan|subscription|team|workspace|user)\b|\bcredits\b/i;
 const modelNotAllowed =
   /\bmodel\b.{0,200}\bnot (allowed|available|enabled|permitted) (for|to|on) (your|this) (account|plan|team|user|workspace)|\bno models? (is |are )?available\b/is;
 
@@ -29,10 +30,12 @@ export function classifyFailure(response: FailedResponse, now: number): AppError
   }
   switch (status) {
     case 401:
-      return answer.form === 'page' ? answeredOnTheWay(options) : unauthorized(cause);
+      return answer.form === 'page' || asksForProxyLogin(response)
+        ? answeredOnTheWay(options)
+        : unauthorized(cause);
     case 402:
     case 403:
-      if (answer.words === undefined) return answeredOnTheWay(options);
+      if (!isAboutAccount(answer)) return answeredOnTheWay(options);
       return spentQuota.test(answer.text) ? outOfCredits(options) : refused(cause);
     case 429:
       return tooMany(response, answer, options);
@@ -49,6 +52,7 @@ export function classifyFailure(response: FailedResponse, now: number): AppError
     case 414:
     case 421:
     case 431:
+    case 511:
       return answeredOnTheWay(options);
     case 408:
     case 425:
@@ -70,6 +74,16 @@ export function classifyFailure(response: FailedResponse, now: number): AppError
     'The upstream answered with something that is no turn. Check the address it is configured with.',
     { cause },
   );
+}
+
+/** The vendor takes bearers; a login of another scheme is that of a proxy or a wall in front of it. */
+function asksForProxyLogin({ headers }: FailedResponse): boolean {
+  return /^\s*(basic|digest|ntlm|negotiate)\b/i.test(String(headers['www-authenticate'] ?? ''));
+}
+
+/** Vendors name an error; the JSON of a gateway on the way has a bare `message`, which must speak of the account. */
+function isAboutAccount({ form, words, text }: FailedAnswer): boolean {
+  return words !== undefined || (form === 'json' && accountWords.test(text));
 }
 
 function tooMany(response: FailedResponse, answer: FailedAnswer, options: AppErrorOptions): AppError {

@@ -81,8 +81,8 @@ it.each([1, 6, 7])('blames no account for reason %i, and tries once more at most
   expect(error.failover).toBe('once');
 });
 
-it('blames the vendor’s key and not the account’s credential, and asks other accounts', () => {
+it('blames the vendor’s key and not the account’s credential, and remembers nothing of the model', () => {
   const error = errorOf([12, raw([2, 'claude'])]);
-  expect(error).toMatchObject({ code: 'upstream_unauthorized', outcome: undefined, failover: 'yes' });
-  expect(error.isModelRefusedToAccount).toBe(true);
+  expect(error).toMatchObject({ code: 'upstream_unauthorized', outcome: undefined, failover: 'once' });
+  expect(error.isModelRefusedToAccount).toBe(false);
 });

@@ -47,6 +47,8 @@ export function endingOf(finished: StreamFinished): 'done' | 'length' | 'unnamed
         {
           cause: new Error(`the model is ${JSON.stringify(reason.value.modelName)}`),
           fault: 'model',
+          // Not remembered as a refusal of the model: its owner may correct the key at once.
+          failover: 'once',
         },
       );
     case 'internalError':

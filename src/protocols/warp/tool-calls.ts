@@ -5,6 +5,9 @@ import type { ToolCall } from './gen/warp_pb.js';
 import { decodeStruct } from './struct.ts';
 import { answeredCalls, type ConversationTasks } from './tasks.ts';
 
+/** Clients send calls back, and a call without a name is none. */
+const unnamed = 'unnamed_tool';
+
 /**
  * The calls of this turn the client has to answer, as events. A tool that the request did not offer, or one of the
  * upstream's own, is called like any other: the client answers that there is no such tool, and the model goes on.
@@ -15,11 +18,15 @@ export function toolCallEvents(
   requestId: string,
 ): readonly TurnEvent[] {
   const events: TurnEvent[] = [];
+  const ids = new Set<string>();
   let index = 0;
   for (const call of openCalls(tasks)) {
     const called = calledTool(call, offered);
     if (!called) continue;
-    const id = call.toolCallId || `call_${requestId}_${index}`;
+    // Clients tell results apart by them.
+    const { toolCallId } = call;
+    const id = toolCallId && !ids.has(toolCallId) ? toolCallId : `call_${requestId}_${index}`;
+    ids.add(id);
     events.push(
       { type: 'tool-call-start', index, id, name: called.name },
       { type: 'tool-call-delta', index, arguments: called.arguments },
@@ -35,7 +42,7 @@ function calledTool(
   offered: ReadonlySet<string>,
 ): { readonly name: string; readonly arguments: string } | undefined {
   if (call.tool.case === 'callMcpTool') {
-    return { name: call.tool.value.name ?? '', arguments: argumentsOf(call.tool.value.args) };
+    return { name: call.tool.value.name || unnamed, arguments: argumentsOf(call.tool.value.args) };
   }
   const builtin = builtinCall(call);
   // The client must not take it for its own tool of the same name and run that.

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
 import { testHttp, testTokenHttp } from '../testing/test-http.ts';
-import { createWarpProvider } from './provider.ts';
+import { createWarpProvider, isWarpHost } from './provider.ts';
 
 interface Asked {
   readonly url: string | undefined;
@@ -349,4 +349,16 @@ describe('a key', () => {
       );
     },
   );
+});
+
+it.each([
+  ['https://app.warp.dev', true],
+  ['HTTPS://APP.Warp.Dev:443/', true],
+  ['https://app.warp.dev.:443/path', true],
+  ['https://staging.app.warp.dev', true],
+  ['http://app.warp.dev', false],
+  ['https://warp.dev.example.com', false],
+  ['https://notwarp.dev', false],
+])('knows the real host, whose turns need HTTP/2: %s is it: %s', (url, isReal) => {
+  expect(isWarpHost(url)).toBe(isReal);
 });
