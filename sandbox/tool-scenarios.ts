@@ -3,7 +3,7 @@ import { type PlayableScenario, scenario } from './scenario.ts';
 import { rawField } from './schema.ts';
 import { actions, add, calls, complete, type Script } from './script.ts';
 
-/** Calls of the server's own tools, by their fields of ToolCall: each has a message of its own, opaque to a client. */
+/** Calls of the server's own tools, by their fields of ToolCall: each has its own message type, opaque to a client. */
 function builtin(...fields: number[]): Script {
   return complete(function* (turn) {
     for (const field of fields) {

@@ -76,7 +76,7 @@ const part = 'The first part of an answer';
 const whole = 'You said: Hello';
 
 describe('TLS', () => {
-  test('speaks h2 and HTTP/1.1 by ALPN with a certificate of its own', async () => {
+  test('speaks h2 and HTTP/1.1 by ALPN with its own certificate', async () => {
     const running = await start();
     const ca = running.transport.certificate ?? '';
     expect(running.url).toBe(running.secureUrl);

@@ -152,7 +152,7 @@ export async function startServices(
     }
     if (pool && mode === 'both' && !isOwnPool(config)) {
       logger.warn(
-        `POOL_SERVICE_URL is ${config.poolUrl}, but this process runs a pool of its own: to use that one, start "warp2api serve gateway".`,
+        `POOL_SERVICE_URL is ${config.poolUrl}, but this process runs its own pool: to use the other one, start "warp2api serve gateway".`,
       );
     }
     if (pool) await announceSandbox(pool, logger);

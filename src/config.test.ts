@@ -201,7 +201,7 @@ test('a gateway that runs apart from a guarded pool needs the borrowing key', ()
   expect(() => checkRunMode(config, 'both')).not.toThrow();
 });
 
-test('a gateway that runs apart is told when its pool cannot be where it would look', () => {
+test('a gateway that runs apart is refused a pool address that cannot be right', () => {
   const free = load({ POOL_SERVICE_PORT: '0' });
   expect(() => checkRunMode(free, 'gateway')).toThrow(/POOL_SERVICE_PORT=0.*set POOL_SERVICE_URL/);
   expect(() => checkRunMode(free, 'both')).not.toThrow();
@@ -247,7 +247,7 @@ test('names and origins are taken in the forms people write them', () => {
   ]);
 });
 
-test('proxies are read under both spellings, with ALL_PROXY for what has none of its own', () => {
+test('proxies are read under both spellings, with ALL_PROXY as the fallback', () => {
   expect(load({}).proxies).toEqual({ http: undefined, https: undefined, noProxy: [] });
   const url = 'http://me:s3cret@proxy.example:3128';
   expect(load({ HTTPS_PROXY: url, no_proxy: 'a.example, 10.0.0.0/8' }).proxies).toEqual({

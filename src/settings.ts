@@ -222,7 +222,7 @@ export const settings = {
   }),
   LOG_FILE: setting({
     schema: path,
-    help: 'File to log to instead of the standard output; one for each process. It is opened anew on SIGHUP. start_services.sh sets it to a file in LOG_DIR.',
+    help: 'File to log to instead of the standard output; one for each process. It is reopened on SIGHUP. start_services.sh sets it to a file in LOG_DIR.',
   }),
   LOG_MAX_MB: setting({
     default: '50',

@@ -148,7 +148,7 @@ test.each<[string, OpenAI.Responses.Tool, string, (call_id: string) => OpenAI.Re
     (call_id) => ({ type: 'apply_patch_call_output', call_id, status: 'failed' }),
   ],
   [
-    'a shell with a field of its own',
+    'a shell with an extra field',
     { type: 'shell' },
     'call shell {"commands":["date"],"why":"to know"}',
     (call_id) => ({ type: 'shell_call_output', call_id, output: [] }),

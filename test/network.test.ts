@@ -194,7 +194,7 @@ it('keeps the path of WARP_SERVER_URL before that of every call', async () => {
   expect(paths).toContain('/warp/prefix/api/v1/agent/models');
 });
 
-it('sends token requests through the proxy too, each over a tunnel of its own', async () => {
+it('sends token requests through the proxy too, each over its own tunnel', async () => {
   const front = await startFront();
   const proxy = await startProxy(front, 'securetoken.googleapis.com');
   front.answer = ({ stream }) => {

@@ -1,4 +1,4 @@
-// Of several accounts one meets a refusal of its own: another answers, and the one is not asked again in vain.
+// One of several accounts is refused: another one answers, and the refused one is not asked again in vain.
 import { expect, test } from 'vitest';
 import { servicesForTest, userTurn } from './support/services.ts';
 

@@ -32,7 +32,7 @@ export const claudeCodes: readonly Client[] = [
     },
     ['Read'],
   ),
-  // The search is a request with a tool of the provider alone: its model is told that there is none, and says so.
+  // The search is a request with a tool of the provider alone: its model gets an error, and says so.
   claudeCode(
     {
       name: 'claude-code-search',

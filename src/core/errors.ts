@@ -21,7 +21,7 @@ interface ErrorRow {
   readonly anthropicStatus: number;
   readonly fault: Fault;
   readonly failover: Failover;
-  /** What the pool is told of the account that carried the turn; undefined where that says nothing about an account. */
+  /** The outcome that is reported to the pool; undefined where the error says nothing about the account. */
   readonly outcome: Outcome | undefined;
 }
 
@@ -265,7 +265,7 @@ export class AppError extends Error {
   get anthropicStatus(): number {
     return table[this.code].anthropicStatus;
   }
-  /** What clients are told as Retry-After: many give up where it is long, and an account may come back early. */
+  /** For clients' Retry-After. Many clients give up on a long one, and an account may recover early. */
   get retryAfterSeconds(): number | undefined {
     const waitMs =
       this.retryAfterMs ?? (this.code === 'upstream_rate_limited' ? usualRateLimitMs : undefined);
@@ -279,7 +279,7 @@ export class AppError extends Error {
   get isModelRefusedToAccount(): boolean {
     return this.fault === 'model' && this.failover === 'yes';
   }
-  /** What the pool is told; undefined where the error says nothing about the account. */
+  /** The outcome to report to the pool; undefined where the error says nothing about the account. */
   get outcome(): Outcome | undefined {
     const mayTellOfAccount =
       this.fault === 'account' || this.fault === 'upstream' || this.code === 'cancelled';

@@ -20,7 +20,7 @@ describe.each(['gateway', 'pool'] as const)('at the %s', (here) => {
     '/models',
     '/openai/models',
     '/chat/completions/',
-  ])("%s is told OpenAI's base URL", (path) => {
+  ])("%s gets OpenAI's base URL", (path) => {
     const { advice, dialect } = adviseOnPath(path, here, places);
     expect([advice, dialect]).toEqual([expect.stringContaining(openaiBase), 'openai']);
   });
@@ -32,7 +32,7 @@ describe.each(['gateway', 'pool'] as const)('at the %s', (here) => {
     '/api/anthropic/v1/messages/count_tokens',
     '/anthropic/v1/models',
     '/messages/count_tokens',
-  ])("%s is told Anthropic's base URL", (path) => {
+  ])("%s gets Anthropic's base URL", (path) => {
     const { advice, dialect } = adviseOnPath(path, here, places);
     expect([advice, dialect]).toEqual([expect.stringContaining(anthropicBase), 'anthropic']);
   });
@@ -41,13 +41,13 @@ describe.each(['gateway', 'pool'] as const)('at the %s', (here) => {
     ['/v1beta/models/gemini-pro:generateContent', /Gemini API is not served/],
     ['/api/tags', /Ollama's own API is not served/],
     ['/api/chat', /Ollama's own API is not served/],
-  ])('%s is told what is not served', (path, message) => {
+  ])('%s gets a message that it is not served', (path, message) => {
     const { advice } = adviseOnPath(path, here, places);
     expect(advice).toMatch(message);
     expect(advice).toContain(openaiBase);
   });
 
-  it.each(['/', '/v1', '/favicon.ico', '/nowhere'])('%s is told where things are', (path) => {
+  it.each(['/', '/v1', '/favicon.ico', '/nowhere'])('%s gets both base URLs', (path) => {
     expect(adviseOnPath(path, here, places).advice).toContain('http://box:8018/v1');
   });
 

@@ -129,7 +129,7 @@ export interface KeyIssuer {
   find(name: string, signal?: AbortSignal): Promise<string | null>;
 }
 
-/** One account as its provider is told of it. */
+/** What a provider needs to know of an account. */
 export interface ProviderAccount {
   readonly bearer: string;
   /** The team that pays; undefined leaves the choice to the provider. Only where the provider `hasTeams`. */

@@ -5,9 +5,9 @@ import type { LeaseCache, TurnLease } from './lease-cache.ts';
 import type { Reporter, ReportResult } from './reporter.ts';
 
 /**
- * What the pool is told of one turn's attempts. Only the vendor's own answer about an account is told at once. That an
- * upstream failed or fell silent is held against an account only once another one has answered the same request: where all
- * fail, it is the upstream.
+ * Reports one turn's attempts to the pool. The vendor's own answer about an account is reported immediately. That an upstream
+ * failed or fell silent is reported only once another account has answered the same request: where all of them fail, the
+ * upstream is at fault.
  */
 export class AttemptReports {
   readonly #reporter: Reporter;
@@ -26,7 +26,7 @@ export class AttemptReports {
     }
   }
 
-  /** Answers what the pool said, where it was told. */
+  /** Resolves to the pool's answer, if there was a report. */
   async failed(
     lease: TurnLease,
     error: AppError,

@@ -37,8 +37,8 @@ export interface ClientTurns {
 function tooManyChoices(most: number): AppError {
   const message =
     most === 1
-      ? 'n: one answer a request is given here: send n: 1 or leave it out, or have whoever runs this gateway set MAX_CHOICES.'
-      : `n: at most ${most} answers a request are given here: send a smaller one.`;
+      ? 'n: this gateway gives one answer to a request: send n: 1, leave it out, or ask its operator to set MAX_CHOICES.'
+      : `n: this gateway gives at most ${most} answers to a request: send a smaller number.`;
   return new AppError('invalid_request', message, { param: 'n' });
 }
 

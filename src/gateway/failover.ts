@@ -11,8 +11,8 @@ export type NextStep = 'same-account' | 'other-account' | 'resting-account' | 'e
 const mostAttempts = 5;
 
 /**
- * Which error a client is shown where accounts failed differently: what passes by itself before what lasts. One that is
- * not named here comes last.
+ * Which error a client is shown where accounts failed differently: a temporary error before a lasting one.
+ * Errors that are not listed come last.
  */
 const shownFirst: readonly ErrorCode[] = [
   'upstream_rate_limited',
@@ -42,7 +42,7 @@ export class Failover {
     return this.#errors.length > 0;
   }
 
-  /** `report`: what the pool answered, where it was told of the failure. */
+  /** `report`: the pool's answer, if the failure was reported. */
   next(error: AppError, account: LeasedAccount, report: ReportResult | undefined): NextStep {
     this.#errors.push(error);
     if (account.free && (error.code === 'upstream_quota_exhausted' || error.code === 'upstream_refused')) {
@@ -62,7 +62,7 @@ export class Failover {
       this.renewedAccount = account.id;
       return 'same-account';
     }
-    // While the pool lets it rest no turn gets it; once that is over this one may try again.
+    // The pool lends it to no turn while it rests; after that this turn may try it again.
     const isResting = error.code === 'upstream_rate_limited' && report?.status === 'cooldown';
     if (!isResting || this.#limited.has(account.id)) this.excluded.add(account.id);
     this.#limited.add(account.id);

@@ -75,7 +75,7 @@ export function suits({ account }: HeldLease, demand: AccountDemand): boolean {
   );
 }
 
-/** What the provider is told of a leased account. */
+/** A leased account as its provider needs it. */
 export function providerAccountOf({ id_token, team_uid }: LeasedAccount): ProviderAccount {
   return { bearer: id_token, teamUid: team_uid ?? undefined };
 }

@@ -91,7 +91,7 @@ export function createImageFetcher(options: ImageFetcherOptions): ImageFetcher {
 }
 
 const notPublic =
-  'is not on the public internet; whoever runs this gateway may allow its host (FETCH_IMAGES_ALLOW)';
+  'is not on the public internet; the operator of this gateway can allow its host (FETCH_IMAGES_ALLOW)';
 
 function faultOfAddress(url: URL): string | undefined {
   if (url.protocol !== 'https:' && url.protocol !== 'http:') return 'is neither http nor https';

@@ -1,5 +1,6 @@
 import { AppError } from '../core/errors.ts';
 import type { AskedMessage, AskedRequest, ResponseFormat } from '../core/turn.ts';
+import { isJsonObject } from '../lib/parse-json.ts';
 import { checkableSchema } from './checkable-schema.ts';
 import type { AnswerCheck } from './checked-answer.ts';
 import { type SchemaChecker, SchemaUnusableError } from './schema-checker.ts';
@@ -21,8 +22,7 @@ export function createJsonCheck(
 
   async function faultOf({ value, text }: FoundJson): Promise<string | undefined> {
     if (checkable === undefined) {
-      const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
-      return isObject ? undefined : 'it is not a JSON object';
+      return isJsonObject(value) ? undefined : 'it is not a JSON object';
     }
     try {
       return await schemas.faultOf(checkable.schema, text, clientId);

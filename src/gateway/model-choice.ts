@@ -15,7 +15,7 @@ const spelledEfforts = ['minimal', 'low', 'medium', 'high', 'xhigh'];
 const usualEffort = 'medium';
 
 /**
- * Where each effort is a model of its own, the one that the request asks for: `id-effort`, or another of the same base.
+ * Where each effort is a separate model, the one that the request asks for: `id-effort`, or another of the same base.
  * Where there is none, `id` stays; where `id` is only what the models of a family have in common, its usual one.
  */
 export function chooseEffort(

@@ -30,7 +30,7 @@ const nextLeaseMs = 2_000;
 interface AccountList {
   readonly models: readonly ProviderModel[];
   readonly askedAt: number;
-  /** The team it was asked for: another one has a list of its own. */
+  /** The team it was asked for: each team has its own list. */
   readonly teamUid: string | null;
 }
 

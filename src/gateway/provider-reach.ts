@@ -2,7 +2,7 @@ import type { Clock } from '../lib/clock.ts';
 
 /** No connection to a provider could be made, and none has been made since. */
 interface Outage {
-  /** One turn at a time finds out whether it is over. */
+  /** One turn at a time tries to connect. */
   isProbing: boolean;
   /** Probes that failed in a row. */
   failures: number;
@@ -14,7 +14,7 @@ export type MayTry = 'yes' | 'as-probe' | 'too-late';
 
 const firstProbeAfterMs = 250;
 const longestProbeAfterMs = 2_000;
-/** Without a turn nothing is tried: an outage so old may be over. */
+/** Nothing is tried without a turn, so an outage this old may have ended. */
 const unknownAfterMs = 60_000;
 
 /**

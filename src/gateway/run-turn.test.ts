@@ -280,7 +280,7 @@ describe('a failure before content', () => {
     expect(fixture.pool.reports).toEqual([]);
   });
 
-  it("that is nobody's still counts what was used", async () => {
+  it("that is no account's fault still counts what was used", async () => {
     fixture.pool.add('one');
     fixture.upstream.answer = (call) => lines(call, 'usage 10 5', 'error context_too_long');
     await finish(run());

@@ -715,7 +715,7 @@ describe('a compressed body', () => {
     expect((await compressed(path, zstdCompressSync(body))).status).toBe(200);
   });
 
-  it('is refused in the words of the dialect', async () => {
+  it('is refused in the format of the dialect', async () => {
     const broken = await compressed('/v1/messages', Buffer.from('{"model":"auto"}'));
     expect([broken.status, await broken.json()]).toMatchObject([
       400,
@@ -752,7 +752,7 @@ describe('host and origin', () => {
     ).toBe(status);
   });
 
-  it('is a code and a message of its own in both dialects', async () => {
+  it('has its own code and message in both dialects', async () => {
     const host = await send('GET', '/v1/models', { headers: { host: 'evil.example' } }).answer;
     expect(host.json.error).toMatchObject({
       type: 'permission_error',
@@ -801,7 +801,7 @@ describe('a path that is not quite right', () => {
     ['POST', '/v1/v1/responses', /http:\/\/box:8018\/v1\.$/],
     ['GET', '/', /OpenAI clients is http:\/\/box:8018\/v1/],
     ['GET', '/api/accounts/status', /runs inside/],
-  ])("%s %s is told the base URL, in OpenAI's words", async (method, path, message) => {
+  ])("%s %s gets the base URL, in OpenAI's format", async (method, path, message) => {
     const body = method === 'POST' ? { body: '{not even JSON' } : {};
     const { status, json } = await send(method, path, { ...body, headers: { host: 'box:8018' } }).answer;
     expect([status, json]).toEqual([
@@ -817,7 +817,7 @@ describe('a path that is not quite right', () => {
     ]);
   });
 
-  it("is told the base URL in Anthropic's words", async () => {
+  it("gets the base URL in Anthropic's format", async () => {
     const headers = {
       host: 'internal:8018',
       'x-forwarded-proto': 'https',
@@ -851,7 +851,7 @@ describe('a path that is not quite right', () => {
     ['PROPFIND', '/v1/messages', 'POST'],
     ['POST', '/v1/models/auto', 'GET'],
     ['DELETE', '/v1/models', 'GET'],
-  ])('%s %s has the wrong method, and hears the right one', async (method, path, allow) => {
+  ])('%s %s has the wrong method, and the answer names the right one', async (method, path, allow) => {
     const { status, headers, text } = await send(method, path).answer;
     expect([status, headers.allow]).toEqual([405, allow]);
     expect(text).toContain(`takes ${allow.replace(', ', ' and ')}, not ${method}`);

@@ -150,7 +150,7 @@ it('of more images than the upstream takes the latest are kept', async () => {
   await expect(prepare({ request: requestOf(three) }, undefined, two)).rejects.toThrow(/at most 2 are taken/);
 });
 
-it('a model that sees no images is told of those in the history', async () => {
+it('a model without vision gets notes for the images of the history', async () => {
   const { turn, ignored } = await prepare(
     { request: requestOf(asked('Go'), assistant, told(picture(4))) },
     undefined,

@@ -45,7 +45,7 @@ const gone: Unshown = {
 const notFetched: Unshown = {
   what: 'an image',
   why: 'is not fetched from its address here',
-  advice: 'send it inline, as base64, or have whoever runs this gateway set FETCH_IMAGES=yes',
+  advice: 'send it inline, as base64, or ask the operator of this gateway to set FETCH_IMAGES=yes',
 };
 const unseen: Unshown = {
   what: 'an image',

@@ -102,7 +102,7 @@ export function callUpstream(call: UpstreamCall): RunningCall {
     body: answer.request.body,
     needsHttp2: call.needsHttp2,
     mayResend: true,
-    // The clock of this file decides, with errors of its own.
+    // Time limits are checked in this file, with its own errors.
     headersTimeout: 0,
     bodyTimeout: 0,
   };
@@ -124,7 +124,7 @@ export function callUpstream(call: UpstreamCall): RunningCall {
       isTaken = false;
     },
     onResponseData(_controller, chunk) {
-      // Nothing after the end mark is wanted; the connection is kept if the upstream ends by itself.
+      // Nothing after the end mark is read; the connection is kept if the upstream closes the stream.
       if (isOver) return;
       if (!failure) {
         read(() => answer.decoder.push(chunk));

@@ -92,7 +92,7 @@ describe('the Origin of a request', () => {
     expect(() => from(origin, ['https://chat.example.com', 'https://*.corp.example'])).toThrow(message);
   });
 
-  it('is told where there is no such setting that there is none', () => {
+  it('gets other advice from a service without that setting', () => {
     const pool = callersOf({ cors: undefined, keysSetting: 'ADMIN_KEY' });
     expect(() => pool.check({ host: 'localhost', origin: 'null' })).toThrow(/^(?!.*CORS).*show ADMIN_KEY/);
   });

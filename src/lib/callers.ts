@@ -27,7 +27,7 @@ export interface Callers {
   corsHeaders(headers: IncomingHttpHeaders): Readonly<Record<string, string>>;
   /** Throws HttpFault for a Host or an Origin that is not allowed. */
   check(headers: IncomingHttpHeaders): void;
-  /** The further headers that answer a browser's question before a request; undefined where it is none. Throws HttpFault. */
+  /** The further headers of the answer to a browser's preflight request; undefined for other requests. Throws HttpFault. */
   preflight(method: string, headers: IncomingHttpHeaders): Readonly<Record<string, string>> | undefined;
 }
 
@@ -95,7 +95,7 @@ function nameOfOrigin(origin: string): string {
   return URL.canParse(origin) ? new URL(origin).hostname.toLowerCase() : '';
 }
 
-/** `*` stands for any origin, or within one for any part of its host and port. */
+/** `*` matches any origin, or within one any part of its host and port. */
 function matcherOf(origins: readonly string[]): (origin: string) => boolean {
   const patterns = origins.map((origin) => {
     if (origin === '*') return /^/;

@@ -72,7 +72,7 @@ it('the steady clock goes on while the machine sleeps', () => {
   expect(steady.now()).toBe(clock.now());
 });
 
-it('a pause of the process hardly counts as time in which others could be heard', () => {
+it('a pause of the process hardly counts as time in which data could arrive', () => {
   const { clock, pass } = machine();
   const listening = new ListeningTime(clock);
   for (let tick = 0; tick < 10; tick += 1) {

@@ -4,7 +4,7 @@ import type { Clock } from './clock.ts';
 const mostBetweenTicksMs = 2_000;
 
 /**
- * The time in which this process could hear others, in milliseconds. A pause of the process (a stopped or sleeping
+ * The time in which this process could receive data, in milliseconds. A pause of the process (a stopped or sleeping
  * machine, a long block) hardly counts, so that silence is judged only after what came meanwhile has been read.
  */
 export class ListeningTime {

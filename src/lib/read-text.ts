@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 
-/** Text as people's programs write it: in UTF-8, or in UTF-16 with its byte order mark as some on Windows do. */
+/** Text files as editors write them: in UTF-8, or in UTF-16 with a byte order mark, as some on Windows do. */
 
 /** The text without its byte order mark. Bytes that are not valid become U+FFFD. */
 export function decodeText(bytes: Uint8Array): string {

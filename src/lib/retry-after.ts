@@ -1,4 +1,4 @@
-/** No server means a longer wait than this. Callers apply limits of their own. */
+/** No server means a longer wait than this. Callers apply their own limits. */
 const longestMs = 24 * 60 * 60_000;
 
 /**

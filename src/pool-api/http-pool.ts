@@ -31,7 +31,7 @@ export interface HttpPoolOptions {
 const defaultTimeoutMs = 10_000;
 /** Every account of an import is tried at its provider. */
 const importTimeoutMs = 900_000;
-/** A gateway tells its health in nearly the same words, and of a pool beside. */
+/** A gateway's health has nearly the same fields, and `pool` beside them. */
 const poolHealth = z
   .looseObject(healthAnswer.shape)
   .refine((answer) => !('pool' in answer), 'is the health of a gateway');

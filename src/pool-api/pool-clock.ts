@@ -1,8 +1,8 @@
 import type { Timing } from './timing.ts';
 
 /**
- * The pool's clock, as its last answer told it. What the pool says of times is judged by it: this machine's clock may be
- * another, and may be set.
+ * The pool's clock, by the timestamp of its last answer. Times in the pool's answers are compared with it, because this
+ * machine's clock may differ, and may be changed.
  */
 export class PoolClock {
   readonly #timing: Pick<Timing, 'now' | 'monotonic'>;
@@ -12,7 +12,7 @@ export class PoolClock {
     this.#timing = timing;
   }
 
-  /** To be called with every answer as it comes; older pools do not tell their time. */
+  /** To be called with every answer as it arrives; older pools send no timestamp. */
   note(answer: { readonly timestamp?: string | undefined }): void {
     const time = Date.parse(answer.timestamp ?? '');
     if (!Number.isNaN(time)) this.#aheadMs = time - this.#timing.monotonic();

@@ -1,6 +1,6 @@
 /** Where the client library takes time from, so that tests can move it; the services' own clock fits. */
 export interface Timing {
-  /** Milliseconds since 1970: for times that are told. */
+  /** Milliseconds since 1970: for times that are shown or stored. */
   now(): number;
   /** Milliseconds since some moment, for intervals: no step of the wall clock moves it. */
   monotonic(): number;

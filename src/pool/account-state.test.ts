@@ -197,7 +197,7 @@ describe('a spent quota without figures', () => {
     return standing;
   }
 
-  it('is believed at the third signal in a row, until the reset that was told or the next check', () => {
+  it('is believed at the third signal in a row, until the reset that the signal names, or the next check', () => {
     expect(signals(2, failure)).toMatchObject({ state: 'cooldown', reason: 'quota_unknown' });
     expect(signals(3, failure)).toMatchObject({
       state: 'exhausted',

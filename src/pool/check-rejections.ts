@@ -3,9 +3,9 @@ import { isAboutAccount } from './account-state.ts';
 import { type Caller, type PoolContext, providerAccountOf } from './pool-context.ts';
 
 /**
- * A key ends only by the vendor's own word: where a program says that its key was rejected, the vendor is asked. If it takes
- * the key, nothing was wrong with that; if it does not say, the account rests as after a refusal. The gateway reads the
- * vendor's answers itself.
+ * Only the vendor's own answer takes a key out of service: when a program reports that its key was rejected, the vendor is
+ * asked. If it accepts the key, the account is unchanged; if it gives no answer, the account rests as after a refusal. The
+ * gateway's reports are believed, because it reads the vendor's answers itself.
  */
 export async function checkRejections(
   context: PoolContext,

@@ -81,7 +81,7 @@ export function bearerOf(context: Pick<PoolContext, 'vault'>, account: StoredAcc
   return context.vault.open(account.id, bearerField, account.bearer.sealed);
 }
 
-/** What the provider is told of an account that has a bearer. */
+/** An account that has a bearer, as its provider needs it. */
 export function providerAccountOf(
   context: Pick<PoolContext, 'vault'>,
   account: StoredAccount,

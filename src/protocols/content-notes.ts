@@ -16,7 +16,7 @@ export interface Unshown {
   readonly field?: string;
 }
 
-/** Where content stands in a request. */
+/** The place of content in a request. */
 export interface Place {
   /** As the dialect spells it: `messages.0.content.1`. */
   readonly path: string;
@@ -90,7 +90,7 @@ export class ContentNotes {
   }
 }
 
-/** How the model is told of content it does not see. */
+/** The note that the model sees in place of content. */
 export function noteOf({ what, why }: Pick<Unshown, 'what' | 'why'>): string {
   return `[Not shown: ${what} that ${why}.]`;
 }

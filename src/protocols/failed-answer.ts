@@ -1,5 +1,6 @@
 import { AppError, type AppErrorOptions } from '../core/errors.ts';
 import type { FailedResponse } from '../core/protocol.ts';
+import { type JsonObject, parseJsonObject } from '../lib/parse-json.ts';
 
 export interface FailedAnswer {
   /** `page`: HTML, which no API answers with. */
@@ -14,7 +15,7 @@ export function readFailedAnswer({ headers, body }: Pick<FailedResponse, 'header
   const text = Buffer.from(body).toString('utf8');
   const type = String(headers['content-type'] ?? '').toLowerCase();
   const isMarkup = /^\s*(<!doctype|<html|<head|<body|<\?xml)/i.test(text.replace(/^\ufeff/, ''));
-  const value = isMarkup ? undefined : parseObject(text);
+  const value = isMarkup ? undefined : parseJsonObject(text);
   if (value) return { form: 'json', words: wordsOf(value), text };
   const isPage = isMarkup || type.includes('html');
   return { form: isPage ? 'page' : 'text', words: undefined, text };
@@ -30,7 +31,7 @@ export function answeredOnTheWay(options: AppErrorOptions): AppError {
 }
 
 /** `error` as a text or an object with one, or GraphQL's list of errors. */
-function wordsOf(value: Readonly<Record<string, unknown>>): string | undefined {
+function wordsOf(value: JsonObject): string | undefined {
   const { error, errors } = value;
   const candidates = [error, messageOf(error), Array.isArray(errors) ? messageOf(errors[0]) : undefined];
   return candidates.find(
@@ -40,15 +41,4 @@ function wordsOf(value: Readonly<Record<string, unknown>>): string | undefined {
 
 function messageOf(value: unknown): unknown {
   return typeof value === 'object' && value !== null && 'message' in value ? value.message : undefined;
-}
-
-function parseObject(text: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? (value as Record<string, unknown>)
-      : undefined;
-  } catch {
-    return undefined;
-  }
 }

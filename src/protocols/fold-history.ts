@@ -11,7 +11,7 @@ const goOnWithAnswer =
   'The text of the last record is the beginning of your answer, cut off. Continue it as plain text, from the very ' +
   'character where it stops: repeat nothing of it and put nothing in front.';
 
-/** One line of the history. Strings hold what was said, so that no text can pass for a record of its own. */
+/** One line of the history. Strings hold what was said, so that no text can pass for another record. */
 type HistoryRecord =
   | { readonly role: 'user' | 'assistant'; readonly text: string }
   | { readonly role: 'user' /** The number of an attached image, from 1. */; readonly image: number }

@@ -19,7 +19,7 @@ export function imageFromUrl(url: string, param: string, field?: string): AnyIma
   return unshown(why, 'send a data URL (data:image/png;base64,...) or an address', field);
 }
 
-/** An image by its base64, which some clients send as a data URL. Its type is told by its first bytes. */
+/** An image by its base64, which some clients send as a data URL. Its type follows from its first bytes. */
 export function imageFromBase64(data: string, param: string, field?: string): ImagePart | Unshown {
   const inline = readDataUrl(data);
   return imageOf(inline ? inline.base64 : normalBase64(data), param, field);

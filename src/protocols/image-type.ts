@@ -11,7 +11,7 @@ export function imageTypeOf(bytes: Buffer): string | undefined {
   return undefined;
 }
 
-/** What a file is that is none of these, as far as its first bytes tell. */
+/** What another file is, by its first bytes; undefined where they do not show it. */
 export function otherTypeOf(bytes: Buffer): string | undefined {
   const start = bytes.toString('latin1', 0, 256);
   if (start.startsWith('%PDF-')) return 'a PDF';

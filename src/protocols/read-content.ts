@@ -30,7 +30,7 @@ export function readContent<Schema extends z.ZodType, Part extends { readonly ty
   });
 }
 
-/** The content of a tool's result: what is no text and no list is told as JSON. */
+/** The content of a tool's result: what is neither text nor a list becomes JSON. */
 export function resultContent(content: unknown): unknown {
   const isJson =
     typeof content !== 'string' && !Array.isArray(content) && content !== null && content !== undefined;

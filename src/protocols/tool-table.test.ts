@@ -8,7 +8,7 @@ import { type chatTools, messagesTools, responsesTools, toolKind } from './tool-
 
 /** A type without the date at its end. */
 type Undated<Type> = Type extends `${infer Kind}_20${string}` ? Kind : Type;
-/** The first words of what stands between commas. */
+/** The first words between commas. */
 type Named<Text> = Text extends `${infer One}, ${infer More}`
   ? FirstWord<One> | Named<More>
   : FirstWord<Text>;

@@ -165,9 +165,9 @@ export function toolKind<Table extends ToolTable>(table: Table, type: string): k
 /** A tool of a request that is not offered to the upstream. */
 export interface LeftOutTool {
   readonly type: string;
-  /** Where it stands in the request. */
+  /** Its place in the request. */
   readonly path: string;
-  /** Nobody here knows the type; otherwise the provider would run it. */
+  /** The type is unknown here; otherwise the provider would run the tool. */
   readonly isUnknown: boolean;
 }
 

@@ -1,7 +1,8 @@
 import { AppError } from '../core/errors.ts';
 import type { ProviderHttp } from '../core/provider.ts';
+import { parseJson } from '../lib/parse-json.ts';
+import { readRetryAfter } from '../lib/retry-after.ts';
 import { answeredOnTheWay, readFailedAnswer } from '../protocols/failed-answer.ts';
-import { retryAfterOf } from './token-http.ts';
 
 const timeoutMs = 5_000;
 
@@ -31,7 +32,7 @@ export async function askJson(
   const isRefusal = answer.status === 402 || answer.status === 403;
   if ((form === 'page' && answer.status !== 429) || (form !== 'json' && isRefusal))
     throw answeredOnTheWay({ cause: new Error(text.slice(0, 2_000)) });
-  const retryAfterMs = retryAfterOf(answer.headers['retry-after']);
+  const retryAfterMs = readRetryAfter(answer.headers['retry-after']);
   // Google answers so where others say 401.
   const isBadKey = answer.status === 400 && text.includes('API_KEY_INVALID');
   if (answer.status === 401 || isBadKey) {
@@ -49,12 +50,4 @@ export async function askJson(
     throw new AppError('upstream_unavailable', `The provider is unwell (${answer.status}). Try again.`);
   }
   throw new AppError('upstream_protocol', `The provider answered ${answer.status}; is the address right?`);
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -44,7 +44,7 @@ it('says when nobody is there', async () => {
   await expect(ask('http://127.0.0.1:1/')).rejects.toMatchObject({ code: 'upstream_unavailable' });
 });
 
-it('knows that nothing was sent when the time is over before there is a connection', async () => {
+it('knows that nothing was sent when the time limit ends before there is a connection', async () => {
   const hanging = createTcpServer((socket) => socket.on('error', () => {}));
   await new Promise<void>((resolve) => hanging.listen(0, '127.0.0.1', resolve));
   const { port } = hanging.address() as AddressInfo;

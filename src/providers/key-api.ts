@@ -1,8 +1,9 @@
 import type { z } from 'zod';
 import { AppError } from '../core/errors.ts';
 import type { ProviderHttp } from '../core/provider.ts';
+import { parseJson } from '../lib/parse-json.ts';
+import { readRetryAfter } from '../lib/retry-after.ts';
 import { answeredOnTheWay, readFailedAnswer } from '../protocols/failed-answer.ts';
-import { retryAfterOf } from './token-http.ts';
 
 /** What a provider's key-management API is reached with. */
 export interface KeyApiOptions {
@@ -72,7 +73,7 @@ function failureOf(status: number, retryAfter: string | string[] | undefined): A
     );
   }
   if (status === 429) {
-    const retryAfterMs = retryAfterOf(retryAfter);
+    const retryAfterMs = readRetryAfter(retryAfter);
     return new AppError('upstream_rate_limited', 'The key-management API asks to wait.', {
       ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
     });
@@ -81,12 +82,4 @@ function failureOf(status: number, retryAfter: string | string[] | undefined): A
     return new AppError('upstream_unavailable', `The key-management API is unwell (${status}).`);
   }
   return new AppError('invalid_request', `The key-management API does not take the request (${status}).`);
-}
-
-function parseJson(body: Uint8Array): unknown {
-  try {
-    return JSON.parse(Buffer.from(body).toString('utf8'));
-  } catch {
-    return undefined;
-  }
 }

@@ -1,12 +1,12 @@
 import { AppError } from '../core/errors.ts';
 import { isSurelyUnsent, type UnsentPhase, unsentIn } from '../lib/network/transport-errors.ts';
 
-/** Of what never reached the other side, what says that no connection can be made. */
+/** The phases in which no connection could be made. */
 const unconnected: ReadonlySet<UnsentPhase> = new Set(['name', 'connect', 'tls', 'proxy']);
 
 /**
- * A transport that failed: no fault of an account. What surely never reached the upstream says why; of anything else
- * `message` is all that is known.
+ * The error for a transport that failed, which is no fault of an account. Where the request surely never reached the
+ * upstream, the message gives the reason; otherwise it is `message`.
  */
 export function networkError(cause: unknown, message: string): AppError {
   const unsent = unsentIn(cause);

@@ -1,6 +1,7 @@
 import { AppError } from '../core/errors.ts';
 import { type ProviderHttp, TokenError } from '../core/provider.ts';
 import { isSurelyUnsent, unsentIn } from '../lib/network/transport-errors.ts';
+import { type JsonObject, parseJsonObject } from '../lib/parse-json.ts';
 import { readRetryAfter } from '../lib/retry-after.ts';
 import { readFailedAnswer } from '../protocols/failed-answer.ts';
 
@@ -8,7 +9,8 @@ import { readFailedAnswer } from '../protocols/failed-answer.ts';
 export interface TokenAnswer {
   readonly status: number;
   /** The JSON object of the body; undefined where it is none. */
-  readonly body: Readonly<Record<string, unknown>> | undefined;
+  readonly body: JsonObject | undefined;
+  /** Only where it was given in seconds: a date would need a clock that agrees with the server's. */
   readonly retryAfterMs: number | undefined;
 }
 
@@ -50,8 +52,8 @@ export function createPostForm(http: ProviderHttp, userAgent: string): PostForm 
     mustBeOfHost(answer, host);
     return {
       status: answer.status,
-      body: jsonObject(answer.body),
-      retryAfterMs: retryAfterOf(answer.headers['retry-after']),
+      body: parseJsonObject(answer.body),
+      retryAfterMs: readRetryAfter(answer.headers['retry-after']),
     };
   };
 }
@@ -79,20 +81,4 @@ export function asTokenError(error: unknown, host: string): TokenError {
   const isLate = error instanceof AppError && error.code === 'upstream_timeout';
   const message = isLate ? `${host} did not answer in time.` : `${host} broke off before it had answered.`;
   return new TokenError('unknown', `${message} The token may have been used up.`, { cause: error });
-}
-
-function jsonObject(body: Uint8Array): Readonly<Record<string, unknown>> | undefined {
-  try {
-    const value: unknown = JSON.parse(Buffer.from(body).toString('utf8'));
-    return typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? (value as Record<string, unknown>)
-      : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-/** Only seconds: the other form would need a clock that agrees with the server's. */
-export function retryAfterOf(header: string | string[] | undefined): number | undefined {
-  return readRetryAfter(header);
 }

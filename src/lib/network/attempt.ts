@@ -3,7 +3,7 @@ import type { Dispatcher } from 'undici';
 import type { Connection, NetworkDispatchOptions } from './exchange.ts';
 import { isConnectionLoss, UnsentError } from './transport-errors.ts';
 
-/** A peer that goes on refusing must come to an end. */
+/** Against a peer that refuses every time. */
 const maxResends = 3;
 /** A kept connection that closes later than this after the request was written did not close by chance. */
 const staleWithinMs = 2_000;
@@ -106,7 +106,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
   }
 }
 
-/** For handlers of requests that came to no connection. */
+/** For handlers of requests that got no connection. */
 const neverStarted: Dispatcher.DispatchController = {
   aborted: false,
   paused: false,

@@ -57,7 +57,7 @@ export function openHttp2(socket: Socket, options: Http2Options): Promise<Http2C
   return promise;
 }
 
-/** One HTTP/2 session. Streams end with it or before it, each with an end of its own. */
+/** One HTTP/2 session. Each of its streams ends exactly once, with the session or before it. */
 export class Http2Connection implements Connection {
   readonly serial: number;
   readonly isHttp2 = true;
@@ -141,7 +141,7 @@ export class Http2Connection implements Connection {
     this.#listener.onChange(this);
   }
 
-  /** Takes no more streams, and closes when those under way have ended. */
+  /** Takes no more streams, and closes when the open ones have ended. */
   #retire(): void {
     this.#isGoingAway = true;
     this.#listener.onChange(this);

@@ -9,7 +9,7 @@ import type { Dispatcher } from 'undici';
 import type { NetworkDispatchOptions } from './exchange.ts';
 import { ConnectionLostError, StreamResetError, UnsentError } from './transport-errors.ts';
 
-/** Headers that speak of a connection; HTTP/2 knows none of them. */
+/** Headers about a connection, which HTTP/2 does not allow. */
 const connectionHeaders = new Set([
   'connection',
   'host',

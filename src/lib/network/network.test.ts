@@ -505,7 +505,7 @@ it('ends the wait for a connection when its signal aborts', async () => {
   });
 });
 
-it('ends what is under way when it closes', async () => {
+it('ends running requests when it closes', async () => {
   h2.answer = (call) => begin(call);
   const sent = send(network.dispatcher, `${h2.url}/`);
   await until(() => sent.body() === 'begun');

@@ -112,7 +112,7 @@ export class OriginPool {
       const socket = await connector.open(origin);
       connection = isHttp2(socket) ? await this.#beginHttp2(socket) : this.#beginHttp1(socket);
     } catch (error) {
-      // One failure stands for the requests that the connection was to carry, and the others may still be lucky.
+      // Fails the requests that this connection was to carry; the others wait for the other connections.
       const share = Math.ceil(this.#waiting.length / this.#connecting);
       this.#connecting -= 1;
       for (const request of this.#waiting.splice(0, share)) request.fail(error as Error);

@@ -74,7 +74,7 @@ it('sends plain http to the proxy by its whole address', async () => {
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   closers.push(() => server.close());
-  // Every address of this machine is reached directly, so a name must stand for it.
+  // Loopback addresses are reached directly, so the target needs another name.
   const forward = await startConnectProxy();
   closers.push(() => forward.close());
   const { port } = server.address() as AddressInfo;
@@ -174,7 +174,7 @@ it.each([
   expect(rules.proxyFor(new URL(target))).toBeUndefined();
 });
 
-it('what breaks a way that a proxy has opened is told of both, and a page in it is no fault of the host', async () => {
+it('an error in the tunnel of a proxy names both proxy and host, and a page in it is no fault of the host', async () => {
   const answers = createTcpServer((socket) => {
     socket.on('error', () => socket.destroy());
     socket.once('data', (first) => {

@@ -1,3 +1,5 @@
+import { screenText } from '../screen-text.ts';
+
 /** A tool of the dialect that the client runs: clients send its type alone, and models of the provider know the rest. */
 export interface ClientTool {
   readonly name: string;
@@ -71,7 +73,7 @@ function textEditor(isFormer: boolean): ClientTool {
         path: { ...text, description: 'The file or folder.' },
         view_range: { ...point, description: 'The first and the last line to view; -1 is the end.' },
         file_text: text,
-        old_str: { ...text, description: 'Text that stands in the file exactly once.' },
+        old_str: { ...text, description: 'Text that occurs in the file exactly once.' },
         new_str: text,
         insert_line: { ...integer, description: 'The line after which to insert; 0 is the beginning.' },
         ...(isFormer ? {} : { insert_text: text }),
@@ -88,10 +90,6 @@ function computer({
   enable_zoom: zoom,
 }: AskedTool) {
   const isFirst = type.endsWith('_20241022');
-  const screen =
-    typeof width === 'number' && typeof height === 'number'
-      ? ` The screen is ${width} pixels wide and ${height} high.`
-      : '';
   const actions = [
     ...['key', 'type', 'mouse_move', 'left_click', 'left_click_drag', 'right_click', 'middle_click'],
     ...['double_click', 'screenshot', 'cursor_position'],
@@ -107,7 +105,7 @@ function computer({
   const region = { type: 'array', items: integer, minItems: 4, maxItems: 4, description: 'x1, y1, x2, y2.' };
   return {
     name: 'computer',
-    description: `Controls the screen, mouse and keyboard of a computer and takes screenshots of it.${screen}`,
+    description: `Controls the screen, mouse and keyboard of a computer and takes screenshots of it.${screenText(width, height)}`,
     parameters: {
       type: 'object',
       properties: {

@@ -101,7 +101,7 @@ class MessageDecoder {
     return parts.length === 0 ? [] : [{ role: 'system', parts }];
   }
 
-  /** Results of tools, which stand in user messages in this dialect, come first. */
+  /** Results of tools come first; this dialect has them in user messages. */
   #userMessages(content: unknown, place: Place, isNew: boolean): AskedMessage[] {
     const results: ToolResultPart<AnyImage>[] = [];
     const parts = readContent<typeof userBlock, InputPart>(

@@ -10,7 +10,7 @@ export const messagesFields = {
   stream: { fate: 'honoured', says: 'server-sent events' },
   tools: {
     fate: 'translated',
-    says: 'as the table of tools below tells',
+    says: 'see the table of tools below',
   },
   'tools[].strict': {
     fate: 'ignored',

@@ -9,7 +9,7 @@ export const chatFields = {
   'stream_options.include_obfuscation': { fate: 'silent', says: 'chunks are never padded' },
   tools: {
     fate: 'translated',
-    says: 'as the table of tools below tells',
+    says: 'see the table of tools below',
   },
   'tools[].function.strict': {
     fate: 'ignored',

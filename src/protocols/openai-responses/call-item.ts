@@ -1,8 +1,9 @@
 import type { AnswerIdentity } from '../../core/protocol.ts';
 import type { ToolCall } from '../../core/turn.ts';
+import { parseJsonObject } from '../../lib/parse-json.ts';
 import { customArguments, customInput } from '../custom-tool.ts';
 import { argumentsText } from '../message-parts.ts';
-import { clientArguments, clientTools, isClientToolKind, isFields, kindsOfCall } from './client-tools.ts';
+import { clientArguments, clientTools, isClientToolKind, kindsOfCall } from './client-tools.ts';
 import { nameOfCall, type OfferedTools } from './offered-tools.ts';
 import { type ItemStatus, itemId, type OutputItem } from './response.ts';
 import { type InputItem, inputItem, isClientCall, isKind } from './schema.ts';
@@ -33,7 +34,7 @@ export function callItem(
     const found = args && fields(args);
     const id = itemId(idPrefix, identity, index);
     if (found) return { id, type: callType, status, call_id: call.id, ...found };
-    // What the client cannot be told in this form it gets as a function, and can say so to the model.
+    // Arguments that do not fit this form reach the client as a function call, which it can answer with an error.
   }
   return {
     id: itemId('fc', identity, index),
@@ -51,7 +52,7 @@ export interface CallOfItem extends Omit<ToolCall, 'id'> {
   readonly id: string | null | undefined;
 }
 
-/** The call that an item stands for; undefined for items that are none. */
+/** The call that an item holds; undefined for other items. */
 export function callOfItem(item: InputItem, tools: OfferedTools): CallOfItem | undefined {
   if (isKind(item, 'function_call')) {
     const name = nameOfCall(tools, ['function'], item.name, item.namespace);
@@ -85,10 +86,5 @@ export function isWholeOnly(name: string, { forms }: OfferedTools): boolean {
 
 function objectOf(text: string): Readonly<Record<string, unknown>> | undefined {
   if (text.trim() === '') return {};
-  try {
-    const value: unknown = JSON.parse(text);
-    return isFields(value) ? value : undefined;
-  } catch {
-    return undefined;
-  }
+  return parseJsonObject(text);
 }

@@ -1,8 +1,9 @@
+import { isJsonObject, type JsonObject } from '../../lib/parse-json.ts';
 import type { ClientCall } from './schema.ts';
 
-type Fields = Readonly<Record<string, unknown>>;
+type Fields = JsonObject;
 
-/** A tool of the dialect that the client runs and whose calls are items of their own. */
+/** A tool of the dialect that the client runs, with its own type of item for calls. */
 interface ClientTool {
   /** What the ids of its items begin with. */
   readonly idPrefix: 'lsh' | 'sh' | 'apc' | 'cu';
@@ -43,7 +44,7 @@ const computerAction = {
 /** Models that know the items write their arguments one level deeper, as those have them. */
 function unwrapped(args: Fields, name: 'action' | 'operation'): Fields {
   const inner = args[name];
-  return isFields(inner) ? inner : args;
+  return isJsonObject(inner) ? inner : args;
 }
 
 /** The schemas are those of the items in the OpenAI API reference. */
@@ -93,7 +94,7 @@ export const clientTools: Readonly<Record<ClientToolKind, ClientTool>> = {
         action: {
           type: 'exec',
           command,
-          env: isFields(env) ? env : {},
+          env: isJsonObject(env) ? env : {},
           timeout_ms: numberOrNull(timeout),
           user: typeof user === 'string' ? user : null,
           working_directory: typeof folder === 'string' ? folder : null,
@@ -155,13 +156,13 @@ export const clientTools: Readonly<Record<ClientToolKind, ClientTool>> = {
 };
 
 /**
- * The arguments of the function that a call's item stands for: as the model wrote them, without what its item has to hold
+ * The arguments of the function call that an item holds: as the model wrote them, without what its item has to hold
  * beside them, so that a conversation is known again.
  */
 export function clientArguments({ type, action, actions, operation }: ClientCall): unknown {
-  if (isFields(operation)) return operation;
+  if (isJsonObject(operation)) return operation;
   if (Array.isArray(actions)) return { actions };
-  if (!isFields(action)) return {};
+  if (!isJsonObject(action)) return {};
   if (type === 'computer_call') return action;
   const isWritten = ([name, value]: [string, unknown]) =>
     value !== null && name !== 'type' && !(name === 'env' && Object.keys(value as object).length === 0);
@@ -178,12 +179,8 @@ export function isClientToolKind(kind: string): kind is ClientToolKind {
   return Object.hasOwn(clientTools, kind);
 }
 
-export function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
 function isAction(value: unknown): boolean {
-  return isFields(value) && typeof value['type'] === 'string';
+  return isJsonObject(value) && typeof value['type'] === 'string';
 }
 
 function isTexts(value: unknown): value is readonly string[] {

@@ -17,7 +17,7 @@ export function compactionItem(id: string, content: Compacted, opaque: Opaque) {
   return { id, type: 'compaction' as const, encrypted_content: opaque.seal(JSON.stringify(content)) };
 }
 
-/** What a compaction says to the model; a note when it is none of ours. Rules that were sent again stand once. */
+/** What a compaction says to the model; a note when it is not one of ours. Rules that were sent again are kept once. */
 export function readCompaction(
   item: CompactionItem,
   opaque: Opaque | undefined,

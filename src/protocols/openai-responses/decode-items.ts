@@ -79,7 +79,7 @@ export function decodeItems(
   let unread: { readonly place: Place; readonly type: string; readonly count: number } | undefined;
   for (const { item, note, place, role: speaker, isNew } of items) {
     if (item === undefined) {
-      // A call says nothing that a note could stand for.
+      // A note would not help the model in place of a call.
       if (note && speaker !== 'assistant') messages.push({ role: 'user', parts: [note] });
       continue;
     }
@@ -156,7 +156,7 @@ function clientResult({ output, status }: ClientOutput, callId: string): ToolRes
 }
 
 /**
- * What an agent of Codex tells another one. Its payload is named encrypted, but was written by a model here: it is plain
+ * A message between agents of Codex. Its payload is named encrypted, but was written by a model here: it is plain
  * unless it has the form of one that was sealed elsewhere.
  */
 function agentText({ content }: AgentMessage, notes: ContentNotes, place: Place): TextPart {
@@ -200,7 +200,7 @@ function onlyTexts(notes: ContentNotes, content: unknown, place: Place): TextPar
 
 const misplacedImage: Unshown = {
   what: 'an image',
-  why: 'stands in a message that is neither of the user nor of a tool',
+  why: 'is in a message that is neither of the user nor of a tool',
   advice: 'send it in a message of the user',
 };
 

@@ -14,7 +14,7 @@ export const responsesFields = {
   'stream_options.include_obfuscation': { fate: 'silent', says: 'events are never padded' },
   tools: {
     fate: 'translated',
-    says: 'as the table of tools below tells; items of the input may bring further ones',
+    says: 'see the table of tools below; items of the input may add further ones',
   },
   'tools[].strict': {
     fate: 'ignored',

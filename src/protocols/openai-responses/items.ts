@@ -18,12 +18,12 @@ export const responsesItems = {
   'function_call, custom_tool_call, local_shell_call, shell_call, apply_patch_call, computer_call, tool_search_call':
     {
       fate: 'honoured',
-      says: 'the model is told of a call whose output never comes',
+      says: 'a call without its output gets a note for the model',
     },
   'the outputs of these calls': { fate: 'honoured', says: 'a new one without the call before it is a 400' },
   'additional_tools, tool_search_output': {
     fate: 'honoured',
-    says: 'their tools are offered like those of `tools`, now and in what goes on from here',
+    says: 'their tools are offered like those of `tools`, now and in later turns of the conversation',
   },
   reasoning: { fate: 'silent', says: 'accepted; what the model thought is not told to it again' },
   'compaction, compaction_summary': {
@@ -40,7 +40,7 @@ export const responsesItems = {
   },
   agent_message: {
     fate: 'translated',
-    says: 'what an agent of Codex tells another one, as text of the user',
+    says: 'a message between agents of Codex, as text of the user',
   },
   compaction_trigger: {
     fate: 'honoured',

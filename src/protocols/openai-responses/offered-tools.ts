@@ -1,6 +1,7 @@
 import type { Tool, ToolChoice } from '../../core/turn.ts';
 import { customDescription, customParameters } from '../custom-tool.ts';
 import { quoted, refused } from '../refused.ts';
+import { screenText } from '../screen-text.ts';
 import { requiredTool } from '../tool-choice.ts';
 import { demandedLeftOut, type LeftOutTool, responsesTools, toolKind } from '../tool-table.ts';
 import { type ClientToolKind, clientTools, isClientToolKind } from './client-tools.ts';
@@ -106,7 +107,7 @@ class Offer {
     this.#offered.set(name, { ...whole, tool });
   }
 
-  /** A client may have a function of its own with the name of one of the dialect's tools. */
+  /** A client's function may have the name of one of the dialect's tools. */
   #nameFor(form: ToolForm): string {
     const plain = upstreamName(form.name, form.namespace);
     let name = plain;
@@ -153,10 +154,11 @@ function isInContainer(tool: AskedTool): boolean {
   return tool.type === 'shell' && type && environment.type !== 'local';
 }
 
-function screenOf(tool: AskedTool): string {
-  const { display_width: width, display_height: height } = tool as Readonly<Record<string, unknown>>;
-  if (typeof width !== 'number' || typeof height !== 'number') return '';
-  return ` The screen is ${width} pixels wide and ${height} high.`;
+function screenOf({
+  display_width: width,
+  display_height: height,
+}: Readonly<Record<string, unknown>>): string {
+  return screenText(width, height);
 }
 
 /** The name a call in the history has for the upstream. */

@@ -109,7 +109,7 @@ const reasoningItem = z.looseObject({
   summary: reasoningTexts,
   content: reasoningTexts,
 });
-/** Calls of tools that clients run in a form of their own, and what came of them. */
+/** Calls of tools that clients run, each with its own type of item, and their results. */
 const clientCall = z.looseObject({
   type: z.enum(['local_shell_call', 'shell_call', 'apply_patch_call', 'computer_call']),
   call_id: callId,

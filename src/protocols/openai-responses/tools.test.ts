@@ -15,7 +15,7 @@ function decode(body: object, history: readonly object[] = []) {
 const namesIn = (body: object, history?: readonly object[]) =>
   decode(body, history).request.tools.map(({ name }) => name);
 
-/** The item of a call, as it is streamed and as it stands in a whole answer: both have to agree. */
+/** The item of a call, streamed and in a whole answer: both have to agree. */
 function itemOf(body: object, name: string, args: unknown) {
   const { options } = decode(body);
   const text = typeof args === 'string' ? args : JSON.stringify(args);
@@ -142,7 +142,7 @@ describe('a search for tools', () => {
     ]);
   });
 
-  it('is answered with an item of its own', () => {
+  it('is answered with its own type of item', () => {
     const { item, types } = itemOf({ tools: [search] }, 'tool_search', { query: 'archive' });
     expect(item).toEqual({
       id: 'tsc_00',
@@ -247,7 +247,7 @@ describe('a tool that the client runs', () => {
   });
 
   it.each(['not JSON', '{"commands":"ls"}', '[]'])(
-    'gets a call it cannot be told in its form as a function: %s',
+    'gets a call that does not fit its form as a function: %s',
     (args) => {
       const { item } = itemOf({ tools: [{ type: 'shell' }] }, 'shell', args);
       expect(item).toMatchObject({ type: 'function_call', name: 'shell', arguments: args });
@@ -371,7 +371,7 @@ describe('items that are not known', () => {
 });
 
 describe('items of Codex', () => {
-  it('bring what an agent of Codex tells another one', () => {
+  it('bring messages between agents of Codex', () => {
     const content = [
       { type: 'input_text', text: 'Payload:\n' },
       { type: 'encrypted_content', encrypted_content: 'Look for magnolia.' },

@@ -142,6 +142,6 @@ it('a call that got a result meanwhile, or has no id, is no open one', () => {
     finished(),
   ]);
   expect(decodeMemory(memory ?? new Uint8Array())?.tasks[0]?.messages).toHaveLength(4);
-  // The result fits nothing that is remembered, so all is told again.
+  // No remembered call matches the result, so the full history is sent again.
   expect(goOn(memory, ['call-1', 'late'])).toMatchObject({ conversation: undefined, messages: 0 });
 });

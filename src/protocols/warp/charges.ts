@@ -25,7 +25,7 @@ export function chargesOf(charges: RequestCharges | undefined): ChargeTotals | u
   return categories.map(chargesOfCategory).reduce(addCharges, noCharges);
 }
 
-/** What was charged since; undefined when that cannot be told. */
+/** What was charged since; undefined when that is unknown. */
 export function grownCharges(
   before: ChargeTotals | undefined,
   after: ChargeTotals | undefined,

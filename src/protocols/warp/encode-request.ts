@@ -3,6 +3,7 @@ import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { AppError } from '../../core/errors.ts';
 import { toolsToOffer } from '../../core/offered-tools.ts';
 import type { Tool, ToolResultPart, TurnRequest } from '../../core/turn.ts';
+import { isJsonObject } from '../../lib/parse-json.ts';
 import {
   AutonomyLevel,
   type InputContextSchema,
@@ -149,10 +150,8 @@ function checkNames(tools: readonly Tool[]): void {
 
 /** The upstream leaves out a tool whose schema is no object, so such a tool is shown as one without parameters. */
 function schemaOf(tool: Tool): Uint8Array {
-  const parameters: unknown = tool.parameters;
-  const isObject = typeof parameters === 'object' && parameters !== null && !Array.isArray(parameters);
   try {
-    return encodeStruct(isObject ? tool.parameters : { type: 'object', properties: {} });
+    return encodeStruct(isJsonObject(tool.parameters) ? tool.parameters : { type: 'object', properties: {} });
   } catch (cause) {
     throw new AppError(
       'invalid_request',

@@ -57,7 +57,7 @@ describe('an end without a reason known here', () => {
   });
 });
 
-it('tells a spent subscription with the words of the upstream, on one line', () => {
+it('shows the message of the upstream for a spent subscription, on one line', () => {
   const error = errorOf([14, raw([1, 7], [3, 'Your plan has\n ended.\u0007'])]);
   expect(error).toMatchObject({
     code: 'upstream_quota_exhausted',

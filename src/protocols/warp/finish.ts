@@ -12,8 +12,8 @@ const figures: ReadonlySet<number> = new Set(
 );
 
 /**
- * How the upstream ended the turn: done, cut at its token limit, or without a reason. Throws the AppError any other end
- * stands for: a reason of a number unknown here is not success.
+ * How the upstream ended the turn: done, cut at its token limit, or without a reason. Throws an AppError for
+ * any other end: a reason of an unknown number is not success.
  */
 export function endingOf(finished: StreamFinished): 'done' | 'length' | 'unnamed' {
   const { reason } = finished;

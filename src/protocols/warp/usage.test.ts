@@ -87,7 +87,7 @@ describe('what a turn cost', () => {
       cachedInputTokens: 75,
       costCents: 0.5,
     });
-    // Shrunk, as after a summary: nothing can be told, and the next turn counts from there.
+    // Shrunk, as after a summary: nothing is known, and the next turn counts from there.
     const third = turn([total([10, 10], 0.5)], second.memory);
     expect(third.usage).toBeUndefined();
     expect(turn([total([12, 11], 0.75)], third.memory).usage).toMatchObject({ inputTokens: 2 });

@@ -11,8 +11,9 @@ import {
   WWWAuthenticateChallengeError,
 } from 'oauth4webapi';
 import { type ProviderHttp, TokenError } from '../../core/provider.ts';
+import { readRetryAfter } from '../../lib/retry-after.ts';
 import { secondsField, textField } from '../token-grant.ts';
-import { asTokenError, mustBeOfHost, retryAfterOf } from '../token-http.ts';
+import { asTokenError, mustBeOfHost } from '../token-http.ts';
 
 export interface Oauth2Settings {
   readonly tokenUrl: string;
@@ -64,7 +65,7 @@ export function beginExchange(
     });
     mustBeOfHost(answer, host);
     status = answer.status;
-    retryAfterMs = retryAfterOf(answer.headers['retry-after']);
+    retryAfterMs = readRetryAfter(answer.headers['retry-after']);
     const read = tolerantly(Buffer.from(answer.body).toString('utf8'), status);
     idToken = read.idToken;
     return new Response(read.text, {

@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import { AppError, type AppErrorOptions, type ErrorCode } from '../../core/errors.ts';
 import { isSurelyUnsent } from '../../lib/network/transport-errors.ts';
+import { readRetryAfter } from '../../lib/retry-after.ts';
 import { answeredOnTheWay } from '../../protocols/failed-answer.ts';
 import { networkError } from '../network-error.ts';
-import { retryAfterOf } from '../token-http.ts';
 
 /** An error and, where the evidence says more than the code does, whose fault it is and whether to try elsewhere. */
 interface Known extends Pick<AppErrorOptions, 'fault' | 'failover'> {
@@ -114,7 +114,7 @@ function answeredIn(thrown: unknown): Answered | undefined {
   const problem = problemSchema.safeParse(answered.error).data;
   return {
     status: answered.status,
-    retryAfterMs: retryAfterOf(answered.headers?.get('retry-after') ?? undefined),
+    retryAfterMs: readRetryAfter(answered.headers?.get('retry-after') ?? undefined),
     problem: problem && { code: platformCodeOf(problem.type), isRetryable: problem.retryable },
   };
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
 import type { ProviderAccount, ProviderHttp } from '../../core/provider.ts';
+import { parseJson } from '../../lib/parse-json.ts';
 import { classifyFailure } from '../../protocols/warp/classify-failure.ts';
 
 export interface GraphqlClient {
@@ -107,12 +108,4 @@ function unreadable(operation: string, cause: unknown): AppError {
   return new AppError('upstream_protocol', `The provider's answer to ${operation} cannot be read.`, {
     cause,
   });
-}
-
-function parseJson(body: Uint8Array): unknown {
-  try {
-    return JSON.parse(Buffer.from(body).toString('utf8'));
-  } catch {
-    return undefined;
-  }
 }
