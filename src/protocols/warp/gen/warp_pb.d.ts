@@ -1301,7 +1301,7 @@ export declare const ToolCallResultSchema: GenMessage<ToolCallResult>;
  */
 export declare type StreamFinished = Message$1<"warp2api.warp.StreamFinished"> & {
   /**
-   * Which reason is set is what counts, so those without content of their own are not looked into.
+   * Which reason is set is what counts, so those without fields are not described.
    *
    * @generated from oneof warp2api.warp.StreamFinished.reason
    */
