@@ -56,6 +56,8 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     clientErrorHandler: (error, socket) =>
       refuseUnreadable(error, socket as Socket, options.encodeUnreadable),
     forceCloseConnections: 'idle',
+    // Also the limit of hooks that run while the server closes: running turns have their own deadline.
+    pluginTimeout: 0,
     // What a closing service answers is its own affair.
     return503OnClosing: false,
     // A path that cannot be decoded comes by no hook.
