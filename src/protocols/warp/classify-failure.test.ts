@@ -134,6 +134,14 @@ it.each([
   });
 });
 
+it('measures a Retry-After date by the clock of the one who answered', () => {
+  const headers = {
+    date: 'Thu, 01 Jan 2026 12:10:00 GMT',
+    'retry-after': 'Thu, 01 Jan 2026 12:10:20 GMT',
+  };
+  expect(classify(429, json({ error: 'x' }), headers).retryAfterMs).toBe(20_000);
+});
+
 it('reads Retry-After as seconds or a date, and no wait that is absurd', () => {
   const wait = (value: string, status = 429) =>
     classify(status, json({ error: 'x' }), { 'retry-after': value }).retryAfterMs;

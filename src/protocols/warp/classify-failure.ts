@@ -16,13 +16,18 @@ const modelNotAllowed =
 
 /**
  * What a response means that carries no turn. Only the vendor's own JSON about the account is the account's fault; a page
- * comes from something on the way. `now` is the time a Retry-After date is measured from, in milliseconds since 1970.
+ * comes from something on the way. `now`, in milliseconds since 1970, is what a Retry-After date is measured from where the
+ * response tells no time of its own.
  */
 export function classifyFailure(response: FailedResponse, now: number): AppError {
   const { status } = response;
   const answer = readFailedAnswer(response);
   const cause = new Error(`status ${status}: ${answer.text.slice(0, maxEvidence)}`);
-  const retryAfterMs = readRetryAfter(response.headers['retry-after'], now);
+  const answeredAt = Date.parse(String(response.headers['date'] ?? ''));
+  const retryAfterMs = readRetryAfter(
+    response.headers['retry-after'],
+    Number.isNaN(answeredAt) ? now : answeredAt,
+  );
   const options = { cause, ...(retryAfterMs !== undefined && { retryAfterMs }) };
 
   if (answer.form !== 'page' && [400, 403, 404, 422].includes(status) && modelNotAllowed.test(answer.text)) {
