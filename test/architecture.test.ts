@@ -79,6 +79,15 @@ test('every layer imports only what it may', () => {
   expect(files.flatMap((file) => violations(file, readFileSync(join(root, file), 'utf8')))).toEqual([]);
 });
 
+test('ARCHITECTURE.md shows the same table', () => {
+  const text = readFileSync(join(root, 'ARCHITECTURE.md'), 'utf8');
+  const rows = [...text.matchAll(/^\| (`.*) \| (nothing|`.*`) \|$/gm)];
+  const named = (cell = ''): string[] => [...cell.matchAll(/`([a-z-]+)`/g)].map(([, name]) => name ?? '');
+  const shown = rows.flatMap(([, layers, others]) => named(layers).map((layer) => [layer, named(others)]));
+  const { compose: _most, sandbox: _none, ...listed } = allowed;
+  expect(Object.fromEntries(shown)).toEqual(listed);
+});
+
 test.each([
   ["import { a } from '../gateway/keys.ts';"],
   ["export { a } from '../gateway/keys.ts';"],
