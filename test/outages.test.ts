@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { type Field, raw } from '../src/protocols/warp/testing/wire.ts';
+import { actions, add, finished, init, output, sse, stream } from '../src/protocols/warp/testing/events.ts';
 import { startProcess } from './support/process.ts';
 import { eventually, servicesForTest, userTurn } from './support/services.ts';
 
@@ -34,14 +34,11 @@ async function startWarp(answer: Answer) {
   return { url: `http://127.0.0.1:${port}`, listen, leave };
 }
 
-const event = (bytes: Uint8Array) => `data: ${Buffer.from(bytes).toString('base64url')}\n\n`;
-const init = event(raw([1, raw([1, 'conversation-1'], [2, 'request-1'])]));
-const say = (id: string, ...message: readonly Field[]) =>
-  event(raw([2, raw([1, raw([3, raw([1, 'T'], [2, raw([1, id], ...message)])])])]));
-const hello = say('m1', [3, raw([1, 'Hello'])]);
-const done = event(raw([3, raw([2, raw()])]));
+const said = (id: string, text: string) => actions(add('T', output(id, text)));
 const good: Answer = (response) =>
-  response.writeHead(200, { 'content-type': 'text/event-stream' }).end(init + hello + done);
+  response
+    .writeHead(200, { 'content-type': 'text/event-stream' })
+    .end(stream(init(), said('m1', 'Hello'), finished()));
 
 test('a provider that cannot be reached costs no account anything, and turns go on when it can', async () => {
   const warp = await startWarp(good);
@@ -121,7 +118,7 @@ test('after a pause of the process what lies in the socket is read before silenc
   const warp = await startWarp((response) => {
     response.writeHead(200, { 'content-type': 'text/event-stream' });
     drip = (text) => void response.write(text);
-    drip(init + hello);
+    drip(stream(init(), said('m1', 'Hello')));
   });
   const folder = mkdtempSync(join(tmpdir(), 'warp2api-test-'));
   const environment = {
@@ -147,11 +144,11 @@ test('after a pause of the process what lies in the socket is read before silenc
   const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
   for (let second = 0; second < 5; second += 1) {
     await pause(1_000);
-    drip(say(`m${second + 2}`, [3, raw([1, ` ${second}`])]));
+    drip(sse(said(`m${second + 2}`, ` ${second}`)));
   }
   gateway.child.kill('SIGCONT');
   await pause(1_000);
-  drip(done);
+  drip(sse(finished()));
   const text = await answer.text();
   expect(text).toContain(' 4"');
   expect(text).toContain('[DONE]');

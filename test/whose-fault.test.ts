@@ -1,7 +1,8 @@
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { type Field, raw } from '../src/protocols/warp/testing/wire.ts';
+import { actions, add, finished, init, output, stream } from '../src/protocols/warp/testing/events.ts';
+import { raw } from '../src/protocols/warp/testing/wire.ts';
 import { startTestServices, type TestServices, userTurn } from './support/services.ts';
 
 /** Answers chat turns by hand and passes everything else on to the test's own sandbox. */
@@ -46,17 +47,9 @@ afterAll(async () => {
   front.close();
 });
 
-const event = (bytes: Uint8Array) => `data: ${Buffer.from(bytes).toString('base64url')}\n\n`;
-const init = event(raw([1, raw([1, 'conversation-1'], [2, 'request-1'])]));
-const add = (...message: readonly Field[]) =>
-  event(raw([2, raw([1, raw([3, raw([1, 'T'], [2, raw([1, 'm1'], ...message)])])])]));
-const end = (...fields: readonly Field[]) => event(raw([3, raw(...fields)]));
-
-const stream =
-  (...events: string[]) =>
-  (response: ServerResponse) =>
-    response.writeHead(200, { 'content-type': 'text/event-stream' }).end(events.join(''));
-const internalError = (text: string) => stream(init, end([7, raw([1, text])]));
+const streamed = (text: string) => (response: ServerResponse) =>
+  response.writeHead(200, { 'content-type': 'text/event-stream' }).end(text);
+const internalError = (text: string) => streamed(stream(init(), raw([3, raw([7, raw([1, text])])])));
 const refusal =
   (status: number, type: string, body: string, headers: Record<string, string> = {}) =>
   (response: ServerResponse) =>
@@ -78,12 +71,17 @@ describe('ten accounts stay active after twenty turns that fail for', () => {
     ["a vendor's 429", internalError('status code: 429'), 503, 2],
     ["a vendor's account without credits", internalError('team has used all available credits'), 503, 2],
     ['a context that is too long', internalError('context_length_exceeded'), 400, 1],
-    ['an end of an unknown reason', stream(init, add([3, raw([1, 'Hi'])]), end([15, raw()])), 502, 2],
-    ['an end without anything', stream(init, end()), 502, 2],
+    [
+      'an end of an unknown reason',
+      streamed(stream(init(), actions(add('T', output('m1', 'Hi'))), finished(15))),
+      502,
+      2,
+    ],
+    ['an end without anything', streamed(stream(init(), raw([3, raw()]))), 502, 2],
     ['a request that is too large', refusal(413, 'text/html', page), 413, 1],
     ['a bad request', refusal(400, 'application/json', '{"error":"bad"}'), 400, 1],
     ['an upstream that is down for all', refusal(503, 'application/json', '{"error":"down"}'), 502, 5],
-    ['an answer that cannot be decoded', stream('data: !!\n\n'), 502, 5],
+    ['an answer that cannot be decoded', streamed('data: !!\n\n'), 502, 5],
     ['a connection that breaks', (response) => response.destroy(), 502, 4],
     ['a page of an edge', refusal(403, 'text/html', page), 502, 2],
     ['a captive portal', refusal(200, 'text/html', page), 502, 2],
