@@ -95,9 +95,10 @@ export const clientTools: Readonly<Record<ClientToolKind, ClientTool>> = {
           type: 'exec',
           command,
           env: isJsonObject(env) ? env : {},
-          timeout_ms: numberOrNull(timeout),
-          user: typeof user === 'string' ? user : null,
-          working_directory: typeof folder === 'string' ? folder : null,
+          // Left out rather than null, which some clients refuse.
+          ...(typeof timeout === 'number' ? { timeout_ms: timeout } : {}),
+          ...(typeof user === 'string' ? { user } : {}),
+          ...(typeof folder === 'string' ? { working_directory: folder } : {}),
         },
       };
     },
