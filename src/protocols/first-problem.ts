@@ -26,14 +26,20 @@ const kindNames: Readonly<Record<string, string>> = {
   array: 'a list',
 };
 
-/** What zod says of kinds and options in the words of our own messages. */
+/** What zod says in the words of our own messages. */
 function plainRule(message: string): string {
-  const [, options] = /^Invalid option: expected one of (.+)$/.exec(message) ?? [];
-  if (options !== undefined)
-    return `must be ${options
-      .split('|')
-      .join(', ')
-      .replace(/, (?=[^,]*$)/, ' or ')}`;
+  const [, options] =
+    /^Invalid (?:option: expected one of|discriminator value\. Expected) (.+)$/.exec(message) ?? [];
+  if (options !== undefined) {
+    const names = options.replaceAll("'", '"').split(/ ?\| ?/);
+    return `must be ${names.join(', ').replace(/, (?=[^,]*$)/, ' or ')}`;
+  }
+  const [, size, kind, number, unit] =
+    /^Too (small|big): expected (\w+) to (?:have|be) [<>]=(\d+)(?: (\w+))?$/.exec(message) ?? [];
+  if (kind !== undefined) {
+    const bound = `${size === 'small' ? 'at least' : 'at most'} ${number}`;
+    return unit === undefined ? `must be ${bound}` : `must have ${bound} ${unit}`;
+  }
   const [, expected = '', received] = /^Invalid input: expected (\w+), received (\w+)$/.exec(message) ?? [];
   const name = kindNames[expected];
   if (name === undefined) return message;
