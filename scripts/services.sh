@@ -69,8 +69,13 @@ has_ended() {
   case $state in Z*) return 0 ;; *) return 1 ;; esac
 }
 
+# Runs the Node without the proxies that it may have been told to use: services of this machine are asked directly.
+direct_node() {
+  env -u HTTP_PROXY -u http_proxy -u ALL_PROXY -u all_proxy "$node" "$@"
+}
+
 is_healthy() {
-  "$node" -e '
+  direct_node -e '
     fetch(process.argv[1] + "/health", { signal: AbortSignal.timeout(5000) })
       .then((answer) => { process.exitCode = answer.ok ? 0 : 1; }, () => { process.exitCode = 1; });
   ' "$1"
@@ -89,7 +94,7 @@ port_is_taken() {
 
 # wait_until_healthy URL PID: true once it answers, false when the process ends or $deadline passes.
 wait_until_healthy() {
-  "$node" -e '
+  direct_node -e '
     const [url, pid, seconds] = process.argv.slice(1);
     const end = Date.now() + Number(seconds) * 1000;
     const isAlive = () => { try { process.kill(Number(pid), 0); return true; } catch { return false; } };

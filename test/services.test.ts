@@ -105,6 +105,16 @@ async function freePorts(): Promise<[number, number]> {
 }
 
 describe('start_services.sh and stop_services.sh', () => {
+  it('ask the services directly where Node was told to use a proxy', () => {
+    const proxied = {
+      NODE_USE_ENV_PROXY: '1',
+      HTTP_PROXY: 'http://127.0.0.1:1',
+      http_proxy: 'http://127.0.0.1:1',
+    };
+    expect(run('start_services.sh', proxied)).toMatchObject({ status: 0, stderr: '' });
+    expect(run('start_services.sh', proxied).stdout).toContain('is already running');
+  });
+
   it('start both services in the background and stop them again', () => {
     const started = run('start_services.sh');
     expect(started).toMatchObject({ status: 0, stderr: '' });
