@@ -124,6 +124,8 @@ export const clientTools: Readonly<Record<ClientToolKind, ClientTool>> = {
       const { type, path, diff } = unwrapped(args, 'operation');
       if (typeof path !== 'string') return undefined;
       if (type === 'delete_file') return { operation: { type, path } };
+      // Models leave it out to create an empty file.
+      if (type === 'create_file' && diff === undefined) return { operation: { type, path, diff: '' } };
       if (type !== 'create_file' && type !== 'update_file') return undefined;
       return typeof diff === 'string' ? { operation: { type, path, diff } } : undefined;
     },

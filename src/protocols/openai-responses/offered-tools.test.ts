@@ -83,3 +83,28 @@ it('finds the call of a local shell by either of its ids', () => {
     expect(decode({ input }).request.messages.at(-1)).toMatchObject({ parts: [{ callId: 'c', text: 'x' }] });
   }
 });
+
+it.each(['computer', 'computer_use', 'computer_use_preview'])('knows a computer chosen as %s', (type) => {
+  const choice = { tool_choice: { type }, tools: [look, { type: 'computer' }] };
+  expect(decode(choice).request.toolChoice).toEqual({ type: 'tool', name: 'computer' });
+  expect(() => decode({ ...choice, tools: [look] })).toThrow(/does not offer|not a type of tool/);
+});
+
+it('lets a patch create an empty file', () => {
+  const { options } = decode({ tools: [{ type: 'apply_patch' }] });
+  const call = { id: 'c', name: 'apply_patch', arguments: '{"type":"create_file","path":"a"}' };
+  const answer = {
+    text: '',
+    reasoning: '',
+    toolCalls: [call],
+    usage: undefined,
+    finishReason: 'tool-calls',
+  } as const;
+  expect(encodeResponsesAnswer(identity, answer, options)['output']).toMatchObject([
+    { type: 'apply_patch_call', operation: { type: 'create_file', path: 'a', diff: '' } },
+  ]);
+});
+
+it.each([5, null, {}, undefined])('says what the input has to be: %s', (input) => {
+  expect(() => decode({ input })).toThrow(/^input: .*must be a string or a list of items/);
+});

@@ -239,9 +239,15 @@ function foundTools({ type, name: asked }: NamedChoice, { offered, forms }: Offe
     .filter(({ name }) => {
       const form = forms.get(name);
       if (kind === 'namespace') return form?.namespace === asked;
+      if (isComputer(type)) return form !== undefined && isComputer(form.kind);
       return isByName ? form?.name === asked : form?.kind === kind;
     })
     .map(({ name }) => name);
+}
+
+/** A choice calls each of these tools by any of these names. */
+function isComputer(type: string): boolean {
+  return type === 'computer' || type === 'computer_use' || type === 'computer_use_preview';
 }
 
 /** The tool of the provider, or of an unknown type, that a choice names. */

@@ -238,7 +238,7 @@ const metadata = jsonObject
 
 export const responsesRequest = z.looseObject({
   model: z.string().min(1).max(256),
-  input: z.union([z.string(), z.array(rawItem)]),
+  input: z.union([z.string(), z.array(rawItem)], 'must be a string or a list of items'),
   instructions: z.string().nullish(),
   stream: z.boolean().nullish(),
   tools: z.array(tool).max(512).nullish(),
