@@ -3,15 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import type { Sandbox, SandboxOptions } from '../sandbox/index.ts';
-import {
-  absoluteDatabaseUrl,
-  type Config,
-  checkRunMode,
-  isWildcardHost,
-  localUrl,
-  offersSandbox,
-  type RunMode,
-} from './config.ts';
+import { absoluteDatabaseUrl, type Config, checkRunMode, offersSandbox, type RunMode } from './config.ts';
 import type { UpstreamProvider } from './core/provider.ts';
 import { DatabaseError } from './db/errors.ts';
 import { type Clock, createSteadyClock, systemClock } from './lib/clock.ts';
@@ -20,6 +12,7 @@ import { isLoopbackHost } from './lib/loopback.ts';
 import { makeFolder } from './lib/make-folder.ts';
 import { createNetwork, type Network } from './lib/network/network.ts';
 import { shownProxy } from './lib/network/proxy-rules.ts';
+import { addressBeside, localUrl } from './lib/service-address.ts';
 import { userAgent, version } from './lib/version.ts';
 import type { Caller, MovedRows, PoolOptions, PoolService, Rotation, VaultPlace } from './pool/index.ts';
 import { createHttpPool, createHttpPoolAdmin } from './pool-api/http-pool.ts';
@@ -475,24 +468,6 @@ function isOwnPool({ poolUrl, pool }: Config): boolean {
   const { port, hostname } = new URL(poolUrl);
   const isHere = poolUrl === localUrl(pool) || (isLoopbackHost(pool.host) && isLoopbackHost(hostname));
   return isHere && (Number(port) === pool.port || pool.port === 0);
-}
-
-/**
- * Where the `other` service answers a client that has found this one at `seen`: on the same host, unless it is bound to
- * another one. `url` is where it listens in this process. Undefined where that is not known.
- */
-function addressBeside(
-  seen: string,
-  own: { readonly host: string },
-  other: { readonly host: string; readonly port: number },
-  url: string | undefined,
-): string | undefined {
-  const port = url === undefined ? other.port : Number(new URL(url).port);
-  if (port === 0) return undefined;
-  const isElsewhere = other.host !== own.host && !isWildcardHost(other.host);
-  const address = new URL(isElsewhere ? localUrl({ host: other.host, port }) : seen);
-  address.port = String(port);
-  return address.origin;
 }
 
 function upstream(providers: Providers, name: string): UpstreamProvider {

@@ -7,6 +7,7 @@ import { type ConfiguredProvider, emptyConfigFile, readConfigFile } from './conf
 import { isLoopbackHost, isLoopbackUrl } from './lib/loopback.ts';
 import { readCertificates } from './lib/network/extra-certificates.ts';
 import { readTextFile } from './lib/read-text.ts';
+import { localUrl } from './lib/service-address.ts';
 import { type SettingName, type SettingValues, settings } from './settings.ts';
 import type { SourceSettings } from './source-settings.ts';
 
@@ -167,19 +168,6 @@ export function nearSettings(
       meant === undefined || meant === name || (isReadLowerCase(meant) && name === meant.toLowerCase());
     return isMeant ? [] : [{ name, meant }];
   });
-}
-
-/** All addresses of this machine, and how it reaches itself then. */
-const wildcards: Readonly<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '::': '[::1]' };
-
-export function isWildcardHost(host: string): boolean {
-  return Object.hasOwn(wildcards, host);
-}
-
-/** Where a service is reached from this machine, whatever it is bound to. */
-export function localUrl({ host, port }: { readonly host: string; readonly port: number }): string {
-  const name = wildcards[host] ?? (host.includes(':') ? `[${host}]` : host);
-  return `http://${name}:${port}`;
 }
 
 /** Throws ConfigError with every fault found, not just the first. */

@@ -11,11 +11,12 @@ import {
   startSandboxAlone,
   startServices,
 } from './compose.ts';
-import { type Config, loadConfig, localUrl, nearSettings, readEnvironment } from './config.ts';
+import { type Config, loadConfig, nearSettings, readEnvironment } from './config.ts';
 import { openLogFile } from './lib/log-file.ts';
 import { createLogger, type Logger } from './lib/logger.ts';
 import { trustCertificates } from './lib/network/extra-certificates.ts';
 import { decodeText } from './lib/read-text.ts';
+import { localUrl } from './lib/service-address.ts';
 
 /** Read when a command needs it: the help has to work beside a faulty `.env`. */
 let environment: NodeJS.ProcessEnv | undefined;

@@ -1,12 +1,13 @@
 import { join } from 'node:path';
 import { createVendorNetwork, openLocalPool, openRemotePool } from '../compose.ts';
-import { type Config, checkRunMode, localUrl, offersSandbox } from '../config.ts';
+import { type Config, checkRunMode, offersSandbox } from '../config.ts';
 import type { ProviderHttp } from '../core/provider.ts';
 import { DatabaseError } from '../db/errors.ts';
 import { systemClock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import { createNetwork } from '../lib/network/network.ts';
 import { noProxies } from '../lib/network/proxy-rules.ts';
+import { localUrl } from '../lib/service-address.ts';
 import { userAgent, version } from '../lib/version.ts';
 import { createProviderHttp } from '../providers/http.ts';
 import { isWarpHost } from '../providers/warp/provider.ts';

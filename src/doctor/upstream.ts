@@ -15,6 +15,7 @@ export async function lookAtUpstream(
 ): Promise<Finding[]> {
   const name = `provider ${provider}`;
   const startedAt = Date.now();
+  const begunAt = performance.now();
   try {
     const answer = await http({
       method: 'GET',
@@ -22,9 +23,9 @@ export async function lookAtUpstream(
       headers: { 'user-agent': userAgent },
       timeoutMs: limitMs,
     });
-    const endedAt = Date.now();
-    const reached = ok(name, `${url} answers (${answer.status}) in ${endedAt - startedAt} ms`);
-    return [reached, ...lookAtClock(answer.headers['date'], (startedAt + endedAt) / 2)];
+    const tookMs = Math.round(performance.now() - begunAt);
+    const reached = ok(name, `${url} answers (${answer.status}) in ${tookMs} ms`);
+    return [reached, ...lookAtClock(answer.headers['date'], startedAt + tookMs / 2)];
   } catch (error) {
     return [problem(name, reasonOf(error, url))];
   }

@@ -125,9 +125,13 @@ async function* decompressed(source: Bytes, coding: Coding, limit: number): Byte
     }
   } catch (error) {
     throw isDataError(error)
-      ? new HttpFault('invalid_body', `The body is not valid ${coding}, as its Content-Encoding says.`, {
-          cause: error,
-        })
+      ? new HttpFault(
+          'invalid_body',
+          `The body is not valid ${coding}: compress it as its Content-Encoding says, or leave that header out.`,
+          {
+            cause: error,
+          },
+        )
       : error;
   }
 }

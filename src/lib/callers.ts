@@ -39,10 +39,10 @@ export function createCallers({ allowedHosts, keysSetting, cors }: CallerRules):
   const isKnownName = (name: string): boolean => isLoopbackHost(name) || names?.has(name) === true;
   const isListed = matcherOf(cors?.origins ?? []);
   const isOpen = cors?.origins.includes('*') === true;
+  const exposed = { 'access-control-expose-headers': cors?.exposedHeaders.join(', ') ?? '' };
 
   function corsHeaders({ origin }: IncomingHttpHeaders): Readonly<Record<string, string>> {
     if (cors === undefined || cors.origins.length === 0) return {};
-    const exposed = { 'access-control-expose-headers': cors.exposedHeaders.join(', ') };
     if (isOpen) return { 'access-control-allow-origin': '*', ...exposed, vary: 'Origin' };
     if (origin === undefined || !isListed(origin)) return { vary: 'Origin' };
     return {

@@ -19,4 +19,4 @@ export class HttpFault extends Error {
 }
 
 export const bodyTooLarge = (): HttpFault =>
-  new HttpFault('too_large', 'The body is larger than this service takes.');
+  new HttpFault('too_large', 'The body is larger than this service takes: send a smaller one.');

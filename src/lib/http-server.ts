@@ -63,7 +63,10 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     // A path that cannot be decoded comes by no hook.
     frameworkErrors(_error, request, reply) {
       reply.header('x-request-id', request.id).headers(callers.corsHeaders(request.headers));
-      const fault = new HttpFault('not_found', 'The path of the request is not a valid one.');
+      const fault = new HttpFault(
+        'not_found',
+        'The path of the request cannot be decoded: check its percent-encoding.',
+      );
       app.errorHandler.call(app, fault as unknown as FastifyError, request, reply);
     },
     routerOptions: { maxParamLength: 512, ignoreTrailingSlash: true, ignoreDuplicateSlashes: true },

@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Dispatcher } from 'undici';
 import type { Connection, NetworkDispatchOptions } from './exchange.ts';
+import { PassingHandler } from './passing-handler.ts';
 import { isConnectionLoss, UnsentError } from './transport-errors.ts';
 
 /** Against a peer that refuses every time. */
@@ -35,7 +36,7 @@ export class PendingRequest {
 }
 
 /** One sending of a request. What proves to have met a dead connection is given back to be sent on another. */
-export class Attempt implements Dispatcher.DispatchHandler {
+export class Attempt extends PassingHandler {
   readonly #request: PendingRequest;
   readonly #connection: Connection;
   readonly #resend: ((request: PendingRequest) => void) | undefined;
@@ -52,6 +53,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
     now: () => number,
     resend: ((request: PendingRequest) => void) | undefined,
   ) {
+    super(request.handler);
     this.#request = request;
     this.#connection = connection;
     this.#now = now;
@@ -61,32 +63,20 @@ export class Attempt implements Dispatcher.DispatchHandler {
     this.#heardBefore = connection.heard;
   }
 
-  onRequestStart(controller: Dispatcher.DispatchController, context: unknown): void {
-    this.#request.handler.onRequestStart?.(controller, context);
-  }
-
-  onResponseStart(
+  override onResponseStart(
     controller: Dispatcher.DispatchController,
     status: number,
     headers: IncomingHttpHeaders,
     message?: string,
   ): void {
     this.#hasResponse = true;
-    this.#request.handler.onResponseStart?.(controller, status, headers, message);
+    super.onResponseStart(controller, status, headers, message);
   }
 
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    this.#request.handler.onResponseData?.(controller, chunk);
-  }
-
-  onResponseEnd(controller: Dispatcher.DispatchController, trailers: IncomingHttpHeaders): void {
-    this.#request.handler.onResponseEnd?.(controller, trailers);
-  }
-
-  onResponseError(controller: Dispatcher.DispatchController, error: Error): void {
+  override onResponseError(controller: Dispatcher.DispatchController, error: Error): void {
     const request = this.#request;
     if (!this.#resend || this.#hasResponse || controller?.aborted || !this.#mayResend(error)) {
-      request.handler.onResponseError?.(controller, error);
+      super.onResponseError(controller, error);
       return;
     }
     request.resends += 1;

@@ -2,8 +2,9 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Socket } from 'node:net';
 import { Client, type Dispatcher } from 'undici';
 import type { Connection, ConnectionListener, NetworkDispatchOptions } from './exchange.ts';
+import { PassingHandler } from './passing-handler.ts';
 import { proxyAuthorization } from './proxy-rules.ts';
-import { UnsentError } from './transport-errors.ts';
+import { closedBefore } from './transport-errors.ts';
 
 const keepAliveMs = 30_000;
 
@@ -46,7 +47,7 @@ export class Http1Connection implements Connection {
         // The client does not expect an answer before it has asked.
         queueMicrotask(() => {
           if (given?.destroyed === false) callback(null, given);
-          else callback(gone(), null);
+          else callback(closedBefore(), null);
         });
       },
       pipelining: options.isKept ? 1 : 0,
@@ -102,53 +103,40 @@ export class Http1Connection implements Connection {
   #close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    void this.#client.destroy(gone());
+    void this.#client.destroy(closedBefore());
     this.#options.listener.onClosed(this);
   }
 }
 
-/** Passes everything on, and says when the connection is free again. */
-class Http1Exchange implements Dispatcher.DispatchHandler {
-  readonly #handler: Dispatcher.DispatchHandler;
+/** Says when the answer begins, and when the connection is free again. */
+class Http1Exchange extends PassingHandler {
   readonly #hooks: { readonly onHead: (headers: IncomingHttpHeaders) => void; readonly onOver: () => void };
 
   constructor(
     handler: Dispatcher.DispatchHandler,
     hooks: { readonly onHead: (headers: IncomingHttpHeaders) => void; readonly onOver: () => void },
   ) {
-    this.#handler = handler;
+    super(handler);
     this.#hooks = hooks;
   }
 
-  onRequestStart(controller: Dispatcher.DispatchController, context: unknown): void {
-    this.#handler.onRequestStart?.(controller, context);
-  }
-
-  onResponseStart(
+  override onResponseStart(
     controller: Dispatcher.DispatchController,
     status: number,
     headers: IncomingHttpHeaders,
     message?: string,
   ): void {
     this.#hooks.onHead(headers);
-    this.#handler.onResponseStart?.(controller, status, headers, message);
+    super.onResponseStart(controller, status, headers, message);
   }
 
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    this.#handler.onResponseData?.(controller, chunk);
-  }
-
-  onResponseEnd(controller: Dispatcher.DispatchController, trailers: IncomingHttpHeaders): void {
-    this.#handler.onResponseEnd?.(controller, trailers);
+  override onResponseEnd(controller: Dispatcher.DispatchController, trailers: IncomingHttpHeaders): void {
+    super.onResponseEnd(controller, trailers);
     this.#hooks.onOver();
   }
 
-  onResponseError(controller: Dispatcher.DispatchController, error: Error): void {
-    this.#handler.onResponseError?.(controller, error);
+  override onResponseError(controller: Dispatcher.DispatchController, error: Error): void {
+    super.onResponseError(controller, error);
     this.#hooks.onOver();
   }
-}
-
-function gone(): UnsentError {
-  return new UnsentError('closed', 'The connection had closed before the request was sent.');
 }

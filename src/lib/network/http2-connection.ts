@@ -36,7 +36,7 @@ export function openHttp2(socket: Socket, options: Http2Options): Promise<Http2C
   const fail = (cause: unknown): void => {
     cancel();
     session.destroy();
-    const message = `${options.origin.host} closed the connection before it was ready.`;
+    const message = `${options.origin.host} closed the connection before it was ready: try again; if it lasts, check for a proxy or a firewall on the way.`;
     reject(new UnsentError('connect', message, cause));
   };
   const cancel = options.clock.after(options.settingsTimeoutMs, () => fail(new Error('no SETTINGS in time')));

@@ -7,7 +7,7 @@ import {
 } from 'node:http2';
 import type { Dispatcher } from 'undici';
 import type { NetworkDispatchOptions } from './exchange.ts';
-import { ConnectionLostError, StreamResetError, UnsentError } from './transport-errors.ts';
+import { ConnectionLostError, closedBefore, StreamResetError, UnsentError } from './transport-errors.ts';
 
 /** Headers about a connection, which HTTP/2 does not allow. */
 const connectionHeaders = new Set([
@@ -71,9 +71,7 @@ export class Http2Exchange implements Dispatcher.DispatchController {
       if (body != null) stream.end(body);
     } catch (cause) {
       const isGone = session.closed || session.destroyed;
-      this.#error = isGone
-        ? new UnsentError('closed', 'The connection had closed before the request was sent.', cause)
-        : (cause as Error);
+      this.#error = isGone ? closedBefore(cause) : (cause as Error);
       process.nextTick(() => this.#fail());
     }
   }
@@ -165,10 +163,7 @@ export class Http2Exchange implements Dispatcher.DispatchController {
     const isRefused = this.#isUnprocessed || stream.rstCode === constants.NGHTTP2_REFUSED_STREAM;
     // What was answered was processed, whatever the other side says.
     if (isRefused && this.rawHeaders === null) {
-      return new UnsentError(
-        'refused',
-        'The other side did not process the request and asks to send it again.',
-      );
+      return new UnsentError('refused', 'The server did not process the request. Try again.');
     }
     if (this.#error instanceof UnsentError || this.#error instanceof ConnectionLostError) return this.#error;
     if (this.#session?.destroyed) {

@@ -29,6 +29,14 @@ export class UnsentError extends Error {
   }
 }
 
+export function closedBefore(cause?: unknown): UnsentError {
+  return new UnsentError(
+    'closed',
+    'The connection had closed before the request was sent. Try again.',
+    cause,
+  );
+}
+
 /** The connection broke while a request was on it. */
 export class ConnectionLostError extends Error {
   constructor(message: string, cause?: unknown) {
