@@ -62,7 +62,9 @@ export function proxyAuthorization(proxy: URL): string | undefined {
   return `Basic ${Buffer.from(credentials).toString('base64')}`;
 }
 
-function exceptionFrom(entry: string): Exception | undefined {
+function exceptionFrom(given: string): Exception | undefined {
+  // Some people write the address of the host.
+  const entry = given.replace(/^[a-z]+:\/\/([^/]*).*$/i, '$1');
   if (entry === '*') return { port: undefined, matches: () => true };
   const [, bracketed, plain, port] = /^(?:\[([^\]]+)\]|([^:]*))(?::(\d+))?$/.exec(entry) ?? [];
   // More than one colon without brackets: an IPv6 address or block, which has no port.
@@ -77,6 +79,11 @@ function exceptionFrom(entry: string): Exception | undefined {
     return { port, matches: (host) => ipaddr.isValid(host) && ipaddr.process(host).toString() === address };
   }
   const domain = name.replace(/^\*?\./, '');
+  if (domain.includes('*')) {
+    const parts = domain.split('*').map((part) => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&'));
+    const pattern = new RegExp(`^${parts.join('.*')}$`);
+    return { port, matches: (host) => pattern.test(host) };
+  }
   return { port, matches: (host) => host === domain || host.endsWith(`.${domain}`) };
 }
 
