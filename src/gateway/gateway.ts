@@ -64,7 +64,13 @@ export interface Gateway {
 
 export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const { pool, clock, logger } = options;
-  const poolWatch = createPoolWatch(pool, clock);
+  const poolWatch = createPoolWatch(pool, clock, (isReachable) => {
+    if (isReachable) logger.info('the account pool answers again');
+    else
+      logger.warn(
+        'the account pool does not answer at POOL_SERVICE_URL, and no turn can be answered: start it with "warp2api serve pool", or correct the address',
+      );
+  });
   await poolWatch.look();
   const leases = createLeaseCache(pool, clock, logger);
   const reporter = createReporter(pool, clock, logger);

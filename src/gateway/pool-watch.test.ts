@@ -18,7 +18,8 @@ function watch() {
       tell = onEvent;
     },
   } as Pick<Pool, 'health' | 'subscribe'> as Pool;
-  const poolWatch = createPoolWatch(pool, clock);
+  const reached: boolean[] = [];
+  const poolWatch = createPoolWatch(pool, clock, (isReachable) => void reached.push(isReachable));
   return {
     clock,
     poolWatch,
@@ -27,6 +28,7 @@ function watch() {
       health = { ...health, ...answer };
     },
     looks: () => looks,
+    reached,
   };
 }
 
@@ -65,4 +67,16 @@ it('looks at once when the first account of a provider comes or the last may hav
   expect(looks()).toBe(4);
   await clock.advance(5_000);
   expect(looks()).toBe(5);
+});
+
+it('tells once when the pool is lost, also at the start, and once when it is back', async () => {
+  const { poolWatch, answer, reached } = watch();
+  answer({ isReachable: false });
+  await poolWatch.look();
+  await poolWatch.look();
+  expect(reached).toEqual([false]);
+  answer({ isReachable: true });
+  await poolWatch.look();
+  await poolWatch.look();
+  expect(reached).toEqual([false, true]);
 });

@@ -16,7 +16,12 @@ export interface PoolWatch {
 
 const lookEveryMs = 5_000;
 
-export function createPoolWatch(pool: Pool, clock: Clock): PoolWatch {
+/** `onReach` hears whenever that changes; at first the pool is taken to be reachable. */
+export function createPoolWatch(
+  pool: Pool,
+  clock: Clock,
+  onReach: (isReachable: boolean) => void = () => {},
+): PoolWatch {
   let isReachable = true;
   let isSandbox = false;
   let providers: ReadonlySet<string> | undefined;
@@ -43,7 +48,9 @@ export function createPoolWatch(pool: Pool, clock: Clock): PoolWatch {
 
   async function look(): Promise<void> {
     const answer = await pool.health();
+    const hasChanged = answer.isReachable !== isReachable;
     isReachable = answer.isReachable;
+    if (hasChanged) onReach(isReachable);
     if (!answer.isReachable) return;
     isSandbox = answer.isSandbox;
     providers = answer.providers && new Set(answer.providers);
