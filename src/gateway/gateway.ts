@@ -84,6 +84,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   pool.subscribe(
     (event) => {
       if (event.type === 'account-changed') models.accountChanged(event.account_id);
+      if (event.type === 'account-removed') models.accountRemoved(event.account_id);
     },
     () => {},
     stop.signal,

@@ -104,6 +104,21 @@ describe('accounts with lists of their own', () => {
     expect(await known()).toEqual(['auto', 'big']);
   });
 
+  it('count no more once the account is removed, and others are asked when none is left', async () => {
+    account('one', 'auto', 'small');
+    account('two', 'auto', 'big');
+    await known();
+    delete lists['one'];
+    models.accountRemoved('one');
+    expect(await known()).toEqual(['auto', 'big']);
+    expect((await models.get(provider)).barred).toEqual(new Map());
+    delete lists['two'];
+    models.accountRemoved('two');
+    account('three', 'auto', 'other');
+    await known();
+    expect(await known()).toEqual(['auto', 'other']);
+  });
+
   it('are asked for again when another team of an account pays', async () => {
     account('one', 'auto', 'small');
     await known();

@@ -219,6 +219,17 @@ export function createModelLists(leases: LeaseCache, clock: Clock, logger: Logge
         entry.list = unite(entry);
       }
     },
+
+    /** What it listed no longer counts. Where it was the last one known, others are asked with the next turn. */
+    accountRemoved(accountId: string): void {
+      for (const entry of entries.values()) {
+        entry.refused.forget(accountId);
+        if (entry.accounts.delete(accountId) && entry.accounts.size === 0) {
+          entry.checkAt = Number.NEGATIVE_INFINITY;
+        }
+        entry.list = unite(entry);
+      }
+    },
   };
 }
 

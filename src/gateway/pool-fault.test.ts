@@ -18,3 +18,14 @@ it.each([
   expect([code, said]).toEqual(['pool_unavailable', expect.stringMatching(message)]);
   expect(said).not.toContain('secret');
 });
+
+it('tells a model that no account may use from accounts that are out', () => {
+  const short = (reasons: Record<string, number>) =>
+    new PoolError('no_account_available', 'Too few free accounts.', {
+      shortage: { matching: 3, reasons, holders: { exclusive: 0, shared: 0, gateway: 0 } },
+    });
+  const route = { model: 'big', barred: new Set(['one', 'two', 'three']) };
+  expect(appErrorFromPool(short({}), route)).toMatchObject({ code: 'model_not_found', param: 'model' });
+  expect(appErrorFromPool(short({ disabled: 1 }), route).code).toBe('no_account_available');
+  expect(appErrorFromPool(short({}), { model: 'big' }).code).toBe('no_account_available');
+});

@@ -17,8 +17,9 @@ export function appErrorFromPool(error: unknown, route?: Pick<Route, 'model' | '
   };
   switch (error.code) {
     case 'no_account_available':
-      // Accounts there are, as some are barred: none of them may use the model.
-      if (route?.barred && error.shortage?.matching === 0) return noAccountMayUse(route.model, error);
+      // Accounts there are, as some are barred, and no others are out for a reason: none of them may use the model.
+      if (route?.barred && error.shortage && Object.keys(error.shortage.reasons).length === 0)
+        return noAccountMayUse(route.model, error);
       return shortageError(error, options);
     // What a pool says of a path that has too much before it.
     case 'not_found':

@@ -22,6 +22,7 @@ const models: ModelLists = {
   outdated() {},
   noteTeam() {},
   accountChanged() {},
+  accountRemoved() {},
 };
 
 let withAccounts: string[] | undefined;

@@ -24,6 +24,7 @@ const lists: ModelLists = {
   outdated() {},
   noteTeam() {},
   accountChanged() {},
+  accountRemoved() {},
 };
 
 function withModels(
