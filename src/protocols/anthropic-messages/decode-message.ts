@@ -8,12 +8,13 @@ import type {
   ToolResultPart,
 } from '../../core/turn.ts';
 import { withAllResults } from '../call-results.ts';
-import { ContentNotes, justSentIndex, type Place, type Unshown, within } from '../content-notes.ts';
+import { ContentNotes, type Place, type Unshown, within } from '../content-notes.ts';
 import { fileElsewhere, partOfFile } from '../file-part.ts';
 import { imageFromBase64, imageFromUrl } from '../image-source.ts';
 import { MadeCalls } from '../made-calls.ts';
 import { argumentsText, summaryText, toolResult } from '../message-parts.ts';
 import { readContent, resultContent } from '../read-content.ts';
+import { messagePlace, noteMessage, type ReadEntry, readEntries } from '../read-entries.ts';
 import { titled } from '../text-file.ts';
 import {
   assistantBlock,
@@ -43,47 +44,34 @@ export interface DecodedMessages {
 
 /** Throws AppError `invalid_request` naming what the user has just sent and cannot be shown. */
 export function decodeMessages(messages: readonly unknown[]): DecodedMessages {
-  const decoder = new MessageDecoder(messages);
-  const decoded = messages.flatMap((message, index) => decoder.decode(message, index));
+  const decoder = new MessageDecoder();
+  const roles = messages.map((message) => (holdsResults(message) ? 'tool' : roleOf(message)));
+  const entries = readEntries(messages, messageSchema, roles, decoder.notes, messagePlace);
+  const lastUser = messages.findLastIndex((message) => roleOf(message) === 'user');
+  const decoded = entries.flatMap((entry, index) => decoder.decode(entry, index < lastUser));
   return { messages: withAllResults(decoded), ignored: decoder.notes.ignored };
 }
 
 class MessageDecoder {
   readonly notes = new ContentNotes();
   readonly #calls = new MadeCalls();
-  readonly #roles: readonly (string | undefined)[];
-  readonly #justSent: number;
-  readonly #lastAnswer: number;
-  readonly #lastUser: number;
 
-  constructor(messages: readonly unknown[]) {
-    this.#roles = messages.map(roleOf);
-    this.#justSent = justSentIndex(
-      messages.map((message, index) => (holdsResults(message) ? 'tool' : this.#roles[index])),
-    );
-    this.#lastAnswer = this.#roles.lastIndexOf('assistant');
-    this.#lastUser = this.#roles.lastIndexOf('user');
-  }
-
-  decode(value: unknown, index: number): AskedMessage[] {
-    const place: Place = { path: `messages.${index}`, isJustSent: index === this.#justSent };
-    const read = this.notes.readPart(messageSchema, value, place);
-    if ('note' in read) {
-      return [{ role: this.#roles[index] === 'assistant' ? 'assistant' : 'user', parts: [read.note] }];
-    }
-    const message = read.part;
+  /** `isBeforeUser`: a message of the user follows. */
+  decode(entry: ReadEntry<MessagesMessage>, isBeforeUser: boolean): AskedMessage[] {
+    const { value: message, place, isNew } = entry;
+    if (message === undefined) return [noteMessage(entry)];
     const at = within(place, 'content');
-    if (message.role === 'system') return this.#systemMessages(message, index, at);
-    if (message.role === 'user') return this.#userMessages(message.content, at, index > this.#lastAnswer);
+    if (message.role === 'system') return this.#systemMessages(message, isBeforeUser, at);
+    if (message.role === 'user') return this.#userMessages(message.content, at, isNew);
     return [{ role: 'assistant', parts: this.#assistantParts(message.content, at) }];
   }
 
   #systemMessages(
     { content, clear_at: clearAt }: SystemMessage,
-    index: number,
+    isBeforeUser: boolean,
     place: Place,
   ): AskedMessage[] {
-    if (clearAt === 'next_user_message' && index < this.#lastUser) return [];
+    if (clearAt === 'next_user_message' && isBeforeUser) return [];
     const parts = readContent<typeof systemBlock, TextPart>(
       this.notes,
       content,

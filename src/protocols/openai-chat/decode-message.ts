@@ -8,13 +8,14 @@ import type {
   ToolResultPart,
 } from '../../core/turn.ts';
 import { withAllResults } from '../call-results.ts';
-import { ContentNotes, justSentIndex, type Place, within } from '../content-notes.ts';
+import { ContentNotes, type Place, within } from '../content-notes.ts';
 import { customArguments } from '../custom-tool.ts';
 import { fileElsewhere, partOfFile } from '../file-part.ts';
 import { imageFromUrl } from '../image-source.ts';
 import { MadeCalls, noName } from '../made-calls.ts';
 import { argumentsText, toolResult } from '../message-parts.ts';
 import { readContent, resultContent } from '../read-content.ts';
+import { messagePlace, noteMessage, type ReadEntry, readEntries } from '../read-entries.ts';
 import {
   answerPart,
   type ChatMessage,
@@ -38,43 +39,32 @@ export interface DecodedMessages {
 
 /** Throws AppError `invalid_request` naming what the user has just sent and cannot be shown. */
 export function decodeMessages(messages: readonly unknown[]): DecodedMessages {
-  const decoder = new MessageDecoder(messages.map(roleOf));
-  const decoded = messages.map((message, index) => decoder.decode(message, index));
+  const decoder = new MessageDecoder();
+  const roles = messages.map(roleOf);
+  const entries = readEntries(messages, messageSchema, roles, decoder.notes, messagePlace);
+  const decoded = entries.map((entry) => decoder.decode(entry));
   return { messages: withAllResults(decoded), ignored: decoder.notes.ignored };
 }
 
 class MessageDecoder {
   readonly notes = new ContentNotes();
   readonly #calls = new MadeCalls();
-  readonly #roles: readonly (string | undefined)[];
-  readonly #justSent: number;
-  readonly #lastAnswer: number;
 
-  constructor(roles: readonly (string | undefined)[]) {
-    this.#roles = roles;
-    this.#justSent = justSentIndex(roles);
-    this.#lastAnswer = roles.lastIndexOf('assistant');
-  }
-
-  decode(value: unknown, index: number): AskedMessage {
-    const place: Place = { path: `messages.${index}`, isJustSent: index === this.#justSent };
-    const read = this.notes.readPart(messageSchema, value, place);
-    if ('part' in read) return this.#decode(read.part, index, within(place, 'content'));
-    return { role: this.#roles[index] === 'assistant' ? 'assistant' : 'user', parts: [read.note] };
-  }
-
-  #decode(message: ChatMessage, index: number, place: Place): AskedMessage {
+  decode(entry: ReadEntry<ChatMessage>): AskedMessage {
+    const { value: message, place } = entry;
+    if (message === undefined) return noteMessage(entry);
+    const at = within(place, 'content');
     switch (message.role) {
       case 'system':
       case 'developer':
-        return { role: 'system', parts: readContent(this.notes, message.content, textPart, place, textOf) };
+        return { role: 'system', parts: readContent(this.notes, message.content, textPart, at, textOf) };
       case 'user':
-        return { role: 'user', parts: named(message.name, this.#inputParts(message.content, place)) };
+        return { role: 'user', parts: named(message.name, this.#inputParts(message.content, at)) };
       case 'assistant':
-        return { role: 'assistant', parts: this.#assistantParts(message, index, place) };
+        return { role: 'assistant', parts: this.#assistantParts(message, place) };
       case 'tool':
       case 'function':
-        return { role: 'tool', parts: [this.#result(message, index, place)] };
+        return { role: 'tool', parts: [this.#result(message, entry)] };
     }
   }
 
@@ -106,27 +96,19 @@ class MessageDecoder {
     }
   }
 
-  #result(message: ResultMessage, index: number, place: Place): ToolResultPart<AnyImage> {
-    const isNew = index > this.#lastAnswer;
+  #result(message: ResultMessage, { place, isNew }: ReadEntry<ChatMessage>): ToolResultPart<AnyImage> {
     const advice = 'send the assistant message with the call, too';
     const callId =
       message.role === 'tool'
-        ? this.#calls.answered(message.tool_call_id, {
-            param: `messages.${index}.tool_call_id`,
-            isNew,
-            advice,
-          })
-        : this.#calls.answeredByName(message.name, { param: `messages.${index}.name`, isNew, advice });
-    return toolResult(callId, this.#inputParts(resultContent(message.content), place));
+        ? this.#calls.answered(message.tool_call_id, { param: `${place.path}.tool_call_id`, isNew, advice })
+        : this.#calls.answeredByName(message.name, { param: `${place.path}.name`, isNew, advice });
+    return toolResult(callId, this.#inputParts(resultContent(message.content), within(place, 'content')));
   }
 
-  #assistantParts(
-    message: AssistantMessage,
-    index: number,
-    place: Place,
-  ): (TextPart | ReasoningPart | ToolCallPart)[] {
-    const at: Place = { path: `messages.${index}`, isJustSent: false };
-    const texts = readContent(this.notes, message.content ?? null, answerPart, place, (part) =>
+  #assistantParts(message: AssistantMessage, place: Place): (TextPart | ReasoningPart | ToolCallPart)[] {
+    const at: Place = { path: place.path, isJustSent: false };
+    const content = within(place, 'content');
+    const texts = readContent(this.notes, message.content ?? null, answerPart, content, (part) =>
       textOf(part.type === 'refusal' ? { text: part.refusal } : part),
     ).filter(({ text }) => text !== '');
     // A refusal is what the model said, wherever the client keeps it.

@@ -77,7 +77,7 @@ export function decodeItems(
 
   /** The last item that is not read here; `count` messages came before it. */
   let unread: { readonly place: Place; readonly type: string; readonly count: number } | undefined;
-  for (const { item, note, place, role: speaker, isNew } of items) {
+  for (const { value: item, note, place, role: speaker, isNew } of items) {
     if (item === undefined) {
       // A note would not help the model in place of a call.
       if (note && speaker !== 'assistant') messages.push({ role: 'user', parts: [note] });

@@ -117,7 +117,9 @@ export function decodeResponsesRequest(
 
 /** Clients change these in mid-conversation by an item, so that the request stays as it was for caches. */
 function configurationOf({ reasoning, text }: ResponsesRequest, items: readonly ReadItem[]) {
-  const updates = items.flatMap(({ item }) => (item && isConfigurationUpdate(item) ? [item] : [])).reverse();
+  const updates = items
+    .flatMap(({ value }) => (value && isConfigurationUpdate(value) ? [value] : []))
+    .reverse();
   return {
     effort: updates.find((update) => update.reasoning?.effort)?.reasoning?.effort ?? reasoning?.effort,
     format: updates.find((update) => update.text?.format)?.text?.format ?? text?.format,

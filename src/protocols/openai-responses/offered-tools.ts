@@ -33,7 +33,7 @@ interface OfferedTool extends ToolForm {
 export function offeredTools(asked: readonly AskedTool[], items: readonly ReadItem[] = []): OfferedTools {
   const offer = new Offer();
   offer.addAll(asked, 'tools');
-  for (const { item, place } of items) {
+  for (const { value: item, place } of items) {
     if (item && bringsTools(item)) offer.addAll(item.tools, `${place.path}.tools`);
   }
   return offer.result();

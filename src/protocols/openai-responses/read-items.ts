@@ -1,34 +1,19 @@
-import type { TextPart } from '../../core/turn.ts';
-import { type ContentNotes, justSentIndex, type Place } from '../content-notes.ts';
+import type { ContentNotes } from '../content-notes.ts';
+import { type ReadEntry, readEntries } from '../read-entries.ts';
 import { type InputItem, inputItem, type RawItem } from './schema.ts';
 
-/** An item by its schema, or the note that replaces it. */
-export interface ReadItem {
-  readonly item?: InputItem;
-  readonly note?: TextPart;
-  readonly place: Place;
-  /** Who it comes from, by its type alone; undefined for kinds that are not known. */
-  readonly role: string | undefined;
-  /** It came after the last answer. */
-  readonly isNew: boolean;
-}
+export type ReadItem = ReadEntry<InputItem>;
 
 /**
  * `offset` items are those of earlier responses: paths count from there. Throws AppError `invalid_request` naming what the
  * user has just sent and cannot be read.
  */
 export function readItems(items: readonly RawItem[], offset: number, notes: ContentNotes): ReadItem[] {
-  const roles = items.map(roleOf);
-  const justSent = justSentIndex(roles);
-  const lastAnswer = roles.lastIndexOf('assistant');
-  return items.map((raw, index) => {
+  return readEntries(items, inputItem, items.map(roleOf), notes, (index, isJustSent) => ({
+    path: `input.${index - offset}`,
     // What is stored was accepted before. Tools are offered by the request, wherever they stand.
-    const isJustSent = index >= offset && (index === justSent || raw['type'] === 'additional_tools');
-    const place: Place = { path: `input.${index - offset}`, isJustSent };
-    const read = notes.readPart(inputItem, raw, place);
-    const known = 'part' in read ? { item: read.part } : { note: read.note };
-    return { ...known, place, role: roles[index], isNew: index > lastAnswer };
-  });
+    isJustSent: index >= offset && (isJustSent || items[index]?.['type'] === 'additional_tools'),
+  }));
 }
 
 function roleOf({ type, role }: RawItem): string | undefined {

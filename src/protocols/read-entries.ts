@@ -1,0 +1,48 @@
+import type { z } from 'zod';
+import type { AskedMessage, TextPart } from '../core/turn.ts';
+import { type ContentNotes, justSentIndex, type Place } from './content-notes.ts';
+
+/** A message or an item of a conversation: by its schema, or the note that replaces it. */
+export type ReadEntry<Value> = EntryPlace &
+  ({ readonly value: Value; readonly note?: never } | { readonly value?: never; readonly note: TextPart });
+
+interface EntryPlace {
+  readonly place: Place;
+  /** Who it comes from; undefined where that is not known. */
+  readonly role: string | undefined;
+  /** It came after the last answer. */
+  readonly isNew: boolean;
+}
+
+/**
+ * Reads each entry apart, so that one that cannot be read costs itself and not the conversation. `roles` are those of the
+ * entries; whatever holds results of tools has the role `tool`. Throws AppError `invalid_request` naming what the user has
+ * just sent and cannot be read.
+ */
+export function readEntries<Schema extends z.ZodType>(
+  entries: readonly unknown[],
+  schema: Schema,
+  roles: readonly (string | undefined)[],
+  notes: ContentNotes,
+  placeAt: (index: number, isJustSent: boolean) => Place,
+): ReadEntry<z.infer<Schema>>[] {
+  const justSent = justSentIndex(roles);
+  const lastAnswer = roles.lastIndexOf('assistant');
+  return entries.map((entry, index) => {
+    const place = placeAt(index, index === justSent);
+    const read = notes.readPart(schema, entry, place);
+    const around = { place, role: roles[index], isNew: index > lastAnswer };
+    return 'part' in read ? { value: read.part, ...around } : { note: read.note, ...around };
+  });
+}
+
+/** Where the messages of a request stand. */
+export const messagePlace = (index: number, isJustSent: boolean): Place => ({
+  path: `messages.${index}`,
+  isJustSent,
+});
+
+/** The message that holds nothing but the note. */
+export function noteMessage({ role, note }: Extract<ReadEntry<unknown>, { note: TextPart }>): AskedMessage {
+  return { role: role === 'assistant' ? 'assistant' : 'user', parts: [note] };
+}
