@@ -1,15 +1,17 @@
 import { once } from 'node:events';
 import { Agent, type IncomingMessage, request } from 'node:http';
 import { connect } from 'node:net';
+import { Writable } from 'node:stream';
 import { expect, it, onTestFinished, vi } from 'vitest';
-import { createHttpServer } from './http-server.ts';
+import { createHttpServer, type HttpServerOptions } from './http-server.ts';
 import { createLogger } from './logger.ts';
 
-const createServer = () =>
+const createServer = (change: Partial<HttpServerOptions> = {}) =>
   createHttpServer({
     logger: createLogger('fatal'),
     bodyLimitBytes: 1024,
     callers: { allowedHosts: null, keysSetting: 'API_KEYS' },
+    ...change,
     encodeUnreadable: () => '',
     adviseOnPath: () => 'See /docs.',
   });
@@ -55,4 +57,37 @@ it('takes the request of a connection that was there before, as long as it still
   vi.useRealTimers();
   drained();
   await closed;
+});
+
+it('logs once what to do for each page that was refused, which the page itself cannot read', async () => {
+  let log = '';
+  const destination = new Writable({
+    write(chunk, _encoding, done) {
+      log += chunk;
+      done();
+    },
+  });
+  const cors = { origins: ['https://a.example'], exposedHeaders: [] };
+  const app = createServer({
+    logger: createLogger('warn', destination),
+    callers: { allowedHosts: [], keysSetting: 'API_KEYS', cors },
+  });
+  app.get('/', async () => 'here');
+  const ask = (origin: string, method: 'GET' | 'OPTIONS' = 'GET') => {
+    const headers = { host: 'localhost', origin, 'access-control-request-method': 'POST' };
+    return app.inject({ method, url: '/', headers });
+  };
+  for (const origin of ['https://a.example', 'null', 'null', 'https://b.example']) await ask(origin);
+  await ask('http://localhost:3000', 'OPTIONS');
+  const messages = log
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line).msg as string);
+  expect(messages).toEqual([
+    expect.stringContaining('add null to CORS_ORIGINS'),
+    expect.stringContaining('add https://b.example to CORS_ORIGINS'),
+    expect.stringContaining('add http://localhost:3000 to CORS_ORIGINS'),
+  ]);
+  for (let number = 0; number < 200; number += 1) await ask(`https://${number}.example`);
+  expect(log.trim().split('\n')).toHaveLength(100);
 });

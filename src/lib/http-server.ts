@@ -32,6 +32,8 @@ export interface HttpServerOptions {
 
 /** For a whole request to arrive. Node's own limit, which Fastify switches off unless it is asked for one. */
 const requestTimeoutMs = 300_000;
+/** Any page can name a new origin. */
+const maxLoggedRefusals = 100;
 const bodyless = new Set(['GET', 'HEAD', 'OPTIONS']);
 const requestIdPattern = /^[A-Za-z0-9._-]{1,128}$/;
 
@@ -102,14 +104,28 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     });
   }
 
+  const logged = new Set<string>();
+  /** Logs what it refuses, each once: a browser shows its page no answer that the page may not read. */
+  function admit(request: FastifyRequest): Readonly<Record<string, string>> | undefined {
+    try {
+      callers.check(request.headers);
+      return callers.preflight(request.method, request.headers);
+    } catch (error) {
+      if (error instanceof HttpFault && logged.size < maxLoggedRefusals && !logged.has(error.message)) {
+        logged.add(error.message);
+        request.log.warn({ request_id: request.id }, error.message);
+      }
+      throw error;
+    }
+  }
+
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id);
     const { headers } = request;
     // On the raw answer, so that those that are streamed past Fastify have them too.
     for (const [name, value] of Object.entries(callers.corsHeaders(headers)))
       reply.raw.setHeader(name, value);
-    callers.check(headers);
-    const preflight = callers.preflight(request.method, headers);
+    const preflight = admit(request);
     if (preflight) return reply.code(204).headers(preflight).send();
     // Fastify refuses a type it cannot parse before any parser is asked.
     if (headers['content-type'] !== undefined) headers['content-type'] = 'application/json';
