@@ -3,6 +3,9 @@
 import protobuf from 'protobufjs';
 import type { ResponseEvent, Task, WarpRequest, WithUnknowns } from './wire.ts';
 
+// As deep as servers written in Go read: a JSON schema takes three messages for each of its levels.
+protobuf.Reader.recursionLimit = 10_000;
+
 // Fields the sandbox neither reads nor sends are left out: they are kept as unknown fields and compared by bytes.
 const protoText = `
 syntax = "proto3";
