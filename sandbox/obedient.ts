@@ -50,7 +50,7 @@ function splitQuery(query: string): { told: string[]; request: string } {
   };
 }
 
-/** What a record says; undefined for a line that is none. */
+/** The text of a record; undefined for other lines. */
 function textOfRecord(line: string): string | undefined {
   if (!line.startsWith('{')) return undefined;
   try {

@@ -155,7 +155,7 @@ function drained(response: Writable): Promise<void> {
   });
 }
 
-/** Resolves when what was written has left; at once where nothing was. */
+/** Resolves when everything written has been sent. */
 async function flushed(response: ServerResponse): Promise<void> {
   if (!response.headersSent || bodyOf(response).destroyed) return;
   // An empty write is dropped by Node without a callback; a comment line disturbs no reader.

@@ -154,7 +154,7 @@ export const refusalScenarios: readonly PlayableScenario[] = [
   ),
 ];
 
-/** Chat says that the quota is spent, and the figures cannot be had. */
+/** Chat says that the quota is spent, and the usage query fails. */
 function withoutFigures(name: string, description: string, graphqlRefusal: Refusal): PlayableScenario {
   return {
     ...scenario(

@@ -135,7 +135,7 @@ test('spent, revoked and refused keys meet that on every path', async () => {
   expect((await graphql('GetRequestLimitInfo', usage, '')).status).toBe(401);
 });
 
-test('of a key without figures chat says that the quota is spent, and GraphQL cannot be had', async () => {
+test('for a key without figures chat says that the quota is spent, and GraphQL fails', async () => {
   const usage = '{ user { requestLimitInfo } }';
   const kinds = { 'no-figures': 500, 'no-figures-page': 403, 'no-figures-rate': 429 };
   for (const [name, status] of Object.entries(kinds)) {

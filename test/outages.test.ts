@@ -113,7 +113,7 @@ test('a Retry-After of hours goes to clients as a minute, in every dialect and f
   }
 }, 60_000);
 
-test('after a pause of the process what lies in the socket is read before silence is judged', async () => {
+test('a paused process reads what has arrived before it reports a silent upstream', async () => {
   let drip = (_text: string): void => {};
   const warp = await startWarp((response) => {
     response.writeHead(200, { 'content-type': 'text/event-stream' });

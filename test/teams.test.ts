@@ -3,7 +3,7 @@ import { servicesForTest, userTurn } from './support/services.ts';
 
 const header = 'x-warp-active-team-uid';
 
-it('turns bill the team of the account, and another one as soon as the owner says so', async () => {
+it('turns bill the team of the account, and another team as soon as the owner changes it', async () => {
   const services = await servicesForTest();
   const id = await services.addAccount('wk-1', { team_uid: 'team-1' });
   const path = `/api/accounts/${id}`;

@@ -85,7 +85,7 @@ describe('ten accounts stay active after twenty turns that fail for', () => {
     ['a connection that breaks', (response) => response.destroy(), 502, 4],
     ['a page of an edge', refusal(403, 'text/html', page), 502, 2],
     ['a captive portal', refusal(200, 'text/html', page), 502, 2],
-    ['a proxy that wants a login', refusal(407, 'text/plain', ''), 502, 2],
+    ['a proxy that requires a login', refusal(407, 'text/plain', ''), 502, 2],
     ['a limit of the edge', refusal(429, 'text/plain', 'Rate exceeded.'), 429, 1],
     [
       'a model that is not allowed',

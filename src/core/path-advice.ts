@@ -1,11 +1,11 @@
-/** What helps a client whose request went to a path that is none of the service's, mostly for a base URL not quite right. */
+/** Advice for a client that asked for an unknown path, mostly because of a wrong base URL. */
 export interface PathAdvice {
-  /** Whose words the client understands; undefined: the service's own. */
+  /** The dialect whose error format the client understands; undefined: the service's own. */
   readonly dialect: 'openai' | 'anthropic' | undefined;
   readonly advice: string;
 }
 
-/** Where the two services answer, as far as is known: addresses without a path. */
+/** The addresses of the two services, without a path; undefined where unknown. */
 export interface ServicePlaces {
   readonly gateway: string | undefined;
   readonly pool: string | undefined;
@@ -64,7 +64,7 @@ export function adviseOnPath(path: string, here: 'gateway' | 'pool', places: Ser
   };
 }
 
-/** What a client meant to call, wherever in the path. */
+/** The call that the client meant, anywhere in the path. */
 function calledAt(
   words: readonly string[],
 ): 'chat' | 'responses' | 'models' | 'messages' | 'unserved' | undefined {

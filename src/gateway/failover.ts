@@ -31,7 +31,7 @@ export class Failover {
   readonly #errors: AppError[] = [];
   /** Accounts that are not tried again in this turn. */
   readonly excluded = new Set<string>();
-  /** An account to stay with: it has another bearer than the one that was rejected. */
+  /** An account to stay with: its rejected bearer was renewed. */
   renewedAccount: string | undefined;
   /** No other free account takes the place of a free one that ran out or was refused. */
   isFreeBarred = false;

@@ -247,7 +247,7 @@ describe('news of an account', () => {
     expect((await acquire()).account.id).toBe('paid');
   });
 
-  it('that another team pays is heard of at once, also while the lease is being renewed', async () => {
+  it('a change of the paying team counts immediately, also while the lease is being renewed', async () => {
     const account = pool.add('one');
     (await acquire()).release();
     const { allocate } = pool;

@@ -166,7 +166,7 @@ export function createModelLists(leases: LeaseCache, clock: Clock, logger: Logge
     return entry.list;
   }
 
-  /** The upstream has said that its list is another one by now. */
+  /** The upstream has said that its list has changed. */
   function outdated(provider: UpstreamProvider): void {
     const entry = entryOf(provider);
     entry.staleAt = clock.monotonic();

@@ -40,7 +40,7 @@ it('of those that wait one probes at a time, with pauses that grow to two second
   expect(Math.max(...pauses)).toBe(2_000);
 });
 
-it('a wait ends in time, and where the turn that probes ends without an answer another one does', async () => {
+it('a wait ends in time, and another turn probes when the probing one ends without an answer', async () => {
   reach.unreachable('warp', false);
   await clock.advance(250);
   const [probing, next, late] = [asking(), asking(), asking(1_000)];

@@ -1,6 +1,6 @@
 import type { Clock } from '../lib/clock.ts';
 
-/** No connection to a provider could be made, and none has been made since. */
+/** No connection to the provider has been possible since it began. */
 interface Outage {
   /** One turn at a time tries to connect. */
   isProbing: boolean;
@@ -66,7 +66,7 @@ export class ProviderReach {
   }
 
   /**
-   * Resolves when a turn may try: at once while the provider can be reached, else as soon as it can again, or as the one
+   * Resolves when a turn may try: immediately while the provider can be reached, else when it can again, or as the one
    * that probes. Throws the signal's reason when it aborts.
    */
   async mayTry(provider: string, deadline: number, signal: AbortSignal): Promise<MayTry> {

@@ -47,7 +47,7 @@ const bearers = () => fixture.upstream.calls.map(({ bearer }) => bearer.replace(
 const reports = () => fixture.pool.reports.map(({ account_id: id, outcome }) => `${id} ${outcome}`);
 
 describe('a model that the provider refuses to an account', () => {
-  it('is asked of another one, at once and for ten minutes, and the account is not blamed', async () => {
+  it('is asked of another account, immediately and for ten minutes, and the first account is not blamed', async () => {
     fixture.pool.add('one');
     fixture.pool.add('two');
     refuseTo('one');

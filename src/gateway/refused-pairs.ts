@@ -13,7 +13,7 @@ interface Pair {
 
 export interface RefusedPairs {
   add(model: string, accountId: string, now: number): void;
-  /** The account is another one by now, such as one of another team. */
+  /** The account has changed, for example to another team. */
   forget(accountId: string): void;
   live(now: number): RefusedModels;
   /** Some that counted no longer do. */

@@ -411,7 +411,7 @@ describe('a provider that cannot be reached', () => {
     expect(fixture.pool.reports).toEqual([]);
   });
 
-  it('is asked by another turn when the one that asks has left', async () => {
+  it('is probed by another turn when the client of the probing one has left', async () => {
     fixture.pool.add('one');
     fixture.setReachable(false);
     const first = run();

@@ -61,7 +61,7 @@ export interface TurnSummary {
 
 /** How long a turn waits, altogether, for a cooling or busy account and for a provider that cannot be reached. */
 const longestWaitMs = 10_000;
-/** How soon clients are to come again where a provider could not be reached for so long. */
+/** Retry-After of a turn that has waited in vain for a provider to be reachable. */
 const unreachableRetryMs = 5_000;
 
 /** How a turn reaches an upstream. */
@@ -170,7 +170,7 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
     return summary(error);
   }
 
-  /** Throws the error to show where an account is free that this turn has not met: a refusal is not worked around. */
+  /** Throws the error to show where an account is free that this turn has not tried: a refusal is not worked around. */
   async function mustBeShort(demand: Omit<LeaseDemand, 'deadline'>): Promise<void> {
     let free: TurnLease;
     try {
@@ -193,7 +193,7 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
     }
   }
 
-  /** One attempt and what the pool hears of it. The lease is released whatever happens. */
+  /** One attempt and its report to the pool. The lease is always released. */
   async function useLease(used: TurnLease, on: Path): Promise<Failure | undefined> {
     try {
       turn.output.onRoute(on.route);

@@ -175,7 +175,7 @@ export class TurnImages {
     const known = this.#fetched.get(image.url);
     if (known) return known;
     const fetching = this.#fetchOnce(image, signal);
-    // Whoever asks for it hears of it.
+    // Each caller that awaits it gets the error.
     fetching.catch(() => {});
     this.#fetched.set(image.url, fetching);
     return fetching;

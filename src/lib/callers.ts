@@ -11,7 +11,7 @@ export interface CallerRules {
   readonly allowedHosts: readonly string[] | null;
   /** The setting whose keys would make the check of names needless. */
   readonly keysSetting: 'API_KEYS' | 'ADMIN_KEY';
-  /** Web pages and apps that may read answers; absent where the service takes no such setting. */
+  /** Web pages and apps that may read answers; absent where the service has no such setting. */
   readonly cors?: CorsRules | undefined;
 }
 

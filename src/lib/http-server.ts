@@ -26,7 +26,7 @@ export interface HttpServerOptions {
   readonly takesWebSockets?: boolean;
   /** The service's own body for a request that is no HTTP and so reaches no route. */
   encodeUnreadable(message: string): string;
-  /** What helps a client that asked for a path of no route. `address` is the service's, as the client named it. */
+  /** Advice for a client that asked for an unknown path. `address` is the service's, as the client named it. */
   adviseOnPath(path: string, address: string): string;
 }
 

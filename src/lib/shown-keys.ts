@@ -3,8 +3,8 @@ import type { IncomingHttpHeaders } from 'node:http';
 const keyHeaders = ['x-api-key', 'x-goog-api-key', 'api-key'];
 
 /**
- * The keys a request shows, wherever its client puts them. Clients fill some places with an empty or an invented key, so
- * that no place outranks another one.
+ * All keys that a request holds, in any of the usual places. Clients fill some of the places with an empty or invented key,
+ * so none of them has precedence.
  */
 export function shownKeys(headers: IncomingHttpHeaders, url: string): readonly string[] {
   // Some people write "Bearer" into their client's field for the key.

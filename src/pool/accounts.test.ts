@@ -121,7 +121,7 @@ describe('accounts over HTTP', () => {
     expect(service.warp.askedTeams).toEqual([undefined, undefined, 'rich']);
   });
 
-  it('asks a refresh-token account about its other team at once', async () => {
+  it('asks a refresh-token account about its other team immediately', async () => {
     const service = await startServer();
     const { body } = await service.call<{ account: { id: string } }>('POST', '/api/accounts', {
       provider: 'warp',
@@ -133,7 +133,7 @@ describe('accounts over HTTP', () => {
     expect(service.warp.askedTeams).toEqual([undefined, 'rich']);
   });
 
-  it('takes no figures of a team that no longer pays', async () => {
+  it('ignores figures of a team that no longer pays', async () => {
     const service = await startServer();
     const id = await service.add('one');
     const late = Promise.withResolvers<QuotaAnswer>();

@@ -15,7 +15,7 @@ export interface VaultPlace {
 export interface OpenVaultOptions extends VaultPlace {
   readonly store: Store;
   readonly now: number;
-  /** Tells the operator what was put right, or is not as it should be. */
+  /** Gets what the operator should know, such as a repair or an unsafe mode of a file. */
   readonly onNotice?: (message: string) => void;
 }
 

@@ -5,12 +5,12 @@ import { type JsonObject, parseJsonObject } from '../lib/parse-json.ts';
 export interface FailedAnswer {
   /** `page`: HTML, which no API answers with. */
   readonly form: 'json' | 'page' | 'text';
-  /** What its JSON says the error is; undefined where there is none. */
+  /** The error text of its JSON; undefined where there is none. */
   readonly words: string | undefined;
   readonly text: string;
 }
 
-/** Reads the body of a response that is no turn, by what it is rather than by what it is said to be. */
+/** Reads the body of a failed response, by its content rather than by its media type. */
 export function readFailedAnswer({ headers, body }: Pick<FailedResponse, 'headers' | 'body'>): FailedAnswer {
   const text = Buffer.from(body).toString('utf8');
   const type = String(headers['content-type'] ?? '').toLowerCase();
@@ -21,7 +21,7 @@ export function readFailedAnswer({ headers, body }: Pick<FailedResponse, 'header
   return { form: isPage ? 'page' : 'text', words: undefined, text };
 }
 
-/** An edge, a proxy or a captive portal: at times another try gets through, and it says nothing about the account. */
+/** The answer of an edge, a proxy or a captive portal. Another try may get through; it says nothing about the account. */
 export function answeredOnTheWay(options: AppErrorOptions): AppError {
   return new AppError(
     'upstream_unavailable',

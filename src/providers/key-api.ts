@@ -49,7 +49,7 @@ export function createKeyApi({ adminKey, baseUrl, http, userAgent }: KeyApiOptio
       });
       const isGood = answer.status >= 200 && answer.status <= 299;
       const { form, text } = readFailedAnswer(answer);
-      // A page that says 404 is no word of the API that a key is gone.
+      // An HTML page with status 404 does not mean that the key is gone.
       if (!isGood && form === 'page') throw answeredOnTheWay({ cause: new Error(text.slice(0, 2_000)) });
       if (answer.status === 404) return null;
       if (!isGood) throw failureOf(answer.status, answer.headers['retry-after']);

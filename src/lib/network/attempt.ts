@@ -6,10 +6,10 @@ import { isConnectionLoss, UnsentError } from './transport-errors.ts';
 
 /** Against a peer that refuses every time. */
 const maxResends = 3;
-/** A kept connection that closes later than this after the request was written did not close by chance. */
+/** A kept connection that closes later than this after the request was written was not stale. */
 const staleWithinMs = 2_000;
 
-/** A request on its way, with what a second sending has to know. */
+/** A request, with what a second sending needs to know. */
 export class PendingRequest {
   readonly options: NetworkDispatchOptions;
   readonly handler: Dispatcher.DispatchHandler;
@@ -35,7 +35,7 @@ export class PendingRequest {
   }
 }
 
-/** One sending of a request. What proves to have met a dead connection is given back to be sent on another. */
+/** One sending of a request. If the connection turns out to be dead, the request is given back to be sent on another. */
 export class Attempt extends PassingHandler {
   readonly #request: PendingRequest;
   readonly #connection: Connection;

@@ -12,7 +12,7 @@ export interface NetworkDispatchOptions extends Dispatcher.DispatchOptions {
 
 /** One connection to an origin. */
 export interface Connection {
-  /** Rises from one connection of an origin to the next. */
+  /** Increases with each connection to an origin. */
   readonly serial: number;
   readonly isHttp2: boolean;
   /** Requests it can begin now. */
@@ -27,7 +27,7 @@ export interface Connection {
 
 /** What a connection says to the pool it is in. */
 export interface ConnectionListener {
-  /** There may be more room, or none for ever. */
+  /** Its room may have changed. */
   onChange(connection: Connection): void;
   onClosed(connection: Connection): void;
 }

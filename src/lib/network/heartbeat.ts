@@ -13,8 +13,8 @@ export interface HeartbeatHooks {
 }
 
 /**
- * Finds out whether the other side of a session is still there: while streams are open it is asked every 20 seconds, and
- * is dead when it has not answered for 15. A session without streams ends after a minute. Time is counted in ticks, so
+ * Checks whether the other side of a session is still there: while streams are open it is pinged every 20 seconds, and
+ * counts as dead when it has not answered for 15. A session without streams ends after a minute. Time is counted in ticks, so
  * that a process that was paused reads what has come meanwhile before it judges.
  */
 export class Heartbeat {

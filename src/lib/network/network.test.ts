@@ -295,7 +295,7 @@ it('finds a peer that no longer answers within 40 seconds, and lets one that is 
   expect(sent.ends()).toBe(1);
 });
 
-it('asks at once whether the other side is still there when an idle session is used again', async () => {
+it('pings immediately when an idle session is used again', async () => {
   const relay = await startRelay(h2.port);
   expect(await send(network.dispatcher, `https://127.0.0.1:${relay.port}/`).ended).toBeUndefined();
   await clock.advance(30_000);
@@ -555,7 +555,7 @@ interface ClosingServer {
   readonly url: string;
   /** Requests that came. */
   requests(): number;
-  /** The next so many requests are met with a closed connection. */
+  /** The connection is closed for this many of the next requests. */
   closeNext(count: number): void;
 }
 

@@ -18,11 +18,11 @@ export interface NetworkOptions {
   readonly userAgent: string;
 }
 
-/** All that leaves for vendors, token hosts and webhooks goes through here. */
+/** Carries all traffic to vendors, token hosts and webhooks. */
 export interface Network {
   /** Keeps connections and uses them again. */
   readonly dispatcher: Dispatcher;
-  /** One connection for one request, which is sent once: where it breaks, nothing is left open but the answer. */
+  /** A new connection for every request, which is sent at most once: if it breaks, only the answer is unknown. */
   readonly singleUse: Dispatcher;
   /** The HTTP version that an origin negotiates, and the proxy on the way to it. Rejects with UnsentError. */
   probe(origin: URL): Promise<{ readonly protocol: string; readonly proxy: NamedProxy | undefined }>;

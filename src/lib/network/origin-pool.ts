@@ -22,7 +22,7 @@ export interface OriginPoolOptions {
 export class OriginPool {
   readonly #options: OriginPoolOptions;
   readonly #connections = new Set<Connection>();
-  /** Those with room, the last used at the end: the others come to rest and close. */
+  /** Those with room, the last used at the end, so that the others become idle and close. */
   #free: Connection[] = [];
   #waiting: PendingRequest[] = [];
   #connecting = 0;
@@ -72,7 +72,7 @@ export class OriginPool {
     this.#sort(connection);
   }
 
-  /** On a fresh connection: others that were kept may have closed with the one that did. */
+  /** On a new connection: the other kept ones may have closed together with this one. */
   readonly #resend = (request: PendingRequest): void => {
     request.afterSerial = this.#serial;
     this.take(request);

@@ -212,7 +212,7 @@ describe('a system message among the others', () => {
     ).toMatchObject({ param: 'messages.1.content.0.tool.definition.name' });
   });
 
-  it('name the servers whose tools cannot be had', () => {
+  it('name the servers whose tools are not available', () => {
     const tool = { type: 'mcp_toolset_reference', server_name: 'x' };
     const { ignored } = decodeAll(user, system({ content: [{ type: 'tool_addition', tool }] }));
     expect(ignored).toEqual(['messages.content.tool_addition']);

@@ -79,7 +79,7 @@ class MessageDecoder {
       place,
       (block) => {
         if ('text' in block && typeof block.text === 'string') return [{ type: 'text', text: block.text }];
-        // Tools that come and go are read with the others, see tool-changes.ts; those of servers cannot be had.
+        // Tools that come and go are read with the others, see tool-changes.ts; those of servers are not available.
         if ('tool' in block && /^mcp_/.test((block.tool as { readonly type: string }).type)) {
           this.notes.ignore(`messages.content.${block.type}`);
         }
@@ -206,7 +206,7 @@ class MessageDecoder {
 
 const upload: Unshown = {
   what: 'an uploaded file',
-  why: 'lies in a container, and there are none here',
+  why: 'is in a container, and there are no containers here',
   advice: 'send the text of the file',
 };
 const sealedSummary: Unshown = {

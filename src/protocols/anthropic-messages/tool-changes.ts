@@ -6,7 +6,7 @@ export type ToolChange =
   | { readonly kind: 'definition'; readonly definition: AskedTool; readonly path: string }
   | { readonly kind: 'addition' | 'removal'; readonly name: string };
 
-/** The changes that system messages hold, in their order. Throws AppError `invalid_request` for a definition that is none. */
+/** The changes that system messages hold, in their order. Throws AppError `invalid_request` for an invalid definition. */
 export function toolChanges(messages: readonly unknown[]): ToolChange[] {
   return messages.flatMap((message, index) => {
     const { role, content } = (message ?? {}) as { readonly role?: unknown; readonly content?: unknown };

@@ -18,7 +18,7 @@ export function readItems(items: readonly RawItem[], offset: number, notes: Cont
 
 function roleOf({ type, role }: RawItem): string | undefined {
   if (type === undefined || type === null || type === 'message') {
-    // Results are items of their own in this dialect, so that another role says nothing of where a message comes from.
+    // Results are separate items in this dialect, so an unknown role does not show where a message comes from.
     return typeof role === 'string' && /^(system|developer|user|assistant)$/.test(role) ? role : undefined;
   }
   if (typeof type !== 'string') return undefined;

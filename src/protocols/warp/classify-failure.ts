@@ -97,11 +97,15 @@ function tooMany(response: FailedResponse, answer: FailedAnswer, options: AppErr
   if (code.toUpperCase() === 'OUT_OF_CREDITS') return outOfCredits(options);
   const isOfEdge = code === '' && (answer.form === 'page' || edgeLimit.test(answer.text));
   if (!isOfEdge && spentQuota.test(answer.text)) return outOfCredits(options);
-  return new AppError('upstream_rate_limited', 'The upstream takes no more requests now. Slow down.', {
-    ...options,
-    // Another account would call through the same edge.
-    ...(isOfEdge && { fault: 'network', failover: 'no' }),
-  });
+  return new AppError(
+    'upstream_rate_limited',
+    'The upstream accepts no more requests at the moment. Slow down.',
+    {
+      ...options,
+      // Another account would call through the same edge.
+      ...(isOfEdge && { fault: 'network', failover: 'no' }),
+    },
+  );
 }
 
 function outOfCredits(options: AppErrorOptions): AppError {

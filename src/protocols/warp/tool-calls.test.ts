@@ -12,7 +12,7 @@ function startsOf(...messages: readonly Uint8Array[]): readonly TurnEvent[] {
   return events.filter(({ type }) => type === 'tool-call-start');
 }
 
-it('gives every call an id of its own, also where the upstream repeats one', () => {
+it('gives every call a unique id, also where the upstream repeats one', () => {
   const starts = startsOf(
     mcpCall('m1', 'same', 'get_time'),
     mcpCall('m2', 'same', 'get_time'),

@@ -110,7 +110,7 @@ describe('what a turn cost', () => {
     expect(turn([totals([tokensOf(300), [10, 400]])], second.memory).usage).toBeUndefined();
   });
 
-  it('leaves out figures that are none', () => {
+  it('leaves out invalid figures', () => {
     const odd = [Number.NaN, Number.POSITIVE_INFINITY, -5];
     for (const value of odd) {
       const { usage } = turn([

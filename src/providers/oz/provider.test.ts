@@ -67,7 +67,7 @@ it('names what it cannot read or reach', async () => {
   });
 });
 
-it('takes no page of something on the way for a word about the account', async () => {
+it('does not hold a page of a proxy against the account', async () => {
   const page: ProviderHttp = async () => ({
     status: 403,
     headers: { 'content-type': 'text/html' },
