@@ -108,3 +108,17 @@ it('lets a patch create an empty file', () => {
 it.each([5, null, {}, undefined])('says what the input has to be: %s', (input) => {
   expect(() => decode({ input })).toThrow(/^input: .*must be a string or a list of items/);
 });
+
+it('offers what a search found without the tools that cannot be read', () => {
+  const search = { type: 'tool_search', execution: 'client' };
+  const call = { type: 'tool_search_call', call_id: 's', execution: 'client', arguments: {} };
+  const found = (tools: unknown) =>
+    decode({ tools: [search], input: [user, call, { type: 'tool_search_output', call_id: 's', tools }] });
+  const { request, ignored } = found([look, { type: 'function', name: 'bad name' }, null, { name: 'x' }]);
+  expect(request.tools.map(({ name }) => name)).toEqual(['tool_search', 'look']);
+  expect(request.messages.at(-1)).toMatchObject({
+    parts: [{ callId: 's', text: expect.stringContaining('- look') }],
+  });
+  expect(ignored).toEqual(['tools.unreadable']);
+  expect(found('none').request.messages.at(-1)).toMatchObject({ parts: [{ text: 'No tools were found.' }] });
+});

@@ -138,7 +138,11 @@ const searchCall = z.looseObject({
 const searchOutput = z.looseObject({
   type: z.literal('tool_search_output'),
   call_id: z.string().nullish(),
-  tools: z.array(tool).max(512),
+  // What a search found is no fault of the user: a tool that cannot be read is left out and named.
+  tools: z
+    .array(tool.catch({ type: 'unreadable' }))
+    .max(512)
+    .catch([]),
 });
 /** Tools that are offered from here on. */
 const additionalTools = z.looseObject({
