@@ -163,6 +163,11 @@ export async function openPoolAdmin(config: Config, logger: Logger): Promise<Poo
     return Object.assign(local.admin, { [Symbol.asyncDispose]: () => local[Symbol.asyncDispose]() });
   } catch (error) {
     if (!(error instanceof DatabaseError) || error.code !== 'database_in_use') throw error;
+    if (!config.usePoolService) {
+      const message =
+        'The running gateway holds the pool, which answers no other program (USE_POOL_SERVICE=false): stop it first, or let it run with USE_POOL_SERVICE=true.';
+      throw new Error(message, { cause: error });
+    }
     const admin = openRemoteAdmin(config);
     return Object.assign(admin, { [Symbol.asyncDispose]: () => admin.close() });
   }

@@ -166,3 +166,9 @@ it('any port of an origin includes its own one, and nothing but a port', () => {
     ['http://localhost.evil', 'http://localhost:', 'http://localhost:3000.evil'].filter(isListed),
   ).toEqual([]);
 });
+
+it('a Host that cannot be read is told from none', () => {
+  const check = (host?: string) => () => callersOf().check({ host });
+  expect(check('x@localhost')).toThrow(/^The header Host, "x@localhost", is no host name: send/);
+  expect(check()).toThrow(/^The request names no host: send the header Host/);
+});

@@ -60,7 +60,7 @@ export function createCallers({ allowedHosts, keysSetting, cors }: CallerRules):
     check({ host, origin }) {
       if (names === null) return;
       const name = nameIn(host);
-      if (!isKnownName(name)) throw foreignHost(name, keysSetting);
+      if (!isKnownName(name)) throw foreignHost(name, host, keysSetting);
       if (origin === undefined || isListed(origin) || isKnownName(nameOfOrigin(origin))) return;
       throw foreignOrigin(origin, keysSetting, cors);
     },
@@ -107,11 +107,14 @@ function matcherOf(origins: readonly string[]): (origin: string) => boolean {
   return (origin) => patterns.some((pattern) => pattern.test(origin));
 }
 
-function foreignHost(name: string, keysSetting: string): HttpFault {
+function foreignHost(name: string, host: string | undefined, keysSetting: string): HttpFault {
+  const fault = host
+    ? `The header Host, "${host.slice(0, 100)}", is no host name`
+    : 'The request names no host';
   return new HttpFault(
     'foreign_host',
     name === ''
-      ? `The request names no host: send the header Host, or set ${keysSetting}.`
+      ? `${fault}: send the header Host with the name of this service, or set ${keysSetting}.`
       : `This service does not answer to the name "${name}": add ${name} to ALLOWED_HOSTS, or set ${keysSetting}.`,
   );
 }
