@@ -99,6 +99,13 @@ it('says what to do about each thing that is wrong', async () => {
   expect((await doctor(false, { PORT: String(port) }))['gateway']).toMatch(
     /^problem: another program listens at .*: stop it, or choose another PORT/,
   );
+  expect((await doctor(false, { POOL_SERVICE_PORT: String(port) }))['pool']).toMatch(
+    /^problem: another program listens at .*: stop it, or choose another POOL_SERVICE_PORT/,
+  );
+  const elsewhere = { POOL_SERVICE_URL: `http://127.0.0.1:${port}/api` };
+  expect((await doctor(false, elsewhere))['pool']).toMatch(
+    /^problem: what answers at .*\/api is not the pool: correct POOL_SERVICE_URL/,
+  );
   const key = join(folder, 'data', 'master.key');
   chmodSync(key, 0o644);
   expect((await doctor())['database']).toMatch(/^problem: .*chmod 600/);

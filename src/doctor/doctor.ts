@@ -39,8 +39,9 @@ export async function examine(options: DoctorOptions): Promise<Finding[]> {
   // Our own services are never reached through a proxy, whatever the environment says.
   const direct = createNetwork({ proxies: noProxies, clock: systemClock, userAgent });
   const localHttp = createProviderHttp(direct.dispatcher);
+  const poolSetting = config.poolUrl === localUrl(config.pool) ? 'POOL_SERVICE_PORT' : 'POOL_SERVICE_URL';
   const poolPort = config.usePoolService
-    ? await lookAtPort('pool', config.poolUrl, 'POOL_SERVICE_PORT', localHttp)
+    ? await lookAtPort('pool', config.poolUrl, poolSetting, localHttp)
     : undefined;
   const gatewayUrl = localUrl(config.gateway);
   const gateway = await lookAtPort('gateway', gatewayUrl, 'PORT', localHttp);

@@ -32,7 +32,10 @@ export async function lookAtPort(
   } catch {
     // It speaks something else, or nothing.
   }
-  const fix = `another program listens at ${url}: stop it, or choose another ${setting}`;
+  const fix =
+    setting === 'POOL_SERVICE_URL'
+      ? `what answers at ${url} is not the pool: correct POOL_SERVICE_URL, which mostly has no path`
+      : `another program listens at ${url}: stop it, or choose another ${setting}`;
   return { isOurs: false, finding: problem(name, fix) };
 }
 
