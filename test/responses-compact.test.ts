@@ -110,6 +110,41 @@ test('a body as it was sent to answer the conversation is taken, tools and all',
   }
 });
 
+test('tools that cannot be brought again, or that a provider runs, stand in no way', async () => {
+  const input = [
+    ...conversation,
+    { type: 'tool_search_call', call_id: 's', execution: 'client', arguments: {} },
+    {
+      type: 'tool_search_output',
+      call_id: 's',
+      execution: 'client',
+      tools: [{ type: 'function', name: 'look' }, { type: 'function', name: 'bad name' }, { name: 'x' }],
+    },
+    { role: 'assistant', content: 'Found.' },
+    { type: 'additional_tools', role: 'developer', tools: [{ type: 'web_search' }] },
+  ] as never[];
+  const { output } = await client.responses.compact({ model: 'sandbox', input });
+  expect(output[0]).toMatchObject({ tools: [{ name: 'look' }, { type: 'web_search' }] });
+  await client.responses.create({
+    model: 'sandbox',
+    input: [...output, { role: 'user', content: 'Hello' }] as never,
+  });
+  expect(services.upstream.turns.at(-1)?.toolNames).toEqual(['look']);
+});
+
+test.each(['[]', 'null', '5', '"x"', ''])('a body that is no object is refused: %s', async (body) => {
+  for (const path of ['compact', 'input_tokens']) {
+    const headers = { 'content-type': 'application/json' };
+    const answer = await fetch(`${services.gatewayUrl}/v1/responses/${path}`, {
+      method: 'POST',
+      headers,
+      body,
+    });
+    expect(answer.status).toBe(400);
+    expect(await answer.json()).toMatchObject({ error: { message: expect.stringMatching(/JSON/) } });
+  }
+});
+
 test('a conversation is not compacted in the background', async () => {
   const body = { model: 'sandbox', input: conversation, background: true };
   await expect(client.responses.compact(body)).rejects.toMatchObject({ status: 400, param: 'background' });

@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { AppError } from '../core/errors.ts';
 import type { DecodedTurn, Inbound } from '../core/protocol.ts';
+import { isJsonObject } from '../lib/parse-json.ts';
 import { createCompactionInbound } from '../protocols/openai-responses/compaction.ts';
 import { compactionTurn } from '../protocols/openai-responses/compaction-turn.ts';
 import type { ResponsesOptions } from '../protocols/openai-responses/decode-request.ts';
@@ -107,7 +108,7 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
   app.post('/v1/responses/compact', async (request, reply) => {
     const clientId = keys.identify(request);
     // Clients send what they send to have the conversation answered.
-    const ours = { tools: [], tool_choice: null, text: null, store: false, stream: false };
+    const ours = { tools: [], tool_choice: 'none', text: null, store: false, stream: false };
     const body = { input: [], ...bodyObject(request.body), ...ours };
     const { asked, decoded, before } = await readResponsesRequest(responses, clientId, body);
     if (asked.background) {
@@ -190,7 +191,7 @@ function checkHandshake(headers: FastifyRequest['headers']): void {
 
 /** Here everything may be left out; null is as good. */
 function bodyObject(body: unknown): Record<string, unknown> {
-  if (typeof body !== 'object' || body === null) return {};
+  if (!isJsonObject(body)) throw new AppError('invalid_request', 'The body must be a JSON object.');
   return Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null));
 }
 

@@ -6,7 +6,7 @@ import type { ResponsesOptions } from './decode-request.ts';
 import { createResponsesInbound } from './inbound.ts';
 import type { Opaque } from './opaque.ts';
 import { encodeUsage } from './response.ts';
-import type { RawItem } from './schema.ts';
+import { type RawItem, tool } from './schema.ts';
 
 /** Answers such a turn: tools that came as items, all messages of the user, then one item that holds the rest. */
 export function createCompactionInbound(
@@ -55,10 +55,14 @@ function compactedResponse(
   };
 }
 
-/** What items brought of tools is offered on. */
+/** A request may bring no more. */
+const maxTools = 512;
+
+/** What items brought of tools is offered on, as far as the next request may bring it. */
 function broughtTools(items: readonly RawItem[], id: string): RawItem[] {
   const tools = items
     .filter(({ type }) => type === 'additional_tools' || type === 'tool_search_output')
     .flatMap(({ tools: brought }) => (Array.isArray(brought) ? (brought as readonly unknown[]) : []));
-  return tools.length === 0 ? [] : [{ id, type: 'additional_tools', role: 'developer', tools }];
+  const readable = tools.filter((brought) => tool.safeParse(brought).success).slice(-maxTools);
+  return readable.length === 0 ? [] : [{ id, type: 'additional_tools', role: 'developer', tools: readable }];
 }

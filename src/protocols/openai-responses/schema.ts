@@ -71,7 +71,7 @@ const namespaceTool = z.looseObject({
   description: z.string().nullish(),
   tools: z.array(z.union([functionTool, customTool, otherTool])),
 });
-const tool = z.union([functionTool, customTool, namespaceTool, searchTool, otherTool]);
+export const tool = z.union([functionTool, customTool, namespaceTool, searchTool, otherTool]);
 export type AskedTool = z.infer<typeof tool>;
 
 const messageItem = z.looseObject({
