@@ -93,6 +93,19 @@ export function callUpstream(call: UpstreamCall): RunningCall {
     });
   }
 
+  /** Of a failure that broke off: half an answer is no word of the vendor about the account. */
+  function brokenFailureError(): AppError | undefined {
+    const error = failureError();
+    if (error?.fault !== 'account') return error;
+    const { code, message, cause, retryAfterMs } = error;
+    return new AppError(code, message, {
+      cause,
+      ...(retryAfterMs !== undefined && { retryAfterMs }),
+      fault: 'network',
+      failover: 'once',
+    });
+  }
+
   const { origin, pathname } = new URL(call.baseUrl);
   const options: NetworkDispatchOptions = {
     origin,
@@ -152,7 +165,7 @@ export function callUpstream(call: UpstreamCall): RunningCall {
         const message = hasEvent
           ? 'The connection to the upstream broke in the middle of the answer; try again.'
           : 'The connection to the upstream broke before its answer; try again in a moment.';
-        fail(failureError() ?? networkError(cause, message));
+        fail(brokenFailureError() ?? networkError(cause, message));
       }
       close();
     },
@@ -184,7 +197,7 @@ export function callUpstream(call: UpstreamCall): RunningCall {
       if (now - lastEventAt < limit) return;
       const what = hasEvent ? 'fell silent in the middle of the answer' : 'did not begin to answer';
       end(
-        failureError() ??
+        brokenFailureError() ??
           new AppError(
             'upstream_timeout',
             `The upstream ${what} for ${Math.round(limit / 1000)} seconds; try again.`,
