@@ -171,6 +171,19 @@ test.each<[string, OpenAI.Responses.Tool, string, (call_id: string) => OpenAI.Re
   });
 });
 
+test('the same for a custom tool of Chat Completions that got arguments', async () => {
+  const { completions } = client.chat;
+  const ask = { role: 'user' as const, content: 'call run {"code":1}' };
+  const tools = [{ type: 'custom' as const, custom: { name: 'run' } }];
+  const called = await completions.create({ model: 'sandbox', messages: [ask], tools });
+  const [choice] = called.choices;
+  const id = choice?.message.tool_calls?.[0]?.id ?? '';
+  if (!choice) throw new Error('There is no answer.');
+  const messages = [ask, choice.message, { role: 'tool' as const, tool_call_id: id, content: 'x' }];
+  await completions.create({ model: 'sandbox', messages, tools });
+  expect(services.upstream.turns.at(-1)).toMatchObject({ problems: [], toolResults: [{ toolCallId: id }] });
+});
+
 test('tools that came as items are counted, and outlast a compaction', async () => {
   const input = [brought, { role: 'user', content: 'Hello' }];
   const count = async (items: unknown[]) =>
