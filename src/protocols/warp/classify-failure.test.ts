@@ -53,12 +53,15 @@ describe('what something on the way answers', () => {
     ['a page of 502', 502, page, { 'content-type': 'text/html; charset=utf-8' }],
     ['a redirect', 302, '', { location: 'http://login.example/' }],
     ['a captive portal', 200, page, { 'content-type': 'text/html' }],
+    ['408', 408, '', {}],
+    ['425', 425, json({ error: 'too early' }), {}],
     ['a text', 200, 'ok', { 'content-type': 'text/plain' }],
     ['nothing', 204, '', {}],
   ])('is no fault of the account: %s', (_name, status, body, headers) => {
     expect(classify(status, body, headers)).toMatchObject({
       code: 'upstream_unavailable',
       fault: 'network',
+      failover: 'once',
       outcome: undefined,
     });
   });

@@ -67,6 +67,7 @@ export function classifyFailure(response: FailedResponse, now: number): AppError
         {
           ...options,
           fault: 'network',
+          failover: 'once',
         },
       );
     default:
@@ -119,7 +120,7 @@ function outOfCredits(options: AppErrorOptions): AppError {
 function failing(answer: FailedAnswer, options: AppErrorOptions): AppError {
   return new AppError('upstream_unavailable', 'The upstream could not take the request. Try again.', {
     ...options,
-    ...(answer.form === 'page' && { fault: 'network' }),
+    ...(answer.form === 'page' && { fault: 'network', failover: 'once' }),
   });
 }
 
