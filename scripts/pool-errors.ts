@@ -9,7 +9,7 @@ const meanings: Readonly<Record<PoolErrorCode, string>> = {
   forbidden: 'the key may not do this',
   host_not_allowed:
     'without ADMIN_KEY the pool answers to its own names only: add the one asked for to ALLOWED_HOSTS',
-  origin_not_allowed: 'without ADMIN_KEY the pool takes no request of a web page',
+  origin_not_allowed: 'without ADMIN_KEY the pool refuses requests of web pages',
   not_found: 'there is no such path',
   session_not_found:
     'the session was released, has expired, or is another key’s; who released it may take this as done',

@@ -15,8 +15,8 @@ interface EntryPlace {
 }
 
 /**
- * Reads each entry apart, so that one that cannot be read costs itself and not the conversation. `roles` are those of the
- * entries; whatever holds results of tools has the role `tool`. Throws AppError `invalid_request` naming what the user has
+ * Reads the entries one by one, so that an unreadable one does not end the conversation. `roles` are those of the entries;
+ * an entry with results of tools has the role `tool`. Throws AppError `invalid_request` naming what the user has
  * just sent and cannot be read.
  */
 export function readEntries<Schema extends z.ZodType>(
@@ -36,7 +36,14 @@ export function readEntries<Schema extends z.ZodType>(
   });
 }
 
-/** Where the messages of a request stand. */
+/** The messages of a request in the dialects that have a list of them. */
+export interface DecodedMessages {
+  readonly messages: readonly AskedMessage[];
+  /** What the model is not shown, as paths without numbers. */
+  readonly ignored: readonly string[];
+}
+
+/** The place of a message in such a list. */
 export const messagePlace = (index: number, isJustSent: boolean): Place => ({
   path: `messages.${index}`,
   isJustSent,

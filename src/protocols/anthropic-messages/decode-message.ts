@@ -14,7 +14,13 @@ import { imageFromBase64, imageFromUrl } from '../image-source.ts';
 import { MadeCalls } from '../made-calls.ts';
 import { argumentsText, summaryText, toolResult } from '../message-parts.ts';
 import { readContent, resultContent } from '../read-content.ts';
-import { messagePlace, noteMessage, type ReadEntry, readEntries } from '../read-entries.ts';
+import {
+  type DecodedMessages,
+  messagePlace,
+  noteMessage,
+  type ReadEntry,
+  readEntries,
+} from '../read-entries.ts';
 import { titled } from '../text-file.ts';
 import {
   assistantBlock,
@@ -35,12 +41,6 @@ type AssistantBlock = z.infer<typeof assistantBlock>;
 type SystemMessage = Extract<MessagesMessage, { role: 'system' }>;
 type InputPart = TextPart | AnyImage;
 type AssistantPart = TextPart | ReasoningPart | ToolCallPart;
-
-export interface DecodedMessages {
-  readonly messages: readonly AskedMessage[];
-  /** What the model is not shown, as paths without numbers. */
-  readonly ignored: readonly string[];
-}
 
 /** Throws AppError `invalid_request` naming what the user has just sent and cannot be shown. */
 export function decodeMessages(messages: readonly unknown[]): DecodedMessages {

@@ -15,7 +15,13 @@ import { imageFromUrl } from '../image-source.ts';
 import { MadeCalls, noName } from '../made-calls.ts';
 import { argumentsText, toolResult } from '../message-parts.ts';
 import { readContent, resultContent } from '../read-content.ts';
-import { messagePlace, noteMessage, type ReadEntry, readEntries } from '../read-entries.ts';
+import {
+  type DecodedMessages,
+  messagePlace,
+  noteMessage,
+  type ReadEntry,
+  readEntries,
+} from '../read-entries.ts';
 import {
   answerPart,
   type ChatMessage,
@@ -30,12 +36,6 @@ import {
 type InputPart = TextPart | AnyImage;
 type AssistantMessage = Extract<ChatMessage, { role: 'assistant' }>;
 type ResultMessage = Extract<ChatMessage, { role: 'tool' | 'function' }>;
-
-export interface DecodedMessages {
-  readonly messages: readonly AskedMessage[];
-  /** What the model is not shown, as paths without numbers. */
-  readonly ignored: readonly string[];
-}
 
 /** Throws AppError `invalid_request` naming what the user has just sent and cannot be shown. */
 export function decodeMessages(messages: readonly unknown[]): DecodedMessages {
