@@ -391,7 +391,7 @@ export const settings = {
   MAX_CHOICES: setting({
     default: '1',
     schema: count(1, 16),
-    help: 'Most answers one request may ask for (n of Chat Completions). Each is a turn of its own, and costs as much.',
+    help: 'Most answers one request may ask for (n of Chat Completions). Each is a separate turn, and costs as much.',
   }),
   FETCH_IMAGES: setting({
     default: 'no',

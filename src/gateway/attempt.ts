@@ -53,7 +53,7 @@ export interface Attempt {
   /** Whether the answer shows usage, so that missing figures are worth counting. */
   readonly wantsUsage: boolean;
   /** The images the request names by their addresses; undefined when it names none. */
-  readonly images: TurnImages | undefined;
+  readonly images?: TurnImages | undefined;
   readonly signal: AbortSignal;
   readonly logger: Logger;
 }

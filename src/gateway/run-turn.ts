@@ -232,21 +232,10 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
     }
   }
 
-  function attempt(used: TurnLease, { route, request, conversation }: Path): Promise<AppError | undefined> {
+  function attempt(used: TurnLease, on: Path): Promise<AppError | undefined> {
     progress = emptyProgress();
     counted = undefined;
-    return attemptTurn(dependencies, {
-      route,
-      request,
-      conversation,
-      lease: used,
-      output: turn.output,
-      progress,
-      wantsUsage: turn.wantsUsage,
-      images: turn.images,
-      signal: turn.signal,
-      logger: turn.logger,
-    });
+    return attemptTurn(dependencies, { ...turn, ...on, lease: used, progress });
   }
 
   function notePace(used: TurnLease, begunAt: number, error: AppError | undefined): void {
