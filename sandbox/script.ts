@@ -205,7 +205,7 @@ function countTokens(turn: Turn): { totalInput: number; output: number; cached: 
 const helperModel = 'sandbox-helper';
 
 /** The same numbers as what was charged: the primary agent's, and 20 and 5 tokens of a helper with a key of the user.
- *  Input is told without what came from the cache. */
+ *  The input leaves out what came from the cache. */
 export function chargesOf(turn: Turn): Pick<Usage, 'requestCharges'> & {
   conversationUsageMetadata: NonNullable<Usage['conversationUsageMetadata']>;
 } {

@@ -10,7 +10,7 @@ export interface Client {
   readonly turns: number;
   /** Its bodies have to come compressed. */
   readonly isCompressed?: boolean;
-  /** What the client is told to do, one run after another in one conversation; the sandbox makes calls of it. */
+  /** The prompts, one run each in one conversation; the sandbox turns them into calls. */
   prompts(file: string): readonly string[];
   /** What it has to show in the end; by default what the file holds. */
   readonly shows?: string;

@@ -167,7 +167,7 @@ it('any port of an origin includes its own one, and nothing but a port', () => {
   ).toEqual([]);
 });
 
-it('a Host that cannot be read is told from none', () => {
+it('an unreadable Host and a missing one get different messages', () => {
   const check = (host?: string) => () => callersOf().check({ host });
   expect(check('x@localhost')).toThrow(/^The header Host, "x@localhost", is no host name: send/);
   expect(check()).toThrow(/^The request names no host: send the header Host/);

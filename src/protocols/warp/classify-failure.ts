@@ -17,7 +17,7 @@ const modelNotAllowed =
 /**
  * What a response means that carries no turn. Only the vendor's own JSON about the account is the account's fault; a page
  * comes from something on the way. `now`, in milliseconds since 1970, is what a Retry-After date is measured from where the
- * response tells no time of its own.
+ * response names no time.
  */
 export function classifyFailure(response: FailedResponse, now: number): AppError {
   const { status } = response;
