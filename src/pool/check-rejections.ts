@@ -4,8 +4,8 @@ import { type Caller, type PoolContext, providerAccountOf } from './pool-context
 
 /**
  * Only the vendor's own answer takes a key out of service: when a program reports that its key was rejected, the vendor is
- * asked. If it accepts the key, the account is unchanged; if it gives no answer, the account rests as after a refusal. The
- * gateway's reports are believed, because it reads the vendor's answers itself.
+ * asked. If it accepts the key, the account is unchanged; if it gives no answer, the report counts as a failure, which is at
+ * most a short rest. The gateway's reports are believed, because it reads the vendor's answers itself.
  */
 export async function checkRejections(
   context: PoolContext,
@@ -21,7 +21,7 @@ export async function checkRejections(
       const finding = await context.probe(account.id, account.provider, providerAccountOf(context, account));
       if (finding.type === 'answer') return { ...item, outcome: 'cancelled' as const };
       const isRejected = finding.code === 'upstream_unauthorized' && isAboutAccount(finding);
-      return isRejected ? item : { ...item, outcome: 'refused' as const };
+      return isRejected ? item : { ...item, outcome: 'unavailable' as const };
     }),
   );
 }
