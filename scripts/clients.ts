@@ -92,7 +92,7 @@ async function drive(folder: string, missing: readonly string[]): Promise<number
       const seconds = ((Date.now() - startedAt) / 1_000).toFixed(1);
       // A folded history holds the result as text: what came as a result went on with a remembered conversation.
       const wentOn = upstream.turns.slice(before).some(({ toolResults }) => toolResults.length > 0);
-      const memory = wentOn ? 'the conversation went on' : 'the history was told anew';
+      const memory = wentOn ? 'the conversation went on' : 'the whole history was resent';
       console.log(
         fault === undefined ? `ok      ${title}: ${seconds} s, ${memory}` : `FAILED  ${title}: ${fault}`,
       );

@@ -88,7 +88,7 @@ describe('accounts with lists of their own', () => {
     await known();
     expect(asked).toHaveLength(10);
     await clock.advance(61_000);
-    await models.getAnew(provider);
+    await models.getFresh(provider);
     expect(asked).toHaveLength(14);
     expect(await known()).toHaveLength(15);
   });
@@ -181,7 +181,7 @@ describe('a model that is kept back', () => {
     expect((await models.get(provider)).barred.get('big')).toBeUndefined();
     account('two', 'auto', 'big');
     await clock.advance(61_000);
-    await models.getAnew(provider);
+    await models.getFresh(provider);
     expect((await models.get(provider)).barred.get('big')).toEqual(new Set(['one']));
   });
 });

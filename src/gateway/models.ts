@@ -186,7 +186,7 @@ export function createModelLists(leases: LeaseCache, clock: Clock, logger: Logge
     },
 
     /** The list, looked at anew unless that was done within the last minute: an account may have come with more. */
-    async getAnew(provider: UpstreamProvider): Promise<ModelList> {
+    async getFresh(provider: UpstreamProvider): Promise<ModelList> {
       const entry = entryOf(provider);
       if (entry.look || entry.lookedAt + renewEveryMs <= clock.monotonic()) {
         await settledWithin(look(provider, entry).done, clock, patienceMs);

@@ -17,7 +17,7 @@ const lists: Record<string, ModelList> = {
 };
 const models: ModelLists = {
   get: async ({ name }) => lists[name] ?? listOf(),
-  getAnew: async ({ name }) => lists[name] ?? listOf(),
+  getFresh: async ({ name }) => lists[name] ?? listOf(),
   refused() {},
   outdated() {},
   noteTeam() {},

@@ -15,7 +15,7 @@ let routes: Routes;
 
 const lists: ModelLists = {
   get: async () => list,
-  async getAnew() {
+  async getFresh() {
     looks += 1;
     list = anew ?? list;
     return list;

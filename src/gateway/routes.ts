@@ -130,10 +130,10 @@ export function createRoutes({ providers, sandbox, models, poolWatch, aliases }:
     if (configured) return configured;
     const target = targetOf(model, list, effort);
     if (target) return { provider, list, target };
-    const anew = await models.getAnew(provider);
-    const found = targetOf(model, anew, effort);
-    if (found) return { provider, list: anew, target: found };
-    throw modelNotFound(name, address.isNamed ? prefixed(provider, anew) : anew, Object.keys(aliases));
+    const fresh = await models.getFresh(provider);
+    const found = targetOf(model, fresh, effort);
+    if (found) return { provider, list: fresh, target: found };
+    throw modelNotFound(name, address.isNamed ? prefixed(provider, fresh) : fresh, Object.keys(aliases));
   }
 
   async function resolve({ model: name, messages, reasoning }: RoutedRequest): Promise<Route> {

@@ -680,7 +680,7 @@ describe('the conversation', () => {
     expect(fixture.upstream.calls.map((call) => call.body.memory)).toEqual([undefined, 'memory of hi']);
   });
 
-  it('is told anew on another account', async () => {
+  it('is resent in full on another account', async () => {
     fixture.pool.add('one');
     fixture.pool.add('two');
     await finish(run());
@@ -711,7 +711,7 @@ describe('the conversation', () => {
     expect(found.goOn('one')?.memory.length).toBeGreaterThan(0);
   });
 
-  it('is told anew once the upstream may have seen the turn', async () => {
+  it('is resent in full once the upstream may have seen the turn', async () => {
     fixture.pool.add('one');
     await finish(run());
     fixture.upstream.answer = (call) => call.response.destroy();
@@ -734,7 +734,7 @@ describe('the conversation', () => {
     expect(fixture.upstream.calls.at(-1)?.body.memory).toBe('memory of hi');
   });
 
-  it('that was cut at the token limit is told anew: the upstream knows more than the client saw', async () => {
+  it('that was cut at the token limit is resent in full: the upstream knows more than the client saw', async () => {
     fixture.pool.add('one');
     const limits = { maxOutputTokens: 1 };
     fixture.upstream.answer = (call) => lines(call, 'say hello world', 'end');
@@ -743,7 +743,7 @@ describe('the conversation', () => {
     expect(fixture.upstream.calls[1]?.body.memory).toBeUndefined();
   });
 
-  it('with a call the client does not take is told anew: the upstream would wait for its result', async () => {
+  it('with a call the client does not take is resent in full: the upstream would wait for its result', async () => {
     fixture.pool.add('one');
     fixture.upstream.answer = (call) =>
       lines(call, 'say hello', 'call read {}', 'call write {}', 'end tools');

@@ -23,7 +23,7 @@ export const messagesFields = {
   'tools[].eager_input_streaming': { fate: 'silent', says: 'input comes as the upstream sends it' },
   tool_choice: {
     fate: 'translated',
-    says: '`none` offers no tools, and a call all the same is an error; a named tool is offered alone; an answer without the call that `any` or a name demands is sent back once and is an error the second time, a streamed one is held until it is whole; `disable_parallel_tool_use` is told to the upstream, and only the first call of an answer is passed on; its conversation is then told anew with the next turn',
+    says: '`none` offers no tools, and a call all the same is an error; a named tool is offered alone; an answer without the call that `any` or a name demands is sent back once and is an error the second time, a streamed one is held until it is whole; `disable_parallel_tool_use` is told to the upstream, and only the first call of an answer is passed on; the next turn then resends the whole conversation',
   },
   'thinking.type': { fate: 'honoured', says: 'thinking is shown unless it is `disabled` or left out' },
   'thinking.display': { fate: 'honoured', says: '`omitted` shows none' },

@@ -27,7 +27,7 @@ export const responsesFields = {
   },
   parallel_tool_calls: {
     fate: 'honoured',
-    says: 'told to the upstream; with `false` only the first call of an answer is passed on; its conversation is then told anew with the next turn',
+    says: 'told to the upstream; with `false` only the first call of an answer is passed on; the next turn then resends the whole conversation',
   },
   max_output_tokens: {
     fate: 'honoured',

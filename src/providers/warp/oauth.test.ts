@@ -16,7 +16,7 @@ async function oauthAt(
 ) {
   const server = await startFormServer(({ path }, index) => answer(path, index));
   const oauth = createWarpOauth({
-    serverUrl: `${server.url}/root`,
+    serverUrl: `${server.url}/base`,
     tokenUrl: server.url,
     identityUrl: server.url,
     firebaseApiKey: 'K',
@@ -43,7 +43,7 @@ async function failureOf(promise: Promise<unknown>): Promise<TokenError> {
 }
 
 const direct = '/v1/token?key=K';
-const proxy = '/root/proxy/token?key=K';
+const proxy = '/base/proxy/token?key=K';
 const good: FormAnswer = [200, { id_token: 'bearer', refresh_token: 'rt-2', expires_in: '3600' }];
 const word = (message: string, code = 400): FormAnswer => [code, { error: { code, message } }];
 
@@ -207,7 +207,7 @@ describe('the exchange of a custom token', () => {
   it('may be repeated at the proxy after any failure, for it spends nothing', async () => {
     const { exchange, paths } = await oauthAt((path) => (path.startsWith('/v1/') ? [500, {}] : exchanged));
     expect(await exchange('custom')).toMatchObject({ refreshToken: 'r' });
-    expect(paths()).toEqual(['/v1/accounts:signInWithCustomToken?key=K', '/root/proxy/customToken?key=K']);
+    expect(paths()).toEqual(['/v1/accounts:signInWithCustomToken?key=K', '/base/proxy/customToken?key=K']);
   });
 
   it('is not repeated for an account that is closed', async () => {
