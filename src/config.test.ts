@@ -98,6 +98,8 @@ test.each([
   [{ LOG_FILE: '~other/x.log' }, /LOG_FILE=~other/],
   [{ ADMIN_KEY: '"half' }, /ADMIN_KEY: has quotes.*does not close/],
   [{ API_KEYS: '"a","b"' }, /API_KEYS: has quotes around a part/],
+  [{ FETCH_IMAGES_ALLOW: 'a.test:0' }, /FETCH_IMAGES_ALLOW=a\.test:0: must be host names/],
+  [{ FETCH_IMAGES_ALLOW: 'a.test:port' }, /FETCH_IMAGES_ALLOW=a\.test:port: must be host names/],
   [{ FETCH_IMAGES_ALLOW: '*' }, /FETCH_IMAGES_ALLOW=\*: must be host names/],
   [{ ALLOWED_HOSTS: '.lan' }, /ALLOWED_HOSTS=\.lan/],
   [{ DATABASE_URL: 'postgres://u:p#w@h/d' }, /DATABASE_URL: must be a URL; write # .* %23/],
@@ -221,8 +223,8 @@ test('the sandbox is offered on this machine only, unless it is asked for', () =
 
 test('images are fetched only when it is said, and hosts for them are hosts', () => {
   expect(load({ FETCH_IMAGES_ALLOW: 'a.test' }).gateway.fetchImagesFrom).toBeUndefined();
-  const allowed = load({ FETCH_IMAGES: 'yes', FETCH_IMAGES_ALLOW: 'a.test, [::1]:8080' });
-  expect(allowed.gateway.fetchImagesFrom).toEqual(['a.test', '[::1]:8080']);
+  const allowed = load({ FETCH_IMAGES: 'yes', FETCH_IMAGES_ALLOW: 'A.test., [0:0::1]:08080,b:443, ::1' });
+  expect(allowed.gateway.fetchImagesFrom).toEqual(['a.test', '[::1]:8080', 'b:443', '[::1]']);
   expect(() => load({ FETCH_IMAGES_ALLOW: 'http://a.test/' })).toThrow(
     /FETCH_IMAGES_ALLOW=.*: must be host names/,
   );

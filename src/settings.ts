@@ -107,6 +107,16 @@ const hostNames = list.transform((items, context) =>
     return name;
   }),
 );
+const hostPorts = list.transform((items, context) =>
+  items.map((item) => {
+    const [, name = item, port] = /^(\[[^\]]*\]|[^:]*):(\d{1,5})$/.exec(item) ?? [];
+    const host = nameOf(name);
+    const isPort = port === undefined || (Number(port) > 0 && Number(port) <= 65_535);
+    if (host !== undefined && isPort) return port === undefined ? host : `${host}:${Number(port)}`;
+    context.addIssue({ code: 'custom', message: 'must be host names or host:port, separated by commas' });
+    return '';
+  }),
+);
 const origins = list.transform((items, context) =>
   items.map((item) => {
     const origin = originOf(item);
@@ -399,16 +409,7 @@ export const settings = {
     help: 'yes: images that requests name by their address are fetched, from the public internet only, and never through a proxy.',
   }),
   FETCH_IMAGES_ALLOW: setting({
-    schema: list.refine(
-      (hosts) =>
-        hosts.every(
-          (host) =>
-            URL.canParse(`http://${host}`) &&
-            new URL(`http://${host}`).pathname === '/' &&
-            !/[/@?#*]/.test(host),
-        ),
-      'must be host names or host:port, separated by commas',
-    ),
+    schema: hostPorts,
     help: 'Hosts (or host:port), separated by commas, that images may be fetched from although they lie in a private network or use another port.',
   }),
   UPSTREAM_FIRST_EVENT_SECONDS: setting({

@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { AppError } from '../core/errors.ts';
 import { systemClock } from '../lib/clock.ts';
@@ -17,6 +18,7 @@ const names: Record<string, string[]> = {
   'half.test': ['93.184.216.34', '127.0.0.1'],
   'metadata.test': ['169.254.169.254'],
   'mapped.test': ['::ffff:192.168.0.1'],
+  'compatible.test': ['::127.0.0.1'],
   'nowhere.test': [],
 };
 
@@ -48,7 +50,7 @@ function createFetcher(clock: typeof systemClock, allowedHosts = [host]): ImageF
     clock,
     userAgent: 'warp2api/test',
     lookup(name, _options, callback) {
-      const addresses = names[name];
+      const addresses = names[name.replace(/\.$/, '')];
       if (!addresses) callback(Object.assign(new Error('no such name'), { code: 'ENOTFOUND' }), []);
       else
         callback(
@@ -65,7 +67,7 @@ function sendImage(response: ServerResponse, body: Buffer, type = 'image/png'): 
 }
 
 const fetchFrom = (url: string, signal = new AbortController().signal, by = fetcher) =>
-  by.fetch({ type: 'image-url', url, param: 'messages.0.image' }, signal);
+  by.fetch({ type: 'image-url', url, param: 'messages.0.image' }, signal, () => {});
 
 async function faultOf(url: string): Promise<string> {
   const error = await fetchFrom(url).then(
@@ -103,6 +105,18 @@ it.each([
   ['http://169.254.169.254/latest/meta-data/', 'not on the public internet'],
   ['http://224.0.0.1/', 'not on the public internet'],
   ['http://255.255.255.255/', 'not on the public internet'],
+  ['http://0x7f000001/', 'not on the public internet'],
+  ['http://017700000001/', 'not on the public internet'],
+  ['http://127.1/', 'not on the public internet'],
+  ['http://127.0.0.1./', 'not on the public internet'],
+  ['http://127%2e0%2e0%2e1/', 'not on the public internet'],
+  ['http://127。0。0。1/', 'not on the public internet'],
+  ['http://①②⑦.⓪.⓪.①/', 'not on the public internet'],
+  ['http://[::127.0.0.1]/', 'not on the public internet'],
+  ['http://[::7f00:1]/', 'not on the public internet'],
+  ['http://[::ffff:0:7f00:1]/', 'not on the public internet'],
+  ['http://compatible.test/', 'not on the public internet'],
+  ['http://inner.test./', 'not on the public internet'],
   ['http://[::1]/', 'not on the public internet'],
   ['http://[::]/', 'not on the public internet'],
   ['http://[::ffff:127.0.0.1]/', 'not on the public internet'],
@@ -168,6 +182,64 @@ it('stops at 10 MB, whether the server tells the size or not', async () => {
     response.end(large);
   };
   expect(await faultOf(`http://${host}/`)).toContain('more than 10 MB');
+});
+
+it('keeps to the bounds whatever the server says of its body', async () => {
+  let sent = 0;
+  answer = (_request, response) => {
+    response.writeHead(200, { 'content-type': 'image/png' }).write(png);
+    const pour = (): void => {
+      while (!response.destroyed && response.write(Buffer.alloc(64 * 1024))) sent += 64 * 1024;
+    };
+    response.on('drain', pour);
+    pour();
+  };
+  expect(await faultOf(`http://${host}/endless`)).toContain('more than 10 MB');
+  // What lies in the buffers of both ends comes on top.
+  expect(sent).toBeLessThan(2 * maxImageBytes);
+
+  answer = (_request, response) => {
+    response.socket?.end(
+      `HTTP/1.1 200 OK\r\ncontent-type: image/png\r\ncontent-length: ${png.length + 1}\r\n\r\n${png.toString('latin1')}`,
+      'latin1',
+    );
+  };
+  expect(await faultOf(`http://${host}/shorter`)).toContain('could not be reached');
+
+  const bomb = gzipSync(Buffer.concat([png, Buffer.alloc(64 * 1024 * 1024)]));
+  answer = (_request, response) =>
+    response.writeHead(200, { 'content-type': 'image/png', 'content-encoding': 'gzip' }).end(bomb);
+  expect(await faultOf(`http://${host}/bomb`)).toContain('does not answer with a PNG');
+});
+
+it('ends with the first bytes that are too many for who asked', async () => {
+  answer = (_request, response) => sendImage(response, png);
+  const tooMany = new AppError('invalid_request', 'too many');
+  const fetching = fetcher.fetch(
+    { type: 'image-url', url: `http://${host}/`, param: 'messages.0.image' },
+    new AbortController().signal,
+    () => {
+      throw tooMany;
+    },
+  );
+  await expect(fetching).rejects.toBe(tooMany);
+});
+
+it('allows hosts by name and port, whatever dot and scheme they are asked with', async () => {
+  answer = (_request, response) => sendImage(response, png);
+  const port = host.split(':')[1];
+  const byName = createFetcher(systemClock, [`localhost:${port}`]);
+  for (const name of ['localhost', 'LOCALHOST']) {
+    expect(await fetchFrom(`http://${name}:${port}/`, undefined, byName)).toMatchObject({ type: 'image' });
+  }
+  // Not every system resolves it with the dot; it is not the guard that refuses.
+  const dotted = await fetchFrom(`http://localhost.:${port}/`, undefined, byName).catch(String);
+  expect(dotted).not.toMatch(/a port other than|not on the public/);
+  await byName.close();
+  const otherPort = createFetcher(systemClock, ['127.0.0.1', '127.0.0.1:443']);
+  await expect(fetchFrom(`http://${host}/`, undefined, otherPort)).rejects.toThrow('a port other than');
+  await expect(fetchFrom('http://127.0.0.1:0/', undefined, otherPort)).rejects.toThrow('a port other than');
+  await otherPort.close();
 });
 
 it('gives up after 10 seconds, in the middle of an image too', async () => {

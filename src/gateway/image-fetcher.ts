@@ -2,24 +2,22 @@ import { Agent, type Dispatcher, request as send } from 'undici';
 import { AppError } from '../core/errors.ts';
 import type { ImagePart, ImageUrlPart } from '../core/turn.ts';
 import type { Clock } from '../lib/clock.ts';
-import {
-  createGuardedAgent,
-  isPublicHost,
-  type LookupAll,
-  PrivateAddressError,
-} from '../lib/guarded-agent.ts';
+import { createGuardedAgent, type LookupAll, PrivateAddressError } from '../lib/guarded-agent.ts';
 import { createLimit } from '../lib/limit.ts';
 import { imageTypeOf } from '../protocols/image-type.ts';
 
 /** Fetches images that clients name by their address. */
 export interface ImageFetcher {
-  /** Throws AppError `invalid_request` naming where the address stood, or the signal's own reason. */
-  fetch(image: ImageUrlPart, signal: AbortSignal): Promise<ImagePart>;
+  /**
+   * `onBytes` hears how many bytes have arrived, as they do, and ends the fetch by throwing. Throws what it throws, AppError
+   * `invalid_request` naming where the address stood, or the signal's own reason.
+   */
+  fetch(image: ImageUrlPart, signal: AbortSignal, onBytes: (count: number) => void): Promise<ImagePart>;
   close(): Promise<void>;
 }
 
 export interface ImageFetcherOptions {
-  /** Hosts, with their port where it is not the default one, that may lie in private networks. */
+  /** `host` or `host:port` as URLs spell them, without a final dot, that may lie in private networks. */
   readonly allowedHosts: readonly string[];
   readonly clock: Clock;
   readonly userAgent: string;
@@ -37,15 +35,26 @@ const fetchesAtOnce = 16;
  */
 export function createImageFetcher(options: ImageFetcherOptions): ImageFetcher {
   const { clock, userAgent } = options;
-  const allowed = new Set(options.allowedHosts.map((host) => host.toLowerCase()));
+  const allowed = new Set(options.allowedHosts);
   const guarded = createGuardedAgent(timeLimitMs, options.lookup);
   const open = new Agent({ pipelining: 0, connect: { timeout: timeLimitMs } });
   const limit = createLimit(fetchesAtOnce);
 
-  async function follow(image: ImageUrlPart, signal: AbortSignal): Promise<ImagePart> {
+  /** A bare host is allowed on the default ports alone. */
+  function allows(url: URL): boolean {
+    const hostname = url.hostname.replace(/\.$/, '');
+    const port = url.port || (url.protocol === 'https:' ? '443' : '80');
+    return allowed.has(`${hostname}:${port}`) || (url.port === '' && allowed.has(hostname));
+  }
+
+  async function follow(
+    image: ImageUrlPart,
+    signal: AbortSignal,
+    onBytes: (count: number) => void,
+  ): Promise<ImagePart> {
     let url = new URL(image.url);
     for (let redirects = 0; redirects <= maxRedirects; redirects += 1) {
-      const isAllowed = allowed.has(url.host.toLowerCase());
+      const isAllowed = allows(url);
       const fault = isAllowed ? undefined : faultOfAddress(url);
       if (fault !== undefined) throw refused(image, fault);
       const answer = await send(url, {
@@ -55,7 +64,7 @@ export function createImageFetcher(options: ImageFetcherOptions): ImageFetcher {
       });
       const { location } = answer.headers;
       if (answer.statusCode < 300 || answer.statusCode > 399 || typeof location !== 'string') {
-        return await readImage(image, answer);
+        return await readImage(image, answer, onBytes);
       }
       discard(answer);
       const next = URL.canParse(location, url) ? new URL(location, url) : undefined;
@@ -66,13 +75,13 @@ export function createImageFetcher(options: ImageFetcherOptions): ImageFetcher {
   }
 
   return {
-    fetch(image, signal) {
+    fetch(image, signal, onBytes) {
       return limit(async () => {
         signal.throwIfAborted();
         const timeout = new AbortController();
         const cancel = clock.after(timeLimitMs, () => timeout.abort());
         try {
-          return await follow(image, AbortSignal.any([signal, timeout.signal]));
+          return await follow(image, AbortSignal.any([signal, timeout.signal]), onBytes);
         } catch (cause) {
           signal.throwIfAborted();
           if (cause instanceof AppError) throw cause;
@@ -96,11 +105,14 @@ const notPublic =
 function faultOfAddress(url: URL): string | undefined {
   if (url.protocol !== 'https:' && url.protocol !== 'http:') return 'is neither http nor https';
   if (url.username !== '' || url.password !== '') return 'holds a user name or a password';
-  if (url.port !== '') return 'names a port other than the default one';
-  return isPublicHost(url.hostname) ? undefined : notPublic;
+  return url.port === '' ? undefined : 'names a port other than the default one';
 }
 
-async function readImage(image: ImageUrlPart, answer: Dispatcher.ResponseData): Promise<ImagePart> {
+async function readImage(
+  image: ImageUrlPart,
+  answer: Dispatcher.ResponseData,
+  onBytes: (count: number) => void,
+): Promise<ImagePart> {
   const { statusCode, headers, body } = answer;
   const isImage = statusCode === 200 && headers['content-encoding'] === undefined;
   if (!isImage || Number(headers['content-length'] ?? 0) > maxImageBytes) {
@@ -112,6 +124,7 @@ async function readImage(image: ImageUrlPart, answer: Dispatcher.ResponseData): 
   for await (const part of body as AsyncIterable<Buffer>) {
     size += part.length;
     // Leaving the loop closes the connection.
+    onBytes(part.length);
     if (size > maxImageBytes) throw refused(image, tooLarge);
     parts.push(part);
   }

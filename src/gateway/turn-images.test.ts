@@ -10,9 +10,10 @@ const { signal } = new AbortController();
 function createFetcher(gone: readonly string[] = [], size = 4) {
   const fetched: string[] = [];
   const fetcher: ImageFetcher = {
-    async fetch({ url, param }) {
+    async fetch({ url, param }, _signal, onBytes) {
       fetched.push(url);
       if (gone.includes(url)) throw new AppError('invalid_request', 'gone', { param });
+      onBytes(size * 0.75);
       return { type: 'image', mediaType: 'image/png', data: 'A'.repeat(size) };
     },
     close: async () => {},
@@ -98,6 +99,29 @@ it('refuses too many images and too many bytes, and fetches the latest of a long
   const large = createFetcher([], 12 * 1024 * 1024).fetcher;
   const heavy = requestOf(user('a', 'b', 'c'));
   await expect(prepare({ request: heavy }, large)).rejects.toThrow(/20 MB together/);
+});
+
+it('fetches few images of a turn at the same time, and none once there are too many bytes', async () => {
+  const begun: { readonly onBytes: (count: number) => void; fail(error: unknown): void }[] = [];
+  const fetcher: ImageFetcher = {
+    fetch: (_image, _signal, onBytes) => new Promise((_resolve, fail) => begun.push({ onBytes, fail })),
+    close: async () => {},
+  };
+  const urls = Array.from({ length: maxFetchedImages }, (_, index) => `i${index}`);
+  const prepared = prepare({ request: requestOf(user(...urls)) }, fetcher);
+  const refused = expect(prepared).rejects.toThrow(/20 MB together/);
+  expect(begun).toHaveLength(4);
+  const errors = begun.map(({ onBytes, fail }) => {
+    try {
+      return onBytes(11 * 1024 * 1024);
+    } catch (error) {
+      return fail(error);
+    }
+  });
+  expect(errors).toHaveLength(4);
+  await refused;
+  await new Promise(setImmediate);
+  expect(begun).toHaveLength(4);
 });
 
 it('says what to do where images are not fetched, and asks nothing of a request without any', () => {

@@ -10,6 +10,7 @@ import type {
   TextPart,
   ToolResultPart,
 } from '../core/turn.ts';
+import { createLimit } from '../lib/limit.ts';
 import { ContentNotes, justSentIndex, type Unshown } from '../protocols/content-notes.ts';
 import type { ImageFetcher } from './image-fetcher.ts';
 
@@ -36,6 +37,8 @@ export interface PreparedTurn {
 /** Fetched for one turn; of older messages the latest. */
 export const maxFetchedImages = 20;
 const maxFetchedBytes = 20 * 1024 * 1024;
+/** Of one turn, so that slow hosts of one do not hold up the images of all. */
+const fetchesAtOnce = 4;
 
 const gone: Unshown = {
   what: 'an image',
@@ -88,6 +91,8 @@ interface Found {
 export class TurnImages {
   readonly #fetcher: ImageFetcher | undefined;
   readonly #fetched = new Map<string, Promise<ImagePart>>();
+  readonly #limit = createLimit(fetchesAtOnce);
+  /** What has arrived for this turn, of images that then failed too. */
   #bytes = 0;
 
   constructor(fetcher: ImageFetcher | undefined) {
@@ -182,12 +187,20 @@ export class TurnImages {
   }
 
   async #fetchOnce(image: ImageUrlPart, signal: AbortSignal): Promise<ImagePart> {
-    if (this.#fetcher === undefined) throw new Error('There is nothing to fetch images with.');
-    const part = await this.#fetcher.fetch(image, signal);
-    this.#bytes += bytesOf(part);
-    if (this.#bytes <= maxFetchedBytes) return part;
-    const message = `${image.param}: the fetched images of one turn are more than 20 MB together; send fewer or smaller ones.`;
-    throw new AppError('invalid_request', message, { param: image.param });
+    const fetcher = this.#fetcher;
+    if (fetcher === undefined) throw new Error('There is nothing to fetch images with.');
+    return await this.#limit(async () => {
+      // Others may have taken the room while this one waited.
+      this.#count(image, 0);
+      return await fetcher.fetch(image, signal, (count) => this.#count(image, count));
+    });
+  }
+
+  #count({ param }: ImageUrlPart, bytes: number): void {
+    this.#bytes += bytes;
+    if (this.#bytes <= maxFetchedBytes) return;
+    const message = `${param}: the fetched images of one turn are more than 20 MB together; send fewer or smaller ones.`;
+    throw new AppError('invalid_request', message, { param });
   }
 }
 
