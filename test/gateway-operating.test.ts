@@ -26,7 +26,7 @@ describe("the gateway's document", () => {
     expect(page).not.toMatch(/<script|https?:\/\//);
   });
 
-  it('names every route of the server, and no other', async () => {
+  it('names every route of the server and who may call it, and no other', async () => {
     const unused = {} as never;
     const app = createGatewayServer({
       turns: { clock: { now: () => 0, after: () => () => {} } } as never,
@@ -43,10 +43,12 @@ describe("the gateway's document", () => {
     await app.ready();
     // A model's id may hold slashes, so the server takes the rest of the path there.
     const pathOf = (path: string) => path.replace(/^(\/v1\/models\/)\{id\}$/, '$1*').replace('{id}', ':id');
-    const described = gatewayApi.routes.map(({ method, path }) => `${method} ${pathOf(path)}`);
+    const described = gatewayApi.routes.map(
+      ({ method, path, access }) => `${method} ${pathOf(path)} ${access}`,
+    );
     expect(described.sort()).toEqual(
       routesOf(app)
-        .map(({ method, url }) => `${method} ${url}`)
+        .map(({ method, url, access }) => `${method} ${url} ${access}`)
         .sort(),
     );
   });

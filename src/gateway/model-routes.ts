@@ -2,14 +2,8 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { AppError } from '../core/errors.ts';
 import { parseFields } from '../protocols/parse-body.ts';
-import type { ClientKeys } from './keys.ts';
 import { effortsOf } from './model-choice.ts';
 import type { ListedModel, Routes } from './routes.ts';
-
-export interface ModelRoutesOptions {
-  readonly keys: ClientKeys;
-  readonly routes: Routes;
-}
 
 /** How Anthropic's clients turn pages; OpenAI's list is always whole. Codex sends its version. */
 export const modelsQuery = z.looseObject({
@@ -20,9 +14,9 @@ export const modelsQuery = z.looseObject({
 });
 
 /** `GET /v1/models` and `GET /v1/models/{id}`, in the shape of the dialect the client speaks. */
-export function serveModels(app: FastifyInstance, { keys, routes }: ModelRoutesOptions): void {
-  app.get('/v1/models', async (request) => {
-    keys.identify(request);
+export function serveModels(app: FastifyInstance, routes: Routes): void {
+  const clientKey = { config: { access: 'clientKey' } };
+  app.get('/v1/models', clientKey, async (request) => {
     if (!isAnthropicClient(request)) {
       const models = await routes.list();
       const data = models.map((model) => encodeOpenai(model, models));
@@ -32,8 +26,7 @@ export function serveModels(app: FastifyInstance, { keys, routes }: ModelRoutesO
     return encodeAnthropicPage(await routes.list(), page);
   });
 
-  app.get<{ Params: { '*': string } }>('/v1/models/*', async (request) => {
-    keys.identify(request);
+  app.get<{ Params: { '*': string } }>('/v1/models/*', clientKey, async (request) => {
     const model = await routes.find(request.params['*']);
     const models = await routes.list();
     return isAnthropicClient(request) ? encodeAnthropic(model, models) : encodeOpenai(model, models);

@@ -11,7 +11,6 @@ import { parseFields } from '../protocols/parse-body.ts';
 import { affinityKeyOf } from './affinity.ts';
 import type { BackgroundResponses } from './background-responses.ts';
 import type { EventLog } from './event-log.ts';
-import type { ClientKeys } from './keys.ts';
 import { createOpaque } from './opaque-text.ts';
 import { listInputItems, readResponsesRequest } from './responses-request.ts';
 import type { ResponsesSockets } from './responses-socket.ts';
@@ -19,7 +18,6 @@ import type { StoredResponses } from './stored-responses.ts';
 import { countInputTokens } from './token-count.ts';
 
 export interface ResponsesRoutesOptions {
-  readonly keys: ClientKeys;
   readonly responses: StoredResponses;
   answerTurn(
     inbound: Inbound<ResponsesOptions>,
@@ -55,10 +53,11 @@ export const retrieveQuery = z.object({
 
 /** The paths of the Responses dialect. */
 export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOptions): void {
-  const { keys, responses, sockets, background } = options;
+  const { responses, sockets, background } = options;
+  const clientKey = { config: { access: 'clientKey' } };
 
-  app.post('/v1/responses', async (request, reply) => {
-    const clientId = keys.identify(request);
+  app.post('/v1/responses', clientKey, async (request, reply) => {
+    const { clientId } = request;
     const read = await readResponsesRequest(responses, clientId, request.body);
     const { asked, decoded, before } = read;
     if (asked.background) {
@@ -84,13 +83,14 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
   app.route({
     method: 'GET',
     url: '/v1/responses',
+    ...clientKey,
     async onRequest(request) {
       if (!request.ws) return;
       checkHandshake(request.headers);
-      sockets.checkRoom(keys.identify(request));
+      sockets.checkRoom(request.clientId);
     },
     wsHandler(socket, request) {
-      const clientId = keys.identify(request);
+      const { clientId } = request;
       const affinityKey = affinityKeyOf(request.headers);
       sockets.accept(socket, { clientId, affinityKey, requestId: request.id, wire: request.raw.socket });
     },
@@ -105,8 +105,8 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
     },
   });
 
-  app.post('/v1/responses/compact', async (request, reply) => {
-    const clientId = keys.identify(request);
+  app.post('/v1/responses/compact', clientKey, async (request, reply) => {
+    const { clientId } = request;
     // Clients send what they send to have the conversation answered.
     const ours = { tools: [], tool_choice: 'none', text: null, store: false, stream: false };
     const body = { input: [], ...bodyObject(request.body), ...ours };
@@ -128,15 +128,15 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
     return options.answerTurn(inbound, request, reply, compactionTurn(decoded));
   });
 
-  app.post('/v1/responses/input_tokens', async (request) => {
-    const clientId = keys.identify(request);
+  app.post('/v1/responses/input_tokens', clientKey, async (request) => {
+    const { clientId } = request;
     const body = { model: 'any', input: [], ...bodyObject(request.body), store: false };
     const { decoded } = await readResponsesRequest(responses, clientId, body);
     return { object: 'response.input_tokens', input_tokens: countInputTokens(decoded.request) };
   });
 
-  app.get<ById>('/v1/responses/:id', async (request, reply) => {
-    const clientId = keys.identify(request);
+  app.get<ById>('/v1/responses/:id', clientKey, async (request, reply) => {
+    const { clientId } = request;
     const { id } = request.params;
     const query = parseFields(retrieveQuery, request.query);
     const response = await background.look(clientId, id);
@@ -157,14 +157,14 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
     return options.follow(request, reply, log, from);
   });
 
-  app.delete<ById>('/v1/responses/:id', async (request) => {
+  app.delete<ById>('/v1/responses/:id', clientKey, async (request) => {
     const { id } = request.params;
-    await background.remove(keys.identify(request), id);
+    await background.remove(request.clientId, id);
     return { id, object: 'response', deleted: true };
   });
 
-  app.get<ById>('/v1/responses/:id/input_items', async (request) => {
-    const clientId = keys.identify(request);
+  app.get<ById>('/v1/responses/:id/input_items', clientKey, async (request) => {
+    const { clientId } = request;
     const query = parseFields(inputItemsQuery, request.query);
     const { id } = request.params;
     const items = await listInputItems(responses, clientId, id);
@@ -172,8 +172,9 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
     return pageOf(items, query);
   });
 
-  app.post<ById>('/v1/responses/:id/cancel', async (request) =>
-    background.cancel(keys.identify(request), request.params.id),
+  const bodiless = { config: { ...clientKey.config, takesBody: false } };
+  app.post<ById>('/v1/responses/:id/cancel', bodiless, async (request) =>
+    background.cancel(request.clientId, request.params.id),
   );
 }
 

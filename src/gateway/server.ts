@@ -34,6 +34,13 @@ import type { StoredResponses } from './stored-responses.ts';
 import { countInputTokens } from './token-count.ts';
 import { answerError, errorHeaders } from './turn-output.ts';
 
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Whose turn it is, as a digest of the key: set before any route runs that takes client keys. */
+    clientId: string;
+  }
+}
+
 export interface GatewayServerOptions {
   readonly turns: TurnDependencies;
   readonly keys: ClientKeys;
@@ -75,6 +82,8 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   const { turns, keys, poolWatch, logger } = options;
   const { clock, listening } = turns;
   const running = createRunningAnswers(clock, listening);
+  const adminKeys =
+    options.adminKey === undefined ? undefined : createClientKeys([options.adminKey], 'ADMIN_KEY');
   const app = createHttpServer({
     logger,
     takesWebSockets: true,
@@ -84,6 +93,14 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
       keysSetting: 'API_KEYS',
       cors: { origins: options.corsOrigins ?? [], exposedHeaders },
     },
+    access: {
+      clientKey(request) {
+        request.clientId = keys.identify(request);
+      },
+      adminKey: (request) => void (adminKeys ?? keys).identify(request),
+    },
+    // A client whose key and base URL are both wrong hears of the key first.
+    accessToUnknown: (path) => (path.startsWith('/v1/') ? 'clientKey' : 'open'),
     adviseOnPath: (path, address) => adviseOnPath(path, 'gateway', placesFrom(address)).advice,
     encodeUnreadable: (message) =>
       openaiChatInbound.encodeError(new AppError('invalid_request', message), ''),
@@ -94,8 +111,6 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     pool: options.poolAddress?.(address),
   });
 
-  const adminKeys =
-    options.adminKey === undefined ? undefined : createClientKeys([options.adminKey], 'ADMIN_KEY');
   const metrics = createGatewayMetrics({
     turns: () => running.count + sockets.turnCount + background.count,
     streams: () => running.streamCount + sockets.turnCount,
@@ -124,10 +139,10 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     cancelTick = clock.after(tickMs, tick);
   }
 
-  // Before a body is read: who has no key sends no megabytes.
-  app.addHook('onRequest', async (request) => {
-    if (`${request.routeOptions.url ?? request.url}`.startsWith('/v1/')) keys.identify(request);
-  });
+  app.decorateRequest('clientId', '');
+  const open = { config: { access: 'open' } };
+  const clientKey = { config: { access: 'clientKey' } };
+  const adminKey = { config: { access: 'adminKey' } };
 
   app.setErrorHandler((error, request, reply) => {
     const known = appErrorFrom(error);
@@ -136,7 +151,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     sendError(reply, dialectOf(request), known, request.id);
   });
 
-  app.get('/health', async () => {
+  app.get('/health', open, async () => {
     const isReachable = poolWatch.isReachable && turns.leases.isPoolConnected;
     const unreachable = [...turns.reach.all].filter(([, isUp]) => !isUp).map(([provider]) => provider);
     return {
@@ -152,19 +167,21 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     };
   });
 
-  app.get('/metrics', async (request, reply) => {
-    (adminKeys ?? keys).identify(request);
+  app.get('/metrics', adminKey, async (_request, reply) => {
     const text = await metrics.text();
     return reply.type(metricsType).send(text);
   });
   serveApiDocs(app, gatewayApi);
 
-  serveModels(app, { keys, routes: turns.routes });
+  serveModels(app, turns.routes);
 
-  app.post('/v1/chat/completions', (request, reply) => answerTurn(openaiChatInbound, request, reply));
-  app.post('/v1/messages', (request, reply) => answerTurn(anthropicMessagesInbound, request, reply));
-  app.post('/v1/messages/count_tokens', async (request, reply) => {
-    keys.identify(request);
+  app.post('/v1/chat/completions', clientKey, (request, reply) =>
+    answerTurn(openaiChatInbound, request, reply),
+  );
+  app.post('/v1/messages', clientKey, (request, reply) =>
+    answerTurn(anthropicMessagesInbound, request, reply),
+  );
+  app.post('/v1/messages/count_tokens', clientKey, async (request, reply) => {
     reply.header('request-id', request.id);
     return { input_tokens: countInputTokens(decodeCountRequest(request.body)) };
   });
@@ -180,7 +197,6 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   // The WebSocket's route has to come after the plugin that knows of such.
   app.register(async (scope) =>
     serveResponses(scope, {
-      keys,
       responses: options.responses,
       sockets,
       background,
@@ -195,7 +211,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     reply: FastifyReply,
     given?: DecodedTurn<Options>,
   ): Promise<FastifyReply> {
-    const clientId = keys.identify(request);
+    const { clientId } = request;
     const decoded = given ?? inbound.decode(request.body);
     clientTurns.check(decoded);
     reply.hijack();

@@ -24,11 +24,12 @@ export const docsRoutes: readonly ApiRoute[] = [
 export function serveApiDocs(app: FastifyInstance, api: ApiDescription): void {
   let document: string | undefined;
   let page: string | undefined;
-  app.get('/openapi.json', (_request, reply) => {
+  const open = { config: { access: 'open' } };
+  app.get('/openapi.json', open, (_request, reply) => {
     document ??= JSON.stringify(apiDocument(api));
     return reply.type('application/json; charset=utf-8').send(document);
   });
-  app.get('/docs', (_request, reply) => {
+  app.get('/docs', open, (_request, reply) => {
     page ??= docsPage(apiDocument(api));
     return reply
       .type('text/html; charset=utf-8')

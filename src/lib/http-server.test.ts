@@ -11,15 +11,25 @@ const createServer = (change: Partial<HttpServerOptions> = {}) =>
     logger: createLogger('fatal'),
     bodyLimitBytes: 1024,
     callers: { allowedHosts: null, keysSetting: 'API_KEYS' },
+    access: {},
     ...change,
     encodeUnreadable: () => '',
     adviseOnPath: () => 'See /docs.',
   });
 
+const open = { config: { access: 'open' } };
+
+it('has no route that does not say who may call it', () => {
+  const app = createServer();
+  expect(() => app.get('/', async () => 'here')).toThrow('GET / does not say who may call it');
+  expect(() => app.get('/', { config: { access: 'typo' } }, async () => 'here')).toThrow('"typo"');
+  expect(() => app.get('/', open, async () => 'here')).not.toThrow();
+});
+
 it('closes soon after its last answer, although the client keeps the connection', async () => {
   const app = createServer();
   let finish = () => {};
-  app.get('/slow', (_request, reply) => {
+  app.get('/slow', open, (_request, reply) => {
     reply.hijack();
     reply.raw.write('begun');
     finish = () => reply.raw.end();
@@ -41,7 +51,7 @@ it('takes the request of a connection that was there before, as long as it still
   const app = createServer();
   let drained = () => {};
   app.addHook('preClose', () => new Promise<void>((resolve) => (drained = resolve)));
-  app.get('/', async () => 'stopping');
+  app.get('/', open, async () => 'stopping');
   const address = new URL(await app.listen({ host: '127.0.0.1', port: 0 }));
   const socket = connect(Number(address.port), address.hostname);
   await once(app.server, 'connection');
@@ -72,7 +82,7 @@ it('logs once what to do for each page that was refused, which the page itself c
     logger: createLogger('warn', destination),
     callers: { allowedHosts: [], keysSetting: 'API_KEYS', cors },
   });
-  app.get('/', async () => 'here');
+  app.get('/', open, async () => 'here');
   const ask = (origin: string, method: 'GET' | 'OPTIONS' = 'GET') => {
     const headers = { host: 'localhost', origin, 'access-control-request-method': 'POST' };
     return app.inject({ method, url: '/', headers });

@@ -18,10 +18,26 @@ import type { Logger } from './logger.ts';
 
 const idleLookMs = 50;
 
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Who may call the route: `open`, or a name of the server's `access`. Every route has to say so. */
+    access?: string;
+    /** False for a route whose method could have a body but that has no use for one. */
+    takesBody?: boolean;
+  }
+}
+
+/** Throws unless the request shows a key that opens the route, and may leave on the request who shows it. */
+export type AccessCheck = (request: FastifyRequest) => void;
+
 export interface HttpServerOptions {
   readonly logger: Logger;
   readonly bodyLimitBytes: number;
   readonly callers: CallerRules;
+  /** By the name that routes give as their access. They run before anything of a body is read. */
+  readonly access: Readonly<Record<string, AccessCheck>>;
+  /** The access of a path that no route has, with or without another method; `open` by default. */
+  accessToUnknown?(path: string): string;
   /** Requests to upgrade to a WebSocket come through all hooks, and to a route that takes them. */
   readonly takesWebSockets?: boolean;
   /** The service's own body for a request that is no HTTP and so reaches no route. */
@@ -34,13 +50,15 @@ export interface HttpServerOptions {
 const requestTimeoutMs = 300_000;
 /** Any page can name a new origin. */
 const maxLoggedRefusals = 100;
-const bodyless = new Set(['GET', 'HEAD', 'OPTIONS']);
+const methodsWithBody = new Set(['POST', 'PUT', 'PATCH']);
+/** How a request tells that a body follows, and in which form. */
+const bodyHeaders = ['content-length', 'transfer-encoding', 'content-type', 'content-encoding'] as const;
 const requestIdPattern = /^[A-Za-z0-9._-]{1,128}$/;
 
 /**
- * A Fastify server with what both services share: a request id on every answer, the Host and Origin check, and a
- * body that is decompressed and always read as JSON, whatever content type the client gave it (an empty body is
- * undefined).
+ * A Fastify server with what both services share: a request id on every answer, the Host and Origin check, the check of
+ * keys that the matched route asks for, and a body that is decompressed and always read as JSON, whatever content type the
+ * client gave it (an empty body is undefined). Nothing of a body is read before these checks, nor where no route takes one.
  * Faults reach the caller's error handler as HttpFault.
  */
 export function createHttpServer(options: HttpServerOptions): FastifyInstance {
@@ -83,8 +101,15 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
 
   const routes: ServedRoute[] = [];
   served.set(app, routes);
-  app.addHook('onRoute', ({ method, url }) => {
-    for (const one of [method].flat()) if (one !== 'HEAD') routes.push({ method: one, url });
+  const checks: HttpServerOptions['access'] = { open: () => {}, ...options.access };
+  app.addHook('onRoute', ({ method, url, config }) => {
+    const access = config?.access ?? '';
+    if (!Object.hasOwn(checks, access)) {
+      throw new Error(
+        `The route ${method} ${url} does not say who may call it: config.access is "${access}".`,
+      );
+    }
+    for (const one of [method].flat()) if (one !== 'HEAD') routes.push({ method: one, url, access });
   });
 
   // A connection whose answer ends while the server closes is idle a moment after the one look the close takes.
@@ -127,14 +152,21 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
       reply.raw.setHeader(name, value);
     const preflight = admit(request);
     if (preflight) return reply.code(204).headers(preflight).send();
-    // Fastify refuses a type it cannot parse before any parser is asked.
-    if (headers['content-type'] !== undefined) headers['content-type'] = 'application/json';
+    const { config, bodyLimit } = request.routeOptions;
+    const access = config.access ?? options.accessToUnknown?.(pathOf(request.url)) ?? 'open';
+    checks[access]?.(request);
+    if (request.is404 || !isMeant(routes, request)) refusePath(request, reply);
+    if (config.takesBody ?? methodsWithBody.has(request.method)) {
+      if (Number(headers['content-length'] ?? 0) > bodyLimit) throw bodyTooLarge();
+      // Fastify refuses a type it cannot parse before any parser is asked.
+      if (headers['content-type'] !== undefined) headers['content-type'] = 'application/json';
+    } else {
+      // Then Fastify takes the request for one without a body.
+      for (const name of bodyHeaders) delete headers[name];
+    }
   });
 
-  // After every onRequest hook, and so after the check of keys.
   app.addHook('preParsing', async (request, reply, body) => {
-    if (request.is404 || !isMeant(routes, request)) refusePath(request, reply);
-    if (bodyless.has(request.method)) return body;
     try {
       const codings = bodyCodings(request.headers['content-encoding']);
       if (codings.length === 0) return body;
@@ -180,7 +212,8 @@ function asksForWebSocket({ method, headers }: IncomingMessage): boolean {
 }
 
 function pathOf(url: string): string {
-  const path = url.split('?', 1)[0] ?? '';
+  // A proxy may name the whole address.
+  const path = url.split('?', 1)[0]?.replace(/^https?:\/\/[^/]*/i, '') ?? '';
   return path.replace(/\/{2,}/g, '/').replace(/(?<=.)\/$/, '');
 }
 
@@ -220,6 +253,7 @@ function addressSeen({ headers }: FastifyRequest): string {
 interface ServedRoute {
   readonly method: string;
   readonly url: string;
+  readonly access: string;
 }
 
 const served = new WeakMap<FastifyInstance, ServedRoute[]>();

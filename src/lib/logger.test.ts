@@ -26,6 +26,7 @@ it('logs no empty line when a server listens', async () => {
     logger,
     bodyLimitBytes: 1000,
     callers: { allowedHosts: [], keysSetting: 'API_KEYS' },
+    access: {},
     encodeUnreadable: String,
     adviseOnPath: String,
   });

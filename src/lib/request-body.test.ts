@@ -21,6 +21,7 @@ async function serve() {
     logger: createLogger('fatal'),
     bodyLimitBytes: limit,
     callers: { allowedHosts: null, keysSetting: 'API_KEYS' },
+    access: {},
     encodeUnreadable: () => '',
     adviseOnPath: () => 'See /docs.',
   });
@@ -30,9 +31,10 @@ async function serve() {
       ? reply.code(400).send({ kind: fault.kind, message: fault.message })
       : reply.code(500).send({ kind: String(error) });
   });
-  app.post('/', async (request) => ({ body: request.body }));
-  app.post('/small', { bodyLimit: 100 }, async (request) => ({ body: request.body }));
-  app.get('/', async () => ({ body: 'got' }));
+  const config = { access: 'open' };
+  app.post('/', { config }, async (request) => ({ body: request.body }));
+  app.post('/small', { config, bodyLimit: 100 }, async (request) => ({ body: request.body }));
+  app.get('/', { config }, async () => ({ body: 'got' }));
   const url = await app.listen({ host: '127.0.0.1', port: 0 });
   onTestFinished(() => app.close());
   return async (body: Buffer, headers: Record<string, string> = {}, path = '/') => {

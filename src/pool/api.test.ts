@@ -16,8 +16,12 @@ describe('/openapi.json', () => {
     const described = Object.entries(body.paths).flatMap(([path, methods]) =>
       Object.keys(methods).map((method) => `${method.toUpperCase()} ${path.replace(/\{(\w+)\}/g, ':$1')}`),
     );
-    const served = routesOf(app).map(({ method, url }) => `${method} ${url}`);
-    expect(described.sort()).toEqual(served.sort());
+    const served = routesOf(app);
+    expect(described.sort()).toEqual(served.map(({ method, url }) => `${method} ${url}`).sort());
+    for (const { method, path, access } of poolApi.routes) {
+      const url = path.replace('{id}', ':id');
+      expect(served).toContainEqual({ method, url, access });
+    }
   });
 
   it('says which key opens a call, and the server agrees', async () => {

@@ -14,6 +14,13 @@ import { identify, type PoolKeys } from './keys.ts';
 import type { Caller } from './pool-context.ts';
 import { errorBody, poolErrorFrom, strangersBody } from './server-errors.ts';
 
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Who shows which key: set before any route runs that takes one. */
+    keyHolder: Omit<Caller, 'isGateway'>;
+  }
+}
+
 export interface PoolServerOptions extends PoolKeys {
   readonly pool: PoolService;
   readonly logger: Logger;
@@ -36,6 +43,19 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
     logger,
     bodyLimitBytes,
     callers: { allowedHosts, keysSetting: 'ADMIN_KEY' },
+    access: {
+      poolKey(request) {
+        request.keyHolder = identify(options, shownKeys(request.headers, request.url));
+      },
+      adminKey(request) {
+        request.keyHolder = identify(options, shownKeys(request.headers, request.url));
+        if (request.keyHolder.role === 'admin') return;
+        throw new PoolError(
+          'forbidden',
+          'This needs the admin key; the key given may only borrow, return and report.',
+        );
+      },
+    },
     adviseOnPath: (path, address) => adviseOnPath(path, 'pool', placesFrom(address)).advice,
     encodeUnreadable: (message) => JSON.stringify(errorBody(new PoolError('invalid_request', message))),
   });
@@ -60,29 +80,20 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
     for (const end of openStreams) end();
   });
 
-  const roleOf = ({ headers, url }: FastifyRequest): Omit<Caller, 'isGateway'> =>
-    identify(options, shownKeys(headers, url));
   const callerOf = (request: FastifyRequest): Caller => ({
-    ...roleOf(request),
+    ...request.keyHolder,
     isGateway: isGatewaySession(request.body),
   });
+  app.decorateRequest('keyHolder');
   app.addHook('onRequest', async ({ query }) => {
     // A key may be shown there; routes that know all their fields would refuse it.
     if (typeof query === 'object' && query !== null && 'key' in query) delete query.key;
   });
-  // Keys are checked before a body is read.
-  const anyKey = { onRequest: async (request: FastifyRequest) => void roleOf(request) };
-  const adminKey = {
-    onRequest: async (request: FastifyRequest) => {
-      if (roleOf(request).role === 'admin') return;
-      throw new PoolError(
-        'forbidden',
-        'This needs the admin key; the key given may only borrow, return and report.',
-      );
-    },
-  };
+  const open = { config: { access: 'open' } };
+  const poolKey = { config: { access: 'poolKey' } };
+  const adminKey = { config: { access: 'adminKey' } };
 
-  app.get('/health', async () => {
+  app.get('/health', open, async () => {
     const { isReachable, isSandbox, providers } = await pool.health();
     return {
       status: isReachable ? 'ok' : 'degraded',
@@ -92,11 +103,11 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
     };
   });
   app.get('/api/accounts/status', adminKey, () => pool.status());
-  app.post('/api/accounts/allocate', anyKey, (request, reply) =>
+  app.post('/api/accounts/allocate', poolKey, (request, reply) =>
     allocate(pool, callerOf(request), request, reply),
   );
-  app.post('/api/accounts/release', anyKey, (request) => pool.release(callerOf(request), request.body));
-  app.post('/api/accounts/report', anyKey, (request) => pool.report(callerOf(request), request.body));
+  app.post('/api/accounts/release', poolKey, (request) => pool.release(callerOf(request), request.body));
+  app.post('/api/accounts/report', poolKey, (request) => pool.report(callerOf(request), request.body));
   app.post('/api/accounts/replenish', adminKey, (request) => pool.replenish(callerOf(request), request.body));
   app.post('/api/accounts/refresh-tokens', adminKey, (request) =>
     pool.refreshTokens(callerOf(request), request.body),
@@ -141,7 +152,7 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
     return reply.type(metricsType).send(text);
   });
   serveApiDocs(app, poolApi);
-  app.get('/api/events', anyKey, (request, reply) => {
+  app.get('/api/events', poolKey, (request, reply) => {
     reply.hijack();
     const last = request.headers['last-event-id'];
     const end = streamEvents({

@@ -1,0 +1,99 @@
+import { connect } from 'node:net';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { startTestServices, type TestServices } from './support/services.ts';
+
+/** What both services do with requests that show no key, or have no use for their body, while that is still on its way. */
+
+let services: TestServices;
+beforeAll(async () => {
+  services = await startTestServices({
+    API_KEYS: 'a-key-of-a-client',
+    ADMIN_KEY: 'the-key-of-the-owner',
+    POOL_API_KEY: 'a-key-to-borrow-with',
+  });
+});
+afterAll(() => services.close());
+
+const declared = 30 * 1024 * 1024;
+const forms: Record<string, string> = {
+  'a length': `content-length: ${declared}\r\n\r\n[[[[`,
+  chunks: `transfer-encoding: chunked\r\n\r\n${declared.toString(16)}\r\n[[[[`,
+  compression: `content-encoding: gzip\r\ncontent-length: ${declared}\r\n\r\n\x1f\x8b\x08`,
+};
+
+interface Given {
+  readonly url: string;
+  readonly line: string;
+  readonly form: string;
+  readonly key?: string | undefined;
+}
+
+/** The head of the answer to a request of whose body only the first bytes are sent. */
+async function answerTo({ url, line, form, key }: Given): Promise<string> {
+  const { hostname, port, host } = new URL(url);
+  const socket = connect(Number(port), hostname);
+  onTestFinished(() => void socket.destroy());
+  const shown = key === undefined ? '' : `authorization: Bearer ${key}\r\n`;
+  socket.write(`${line} HTTP/1.1\r\nhost: ${host}\r\ncontent-type: application/json\r\n${shown}`);
+  socket.write(forms[form] ?? '', 'latin1');
+  let answer = '';
+  for await (const chunk of socket) {
+    answer += chunk;
+    if (answer.includes('\r\n\r\n')) break;
+  }
+  return answer.split('\r\n\r\n', 1)[0] ?? '';
+}
+
+describe.each(Object.keys(forms))('a body that comes with %s', (form) => {
+  it.each([
+    ['POST /health', 405],
+    ['POST /nope', 404],
+    ['POST /v1/nope', 401],
+    ['POST //v1//messages', 401],
+    ['POST /V1/messages', 404],
+    ['POST /v1/%63hat/completions', 401],
+    ['POST http://elsewhere/v1/messages', 401],
+    ['POST http://elsewhere/v1/nope', 401],
+    ['POST /v1/responses/one/cancel', 401],
+    ['POST /metrics', 405],
+    ['POST /%zz', 404],
+    ['GET /metrics', 401],
+    ['GET /v1/models', 401],
+    ['DELETE /v1/responses/one', 401],
+    ['PUT /v1/messages', 401],
+    ['OPTIONS /docs', 405],
+    ['GET /health', 200],
+    ['HEAD /health', 200],
+  ])('is not waited for by the gateway: %s without a key is %i', async (line, status) => {
+    expect(await answerTo({ url: services.gatewayUrl, line, form })).toMatch(`HTTP/1.1 ${status} `);
+  });
+
+  it.each([
+    ['POST /health', 405],
+    ['POST /nope', 404],
+    ['POST /api/accounts/allocate', 401],
+    ['POST //api/accounts/import/', 401],
+    ['POST http://elsewhere/api/accounts', 401],
+    ['PATCH /api/accounts/one', 401],
+    ['DELETE /api/accounts/one', 401],
+    ['GET /api/events', 401],
+    ['POST /v1/messages', 404],
+    ['GET /health', 200],
+  ])('is not waited for by the pool: %s without a key is %i', async (line, status) => {
+    expect(await answerTo({ url: services.poolUrl, line, form })).toMatch(`HTTP/1.1 ${status} `);
+  });
+
+  it('is not waited for where a route has no use for one, whoever calls', async () => {
+    const client = { url: services.gatewayUrl, form, key: 'a-key-of-a-client' };
+    const owner = { url: services.poolUrl, form, key: 'the-key-of-the-owner' };
+    for (const line of ['GET /v1/models', 'HEAD /v1/models'])
+      expect(await answerTo({ ...client, line })).toMatch('HTTP/1.1 200 ');
+    for (const line of ['DELETE /v1/responses/one', 'POST /v1/responses/one/cancel', 'POST /v1/nope'])
+      expect(await answerTo({ ...client, line })).toMatch('HTTP/1.1 404 ');
+    expect(await answerTo({ ...owner, line: 'GET /api/accounts' })).toMatch('HTTP/1.1 200 ');
+    expect(await answerTo({ ...owner, line: 'DELETE /api/accounts/one' })).toMatch('HTTP/1.1 404 ');
+    expect(await answerTo({ ...owner, line: 'POST /api/accounts', key: 'a-key-to-borrow-with' })).toMatch(
+      'HTTP/1.1 403 ',
+    );
+  });
+});
