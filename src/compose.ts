@@ -8,11 +8,12 @@ import type { UpstreamProvider } from './core/provider.ts';
 import { DatabaseError } from './db/errors.ts';
 import { type Clock, createSteadyClock, systemClock } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
-import { isLoopbackHost } from './lib/loopback.ts';
+import { isLoopbackHost, isOnThisMachine } from './lib/loopback.ts';
 import { makeFolder } from './lib/make-folder.ts';
 import { createNetwork, type Network } from './lib/network/network.ts';
 import { shownProxy } from './lib/network/proxy-rules.ts';
 import { addressBeside, localUrl } from './lib/service-address.ts';
+import { readSharedKey, sharedKey } from './lib/shared-key-file.ts';
 import { userAgent, version } from './lib/version.ts';
 import type { Caller, MovedRows, PoolOptions, PoolService, Rotation, VaultPlace } from './pool/index.ts';
 import { createHttpPool, createHttpPoolAdmin } from './pool-api/http-pool.ts';
@@ -91,11 +92,13 @@ export async function startServices(
     }
     if (pool && mode !== 'gateway' && (mode === 'pool' || config.usePoolService)) {
       const { createPoolServer } = await import('./pool/index.ts');
+      const gatewayKey = config.pool.gatewayKey ?? ownGatewayKey(config, logger);
       const server = createPoolServer({
         pool,
         logger: logger.child({ service: 'pool' }),
         ...(config.pool.adminKey === undefined ? {} : { adminKey: config.pool.adminKey }),
         ...(config.pool.apiKey === undefined ? {} : { poolApiKey: config.pool.apiKey }),
+        ...(gatewayKey === undefined ? {} : { gatewayKey }),
         gatewayAddress: (seen) => addressBeside(seen, config.pool, config.gateway, urls.gatewayUrl),
         allowedHosts: hostCheck(config, config.pool.host, config.pool.adminKey !== undefined),
       });
@@ -109,7 +112,7 @@ export async function startServices(
       const gateway = await createGateway({
         pool: pool
           ? pool.asBorrower({ role: 'borrower', keyId: 'gateway', isGateway: true })
-          : openHttpPool(config, opened),
+          : openHttpPool(config, opened, logger),
         isPoolInside: pool !== undefined,
         poolAddress: config.usePoolService
           ? (seen) => addressBeside(seen, config.gateway, config.pool, urls.poolUrl)
@@ -201,7 +204,10 @@ export async function openLocalPool(config: Config, logger: Logger): Promise<Ope
 export function openRemotePool(config: Config): OpenedPool {
   const { adminKey: apiKey } = config.pool;
   const admin = openRemoteAdmin(config);
-  const borrower = createHttpPool({ baseUrl: config.poolUrl, ...(apiKey === undefined ? {} : { apiKey }) });
+  // As a gateway with this configuration would: then accounts that are lent to gateways only will do as well.
+  const generated = isOnThisMachine(config.poolUrl) ? readSharedKey(gatewayKeyFile(config)) : undefined;
+  const { gatewayKey = generated } = config.pool;
+  const borrower = createHttpPool({ baseUrl: config.poolUrl, apiKey, gatewayKey });
   return {
     admin,
     borrower,
@@ -256,6 +262,20 @@ export async function movePool(
     to,
     systemClock.now(),
   );
+}
+
+const gatewayKeyFile = (config: Config): string => join(config.dataDir, 'gateway.key');
+
+/** What gateways on this machine prove themselves with where no GATEWAY_KEY is set. Throws KeyFileError. */
+function ownGatewayKey(config: Config, logger: Logger): string | undefined {
+  const path = gatewayKeyFile(config);
+  const key = sharedKey(path);
+  if (key === undefined) {
+    logger.warn(
+      `${path} can be neither read nor made, so gateways that run apart are ordinary borrowers to the pool: set the same GATEWAY_KEY for both services.`,
+    );
+  }
+  return key;
 }
 
 function vaultPlace(config: Config): VaultPlace {
@@ -448,9 +468,11 @@ function adminOf(pool: PoolService): PoolAdmin {
   };
 }
 
-function openHttpPool(config: Config, opened: Opened) {
-  const { apiKey } = config.pool;
-  const pool = createHttpPool({ baseUrl: config.poolUrl, ...(apiKey === undefined ? {} : { apiKey }) });
+function openHttpPool(config: Config, opened: Opened, logger: Logger) {
+  // A generated key never leaves this machine.
+  const generated = isOnThisMachine(config.poolUrl) ? ownGatewayKey(config, logger) : undefined;
+  const { apiKey, gatewayKey = generated } = config.pool;
+  const pool = createHttpPool({ baseUrl: config.poolUrl, apiKey, gatewayKey });
   opened.add('the connection to the pool', () => pool.close());
   return pool;
 }

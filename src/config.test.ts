@@ -108,6 +108,9 @@ test.each([
   [{ API_KEYS: ' , ' }, /API_KEYS: must hold at least one key/],
   [{ POOL_API_KEY: 'b' }, /POOL_API_KEY is set without ADMIN_KEY/],
   [{ POOL_API_KEY: 'b', ADMIN_KEY: 'b' }, /POOL_API_KEY equals ADMIN_KEY/],
+  [{ GATEWAY_KEY: 'fifteen-letters' }, /^GATEWAY_KEY: must have at least 16 characters/],
+  [{ GATEWAY_KEY: 'sixteen,letters!' }, /^GATEWAY_KEY: must have .* no comma/],
+  [{ GATEWAY_KEY: 'sixteen-letters!', API_KEYS: 'a, sixteen-letters!' }, /^GATEWAY_KEY is in API_KEYS too/],
 ])('%o is refused with the name of the variable and the fix', (environment, message) => {
   expect(() => load(environment)).toThrow(ConfigError);
   expect(() => load(environment)).toThrow(message);
@@ -197,10 +200,13 @@ test('a pool that stays closed needs no key of its own', () => {
   expect(() => checkRunMode(config, 'both')).not.toThrow();
 });
 
-test('a gateway that runs apart from a guarded pool needs the borrowing key', () => {
-  const config = load({ ADMIN_KEY: 'a' });
-  expect(() => checkRunMode(config, 'gateway')).toThrow(/POOL_API_KEY/);
-  expect(() => checkRunMode(config, 'both')).not.toThrow();
+test('a gateway needs a key for a guarded pool on another machine, and shares one with a pool on its own', () => {
+  const guarded = { ADMIN_KEY: 'the-key-of-the-owner' };
+  expect(() => checkRunMode(load(guarded), 'gateway')).not.toThrow();
+  const far = { ...guarded, POOL_SERVICE_URL: 'http://pool.example:8019' };
+  expect(() => checkRunMode(load(far), 'gateway')).toThrow(/not on this machine.*GATEWAY_KEY.*POOL_API_KEY/);
+  for (const key of [{ POOL_API_KEY: 'borrow' }, { GATEWAY_KEY: 'the-key-of-gateways' }])
+    expect(() => checkRunMode(load({ ...far, ...key }), 'gateway')).not.toThrow();
 });
 
 test('a gateway that runs apart is refused a pool address that cannot be right', () => {

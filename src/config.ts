@@ -4,7 +4,7 @@ import { isAbsolute, join, resolve } from 'node:path';
 import { parseEnv } from 'node:util';
 import type { z } from 'zod';
 import { type ConfiguredProvider, emptyConfigFile, readConfigFile } from './config-file.ts';
-import { isLoopbackHost, isLoopbackUrl } from './lib/loopback.ts';
+import { isLoopbackHost, isLoopbackUrl, isOnThisMachine } from './lib/loopback.ts';
 import { readCertificates } from './lib/network/extra-certificates.ts';
 import { readTextFile } from './lib/read-text.ts';
 import { localUrl } from './lib/service-address.ts';
@@ -39,6 +39,8 @@ export interface Config {
     readonly retireAfterMs: number | null;
     readonly adminKey: string | undefined;
     readonly apiKey: string | undefined;
+    /** Unset: services that share the data folder share a generated one. */
+    readonly gatewayKey: string | undefined;
   };
   /** Where the pool answers when it is another process. */
   readonly poolUrl: string;
@@ -196,6 +198,16 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
   if (values.ADMIN_KEY !== undefined && values.ADMIN_KEY === values.POOL_API_KEY) {
     problems.push('POOL_API_KEY equals ADMIN_KEY: give them different values, or borrowers are admins.');
   }
+  if (values.GATEWAY_KEY !== undefined) {
+    const others = { ADMIN_KEY: values.ADMIN_KEY, POOL_API_KEY: values.POOL_API_KEY };
+    const same = Object.entries(others).find(([, key]) => key === values.GATEWAY_KEY);
+    const name = same?.[0] ?? (values.API_KEYS?.includes(values.GATEWAY_KEY) ? 'API_KEYS' : undefined);
+    if (name !== undefined) {
+      problems.push(
+        `GATEWAY_KEY is in ${name} too: give it a value of its own, or others count as gateways.`,
+      );
+    }
+  }
   const dataDir = resolve(folder, values.DATA_DIR ?? '');
   const databaseUrl = absoluteDatabaseUrl(values.DATABASE_URL ?? '', dataDir);
   if (
@@ -248,6 +260,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
       retireAfterMs: retireAfterDays === 0 ? null : retireAfterDays * 86_400_000,
       adminKey: values.ADMIN_KEY,
       apiKey: values.POOL_API_KEY,
+      gatewayKey: values.GATEWAY_KEY,
     },
     poolUrl: values.POOL_SERVICE_URL ?? localUrl(pool),
     usePoolService: required(values.USE_POOL_SERVICE),
@@ -317,9 +330,11 @@ export function checkRunMode(config: Config, mode: RunMode): void {
     );
   }
   const borrowsOverHttp = mode === 'gateway' && config.usePoolService;
-  if (borrowsOverHttp && config.pool.adminKey !== undefined && config.pool.apiKey === undefined) {
+  const { adminKey, apiKey, gatewayKey } = config.pool;
+  const hasKey = (apiKey ?? gatewayKey) !== undefined || isOnThisMachine(config.poolUrl);
+  if (borrowsOverHttp && adminKey !== undefined && !hasKey) {
     problems.push(
-      'ADMIN_KEY is set, so a gateway that runs apart needs POOL_API_KEY: set it for both services.',
+      `ADMIN_KEY is set, and the pool at ${config.poolUrl} is not on this machine, so this gateway needs a key: set the same GATEWAY_KEY for both services (or the same POOL_API_KEY, to borrow like any program).`,
     );
   }
   if (borrowsOverHttp && new URL(config.poolUrl).port === '0') {

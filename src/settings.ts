@@ -302,7 +302,15 @@ export const settings = {
   POOL_API_KEY: setting({
     schema: secret,
     isSecret: true,
-    help: 'Key that may only borrow, return and report; what a gateway that runs apart shows. Needs ADMIN_KEY.',
+    help: 'Key for programs that borrow: they may only borrow, return and report. Needs ADMIN_KEY.',
+  }),
+  GATEWAY_KEY: setting({
+    schema: secret.regex(
+      /^[^,]{16,}$/,
+      'must have at least 16 characters and no comma (make one with: openssl rand -hex 32)',
+    ),
+    isSecret: true,
+    help: 'Key by which a gateway that runs apart proves to the pool that it is one; the same for both. Unset: services on one machine that share DATA_DIR share one in its file gateway.key, made at first start.',
   }),
   API_KEYS: setting({
     schema: list.pipe(z.array(secret).min(1, 'must hold at least one key, separated by commas')),

@@ -78,6 +78,7 @@ it('examines running services over HTTP, lends an account and gets an answer', a
     gateway: expect.stringMatching(/^ok: runs at/),
     database: 'ok: the running pool has it open',
     accounts: 'ok: 1, of which 1 can be lent now',
+    'gateway key': 'ok: the pool knows a gateway by it',
     lease: 'ok: an account of warp was lent and came back',
     answer: expect.stringMatching(/^skipped: --answer asks/),
   });

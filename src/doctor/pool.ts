@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { PoolError } from '../pool-api/errors.ts';
-import type { Pool, PoolAdmin } from '../pool-api/pool.ts';
+import type { Pool, PoolAdmin, PoolHealth } from '../pool-api/pool.ts';
 import { type Finding, ok, problem, skipped } from './report.ts';
 
 const mostNamed = 5;
@@ -8,7 +8,7 @@ const mostNamed = 5;
 /** The accounts, and one lease with its return. */
 export async function lookAtPool(
   admin: Pick<PoolAdmin, 'status' | 'listAccounts'>,
-  borrower: Pick<Pool, 'allocate' | 'release'>,
+  borrower: Pick<Pool, 'allocate' | 'release' | 'health'>,
   offersSandbox: boolean,
 ): Promise<Finding[]> {
   const { pool_stats: stats, sandbox } = await admin.status();
@@ -37,13 +37,28 @@ export async function lookAtPool(
       problem('logins', `${stats.reauth_required} need a new key or login from their owner: ${names}${more}`),
     );
   }
+  findings.push(...lookAtStanding(await borrower.health()));
   findings.push(stats.available > 0 ? await lendOne(borrower) : skipped('lease', 'no account is free'));
   return findings;
 }
 
+/** Whether the pool knows a gateway of this configuration as one. Nothing where they are one process. */
+function lookAtStanding({ caller, gatewayOnly }: PoolHealth): Finding[] {
+  if (caller === undefined) return [];
+  if (caller === 'gateway') return [ok('gateway key', 'the pool knows a gateway by it')];
+  const message =
+    'the pool does not know a gateway with these settings as one: set the same GATEWAY_KEY for both, or let them share DATA_DIR on one machine';
+  if (gatewayOnly === 0) return [ok('gateway key', `${message}; until then its reports are checked`)];
+  return [
+    problem(
+      'gateway key',
+      `${message}; until then it is not lent ${gatewayOnly} accounts that are for gateways only`,
+    ),
+  ];
+}
+
 async function lendOne(borrower: Pick<Pool, 'allocate' | 'release'>): Promise<Finding> {
-  // As a gateway's session: then accounts that are lent to gateways only will do as well.
-  const session_id = `gateway:doctor-${randomUUID().slice(0, 8)}`;
+  const session_id = `doctor-${randomUUID().slice(0, 8)}`;
   try {
     const lease = await borrower.allocate({ session_id, exclusive: false, ttl_seconds: 10 });
     const { released } = await borrower.release({ session_id });

@@ -21,12 +21,20 @@ export async function lookAtPort(
     return { isOurs: false, finding: ok(name, `does not run; ${url} is free`) };
   }
   try {
-    const health = (await askHealth(url, http)) as { status?: unknown; version?: unknown };
+    const health = (await askHealth(url, http)) as {
+      status?: unknown;
+      version?: unknown;
+      pool?: { accepts_key?: unknown };
+    };
     if (typeof health.status === 'string' && typeof health.version === 'string') {
       const message = `runs at ${url}, version ${health.version}, ${health.status}`;
+      const why =
+        health.pool?.accepts_key === false
+          ? 'the pool does not take its key: set the same GATEWAY_KEY for both'
+          : 'its log says why';
       return {
         isOurs: true,
-        finding: health.status === 'ok' ? ok(name, message) : problem(name, `${message}: its log says why`),
+        finding: health.status === 'ok' ? ok(name, message) : problem(name, `${message}: ${why}`),
       };
     }
   } catch {

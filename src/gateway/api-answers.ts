@@ -6,7 +6,12 @@ export const healthAnswer = z.object({
   status: z.enum(['ok', 'degraded']),
   sandbox: z.boolean(),
   version: z.string(),
-  pool: z.object({ mode: z.enum(['inside', 'http']), reachable: z.boolean() }),
+  pool: z.object({
+    mode: z.enum(['inside', 'http']),
+    reachable: z.boolean(),
+    /** False while the pool answers, but not to the key of this gateway: GATEWAY_KEY or POOL_API_KEY is wrong. */
+    accepts_key: z.boolean(),
+  }),
   /** Providers no connection can be made to from here. */
   unreachable_providers: z.array(z.string()),
   keep: z.object({ store: z.enum(['memory', 'sqlite', 'postgres']), reachable: z.boolean() }),

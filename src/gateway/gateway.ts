@@ -5,6 +5,7 @@ import type { UpstreamTimeouts } from '../core/turn-caller.ts';
 import type { Clock } from '../lib/clock.ts';
 import { ListeningTime } from '../lib/listening-time.ts';
 import type { Logger } from '../lib/logger.ts';
+import { createWrongKeyLog } from '../lib/wrong-keys.ts';
 import type { Pool } from '../pool-api/pool.ts';
 import { createAffinity } from './affinity.ts';
 import { createConversations } from './conversations.ts';
@@ -13,7 +14,7 @@ import { openKeep } from './keep/open-keep.ts';
 import { createClientKeys } from './keys.ts';
 import { createLeaseCache } from './lease-cache.ts';
 import { createModelLists } from './models.ts';
-import { createPoolWatch } from './pool-watch.ts';
+import { createPoolWatch, type PoolStanding } from './pool-watch.ts';
 import { ProviderReach } from './provider-reach.ts';
 import { createReporter } from './reporter.ts';
 import { createRoutes } from './routes.ts';
@@ -64,12 +65,15 @@ export interface Gateway {
 
 export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const { pool, clock, logger } = options;
-  const poolWatch = createPoolWatch(pool, clock, (isReachable) => {
-    if (isReachable) logger.info('the account pool answers again');
-    else
-      logger.warn(
-        'the account pool does not answer at POOL_SERVICE_URL, and no turn can be answered: start it with "warp2api serve pool", or correct the address',
-      );
+  const poolWatch = createPoolWatch(pool, clock, {
+    onReach(isReachable) {
+      if (isReachable) logger.info('the account pool answers again');
+      else
+        logger.warn(
+          'the account pool does not answer at POOL_SERVICE_URL, and no turn can be answered: start it with "warp2api serve pool", or correct the address',
+        );
+    },
+    onStanding: (standing) => announceStanding(standing, logger),
   });
   await poolWatch.look();
   const leases = createLeaseCache(pool, clock, logger);
@@ -114,7 +118,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       timeouts: options.timeouts,
       runningCalls: new Set(),
     },
-    keys: createClientKeys(options.apiKeys),
+    keys: createClientKeys(options.apiKeys, 'API_KEYS', createWrongKeyLog(logger, clock)),
     poolWatch,
     responses: createStoredResponses(
       keep,
@@ -146,4 +150,29 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       await schemas.close();
     },
   };
+}
+
+/** A gateway that the pool does not know as one still works, but not with all accounts. */
+function announceStanding({ caller, gatewayOnly }: PoolStanding, logger: Logger): void {
+  switch (caller) {
+    case 'unknown':
+      logger.warn(
+        'the account pool does not take the key of this gateway, and no turn can be answered: set the same GATEWAY_KEY for both (or the same POOL_API_KEY, to borrow like any program)',
+      );
+      break;
+    case 'admin':
+    case 'borrower':
+      if (gatewayOnly > 0) {
+        logger.warn(
+          { accounts: gatewayOnly },
+          'the account pool takes this gateway for an ordinary borrower and does not lend it the accounts that are for gateways only: set the same GATEWAY_KEY for both',
+        );
+      } else {
+        logger.info(
+          'the account pool takes this gateway for an ordinary borrower, and checks its reports: with the same GATEWAY_KEY for both it is known as a gateway',
+        );
+      }
+      break;
+    default:
+  }
 }

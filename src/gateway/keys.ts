@@ -13,10 +13,14 @@ export interface KeyedRequest {
   readonly url: string;
 }
 
-/** With no keys configured any key or none is taken; the first one shown still tells clients apart. */
+/**
+ * With no keys configured any key or none is taken; the first one shown still tells clients apart. `onWrongKey` is called for
+ * every request whose keys are none of these.
+ */
 export function createClientKeys(
   keys: readonly string[],
   setting: 'API_KEYS' | 'ADMIN_KEY' = 'API_KEYS',
+  onWrongKey: () => void = () => {},
 ): ClientKeys {
   const named = setting === 'API_KEYS' ? "one of this gateway's API_KEYS" : 'the ADMIN_KEY';
   const none = setting === 'API_KEYS' ? "none of this gateway's API_KEYS" : 'not the ADMIN_KEY';
@@ -30,6 +34,7 @@ export function createClientKeys(
       if (digests.length === 0) return (shown[0] ?? digest('')).toString('base64url');
       const known = shown.filter(isKnown)[0];
       if (known !== undefined) return known.toString('base64url');
+      if (shown.length > 0) onWrongKey();
       const isMisplaced = shown.length === 0 && headers.authorization !== undefined;
       const missing = isMisplaced ? 'The header Authorization is not "Bearer KEY"' : 'No key was sent';
       throw new AppError(

@@ -44,13 +44,13 @@ export function appErrorFromPool(error: unknown, route?: Pick<Route, 'model' | '
     case 'forbidden':
       return new AppError(
         'pool_unavailable',
-        'The account pool does not accept the key of this gateway: POOL_API_KEY must be the same for both services.',
+        'The account pool does not accept the key of this gateway: GATEWAY_KEY, or POOL_API_KEY where none is set, must be the same for both services.',
         { retryAfterMs: 60_000, ...options },
       );
     case 'host_not_allowed':
       return new AppError(
         'pool_unavailable',
-        'The account pool does not answer to the host in POOL_SERVICE_URL: add that host to ALLOWED_HOSTS of the pool, or set ADMIN_KEY and POOL_API_KEY for both services.',
+        'The account pool does not answer to the host in POOL_SERVICE_URL: add that host to ALLOWED_HOSTS of the pool, or set ADMIN_KEY for the pool and GATEWAY_KEY for both services.',
         { retryAfterMs: 60_000, ...options },
       );
     default:

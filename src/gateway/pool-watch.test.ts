@@ -1,12 +1,18 @@
 import { expect, it } from 'vitest';
 import type { Pool, PoolHealth } from '../pool-api/pool.ts';
 import type { PoolEvent } from '../pool-api/schema.ts';
-import { createPoolWatch } from './pool-watch.ts';
+import { createPoolWatch, type PoolStanding } from './pool-watch.ts';
 import { createManualClock, settled } from './testing/manual-clock.ts';
 
 function watch() {
   const clock = createManualClock();
-  let health: PoolHealth = { isReachable: true, isSandbox: false, providers: ['warp'] };
+  let health: PoolHealth = {
+    isReachable: true,
+    isSandbox: false,
+    providers: ['warp'],
+    caller: 'gateway',
+    gatewayOnly: 0,
+  };
   let looks = 0;
   let tell: (event: PoolEvent) => void = () => {};
   const pool = {
@@ -19,7 +25,11 @@ function watch() {
     },
   } as Pick<Pool, 'health' | 'subscribe'> as Pool;
   const reached: boolean[] = [];
-  const poolWatch = createPoolWatch(pool, clock, (isReachable) => void reached.push(isReachable));
+  const standings: PoolStanding[] = [];
+  const poolWatch = createPoolWatch(pool, clock, {
+    onReach: (isReachable) => void reached.push(isReachable),
+    onStanding: (standing) => void standings.push(standing),
+  });
   return {
     clock,
     poolWatch,
@@ -29,6 +39,7 @@ function watch() {
     },
     looks: () => looks,
     reached,
+    standings,
   };
 }
 
@@ -79,4 +90,23 @@ it('tells once when the pool is lost, also at the start, and once when it is bac
   await poolWatch.look();
   await poolWatch.look();
   expect(reached).toEqual([false, true]);
+});
+
+it('tells whether the pool takes the key, and what it is kept from', async () => {
+  const { poolWatch, answer, standings } = watch();
+  await poolWatch.look();
+  await poolWatch.look();
+  expect(standings).toEqual([{ caller: 'gateway', gatewayOnly: 0 }]);
+  expect(poolWatch.isAccepted).toBe(true);
+  answer({ caller: 'unknown' });
+  await poolWatch.look();
+  expect([poolWatch.isReachable, poolWatch.isAccepted]).toEqual([true, false]);
+  answer({ caller: 'borrower', gatewayOnly: 3 });
+  await poolWatch.look();
+  answer({ gatewayOnly: 2 });
+  await poolWatch.look();
+  expect(standings.slice(1)).toEqual([
+    { caller: 'unknown', gatewayOnly: 0 },
+    { caller: 'borrower', gatewayOnly: 3 },
+  ]);
 });

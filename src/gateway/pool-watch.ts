@@ -1,10 +1,12 @@
 import type { Clock } from '../lib/clock.ts';
-import type { Pool } from '../pool-api/pool.ts';
+import type { Pool, PoolHealth } from '../pool-api/pool.ts';
 import type { PoolEvent } from '../pool-api/schema.ts';
 
 /** What the gateway knows of the pool as a whole. */
 export interface PoolWatch {
   readonly isReachable: boolean;
+  /** False while the pool answers and does not take this gateway's key. */
+  readonly isAccepted: boolean;
   /** True while the pool lends sandbox accounts because it has no real one. */
   readonly isSandbox: boolean;
   /** Whether it has accounts of that provider which are not given up; undefined while that is not known. */
@@ -16,13 +18,19 @@ export interface PoolWatch {
 
 const lookEveryMs = 5_000;
 
-/** `onReach` hears whenever that changes; at first the pool is taken to be reachable. */
-export function createPoolWatch(
-  pool: Pool,
-  clock: Clock,
-  onReach: (isReachable: boolean) => void = () => {},
-): PoolWatch {
+/** What a gateway is to the pool, and what it is kept from by that. */
+export type PoolStanding = Pick<PoolHealth, 'caller' | 'gatewayOnly'>;
+
+export interface PoolWatchHandlers {
+  /** Hears whenever that changes; at first the pool is taken to be reachable. */
+  onReach?(isReachable: boolean): void;
+  /** Hears it at first, and whenever it changes. */
+  onStanding?(standing: PoolStanding): void;
+}
+
+export function createPoolWatch(pool: Pool, clock: Clock, handlers: PoolWatchHandlers = {}): PoolWatch {
   let isReachable = true;
+  let standing: PoolStanding = { caller: undefined, gatewayOnly: 0 };
   let isSandbox = false;
   let providers: ReadonlySet<string> | undefined;
   const stop = new AbortController();
@@ -50,8 +58,12 @@ export function createPoolWatch(
     const answer = await pool.health();
     const hasChanged = answer.isReachable !== isReachable;
     isReachable = answer.isReachable;
-    if (hasChanged) onReach(isReachable);
+    if (hasChanged) handlers.onReach?.(isReachable);
     if (!answer.isReachable) return;
+    const { caller, gatewayOnly } = answer;
+    const isOther = caller !== standing.caller || gatewayOnly > 0 !== standing.gatewayOnly > 0;
+    standing = { caller, gatewayOnly };
+    if (isOther) handlers.onStanding?.(standing);
     isSandbox = answer.isSandbox;
     providers = answer.providers && new Set(answer.providers);
   }
@@ -65,6 +77,9 @@ export function createPoolWatch(
   return {
     get isReachable() {
       return isReachable;
+    },
+    get isAccepted() {
+      return standing.caller !== 'unknown';
     },
     get isSandbox() {
       return isSandbox;

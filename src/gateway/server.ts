@@ -9,6 +9,7 @@ import { createHttpServer, httpFaultFrom } from '../lib/http-server.ts';
 import type { Logger } from '../lib/logger.ts';
 import { metricsType } from '../lib/metrics.ts';
 import { version } from '../lib/version.ts';
+import { createWrongKeyLog } from '../lib/wrong-keys.ts';
 import { decodeCountRequest } from '../protocols/anthropic-messages/decode-request.ts';
 import { anthropicMessagesInbound } from '../protocols/anthropic-messages/inbound.ts';
 import { openaiChatInbound } from '../protocols/openai-chat/inbound.ts';
@@ -83,7 +84,9 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   const { clock, listening } = turns;
   const running = createRunningAnswers(clock, listening);
   const adminKeys =
-    options.adminKey === undefined ? undefined : createClientKeys([options.adminKey], 'ADMIN_KEY');
+    options.adminKey === undefined
+      ? undefined
+      : createClientKeys([options.adminKey], 'ADMIN_KEY', createWrongKeyLog(logger, clock));
   const app = createHttpServer({
     logger,
     takesWebSockets: true,
@@ -152,13 +155,19 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   });
 
   app.get('/health', open, async () => {
-    const isReachable = poolWatch.isReachable && turns.leases.isPoolConnected;
+    const { isAccepted } = poolWatch;
+    // A pool that does not take the key sends no events either.
+    const isReachable = poolWatch.isReachable && (turns.leases.isPoolConnected || !isAccepted);
     const unreachable = [...turns.reach.all].filter(([, isUp]) => !isUp).map(([provider]) => provider);
     return {
-      status: isReachable && unreachable.length === 0 ? 'ok' : 'degraded',
+      status: isReachable && isAccepted && unreachable.length === 0 ? 'ok' : 'degraded',
       sandbox: poolWatch.isSandbox,
       version,
-      pool: { mode: options.isPoolInside ? 'inside' : 'http', reachable: isReachable },
+      pool: {
+        mode: options.isPoolInside ? 'inside' : 'http',
+        reachable: isReachable,
+        accepts_key: isAccepted,
+      },
       unreachable_providers: unreachable,
       keep: keepHealth(options.keep.figures()),
       ...(poolWatch.isSandbox

@@ -47,7 +47,10 @@ export type { Report, ReportDetails } from './turn-report.ts';
 export interface AccountPoolClientOptions {
   /** Where the pool is; default `http://localhost:8019`. */
   readonly baseUrl?: string | URL;
-  /** The pool's POOL_API_KEY (or ADMIN_KEY); absent where the pool asks for none. */
+  /**
+   * The pool's POOL_API_KEY; absent where the pool asks for none. What a program reports with it is a claim: the pool asks
+   * the provider before an account changes for good.
+   */
   readonly apiKey?: string | undefined;
   /** Further tries after a connection failed or while the pool restarts; default 3. */
   readonly retries?: number;

@@ -101,9 +101,9 @@ describe('createHttpPool', () => {
       body: { status: 'ok', sandbox: true, version: '1.0.0' },
     }));
     const pool = createHttpPool({ baseUrl: fake.url });
-    expect(await pool.health()).toEqual({ isReachable: true, isSandbox: true });
+    expect(await pool.health()).toEqual({ isReachable: true, isSandbox: true, gatewayOnly: 0 });
     const away = createHttpPool({ baseUrl: `http://127.0.0.1:${await findFreePort()}` });
-    expect(await away.health()).toEqual({ isReachable: false, isSandbox: false });
+    expect(await away.health()).toEqual({ isReachable: false, isSandbox: false, gatewayOnly: 0 });
     await Promise.all([pool.close(), away.close()]);
   });
 });

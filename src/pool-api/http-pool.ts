@@ -22,6 +22,8 @@ export interface HttpPoolOptions {
   readonly baseUrl: string | URL;
   /** POOL_API_KEY for borrowing, ADMIN_KEY for everything; absent where the pool asks for none. */
   readonly apiKey?: string | undefined;
+  /** GATEWAY_KEY, by which the pool knows a gateway; shown beside `apiKey`. */
+  readonly gatewayKey?: string | undefined;
   /** For calls that do not wait at the pool; default 10 s. */
   readonly timeoutMs?: number;
   /** Silence after which the event stream counts as dead; default 60 s. */
@@ -70,9 +72,21 @@ export function createHttpPool(options: HttpPoolOptions): Pool & { close(): Prom
       try {
         const call = { method: 'GET', path: '/health', timeoutMs: healthTimeoutMs } as const;
         const answer = await transport.exchange(call, poolHealth);
-        return { isReachable: true, isSandbox: answer.sandbox, providers: answer.providers };
+        return {
+          isReachable: true,
+          isSandbox: answer.sandbox,
+          providers: answer.providers,
+          caller: answer.caller,
+          gatewayOnly: answer.gateway_only_accounts ?? 0,
+        };
       } catch {
-        return { isReachable: false, isSandbox: false, providers: undefined };
+        return {
+          isReachable: false,
+          isSandbox: false,
+          providers: undefined,
+          caller: undefined,
+          gatewayOnly: 0,
+        };
       }
     },
     async close() {

@@ -26,6 +26,8 @@ export interface TransportOptions {
   readonly baseUrl: string | URL;
   /** Sent as `Authorization: Bearer`. */
   readonly apiKey?: string | undefined;
+  /** A gateway's own key, sent as `x-api-key`. A pool that does not know it may know `apiKey`. */
+  readonly gatewayKey?: string | undefined;
 }
 
 export interface Call {
@@ -58,6 +60,7 @@ export function createTransport(options: TransportOptions): Transport {
   const prefix = base.pathname.replace(/\/+$/, '');
   const place = `${base.origin}${prefix}`;
   const authorization = bearer(options.apiKey);
+  const gatewayKey = bearer(options.gatewayKey)?.slice('Bearer '.length);
   const isSecure = base.protocol === 'https:';
   const agentOptions = {
     keepAlive: true,
@@ -76,6 +79,7 @@ export function createTransport(options: TransportOptions): Transport {
         ? {}
         : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }),
       ...(authorization === undefined ? {} : { authorization }),
+      ...(gatewayKey === undefined ? {} : { 'x-api-key': gatewayKey }),
       ...call.headers,
     };
     return new Promise((resolve, reject) => {

@@ -554,6 +554,10 @@ export const healthAnswer = z.object({
   sandbox: z.boolean(),
   /** Those with accounts that are not given up. */
   providers: z.array(z.string()).optional(),
+  /** Who the key of this very request belongs to: `unknown` where the pool needs one and it shows none or a wrong one. */
+  caller: z.enum(['admin', 'borrower', 'gateway', 'unknown']).optional(),
+  /** Accounts in service that this caller is never lent, because they are for gateways only. */
+  gateway_only_accounts: z.int().optional(),
   version: z.string(),
 });
 

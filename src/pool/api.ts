@@ -238,7 +238,9 @@ export const poolApi: ApiDescription = {
     'Where no ADMIN_KEY is set, calls from this machine need no key.',
   keys: {
     adminKey: 'ADMIN_KEY',
-    poolKey: 'POOL_API_KEY (may only borrow, return and report), or ADMIN_KEY',
+    poolKey:
+      'POOL_API_KEY (may only borrow, return and report), GATEWAY_KEY (the same for gateways, who are also lent the ' +
+      'accounts that are for gateways only, and whose reports are believed), or ADMIN_KEY',
   },
   routes,
   error: { name: 'ErrorAnswer', schema: errorAnswer },

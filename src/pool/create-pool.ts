@@ -198,15 +198,12 @@ export function createPool(options: PoolOptions): PoolService {
   const health = async (): Promise<PoolHealth> => {
     const isSandbox = sandbox !== undefined;
     try {
-      const { byProvider } = await store.stats(clock.now());
-      return {
-        isReachable: true,
-        isSandbox,
-        providers: byProvider.filter(isInService).map((one) => one.provider),
-      };
+      const { byProvider, gatewayOnly } = await store.stats(clock.now());
+      const providers = byProvider.filter(isInService).map((one) => one.provider);
+      return { isReachable: true, isSandbox, providers, gatewayOnly, caller: undefined };
     } catch (error) {
       logger.error({ err: error }, 'the store does not answer');
-      return { isReachable: false, isSandbox, providers: undefined };
+      return { isReachable: false, isSandbox, providers: undefined, gatewayOnly: 0, caller: undefined };
     }
   };
 

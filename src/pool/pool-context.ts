@@ -13,7 +13,7 @@ import type { Vault } from './vault.ts';
 export interface Caller {
   /** A borrower may allocate, release, report and read events; an admin everything. */
   readonly role: 'admin' | 'borrower';
-  /** A stable digest of the caller's key, or `local` where there are no keys. */
+  /** A stable digest of the caller's key, or `localKeyId` where there are no keys. */
   readonly keyId: string;
   /** May borrow accounts whose owner lends them to the gateway only; gives back idle leases when asked. */
   readonly isGateway: boolean;
@@ -34,6 +34,9 @@ export interface PoolSettings {
   readonly provisionConcurrency: number;
   readonly version: string;
 }
+
+/** Of callers that show no key where none is needed. */
+export const localKeyId = 'local';
 
 /** What the parts of the pool share. */
 export interface PoolContext {

@@ -1,8 +1,9 @@
 import { request as httpRequest } from 'node:http';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { DatabaseError } from '../db/errors.ts';
-import type { ErrorAnswer } from '../pool-api/schema.ts';
-import { allocate, closeServers, type Running, report, startServer } from './testing-server.ts';
+import { createLogger } from '../lib/logger.ts';
+import type { AllocateAnswer, ErrorAnswer } from '../pool-api/schema.ts';
+import { allocate, closeServers, type Running, report, reportOf, startServer } from './testing-server.ts';
 
 afterEach(closeServers);
 
@@ -165,6 +166,85 @@ describe('keys', () => {
     await service.call('POST', '/api/accounts/release', session, bearer('boss'));
     await service.call('POST', allocate, session, bearer('gate'));
     expect((await service.call('POST', '/api/accounts/release', session, bearer('boss'))).status).toBe(200);
+  });
+});
+
+describe('a gateway', () => {
+  const bearer = (key: string) => ({ authorization: `Bearer ${key}` });
+  const gateway = bearer('the-key-of-the-gateway');
+  const borrower = bearer('the-key-of-borrowers');
+  const keys = {
+    adminKey: 'the-key-of-the-owner',
+    poolApiKey: 'the-key-of-borrowers',
+    gatewayKey: 'the-key-of-the-gateway',
+  };
+  const named = { session_id: 'gateway:mine', exclusive: false };
+  const own = { lend: 'gateway' };
+
+  it('is what shows the key of gateways; the name of a session gives nothing', async () => {
+    const service = await startServer({}, keys);
+    const account = { provider: 'warp', api_key: 'k', ...own };
+    expect((await service.call('POST', '/api/accounts', account, bearer(keys.adminKey))).status).toBe(201);
+    for (const headers of [borrower, bearer(keys.adminKey)]) {
+      const refused = await service.call('POST', allocate, named, headers);
+      expect(refused).toMatchObject({
+        status: 503,
+        body: { error: { shortage: { reasons: { lend_gateway_only: 1 } } } },
+      });
+    }
+    // Both keys at once are a gateway's.
+    const both = { ...borrower, 'x-api-key': keys.gatewayKey };
+    expect((await service.call('POST', allocate, { session_id: 'any' }, both)).status).toBe(200);
+    expect((await service.call('GET', '/api/accounts', undefined, gateway)).status).toBe(403);
+  });
+
+  it.each([
+    ['a borrower', keys, borrower],
+    ['a program on a machine without keys', { gatewayKey: keys.gatewayKey }, {}],
+  ])('has sessions that %s can neither take nor end nor report on', async (_who, given, other) => {
+    const service = await startServer({}, given);
+    const owner = given === keys ? bearer(keys.adminKey) : {};
+    await service.call('POST', '/api/accounts', { provider: 'warp', api_key: 'k' }, owner);
+    const { body: lease } = await service.call<AllocateAnswer>('POST', allocate, named, gateway);
+    const statuses = [
+      await service.call('POST', allocate, named, other),
+      await service.call('POST', '/api/accounts/release', { session_id: named.session_id }, other),
+      await service.call('POST', report, reportOf(lease, 'refused'), other),
+    ].map(({ status }) => status);
+    expect(statuses).toEqual([409, 404, 404]);
+    expect((await service.call('POST', report, reportOf(lease, 'success'), gateway)).body).toMatchObject({
+      results: [{ result: 'applied', status: 'active' }],
+    });
+  });
+
+  it('hears from /health who it is, and others what they are kept from', async () => {
+    const service = await startServer({}, keys);
+    await service.call(
+      'POST',
+      '/api/accounts',
+      { provider: 'warp', api_key: 'k', ...own },
+      bearer(keys.adminKey),
+    );
+    const health = async (headers: Record<string, string>) =>
+      (await service.call('GET', '/health', undefined, headers)).body;
+    expect(await health(gateway)).toMatchObject({ caller: 'gateway' });
+    expect(await health(gateway)).not.toHaveProperty('gateway_only_accounts');
+    expect(await health(borrower)).toMatchObject({ caller: 'borrower', gateway_only_accounts: 1 });
+    for (const headers of [{}, bearer('wrong')])
+      expect(await health(headers)).toMatchObject({ caller: 'unknown' });
+  });
+
+  it('is told of guessed keys by a line now and then, without the keys', async () => {
+    const lines: string[] = [];
+    const logger = createLogger('INFO', { write: (line: string) => void lines.push(line) });
+    const service = await startServer({}, { ...keys, logger });
+    const guess = () => service.call('GET', '/api/accounts', undefined, bearer('guessed'));
+    for (let count = 0; count < 5; count += 1) await guess();
+    service.clock.advance(60_000);
+    await guess();
+    const told = lines.filter((line) => line.includes('wrong key')).map((line) => JSON.parse(line).requests);
+    expect(told).toEqual([1, 5]);
+    expect(lines.join('')).not.toContain('guessed');
   });
 });
 

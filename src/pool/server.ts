@@ -6,18 +6,20 @@ import { createHttpServer } from '../lib/http-server.ts';
 import type { Logger } from '../lib/logger.ts';
 import { metricsType } from '../lib/metrics.ts';
 import { shownKeys } from '../lib/shown-keys.ts';
+import { createWrongKeyLog } from '../lib/wrong-keys.ts';
 import { PoolError } from '../pool-api/errors.ts';
+import type { PoolHealth } from '../pool-api/pool.ts';
 import { poolApi } from './api.ts';
 import type { PoolService } from './create-pool.ts';
 import { streamEvents } from './event-stream.ts';
-import { identify, type PoolKeys } from './keys.ts';
+import { createIdentify, type Identify, type PoolKeys } from './keys.ts';
 import type { Caller } from './pool-context.ts';
 import { errorBody, poolErrorFrom, strangersBody } from './server-errors.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
     /** Who shows which key: set before any route runs that takes one. */
-    keyHolder: Omit<Caller, 'isGateway'>;
+    keyHolder: Caller;
   }
 }
 
@@ -39,16 +41,17 @@ const importLimitBytes = 16 * 1024 * 1024;
  */
 export function createPoolServer(options: PoolServerOptions): FastifyInstance {
   const { pool, logger, allowedHosts } = options;
+  const identify = createIdentify({ onWrongKey: createWrongKeyLog(logger, pool.clock), ...options });
   const app = createHttpServer({
     logger,
     bodyLimitBytes,
     callers: { allowedHosts, keysSetting: 'ADMIN_KEY' },
     access: {
       poolKey(request) {
-        request.keyHolder = identify(options, shownKeys(request.headers, request.url));
+        request.keyHolder = identify(shownKeys(request.headers, request.url));
       },
       adminKey(request) {
-        request.keyHolder = identify(options, shownKeys(request.headers, request.url));
+        request.keyHolder = identify(shownKeys(request.headers, request.url));
         if (request.keyHolder.role === 'admin') return;
         throw new PoolError(
           'forbidden',
@@ -80,10 +83,6 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
     for (const end of openStreams) end();
   });
 
-  const callerOf = (request: FastifyRequest): Caller => ({
-    ...request.keyHolder,
-    isGateway: isGatewaySession(request.body),
-  });
   app.decorateRequest('keyHolder');
   app.addHook('onRequest', async ({ query }) => {
     // A key may be shown there; routes that know all their fields would refuse it.
@@ -93,31 +92,34 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
   const poolKey = { config: { access: 'poolKey' } };
   const adminKey = { config: { access: 'adminKey' } };
 
-  app.get('/health', open, async () => {
-    const { isReachable, isSandbox, providers } = await pool.health();
+  app.get('/health', open, async ({ headers, url }) => {
+    const caller = whoIs(identify, shownKeys(headers, url));
+    const { isReachable, isSandbox, providers, gatewayOnly } = await pool.health();
     return {
       status: isReachable ? 'ok' : 'degraded',
       sandbox: isSandbox,
       ...(providers && { providers }),
+      caller,
+      ...((caller === 'borrower' || caller === 'admin') && { gateway_only_accounts: gatewayOnly }),
       version: pool.version,
     };
   });
   app.get('/api/accounts/status', adminKey, () => pool.status());
   app.post('/api/accounts/allocate', poolKey, (request, reply) =>
-    allocate(pool, callerOf(request), request, reply),
+    allocate(pool, request.keyHolder, request, reply),
   );
-  app.post('/api/accounts/release', poolKey, (request) => pool.release(callerOf(request), request.body));
-  app.post('/api/accounts/report', poolKey, (request) => pool.report(callerOf(request), request.body));
-  app.post('/api/accounts/replenish', adminKey, (request) => pool.replenish(callerOf(request), request.body));
+  app.post('/api/accounts/release', poolKey, (request) => pool.release(request.keyHolder, request.body));
+  app.post('/api/accounts/report', poolKey, (request) => pool.report(request.keyHolder, request.body));
+  app.post('/api/accounts/replenish', adminKey, (request) => pool.replenish(request.keyHolder, request.body));
   app.post('/api/accounts/refresh-tokens', adminKey, (request) =>
-    pool.refreshTokens(callerOf(request), request.body),
+    pool.refreshTokens(request.keyHolder, request.body),
   );
 
   app.post('/api/accounts/import', { ...adminKey, bodyLimit: importLimitBytes }, (request) =>
-    pool.importAccounts(callerOf(request), request.body),
+    pool.importAccounts(request.keyHolder, request.body),
   );
   app.post('/api/accounts/export', adminKey, async (request, reply) => {
-    const sealed = await pool.exportAccounts(callerOf(request), request.body);
+    const sealed = await pool.exportAccounts(request.keyHolder, request.body);
     return reply
       .type('text/plain; charset=utf-8')
       .header('cache-control', 'no-store')
@@ -126,21 +128,21 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
 
   app.get('/api/accounts', adminKey, (request) => pool.list(request.query));
   app.post('/api/accounts', adminKey, async (request, reply) => {
-    const answer = await pool.add(callerOf(request), request.body);
+    const answer = await pool.add(request.keyHolder, request.body);
     return reply.status(201).send(answer);
   });
   app.get<{ Params: { id: string } }>('/api/accounts/:id', adminKey, (request) =>
     pool.get(request.params.id),
   );
   app.patch<{ Params: { id: string } }>('/api/accounts/:id', adminKey, (request) =>
-    pool.change(callerOf(request), request.params.id, request.body),
+    pool.change(request.keyHolder, request.params.id, request.body),
   );
   app.delete<{ Params: { id: string } }>('/api/accounts/:id', adminKey, (request) =>
-    pool.remove(callerOf(request), request.params.id),
+    pool.remove(request.keyHolder, request.params.id),
   );
 
   app.post('/api/logins', adminKey, async (request, reply) => {
-    const answer = await pool.startLogin(callerOf(request), request.body);
+    const answer = await pool.startLogin(request.keyHolder, request.body);
     return reply.status(201).send(answer);
   });
   app.get<{ Params: { id: string } }>('/api/logins/:id', adminKey, (request) =>
@@ -194,13 +196,17 @@ async function allocate(
   }
 }
 
+/** For those who want to know whether their key is right. */
+function whoIs(identify: Identify, shown: readonly string[]): NonNullable<PoolHealth['caller']> {
+  try {
+    const { role, isGateway } = identify(shown);
+    return isGateway ? 'gateway' : role;
+  } catch {
+    return 'unknown';
+  }
+}
+
 /** Whether a path of no route is one of the gateway's, or nearly so. */
 function isOfGateway(path: string): boolean {
   return adviseOnPath(path, 'pool', { gateway: undefined, pool: undefined }).dialect !== undefined;
-}
-
-/** Gateways say who they are by their session's name; no borrower gains more than the owner lends to this key. */
-function isGatewaySession(body: unknown): boolean {
-  if (typeof body !== 'object' || body === null || !('session_id' in body)) return false;
-  return typeof body.session_id === 'string' && body.session_id.startsWith('gateway:');
 }

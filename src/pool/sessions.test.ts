@@ -142,15 +142,17 @@ describe('lending over HTTP', () => {
   });
 
   it('asks gateways for idle leases and waits for them', async () => {
-    const service = await startServer();
+    const gatewayKey = 'the-key-of-gateways';
+    const service = await startServer({}, { gatewayKey });
     const id = await service.add('first');
     const held = { session_id: 'gateway:1', exclusive: false };
-    await service.call('POST', allocate, held);
+    const gateway = { authorization: `Bearer ${gatewayKey}` };
+    await service.call('POST', allocate, held, gateway);
     const events: PoolEvent[] = [];
     service.pool.events.listen(({ event }) => {
       events.push(event);
       if (event.type === 'lease-wanted')
-        void service.call('POST', '/api/accounts/release', { session_id: 'gateway:1' });
+        void service.call('POST', '/api/accounts/release', { session_id: 'gateway:1' }, gateway);
     });
     expect((await service.call('POST', allocate, {})).status).toBe(200);
     expect(events).toContainEqual({ type: 'lease-wanted', account_ids: [id] });

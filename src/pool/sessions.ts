@@ -13,7 +13,7 @@ import {
 import { createAttemptOrder } from './attempt-order.ts';
 import { checkRejections } from './check-rejections.ts';
 import { parse } from './parse.ts';
-import { bearerOf, type Caller, hasBearer, type PoolContext } from './pool-context.ts';
+import { bearerOf, type Caller, hasBearer, localKeyId, type PoolContext } from './pool-context.ts';
 import { isoTime, presentLease } from './present.ts';
 import type { EnsureResult, ReportedResult, ReportedTurn, StoredAccount } from './store/store.ts';
 import { createWaitingRoom, type WaitingRoom } from './waiting-room.ts';
@@ -145,7 +145,9 @@ export function createSessions(context: PoolContext): Sessions {
 
     async release(caller, request) {
       const { session_id: sessionId, leases } = parse(releaseRequest, request);
-      const keyId = caller.role === 'admin' ? null : caller.keyId;
+      // The owner may take back anything; without an ADMIN_KEY any program on this machine could say it is the owner.
+      const isOwner = caller.role === 'admin' && caller.keyId !== localKeyId;
+      const keyId = isOwner ? null : caller.keyId;
       const released = await release(sessionId, keyId, leases ?? null);
       if (released === null) throw sessionNotFound();
       return { success: true, released };
@@ -156,7 +158,6 @@ export function createSessions(context: PoolContext): Sessions {
       const result = await context.lending().report(clock.now(), {
         sessionId,
         keyId: caller.keyId,
-        isAdmin: caller.role === 'admin',
         turns: (await checkRejections(context, caller, reports)).map(turnFrom),
       });
       if (result === null) throw sessionNotFound();

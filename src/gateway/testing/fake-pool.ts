@@ -280,7 +280,13 @@ export function createFakePool(clock: Clock): FakePool {
 
     async health() {
       const providers = [...new Set([...accounts.values()].map(({ provider }) => provider))];
-      return { isReachable: !pool.isAway, isSandbox: pool.isSandbox, providers };
+      return {
+        isReachable: !pool.isAway,
+        isSandbox: pool.isSandbox,
+        providers,
+        caller: 'gateway',
+        gatewayOnly: 0,
+      };
     },
 
     add(id, change = {}) {

@@ -1,4 +1,5 @@
 import { isAvailable, type KindCount, noStates } from './kinds.ts';
+import { isOutOfService } from './standing-change.ts';
 import type { ProviderStats, Stats } from './store.ts';
 
 /** The counts of the whole pool and of each provider. */
@@ -16,6 +17,7 @@ export function countedStats(
   | 'reauthRequired'
   | 'disabled'
   | 'byProvider'
+  | 'gatewayOnly'
 > {
   type Sums = { -readonly [Name in keyof ProviderStats]: ProviderStats[Name] } & {
     states: ReturnType<typeof noStates>;
@@ -29,10 +31,12 @@ export function countedStats(
     total: 0,
   });
   const all = sumsOf('');
+  let gatewayOnly = 0;
   const providers = new Map<string, Sums>();
   for (const { provider, kind, accounts } of counts) {
     const own = providers.get(provider) ?? sumsOf(provider);
     providers.set(provider, own);
+    if (kind.gatewayOnly && !isOutOfService(kind)) gatewayOnly += accounts;
     for (const sums of [all, own]) {
       sums.total += accounts;
       sums.states[kind.state] += accounts;
@@ -47,6 +51,7 @@ export function countedStats(
     total: all.total,
     available: all.available,
     inUse: all.inUse,
+    gatewayOnly,
     byProvider: [...providers.values()].map(({ total: _total, ...stats }) => stats),
   };
 }

@@ -58,7 +58,7 @@ function fillSqlite(path: string) {
   store.ensureLeases(now, testDemand('shared', { exclusive: false, slots: 3, prefer: 'three' }));
   const signal = { outcome: 'success' as const, tokenVersion: 1 };
   const turn = { reportId: 'r1', accountId: 'one', fence: 2, signal, usage };
-  store.report(now, { sessionId: 'held', keyId: 'key-1', isAdmin: false, turns: [turn] });
+  store.report(now, { sessionId: 'held', keyId: 'key-1', turns: [turn] });
   const resting = { ...freshStanding, state: 'cooldown' as const, until: now + 5000, reason: 'rate_limited' };
   store.changeAccount(
     now,
@@ -98,7 +98,7 @@ it('moves a whole pool to PostgreSQL, which answers as SQLite did and goes on fr
 
   const held = await store.ensureLeases(now, testDemand('held'));
   expect(held).toMatchObject({ created: false, leases: [{ account: { id: 'one' }, fence: 2 }] });
-  const again = await store.report(now, { sessionId: 'held', keyId: 'key-1', isAdmin: false, turns: [turn] });
+  const again = await store.report(now, { sessionId: 'held', keyId: 'key-1', turns: [turn] });
   expect(again?.results[0]?.result).toBe('duplicate');
   await store.release(now, { sessionId: 'held', keyId: null, leases: null });
   const next = await store.ensureLeases(now, testDemand('next', { prefer: 'one' }));

@@ -139,7 +139,7 @@ async function take(storm: Storm, store: Store, action: Step): Promise<void> {
       const signal = { outcome: action.outcome, tokenVersion: storm.versions.get(held.id) ?? 1 };
       const usage = { turns: 1, inputTokens: 1, outputTokens: 1, credits: 1, costCents: 0.5 };
       const turn = { reportId: `r${storm.reports}`, accountId: held.id, fence: held.fence, signal, usage };
-      const demand = { sessionId: `s${action.session}-true`, keyId: 'key-1', isAdmin: false, turns: [turn] };
+      const demand = { sessionId: `s${action.session}-true`, keyId: 'key-1', turns: [turn] };
       await store.report(storm.now, demand);
       return;
     }

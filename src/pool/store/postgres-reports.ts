@@ -47,7 +47,7 @@ export async function report(
     demand.sessionId,
     now,
   );
-  if (session !== undefined && session.key_id !== demand.keyId && !demand.isAdmin) return null;
+  if (session !== undefined && session.key_id !== demand.keyId) return null;
   if (session !== undefined) {
     await db.run('UPDATE sessions SET expires_at = $1 WHERE id = $2', now + session.ttl_ms, session.id);
   }

@@ -65,7 +65,7 @@ describe('the SQLite file', () => {
     const signal = { outcome: 'rate_limited' as const, tokenVersion: 1, retryAfterMs: 50_000 };
     const usage = { turns: 1, inputTokens: 0, outputTokens: 0, credits: 0, costCents: 0 };
     const turn = { reportId: 'r', accountId: 'acc_1', fence: 1, signal, usage };
-    first.report(0, { sessionId: 'mine', keyId: 'key-1', isAdmin: false, turns: [turn] });
+    first.report(0, { sessionId: 'mine', keyId: 'key-1', turns: [turn] });
     const before = [first.stats(1), first.account(1, 'acc_1')];
     first.close();
     const second = openSqliteStore(path, 0, { auditsLeases: true });

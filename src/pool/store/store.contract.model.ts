@@ -268,7 +268,7 @@ async function report(
     usage: { turns: 1, inputTokens: 3, outputTokens: 2, credits: 0.5, costCents: 0.25 },
   };
   const before = await store.account(model.now, accountId);
-  const demand = { sessionId: choice.session, keyId: 'key-1', isAdmin: false, turns: [turn, turn] };
+  const demand = { sessionId: choice.session, keyId: 'key-1', turns: [turn, turn] };
   const answer = await store.report(model.now, demand);
   if (session !== undefined) session.expiresAt = model.now + session.ttlMs;
   const [result, again] = answer?.results ?? [];

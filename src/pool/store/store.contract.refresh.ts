@@ -571,7 +571,6 @@ export function describeRefreshes(name: string, openStore: () => Promise<Store>)
     const answer = await store.report(now, {
       sessionId: 'mine',
       keyId: 'key-1',
-      isAdmin: false,
       turns: [turn],
     });
     return answer?.results[0];

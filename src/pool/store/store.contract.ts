@@ -49,7 +49,7 @@ export function describeStore(name: string, openStore: () => Promise<Store>): vo
     turns: ReportedTurn[],
     now = start,
     keyId = 'key-1',
-  ) => store.report(now, { sessionId, keyId, isAdmin: false, turns });
+  ) => store.report(now, { sessionId, keyId, turns });
 
   describe(name, () => {
     afterEach(async () => {

@@ -223,8 +223,6 @@ export interface ReportedTurn {
 export interface ReportDemand {
   readonly sessionId: string;
   readonly keyId: string;
-  /** May report into a session of any key. */
-  readonly isAdmin: boolean;
   readonly turns: readonly ReportedTurn[];
 }
 
@@ -259,6 +257,8 @@ export interface Stats {
   readonly lastHour: Usage;
   /** The accounts of each provider that has any. */
   readonly byProvider: readonly ProviderStats[];
+  /** Accounts that are not given up and are lent to gateways only. */
+  readonly gatewayOnly: number;
   /** Providers with a free account whose quota is spent: none of their free accounts is lent. */
   readonly freeQuotaSpent: readonly string[];
 }

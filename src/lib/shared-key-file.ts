@@ -1,0 +1,92 @@
+import { randomBytes } from 'node:crypto';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  linkSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname } from 'node:path';
+import { makeFolder } from './make-folder.ts';
+
+/** The file holds no key that may be used, and its owner has to do something about it. */
+export class KeyFileError extends Error {
+  override readonly name = 'KeyFileError';
+}
+
+/**
+ * A key that the processes of one user on one machine share: the one in the file, made by whichever of them comes first.
+ * A file is there whole or not at all, and is never overwritten. Throws KeyFileError for one that others may know or that
+ * is damaged. Undefined where this user can neither read nor make the file.
+ */
+export function sharedKey(path: string): string | undefined {
+  const present = readSharedKey(path);
+  if (present !== undefined) return present;
+  const draft = `${path}.${randomBytes(6).toString('hex')}`;
+  try {
+    makeFolder(dirname(path), 0o700);
+    writeFileSync(draft, `${randomBytes(32).toString('hex')}\n`, { mode: 0o600, flag: 'wx', flush: true });
+    place(draft, path);
+  } catch {
+    // Another process was quicker, or this one may not write here; what is readable decides.
+  } finally {
+    rmSync(draft, { force: true });
+  }
+  return readSharedKey(path);
+}
+
+/** The key that is there already. Throws KeyFileError. */
+export function readSharedKey(path: string): string | undefined {
+  let file: number;
+  try {
+    file = openSync(path, constants.O_RDONLY | noFollow | constants.O_NONBLOCK);
+  } catch (error) {
+    const code = codeOf(error);
+    if (code === 'ELOOP' || code === 'EMLINK') throw unsafe(path, 'is a symbolic link');
+    return undefined;
+  }
+  try {
+    const found = fstatSync(file);
+    if (!found.isFile()) throw unsafe(path, 'is not a plain file');
+    if (process.getuid !== undefined && found.uid !== process.getuid()) {
+      throw new KeyFileError(
+        `${path} belongs to another user: run the services as one user, or set the same GATEWAY_KEY for all of them.`,
+      );
+    }
+    if (process.platform !== 'win32' && (found.mode & 0o077) !== 0) {
+      throw unsafe(path, 'is open to others, who may know its key by now');
+    }
+    const key = found.size > mostBytes ? '' : readFileSync(file, 'latin1');
+    if (!/^[0-9a-f]{64}\n$/.test(key)) throw unsafe(path, 'holds no whole key');
+    return key.trim();
+  } finally {
+    closeSync(file);
+  }
+}
+
+const mostBytes = 1024;
+const noFollow = constants.O_NOFOLLOW ?? 0;
+
+/** Gives a finished file its name, unless there is one of that name. */
+function place(draft: string, path: string): void {
+  try {
+    linkSync(draft, path);
+  } catch (error) {
+    if (codeOf(error) === 'EEXIST') return;
+    // Some file systems know no links. What is cut off here is refused when it is read.
+    writeFileSync(path, readFileSync(draft), { mode: 0o600, flag: 'wx', flush: true });
+  }
+}
+
+function unsafe(path: string, fault: string): KeyFileError {
+  return new KeyFileError(
+    `${path} ${fault}: stop the services, delete it and start them again, which makes a new one; or set GATEWAY_KEY.`,
+  );
+}
+
+function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error ? String(error.code) : undefined;
+}
