@@ -2,6 +2,7 @@ import { createHash, type Hash } from 'node:crypto';
 import type { ConversationMemory } from '../core/protocol.ts';
 import type { AnyImage, AskedMessage, AskedRequest, ToolCall } from '../core/turn.ts';
 import { createBoundedMap } from '../lib/bounded-map.ts';
+import { parseJson } from '../lib/parse-json.ts';
 import type { Keep } from './keep/keep.ts';
 
 /**
@@ -38,6 +39,8 @@ export interface AssistantAnswer {
 const ttlMs = 24 * 60 * 60_000;
 /** Histories that were taken up lately, to tell those apart of which nothing was kept. */
 const mostTaken = 2_000;
+/** Of longer arguments the text itself is compared. */
+const longestReadArguments = 1024 * 1024;
 
 /**
  * Finds a conversation by what the client resends: a hash over client key, model, system, tools and every message up to
@@ -164,12 +167,9 @@ function addPart(hash: Hash, part: string): void {
 }
 
 function canonicalJson(text: string): string {
-  try {
-    return JSON.stringify(JSON.parse(text));
-  } catch {
-    // A model may write arguments that are no JSON; then the text itself is compared.
-    return text;
-  }
+  const value = text.length > longestReadArguments ? undefined : parseJson(text);
+  // A model may write arguments that are no JSON; then the text itself is compared.
+  return value === undefined ? text : JSON.stringify(value);
 }
 
 /** Two bytes with the length of the account's id, the id, the memory. */

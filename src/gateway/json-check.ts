@@ -1,6 +1,6 @@
 import { AppError } from '../core/errors.ts';
 import type { AskedMessage, AskedRequest, ResponseFormat } from '../core/turn.ts';
-import { isJsonObject } from '../lib/parse-json.ts';
+import { isJsonObject, parseJson } from '../lib/parse-json.ts';
 import { checkableSchema } from './checkable-schema.ts';
 import type { AnswerCheck } from './checked-answer.ts';
 import { type SchemaChecker, SchemaUnusableError } from './schema-checker.ts';
@@ -72,11 +72,8 @@ interface FoundJson {
 /** The JSON of an answer, with or without the code fence that models like to put around it. */
 function readJson(text: string): FoundJson | undefined {
   const candidate = withoutFence(text.trim());
-  try {
-    return { value: JSON.parse(candidate) as unknown, text: candidate };
-  } catch {
-    return undefined;
-  }
+  const value = parseJson(candidate);
+  return value === undefined ? undefined : { value, text: candidate };
 }
 
 function withoutFence(text: string): string {

@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { HttpFault } from './http-fault.ts';
+import { checkJsonLimits, JsonLimitError } from './json-limits.ts';
 
 /**
  * The value of a JSON text in UTF-8, with or without a byte order mark, or in the charset its sender declared.
@@ -9,8 +10,10 @@ export function readJson(bytes: Buffer, what: string, charset?: string): unknown
   const text = textOf(bytes, what, charset);
   if (text === '') return undefined;
   try {
+    checkJsonLimits(text);
     return JSON.parse(text);
   } catch (error) {
+    if (error instanceof JsonLimitError) throw new HttpFault('invalid_body', `${what} ${error.message}.`);
     throw new HttpFault('invalid_body', `${what} is not valid JSON${placeIn(error)}.`);
   }
 }

@@ -1,9 +1,13 @@
+import { checkJsonLimits } from './json-limits.ts';
+
 export type JsonObject = Readonly<Record<string, unknown>>;
 
-/** The value of a JSON text; undefined where it is not valid. */
+/** The value of a JSON text; undefined where it is not valid, or breaks `jsonLimits`. */
 export function parseJson(text: string | Uint8Array): unknown {
   try {
-    return JSON.parse(typeof text === 'string' ? text : Buffer.from(text).toString('utf8'));
+    const json = typeof text === 'string' ? text : Buffer.from(text).toString('utf8');
+    checkJsonLimits(json);
+    return JSON.parse(json);
   } catch {
     return undefined;
   }

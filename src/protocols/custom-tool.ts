@@ -1,3 +1,5 @@
+import { parseJsonObject } from '../lib/parse-json.ts';
+
 /**
  * A custom tool takes plain text instead of arguments. Upstreams know functions only, so to them it is a function with
  * this one parameter.
@@ -24,11 +26,7 @@ export function customArguments(input: string): string {
 
 /** The input of a call, as the client wants it. */
 export function customInput(argumentsText: string): string {
-  try {
-    const { input } = JSON.parse(argumentsText) as { readonly input?: unknown };
-    if (typeof input === 'string') return input;
-  } catch {
-    // Then the model wrote the input itself.
-  }
-  return argumentsText;
+  const input = parseJsonObject(argumentsText)?.['input'];
+  // Without it the model wrote the input itself.
+  return typeof input === 'string' ? input : argumentsText;
 }

@@ -1,6 +1,7 @@
 import type { AppError } from '../../core/errors.ts';
 import type { AnswerIdentity, CollectedTurn } from '../../core/protocol.ts';
 import type { FinishReason, Usage } from '../../core/turn.ts';
+import { parseJson } from '../../lib/parse-json.ts';
 import type { MessagesOptions } from './decode-request.ts';
 
 const stopReasons: Record<FinishReason, string> = {
@@ -85,10 +86,7 @@ export function encodeUsage(usage: Usage | undefined) {
 /** The model's text should be a JSON object; what is not reaches the client as it came, where it can be seen. */
 function inputOf(text: string): unknown {
   if (text.trim() === '') return {};
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null ? value : { value };
-  } catch {
-    return { invalid_json: text };
-  }
+  const value = parseJson(text);
+  if (value === undefined) return { invalid_json: text };
+  return typeof value === 'object' && value !== null ? value : { value };
 }

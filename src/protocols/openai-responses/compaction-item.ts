@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { AskedMessage } from '../../core/turn.ts';
+import { parseJson } from '../../lib/parse-json.ts';
 import type { ContentNotes, Place } from '../content-notes.ts';
 import { summaryText, textParts } from '../message-parts.ts';
 import type { Opaque } from './opaque.ts';
@@ -49,10 +50,5 @@ const foreign = {
 
 /** Sealed reasoning is no compaction, though we could open it. */
 function contentOf(opened: string | undefined): Compacted | undefined {
-  if (opened === undefined) return undefined;
-  try {
-    return compacted.safeParse(JSON.parse(opened)).data;
-  } catch {
-    return undefined;
-  }
+  return opened === undefined ? undefined : compacted.safeParse(parseJson(opened)).data;
 }

@@ -1,0 +1,82 @@
+/**
+ * What a JSON text from outside may be made of, found out before it is parsed: text costs next to nothing, but ten million
+ * empty lists in 30 MB cost seconds and a gigabyte, and a deep one ends whatever recurses over it.
+ */
+export const jsonLimits = {
+  /** Lists and objects inside one another. Schemas of tools seldom have more than 20. */
+  depth: 512,
+  /** Members of objects and items of lists, altogether. A conversation of ten thousand messages has 100,000. */
+  values: 250_000,
+} as const;
+
+/** Says which limit a text breaks, as the end of a sentence about it. */
+export class JsonLimitError extends Error {}
+
+const quote = 0x22;
+const backslash = 0x5c;
+const comma = 0x2c;
+const openList = 0x5b;
+const openObject = 0x7b;
+const closeList = 0x5d;
+const closeObject = 0x7d;
+
+/** Counts what a JSON text is made of, piece by piece, as it arrives. Whether it is JSON at all it does not tell. */
+export class JsonScan {
+  #depth = 0;
+  #values = 0;
+  #isInString = false;
+  /** The last piece ended with a backslash that escapes the first character of the next. */
+  #isEscaped = false;
+
+  /** Throws JsonLimitError. In UTF-8 no byte of another character looks like one that counts here. */
+  addBytes(bytes: Buffer): void {
+    this.addText(bytes.toString('latin1'));
+  }
+
+  /** Throws JsonLimitError. */
+  addText(text: string): void {
+    const end = text.length;
+    let depth = this.#depth;
+    let values = this.#values;
+    let isInString = this.#isInString;
+    let index = this.#isEscaped && end > 0 ? 1 : 0;
+    while (index < end) {
+      if (isInString) {
+        const found = text.indexOf('"', index);
+        const next = found === -1 ? end : found;
+        let before = next - 1;
+        while (before >= index && text.charCodeAt(before) === backslash) before -= 1;
+        const isEscaped = ((next - 1 - before) & 1) === 1;
+        isInString = isEscaped || found === -1;
+        index = found === -1 && !isEscaped ? end : next + 1;
+        continue;
+      }
+      const code = text.charCodeAt(index);
+      index += 1;
+      if (code === quote) isInString = true;
+      else if (code === comma) {
+        values += 1;
+        if (values > jsonLimits.values) break;
+      } else if (code === openList || code === openObject) {
+        depth += 1;
+        values += 1;
+        if (depth > jsonLimits.depth || values > jsonLimits.values) break;
+      } else if (code === closeList || code === closeObject) depth -= 1;
+    }
+    this.#depth = depth;
+    this.#values = values;
+    this.#isInString = isInString;
+    if (end > 0) this.#isEscaped = index > end;
+    if (depth > jsonLimits.depth) {
+      throw new JsonLimitError(`has more than ${jsonLimits.depth} lists and objects inside one another`);
+    }
+    if (values > jsonLimits.values) {
+      throw new JsonLimitError(`has more than ${jsonLimits.values} values`);
+    }
+  }
+}
+
+/** Throws JsonLimitError for a text that must not be parsed. */
+export function checkJsonLimits(text: string): void {
+  new JsonScan().addText(text);
+}
