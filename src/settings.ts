@@ -278,7 +278,7 @@ export const settings = {
   KEEP_MAX_MB: setting({
     default: '256',
     schema: count(1, 1_000_000),
-    help: 'Most megabytes of that; what was not used for longest goes first.',
+    help: 'Most megabytes of that, on disk too; what was not used for longest goes first. One entry is at most a quarter of it and 32 MB.',
   }),
   MASTER_KEY: setting({
     schema: z

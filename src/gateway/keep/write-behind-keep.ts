@@ -1,7 +1,8 @@
 import type { RemoteVerbs } from '../../db/verbs.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { createBoundedEntries } from './bounded-entries.ts';
-import { type Entry, maxEntryBytes, type OpenKeep, sizeOf } from './keep.ts';
+import { maxEntryBytesIn } from './file-bounds.ts';
+import { type Entry, type OpenKeep, sizeOf } from './keep.ts';
 import type { Change, SqliteEntries, Totals } from './sqlite-entries.ts';
 
 export interface WriteBehindOptions {
@@ -165,7 +166,7 @@ export function createWriteBehindKeep(
 
     async put(key, value, ttlMs) {
       front.take(key);
-      if (sizeOf(value) > options.maxBytes || value.length > maxEntryBytes) return change(key, null);
+      if (sizeOf(value) > maxEntryBytesIn(options.maxBytes)) return change(key, null);
       const entry = { value: alone(value), expiresAt: clock.now() + ttlMs };
       front.set(key, entry);
       change(key, entry);
