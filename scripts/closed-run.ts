@@ -8,8 +8,10 @@ import { promisify } from 'node:util';
 export interface ClosedRun {
   /** The script itself: it is started again, as a process without a way out of the machine. */
   readonly script: string;
-  /** What to install from npm, each on its own, so that one that cannot be had leaves the others. */
+  /** What to install, each on its own, so that one that cannot be had leaves the others. */
   readonly packages: readonly string[];
+  /** Where they come from: npm, into `node_modules` of the folder, or PyPI, into a `python` of its own. */
+  readonly registry?: 'npm' | 'PyPI';
   /** The work: gets the folder with what could be installed. Answers the exit code. */
   drive(folder: string, missing: readonly string[]): Promise<number>;
 }
@@ -21,13 +23,13 @@ const innerMark = '--installed';
  * Installs the packages into a temporary folder and drives them where nothing can leave the machine, if it allows a
  * network namespace (Linux, as root). `KEEP_FOLDER` names a folder to install into once and to keep.
  */
-export async function runClosed({ script, packages, drive }: ClosedRun): Promise<number> {
+export async function runClosed({ script, packages, registry = 'npm', drive }: ClosedRun): Promise<number> {
   const [, , mark, given, missing = ''] = process.argv;
   if (mark === innerMark && given !== undefined) return drive(given, missing.split(',').filter(Boolean));
   const kept = process.env['KEEP_FOLDER'];
   const folder = kept ? resolve(kept) : mkdtempSync(join(tmpdir(), 'warp2api-closed-'));
   try {
-    const left = await install(folder, packages);
+    const left = await (registry === 'npm' ? installNpm : installPython)(folder, packages);
     return startAgain([script, innerMark, folder, left.join(','), ...process.argv.slice(2)]);
   } finally {
     if (!kept) rmSync(folder, { recursive: true, force: true });
@@ -41,15 +43,28 @@ export function wordsGiven(): string[] {
 }
 
 /** The packages that could not be installed; each with its reason on the screen. */
-async function install(folder: string, packages: readonly string[]): Promise<string[]> {
+async function installNpm(folder: string, packages: readonly string[]): Promise<string[]> {
   mkdirSync(folder, { recursive: true });
   const manifest = join(folder, 'package.json');
   if (!existsSync(manifest)) writeFileSync(manifest, '{"private": true}');
+  return installEach(folder, packages, ['npm', 'install', '--no-audit', '--no-fund', '--loglevel=error']);
+}
+
+async function installPython(folder: string, packages: readonly string[]): Promise<string[]> {
+  const python = join(folder, 'python');
+  if (!existsSync(python)) await promisify(execFile)('python3', ['-m', 'venv', python]);
+  return installEach(folder, packages, [join(python, 'bin', 'pip'), 'install', '--quiet']);
+}
+
+async function installEach(
+  folder: string,
+  packages: readonly string[],
+  [command, ...words]: readonly [string, ...string[]],
+): Promise<string[]> {
   const missing: string[] = [];
   for (const name of packages) {
-    const words = ['install', '--no-audit', '--no-fund', '--loglevel=error', name];
     try {
-      await promisify(execFile)('npm', words, { cwd: folder, timeout: installLimitMs });
+      await promisify(execFile)(command, [...words, name], { cwd: folder, timeout: installLimitMs });
     } catch (error) {
       missing.push(name);
       const reason = error instanceof Error ? error.message : String(error);

@@ -210,6 +210,13 @@ export const inputTokenCount = z.object({
   input_tokens: z.int(),
 });
 
+/** In the dialect of Anthropic. */
+export const messagesError = z.object({
+  type: z.literal('error'),
+  error: z.object({ type: z.string(), message: z.string() }),
+  request_id: z.string(),
+});
+
 export const errorAnswer = z.object({
   error: z.object({
     message: z.string(),

@@ -13,6 +13,7 @@ import {
   inputItems,
   inputTokenCount,
   messagesAnswer,
+  messagesError,
   model,
   modelList,
   responseAnswer,
@@ -65,6 +66,7 @@ export const gatewayApi: ApiDescription = {
           contentType: 'text/event-stream',
         },
       },
+      error: { name: 'MessagesError', schema: messagesError },
     },
     {
       method: 'POST',
@@ -73,6 +75,7 @@ export const gatewayApi: ApiDescription = {
       access: 'clientKey',
       body: { name: 'CountTokensRequest', schema: countRequest },
       answers: { 200: { description: 'The count.', body: { name: 'TokenCount', schema: tokenCount } } },
+      error: { name: 'MessagesError', schema: messagesError },
     },
     {
       method: 'POST',

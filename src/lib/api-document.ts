@@ -30,6 +30,8 @@ export interface ApiRoute {
   readonly isBodyOptional?: boolean;
   /** By status. */
   readonly answers: Readonly<Record<number, ApiAnswer>>;
+  /** What it may answer instead, where that differs from the interface's `error`. */
+  readonly error?: NamedSchema;
 }
 
 export interface ApiDescription {
@@ -74,9 +76,10 @@ export interface ApiDocument {
 /** The document of an interface. Requests show what may be sent, answers what comes. */
 export function apiDocument(api: ApiDescription): ApiDocument {
   const requests = api.routes.flatMap(({ body }) => (body === undefined ? [] : [body]));
-  const answers = api.routes.flatMap(({ answers: all }) =>
-    Object.values(all).flatMap(({ body }) => (body === undefined ? [] : [body])),
-  );
+  const answers = api.routes.flatMap(({ answers: all, error }) => [
+    ...Object.values(all).flatMap(({ body }) => (body === undefined ? [] : [body])),
+    ...(error === undefined ? [] : [error]),
+  ]);
   const paths: Record<string, Record<string, ApiOperation>> = {};
   for (const route of api.routes) {
     const operations = paths[route.path] ?? {};
@@ -112,16 +115,19 @@ function operationOf(route: ApiRoute, api: ApiDescription): ApiOperation {
       : { requestBody: { required: route.isBodyOptional !== true, content: jsonContent(route.body) } }),
     responses: {
       ...Object.fromEntries(answers),
-      default: responseOf({ description: 'An error; its code says why.', body: api.error }),
+      default: responseOf({ description: 'An error; its code says why.', body: route.error ?? api.error }),
     },
   };
 }
+
+/** OpenAPI 3.1 has no words for the events of a stream: readers take a schema for each event's or for the whole's. */
+const eventStream = 'text/event-stream';
 
 function responseOf({ description, body, contentType }: ApiAnswer): ApiOperation['responses'][string] {
   if (body === undefined && contentType === undefined) return { description };
   const content =
     body === undefined || contentType !== undefined
-      ? { [contentType ?? 'text/plain']: { schema: { type: 'string' } } }
+      ? { [contentType ?? 'text/plain']: contentType === eventStream ? {} : { schema: { type: 'string' } } }
       : {};
   return { description, content: { ...content, ...(body === undefined ? {} : jsonContent(body)) } };
 }
@@ -156,9 +162,11 @@ function jsonSchemas(named: readonly NamedSchema[], io: 'input' | 'output'): Rec
 /** Leaves out what says nothing to a reader, and lets answers grow without breaking their readers. */
 function plainer(schema: z.core.JSONSchema.BaseSchema, io: 'input' | 'output'): void {
   if (schema.format === 'date-time') delete schema.pattern;
+  // A request above the greatest whole number is refused.
+  if (io === 'input') return;
   if (schema.minimum === Number.MIN_SAFE_INTEGER) delete schema.minimum;
   if (schema.maximum === Number.MAX_SAFE_INTEGER) delete schema.maximum;
-  if (io === 'output' && schema.additionalProperties === false) delete schema.additionalProperties;
+  if (schema.additionalProperties === false) delete schema.additionalProperties;
 }
 
 function pathParameters(path: string) {

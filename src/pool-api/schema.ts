@@ -1,7 +1,10 @@
 import { z } from 'zod';
 import { outcomes } from '../core/outcome.ts';
 
-/** Shapes that cross the pool's boundary. Requests are strict: an unknown field is an error. Times are ISO 8601 in UTC. */
+/**
+ * Shapes that cross the pool's boundary. Requests are strict: an unknown field is an error. Times are ISO 8601 in UTC.
+ * `meta` says a rule between fields once more, for the OpenAPI document.
+ */
 
 export const accountStates = [
   'standby',
@@ -25,25 +28,32 @@ export const defaultCapacity = 16;
 export const maxWaitMs = 60_000;
 
 /** Means "ensure": afterwards the session holds `count` live leases that match. */
-export const allocateRequest = z.strictObject({
-  /** Absent: a new session is made and named in the answer. */
-  session_id: sessionId.optional(),
-  /** 1 to MAX_POOL_SIZE; the upper end is checked by the pool, which knows the setting. */
-  count: z.int().min(1).default(1),
-  provider: providerName.optional(),
-  /** Only accounts that may use this upstream model. */
-  model: z.string().min(1).max(256).optional(),
-  exclusive: z.boolean().default(true),
-  /** Turns the holder may run at a time on each account; more than 1 only when shared. */
-  slots: z.int().min(1).max(10_000).default(1),
-  /** Idle seconds after which the session is reaped; default SESSION_TIMEOUT_MINUTES. */
-  ttl_seconds: z.int().min(1).max(86_400).optional(),
-  /** How long to wait for a place before the 503. */
-  wait_ms: z.int().min(0).max(maxWaitMs).default(0),
-  exclude: z.array(accountId).max(1000).optional(),
-  /** Taken if it is free; never a reason to fail. */
-  prefer: accountId.optional(),
-});
+export const allocateRequest = z
+  .strictObject({
+    /** Absent: a new session is made and named in the answer. */
+    session_id: sessionId.optional(),
+    /** 1 to MAX_POOL_SIZE; the upper end is checked by the pool, which knows the setting. */
+    count: z.int().min(1).default(1),
+    provider: providerName.optional(),
+    /** Only accounts that may use this upstream model. */
+    model: z.string().min(1).max(256).optional(),
+    exclusive: z.boolean().default(true),
+    /** Turns the holder may run at a time on each account; more than 1 only when shared. */
+    slots: z.int().min(1).max(10_000).default(1),
+    /** Idle seconds after which the session is reaped; default SESSION_TIMEOUT_MINUTES. */
+    ttl_seconds: z.int().min(1).max(86_400).optional(),
+    /** How long to wait for a place before the 503. */
+    wait_ms: z.int().min(0).max(maxWaitMs).default(0),
+    exclude: z.array(accountId).max(1000).optional(),
+    /** Taken if it is free; never a reason to fail. */
+    prefer: accountId.optional(),
+  })
+  .meta({
+    anyOf: [
+      { properties: { slots: { maximum: 1 } } },
+      { properties: { exclusive: { const: false } }, required: ['exclusive'] },
+    ],
+  });
 export type AllocateRequest = z.input<typeof allocateRequest>;
 
 export const leasedAccount = z.object({
@@ -197,7 +207,8 @@ export const newAccount = z
   .refine((account) => (account.api_key === undefined) !== (account.refresh_token === undefined), {
     message: 'give exactly one of api_key and refresh_token',
     path: ['api_key'],
-  });
+  })
+  .meta({ oneOf: [{ required: ['api_key'] }, { required: ['refresh_token'] }] });
 export type NewAccount = z.input<typeof newAccount>;
 
 export const accountChange = z
@@ -218,7 +229,8 @@ export const accountChange = z
   .refine((change) => change.api_key === undefined || change.refresh_token === undefined, {
     message: 'give one of api_key and refresh_token',
     path: ['refresh_token'],
-  });
+  })
+  .meta({ not: { required: ['api_key', 'refresh_token'] } });
 export type AccountChange = z.infer<typeof accountChange>;
 
 export const newLogin = z
@@ -242,7 +254,8 @@ export const newLogin = z
       message: 'an account that exists keeps its settings: give them to PATCH /api/accounts/{id}',
       path: ['account_id'],
     },
-  );
+  )
+  .meta({ anyOf: [{ not: { required: ['account_id'] } }, { maxProperties: 2 }] });
 export type NewLogin = z.input<typeof newLogin>;
 
 export const loginStatuses = ['pending', 'approved', 'denied', 'expired', 'failed'] as const;
@@ -453,6 +466,12 @@ export const importRequest = z
   .refine((given) => (given.sealed === undefined) === (given.passphrase === undefined), {
     message: 'goes with sealed',
     path: ['passphrase'],
+  })
+  .meta({
+    oneOf: [
+      { required: ['lines'], maxProperties: 1 },
+      { required: ['sealed', 'passphrase'], maxProperties: 2 },
+    ],
   });
 export type ImportRequest = z.input<typeof importRequest>;
 

@@ -1,3 +1,4 @@
+import { Validator as SchemaValidator } from '@cfworker/json-schema';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type ApiDocument, apiDocument } from '../lib/api-document.ts';
@@ -37,6 +38,51 @@ describe('/openapi.json', () => {
       const expected = access === 'open' ? [false, false] : [true, access === 'adminKey'];
       const got = [(await statusWith()) === 401, (await statusWith('borrow')) === 403];
       expect([method, path, got]).toEqual([method, path, expected]);
+    }
+  });
+
+  it('allows and forbids what the server takes and refuses', async () => {
+    const { call } = await startServer();
+    const { body } = await call<ApiDocument>('GET', '/openapi.json');
+    const report = {
+      report_id: 'r',
+      account_id: 'a',
+      token_version: 0,
+      outcome: 'success',
+      at: '2026-01-01T00:00:00Z',
+    };
+    const given: readonly (readonly [method: string, path: string, schema: string, body: object])[] = [
+      ['POST', '/api/accounts', 'NewAccount', { provider: 'warp', api_key: 'wk-1' }],
+      ['POST', '/api/accounts', 'NewAccount', { provider: 'warp' }],
+      ['POST', '/api/accounts', 'NewAccount', { provider: 'warp', api_key: 'wk-1', refresh_token: 'r' }],
+      ['PATCH', '/api/accounts/none', 'AccountChange', { api_key: 'wk-1', refresh_token: 'r' }],
+      ['POST', '/api/logins', 'NewLogin', { provider: 'warp', account_id: 'a', label: 'l' }],
+      ['POST', '/api/accounts/import', 'ImportRequest', { lines: '' }],
+      ['POST', '/api/accounts/import', 'ImportRequest', { lines: '', passphrase: 'p' }],
+      ['POST', '/api/accounts/import', 'ImportRequest', { lines: '', sealed: '', passphrase: 'p' }],
+      ['POST', '/api/accounts/import', 'ImportRequest', { sealed: '' }],
+      ['POST', '/api/accounts/allocate', 'AllocateRequest', { slots: 2 }],
+      ['POST', '/api/accounts/allocate', 'AllocateRequest', { slots: 2, exclusive: false }],
+      ['POST', '/api/accounts/allocate', 'AllocateRequest', { slots: 1, exclusive: true }],
+      [
+        'POST',
+        '/api/accounts/report',
+        'ReportRequest',
+        { session_id: 's', reports: [{ ...report, fence: 2 ** 53 }] },
+      ],
+      [
+        'POST',
+        '/api/accounts/report',
+        'ReportRequest',
+        { session_id: 's', reports: [{ ...report, fence: 1 }] },
+      ],
+    ];
+    for (const [method, path, name, sent] of given) {
+      const fits = new SchemaValidator(body.components.schemas[name] ?? false, '2020-12').validate(
+        sent,
+      ).valid;
+      const { status } = await call(method, path, sent);
+      expect([name, sent, fits]).toEqual([name, sent, status !== 400]);
     }
   });
 

@@ -64,6 +64,10 @@ const routes: readonly ApiRoute[] = [
         description: 'The session holds them.',
         body: { name: 'AllocateAnswer', schema: allocateAnswer },
       },
+      503: {
+        description: 'Too few accounts are free; "shortage" counts why.',
+        body: { name: 'ErrorAnswer', schema: errorAnswer },
+      },
     },
   },
   {
