@@ -133,6 +133,7 @@ export async function startServices(
         shutdownMs: config.shutdownMs,
         dispatcher: network.dispatcher,
         userAgent,
+        secrets: config.secrets,
         clock,
         logger: logger.child({ service: 'gateway' }),
       });
@@ -206,6 +207,7 @@ export function openRemotePool(config: Config): OpenedPool {
   const admin = openRemoteAdmin(config);
   // As a gateway with this configuration would: then accounts that are lent to gateways only will do as well.
   const generated = isOnThisMachine(config.poolUrl) ? readSharedKey(gatewayKeyFile(config)) : undefined;
+  config.secrets.add(generated);
   const { gatewayKey = generated } = config.pool;
   const borrower = createHttpPool({ baseUrl: config.poolUrl, apiKey, gatewayKey });
   return {
@@ -256,6 +258,8 @@ export async function movePool(
   config: Config,
   { from, to }: { readonly from?: string; readonly to: string },
 ): Promise<MovedRows> {
+  config.secrets.addUrl(to);
+  config.secrets.addUrl(from);
   const { moveStore } = await import('./pool/index.ts');
   return moveStore(
     from === undefined ? config.databaseUrl : absoluteDatabaseUrl(from, config.dataDir),
@@ -270,6 +274,7 @@ const gatewayKeyFile = (config: Config): string => join(config.dataDir, 'gateway
 function ownGatewayKey(config: Config, logger: Logger): string | undefined {
   const path = gatewayKeyFile(config);
   const key = sharedKey(path);
+  config.secrets.add(key);
   if (key === undefined) {
     logger.warn(
       `${path} can be neither read nor made, so gateways that run apart are ordinary borrowers to the pool: set the same GATEWAY_KEY for both services.`,
@@ -428,6 +433,7 @@ async function openPool(
   const pool = createPool({
     store,
     vault,
+    secrets: config.secrets,
     providers: providers.all,
     clock,
     logger: logger.child({ service: 'pool' }),
@@ -471,6 +477,7 @@ function adminOf(pool: PoolService): PoolAdmin {
 function openHttpPool(config: Config, opened: Opened, logger: Logger) {
   // A generated key never leaves this machine.
   const generated = isOnThisMachine(config.poolUrl) ? ownGatewayKey(config, logger) : undefined;
+  config.secrets.add(generated);
   const { apiKey, gatewayKey = generated } = config.pool;
   const pool = createHttpPool({ baseUrl: config.poolUrl, apiKey, gatewayKey });
   opened.add('the connection to the pool', () => pool.close());

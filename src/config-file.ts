@@ -1,5 +1,5 @@
 import { dirname } from 'node:path';
-import { parse as parseYaml } from 'yaml';
+import { parse as parseYaml, YAMLError } from 'yaml';
 import { z } from 'zod';
 import { readTextFile } from './lib/read-text.ts';
 import { safeAddress } from './settings.ts';
@@ -64,11 +64,12 @@ export const emptyConfigFile: ConfigFile = { aliases: {}, providers: {}, sources
 /** Adds every fault found to `problems`. Secrets that the file only names come from the environment. */
 export function readConfigFile(file: string, environment: NodeJS.ProcessEnv, problems: string[]): ConfigFile {
   let content: unknown;
+  let given = '';
   try {
-    content = withoutEmpty(parseYaml(readTextFile(file)) ?? {});
+    given = readTextFile(file);
+    content = withoutEmpty(parseYaml(given, { prettyErrors: false }) ?? {});
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    problems.push(`CONFIG_FILE ${file} cannot be read: ${reason}`);
+    problems.push(`CONFIG_FILE ${file} cannot be read: ${reasonOfUnreadable(error, given)}`);
     return emptyConfigFile;
   }
   const result = configFile.safeParse(content);
@@ -104,6 +105,17 @@ export function readConfigFile(file: string, environment: NodeJS.ProcessEnv, pro
     problems.push(`CONFIG_FILE ${file}: ${problem}`),
   );
   return { aliases: result.data.aliases, providers: Object.fromEntries(providers), sources };
+}
+
+/** The place and the kind of the fault: the parser's own words quote what it read, and that may be a secret. */
+function reasonOfUnreadable(error: unknown, given: string): string {
+  if (error instanceof YAMLError) {
+    const before = given.slice(0, error.pos[0]).split('\n');
+    const place = `line ${before.length}, column ${(before.at(-1)?.length ?? 0) + 1}`;
+    return `${place} is not valid YAML (${error.code}).`;
+  }
+  if (given !== '') return 'it is not valid YAML: put quotes around a value that begins with * or &.';
+  return error instanceof Error ? error.message : String(error);
 }
 
 /** A section whose lines are all commented out is null, and means what none means. */

@@ -4,10 +4,12 @@ import { isAbsolute, join, resolve } from 'node:path';
 import { parseEnv } from 'node:util';
 import type { z } from 'zod';
 import { type ConfiguredProvider, emptyConfigFile, readConfigFile } from './config-file.ts';
+import { KnownSecrets } from './lib/known-secrets.ts';
 import { isLoopbackHost, isLoopbackUrl, isOnThisMachine } from './lib/loopback.ts';
 import { readCertificates } from './lib/network/extra-certificates.ts';
 import { readTextFile } from './lib/read-text.ts';
 import { localUrl } from './lib/service-address.ts';
+import { plainLine } from './lib/shown-text.ts';
 import { type SettingName, type SettingValues, settings } from './settings.ts';
 import type { SourceSettings } from './source-settings.ts';
 
@@ -89,6 +91,8 @@ export interface Config {
   readonly providers: Readonly<Record<string, ConfiguredProvider>>;
   /** Where replenishing draws accounts from, in order. */
   readonly sources: readonly SourceSettings[];
+  /** What of all this must never be shown; sources add what they were given, and the pool the credentials it uses. */
+  readonly secrets: KnownSecrets;
 }
 
 interface ConfiguredProxy {
@@ -301,7 +305,34 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
     aliases,
     providers,
     sources,
+    secrets: secretsIn(values, providers, environment),
   });
+}
+
+/** Every value that is secret by its place. Those of the sources are told by the sources, which use them. */
+function secretsIn(
+  values: SettingValues,
+  providers: Config['providers'],
+  environment: NodeJS.ProcessEnv,
+): KnownSecrets {
+  const secrets = new KnownSecrets();
+  for (const [name, value] of Object.entries(values)) {
+    const isSecret = (settings as Readonly<Record<string, { isSecret?: boolean }>>)[name]?.isSecret === true;
+    for (const one of [value].flat()) {
+      if (typeof one !== 'string') continue;
+      // Where a URL stands for a database its user is named in messages; at a proxy it may be a token.
+      if (one.includes('://')) secrets.addUrl(one, { isUserSecret: name.endsWith('_PROXY') });
+      else if (isSecret && !/^(sqlite:|memory$)/.test(one)) secrets.add(one);
+    }
+  }
+  secrets.add(environment['ACCOUNT_API_KEY']);
+  for (const provider of Object.values(providers)) {
+    for (const [name, value] of Object.entries(provider)) {
+      if (name === 'clientSecret') secrets.add(value);
+      else secrets.addUrl(value);
+    }
+  }
+  return secrets;
 }
 
 /** Faults that depend on which services this process runs. Throws ConfigError. */
@@ -435,11 +466,17 @@ function readSettings(environment: NodeJS.ProcessEnv, problems: string[]): Setti
     if (result.success) {
       values[name] = result.data;
     } else {
-      const shown = isSecret === true ? name : `${name}=${text.replace(/\/\/[^/\s]*@/, '//***@')}`;
-      problems.push(`${shown}: ${result.error.issues[0]?.message ?? 'is not valid'}.`);
+      const shown = isSecret === true ? name : `${name}=${shownValue(text)}`;
+      problems.push(`${shown}: ${plainLine(result.error.issues[0]?.message ?? 'is not valid')}.`);
     }
   }
   return values as SettingValues;
+}
+
+/** Of a URL neither its user nor its query: they may be secret. */
+function shownValue(text: string): string {
+  const isUrl = text.includes('://');
+  return plainLine(isUrl ? text.replace(/\/\/[^/\s]*@/, '//***@').replace(/[?#].*$/s, '?***') : text);
 }
 
 /** Without the quotes that Docker's --env-file and systemd's EnvironmentFile can leave around it. */

@@ -17,6 +17,7 @@ import { createLogger, type Logger } from './lib/logger.ts';
 import { trustCertificates } from './lib/network/extra-certificates.ts';
 import { decodeText } from './lib/read-text.ts';
 import { localUrl } from './lib/service-address.ts';
+import { plainText } from './lib/shown-text.ts';
 
 /** Read when a command needs it: the help has to work beside a faulty `.env`. */
 let environment: NodeJS.ProcessEnv | undefined;
@@ -24,8 +25,10 @@ function variables(): NodeJS.ProcessEnv {
   environment ??= readEnvironment();
   return environment;
 }
+/** Read last: what a command says may hold none of its secrets. */
+let config: Config | undefined;
 function configure(): Config {
-  const config = loadConfig(variables());
+  config = loadConfig(variables());
   trustCertificates(config.extraCertificates);
   return config;
 }
@@ -42,7 +45,10 @@ const actions: CliActions = {
     const logger = createLogger('INFO');
     await runUntilStopped(logger, () => startSandboxAlone(options, logger));
   },
-  openAdmin: () => openPoolAdmin(configure(), createLogger('ERROR')),
+  openAdmin: async () => {
+    const config = configure();
+    return openPoolAdmin(config, createLogger('ERROR', undefined, config.secrets));
+  },
   async examine({ wantsAnswer }) {
     const { examine } = await import('./doctor/doctor.ts');
     return await examine({
@@ -65,8 +71,8 @@ const actions: CliActions = {
   },
   accountKeyFromEnvironment: () => variables()['ACCOUNT_API_KEY'],
   readStdin: async () => decodeText(await buffer(process.stdin)),
-  write: (output) => void process.stdout.write(output),
-  writeError: (output) => void process.stderr.write(output),
+  write: (output) => void process.stdout.write(plainText(output)),
+  writeError: (output) => void process.stderr.write(plainText(config?.secrets.redact(output) ?? output)),
   isTerminal: process.stdout.isTTY === true,
   wait: (ms) => delay(ms),
 };
@@ -74,11 +80,11 @@ const actions: CliActions = {
 process.exitCode = await runProgram(actions, process.argv.slice(2));
 
 /** Where a service logs to. A file is opened anew on SIGHUP, which is how log rotation tells that it moved it. */
-function openLogger({ logLevel, logFile }: Config): Logger {
-  if (logFile === undefined) return createLogger(logLevel);
+function openLogger({ logLevel, logFile, secrets }: Config): Logger {
+  if (logFile === undefined) return createLogger(logLevel, undefined, secrets);
   const file = openLogFile(logFile);
   process.on('SIGHUP', () => file.reopen());
-  return createLogger(logLevel, file);
+  return createLogger(logLevel, file, secrets);
 }
 
 /** Starts, waits for a signal or a loss, and closes. A second signal ends the process at once. */

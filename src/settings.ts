@@ -386,6 +386,7 @@ export const settings = {
   }),
   WARP_FIREBASE_API_KEY: setting({
     schema: secret,
+    isSecret: true,
     help: "The web API key of Warp's identity project, needed to exchange and refresh tokens.",
   }),
   WARP_IDENTITY_URL: setting({

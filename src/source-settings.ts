@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
+import { openVariables } from './lib/known-secrets.ts';
 import { readTextFile } from './lib/read-text.ts';
 import { path, safeAddress, safeUrl } from './settings.ts';
 
@@ -153,7 +154,7 @@ function resolveSource(
     case 'file':
       return { type: one.type, name: named, path: resolve(folder, one.path) };
     case 'command': {
-      const kept = ['PATH', 'HOME', 'LANG'].flatMap((variable) => {
+      const kept = openVariables.flatMap((variable) => {
         const value = environment[variable];
         return value === undefined ? [] : [[variable, value] as const];
       });

@@ -1,3 +1,4 @@
+import { plainJson } from '../lib/shown-text.ts';
 import type { PoolAdmin } from '../pool-api/pool.ts';
 import type { Account, AccountDetails } from '../pool-api/schema.ts';
 import { formatPairs, formatTable } from './table.ts';
@@ -83,7 +84,7 @@ export function formatDetails(account: AccountDetails): string {
 }
 
 export function formatJson(value: unknown): string {
-  return `${JSON.stringify(value, null, 2)}\n`;
+  return `${plainJson(JSON.stringify(value, null, 2))}\n`;
 }
 
 function quotaLeft({ quota }: Account): string | null {

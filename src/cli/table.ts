@@ -1,3 +1,6 @@
+import stringWidth from 'string-width';
+import { plainLine } from '../lib/shown-text.ts';
+
 /** A column: its heading and what it shows of a row; null and undefined show as a dash. */
 export type Column<Row> = readonly [
   heading: string,
@@ -24,12 +27,12 @@ function alignLines(lines: readonly (readonly string[])[]): string {
   const widths: number[] = [];
   for (const line of lines) {
     line.forEach((cell, index) => {
-      widths[index] = Math.max(widths[index] ?? 0, cell.length);
+      widths[index] = Math.max(widths[index] ?? 0, stringWidth(cell));
     });
   }
   const text = lines.map((line) =>
     line
-      .map((cell, index) => cell.padEnd(widths[index] ?? 0))
+      .map((cell, index) => cell + ' '.repeat((widths[index] ?? 0) - stringWidth(cell)))
       .join('  ')
       .trimEnd(),
   );
@@ -39,6 +42,6 @@ function alignLines(lines: readonly (readonly string[])[]): string {
 function cellText(value: string | number | boolean | null | undefined): string {
   if (value === null || value === undefined || value === '') return '-';
   if (typeof value === 'boolean') return value ? 'yes' : 'no';
-  // Labels come from outside: control characters must not reach the terminal.
-  return String(value).replace(/\p{Cc}+/gu, ' ');
+  // Labels and messages come from outside: none may begin a line of its own.
+  return plainLine(String(value));
 }

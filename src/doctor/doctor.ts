@@ -57,7 +57,8 @@ export async function examine(options: DoctorOptions): Promise<Finding[]> {
     )),
   );
   direct.close();
-  return findings;
+  // What a vendor, a proxy or a database answered is quoted in some.
+  return findings.map((finding) => ({ ...finding, message: config.secrets.redact(finding.message) }));
 }
 
 async function lookAtUpstreams(config: Config): Promise<Finding[]> {

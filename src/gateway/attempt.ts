@@ -4,6 +4,7 @@ import type { ConversationMemory } from '../core/protocol.ts';
 import type { AskedRequest, TurnEvent, Usage } from '../core/turn.ts';
 import type { CallListener, RunningCall, UpstreamTimeouts } from '../core/turn-caller.ts';
 import type { Clock } from '../lib/clock.ts';
+import type { KnownSecrets } from '../lib/known-secrets.ts';
 import type { ListeningTime } from '../lib/listening-time.ts';
 import type { Logger } from '../lib/logger.ts';
 import { createCallLimit } from './call-limit.ts';
@@ -24,6 +25,8 @@ export interface AttemptDependencies {
   readonly clock: Clock;
   readonly listening: ListeningTime;
   readonly userAgent: string;
+  /** An upstream's refusal may repeat what it was sent. */
+  readonly secrets: KnownSecrets;
   readonly timeouts: UpstreamTimeouts;
   /** Calls under way, for whoever watches over their time limits. */
   readonly runningCalls: Set<RunningCall>;
@@ -76,7 +79,7 @@ export async function attemptTurn(
   try {
     const opened = await openCall(dependencies, attempt, remembered);
     signal.throwIfAborted();
-    const reader = createReader(attempt, dependencies.clock);
+    const reader = createReader(attempt, dependencies);
 
     const error = await new Promise<AppError | undefined>((resolve, reject) => {
       const running: RunningCall = opened.start({
@@ -191,7 +194,10 @@ function withChargeOf(told: Usage | undefined, counted: Usage): Usage {
 }
 
 /** Passes an attempt's events on to its output, under the rules of one answer. */
-function createReader({ request, output, progress, wantsUsage }: Attempt, clock: Clock) {
+function createReader(
+  { request, output, progress, wantsUsage }: Attempt,
+  { clock, secrets }: Pick<AttemptDependencies, 'clock' | 'secrets'>,
+) {
   const { maxOutputTokens, stopSequences } = request.limits;
   const { effort, isAsked = false } = request.reasoning;
   const isReasoningHidden = effort === 'none';
@@ -234,6 +240,7 @@ function createReader({ request, output, progress, wantsUsage }: Attempt, clock:
       if (hasContent) progress.firstContentAt ??= clock.monotonic();
 
       if (last?.type === 'error') {
+        secrets.clean(last.error);
         // Before content the error stays here, and content of the same batch with it.
         if (progress.isContentSent && last.error.code !== 'cancelled') write(batch);
         end(last.error);

@@ -3,6 +3,7 @@ import type { Dispatcher } from 'undici';
 import type { UpstreamProvider } from '../core/provider.ts';
 import type { UpstreamTimeouts } from '../core/turn-caller.ts';
 import type { Clock } from '../lib/clock.ts';
+import type { KnownSecrets } from '../lib/known-secrets.ts';
 import { ListeningTime } from '../lib/listening-time.ts';
 import type { Logger } from '../lib/logger.ts';
 import { createWrongKeyLog } from '../lib/wrong-keys.ts';
@@ -53,6 +54,8 @@ export interface GatewayOptions {
   /** Carries turns to their upstreams. Its owner closes it, after the gateway. */
   readonly dispatcher: Dispatcher;
   readonly userAgent: string;
+  /** Those of the configuration, to which the bearers are added that turns use. */
+  readonly secrets: KnownSecrets;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -64,7 +67,8 @@ export interface Gateway {
 }
 
 export async function createGateway(options: GatewayOptions): Promise<Gateway> {
-  const { pool, clock, logger } = options;
+  const { clock, logger, secrets } = options;
+  const pool = tellingPool(options.pool, secrets);
   const poolWatch = createPoolWatch(pool, clock, {
     onReach(isReachable) {
       if (isReachable) logger.info('the account pool answers again');
@@ -115,6 +119,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       clock,
       listening: new ListeningTime(clock),
       userAgent: options.userAgent,
+      secrets,
       timeouts: options.timeouts,
       runningCalls: new Set(),
     },
@@ -175,4 +180,21 @@ function announceStanding({ caller, gatewayOnly }: PoolStanding, logger: Logger)
       break;
     default:
   }
+}
+
+/** The pool, which tells the bearers it lends, so that none is shown that an upstream repeats. */
+function tellingPool(pool: Pool, secrets: KnownSecrets): Pool {
+  return {
+    ...pool,
+    async allocate(request, signal) {
+      const answer = await pool.allocate(request, signal);
+      for (const { id_token } of answer.accounts) secrets.use(id_token);
+      return answer;
+    },
+    async report(request) {
+      const answer = await pool.report(request);
+      for (const { id_token } of answer.results) if (id_token !== undefined) secrets.use(id_token);
+      return answer;
+    },
+  };
 }

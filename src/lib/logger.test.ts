@@ -1,9 +1,10 @@
 import { Writable } from 'node:stream';
 import { expect, it } from 'vitest';
 import { createHttpServer } from './http-server.ts';
+import { KnownSecrets } from './known-secrets.ts';
 import { createLogger } from './logger.ts';
 
-function collect(): { lines: () => Record<string, unknown>[]; stream: Writable } {
+function collect(): { text: () => string; lines: () => Record<string, unknown>[]; stream: Writable } {
   let text = '';
   const stream = new Writable({
     write(chunk, _encoding, done) {
@@ -16,7 +17,7 @@ function collect(): { lines: () => Record<string, unknown>[]; stream: Writable }
       .split('\n')
       .filter((line) => line !== '')
       .map((line) => JSON.parse(line) as Record<string, unknown>);
-  return { lines, stream };
+  return { text: () => text, lines, stream };
 }
 
 it('logs no empty line when a server listens', async () => {
@@ -41,4 +42,36 @@ it('keeps the values of secret fields out, wherever they stand', () => {
   const { lines, stream } = collect();
   createLogger('DEBUG', stream).info({ api_key: 'a', request: { headers: { authorization: 'b' } } }, 'm');
   expect(JSON.stringify(lines())).not.toMatch(/"[ab]"/);
+});
+
+it('takes known secrets out of every text of a line, also of errors and their causes, and leaves it valid', () => {
+  const { text, lines, stream } = collect();
+  const secrets = new KnownSecrets();
+  const secret = '1b"k\\ey\n4f9a1c2d3e5b6a79';
+  secrets.add(secret);
+  const logger = createLogger('TRACE', stream, secrets);
+  const cause = new Error(`the server said ${secret}`);
+  const error = Object.assign(new Error(`failed with ${secret}`, { cause }), {
+    headers: { 'x-any': secret },
+  });
+  logger.child({ bound: secret }).error({ err: error, deep: { list: [`a${secret}b`] } }, `it was ${secret}`);
+  logger.trace(`\u001b${secret.slice(2)}\\`);
+  expect(lines()).toHaveLength(2);
+  expect(lines()[0]).toMatchObject({
+    level: 'error',
+    bound: '[secret]',
+    deep: { list: ['a[secret]b'] },
+    msg: 'it was [secret]',
+    err: { headers: { 'x-any': '[secret]' } },
+  });
+  expect(text()).not.toContain('4f9a1c2d');
+});
+
+it('escapes what a terminal obeys and what nobody sees', () => {
+  const { text, lines, stream } = collect();
+  const said = '\u009b31m \u202e \u2028 \u{e0041} \u007f \ufeff ü 👍';
+  createLogger('INFO', stream).info({ 'na\u202eme': said }, said);
+  expect(text()).toMatch(/^[ -~]*[^\p{C}]*\n$/u);
+  expect(lines()[0]).toMatchObject({ 'na\u202eme': said, msg: said });
+  expect(text()).toContain('ü 👍');
 });

@@ -175,9 +175,19 @@ export const shortage = z.object({
 });
 export type Shortage = z.infer<typeof shortage>;
 
+/** What a person reads in lists: nothing a terminal obeys or nobody sees, but for what emoji and scripts are joined by. */
+const plainText = z
+  .string()
+  .regex(
+    /^(?:\u200c|\u200d|\ufe0f|(?![\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]).)*$/su,
+    'must not hold control characters or invisible ones',
+  );
+const emailText = plainText.min(1).max(320);
+const labelText = plainText.max(200);
+
 /** Upstream models an account may use. An empty list would be an account nobody can ever be lent. */
 const modelList = z
-  .array(z.string().min(1).max(256))
+  .array(plainText.min(1).max(256))
   .min(1, 'name at least one model, or leave models out for all of them')
   .max(1000);
 
@@ -189,10 +199,10 @@ const teamUid = z
 export const newAccount = z
   .strictObject({
     provider: providerName,
-    email: z.string().min(1).max(320).optional(),
+    email: emailText.optional(),
     api_key: z.string().min(1).max(8192).optional(),
     refresh_token: z.string().min(1).max(8192).optional(),
-    label: z.string().max(200).optional(),
+    label: labelText.optional(),
     capacity: z.int().min(1).max(10_000).optional(),
     /** Upstream models the account may use; absent means all. */
     models: modelList.optional(),
@@ -214,8 +224,8 @@ export type NewAccount = z.input<typeof newAccount>;
 export const accountChange = z
   .strictObject({
     enabled: z.boolean().optional(),
-    email: z.string().min(1).max(320).nullable().optional(),
-    label: z.string().max(200).nullable().optional(),
+    email: emailText.nullable().optional(),
+    label: labelText.nullable().optional(),
     capacity: z.int().min(1).max(10_000).optional(),
     models: modelList.nullable().optional(),
     free: z.boolean().optional(),
@@ -238,7 +248,7 @@ export const newLogin = z
     provider: providerName,
     /** Replace this account's credential instead of adding an account. */
     account_id: accountId.optional(),
-    label: z.string().max(200).optional(),
+    label: labelText.optional(),
     capacity: z.int().min(1).max(10_000).optional(),
     models: modelList.optional(),
     free: z.boolean().optional(),

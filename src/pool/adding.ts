@@ -83,6 +83,8 @@ export function createAdding(context: PoolContext, onRealAccount: () => Promise<
   };
 
   const check: Adding['check'] = (providerName, credential) => {
+    // It may be refused in words that repeat it.
+    context.secrets.use(secretOf(credential));
     const provider = providerNamed(context, providerName);
     if (credential.kind === 'api_key') return { ...credential, key: normalized(provider, credential.key) };
     if (provider.tokens === undefined) {

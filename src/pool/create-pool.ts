@@ -1,5 +1,6 @@
 import type { Provider } from '../core/provider.ts';
 import type { Clock } from '../lib/clock.ts';
+import { KnownSecrets } from '../lib/known-secrets.ts';
 import type { Logger } from '../lib/logger.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import type { Pool, PoolHealth } from '../pool-api/pool.ts';
@@ -12,7 +13,9 @@ import { createHousekeeper } from './housekeeper.ts';
 import { createLogins, type Logins } from './logins.ts';
 import { createPoolMetrics } from './metrics.ts';
 import {
+  bearerField,
   type Caller,
+  credentialField,
   hasBearer,
   type PoolContext,
   type PoolSettings,
@@ -39,6 +42,8 @@ import { shuttingDown } from './waiting-room.ts';
 export interface PoolOptions {
   readonly store: Store;
   readonly vault: Vault;
+  /** Those of the configuration, which the pool adds the credentials to that it uses; its own where none are given. */
+  readonly secrets?: KnownSecrets;
   readonly providers: ReadonlyMap<string, Provider>;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -73,12 +78,14 @@ export interface PoolService
   metrics(): Promise<string>;
   readonly clock: Clock;
   readonly version: string;
+  readonly secrets: KnownSecrets;
   /** Not reachable once the store is beyond use. */
   health(): Promise<PoolHealth>;
 }
 
 export function createPool(options: PoolOptions): PoolService {
-  const { vault, providers, clock, logger, settings } = options;
+  const { providers, clock, logger, settings, secrets = new KnownSecrets() } = options;
+  const vault = tellingVault(options.vault, secrets);
   const events = createEventHub();
   const metrics = createPoolMetrics({
     stats: () => options.store.stats(clock.now()),
@@ -87,13 +94,14 @@ export function createPool(options: PoolOptions): PoolService {
     eventReaders: () => events.readers(),
   });
   const store = metrics.timed(options.store);
-  const quota = createQuotaQuery({ providers, clock, logger });
+  const quota = createQuotaQuery({ providers, clock, logger, secrets });
   let sandbox: Store | undefined;
   let isStopping = false;
 
   const context: PoolContext = {
     store,
     vault,
+    secrets,
     providers,
     clock,
     logger,
@@ -229,6 +237,7 @@ export function createPool(options: PoolOptions): PoolService {
     metrics: metrics.text,
     clock,
     version: settings.version,
+    secrets,
     health,
 
     async start() {
@@ -272,6 +281,23 @@ export function createPool(options: PoolOptions): PoolService {
       },
       health,
     }),
+  };
+}
+
+/** The vault, which tells what must not be shown once it is open. */
+function tellingVault(vault: Vault, secrets: KnownSecrets): Vault {
+  const isCredential = (field: string): boolean => field === credentialField || field === bearerField;
+  return {
+    ...vault,
+    seal(accountId, field, plain) {
+      if (isCredential(field)) secrets.use(plain);
+      return vault.seal(accountId, field, plain);
+    },
+    open(accountId, field, sealed) {
+      const plain = vault.open(accountId, field, sealed);
+      if (isCredential(field)) secrets.use(plain);
+      return plain;
+    },
   };
 }
 

@@ -147,7 +147,11 @@ export function createLogins(context: PoolContext, adding: Adding): Logins {
     const { record } = mine;
     if (isFinal(error) || clock.now() > record.expiresAt + longestAddingMs) {
       logger.warn({ err: error, login_id: record.id, provider: record.provider }, 'a login failed');
-      return finish(mine, { status: 'failed', accountId: null, error: messageOf(error) });
+      return finish(mine, {
+        status: 'failed',
+        accountId: null,
+        error: context.secrets.redact(messageOf(error)),
+      });
     }
     logger.info(
       { err: error, login_id: record.id, provider: record.provider },

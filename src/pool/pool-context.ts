@@ -1,5 +1,6 @@
 import type { Provider, ProviderAccount } from '../core/provider.ts';
 import type { Clock } from '../lib/clock.ts';
+import type { KnownSecrets } from '../lib/known-secrets.ts';
 import type { Logger } from '../lib/logger.ts';
 import { isLendable, type QuotaCause, type QuotaFinding } from './account-state.ts';
 import type { EventHub } from './events.ts';
@@ -44,6 +45,8 @@ export interface PoolContext {
   /** The store that lends at this moment: the built-in accounts' while there is no real one. */
   lending(): Store;
   readonly vault: Vault;
+  /** What a provider or a source says goes through these before it is stored or shown. */
+  readonly secrets: KnownSecrets;
   readonly providers: ReadonlyMap<string, Provider>;
   readonly clock: Clock;
   readonly logger: Logger;

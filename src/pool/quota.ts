@@ -1,6 +1,7 @@
 import { AppError } from '../core/errors.ts';
 import type { Provider, ProviderAccount } from '../core/provider.ts';
 import type { Clock } from '../lib/clock.ts';
+import type { KnownSecrets } from '../lib/known-secrets.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { QuotaFinding } from './account-state.ts';
 
@@ -17,8 +18,9 @@ export function createQuotaQuery(options: {
   readonly providers: ReadonlyMap<string, Provider>;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly secrets: KnownSecrets;
 }): QuotaQuery {
-  const { providers, clock, logger } = options;
+  const { providers, clock, logger, secrets } = options;
   const underWay = new Map<string, Promise<QuotaFinding>>();
 
   const askOnce = async (
@@ -49,7 +51,7 @@ export function createQuotaQuery(options: {
       logger.info({ err: error, provider: providerName }, 'the provider did not say what is left');
       // Only AppError's message is made to be shown.
       return error instanceof AppError
-        ? { type: 'failure', code: error.code, fault: error.fault, message: error.message }
+        ? { type: 'failure', code: error.code, fault: error.fault, message: secrets.redact(error.message) }
         : { type: 'failure', code: 'internal', message: 'the query failed; the log has the details' };
     } finally {
       stopTimer();

@@ -97,7 +97,7 @@ export function createRefresher(
     try {
       return await tokens.refresh(refreshToken);
     } catch (error) {
-      if (error instanceof TokenError) return error;
+      if (error instanceof TokenError) return context.secrets.clean(error);
       return new TokenError('unknown', 'The refresh failed unexpectedly; the log has the details.', {
         cause: error,
       });

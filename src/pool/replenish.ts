@@ -66,7 +66,7 @@ export function createReplenisher(context: PoolContext, sources: readonly Source
       if (draw.signal.aborted) return;
       const message =
         error instanceof SourceError
-          ? error.message
+          ? context.secrets.redact(error.message)
           : 'it failed in an unforeseen way; the log has the details';
       logger.warn({ err: error, source: source.name }, 'a source of accounts failed');
       const reason = `${source.name}: ${message}`;

@@ -69,7 +69,7 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
   const openStreams = new Set<() => void>();
 
   app.setErrorHandler((thrown, request, reply) => {
-    const error = poolErrorFrom(thrown);
+    const error = pool.secrets.clean(poolErrorFrom(thrown));
     if (error.status >= 500 && error.code !== 'no_account_available' && error.code !== 'shutting_down') {
       logger.error({ err: error.cause ?? error, requestId: request.id }, 'a request failed');
     }

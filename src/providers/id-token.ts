@@ -13,7 +13,9 @@ export function readClaims(token: string): {
     return {
       ...(typeof iat === 'number' && Number.isFinite(iat) ? { issuedAt: iat * 1_000 } : {}),
       ...(typeof exp === 'number' && Number.isFinite(exp) ? { expiresAt: exp * 1_000 } : {}),
-      ...(typeof email === 'string' && /^\S{1,300}@\S{1,300}$/.test(email) && email.length <= 320
+      ...(typeof email === 'string' &&
+      /^[^\s\p{C}]{1,300}@[^\s\p{C}]{1,300}$/u.test(email) &&
+      email.length <= 320
         ? { email }
         : {}),
     };

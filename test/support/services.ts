@@ -58,9 +58,14 @@ export async function startTestServices(
       folder,
     ),
   );
-  const services = await startServices(config, 'both', createLogger('DEBUG', destination), (error) => {
-    throw error;
-  });
+  const services = await startServices(
+    config,
+    'both',
+    createLogger('DEBUG', destination, config.secrets),
+    (error) => {
+      throw error;
+    },
+  );
   const gatewayUrl = services.gatewayUrl ?? '';
   const poolUrl = services.poolUrl ?? '';
   let isClosed = false;

@@ -1,5 +1,6 @@
 import { pino } from 'pino';
 import { Agent } from 'undici';
+import { KnownSecrets } from '../../lib/known-secrets.ts';
 import { ListeningTime } from '../../lib/listening-time.ts';
 import { createAffinity } from '../affinity.ts';
 import { createConversations } from '../conversations.ts';
@@ -70,6 +71,7 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
       clock,
       listening: new ListeningTime(clock),
       userAgent: 'warp2api/test',
+      secrets: new KnownSecrets(),
       timeouts: { firstEventMs: 30_000, idleMs: 60_000 },
       runningCalls: new Set(),
     },

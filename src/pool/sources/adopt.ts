@@ -41,7 +41,7 @@ export function createAdopt(context: PoolContext, adding: Adding): Adopt {
       adding.checkTeam(account.provider, account.team_uid);
       return null;
     } catch (error) {
-      if (error instanceof PoolError) return error.message;
+      if (error instanceof PoolError) return context.secrets.redact(error.message);
       throw error;
     }
   };
@@ -56,7 +56,7 @@ export function createAdopt(context: PoolContext, adding: Adding): Adopt {
         return { result: 'duplicate' as const, id: await idOf(added.provider, credential) };
       }
       if (error.code !== 'invalid_request') throw error;
-      return { result: 'failed' as const, reason: error.message };
+      return { result: 'failed' as const, reason: context.secrets.redact(error.message) };
     }
   };
   return Object.assign(adopt, { faultOf });

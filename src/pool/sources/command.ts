@@ -16,6 +16,12 @@ export interface CommandSourceSettings {
 /** A command of the owner's that prints accounts in the import format, as a credential helper does. */
 export function createCommandSource(settings: CommandSourceSettings, tools: SourceTools): Source {
   const { name, command, timeoutMs, environment, folder } = settings;
+  const { secrets, providers } = tools.context;
+  for (const [variable, value] of Object.entries(environment)) {
+    // The name of a provider is shown everywhere, and commands are told it.
+    if (!providers.has(value)) secrets.addNamed(variable, value);
+  }
+  secrets.addArguments(command.slice(1));
   const deliveries = createDeliveries(name, tools);
   return {
     name,
@@ -35,7 +41,7 @@ export function createCommandSource(settings: CommandSourceSettings, tools: Sour
       });
       await deliveries.receive(output, draw);
       if (fault === null) return;
-      const said = redacted(complaints);
+      const said = redacted(complaints, secrets);
       throw new SourceError(`the command failed: ${fault}${said === '' ? '' : `; it said: ${said}`}`);
     },
   };

@@ -43,10 +43,12 @@ function openSource(
     case 'webhook':
       return createWebhookSource(settings, tools, web);
     case 'openrouter_keys': {
+      tools.context.secrets.add(settings.adminKey);
       const issuer = createOpenRouterKeyIssuer({ ...settings, ...web });
       return createIssuedKeysSource({ ...settings, provider: 'openrouter', issuer }, tools);
     }
     case 'openai_service_accounts': {
+      tools.context.secrets.add(settings.adminKey);
       const issuer = createOpenAiKeyIssuer({ ...settings, ...web });
       return createIssuedKeysSource({ ...settings, provider: 'openai', issuer }, tools);
     }

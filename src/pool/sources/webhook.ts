@@ -14,6 +14,8 @@ export interface WebhookSourceSettings {
 }
 
 const mostBytes = 1024 * 1024;
+/** How much of a refusal is looked at, to show its beginning. */
+const mostRead = 64 * 1024;
 
 /** An address of the owner's that answers with accounts in the import format. No redirect is followed. */
 export function createWebhookSource(
@@ -22,8 +24,11 @@ export function createWebhookSource(
   { http, userAgent }: { readonly http: ProviderHttp; readonly userAgent: string },
 ): Source {
   const { name, url, timeoutMs, headers } = settings;
+  const { secrets } = tools.context;
+  secrets.addUrl(url);
+  // They come from variables because they are secret, whatever the header.
+  for (const value of Object.values(headers)) secrets.addNamed('authorization', value);
   const deliveries = createDeliveries(name, tools);
-  const secrets = Object.values(headers);
   const ask = async (count: number, signal: AbortSignal) => {
     try {
       return await http({
@@ -53,7 +58,7 @@ export function createWebhookSource(
       const { status, body } = await ask(draw.wanted(), draw.signal);
       const text = Buffer.from(body).toString('utf8');
       if (status < 200 || status > 299) {
-        const said = redacted(text.slice(0, 2000), secrets);
+        const said = redacted(text.slice(0, mostRead), secrets);
         throw new SourceError(`the webhook answered ${status}${said === '' ? '' : `: ${said}`}`);
       }
       if (body.length > mostBytes) {

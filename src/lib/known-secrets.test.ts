@@ -1,0 +1,165 @@
+import { createHash } from 'node:crypto';
+import { describe, expect, it } from 'vitest';
+import { KnownSecrets } from './known-secrets.ts';
+
+const secret = 'kR7-q/+9 "zürich"&<x>';
+const key = 'sk-live-4f9a1c2d3e5b6a7988';
+
+function knowing(...values: string[]): KnownSecrets {
+  const secrets = new KnownSecrets();
+  for (const value of values) secrets.add(value);
+  return secrets;
+}
+
+describe('a known secret', () => {
+  const bytes = Buffer.from(secret);
+  const json = JSON.stringify(secret).slice(1, -1);
+  const basic = Buffer.from(`user:${secret}@`).toString('base64');
+
+  it.each([
+    ['as it is', secret],
+    ['in JSON', json],
+    ['in JSON inside JSON', JSON.stringify(json).slice(1, -1)],
+    ['in JSON as Python and PHP write it', json.replace('ü', '\\u00fc')],
+    ['in JSON as Go writes it', json.replace('&', '\\u0026').replace('<', '\\u003c').replace('>', '\\u003e')],
+    ['with slashes escaped', json.replace('/', '\\/')],
+    ['in a URL', encodeURIComponent(secret)],
+    ['in a URL in lower case', encodeURIComponent(secret).replace(/%../g, (code) => code.toLowerCase())],
+    ['in a form', new URLSearchParams([['', secret]]).toString().slice(1)],
+    [
+      'in a page',
+      secret.replace('&', '&amp;').replace('<', '&lt;').replace('>', '&gt;').replaceAll('"', '&quot;'),
+    ],
+    ['in base64', bytes.toString('base64')],
+    ['in base64url', bytes.toString('base64url')],
+    ['in hexadecimal', bytes.toString('hex')],
+    ['in upper-case hexadecimal', bytes.toString('hex').toUpperCase()],
+  ])('%s is taken out', (_how, written) => {
+    const secrets = knowing(secret);
+    const clean = secrets.redact(`they said: ${written}, twice: <${written}>`);
+    expect(clean).toMatch(/^they said: \[secret\]\S{0,3}, twice: <\[secret\]\S{0,3}>$/);
+    expect(secrets.isIn(`"${written}"`)).toBe(true);
+  });
+
+  it('is taken out of base64 whatever stands before it', () => {
+    for (const before of ['', 'a:', 'ab:', 'Bearer ']) {
+      const written = Buffer.from(`${before}${key}:x`).toString('base64');
+      const shown = Buffer.from(knowing(key).redact(written).replace('[secret]', ''), 'base64').toString();
+      expect(shown).not.toContain(key.slice(4, 12));
+      expect(shown).not.toContain(key.slice(-8));
+    }
+    expect(knowing(secret).redact(basic)).not.toBe(basic);
+  });
+
+  it('is found by a part of twelve characters, wherever it was cut', () => {
+    const secrets = knowing(key);
+    for (let at = 0; at + 12 <= key.length; at += 1) {
+      expect(secrets.redact(`(${key.slice(at, at + 12)})`)).toBe('([secret])');
+    }
+    expect(secrets.redact(`${key.slice(0, 13)}\n${key.slice(13)}`)).toBe('[secret]\n[secret]');
+  });
+
+  it('is found by its shown ends where a vendor masks it', () => {
+    const secrets = knowing(key);
+    expect(secrets.redact(`provided: ${key.slice(0, 9)}********${key.slice(-4)}.`)).toBe(
+      `provided: [secret]********${key.slice(-4)}.`,
+    );
+    expect(secrets.redact(`${key.slice(0, 8)}...${key.slice(-9)}`)).toBe('[secret]...[secret]');
+  });
+
+  it('is found line by line where it has several', () => {
+    const pem = '-----BEGIN KEY-----\nMIIEvQIBADANBg\nkqhkiG9w0BAQEF\n-----END KEY-----\n';
+    expect(knowing(pem).redact('parsed MIIEvQIBADANBg, then kqhkiG9w0BAQEF')).toBe(
+      'parsed [secret], then [secret]',
+    );
+  });
+
+  it('leaves everything else alone', () => {
+    const secrets = knowing(key, secret, 'production-database');
+    const text = `sk-live-4f9, production, kR7-q, ${'x'.repeat(500)} data ${key.slice(0, 7)}`;
+    expect(secrets.redact(text)).toBe(text);
+    expect(secrets.isIn(text)).toBe(false);
+  });
+});
+
+describe('short values', () => {
+  it('are looked for as whole words down to six characters, and not at all below that', () => {
+    const secrets = knowing('hunter2', 'true', '1', 'prod', '');
+    const text = 'true story 1: prod hunter2 hunter22 xhunter2 "hunter2"';
+    expect(secrets.redact(text)).toBe('true story 1: prod [secret] hunter22 xhunter2 "[secret]"');
+  });
+
+  it('of variables are secrets by their name alone', () => {
+    const secrets = new KnownSecrets();
+    secrets.addNamed('MODE', 'release');
+    secrets.addNamed('VAULT_TOKEN', 'release2');
+    secrets.addNamed('DB_PASS', 'wb7x2q');
+    expect(secrets.redact('a release, not wb7x2q or release2')).toBe('a release, not [secret] or [secret]');
+  });
+});
+
+it('takes out of a URL what is secret in it, and no more', () => {
+  const secrets = new KnownSecrets();
+  secrets.addUrl('postgres://warpuser:p%40ssw0rd-1@db.example.com:5432/accounts');
+  secrets.addUrl(
+    'https://hooks.example.com/services/T0AAAAAAA/aB3dE5fG7hJ9kL1mN2pQ4rS6?sig=s1gn4ture-x&v=2#fr4gment-y',
+  );
+  secrets.addUrl('http://pr0xy-token@proxy.example.com:3128');
+  expect(
+    secrets.redact(
+      'postgres://warpuser:p%40ssw0rd-1@db.example.com p@ssw0rd-1 /services/T0AAAAAAA/aB3dE5fG7hJ9kL1mN2pQ4rS6?sig=s1gn4ture-x&v=2#fr4gment-y pr0xy-token@proxy.example.com',
+    ),
+  ).toBe(
+    'postgres://warpuser:[secret]@db.example.com [secret] /services/T0AAAAAAA/[secret]?sig=[secret]&v=2#[secret] [secret]@proxy.example.com',
+  );
+});
+
+it('knows the arguments that hold a secret', () => {
+  const secrets = new KnownSecrets();
+  secrets.addArguments([
+    '--token=abc-123-def',
+    '--api-key',
+    'ghi-456-jkl',
+    '-H',
+    'Authorization: Bearer mno-789-pqr',
+    'plain-argument',
+  ]);
+  expect(secrets.redact('abc-123-def|ghi-456-jkl|mno-789-pqr|plain-argument')).toBe(
+    '[secret]|[secret]|[secret]|plain-argument',
+  );
+});
+
+describe('the credentials of accounts', () => {
+  const keyOf = (number: number): string =>
+    `sk-or-v1-${createHash('sha256').update(String(number)).digest('hex')}`;
+
+  it('are known by the thousand, those that were used last at least', () => {
+    const secrets = new KnownSecrets();
+    secrets.add('configured-for-ever');
+    for (let number = 0; number < 10_000; number += 1) secrets.use(keyOf(number));
+    for (let number = 8_000; number < 10_000; number += 1) {
+      expect(secrets.redact(`key ${keyOf(number)}.`)).toBe('key [secret].');
+    }
+    expect(secrets.redact('configured-for-ever')).toBe('[secret]');
+    expect(secrets.redact(`key ${keyOf(1)}.`)).toBe(`key ${keyOf(1)}.`);
+  });
+
+  it('are told apart although hundreds begin and end alike', () => {
+    const secrets = new KnownSecrets();
+    const twin = (number: number): string => `wk-same-beginning-${1000 + number}-same-end`;
+    for (let number = 0; number < 500; number += 1) secrets.use(twin(number));
+    for (let number = 0; number < 500; number += 1) {
+      expect(secrets.redact(`<${twin(number)}>`)).toBe('<[secret]>');
+    }
+  });
+});
+
+it('takes secrets out of every text of a value, and out of the message of an error', () => {
+  const secrets = knowing(key);
+  expect(secrets.redactAll({ [key]: [key, 1, null, { deep: `x${key}` }] })).toEqual({
+    '[secret]': ['[secret]', 1, null, { deep: 'x[secret]' }],
+  });
+  const error = new TypeError(`bad ${key}`);
+  expect(secrets.clean(error)).toBe(error);
+  expect(error.message).toBe('bad [secret]');
+});

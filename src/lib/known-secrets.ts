@@ -1,0 +1,381 @@
+import { unicodeEscape } from './shown-text.ts';
+
+/** What stands in the place of a secret. */
+const mark = '[secret]';
+
+/** Secrets are looked up by windows of so many characters. A shorter one is looked for as a whole word. */
+const windowSize = 8;
+/** Below this everything would be full of marks, and a guess finds it anyway. */
+const shortestWord = 6;
+/** A part of a secret that counts as the secret: what a cut or a line break has left of it. */
+const leastPart = 12;
+/** How far apart a secret's windows begin. Of a part of `leastPart` characters one window is surely known. */
+const stride = leastPart - windowSize + 1;
+/** Of the secrets of accounts there are thousands, and tokens are long: what is cut on both sides may be longer. */
+const mostWindows = 40;
+/** Secrets that begin alike share a window; each of them has others. */
+const mostInWindow = 16;
+/** What is kept of the secrets of accounts: so many that were used last, at least, and twice as many at most. */
+const accountsKept = 2_000;
+/** In the base64 of a longer text a secret looks like one of three. */
+const longestEncoded = 512;
+
+/** Variables that every program sees, and no secrets. */
+export const openVariables: readonly string[] = ['PATH', 'HOME', 'LANG'];
+
+/** Where in a secret a window lies. Others with the same hash follow. */
+interface Spot {
+  readonly secret: string;
+  readonly at: number;
+  readonly next: Spot | undefined;
+}
+
+interface Part {
+  readonly start: number;
+  readonly end: number;
+}
+
+/**
+ * The secrets that the configuration and the pool know, to be removed by their value from whatever came from outside and
+ * is shown: logs, answers, the states of accounts and sources, the terminal. Common encodings are found as well, and so are
+ * parts of at least twelve characters.
+ */
+export class KnownSecrets {
+  readonly #configured = new Index();
+  #used = new Index();
+  /** Those that were used before these: the two bound how many are kept. */
+  #usedBefore = new Index();
+  #filter = new Filter();
+  readonly #words = new Set<string>();
+  #wordPattern: RegExp | undefined;
+
+  /** A secret of the configuration, kept for ever. One that is too short to be told from other text is passed over. */
+  add(value: string | undefined): void {
+    if (value === undefined || this.#configured.has(value)) return;
+    for (const line of [value, ...value.split(/\s*[\r\n]+\s*/)]) {
+      for (const form of formsOf(line)) this.#configured.add(line, form, stride, this.#filter);
+    }
+    if (value.length < windowSize && value.length >= shortestWord) {
+      this.#words.add(value);
+      const words = [...this.#words].map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
+      this.#wordPattern = new RegExp(`(?<![A-Za-z0-9])(?:${words.join('|')})(?![A-Za-z0-9])`, 'g');
+    }
+  }
+
+  /**
+   * What is secret in a URL: the password, the user name where that is the only credential or `isUserSecret`, the values of
+   * the query, the fragment, and long parts of the path, which is where some services put their tokens.
+   */
+  addUrl(text: string | undefined, { isUserSecret = false } = {}): void {
+    if (text === undefined || !URL.canParse(text)) return;
+    const url = new URL(text);
+    const { username, password } = url;
+    const given = [...url.searchParams.values(), url.hash.slice(1)];
+    const user = decoded(username);
+    // A password that is the name of the user or the database is no secret, and a word that messages need.
+    const isGuessed = password === username || password === url.pathname.slice(1);
+    if (password !== '' && !isGuessed) given.push(password, decoded(password));
+    if (isUserSecret || password === '') given.push(user);
+    if (/^https?:$/.test(url.protocol)) {
+      given.push(...url.pathname.split('/').filter((segment) => segment.length >= longSegment));
+    }
+    for (const value of given) this.add(value);
+  }
+
+  /** The value of a variable, a header or an option: what a URL hides, or all of it, unless it is short and its name harmless. */
+  addNamed(name: string, value: string): void {
+    if (openVariables.includes(name)) return;
+    if (/^[a-z][a-z0-9+.-]*:\/\//i.test(value) && URL.canParse(value)) this.addUrl(value);
+    else if (value.length >= windowSize || secretName.test(name)) {
+      this.add(value);
+      this.add(/^(?:Bearer|Basic|Token|ApiKey) +(.+)$/is.exec(value)?.[1]);
+    }
+  }
+
+  /** The arguments of a command: what follows `--token` and the like, or stands behind it. */
+  addArguments(words: readonly string[]): void {
+    words.forEach((word, index) => {
+      const [, name = '', value = ''] = /^-*([\w-]+)\s*[=:]\s*(.+)$/s.exec(word) ?? [];
+      if (secretName.test(name)) this.addNamed(name, value);
+      else this.addUrl(word);
+      const before = words[index - 1] ?? '';
+      if (/^--?\w/.test(before) && !/[=:]/.test(before) && secretName.test(before))
+        this.addNamed(before, word);
+    });
+  }
+
+  /** An account's API key, refresh token or bearer, when it is used. Cheap for one that was used lately. */
+  use(value: string): void {
+    if (value.length < windowSize || this.#used.has(value)) return;
+    if (this.#used.size >= accountsKept) {
+      this.#usedBefore = this.#used;
+      this.#used = new Index();
+      this.#filter = new Filter();
+      for (const index of [this.#configured, this.#usedBefore]) index.mark(this.#filter);
+    }
+    this.#used.add(value, value, windowSize, this.#filter);
+    if (value.length <= longestEncoded) {
+      for (const form of writtenForms(value)) this.#used.add(value, form, windowSize, this.#filter);
+      this.#used.add(value, wholeBase64(value), 2 * windowSize, this.#filter);
+    }
+  }
+
+  /** Whether `text` holds a secret. Costs a few nanoseconds a character. */
+  isIn(text: string): boolean {
+    if (this.#partsIn(text, true).length > 0) return true;
+    if (this.#wordPattern === undefined) return false;
+    this.#wordPattern.lastIndex = 0;
+    return this.#wordPattern.test(text);
+  }
+
+  /** `text` without the secrets. Do this before a text is cut. */
+  redact(text: string): string {
+    let clean = '';
+    let shownTo = 0;
+    for (const { start, end } of merged(this.#partsIn(text, false))) {
+      clean += text.slice(shownTo, start) + mark;
+      shownTo = end;
+    }
+    clean += text.slice(shownTo);
+    return this.#wordPattern === undefined ? clean : clean.replace(this.#wordPattern, mark);
+  }
+
+  /** The same for every text in a value as JSON knows them. */
+  redactAll<Value>(value: Value): Value {
+    return redactedDeep(value, (text) => this.redact(text)) as Value;
+  }
+
+  /** Takes the secrets out of what an error says. The error stays what it is; its causes are for the log, which cleans them. */
+  clean<Failure extends Error>(error: Failure): Failure {
+    const message = this.redact(error.message);
+    if (message !== error.message) error.message = message;
+    return error;
+  }
+
+  /** Secrets that begin alike are found by each other's beginnings, so parts may overlap. */
+  #partsIn(text: string, isOneEnough: boolean): Part[] {
+    const parts: Part[] = [];
+    if (text.length < windowSize) return parts;
+    const filter = this.#filter;
+    let hash = hashOf(text, 0);
+    for (let at = 0; ; at += 1) {
+      if (filter.mayHave(hash)) {
+        for (const index of [this.#configured, this.#used, this.#usedBefore]) {
+          const part = index.partAt(text, hash, at);
+          if (part !== undefined) parts.push(part);
+        }
+        if (isOneEnough && parts.length > 0) return parts;
+      }
+      if (at + windowSize >= text.length) return parts;
+      hash = rolled(hash, text.charCodeAt(at), text.charCodeAt(at + windowSize));
+    }
+  }
+}
+
+/** In order, and none touching another. */
+function merged(parts: readonly Part[]): readonly Part[] {
+  const all: { start: number; end: number }[] = [];
+  for (const { start, end } of parts.toSorted((left, right) => left.start - right.start)) {
+    const last = all.at(-1);
+    if (last && start <= last.end) last.end = Math.max(last.end, end);
+    else all.push({ start, end });
+  }
+  return all;
+}
+
+/** Names of what is worth hiding, however short it is. */
+const secretName = /key|token|secret|passw|pwd|pass$|pin$|credential|auth|cookie|session/i;
+const longSegment = 16;
+const filterBits = 1 << 18;
+
+/** A bit for each hash there is: nearly every window of a text is dismissed by it. */
+class Filter {
+  readonly #bits = new Uint32Array(filterBits / 32);
+
+  mark(hash: number): void {
+    const bit = bitOf(hash);
+    this.#bits[bit >>> 5] = (this.#bits[bit >>> 5] as number) | (1 << (bit & 31));
+  }
+
+  mayHave(hash: number): boolean {
+    const bit = bitOf(hash);
+    return ((this.#bits[bit >>> 5] as number) & (1 << (bit & 31))) !== 0;
+  }
+}
+
+/** Secrets by the hashes of their windows. */
+class Index {
+  readonly #known = new Set<string>();
+  readonly #spots = new Map<number, Spot>();
+
+  get size(): number {
+    return this.#known.size;
+  }
+
+  has(value: string): boolean {
+    return this.#known.has(value);
+  }
+
+  /** `form` is how the secret may be written. */
+  add(value: string, form: string, apart: number, filter: Filter): void {
+    this.#known.add(value);
+    if (form.length < windowSize) return;
+    const last = form.length - windowSize;
+    const step = Math.max(apart, Math.ceil(last / mostWindows));
+    let isKnown = false;
+    for (let at = 0; at < last; at += step)
+      isKnown = this.#addWindow(form, at, mostInWindow, filter) || isKnown;
+    // The end is always known, and every secret by one window at least.
+    this.#addWindow(form, last, isKnown ? mostInWindow : Number.POSITIVE_INFINITY, filter);
+  }
+
+  /** The part of a secret around the window of that hash, as far as it goes in the text. */
+  partAt(text: string, hash: number, at: number): Part | undefined {
+    let longest: Part | undefined;
+    for (let spot = this.#spots.get(hash); spot !== undefined; spot = spot.next) {
+      const part = partAround(text, at, spot);
+      if (part && (!longest || part.end - part.start > longest.end - longest.start)) longest = part;
+    }
+    return longest;
+  }
+
+  mark(filter: Filter): void {
+    for (const hash of this.#spots.keys()) filter.mark(hash);
+  }
+
+  #addWindow(form: string, at: number, most: number, filter: Filter): boolean {
+    const hash = hashOf(form, at);
+    const next = this.#spots.get(hash);
+    let count = 0;
+    for (let spot = next; spot !== undefined; spot = spot.next) {
+      if (spot.at === at && spot.secret === form) return true;
+      count += 1;
+    }
+    if (count >= most) return false;
+    this.#spots.set(hash, { secret: form, at, next });
+    filter.mark(hash);
+    return true;
+  }
+}
+
+function partAround(text: string, at: number, { secret, at: place }: Spot): Part | undefined {
+  let start = at;
+  let first = place;
+  while (start > 0 && first > 0 && text.charCodeAt(start - 1) === secret.charCodeAt(first - 1)) {
+    start -= 1;
+    first -= 1;
+  }
+  let end = at;
+  let next = place;
+  while (end < text.length && next < secret.length && text.charCodeAt(end) === secret.charCodeAt(next)) {
+    end += 1;
+    next += 1;
+  }
+  const length = end - start;
+  if (length < windowSize) return undefined;
+  if (length >= leastPart || length === secret.length) return { start, end };
+  // Vendors show the ends of a key around stars or dots.
+  return isMask(text.slice(end, end + 3)) || isMask(text.slice(Math.max(0, start - 3), start))
+    ? { start, end }
+    : undefined;
+}
+
+function isMask(text: string): boolean {
+  return text === '...' || /[*•…]/.test(text);
+}
+
+const base = 0x01000193;
+const highest = powerOf(base, windowSize - 1);
+
+function powerOf(number: number, exponent: number): number {
+  let power = 1;
+  for (let count = 0; count < exponent; count += 1) power = Math.imul(power, number);
+  return power;
+}
+
+function hashOf(text: string, at: number): number {
+  let hash = 0;
+  for (let index = at; index < at + windowSize; index += 1)
+    hash = (Math.imul(hash, base) + text.charCodeAt(index)) | 0;
+  return hash;
+}
+
+function rolled(hash: number, out: number, into: number): number {
+  return (Math.imul(hash - Math.imul(out, highest), base) + into) | 0;
+}
+
+function bitOf(hash: number): number {
+  return (hash ^ (hash >>> 14)) & (filterBits - 1);
+}
+
+/** How a secret may be written in an answer, a message or a header. */
+function formsOf(value: string): Set<string> {
+  const bytes = Buffer.from(value);
+  const hex = bytes.toString('hex');
+  return new Set([
+    value,
+    ...writtenForms(value),
+    wholeBase64(value),
+    ...base64InLonger(bytes),
+    hex,
+    hex.toUpperCase(),
+  ]);
+}
+
+const noForms: ReadonlySet<string> = new Set();
+
+/** In JSON, as several programs write it, also inside JSON; in a URL, a form and a page. */
+function writtenForms(value: string): ReadonlySet<string> {
+  if (/^[\w.~-]*$/.test(value)) return noForms;
+  const json = JSON.stringify(value).slice(1, -1);
+  const ascii = json.replace(/[^ -~]/g, (character) => unicodeEscape(character));
+  const percent = encodeURIComponent(value.toWellFormed());
+  return new Set([
+    json,
+    JSON.stringify(json).slice(1, -1),
+    json.replaceAll('/', '\\/'),
+    ascii,
+    json.replace(/[<>&]/g, (character) => unicodeEscape(character)),
+    percent,
+    percent.replace(/%[0-9A-F]{2}/g, (code) => code.toLowerCase()),
+    new URLSearchParams([['', value]]).toString().slice(1),
+    value.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;'),
+  ]);
+}
+
+/** Without what depends on the text's end. */
+function wholeBase64(value: string): string {
+  const text = Buffer.from(value).toString('base64').replace(/=+$/, '');
+  return Buffer.byteLength(value) % 3 === 0 ? text : text.slice(0, -1);
+}
+
+/** The base64 of `user:secret` and the like: what does not depend on the bytes before and after, in both alphabets. */
+function base64InLonger(bytes: Buffer): string[] {
+  return [0, 1, 2].flatMap((before) => {
+    const text = Buffer.concat([Buffer.alloc(before), bytes])
+      .toString('base64')
+      .replace(/=+$/, '');
+    const inner = text.slice(
+      before === 0 ? 0 : before + 1,
+      (before + bytes.length) % 3 === 0 ? undefined : -1,
+    );
+    return [inner, inner.replaceAll('+', '-').replaceAll('/', '_')];
+  });
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+function redactedDeep(value: unknown, redact: (text: string) => string): unknown {
+  if (typeof value === 'string') return redact(value);
+  if (Array.isArray(value)) return value.map((item) => redactedDeep(item, redact));
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([name, item]) => [redact(name), redactedDeep(item, redact)]),
+  );
+}

@@ -1,0 +1,39 @@
+/**
+ * What a terminal obeys, what changes the order of text, and what nobody sees: control and format characters, separators
+ * of lines, halves of characters, and those that are made to be ignored, such as tags and fillers.
+ */
+const unseen = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
+/** The same, and before it what holds an emoji of several characters together. */
+const unseenOrJoining =
+  /(?<=\p{Emoji}[\ufe0f\u{1f3fb}-\u{1f3ff}]*)(\u200d(?=\p{Extended_Pictographic})|\ufe0f)|[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
+/** Most text has nothing of all that: one look at it is cheap. */
+const notPlain = /[^\n -~]/;
+
+/** JSON, whatever wrote it, with nothing in it that a terminal or a reader of lines could take for a command. */
+export function plainJson(json: string): string {
+  if (!notPlain.test(json)) return json;
+  return json.replace(unseen, (character) => (character === '\n' ? character : unicodeEscape(character)));
+}
+
+/** Text for a terminal: lines stay lines, and what is unseen shows as `\u{1b}`. */
+export function plainText(text: string): string {
+  if (!notPlain.test(text)) return text;
+  return text.replace(unseenOrJoining, (character: string, joining: string | undefined) =>
+    joining !== undefined || character === '\n'
+      ? character
+      : `\\u{${character.codePointAt(0)?.toString(16)}}`,
+  );
+}
+
+/** The same on one line, for a value that is put into a sentence or a table. */
+export function plainLine(text: string): string {
+  return plainText(text.replace(/[\t\n\v\f\r\u0085\u2028\u2029]+/g, ' '));
+}
+
+/** `\u001b`, of a character beyond the first plane two of them. */
+export function unicodeEscape(character: string): string {
+  let escaped = '';
+  for (let index = 0; index < character.length; index += 1)
+    escaped += `\\u${character.charCodeAt(index).toString(16).padStart(4, '0')}`;
+  return escaped;
+}
