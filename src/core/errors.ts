@@ -1,4 +1,5 @@
 import type { Outcome } from './outcome.ts';
+import { longestMessage, longestParam, shortened } from './shortened.ts';
 
 /** What an error does to the choice of account: never another, another, another but once. */
 type Failover = 'no' | 'yes' | 'once';
@@ -237,11 +238,14 @@ export class AppError extends Error {
   readonly #failover: Failover;
 
   constructor(code: ErrorCode, message: string, options: AppErrorOptions = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    super(
+      shortened(message, longestMessage),
+      options.cause === undefined ? undefined : { cause: options.cause },
+    );
     this.name = 'AppError';
     this.code = code;
     this.retryAfterMs = options.retryAfterMs;
-    this.param = options.param;
+    this.param = options.param && shortened(options.param, longestParam);
     this.resetAt = options.resetAt;
     this.details = options.details;
     this.isFinal = options.isFinal === true;

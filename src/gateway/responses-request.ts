@@ -11,6 +11,7 @@ import {
   type RawItem,
   type ResponsesRequest,
 } from '../protocols/openai-responses/schema.ts';
+import { quoted } from '../protocols/refused.ts';
 import { createOpaque } from './opaque-text.ts';
 import { type Continued, nothingBefore, type StoredResponses } from './stored-responses.ts';
 
@@ -85,7 +86,7 @@ async function resolveReferences(
     if (found === undefined && index === input.length - 1) {
       throw new AppError(
         'not_found',
-        `input.${index}.id: there is no item "${item.id}" in a stored response of this key: send the item itself.`,
+        `input.${index}.id: there is no item ${quoted(item.id)} in a stored response of this key: send the item itself.`,
         { param: `input.${index}.id` },
       );
     }

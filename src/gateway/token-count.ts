@@ -33,10 +33,10 @@ function load(): Tokenizer {
 const plainText = { disallowedSpecial: new Set<string>() };
 
 /** Longer texts are counted by a sample: the count is an estimate anyway, and the event loop is shared. */
-const exactUpTo = 200_000;
+const exactUpTo = 100_000;
 
 /** The tokenizer's time grows with the square of a piece's length, so longer ones are counted part by part. */
-const longestPiece = 200;
+const longestPiece = 64;
 const longRuns = new RegExp(
   ['[\\p{L}\\p{M}]', '\\s', '[^\\s\\p{L}\\p{N}]', '[\\r\\n/]']
     .map((set) => `${set}{${longestPiece},}`)

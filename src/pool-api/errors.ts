@@ -1,3 +1,4 @@
+import { longestMessage, longestParam, shortened } from '../core/shortened.ts';
 import type { Shortage } from './schema.ts';
 
 export const poolErrorCodes = {
@@ -45,10 +46,13 @@ export class PoolError extends Error {
       readonly shortage?: Shortage;
     } = {},
   ) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    super(
+      shortened(message, longestMessage),
+      options.cause === undefined ? undefined : { cause: options.cause },
+    );
     this.name = 'PoolError';
     this.code = code;
-    this.param = options.param;
+    this.param = options.param && shortened(options.param, longestParam);
     this.retryAfterMs = options.retryAfterMs;
     this.shortage = options.shortage;
   }

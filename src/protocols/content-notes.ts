@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import { AppError } from '../core/errors.ts';
 import type { TextPart } from '../core/turn.ts';
 import { firstProblem } from './first-problem.ts';
+import { upToFirstProblem } from './parse-body.ts';
 import { refused } from './refused.ts';
 
 /** Why some content cannot be shown to the model. */
@@ -67,7 +68,7 @@ export class ContentNotes {
 
   /** A value by its schema; undefined where it does not follow it. Throws AppError `invalid_request` for what was just sent. */
   read<Schema extends z.ZodType>(schema: Schema, value: unknown, place: Place): z.infer<Schema> | undefined {
-    const parsed = schema.safeParse(value);
+    const parsed = schema.safeParse(value, upToFirstProblem);
     if (parsed.success) return parsed.data;
     if (!place.isJustSent) return undefined;
     const { path, message } = firstProblem(parsed.error, value);

@@ -93,11 +93,9 @@ function recordsOf(message: Message, nameImage: () => number): HistoryRecord[] {
 }
 
 /** JSON leaves these line ends as they are, and a model may take one for the end of the record. */
-const otherLineEnds = /[\u0085\u2028\u2029]/g;
-
 function lineOf(record: HistoryRecord): string {
-  return JSON.stringify(record).replace(
-    otherLineEnds,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
+  return JSON.stringify(record)
+    .replaceAll('\u0085', '\\u0085')
+    .replaceAll('\u2028', '\\u2028')
+    .replaceAll('\u2029', '\\u2029');
 }

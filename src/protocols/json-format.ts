@@ -1,5 +1,5 @@
 import type { ResponseFormat } from '../core/turn.ts';
-import { refused } from './refused.ts';
+import { quoted, refused } from './refused.ts';
 
 /**
  * What an answer has to look like, from the form all dialects share: a type, and a schema where the type wants one.
@@ -22,6 +22,9 @@ export function jsonFormat(
       return { type: 'json-schema', schema: schema as Readonly<Record<string, unknown>>, param };
     }
     default:
-      throw refused(param, `the format "${given?.type}" is not known: use text, json_object or json_schema`);
+      throw refused(
+        param,
+        `the format ${quoted(given?.type ?? '')} is not known: use text, json_object or json_schema`,
+      );
   }
 }

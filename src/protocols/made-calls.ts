@@ -12,18 +12,53 @@ export interface ResultPlace {
 /** Of a call whose name is missing: its client has answered it, and the model is to see that. */
 export const noName = 'unnamed';
 
+interface MadeCall {
+  readonly id: string;
+  name: string;
+  isOpen: boolean;
+}
+
+/** Calls in the order they were made; each is looked at once, however many results are matched. */
+class CallQueue {
+  readonly #calls: MadeCall[] = [];
+  #next = 0;
+
+  push(call: MadeCall): void {
+    this.#calls.push(call);
+  }
+
+  /** The first call that waits for a result. One that `waits` says no to is never looked at again. */
+  first(waits: (call: MadeCall) => boolean): MadeCall | undefined {
+    while (this.#next < this.#calls.length) {
+      const call = this.#calls[this.#next];
+      if (call !== undefined && waits(call)) return call;
+      this.#next += 1;
+    }
+    return undefined;
+  }
+}
+
 /** The calls of a history, each with the result that answers it. */
 export class MadeCalls {
-  readonly #names = new Map<string, string>();
-  readonly #open = new Set<string>();
+  readonly #latest = new Map<string, MadeCall>();
+  readonly #all = new CallQueue();
+  readonly #byName = new Map<string, CallQueue>();
   #count = 0;
 
   /** The id of a call, made up where it came without one; the same history gets the same ids. */
   add(id: string | null | undefined, name: string): string {
     this.#count += 1;
     const known = id || `call_${this.#count}`;
-    this.#names.set(known, name);
-    this.#open.add(known);
+    const before = this.#latest.get(known);
+    if (before?.isOpen) {
+      if (before.name !== name) this.#queueOf(name).push(before);
+      before.name = name;
+      return known;
+    }
+    const call = { id: known, name, isOpen: true };
+    this.#latest.set(known, call);
+    this.#all.push(call);
+    this.#queueOf(name).push(call);
     return known;
   }
 
@@ -32,14 +67,22 @@ export class MadeCalls {
    * call may be gone: clients cut long histories. Throws AppError `invalid_request` for a new result without its call.
    */
   answered(id: string | null | undefined, place: ResultPlace): string {
-    const [firstOpen] = this.#open;
-    return this.#settle(id || firstOpen, id, place);
+    return this.#settle(id || this.#all.first(({ isOpen }) => isOpen)?.id, id, place);
   }
 
   /** The same where results name the tool only. */
   answeredByName(name: string | null | undefined, place: ResultPlace): string {
-    const open = [...this.#open].find((id) => this.#names.get(id) === name);
-    return this.#settle(open, name, place);
+    const queue = this.#byName.get(name ?? '');
+    return this.#settle(queue?.first((call) => call.isOpen && call.name === name)?.id, name, place);
+  }
+
+  #queueOf(name: string): CallQueue {
+    let queue = this.#byName.get(name);
+    if (queue === undefined) {
+      queue = new CallQueue();
+      this.#byName.set(name, queue);
+    }
+    return queue;
   }
 
   #settle(
@@ -47,9 +90,10 @@ export class MadeCalls {
     asked: string | null | undefined,
     { param, isNew, advice }: ResultPlace,
   ): string {
-    if (found !== undefined && this.#names.has(found)) {
-      this.#open.delete(found);
-      return found;
+    const call = found === undefined ? undefined : this.#latest.get(found);
+    if (call !== undefined) {
+      call.isOpen = false;
+      return call.id;
     }
     if (isNew) throw refused(param, `answers no call of the messages before: ${advice}`);
     return asked || 'unknown';

@@ -16,7 +16,8 @@ interface EntryPlace {
 
 /**
  * Reads the entries one by one, so that an unreadable one does not end the conversation. `roles` are those of the entries;
- * an entry with results of tools has the role `tool`. Throws AppError `invalid_request` naming what the user has
+ * an entry with results of tools has the role `tool`. `schemaOf` knows the part of the schema that an entry may follow; what
+ * is wrong with one that was just sent is told by the whole. Throws AppError `invalid_request` naming what the user has
  * just sent and cannot be read.
  */
 export function readEntries<Schema extends z.ZodType>(
@@ -25,12 +26,13 @@ export function readEntries<Schema extends z.ZodType>(
   roles: readonly (string | undefined)[],
   notes: ContentNotes,
   placeAt: (index: number, isJustSent: boolean) => Place,
+  schemaOf: (entry: unknown) => z.ZodType<z.infer<Schema>> = () => schema as z.ZodType<z.infer<Schema>>,
 ): ReadEntry<z.infer<Schema>>[] {
   const justSent = justSentIndex(roles);
   const lastAnswer = roles.lastIndexOf('assistant');
   return entries.map((entry, index) => {
     const place = placeAt(index, index === justSent);
-    const read = notes.readPart(schema, entry, place);
+    const read = notes.readPart(place.isJustSent ? schema : schemaOf(entry), entry, place);
     const around = { place, role: roles[index], isNew: index > lastAnswer };
     return 'part' in read ? { value: read.part, ...around } : { note: read.note, ...around };
   });

@@ -123,7 +123,7 @@ class MessageDecoder {
   #callParts(message: AssistantMessage, place: Place): ToolCallPart[] {
     const { tool_calls: calls, function_call: former } = message;
     const known = (calls ?? []).flatMap((value): ToolCallPart[] => {
-      const custom = this.notes.read(customCall, value, place);
+      const custom = isCustom(value) ? this.notes.read(customCall, value, place) : undefined;
       if (custom) return [this.#call(custom.id, custom.custom.name, customArguments(custom.custom.input))];
       const called = this.notes.read(functionCall, value, place);
       if (called)
@@ -169,6 +169,11 @@ function reasoningParts(message: AssistantMessage): ReasoningPart[] {
     message.reasoning ||
     (message.reasoning_details ?? []).map((detail) => detail.text ?? detail.summary ?? '').join('');
   return text ? [{ type: 'reasoning', text }] : [];
+}
+
+/** Most calls are not, and to see that by the schema costs more than to read them. */
+function isCustom(call: unknown): boolean {
+  return (call as { readonly type?: unknown } | null | undefined)?.type === 'custom';
 }
 
 function idOf(call: unknown): string | undefined {

@@ -18,19 +18,16 @@ export function compactionItem(id: string, content: Compacted, opaque: Opaque) {
   return { id, type: 'compaction' as const, encrypted_content: opaque.seal(JSON.stringify(content)) };
 }
 
-/** What a compaction says to the model; a note when it is not one of ours. Rules that were sent again are kept once. */
+/** What a compaction says to the model; a note when it is not one of ours. Rules that are `known` are not said again. */
 export function readCompaction(
   item: CompactionItem,
   opaque: Opaque | undefined,
   notes: ContentNotes,
   place: Place,
-  before: readonly AskedMessage[],
+  known: ReadonlySet<string>,
 ): AskedMessage[] {
   const content = contentOf(opaque?.open(item.encrypted_content));
   if (content === undefined) return [{ role: 'user', parts: [notes.replace(foreign, place)] }];
-  const known = new Set(
-    before.flatMap(({ role, parts }) => (role === 'system' ? parts.map(({ text }) => text) : [])),
-  );
   const rules = content.rules.filter((rule) => !known.has(rule));
   return [
     ...rules.map((text): AskedMessage => ({ role: 'system', parts: [{ type: 'text', text }] })),

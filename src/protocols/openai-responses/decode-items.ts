@@ -75,6 +75,13 @@ export function decodeItems(
     results.push({ ...part, callId });
   };
 
+  /** What messages of the system say, of the first `countedRules` messages. */
+  const rules = new Set<string>();
+  let countedRules = 0;
+  const addRules = ({ role, parts }: AskedMessage): void => {
+    if (role === 'system') for (const { text } of parts) rules.add(text);
+  };
+
   /** The last item that is not read here; `count` messages came before it. */
   let unread: { readonly place: Place; readonly type: string; readonly count: number } | undefined;
   for (const { value: item, note, place, role: speaker, isNew } of items) {
@@ -117,7 +124,12 @@ export function decodeItems(
       const text = reasoningText(item, opaque);
       if (text !== '') addAssistant([{ type: 'reasoning', text }]);
     } else if (isCompaction(item)) {
-      messages.push(...readCompaction(item, opaque, notes, place, messages));
+      for (const message of messages.slice(countedRules)) addRules(message);
+      for (const message of readCompaction(item, opaque, notes, place, rules)) {
+        messages.push(message);
+        addRules(message);
+      }
+      countedRules = messages.length;
     } else if (isItemReference(item)) {
       messages.push({ role: 'user', parts: [notes.replace(lostItem, place, 'item_reference')] });
     } else if (isKind(item, 'agent_message')) {

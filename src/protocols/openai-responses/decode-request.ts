@@ -66,8 +66,8 @@ export function decodeResponsesRequest(
   const tools = offeredTools(asked.tools ?? [], all);
   // What earlier items offered was judged then.
   const newItems = all.slice(history.length).filter(({ isNew }) => isNew);
-  const newPlaces = ['tools', ...newItems.map(({ place }) => place.path)];
-  const asksFor = tools.leftOut.filter(({ path }) => newPlaces.some((place) => path.startsWith(`${place}.`)));
+  const newPlaces = new Set(['tools', ...newItems.map(({ place }) => `${place.path}.tools`)]);
+  const asksFor = tools.leftOut.filter(({ path }) => newPlaces.has(listOf(path)));
   checkLeftOut(asksFor, tools.offered.length, asked.tool_choice === 'none');
   const toolChoice = decodeToolChoice(asked.tool_choice ?? 'auto', tools);
   const items = decodeItems(all, notes, tools, opaque);
@@ -113,6 +113,11 @@ export function decodeResponsesRequest(
   const compaction = { rules: rulesOf(items.messages), opaque };
   const { isStream, options } = decoded;
   return { ...compactionTurn(decoded), isStream, options: { ...options, compaction } };
+}
+
+/** The list that a tool stands in: `tools`, or that of an item. */
+function listOf(path: string): string {
+  return path.slice(0, path.indexOf('tools') + 'tools'.length);
 }
 
 /** Clients change these in mid-conversation by an item, so that the request stays as it was for caches. */

@@ -23,7 +23,7 @@ export const responsesItems = {
   'the outputs of these calls': { fate: 'honoured', says: 'a new one without the call before it is a 400' },
   'additional_tools, tool_search_output': {
     fate: 'honoured',
-    says: 'their tools are offered like those of `tools`, now and in later turns of the conversation',
+    says: 'their tools are offered like those of `tools`, now and in later turns of the conversation; 4,096 in all',
   },
   reasoning: { fate: 'silent', says: 'accepted; what the model thought is not told to it again' },
   'compaction, compaction_summary': {

@@ -19,8 +19,15 @@ export interface OfferedTools {
   readonly offered: readonly Tool[];
   /** By the name the upstream knows it under. */
   readonly forms: ReadonlyMap<string, ToolForm>;
+  /** The names that the upstream knows tools under, by what `callKey` says of a call; of several the first. */
+  readonly names: ReadonlyMap<string, string>;
   readonly leftOut: readonly LeftOutTool[];
+  /** The first one of each kind; all kinds that are not known here are one. */
+  readonly leftOutKinds: ReadonlyMap<keyof typeof responsesTools | undefined, LeftOutTool>;
 }
+
+/** A conversation may bring more tools with every turn. No model can choose among so many. */
+const maxOffered = 4_096;
 
 interface OfferedTool extends ToolForm {
   readonly tool: Tool;
@@ -48,7 +55,12 @@ export function bringsTools(
 /** Collects tools under names that are unique. A tool that is offered again replaces the earlier one. */
 class Offer {
   readonly #offered = new Map<string, OfferedTool>();
+  /** By `callKey`. */
+  readonly #names = new Map<string, string>();
+  /** The first number that may be free behind a name that is taken. */
+  readonly #numbers = new Map<string, number>();
   readonly #leftOut: LeftOutTool[] = [];
+  readonly #leftOutKinds = new Map<keyof typeof responsesTools | undefined, LeftOutTool>();
 
   addAll(tools: readonly AskedTool[], path: string, namespace?: string): void {
     for (const [index, tool] of tools.entries()) this.#add(tool, `${path}.${index}`, namespace);
@@ -58,7 +70,9 @@ class Offer {
     return {
       offered: [...this.#offered.values()].map(({ tool }) => tool),
       forms: withOtherNames(this.#offered),
+      names: this.#names,
       leftOut: this.#leftOut,
+      leftOutKinds: this.#leftOutKinds,
     };
   }
 
@@ -66,14 +80,15 @@ class Offer {
     if (isOf(tool, 'namespace')) {
       this.addAll(tool.tools, `${path}.tools`, tool.name);
     } else if (isOf(tool, 'function')) {
-      this.#offer({ kind: 'function', name: tool.name }, namespace, tool.description, tool.parameters);
+      this.#offer({ kind: 'function', name: tool.name }, path, namespace, tool.description, tool.parameters);
     } else if (isOf(tool, 'custom')) {
       const description = customDescription(tool.description, tool.format?.definition);
-      this.#offer({ kind: 'custom', name: tool.name }, namespace, description, customParameters);
+      this.#offer({ kind: 'custom', name: tool.name }, path, namespace, description, customParameters);
     } else if (isOf(tool, 'tool_search') && tool.execution === 'client') {
       const form = { kind: 'tool_search', name: 'tool_search' } as const;
       this.#offer(
         form,
+        path,
         undefined,
         tool.description ?? searchDescription,
         tool.parameters ?? searchParameters,
@@ -84,15 +99,18 @@ class Offer {
   #addTyped(tool: AskedTool, path: string): void {
     const kind = toolKind(responsesTools, tool.type);
     if (kind === undefined || !isClientToolKind(kind) || isInContainer(tool)) {
-      this.#leftOut.push({ type: tool.type, path, isUnknown: kind === undefined });
+      const left = { type: tool.type, path, isUnknown: kind === undefined };
+      this.#leftOut.push(left);
+      if (!this.#leftOutKinds.has(kind)) this.#leftOutKinds.set(kind, left);
       return;
     }
     const { description, parameters } = clientTools[kind];
-    this.#offer({ kind, name: kind }, undefined, `${description}${screenOf(tool)}`, parameters);
+    this.#offer({ kind, name: kind }, path, undefined, `${description}${screenOf(tool)}`, parameters);
   }
 
   #offer(
     form: ToolForm,
+    path: string,
     namespace: string | undefined,
     description: string | null | undefined,
     parameters: Tool['parameters'] | null | undefined,
@@ -105,18 +123,29 @@ class Offer {
       parameters: parameters ?? { type: 'object', properties: {} },
     };
     this.#offered.set(name, { ...whole, tool });
+    if (this.#offered.size > maxOffered) {
+      throw refused(path, `is one tool too many: a conversation may bring ${maxOffered}, offer fewer`);
+    }
   }
 
   /** A client's function may have the name of one of the dialect's tools. */
   #nameFor(form: ToolForm): string {
+    const key = callKey(form.kind, form.name, form.namespace);
+    const known = this.#names.get(key);
+    if (known !== undefined) return known;
     const plain = upstreamName(form.name, form.namespace);
     let name = plain;
-    for (let number = 2; ; number += 1) {
-      const other = this.#offered.get(name);
-      if (other === undefined || isSame(other, form)) return name;
-      name = `${plain}_${number}`;
-    }
+    let number = this.#numbers.get(plain) ?? 2;
+    for (; this.#offered.has(name); number += 1) name = `${plain}_${number}`;
+    if (name !== plain) this.#numbers.set(plain, number);
+    this.#names.set(key, name);
+    return name;
   }
+}
+
+/** What tells one form of a tool from another. A tool of the dialect's own is one, whatever its calls are named. */
+function callKey(kind: ToolForm['kind'], name: string, namespace?: string | null): string {
+  return isClientToolKind(kind) ? kind : JSON.stringify([kind, name, namespace ?? null]);
 }
 
 /**
@@ -124,12 +153,13 @@ class Offer {
  * model may call them by it.
  */
 function withOtherNames(offered: ReadonlyMap<string, ToolForm>): ReadonlyMap<string, ToolForm> {
-  const bare = [...offered.values()].map(({ name }) => name);
-  const isUnique = (name: string) => bare.indexOf(name) === bare.lastIndexOf(name);
+  const bare = new Map<string, number>();
+  for (const { name } of offered.values()) bare.set(name, (bare.get(name) ?? 0) + 1);
   const forms = new Map(offered);
   for (const form of offered.values()) {
     if (form.namespace === undefined) continue;
-    for (const name of [`${form.namespace}.${form.name}`, ...(isUnique(form.name) ? [form.name] : [])]) {
+    const isUnique = bare.get(form.name) === 1;
+    for (const name of [`${form.namespace}.${form.name}`, ...(isUnique ? [form.name] : [])]) {
       if (!forms.has(name)) forms.set(name, form);
     }
   }
@@ -142,10 +172,6 @@ const searchParameters = {
   properties: { query: { type: 'string', description: 'What the tools should be able to do.' } },
   required: ['query'],
 } as const;
-
-function isSame(one: ToolForm, other: ToolForm): boolean {
-  return one.kind === other.kind && one.name === other.name && one.namespace === other.namespace;
-}
 
 /** A shell in a container of the provider's. */
 function isInContainer(tool: AskedTool): boolean {
@@ -163,14 +189,14 @@ function screenOf({
 
 /** The name a call in the history has for the upstream. */
 export function nameOfCall(
-  { forms }: OfferedTools,
+  { names }: OfferedTools,
   kinds: readonly ToolForm['kind'][],
   name: string,
   namespace?: string | null,
 ): string {
-  for (const [upstream, form] of forms) {
-    const isNamed = form.name === name && (form.namespace ?? null) === (namespace ?? null);
-    if (kinds.includes(form.kind) && (isNamed || isClientToolKind(form.kind))) return upstream;
+  for (const kind of kinds) {
+    const known = names.get(callKey(kind, name, namespace));
+    if (known !== undefined) return known;
   }
   return upstreamName(name, namespace);
 }
@@ -256,7 +282,7 @@ function leftOutOf(choice: NamedChoice, tools: OfferedTools): LeftOutTool | unde
   if (kind === 'function' || kind === 'custom' || foundTools(choice, tools).length > 0) return undefined;
   const isProviders = kind !== undefined && responsesTools[kind].runBy === 'provider';
   return (
-    tools.leftOut.find(({ type }) => type === choice.type || toolKind(responsesTools, type) === kind) ??
+    tools.leftOutKinds.get(kind) ??
     (isProviders ? { type: choice.type, path: '', isUnknown: false } : undefined)
   );
 }

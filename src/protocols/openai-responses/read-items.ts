@@ -1,6 +1,6 @@
-import type { ContentNotes } from '../content-notes.ts';
+import type { ContentNotes, Place } from '../content-notes.ts';
 import { type ReadEntry, readEntries } from '../read-entries.ts';
-import { type InputItem, inputItem, type RawItem } from './schema.ts';
+import { type InputItem, inputItem, itemSchemaOf, type RawItem } from './schema.ts';
 
 export type ReadItem = ReadEntry<InputItem>;
 
@@ -9,11 +9,14 @@ export type ReadItem = ReadEntry<InputItem>;
  * user has just sent and cannot be read.
  */
 export function readItems(items: readonly RawItem[], offset: number, notes: ContentNotes): ReadItem[] {
-  return readEntries(items, inputItem, items.map(roleOf), notes, (index, isJustSent) => ({
+  const placeAt = (index: number, isJustSent: boolean): Place => ({
     path: `input.${index - offset}`,
     // What is stored was accepted before. Tools are offered by the request, wherever they stand.
     isJustSent: index >= offset && (isJustSent || items[index]?.['type'] === 'additional_tools'),
-  }));
+  });
+  return readEntries(items, inputItem, items.map(roleOf), notes, placeAt, (item) =>
+    itemSchemaOf(item as RawItem),
+  );
 }
 
 function roleOf({ type, role }: RawItem): string | undefined {

@@ -184,8 +184,7 @@ const otherItem = z.looseObject({
       { error: 'is no kind of item that is known here', abort: true },
     ),
 });
-export const inputItem = z.union([
-  messageItem,
+const typedItems = [
   functionCall,
   functionOutput,
   customCall,
@@ -201,9 +200,23 @@ export const inputItem = z.union([
   agentMessage,
   compactionTrigger,
   compactionItem,
-  itemReference,
-  otherItem,
+] as const;
+export const inputItem = z.union([messageItem, ...typedItems, itemReference, otherItem]);
+
+const untypedItem = z.union([messageItem, itemReference]);
+const itemsByType = new Map<string, z.ZodType<InputItem>>([
+  ['message', messageItem],
+  ['item_reference', itemReference],
 ]);
+for (const item of typedItems) {
+  const { type } = item.shape;
+  for (const name of 'options' in type ? type.options : type.values) itemsByType.set(name, item);
+}
+
+/** The one schema that an item of its type can follow: to try them all makes a long history cost many times as much. */
+export function itemSchemaOf({ type }: RawItem): z.ZodType<InputItem> {
+  return typeof type === 'string' ? (itemsByType.get(type) ?? otherItem) : untypedItem;
+}
 
 /** An item before it is read. */
 const rawItem = z.looseObject({}).meta(shapeOf(inputItem));
