@@ -97,3 +97,47 @@ describe.each(Object.keys(forms))('a body that comes with %s', (form) => {
     );
   });
 });
+
+describe('a method that no route has', () => {
+  it.each([
+    ['gateway', 'QUERY /v1/messages', 405, 'POST'],
+    ['gateway', 'M-SEARCH /v1/responses/one', 405, 'GET, DELETE'],
+    ['gateway', 'TRACE /health', 405, 'GET'],
+    ['gateway', 'OPTIONS /v1/chat/completions', 405, 'POST'],
+    ['gateway', 'PURGE /nope', 404, undefined],
+    ['gateway', 'FROB /v1/messages', 405, 'POST'],
+    ['gateway', 'CONNECT example.com:443', 405, 'GET, POST, DELETE'],
+    ['pool', 'QUERY /api/accounts', 405, 'GET, POST'],
+    ['pool', 'PROPFIND /api/accounts/one', 405, 'GET, PATCH, DELETE'],
+    ['pool', 'FROB /api/accounts/allocate', 405, 'POST'],
+    ['pool', 'CONNECT example.com:443', 405, 'GET, POST, PATCH, DELETE'],
+  ])('is told which ones there are: %s, %s', async (service, line, status, allow) => {
+    const url = service === 'gateway' ? services.gatewayUrl : services.poolUrl;
+    const key = service === 'gateway' ? 'a-key-of-a-client' : 'the-key-of-the-owner';
+    for (const form of Object.keys(forms)) {
+      const head = await answerTo({ url, line, form, key });
+      expect(head).toMatch(`HTTP/1.1 ${status} `);
+      expect(/^allow: (.*)$/m.exec(head)?.[1]?.trim()).toBe(allow);
+      expect(head).toMatch(/^x-request-id: \S/m);
+    }
+  });
+
+  it("is refused in the words of its path's dialect, also where HTTP does not know it", async () => {
+    const ask = async (url: string, line: string) => {
+      const { hostname, port } = new URL(url);
+      const socket = connect(Number(port), hostname);
+      socket.write(`${line} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n`);
+      let answer = '';
+      for await (const chunk of socket) answer += chunk;
+      return JSON.parse(answer.slice(answer.indexOf('\r\n\r\n') + 4));
+    };
+    expect(await ask(services.gatewayUrl, 'FROB /v1/messages')).toMatchObject({ type: 'error' });
+    expect(await ask(services.gatewayUrl, 'FROB /v1/responses')).toMatchObject({
+      error: { type: 'invalid_request_error', code: 'method_not_allowed' },
+    });
+    expect(await ask(services.poolUrl, 'FROB /api/accounts')).toMatchObject({
+      success: false,
+      error: { code: 'method_not_allowed' },
+    });
+  });
+});

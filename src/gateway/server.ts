@@ -105,8 +105,11 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     // A client whose key and base URL are both wrong hears of the key first.
     accessToUnknown: (path) => (path.startsWith('/v1/') ? 'clientKey' : 'open'),
     adviseOnPath: (path, address) => adviseOnPath(path, 'gateway', placesFrom(address)).advice,
-    encodeUnreadable: (message) =>
-      openaiChatInbound.encodeError(new AppError('invalid_request', message), ''),
+    encodeUnreadable: (fault, path, requestId) =>
+      (isAnthropicPath(path) ? anthropicMessagesInbound : openaiChatInbound).encodeError(
+        appErrorFrom(fault),
+        requestId,
+      ),
   });
 
   const placesFrom = (address: string): ServicePlaces => ({
@@ -305,9 +308,12 @@ function dialectOf(request: FastifyRequest): ErrorDialect {
   const isAnthropic =
     path.startsWith('/v1/messages') ||
     (isAnthropicClient(request) && !isOpenai) ||
-    (request.is404 &&
-      adviseOnPath(path, 'gateway', { gateway: undefined, pool: undefined }).dialect === 'anthropic');
+    (request.is404 && isAnthropicPath(path));
   return isAnthropic ? anthropicMessagesInbound : openaiChatInbound;
+}
+
+function isAnthropicPath(path: string): boolean {
+  return adviseOnPath(path, 'gateway', { gateway: undefined, pool: undefined }).dialect === 'anthropic';
 }
 
 function sendError(reply: FastifyReply, dialect: ErrorDialect, error: AppError, requestId: string): void {
@@ -327,6 +333,7 @@ function appErrorFrom(error: unknown): AppError {
       return new AppError('host_not_allowed', fault.message);
     case 'foreign_origin':
       return new AppError('origin_not_allowed', fault.message);
+    case 'invalid_request':
     case 'invalid_body':
       return new AppError('invalid_request', fault.message);
     case 'client_left':

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import { docsPage, docsPagePolicy } from './api-docs-page.ts';
-import { type ApiDescription, type ApiRoute, apiDocument } from './api-document.ts';
+import { type ApiDescription, type ApiDocument, type ApiRoute, apiDocument } from './api-document.ts';
 
 /** How the documentation itself stands in a document. */
 export const docsRoutes: readonly ApiRoute[] = [
@@ -22,15 +22,18 @@ export const docsRoutes: readonly ApiRoute[] = [
 
 /** Serves `/openapi.json` and `/docs`. Both are made at the first request: most processes are never asked. */
 export function serveApiDocs(app: FastifyInstance, api: ApiDescription): void {
+  let description: ApiDocument | undefined;
   let document: string | undefined;
   let page: string | undefined;
   const open = { config: { access: 'open' } };
   app.get('/openapi.json', open, (_request, reply) => {
-    document ??= JSON.stringify(apiDocument(api));
+    description ??= apiDocument(api);
+    document ??= JSON.stringify(description);
     return reply.type('application/json; charset=utf-8').send(document);
   });
   app.get('/docs', open, (_request, reply) => {
-    page ??= docsPage(apiDocument(api));
+    description ??= apiDocument(api);
+    page ??= docsPage(description);
     return reply
       .type('text/html; charset=utf-8')
       .header('content-security-policy', docsPagePolicy)

@@ -2,6 +2,7 @@
 export type HttpFaultKind =
   | 'foreign_host'
   | 'foreign_origin'
+  | 'invalid_request'
   | 'invalid_body'
   | 'client_left'
   | 'too_large'

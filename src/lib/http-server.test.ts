@@ -1,13 +1,17 @@
 import { once } from 'node:events';
 import { Agent, type IncomingMessage, request } from 'node:http';
-import { connect } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { Writable } from 'node:stream';
-import { expect, it, onTestFinished, vi } from 'vitest';
-import { createHttpServer, type HttpServerOptions } from './http-server.ts';
+import type { FastifyInstance } from 'fastify';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { HttpFault } from './http-fault.ts';
+import { createHttpServer, type HttpServerOptions, httpFaultFrom } from './http-server.ts';
 import { createLogger } from './logger.ts';
 
-const createServer = (change: Partial<HttpServerOptions> = {}) =>
-  createHttpServer({
+const statuses: Record<string, number> = { not_found: 404, method_not_allowed: 405, too_large: 413 };
+
+function createServer(change: Partial<HttpServerOptions> = {}): FastifyInstance {
+  const app = createHttpServer({
     logger: createLogger('fatal'),
     bodyLimitBytes: 1024,
     callers: { allowedHosts: null, keysSetting: 'API_KEYS' },
@@ -16,6 +20,13 @@ const createServer = (change: Partial<HttpServerOptions> = {}) =>
     encodeUnreadable: () => '',
     adviseOnPath: () => 'See /docs.',
   });
+  app.setErrorHandler((error, _request, reply) => {
+    const fault = httpFaultFrom(error);
+    if (!(fault instanceof HttpFault)) return reply.code(500).send(String(error));
+    return reply.code(statuses[fault.kind] ?? 400).send(fault.message);
+  });
+  return app;
+}
 
 const open = { config: { access: 'open' } };
 
@@ -100,4 +111,172 @@ it('logs once what to do for each page that was refused, which the page itself c
   ]);
   for (let number = 0; number < 200; number += 1) await ask(`https://${number}.example`);
   expect(log.trim().split('\n')).toHaveLength(100);
+});
+
+/** What the server says to these bytes, until it closes the connection or `isDone`. */
+async function say(
+  app: FastifyInstance,
+  bytes: string,
+  isDone: (answer: string) => boolean = () => false,
+  host = '127.0.0.1',
+): Promise<string> {
+  const socket = connect((app.server.address() as AddressInfo).port, host);
+  onTestFinished(() => void socket.destroy());
+  let answer = '';
+  socket.on('data', (chunk) => {
+    answer += chunk;
+    if (isDone(answer)) socket.destroy();
+  });
+  // A connection that is cut may reset.
+  socket.on('error', () => {});
+  socket.write(bytes);
+  await new Promise((resolve) => socket.once('close', resolve));
+  return answer;
+}
+
+describe('requests sent without waiting for answers', () => {
+  const get = 'GET / HTTP/1.1\r\nhost: here\r\n\r\n';
+  const post = 'POST / HTTP/1.1\r\nhost: here\r\ncontent-length: 2\r\n\r\n{}';
+  async function serve(host = '127.0.0.1') {
+    const app = createServer();
+    const turns: number[] = [];
+    let turn = 0;
+    let isCounting = true;
+    const count = () => {
+      turn += 1;
+      if (isCounting) setImmediate(count);
+    };
+    setImmediate(count);
+    app.addHook('onRequest', async () => void turns.push(turn));
+    app.get('/', open, async () => 'here');
+    app.post('/', { config: { access: 'open', takesBody: false } }, async () => 'here');
+    await app.listen({ host, port: 0 });
+    onTestFinished(async () => {
+      isCounting = false;
+      await app.close();
+    });
+    return { app, turns };
+  }
+
+  it.each([get, post])('are answered in order while they are few: %j', async (request) => {
+    const { app, turns } = await serve();
+    const end = 'GET /end HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n';
+    const answer = await say(app, request.repeat(20) + end);
+    expect(answer.match(/HTTP\/1\.1 \d+/g)).toHaveLength(21);
+    expect(answer).toMatch(/nothing at GET \/end[^{]*$/);
+    // Others are served between them.
+    expect(new Set(turns).size).toBe(20);
+  });
+
+  it.each([get, post])('cost the connection where they are many: %j', async (request) => {
+    const { app, turns } = await serve();
+    await say(app, request.repeat(5_000));
+    expect(turns.length).toBeLessThan(100);
+    expect(await say(app, get, (answer) => answer.endsWith('here'))).toContain('200 OK');
+  });
+
+  it('are bounded on each address of localhost', async () => {
+    const { app, turns } = await serve('localhost');
+    for (const { address } of app.addresses() as AddressInfo[]) {
+      await say(app, get.repeat(5_000), undefined, address);
+      expect(await say(app, get, (answer) => answer.endsWith('here'), address)).toContain('200 OK');
+    }
+    expect(turns.length).toBeLessThan(200);
+  });
+});
+
+describe('a client that asks before it sends its body', () => {
+  it('is told to send it where it is read, and only there', async () => {
+    const app = createServer();
+    app.post('/', { config: { access: 'open' } }, async ({ body }) => ({ body }));
+    await app.listen({ host: '127.0.0.1', port: 0 });
+    onTestFinished(() => app.close());
+    const ask = (path: string, length: number) =>
+      `POST ${path} HTTP/1.1\r\nhost: here\r\nexpect: 100-continue\r\ncontent-length: ${length}\r\n\r\n`;
+    const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1');
+    onTestFinished(() => void socket.destroy());
+    socket.write(ask('/', 7));
+    expect(String((await once(socket, 'data'))[0])).toBe('HTTP/1.1 100 Continue\r\n\r\n');
+    socket.write('{"a":1}');
+    expect(String((await once(socket, 'data'))[0])).toMatch(/200 OK[\s\S]*{"body":{"a":1}}$/);
+    expect(await say(app, ask('/nowhere', 7))).toMatch(/^HTTP\/1\.1 404 /);
+    expect(await say(app, ask('/', 5_000))).toMatch(/^HTTP\/1\.1 413 /);
+  });
+});
+
+describe('a body that nobody reads', () => {
+  it('may be sent to its end, also where the client ends the connection after it', async () => {
+    const app = createServer();
+    await app.listen({ host: '127.0.0.1', port: 0 });
+    onTestFinished(() => app.close());
+    const port = (app.server.address() as AddressInfo).port;
+    for (const headers of [{ connection: 'close' }, { connection: 'keep-alive' }]) {
+      const call = request({ port, method: 'POST', path: '/nowhere', headers });
+      call.end(Buffer.alloc(32 * 1024 * 1024, '['));
+      const [answer] = (await once(call, 'response')) as [IncomingMessage];
+      expect([answer.statusCode, answer.headers.connection]).toEqual([404, headers.connection]);
+      for await (const _ of answer);
+      await once(call, 'close');
+    }
+  });
+
+  it('ends the connection where it has no end', async () => {
+    const app = createServer();
+    await app.listen({ host: '127.0.0.1', port: 0 });
+    onTestFinished(() => app.close());
+    const port = (app.server.address() as AddressInfo).port;
+    const socket = connect(port, '127.0.0.1');
+    onTestFinished(() => void socket.destroy());
+    socket.on('error', () => {});
+    socket.resume();
+    socket.write('POST /nowhere HTTP/1.1\r\nhost: here\r\ntransfer-encoding: chunked\r\n\r\n');
+    const chunk = Buffer.concat([
+      Buffer.from('100000\r\n'),
+      Buffer.alloc(0x100000, '['),
+      Buffer.from('\r\n'),
+    ]);
+    const pump = (): void => {
+      while (!socket.destroyed && socket.bytesWritten < 2 ** 30 && socket.write(chunk));
+      if (!socket.destroyed) socket.once('drain', pump);
+    };
+    pump();
+    await new Promise((resolve) => socket.once('close', resolve));
+    // The bound and what lay in buffers.
+    expect(socket.bytesWritten).toBeLessThan(150 * 1024 * 1024);
+  });
+});
+
+describe('a request that two readers could understand in two ways', () => {
+  it.each([
+    ['a length and chunks', 'content-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n'],
+    ['two lengths', 'content-length: 3\r\ncontent-length: 4\r\n\r\nabcd'],
+    ['a signed length', 'content-length: +3\r\n\r\nabc'],
+    ['an unknown coding', 'transfer-encoding: xchunked\r\n\r\n0\r\n\r\n'],
+    ['chunks that are not the last coding', 'transfer-encoding: chunked, gzip\r\n\r\n0\r\n\r\n'],
+    ['a folded header', 'x: a\r\n b\r\n\r\n'],
+    ['a space before the colon', 'x : a\r\n\r\n'],
+    ['lines that end in LF', 'x: a\n\n'],
+    ['a control character', 'x: a\x01b\r\n\r\n'],
+    [
+      'a chunk with an endless extension',
+      `transfer-encoding: chunked\r\n\r\n1;${'a'.repeat(20_000)}\r\nx\r\n0\r\n\r\n`,
+    ],
+    ['a second host', 'host: there\r\n\r\n'],
+  ])('is refused: %s', async (_name, rest) => {
+    const app = createServer();
+    await app.listen({ host: '127.0.0.1', port: 0 });
+    onTestFinished(() => app.close());
+    const answer = await say(app, `POST / HTTP/1.1\r\nhost: here\r\n${rest}`, (text) =>
+      text.includes('\r\n\r\n'),
+    );
+    expect(answer).toMatch(/^HTTP\/1\.1 400 [\s\S]*x-request-id: /);
+  });
+
+  it('is refused without a host, but for HTTP/1.0', async () => {
+    const app = createServer();
+    await app.listen({ host: '127.0.0.1', port: 0 });
+    onTestFinished(() => app.close());
+    expect(await say(app, 'GET / HTTP/1.1\r\nconnection: close\r\n\r\n')).toMatch(/^HTTP\/1\.1 400 /);
+    expect(await say(app, 'GET / HTTP/1.0\r\n\r\n')).toMatch(/^HTTP\/1\.1 404 /);
+  });
 });

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
 import type { Socket } from 'node:net';
 import {
   type FastifyBaseLogger,
@@ -15,6 +15,8 @@ import { type CallerRules, createCallers } from './callers.ts';
 import { bodyTooLarge, HttpFault } from './http-fault.ts';
 import { declaredCharset, readJson } from './json-body.ts';
 import type { Logger } from './logger.ts';
+import { gateRequests, takeBody } from './request-gate.ts';
+import { discardRest } from './unread-body.ts';
 
 const idleLookMs = 50;
 
@@ -40,8 +42,8 @@ export interface HttpServerOptions {
   accessToUnknown?(path: string): string;
   /** Requests to upgrade to a WebSocket come through all hooks, and to a route that takes them. */
   readonly takesWebSockets?: boolean;
-  /** The service's own body for a request that is no HTTP and so reaches no route. */
-  encodeUnreadable(message: string): string;
+  /** The service's own body for a request that reaches no route, since it is no HTTP or its method is none. */
+  encodeUnreadable(fault: HttpFault, path: string, requestId: string): string;
   /** Advice for a client that asked for an unknown path. `address` is the service's, as the client named it. */
   adviseOnPath(path: string, address: string): string;
 }
@@ -51,6 +53,7 @@ const requestTimeoutMs = 300_000;
 /** Any page can name a new origin. */
 const maxLoggedRefusals = 100;
 const methodsWithBody = new Set(['POST', 'PUT', 'PATCH']);
+const longestShownPath = 200;
 /** How a request tells that a body follows, and in which form. */
 const bodyHeaders = ['content-length', 'transfer-encoding', 'content-type', 'content-encoding'] as const;
 const requestIdPattern = /^[A-Za-z0-9._-]{1,128}$/;
@@ -71,10 +74,11 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     requestTimeout: requestTimeoutMs,
     // Any other upgrade is an offer the server need not take: some clients make one for HTTP/2 with every POST.
     http: {
+      // Checked below, where the answer has the service's own words.
+      requireHostHeader: false,
       shouldUpgradeCallback: (request) => options.takesWebSockets === true && asksForWebSocket(request),
     },
-    clientErrorHandler: (error, socket) =>
-      refuseUnreadable(error, socket as Socket, options.encodeUnreadable),
+    clientErrorHandler: (error, socket) => refuseUnreadable(error, socket as Socket),
     forceCloseConnections: 'idle',
     // Also the limit of hooks that run while the server closes: running turns have their own deadline.
     pluginTimeout: 0,
@@ -88,6 +92,8 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
         'The path of the request cannot be decoded: check its percent-encoding.',
       );
       app.errorHandler.call(app, fault as unknown as FastifyError, request, reply);
+      if (hasMore(request.raw)) discardRest(request.raw, reply.raw);
+      closeUpgraded(request.raw);
     },
     routerOptions: { maxParamLength: 512, ignoreTrailingSlash: true, ignoreDuplicateSlashes: true },
     genReqId(request) {
@@ -96,8 +102,14 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     },
   });
 
-  // Node answers an Expect it does not know with a bare 417; it may be passed over.
-  app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response));
+  function guard(server: Server): void {
+    gateRequests(server);
+    server.on('connect', (_request, socket) => refuse(socket as Socket, unknownMethod, ''));
+  }
+  guard(app.server);
+  app.addHook('onListen', async () => {
+    for (const server of secondServers(app)) guard(server);
+  });
 
   const routes: ServedRoute[] = [];
   served.set(app, routes);
@@ -123,11 +135,15 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   });
 
   // An upgrade that was refused leaves a connection that no server watches over any more.
-  if (options.takesWebSockets) {
-    app.addHook('onResponse', async ({ raw }) => {
-      if (asksForWebSocket(raw)) raw.socket.destroySoon();
-    });
+  if (options.takesWebSockets) app.addHook('onResponse', async ({ raw }) => closeUpgraded(raw));
+  function closeUpgraded(request: IncomingMessage): void {
+    if (options.takesWebSockets && asksForWebSocket(request)) request.socket.destroySoon();
   }
+
+  app.addHook('onSend', (request, reply, payload, done) => {
+    if (hasMore(request.raw)) discardRest(request.raw, reply.raw);
+    done(null, payload);
+  });
 
   const logged = new Set<string>();
   /** Logs what it refuses, each once: a browser shows its page no answer that the page may not read. */
@@ -150,6 +166,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     // On the raw answer, so that those that are streamed past Fastify have them too.
     for (const [name, value] of Object.entries(callers.corsHeaders(headers)))
       reply.raw.setHeader(name, value);
+    checkHost(request.raw);
     const preflight = admit(request);
     if (preflight) return reply.code(204).headers(preflight).send();
     const { config, bodyLimit } = request.routeOptions;
@@ -160,6 +177,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
       if (Number(headers['content-length'] ?? 0) > bodyLimit) throw bodyTooLarge();
       // Fastify refuses a type it cannot parse before any parser is asked.
       if (headers['content-type'] !== undefined) headers['content-type'] = 'application/json';
+      takeBody(request.raw, reply.raw);
     } else {
       // Then Fastify takes the request for one without a body.
       for (const name of bodyHeaders) delete headers[name];
@@ -196,15 +214,73 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     const methods = methodsAt(routes, path);
     if (methods.length === 0) {
       const advice = options.adviseOnPath(path, addressSeen(request));
-      throw new HttpFault('not_found', `There is nothing at ${method} ${path}. ${advice}`);
+      throw new HttpFault('not_found', `There is nothing at ${method} ${shortened(path)}. ${advice}`);
     }
     reply.header('allow', methods.join(', '));
     const isReading = method === 'GET' && methods.includes('POST');
     const hint = isReading ? ': send the request as JSON in the body of a POST' : '';
-    const fault = `${path} takes ${methods.join(' and ')}, not ${method}${hint}.`;
+    const fault = `${shortened(path)} takes ${methods.join(' and ')}, not ${method}${hint}.`;
     throw new HttpFault('method_not_allowed', fault);
   }
+
+  /** Answers what Node's parser gave up on, as far as the connection still takes an answer, and cuts it. */
+  function refuseUnreadable(error: UnreadableError, socket: Socket): void {
+    if (error.code === 'ECONNRESET' || socket.destroyed) return;
+    refuse(socket, ...unreadable(error));
+  }
+
+  /** For a connection that no route answers. */
+  function refuse(socket: Socket, { status, fault }: Refusal, path: string): void {
+    socket.on('error', () => socket.destroy());
+    if (!socket.writable) {
+      socket.destroy();
+      return;
+    }
+    const id = randomUUID();
+    const body = options.encodeUnreadable(fault, path, id);
+    const own = methodsAt(routes, path);
+    const methods = own.length > 0 ? own : [...new Set(routes.map(({ method }) => method))];
+    const head = [
+      `HTTP/1.1 ${status}`,
+      'content-type: application/json; charset=utf-8',
+      `content-length: ${Buffer.byteLength(body)}`,
+      ...(fault.kind === 'method_not_allowed' ? [`allow: ${methods.join(', ')}`] : []),
+      `x-request-id: ${id}`,
+      'connection: close',
+    ];
+    socket.write(`${head.join('\r\n')}\r\n\r\n${body}`);
+    socket.destroySoon();
+  }
   return app;
+}
+
+/** A request has to name one host (RFC 9112, section 3.2): with two, a proxy and this service could mean different ones. */
+function checkHost({ rawHeaders, httpVersion }: IncomingMessage): void {
+  let count = 0;
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at];
+    if (name?.length === 4 && name.toLowerCase() === 'host') count += 1;
+  }
+  if (count === 1 || (count === 0 && httpVersion === '1.0')) return;
+  const fault = count === 0 ? 'The request names no host' : 'The request names more than one host';
+  throw new HttpFault('invalid_request', `${fault}: send one header Host with the name of this service.`);
+}
+
+function shortened(path: string): string {
+  return path.length > longestShownPath ? `${path.slice(0, longestShownPath)}…` : path;
+}
+
+/** Where it listens on "localhost" Fastify makes a server for each further address of that name, and tells nobody. */
+function secondServers(app: FastifyInstance): readonly Server[] {
+  const name = Object.getOwnPropertySymbols(app).find(
+    ({ description }) => description === 'fastify.serverBindings',
+  );
+  return name === undefined ? [] : ((app as unknown as Record<symbol, Server[]>)[name] ?? []);
+}
+
+/** Whether a body is still on its way. What follows a request for a WebSocket is none. */
+function hasMore(request: IncomingMessage): boolean {
+  return request.complete === false && !asksForWebSocket(request);
 }
 
 function asksForWebSocket({ method, headers }: IncomingMessage): boolean {
@@ -278,37 +354,36 @@ export function httpFaultFrom(error: unknown): unknown {
   }
 }
 
-/** Answers what Node's parser gave up on, as far as the connection still takes an answer, and cuts it. */
-function refuseUnreadable(error: UnreadableError, socket: Socket, encode: (message: string) => string): void {
-  if (error.code === 'ECONNRESET' || socket.destroyed) return;
-  const [status, message] = unreadable(error);
-  const body = encode(message);
-  const head = [
-    `HTTP/1.1 ${status}`,
-    'content-type: application/json; charset=utf-8',
-    `content-length: ${Buffer.byteLength(body)}`,
-    ...(status.startsWith('405') ? ['allow: GET, POST, PATCH, DELETE'] : []),
-    `x-request-id: ${randomUUID()}`,
-    'connection: close',
-  ];
-  if (socket.writable) socket.write(`${head.join('\r\n')}\r\n\r\n${body}`);
-  socket.destroy();
-}
-
 type UnreadableError = NodeJS.ErrnoException & { readonly rawPacket?: unknown };
 
-function unreadable({ code, rawPacket }: UnreadableError): readonly [status: string, message: string] {
+interface Refusal {
+  readonly status: string;
+  readonly fault: HttpFault;
+}
+
+const unknownMethod: Refusal = {
+  status: '405 Method Not Allowed',
+  fault: new HttpFault('method_not_allowed', 'The method of the request is unknown: use GET or POST.'),
+};
+
+function unreadable({ code, rawPacket }: UnreadableError): readonly [refusal: Refusal, path: string] {
   const start = Buffer.isBuffer(rawPacket) ? rawPacket.toString('latin1', 0, 2048) : '';
-  const isRequest = /^[A-Za-z-]+ \S+ HTTP\/1\.[01]\r?\n/.test(start);
-  if (code === 'HPE_INVALID_METHOD' && isRequest) {
-    return ['405 Method Not Allowed', 'The method of the request is unknown: use GET or POST.'];
-  }
+  const [, target] = /^[A-Za-z-]+ (\S+) HTTP\/1\.[01]\r?\n/.exec(start) ?? [];
+  const path = target === undefined ? '' : pathOf(target);
+  if (code === 'HPE_INVALID_METHOD' && target !== undefined) return [unknownMethod, path];
+  const refusal = (status: string, message: string): readonly [Refusal, string] => [
+    { status, fault: new HttpFault('invalid_request', message) },
+    path,
+  ];
   switch (code) {
     case 'HPE_HEADER_OVERFLOW':
-      return ['431 Request Header Fields Too Large', 'The headers of the request are larger than 16 KiB.'];
+      return refusal(
+        '431 Request Header Fields Too Large',
+        'The headers of the request are larger than 16 KiB.',
+      );
     case 'ERR_HTTP_REQUEST_TIMEOUT':
-      return ['408 Request Timeout', 'The request did not arrive in time.'];
+      return refusal('408 Request Timeout', 'The request did not arrive in time.');
     default:
-      return ['400 Bad Request', 'The request is not valid HTTP.'];
+      return refusal('400 Bad Request', 'The request is not valid HTTP.');
   }
 }

@@ -8,6 +8,7 @@ import type { ErrorAnswer } from '../pool-api/schema.ts';
 const faultCodes: Record<HttpFaultKind, PoolErrorCode> = {
   foreign_host: 'host_not_allowed',
   foreign_origin: 'origin_not_allowed',
+  invalid_request: 'invalid_request',
   invalid_body: 'invalid_json',
   client_left: 'invalid_request',
   too_large: 'too_large',

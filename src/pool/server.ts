@@ -60,7 +60,7 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
       },
     },
     adviseOnPath: (path, address) => adviseOnPath(path, 'pool', placesFrom(address)).advice,
-    encodeUnreadable: (message) => JSON.stringify(errorBody(new PoolError('invalid_request', message))),
+    encodeUnreadable: (fault) => JSON.stringify(errorBody(poolErrorFrom(fault))),
   });
   const placesFrom = (address: string): ServicePlaces => ({
     pool: address,
