@@ -27,13 +27,22 @@ export interface Streaks {
   readonly quotaUnknown: number;
   /** Signals that came since the present cooldown was last set or lengthened. */
   readonly sameIncident: number;
+  /** Troubles that programs claimed; cleared by a claimed success as well. */
+  readonly claims?: number;
+  /** Until then no claim makes the account rest: as long again as the last such rest took. */
+  readonly claimsRestAgainAt?: number;
 }
+
+/** Of what is counted and no more. */
+export const noEffect = { shouldCheckQuota: false, isBearerRejected: false, shouldAskProvider: false };
 
 export interface OutcomeSignal {
   readonly outcome: Outcome;
   readonly tokenVersion: number;
   readonly retryAfterMs?: number;
   readonly resetAt?: number;
+  /** What a program says that has borrowed the account. A gateway has read the provider's answer, and is believed. */
+  readonly isClaim?: boolean;
 }
 
 export interface Surroundings {
@@ -52,6 +61,8 @@ export interface OutcomeEffect {
   readonly shouldCheckQuota: boolean;
   /** The bearer is of no more use: refresh as soon as that is allowed. */
   readonly isBearerRejected: boolean;
+  /** A claim that would end the account's service: ask the provider whether it is so. */
+  readonly shouldAskProvider: boolean;
 }
 
 /** What is known of a refresh-token account's bearer. */
@@ -79,6 +90,8 @@ const failuresUntilRest = 3;
 /** Quota signals in a row that are believed although no figures can be had. */
 const signalsUntilExhausted = 3;
 const quotaLeftRestMs = 5 * second;
+/** Whatever a program claims, the account rests no longer than this for it, and at most half of the time. */
+const longestClaimRestMs = 2 * minute;
 const firstRecheckMs = 15 * minute;
 const longestRecheckMs = 60 * minute;
 /** How often the figures of an account in use are asked for; doubles while they stay the same. */
@@ -154,6 +167,7 @@ export function applyOutcome(
 ): OutcomeEffect {
   const standing = settle(before, now);
   if (!isInService(standing)) return unchanged(standing);
+  if (signal.isClaim) return applyClaim(standing, signal, around, now);
   switch (signal.outcome) {
     case 'success':
       return unchanged(afterSuccess(standing));
@@ -193,10 +207,10 @@ export function isAboutAccount(finding: QuotaFinding): boolean {
 }
 
 /**
- * Who asked what is left: a `quota_exhausted` outcome (`signal`), the housekeeper about an account known to work
- * (`recheck`), or whoever must find out whether the credential works at all (`proof`).
+ * Why it is asked what is left: a `quota_exhausted` outcome (`signal`), the same from a program (`claim`), the housekeeper
+ * about an account known to work (`recheck`), or to find out whether the credential works at all (`proof`).
  */
-export type QuotaCause = 'signal' | 'recheck' | 'proof';
+export type QuotaCause = 'signal' | 'claim' | 'recheck' | 'proof';
 
 /** The standing after the provider was asked what is left. */
 export function applyQuota(
@@ -219,6 +233,7 @@ export function applyQuota(
     if (cause === 'recheck') return isLockedOut(standing) ? onTrial(standing) : standing;
     // A vendor that has already said "spent" is believed over a query that says nothing.
     if (standing.state === 'exhausted') return standing;
+    if (cause === 'claim') return afterUncheckedClaim(standing, failure);
     const quotaUnknown = standing.streaks.quotaUnknown + 1;
     const told = reportedReset(standing);
     const evidence = {
@@ -242,8 +257,8 @@ export function applyQuota(
   if (remaining > 0) {
     if (standing.state === 'exhausted') return { ...reopened(standing), streaks };
     const settled = { ...standing, quotaSpent: false, streaks };
-    if (cause !== 'signal') return settled;
     const isQuotaRest = standing.state === 'cooldown' && isQuotaReason(standing.reason);
+    if (cause !== 'signal' && !(cause === 'claim' && isQuotaRest)) return settled;
     return rest(isQuotaRest ? reopened(settled) : settled, 'quota_left', now + quotaLeftRestMs, evidence);
   }
   // A reset brings credits back; it pays no bill and lifts no other limit.
@@ -335,14 +350,105 @@ function afterProofFailure(
   return { ...standing, state: 'reauth_required', until: null, reason, evidence, halfOpen: false };
 }
 
-function afterSuccess(standing: Standing): Standing {
-  const calm = { ...standing, halfOpen: false, streaks: noStreaks };
-  if (standing.state === 'active') return { ...reopened(standing), streaks: noStreaks };
-  // A limit has its own end; a run of failures is disproved by one success.
-  if (standing.state === 'cooldown' && standing.reason === 'upstream_failures') {
-    return { ...reopened(standing), streaks: noStreaks };
+/**
+ * A claim is counted, and is at most a short rest. It neither proves an account nor ends its service, and takes nothing back
+ * that rests on what the provider said.
+ */
+function applyClaim(
+  standing: Standing,
+  signal: OutcomeSignal,
+  around: Surroundings,
+  now: number,
+): OutcomeEffect {
+  const claims = (standing.streaks.claims ?? 0) + 1;
+  const counted = { ...standing, streaks: { ...standing.streaks, claims } };
+  switch (signal.outcome) {
+    case 'success':
+      return unchanged(afterClaimedSuccess(standing));
+    case 'cancelled':
+      return unchanged(standing);
+    case 'unauthorized':
+      if (signal.tokenVersion !== around.tokenVersion) return unchanged(standing);
+      return { ...unchanged(standing), shouldAskProvider: true };
+    case 'refused': {
+      const rested = claimRest(
+        counted,
+        signal,
+        'refused',
+        doubling(5 * second, claims, longestClaimRestMs),
+        now,
+      );
+      return { ...unchanged(rested), shouldAskProvider: true };
+    }
+    case 'quota_exhausted': {
+      if (standing.state === 'exhausted') return unchanged(standing);
+      const restMs = doubling(quotaLeftRestMs, claims, longestClaimRestMs);
+      return { ...unchanged(claimRest(counted, signal, 'quota_check', restMs, now)), shouldCheckQuota: true };
+    }
+    case 'rate_limited': {
+      const asked = signal.retryAfterMs ?? 0;
+      const restMs = asked > 0 ? asked : doubling(5 * second, claims, longestClaimRestMs);
+      return unchanged(claimRest(counted, signal, 'rate_limited', restMs, now));
+    }
+    case 'unavailable':
+    case 'timeout':
+    case 'protocol': {
+      if (claims < failuresUntilRest || around.isLastUsable) return unchanged(counted);
+      const restMs = doubling(10 * second, claims - failuresUntilRest + 1, longestClaimRestMs);
+      return unchanged(claimRest(counted, signal, 'upstream_failures', restMs, now));
+    }
   }
-  return calm;
+}
+
+function afterClaimedSuccess(standing: Standing): Standing {
+  const calm = { ...standing, streaks: { ...standing.streaks, claims: 0 } };
+  // What is on trial is tried by whoever holds it; how often it was refused before stays counted.
+  if (standing.state === 'active') return { ...calm, halfOpen: false };
+  const isDisproved = isClaimed(standing) && standing.reason === 'upstream_failures';
+  return isDisproved ? reopened(calm) : calm;
+}
+
+/** A claimed quota signal about which the provider gave no figures: the rest goes on, and says so. */
+function afterUncheckedClaim(standing: Standing, failure: Readonly<Record<string, string>>): Standing {
+  if (!isClaimed(standing) || standing.reason !== 'quota_check') return standing;
+  return { ...standing, reason: 'quota_unknown', evidence: { ...standing.evidence, quota_query: failure } };
+}
+
+/** A rest that nothing but a claim asks for: short, and followed by as long a time in which no claim brings another. */
+function claimRest(
+  standing: Standing,
+  { outcome, retryAfterMs }: OutcomeSignal,
+  reason: string,
+  wantedMs: number,
+  now: number,
+): Standing {
+  if (now < (standing.streaks.claimsRestAgainAt ?? 0)) return standing;
+  const restMs = Math.min(wantedMs, longestClaimRestMs);
+  const evidence = {
+    outcome,
+    claimed: true,
+    ...(retryAfterMs !== undefined && { retry_after_ms: retryAfterMs }),
+    in_a_row: standing.streaks.claims ?? 0,
+    at: iso(now),
+  };
+  const rested = rest(standing, reason, now + restMs, evidence);
+  if (rested === standing) return standing;
+  return { ...rested, streaks: { ...standing.streaks, claimsRestAgainAt: now + 2 * restMs } };
+}
+
+function isClaimed({ state, evidence }: Standing): boolean {
+  return state === 'cooldown' && evidence?.['claimed'] === true;
+}
+
+function afterSuccess(standing: Standing): Standing {
+  const { claimsRestAgainAt } = standing.streaks;
+  const streaks = { ...noStreaks, ...(claimsRestAgainAt !== undefined && { claimsRestAgainAt }) };
+  if (standing.state === 'active') return { ...reopened(standing), streaks };
+  // A limit has its own end; a run of failures, or a mere claim, is disproved by one success.
+  if (standing.state === 'cooldown' && (standing.reason === 'upstream_failures' || isClaimed(standing))) {
+    return { ...reopened(standing), streaks };
+  }
+  return { ...standing, halfOpen: false, streaks };
 }
 
 function afterRateLimit(
@@ -370,7 +476,8 @@ function afterRateLimit(
 function afterQuotaSignal(standing: Standing, signal: OutcomeSignal, now: number): OutcomeEffect {
   if (standing.state === 'exhausted') return unchanged(standing);
   // A turn that ran beside the one whose signal is being looked into: the same bad moment.
-  if (standing.state === 'cooldown' && isQuotaReason(standing.reason)) return unchanged(standing);
+  const isBeingChecked = standing.state === 'cooldown' && isQuotaReason(standing.reason);
+  if (isBeingChecked && !isClaimed(standing)) return unchanged(standing);
   const evidence = {
     outcome: 'quota_exhausted',
     reset_at: signal.resetAt === undefined ? null : iso(signal.resetAt),
@@ -443,6 +550,7 @@ function incident(
   const isSame =
     standing.state === 'cooldown' &&
     standing.reason === reason &&
+    !isClaimed(standing) &&
     standing.streaks.sameIncident < around.concurrentTurns;
   const sameIncident = isSame ? standing.streaks.sameIncident + 1 : 1;
   return { isSame, streaks: { ...standing.streaks, sameIncident } };
@@ -473,7 +581,7 @@ function reopened(standing: Standing): Standing {
 }
 
 function unchanged(standing: Standing): OutcomeEffect {
-  return { standing, shouldCheckQuota: false, isBearerRejected: false };
+  return { standing, ...noEffect };
 }
 
 function isInService(standing: Standing): boolean {

@@ -119,6 +119,7 @@ describe('the refresher', () => {
     parts.issuer.lifetimeMs = 10 * hour;
     await add(parts);
     await pass(parts.clock, 2 * hour, minute);
+    parts.warp.quotas.set('bearer-1', new AppError('upstream_unauthorized', 'revoked'));
     expect(await reject(parts, 2)).toMatchObject({
       status: 'active',
       id_token: 'bearer-2',
@@ -132,6 +133,7 @@ describe('the refresher', () => {
     parts.issuer.lifetimeMs = 10 * hour;
     const { id } = await add(parts);
     await pass(parts.clock, 10 * minute, minute);
+    parts.warp.quotas.set('bearer-1', new AppError('upstream_unauthorized', 'revoked'));
     expect(await reject(parts, 2)).toMatchObject({ status: 'cooldown' });
     expect(await view(parts, id)).toMatchObject({ status_reason: 'token_rejected' });
     await pass(parts.clock, 49 * minute, minute);
@@ -140,6 +142,18 @@ describe('the refresher', () => {
     expect(parts.issuer.asked).toHaveLength(2);
     expect(await view(parts, id)).toMatchObject({ status: 'active', token_version: 3 });
     for (const gap of gaps(parts)) expect(gap).toBeGreaterThanOrEqual(hour);
+  });
+
+  it('refreshes nothing for a program that claims that a token was revoked while the provider takes it', async () => {
+    const parts = await start();
+    parts.issuer.lifetimeMs = 10 * hour;
+    const { id } = await add(parts);
+    for (let time = 0; time < 5; time += 1) {
+      await pass(parts.clock, 65 * minute, minute);
+      expect(await reject(parts, 2)).toMatchObject({ status: 'active' });
+    }
+    expect(parts.issuer.asked).toHaveLength(1);
+    expect(await view(parts, id)).toMatchObject({ status: 'active', token_version: 2 });
   });
 
   it('refreshes a token that only the usage query has found to be revoked', async () => {

@@ -11,7 +11,7 @@ import {
   type Shortage,
 } from '../pool-api/schema.ts';
 import { createAttemptOrder } from './attempt-order.ts';
-import { checkRejections } from './check-rejections.ts';
+import { type Claims, createClaims } from './claims.ts';
 import { parse } from './parse.ts';
 import { bearerOf, type Caller, hasBearer, localKeyId, type PoolContext } from './pool-context.ts';
 import { isoTime, presentLease } from './present.ts';
@@ -44,6 +44,7 @@ const longestRetryMs = 60_000;
 export function createSessions(context: PoolContext): Sessions {
   const { clock, settings, events, logger } = context;
   const order = createAttemptOrder();
+  const claims = createClaims(context);
 
   const release = async (
     sessionId: string,
@@ -155,16 +156,16 @@ export function createSessions(context: PoolContext): Sessions {
 
     async report(caller, request) {
       const { session_id: sessionId, reports } = parse(reportRequest, request);
-      const result = await context.lending().report(clock.now(), {
-        sessionId,
-        keyId: caller.keyId,
-        turns: (await checkRejections(context, caller, reports)).map(turnFrom),
-      });
+      const holder = { sessionId, keyId: caller.keyId };
+      const turns = reports.map((item) => turnFrom(item, !caller.isGateway));
+      const result = await context.lending().report(clock.now(), { ...holder, turns });
       if (result === null) throw sessionNotFound();
       context.tell(result.changes);
+      const confirmed = await reportConfirmed(context, holder, await claims.confirmed(turns, result.results));
       const checked = new Map([
-        ...(await checkQuotas(context, result.results)),
-        ...(await refreshRejected(context, result.results)),
+        ...(await checkQuotas(context, result.results, caller.isGateway ? undefined : claims)),
+        ...confirmed.map(({ account }) => [account.id, account] as const),
+        ...(await refreshRejected(context, [...result.results, ...confirmed])),
       ]);
       const results = result.results.map((item, index) => {
         const account = checked.get(item.accountId) ?? item.account;
@@ -180,18 +181,34 @@ export function createSessions(context: PoolContext): Sessions {
   };
 }
 
-/** What the providers say about the accounts whose quota is in doubt, by account id. */
+/** What became of claims that the provider has confirmed, where their leases are still there. */
+async function reportConfirmed(
+  context: PoolContext,
+  holder: { readonly sessionId: string; readonly keyId: string },
+  turns: readonly ReportedTurn[],
+): Promise<(ReportedResult & { readonly account: StoredAccount })[]> {
+  if (turns.length === 0) return [];
+  const result = await context.lending().report(context.clock.now(), { ...holder, turns });
+  if (result === null) return [];
+  context.tell(result.changes);
+  return result.results.flatMap((item) =>
+    item.account === null ? [] : [{ ...item, account: item.account }],
+  );
+}
+
+/** What the providers say about the accounts whose quota is in doubt, by account id. `claims` where that is a mere claim. */
 async function checkQuotas(
   context: PoolContext,
   results: readonly ReportedResult[],
+  claims: Claims | undefined,
 ): Promise<ReadonlyMap<string, StoredAccount>> {
   const doubtful = new Map<string, StoredAccount>();
   for (const { shouldCheckQuota, account } of results) {
     if (shouldCheckQuota && account !== null) doubtful.set(account.id, account);
   }
-  const checked = await Promise.all(
-    [...doubtful.values()].map((account) => context.checkQuota(account, 'signal', quotaQueryMs)),
-  );
+  const asked = [...doubtful.values()].filter((account) => claims?.mayAsk(account, 'quota') ?? true);
+  const cause = claims === undefined ? 'signal' : 'claim';
+  const checked = await Promise.all(asked.map((account) => context.checkQuota(account, cause, quotaQueryMs)));
   return new Map(checked.flatMap((account) => (account === null ? [] : [[account.id, account] as const])));
 }
 
@@ -207,7 +224,7 @@ async function refreshRejected(
   return new Map(refreshed.flatMap((account) => (account === null ? [] : [[account.id, account] as const])));
 }
 
-function turnFrom(item: ReportItem): ReportedTurn {
+function turnFrom(item: ReportItem, isClaim: boolean): ReportedTurn {
   const isTurn = item.outcome === 'success' || item.outcome === 'cancelled' || item.usage !== undefined;
   return {
     reportId: item.report_id,
@@ -216,6 +233,7 @@ function turnFrom(item: ReportItem): ReportedTurn {
     signal: {
       outcome: item.outcome,
       tokenVersion: item.token_version,
+      ...(isClaim && { isClaim }),
       ...(item.retry_after_ms === undefined ? {} : { retryAfterMs: item.retry_after_ms }),
       ...(item.reset_at === undefined ? {} : { resetAt: Date.parse(item.reset_at) }),
     },

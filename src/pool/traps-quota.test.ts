@@ -10,6 +10,8 @@ import { temporaryFolder } from './testing-folder.ts';
 /** What users of other gateways suffered from, as behaviour that must hold here. */
 
 const admin: Caller = { role: 'admin', keyId: 'key-1', isGateway: false };
+/** Has read the provider's answers itself. */
+const gateway: Caller = { role: 'borrower', keyId: 'gateway', isGateway: true };
 const second = 1000;
 const minute = 60 * second;
 const hour = 60 * minute;
@@ -23,10 +25,10 @@ async function add(parts: TestPool, key: string, change: object = {}): Promise<s
 
 /** Borrows an account, or that one, and reports what came of it. */
 async function turn(parts: TestPool, outcome: string, change: object = {}, prefer?: string): Promise<string> {
-  const { answer } = await parts.pool.allocate(admin, prefer === undefined ? {} : { prefer });
+  const { answer } = await parts.pool.allocate(gateway, prefer === undefined ? {} : { prefer });
   const account = answer.accounts[0];
   if (account === undefined) throw new Error('no account was lent');
-  await parts.pool.report(admin, {
+  await parts.pool.report(gateway, {
     session_id: answer.session_id,
     reports: [
       {
@@ -41,7 +43,7 @@ async function turn(parts: TestPool, outcome: string, change: object = {}, prefe
     ],
   });
   await settle();
-  await parts.pool.release(admin, { session_id: answer.session_id });
+  await parts.pool.release(gateway, { session_id: answer.session_id });
   return account.id;
 }
 

@@ -49,6 +49,8 @@ const giveBackMs = 1000;
 /** How long a refresh that is waited for may take, and how long one caller waits for refreshes altogether. */
 const refreshTakesMs = 5000;
 const longestRefreshWaitMs = 20_000;
+/** Callers of one key that may wait at a time: each of them is tried whenever a place comes free. */
+export const mostWaiting = 1000;
 
 export function createWaitingRoom(options: WaitingRoomOptions): WaitingRoom {
   const { clock } = options;
@@ -180,6 +182,9 @@ export function createWaitingRoom(options: WaitingRoomOptions): WaitingRoom {
           if (queue.length === 0 && !isPumping) await attemptSafely(waiter);
           if (waiter.isSettled) return;
           if (isClosed) return waiter.reject(shuttingDown());
+          if (queue.filter((other) => isOfSameKey(other, waiter)).length >= mostWaiting) {
+            return waiter.reject(tooManyWait());
+          }
           queue.push(waiter);
           if (waiter.lastShort === undefined || wakes !== wakesBefore) await pump();
           else setTimer();
@@ -197,6 +202,20 @@ export function createWaitingRoom(options: WaitingRoomOptions): WaitingRoom {
       for (const waiter of [...queue]) waiter.reject(shuttingDown());
     },
   };
+}
+
+function isOfSameKey(one: Waiter, other: Waiter): boolean {
+  return one.demand.owner.keyId === other.demand.owner.keyId;
+}
+
+function tooManyWait(): PoolError {
+  return new PoolError(
+    'no_account_available',
+    'Too many callers wait already: try again after Retry-After.',
+    {
+      retryAfterMs: 1000,
+    },
+  );
 }
 
 function shapeOf(demand: Demand): string {

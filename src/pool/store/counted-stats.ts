@@ -2,6 +2,11 @@ import { isAvailable, type KindCount, noStates } from './kinds.ts';
 import { isOutOfService } from './standing-change.ts';
 import type { ProviderStats, Stats } from './store.ts';
 
+/** What an account's totals stop at, so that they stay whole numbers to every reader. */
+export const mostCounted = Number.MAX_SAFE_INTEGER;
+/** The same for a minute's: those of an hour are added up. */
+export const mostInMinute = Math.floor(mostCounted / 64);
+
 /** The counts of the whole pool and of each provider. */
 export function countedStats(
   counts: readonly KindCount[],

@@ -1,6 +1,6 @@
 import { kindFrom } from './kinds.ts';
 import { type AccountRow, accountFrom, modelsFrom, type SessionRow } from './rows.ts';
-import type { Lease, LeaseDemand, Skip } from './store.ts';
+import type { Lease, LeaseDemand, ReportDemand, ReportedTurn, Skip } from './store.ts';
 
 /** What decides about leases, whatever database keeps them. */
 
@@ -111,6 +111,24 @@ export function passedOver(rows: readonly CandidateRow[], question: Question): S
 function passedReason(row: CandidateRow, question: Question): string {
   const isOfOther = question.provider !== null && row.provider !== question.provider;
   return isOfOther ? 'provider' : reasonFor(row, question);
+}
+
+/**
+ * Whether what a report says was used is counted. A turn may end after its lease, but a program cannot count for one that
+ * there never was, or that it could not have had.
+ */
+export function countsUsage(
+  row: Pick<AccountRow, 'fence_counter' | 'lend'>,
+  { fence, signal }: Pick<ReportedTurn, 'fence' | 'signal'>,
+  isLive: boolean,
+): boolean {
+  if (isLive || !signal.isClaim) return true;
+  return fence >= 1 && fence <= row.fence_counter && row.lend === 'any';
+}
+
+/** Who a report's id is unique for: what one session reports must not make another's a duplicate. */
+export function reporterOf({ keyId, sessionId }: Pick<ReportDemand, 'keyId' | 'sessionId'>): string {
+  return `${keyId} ${sessionId}`;
 }
 
 /** Why a session cannot serve a demand at all. */

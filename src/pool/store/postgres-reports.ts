@@ -3,9 +3,13 @@ import {
   applyOutcome,
   applyQuota,
   inUseCheckMs,
+  noEffect,
+  type OutcomeEffect,
   type QuotaCause,
   type QuotaFinding,
 } from '../account-state.ts';
+import { mostCounted, mostInMinute } from './counted-stats.ts';
+import { countsUsage, reporterOf } from './lease-rules.ts';
 import {
   isLastActive,
   lockAccount,
@@ -61,10 +65,11 @@ export async function report(
 
 async function readReported(
   work: Work,
-  { turns, keyId }: ReportDemand,
+  demand: ReportDemand,
   session: SessionRow | undefined,
 ): Promise<Reported> {
   const { db, now } = work;
+  const { turns } = demand;
   const rows = await db.all<AccountRow>(
     'SELECT * FROM accounts WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE',
     [...new Set(turns.map((turn) => turn.accountId))],
@@ -78,7 +83,7 @@ async function readReported(
   const fresh = await db.all<{ report_id: string }>(
     `INSERT INTO reports_seen (key_id, report_id, seen_at) SELECT $1, id, $3::bigint FROM unnest($2::text[]) AS id
      ON CONFLICT DO NOTHING RETURNING report_id`,
-    keyId,
+    reporterOf(demand),
     [...ids].sort(),
     now,
   );
@@ -95,7 +100,7 @@ async function reportTurn(work: Work, reported: Reported, turn: ReportedTurn): P
   const answer = (
     result: ReportedResult['result'],
     isLive: boolean,
-    effect = { shouldCheckQuota: false, isBearerRejected: false },
+    effect: Omit<OutcomeEffect, 'standing'> = noEffect,
   ): ReportedResult => {
     const present = rows.get(turn.accountId);
     return {
@@ -106,13 +111,14 @@ async function reportTurn(work: Work, reported: Reported, turn: ReportedTurn): P
       isLive,
       shouldCheckQuota: effect.shouldCheckQuota,
       shouldRefresh: effect.isBearerRejected,
+      shouldAskProvider: effect.shouldAskProvider,
     };
   };
   const found = rows.get(turn.accountId);
   if (found === undefined) return answer('unknown', false);
   const isLive = fences.get(found.id) === turn.fence;
   if (!fresh.delete(turn.reportId)) return answer('duplicate', isLive);
-  const row = countUsage(work, reported, found, turn);
+  const row = countsUsage(found, turn, isLive) ? countUsage(work, reported, found, turn) : found;
   rows.set(row.id, row);
   if (!isLive) return answer('stale', false);
 
@@ -128,7 +134,7 @@ async function reportTurn(work: Work, reported: Reported, turn: ReportedTurn): P
   };
   const effect = applyOutcome(standingFrom(row), signal, around, work.now);
   let present = row;
-  if (signal.outcome === 'success' && row.probe === 'unproved') {
+  if (signal.outcome === 'success' && !signal.isClaim && row.probe === 'unproved') {
     await work.db.run(
       "UPDATE accounts SET probe = 'proved', next_check_at = $1, checks = 0 WHERE id = $2",
       nextCheckOf(row.id, effect.standing, 'proved', 0, work.now),
@@ -208,15 +214,16 @@ async function writeUsage(work: Work, { spent }: Reported): Promise<void> {
          AS spent (id, turns, input_tokens, output_tokens, credits, cost_cents, last_used)
      ), counted AS (
        INSERT INTO spending (minute, turns, input_tokens, output_tokens, credits, cost_cents)
-         SELECT $8::bigint, SUM(turns), SUM(input_tokens), SUM(output_tokens), SUM(credits), SUM(cost_cents) FROM spent
-       ON CONFLICT (minute, shard) DO UPDATE SET turns = spending.turns + EXCLUDED.turns,
-         input_tokens = spending.input_tokens + EXCLUDED.input_tokens,
-         output_tokens = spending.output_tokens + EXCLUDED.output_tokens,
+         SELECT $8::bigint, LEAST(SUM(turns), ${mostInMinute}), LEAST(SUM(input_tokens), ${mostInMinute}),
+             LEAST(SUM(output_tokens), ${mostInMinute}), SUM(credits), SUM(cost_cents) FROM spent
+       ON CONFLICT (minute, shard) DO UPDATE SET turns = LEAST(spending.turns + EXCLUDED.turns, ${mostInMinute}),
+         input_tokens = LEAST(spending.input_tokens + EXCLUDED.input_tokens, ${mostInMinute}),
+         output_tokens = LEAST(spending.output_tokens + EXCLUDED.output_tokens, ${mostInMinute}),
          credits = spending.credits + EXCLUDED.credits, cost_cents = spending.cost_cents + EXCLUDED.cost_cents
      )
-     UPDATE accounts SET turns = accounts.turns + spent.turns,
-       input_tokens = accounts.input_tokens + spent.input_tokens,
-       output_tokens = accounts.output_tokens + spent.output_tokens, credits = accounts.credits + spent.credits,
+     UPDATE accounts SET turns = LEAST(accounts.turns + spent.turns, ${mostCounted}),
+       input_tokens = LEAST(accounts.input_tokens + spent.input_tokens, ${mostCounted}),
+       output_tokens = LEAST(accounts.output_tokens + spent.output_tokens, ${mostCounted}), credits = accounts.credits + spent.credits,
        cost_cents = accounts.cost_cents + spent.cost_cents,
        last_used = GREATEST(accounts.last_used, spent.last_used),
        next_check_at = CASE WHEN spent.last_used > 0 AND accounts.next_check_at > spent.last_used + ${inUseCheckMs}

@@ -2,9 +2,13 @@ import {
   applyOutcome,
   applyQuota,
   inUseCheckMs,
+  noEffect,
+  type OutcomeEffect,
   type QuotaCause,
   type QuotaFinding,
 } from '../account-state.ts';
+import { mostCounted, mostInMinute } from './counted-stats.ts';
+import { countsUsage, reporterOf } from './lease-rules.ts';
 import { quotaFrom } from './quota-row.ts';
 import { type AccountRow, accountFrom, type SessionRow, standingFrom, tokenFrom } from './rows.ts';
 import { liveLease, renew } from './sqlite-leases.ts';
@@ -34,7 +38,7 @@ function reportTurn(
   const answer = (
     result: ReportedResult['result'],
     isLive: boolean,
-    effect = { shouldCheckQuota: false, isBearerRejected: false },
+    effect: Omit<OutcomeEffect, 'standing'> = noEffect,
   ): ReportedResult => {
     const present = accountRow(work, turn.accountId);
     return {
@@ -45,6 +49,7 @@ function reportTurn(
       isLive,
       shouldCheckQuota: effect.shouldCheckQuota,
       shouldRefresh: effect.isBearerRejected,
+      shouldAskProvider: effect.shouldAskProvider,
     };
   };
   const row = accountRow(work, turn.accountId);
@@ -53,12 +58,12 @@ function reportTurn(
   const isLive = lease !== undefined;
   const isFirst = work.db.run(
     'INSERT INTO reports_seen (key_id, report_id, seen_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
-    demand.keyId,
+    reporterOf(demand),
     turn.reportId,
     work.now,
   );
   if (isFirst === 0) return answer('duplicate', isLive);
-  countUsage(work, row, turn);
+  if (countsUsage(row, turn, isLive)) countUsage(work, row, turn);
   if (!isLive) return answer('stale', false);
 
   const { signal } = turn;
@@ -71,7 +76,7 @@ function reportTurn(
     concurrentTurns: Math.max(1, row.shared_slots),
   };
   const effect = applyOutcome(standingFrom(row), signal, around, work.now);
-  if (signal.outcome === 'success' && row.probe === 'unproved') {
+  if (signal.outcome === 'success' && !signal.isClaim && row.probe === 'unproved') {
     work.db.run(
       "UPDATE accounts SET probe = 'proved', next_check_at = ?, checks = 0 WHERE id = ?",
       nextCheckOf(row.id, effect.standing, 'proved', 0, work.now),
@@ -96,8 +101,9 @@ function withoutBearer(work: Work, row: AccountRow): AccountRow {
 function countUsage(work: Work, row: AccountRow, turn: ReportedTurn): void {
   const { usage } = turn;
   work.db.run(
-    `UPDATE accounts SET turns = turns + ?1, input_tokens = input_tokens + ?2,
-      output_tokens = output_tokens + ?3, credits = credits + ?4, cost_cents = cost_cents + ?5,
+    `UPDATE accounts SET turns = min(turns + ?1, ${mostCounted}),
+      input_tokens = min(input_tokens + ?2, ${mostCounted}),
+      output_tokens = min(output_tokens + ?3, ${mostCounted}), credits = credits + ?4, cost_cents = cost_cents + ?5,
       last_used = max(last_used, ?6),
       next_check_at = iif(?6 > 0, min(next_check_at, ?6 + ${inUseCheckMs}), next_check_at) WHERE id = ?7`,
     usage.turns,
@@ -110,10 +116,10 @@ function countUsage(work: Work, row: AccountRow, turn: ReportedTurn): void {
   );
   work.db.run(
     `INSERT INTO spending (minute, turns, input_tokens, output_tokens, credits, cost_cents)
-       VALUES (?, ?, ?, ?, ?, ?)
-     ON CONFLICT (minute) DO UPDATE SET turns = turns + excluded.turns,
-       input_tokens = input_tokens + excluded.input_tokens,
-       output_tokens = output_tokens + excluded.output_tokens, credits = credits + excluded.credits,
+       VALUES (?, min(?, ${mostInMinute}), min(?, ${mostInMinute}), min(?, ${mostInMinute}), ?, ?)
+     ON CONFLICT (minute) DO UPDATE SET turns = min(turns + excluded.turns, ${mostInMinute}),
+       input_tokens = min(input_tokens + excluded.input_tokens, ${mostInMinute}),
+       output_tokens = min(output_tokens + excluded.output_tokens, ${mostInMinute}), credits = credits + excluded.credits,
        cost_cents = cost_cents + excluded.cost_cents`,
     Math.floor(work.now / 60_000),
     usage.turns,

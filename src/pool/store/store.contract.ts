@@ -272,6 +272,45 @@ export function describeStore(name: string, openStore: () => Promise<Store>): vo
       expect((await store.account(start + 30_000, id))?.standing.state).toBe('active');
     });
 
+    it('takes the same report id of two sessions for two reports', async () => {
+      const store = await withAccounts(2);
+      const [one] = await granted(store, 'one');
+      const [other] = await granted(store, 'other');
+      await report(store, 'one', [turn('1', one?.account.id ?? '', 1, 'success')]);
+      const results = await report(store, 'other', [turn('1', other?.account.id ?? '', 1, 'success')]);
+      expect(results?.results.map((item) => item.result)).toEqual(['applied']);
+    });
+
+    it('counts nothing that a program claims about a lease there never was', async () => {
+      const store = await withAccounts(1);
+      await granted(store, 'mine');
+      await store.release(start, { sessionId: 'mine', keyId: 'key-1', leases: null });
+      const claim = { isClaim: true };
+      const usage = async () => (await store.account(start, 'acc_000'))?.usage.turns;
+      await report(store, 'mine', [turn('r1', 'acc_000', 2, 'success', claim)]);
+      expect(await usage()).toBe(0);
+      await report(store, 'mine', [turn('r2', 'acc_000', 1, 'success', claim)]);
+      expect(await usage()).toBe(1);
+    });
+
+    it('counts so far that figures stay readable, however much is reported', async () => {
+      const store = await withAccounts(1);
+      await granted(store, 'mine');
+      for (let time = 0; time < 3; time += 1) {
+        const item = turn(`r${time}`, 'acc_000', 1, 'success');
+        const inputTokens = Number.MAX_SAFE_INTEGER - 1;
+        await report(
+          store,
+          'mine',
+          [{ ...item, usage: { ...item.usage, inputTokens } }],
+          start + time * 60_000,
+        );
+      }
+      const account = await store.account(start, 'acc_000');
+      expect(account?.usage.inputTokens).toBe(Number.MAX_SAFE_INTEGER);
+      expect((await store.stats(start + 180_000)).lastHour.inputTokens).toBeGreaterThan(0);
+    });
+
     it('renews a session with any report, even an empty one', async () => {
       const store = await withAccounts(1);
       await granted(store, 'mine', { ttlMs: 1000 });

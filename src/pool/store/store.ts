@@ -236,6 +236,8 @@ export interface ReportedResult {
   readonly shouldCheckQuota: boolean;
   /** The present bearer was rejected, and a refresh token may give another one. */
   readonly shouldRefresh: boolean;
+  /** A program claims what would end the account's service, and the provider can say whether it is so. */
+  readonly shouldAskProvider: boolean;
 }
 
 export interface Stats {
