@@ -138,6 +138,10 @@ describe("a browser's question before a request", () => {
       vary: expect.stringMatching(/Origin.*Access-Control-Request-Headers/),
     });
     expect(callers.preflight('OPTIONS', asked)).not.toHaveProperty('access-control-allow-private-network');
+    for (const odd of ['a: b', 'a b', ', ,', 'x'.repeat(5_000), 'a,'.repeat(500), '\u00e9']) {
+      const answer = callers.preflight('OPTIONS', { ...asked, 'access-control-request-headers': odd });
+      expect(answer).not.toHaveProperty('access-control-allow-headers');
+    }
     const fromOutside = { ...asked, 'access-control-request-private-network': 'true' };
     expect(callers.preflight('OPTIONS', fromOutside)).toMatchObject({
       'access-control-allow-private-network': 'true',

@@ -34,6 +34,9 @@ export interface Callers {
 /** For how long a browser may remember the answer; no browser does so for longer. */
 const preflightSeconds = 7200;
 
+/** A list of names, as browsers send it; anything else is not repeated. */
+const headerNames = /^[\w!#$%&'*+.^`|~-]{1,128}(?: ?, ?[\w!#$%&'*+.^`|~-]{1,128}){0,63}$/;
+
 export function createCallers({ allowedHosts, keysSetting, cors }: CallerRules): Callers {
   const names = allowedHosts && new Set(allowedHosts.map((name) => name.toLowerCase()));
   const isKnownName = (name: string): boolean => isLoopbackHost(name) || names?.has(name) === true;
@@ -74,7 +77,9 @@ export function createCallers({ allowedHosts, keysSetting, cors }: CallerRules):
       const askedHeaders = headers['access-control-request-headers'];
       return {
         'access-control-allow-methods': 'GET, HEAD, POST, PUT, PATCH, DELETE',
-        ...(askedHeaders === undefined ? {} : { 'access-control-allow-headers': askedHeaders }),
+        ...(askedHeaders !== undefined && headerNames.test(askedHeaders)
+          ? { 'access-control-allow-headers': askedHeaders }
+          : {}),
         ...(headers['access-control-request-private-network'] === 'true'
           ? { 'access-control-allow-private-network': 'true' }
           : {}),

@@ -12,6 +12,7 @@ import {
 } from 'fastify';
 import { acceptedCodings, bodyCodings, decompressedBody } from './body-coding.ts';
 import { type CallerRules, createCallers } from './callers.ts';
+import { type ConnectionLimits, Connections, type CutReason, connectionLimits } from './connections.ts';
 import { bodyTooLarge, HttpFault } from './http-fault.ts';
 import { declaredCharset, readJson } from './json-body.ts';
 import type { Logger } from './logger.ts';
@@ -44,6 +45,8 @@ export interface HttpServerOptions {
   readonly takesWebSockets?: boolean;
   /** The service's own body for a request that reaches no route, since it is no HTTP or its method is none. */
   encodeUnreadable(fault: HttpFault, path: string, requestId: string): string;
+  /** Others than the usual ones, for tests. */
+  readonly connectionLimits?: Partial<ConnectionLimits>;
   /** Advice for a client that asked for an unknown path. `address` is the service's, as the client named it. */
   adviseOnPath(path: string, address: string): string;
 }
@@ -66,16 +69,24 @@ const requestIdPattern = /^[A-Za-z0-9._-]{1,128}$/;
  */
 export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   const callers = createCallers(options.callers);
+  const limits = { ...connectionLimits(), ...options.connectionLimits };
+  const connections = new Connections(limits, {
+    refuse: (socket, reason) => refuse(socket, cuts[reason], ''),
+    crowded: (count) => options.logger.warn({ connections: count, most: limits.most }, crowded),
+  });
   const app: FastifyInstance = fastify({
     loggerInstance: options.logger as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: options.bodyLimitBytes,
     keepAliveTimeout: 75_000,
     requestTimeout: requestTimeoutMs,
+    connectionTimeout: limits.silentMs,
     // Any other upgrade is an offer the server need not take: some clients make one for HTTP/2 with every POST.
     http: {
       // Checked below, where the answer has the service's own words.
       requireHostHeader: false,
+      headersTimeout: limits.headersMs,
+      connectionsCheckingInterval: Math.min(limits.headersMs, 5_000),
       shouldUpgradeCallback: (request) => options.takesWebSockets === true && asksForWebSocket(request),
     },
     clientErrorHandler: (error, socket) => refuseUnreadable(error, socket as Socket),
@@ -104,6 +115,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
 
   function guard(server: Server): void {
     gateRequests(server);
+    connections.watch(server);
     server.on('connect', (_request, socket) => refuse(socket as Socket, unknownMethod, ''));
   }
   guard(app.server);
@@ -172,6 +184,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     const { config, bodyLimit } = request.routeOptions;
     const access = config.access ?? options.accessToUnknown?.(pathOf(request.url)) ?? 'open';
     checks[access]?.(request);
+    if (access !== 'open') connections.showedKey(request.raw.socket, reply.raw);
     if (request.is404 || !isMeant(routes, request)) refusePath(request, reply);
     if (config.takesBody ?? methodsWithBody.has(request.method)) {
       if (Number(headers['content-length'] ?? 0) > bodyLimit) throw bodyTooLarge();
@@ -232,7 +245,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   /** For a connection that no route answers. */
   function refuse(socket: Socket, { status, fault }: Refusal, path: string): void {
     socket.on('error', () => socket.destroy());
-    if (!socket.writable) {
+    if (!socket.writable || connections.isAnswering(socket)) {
       socket.destroy();
       return;
     }
@@ -366,6 +379,23 @@ const unknownMethod: Refusal = {
   fault: new HttpFault('method_not_allowed', 'The method of the request is unknown: use GET or POST.'),
 };
 
+const tooSlow: Refusal = {
+  status: '408 Request Timeout',
+  fault: new HttpFault('invalid_request', 'The request did not arrive in time.'),
+};
+const cuts: Record<CutReason, Refusal> = {
+  slow: tooSlow,
+  full: {
+    status: '503 Service Unavailable',
+    fault: new HttpFault(
+      'invalid_request',
+      'Too many connections are open: close those that are not needed.',
+    ),
+  },
+};
+const crowded =
+  'connections were closed, first those that showed no key, since more are opened than the service holds';
+
 function unreadable({ code, rawPacket }: UnreadableError): readonly [refusal: Refusal, path: string] {
   const start = Buffer.isBuffer(rawPacket) ? rawPacket.toString('latin1', 0, 2048) : '';
   const [, target] = /^[A-Za-z-]+ (\S+) HTTP\/1\.[01]\r?\n/.exec(start) ?? [];
@@ -382,7 +412,7 @@ function unreadable({ code, rawPacket }: UnreadableError): readonly [refusal: Re
         'The headers of the request are larger than 16 KiB.',
       );
     case 'ERR_HTTP_REQUEST_TIMEOUT':
-      return refusal('408 Request Timeout', 'The request did not arrive in time.');
+      return [tooSlow, path];
     default:
       return refusal('400 Bad Request', 'The request is not valid HTTP.');
   }

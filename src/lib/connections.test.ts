@@ -1,0 +1,203 @@
+import { once } from 'node:events';
+import { Agent, request } from 'node:http';
+import { type AddressInfo, connect, type Socket } from 'node:net';
+import { Writable } from 'node:stream';
+import type { FastifyInstance } from 'fastify';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import type { ConnectionLimits } from './connections.ts';
+import { HttpFault } from './http-fault.ts';
+import { createHttpServer } from './http-server.ts';
+import { createLogger } from './logger.ts';
+
+const key = 'x-api-key: right\r\n';
+const ask = (path: string, shown = key) => `GET ${path} HTTP/1.1\r\nhost: here\r\n${shown}\r\n`;
+
+async function serve(connectionLimits: Partial<ConnectionLimits>) {
+  let log = '';
+  const destination = new Writable({
+    write(chunk, _encoding, done) {
+      log += chunk;
+      done();
+    },
+  });
+  const app = createHttpServer({
+    logger: createLogger('warn', destination),
+    bodyLimitBytes: 1024 * 1024,
+    callers: { allowedHosts: null, keysSetting: 'API_KEYS' },
+    access: {
+      keyed({ headers }) {
+        if (headers['x-api-key'] !== 'right') throw new HttpFault('invalid_request', 'No key was sent.');
+      },
+    },
+    connectionLimits,
+    encodeUnreadable: (fault) => fault.message,
+    adviseOnPath: () => 'See /docs.',
+  });
+  const keyed = { config: { access: 'keyed' } };
+  app.get('/', keyed, async () => 'here');
+  app.post('/', keyed, async () => 'taken');
+  app.get('/stream', keyed, (_request, reply) => {
+    reply.hijack();
+    reply.raw.write('begun');
+  });
+  const slow = Promise.withResolvers<string>();
+  app.get('/slow', keyed, () => slow.promise);
+  app.get('/large', { config: { access: 'open' } }, async () => 'x'.repeat(20_000_000));
+  await app.listen({ host: '127.0.0.1', port: 0 });
+  onTestFinished(async () => {
+    app.server.closeAllConnections();
+    await app.close();
+  });
+  return { app, log: () => log, slow };
+}
+
+interface Connected {
+  readonly socket: Socket;
+  /** What came so far. */
+  said(): string;
+  readonly closed: Promise<unknown>;
+}
+
+/** Once the server knows of it. */
+async function open(app: FastifyInstance, text = ''): Promise<Connected> {
+  const known = once(app.server, 'connection');
+  const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1');
+  onTestFinished(() => void socket.destroy());
+  socket.on('error', () => {});
+  const closed = new Promise((resolve) => socket.once('close', resolve));
+  let said = '';
+  socket.on('data', (chunk) => {
+    said += chunk;
+  });
+  if (text !== '') socket.write(text);
+  await known;
+  return { socket, said: () => said, closed };
+}
+
+const count = (app: FastifyInstance) =>
+  new Promise<number>((resolve) => app.server.getConnections((_error, number) => resolve(number)));
+const says = (connection: Connected, text: string) =>
+  vi.waitFor(() => expect(connection.said()).toContain(text), { timeout: 5_000 });
+
+describe('where there are too many connections', () => {
+  it('those go that showed no key, the oldest first, and it is logged once', async () => {
+    const { app, log } = await serve({ most: 100, mostStrangers: 10 });
+    const friend = await open(app, ask('/'));
+    await says(friend, 'here');
+    const strangers: Connected[] = [];
+    for (let count = 0; count < 300; count += 1) strangers.push(await open(app, count % 2 ? 'GET / HT' : ''));
+    await Promise.all(strangers.slice(0, 290).map(({ closed }) => closed));
+    expect(strangers.slice(290).map(({ socket }) => socket.closed)).toEqual(Array(10).fill(false));
+    friend.socket.write(ask('/stream'));
+    await says(friend, 'begun');
+    const other = await open(app, ask('/'));
+    await says(other, 'here');
+    expect(log().trim().split('\n')).toHaveLength(1);
+    expect(log()).toContain('"most":100');
+  });
+
+  it('then those go that wait for their client, the longest idle first; who is being answered stays', async () => {
+    const { app } = await serve({ most: 4, mostStrangers: 2 });
+    const stream = await open(app, ask('/stream'));
+    await says(stream, 'begun');
+    const idle: Connected[] = [];
+    for (let count = 0; count < 3; count += 1) {
+      const connection = await open(app, ask('/'));
+      await says(connection, 'here');
+      idle.push(connection);
+    }
+    // The first asked again, so the second has been idle for longest.
+    idle[0]?.socket.write(ask('/stream'));
+    await says(idle[0] as Connected, 'begun');
+    const next = await open(app, ask('/stream'));
+    await idle[1]?.closed;
+    await says(next, 'begun');
+    const last = await open(app, ask('/stream'));
+    await idle[2]?.closed;
+    await says(last, 'begun');
+    const refused = await open(app, ask('/'));
+    await refused.closed;
+    expect(refused.said()).toMatch(/^HTTP\/1\.1 503 [\s\S]*Too many connections/);
+    expect([stream, idle[0], next, last].map((connection) => connection?.socket.closed)).toEqual(
+      Array(4).fill(false),
+    );
+    expect(await app.inject({ url: '/', headers: { 'x-api-key': 'right' } })).toMatchObject({
+      statusCode: 200,
+    });
+  });
+
+  it('a key that is not right makes nobody known', async () => {
+    const { app } = await serve({ most: 100, mostStrangers: 2 });
+    const wrong = await open(app, ask('/', 'x-api-key: wrong\r\n'));
+    await says(wrong, 'No key was sent');
+    await open(app);
+    await open(app);
+    await wrong.closed;
+  });
+
+  it('a flood of strangers leaves a busy client alone', async () => {
+    const { app } = await serve({ most: 100, mostStrangers: 10 });
+    const { port } = app.server.address() as AddressInfo;
+    const agent = new Agent({ keepAlive: true, maxSockets: 4 });
+    onTestFinished(() => agent.destroy());
+    const get = () =>
+      new Promise<number | undefined>((resolve, reject) => {
+        const headers = { 'x-api-key': 'right' };
+        request({ port, path: '/', agent, headers }, (answer) => {
+          answer.resume().once('end', () => resolve(answer.statusCode));
+        })
+          .on('error', reject)
+          .end();
+      });
+    expect(await get()).toBe(200);
+    for (let count = 0; count < 100; count += 1) {
+      await open(app);
+      expect(await get()).toBe(200);
+    }
+  });
+});
+
+describe('a connection is cut', () => {
+  it.each([
+    ['sends nothing', '', false],
+    ['sends its headers one by one', 'GET / HTTP/1.1\r\n', true],
+  ])('whose client %s', async (_name, text, goesOn) => {
+    const { app } = await serve({ headersMs: 300 });
+    const connection = await open(app, text);
+    const timer = setInterval(() => goesOn && connection.socket.write('x: y\r\n'), 20);
+    await connection.closed;
+    clearInterval(timer);
+    expect(connection.said()).toMatch(/^HTTP\/1\.1 408 [\s\S]*did not arrive in time/);
+  });
+
+  it('whose body hardly grows, while one that does is taken', async () => {
+    const { app } = await serve({ lookEveryMs: 150, leastGrowth: 1_000 });
+    const head = `POST / HTTP/1.1\r\nhost: here\r\n${key}content-length: 20000\r\n\r\n`;
+    const trickle = await open(app, head);
+    const flow = await open(app, head);
+    let sent = 0;
+    const timer = setInterval(() => {
+      trickle.socket.write(' ');
+      sent += 1_000;
+      if (sent <= 20_000) flow.socket.write(' '.repeat(999) + (sent === 20_000 ? '1' : ' '));
+    }, 30);
+    await trickle.closed;
+    expect(trickle.said()).toMatch(/^HTTP\/1\.1 408 /);
+    await says(flow, 'HTTP/1.1 200 OK');
+    clearInterval(timer);
+  });
+
+  it('whose client does not take its answer, while one that waits for a late answer is kept', async () => {
+    const { app, slow } = await serve({ silentMs: 500 });
+    const waiting = await open(app, ask('/slow'));
+    const deaf = await open(app);
+    deaf.socket.pause();
+    deaf.socket.write(ask('/large', ''));
+    await vi.waitFor(async () => expect(await count(app)).toBe(1), { timeout: 8_000 });
+    deaf.socket.resume();
+    await deaf.closed;
+    expect(deaf.said().length).toBeLessThan(20_000_000);
+    slow.resolve('late');
+    await says(waiting, 'late');
+  });
+});

@@ -1,0 +1,162 @@
+import { readFileSync } from 'node:fs';
+import type { Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+
+export interface ConnectionLimits {
+  /** All connections of a service. */
+  readonly most: number;
+  /** Those among them on which no key has been shown yet. */
+  readonly mostStrangers: number;
+  /** Within which a connection has to send the headers of a request; counts from its beginning, too. */
+  readonly headersMs: number;
+  /** How often bodies on their way are looked at, and how many bytes each has to have grown by since the last look. */
+  readonly lookEveryMs: number;
+  readonly leastGrowth: number;
+  /** After which a connection is cut whose client takes nothing of what was written, or says nothing. */
+  readonly silentMs: number;
+}
+
+/**
+ * A thousand streams and as many idle connections of a team's clients are nothing unusual. The files a process may open are
+ * shared with the other service and with the connections to vendors, so one service gets a quarter at most.
+ */
+const mostConnections = 4_000;
+
+export const connectionLimits = (): ConnectionLimits => {
+  const most = Math.min(mostConnections, Math.floor(openFilesLimit() / 4));
+  return {
+    most,
+    mostStrangers: Math.ceil(most / 4),
+    headersMs: 30_000,
+    lookEveryMs: 15_000,
+    // Half a kilobyte a second; a phone with hardly any network sends more.
+    leastGrowth: 8 * 1024,
+    silentMs: 300_000,
+  };
+};
+
+/** Where the system does not tell: enough for the usual number. */
+function openFilesLimit(): number {
+  try {
+    const limits = readFileSync('/proc/self/limits', 'utf8');
+    return Number(/^Max open files +(\d+)/m.exec(limits)?.[1] ?? Number.POSITIVE_INFINITY);
+  } catch {
+    return Number.POSITIVE_INFINITY;
+  }
+}
+
+/** Why a connection is cut without an answer of a route. */
+export type CutReason = 'full' | 'slow';
+
+/**
+ * Bounds the connections of a service in number and time. Where there are too many, those on which no key was shown go first,
+ * the oldest before the others, and then those that wait for their client to ask again, the longest idle first.
+ */
+export class Connections {
+  readonly #limits: ConnectionLimits;
+  readonly #refuse: (socket: Socket, reason: CutReason) => void;
+  readonly #onCrowded: (count: number) => void;
+  /** In the order they came. */
+  readonly #strangers = new Set<Socket>();
+  /** By the last response to a request that showed a key; in the order of those requests. */
+  readonly #known = new Map<Socket, ServerResponse>();
+  /** Bodies on their way, and the bytes at the last look. */
+  #growing = new Map<ServerResponse, number>();
+  #closed = 0;
+
+  constructor(
+    limits: ConnectionLimits,
+    on: {
+      /** Answers and cuts a connection. */
+      refuse(socket: Socket, reason: CutReason): void;
+      /** How many were closed to make room since it was last called. At most once a minute. */
+      crowded(count: number): void;
+    },
+  ) {
+    this.#limits = limits;
+    this.#refuse = on.refuse;
+    this.#onCrowded = on.crowded;
+  }
+
+  watch(server: Server): void {
+    server.on('connection', (socket) => this.#enter(socket));
+    server.on('timeout', (socket) => {
+      if (!this.#isWaiting(socket)) socket.destroy();
+    });
+    const timer = setInterval(() => this.#look(), this.#limits.lookEveryMs).unref();
+    server.once('close', () => clearInterval(timer));
+  }
+
+  /** To be called once a request has shown a key. */
+  showedKey(socket: Socket, response: ServerResponse): void {
+    if (!this.#strangers.delete(socket) && !this.#known.delete(socket)) return;
+    this.#known.set(socket, response);
+  }
+
+  /** Whether part of an answer has been sent, so that nothing else may be. */
+  isAnswering(socket: Socket): boolean {
+    const response = this.#known.get(socket);
+    return response?.headersSent === true && !response.writableFinished;
+  }
+
+  #enter(socket: Socket): void {
+    this.#strangers.add(socket);
+    socket.once('close', () => {
+      this.#strangers.delete(socket);
+      this.#known.delete(socket);
+    });
+    const { most, mostStrangers } = this.#limits;
+    const isCrowded = this.#strangers.size > mostStrangers;
+    if (!isCrowded && this.#strangers.size + this.#known.size <= most) return;
+    this.#closed += 1;
+    if (this.#closed === 1) this.#tellCrowded();
+    const one = this.#oneToSpare(socket);
+    if (one === undefined) this.#close(socket, 'full');
+    else this.#close(one);
+  }
+
+  #oneToSpare(newest: Socket): Socket | undefined {
+    const [oldest] = this.#strangers;
+    if (oldest !== newest) return oldest;
+    for (const [socket, response] of this.#known) if (response.writableFinished) return socket;
+    return undefined;
+  }
+
+  #close(socket: Socket, reason?: CutReason): void {
+    this.#strangers.delete(socket);
+    this.#known.delete(socket);
+    if (reason === undefined) socket.destroy();
+    else this.#refuse(socket, reason);
+  }
+
+  /** The first at once, the others of the same minute together. */
+  #tellCrowded(): void {
+    this.#onCrowded(this.#closed);
+    setTimeout(() => {
+      if (this.#closed > 1) this.#onCrowded(this.#closed - 1);
+      this.#closed = 0;
+    }, 60_000).unref();
+  }
+
+  /** A client that has read everything and whose answer takes its time may be silent. */
+  #isWaiting(socket: Socket): boolean {
+    const response = this.#known.get(socket);
+    if (response === undefined || response.writableFinished || !response.req.complete) return false;
+    return socket.writableLength === 0 && response.writableLength === 0;
+  }
+
+  #look(): void {
+    const before = this.#growing;
+    this.#growing = new Map();
+    for (const [socket, response] of this.#known) {
+      if (response.req.complete || response.headersSent) continue;
+      const least = (before.get(response) ?? Number.NEGATIVE_INFINITY) + this.#limits.leastGrowth;
+      this.#growing.set(response, socket.bytesRead);
+      if (socket.bytesRead >= least) continue;
+      // What arrived while the process was busy or stopped is read before this is called.
+      setImmediate(() => {
+        if (!response.req.complete && socket.bytesRead < least) this.#refuse(socket, 'slow');
+      });
+    }
+  }
+}
