@@ -13,13 +13,28 @@ export interface ServiceProcess {
   kill(signal: 'SIGTERM' | 'SIGKILL'): Promise<number | string | null>;
 }
 
-/** A service as a process of its own; `url` is known once it listens. `entry` is what it runs instead of the program. */
+/**
+ * A service as a process of its own, ended with the test that asked for it; `url` is known once it listens. `entry` is what
+ * it runs instead of the program.
+ */
 export async function startProcess(
   words: readonly string[],
   environment: Record<string, string>,
   folder: string,
-  entry = resolve(import.meta.dirname, '../../src/main.ts'),
+  entry?: string,
 ): Promise<ServiceProcess> {
+  const service = spawnService(words, environment, folder, entry);
+  onTestFinished(() => void service.child.kill('SIGKILL'));
+  return { ...service, url: await service.urlOf(words.at(-1) === 'pool' ? 'account pool' : 'gateway') };
+}
+
+/** The same, for the caller to end. */
+export function spawnService(
+  words: readonly string[],
+  environment: Record<string, string>,
+  folder: string,
+  entry = resolve(import.meta.dirname, '../../src/main.ts'),
+) {
   const child = spawn(process.execPath, [entry, ...words], {
     cwd: folder,
     env: { PATH: process.env['PATH'], ...environment },
@@ -33,21 +48,20 @@ export async function startProcess(
     output += chunk;
   });
   const exited = once(child, 'exit');
-  onTestFinished(() => void child.kill('SIGKILL'));
-  const kind = words.at(-1) === 'pool' ? 'account pool' : 'gateway';
-  const url = await eventually(
-    `${words.join(' ')} listens`,
-    () => {
-      if (child.exitCode !== null) throw new Error(`${words.join(' ')} ended:\n${output}`);
-      return new RegExp(`"url":"([^"]+)"[^\\n]*the ${kind} listens`).exec(output)?.[1];
-    },
-    20_000,
-  );
   return {
     child,
-    url,
     output: () => output,
-    async kill(signal) {
+    /** Where it listens, once it does. */
+    urlOf: (kind: 'account pool' | 'gateway' | 'sandbox') =>
+      eventually(
+        `${words.join(' ')} listens`,
+        () => {
+          if (child.exitCode !== null) throw new Error(`${words.join(' ')} ended:\n${output}`);
+          return new RegExp(`"url":"([^"]+)"[^\\n]*the ${kind} listens`).exec(output)?.[1];
+        },
+        20_000,
+      ),
+    async kill(signal: 'SIGTERM' | 'SIGKILL'): Promise<number | string | null> {
       child.kill(signal);
       const [code, died] = await exited;
       return code ?? died;

@@ -1,0 +1,116 @@
+import { describe, expect, it } from 'vitest';
+import { useAttackedServices, withKeys } from './attacked-services.ts';
+import { headOf, type RawAnswers, sendRaw } from './raw-connection.ts';
+
+/**
+ * Large bodies. Work is judged by the processor time the services have spent, not by
+ * the time it took: other programs run on the machine.
+ */
+
+const services = useAttackedServices(withKeys);
+
+const megabyte = 1024 * 1024;
+const chunk = Buffer.alloc(megabyte, '[');
+/** Before bodies of no right to be read were left unread, one of them cost 3 to 6 seconds and most of a gigabyte. */
+const mostCpuMs = 4_000;
+const mostGrowthMb = 300;
+
+interface Attack {
+  readonly url: string;
+  readonly line: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly megabytes: number;
+  readonly body?: (megabytes: number) => Iterable<Buffer>;
+}
+
+function* brackets(megabytes: number): Iterable<Buffer> {
+  for (let sent = 0; sent < megabytes; sent += 1) yield chunk;
+}
+
+function attack({ url, line, headers = {}, megabytes, body = brackets }: Attack): Promise<RawAnswers> {
+  const head = headOf(line, {
+    host: new URL(url).host,
+    'content-type': 'application/json',
+    'content-length': String(megabytes * megabyte),
+    ...headers,
+  });
+  return sendRaw({ url, parts: [head, ...body(megabytes)], isStubborn: true, limitMs: 60_000 });
+}
+
+describe('a body of 12 MB without a key', () => {
+  const targets = {
+    gateway: [
+      ...[
+        '/health',
+        '/metrics',
+        '/docs',
+        '/nope',
+        '/',
+        '/v1',
+        '/v1/nope',
+        '//v1/chat/completions',
+        '/V1/messages',
+      ],
+      ...[
+        '/v1/../nope',
+        '/v1/%2e%2e/health',
+        '/v1/messages;x',
+        '/v1/messages?key=wrong',
+        '/v1/responses/one/cancel',
+      ],
+      ...[
+        'http://127.0.0.1/v1/messages',
+        'http://elsewhere/health',
+        '/v1/messages',
+        '/v1/responses/compact',
+        '/%zz',
+      ],
+    ],
+    pool: [
+      '/health',
+      '/nope',
+      '/api/accounts',
+      '//api/accounts/import',
+      '/API/accounts',
+      '/api/accounts/import',
+    ],
+  };
+
+  it('costs neither time nor memory, wherever it is sent', async () => {
+    const before = services.cost();
+    for (const [service, paths] of Object.entries(targets)) {
+      const url = service === 'pool' ? services.poolUrl : services.gatewayUrl;
+      const odd = ['PUT', 'GET', 'DELETE', 'PROPFIND', 'QUERY'].map((method) => `${method} ${paths.at(-1)}`);
+      const lines = [...paths.map((path) => `POST ${path}`), ...odd];
+      const answers = await Promise.all(lines.map((line) => attack({ url, line, megabytes: 12 })));
+      for (const [index, { statuses }] of answers.entries()) {
+        // Where a connection is cut while its client still sends, the answer may be lost on the way.
+        const isRefused = statuses.length <= 1 && (statuses[0] ?? 400) < 500;
+        expect([lines[index], statuses, isRefused]).toEqual([lines[index], statuses, true]);
+      }
+    }
+    const after = services.cost();
+    expect(after.cpuMs - before.cpuMs).toBeLessThan(mostCpuMs);
+    expect(after.peakMb - before.peakMb).toBeLessThan(mostGrowthMb);
+  });
+});
+
+describe('a connection without a key', () => {
+  it('that is full of requests keeps no other one waiting', async () => {
+    const url = services.gatewayUrl;
+    const { host } = new URL(url);
+    const lines = ['GET /health', 'GET /openapi.json', 'GET /docs', 'GET /v1/models', 'POST /nope', 'FOO /'];
+    const before = services.cost();
+    await Promise.all(
+      lines.map((line) => {
+        const request = headOf(line, { host });
+        const many = Buffer.from(request.repeat(Math.floor((4 * megabyte) / request.length)));
+        return sendRaw({ url, parts: [many], isEnough: () => false, limitMs: 2_000 });
+      }),
+    );
+    const after = services.cost();
+    const health = await sendRaw({ url, parts: [headOf('GET /health', { host })], limitMs: 8_000 });
+    expect(health.statuses).toEqual([200]);
+    expect(after.peakMb - before.peakMb).toBeLessThan(mostGrowthMb);
+  });
+});
