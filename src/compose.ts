@@ -1,6 +1,6 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import type { Sandbox, SandboxOptions } from '../sandbox/index.ts';
 import { absoluteDatabaseUrl, type Config, checkRunMode, offersSandbox, type RunMode } from './config.ts';
@@ -95,6 +95,7 @@ export async function startServices(
       const gatewayKey = config.pool.gatewayKey ?? ownGatewayKey(config, logger);
       const server = createPoolServer({
         pool,
+        folders: writtenFolders(config),
         logger: logger.child({ service: 'pool' }),
         ...(config.pool.adminKey === undefined ? {} : { adminKey: config.pool.adminKey }),
         ...(config.pool.apiKey === undefined ? {} : { poolApiKey: config.pool.apiKey }),
@@ -131,6 +132,7 @@ export async function startServices(
         slowFirstContentMs: config.gateway.slowFirstContentMs,
         keep: config.gateway.keep,
         shutdownMs: config.shutdownMs,
+        folders: writtenFolders(config),
         dispatcher: network.dispatcher,
         userAgent,
         secrets: config.secrets,
@@ -281,6 +283,14 @@ function ownGatewayKey(config: Config, logger: Logger): string | undefined {
     );
   }
   return key;
+}
+
+/** Of the database, of what the gateway remembers, and of the log. */
+function writtenFolders({ databaseUrl, dataDir, gateway, logFile }: Config): readonly string[] {
+  const files = [databaseUrl, gateway.keep.url]
+    .filter((url) => url.startsWith('sqlite:') && url !== 'sqlite::memory:')
+    .map((url) => dirname(url.slice('sqlite:'.length)));
+  return [...new Set([dataDir, ...files, ...(logFile ? [dirname(logFile.path)] : [])])];
 }
 
 function vaultPlace(config: Config): VaultPlace {

@@ -19,7 +19,11 @@ export function thisCommand(): string {
 
 export function writeHolder(databasePath: string, command: string, now: number): void {
   const holder: Holder = { pid: process.pid, since: new Date(now).toISOString(), command };
-  writeFileSync(holderPath(databasePath), `${JSON.stringify(holder)}\n`, { mode: 0o600 });
+  try {
+    writeFileSync(holderPath(databasePath), `${JSON.stringify(holder)}\n`, { mode: 0o600 });
+  } catch {
+    // On a full disk a second opener is told less.
+  }
 }
 
 export function removeHolder(databasePath: string): void {

@@ -1,4 +1,4 @@
-import { chmodSync, existsSync } from 'node:fs';
+import { chmodSync, existsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import { makeFolder } from '../lib/make-folder.ts';
@@ -8,6 +8,11 @@ import { type Migration, migrate } from './migrate.ts';
 
 /** How long a second opener waits for the lock; longer only delays the clear message. */
 const lockWaitMs = 500;
+/** What the write-ahead log keeps of the disk after a large transaction. */
+const mostLogBytes = 16 * 1024 * 1024;
+const reservedBytes = 1024 * 1024;
+/** The log is written back before it needs more than its reserve. */
+const pagesOfFullDisk = 200;
 /** SQLITE_READONLY, SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN. */
 const storageCodes = new Set([8, 10, 13, 14]);
 const busyCode = 5;
@@ -29,15 +34,21 @@ export interface Sqlite {
   close(): void;
 }
 
+export interface OpenSqliteOptions {
+  /** What a second opener is told about this one. */
+  readonly command?: string | undefined;
+  /** Holds some of the disk, so that a database that hardly grows works on when the disk is full. */
+  readonly reserves?: boolean;
+}
+
 /**
- * Opens (or makes) the database, takes its lock for the life of the process and migrates it.
- * `command` is what a second opener is told about this one. Throws DatabaseError. `path` may be `:memory:`.
+ * Opens (or makes) the database, takes its lock for the life of the process and migrates it. Throws DatabaseError. `path` may be `:memory:`.
  */
 export function openSqlite(
   path: string,
   migrations: readonly Migration[],
   now: number,
-  command = thisCommand(),
+  { command = thisCommand(), reserves = false }: OpenSqliteOptions = {},
 ): Sqlite {
   const isMemory = path === ':memory:';
   const database = openFile(path, isMemory);
@@ -45,11 +56,13 @@ export function openSqlite(
     if (!isMemory) lock(database, path);
     migrate(database, migrations, now);
     if (!isMemory) writeHolder(path, command, now);
+    if (!isMemory && reserves) reserve(database);
   } catch (error) {
     database.close();
     throw error instanceof DatabaseError ? error : unusable(path, error);
   }
 
+  const file = isMemory ? undefined : fileAt(path);
   const statements = new Map<string, StatementSync>();
   const prepared = (sql: string): StatementSync => {
     let statement = statements.get(sql);
@@ -74,6 +87,7 @@ export function openSqlite(
     },
     transaction(task, options) {
       const isDurable = options?.durable === true && !isMemory;
+      if (isDurable && fileAt(path) !== file) throw removed(path);
       if (isDurable) database.exec('PRAGMA synchronous = FULL');
       try {
         database.exec('BEGIN IMMEDIATE');
@@ -82,7 +96,9 @@ export function openSqlite(
         return result;
       } catch (error) {
         if (database.isTransaction) database.exec('ROLLBACK');
-        throw isStorageFault(error) ? unusable(path, error) : error;
+        if (!isStorageFault(error)) throw error;
+        makeRoomInLog(database);
+        throw unusable(path, error);
       } finally {
         if (isDurable) database.exec('PRAGMA synchronous = NORMAL');
       }
@@ -142,6 +158,7 @@ function lock(database: DatabaseSync, path: string): void {
     database.exec('PRAGMA journal_mode = WAL');
     database.exec('BEGIN EXCLUSIVE; COMMIT');
     database.exec('PRAGMA synchronous = NORMAL');
+    database.exec(`PRAGMA journal_size_limit = ${mostLogBytes}`);
   } catch (error) {
     const code = error instanceof Error && 'errcode' in error ? Number(error.errcode) & 0xff : 0;
     if (code !== busyCode && code !== lockedCode) throw error;
@@ -151,6 +168,44 @@ function lock(database: DatabaseSync, path: string): void {
         'Stop that process first, or talk to it over HTTP; two processes cannot share this file.',
       { cause: error },
     );
+  }
+}
+
+/** Which file it is; undefined when there is none. */
+function fileAt(path: string): string | undefined {
+  const found = statSync(path, { throwIfNoEntry: false });
+  return found && `${found.dev}:${found.ino}`;
+}
+
+/** What is written now would be gone with the process. */
+function removed(path: string): DatabaseError {
+  return new DatabaseError(
+    'database_unusable',
+    `The database ${path} was deleted, or replaced by another file, while this process uses it. Stop the process, put the file or a backup of it back, and start again.`,
+  );
+}
+
+/** Fills pages of the database and of the log once, and frees them: they stay allocated, for whatever is written later. */
+function reserve(database: DatabaseSync): void {
+  try {
+    database.exec(`
+      DROP TABLE IF EXISTS reserve;
+      BEGIN; CREATE TABLE reserve (filler BLOB); INSERT INTO reserve VALUES (zeroblob(${reservedBytes})); COMMIT;
+      DROP TABLE reserve;
+      PRAGMA wal_checkpoint(PASSIVE);`);
+  } catch (error) {
+    if (database.isTransaction) database.exec('ROLLBACK');
+    if (!isStorageFault(error)) throw error;
+    // The disk is full already: what can be read is served.
+  }
+}
+
+/** On a full disk the log still has its own room, once what lies there was written back to pages that exist. */
+function makeRoomInLog(database: DatabaseSync): void {
+  try {
+    database.exec(`PRAGMA wal_checkpoint(RESTART); PRAGMA wal_autocheckpoint = ${pagesOfFullDisk}`);
+  } catch {
+    // Then the disk has to get room first.
   }
 }
 

@@ -21,21 +21,13 @@ export async function lookAtPort(
     return { isOurs: false, finding: ok(name, `does not run; ${url} is free`) };
   }
   try {
-    const health = (await askHealth(url, http)) as {
-      status?: unknown;
-      version?: unknown;
-      pool?: { accepts_key?: unknown };
-    };
+    const health = (await askHealth(url, http)) as Health;
     if (typeof health.status === 'string' && typeof health.version === 'string') {
       const message = `runs at ${url}, version ${health.version}, ${health.status}`;
-      const why =
-        health.pool?.accepts_key === false
-          ? 'the pool does not take its key: set the same GATEWAY_KEY for both'
-          : 'its log says why';
-      return {
-        isOurs: true,
-        finding: health.status === 'ok' ? ok(name, message) : problem(name, `${message}: ${why}`),
-      };
+      const troubles = troublesOf(health);
+      const isWell = health.status === 'ok' && troubles.length === 0;
+      const why = troubles.length === 0 ? 'its log says why' : troubles.join('; ');
+      return { isOurs: true, finding: isWell ? ok(name, message) : problem(name, `${message}: ${why}`) };
     }
   } catch {
     // It speaks something else, or nothing.
@@ -45,6 +37,29 @@ export async function lookAtPort(
       ? `what answers at ${url} is not the pool: correct POOL_SERVICE_URL, which mostly has no path`
       : `another program listens at ${url}: stop it, or choose another ${setting}`;
   return { isOurs: false, finding: problem(name, fix) };
+}
+
+/** What a service of ours, of this version or another, says of itself. */
+interface Health {
+  readonly status?: unknown;
+  readonly version?: unknown;
+  readonly pool?: { readonly accepts_key?: unknown };
+  readonly store?: { readonly writable?: unknown };
+  readonly keep?: { readonly reachable?: unknown; readonly writable?: unknown };
+  readonly log?: { readonly writable?: unknown };
+  readonly disk?: { readonly low?: unknown };
+}
+
+function troublesOf({ pool, store, keep, log, disk }: Health): string[] {
+  const troubles: readonly (readonly [isThere: boolean, what: string])[] = [
+    [pool?.accepts_key === false, 'the pool does not take its key: set the same GATEWAY_KEY for both'],
+    [store?.writable === false, 'its database takes no changes: make room on its disk'],
+    [keep?.reachable === false, 'what it remembers is in memory only: correct KEEP_URL'],
+    [keep?.writable === false, 'what it remembers cannot be written: make room on the disk of KEEP_URL'],
+    [log?.writable === false, 'its log cannot be written: make room on its disk'],
+    [disk?.low === true, 'a disk that it writes to is nearly full: make room on it'],
+  ];
+  return troubles.flatMap(([isThere, what]) => (isThere ? [what] : []));
 }
 
 /** What a service says of itself. */

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { diskHealth } from '../pool-api/schema.ts';
 
 /** What the gateway answers, for its document; the end-to-end tests hold real answers against these. */
 
@@ -11,10 +12,20 @@ export const healthAnswer = z.object({
     reachable: z.boolean(),
     /** False while the pool answers, but not to the key of this gateway: GATEWAY_KEY or POOL_API_KEY is wrong. */
     accepts_key: z.boolean(),
+    /** False while the pool can be read and takes no changes, as on a full disk. */
+    writable: z.boolean(),
   }),
   /** Providers no connection can be made to from here. */
   unreachable_providers: z.array(z.string()),
-  keep: z.object({ store: z.enum(['memory', 'sqlite', 'postgres']), reachable: z.boolean() }),
+  keep: z.object({
+    /** Where conversations and stored responses are now: `memory` too while what KEEP_URL names cannot be opened. */
+    store: z.enum(['memory', 'sqlite', 'postgres']),
+    /** False while what KEEP_URL names cannot be opened. */
+    reachable: z.boolean(),
+    /** False while nothing can be written there, as on a full disk: what is new is in memory only. Absent otherwise. */
+    writable: z.literal(false).optional(),
+  }),
+  ...diskHealth,
   notice: z.string().optional(),
 });
 

@@ -51,6 +51,8 @@ export interface GatewayOptions {
   /** Where conversations and stored responses are kept, and how many bytes of them. */
   readonly keep: { readonly url: string; readonly maxBytes: number };
   readonly shutdownMs: number;
+  /** Where this process writes. */
+  readonly folders: readonly string[];
   /** Carries turns to their upstreams. Its owner closes it, after the gateway. */
   readonly dispatcher: Dispatcher;
   readonly userAgent: string;
@@ -138,6 +140,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     allowedHosts: options.allowedHosts,
     corsOrigins: options.corsOrigins,
     shutdownMs: options.shutdownMs,
+    folders: options.folders,
     logger,
   });
 

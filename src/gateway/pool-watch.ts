@@ -5,6 +5,8 @@ import type { PoolEvent } from '../pool-api/schema.ts';
 /** What the gateway knows of the pool as a whole. */
 export interface PoolWatch {
   readonly isReachable: boolean;
+  /** False while the pool's database takes no changes. */
+  readonly isWritable: boolean;
   /** False while the pool answers and does not take this gateway's key. */
   readonly isAccepted: boolean;
   /** True while the pool lends sandbox accounts because it has no real one. */
@@ -30,6 +32,7 @@ export interface PoolWatchHandlers {
 
 export function createPoolWatch(pool: Pool, clock: Clock, handlers: PoolWatchHandlers = {}): PoolWatch {
   let isReachable = true;
+  let isWritable = true;
   let standing: PoolStanding = { caller: undefined, gatewayOnly: 0 };
   let isSandbox = false;
   let providers: ReadonlySet<string> | undefined;
@@ -58,6 +61,7 @@ export function createPoolWatch(pool: Pool, clock: Clock, handlers: PoolWatchHan
     const answer = await pool.health();
     const hasChanged = answer.isReachable !== isReachable;
     isReachable = answer.isReachable;
+    isWritable = answer.isReadOnly !== true;
     if (hasChanged) handlers.onReach?.(isReachable);
     if (!answer.isReachable) return;
     const { caller, gatewayOnly } = answer;
@@ -77,6 +81,9 @@ export function createPoolWatch(pool: Pool, clock: Clock, handlers: PoolWatchHan
   return {
     get isReachable() {
       return isReachable;
+    },
+    get isWritable() {
+      return isWritable;
     },
     get isAccepted() {
       return standing.caller !== 'unknown';

@@ -37,6 +37,7 @@ function open(aliases: Record<string, string> = {}): void {
     models,
     poolWatch: {
       isReachable: true,
+      isWritable: true,
       isAccepted: true,
       get isSandbox() {
         return isSandbox;

@@ -39,6 +39,7 @@ function withModels(
     models: lists,
     poolWatch: {
       isReachable: true,
+      isWritable: true,
       isAccepted: true,
       isSandbox: false,
       hasAccounts: (name) => name === 'warp',

@@ -4,6 +4,7 @@ import { AppError } from '../core/errors.ts';
 import { adviseOnPath, type ServicePlaces } from '../core/path-advice.ts';
 import type { DecodedTurn, Inbound } from '../core/protocol.ts';
 import { serveApiDocs } from '../lib/api-docs-routes.ts';
+import { createDiskHealth } from '../lib/disk-health.ts';
 import { HttpFault } from '../lib/http-fault.ts';
 import { createHttpServer, httpFaultFrom } from '../lib/http-server.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -58,6 +59,8 @@ export interface GatewayServerOptions {
   readonly corsOrigins?: readonly string[];
   /** How long running turns may go on once the server closes. */
   readonly shutdownMs: number;
+  /** Where this process writes. */
+  readonly folders?: readonly string[];
   readonly logger: Logger;
 }
 
@@ -81,6 +84,7 @@ const exposedHeaders = [
 /** The gateway's HTTP face. `close` lets running turns end until the deadline, then ends them with an error. */
 export function createGatewayServer(options: GatewayServerOptions): FastifyInstance {
   const { turns, keys, poolWatch, logger } = options;
+  const disks = createDiskHealth(options.folders ?? [], logger);
   const { clock, listening } = turns;
   const running = createRunningAnswers(clock, listening);
   const adminKeys =
@@ -162,17 +166,29 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     // A pool that does not take the key sends no events either.
     const isReachable = poolWatch.isReachable && (turns.leases.isPoolConnected || !isAccepted);
     const unreachable = [...turns.reach.all].filter(([, isUp]) => !isUp).map(([provider]) => provider);
+    const { isStoreOpen, isWritable, store } = options.keep.figures();
+    const { log, disk } = disks();
+    const isWhole =
+      isReachable &&
+      isAccepted &&
+      unreachable.length === 0 &&
+      poolWatch.isWritable &&
+      isWritable &&
+      log.writable;
     return {
-      status: isReachable && isAccepted && unreachable.length === 0 ? 'ok' : 'degraded',
+      status: isWhole ? 'ok' : 'degraded',
       sandbox: poolWatch.isSandbox,
       version,
       pool: {
         mode: options.isPoolInside ? 'inside' : 'http',
         reachable: isReachable,
         accepts_key: isAccepted,
+        writable: poolWatch.isWritable,
       },
       unreachable_providers: unreachable,
-      keep: keepHealth(options.keep.figures()),
+      keep: { store, reachable: isStoreOpen, ...(isStoreOpen && !isWritable && { writable: false }) },
+      log,
+      disk,
       ...(poolWatch.isSandbox
         ? { notice: 'No account is in the pool: answers come from the built-in sandbox, not from a model.' }
         : {}),
@@ -292,10 +308,6 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   });
 
   return app;
-}
-
-function keepHealth({ store, isStoreOpen }: ReturnType<GatewayKeep['figures']>) {
-  return { store, reachable: isStoreOpen };
 }
 
 /**

@@ -1,7 +1,8 @@
-import { mkdtempSync, readdirSync, readFileSync, renameSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { maxLineBytes } from './line-writer.ts';
 import { openLogFile } from './log-file.ts';
 import { createLogger } from './logger.ts';
 
@@ -54,6 +55,26 @@ it('follows another program that moved the file away, and loses no line', () => 
   log.close();
   const messages = (name: string) => [...read(name).matchAll(/"msg":"(\w+)"/g)].map(([, message]) => message);
   expect([messages('moved.log'), messages('a.log')]).toEqual([['one', 'two'], ['three']]);
+});
+
+it('takes no more of the disk than its files may have, whatever is logged', () => {
+  const { folder, path } = newLog();
+  const log = openLogFile({ path, maxBytes: 100_000, keep: 2 });
+  for (let count = 0; count < 300; count += 1) log.write(`${'x'.repeat((count * 7_919) % 200_000)}\n`);
+  log.close();
+  const sizes = readdirSync(folder).map((name) => statSync(join(folder, name)).size);
+  expect(sizes).toHaveLength(3);
+  for (const size of sizes) expect(size).toBeLessThanOrEqual(100_000 + maxLineBytes);
+});
+
+it('empties a file that it cannot rename, so that the disk does not fill up', () => {
+  const { folder, path } = newLog();
+  // No file can be renamed to it.
+  mkdirSync(join(folder, 'a.log.1', 'taken'), { recursive: true });
+  const log = openLogFile({ path, maxBytes: 1_000, keep: 1 });
+  for (let count = 0; count < 100; count += 1) log.write(`${'x'.repeat(99)}\n`);
+  log.close();
+  expect(statSync(path).size).toBeLessThanOrEqual(1_000);
 });
 
 it('names the setting where it cannot be opened', () => {

@@ -1,10 +1,19 @@
-import { existsSync, renameSync, rmSync, statSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
-import { type DestinationStream, pino } from 'pino';
+import { createLineWriter, type LineWriter } from './line-writer.ts';
 import { makeFolder } from './make-folder.ts';
 
 /** A log in a file that is renamed when it is full, and that follows when somebody else renames it. */
-export interface LogFile extends DestinationStream {
+export interface LogFile extends LineWriter {
   /** Goes on in a file of that name, after another program has moved the present one away. */
   reopen(): void;
   close(): void;
@@ -19,41 +28,62 @@ export interface LogFileOptions {
 }
 
 /** Opens the log, making its folder. Throws when it cannot be written. */
-export function openLogFile({ path, maxBytes, keep }: LogFileOptions): LogFile {
+export function openLogFile({ path, keep, ...options }: LogFileOptions): LogFile {
   makeFolder(dirname(path));
-  const file = openDestination(path);
+  let fd = openForLines(path);
+  // A device or a pipe is not renamed.
+  const maxBytes = fstatSync(fd).isFile() ? options.maxBytes : null;
   let size = sizeOf(path);
-  // A full disk must not end the service, and there is nowhere to log it.
-  file.on('error', () => {});
+  const writer = createLineWriter(() => fd);
 
-  const begin = (): void => {
+  function reopen(): void {
+    // The present one stays open where the new one cannot be had.
+    const next = openSync(path, 'a', fileMode);
+    closeSync(fd);
+    fd = next;
+    size = sizeOf(path);
+  }
+
+  function begin(): void {
     try {
       shift(path, keep);
-      file.reopen();
+      reopen();
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      process.stderr.write(`warp2api: the log ${path} could not be rotated: ${reason}\n`);
+      complain(`warp2api: the log ${path} could not be rotated and is emptied instead: ${reason}\n`);
+      // Without it the log would grow beyond what it may be.
+      ftruncateSync(fd);
+      size = 0;
     }
-    size = 0;
-  };
+  }
 
   return {
     write(line) {
       if (maxBytes !== null && size >= maxBytes) begin();
-      size += Buffer.byteLength(line);
-      file.write(line);
+      const written = writer.write(line);
+      size += written;
+      return written;
+    },
+    get isWritable() {
+      return writer.isWritable;
     },
     reopen() {
-      file.reopen();
-      size = sizeOf(path);
+      try {
+        reopen();
+      } catch (error) {
+        const reason = error instanceof Error ? error.message : String(error);
+        complain(`warp2api: the log ${path} could not be opened again: ${reason}\n`);
+      }
     },
-    close: () => file.end(),
+    close: () => closeSync(fd),
   };
 }
 
-function openDestination(path: string) {
+const fileMode = 0o640;
+
+function openForLines(path: string): number {
   try {
-    return pino.destination({ dest: path, sync: true, append: true, mode: 0o640 });
+    return openSync(path, 'a', fileMode);
   } catch (cause) {
     const reason = cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause);
     throw new Error(
@@ -63,6 +93,11 @@ function openDestination(path: string) {
       },
     );
   }
+}
+
+/** Where the log itself is what fails. */
+function complain(message: string): void {
+  createLineWriter(() => 2).write(message);
 }
 
 function shift(path: string, keep: number): void {

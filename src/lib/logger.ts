@@ -1,5 +1,6 @@
 import { type DestinationStream, type LogFn, type Logger, pino } from 'pino';
 import type { KnownSecrets } from './known-secrets.ts';
+import { createLineWriter, type LineWriter } from './line-writer.ts';
 import { parseJson } from './parse-json.ts';
 import { plainJson } from './shown-text.ts';
 
@@ -29,7 +30,7 @@ const fieldDepth = 3;
  */
 export function createLogger(
   level: string,
-  destination: DestinationStream = pino.destination({ sync: true }),
+  destination: DestinationStream = createLineWriter(() => 1),
   secrets?: KnownSecrets,
 ): Logger {
   const options = {
@@ -51,9 +52,15 @@ export function createLogger(
 }
 
 /** The last net, for every line: whoever logs need not know what is secret, nor where a text came from. */
-function cleaned(destination: DestinationStream, secrets: KnownSecrets | undefined): DestinationStream {
+function cleaned(
+  destination: DestinationStream,
+  secrets: KnownSecrets | undefined,
+): DestinationStream & Pick<LineWriter, 'isWritable'> {
   return {
     write: (line) => destination.write(plainJson(secrets?.isIn(line) ? redactedLine(line, secrets) : line)),
+    get isWritable() {
+      return !('isWritable' in destination) || destination.isWritable === true;
+    },
   };
 }
 
@@ -76,6 +83,14 @@ function withoutSecretFields(fields: object, depth: number): Record<string, unkn
 
 function isPlain(value: unknown): value is object {
   return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype;
+}
+
+/** Whether the last line of the log could be written. */
+export function isLogWritable(logger: Logger): boolean {
+  const stream: unknown = Reflect.get(logger, pino.symbols.streamSym);
+  return (
+    !(typeof stream === 'object' && stream !== null && 'isWritable' in stream) || stream.isWritable === true
+  );
 }
 
 function pinoLevel(level: string): string {

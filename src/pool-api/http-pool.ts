@@ -78,6 +78,7 @@ export function createHttpPool(options: HttpPoolOptions): Pool & { close(): Prom
           providers: answer.providers,
           caller: answer.caller,
           gatewayOnly: answer.gateway_only_accounts ?? 0,
+          isReadOnly: answer.store && !answer.store.writable,
         };
       } catch {
         return {
@@ -86,6 +87,7 @@ export function createHttpPool(options: HttpPoolOptions): Pool & { close(): Prom
           providers: undefined,
           caller: undefined,
           gatewayOnly: 0,
+          isReadOnly: undefined,
         };
       }
     },

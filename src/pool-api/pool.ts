@@ -49,6 +49,8 @@ export interface PoolHealth {
   readonly caller: 'admin' | 'borrower' | 'gateway' | 'unknown' | undefined;
   /** How many accounts in service are lent to gateways only. */
   readonly gatewayOnly: number;
+  /** True while its database takes no changes; undefined where it does not say. */
+  readonly isReadOnly?: boolean | undefined;
 }
 
 /** The pool as its owner sees it. Every call throws PoolError. */

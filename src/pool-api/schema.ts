@@ -578,6 +578,14 @@ export const auditAnswer = z.object({
 });
 export type AuditAnswer = z.infer<typeof auditAnswer>;
 
+/** What both services say of the disks they write to. */
+export const diskHealth = {
+  /** Not writable while lines of the log are lost. */
+  log: z.object({ writable: z.boolean() }).optional(),
+  /** Low where a disk that is written to has less than 100 MB left. */
+  disk: z.object({ low: z.boolean() }).optional(),
+};
+
 export const healthAnswer = z.object({
   status: z.enum(['ok', 'degraded']),
   sandbox: z.boolean(),
@@ -587,6 +595,9 @@ export const healthAnswer = z.object({
   caller: z.enum(['admin', 'borrower', 'gateway', 'unknown']).optional(),
   /** Accounts in service that this caller is never lent, because they are for gateways only. */
   gateway_only_accounts: z.int().optional(),
+  /** Not writable while the database or its disk takes no changes: what is lent stays lent, nothing else changes. */
+  store: z.object({ writable: z.boolean() }).optional(),
+  ...diskHealth,
   version: z.string(),
 });
 

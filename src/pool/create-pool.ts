@@ -38,6 +38,7 @@ import { createTransfer, type Transfer } from './transfer.ts';
 import { createUpkeep, type Upkeep } from './upkeep.ts';
 import type { Vault } from './vault.ts';
 import { shuttingDown } from './waiting-room.ts';
+import { WriteWatch } from './write-watch.ts';
 
 export interface PoolOptions {
   readonly store: Store;
@@ -93,7 +94,8 @@ export function createPool(options: PoolOptions): PoolService {
     waiting: () => sessions.waiting(),
     eventReaders: () => events.readers(),
   });
-  const store = metrics.timed(options.store);
+  const writes = new WriteWatch(clock);
+  const store = metrics.timed(options.store, (error) => writes.failed(error));
   const quota = createQuotaQuery({ providers, clock, logger, secrets });
   let sandbox: Store | undefined;
   let isStopping = false;
@@ -168,7 +170,7 @@ export function createPool(options: PoolOptions): PoolService {
     ...(options.sources?.({ context, adopt, logins }) ?? []),
   ]);
   const upkeep = createUpkeep(context, replenisher);
-  const housekeeper = createHousekeeper(context, replenisher);
+  const housekeeper = createHousekeeper(context, replenisher, writes);
   /** What other instances on the same database did is heard here as if it had been done here. */
   store.listen((news) => {
     switch (news.type) {
@@ -208,10 +210,18 @@ export function createPool(options: PoolOptions): PoolService {
     try {
       const { byProvider, gatewayOnly } = await store.stats(clock.now());
       const providers = byProvider.filter(isInService).map((one) => one.provider);
-      return { isReachable: true, isSandbox, providers, gatewayOnly, caller: undefined };
+      const isReadOnly = writes.isFailing;
+      return { isReachable: true, isSandbox, providers, gatewayOnly, isReadOnly, caller: undefined };
     } catch (error) {
       logger.error({ err: error }, 'the store does not answer');
-      return { isReachable: false, isSandbox, providers: undefined, gatewayOnly: 0, caller: undefined };
+      return {
+        isReachable: false,
+        isSandbox,
+        providers: undefined,
+        gatewayOnly: 0,
+        isReadOnly: true,
+        caller: undefined,
+      };
     }
   };
 

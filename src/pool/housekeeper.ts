@@ -1,6 +1,7 @@
 import type { PoolContext } from './pool-context.ts';
 import { retireDead } from './removal.ts';
 import type { Replenisher } from './replenish.ts';
+import type { WriteWatch } from './write-watch.ts';
 
 /** The timer that ends what is over, fills the pool, and asks again about accounts that are out or unproved. */
 export interface Housekeeper {
@@ -13,13 +14,18 @@ const roundEveryMs = 5000;
 const queryLimitMs = 5000;
 const queriesAtOnce = 3;
 
-export function createHousekeeper(context: PoolContext, replenisher: Pick<Replenisher, 'tend'>): Housekeeper {
+export function createHousekeeper(
+  context: PoolContext,
+  replenisher: Pick<Replenisher, 'tend'>,
+  writes: Pick<WriteWatch, 'isProbeDue' | 'probe'>,
+): Housekeeper {
   const { clock, logger, store } = context;
   let stopTimer = (): void => {};
   let isStopped = false;
   let round = Promise.resolve();
 
   const doRound = async (): Promise<void> => {
+    if (writes.isProbeDue) await writes.probe(store);
     const lending = context.lending();
     context.tell(await store.housekeep(clock.now()));
     if (lending !== store) context.tell(await lending.housekeep(clock.now()));

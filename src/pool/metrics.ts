@@ -13,8 +13,8 @@ export interface PoolMetrics {
   quotaChecked(cause: QuotaCause | 'probe', finding: QuotaFinding): void;
   refreshed(result: string): void;
   replenished(added: number, failed: number): void;
-  /** The same store, each verb timed. */
-  timed(store: Store): Store;
+  /** The same store, each verb timed; `onFailure` hears what a verb threw. */
+  timed(store: Store, onFailure: (error: unknown) => void): Store;
   text(): Promise<string>;
 }
 
@@ -138,7 +138,7 @@ export function createPoolMetrics(options: PoolMetricsOptions): PoolMetrics {
       replenished.inc({ result: 'added' }, added);
       replenished.inc({ result: 'failed' }, failed);
     },
-    timed: (store) =>
+    timed: (store, onFailure) =>
       new Proxy(store, {
         get(target, verb, receiver) {
           const value: unknown = Reflect.get(target, verb, receiver);
@@ -151,6 +151,7 @@ export function createPoolMetrics(options: PoolMetricsOptions): PoolMetrics {
               return answer;
             } catch (error) {
               end({ result: 'failed' });
+              onFailure(error);
               throw error;
             }
           };

@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { adviseOnPath, type ServicePlaces } from '../core/path-advice.ts';
 import { serveApiDocs } from '../lib/api-docs-routes.ts';
+import { createDiskHealth } from '../lib/disk-health.ts';
 import { createHttpServer } from '../lib/http-server.ts';
 import type { Logger } from '../lib/logger.ts';
 import { metricsType } from '../lib/metrics.ts';
@@ -26,6 +27,8 @@ declare module 'fastify' {
 export interface PoolServerOptions extends PoolKeys {
   readonly pool: PoolService;
   readonly logger: Logger;
+  /** Where this process writes. */
+  readonly folders?: readonly string[];
   /** Names a request's Host and Origin may carry besides the loopback ones; null switches the check off. */
   readonly allowedHosts: readonly string[] | null;
   /** Where the gateway answers, if that is known, by the address a client has for the pool. */
@@ -41,6 +44,7 @@ const importLimitBytes = 16 * 1024 * 1024;
  */
 export function createPoolServer(options: PoolServerOptions): FastifyInstance {
   const { pool, logger, allowedHosts } = options;
+  const disks = createDiskHealth(options.folders ?? [], logger);
   const identify = createIdentify({ onWrongKey: createWrongKeyLog(logger, pool.clock), ...options });
   const app = createHttpServer({
     logger,
@@ -94,13 +98,18 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
 
   app.get('/health', open, async ({ headers, url }) => {
     const caller = whoIs(identify, shownKeys(headers, url));
-    const { isReachable, isSandbox, providers, gatewayOnly } = await pool.health();
+    const { isReachable, isSandbox, providers, gatewayOnly, isReadOnly } = await pool.health();
+    const { log, disk } = disks();
+    const isWritable = isReadOnly !== true;
     return {
-      status: isReachable ? 'ok' : 'degraded',
+      status: isReachable && isWritable && log.writable ? 'ok' : 'degraded',
       sandbox: isSandbox,
       ...(providers && { providers }),
       caller,
       ...((caller === 'borrower' || caller === 'admin') && { gateway_only_accounts: gatewayOnly }),
+      store: { writable: isWritable },
+      log,
+      disk,
       version: pool.version,
     };
   });

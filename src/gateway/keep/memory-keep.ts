@@ -15,7 +15,13 @@ export function createMemoryKeep(clock: Clock, maxBytes: number): OpenKeep {
     async claim(key) {
       return entries.take(key)?.value;
     },
-    figures: () => ({ store: 'memory', entries: entries.count, bytes: entries.size, unwritten: 0 }),
+    figures: () => ({
+      store: 'memory',
+      entries: entries.count,
+      bytes: entries.size,
+      unwritten: 0,
+      isWritable: true,
+    }),
     async close() {
       entries.clear();
     },

@@ -79,6 +79,7 @@ export async function openPostgresKeep(url: string, options: PostgresKeepOptions
   let pendingBytes = 0;
   let writtenBytes = 0;
   let isChanged = true;
+  let hasFailed = false;
   let totals = { entries: 0, bytes: 0 };
   let tidying: Promise<void> | undefined;
   let cancelTidy = clock.after(tidyMs, tidyInTurn);
@@ -140,6 +141,7 @@ export async function openPostgresKeep(url: string, options: PostgresKeepOptions
       entry.expiresAt,
       entry.value,
     );
+    hasFailed = false;
     isChanged = true;
     writtenBytes += sizeOf(entry.value);
     if (writtenBytes >= maxBytes * tidyShare) await tidy();
@@ -163,6 +165,9 @@ export async function openPostgresKeep(url: string, options: PostgresKeepOptions
     pendingBytes += size;
     try {
       await write(key, entry);
+    } catch (error) {
+      hasFailed = true;
+      throw error;
     } finally {
       pendingBytes -= size;
     }
@@ -202,7 +207,12 @@ export async function openPostgresKeep(url: string, options: PostgresKeepOptions
       return row && row.expires_at > clock.now() ? row.value : undefined;
     },
 
-    figures: () => ({ store: 'postgres', ...totals, unwritten: puts.size + background.size }),
+    figures: () => ({
+      store: 'postgres',
+      ...totals,
+      unwritten: puts.size + background.size,
+      isWritable: !hasFailed,
+    }),
 
     async close() {
       cancelTidy();

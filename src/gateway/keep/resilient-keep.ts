@@ -164,12 +164,14 @@ export async function openResilientKeep(options: ResilientKeepOptions): Promise<
       ),
     put,
     figures() {
-      const kept = store?.figures() ?? { store: 'memory' as const, entries: 0, bytes: 0, unwritten: 0 };
+      const nothing = { store: 'memory' as const, entries: 0, bytes: 0, unwritten: 0, isWritable: false };
+      const kept = store?.figures() ?? nothing;
       return {
         ...kept,
         entries: kept.entries + spare.count,
         bytes: kept.bytes + spare.size,
         unwritten: kept.unwritten + spare.count,
+        isWritable: kept.isWritable && present() !== undefined,
         isStoreOpen: store !== undefined,
       };
     },

@@ -56,7 +56,7 @@ export function openSqliteEntries(
   maxBytes: number,
   command?: string,
 ): SqliteEntries {
-  const db = openSqlite(path, migrations, now, command);
+  const db = openSqlite(path, migrations, now, { command });
   const bounds = fileBoundsOf(maxBytes);
   const pageBytes = pragma('page_size');
   const touches = Math.floor(bounds.transaction / (pagesPerTouch * pageBytes));

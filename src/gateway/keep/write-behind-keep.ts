@@ -184,7 +184,12 @@ export function createWriteBehindKeep(
       return (await store.take(clock.now(), key))?.value;
     },
 
-    figures: () => ({ store: 'sqlite', ...totals, unwritten: unwritten.size + underWay.size }),
+    figures: () => ({
+      store: 'sqlite',
+      ...totals,
+      unwritten: unwritten.size + underWay.size,
+      isWritable: !hasFailed,
+    }),
 
     async close() {
       cancelFlush?.();

@@ -100,7 +100,14 @@ const unreachableUrl = 'http://127.0.0.1:1';
 
 /** For a server of which nobody asks what it keeps. */
 export const quietKeep = {
-  figures: () => ({ store: 'memory' as const, entries: 0, bytes: 0, unwritten: 0, isStoreOpen: true }),
+  figures: () => ({
+    store: 'memory' as const,
+    entries: 0,
+    bytes: 0,
+    unwritten: 0,
+    isWritable: true,
+    isStoreOpen: true,
+  }),
   failures: 0,
 };
 

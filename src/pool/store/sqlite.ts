@@ -60,7 +60,7 @@ export function openSqliteStore(
   options: StoreOptions,
   command?: string,
 ): SyncStore {
-  return sqliteStore(openSqlite(path, migrations, now, command), options);
+  return sqliteStore(openSqlite(path, migrations, now, { command, reserves: true }), options);
 }
 
 export function sqliteStore(db: Sqlite, options: StoreOptions): SyncStore {
