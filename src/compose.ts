@@ -3,7 +3,14 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import type { Sandbox, SandboxOptions } from '../sandbox/index.ts';
-import { absoluteDatabaseUrl, type Config, checkRunMode, offersSandbox, type RunMode } from './config.ts';
+import {
+  absoluteDatabaseUrl,
+  type Config,
+  checkRunMode,
+  keyWarnings,
+  offersSandbox,
+  type RunMode,
+} from './config.ts';
 import type { UpstreamProvider } from './core/provider.ts';
 import { DatabaseError } from './db/errors.ts';
 import { type Clock, createSteadyClock, systemClock } from './lib/clock.ts';
@@ -74,6 +81,7 @@ export async function startServices(
   seams: ServiceSeams = {},
 ): Promise<RunningServices> {
   checkRunMode(config, mode);
+  for (const warning of keyWarnings(config, mode)) logger.warn(warning);
   const opened = new Opened(logger);
   const urls: { poolUrl?: string; gatewayUrl?: string } = {};
   try {
@@ -210,6 +218,7 @@ export function openRemotePool(config: Config): OpenedPool {
   // As a gateway with this configuration would: then accounts that are lent to gateways only will do as well.
   const generated = isOnThisMachine(config.poolUrl) ? readSharedKey(gatewayKeyFile(config)) : undefined;
   config.secrets.add(generated);
+  config.secrets.add(generated);
   const { gatewayKey = generated } = config.pool;
   const borrower = createHttpPool({ baseUrl: config.poolUrl, apiKey, gatewayKey });
   return {
@@ -276,6 +285,7 @@ const gatewayKeyFile = (config: Config): string => join(config.dataDir, 'gateway
 function ownGatewayKey(config: Config, logger: Logger): string | undefined {
   const path = gatewayKeyFile(config);
   const key = sharedKey(path);
+  config.secrets.add(key);
   config.secrets.add(key);
   if (key === undefined) {
     logger.warn(

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import {
   ConfigError,
   checkRunMode,
+  keyWarnings,
   loadConfig,
   nearSettings,
   offersSandbox,
@@ -107,9 +108,26 @@ test.each([
   [{ SESSION_TIMEOUT_MINUTES: '0.5' }, /SESSION_TIMEOUT_MINUTES=0\.5: must be a whole number from 1/],
   [{ API_KEYS: ' , ' }, /API_KEYS: must hold at least one key/],
   [{ POOL_API_KEY: 'b' }, /POOL_API_KEY is set without ADMIN_KEY/],
-  [{ POOL_API_KEY: 'b', ADMIN_KEY: 'b' }, /POOL_API_KEY equals ADMIN_KEY/],
+  [{ POOL_API_KEY: 'both-keys', ADMIN_KEY: 'both-keys' }, /POOL_API_KEY equals ADMIN_KEY/],
+  [
+    { ADMIN_KEY: 'seven77' },
+    /^ADMIN_KEY: must have at least 8 characters \(make one with: openssl rand -hex 32\)/,
+  ],
+  ...[
+    'changeme',
+    'Change-Me!',
+    'your-admin-key',
+    'change_this_secret',
+    'password123',
+    '12345678',
+    'xxxxxxxx',
+    '********',
+  ].map((key): [Record<string, string>, RegExp] => [
+    { ADMIN_KEY: key },
+    /^ADMIN_KEY: is the key of an example, which anybody would try \(make one with: openssl/,
+  ]),
   [{ GATEWAY_KEY: 'fifteen-letters' }, /^GATEWAY_KEY: must have at least 16 characters/],
-  [{ GATEWAY_KEY: 'sixteen,letters!' }, /^GATEWAY_KEY: must have .* no comma/],
+  [{ GATEWAY_KEY: 'sixteen,letters!' }, /^GATEWAY_KEY: must have no comma/],
   [{ GATEWAY_KEY: 'sixteen-letters!', API_KEYS: 'a, sixteen-letters!' }, /^GATEWAY_KEY is in API_KEYS too/],
 ])('%o is refused with the name of the variable and the fix', (environment, message) => {
   expect(() => load(environment)).toThrow(ConfigError);
@@ -189,10 +207,32 @@ test('a bind beyond this machine needs keys, for each service its own', () => {
   expect(() => checkRunMode(open, 'both')).toThrow(/set ADMIN_KEY[\s\S]*set API_KEYS/);
   expect(() => checkRunMode(open, 'gateway')).toThrow(/API_KEYS/);
   expect(() => checkRunMode(open, 'pool')).toThrow(/ADMIN_KEY/);
-  const guarded = load({ HOST: '0.0.0.0', POOL_SERVICE_HOST: '0.0.0.0', ADMIN_KEY: 'a', API_KEYS: 'c' });
+  const guarded = load({
+    HOST: '0.0.0.0',
+    POOL_SERVICE_HOST: '0.0.0.0',
+    ADMIN_KEY: '16-random-signs.',
+    API_KEYS: 'c',
+  });
   expect(() => checkRunMode(guarded, 'both')).not.toThrow();
   const allowed = load({ HOST: '0.0.0.0', POOL_SERVICE_HOST: '::', ALLOW_OPEN_BIND: 'yes' });
   expect(() => checkRunMode(allowed, 'both')).not.toThrow();
+});
+
+test('an ADMIN_KEY has 16 characters where other machines can try it, and the others are warned of', () => {
+  const short = { ADMIN_KEY: 'fifteen-letters', API_KEYS: 'short', POOL_API_KEY: 'change-me-change-me' };
+  expect(() => checkRunMode(load(short), 'both')).not.toThrow();
+  expect(keyWarnings(load(short), 'both')).toEqual([]);
+  const pool = load({ ...short, POOL_SERVICE_HOST: '0.0.0.0' });
+  expect(() => checkRunMode(pool, 'pool')).toThrow(
+    /^ADMIN_KEY is too short for POOL_SERVICE_HOST=0\.0\.0\.0.*openssl rand/,
+  );
+  expect(() => checkRunMode(pool, 'gateway')).not.toThrow();
+  const gateway = load({ ...short, HOST: '::' });
+  expect(() => checkRunMode(gateway, 'gateway')).toThrow(/^ADMIN_KEY is too short for HOST=::/);
+  expect(() => checkRunMode(gateway, 'pool')).not.toThrow();
+  const warnings = keyWarnings(gateway, 'gateway').join('\n');
+  expect(warnings).toMatch(/^POOL_API_KEY holds a key .*\nAPI_KEYS holds a key .*HOST=::.*openssl rand/);
+  expect(warnings).not.toMatch(/short'|change-me-change/);
 });
 
 test('a pool that stays closed needs no key of its own', () => {

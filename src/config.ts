@@ -4,6 +4,7 @@ import { isAbsolute, join, resolve } from 'node:path';
 import { parseEnv } from 'node:util';
 import type { z } from 'zod';
 import { type ConfiguredProvider, emptyConfigFile, readConfigFile } from './config-file.ts';
+import { howToMakeKey, isPlaceholder, leastKeyLength } from './lib/key-strength.ts';
 import { KnownSecrets } from './lib/known-secrets.ts';
 import { isLoopbackHost, isLoopbackUrl, isOnThisMachine } from './lib/loopback.ts';
 import { readCertificates } from './lib/network/extra-certificates.ts';
@@ -362,6 +363,12 @@ export function checkRunMode(config: Config, mode: RunMode): void {
   }
   const borrowsOverHttp = mode === 'gateway' && config.usePoolService;
   const { adminKey, apiKey, gatewayKey } = config.pool;
+  const open = openHosts(config, mode);
+  if (adminKey !== undefined && adminKey.length < leastKeyLength && open.length > 0) {
+    problems.push(
+      `ADMIN_KEY is too short for ${open.join(' and ')}, where other machines can try keys: give it at least ${leastKeyLength} characters (${howToMakeKey}).`,
+    );
+  }
   const hasKey = (apiKey ?? gatewayKey) !== undefined || isOnThisMachine(config.poolUrl);
   if (borrowsOverHttp && adminKey !== undefined && !hasKey) {
     problems.push(
@@ -382,6 +389,30 @@ export function checkRunMode(config: Config, mode: RunMode): void {
     problems.push(`PORT and POOL_SERVICE_PORT are both ${config.gateway.port}: give them different values.`);
   }
   if (problems.length > 0) throw new ConfigError(problems);
+}
+
+/** The services of this process that listen beyond this machine, as they are set. */
+function openHosts(config: Config, mode: RunMode): string[] {
+  const opensPool = mode === 'pool' || (mode === 'both' && config.usePoolService);
+  return [
+    ...(opensPool && !isLoopbackHost(config.pool.host) ? [`POOL_SERVICE_HOST=${config.pool.host}`] : []),
+    ...(mode !== 'pool' && !isLoopbackHost(config.gateway.host) ? [`HOST=${config.gateway.host}`] : []),
+  ];
+}
+
+/** What is worth a word about the keys of services that other machines reach. */
+export function keyWarnings(config: Config, mode: RunMode): string[] {
+  const open = openHosts(config, mode);
+  if (open.length === 0) return [];
+  const isWeak = (key: string): boolean => key.length < leastKeyLength || isPlaceholder(key);
+  const names = [
+    ...(config.pool.apiKey !== undefined && isWeak(config.pool.apiKey) ? ['POOL_API_KEY'] : []),
+    ...(config.gateway.apiKeys.some(isWeak) ? ['API_KEYS'] : []),
+  ];
+  return names.map(
+    (name) =>
+      `${name} holds a key that is short or taken from an example, and other machines can try keys at ${open.join(' and ')}: use at least ${leastKeyLength} characters (${howToMakeKey}).`,
+  );
 }
 
 /** Built-in sandbox accounts: never where other machines can connect, unless asked for by name. */

@@ -1,6 +1,7 @@
 import { isIPv6 } from 'node:net';
 import { homedir } from 'node:os';
 import { z } from 'zod';
+import { howToMakeKey, isPlaceholder, leastKeyLength } from './lib/key-strength.ts';
 import { isLoopbackHost } from './lib/loopback.ts';
 
 /** One environment variable: what it is called, what it may hold, what it means. `.env.example` is made from these. */
@@ -84,6 +85,14 @@ const proxyUrl = z
     'has a user name or password with a bare %: write it as %25',
   );
 const secret = z.string().regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces');
+/** One that the owner of the services makes up. */
+const ownKey = (length: number) =>
+  secret
+    .min(length, `must have at least ${length} characters (${howToMakeKey})`)
+    .refine(
+      (key) => !isPlaceholder(key),
+      `is the key of an example, which anybody would try (${howToMakeKey})`,
+    );
 const list = z.string().transform((text) =>
   text
     .split(',')
@@ -295,9 +304,9 @@ export const settings = {
     help: 'File with that key, readable by its owner only, or on a read-only mount. Unset: master.key in DATA_DIR, made at first start.',
   }),
   ADMIN_KEY: setting({
-    schema: secret,
+    schema: ownKey(8),
     isSecret: true,
-    help: 'Key for everything at the pool. Unset: every caller on this machine may do everything.',
+    help: 'Key for everything at the pool, and for the figures of the gateway: at least 8 characters, 16 where either listens beyond this machine. Unset: every caller on this machine may do everything.',
   }),
   POOL_API_KEY: setting({
     schema: secret,
@@ -305,10 +314,7 @@ export const settings = {
     help: 'Key for programs that borrow: they may only borrow, return and report. Needs ADMIN_KEY.',
   }),
   GATEWAY_KEY: setting({
-    schema: secret.regex(
-      /^[^,]{16,}$/,
-      'must have at least 16 characters and no comma (make one with: openssl rand -hex 32)',
-    ),
+    schema: ownKey(leastKeyLength).regex(/^[^,]*$/, `must have no comma (${howToMakeKey})`),
     isSecret: true,
     help: 'Key by which a gateway that runs apart proves to the pool that it is one; the same for both. Unset: services on one machine that share DATA_DIR share one in its file gateway.key, made at first start.',
   }),

@@ -22,7 +22,7 @@ test('with keys set, only they are let in', async () => {
 });
 
 test('at the pool the admin key opens everything and the borrowing key only borrowing', async () => {
-  const services = await servicesForTest({ ADMIN_KEY: 'admin', POOL_API_KEY: 'borrow' });
+  const services = await servicesForTest({ ADMIN_KEY: 'the-boss', POOL_API_KEY: 'borrow' });
   const ask = async (path: string, key: string | undefined, body?: unknown) => {
     const answer = await fetch(services.poolUrl + path, {
       method: body === undefined ? 'GET' : 'POST',
@@ -32,7 +32,7 @@ test('at the pool the admin key opens everything and the borrowing key only borr
     const json = (await answer.json()) as { error?: { code: string } };
     return [answer.status, json.error?.code];
   };
-  expect(await ask('/api/accounts', 'admin')).toEqual([200, undefined]);
+  expect(await ask('/api/accounts', 'the-boss')).toEqual([200, undefined]);
   expect(await ask('/api/accounts', 'wrong')).toEqual([401, 'invalid_key']);
   expect(await ask('/api/accounts', undefined)).toEqual([401, 'invalid_key']);
   expect(await ask('/api/accounts', 'borrow')).toEqual([403, 'forbidden']);

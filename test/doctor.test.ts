@@ -63,13 +63,13 @@ it('finds nothing amiss in a fresh folder, and says how to begin', async () => {
 });
 
 it('examines running services over HTTP, lends an account and gets an answer', async () => {
-  const { folder, environment, doctor, pool } = await installation({ ADMIN_KEY: 'boss' });
+  const { folder, environment, doctor, pool } = await installation({ ADMIN_KEY: 'boss-of-it' });
   await startProcess(['serve'], environment, folder);
   const sandboxed = await doctor();
   expect(sandboxed['answer']).toMatch(/^ok: sandbox answered in \d+ ms/);
   expect(sandboxed['lease']).toMatch(/^ok: an account of sandbox was lent/);
   const account = { provider: 'warp', api_key: 'wk-real', lend: 'gateway' };
-  const authorization = 'Bearer boss';
+  const authorization = 'Bearer boss-of-it';
   expect((await pool('/api/accounts', account, { authorization })).status).toBe(201);
 
   const found = await doctor();
@@ -88,8 +88,8 @@ it('examines running services over HTTP, lends an account and gets an answer', a
     active_sessions: number;
   };
   expect(status.active_sessions).toBeLessThanOrEqual(1);
-  expect(JSON.stringify(found)).not.toMatch(/boss|wk-real/);
-  const wrongKey = await doctor(false, { ADMIN_KEY: 'not-it' });
+  expect(JSON.stringify(found)).not.toMatch(/boss-of-it|wk-real/);
+  const wrongKey = await doctor(false, { ADMIN_KEY: 'is-not-it' });
   expect(wrongKey['database']).toMatch(/^problem: This key is not one of the pool/);
 });
 

@@ -81,12 +81,12 @@ describe("the gateway's /metrics", () => {
   });
 
   it('needs the admin key where there is one, else a key of a client', async () => {
-    const services = await servicesForTest({ ADMIN_KEY: 'boss', API_KEYS: 'client' });
+    const services = await servicesForTest({ ADMIN_KEY: 'the-boss', API_KEYS: 'client' });
     const status = async (key: string) => {
       const headers = { authorization: `Bearer ${key}` };
       return (await fetch(`${services.gatewayUrl}/metrics`, { headers })).status;
     };
-    expect([await status('boss'), await status('client')]).toEqual([200, 401]);
+    expect([await status('the-boss'), await status('client')]).toEqual([200, 401]);
     const others = await servicesForTest({ API_KEYS: 'client' });
     const open = await fetch(`${others.gatewayUrl}/metrics`);
     expect(open.status).toBe(401);

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { createVendorNetwork, openLocalPool, openRemotePool } from '../compose.ts';
-import { type Config, checkRunMode, offersSandbox } from '../config.ts';
+import { type Config, checkRunMode, keyWarnings, offersSandbox } from '../config.ts';
 import type { ProviderHttp } from '../core/provider.ts';
 import { DatabaseError } from '../db/errors.ts';
 import { systemClock } from '../lib/clock.ts';
@@ -36,6 +36,7 @@ export async function examine(options: DoctorOptions): Promise<Finding[]> {
     return [problem('configuration', error instanceof Error ? error.message : String(error))];
   }
   const findings: Finding[] = [ok('configuration', `warp2api ${version}, Node ${process.version}`)];
+  findings.push(...keyWarnings(config, 'both').map((warning) => problem('keys', warning)));
   // Our own services are never reached through a proxy, whatever the environment says.
   const direct = createNetwork({ proxies: noProxies, clock: systemClock, userAgent });
   const localHttp = createProviderHttp(direct.dispatcher);

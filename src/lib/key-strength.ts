@@ -1,0 +1,18 @@
+/** How a person makes a good key. */
+export const howToMakeKey = 'make one with: openssl rand -hex 32';
+
+/** What a key needs where other machines can try keys. */
+export const leastKeyLength = 16;
+
+/** Words that examples put together; at least one of them says that it is to be replaced. */
+const exampleWords =
+  /^(?:change|replace|insert|enter|your|example|placeholder|default|sample|dummy|my|the|me|this|here|with|please|admin|pool|gateway|api|secret|key|token|password|pass|value)+\d{0,4}$/;
+const toReplace = /change|replace|insert|enter|your|example|placeholder|default|sample|dummy/;
+const habits =
+  /^(?:(?:my|the|super|top)?(?:admin|secret|password|passwd|qwerty|letmein|adminkey|secretkey|apikey)\d{0,4}|\d*1234567\d*|(.)\1*|)$/;
+
+/** Whether a key is one that everybody would try first. */
+export function isPlaceholder(key: string): boolean {
+  const text = key.toLowerCase().replace(/[^a-z0-9]/g, '');
+  return habits.test(text) || (exampleWords.test(text) && toReplace.test(text));
+}
