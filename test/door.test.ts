@@ -1,6 +1,6 @@
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { startTestServices, type TestServices } from './support/services.ts';
+import { eventually, startTestServices, type TestServices } from './support/services.ts';
 
 /** What both services do with requests that show no key, or have no use for their body, while that is still on its way. */
 
@@ -11,6 +11,9 @@ beforeAll(async () => {
     ADMIN_KEY: 'the-key-of-the-owner',
     POOL_API_KEY: 'a-key-to-borrow-with',
   });
+  const headers = { authorization: 'Bearer the-key-of-the-owner' };
+  const account = JSON.stringify({ provider: 'warp', api_key: 'wk-1' });
+  await fetch(`${services.poolUrl}/api/accounts`, { method: 'POST', headers, body: account });
 });
 afterAll(() => services.close());
 
@@ -35,7 +38,7 @@ async function answerTo({ url, line, form, key }: Given): Promise<string> {
   onTestFinished(() => void socket.destroy());
   const shown = key === undefined ? '' : `authorization: Bearer ${key}\r\n`;
   socket.write(`${line} HTTP/1.1\r\nhost: ${host}\r\ncontent-type: application/json\r\n${shown}`);
-  socket.write(forms[form] ?? '', 'latin1');
+  socket.write(forms[form] ?? form, 'latin1');
   let answer = '';
   for await (const chunk of socket) {
     answer += chunk;
@@ -140,4 +143,48 @@ describe('a method that no route has', () => {
       error: { code: 'method_not_allowed' },
     });
   });
+});
+
+describe('a declared length over the limit of its route', () => {
+  it.each([
+    ['gateway', 'POST /v1/messages', 32 * 1024 * 1024],
+    ['gateway', 'POST /v1/responses', 32 * 1024 * 1024],
+    ['pool', 'POST /api/accounts/allocate', 512 * 1024],
+    ['pool', 'POST /api/accounts/release', 1024 * 1024],
+    ['pool', 'POST /api/accounts/report', 1024 * 1024],
+    ['pool', 'POST /api/accounts/replenish', 16 * 1024],
+    ['pool', 'POST /api/accounts/refresh-tokens', 16 * 1024],
+    ['pool', 'POST /api/accounts/export', 16 * 1024],
+    ['pool', 'POST /api/accounts/import', 16 * 1024 * 1024],
+    ['pool', 'POST /api/accounts', 512 * 1024],
+    ['pool', 'PATCH /api/accounts/one', 512 * 1024],
+    ['pool', 'POST /api/logins', 512 * 1024],
+  ])('is refused before the body comes: %s, %s takes %i bytes', async (service, line, limit) => {
+    const url = service === 'gateway' ? services.gatewayUrl : services.poolUrl;
+    const key = service === 'gateway' ? 'a-key-of-a-client' : 'the-key-of-the-owner';
+    const given = { url, line, key };
+    expect(await answerTo({ ...given, form: `content-length: ${limit + 1}\r\n\r\n` })).toMatch(
+      'HTTP/1.1 413 ',
+    );
+    const asks = `expect: 100-continue\r\ncontent-length: ${limit}\r\n\r\n`;
+    expect(await answerTo({ ...given, form: asks })).toBe('HTTP/1.1 100 Continue');
+  });
+});
+
+it('a client that closes its sending side has left, and its turn ends', async () => {
+  const { hostname, port } = new URL(services.gatewayUrl);
+  const body = JSON.stringify({
+    model: 'sandbox-drip',
+    stream: true,
+    messages: [{ role: 'user', content: 'x' }],
+  });
+  const socket = connect({ port: Number(port), host: hostname, allowHalfOpen: true });
+  onTestFinished(() => void socket.destroy());
+  socket.write(
+    `POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer a-key-of-a-client\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+  );
+  socket.resume();
+  await eventually('the turn is under way', () => services.upstream.counts().open === 1);
+  socket.end();
+  await eventually('the turn has ended', () => services.upstream.counts().open === 0);
 });

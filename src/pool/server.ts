@@ -35,7 +35,12 @@ export interface PoolServerOptions extends PoolKeys {
   readonly gatewayAddress?: (poolAddress: string) => string | undefined;
 }
 
+/** By what the largest request that is taken comes to: a thousand reports, ten thousand leases given back. */
 const bodyLimitBytes = 1024 * 1024;
+/** A thousand models of an account, or a thousand accounts to leave out. */
+const listLimitBytes = 512 * 1024;
+/** A few short fields. */
+const smallLimitBytes = 16 * 1024;
 /** A sealed export of some ten thousand accounts. */
 const importLimitBytes = 16 * 1024 * 1024;
 
@@ -114,20 +119,22 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
     };
   });
   app.get('/api/accounts/status', adminKey, () => pool.status());
-  app.post('/api/accounts/allocate', poolKey, (request, reply) =>
+  app.post('/api/accounts/allocate', { ...poolKey, bodyLimit: listLimitBytes }, (request, reply) =>
     allocate(pool, request.keyHolder, request, reply),
   );
   app.post('/api/accounts/release', poolKey, (request) => pool.release(request.keyHolder, request.body));
   app.post('/api/accounts/report', poolKey, (request) => pool.report(request.keyHolder, request.body));
-  app.post('/api/accounts/replenish', adminKey, (request) => pool.replenish(request.keyHolder, request.body));
-  app.post('/api/accounts/refresh-tokens', adminKey, (request) =>
+  app.post('/api/accounts/replenish', { ...adminKey, bodyLimit: smallLimitBytes }, (request) =>
+    pool.replenish(request.keyHolder, request.body),
+  );
+  app.post('/api/accounts/refresh-tokens', { ...adminKey, bodyLimit: smallLimitBytes }, (request) =>
     pool.refreshTokens(request.keyHolder, request.body),
   );
 
   app.post('/api/accounts/import', { ...adminKey, bodyLimit: importLimitBytes }, (request) =>
     pool.importAccounts(request.keyHolder, request.body),
   );
-  app.post('/api/accounts/export', adminKey, async (request, reply) => {
+  app.post('/api/accounts/export', { ...adminKey, bodyLimit: smallLimitBytes }, async (request, reply) => {
     const sealed = await pool.exportAccounts(request.keyHolder, request.body);
     return reply
       .type('text/plain; charset=utf-8')
@@ -136,21 +143,23 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
   });
 
   app.get('/api/accounts', adminKey, (request) => pool.list(request.query));
-  app.post('/api/accounts', adminKey, async (request, reply) => {
+  app.post('/api/accounts', { ...adminKey, bodyLimit: listLimitBytes }, async (request, reply) => {
     const answer = await pool.add(request.keyHolder, request.body);
     return reply.status(201).send(answer);
   });
   app.get<{ Params: { id: string } }>('/api/accounts/:id', adminKey, (request) =>
     pool.get(request.params.id),
   );
-  app.patch<{ Params: { id: string } }>('/api/accounts/:id', adminKey, (request) =>
-    pool.change(request.keyHolder, request.params.id, request.body),
+  app.patch<{ Params: { id: string } }>(
+    '/api/accounts/:id',
+    { ...adminKey, bodyLimit: listLimitBytes },
+    (request) => pool.change(request.keyHolder, request.params.id, request.body),
   );
   app.delete<{ Params: { id: string } }>('/api/accounts/:id', adminKey, (request) =>
     pool.remove(request.keyHolder, request.params.id),
   );
 
-  app.post('/api/logins', adminKey, async (request, reply) => {
+  app.post('/api/logins', { ...adminKey, bodyLimit: listLimitBytes }, async (request, reply) => {
     const answer = await pool.startLogin(request.keyHolder, request.body);
     return reply.status(201).send(answer);
   });
