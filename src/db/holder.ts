@@ -11,9 +11,11 @@ interface Holder {
 
 const holderPath = (databasePath: string): string => `${databasePath}.holder`;
 
-/** How this process was called. Only plain words: options may carry secrets. Call it on the main thread. */
+/** How this process was called, up to the first option: those may carry secrets. Call it on the main thread. */
 export function thisCommand(): string {
-  const words = process.argv.slice(2).filter((word) => /^[a-z][a-z-]{0,20}$/.test(word));
+  const given = process.argv.slice(2);
+  const end = given.findIndex((word) => word.startsWith('-'));
+  const words = (end < 0 ? given : given.slice(0, end)).filter((word) => /^[a-z][a-z-]{0,20}$/.test(word));
   return [basename(process.argv[1] ?? 'node'), ...words.slice(0, 3)].join(' ');
 }
 

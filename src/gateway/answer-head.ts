@@ -35,6 +35,8 @@ export interface AnswerTimes {
   now(): number;
 }
 
+const longestUrl = 2_000;
+
 /** The heads of one answer: its id stays the same whichever account gives it. */
 export function answerHeads(
   inbound: Pick<Inbound<unknown>, 'idPrefix' | 'requestIdHeader' | 'parameterNames'>,
@@ -44,6 +46,7 @@ export function answerHeads(
 ): HeadFor {
   const id = newAnswerId(inbound.idPrefix);
   return (route) => {
+    const runUrl = headerUrl(route?.runUrl);
     const unread = route
       ? unreadBy(route.provider)
           .filter((name) => asksForTuning(decoded.request, name))
@@ -62,7 +65,7 @@ export function answerHeads(
       headers: {
         'x-request-id': requestId,
         ...(inbound.requestIdHeader === undefined ? {} : { [inbound.requestIdHeader]: requestId }),
-        ...(route?.runUrl === undefined ? {} : { 'x-warp2api-run-url': route.runUrl }),
+        ...(runUrl === undefined ? {} : { 'x-warp2api-run-url': runUrl }),
         ...(ignored.length > 0 ? { 'x-warp2api-ignored': headerList(ignored) } : {}),
       },
     };
@@ -80,6 +83,14 @@ function unreadBy(provider: UpstreamProvider): readonly TuningName[] {
 function asksForTuning({ sampling, reasoning }: AskedRequest, name: TuningName): boolean {
   const value = name === 'reasoningEffort' ? reasoning.effort : sampling[name];
   return value !== undefined && value !== untuned[name];
+}
+
+/** The vendor's word, in the characters that a header may hold. Without those of a user, which no link to a run has. */
+function headerUrl(text: string | undefined): string | undefined {
+  if (text === undefined || !URL.canParse(text)) return undefined;
+  const { protocol, username, password, href } = new URL(text);
+  const isLink = /^https?:$/.test(protocol) && username + password === '';
+  return isLink && href.length <= longestUrl && /^[!-~]+$/.test(href) ? href : undefined;
 }
 
 /** Field names come from the client: only what a header may hold gets in. */

@@ -124,7 +124,7 @@ interface OpenedCall {
 
 /** The provider's own way to carry a turn, ready to begin. */
 async function openCall(
-  { dispatcher, userAgent, timeouts, listening, reach }: AttemptDependencies,
+  { dispatcher, userAgent, timeouts, listening, reach, secrets }: AttemptDependencies,
   { route: chosen, request: asked, lease, output, images, signal }: Attempt,
   claimed: AskedTurn['remembered'],
 ): Promise<OpenedCall> {
@@ -140,7 +140,7 @@ async function openCall(
     const { caller } = provider;
     const onRunUrl = (runUrl: string) => {
       reach.connected(provider.name);
-      output.onRoute({ ...route, runUrl });
+      output.onRoute({ ...route, runUrl: secrets.redact(runUrl) });
     };
     return {
       start: (listener) =>

@@ -17,8 +17,8 @@ const mostWindows = 40;
 const mostInWindow = 16;
 /** What is kept of the secrets of accounts: so many that were used last, at least, and twice as many at most. */
 const accountsKept = 2_000;
-/** In the base64 of a longer text a secret looks like one of three. */
-const longestEncoded = 512;
+/** Of each of the forms that an account's secret may have in base64. */
+const mostEncodedWindows = 10;
 
 /** Variables that every program sees, and no secrets. */
 export const openVariables: readonly string[] = ['PATH', 'HOME', 'LANG'];
@@ -114,9 +114,9 @@ export class KnownSecrets {
       for (const index of [this.#configured, this.#usedBefore]) index.mark(this.#filter);
     }
     this.#used.add(value, value, windowSize, this.#filter);
-    if (value.length <= longestEncoded) {
-      for (const form of writtenForms(value)) this.#used.add(value, form, windowSize, this.#filter);
-      this.#used.add(value, wholeBase64(value), 2 * windowSize, this.#filter);
+    for (const form of writtenForms(value)) this.#used.add(value, form, windowSize, this.#filter);
+    for (const form of base64InLonger(Buffer.from(value))) {
+      this.#used.add(value, form, Math.max(2 * windowSize, form.length / mostEncodedWindows), this.#filter);
     }
   }
 
@@ -221,7 +221,7 @@ class Index {
     this.#known.add(value);
     if (form.length < windowSize) return;
     const last = form.length - windowSize;
-    const step = Math.max(apart, Math.ceil(last / mostWindows));
+    const step = Math.max(Math.ceil(apart), Math.ceil(last / mostWindows));
     let isKnown = false;
     for (let at = 0; at < last; at += step)
       isKnown = this.#addWindow(form, at, mostInWindow, filter) || isKnown;
@@ -312,14 +312,7 @@ function bitOf(hash: number): number {
 function formsOf(value: string): Set<string> {
   const bytes = Buffer.from(value);
   const hex = bytes.toString('hex');
-  return new Set([
-    value,
-    ...writtenForms(value),
-    wholeBase64(value),
-    ...base64InLonger(bytes),
-    hex,
-    hex.toUpperCase(),
-  ]);
+  return new Set([value, ...writtenForms(value), ...base64InLonger(bytes), hex, hex.toUpperCase()]);
 }
 
 const noForms: ReadonlySet<string> = new Set();
@@ -343,15 +336,9 @@ function writtenForms(value: string): ReadonlySet<string> {
   ]);
 }
 
-/** Without what depends on the text's end. */
-function wholeBase64(value: string): string {
-  const text = Buffer.from(value).toString('base64').replace(/=+$/, '');
-  return Buffer.byteLength(value) % 3 === 0 ? text : text.slice(0, -1);
-}
-
-/** The base64 of `user:secret` and the like: what does not depend on the bytes before and after, in both alphabets. */
-function base64InLonger(bytes: Buffer): string[] {
-  return [0, 1, 2].flatMap((before) => {
+/** The base64 of the secret, of `user:secret` and the like: what does not depend on the bytes before and after, in both alphabets. */
+function base64InLonger(bytes: Buffer): Set<string> {
+  const forms = [0, 1, 2].flatMap((before) => {
     const text = Buffer.concat([Buffer.alloc(before), bytes])
       .toString('base64')
       .replace(/=+$/, '');
@@ -361,6 +348,7 @@ function base64InLonger(bytes: Buffer): string[] {
     );
     return [inner, inner.replaceAll('+', '-').replaceAll('/', '_')];
   });
+  return new Set(forms);
 }
 
 function decoded(text: string): string {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { plainJson, plainLine, plainText } from './shown-text.ts';
+import { beginningOf, plainJson, plainLine, plainText } from './shown-text.ts';
 
 /** One of every kind that a terminal obeys, that turns text around, or that nobody sees. */
 const unseen = [
@@ -35,4 +35,10 @@ it('keeps a value on its line', () => {
 
 it('shows a joiner that joins no emoji', () => {
   expect(plainText('a\u200db, a\u200cb, \ufe0fa')).toBe('a\\u{200d}b, a\\u{200c}b, \\u{fe0f}a');
+});
+
+it('cuts between words', () => {
+  expect(beginningOf('key: abcdefghijkl', 17)).toBe('key: abcdefghijkl');
+  expect(beginningOf('key: abcdefghijkl and more', 10)).toBe('key: …');
+  expect(beginningOf('{"key":"abcdefghijkl"}', 10)).toBe('{"key":"…');
 });

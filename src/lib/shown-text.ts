@@ -30,6 +30,15 @@ export function plainLine(text: string): string {
   return plainText(text.replace(/[\t\n\v\f\r\u0085\u2028\u2029]+/g, ' '));
 }
 
+/**
+ * The beginning of a text from outside, cut between words: of a secret that is cut through, too little may be left to be
+ * known by.
+ */
+export function beginningOf(text: string, mostCharacters: number): string {
+  if (text.length <= mostCharacters) return text;
+  return `${text.slice(0, mostCharacters).replace(/[^\s"'`,;:=&(){}[\]<>]+$/, '')}…`;
+}
+
 /** `\u001b`, of a character beyond the first plane two of them. */
 export function unicodeEscape(character: string): string {
   let escaped = '';

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Clock } from '../lib/clock.ts';
+import { beginningOf } from '../lib/shown-text.ts';
 import type { Store } from './store/store.ts';
 import { changeFact } from './swap-fact.ts';
 
@@ -86,5 +87,5 @@ function stateIn(text: string | null): SourceState {
 }
 
 function shortened(text: string | null): string | null {
-  return text === null || text.length <= longestError ? text : `${text.slice(0, longestError)}…`;
+  return text && beginningOf(text, longestError);
 }

@@ -2,6 +2,7 @@ import { AppError } from '../core/errors.ts';
 import type { ProviderHttp } from '../core/provider.ts';
 import { parseJson } from '../lib/parse-json.ts';
 import { readRetryAfter } from '../lib/retry-after.ts';
+import { beginningOf } from '../lib/shown-text.ts';
 import { answeredOnTheWay, readFailedAnswer } from '../protocols/failed-answer.ts';
 
 const timeoutMs = 5_000;
@@ -31,7 +32,7 @@ export async function askJson(
   if (answer.status === 200) return parseJson(text);
   const isRefusal = answer.status === 402 || answer.status === 403;
   if ((form === 'page' && answer.status !== 429) || (form !== 'json' && isRefusal))
-    throw answeredOnTheWay({ cause: new Error(text.slice(0, 2_000)) });
+    throw answeredOnTheWay({ cause: new Error(beginningOf(text, 2_000)) });
   const retryAfterMs = readRetryAfter(answer.headers['retry-after']);
   // Google answers so where others say 401.
   const isBadKey = answer.status === 400 && text.includes('API_KEY_INVALID');

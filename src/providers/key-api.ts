@@ -3,6 +3,7 @@ import { AppError } from '../core/errors.ts';
 import type { ProviderHttp } from '../core/provider.ts';
 import { parseJson } from '../lib/parse-json.ts';
 import { readRetryAfter } from '../lib/retry-after.ts';
+import { beginningOf } from '../lib/shown-text.ts';
 import { answeredOnTheWay, readFailedAnswer } from '../protocols/failed-answer.ts';
 
 /** What a provider's key-management API is reached with. */
@@ -50,7 +51,7 @@ export function createKeyApi({ adminKey, baseUrl, http, userAgent }: KeyApiOptio
       const isGood = answer.status >= 200 && answer.status <= 299;
       const { form, text } = readFailedAnswer(answer);
       // An HTML page with status 404 does not mean that the key is gone.
-      if (!isGood && form === 'page') throw answeredOnTheWay({ cause: new Error(text.slice(0, 2_000)) });
+      if (!isGood && form === 'page') throw answeredOnTheWay({ cause: new Error(beginningOf(text, 2_000)) });
       if (answer.status === 404) return null;
       if (!isGood) throw failureOf(answer.status, answer.headers['retry-after']);
       const parsed = schema.safeParse(parseJson(answer.body));

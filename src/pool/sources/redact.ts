@@ -1,5 +1,5 @@
 import type { KnownSecrets } from '../../lib/known-secrets.ts';
-import { plainLine } from '../../lib/shown-text.ts';
+import { beginningOf, plainLine } from '../../lib/shown-text.ts';
 
 /** Words so long and so mixed that they may be a key or a token, such as one that a source has just made. */
 const secretLike = /[A-Za-z0-9_./+=-]{16,}/g;
@@ -12,5 +12,5 @@ export function redacted(text: string, secrets: KnownSecrets): string {
       .redact(text)
       .replaceAll(secretLike, (word) => (/\d/.test(word) && /[A-Za-z]/.test(word) ? '[secret]' : word)),
   ).trim();
-  return clean.length > longest ? `${clean.slice(0, longest)}…` : clean;
+  return beginningOf(clean, longest);
 }

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { beginningOf } from '../../lib/shown-text.ts';
 
 export interface CommandCall {
   /** Program and arguments. */
@@ -53,6 +54,11 @@ export function runCommand(call: CommandCall): Promise<CommandEnd> {
         if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
       }
     };
+    const complained = (): string => {
+      const text = Buffer.concat(complaints).toString('utf8');
+      // What was cut off counts, for the cut.
+      return complaintBytes > mostComplaintBytes ? beginningOf(`${text} `, text.length) : text;
+    };
     const giveUp = (why: string): void => {
       fault ??= why;
       killGroup();
@@ -82,7 +88,7 @@ export function runCommand(call: CommandCall): Promise<CommandEnd> {
       call.signal.removeEventListener('abort', onAbort);
       const text = Buffer.concat(output).toString('utf8');
       const whole = fault === null ? text : text.slice(0, text.lastIndexOf('\n') + 1);
-      resolve({ output: whole, complaints: Buffer.concat(complaints).toString('utf8'), fault });
+      resolve({ output: whole, complaints: complained(), fault });
     };
     child.on('error', (error) => {
       const code = 'code' in error ? String(error.code) : error.message;

@@ -1,5 +1,6 @@
 import { AppError } from '../../core/errors.ts';
 import type { ProviderHttp } from '../../core/provider.ts';
+import { beginningOf } from '../../lib/shown-text.ts';
 import type { SourceTools } from './adopt.ts';
 import { createDeliveries } from './deliveries.ts';
 import { redacted } from './redact.ts';
@@ -58,7 +59,7 @@ export function createWebhookSource(
       const { status, body } = await ask(draw.wanted(), draw.signal);
       const text = Buffer.from(body).toString('utf8');
       if (status < 200 || status > 299) {
-        const said = redacted(text.slice(0, mostRead), secrets);
+        const said = redacted(beginningOf(text, mostRead), secrets);
         throw new SourceError(`the webhook answered ${status}${said === '' ? '' : `: ${said}`}`);
       }
       if (body.length > mostBytes) {

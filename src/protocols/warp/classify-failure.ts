@@ -1,6 +1,7 @@
 import { AppError, type AppErrorOptions } from '../../core/errors.ts';
 import type { FailedResponse } from '../../core/protocol.ts';
 import { readRetryAfter } from '../../lib/retry-after.ts';
+import { beginningOf } from '../../lib/shown-text.ts';
 import { answeredOnTheWay, type FailedAnswer, readFailedAnswer } from '../failed-answer.ts';
 
 /** How much of a refusal goes to the log. */
@@ -22,7 +23,7 @@ const modelNotAllowed =
 export function classifyFailure(response: FailedResponse, now: number): AppError {
   const { status } = response;
   const answer = readFailedAnswer(response);
-  const cause = new Error(`status ${status}: ${answer.text.slice(0, maxEvidence)}`);
+  const cause = new Error(`status ${status}: ${beginningOf(answer.text, maxEvidence)}`);
   const answeredAt = Date.parse(String(response.headers['date'] ?? ''));
   const retryAfterMs = readRetryAfter(
     response.headers['retry-after'],

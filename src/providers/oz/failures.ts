@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { AppError, type AppErrorOptions, type ErrorCode } from '../../core/errors.ts';
 import { isSurelyUnsent } from '../../lib/network/transport-errors.ts';
 import { readRetryAfter } from '../../lib/retry-after.ts';
+import { beginningOf } from '../../lib/shown-text.ts';
 import { answeredOnTheWay } from '../../protocols/failed-answer.ts';
 import { networkError } from '../network-error.ts';
 
@@ -141,7 +142,7 @@ export function hasSurelyBegunNothing(thrown: unknown): boolean {
 /** The answer of a call, read by its schema. Throws AppError for a page, which is not the API's, and ZodError. */
 export function readAnswer<Schema extends z.ZodType>(schema: Schema, answer: unknown): z.infer<Schema> {
   // The SDK gives as text what is not said to be JSON.
-  if (typeof answer === 'string') throw answeredOnTheWay({ cause: new Error(answer.slice(0, 2_000)) });
+  if (typeof answer === 'string') throw answeredOnTheWay({ cause: new Error(beginningOf(answer, 2_000)) });
   return schema.parse(answer);
 }
 
