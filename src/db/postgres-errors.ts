@@ -40,6 +40,11 @@ export function isTooSlow(error: unknown): boolean {
   return codeOf(error) === '57014';
 }
 
+/** Its disk is full, it cannot write there, or it takes no changes: nothing happened, and it may work again at any time. */
+export function isReadOnly(error: unknown): boolean {
+  return ['53100', '58030', '25006'].includes(codeOf(error));
+}
+
 /** There is no connection any more, or none could be made. */
 export function isConnectionLoss(error: unknown): boolean {
   const code = codeOf(error);
@@ -54,6 +59,14 @@ export function isNotSent(error: unknown): boolean {
 
 export function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
+}
+
+export function takesNoChanges(place: string, cause: unknown): DatabaseError {
+  return new DatabaseError(
+    'database_unusable',
+    `The database ${place} takes no changes: ${reasonOf(cause)}. Look whether its disk has space and whether it is a standby.`,
+    { cause },
+  );
 }
 
 /** `place` names the server without its password. */

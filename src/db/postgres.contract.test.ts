@@ -156,6 +156,22 @@ describe('a PostgreSQL database', () => {
     expect(await db.reading.get('SELECT n FROM counts WHERE id = 1')).toEqual({ n: 0 });
   });
 
+  it('says that it takes no changes, as on a full disk, and works on once it does', async () => {
+    const server = await startServer();
+    const db = await openWithCount(server);
+    // What a server says whose disk is full, or that is a standby.
+    const refuse = (code: string) =>
+      `DO $$ BEGIN RAISE EXCEPTION 'no space left on device' USING ERRCODE = '${code}'; END $$`;
+    for (const code of ['53100', '25006']) {
+      await expect(db.writing.run(refuse(code))).rejects.toMatchObject({
+        code: 'database_unusable',
+        message: expect.stringMatching(/takes no changes: .*disk has space/),
+      });
+    }
+    await db.writing.run(add(1));
+    expect(await db.reading.get('SELECT n FROM counts WHERE id = 1')).toEqual({ n: 1 });
+  });
+
   it('plans anew after another release has changed a table', async () => {
     const db = await openWithCount(await startServer(), { connections: 1 });
     const read = () => db.reading.get('SELECT * FROM counts WHERE id = $1', 1);

@@ -8,8 +8,10 @@ import {
   isConnectionLoss,
   isNotSent,
   isPlanOld,
+  isReadOnly,
   isRolledBack,
   isTooSlow,
+  takesNoChanges,
   unreachable,
 } from './postgres-errors.ts';
 
@@ -135,6 +137,8 @@ export async function openPostgres(url: string, options: PostgresOptions = {}): 
           await sleep(Math.min(500, 25 * 2 ** Math.min(5, tries)));
         } else if (isTooSlow(error)) {
           throw unreachable(place, error);
+        } else if (isReadOnly(error)) {
+          throw takesNoChanges(place, error);
         } else if (isRolledBack(error) && tries < mostTries) {
           await sleep(Math.random() * Math.min(50, 2 * tries));
         } else if (!isPlanOld(error) || tries >= mostTries) {

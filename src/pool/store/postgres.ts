@@ -22,7 +22,7 @@ import {
 } from './postgres-facts.ts';
 import { ensureLeases, release, takeLeases } from './postgres-leases.ts';
 import { isWorthTelling, openNews } from './postgres-news.ts';
-import { gatherCounters, prune } from './postgres-prune.ts';
+import { createPrune, gatherCounters } from './postgres-prune.ts';
 import {
   claimRefresh,
   commitRefresh,
@@ -123,6 +123,7 @@ export function postgresVerbs(
   options: StoreOptions,
   tellChanges: (changes: Changes) => void,
 ): Omit<StoreVerbs, 'close'> {
+  const prune = createPrune(db);
   /** Changes that a verb made and had no way to answer; the next one that answers changes does. */
   let untold: Changes | undefined;
 
@@ -229,7 +230,7 @@ export function postgresVerbs(
       withLog(
         async (log) => {
           await reap(now, log);
-          await prune(db, now);
+          await prune(now);
           await gatherCounters(db);
           return log.changes();
         },

@@ -1,5 +1,14 @@
 import { openSqlite, type Sqlite } from '../../db/sqlite.ts';
 import { countedStats } from './counted-stats.ts';
+import {
+  auditAtOnce,
+  auditKeptMs,
+  intentsKeptMs,
+  mostAuditedLeases,
+  mostReports,
+  reportsKeptMs,
+  spendingKeptMs,
+} from './kept-rows.ts';
 import { migrations } from './migrations/index.ts';
 import {
   account,
@@ -42,9 +51,6 @@ export type SyncStore = {
   ) => Awaited<ReturnType<StoreVerbs[Verb]>>;
 };
 
-const reportsKeptMs = 6 * 60 * 60_000;
-const spendingKeptMs = 48 * 60 * 60_000;
-const intentsKeptMs = 30 * 24 * 60 * 60_000;
 const durable = { durable: true };
 
 interface CounterRow {
@@ -65,6 +71,8 @@ export function openSqliteStore(
 
 export function sqliteStore(db: Sqlite, options: StoreOptions): SyncStore {
   let untold: Changes | undefined;
+  /** Of the audit. */
+  let leasesPrunedTo = 0;
 
   /** For verbs that answer their changes, except where they answer null. */
   const inTransaction = <T>(now: number, task: (work: Work) => T, how?: { readonly durable: boolean }): T => {
@@ -100,8 +108,14 @@ export function sqliteStore(db: Sqlite, options: StoreOptions): SyncStore {
       inTransaction(now, (work) => {
         reap(work);
         db.run('DELETE FROM reports_seen WHERE seen_at < ?', now - reportsKeptMs);
+        db.run(
+          `DELETE FROM reports_seen WHERE seen_at <= (
+             SELECT seen_at FROM reports_seen INDEXED BY reports_seen_by_age
+             ORDER BY seen_at DESC LIMIT 1 OFFSET ${mostReports})`,
+        );
         db.run('DELETE FROM removed_intents WHERE intent_at < ?', now - intentsKeptMs);
         db.run('DELETE FROM spending WHERE minute < ?', Math.floor((now - spendingKeptMs) / 60_000));
+        leasesPrunedTo = pruneAudit(db, now, leasesPrunedTo);
         return work.changes();
       }),
     stats: (now) =>
@@ -132,6 +146,19 @@ export function sqliteStore(db: Sqlite, options: StoreOptions): SyncStore {
     remember: (name, value) => db.transaction(() => writeFact(db, { name, value }), durable),
     close: () => db.close(),
   };
+}
+
+/** Answers up to which entry no lease is left. */
+function pruneAudit(db: Sqlite, now: number, prunedTo: number): number {
+  const last = db.get<{ seq: number | null }>('SELECT MAX(seq) AS seq FROM audit')?.seq ?? 0;
+  const end = last - mostAuditedLeases;
+  if (end > prunedTo)
+    db.run("DELETE FROM audit WHERE seq > ? AND seq <= ? AND action = 'lease'", prunedTo, end);
+  db.run(
+    `DELETE FROM audit WHERE at < ? AND seq IN (SELECT seq FROM audit ORDER BY seq LIMIT ${auditAtOnce})`,
+    now - auditKeptMs,
+  );
+  return Math.max(prunedTo, end);
 }
 
 function lastHour(db: Sqlite, now: number): Usage {

@@ -1,0 +1,17 @@
+/**
+ * What the pool's tables hold at most, by age and, where a caller adds rows, by number: whoever may borrow could else fill the
+ * disk. Sessions and leases end by themselves, and there are no more of them than places on accounts.
+ */
+const hour = 60 * 60_000;
+const day = 24 * hour;
+
+/** Ids of reports, so that one that is sent again counts once. */
+export const reportsKeptMs = 6 * hour;
+export const mostReports = 200_000;
+export const spendingKeptMs = 48 * hour;
+export const intentsKeptMs = 30 * day;
+export const auditKeptMs = 400 * day;
+/** Leases to outsiders are told among so many of the last entries; what else happened is not pushed out by them. */
+export const mostAuditedLeases = 100_000;
+/** How many old entries one round looks at. */
+export const auditAtOnce = 1_000;
