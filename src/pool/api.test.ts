@@ -14,6 +14,8 @@ describe('/openapi.json', () => {
     const { status, body } = await call<ApiDocument>('GET', '/openapi.json');
     expect(status).toBe(200);
     expect(await new Validator().validate(JSON.parse(JSON.stringify(body)))).toEqual({ valid: true });
+    // Patterns for readers in any language.
+    expect(JSON.stringify(body)).not.toContain('\\\\p{');
     const described = Object.entries(body.paths).flatMap(([path, methods]) =>
       Object.keys(methods).map((method) => `${method.toUpperCase()} ${path.replace(/\{(\w+)\}/g, ':$1')}`),
     );
