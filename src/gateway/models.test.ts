@@ -48,6 +48,13 @@ async function known(): Promise<string[]> {
 }
 
 describe('accounts with lists of their own', () => {
+  it('count as far as a list can be gone through for each request', async () => {
+    const ids = Array.from({ length: 100_000 }, (_, index) => `m${index}`);
+    account('one', 'x'.repeat(1_000_000), ...ids);
+    await known();
+    expect(await known()).toEqual(ids.slice(0, 1_000));
+  });
+
   it('are all asked, and what counts is everything any of them may use', async () => {
     account('one', 'auto', 'small');
     account('two', 'auto', 'big');

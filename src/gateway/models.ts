@@ -27,6 +27,15 @@ const mostKept = 200;
 /** How long the second account and those after it may take to be lent. */
 const nextLeaseMs = 2_000;
 
+/** What counts of one account's list. No vendor has so many; every request looks through what all lists come to. */
+const mostModels = 1_000;
+/** Clients cannot name a model by more characters. */
+const longestId = 256;
+
+function usable(models: readonly ProviderModel[]): readonly ProviderModel[] {
+  return models.filter(({ id }) => id.length <= longestId).slice(0, mostModels);
+}
+
 interface AccountList {
   readonly models: readonly ProviderModel[];
   readonly askedAt: number;
@@ -144,7 +153,7 @@ export function createModelLists(leases: LeaseCache, clock: Clock, logger: Logge
   function learn(entry: Entry, account: LeasedAccount, models: readonly ProviderModel[]): void {
     const { accounts } = entry;
     const now = clock.monotonic();
-    accounts.set(account.id, { models, askedAt: now, teamUid: account.team_uid });
+    accounts.set(account.id, { models: usable(models), askedAt: now, teamUid: account.team_uid });
     for (const [id, { askedAt }] of accounts) {
       const isTooMany = accounts.size > mostKept && id !== account.id;
       if (isTooMany || askedAt + keptForMs <= now) accounts.delete(id);

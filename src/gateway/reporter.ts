@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Outcome } from '../core/outcome.ts';
 import type { Usage } from '../core/turn.ts';
+import { amount } from '../lib/amount.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import { isAway } from '../pool-api/errors.ts';
@@ -109,10 +110,6 @@ function reportItem(lease: TurnLease, report: TurnReport, now: number): ReportIt
           },
         }),
   };
-}
-
-function amount(value: number, most: number): number {
-  return Number.isFinite(value) && value > 0 ? Math.min(value, most) : 0;
 }
 
 async function withTimeout<Value>(

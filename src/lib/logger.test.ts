@@ -75,3 +75,18 @@ it('escapes what a terminal obeys and what nobody sees', () => {
   expect(lines()[0]).toMatchObject({ 'na\u202eme': said, msg: said });
   expect(text()).toContain('ü 👍');
 });
+
+it('cuts long texts from outside, and leaves out a line that is long in any case', () => {
+  const { lines, stream } = collect();
+  const logger = createLogger('DEBUG', stream);
+  const long = 'x'.repeat(10_000_000);
+  logger.info({ model: long, err: new Error(long) }, 'cut');
+  logger.warn({ names: Array.from({ length: 100_000 }, (_, index) => `name${index}`) }, 'left out');
+  logger.info('short');
+  expect(lines()).toMatchObject([
+    { level: 'info', msg: 'cut', model: `${'x'.repeat(4_000)}…` },
+    { level: 'warn', msg: expect.stringMatching(/^a line of \d{7} characters is left out$/) },
+    { msg: 'short' },
+  ]);
+  expect(JSON.stringify(lines()).length).toBeLessThan(20_000);
+});

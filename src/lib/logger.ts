@@ -57,11 +57,29 @@ function cleaned(
   secrets: KnownSecrets | undefined,
 ): DestinationStream & Pick<LineWriter, 'isWritable'> {
   return {
-    write: (line) => destination.write(plainJson(secrets?.isIn(line) ? redactedLine(line, secrets) : line)),
+    write(line) {
+      const clean = secrets?.isIn(line) ? redactedLine(line, secrets) : line;
+      destination.write(plainJson(clean.length > longestLine ? shortenedLine(clean) : clean));
+    },
     get isWritable() {
       return !('isWritable' in destination) || destination.isWritable === true;
     },
   };
+}
+
+/** Texts in a line may come from outside: what a vendor answered, the name a client has sent. */
+const longestLine = 32_768;
+const longestText = 4_000;
+
+function shortenedLine(line: string): string {
+  const fields = parseJson(line);
+  const cut = JSON.stringify(fields, (_name, value: unknown) =>
+    typeof value === 'string' && value.length > longestText ? `${value.slice(0, longestText)}…` : value,
+  );
+  if (cut !== undefined && cut.length <= longestLine) return `${cut}\n`;
+  const { level = 'info', time = null } = (fields ?? {}) as { level?: unknown; time?: unknown };
+  const msg = `a line of ${line.length} characters is left out`;
+  return `${JSON.stringify({ level, time, msg })}\n`;
 }
 
 /** Redacted text by text: an escape that is cut through would spoil the line. */

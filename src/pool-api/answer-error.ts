@@ -57,14 +57,17 @@ function codeOfStatus(status: number): PoolErrorCode {
   return status < 500 ? 'invalid_request' : 'internal';
 }
 
+/** No pool means a longer wait than this. */
+const longestWaitMs = 24 * 60 * 60_000;
+
 /** Milliseconds from a Retry-After header, which holds seconds or a date by the clock of the one who answered. */
 function readRetryAfter({ 'retry-after': value, date }: IncomingHttpHeaders): number | undefined {
   if (value === undefined) return undefined;
   const text = value.trim();
-  if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1000;
+  if (/^\d+(\.\d+)?$/.test(text)) return Math.min(longestWaitMs, Number(text) * 1000);
   const time = Date.parse(text);
   const answeredAt = Date.parse(date ?? '');
   return Number.isNaN(time)
     ? undefined
-    : Math.max(0, time - (Number.isNaN(answeredAt) ? Date.now() : answeredAt));
+    : Math.min(longestWaitMs, Math.max(0, time - (Number.isNaN(answeredAt) ? Date.now() : answeredAt)));
 }

@@ -47,6 +47,20 @@ describe('events', () => {
     await vi.waitFor(() => expect(isClosed).toBe(true));
   });
 
+  it('go on after something that is no pool has named an event by what no header can carry', async () => {
+    await using running = await setUp((index) => (response: ServerResponse) => {
+      if (index > 0) return stream(removed('b'))(response);
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.end(`id: \u0001é${'x'.repeat(100_000)}\ndata: ${JSON.stringify(removed('a'))}\n\n`);
+    });
+    const heard: PoolNews[] = [];
+    for await (const news of running.client.events()) {
+      heard.push(news);
+      if (heard.length === 2) break;
+    }
+    expect(heard).toEqual([removed('a'), removed('b')]);
+  });
+
   it('make no connection before the loop begins', async () => {
     await using running = await setUp(() => stream());
     running.client.events();

@@ -7,6 +7,8 @@ import { type PoolEvent, poolEvent } from './schema.ts';
 
 /** Longer than any event of the pool; more means something else is sending. */
 const maxEventLength = 1024 * 1024;
+/** The pool's own ids have this form; any other could not be sent back in a header. */
+const eventId = /^[\x21-\x7e]{1,128}$/;
 
 export interface EventHandlers {
   onEvent(event: PoolEvent): void;
@@ -85,7 +87,9 @@ async function readEvents(
 ): Promise<void> {
   const parser = createParser({
     maxBufferSize: maxEventLength,
-    onId,
+    onId: (id) => {
+      if (eventId.test(id)) onId(id);
+    },
     onEvent(message) {
       if (message.event === 'reset') return handlers.onReset();
       const event = readEvent(message.data);

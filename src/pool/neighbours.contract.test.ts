@@ -1,4 +1,5 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { openPostgres } from '../db/postgres.ts';
 import { systemClock } from '../lib/clock.ts';
 import type { PoolEvent } from '../pool-api/schema.ts';
 import type { PoolService } from './create-pool.ts';
@@ -12,7 +13,12 @@ const clock = { ...systemClock, advance: () => {} };
 const gateway = { role: 'borrower', keyId: 'gateway', isGateway: true } as const;
 
 /** Two pools in two processes, as far as they can tell. */
-async function startNeighbours(): Promise<{ one: PoolService; other: PoolService; heard: PoolEvent[] }> {
+async function startNeighbours(): Promise<{
+  url: string;
+  one: PoolService;
+  other: PoolService;
+  heard: PoolEvent[];
+}> {
   const url = await freshDatabase();
   const start = async (): Promise<PoolService> => {
     const store = await openPostgresStore(url, Date.now(), { auditsLeases: true });
@@ -24,7 +30,7 @@ async function startNeighbours(): Promise<{ one: PoolService; other: PoolService
   const other = await start();
   const heard: PoolEvent[] = [];
   other.events.listen(({ event }) => heard.push(event));
-  return { one, other, heard };
+  return { url, one, other, heard };
 }
 
 const within1s = { timeout: 1000, interval: 10 };
@@ -39,6 +45,30 @@ describe('two pools on one PostgreSQL database', () => {
     await one.remove(admin, account.id);
     const removed = { type: 'account-removed', account_id: account.id, provider: 'warp' };
     await vi.waitFor(() => expect(heard).toContainEqual(removed), within1s);
+  });
+
+  it('take no notice of what somebody else sends to their channel', async () => {
+    const { url, one, heard } = await startNeighbours();
+    const db = await openPostgres(url);
+    const stranger = { from: 'me' };
+    const messages = [
+      '',
+      'x',
+      '[',
+      '['.repeat(7_000),
+      'null',
+      '{}',
+      JSON.stringify(stranger),
+      JSON.stringify({ ...stranger, news: null }),
+      JSON.stringify({ ...stranger, news: { type: 'changes' } }),
+      JSON.stringify({ ...stranger, news: { type: 'changes', changes: { accounts: [{}], hasFreed: true } } }),
+      JSON.stringify({ ...stranger, news: { type: 'wanted', accountIds: [{}] } }),
+    ];
+    await db.writing.run("SELECT pg_notify('warp2api_pool', text) FROM unnest($1::text[]) AS text", messages);
+    await db.close();
+    const { account } = await one.add(admin, { provider: 'warp', api_key: 'wk-1' });
+    await vi.waitFor(() => expect(heard).toContainEqual(changed(account.id, 'active')), within1s);
+    expect(heard).toHaveLength(1);
   });
 
   it('give a place that comes free at the one to who waits for it at the other', async () => {

@@ -1,5 +1,5 @@
 import { AppError } from '../core/errors.ts';
-import type { Provider, ProviderAccount } from '../core/provider.ts';
+import type { Provider, ProviderAccount, QuotaAnswer } from '../core/provider.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { KnownSecrets } from '../lib/known-secrets.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -46,7 +46,7 @@ export function createQuotaQuery(options: {
     });
     try {
       const answer = await Promise.race([provider.getQuota(as, abort.signal), tooLate]);
-      return { type: 'answer', answer };
+      return { type: 'answer', answer: bounded(answer, clock.now()) };
     } catch (error) {
       logger.info({ err: error, provider: providerName }, 'the provider did not say what is left');
       // Only AppError's message is made to be shown.
@@ -69,4 +69,21 @@ export function createQuotaQuery(options: {
       return query;
     },
   };
+}
+
+/** More than any plan has, and little enough for sums over all accounts. */
+const mostFigure = 1e12;
+/** A reset further away than this is a mistake of its sender. */
+const furthestResetMs = 10 * 365 * 24 * 3_600_000;
+
+/** Figures and times that can be stored, summed up and shown, whatever a provider answers. */
+function bounded(answer: QuotaAnswer, now: number): QuotaAnswer {
+  const { resetAt, limit, used, remaining, ...words } = answer;
+  const figures = Object.entries({ limit, used, remaining }).flatMap(([name, value]) =>
+    value === undefined || Number.isNaN(value)
+      ? []
+      : [[name, Math.max(-mostFigure, Math.min(mostFigure, value))] as const],
+  );
+  const isSound = resetAt !== undefined && Math.abs(resetAt.getTime() - now) <= furthestResetMs;
+  return { ...words, ...Object.fromEntries(figures), ...(isSound ? { resetAt } : {}) };
 }

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { AppError, type ErrorCode } from '../core/errors.ts';
 import type { QuotaAnswer } from '../core/provider.ts';
+import { listAnswer } from '../pool-api/schema.ts';
 import type { Caller } from './pool-context.ts';
 import { openStore } from './store/open-store.ts';
 import { createTestClock, startTestPool, type TestPool } from './testing.ts';
@@ -61,6 +62,23 @@ async function pass(parts: TestPool, ms: number, stepMs = 5 * second): Promise<v
     await settle();
   }
 }
+
+it('figures and times that no plan has are brought into bounds, and every account can still be shown', async () => {
+  const parts = await startTestPool();
+  parts.warp.quotas.set('wk-1', {
+    isUnlimited: false,
+    limit: 1e308,
+    used: Number.NaN,
+    remaining: Number.POSITIVE_INFINITY,
+    resetAt: new Date(8.64e15),
+  });
+  parts.warp.quotas.set('wk-2', { isUnlimited: false, remaining: 1e308, resetAt: new Date(Number.NaN) });
+  for (const key of ['wk-1', 'wk-2']) await add(parts, key);
+  const { accounts } = listAnswer.parse(await parts.pool.list({ limit: 10 }));
+  expect(accounts.map(({ quota }) => quota?.remaining)).toEqual([1e12, 1e12]);
+  expect(accounts.map(({ quota }) => quota?.reset_at)).toEqual([null, null]);
+  expect((await parts.pool.status()).pool_stats).toMatchObject({ available: 2 });
+});
 
 describe('an exhausted account', () => {
   it('is back when the quota is reset early, without a restart', async () => {

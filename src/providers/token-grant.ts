@@ -4,6 +4,9 @@ import { readClaims } from './id-token.ts';
 /** Taken where neither the answer nor the token tells: what issuers commonly choose. */
 const usualLifetimeMs = 3_600_000;
 
+/** No token lasts longer. Times far beyond it cannot be stored, nor written as a date. */
+const longestLifetimeMs = 10 * 365 * 24 * 3_600_000;
+
 /** The first of these fields that holds text fit for a header or a form. */
 export function textField(body: Readonly<Record<string, unknown>>, ...names: string[]): string | undefined {
   for (const name of names) {
@@ -40,7 +43,7 @@ export function grantOf(parts: {
   const lifetimeMs = lifetimeSeconds === undefined ? lifetimeOf(bearer, now) : lifetimeSeconds * 1_000;
   return {
     bearer,
-    expiresAt: Math.floor(now + lifetimeMs),
+    expiresAt: Math.floor(now + Math.min(longestLifetimeMs, Math.max(0, lifetimeMs))),
     ...(refreshToken === undefined ? {} : { refreshToken }),
     ...(claims.email === undefined ? {} : { email: claims.email }),
   };

@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { cpuSecondsOf } from '../../core/testing/cpu-time.ts';
 import { testHttp } from '../../providers/testing/test-http.ts';
 import { openMemoryStore } from '../store/open-store.ts';
 import { settled, startTestPool } from '../testing.ts';
@@ -126,6 +127,18 @@ describe('a command that prints accounts', () => {
     const parts = await poolOverCommand(`console.log('${lines}')`);
     expect(await parts.pool.replenish(owner, { count: 1 })).toMatchObject({ added: 1, failed: 0 });
     expect((await parts.pool.status()).pool_stats).toMatchObject({ available: 1, standby: 2 });
+    await parts.pool.close();
+  });
+
+  it('that prints thousands of lines that are no accounts holds up nobody', {
+    timeout: 120_000,
+  }, async () => {
+    const lines = `Array.from({ length: 15_000 }, (_, n) => JSON.stringify({ provider: 'nobody', api_key: 'wk-' + n }))`;
+    const parts = await poolOverCommand(`process.stdout.write(${lines}.join('\\n'))`);
+    const seconds = await cpuSecondsOf(async () => {
+      expect(await parts.pool.replenish(owner, { count: 3 })).toMatchObject({ added: 0, failed: 15_000 });
+    });
+    expect(seconds).toBeLessThan(8);
     await parts.pool.close();
   });
 

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { createLimit } from '../../lib/limit.ts';
 import { type ImportedAccount, parseImport } from '../../pool-api/import-format.ts';
 import { settingsOf } from '../account-settings.ts';
 import { openSealedFact, sealedFactPrefix, sealFact } from '../sealed-facts.ts';
@@ -19,6 +20,8 @@ interface Delivery {
   readonly text: string;
 }
 
+/** Thousands that wait for a place together would all be woken for each that ends. */
+const linesAtOnce = 8;
 /** A delivery of another instance that is older than this was left behind. */
 const leftBehindMs = 600_000;
 
@@ -53,12 +56,15 @@ export function createDeliveries(source: string, { context, adopt }: SourceTools
       try {
         const sealed = sealFact(vault, fact, { source, at: clock.now(), text } satisfies Delivery);
         await store.remember(fact, sealed);
+        const limit = createLimit(linesAtOnce);
         await Promise.all(
-          lines.map(async (one) => {
-            const label = `${source} line ${one.line}`;
-            if ('problem' in one) draw.fault(`${label}: ${one.problem}`);
-            else await bring(label, one.account, draw);
-          }),
+          lines.map((one) =>
+            limit(async () => {
+              const label = `${source} line ${one.line}`;
+              if ('problem' in one) draw.fault(`${label}: ${one.problem}`);
+              else await bring(label, one.account, draw);
+            }),
+          ),
         );
         await store.swapRemembered(fact, sealed, null);
       } finally {

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { appendFile, lstat, open, readdir, rename, stat, unlink } from 'node:fs/promises';
+import { type FileHandle, lstat, open, readdir, rename, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { decodeText } from '../../lib/read-text.ts';
 import { SourceError } from './source.ts';
@@ -39,12 +39,14 @@ export interface DropFolder {
   ): Promise<void>;
 }
 
-const mostBytes = 32 * 1024 * 1024;
+const mostBytes = 8 * 1024 * 1024;
 const stillMs = 2000;
 const takenPattern = /^(.+)\.taken-\d{8}T\d{9}Z-([0-9a-f]{8})-[0-9a-f]{8}$/;
 const ownPattern = /\.(taken-[^.]*|done|rejected|untaken)$/;
 const droppedPattern = /\.(jsonl|ndjson|json)$/;
 const forOwner = 0o600;
+/** No link is followed: it could point to any file of this user. A pipe in the place of a file is not waited for. */
+const onlyThatFile = constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 /** `mark` is eight hexadecimal digits of this pool's own: what another pool has taken at the same place is not ours. */
 export function createDropFolder(path: string, mark: string, now: () => number): DropFolder {
@@ -83,7 +85,8 @@ export function createDropFolder(path: string, mark: string, now: () => number):
       const single = !(await isFolder());
       const found: { path: string; mtimeMs: number }[] = [];
       const present = await names();
-      for (const file of seen.keys()) if (!present.includes(basename(file))) seen.delete(file);
+      const known = new Set(present);
+      for (const file of seen.keys()) if (!known.has(basename(file))) seen.delete(file);
       for (const name of present) {
         if (ownPattern.test(name) || name.startsWith('.') || (!single && !droppedPattern.test(name)))
           continue;
@@ -114,13 +117,14 @@ export function createDropFolder(path: string, mark: string, now: () => number):
     async unfinished() {
       const folder = await place();
       const all = (await names()).sort();
+      const known = new Set(all);
       const files: TakenFile[] = [];
       for (const name of all) {
         const [, dropped, by] = takenPattern.exec(name) ?? [];
         if (dropped === undefined || by !== mark) continue;
         const file = { path: join(folder, name), name: dropped };
         // Done, and the process ended before it could remove it.
-        if (all.includes(`${name}.done`)) await unlinkIfThere(file.path);
+        if (known.has(`${name}.done`)) await unlinkIfThere(file.path);
         else if ((await lstatOrNull(file.path))?.isFile() === true) files.push(file);
       }
       return files;
@@ -128,13 +132,14 @@ export function createDropFolder(path: string, mark: string, now: () => number):
 
     async read(file) {
       try {
-        // No link is followed: it could point to any file of this user.
-        await using handle = await open(file.path, constants.O_RDONLY | constants.O_NOFOLLOW);
-        const { size, mode } = await handle.stat();
-        if (size > mostBytes) {
+        await using handle = await open(file.path, constants.O_RDONLY | onlyThatFile);
+        const status = await handle.stat();
+        if (!status.isFile()) return null;
+        const bytes = await readUpTo(handle, mostBytes + 1);
+        if (bytes.length > mostBytes) {
           throw new SourceError(`${file.name} is larger than ${mostBytes} bytes: split it`);
         }
-        return { text: decodeText(await handle.readFile()), isOpen: (mode & 0o077) !== 0 };
+        return { text: decodeText(bytes), isOpen: (status.mode & 0o077) !== 0 };
       } catch (error) {
         if (error instanceof SourceError) throw error;
         if (isMissing(error)) return null;
@@ -148,14 +153,43 @@ export function createDropFolder(path: string, mark: string, now: () => number):
         const reasons = refused.map(({ line, reason }) =>
           JSON.stringify({ file: basename(file.path), line, reason }),
         );
-        await appendFile(`${beside}.rejected`, `${reasons.join('\n')}\n`, { mode: forOwner });
-        const lines = refused.map(({ text }) => text);
-        await appendFile(`${beside}.untaken`, `${lines.join('\n')}\n`, { mode: forOwner, flush: true });
+        await append(`${beside}.rejected`, reasons);
+        await append(
+          `${beside}.untaken`,
+          refused.map(({ text }) => text),
+        );
       }
-      await appendFile(`${file.path}.done`, `${JSON.stringify(summary)}\n`, { mode: forOwner, flush: true });
+      await append(`${file.path}.done`, [JSON.stringify(summary)]);
       await unlinkIfThere(file.path);
     },
   };
+}
+
+/** The first bytes of a file, which may still grow. */
+async function readUpTo(handle: FileHandle, most: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of handle.createReadStream({ end: most - 1, autoClose: false })) {
+    chunks.push(chunk as Buffer);
+    length += (chunk as Buffer).length;
+  }
+  return Buffer.concat(chunks, length);
+}
+
+/** Others may write to the place: what lies there under the name of one of our own files is not trusted to be one. */
+async function append(path: string, lines: readonly string[]): Promise<void> {
+  const flags = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | onlyThatFile;
+  try {
+    await using handle = await open(path, flags, forOwner);
+    if (!(await handle.stat()).isFile()) throw new SourceError(`${path} is no file: remove it`);
+    await handle.appendFile(`${lines.join('\n')}\n`);
+    await handle.sync();
+  } catch (error) {
+    if (error instanceof SourceError) throw error;
+    throw new SourceError(`${path} cannot be written (${codeOf(error)}): see that nothing else lies there`, {
+      cause: error,
+    });
+  }
 }
 
 async function statOrNull(path: string) {

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import {
   existsSync,
   mkdirSync,
@@ -198,6 +199,33 @@ describe('a file of accounts', () => {
     expect(await keysOf(parts)).toEqual([]);
     expect(readdirSync(folder).sort()).toEqual(['.hidden.jsonl', 'README.md', 'folder.jsonl', 'link.jsonl']);
     expect(existsSync(elsewhere)).toBe(true);
+    await parts.pool.close();
+  });
+
+  it.each(['.rejected', '.untaken'])(
+    'writes no %s through a link or a pipe that lies there',
+    async (suffix) => {
+      const folder = temporaryFolder();
+      const elsewhere = join(temporaryFolder(), 'of-this-user');
+      writeFileSync(elsewhere, 'mine\n');
+      for (const name of ['linked', 'piped'])
+        drop(join(folder, `${name}.jsonl`), `ssh-ed25519 AAAA\n${labelled(name)}`);
+      symlinkSync(elsewhere, join(folder, `linked.jsonl${suffix}`));
+      execFileSync('mkfifo', [join(folder, `piped.jsonl${suffix}`)]);
+      const parts = await poolOver(folder);
+      for (let round = 0; round < 2; round += 1) await parts.pool.replenish(owner, { count: 5 });
+      expect(readFileSync(elsewhere, 'utf8')).toBe('mine\n');
+      expect((await dropState(parts))?.last_error).toMatch(/cannot be written/);
+      await parts.pool.close();
+    },
+  );
+
+  it('may be 8 MiB long, and is read while others are answered', async () => {
+    const folder = temporaryFolder();
+    drop(join(folder, 'large.jsonl'), 'x'.repeat(8 * 1024 * 1024 + 1));
+    const parts = await poolOver(folder);
+    await parts.pool.replenish(owner, { count: 5 });
+    expect((await dropState(parts))?.last_error).toMatch(/larger than 8388608 bytes: split it/);
     await parts.pool.close();
   });
 

@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { watch } from 'node:fs';
 import { basename } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { type ImportLine, parseImport } from '../../pool-api/import-format.ts';
 import { settingsOf } from '../account-settings.ts';
 import { changeFact } from '../swap-fact.ts';
@@ -31,6 +32,8 @@ const poolMarkFact = 'pool_mark';
 /** Longer than a batch of lines takes. */
 const claimMs = 120_000;
 const linesAtOnce = 3;
+/** So many are read without a break. */
+const linesRead = 500;
 /** After this long a dropped file stands still. */
 const newsAfterMs = 2100;
 
@@ -123,7 +126,7 @@ export function createFileSource(settings: FileSourceSettings, { context, adopt 
     const found = await folder.read(file);
     if (found === null) return forget(file);
     const { text, isOpen } = found;
-    const sorted = sortLines(text, adopt);
+    const sorted = await sortLines(text, adopt);
     if (progress.next === 1) {
       if (isOpen) {
         const message = 'others on this machine may read this file of credentials: drop files with mode 600';
@@ -131,11 +134,11 @@ export function createFileSource(settings: FileSourceSettings, { context, adopt 
       }
       for (const { line, reason } of sorted.bad) draw.fault(`${file.name} line ${line}: ${reason}`);
     }
-    for (;;) {
-      const { next } = progress;
-      const rest = sorted.good.filter(({ line }) => line >= next);
-      if (rest.length === 0) return finish(folder, file, sorted, progress);
-      const batch = rest.slice(0, Math.min(linesAtOnce, draw.wanted()));
+    for (let from = 0; ; ) {
+      const { good } = sorted;
+      while (from < good.length && (good[from]?.line ?? 0) < progress.next) from += 1;
+      if (from === good.length) return finish(folder, file, sorted, progress);
+      const batch = good.slice(from, from + Math.min(linesAtOnce, draw.wanted()));
       if (batch.length === 0) return letGo(file);
       const done = await Promise.all(batch.map((line) => bring(line, file, draw)));
       progress = advanced(progress, batch, done);
@@ -193,14 +196,19 @@ interface SortedLines {
 }
 
 /** Which lines can be accounts is found out without asking anybody, so that a file read again gives the same. */
-function sortLines(text: string, adopt: Pick<Adopt, 'faultOf'>): SortedLines {
+async function sortLines(text: string, adopt: Pick<Adopt, 'faultOf'>): Promise<SortedLines> {
   const raw = text.split('\n');
   const good: GoodLine[] = [];
   const bad: { line: number; reason: string; text: string }[] = [];
-  for (const one of parseImport(text)) {
-    const fault = 'problem' in one ? one.problem : adopt.faultOf(one.account);
-    if (fault === null && 'account' in one) good.push(one);
-    else bad.push({ line: one.line, reason: fault ?? '', text: raw[one.line - 1] ?? '' });
+  for (let start = 0; start < raw.length; start += linesRead) {
+    for (const read of parseImport(raw.slice(start, start + linesRead).join('\n'))) {
+      const one = { ...read, line: read.line + start };
+      const fault = 'problem' in one ? one.problem : adopt.faultOf(one.account);
+      if (fault === null && 'account' in one) good.push(one);
+      else bad.push({ line: one.line, reason: fault ?? '', text: raw[one.line - 1] ?? '' });
+    }
+    // Meanwhile others are answered.
+    await setImmediate();
   }
   return { good, bad };
 }

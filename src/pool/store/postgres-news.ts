@@ -1,6 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { z } from 'zod';
 import type { Postgres } from '../../db/postgres.ts';
+import { parseJson } from '../../lib/parse-json.ts';
+import { accountState } from '../../pool-api/schema.ts';
 import { type ChangeLog, createChangeLog } from './changes.ts';
 import type { ChangedAccount, Changes, News } from './store.ts';
 
@@ -21,6 +24,24 @@ const mostWanted = 100;
 /** A stream of releases becomes so many messages at most. */
 const pauseMs = 20;
 
+/** Whoever may connect to the database may send to any channel of it. */
+const messageSchema = z.object({
+  from: z.string(),
+  news: z.discriminatedUnion('type', [
+    z.object({
+      type: z.literal('changes'),
+      changes: z.object({
+        accounts: z.array(
+          z.object({ id: z.string(), provider: z.string(), state: accountState, free: z.boolean() }),
+        ),
+        hasFreed: z.boolean(),
+      }),
+    }),
+    z.object({ type: z.literal('removed'), id: z.string(), provider: z.string() }),
+    z.object({ type: z.literal('wanted'), accountIds: z.array(z.string()) }),
+  ]),
+});
+
 /** Opens a connection that listens. `onTrouble` hears what could not be told. */
 export async function openNews(
   db: Postgres,
@@ -34,6 +55,7 @@ export async function openNews(
   let sending: Promise<void> | undefined;
   let lastSentAt = Number.NEGATIVE_INFINITY;
   let isClosing = false;
+  let hasStranger = false;
 
   const hear = (news: News): void => {
     for (const listener of listeners) listener(news);
@@ -71,8 +93,13 @@ export async function openNews(
   const listening = await db.listen(
     channel,
     (payload) => {
-      const { from, news } = JSON.parse(payload) as { readonly from: string; readonly news: News };
-      if (from !== self) hear(news);
+      const message = messageSchema.safeParse(parseJson(payload)).data;
+      if (message !== undefined) {
+        if (message.from !== self) hear(message.news);
+      } else if (!hasStranger) {
+        hasStranger = true;
+        onTrouble(new Error(`something else than a pool sends to the channel ${channel} of this database`));
+      }
     },
     // Whatever was missed, whoever waits for an account looks again.
     () => hear({ type: 'changes', changes: { accounts: [], hasFreed: true } }),

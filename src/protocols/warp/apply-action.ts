@@ -19,6 +19,9 @@ export type Anomaly =
 
 export type NoteAnomaly = (anomaly: Anomaly, detail?: string) => void;
 
+/** So many take as long as one of the steps that tasks count. */
+const charactersAStep = 100;
+
 /** Applies one action of the upstream to the tasks and shows what it adds. Throws when text would be lost. */
 export function applyAction(
   tasks: ConversationTasks,
@@ -30,7 +33,9 @@ export function applyAction(
     case 'createTask': {
       const { task } = action.value;
       if (!task) return;
-      showAll(tasks.createTask(task, true), task.messages, text);
+      const entry = tasks.createTask(task, true);
+      tasks.spend(entry.held.length);
+      showAll(entry, task.messages, text);
       for (const message of task.messages) noteModel(message, note);
       return;
     }
@@ -139,6 +144,8 @@ function changeMessage(
     }
     if (result !== 'applied') note(`${result}-mask-path`, path);
   }
+  // All that was shown is compared.
+  tasks.spend(Math.ceil(held.shown.text.length / charactersAStep));
   if (entry.isSurfaced) text.settle(held.shown, target);
 }
 

@@ -1,4 +1,4 @@
-import { amount } from './figures.ts';
+import { amount } from '../../lib/amount.ts';
 import type { ChargedUsage, InferenceUsage, RequestCharges } from './gen/warp_pb.js';
 
 /** What was charged. Input is apart from what was read from a cache or written to one. */

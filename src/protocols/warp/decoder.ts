@@ -1,6 +1,7 @@
 import { createParser } from 'eventsource-parser';
 import { AppError } from '../../core/errors.ts';
 import type { ConversationMemory, TurnDecoder } from '../../core/protocol.ts';
+import { shortened } from '../../core/shortened.ts';
 import type { TurnEvent } from '../../core/turn.ts';
 import { type Anomaly, applyAction, applyAppend, type NoteAnomaly } from './apply-action.ts';
 import { endingOf, nothingAnswered } from './finish.ts';
@@ -32,6 +33,9 @@ export type OnAnomaly = (
 const maxEventBytes = 32 * 1024 * 1024;
 /** And one whole answer this long: its text is kept for the next turn. */
 const maxAnswerBytes = 256 * 1024 * 1024;
+/** An answer that is odd throughout says enough with its first events. */
+const mostNoted = 20;
+const longestDetail = 200;
 /** What an echo takes in base64. */
 const echoBytes = (requestBytes: number) => Math.ceil((requestBytes * 4) / 3);
 
@@ -40,10 +44,16 @@ export function createDecoder(options: DecoderOptions): TurnDecoder {
   const tasks = new ConversationTasks(options.remembered?.tasks ?? []);
   let events: TurnEvent[] = [];
   let isMemoryTrue = true;
+  let noted = 0;
   const note: NoteAnomaly = (anomaly, detail) => {
     // The upstream's tasks are no longer the ones kept here, so the next turn has to start afresh.
     if (losesTrack(anomaly, detail)) isMemoryTrue = false;
-    options.onAnomaly?.(anomaly, { upstreamRequestId: requestId, ...(detail !== undefined && { detail }) });
+    noted += 1;
+    if (noted > mostNoted) return;
+    options.onAnomaly?.(anomaly, {
+      upstreamRequestId: requestId,
+      ...(detail !== undefined && { detail: shortened(detail, longestDetail) }),
+    });
   };
   let hasContent = false;
   const text = new ShownText(
@@ -104,7 +114,7 @@ export function createDecoder(options: DecoderOptions): TurnDecoder {
       const calls = ending === 'length' ? [] : toolCallEvents(tasks, options.offeredTools, requestId);
       if (ending === 'unnamed' && !hasContent && calls.length === 0) throw nothingAnswered();
       const reason = ending === 'length' ? 'length' : calls.length > 0 ? 'tool-calls' : 'stop';
-      events.push(...calls, ...usage, { type: 'finish', reason });
+      events = [...events, ...calls, ...usage, { type: 'finish', reason }];
       isOver = true;
       totals = figures.totals;
     } catch (error) {

@@ -1,8 +1,3 @@
-/** A figure of the wire; 0 for one that is no amount. */
-export function amount(value: number): number {
-  return Number.isFinite(value) && value > 0 ? value : 0;
-}
-
 /** The wire has single precision, of which six decimals are more than enough: 0.1, not 0.10000000149. */
 export function rounded(value: number): number {
   return Math.round(value * 1e6) / 1e6;

@@ -1,4 +1,5 @@
 import { AppError } from '../../core/errors.ts';
+import { shortened } from '../../core/shortened.ts';
 import { type StreamFinished, StreamFinishedSchema } from './gen/warp_pb.js';
 import { internalErrorOf, upstreamFailed } from './internal-error.ts';
 import { upstreamWords } from './upstream-words.ts';
@@ -45,7 +46,7 @@ export function endingOf(finished: StreamFinished): 'done' | 'length' | 'unnamed
         'upstream_unauthorized',
         "The model's vendor refused the key stored with the upstream account. Correct that key.",
         {
-          cause: new Error(`the model is ${JSON.stringify(reason.value.modelName)}`),
+          cause: new Error(`the model is ${JSON.stringify(shortened(reason.value.modelName, 200))}`),
           fault: 'model',
           // Not remembered as a refusal of the model: its owner may correct the key at once.
           failover: 'once',
@@ -58,7 +59,7 @@ export function endingOf(finished: StreamFinished): 'done' | 'length' | 'unnamed
     default: {
       const unknown = (finished.$unknown ?? []).filter(({ no }) => !figures.has(no));
       if (unknown.length > 0) {
-        const numbers = unknown.map(({ no }) => no).join(', ');
+        const numbers = [...new Set(unknown.map(({ no }) => no))].slice(0, 10).join(', ');
         throw upstreamFailed(new Error(`the end has no reason that is known here, but field ${numbers}`));
       }
       return 'unnamed';

@@ -70,8 +70,12 @@ const statusForms = [
   /\b([45]\d\d)[: ]+(?:bad request|unauthorized|forbidden|too many|internal server|bad gateway|service unavailable|gateway time|\{)/,
 ];
 
+/** What is looked at, and what goes to the log. */
+const longestText = 8_000;
+
 /** The error for the text of an internal error. No account is blamed: none of these is the account's. */
-export function internalErrorOf(text: string, modelRestMs: number): AppError {
+export function internalErrorOf(whole: string, modelRestMs: number): AppError {
+  const text = whole.slice(0, longestText);
   const cause = new Error(`the upstream reports: ${text}`);
   switch (meaningOf(text)) {
     case 'context':
@@ -138,5 +142,5 @@ function vendorMessage(text: string): string | undefined {
 
 /** JSON inside a JSON string has its quotes escaped, once or several times over. */
 function unescaped(text: string): string {
-  return text.replace(/\\+"/g, '"');
+  return text.replace(/(?<!\\)\\+"/g, '"');
 }

@@ -29,8 +29,15 @@ interface Snapshot {
   }[];
 }
 
+/**
+ * Steps that go over what is there already, such as copying all messages where a transaction begins. A turn takes some
+ * thousands; an answer of a few bytes for each could otherwise ask for minutes of them.
+ */
+const mostSteps = 20_000_000;
+
 /** The tasks of one conversation as the upstream tells us to keep them. */
 export class ConversationTasks {
+  #steps = 0;
   #tasks = new Map<string, HeldTask>();
   /** Outlives a message that was dropped, so that one which returns is not shown twice. */
   readonly #shown = new Map<string, Shown>();
@@ -39,6 +46,12 @@ export class ConversationTasks {
 
   constructor(remembered: readonly Task[]) {
     for (const task of remembered) this.createTask(task, false);
+  }
+
+  /** Throws once an answer has asked for too much. */
+  spend(steps: number): void {
+    this.#steps += steps;
+    if (this.#steps > mostSteps) throw new RangeError('the answer asks for too many steps');
   }
 
   all(): Iterable<HeldTask> {
@@ -56,6 +69,7 @@ export class ConversationTasks {
       const held = named.byId.get(messageId);
       return held && { entry: named, held };
     }
+    this.spend(this.#tasks.size);
     for (const entry of this.#tasks.values()) {
       const held = entry.byId.get(messageId);
       if (held) return { entry, held };
@@ -86,6 +100,7 @@ export class ConversationTasks {
   ensureTask(taskId: string): HeldTask {
     const known = this.#tasks.get(taskId);
     if (known) return known;
+    this.spend(this.#tasks.size);
     const hasRoot = [...this.#tasks.values()].some((entry) => entry.isSurfaced);
     const task = create(TaskSchema, { id: taskId });
     const entry: HeldTask = { task, held: [], byId: new Map(), isSurfaced: !hasRoot };
@@ -123,6 +138,8 @@ export class ConversationTasks {
 
   begin(): void {
     this.#epoch++;
+    this.spend(this.#tasks.size);
+    for (const { held } of this.#tasks.values()) this.spend(held.length);
     this.#snapshot = {
       tasks: [...this.#tasks.values()].map((entry) => ({
         entry,
@@ -163,6 +180,7 @@ export class ConversationTasks {
   }): boolean {
     const source = this.#tasks.get(options.sourceId);
     if (!source) return false;
+    this.spend(source.held.length);
     const first = source.held.findIndex((held) => held.message.id === options.firstId);
     const last = source.held.findIndex((held) => held.message.id === options.lastId);
     if (first < 0 || last < first || last - first + 1 !== options.expectedCount) return false;

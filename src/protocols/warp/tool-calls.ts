@@ -5,6 +5,20 @@ import type { ToolCall } from './gen/warp_pb.js';
 import { decodeStruct } from './struct.ts';
 import { answeredCalls, type ConversationTasks } from './tasks.ts';
 
+/** No model asks for so many at once, and a client could only choke on them. */
+const mostCalls = 1_000;
+
+function tooManyCalls(): AppError {
+  return new AppError(
+    'upstream_protocol',
+    `The upstream asked for more than ${mostCalls} calls. Try again.`,
+    {
+      fault: 'model',
+      failover: 'once',
+    },
+  );
+}
+
 /** Clients send calls back, and a call without a name is none. */
 const unnamed = 'unnamed_tool';
 
@@ -23,6 +37,7 @@ export function toolCallEvents(
   for (const call of openCalls(tasks)) {
     const called = calledTool(call, offered);
     if (!called) continue;
+    if (index === mostCalls) throw tooManyCalls();
     // Clients tell results apart by them.
     const { toolCallId } = call;
     const id = toolCallId && !ids.has(toolCallId) ? toolCallId : `call_${requestId}_${index}`;

@@ -1,6 +1,7 @@
 import type { Usage } from '../../core/turn.ts';
+import { amount } from '../../lib/amount.ts';
 import { type ChargeTotals, chargesOf, grownCharges } from './charges.ts';
-import { amount, rounded } from './figures.ts';
+import { rounded } from './figures.ts';
 import type { ConversationUsage, StreamFinished } from './gen/warp_pb.js';
 import type { UsageTotals } from './memory.ts';
 

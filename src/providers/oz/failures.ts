@@ -122,7 +122,10 @@ function answeredIn(thrown: unknown): Answered | undefined {
 
 /** The last part of the problem's type, which the vendor writes with dashes or with underscores. */
 function platformCodeOf(type: string | undefined): string | undefined {
-  return type?.replace(/\/+$/, '').split(/[/#]/).pop()?.replaceAll('-', '_');
+  return type
+    ?.split(/[/#]/)
+    .findLast((part) => part !== '')
+    ?.replaceAll('-', '_');
 }
 
 /** The status of the API's own refusal; undefined when it did not answer, or something on the way did. */

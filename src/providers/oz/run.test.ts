@@ -37,6 +37,19 @@ describe('a run that goes well', () => {
     expect(oz.calls()).not.toContain('POST /agent/runs/r1/cancel');
   });
 
+  it('takes what no run costs for what it is', async () => {
+    const { oz, clock, start, batches } = begin();
+    oz.state.run = {
+      state: 'SUCCEEDED',
+      request_usage: { inference_cost: 1e308, compute_cost: 1e308, platform_cost: -5 },
+    };
+    oz.state.said = ['Done.'];
+    start();
+    await clock.advance(2_000);
+    const usage = { inputTokens: 0, outputTokens: 0, credits: 2e9 };
+    expect(batches.flat()).toContainEqual({ type: 'usage', usage });
+  });
+
   it('passes on what the agent says as it says it', async () => {
     const { oz, clock, start, batches } = begin();
     start();

@@ -3,6 +3,7 @@ import type { OzAPI } from 'oz-agent-sdk';
 import { AppError } from '../../core/errors.ts';
 import type { TurnEvent } from '../../core/turn.ts';
 import type { RunningCall, TurnCall } from '../../core/turn-caller.ts';
+import { amount } from '../../lib/amount.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/logger.ts';
 import { beginRun, cancelRun, findRun, type OzRun, readRun, readSaid } from './calls.ts';
@@ -36,6 +37,8 @@ const looksForLost = 4;
 /** How often an answer is asked for that a run which ended well should have. */
 const looksForAnswer = 5;
 const cancelForMs = 60_000;
+/** More than any run costs. */
+const mostCredits = 1e9;
 
 /** One turn as a run: begun once, looked at until it ends, cancelled when nobody wants it any more. */
 export function startRun(options: RunOptions, call: TurnCall): Run {
@@ -202,7 +205,10 @@ export function startRun(options: RunOptions, call: TurnCall): Run {
     }
     const text = said.slice(sent.length);
     const { inference_cost, compute_cost, platform_cost } = run.request_usage ?? {};
-    const credits = (inference_cost ?? 0) + (compute_cost ?? 0) + (platform_cost ?? 0);
+    const credits = [inference_cost, compute_cost, platform_cost].reduce<number>(
+      (sum, cost) => sum + amount(cost ?? 0, mostCredits),
+      0,
+    );
     const usage = { inputTokens: 0, outputTokens: 0, credits };
     emit([
       ...(text === '' ? [] : [{ type: 'text-delta' as const, text }]),
