@@ -2,6 +2,8 @@
 # Starts the account pool and the gateway in the background; stop_services.sh stops them.
 # Settings come from the environment and from .env, exactly as the services read them.
 set -euo pipefail
+# Logs, pid files and whatever the services make are their owner's alone.
+umask 077
 cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=scripts/services.sh
 . scripts/services.sh
@@ -75,6 +77,7 @@ find_node || fail 'run npm ci first: the dependencies are not installed.'
 settings=$("$node" "$program" config --json) || fail 'nothing was started: the configuration has to be corrected first.'
 read_settings "$settings"
 mkdir -p "$log_dir"
+close_folder "$log_dir"
 take_lock
 deadline=$((SECONDS + ready_seconds))
 if [ "$use_pool_service" = true ]; then start pool-service pool "$pool_url"; fi

@@ -28,6 +28,15 @@ read_settings() {
   ' "$1" "$names")
 }
 
+# close_folder FOLDER: takes our files in it from other users, and the folder unless it is there for more than them.
+close_folder() {
+  local folder
+  folder=$(cd "$1" && pwd -P)
+  find "$folder" -maxdepth 1 -type f \( -name '*.pid' -o -name '*.log' -o -name '*.log.*' \) -user "$(id -u)" \
+    -exec chmod go-rwx {} +
+  case $folder in / | /tmp | /var/log | "$root" | "${HOME:-/}") ;; *) [ ! -O "$folder" ] || chmod go-rwx "$folder" ;; esac
+}
+
 # running_pid PID_FILE MODE: prints the pid if it is alive and really is that service of this checkout.
 running_pid() {
   local pid words

@@ -19,6 +19,7 @@ import { isLoopbackHost, isOnThisMachine } from './lib/loopback.ts';
 import { makeFolder } from './lib/make-folder.ts';
 import { createNetwork, type Network } from './lib/network/network.ts';
 import { shownProxy } from './lib/network/proxy-rules.ts';
+import { closeFolder } from './lib/private-folder.ts';
 import { addressBeside, localUrl } from './lib/service-address.ts';
 import { readSharedKey, sharedKey } from './lib/shared-key-file.ts';
 import { userAgent, version } from './lib/version.ts';
@@ -93,6 +94,7 @@ export async function startServices(
     const pool = holdsPool
       ? await openPool(config, { providers, network }, logger, onLost, opened, { ...seams, clock })
       : undefined;
+    if (!pool) closeDataFolder(config, logger);
     if (pool) {
       // Before the start: the sandbox is for pools that have no account, and this may be the first.
       if (config.warp.apiKey !== undefined) await pool.ensureEnvAccount('warp', config.warp.apiKey);
@@ -240,6 +242,7 @@ function openRemoteAdmin(config: Config): ReturnType<typeof createHttpPoolAdmin>
 export async function rotateMasterKey(config: Config, newKeyFile: string | undefined): Promise<Rotation> {
   const now = systemClock.now();
   const place = vaultPlace(config);
+  closeDataFolder(config);
   const { openStore, openVault, rotateKey } = await import('./pool/index.ts');
   const store = await openStore(config.databaseUrl, {
     clock: systemClock,
@@ -272,11 +275,18 @@ export async function movePool(
   config.secrets.addUrl(to);
   config.secrets.addUrl(from);
   const { moveStore } = await import('./pool/index.ts');
+  closeDataFolder(config);
   return moveStore(
     from === undefined ? config.databaseUrl : absoluteDatabaseUrl(from, config.dataDir),
     to,
     systemClock.now(),
   );
+}
+
+/** Whichever process or command comes first. */
+function closeDataFolder({ dataDir }: Config, logger?: Logger): void {
+  const advice = closeFolder(dataDir, 'DATA_DIR');
+  if (advice !== undefined) logger?.warn(advice);
 }
 
 const gatewayKeyFile = (config: Config): string => join(config.dataDir, 'gateway.key');
@@ -434,7 +444,8 @@ async function openPool(
   opened: Opened,
   { clock = systemClock, onRefreshStep }: ServiceSeams = {},
 ): Promise<PoolService> {
-  makeFolder(config.dataDir, 0o700);
+  makeFolder(config.dataDir);
+  closeDataFolder(config, logger);
   const { createPool, openSources, openStore, openVault } = await import('./pool/index.ts');
   const store = await openStore(config.databaseUrl, {
     clock,

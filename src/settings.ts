@@ -253,7 +253,11 @@ export const settings = {
     schema: count(0, 1000),
     help: 'How many full log files are kept.',
   }),
-  DATA_DIR: setting({ default: 'data', schema: path, help: 'Folder of the database and the key file.' }),
+  DATA_DIR: setting({
+    default: 'data',
+    schema: path,
+    help: 'Folder of the database and the key files, for its owner alone.',
+  }),
   LOG_DIR: setting({
     default: 'logs',
     schema: path,

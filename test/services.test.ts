@@ -5,8 +5,10 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -137,6 +139,23 @@ describe('start_services.sh and stop_services.sh', () => {
       'started gateway\nstopped gateway\n',
     );
     expect(run('stop_services.sh')).toMatchObject({ status: 0, stdout: 'Nothing was running.\n' });
+  });
+
+  it('keep logs and pid files to their owner, under any umask and in a folder that was open', () => {
+    const logs = join(folder, 'logs');
+    mkdirSync(logs);
+    writeFileSync(join(logs, 'warp2api.log'), 'from before\n');
+    chmodSync(join(logs, 'warp2api.log'), 0o644);
+    chmodSync(logs, 0o777);
+    const started = spawnSync('sh', ['-c', `umask 000; exec '${join(folder, 'start_services.sh')}'`], {
+      cwd: tmpdir(),
+      env: environment,
+    });
+    expect(started.status).toBe(0);
+    const open = ['.', ...readdirSync(logs)].filter(
+      (name) => (statSync(join(logs, name)).mode & 0o077) !== 0,
+    );
+    expect(open).toEqual([]);
   });
 
   it('start the gateway alone when the pool runs inside it', () => {

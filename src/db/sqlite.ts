@@ -1,7 +1,8 @@
-import { chmodSync, existsSync, statSync } from 'node:fs';
+import { closeSync, existsSync, openSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import { makeFolder } from '../lib/make-folder.ts';
+import { closeFile } from '../lib/private-folder.ts';
 import { DatabaseError } from './errors.ts';
 import { describeHolder, removeHolder, thisCommand, writeHolder } from './holder.ts';
 import { type Migration, migrate } from './migrate.ts';
@@ -141,14 +142,21 @@ export function holdSqlite(path: string, now: number, command = thisCommand()): 
 
 function openFile(path: string, isMemory: boolean): DatabaseSync {
   try {
-    const isNew = !isMemory && !existsSync(path);
-    if (isNew) makeFolder(dirname(path));
+    if (!isMemory) makePrivate(path);
     const database = new DatabaseSync(path, { timeout: lockWaitMs, enableForeignKeyConstraints: true });
-    if (isNew) chmodSync(path, 0o600);
     return database;
   } catch (error) {
     throw unusable(path, error);
   }
+}
+
+/** The file is its owner's alone before anything is in it, and so are those that SQLite makes beside it. */
+function makePrivate(path: string): void {
+  if (!existsSync(path)) {
+    makeFolder(dirname(path));
+    closeSync(openSync(path, 'a', 0o600));
+  }
+  for (const file of [path, `${path}-wal`, `${path}-shm`]) closeFile(file);
 }
 
 function lock(database: DatabaseSync, path: string): void {

@@ -11,7 +11,7 @@ import { localUrl } from '../lib/service-address.ts';
 import { userAgent, version } from '../lib/version.ts';
 import { createProviderHttp } from '../providers/http.ts';
 import { isWarpHost } from '../providers/warp/provider.ts';
-import { lookAtFolder, lookAtKeyFile } from './machine.ts';
+import { lookAtFolder, lookAtKeyFile, lookAtPrivacy } from './machine.ts';
 import { lookAtProtocol, lookAtProxies } from './network.ts';
 import { lookAtPool } from './pool.ts';
 import { askForAnswer, askHealth, lookAtPort, noAnswer } from './ports.ts';
@@ -47,7 +47,7 @@ export async function examine(options: DoctorOptions): Promise<Finding[]> {
   const gatewayUrl = localUrl(config.gateway);
   const gateway = await lookAtPort('gateway', gatewayUrl, 'PORT', localHttp);
   findings.push(...(poolPort === undefined ? [] : [poolPort.finding]), gateway.finding);
-  findings.push(lookAtFolder(config.dataDir));
+  findings.push(lookAtFolder(config.dataDir), lookAtPrivacy(config.dataDir, config.logDir));
   findings.push(
     ...(await findingOf('database', () => lookAtStore(config, options.logger, poolPort?.isOurs ?? false))),
   );

@@ -1,8 +1,29 @@
-import { accessSync, constants, existsSync, statfsSync } from 'node:fs';
+import { accessSync, constants, existsSync, readdirSync, statfsSync } from 'node:fs';
+import { join } from 'node:path';
 import { opennessOf } from '../lib/open-to-others.ts';
+import { closeFolder, isOpenToOthers } from '../lib/private-folder.ts';
 import { type Finding, ok, problem, skipped } from './report.ts';
 
+const mostNamed = 5;
 const leastFreeBytes = 100 * 1024 * 1024;
+
+/** Files of secrets that lie in these folders and that other users may read. Doctor has closed the folder it could. */
+export function lookAtPrivacy(dataDir: string, logDir: string): Finding {
+  const name = 'private files';
+  const open = [...openFilesIn(dataDir, /\.(db|key)(\b|$)/), ...openFilesIn(logDir, /\.(pid|log)(\.|$)/)];
+  if (open.length === 0) return ok(name, `other users cannot read what is in ${dataDir} and ${logDir}`);
+  const names = open.slice(0, mostNamed).join(' ');
+  const more = open.length > mostNamed ? ` and ${open.length - mostNamed} more` : '';
+  return problem(name, `other users may read ${open.length} files; run: chmod go-rwx ${names}${more}`);
+}
+
+function openFilesIn(folder: string, pattern: RegExp): string[] {
+  if (!isOpenToOthers(folder)) return [];
+  return readdirSync(folder)
+    .filter((file) => pattern.test(file))
+    .map((file) => join(folder, file))
+    .filter(isOpenToOthers);
+}
 
 /** The folder of the database and the key. */
 export function lookAtFolder(dataDir: string): Finding {
@@ -15,6 +36,8 @@ export function lookAtFolder(dataDir: string): Finding {
       `${dataDir} cannot be written by this user: change its owner, or set DATA_DIR`,
     );
   }
+  const advice = closeFolder(dataDir, 'DATA_DIR');
+  if (advice !== undefined) return problem('data folder', advice);
   const { bavail, bsize } = statfsSync(dataDir);
   const free = bavail * bsize;
   const shown = `${Math.floor(free / 1024 / 1024)} MB free`;

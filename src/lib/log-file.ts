@@ -11,6 +11,7 @@ import {
 import { dirname } from 'node:path';
 import { createLineWriter, type LineWriter } from './line-writer.ts';
 import { makeFolder } from './make-folder.ts';
+import { closeFile } from './private-folder.ts';
 
 /** A log in a file that is renamed when it is full, and that follows when somebody else renames it. */
 export interface LogFile extends LineWriter {
@@ -83,6 +84,8 @@ const fileMode = 0o640;
 
 function openForLines(path: string): number {
   try {
+    // An older version may have left it readable for everyone. Its group is its owner's choice.
+    closeFile(path, 0o007);
     return openSync(path, 'a', fileMode);
   } catch (cause) {
     const reason = cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause);

@@ -27,7 +27,7 @@ export function sharedKey(path: string): string | undefined {
   if (present !== undefined) return present;
   const draft = `${path}.${randomBytes(6).toString('hex')}`;
   try {
-    makeFolder(dirname(path), 0o700);
+    makeFolder(dirname(path));
     writeFileSync(draft, `${randomBytes(32).toString('hex')}\n`, { mode: 0o600, flag: 'wx', flush: true });
     place(draft, path);
   } catch {

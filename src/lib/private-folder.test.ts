@@ -1,0 +1,53 @@
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { closeFile, closeFolder, isOpenToOthers } from './private-folder.ts';
+
+let root: string;
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'warp2api-private-'));
+});
+afterEach(() => rmSync(root, { recursive: true, force: true }));
+
+const modeOf = (path: string): number => statSync(path).mode & 0o777;
+
+it('takes a folder away from others, also through a link, and says nothing of one that is missing or closed', () => {
+  const folder = join(root, 'data');
+  expect(closeFolder(folder, 'DATA_DIR')).toBeUndefined();
+  mkdirSync(folder);
+  const link = join(root, 'link');
+  symlinkSync(folder, link);
+  for (const [way, mode] of [
+    [folder, 0o777],
+    [folder, 0o750],
+    [link, 0o705],
+  ] as const) {
+    chmodSync(folder, mode);
+    expect(closeFolder(way, 'DATA_DIR')).toBeUndefined();
+    expect(modeOf(folder)).toBe(0o700);
+  }
+});
+
+it.each([process.cwd(), join(process.cwd(), '..'), homedir(), '/', '/usr', '/usr/lib', '/tmp', '/var/log'])(
+  'leaves %s as it is, and says what to do',
+  (folder) => {
+    if (!isOpenToOthers(folder)) return;
+    const before = modeOf(folder);
+    expect(closeFolder(folder, 'DATA_DIR')).toMatch(
+      /other users may read: give DATA_DIR a folder of its own/,
+    );
+    expect(modeOf(folder)).toBe(before);
+  },
+);
+
+it('takes a file away from others, or only some of its mode', () => {
+  const file = join(root, 'file');
+  writeFileSync(file, '');
+  chmodSync(file, 0o664);
+  closeFile(file, 0o007);
+  expect(modeOf(file)).toBe(0o660);
+  closeFile(file);
+  expect(modeOf(file)).toBe(0o600);
+  closeFile(join(root, 'missing'));
+});

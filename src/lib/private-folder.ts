@@ -1,0 +1,74 @@
+import { chmodSync, realpathSync, type Stats, statSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { dirname, relative } from 'node:path';
+
+const byOthers = 0o077;
+
+/**
+ * Takes a folder of secrets away from other users, if this user owns it. Answers what its owner has to do where that is
+ * not possible, or not right: a folder that is there for more than this program stays as it is.
+ */
+export function closeFolder(path: string, setting: string): string | undefined {
+  const found = look(path);
+  if (found === undefined || !isOpen(found)) return undefined;
+  const shared = sharedPlace(realpathSync(path));
+  if (shared !== undefined) {
+    return `${setting} is ${path}, ${shared}, which other users may read: give ${setting} a folder of its own.`;
+  }
+  return takeAway(path, found)
+    ? undefined
+    : `Other users may read ${path}: run chmod 700 ${path} as its owner.`;
+}
+
+/** Takes a file away from other users, if this user owns it. `bits` are what is taken from its mode. */
+export function closeFile(path: string, bits = byOthers): void {
+  const found = look(path);
+  if (found?.isFile() && isOpen(found)) takeAway(path, found, bits);
+}
+
+/** Whether other users may read or change what is there, as far as its own mode says. */
+export function isOpenToOthers(path: string): boolean {
+  const found = look(path);
+  return found !== undefined && isOpen(found);
+}
+
+function look(path: string): Stats | undefined {
+  return statSync(path, { throwIfNoEntry: false });
+}
+
+function isOpen({ mode }: Stats): boolean {
+  return process.platform !== 'win32' && (mode & byOthers) !== 0;
+}
+
+function takeAway(path: string, { mode, uid }: Stats, bits = byOthers): boolean {
+  if (uid !== process.getuid?.()) return false;
+  try {
+    chmodSync(path, mode & 0o777 & ~bits);
+    return true;
+  } catch {
+    // A mount may be read-only, or know no modes.
+    return false;
+  }
+}
+
+/** What a folder is besides: closing it would lock others out of what is theirs. */
+function sharedPlace(path: string): string | undefined {
+  if (path === process.cwd()) return 'the working folder';
+  if (path === homedir() || ['/home', '/Users'].includes(dirname(path))) return 'a home folder';
+  if (isSystemPlace(path) || isAbove(path, process.cwd()) || isAbove(path, homedir())) {
+    return 'a folder that more than this program needs';
+  }
+  return undefined;
+}
+
+const systemPlaces =
+  /^\/(?:bin|boot|dev|home|lib|lib64|media|mnt|opt|proc|root|run|sbin|srv|sys|tmp|Users|(?:etc|usr|var)(?:\/[^/]+)?)?$/;
+
+function isSystemPlace(path: string): boolean {
+  return systemPlaces.test(path);
+}
+
+function isAbove(path: string, other: string): boolean {
+  const way = relative(path, other);
+  return way !== '' && way !== '..' && !way.startsWith('../');
+}
