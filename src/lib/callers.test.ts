@@ -38,6 +38,23 @@ describe('the Host of a request', () => {
     },
   );
 
+  it('and an origin are not repeated at any length', () => {
+    const long = `${'x'.repeat(60)}.`.repeat(200);
+    for (const headers of [
+      { host: `${long}example` },
+      { host: `@${long}` },
+      { host: 'localhost', origin: `https://${long}` },
+    ]) {
+      const messages: string[] = [];
+      try {
+        callersOf().check(headers);
+      } catch (error) {
+        messages.push(String(error));
+      }
+      expect(messages.map(({ length }) => length < 600)).toEqual([true]);
+    }
+  });
+
   it('missing is said to be missing', () => {
     expect(() => callersOf().check({})).toThrow(/names no host/);
   });

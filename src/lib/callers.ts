@@ -112,15 +112,16 @@ function matcherOf(origins: readonly string[]): (origin: string) => boolean {
   return (origin) => patterns.some((pattern) => pattern.test(origin));
 }
 
+/** Requests hold more than a log or a message should. */
+const shown = (text: string): string => (text.length > 100 ? `${text.slice(0, 100)}…` : text);
+
 function foreignHost(name: string, host: string | undefined, keysSetting: string): HttpFault {
-  const fault = host
-    ? `The header Host, "${host.slice(0, 100)}", is no host name`
-    : 'The request names no host';
+  const fault = host ? `The header Host, "${shown(host)}", is no host name` : 'The request names no host';
   return new HttpFault(
     'foreign_host',
     name === ''
       ? `${fault}: send the header Host with the name of this service, or set ${keysSetting}.`
-      : `This service does not answer to the name "${name}": add ${name} to ALLOWED_HOSTS, or set ${keysSetting}.`,
+      : `This service does not answer to the name "${shown(name)}": add ${shown(name)} to ALLOWED_HOSTS, or set ${keysSetting}.`,
   );
 }
 
@@ -128,12 +129,12 @@ function foreignOrigin(origin: string, keysSetting: string, cors: CorsRules | un
   const caller =
     origin === 'null'
       ? 'A page that names no origin, such as one opened from a file ("null"),'
-      : `A page or app of the origin ${origin}`;
+      : `A page or app of the origin ${shown(origin)}`;
   const advice =
     cors === undefined
       ? `it takes no calls from web pages; other programs leave the header Origin out, or show ${keysSetting} once that is set`
       : origin === 'null'
         ? 'add null to CORS_ORIGINS, which lets in every page without an origin; better serve the page over http://localhost'
-        : `add ${origin} to CORS_ORIGINS`;
+        : `add ${shown(origin)} to CORS_ORIGINS`;
   return new HttpFault('foreign_origin', `${caller} may not call this service: ${advice}.`);
 }
