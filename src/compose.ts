@@ -13,6 +13,7 @@ import {
 } from './config.ts';
 import type { UpstreamProvider } from './core/provider.ts';
 import { DatabaseError } from './db/errors.ts';
+import { BodyBudget } from './lib/body-budget.ts';
 import { type Clock, createSteadyClock, systemClock } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
 import { isLoopbackHost, isOnThisMachine } from './lib/loopback.ts';
@@ -90,6 +91,7 @@ export async function startServices(
     const network = openNetwork(config, opened, clock);
     announceProxies(config, logger);
     const providers = openProviders(config, network, logger, opened, clock);
+    const bodies = new BodyBudget(config.bodiesMaxBytes);
     const holdsPool = mode !== 'gateway' || !config.usePoolService;
     const pool = holdsPool
       ? await openPool(config, { providers, network }, logger, onLost, opened, { ...seams, clock })
@@ -105,6 +107,7 @@ export async function startServices(
       const gatewayKey = config.pool.gatewayKey ?? ownGatewayKey(config, logger);
       const server = createPoolServer({
         pool,
+        bodies,
         folders: writtenFolders(config),
         logger: logger.child({ service: 'pool' }),
         ...(config.pool.adminKey === undefined ? {} : { adminKey: config.pool.adminKey }),
@@ -124,6 +127,7 @@ export async function startServices(
         pool: pool
           ? pool.asBorrower({ role: 'borrower', keyId: 'gateway', isGateway: true })
           : openHttpPool(config, opened, logger),
+        bodies,
         isPoolInside: pool !== undefined,
         poolAddress: config.usePoolService
           ? (seen) => addressBeside(seen, config.gateway, config.pool, urls.poolUrl)

@@ -57,6 +57,8 @@ export interface Config {
     | undefined;
   /** `sqlite:` and an absolute path (or `:memory:`), or a `postgres://` URL. */
   readonly databaseUrl: string;
+  /** Of request bodies, for both services of a process together. */
+  readonly bodiesMaxBytes: number;
   readonly masterKey: string | undefined;
   readonly masterKeyFile: string | undefined;
   readonly allowedHosts: readonly string[];
@@ -281,6 +283,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
             keep: required(values.LOG_KEEP),
           },
     databaseUrl,
+    bodiesMaxBytes: required(values.BODIES_MAX_MB) * 1024 * 1024,
     masterKey: values.MASTER_KEY,
     masterKeyFile: values.MASTER_KEY_FILE === undefined ? undefined : resolve(folder, values.MASTER_KEY_FILE),
     allowedHosts: values.ALLOWED_HOSTS ?? [],

@@ -293,6 +293,11 @@ export const settings = {
     schema: count(1, 1_000_000),
     help: 'Most megabytes of that, on disk too; what was not used for longest goes first. One entry is at most a quarter of it and 32 MB.',
   }),
+  BODIES_MAX_MB: setting({
+    default: '192',
+    schema: count(96, 100_000),
+    help: 'Most megabytes of request bodies that a service holds at a time; a large request beyond them gets a 503 with Retry-After. Memory for them is up to four times as much.',
+  }),
   MASTER_KEY: setting({
     schema: z
       .string()

@@ -34,6 +34,7 @@ describe("the gateway's document", () => {
       poolWatch: unused,
       responses: unused,
       keep: quietKeep,
+      bodies: unused,
       isPoolInside: true,
       adminKey: undefined,
       allowedHosts: [],

@@ -194,6 +194,7 @@ const table = {
     ['server_error', 'storage_unavailable'],
     ['overloaded_error', 529],
   ),
+  overloaded: row(503, 'service', 'no', ['server_error', 'overloaded'], ['overloaded_error', 529]),
   shutting_down: row(503, 'service', 'no', ['server_error', 'shutting_down'], ['overloaded_error', 529]),
   cancelled: row(499, 'request', 'no', ['server_error', 'cancelled'], ['api_error'], 'cancelled'),
   internal: row(500, 'service', 'no', ['server_error', 'internal_error'], ['api_error']),

@@ -7,9 +7,11 @@ import type { Clock } from '../lib/clock.ts';
 import type { KnownSecrets } from '../lib/known-secrets.ts';
 import type { ListeningTime } from '../lib/listening-time.ts';
 import type { Logger } from '../lib/logger.ts';
+import { ownTurn } from '../lib/own-turn.ts';
 import { createCallLimit } from './call-limit.ts';
 import type { Conversation } from './conversations.ts';
 import { providerAccountOf, type TurnLease } from './held-lease.ts';
+import { maxEntryBytes } from './keep/keep.ts';
 import type { ModelLists } from './models.ts';
 import { createOutputLimit } from './output-limit.ts';
 import type { ProviderReach } from './provider-reach.ts';
@@ -49,6 +51,8 @@ export interface Attempt {
   readonly route: Route;
   /** With the upstream's model name. */
   readonly request: AskedRequest;
+  /** About how many bytes it has. */
+  readonly bytes?: number;
   readonly conversation: Conversation;
   readonly lease: TurnLease;
   readonly output: TurnOutput;
@@ -105,7 +109,10 @@ export async function attemptTurn(
     });
 
     if (opened.isModelListOutdated()) dependencies.models.outdated(attempt.route.provider);
-    const memory = error || reader.isCut ? undefined : opened.memory();
+    const { bytes = 0, progress } = attempt;
+    const isTooLarge = bytes + progress.outputCharacters > maxEntryBytes;
+    const isRemembered = !error && !reader.isCut && !isTooLarge;
+    const memory = isRemembered ? opened.memory() : undefined;
     if (memory) conversation.remember(lease.account.id, attempt.progress, memory);
     return error;
   } finally {
@@ -125,7 +132,7 @@ interface OpenedCall {
 /** The provider's own way to carry a turn, ready to begin. */
 async function openCall(
   { dispatcher, userAgent, timeouts, listening, reach, secrets }: AttemptDependencies,
-  { route: chosen, request: asked, lease, output, images, signal }: Attempt,
+  { route: chosen, request: asked, bytes = 0, lease, output, images, signal }: Attempt,
   claimed: AskedTurn['remembered'],
 ): Promise<OpenedCall> {
   const { provider } = chosen;
@@ -149,6 +156,7 @@ async function openCall(
       isModelListOutdated: () => false,
     };
   }
+  await ownTurn(bytes);
   const { outbound } = provider;
   const answer = outbound.open({ request, ...(remembered ? { remembered } : {}) });
   const baseUrl = await provider.baseUrl();

@@ -33,8 +33,19 @@ beforeEach(() => {
 });
 
 async function start(): Promise<string> {
-  const read = await readResponsesRequest(responses, 'me', { model: 'auto', input: 'x', background: true });
-  const { response } = await one.start({ ...read, clientId: 'me', affinityKey: undefined, requestId: 'r' });
+  const read = await readResponsesRequest(
+    responses,
+    'me',
+    { model: 'auto', input: 'x', background: true },
+    null,
+  );
+  const { response } = await one.start({
+    ...read,
+    clientId: 'me',
+    affinityKey: undefined,
+    requestId: 'r',
+    held: null,
+  });
   await vi.waitUntil(() => turns.length > 0);
   return String(response['id']);
 }

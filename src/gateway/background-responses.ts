@@ -1,4 +1,5 @@
 import { AppError } from '../core/errors.ts';
+import type { HeldBody } from '../lib/body-budget.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import { createResponsesInbound } from '../protocols/openai-responses/inbound.ts';
@@ -24,6 +25,8 @@ export interface BackgroundRun extends ReadRequest {
   readonly clientId: string;
   readonly requestId: string;
   readonly affinityKey: string | undefined;
+  /** The run goes on after the answer that tells of its start. */
+  readonly held: HeldBody | null;
 }
 
 export interface StartedRun {
@@ -151,11 +154,13 @@ export function createBackgroundResponses(options: BackgroundResponsesOptions): 
       current: () => ending ?? events.current('in_progress'),
     };
     runs.set(identity.id, run);
+    const held = request.held?.share();
     const queued = events.current('queued');
     try {
       await responses.mark(clientId, identity.id, 'alive', aliveMs);
       await store(queued);
     } catch (error) {
+      held?.release();
       runEnded(identity.id);
       throw error;
     }
@@ -170,6 +175,7 @@ export function createBackgroundResponses(options: BackgroundResponsesOptions): 
         await clientTurns.run({
           protocol: 'responses',
           decoded,
+          bytes: held?.bytes ?? 0,
           clientId,
           affinityKey: request.affinityKey,
           requestId: request.requestId,
@@ -191,6 +197,7 @@ export function createBackgroundResponses(options: BackgroundResponsesOptions): 
       else if (log) keepLog(identity.id, clientId, log);
       const isWhole = ending?.['status'] === 'completed' || ending?.['status'] === 'incomplete';
       log?.close(isWhole ? streamEnd : '');
+      held?.release();
       tellEnded();
       runEnded(identity.id);
     }

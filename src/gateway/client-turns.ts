@@ -13,6 +13,8 @@ import { type TurnImages, turnImagesOf } from './turn-images.ts';
 export interface ClientTurn {
   readonly protocol: Inbound<unknown>['name'];
   readonly decoded: DecodedTurn<unknown>;
+  /** About how many bytes the request has. */
+  readonly bytes: number;
   readonly clientId: string;
   /** The session as a header names it, which says more than the body. */
   readonly affinityKey?: string | undefined;
@@ -97,6 +99,7 @@ export function createClientTurns(
       const { protocol, decoded, clientId, wantsUsage, output, signal } = turn;
       const summary = await runCheckedTurn(turns, {
         request: decoded.request,
+        bytes: turn.bytes,
         clientId,
         affinityKey: turn.affinityKey ?? decoded.affinityKey,
         wantsUsage,

@@ -2,6 +2,7 @@ import { createHash, type Hash } from 'node:crypto';
 import type { ConversationMemory } from '../core/protocol.ts';
 import type { AnyImage, AskedMessage, AskedRequest, ToolCall } from '../core/turn.ts';
 import { createBoundedMap } from '../lib/bounded-map.ts';
+import { ownTurn } from '../lib/own-turn.ts';
 import { parseJson } from '../lib/parse-json.ts';
 import type { Keep } from './keep/keep.ts';
 
@@ -41,6 +42,8 @@ const ttlMs = 24 * 60 * 60_000;
 const mostTaken = 2_000;
 /** Of longer arguments the text itself is compared. */
 const longestReadArguments = 1024 * 1024;
+/** Characters that are hashed in one turn of the event loop, or one message more. */
+const longestStep = 4 * 1024 * 1024;
 
 /**
  * Finds a conversation by what the client resends: a hash over client key, model, system, tools and every message up to
@@ -64,15 +67,17 @@ export function createConversations(keep: Keep) {
   }
 
   return {
-    async find(clientId: string, provider: string, request: AskedRequest): Promise<Conversation> {
+    /** `bytes`: about how many the request has. */
+    async find(clientId: string, provider: string, request: AskedRequest, bytes = 0): Promise<Conversation> {
       const { messages, resentCall = (call: ToolCall) => call } = request;
       const lastAnswer = messages.findLastIndex((message) => message.role === 'assistant');
       const running = createHash('sha256');
+      await ownTurn(bytes);
       addPart(running, JSON.stringify([clientId, provider, request.model, request.tools]));
-      for (const message of messages.slice(0, lastAnswer + 1)) addMessage(running, message);
+      await addMessages(running, messages.slice(0, lastAnswer + 1));
       const keyBefore = lastAnswer === -1 ? undefined : keyOf(running.copy());
       const newMessages = messages.slice(lastAnswer + 1);
-      for (const message of newMessages) addMessage(running, message);
+      await addMessages(running, newMessages);
       const found = keyBefore === undefined ? undefined : await claim(keyBefore);
       const wasTaken = keyBefore !== undefined && taken.get(keyBefore) === true;
       if (keyBefore !== undefined && found) taken.set(keyBefore, true);
@@ -139,8 +144,21 @@ function keyOf(hash: Hash): string {
 
 export type Conversations = ReturnType<typeof createConversations>;
 
-/** What clients change on the way is left out: reasoning, empty parts, white space around an answer, spacing of JSON. */
-function addMessage(hash: Hash, message: AskedMessage): void {
+async function addMessages(hash: Hash, messages: readonly AskedMessage[]): Promise<void> {
+  let length = 0;
+  for (const message of messages) {
+    length += addMessage(hash, message);
+    if (length < longestStep) continue;
+    await ownTurn(length);
+    length = 0;
+  }
+}
+
+/**
+ * What clients change on the way is left out: reasoning, empty parts, white space around an answer, spacing of JSON. Tells
+ * how much it was.
+ */
+function addMessage(hash: Hash, message: AskedMessage): number {
   const parts: unknown[] = [];
   let text = '';
   for (const part of message.parts) {
@@ -153,7 +171,10 @@ function addMessage(hash: Hash, message: AskedMessage): void {
       parts.push(['result', part.callId, part.text, part.isError, images]);
     }
   }
-  addPart(hash, JSON.stringify([message.role, message.role === 'assistant' ? text.trim() : text, parts]));
+  return addPart(
+    hash,
+    JSON.stringify([message.role, message.role === 'assistant' ? text.trim() : text, parts]),
+  );
 }
 
 /** An address stands for its image: the picture may change or go, the client still means the same conversation. */
@@ -162,8 +183,9 @@ function imageMark(image: AnyImage): readonly string[] {
 }
 
 /** The length in front keeps two parts from reading like one. */
-function addPart(hash: Hash, part: string): void {
+function addPart(hash: Hash, part: string): number {
   hash.update(`${part.length}:`).update(part);
+  return part.length;
 }
 
 function canonicalJson(text: string): string {

@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import type { Dispatcher } from 'undici';
 import type { UpstreamProvider } from '../core/provider.ts';
 import type { UpstreamTimeouts } from '../core/turn-caller.ts';
+import type { BodyBudget } from '../lib/body-budget.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { KnownSecrets } from '../lib/known-secrets.ts';
 import { ListeningTime } from '../lib/listening-time.ts';
@@ -25,6 +26,7 @@ import { createStoredResponses } from './stored-responses.ts';
 
 export interface GatewayOptions {
   readonly pool: Pool;
+  readonly bodies: BodyBudget;
   /** The pool is in this process, not behind HTTP. */
   readonly isPoolInside: boolean;
   /** Where the pool answers, if it does and that is known, by the address a client has for the gateway. */
@@ -134,6 +136,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       { clock, arePossible: () => keep.figures().store === 'postgres' },
     ),
     keep,
+    bodies: options.bodies,
     isPoolInside: options.isPoolInside,
     poolAddress: options.poolAddress,
     adminKey: options.adminKey,

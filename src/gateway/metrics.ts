@@ -39,6 +39,8 @@ export function createGatewayMetrics(options: {
   turns(): number;
   streams(): number;
   leases(): number;
+  /** Of request bodies. */
+  bodyBytes(): number;
   isPoolReachable(): boolean;
   /** Every provider a turn has gone to, and whether it can be reached. */
   providers(): ReadonlyMap<string, boolean>;
@@ -111,10 +113,17 @@ export function createGatewayMetrics(options: {
   const now = {
     turns: 'Turns under way.',
     streams: 'Streams open.',
+    bodyBytes: 'Bytes of request bodies held, of which BODIES_MAX_MB sets the most.',
     leases: 'Accounts borrowed from the pool.',
     isPoolReachable: '1 when the pool answers.',
   };
-  const names = { turns: 'turns', streams: 'streams', leases: 'leases', isPoolReachable: 'pool_up' };
+  const names = {
+    turns: 'turns',
+    streams: 'streams',
+    leases: 'leases',
+    bodyBytes: 'request_body_bytes',
+    isPoolReachable: 'pool_up',
+  };
   noteKeep(options.keep, registers);
   for (const name of Object.keys(now) as (keyof typeof now)[]) {
     new Gauge({

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { createRecentTurns } from './recent-turns.ts';
 import { nothingBefore } from './stored-responses.ts';
 
-const turn = (id: string, bytes: number) => ({ id, continued: nothingBefore, bytes });
+const turn = (id: string, bytes: number) => ({ id, continued: { ...nothingBefore, bytes } });
 
 it('knows the last turn of each connection and no earlier one', () => {
   const recent = createRecentTurns(1_000);

@@ -12,13 +12,11 @@ export interface RecentTurns {
 export interface RecentTurn {
   readonly id: string;
   readonly continued: Continued;
-  /** About how many the items take. */
-  readonly bytes: number;
 }
 
 /** One turn for each connection, `maxBytes` for all of them. */
 export function createRecentTurns(maxBytes: number): RecentTurns {
-  const turns = createBoundedMap<object, RecentTurn>(maxBytes, ({ bytes }) => bytes);
+  const turns = createBoundedMap<object, RecentTurn>(maxBytes, ({ continued }) => continued.bytes);
   return {
     put: (connection, turn) => turns.set(connection, turn),
     find(connection, id) {

@@ -1,5 +1,7 @@
 import { AppError } from '../core/errors.ts';
 import type { DecodedTurn } from '../core/protocol.ts';
+import type { HeldBody } from '../lib/body-budget.ts';
+import { ownTurn } from '../lib/own-turn.ts';
 import {
   decodeResponsesRequest,
   inputItems,
@@ -25,11 +27,12 @@ export interface ReadRequest {
 /** Finds what a request continues where no store has it. */
 export type FindRecent = (id: string) => Continued | undefined;
 
-/** Throws AppError naming the field at fault. */
+/** What it continues counts as its body does. Throws AppError naming the field at fault, or HttpFault. */
 export async function readResponsesRequest(
   responses: StoredResponses,
   clientId: string,
   body: unknown,
+  held: HeldBody | null,
   findRecent: FindRecent = () => undefined,
 ): Promise<ReadRequest> {
   const asked = parseResponsesRequest(body);
@@ -37,6 +40,8 @@ export async function readResponsesRequest(
   const before = previous
     ? (findRecent(previous) ?? (await responses.continueFrom(clientId, previous, asked.store !== false)))
     : nothingBefore;
+  held?.add(before.bytes);
+  await ownTurn(before.bytes);
   const input = await resolveReferences(responses, clientId, inputItems(asked), before);
   const opaque = createOpaque(clientId);
   const firstResponseId = before.ancestors[0];

@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { AppError } from '../core/errors.ts';
 import type { DecodedTurn, Inbound } from '../core/protocol.ts';
+import { ownTurn } from '../lib/own-turn.ts';
 import { isJsonObject } from '../lib/parse-json.ts';
 import { createCompactionInbound } from '../protocols/openai-responses/compaction.ts';
 import { compactionTurn } from '../protocols/openai-responses/compaction-turn.ts';
@@ -58,11 +59,18 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
 
   app.post('/v1/responses', clientKey, async (request, reply) => {
     const { clientId } = request;
-    const read = await readResponsesRequest(responses, clientId, request.body);
+    const read = await readResponsesRequest(responses, clientId, request.body, request.heldBody);
+    request.body = undefined;
     const { asked, decoded, before } = read;
     if (asked.background) {
       const affinityKey = affinityKeyOf(request.headers);
-      const run = await background.start({ ...read, clientId, affinityKey, requestId: request.id });
+      const run = await background.start({
+        ...read,
+        clientId,
+        affinityKey,
+        requestId: request.id,
+        held: request.heldBody,
+      });
       return run.log
         ? options.follow(request, reply, run.log, 0, run.headers)
         : reply.headers(run.headers).send(run.response);
@@ -110,7 +118,12 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
     // Clients send what they send to have the conversation answered.
     const ours = { tools: [], tool_choice: 'none', text: null, store: false, stream: false };
     const body = { input: [], ...bodyObject(request.body), ...ours };
-    const { asked, decoded, before } = await readResponsesRequest(responses, clientId, body);
+    const { asked, decoded, before } = await readResponsesRequest(
+      responses,
+      clientId,
+      body,
+      request.heldBody,
+    );
     if (asked.background) {
       const reason = 'background: a conversation is compacted while its client waits: leave it out.';
       throw new AppError('invalid_request', reason, { param: 'background' });
@@ -131,7 +144,8 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
   app.post('/v1/responses/input_tokens', clientKey, async (request) => {
     const { clientId } = request;
     const body = { model: 'any', input: [], ...bodyObject(request.body), store: false };
-    const { decoded } = await readResponsesRequest(responses, clientId, body);
+    const { decoded } = await readResponsesRequest(responses, clientId, body, request.heldBody);
+    await ownTurn(request.heldBody?.bytes ?? 0);
     return { object: 'response.input_tokens', input_tokens: countInputTokens(decoded.request) };
   });
 

@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { beforeEach, expect, it } from 'vitest';
+import { BodyBudget } from '../lib/body-budget.ts';
 import { ListeningTime } from '../lib/listening-time.ts';
 import type { ClientTurn, ClientTurns } from './client-turns.ts';
 import { createMemoryKeep } from './keep/memory-keep.ts';
@@ -69,7 +70,15 @@ beforeEach(() => {
     run: (turn) => new Promise((resolve) => turns.push({ turn, end: () => resolve({} as never) })),
   };
   const responses = createStoredResponses(createMemoryKeep(clock, 1_000_000), 1_000, () => {});
-  sockets = createResponsesSockets({ clientTurns, responses, clock, listening, logger: silentLogger });
+  const bodies = new BodyBudget(1_000_000);
+  sockets = createResponsesSockets({
+    clientTurns,
+    responses,
+    bodies,
+    clock,
+    listening,
+    logger: silentLogger,
+  });
   socket = connect('me');
 });
 
@@ -119,7 +128,7 @@ async function listen(seconds: number): Promise<void> {
 it('a silent client is asked whether it lives, and let go when it says nothing', async () => {
   for (let round = 0; round < 4; round += 1) {
     await listen(29);
-    socket.emit('pong');
+    socket.emit('pong', Buffer.alloc(0));
   }
   expect(socket.isTerminated).toBe(false);
   expect(socket.pings).toBeGreaterThan(0);

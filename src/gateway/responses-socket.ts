@@ -1,12 +1,14 @@
 import type { Socket } from 'node:net';
 import type { WebSocket } from '@fastify/websocket';
 import { AppError } from '../core/errors.ts';
+import type { BodyBudget, HeldBody } from '../lib/body-budget.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { ListeningTime } from '../lib/listening-time.ts';
 import type { Logger } from '../lib/logger.ts';
 import { createResponsesInbound } from '../protocols/openai-responses/inbound.ts';
 import { createResponseEvents } from '../protocols/openai-responses/response-events.ts';
 import { answerHeads } from './answer-head.ts';
+import { appErrorFrom } from './app-error-from.ts';
 import type { ClientTurns } from './client-turns.ts';
 import { createDrain } from './drain.ts';
 import { createRecentTurns } from './recent-turns.ts';
@@ -18,6 +20,7 @@ import { continuedBy, type StoredResponses } from './stored-responses.ts';
 export interface ResponsesSocketsOptions {
   readonly clientTurns: ClientTurns;
   readonly responses: StoredResponses;
+  readonly bodies: BodyBudget;
   readonly clock: Clock;
   readonly listening: ListeningTime;
   readonly logger: Logger;
@@ -56,7 +59,7 @@ interface Connection {
 
 interface Waiting {
   readonly message: SocketMessage;
-  readonly bytes: number;
+  readonly held: HeldBody;
 }
 
 const lifetimeMs = 60 * 60_000;
@@ -71,9 +74,10 @@ const maxWaitingBytes = 32 * 1024 * 1024;
 /** For what connections said last, all of them together. */
 const recentBytes = 64 * 1024 * 1024;
 const goingAway = 1001;
+const tryAgainLater = 1013;
 
 export function createResponsesSockets(options: ResponsesSocketsOptions): ResponsesSockets {
-  const { clientTurns, responses, clock, listening, logger } = options;
+  const { clientTurns, responses, bodies, clock, listening, logger } = options;
   const connections = new Set<Connection>();
   const recent = createRecentTurns(recentBytes);
   let isDraining = false;
@@ -95,6 +99,8 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
       lastPingAt: listening.now(),
     };
     const waiting: Waiting[] = [];
+    /** What has come of the next message. */
+    let arriving = bodies.begin();
     let isExpired = false;
     let count = 0;
     if (isDraining) {
@@ -116,12 +122,26 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
       socket.close(1000, 'The connection lasted 60 minutes.');
     }
 
-    socket.on('pong', () => {
+    socket.on('pong', (data: Buffer) => {
       connection.lastHeardAt = listening.now();
+      arriving.add(-data.length);
+    });
+    socket.on('ping', (data: Buffer) => arriving.add(-data.length));
+    // Before the frames in it are read.
+    wire.prependListener('data', (chunk: Buffer) => {
+      try {
+        arriving.add(chunk.length);
+      } catch (error) {
+        // Half a message cannot be passed over.
+        sendErrorFrame(socket, appErrorFrom(error));
+        socket.close(tryAgainLater, 'The gateway has as many large requests as it can hold.');
+        socket.terminate();
+      }
     });
     socket.on('close', () => {
       cancelExpiry();
-      waiting.length = 0;
+      for (const { held } of waiting.splice(0)) held.release();
+      arriving.release();
       recent.forget(connection);
       connection.abort.abort(new AppError('cancelled', 'The client left.'));
       connections.delete(connection);
@@ -129,22 +149,41 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
     });
     socket.on('message', (data: Buffer, isBinary: boolean) => {
       connection.lastHeardAt = listening.now();
-      try {
-        const message = readMessage(data, isBinary);
-        const waitingBytes = waiting.reduce((sum, { bytes }) => sum + bytes, data.length);
-        if (waiting.length >= maxWaiting || waitingBytes > maxWaitingBytes) {
-          throw new AppError(
-            'key_rate_limited',
-            'Too many requests wait on this connection: send the next one when a response has ended.',
-          );
-        }
-        waiting.push({ message, bytes: data.length });
-      } catch (error) {
+      const held = arriving;
+      arriving = bodies.begin();
+      const refuseIt = (error: unknown): void => {
+        held.release();
         refuse(AppError.from(error));
-        return;
+      };
+      try {
+        const read = readMessage(data, isBinary);
+        if (!(read instanceof Promise)) {
+          take(read, held);
+          return;
+        }
+        // No other message is to overtake it.
+        socket.pause();
+        read
+          .then((message) => take(message, held))
+          .catch(refuseIt)
+          .finally(() => socket.resume());
+      } catch (error) {
+        refuseIt(error);
       }
-      if (!connection.isBusy) void work();
     });
+
+    /** Throws AppError where there is no room for another one. */
+    function take(message: SocketMessage, held: HeldBody): void {
+      const waitingBytes = waiting.reduce((sum, { held: { bytes } }) => sum + bytes, held.bytes);
+      if (waiting.length >= maxWaiting || waitingBytes > maxWaitingBytes) {
+        throw new AppError(
+          'key_rate_limited',
+          'Too many requests wait on this connection: send the next one when a response has ended.',
+        );
+      }
+      waiting.push({ message, held });
+      if (!connection.isBusy) void work();
+    }
 
     /** Whoever takes no answers is not listened to meanwhile: they would pile up here. */
     function refuse(error: AppError): void {
@@ -161,6 +200,7 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
         const next = connection.isEnding || isExpired ? undefined : waiting.shift();
         if (next === undefined) break;
         await answer(next);
+        next.held.release();
         await hasTaken(wire);
       }
       connection.isBusy = false;
@@ -168,7 +208,7 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
       else if (isExpired) expire();
     }
 
-    async function answer({ message, bytes }: Waiting): Promise<void> {
+    async function answer({ message, held }: Waiting): Promise<void> {
       const { type: _type, stream_id: streamId, generate, ...fields } = message;
       count += 1;
       const turnId = `${requestId}.${count}`;
@@ -180,19 +220,19 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
           throw new AppError('invalid_request', reason, { param: 'background' });
         }
         const body = { ...fields, stream: true };
-        const request = await readResponsesRequest(responses, clientId, body, (id) => {
+        const request = await readResponsesRequest(responses, clientId, body, held, (id) => {
           return recent.find(connection, id)?.continued;
         });
         clientTurns.check(request.decoded);
         const done = (response: Record<string, unknown>): void => {
           if (response['status'] === 'failed') return;
           isGood = true;
-          remember(request, response, bytes);
+          remember(request, response, held.bytes);
         };
         if (generate === false) prepare(request, turnId, label, done);
-        else await run(request, turnId, label, done);
+        else await run(request, held.bytes, turnId, label, done);
       } catch (thrown) {
-        const error = AppError.from(thrown);
+        const error = appErrorFrom(thrown);
         if (error.code === 'internal') {
           logger.error({ err: thrown, request_id: turnId }, 'a request over a WebSocket failed');
         }
@@ -204,6 +244,7 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
 
     async function run(
       { decoded }: ReadRequest,
+      bytes: number,
       turnId: string,
       streamId: string | undefined,
       onEnd: (response: Record<string, unknown>) => void,
@@ -213,6 +254,7 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
       await clientTurns.run({
         protocol: 'responses',
         decoded,
+        bytes,
         clientId,
         affinityKey,
         requestId: turnId,
@@ -245,6 +287,7 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
     function remember(
       { asked, before, decoded }: ReadRequest,
       response: Record<string, unknown>,
+      /** Of the request with all it continues. */
       bytes: number,
     ): void {
       const { input } = decoded.options;
@@ -252,17 +295,8 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
       if (isStored)
         responses.save(clientId, { response, input, ancestors: before.ancestors, base: before.base });
       const id = String(response['id']);
-      const earlier = asked.previous_response_id
-        ? recent.find(connection, asked.previous_response_id)
-        : undefined;
-      recent.put(connection, {
-        id,
-        continued: continuedBy(before, { response, input }, isStored),
-        bytes:
-          (earlier?.bytes ?? JSON.stringify(before.items).length) +
-          bytes +
-          JSON.stringify(response['output']).length,
-      });
+      const all = bytes + JSON.stringify(response['output']).length;
+      recent.put(connection, { id, continued: continuedBy(before, { response, input }, isStored, all) });
     }
   }
 

@@ -32,6 +32,8 @@ export interface TurnDependencies extends AttemptDependencies {
 
 export interface Turn {
   readonly request: AskedRequest;
+  /** About how many bytes it has: large ones are worked on in turns of the event loop. */
+  readonly bytes?: number;
   /** Tells clients apart without naming their key. */
   readonly clientId: string;
   /** What the client keeps its session together by. */
@@ -95,7 +97,7 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
     return {
       route,
       request,
-      conversation: await conversations.find(turn.clientId, provider, request),
+      conversation: await conversations.find(turn.clientId, provider, request, turn.bytes),
       session:
         turn.affinityKey === undefined
           ? undefined

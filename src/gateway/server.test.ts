@@ -4,6 +4,7 @@ import { type AddressInfo, connect } from 'node:net';
 import { zstdCompressSync } from 'node:zlib';
 import type { FastifyInstance } from 'fastify';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { BodyBudget } from '../lib/body-budget.ts';
 import { createClientKeys } from './keys.ts';
 import { createGatewayServer } from './server.ts';
 import { lines, refuse, say } from './testing/fake-upstream.ts';
@@ -32,7 +33,12 @@ afterEach(async () => {
 });
 
 async function serve(
-  change: { apiKeys?: string[]; allowedHosts?: string[] | null; corsOrigins?: string[] } = {},
+  change: {
+    bodiesMaxBytes?: number;
+    apiKeys?: string[];
+    allowedHosts?: string[] | null;
+    corsOrigins?: string[];
+  } = {},
 ): Promise<void> {
   server = createGatewayServer({
     turns: fixture.turns,
@@ -40,6 +46,7 @@ async function serve(
     poolWatch: fixture.poolWatch,
     responses: undefined as never,
     keep: quietKeep,
+    bodies: new BodyBudget(192 * 1024 * 1024),
     isPoolInside: true,
     adminKey: undefined,
     allowedHosts: change.allowedHosts ?? null,

@@ -4,11 +4,12 @@ import { AppError } from '../core/errors.ts';
 import { adviseOnPath, type ServicePlaces } from '../core/path-advice.ts';
 import type { DecodedTurn, Inbound } from '../core/protocol.ts';
 import { serveApiDocs } from '../lib/api-docs-routes.ts';
+import type { BodyBudget } from '../lib/body-budget.ts';
 import { createDiskHealth } from '../lib/disk-health.ts';
-import { HttpFault } from '../lib/http-fault.ts';
-import { createHttpServer, httpFaultFrom } from '../lib/http-server.ts';
+import { createHttpServer } from '../lib/http-server.ts';
 import type { Logger } from '../lib/logger.ts';
 import { metricsType } from '../lib/metrics.ts';
+import { ownTurn } from '../lib/own-turn.ts';
 import { version } from '../lib/version.ts';
 import { createWrongKeyLog } from '../lib/wrong-keys.ts';
 import { decodeCountRequest } from '../protocols/anthropic-messages/decode-request.ts';
@@ -18,6 +19,7 @@ import { affinityKeyOf } from './affinity.ts';
 import { answerHeads } from './answer-head.ts';
 import { outputOf } from './answer-output.ts';
 import { gatewayApi } from './api.ts';
+import { appErrorFrom } from './app-error-from.ts';
 import type { TurnOutput } from './attempt.ts';
 import { createBackgroundResponses } from './background-responses.ts';
 import { createClientTurns } from './client-turns.ts';
@@ -49,6 +51,8 @@ export interface GatewayServerOptions {
   readonly poolWatch: PoolWatch;
   readonly responses: StoredResponses;
   readonly keep: Pick<GatewayKeep, 'figures' | 'failures'>;
+  /** For the bodies and messages of all clients. */
+  readonly bodies: BodyBudget;
   readonly isPoolInside: boolean;
   /** Where the pool answers, if it does and that is known, by the address a client has for the gateway. */
   readonly poolAddress?: ((gatewayAddress: string) => string | undefined) | undefined;
@@ -95,6 +99,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     logger,
     takesWebSockets: true,
     bodyLimitBytes,
+    bodies: options.bodies,
     callers: {
       allowedHosts: options.allowedHosts,
       keysSetting: 'API_KEYS',
@@ -125,6 +130,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     turns: () => running.count + sockets.turnCount + background.count,
     streams: () => running.streamCount + sockets.turnCount,
     leases: () => turns.leases.count,
+    bodyBytes: () => options.bodies.heldBytes,
     isPoolReachable: () => poolWatch.isReachable && turns.leases.isPoolConnected,
     providers: () => turns.reach.all,
     keep: options.keep,
@@ -133,6 +139,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   const sockets = createResponsesSockets({
     clientTurns,
     responses: options.responses,
+    bodies: options.bodies,
     clock,
     listening,
     logger,
@@ -211,7 +218,9 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   );
   app.post('/v1/messages/count_tokens', clientKey, async (request, reply) => {
     reply.header('request-id', request.id);
-    return { input_tokens: countInputTokens(decodeCountRequest(request.body)) };
+    const counted = decodeCountRequest(request.body);
+    await ownTurn(request.heldBody?.bytes ?? 0);
+    return { input_tokens: countInputTokens(counted) };
   });
 
   app.register(websocket, {
@@ -241,6 +250,8 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   ): Promise<FastifyReply> {
     const { clientId } = request;
     const decoded = given ?? inbound.decode(request.body);
+    // What was made of it is enough.
+    request.body = undefined;
     clientTurns.check(decoded);
     reply.hijack();
     const response = reply.raw;
@@ -255,6 +266,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
         clientTurns.run({
           protocol: inbound.name,
           decoded,
+          bytes: request.heldBody?.bytes ?? 0,
           clientId,
           affinityKey: affinityKeyOf(request.headers),
           requestId: request.id,
@@ -335,24 +347,4 @@ function sendError(reply: FastifyReply, dialect: ErrorDialect, error: AppError, 
     .headers(errorHeaders(error))
     .header('content-type', 'application/json; charset=utf-8')
     .send(dialect.encodeError(error, requestId));
-}
-
-function appErrorFrom(error: unknown): AppError {
-  const fault = httpFaultFrom(error);
-  if (!(fault instanceof HttpFault)) return AppError.from(fault);
-  switch (fault.kind) {
-    case 'foreign_host':
-      return new AppError('host_not_allowed', fault.message);
-    case 'foreign_origin':
-      return new AppError('origin_not_allowed', fault.message);
-    case 'invalid_request':
-    case 'invalid_body':
-      return new AppError('invalid_request', fault.message);
-    case 'client_left':
-      return new AppError('cancelled', fault.message);
-    case 'unsupported_encoding':
-      return new AppError('unsupported_media_type', fault.message);
-    default:
-      return new AppError(fault.kind, fault.message);
-  }
 }

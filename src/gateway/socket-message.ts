@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { AppError } from '../core/errors.ts';
 import { HttpFault } from '../lib/http-fault.ts';
-import { readJson } from '../lib/json-body.ts';
+import { readJson, readSmallJson } from '../lib/json-body.ts';
+import { largeBytes } from '../lib/own-turn.ts';
 
 const createMessage = z.looseObject({
   type: z.literal('response.create'),
@@ -12,10 +13,21 @@ const createMessage = z.looseObject({
 /** A request as it comes over a WebSocket. */
 export type SocketMessage = z.infer<typeof createMessage>;
 
-/** Throws AppError naming what is wrong with a message. */
-export function readMessage(data: Buffer, isBinary: boolean): SocketMessage {
+const what = 'The message';
+
+/** The message at once, or a promise of a large one. Throws AppError naming what is wrong with it, as the promise does. */
+export function readMessage(data: Buffer, isBinary: boolean): SocketMessage | Promise<SocketMessage> {
   if (isBinary) throw new AppError('invalid_request', 'Messages are text frames that hold JSON.');
-  const parsed = createMessage.safeParse(jsonOf(data));
+  if (data.length >= largeBytes) return readJson(data, what).then(messageOf, refuse);
+  try {
+    return messageOf(readSmallJson(data, what));
+  } catch (error) {
+    return refuse(error);
+  }
+}
+
+function messageOf(value: unknown): SocketMessage {
+  const parsed = createMessage.safeParse(value);
   if (parsed.success) return parsed.data;
   const param = parsed.error.issues[0]?.path.join('.') || 'type';
   throw new AppError(
@@ -27,10 +39,6 @@ export function readMessage(data: Buffer, isBinary: boolean): SocketMessage {
   );
 }
 
-function jsonOf(data: Buffer): unknown {
-  try {
-    return readJson(data, 'The message');
-  } catch (error) {
-    throw error instanceof HttpFault ? new AppError('invalid_request', error.message) : error;
-  }
+function refuse(error: unknown): never {
+  throw error instanceof HttpFault ? new AppError('invalid_request', error.message) : error;
 }

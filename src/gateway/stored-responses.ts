@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import { AppError } from '../core/errors.ts';
 import type { Clock } from '../lib/clock.ts';
+import { jsonLimits } from '../lib/json-limits.ts';
+import { ownTurn } from '../lib/own-turn.ts';
 import type { RawItem } from '../protocols/openai-responses/schema.ts';
 import type { Keep } from './keep/keep.ts';
 
@@ -19,6 +21,8 @@ export interface StoredResponse {
 export interface Continued extends Pick<StoredResponse, 'ancestors' | 'base'> {
   /** All that was said so far. */
   readonly items: readonly RawItem[];
+  /** About how many bytes that is. */
+  readonly bytes: number;
 }
 
 /** Responses that clients asked to keep. One belongs to the client key that made it; to all others it is not there. */
@@ -55,18 +59,19 @@ const readsAtOnce = 16;
 /** Another instance has answered its client before it has written the response: looks after so long. */
 const lateMs = [50, 150, 300];
 
-export const nothingBefore: Continued = { items: [], ancestors: [], base: [] };
+export const nothingBefore: Continued = { items: [], ancestors: [], base: [], bytes: 0 };
 
 /** What the next response goes on from: a stored one is named, what was not stored is carried along. */
 export function continuedBy(
   before: Continued,
   { response, input }: Pick<StoredResponse, 'response' | 'input'>,
   isStored: boolean,
+  bytes: number,
 ): Continued {
   const items = [...before.items, ...input, ...(response['output'] as RawItem[])];
   return isStored
-    ? { items, ancestors: [...before.ancestors, String(response['id'])], base: [] }
-    : { items, ancestors: [], base: items };
+    ? { items, ancestors: [...before.ancestors, String(response['id'])], base: [], bytes }
+    : { items, ancestors: [], base: items, bytes };
 }
 
 /** Who else writes to the same keep. */
@@ -92,7 +97,8 @@ export function createStoredResponses(
   ): Promise<{ stored: StoredResponse; bytes: number } | undefined> {
     const bytes = await answered(keep.get(keyOf(clientId, id)));
     if (bytes === undefined) return undefined;
-    return { stored: JSON.parse(Buffer.from(bytes).toString('utf8')) as StoredResponse, bytes: bytes.length };
+    await ownTurn(bytes.length);
+    return { stored: storedIn(bytes), bytes: bytes.length };
   }
 
   async function readSoon(clientId: string, id: string): ReturnType<typeof read> {
@@ -121,20 +127,27 @@ export function createStoredResponses(
     clientId: string,
     ids: readonly string[],
     missing: (id: string) => AppError,
-  ): Promise<RawItem[]> {
+  ): Promise<{ readonly items: readonly RawItem[]; readonly bytes: number }> {
     const items: RawItem[] = [];
     let bytes = 0;
-    for (let start = 0; start < ids.length; start += readsAtOnce) {
-      const batch = ids.slice(start, start + readsAtOnce);
+    let largest = maxHistoryBytes;
+    for (let start = 0; start < ids.length; ) {
+      // As many at a time as there is room for, to judge by those before.
+      const count = Math.max(1, Math.min(readsAtOnce, Math.floor((maxHistoryBytes - bytes) / largest)));
+      const batch = ids.slice(start, start + count);
+      start += count;
+      largest = 1;
       const found = await Promise.all(batch.map((id) => read(clientId, id)));
       for (const [index, one] of found.entries()) {
         if (one === undefined) throw missing(batch[index] ?? '');
         bytes += one.bytes;
+        largest = Math.max(largest, one.bytes);
         if (bytes > maxHistoryBytes) throw tooLong(`holds more than ${maxHistoryBytes / 1024 / 1024} MiB`);
         for (const item of allItems(one.stored)) items.push(item);
       }
+      if (items.length > jsonLimits.values) throw tooLong(`has more than ${jsonLimits.values} items`);
     }
-    return items;
+    return { items, bytes };
   }
 
   return {
@@ -161,19 +174,24 @@ export function createStoredResponses(
       if (isStored && ancestors.length > maxAncestors)
         throw tooLong(`has more than ${maxAncestors} responses`);
       const before = await itemsOf(clientId, stored.ancestors, (missing) => previousNotFound(id, missing));
-      return { items: [...before, ...allItems(stored)], ancestors, base: [] };
+      return {
+        items: [...before.items, ...allItems(stored)],
+        ancestors,
+        base: [],
+        bytes: before.bytes + found.bytes,
+      };
     },
 
     async inputOf(clientId, id) {
       const stored = await get(clientId, id);
       const before = await itemsOf(clientId, stored.ancestors, notFound);
-      return [...before, ...stored.base, ...stored.input];
+      return [...before.items, ...stored.base, ...stored.input];
     },
 
     async remove(clientId, id) {
       const bytes = await answered(keep.claim(keyOf(clientId, id)));
       if (bytes === undefined) throw notFound(id);
-      return JSON.parse(Buffer.from(bytes).toString('utf8')) as StoredResponse;
+      return storedIn(bytes);
     },
 
     async mark(clientId, id, mark, markMs) {
@@ -183,6 +201,12 @@ export function createStoredResponses(
       return (await keep.get(`${keyOf(clientId, id)}:${mark}`)) !== undefined;
     },
   };
+}
+
+function storedIn(bytes: Uint8Array): StoredResponse {
+  return JSON.parse(
+    Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8'),
+  ) as StoredResponse;
 }
 
 /** A store that is away is no fault of the request, and nothing is known of what it holds. */

@@ -46,12 +46,14 @@ const longRuns = new RegExp(
 
 /** Tokens of a text by the o200k_base encoding, whatever the model really uses. */
 export function countTokens(text: string): number {
-  if (text.length > exactUpTo) {
-    return Math.ceil((countTokens(text.slice(0, exactUpTo)) / exactUpTo) * text.length);
-  }
+  if (text.length > exactUpTo) return sampled(text, text.length);
   let count = 0;
   for (const part of partsOf(text)) count += tokenizer().encoding.countTokens(part, plainText);
   return count;
+}
+
+function sampled(text: string, length: number): number {
+  return Math.ceil((countTokens(text.slice(0, exactUpTo)) / exactUpTo) * length);
 }
 
 /** The first `count` tokens of a text, without the broken rest of a character a cut may leave. */
@@ -77,7 +79,16 @@ export function tokenPieces(text: string): string[] {
 
 /** Tokens of all that a request says, tools included; images are not counted. */
 export function countInputTokens(request: AskedRequest): number {
-  return countTokens(inputTexts(request).join('\n'));
+  const texts = inputTexts(request);
+  const length = texts.reduce((sum, text) => sum + text.length + 1, 0);
+  if (length <= exactUpTo) return countTokens(texts.join('\n'));
+  // No more of them is joined than is looked at.
+  let sample = '';
+  for (const text of texts) {
+    sample += `${text.slice(0, exactUpTo - sample.length)}\n`;
+    if (sample.length >= exactUpTo) break;
+  }
+  return sampled(sample, length);
 }
 
 /** Figures for an upstream that gave none: all that was asked and all that was produced, without images. */

@@ -1,5 +1,4 @@
-import type { IncomingMessage } from 'node:http';
-import { pipeline, Readable, type Transform } from 'node:stream';
+import { pipeline, type Transform } from 'node:stream';
 import {
   constants,
   createBrotliDecompress,
@@ -57,49 +56,23 @@ export function bodyCodings(header: string | undefined): readonly Coding[] {
 }
 
 /**
- * The body without its codings. No layer may become larger than `limit`: then, or on a fault, the stream fails. Few bodies
- * are decompressed at a time, each once it is here whole, so that neither many small ones that become large nor a slow
- * client take all memory and every thread.
+ * A body without its codings. No layer may become larger than `limit`, and `take` gets each piece of the last one as it
+ * comes. Few bodies are decompressed at a time, each once it is here whole, so that neither many small ones that become large
+ * nor a slow client take all memory and every thread. Throws HttpFault, and what `take` throws.
  */
-export function decompressedBody(
-  body: IncomingMessage,
+export async function decompress(
+  parts: readonly Buffer[],
   codings: readonly Coding[],
   limit: number,
-): Readable & { readonly receivedEncodedLength: number } {
-  let received = 0;
-  async function* receive(): Bytes {
-    // A refused body must not break its connection: the client is still to read the answer.
-    try {
-      for await (const chunk of body.iterator({ destroyOnReturn: false })) {
-        received += chunk.length;
-        if (received > limit) throw bodyTooLarge();
-        yield chunk;
-      }
-    } finally {
-      body.resume();
-    }
-  }
-  async function* decompress(): Bytes {
-    const whole = await collected(receive());
-    yield* await atATime(() => {
-      const layers = codings.reduceRight(
-        (source, coding) => decompressed(source, coding, limit),
-        inOrder(whole),
-      );
-      return collected(layers);
-    });
-  }
-  const stream = Readable.from(decompress(), { objectMode: false });
-  // Fastify compares this with the Content-Length.
-  return Object.defineProperty(stream, 'receivedEncodedLength', {
-    get: () => received,
-  }) as Readable & { readonly receivedEncodedLength: number };
-}
-
-async function collected(source: Bytes): Promise<Buffer[]> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of source) chunks.push(chunk);
-  return chunks;
+  take: (piece: Buffer) => void,
+): Promise<void> {
+  await atATime(async () => {
+    const layers = codings.reduceRight(
+      (source, coding) => decompressed(source, coding, limit),
+      inOrder(parts),
+    );
+    for await (const piece of layers) take(piece);
+  });
 }
 
 async function* inOrder(chunks: readonly Buffer[]): Bytes {

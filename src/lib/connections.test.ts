@@ -4,6 +4,7 @@ import { type AddressInfo, connect, type Socket } from 'node:net';
 import { Writable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { BodyBudget } from './body-budget.ts';
 import type { ConnectionLimits } from './connections.ts';
 import { HttpFault } from './http-fault.ts';
 import { createHttpServer } from './http-server.ts';
@@ -23,6 +24,7 @@ async function serve(connectionLimits: Partial<ConnectionLimits>) {
   const app = createHttpServer({
     logger: createLogger('warn', destination),
     bodyLimitBytes: 1024 * 1024,
+    bodies: new BodyBudget(1024 * 1024),
     callers: { allowedHosts: null, keysSetting: 'API_KEYS' },
     access: {
       keyed({ headers }) {

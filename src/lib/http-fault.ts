@@ -6,16 +6,24 @@ export type HttpFaultKind =
   | 'invalid_body'
   | 'client_left'
   | 'too_large'
+  | 'overloaded'
   | 'unsupported_encoding'
   | 'not_found'
   | 'method_not_allowed';
 
 export class HttpFault extends Error {
   readonly kind: HttpFaultKind;
-  constructor(kind: HttpFaultKind, message: string, options?: ErrorOptions) {
-    super(message, options);
+  /** After which another try makes sense. */
+  readonly retryAfterMs: number | undefined;
+  constructor(
+    kind: HttpFaultKind,
+    message: string,
+    options: ErrorOptions & { readonly retryAfterMs?: number } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'HttpFault';
     this.kind = kind;
+    this.retryAfterMs = options.retryAfterMs;
   }
 }
 

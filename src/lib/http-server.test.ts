@@ -4,6 +4,7 @@ import { type AddressInfo, connect } from 'node:net';
 import { Writable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { BodyBudget } from './body-budget.ts';
 import { HttpFault } from './http-fault.ts';
 import { createHttpServer, type HttpServerOptions, httpFaultFrom } from './http-server.ts';
 import { createLogger } from './logger.ts';
@@ -14,6 +15,7 @@ function createServer(change: Partial<HttpServerOptions> = {}): FastifyInstance 
   const app = createHttpServer({
     logger: createLogger('fatal'),
     bodyLimitBytes: 1024,
+    bodies: new BodyBudget(1024 * 1024),
     callers: { allowedHosts: null, keysSetting: 'API_KEYS' },
     access: {},
     ...change,

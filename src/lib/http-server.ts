@@ -10,12 +10,13 @@ import {
   fastify,
   LogController,
 } from 'fastify';
-import { acceptedCodings, bodyCodings, decompressedBody } from './body-coding.ts';
+import type { BodyBudget, HeldBody } from './body-budget.ts';
+import { acceptedCodings, bodyCodings } from './body-coding.ts';
 import { type CallerRules, createCallers } from './callers.ts';
 import { type ConnectionLimits, Connections, type CutReason, connectionLimits } from './connections.ts';
 import { bodyTooLarge, HttpFault } from './http-fault.ts';
-import { declaredCharset, readJson } from './json-body.ts';
 import type { Logger } from './logger.ts';
+import { readBody } from './request-body.ts';
 import { gateRequests, takeBody } from './request-gate.ts';
 import { discardRest } from './unread-body.ts';
 
@@ -28,6 +29,10 @@ declare module 'fastify' {
     /** False for a route whose method could have a body but that has no use for one. */
     takesBody?: boolean;
   }
+  interface FastifyRequest {
+    /** The body, as the service counts it, until the answer has ended; who goes on after that has to share it. */
+    heldBody: HeldBody | null;
+  }
 }
 
 /** Throws unless the request shows a key that opens the route, and may leave on the request who shows it. */
@@ -36,6 +41,8 @@ export type AccessCheck = (request: FastifyRequest) => void;
 export interface HttpServerOptions {
   readonly logger: Logger;
   readonly bodyLimitBytes: number;
+  /** For all bodies together. */
+  readonly bodies: BodyBudget;
   readonly callers: CallerRules;
   /** By the name that routes give as their access. They run before anything of a body is read. */
   readonly access: Readonly<Record<string, AccessCheck>>;
@@ -187,7 +194,12 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     if (access !== 'open') connections.showedKey(request.raw.socket, reply.raw);
     if (request.is404 || !isMeant(routes, request)) refusePath(request, reply);
     if (config.takesBody ?? methodsWithBody.has(request.method)) {
-      if (Number(headers['content-length'] ?? 0) > bodyLimit) throw bodyTooLarge();
+      const declaredLength = Number(headers['content-length'] ?? 0);
+      if (declaredLength > bodyLimit) throw bodyTooLarge();
+      checkCodings(headers, reply);
+      const held = options.bodies.begin(declaredLength);
+      request.heldBody = held;
+      reply.raw.once('close', () => held.release());
       // Fastify refuses a type it cannot parse before any parser is asked.
       if (headers['content-type'] !== undefined) headers['content-type'] = 'application/json';
       takeBody(request.raw, reply.raw);
@@ -197,25 +209,21 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     }
   });
 
-  app.addHook('preParsing', async (request, reply, body) => {
+  /** Before a body is on its way. Throws HttpFault. */
+  function checkCodings(headers: IncomingMessage['headers'], reply: FastifyReply): void {
     try {
-      const codings = bodyCodings(request.headers['content-encoding']);
-      if (codings.length === 0) return body;
-      return decompressedBody(request.raw, codings, request.routeOptions.bodyLimit);
+      bodyCodings(headers['content-encoding']);
     } catch (error) {
       reply.header('accept-encoding', acceptedCodings);
       throw error;
     }
-  });
+  }
 
+  app.decorateRequest('heldBody', null);
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser('*', { parseAs: 'buffer' }, (request, body, done) => {
-    try {
-      const charset = declaredCharset(request.raw.headersDistinct['content-type']?.[0]);
-      done(null, readJson(body as Buffer, 'The body', charset));
-    } catch (error) {
-      done(error as HttpFault);
-    }
+  app.addContentTypeParser('*', async (request: FastifyRequest) => {
+    const { raw, routeOptions, heldBody } = request;
+    return heldBody ? readBody(raw, routeOptions.bodyLimit, heldBody) : undefined;
   });
 
   app.setNotFoundHandler((request, reply) => refusePath(request, reply));

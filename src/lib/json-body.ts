@@ -1,21 +1,67 @@
 import { isUtf8 } from 'node:buffer';
 import { HttpFault } from './http-fault.ts';
-import { checkJsonLimits, JsonLimitError } from './json-limits.ts';
+import { checkJsonLimits, JsonLimitError, JsonScan } from './json-limits.ts';
+import { largeBytes, ownTurn } from './own-turn.ts';
+
+/** Texts in other charsets are small: they cannot be looked through before they are decoded. */
+const largestForeign = 4 * 1024 * 1024;
+const scannedBytes = 4 * 1024 * 1024;
 
 /**
- * The value of a JSON text in UTF-8, with or without a byte order mark, or in the charset its sender declared.
- * Undefined for an empty one. Throws HttpFault; `what` names the text in its message.
+ * The value of a small JSON text in UTF-8, with or without a byte order mark. Undefined for an empty one. Throws HttpFault;
+ * `what` names the text in its message.
  */
-export function readJson(bytes: Buffer, what: string, charset?: string): unknown {
-  const text = textOf(bytes, what, charset);
-  if (text === '') return undefined;
-  try {
-    checkJsonLimits(text);
-    return JSON.parse(text);
-  } catch (error) {
-    if (error instanceof JsonLimitError) throw new HttpFault('invalid_body', `${what} ${error.message}.`);
-    throw new HttpFault('invalid_body', `${what} is not valid JSON${placeIn(error)}.`);
+export function readSmallJson(bytes: Buffer, what: string): unknown {
+  scanFor(what, undefined)?.(bytes);
+  return parse(textOf([bytes], what, undefined), what, undefined);
+}
+
+/** The same for one of any size: each step of a large one has a turn of the event loop of its own. Throws HttpFault. */
+export async function readJson(bytes: Buffer, what: string): Promise<unknown> {
+  const scan = scanFor(what, undefined);
+  for (let start = 0; start < bytes.length; start += scannedBytes) {
+    if (start > 0) await ownTurn(scannedBytes);
+    scan?.(bytes.subarray(start, start + scannedBytes));
   }
+  return readJsonParts([bytes], what, undefined);
+}
+
+/** Looks through a text as it comes, for what must not be parsed. Undefined where its charset does not allow that. */
+export function scanFor(what: string, charset: string | undefined): ((piece: Buffer) => void) | undefined {
+  if (charset !== undefined) return undefined;
+  const scan = new JsonScan();
+  return (piece) => withinLimits(what, () => scan.addBytes(piece));
+}
+
+/**
+ * The same for a text in pieces that `scanFor` has seen, or in the charset that its sender declared. Takes the pieces. `goOn`
+ * is asked before each step of a large one, and throws where the value is wanted no more.
+ */
+export async function readJsonParts(
+  parts: Buffer[],
+  what: string,
+  charset: string | undefined,
+  goOn: () => void = () => {},
+): Promise<unknown> {
+  const length = parts.reduce((sum, part) => sum + part.length, 0);
+  if (length === 0) return undefined;
+  if (length < largeBytes) return parse(textOf(parts, what, charset), what, charset);
+  if (charset !== undefined && length > largestForeign) {
+    const megabytes = largestForeign / 1024 / 1024;
+    throw new HttpFault(
+      'too_large',
+      `${what} is larger than ${megabytes} MB, the most in another charset than UTF-8: encode the JSON as UTF-8.`,
+    );
+  }
+  await ownTurn(length);
+  goOn();
+  // Nothing keeps what the next step was made from.
+  const text = [textOf(parts, what, charset)];
+  await ownTurn(length);
+  goOn();
+  const value = parse(text.pop() ?? '', what, charset);
+  await ownTurn(length);
+  return value;
 }
 
 /** The charset a Content-Type declares; undefined where it declares none or UTF-8. */
@@ -25,7 +71,30 @@ export function declaredCharset(contentType: string | undefined): string | undef
   return /^(utf-?8)?$/i.test(name) ? undefined : name;
 }
 
-function textOf(bytes: Buffer, what: string, charset: string | undefined): string {
+function parse(text: string, what: string, charset: string | undefined): unknown {
+  if (text === '') return undefined;
+  if (charset !== undefined) withinLimits(what, () => checkJsonLimits(text));
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new HttpFault('invalid_body', `${what} is not valid JSON${placeIn(error)}.`);
+  }
+}
+
+function withinLimits(what: string, check: () => void): void {
+  try {
+    check();
+  } catch (error) {
+    throw error instanceof JsonLimitError
+      ? new HttpFault('invalid_body', `${what} ${error.message}.`)
+      : error;
+  }
+}
+
+function textOf(parts: Buffer[], what: string, charset: string | undefined): string {
+  const [first] = parts;
+  const bytes = parts.length === 1 && first ? first : Buffer.concat(parts);
+  parts.length = 0;
   if (charset !== undefined) return decoded(bytes, what, charset);
   if (!isUtf8(bytes)) {
     throw new HttpFault('invalid_body', `${what} is not valid UTF-8: encode the JSON as UTF-8.`);

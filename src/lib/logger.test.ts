@@ -1,5 +1,6 @@
 import { Writable } from 'node:stream';
 import { expect, it } from 'vitest';
+import { BodyBudget } from './body-budget.ts';
 import { createHttpServer } from './http-server.ts';
 import { KnownSecrets } from './known-secrets.ts';
 import { createLogger } from './logger.ts';
@@ -26,6 +27,7 @@ it('logs no empty line when a server listens', async () => {
   const server = createHttpServer({
     logger,
     bodyLimitBytes: 1000,
+    bodies: new BodyBudget(1000),
     callers: { allowedHosts: [], keysSetting: 'API_KEYS' },
     access: {},
     encodeUnreadable: String,

@@ -10,6 +10,7 @@ import {
   zstdCompressSync,
 } from 'node:zlib';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { BodyBudget } from './body-budget.ts';
 import { HttpFault } from './http-fault.ts';
 import { createHttpServer, httpFaultFrom } from './http-server.ts';
 import { createLogger } from './logger.ts';
@@ -20,6 +21,7 @@ async function serve() {
   const app = createHttpServer({
     logger: createLogger('fatal'),
     bodyLimitBytes: limit,
+    bodies: new BodyBudget(1024 * 1024),
     callers: { allowedHosts: null, keysSetting: 'API_KEYS' },
     access: {},
     encodeUnreadable: () => '',

@@ -22,6 +22,7 @@ export const poolErrorCodes = {
   internal: 500,
   provider_unavailable: 502,
   no_account_available: 503,
+  overloaded: 503,
   pool_unavailable: 503,
   shutting_down: 503,
 } as const;

@@ -70,5 +70,6 @@ function mayRepeat(error: unknown, repeatable: boolean): error is PoolError {
   if (!(error instanceof PoolError)) return false;
   // A pool that says when to come again is one that means to be back.
   const isPassing = error.code === 'pool_unavailable' && error.retryAfterMs !== undefined;
-  return error.code === 'shutting_down' || (isPassing && repeatable);
+  const isUntouched = error.code === 'shutting_down' || error.code === 'overloaded';
+  return isUntouched || (isPassing && repeatable);
 }

@@ -12,6 +12,7 @@ const faultCodes: Record<HttpFaultKind, PoolErrorCode> = {
   invalid_body: 'invalid_json',
   client_left: 'invalid_request',
   too_large: 'too_large',
+  overloaded: 'overloaded',
   unsupported_encoding: 'unsupported_media_type',
   not_found: 'not_found',
   method_not_allowed: 'method_not_allowed',
@@ -21,7 +22,10 @@ const faultCodes: Record<HttpFaultKind, PoolErrorCode> = {
 export function poolErrorFrom(thrown: unknown): PoolError {
   const error = httpFaultFrom(thrown);
   if (error instanceof PoolError) return error;
-  if (error instanceof HttpFault) return new PoolError(faultCodes[error.kind], error.message);
+  if (error instanceof HttpFault) {
+    const { kind, message, retryAfterMs } = error;
+    return new PoolError(faultCodes[kind], message, retryAfterMs === undefined ? {} : { retryAfterMs });
+  }
   if (error instanceof AppError && error.code === 'invalid_request') {
     return new PoolError(
       'invalid_request',

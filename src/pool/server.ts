@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { adviseOnPath, type ServicePlaces } from '../core/path-advice.ts';
 import { serveApiDocs } from '../lib/api-docs-routes.ts';
+import type { BodyBudget } from '../lib/body-budget.ts';
 import { createDiskHealth } from '../lib/disk-health.ts';
 import { createHttpServer } from '../lib/http-server.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -26,6 +27,7 @@ declare module 'fastify' {
 
 export interface PoolServerOptions extends PoolKeys {
   readonly pool: PoolService;
+  readonly bodies: BodyBudget;
   readonly logger: Logger;
   /** Where this process writes. */
   readonly folders?: readonly string[];
@@ -41,6 +43,8 @@ const bodyLimitBytes = 1024 * 1024;
 const listLimitBytes = 512 * 1024;
 /** A few short fields. */
 const smallLimitBytes = 16 * 1024;
+/** With a status of 500 and more, and no fault of the service. */
+const expectedCodes: ReadonlySet<string> = new Set(['no_account_available', 'overloaded', 'shutting_down']);
 /** A sealed export of some ten thousand accounts. */
 const importLimitBytes = 16 * 1024 * 1024;
 
@@ -54,6 +58,7 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
   const app = createHttpServer({
     logger,
     bodyLimitBytes,
+    bodies: options.bodies,
     callers: { allowedHosts, keysSetting: 'ADMIN_KEY' },
     access: {
       poolKey(request) {
@@ -79,7 +84,7 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
 
   app.setErrorHandler((thrown, request, reply) => {
     const error = pool.secrets.clean(poolErrorFrom(thrown));
-    if (error.status >= 500 && error.code !== 'no_account_available' && error.code !== 'shutting_down') {
+    if (error.status >= 500 && !expectedCodes.has(error.code)) {
       logger.error({ err: error.cause ?? error, requestId: request.id }, 'a request failed');
     }
     if (error.retryAfterMs !== undefined) reply.header('retry-after', Math.ceil(error.retryAfterMs / 1000));

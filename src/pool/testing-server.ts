@@ -1,5 +1,6 @@
 import { request as httpRequest } from 'node:http';
 import type { FastifyInstance } from 'fastify';
+import { BodyBudget } from '../lib/body-budget.ts';
 import { createLogger } from '../lib/logger.ts';
 import type { AllocateAnswer } from '../pool-api/schema.ts';
 import type { PoolSettings } from './pool-context.ts';
@@ -36,7 +37,8 @@ export async function startServer(
 ): Promise<Running> {
   const parts = await startTestPool(settings, given);
   const logger = createLogger('fatal');
-  const app = createPoolServer({ pool: parts.pool, logger, allowedHosts: [], ...options });
+  const bodies = new BodyBudget(64 * 1024 * 1024);
+  const app = createPoolServer({ pool: parts.pool, bodies, logger, allowedHosts: [], ...options });
   await app.listen({ host: '127.0.0.1', port: 0 });
   const address = app.server.address();
   const port = typeof address === 'object' && address !== null ? address.port : 0;

@@ -36,6 +36,11 @@ export function createWriteBehindKeep(
 ): OpenKeep {
   const { clock, onFailure } = options;
   const front = createBoundedEntries(options.frontBytes, clock.now);
+  /** Larger entries are read from the store: a few of them would push all others out of the memory, and stay there. */
+  const largestInFront = options.frontBytes / 16;
+  const putInFront = (key: string, entry: Entry): void => {
+    if (sizeOf(entry.value) <= largestInFront) front.set(key, entry);
+  };
   /** Null: it is to go. */
   let unwritten = new Map<string, Entry | null>();
   let unwrittenBytes = 0;
@@ -64,7 +69,7 @@ export function createWriteBehindKeep(
         (found) => {
           if (reads.get(key) === reading) reads.delete(key);
           if (found && !reading.isStale) {
-            front.set(key, found);
+            putInFront(key, found);
             noteUse(key);
           }
           return found;
@@ -168,7 +173,7 @@ export function createWriteBehindKeep(
       front.take(key);
       if (sizeOf(value) > maxEntryBytesIn(options.maxBytes)) return change(key, null);
       const entry = { value: alone(value), expiresAt: clock.now() + ttlMs };
-      front.set(key, entry);
+      putInFront(key, entry);
       change(key, entry);
     },
 

@@ -1,0 +1,26 @@
+import { expect, it } from 'vitest';
+import { largeBytes, ownTurn } from './own-turn.ts';
+
+it('runs large pieces of work one a turn of the event loop, in their order', async () => {
+  let turns = 0;
+  let isOver = false;
+  const count = (): void => {
+    turns += 1;
+    if (!isOver) setImmediate(count);
+  };
+  setImmediate(count);
+  const seen: [number, number][] = [];
+  await Promise.all(
+    [1, 2, 3, 4, 5].map(async (step) => {
+      await ownTurn(largeBytes);
+      seen.push([step, turns]);
+    }),
+  );
+  isOver = true;
+  expect(seen.map(([step]) => step)).toEqual([1, 2, 3, 4, 5]);
+  expect(new Set(seen.map(([, turn]) => turn)).size).toBe(5);
+});
+
+it('does not put off small ones', () => {
+  expect(ownTurn(largeBytes - 1)).toBeUndefined();
+});

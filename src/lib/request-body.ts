@@ -1,0 +1,77 @@
+import type { IncomingMessage } from 'node:http';
+import type { HeldBody } from './body-budget.ts';
+import { bodyCodings, decompress } from './body-coding.ts';
+import { BodyParts } from './body-parts.ts';
+import { bodyTooLarge, HttpFault } from './http-fault.ts';
+import { declaredCharset, readJsonParts, scanFor } from './json-body.ts';
+
+const what = 'The body';
+
+/**
+ * The JSON value of a request's body, whatever its content type is; undefined for an empty one. Its bytes are counted, and
+ * looked through for what must not be parsed, as they arrive. Throws HttpFault.
+ */
+export async function readBody(request: IncomingMessage, limit: number, held: HeldBody): Promise<unknown> {
+  // Its bytes are here until it is read, even where its client has left.
+  held.share();
+  try {
+    return await read(request, limit, held);
+  } finally {
+    held.release();
+  }
+}
+
+async function read(request: IncomingMessage, limit: number, held: HeldBody): Promise<unknown> {
+  const codings = bodyCodings(request.headers['content-encoding']);
+  const charset = declaredCharset(request.headersDistinct['content-type']?.[0]);
+  const scan = scanFor(what, charset);
+  const parts = new BodyParts();
+  const take = (piece: Buffer): void => {
+    held.add(piece.length);
+    parts.add(piece);
+    if (parts.length > limit) throw bodyTooLarge();
+  };
+  const takeText = (piece: Buffer): void => {
+    take(piece);
+    scan?.(piece);
+  };
+  if (codings.length === 0) await receive(request, takeText);
+  else {
+    await receive(request, take);
+    const compressedLength = parts.length;
+    await decompress(parts.take(), codings, limit, takeText);
+    held.add(-compressedLength);
+  }
+  return readJsonParts(parts.take(), what, charset, () => {
+    if (held.isSharedNoMore)
+      throw new HttpFault('client_left', 'The client left before its request was read.');
+  });
+}
+
+/** Takes a body as it comes. */
+function receive(request: IncomingMessage, take: (piece: Buffer) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onData = (piece: Buffer): void => {
+      try {
+        take(piece);
+      } catch (error) {
+        end();
+        reject(error);
+      }
+    };
+    const onEnd = (): void => {
+      end();
+      resolve();
+    };
+    const onError = (error: Error): void => {
+      end();
+      reject(error);
+    };
+    function end(): void {
+      request.off('data', onData).off('end', onEnd).off('error', onError);
+      // A client that breaks off later breaks nothing.
+      request.on('error', () => {});
+    }
+    request.on('data', onData).on('end', onEnd).on('error', onError);
+  });
+}
