@@ -2,7 +2,8 @@ import { Agent, type Dispatcher, request as send } from 'undici';
 import { AppError } from '../core/errors.ts';
 import type { ImagePart, ImageUrlPart } from '../core/turn.ts';
 import type { Clock } from '../lib/clock.ts';
-import { createGuardedAgent, type LookupAll, PrivateAddressError } from '../lib/guarded-agent.ts';
+import { createGuardedAgent, PrivateAddressError } from '../lib/guarded-agent.ts';
+import type { LookupAll } from '../lib/judged-lookup.ts';
 import { createLimit } from '../lib/limit.ts';
 import { imageTypeOf } from '../protocols/image-type.ts';
 

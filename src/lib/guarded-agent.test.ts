@@ -2,7 +2,9 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { request } from 'undici';
 import { afterEach, expect, it } from 'vitest';
-import { createGuardedAgent, isPublicAddress, type LookupAll } from './guarded-agent.ts';
+import { createGuardedAgent } from './guarded-agent.ts';
+import { isPublicAddress, isServerAddress } from './ip-addresses.ts';
+import type { LookupAll } from './judged-lookup.ts';
 
 /**
  * The blocks of the IANA IPv4 and IPv6 Special-Purpose Address Registries, with the first and the last address of each, and
@@ -88,6 +90,39 @@ it.each([
   ...['2c0f:fb50:4002::1', '2a00::5eff:0:1'],
 ])('%s is', (address) => {
   expect(isPublicAddress(address)).toBe(true);
+});
+
+it.each([
+  ...[
+    '169.254.169.254',
+    '169.254.170.2',
+    '100.100.100.200',
+    '168.63.129.16',
+    '0.0.0.0',
+    '0.0.0.5',
+    '224.0.0.1',
+  ],
+  ...['255.255.255.255', 'fd00:ec2::254', 'fd20:ce:0::254', 'fe80::1', 'fe80::1%eth0', '::', 'ff02::1'],
+  ...['::ffff:169.254.169.254', '::a9fe:a9fe', '64:ff9b::a9fe:a9fe', '2002:a9fe:a9fe::1', '169.254.43518'],
+])('%s is no address that the name of a server leads to', (address) => {
+  expect(isServerAddress(address)).toBe(false);
+});
+
+it.each([
+  ...[
+    '93.184.216.34',
+    '2606:4700::1111',
+    '10.0.0.1',
+    '192.168.1.5',
+    '172.16.0.9',
+    '100.64.0.7',
+    '127.0.0.1',
+    '::1',
+  ],
+  // The answers of some proxies' DNS, a local network, and a network without IPv4.
+  ...['198.18.0.5', 'fd12:3456::5', '::ffff:10.0.0.1', '64:ff9b::5db8:d822'],
+])('%s may be', (address) => {
+  expect(isServerAddress(address)).toBe(true);
 });
 
 const closers: (() => Promise<unknown>)[] = [];

@@ -1,14 +1,8 @@
-import { type LookupAddress, lookup as systemLookup } from 'node:dns';
+import { lookup as systemLookup } from 'node:dns';
 import { isIP } from 'node:net';
-import ipaddr from 'ipaddr.js';
 import { Agent, buildConnector } from 'undici';
-
-/** The shape of `dns.lookup` when all addresses are asked for. */
-export type LookupAll = (
-  hostname: string,
-  options: { readonly all: true },
-  callback: (error: NodeJS.ErrnoException | null, addresses: LookupAddress[]) => void,
-) => void;
+import { isPublicAddress } from './ip-addresses.ts';
+import { judgedLookup, type LookupAll } from './judged-lookup.ts';
 
 /** The host leads into this machine, its network, or nowhere on the public internet. */
 export class PrivateAddressError extends Error {
@@ -18,26 +12,6 @@ export class PrivateAddressError extends Error {
   }
 }
 
-/** What IANA has given out as IPv6 global unicast. Whatever maps, embeds or translates IPv4 elsewhere lies outside of it. */
-const globalUnicast = ipaddr.IPv6.parseCIDR('2000::/3');
-/** Protocol assignments: Teredo, benchmarking, ORCHID, anycast of relays; none of them is a web server. */
-const protocolAssignments = ipaddr.IPv6.parseCIDR('2001::/23');
-
-/** True for an IP address in standard notation that anybody on the internet could reach; all special ranges are not. */
-export function isPublicAddress(address: string): boolean {
-  // A zone belongs to an address that means something on one link only.
-  if (isIP(address) === 0 || address.includes('%')) return false;
-  const parsed = ipaddr.parse(address);
-  if (parsed.range() !== 'unicast') return false;
-  if (parsed instanceof ipaddr.IPv4) return true;
-  return parsed.match(globalUnicast) && !parsed.match(protocolAssignments) && !isIsatap(parsed);
-}
-
-/** An interface identifier by which a tunnel takes the packet to the IPv4 address in its last bits. */
-function isIsatap({ parts }: ipaddr.IPv6): boolean {
-  return parts[5] === 0x5efe && ((parts[4] ?? 0) & ~0x0200) === 0;
-}
-
 /**
  * Connections to the public internet only. A name is looked up once, all its addresses are looked at, and the connection
  * goes to one of these: a name cannot show one address to the guard and lead to another. No connection is used twice.
@@ -45,17 +19,9 @@ function isIsatap({ parts }: ipaddr.IPv6): boolean {
 export function createGuardedAgent(connectTimeoutMs: number, lookup: LookupAll = systemLookup): Agent {
   const connect = buildConnector({
     timeout: connectTimeoutMs,
-    lookup(hostname, options, callback) {
-      lookup(hostname, { all: true }, (error, addresses) => {
-        const fault =
-          error ??
-          (addresses.every(({ address }) => isPublicAddress(address)) ? null : new PrivateAddressError());
-        const [first] = addresses ?? [];
-        if (fault || first === undefined) callback(fault ?? new PrivateAddressError(), '', 4);
-        else if (options.all) callback(null, addresses);
-        else callback(null, first.address, first.family);
-      });
-    },
+    lookup: judgedLookup(lookup, (addresses) =>
+      addresses.length > 0 && addresses.every(isPublicAddress) ? undefined : new PrivateAddressError(),
+    ),
   });
   return new Agent({
     pipelining: 0,

@@ -36,6 +36,7 @@ export function openLogFile({ path, keep, ...options }: LogFileOptions): LogFile
   const maxBytes = fstatSync(fd).isFile() ? options.maxBytes : null;
   let size = sizeOf(path);
   const writer = createLineWriter(() => fd);
+  let isStuck = false;
 
   function reopen(): void {
     // The present one stays open where the new one cannot be had.
@@ -49,9 +50,12 @@ export function openLogFile({ path, keep, ...options }: LogFileOptions): LogFile
     try {
       shift(path, keep);
       reopen();
+      isStuck = false;
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      complain(`warp2api: the log ${path} could not be rotated and is emptied instead: ${reason}\n`);
+      if (!isStuck)
+        complain(`warp2api: the log ${path} could not be rotated and is emptied instead: ${reason}\n`);
+      isStuck = true;
       // Without it the log would grow beyond what it may be.
       ftruncateSync(fd);
       size = 0;

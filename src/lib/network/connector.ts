@@ -1,6 +1,9 @@
+import { lookup as systemLookup } from 'node:dns';
 import { request as httpRequest, type RequestOptions } from 'node:http';
 import type { Socket } from 'node:net';
 import { buildConnector } from 'undici';
+import { isServerAddress } from '../ip-addresses.ts';
+import { judgedLookup, type LookupAll } from '../judged-lookup.ts';
 import { type NamedProxy, type ProxyRules, proxyAuthorization, shownProxy } from './proxy-rules.ts';
 import { codeOf, UnsentError } from './transport-errors.ts';
 
@@ -19,11 +22,16 @@ const certificateCodes = /CERT|SELF_SIGNED|UNABLE_TO_(GET|VERIFY|DECRYPT|DECODE)
 /** `timeoutMs` is for each step of the way: the connection to a proxy, its tunnel, the handshake. */
 export function createConnector(
   rules: ProxyRules,
-  { timeoutMs, userAgent }: { readonly timeoutMs: number; readonly userAgent: string },
+  {
+    timeoutMs,
+    userAgent,
+    lookup = systemLookup,
+  }: { readonly timeoutMs: number; readonly userAgent: string; readonly lookup?: LookupAll },
 ): Connector {
+  const options = { timeout: timeoutMs, lookup: judgedLookup(lookup, faultOfServer) };
   // HTTP/2 comes first in the offer; undici's default offer begins with http/1.1.
-  const connect = buildConnector({ allowH2: true, preferH2: true, timeout: timeoutMs });
-  const connectPlain = buildConnector({ allowH2: false, timeout: timeoutMs });
+  const connect = buildConnector({ allowH2: true, preferH2: true, ...options });
+  const connectPlain = buildConnector({ allowH2: false, ...options });
 
   function open(to: URL, opener: typeof connect, tunnel?: Socket): Promise<Socket> {
     const { promise, resolve, reject } = Promise.withResolvers<Socket>();
@@ -96,6 +104,21 @@ export function createConnector(
   };
 }
 
+/** An address that the configuration spells out is meant, one that a name leads to may be the work of others. */
+function faultOfServer(addresses: readonly string[], hostname: string): Error | undefined {
+  const odd = addresses.find((address) => !isServerAddress(address));
+  return odd === undefined ? undefined : new OddAddressError(hostname, odd);
+}
+
+class OddAddressError extends Error {
+  readonly code = 'ODD_ADDRESS';
+
+  constructor(hostname: string, address: string) {
+    super(`${hostname} leads to ${address}.`);
+    this.name = 'OddAddressError';
+  }
+}
+
 /** Behind a proxy that has opened the way, what breaks the way may be the proxy itself. */
 function unreachable(origin: URL, cause: unknown, proxy: NamedProxy | undefined): UnsentError {
   const phase = phaseOf(cause);
@@ -144,12 +167,15 @@ function askForTunnel(
 
 function phaseOf(cause: unknown): UnsentError['phase'] {
   const code = codeOf(cause) ?? '';
-  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return 'name';
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN' || cause instanceof OddAddressError) return 'name';
   return certificateCodes.test(code) || /^(ERR_SSL|ERR_TLS|EPROTO)/.test(code) ? 'tls' : 'connect';
 }
 
 /** What went wrong and what to do, to follow the name of the host. */
 function whatOf(cause: unknown): string {
+  if (cause instanceof OddAddressError) {
+    return 'is resolved to an address of a cloud’s metadata or of one link only, and nothing was sent: check the name and the DNS';
+  }
   const code = codeOf(cause) ?? 'no connection';
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
     return `cannot be resolved (${code}): check the name, the network and its DNS`;

@@ -1,0 +1,48 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { expect, it, onTestFinished } from 'vitest';
+import type { LookupAll } from '../judged-lookup.ts';
+import { createConnector } from './connector.ts';
+import { noProxies, ProxyRules } from './proxy-rules.ts';
+import { UnsentError } from './transport-errors.ts';
+
+const names: Readonly<Record<string, readonly string[]>> = {
+  'metadata.test': ['169.254.169.254'],
+  'mixed.test': ['127.0.0.1', '::ffff:169.254.169.254'],
+  'lan.test': ['127.0.0.1'],
+};
+const lookup: LookupAll = (name, _options, callback) =>
+  callback(
+    null,
+    (names[name] ?? []).map((address) => ({ address, family: address.includes(':') ? 6 : 4 })),
+  );
+
+it('connects to no name that leads to a cloud’s metadata, and to names in the local network', async () => {
+  let connections = 0;
+  const server = createServer();
+  server.on('connection', () => (connections += 1));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const connector = createConnector(new ProxyRules(noProxies), {
+    timeoutMs: 2_000,
+    userAgent: 'test',
+    lookup,
+  });
+  for (const name of ['metadata.test', 'mixed.test']) {
+    for (const scheme of ['http', 'https']) {
+      const opening = connector.open(new URL(`${scheme}://${name}:${port}`));
+      await expect(opening).rejects.toThrow(UnsentError);
+      await expect(opening).rejects.toMatchObject({
+        phase: 'name',
+        message: expect.stringContaining('metadata'),
+      });
+    }
+  }
+  expect(connections).toBe(0);
+  (await connector.open(new URL(`http://lan.test:${port}`))).destroy();
+  expect(connections).toBe(1);
+});
