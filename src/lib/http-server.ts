@@ -18,6 +18,7 @@ import { bodyTooLarge, HttpFault } from './http-fault.ts';
 import type { Logger } from './logger.ts';
 import { readBody } from './request-body.ts';
 import { gateRequests, takeBody } from './request-gate.ts';
+import { plainJson } from './shown-text.ts';
 import { discardRest } from './unread-body.ts';
 
 const idleLookMs = 50;
@@ -161,7 +162,8 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
 
   app.addHook('onSend', (request, reply, payload, done) => {
     if (hasMore(request.raw)) discardRest(request.raw, reply.raw);
-    done(null, payload);
+    // Errors repeat what was sent, and are read in terminals.
+    done(null, reply.statusCode >= 400 && typeof payload === 'string' ? plainJson(payload) : payload);
   });
 
   const logged = new Set<string>();
@@ -258,7 +260,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
       return;
     }
     const id = randomUUID();
-    const body = options.encodeUnreadable(fault, path, id);
+    const body = plainJson(options.encodeUnreadable(fault, path, id));
     const own = methodsAt(routes, path);
     const methods = own.length > 0 ? own : [...new Set(routes.map(({ method }) => method))];
     const head = [

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect } from 'vitest';
@@ -37,9 +37,13 @@ export const withKeys = {
   API_KEYS: `${keys.client},${keys.neighbour}`,
 };
 
+/** What no line of a log and no answer may hold: what a terminal obeys, what turns the order of text, what ends a line. */
+export const unseen = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u;
+const accountKey = 'wk-attacked.plain';
+
 /**
- * Runs them for the tests of a file. Whatever was done to them, in the end they are alive and have logged no fault of
- * their own.
+ * Runs them for the tests of a file. Whatever was done to them, in the end they are alive, have logged no fault of their
+ * own, nothing secret and no character that is none to be read, and what they wrote is their owner's alone.
  */
 export function useAttackedServices(environment: Record<string, string>): AttackedServices {
   const folder = mkdtempSync(join(tmpdir(), 'warp2api-attacked-'));
@@ -56,7 +60,7 @@ export function useAttackedServices(environment: Record<string, string>): Attack
         POOL_SERVICE_PORT: '0',
         DATA_DIR: join(folder, 'data'),
         WARP_SERVER_URL: running.upstreamUrl,
-        WARP_API_KEY: 'wk-attacked.plain',
+        WARP_API_KEY: accountKey,
         SHUTDOWN_SECONDS: '0',
         ...environment,
       },
@@ -66,19 +70,29 @@ export function useAttackedServices(environment: Record<string, string>): Attack
     running.gatewayUrl = await service.urlOf('gateway');
   });
   afterAll(async () => {
-    const faults = service
-      .output()
-      .split('\n')
-      .filter((line) => /"level":"(error|fatal)"/.test(line));
+    const lines = service.output().split('\n');
+    const secrets = [...Object.values(keys), accountKey, environment['WARP_API_KEY'] ?? accountKey];
+    const bad = {
+      faults: lines.filter((line) => /"level":"(error|fatal)"/.test(line)),
+      leaks: lines.filter((line) => secrets.some((secret) => line.includes(secret))),
+      unseen: lines.filter((line) => unseen.test(line)),
+      readable: openToOthers(join(folder, 'data')),
+    };
     const code = await service.kill('SIGTERM');
     await upstream.kill('SIGTERM');
     rmSync(folder, { recursive: true, force: true });
-    expect({ faults, code }).toEqual({ faults: [], code: 0 });
+    expect({ ...bad, code }).toEqual({ faults: [], leaks: [], unseen: [], readable: [], code: 0 });
   });
   return Object.assign(running, {
     output: () => service.output(),
     cost: () => costOf(service.child.pid ?? 0),
   });
+}
+
+/** The folder and what lies in it, as far as others than the owner may look at it. */
+function openToOthers(folder: string): string[] {
+  const inside = readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((name) => join(folder, name));
+  return [folder, ...inside].filter((file) => (statSync(file).mode & 0o077) !== 0);
 }
 
 /** Ticks of the clock that /proc counts in. */

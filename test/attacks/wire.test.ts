@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { keys, useAttackedServices, withKeys } from './attacked-services.ts';
+import { keys, unseen, useAttackedServices, withKeys } from './attacked-services.ts';
 import { headOf, sendRaw, statusesIn, untilItEnds } from './raw-connection.ts';
 
 /** Bytes that are no good HTTP, or that two readers could take for different requests. */
@@ -153,6 +153,40 @@ describe('what is no HTTP', () => {
   });
 });
 
+describe('text that a terminal obeys', () => {
+  it('is nowhere repeated as it came', async () => {
+    const bad = ['\x1b]0;x\x07', '\x9b31m', '\xc2\x9b31m', '\xe2\x80\xae', '\xe2\x80\xa8', '\xef\xbb\xbf'];
+    for (const service of both) {
+      const url = urlOf(service);
+      const { host } = new URL(url);
+      for (const text of bad) {
+        const encoded = [...text]
+          .map((letter) => `%${letter.charCodeAt(0).toString(16).padStart(2, '0')}`)
+          .join('');
+        const heads = [
+          headOf(`GET /${encoded}`, { host }),
+          headOf(`GET /v1/models/${encoded}`, { host, authorization: `Bearer ${keys.client}` }),
+          headOf(`GET /api/accounts/${encoded}`, { host, authorization: `Bearer ${keys.admin}` }),
+          headOf(`GET /api/accounts?begins=${encoded}&${encoded}=1`, {
+            host,
+            authorization: `Bearer ${keys.admin}`,
+          }),
+          headOf('GET /nope', { host, 'x-request-id': text, 'user-agent': text }),
+          headOf('GET /nope', { host: `${host}${text}` }),
+          headOf('GET /nope', { host, 'x-forwarded-host': text, origin: `http://${text}` }),
+          headOf(`GET /${text}`, { host }),
+          headOf(`${text} /`, { host }),
+        ];
+        for (const head of heads) {
+          const answer = await sendRaw({ url, parts: [head], limitMs: 3_000 });
+          const read = Buffer.from(answer.text, 'latin1').toString().replaceAll('\r\n', '');
+          expect([JSON.stringify(head), unseen.exec(read)]).toEqual([JSON.stringify(head), null]);
+        }
+      }
+    }
+  });
+});
+
 describe('an offer to upgrade', () => {
   const handshake = {
     connection: 'Upgrade',
@@ -222,6 +256,48 @@ describe('an offer to upgrade', () => {
       limitMs: 3_000,
     });
     expect(statuses).toEqual([401]);
+  });
+});
+
+describe('frames of a WebSocket that break its rules', () => {
+  const handshake = {
+    connection: 'Upgrade',
+    upgrade: 'websocket',
+    'sec-websocket-version': '13',
+    'sec-websocket-key': 'AAAAAAAAAAAAAAAAAAAAAA==',
+    authorization: `Bearer ${keys.client}`,
+  };
+  const masked = (first: number, length: string, text = ''): string =>
+    `${String.fromCharCode(first)}${length}\0\0\0\0${text}`;
+  const short = (text: string): string => String.fromCharCode(0x80 | text.length);
+  const frames: Readonly<Record<string, string>> = {
+    'not masked': '\x81\x02hi',
+    'of reserved bits': masked(0xf1, short('hi'), 'hi'),
+    'of an unknown kind': masked(0x8f, short('hi'), 'hi'),
+    'of a huge length': masked(0x81, `\xff${'\x7f'.repeat(8)}`),
+    'of a length of 33 MB': masked(0x81, `\xff\0\0\0\0\x02\x10\0\0`),
+    'that begin in the middle': masked(0x80, short('hi'), 'hi'),
+    'of a ping in parts': masked(0x09, short('hi'), 'hi'),
+    'of a ping that is too long': masked(0x89, '\xfe\x01\0', 'x'.repeat(256)),
+    'of a close with a code that is none': masked(0x88, short('xx'), '\0\x01'),
+    'of text that is no UTF-8': masked(0x81, short('\xff\xfe'), '\xff\xfe'),
+    'of bytes': masked(0x82, short('hi'), 'hi'),
+    'of no JSON': masked(0x81, short('hi'), 'hi'),
+    'of an empty text': masked(0x81, short('')),
+    'of noise': '\x13\x37'.repeat(1_000),
+  };
+
+  it.each(Object.keys(frames))('harm no one: %s', async (name) => {
+    const { host } = new URL(services.gatewayUrl);
+    const { statuses } = await sendRaw({
+      url: services.gatewayUrl,
+      parts: [headOf('GET /v1/responses', { host, ...handshake }), frames[name] ?? ''],
+      isEnough: untilItEnds,
+      limitMs: 300,
+    });
+    expect(statuses).toEqual([101]);
+    const health = await sendRaw({ url: services.gatewayUrl, parts: [headOf('GET /health', { host })] });
+    expect(health.statuses).toEqual([200]);
   });
 });
 
