@@ -154,6 +154,16 @@ describe('the credentials of accounts', () => {
   });
 });
 
+it('is not held up by keys that are made to hold it up', () => {
+  const secrets = new KnownSecrets();
+  for (let length = 6_200; length <= 8_192; length += 1) secrets.use('a'.repeat(length));
+  for (let length = 8; length < 2_000; length += 1) secrets.use(`${'ab'.repeat(length / 2)}`);
+  const started = performance.now();
+  expect(secrets.redact(`${'a'.repeat(100_000)} ${'ab'.repeat(50_000)}`).length).toBeLessThan(1_000);
+  // Without bounds it takes minutes.
+  expect(performance.now() - started).toBeLessThan(20_000);
+}, 60_000);
+
 it('takes secrets out of every text of a value, and out of the message of an error', () => {
   const secrets = knowing(key);
   expect(secrets.redactAll({ [key]: [key, 1, null, { deep: `x${key}` }] })).toEqual({

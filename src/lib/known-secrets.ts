@@ -13,10 +13,13 @@ const leastPart = 12;
 const stride = leastPart - windowSize + 1;
 /** Of the secrets of accounts there are thousands, and tokens are long: what is cut on both sides may be longer. */
 const mostWindows = 40;
-/** Secrets that begin alike share a window; each of them has others. */
+/** Secrets that begin alike share a window; each of them has others, and of the rest enough are known. */
 const mostInWindow = 16;
+const mostInLastWindow = 64;
 /** What is kept of the secrets of accounts: so many that were used last, at least, and twice as many at most. */
 const accountsKept = 2_000;
+/** The same for all their forms, which are long where tokens are. */
+const charactersKept = 16_000_000;
 /** Of each of the forms that an account's secret may have in base64. */
 const mostEncodedWindows = 10;
 
@@ -107,7 +110,7 @@ export class KnownSecrets {
   /** An account's API key, refresh token or bearer, when it is used. Cheap for one that was used lately. */
   use(value: string): void {
     if (value.length < windowSize || this.#used.has(value)) return;
-    if (this.#used.size >= accountsKept) {
+    if (this.#used.size >= accountsKept || this.#used.characters >= charactersKept) {
       this.#usedBefore = this.#used;
       this.#used = new Index();
       this.#filter = new Filter();
@@ -158,13 +161,23 @@ export class KnownSecrets {
     if (text.length < windowSize) return parts;
     const filter = this.#filter;
     let hash = hashOf(text, 0);
+    let end = 0;
     for (let at = 0; ; at += 1) {
       if (filter.mayHave(hash)) {
+        // What is covered already need not be gone over again, but for what makes a part long enough.
+        const from = Math.max(0, end - leastPart);
         for (const index of [this.#configured, this.#used, this.#usedBefore]) {
-          const part = index.partAt(text, hash, at);
-          if (part !== undefined) parts.push(part);
+          const part = index.partAt(text, hash, at, from);
+          if (part === undefined) continue;
+          parts.push(part);
+          end = Math.max(end, part.end);
         }
         if (isOneEnough && parts.length > 0) return parts;
+        // What goes on beyond the part has a window there, or one over its end.
+        if (end - windowSize > at) {
+          at = end - windowSize;
+          hash = hashOf(text, at);
+        }
       }
       if (at + windowSize >= text.length) return parts;
       hash = rolled(hash, text.charCodeAt(at), text.charCodeAt(at + windowSize));
@@ -207,6 +220,11 @@ class Filter {
 class Index {
   readonly #known = new Set<string>();
   readonly #spots = new Map<number, Spot>();
+  #characters = 0;
+
+  get characters(): number {
+    return this.#characters;
+  }
 
   get size(): number {
     return this.#known.size;
@@ -220,20 +238,21 @@ class Index {
   add(value: string, form: string, apart: number, filter: Filter): void {
     this.#known.add(value);
     if (form.length < windowSize) return;
+    this.#characters += form.length;
     const last = form.length - windowSize;
     const step = Math.max(Math.ceil(apart), Math.ceil(last / mostWindows));
     let isKnown = false;
     for (let at = 0; at < last; at += step)
       isKnown = this.#addWindow(form, at, mostInWindow, filter) || isKnown;
     // The end is always known, and every secret by one window at least.
-    this.#addWindow(form, last, isKnown ? mostInWindow : Number.POSITIVE_INFINITY, filter);
+    this.#addWindow(form, last, isKnown ? mostInWindow : mostInLastWindow, filter);
   }
 
-  /** The part of a secret around the window of that hash, as far as it goes in the text. */
-  partAt(text: string, hash: number, at: number): Part | undefined {
+  /** The part of a secret around the window of that hash, as far as it goes in the text from `from` on. */
+  partAt(text: string, hash: number, at: number, from: number): Part | undefined {
     let longest: Part | undefined;
     for (let spot = this.#spots.get(hash); spot !== undefined; spot = spot.next) {
-      const part = partAround(text, at, spot);
+      const part = partAround(text, at, from, spot);
       if (part && (!longest || part.end - part.start > longest.end - longest.start)) longest = part;
     }
     return longest;
@@ -258,10 +277,10 @@ class Index {
   }
 }
 
-function partAround(text: string, at: number, { secret, at: place }: Spot): Part | undefined {
+function partAround(text: string, at: number, from: number, { secret, at: place }: Spot): Part | undefined {
   let start = at;
   let first = place;
-  while (start > 0 && first > 0 && text.charCodeAt(start - 1) === secret.charCodeAt(first - 1)) {
+  while (start > from && first > 0 && text.charCodeAt(start - 1) === secret.charCodeAt(first - 1)) {
     start -= 1;
     first -= 1;
   }

@@ -10,6 +10,7 @@ import { createAdding } from './adding.ts';
 import { type Audit, createAudit } from './audit.ts';
 import { createEventHub, type EventHub } from './events.ts';
 import { createHousekeeper } from './housekeeper.ts';
+import { codeField } from './login-record.ts';
 import { createLogins, type Logins } from './logins.ts';
 import { createPoolMetrics } from './metrics.ts';
 import {
@@ -296,7 +297,7 @@ export function createPool(options: PoolOptions): PoolService {
 
 /** The vault, which tells what must not be shown once it is open. */
 function tellingVault(vault: Vault, secrets: KnownSecrets): Vault {
-  const isCredential = (field: string): boolean => field === credentialField || field === bearerField;
+  const isCredential = (field: string): boolean => [credentialField, bearerField, codeField].includes(field);
   return {
     ...vault,
     seal(accountId, field, plain) {
