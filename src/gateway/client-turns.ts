@@ -97,17 +97,20 @@ export function createClientTurns(
     async run(turn) {
       const startedAt = clock.monotonic();
       const { protocol, decoded, clientId, wantsUsage, output, signal } = turn;
-      const summary = await runCheckedTurn(turns, {
+      const images = imagesFor(decoded.request);
+      const checked = {
         request: decoded.request,
         bytes: turn.bytes,
         clientId,
         affinityKey: turn.affinityKey ?? decoded.affinityKey,
         wantsUsage,
         output,
-        images: imagesFor(decoded.request),
+        images,
         signal,
         logger: logger.child({ request_id: turn.requestId }),
-      });
+      };
+      const run = () => runCheckedTurn(turns, checked);
+      const summary = await (images ? images.during(run) : run());
       const durationMs = Math.round(clock.monotonic() - startedAt);
       const { model } = decoded.request;
       metrics.turnEnded({ protocol, model, isStream: decoded.isStream, durationMs, summary });

@@ -89,7 +89,12 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const keep = await openKeep({ ...options.keep, clock, logger });
   const imageFetcher =
     options.fetchImagesFrom &&
-    createImageFetcher({ allowedHosts: options.fetchImagesFrom, clock, userAgent: options.userAgent });
+    createImageFetcher({
+      allowedHosts: options.fetchImagesFrom,
+      bodies: options.bodies,
+      clock,
+      userAgent: options.userAgent,
+    });
   const schemas = createSchemaChecker(clock);
   const models = createModelLists(leases, clock, logger);
   const stop = new AbortController();

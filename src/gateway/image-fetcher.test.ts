@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { AppError } from '../core/errors.ts';
+import { BodyBudget } from '../lib/body-budget.ts';
 import { systemClock } from '../lib/clock.ts';
 import { createImageFetcher, type ImageFetcher, maxImageBytes } from './image-fetcher.ts';
 import { createManualClock } from './testing/manual-clock.ts';
@@ -47,6 +48,7 @@ afterEach(async () => {
 function createFetcher(clock: typeof systemClock, allowedHosts = [host]): ImageFetcher {
   return createImageFetcher({
     allowedHosts,
+    bodies: new BodyBudget(100_000_000),
     clock,
     userAgent: 'warp2api/test',
     lookup(name, _options, callback) {

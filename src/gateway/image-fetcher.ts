@@ -1,6 +1,7 @@
 import { Agent, type Dispatcher, request as send } from 'undici';
 import { AppError } from '../core/errors.ts';
 import type { ImagePart, ImageUrlPart } from '../core/turn.ts';
+import type { BodyBudget, HeldBody } from '../lib/body-budget.ts';
 import type { Clock } from '../lib/clock.ts';
 import { createGuardedAgent, PrivateAddressError } from '../lib/guarded-agent.ts';
 import type { LookupAll } from '../lib/judged-lookup.ts';
@@ -9,6 +10,8 @@ import { imageTypeOf } from '../protocols/image-type.ts';
 
 /** Fetches images that clients name by their address. */
 export interface ImageFetcher {
+  /** What the images of one turn count as, beside the bodies of all requests: their fetcher does not count. */
+  hold(): HeldBody;
   /**
    * `onBytes` hears how many bytes have arrived, as they do, and ends the fetch by throwing. Throws what it throws, AppError
    * `invalid_request` naming where the address stood, or the signal's own reason.
@@ -20,6 +23,7 @@ export interface ImageFetcher {
 export interface ImageFetcherOptions {
   /** `host` or `host:port` as URLs spell them, without a final dot, that may lie in private networks. */
   readonly allowedHosts: readonly string[];
+  readonly bodies: BodyBudget;
   readonly clock: Clock;
   readonly userAgent: string;
   readonly lookup?: LookupAll;
@@ -76,6 +80,7 @@ export function createImageFetcher(options: ImageFetcherOptions): ImageFetcher {
   }
 
   return {
+    hold: () => options.bodies.begin(),
     fetch(image, signal, onBytes) {
       return limit(async () => {
         signal.throwIfAborted();

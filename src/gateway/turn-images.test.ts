@@ -2,10 +2,12 @@ import { expect, it } from 'vitest';
 import { AppError } from '../core/errors.ts';
 import { plainTurn } from '../core/testing/plain-turn.ts';
 import type { AskedMessage, AskedRequest } from '../core/turn.ts';
+import { BodyBudget } from '../lib/body-budget.ts';
 import type { ImageFetcher } from './image-fetcher.ts';
 import { type AskedTurn, type ImageRules, maxFetchedImages, turnImagesOf } from './turn-images.ts';
 
 const { signal } = new AbortController();
+const bodies = new BodyBudget(40_000_000);
 
 function createFetcher(gone: readonly string[] = [], size = 4) {
   const fetched: string[] = [];
@@ -16,6 +18,7 @@ function createFetcher(gone: readonly string[] = [], size = 4) {
       onBytes(size * 0.75);
       return { type: 'image', mediaType: 'image/png', data: 'A'.repeat(size) };
     },
+    hold: () => bodies.begin(),
     close: async () => {},
   };
   return { fetcher, fetched };
@@ -104,6 +107,7 @@ it('refuses too many images and too many bytes, and fetches the latest of a long
 it('fetches few images of a turn at the same time, and none once there are too many bytes', async () => {
   const begun: { readonly onBytes: (count: number) => void; fail(error: unknown): void }[] = [];
   const fetcher: ImageFetcher = {
+    hold: () => bodies.begin(),
     fetch: (_image, _signal, onBytes) => new Promise((_resolve, fail) => begun.push({ onBytes, fail })),
     close: async () => {},
   };
@@ -122,6 +126,37 @@ it('fetches few images of a turn at the same time, and none once there are too m
   await refused;
   await new Promise(setImmediate);
   expect(begun).toHaveLength(4);
+});
+
+it('counts what is fetched among the bodies of all requests, until the last of the turns that share it ends', async () => {
+  const { fetcher } = createFetcher([], 8_000_000);
+  const request = requestOf(user('a'));
+  const images = turnImagesOf(request, fetcher);
+  if (!images) throw new Error('The request has no images.');
+  const ends = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const running = ends.map(({ promise }) =>
+    images.during(async () => {
+      await images.prepare({ request }, rules, signal);
+      await promise;
+    }),
+  );
+  await images.prepare({ request }, rules, signal);
+  expect(bodies.heldBytes).toBe(6_000_000);
+  const other = turnImagesOf(
+    requestOf(user('old'), assistant, user('b')),
+    createFetcher([], 20_000_000).fetcher,
+  );
+  // An older picture is not said to be gone when there is no room for it.
+  const refused = other?.during(() =>
+    other.prepare({ request: requestOf(user('old'), assistant) }, rules, signal),
+  );
+  await expect(refused).rejects.toMatchObject({ code: 'overloaded', retryAfterMs: 2_000 });
+  ends[0]?.resolve();
+  await running[0];
+  expect(bodies.heldBytes).toBe(6_000_000);
+  ends[1]?.resolve();
+  await running[1];
+  expect(bodies.heldBytes).toBe(0);
 });
 
 it('says what to do where images are not fetched, and asks nothing of a request without any', () => {

@@ -10,8 +10,10 @@ import type {
   TextPart,
   ToolResultPart,
 } from '../core/turn.ts';
+import type { HeldBody } from '../lib/body-budget.ts';
 import { createLimit } from '../lib/limit.ts';
 import { ContentNotes, justSentIndex, type Unshown } from '../protocols/content-notes.ts';
+import { appErrorFrom } from './app-error-from.ts';
 import type { ImageFetcher } from './image-fetcher.ts';
 
 /** An upstream turn as it is before its images are fetched. */
@@ -94,9 +96,21 @@ export class TurnImages {
   readonly #limit = createLimit(fetchesAtOnce);
   /** What has arrived for this turn, of images that then failed too. */
   #bytes = 0;
+  #held: HeldBody | undefined;
 
   constructor(fetcher: ImageFetcher | undefined) {
     this.#fetcher = fetcher;
+  }
+
+  /** What is fetched for a turn counts until the turn ends, and the choices of one request share it. */
+  async during<T>(turn: () => Promise<T>): Promise<T> {
+    const held = this.#held?.share() ?? this.#fetcher?.hold();
+    this.#held = held;
+    try {
+      return await turn();
+    } finally {
+      held?.release();
+    }
   }
 
   /** Throws AppError `invalid_request` for images that the user has just sent and that no upstream could get. */
@@ -168,7 +182,8 @@ export class TurnImages {
           show(one, await this.#fetch(image, signal));
         } catch (error) {
           signal.throwIfAborted();
-          if (one.isJustSent) throw error;
+          const isOverload = error instanceof AppError && error.code === 'overloaded';
+          if (one.isJustSent || isOverload) throw error;
           replace(one, gone);
         }
       }),
@@ -198,6 +213,11 @@ export class TurnImages {
 
   #count({ param }: ImageUrlPart, bytes: number): void {
     this.#bytes += bytes;
+    try {
+      this.#held?.add(bytes);
+    } catch (error) {
+      throw appErrorFrom(error);
+    }
     if (this.#bytes <= maxFetchedBytes) return;
     const message = `${param}: the fetched images of one turn are more than 20 MB together; send fewer or smaller ones.`;
     throw new AppError('invalid_request', message, { param });
