@@ -239,12 +239,15 @@ function createReader(
       if (callLimit) batch = callLimit.apply(batch);
       if (stopCut) batch = stopCut.apply(batch);
       if (limit) batch = limit.apply(batch);
+      const hasContent = noteEvents(progress, batch);
+      if (progress.outputCharacters > mostOutputCharacters) {
+        batch = [{ type: 'error', error: tooLong() }];
+      }
       const last = batch[batch.length - 1];
       if (isTerminal(last) && last !== events[events.length - 1]) {
         isCut = true;
         discard();
       }
-      const hasContent = noteEvents(progress, batch);
       if (hasContent) progress.firstContentAt ??= clock.monotonic();
 
       if (last?.type === 'error') {
@@ -273,6 +276,17 @@ function createReader(
       return batch.length === 0 || write(batch);
     },
   };
+}
+
+/** Some ten times what the longest answer of any model has. All of it is kept until the turn has ended. */
+const mostOutputCharacters = 16_000_000;
+
+/** The limit is ours, and the same request would meet it again. */
+function tooLong(): AppError {
+  return new AppError('upstream_protocol', 'The upstream sent more than an answer can hold; ask for less.', {
+    fault: 'service',
+    failover: 'no',
+  });
 }
 
 function isTerminal(event: TurnEvent | undefined): boolean {

@@ -49,6 +49,9 @@ export async function readResponsesRequest(
   return { asked, before, decoded };
 }
 
+/** So many stored responses are looked into for one request; items of further ones are not found. */
+const mostLooked = 500;
+
 /** The response an item's id was made from, see `itemId`, and `inputItemId` for items that came without one. */
 const itemIdPattern = /^[a-z]+_([0-9a-f]{32})\d+$/;
 
@@ -76,7 +79,7 @@ async function resolveReferences(
       continue;
     }
     const hex = itemIdPattern.exec(item.id)?.[1];
-    if (!known.has(item.id) && hex !== undefined && !looked.has(hex)) {
+    if (!known.has(item.id) && hex !== undefined && !looked.has(hex) && looked.size < mostLooked) {
       looked.add(hex);
       const id = `resp_${hex}`;
       // One that is not there holds no item either, and the item is what the client asked for.

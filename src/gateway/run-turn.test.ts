@@ -824,3 +824,26 @@ it('gives up on an upstream that is silent and turns to another account', async 
   expect(await finish(turn)).toMatchObject({ error: undefined, attempts: 2 });
   expect(reported()).toEqual(['one timeout']);
 });
+
+it('an answer without an end is ended once it is longer than any answer', async () => {
+  fixture.pool.add('one');
+  let isLeft = false;
+  fixture.upstream.answer = (call) => {
+    call.response.on('close', () => {
+      isLeft = true;
+    });
+    const line = `say ${'x'.repeat(1_000_000)}`;
+    const goOn = (): void => {
+      if (isLeft) return;
+      say(call, line);
+      setImmediate(goOn);
+    };
+    goOn();
+  };
+  const { summary, batches } = run();
+  expect((await summary).error).toMatchObject({ code: 'upstream_protocol', failover: 'no' });
+  const events = batches.flat();
+  expect(events.at(-1)).toMatchObject({ type: 'error' });
+  expect(events.filter(({ type }) => type === 'text-delta').length).toBeLessThanOrEqual(16);
+  await vi.waitFor(() => expect(isLeft).toBe(true));
+});

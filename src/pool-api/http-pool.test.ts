@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { describe, expect, it, vi } from 'vitest';
+import { cpuSecondsOf } from '../core/testing/cpu-time.ts';
 import { NotPoolError } from './answer-error.ts';
 import { createHttpPool, createHttpPoolAdmin } from './http-pool.ts';
 import {
@@ -242,4 +243,19 @@ describe('createHttpPoolAdmin', () => {
     await expect(admin.removeAccount('gone')).rejects.toMatchObject({ code: 'account_not_found' });
     await admin.close();
   });
+});
+
+it('a large answer of something that is no pool is judged by its first problem', async () => {
+  await using pool = await startFakePool((call) => ({
+    body: { ...allocated(call).body, accounts: Array(3_000_000).fill(1) },
+  }));
+  const client = createHttpPool({ baseUrl: pool.url });
+  const seconds = await cpuSecondsOf(async () => {
+    await expect(client.allocate({ provider: 'warp' })).rejects.toMatchObject({
+      code: 'pool_unavailable',
+      message: expect.stringContaining('check the address'),
+    });
+  });
+  expect(seconds).toBeLessThan(4);
+  await client.close();
 });

@@ -2,6 +2,7 @@ import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import type { LookupFunction } from 'node:net';
 import type { z } from 'zod';
+import { upToFirstProblem } from '../core/first-problem-only.ts';
 import { errorFromAnswer } from './answer-error.ts';
 import { PoolError } from './errors.ts';
 import { NoAnswerError } from './retry.ts';
@@ -138,7 +139,7 @@ export function createTransport(options: TransportOptions): Transport {
   return {
     exchange(call, schema) {
       return run(call, async (answer) => {
-        const read = schema.safeParse(await readJson(answer));
+        const read = schema.safeParse(await readJson(answer), upToFirstProblem);
         if (read.success) return read.data;
         throw notThePool(place, read.error);
       });

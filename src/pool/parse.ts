@@ -1,9 +1,10 @@
 import type { z } from 'zod';
+import { upToFirstProblem } from '../core/first-problem-only.ts';
 import { PoolError } from '../pool-api/errors.ts';
 
 /** What `schema` makes of `value`. Throws PoolError `unknown_field` or `invalid_request`, naming the first field at fault. */
 export function parse<Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> {
-  const result = schema.safeParse(value);
+  const result = schema.safeParse(value, upToFirstProblem);
   if (result.success) return result.data;
   const issue = result.error.issues[0];
   if (issue === undefined) throw new PoolError('invalid_request', 'The request is not valid.');

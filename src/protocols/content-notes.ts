@@ -1,8 +1,8 @@
 import type { z } from 'zod';
 import { AppError } from '../core/errors.ts';
+import { upToFirstProblem } from '../core/first-problem-only.ts';
 import type { TextPart } from '../core/turn.ts';
 import { firstProblem } from './first-problem.ts';
-import { upToFirstProblem } from './parse-body.ts';
 import { refused } from './refused.ts';
 
 /** Why some content cannot be shown to the model. */

@@ -1,12 +1,7 @@
 import type { z } from 'zod';
 import { AppError } from '../core/errors.ts';
+import { upToFirstProblem } from '../core/first-problem-only.ts';
 import { firstProblem } from './first-problem.ts';
-
-/**
- * zod goes on past the first problem unless it is told, and its types do not tell of that. A list of some hundred thousand
- * faulty items would keep the process at it for half a minute, and take gigabytes, for the one problem that is shown.
- */
-export const upToFirstProblem: z.core.ParseContextInternal<z.core.$ZodIssue> = { abortEarly: true };
 
 /** A request's body by its schema, which wants at least `fields`. Throws AppError `invalid_request`. */
 export function parseBody<Schema extends z.ZodType>(

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { AppError } from '../core/errors.ts';
+import { upToFirstProblem } from '../core/first-problem-only.ts';
 import type { ProviderHttp } from '../core/provider.ts';
 import { parseJson } from '../lib/parse-json.ts';
 import { readRetryAfter } from '../lib/retry-after.ts';
@@ -54,7 +55,7 @@ export function createKeyApi({ adminKey, baseUrl, http, userAgent }: KeyApiOptio
       if (!isGood && form === 'page') throw answeredOnTheWay({ cause: new Error(beginningOf(text, 2_000)) });
       if (answer.status === 404) return null;
       if (!isGood) throw failureOf(answer.status, answer.headers['retry-after']);
-      const parsed = schema.safeParse(parseJson(answer.body));
+      const parsed = schema.safeParse(parseJson(answer.body), upToFirstProblem);
       if (parsed.success) return parsed.data;
       throw new AppError('upstream_protocol', 'The key-management API answered something unknown.', {
         cause: parsed.error,

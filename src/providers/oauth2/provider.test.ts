@@ -174,6 +174,11 @@ describe('a device login', () => {
     expect(await logins.poll('dc')).toEqual({ result });
   });
 
+  it('takes no word that every object knows for an answer', async () => {
+    const { logins } = await corpAt([400, { error: 'constructor' }]);
+    expect(await failureOf(logins.poll('dc'))).toMatchObject({ failure: 'refused' });
+  });
+
   it('ends with a grant, or says that the scope brings no refresh token', async () => {
     const { logins, asked } = await corpAt([200, good]);
     const grant = { bearer: answered, refreshToken: 'rt-2', expiresAt: now + 60_000 };

@@ -19,6 +19,7 @@ import {
   type TokenGrant,
 } from '../../core/provider.ts';
 import { isLoopbackUrl } from '../../lib/loopback.ts';
+import { ownValue } from '../../lib/own-value.ts';
 import { checkApiKey } from '../api-key.ts';
 import { askJson } from '../ask-json.ts';
 import { grantOf, textField } from '../token-grant.ts';
@@ -114,7 +115,7 @@ export function createOauth2Provider(options: Oauth2ProviderOptions): Provider {
         }
         return { result: 'granted', grant: { ...grant, refreshToken: grant.refreshToken } };
       } catch (error) {
-        const result = error instanceof ResponseBodyError ? pollResults[error.error] : undefined;
+        const result = error instanceof ResponseBodyError ? ownValue(pollResults, error.error) : undefined;
         if (result !== undefined) return { result };
         throw exchange.failure(error);
       }

@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { AppError, type AppErrorOptions, type ErrorCode } from '../../core/errors.ts';
+import { upToFirstProblem } from '../../core/first-problem-only.ts';
 import { isSurelyUnsent } from '../../lib/network/transport-errors.ts';
+import { ownValue } from '../../lib/own-value.ts';
 import { readRetryAfter } from '../../lib/retry-after.ts';
 import { beginningOf } from '../../lib/shown-text.ts';
 import { answeredOnTheWay } from '../../protocols/failed-answer.ts';
@@ -146,7 +148,7 @@ export function hasSurelyBegunNothing(thrown: unknown): boolean {
 export function readAnswer<Schema extends z.ZodType>(schema: Schema, answer: unknown): z.infer<Schema> {
   // The SDK gives as text what is not said to be JSON.
   if (typeof answer === 'string') throw answeredOnTheWay({ cause: new Error(beginningOf(answer, 2_000)) });
-  return schema.parse(answer);
+  return schema.parse(answer, upToFirstProblem);
 }
 
 /** What the SDK, or the reading of its answer, has thrown. */
@@ -196,7 +198,7 @@ function knownEnd(
       'The run has stopped to ask for input or an approval, which this gateway cannot give. Say all it needs in the request.';
     return { code: 'invalid_request', message };
   }
-  const known = byPlatformCode[platformCode ?? ''] ?? {
+  const known = ownValue(byPlatformCode, platformCode ?? '') ?? {
     code: 'upstream_unavailable',
     message: 'The run failed at the upstream. Look at the run, or try again.',
   };
@@ -210,7 +212,7 @@ function knownAnswer({ status, problem }: Answered): Known | undefined {
   if (status === 413) return tooLarge;
   if (!problem) return status === 429 ? { ...full, fault: 'network', failover: 'no' } : undefined;
   const { code = '', isRetryable } = problem;
-  const known = byPlatformCode[code];
+  const known = ownValue(byPlatformCode, code);
   // The documented 429 says the same as the run that could not be placed, but of a request that may be repeated.
   if (status === 429 && known !== spent) return full;
   if (known) return known;

@@ -15,6 +15,8 @@ describe('a run that goes wrong', () => {
     ['ERROR', 'resource_unavailable', 'upstream_unavailable'],
     ['BLOCKED', undefined, 'invalid_request'],
     ['CANCELLED', undefined, 'upstream_unavailable'],
+    ['FAILED', 'constructor', 'upstream_unavailable'],
+    ['FAILED', '__proto__', 'upstream_unavailable'],
   ] as const)('as %s with %s is the error %s', async (state, error_code, code) => {
     const { oz, clock, start, error, batches } = begin();
     oz.state.run = { state, status_message: { message: 'secret words', error_code } };

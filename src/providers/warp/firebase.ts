@@ -1,4 +1,5 @@
 import { TokenError, type TokenFailure, type TokenGrant } from '../../core/provider.ts';
+import { ownValue } from '../../lib/own-value.ts';
 import { grantOf, secondsField, textField } from '../token-grant.ts';
 import type { TokenAnswer } from '../token-http.ts';
 
@@ -38,7 +39,7 @@ export function readGrant(answer: TokenAnswer, host: string, now: number): Token
 /** What an answer other than 200 means for the token. */
 export function failureOf(answer: TokenAnswer, host: string): TokenError {
   const word = wordOf(answer);
-  const failure = word === undefined ? undefined : failureByWord[word];
+  const failure = word === undefined ? undefined : ownValue(failureByWord, word);
   if (failure !== undefined) {
     return new TokenError(failure, `${host} answered ${word}. ${adviceByFailure[failure]}`);
   }
@@ -58,7 +59,7 @@ export function failureOf(answer: TokenAnswer, host: string): TokenError {
 /** The host would not take the question at all: it says nothing of the token, and has issued none. */
 export function isAboutTheHost(answer: TokenAnswer): boolean {
   const word = wordOf(answer);
-  const isAboutTheToken = word !== undefined && failureByWord[word] !== undefined;
+  const isAboutTheToken = word !== undefined && ownValue(failureByWord, word) !== undefined;
   return [403, 404, 405].includes(answer.status) && !isAboutTheToken;
 }
 

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
+import { upToFirstProblem } from '../../core/first-problem-only.ts';
 import type { ProviderAccount, ProviderHttp } from '../../core/provider.ts';
 import { parseJson } from '../../lib/parse-json.ts';
 import { classifyFailure } from '../../protocols/warp/classify-failure.ts';
@@ -29,6 +30,8 @@ export interface GraphqlOptions {
 }
 
 const timeoutMs = 5_000;
+/** So many are told. */
+const mostErrors = 10;
 /** Every field may be null, and we are none of the clients they describe. */
 const variables = { requestContext: { clientContext: {}, osContext: {} } };
 
@@ -60,15 +63,15 @@ export function createGraphqlClient(options: GraphqlOptions): GraphqlClient {
       if (response.status !== 200 || json === undefined) {
         throw asSideFailure(classifyFailure(response, options.now()));
       }
-      const answer = answerSchema.safeParse(json);
+      const answer = answerSchema.safeParse(json, upToFirstProblem);
       if (!answer.success) throw unreadable(operation, answer.error);
-      const messages = (answer.data.errors ?? []).map((error) => error.message);
+      const messages = (answer.data.errors ?? []).slice(0, mostErrors).map((error) => error.message);
       if (messages.length > 0) throw refusal(messages);
       const user = answer.data.data?.user;
       const failed = failedSchema.safeParse(user);
       if (failed.success) throw unavailable([failed.data.error.message]);
       const arrived = arrivedSchema.safeParse(user);
-      const parsed = schema.safeParse(arrived.data?.user);
+      const parsed = schema.safeParse(arrived.data?.user, upToFirstProblem);
       if (!parsed.success) throw unreadable(operation, parsed.error);
       return parsed.data;
     },

@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
+import { cpuSecondsOf } from '../../core/testing/cpu-time.ts';
 import { testHttp, testTokenHttp } from '../testing/test-http.ts';
 import { createWarpProvider, isWarpHost } from './provider.ts';
 
@@ -123,6 +124,18 @@ describe('the list of models', () => {
     // None at all is no list: it would keep the account from every model.
     const none = await listOf(['text']);
     expect((await errorOf(none.provider.listModels({ bearer: 'wk-1' }))).code).toBe('upstream_protocol');
+  });
+
+  it('is read at once, however many items of it are none', async () => {
+    const answer = (choices: unknown[]) =>
+      ofUser({ workspaces: [{ featureModelChoice: { agentMode: { choices } } }] });
+    const odd = await providerAt(answer([{ id: 'auto' }, ...Array(200_000).fill(1)]));
+    const errors = await providerAt(json({ errors: Array(200_000).fill(1) }));
+    const seconds = await cpuSecondsOf(async () => {
+      expect(await odd.provider.listModels({ bearer: 'wk-1' })).toEqual([{ id: 'auto' }]);
+      expect((await errorOf(errors.provider.listModels({ bearer: 'wk-1' }))).code).toBe('upstream_protocol');
+    });
+    expect(seconds).toBeLessThan(2);
   });
 
   it('is an error without a workspace or in another shape', async () => {
