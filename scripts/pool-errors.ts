@@ -27,7 +27,7 @@ const meanings: Readonly<Record<PoolErrorCode, string>> = {
   no_account_available:
     'too few accounts are free; `shortage` counts why: try again after `Retry-After`, or give `wait_ms`',
   overloaded:
-    'the pool holds as many large requests as `BODIES_MAX_MB` lets it: try again after `Retry-After`',
+    'the pool holds as many large requests as `BODIES_MAX_MB` lets it, or 500 programs follow the events with this key: try again after `Retry-After`',
   pool_unavailable: 'the pool cannot be reached, or cannot reach its database; clients say so themselves',
   shutting_down: 'the pool is stopping: try again in a few seconds',
 };

@@ -119,7 +119,7 @@ describe('where there are too many connections', () => {
     await says(last, 'begun');
     const refused = await open(app, ask('/'));
     await refused.closed;
-    expect(refused.said()).toMatch(/^HTTP\/1\.1 503 [\s\S]*Too many connections/);
+    expect(refused.said()).toMatch(/^HTTP\/1\.1 503 [\s\S]*retry-after: 5\r\n[\s\S]*Too many connections/);
     expect([stream, idle[0], next, last].map((connection) => connection?.socket.closed)).toEqual(
       Array(4).fill(false),
     );

@@ -268,6 +268,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
       'content-type: application/json; charset=utf-8',
       `content-length: ${Buffer.byteLength(body)}`,
       ...(fault.kind === 'method_not_allowed' ? [`allow: ${methods.join(', ')}`] : []),
+      ...(fault.retryAfterMs === undefined ? [] : [`retry-after: ${fault.retryAfterMs / 1000}`]),
       `x-request-id: ${id}`,
       'connection: close',
     ];
@@ -397,10 +398,9 @@ const cuts: Record<CutReason, Refusal> = {
   slow: tooSlow,
   full: {
     status: '503 Service Unavailable',
-    fault: new HttpFault(
-      'invalid_request',
-      'Too many connections are open: close those that are not needed.',
-    ),
+    fault: new HttpFault('overloaded', 'Too many connections are open: close those that are not needed.', {
+      retryAfterMs: 5_000,
+    }),
   },
 };
 const crowded =

@@ -281,6 +281,19 @@ describe('events', () => {
     expect((await readEvents(service, 'another-run-7')).text()).toContain('event: reset');
   });
 
+  it('go to so many readers of one key, and there is a place again when one leaves', async () => {
+    const service = await startServer({}, { mostStreamsOfKey: 2 });
+    const [first] = [await readEvents(service), await readEvents(service)];
+    const { status, body, headers } = await service.call('GET', '/api/events');
+    expect([status, body['error'], headers['retry-after']]).toMatchObject([
+      503,
+      { code: 'overloaded' },
+      '10',
+    ]);
+    first.stop();
+    await vi.waitFor(async () => expect((await readEvents(service)).text()).toContain('connected'));
+  });
+
   it('keeps an idle stream alive', async () => {
     const service = await startServer();
     const stream = await readEvents(service);

@@ -35,6 +35,8 @@ export interface PoolServerOptions extends PoolKeys {
   readonly allowedHosts: readonly string[] | null;
   /** Where the gateway answers, if that is known, by the address a client has for the pool. */
   readonly gatewayAddress?: (poolAddress: string) => string | undefined;
+  /** Fewer streams of events than usual, for tests. */
+  readonly mostStreamsOfKey?: number;
 }
 
 /** By what the largest request that is taken comes to: a thousand reports, ten thousand leases given back. */
@@ -45,6 +47,8 @@ const listLimitBytes = 512 * 1024;
 const smallLimitBytes = 16 * 1024;
 /** With a status of 500 and more, and no fault of the service. */
 const expectedCodes: ReadonlySet<string> = new Set(['no_account_available', 'overloaded', 'shutting_down']);
+/** Streams of events for each of the few keys there are: a gateway or program needs one. */
+const mostStreamsOfKey = 500;
 /** A sealed export of some ten thousand accounts. */
 const importLimitBytes = 16 * 1024 * 1024;
 
@@ -80,7 +84,8 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
     pool: address,
     gateway: options.gatewayAddress?.(address),
   });
-  const openStreams = new Set<() => void>();
+  /** What ends each stream of events, and the key it was opened with. */
+  const openStreams = new Map<() => void, string>();
 
   app.setErrorHandler((thrown, request, reply) => {
     const error = pool.secrets.clean(poolErrorFrom(thrown));
@@ -94,7 +99,7 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
   });
   app.addHook('preClose', async () => {
     pool.stopAccepting();
-    for (const end of openStreams) end();
+    for (const end of openStreams.keys()) end();
   });
 
   app.decorateRequest('keyHolder');
@@ -178,6 +183,9 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
   });
   serveApiDocs(app, poolApi);
   app.get('/api/events', poolKey, (request, reply) => {
+    const { keyId } = request.keyHolder;
+    const ofKey = [...openStreams.values()].filter((other) => other === keyId).length;
+    if (ofKey >= (options.mostStreamsOfKey ?? mostStreamsOfKey)) throw tooManyStreams();
     reply.hijack();
     const last = request.headers['last-event-id'];
     const end = streamEvents({
@@ -187,7 +195,7 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
       lastEventId: typeof last === 'string' ? last : undefined,
       headers: { 'x-request-id': request.id },
     });
-    openStreams.add(end);
+    openStreams.set(end, keyId);
     reply.raw.once('close', () => openStreams.delete(end));
   });
   return app;
@@ -227,6 +235,14 @@ function whoIs(identify: Identify, shown: readonly string[]): NonNullable<PoolHe
   } catch {
     return 'unknown';
   }
+}
+
+function tooManyStreams(): PoolError {
+  return new PoolError(
+    'overloaded',
+    'Too many programs with this key follow the events: one stream is enough for a program.',
+    { retryAfterMs: 10_000 },
+  );
 }
 
 /** Whether a path of no route is one of the gateway's, or nearly so. */
