@@ -213,7 +213,8 @@ test('a bind beyond this machine needs keys, for each service its own', () => {
     ADMIN_KEY: '16-random-signs.',
     API_KEYS: 'c',
   });
-  expect(() => checkRunMode(guarded, 'both')).not.toThrow();
+  for (const mode of ['both', 'pool', 'gateway'] as const)
+    expect(() => checkRunMode(guarded, mode)).not.toThrow();
   const allowed = load({ HOST: '0.0.0.0', POOL_SERVICE_HOST: '::', ALLOW_OPEN_BIND: 'yes' });
   expect(() => checkRunMode(allowed, 'both')).not.toThrow();
 });

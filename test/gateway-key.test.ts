@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
@@ -96,4 +96,15 @@ test('a gateway whose key the pool does not take is degraded, and works when it 
   expect(wrong.output()).toMatch(/does not take the key of this gateway.*GATEWAY_KEY/);
   await wrong.kill('SIGTERM');
   expect(await (await startGateway()).ask()).toBe(200);
+});
+
+test('a gateway of a pool on another machine makes no key and shows none that it did not get', async () => {
+  const { folder, startGateway } = await poolForGateways({
+    ADMIN_KEY: ownersKey,
+    POOL_API_KEY: 'the-key-of-borrowers',
+  });
+  const away = { POOL_SERVICE_URL: 'http://pool.invalid:8019', DATA_DIR: 'far', KEEP_URL: 'memory' };
+  const gateway = await startGateway(away);
+  expect(await gateway.health()).toMatchObject({ status: 'degraded', pool: { reachable: false } });
+  expect(existsSync(join(folder, 'far', 'gateway.key'))).toBe(false);
 });

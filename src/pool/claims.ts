@@ -9,10 +9,16 @@ import type { ReportedResult, ReportedTurn, StoredAccount } from './store/store.
  * claim of that makes the pool ask. The gateway's reports need no such check: it reads the provider's answers itself.
  */
 export interface Claims {
-  /** The claims that the provider has just confirmed, as reports to believe. */
-  confirmed(turns: readonly ReportedTurn[], results: readonly ReportedResult[]): Promise<ReportedTurn[]>;
+  check(turns: readonly ReportedTurn[], results: readonly ReportedResult[]): Promise<CheckedClaims>;
   /** Whether a claim may have the provider asked about this account now. True at most once a minute. */
   mayAsk(account: StoredAccount, question: 'key' | 'quota'): boolean;
+}
+
+export interface CheckedClaims {
+  /** Those that the provider has just confirmed, as reports to believe. */
+  readonly confirmed: readonly ReportedTurn[];
+  /** Accounts whose bearer is said to be rejected, and whose provider has no query: its token endpoint has to tell. */
+  readonly toRefresh: readonly string[];
 }
 
 /** However much is claimed, the provider is asked no more often about one account. */
@@ -23,6 +29,7 @@ const confirmations: Partial<Record<Outcome, string>> = {
   unauthorized: 'upstream_unauthorized',
   refused: 'upstream_refused',
 };
+const nothingFound: CheckedClaims = { confirmed: [], toRefresh: [] };
 const nothingUsed = { turns: 0, inputTokens: 0, outputTokens: 0, credits: 0, costCents: 0 };
 
 export function createClaims(context: PoolContext): Claims {
@@ -38,30 +45,41 @@ export function createClaims(context: PoolContext): Claims {
     return true;
   };
 
-  const isConfirmed = async (
-    account: StoredAccount,
-    { outcome }: ReportedTurn['signal'],
-  ): Promise<boolean> => {
-    if (!hasBearer(account, clock.now()) || !mayAsk(account, 'key')) return false;
-    const finding: QuotaFinding = await context.probe(
-      account.id,
-      account.provider,
-      providerAccountOf(context, account),
-    );
-    return finding.type === 'failure' && finding.code === confirmations[outcome] && isAboutAccount(finding);
+  const ask = async (account: StoredAccount): Promise<QuotaFinding | undefined> => {
+    if (!hasBearer(account, clock.now()) || !mayAsk(account, 'key')) return undefined;
+    return context.probe(account.id, account.provider, providerAccountOf(context, account));
+  };
+
+  const checkOne = async (turn: ReportedTurn, account: StoredAccount): Promise<CheckedClaims> => {
+    const finding = await ask(account);
+    if (finding?.type !== 'failure') return nothingFound;
+    const { isClaim: _, ...signal } = turn.signal;
+    if (finding.code === confirmations[signal.outcome] && isAboutAccount(finding)) {
+      const reportId = `${turn.reportId} confirmed`;
+      return { ...nothingFound, confirmed: [{ ...turn, reportId, signal, usage: nothingUsed }] };
+    }
+    const isForTokenEndpoint =
+      signal.outcome === 'unauthorized' &&
+      account.credentialKind === 'refresh_token' &&
+      finding.code === 'upstream_protocol';
+    return isForTokenEndpoint ? { ...nothingFound, toRefresh: [account.id] } : nothingFound;
   };
 
   return {
     mayAsk,
-    async confirmed(turns, results) {
-      const checked = results.map(async ({ shouldAskProvider, account }, index) => {
-        const turn = turns[index];
-        if (!shouldAskProvider || account === null || turn === undefined) return [];
-        if (!(await isConfirmed(account, turn.signal))) return [];
-        const { isClaim: _, ...signal } = turn.signal;
-        return [{ ...turn, reportId: `${turn.reportId} confirmed`, signal, usage: nothingUsed }];
-      });
-      return (await Promise.all(checked)).flat();
+    async check(turns, results) {
+      const checked = await Promise.all(
+        results.map(({ shouldAskProvider, account }, index) => {
+          const turn = turns[index];
+          return shouldAskProvider && account !== null && turn !== undefined
+            ? checkOne(turn, account)
+            : nothingFound;
+        }),
+      );
+      return {
+        confirmed: checked.flatMap((one) => one.confirmed),
+        toRefresh: checked.flatMap((one) => one.toRefresh),
+      };
     },
   };
 }

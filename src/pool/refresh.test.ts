@@ -156,6 +156,26 @@ describe('the refresher', () => {
     expect(await view(parts, id)).toMatchObject({ status: 'active', token_version: 2 });
   });
 
+  it('has the token endpoint tell, as often as it may be asked, where the provider has no query', async () => {
+    const parts = await start();
+    parts.issuer.lifetimeMs = 10 * hour;
+    const { id } = await add(parts);
+    const nothingToAsk = new AppError('upstream_protocol', 'nothing can be asked');
+    for (const bearer of ['bearer-1', 'bearer-2', 'bearer-3']) parts.warp.quotas.set(bearer, nothingToAsk);
+    await pass(parts.clock, 2 * hour, minute);
+    expect(await reject(parts, 2)).toMatchObject({
+      status: 'active',
+      id_token: 'bearer-2',
+      token_version: 3,
+    });
+    for (let time = 0; time < 10; time += 1) {
+      await pass(parts.clock, 2 * minute, minute);
+      expect(await reject(parts, 3)).toMatchObject({ status: 'active' });
+    }
+    expect(parts.issuer.asked).toHaveLength(2);
+    expect(await view(parts, id)).toMatchObject({ status: 'active', token_version: 3 });
+  });
+
   it('refreshes a token that only the usage query has found to be revoked', async () => {
     const parts = await start();
     Object.assign(parts.issuer, { lifetimeMs: 10 * hour });

@@ -161,11 +161,12 @@ export function createSessions(context: PoolContext): Sessions {
       const result = await context.lending().report(clock.now(), { ...holder, turns });
       if (result === null) throw sessionNotFound();
       context.tell(result.changes);
-      const confirmed = await reportConfirmed(context, holder, await claims.confirmed(turns, result.results));
+      const { confirmed: believed, toRefresh } = await claims.check(turns, result.results);
+      const confirmed = await reportConfirmed(context, holder, believed);
       const checked = new Map([
         ...(await checkQuotas(context, result.results, caller.isGateway ? undefined : claims)),
         ...confirmed.map(({ account }) => [account.id, account] as const),
-        ...(await refreshRejected(context, [...result.results, ...confirmed])),
+        ...(await refreshRejected(context, [...result.results, ...confirmed], toRefresh)),
       ]);
       const results = result.results.map((item, index) => {
         const account = checked.get(item.accountId) ?? item.account;
@@ -216,8 +217,10 @@ async function checkQuotas(
 async function refreshRejected(
   context: PoolContext,
   results: readonly ReportedResult[],
+  others: readonly string[],
 ): Promise<ReadonlyMap<string, StoredAccount>> {
-  const ids = new Set(results.filter((item) => item.shouldRefresh).map((item) => item.accountId));
+  const rejected = results.filter((item) => item.shouldRefresh).map((item) => item.accountId);
+  const ids = new Set([...rejected, ...others]);
   const refreshed = await Promise.all(
     [...ids].map((id) => context.refreshSoon(id, { force: false, actor: 'rejected bearer' }, refreshLimitMs)),
   );
