@@ -56,7 +56,9 @@ describe('a known secret', () => {
     for (let at = 0; at + 12 <= key.length; at += 1) {
       expect(secrets.redact(`(${key.slice(at, at + 12)})`)).toBe('([secret])');
     }
-    expect(secrets.redact(`${key.slice(0, 13)}\n${key.slice(13)}`)).toBe('[secret]\n[secret]');
+    expect(secrets.redact(`${key.slice(0, 13)}\n${key.slice(13)}`)).toBe('[secret]');
+    const wrapped = key.replace(/.{5}/g, '$&\r\n  ');
+    expect(secrets.redact(`they said\n${wrapped}\nand left`)).toBe('they said\n[secret]\nand left');
   });
 
   it('is found by its shown ends where a vendor masks it', () => {

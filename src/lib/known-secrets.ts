@@ -135,7 +135,9 @@ export class KnownSecrets {
   redact(text: string): string {
     let clean = '';
     let shownTo = 0;
-    for (const { start, end } of merged(this.#partsIn(text, false))) {
+    const parts = this.#partsIn(text, false);
+    if (/[\r\n]/.test(text)) parts.push(...this.#partsOverLines(text));
+    for (const { start, end } of merged(parts)) {
       clean += text.slice(shownTo, start) + mark;
       shownTo = end;
     }
@@ -153,6 +155,15 @@ export class KnownSecrets {
     const message = this.redact(error.message);
     if (message !== error.message) error.message = message;
     return error;
+  }
+
+  /** Programs break long words over lines, shorter than a part that is known by itself. */
+  #partsOverLines(text: string): Part[] {
+    const { joined, places } = unbroken(text);
+    return this.#partsIn(joined, false).map(({ start, end }) => ({
+      start: places[start] ?? 0,
+      end: (places[end - 1] ?? 0) + 1,
+    }));
   }
 
   /** Secrets that begin alike are found by each other's beginnings, so parts may overlap. */
@@ -183,6 +194,16 @@ export class KnownSecrets {
       hash = rolled(hash, text.charCodeAt(at), text.charCodeAt(at + windowSize));
     }
   }
+}
+
+/** What a text is without its white space, and where each of its characters stands. */
+function unbroken(text: string): { readonly joined: string; readonly places: readonly number[] } {
+  const places: number[] = [];
+  const words = [...text.matchAll(/\S+/g)].map((word) => {
+    for (let index = 0; index < word[0].length; index += 1) places.push(word.index + index);
+    return word[0];
+  });
+  return { joined: words.join(''), places };
 }
 
 /** In order, and none touching another. */

@@ -92,3 +92,17 @@ it('cuts long texts from outside, and leaves out a line that is long in any case
   ]);
   expect(JSON.stringify(lines()).length).toBeLessThan(20_000);
 });
+
+it('leaves nothing of a secret in a line that is shortened, wherever that cuts', () => {
+  const { text, lines, stream } = collect();
+  const secrets = new KnownSecrets();
+  secrets.add('9f8e7d6c5b4a39281706');
+  const logger = createLogger('INFO', stream, secrets);
+  for (let before = 3_975; before <= 4_000; before += 1) {
+    const said = `${'x '.repeat(before / 2).padEnd(before)}9f8e7d6c5b4a39281706 ${'y '.repeat(20_000)}`;
+    logger.info({ said }, 'long');
+  }
+  expect(lines()).toHaveLength(26);
+  expect(text()).toContain('[secret]');
+  expect(text()).not.toContain('9f8e');
+});

@@ -2,7 +2,7 @@ import { type DestinationStream, type LogFn, type Logger, pino } from 'pino';
 import type { KnownSecrets } from './known-secrets.ts';
 import { createLineWriter, type LineWriter } from './line-writer.ts';
 import { parseJson } from './parse-json.ts';
-import { plainJson } from './shown-text.ts';
+import { beginningOf, plainJson } from './shown-text.ts';
 
 export type { Logger } from 'pino';
 
@@ -58,8 +58,9 @@ function cleaned(
 ): DestinationStream & Pick<LineWriter, 'isWritable'> {
   return {
     write(line) {
-      const clean = secrets?.isIn(line) ? redactedLine(line, secrets) : line;
-      destination.write(plainJson(clean.length > longestLine ? shortenedLine(clean) : clean));
+      // A cut between words leaves whole secrets or none, and a line of megabytes is not searched.
+      const short = line.length > longestLine ? shortenedLine(line) : line;
+      destination.write(plainJson(secrets?.isIn(short) ? redactedLine(short, secrets) : short));
     },
     get isWritable() {
       return !('isWritable' in destination) || destination.isWritable === true;
@@ -74,7 +75,7 @@ const longestText = 4_000;
 function shortenedLine(line: string): string {
   const fields = parseJson(line);
   const cut = JSON.stringify(fields, (_name, value: unknown) =>
-    typeof value === 'string' && value.length > longestText ? `${value.slice(0, longestText)}…` : value,
+    typeof value === 'string' ? beginningOf(value, longestText) : value,
   );
   if (cut !== undefined && cut.length <= longestLine) return `${cut}\n`;
   const { level = 'info', time = null } = (fields ?? {}) as { level?: unknown; time?: unknown };

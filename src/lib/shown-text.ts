@@ -6,6 +6,9 @@ const unseen = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]
 /** The same, and before it what holds an emoji of several characters together. */
 const unseenOrJoining =
   /(?<=\p{Emoji}[\ufe0f\u{1f3fb}-\u{1f3ff}]*)(\u200d(?=\p{Extended_Pictographic})|\ufe0f)|[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
+/** What is longer is no key, and is cut anywhere. */
+const longestWord = 256;
+const betweenWords = new Set(' \t\r\n"\'`,;:=&(){}[]<>');
 /** Most text has nothing of all that: one look at it is cheap. */
 const notPlain = /[^\n -~]/;
 
@@ -36,7 +39,11 @@ export function plainLine(text: string): string {
  */
 export function beginningOf(text: string, mostCharacters: number): string {
   if (text.length <= mostCharacters) return text;
-  return `${text.slice(0, mostCharacters).replace(/[^\s"'`,;:=&(){}[\]<>]+$/, '')}…`;
+  const least = Math.max(0, mostCharacters - longestWord);
+  let end = mostCharacters;
+  while (end > least && !betweenWords.has(text.charAt(end - 1))) end -= 1;
+  const isInWord = end === least && !betweenWords.has(text.charAt(end - 1));
+  return `${text.slice(0, isInWord && least > 0 ? mostCharacters : end)}…`;
 }
 
 /** `\u001b`, of a character beyond the first plane two of them. */

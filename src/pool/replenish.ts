@@ -230,7 +230,8 @@ export function createReplenisher(context: PoolContext, sources: readonly Source
             name,
             type,
             state: shown,
-            last_error: lastError,
+            // What an older release stored was not cleaned.
+            last_error: lastError && context.secrets.redact(lastError),
             retry_at: isOver ? null : isoTime(retryAt),
             added,
             ...(pendingLogin === undefined ? {} : { login: await pendingLogin() }),
