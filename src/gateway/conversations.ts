@@ -62,8 +62,8 @@ export function createConversations(keep: Keep) {
     }
   }
 
-  function put(key: string, { accountId, memory }: Remembered): void {
-    keep.put(key, pack(accountId, memory), ttlMs).catch(() => {});
+  function put(clientId: string, key: string, { accountId, memory }: Remembered): void {
+    keep.put(key, pack(accountId, memory), ttlMs, clientId).catch(() => {});
   }
 
   return {
@@ -115,7 +115,7 @@ export function createConversations(keep: Keep) {
               ...answer.toolCalls.map((call) => ({ type: 'tool-call' as const, ...resentCall(call) })),
             ],
           });
-          put(keyOf(after), { accountId, memory });
+          put(clientId, keyOf(after), { accountId, memory });
         },
         end() {
           if (keyBefore === undefined) return 'new';
@@ -123,7 +123,7 @@ export function createConversations(keep: Keep) {
           if (!isUsed && !isReplaced) {
             // For the client that sends the same history again, with another question or after an error.
             taken.take(keyBefore);
-            put(keyBefore, found);
+            put(clientId, keyBefore, found);
           }
           return didGoOn ? 'hit' : 'lost';
         },

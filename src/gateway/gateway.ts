@@ -12,6 +12,7 @@ import type { Pool } from '../pool-api/pool.ts';
 import { createAffinity } from './affinity.ts';
 import { createConversations } from './conversations.ts';
 import { createImageFetcher } from './image-fetcher.ts';
+import { createFairKeep } from './keep/fair-keep.ts';
 import { openKeep } from './keep/open-keep.ts';
 import { createClientKeys } from './keys.ts';
 import { createLeaseCache } from './lease-cache.ts';
@@ -87,6 +88,8 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const leases = createLeaseCache(pool, clock, logger);
   const reporter = createReporter(pool, clock, logger);
   const keep = await openKeep({ ...options.keep, clock, logger });
+  // Clients without keys of their own are one.
+  const shared = options.apiKeys.length > 1 ? createFairKeep(keep, options.keep.maxBytes) : keep;
   const imageFetcher =
     options.fetchImagesFrom &&
     createImageFetcher({
@@ -119,7 +122,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       leases,
       reporter,
       reach: new ProviderReach(clock),
-      conversations: createConversations(keep),
+      conversations: createConversations(shared),
       affinity: createAffinity(clock.monotonic, options.slowFirstContentMs),
       schemas,
       imageFetcher,
@@ -135,7 +138,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     keys: createClientKeys(options.apiKeys, 'API_KEYS', createWrongKeyLog(logger, clock)),
     poolWatch,
     responses: createStoredResponses(
-      keep,
+      shared,
       options.responsesTtlMs,
       (error) => logger.warn({ err: error }, 'a response could not be kept'),
       { clock, arePossible: () => keep.figures().store === 'postgres' },

@@ -119,7 +119,7 @@ export function createStoredResponses(
 
   async function put(clientId: string, stored: StoredResponse): Promise<void> {
     const key = keyOf(clientId, String(stored.response['id']));
-    await answered(keep.put(key, Buffer.from(JSON.stringify(stored)), ttlMs));
+    await answered(keep.put(key, Buffer.from(JSON.stringify(stored)), ttlMs, clientId));
   }
 
   /** Everything said in those responses, in their order. */

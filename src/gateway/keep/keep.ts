@@ -4,8 +4,8 @@
  */
 export interface Keep {
   get(key: string): Promise<Uint8Array | undefined>;
-  /** Keys are written once; a second write of the same key replaces the value whole. What is too large is not kept. */
-  put(key: string, value: Uint8Array, ttlMs: number): Promise<void>;
+  /** Keys are written once; a second write of the same key replaces the value whole. What is too large is not kept. `clientId`: whose it is, for a keep that shares its room out. */
+  put(key: string, value: Uint8Array, ttlMs: number, clientId?: string): Promise<void>;
   /** Removes the entry and answers it: of several callers at once exactly one gets it. */
   claim(key: string): Promise<Uint8Array | undefined>;
   /** Writes what is still to be written. */

@@ -1,0 +1,43 @@
+import { expect, it } from 'vitest';
+import { createManualClock } from '../testing/manual-clock.ts';
+import { createFairKeep } from './fair-keep.ts';
+import { createMemoryKeep } from './memory-keep.ts';
+
+const hour = 60 * 60_000;
+const maxBytes = 120_000;
+
+function keeps() {
+  const memory = createMemoryKeep(createManualClock(), maxBytes);
+  return { memory, fair: createFairKeep(memory, maxBytes) };
+}
+
+it('a flood of one client pushes out its own entries, the first ones first, and none of others', async () => {
+  const { memory, fair } = keeps();
+  for (let count = 0; count < 40; count += 1)
+    await fair.put(`mine ${count}`, new Uint8Array(1_000), hour, 'me');
+  for (let count = 0; count < 1_000; count += 1)
+    await fair.put(`flood ${count}`, new Uint8Array(1_000), hour, 'other');
+  for (let count = 0; count < 40; count += 1) expect(await fair.get(`mine ${count}`)).toBeDefined();
+  expect(await fair.get('flood 999')).toBeDefined();
+  expect(await fair.get('flood 951')).toBeDefined();
+  expect(await fair.get('flood 949')).toBeUndefined();
+  expect(memory.figures().bytes).toBeLessThanOrEqual(maxBytes);
+});
+
+it('counts what was replaced once, and what was claimed not at all', async () => {
+  const { fair } = keeps();
+  await fair.put('first', new Uint8Array(1_000), hour, 'me');
+  for (let count = 0; count < 200; count += 1) await fair.put('same', new Uint8Array(1_000), hour, 'me');
+  for (let count = 0; count < 200; count += 1) {
+    await fair.put(`claimed ${count}`, new Uint8Array(1_000), hour, 'me');
+    expect(await fair.claim(`claimed ${count}`)).toBeDefined();
+  }
+  expect(await fair.get('first')).toBeDefined();
+  expect(await fair.get('same')).toBeDefined();
+});
+
+it('keeps one entry of any size that fits', async () => {
+  const { fair } = keeps();
+  await fair.put('large', new Uint8Array(100_000), hour, 'me');
+  expect(await fair.get('large')).toBeDefined();
+});
