@@ -324,10 +324,16 @@ function methodsAt(routes: readonly ServedRoute[], path: string): string[] {
   return [...new Set(found.map(({ method }) => method))];
 }
 
+const patterns = new Map<string, RegExp>();
+
 /** `/:id` and `/*`, as the routes have them. */
 function patternOf(url: string): RegExp {
+  const known = patterns.get(url);
+  if (known !== undefined) return known;
   const escaped = url.replace(/[.+?^${}()|[\]\\]/g, '\\$&');
-  return new RegExp(`^${escaped.replace(/:[^/]+/g, '[^/]+').replace('*', '.*')}$`);
+  const pattern = new RegExp(`^${escaped.replace(/:[^/]+/g, '[^/]+').replace('*', '.*')}$`);
+  patterns.set(url, pattern);
+  return pattern;
 }
 
 /** Not where a parameter took the name of another call for a value, such as `compact` for an id. */

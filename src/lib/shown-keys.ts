@@ -2,6 +2,9 @@ import type { IncomingHttpHeaders } from 'node:http';
 
 const keyHeaders = ['x-api-key', 'x-goog-api-key', 'api-key'];
 
+/** There are five places for a key. Each key is hashed, and headers have room for thousands. */
+const mostShown = 16;
+
 /**
  * All keys that a request holds, in any of the usual places. Clients fill some of the places with an empty or invented key,
  * so none of them has precedence.
@@ -11,5 +14,6 @@ export function shownKeys(headers: IncomingHttpHeaders, url: string): readonly s
   const bearer = /^(?:Bearer +)+(\S+) *$/i.exec(headers.authorization ?? '')?.[1] ?? '';
   const inHeaders = keyHeaders.flatMap((name) => String(headers[name] ?? '').split(','));
   const query = url.includes('?') ? new URLSearchParams(url.slice(url.indexOf('?') + 1)).getAll('key') : [];
-  return [bearer, ...inHeaders, ...query].map((key) => key.trim()).filter((key) => key !== '');
+  const shown = [bearer, ...inHeaders, ...query].map((key) => key.trim()).filter((key) => key !== '');
+  return [...new Set(shown)].slice(0, mostShown);
 }
