@@ -30,6 +30,18 @@ it('takes what stays within the limits and refuses one more', () => {
   expect(faultOf(long(jsonLimits.values + 1))).toContain(`${jsonLimits.values} values`);
 });
 
+it('counts the members of each object by itself, and the items of lists only together', () => {
+  const wide = (members: number): string =>
+    `{${Array.from({ length: members }, (_, index) => `"f${index}":[1,2,{"a":1,"b":2}]`).join()}}`;
+  for (const pieceBytes of [7, 1_000, 1_000_000]) {
+    expect(faultOf(`[${wide(jsonLimits.members)},${wide(9)}]`, pieceBytes)).toBeUndefined();
+    expect(faultOf(`[1,${wide(jsonLimits.members + 1)}]`, pieceBytes)).toContain(
+      `${jsonLimits.members} members`,
+    );
+  }
+  expect(faultOf(`]]}}${wide(9)}`)).toBeUndefined();
+});
+
 it('refuses what is hopeless before it is here whole', () => {
   expect(faultOf('['.repeat(jsonLimits.depth + 1))).toContain('inside one another');
   expect(faultOf(`[${'{},'.repeat(jsonLimits.values)}`)).toContain('values');

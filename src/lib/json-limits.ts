@@ -7,7 +7,12 @@ export const jsonLimits = {
   depth: 512,
   /** Members of objects and items of lists, altogether. A conversation of ten thousand messages has 100,000. */
   values: 250_000,
+  /** Members of one object: engines keep them in a slow form, and each is looked up in tables and schemas. */
+  members: 10_000,
 } as const;
+
+/** What a list's count begins with, so that it never gets to the limit of an object's members. */
+const ofList = -2 * jsonLimits.values;
 
 /** Says which limit a text breaks, as the end of a sentence about it. */
 export class JsonLimitError extends Error {}
@@ -24,6 +29,8 @@ const closeObject = 0x7d;
 export class JsonScan {
   #depth = 0;
   #values = 0;
+  /** Of each object around the present place, how many members it has beside the first. */
+  readonly #members: number[] = [];
   #isInString = false;
   /** The last piece ended with a backslash that escapes the first character of the next. */
   #isEscaped = false;
@@ -39,6 +46,8 @@ export class JsonScan {
     let depth = this.#depth;
     let values = this.#values;
     let isInString = this.#isInString;
+    const members = this.#members;
+    let isTooWide = false;
     let index = this.#isEscaped && end > 0 ? 1 : 0;
     while (index < end) {
       if (isInString) {
@@ -57,10 +66,17 @@ export class JsonScan {
       else if (code === comma) {
         values += 1;
         if (values > jsonLimits.values) break;
+        if (depth > 0) {
+          const count = (members[depth - 1] ?? 0) + 1;
+          members[depth - 1] = count;
+          isTooWide = count >= jsonLimits.members;
+          if (isTooWide) break;
+        }
       } else if (code === openList || code === openObject) {
         depth += 1;
         values += 1;
         if (depth > jsonLimits.depth || values > jsonLimits.values) break;
+        if (depth > 0) members[depth - 1] = code === openList ? ofList : 0;
       } else if (code === closeList || code === closeObject) depth -= 1;
     }
     this.#depth = depth;
@@ -69,6 +85,9 @@ export class JsonScan {
     if (end > 0) this.#isEscaped = index > end;
     if (depth > jsonLimits.depth) {
       throw new JsonLimitError(`has more than ${jsonLimits.depth} lists and objects inside one another`);
+    }
+    if (isTooWide) {
+      throw new JsonLimitError(`has an object of more than ${jsonLimits.members} members`);
     }
     if (values > jsonLimits.values) {
       throw new JsonLimitError(`has more than ${jsonLimits.values} values`);
