@@ -1,9 +1,11 @@
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
 import { describe, expect, it } from 'vitest';
-import { useAttackedServices, withKeys } from './attacked-services.ts';
+import { keys, useAttackedServices, withKeys } from './attacked-services.ts';
 import { headOf, type RawAnswers, sendRaw } from './raw-connection.ts';
 
 /**
- * Large bodies. Work is judged by the processor time the services have spent, not by
+ * Large bodies, from callers with and without a key. Work is judged by the processor time the services have spent, not by
  * the time it took: other programs run on the machine.
  */
 
@@ -35,6 +37,20 @@ function attack({ url, line, headers = {}, megabytes, body = brackets }: Attack)
     ...headers,
   });
   return sendRaw({ url, parts: [head, ...body(megabytes)], isStubborn: true, limitMs: 60_000 });
+}
+
+/** The longest that `/health` took to answer while something went on. */
+async function watchHealth(
+  during: Promise<unknown>,
+): Promise<{ slowestMs: number; failures: readonly string[] }> {
+  const watcher = new Worker(new URL('health-watcher.ts', import.meta.url), {
+    workerData: services.gatewayUrl,
+  });
+  const told = once(watcher, 'message');
+  await during;
+  watcher.postMessage('over');
+  const [figures] = await told;
+  return figures;
 }
 
 describe('a body of 12 MB without a key', () => {
@@ -113,4 +129,56 @@ describe('a connection without a key', () => {
     expect(health.statuses).toEqual([200]);
     expect(after.peakMb - before.peakMb).toBeLessThan(mostGrowthMb);
   });
+});
+
+describe('bodies of 31 MB with a key', () => {
+  const fields = Array.from({ length: 1_000_000 }, (_, index) => `"field${index}":1`);
+  const manyFields = Buffer.from(`{"model":"none","messages":[],${fields.join()}}`);
+  const texts: Readonly<Record<string, (megabytes: number) => Iterable<Buffer>>> = {
+    brackets,
+    *'one long text'(megabytes) {
+      // Of a model that is none: what a turn of it costs is the upstream's, too.
+      const begin = '{"model":"none","messages":[{"role":"user","content":"';
+      const end = '"}]}';
+      yield Buffer.from(begin);
+      yield Buffer.alloc(megabytes * megabyte - begin.length - end.length, 'x');
+      yield Buffer.from(end);
+    },
+    *'a million fields'(megabytes) {
+      yield manyFields;
+      yield Buffer.alloc(megabytes * megabyte - manyFields.length, ' ');
+    },
+  };
+
+  it.each(Object.keys(texts))(
+    'of %s, many at a time, leave the services answering and their memory bounded',
+    async (name) => {
+      const url = services.gatewayUrl;
+      const bodies = Array.from({ length: 20 }, () =>
+        attack({
+          url,
+          line: 'POST /v1/chat/completions',
+          headers: { authorization: `Bearer ${keys.client}` },
+          megabytes: 31,
+          ...(texts[name] === undefined ? {} : { body: texts[name] }),
+        }),
+      );
+      const all = Promise.all(bodies);
+      const { slowestMs, failures } = await watchHealth(all);
+      const statuses = (await all).map((answer) => answer.statuses[0]);
+      // With room for a machine that does other things: before, /health was gone for a minute.
+      expect(failures).toEqual([]);
+      expect(slowestMs).toBeLessThan(15_000);
+      expect(services.cost().peakMb).toBeLessThan(1_024);
+      for (const status of statuses) expect([400, 404, 413, 503, undefined]).toContain(status);
+      const after = await fetch(`${url}/v1/chat/completions`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${keys.client}` },
+        body: JSON.stringify({ model: 'sandbox', messages: [{ role: 'user', content: 'hi' }] }),
+      });
+      expect(after.status).toBe(200);
+      await after.body?.cancel();
+    },
+    90_000,
+  );
 });
