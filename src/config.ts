@@ -324,8 +324,7 @@ function secretsIn(
     const isSecret = (settings as Readonly<Record<string, { isSecret?: boolean }>>)[name]?.isSecret === true;
     for (const one of [value].flat()) {
       if (typeof one !== 'string') continue;
-      // Where a URL stands for a database its user is named in messages; at a proxy it may be a token.
-      if (one.includes('://')) secrets.addUrl(one, { isUserSecret: name.endsWith('_PROXY') });
+      if (one.includes('://')) secrets.addUrl(one);
       else if (isSecret && !/^(sqlite:|memory$)/.test(one)) secrets.add(one);
     }
   }

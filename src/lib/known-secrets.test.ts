@@ -100,11 +100,26 @@ describe('short values', () => {
   });
 });
 
+it('takes nothing out that only looks like a credential of a URL', () => {
+  const secrets = new KnownSecrets();
+  secrets.addUrl(
+    'postgres://warp2api@db.example.com/accounts?sslmode=verify-full&application_name=warp2api-pool',
+  );
+  secrets.addUrl('postgres://postgres:postgres@db.example.com/accounts');
+  secrets.addUrl('postgres://someone:accounts@db.example.com/accounts');
+  secrets.addUrl('postgres://someone:gateway@db.example.com/accounts');
+  secrets.addUrl('https://id.example.com/.well-known/openid-configuration');
+  secrets.addNamed('NODE_ENV', 'production');
+  const text = 'warp2api postgres gateway accounts verify-full warp2api-pool openid-configuration production';
+  expect(secrets.redact(text)).toBe(text);
+});
+
 it('takes out of a URL what is secret in it, and no more', () => {
   const secrets = new KnownSecrets();
   secrets.addUrl('postgres://warpuser:p%40ssw0rd-1@db.example.com:5432/accounts');
   secrets.addUrl(
     'https://hooks.example.com/services/T0AAAAAAA/aB3dE5fG7hJ9kL1mN2pQ4rS6?sig=s1gn4ture-x&v=2#fr4gment-y',
+    { isPathSecret: true },
   );
   secrets.addUrl('http://pr0xy-token@proxy.example.com:3128');
   expect(

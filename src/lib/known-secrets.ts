@@ -54,11 +54,12 @@ export class KnownSecrets {
 
   /** A secret of the configuration, kept for ever. One that is too short to be told from other text is passed over. */
   add(value: string | undefined): void {
-    if (value === undefined || this.#configured.has(value)) return;
+    if (value === undefined || value.length < shortestWord || this.#configured.has(value)) return;
     for (const line of [value, ...value.split(/\s*[\r\n]+\s*/)]) {
       for (const form of formsOf(line)) this.#configured.add(line, form, stride, this.#filter);
     }
-    if (value.length < windowSize && value.length >= shortestWord) {
+    // A short word of letters is a word of messages as well, and one of ours.
+    if (value.length < windowSize && /[^A-Za-z]/.test(value)) {
       this.#words.add(value);
       const words = [...this.#words].map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
       this.#wordPattern = new RegExp(`(?<![A-Za-z0-9])(?:${words.join('|')})(?![A-Za-z0-9])`, 'g');
@@ -66,29 +67,30 @@ export class KnownSecrets {
   }
 
   /**
-   * What is secret in a URL: the password, the user name where that is the only credential or `isUserSecret`, the values of
-   * the query, the fragment, and long parts of the path, which is where some services put their tokens.
+   * What is secret in a URL: the password, at http also a user name without one and the values of the query; with
+   * `isPathSecret` long parts of the path, which is where webhooks put their tokens. The user of a database is not.
    */
-  addUrl(text: string | undefined, { isUserSecret = false } = {}): void {
+  addUrl(text: string | undefined, { isPathSecret = false } = {}): void {
     if (text === undefined || !URL.canParse(text)) return;
-    const url = new URL(text);
-    const { username, password } = url;
-    const given = [...url.searchParams.values(), url.hash.slice(1)];
-    const user = decoded(username);
+    const { protocol, username, password, pathname, searchParams, hash } = new URL(text);
+    const isHttp = /^https?:$/.test(protocol);
     // A password that is the name of the user or the database is no secret, and a word that messages need.
-    const isGuessed = password === username || password === url.pathname.slice(1);
-    if (password !== '' && !isGuessed) given.push(password, decoded(password));
-    if (isUserSecret || password === '') given.push(user);
-    if (/^https?:$/.test(url.protocol)) {
-      given.push(...url.pathname.split('/').filter((segment) => segment.length >= longSegment));
+    if (password !== username && password !== pathname.slice(1)) {
+      this.add(password);
+      this.add(decoded(password));
     }
-    for (const value of given) this.add(value);
+    if (isHttp && username.length >= windowSize) this.add(decoded(username));
+    for (const [name, value] of searchParams) if (isHttp || secretName.test(name)) this.addNamed(name, value);
+    if (isHttp) this.addNamed('', hash.slice(1));
+    if (!isPathSecret) return;
+    for (const segment of pathname.split('/')) if (segment.length >= longSegment) this.add(segment);
   }
 
   /** The value of a variable, a header or an option: what a URL hides, or all of it, unless it is short and its name harmless. */
   addNamed(name: string, value: string): void {
-    if (openVariables.includes(name)) return;
-    if (/^[a-z][a-z0-9+.-]*:\/\//i.test(value) && URL.canParse(value)) this.addUrl(value);
+    if (openVariables.includes(name) || harmlessName.test(name)) return;
+    if (/^[a-z][a-z0-9+.-]*:\/\//i.test(value) && URL.canParse(value))
+      this.addUrl(value, { isPathSecret: true });
     else if (value.length >= windowSize || secretName.test(name)) {
       this.add(value);
       this.add(/^(?:Bearer|Basic|Token|ApiKey) +(.+)$/is.exec(value)?.[1]);
@@ -100,7 +102,7 @@ export class KnownSecrets {
     words.forEach((word, index) => {
       const [, name = '', value = ''] = /^-*([\w-]+)\s*[=:]\s*(.+)$/s.exec(word) ?? [];
       if (secretName.test(name)) this.addNamed(name, value);
-      else this.addUrl(word);
+      else this.addUrl(word, { isPathSecret: true });
       const before = words[index - 1] ?? '';
       if (/^--?\w/.test(before) && !/[=:]/.test(before) && secretName.test(before))
         this.addNamed(before, word);
@@ -219,6 +221,9 @@ function merged(parts: readonly Part[]): readonly Part[] {
 
 /** Names of what is worth hiding, however short it is. */
 const secretName = /key|token|secret|passw|pwd|pass$|pin$|credential|auth|cookie|session/i;
+/** Variables that set how programs run, whose values are words such as `production`. */
+const harmlessName =
+  /^(LC_\w+|TZ|TERM|NODE_ENV|NODE_OPTIONS|PYTHON\w+|TMPDIR|USER|LOGNAME|SHELL|PWD|DEBUG|\w*LOG_LEVEL|ENVIRONMENT)$/;
 const longSegment = 16;
 const filterBits = 1 << 18;
 

@@ -26,7 +26,7 @@ export function createWebhookSource(
 ): Source {
   const { name, url, timeoutMs, headers } = settings;
   const { secrets } = tools.context;
-  secrets.addUrl(url);
+  secrets.addUrl(url, { isPathSecret: true });
   // They come from variables because they are secret, whatever the header.
   for (const value of Object.values(headers)) secrets.addNamed('authorization', value);
   const deliveries = createDeliveries(name, tools);
