@@ -70,7 +70,7 @@ const requests: readonly [string, Read, () => object][] = [
         tools: many(128, (index) => ({ type: 'function', name: `x_${list * 128 + index + 2}` })),
       }));
       const first = { type: 'additional_tools', tools: [{ type: 'function', name: 'x' }] };
-      const again = many(200, () => ({
+      const again = many(90, () => ({
         type: 'additional_tools',
         tools: many(512, () => ({ type: 'custom', name: 'x' })),
       }));
@@ -110,6 +110,30 @@ it('the rules of a compaction may be very many', () => {
   ];
   // The system's message, the others of its rules, the summary and the new question.
   expect(responses({ input }).request.messages).toHaveLength(1 + (rules.length - 1) + 2);
+});
+
+it.each<[string, string, () => unknown]>([
+  [
+    'messages',
+    'messages.10000: cannot be read here, like 10000 others before it',
+    () => chat({ messages: [...many(100_000, () => null), answered, asked] }),
+  ],
+  [
+    'items',
+    'input.10000: cannot be read here',
+    () => responses({ input: [...many(100_000, () => ({})), answered, asked] }),
+  ],
+  [
+    'tools of items',
+    'input.97.tools: brings too many tools: all items together may bring 50000',
+    () =>
+      responses({
+        input: [...many(400, () => ({ type: 'tool_search_output', tools: many(512, () => 1) })), asked],
+      }),
+  ],
+])('a history of too many %s that cannot be read is refused', async (_name, message, read) => {
+  const seconds = await cpuSecondsOf(() => expect(read).toThrow(message));
+  expect(seconds).toBeLessThan(mostSeconds);
 });
 
 it('a conversation brings 4,096 tools at most', () => {

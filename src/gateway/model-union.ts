@@ -10,6 +10,9 @@ export interface ModelUnion {
   readonly barred: ReadonlyMap<string, ReadonlySet<string>>;
 }
 
+/** No vendor has so many, and every request looks through them. */
+export const mostModels = 1_000;
+
 /** By model: accounts that list it and to which the provider has refused it. */
 export type RefusedModels = ReadonlyMap<string, ReadonlySet<string>>;
 
@@ -28,6 +31,7 @@ export function uniteModels(
       const isRefused = refused.get(listed.id)?.has(accountId) === true;
       const model = isRefused ? { ...listed, withheld: refusedByProvider } : listed;
       const known = best.get(model.id);
+      if (!known && best.size >= mostModels) continue;
       if (!known || rank(model) > rank(known)) best.set(model.id, model);
       const byAccount = ranks.get(model.id) ?? new Map<string, number>();
       byAccount.set(accountId, rank(model));

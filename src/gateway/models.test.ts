@@ -53,6 +53,10 @@ describe('accounts with lists of their own', () => {
     account('one', 'x'.repeat(1_000_000), ...ids);
     await known();
     expect(await known()).toEqual(ids.slice(0, 1_000));
+    account('two', ...ids.map((id) => `other-${id}`));
+    await clock.advance(11 * 60_000);
+    await known();
+    expect(await known()).toHaveLength(1_000);
   });
 
   it('are all asked, and what counts is everything any of them may use', async () => {

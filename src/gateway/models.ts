@@ -5,7 +5,7 @@ import type { Logger } from '../lib/logger.ts';
 import type { LeasedAccount } from '../pool-api/schema.ts';
 import { providerAccountOf } from './held-lease.ts';
 import type { LeaseCache, TurnLease } from './lease-cache.ts';
-import { type ModelUnion, uniteModels } from './model-union.ts';
+import { type ModelUnion, mostModels, uniteModels } from './model-union.ts';
 import { createRefusedPairs, type RefusedPairs } from './refused-pairs.ts';
 
 export interface ModelList extends ModelUnion {
@@ -27,11 +27,10 @@ const mostKept = 200;
 /** How long the second account and those after it may take to be lent. */
 const nextLeaseMs = 2_000;
 
-/** What counts of one account's list. No vendor has so many; every request looks through what all lists come to. */
-const mostModels = 1_000;
 /** Clients cannot name a model by more characters. */
 const longestId = 256;
 
+/** What counts of one account's list. */
 function usable(models: readonly ProviderModel[]): readonly ProviderModel[] {
   return models.filter(({ id }) => id.length <= longestId).slice(0, mostModels);
 }

@@ -2,6 +2,9 @@ import { hkdfSync } from 'node:crypto';
 import { sealBytes, unsealBytes } from '../lib/sealed-bytes.ts';
 import type { Opaque } from '../protocols/openai-responses/opaque.ts';
 
+/** A history may be full of what other providers have sealed; after so many in one request nothing is tried any more. */
+const mostForeign = 10_000;
+
 /**
  * Text a client carries for us and sends back: sealed with AES-256-GCM under a key derived from its own client key. So
  * every instance can read it, after a restart too, with nothing to keep or to lose; other clients can neither read nor
@@ -9,6 +12,7 @@ import type { Opaque } from '../protocols/openai-responses/opaque.ts';
  */
 export function createOpaque(clientId: string): Opaque {
   let key: Buffer | undefined;
+  let foreign = 0;
   const keyOf = (): Buffer => {
     key ??= Buffer.from(hkdfSync('sha256', clientId, '', 'warp2api text that clients carry', 32));
     return key;
@@ -16,10 +20,12 @@ export function createOpaque(clientId: string): Opaque {
   return {
     seal: (text) => sealBytes(keyOf(), Buffer.from(text)).toString('base64url'),
     open(text) {
+      if (foreign >= mostForeign) return undefined;
       try {
         return unsealBytes(keyOf(), Buffer.from(text, 'base64url')).toString('utf8');
       } catch {
         // Another key's, or changed on the way.
+        foreign += 1;
         return undefined;
       }
     },

@@ -28,6 +28,8 @@ export interface Place {
 const knownRoles: ReadonlySet<string> = new Set(['system', 'developer', 'user', 'assistant', 'tool']);
 /** More kinds than this are not named. */
 const maxNames = 50;
+/** To find out that something cannot be read costs many times what reading it would. */
+const mostUnread = 10_000;
 
 /**
  * The one rule for content that cannot be shown to the model: what the user has just sent is refused; anything else is
@@ -37,6 +39,7 @@ const maxNames = 50;
  */
 export class ContentNotes {
   readonly #names = new Set<string>();
+  #unread = 0;
 
   /** What was replaced, as paths without numbers. */
   get ignored(): readonly string[] {
@@ -70,7 +73,11 @@ export class ContentNotes {
   read<Schema extends z.ZodType>(schema: Schema, value: unknown, place: Place): z.infer<Schema> | undefined {
     const parsed = schema.safeParse(value, upToFirstProblem);
     if (parsed.success) return parsed.data;
-    if (!place.isJustSent) return undefined;
+    if (!place.isJustSent) {
+      this.#unread += 1;
+      if (this.#unread > mostUnread) throw refused(place.path, tooManyUnread);
+      return undefined;
+    }
     const { path, message } = firstProblem(parsed.error, value);
     const param = path === 'body' ? place.path : `${place.path}.${path}`;
     throw new AppError('invalid_request', `${param}: ${message}`, { param });
@@ -90,6 +97,8 @@ export class ContentNotes {
     return { note: this.replace({ what, why: 'cannot be read here', advice }, place, kind) };
   }
 }
+
+const tooManyUnread = `cannot be read here, like ${mostUnread} others before it: begin a new conversation`;
 
 /** The note that the model sees in place of content. */
 export function noteOf({ what, why }: Pick<Unshown, 'what' | 'why'>): string {

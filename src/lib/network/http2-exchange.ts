@@ -21,6 +21,9 @@ const connectionHeaders = new Set([
   'upgrade',
 ]);
 
+/** Answers that only announce one, such as 103 (Early Hints): a server sends one or two. */
+const mostAnnouncements = 100;
+
 /** One request and its answer on a stream of an HTTP/2 session. Its handler hears exactly one end. */
 export class Http2Exchange implements Dispatcher.DispatchController {
   rawHeaders: IncomingHttpHeaders | null = null;
@@ -110,6 +113,14 @@ export class Http2Exchange implements Dispatcher.DispatchController {
       if (chunk === null && !stream.closed) this.#hasWholeBody = true;
       return push(chunk, encoding);
     };
+    let announcements = 0;
+    stream.on('headers', () => {
+      announcements += 1;
+      if (announcements <= mostAnnouncements) return;
+      const error = new ConnectionLostError('The other side announced its answer without end.');
+      this.lose(error);
+      this.#session?.destroy(error);
+    });
     stream.on('response', (headers) => {
       if (this.#isOver || this.#reason !== null) return;
       this.#onHeard();

@@ -377,6 +377,18 @@ it('passes early hints by, over either version', async () => {
   }
 });
 
+it('loses the connection to a server that announces its answer without end', async () => {
+  h2.answer = ({ stream }) => {
+    for (let count = 0; count < 1_000; count += 1) stream.additionalHeaders({ ':status': 103 });
+    stream.respond({ ':status': 200 });
+    stream.end('late');
+  };
+  const sent = send(network.dispatcher, h2.url);
+  expect(await sent.ended).toBeInstanceOf(ConnectionLostError);
+  expect([sent.status(), sent.ends()]).toEqual([undefined, 1]);
+  await until(() => h2.sessions.every(({ destroyed }) => destroyed));
+});
+
 it('takes an answer that comes before the request was read', async () => {
   h2.server.removeAllListeners('stream');
   h2.server.on('stream', (given) => {

@@ -1,6 +1,10 @@
 import type { ContentNotes, Place } from '../content-notes.ts';
 import { type ReadEntry, readEntries } from '../read-entries.ts';
+import { refused } from '../refused.ts';
 import { type InputItem, inputItem, itemSchemaOf, type RawItem } from './schema.ts';
+
+/** Most of them are the same again and again, but each has to be read. */
+const mostTools = 50_000;
 
 export type ReadItem = ReadEntry<InputItem>;
 
@@ -9,6 +13,14 @@ export type ReadItem = ReadEntry<InputItem>;
  * user has just sent and cannot be read.
  */
 export function readItems(items: readonly RawItem[], offset: number, notes: ContentNotes): ReadItem[] {
+  let tools = 0;
+  for (const [index, item] of items.entries()) {
+    if (Array.isArray(item['tools'])) tools += item['tools'].length;
+    if (tools > mostTools) {
+      const reason = `brings too many tools: all items together may bring ${mostTools}`;
+      throw refused(`input.${index - offset}.tools`, reason);
+    }
+  }
   const placeAt = (index: number, isJustSent: boolean): Place => ({
     path: `input.${index - offset}`,
     // What is stored was accepted before. Tools are offered by the request, wherever they stand.
