@@ -9,11 +9,11 @@ const probeName = 'write-probe';
 export class WriteWatch {
   readonly #clock: Clock;
   #isFailing = false;
-  #probedAt: number;
+  /** The first round shows it: a service may start on a full disk. */
+  #probedAt = Number.NEGATIVE_INFINITY;
 
   constructor(clock: Clock) {
     this.#clock = clock;
-    this.#probedAt = clock.monotonic();
   }
 
   get isFailing(): boolean {
