@@ -27,6 +27,7 @@ interface Cost {
 export const keys = {
   admin: 'the-key-of-the-owner-0123',
   pool: 'the-key-of-a-borrower',
+  gateway: 'the-key-of-a-gateway-0123',
   client: 'the-key-of-a-client',
   neighbour: 'the-key-of-another-client',
 } as const;
@@ -34,6 +35,7 @@ export const keys = {
 export const withKeys = {
   ADMIN_KEY: keys.admin,
   POOL_API_KEY: keys.pool,
+  GATEWAY_KEY: keys.gateway,
   API_KEYS: `${keys.client},${keys.neighbour}`,
 };
 

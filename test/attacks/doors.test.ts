@@ -63,7 +63,7 @@ describe('a key', () => {
     'gateway clientKey': [keys.client, keys.neighbour],
     'gateway adminKey': [keys.admin],
     'pool adminKey': [keys.admin],
-    'pool poolKey': [keys.admin, keys.pool],
+    'pool poolKey': [keys.admin, keys.pool, keys.gateway],
   };
 
   it('opens what its holder may use, and nothing else', async () => {
