@@ -62,7 +62,7 @@ function sharedPlace(path: string): string | undefined {
 }
 
 const systemPlaces =
-  /^\/(?:bin|boot|dev|home|lib|lib64|media|mnt|opt|proc|root|run|sbin|srv|sys|tmp|Users|(?:etc|usr|var)(?:\/[^/]+)?)?$/;
+  /^\/(?:bin|boot|dev|etc|home|lib|lib64|media|mnt|opt|proc|root|run|sbin|srv|sys|tmp|Users|usr(?:\/(?:bin|include|lib|lib64|libexec|local|sbin|share|src))?|var(?:\/(?:backups|cache|lib|local|lock|log|mail|opt|run|spool|tmp|www))?)?$/;
 
 function isSystemPlace(path: string): boolean {
   return systemPlaces.test(path);
