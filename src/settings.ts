@@ -295,8 +295,8 @@ export const settings = {
   }),
   BODIES_MAX_MB: setting({
     default: '192',
-    schema: count(96, 100_000),
-    help: 'Most megabytes of request bodies that a service holds at a time; a large request beyond them gets a 503 with Retry-After. Memory for them is up to four times as much.',
+    schema: count(160, 100_000),
+    help: 'Most megabytes of request bodies that a service holds at a time; a large request beyond them gets a 503 with Retry-After, the sooner the larger it is. Working on them takes several times as much memory.',
   }),
   MASTER_KEY: setting({
     schema: z

@@ -22,7 +22,7 @@ it('counts what has come until all who share a body have released it', () => {
 });
 
 it('refuses what there is no room for, and lets go of what had come of it', () => {
-  const bodies = new BodyBudget(1000 * kib);
+  const bodies = new BodyBudget(1500 * kib);
   const first = bodies.begin();
   first.add(300 * kib);
   const second = bodies.begin();
@@ -38,9 +38,9 @@ it('refuses what there is no room for, and lets go of what had come of it', () =
 it('keeps room for smaller bodies beside the largest, and always takes small ones', () => {
   const bodies = new BodyBudget(1000 * kib);
   const held = bodies.begin();
-  held.add(250 * kib);
-  expect(() => bodies.begin(260 * kib)).toThrow(overloaded);
-  for (let count = 0; count < 7; count += 1) bodies.begin().add(75 * kib);
+  held.add(200 * kib);
+  expect(() => bodies.begin(170 * kib)).toThrow(overloaded);
+  for (let count = 0; count < 6; count += 1) bodies.begin().add(75 * kib);
   for (let count = 0; count < 50; count += 1) bodies.begin().add(64 * kib);
   expect(bodies.heldBytes).toBeGreaterThan(1000 * kib);
   expect(() => bodies.begin().add(65 * kib)).toThrow(overloaded);
@@ -48,8 +48,8 @@ it('keeps room for smaller bodies beside the largest, and always takes small one
 
 it('holds no place for a body that has not come', () => {
   const bodies = new BodyBudget(1000 * kib);
-  const slow = Array.from({ length: 100 }, () => bodies.begin(300 * kib));
+  const slow = Array.from({ length: 100 }, () => bodies.begin(180 * kib));
   expect(bodies.heldBytes).toBe(0);
   for (const body of slow) body.add(kib);
-  bodies.begin(300 * kib).add(290 * kib);
+  bodies.begin(180 * kib).add(170 * kib);
 });

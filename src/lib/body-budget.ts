@@ -1,12 +1,13 @@
+import { leaveGarbage } from './collect-garbage.ts';
 import { HttpFault } from './http-fault.ts';
 
 /** A body up to this size is always taken, however many large ones there are. */
 const alwaysTakenBytes = 64 * 1024;
 /**
- * A body has to leave room for so many of its size: the larger one is, the sooner it is refused, so that few of the largest
- * come together and those of usual size still find room beside them.
+ * A body has to leave room for so many of its size: the larger one is, the sooner it is refused, so that only two of the
+ * largest come together, and those of usual size find room beside them.
  */
-const roomLeft = 2;
+const roomLeft = 4;
 const retryAfterMs = 2_000;
 
 /**
@@ -91,6 +92,7 @@ export class HeldBody {
 
   #letGo(): void {
     this.#holders = 0;
+    leaveGarbage(this.#bytes);
     this.#count(-this.#bytes, 0);
     this.#bytes = 0;
   }

@@ -6,7 +6,7 @@ export const jsonLimits = {
   /** Lists and objects inside one another. Schemas of tools seldom have more than 20. */
   depth: 512,
   /** Members of objects and items of lists, altogether. A conversation of ten thousand messages has 100,000. */
-  values: 250_000,
+  values: 200_000,
   /** Members of one object: engines keep them in a slow form, and each is looked up in tables and schemas. */
   members: 10_000,
 } as const;

@@ -1,3 +1,5 @@
+import { leaveGarbage } from './collect-garbage.ts';
+
 /** Bytes from which a single step of work, such as parsing, is worth a turn of its own. */
 export const largeBytes = 512 * 1024;
 
@@ -11,7 +13,10 @@ let isScheduled = false;
 export function ownTurn(bytes: number): Promise<void> | undefined {
   if (bytes < largeBytes) return undefined;
   return new Promise((resolve) => {
-    waiting.push(resolve);
+    waiting.push(() => {
+      leaveGarbage(bytes);
+      resolve();
+    });
     if (!isScheduled) setImmediate(next);
     isScheduled = true;
   });
