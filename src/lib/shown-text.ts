@@ -5,7 +5,7 @@
 const unseen = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
 /** The same, and before it what holds an emoji of several characters together. */
 const unseenOrJoining =
-  /(?<=\p{Emoji}[\ufe0f\u{1f3fb}-\u{1f3ff}]*)(\u200d(?=\p{Extended_Pictographic})|\ufe0f)|[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
+  /(?<=\p{Emoji}[\ufe0f\u{1f3fb}-\u{1f3ff}]{0,2})(\u200d(?=\p{Extended_Pictographic})|\ufe0f)|[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
 /** What is longer is no key, and is cut anywhere. */
 const longestWord = 256;
 const betweenWords = new Set(' \t\r\n"\'`,;:=&(){}[]<>');

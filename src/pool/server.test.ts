@@ -57,6 +57,19 @@ describe('bad requests', () => {
     ['DELETE', '/health', undefined, 405, 'method_not_allowed'],
     ['POST', allocate, 'x'.repeat(1024 * 1024 + 1), 413, 'too_large'],
   ];
+  it.each([
+    ['label', `a\u202e${'b'.repeat(10)}`],
+    ['label', 'b'.repeat(900_000)],
+    ['email', `${'b'.repeat(900_000)}\u009b`],
+    ['models', ['gpt-\u200b5']],
+  ])('refuses a %s that a list cannot show, however long', async (field, value) => {
+    const service = await startServer();
+    const given = { provider: 'warp', api_key: 'wk-1', [field]: value };
+    const answer = await service.call<ErrorAnswer>('POST', '/api/accounts', given);
+    expect(answer).toMatchObject({ status: 400, body: { error: { code: 'invalid_request' } } });
+    expect(answer.body.error.param).toMatch(new RegExp(`^${field}`));
+  });
+
   it.each(cases)('answers %s %s %j with %i %s', async (method, path, body, status, code, param) => {
     const service = await startServer();
     const answer = await service.call<ErrorAnswer>(method, path, body);
