@@ -278,8 +278,8 @@ function createReader(
   };
 }
 
-/** Some ten times what the longest answer of any model has. All of it is kept until the turn has ended. */
-const mostOutputCharacters = 16_000_000;
+/** An answer that repeats the largest request fits; no model writes a tenth of that. All of it is kept until the turn has ended. */
+const mostOutputCharacters = 40_000_000;
 
 /** The limit is ours, and the same request would meet it again. */
 function tooLong(): AppError {

@@ -341,7 +341,7 @@ describe('a streamed answer', () => {
   });
 
   it('stops reading the upstream while its client does not read', async () => {
-    // Three bytes a character: an answer may have 16 million characters.
+    // Three bytes a character: an answer may have 40 million characters.
     const line = `say ${'€'.repeat(16_667)}`;
     let written = 0;
     fixture.upstream.answer = (call) => {
