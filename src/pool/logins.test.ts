@@ -116,6 +116,29 @@ const granted = (change: Partial<TokenGrant> = {}): DevicePoll => ({
 const requestOf = { provider: 'warp', label: 'work', capacity: 4, tier: 1 };
 
 describe('a login', () => {
+  it.each([
+    [1e-300, 1],
+    [1e300, 60],
+  ])('has bounds of its own where a provider asks for an interval of %d seconds', async (asked, told) => {
+    const parts = createParts({
+      logins: {
+        start: async () => ({
+          deviceCode: secret,
+          userCode: 'AB-CD',
+          verificationUri: 'https://warp.example/device',
+          expiresInMs: 1e300,
+          intervalMs: asked * second,
+        }),
+        poll: async () => granted(),
+      },
+    });
+    const pool = await parts.start();
+    const { login } = await pool.startLogin(admin, requestOf);
+    expect(login).toMatchObject({ interval_seconds: told, expires_at: '2026-01-01T00:10:00.000Z' });
+    await parts.pass(told + 5);
+    expect((await pool.getLogin(login.id)).login).toMatchObject({ status: 'approved' });
+  });
+
   it('is answered at once with what the person needs, and adds the account when approved', async () => {
     const parts = createParts();
     const pool = await parts.start();

@@ -34,6 +34,8 @@ const addingMs = 60_000;
 const slowDownMs = 5_000;
 const longestBackoffMs = 60_000;
 const shortestIntervalMs = 1_000;
+/** An approval is noticed within it, whatever a provider asks for. */
+const longestIntervalMs = 60_000;
 const shortestWaitMs = 50;
 const keptMs = 86_400_000;
 /** How long an approved login may wait for a store that does not take its account. */
@@ -262,7 +264,7 @@ export function createLogins(context: PoolContext, adding: Adding): Logins {
       const id = `login_${randomUUID()}`;
       const now = clock.now();
       const settings = settingsOf(demand);
-      const intervalMs = Math.max(shortestIntervalMs, begun.intervalMs);
+      const intervalMs = Math.min(longestIntervalMs, Math.max(shortestIntervalMs, begun.intervalMs));
       const record: LoginRecord = {
         id,
         provider: demand.provider,
