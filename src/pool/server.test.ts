@@ -59,8 +59,8 @@ describe('bad requests', () => {
   ];
   it.each([
     ['label', `a\u202e${'b'.repeat(10)}`],
-    ['label', 'b'.repeat(900_000)],
-    ['email', `${'b'.repeat(900_000)}\u009b`],
+    ['label', 'b'.repeat(450_000)],
+    ['email', `${'b'.repeat(450_000)}\u009b`],
     ['models', ['gpt-\u200b5']],
   ])('refuses a %s that a list cannot show, however long', async (field, value) => {
     const service = await startServer();
