@@ -43,6 +43,14 @@ export function createRunningAnswers(clock: Clock, listening: ListeningTime): Ru
     if (entries.size === 0) drain.allOver();
   }
 
+  /**
+   * Node counts what a response has buffered in bytes, but what its socket has in characters of the strings that were written,
+   * and so may ask to wait for a 'drain' that never comes where there are several bytes to a character.
+   */
+  function wakeIfDrained({ response }: Entry): void {
+    if (response.writableNeedDrain && response.writableLength === 0) response.emit('drain');
+  }
+
   function cutIfStalled(entry: Entry, now: number): void {
     const { writableLength } = entry.response;
     if (writableLength === 0 || writableLength !== entry.waiting) {
@@ -85,6 +93,7 @@ export function createRunningAnswers(clock: Clock, listening: ListeningTime): Ru
 
     tick(now) {
       for (const entry of entries) {
+        wakeIfDrained(entry);
         entry.tick?.(now);
         cutIfStalled(entry, now);
       }
