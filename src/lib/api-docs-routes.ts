@@ -20,20 +20,23 @@ export const docsRoutes: readonly ApiRoute[] = [
   },
 ];
 
-/** Serves `/openapi.json` and `/docs`. Both are made at the first request: most processes are never asked. */
+/**
+ * Serves `/openapi.json` and `/docs`. Both are made at the first request: most processes are never asked. They are kept as
+ * bytes, which all readers share: of a text every slow reader, who needs no key, would get a copy of his own.
+ */
 export function serveApiDocs(app: FastifyInstance, api: ApiDescription): void {
   let description: ApiDocument | undefined;
-  let document: string | undefined;
-  let page: string | undefined;
+  let document: Buffer | undefined;
+  let page: Buffer | undefined;
   const open = { config: { access: 'open' } };
   app.get('/openapi.json', open, (_request, reply) => {
     description ??= apiDocument(api);
-    document ??= JSON.stringify(description);
+    document ??= Buffer.from(JSON.stringify(description));
     return reply.type('application/json; charset=utf-8').send(document);
   });
   app.get('/docs', open, (_request, reply) => {
     description ??= apiDocument(api);
-    page ??= docsPage(description);
+    page ??= Buffer.from(docsPage(description));
     return reply
       .type('text/html; charset=utf-8')
       .header('content-security-policy', docsPagePolicy)

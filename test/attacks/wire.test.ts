@@ -1,3 +1,4 @@
+import { connect } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { keys, unseen, useAttackedServices, withKeys } from './attacked-services.ts';
 import { headOf, sendRaw, statusesIn, untilItEnds } from './raw-connection.ts';
@@ -319,5 +320,26 @@ describe('a client that sends byte by byte', () => {
     }
     expect(answers.map(({ text }) => statusesIn(text)[0])).toEqual(Array.from({ length: 20 }, () => 200));
     await Promise.all(slow);
+  });
+});
+
+describe('a client that takes no answer', () => {
+  it('costs no copy of it, many at a time', async () => {
+    const url = services.gatewayUrl;
+    const { host, hostname, port } = new URL(url);
+    await sendRaw({ url, parts: [headOf('GET /docs', { host })] });
+    const before = services.cost();
+    const readers = Array.from({ length: 800 }, () => connect(Number(port), hostname));
+    for (const reader of readers) {
+      reader.on('error', () => {}).pause();
+      reader.write(headOf('GET /docs', { host }).repeat(20));
+    }
+    // The one that comes last is answered when all before it are.
+    const last = await sendRaw({ url, parts: [headOf('GET /docs', { host })] });
+    expect(last.statuses).toEqual([200]);
+    const growthMb = services.cost().residentMb - before.residentMb;
+    for (const reader of readers) reader.destroy();
+    // Copies of the page, half a megabyte, took 460 MB.
+    expect(growthMb).toBeLessThan(200);
   });
 });
