@@ -101,7 +101,7 @@ it.each(requests)('is read at once: %s', { timeout: 120_000 }, async (_name, rea
 });
 
 it('the rules of a compaction may be very many', () => {
-  const rules = many(200_000, (index) => `Rule ${index}.`);
+  const rules = many(150_000, (index) => `Rule ${index}.`);
   const content = opaque.seal(JSON.stringify({ rules, summary: 'Nothing yet.' }));
   const input = [
     { role: 'system', content: 'Rule 7.' },

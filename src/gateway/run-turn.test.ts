@@ -844,6 +844,6 @@ it('an answer without an end is ended once it is longer than any answer', async 
   expect((await summary).error).toMatchObject({ code: 'upstream_protocol', failover: 'no' });
   const events = batches.flat();
   expect(events.at(-1)).toMatchObject({ type: 'error' });
-  expect(events.filter(({ type }) => type === 'text-delta').length).toBeLessThanOrEqual(16);
+  expect(events.filter(({ type }) => type === 'text-delta').length).toBeLessThanOrEqual(40);
   await vi.waitFor(() => expect(isLeft).toBe(true));
 });
