@@ -43,6 +43,8 @@ export interface OutcomeSignal {
   readonly resetAt?: number;
   /** What a program says that has borrowed the account. A gateway has read the provider's answer, and is believed. */
   readonly isClaim?: boolean;
+  /** The word of a holder of ADMIN_KEY, who may do all this to the account anyway. */
+  readonly isOwners?: boolean;
 }
 
 export interface Surroundings {
@@ -167,7 +169,7 @@ export function applyOutcome(
 ): OutcomeEffect {
   const standing = settle(before, now);
   if (!isInService(standing)) return unchanged(standing);
-  if (signal.isClaim) return applyClaim(standing, signal, around, now);
+  if (signal.isClaim || wouldEndKey(signal, around)) return applyClaim(standing, signal, around, now);
   switch (signal.outcome) {
     case 'success':
       return unchanged(afterSuccess(standing));
@@ -348,6 +350,11 @@ function afterProofFailure(
   if (reason === undefined) return standing;
   const evidence = { quota_query: failure, at: iso(now) };
   return { ...standing, state: 'reauth_required', until: null, reason, evidence, halfOpen: false };
+}
+
+/** Even the owner's program may have misread a page on the way, and a key does not come back without a person. */
+function wouldEndKey({ outcome, isOwners }: OutcomeSignal, { token }: Surroundings): boolean {
+  return isOwners === true && outcome === 'unauthorized' && token === null;
 }
 
 /**

@@ -240,3 +240,21 @@ it('a success of the gateway ends a rest that was only claimed', async () => {
   await say(service, real, 'success', {}, gateway);
   expect((await accountOf(service, id)).status).toBe('active');
 });
+
+it('the owner is believed, but that a key was rejected is asked for first', async () => {
+  const service = await startPool(2);
+  const owner = shown(keys.adminKey);
+  const [id = '', other = ''] = service.ids;
+  const lease = await borrow(service, { prefer: id }, owner);
+  await say(service, lease, 'rate_limited', { retry_after_ms: 10 * minute }, owner);
+  const { status_until } = await accountOf(service, id);
+  expect(Date.parse(status_until ?? '') - service.clock.now()).toBe(10 * minute);
+
+  const second = await borrow(service, { prefer: other }, owner);
+  await say(service, second, 'unauthorized', {}, owner);
+  expect((await accountOf(service, other)).status).toBe('active');
+  service.warp.quotas.set('wk-k2', new AppError('upstream_unauthorized', 'revoked'));
+  service.clock.advance(minute);
+  await say(service, second, 'unauthorized', {}, owner);
+  expect((await accountOf(service, other)).status).toBe('reauth_required');
+});

@@ -53,7 +53,7 @@ export function createClaims(context: PoolContext): Claims {
   const checkOne = async (turn: ReportedTurn, account: StoredAccount): Promise<CheckedClaims> => {
     const finding = await ask(account);
     if (finding?.type !== 'failure') return nothingFound;
-    const { isClaim: _, ...signal } = turn.signal;
+    const { isClaim: _, isOwners: __, ...signal } = turn.signal;
     if (finding.code === confirmations[signal.outcome] && isAboutAccount(finding)) {
       const reportId = `${turn.reportId} confirmed`;
       return { ...nothingFound, confirmed: [{ ...turn, reportId, signal, usage: nothingUsed }] };

@@ -157,14 +157,14 @@ export function createSessions(context: PoolContext): Sessions {
     async report(caller, request) {
       const { session_id: sessionId, reports } = parse(reportRequest, request);
       const holder = { sessionId, keyId: caller.keyId };
-      const turns = reports.map((item) => turnFrom(item, !caller.isGateway));
+      const turns = reports.map((item) => turnFrom(item, caller));
       const result = await context.lending().report(clock.now(), { ...holder, turns });
       if (result === null) throw sessionNotFound();
       context.tell(result.changes);
       const { confirmed: believed, toRefresh } = await claims.check(turns, result.results);
       const confirmed = await reportConfirmed(context, holder, believed);
       const checked = new Map([
-        ...(await checkQuotas(context, result.results, caller.isGateway ? undefined : claims)),
+        ...(await checkQuotas(context, result.results, isClaimant(caller) ? claims : undefined)),
         ...confirmed.map(({ account }) => [account.id, account] as const),
         ...(await refreshRejected(context, [...result.results, ...confirmed], toRefresh)),
       ]);
@@ -227,7 +227,12 @@ async function refreshRejected(
   return new Map(refreshed.flatMap((account) => (account === null ? [] : [[account.id, account] as const])));
 }
 
-function turnFrom(item: ReportItem, isClaim: boolean): ReportedTurn {
+/** Who is neither a gateway, which reads the provider's answers, nor the owner. */
+function isClaimant({ role, isGateway }: Caller): boolean {
+  return role === 'borrower' && !isGateway;
+}
+
+function turnFrom(item: ReportItem, caller: Caller): ReportedTurn {
   const isTurn = item.outcome === 'success' || item.outcome === 'cancelled' || item.usage !== undefined;
   return {
     reportId: item.report_id,
@@ -236,7 +241,8 @@ function turnFrom(item: ReportItem, isClaim: boolean): ReportedTurn {
     signal: {
       outcome: item.outcome,
       tokenVersion: item.token_version,
-      ...(isClaim && { isClaim }),
+      ...(isClaimant(caller) && { isClaim: true }),
+      ...(caller.role === 'admin' && { isOwners: true }),
       ...(item.retry_after_ms === undefined ? {} : { retryAfterMs: item.retry_after_ms }),
       ...(item.reset_at === undefined ? {} : { resetAt: Date.parse(item.reset_at) }),
     },
