@@ -18,6 +18,7 @@ if (Number(process.versions.node.split('.')[0]) >= neededMajor) {
 }
 
 function runProgram() {
+  giveMemoryBack();
   // Node strips no types under node_modules, so an installed package runs what was built.
   const isInstalled = root.split(sep).includes('node_modules');
   const source = join(root, 'src', 'main.ts');
@@ -33,6 +34,24 @@ function runProgram() {
     const isMissing = error?.code === 'ERR_MODULE_NOT_FOUND';
     if (isMissing && !isInstalled) fail(`${error.message}\nSomething is not installed: run npm ci first.`);
     else fail(error?.stack ?? error);
+  });
+}
+
+/**
+ * glibc keeps freed pieces of memory of up to 32 MB once it has seen some, and after a few large requests half a gigabyte of
+ * them. From a fixed size on they go back to the system, which has to be said before the process begins: so it begins again,
+ * under the same id.
+ */
+function giveMemoryBack() {
+  const isService = process.argv[2] === 'serve';
+  const isSaid = process.env.MALLOC_MMAP_THRESHOLD_ !== undefined;
+  const hasParent = process.send !== undefined;
+  if (!isService || isSaid || hasParent || process.platform !== 'linux' || process.execve === undefined)
+    return;
+  const given = [...process.execArgv, ...process.argv.slice(1)];
+  process.execve(process.execPath, [process.execPath, ...given], {
+    ...process.env,
+    MALLOC_MMAP_THRESHOLD_: String(1024 * 1024),
   });
 }
 
