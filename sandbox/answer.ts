@@ -50,13 +50,19 @@ function base64Length(data: Uint8Array | undefined): number {
 
 /** Cuts text into at most `count` pieces, never inside a character. */
 export function cutText(text: string, count: number): string[] {
-  const characters = [...text];
-  const size = Math.max(1, Math.ceil(characters.length / count));
+  const size = Math.max(1, Math.ceil(text.length / count));
   const pieces: string[] = [];
-  for (let start = 0; start < characters.length; start += size) {
-    pieces.push(characters.slice(start, start + size).join(''));
+  for (let start = 0; start < text.length; ) {
+    const end = start + size;
+    const isInside = isHighSurrogate(text.charCodeAt(end - 1));
+    pieces.push(text.slice(start, isInside ? end + 1 : end));
+    start = isInside ? end + 1 : end;
   }
   return pieces.length > 0 ? pieces : [''];
+}
+
+function isHighSurrogate(code: number): boolean {
+  return code >= 0xd800 && code <= 0xdbff;
 }
 
 /** The `call NAME {json}` wishes in the last paragraphs of the query, for tools that are offered.

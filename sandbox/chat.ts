@@ -27,7 +27,7 @@ export interface Exchange {
   readonly connection: Connection;
 }
 
-const keptQueryLength = 100_000;
+const keptLength = 100_000;
 
 export function newRecord(
   request: IncomingMessage,
@@ -119,14 +119,19 @@ function describe(record: SandboxTurn, request: WarpRequest): void {
   const input = readInput(request);
   const context = request.input?.context;
   record.model = request.settings?.modelConfig?.base ?? '';
-  record.query = input.query.slice(0, keptQueryLength);
-  record.toolResults = input.results;
+  record.query = beginningOf(input.query);
+  record.toolResults = input.results.map((result) => ({ ...result, text: beginningOf(result.text) }));
   record.toolNames = input.toolNames;
   record.taskCount = request.taskContext?.tasks?.length ?? 0;
   record.projectRules = (context?.projectRules ?? []).flatMap((rules) =>
-    (rules.activeRuleFiles ?? []).map((file) => file.content ?? ''),
+    (rules.activeRuleFiles ?? []).map((file) => beginningOf(file.content ?? '')),
   );
   record.imageCount = context?.images?.length ?? 0;
+}
+
+/** A copy: a piece of a text keeps all of it in memory. */
+function beginningOf(text: string): string {
+  return text.length <= keptLength ? text : Buffer.from(text.slice(0, keptLength)).toString();
 }
 
 function teamProblems(accounts: Accounts, account: string, team: string | undefined): string[] {

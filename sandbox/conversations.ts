@@ -33,7 +33,7 @@ export interface Conversations {
   clear(): void;
 }
 
-export function createConversations({ keep = 1_000, keepBytes = 128 * 1024 * 1024 } = {}): Conversations {
+export function createConversations({ keep = 1_000, keepBytes = 64 * 1024 * 1024 } = {}): Conversations {
   const conversations = createBoundedMap<Conversation>(keep);
   let totalBytes = 0;
   return {

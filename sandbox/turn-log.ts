@@ -13,7 +13,7 @@ export interface SandboxTurn {
   scenario: string;
   /** The conversation it continued or began; empty when it was refused. */
   conversationId: string;
-  /** The user text, cut after 100,000 characters. */
+  /** The user text; like each text below it is cut after 100,000 characters. */
   query: string;
   toolResults: readonly ToolResult[];
   toolNames: readonly string[];
