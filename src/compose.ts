@@ -224,7 +224,6 @@ export function openRemotePool(config: Config): OpenedPool {
   // As a gateway with this configuration would: then accounts that are lent to gateways only will do as well.
   const generated = isOnThisMachine(config.poolUrl) ? readSharedKey(gatewayKeyFile(config)) : undefined;
   config.secrets.add(generated);
-  config.secrets.add(generated);
   const { gatewayKey = generated } = config.pool;
   const borrower = createHttpPool({ baseUrl: config.poolUrl, apiKey, gatewayKey });
   return {
@@ -299,7 +298,6 @@ const gatewayKeyFile = (config: Config): string => join(config.dataDir, 'gateway
 function ownGatewayKey(config: Config, logger: Logger): string | undefined {
   const path = gatewayKeyFile(config);
   const key = sharedKey(path);
-  config.secrets.add(key);
   config.secrets.add(key);
   if (key === undefined) {
     logger.warn(
@@ -512,7 +510,6 @@ function adminOf(pool: PoolService): PoolAdmin {
 function openHttpPool(config: Config, opened: Opened, logger: Logger) {
   // A generated key never leaves this machine.
   const generated = isOnThisMachine(config.poolUrl) ? ownGatewayKey(config, logger) : undefined;
-  config.secrets.add(generated);
   const { apiKey, gatewayKey = generated } = config.pool;
   const pool = createHttpPool({ baseUrl: config.poolUrl, apiKey, gatewayKey });
   opened.add('the connection to the pool', () => pool.close());

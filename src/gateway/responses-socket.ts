@@ -174,6 +174,11 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
 
     /** Throws AppError where there is no room for another one. */
     function take(message: SocketMessage, held: HeldBody): void {
+      // The connection may have closed while a large message was read: nothing would release it later.
+      if (connection.abort.signal.aborted) {
+        held.release();
+        return;
+      }
       const waitingBytes = waiting.reduce((sum, { held: { bytes } }) => sum + bytes, held.bytes);
       if (waiting.length >= maxWaiting || waitingBytes > maxWaitingBytes) {
         throw new AppError(
