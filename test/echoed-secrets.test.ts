@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { buffer, text } from 'node:stream/consumers';
 import { expect, it, onTestFinished } from 'vitest';
+import { createLimit } from '../src/lib/limit.ts';
 import { finished, init, stream } from '../src/protocols/warp/testing/events.ts';
 import { raw } from '../src/protocols/warp/testing/wire.ts';
 import { startProcess } from './support/process.ts';
@@ -74,6 +75,8 @@ async function startEcho() {
     const status = echo.mode === 'stream' ? 500 : Number(echo.mode);
     response.writeHead(status, message.replace(/[^ -~]/g, ' ').slice(0, 200), {
       'content-type': 'application/json',
+      // Longer than a turn waits for an account.
+      ...(status === 429 ? { 'retry-after': '60' } : {}),
       'x-echo': message.replace(/[^ -~]/g, ' ').slice(0, 4000),
     });
     response.end(JSON.stringify({ error: { message, code: 'invalid_api_key' }, error_description: message }));
@@ -291,44 +294,28 @@ it('nothing that repeats a secret makes it appear anywhere, whatever holds it', 
   }
   for (const id of (await call(accounts)).matchAll(/"id":"(acc_[^"]+)"/g)) await call(`${accounts}/${id[1]}`);
 
-  const atCommands = { ...environment, POOL_SERVICE_URL: poolUrl, POOL_SERVICE_PORT: new URL(poolUrl).port };
-  for (const words of [
-    'status',
-    'status --json',
-    'account list',
-    'audit',
-    'doctor',
-    'doctor --json',
-    'config',
-  ]) {
-    said.push(await runCommand(words.split(' '), atCommands, folder));
-  }
+  const commands = createLimit(2);
+  const run = (words: string, change: Record<string, string>, input?: string): Promise<unknown> =>
+    commands(async () => {
+      said.push(await runCommand(words.split(' '), { ...environment, ...change }, folder, input));
+    });
+  const atServices = { POOL_SERVICE_URL: poolUrl, POOL_SERVICE_PORT: new URL(poolUrl).port };
+  const shown = ['status', 'status --json', 'account list', 'audit', 'doctor', 'doctor --json', 'config'];
+  await Promise.all(shown.map((words) => run(words, atServices)));
   await services.kill('SIGTERM');
-  for (const words of ['doctor', 'account list', 'serve pool', 'account add --provider echo --api-key -']) {
-    said.push(
-      await runCommand(
-        words.split(' '),
-        { ...environment, DATABASE_URL: databaseUrl },
-        folder,
-        secrets.goodKey,
-      ),
-    );
-  }
-  said.push(await runCommand(['migrate', '--to', databaseUrl], environment, folder));
   writeFileSync(
     join(folder, 'broken.yaml'),
     `sources:\n  - type: command\n    env: {A: "${secrets.brokenYaml}\n  b: *${secrets.brokenYaml}\n`,
   );
-  said.push(await runCommand(['doctor'], { ...environment, CONFIG_FILE: 'broken.yaml' }, folder));
-  writeFileSync(join(folder, 'broken.yaml'), `providers: *${secrets.brokenYaml}\n`);
-  said.push(await runCommand(['doctor'], { ...environment, CONFIG_FILE: 'broken.yaml' }, folder));
-  said.push(
-    await runCommand(
-      ['doctor'],
-      { ...environment, WARP_TOKEN_URL: `http://far.invalid/?key=${secrets.tokenQuery}` },
-      folder,
-    ),
-  );
+  writeFileSync(join(folder, 'alias.yaml'), `providers: *${secrets.brokenYaml}\n`);
+  const withoutDatabase = ['doctor', 'account list', 'serve pool', 'account add --provider echo --api-key -'];
+  await Promise.all([
+    ...withoutDatabase.map((words) => run(words, { DATABASE_URL: databaseUrl }, secrets.goodKey)),
+    run(`migrate --to ${databaseUrl}`, {}),
+    run('doctor', { CONFIG_FILE: 'broken.yaml' }),
+    run('doctor', { CONFIG_FILE: 'alias.yaml' }),
+    run('doctor', { WARP_TOKEN_URL: `http://far.invalid/?key=${secrets.tokenQuery}` }),
+  ]);
 
   const all = `${services.output()}\n${said.join('\n')}`;
   // Everything repeated something: otherwise this test would prove little.
@@ -340,6 +327,7 @@ it('nothing that repeats a secret makes it appear anywhere, whatever holds it', 
     /Incorrect API key provided/,
     /vendor refused the request: Odd field provided/,
     /broken\.yaml cannot be read/,
+    /alias\.yaml cannot be read/,
   ];
   expect(proofs.filter((proof) => !proof.test(all))).toEqual([]);
   const found = names.flatMap((name) => {
