@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { HttpFault } from './http-fault.ts';
 import { isLoopbackHost } from './loopback.ts';
+import { shortened } from './shown-text.ts';
 
 /** Who may call a service, by the Host and the Origin that a request names. */
 export interface CallerRules {
@@ -113,7 +114,7 @@ function matcherOf(origins: readonly string[]): (origin: string) => boolean {
 }
 
 /** Requests hold more than a log or a message should. */
-const shown = (text: string): string => (text.length > 100 ? `${text.slice(0, 100)}…` : text);
+const shown = (text: string): string => shortened(text, 100);
 
 function foreignHost(name: string, host: string | undefined, keysSetting: string): HttpFault {
   const fault = host ? `The header Host, "${shown(host)}", is no host name` : 'The request names no host';

@@ -18,7 +18,7 @@ import { bodyTooLarge, HttpFault } from './http-fault.ts';
 import type { Logger } from './logger.ts';
 import { readBody } from './request-body.ts';
 import { gateRequests, takeBody } from './request-gate.ts';
-import { plainJson } from './shown-text.ts';
+import { plainJson, shortened } from './shown-text.ts';
 import { discardRest } from './unread-body.ts';
 
 const idleLookMs = 50;
@@ -237,12 +237,15 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     const methods = methodsAt(routes, path);
     if (methods.length === 0) {
       const advice = options.adviseOnPath(path, addressSeen(request));
-      throw new HttpFault('not_found', `There is nothing at ${method} ${shortened(path)}. ${advice}`);
+      throw new HttpFault(
+        'not_found',
+        `There is nothing at ${method} ${shortened(path, longestShownPath)}. ${advice}`,
+      );
     }
     reply.header('allow', methods.join(', '));
     const isReading = method === 'GET' && methods.includes('POST');
     const hint = isReading ? ': send the request as JSON in the body of a POST' : '';
-    const fault = `${shortened(path)} takes ${methods.join(' and ')}, not ${method}${hint}.`;
+    const fault = `${shortened(path, longestShownPath)} takes ${methods.join(' and ')}, not ${method}${hint}.`;
     throw new HttpFault('method_not_allowed', fault);
   }
 
@@ -288,10 +291,6 @@ function checkHost({ rawHeaders, httpVersion }: IncomingMessage): void {
   if (count === 1 || (count === 0 && httpVersion === '1.0')) return;
   const fault = count === 0 ? 'The request names no host' : 'The request names more than one host';
   throw new HttpFault('invalid_request', `${fault}: send one header Host with the name of this service.`);
-}
-
-function shortened(path: string): string {
-  return path.length > longestShownPath ? `${path.slice(0, longestShownPath)}…` : path;
 }
 
 /** Where it listens on "localhost" Fastify makes a server for each further address of that name, and tells nobody. */

@@ -3,24 +3,21 @@ import type { DestinationStream } from 'pino';
 
 /** Writes the lines of a log. A line that cannot be written is dropped and counted: a full disk stops no service. */
 export interface LineWriter extends DestinationStream {
-  /** Answers how many bytes were written. */
+  /** Returns how many bytes were written. */
   write(line: string): number;
   /** False from a line that could not be written to the next one that could. */
   readonly isWritable: boolean;
 }
 
-/** What is longer holds what somebody else has sent. */
-export const maxLineBytes = 64 * 1024;
-const shownOfLongLine = 1_000;
-/** A pipe that is full is tried again so often; then its reader is taken to be stuck. */
+/** Tries for a pipe that is full; after these its reader counts as stuck. */
 const mostTries = 10;
 const pauseMs = 2;
 
-/** `fd` answers what is open now. */
+/** `fd` returns the descriptor that is open now. */
 export function createLineWriter(fd: () => number): LineWriter {
   let dropped = 0;
   let failure = '';
-  /** A line that broke off is not gone on with. */
+  /** Part of a line was written: the rest is dropped, and the next line begins on a new one. */
   let isTorn = false;
 
   function writeAll(text: string): number {
@@ -46,7 +43,7 @@ export function createLineWriter(fd: () => number): LineWriter {
     try {
       const lost =
         dropped > 0 ? lineOf({ msg: `${dropped} log lines could not be written: ${failure}` }) : '';
-      const written = writeAll((isTorn ? '\n' : '') + lost + shortened(line));
+      const written = writeAll((isTorn ? '\n' : '') + lost + line);
       dropped = 0;
       isTorn = false;
       return written;
@@ -60,7 +57,7 @@ export function createLineWriter(fd: () => number): LineWriter {
   return {
     write: send,
     get isWritable() {
-      // What was lost is told as soon as it can be, for there may be nothing else to say.
+      // Reports the lost lines as soon as possible: there may be no other line to write.
       if (dropped > 0) send('');
       return dropped === 0;
     },
@@ -68,13 +65,6 @@ export function createLineWriter(fd: () => number): LineWriter {
 }
 
 const pause = new Int32Array(new SharedArrayBuffer(4));
-
-function shortened(line: string): string {
-  // A character takes three bytes at most.
-  const size = line.length > maxLineBytes / 3 ? Buffer.byteLength(line) : 0;
-  if (size <= maxLineBytes) return line;
-  return lineOf({ begins: line.slice(0, shownOfLongLine), msg: `a log line of ${size} bytes was left out` });
-}
 
 function lineOf(fields: object): string {
   return `${JSON.stringify({ level: 'warn', time: new Date().toISOString(), ...fields })}\n`;

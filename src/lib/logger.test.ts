@@ -69,7 +69,7 @@ it('takes known secrets out of every text of a line, also of errors and their ca
   expect(text()).not.toContain('4f9a1c2d');
 });
 
-it('escapes what a terminal obeys and what nobody sees', () => {
+it('escapes what a terminal obeys and what is invisible', () => {
   const { text, lines, stream } = collect();
   const said = '\u009b31m \u202e \u2028 \u{e0041} \u007f \ufeff ü 👍';
   createLogger('INFO', stream).info({ 'na\u202eme': said }, said);
@@ -87,7 +87,7 @@ it('cuts long texts from outside, and leaves out a line that is long in any case
   logger.info('short');
   expect(lines()).toMatchObject([
     { level: 'info', msg: 'cut', model: `${'x'.repeat(4_000)}…` },
-    { level: 'warn', msg: expect.stringMatching(/^a line of \d{7} characters is left out$/) },
+    { level: 'warn', msg: expect.stringMatching(/^a line of \d{7} characters was left out$/) },
     { msg: 'short' },
   ]);
   expect(JSON.stringify(lines()).length).toBeLessThan(20_000);

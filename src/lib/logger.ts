@@ -51,7 +51,7 @@ export function createLogger(
   return pino(options, cleaned(destination, secrets));
 }
 
-/** The last net, for every line: whoever logs need not know what is secret, nor where a text came from. */
+/** Cleans every line, so that the code that logs need not know what is secret or where a text came from. */
 function cleaned(
   destination: DestinationStream,
   secrets: KnownSecrets | undefined,
@@ -79,7 +79,7 @@ function shortenedLine(line: string): string {
   );
   if (cut !== undefined && cut.length <= longestLine) return `${cut}\n`;
   const { level = 'info', time = null } = (fields ?? {}) as { level?: unknown; time?: unknown };
-  const msg = `a line of ${line.length} characters is left out`;
+  const msg = `a line of ${line.length} characters was left out`;
   return `${JSON.stringify({ level, time, msg })}\n`;
 }
 

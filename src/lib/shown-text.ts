@@ -1,6 +1,6 @@
 /**
- * What a terminal obeys, what changes the order of text, and what nobody sees: control and format characters, separators
- * of lines, halves of characters, and those that are made to be ignored, such as tags and fillers.
+ * Characters that a terminal obeys, that change the order of text, or that are invisible: control and format characters,
+ * line separators, lone surrogates, and those that programs are to ignore, such as tags and fillers.
  */
 const unseen = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
 /** The same, and before it what holds an emoji of several characters together. */
@@ -31,6 +31,11 @@ export function plainText(text: string): string {
 /** The same on one line, for a value that is put into a sentence or a table. */
 export function plainLine(text: string): string {
   return plainText(text.replace(/[\t\n\v\f\r\u0085\u2028\u2029]+/g, ' '));
+}
+
+/** A text, or its beginning where it is longer: for names and addresses that no secret stands in. */
+export function shortened(text: string, longest: number): string {
+  return text.length > longest ? `${text.slice(0, longest)}…` : text;
 }
 
 /**
