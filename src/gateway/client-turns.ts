@@ -110,7 +110,7 @@ export function createClientTurns(
         logger: logger.child({ request_id: turn.requestId }),
       };
       const run = () => runCheckedTurn(turns, checked);
-      const summary = await (images ? images.during(run) : run());
+      const summary = await (images ? images.during(clientId, run) : run());
       const durationMs = Math.round(clock.monotonic() - startedAt);
       const { model } = decoded.request;
       metrics.turnEnded({ protocol, model, isStream: decoded.isStream, durationMs, summary });

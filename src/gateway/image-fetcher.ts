@@ -10,8 +10,8 @@ import { imageTypeOf } from '../protocols/image-type.ts';
 
 /** Fetches images that clients name by their address. */
 export interface ImageFetcher {
-  /** What the images of one turn count as, beside the bodies of all requests: their fetcher does not count. */
-  hold(): HeldBody;
+  /** What the images of a client's turn count as, beside the bodies of all requests: their fetcher does not count. */
+  hold(clientId: string): HeldBody;
   /**
    * `onBytes` hears how many bytes have arrived, as they do, and ends the fetch by throwing. Throws what it throws, AppError
    * `invalid_request` naming where the address stood, or the signal's own reason.
@@ -80,7 +80,7 @@ export function createImageFetcher(options: ImageFetcherOptions): ImageFetcher {
   }
 
   return {
-    hold: () => options.bodies.begin(),
+    hold: (clientId) => options.bodies.begin(clientId),
     fetch(image, signal, onBytes) {
       return limit(async () => {
         signal.throwIfAborted();

@@ -100,7 +100,7 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
     };
     const waiting: Waiting[] = [];
     /** What has come of the next message. */
-    let arriving = bodies.begin();
+    let arriving = bodies.begin(clientId);
     let isExpired = false;
     let count = 0;
     if (isDraining) {
@@ -150,7 +150,7 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
     socket.on('message', (data: Buffer, isBinary: boolean) => {
       connection.lastHeardAt = listening.now();
       const held = arriving;
-      arriving = bodies.begin();
+      arriving = bodies.begin(clientId);
       const refuseIt = (error: unknown): void => {
         held.release();
         refuse(AppError.from(error));

@@ -108,8 +108,9 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     access: {
       clientKey(request) {
         request.clientId = keys.identify(request);
+        return request.clientId;
       },
-      adminKey: (request) => void (adminKeys ?? keys).identify(request),
+      adminKey: (request) => (adminKeys ?? keys).identify(request),
     },
     // A client whose key and base URL are both wrong hears of the key first.
     accessToUnknown: (path) => (path.startsWith('/v1/') ? 'clientKey' : 'open'),

@@ -18,7 +18,7 @@ function createFetcher(gone: readonly string[] = [], size = 4) {
       onBytes(size * 0.75);
       return { type: 'image', mediaType: 'image/png', data: 'A'.repeat(size) };
     },
-    hold: () => bodies.begin(),
+    hold: (clientId) => bodies.begin(clientId),
     close: async () => {},
   };
   return { fetcher, fetched };
@@ -107,7 +107,7 @@ it('refuses too many images and too many bytes, and fetches the latest of a long
 it('fetches few images of a turn at the same time, and none once there are too many bytes', async () => {
   const begun: { readonly onBytes: (count: number) => void; fail(error: unknown): void }[] = [];
   const fetcher: ImageFetcher = {
-    hold: () => bodies.begin(),
+    hold: (clientId) => bodies.begin(clientId),
     fetch: (_image, _signal, onBytes) => new Promise((_resolve, fail) => begun.push({ onBytes, fail })),
     close: async () => {},
   };
@@ -135,7 +135,7 @@ it('counts what is fetched among the bodies of all requests, until the last of t
   if (!images) throw new Error('The request has no images.');
   const ends = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
   const running = ends.map(({ promise }) =>
-    images.during(async () => {
+    images.during('a client', async () => {
       await images.prepare({ request }, rules, signal);
       await promise;
     }),
@@ -147,7 +147,7 @@ it('counts what is fetched among the bodies of all requests, until the last of t
     createFetcher([], 20_000_000).fetcher,
   );
   // An older picture is not said to be gone when there is no room for it.
-  const refused = other?.during(() =>
+  const refused = other?.during('a client', () =>
     other.prepare({ request: requestOf(user('old'), assistant) }, rules, signal),
   );
   await expect(refused).rejects.toMatchObject({ code: 'overloaded', retryAfterMs: 2_000 });

@@ -103,8 +103,8 @@ export class TurnImages {
   }
 
   /** What is fetched for a turn counts until the turn ends, and the choices of one request share it. */
-  async during<T>(turn: () => Promise<T>): Promise<T> {
-    const held = this.#held?.share() ?? this.#fetcher?.hold();
+  async during<T>(clientId: string, turn: () => Promise<T>): Promise<T> {
+    const held = this.#held?.share() ?? this.#fetcher?.hold(clientId);
     this.#held = held;
     try {
       return await turn();

@@ -1,22 +1,28 @@
 import { leaveGarbage } from './collect-garbage.ts';
 import { HttpFault } from './http-fault.ts';
 
-/** A body up to this size is always taken, however many large ones there are. */
+/** A body up to this size is taken however many large ones there are. */
 const alwaysTakenBytes = 64 * 1024;
 /**
  * A body has to leave room for so many of its size: the larger one is, the sooner it is refused, so that only two of the
  * largest come together, and those of usual size find room beside them.
  */
 const roomLeft = 4;
+/** Of what the holders of other keys leave, so that one key cannot keep all others out. */
+const shareOfKey = 3 / 4;
+/** So much a key may have in any case, for its small requests. */
+const leastOfKey = 32 * alwaysTakenBytes;
 const retryAfterMs = 2_000;
 
 /**
  * The bytes of request bodies that a service holds at a time, counted as they arrive and for as long as something is made
- * of them. One body of 30 MB is cheap; twenty of them are the memory of the process.
+ * of them, and for whom. One body of 30 MB is cheap; twenty of them are the memory of the process.
  */
 export class BodyBudget {
   readonly #maxBytes: number;
   #heldBytes = 0;
+  /** By the key that its senders showed. */
+  readonly #heldOf = new Map<string, number>();
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
@@ -27,24 +33,40 @@ export class BodyBudget {
   }
 
   /** For a body of which nothing has arrived yet, and for which there is room as far as its length is known. Throws HttpFault. */
-  begin(declaredBytes = 0): HeldBody {
-    this.#check(declaredBytes, declaredBytes);
+  begin(keyId: string, declaredBytes = 0): HeldBody {
+    this.#check(keyId, declaredBytes, declaredBytes);
     return new HeldBody((change, total) => {
-      this.#check(change, total);
+      this.#check(keyId, change, total);
       this.#heldBytes += change;
+      const own = this.#ownBytes(keyId) + change;
+      if (own === 0) this.#heldOf.delete(keyId);
+      else this.#heldOf.set(keyId, own);
     });
   }
 
-  /** A sender may never send what it declares: only what has come counts. */
-  #check(change: number, total: number): void {
-    const wanted = this.#heldBytes + change + roomLeft * total;
-    if (change <= 0 || total <= alwaysTakenBytes || wanted <= this.#maxBytes) return;
-    throw new HttpFault(
-      'overloaded',
-      'The service holds as many large requests as it can: send this one again in a few seconds. BODIES_MAX_MB sets how many megabytes they may have.',
-      { retryAfterMs },
-    );
+  #ownBytes(keyId: string): number {
+    return this.#heldOf.get(keyId) ?? 0;
   }
+
+  /** A sender may never send what it declares: only what has come counts. */
+  #check(keyId: string, change: number, total: number): void {
+    if (change <= 0) return;
+    const own = this.#ownBytes(keyId);
+    const share = Math.max(leastOfKey, shareOfKey * (this.#maxBytes - this.#heldBytes + own));
+    if (own + change > share) throw overloaded('holds as many requests with this key as it can');
+    const wanted = this.#heldBytes + change + roomLeft * total;
+    if (total > alwaysTakenBytes && wanted > this.#maxBytes) {
+      throw overloaded('holds as many large requests as it can');
+    }
+  }
+}
+
+function overloaded(reason: string): HttpFault {
+  return new HttpFault(
+    'overloaded',
+    `The service ${reason}: send this one again in a few seconds. BODIES_MAX_MB sets how many megabytes they may have.`,
+    { retryAfterMs },
+  );
 }
 
 /** What a service holds of one body. It is let go of once all who share it have released it. */

@@ -28,7 +28,9 @@ async function serve(connectionLimits: Partial<ConnectionLimits>) {
     callers: { allowedHosts: null, keysSetting: 'API_KEYS' },
     access: {
       keyed({ headers }) {
-        if (headers['x-api-key'] !== 'right') throw new HttpFault('invalid_request', 'No key was sent.');
+        const shown = String(headers['x-api-key'] ?? '');
+        if (!shown.startsWith('right')) throw new HttpFault('invalid_request', 'No key was sent.');
+        return shown;
       },
     },
     connectionLimits,
@@ -96,6 +98,29 @@ describe('where there are too many connections', () => {
     await says(other, 'here');
     expect(log().trim().split('\n')).toHaveLength(1);
     expect(log()).toContain('"most":100');
+  });
+
+  it('those of one key leave room for other keys, also where all wait for more of their bodies', async () => {
+    const { app } = await serve({ most: 8, mostStrangers: 2, mostOfKey: 6 });
+    const half = (shown: string) =>
+      open(app, `POST / HTTP/1.1\r\nhost: here\r\nx-api-key: ${shown}\r\ncontent-length: 100\r\n\r\n{`);
+    for (let number = 0; number < 12; number += 1) await half('right');
+    const refused = await half('right');
+    await says(refused, 'Too many connections with this key');
+    const other = await open(app, ask('/', 'x-api-key: right too\r\n'));
+    await says(other, 'here');
+  });
+
+  it('an idle one of a key that has too many makes room for its next', async () => {
+    const { app } = await serve({ most: 8, mostStrangers: 4, mostOfKey: 2 });
+    const first = await open(app, ask('/'));
+    await says(first, 'here');
+    const stream = await open(app, ask('/stream'));
+    await says(stream, 'begun');
+    const third = await open(app, ask('/'));
+    await says(third, 'here');
+    await first.closed;
+    expect([stream.socket.closed, third.socket.closed]).toEqual([false, false]);
   });
 
   it('then those go that wait for their client, the longest idle first; who is being answered stays', async () => {

@@ -1,12 +1,15 @@
 import { readFileSync } from 'node:fs';
 import type { Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { HttpFault } from './http-fault.ts';
 
 export interface ConnectionLimits {
   /** All connections of a service. */
   readonly most: number;
   /** Those among them on which no key has been shown yet. */
   readonly mostStrangers: number;
+  /** Those on which one and the same key was shown last. */
+  readonly mostOfKey: number;
   /** Within which a connection has to send the headers of a request; counts from its beginning, too. */
   readonly headersMs: number;
   /** How often bodies on their way are looked at, and how many bytes each has to have grown by since the last look. */
@@ -27,6 +30,7 @@ export const connectionLimits = (): ConnectionLimits => {
   return {
     most,
     mostStrangers: Math.ceil(most / 4),
+    mostOfKey: Math.ceil((most * 3) / 4),
     headersMs: 30_000,
     lookEveryMs: 15_000,
     // Half a kilobyte a second; a phone with hardly any network sends more.
@@ -45,6 +49,15 @@ function openFilesLimit(): number {
   }
 }
 
+interface Known {
+  /** The last one to a request that showed a key. */
+  readonly response: ServerResponse;
+  readonly keyId: string;
+}
+
+const tooManyOfKey =
+  'Too many connections with this key are open: close those that are not needed, or use them again.';
+
 /** Why a connection is cut without an answer of a route. */
 export type CutReason = 'full' | 'slow';
 
@@ -58,8 +71,10 @@ export class Connections {
   readonly #onCrowded: (count: number) => void;
   /** In the order they came. */
   readonly #strangers = new Set<Socket>();
-  /** By the last response to a request that showed a key; in the order of those requests. */
-  readonly #known = new Map<Socket, ServerResponse>();
+  /** In the order of their last requests that showed a key. */
+  readonly #known = new Map<Socket, Known>();
+  /** How many of them show which key. */
+  readonly #ofKey = new Map<string, number>();
   /** Bodies on their way, and the bytes at the last look. */
   #growing = new Map<ServerResponse, number>();
   #closed = 0;
@@ -87,24 +102,38 @@ export class Connections {
     server.once('close', () => clearInterval(timer));
   }
 
-  /** To be called once a request has shown a key. */
-  showedKey(socket: Socket, response: ServerResponse): void {
-    if (!this.#strangers.delete(socket) && !this.#known.delete(socket)) return;
-    this.#known.set(socket, response);
+  /** To be called once a request has shown a key. Throws HttpFault where too many connections show it already. */
+  showedKey(socket: Socket, response: ServerResponse, keyId: string): void {
+    if (!this.#strangers.has(socket) && !this.#known.has(socket)) return;
+    this.#forget(socket);
+    this.#known.set(socket, { response, keyId });
+    this.#ofKey.set(keyId, (this.#ofKey.get(keyId) ?? 0) + 1);
+    while ((this.#ofKey.get(keyId) ?? 0) > this.#limits.mostOfKey) {
+      const idle = this.#idle(keyId);
+      if (idle === undefined) throw new HttpFault('overloaded', tooManyOfKey, { retryAfterMs: 5_000 });
+      this.#close(idle);
+    }
+  }
+
+  #forget(socket: Socket): void {
+    this.#strangers.delete(socket);
+    const known = this.#known.get(socket);
+    if (known === undefined) return;
+    this.#known.delete(socket);
+    const left = (this.#ofKey.get(known.keyId) ?? 1) - 1;
+    if (left === 0) this.#ofKey.delete(known.keyId);
+    else this.#ofKey.set(known.keyId, left);
   }
 
   /** Whether part of an answer has been sent, so that nothing else may be. */
   isAnswering(socket: Socket): boolean {
-    const response = this.#known.get(socket);
+    const response = this.#known.get(socket)?.response;
     return response?.headersSent === true && !response.writableFinished;
   }
 
   #enter(socket: Socket): void {
     this.#strangers.add(socket);
-    socket.once('close', () => {
-      this.#strangers.delete(socket);
-      this.#known.delete(socket);
-    });
+    socket.once('close', () => this.#forget(socket));
     const { most, mostStrangers } = this.#limits;
     const isCrowded = this.#strangers.size > mostStrangers;
     if (!isCrowded && this.#strangers.size + this.#known.size <= most) return;
@@ -118,13 +147,19 @@ export class Connections {
   #oneToSpare(newest: Socket): Socket | undefined {
     const [oldest] = this.#strangers;
     if (oldest !== newest) return oldest;
-    for (const [socket, response] of this.#known) if (response.writableFinished) return socket;
+    return this.#idle();
+  }
+
+  /** The one that has waited longest for its client, of all or of those that show one key. */
+  #idle(ofKey?: string): Socket | undefined {
+    for (const [socket, { response, keyId }] of this.#known) {
+      if (response.writableFinished && (ofKey === undefined || ofKey === keyId)) return socket;
+    }
     return undefined;
   }
 
   #close(socket: Socket, reason?: CutReason): void {
-    this.#strangers.delete(socket);
-    this.#known.delete(socket);
+    this.#forget(socket);
     if (reason === undefined) socket.destroy();
     else this.#refuse(socket, reason);
   }
@@ -140,7 +175,7 @@ export class Connections {
 
   /** A client that has read everything and whose answer takes its time may be silent. */
   #isWaiting(socket: Socket): boolean {
-    const response = this.#known.get(socket);
+    const response = this.#known.get(socket)?.response;
     if (response === undefined || response.writableFinished || !response.req.complete) return false;
     return socket.writableLength === 0 && response.writableLength === 0;
   }
@@ -148,7 +183,7 @@ export class Connections {
   #look(): void {
     const before = this.#growing;
     this.#growing = new Map();
-    for (const [socket, response] of this.#known) {
+    for (const [socket, { response }] of this.#known) {
       if (response.req.complete || response.headersSent) continue;
       const least = (before.get(response) ?? Number.NEGATIVE_INFINITY) + this.#limits.leastGrowth;
       this.#growing.set(response, socket.bytesRead);

@@ -36,8 +36,11 @@ declare module 'fastify' {
   }
 }
 
-/** Throws unless the request shows a key that opens the route, and may leave on the request who shows it. */
-export type AccessCheck = (request: FastifyRequest) => void;
+/**
+ * Names the key that a request shows, as an id that is no secret. Throws where that does not open the route. May leave on the
+ * request who shows it.
+ */
+export type AccessCheck = (request: FastifyRequest) => string;
 
 export interface HttpServerOptions {
   readonly logger: Logger;
@@ -65,6 +68,8 @@ const requestTimeoutMs = 300_000;
 const maxLoggedRefusals = 100;
 const methodsWithBody = new Set(['POST', 'PUT', 'PATCH']);
 const longestShownPath = 200;
+/** Of a route that is open to all. */
+const noKey = '';
 /** How a request tells that a body follows, and in which form. */
 const bodyHeaders = ['content-length', 'transfer-encoding', 'content-type', 'content-encoding'] as const;
 const requestIdPattern = /^[A-Za-z0-9._-]{1,128}$/;
@@ -133,7 +138,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
 
   const routes: ServedRoute[] = [];
   served.set(app, routes);
-  const checks: HttpServerOptions['access'] = { open: () => {}, ...options.access };
+  const checks: HttpServerOptions['access'] = { open: () => noKey, ...options.access };
   app.addHook('onRoute', ({ method, url, config }) => {
     const access = config?.access ?? '';
     if (!Object.hasOwn(checks, access)) {
@@ -192,14 +197,14 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     if (preflight) return reply.code(204).headers(preflight).send();
     const { config, bodyLimit } = request.routeOptions;
     const access = config.access ?? options.accessToUnknown?.(pathOf(request.url)) ?? 'open';
-    checks[access]?.(request);
-    if (access !== 'open') connections.showedKey(request.raw.socket, reply.raw);
+    const keyId = checks[access]?.(request) ?? noKey;
+    if (access !== 'open') connections.showedKey(request.raw.socket, reply.raw, keyId);
     if (request.is404 || !isMeant(routes, request)) refusePath(request, reply);
     if (config.takesBody ?? methodsWithBody.has(request.method)) {
       const declaredLength = Number(headers['content-length'] ?? 0);
       if (declaredLength > bodyLimit) throw bodyTooLarge();
       checkCodings(headers, reply);
-      const held = options.bodies.begin(declaredLength);
+      const held = options.bodies.begin(keyId, declaredLength);
       request.heldBody = held;
       reply.raw.once('close', () => held.release());
       // Fastify refuses a type it cannot parse before any parser is asked.

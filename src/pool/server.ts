@@ -67,10 +67,11 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
     access: {
       poolKey(request) {
         request.keyHolder = identify(shownKeys(request.headers, request.url));
+        return request.keyHolder.keyId;
       },
       adminKey(request) {
         request.keyHolder = identify(shownKeys(request.headers, request.url));
-        if (request.keyHolder.role === 'admin') return;
+        if (request.keyHolder.role === 'admin') return request.keyHolder.keyId;
         throw new PoolError(
           'forbidden',
           'This needs the admin key; the key given may only borrow, return and report.',
