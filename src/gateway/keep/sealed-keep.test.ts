@@ -1,5 +1,6 @@
 import { beforeEach, expect, it, vi } from 'vitest';
 import { createManualClock } from '../testing/manual-clock.ts';
+import { maxEntryBytes } from './keep.ts';
 import { createMemoryKeep } from './memory-keep.ts';
 import { createSealedKeep } from './sealed-keep.ts';
 
@@ -34,6 +35,14 @@ it('gives back what was put to whoever knows the secret, once when it is claimed
     expect(await keep.claim(secret)).toBeUndefined();
   }
   expect(onUnreadable).not.toHaveBeenCalled();
+});
+
+it('seals nothing that no store takes, and forgets what stood in its place', async () => {
+  const { keep, written } = storeInView();
+  await keep.put(secret, value, 1_000);
+  await keep.put(secret, Buffer.alloc(maxEntryBytes + 1), 1_000);
+  expect(written).toHaveLength(1);
+  expect(await keep.get(secret)).toBeUndefined();
 });
 
 it('lets the store know neither the secret nor a word', async () => {

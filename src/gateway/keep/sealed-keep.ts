@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import { sealBytes, unsealBytes } from '../../lib/sealed-bytes.ts';
-import type { Keep } from './keep.ts';
+import { type Keep, maxEntryBytes } from './keep.ts';
 
 /**
  * A keep whose keys are secrets that the store never gets: a digest over something only the caller has, such as a
@@ -27,6 +27,8 @@ export function createSealedKeep(keep: Keep, onUnreadable: (error: unknown) => v
     },
     async put(secret, value, ttlMs) {
       const { place, key } = derive(secret);
+      // No keep takes it, and what was there before is out of date: spares a copy and the sealing.
+      if (value.length > maxEntryBytes) return void (await keep.claim(place));
       await keep.put(place, sealBytes(key, value), ttlMs);
     },
     async claim(secret) {
