@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { KnownSecrets } from './known-secrets.ts';
+import { unicodeEscape } from './shown-text.ts';
 
 const secret = 'kR7-q/+9 "zürich"&<x>';
 const key = 'sk-live-4f9a1c2d3e5b6a7988';
@@ -34,6 +35,16 @@ describe('a known secret', () => {
     ['in base64url', bytes.toString('base64url')],
     ['in hexadecimal', bytes.toString('hex')],
     ['in upper-case hexadecimal', bytes.toString('hex').toUpperCase()],
+    ['in upper case', secret.toUpperCase()],
+    ['in a URL with every byte escaped', [...bytes].map((byte) => `%${byte.toString(16)}`).join('')],
+    ['in a URL, escaped now in capitals and now not', encodeURIComponent(secret).replace('%2B', '%2b')],
+    ['in a URL inside a URL', encodeURIComponent(encodeURIComponent(secret))],
+    ['in base64 in a URL', encodeURIComponent(bytes.toString('base64').replace(/=+$/, ''))],
+    ['in JSON with every character escaped', [...secret].map((one) => unicodeEscape(one)).join('')],
+    ['in a page with every character a number', [...secret].map((one) => `&#${one.charCodeAt(0)};`).join('')],
+    ['as bytes of a program', [...bytes].map((byte) => `\\x${byte.toString(16).padStart(2, '0')}`).join('')],
+    ['in UTF-16 that was read as something else', bytes.toString('latin1').replace(/./g, '$&\0')],
+    ['with invisible characters in it', secret.replace(/.{5}/g, '$&\u200b')],
   ])('%s is taken out', (_how, written) => {
     const secrets = knowing(secret);
     const clean = secrets.redact(`they said: ${written}, twice: <${written}>`);
@@ -110,7 +121,12 @@ it('takes nothing out that only looks like a credential of a URL', () => {
   secrets.addUrl('postgres://someone:gateway@db.example.com/accounts');
   secrets.addUrl('https://id.example.com/.well-known/openid-configuration');
   secrets.addNamed('NODE_ENV', 'production');
-  const text = 'warp2api postgres gateway accounts verify-full warp2api-pool openid-configuration production';
+  secrets.addUrl('postgres://someone:password@db.example.com/accounts');
+  secrets.addUrl('https://keys.example.com/new?provider=openrouter&user_email=someone@example.com');
+  secrets.addNamed('AWS_REGION', 'eu-central-1');
+  secrets.addNamed('MODEL_NAME', 'claude-4-sonnet');
+  const text =
+    'warp2api postgres gateway accounts verify-full warp2api-pool openid-configuration production password openrouter someone@example.com eu-central-1 claude-4-sonnet';
   expect(secrets.redact(text)).toBe(text);
 });
 

@@ -1,5 +1,3 @@
-import { unicodeEscape } from './shown-text.ts';
-
 /** What stands in the place of a secret. */
 const mark = '[secret]';
 
@@ -20,8 +18,10 @@ const mostInLastWindow = 64;
 const accountsKept = 2_000;
 /** The same for all their forms, which are long where tokens are. */
 const charactersKept = 16_000_000;
-/** Of each of the forms that an account's secret may have in base64. */
+/** Of each of the forms that an account's secret may have in base64 and hexadecimal. */
 const mostEncodedWindows = 10;
+/** Passwords that are everybody's first guess, and words that messages need. */
+const ordinaryWords = new Set(['password', 'postgres', 'postgresql', 'database']);
 
 /** Variables that every program sees, and no secrets. */
 export const openVariables: readonly string[] = ['PATH', 'HOME', 'LANG'];
@@ -38,10 +38,16 @@ interface Part {
   readonly end: number;
 }
 
+interface FoundPart extends Part {
+  /** Else it counts only where the rest is masked. */
+  readonly isEnough: boolean;
+}
+
 /**
  * The secrets that the configuration and the pool know, to be removed by their value from whatever came from outside and
- * is shown: logs, answers, the states of accounts and sources, the terminal. Common encodings are found as well, and so are
- * parts of at least twelve characters.
+ * is shown: logs, answers, the states of accounts and sources, the terminal. Texts are compared as `bare` makes them, so that
+ * it does not matter how a secret was escaped or broken; base64 and hexadecimal are found as well, and so are parts of at
+ * least twelve characters.
  */
 export class KnownSecrets {
   readonly #configured = new Index();
@@ -55,11 +61,13 @@ export class KnownSecrets {
   /** A secret of the configuration, kept for ever. One that is too short to be told from other text is passed over. */
   add(value: string | undefined): void {
     if (value === undefined || value.length < shortestWord || this.#configured.has(value)) return;
+    if (ordinaryWords.has(value.toLowerCase())) return;
     for (const line of [value, ...value.split(/\s*[\r\n]+\s*/)]) {
-      for (const form of formsOf(line)) this.#configured.add(line, form, stride, this.#filter);
+      for (const form of [...writtenForms(line), ...encodedForms(line)])
+        this.#configured.add(line, form, stride, this.#filter);
     }
     // A short word of letters is a word of messages as well, and one of ours.
-    if (value.length < windowSize && /[^A-Za-z]/.test(value)) {
+    if (bare(value).text.length < windowSize && /[^A-Za-z]/.test(value)) {
       this.#words.add(value);
       const words = [...this.#words].map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
       this.#wordPattern = new RegExp(`(?<![A-Za-z0-9])(?:${words.join('|')})(?![A-Za-z0-9])`, 'g');
@@ -76,7 +84,6 @@ export class KnownSecrets {
     const isHttp = /^https?:$/.test(protocol);
     // A password that is the name of the user or the database is no secret, and a word that messages need.
     if (password !== username && password !== pathname.slice(1)) {
-      this.add(password);
       this.add(decoded(password));
     }
     if (isHttp && username.length >= windowSize) this.add(decoded(username));
@@ -89,6 +96,7 @@ export class KnownSecrets {
   /** The value of a variable, a header or an option: what a URL hides, or all of it, unless it is short and its name harmless. */
   addNamed(name: string, value: string): void {
     if (openVariables.includes(name) || harmlessName.test(name)) return;
+    if (plainName.test(name) && !secretName.test(name)) return;
     if (/^[a-z][a-z0-9+.-]*:\/\//i.test(value) && URL.canParse(value))
       this.addUrl(value, { isPathSecret: true });
     else if (value.length >= windowSize || secretName.test(name)) {
@@ -118,16 +126,15 @@ export class KnownSecrets {
       this.#filter = new Filter();
       for (const index of [this.#configured, this.#usedBefore]) index.mark(this.#filter);
     }
-    this.#used.add(value, value, windowSize, this.#filter);
     for (const form of writtenForms(value)) this.#used.add(value, form, windowSize, this.#filter);
-    for (const form of base64InLonger(Buffer.from(value))) {
+    for (const form of encodedForms(value)) {
       this.#used.add(value, form, Math.max(2 * windowSize, form.length / mostEncodedWindows), this.#filter);
     }
   }
 
   /** Whether `text` holds a secret. Costs a few nanoseconds a character. */
   isIn(text: string): boolean {
-    if (this.#partsIn(text, true).length > 0) return true;
+    if (this.#partsIn(bare(text), text, true).length > 0) return true;
     if (this.#wordPattern === undefined) return false;
     this.#wordPattern.lastIndex = 0;
     return this.#wordPattern.test(text);
@@ -137,9 +144,7 @@ export class KnownSecrets {
   redact(text: string): string {
     let clean = '';
     let shownTo = 0;
-    const parts = this.#partsIn(text, false);
-    if (/[\r\n]/.test(text)) parts.push(...this.#partsOverLines(text));
-    for (const { start, end } of merged(parts)) {
+    for (const { start, end } of merged(this.#partsIn(bare(text), text, false))) {
       clean += text.slice(shownTo, start) + mark;
       shownTo = end;
     }
@@ -159,17 +164,8 @@ export class KnownSecrets {
     return error;
   }
 
-  /** Programs break long words over lines, shorter than a part that is known by itself. */
-  #partsOverLines(text: string): Part[] {
-    const { joined, places } = unbroken(text);
-    return this.#partsIn(joined, false).map(({ start, end }) => ({
-      start: places[start] ?? 0,
-      end: (places[end - 1] ?? 0) + 1,
-    }));
-  }
-
   /** Secrets that begin alike are found by each other's beginnings, so parts may overlap. */
-  #partsIn(text: string, isOneEnough: boolean): Part[] {
+  #partsIn({ text, starts, ends }: Bare, shown: string, isOneEnough: boolean): Part[] {
     const parts: Part[] = [];
     if (text.length < windowSize) return parts;
     const filter = this.#filter;
@@ -182,7 +178,9 @@ export class KnownSecrets {
         for (const index of [this.#configured, this.#used, this.#usedBefore]) {
           const part = index.partAt(text, hash, at, from);
           if (part === undefined) continue;
-          parts.push(part);
+          const place = { start: starts[part.start] as number, end: ends[part.end - 1] as number };
+          if (!part.isEnough && !isMasked(shown, place)) continue;
+          parts.push(place);
           end = Math.max(end, part.end);
         }
         if (isOneEnough && parts.length > 0) return parts;
@@ -198,15 +196,69 @@ export class KnownSecrets {
   }
 }
 
-/** What a text is without its white space, and where each of its characters stands. */
-function unbroken(text: string): { readonly joined: string; readonly places: readonly number[] } {
-  const places: number[] = [];
-  const words = [...text.matchAll(/\S+/g)].map((word) => {
-    for (let index = 0; index < word[0].length; index += 1) places.push(word.index + index);
-    return word[0];
-  });
-  return { joined: words.join(''), places };
+/** A text as it is compared, and from where to where each of its characters is written. */
+interface Bare {
+  readonly text: string;
+  readonly starts: Int32Array;
+  readonly ends: Int32Array;
 }
+
+/** One character of JSON, a program's text, a URL or a page, however often it was escaped. */
+const escaped =
+  /\\+(?:u\{?([0-9a-f]{2,6})\}?|x([0-9a-f]{2})|[bfnrt])?|%(?:25)*([0-9a-f]{2})|&(?:amp;)*(?:#(\d{1,7})|#x([0-9a-f]{1,6})|(amp|lt|gt|quot|apos));/iy;
+const entities: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" };
+
+/**
+ * A text without what differs where the same is written elsewhere: escapes are read; white space, backslashes and whatever
+ * is not ASCII are left out; letters are small, and the two alphabets of base64 are one.
+ */
+function bare(text: string): Bare {
+  const { codes, starts, ends } = text.length > commonLength ? createTables(text.length) : tables;
+  let length = 0;
+  for (let at = 0; at < text.length; ) {
+    let code = text.charCodeAt(at);
+    let end = at + 1;
+    if (code === 0x5c || code === 0x25 || code === 0x26) {
+      escaped.lastIndex = at;
+      const found = escaped.exec(text);
+      if (found) {
+        code = codeOf(found);
+        end = escaped.lastIndex;
+      }
+    }
+    if (code > 0x20 && code < 0x7f && code !== 0x5c) {
+      codes[length] = comparedAs[code] as number;
+      starts[length] = at;
+      ends[length] = end;
+      length += 1;
+    }
+    at = end;
+  }
+  return { text: codes.toString('latin1', 0, length), starts, ends };
+}
+
+/** Lines of a log are many and short: they share these, for what `bare` answers is used before it is called again. */
+const commonLength = 32_768;
+const tables = createTables(commonLength);
+
+function createTables(length: number) {
+  return {
+    codes: Buffer.allocUnsafe(length),
+    starts: new Int32Array(length),
+    ends: new Int32Array(length),
+  };
+}
+
+/** Of a match of `escaped`; 0 is nothing that is compared. */
+function codeOf([, unicode, byte, percent, decimal, hex, entity]: RegExpExecArray): number {
+  if (entity !== undefined) return entities[entity.toLowerCase()]?.charCodeAt(0) ?? 0;
+  if (decimal !== undefined) return Number(decimal);
+  return Number.parseInt(unicode ?? byte ?? percent ?? hex ?? '0', 16);
+}
+
+const comparedAs = Uint8Array.from({ length: 0x7f }, (_none, code) =>
+  String.fromCharCode(code).toLowerCase().replace('-', '+').replace('_', '/').charCodeAt(0),
+);
 
 /** In order, and none touching another. */
 function merged(parts: readonly Part[]): readonly Part[] {
@@ -224,6 +276,9 @@ const secretName = /key|token|secret|passw|pwd|pass$|pin$|credential|auth|cookie
 /** Variables that set how programs run, whose values are words such as `production`. */
 const harmlessName =
   /^(LC_\w+|TZ|TERM|NODE_ENV|NODE_OPTIONS|PYTHON\w+|TMPDIR|USER|LOGNAME|SHELL|PWD|DEBUG|\w*LOG_LEVEL|ENVIRONMENT)$/;
+/** What names a place, a thing or a person: messages need it, and it is no secret. */
+const plainName =
+  /(?:^|[_-])(?:account|application|app|domain|email|mail|endpoint|env|format|host|hostname|lang|language|level|locale|mode|model|name|namespace|org|organization|project|provider|region|stage|team|type|username|version|zone)(?:[_-]?(?:id|name))?$/i;
 const longSegment = 16;
 const filterBits = 1 << 18;
 
@@ -275,8 +330,8 @@ class Index {
   }
 
   /** The part of a secret around the window of that hash, as far as it goes in the text from `from` on. */
-  partAt(text: string, hash: number, at: number, from: number): Part | undefined {
-    let longest: Part | undefined;
+  partAt(text: string, hash: number, at: number, from: number): FoundPart | undefined {
+    let longest: FoundPart | undefined;
     for (let spot = this.#spots.get(hash); spot !== undefined; spot = spot.next) {
       const part = partAround(text, at, from, spot);
       if (part && (!longest || part.end - part.start > longest.end - longest.start)) longest = part;
@@ -303,7 +358,12 @@ class Index {
   }
 }
 
-function partAround(text: string, at: number, from: number, { secret, at: place }: Spot): Part | undefined {
+function partAround(
+  text: string,
+  at: number,
+  from: number,
+  { secret, at: place }: Spot,
+): FoundPart | undefined {
   let start = at;
   let first = place;
   while (start > from && first > 0 && text.charCodeAt(start - 1) === secret.charCodeAt(first - 1)) {
@@ -318,11 +378,12 @@ function partAround(text: string, at: number, from: number, { secret, at: place 
   }
   const length = end - start;
   if (length < windowSize) return undefined;
-  if (length >= leastPart || length === secret.length) return { start, end };
-  // Vendors show the ends of a key around stars or dots.
-  return isMask(text.slice(end, end + 3)) || isMask(text.slice(Math.max(0, start - 3), start))
-    ? { start, end }
-    : undefined;
+  return { start, end, isEnough: length >= leastPart || length === secret.length };
+}
+
+/** Vendors show the ends of a key around stars or dots. */
+function isMasked(text: string, { start, end }: Part): boolean {
+  return isMask(text.slice(end, end + 3)) || isMask(text.slice(Math.max(0, start - 3), start));
 }
 
 function isMask(text: string): boolean {
@@ -353,47 +414,24 @@ function bitOf(hash: number): number {
   return (hash ^ (hash >>> 14)) & (filterBits - 1);
 }
 
-/** How a secret may be written in an answer, a message or a header. */
-function formsOf(value: string): Set<string> {
+/** As it is compared, and so where a form has spaces written as `+`. */
+function writtenForms(value: string): Set<string> {
+  return new Set([value, value.replaceAll(' ', '+')].map((form) => bare(form).text));
+}
+
+function encodedForms(value: string): readonly string[] {
   const bytes = Buffer.from(value);
-  const hex = bytes.toString('hex');
-  return new Set([value, ...writtenForms(value), ...base64InLonger(bytes), hex, hex.toUpperCase()]);
+  return [...base64InLonger(bytes), bytes.toString('hex')].map((form) => bare(form).text);
 }
 
-const noForms: ReadonlySet<string> = new Set();
-
-/** In JSON, as several programs write it, also inside JSON; in a URL, a form and a page. */
-function writtenForms(value: string): ReadonlySet<string> {
-  if (/^[\w.~-]*$/.test(value)) return noForms;
-  const json = JSON.stringify(value).slice(1, -1);
-  const ascii = json.replace(/[^ -~]/g, (character) => unicodeEscape(character));
-  const percent = encodeURIComponent(value.toWellFormed());
-  return new Set([
-    json,
-    JSON.stringify(json).slice(1, -1),
-    json.replaceAll('/', '\\/'),
-    ascii,
-    json.replace(/[<>&]/g, (character) => unicodeEscape(character)),
-    percent,
-    percent.replace(/%[0-9A-F]{2}/g, (code) => code.toLowerCase()),
-    new URLSearchParams([['', value]]).toString().slice(1),
-    value.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;'),
-  ]);
-}
-
-/** The base64 of the secret, of `user:secret` and the like: what does not depend on the bytes before and after, in both alphabets. */
-function base64InLonger(bytes: Buffer): Set<string> {
-  const forms = [0, 1, 2].flatMap((before) => {
-    const text = Buffer.concat([Buffer.alloc(before), bytes])
+/** The base64 of the secret, of `user:secret` and the like: what does not depend on the bytes before and after. */
+function base64InLonger(bytes: Buffer): readonly string[] {
+  return [0, 1, 2].map((before) =>
+    Buffer.concat([Buffer.alloc(before), bytes])
       .toString('base64')
-      .replace(/=+$/, '');
-    const inner = text.slice(
-      before === 0 ? 0 : before + 1,
-      (before + bytes.length) % 3 === 0 ? undefined : -1,
-    );
-    return [inner, inner.replaceAll('+', '-').replaceAll('/', '_')];
-  });
-  return new Set(forms);
+      .replace(/=+$/, '')
+      .slice(before === 0 ? 0 : before + 1, (before + bytes.length) % 3 === 0 ? undefined : -1),
+  );
 }
 
 function decoded(text: string): string {
