@@ -1,5 +1,10 @@
 import { accessSync, constants, statSync } from 'node:fs';
 
+/** As Kubernetes leaves what is in a volume with `fsGroup`, each time that a pod starts. */
+export function isOpenToGroupAlone(mode: number): boolean {
+  return (mode & 0o070) !== 0 && (mode & 0o007) === 0;
+}
+
 /**
  * Whether other users may read or change a file of secrets. `fixed`: they may, but this user could not change that, as
  * where a container gets its secrets: the mount is read-only, or the file is another user's or has no write permission.

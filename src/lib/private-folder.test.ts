@@ -1,7 +1,7 @@
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it, onTestFinished, vi } from 'vitest';
 import { closeFile, closeFolder, isOpenToOthers } from './private-folder.ts';
 
 let root: string;
@@ -40,6 +40,19 @@ it.each([process.cwd(), join(process.cwd(), '..'), homedir(), '/', '/usr', '/usr
     expect(modeOf(folder)).toBe(before);
   },
 );
+
+it('has nothing to say of another user’s folder that only its group may use, and leaves it as it is', () => {
+  vi.spyOn(process, 'getuid').mockReturnValue(statSync(root).uid + 1);
+  onTestFinished(() => void vi.restoreAllMocks());
+  for (const [mode, advice] of [
+    [0o770, undefined],
+    [0o775, expect.stringContaining('as its owner')],
+  ] as const) {
+    chmodSync(root, mode);
+    expect(closeFolder(root, 'DATA_DIR')).toEqual(advice);
+    expect(modeOf(root)).toBe(mode);
+  }
+});
 
 it('takes a file away from others, or only some of its mode', () => {
   const file = join(root, 'file');

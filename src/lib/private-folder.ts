@@ -1,6 +1,7 @@
 import { chmodSync, realpathSync, type Stats, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, relative } from 'node:path';
+import { isOpenToGroupAlone } from './open-to-others.ts';
 
 const byOthers = 0o077;
 
@@ -15,7 +16,9 @@ export function closeFolder(path: string, setting: string): string | undefined {
   if (shared !== undefined) {
     return `${setting} is ${path}, ${shared}, which other users may read: give ${setting} a folder of its own.`;
   }
-  return takeAway(path, found)
+  // A volume of Kubernetes belongs to root, and its group is what lets this user in.
+  const isGroups = found.uid !== process.getuid?.() && isOpenToGroupAlone(found.mode);
+  return isGroups || takeAway(path, found)
     ? undefined
     : `Other users may read ${path}: run chmod 700 ${path} as its owner.`;
 }

@@ -43,7 +43,7 @@ it('gives all processes that start together one key, under any umask', async () 
 });
 
 it.each<[string, () => void, RegExp]>([
-  ['open to others', () => chmodSync(path, 0o640), /gateway\.key is open to others.*delete it/],
+  ['open to others', () => chmodSync(path, 0o644), /gateway\.key is open to others.*delete it/],
   ['empty', () => truncateSync(path), /holds no whole key.*delete it/],
   ['cut off', () => truncateSync(path, 40), /holds no whole key/],
   ['without its last character', () => truncateSync(path, 64), /holds no whole key/],
@@ -55,6 +55,13 @@ it.each<[string, () => void, RegExp]>([
   expect(() => sharedKey(path)).toThrow(KeyFileError);
   expect(() => sharedKey(path)).toThrow(message);
   expect(readFileSync(path)).toEqual(before);
+});
+
+it.each([0o660, 0o640])('closes a file of mode %o, as volumes of Kubernetes leave it', (mode) => {
+  const key = sharedKey(path);
+  chmodSync(path, mode);
+  expect(sharedKey(path)).toBe(key);
+  expect(statSync(path).mode & 0o777).toBe(0o600);
 });
 
 it('follows no link and reads no folder', () => {

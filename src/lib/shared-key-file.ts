@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import {
   closeSync,
   constants,
+  fchmodSync,
   fstatSync,
   linkSync,
   openSync,
@@ -11,6 +12,7 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { makeFolder } from './make-folder.ts';
+import { isOpenToGroupAlone } from './open-to-others.ts';
 
 /** The file holds no key that may be used, and its owner has to do something about it. */
 export class KeyFileError extends Error {
@@ -49,12 +51,16 @@ export function readSharedKey(path: string): string | undefined {
     return undefined;
   }
   try {
-    const found = fstatSync(file);
+    let found = fstatSync(file);
     if (!found.isFile()) throw unsafe(path, 'is not a plain file');
     if (process.getuid !== undefined && found.uid !== process.getuid()) {
       throw new KeyFileError(
         `${path} belongs to another user: run the services as one user, or set the same GATEWAY_KEY for all of them.`,
       );
+    }
+    if (process.platform !== 'win32' && isOpenToGroupAlone(found.mode)) {
+      fchmodSync(file, found.mode & 0o700);
+      found = fstatSync(file);
     }
     if (process.platform !== 'win32' && (found.mode & 0o077) !== 0) {
       throw unsafe(path, 'is open to others, who may know its key by now');

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, fsyncSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { makeFolder } from '../lib/make-folder.ts';
-import { opennessOf } from '../lib/open-to-others.ts';
+import { isOpenToGroupAlone, opennessOf } from '../lib/open-to-others.ts';
+import { closeFile } from '../lib/private-folder.ts';
 import { decodeText } from '../lib/read-text.ts';
 import { VaultError } from './vault.ts';
 
@@ -13,6 +14,11 @@ export function readKeyFile(path: string, onNotice: (message: string) => void = 
   let text: string;
   let openness: ReturnType<typeof opennessOf>;
   try {
+    if (opennessOf(path) === 'open' && isOpenToGroupAlone(statSync(path).mode)) {
+      closeFile(path);
+      if (opennessOf(path) === 'closed')
+        onNotice(`The master key file ${path} was open to its group, and is its owner's alone now.`);
+    }
     openness = opennessOf(path);
     text = decodeText(readFileSync(path));
   } catch (error) {

@@ -87,6 +87,17 @@ describe('opening the vault', () => {
     await expect(open()).rejects.toThrow(/32 bytes as 64 hex digits or base64/);
   });
 
+  it('closes a key file that only its group may read, as volumes of Kubernetes leave it', async () => {
+    const masterKeyFile = join(temporaryFolder(), 'key');
+    writeFileSync(masterKeyFile, 'ab'.repeat(32));
+    chmodSync(masterKeyFile, 0o660);
+    const notices: string[] = [];
+    const onNotice = (message: string) => notices.push(message);
+    await openVault({ store: emptyStore(), masterKeyFile, defaultKeyFile: '/nowhere', now: 0, onNotice });
+    expect(notices).toEqual([expect.stringContaining('was open to its group')]);
+    expect(statSync(masterKeyFile).mode & 0o777).toBe(0o600);
+  });
+
   it.each([0o444, 0o440, 0o400])('takes a key file of mode %o, as containers mount it', async (mode) => {
     const folder = temporaryFolder();
     mkdirSync(join(folder, '..data'));
