@@ -1,7 +1,10 @@
+import dns from 'node:dns';
 import { once } from 'node:events';
 import { Agent, request } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { Writable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
+import websocket from '@fastify/websocket';
 import type { FastifyInstance } from 'fastify';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { BodyBudget } from './body-budget.ts';
@@ -13,7 +16,7 @@ import { createLogger } from './logger.ts';
 const key = 'x-api-key: right\r\n';
 const ask = (path: string, shown = key) => `GET ${path} HTTP/1.1\r\nhost: here\r\n${shown}\r\n`;
 
-async function serve(connectionLimits: Partial<ConnectionLimits>) {
+async function serve(connectionLimits: Partial<ConnectionLimits>, host = '127.0.0.1') {
   let log = '';
   const destination = new Writable({
     write(chunk, _encoding, done) {
@@ -23,6 +26,7 @@ async function serve(connectionLimits: Partial<ConnectionLimits>) {
   });
   const app = createHttpServer({
     logger: createLogger('warn', destination),
+    takesWebSockets: true,
     bodyLimitBytes: 1024 * 1024,
     bodies: new BodyBudget(1024 * 1024),
     callers: { allowedHosts: null, keysSetting: 'API_KEYS' },
@@ -46,8 +50,10 @@ async function serve(connectionLimits: Partial<ConnectionLimits>) {
   });
   const slow = Promise.withResolvers<string>();
   app.get('/slow', keyed, () => slow.promise);
+  await app.register(websocket);
+  app.get('/socket', { ...keyed, websocket: true }, () => {});
   app.get('/large', { config: { access: 'open' } }, async () => 'x'.repeat(20_000_000));
-  await app.listen({ host: '127.0.0.1', port: 0 });
+  await app.listen({ host, port: 0 });
   onTestFinished(async () => {
     app.server.closeAllConnections();
     await app.close();
@@ -212,6 +218,45 @@ describe('a connection is cut', () => {
     expect(trickle.said()).toMatch(/^HTTP\/1\.1 408 /);
     await says(flow, 'HTTP/1.1 200 OK');
     clearInterval(timer);
+    // Of a body that grows nothing else bounds the time: at 3 KB a second, two megabytes take ten minutes.
+    expect(app.server.requestTimeout).toBe(0);
+  });
+
+  it('not where it is a quiet WebSocket, whatever its handshake said of a body', async () => {
+    const { app } = await serve({ lookEveryMs: 50 });
+    const handshake = 'sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n';
+    const upgrade = `connection: upgrade\r\nupgrade: websocket\r\n${handshake}content-length: 9\r\n`;
+    const quiet = await open(app, ask('/socket', key + upgrade));
+    await says(quiet, '101 Switching Protocols');
+    const trickle = await open(app, `POST / HTTP/1.1\r\nhost: here\r\n${key}content-length: 9\r\n\r\n`);
+    await trickle.closed;
+    expect(quiet.socket.closed).toBe(false);
+    expect(quiet.said()).not.toContain('408');
+  });
+
+  it('no sooner where the service listens on two addresses of one name', async () => {
+    const lookup = dns.lookup as (name: string, options: dns.LookupAllOptions, done: unknown) => void;
+    vi.spyOn(dns, 'lookup').mockImplementation(((
+      name: string,
+      options: dns.LookupAllOptions,
+      done: unknown,
+    ) => {
+      if (name !== 'localhost' || !options.all || typeof done !== 'function')
+        return lookup(name, options, done);
+      done(
+        null,
+        ['127.0.0.1', '127.0.0.2'].map((address) => ({ address, family: 4 })),
+      );
+    }) as typeof dns.lookup);
+    onTestFinished(() => void vi.restoreAllMocks());
+    const { app } = await serve({ lookEveryMs: 1_000, leastGrowth: 1_000 }, 'localhost');
+    expect(app.addresses()).toHaveLength(2);
+    const flow = await open(app, `POST / HTTP/1.1\r\nhost: here\r\n${key}content-length: 40000\r\n\r\n`);
+    for (let sent = 1_000; sent <= 40_000; sent += 1_000) {
+      await delay(100);
+      flow.socket.write(sent === 40_000 ? `${' '.repeat(999)}1` : ' '.repeat(1_000));
+    }
+    await says(flow, 'taken');
   });
 
   it('whose client does not take its answer, while one that waits for a late answer is kept', async () => {

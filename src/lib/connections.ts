@@ -78,6 +78,8 @@ export class Connections {
   /** Bodies on their way, and the bytes at the last look. */
   #growing = new Map<ServerResponse, number>();
   #closed = 0;
+  readonly #servers = new Set<Server>();
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(
     limits: ConnectionLimits,
@@ -98,8 +100,13 @@ export class Connections {
     server.on('timeout', (socket) => {
       if (!this.#isWaiting(socket)) socket.destroy();
     });
-    const timer = setInterval(() => this.#look(), this.#limits.lookEveryMs).unref();
-    server.once('close', () => clearInterval(timer));
+    server.once('close', () => {
+      this.#servers.delete(server);
+      if (this.#servers.size === 0) clearInterval(this.#timer);
+    });
+    this.#servers.add(server);
+    // One for all servers: a body has the same time to grow wherever it comes in.
+    this.#timer ??= setInterval(() => this.#look(), this.#limits.lookEveryMs).unref();
   }
 
   /** To be called once a request has shown a key. Throws HttpFault where too many connections show it already. */
@@ -125,10 +132,12 @@ export class Connections {
     else this.#ofKey.set(known.keyId, left);
   }
 
-  /** Whether part of an answer has been sent, so that nothing else may be. */
-  isAnswering(socket: Socket): boolean {
-    const response = this.#known.get(socket)?.response;
-    return response?.headersSent === true && !response.writableFinished;
+  /** For a server that is closing, for then Node watches no time limits: ends those for which the service does nothing more. */
+  closeUnserved(): void {
+    for (const socket of this.#strangers) socket.destroy();
+    for (const [socket, { response }] of this.#known) {
+      if (!response.req.complete || response.writableEnded) socket.destroy();
+    }
   }
 
   #enter(socket: Socket): void {
@@ -184,7 +193,9 @@ export class Connections {
     const before = this.#growing;
     this.#growing = new Map();
     for (const [socket, { response }] of this.#known) {
-      if (response.req.complete || response.headersSent) continue;
+      // A handshake may name the length of a body; what follows it are the frames of the WebSocket.
+      const { complete, upgrade } = response.req as typeof response.req & { readonly upgrade?: boolean };
+      if (complete || upgrade || response.headersSent) continue;
       const least = (before.get(response) ?? Number.NEGATIVE_INFINITY) + this.#limits.leastGrowth;
       this.#growing.set(response, socket.bytesRead);
       if (socket.bytesRead >= least) continue;

@@ -17,7 +17,7 @@ function createServer(change: Partial<HttpServerOptions> = {}): FastifyInstance 
     bodyLimitBytes: 1024,
     bodies: new BodyBudget(1024 * 1024),
     callers: { allowedHosts: null, keysSetting: 'API_KEYS' },
-    access: {},
+    access: { keyed: () => 'a key' },
     ...change,
     encodeUnreadable: () => '',
     adviseOnPath: () => 'See /docs.',
@@ -81,6 +81,47 @@ it('takes the request of a connection that was there before, as long as it still
   drained();
   await closed;
 });
+
+it.each([
+  ['half of its headers', 'GET / HTTP/1.1\r\n', '^$'],
+  [
+    'half of a body that nobody reads',
+    'POST / HTTP/1.1\r\nhost: here\r\ncontent-length: 9\r\n\r\n',
+    '^HTTP/1.1 405 ',
+  ],
+])(
+  'closes although a client has sent %s and no more, but not before what it works on is answered',
+  async (_name, text, said) => {
+    const app = createServer();
+    const answer = Promise.withResolvers<string>();
+    const begun = Promise.withResolvers<void>();
+    app.get('/', { config: { access: 'keyed' } }, () => {
+      begun.resolve();
+      return answer.promise;
+    });
+    const address = new URL(await app.listen({ host: '127.0.0.1', port: 0 }));
+    const open = async (sent: string) => {
+      const known = once(app.server, 'connection');
+      const socket = connect(Number(address.port), address.hostname).on('error', () => {});
+      onTestFinished(() => void socket.destroy());
+      let text = '';
+      socket.on('data', (part) => (text += part));
+      const closed = new Promise<string>((resolve) => socket.once('close', () => resolve(text)));
+      socket.write(sent);
+      await known;
+      return closed;
+    };
+    const stuck = open(text);
+    const waiting = open('GET / HTTP/1.1\r\nhost: here\r\n\r\n');
+    await begun.promise;
+    const closed = app.close();
+    expect(await stuck).toMatch(new RegExp(said));
+    answer.resolve('worth the wait');
+    expect(await waiting).toContain('worth the wait');
+    await closed;
+  },
+  20_000,
+);
 
 it('logs once what to do for each page that was refused, which the page itself cannot read', async () => {
   let log = '';
@@ -207,6 +248,26 @@ describe('a client that asks before it sends its body', () => {
 });
 
 describe('a body that nobody reads', () => {
+  it.each(['keep-alive', 'close'])(
+    'is followed by no second answer where it breaks off: connection %s',
+    async (kept) => {
+      const app = createServer({ encodeUnreadable: ({ message }) => message });
+      await app.listen({ host: '127.0.0.1', port: 0 });
+      onTestFinished(() => app.close());
+      const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1').on('error', () => {});
+      onTestFinished(() => void socket.destroy());
+      let answer = '';
+      socket.on('data', (part) => (answer += part));
+      socket.write(
+        `POST /nowhere HTTP/1.1\r\nhost: here\r\nconnection: ${kept}\r\ntransfer-encoding: chunked\r\n\r\n`,
+      );
+      await vi.waitFor(() => expect(answer).toContain('nothing at POST /nowhere'));
+      socket.write('no chunk');
+      await once(socket, 'close');
+      expect(answer.match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 404']);
+    },
+  );
+
   it('may be sent to its end, also where the client ends the connection after it', async () => {
     const app = createServer();
     await app.listen({ host: '127.0.0.1', port: 0 });

@@ -17,11 +17,13 @@ import { type ConnectionLimits, Connections, type CutReason, connectionLimits } 
 import { bodyTooLarge, HttpFault } from './http-fault.ts';
 import type { Logger } from './logger.ts';
 import { readBody } from './request-body.ts';
-import { gateRequests, takeBody } from './request-gate.ts';
+import { gateRequests, isAnswering, takeBody } from './request-gate.ts';
 import { plainJson, shortened } from './shown-text.ts';
 import { discardRest } from './unread-body.ts';
 
 const idleLookMs = 50;
+/** For requests and answers on their way when the server stops listening. Turns and streams have ended before. */
+const lastAnswersMs = 5_000;
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -62,8 +64,6 @@ export interface HttpServerOptions {
   adviseOnPath(path: string, address: string): string;
 }
 
-/** For a whole request to arrive. Node's own limit, which Fastify switches off unless it is asked for one. */
-const requestTimeoutMs = 300_000;
 /** Any page can name a new origin. */
 const maxLoggedRefusals = 100;
 const methodsWithBody = new Set(['POST', 'PUT', 'PATCH']);
@@ -92,7 +92,6 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: options.bodyLimitBytes,
     keepAliveTimeout: 75_000,
-    requestTimeout: requestTimeoutMs,
     connectionTimeout: limits.silentMs,
     // Any other upgrade is an offer the server need not take: some clients make one for HTTP/2 with every POST.
     http: {
@@ -126,7 +125,9 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     },
   });
 
+  const servers: Server[] = [];
   function guard(server: Server): void {
+    servers.push(server);
     gateRequests(server);
     connections.watch(server);
     server.on('connect', (_request, socket) => refuse(socket as Socket, unknownMethod, ''));
@@ -151,12 +152,22 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
 
   // A connection whose answer ends while the server closes is idle a moment after the one look the close takes.
   app.addHook('preClose', async () => {
-    if (!app.server.listening) return;
+    const open = new Set(servers.filter(({ listening }) => listening));
+    if (open.size === 0) return;
+    let looksLeft = lastAnswersMs / idleLookMs;
     // While it listens, a connection without a request is a client about to ask, who is to hear that the service stops.
     const timer = setInterval(() => {
-      if (!app.server.listening) app.server.closeIdleConnections();
+      if (app.server.listening) return;
+      for (const server of open) if (!server.listening) server.closeIdleConnections();
+      looksLeft -= 1;
+      if (looksLeft <= 0) connections.closeUnserved();
     }, idleLookMs);
-    app.server.once('close', () => clearInterval(timer));
+    for (const server of open) {
+      server.once('close', () => {
+        open.delete(server);
+        if (open.size === 0) clearInterval(timer);
+      });
+    }
   });
 
   // An upgrade that was refused leaves a connection that no server watches over any more.
@@ -263,7 +274,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   /** For a connection that no route answers. */
   function refuse(socket: Socket, { status, fault }: Refusal, path: string): void {
     socket.on('error', () => socket.destroy());
-    if (!socket.writable || connections.isAnswering(socket)) {
+    if (!socket.writable || isAnswering(socket)) {
       socket.destroy();
       return;
     }

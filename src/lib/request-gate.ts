@@ -8,6 +8,8 @@ import type { Socket } from 'node:net';
 const mostWaiting = 32;
 
 const awaitsContinue = new WeakSet<IncomingMessage>();
+/** To the request that a connection's server was given last. */
+const lastResponse = new WeakMap<Socket, ServerResponse>();
 
 /**
  * Lets requests reach the server's listener one after another for each connection, and each in another turn of the event loop,
@@ -24,6 +26,7 @@ export function gateRequests(server: Server): void {
 
   function serveNow(request: IncomingMessage, response: ServerResponse): void {
     servedInTurn.set(request.socket, turn);
+    lastResponse.set(request.socket, response);
     if (!isTurnEnding) {
       isTurnEnding = true;
       setImmediate(endTurn);
@@ -74,4 +77,10 @@ export function gateRequests(server: Server): void {
 /** To be called when a body is about to be read: a client that asked first is told to send it. */
 export function takeBody(request: IncomingMessage, response: ServerResponse): void {
   if (request.headers.expect !== undefined && awaitsContinue.delete(request)) response.writeContinue();
+}
+
+/** Whether a connection has part of an answer, or all of one whose request is still on its way, so that nothing may follow. */
+export function isAnswering(socket: Socket): boolean {
+  const response = lastResponse.get(socket);
+  return response?.headersSent === true && !(response.writableFinished && response.req.complete);
 }
