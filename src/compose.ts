@@ -221,7 +221,7 @@ export async function openLocalPool(config: Config, logger: Logger): Promise<Ope
 export function openRemotePool(config: Config): OpenedPool {
   const { adminKey: apiKey } = config.pool;
   const admin = openRemoteAdmin(config);
-  // As a gateway with this configuration would: then accounts that are lent to gateways only will do as well.
+  // With the key that a gateway of this configuration shows, so that accounts for gateways only can be lent as well.
   const generated = isOnThisMachine(config.poolUrl) ? readSharedKey(gatewayKeyFile(config)) : undefined;
   config.secrets.add(generated);
   const { gatewayKey = generated } = config.pool;
@@ -286,7 +286,7 @@ export async function movePool(
   );
 }
 
-/** Whichever process or command comes first. */
+/** Every process and command does this, so that the first one closes the folder. */
 function closeDataFolder({ dataDir }: Config, logger?: Logger): void {
   const advice = closeFolder(dataDir, 'DATA_DIR');
   if (advice !== undefined) logger?.warn(advice);
@@ -294,7 +294,7 @@ function closeDataFolder({ dataDir }: Config, logger?: Logger): void {
 
 const gatewayKeyFile = (config: Config): string => join(config.dataDir, 'gateway.key');
 
-/** What gateways on this machine prove themselves with where no GATEWAY_KEY is set. Throws KeyFileError. */
+/** The key of gateways on this machine where no GATEWAY_KEY is set. Throws KeyFileError. */
 function ownGatewayKey(config: Config, logger: Logger): string | undefined {
   const path = gatewayKeyFile(config);
   const key = sharedKey(path);
@@ -307,7 +307,7 @@ function ownGatewayKey(config: Config, logger: Logger): string | undefined {
   return key;
 }
 
-/** Of the database, of what the gateway remembers, and of the log. */
+/** The folders of the database, of what the gateway remembers, and of the log. */
 function writtenFolders({ databaseUrl, dataDir, gateway, logFile }: Config): readonly string[] {
   const files = [databaseUrl, gateway.keep.url]
     .filter((url) => url.startsWith('sqlite:') && url !== 'sqlite::memory:')

@@ -107,7 +107,7 @@ export function readConfigFile(file: string, environment: NodeJS.ProcessEnv, pro
   return { aliases: result.data.aliases, providers: Object.fromEntries(providers), sources };
 }
 
-/** The place and the kind of the fault: the parser's own words quote what it read, and that may be a secret. */
+/** The place and the kind of the fault. The parser's message quotes what it read, which may be a secret. */
 function reasonOfUnreadable(error: unknown, given: string): string {
   if (error instanceof YAMLError) {
     const before = given.slice(0, error.pos[0]).split('\n');

@@ -124,7 +124,7 @@ test.each([
     '********',
   ].map((key): [Record<string, string>, RegExp] => [
     { ADMIN_KEY: key },
-    /^ADMIN_KEY: is the key of an example, which anybody would try \(make one with: openssl/,
+    /^ADMIN_KEY: is a key from an example, which anyone would try \(make one with: openssl/,
   ]),
   [{ GATEWAY_KEY: 'fifteen-letters' }, /^GATEWAY_KEY: must have at least 16 characters/],
   [{ GATEWAY_KEY: 'sixteen,letters!' }, /^GATEWAY_KEY: must have no comma/],

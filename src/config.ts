@@ -57,7 +57,7 @@ export interface Config {
     | undefined;
   /** `sqlite:` and an absolute path (or `:memory:`), or a `postgres://` URL. */
   readonly databaseUrl: string;
-  /** Of request bodies, for both services of a process together. */
+  /** The most bytes of request bodies, for both services of a process together. */
   readonly bodiesMaxBytes: number;
   readonly masterKey: string | undefined;
   readonly masterKeyFile: string | undefined;
@@ -94,7 +94,7 @@ export interface Config {
   readonly providers: Readonly<Record<string, ConfiguredProvider>>;
   /** Where replenishing draws accounts from, in order. */
   readonly sources: readonly SourceSettings[];
-  /** What of all this must never be shown; sources add what they were given, and the pool the credentials it uses. */
+  /** What of all this must never be shown. Sources add their secrets, and the pool the credentials it uses. */
   readonly secrets: KnownSecrets;
 }
 
@@ -210,9 +210,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
     const same = Object.entries(others).find(([, key]) => key === values.GATEWAY_KEY);
     const name = same?.[0] ?? (values.API_KEYS?.includes(values.GATEWAY_KEY) ? 'API_KEYS' : undefined);
     if (name !== undefined) {
-      problems.push(
-        `GATEWAY_KEY is in ${name} too: give it a value of its own, or others count as gateways.`,
-      );
+      problems.push(`GATEWAY_KEY is in ${name} too: give it its own value, or others count as gateways.`);
     }
   }
   const dataDir = resolve(folder, values.DATA_DIR ?? '');
@@ -313,7 +311,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
   });
 }
 
-/** Every value that is secret by its place. Those of the sources are told by the sources, which use them. */
+/** Every value that its setting makes secret. Sources add their own, since they know what they use. */
 function secretsIn(
   values: SettingValues,
   providers: Config['providers'],
@@ -402,7 +400,7 @@ function openHosts(config: Config, mode: RunMode): string[] {
   ];
 }
 
-/** What is worth a word about the keys of services that other machines reach. */
+/** Warnings about weak keys of services that other machines can reach. */
 export function keyWarnings(config: Config, mode: RunMode): string[] {
   const open = openHosts(config, mode);
   if (open.length === 0) return [];
@@ -506,7 +504,7 @@ function readSettings(environment: NodeJS.ProcessEnv, problems: string[]): Setti
   return values as SettingValues;
 }
 
-/** Of a URL neither its user nor its query: they may be secret. */
+/** A URL without its user and its query, which may be secret. */
 function shownValue(text: string): string {
   const isUrl = text.includes('://');
   return plainLine(isUrl ? text.replace(/\/\/[^/\s]*@/, '//***@').replace(/[?#].*$/s, '?***') : text);

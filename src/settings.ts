@@ -85,13 +85,13 @@ const proxyUrl = z
     'has a user name or password with a bare %: write it as %25',
   );
 const secret = z.string().regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces');
-/** One that the owner of the services makes up. */
+/** A key that the owner of the services invents. */
 const ownKey = (length: number) =>
   secret
     .min(length, `must have at least ${length} characters (${howToMakeKey})`)
     .refine(
       (key) => !isPlaceholder(key),
-      `is the key of an example, which anybody would try (${howToMakeKey})`,
+      `is a key from an example, which anyone would try (${howToMakeKey})`,
     );
 const list = z.string().transform((text) =>
   text
@@ -296,7 +296,7 @@ export const settings = {
   BODIES_MAX_MB: setting({
     default: '192',
     schema: count(160, 100_000),
-    help: 'Most megabytes of request bodies that a service holds at a time; a large request beyond them gets a 503 with Retry-After, the sooner the larger it is. Working on them takes several times as much memory.',
+    help: 'Most megabytes of request bodies that a service holds at a time; a large request beyond them gets a 503 with Retry-After, the larger the sooner. Processing them takes several times as much memory.',
   }),
   MASTER_KEY: setting({
     schema: z

@@ -24,7 +24,7 @@ export function writeHolder(databasePath: string, command: string, now: number):
   try {
     writeFileSync(holderPath(databasePath), `${JSON.stringify(holder)}\n`, { mode: 0o600 });
   } catch {
-    // On a full disk a second opener is told less.
+    // On a full disk a second opener gets a message with less detail.
   }
 }
 

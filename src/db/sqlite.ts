@@ -9,7 +9,7 @@ import { type Migration, migrate } from './migrate.ts';
 
 /** How long a second opener waits for the lock; longer only delays the clear message. */
 const lockWaitMs = 500;
-/** What the write-ahead log keeps of the disk after a large transaction. */
+/** The most disk that the write-ahead log keeps after a large transaction. */
 const mostLogBytes = 16 * 1024 * 1024;
 const reservedBytes = 1024 * 1024;
 /** The log is written back before it needs more than its reserve. */
@@ -38,7 +38,7 @@ export interface Sqlite {
 export interface OpenSqliteOptions {
   /** What a second opener is told about this one. */
   readonly command?: string | undefined;
-  /** Holds some of the disk, so that a database that hardly grows works on when the disk is full. */
+  /** Reserves some of the disk, so that a database that hardly grows keeps working when the disk is full. */
   readonly reserves?: boolean;
 }
 
@@ -150,7 +150,7 @@ function openFile(path: string, isMemory: boolean): DatabaseSync {
   }
 }
 
-/** The file is its owner's alone before anything is in it, and so are those that SQLite makes beside it. */
+/** Only its owner can read the file before anything is in it; SQLite gives the files beside it the same mode. */
 function makePrivate(path: string): void {
   if (!existsSync(path)) {
     makeFolder(dirname(path));
@@ -179,13 +179,13 @@ function lock(database: DatabaseSync, path: string): void {
   }
 }
 
-/** Which file it is; undefined when there is none. */
+/** The identity of the file at a path; undefined when there is none. */
 function fileAt(path: string): string | undefined {
   const found = statSync(path, { throwIfNoEntry: false });
   return found && `${found.dev}:${found.ino}`;
 }
 
-/** What is written now would be gone with the process. */
+/** What is written now would be lost when the process ends. */
 function removed(path: string): DatabaseError {
   return new DatabaseError(
     'database_unusable',
@@ -193,7 +193,7 @@ function removed(path: string): DatabaseError {
   );
 }
 
-/** Fills pages of the database and of the log once, and frees them: they stay allocated, for whatever is written later. */
+/** Fills pages of the database and of the log once and frees them: they stay allocated for later writes. */
 function reserve(database: DatabaseSync): void {
   try {
     database.exec(`
@@ -204,16 +204,16 @@ function reserve(database: DatabaseSync): void {
   } catch (error) {
     if (database.isTransaction) database.exec('ROLLBACK');
     if (!isStorageFault(error)) throw error;
-    // The disk is full already: what can be read is served.
+    // The disk is full already: reading still works.
   }
 }
 
-/** On a full disk the log still has its own room, once what lies there was written back to pages that exist. */
+/** On a full disk the log has room again once its content was written back to pages that already exist. */
 function makeRoomInLog(database: DatabaseSync): void {
   try {
     database.exec(`PRAGMA wal_checkpoint(RESTART); PRAGMA wal_autocheckpoint = ${pagesOfFullDisk}`);
   } catch {
-    // Then the disk has to get room first.
+    // Then only more room on the disk helps.
   }
 }
 

@@ -1,13 +1,13 @@
 import { accessSync, constants, existsSync, readdirSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
+import { lowDiskBytes } from '../lib/disk-health.ts';
 import { opennessOf } from '../lib/open-to-others.ts';
 import { closeFolder, isOpenToOthers } from '../lib/private-folder.ts';
 import { type Finding, ok, problem, skipped } from './report.ts';
 
 const mostNamed = 5;
-const leastFreeBytes = 100 * 1024 * 1024;
 
-/** Files of secrets that lie in these folders and that other users may read. Doctor has closed the folder it could. */
+/** Files of secrets in these folders that other users may read. `lookAtFolder` has closed the data folder before, where it could. */
 export function lookAtPrivacy(dataDir: string, logDir: string): Finding {
   const name = 'private files';
   const open = [...openFilesIn(dataDir, /\.(db|key)(\b|$)/), ...openFilesIn(logDir, /\.(pid|log)(\.|$)/)];
@@ -41,7 +41,7 @@ export function lookAtFolder(dataDir: string): Finding {
   const { bavail, bsize } = statfsSync(dataDir);
   const free = bavail * bsize;
   const shown = `${Math.floor(free / 1024 / 1024)} MB free`;
-  if (free < leastFreeBytes) return problem('data folder', `${dataDir} has only ${shown}: make room`);
+  if (free < lowDiskBytes) return problem('data folder', `${dataDir} has only ${shown}: make room`);
   return ok('data folder', `${dataDir}, ${shown}`);
 }
 

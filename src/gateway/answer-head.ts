@@ -85,7 +85,7 @@ function asksForTuning({ sampling, reasoning }: AskedRequest, name: TuningName):
   return value !== undefined && value !== untuned[name];
 }
 
-/** The vendor's word, in the characters that a header may hold. Without those of a user, which no link to a run has. */
+/** A link from the vendor, if it is one that a header may hold. No link to a run names a user or password. */
 function headerUrl(text: string | undefined): string | undefined {
   if (text === undefined || !URL.canParse(text)) return undefined;
   const { protocol, username, password, href } = new URL(text);

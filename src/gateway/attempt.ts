@@ -30,7 +30,7 @@ export interface AttemptDependencies {
   /** An upstream's refusal may repeat what it was sent. */
   readonly secrets: KnownSecrets;
   readonly timeouts: UpstreamTimeouts;
-  /** Calls under way, for whoever watches over their time limits. */
+  /** Running calls, for the timer that checks their time limits. */
   readonly runningCalls: Set<RunningCall>;
   readonly models: Pick<ModelLists, 'outdated' | 'noteTeam' | 'refused'>;
   readonly reach: Pick<ProviderReach, 'connected'>;
@@ -278,7 +278,7 @@ function createReader(
   };
 }
 
-/** An answer that repeats the largest request fits; no model writes a tenth of that. All of it is kept until the turn has ended. */
+/** Room for an answer that repeats the largest request; no model writes a tenth of that. All of it is kept until the turn has ended. */
 const mostOutputCharacters = 40_000_000;
 
 /** The limit is ours, and the same request would meet it again. */

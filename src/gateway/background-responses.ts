@@ -25,7 +25,7 @@ export interface BackgroundRun extends ReadRequest {
   readonly clientId: string;
   readonly requestId: string;
   readonly affinityKey: string | undefined;
-  /** The run goes on after the answer that tells of its start. */
+  /** Shared by the run, which goes on after the answer that reports its start. */
   readonly held: HeldBody | null;
 }
 

@@ -40,9 +40,9 @@ export interface AssistantAnswer {
 const ttlMs = 24 * 60 * 60_000;
 /** Histories that were taken up lately, to tell those apart of which nothing was kept. */
 const mostTaken = 2_000;
-/** Of longer arguments the text itself is compared. */
+/** Longer arguments are not parsed; their text itself is compared. */
 const longestReadArguments = 1024 * 1024;
-/** Characters that are hashed in one turn of the event loop, or one message more. */
+/** Characters that are hashed in one turn of the event loop, plus at most one message. */
 const longestStep = 4 * 1024 * 1024;
 
 /**
@@ -155,8 +155,8 @@ async function addMessages(hash: Hash, messages: readonly AskedMessage[]): Promi
 }
 
 /**
- * What clients change on the way is left out: reasoning, empty parts, white space around an answer, spacing of JSON. Tells
- * how much it was.
+ * What clients change on the way is left out: reasoning, empty parts, white space around an answer, spacing of JSON. Returns
+ * the characters hashed.
  */
 function addMessage(hash: Hash, message: AskedMessage): number {
   const parts: unknown[] = [];

@@ -54,7 +54,7 @@ export interface GatewayOptions {
   /** Where conversations and stored responses are kept, and how many bytes of them. */
   readonly keep: { readonly url: string; readonly maxBytes: number };
   readonly shutdownMs: number;
-  /** Where this process writes. */
+  /** Folders that this process writes to. */
   readonly folders: readonly string[];
   /** Carries turns to their upstreams. Its owner closes it, after the gateway. */
   readonly dispatcher: Dispatcher;
@@ -73,7 +73,7 @@ export interface Gateway {
 
 export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const { clock, logger, secrets } = options;
-  const pool = tellingPool(options.pool, secrets);
+  const pool = withNotedBearers(options.pool, secrets);
   const poolWatch = createPoolWatch(pool, clock, {
     onReach(isReachable) {
       if (isReachable) logger.info('the account pool answers again');
@@ -88,7 +88,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const leases = createLeaseCache(pool, clock, logger);
   const reporter = createReporter(pool, clock, logger);
   const keep = await openKeep({ ...options.keep, clock, logger });
-  // Clients without keys of their own are one.
+  // Clients without their own keys count as one, and need no fair shares.
   const shared = options.apiKeys.length > 1 ? createFairKeep(keep, options.keep.maxBytes) : keep;
   const imageFetcher =
     options.fetchImagesFrom &&
@@ -171,7 +171,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   };
 }
 
-/** A gateway that the pool does not know as one still works, but not with all accounts. */
+/** A gateway that the pool takes for a borrower still works, but not with all accounts. */
 function announceStanding({ caller, gatewayOnly }: PoolStanding, logger: Logger): void {
   switch (caller) {
     case 'unknown':
@@ -196,8 +196,8 @@ function announceStanding({ caller, gatewayOnly }: PoolStanding, logger: Logger)
   }
 }
 
-/** The pool, which tells the bearers it lends, so that none is shown that an upstream repeats. */
-function tellingPool(pool: Pool, secrets: KnownSecrets): Pool {
+/** The pool, with every bearer it lends noted as a secret, so that none is shown that an upstream repeats. */
+function withNotedBearers(pool: Pool, secrets: KnownSecrets): Pool {
   return {
     ...pool,
     async allocate(request, signal) {

@@ -10,7 +10,7 @@ export interface ModelUnion {
   readonly barred: ReadonlyMap<string, ReadonlySet<string>>;
 }
 
-/** No vendor has so many, and every request looks through them. */
+/** More than any vendor has; every request looks through them. */
 export const mostModels = 1_000;
 
 /** By model: accounts that list it and to which the provider has refused it. */

@@ -2,7 +2,7 @@ import { hkdfSync } from 'node:crypto';
 import { sealBytes, unsealBytes } from '../lib/sealed-bytes.ts';
 import type { Opaque } from '../protocols/openai-responses/opaque.ts';
 
-/** A history may be full of what other providers have sealed; after so many in one request nothing is tried any more. */
+/** A history may be full of texts that other providers sealed; after this many in one request no further one is tried. */
 const mostForeign = 10_000;
 
 /**

@@ -20,13 +20,13 @@ export interface PoolWatch {
 
 const lookEveryMs = 5_000;
 
-/** What a gateway is to the pool, and what it is kept from by that. */
+/** Whom the pool takes this gateway for, and how many accounts it withholds for that reason. */
 export type PoolStanding = Pick<PoolHealth, 'caller' | 'gatewayOnly'>;
 
 export interface PoolWatchHandlers {
-  /** Hears whenever that changes; at first the pool is taken to be reachable. */
+  /** Called whenever that changes; at first the pool counts as reachable. */
   onReach?(isReachable: boolean): void;
-  /** Hears it at first, and whenever it changes. */
+  /** Called with the first answer, and whenever it changes. */
   onStanding?(standing: PoolStanding): void;
 }
 

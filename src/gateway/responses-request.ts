@@ -49,7 +49,7 @@ export async function readResponsesRequest(
   return { asked, before, decoded };
 }
 
-/** So many stored responses are looked into for one request; items of further ones are not found. */
+/** Stored responses that one request may have looked up; items of further ones are not found. */
 const mostLooked = 500;
 
 /** The response an item's id was made from, see `itemId`, and `inputItemId` for items that came without one. */

@@ -99,7 +99,7 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
       lastPingAt: listening.now(),
     };
     const waiting: Waiting[] = [];
-    /** What has come of the next message. */
+    /** What has arrived of the next message. */
     let arriving = bodies.begin(clientId);
     let isExpired = false;
     let count = 0;
@@ -132,7 +132,7 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
       try {
         arriving.add(chunk.length);
       } catch (error) {
-        // Half a message cannot be passed over.
+        // The rest of a message cannot be skipped.
         sendErrorFrame(socket, appErrorFrom(error));
         socket.close(tryAgainLater, 'The gateway has as many large requests as it can hold.');
         socket.terminate();
@@ -190,7 +190,7 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
       if (!connection.isBusy) void work();
     }
 
-    /** Whoever takes no answers is not listened to meanwhile: they would pile up here. */
+    /** A client that does not read its answers is not read either meanwhile: the answers would pile up here. */
     function refuse(error: AppError): void {
       sendErrorFrame(socket, error);
       if (socket.isPaused || !wire.writableNeedDrain) return;

@@ -1,4 +1,4 @@
-/** A figure that somebody else has told, brought into its bounds; 0 for one that is no amount. */
+/** A figure from outside, brought into its bounds; 0 where it is no amount. */
 export function amount(value: number, most = Number.MAX_VALUE): number {
   return Number.isFinite(value) && value > 0 ? Math.min(value, most) : 0;
 }

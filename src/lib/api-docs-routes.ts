@@ -22,7 +22,7 @@ export const docsRoutes: readonly ApiRoute[] = [
 
 /**
  * Serves `/openapi.json` and `/docs`. Both are made at the first request: most processes are never asked. They are kept as
- * bytes, which all readers share: of a text every slow reader, who needs no key, would get a copy of his own.
+ * bytes, which all responses share: with a string each slow reader, who needs no key, would cost a copy.
  */
 export function serveApiDocs(app: FastifyInstance, api: ApiDescription): void {
   let description: ApiDocument | undefined;

@@ -16,7 +16,7 @@ it('counts what has come until all who share a body have released it', () => {
   body.release();
   body.release();
   expect(bodies.heldBytes).toBe(0);
-  // What still comes of one that nobody wants any more.
+  // What still arrives of a released one.
   body.add(10 * kib);
   expect(bodies.heldBytes).toBe(0);
 });

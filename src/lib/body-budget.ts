@@ -4,19 +4,19 @@ import { HttpFault } from './http-fault.ts';
 /** A body up to this size is taken however many large ones there are. */
 const alwaysTakenBytes = 64 * 1024;
 /**
- * A body has to leave room for so many of its size: the larger one is, the sooner it is refused, so that only two of the
- * largest come together, and those of usual size find room beside them.
+ * A body is refused unless there is room for this many more of its size: the larger it is, the sooner it is refused. So at most
+ * two of the largest are held together, and usual ones find room beside them.
  */
 const roomLeft = 4;
-/** Of what the holders of other keys leave, so that one key cannot keep all others out. */
+/** One key's share of what the other keys leave free, so that it cannot keep all others out. */
 const shareOfKey = 3 / 4;
-/** So much a key may have in any case, for its small requests. */
+/** What one key may always have, for its small requests. */
 const leastOfKey = 32 * alwaysTakenBytes;
 const retryAfterMs = 2_000;
 
 /**
  * The bytes of request bodies that a service holds at a time, counted as they arrive and for as long as something is made
- * of them, and for whom. One body of 30 MB is cheap; twenty of them are the memory of the process.
+ * of them, in total and by key. One body of 30 MB is cheap; twenty of them fill the memory of the process.
  */
 export class BodyBudget {
   readonly #maxBytes: number;
@@ -69,7 +69,7 @@ function overloaded(reason: string): HttpFault {
   );
 }
 
-/** What a service holds of one body. It is let go of once all who share it have released it. */
+/** What a service holds of one body, until every holder has released it. */
 export class HeldBody {
   readonly #count: (change: number, total: number) => void;
   #bytes = 0;
@@ -95,12 +95,12 @@ export class HeldBody {
     }
   }
 
-  /** Nobody else has to release it any more: its client has left. */
-  get isSharedNoMore(): boolean {
+  /** All but one holder have released it: its client has left. */
+  get hasOneHolder(): boolean {
     return this.#holders <= 1;
   }
 
-  /** One more who has to release it. */
+  /** Adds a holder, which has to release it as well. */
   share(): this {
     if (this.#holders > 0) this.#holders += 1;
     return this;

@@ -35,7 +35,7 @@ export interface Callers {
 /** For how long a browser may remember the answer; no browser does so for longer. */
 const preflightSeconds = 7200;
 
-/** A list of names, as browsers send it; anything else is not repeated. */
+/** A list of header names, as browsers send it; anything else is not repeated in the answer. */
 const headerNames = /^[\w!#$%&'*+.^`|~-]{1,128}(?: ?, ?[\w!#$%&'*+.^`|~-]{1,128}){0,63}$/;
 
 export function createCallers({ allowedHosts, keysSetting, cors }: CallerRules): Callers {
@@ -113,7 +113,7 @@ function matcherOf(origins: readonly string[]): (origin: string) => boolean {
   return (origin) => patterns.some((pattern) => pattern.test(origin));
 }
 
-/** Requests hold more than a log or a message should. */
+/** Short enough for a log or a message. */
 const shown = (text: string): string => shortened(text, 100);
 
 function foreignHost(name: string, host: string | undefined, keysSetting: string): HttpFault {

@@ -1,9 +1,9 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
-/** What is smaller is left to V8. */
+/** Smaller garbage is left to V8. */
 const leastBytes = 4 * 1024 * 1024;
-/** So much large garbage is collected at once. */
+/** With this much large garbage the collection does not wait. */
 const mostBytes = 96 * 1024 * 1024;
 const idleMs = 1_000;
 
@@ -12,8 +12,8 @@ let leftBytes = 0;
 let idle: NodeJS.Timeout | undefined;
 
 /**
- * Notes that large work leaves about so many bytes behind. V8 by itself lets a gigabyte of dead strings and buffers lie, for as
- * long as nothing new is asked of it. Collecting takes some tens of milliseconds, hardly more where the garbage is large.
+ * Notes that large work has left about this many bytes of garbage, to be collected soon. V8 alone keeps a gigabyte of dead strings
+ * and buffers as long as nothing new is allocated. A collection takes some tens of milliseconds, however large the garbage is.
  */
 export function leaveGarbage(bytes: number): void {
   if (bytes < leastBytes) return;

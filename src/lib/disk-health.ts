@@ -2,26 +2,27 @@ import { type StatsFs, statfsSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { isLogWritable, type Logger } from './logger.ts';
 
-/** What a service says in its health of the disks it writes to. */
+/** What `/health` says of the disks a service writes to. */
 export interface DiskHealth {
   readonly log: { readonly writable: boolean };
   readonly disk: { readonly low: boolean };
 }
 
-const lowBytes = 100 * 1024 * 1024;
+/** A disk with less than this is nearly full. */
+export const lowDiskBytes = 100 * 1024 * 1024;
 const lookEveryMs = 5_000;
 
-/** Answers what it saw last and looks again meanwhile, so that a disk that hangs holds up nobody. */
+/** Returns the last known state and looks again in the background, so that a disk that hangs delays no answer. */
 export function createDiskHealth(folders: readonly string[], logger: Logger): () => DiskHealth {
   let isLow = false;
   let lookedAt = performance.now();
   judge(folders.map(statfsNow));
 
   function judge(found: readonly (StatsFs | undefined)[]): void {
-    // A folder that is not there yet says nothing of its disk.
+    // A folder that does not exist yet tells nothing about its disk.
     const free = Math.min(...found.flatMap((one) => (one ? [one.bavail * one.bsize] : [])));
     const wasLow = isLow;
-    isLow = free < lowBytes;
+    isLow = free < lowDiskBytes;
     if (isLow === wasLow) return;
     const state = { folders, free_mb: Math.floor(free / 1024 / 1024) };
     if (isLow) logger.warn(state, 'the disk is nearly full: make room on it');

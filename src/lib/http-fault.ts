@@ -13,7 +13,7 @@ export type HttpFaultKind =
 
 export class HttpFault extends Error {
   readonly kind: HttpFaultKind;
-  /** After which another try makes sense. */
+  /** When another try makes sense. */
   readonly retryAfterMs: number | undefined;
   constructor(
     kind: HttpFaultKind,

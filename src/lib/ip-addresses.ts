@@ -1,14 +1,14 @@
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 
-/** What IANA has given out as IPv6 global unicast. Whatever maps, embeds or translates IPv4 elsewhere lies outside of it. */
+/** What IANA has assigned as IPv6 global unicast. Prefixes that map, embed or translate IPv4 lie outside of it, but for those checked below. */
 const globalUnicast = ipaddr.IPv6.parseCIDR('2000::/3');
 /** Protocol assignments: Teredo, benchmarking, ORCHID, anycast of relays; none of them is a web server. */
 const protocolAssignments = ipaddr.IPv6.parseCIDR('2001::/23');
 
-/** True for an IP address in standard notation that anybody on the internet could reach; all special ranges are not. */
+/** True for an IP address in standard notation that is reachable from the whole internet; false for all special ranges. */
 export function isPublicAddress(address: string): boolean {
-  // A zone belongs to an address that means something on one link only.
+  // Only addresses that are valid on a single link have a zone.
   if (isIP(address) === 0 || address.includes('%')) return false;
   const parsed = ipaddr.parse(address);
   if (parsed.range() !== 'unicast') return false;
@@ -21,7 +21,7 @@ function isIsatap({ parts }: ipaddr.IPv6): boolean {
   return parts[5] === 0x5efe && ((parts[4] ?? 0) & ~0x0200) === 0;
 }
 
-/** Where clouds tell a machine who it is, and give it keys, beside the link-local addresses. */
+/** Where clouds serve a machine's metadata and keys, beside the link-local addresses. */
 const metadataAddresses = new Set(
   ['100.100.100.200', '168.63.129.16', '192.0.0.192', 'fd00:ec2::254', 'fd00:ec2::23', 'fd20:ce::254'].map(
     (address) => ipaddr.parse(address).toNormalizedString(),
@@ -38,8 +38,8 @@ const carriers = [
 ];
 
 /**
- * False for an address that no name of a server on the internet or in a local network leads to, unless somebody means harm:
- * link-local ones, a cloud's metadata, all networks and many machines at a time.
+ * False for an address that no honest name of a server resolves to, on the internet or in a local network: link-local ones, a
+ * cloud's metadata, unspecified, multicast and broadcast ones.
  */
 export function isServerAddress(address: string): boolean {
   if (isIP(address) === 0 || address.includes('%')) return false;

@@ -3,7 +3,7 @@ import { HttpFault } from './http-fault.ts';
 import { checkJsonLimits, JsonLimitError, JsonScan } from './json-limits.ts';
 import { largeBytes, ownTurn } from './own-turn.ts';
 
-/** Texts in other charsets are small: they cannot be looked through before they are decoded. */
+/** The most bytes of a text in another charset than UTF-8: it cannot be scanned before it is decoded. */
 const largestForeign = 4 * 1024 * 1024;
 const scannedBytes = 4 * 1024 * 1024;
 
@@ -16,7 +16,7 @@ export function readSmallJson(bytes: Buffer, what: string): unknown {
   return parse(textOf([bytes], what, undefined), what, undefined);
 }
 
-/** The same for one of any size: each step of a large one has a turn of the event loop of its own. Throws HttpFault. */
+/** The same for one of any size: each step of a large one has its own turn of the event loop. Throws HttpFault. */
 export async function readJson(bytes: Buffer, what: string): Promise<unknown> {
   const scan = scanFor(what, undefined);
   for (let start = 0; start < bytes.length; start += scannedBytes) {
@@ -26,7 +26,7 @@ export async function readJson(bytes: Buffer, what: string): Promise<unknown> {
   return readJsonParts([bytes], what, undefined);
 }
 
-/** Looks through a text as it comes, for what must not be parsed. Undefined where its charset does not allow that. */
+/** Scans a text as it arrives for what must not be parsed. Undefined where its charset does not allow that. */
 export function scanFor(what: string, charset: string | undefined): ((piece: Buffer) => void) | undefined {
   if (charset !== undefined) return undefined;
   const scan = new JsonScan();
@@ -34,8 +34,8 @@ export function scanFor(what: string, charset: string | undefined): ((piece: Buf
 }
 
 /**
- * The same for a text in pieces that `scanFor` has seen, or in the charset that its sender declared. Takes the pieces. `goOn`
- * is asked before each step of a large one, and throws where the value is wanted no more.
+ * The same for a text in pieces that `scanFor` has seen, or in the charset that its sender declared. Empties `parts`. `goOn`
+ * is called before each step of a large one, and throws if the value is no longer wanted.
  */
 export async function readJsonParts(
   parts: Buffer[],
@@ -55,7 +55,7 @@ export async function readJsonParts(
   }
   await ownTurn(length);
   goOn();
-  // Nothing keeps what the next step was made from.
+  // In a list of one, so that the text can be freed while its value is being made.
   const text = [textOf(parts, what, charset)];
   await ownTurn(length);
   goOn();

@@ -1,6 +1,6 @@
 /**
- * What a JSON text from outside may be made of, found out before it is parsed: text costs next to nothing, but ten million
- * empty lists in 30 MB cost seconds and a gigabyte, and a deep one ends whatever recurses over it.
+ * The limits of a JSON text from outside, checked before it is parsed: long strings are cheap, but ten million empty lists in
+ * 30 MB cost seconds and a gigabyte, and deep nesting overflows the stack of code that recurses over it.
  */
 export const jsonLimits = {
   /** Lists and objects inside one another. Schemas of tools seldom have more than 20. */
@@ -11,10 +11,10 @@ export const jsonLimits = {
   members: 10_000,
 } as const;
 
-/** What a list's count begins with, so that it never gets to the limit of an object's members. */
+/** A list's count starts so low that it never reaches the limit for members of an object. */
 const ofList = -2 * jsonLimits.values;
 
-/** Says which limit a text breaks, as the end of a sentence about it. */
+/** Its message says which limit a text breaks, as the end of a sentence about it. */
 export class JsonLimitError extends Error {}
 
 const quote = 0x22;
@@ -25,7 +25,7 @@ const openObject = 0x7b;
 const closeList = 0x5d;
 const closeObject = 0x7d;
 
-/** Counts what a JSON text is made of, piece by piece, as it arrives. Whether it is JSON at all it does not tell. */
+/** Counts the values, members and levels of a JSON text piece by piece, as it arrives. It does not check that the text is valid JSON. */
 export class JsonScan {
   #depth = 0;
   #values = 0;

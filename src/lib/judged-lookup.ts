@@ -9,8 +9,8 @@ export type LookupAll = (
 ) => void;
 
 /**
- * Looks a name up once, judges all its addresses, and answers these: a name cannot show one address to the judge and lead to
- * another. `judge` answers what is wrong with them.
+ * Looks a name up once, judges all its addresses and returns the same ones, so that a name cannot show one address to the judge
+ * and lead to another. `judge` returns what is wrong with them.
  */
 export function judgedLookup(
   lookup: LookupAll,

@@ -15,7 +15,7 @@ import { closeFile } from './private-folder.ts';
 
 /** A log in a file that is renamed when it is full, and that follows when somebody else renames it. */
 export interface LogFile extends LineWriter {
-  /** Goes on in a file of that name, after another program has moved the present one away. */
+  /** Continues in a file of that name, after another program has moved the present one away. */
   reopen(): void;
   close(): void;
 }
@@ -39,7 +39,7 @@ export function openLogFile({ path, keep, ...options }: LogFileOptions): LogFile
   let isStuck = false;
 
   function reopen(): void {
-    // The present one stays open where the new one cannot be had.
+    // The present one stays open if the new one cannot be opened.
     const next = openSync(path, 'a', fileMode);
     closeSync(fd);
     fd = next;
@@ -56,7 +56,7 @@ export function openLogFile({ path, keep, ...options }: LogFileOptions): LogFile
       if (!isStuck)
         complain(`warp2api: the log ${path} could not be rotated and is emptied instead: ${reason}\n`);
       isStuck = true;
-      // Without it the log would grow beyond what it may be.
+      // Otherwise the log would grow beyond its limit.
       ftruncateSync(fd);
       size = 0;
     }
@@ -102,7 +102,7 @@ function openForLines(path: string): number {
   }
 }
 
-/** Where the log itself is what fails. */
+/** To stderr, since the log itself failed. */
 function complain(message: string): void {
   createLineWriter(() => 2).write(message);
 }

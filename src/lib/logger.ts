@@ -6,7 +6,7 @@ import { beginningOf, plainJson } from './shown-text.ts';
 
 export type { Logger } from 'pino';
 
-/** Field names whose values never reach a log, whatever they are. */
+/** Names of fields whose values never reach a log. */
 const secretFields = new Set([
   'authorization',
   'api_key',
@@ -21,12 +21,12 @@ const secretFields = new Set([
   'adminKey',
   'x-api-key',
 ]);
-/** How deep they are looked for. */
+/** Levels of objects in which they are looked for. */
 const fieldDepth = 3;
 
 /**
  * Structured lines on stdout. `level` is DEBUG, INFO, WARNING, ERROR or CRITICAL in any case, or pino's own names. Whatever
- * a line holds of `secrets` is taken out of it, and what a terminal would obey is escaped.
+ * a line holds of `secrets` is removed, and what a terminal would obey is escaped.
  */
 export function createLogger(
   level: string,
@@ -58,7 +58,7 @@ function cleaned(
 ): DestinationStream & Pick<LineWriter, 'isWritable'> {
   return {
     write(line) {
-      // A cut between words leaves whole secrets or none, and a line of megabytes is not searched.
+      // A cut between words leaves secrets whole or removes them, and no line of megabytes is searched.
       const short = line.length > longestLine ? shortenedLine(line) : line;
       destination.write(plainJson(secrets?.isIn(short) ? redactedLine(short, secrets) : short));
     },
@@ -83,13 +83,13 @@ function shortenedLine(line: string): string {
   return `${JSON.stringify({ level, time, msg })}\n`;
 }
 
-/** Redacted text by text: an escape that is cut through would spoil the line. */
+/** Each text of the line is redacted alone: cutting through an escape would break the JSON. */
 function redactedLine(line: string, secrets: KnownSecrets): string {
   const fields = parseJson(line);
   return fields === undefined ? secrets.redact(line) : `${JSON.stringify(secrets.redactAll(fields))}\n`;
 }
 
-/** Errors and the like are for their serializers. */
+/** Looks into plain objects only; errors have their own serializers. */
 function withoutSecretFields(fields: object, depth: number): Record<string, unknown> {
   const kept: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(fields)) {

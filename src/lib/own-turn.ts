@@ -1,13 +1,13 @@
 import { leaveGarbage } from './collect-garbage.ts';
 
-/** Bytes from which a single step of work, such as parsing, is worth a turn of its own. */
+/** From this size on a single step of work, such as parsing, gets its own turn. */
 export const largeBytes = 512 * 1024;
 
 const waiting: (() => void)[] = [];
 let isScheduled = false;
 
 /**
- * A turn of the event loop for one large piece of work: between two of them everything else goes on, however many wait.
+ * A turn of the event loop for one large piece of work: other work runs between two of them, however many wait.
  * Undefined where the work is small and needs none.
  */
 export function ownTurn(bytes: number): Promise<void> | undefined {

@@ -6,8 +6,8 @@ import { isOpenToGroupAlone } from './open-to-others.ts';
 const byOthers = 0o077;
 
 /**
- * Takes a folder of secrets away from other users, if this user owns it. Answers what its owner has to do where that is
- * not possible, or not right: a folder that is there for more than this program stays as it is.
+ * Removes other users' access to a folder of secrets, if this user owns it. Returns what its owner has to do if that is not
+ * possible, or not right: a folder that other programs use as well stays as it is.
  */
 export function closeFolder(path: string, setting: string): string | undefined {
   const found = look(path);
@@ -23,7 +23,7 @@ export function closeFolder(path: string, setting: string): string | undefined {
     : `Other users may read ${path}: run chmod 700 ${path} as its owner.`;
 }
 
-/** Takes a file away from other users, if this user owns it. `bits` are what is taken from its mode. */
+/** Removes other users' access to a file, if this user owns it. `bits` are removed from its mode. */
 export function closeFile(path: string, bits = byOthers): void {
   const found = look(path);
   if (found?.isFile() && isOpen(found)) takeAway(path, found, bits);
@@ -54,12 +54,12 @@ function takeAway(path: string, { mode, uid }: Stats, bits = byOthers): boolean 
   }
 }
 
-/** What a folder is besides: closing it would lock others out of what is theirs. */
+/** What else a folder is used for: closing it would lock others out of their files. */
 function sharedPlace(path: string): string | undefined {
   if (path === process.cwd()) return 'the working folder';
   if (path === homedir() || ['/home', '/Users'].includes(dirname(path))) return 'a home folder';
   if (isSystemPlace(path) || isAbove(path, process.cwd()) || isAbove(path, homedir())) {
-    return 'a folder that more than this program needs';
+    return 'a folder that other programs need';
   }
   return undefined;
 }

@@ -9,10 +9,10 @@ const what = 'The body';
 
 /**
  * The JSON value of a request's body, whatever its content type is; undefined for an empty one. Its bytes are counted, and
- * looked through for what must not be parsed, as they arrive. Throws HttpFault.
+ * scanned for what must not be parsed, as they arrive. Throws HttpFault.
  */
 export async function readBody(request: IncomingMessage, limit: number, held: HeldBody): Promise<unknown> {
-  // Its bytes are here until it is read, even where its client has left.
+  // Its bytes are held until it is read, even if its client has left.
   held.share();
   try {
     return await read(request, limit, held);
@@ -43,8 +43,7 @@ async function read(request: IncomingMessage, limit: number, held: HeldBody): Pr
     held.add(-compressedLength);
   }
   return readJsonParts(parts.take(), what, charset, () => {
-    if (held.isSharedNoMore)
-      throw new HttpFault('client_left', 'The client left before its request was read.');
+    if (held.hasOneHolder) throw new HttpFault('client_left', 'The client left before its request was read.');
   });
 }
 

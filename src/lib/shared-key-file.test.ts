@@ -43,11 +43,11 @@ it('gives all processes that start together one key, under any umask', async () 
 });
 
 it.each<[string, () => void, RegExp]>([
-  ['open to others', () => chmodSync(path, 0o644), /gateway\.key is open to others.*delete it/],
-  ['empty', () => truncateSync(path), /holds no whole key.*delete it/],
-  ['cut off', () => truncateSync(path, 40), /holds no whole key/],
-  ['without its last character', () => truncateSync(path, 64), /holds no whole key/],
-  ['larger', () => writeFileSync(path, 'a'.repeat(100_000)), /holds no whole key/],
+  ['open to others', () => chmodSync(path, 0o644), /gateway\.key is readable by others.*delete it/],
+  ['empty', () => truncateSync(path), /holds no complete key.*delete it/],
+  ['cut off', () => truncateSync(path, 40), /holds no complete key/],
+  ['without its last character', () => truncateSync(path, 64), /holds no complete key/],
+  ['larger', () => writeFileSync(path, 'a'.repeat(100_000)), /holds no complete key/],
 ])('refuses a file that is %s, and leaves it as it is', (_name, damage, message) => {
   sharedKey(path);
   damage();

@@ -14,15 +14,15 @@ import { dirname } from 'node:path';
 import { makeFolder } from './make-folder.ts';
 import { isOpenToGroupAlone } from './open-to-others.ts';
 
-/** The file holds no key that may be used, and its owner has to do something about it. */
+/** The file holds no usable key; the message says what its owner has to do. */
 export class KeyFileError extends Error {
   override readonly name = 'KeyFileError';
 }
 
 /**
- * A key that the processes of one user on one machine share: the one in the file, made by whichever of them comes first.
- * A file is there whole or not at all, and is never overwritten. Throws KeyFileError for one that others may know or that
- * is damaged. Undefined where this user can neither read nor make the file.
+ * A key that the processes of one user on one machine share through a file, which the first of them makes. The file is
+ * complete or does not exist, and is never overwritten. Throws KeyFileError for a key that others may know or that is damaged.
+ * Undefined where this user can neither read nor make the file.
  */
 export function sharedKey(path: string): string | undefined {
   const present = readSharedKey(path);
@@ -33,14 +33,14 @@ export function sharedKey(path: string): string | undefined {
     writeFileSync(draft, `${randomBytes(32).toString('hex')}\n`, { mode: 0o600, flag: 'wx', flush: true });
     place(draft, path);
   } catch {
-    // Another process was quicker, or this one may not write here; what is readable decides.
+    // Another process was faster, or this one may not write here: what can be read below decides.
   } finally {
     rmSync(draft, { force: true });
   }
   return readSharedKey(path);
 }
 
-/** The key that is there already. Throws KeyFileError. */
+/** The key in an existing file. Throws KeyFileError. */
 export function readSharedKey(path: string): string | undefined {
   let file: number;
   try {
@@ -63,10 +63,10 @@ export function readSharedKey(path: string): string | undefined {
       found = fstatSync(file);
     }
     if (process.platform !== 'win32' && (found.mode & 0o077) !== 0) {
-      throw unsafe(path, 'is open to others, who may know its key by now');
+      throw unsafe(path, 'is readable by others, who may know its key by now');
     }
     const key = found.size > mostBytes ? '' : readFileSync(file, 'latin1');
-    if (!/^[0-9a-f]{64}\n$/.test(key)) throw unsafe(path, 'holds no whole key');
+    if (!/^[0-9a-f]{64}\n$/.test(key)) throw unsafe(path, 'holds no complete key');
     return key.trim();
   } finally {
     closeSync(file);
@@ -82,7 +82,7 @@ function place(draft: string, path: string): void {
     linkSync(draft, path);
   } catch (error) {
     if (codeOf(error) === 'EEXIST') return;
-    // Some file systems know no links. What is cut off here is refused when it is read.
+    // Some file systems have no hard links. A file that is cut off here is refused when it is read.
     writeFileSync(path, readFileSync(draft), { mode: 0o600, flag: 'wx', flush: true });
   }
 }

@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 
 const keyHeaders = ['x-api-key', 'x-goog-api-key', 'api-key'];
 
-/** There are five places for a key. Each key is hashed, and headers have room for thousands. */
+/** There are five places for a key, but a header has room for thousands, and each is hashed. */
 const mostShown = 16;
 
 /**

@@ -3,22 +3,22 @@
  * line separators, lone surrogates, and those that programs are to ignore, such as tags and fillers.
  */
 const unseen = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
-/** The same, and before it what holds an emoji of several characters together. */
+/** The same, and as a group the characters that join several ones to one emoji, which are kept. */
 const unseenOrJoining =
   /(?<=\p{Emoji}[\ufe0f\u{1f3fb}-\u{1f3ff}]{0,2})(\u200d(?=\p{Extended_Pictographic})|\ufe0f)|[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
-/** What is longer is no key, and is cut anywhere. */
+/** A longer word is no key and may be cut anywhere. */
 const longestWord = 256;
 const betweenWords = new Set(' \t\r\n"\'`,;:=&(){}[]<>');
-/** Most text has nothing of all that: one look at it is cheap. */
+/** A cheap first look: most text has none of these characters. */
 const notPlain = /[^\n -~]/;
 
-/** JSON, whatever wrote it, with nothing in it that a terminal or a reader of lines could take for a command. */
+/** JSON with every character escaped that a terminal would obey or that would end a line. */
 export function plainJson(json: string): string {
   if (!notPlain.test(json)) return json;
   return json.replace(unseen, (character) => (character === '\n' ? character : unicodeEscape(character)));
 }
 
-/** Text for a terminal: lines stay lines, and what is unseen shows as `\u{1b}`. */
+/** Text for a terminal: line ends stay, and what is invisible shows as `\u{1b}`. */
 export function plainText(text: string): string {
   if (!notPlain.test(text)) return text;
   return text.replace(unseenOrJoining, (character: string, joining: string | undefined) =>
@@ -39,8 +39,8 @@ export function shortened(text: string, longest: number): string {
 }
 
 /**
- * The beginning of a text from outside, cut between words: of a secret that is cut through, too little may be left to be
- * known by.
+ * The beginning of a text from outside, cut between words: too little may be left of a secret that is cut through to
+ * recognise it.
  */
 export function beginningOf(text: string, mostCharacters: number): string {
   if (text.length <= mostCharacters) return text;

@@ -1,22 +1,21 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
-/** Twice the largest body that is taken: who sends too much still gets to read that it is. */
+/** Twice the largest body that is accepted: a client that sends too much can still read the answer that says so. */
 const mostBytes = 64 * 1024 * 1024;
 const longestMs = 30_000;
-/** Each piece costs the parser about as much as any other: a megabyte of them, a byte each, would cost a second. */
+/** Each piece costs the parser about the same, whatever its size: a megabyte in pieces of one byte would cost a second. */
 const tinyBytes = 256;
 const mostTinyPieces = 4_000;
 
 /**
- * For a request that is answered although its body is still on its way. Many clients read the answer only once they have sent
- * everything, and closing a connection they are sending on resets it, which can overtake the answer. So what comes is thrown
- * away as it arrives, unparsed, for half a minute or some megabytes at most; then the connection is cut, and sooner where it comes in
- * tiny pieces.
+ * For a request that is answered while its body is still arriving. Many clients read the answer only after they have sent
+ * everything, and closing their connection meanwhile resets it, which can overtake the answer. So the rest is discarded as it
+ * arrives, for half a minute or 64 MB at most, and less in tiny pieces; then the connection is cut.
  */
 export function discardRest(request: IncomingMessage, response: ServerResponse): void {
   const { socket } = request;
   const isLast = !response.shouldKeepAlive;
-  // Node closes a connection that shall not be kept as soon as the answer has been written.
+  // Node closes a connection that is not kept alive as soon as the answer is written; here it waits for the rest.
   if (isLast) socket.destroySoon = () => {};
   let bytesLeft = mostBytes;
   let tinyLeft = mostTinyPieces;

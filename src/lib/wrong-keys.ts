@@ -3,7 +3,7 @@ import type { Logger } from './logger.ts';
 
 const quietMs = 60_000;
 
-/** Tells of requests with wrong keys, so that guessing is noticed: the first at once, then at most one line a minute. */
+/** Logs requests with wrong keys, so that guessing is noticed: the first immediately, then at most one line a minute. */
 export function createWrongKeyLog(logger: Logger, clock: Pick<Clock, 'monotonic'>): () => void {
   let count = 0;
   let quietUntil = Number.NEGATIVE_INFINITY;

@@ -57,7 +57,7 @@ function codeOfStatus(status: number): PoolErrorCode {
   return status < 500 ? 'invalid_request' : 'internal';
 }
 
-/** No pool means a longer wait than this. */
+/** A longer wait is a mistake of its sender. */
 const longestWaitMs = 24 * 60 * 60_000;
 
 /** Milliseconds from a Retry-After header, which holds seconds or a date by the clock of the one who answered. */

@@ -45,7 +45,7 @@ export interface PoolHealth {
   readonly isSandbox: boolean;
   /** The providers it has accounts of that are not given up; undefined where it does not say. */
   readonly providers: readonly string[] | undefined;
-  /** Who this caller is to the pool; `unknown` to one that does not take its key, undefined where it does not say. */
+  /** Whom the pool takes this caller for; `unknown` where it does not accept the key, undefined where it does not say. */
   readonly caller: 'admin' | 'borrower' | 'gateway' | 'unknown' | undefined;
   /** How many accounts in service are lent to gateways only. */
   readonly gatewayOnly: number;

@@ -3,7 +3,7 @@ import { outcomes } from '../core/outcome.ts';
 
 /**
  * Shapes that cross the pool's boundary. Requests are strict: an unknown field is an error. Times are ISO 8601 in UTC.
- * `meta` says a rule between fields once more, for the OpenAPI document.
+ * `meta` repeats a rule between fields for the OpenAPI document.
  */
 
 export const accountStates = [
@@ -175,7 +175,7 @@ export const shortage = z.object({
 });
 export type Shortage = z.infer<typeof shortage>;
 
-/** What a person reads in lists: nothing a terminal obeys or nobody sees, but for what emoji and scripts are joined by. */
+/** Text that people read in lists: without control and invisible characters, except those that join emoji and scripts. */
 const notPlain = /(?!\u200c|\u200d|\ufe0f)[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/u;
 const plainText = z
   .string()

@@ -5,8 +5,8 @@ import { hasBearer, type PoolContext, providerAccountOf } from './pool-context.t
 import type { ReportedResult, ReportedTurn, StoredAccount } from './store/store.ts';
 
 /**
- * What programs claim about the accounts they hold. Only the provider's own answer takes an account out of service, so a
- * claim of that makes the pool ask. The gateway's reports need no such check: it reads the provider's answers itself.
+ * What programs report about the accounts they hold. Only the provider's own answer takes an account out of service, so the pool
+ * asks it when a program claims that. The gateway's reports need no such check: it reads the provider's answers itself.
  */
 export interface Claims {
   check(turns: readonly ReportedTurn[], results: readonly ReportedResult[]): Promise<CheckedClaims>;
@@ -17,11 +17,11 @@ export interface Claims {
 export interface CheckedClaims {
   /** Those that the provider has just confirmed, as reports to believe. */
   readonly confirmed: readonly ReportedTurn[];
-  /** Accounts whose bearer is said to be rejected, and whose provider has no query: its token endpoint has to tell. */
+  /** Accounts whose bearer is said to be rejected, and whose provider has no query: only a refresh can show it. */
   readonly toRefresh: readonly string[];
 }
 
-/** However much is claimed, the provider is asked no more often about one account. */
+/** The provider is asked at most this often about one account, however many claims there are. */
 const askEveryMs = 60_000;
 const mostRemembered = 10_000;
 /** What the provider says to a query where the claim is true. */

@@ -87,7 +87,7 @@ export interface PoolService
 
 export function createPool(options: PoolOptions): PoolService {
   const { providers, clock, logger, settings, secrets = new KnownSecrets() } = options;
-  const vault = tellingVault(options.vault, secrets);
+  const vault = withNotedSecrets(options.vault, secrets);
   const events = createEventHub();
   const metrics = createPoolMetrics({
     stats: () => options.store.stats(clock.now()),
@@ -295,8 +295,8 @@ export function createPool(options: PoolOptions): PoolService {
   };
 }
 
-/** The vault, which tells what must not be shown once it is open. */
-function tellingVault(vault: Vault, secrets: KnownSecrets): Vault {
+/** The vault, with every credential it opens or seals noted as a secret. */
+function withNotedSecrets(vault: Vault, secrets: KnownSecrets): Vault {
   const isCredential = (field: string): boolean => [credentialField, bearerField, codeField].includes(field);
   return {
     ...vault,

@@ -34,7 +34,7 @@ const addingMs = 60_000;
 const slowDownMs = 5_000;
 const longestBackoffMs = 60_000;
 const shortestIntervalMs = 1_000;
-/** An approval is noticed within it, whatever a provider asks for. */
+/** An approval is noticed within this time, whatever interval the provider asks for. */
 const longestIntervalMs = 60_000;
 const shortestWaitMs = 50;
 const keptMs = 86_400_000;

@@ -20,7 +20,7 @@ import { errorBody, poolErrorFrom, strangersBody } from './server-errors.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Who shows which key: set before any route runs that takes one. */
+    /** The caller by its key: set before any route runs that needs one. */
     keyHolder: Caller;
   }
 }
@@ -29,7 +29,7 @@ export interface PoolServerOptions extends PoolKeys {
   readonly pool: PoolService;
   readonly bodies: BodyBudget;
   readonly logger: Logger;
-  /** Where this process writes. */
+  /** Folders that this process writes to. */
   readonly folders?: readonly string[];
   /** Names a request's Host and Origin may carry besides the loopback ones; null switches the check off. */
   readonly allowedHosts: readonly string[] | null;
@@ -39,15 +39,15 @@ export interface PoolServerOptions extends PoolKeys {
   readonly mostStreamsOfKey?: number;
 }
 
-/** By what the largest request that is taken comes to: a thousand reports, ten thousand leases given back. */
+/** The size of the largest valid requests: a thousand reports, ten thousand leases given back. */
 const bodyLimitBytes = 1024 * 1024;
 /** A thousand models of an account, or a thousand accounts to leave out. */
 const listLimitBytes = 512 * 1024;
 /** A few short fields. */
 const smallLimitBytes = 16 * 1024;
-/** With a status of 500 and more, and no fault of the service. */
+/** Codes with a status of 500 or more that are no fault of the service. */
 const expectedCodes: ReadonlySet<string> = new Set(['no_account_available', 'overloaded', 'shutting_down']);
-/** Streams of events for each of the few keys there are: a gateway or program needs one. */
+/** Streams of events for each key: a gateway or program needs one. */
 const mostStreamsOfKey = 500;
 /** A sealed export of some ten thousand accounts. */
 const importLimitBytes = 16 * 1024 * 1024;
@@ -85,7 +85,7 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
     pool: address,
     gateway: options.gatewayAddress?.(address),
   });
-  /** What ends each stream of events, and the key it was opened with. */
+  /** By the function that ends a stream of events, the key it was opened with. */
   const openStreams = new Map<() => void, string>();
 
   app.setErrorHandler((thrown, request, reply) => {
@@ -228,7 +228,7 @@ async function allocate(
   }
 }
 
-/** For those who want to know whether their key is right. */
+/** For `/health`, by which a caller can check its key. */
 function whoIs(identify: Identify, shown: readonly string[]): NonNullable<PoolHealth['caller']> {
   try {
     const { role, isGateway } = identify(shown);
@@ -241,7 +241,7 @@ function whoIs(identify: Identify, shown: readonly string[]): NonNullable<PoolHe
 function tooManyStreams(): PoolError {
   return new PoolError(
     'overloaded',
-    'Too many programs with this key follow the events: one stream is enough for a program.',
+    'Too many programs with this key follow the events: open one stream for each program.',
     { retryAfterMs: 10_000 },
   );
 }

@@ -146,7 +146,7 @@ export function createSessions(context: PoolContext): Sessions {
 
     async release(caller, request) {
       const { session_id: sessionId, leases } = parse(releaseRequest, request);
-      // The owner may take back anything; without an ADMIN_KEY any program on this machine could say it is the owner.
+      // The owner may release anything. Without ADMIN_KEY every program on this machine counts as admin, so that is no proof.
       const isOwner = caller.role === 'admin' && caller.keyId !== localKeyId;
       const keyId = isOwner ? null : caller.keyId;
       const released = await release(sessionId, keyId, leases ?? null);
@@ -197,7 +197,7 @@ async function reportConfirmed(
   );
 }
 
-/** What the providers say about the accounts whose quota is in doubt, by account id. `claims` where that is a mere claim. */
+/** What the providers say about the accounts whose quota is in doubt, by account id. `claims` where it was a program that reported it. */
 async function checkQuotas(
   context: PoolContext,
   results: readonly ReportedResult[],
@@ -227,7 +227,7 @@ async function refreshRejected(
   return new Map(refreshed.flatMap((account) => (account === null ? [] : [[account.id, account] as const])));
 }
 
-/** Who is neither a gateway, which reads the provider's answers, nor the owner. */
+/** Neither a gateway, which reads the provider's answers itself, nor the owner. */
 function isClaimant({ role, isGateway }: Caller): boolean {
   return role === 'borrower' && !isGateway;
 }

@@ -49,7 +49,7 @@ const giveBackMs = 1000;
 /** How long a refresh that is waited for may take, and how long one caller waits for refreshes altogether. */
 const refreshTakesMs = 5000;
 const longestRefreshWaitMs = 20_000;
-/** Callers of one key that may wait at a time: each of them is tried whenever a place comes free. */
+/** Callers of one key that may wait at the same time: whenever a place becomes free, each of them is tried. */
 export const mostWaiting = 1000;
 
 export function createWaitingRoom(options: WaitingRoomOptions): WaitingRoom {

@@ -5,11 +5,11 @@ import type { Store } from './store/store.ts';
 const probeEveryMs = 60_000;
 const probeName = 'write-probe';
 
-/** Whether the store takes changes: reading may go on where the disk is full, or the file is gone. */
+/** Whether the store accepts changes: reading may still work when the disk is full or the file is deleted. */
 export class WriteWatch {
   readonly #clock: Clock;
   #isFailing = false;
-  /** The first round shows it: a service may start on a full disk. */
+  /** Due in the first round: a service may start on a full disk. */
   #probedAt = Number.NEGATIVE_INFINITY;
 
   constructor(clock: Clock) {
@@ -25,7 +25,7 @@ export class WriteWatch {
     if (error instanceof DatabaseError) this.#isFailing = true;
   }
 
-  /** It is time to see whether the store can be written to: every minute, and always while it could not. */
+  /** Whether to try a write now: once a minute, and in every round while writes fail. */
   get isProbeDue(): boolean {
     return this.#isFailing || this.#clock.monotonic() - this.#probedAt >= probeEveryMs;
   }

@@ -28,7 +28,7 @@ export interface Place {
 const knownRoles: ReadonlySet<string> = new Set(['system', 'developer', 'user', 'assistant', 'tool']);
 /** More kinds than this are not named. */
 const maxNames = 50;
-/** To find out that something cannot be read costs many times what reading it would. */
+/** An unreadable part costs many times what a readable one does. */
 const mostUnread = 10_000;
 
 /**

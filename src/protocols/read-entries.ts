@@ -16,8 +16,8 @@ interface EntryPlace {
 
 /**
  * Reads the entries one by one, so that an unreadable one does not end the conversation. `roles` are those of the entries;
- * an entry with results of tools has the role `tool`. `schemaOf` knows the part of the schema that an entry may follow; what
- * is wrong with one that was just sent is told by the whole. Throws AppError `invalid_request` naming what the user has
+ * an entry with results of tools has the role `tool`. `schemaOf` returns the part of the schema that an entry may follow; one
+ * that was just sent is checked with the whole schema, whose errors say more. Throws AppError `invalid_request` naming what the user has
  * just sent and cannot be read.
  */
 export function readEntries<Schema extends z.ZodType>(

@@ -1,11 +1,11 @@
 import { type Keep, sizeOf } from './keep.ts';
 
-/** The sizes of more entries of one client are not remembered: so many are small ones. */
+/** Entries of one client whose sizes are remembered; a client with more has small ones only. */
 const mostEntries = 20_000;
 
 /**
- * A keep of which no client gets more than half: one that stores more pushes out what it stored first, and not what is others'.
- * What was stored before this process started is nobody's, and goes with the rest that was not used for longest.
+ * A keep of which no client gets more than half: one that stores more pushes out its own oldest entries, not those of others.
+ * Entries from before this process started count for no client, and go when they were not used for longest.
  */
 export function createFairKeep(keep: Keep, maxBytes: number): Keep {
   /** The sizes of entries by key, those stored first at the beginning, of each client. There are as many as keys are configured. */
@@ -29,7 +29,7 @@ export function createFairKeep(keep: Keep, maxBytes: number): Keep {
       if (client.bytes <= maxBytes / 2 && client.sizes.size <= mostEntries) break;
       const isOver = client.bytes > maxBytes / 2;
       forget(clientId, first);
-      // Where that fails it goes with the rest.
+      // If that fails, the entry goes when it was not used for longest.
       if (isOver && first !== key) await keep.claim(first).catch(() => {});
     }
   }

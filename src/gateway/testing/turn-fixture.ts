@@ -98,7 +98,7 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
 /** Nothing listens there. */
 const unreachableUrl = 'http://127.0.0.1:1';
 
-/** For a server of which nobody asks what it keeps. */
+/** For a server whose test does not ask what it keeps. */
 export const quietKeep = {
   figures: () => ({
     store: 'memory' as const,

@@ -104,7 +104,7 @@ export function createConnector(
   };
 }
 
-/** An address that the configuration spells out is meant, one that a name leads to may be the work of others. */
+/** An address in the configuration is the owner's choice; what a name resolves to is chosen by whoever runs its DNS. */
 function faultOfServer(addresses: readonly string[], hostname: string): Error | undefined {
   const odd = addresses.find((address) => !isServerAddress(address));
   return odd === undefined ? undefined : new OddAddressError(hostname, odd);

@@ -21,7 +21,7 @@ const connectionHeaders = new Set([
   'upgrade',
 ]);
 
-/** Answers that only announce one, such as 103 (Early Hints): a server sends one or two. */
+/** Interim answers such as 103 (Early Hints): a server sends one or two before its real answer. */
 const mostAnnouncements = 100;
 
 /** One request and its answer on a stream of an HTTP/2 session. Its handler hears exactly one end. */
@@ -117,7 +117,7 @@ export class Http2Exchange implements Dispatcher.DispatchController {
     stream.on('headers', () => {
       announcements += 1;
       if (announcements <= mostAnnouncements) return;
-      const error = new ConnectionLostError('The other side announced its answer without end.');
+      const error = new ConnectionLostError('The other side sent interim answers without end.');
       this.lose(error);
       this.#session?.destroy(error);
     });

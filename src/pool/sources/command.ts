@@ -18,7 +18,7 @@ export function createCommandSource(settings: CommandSourceSettings, tools: Sour
   const { name, command, timeoutMs, environment, folder } = settings;
   const { secrets, providers } = tools.context;
   for (const [variable, value] of Object.entries(environment)) {
-    // The name of a provider is shown everywhere, and commands are told it.
+    // The name of a provider is no secret, and commands may get it.
     if (!providers.has(value)) secrets.addNamed(variable, value);
   }
   secrets.addArguments(command.slice(1));

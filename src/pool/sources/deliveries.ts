@@ -20,7 +20,7 @@ interface Delivery {
   readonly text: string;
 }
 
-/** Thousands that wait for a place together would all be woken for each that ends. */
+/** Few, since thousands that wait together for a place in the pool would all wake whenever one is done. */
 const linesAtOnce = 8;
 /** A delivery of another instance that is older than this was left behind. */
 const leftBehindMs = 600_000;

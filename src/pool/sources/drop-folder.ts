@@ -45,7 +45,7 @@ const takenPattern = /^(.+)\.taken-\d{8}T\d{9}Z-([0-9a-f]{8})-[0-9a-f]{8}$/;
 const ownPattern = /\.(taken-[^.]*|done|rejected|untaken)$/;
 const droppedPattern = /\.(jsonl|ndjson|json)$/;
 const forOwner = 0o600;
-/** No link is followed: it could point to any file of this user. A pipe in the place of a file is not waited for. */
+/** Follows no link, which could point to any file of this user, and does not wait for a pipe that replaces the file. */
 const onlyThatFile = constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 /** `mark` is eight hexadecimal digits of this pool's own: what another pool has taken at the same place is not ours. */
@@ -176,17 +176,17 @@ async function readUpTo(handle: FileHandle, most: number): Promise<Buffer> {
   return Buffer.concat(chunks, length);
 }
 
-/** Others may write to the place: what lies there under the name of one of our own files is not trusted to be one. */
+/** Others may write to the folder: what has the name of one of our own files there need not be a file. */
 async function append(path: string, lines: readonly string[]): Promise<void> {
   const flags = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | onlyThatFile;
   try {
     await using handle = await open(path, flags, forOwner);
-    if (!(await handle.stat()).isFile()) throw new SourceError(`${path} is no file: remove it`);
+    if (!(await handle.stat()).isFile()) throw new SourceError(`${path} is not a plain file: remove it`);
     await handle.appendFile(`${lines.join('\n')}\n`);
     await handle.sync();
   } catch (error) {
     if (error instanceof SourceError) throw error;
-    throw new SourceError(`${path} cannot be written (${codeOf(error)}): see that nothing else lies there`, {
+    throw new SourceError(`${path} cannot be written (${codeOf(error)}): remove what else has that name`, {
       cause: error,
     });
   }

@@ -32,7 +32,7 @@ const poolMarkFact = 'pool_mark';
 /** Longer than a batch of lines takes. */
 const claimMs = 120_000;
 const linesAtOnce = 3;
-/** So many are read without a break. */
+/** Lines that are read in one turn of the event loop. */
 const linesRead = 500;
 /** After this long a dropped file stands still. */
 const newsAfterMs = 2100;
@@ -207,7 +207,7 @@ async function sortLines(text: string, adopt: Pick<Adopt, 'faultOf'>): Promise<S
       if (fault === null && 'account' in one) good.push(one);
       else bad.push({ line: one.line, reason: fault ?? '', text: raw[one.line - 1] ?? '' });
     }
-    // Meanwhile others are answered.
+    // Lets other requests be answered.
     await setImmediate();
   }
   return { good, bad };

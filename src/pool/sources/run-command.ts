@@ -56,7 +56,7 @@ export function runCommand(call: CommandCall): Promise<CommandEnd> {
     };
     const complained = (): string => {
       const text = Buffer.concat(complaints).toString('utf8');
-      // What was cut off counts, for the cut.
+      // With one character more, so that the cut goes between words where output was dropped.
       return complaintBytes > mostComplaintBytes ? beginningOf(`${text} `, text.length) : text;
     };
     const giveUp = (why: string): void => {

@@ -15,7 +15,7 @@ export interface WebhookSourceSettings {
 }
 
 const mostBytes = 1024 * 1024;
-/** How much of a refusal is looked at, to show its beginning. */
+/** Characters of a refusal that are searched for secrets before its beginning is shown. */
 const mostRead = 64 * 1024;
 
 /** An address of the owner's that answers with accounts in the import format. No redirect is followed. */

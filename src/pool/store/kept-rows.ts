@@ -1,6 +1,6 @@
 /**
- * What the pool's tables hold at most, by age and, where a caller adds rows, by number: whoever may borrow could else fill the
- * disk. Sessions and leases end by themselves, and there are no more of them than places on accounts.
+ * What the pool's tables hold at most, by age and, where a caller adds rows, by number: otherwise a borrower could fill the
+ * disk. Sessions and leases expire, and there are no more of them than places on accounts.
  */
 const hour = 60 * 60_000;
 const day = 24 * hour;
@@ -11,7 +11,7 @@ export const mostReports = 200_000;
 export const spendingKeptMs = 48 * hour;
 export const intentsKeptMs = 30 * day;
 export const auditKeptMs = 400 * day;
-/** Leases to outsiders are told among so many of the last entries; what else happened is not pushed out by them. */
+/** Leases to programs are kept only among this many last entries, so that they push out nothing else. */
 export const mostAuditedLeases = 100_000;
 /** How many old entries one round looks at. */
 export const auditAtOnce = 1_000;

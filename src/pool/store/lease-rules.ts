@@ -126,7 +126,7 @@ export function countsUsage(
   return fence >= 1 && fence <= row.fence_counter && row.lend === 'any';
 }
 
-/** Who a report's id is unique for: what one session reports must not make another's a duplicate. */
+/** What a report's id is unique within: a report of one session must not make another session's a duplicate. */
 export function reporterOf({ keyId, sessionId }: Pick<ReportDemand, 'keyId' | 'sessionId'>): string {
   return `${keyId} ${sessionId}`;
 }

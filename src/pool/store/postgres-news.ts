@@ -24,7 +24,7 @@ const mostWanted = 100;
 /** A stream of releases becomes so many messages at most. */
 const pauseMs = 20;
 
-/** Whoever may connect to the database may send to any channel of it. */
+/** Every user of the database may send to any of its channels. */
 const messageSchema = z.object({
   from: z.string(),
   news: z.discriminatedUnion('type', [
@@ -55,7 +55,7 @@ export async function openNews(
   let sending: Promise<void> | undefined;
   let lastSentAt = Number.NEGATIVE_INFINITY;
   let isClosing = false;
-  let hasStranger = false;
+  let hasWarned = false;
 
   const hear = (news: News): void => {
     for (const listener of listeners) listener(news);
@@ -96,8 +96,8 @@ export async function openNews(
       const message = messageSchema.safeParse(parseJson(payload)).data;
       if (message !== undefined) {
         if (message.from !== self) hear(message.news);
-      } else if (!hasStranger) {
-        hasStranger = true;
+      } else if (!hasWarned) {
+        hasWarned = true;
         onTrouble(new Error(`something else than a pool sends to the channel ${channel} of this database`));
       }
     },

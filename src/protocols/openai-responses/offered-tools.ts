@@ -26,7 +26,7 @@ export interface OfferedTools {
   readonly leftOutKinds: ReadonlyMap<keyof typeof responsesTools | undefined, LeftOutTool>;
 }
 
-/** A conversation may bring more tools with every turn. No model can choose among so many. */
+/** A conversation may bring more tools with every turn, but no model can choose among this many. */
 const maxOffered = 4_096;
 
 interface OfferedTool extends ToolForm {

@@ -19,7 +19,7 @@ export type Anomaly =
 
 export type NoteAnomaly = (anomaly: Anomaly, detail?: string) => void;
 
-/** So many take as long as one of the steps that tasks count. */
+/** Comparing this many characters counts as one step. */
 const charactersAStep = 100;
 
 /** Applies one action of the upstream to the tasks and shows what it adds. Throws when text would be lost. */

@@ -33,7 +33,7 @@ export type OnAnomaly = (
 const maxEventBytes = 32 * 1024 * 1024;
 /** And one whole answer this long: its text is kept for the next turn. */
 const maxAnswerBytes = 256 * 1024 * 1024;
-/** An answer that is odd throughout says enough with its first events. */
+/** Anomalies that are logged of one answer: the first ones say enough. */
 const mostNoted = 20;
 const longestDetail = 200;
 /** What an echo takes in base64. */

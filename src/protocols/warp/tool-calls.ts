@@ -5,7 +5,7 @@ import type { ToolCall } from './gen/warp_pb.js';
 import { decodeStruct } from './struct.ts';
 import { answeredCalls, type ConversationTasks } from './tasks.ts';
 
-/** No model asks for so many at once, and a client could only choke on them. */
+/** More than any model asks for together, and than a client can handle. */
 const mostCalls = 1_000;
 
 function tooManyCalls(): AppError {

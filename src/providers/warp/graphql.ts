@@ -30,7 +30,7 @@ export interface GraphqlOptions {
 }
 
 const timeoutMs = 5_000;
-/** So many are told. */
+/** Errors that are shown of one answer. */
 const mostErrors = 10;
 /** Every field may be null, and we are none of the clients they describe. */
 const variables = { requestContext: { clientContext: {}, osContext: {} } };
