@@ -383,6 +383,7 @@ function applyClaim(
         signal,
         'refused',
         doubling(5 * second, claims, longestClaimRestMs),
+        around,
         now,
       );
       return { ...unchanged(rested), shouldAskProvider: true };
@@ -390,19 +391,22 @@ function applyClaim(
     case 'quota_exhausted': {
       if (standing.state === 'exhausted') return unchanged(standing);
       const restMs = doubling(quotaLeftRestMs, claims, longestClaimRestMs);
-      return { ...unchanged(claimRest(counted, signal, 'quota_check', restMs, now)), shouldCheckQuota: true };
+      return {
+        ...unchanged(claimRest(counted, signal, 'quota_check', restMs, around, now)),
+        shouldCheckQuota: true,
+      };
     }
     case 'rate_limited': {
       const asked = signal.retryAfterMs ?? 0;
       const restMs = asked > 0 ? asked : doubling(5 * second, claims, longestClaimRestMs);
-      return unchanged(claimRest(counted, signal, 'rate_limited', restMs, now));
+      return unchanged(claimRest(counted, signal, 'rate_limited', restMs, around, now));
     }
     case 'unavailable':
     case 'timeout':
     case 'protocol': {
-      if (claims < failuresUntilRest || around.isLastUsable) return unchanged(counted);
+      if (claims < failuresUntilRest) return unchanged(counted);
       const restMs = doubling(10 * second, claims - failuresUntilRest + 1, longestClaimRestMs);
-      return unchanged(claimRest(counted, signal, 'upstream_failures', restMs, now));
+      return unchanged(claimRest(counted, signal, 'upstream_failures', restMs, around, now));
     }
   }
 }
@@ -421,15 +425,19 @@ function afterUncheckedClaim(standing: Standing, failure: Readonly<Record<string
   return { ...standing, reason: 'quota_unknown', evidence: { ...standing.evidence, quota_query: failure } };
 }
 
-/** A rest that nothing but a claim asks for: short, and followed by as long a time in which no claim brings another. */
+/**
+ * A rest that nothing but a claim asks for: short, followed by as long a time in which no claim brings another, and never of
+ * the last account of a provider, so that who claims things about all of them stops nobody else.
+ */
 function claimRest(
   standing: Standing,
   { outcome, retryAfterMs }: OutcomeSignal,
   reason: string,
   wantedMs: number,
+  { isLastUsable }: Surroundings,
   now: number,
 ): Standing {
-  if (now < (standing.streaks.claimsRestAgainAt ?? 0)) return standing;
+  if (isLastUsable || now < (standing.streaks.claimsRestAgainAt ?? 0)) return standing;
   const restMs = Math.min(wantedMs, longestClaimRestMs);
   const evidence = {
     outcome,

@@ -230,10 +230,21 @@ it('callers that wait are only so many for each key', async () => {
   expect(codes.slice(10)).toEqual(Array(mostWaiting + 1).fill('shutting_down'));
 });
 
+it.each(worst)('%s claimed of all accounts %o leaves the gateway one of them', async (outcome, change) => {
+  const service = await startPool(3);
+  const lease = await borrow(service, { count: 3, exclusive: false });
+  for (let round = 0; round < 4; round += 1) {
+    for (const account of lease.accounts) {
+      await say(service, { ...lease, accounts: [account] }, outcome, change);
+    }
+    expect((await borrow(service, { exclusive: false }, gateway)).accounts).toHaveLength(1);
+  }
+});
+
 it('a success of the gateway ends a rest that was only claimed', async () => {
-  const service = await startPool();
+  const service = await startPool(2);
   const [id] = service.ids;
-  const shared = { exclusive: false };
+  const shared = { exclusive: false, prefer: id };
   const real = await borrow(service, shared, gateway);
   await say(service, await borrow(service, shared), 'rate_limited', { retry_after_ms: minute });
   expect((await accountOf(service, id)).status).toBe('cooldown');
