@@ -34,7 +34,11 @@ close_folder() {
   folder=$(cd "$1" && pwd -P)
   find "$folder" -maxdepth 1 -type f \( -name '*.pid' -o -name '*.log' -o -name '*.log.*' \) -user "$(id -u)" \
     -exec chmod go-rwx {} +
-  case $folder in / | /tmp | /var/log | "$root" | "${HOME:-/}") ;; *) [ ! -O "$folder" ] || chmod go-rwx "$folder" ;; esac
+  # What lies this high, or above the checkout or a home folder, others need as well.
+  [[ ! $folder =~ ^/[^/]*$|^/(home|usr|var|Users)/[^/]*$ ]] || return 0
+  case $root/ in "$folder"/*) return ;; esac
+  case ${HOME:-/}/ in "$folder"/*) return ;; esac
+  [ ! -O "$folder" ] || chmod go-rwx "$folder"
 }
 
 # running_pid PID_FILE MODE: prints the pid if it is alive and really is that service of this checkout.

@@ -158,6 +158,23 @@ describe('start_services.sh and stop_services.sh', () => {
     expect(open).toEqual([]);
   });
 
+  it('do not close a folder of logs that others need', () => {
+    const home = join(folder, 'homes', 'me');
+    mkdirSync(home, { recursive: true });
+    for (const [logs, isClosed] of [
+      [join(folder, 'homes'), false],
+      [home, false],
+      [folder, false],
+      [join(home, 'logs'), true],
+    ] as const) {
+      mkdirSync(logs, { recursive: true });
+      chmodSync(logs, 0o755);
+      expect(run('start_services.sh', { LOG_DIR: logs, HOME: home }).status).toBe(0);
+      expect(statSync(logs).mode & 0o777).toBe(isClosed ? 0o700 : 0o755);
+      expect(run('stop_services.sh', { LOG_DIR: logs, HOME: home }).status).toBe(0);
+    }
+  });
+
   it('start the gateway alone when the pool runs inside it', () => {
     expect(run('start_services.sh', { USE_POOL_SERVICE: 'false' }).status).toBe(0);
     expect([pidIn('pool-service.pid'), pidIn('warp2api.pid')]).toEqual([undefined, expect.any(Number)]);

@@ -4,13 +4,17 @@
  * calls are answered, and fails where an account is lost, the process ends or a turn is not answered.
  */
 import { spawn } from 'node:child_process';
-import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, openSync, rmSync, statfsSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { startSandbox } from '../sandbox/index.ts';
 
 const [folder] = process.argv.slice(2);
 if (folder === undefined) throw new Error('Usage: node torture/full-disk.ts FOLDER');
+const { blocks, bsize } = statfsSync(folder);
+// It is filled to the last byte, and so would be the disk of this machine.
+if (blocks * bsize > 1024 ** 3)
+  throw new Error(`${folder} is no small file system: mount one of a few megabytes there.`);
 const [gatewayPort, poolPort] = [18_918, 18_919];
 const [gateway, pool] = [`http://127.0.0.1:${gatewayPort}`, `http://127.0.0.1:${poolPort}`];
 const upstream = await startSandbox();
