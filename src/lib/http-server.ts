@@ -13,34 +13,36 @@ import {
 import type { BodyBudget, HeldBody } from './body-budget.ts';
 import { acceptedCodings, bodyCodings } from './body-coding.ts';
 import { type CallerRules, createCallers } from './callers.ts';
-import { type ConnectionLimits, Connections, type CutReason, connectionLimits } from './connections.ts';
+import { type ConnectionLimits, Connections, connectionLimits } from './connections.ts';
 import { bodyTooLarge, HttpFault } from './http-fault.ts';
 import type { Logger } from './logger.ts';
+import { cuts, type Refusal, type UnreadableError, unknownMethod, unreadable } from './refusals.ts';
 import { readBody } from './request-body.ts';
 import { gateRequests, isAnswering, takeBody } from './request-gate.ts';
+import { isMeant, methodsAt, pathOf, type ServedRoute } from './served-routes.ts';
 import { plainJson, shortened } from './shown-text.ts';
 import { discardRest } from './unread-body.ts';
 
 const idleLookMs = 50;
-/** For requests and answers on their way when the server stops listening. Turns and streams have ended before. */
+/** How long unfinished requests and answers may take after the server stops listening. Turns and streams have ended before. */
 const lastAnswersMs = 5_000;
 
 declare module 'fastify' {
   interface FastifyContextConfig {
     /** Who may call the route: `open`, or a name of the server's `access`. Every route has to say so. */
     access?: string;
-    /** False for a route whose method could have a body but that has no use for one. */
+    /** False for a route that needs no body although its method may have one. */
     takesBody?: boolean;
   }
   interface FastifyRequest {
-    /** The body, as the service counts it, until the answer has ended; who goes on after that has to share it. */
+    /** The service's count of the body, until the answer has ended; work that goes on after that has to share it. */
     heldBody: HeldBody | null;
   }
 }
 
 /**
- * Names the key that a request shows, as an id that is no secret. Throws where that does not open the route. May leave on the
- * request who shows it.
+ * Returns an id of the key that a request shows, which is no secret. Throws if the key does not open the route. May note on the
+ * request whose key it is.
  */
 export type AccessCheck = (request: FastifyRequest) => string;
 
@@ -50,13 +52,13 @@ export interface HttpServerOptions {
   /** For all bodies together. */
   readonly bodies: BodyBudget;
   readonly callers: CallerRules;
-  /** By the name that routes give as their access. They run before anything of a body is read. */
+  /** The checks by the name that routes give as `config.access`. They run before anything of a body is read. */
   readonly access: Readonly<Record<string, AccessCheck>>;
   /** The access of a path that no route has, with or without another method; `open` by default. */
   accessToUnknown?(path: string): string;
   /** Requests to upgrade to a WebSocket come through all hooks, and to a route that takes them. */
   readonly takesWebSockets?: boolean;
-  /** The service's own body for a request that reaches no route, since it is no HTTP or its method is none. */
+  /** The body of the answer to a request that reaches no route, as it is not valid HTTP or its method is unknown. */
   encodeUnreadable(fault: HttpFault, path: string, requestId: string): string;
   /** Others than the usual ones, for tests. */
   readonly connectionLimits?: Partial<ConnectionLimits>;
@@ -68,11 +70,14 @@ export interface HttpServerOptions {
 const maxLoggedRefusals = 100;
 const methodsWithBody = new Set(['POST', 'PUT', 'PATCH']);
 const longestShownPath = 200;
-/** Of a route that is open to all. */
+/** The key id of routes that are open to all. */
 const noKey = '';
-/** How a request tells that a body follows, and in which form. */
+/** The headers that announce a body and its form. */
 const bodyHeaders = ['content-length', 'transfer-encoding', 'content-type', 'content-encoding'] as const;
 const requestIdPattern = /^[A-Za-z0-9._-]{1,128}$/;
+
+const crowded =
+  'more connections were opened than the service holds: some were closed, those without a key first';
 
 /**
  * A Fastify server with what both services share: a request id on every answer, the Host and Origin check, the check of
@@ -227,7 +232,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     }
   });
 
-  /** Before a body is on its way. Throws HttpFault. */
+  /** Throws HttpFault for a coding that is not supported. */
   function checkCodings(headers: IncomingMessage['headers'], reply: FastifyReply): void {
     try {
       bodyCodings(headers['content-encoding']);
@@ -271,7 +276,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     refuse(socket, ...unreadable(error));
   }
 
-  /** For a connection that no route answers. */
+  /** Answers and closes a connection that no route answers. */
   function refuse(socket: Socket, { status, fault }: Refusal, path: string): void {
     socket.on('error', () => socket.destroy());
     if (!socket.writable || isAnswering(socket)) {
@@ -309,7 +314,7 @@ function checkHost({ rawHeaders, httpVersion }: IncomingMessage): void {
   throw new HttpFault('invalid_request', `${fault}: send one header Host with the name of this service.`);
 }
 
-/** Where it listens on "localhost" Fastify makes a server for each further address of that name, and tells nobody. */
+/** Fastify makes a server for each further address of "localhost", which its interface does not show. */
 function secondServers(app: FastifyInstance): readonly Server[] {
   const name = Object.getOwnPropertySymbols(app).find(
     ({ description }) => description === 'fastify.serverBindings',
@@ -317,46 +322,13 @@ function secondServers(app: FastifyInstance): readonly Server[] {
   return name === undefined ? [] : ((app as unknown as Record<symbol, Server[]>)[name] ?? []);
 }
 
-/** Whether a body is still on its way. What follows a request for a WebSocket is none. */
+/** Whether a body is still arriving. What follows a request for a WebSocket is none. */
 function hasMore(request: IncomingMessage): boolean {
   return request.complete === false && !asksForWebSocket(request);
 }
 
 function asksForWebSocket({ method, headers }: IncomingMessage): boolean {
   return method === 'GET' && headers.upgrade?.toLowerCase() === 'websocket';
-}
-
-function pathOf(url: string): string {
-  // A proxy may name the whole address.
-  const path = url.split('?', 1)[0]?.replace(/^https?:\/\/[^/]*/i, '') ?? '';
-  return path.replace(/\/{2,}/g, '/').replace(/(?<=.)\/$/, '');
-}
-
-/** The methods of a path's own routes, or else of those whose parameters it fits. */
-function methodsAt(routes: readonly ServedRoute[], path: string): string[] {
-  const own = routes.filter(({ url }) => url === path);
-  const found = own.length > 0 ? own : routes.filter(({ url }) => patternOf(url).test(path));
-  return [...new Set(found.map(({ method }) => method))];
-}
-
-const patterns = new Map<string, RegExp>();
-
-/** `/:id` and `/*`, as the routes have them. */
-function patternOf(url: string): RegExp {
-  const known = patterns.get(url);
-  if (known !== undefined) return known;
-  const escaped = url.replace(/[.+?^${}()|[\]\\]/g, '\\$&');
-  const pattern = new RegExp(`^${escaped.replace(/:[^/]+/g, '[^/]+').replace('*', '.*')}$`);
-  patterns.set(url, pattern);
-  return pattern;
-}
-
-/** Not where a parameter took the name of another call for a value, such as `compact` for an id. */
-function isMeant(routes: readonly ServedRoute[], { url, method, routeOptions }: FastifyRequest): boolean {
-  const path = pathOf(url);
-  if (routeOptions.url === path) return true;
-  const own = routes.filter((route) => route.url === path);
-  return own.length === 0 || own.some((route) => route.method === (method === 'HEAD' ? 'GET' : method));
 }
 
 /** Where the client found the service, also through a proxy that says so. */
@@ -370,16 +342,9 @@ function addressSeen({ headers }: FastifyRequest): string {
   return URL.canParse(address) ? new URL(address).origin : 'http://localhost';
 }
 
-/** A route as it was given to the server. */
-interface ServedRoute {
-  readonly method: string;
-  readonly url: string;
-  readonly access: string;
-}
-
 const served = new WeakMap<FastifyInstance, ServedRoute[]>();
 
-/** What a server of `createHttpServer` answers to, for whoever describes it. */
+/** The routes of a server made by `createHttpServer`. */
 export function routesOf(app: FastifyInstance): readonly ServedRoute[] {
   return served.get(app) ?? [];
 }
@@ -396,55 +361,5 @@ export function httpFaultFrom(error: unknown): unknown {
       return new HttpFault('client_left', 'The client left before its request was complete.');
     default:
       return error;
-  }
-}
-
-type UnreadableError = NodeJS.ErrnoException & { readonly rawPacket?: unknown };
-
-interface Refusal {
-  readonly status: string;
-  readonly fault: HttpFault;
-}
-
-const unknownMethod: Refusal = {
-  status: '405 Method Not Allowed',
-  fault: new HttpFault('method_not_allowed', 'The method of the request is unknown: use GET or POST.'),
-};
-
-const tooSlow: Refusal = {
-  status: '408 Request Timeout',
-  fault: new HttpFault('invalid_request', 'The request did not arrive in time.'),
-};
-const cuts: Record<CutReason, Refusal> = {
-  slow: tooSlow,
-  full: {
-    status: '503 Service Unavailable',
-    fault: new HttpFault('overloaded', 'Too many connections are open: close those that are not needed.', {
-      retryAfterMs: 5_000,
-    }),
-  },
-};
-const crowded =
-  'connections were closed, first those that showed no key, since more are opened than the service holds';
-
-function unreadable({ code, rawPacket }: UnreadableError): readonly [refusal: Refusal, path: string] {
-  const start = Buffer.isBuffer(rawPacket) ? rawPacket.toString('latin1', 0, 2048) : '';
-  const [, target] = /^[A-Za-z-]+ (\S+) HTTP\/1\.[01]\r?\n/.exec(start) ?? [];
-  const path = target === undefined ? '' : pathOf(target);
-  if (code === 'HPE_INVALID_METHOD' && target !== undefined) return [unknownMethod, path];
-  const refusal = (status: string, message: string): readonly [Refusal, string] => [
-    { status, fault: new HttpFault('invalid_request', message) },
-    path,
-  ];
-  switch (code) {
-    case 'HPE_HEADER_OVERFLOW':
-      return refusal(
-        '431 Request Header Fields Too Large',
-        'The headers of the request are larger than 16 KiB.',
-      );
-    case 'ERR_HTTP_REQUEST_TIMEOUT':
-      return [tooSlow, path];
-    default:
-      return refusal('400 Bad Request', 'The request is not valid HTTP.');
   }
 }
