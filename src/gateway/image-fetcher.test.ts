@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { gzipSync } from 'node:zlib';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it, onTestFinished } from 'vitest';
 import { AppError } from '../core/errors.ts';
 import { BodyBudget } from '../lib/body-budget.ts';
 import { systemClock } from '../lib/clock.ts';
@@ -21,6 +21,8 @@ const names: Record<string, string[]> = {
   'mapped.test': ['::ffff:192.168.0.1'],
   'compatible.test': ['::127.0.0.1'],
   'nowhere.test': [],
+  localhost: ['127.0.0.1'],
+  'lan.test': ['127.0.0.1'],
 };
 
 let server: Server;
@@ -70,6 +72,18 @@ function sendImage(response: ServerResponse, body: Buffer, type = 'image/png'): 
 
 const fetchFrom = (url: string, signal = new AbortController().signal, by = fetcher) =>
   by.fetch({ type: 'image-url', url, param: 'messages.0.image' }, signal, () => {});
+
+it('connects to an allowed name in a private network, and never to a cloud’s metadata behind it', async () => {
+  answer = (_request, response) => sendImage(response, png);
+  const port = host.slice(host.indexOf(':'));
+  const allowed = createFetcher(systemClock, [`lan.test${port}`, `metadata.test${port}`]);
+  onTestFinished(() => allowed.close());
+  const signal = new AbortController().signal;
+  expect(await fetchFrom(`http://lan.test${port}/`, signal, allowed)).toMatchObject({ type: 'image' });
+  await expect(fetchFrom(`http://metadata.test${port}/`, signal, allowed)).rejects.toThrow(
+    /is not on the public internet/,
+  );
+});
 
 async function faultOf(url: string): Promise<string> {
   const error = await fetchFrom(url).then(

@@ -1,10 +1,12 @@
+import { lookup as systemLookup } from 'node:dns';
 import { Agent, type Dispatcher, request as send } from 'undici';
 import { AppError } from '../core/errors.ts';
 import type { ImagePart, ImageUrlPart } from '../core/turn.ts';
 import type { BodyBudget, HeldBody } from '../lib/body-budget.ts';
 import type { Clock } from '../lib/clock.ts';
 import { createGuardedAgent, PrivateAddressError } from '../lib/guarded-agent.ts';
-import type { LookupAll } from '../lib/judged-lookup.ts';
+import { isServerAddress } from '../lib/ip-addresses.ts';
+import { judgedLookup, type LookupAll } from '../lib/judged-lookup.ts';
 import { createLimit } from '../lib/limit.ts';
 import { imageTypeOf } from '../protocols/image-type.ts';
 
@@ -42,7 +44,16 @@ export function createImageFetcher(options: ImageFetcherOptions): ImageFetcher {
   const { clock, userAgent } = options;
   const allowed = new Set(options.allowedHosts);
   const guarded = createGuardedAgent(timeLimitMs, options.lookup);
-  const open = new Agent({ pipelining: 0, connect: { timeout: timeLimitMs } });
+  const open = new Agent({
+    pipelining: 0,
+    connect: {
+      timeout: timeLimitMs,
+      // The owner allowed a server, not whatever its name is made to lead to.
+      lookup: judgedLookup(options.lookup ?? systemLookup, (addresses) =>
+        addresses.every(isServerAddress) ? undefined : new PrivateAddressError(),
+      ),
+    },
+  });
   const limit = createLimit(fetchesAtOnce);
 
   /** A bare host is allowed on the default ports alone. */

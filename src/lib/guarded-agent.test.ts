@@ -58,6 +58,7 @@ const specialBlocks: readonly (readonly [block: string, first: string, last: str
   ['5f00::/16 SRv6 SIDs', '5f00::', '5f00:ffff:ffff:ffff:ffff:ffff:ffff:ffff'],
   ['fc00::/7 unique local', 'fc00::', 'fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff'],
   ['fd00:ec2::254 instance metadata', 'fd00:ec2::254', 'fd20:ce::254'],
+  ['168.63.129.16 services of a cloud for its machines', '168.63.129.16', '168.63.129.16'],
   ['fe80::/10 link local', 'fe80::', 'febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff'],
   ['fec0::/10 site local', 'fec0::', 'feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff'],
   ['ff00::/8 multicast', 'ff00::', 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff'],
@@ -103,7 +104,14 @@ it.each([
     '224.0.0.1',
   ],
   ...['255.255.255.255', 'fd00:ec2::254', 'fd20:ce:0::254', 'fe80::1', 'fe80::1%eth0', '::', 'ff02::1'],
-  ...['::ffff:169.254.169.254', '::a9fe:a9fe', '64:ff9b::a9fe:a9fe', '2002:a9fe:a9fe::1', '169.254.43518'],
+  ...[
+    '::ffff:169.254.169.254',
+    '::a9fe:a9fe',
+    '64:ff9b::a9fe:a9fe',
+    '64:ff9b:1::a9fe:a9fe',
+    '2002:a9fe:a9fe::1',
+    '169.254.43518',
+  ],
 ])('%s is no address that the name of a server leads to', (address) => {
   expect(isServerAddress(address)).toBe(false);
 });

@@ -8,8 +8,8 @@ const protocolAssignments = ipaddr.IPv6.parseCIDR('2001::/23');
 
 /** True for an IP address in standard notation that is reachable from the whole internet; false for all special ranges. */
 export function isPublicAddress(address: string): boolean {
-  // Only addresses that are valid on a single link have a zone.
-  if (isIP(address) === 0 || address.includes('%')) return false;
+  // One cloud's services for its machines have an address out of the public space.
+  if (!isServerAddress(address)) return false;
   const parsed = ipaddr.parse(address);
   if (parsed.range() !== 'unicast') return false;
   if (parsed instanceof ipaddr.IPv4) return true;
@@ -34,6 +34,7 @@ const carriers = [
   { block: ipaddr.IPv6.parseCIDR('::ffff:0:0/96'), before: 96 },
   { block: ipaddr.IPv6.parseCIDR('::ffff:0:0:0/96'), before: 96 },
   { block: ipaddr.IPv6.parseCIDR('64:ff9b::/96'), before: 96 },
+  { block: ipaddr.IPv6.parseCIDR('64:ff9b:1::/48'), before: 96 },
   { block: ipaddr.IPv6.parseCIDR('2002::/16'), before: 16 },
 ];
 
@@ -42,6 +43,7 @@ const carriers = [
  * cloud's metadata, unspecified, multicast and broadcast ones.
  */
 export function isServerAddress(address: string): boolean {
+  // Only addresses that are valid on a single link have a zone.
   if (isIP(address) === 0 || address.includes('%')) return false;
   const parsed = ipaddr.parse(address);
   if (metadataAddresses.has(parsed.toNormalizedString()) || noServers.includes(parsed.range())) return false;
