@@ -6,16 +6,13 @@ import {
   applyQuota,
   freshStanding,
   nextQuotaCheck,
-  type OutcomeSignal,
-  type Standing,
-  type Surroundings,
   settle,
   settleToken,
   softened,
-  type TokenTimes,
   withDeadToken,
   withFreshToken,
 } from './account-state.ts';
+import type { OutcomeSignal, Standing, Surroundings, TokenTimes } from './standing.ts';
 
 const now = Date.UTC(2026, 0, 1);
 const second = 1000;

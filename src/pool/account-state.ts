@@ -1,99 +1,32 @@
 import type { Fault } from '../core/errors.ts';
 import type { Outcome } from '../core/outcome.ts';
 import type { QuotaAnswer } from '../core/provider.ts';
-import type { AccountState } from '../pool-api/schema.ts';
+import { afterUncheckedClaim, applyClaim, isClaimed } from './account-claims.ts';
+import {
+  doubling,
+  failuresUntilRest,
+  iso,
+  isTokenReason,
+  minute,
+  noStreaks,
+  type OutcomeEffect,
+  type OutcomeSignal,
+  quotaLeftRestMs,
+  reopened,
+  rest,
+  type Standing,
+  type Streaks,
+  type Surroundings,
+  second,
+  type TokenTimes,
+  unchanged,
+} from './standing.ts';
 
-/** How an account stands: the part of it that outcomes change. Times are milliseconds since 1970. */
-export interface Standing {
-  readonly state: AccountState;
-  /** When a cooldown or exhaustion ends by itself; null when it does not. */
-  readonly until: number | null;
-  readonly reason: string | null;
-  readonly evidence: Readonly<Record<string, unknown>> | null;
-  /** Back on trial: one holder at a time until a success. */
-  readonly halfOpen: boolean;
-  /** The provider said the quota is spent, and nothing has said otherwise since. */
-  readonly quotaSpent: boolean;
-  readonly streaks: Streaks;
-}
-
-/** Outcomes in a row, each cleared by a success. */
-export interface Streaks {
-  readonly rateLimited: number;
-  readonly refused: number;
-  /** unavailable, timeout and protocol alike. */
-  readonly failures: number;
-  /** Quota signals that could not be checked. */
-  readonly quotaUnknown: number;
-  /** Signals that came since the present cooldown was last set or lengthened. */
-  readonly sameIncident: number;
-  /** Troubles that programs claimed; cleared by a claimed success as well. */
-  readonly claims?: number;
-  /** Until then no claim makes the account rest: as long again as the last such rest took. */
-  readonly claimsRestAgainAt?: number;
-}
-
-/** Of what is counted and no more. */
-export const noEffect = { shouldCheckQuota: false, isBearerRejected: false, shouldAskProvider: false };
-
-export interface OutcomeSignal {
-  readonly outcome: Outcome;
-  readonly tokenVersion: number;
-  readonly retryAfterMs?: number;
-  readonly resetAt?: number;
-  /** What a program says that has borrowed the account. A gateway has read the provider's answer, and is believed. */
-  readonly isClaim?: boolean;
-  /** The word of a holder of ADMIN_KEY, who may do all this to the account anyway. */
-  readonly isOwners?: boolean;
-}
-
-export interface Surroundings {
-  readonly tokenVersion: number;
-  /** Null for an API key. */
-  readonly token: TokenTimes | null;
-  /** No other account of the provider is active. */
-  readonly isLastUsable: boolean;
-  /** Turns that may be running on the account at once: one bad moment can be reported that often. */
-  readonly concurrentTurns: number;
-}
-
-export interface OutcomeEffect {
-  readonly standing: Standing;
-  /** Ask the provider what is left, at once. */
-  readonly shouldCheckQuota: boolean;
-  /** The bearer is of no more use: refresh as soon as that is allowed. */
-  readonly isBearerRejected: boolean;
-  /** A claim that would end the account's service: ask the provider whether it is so. */
-  readonly shouldAskProvider: boolean;
-}
-
-/** What is known of a refresh-token account's bearer. */
-export interface TokenTimes {
-  /** When the bearer expires; null while there is none. */
-  readonly expiresAt: number | null;
-  /** When the next refresh may run; null when none will. */
-  readonly refreshAt: number | null;
-}
-
-export const noStreaks: Streaks = {
-  rateLimited: 0,
-  refused: 0,
-  failures: 0,
-  quotaUnknown: 0,
-  sameIncident: 0,
-};
-
-const second = 1000;
-const minute = 60 * second;
 const longestRetryAfterMs = 60 * minute;
 const refusedRestMs = 15 * minute;
 const refusalsUntilDisabled = 3;
-const failuresUntilRest = 3;
 /** Quota signals in a row that are believed although no figures can be had. */
 const signalsUntilExhausted = 3;
-const quotaLeftRestMs = 5 * second;
-/** Whatever a program claims, the account rests no longer than this for it, and at most half of the time. */
-const longestClaimRestMs = 2 * minute;
 const firstRecheckMs = 15 * minute;
 const longestRecheckMs = 60 * minute;
 /** How often the figures of an account in use are asked for; doubles while they stay the same. */
@@ -352,114 +285,16 @@ function afterProofFailure(
   return { ...standing, state: 'reauth_required', until: null, reason, evidence, halfOpen: false };
 }
 
-/** Even the owner's program may have misread a page on the way, and a key does not come back without a person. */
+/** Even the owner's program may have misread a proxy's page, and only a person can bring a given-up key back. */
 function wouldEndKey({ outcome, isOwners }: OutcomeSignal, { token }: Surroundings): boolean {
   return isOwners === true && outcome === 'unauthorized' && token === null;
-}
-
-/**
- * A claim is counted, and is at most a short rest. It neither proves an account nor ends its service, and takes nothing back
- * that rests on what the provider said.
- */
-function applyClaim(
-  standing: Standing,
-  signal: OutcomeSignal,
-  around: Surroundings,
-  now: number,
-): OutcomeEffect {
-  const claims = (standing.streaks.claims ?? 0) + 1;
-  const counted = { ...standing, streaks: { ...standing.streaks, claims } };
-  switch (signal.outcome) {
-    case 'success':
-      return unchanged(afterClaimedSuccess(standing));
-    case 'cancelled':
-      return unchanged(standing);
-    case 'unauthorized':
-      if (signal.tokenVersion !== around.tokenVersion) return unchanged(standing);
-      return { ...unchanged(standing), shouldAskProvider: true };
-    case 'refused': {
-      const rested = claimRest(
-        counted,
-        signal,
-        'refused',
-        doubling(5 * second, claims, longestClaimRestMs),
-        around,
-        now,
-      );
-      return { ...unchanged(rested), shouldAskProvider: true };
-    }
-    case 'quota_exhausted': {
-      if (standing.state === 'exhausted') return unchanged(standing);
-      const restMs = doubling(quotaLeftRestMs, claims, longestClaimRestMs);
-      return {
-        ...unchanged(claimRest(counted, signal, 'quota_check', restMs, around, now)),
-        shouldCheckQuota: true,
-      };
-    }
-    case 'rate_limited': {
-      const asked = signal.retryAfterMs ?? 0;
-      const restMs = asked > 0 ? asked : doubling(5 * second, claims, longestClaimRestMs);
-      return unchanged(claimRest(counted, signal, 'rate_limited', restMs, around, now));
-    }
-    case 'unavailable':
-    case 'timeout':
-    case 'protocol': {
-      if (claims < failuresUntilRest) return unchanged(counted);
-      const restMs = doubling(10 * second, claims - failuresUntilRest + 1, longestClaimRestMs);
-      return unchanged(claimRest(counted, signal, 'upstream_failures', restMs, around, now));
-    }
-  }
-}
-
-function afterClaimedSuccess(standing: Standing): Standing {
-  const calm = { ...standing, streaks: { ...standing.streaks, claims: 0 } };
-  // What is on trial is tried by whoever holds it; how often it was refused before stays counted.
-  if (standing.state === 'active') return { ...calm, halfOpen: false };
-  const isDisproved = isClaimed(standing) && standing.reason === 'upstream_failures';
-  return isDisproved ? reopened(calm) : calm;
-}
-
-/** A claimed quota signal about which the provider gave no figures: the rest goes on, and says so. */
-function afterUncheckedClaim(standing: Standing, failure: Readonly<Record<string, string>>): Standing {
-  if (!isClaimed(standing) || standing.reason !== 'quota_check') return standing;
-  return { ...standing, reason: 'quota_unknown', evidence: { ...standing.evidence, quota_query: failure } };
-}
-
-/**
- * A rest that nothing but a claim asks for: short, followed by as long a time in which no claim brings another, and never of
- * the last account of a provider, so that who claims things about all of them stops nobody else.
- */
-function claimRest(
-  standing: Standing,
-  { outcome, retryAfterMs }: OutcomeSignal,
-  reason: string,
-  wantedMs: number,
-  { isLastUsable }: Surroundings,
-  now: number,
-): Standing {
-  if (isLastUsable || now < (standing.streaks.claimsRestAgainAt ?? 0)) return standing;
-  const restMs = Math.min(wantedMs, longestClaimRestMs);
-  const evidence = {
-    outcome,
-    claimed: true,
-    ...(retryAfterMs !== undefined && { retry_after_ms: retryAfterMs }),
-    in_a_row: standing.streaks.claims ?? 0,
-    at: iso(now),
-  };
-  const rested = rest(standing, reason, now + restMs, evidence);
-  if (rested === standing) return standing;
-  return { ...rested, streaks: { ...standing.streaks, claimsRestAgainAt: now + 2 * restMs } };
-}
-
-function isClaimed({ state, evidence }: Standing): boolean {
-  return state === 'cooldown' && evidence?.['claimed'] === true;
 }
 
 function afterSuccess(standing: Standing): Standing {
   const { claimsRestAgainAt } = standing.streaks;
   const streaks = { ...noStreaks, ...(claimsRestAgainAt !== undefined && { claimsRestAgainAt }) };
   if (standing.state === 'active') return { ...reopened(standing), streaks };
-  // A limit has its own end; a run of failures, or a mere claim, is disproved by one success.
+  // A limit has its own end; one success disproves a run of failures or a mere claim.
   if (standing.state === 'cooldown' && (standing.reason === 'upstream_failures' || isClaimed(standing))) {
     return { ...reopened(standing), streaks };
   }
@@ -571,45 +406,11 @@ function incident(
   return { isSame, streaks: { ...standing.streaks, sameIncident } };
 }
 
-/** A cooldown until `until`, unless the account is already out for longer or for worse. */
-function rest(
-  standing: Standing,
-  reason: string,
-  until: number,
-  evidence: Readonly<Record<string, unknown>>,
-): Standing {
-  if (standing.state === 'exhausted') return standing;
-  if (standing.state === 'cooldown' && standing.until !== null && standing.until > until) return standing;
-  return { ...standing, state: 'cooldown', until, reason, evidence };
-}
-
-function reopened(standing: Standing): Standing {
-  return {
-    ...standing,
-    state: 'active',
-    until: null,
-    reason: null,
-    evidence: null,
-    halfOpen: false,
-    quotaSpent: false,
-  };
-}
-
-function unchanged(standing: Standing): OutcomeEffect {
-  return { standing, ...noEffect };
-}
-
 function isInService(standing: Standing): boolean {
   return standing.state === 'active' || standing.state === 'cooldown' || standing.state === 'exhausted';
 }
 
 /** Rests that end with another bearer. */
-export const tokenReasons = ['token_pending', 'token_expired', 'token_rejected'] as const;
-
-function isTokenReason(reason: string | null): boolean {
-  return tokenReasons.some((one) => one === reason);
-}
-
 function isQuotaReason(reason: string | null): boolean {
   return reason === 'quota_check' || reason === 'quota_unknown';
 }
@@ -660,12 +461,4 @@ function figuresOf(answer: QuotaAnswer): Record<string, unknown> {
     ...(answer.isAvailable === undefined ? {} : { is_available: answer.isAvailable }),
     ...(answer.denialReason === undefined ? {} : { denial_reason: answer.denialReason }),
   };
-}
-
-function doubling(firstMs: number, times: number, longestMs: number): number {
-  return Math.min(longestMs, firstMs * 2 ** Math.min(30, Math.max(0, times - 1)));
-}
-
-function iso(time: number): string {
-  return new Date(time).toISOString();
 }

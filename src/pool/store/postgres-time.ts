@@ -1,5 +1,5 @@
 import type { Postgres } from '../../db/postgres.ts';
-import type { Standing } from '../account-state.ts';
+import type { Standing } from '../standing.ts';
 import type { Changes, EnsureResult, NewStoredAccount, StoredAccount, StoreVerbs } from './store.ts';
 
 type Verbs = Omit<StoreVerbs, 'close'>;

@@ -1,5 +1,6 @@
 import type { Queries } from '../../db/postgres.ts';
-import { lendMarginMs, type Standing } from '../account-state.ts';
+import { lendMarginMs } from '../account-state.ts';
+import type { Standing } from '../standing.ts';
 import { type ChangeLog, createChangeLog } from './changes.ts';
 import { kindStates } from './kinds.ts';
 import { type AccountRow, asFlag, standingFrom } from './rows.ts';

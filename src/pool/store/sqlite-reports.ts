@@ -2,11 +2,10 @@ import {
   applyOutcome,
   applyQuota,
   inUseCheckMs,
-  noEffect,
-  type OutcomeEffect,
   type QuotaCause,
   type QuotaFinding,
 } from '../account-state.ts';
+import { noEffect, type OutcomeEffect } from '../standing.ts';
 import { mostCounted, mostInMinute } from './counted-stats.ts';
 import { countsUsage, reporterOf } from './lease-rules.ts';
 import { quotaFrom } from './quota-row.ts';

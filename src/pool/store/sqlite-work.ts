@@ -1,5 +1,6 @@
 import type { Sqlite } from '../../db/sqlite.ts';
-import { lendMarginMs, type Standing } from '../account-state.ts';
+import { lendMarginMs } from '../account-state.ts';
+import type { Standing } from '../standing.ts';
 import { type ChangeLog, createChangeLog } from './changes.ts';
 import { type AccountRow, asFlag, type LeaseRow, standingFrom } from './rows.ts';
 import { type StoreOptions, standingWrite } from './standing-change.ts';

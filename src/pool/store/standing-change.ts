@@ -1,4 +1,5 @@
-import { nextProof, nextQuotaCheck, type Standing, settleToken, softened } from '../account-state.ts';
+import { nextProof, nextQuotaCheck, settleToken, softened } from '../account-state.ts';
+import type { Standing } from '../standing.ts';
 import { type AccountRow, asJson, tokenFrom } from './rows.ts';
 import type { StoredQuota } from './store.ts';
 

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
-import { freshStanding, noStreaks } from '../account-state.ts';
+import { freshStanding } from '../account-state.ts';
+import { noStreaks } from '../standing.ts';
 import { testAccount, testDemand } from '../testing.ts';
 import type { AccountFilter, AccountSettings, LeaseDemand, ReportedTurn, Store } from './store.ts';
 

@@ -1,6 +1,7 @@
 import type { TokenFailure } from '../../core/provider.ts';
 import type { AccountState, Shortage } from '../../pool-api/schema.ts';
-import type { OutcomeSignal, QuotaCause, QuotaFinding, Standing } from '../account-state.ts';
+import type { QuotaCause, QuotaFinding } from '../account-state.ts';
+import type { OutcomeSignal, Standing } from '../standing.ts';
 
 /** Times are milliseconds since 1970. `now` comes from the caller, so that a store may put its own time in place. */
 
