@@ -651,7 +651,7 @@ describe('keys', () => {
     request.destroy();
   });
 
-  it('are not asked for at the door of /health', async () => {
+  it('are not asked for by /health', async () => {
     expect((await send('GET', '/health').answer).json).toMatchObject({ status: 'ok', sandbox: false });
   });
 });

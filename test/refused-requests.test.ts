@@ -86,7 +86,7 @@ describe.each(Object.keys(forms))('a body that comes with %s', (form) => {
     expect(await answerTo({ url: services.poolUrl, line, form })).toMatch(`HTTP/1.1 ${status} `);
   });
 
-  it('is not waited for where a route has no use for one, whoever calls', async () => {
+  it('is not waited for where a route has no use for one, whether or not a key is shown', async () => {
     const client = { url: services.gatewayUrl, form, key: 'a-key-of-a-client' };
     const owner = { url: services.poolUrl, form, key: 'the-key-of-the-owner' };
     for (const line of ['GET /v1/models', 'HEAD /v1/models'])
