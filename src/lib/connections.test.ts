@@ -69,9 +69,9 @@ interface Connected {
 }
 
 /** Once the server knows of it. */
-async function open(app: FastifyInstance, text = ''): Promise<Connected> {
-  const known = once(app.server, 'connection');
-  const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1');
+async function open(app: FastifyInstance, text = '', host = '127.0.0.1'): Promise<Connected> {
+  const known = host === '127.0.0.1' ? once(app.server, 'connection') : undefined;
+  const socket = connect((app.server.address() as AddressInfo).port, host);
   onTestFinished(() => void socket.destroy());
   socket.on('error', () => {});
   const closed = new Promise((resolve) => socket.once('close', resolve));
@@ -251,12 +251,15 @@ describe('a connection is cut', () => {
     onTestFinished(() => void vi.restoreAllMocks());
     const { app } = await serve({ lookEveryMs: 1_000, leastGrowth: 1_000 }, 'localhost');
     expect(app.addresses()).toHaveLength(2);
-    const flow = await open(app, `POST / HTTP/1.1\r\nhost: here\r\n${key}content-length: 40000\r\n\r\n`);
+    const head = `POST / HTTP/1.1\r\nhost: here\r\n${key}content-length: 40000\r\n\r\n`;
+    const stuck = await open(app, head, '127.0.0.2');
+    const flow = await open(app, head);
     for (let sent = 1_000; sent <= 40_000; sent += 1_000) {
       await delay(100);
       flow.socket.write(sent === 40_000 ? `${' '.repeat(999)}1` : ' '.repeat(1_000));
     }
     await says(flow, 'taken');
+    await says(stuck, 'HTTP/1.1 408 ');
   });
 
   it('whose client does not take its answer, while one that waits for a late answer is kept', async () => {

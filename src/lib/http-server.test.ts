@@ -283,6 +283,29 @@ describe('a body that nobody reads', () => {
     }
   });
 
+  it('may be sent to its end while the server closes, too', async () => {
+    const app = createServer();
+    let drained = () => {};
+    app.addHook('preClose', () => new Promise<void>((resolve) => (drained = resolve)));
+    const address = new URL(await app.listen({ host: '127.0.0.1', port: 0 }));
+    const known = once(app.server, 'connection');
+    const socket = connect(Number(address.port), address.hostname).on('error', () => {});
+    onTestFinished(() => void socket.destroy());
+    await known;
+    const closed = app.close();
+    const length = 16 * 1024 * 1024;
+    socket.write(`POST /nowhere HTTP/1.1\r\nhost: here\r\ncontent-length: ${length}\r\n\r\n`);
+    const [answer] = await once(socket, 'data');
+    expect(String(answer)).toMatch(/^HTTP\/1\.1 404 [\s\S]*connection: close/i);
+    await new Promise<void>((resolve, reject) => {
+      socket.once('close', () => reject(new Error('The connection was cut.')));
+      socket.write(Buffer.alloc(length - 1, '['), (error) => (error ? reject(error) : resolve()));
+    });
+    socket.end('[');
+    drained();
+    await closed;
+  });
+
   it.each([
     ['has no end', 0x100000, 150 * 1024 * 1024],
     ['comes in tiny pieces', 1, 8 * 1024 * 1024],

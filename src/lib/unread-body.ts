@@ -14,7 +14,8 @@ const mostTinyPieces = 4_000;
  */
 export function discardRest(request: IncomingMessage, response: ServerResponse): void {
   const { socket } = request;
-  const isLast = !response.shouldKeepAlive;
+  // A server that closes says so in the header alone.
+  const isLast = !response.shouldKeepAlive || response.getHeader('connection') === 'close';
   // Node closes a connection that is not kept alive as soon as the answer is written; here it waits for the rest.
   if (isLast) socket.destroySoon = () => {};
   let bytesLeft = mostBytes;
