@@ -251,7 +251,7 @@ function createReader(
       if (hasContent) progress.firstContentAt ??= clock.monotonic();
 
       if (last?.type === 'error') {
-        secrets.clean(last.error);
+        secrets.clean(last.error, () => JSON.stringify(request));
         // Before content the error stays here, and content of the same batch with it.
         if (progress.isContentSent && last.error.code !== 'cancelled') write(batch);
         end(last.error);

@@ -197,6 +197,23 @@ it('is not held up by keys that are made to hold it up', () => {
   expect(performance.now() - started).toBeLessThan(20_000);
 }, 60_000);
 
+it('cannot be guessed letter by letter: what its reader has said stays, right or wrong', () => {
+  const secrets = knowing(key, 'hunter2');
+  for (const guess of [
+    key.slice(0, 13),
+    `${key.slice(0, 12)}0`,
+    `${key.slice(0, 9)}***`,
+    'hunter2',
+    'hunter3',
+  ]) {
+    const text = `There is nothing at GET /${guess}, and the key is ${key}.`;
+    expect(secrets.redact(text, () => `/${guess}`)).toBe(text.replace(key, '[secret]'));
+    expect(secrets.redact(`no "${guess}"`, () => JSON.stringify({ a: [encodeURIComponent(guess)] }))).toBe(
+      `no "${guess}"`,
+    );
+  }
+});
+
 it('takes secrets out of every text of a value, and out of the message of an error', () => {
   const secrets = knowing(key);
   expect(secrets.redactAll({ [key]: [key, 1, null, { deep: `x${key}` }] })).toEqual({

@@ -117,16 +117,29 @@ export class KnownSecrets {
     return this.#wordPattern.test(text);
   }
 
-  /** `text` without the secrets. Do this before a text is cut. */
-  redact(text: string): string {
+  /**
+   * `text` without the secrets. Do this before a text is cut. What its reader has `said` to us stays: if it vanished where it
+   * begins like a secret, anybody could guess that secret letter by letter.
+   */
+  redact(text: string, said?: () => string): string {
     let clean = '';
     let shownTo = 0;
-    for (const { start, end } of merged(this.#partsIn(comparable(text), text, false))) {
+    let heard: string | undefined;
+    const isHeard = (part: string): boolean => {
+      if (!said) return false;
+      heard ??= comparable(said()).text;
+      return heard.includes(comparable(part).text);
+    };
+    const parts = this.#partsIn(comparable(text), text, false);
+    const unheard = parts.filter(({ start, end }) => !isHeard(text.slice(start, end)));
+    for (const { start, end } of merged(unheard)) {
       clean += text.slice(shownTo, start) + mark;
       shownTo = end;
     }
     clean += text.slice(shownTo);
-    return this.#wordPattern === undefined ? clean : clean.replace(this.#wordPattern, mark);
+    return this.#wordPattern === undefined
+      ? clean
+      : clean.replace(this.#wordPattern, (word) => (isHeard(word) ? word : mark));
   }
 
   /** The same for every text in a value as JSON knows them. */
@@ -135,8 +148,8 @@ export class KnownSecrets {
   }
 
   /** Removes the secrets from an error's own message. Its causes only reach the log, which cleans them itself. */
-  clean<Failure extends Error>(error: Failure): Failure {
-    const message = this.redact(error.message);
+  clean<Failure extends Error>(error: Failure, said?: () => string): Failure {
+    const message = this.redact(error.message, said);
     if (message !== error.message) error.message = message;
     return error;
   }

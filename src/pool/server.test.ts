@@ -77,6 +77,20 @@ describe('bad requests', () => {
     if (param !== undefined) expect(answer.body.error.param).toBe(param);
   });
 
+  it('says nothing of a credential to somebody who guesses at it', async () => {
+    const service = await startServer({}, { adminKey: 'key-of-the-owner', poolApiKey: 'key-of-a-borrower' });
+    const owner = { authorization: 'Bearer key-of-the-owner' };
+    const borrower = { authorization: 'Bearer key-of-a-borrower' };
+    const given = { provider: 'warp', api_key: 'wk-live-4f9a1c2d3e5b6a79' };
+    expect((await service.call('POST', '/api/accounts', given, owner)).status).toBe(201);
+    for (const guess of ['wk-live-4f9a', 'wk-live-4f9b']) {
+      const paths = await service.call<ErrorAnswer>('GET', `/${guess}`);
+      expect(paths.body.error.message).toContain(`GET /${guess}.`);
+      const fields = await service.call<ErrorAnswer>('POST', allocate, { [guess]: 1 }, borrower);
+      expect(fields.body.error.message).toContain(`"${guess}"`);
+    }
+  });
+
   it('does not answer to a foreign name or page', async () => {
     const service = await startServer();
     const host = await service.call('GET', '/health', undefined, { host: 'evil.example' });
