@@ -91,13 +91,13 @@ const says = (connection: Connected, text: string) =>
 
 describe('where there are too many connections', () => {
   it('those go that showed no key, the oldest first, and it is logged once', async () => {
-    const { app, log } = await serve({ most: 100, mostStrangers: 10 });
+    const { app, log } = await serve({ most: 100, mostWithoutKey: 10 });
     const friend = await open(app, ask('/'));
     await says(friend, 'here');
-    const strangers: Connected[] = [];
-    for (let count = 0; count < 300; count += 1) strangers.push(await open(app, count % 2 ? 'GET / HT' : ''));
-    await Promise.all(strangers.slice(0, 290).map(({ closed }) => closed));
-    expect(strangers.slice(290).map(({ socket }) => socket.closed)).toEqual(Array(10).fill(false));
+    const keyless: Connected[] = [];
+    for (let count = 0; count < 300; count += 1) keyless.push(await open(app, count % 2 ? 'GET / HT' : ''));
+    await Promise.all(keyless.slice(0, 290).map(({ closed }) => closed));
+    expect(keyless.slice(290).map(({ socket }) => socket.closed)).toEqual(Array(10).fill(false));
     friend.socket.write(ask('/stream'));
     await says(friend, 'begun');
     const other = await open(app, ask('/'));
@@ -107,7 +107,7 @@ describe('where there are too many connections', () => {
   });
 
   it('those of one key leave room for other keys, also where all wait for more of their bodies', async () => {
-    const { app } = await serve({ most: 8, mostStrangers: 2, mostOfKey: 6 });
+    const { app } = await serve({ most: 8, mostWithoutKey: 2, mostOfKey: 6 });
     const half = (shown: string) =>
       open(app, `POST / HTTP/1.1\r\nhost: here\r\nx-api-key: ${shown}\r\ncontent-length: 100\r\n\r\n{`);
     for (let number = 0; number < 12; number += 1) await half('right');
@@ -118,7 +118,7 @@ describe('where there are too many connections', () => {
   });
 
   it('an idle one of a key that has too many makes room for its next', async () => {
-    const { app } = await serve({ most: 8, mostStrangers: 4, mostOfKey: 2 });
+    const { app } = await serve({ most: 8, mostWithoutKey: 4, mostOfKey: 2 });
     const first = await open(app, ask('/'));
     await says(first, 'here');
     const stream = await open(app, ask('/stream'));
@@ -129,8 +129,8 @@ describe('where there are too many connections', () => {
     expect([stream.socket.closed, third.socket.closed]).toEqual([false, false]);
   });
 
-  it('then those go that wait for their client, the longest idle first; who is being answered stays', async () => {
-    const { app } = await serve({ most: 4, mostStrangers: 2 });
+  it('then idle ones are closed, the longest idle first; one that is being answered stays', async () => {
+    const { app } = await serve({ most: 4, mostWithoutKey: 2 });
     const stream = await open(app, ask('/stream'));
     await says(stream, 'begun');
     const idle: Connected[] = [];
@@ -159,8 +159,8 @@ describe('where there are too many connections', () => {
     });
   });
 
-  it('a key that is not right makes nobody known', async () => {
-    const { app } = await serve({ most: 100, mostStrangers: 2 });
+  it('a wrong key counts as none', async () => {
+    const { app } = await serve({ most: 100, mostWithoutKey: 2 });
     const wrong = await open(app, ask('/', 'x-api-key: wrong\r\n'));
     await says(wrong, 'No key was sent');
     await open(app);
@@ -168,8 +168,8 @@ describe('where there are too many connections', () => {
     await wrong.closed;
   });
 
-  it('a flood of strangers leaves a busy client alone', async () => {
-    const { app } = await serve({ most: 100, mostStrangers: 10 });
+  it('a flood of connections without a key leaves a busy client alone', async () => {
+    const { app } = await serve({ most: 100, mostWithoutKey: 10 });
     const { port } = app.server.address() as AddressInfo;
     const agent = new Agent({ keepAlive: true, maxSockets: 4 });
     onTestFinished(() => agent.destroy());

@@ -7,15 +7,15 @@ export interface ConnectionLimits {
   /** All connections of a service. */
   readonly most: number;
   /** Those among them on which no key has been shown yet. */
-  readonly mostStrangers: number;
+  readonly mostWithoutKey: number;
   /** Those on which one and the same key was shown last. */
   readonly mostOfKey: number;
-  /** Within which a connection has to send the headers of a request; counts from its beginning, too. */
+  /** The time for the headers of a request, also for the first one of a new connection. */
   readonly headersMs: number;
-  /** How often bodies on their way are looked at, and how many bytes each has to have grown by since the last look. */
+  /** How often arriving bodies are looked at, and by how many bytes each must have grown since the last look. */
   readonly lookEveryMs: number;
   readonly leastGrowth: number;
-  /** After which a connection is cut whose client takes nothing of what was written, or says nothing. */
+  /** After this time a connection is closed whose client neither reads nor sends anything. */
   readonly silentMs: number;
 }
 
@@ -29,7 +29,7 @@ export const connectionLimits = (): ConnectionLimits => {
   const most = Math.min(mostConnections, Math.floor(openFilesLimit() / 4));
   return {
     most,
-    mostStrangers: Math.ceil(most / 4),
+    mostWithoutKey: Math.ceil(most / 4),
     mostOfKey: Math.ceil((most * 3) / 4),
     headersMs: 30_000,
     lookEveryMs: 15_000,
@@ -39,7 +39,7 @@ export const connectionLimits = (): ConnectionLimits => {
   };
 };
 
-/** Where the system does not tell: enough for the usual number. */
+/** Without limit where the system does not say. */
 function openFilesLimit(): number {
   try {
     const limits = readFileSync('/proc/self/limits', 'utf8');
@@ -50,7 +50,7 @@ function openFilesLimit(): number {
 }
 
 interface Known {
-  /** The last one to a request that showed a key. */
+  /** To the last request that showed a key. */
   readonly response: ServerResponse;
   readonly keyId: string;
 }
@@ -58,24 +58,24 @@ interface Known {
 const tooManyOfKey =
   'Too many connections with this key are open: close those that are not needed, or use them again.';
 
-/** Why a connection is cut without an answer of a route. */
+/** Why a connection is closed without an answer of a route. */
 export type CutReason = 'full' | 'slow';
 
 /**
- * Bounds the connections of a service in number and time. Where there are too many, those on which no key was shown go first,
- * the oldest before the others, and then those that wait for their client to ask again, the longest idle first.
+ * Bounds the connections of a service in number and time. Where there are too many, those without a key are closed first,
+ * oldest first, and then idle ones, the longest idle first.
  */
 export class Connections {
   readonly #limits: ConnectionLimits;
   readonly #refuse: (socket: Socket, reason: CutReason) => void;
   readonly #onCrowded: (count: number) => void;
-  /** In the order they came. */
-  readonly #strangers = new Set<Socket>();
+  /** In the order they were opened. */
+  readonly #withoutKey = new Set<Socket>();
   /** In the order of their last requests that showed a key. */
   readonly #known = new Map<Socket, Known>();
-  /** How many of them show which key. */
+  /** How many of them show each key. */
   readonly #ofKey = new Map<string, number>();
-  /** Bodies on their way, and the bytes at the last look. */
+  /** Arriving bodies, with the bytes of their connections at the last look. */
   #growing = new Map<ServerResponse, number>();
   #closed = 0;
   readonly #servers = new Set<Server>();
@@ -105,13 +105,13 @@ export class Connections {
       if (this.#servers.size === 0) clearInterval(this.#timer);
     });
     this.#servers.add(server);
-    // One for all servers: a body has the same time to grow wherever it comes in.
+    // One for all servers, so that every body has the same time to grow.
     this.#timer ??= setInterval(() => this.#look(), this.#limits.lookEveryMs).unref();
   }
 
   /** To be called once a request has shown a key. Throws HttpFault where too many connections show it already. */
   showedKey(socket: Socket, response: ServerResponse, keyId: string): void {
-    if (!this.#strangers.has(socket) && !this.#known.has(socket)) return;
+    if (!this.#withoutKey.has(socket) && !this.#known.has(socket)) return;
     this.#forget(socket);
     this.#known.set(socket, { response, keyId });
     this.#ofKey.set(keyId, (this.#ofKey.get(keyId) ?? 0) + 1);
@@ -123,7 +123,7 @@ export class Connections {
   }
 
   #forget(socket: Socket): void {
-    this.#strangers.delete(socket);
+    this.#withoutKey.delete(socket);
     const known = this.#known.get(socket);
     if (known === undefined) return;
     this.#known.delete(socket);
@@ -132,29 +132,29 @@ export class Connections {
     else this.#ofKey.set(known.keyId, left);
   }
 
-  /** For a server that is closing, for then Node watches no time limits: ends those for which the service does nothing more. */
+  /** For a server that is closing, since Node then checks no time limits: ends those that are not being answered. */
   closeUnserved(): void {
-    for (const socket of this.#strangers) socket.destroy();
+    for (const socket of this.#withoutKey) socket.destroy();
     for (const [socket, { response }] of this.#known) {
       if (!response.req.complete || response.writableEnded) socket.destroy();
     }
   }
 
   #enter(socket: Socket): void {
-    this.#strangers.add(socket);
+    this.#withoutKey.add(socket);
     socket.once('close', () => this.#forget(socket));
-    const { most, mostStrangers } = this.#limits;
-    const isCrowded = this.#strangers.size > mostStrangers;
-    if (!isCrowded && this.#strangers.size + this.#known.size <= most) return;
+    const { most, mostWithoutKey } = this.#limits;
+    const isCrowded = this.#withoutKey.size > mostWithoutKey;
+    if (!isCrowded && this.#withoutKey.size + this.#known.size <= most) return;
     this.#closed += 1;
-    if (this.#closed === 1) this.#tellCrowded();
+    if (this.#closed === 1) this.#reportCrowded();
     const one = this.#oneToSpare(socket);
     if (one === undefined) this.#close(socket, 'full');
     else this.#close(one);
   }
 
   #oneToSpare(newest: Socket): Socket | undefined {
-    const [oldest] = this.#strangers;
+    const [oldest] = this.#withoutKey;
     if (oldest !== newest) return oldest;
     return this.#idle();
   }
@@ -173,8 +173,8 @@ export class Connections {
     else this.#refuse(socket, reason);
   }
 
-  /** The first at once, the others of the same minute together. */
-  #tellCrowded(): void {
+  /** Reports the first one immediately, the others of the same minute together. */
+  #reportCrowded(): void {
     this.#onCrowded(this.#closed);
     setTimeout(() => {
       if (this.#closed > 1) this.#onCrowded(this.#closed - 1);
@@ -182,7 +182,7 @@ export class Connections {
     }, 60_000).unref();
   }
 
-  /** A client that has read everything and whose answer takes its time may be silent. */
+  /** A client may be silent while it waits for an answer and has read all that was written. */
   #isWaiting(socket: Socket): boolean {
     const response = this.#known.get(socket)?.response;
     if (response === undefined || response.writableFinished || !response.req.complete) return false;
@@ -193,13 +193,13 @@ export class Connections {
     const before = this.#growing;
     this.#growing = new Map();
     for (const [socket, { response }] of this.#known) {
-      // A handshake may name the length of a body; what follows it are the frames of the WebSocket.
+      // The handshake of a WebSocket may name the length of a body, but frames follow it.
       const { complete, upgrade } = response.req as typeof response.req & { readonly upgrade?: boolean };
       if (complete || upgrade || response.headersSent) continue;
       const least = (before.get(response) ?? Number.NEGATIVE_INFINITY) + this.#limits.leastGrowth;
       this.#growing.set(response, socket.bytesRead);
       if (socket.bytesRead >= least) continue;
-      // What arrived while the process was busy or stopped is read before this is called.
+      // Bytes that arrived while the process was busy or stopped are read before this runs.
       setImmediate(() => {
         if (!response.req.complete && socket.bytesRead < least) this.#refuse(socket, 'slow');
       });
