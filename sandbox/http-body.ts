@@ -27,7 +27,8 @@ export async function readBody(request: IncomingMessage): Promise<Buffer | Refus
     request.on('close', () => reject(new Error('the client left before its request was complete')));
   });
   if (!isComplete) return tooLarge;
-  const body = Buffer.concat(chunks);
+  // The listeners stay with the connection for as long as that is remembered; the pieces are not to.
+  const body = Buffer.concat(chunks.splice(0));
   const encoding = request.headers['content-encoding'] ?? 'identity';
   if (encoding === 'identity') return body;
   if (encoding !== 'gzip') return refusal(415, `sandbox: content-encoding ${encoding} is not known`);
