@@ -294,8 +294,8 @@ export const settings = {
     help: 'Most megabytes of that, on disk too; what was not used for longest goes first. One entry is at most a quarter of it and 32 MB.',
   }),
   BODIES_MAX_MB: setting({
-    default: '192',
-    schema: count(160, 100_000),
+    default: '320',
+    schema: count(288, 100_000),
     help: 'Most megabytes of request bodies that a service holds at a time; a large request beyond them gets a 503 with Retry-After, the larger the sooner. Processing them takes several times as much memory.',
   }),
   MASTER_KEY: setting({

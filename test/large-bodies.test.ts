@@ -11,7 +11,7 @@ let services: TestServices;
 beforeAll(async () => {
   services = await startTestServices({ ADMIN_KEY: adminKey }, (config) => ({
     ...config,
-    bodiesMaxBytes: 6.5 * mib,
+    bodiesMaxBytes: 11 * mib,
   }));
 });
 afterAll(() => services.close());

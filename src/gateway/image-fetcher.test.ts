@@ -50,7 +50,7 @@ afterEach(async () => {
 function createFetcher(clock: typeof systemClock, allowedHosts = [host]): ImageFetcher {
   return createImageFetcher({
     allowedHosts,
-    bodies: new BodyBudget(100_000_000),
+    bodies: new BodyBudget(180_000_000),
     clock,
     userAgent: 'warp2api/test',
     lookup(name, _options, callback) {

@@ -70,7 +70,7 @@ beforeEach(() => {
     run: (turn) => new Promise((resolve) => turns.push({ turn, end: () => resolve({} as never) })),
   };
   const responses = createStoredResponses(createMemoryKeep(clock, 1_000_000), 1_000, () => {});
-  const bodies = new BodyBudget(1_000_000);
+  const bodies = new BodyBudget(1_800_000);
   sockets = createResponsesSockets({
     clientTurns,
     responses,

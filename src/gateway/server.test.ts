@@ -46,7 +46,7 @@ async function serve(
     poolWatch: fixture.poolWatch,
     responses: undefined as never,
     keep: quietKeep,
-    bodies: new BodyBudget(192 * 1024 * 1024),
+    bodies: new BodyBudget(320 * 1024 * 1024),
     isPoolInside: true,
     adminKey: undefined,
     allowedHosts: change.allowedHosts ?? null,

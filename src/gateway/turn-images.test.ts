@@ -7,7 +7,7 @@ import type { ImageFetcher } from './image-fetcher.ts';
 import { type AskedTurn, type ImageRules, maxFetchedImages, turnImagesOf } from './turn-images.ts';
 
 const { signal } = new AbortController();
-const bodies = new BodyBudget(40_000_000);
+const bodies = new BodyBudget(72_000_000);
 
 function createFetcher(gone: readonly string[] = [], size = 4) {
   const fetched: string[] = [];

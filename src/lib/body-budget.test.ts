@@ -5,7 +5,7 @@ const kib = 1024;
 const overloaded = expect.objectContaining({ kind: 'overloaded', retryAfterMs: expect.any(Number) });
 
 it('counts what has come until all who share a body have released it', () => {
-  const bodies = new BodyBudget(1000 * kib);
+  const bodies = new BodyBudget(1800 * kib);
   const body = bodies.begin('a key', 100 * kib);
   expect(bodies.heldBytes).toBe(0);
   body.add(60 * kib);
@@ -22,7 +22,7 @@ it('counts what has come until all who share a body have released it', () => {
 });
 
 it('refuses what there is no room for, and lets go of what had come of it', () => {
-  const bodies = new BodyBudget(1500 * kib);
+  const bodies = new BodyBudget(2800 * kib);
   const first = bodies.begin('a key');
   first.add(300 * kib);
   const second = bodies.begin('a key');
@@ -36,13 +36,13 @@ it('refuses what there is no room for, and lets go of what had come of it', () =
 });
 
 it('keeps room for smaller bodies beside the largest, and takes small ones beside any', () => {
-  const bodies = new BodyBudget(1000 * kib);
+  const bodies = new BodyBudget(1800 * kib);
   const held = bodies.begin('a key');
   held.add(200 * kib);
-  expect(() => bodies.begin('a key', 170 * kib)).toThrow(overloaded);
+  expect(() => bodies.begin('a key', 180 * kib)).toThrow(overloaded);
   for (let count = 0; count < 6; count += 1) bodies.begin('a key').add(75 * kib);
   for (let count = 0; count < 20; count += 1) bodies.begin('a key').add(64 * kib);
-  expect(bodies.heldBytes).toBeGreaterThan(1000 * kib);
+  expect(bodies.heldBytes).toBeGreaterThan(1800 * kib);
   expect(() => bodies.begin('a key').add(65 * kib)).toThrow(overloaded);
 });
 
@@ -63,7 +63,7 @@ it.each([
   });
   for (const body of others) body.release();
   expect(hoard).toThrow(overloaded);
-  bodies.begin('modest', 2048 * kib).add(2048 * kib);
+  bodies.begin('modest', 1536 * kib).add(1536 * kib);
 });
 
 it('takes some small bodies with a key whatever others hold', () => {
@@ -76,7 +76,7 @@ it('takes some small bodies with a key whatever others hold', () => {
 });
 
 it('holds no place for a body that has not come', () => {
-  const bodies = new BodyBudget(1000 * kib);
+  const bodies = new BodyBudget(1800 * kib);
   const slow = Array.from({ length: 100 }, () => bodies.begin('a key', 180 * kib));
   expect(bodies.heldBytes).toBe(0);
   for (const body of slow) body.add(kib);

@@ -7,7 +7,7 @@ const alwaysTakenBytes = 64 * 1024;
  * A body is refused unless there is room for this many more of its size: the larger it is, the sooner it is refused. So at most
  * two of the largest are held together, and usual ones find room beside them.
  */
-const roomLeft = 4;
+const roomLeft = 8;
 /** One key's share of what the other keys leave free, so that it cannot keep all others out. */
 const shareOfKey = 3 / 4;
 /** What one key may always have, for its small requests. */
