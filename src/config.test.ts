@@ -121,6 +121,9 @@ test.each([
     'password123',
     '12345678',
     'xxxxxxxx',
+    '0000000000000000',
+    'abababababababab',
+    'passwordpassword',
     '********',
   ].map((key): [Record<string, string>, RegExp] => [
     { ADMIN_KEY: key },

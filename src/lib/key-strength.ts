@@ -9,7 +9,7 @@ const exampleWords =
   /^(?:change|replace|insert|enter|your|example|placeholder|default|sample|dummy|my|the|me|this|here|with|please|admin|pool|gateway|api|secret|key|token|password|pass|value)+\d{0,4}$/;
 const toReplace = /change|replace|insert|enter|your|example|placeholder|default|sample|dummy/;
 /** What people type where a key is asked for, and what documents mask one with. */
-const habits = /^(?:password|passwd|qwerty|letmein)\d{0,4}$|^\d*1234567\d*$|^x*$/;
+const habits = /^(?:(?:password|passwd|qwerty|letmein)\d{0,4})+$|^\d*1234567\d*$|^(.{0,2})\1*$/;
 
 /** Whether a key is one that anyone would try first. */
 export function isPlaceholder(key: string): boolean {
