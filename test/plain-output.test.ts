@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import stringWidth from 'string-width';
 import { expect, it, onTestFinished } from 'vitest';
+import { startSandbox } from '../sandbox/index.ts';
+import { createLimit } from '../src/lib/limit.ts';
 import { startProcess } from './support/process.ts';
 import { eventually, userTurn } from './support/services.ts';
 
@@ -57,7 +59,10 @@ it('neither a terminal nor a log gets anything from outside that it would obey',
   writeFileSync(join(folder, 'drop', `${inName}.jsonl`), '{"provider":"warp","api_key":5}\n', {
     mode: 0o644,
   });
+  const upstream = await startSandbox();
+  onTestFinished(() => upstream.close());
   const environment = {
+    WARP_SERVER_URL: upstream.url,
     PORT: '0',
     POOL_SERVICE_PORT: '0',
     DATA_DIR: folder,
@@ -108,8 +113,8 @@ it('neither a terminal nor a log gets anything from outside that it would obey',
 
   const at = { ...environment, POOL_SERVICE_URL: poolUrl, POOL_SERVICE_PORT: new URL(poolUrl).port };
   const blocked = join(folder, 'warp2api.yaml', inName);
-  const said: string[] = [];
-  for (const [words, more] of [
+  const atATime = createLimit(2);
+  const commands = [
     ['status --json', {}],
     ['account list', {}],
     ['account list --json', {}],
@@ -121,9 +126,10 @@ it('neither a terminal nor a log gets anything from outside that it would obey',
     ['serve', { CONFIG_FILE: inName }],
     ['serve', { DATA_DIR: blocked }],
     ['serve', { LOG_FILE: blocked }],
-  ] as const) {
-    said.push(await run(words.split(' '), { ...at, ...more }, folder));
-  }
+  ] as const;
+  const said = await Promise.all(
+    commands.map(([words, more]) => atATime(() => run(words.split(' '), { ...at, ...more }, folder))),
+  );
   const [status = '', list = '', listed = ''] = said;
   expect(JSON.parse(status).sources[1].last_error).toContain('esrever');
   expect(JSON.parse(listed).accounts[0].label).toBe(label);
