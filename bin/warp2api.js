@@ -39,8 +39,8 @@ function runProgram() {
 
 /**
  * glibc keeps freed pieces of memory of up to 32 MB once it has seen some, and after a few large requests half a gigabyte of
- * them. From a fixed size on they go back to the system, which has to be said before the process begins: so it begins again,
- * under the same id.
+ * them. From a fixed size on they go back to the system, which has to be said before the process begins. Where the starting
+ * script has not said it, the process begins again, under the same id; that takes some 150 ms.
  */
 function giveMemoryBack() {
   const isService = process.argv[2] === 'serve';
