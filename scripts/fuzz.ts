@@ -27,7 +27,7 @@ const keys = {
 const services = ['pool', 'gateway'] as const;
 type ServiceName = (typeof services)[number];
 const shownFaults = 10;
-/** What schemathesis is told, and what of its checks is no fault here. */
+/** The configuration of schemathesis, and which of its findings are no faults here. */
 const told = join(import.meta.dirname, 'fuzz');
 
 const { values, positionals } = parseArgs({

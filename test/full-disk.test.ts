@@ -101,7 +101,7 @@ describe.skipIf(process.platform !== 'linux')('services whose disk takes nothing
     expect(await services.countAccounts()).toBe(3);
     expect((await services.turn('And now?')).status).toBe(200);
 
-    // Changes that are only in a file that nobody finds again are not accepted.
+    // Changes that are only in a file that no process finds again are not accepted.
     renameSync(join(folder, 'accounts.db'), join(folder, 'moved.db'));
     const lost = await services.add('wk-1.four');
     expect(lost.status).toBe(503);

@@ -36,7 +36,7 @@ export interface Sqlite {
 }
 
 export interface OpenSqliteOptions {
-  /** What a second opener is told about this one. */
+  /** What a second opener learns of this one. */
   readonly command?: string | undefined;
   /** Reserves some of the disk, so that a database that hardly grows keeps working when the disk is full. */
   readonly reserves?: boolean;

@@ -8,7 +8,7 @@ import type { LookupAll } from './judged-lookup.ts';
 
 /**
  * The blocks of the IANA IPv4 and IPv6 Special-Purpose Address Registries, with the first and the last address of each, and
- * what the IPv4 and IPv6 address space registries hold beside them for multicast, the future and nobody.
+ * what the IPv4 and IPv6 address space registries hold beside them for multicast, for future use and as unassigned.
  */
 const specialBlocks: readonly (readonly [block: string, first: string, last: string])[] = [
   ['0.0.0.0/8 this network', '0.0.0.0', '0.255.255.255'],

@@ -85,7 +85,7 @@ it('takes the request of a connection that was there before, as long as it still
 it.each([
   ['half of its headers', 'GET / HTTP/1.1\r\n', '^$'],
   [
-    'half of a body that nobody reads',
+    'half of a body that no route reads',
     'POST / HTTP/1.1\r\nhost: here\r\ncontent-length: 9\r\n\r\n',
     '^HTTP/1.1 405 ',
   ],
@@ -247,7 +247,7 @@ describe('a client that asks before it sends its body', () => {
   });
 });
 
-describe('a body that nobody reads', () => {
+describe('a body that no route reads', () => {
   it.each(['keep-alive', 'close'])(
     'is followed by no second answer where it breaks off: connection %s',
     async (kept) => {

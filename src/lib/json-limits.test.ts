@@ -30,7 +30,7 @@ it('takes what stays within the limits and refuses one more', () => {
   expect(faultOf(long(jsonLimits.values + 1))).toContain(`${jsonLimits.values} values`);
 });
 
-it('counts the members of each object by itself, and the items of lists only together', () => {
+it('counts the members of each object separately, and the items of lists only together', () => {
   const wide = (members: number): string =>
     `{${Array.from({ length: members }, (_, index) => `"f${index}":[1,2,{"a":1,"b":2}]`).join()}}`;
   for (const pieceBytes of [7, 1_000, 1_000_000]) {

@@ -74,7 +74,7 @@ export function gateRequests(server: Server): void {
   server.on('checkExpectation', enter);
 }
 
-/** To be called when a body is about to be read: a client that asked first is told to send it. */
+/** To be called when a body is about to be read: a client that asked first (`Expect: 100-continue`) gets its 100 now. */
 export function takeBody(request: IncomingMessage, response: ServerResponse): void {
   if (request.headers.expect !== undefined && awaitsContinue.delete(request)) response.writeContinue();
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { beginningOf, plainJson, plainLine, plainText } from './shown-text.ts';
 
-/** One of every kind that a terminal obeys, that turns text around, or that nobody sees. */
+/** One of every kind that a terminal obeys, that turns text around, or that is invisible. */
 const unseen = [
   ...'\u0000\u0007\u0008\u001b\u007f\u0080\u0085\u009b\u009f\u00ad\u061c\u200b\u200e\u200f\u2028\u2029',
   ...'\u202a\u202e\u2060\u2064\u2066\u2069\ufeff\ufff9\u3164\u{e0041}\u{e0100}\u{1d173}',

@@ -47,7 +47,7 @@ describe('two pools on one PostgreSQL database', () => {
     await vi.waitFor(() => expect(heard).toContainEqual(removed), within1s);
   });
 
-  it('take no notice of what somebody else sends to their channel', async () => {
+  it('take no notice of what other programs send to their channel', async () => {
     const { url, one, heard } = await startNeighbours();
     const db = await openPostgres(url);
     const stranger = { from: 'me' };

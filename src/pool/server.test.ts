@@ -77,7 +77,7 @@ describe('bad requests', () => {
     if (param !== undefined) expect(answer.body.error.param).toBe(param);
   });
 
-  it('says nothing of a credential to somebody who guesses at it', async () => {
+  it('gives a guesser of a credential no hint', async () => {
     const service = await startServer({}, { adminKey: 'key-of-the-owner', poolApiKey: 'key-of-a-borrower' });
     const owner = { authorization: 'Bearer key-of-the-owner' };
     const borrower = { authorization: 'Bearer key-of-a-borrower' };

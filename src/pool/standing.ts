@@ -4,7 +4,7 @@ import type { AccountState } from '../pool-api/schema.ts';
 /** How an account stands: the part of it that outcomes change. Times are milliseconds since 1970. */
 export interface Standing {
   readonly state: AccountState;
-  /** When a cooldown or exhaustion ends by itself; null when it does not. */
+  /** When a cooldown or exhaustion ends without a further question; null when it does not. */
   readonly until: number | null;
   readonly reason: string | null;
   readonly evidence: Readonly<Record<string, unknown>> | null;

@@ -104,7 +104,7 @@ export function createConnector(
   };
 }
 
-/** An address in the configuration is the owner's choice; what a name resolves to is chosen by whoever runs its DNS. */
+/** An address in the configuration is the owner's choice; what a name resolves to is chosen by those who run its DNS. */
 function faultOfServer(addresses: readonly string[], hostname: string): Error | undefined {
   const odd = addresses.find((address) => !isServerAddress(address));
   return odd === undefined ? undefined : new OddAddressError(hostname, odd);

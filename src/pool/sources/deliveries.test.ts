@@ -130,7 +130,7 @@ describe('a command that prints accounts', () => {
     await parts.pool.close();
   });
 
-  it('that prints thousands of lines that are no accounts holds up nobody', {
+  it('that prints thousands of lines that are no accounts holds up no other', {
     timeout: 120_000,
   }, async () => {
     const lines = `Array.from({ length: 15_000 }, (_, n) => JSON.stringify({ provider: 'nobody', api_key: 'wk-' + n }))`;
