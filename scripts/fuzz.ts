@@ -28,7 +28,7 @@ const services = ['pool', 'gateway'] as const;
 type ServiceName = (typeof services)[number];
 const shownFaults = 10;
 /** The configuration of schemathesis, and which of its findings are no faults here. */
-const told = join(import.meta.dirname, 'fuzz');
+const configFolder = join(import.meta.dirname, 'fuzz');
 
 const { values, positionals } = parseArgs({
   args: wordsGiven(),
@@ -85,7 +85,7 @@ async function drive(folder: string, missing: readonly string[]): Promise<number
 /** Answers the exit code of schemathesis, whose words go to the screen. */
 async function examine(python: string, home: string, url: string): Promise<number> {
   const words = [
-    ...['--config-file', join(told, 'schemathesis.toml')],
+    ...['--config-file', join(configFolder, 'schemathesis.toml')],
     ...['run', `${url}/openapi.json`, '--seed', values.seed, '--max-examples', values.examples],
     ...(values.seconds === undefined ? [] : ['--max-time', values.seconds]),
     '--no-color',
@@ -95,7 +95,7 @@ async function examine(python: string, home: string, url: string): Promise<numbe
     env: {
       PATH: process.env['PATH'],
       HOME: home,
-      PYTHONPATH: told,
+      PYTHONPATH: configFolder,
       PYTHONDONTWRITEBYTECODE: '1',
       SCHEMATHESIS_HOOKS: 'hooks',
       ...keys,

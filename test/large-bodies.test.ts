@@ -61,7 +61,7 @@ async function halfSent(bytes: number): Promise<ClientRequest> {
   return request;
 }
 
-it('a large request beyond the ceiling is told to come again, in the words of its dialect, and small ones are answered', async () => {
+it('a large request beyond the ceiling gets a 503 with Retry-After in its dialect, and small ones are answered', async () => {
   const held = await halfSent(mib);
   const chat = await post(gateway('/v1/chat/completions'), large(1_200_000));
   expect(chat).toMatchObject({ status: 503, body: { error: { type: 'server_error', code: 'overloaded' } } });

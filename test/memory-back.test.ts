@@ -15,5 +15,9 @@ it.runIf(process.platform === 'linux')(
     const said = readFileSync(`/proc/${service.child.pid}/environ`, 'utf8').split('\0');
     expect(said).toContain(`MALLOC_MMAP_THRESHOLD_=${1024 * 1024}`);
     expect(await service.kill('SIGTERM')).toBe(0);
+    for (const script of ['package.json', 'scripts/services.sh']) {
+      const text = readFileSync(resolve(import.meta.dirname, '..', script), 'utf8');
+      expect(text, script).toContain(`MALLOC_MMAP_THRESHOLD_=${1024 * 1024}`);
+    }
   },
 );

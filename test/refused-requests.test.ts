@@ -114,7 +114,7 @@ describe('a method that no route has', () => {
     ['pool', 'PROPFIND /api/accounts/one', 405, 'GET, PATCH, DELETE'],
     ['pool', 'FROB /api/accounts/allocate', 405, 'POST'],
     ['pool', 'CONNECT example.com:443', 405, 'GET, POST, PATCH, DELETE'],
-  ])('is told which ones there are: %s, %s', async (service, line, status, allow) => {
+  ])('learns which ones there are: %s, %s', async (service, line, status, allow) => {
     const url = service === 'gateway' ? services.gatewayUrl : services.poolUrl;
     const key = service === 'gateway' ? 'a-key-of-a-client' : 'the-key-of-the-owner';
     for (const form of Object.keys(forms)) {

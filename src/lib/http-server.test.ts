@@ -229,7 +229,7 @@ describe('requests sent without waiting for answers', () => {
 });
 
 describe('a client that asks before it sends its body', () => {
-  it('is told to send it where it is read, and only there', async () => {
+  it('gets its 100 where the body is read, and only there', async () => {
     const app = createServer();
     app.post('/', { config: { access: 'open' } }, async ({ body }) => ({ body }));
     await app.listen({ host: '127.0.0.1', port: 0 });

@@ -177,7 +177,7 @@ describe('the credentials of accounts', () => {
     expect(secrets.redact(`key ${keyOf(1)}.`)).toBe(`key ${keyOf(1)}.`);
   });
 
-  it('are told apart although hundreds begin and end alike', () => {
+  it('are distinguished although hundreds begin and end alike', () => {
     const secrets = new KnownSecrets();
     const twin = (number: number): string => `wk-same-beginning-${1000 + number}-same-end`;
     for (let number = 0; number < 500; number += 1) secrets.use(twin(number));

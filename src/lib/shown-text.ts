@@ -33,7 +33,7 @@ export function plainLine(text: string): string {
   return plainText(text.replace(/[\t\n\v\f\r\u0085\u2028\u2029]+/g, ' '));
 }
 
-/** A text, or its beginning where it is longer: for names and addresses that no secret stands in. */
+/** A text, or its beginning where it is longer: for names and addresses, which hold no secret. */
 export function shortened(text: string, longest: number): string {
   return text.length > longest ? `${text.slice(0, longest)}…` : text;
 }

@@ -410,7 +410,6 @@ function isInService(standing: Standing): boolean {
   return standing.state === 'active' || standing.state === 'cooldown' || standing.state === 'exhausted';
 }
 
-/** Rests that end with another bearer. */
 function isQuotaReason(reason: string | null): boolean {
   return reason === 'quota_check' || reason === 'quota_unknown';
 }

@@ -261,7 +261,7 @@ describe('a gateway', () => {
       expect(await health(headers)).toMatchObject({ caller: 'unknown' });
   });
 
-  it('is told of guessed keys by a line now and then, without the keys', async () => {
+  it('shows guessed keys by a line now and then, without the keys', async () => {
     const lines: string[] = [];
     const logger = createLogger('INFO', { write: (line: string) => void lines.push(line) });
     const service = await startServer({}, { ...keys, logger });

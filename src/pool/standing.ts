@@ -114,6 +114,7 @@ export function unchanged(standing: Standing): OutcomeEffect {
   return { standing, ...noEffect };
 }
 
+/** Rests that end with another bearer. */
 export const tokenReasons = ['token_pending', 'token_expired', 'token_rejected'] as const;
 
 export function isTokenReason(reason: string | null): boolean {

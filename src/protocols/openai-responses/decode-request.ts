@@ -115,7 +115,7 @@ export function decodeResponsesRequest(
   return { ...compactionTurn(decoded), isStream, options: { ...options, compaction } };
 }
 
-/** The list that a tool stands in: `tools`, or that of an item. */
+/** The list that holds a tool: `tools`, or that of an item. */
 function listOf(path: string): string {
   return path.slice(0, path.indexOf('tools') + 'tools'.length);
 }

@@ -376,7 +376,7 @@ describe('items of Codex', () => {
       { type: 'input_text', text: 'Payload:\n' },
       { type: 'encrypted_content', encrypted_content: 'Look for magnolia.' },
     ];
-    const message = { type: 'agent_message', author: '/root', recipient: '/root/look', content };
+    const message = { type: 'agent_message', author: '/planner', recipient: '/planner/look', content };
     const { request } = decode({ input: [codexTools, hello, message] });
     expect(request.messages.at(-1)).toEqual({
       role: 'user',

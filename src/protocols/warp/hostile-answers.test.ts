@@ -70,7 +70,7 @@ it.each([
   expect(seconds).toBeLessThan(mostSeconds);
 });
 
-it('what is odd is told of a few times, in a few words', () => {
+it('what is odd is reported a few times, in a few words', () => {
   const path = `${'x'.repeat(5_000)}.y`;
   const { anomalies } = decodeAnswer([
     ...opening,
