@@ -166,6 +166,17 @@ test('a section that is empty is none, and a field that is missing is said to be
   );
 });
 
+test('a field without a value is left out, unless there is no such field', () => {
+  const sources =
+    'sources:\n  - type: command\n    name:\n    command: [give]\n    timeout_seconds:\n    env:\n';
+  expect(load(`${corp}    scope:\n${sources}`)).toMatchObject({
+    providers: { corp: { scope: undefined } },
+    sources: [{ name: 'command', timeoutMs: 30_000 }],
+  });
+  expect(() => load('soruces:\n')).toThrow(/"soruces"/);
+  expect(() => load('aliases: {fast: }')).toThrow(/aliases\.fast: .*received null/);
+});
+
 test('paths of sources may begin in the home folder', () => {
   expect(load('sources: [{type: file, path: ~/drop}]').sources).toMatchObject([
     { path: join(homedir(), 'drop') },

@@ -1,11 +1,15 @@
 import { dirname } from 'node:path';
 import { parse as parseYaml, YAMLError } from 'yaml';
 import { z } from 'zod';
+import { withoutNulls } from './core/null-fields.ts';
 import { readTextFile } from './lib/read-text.ts';
 import { safeAddress } from './settings.ts';
 import { resolveSources, type SourceSettings, sourcesSchema, sourceTypes } from './source-settings.ts';
 
-/** warp2api.yaml: what does not fit into a variable. Unknown fields are faults. */
+/**
+ * warp2api.yaml: what does not fit into a variable. Unknown fields are faults; one without a value, such as a section whose lines are
+ * all commented out, counts as left out.
+ */
 
 const envName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be the name of an environment variable');
 const text = z.string().min(1);
@@ -67,12 +71,12 @@ export function readConfigFile(file: string, environment: NodeJS.ProcessEnv, pro
   let given = '';
   try {
     given = readTextFile(file);
-    content = withoutEmpty(parseYaml(given, { prettyErrors: false }) ?? {});
+    content = parseYaml(given, { prettyErrors: false }) ?? {};
   } catch (error) {
     problems.push(`CONFIG_FILE ${file} cannot be read: ${reasonOfUnreadable(error, given)}`);
     return emptyConfigFile;
   }
-  const result = configFile.safeParse(content);
+  const result = configFile.safeParse(withoutNulls(configFile, content));
   if (!result.success) {
     for (const issue of result.error.issues) {
       problems.push(`CONFIG_FILE ${file}: ${issue.path.join('.') || 'the file'}: ${reasonOf(issue)}.`);
@@ -116,12 +120,6 @@ function reasonOfUnreadable(error: unknown, given: string): string {
   }
   if (given !== '') return 'it is not valid YAML: put quotes around a value that begins with * or &.';
   return error instanceof Error ? error.message : String(error);
-}
-
-/** A section whose lines are all commented out is null, and means what none means. */
-function withoutEmpty(content: unknown): unknown {
-  if (typeof content !== 'object' || content === null || Array.isArray(content)) return content;
-  return Object.fromEntries(Object.entries(content).filter(([, section]) => section !== null));
 }
 
 /** A faulty key of a record says in an inner issue what is wrong with it. */

@@ -10,7 +10,7 @@ const allowed: Record<string, readonly string[]> = {
   lib: [],
   settings: ['lib'],
   'source-settings': ['lib', 'settings'],
-  'config-file': ['lib', 'settings', 'source-settings'],
+  'config-file': ['core', 'lib', 'settings', 'source-settings'],
   config: ['lib', 'config-file', 'settings', 'source-settings'],
   'pool-api': ['core'],
   db: ['lib'],

@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { AppError } from '../core/errors.ts';
+import { givenFields } from '../core/null-fields.ts';
 import { parseFields } from '../protocols/parse-body.ts';
 import { effortsOf } from './model-choice.ts';
 import type { ListedModel, Routes } from './routes.ts';
@@ -55,7 +56,7 @@ interface Page {
 const usualLimit = 20;
 
 function readPage(query: unknown): Page {
-  const fields = parseFields(modelsQuery, query);
+  const fields = parseFields(modelsQuery, givenFields(query));
   const { limit = usualLimit, after_id: afterId, before_id: beforeId } = fields;
   return { limit, afterId, beforeId };
 }

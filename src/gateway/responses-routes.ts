@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { AppError } from '../core/errors.ts';
+import { givenFields } from '../core/null-fields.ts';
 import type { DecodedTurn, Inbound } from '../core/protocol.ts';
 import { ownTurn } from '../lib/own-turn.ts';
 import { isJsonObject } from '../lib/parse-json.ts';
@@ -152,7 +153,7 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
   app.get<ById>('/v1/responses/:id', clientKey, async (request, reply) => {
     const { clientId } = request;
     const { id } = request.params;
-    const query = parseFields(retrieveQuery, request.query);
+    const query = parseFields(retrieveQuery, givenFields(request.query));
     const response = await background.look(clientId, id);
     if (query.stream !== 'true') return response;
     const log = background.logOf(clientId, id);
@@ -179,7 +180,7 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
 
   app.get<ById>('/v1/responses/:id/input_items', clientKey, async (request) => {
     const { clientId } = request;
-    const query = parseFields(inputItemsQuery, request.query);
+    const query = parseFields(inputItemsQuery, givenFields(request.query));
     const { id } = request.params;
     const items = await listInputItems(responses, clientId, id);
     if (query.order === 'desc') items.reverse();

@@ -163,10 +163,38 @@ function jsonSchemas(named: readonly NamedSchema[], io: 'input' | 'output'): Rec
 function plainer(schema: z.core.JSONSchema.BaseSchema, io: 'input' | 'output'): void {
   if (schema.format === 'date-time') delete schema.pattern;
   // A request above the greatest whole number is refused.
-  if (io === 'input') return;
+  if (io === 'input') {
+    allowNulls(schema);
+    return;
+  }
   if (schema.minimum === Number.MIN_SAFE_INTEGER) delete schema.minimum;
   if (schema.maximum === Number.MAX_SAFE_INTEGER) delete schema.maximum;
   if (schema.additionalProperties === false) delete schema.additionalProperties;
+}
+
+/** What may be left out of a request may be null as well. */
+function allowNulls(schema: z.core.JSONSchema.BaseSchema): void {
+  const { properties = {}, required = [] } = schema;
+  for (const [name, property] of Object.entries(properties)) {
+    if (!required.includes(name) && typeof property === 'object') properties[name] = orNull(property);
+  }
+}
+
+function orNull(schema: z.core.JSONSchema.BaseSchema): z.core.JSONSchema.BaseSchema {
+  const { type, enum: values, const: value, anyOf, $ref } = schema;
+  const takesAny = type === undefined && values === undefined && anyOf === undefined && $ref === undefined;
+  const takesNull = type === 'null' || (Array.isArray(type) && type.includes('null'));
+  if (takesAny || takesNull) return schema;
+  if (anyOf !== undefined) {
+    const isThere = anyOf.some((one) => one.type === 'null');
+    return isThere ? schema : { ...schema, anyOf: [...anyOf, { type: 'null' }] };
+  }
+  if (typeof type !== 'string' || value !== undefined) return { anyOf: [schema, { type: 'null' }] };
+  return {
+    ...schema,
+    type: [type, 'null'] as never,
+    ...(values !== undefined && { enum: [...values, null] }),
+  };
 }
 
 function pathParameters(path: string) {

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { withoutNulls } from '../core/null-fields.ts';
 import { newAccount } from './schema.ts';
 
 /** One account of a file in the import format. */
@@ -36,7 +37,7 @@ function parseLine(text: string, line: number): ImportLine {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     return { line, problem: 'is not a JSON object' };
   }
-  const result = newAccount.safeParse(value);
+  const result = newAccount.safeParse(withoutNulls(newAccount, value));
   if (result.success) return { line, account: result.data };
   return { line, problem: result.error.issues.map(problemOf).join('; ') };
 }

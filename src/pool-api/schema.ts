@@ -2,9 +2,17 @@ import { z } from 'zod';
 import { outcomes } from '../core/outcome.ts';
 
 /**
- * Shapes that cross the pool's boundary. Requests are strict: an unknown field is an error. Times are ISO 8601 in UTC.
- * `meta` repeats a rule between fields for the OpenAPI document.
+ * Shapes that cross the pool's boundary. Requests are strict: an unknown field is an error, and null where a field may be left out
+ * means that it is (`withoutNulls`), unless the schema takes null. Times are ISO 8601 in UTC. `meta` repeats a rule between fields
+ * for the OpenAPI document.
  */
+
+/** For the document: fields that are given, and fields that are left out or null. */
+function fieldRule({ set = [], unset = [] }: { set?: readonly string[]; unset?: readonly string[] }) {
+  const given = set.map((name) => [name, { not: { type: 'null' } }]);
+  const missing = unset.map((name) => [name, { type: 'null' }]);
+  return { required: set, properties: Object.fromEntries([...given, ...missing]) };
+}
 
 export const accountStates = [
   'standby',
@@ -217,7 +225,7 @@ export const newAccount = z
     message: 'give exactly one of api_key and refresh_token',
     path: ['api_key'],
   })
-  .meta({ oneOf: [{ required: ['api_key'] }, { required: ['refresh_token'] }] });
+  .meta({ oneOf: [fieldRule({ unset: ['api_key'] }), fieldRule({ unset: ['refresh_token'] })] });
 export type NewAccount = z.input<typeof newAccount>;
 
 export const accountChange = z
@@ -239,22 +247,26 @@ export const accountChange = z
     message: 'give one of api_key and refresh_token',
     path: ['refresh_token'],
   })
-  .meta({ not: { required: ['api_key', 'refresh_token'] } });
+  .meta({ anyOf: [fieldRule({ unset: ['api_key'] }), fieldRule({ unset: ['refresh_token'] })] });
 export type AccountChange = z.infer<typeof accountChange>;
+
+const loginSettings = {
+  label: labelText.optional(),
+  capacity: z.int().min(1).max(10_000).optional(),
+  models: modelList.optional(),
+  free: z.boolean().optional(),
+  lend: z.enum(['any', 'gateway']).optional(),
+  tier: z.int().min(0).max(1000).optional(),
+  team_uid: teamUid.optional(),
+  standby: z.boolean().optional(),
+};
 
 export const newLogin = z
   .strictObject({
     provider: providerName,
     /** Replace this account's credential instead of adding an account. */
     account_id: accountId.optional(),
-    label: labelText.optional(),
-    capacity: z.int().min(1).max(10_000).optional(),
-    models: modelList.optional(),
-    free: z.boolean().optional(),
-    lend: z.enum(['any', 'gateway']).optional(),
-    tier: z.int().min(0).max(1000).optional(),
-    team_uid: teamUid.optional(),
-    standby: z.boolean().optional(),
+    ...loginSettings,
   })
   .refine(
     ({ account_id, provider: _provider, ...settings }) =>
@@ -264,7 +276,9 @@ export const newLogin = z
       path: ['account_id'],
     },
   )
-  .meta({ anyOf: [{ not: { required: ['account_id'] } }, { maxProperties: 2 }] });
+  .meta({
+    anyOf: [fieldRule({ unset: ['account_id'] }), fieldRule({ unset: Object.keys(loginSettings) })],
+  });
 export type NewLogin = z.input<typeof newLogin>;
 
 export const loginStatuses = ['pending', 'approved', 'denied', 'expired', 'failed'] as const;
@@ -478,8 +492,8 @@ export const importRequest = z
   })
   .meta({
     oneOf: [
-      { required: ['lines'], maxProperties: 1 },
-      { required: ['sealed', 'passphrase'], maxProperties: 2 },
+      fieldRule({ unset: ['sealed', 'passphrase'] }),
+      fieldRule({ set: ['sealed', 'passphrase'], unset: ['lines'] }),
     ],
   });
 export type ImportRequest = z.input<typeof importRequest>;

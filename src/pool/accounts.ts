@@ -1,3 +1,4 @@
+import { givenFields } from '../core/null-fields.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import {
   type Account,
@@ -54,7 +55,7 @@ export function createAccounts(context: PoolContext, adding: Adding): Accounts {
     },
 
     async list(query) {
-      const { limit, after, status, ...filters } = parse(listQuery, query ?? {});
+      const { limit, after, status, ...filters } = parse(listQuery, givenFields(query));
       const start = after === undefined ? undefined : Number(after);
       if (start !== undefined && !(Number.isSafeInteger(start) && start >= 0)) {
         throw new PoolError('invalid_request', '"after" must be the next_after of the page before.', {

@@ -238,7 +238,8 @@ export const poolApi: ApiDescription = {
   title: 'Warp2API account pool',
   version,
   description:
-    'Keeps the accounts you own and lends them to sessions. Times are ISO 8601 in UTC; unknown fields are refused. ' +
+    'Keeps the accounts you own and lends them to sessions. Times are ISO 8601 in UTC; unknown fields are refused, ' +
+    'and null is as good as leaving a field out, except where PATCH clears a setting with it. ' +
     'Where no ADMIN_KEY is set, calls from this machine need no key.',
   keys: {
     adminKey: 'ADMIN_KEY',

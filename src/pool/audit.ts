@@ -1,3 +1,4 @@
+import { givenFields } from '../core/null-fields.ts';
 import { type AuditAnswer, auditQuery } from '../pool-api/schema.ts';
 import { parse } from './parse.ts';
 import type { PoolContext } from './pool-context.ts';
@@ -12,7 +13,7 @@ export interface Audit {
 export function createAudit({ store }: Pick<PoolContext, 'store'>): Audit {
   return {
     async trail(query) {
-      const { limit, before, account_id: accountId } = parse(auditQuery, query ?? {});
+      const { limit, before, account_id: accountId } = parse(auditQuery, givenFields(query));
       const entries = await store.auditTrail({
         limit,
         ...(before === undefined ? {} : { before }),

@@ -1,10 +1,16 @@
 import type { z } from 'zod';
 import { upToFirstProblem } from '../core/first-problem-only.ts';
+import { withoutNulls } from '../core/null-fields.ts';
 import { PoolError } from '../pool-api/errors.ts';
 
-/** What `schema` makes of `value`. Throws PoolError `unknown_field` or `invalid_request`, naming the first field at fault. */
+/**
+ * What `schema` makes of `value`, whose fields may be null where they may be left out. Throws PoolError `unknown_field` or
+ * `invalid_request`, naming the first field at fault.
+ */
 export function parse<Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> {
-  const result = schema.safeParse(value, upToFirstProblem);
+  const asSent = schema.safeParse(value, upToFirstProblem);
+  if (asSent.success) return asSent.data;
+  const result = schema.safeParse(withoutNulls(schema, value), upToFirstProblem);
   if (result.success) return result.data;
   const issue = result.error.issues[0];
   if (issue === undefined) throw new PoolError('invalid_request', 'The request is not valid.');

@@ -77,6 +77,44 @@ describe('bad requests', () => {
     if (param !== undefined) expect(answer.body.error.param).toBe(param);
   });
 
+  it('takes null, and a field of a query without a value, as left out', async () => {
+    const { call } = await startServer();
+    const unset = { email: null, label: null, capacity: null, models: null, free: null, team_uid: null };
+    const added = await call('POST', '/api/accounts', {
+      provider: 'warp',
+      api_key: 'wk-1',
+      refresh_token: null,
+      ...unset,
+    });
+    expect(added).toMatchObject({ status: 201, body: { account: { label: null, capacity: 16 } } });
+    const { body } = await call<AllocateAnswer>('POST', allocate, {
+      session_id: 's',
+      count: null,
+      model: null,
+      ttl_seconds: null,
+      exclude: null,
+    });
+    const reports = reportOf(body, 'success', { reset_at: null, usage: { credits: null, turns: 2 } });
+    expect(await call('POST', report, reports)).toMatchObject({ body: { results: [{ result: 'applied' }] } });
+    const released = await call('POST', '/api/accounts/release', { session_id: 's', leases: null });
+    expect(released.body).toMatchObject({ released: 1 });
+    const listed = await call('GET', '/api/accounts?status=&provider=&limit=&email=&after=');
+    expect(listed).toMatchObject({ status: 200, body: { total: 1 } });
+    expect((await call('GET', '/api/audit?before=&limit=&account_id=')).status).toBe(200);
+  });
+
+  it('clears with null what may be cleared, and leaves the rest', async () => {
+    const service = await startServer();
+    const settings = { label: 'work', email: 'me@example.com', models: ['auto'], team_uid: 'team' };
+    const id = await service.add('wk-1', { ...settings, capacity: 3, tier: 2, lend: 'gateway' });
+    const cleared = { label: null, email: null, models: null, team_uid: null };
+    const change = { ...cleared, capacity: null, tier: null, lend: null, enabled: null, api_key: null };
+    expect(await service.call('PATCH', `/api/accounts/${id}`, change)).toMatchObject({
+      status: 200,
+      body: { account: { ...cleared, capacity: 3, tier: 2, lend: 'gateway', status: 'active' } },
+    });
+  });
+
   it('gives a guesser of a credential no hint', async () => {
     const service = await startServer({}, { adminKey: 'key-of-the-owner', poolApiKey: 'key-of-a-borrower' });
     const owner = { authorization: 'Bearer key-of-the-owner' };

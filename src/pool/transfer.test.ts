@@ -33,7 +33,7 @@ describe('an import', () => {
     service.warp.quotas.set('wk-bad', new AppError('upstream_unauthorized', 'revoked'));
     const lines = [
       '{"provider":"warp","api_key":"wk-1","email":"a@example.com","label":"x","capacity":3,"tier":2}',
-      '{"provider":"warp","refresh_token":"rt-1"}',
+      '{"provider":"warp","refresh_token":"rt-1","api_key":null,"label":null,"models":null}',
       '{"provider":"warp","api_key":"wk-bad"}',
       'wk-secret is no JSON',
       '{"provider":"nobody","api_key":"wk-secret"}',

@@ -235,7 +235,7 @@ function allowanceOf(choice: ResponsesRequest['tool_choice']) {
   if (typeof choice !== 'object' || choice === null) return undefined;
   if (isAllowedTools(choice)) {
     const named = choice.tools.map((tool, index) => ({ named: tool, param: `tool_choice.tools.${index}` }));
-    return { mode: choice.mode, named };
+    return { mode: choice.mode ?? 'auto', named };
   }
   if (choice.type !== 'namespace') return undefined;
   return { mode: 'required' as const, named: [{ named: choice as NamedChoice, param: 'tool_choice' }] };

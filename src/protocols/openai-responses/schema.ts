@@ -234,7 +234,7 @@ const toolChoice = z.union([
   }),
   z.looseObject({
     type: z.literal('allowed_tools'),
-    mode: z.enum(['auto', 'required']).default('auto'),
+    mode: z.enum(['auto', 'required']).nullish(),
     tools: z
       .array(z.looseObject({ type: z.string(), name: z.string().nullish() }))
       .min(1)
