@@ -83,12 +83,6 @@ describe('/openapi.json', () => {
       ['POST', '/api/accounts/replenish', 'ReplenishRequest', { count: null, unknown: null }],
       ['POST', '/api/accounts/import', 'ImportRequest', { lines: '', sealed: null, passphrase: null }],
       ['POST', '/api/accounts/import', 'ImportRequest', { lines: null, sealed: '', passphrase: null }],
-      [
-        'POST',
-        '/api/accounts/export',
-        'ExportRequest',
-        { passphrase: 'twelve letters', filter: { label: null } },
-      ],
       ['POST', '/api/accounts/allocate', 'AllocateRequest', { slots: 2, exclusive: null }],
       ['POST', '/api/accounts/import', 'ImportRequest', { lines: '' }],
       ['POST', '/api/accounts/import', 'ImportRequest', { lines: '', passphrase: 'p' }],

@@ -134,7 +134,7 @@ describe('an export', () => {
         .filter(Boolean)
         .map((line) => JSON.parse(line) as Record<string, unknown>);
     };
-    expect(await linesOf({ label: 'mine' })).toEqual([
+    expect(await linesOf({ label: 'mine', status: null })).toEqual([
       expect.objectContaining({ provider: 'warp', api_key: 'wk-1', label: 'mine' }),
     ]);
     expect(await linesOf({ status: 'disabled' })).toEqual([]);
