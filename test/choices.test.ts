@@ -51,7 +51,7 @@ test('a client that leaves ends all of its answers', async () => {
   await answer.body?.getReader().read();
   client.abort();
   const ended = () => services.log().match(/"outcome":"cancelled"/g)?.length === 2;
-  await eventually('both turns end', ended, 3_000);
+  await eventually('both turns end', ended);
 });
 
 test('more answers than the operator allows are a 400 that names the parameter', async () => {

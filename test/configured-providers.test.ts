@@ -45,16 +45,12 @@ it('an account of a configured OAuth 2.0 provider logs in, refreshes, and is len
     login: { id: string; user_code: string };
   };
   corp.tokens.decide(login.user_code, 'approve', 'me@example.com');
-  const approved = await eventually(
-    'the login is approved',
-    async () => {
-      const answer = (await services.pool(`/api/logins/${login.id}`)) as {
-        login: { status: string; account_id: string };
-      };
-      return answer.login.status === 'approved' && answer.login;
-    },
-    20_000,
-  );
+  const approved = await eventually('the login is approved', async () => {
+    const answer = (await services.pool(`/api/logins/${login.id}`)) as {
+      login: { status: string; account_id: string };
+    };
+    return answer.login.status === 'approved' && answer.login;
+  });
   const lent = (await services.pool('/api/accounts/allocate', { provider: 'corp' })) as unknown as Lent;
   expect(lent.accounts[0]?.id_token.startsWith('eyJ')).toBe(true);
   const refreshed = await services.pool('/api/accounts/refresh-tokens', { id: approved.account_id });

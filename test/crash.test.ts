@@ -118,7 +118,7 @@ test('a gateway killed in the middle of 50 streams leaves nothing lent beyond it
   expect(await again.kill('SIGTERM')).toBe(0);
   await pool.kill('SIGKILL');
   await inspectDatabase();
-}, 40_000);
+});
 
 test('a pool killed in the middle of 50 streams harms none of them, and knows its leases when it is back', async () => {
   const pool = await startProcess(['serve', 'pool'], environment, folder);
@@ -152,7 +152,7 @@ test('a pool killed in the middle of 50 streams harms none of them, and knows it
   expect((await stats(back))['in_use']).toBe(0);
   await back.kill('SIGKILL');
   await inspectDatabase();
-}, 40_000);
+});
 
 test('both services in one process, killed in the middle of 50 streams, start again with every account', async () => {
   const services = await startProcess(['serve'], environment, folder);
@@ -169,7 +169,7 @@ test('both services in one process, killed in the middle of 50 streams, start ag
   expect(answer.status).toBe(200);
   await again.kill('SIGKILL');
   await inspectDatabase();
-}, 40_000);
+});
 
 test('SIGTERM lets running streams end and gives every account back', async () => {
   const pool = await startProcess(['serve', 'pool'], environment, folder);
@@ -185,7 +185,7 @@ test('SIGTERM lets running streams end and gives every account back', async () =
   expect(await ended).toBe(0);
   expect((await stats(pool))['in_use']).toBe(0);
   expect(await pool.kill('SIGTERM')).toBe(0);
-}, 40_000);
+});
 
 test('SIGTERM ends streams that outlast the deadline with an error, never as if they were whole', async () => {
   const services = await startProcess(['serve'], environment, folder);
@@ -197,4 +197,4 @@ test('SIGTERM ends streams that outlast the deadline with an error, never as if 
     expect(text).toContain('"code":"shutting_down"');
     expect(text).not.toContain('[DONE]');
   }
-}, 40_000);
+});

@@ -10,7 +10,7 @@ import { expect, it, onTestFinished } from 'vitest';
 import { createLimit } from '../src/lib/limit.ts';
 import { finished, init, stream } from '../src/protocols/warp/testing/events.ts';
 import { raw } from '../src/protocols/warp/testing/wire.ts';
-import { startProcess } from './support/process.ts';
+import { childEnvironment, startProcess } from './support/process.ts';
 import { eventually, userTurn } from './support/services.ts';
 
 /** Every place that can hold a secret has one of its own, and everything outside repeats what it is sent. */
@@ -131,7 +131,7 @@ async function runCommand(
 ) {
   const child = spawn(process.execPath, [program, ...words], {
     cwd: folder,
-    env: { PATH: process.env['PATH'], ...environment },
+    env: { ...childEnvironment, ...environment },
     stdio: ['pipe', 'pipe', 'pipe'],
   });
   const timer = setTimeout(() => child.kill('SIGKILL'), 30_000);

@@ -130,7 +130,7 @@ test('one account alone comes back within seconds from cuts, errors and quota si
     expect(status, `after ${model}`).toBe(200);
   }
   expect(Date.now() - started).toBeLessThan(20_000);
-}, 40_000);
+});
 
 test('a chat and an exclusive borrower take turns on the only account', async () => {
   const services = await servicesForTest();

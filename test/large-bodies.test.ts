@@ -95,7 +95,7 @@ it('a response in the background is held until it has ended', async () => {
   const { status, body } = await post(gateway('/v1/responses'), request);
   expect([status, body['status']]).toEqual([200, 'queued']);
   expect(await statusOf(1_200_000)).toBe(503);
-  await eventually('its end', async () => (await heldBytes()) === 0, 15_000);
+  await eventually('its end', async () => (await heldBytes()) === 0);
   expect(await statusOf(1_200_000)).toBe(200);
 });
 
@@ -110,7 +110,7 @@ it('a message over a WebSocket counts as it arrives', async () => {
       JSON.stringify({ type: 'response.create', model: 'sandbox', store: false, input: 'a'.repeat(bytes) }),
     );
   create(1_200_000);
-  await eventually('an answer', () => frames.some(({ type }) => type === 'response.completed'), 10_000);
+  await eventually('an answer', () => frames.some(({ type }) => type === 'response.completed'));
   await halfSent(mib);
   const closed = new Promise((resolve) => socket.once('close', resolve));
   create(1_200_000);

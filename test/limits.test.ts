@@ -31,7 +31,7 @@ test('a limit or a stop sequence that is met ends the upstream at once', async (
       .chat.completions.create({ ...userTurn('sandbox-drip', 'Hello'), ...cut, stream: true });
     for await (const _ of stream);
     const turn = services.upstream.turns.at(-1);
-    await eventually('the upstream hears of it', () => turn?.cancelled, 2_000);
+    await eventually('the upstream hears of it', () => turn?.cancelled);
     expect(turn?.finished).toBe(false);
   }
 });

@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, renameSync, writeFileSync } from
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
+import { childEnvironment } from './support/process.ts';
 import { eventually } from './support/services.ts';
 
 it('a running service begins a new log when one is full, and follows when another program moves it away', async () => {
@@ -14,7 +15,7 @@ it('a running service begins a new log when one is full, and follows when anothe
   writeFileSync(log, 'x'.repeat(1024 * 1024));
   const child = spawn(process.execPath, [resolve(import.meta.dirname, '../src/main.ts'), 'serve', 'pool'], {
     cwd: folder,
-    env: { PATH: process.env['PATH'], POOL_SERVICE_PORT: '0', LOG_FILE: 'pool.log', LOG_MAX_MB: '1' },
+    env: { ...childEnvironment, POOL_SERVICE_PORT: '0', LOG_FILE: 'pool.log', LOG_MAX_MB: '1' },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   onTestFinished(() => void child.kill('SIGKILL'));

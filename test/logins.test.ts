@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { expect, it, onTestFinished, vi } from 'vitest';
 import { type Sandbox, startSandbox } from '../sandbox/index.ts';
-import { startProcess } from './support/process.ts';
+import { childEnvironment, startProcess } from './support/process.ts';
 import { eventually } from './support/services.ts';
 
 // Each test waits for intervals of a second and more, in processes of their own.
@@ -55,14 +55,10 @@ async function startLogin(url: string, change: object = {}): Promise<Login> {
 }
 
 const ended = (url: string, id: string) =>
-  eventually(
-    `login ${id} ends`,
-    async () => {
-      const { login } = (await call(url, `/api/logins/${id}`)) as { login: Login };
-      return login.status !== 'pending' && login;
-    },
-    25_000,
-  );
+  eventually(`login ${id} ends`, async () => {
+    const { login } = (await call(url, `/api/logins/${id}`)) as { login: Login };
+    return login.status !== 'pending' && login;
+  });
 
 const deviceOf = (sandbox: Sandbox, login: Login) =>
   sandbox.tokens.devices().find(({ userCode }) => userCode === login.user_code);
@@ -135,14 +131,10 @@ it('asked to slow down, it does, and still gets through', async () => {
   expect(device.intervalSeconds).toBe(6);
   sandbox.tokens.decide(login.user_code, 'approve');
   const told = device.polls;
-  await eventually(
-    'it is approved',
-    async () => {
-      const { login: present } = (await call(service.url, `/api/logins/${login.id}`)) as { login: Login };
-      return present.status === 'approved';
-    },
-    15_000,
-  );
+  await eventually('it is approved', async () => {
+    const { login: present } = (await call(service.url, `/api/logins/${login.id}`)) as { login: Login };
+    return present.status === 'approved';
+  });
   expect(device.polls).toBe(told + 1);
   expect(device.pollsTooSoon).toBe(1);
 });
@@ -170,7 +162,7 @@ it('the command waits for the approval, over the service or the store itself', a
       [resolve(import.meta.dirname, '../src/main.ts'), 'account', 'login', '--label', 'cli'],
       {
         cwd: folder,
-        env: { PATH: process.env['PATH'], ...environmentNow },
+        env: { ...childEnvironment, ...environmentNow },
         stdio: ['ignore', 'pipe', 'pipe'],
       },
     );

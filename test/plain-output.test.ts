@@ -7,7 +7,7 @@ import stringWidth from 'string-width';
 import { expect, it, onTestFinished } from 'vitest';
 import { startSandbox } from '../sandbox/index.ts';
 import { createLimit } from '../src/lib/limit.ts';
-import { startProcess } from './support/process.ts';
+import { childEnvironment, startProcess } from './support/process.ts';
 import { eventually, userTurn } from './support/services.ts';
 
 /** Erases the screen, sets the window's title, turns the line around, hides what follows, begins lines of its own. */
@@ -17,7 +17,7 @@ const obeyed = /(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]
 const program = resolve(import.meta.dirname, '../src/main.ts');
 
 function run(words: readonly string[], environment: Record<string, string>, folder: string): Promise<string> {
-  const options = { cwd: folder, env: { PATH: process.env['PATH'], ...environment }, timeout: 30_000 };
+  const options = { cwd: folder, env: { ...childEnvironment, ...environment }, timeout: 30_000 };
   return new Promise((done) => {
     execFile(process.execPath, [program, ...words], options, (_error, out, err) => done(`${out}${err}`));
   });

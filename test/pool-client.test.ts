@@ -225,4 +225,4 @@ test('every code a pool answers can be met, and reaches the caller as PoolError'
     'overloaded',
   ];
   expect([...met, ...elsewhere].sort()).toEqual(Object.keys(poolErrorCodes).sort());
-}, 30_000);
+});

@@ -6,7 +6,7 @@ import { text } from 'node:stream/consumers';
 import { expect, onTestFinished, test } from 'vitest';
 import { startSandbox } from '../sandbox/index.ts';
 import { findFreePort } from '../src/pool-api/pool.fake.ts';
-import { startProcess } from './support/process.ts';
+import { childEnvironment, startProcess } from './support/process.ts';
 import { eventually } from './support/services.ts';
 
 /** A folder to work in, and the program under a umask that takes nothing away. */
@@ -28,7 +28,7 @@ async function workplace() {
   };
   // Not synchronously: the sandbox of this process has to answer.
   const command = async (...words: string[]): Promise<string> => {
-    const env = { PATH: process.env['PATH'], ...environment };
+    const env = { ...childEnvironment, ...environment };
     const child = spawn(process.execPath, [entry, ...words], { cwd: folder, env });
     return (await text(child.stdout)) + (await text(child.stderr));
   };

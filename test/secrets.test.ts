@@ -140,4 +140,4 @@ it('no secret is ever logged, answered, counted or documented; only who borrows 
     return found.map((at) => `${name}: …${said.slice(Math.max(0, at - 150), at + 20)}`);
   });
   expect(places).toEqual([]);
-}, 60_000);
+});

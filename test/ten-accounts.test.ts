@@ -84,7 +84,7 @@ test('an outage leaves ten accounts active, and turns go on after it', async () 
   await Promise.all(during);
   expect((await services.chat(userTurn('sandbox', 'Hello'))).status).toBe(200);
   expect(await statuses()).toEqual(allActive);
-}, 60_000);
+});
 
 test('what the vendor says about an account does take it out of service', async () => {
   await ask('sandbox-403-blocked');

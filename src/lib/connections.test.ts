@@ -87,7 +87,7 @@ async function open(app: FastifyInstance, text = '', host = '127.0.0.1'): Promis
 const count = (app: FastifyInstance) =>
   new Promise<number>((resolve) => app.server.getConnections((_error, number) => resolve(number)));
 const says = (connection: Connected, text: string) =>
-  vi.waitFor(() => expect(connection.said()).toContain(text), { timeout: 5_000 });
+  vi.waitFor(() => expect(connection.said()).toContain(text));
 
 describe('where there are too many connections', () => {
   it('those go that showed no key, the oldest first, and it is logged once', async () => {
@@ -268,7 +268,7 @@ describe('a connection is cut', () => {
     const deaf = await open(app);
     deaf.socket.pause();
     deaf.socket.write(ask('/large', ''));
-    await vi.waitFor(async () => expect(await count(app)).toBe(1), { timeout: 8_000 });
+    await vi.waitFor(async () => expect(await count(app)).toBe(1));
     deaf.socket.resume();
     await deaf.closed;
     expect(deaf.said().length).toBeLessThan(20_000_000);

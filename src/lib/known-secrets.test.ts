@@ -195,7 +195,7 @@ it('is not held up by keys that are made to hold it up', () => {
   expect(secrets.redact(`${'a'.repeat(100_000)} ${'ab'.repeat(50_000)}`).length).toBeLessThan(1_000);
   // Without bounds it takes minutes.
   expect(performance.now() - started).toBeLessThan(20_000);
-}, 60_000);
+});
 
 it('cannot be guessed letter by letter: what its reader has said stays, right or wrong', () => {
   const secrets = knowing(key, 'hunter2');

@@ -66,7 +66,7 @@ describe('a session', () => {
     await using pool = await startFakePool(friendly);
     await using client = new AccountPoolClient({ baseUrl: pool.url });
     const session = await client.allocate({ ttl_seconds: 1 });
-    await vi.waitFor(() => expect(pool.calls.length).toBeGreaterThanOrEqual(3), 5_000);
+    await vi.waitFor(() => expect(pool.calls.length).toBeGreaterThanOrEqual(3));
     await session.release();
     const count = pool.calls.length;
     await new Promise((resolve) => setTimeout(resolve, 500));
@@ -113,7 +113,7 @@ describe('a session', () => {
     await expect(session.release()).rejects.toMatchObject({ code: 'pool_unavailable' });
     isAway = false;
     const count = pool.calls.length;
-    await vi.waitFor(() => expect(paths(pool.calls.slice(count))).toContain('release'), 3_000);
+    await vi.waitFor(() => expect(paths(pool.calls.slice(count))).toContain('release'));
   });
 
   it('is not given back late when its id has been used again', async () => {
@@ -140,7 +140,7 @@ describe('a session', () => {
     await first[Symbol.asyncDispose]();
     await failing;
     await using again = await startFakePool(friendly, { port });
-    await vi.waitFor(() => expect(paths(again.calls)).toEqual(['release']), 3_000);
+    await vi.waitFor(() => expect(paths(again.calls)).toEqual(['release']));
     expect(sessionIdOf(again.calls[0])).toBe(sessionIdOf(first.calls[0]));
   });
 
@@ -186,7 +186,7 @@ describe('queued reports', () => {
     session.queueReport(leased, 'timeout');
     await vi.waitFor(() => expect(reportsOf(pool.calls)).toHaveLength(2));
     isAway = false;
-    await vi.waitFor(() => expect(client.reports.pending).toBe(0), 5_000);
+    await vi.waitFor(() => expect(client.reports.pending).toBe(0));
     const [first, second, ...again] = reportsOf(pool.calls);
     expect(again).toEqual([first, second]);
   });
@@ -200,7 +200,7 @@ describe('queued reports', () => {
     const session = await client.allocate();
     session.queueReport(leased, 'unauthorized');
     for (let turn = 0; turn < 1_200; turn += 1) session.queueReport(leased, 'success');
-    await vi.waitFor(() => expect(client.reports).toMatchObject({ pending: 1_000, dropped: 201 }), 5_000);
+    await vi.waitFor(() => expect(client.reports).toMatchObject({ pending: 1_000, dropped: 201 }));
     isAway = false;
     const before = pool.calls.length;
     await client.close();

@@ -36,4 +36,4 @@ it('a pool whose database is away says so in form, waits through a restart, and 
   expect(await waiting).toMatchObject({ status: 200, body: { created: false, session_id: sessionId } });
   const released = await call('POST', '/api/accounts/release', { session_id: sessionId });
   expect(released.body).toEqual({ success: true, released: 1 });
-}, 30_000);
+});

@@ -230,7 +230,7 @@ describe('a source that fails', () => {
     await parts.pool.replenish(owner, { count: 1 });
     expect(await state()).toMatchObject({ state: 'empty', retry_at: null });
     await parts.pool.close();
-  }, 20_000);
+  });
 
   it('does not keep the next source from filling the pool', async () => {
     const failing: Source = {
@@ -334,5 +334,5 @@ describe('room', () => {
       ),
       { numRuns: 40 },
     );
-  }, 30_000);
+  });
 });

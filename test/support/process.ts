@@ -4,6 +4,12 @@ import { resolve } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { eventually } from './services.ts';
 
+/** For any process a test starts: where programs are, and where Node keeps what it compiled. */
+export const childEnvironment = {
+  PATH: process.env['PATH'],
+  NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'],
+};
+
 export interface ServiceProcess {
   readonly child: ChildProcess;
   readonly url: string;
@@ -37,7 +43,7 @@ export function spawnService(
 ) {
   const child = spawn(process.execPath, [entry, ...words], {
     cwd: folder,
-    env: { PATH: process.env['PATH'], ...environment },
+    env: { ...childEnvironment, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';
@@ -53,14 +59,10 @@ export function spawnService(
     output: () => output,
     /** Where it listens, once it does. */
     urlOf: (kind: 'account pool' | 'gateway' | 'sandbox') =>
-      eventually(
-        `${words.join(' ')} listens`,
-        () => {
-          if (child.exitCode !== null) throw new Error(`${words.join(' ')} ended:\n${output}`);
-          return new RegExp(`"url":"([^"]+)"[^\\n]*the ${kind} listens`).exec(output)?.[1];
-        },
-        20_000,
-      ),
+      eventually(`${words.join(' ')} listens`, () => {
+        if (child.exitCode !== null) throw new Error(`${words.join(' ')} ended:\n${output}`);
+        return new RegExp(`"url":"([^"]+)"[^\\n]*the ${kind} listens`).exec(output)?.[1];
+      }),
     async kill(signal: 'SIGTERM' | 'SIGKILL'): Promise<number | string | null> {
       child.kill(signal);
       const [code, died] = await exited;

@@ -119,11 +119,11 @@ export function userTurn(model: string, content: string, more: Record<string, un
   return { model, messages: [{ role: 'user' as const, content }], ...more };
 }
 
-/** Waits for something another process or task brings about; fails with `what` after a few seconds. */
+/** Waits for something another process or task brings about, on a busy machine too; fails with `what` when it does not come. */
 export async function eventually<Value>(
   what: string,
   look: () => Value | undefined | false | Promise<Value | undefined | false>,
-  timeoutMs = 8_000,
+  timeoutMs = 30_000,
 ): Promise<Value> {
   const end = Date.now() + timeoutMs;
   for (;;) {

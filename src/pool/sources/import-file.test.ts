@@ -304,7 +304,7 @@ describe('a file of accounts', () => {
     await vi.waitFor(async () => {
       parts.clock.advance(300);
       expect(await keysOf(parts)).toEqual(['one']);
-    }, 4000);
+    });
     await parts.pool.close();
   });
 

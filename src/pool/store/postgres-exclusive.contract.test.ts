@@ -41,4 +41,4 @@ it('a PostgreSQL database is rotated to another key only while no other process 
     'wk-secret',
   ]);
   await again.close();
-}, 60_000);
+});

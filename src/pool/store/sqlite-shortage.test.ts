@@ -113,7 +113,7 @@ describe('a refusal', () => {
       ),
       { numRuns: 150 },
     );
-  }, 30_000);
+  });
 
   it.each([
     ['whatever account it could be', {}],

@@ -95,7 +95,7 @@ describe('the SQLite file', () => {
       expect(stats.available).toBe(stats.total);
       store.close();
     }
-  }, 30_000);
+  });
 });
 
 describe('the choice of an account', () => {
@@ -133,5 +133,5 @@ describe('the choice of an account', () => {
       return read;
     };
     expect(rowsRead(20_000)).toBe(rowsRead(20));
-  }, 30_000);
+  });
 });

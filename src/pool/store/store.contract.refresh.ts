@@ -388,7 +388,7 @@ export function describeRefreshes(name: string, openStore: () => Promise<Store>)
         }),
         { numRuns: 60 },
       );
-    }, 60_000);
+    });
   });
 
   describe(`bearers in ${name}`, () => {

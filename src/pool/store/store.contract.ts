@@ -505,7 +505,7 @@ export function describeStore(name: string, openStore: () => Promise<Store>): vo
         }),
         { numRuns: 40 },
       );
-    }, 60_000);
+    });
 
     it('keeps what it was told to remember', async () => {
       const store = await open();

@@ -120,4 +120,4 @@ it('has generated code that is up to date with warp.proto', () => {
   } finally {
     rmSync(out, { recursive: true });
   }
-}, 30_000);
+});

@@ -150,7 +150,7 @@ describe('a failed refresh', () => {
     expect(error.failure).toBe('unknown');
     expect(error.message).toContain('WARP_TOKEN_URL did not answer in time');
     expect(paths()).toEqual([direct]);
-  }, 10_000);
+  });
 
   it('a redirect is not followed', async () => {
     const { tokens, paths } = await oauthAt(() => [307, {}, { location: '/elsewhere' }]);
