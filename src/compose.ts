@@ -137,6 +137,7 @@ export async function startServices(
         apiKeys: config.gateway.apiKeys,
         ...(config.pool.adminKey === undefined ? {} : { adminKey: config.pool.adminKey }),
         aliases: config.aliases,
+        isStrictAboutModels: config.gateway.strictModels,
         allowedHosts: hostCheck(config, config.gateway.host, config.gateway.apiKeys.length > 0),
         corsOrigins: config.corsOrigins,
         timeouts: { firstEventMs: config.gateway.firstEventTimeoutMs, idleMs: config.gateway.idleTimeoutMs },

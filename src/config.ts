@@ -22,6 +22,8 @@ export interface Config {
     readonly apiKeys: readonly string[];
     readonly firstEventTimeoutMs: number;
     readonly idleTimeoutMs: number;
+    /** Unknown model names are refused. */
+    readonly strictModels: boolean;
     readonly maxChoices: number;
     /** Unset: images come inline only. Else the hosts that may lie in private networks. */
     readonly fetchImagesFrom: readonly string[] | undefined;
@@ -247,6 +249,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
       apiKeys: values.API_KEYS ?? [],
       firstEventTimeoutMs: required(values.UPSTREAM_FIRST_EVENT_SECONDS) * 1000,
       idleTimeoutMs: required(values.UPSTREAM_IDLE_SECONDS) * 1000,
+      strictModels: required(values.STRICT_MODELS),
       maxChoices: required(values.MAX_CHOICES),
       fetchImagesFrom: values.FETCH_IMAGES ? (values.FETCH_IMAGES_ALLOW ?? []) : undefined,
       slowFirstContentMs: required(values.SLOW_FIRST_CONTENT_SECONDS) * 1000,

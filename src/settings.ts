@@ -422,6 +422,11 @@ export const settings = {
       .pipe(z.enum(['auto', 'on', 'off'], 'must be auto, on or off')),
     help: 'auto: a built-in upstream answers while the pool has no account and only this machine can connect. on: also when others can. off: never.',
   }),
+  STRICT_MODELS: setting({
+    default: 'no',
+    schema: flag,
+    help: 'yes: a model name that GET /v1/models does not list and that no alias of CONFIG_FILE means is a 404. Otherwise names that tools have built in (claude-*, gpt-* and others) are answered by the default model.',
+  }),
   MAX_CHOICES: setting({
     default: '1',
     schema: count(1, 16),

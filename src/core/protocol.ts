@@ -95,6 +95,8 @@ export interface AnswerIdentity {
   now(): number;
   /** The model as the client named it. */
   readonly model: string;
+  /** Provider and model that answer, as a client could name them; undefined until that is known. */
+  readonly answeredBy?: string | undefined;
   readonly systemFingerprint?: string;
 }
 

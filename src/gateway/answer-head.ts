@@ -10,8 +10,8 @@ export interface AnswerHead {
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** Who answers decides what of the head is true; undefined where nobody did. */
-export type HeadFor = (route: Route | undefined) => AnswerHead;
+/** The head of an answer on these routes: none before one is chosen, several where choices differ in theirs. */
+export type HeadFor = (...routes: readonly Route[]) => AnswerHead;
 
 const parameterNames: Record<TuningName, string> = {
   temperature: 'temperature',
@@ -36,6 +36,8 @@ export interface AnswerTimes {
 }
 
 const longestUrl = 2_000;
+const longestModelName = 1_000;
+const modelHeader = 'x-warp2api-model';
 
 /** The heads of one answer: its id stays the same whichever account gives it. */
 export function answerHeads(
@@ -45,31 +47,54 @@ export function answerHeads(
   { startedAt, now }: AnswerTimes,
 ): HeadFor {
   const id = newAnswerId(inbound.idPrefix);
-  return (route) => {
-    const runUrl = headerUrl(route?.runUrl);
-    const unread = route
-      ? unreadBy(route.provider)
-          .filter((name) => asksForTuning(decoded.request, name))
-          .filter((name) => name !== 'reasoningEffort' || !route.isEffortHeard)
-          .map((name) => inbound.parameterNames?.[name] ?? parameterNames[name])
-      : [];
-    const ignored = [...new Set([...unread, ...decoded.ignored, ...(route?.ignored ?? [])])];
+  return (...routes) => {
+    const runUrl = headerUrl(routes.find((route) => route.runUrl !== undefined)?.runUrl);
+    const unread = routes.flatMap((route) =>
+      unreadBy(route.provider)
+        .filter((name) => asksForTuning(decoded.request, name))
+        .filter((name) => name !== 'reasoningEffort' || !route.isEffortHeard)
+        .map((name) => inbound.parameterNames?.[name] ?? parameterNames[name]),
+    );
+    const inRoutes = routes.flatMap((route) => route.ignored ?? []);
+    const ignored = [...new Set([...unread, ...decoded.ignored, ...inRoutes])];
+    const answeredBy = modelsOf(routes);
     return {
       identity: {
         id,
         created: Math.floor(startedAt / 1000),
         now,
         model: decoded.request.model,
-        ...(route?.provider.name === 'sandbox' ? { systemFingerprint: 'warp2api-sandbox' } : {}),
+        answeredBy,
+        ...(routes.some(({ provider }) => provider.name === 'sandbox')
+          ? { systemFingerprint: 'warp2api-sandbox' }
+          : {}),
       },
       headers: {
         'x-request-id': requestId,
         ...(inbound.requestIdHeader === undefined ? {} : { [inbound.requestIdHeader]: requestId }),
+        ...answeredHeaders(answeredBy),
         ...(runUrl === undefined ? {} : { 'x-warp2api-run-url': runUrl }),
         ...(ignored.length > 0 ? { 'x-warp2api-ignored': headerList(ignored) } : {}),
       },
     };
   };
+}
+
+/** `warp/claude-4-sonnet`: what a client can send to get that model again. Undefined without a route. */
+export function modelsOf(routes: readonly Route[]): string | undefined {
+  return routes.length === 0 ? undefined : [...new Set(routes.map(modelOf))].join(', ');
+}
+
+export function answeredHeaders(answeredBy: string | undefined): Readonly<Record<string, string>> {
+  return answeredBy === undefined ? {} : { [modelHeader]: answeredBy };
+}
+
+/** In characters that a header may hold. */
+function modelOf({ provider, model }: Route): string {
+  const name = `${provider.name}/${model}`;
+  const isPlain = /^[!-~]+$/.test(name);
+  const shown = isPlain ? name : name.toWellFormed().replace(/[^!-~]+/g, encodeURIComponent);
+  return shown.slice(0, longestModelName);
 }
 
 export function newAnswerId(prefix: string): string {

@@ -22,6 +22,11 @@ import {
 import { modelsQuery } from './model-routes.ts';
 import { inputItemsQuery, retrieveQuery } from './responses-routes.ts';
 
+const answeredBy = {
+  'x-warp2api-model':
+    'Provider and model that answered, whatever name the request had; a request for it gets that model again.',
+};
+
 /** Every call of the gateway: its document and its page are made from this. */
 export const gatewayApi: ApiDescription = {
   title: 'Warp2API gateway',
@@ -46,6 +51,7 @@ export const gatewayApi: ApiDescription = {
       answers: {
         200: {
           description: 'The answer, or its stream of chunks.',
+          headers: answeredBy,
           body: { name: 'ChatAnswer', schema: chatAnswer },
           contentType: 'text/event-stream',
         },
@@ -62,6 +68,7 @@ export const gatewayApi: ApiDescription = {
       answers: {
         200: {
           description: 'The answer, or its stream of events.',
+          headers: answeredBy,
           body: { name: 'MessagesAnswer', schema: messagesAnswer },
           contentType: 'text/event-stream',
         },
@@ -89,6 +96,7 @@ export const gatewayApi: ApiDescription = {
       answers: {
         200: {
           description: 'The response, or its stream of events.',
+          headers: answeredBy,
           body: { name: 'Response', schema: responseAnswer },
           contentType: 'text/event-stream',
         },
@@ -118,6 +126,7 @@ export const gatewayApi: ApiDescription = {
       answers: {
         200: {
           description: 'The compacted conversation.',
+          headers: answeredBy,
           body: { name: 'CompactedResponse', schema: compactedAnswer },
         },
       },
@@ -140,7 +149,13 @@ export const gatewayApi: ApiDescription = {
         'With "stream" the events of a response that was made in the background and streamed, from the one after "starting_after".',
       access: 'clientKey',
       query: retrieveQuery,
-      answers: { 200: { description: 'The response.', body: { name: 'Response', schema: responseAnswer } } },
+      answers: {
+        200: {
+          description: 'The response.',
+          headers: answeredBy,
+          body: { name: 'Response', schema: responseAnswer },
+        },
+      },
     },
     {
       method: 'DELETE',

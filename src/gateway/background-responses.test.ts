@@ -3,6 +3,7 @@ import { type BackgroundResponses, createBackgroundResponses } from './backgroun
 import type { ClientTurn, ClientTurns } from './client-turns.ts';
 import { createMemoryKeep } from './keep/memory-keep.ts';
 import { readResponsesRequest } from './responses-request.ts';
+import type { Route } from './routes.ts';
 import { createStoredResponses, type StoredResponses } from './stored-responses.ts';
 import { createManualClock, type ManualClock } from './testing/manual-clock.ts';
 import { silentLogger } from './testing/turn-fixture.ts';
@@ -23,11 +24,18 @@ const clientTurns: ClientTurns = {
   },
 };
 
+const provider = { name: 'warp', outbound: { ignored: [] } };
+const options = {
+  clientTurns,
+  routes: { resolve: async () => ({ provider, model: 'big' }) as unknown as Route },
+  logger: silentLogger,
+};
+
 beforeEach(() => {
   clock = createManualClock();
   turns = [];
   responses = createStoredResponses(createMemoryKeep(clock, 1_000_000), 3_600_000, () => {});
-  const open = () => createBackgroundResponses({ clientTurns, responses, clock, logger: silentLogger });
+  const open = () => createBackgroundResponses({ ...options, responses, clock });
   one = open();
   other = open();
 });
@@ -52,11 +60,14 @@ async function start(): Promise<string> {
 
 it('another instance sees that it runs, and has it cancelled', async () => {
   const id = await start();
-  expect(await other.look('me', id)).toMatchObject({ status: 'in_progress' });
+  expect(await other.look('me', id)).toMatchObject({
+    response: { status: 'in_progress' },
+    answeredBy: 'warp/big',
+  });
   const cancelling = other.cancel('me', id);
   for (let step = 0; step < 40; step += 1) await clock.advance(100);
-  expect(await cancelling).toMatchObject({ id, status: 'cancelled' });
-  expect(await one.look('me', id)).toMatchObject({ status: 'cancelled' });
+  expect(await cancelling).toMatchObject({ response: { id, status: 'cancelled' } });
+  expect(await one.look('me', id)).toMatchObject({ response: { status: 'cancelled' } });
   expect(one.count).toBe(0);
 });
 
@@ -72,14 +83,15 @@ it('one that is deleted at another instance stops, and stays deleted', async () 
 it('stays alive for as long as it runs, and is failed once its instance is gone', async () => {
   const id = await start();
   for (let step = 0; step < 60; step += 1) await clock.advance(2_000);
-  expect(await other.look('me', id)).toMatchObject({ status: 'in_progress' });
+  expect(await other.look('me', id)).toMatchObject({ response: { status: 'in_progress' } });
 
   // An instance that was killed says nothing more.
   const dead = createStoredResponses(createMemoryKeep(clock, 1_000_000), 3_600_000, () => {});
   await dead.put('me', await responses.get('me', id));
-  const later = createBackgroundResponses({ clientTurns, responses: dead, clock, logger: silentLogger });
-  expect(await later.look('me', id)).toMatchObject({ status: 'failed', error: { code: 'server_error' } });
-  expect(await later.cancel('me', id)).toMatchObject({ status: 'failed' });
+  const later = createBackgroundResponses({ ...options, responses: dead, clock });
+  const failed = { status: 'failed', error: { code: 'server_error' } };
+  expect(await later.look('me', id)).toMatchObject({ response: failed, answeredBy: 'warp/big' });
+  expect(await later.cancel('me', id)).toMatchObject({ response: failed });
 });
 
 it('belongs to the key that made it', async () => {

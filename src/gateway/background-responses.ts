@@ -5,17 +5,19 @@ import type { Logger } from '../lib/logger.ts';
 import { createResponsesInbound } from '../protocols/openai-responses/inbound.ts';
 import { createResponseEvents, type ResponseEvents } from '../protocols/openai-responses/response-events.ts';
 import { serverSentEvent, streamEnd } from '../protocols/openai-responses/stream-encoder.ts';
-import { answerHeads } from './answer-head.ts';
+import { answerHeads, modelsOf } from './answer-head.ts';
 import type { TurnOutput } from './attempt.ts';
 import type { ClientTurns } from './client-turns.ts';
 import { createDrain } from './drain.ts';
 import { createEventLog, type EventLog } from './event-log.ts';
 import { aliveMs, beatMs, startBeating } from './response-beat.ts';
 import type { ReadRequest } from './responses-request.ts';
-import { isUnderWay, type StoredResponses } from './stored-responses.ts';
+import type { Routes } from './routes.ts';
+import { isUnderWay, type StoredResponse, type StoredResponses } from './stored-responses.ts';
 
 export interface BackgroundResponsesOptions {
   readonly clientTurns: ClientTurns;
+  readonly routes: Pick<Routes, 'resolve'>;
   readonly responses: StoredResponses;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -38,6 +40,9 @@ export interface StartedRun {
 
 type ResponseObject = Readonly<Record<string, unknown>>;
 
+/** A response, and the model that answers it as far as that is known. */
+export type LookedUp = Pick<StoredResponse, 'response' | 'answeredBy'>;
+
 /** Responses whose clients do not wait for them. */
 export interface BackgroundResponses {
   /** Turns under way. */
@@ -45,9 +50,9 @@ export interface BackgroundResponses {
   /** Answers the response once it is stored; its turn goes on by itself. Throws AppError. */
   start(run: BackgroundRun): Promise<StartedRun>;
   /** A stored response as it is now. Throws AppError `not_found`. */
-  look(clientId: string, id: string): Promise<ResponseObject>;
+  look(clientId: string, id: string): Promise<LookedUp>;
   /** Ends a run, wherever it is, and answers what became of the response. Throws AppError. */
-  cancel(clientId: string, id: string): Promise<ResponseObject>;
+  cancel(clientId: string, id: string): Promise<LookedUp>;
   /** Forgets a stored response, and ends its run wherever it is. Throws AppError `not_found`. */
   remove(clientId: string, id: string): Promise<void>;
   /** The events of a response that was made here and streamed; undefined where they are not there any more. */
@@ -62,7 +67,7 @@ interface Run {
   readonly log: EventLog | undefined;
   readonly ended: Promise<void>;
   isForgotten: boolean;
-  current(): ResponseObject;
+  current(): LookedUp;
 }
 
 const maxRuns = 200;
@@ -108,14 +113,17 @@ export function createBackgroundResponses(options: BackgroundResponsesOptions): 
       );
     }
     clientTurns.check(decoded);
+    // What is wrong with the model is said now, and not by a response that fails.
+    const route = await options.routes.resolve(decoded.request);
     checkRoom(clientId);
     const headFor = answerHeads(createResponsesInbound(), decoded, request.requestId, {
       startedAt: clock.now(),
       now: clock.now,
     });
-    const { identity, headers } = headFor(undefined);
+    const { identity, headers } = headFor(route);
     const log = decoded.isStream ? createEventLog(maxLogBytes) : undefined;
     const { input } = decoded.options;
+    let { answeredBy } = identity;
     let ending: ResponseObject | undefined;
     let events = newEvents();
 
@@ -128,13 +136,20 @@ export function createBackgroundResponses(options: BackgroundResponsesOptions): 
       });
     }
     const store = (response: ResponseObject): Promise<void> =>
-      responses.put(clientId, { response, input, ancestors: before.ancestors, base: before.base });
+      responses.put(clientId, {
+        response,
+        input,
+        ancestors: before.ancestors,
+        base: before.base,
+        answeredBy,
+      });
 
     const output: TurnOutput = {
       // What nobody follows may be begun anew on another account.
       isBuffered: log === undefined,
       resume: undefined,
-      onRoute() {
+      onRoute(chosen) {
+        answeredBy = modelsOf([chosen]);
         if (log === undefined) events = newEvents();
       },
       write(batch) {
@@ -151,7 +166,7 @@ export function createBackgroundResponses(options: BackgroundResponsesOptions): 
       log,
       ended,
       isForgotten: false,
-      current: () => ending ?? events.current('in_progress'),
+      current: () => ({ response: ending ?? events.current('in_progress'), answeredBy }),
     };
     runs.set(identity.id, run);
     const held = request.held?.share();
@@ -250,20 +265,20 @@ export function createBackgroundResponses(options: BackgroundResponsesOptions): 
     clock.after(logKeptMs, () => logs.delete(id));
   }
 
-  async function look(clientId: string, id: string): Promise<ResponseObject> {
+  async function look(clientId: string, id: string): Promise<LookedUp> {
     const run = runOf(clientId, id);
     if (run && !run.isForgotten) return run.current();
     const stored = await responses.get(clientId, id);
-    if (!isUnderWay(stored.response) || (await responses.isMarked(clientId, id, 'alive')))
-      return stored.response;
+    if (!isUnderWay(stored.response) || (await responses.isMarked(clientId, id, 'alive'))) return stored;
     // It may have ended between the two looks.
     const again = await responses.get(clientId, id);
-    if (!isUnderWay(again.response)) return again.response;
+    if (!isUnderWay(again.response)) return again;
     const message = 'The gateway that made this response stopped before it was complete; ask again.';
-    return { ...again.response, status: 'failed', error: { code: 'server_error', message } };
+    const response = { ...again.response, status: 'failed', error: { code: 'server_error', message } };
+    return { ...again, response };
   }
 
-  async function cancel(clientId: string, id: string): Promise<ResponseObject> {
+  async function cancel(clientId: string, id: string): Promise<LookedUp> {
     const run = runOf(clientId, id);
     if (run) {
       run.abort.abort(wasCancelled());
@@ -272,7 +287,8 @@ export function createBackgroundResponses(options: BackgroundResponsesOptions): 
     }
     const until = clock.monotonic() + cancelWaitMs;
     for (let isAsked = false; ; ) {
-      const response = await look(clientId, id);
+      const found = await look(clientId, id);
+      const { response } = found;
       if (response['background'] !== true) {
         throw new AppError(
           'invalid_request',
@@ -280,7 +296,7 @@ export function createBackgroundResponses(options: BackgroundResponsesOptions): 
           { param: 'response_id' },
         );
       }
-      if (!isUnderWay(response) || clock.monotonic() >= until) return response;
+      if (!isUnderWay(response) || clock.monotonic() >= until) return found;
       if (!isAsked) await responses.mark(clientId, id, 'cancel', cancelMarkMs);
       isAsked = true;
       await new Promise<void>((resolve) => clock.after(beatMs / 8, resolve));

@@ -11,9 +11,10 @@ import {
   answerError,
   beginAfterMs,
   keepAliveEveryMs,
+  lateModel,
+  notesOf,
   streamHeaders,
   usageHeaders,
-  usageNotes,
 } from './turn-output.ts';
 
 /** Several turns that are one answer. */
@@ -48,14 +49,14 @@ export function createChoicesStream<Options>(answer: ChoicesAnswer<Options>): Ch
   const choices: (StreamEncoder | undefined)[] = Array.from({ length: answer.count });
   const usages: (Usage | undefined)[] = [];
   let begun: ReturnType<HeadFor>['identity'] | undefined;
-  let route: Route | undefined;
+  const routes: Route[] = [];
   let unfinished = answer.count;
   let isOver = false;
   let lastWriteAt = now();
 
   function begin() {
     if (begun) return begun;
-    const { identity, headers } = headFor(route);
+    const { identity, headers } = headFor(...known(routes));
     response.writeHead(200, { ...headers, ...streamHeaders });
     begun = identity;
     return identity;
@@ -69,7 +70,11 @@ export function createChoicesStream<Options>(answer: ChoicesAnswer<Options>): Ch
 
   function end(): string {
     const usage = usages.reduce(sumUsage, undefined);
-    return (usage ? usageNotes(usage) : '') + encoders.encodeEnd(begin(), options, usage);
+    const late = lateModel(known(routes), begin().answeredBy);
+    return (
+      notesOf({ ...late, ...(usage ? usageHeaders(usage) : {}) }) +
+      encoders.encodeEnd(begin(), options, usage)
+    );
   }
 
   function write(choice: number, events: readonly TurnEvent[]): boolean {
@@ -79,7 +84,7 @@ export function createChoicesStream<Options>(answer: ChoicesAnswer<Options>): Ch
     if (last?.type === 'error') {
       isOver = true;
       if (begun) response.end(encoderOf(choice).encode(events));
-      else answerError(response, inbound, last.error, headFor(route).headers);
+      else answerError(response, inbound, last.error, headFor(...known(routes)).headers);
       failed.abort(otherFailed);
       return true;
     }
@@ -98,8 +103,8 @@ export function createChoicesStream<Options>(answer: ChoicesAnswer<Options>): Ch
     (_, choice): TurnOutput => ({
       isBuffered: false,
       resume: undefined,
-      onRoute(chosen) {
-        if (route === undefined || chosen.ignored) route = chosen;
+      onRoute(route) {
+        routes[choice] = route;
       },
       write: (events) => write(choice, events),
     }),
@@ -125,13 +130,13 @@ export function createWholeChoices<Options>(answer: ChoicesAnswer<Options>): Cho
   const { response, inbound, encoders, options, headFor } = answer;
   const failed = new AbortController();
   const collections = Array.from({ length: answer.count }, emptyCollection);
-  let route: Route | undefined;
+  const routes: Route[] = [];
 
   function answerAll(): void {
     const answers = collections.map(wholeOf).filter((whole) => whole !== undefined);
     if (answers.length < collections.length) return;
     const usage = answers.map((whole) => whole.usage).reduce(sumUsage, undefined);
-    const { identity, headers } = headFor(route);
+    const { identity, headers } = headFor(...known(routes));
     const body = Buffer.from(encoders.encodeAnswers(identity, answers, options, usage));
     response.writeHead(200, {
       ...headers,
@@ -146,8 +151,8 @@ export function createWholeChoices<Options>(answer: ChoicesAnswer<Options>): Cho
     (_, choice): TurnOutput => ({
       isBuffered: true,
       resume: undefined,
-      onRoute(chosen) {
-        if (route === undefined || chosen.ignored) route = chosen;
+      onRoute(route) {
+        routes[choice] = route;
         collections[choice] = emptyCollection();
       },
       write(events) {
@@ -155,7 +160,7 @@ export function createWholeChoices<Options>(answer: ChoicesAnswer<Options>): Cho
         const into = collections[choice] ?? emptyCollection();
         for (const event of events) {
           if (event.type === 'error') {
-            answerError(response, inbound, event.error, headFor(route).headers);
+            answerError(response, inbound, event.error, headFor(...known(routes)).headers);
             failed.abort(otherFailed);
             return true;
           }
@@ -167,4 +172,9 @@ export function createWholeChoices<Options>(answer: ChoicesAnswer<Options>): Cho
     }),
   );
   return { outputs, signal: failed.signal, tick: undefined };
+}
+
+/** Of the choices that have got as far. */
+function known(routes: readonly Route[]): Route[] {
+  return routes.filter((route) => route !== undefined);
 }

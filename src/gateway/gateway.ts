@@ -39,6 +39,8 @@ export interface GatewayOptions {
   /** Opens `/metrics` where it is set. */
   readonly adminKey?: string;
   readonly aliases: Readonly<Record<string, string>>;
+  /** Names that are neither a listed model nor an alias of the owner are refused. */
+  readonly isStrictAboutModels: boolean;
   /** Null: any Host may be named, since keys guard the door. */
   readonly allowedHosts: readonly string[] | null;
   /** Web pages and apps that may call and read the answers. */
@@ -117,6 +119,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
         models,
         poolWatch,
         aliases: options.aliases,
+        isStrict: options.isStrictAboutModels,
       }),
       models,
       leases,

@@ -1,4 +1,5 @@
 import { AppError } from '../core/errors.ts';
+import { nearNames } from '../core/near-names.ts';
 import { isFamily } from './model-choice.ts';
 import type { ModelUnion } from './model-union.ts';
 
@@ -8,10 +9,10 @@ export function modelNotFound(
   { models, withheld }: Pick<ModelUnion, 'models' | 'withheld'>,
   aliases: readonly string[],
 ): AppError {
-  const near = nearest(name, [
+  const near = nearNames(name, [
     ...models.map(({ id }) => id),
     ...aliases.filter((alias) => !alias.endsWith('*')),
-  ]);
+  ]).map((one) => `"${one}"`);
   const kept =
     withheld.find((model) => model.id === name) ??
     withheld.find((model) => isFamily([model], name, undefined));
@@ -24,24 +25,11 @@ export function modelNotFound(
   return new AppError('model_not_found', `There is no model "${name}"; ${hint}.`, { param: 'model' });
 }
 
-/** Up to three names that share most of their letter pairs with the one asked for. */
-function nearest(name: string, known: readonly string[]): string[] {
-  const wanted = letterPairs(name);
-  return known
-    .map((candidate) => {
-      const pairs = letterPairs(candidate);
-      const shared = [...wanted].filter((pair) => pairs.has(pair)).length;
-      return { candidate, score: (2 * shared) / (wanted.size + pairs.size || 1) };
-    })
-    .filter(({ score }) => score >= 0.5)
-    .sort((left, right) => right.score - left.score)
-    .slice(0, 3)
-    .map(({ candidate }) => `"${candidate}"`);
-}
-
-function letterPairs(text: string): Set<string> {
-  const lower = text.toLowerCase();
-  const pairs = new Set<string>();
-  for (let index = 0; index + 1 < lower.length; index += 1) pairs.add(lower.slice(index, index + 2));
-  return pairs;
+/** With STRICT_MODELS a name counts only once some account has told its models. */
+export function modelsUnknown(name: string): AppError {
+  return new AppError(
+    'model_unavailable',
+    `No account could be asked for its models yet, so whether there is a model "${name}" is not known (STRICT_MODELS): try again in a moment; GET /health tells how the pool is doing.`,
+    { param: 'model', retryAfterMs: 5_000 },
+  );
 }

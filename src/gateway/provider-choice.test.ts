@@ -32,6 +32,7 @@ let routes: Routes;
 
 function open(aliases: Record<string, string> = {}): void {
   routes = createRoutes({
+    isStrict: false,
     providers: [createLineProvider(() => ''), createLineProvider(() => '', 'oz')],
     sandbox: createLineProvider(() => '', 'sandbox'),
     models,
@@ -143,8 +144,8 @@ describe('the list', () => {
 
   it('is that of the sandbox while it answers', async () => {
     isSandbox = true;
-    expect(await ids()).toEqual(['sandbox']);
-    expect(await routeOf('oz/both')).toBe('sandbox: oz/both');
+    expect(await ids()).toEqual(['sandbox', 'auto', 'claude-3-5-sonnet-20241022']);
+    expect(await routeOf('oz/both')).toBe('sandbox: sandbox');
   });
 });
 

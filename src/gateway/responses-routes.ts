@@ -11,16 +11,19 @@ import type { ResponsesOptions } from '../protocols/openai-responses/decode-requ
 import { createResponsesInbound } from '../protocols/openai-responses/inbound.ts';
 import { parseFields } from '../protocols/parse-body.ts';
 import { affinityKeyOf } from './affinity.ts';
+import { answeredHeaders, modelsOf } from './answer-head.ts';
 import type { BackgroundResponses } from './background-responses.ts';
 import type { EventLog } from './event-log.ts';
 import { createOpaque } from './opaque-text.ts';
 import { listInputItems, readResponsesRequest } from './responses-request.ts';
 import type { ResponsesSockets } from './responses-socket.ts';
+import type { Routes } from './routes.ts';
 import type { StoredResponses } from './stored-responses.ts';
 import { countInputTokens } from './token-count.ts';
 
 export interface ResponsesRoutesOptions {
   readonly responses: StoredResponses;
+  readonly routes: Pick<Routes, 'check'>;
   answerTurn(
     inbound: Inbound<ResponsesOptions>,
     request: FastifyRequest,
@@ -80,10 +83,11 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
     const inbound = createResponsesInbound(
       asked.store === false
         ? undefined
-        : (response) => {
+        : (response, { answeredBy }) => {
             // A broken answer is no response to come back to.
             if (response['status'] === 'failed') return;
-            responses.save(clientId, { response, input, ancestors: before.ancestors, base: before.base });
+            const { ancestors, base } = before;
+            responses.save(clientId, { response, input, ancestors, base, answeredBy });
           },
     );
     return options.answerTurn(inbound, request, reply, decoded);
@@ -142,10 +146,13 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
     return options.answerTurn(inbound, request, reply, compactionTurn(decoded));
   });
 
-  app.post('/v1/responses/input_tokens', clientKey, async (request) => {
+  app.post('/v1/responses/input_tokens', clientKey, async (request, reply) => {
     const { clientId } = request;
-    const body = { model: 'any', input: [], ...bodyObject(request.body), store: false };
+    const given = bodyObject(request.body);
+    const body = { model: 'any', input: [], ...given, store: false };
     const { decoded } = await readResponsesRequest(responses, clientId, body, request.heldBody);
+    const route = await options.routes.check('model' in given ? decoded.request.model : undefined);
+    reply.headers(answeredHeaders(route && modelsOf([route])));
     await ownTurn(request.heldBody?.bytes ?? 0);
     return { object: 'response.input_tokens', input_tokens: countInputTokens(decoded.request) };
   });
@@ -154,8 +161,9 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
     const { clientId } = request;
     const { id } = request.params;
     const query = parseFields(retrieveQuery, givenFields(request.query));
-    const response = await background.look(clientId, id);
-    if (query.stream !== 'true') return response;
+    const { response, answeredBy } = await background.look(clientId, id);
+    const answered = answeredHeaders(answeredBy);
+    if (query.stream !== 'true') return reply.headers(answered).send(response);
     const log = background.logOf(clientId, id);
     const from = (query.starting_after ?? -1) + 1;
     if (log === undefined || from < log.first) {
@@ -169,7 +177,7 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
       const reason = `starting_after: the last event so far has the number ${log.next - 1}: name one you have got.`;
       throw new AppError('invalid_request', reason, { param: 'starting_after' });
     }
-    return options.follow(request, reply, log, from);
+    return options.follow(request, reply, log, from, answered);
   });
 
   app.delete<ById>('/v1/responses/:id', clientKey, async (request) => {
@@ -188,9 +196,10 @@ export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOpt
   });
 
   const bodiless = { config: { ...clientKey.config, takesBody: false } };
-  app.post<ById>('/v1/responses/:id/cancel', bodiless, async (request) =>
-    background.cancel(request.clientId, request.params.id),
-  );
+  app.post<ById>('/v1/responses/:id/cancel', bodiless, async (request, reply) => {
+    const { response, answeredBy } = await background.cancel(request.clientId, request.params.id);
+    return reply.headers(answeredHeaders(answeredBy)).send(response);
+  });
 }
 
 /** What the upgrade itself would refuse, but not in the words of this dialect. */

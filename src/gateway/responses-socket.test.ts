@@ -73,6 +73,7 @@ beforeEach(() => {
   const bodies = new BodyBudget(1_800_000);
   sockets = createResponsesSockets({
     clientTurns,
+    routes: { check: async () => undefined },
     responses,
     bodies,
     clock,

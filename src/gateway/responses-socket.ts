@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { WebSocket } from '@fastify/websocket';
 import { AppError } from '../core/errors.ts';
+import type { AnswerIdentity } from '../core/protocol.ts';
 import type { BodyBudget, HeldBody } from '../lib/body-budget.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { ListeningTime } from '../lib/listening-time.ts';
@@ -13,12 +14,20 @@ import type { ClientTurns } from './client-turns.ts';
 import { createDrain } from './drain.ts';
 import { createRecentTurns } from './recent-turns.ts';
 import { type ReadRequest, readResponsesRequest } from './responses-request.ts';
+import type { Routes } from './routes.ts';
 import { readMessage, type SocketMessage } from './socket-message.ts';
-import { createSocketOutput, sendErrorFrame, sendLabelled } from './socket-output.ts';
+import {
+  createSocketOutput,
+  labelOf,
+  type SocketTurn,
+  sendErrorFrame,
+  sendLabelled,
+} from './socket-output.ts';
 import { continuedBy, type StoredResponses } from './stored-responses.ts';
 
 export interface ResponsesSocketsOptions {
   readonly clientTurns: ClientTurns;
+  readonly routes: Pick<Routes, 'check'>;
   readonly responses: StoredResponses;
   readonly bodies: BodyBudget;
   readonly clock: Clock;
@@ -77,7 +86,7 @@ const goingAway = 1001;
 const tryAgainLater = 1013;
 
 export function createResponsesSockets(options: ResponsesSocketsOptions): ResponsesSockets {
-  const { clientTurns, responses, bodies, clock, listening, logger } = options;
+  const { clientTurns, routes, responses, bodies, clock, listening, logger } = options;
   const connections = new Set<Connection>();
   const recent = createRecentTurns(recentBytes);
   let isDraining = false;
@@ -229,13 +238,15 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
           return recent.find(connection, id)?.continued;
         });
         clientTurns.check(request.decoded);
-        const done = (response: Record<string, unknown>): void => {
+        const done = (response: Record<string, unknown>, { answeredBy }: AnswerIdentity): void => {
           if (response['status'] === 'failed') return;
           isGood = true;
-          remember(request, response, held.bytes);
+          remember(request, response, held.bytes, answeredBy);
         };
-        if (generate === false) prepare(request, turnId, label, done);
-        else await run(request, held.bytes, turnId, label, done);
+        if (generate === false) {
+          await routes.check(request.decoded.request.model);
+          prepare(request, turnId, label, done);
+        } else await run(request, held.bytes, turnId, label, done);
       } catch (thrown) {
         const error = appErrorFrom(thrown);
         if (error.code === 'internal') {
@@ -252,7 +263,7 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
       bytes: number,
       turnId: string,
       streamId: string | undefined,
-      onEnd: (response: Record<string, unknown>) => void,
+      onEnd: SocketTurn['onEnd'],
     ): Promise<void> {
       const times = { startedAt: clock.now(), now: clock.now };
       const headFor = answerHeads(createResponsesInbound(), decoded, turnId, times);
@@ -276,15 +287,15 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
       { decoded }: ReadRequest,
       turnId: string,
       streamId: string | undefined,
-      onEnd: (response: Record<string, unknown>) => void,
+      onEnd: SocketTurn['onEnd'],
     ): void {
       const { identity } = answerHeads(createResponsesInbound(), decoded, turnId, {
         startedAt: clock.now(),
         now: clock.now,
-      })(undefined);
+      })();
       const events = createResponseEvents(identity, decoded.options, {
-        emit: (_type, json) => sendLabelled(socket, json, streamId),
-        onEnd,
+        emit: (_type, json) => sendLabelled(socket, json, labelOf(streamId)),
+        onEnd: (response) => onEnd(response, identity),
       });
       events.prepare();
     }
@@ -294,11 +305,12 @@ export function createResponsesSockets(options: ResponsesSocketsOptions): Respon
       response: Record<string, unknown>,
       /** Of the request with all it continues. */
       bytes: number,
+      answeredBy: string | undefined,
     ): void {
       const { input } = decoded.options;
       const isStored = asked.store !== false;
-      if (isStored)
-        responses.save(clientId, { response, input, ancestors: before.ancestors, base: before.base });
+      const { ancestors, base } = before;
+      if (isStored) responses.save(clientId, { response, input, ancestors, base, answeredBy });
       const id = String(response['id']);
       const all = bytes + JSON.stringify(response['output']).length;
       recent.put(connection, { id, continued: continuedBy(before, { response, input }, isStored, all) });

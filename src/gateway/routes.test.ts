@@ -31,6 +31,7 @@ function withModels(
   models: readonly ProviderModel[],
   more: Partial<ModelList> = {},
   aliases: Record<string, string> = {},
+  { isStrict = false, isSandbox = false } = {},
 ): void {
   list = { models, withheld: [], barred: new Map(), isProven: true, ...more };
   routes = createRoutes({
@@ -41,12 +42,13 @@ function withModels(
       isReachable: true,
       isWritable: true,
       isAccepted: true,
-      isSandbox: false,
+      isSandbox,
       hasAccounts: (name) => name === 'warp',
       look: async () => {},
       close() {},
     },
     aliases,
+    isStrict,
   });
 }
 
@@ -232,5 +234,96 @@ describe('the list', () => {
       aliasOf: 'big',
     });
     await expect(routes.find('bug')).rejects.toMatchObject({ code: 'model_not_found' });
+  });
+});
+
+describe('STRICT_MODELS', () => {
+  const models = ['auto', 'think-low', 'think-medium'].map((id) => ({ id }));
+  const aliases = { deep: 'think-medium', 'team-*': 'auto', 'claude-4': 'other-model' };
+  const strict = (more: Partial<ModelList> = {}) => withModels(models, more, aliases, { isStrict: true });
+
+  it('takes listed names, families of them, prefixes, and aliases of the owner, patterns too', async () => {
+    strict();
+    const names = ['auto', 'warp/think-low', 'think', 'deep', 'team-one', 'claude-4'];
+    const got = await Promise.all(names.map(async (name) => (await resolve(name))[0]));
+    expect(got).toEqual(['auto', 'think-low', 'think-medium', 'think-medium', 'auto', 'other-model']);
+  });
+
+  it.each(['claude-3-5-sonnet-20241022', 'gpt-4o', 'Auto', 'warp/gpt-4o', 'sandbox', 'think-lo', ''])(
+    'refuses %j, which the default model answers otherwise or nothing does',
+    async (name) => {
+      strict();
+      const error = await refusalOf(name);
+      expect([error.code, error.status, error.param]).toEqual(['model_not_found', 404, 'model']);
+      await expect(routes.check(name || 'x')).rejects.toThrow('There is no model');
+      await expect(routes.find(name)).rejects.toThrow('There is no model');
+    },
+  );
+
+  it('names models like the unknown one', async () => {
+    strict();
+    expect((await refusalOf('think-lo')).message).toContain('did you mean "think-low"');
+  });
+
+  it('neither knows nor denies a name while no account has told its models', async () => {
+    strict({ isProven: false });
+    expect(await resolve('auto')).toEqual(['auto', false]);
+    const error = await refusalOf('gpt-4o');
+    expect([error.code, error.status, error.retryAfterSeconds]).toEqual(['model_unavailable', 503, 5]);
+  });
+
+  it('tells the route of a name to calls without a turn, and nothing without the setting', async () => {
+    strict();
+    expect(await routes.check('deep')).toMatchObject({ model: 'think-medium' });
+    expect(await routes.check(undefined)).toBeUndefined();
+    withModels(models);
+    expect(await routes.check('gpt-4o')).toBeUndefined();
+    expect(await resolve('gpt-4o')).toEqual(['auto', false]);
+  });
+});
+
+describe('the sandbox', () => {
+  const scenarios = ['sandbox', 'sandbox-slow', 'sandbox-unicode', 'sandbox-burst', 'auto', 'gpt-5'];
+  const models = scenarios.map((id) => ({ id }));
+  const aliases = { tryout: 'sandbox-slow', thorough: 'oz/auto' };
+  const inSandbox = (isStrict = false) => withModels(models, {}, aliases, { isStrict, isSandbox: true });
+
+  it('answers to any name, and says by which of its models', async () => {
+    inSandbox();
+    const names = [
+      'sandbox-slow',
+      'sandbox/sandbox-slow',
+      'tryout',
+      'gpt-5',
+      'claude-3',
+      'thorough',
+      'sandbox/x',
+    ];
+    const got = await Promise.all(names.map(async (name) => (await resolve(name))[0]));
+    expect(got).toEqual([...Array(3).fill('sandbox-slow'), ...Array(4).fill('sandbox')]);
+  });
+
+  it('lists a few of its models and the names of the examples, and shows every one that is asked for', async () => {
+    inSandbox();
+    const listed = await routes.list();
+    expect(listed.map(({ id, aliasOf }) => [id, aliasOf])).toEqual([
+      ['sandbox', undefined],
+      ['sandbox-slow', undefined],
+      ['auto', 'sandbox'],
+      ['claude-3-5-sonnet-20241022', 'sandbox'],
+    ]);
+    expect(await routes.find('sandbox-unicode')).toEqual({ id: 'sandbox-unicode', provider: 'sandbox' });
+    expect(await routes.find('gpt-4o')).toMatchObject({ id: 'gpt-4o', aliasOf: 'sandbox' });
+  });
+
+  it('answers to its own models alone with STRICT_MODELS', async () => {
+    inSandbox(true);
+    const names = ['sandbox', 'sandbox/sandbox', 'sandbox-burst-7', 'tryout'];
+    const got = await Promise.all(names.map(async (name) => (await resolve(name))[0]));
+    expect(got).toEqual(['sandbox', 'sandbox', 'sandbox-burst-7', 'sandbox-slow']);
+    for (const name of ['auto', 'gpt-5', 'thorough', 'sandbox-slow-7', 'sandbox-unicod', 'oz/auto'])
+      expect((await refusalOf(name)).code).toBe('model_not_found');
+    expect((await refusalOf('sandbox-unicod')).message).toContain('did you mean "sandbox-unicode"');
+    expect((await routes.list()).map(({ id }) => id)).toEqual(['sandbox', 'sandbox-slow']);
   });
 });

@@ -2,9 +2,17 @@ import type { ProviderModel, UpstreamProvider } from '../core/provider.ts';
 import type { AskedRequest } from '../core/turn.ts';
 import { defaultAliases, findAlias } from './aliases.ts';
 import { checkVision, chooseEffort, isBlindModel, isFamily } from './model-choice.ts';
-import { modelNotFound } from './model-not-found.ts';
+import { modelNotFound, modelsUnknown } from './model-not-found.ts';
 import type { ModelList, ModelLists } from './models.ts';
 import type { PoolWatch } from './pool-watch.ts';
+import {
+  bareName,
+  exampleNames,
+  hasScenario,
+  isSandboxName,
+  plainSandboxModel,
+  shownOf,
+} from './sandbox-models.ts';
 
 /** Who answers a turn, and as which of its models. */
 export interface Route {
@@ -35,6 +43,11 @@ export interface ListedModel extends ProviderModel {
 export interface Routes {
   /** Throws AppError `model_not_found`, or `invalid_request` for images the model cannot see. */
   resolve(request: RoutedRequest, signal?: AbortSignal): Promise<Route>;
+  /**
+   * For calls that begin no turn: where unknown names are refused, the route of this one, else undefined. Throws as
+   * `resolve` does.
+   */
+  check(model: string | null | undefined): Promise<Route | undefined>;
   /** After the pool had no account: another route, if by now another provider's accounts would be asked. */
   resolveAgain(request: RoutedRequest, before: Route, signal?: AbortSignal): Promise<Route | undefined>;
   /** Every model a client may name: those of the providers with accounts, and the configured aliases. */
@@ -50,6 +63,8 @@ export interface RoutesOptions {
   readonly models: ModelLists;
   readonly poolWatch: PoolWatch;
   readonly aliases: Readonly<Record<string, string>>;
+  /** STRICT_MODELS: no name is answered by another model unless an alias of the owner says so. */
+  readonly isStrict: boolean;
 }
 
 interface Target {
@@ -64,7 +79,8 @@ interface Found {
   readonly target: Target;
 }
 
-export function createRoutes({ providers, sandbox, models, poolWatch, aliases }: RoutesOptions): Routes {
+export function createRoutes(options: RoutesOptions): Routes {
+  const { providers, sandbox, models, poolWatch, aliases, isStrict } = options;
   const [first] = providers;
 
   /** Whom a name means, and what it calls the model there. */
@@ -95,6 +111,7 @@ export function createRoutes({ providers, sandbox, models, poolWatch, aliases }:
     if (withheld.some(({ id }) => id === name)) return undefined;
     if (isFamily(known, name, effort)) return { model: name, isPinned: false };
     if (isFamily(withheld, name, effort)) return undefined;
+    if (isStrict) return undefined;
     const fallback = findAlias(defaultAliases, name);
     if (fallback !== undefined) {
       const own = known.find((model) => model.isDefault) ?? known[0];
@@ -133,12 +150,25 @@ export function createRoutes({ providers, sandbox, models, poolWatch, aliases }:
     const fresh = await models.getFresh(provider);
     const found = targetOf(model, fresh, effort);
     if (found) return { provider, list: fresh, target: found };
+    if (isStrict && !fresh.isProven && model !== '') throw modelsUnknown(name);
     throw modelNotFound(name, address.isNamed ? prefixed(provider, fresh) : fresh, Object.keys(aliases));
   }
 
+  /** Its plain model answers to every other name: people who try the service out have no list yet. */
+  async function sandboxModelOf(name: string): Promise<string> {
+    const own = bareName(name);
+    const alias = bareName(findAlias(aliases, own) ?? '');
+    if (!isStrict) return [own, alias].find(isSandboxName) ?? plainSandboxModel;
+    const list = await models.get(sandbox);
+    const known = [own, alias].find((candidate) => hasScenario(list.models, candidate));
+    if (known !== undefined) return known;
+    if (!list.isProven) throw modelsUnknown(name);
+    const ofScenarios = list.models.filter(({ id }) => isSandboxName(id));
+    throw modelNotFound(name, { models: ofScenarios, withheld: [] }, Object.keys(aliases));
+  }
+
   async function resolve({ model: name, messages, reasoning }: RoutedRequest): Promise<Route> {
-    // The sandbox answers to any name: whoever tries the service out has no list yet.
-    if (poolWatch.isSandbox) return { provider: sandbox, model: name };
+    if (poolWatch.isSandbox) return { provider: sandbox, model: await sandboxModelOf(name) };
     const { provider, list, target } = await lookUp(name, reasoning.effort);
     const pinned = target.isPinned ? list.models.filter(({ id }) => id === target.model) : [];
     const candidates = pinned.length > 0 ? pinned : list.models;
@@ -151,7 +181,10 @@ export function createRoutes({ providers, sandbox, models, poolWatch, aliases }:
   async function list(): Promise<ListedModel[]> {
     if (poolWatch.isSandbox) {
       const { models: known } = await models.get(sandbox);
-      return known.map((model) => ({ ...model, provider: sandbox.name }));
+      const listed = shownOf(known).map((model) => ({ ...model, provider: sandbox.name }));
+      const [plain] = listed;
+      const examples = isStrict ? [] : exampleNames;
+      return [...listed, ...examples.map((name) => aliasOf(plain, name, plainSandboxModel, sandbox))];
     }
     const inService = providers.filter((provider) => poolWatch.hasAccounts(provider.name));
     const listed = new Map<string, ListedModel>();
@@ -173,6 +206,10 @@ export function createRoutes({ providers, sandbox, models, poolWatch, aliases }:
 
   return {
     resolve,
+    async check(model) {
+      if (!isStrict || !model) return undefined;
+      return resolve({ model, messages: [], reasoning: {} });
+    },
     async resolveAgain(request, before) {
       await poolWatch.look();
       const again = await resolve(request);
@@ -184,7 +221,13 @@ export function createRoutes({ providers, sandbox, models, poolWatch, aliases }:
       const named = listed.find((model) => model.id === id);
       if (named) return named;
       // A name that would be answered exists, listed or not.
-      if (poolWatch.isSandbox) return { id, provider: sandbox.name };
+      if (poolWatch.isSandbox) {
+        const model = await sandboxModelOf(id);
+        const { models: known } = await models.get(sandbox);
+        const found = known.find((candidate) => candidate.id === model);
+        const shown = { id: model, ...found, provider: sandbox.name };
+        return model === id ? shown : aliasOf(shown, id, model, sandbox);
+      }
       const { provider, target } = await lookUp(id);
       const shown = shownName(provider, target.model);
       const model = listed.find((candidate) => candidate.id === shown);

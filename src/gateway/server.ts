@@ -16,7 +16,7 @@ import { decodeCountRequest } from '../protocols/anthropic-messages/decode-reque
 import { anthropicMessagesInbound } from '../protocols/anthropic-messages/inbound.ts';
 import { openaiChatInbound } from '../protocols/openai-chat/inbound.ts';
 import { affinityKeyOf } from './affinity.ts';
-import { answerHeads } from './answer-head.ts';
+import { answeredHeaders, answerHeads, modelsOf } from './answer-head.ts';
 import { outputOf } from './answer-output.ts';
 import { gatewayApi } from './api.ts';
 import { appErrorFrom } from './app-error-from.ts';
@@ -78,6 +78,7 @@ const exposedHeaders = [
   'request-id',
   'retry-after',
   'x-should-retry',
+  'x-warp2api-model',
   'x-warp2api-ignored',
   'x-warp2api-usage',
   'x-warp2api-credits',
@@ -139,6 +140,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   const clientTurns = createClientTurns(turns, metrics, logger);
   const sockets = createResponsesSockets({
     clientTurns,
+    routes: turns.routes,
     responses: options.responses,
     bodies: options.bodies,
     clock,
@@ -146,7 +148,13 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     logger,
   });
 
-  const background = createBackgroundResponses({ clientTurns, responses: options.responses, clock, logger });
+  const background = createBackgroundResponses({
+    clientTurns,
+    routes: turns.routes,
+    responses: options.responses,
+    clock,
+    logger,
+  });
 
   let cancelTick = clock.after(tickMs, tick);
   function tick(): void {
@@ -220,6 +228,8 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   app.post('/v1/messages/count_tokens', clientKey, async (request, reply) => {
     reply.header('request-id', request.id);
     const counted = decodeCountRequest(request.body);
+    const route = await turns.routes.check(counted.model);
+    reply.headers(answeredHeaders(route && modelsOf([route])));
     await ownTurn(request.heldBody?.bytes ?? 0);
     return { input_tokens: countInputTokens(counted) };
   });
@@ -236,6 +246,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   app.register(async (scope) =>
     serveResponses(scope, {
       responses: options.responses,
+      routes: turns.routes,
       sockets,
       background,
       follow,
@@ -284,7 +295,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     } catch (error) {
       logger.error({ err: error, request_id: request.id }, 'a turn failed outside its own rules');
       if (response.headersSent) response.destroy();
-      else answerError(response, inbound, AppError.from(error), headFor(undefined).headers);
+      else answerError(response, inbound, AppError.from(error), headFor().headers);
     } finally {
       answer.turnEnded();
     }

@@ -1,12 +1,13 @@
 import type { Socket } from 'node:net';
 import type { WebSocket } from '@fastify/websocket';
 import type { AppError } from '../core/errors.ts';
+import type { AnswerIdentity } from '../core/protocol.ts';
 import type { ResponsesOptions } from '../protocols/openai-responses/decode-request.ts';
 import { createResponseEvents, type ResponseEvents } from '../protocols/openai-responses/response-events.ts';
 import type { HeadFor } from './answer-head.ts';
 import type { TurnOutput } from './attempt.ts';
 import type { Route } from './routes.ts';
-import { errorHeaders } from './turn-output.ts';
+import { errorHeaders, headOf } from './turn-output.ts';
 
 /** Bytes that may wait for a slow client before the upstream is paused. */
 const highWaterBytes = 64 * 1024;
@@ -20,7 +21,7 @@ export interface SocketTurn {
   /** Of the client, to tell apart what belongs to which request; repeated in every event. */
   readonly streamId: string | undefined;
   /** The response as it ended. */
-  onEnd(response: Record<string, unknown>): void;
+  onEnd(response: Record<string, unknown>, identity: AnswerIdentity): void;
 }
 
 /** Answers a turn over a WebSocket: each event of the dialect is a text frame. */
@@ -37,9 +38,15 @@ export function createSocketOutput(turn: SocketTurn): TurnOutput {
   };
 
   function begin(): ResponseEvents {
-    events ??= createResponseEvents(headFor(route).identity, turn.options, {
-      emit: (_type, json) => sendLabelled(socket, json, turn.streamId, caughtUp),
-      onEnd: turn.onEnd,
+    if (events) return events;
+    const { identity, headers } = headOf(headFor, route);
+    let told: Readonly<Record<string, unknown>> = { headers };
+    events = createResponseEvents(identity, turn.options, {
+      emit(_type, json) {
+        sendLabelled(socket, json, { ...labelOf(turn.streamId), ...told }, caughtUp);
+        told = {};
+      },
+      onEnd: (response) => turn.onEnd(response, identity),
     });
     return events;
   }
@@ -54,7 +61,7 @@ export function createSocketOutput(turn: SocketTurn): TurnOutput {
       const last = batch[batch.length - 1];
       if (socket.readyState !== socket.OPEN) return true;
       if (last?.type === 'error' && events === undefined) {
-        sendErrorFrame(socket, last.error, turn.streamId);
+        sendErrorFrame(socket, last.error, turn.streamId, headOf(headFor, route).headers);
         return true;
       }
       wire.cork();
@@ -68,9 +75,14 @@ export function createSocketOutput(turn: SocketTurn): TurnOutput {
 }
 
 /** An error outside of a response's events, with the status and headers it would have over HTTP. */
-export function sendErrorFrame(socket: WebSocket, error: AppError, streamId?: string): void {
+export function sendErrorFrame(
+  socket: WebSocket,
+  error: AppError,
+  streamId?: string,
+  answerHeaders: Readonly<Record<string, string>> = {},
+): void {
   if (socket.readyState !== socket.OPEN) return;
-  const headers = errorHeaders(error);
+  const headers = { ...answerHeaders, ...errorHeaders(error) };
   const frame = {
     type: 'error',
     status: error.status,
@@ -82,17 +94,23 @@ export function sendErrorFrame(socket: WebSocket, error: AppError, streamId?: st
       ...(Object.keys(headers).length > 0 ? { headers } : {}),
     },
   };
-  sendLabelled(socket, JSON.stringify(frame), streamId);
+  sendLabelled(socket, JSON.stringify(frame), labelOf(streamId));
 }
 
-/** A JSON object as a frame, under the client's own label for its request. */
+/** The client's own label for its request. */
+export function labelOf(streamId: string | undefined): { readonly stream_id?: string } {
+  return streamId === undefined ? {} : { stream_id: streamId };
+}
+
+/** A JSON object as a frame, with further fields before its own. */
 export function sendLabelled(
   socket: WebSocket,
   json: string,
-  streamId: string | undefined,
+  more: Readonly<Record<string, unknown>>,
   onSent: () => void = () => {},
 ): void {
-  const text = streamId === undefined ? json : `{"stream_id":${JSON.stringify(streamId)},${json.slice(1)}`;
+  const before = JSON.stringify(more);
+  const text = before === '{}' ? json : `${before.slice(0, -1)},${json.slice(1)}`;
   // A socket that breaks meanwhile closes, and that ends the turn.
   socket.send(text, onSent);
 }

@@ -15,6 +15,8 @@ export interface StoredResponse {
   readonly ancestors: readonly string[];
   /** What was said before and is in none of them. */
   readonly base: readonly RawItem[];
+  /** See AnswerIdentity; undefined while no model has been chosen. */
+  readonly answeredBy?: string | undefined;
 }
 
 /** What a request continues. */

@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { AppError, ErrorCode } from '../core/errors.ts';
 import type { Inbound, StreamEncoder } from '../core/protocol.ts';
 import type { TurnEvent, Usage } from '../core/turn.ts';
-import type { HeadFor } from './answer-head.ts';
+import { type AnswerHead, answeredHeaders, type HeadFor, modelsOf } from './answer-head.ts';
 import type { TurnOutput } from './attempt.ts';
 import { collect, emptyCollection, wholeOf } from './collect-turn.ts';
 import type { Route } from './routes.ts';
@@ -32,12 +32,14 @@ export function createStreamOutput<Options>(
 ): StreamOutput {
   let encoder: StreamEncoder | undefined;
   let route: Route | undefined;
+  let shownModel: string | undefined;
   let usage: Usage | undefined;
   let lastWriteAt = now();
 
   function begin(): StreamEncoder {
     if (encoder) return encoder;
-    const { identity, headers } = headFor(route);
+    const { identity, headers } = headOf(headFor, route);
+    shownModel = identity.answeredBy;
     response.writeHead(200, { ...headers, ...streamHeaders });
     encoder = inbound.streamEncoder(identity, options);
     return encoder;
@@ -53,12 +55,17 @@ export function createStreamOutput<Options>(
       const last = events[events.length - 1];
       lastWriteAt = now();
       if (last?.type === 'error' && !encoder) {
-        answerError(response, inbound, last.error, headFor(route).headers);
+        answerError(response, inbound, last.error, headOf(headFor, route).headers);
         return true;
       }
       for (const event of events) if (event.type === 'usage') usage = event.usage;
       if (last?.type === 'finish' || last?.type === 'error') {
-        response.end(usage ? encodeEnd(begin(), events, last, usage) : begin().encode(events));
+        const open = begin();
+        const notes = {
+          ...lateModel(route ? [route] : [], shownModel),
+          ...(usage ? usageHeaders(usage) : {}),
+        };
+        response.end(encodeEnd(open, events, last, notes));
         return true;
       }
       const text = begin().encode(events);
@@ -75,20 +82,33 @@ export function createStreamOutput<Options>(
   return output;
 }
 
-/** The last batch, with what the headers of a whole answer say of its usage as comments before the end. */
+export function headOf(headFor: HeadFor, route: Route | undefined): AnswerHead {
+  return route === undefined ? headFor() : headFor(route);
+}
+
+/** The last batch, with headers of a whole answer that were not known at its beginning as comments before the end. */
 function encodeEnd(
   encoder: StreamEncoder,
   events: readonly TurnEvent[],
   last: TurnEvent,
-  usage: Usage,
+  headers: Readonly<Record<string, string>>,
 ): string {
-  const notes = usageNotes(usage);
+  const notes = notesOf(headers);
   if (notes === '') return encoder.encode(events);
   return encoder.encode(events.slice(0, -1)) + notes + encoder.encode([last]);
 }
 
-export function usageNotes(usage: Usage): string {
-  return Object.entries(usageHeaders(usage))
+/** A stream that had to begin without content may be answered by another model than its headers say. */
+export function lateModel(
+  routes: readonly Route[],
+  shown: string | undefined,
+): Readonly<Record<string, string>> {
+  const model = modelsOf(routes);
+  return model === shown ? {} : answeredHeaders(model);
+}
+
+export function notesOf(headers: Readonly<Record<string, string>>): string {
+  return Object.entries(headers)
     .map(([name, value]) => `: ${name} ${value}\n\n`)
     .join('');
 }
@@ -122,14 +142,14 @@ export function createWholeOutput<Options>(
     write(events) {
       for (const event of events) {
         if (event.type === 'error') {
-          answerError(response, inbound, event.error, headFor(route).headers);
+          answerError(response, inbound, event.error, headOf(headFor, route).headers);
           return true;
         }
         collect(collected, event);
       }
       const answer = wholeOf(collected);
       if (answer === undefined) return true;
-      const { identity, headers } = headFor(route);
+      const { identity, headers } = headOf(headFor, route);
       const body = Buffer.from(inbound.encodeAnswer(identity, answer, options));
       response.writeHead(200, {
         ...headers,

@@ -14,6 +14,8 @@ export interface ApiAnswer {
   readonly body?: NamedSchema;
   /** Default `application/json`. */
   readonly contentType?: string;
+  /** What it means, by the header's name. */
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 export interface ApiRoute {
@@ -59,7 +61,9 @@ export interface ApiOperation {
     readonly schema: Json;
   }[];
   readonly requestBody?: { readonly required: boolean; readonly content: Json };
-  readonly responses: Readonly<Record<string, { readonly description: string; readonly content?: Json }>>;
+  readonly responses: Readonly<
+    Record<string, { readonly description: string; readonly headers?: Json; readonly content?: Json }>
+  >;
 }
 
 /** An OpenAPI 3.1 document. */
@@ -123,13 +127,26 @@ function operationOf(route: ApiRoute, api: ApiDescription): ApiOperation {
 /** OpenAPI 3.1 has no words for the events of a stream: readers take a schema for each event's or for the whole's. */
 const eventStream = 'text/event-stream';
 
-function responseOf({ description, body, contentType }: ApiAnswer): ApiOperation['responses'][string] {
-  if (body === undefined && contentType === undefined) return { description };
+function responseOf(answer: ApiAnswer): ApiOperation['responses'][string] {
+  const { body, contentType } = answer;
+  const description = {
+    description: answer.description,
+    ...(answer.headers && { headers: headersOf(answer.headers) }),
+  };
+  if (body === undefined && contentType === undefined) return description;
   const content =
     body === undefined || contentType !== undefined
       ? { [contentType ?? 'text/plain']: contentType === eventStream ? {} : { schema: { type: 'string' } } }
       : {};
-  return { description, content: { ...content, ...(body === undefined ? {} : jsonContent(body)) } };
+  return { ...description, content: { ...content, ...(body === undefined ? {} : jsonContent(body)) } };
+}
+
+function headersOf(headers: Readonly<Record<string, string>>): Json {
+  const described = Object.entries(headers).map(([name, description]) => [
+    name,
+    { description, schema: { type: 'string' } },
+  ]);
+  return Object.fromEntries(described) as Json;
 }
 
 function jsonContent({ name }: NamedSchema): Json {

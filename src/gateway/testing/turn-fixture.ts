@@ -49,6 +49,7 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
     models,
     poolWatch,
     aliases,
+    isStrict: false,
   });
   let isReachable = true;
   const schemas = createSchemaChecker(clock);
