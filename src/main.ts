@@ -3,14 +3,9 @@ import { buffer } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { CliActions } from './cli/actions.ts';
 import { runProgram } from './cli/program.ts';
-import {
-  movePool,
-  openPoolAdmin,
-  type RunningServices,
-  rotateMasterKey,
-  startSandboxAlone,
-  startServices,
-} from './compose.ts';
+import { isOwnPool, openPool } from './compose/open-pool.ts';
+import { movePool, rotateMasterKey } from './compose/whole-store.ts';
+import { type RunningServices, startSandboxAlone, startServices } from './compose.ts';
 import { type Config, loadConfig, nearSettings, readEnvironment } from './config.ts';
 import { openLogFile } from './lib/log-file.ts';
 import { createLogger, type Logger } from './lib/logger.ts';
@@ -47,7 +42,11 @@ const actions: CliActions = {
   },
   openAdmin: async () => {
     const config = configure();
-    return openPoolAdmin(config, createLogger('ERROR', undefined, config.secrets));
+    const pool = await openPool(config, createLogger('ERROR', undefined, config.secrets));
+    if (pool.by === 'address' && !isOwnPool(config)) {
+      actions.writeError(`Asking the pool at ${config.poolUrl}, which POOL_SERVICE_URL names.\n`);
+    }
+    return Object.assign(pool.admin, { [Symbol.asyncDispose]: () => pool[Symbol.asyncDispose]() });
   },
   async examine({ wantsAnswer }) {
     const { examine } = await import('./doctor/doctor.ts');

@@ -29,6 +29,7 @@ const allowed: Record<string, readonly string[]> = {
     'pool',
     'gateway',
     'config',
+    'settings',
     'sandbox',
   ],
   doctor: ['core', 'lib', 'db', 'pool-api', 'providers', 'config', 'compose'],

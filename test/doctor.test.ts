@@ -89,8 +89,15 @@ it('examines running services over HTTP, lends an account and gets an answer', a
   };
   expect(status.active_sessions).toBeLessThanOrEqual(1);
   expect(JSON.stringify(found)).not.toMatch(/boss-of-it|wk-real/);
-  const wrongKey = await doctor(false, { ADMIN_KEY: 'is-not-it' });
-  expect(wrongKey['database']).toMatch(/^problem: This key is not one of the pool/);
+  // Beside the process no key is needed; at the address of a pool it is.
+  expect(await doctor(false, { ADMIN_KEY: '' })).toMatchObject({ database: found['database'] });
+  const elsewhere = {
+    DATA_DIR: 'another',
+    POOL_SERVICE_PORT: '1',
+    POOL_SERVICE_URL: `http://127.0.0.1:${environment['POOL_SERVICE_PORT']}`,
+    ADMIN_KEY: 'is-not-it',
+  };
+  expect((await doctor(false, elsewhere))['database']).toMatch(/^problem: This key is not one of the pool/);
 });
 
 it('says what to do about each thing that is wrong', async () => {

@@ -1,7 +1,5 @@
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { describe, expect, it } from 'vitest';
-import { openPoolAdmin } from '../src/compose.ts';
-import type { Config } from '../src/config.ts';
 import { gatewayApi } from '../src/gateway/api.ts';
 import { chatAnswer, errorAnswer, healthAnswer, modelList } from '../src/gateway/api-answers.ts';
 import { createGatewayServer } from '../src/gateway/server.ts';
@@ -9,7 +7,7 @@ import { quietKeep } from '../src/gateway/testing/turn-fixture.ts';
 import type { ApiDocument } from '../src/lib/api-document.ts';
 import { routesOf } from '../src/lib/http-server.ts';
 import { createLogger } from '../src/lib/logger.ts';
-import { servicesForTest, startTestServices, userTurn } from './support/services.ts';
+import { servicesForTest, userTurn } from './support/services.ts';
 
 describe("the gateway's document", () => {
   it('is valid and describes what the gateway really answers', async () => {
@@ -92,20 +90,4 @@ describe("the gateway's /metrics", () => {
     const open = await fetch(`${others.gatewayUrl}/metrics`);
     expect(open.status).toBe(401);
   });
-});
-
-it('tells commands that the pool of a gateway with its pool inside has no address', async () => {
-  const seen: Config[] = [];
-  const inside = await startTestServices({ USE_POOL_SERVICE: 'false' }, (config) => {
-    seen.push(config);
-    return config;
-  });
-  try {
-    const [config] = seen;
-    await expect(openPoolAdmin(config as Config, createLogger('FATAL'))).rejects.toThrow(
-      /gateway holds the pool.*stop it first.*USE_POOL_SERVICE=true/,
-    );
-  } finally {
-    await inside.close();
-  }
 });

@@ -2,7 +2,7 @@ import { type RequestListener, request } from 'node:http';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeAll, expect, it } from 'vitest';
-import { createVendorNetwork } from '../src/compose.ts';
+import { createVendorNetwork } from '../src/compose/build-pool.ts';
 import { loadConfig } from '../src/config.ts';
 import { examine } from '../src/doctor/doctor.ts';
 import { createLogger } from '../src/lib/logger.ts';

@@ -15,7 +15,7 @@ export interface CliActions {
   serve(mode: 'both' | 'pool' | 'gateway'): Promise<void>;
   /** Runs the sandbox upstream until it is stopped. */
   sandbox(options: SandboxCommand): Promise<void>;
-  /** The pool's store itself, or the pool over HTTP when a service holds the store. */
+  /** The pool of whichever process holds it, or its store itself. */
   openAdmin(): Promise<PoolAdmin & AsyncDisposable>;
   /** Looks at everything a working installation needs. */
   examine(options: { readonly wantsAnswer: boolean }): Promise<readonly Finding[]>;

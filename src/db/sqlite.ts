@@ -173,7 +173,7 @@ function lock(database: DatabaseSync, path: string): void {
     throw new DatabaseError(
       'database_in_use',
       `The database ${path} is held by ${describeHolder(path)}. ` +
-        'Stop that process first, or talk to it over HTTP; two processes cannot share this file.',
+        'Stop that process first; two processes cannot share this file.',
       { cause: error },
     );
   }

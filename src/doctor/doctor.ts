@@ -1,8 +1,8 @@
 import { join } from 'node:path';
-import { createVendorNetwork, openLocalPool, openRemotePool } from '../compose.ts';
+import { createVendorNetwork } from '../compose/build-pool.ts';
+import { openPool } from '../compose/open-pool.ts';
 import { type Config, checkRunMode, keyWarnings, offersSandbox } from '../config.ts';
 import type { ProviderHttp } from '../core/provider.ts';
-import { DatabaseError } from '../db/errors.ts';
 import { systemClock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import { createNetwork } from '../lib/network/network.ts';
@@ -48,9 +48,7 @@ export async function examine(options: DoctorOptions): Promise<Finding[]> {
   const gateway = await lookAtPort('gateway', gatewayUrl, 'PORT', localHttp);
   findings.push(...(poolPort === undefined ? [] : [poolPort.finding]), gateway.finding);
   findings.push(lookAtFolder(config.dataDir), lookAtPrivacy(config.dataDir, config.logDir));
-  findings.push(
-    ...(await findingOf('database', () => lookAtStore(config, options.logger, poolPort?.isOurs ?? false))),
-  );
+  findings.push(...(await findingOf('database', () => lookAtStore(config, options.logger))));
   findings.push(...(await lookAtUpstreams(config)));
   findings.push(
     ...(await findingOf('answer', () =>
@@ -83,30 +81,24 @@ async function lookAtUpstreams(config: Config): Promise<Finding[]> {
   return findings.flat();
 }
 
-/** The store, its key and its accounts: by the running service where there is one, else opened here. */
-async function lookAtStore(config: Config, logger: Logger, isPoolRunning: boolean): Promise<Finding[]> {
+/** The store, its key and its accounts: by the process that holds it where there is one, else opened here. */
+async function lookAtStore(config: Config, logger: Logger): Promise<Finding[]> {
   const keyFile = config.masterKeyFile ?? join(config.dataDir, 'master.key');
   const keyFinding = (fits: boolean | undefined) =>
     lookAtKeyFile(keyFile, config.masterKey !== undefined, fits);
-  if (isPoolRunning) {
-    await using remote = openRemotePool(config);
-    const pool = await lookAtPool(remote.admin, remote.borrower, offersSandbox(config));
-    return [ok('database', 'the running pool has it open'), keyFinding(undefined), ...pool];
-  }
-  try {
-    await using local = await openLocalPool(config, logger);
-    const pool = await lookAtPool(local.admin, local.borrower, offersSandbox(config));
-    return [
-      ok('database', `${shownUrl(config.databaseUrl)} opens, its schema is up to date`),
-      keyFinding(true),
-      ...pool,
-    ];
-  } catch (error) {
-    if (!(error instanceof DatabaseError) || error.code !== 'database_in_use') throw error;
-    if (!config.usePoolService) {
-      return [ok('database', 'the running gateway has it open'), keyFinding(undefined)];
-    }
-    return [problem('database', `${error.message} No pool answers at ${config.poolUrl}.`)];
+  await using opened = await openPool(config, logger);
+  const pool = await lookAtPool(opened.admin, opened.borrower, offersSandbox(config));
+  switch (opened.by) {
+    case 'process':
+      return [ok('database', 'the running pool has it open'), keyFinding(undefined), ...pool];
+    case 'address':
+      return [ok('database', `the pool at ${config.poolUrl} has it open`), ...pool];
+    case 'store':
+      return [
+        ok('database', `${shownUrl(config.databaseUrl)} opens, its schema is up to date`),
+        keyFinding(true),
+        ...pool,
+      ];
   }
 }
 

@@ -24,6 +24,8 @@ export interface HttpPoolOptions {
   readonly apiKey?: string | undefined;
   /** GATEWAY_KEY, by which the pool knows a gateway; shown beside `apiKey`. */
   readonly gatewayKey?: string | undefined;
+  /** A Unix domain socket of the pool, in place of the host and port of `baseUrl`. */
+  readonly socketPath?: string | undefined;
   /** For calls that do not wait at the pool; default 10 s. */
   readonly timeoutMs?: number;
   /** Silence after which the event stream counts as dead; default 60 s. */

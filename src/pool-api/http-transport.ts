@@ -13,6 +13,7 @@ const maxAnswerBytes = 32 * 1024 * 1024;
 /** System errors that mean no byte of the call reached the pool. */
 const neverSent = new Set([
   'ECONNREFUSED',
+  'ENOENT',
   'ENOTFOUND',
   'EAI_AGAIN',
   'EHOSTUNREACH',
@@ -29,6 +30,8 @@ export interface TransportOptions {
   readonly apiKey?: string | undefined;
   /** A gateway's own key, sent as `x-api-key`. A pool that does not know it may know `apiKey`. */
   readonly gatewayKey?: string | undefined;
+  /** A Unix domain socket to connect to, in place of the host and port of `baseUrl`. */
+  readonly socketPath?: string | undefined;
 }
 
 export interface Call {
@@ -59,7 +62,8 @@ export interface Transport {
 export function createTransport(options: TransportOptions): Transport {
   const base = parseBaseUrl(options.baseUrl);
   const prefix = base.pathname.replace(/\/+$/, '');
-  const place = `${base.origin}${prefix}`;
+  const { socketPath } = options;
+  const place = socketPath ?? `${base.origin}${prefix}`;
   const authorization = bearer(options.apiKey);
   const gatewayKey = bearer(options.gatewayKey)?.slice('Bearer '.length);
   const isSecure = base.protocol === 'https:';
@@ -87,6 +91,7 @@ export function createTransport(options: TransportOptions): Transport {
       const start = isSecure ? httpsRequest : httpRequest;
       const request = start(new URL(prefix + call.path, base), {
         agent,
+        ...(socketPath === undefined ? {} : { socketPath }),
         method: call.method,
         headers,
         signal,

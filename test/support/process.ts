@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { resolve } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { onTestFinished } from 'vitest';
 import { eventually } from './services.ts';
 
@@ -32,6 +33,27 @@ export async function startProcess(
   const service = spawnService(words, environment, folder, entry);
   onTestFinished(() => void service.child.kill('SIGKILL'));
   return { ...service, url: await service.urlOf(words.at(-1) === 'pool' ? 'account pool' : 'gateway') };
+}
+
+/** A command of the program, run to its end. */
+export async function runCommand(
+  words: readonly string[],
+  environment: Record<string, string>,
+  folder: string,
+  stdin = '',
+): Promise<{ readonly code: number | null; readonly stdout: string; readonly stderr: string }> {
+  const child = spawn(process.execPath, [resolve(import.meta.dirname, '../../src/main.ts'), ...words], {
+    cwd: folder,
+    env: { PATH: process.env['PATH'], ...environment },
+  });
+  onTestFinished(() => void child.kill('SIGKILL'));
+  child.stdin.end(stdin);
+  const [stdout, stderr, [code]] = await Promise.all([
+    text(child.stdout),
+    text(child.stderr),
+    once(child, 'close') as Promise<[number | null]>,
+  ]);
+  return { code, stdout, stderr };
 }
 
 /** The same, for the caller to end. */

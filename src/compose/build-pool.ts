@@ -1,0 +1,182 @@
+import { join } from 'node:path';
+import type { Sandbox, SandboxOptions } from '../../sandbox/index.ts';
+import { type Config, offersSandbox } from '../config.ts';
+import { type Clock, systemClock } from '../lib/clock.ts';
+import type { Logger } from '../lib/logger.ts';
+import { makeFolder } from '../lib/make-folder.ts';
+import { createNetwork, type Network } from '../lib/network/network.ts';
+import { closeFolder } from '../lib/private-folder.ts';
+import { sharedKey } from '../lib/shared-key-file.ts';
+import { userAgent, version } from '../lib/version.ts';
+import type { Caller, PoolOptions, PoolService, VaultPlace } from '../pool/index.ts';
+import { createProviderHttp } from '../providers/http.ts';
+import { createProviders, type Providers } from '../providers/registry.ts';
+
+/** What tests put in place of the real thing. */
+export interface ServiceSeams {
+  readonly clock?: Clock;
+  readonly onRefreshStep?: PoolOptions['onRefreshStep'];
+}
+
+/** Things opened in order, to be closed in reverse; what was opened before a failure is closed too. */
+export class Opened {
+  readonly #closers: { readonly name: string; readonly close: () => Promise<unknown> }[] = [];
+  readonly #logger: Logger | undefined;
+
+  constructor(logger?: Logger) {
+    this.#logger = logger;
+  }
+
+  add(name: string, close: () => Promise<unknown>): void {
+    this.#closers.push({ name, close });
+  }
+
+  async close(): Promise<void> {
+    for (let closer = this.#closers.pop(); closer; closer = this.#closers.pop()) {
+      try {
+        await closer.close();
+      } catch (error) {
+        this.#logger?.error({ err: error }, `closing ${closer.name} failed`);
+      }
+    }
+  }
+}
+
+/** The way to all vendors. */
+export function createVendorNetwork({ proxies }: Config, clock: Clock = systemClock): Network {
+  return createNetwork({ proxies, clock, userAgent });
+}
+
+export function openNetwork(config: Config, opened: Opened, clock?: Clock): Network {
+  const network = createVendorNetwork(config, clock);
+  // Before all that is added later, and so closed after it: reports and cancellations still find their way.
+  opened.add('the connections to vendors', async () => network.close());
+  return network;
+}
+
+export async function startSandbox(options?: SandboxOptions): Promise<Sandbox> {
+  return (await import('../../sandbox/index.ts')).startSandbox(options);
+}
+
+export function openProviders(
+  config: Config,
+  network: Network,
+  logger: Logger,
+  opened: Opened,
+  clock: Clock = systemClock,
+): Providers {
+  let sandbox: Promise<Sandbox> | undefined;
+  // Before all that is added later, and so closed after it: turns go on to their end meanwhile.
+  opened.add('the sandbox', async () => (await sandbox)?.close());
+  return createProviders({
+    warpServerUrl: config.warp.serverUrl,
+    warpOauth: {
+      clientId: config.warp.oauthClientId,
+      firebaseApiKey: config.warp.firebaseApiKey,
+      identityUrl: config.warp.identityUrl,
+      tokenUrl: config.warp.tokenUrl,
+    },
+    oz: { ...config.oz, clock, logger },
+    configured: config.providers,
+    // Started by whoever needs it first: most processes never do.
+    async sandboxUrl() {
+      sandbox ??= startSandbox();
+      return (await sandbox).url;
+    },
+    http: createProviderHttp(network.dispatcher),
+    tokenHttp: createProviderHttp(network.singleUse),
+    now: clock.now,
+    userAgent,
+    onAnomaly(anomaly, { upstreamRequestId, detail }) {
+      // What no version of this program knows yet is of no use to whoever runs it.
+      const level = anomaly.startsWith('unknown-') ? 'debug' : 'info';
+      logger[level](
+        { anomaly, detail, upstream_request_id: upstreamRequestId },
+        'an odd event of the upstream',
+      );
+    },
+  });
+}
+
+export async function buildPool(
+  config: Config,
+  { providers, network }: { readonly providers: Providers; readonly network: Network },
+  logger: Logger,
+  onLost: (error: Error) => void,
+  opened: Opened,
+  { clock = systemClock, onRefreshStep }: ServiceSeams = {},
+): Promise<PoolService> {
+  makeFolder(config.dataDir);
+  closeDataFolder(config, logger);
+  const { createPool, openSources, openStore, openVault } = await import('../pool/index.ts');
+  const store = await openStore(config.databaseUrl, {
+    clock,
+    onLost,
+    onTrouble: (error) => logger.warn({ err: error }, 'trouble with the database'),
+  });
+  const vault = await openVault({
+    store,
+    ...vaultPlace(config),
+    now: clock.now(),
+    onNotice: (message) => logger.warn(message),
+  }).catch(async (error: unknown) => {
+    await store.close();
+    throw error;
+  });
+  const pool = createPool({
+    store,
+    vault,
+    secrets: config.secrets,
+    providers: providers.all,
+    clock,
+    logger: logger.child({ service: 'pool' }),
+    sources: (tools) =>
+      openSources(config.sources, tools, { http: createProviderHttp(network.dispatcher), userAgent }),
+    settings: {
+      minPoolSize: config.pool.minSize,
+      maxPoolSize: config.pool.maxSize,
+      sessionTimeoutMs: config.pool.sessionTimeoutMs,
+      retireAfterMs: config.pool.retireAfterMs,
+      sandbox: offersSandbox(config),
+      refreshMinIntervalMs: config.pool.refreshMinIntervalMs,
+      provisionConcurrency: config.pool.provisionConcurrency,
+      version,
+    },
+    ...(onRefreshStep && { onRefreshStep }),
+  });
+  opened.add('the pool', () => pool.close());
+  return pool;
+}
+
+export function vaultPlace(config: Config): VaultPlace {
+  const { masterKey, masterKeyFile } = config;
+  return {
+    ...(masterKey === undefined ? {} : { masterKey }),
+    ...(masterKeyFile === undefined ? {} : { masterKeyFile }),
+    defaultKeyFile: join(config.dataDir, 'master.key'),
+  };
+}
+
+/** Every process and command does this, so that the first one closes the folder. */
+export function closeDataFolder({ dataDir }: Config, logger?: Logger): void {
+  const advice = closeFolder(dataDir, 'DATA_DIR');
+  if (advice !== undefined) logger?.warn(advice);
+}
+
+export const gatewayKeyFile = (config: Config): string => join(config.dataDir, 'gateway.key');
+
+/** The key of gateways on this machine where no GATEWAY_KEY is set. Throws KeyFileError. */
+export function ownGatewayKey(config: Config, logger: Logger): string | undefined {
+  const path = gatewayKeyFile(config);
+  const key = sharedKey(path);
+  config.secrets.add(key);
+  if (key === undefined) {
+    logger.warn(
+      `${path} can be neither read nor made, so gateways that run apart are ordinary borrowers to the pool: set the same GATEWAY_KEY for both services.`,
+    );
+  }
+  return key;
+}
+
+/** Who works on the pool with a command of this program. */
+export const commandLine: Caller = { role: 'admin', keyId: 'local', isGateway: false };

@@ -1,0 +1,52 @@
+import { absoluteDatabaseUrl, type Config } from '../config.ts';
+import { DatabaseError } from '../db/errors.ts';
+import { systemClock } from '../lib/clock.ts';
+import type { MovedRows, Rotation } from '../pool/index.ts';
+import { closeDataFolder, commandLine, vaultPlace } from './build-pool.ts';
+
+// What needs the store for itself.
+
+/** Seals all credentials under another master key. Throws when a service holds the store. */
+export async function rotateMasterKey(config: Config, newKeyFile: string | undefined): Promise<Rotation> {
+  const now = systemClock.now();
+  const place = vaultPlace(config);
+  closeDataFolder(config);
+  const { openStore, openVault, rotateKey } = await import('../pool/index.ts');
+  const store = await openStore(config.databaseUrl, {
+    clock: systemClock,
+    exclusive: true,
+    onLost() {},
+  }).catch((error: unknown) => {
+    if (!(error instanceof DatabaseError) || error.code !== 'database_in_use') throw error;
+    throw new Error(`The key is rotated while no service runs. ${error.message}`, { cause: error });
+  });
+  try {
+    const vault = await openVault({ store, ...place, now });
+    return await rotateKey({
+      store,
+      vault,
+      place,
+      now,
+      actor: commandLine.keyId,
+      ...(newKeyFile === undefined ? {} : { newKeyFile }),
+    });
+  } finally {
+    await store.close();
+  }
+}
+
+/** Moves the pool from SQLite to PostgreSQL. Throws when a service holds either. */
+export async function movePool(
+  config: Config,
+  { from, to }: { readonly from?: string; readonly to: string },
+): Promise<MovedRows> {
+  config.secrets.addUrl(to);
+  config.secrets.addUrl(from);
+  const { moveStore } = await import('../pool/index.ts');
+  closeDataFolder(config);
+  return moveStore(
+    from === undefined ? config.databaseUrl : absoluteDatabaseUrl(from, config.dataDir),
+    to,
+    systemClock.now(),
+  );
+}

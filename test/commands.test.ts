@@ -1,0 +1,150 @@
+import { chmodSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
+import { startSandbox } from '../sandbox/index.ts';
+import { openPostgres } from '../src/db/postgres.ts';
+import { type PostgresServer, startPostgresServer } from '../src/db/testing/postgres-server.ts';
+import { runCommand, startProcess } from './support/process.ts';
+
+let postgres: Promise<PostgresServer> | undefined;
+afterAll(async () => (await postgres)?.dispose());
+
+/** An empty place to work in: commands and services run there with the same environment. */
+async function workplace(more: Record<string, string> = {}) {
+  const folder = mkdtempSync(join(tmpdir(), 'warp2api-commands-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const upstream = await startSandbox();
+  onTestFinished(() => upstream.close());
+  const environment: Record<string, string> = {
+    PORT: '0',
+    POOL_SERVICE_PORT: '0',
+    WARP_SERVER_URL: upstream.url,
+    SHUTDOWN_SECONDS: '0',
+    ...more,
+  };
+  const data = join(folder, environment['DATA_DIR'] ?? 'data');
+  return {
+    folder,
+    environment,
+    data,
+    sockets: () => readdirSync(data).filter((name) => name.endsWith('.sock')),
+    serve: (words: readonly string[] = [], change: Record<string, string> = {}) =>
+      startProcess(['serve', ...words], { ...environment, ...change }, folder),
+    /** Ends well, or the test fails with what it said. */
+    async command(line: string, change: Record<string, string> = {}): Promise<string> {
+      const done = await runCommand(line.split(' '), { ...environment, ...change }, folder);
+      expect(done).toMatchObject({ code: 0, stderr: '' });
+      return done.stdout;
+    },
+    run: (line: string, change: Record<string, string> = {}) =>
+      runCommand(line.split(' '), { ...environment, ...change }, folder),
+  };
+}
+
+let databasesMade = 0;
+
+/** An empty database of its own for each test. */
+async function onPostgres(): Promise<Record<string, string>> {
+  postgres ??= startPostgresServer();
+  const server = await postgres;
+  databasesMade += 1;
+  const name = `commands_${databasesMade}`;
+  const maintenance = await openPostgres(server.url('postgres'));
+  await maintenance.writing.script(`CREATE DATABASE ${name}`);
+  await maintenance.close();
+  return { DATABASE_URL: server.url(name), KEEP_URL: 'memory' };
+}
+
+const databases: Record<string, () => Promise<Record<string, string>>> = {
+  SQLite: async () => ({}),
+  PostgreSQL: onPostgres,
+};
+const ways: Record<string, { words?: string[]; environment?: Record<string, string> }> = {
+  'both services in one process': { environment: { ADMIN_KEY: 'a-key-that-no-command-needs-to-know' } },
+  'a pool that runs apart': { words: ['pool'] },
+  'a gateway with its pool inside': { words: ['gateway'], environment: { USE_POOL_SERVICE: 'false' } },
+};
+
+describe.for(Object.entries(databases))('on %s commands reach the pool of', ([, settings]) => {
+  it.for(Object.entries(ways))('%s', { timeout: 90_000 }, async ([, { words, environment }]) => {
+    const place = await workplace({ ...(await settings()), ...environment });
+    const service = await place.serve(words);
+    // No key, and ports that nobody knows: none is needed.
+    const added = JSON.parse(
+      await place.command('account add --provider warp --api-key wk-of-mine --json', { ADMIN_KEY: '' }),
+    ) as { id: string };
+    expect(JSON.parse(await place.command('status --json'))).toMatchObject({
+      running: true,
+      pool_stats: { total: 1 },
+    });
+    expect(await place.command(`audit --account ${added.id}`)).toMatch(/local +account-added/);
+    const doctor = await place.run('doctor');
+    expect(doctor.stdout).toMatch(/ok +database +the running pool has it open/);
+    expect(doctor.stdout).toMatch(/ok +lease +an account of warp was lent and came back/);
+
+    expect(await service.kill('SIGTERM')).toBe(0);
+    expect(place.sockets()).toEqual([]);
+    expect(JSON.parse(await place.command('status --json'))).toMatchObject({ running: false });
+  });
+});
+
+it('a socket that a killed process left is no hindrance, and one of another process is found', async () => {
+  const place = await workplace(await onPostgres());
+  const first = await place.serve(['pool']);
+  const second = await place.serve(['pool']);
+  expect(place.sockets()).toHaveLength(2);
+  await first.kill('SIGKILL');
+  expect(await place.command('status')).toMatch(/service running +yes/);
+  await second.kill('SIGKILL');
+  expect(await place.command('status')).toMatch(/service running +no/);
+  expect(place.sockets()).toEqual([]);
+});
+
+it('only the owner can open the socket, under any umask and in a folder that others may read', async () => {
+  const place = await workplace({ DATA_DIR: '.' });
+  chmodSync(place.folder, 0o755);
+  await place.serve(['pool']);
+  const [socket = ''] = place.sockets();
+  expect(statSync(join(place.folder, socket)).mode & 0o777).toBe(0o600);
+});
+
+it('works in a folder whose path is longer than the address of a socket may be', async () => {
+  const place = await workplace({ DATA_DIR: `${'deep/'.repeat(40)}data` });
+  await place.serve(['pool']);
+  expect(await place.command('status')).toMatch(/service running +yes/);
+});
+
+it('works while the port of the pool is crowded', async () => {
+  const place = await workplace();
+  const { url } = await place.serve(['pool']);
+  const crowd: Socket[] = [];
+  onTestFinished(() => {
+    for (const socket of crowd) socket.destroy();
+  });
+  await Promise.all(
+    Array.from({ length: 1500 }, async () => {
+      const socket = connect({ host: '127.0.0.1', port: Number(new URL(url).port) });
+      socket.on('error', () => {});
+      crowd.push(socket);
+      await new Promise((resolve) => socket.once('connect', resolve).once('close', resolve));
+    }),
+  );
+  expect(await place.command('status')).toMatch(/service running +yes/);
+});
+
+it('go to the pool that POOL_SERVICE_URL names where no process here holds one, and make no database', async () => {
+  const there = await workplace({ ADMIN_KEY: 'the-key-of-the-other-pool' });
+  const { url } = await there.serve(['pool']);
+  const here = await workplace({ POOL_SERVICE_URL: url, ADMIN_KEY: 'the-key-of-the-other-pool' });
+  const asked = await here.run('status');
+  expect(asked).toMatchObject({ code: 0, stdout: expect.stringMatching(/service running +yes/) });
+  expect(asked.stderr).toBe(`Asking the pool at ${url}, which POOL_SERVICE_URL names.\n`);
+  const refused = await here.run('status', { ADMIN_KEY: 'another-key' });
+  expect(refused).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/not one of the pool: show ADMIN_KEY/),
+  });
+  expect(() => readdirSync(here.data)).toThrow('ENOENT');
+});
