@@ -15,6 +15,7 @@ export default defineConfig({
     maxWorkers: 3,
     // The processes and threads that tests start compile each module once.
     env: { NODE_COMPILE_CACHE: join(import.meta.dirname, 'node_modules/.cache/compiled') },
+    expect: { poll: { timeout: 30_000, interval: 10 } },
     // Tests of one file that run together mostly wait, too.
     maxConcurrency: 10,
     projects: [

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import { startSandbox } from '../sandbox/index.ts';
 import { loadConfig } from '../src/config.ts';
+import { findFreePort } from '../src/core/testing/free-port.ts';
 import { examine } from '../src/doctor/doctor.ts';
 import { createLogger } from '../src/lib/logger.ts';
 import { startProcess } from './support/process.ts';
@@ -16,20 +17,13 @@ async function listen(server: Server): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer();
-  const port = await listen(server);
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
 async function installation(more: Record<string, string> = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'warp2api-doctor-'));
   const upstream = await startSandbox();
   onTestFinished(() => upstream.close());
   const environment: Record<string, string> = {
-    PORT: String(await freePort()),
-    POOL_SERVICE_PORT: String(await freePort()),
+    PORT: String(await findFreePort()),
+    POOL_SERVICE_PORT: String(await findFreePort()),
     WARP_SERVER_URL: upstream.url,
     ...more,
   };
@@ -146,7 +140,7 @@ it('looks at every configured provider, not only at Warp', async () => {
     join(folder, 'warp2api.yaml'),
     `providers:
   tokens: { type: oauth2, token_url: "${vendor.url}/oauth2/token", client_id: me }
-  keys: { type: api_key, check_url: "http://127.0.0.1:${await freePort()}/v1/models" }
+  keys: { type: api_key, check_url: "http://127.0.0.1:${await findFreePort()}/v1/models" }
 `,
   );
   expect(await doctor()).toMatchObject({

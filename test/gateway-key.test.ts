@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { startSandbox } from '../sandbox/index.ts';
-import { findFreePort } from '../src/pool-api/pool.fake.ts';
+import { findFreePort } from '../src/core/testing/free-port.ts';
 import { startProcess } from './support/process.ts';
 import { eventually, userTurn } from './support/services.ts';
 

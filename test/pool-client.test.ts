@@ -1,10 +1,10 @@
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
 import { startSandbox } from '../sandbox/index.ts';
+import { findFreePort } from '../src/core/testing/free-port.ts';
 import { AccountPoolClient, isPoolError, type LeasedAccount } from '../src/pool-api/client.ts';
 import { poolErrorCodes } from '../src/pool-api/errors.ts';
 import { type ServiceProcess, startProcess } from './support/process.ts';
@@ -12,20 +12,12 @@ import { eventually } from './support/services.ts';
 
 /** The client library against a pool in a process of its own. */
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === 'object' && address !== null ? address.port : 0;
-}
-
 async function setUp(accountCount: number, environment: Record<string, string> = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'warp2api-pool-client-'));
   onTestFinished(() => rmSync(folder, { recursive: true }));
   const upstream = await startSandbox();
   onTestFinished(() => upstream.close());
-  const port = await freePort();
+  const port = await findFreePort();
   const start = () =>
     startProcess(
       ['serve', 'pool'],

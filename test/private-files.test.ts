@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { expect, onTestFinished, test } from 'vitest';
 import { startSandbox } from '../sandbox/index.ts';
-import { findFreePort } from '../src/pool-api/pool.fake.ts';
+import { findFreePort } from '../src/core/testing/free-port.ts';
 import { childEnvironment, startProcess } from './support/process.ts';
 import { eventually } from './support/services.ts';
 

@@ -13,10 +13,10 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { findFreePort } from '../src/core/testing/free-port.ts';
 
 const root = join(import.meta.dirname, '..');
 
@@ -63,7 +63,7 @@ beforeEach(async () => {
   mkdirSync(join(folder, 'node_modules', 'node', 'bin'), { recursive: true });
   writeFileSync(join(folder, 'node_modules', 'node', 'package.json'), '{"name":"node"}');
   symlinkSync(process.execPath, join(folder, 'node_modules', 'node', 'bin', 'node'));
-  const [pool, gateway] = await freePorts();
+  const [pool, gateway] = [await findFreePort(), await findFreePort()];
   environment = { PATH: process.env['PATH'], POOL_PORT: String(pool), GATEWAY_PORT: String(gateway) };
 });
 
@@ -93,17 +93,6 @@ function pidIn(name: string): number | undefined {
 function isAlive(pid: number): boolean {
   const { stdout } = spawnSync('ps', ['-p', String(pid), '-o', 'stat='], { encoding: 'utf8' });
   return /^[^Z\s]/.test(stdout.trim());
-}
-
-async function freePorts(): Promise<[number, number]> {
-  const servers = [createServer(), createServer()];
-  const ports: number[] = [];
-  for (const server of servers) {
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    ports.push((server.address() as AddressInfo).port);
-  }
-  for (const server of servers) await new Promise((resolve) => server.close(resolve));
-  return [ports[0] ?? 0, ports[1] ?? 0];
 }
 
 describe('start_services.sh and stop_services.sh', () => {

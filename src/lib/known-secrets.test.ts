@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
+import { cpuSecondsOf } from '../core/testing/cpu-time.ts';
 import { KnownSecrets } from './known-secrets.ts';
 import { unicodeEscape } from './shown-text.ts';
 
@@ -187,14 +188,15 @@ describe('the credentials of accounts', () => {
   });
 });
 
-it('is not held up by keys that are made to hold it up', () => {
+it('is not held up by keys that are made to hold it up', async () => {
   const secrets = new KnownSecrets();
   for (let length = 6_200; length <= 8_192; length += 1) secrets.use('a'.repeat(length));
   for (let length = 8; length < 2_000; length += 1) secrets.use(`${'ab'.repeat(length / 2)}`);
-  const started = performance.now();
-  expect(secrets.redact(`${'a'.repeat(100_000)} ${'ab'.repeat(50_000)}`).length).toBeLessThan(1_000);
+  const seconds = await cpuSecondsOf(() => {
+    expect(secrets.redact(`${'a'.repeat(100_000)} ${'ab'.repeat(50_000)}`).length).toBeLessThan(1_000);
+  });
   // Without bounds it takes minutes.
-  expect(performance.now() - started).toBeLessThan(20_000);
+  expect(seconds).toBeLessThan(20);
 });
 
 it('cannot be guessed letter by letter: what its reader has said stays, right or wrong', () => {

@@ -86,15 +86,17 @@ describe('events', () => {
   });
 
   it('go on from the last one after the connection broke', async () => {
+    let breakOff = (): void => {};
     await using running = await setUp((index) => (response: ServerResponse) => {
       stream(removed(`account-${index}`))(response);
-      if (index === 0) setTimeout(() => response.socket?.resetAndDestroy(), 20);
+      breakOff = () => void response.socket?.resetAndDestroy();
     });
     const states: boolean[] = [];
     const heard: string[] = [];
     for await (const news of running.client.events({ onState: (isOn) => states.push(isOn) })) {
       heard.push(news.type === 'account-removed' ? news.account_id : news.type);
       if (heard.length === 2) break;
+      breakOff();
     }
     expect(heard).toEqual(['account-0', 'account-1']);
     expect(running.pool.calls[1]?.headers['last-event-id']).toBe('1');

@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, vi } from 'vitest';
+import { findFreePort } from '../core/testing/free-port.ts';
 import { AccountPoolClient, PoolError } from './client.ts';
 import {
   allocated,
   type FakeAnswer,
   type FakeCall,
   failed,
-  findFreePort,
   leased,
   poolStatus,
   sessionIdOf,
@@ -52,12 +52,17 @@ describe('AccountPoolClient', () => {
 
   it('keeps waiting for a pool that is not up yet', async () => {
     const port = await findFreePort();
-    await using client = new AccountPoolClient({ baseUrl: `http://127.0.0.1:${port}`, retryDelayMs: 50 });
+    await using client = new AccountPoolClient({
+      baseUrl: `http://127.0.0.1:${port}`,
+      retryDelayMs: 50,
+      retries: 20,
+    });
     const session = client.allocate();
     await sleep(40);
     await using pool = await startFakePool(friendly, { port });
     expect((await session).accounts).toHaveLength(1);
     expect(pool.calls).toHaveLength(1);
+    await (await session).release();
   });
 
   it('repeats an allocate whose connection broke with the same session id, so that it cannot lease twice', async () => {
@@ -203,8 +208,8 @@ describe('AccountPoolClient', () => {
 
   it('gives up on a pool that takes the call and does not answer in time', async () => {
     await using pool = await startFakePool(() => 'hang');
-    await using client = new AccountPoolClient({ baseUrl: pool.url, timeoutMs: 40 });
-    expect((await errorOf(client.status())).message).toMatch(/did not answer within 40 ms/);
+    await using client = new AccountPoolClient({ baseUrl: pool.url, timeoutMs: 1_000 });
+    expect((await errorOf(client.status())).message).toMatch(/did not answer within 1000 ms/);
     expect(pool.calls).toHaveLength(1);
   });
 

@@ -69,12 +69,6 @@ export async function startFakePool(
   };
 }
 
-/** A port of this machine on which nothing listens. */
-export async function findFreePort(): Promise<number> {
-  await using pool = await startFakePool(() => ({}));
-  return pool.port;
-}
-
 export const leased: LeasedAccount = {
   id: 'acc-1',
   email: 'one@example.com',

@@ -19,7 +19,7 @@ const hour = 60 * minute;
 const audit = { actor: 'owner', action: 'account-changed', detail: {} };
 
 /** What every store must do about tokens, whatever database is below it. */
-export function describeRefreshes(name: string, openStore: () => Promise<Store>): void {
+export function describeRefreshes(name: string, openStore: () => Promise<Store>, runs = 60): void {
   let opened: Store[] = [];
   const withAccount = async (change: Partial<NewStoredAccount> = {}): Promise<Store> => {
     const store = await openStore();
@@ -386,7 +386,7 @@ export function describeRefreshes(name: string, openStore: () => Promise<Store>)
           opened = opened.filter((other) => other !== store);
           await store.close();
         }),
-        { numRuns: 60 },
+        { numRuns: runs },
       );
     });
   });

@@ -6,7 +6,8 @@ import { testAccount, testDemand } from '../testing.ts';
 import type { AccountFilter, AccountSettings, LeaseDemand, ReportedTurn, Store } from './store.ts';
 
 /** What every store must do, whatever database is below it. */
-export function describeStore(name: string, openStore: () => Promise<Store>): void {
+/** `runs` is how many random runs of calls a store of its own is opened for. */
+export function describeStore(name: string, openStore: () => Promise<Store>, runs = 40): void {
   const start = Date.UTC(2026, 0, 1);
   let opened: Store[] = [];
   const open = async (): Promise<Store> => {
@@ -503,7 +504,7 @@ export function describeStore(name: string, openStore: () => Promise<Store>): vo
           opened = opened.filter((other) => other !== store);
           await store.close();
         }),
-        { numRuns: 40 },
+        { numRuns: runs },
       );
     });
 
