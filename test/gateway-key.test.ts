@@ -79,7 +79,11 @@ test('a gateway with its own data folder is an ordinary borrower, and says so', 
     /"level":"?warn.*GATEWAY_KEY|GATEWAY_KEY/.test(gateway.output()),
   );
   expect(await gateway.ask()).toBe(503);
-  expect(await gateway.health()).toMatchObject({ status: 'ok', pool: { accepts_key: true } });
+  expect(await gateway.health()).toMatchObject({
+    status: 'degraded',
+    reason: expect.stringContaining('set the same GATEWAY_KEY for the pool and the gateway'),
+    pool: { accepts_key: true },
+  });
 });
 
 test('a gateway whose key the pool does not take is degraded, and works when it has the right one', async () => {

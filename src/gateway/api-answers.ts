@@ -5,6 +5,8 @@ import { diskHealth } from '../pool-api/schema.ts';
 
 export const healthAnswer = z.object({
   status: z.enum(['ok', 'degraded']),
+  /** Why it is degraded and what to do, in a sentence or several; absent while it is ok. */
+  reason: z.string().optional(),
   sandbox: z.boolean(),
   version: z.string(),
   pool: z.object({

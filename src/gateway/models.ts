@@ -40,6 +40,8 @@ interface AccountList {
   readonly askedAt: number;
   /** The team it was asked for: each team has its own list. */
   readonly teamUid: string | null;
+  /** What its owner lets it be used for, as far as that is known. */
+  readonly only: readonly string[] | null;
 }
 
 interface Look {
@@ -152,7 +154,8 @@ export function createModelLists(leases: LeaseCache, clock: Clock, logger: Logge
   function learn(entry: Entry, account: LeasedAccount, models: readonly ProviderModel[]): void {
     const { accounts } = entry;
     const now = clock.monotonic();
-    accounts.set(account.id, { models: usable(models), askedAt: now, teamUid: account.team_uid });
+    const { team_uid: teamUid, models: only } = account;
+    accounts.set(account.id, { models: usable(models), askedAt: now, teamUid, only });
     for (const [id, { askedAt }] of accounts) {
       const isTooMany = accounts.size > mostKept && id !== account.id;
       if (isTooMany || askedAt + keptForMs <= now) accounts.delete(id);
@@ -220,10 +223,18 @@ export function createModelLists(leases: LeaseCache, clock: Clock, logger: Logge
       look(provider, entry);
     },
 
-    /** Its owner may have changed the account, and so what it is refused. */
+    /** How many accounts may be used for none of the models that they have. */
+    countUseless(provider: UpstreamProvider): number {
+      const own = [...(entries.get(provider.name)?.accounts.values() ?? [])];
+      return own.filter(({ models, only }) => only && !models.some(({ id }) => only.includes(id))).length;
+    },
+
+    /** Its owner may have changed the account, and so what it is refused and what it is used for. */
     accountChanged(accountId: string): void {
       for (const entry of entries.values()) {
         entry.refused.forget(accountId);
+        const listed = entry.accounts.get(accountId);
+        if (listed) entry.accounts.set(accountId, { ...listed, only: null });
         entry.list = unite(entry);
       }
     },

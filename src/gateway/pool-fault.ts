@@ -1,15 +1,23 @@
 import { AppError, type AppErrorOptions } from '../core/errors.ts';
 import { NotPoolError } from '../pool-api/answer-error.ts';
 import { PoolError } from '../pool-api/errors.ts';
+import { hindranceSentence, type Verdict } from '../pool-api/readiness.ts';
 import type { Route } from './routes.ts';
+
+export const keyNotAccepted =
+  'The account pool does not accept the key of this gateway: GATEWAY_KEY, or POOL_API_KEY where none is set, must be the same for both services.';
 
 /** Whether what the pool has no account for speaks of any but those a turn has tried already. */
 export function isAboutOthers(error: unknown): boolean {
   return error instanceof PoolError && error.code === 'no_account_available' && standingOf(error) !== 'none';
 }
 
-/** What a client hears when the pool has no account for its turn. */
-export function appErrorFromPool(error: unknown, route?: Pick<Route, 'model' | 'barred'>): AppError {
+/** What a client hears when the pool has no account for its turn; `verdict` is about the accounts of the route's provider. */
+export function appErrorFromPool(
+  error: unknown,
+  route?: Pick<Route, 'model' | 'barred'>,
+  verdict?: Verdict,
+): AppError {
   if (!(error instanceof PoolError)) return AppError.from(error);
   const options = {
     cause: error,
@@ -17,10 +25,8 @@ export function appErrorFromPool(error: unknown, route?: Pick<Route, 'model' | '
   };
   switch (error.code) {
     case 'no_account_available':
-      // Accounts there are, as some are barred, and no others are out for a reason: none of them may use the model.
-      if (route?.barred && error.shortage && Object.keys(error.shortage.reasons).length === 0)
-        return noAccountMayUse(route.model, error);
-      return shortageError(error, options);
+      if (route && isOnlyForModel(error, route, verdict)) return noAccountMayUse(route.model, error);
+      return shortageError(error, options, verdict);
     // What a pool says of a path that has too much before it.
     case 'not_found':
     case 'method_not_allowed':
@@ -42,11 +48,7 @@ export function appErrorFromPool(error: unknown, route?: Pick<Route, 'model' | '
       });
     case 'invalid_key':
     case 'forbidden':
-      return new AppError(
-        'pool_unavailable',
-        'The account pool does not accept the key of this gateway: GATEWAY_KEY, or POOL_API_KEY where none is set, must be the same for both services.',
-        { retryAfterMs: 60_000, ...options },
-      );
+      return new AppError('pool_unavailable', keyNotAccepted, { retryAfterMs: 60_000, ...options });
     case 'host_not_allowed':
       return new AppError(
         'pool_unavailable',
@@ -64,6 +66,19 @@ function notAtPool(options: AppErrorOptions): AppError {
   return new AppError('pool_unavailable', reason, { retryAfterMs: 60_000, ...options });
 }
 
+/**
+ * Whether accounts stand ready and none of them may use the model. None is out for a reason; and that there are any is known
+ * where some are barred from the model, or from what the pool says of its accounts.
+ */
+function isOnlyForModel(
+  { shortage }: PoolError,
+  { barred }: Pick<Route, 'barred'>,
+  verdict: Verdict | undefined,
+): boolean {
+  if (!shortage || Object.keys(shortage.reasons).length > 0) return false;
+  return barred !== undefined || (shortage.matching === 0 && verdict?.isReady === true);
+}
+
 function noAccountMayUse(model: string, cause: PoolError): AppError {
   const message = `No account in the pool may use the model "${model}"; choose another one, or add an account whose plan includes it.`;
   return new AppError('model_not_found', message, { param: 'model', cause });
@@ -73,12 +88,16 @@ function standingOf({ shortage }: PoolError): 'spent' | 'limited' | 'busy' | 're
   const reasons = shortage?.reasons ?? {};
   const has = (...names: string[]) => names.some((name) => (reasons[name] ?? 0) > 0);
   if (has('rate_limited')) return 'limited';
-  if (has('leased', 'too_few_slots', 'half_open', 'lend_gateway_only')) return 'busy';
+  if (has('leased', 'too_few_slots', 'half_open')) return 'busy';
   if (has('cooldown')) return 'resting';
   return has('exhausted', 'free_quota_spent') ? 'spent' : 'none';
 }
 
-function shortageError(error: PoolError, options: { cause: unknown; retryAfterMs?: number }): AppError {
+function shortageError(
+  error: PoolError,
+  options: { cause: unknown; retryAfterMs?: number },
+  verdict: Verdict | undefined,
+): AppError {
   const retrying = { retryAfterMs: 5_000, ...options };
   switch (standingOf(error)) {
     case 'limited':
@@ -96,7 +115,7 @@ function shortageError(error: PoolError, options: { cause: unknown; retryAfterMs
     case 'resting':
       return new AppError(
         'no_account_available',
-        'The accounts rest after failures; try again in a moment.',
+        'The accounts that could answer are resting after a failure or until their token is renewed; try again after the time in Retry-After.',
         retrying,
       );
     case 'spent':
@@ -106,10 +125,14 @@ function shortageError(error: PoolError, options: { cause: unknown; retryAfterMs
         options,
       );
     case 'none':
-      return new AppError(
-        'no_account_available',
-        'No usable account is in the pool; its owner has to add one or mend one.',
-        retrying,
-      );
+      return new AppError('no_account_available', unusable(error, verdict), retrying);
   }
+}
+
+function unusable({ shortage }: PoolError, verdict: Verdict | undefined): string {
+  if (verdict?.isReady === false) return verdict.reason;
+  const reasons = shortage?.reasons ?? {};
+  return Object.keys(reasons).length > 0
+    ? hindranceSentence(reasons)
+    : 'No usable account is in the pool; its owner has to add one or mend one.';
 }

@@ -1,5 +1,6 @@
 import type { Clock } from '../lib/clock.ts';
 import type { Pool, PoolHealth } from '../pool-api/pool.ts';
+import type { Readiness } from '../pool-api/readiness.ts';
 import type { PoolEvent } from '../pool-api/schema.ts';
 
 /** What the gateway knows of the pool as a whole. */
@@ -11,6 +12,8 @@ export interface PoolWatch {
   readonly isAccepted: boolean;
   /** True while the pool lends sandbox accounts because it has no real one. */
   readonly isSandbox: boolean;
+  /** How its accounts stand to this gateway; undefined while that is not known, and where the sandbox answers. */
+  readonly accounts?: Readiness | undefined;
   /** Whether it has accounts of that provider which are not given up; undefined while that is not known. */
   hasAccounts(provider: string): boolean | undefined;
   /** Asks the pool now. */
@@ -19,6 +22,8 @@ export interface PoolWatch {
 }
 
 const lookEveryMs = 5_000;
+/** Changes of accounts come in crowds: one look tells of all that came within this time. */
+const lookSoonMs = 250;
 
 /** Whom the pool takes this gateway for, and how many accounts it withholds for that reason. */
 export type PoolStanding = Pick<PoolHealth, 'caller' | 'gatewayOnly'>;
@@ -36,12 +41,18 @@ export function createPoolWatch(pool: Pool, clock: Clock, handlers: PoolWatchHan
   let standing: PoolStanding = { caller: undefined, gatewayOnly: 0 };
   let isSandbox = false;
   let providers: ReadonlySet<string> | undefined;
+  let accounts: Readiness | undefined;
+  let looks = 0;
+  let lastAnswered = 0;
+  let isTicking = false;
+  let isDueSoon = false;
   const stop = new AbortController();
   let cancel = clock.after(lookEveryMs, tick);
 
   pool.subscribe(
     (event) => {
       if (isTelling(event)) void look();
+      else if (event.type === 'account-changed') lookSoon();
     },
     (isConnected) => {
       if (isConnected) void look();
@@ -58,7 +69,12 @@ export function createPoolWatch(pool: Pool, clock: Clock, handlers: PoolWatchHan
   }
 
   async function look(): Promise<void> {
+    looks += 1;
+    const number = looks;
     const answer = await pool.health();
+    // A later question has been answered meanwhile.
+    if (number < lastAnswered) return;
+    lastAnswered = number;
     const hasChanged = answer.isReachable !== isReachable;
     isReachable = answer.isReachable;
     isWritable = answer.isReadOnly !== true;
@@ -70,11 +86,26 @@ export function createPoolWatch(pool: Pool, clock: Clock, handlers: PoolWatchHan
     if (isOther) handlers.onStanding?.(standing);
     isSandbox = answer.isSandbox;
     providers = answer.providers && new Set(answer.providers);
+    accounts = answer.accounts;
+  }
+
+  function lookSoon(): void {
+    if (isDueSoon) return;
+    isDueSoon = true;
+    if (!isTicking) schedule();
+  }
+
+  function schedule(): void {
+    cancel();
+    cancel = clock.after(isDueSoon ? lookSoonMs : lookEveryMs, tick);
   }
 
   function tick(): void {
+    isTicking = true;
+    isDueSoon = false;
     void look().finally(() => {
-      if (!stop.signal.aborted) cancel = clock.after(lookEveryMs, tick);
+      isTicking = false;
+      if (!stop.signal.aborted) schedule();
     });
   }
 
@@ -90,6 +121,9 @@ export function createPoolWatch(pool: Pool, clock: Clock, handlers: PoolWatchHan
     },
     get isSandbox() {
       return isSandbox;
+    },
+    get accounts() {
+      return isSandbox ? undefined : accounts;
     },
     hasAccounts: (provider) => providers?.has(provider),
     look,

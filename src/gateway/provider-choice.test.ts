@@ -21,6 +21,7 @@ const models: ModelLists = {
   refused() {},
   outdated() {},
   noteTeam() {},
+  countUseless: () => 0,
   accountChanged() {},
   accountRemoved() {},
 };

@@ -23,6 +23,7 @@ const lists: ModelLists = {
   refused() {},
   outdated() {},
   noteTeam() {},
+  countUseless: () => 0,
   accountChanged() {},
   accountRemoved() {},
 };

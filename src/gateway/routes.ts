@@ -1,5 +1,6 @@
 import type { ProviderModel, UpstreamProvider } from '../core/provider.ts';
 import type { AskedRequest } from '../core/turn.ts';
+import { judge, judgeProvider, type Readiness, type Verdict } from '../pool-api/readiness.ts';
 import { defaultAliases, findAlias } from './aliases.ts';
 import { checkVision, chooseEffort, isBlindModel, isFamily } from './model-choice.ts';
 import { modelNotFound, modelsUnknown } from './model-not-found.ts';
@@ -50,6 +51,8 @@ export interface Routes {
   check(model: string | null | undefined): Promise<Route | undefined>;
   /** After the pool had no account: another route, if by now another provider's accounts would be asked. */
   resolveAgain(request: RoutedRequest, before: Route, signal?: AbortSignal): Promise<Route | undefined>;
+  /** Whether some account can answer any turn at all, and then a turn to this provider; undefined while that is not known. */
+  judge(provider?: UpstreamProvider): Verdict | undefined;
   /** Every model a client may name: those of the providers with accounts, and the configured aliases. */
   list(): Promise<readonly ListedModel[]>;
   /** The model of that name: one that is listed, or what a request of that name would get. Throws `model_not_found`. */
@@ -215,6 +218,13 @@ export function createRoutes(options: RoutesOptions): Routes {
       const again = await resolve(request);
       return again.provider === before.provider ? undefined : again;
     },
+    judge(provider) {
+      if (poolWatch.accounts === undefined) return undefined;
+      const accounts = withUselessLimits(poolWatch.accounts);
+      const names = providers.map(({ name }) => name);
+      const verdict = judge(accounts, names);
+      return verdict.isReady && provider ? judgeProvider(accounts, provider.name) : verdict;
+    },
     list,
     async find(id) {
       const listed = await list();
@@ -234,6 +244,20 @@ export function createRoutes(options: RoutesOptions): Routes {
       return shown === id ? { id, provider: provider.name } : aliasOf(model, id, shown, provider);
     },
   };
+
+  /** Where every open account is limited to some models, with those that have none of these counted as what they are. */
+  function withUselessLimits(known: Readiness): Readiness {
+    const accounts = { ...known };
+    for (const provider of providers) {
+      const { open = 0, open_for_models: limited = 0, ...others } = known[provider.name] ?? {};
+      if (open > 0 || limited === 0) continue;
+      // Looks for itself, and not at every call.
+      void models.get(provider);
+      const useless = models.countUseless(provider);
+      if (useless >= limited) accounts[provider.name] = { ...others, useless_models: limited };
+    }
+    return accounts;
+  }
 
   function prefixed(provider: UpstreamProvider, { models: known, withheld }: ModelList) {
     const withPrefix = (model: ProviderModel) => ({ ...model, id: `${provider.name}/${model.id}` });

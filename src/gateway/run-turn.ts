@@ -131,7 +131,7 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
           throw failover.shown(isAboutOthers(cause) ? appErrorFromPool(cause) : undefined);
         }
         const rerouted = await routes.resolveAgain(turn.request, route, turn.signal);
-        if (!rerouted) throw appErrorFromPool(cause, route);
+        if (!rerouted) throw appErrorFromPool(cause, route, routes.judge(route.provider));
         conversation.end();
         path = await pathOf(rerouted);
         continue;

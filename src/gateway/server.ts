@@ -10,7 +10,6 @@ import { createHttpServer } from '../lib/http-server.ts';
 import type { Logger } from '../lib/logger.ts';
 import { metricsType } from '../lib/metrics.ts';
 import { ownTurn } from '../lib/own-turn.ts';
-import { version } from '../lib/version.ts';
 import { createWrongKeyLog } from '../lib/wrong-keys.ts';
 import { decodeCountRequest } from '../protocols/anthropic-messages/decode-request.ts';
 import { anthropicMessagesInbound } from '../protocols/anthropic-messages/inbound.ts';
@@ -25,6 +24,7 @@ import { createBackgroundResponses } from './background-responses.ts';
 import { createClientTurns } from './client-turns.ts';
 import type { EventLog } from './event-log.ts';
 import { followEvents } from './follow-events.ts';
+import { healthOf, VerdictLog } from './health.ts';
 import type { GatewayKeep } from './keep/open-keep.ts';
 import { type ClientKeys, createClientKeys } from './keys.ts';
 import { createGatewayMetrics } from './metrics.ts';
@@ -156,9 +156,11 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     logger,
   });
 
+  const verdicts = new VerdictLog(logger);
   let cancelTick = clock.after(tickMs, tick);
   function tick(): void {
     const now = listening.tick();
+    verdicts.note(turns.routes.judge());
     for (const call of turns.runningCalls) call.checkTimeouts(now);
     running.tick(now);
     sockets.tick(now);
@@ -177,39 +179,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     sendError(reply, dialectOf(request), known, request.id);
   });
 
-  app.get('/health', open, async () => {
-    const { isAccepted } = poolWatch;
-    // A pool that does not take the key sends no events either.
-    const isReachable = poolWatch.isReachable && (turns.leases.isPoolConnected || !isAccepted);
-    const unreachable = [...turns.reach.all].filter(([, isUp]) => !isUp).map(([provider]) => provider);
-    const { isStoreOpen, isWritable, store } = options.keep.figures();
-    const { log, disk } = disks();
-    const isWhole =
-      isReachable &&
-      isAccepted &&
-      unreachable.length === 0 &&
-      poolWatch.isWritable &&
-      isWritable &&
-      log.writable;
-    return {
-      status: isWhole ? 'ok' : 'degraded',
-      sandbox: poolWatch.isSandbox,
-      version,
-      pool: {
-        mode: options.isPoolInside ? 'inside' : 'http',
-        reachable: isReachable,
-        accepts_key: isAccepted,
-        writable: poolWatch.isWritable,
-      },
-      unreachable_providers: unreachable,
-      keep: { store, reachable: isStoreOpen, ...(isStoreOpen && !isWritable && { writable: false }) },
-      log,
-      disk,
-      ...(poolWatch.isSandbox
-        ? { notice: 'No account is in the pool: answers come from the built-in sandbox, not from a model.' }
-        : {}),
-    };
-  });
+  app.get('/health', open, async () => healthOf({ ...options, disks }));
 
   app.get('/metrics', adminKey, async (_request, reply) => {
     const text = await metrics.text();

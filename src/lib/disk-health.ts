@@ -8,6 +8,10 @@ export interface DiskHealth {
   readonly disk: { readonly low: boolean };
 }
 
+/** What `/health` says while the log is not writable. */
+export const logFault =
+  'Lines of the log are lost: make room on its disk, or let this user write to LOG_FILE.';
+
 /** A disk with less than this is nearly full. */
 export const lowDiskBytes = 100 * 1024 * 1024;
 const lookEveryMs = 5_000;

@@ -78,6 +78,7 @@ export function createHttpPool(options: HttpPoolOptions): Pool & { close(): Prom
           isReachable: true,
           isSandbox: answer.sandbox,
           providers: answer.providers,
+          accounts: answer.accounts,
           caller: answer.caller,
           gatewayOnly: answer.gateway_only_accounts ?? 0,
           isReadOnly: answer.store && !answer.store.writable,

@@ -1,3 +1,4 @@
+import type { Readiness } from './readiness.ts';
 import type {
   Account,
   AccountChange,
@@ -45,6 +46,8 @@ export interface PoolHealth {
   readonly isSandbox: boolean;
   /** The providers it has accounts of that are not given up; undefined where it does not say. */
   readonly providers: readonly string[] | undefined;
+  /** How they stand to this caller; undefined where it does not say. */
+  readonly accounts?: Readiness | undefined;
   /** Whom the pool takes this caller for; `unknown` where it does not accept the key, undefined where it does not say. */
   readonly caller: 'admin' | 'borrower' | 'gateway' | 'unknown' | undefined;
   /** How many accounts in service are lent to gateways only. */

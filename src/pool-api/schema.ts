@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { outcomes } from '../core/outcome.ts';
+import { readiness } from './readiness.ts';
 
 /**
  * Shapes that cross the pool's boundary. Requests are strict: an unknown field is an error, and null where a field may be left out
@@ -602,8 +603,15 @@ export const diskHealth = {
 export const healthAnswer = z.object({
   status: z.enum(['ok', 'degraded']),
   sandbox: z.boolean(),
+  /** Why it is degraded and what to do, in a sentence or several; absent while it is ok. */
+  reason: z.string().optional(),
   /** Those with accounts that are not given up. */
   providers: z.array(z.string()).optional(),
+  /**
+   * For callers the pool knows: the accounts of each provider by what keeps them from being lent to this caller, in the
+   * words of a shortage; `open`: nothing does.
+   */
+  accounts: readiness.optional(),
   /** Who the key of this very request belongs to: `unknown` where the pool needs one and it shows none or a wrong one. */
   caller: z.enum(['admin', 'borrower', 'gateway', 'unknown']).optional(),
   /** Accounts in service that this caller is never lent, because they are for gateways only. */

@@ -25,6 +25,7 @@ import {
 } from './pool-context.ts';
 import { createQuotaQuery } from './quota.ts';
 import { QuotaDoubt } from './quota-doubt.ts';
+import { readinessOf } from './readiness.ts';
 import { createRefresher, type RefreshStep } from './refresh.ts';
 import { createReplenisher } from './replenish.ts';
 import { accountIds, openSandboxStore } from './sandbox-accounts.ts';
@@ -81,8 +82,8 @@ export interface PoolService
   readonly clock: Clock;
   readonly version: string;
   readonly secrets: KnownSecrets;
-  /** Not reachable once the store is beyond use. */
-  health(): Promise<PoolHealth>;
+  /** `accounts` as they stand to a gateway, unless the caller is none. Not reachable once the store is beyond use. */
+  health(isGateway?: boolean): Promise<PoolHealth>;
 }
 
 export function createPool(options: PoolOptions): PoolService {
@@ -206,13 +207,19 @@ export function createPool(options: PoolOptions): PoolService {
     );
   }
 
-  const health = async (): Promise<PoolHealth> => {
+  const health = async (isGateway = true): Promise<PoolHealth> => {
     const isSandbox = sandbox !== undefined;
     try {
-      const { byProvider, gatewayOnly } = await store.stats(clock.now());
-      const providers = byProvider.filter(isInService).map((one) => one.provider);
-      const isReadOnly = writes.isFailing;
-      return { isReachable: true, isSandbox, providers, gatewayOnly, isReadOnly, caller: undefined };
+      const stats = await store.stats(clock.now());
+      return {
+        isReachable: true,
+        isSandbox,
+        providers: stats.byProvider.filter(isInService).map((one) => one.provider),
+        accounts: readinessOf(stats, isGateway),
+        gatewayOnly: stats.gatewayOnly,
+        isReadOnly: writes.isFailing,
+        caller: undefined,
+      };
     } catch (error) {
       logger.error({ err: error }, 'the store does not answer');
       return {
@@ -290,7 +297,7 @@ export function createPool(options: PoolOptions): PoolService {
         signal.addEventListener('abort', stop, { once: true });
         onState(true);
       },
-      health,
+      health: () => health(caller.isGateway),
     }),
   };
 }

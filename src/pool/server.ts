@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { adviseOnPath, type ServicePlaces } from '../core/path-advice.ts';
 import { serveApiDocs } from '../lib/api-docs-routes.ts';
 import type { BodyBudget } from '../lib/body-budget.ts';
-import { createDiskHealth } from '../lib/disk-health.ts';
+import { createDiskHealth, logFault } from '../lib/disk-health.ts';
 import { createHttpServer } from '../lib/http-server.ts';
 import type { Logger } from '../lib/logger.ts';
 import { metricsType } from '../lib/metrics.ts';
@@ -11,6 +11,7 @@ import { shownKeys } from '../lib/shown-keys.ts';
 import { createWrongKeyLog } from '../lib/wrong-keys.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import type { PoolHealth } from '../pool-api/pool.ts';
+import { judgePool } from '../pool-api/readiness.ts';
 import { poolApi } from './api.ts';
 import type { PoolService } from './create-pool.ts';
 import { streamEvents } from './event-stream.ts';
@@ -119,13 +120,17 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
 
   app.get('/health', open, async ({ headers, url }) => {
     const caller = whoIs(identify, shownKeys(headers, url));
-    const { isReachable, isSandbox, providers, gatewayOnly, isReadOnly } = await pool.health();
+    const health = await pool.health(caller === 'gateway');
+    const { isSandbox, providers, accounts, gatewayOnly } = health;
     const { log, disk } = disks();
-    const isWritable = isReadOnly !== true;
+    const isWritable = health.isReadOnly !== true;
+    const reasons = [...faultsOf(health), ...(log.writable ? [] : [logFault])];
     return {
-      status: isReachable && isWritable && log.writable ? 'ok' : 'degraded',
+      status: reasons.length === 0 ? 'ok' : 'degraded',
+      ...(reasons.length > 0 && { reason: reasons.join(' ') }),
       sandbox: isSandbox,
       ...(providers && { providers }),
+      ...(caller !== 'unknown' && accounts && { accounts }),
       caller,
       ...((caller === 'borrower' || caller === 'admin') && { gateway_only_accounts: gatewayOnly }),
       store: { writable: isWritable },
@@ -231,6 +236,16 @@ async function allocate(
     if (gone.signal.aborted) return reply.hijack();
     throw error;
   }
+}
+
+/** Why the pool cannot lend, each with what to do. */
+function faultsOf({ isReachable, isReadOnly, isSandbox, accounts }: PoolHealth): string[] {
+  if (!isReachable) return ['The database does not answer: see that it runs, and what DATABASE_URL says.'];
+  const verdict = isSandbox || accounts === undefined ? undefined : judgePool(accounts);
+  return [
+    ...(isReadOnly ? ['The database takes no changes: make room on its disk, or put its file back.'] : []),
+    ...(verdict?.isReady === false ? [verdict.reason] : []),
+  ];
 }
 
 /** For `/health`, by which a caller can check its key. */

@@ -22,6 +22,7 @@ export function countedStats(
   | 'reauthRequired'
   | 'disabled'
   | 'byProvider'
+  | 'kinds'
   | 'gatewayOnly'
 > {
   type Sums = { -readonly [Name in keyof ProviderStats]: ProviderStats[Name] } & {
@@ -57,6 +58,7 @@ export function countedStats(
     available: all.available,
     inUse: all.inUse,
     gatewayOnly,
+    kinds: counts,
     byProvider: [...providers.values()].map(({ total: _total, ...stats }) => stats),
   };
 }

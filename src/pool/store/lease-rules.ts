@@ -152,8 +152,15 @@ export function mismatchOf(
     : `This session is for provider "${other}"; use another session id for "${provider}".`;
 }
 
+/** What of a question decides about one account. */
+type Asked = Pick<Question, 'excluded' | 'counted' | 'spent'> & {
+  readonly demand: Pick<LeaseDemand, 'model' | 'exclusive' | 'slots'> & {
+    readonly owner: Pick<LeaseDemand['owner'], 'isGateway'>;
+  };
+};
+
 /** Why an account is not lent: a word of `Skip`; `open` when nothing is in the way, `held` when it counts already. */
-export function reasonFor(row: CandidateRow, { demand, excluded, counted, spent }: Question): string {
+export function reasonFor(row: CandidateRow, { demand, excluded, counted, spent }: Asked): string {
   if (!mayUse(row.models, demand.model)) return 'model';
   if (excluded.has(row.id)) return 'excluded';
   if (counted.has(row.id)) return 'held';

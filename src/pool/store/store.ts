@@ -2,6 +2,7 @@ import type { TokenFailure } from '../../core/provider.ts';
 import type { AccountState, Shortage } from '../../pool-api/schema.ts';
 import type { QuotaCause, QuotaFinding } from '../account-state.ts';
 import type { OutcomeSignal, Standing } from '../standing.ts';
+import type { KindCount } from './kinds.ts';
 
 /** Times are milliseconds since 1970. `now` comes from the caller, so that a store may put its own time in place. */
 
@@ -260,6 +261,8 @@ export interface Stats {
   readonly lastHour: Usage;
   /** The accounts of each provider that has any. */
   readonly byProvider: readonly ProviderStats[];
+  /** The same accounts by all that decides whether they can be lent. */
+  readonly kinds: readonly KindCount[];
   /** Accounts that are not given up and are lent to gateways only. */
   readonly gatewayOnly: number;
   /** Providers with a free account whose quota is spent: none of their free accounts is lent. */
