@@ -8,7 +8,7 @@ import { usePython } from './support/python.ts';
 import { servicesForTest } from './support/services.ts';
 
 const run = promisify(execFile);
-const runPython = usePython();
+const python = usePython();
 const root = resolve(import.meta.dirname, '..');
 const text = readFileSync(join(root, 'docs/pool.md'), 'utf8');
 
@@ -54,7 +54,7 @@ test('its programs run and give everything back', async () => {
     expect(stderr).toBe('');
   }
   for (const program of blocks('python')) {
-    expect(await runPython(['-c', here(program)])).not.toBe('');
+    expect(await python.run(['-c', here(program)])).not.toBe('');
   }
   expect(await services.pool('/api/accounts/status')).toMatchObject({ active_sessions: 0 });
 });
