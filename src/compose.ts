@@ -87,7 +87,7 @@ export async function startServices(
       opened.add('the pool server', () => server.close());
       await listen(server, config.pool.host, config.pool.port, 'POOL_SERVICE_PORT');
       urls.poolUrl = server.listeningOrigin;
-      logger.info({ url: urls.poolUrl }, 'the account pool listens');
+      logger.info({ url: urls.poolUrl, docs: `${urls.poolUrl}/docs` }, 'the account pool listens');
     }
     if (mode !== 'pool') {
       const { createGateway } = await import('./gateway/gateway.ts');
@@ -130,7 +130,7 @@ export async function startServices(
       opened.add('the gateway', () => gateway.close());
       await listen(gateway.server, config.gateway.host, config.gateway.port, 'PORT');
       urls.gatewayUrl = gateway.server.listeningOrigin;
-      logger.info({ url: urls.gatewayUrl }, 'the gateway listens');
+      logger.info({ url: urls.gatewayUrl, docs: `${urls.gatewayUrl}/docs` }, 'the gateway listens');
     }
     if (pool && mode === 'both' && !isOwnPool(config)) {
       logger.warn(

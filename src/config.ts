@@ -53,6 +53,7 @@ export interface Config {
   readonly dataDir: string;
   readonly logDir: string;
   readonly logLevel: string;
+  readonly logFormat: LogFormat;
   /** Undefined: the standard output. */
   readonly logFile:
     | { readonly path: string; readonly maxBytes: number | null; readonly keep: number }
@@ -105,6 +106,8 @@ interface ConfiguredProxy {
   readonly url: string;
   readonly setting: SettingName;
 }
+
+export type LogFormat = 'auto' | 'json' | 'text';
 
 /** Which of the two services a process runs. */
 export type RunMode = 'both' | 'pool' | 'gateway';
@@ -275,6 +278,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
     dataDir,
     logDir: resolve(folder, required(values.LOG_DIR)),
     logLevel: required(values.LOG_LEVEL),
+    logFormat: required(values.LOG_FORMAT),
     logFile:
       values.LOG_FILE === undefined
         ? undefined

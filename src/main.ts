@@ -3,11 +3,11 @@ import { buffer } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { CliActions } from './cli/actions.ts';
 import { runProgram } from './cli/program.ts';
+import { openLog, openOutput } from './compose/open-log.ts';
 import { isOwnPool, openPool } from './compose/open-pool.ts';
 import { movePool, rotateMasterKey } from './compose/whole-store.ts';
 import { type RunningServices, startSandboxAlone, startServices } from './compose.ts';
 import { type Config, loadConfig, nearSettings, readEnvironment } from './config.ts';
-import { openLogFile } from './lib/log-file.ts';
 import { createLogger, type Logger } from './lib/logger.ts';
 import { trustCertificates } from './lib/network/extra-certificates.ts';
 import { decodeText } from './lib/read-text.ts';
@@ -31,18 +31,18 @@ function configure(): Config {
 const actions: CliActions = {
   async serve(mode) {
     const config = configure();
-    const logger = openLogger(config);
+    const logger = await openLog(config);
     for (const { name, meant } of nearSettings())
       logger.warn(`${name} in .env is no setting and changes nothing: did you mean ${meant}?`);
     await runUntilStopped(logger, (onLost) => startServices(config, mode, logger, onLost));
   },
   async sandbox(options) {
-    const logger = createLogger('INFO');
+    const logger = createLogger('INFO', await openOutput('auto'));
     await runUntilStopped(logger, () => startSandboxAlone(options, logger));
   },
   openAdmin: async () => {
     const config = configure();
-    const pool = await openPool(config, createLogger('ERROR', undefined, config.secrets));
+    const pool = await openPool(config, createLogger('ERROR', await openOutput('auto'), config.secrets));
     if (pool.by === 'address' && !isOwnPool(config)) {
       actions.writeError(`Asking the pool at ${config.poolUrl}, which POOL_SERVICE_URL names.\n`);
     }
@@ -77,14 +77,6 @@ const actions: CliActions = {
 };
 
 process.exitCode = await runProgram(actions, process.argv.slice(2));
-
-/** Where a service logs to. A file is opened anew on SIGHUP, which is how log rotation tells that it moved it. */
-function openLogger({ logLevel, logFile, secrets }: Config): Logger {
-  if (logFile === undefined) return createLogger(logLevel, undefined, secrets);
-  const file = openLogFile(logFile);
-  process.on('SIGHUP', () => file.reopen());
-  return createLogger(logLevel, file, secrets);
-}
 
 /** Starts, waits for a signal or a loss, and closes. A second signal ends the process at once. */
 async function runUntilStopped(

@@ -239,6 +239,14 @@ export const settings = {
       ),
     help: 'DEBUG, INFO, WARNING, ERROR or CRITICAL.',
   }),
+  LOG_FORMAT: setting({
+    default: 'auto',
+    schema: z
+      .string()
+      .toLowerCase()
+      .pipe(z.enum(['auto', 'json', 'text'], 'must be auto, json or text')),
+    help: 'json: one JSON object a line, for programs. text: lines for people. auto: text in a terminal, with colours unless NO_COLOR is set, and json everywhere else.',
+  }),
   LOG_FILE: setting({
     schema: path,
     help: 'File to log to instead of the standard output; one for each process. It is reopened on SIGHUP. start_services.sh sets it to a file in LOG_DIR.',

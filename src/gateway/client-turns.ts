@@ -64,6 +64,7 @@ export function createClientTurns(
     const { decoded } = turn;
     const line = {
       request_id: turn.requestId,
+      dialect: turn.protocol,
       model: decoded.request.model,
       upstream_model: summary.upstreamModel,
       provider: summary.provider,
