@@ -113,6 +113,8 @@ export async function buildPool(
     clock,
     onLost,
     onTrouble: (error) => logger.warn({ err: error }, 'trouble with the database'),
+    onBack: (awayForMs) =>
+      logger.info({ away_seconds: Math.round(awayForMs / 1000) }, 'the database answers again'),
   });
   const vault = await openVault({
     store,

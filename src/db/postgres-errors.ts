@@ -24,7 +24,7 @@ const socketBroke = new Set([
   'ENOENT',
 ]);
 const clientLost =
-  /^(Connection terminated|timeout exceeded when trying to connect|Query read timeout|Client has encountered a connection error|Client was closed and is not queryable|Cannot use a pool after)/;
+  /^(Connection terminated|timeout exceeded when trying to connect|timeout expired|Query read timeout|Client has encountered a connection error|Client was closed and is not queryable|Cannot use a pool after)/;
 
 /** The transaction was rolled back to let another go on: nothing happened, it may be run again. */
 export function isRolledBack(error: unknown): boolean {
@@ -52,6 +52,11 @@ export function isConnectionLoss(error: unknown): boolean {
   return error instanceof Error && clientLost.test(error.message);
 }
 
+/** The server itself says what is wrong. */
+export function isAnswer(error: unknown): boolean {
+  return /^[0-9A-Z]{5}$/.test(codeOf(error)) && !isConnectionLoss(error);
+}
+
 /** The connection was found broken before anything was sent. */
 export function isNotSent(error: unknown): boolean {
   return error instanceof Error && error.message.endsWith('not queryable');
@@ -70,18 +75,24 @@ export function takesNoChanges(place: string, cause: unknown): DatabaseError {
 }
 
 /** `place` names the server without its password. */
-export function unreachable(place: string, cause: unknown): DatabaseError {
+export function unreachable(place: string, cause: unknown, setting = 'DATABASE_URL'): DatabaseError {
   return new DatabaseError(
     'database_unreachable',
-    `The database ${place} does not answer: ${reasonOf(cause)}.`,
-    {
-      cause,
-    },
+    `The database ${place} cannot be reached: ${reasonOf(cause)}. ${adviceOn(cause, setting)}`,
+    { cause },
   );
 }
 
 /** Why a database could not be opened, and what to do. */
 export function cannotOpen(place: string, cause: unknown, setting = 'DATABASE_URL'): DatabaseError {
+  return new DatabaseError(
+    isConnectionLoss(cause) ? 'database_unreachable' : 'database_unusable',
+    `Cannot open the database ${place}: ${reasonOf(cause)}. ${adviceOn(cause, setting)}`,
+    { cause },
+  );
+}
+
+function adviceOn(cause: unknown, setting: string): string {
   const advice: Record<string, string> = {
     '28P01': `Check the user and the password in ${setting}.`,
     '28000': `Check the user in ${setting} and the server’s pg_hba.conf.`,
@@ -89,14 +100,9 @@ export function cannotOpen(place: string, cause: unknown, setting = 'DATABASE_UR
     '42501':
       'Grant that user the right to create tables in the schema (or make it the owner of the database).',
     '53300': 'The server has no connection left: raise its max_connections, or stop another program.',
+    '57014': 'Look for what holds it up: locks of another program, or a disk that is too slow.',
   };
-  const what =
-    advice[codeOf(cause)] ?? `Check that the server runs and that ${setting} names its host and port.`;
-  return new DatabaseError(
-    isConnectionLoss(cause) ? 'database_unreachable' : 'database_unusable',
-    `Cannot open the database ${place}: ${reasonOf(cause)}. ${what}`,
-    { cause },
-  );
+  return advice[codeOf(cause)] ?? `Check that the server runs and that ${setting} names its host and port.`;
 }
 
 function reasonOf(cause: unknown): string {

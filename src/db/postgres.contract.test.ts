@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { Migration } from './migrate.ts';
 import { openPostgres, type Postgres, type PostgresOptions, TryAgain } from './postgres.ts';
 import { migratePostgres } from './postgres-migrate.ts';
@@ -84,6 +84,72 @@ describe('a PostgreSQL database', () => {
     await server.start();
     expect(await db.writing.run(add(1))).toBe(1);
     expect(await db.reading.get('SELECT n FROM counts WHERE id = 1')).toEqual({ n: 1 });
+  });
+
+  it('waits seconds for a server that is frozen, then no longer, and goes on once it is thawed', async () => {
+    const server = await startServer();
+    const db = await openWithCount(server);
+    const heard: string[] = [];
+    let gaps = 0;
+    await db.listen(
+      'news',
+      (payload) => heard.push(payload),
+      () => {
+        gaps += 1;
+      },
+    );
+    server.freeze();
+    onTestFinished(() => server.thaw());
+    const unreachable = {
+      code: 'database_unreachable',
+      message: expect.stringContaining('cannot be reached'),
+    };
+    // More than there are connections.
+    const calls = Array.from({ length: 30 }, (_, number) =>
+      number % 2 === 0 ? db.reading.get('SELECT 1') : db.transaction((queries) => queries.run(add(1))),
+    );
+    const begunAt = performance.now();
+    for (const result of await Promise.allSettled(calls)) {
+      expect(result).toMatchObject({ status: 'rejected', reason: unreachable });
+    }
+    expect(performance.now() - begunAt).toBeLessThan(9_000);
+    expect(db.isReachable).toBe(false);
+    const knownAt = performance.now();
+    await expect(db.reading.get('SELECT 1')).rejects.toMatchObject(unreachable);
+    expect(performance.now() - knownAt).toBeLessThan(200);
+    server.thaw();
+    await vi.waitFor(() => expect(db.isReachable).toBe(true), 10_000);
+    expect(await db.reading.get('SELECT n FROM counts WHERE id = 1')).toEqual({ n: 0 });
+    await vi.waitFor(() => expect(gaps).toBe(1), 10_000);
+    await db.writing.run("SELECT pg_notify('news', 'one')");
+    await vi.waitFor(() => expect(heard).toEqual(['one']), 10_000);
+  });
+
+  it('closes within seconds while the server is frozen and calls are on their way', async () => {
+    const server = await startServer();
+    const db = await openPostgres(server.url(server.database));
+    server.freeze();
+    onTestFinished(() => server.thaw());
+    const call = expect(db.reading.get('SELECT 1')).rejects.toMatchObject({ code: 'database_unreachable' });
+    const begunAt = performance.now();
+    await db.close();
+    expect(performance.now() - begunAt).toBeLessThan(4_000);
+    await call;
+    await expect(db.reading.get('SELECT 1')).rejects.toMatchObject({ code: 'database_unreachable' });
+  });
+
+  it('cannot be opened while it is frozen, and says so within seconds', async () => {
+    const server = await startServer();
+    server.freeze();
+    onTestFinished(() => server.thaw());
+    const begunAt = performance.now();
+    await expect(openPostgres(server.url(server.database))).rejects.toMatchObject({
+      code: 'database_unreachable',
+      message: expect.stringMatching(
+        /Cannot open the database .*Check that the server runs and that DATABASE_URL/,
+      ),
+    });
+    expect(performance.now() - begunAt).toBeLessThan(9_000);
   });
 
   it('runs a transaction again whose connection was lost before the commit was sent', async () => {

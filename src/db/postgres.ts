@@ -1,10 +1,13 @@
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { DatabaseError } from './errors.ts';
 import {
   cannotOpen,
   codeOf,
+  isAnswer,
   isConnectionLoss,
   isNotSent,
   isPlanOld,
@@ -14,6 +17,7 @@ import {
   takesNoChanges,
   unreachable,
 } from './postgres-errors.ts';
+import { ServerReach } from './server-reach.ts';
 
 export { codeOf, TryAgain } from './postgres-errors.ts';
 
@@ -37,7 +41,8 @@ export interface Queries {
 
 /**
  * A PostgreSQL database. Every call outlives a server that restarts: it waits up to `patienceMs` for it and then
- * rejects with DatabaseError `database_unreachable`. What may have been committed is never sent twice.
+ * rejects with DatabaseError `database_unreachable`. While the server is known to be away it rejects immediately.
+ * What may have been committed is never sent twice.
  */
 export interface Postgres {
   /** One statement that changes nothing: sent again when its connection was lost. */
@@ -61,6 +66,9 @@ export interface Postgres {
   ): Promise<Listening>;
   /** Host, port and database, without a password. */
   readonly place: string;
+  /** Whether the server has answered within the last seconds, asked for that where no call did. */
+  readonly isReachable: boolean;
+  /** Ends within seconds, whatever the server does. */
   close(): Promise<void>;
 }
 
@@ -76,11 +84,17 @@ export interface PostgresOptions {
   readonly setting?: string;
   /** Set on every connection, by name: how statements are planned, for instance. */
   readonly settings?: Readonly<Record<string, string>>;
-  /** What went wrong between calls. */
+  /** What went wrong between calls; of one outage its beginning, and that it lasts. */
   onTrouble?(error: unknown): void;
+  /** The server answers again after an outage that calls had to hear of. */
+  onBack?(awayForMs: number): void;
 }
 
 const connectLimitMs = 5000;
+/** Connections that nothing has passed for so long are tested, so that one which a firewall forgot is noticed. */
+const keepAliveAfterMs = 10_000;
+/** A server that is away hears no goodbye. */
+const closeLimitMs = 2000;
 /** The server gives up a statement after this time, so that none goes on holding locks for a caller that has gone. */
 const statementLimitMs = 20_000;
 /** Beyond this a server or the way to it is taken for dead. */
@@ -103,40 +117,87 @@ export async function openPostgres(url: string, options: PostgresOptions = {}): 
   const { patienceMs = 5000, connections = 10, setting = 'DATABASE_URL', onTrouble = () => {} } = options;
   const settings = connectionSettings(url, setting);
   const place = placeOf(settings, setting);
+  const sockets = new Set<Socket>();
+  const newSocket = (): Socket => {
+    const socket = new Socket();
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+    return socket;
+  };
+  const dropConnections = (): void => {
+    for (const socket of sockets) socket.destroy();
+  };
+  let isOpen = false;
+  let isClosed = false;
+
+  const reach = new ServerReach({
+    async look() {
+      if (!reach.isAway) return ask(await pool.connect());
+      const client = new pg.Client({ ...settings, stream: newSocket });
+      client.on('error', () => {});
+      try {
+        await client.connect();
+        await client.query('SELECT 1');
+      } finally {
+        client.end().catch(() => {});
+      }
+    },
+    onAway(cause) {
+      // Calls that wait for an answer hear now that none will come.
+      dropConnections();
+      if (isOpen) onTrouble(unreachable(place, cause, setting));
+    },
+    onBack: (awayForMs) => options.onBack?.(awayForMs),
+  });
+  const lost = (error: unknown): void => {
+    if (isClosed) return;
+    if (reach.isReachable && isOpen) onTrouble(error);
+    reach.failed(error);
+  };
+
   const pool = new pg.Pool({
     ...settings,
+    stream() {
+      const socket = newSocket();
+      if (reach.isAway || isClosed) process.nextTick(() => socket.destroy());
+      return socket;
+    },
     max: connections,
-    connectionTimeoutMillis: connectLimitMs,
     idleTimeoutMillis: 60_000,
     async onConnect(client: pg.ClientBase) {
       // The pool hears only idle ones; an error that nobody hears ends the process.
-      client.on('error', onTrouble);
+      client.on('error', lost);
       await prepareConnection(client, { ...limits, ...options.settings });
     },
   } as pg.PoolConfig);
-  pool.on('error', onTrouble);
+  pool.on('error', lost);
 
   /** `isSafe`: may be sent again although it may have had its effect. */
   const withClient = async <T>(attempt: Attempt<T>, isSafe: boolean): Promise<T> => {
     const deadline = performance.now() + patienceMs;
     for (let tries = 1; ; tries += 1) {
+      if (reach.isAway || isClosed) throw unreachable(place, reach.failure ?? closed(), setting);
       const sent = { isSent: false };
       let client: pg.PoolClient | undefined;
       try {
         client = await pool.connect();
-        sent.isSent = false;
         const answer = await attempt(client, sent);
+        reach.answered();
         client.release();
         return answer;
       } catch (error) {
-        const isLost = isConnectionLoss(error);
+        // Whatever the server has against a further connection, it may be over soon: a limit, a changed password.
+        const isLost = isConnectionLoss(error) || (client === undefined && isOpen);
         client?.release(isLost || isPlanOld(error));
+        if (isLost) lost(error);
+        else if (isAnswer(error)) reach.answered();
         if (isLost) {
           const mayHaveHappened = sent.isSent && !isSafe && !isNotSent(error);
-          if (mayHaveHappened || performance.now() >= deadline) throw unreachable(place, error);
+          if (mayHaveHappened || performance.now() >= deadline) throw unreachable(place, error, setting);
           await sleep(Math.min(500, 25 * 2 ** Math.min(5, tries)));
         } else if (isTooSlow(error)) {
-          throw unreachable(place, error);
+          onTrouble(error);
+          throw unreachable(place, error, setting);
         } else if (isReadOnly(error)) {
           throw takesNoChanges(place, error);
         } else if (isRolledBack(error) && tries < mostTries) {
@@ -156,16 +217,31 @@ export async function openPostgres(url: string, options: PostgresOptions = {}): 
       }, isSafe),
     );
 
+  const close = async (): Promise<void> => {
+    isClosed = true;
+    reach.close();
+    const ended = Promise.all([
+      pool.end(),
+      ...[...sockets].map((socket) => once(socket, 'close', { signal: AbortSignal.timeout(closeLimitMs) })),
+    ]);
+    await ended.catch(() => {});
+    dropConnections();
+  };
+
   try {
     await withClient((client) => client.query('SELECT 1'), true);
+    isOpen = true;
   } catch (error) {
-    await pool.end();
+    await close();
     const cause = error instanceof DatabaseError ? error.cause : error;
     throw cannotOpen(place, cause, setting);
   }
 
   return {
     place,
+    get isReachable() {
+      return reach.isReachable;
+    },
     reading: single(true),
     writing: single(false),
     transaction: (task) =>
@@ -183,9 +259,26 @@ export async function openPostgres(url: string, options: PostgresOptions = {}): 
         }
       }, false),
     listen: (channel, onNews, onGap, hold = 'shared') =>
-      listen(settings, place, { channel, hold, onNews, onGap, onTrouble }),
-    close: () => pool.end(),
+      listen({ ...settings, stream: newSocket }, place, { channel, hold, onNews, onGap, lost, reach }),
+    close,
   };
+}
+
+/** Any answer shows that the server is there. */
+async function ask(client: pg.PoolClient): Promise<void> {
+  let failure: unknown;
+  try {
+    await client.query('SELECT 1');
+  } catch (error) {
+    failure = error;
+    throw error;
+  } finally {
+    client.release(failure !== undefined);
+  }
+}
+
+function closed(): Error {
+  return new Error('it is closed here');
 }
 
 function queriesOver(send: (query: pg.QueryConfig) => Promise<pg.QueryResult>): Queries {
@@ -236,7 +329,9 @@ async function listen(
     readonly hold: 'shared' | 'exclusive';
     onNews(payload: string): void;
     onGap(): void;
-    onTrouble(error: unknown): void;
+    /** Of the connection. */
+    lost(error: unknown): void;
+    readonly reach: ServerReach;
   },
 ): Promise<Listening> {
   let isClosed = false;
@@ -249,7 +344,7 @@ async function listen(
     const lose = (error?: unknown): void => {
       if (isOver) return;
       isOver = true;
-      if (error !== undefined && !isClosed) hearing.onTrouble(error);
+      if (error !== undefined && !isClosed) hearing.lost(error);
       if (present === client) {
         present = undefined;
         void reconnect();
@@ -277,12 +372,13 @@ async function listen(
   const reconnect = async (): Promise<void> => {
     for (let tries = 0; !isClosed; tries += 1) {
       try {
+        await hearing.reach.whenBack();
         await sleep(Math.min(5000, 50 * 2 ** tries), undefined, { signal: stopped.signal, ref: false });
         await connect();
         if (!isClosed) hearing.onGap();
         return;
       } catch (error) {
-        if (!isClosed) hearing.onTrouble(error);
+        if (!isClosed) hearing.lost(error);
       }
     }
   };
@@ -298,7 +394,8 @@ async function listen(
       stopped.abort();
       const client = present;
       present = undefined;
-      await client?.end().catch(() => {});
+      // A server that is away would let this wait; closing the database ends it anyway.
+      client?.end().catch(() => {});
     },
   };
 }
@@ -332,6 +429,8 @@ function connectionSettings(url: string, setting: string): pg.ClientConfig {
   return {
     connectionString: url,
     keepAlive: true,
+    keepAliveInitialDelayMillis: keepAliveAfterMs,
+    connectionTimeoutMillis: connectLimitMs,
     query_timeout: queryLimitMs,
     application_name: 'warp2api',
     types: {

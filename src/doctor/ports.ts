@@ -1,4 +1,5 @@
 import { connect } from 'node:net';
+import { AppError } from '../core/errors.ts';
 import type { ProviderHttp } from '../core/provider.ts';
 import { type Finding, ok, problem, skipped } from './report.ts';
 
@@ -29,7 +30,11 @@ export async function lookAtPort(
       const why = troubles.length === 0 ? 'its log says why' : troubles.join('; ');
       return { isOurs: true, finding: isWell ? ok(name, message) : problem(name, `${message}: ${why}`) };
     }
-  } catch {
+  } catch (error) {
+    if (error instanceof AppError && error.code === 'upstream_timeout') {
+      const message = `what listens at ${url} did not answer within ${limitMs / 1000} s: if that is our ${name}, its log says why; else choose another ${setting}`;
+      return { isOurs: false, finding: problem(name, message) };
+    }
     // It speaks something else, or nothing.
   }
   const fix =
@@ -43,8 +48,8 @@ export async function lookAtPort(
 interface Health {
   readonly status?: unknown;
   readonly version?: unknown;
-  readonly pool?: { readonly accepts_key?: unknown };
-  readonly store?: { readonly writable?: unknown };
+  readonly pool?: { readonly reachable?: unknown; readonly accepts_key?: unknown };
+  readonly store?: { readonly reachable?: unknown; readonly writable?: unknown };
   readonly keep?: { readonly reachable?: unknown; readonly writable?: unknown };
   readonly log?: { readonly writable?: unknown };
   readonly disk?: { readonly low?: unknown };
@@ -53,8 +58,16 @@ interface Health {
 function troublesOf({ pool, store, keep, log, disk }: Health): string[] {
   const troubles: readonly (readonly [isThere: boolean, what: string])[] = [
     [pool?.accepts_key === false, 'the pool does not take its key: set the same GATEWAY_KEY for both'],
-    [store?.writable === false, 'its database takes no changes: make room on its disk'],
-    [keep?.reachable === false, 'what it remembers is in memory only: correct KEEP_URL'],
+    [pool?.reachable === false, 'it cannot reach the pool, or the pool its database'],
+    [store?.reachable === false, 'its database cannot be reached'],
+    [
+      store?.writable === false && store.reachable !== false,
+      'its database takes no changes: make room on its disk',
+    ],
+    [
+      keep?.reachable === false,
+      'what it remembers is in memory only: start the database of KEEP_URL, or correct KEEP_URL',
+    ],
     [keep?.writable === false, 'what it remembers cannot be written: make room on the disk of KEEP_URL'],
     [log?.writable === false, 'its log cannot be written: make room on its disk'],
     [disk?.low === true, 'a disk that it writes to is nearly full: make room on it'],

@@ -11,6 +11,7 @@ export const healthAnswer = z.object({
   version: z.string(),
   pool: z.object({
     mode: z.enum(['inside', 'http']),
+    /** False while the pool does not answer, or its database does not. */
     reachable: z.boolean(),
     /** False while the pool answers, but not to the key of this gateway: GATEWAY_KEY or POOL_API_KEY is wrong. */
     accepts_key: z.boolean(),
@@ -22,7 +23,7 @@ export const healthAnswer = z.object({
   keep: z.object({
     /** Where conversations and stored responses are now: `memory` too while what KEEP_URL names cannot be opened. */
     store: z.enum(['memory', 'sqlite', 'postgres']),
-    /** False while what KEEP_URL names cannot be opened. */
+    /** False while what KEEP_URL names cannot be opened, or its server does not answer. */
     reachable: z.boolean(),
     /** False while nothing can be written there, as on a full disk: what is new is in memory only. Absent otherwise. */
     writable: z.literal(false).optional(),

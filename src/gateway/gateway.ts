@@ -77,8 +77,12 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const { clock, logger, secrets } = options;
   const pool = withNotedBearers(options.pool, secrets);
   const poolWatch = createPoolWatch(pool, clock, {
-    onReach(isReachable) {
+    onReach(isReachable, lacksStore) {
       if (isReachable) logger.info('the account pool answers again');
+      else if (lacksStore)
+        logger.warn(
+          'the account pool cannot reach its database: turns go on with the accounts they hold, and get no others',
+        );
       else
         logger.warn(
           'the account pool does not answer at POOL_SERVICE_URL, and no turn can be answered: start it with "warp2api serve pool", or correct the address',

@@ -8,7 +8,7 @@ import type { PoolWatch } from './pool-watch.ts';
 import type { TurnDependencies } from './run-turn.ts';
 
 export interface HealthSources {
-  readonly turns: Pick<TurnDependencies, 'leases' | 'reach' | 'routes'>;
+  readonly turns: Pick<TurnDependencies, 'reach' | 'routes'>;
   readonly poolWatch: PoolWatch;
   readonly keep: Pick<GatewayKeep, 'figures'>;
   readonly isPoolInside: boolean;
@@ -17,20 +17,25 @@ export interface HealthSources {
 
 /** What `/health` answers, from what is known already: nobody is asked. */
 export function healthOf({ turns, poolWatch, keep, isPoolInside, disks }: HealthSources) {
-  const { isAccepted } = poolWatch;
-  // A pool that does not take the key sends no events either.
-  const isReachable = poolWatch.isReachable && (turns.leases.isPoolConnected || !isAccepted);
+  const { isAccepted, isReachable, lacksStore } = poolWatch;
   const unreachable = [...turns.reach.all].filter(([, isUp]) => !isUp).map(([provider]) => provider);
-  const { isStoreOpen, isWritable, store } = keep.figures();
+  const { isReachable: isKeepReachable, isWritable, store } = keep.figures();
   const { log, disk } = disks();
   const verdict = isReachable && isAccepted ? turns.routes.judge() : undefined;
   const reasons = [
-    ...(isReachable ? [] : [poolAway(isPoolInside)]),
+    ...(isReachable ? [] : [poolAway(isPoolInside || lacksStore === true)]),
     ...(isAccepted ? [] : [keyNotAccepted]),
     ...(verdict?.isReady === false ? [verdict.reason] : []),
     ...unreachable.map(noConnection),
-    ...(poolWatch.isWritable ? [] : ["The pool's database takes no changes: make room on its disk."]),
-    ...(isWritable
+    ...(poolWatch.isWritable || !isReachable
+      ? []
+      : ["The pool's database takes no changes: make room on its disk."]),
+    ...(isKeepReachable
+      ? []
+      : [
+          'What the gateway remembers is in memory only, since its store cannot be used: see that it runs, and what KEEP_URL says.',
+        ]),
+    ...(isWritable || !isKeepReachable
       ? []
       : ['What the gateway remembers cannot be written: make room on the disk of KEEP_URL.']),
     ...(log.writable ? [] : [logFault]),
@@ -47,7 +52,7 @@ export function healthOf({ turns, poolWatch, keep, isPoolInside, disks }: Health
       writable: poolWatch.isWritable,
     },
     unreachable_providers: unreachable,
-    keep: { store, reachable: isStoreOpen, ...(isStoreOpen && !isWritable && { writable: false }) },
+    keep: { store, reachable: isKeepReachable, ...(isKeepReachable && !isWritable && { writable: false }) },
     log,
     disk,
     ...(poolWatch.isSandbox
@@ -77,8 +82,8 @@ export class VerdictLog {
   }
 }
 
-function poolAway(isPoolInside: boolean): string {
-  return isPoolInside
+function poolAway(isDatabase: boolean): string {
+  return isDatabase
     ? 'The database of the pool does not answer: see that it runs, and what DATABASE_URL says.'
     : 'The account pool does not answer at POOL_SERVICE_URL: start it with "warp2api serve pool", or correct the address.';
 }

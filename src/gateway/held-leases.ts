@@ -64,7 +64,6 @@ export interface HeldLeases {
   ): Promise<HeldLease>;
   giveBack(lease: HeldLease): void;
   retireFree(provider: string): void;
-  readonly isPoolConnected: boolean;
   close(): Promise<void>;
 }
 
@@ -440,9 +439,6 @@ export function createHeldLeases(options: HeldLeasesOptions): HeldLeases {
       for (const lease of held) {
         if (lease.account.free && lease.account.provider === provider) retire(lease);
       }
-    },
-    get isPoolConnected() {
-      return isPoolConnected;
     },
     async close() {
       cancelMaintenance();

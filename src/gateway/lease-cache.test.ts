@@ -116,6 +116,22 @@ describe('a burst of cold turns', () => {
     expect(pool.slotsOf('one')).toBe(16);
   });
 
+  it('waits ten seconds for a pool that neither answers nor fails', async () => {
+    pool.add('one');
+    const gate = Promise.withResolvers<void>();
+    pool.gate = gate.promise;
+    const turns = [start(), start(), start({ deadline: clock.monotonic() })];
+    await clock.advance(9_500);
+    expect(turns).toEqual([{}, {}, {}]);
+    await clock.advance(2_000);
+    const unavailable = expect.objectContaining({ code: 'pool_unavailable', retryAfterMs: 2_000 });
+    expect(turns.map(({ error }) => error)).toEqual([unavailable, unavailable, unavailable]);
+    gate.resolve();
+    await settled();
+    expect(lentSlots()).toBe(0);
+    expect((await acquire()).account.id).toBe('one');
+  });
+
   it('waits no longer for a pool that does not answer than the first of the line did', async () => {
     pool.add('one');
     const gate = Promise.withResolvers<void>();
@@ -706,14 +722,4 @@ describe('closing', () => {
     await settled();
     expect(lentSlots()).toBe(0);
   });
-});
-
-it('tells whether the pool was there when last asked', async () => {
-  expect(cache.isPoolConnected).toBe(true);
-  pool.isAway = true;
-  await expect(acquire()).rejects.toMatchObject({ code: 'pool_unavailable' });
-  expect(cache.isPoolConnected).toBe(false);
-  pool.isAway = false;
-  pool.setConnected(true);
-  expect(cache.isPoolConnected).toBe(true);
 });

@@ -14,7 +14,6 @@ export interface LeaseCache {
   retireFree(provider: string): void;
   /** The account is held here, and every place on it is taken. */
   isFull(accountId: string): boolean;
-  readonly isPoolConnected: boolean;
   /** Accounts borrowed at this moment. */
   readonly count: number;
   /** Gives everything back. */
@@ -38,6 +37,8 @@ interface Waiter {
 
 /** The pool answers by the deadline; so much later it is not waited for. */
 const graceMs = 1_000;
+/** A pool that has not answered by then is not waited for, whatever it is at. */
+const answerLimitMs = 10_000;
 /** When to come again to accounts that are busy: turns end all the time. */
 const busyRetryMs = 2_000;
 
@@ -106,6 +107,7 @@ export function createLeaseCache(pool: Pool, clock: Clock, logger: Logger): Leas
       const settle = (answer: () => void) => {
         if (!waiters.delete(waiter)) return false;
         demand.signal.removeEventListener('abort', onAbort);
+        cancelLimit();
         over.abort();
         answer();
         return true;
@@ -123,6 +125,8 @@ export function createLeaseCache(pool: Pool, clock: Clock, logger: Logger): Leas
           settle(() => reject(isShort(error) ? withHeldHere(error, waiter.demand) : error));
         },
       };
+      const limitMs = Math.max(answerLimitMs, demand.deadline - clock.monotonic() + graceMs);
+      const cancelLimit = clock.after(limitMs, () => waiter.reject(noAnswer(limitMs)));
       const onAbort = () => waiter.reject(demand.signal.reason);
       demand.signal.addEventListener('abort', onAbort, { once: true });
       waiters.add(waiter);
@@ -235,9 +239,6 @@ export function createLeaseCache(pool: Pool, clock: Clock, logger: Logger): Leas
   }
 
   return {
-    get isPoolConnected() {
-      return leases.isPoolConnected;
-    },
     get count() {
       return leases.count;
     },
@@ -259,6 +260,11 @@ export function createLeaseCache(pool: Pool, clock: Clock, logger: Logger): Leas
       await leases.close();
     },
   };
+}
+
+function noAnswer(limitMs: number): PoolError {
+  const message = `The pool did not answer within ${Math.round(limitMs / 1000)} s.`;
+  return new PoolError('pool_unavailable', message, { retryAfterMs: busyRetryMs });
 }
 
 /** The pool has no account now. */

@@ -178,10 +178,10 @@ function noteKeep(keep: Pick<GatewayKeep, 'figures' | 'failures'>, registers: Re
   }
   new Gauge({
     name: `${prefix}keep_up`,
-    help: '0 while the store of the keep cannot be opened, and memory alone keeps.',
+    help: '0 while the store of the keep does not answer or cannot be opened, and memory alone keeps.',
     registers,
     collect() {
-      this.set(Number(keep.figures().isStoreOpen));
+      this.set(Number(keep.figures().isReachable));
     },
   });
   new Counter({

@@ -2,6 +2,7 @@ import { AppError } from '../core/errors.ts';
 import type { ProviderModel, UpstreamProvider } from '../core/provider.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
+import { within } from '../lib/within.ts';
 import type { LeasedAccount } from '../pool-api/schema.ts';
 import { providerAccountOf } from './held-lease.ts';
 import type { LeaseCache, TurnLease } from './lease-cache.ts';
@@ -192,7 +193,7 @@ export function createModelLists(leases: LeaseCache, clock: Clock, logger: Logge
       if (entry.checkAt > clock.monotonic()) return listOf(entry);
       const { first } = look(provider, entry);
       // A list that was good ten minutes ago serves while the new one is on its way.
-      if (!entry.list.isProven) await settledWithin(first, clock, patienceMs);
+      if (!entry.list.isProven) await within(first, clock, patienceMs);
       return listOf(entry);
     },
 
@@ -200,7 +201,7 @@ export function createModelLists(leases: LeaseCache, clock: Clock, logger: Logge
     async getFresh(provider: UpstreamProvider): Promise<ModelList> {
       const entry = entryOf(provider);
       if (entry.look || entry.lookedAt + renewEveryMs <= clock.monotonic()) {
-        await settledWithin(look(provider, entry).done, clock, patienceMs);
+        await within(look(provider, entry).done, clock, patienceMs);
       }
       return listOf(entry);
     },
@@ -253,12 +254,3 @@ export function createModelLists(leases: LeaseCache, clock: Clock, logger: Logge
 }
 
 export type ModelLists = ReturnType<typeof createModelLists>;
-
-async function settledWithin(promise: Promise<void>, clock: Clock, timeoutMs: number): Promise<void> {
-  let cancel = () => {};
-  const timeout = new Promise<void>((resolve) => {
-    cancel = clock.after(timeoutMs, resolve);
-  });
-  await Promise.race([promise, timeout]);
-  cancel();
-}

@@ -2,6 +2,7 @@ import { AppError, type AppErrorOptions } from '../core/errors.ts';
 import { NotPoolError } from '../pool-api/answer-error.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import { hindranceSentence, type Verdict } from '../pool-api/readiness.ts';
+import { NoAnswerError } from '../pool-api/retry.ts';
 import type { Route } from './routes.ts';
 
 export const keyNotAccepted =
@@ -33,6 +34,12 @@ export function appErrorFromPool(
       return notAtPool(options);
     case 'pool_unavailable':
       if (error instanceof NotPoolError) return notAtPool(options);
+      // The pool itself says that it is to be asked again.
+      if (!(error instanceof NoAnswerError) && error.retryAfterMs !== undefined) {
+        const message =
+          'The account pool cannot lend an account at the moment; try again in a few seconds. If it lasts, the log of the pool says why.';
+        return new AppError('pool_unavailable', message, options);
+      }
       return new AppError(
         'pool_unavailable',
         'The account pool cannot be reached; try again in a moment. If it lasts, start the pool or correct POOL_SERVICE_URL of the gateway.',

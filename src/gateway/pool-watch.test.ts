@@ -64,7 +64,7 @@ it('does not know who has accounts before it has looked, and keeps what it knew 
   expect(poolWatch.hasAccounts('warp')).toBeUndefined();
 });
 
-it('looks at once when the first account of a provider comes or the last may have gone, else every 5 s', async () => {
+it('looks at once when the first account of a provider comes or the last may have gone, else every 3 s', async () => {
   const { poolWatch, tell, looks, clock } = watch();
   await poolWatch.look();
   tell(changed('warp', 'cooldown'));
@@ -76,7 +76,7 @@ it('looks at once when the first account of a provider comes or the last may hav
   tell({ type: 'account-removed', account_id: 'a', provider: 'warp' });
   await settled();
   expect(looks()).toBe(4);
-  await clock.advance(5_000);
+  await clock.advance(3_000);
   expect(looks()).toBe(5);
 });
 

@@ -6,6 +6,8 @@ import type { PoolEvent } from '../pool-api/schema.ts';
 /** What the gateway knows of the pool as a whole. */
 export interface PoolWatch {
   readonly isReachable: boolean;
+  /** The pool answers, and its database does not. */
+  readonly lacksStore?: boolean;
   /** False while the pool's database takes no changes. */
   readonly isWritable: boolean;
   /** False while the pool answers and does not take this gateway's key. */
@@ -21,7 +23,8 @@ export interface PoolWatch {
   close(): void;
 }
 
-const lookEveryMs = 5_000;
+const lookEveryMs = 3_000;
+const lookWhileAwayMs = 1_000;
 /** Changes of accounts come in crowds: one look tells of all that came within this time. */
 const lookSoonMs = 250;
 
@@ -29,14 +32,15 @@ const lookSoonMs = 250;
 export type PoolStanding = Pick<PoolHealth, 'caller' | 'gatewayOnly'>;
 
 export interface PoolWatchHandlers {
-  /** Called whenever that changes; at first the pool counts as reachable. */
-  onReach?(isReachable: boolean): void;
+  /** Called whenever that changes; at first the pool counts as reachable. `lacksStore`: its database does not answer. */
+  onReach?(isReachable: boolean, lacksStore: boolean): void;
   /** Called with the first answer, and whenever it changes. */
   onStanding?(standing: PoolStanding): void;
 }
 
 export function createPoolWatch(pool: Pool, clock: Clock, handlers: PoolWatchHandlers = {}): PoolWatch {
   let isReachable = true;
+  let lacksStore = false;
   let isWritable = true;
   let standing: PoolStanding = { caller: undefined, gatewayOnly: 0 };
   let isSandbox = false;
@@ -54,9 +58,7 @@ export function createPoolWatch(pool: Pool, clock: Clock, handlers: PoolWatchHan
       if (isTelling(event)) void look();
       else if (event.type === 'account-changed') lookSoon();
     },
-    (isConnected) => {
-      if (isConnected) void look();
-    },
+    () => void look(),
     stop.signal,
   );
 
@@ -77,8 +79,9 @@ export function createPoolWatch(pool: Pool, clock: Clock, handlers: PoolWatchHan
     lastAnswered = number;
     const hasChanged = answer.isReachable !== isReachable;
     isReachable = answer.isReachable;
+    lacksStore = answer.lacksStore === true;
     isWritable = answer.isReadOnly !== true;
-    if (hasChanged) handlers.onReach?.(isReachable);
+    if (hasChanged) handlers.onReach?.(isReachable, lacksStore);
     if (!answer.isReachable) return;
     const { caller, gatewayOnly } = answer;
     const isOther = caller !== standing.caller || gatewayOnly > 0 !== standing.gatewayOnly > 0;
@@ -97,7 +100,7 @@ export function createPoolWatch(pool: Pool, clock: Clock, handlers: PoolWatchHan
 
   function schedule(): void {
     cancel();
-    cancel = clock.after(isDueSoon ? lookSoonMs : lookEveryMs, tick);
+    cancel = clock.after(isDueSoon ? lookSoonMs : isReachable ? lookEveryMs : lookWhileAwayMs, tick);
   }
 
   function tick(): void {
@@ -112,6 +115,9 @@ export function createPoolWatch(pool: Pool, clock: Clock, handlers: PoolWatchHan
   return {
     get isReachable() {
       return isReachable;
+    },
+    get lacksStore() {
+      return lacksStore;
     },
     get isWritable() {
       return isWritable;

@@ -4,6 +4,7 @@ import type { Usage } from '../core/turn.ts';
 import { amount } from '../lib/amount.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
+import { within } from '../lib/within.ts';
 import { isAway } from '../pool-api/errors.ts';
 import type { Pool } from '../pool-api/pool.ts';
 import { createReportQueue } from '../pool-api/report-queue.ts';
@@ -75,7 +76,7 @@ export function createReporter(pool: Pool, clock: Clock, logger: Logger): Report
       const sending = sendAtOnce(lease.sessionId, item);
       incidents.add(sending);
       void sending.finally(() => incidents.delete(sending));
-      return await withTimeout(sending, clock, answerTimeoutMs);
+      return await within(sending, clock, answerTimeoutMs);
     },
 
     async close() {
@@ -110,20 +111,4 @@ function reportItem(lease: TurnLease, report: TurnReport, now: number): ReportIt
           },
         }),
   };
-}
-
-async function withTimeout<Value>(
-  promise: Promise<Value>,
-  clock: Clock,
-  timeoutMs: number,
-): Promise<Value | undefined> {
-  let cancel = () => {};
-  const timeout = new Promise<undefined>((resolve) => {
-    cancel = clock.after(timeoutMs, () => resolve(undefined));
-  });
-  try {
-    return await Promise.race([promise, timeout]);
-  } finally {
-    cancel();
-  }
 }

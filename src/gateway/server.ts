@@ -133,7 +133,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     streams: () => running.streamCount + sockets.turnCount,
     leases: () => turns.leases.count,
     bodyBytes: () => options.bodies.heldBytes,
-    isPoolReachable: () => poolWatch.isReachable && turns.leases.isPoolConnected,
+    isPoolReachable: () => poolWatch.isReachable,
     providers: () => turns.reach.all,
     keep: options.keep,
   });

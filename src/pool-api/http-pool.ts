@@ -74,8 +74,10 @@ export function createHttpPool(options: HttpPoolOptions): Pool & { close(): Prom
       try {
         const call = { method: 'GET', path: '/health', timeoutMs: healthTimeoutMs } as const;
         const answer = await transport.exchange(call, poolHealth);
+        const lacksStore = answer.store?.reachable === false;
         return {
-          isReachable: true,
+          isReachable: !lacksStore,
+          ...(lacksStore && { lacksStore }),
           isSandbox: answer.sandbox,
           providers: answer.providers,
           accounts: answer.accounts,

@@ -41,7 +41,10 @@ export interface Pool {
 }
 
 export interface PoolHealth {
+  /** It answers, and so does its database. */
   readonly isReachable: boolean;
+  /** It answers, and its database does not. */
+  readonly lacksStore?: boolean;
   /** It lends sandbox accounts. */
   readonly isSandbox: boolean;
   /** The providers it has accounts of that are not given up; undefined where it does not say. */

@@ -616,8 +616,11 @@ export const healthAnswer = z.object({
   caller: z.enum(['admin', 'borrower', 'gateway', 'unknown']).optional(),
   /** Accounts in service that this caller is never lent, because they are for gateways only. */
   gateway_only_accounts: z.int().optional(),
-  /** Not writable while the database or its disk takes no changes: what is lent stays lent, nothing else changes. */
-  store: z.object({ writable: z.boolean() }).optional(),
+  /**
+   * Not writable while the database or its disk takes no changes: what is lent stays lent, nothing else changes. Not
+   * reachable while the database does not answer.
+   */
+  store: z.object({ reachable: z.boolean().optional(), writable: z.boolean() }).optional(),
   ...diskHealth,
   version: z.string(),
 });

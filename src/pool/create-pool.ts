@@ -2,6 +2,7 @@ import type { Provider } from '../core/provider.ts';
 import type { Clock } from '../lib/clock.ts';
 import { KnownSecrets } from '../lib/known-secrets.ts';
 import type { Logger } from '../lib/logger.ts';
+import { within } from '../lib/within.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import type { Pool, PoolHealth } from '../pool-api/pool.ts';
 import { isAboutAccount, type QuotaFinding } from './account-state.ts';
@@ -29,7 +30,7 @@ import { readinessOf } from './readiness.ts';
 import { createRefresher, type RefreshStep } from './refresh.ts';
 import { createReplenisher } from './replenish.ts';
 import { accountIds, openSandboxStore } from './sandbox-accounts.ts';
-import { isDatabaseAway, poolUnavailable } from './server-errors.ts';
+import { isDatabaseAway, levelOf, poolUnavailable } from './server-errors.ts';
 import { createSessions, type Sessions } from './sessions.ts';
 import { createSkipLog } from './skip-log.ts';
 import { createAdopt, type SourceTools } from './sources/adopt.ts';
@@ -152,7 +153,7 @@ export function createPool(options: PoolOptions): PoolService {
         stopTimer = clock.after(limitMs, resolve);
       });
       const attempt = refresher.refreshNow(id, how).catch((error: unknown) => {
-        logger.error({ err: error, accountId: id }, 'a refresh failed on the way');
+        logger[levelOf(error)]({ err: error, accountId: id }, 'a refresh failed on the way');
       });
       await Promise.race([attempt, tooLong]);
       stopTimer();
@@ -210,7 +211,10 @@ export function createPool(options: PoolOptions): PoolService {
   const health = async (isGateway = true): Promise<PoolHealth> => {
     const isSandbox = sandbox !== undefined;
     try {
-      const stats = await store.stats(clock.now());
+      const stats = store.isReachable
+        ? await within(store.stats(clock.now()), clock, healthLimitMs)
+        : undefined;
+      if (stats === undefined) return withoutStore(isSandbox);
       return {
         isReachable: true,
         isSandbox,
@@ -221,15 +225,8 @@ export function createPool(options: PoolOptions): PoolService {
         caller: undefined,
       };
     } catch (error) {
-      logger.error({ err: error }, 'the store does not answer');
-      return {
-        isReachable: false,
-        isSandbox,
-        providers: undefined,
-        gatewayOnly: 0,
-        isReadOnly: true,
-        caller: undefined,
-      };
+      logger[levelOf(error)]({ err: error }, 'the store does not answer');
+      return withoutStore(isSandbox);
     }
   };
 
@@ -322,6 +319,21 @@ function withNotedSecrets(vault: Vault, secrets: KnownSecrets): Vault {
 /** Some account of the provider is not given up. */
 function isInService({ states }: ProviderStats): boolean {
   return states.active + states.cooldown + states.exhausted + states.standby > 0;
+}
+
+/** Also for a store that is slow: whoever asks for the health waits no longer. */
+const healthLimitMs = 1500;
+
+function withoutStore(isSandbox: boolean): PoolHealth {
+  return {
+    isReachable: false,
+    lacksStore: true,
+    isSandbox,
+    providers: undefined,
+    gatewayOnly: 0,
+    isReadOnly: true,
+    caller: undefined,
+  };
 }
 
 const probeLimitMs = 5000;

@@ -9,6 +9,7 @@ import { codeField, grantField, type LoginRecord, presentLogin } from './login-r
 import { createLoginStore, type StoredLogin } from './login-store.ts';
 import { parse } from './parse.ts';
 import type { Caller, PoolContext } from './pool-context.ts';
+import { levelOf } from './server-errors.ts';
 import { VaultError } from './vault.ts';
 
 /** Logins that wait for a person in a browser. Every call throws PoolError. */
@@ -68,7 +69,7 @@ export function createLogins(context: PoolContext, adding: Adding): Logins {
       isLooking = true;
       round = doRound()
         .catch((error: unknown) => {
-          logger.error({ err: error }, 'logins could not be looked at; the next round follows');
+          logger[levelOf(error)]({ err: error }, 'logins could not be looked at; the next round follows');
           return [];
         })
         .then((left) => {

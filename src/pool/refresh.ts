@@ -3,6 +3,7 @@ import { TokenError, type TokenGrant, type TokenIssuer } from '../core/provider.
 import { createLimit } from '../lib/limit.ts';
 import { bearerField, type PoolContext, secretOf } from './pool-context.ts';
 import { leastInterval, nextRefreshAfter, retryAfter } from './refresh-times.ts';
+import { levelOf } from './server-errors.ts';
 import type { RefreshClaim, RefreshClaimResult, RefreshDemand, StoredAccount } from './store/store.ts';
 
 /** The only writer of tokens: turns refresh tokens into bearers before those lapse. */
@@ -216,7 +217,8 @@ export function createRefresher(
       } while (shouldLookAgain && !isStopped);
     } catch (error) {
       // A look that a stop overtakes finds its database closed.
-      if (!isStopped) logger.error({ err: error }, 'the accounts to refresh could not be read; trying again');
+      if (!isStopped)
+        logger[levelOf(error)]({ err: error }, 'the accounts to refresh could not be read; trying again');
       sleepMs = afterErrorMs;
     }
     isLooking = false;
@@ -243,7 +245,7 @@ export function createRefresher(
     const free = atOnce - underWay.size;
     for (const { id } of due.filter((account) => !underWay.has(account.id)).slice(0, Math.max(0, free))) {
       refreshNow(id, { force: false, actor: 'housekeeper' }).catch((error: unknown) =>
-        logger.error({ err: error, accountId: id }, 'a refresh failed on the way'),
+        logger[levelOf(error)]({ err: error, accountId: id }, 'a refresh failed on the way'),
       );
     }
     // Those under way look again when they end.

@@ -3,6 +3,7 @@ import type { ReplenishAnswer, StatusAnswer } from '../pool-api/schema.ts';
 import type { PoolContext } from './pool-context.ts';
 import { isoTime } from './present.ts';
 import { createRoom, usableIn } from './room.ts';
+import { levelOf } from './server-errors.ts';
 import { createSourceStates } from './source-states.ts';
 import { createDraw, type Tally } from './sources/draw.ts';
 import { keysBySource } from './sources/key-journal.ts';
@@ -44,7 +45,7 @@ export function createReplenisher(context: PoolContext, sources: readonly Source
 
   const inBackground = (what: string, task: () => Promise<unknown>): void => {
     const run: Promise<unknown> = task()
-      .catch((error: unknown) => logger.error({ err: error }, what))
+      .catch((error: unknown) => logger[levelOf(error)]({ err: error }, what))
       .finally(() => running.delete(run));
     running.add(run);
   };

@@ -48,6 +48,12 @@ export function isDatabaseAway(error: unknown): error is DatabaseError {
   );
 }
 
+/** An outage of the database server is logged once; what fails for it, over and over, adds nothing. */
+export function levelOf(error: unknown): 'debug' | 'error' {
+  const cause = error instanceof PoolError ? error.cause : error;
+  return cause instanceof DatabaseError && cause.code === 'database_unreachable' ? 'debug' : 'error';
+}
+
 /** The database is away; it may be back soon. */
 export function poolUnavailable(cause: DatabaseError): PoolError {
   return new PoolError(

@@ -17,7 +17,7 @@ import type { PoolService } from './create-pool.ts';
 import { streamEvents } from './event-stream.ts';
 import { createIdentify, type Identify, type PoolKeys } from './keys.ts';
 import type { Caller } from './pool-context.ts';
-import { errorBody, poolErrorFrom, strangersBody } from './server-errors.ts';
+import { errorBody, levelOf, poolErrorFrom, strangersBody } from './server-errors.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -97,7 +97,7 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
       () => request.url + (isOwner ? '' : JSON.stringify(request.body ?? '')),
     );
     if (error.status >= 500 && !expectedCodes.has(error.code)) {
-      logger.error({ err: error.cause ?? error, requestId: request.id }, 'a request failed');
+      logger[levelOf(error)]({ err: error.cause ?? error, requestId: request.id }, 'a request failed');
     }
     if (error.retryAfterMs !== undefined) reply.header('retry-after', Math.ceil(error.retryAfterMs / 1000));
     const isStray = request.is404 && isOfGateway(request.url.split('?', 1)[0] ?? '');
@@ -133,7 +133,7 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
       ...(caller !== 'unknown' && accounts && { accounts }),
       caller,
       ...((caller === 'borrower' || caller === 'admin') && { gateway_only_accounts: gatewayOnly }),
-      store: { writable: isWritable },
+      store: { reachable: health.lacksStore !== true, writable: isWritable },
       log,
       disk,
       version: pool.version,

@@ -1,4 +1,4 @@
-import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chownSync, cpSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -12,6 +12,9 @@ export interface PostgresServer {
   /** As an operator would: connections end at once, what was committed stays. */
   stop(): Promise<void>;
   start(): Promise<void>;
+  /** It takes connections and answers nothing, until it is thawed. */
+  freeze(): void;
+  thaw(): void;
   /** Stops it and removes its files. */
   dispose(): Promise<void>;
 }
@@ -43,6 +46,7 @@ export async function startPostgresServer(): Promise<PostgresServer> {
     const stop = async (): Promise<void> => {
       const running = server;
       server = undefined;
+      signalAll(running, 'SIGCONT');
       if (running === undefined || running.exitCode !== null) return;
       running.kill('SIGINT');
       await once(running, 'exit');
@@ -52,6 +56,8 @@ export async function startPostgresServer(): Promise<PostgresServer> {
       url: (database) => `postgres://postgres@localhost/${database}?host=${encodeURIComponent(folder)}`,
       start,
       stop,
+      freeze: () => signalAll(server, 'SIGSTOP'),
+      thaw: () => signalAll(server, 'SIGCONT'),
       async dispose() {
         await stop();
         remove();
@@ -83,6 +89,7 @@ async function startServer(
   // Whatever ends the tests, neither the server nor its files may outlive them.
   const kill = (): void => {
     server.kill('SIGQUIT');
+    server.kill('SIGCONT');
     rmSync(socketFolder, { recursive: true, force: true, maxRetries: 5 });
   };
   process.once('exit', kill);
@@ -97,6 +104,27 @@ async function startServer(
     });
   });
   return server;
+}
+
+/** To the server and to the process of each of its connections; those begun by a stopped server follow it. */
+function signalAll(server: ChildProcess | undefined, signal: 'SIGSTOP' | 'SIGCONT'): void {
+  if (server?.pid === undefined || server.exitCode !== null) return;
+  server.kill(signal);
+  for (const pid of childrenOf(server.pid)) {
+    try {
+      process.kill(pid, signal);
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+}
+
+function childrenOf(pid: number): number[] {
+  const { stdout } = spawnSync('ps', ['-A', '-o', 'pid=,ppid='], { encoding: 'utf8' });
+  return stdout
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/).map(Number))
+    .flatMap(([child = 0, parent]) => (parent === pid ? [child] : []));
 }
 
 /** The folder of the server's programs, made fit to run. */

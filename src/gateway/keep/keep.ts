@@ -19,6 +19,8 @@ export interface KeepFigures {
   readonly bytes: number;
   /** Changes that are only in this process's memory yet. */
   readonly unwritten: number;
+  /** False while its store cannot be opened or its server does not answer. */
+  readonly isReachable: boolean;
   /** False while what is put stays in this process's memory, because its store does not take it. */
   readonly isWritable: boolean;
 }

@@ -17,6 +17,7 @@ export function createMemoryKeep(clock: Clock, maxBytes: number): OpenKeep {
     },
     figures: () => ({
       store: 'memory',
+      isReachable: true,
       entries: entries.count,
       bytes: entries.size,
       unwritten: 0,

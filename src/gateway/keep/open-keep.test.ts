@@ -52,7 +52,7 @@ it('goes on in memory while another process holds the file, and says once what t
   const second = await open();
   await second.put('key', value, hour);
   expect(await second.claim('key')).toEqual(value);
-  expect([first.figures().isStoreOpen, second.figures().isStoreOpen]).toEqual([true, false]);
+  expect([first.figures().isReachable, second.figures().isReachable]).toEqual([true, false]);
   expect(log.trim().split('\n').length).toBe(1);
   expect(log).toMatch(/held by process \d+.*KEEP_URL=sqlite:gateway-2\.db/);
 });
@@ -80,6 +80,6 @@ it('needs no file where memory is asked for', async () => {
   const keep = await open('memory');
   await keep.put('key', value, hour);
   expect(await keep.claim('key')).toEqual(value);
-  expect(keep.figures()).toMatchObject({ store: 'memory', isStoreOpen: true });
+  expect(keep.figures()).toMatchObject({ store: 'memory', isReachable: true });
   expect(readdirSync(folder)).toEqual([]);
 });

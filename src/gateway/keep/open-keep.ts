@@ -15,7 +15,7 @@ export interface OpenKeepOptions {
 
 /** The gateway's keep. Keys are secrets, see `sealed-keep.ts`. */
 export interface GatewayKeep extends Keep {
-  figures(): KeepFigures & { readonly isStoreOpen: boolean };
+  figures(): KeepFigures;
   /** Calls of the store that failed so far; no turn fails for that. */
   readonly failures: number;
 }
@@ -45,7 +45,7 @@ export async function openKeep(options: OpenKeepOptions): Promise<GatewayKeep> {
   const smallBytes = Math.min(memoryBytes, maxBytes);
   const kept =
     url === 'memory'
-      ? inMemory(createMemoryKeep(clock, maxBytes))
+      ? createMemoryKeep(clock, maxBytes)
       : await openResilientKeep({
           open: (onLost) => openStore(onLost),
           clock,
@@ -74,10 +74,6 @@ export async function openKeep(options: OpenKeepOptions): Promise<GatewayKeep> {
       return failures;
     },
   };
-}
-
-function inMemory(keep: OpenKeep) {
-  return { ...keep, figures: () => ({ ...keep.figures(), isStoreOpen: true }) };
 }
 
 function awayMessage(error: unknown): string {

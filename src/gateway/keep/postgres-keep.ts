@@ -209,6 +209,7 @@ export async function openPostgresKeep(url: string, options: PostgresKeepOptions
 
     figures: () => ({
       store: 'postgres',
+      isReachable: db.isReachable,
       ...totals,
       unwritten: puts.size + background.size,
       isWritable: !hasFailed,

@@ -1,4 +1,5 @@
 import { beforeEach, expect, it, vi } from 'vitest';
+import { DatabaseError } from '../../db/errors.ts';
 import { createManualClock, type ManualClock, settled } from '../testing/manual-clock.ts';
 import type { OpenKeep } from './keep.ts';
 import { createMemoryKeep } from './memory-keep.ts';
@@ -11,7 +12,9 @@ let clock: ManualClock;
 let store: OpenKeep;
 /** What the store does when it is asked. */
 let mood: 'well' | 'broken' | 'silent';
+let isReachable: boolean;
 let canOpen: boolean;
+let cannotOpen: Error;
 let lose: (error: unknown) => void;
 let calls: number;
 beforeEach(() => {
@@ -19,7 +22,9 @@ beforeEach(() => {
   clock = createManualClock();
   store = createMemoryKeep(clock, 1_000_000);
   mood = 'well';
+  isReachable = true;
   canOpen = true;
+  cannotOpen = new Error('held by another');
   calls = 0;
 });
 
@@ -32,10 +37,12 @@ function open() {
   };
   return openResilientKeep({
     async open(onLost) {
-      if (!canOpen) throw new Error('held by another');
+      if (!canOpen) throw cannotOpen;
       lose = onLost;
       return {
         ...store,
+        figures: () => ({ ...store.figures(), isReachable }),
+        close: async () => {},
         get: (key) => moody(() => store.get(key)),
         put: (key, given, ttlMs) => moody(() => store.put(key, given, ttlMs)),
         claim: (key) => moody(() => store.claim(key)),
@@ -103,7 +110,7 @@ it('does not wait long for a store that does not answer', async () => {
 it('starts without a store, tells it once, and moves to the store when it is there', async () => {
   canOpen = false;
   const keep = await open();
-  expect(keep.figures().isStoreOpen).toBe(false);
+  expect(keep.figures().isReachable).toBe(false);
   await keep.put('key', value, hour);
   await keep.put('over', value, 1_000);
   expect(await keep.get('key')).toEqual(value);
@@ -113,11 +120,35 @@ it('starts without a store, tells it once, and moves to the store when it is the
   canOpen = true;
   await clock.advance(30_000);
   expect(told.onBack).toHaveBeenCalledOnce();
-  expect(keep.figures().isStoreOpen).toBe(true);
+  expect(keep.figures().isReachable).toBe(true);
   expect(await store.get('key')).toEqual(value);
   expect(await store.get('over')).toBeUndefined();
   expect(await keep.claim('key')).toEqual(value);
   expect(await keep.claim('key')).toBeUndefined();
+});
+
+it('says that it cannot know while a server may hold what is asked for, from the start', async () => {
+  canOpen = false;
+  cannotOpen = new DatabaseError('database_unreachable', 'connect ECONNREFUSED');
+  const keep = await open();
+  await keep.put('key', value, hour);
+  expect(await keep.get('key')).toEqual(value);
+  await expect(keep.get('other')).rejects.toThrow('rests');
+  await expect(keep.claim('other')).rejects.toThrow('rests');
+  canOpen = true;
+  await clock.advance(5_000);
+  expect(await keep.get('other')).toBeUndefined();
+});
+
+it('leaves a store alone that does not answer, and writes at its end what it kept meanwhile', async () => {
+  const keep = await open();
+  isReachable = false;
+  await keep.put('key', value, hour);
+  await expect(keep.get('other')).rejects.toThrow('rests');
+  expect([calls, keep.figures().isReachable]).toEqual([0, false]);
+  isReachable = true;
+  await keep.close();
+  expect(await store.get('key')).toEqual(value);
 });
 
 it('opens a store anew that was lost under it', async () => {

@@ -1,3 +1,4 @@
+import { DatabaseError } from '../../db/errors.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { createBoundedEntries } from './bounded-entries.ts';
 import type { Keep, KeepFigures, OpenKeep } from './keep.ts';
@@ -14,26 +15,33 @@ export interface ResilientKeepOptions {
   readonly onFailure: (error: unknown) => void;
 }
 
-export interface ResilientKeep extends Keep {
-  figures(): KeepFigures & { readonly isStoreOpen: boolean };
-}
+const nothing: KeepFigures = {
+  store: 'memory',
+  isReachable: false,
+  entries: 0,
+  bytes: 0,
+  unwritten: 0,
+  isWritable: false,
+};
 
 /** A turn waits this long for a store that does not answer, and then does without. */
 const limitMs = 1_000;
 /** After a failure the store is left alone for so long. */
 const restMs = 5_000;
-const reopenMs = 30_000;
+const reopenMs = 5_000;
 
 /**
  * A keep over a store that may fail. What cannot be written stays in this process's memory, a store that cannot be
  * opened is tried again, and one that fails or hangs is not asked for a while, so that it never holds up the turns.
  */
-export async function openResilientKeep(options: ResilientKeepOptions): Promise<ResilientKeep> {
+export async function openResilientKeep(options: ResilientKeepOptions): Promise<OpenKeep> {
   const { clock, onFailure } = options;
   const spare = createBoundedEntries(options.spareBytes, clock.now);
   let store: OpenKeep | undefined;
   let restsUntil = 0;
   let isAwayTold = false;
+  /** A store that is not open and may hold what is asked for: a server, which others write to as well. */
+  let isUnknown = false;
   let isClosed = false;
   let opening: Promise<void> | undefined;
   let pouring: Promise<void> | undefined;
@@ -62,6 +70,7 @@ export async function openResilientKeep(options: ResilientKeepOptions): Promise<
   function away(error: unknown): void {
     if (!isAwayTold) options.onAway(error);
     isAwayTold = true;
+    isUnknown = error instanceof DatabaseError && error.code === 'database_unreachable';
     if (isClosed) return;
     cancelReopen();
     cancelReopen = clock.after(reopenMs, () => {
@@ -92,7 +101,9 @@ export async function openResilientKeep(options: ResilientKeepOptions): Promise<
     onFailure(error);
   }
 
-  const present = (): OpenKeep | undefined => (clock.monotonic() < restsUntil ? undefined : store);
+  const isReachable = (): boolean => store?.figures().isReachable === true;
+  const present = (): OpenKeep | undefined =>
+    clock.monotonic() < restsUntil || !isReachable() ? undefined : store;
 
   async function put(key: string, value: Uint8Array, ttlMs: number): Promise<void> {
     const keep = present();
@@ -116,8 +127,8 @@ export async function openResilientKeep(options: ResilientKeepOptions): Promise<
     const here = lookHere();
     if (here) return here;
     const keep = present();
-    // A store that rests may hold it: whoever tells "not there" from "not known" has to hear so.
-    if (!keep && store) throw new Error('the store of the keep rests after a failure');
+    // It may hold what is asked for: whoever tells "not there" from "not known" has to hear so.
+    if (!keep && (store || isUnknown)) throw new Error('the store of the keep rests after a failure');
     if (!keep) return undefined;
     try {
       const found = await inTime(ask(keep));
@@ -164,7 +175,6 @@ export async function openResilientKeep(options: ResilientKeepOptions): Promise<
       ),
     put,
     figures() {
-      const nothing = { store: 'memory' as const, entries: 0, bytes: 0, unwritten: 0, isWritable: false };
       const kept = store?.figures() ?? nothing;
       return {
         ...kept,
@@ -172,7 +182,6 @@ export async function openResilientKeep(options: ResilientKeepOptions): Promise<
         bytes: kept.bytes + spare.size,
         unwritten: kept.unwritten + spare.count,
         isWritable: kept.isWritable && present() !== undefined,
-        isStoreOpen: store !== undefined,
       };
     },
     async close() {
@@ -180,6 +189,8 @@ export async function openResilientKeep(options: ResilientKeepOptions): Promise<
       cancelReopen();
       await opening;
       await pouring;
+      restsUntil = 0;
+      await pour();
       await store?.close();
       spare.clear();
     },

@@ -191,6 +191,7 @@ export function createWriteBehindKeep(
 
     figures: () => ({
       store: 'sqlite',
+      isReachable: true,
       ...totals,
       unwritten: unwritten.size + underWay.size,
       isWritable: !hasFailed,

@@ -107,7 +107,7 @@ export const quietKeep = {
     bytes: 0,
     unwritten: 0,
     isWritable: true,
-    isStoreOpen: true,
+    isReachable: true,
   }),
   failures: 0,
 };

@@ -15,8 +15,10 @@ export interface OpenStoreOptions {
   readonly exclusive?: boolean;
   /** The store is beyond use: its thread died. The service cannot go on. */
   readonly onLost: (error: DatabaseError) => void;
-  /** The database was away for a moment, or another instance could not be told something. */
+  /** The database is away, or was for a moment, or another instance could not be told something. */
   readonly onTrouble?: (error: unknown) => void;
+  /** It was away and answers again. */
+  readonly onBack?: (awayForMs: number) => void;
 }
 
 /**
@@ -25,7 +27,7 @@ export interface OpenStoreOptions {
  * Throws DatabaseError: `database_in_use` names the process that holds the file.
  */
 export async function openStore(databaseUrl: string, options: OpenStoreOptions): Promise<Store> {
-  const { onTrouble } = options;
+  const { onTrouble, onBack } = options;
   if (isPostgresUrl(databaseUrl)) {
     // Loaded only where it is used: it is half the size of the pool.
     const { openPostgresStore } = await import('./postgres.ts');
@@ -33,7 +35,8 @@ export async function openStore(databaseUrl: string, options: OpenStoreOptions):
       auditsLeases: true,
       exclusive: options.exclusive === true,
       now: options.clock.now,
-      ...(onTrouble === undefined ? {} : { onTrouble }),
+      ...(onTrouble && { onTrouble }),
+      ...(onBack && { onBack }),
     });
   }
   const path = sqlitePath(databaseUrl);
@@ -65,7 +68,7 @@ function onThisThread(verbs: SyncStore): Store {
 
 /** A database of one process: there is nobody to hear from. */
 function alone(verbs: StoreVerbs): Store {
-  return { ...verbs, isShared: false, listen: () => {}, tell: async () => {} };
+  return { ...verbs, isShared: false, isReachable: true, listen: () => {}, tell: async () => {} };
 }
 
 export function isPostgresUrl(databaseUrl: string): boolean {

@@ -51,6 +51,7 @@ export interface PostgresStoreOptions extends StoreOptions {
   readonly exclusive?: boolean;
   /** What went wrong between calls. */
   onTrouble?(error: unknown): void;
+  onBack?(awayForMs: number): void;
 }
 
 /** So often at most a verb goes round ending what is over before it does its work. */
@@ -68,8 +69,8 @@ export async function openPostgresStore(
   now: number,
   options: PostgresStoreOptions,
 ): Promise<Store> {
-  const { onTrouble = () => {} } = options;
-  const db = await openPostgres(url, { onTrouble, settings: planning });
+  const { onTrouble = () => {}, onBack = () => {} } = options;
+  const db = await openPostgres(url, { onTrouble, onBack, settings: planning });
   try {
     await migratePostgres(db, postgresMigrations, now);
     const news = await openNews(db, onTrouble, options.exclusive === true ? 'exclusive' : 'shared');
@@ -81,6 +82,9 @@ export async function openPostgresStore(
     return {
       ...(time?.verbs ?? verbs),
       isShared: true,
+      get isReachable() {
+        return db.isReachable;
+      },
       listen: news.listen,
       tell: news.tell,
       async close() {

@@ -517,6 +517,8 @@ export interface StoreVerbs {
 export interface Store extends StoreVerbs {
   /** Several processes may work on it at once. */
   readonly isShared: boolean;
+  /** False while its server does not answer. */
+  readonly isReachable: boolean;
   /** News of other instances on the same database; a database of one process has none. */
   listen(listener: (news: News) => void): void;
   /** Tells the other instances. Changes that a verb answered are told by the store itself. */
