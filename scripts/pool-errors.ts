@@ -21,6 +21,8 @@ const meanings: Readonly<Record<PoolErrorCode, string>> = {
   too_large: 'the body is too large',
   unsupported_media_type:
     'the body is compressed with something else than zstd, gzip, deflate or br, or in an unknown charset',
+  credential_refused:
+    'the provider refuses the credential, and `"on_refusal": "reject"` asked not to keep it then; the message says why',
   too_many_logins: 'too many logins wait for a person already',
   internal: 'a fault of the pool’s own; its log has the cause',
   provider_unavailable: 'the vendor cannot be reached or did not understand',

@@ -1,5 +1,6 @@
 import { type Command, Option } from 'commander';
 import { type NewAccount, newAccount } from '../pool-api/schema.ts';
+import { noteOf } from './account-notes.ts';
 import { formatAccount, formatJson } from './account-view.ts';
 import type { CliActions } from './actions.ts';
 import { commaList, wholeNumber } from './option-values.ts';
@@ -19,6 +20,7 @@ interface AddOptions {
   readonly lend?: 'any' | 'gateway';
   readonly free?: true;
   readonly standby?: true;
+  readonly keep?: true;
   readonly json?: true;
 }
 
@@ -26,6 +28,9 @@ const help = `
 The key may also come from standard input or from the environment, so that it stays out of the shell's history:
   warp2api account add --provider warp --api-key - < key.txt
   ACCOUNT_API_KEY=... warp2api account add --provider warp
+
+The provider is asked whether the key is good. A refused one is not added (exit code 1), unless --keep is given. Where the
+provider cannot be asked, the account is added anyway and asked about again.
 
 Examples:
   warp2api account add --provider warp --api-key wk-... --email me@example.com --label work
@@ -57,18 +62,24 @@ export function addAccountAdd(parent: Command, actions: CliActions): void {
     )
     .option('--free', 'it is on a free plan: it never stands in for another free account that is used up')
     .option('--standby', 'keep it in reserve until the pool needs it')
+    .option(
+      '--keep',
+      'keep it also if its provider refuses the key: out of service, until it gets a good one',
+    )
     .option('--json', 'print the account as JSON')
     .addHelpText('after', help)
     .action(async (options: AddOptions) => {
       const account = await readAccount(options, actions);
       await using admin = await actions.openAdmin();
-      const added = await admin.addAccount(account);
-      actions.write(options.json ? formatJson(added) : `Added this account:\n${formatAccount(added)}`);
+      const added = await admin.addAccount(account, options.keep ? 'keep' : 'reject');
+      actions.write(
+        options.json ? formatJson(added) : `Added this account:\n${formatAccount(added)}${noteOf(added)}`,
+      );
     });
 }
 
 async function readAccount(options: AddOptions, actions: CliActions): Promise<NewAccount> {
-  const { apiKey, refreshToken, teamUid, json: _json, ...fields } = options;
+  const { apiKey, refreshToken, teamUid, keep: _keep, json: _json, ...fields } = options;
   const account: NewAccount = { ...fields, ...(teamUid !== undefined && { team_uid: teamUid }) };
   if (refreshToken !== undefined) account.refresh_token = await readSecret(refreshToken, actions);
   else account.api_key = await readSecret(apiKey ?? actions.accountKeyFromEnvironment(), actions);

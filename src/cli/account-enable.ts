@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { mustNotBeRefused } from './account-notes.ts';
 import { findAccount, formatJson } from './account-view.ts';
 import type { CliActions } from './actions.ts';
 
@@ -25,6 +26,7 @@ function addSwitch(
       await using admin = await actions.openAdmin();
       const { id } = await findAccount(admin, idOrEmail);
       const account = await admin.changeAccount(id, { enabled });
+      if (enabled) mustNotBeRefused(account, 'The account was tried again');
       actions.write(options.json ? formatJson(account) : `Account ${id} is now ${account.status}.\n`);
     });
 }

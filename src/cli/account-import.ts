@@ -73,7 +73,12 @@ function describe({ added, duplicates, failed, results }: ImportAnswer): string 
           ['account', ({ id }) => id],
           ['reason', ({ reason }) => reason],
         ]);
-  return `${table}${added} added, ${duplicates} in the pool already, ${failed} failed.\n`;
+  const refused = results.filter(({ result }) => result === 'rejected').length;
+  const kept =
+    refused === 0
+      ? ''
+      : `${refused} of these ${refused === 1 ? 'was' : 'were'} refused by the provider and kept, out of service: "warp2api account replace ID" gives another credential, "warp2api account remove ID" takes it out.\n`;
+  return `${table}${added} added, ${duplicates} in the pool already, ${failed} failed.\n${kept}`;
 }
 
 /** Throws UsageError when the file cannot be read. */

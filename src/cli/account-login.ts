@@ -3,6 +3,7 @@ import { renderUnicodeCompact } from 'uqr';
 import { PoolError } from '../pool-api/errors.ts';
 import type { PoolAdmin } from '../pool-api/pool.ts';
 import { type Login, type NewLogin, newLogin } from '../pool-api/schema.ts';
+import { mustNotBeRefused, noteOf } from './account-notes.ts';
 import { findAccount, formatAccount, formatJson } from './account-view.ts';
 import type { CliActions } from './actions.ts';
 import { commaList, wholeNumber } from './option-values.ts';
@@ -63,10 +64,11 @@ export function addAccountLogin(parent: Command, actions: CliActions): void {
         throw new Error(`The login ended as ${ended.status}. ${ended.error ?? ''}`.trim());
       }
       const account = await admin.getAccount(ended.account_id);
+      mustNotBeRefused(account, 'The login was approved');
       actions.write(
         options.json
           ? formatJson(account)
-          : `Logged in. This account is in the pool:\n${formatAccount(account)}`,
+          : `Logged in. This account is in the pool:\n${formatAccount(account)}${noteOf(account)}`,
       );
     });
 }

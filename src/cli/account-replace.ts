@@ -1,5 +1,6 @@
 import { type Command, Option } from 'commander';
 import type { AccountChange } from '../pool-api/schema.ts';
+import { noteOf } from './account-notes.ts';
 import { findAccount, formatAccount, formatJson } from './account-view.ts';
 import type { CliActions } from './actions.ts';
 import { readSecret } from './read-secret.ts';
@@ -7,11 +8,13 @@ import { readSecret } from './read-secret.ts';
 interface ReplaceOptions {
   readonly apiKey?: string;
   readonly refreshToken?: string;
+  readonly keep?: true;
   readonly json?: true;
 }
 
 const help = `
-The account keeps its id, settings and figures; one that needed a new login is used again.
+The account keeps its id, settings and figures; one that needed a new login is used again. A key that the provider refuses
+is not taken (exit code 1), unless --keep is given.
 
 Examples:
   warp2api account replace me@example.com --api-key - < key.txt
@@ -29,6 +32,7 @@ export function addAccountReplace(parent: Command, actions: CliActions): void {
         'the new refresh token; - reads it from standard input',
       ).conflicts('apiKey'),
     )
+    .option('--keep', 'replace it also if the provider refuses the new one')
     .option('--json', 'print the account as JSON')
     .addHelpText('after', help)
     .action(async (idOrEmail: string, options: ReplaceOptions) => {
@@ -38,9 +42,11 @@ export function addAccountReplace(parent: Command, actions: CliActions): void {
           : { refresh_token: await readSecret(options.refreshToken, actions) };
       await using admin = await actions.openAdmin();
       const { id } = await findAccount(admin, idOrEmail);
-      const account = await admin.changeAccount(id, change);
+      const account = await admin.changeAccount(id, change, options.keep ? 'keep' : 'reject');
       actions.write(
-        options.json ? formatJson(account) : `Replaced its credential:\n${formatAccount(account)}`,
+        options.json
+          ? formatJson(account)
+          : `Replaced its credential:\n${formatAccount(account)}${noteOf(account)}`,
       );
     });
 }

@@ -18,6 +18,7 @@ export const poolErrorCodes = {
   account_exists: 409,
   too_large: 413,
   unsupported_media_type: 415,
+  credential_refused: 422,
   too_many_logins: 429,
   internal: 500,
   provider_unavailable: 502,

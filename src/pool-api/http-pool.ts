@@ -40,6 +40,8 @@ const poolHealth = z
   .looseObject(healthAnswer.shape)
   .refine((answer) => !('pool' in answer), 'is the health of a gateway');
 const healthTimeoutMs = 2_000;
+/** A credential is tried at its provider: 10 s for a refresh, 5 for the question that proves it. */
+const tryTimeoutMs = 25_000;
 const startLoginTimeoutMs = 15_000;
 /** One quick retry bridges a connection the pool closed just now; longer outages are the caller's to handle. */
 const quickRetry = { retries: 1, baseMs: 100, maxMs: 200 };
@@ -108,6 +110,7 @@ export function createHttpPool(options: HttpPoolOptions): Pool & { close(): Prom
 export function createHttpPoolAdmin(options: HttpPoolOptions): PoolAdmin & { close(): Promise<void> } {
   const transport = createTransport(options);
   const timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
+  const tryMs = options.timeoutMs ?? tryTimeoutMs;
 
   function exchange<T>(call: Call, schema: z.ZodType<T>): Promise<T> {
     const repeatable = call.method === 'GET';
@@ -117,8 +120,9 @@ export function createHttpPoolAdmin(options: HttpPoolOptions): PoolAdmin & { clo
   }
 
   return {
-    async addAccount(account) {
-      const call = { method: 'POST', path: '/api/accounts', body: account } as const;
+    async addAccount(account, onRefusal) {
+      const body = { ...account, ...(onRefusal && { on_refusal: onRefusal }) };
+      const call = { method: 'POST', path: '/api/accounts', body, timeoutMs: tryMs } as const;
       return (await exchange(call, accountAnswer)).account;
     },
     listAccounts(query) {
@@ -130,8 +134,13 @@ export function createHttpPoolAdmin(options: HttpPoolOptions): PoolAdmin & { clo
     async getAccount(id) {
       return (await exchange({ method: 'GET', path: accountPath(id) }, accountDetailsAnswer)).account;
     },
-    async changeAccount(id, change) {
-      const call = { method: 'PATCH', path: accountPath(id), body: change } as const;
+    async changeAccount(id, change, onRefusal) {
+      const call = {
+        method: 'PATCH',
+        path: accountPath(id),
+        body: { ...change, ...(onRefusal && { on_refusal: onRefusal }) },
+        timeoutMs: tryMs,
+      } as const;
       return (await exchange(call, accountAnswer)).account;
     },
     removeAccount(id) {

@@ -1,9 +1,9 @@
 import type { z } from 'zod';
 import { withoutNulls } from '../core/null-fields.ts';
-import { newAccount } from './schema.ts';
+import { importedAccount } from './schema.ts';
 
 /** One account of a file in the import format. */
-export type ImportedAccount = z.output<typeof newAccount>;
+export type ImportedAccount = z.output<typeof importedAccount>;
 
 /** One line that is not blank. `line` counts from 1. */
 export type ImportLine =
@@ -37,7 +37,7 @@ function parseLine(text: string, line: number): ImportLine {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     return { line, problem: 'is not a JSON object' };
   }
-  const result = newAccount.safeParse(withoutNulls(newAccount, value));
+  const result = importedAccount.safeParse(withoutNulls(importedAccount, value));
   if (result.success) return { line, account: result.data };
   return { line, problem: result.error.issues.map(problemOf).join('; ') };
 }

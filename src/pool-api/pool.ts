@@ -15,6 +15,7 @@ import type {
   Login,
   NewAccount,
   NewLogin,
+  OnRefusal,
   PoolEvent,
   ReleaseAnswer,
   ReleaseRequest,
@@ -61,10 +62,10 @@ export interface PoolHealth {
 
 /** The pool as its owner sees it. Every call throws PoolError. */
 export interface PoolAdmin {
-  addAccount(account: NewAccount): Promise<Account>;
+  addAccount(account: NewAccount, onRefusal?: OnRefusal): Promise<Account>;
   listAccounts(query: ListQuery): Promise<ListAnswer>;
   getAccount(id: string): Promise<AccountDetails>;
-  changeAccount(id: string, change: AccountChange): Promise<Account>;
+  changeAccount(id: string, change: AccountChange, onRefusal?: OnRefusal): Promise<Account>;
   removeAccount(id: string): Promise<void>;
   importAccounts(request: ImportRequest): Promise<ImportAnswer>;
   /** A sealed file, piece by piece. */

@@ -204,29 +204,46 @@ const teamUid = z
   .string()
   .regex(/^[A-Za-z0-9._-]{1,128}$/, 'must be 1 to 128 characters out of A-Z a-z 0-9 . _ -');
 
-export const newAccount = z
-  .strictObject({
-    provider: providerName,
-    email: emailText.optional(),
-    api_key: z.string().min(1).max(8192).optional(),
-    refresh_token: z.string().min(1).max(8192).optional(),
-    label: labelText.optional(),
-    capacity: z.int().min(1).max(10_000).optional(),
-    /** Upstream models the account may use; absent means all. */
-    models: modelList.optional(),
-    /** A plan nobody pays for: never stands in for another free account whose quota is spent. */
-    free: z.boolean().optional(),
-    lend: z.enum(['any', 'gateway']).optional(),
-    /** Lower is used first. */
-    tier: z.int().min(0).max(1000).optional(),
-    team_uid: teamUid.optional(),
-    standby: z.boolean().optional(),
-  })
-  .refine((account) => (account.api_key === undefined) !== (account.refresh_token === undefined), {
-    message: 'give exactly one of api_key and refresh_token',
-    path: ['api_key'],
-  })
-  .meta({ oneOf: [fieldRule({ unset: ['api_key'] }), fieldRule({ unset: ['refresh_token'] })] });
+/**
+ * What becomes of a credential that its provider refuses when it is tried: `keep` takes it as `reauth_required`; `reject` takes
+ * nothing and answers 422 `credential_refused`. One that could not be tried is taken either way.
+ */
+const onRefusal = z.enum(['keep', 'reject']);
+export type OnRefusal = z.infer<typeof onRefusal>;
+
+const accountFields = z.strictObject({
+  provider: providerName,
+  email: emailText.optional(),
+  api_key: z.string().min(1).max(8192).optional(),
+  refresh_token: z.string().min(1).max(8192).optional(),
+  label: labelText.optional(),
+  capacity: z.int().min(1).max(10_000).optional(),
+  /** Upstream models the account may use; absent means all. */
+  models: modelList.optional(),
+  /** A plan nobody pays for: never stands in for another free account whose quota is spent. */
+  free: z.boolean().optional(),
+  lend: z.enum(['any', 'gateway']).optional(),
+  /** Lower is used first. */
+  tier: z.int().min(0).max(1000).optional(),
+  team_uid: teamUid.optional(),
+  standby: z.boolean().optional(),
+});
+const oneCredential = {
+  check: (account: { api_key?: string | undefined; refresh_token?: string | undefined }) =>
+    (account.api_key === undefined) !== (account.refresh_token === undefined),
+  fault: { message: 'give exactly one of api_key and refresh_token', path: ['api_key'] },
+  meta: { oneOf: [fieldRule({ unset: ['api_key'] }), fieldRule({ unset: ['refresh_token'] })] },
+};
+
+/** An account of a file in the import format. */
+export const importedAccount = accountFields
+  .refine(oneCredential.check, oneCredential.fault)
+  .meta(oneCredential.meta);
+
+export const newAccount = accountFields
+  .extend({ on_refusal: onRefusal.optional() })
+  .refine(oneCredential.check, oneCredential.fault)
+  .meta(oneCredential.meta);
 export type NewAccount = z.input<typeof newAccount>;
 
 export const accountChange = z
@@ -243,6 +260,7 @@ export const accountChange = z
     /** Another credential of the account's own kind, in place of one that is dead or leaked. */
     api_key: z.string().min(1).max(8192).optional(),
     refresh_token: z.string().min(1).max(8192).optional(),
+    on_refusal: onRefusal.optional(),
   })
   .refine((change) => change.api_key === undefined || change.refresh_token === undefined, {
     message: 'give one of api_key and refresh_token',

@@ -50,7 +50,10 @@ export function createAccounts(context: PoolContext, adding: Adding): Accounts {
       if (credential === null) throw new Error('the schema lets no account through without a credential');
       const settings = settingsOf(demand);
       const added = { provider: demand.provider, source: 'api', settings };
-      const account = await adding.insert(added, credential, caller.keyId, demand.standby ?? false);
+      const account = await adding.insert(added, credential, caller.keyId, {
+        isStandby: demand.standby ?? false,
+        onRefusal: demand.on_refusal,
+      });
       return { success: true, account: presentAccount(account) };
     },
 
@@ -96,7 +99,7 @@ export function createAccounts(context: PoolContext, adding: Adding): Accounts {
 
     async change(caller, id, request) {
       const demand = parse(accountChange, request);
-      const { api_key: _key, refresh_token: _token, ...told } = demand;
+      const { api_key: _key, refresh_token: _token, on_refusal: onRefusal, ...told } = demand;
       const { enabled, team_uid: teamUid, ...others } = told;
       const settings = definedOnly<AccountSettings>({ ...others, teamUid });
       const before = await mustHave(id);
@@ -115,7 +118,7 @@ export function createAccounts(context: PoolContext, adding: Adding): Accounts {
         enabled === false
           ? disabledBy(before)
           : startsAfresh
-            ? await adding.freshStart(changed, credential, { isStandby })
+            ? await adding.freshStart(changed, credential, { isStandby, onRefusal })
             : undefined;
       const result = await store.changeAccount(
         clock.now(),
@@ -134,7 +137,9 @@ export function createAccounts(context: PoolContext, adding: Adding): Accounts {
       if (result === null) throw accountNotFound(id);
       context.tell(result.changes);
       const isNew = startsAfresh || replacement !== null;
-      const account = isNew ? await adding.bringUp(result.account, caller.keyId) : result.account;
+      const account = isNew
+        ? await adding.bringUp(result.account, caller.keyId, replacement === null ? 'keep' : onRefusal)
+        : result.account;
       return { success: true, account: presentAccount(account) };
     },
 
@@ -166,7 +171,7 @@ export function createAccounts(context: PoolContext, adding: Adding): Accounts {
       }
       if (account === null) {
         const added = { provider: providerName, source: 'env', settings: defaultSettings };
-        account = await adding.insert(added, credential, environment, false);
+        account = await adding.insert(added, credential, environment);
       }
       await store.remember(noteName, JSON.stringify({ fingerprint, id: account.id }));
       return presentAccount(account);

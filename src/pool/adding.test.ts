@@ -195,3 +195,94 @@ describe('a replaced credential', () => {
     expect((await patch(service, two.id, { refresh_token: 'rt-2' })).status).toBe(200);
   });
 });
+
+describe('a credential that its provider refuses', () => {
+  const refused = new AppError('upstream_unauthorized', 'no');
+  const reject = { on_refusal: 'reject' };
+  const accounts = async (service: Running) =>
+    (await service.call<{ accounts: Account[] }>('GET', '/api/accounts')).body.accounts;
+
+  it('is kept unless the request says otherwise', async () => {
+    const service = await startServer();
+    service.warp.quotas.set('wk-bad', refused);
+    for (const [key, more] of [
+      ['bad', {}],
+      ['bad-too', { on_refusal: 'keep' }],
+    ] as const) {
+      service.warp.quotas.set(`wk-${key}`, refused);
+      const { status, body } = await post(service, { api_key: key, ...more });
+      expect([status, body.account.status]).toEqual([201, 'reauth_required']);
+    }
+  });
+
+  it('is told from a key, and not added, where the request says so', async () => {
+    const service = await startServer();
+    service.warp.quotas.set('wk-bad', refused);
+    const { status, body } = await post(service, { api_key: 'bad', ...reject });
+    expect([status, body.error]).toEqual([
+      422,
+      expect.objectContaining({
+        code: 'credential_refused',
+        param: 'api_key',
+        message: expect.stringMatching(
+          /^warp refuses this API key: the provider does not accept its credential \(401\)\. The account was not added \(--keep/,
+        ),
+      }),
+    ]);
+    expect(await accounts(service)).toEqual([]);
+    service.warp.quotas.delete('wk-bad');
+    expect((await post(service, { api_key: 'bad', ...reject })).status).toBe(201);
+  });
+
+  it('is kept unproved where the provider could not be asked', async () => {
+    const service = await startServer();
+    service.warp.quotas.set('wk-1', new AppError('upstream_unavailable', 'away'));
+    const { status, body } = await post(service, { api_key: '1', ...reject });
+    expect([status, body.account.status, body.account.probe]).toEqual([201, 'active', 'unproved']);
+  });
+
+  it('is removed again where it is a refresh token, and leaves the sandbox as it was', async () => {
+    const service = await startServer({ sandbox: true });
+    service.issuer.answer = fails('invalid_grant');
+    const { status, body } = await post(service, { refresh_token: 'rt', ...reject });
+    expect([status, body.error.code, body.error.param]).toEqual([422, 'credential_refused', 'refresh_token']);
+    expect(await accounts(service)).toEqual([]);
+    expect((await service.call('GET', '/health')).body).toMatchObject({ status: 'ok', sandbox: true });
+
+    service.issuer.answer = (token) => service.issuer.grant(token);
+    expect((await post(service, { refresh_token: 'rt-2', ...reject })).body.account.probe).toBe('proved');
+    expect((await service.call('GET', '/health')).body).toMatchObject({ sandbox: false });
+  });
+
+  it('stays where its refresh token was exchanged before the refusal, and the answer says so', async () => {
+    const service = await startServer();
+    service.warp.quotas.set('bearer-1', new AppError('upstream_refused', 'Your plan has ended.'));
+    const { status, body } = await post(service, { refresh_token: 'rt', ...reject });
+    const [kept] = await accounts(service);
+    expect([status, kept?.status]).toEqual([422, 'reauth_required']);
+    expect(body.error.message).toMatch(
+      new RegExp(`Your plan has ended\\. .* kept as account ${kept?.id}\\.`),
+    );
+  });
+
+  it('does not replace a key that works', async () => {
+    const service = await startServer();
+    const { id } = (await post(service, { api_key: 'good' })).body.account;
+    service.warp.quotas.set('wk-bad', refused);
+    const { status, body } = await patch(service, id, { api_key: 'bad', ...reject });
+    expect([status, body.error.code]).toEqual([422, 'credential_refused']);
+    expect(body.error.message).toContain('The account keeps the one it has');
+    const lease = await service.call('POST', '/api/accounts/allocate', {});
+    expect(lease.body).toMatchObject({ accounts: [{ id, id_token: 'wk-good' }] });
+    expect((await patch(service, id, { api_key: 'bad' })).body.account.status).toBe('reauth_required');
+  });
+
+  it('is named by its account, and what to do, when it is given again', async () => {
+    const service = await startServer();
+    service.warp.quotas.set('wk-bad', refused);
+    const { id } = (await post(service, { api_key: 'bad' })).body.account;
+    const { status, body } = await post(service, { api_key: 'bad', ...reject });
+    expect(status).toBe(409);
+    expect(body.error.message).toContain(`It is reauth_required: "warp2api account enable ${id}"`);
+  });
+});

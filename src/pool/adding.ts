@@ -2,9 +2,13 @@ import { randomUUID } from 'node:crypto';
 import { AppError } from '../core/errors.ts';
 import type { Provider, ProviderAccount, TokenGrant } from '../core/provider.ts';
 import { PoolError } from '../pool-api/errors.ts';
+import { refusalOf } from '../pool-api/refusal.ts';
+import type { OnRefusal } from '../pool-api/schema.ts';
 import { applyQuota, freshStanding, nextProof, nextQuotaCheck, type QuotaFinding } from './account-state.ts';
 import { bearerField, hasBearer, type PoolContext, providerAccountOf } from './pool-context.ts';
+import { presentStanding } from './present.ts';
 import { nextRefreshAfter } from './refresh-times.ts';
+import { removeFromPool } from './removal.ts';
 import { quotaFrom } from './store/quota-row.ts';
 import type { AccountSettings, NewStoredAccount, StandingChange, StoredAccount } from './store/store.ts';
 
@@ -32,13 +36,14 @@ export interface Adding {
   /**
    * Stores a new account and finds out whether it works: an API key is probed first; a refresh token is stored, turned
    * into a bearer (as far as that takes no longer than 10 s) and then probed. Answers however that went: see the
-   * standing. Throws `account_exists`, and `invalid_request` for a credential its provider cannot have.
+   * standing. Throws `account_exists`, `invalid_request` for a credential its provider cannot have, and with `reject`
+   * `credential_refused` for one that its provider refuses, which is not kept then.
    */
   insert(
     added: AddedAccount,
     credential: GivenCredential,
     actor: string,
-    isStandby: boolean,
+    options?: { readonly isStandby?: boolean | undefined; readonly onRefusal?: OnRefusal | undefined },
   ): Promise<StoredAccount>;
   /** The credential in its canonical form; throws `invalid_request`. */
   check(provider: string, credential: GivenCredential): GivenCredential;
@@ -51,15 +56,18 @@ export interface Adding {
   ): Promise<NonNullable<Parameters<PoolContext['store']['changeAccount']>[2]['credential']>>;
   /**
    * A fresh start: of an API key after a probe, of a refresh token before its next refresh; then call `bringUp`.
-   * `isStandby`: an account that works goes into standby.
+   * `isStandby`: an account that works goes into standby. With `reject` throws `credential_refused` for a refused key.
    */
   freshStart(
     account: StoredAccount,
     credential: GivenCredential | null,
-    options?: { readonly isStandby: boolean },
+    options?: { readonly isStandby?: boolean; readonly onRefusal?: OnRefusal | undefined },
   ): Promise<StandingChange>;
-  /** Gets a refresh-token account its bearer and probes it. Other accounts are answered as they are. */
-  bringUp(account: StoredAccount, actor: string): Promise<StoredAccount>;
+  /**
+   * Gets a refresh-token account its bearer and probes it. Other accounts are answered as they are. With `reject` throws
+   * `credential_refused` for one that its provider refuses, which is kept.
+   */
+  bringUp(account: StoredAccount, actor: string, onRefusal?: OnRefusal | undefined): Promise<StoredAccount>;
 }
 
 const firstRefreshMs = 10_000;
@@ -109,10 +117,19 @@ export function createAdding(context: PoolContext, onRealAccount: () => Promise<
     throw new PoolError('invalid_request', message, { param: 'team_uid' });
   };
 
-  const addRow = async (account: NewStoredAccount, actor: string): Promise<StoredAccount> => {
+  const addRow = async (
+    account: NewStoredAccount,
+    actor: string,
+    isOnTrial: boolean,
+  ): Promise<StoredAccount> => {
     const result = await store.addAccount(clock.now(), account, actor);
-    if (result.result === 'duplicate') throw accountExists({ ...account, id: result.id });
-    await onRealAccount();
+    if (result.result === 'duplicate')
+      throw accountExists({
+        id: result.id,
+        credentialKind: account.credentialKind,
+        teamUid: account.teamUid,
+      });
+    if (!isOnTrial) await onRealAccount();
     context.tell(result.changes);
     return result.account;
   };
@@ -134,17 +151,43 @@ export function createAdding(context: PoolContext, onRealAccount: () => Promise<
     return result.account;
   };
 
-  const bringUp: Adding['bringUp'] = async (account, actor) => {
+  const withBearer = async (account: StoredAccount, actor: string): Promise<StoredAccount> => {
+    if (isOut(account) || hasBearer(account, clock.now())) return account;
+    const present = await context.refreshSoon(account.id, { force: false, actor }, firstRefreshMs);
+    return present ?? account;
+  };
+
+  const probeBearer = async (account: StoredAccount, actor: string): Promise<StoredAccount> => {
+    if (isOut(account) || !hasBearer(account, clock.now())) return account;
+    if (account.standing.state === 'standby') return probeStandby(account, actor);
+    return (await context.checkQuota(account, 'proof', probeLimitMs)) ?? account;
+  };
+
+  const bringUp: Adding['bringUp'] = async (account, actor, onRefusal = 'keep') => {
     if (account.credentialKind === 'api_key') return account;
-    const isOut = (one: StoredAccount): boolean =>
-      one.standing.state === 'disabled' || one.standing.state === 'reauth_required';
-    if (isOut(account)) return account;
-    const present = hasBearer(account, clock.now())
-      ? account
-      : ((await context.refreshSoon(account.id, { force: false, actor }, firstRefreshMs)) ?? account);
-    if (isOut(present) || !hasBearer(present, clock.now())) return present;
-    if (present.standing.state === 'standby') return probeStandby(present, actor);
-    return (await context.checkQuota(present, 'proof', probeLimitMs)) ?? present;
+    const proven = await probeBearer(await withBearer(account, actor), actor);
+    if (onRefusal === 'keep' || !isOut(proven)) return proven;
+    throw credentialRefused(
+      proven,
+      'The account has it in place of the former one and needs one that works.',
+    );
+  };
+
+  /**
+   * A refresh token can be tried only once it is stored. A refused one goes again; after a refresh that worked the pool may
+   * have the only copy of the next token, so that such an account is kept whatever is wrong with it.
+   */
+  const bringUpOnTrial = async (account: StoredAccount, actor: string): Promise<StoredAccount> => {
+    const present = await withBearer(account, actor);
+    if (isOut(present)) {
+      await removeFromPool(context, account.id, actor);
+      throw credentialRefused(present, `The account was not added ${unlessKept}.`);
+    }
+    await onRealAccount();
+    const proven = await probeBearer(present, actor);
+    if (!isOut(proven)) return proven;
+    const kept = `Its refresh token has been exchanged for another one already, so it is kept as account ${account.id}.`;
+    throw credentialRefused(proven, kept);
   };
 
   return {
@@ -152,7 +195,7 @@ export function createAdding(context: PoolContext, onRealAccount: () => Promise<
     checkTeam,
     bringUp,
 
-    async insert(added, given, actor, isStandby) {
+    async insert(added, given, actor, { isStandby = false, onRefusal = 'keep' } = {}) {
       const { provider, settings, source, sourceHandle } = added;
       const credential = check(provider, given);
       checkTeam(provider, settings.teamUid);
@@ -164,6 +207,14 @@ export function createAdding(context: PoolContext, onRealAccount: () => Promise<
         credential.kind === 'api_key'
           ? proved(await context.probe(id, provider, withTeam(secret, settings.teamUid)), clock.now())
           : unproved;
+      const { kind } = credential;
+      const { state } = proof.standing;
+      if (state === 'reauth_required' && onRefusal === 'reject')
+        throw credentialRefused(
+          { ...proof, provider, credentialKind: kind },
+          `The account was not added ${unlessKept}.`,
+        );
+      const isOnTrial = onRefusal === 'reject' && kind === 'refresh_token';
       const account = await addRow(
         {
           ...settings,
@@ -178,8 +229,9 @@ export function createAdding(context: PoolContext, onRealAccount: () => Promise<
           ...(sourceHandle === undefined ? {} : { sourceHandle }),
         },
         actor,
+        isOnTrial,
       );
-      return bringUp(account, actor);
+      return isOnTrial ? bringUpOnTrial(account, actor) : bringUp(account, actor);
     },
 
     async replacement(account, given) {
@@ -200,7 +252,7 @@ export function createAdding(context: PoolContext, onRealAccount: () => Promise<
       };
     },
 
-    async freshStart(account, credential, { isStandby } = { isStandby: false }) {
+    async freshStart(account, credential, { isStandby = false, onRefusal = 'keep' } = {}) {
       const inPlace = (change: StandingChange): StandingChange =>
         isStandby ? { ...change, standing: inStandby(change.standing) } : change;
       if (account.credentialKind === 'refresh_token') return inPlace(unproved);
@@ -208,7 +260,10 @@ export function createAdding(context: PoolContext, onRealAccount: () => Promise<
         credential === null
           ? providerAccountOf(context, account)
           : withTeam(secretOf(credential), account.teamUid);
-      return inPlace(proved(await context.probe(account.id, account.provider, as), clock.now()));
+      const proof = proved(await context.probe(account.id, account.provider, as), clock.now());
+      if (credential && proof.standing.state === 'reauth_required' && onRefusal === 'reject')
+        throw credentialRefused({ ...account, ...proof }, `The account keeps the one it has ${unlessKept}.`);
+      return inPlace(proof);
     },
   };
 }
@@ -232,6 +287,29 @@ function proved(finding: QuotaFinding, now: number): StandingChange {
     quota: finding.type === 'answer' ? quotaFrom(finding.answer, now) : null,
     nextCheckAt: isDoubtful ? nextProof(0, now) : nextQuotaCheck(standing, 0, now),
   };
+}
+
+function isOut({ standing }: StoredAccount): boolean {
+  return standing.state === 'disabled' || standing.state === 'reauth_required';
+}
+
+const unlessKept = '(--keep, or "on_refusal": "keep" over HTTP, does it anyway)';
+
+function credentialRefused(
+  account: Pick<StoredAccount, 'provider' | 'credentialKind' | 'standing'> & Partial<StoredAccount>,
+  outcome: string,
+): PoolError {
+  const { credentialKind, provider, standing } = account;
+  const kind = credentialKind === 'api_key' ? 'API key' : 'refresh token';
+  const why = refusalOf(presentStanding(standing, account.refreshFailure ?? null));
+  const advice = `Check that it is whole, still valid, and one of ${provider}.`;
+  return new PoolError(
+    'credential_refused',
+    `${provider} refuses this ${kind}: ${why}. ${outcome} ${advice}`,
+    {
+      param: credentialKind,
+    },
+  );
 }
 
 function inStandby(standing: StandingChange['standing']): StandingChange['standing'] {
@@ -266,11 +344,16 @@ function withTeam(bearer: string, teamUid: string | null): ProviderAccount {
 
 /** One credential is one account, whichever team it bills: both would be refused, limited and refreshed together. */
 function accountExists(
-  present: Pick<StoredAccount, 'id' | 'credentialKind' | 'teamUid'>,
+  present: Pick<StoredAccount, 'id' | 'credentialKind' | 'teamUid'> & Partial<StoredAccount>,
   teamUid: string | null = present.teamUid,
 ): PoolError {
   const advice =
     teamUid === present.teamUid ? '' : ' Change its team_uid, or create a second key for the other team.';
-  const message = `The pool has this credential already, as account ${present.id}.${advice}`;
+  const { id, standing } = present;
+  const isOutOfService = standing?.state === 'reauth_required' || standing?.state === 'disabled';
+  const state = isOutOfService
+    ? ` It is ${standing.state}: "warp2api account enable ${id}" tries it again.`
+    : '';
+  const message = `The pool has this credential already, as account ${id}.${state}${advice}`;
   return new PoolError('account_exists', message, { param: present.credentialKind });
 }

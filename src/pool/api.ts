@@ -156,9 +156,19 @@ const routes: readonly ApiRoute[] = [
     method: 'POST',
     path: '/api/accounts',
     summary: 'Add an account you own',
+    description:
+      'The provider is asked about the credential first, for a few seconds. One that it refuses is kept as ' +
+      '"reauth_required", or with "on_refusal": "reject" not taken: 422 "credential_refused", and the message says why. One ' +
+      'that it could not be asked about is taken with "probe": "unproved" and asked about again.',
     access: 'adminKey',
     body: { name: 'NewAccount', schema: newAccount },
-    answers: { 201: { description: 'Added.', body: { name: 'AccountAnswer', schema: accountAnswer } } },
+    answers: {
+      201: { description: 'Added.', body: { name: 'AccountAnswer', schema: accountAnswer } },
+      422: {
+        description: 'Its provider refuses the credential, and the request said not to keep it then.',
+        body: { name: 'ErrorAnswer', schema: errorAnswer },
+      },
+    },
   },
   {
     method: 'GET',
@@ -176,6 +186,9 @@ const routes: readonly ApiRoute[] = [
     method: 'PATCH',
     path: '/api/accounts/{id}',
     summary: 'Change, enable or disable an account',
+    description:
+      'A new credential is tried as at POST /api/accounts. With "on_refusal": "reject" a refused API key does not replace ' +
+      'the present one; a refused refresh token does, since it can be tried only in its place.',
     access: 'adminKey',
     body: { name: 'AccountChange', schema: accountChange },
     answers: { 200: { description: 'Changed.', body: { name: 'AccountAnswer', schema: accountAnswer } } },

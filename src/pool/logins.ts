@@ -192,7 +192,7 @@ export function createLogins(context: PoolContext, adding: Adding): Logins {
       source: 'login',
       settings: { ...settings, email: grant.email ?? null },
     };
-    return (await adding.insert(added, credentialOf(grant), record.actor, standby)).id;
+    return (await adding.insert(added, credentialOf(grant), record.actor, { isStandby: standby })).id;
   };
 
   const replaceCredential = async (record: LoginRecord, grant: LoginGrant): Promise<string> => {

@@ -12,10 +12,8 @@ export function presentAccount(account: StoredAccount): Account {
     provider: account.provider,
     email: account.email,
     label: account.label,
-    status: standing.state,
+    ...presentStanding(account.standing, account.refreshFailure),
     status_until: isoTimeOrNull(standing.until),
-    status_reason: standing.reason,
-    status_evidence: standing.evidence,
     probe: account.probe,
     source: account.source,
     credential: account.credentialKind,
@@ -34,7 +32,6 @@ export function presentAccount(account: StoredAccount): Account {
     last_refresh_time: isoTimeOrNull(account.lastRefreshTime),
     token_expires_at: isoTimeOrNull(account.bearer?.expiresAt ?? null),
     next_refresh_at: isoTimeOrNull(account.nextRefreshAt),
-    refresh_failure: presentFailure(account.refreshFailure),
     quota:
       quota === null
         ? null
@@ -56,6 +53,16 @@ export function presentAccount(account: StoredAccount): Account {
     },
     created_at: isoTime(account.createdAt),
     updated_at: isoTime(account.updatedAt),
+  };
+}
+
+/** What tells why an account stands as it does. */
+export function presentStanding(standing: StoredAccount['standing'], failure: RefreshFailure | null) {
+  return {
+    status: standing.state,
+    status_reason: standing.reason,
+    status_evidence: standing.evidence,
+    refresh_failure: presentFailure(failure),
   };
 }
 

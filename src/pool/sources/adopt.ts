@@ -48,7 +48,7 @@ export function createAdopt(context: PoolContext, adding: Adding): Adopt {
 
   const adopt = async (...[added, credential, actor, options = {}]: Parameters<Adopt>) => {
     try {
-      const account = await adding.insert(added, credential, actor, options.isStandby ?? false);
+      const account = await adding.insert(added, credential, actor, options);
       return admissionOf(account);
     } catch (error) {
       if (!(error instanceof PoolError)) throw error;
