@@ -209,7 +209,7 @@ test.each([
 });
 
 test('a stream that breaks ends with an error and never as a whole message', async () => {
-  const own = await startTestServices({ UPSTREAM_IDLE_SECONDS: '1' });
+  const own = await startTestServices({ UPSTREAM_IDLE_SECONDS: '2' });
   onTestFinished(() => own.close());
   await own.addAccount('wk-1.good');
   const breaking = new Anthropic({ baseURL: own.gatewayUrl, apiKey: 'any', maxRetries: 0 });

@@ -170,7 +170,7 @@ test('SIGTERM lets running streams end and gives every account back', async () =
   await addAccounts(pool);
   const gateway = await startProcess(
     ['serve', 'gateway'],
-    { ...environment, SHUTDOWN_SECONDS: '20' },
+    { ...environment, SHUTDOWN_SECONDS: '60' },
     folder,
   );
   const streams = await startStreams(gateway);

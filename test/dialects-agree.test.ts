@@ -29,7 +29,7 @@ const dialects = Object.keys(dialectClients) as Dialect[];
 
 let services: TestServices;
 beforeAll(async () => {
-  services = await startTestServices({ UPSTREAM_FIRST_EVENT_SECONDS: '1', UPSTREAM_IDLE_SECONDS: '1' });
+  services = await startTestServices({ UPSTREAM_FIRST_EVENT_SECONDS: '3', UPSTREAM_IDLE_SECONDS: '2' });
 });
 afterAll(() => services.close());
 

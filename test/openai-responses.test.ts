@@ -340,7 +340,7 @@ test('reasoning is left out with effort none, and part of the token limit where 
 });
 
 test('a stream that breaks ends with an error event and is not completed', async () => {
-  const own = await startTestServices({ UPSTREAM_IDLE_SECONDS: '1' });
+  const own = await startTestServices({ UPSTREAM_IDLE_SECONDS: '2' });
   onTestFinished(() => own.close());
   await own.addAccount('wk-1.good');
   const types: string[] = [];

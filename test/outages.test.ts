@@ -60,7 +60,7 @@ test('a provider that cannot be reached costs no account anything, and turns go 
   const late = await services.chat(userTurn('auto', 'Hello'));
   expect([late.status, late.headers.get('retry-after')]).toEqual([502, '5']);
   // Turns wait for 10 s, and this machine may be slow.
-  expect(Date.now() - begunAt).toBeLessThan(20_000);
+  expect(Date.now() - begunAt).toBeLessThan(30_000);
   for (const id of ids) {
     const { account } = await services.pool(`/api/accounts/${id}`);
     expect(account).toMatchObject({ status: 'active', status_reason: null });

@@ -1,28 +1,20 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { scenarios } from '../sandbox/index.ts';
-import { hugeText, readStream, table, testScenarios } from './support/scenario-table.ts';
-import { eventually, startTestServices, type TestServices, userTurn } from './support/services.ts';
+import { hugeText, readStream, table, testScenarios, useScenarioServices } from './support/scenario-table.ts';
+import { eventually, userTurn } from './support/services.ts';
 
-const limits = { UPSTREAM_FIRST_EVENT_SECONDS: '5', UPSTREAM_IDLE_SECONDS: '3' };
-let services: TestServices;
-let alone: TestServices;
-beforeAll(async () => {
-  [services, alone] = await Promise.all([startTestServices(limits), startTestServices(limits)]);
-});
-afterAll(() => Promise.all([services.close(), alone.close()]));
+const { crowd, alone } = useScenarioServices();
 
 test('the table names every scenario of the sandbox', () => {
   expect(Object.keys(table).sort()).toEqual(scenarios.map((scenario) => scenario.name).sort());
 });
 
-testScenarios(
-  () => services,
-  () => alone,
-);
+testScenarios(crowd, alone);
 
 test('a client that does not read stops the upstream, and loses nothing when it reads on', async () => {
   // Enough answers of 8 MiB that the kernel's own buffers cannot hold them.
   const count = 24;
+  const services = crowd();
   const id = await services.addAccount('wk-slowreader', { capacity: count });
   const first = services.upstream.turns.length;
   const answers = await Promise.all(

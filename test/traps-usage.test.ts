@@ -11,7 +11,7 @@ const dialects = Object.keys(dialectClients) as Dialect[];
 
 let services: TestServices;
 beforeAll(async () => {
-  services = await startTestServices({ UPSTREAM_IDLE_SECONDS: '1' });
+  services = await startTestServices({ UPSTREAM_IDLE_SECONDS: '2' });
   services.upstream.setModels([{ id: model }]);
 });
 afterAll(() => services.close());

@@ -76,7 +76,7 @@ describe.each([
       const lease = await borrow(service, { prefer: id });
       const askedBefore = service.warp.asked.length;
       let restingMs = 0;
-      const stepMs = 20_000;
+      const stepMs = 30_000;
       for (let gone = 0; gone < 60 * minute; gone += stepMs) {
         await say(service, lease, outcome, change);
         const { status, status_until } = await accountOf(service, id);

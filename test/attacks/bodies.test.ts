@@ -125,7 +125,7 @@ describe('a connection without a key', () => {
       }),
     );
     const after = services.cost();
-    const health = await sendRaw({ url, parts: [headOf('GET /health', { host })], limitMs: 8_000 });
+    const health = await sendRaw({ url, parts: [headOf('GET /health', { host })] });
     expect(health.statuses).toEqual([200]);
     expect(after.peakMb - before.peakMb).toBeLessThan(mostGrowthMb);
   });
@@ -168,7 +168,7 @@ describe('bodies of 31 MB with a key', () => {
       const statuses = (await all).map((answer) => answer.statuses[0]);
       // With room for a machine that does other things: before, /health was gone for a minute.
       expect(failures).toEqual([]);
-      expect(slowestMs).toBeLessThan(15_000);
+      expect(slowestMs).toBeLessThan(30_000);
       expect(services.cost().peakMb).toBeLessThan(1_024);
       for (const status of statuses) expect([400, 404, 413, 503, undefined]).toContain(status);
       const after = await fetch(`${url}/v1/chat/completions`, {

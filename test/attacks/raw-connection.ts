@@ -19,6 +19,8 @@ export interface Sending {
   readonly isStubborn?: boolean;
   /** For a service that says nothing, or does not end what it should. */
   readonly limitMs?: number;
+  /** It is enough when nothing more has come for so long. */
+  readonly quietMs?: number;
 }
 
 /** Sends bytes over a connection of its own, and waits for what comes back. */
@@ -27,13 +29,15 @@ export async function sendRaw({
   parts,
   isEnough = isAnswered,
   isStubborn = false,
-  limitMs = 10_000,
+  limitMs = 30_000,
+  quietMs,
 }: Sending): Promise<RawAnswers> {
   const { hostname, port } = new URL(url);
   const socket = connect(Number(port), hostname);
   let text = '';
   let isEnded = false;
   let finish = (): void => {};
+  let quiet: NodeJS.Timeout | undefined;
   const ended = new Promise<void>((resolve) => {
     const timer = setTimeout(resolve, limitMs);
     socket.on('close', () => {
@@ -48,6 +52,8 @@ export async function sendRaw({
   socket.on('data', (chunk) => {
     text += chunk.toString('latin1');
     if (isEnough(text)) finish();
+    clearTimeout(quiet);
+    if (quietMs !== undefined) quiet = setTimeout(finish, quietMs);
   });
   socket.on('error', () => {});
   const poured = pour(socket, parts);

@@ -294,7 +294,7 @@ describe('frames of a WebSocket that break its rules', () => {
       url: services.gatewayUrl,
       parts: [headOf('GET /v1/responses', { host, ...handshake }), frames[name] ?? ''],
       isEnough: untilItEnds,
-      limitMs: 300,
+      quietMs: 300,
     });
     expect(statuses).toEqual([101]);
     const health = await sendRaw({ url: services.gatewayUrl, parts: [headOf('GET /health', { host })] });

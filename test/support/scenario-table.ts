@@ -1,8 +1,8 @@
 // What a client sees of each way an upstream can behave, and the tests that it does, over any transport.
 import { randomUUID } from 'node:crypto';
-import { beforeEach, describe, expect, test } from 'vitest';
-import type { TestServices } from './services.ts';
-import { userTurn } from './services.ts';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { SandboxOptions } from '../../sandbox/index.ts';
+import { startTestServices, type TestServices, userTurn } from './services.ts';
 
 const whole = 'You said: Hello';
 const part = 'The first part of an answer';
@@ -181,6 +181,24 @@ export function readStream(body: string) {
     errors: chunks.flatMap((chunk) => chunk.error ?? []),
     isDone: data.at(-1) === '[DONE]',
   };
+}
+
+/** Services for the rows of the table in one file, with Warp played as told. */
+export function useScenarioServices(played?: SandboxOptions) {
+  let crowd: TestServices;
+  let alone: TestServices;
+  beforeAll(async () => {
+    // Many turns at a time, some of megabytes: on a busy machine a good one takes seconds until its first event.
+    const limits = { UPSTREAM_FIRST_EVENT_SECONDS: '12', UPSTREAM_IDLE_SECONDS: '10' };
+    crowd = await startTestServices(limits, undefined, played);
+    const soon = { UPSTREAM_FIRST_EVENT_SECONDS: '5', UPSTREAM_IDLE_SECONDS: '4' };
+    alone = await startTestServices(soon, undefined, played);
+  });
+  afterAll(async () => {
+    await alone.close();
+    await crowd.close();
+  });
+  return { crowd: () => crowd, alone: () => alone };
 }
 
 /** The rows of the table. Those that break connections run alone, on other services. */
