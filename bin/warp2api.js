@@ -45,14 +45,21 @@ function runProgram() {
 function giveMemoryBack() {
   const isService = process.argv[2] === 'serve';
   const isSaid = process.env.MALLOC_MMAP_THRESHOLD_ !== undefined;
-  const hasParent = process.send !== undefined;
-  if (!isService || isSaid || hasParent || process.platform !== 'linux' || process.execve === undefined)
-    return;
-  const given = [...process.execArgv, ...process.argv.slice(1)];
-  process.execve(process.execPath, [process.execPath, ...given], {
-    ...process.env,
-    MALLOC_MMAP_THRESHOLD_: String(1024 * 1024),
-  });
+  if (!isService || isSaid || process.platform !== 'linux' || !canBeReplaced()) return;
+  process.execve(
+    process.execPath,
+    [process.execPath, ...process.execArgv, ...process.argv.slice(1)],
+    environment(),
+  );
+}
+
+function environment() {
+  return { MALLOC_MMAP_THRESHOLD_: String(1024 * 1024), ...process.env };
+}
+
+/** Another program in this process, which keeps its id, its parent and its terminal. A parent that talks to it would lose it. */
+function canBeReplaced() {
+  return process.execve !== undefined && process.platform !== 'win32' && process.send === undefined;
 }
 
 function handOver() {
@@ -64,13 +71,19 @@ function handOver() {
     );
     return;
   }
-  const child = spawn(binary, [script, ...process.argv.slice(2)], { stdio: 'inherit' });
+  const words = [script, ...process.argv.slice(2)];
+  if (canBeReplaced()) {
+    // It warns that this is new in the older Node.
+    process.emitWarning = () => {};
+    process.execve(binary, [binary, ...words], environment());
+  }
+  const child = spawn(binary, words, {
+    stdio: 'inherit',
+    // A service ends when this process has ended, which may be killed before it can pass a signal on.
+    env: { ...environment(), WARP2API_STARTED_BY: String(process.pid) },
+  });
   for (const signal of ['SIGTERM', 'SIGHUP', 'SIGINT', 'SIGQUIT']) {
-    process.on(signal, () => {
-      // The keyboard's signals reach the child by themselves; twice would mean "at once".
-      const isFromKeyboard = (signal === 'SIGINT' || signal === 'SIGQUIT') && process.stdin.isTTY;
-      if (!isFromKeyboard) child.kill(signal);
-    });
+    process.on(signal, () => child.kill(signal));
   }
   child.on('error', (error) => fail(`${binary} cannot be started: ${error.message}`));
   child.on('exit', (code, signal) => {

@@ -13,6 +13,9 @@ import { trustCertificates } from './lib/network/extra-certificates.ts';
 import { decodeText } from './lib/read-text.ts';
 import { localUrl } from './lib/service-address.ts';
 import { plainText } from './lib/shown-text.ts';
+import { starterOf, stopSignal } from './lib/stop-signals.ts';
+
+const stopSignals = ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const;
 
 /** Read when a command needs it: the help has to work beside a faulty `.env`. */
 let environment: NodeJS.ProcessEnv | undefined;
@@ -34,11 +37,13 @@ const actions: CliActions = {
     const logger = await openLog(config);
     for (const { name, meant } of nearSettings())
       logger.warn(`${name} in .env is no setting and changes nothing: did you mean ${meant}?`);
-    await runUntilStopped(logger, (onLost) => startServices(config, mode, logger, onLost));
+    // With a log file a hangup means that the file was moved; without one that the terminal was closed.
+    const signals = config.logFile === undefined ? ([...stopSignals, 'SIGHUP'] as const) : stopSignals;
+    await runUntilStopped(logger, signals, (onLost) => startServices(config, mode, logger, onLost));
   },
   async sandbox(options) {
     const logger = createLogger('INFO', await openOutput('auto'));
-    await runUntilStopped(logger, () => startSandboxAlone(options, logger));
+    await runUntilStopped(logger, [...stopSignals, 'SIGHUP'], () => startSandboxAlone(options, logger));
   },
   openAdmin: async () => {
     const config = configure();
@@ -81,24 +86,17 @@ process.exitCode = await runProgram(actions, process.argv.slice(2));
 /** Starts, waits for a signal or a loss, and closes. A second signal ends the process at once. */
 async function runUntilStopped(
   logger: Logger,
+  signals: readonly NodeJS.Signals[],
   start: (onLost: (error: Error) => void) => Promise<RunningServices>,
 ): Promise<void> {
   let lost: Error | undefined;
-  let stop = () => {};
-  const stopped = new Promise<void>((resolve) => {
-    stop = resolve;
-  });
+  const told = stopSignal(signals, starterOf(variables()), logger);
+  const losing = Promise.withResolvers<void>();
   const onLost = (error: Error) => {
     lost = error;
     logger.fatal({ err: error }, 'a service cannot go on');
-    stop();
+    losing.resolve();
   };
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    process.once(signal, () => {
-      logger.info({ signal }, 'stopping');
-      stop();
-    });
-  }
   process.on('uncaughtException', onLost);
   process.on('unhandledRejection', (error) => {
     logger.error({ err: error }, 'a failure nobody waited for');
@@ -106,7 +104,7 @@ async function runUntilStopped(
   const services = await start(onLost);
   // For the next start: at the end of the process it may be too late.
   flushCompileCache();
-  await stopped;
+  await Promise.race([told, losing.promise]);
   await services.close();
   logger.info('stopped');
   if (lost) throw lost;

@@ -1,4 +1,4 @@
-import type { FinishReason, TurnEvent, Usage } from '../core/turn.ts';
+import type { TurnEvent, Usage } from '../core/turn.ts';
 
 /** What one attempt has brought so far. */
 export interface TurnProgress {
@@ -11,7 +11,6 @@ export interface TurnProgress {
   /** Characters of all that was produced: text, reasoning and calls. */
   outputCharacters: number;
   usage: Usage | undefined;
-  finish: FinishReason | undefined;
 }
 
 export function emptyProgress(): TurnProgress {
@@ -23,7 +22,6 @@ export function emptyProgress(): TurnProgress {
     toolCalls: [],
     outputCharacters: 0,
     usage: undefined,
-    finish: undefined,
   };
 }
 
@@ -55,9 +53,6 @@ export function noteEvents(progress: TurnProgress, events: readonly TurnEvent[])
       }
       case 'usage':
         progress.usage = event.usage;
-        break;
-      case 'finish':
-        progress.finish = event.reason;
         break;
       default:
     }
