@@ -12,6 +12,7 @@ import {
   type ServiceSeams,
   startSandbox,
 } from './compose/build-pool.ts';
+import { EnvAccount } from './compose/env-account.ts';
 import { isOwnPool, poolSocketPrefix } from './compose/open-pool.ts';
 import { type Config, checkRunMode, keyWarnings, type RunMode } from './config.ts';
 import type { UpstreamProvider } from './core/provider.ts';
@@ -66,7 +67,7 @@ export async function startServices(
     if (!pool) closeDataFolder(config, logger);
     if (pool) {
       // Before the start: the sandbox is for pools that have no account, and this may be the first.
-      if (config.warp.apiKey !== undefined) await pool.ensureEnvAccount('warp', config.warp.apiKey);
+      if (config.warp.apiKey !== undefined) await new EnvAccount(pool, logger).add(config.warp.apiKey);
       await pool.start();
       await serveCommands(pool, config, logger, opened);
     }

@@ -390,7 +390,8 @@ export const settings = {
     help: 'Where Warp listens; a path is kept before those of its calls.',
   }),
   WARP_API_KEY: setting({
-    schema: secret,
+    // One that cannot be a key is warned of when it is used: the other accounts serve without it.
+    schema: z.string(),
     isSecret: true,
     help: 'A Warp API key of yours; it is added to the pool as an account.',
   }),

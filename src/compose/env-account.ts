@@ -1,0 +1,79 @@
+import type { Logger } from '../lib/logger.ts';
+import type { PoolService } from '../pool/index.ts';
+import { isPoolError } from '../pool-api/errors.ts';
+import { refusalOf } from '../pool-api/refusal.ts';
+import type { Account, AccountState } from '../pool-api/schema.ts';
+
+type EnvPool = Pick<PoolService, 'ensureEnvAccount' | 'get' | 'events'>;
+
+const takeOut = 'or take WARP_API_KEY out of the environment and of .env';
+
+/** The account of WARP_API_KEY: the log says so whenever it can serve no turn, at the start and later. */
+export class EnvAccount {
+  readonly #pool: EnvPool;
+  readonly #logger: Logger;
+  #id: string | undefined;
+  #said: AccountState | undefined;
+
+  constructor(pool: EnvPool, logger: Logger) {
+    this.#pool = pool;
+    this.#logger = logger;
+    pool.events.listen(({ event }) => {
+      if (event.type === 'account-changed' && event.account_id === this.#id) this.#changed(event.status);
+    });
+  }
+
+  async add(key: string): Promise<void> {
+    let account: Account | null;
+    try {
+      account = await this.#pool.ensureEnvAccount('warp', key);
+    } catch (error) {
+      if (!isPoolError(error, 'invalid_request')) throw error;
+      this.#logger.warn(
+        `WARP_API_KEY is not a key, and no account was added for it: ${error.message} Correct it and start again, ${takeOut}.`,
+      );
+      return;
+    }
+    if (account === null) {
+      this.#logger.warn(
+        `WARP_API_KEY has no account: its owner has removed it, and it stays out until the value changes. Add it with "warp2api account add --provider warp --api-key -", ${takeOut}.`,
+      );
+      return;
+    }
+    this.#id = account.id;
+    this.#tell(account);
+  }
+
+  #changed(status: AccountState): void {
+    const isOut = status === 'reauth_required' || status === 'disabled';
+    if (!isOut) this.#said = undefined;
+    if (!isOut || this.#said === status || this.#id === undefined) return;
+    this.#said = status;
+    this.#pool.get(this.#id).then(
+      ({ account }) => this.#tell(account),
+      // Removed meanwhile, or the pool is closing.
+      (error: unknown) => this.#logger.debug({ err: error }, 'the account of WARP_API_KEY cannot be read'),
+    );
+  }
+
+  #tell(account: Account): void {
+    const { id, status, probe } = account;
+    const why = refusalOf(account);
+    if (why !== undefined) {
+      this.#said = status;
+      const advice =
+        status === 'disabled'
+          ? `Put it back with "warp2api account enable ${id}"`
+          : `Set a key that works and start again, try this one again with "warp2api account enable ${id}"`;
+      this.#logger.warn(
+        { account_id: id, status },
+        `WARP_API_KEY answers no turn, because ${why}. ${advice}, ${takeOut}.`,
+      );
+    } else if (probe === 'unproved') {
+      this.#logger.warn(
+        { account_id: id },
+        'WARP_API_KEY is not proved yet: Warp could not be asked about it, or did not say. It is used, and asked about again; "warp2api doctor" says whether Warp can be reached.',
+      );
+    }
+  }
+}
