@@ -32,6 +32,8 @@ export interface CallListener {
   readonly onEvents: (events: readonly TurnEvent[]) => boolean;
   /** A connection to the upstream stands, and the request is on its way. */
   readonly onConnected?: () => void;
+  /** The HTTP status of the upstream's answer, where a turn is one exchange. */
+  readonly onStatus?: ((status: number) => void) | undefined;
   /** The upstream is done with: nothing is left to watch over. */
   readonly onClosed: () => void;
 }

@@ -6,7 +6,7 @@ import type { CallListener, RunningCall, UpstreamTimeouts } from '../core/turn-c
 import type { Clock } from '../lib/clock.ts';
 import type { KnownSecrets } from '../lib/known-secrets.ts';
 import type { ListeningTime } from '../lib/listening-time.ts';
-import type { Logger } from '../lib/logger.ts';
+import { debugLog, type Logger } from '../lib/logger.ts';
 import { ownTurn } from '../lib/own-turn.ts';
 import { createCallLimit } from './call-limit.ts';
 import type { Conversation } from './conversations.ts';
@@ -84,10 +84,13 @@ export async function attemptTurn(
     const opened = await openCall(dependencies, attempt, remembered);
     signal.throwIfAborted();
     const reader = createReader(attempt, dependencies);
+    const steps = debugLog(attempt.logger) && upstreamSteps(attempt, dependencies.clock);
 
     const error = await new Promise<AppError | undefined>((resolve, reject) => {
       const running: RunningCall = opened.start({
+        onStatus: steps?.onStatus,
         onEvents(events) {
+          steps?.onEvents(events);
           try {
             return reader.read(events, resolve, () => running.discard());
           } catch (thrown) {
@@ -120,6 +123,25 @@ export async function attemptTurn(
     output.resume = undefined;
     if (remembered && !call?.isTaken) conversation.restore();
   }
+}
+
+/** Logs what the upstream answered to, once it does. */
+function upstreamSteps({ logger, lease }: Attempt, clock: Clock) {
+  const sentAt = clock.monotonic();
+  let status: number | undefined;
+  let hasAnswered = false;
+  return {
+    onStatus(given: number) {
+      status = given;
+    },
+    onEvents([first]: readonly TurnEvent[]) {
+      if (hasAnswered) return;
+      hasAnswered = true;
+      const afterMs = Math.round(clock.monotonic() - sentAt);
+      const fields = { account_id: lease.account.id, status, first_event: first?.type, after_ms: afterMs };
+      logger.debug(fields, 'the upstream answers');
+    },
+  };
 }
 
 interface OpenedCall {

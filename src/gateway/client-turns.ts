@@ -1,7 +1,7 @@
 import { AppError } from '../core/errors.ts';
 import type { DecodedTurn, Inbound } from '../core/protocol.ts';
 import type { AskedRequest } from '../core/turn.ts';
-import type { Logger } from '../lib/logger.ts';
+import { debugLog, type Logger } from '../lib/logger.ts';
 import type { TurnOutput } from './attempt.ts';
 import { runCheckedTurn } from './checked-answer.ts';
 import { checkSchema } from './json-schema.ts';
@@ -34,6 +34,21 @@ export interface ClientTurns {
   run(turn: ClientTurn): Promise<TurnSummary>;
   /** From now on `check` refuses every turn. */
   close(): void;
+}
+
+/** How much was asked for, and nothing of what was said. */
+function askedFields({ protocol, decoded, bytes }: ClientTurn) {
+  const { model, messages, tools, reasoning } = decoded.request;
+  return {
+    dialect: protocol,
+    model,
+    effort: reasoning.effort,
+    stream: decoded.isStream,
+    choices: decoded.choices,
+    messages: messages.length,
+    tools: tools.length,
+    bytes,
+  };
 }
 
 function tooManyChoices(most: number): AppError {
@@ -74,6 +89,7 @@ export function createClientTurns(
       status: summary.error?.code === 'cancelled' ? 499 : turn.status(),
       attempts: summary.attempts,
       conversation: summary.conversation,
+      finish: summary.finish,
       duration_ms: durationMs,
       first_content_ms: summary.firstContentMs,
       usage: summary.usage,
@@ -98,7 +114,9 @@ export function createClientTurns(
     async run(turn) {
       const startedAt = clock.monotonic();
       const { protocol, decoded, clientId, wantsUsage, output, signal } = turn;
+      const turnLogger = logger.child({ request_id: turn.requestId });
       const images = imagesFor(decoded.request);
+      debugLog(turnLogger)?.debug(askedFields(turn), 'a turn begins');
       const checked = {
         request: decoded.request,
         bytes: turn.bytes,
@@ -108,7 +126,7 @@ export function createClientTurns(
         output,
         images,
         signal,
-        logger: logger.child({ request_id: turn.requestId }),
+        logger: turnLogger,
       };
       const run = () => runCheckedTurn(turns, checked);
       const summary = await (images ? images.during(clientId, run) : run());

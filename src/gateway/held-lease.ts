@@ -5,6 +5,8 @@ import type { LeasedAccount } from '../pool-api/schema.ts';
 export interface TurnLease {
   readonly account: LeasedAccount;
   readonly sessionId: string;
+  /** No other turn has used it: the pool has just lent the account. */
+  readonly isFirst: boolean;
   /** Ends the turn's use; the account stays lent to this gateway for a while. Safe to call twice. */
   release(): void;
   /** No new turn here gets this account through this lease; given back when its last turn ends. */
@@ -38,6 +40,7 @@ export interface HeldLease {
   /** Monotonic time, as all times here; infinite for a bearer that does not expire. */
   tokenExpiresAt: number;
   slotsInUse: number;
+  hasServed: boolean;
   isRetired: boolean;
   idleSince: number;
   /** At which the pool may take it back, counted from before the last call. */

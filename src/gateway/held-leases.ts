@@ -118,11 +118,14 @@ export function createHeldLeases(options: HeldLeasesOptions): HeldLeases {
   }
 
   function take(lease: HeldLease): TurnLease {
+    const isFirst = !lease.hasServed;
     lease.slotsInUse += 1;
+    lease.hasServed = true;
     let isReleased = false;
     return {
       account: lease.account,
       sessionId: lease.sessionId,
+      isFirst,
       release() {
         if (isReleased) return;
         isReleased = true;
@@ -210,6 +213,7 @@ export function createHeldLeases(options: HeldLeasesOptions): HeldLeases {
       account,
       tokenExpiresAt: 0,
       slotsInUse: 0,
+      hasServed: false,
       isRetired: false,
       idleSince: clock.monotonic(),
       expiresAt: askedAt + ttlSeconds * 1000,

@@ -23,7 +23,7 @@ async function borrow(sessionId: string): Promise<TurnLease> {
   const { accounts } = await pool.allocate({ session_id: sessionId, provider: 'warp', exclusive: false });
   const [account] = accounts;
   if (!account) throw new Error('no account');
-  return { account, sessionId, release() {}, retire() {}, renewBearer() {} };
+  return { account, sessionId, isFirst: true, release() {}, retire() {}, renewBearer() {} };
 }
 
 async function reportMany(outcome: Outcome, count: number): Promise<void> {

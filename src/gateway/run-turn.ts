@@ -1,6 +1,6 @@
 import { AppError } from '../core/errors.ts';
-import type { AskedRequest, Usage } from '../core/turn.ts';
-import type { Logger } from '../lib/logger.ts';
+import type { AskedRequest, FinishReason, Usage } from '../core/turn.ts';
+import { debugLog, type Logger } from '../lib/logger.ts';
 import type { Affinity, Session } from './affinity.ts';
 import { type AttemptDependencies, attemptTurn, countedUsage, type TurnOutput } from './attempt.ts';
 import { AttemptReports } from './attempt-reports.ts';
@@ -57,6 +57,7 @@ export interface TurnSummary {
   /** Undefined when the turn came to no provider. */
   readonly conversation: ConversationResult | undefined;
   readonly usage: Usage | undefined;
+  readonly finish: FinishReason | undefined;
   /** Milliseconds from the start to the first content; undefined when none came. */
   readonly firstContentMs: number | undefined;
 }
@@ -80,6 +81,7 @@ interface Path {
  */
 export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promise<TurnSummary> {
   const { clock, leases, routes, conversations, affinity, reach } = dependencies;
+  const steps = debugLog(turn.logger);
   const startedAt = clock.monotonic();
   const failover = new Failover();
   const reports = new AttemptReports(dependencies.reporter, leases);
@@ -94,10 +96,15 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
   async function pathOf(route: Route): Promise<Path> {
     const request: AskedRequest = { ...turn.request, model: route.model };
     const provider = route.provider.name;
+    const conversation = await conversations.find(turn.clientId, provider, request, turn.bytes);
+    steps?.debug(
+      { provider, upstream_model: route.model, remembered_on: conversation.accountId },
+      'the route is chosen',
+    );
     return {
       route,
       request,
-      conversation: await conversations.find(turn.clientId, provider, request, turn.bytes),
+      conversation,
       session:
         turn.affinityKey === undefined
           ? undefined
@@ -123,10 +130,20 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
           signal: turn.signal,
         };
         if (step === 'resting-account') await mustBeShort(demand);
+        const askedAt = clock.monotonic();
         lease = await waiting((deadline) => leases.acquire({ ...demand, deadline }));
+        steps?.debug(
+          {
+            account_id: lease.account.id,
+            from: lease.isFirst ? 'the pool' : 'memory',
+            waited_ms: Math.round(clock.monotonic() - askedAt),
+          },
+          'an account is lent',
+        );
       } catch (cause) {
         turn.signal.throwIfAborted();
         if (cause instanceof AppError) throw cause;
+        steps?.debug({ provider: route.provider.name, reason: messageOf(cause) }, 'no account is lent');
         if (failover.hasFailed) {
           throw failover.shown(isAboutOthers(cause) ? appErrorFromPool(cause) : undefined);
         }
@@ -163,6 +180,7 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
         continue;
       }
       step = failover.next(error, account, report);
+      steps?.debug({ account_id: account.id, reason: error.code, next: step }, 'the attempt failed');
       if (step === 'end') throw failover.shown();
       if (step !== 'same-account') turn.logger.info(details, 'another account is tried');
     }
@@ -202,8 +220,14 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
       const error = await attemptUntilReached(used, on);
       const usage = countedUsage(on.request, progress);
       counted = usage;
-      if (error) return { error, report: await reports.failed(used, error, usage) };
+      const account = { account_id: used.account.id };
+      if (error) {
+        const report = await reports.failed(used, error, usage);
+        steps?.debug({ ...account, ...reported(error, report) }, 'the outcome is reported');
+        return { error, report };
+      }
       reports.succeeded(used, usage);
+      steps?.debug({ ...account, outcome: 'success' }, 'the outcome is reported');
       return undefined;
     } finally {
       used.release();
@@ -227,6 +251,7 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
         }
         waitLeftMs = Math.max(0, waitLeftMs - (clock.monotonic() - begunAt));
         reach.unreachable(provider, mayTry === 'as-probe');
+        steps?.debug({ provider, reason: error.message }, 'the provider cannot be reached; the turn waits');
         if (turn.signal.aborted) return error;
       } finally {
         if (mayTry === 'as-probe') reach.probeEnded(provider);
@@ -255,10 +280,25 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
       attempts,
       conversation: path?.conversation.end(),
       usage: counted,
+      finish: progress.finish,
       firstContentMs:
         progress.firstContentAt === undefined ? undefined : Math.round(progress.firstContentAt - startedAt),
     };
   }
+}
+
+/** For the log. An upstream's fault is reported only once another account has answered. */
+function reported({ outcome, fault }: AppError, report: ReportResult | undefined) {
+  const isHeldBack = outcome !== undefined && fault === 'upstream';
+  return {
+    outcome: outcome ?? 'none',
+    report: isHeldBack ? 'held back' : report?.result,
+    account_status: report?.status,
+  };
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 interface Failure {

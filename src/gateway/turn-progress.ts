@@ -1,4 +1,4 @@
-import type { TurnEvent, Usage } from '../core/turn.ts';
+import type { FinishReason, TurnEvent, Usage } from '../core/turn.ts';
 
 /** What one attempt has brought so far. */
 export interface TurnProgress {
@@ -11,6 +11,7 @@ export interface TurnProgress {
   /** Characters of all that was produced: text, reasoning and calls. */
   outputCharacters: number;
   usage: Usage | undefined;
+  finish: FinishReason | undefined;
 }
 
 export function emptyProgress(): TurnProgress {
@@ -22,6 +23,7 @@ export function emptyProgress(): TurnProgress {
     toolCalls: [],
     outputCharacters: 0,
     usage: undefined,
+    finish: undefined,
   };
 }
 
@@ -53,6 +55,9 @@ export function noteEvents(progress: TurnProgress, events: readonly TurnEvent[])
       }
       case 'usage':
         progress.usage = event.usage;
+        break;
+      case 'finish':
+        progress.finish = event.reason;
         break;
       default:
     }

@@ -131,6 +131,7 @@ export function callUpstream(call: UpstreamCall): RunningCall {
     onResponseStart(_controller, status, headers) {
       // Early hints and the like announce the answer; they are not it.
       if (status < 200) return;
+      call.onStatus?.(status);
       const contentType = String(headers['content-type'] ?? '').toLowerCase();
       if (status === 200 && contentType.startsWith(outbound.contentType)) return;
       failure = { status, headers, parts: [], size: 0 };

@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { BodyBudget } from './body-budget.ts';
 import { createHttpServer } from './http-server.ts';
 import { KnownSecrets } from './known-secrets.ts';
-import { createLogger } from './logger.ts';
+import { createLogger, debugLog } from './logger.ts';
 
 function collect(): { text: () => string; lines: () => Record<string, unknown>[]; stream: Writable } {
   let text = '';
@@ -105,4 +105,14 @@ it('leaves nothing of a secret in a line that is shortened, wherever that cuts',
   expect(lines()).toHaveLength(26);
   expect(text()).toContain('[secret]');
   expect(text()).not.toContain('9f8e');
+});
+
+it('gives the log of the steps at DEBUG only, so that nothing is made for it otherwise', () => {
+  const { lines, stream } = collect();
+  const never = (): object => {
+    throw new Error('made for nothing');
+  };
+  debugLog(createLogger('INFO', stream).child({ a: 1 }))?.debug(never(), 'x');
+  debugLog(createLogger('DEBUG', stream).child({ a: 1 }))?.debug({ b: 2 }, 'y');
+  expect(lines()).toMatchObject([{ level: 'debug', a: 1, b: 2, msg: 'y' }]);
 });

@@ -104,6 +104,11 @@ function isPlain(value: unknown): value is object {
   return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype;
 }
 
+/** The log at DEBUG, else undefined: of `debugLog(logger)?.debug({ … })` nothing is made at other levels. */
+export function debugLog(logger: Logger): Logger | undefined {
+  return logger.isLevelEnabled('debug') ? logger : undefined;
+}
+
 /** Whether the last line of the log could be written. */
 export function isLogWritable(logger: Logger): boolean {
   const stream: unknown = Reflect.get(logger, pino.symbols.streamSym);

@@ -2,7 +2,7 @@ import { AppError } from '../core/errors.ts';
 import type { Provider, ProviderAccount, QuotaAnswer } from '../core/provider.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { KnownSecrets } from '../lib/known-secrets.ts';
-import type { Logger } from '../lib/logger.ts';
+import { debugLog, type Logger } from '../lib/logger.ts';
 import type { QuotaFinding } from './account-state.ts';
 
 /** Asks providers what is left, never the same question twice at a time, never for longer than allowed. */
@@ -66,9 +66,19 @@ export function createQuotaQuery(options: {
       if (present !== undefined) return present;
       const query = askOnce(account.provider, as, limitMs).finally(() => underWay.delete(question));
       underWay.set(question, query);
+      void query.then((finding) => {
+        debugLog(logger)?.debug(
+          { account_id: account.id, provider: account.provider, ...told(finding) },
+          'a provider was asked what is left',
+        );
+      });
       return query;
     },
   };
+}
+
+function told(finding: QuotaFinding) {
+  return finding.type === 'answer' ? { answer: finding.answer } : { failure: finding.code };
 }
 
 /** More than any plan has, and little enough for sums over all accounts. */

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { TokenError, type TokenGrant, type TokenIssuer } from '../core/provider.ts';
 import { createLimit } from '../lib/limit.ts';
+import { debugLog } from '../lib/logger.ts';
 import { bearerField, type PoolContext, secretOf } from './pool-context.ts';
 import { leastInterval, nextRefreshAfter, retryAfter } from './refresh-times.ts';
 import { levelOf } from './server-errors.ts';
@@ -185,7 +186,12 @@ export function createRefresher(
     if (present !== undefined) return present;
     const begun = limited(async () => {
       if (isStopped) return skipped('the pool is shutting down');
+      debugLog(logger)?.debug({ account_id: id, force, actor }, 'a refresh begins');
       const done = await refresh(id, force, actor);
+      debugLog(logger)?.debug(
+        { account_id: id, result: done.result, ...('reason' in done && { reason: done.reason }) },
+        'a refresh ended',
+      );
       context.metrics.refreshed(done.result);
       return done;
     });

@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto';
+import type { z } from 'zod';
+import { debugLog } from '../lib/logger.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import {
   type AllocateAnswer,
@@ -37,6 +39,8 @@ export interface Sessions {
 }
 
 const quotaQueryMs = 3000;
+/** Accounts or reports of one call that a line of the log names. */
+const mostLogged = 10;
 /** A holder whose bearer was rejected waits so long for another one; the refresh goes on without it. */
 const refreshLimitMs = 5000;
 const shortestRetryMs = 1000;
@@ -108,6 +112,7 @@ export function createSessions(context: PoolContext): Sessions {
         );
       }
       const sessionId = demand.session_id ?? `sess_${randomUUID()}`;
+      const begunAt = clock.monotonic();
       const result = await room.enter(
         {
           sessionId,
@@ -125,6 +130,15 @@ export function createSessions(context: PoolContext): Sessions {
         },
         demand.wait_ms,
         signal,
+      );
+      debugLog(logger)?.debug(
+        {
+          session_id: sessionId,
+          ...askedFor(demand),
+          ...outcomeOf(result),
+          waited_ms: Math.round(clock.monotonic() - begunAt),
+        },
+        'leases were asked for',
       );
       if (result.result === 'mismatch') {
         throw new PoolError('session_mismatch', result.message, { param: 'session_id' });
@@ -152,6 +166,7 @@ export function createSessions(context: PoolContext): Sessions {
       const isOwner = caller.role === 'admin' && caller.keyId !== localKeyId;
       const keyId = isOwner ? null : caller.keyId;
       const released = await release(sessionId, keyId, leases ?? null);
+      debugLog(logger)?.debug({ session_id: sessionId, released }, 'leases were given back');
       if (released === null) throw sessionNotFound();
       return { success: true, released };
     },
@@ -175,6 +190,10 @@ export function createSessions(context: PoolContext): Sessions {
         return presentResult(context, item, account, reports[index]);
       });
       context.metrics.reported(reports, results);
+      debugLog(logger)?.debug(
+        { session_id: sessionId, reports: reportsSeen(reports, results) },
+        'reports came in',
+      );
       return { success: true, timestamp: isoTime(clock.now()), results };
     },
 
@@ -182,6 +201,28 @@ export function createSessions(context: PoolContext): Sessions {
     waiting: room.size,
     close: room.close,
   };
+}
+
+/** For the log: what a caller wanted, without who it is. */
+function askedFor({ count, provider, model, exclusive, slots, prefer }: z.output<typeof allocateRequest>) {
+  return { count, provider, model, exclusive, slots, prefer };
+}
+
+/** For the log: the accounts of the session, or why there are too few, in numbers. */
+function outcomeOf(result: EnsureResult) {
+  if (result.result === 'granted') {
+    const accounts = result.leases.slice(0, mostLogged).map(({ account }) => account.id);
+    return { result: result.result, accounts, added: result.added.length };
+  }
+  if (result.result === 'mismatch') return { result: result.result };
+  return { result: result.result, free: result.shortage, skipped: result.skipped.length };
+}
+
+function reportsSeen(reports: readonly ReportItem[], results: ReportAnswer['results']) {
+  return reports.slice(0, mostLogged).map(({ account_id, outcome }, index) => {
+    const { result, status } = results[index] ?? {};
+    return { account_id, outcome, result, status };
+  });
 }
 
 /** What became of claims that the provider has confirmed, where their leases are still there. */
