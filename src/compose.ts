@@ -213,8 +213,9 @@ async function serveCommands(
     bodies: new BodyBudget(config.bodiesMaxBytes),
     logger: logger.child({ service: 'pool' }),
     ...(gatewayKey === undefined ? {} : { gatewayKey }),
-    // No browser can connect to it.
+    // Neither a browser nor another user can connect to it.
     allowedHosts: null,
+    isForOwner: true,
   });
   opened.add('the socket of commands', () => server.close());
   try {

@@ -78,6 +78,7 @@ const actions: CliActions = {
   write: (output) => void process.stdout.write(plainText(output)),
   writeError: (output) => void process.stderr.write(plainText(config?.secrets.redact(output) ?? output)),
   isTerminal: process.stdout.isTTY === true,
+  terminalWidth: process.stdout.isTTY ? process.stdout.columns : undefined,
   wait: (ms) => delay(ms),
 };
 

@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -89,6 +89,29 @@ describe.for(Object.entries(databases))('on %s commands reach the pool of', ([, 
     expect(JSON.parse(await place.command('status --json'))).toMatchObject({ running: false });
   });
 });
+
+it('shows who holds what, and frees what a program that is gone holds, though no ADMIN_KEY proves the owner', async () => {
+  const place = await workplace();
+  const { url } = await place.serve(['pool']);
+  await place.command('account add --provider warp --api-key wk-of-mine --email me@example.com --label work');
+  const post = async (path: string, body: object, headers = {}) => {
+    const answer = await fetch(`${url}${path}`, { method: 'POST', body: JSON.stringify(body), headers });
+    return (await answer.json()) as { success: boolean };
+  };
+  const gatewayKey = readFileSync(join(place.data, 'gateway.key'), 'utf8').trim();
+  const asGateway = { authorization: `Bearer ${gatewayKey}` };
+  expect(await post('/api/accounts/allocate', { session_id: 'long-gone' }, asGateway)).toMatchObject({
+    success: true,
+  });
+  // Any program of this machine could say so.
+  expect(await post('/api/accounts/release', { session_id: 'long-gone' })).toMatchObject({ success: false });
+  expect(JSON.parse(await place.command('pool sessions --account work --json'))).toMatchObject({
+    sessions: [{ id: 'long-gone', gateway: true, exclusive: true, accounts: [{ email: 'me@example.com' }] }],
+    total: 1,
+  });
+  expect(await place.command('pool release long-gone')).toBe('The session is over; 1 accounts came free.\n');
+  expect(await place.command('pool sessions')).toBe('No session holds an account.\n');
+}, 90_000);
 
 it('a socket that a killed process left is no hindrance, and one of another process is found', async () => {
   const place = await workplace(await onPostgres());

@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
 import { mustNotBeRefused } from './account-notes.ts';
-import { findAccount, formatJson } from './account-view.ts';
+import { formatJson } from './account-view.ts';
 import type { CliActions } from './actions.ts';
+import { accountWords, findAccount } from './find-account.ts';
 
 /** `account enable` and `account disable`. */
 export function addAccountEnable(parent: Command, actions: CliActions): void {
@@ -12,19 +13,19 @@ export function addAccountEnable(parent: Command, actions: CliActions): void {
 function addSwitch(
   parent: Command,
   actions: CliActions,
-  name: string,
+  verb: string,
   enabled: boolean,
   description: string,
 ): void {
   parent
-    .command(name)
+    .command(verb)
     .description(description)
-    .argument('<account>', 'its id or e-mail address')
+    .argument('<account>', accountWords)
     .option('--json', 'print the account as JSON')
-    .addHelpText('after', `\nExample:\n  warp2api account ${name} me@example.com`)
-    .action(async (idOrEmail: string, options: { json?: true }) => {
+    .addHelpText('after', `\nExample:\n  warp2api account ${verb} me@example.com`)
+    .action(async (name: string, options: { json?: true }) => {
       await using admin = await actions.openAdmin();
-      const { id } = await findAccount(admin, idOrEmail);
+      const { id } = await findAccount(admin, name);
       const account = await admin.changeAccount(id, { enabled });
       if (enabled) mustNotBeRefused(account, 'The account was tried again');
       actions.write(options.json ? formatJson(account) : `Account ${id} is now ${account.status}.\n`);

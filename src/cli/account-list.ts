@@ -39,14 +39,14 @@ export function addAccountList(parent: Command, actions: CliActions): void {
     .option('--json', 'print {"accounts": [...], "total": n}')
     .addHelpText(
       'after',
-      '\nExamples:\n  warp2api account list\n  warp2api account list --status cooldown --json\n  warp2api account list --begins team-',
+      '\nExamples:\n  warp2api account list\n  warp2api account list --status cooldown --json\n  warp2api account list --begins team-\n\nA terminal that is too narrow shows less of each; a pipe and --json get all.',
     )
     .action(async (options: ListOptions) => {
       const { limit, json, ...filters } = options;
       await using admin = await actions.openAdmin();
       const { accounts, total } = await collectPages(admin, filters, limit);
       if (json) actions.write(formatJson({ accounts, total }));
-      else actions.write(describe(accounts, total));
+      else actions.write(describe(accounts, total, actions.terminalWidth));
     });
 }
 
@@ -69,12 +69,12 @@ async function collectPages(
   }
 }
 
-function describe(accounts: readonly Account[], total: number): string {
+function describe(accounts: readonly Account[], total: number, width: number | undefined): string {
   if (accounts.length === 0) {
     return total === 0
       ? 'No account matches. Add one of yours with "warp2api account add --help".\n'
       : `None of ${total} accounts shown.\n`;
   }
   const rest = total > accounts.length ? `\n${accounts.length} of ${total} shown; --limit shows more.\n` : '';
-  return formatAccounts(accounts) + rest;
+  return formatAccounts(accounts, width) + rest;
 }

@@ -4,8 +4,9 @@ import { PoolError } from '../pool-api/errors.ts';
 import type { PoolAdmin } from '../pool-api/pool.ts';
 import { type Login, type NewLogin, newLogin } from '../pool-api/schema.ts';
 import { mustNotBeRefused, noteOf } from './account-notes.ts';
-import { findAccount, formatAccount, formatJson } from './account-view.ts';
+import { formatAccount, formatJson } from './account-view.ts';
 import type { CliActions } from './actions.ts';
+import { accountWords, findAccount } from './find-account.ts';
 import { commaList, wholeNumber } from './option-values.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -38,7 +39,7 @@ export function addAccountLogin(parent: Command, actions: CliActions): void {
     .command('login')
     .description('log in at a provider in the browser and put that account into the pool')
     .option('--provider <name>', 'where to log in', 'warp')
-    .option('--account <id|email>', 'log this account in again instead of adding one')
+    .option('--account <account>', `log this account in again instead of adding one: ${accountWords}`)
     .option('--label <text>', 'a note of yours')
     .option('--capacity <n>', 'turns it may run at a time', wholeNumber(1, 10_000))
     .option('--models <a,b>', 'upstream models it may use (default: all)', commaList)

@@ -1,8 +1,9 @@
 import { type Command, Option } from 'commander';
 import type { AccountChange } from '../pool-api/schema.ts';
 import { noteOf } from './account-notes.ts';
-import { findAccount, formatAccount, formatJson } from './account-view.ts';
+import { formatAccount, formatJson } from './account-view.ts';
 import type { CliActions } from './actions.ts';
+import { accountWords, findAccount } from './find-account.ts';
 import { readSecret } from './read-secret.ts';
 
 interface ReplaceOptions {
@@ -24,7 +25,7 @@ export function addAccountReplace(parent: Command, actions: CliActions): void {
   parent
     .command('replace')
     .description('give an account another credential, in place of one that is dead or leaked')
-    .argument('<account>', 'its id or e-mail address')
+    .argument('<account>', accountWords)
     .option('--api-key <key>', 'the new API key; - reads it from standard input')
     .addOption(
       new Option(
@@ -35,13 +36,13 @@ export function addAccountReplace(parent: Command, actions: CliActions): void {
     .option('--keep', 'replace it also if the provider refuses the new one')
     .option('--json', 'print the account as JSON')
     .addHelpText('after', help)
-    .action(async (idOrEmail: string, options: ReplaceOptions) => {
+    .action(async (name: string, options: ReplaceOptions) => {
       const change: AccountChange =
         options.refreshToken === undefined
           ? { api_key: await readSecret(options.apiKey ?? actions.accountKeyFromEnvironment(), actions) }
           : { refresh_token: await readSecret(options.refreshToken, actions) };
       await using admin = await actions.openAdmin();
-      const { id } = await findAccount(admin, idOrEmail);
+      const { id } = await findAccount(admin, name);
       const account = await admin.changeAccount(id, change, options.keep ? 'keep' : 'reject');
       actions.write(
         options.json

@@ -1,34 +1,45 @@
-import { plainJson } from '../lib/shown-text.ts';
-import type { PoolAdmin } from '../pool-api/pool.ts';
+import { plainJson, shortened } from '../lib/shown-text.ts';
 import type { Account, AccountDetails } from '../pool-api/schema.ts';
-import { formatPairs, formatTable } from './table.ts';
-import { UsageError } from './usage-error.ts';
+import { type FittingColumn, formatPairs, formatToFit } from './table.ts';
 
-/** The account a person means by an id, or by an e-mail address that only one account has. */
-export async function findAccount(admin: PoolAdmin, idOrEmail: string): Promise<Account> {
-  if (!idOrEmail.includes('@')) return await admin.getAccount(idOrEmail);
-  const { accounts } = await admin.listAccounts({ email: idOrEmail });
-  const [first, ...others] = accounts;
-  if (first === undefined) {
-    throw new Error(`No account has the e-mail ${idOrEmail}; "warp2api account list" shows them all.`);
-  }
-  if (others.length === 0) return first;
-  const ids = accounts.map((account) => account.id).join(', ');
-  throw new UsageError(`${accounts.length} accounts have the e-mail ${idOrEmail}; name one of: ${ids}`);
-}
+/** `acc_` and eight digits of the id, by which the commands take an account. */
+const briefId = 12;
 
-export function formatAccounts(accounts: readonly Account[]): string {
-  return formatTable(accounts, [
-    ['id', (account) => account.id],
-    ['provider', (account) => account.provider],
-    ['email', (account) => account.email],
-    ['label', (account) => account.label],
-    ['status', (account) => account.status],
-    ['until', (account) => account.status_until],
-    ['in use', (account) => `${account.slots_in_use}/${account.capacity}`],
-    ['quota left', quotaLeft],
-    ['last used', (account) => account.last_used],
-  ]);
+const columns: readonly FittingColumn<Account>[] = [
+  { heading: 'id', cell: ({ id }) => id, brief: ({ id }) => id.slice(0, briefId) },
+  { heading: 'provider', cell: ({ provider }) => provider, leftOut: 6 },
+  { heading: 'email', cell: ({ email }) => email, brief: ({ email }) => email && shortened(email, 20) },
+  {
+    heading: 'label',
+    cell: ({ label }) => label,
+    brief: ({ label }) => label && shortened(label, 18),
+    leftOut: 5,
+  },
+  { heading: 'status', cell: ({ status }) => status },
+  {
+    heading: 'until',
+    cell: ({ status_until: until }) => until,
+    brief: ({ status_until: until }) => fromNow(until),
+  },
+  {
+    heading: 'reason',
+    cell: ({ status_reason: reason }) => reason,
+    brief: ({ status_reason: reason }) => reason && shortened(reason, 17),
+  },
+  { heading: 'source', cell: ({ source }) => source, leftOut: 4 },
+  { heading: 'in use', cell: ({ slots_in_use, capacity }) => `${slots_in_use}/${capacity}`, leftOut: 3 },
+  { heading: 'quota left', cell: quotaLeft, leftOut: 2 },
+  {
+    heading: 'last used',
+    cell: ({ last_used: used }) => used,
+    brief: ({ last_used: used }) => fromNow(used),
+    leftOut: 1,
+  },
+];
+
+/** At most `width` columns wide, as far as that can be: ids and times are shortened, then columns left out. */
+export function formatAccounts(accounts: readonly Account[], width = Number.POSITIVE_INFINITY): string {
+  return formatToFit(accounts, columns, width);
 }
 
 export function formatAccount(account: Account): string {
@@ -92,4 +103,18 @@ function quotaLeft({ quota }: Account): string | null {
   if (quota.is_unlimited) return 'unlimited';
   if (quota.remaining === null) return null;
   return quota.limit === null ? String(quota.remaining) : `${quota.remaining} of ${quota.limit}`;
+}
+
+/** How far away a time is, such as `in 4 min` or `2 h ago`. */
+function fromNow(time: string | null): string | null {
+  if (time === null) return null;
+  const seconds = (Date.parse(time) - Date.now()) / 1000;
+  const span = spanOf(Math.abs(seconds));
+  return seconds < 0 ? `${span} ago` : `in ${span}`;
+}
+
+function spanOf(seconds: number): string {
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  if (seconds < 90 * 60) return `${Math.round(seconds / 60)} min`;
+  return seconds < 48 * 3600 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86_400)} d`;
 }

@@ -36,6 +36,8 @@ export interface CliActions {
   writeError(text: string): void;
   /** A person sits before what `write` writes to. */
   readonly isTerminal: boolean;
+  /** How many characters fit into a line of it; undefined where it is no terminal. */
+  readonly terminalWidth: number | undefined;
   wait(ms: number): Promise<void>;
 }
 

@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
 import type { AuditAnswer } from '../pool-api/schema.ts';
-import { findAccount, formatJson } from './account-view.ts';
+import { formatJson } from './account-view.ts';
 import type { CliActions } from './actions.ts';
+import { accountWords, findAccount } from './find-account.ts';
 import { wholeNumber } from './option-values.ts';
 import { formatTable } from './table.ts';
 
@@ -13,19 +14,24 @@ interface AuditOptions {
 
 type Entry = AuditAnswer['entries'][number];
 const pageSize = 500;
+const wholeId = /^acc_[0-9a-f-]{36}$/;
 
 export function addAudit(parent: Command, actions: CliActions): void {
   parent
     .command('audit')
     .description('show who changed what, the newest first')
-    .option('--account <id or e-mail>', 'only what concerns this account; a removed one by its id')
+    .option(
+      '--account <account>',
+      `only what concerns this account: ${accountWords}; a removed one by its whole id`,
+    )
     .option('--limit <n>', 'at most this many', wholeNumber(1, 1_000_000), 50)
     .option('--json', 'print {"entries": [...]}')
     .addHelpText('after', '\nExamples:\n  warp2api audit\n  warp2api audit --account me@example.com --json')
     .action(async ({ account, limit, json }: AuditOptions) => {
       await using admin = await actions.openAdmin();
-      // A removed account has a trail all the same, so an id is not looked up.
-      const id = account?.includes('@') ? (await findAccount(admin, account)).id : account;
+      // A removed account has a trail all the same, so a whole id is not looked up.
+      const id =
+        account === undefined || wholeId.test(account) ? account : (await findAccount(admin, account)).id;
       const entries: Entry[] = [];
       let before: number | null = null;
       do {

@@ -24,6 +24,7 @@ interface Setup {
   /** What asking about a login answers, time after time. */
   readonly logins?: readonly (Login | Error)[];
   readonly isTerminal?: boolean;
+  readonly terminalWidth?: number;
 }
 
 async function* exported(): AsyncGenerator<string> {
@@ -49,8 +50,12 @@ async function run(command: string | readonly string[], setup: Setup = {}) {
     },
     async listAccounts(query) {
       calls.push(['list', query]);
+      const { email, label, id_begins: begins } = query;
       const matching = accounts.filter(
-        (account) => query.email === undefined || account.email === query.email,
+        (account) =>
+          (email === undefined || account.email === email) &&
+          (label === undefined || account.label === label) &&
+          (begins === undefined || account.id.startsWith(begins)),
       );
       const start = Number(query.after ?? 0);
       const end = start + Number(query.limit ?? 100);
@@ -111,6 +116,45 @@ async function run(command: string | readonly string[], setup: Setup = {}) {
       if (answer === undefined || answer instanceof Error) throw answer ?? new Error('asked too often');
       return answer;
     },
+    async replenish(request) {
+      calls.push(['replenish', request]);
+      const failed = setup.isIll ? 1 : 0;
+      const reasons = setup.isIll ? ['standby account acc-9: the key is dead'] : [];
+      return { success: true, requested: 2, added: 1, failed, reasons, message: '1 of 2 accounts added.' };
+    },
+    async refreshTokens(request) {
+      calls.push(['refresh', request]);
+      const result = setup.isIll ? 'failed' : 'refreshed';
+      const one = { id: 'acc-1', email: 'one@example.com', reason: null, next_at: '2030-01-01T01:00:00Z' };
+      const counts = { refreshed: setup.isIll ? 0 : 1, skipped: 0, failed: setup.isIll ? 1 : 0 };
+      return { success: true, ...counts, results: [{ ...one, result }] };
+    },
+    async listSessions(query) {
+      calls.push(['sessions', query]);
+      const seen = Number(query.after ?? 0);
+      const count = Math.min(Number(query.limit), 900 - seen);
+      const session = {
+        key_id: 'key_1',
+        gateway: true,
+        exclusive: false,
+        provider: null,
+        accounts: ['a', 'b', 'c', 'd'].map((id) => ({ id, email: null, slots: 1 })),
+        created_at: '2030-01-01T00:00:00Z',
+        expires_at: '2030-01-01T00:30:00Z',
+        ttl_seconds: 1800,
+      };
+      const sessions = Array.from({ length: count }, (_, index) => ({ ...session, id: `s-${seen + index}` }));
+      return {
+        success: true,
+        sessions,
+        total: 900,
+        next_after: seen + count < 900 ? String(seen + count) : null,
+      };
+    },
+    async releaseSession(id) {
+      calls.push(['release', id]);
+      return 2;
+    },
     status: async () => ({ ...poolStatus, sandbox: setup.sandbox ?? false }),
     async [Symbol.asyncDispose]() {
       disposed += 1;
@@ -165,6 +209,7 @@ async function run(command: string | readonly string[], setup: Setup = {}) {
       err += text;
     },
     isTerminal: setup.isTerminal ?? false,
+    terminalWidth: setup.terminalWidth,
     async wait(ms) {
       calls.push(['wait', ms]);
     },
@@ -222,7 +267,7 @@ describe('account login', () => {
 
   it('logs an account in again, found by its e-mail address', async () => {
     const { calls } = await run('account login --account one@example.com', { logins: [approvedLogin] });
-    expect(calls[1]).toEqual(['startLogin', { provider: 'warp', account_id: 'acc-1' }]);
+    expect(calls).toContainEqual(['startLogin', { provider: 'warp', account_id: 'acc-1' }]);
     const refused = await run('account login --account acc-1 --label new');
     expect(refused).toMatchObject({ code: 2, calls: [] });
     expect(refused.err).toContain('keeps its settings');
@@ -418,7 +463,9 @@ describe('account show, enable, disable and remove', () => {
     const accounts = [createAccount(), createAccount({ id: 'acc-2' })];
     const { code, err, calls } = await run('account remove one@example.com', { accounts });
     expect(code).toBe(2);
-    expect(err).toMatch(/2 accounts have the e-mail one@example.com; name one of: acc-1, acc-2/);
+    expect(err).toMatch(
+      /"one@example.com" may be any of 2 accounts; name one by its id:\nID .*\nacc-1 .*\nacc-2 /,
+    );
     expect(calls).not.toContainEqual(['remove', 'acc-1']);
   });
 
@@ -426,10 +473,130 @@ describe('account show, enable, disable and remove', () => {
     expect(await run('account show gone')).toMatchObject({
       code: 1,
       out: '',
-      err: 'warp2api: There is no account gone.\n',
+      err: 'warp2api: No account has the e-mail address, the label or the id "gone"; "warp2api account list" shows them all.\n',
       disposed: 1,
     });
-    expect((await run('account show no@example.com')).err).toMatch(/No account has the e-mail/);
+    expect((await run('account show no@example.com')).err).toMatch(/No account has the e-mail address/);
+  });
+});
+
+describe('account set', () => {
+  it('changes what is named, and empties what may be empty', async () => {
+    const words = ['account', 'set', 'acc-1', '--label', 'a "note", 日本', '--capacity', '4', '--tier', '0'];
+    const more = ['--models', 'a,b', '--lend', 'gateway', '--no-free', '--email', 'new@example.com'];
+    expect((await run([...words, ...more, '--team-uid', 't'])).calls).toContainEqual([
+      'change',
+      'acc-1',
+      {
+        label: 'a "note", 日本',
+        capacity: 4,
+        tier: 0,
+        models: ['a', 'b'],
+        lend: 'gateway',
+        free: false,
+        email: 'new@example.com',
+        team_uid: 't',
+      },
+    ]);
+    const emptied = { email: null, label: null, models: null, team_uid: null };
+    const { calls } = await run('account set acc-1 --no-email --no-label --no-models --no-team-uid');
+    expect(calls).toContainEqual(['change', 'acc-1', emptied]);
+    expect((await run(['account', 'set', 'acc-1', '--label', ''])).calls).toContainEqual([
+      'change',
+      'acc-1',
+      { label: null },
+    ]);
+    expect((await run('account set acc-1 --free')).calls).toContainEqual(['change', 'acc-1', { free: true }]);
+  });
+
+  it.each(['', '--capacity 0', '--tier x', '--lend me', '--team-uid a/b', '--models ,'])(
+    'refuses "%s" before it opens the pool',
+    async (options) => {
+      const { code, calls } = await run(`account set acc-1 ${options}`.trim());
+      expect([code, calls]).toEqual([2, []]);
+    },
+  );
+});
+
+describe('pool', () => {
+  it('replenish says what was added, and fails with what was not', async () => {
+    const done = await run('pool replenish --count 2');
+    expect(done).toMatchObject({
+      code: 0,
+      calls: [['replenish', { count: 2 }]],
+      out: '1 of 2 accounts added.\n',
+    });
+    const ill = await run('pool replenish', { isIll: true });
+    expect(ill).toMatchObject({
+      code: 1,
+      out: expect.stringContaining('  standby account acc-9: the key is dead\n'),
+    });
+    expect(JSON.parse((await run('pool replenish --json')).out)).toMatchObject({ added: 1, reasons: [] });
+    expect((await run('pool replenish --count 0')).code).toBe(2);
+  });
+
+  it('refresh takes all or one, by any of its names', async () => {
+    expect((await run('pool refresh')).calls).toEqual([['refresh', { force: false }]]);
+    const one = await run('pool refresh one@example.com --force');
+    expect(one.calls).toContainEqual(['refresh', { id: 'acc-1', force: true }]);
+    expect(one.out).toMatch(/acc-1 .* refreshed .*\n1 refreshed, 0 skipped, 0 failed\.\n/);
+    expect(await run('pool refresh', { isIll: true })).toMatchObject({
+      code: 1,
+      err: 'warp2api: 1 accounts could not be refreshed.\n',
+    });
+  });
+
+  it('sessions shows who holds what, and follows the pages as far as asked', async () => {
+    const { out } = await run('pool sessions --limit 2');
+    expect(out).toMatch(/s-0 +key_1 \(gateway\) +no .* a, b, c and 1 more\n/);
+    expect(out).toContain('2 of 900 shown; --limit shows more.');
+    const all = await run('pool sessions --account acc-1 --json');
+    expect((JSON.parse(all.out) as { sessions: unknown[] }).sessions).toHaveLength(900);
+    expect(all.calls).toContainEqual(['sessions', { account_id: 'acc-1', limit: 500, after: '500' }]);
+  });
+
+  it('release ends a session', async () => {
+    const { code, out, calls } = await run('pool release s-1');
+    expect([code, out, calls]).toEqual([
+      0,
+      'The session is over; 2 accounts came free.\n',
+      [['release', 's-1']],
+    ]);
+  });
+});
+
+describe('account list in a terminal', () => {
+  const accounts = [
+    createAccount({
+      id: 'acc_0b6c2d7e-3f1a-4f53-9a53-51a3ff1c1c5e',
+      email: 'a.person.with.a.long.name@subsidiary.example.com',
+      label: 'the label of this account is long, too',
+      status: 'reauth_required',
+      status_reason: 'refresh_interrupted',
+      status_until: new Date(Date.now() + 3_600_000 * 5).toISOString(),
+      last_used: new Date(Date.now() - 60_000 * 10).toISOString(),
+    }),
+  ];
+  it.each([60, 80, 120, 150])('of %i columns has no longer line', async (terminalWidth) => {
+    const { out } = await run('account list', { accounts, terminalWidth });
+    expect(Math.max(...out.split('\n').map((line) => line.length))).toBeLessThanOrEqual(
+      Math.max(80, terminalWidth),
+    );
+    expect(out).toMatch(/^acc_0b6c2d7e +.*reauth_required +in 5 h +refresh_interr/m);
+    expect(out.includes('SOURCE')).toBe(terminalWidth >= 120);
+  });
+
+  it('shows all of it where there is room, and in a pipe', async () => {
+    for (const terminalWidth of [400, undefined]) {
+      const { out } = await run('account list', { accounts, ...(terminalWidth && { terminalWidth }) });
+      for (const text of [
+        'acc_0b6c2d7e-3f1a-4f53-9a53-51a3ff1c1c5e',
+        'subsidiary.example.com',
+        'REASON',
+        'SOURCE',
+      ])
+        expect(out).toContain(text);
+    }
   });
 });
 
@@ -455,7 +622,11 @@ describe('audit', () => {
   });
 
   it('takes the id of an account that is gone', async () => {
-    expect((await run('audit --account gone')).calls).toEqual([['audit', { limit: 50, account_id: 'gone' }]]);
+    const account_id = 'acc_0b6c2d7e-3f1a-4f53-9a53-51a3ff1c1c5e';
+    expect((await run(`audit --account ${account_id}`)).calls).toEqual([
+      ['audit', { limit: 50, account_id }],
+    ]);
+    expect((await run('audit --account gone')).code).toBe(1);
   });
 });
 
@@ -547,7 +718,7 @@ describe('the program', () => {
     expect((await run('account add --help')).out).toMatch(/--api-key - < key.txt/);
   });
 
-  it.each([['nonsense'], ['--nonsense'], ['account'], ['account show'], ['status extra']])(
+  it.each([['nonsense'], ['--nonsense'], ['account'], ['pool'], ['account show'], ['status extra']])(
     'answers "%s" with exit code 2 and a hint on standard error',
     async (command) => {
       const { code, out, err } = await run(command);

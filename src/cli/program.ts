@@ -8,12 +8,17 @@ import { addAccountList } from './account-list.ts';
 import { addAccountLogin } from './account-login.ts';
 import { addAccountRemove } from './account-remove.ts';
 import { addAccountReplace } from './account-replace.ts';
+import { addAccountSet } from './account-set.ts';
 import { addAccountShow } from './account-show.ts';
 import type { CliActions } from './actions.ts';
 import { addAudit } from './audit.ts';
 import { addConfig } from './config.ts';
 import { addDoctor } from './doctor.ts';
 import { addMigrate } from './migrate.ts';
+import { addPoolRefresh } from './pool-refresh.ts';
+import { addPoolRelease } from './pool-release.ts';
+import { addPoolReplenish } from './pool-replenish.ts';
+import { addPoolSessions } from './pool-sessions.ts';
 import { addSandbox } from './sandbox.ts';
 import { addServe } from './serve.ts';
 import { addStatus } from './status.ts';
@@ -53,11 +58,20 @@ Exit codes: 0 done, 1 failed, 2 called wrongly.`,
   addAccountLogin(account, actions);
   addAccountList(account, actions);
   addAccountShow(account, actions);
+  addAccountSet(account, actions);
   addAccountEnable(account, actions);
   addAccountReplace(account, actions);
   addAccountRemove(account, actions);
   addAccountImport(account, actions);
   addAccountExport(account, actions);
+  const pool = program
+    .command('pool')
+    .description('refill and refresh the pool, and see who holds what')
+    .helpCommand(false);
+  addPoolReplenish(pool, actions);
+  addPoolRefresh(pool, actions);
+  addPoolSessions(pool, actions);
+  addPoolRelease(pool, actions);
   addStatus(program, actions);
   addAudit(program, actions);
   addVault(program, actions);

@@ -16,6 +16,42 @@ export function formatTable<Row>(rows: readonly Row[], columns: readonly Column<
   return alignLines(lines);
 }
 
+/** A column that can be shown more briefly, and be left out: the lowest number first, undefined never. */
+export interface FittingColumn<Row> {
+  readonly heading: string;
+  readonly cell: Column<Row>[1];
+  readonly brief?: Column<Row>[1];
+  readonly leftOut?: number;
+}
+
+/** A table of lines that are no longer than `width`, where that can be. */
+export function formatToFit<Row>(
+  rows: readonly Row[],
+  columns: readonly FittingColumn<Row>[],
+  width: number,
+): string {
+  const whole = formatTable(
+    rows,
+    columns.map(({ heading, cell }) => [heading, cell] as const),
+  );
+  if (fits(whole, width)) return whole;
+  const order = columns.flatMap(({ leftOut }) => leftOut ?? []).sort((one, other) => one - other);
+  let table = whole;
+  for (const last of [0, ...order]) {
+    const shown = columns.filter(({ leftOut }) => leftOut === undefined || leftOut > last);
+    table = formatTable(
+      rows,
+      shown.map(({ heading, cell, brief }) => [heading, brief ?? cell] as const),
+    );
+    if (fits(table, width)) break;
+  }
+  return table;
+}
+
+function fits(text: string, width: number): boolean {
+  return text.split('\n').every((line) => stringWidth(line) <= width);
+}
+
 /** Name and value pairs as aligned text, ending in a newline. */
 export function formatPairs(
   pairs: readonly (readonly [string, string | number | boolean | null | undefined])[],

@@ -181,4 +181,4 @@ export function ownGatewayKey(config: Config, logger: Logger): string | undefine
 }
 
 /** Who works on the pool with a command of this program. */
-export const commandLine: Caller = { role: 'admin', keyId: 'local', isGateway: false };
+export const commandLine: Caller = { role: 'admin', keyId: 'local', isGateway: false, isOwner: true };

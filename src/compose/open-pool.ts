@@ -113,6 +113,10 @@ function adminOf(pool: PoolService): PoolAdmin {
     importAccounts: (request) => pool.importAccounts(commandLine, request),
     exportAccounts: (request) => pool.exportAccounts(commandLine, request),
     removeAccount: async (id) => void (await pool.remove(commandLine, id)),
+    replenish: (request) => pool.replenish(commandLine, request),
+    refreshTokens: (request) => pool.refreshTokens(commandLine, request),
+    listSessions: (query) => pool.listSessions(query),
+    releaseSession: async (id) => (await pool.release(commandLine, { session_id: id })).released,
     // Nobody serves this store while a command has it.
     status: async () => ({ ...(await pool.status()), running: false }),
     audit: (query) => pool.trail(query),

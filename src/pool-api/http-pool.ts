@@ -14,6 +14,11 @@ import {
   listAnswer,
   listQuery,
   loginAnswer,
+  refreshTokensAnswer,
+  releaseAnswer,
+  replenishAnswer,
+  sessionsAnswer,
+  sessionsQuery,
   statusAnswer,
 } from './schema.ts';
 
@@ -33,8 +38,8 @@ export interface HttpPoolOptions {
 }
 
 const defaultTimeoutMs = 10_000;
-/** Every account of an import is tried at its provider. */
-const importTimeoutMs = 900_000;
+/** Every account of an import is tried at its provider, and so are those of a source and those that are refreshed. */
+const longTimeoutMs = 900_000;
 /** A gateway's health has nearly the same fields, and `pool` beside them. */
 const poolHealth = z
   .looseObject(healthAnswer.shape)
@@ -152,7 +157,7 @@ export function createHttpPoolAdmin(options: HttpPoolOptions): PoolAdmin & { clo
         method: 'POST',
         path: '/api/accounts/import',
         body: request,
-        timeoutMs: importTimeoutMs,
+        timeoutMs: longTimeoutMs,
       } as const;
       return transport.exchange(call, importAnswer);
     },
@@ -175,6 +180,32 @@ export function createHttpPoolAdmin(options: HttpPoolOptions): PoolAdmin & { clo
     async getLogin(id) {
       const path = `/api/logins/${encodeURIComponent(id)}`;
       return (await exchange({ method: 'GET', path }, loginAnswer)).login;
+    },
+    replenish(request) {
+      const call = {
+        method: 'POST',
+        path: '/api/accounts/replenish',
+        body: request,
+        timeoutMs: longTimeoutMs,
+      } as const;
+      return transport.exchange(call, replenishAnswer);
+    },
+    refreshTokens(request) {
+      const call = {
+        method: 'POST',
+        path: '/api/accounts/refresh-tokens',
+        body: request,
+        timeoutMs: longTimeoutMs,
+      } as const;
+      return transport.exchange(call, refreshTokensAnswer);
+    },
+    listSessions(query) {
+      const path = `/api/sessions${queryText(query, sessionsQuery.keyof().options)}`;
+      return exchange({ method: 'GET', path }, sessionsAnswer);
+    },
+    async releaseSession(id) {
+      const call = { method: 'POST', path: '/api/accounts/release', body: { session_id: id } } as const;
+      return (await exchange(call, releaseAnswer)).released;
     },
     status() {
       return exchange({ method: 'GET', path: '/api/accounts/status' }, statusAnswer);

@@ -17,10 +17,16 @@ import type {
   NewLogin,
   OnRefusal,
   PoolEvent,
+  RefreshTokensAnswer,
+  RefreshTokensRequest,
   ReleaseAnswer,
   ReleaseRequest,
+  ReplenishAnswer,
+  ReplenishRequest,
   ReportAnswer,
   ReportRequest,
+  SessionsAnswer,
+  SessionsQuery,
   StatusAnswer,
 } from './schema.ts';
 
@@ -73,6 +79,11 @@ export interface PoolAdmin {
   /** Begins a login that a person approves in a browser; the pool waits for it by itself. */
   startLogin(login: NewLogin): Promise<Login>;
   getLogin(id: string): Promise<Login>;
+  replenish(request: ReplenishRequest): Promise<ReplenishAnswer>;
+  refreshTokens(request: RefreshTokensRequest): Promise<RefreshTokensAnswer>;
+  listSessions(query: SessionsQuery): Promise<SessionsAnswer>;
+  /** Ends a session, whoever holds it; answers how many accounts came free. */
+  releaseSession(id: string): Promise<number>;
   status(): Promise<StatusAnswer>;
   audit(query: AuditQuery): Promise<AuditAnswer>;
 }

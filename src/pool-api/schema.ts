@@ -336,6 +336,8 @@ export const listQuery = z.strictObject({
   probe: z.enum(['unproved', 'proved']).optional(),
   /** How the e-mail address or the label begins, in any case. */
   begins: z.string().min(1).max(320).optional(),
+  /** How the id begins. */
+  id_begins: z.string().min(4).max(128).optional(),
   limit: z.coerce.number().int().min(1).max(1000).default(100),
   /** The `next_after` of the page before. */
   after: z.string().optional(),
@@ -552,6 +554,7 @@ export const exportRequest = z.strictObject({
 export type ExportRequest = z.input<typeof exportRequest>;
 
 export const replenishRequest = z.strictObject({ count: z.int().min(1).max(10_000).optional() });
+export type ReplenishRequest = z.input<typeof replenishRequest>;
 export const replenishAnswer = z.object({
   success: z.literal(true),
   requested: z.int(),
@@ -567,6 +570,7 @@ export const refreshTokensRequest = z.strictObject({
   id: accountId.optional(),
   force: z.boolean().default(false),
 });
+export type RefreshTokensRequest = z.input<typeof refreshTokensRequest>;
 export const refreshTokensAnswer = z.object({
   success: z.literal(true),
   refreshed: z.int(),
@@ -583,6 +587,41 @@ export const refreshTokensAnswer = z.object({
   ),
 });
 export type RefreshTokensAnswer = z.infer<typeof refreshTokensAnswer>;
+
+export const sessionsQuery = z.strictObject({
+  /** Only those that hold this account. */
+  account_id: accountId.optional(),
+  limit: z.coerce.number().int().min(1).max(1000).default(100),
+  /** The `next_after` of the page before. */
+  after: z.string().max(128).optional(),
+});
+export type SessionsQuery = z.input<typeof sessionsQuery>;
+
+/** A session as the pool's owner sees it. */
+export const session = z.object({
+  id: z.string(),
+  /** The id of the key that its holder shows; `local` where there are no keys, `gateway` for the one in the same process. */
+  key_id: z.string(),
+  gateway: z.boolean(),
+  exclusive: z.boolean(),
+  /** The provider it asked for; null for any. */
+  provider: z.string().nullable(),
+  accounts: z.array(z.object({ id: z.string(), email: z.string().nullable(), slots: z.int() })),
+  created_at: isoTime,
+  /** When it ends unless it is renewed, and for how long it is renewed each time. */
+  expires_at: isoTime,
+  ttl_seconds: z.number(),
+});
+export type Session = z.infer<typeof session>;
+
+export const sessionsAnswer = z.object({
+  success: z.literal(true),
+  /** By id. */
+  sessions: z.array(session),
+  total: z.int(),
+  next_after: z.string().nullable(),
+});
+export type SessionsAnswer = z.infer<typeof sessionsAnswer>;
 
 export const auditQuery = z.strictObject({
   limit: z.coerce.number().int().min(1).max(1000).default(100),

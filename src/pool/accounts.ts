@@ -58,7 +58,7 @@ export function createAccounts(context: PoolContext, adding: Adding): Accounts {
     },
 
     async list(query) {
-      const { limit, after, status, ...filters } = parse(listQuery, givenFields(query));
+      const { limit, after, status, id_begins: idBegins, ...filters } = parse(listQuery, givenFields(query));
       const start = after === undefined ? undefined : Number(after);
       if (start !== undefined && !(Number.isSafeInteger(start) && start >= 0)) {
         throw new PoolError('invalid_request', '"after" must be the next_after of the page before.', {
@@ -67,7 +67,7 @@ export function createAccounts(context: PoolContext, adding: Adding): Accounts {
       }
       const page = await store.accounts(clock.now(), {
         limit,
-        ...definedOnly<Omit<AccountFilter, 'limit'>>(filters),
+        ...definedOnly<Omit<AccountFilter, 'limit'>>({ ...filters, idBegins }),
         ...(status === undefined ? {} : { state: status }),
         ...(start === undefined ? {} : { after: start }),
       });

@@ -28,6 +28,8 @@ import {
   replenishRequest,
   reportAnswer,
   reportRequest,
+  sessionsAnswer,
+  sessionsQuery,
   statusAnswer,
 } from '../pool-api/schema.ts';
 
@@ -218,6 +220,16 @@ const routes: readonly ApiRoute[] = [
     description: 'Finished logins are forgotten after a day.',
     access: 'adminKey',
     answers: { 200: { description: 'The login.', body: { name: 'LoginAnswer', schema: loginAnswer } } },
+  },
+  {
+    method: 'GET',
+    path: '/api/sessions',
+    summary: 'List the sessions and the accounts they hold',
+    description:
+      'Who holds what, and until when. `POST /api/accounts/release` with ADMIN_KEY ends any of them.',
+    access: 'adminKey',
+    query: sessionsQuery,
+    answers: { 200: { description: 'One page.', body: { name: 'SessionsAnswer', schema: sessionsAnswer } } },
   },
   {
     method: 'GET',

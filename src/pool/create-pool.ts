@@ -70,7 +70,7 @@ export interface PoolService
     Transfer,
     Audit,
     Pick<Logins, 'startLogin' | 'getLogin'>,
-    Pick<Sessions, 'allocate' | 'release' | 'report'> {
+    Pick<Sessions, 'allocate' | 'release' | 'report' | 'listSessions'> {
   start(): Promise<void>;
   close(): Promise<void>;
   /** Ends waits and refuses new calls; leases can still be given back until `close`. */
@@ -248,6 +248,7 @@ export function createPool(options: PoolOptions): PoolService {
     allocate,
     release: sessions.release,
     report: sessions.report,
+    listSessions: sessions.listSessions,
     events,
     metrics: metrics.text,
     clock,

@@ -9,6 +9,8 @@ export interface PoolKeys {
   readonly poolApiKey?: string;
   /** The same, for gateways: with it go the accounts that are lent to gateways only. */
   readonly gatewayKey?: string;
+  /** No one but the owner can connect. */
+  readonly isForOwner?: boolean;
   /** Called for every request with keys that are none of these. */
   readonly onWrongKey?: () => void;
 }
@@ -30,7 +32,7 @@ export function createIdentify(keys: PoolKeys): Identify {
     );
     const found = matches[0]?.caller;
     if (found !== undefined && (needsKey || found.isGateway)) return found;
-    if (!needsKey) return anyLocal;
+    if (!needsKey) return keys.isForOwner === true ? { ...anyLocal, isOwner: true } : anyLocal;
     if (shown.length > 0) keys.onWrongKey?.();
     throw new PoolError(
       'invalid_key',
@@ -45,7 +47,8 @@ const anyLocal: Caller = { role: 'admin', keyId: localKeyId, isGateway: false };
 
 function callerOf(who: 'admin' | 'borrower' | 'gateway', digest: Buffer): Caller {
   const keyId = `key_${digest.toString('hex').slice(0, 16)}`;
-  return { role: who === 'admin' ? 'admin' : 'borrower', keyId, isGateway: who === 'gateway' };
+  if (who === 'admin') return { role: 'admin', keyId, isGateway: false, isOwner: true };
+  return { role: 'borrower', keyId, isGateway: who === 'gateway' };
 }
 
 function digestOf(key: string): Buffer {

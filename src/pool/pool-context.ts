@@ -18,6 +18,8 @@ export interface Caller {
   readonly keyId: string;
   /** May borrow accounts whose owner lends them to the gateway only; gives back idle leases when asked. */
   readonly isGateway: boolean;
+  /** Surely the pool's owner: by ADMIN_KEY, or at the socket in DATA_DIR. Without keys every local program is an admin. */
+  readonly isOwner?: boolean;
 }
 
 export interface PoolSettings {

@@ -1,5 +1,5 @@
-import type { Account, AccountDetails, LeasedAccount } from '../pool-api/schema.ts';
-import type { Lease, RefreshFailure, StoredAccount } from './store/store.ts';
+import type { Account, AccountDetails, LeasedAccount, Session } from '../pool-api/schema.ts';
+import type { Lease, RefreshFailure, StoredAccount, StoredSession } from './store/store.ts';
 
 export const isoTime = (time: number): string => new Date(time).toISOString();
 const isoTimeOrNull = (time: number | null): string | null => (time === null ? null : isoTime(time));
@@ -89,6 +89,20 @@ export function lendableNow(account: StoredAccount, spent: readonly string[]): A
               ? 'leased'
               : null;
   return { now: reason === null, reason };
+}
+
+export function presentSession(session: StoredSession): Session {
+  return {
+    id: session.id,
+    key_id: session.keyId,
+    gateway: session.isGateway,
+    exclusive: session.isExclusive,
+    provider: session.provider,
+    accounts: session.leases.map(({ accountId, email, slots }) => ({ id: accountId, email, slots })),
+    created_at: isoTime(session.createdAt),
+    expires_at: isoTime(session.expiresAt),
+    ttl_seconds: session.ttlMs / 1000,
+  };
 }
 
 /** A lease as its holder sees it. `bearer` is what the provider takes. */

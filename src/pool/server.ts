@@ -187,6 +187,7 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
   app.get<{ Params: { id: string } }>('/api/logins/:id', adminKey, (request) =>
     pool.getLogin(request.params.id),
   );
+  app.get('/api/sessions', adminKey, (request) => pool.listSessions(request.query));
   app.get('/api/audit', adminKey, (request) => pool.trail(request.query));
   app.get('/metrics', adminKey, async (_request, reply) => {
     const text = await pool.metrics();

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { z } from 'zod';
+import { givenFields } from '../core/null-fields.ts';
 import { debugLog } from '../lib/logger.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import {
@@ -10,13 +11,15 @@ import {
   type ReportItem,
   releaseRequest,
   reportRequest,
+  type SessionsAnswer,
   type Shortage,
+  sessionsQuery,
 } from '../pool-api/schema.ts';
 import { createAttemptOrder } from './attempt-order.ts';
 import { type Claims, createClaims } from './claims.ts';
 import { parse } from './parse.ts';
-import { bearerOf, type Caller, hasBearer, localKeyId, type PoolContext } from './pool-context.ts';
-import { isoTime, presentLease } from './present.ts';
+import { bearerOf, type Caller, hasBearer, type PoolContext } from './pool-context.ts';
+import { isoTime, presentLease, presentSession } from './present.ts';
 import { levelOf } from './server-errors.ts';
 import type { EnsureResult, ReportedResult, ReportedTurn, StoredAccount } from './store/store.ts';
 import { createWaitingRoom, type WaitingRoom } from './waiting-room.ts';
@@ -31,6 +34,8 @@ export interface Sessions {
   allocate(caller: Caller, request: unknown, signal?: AbortSignal): Promise<Allocation>;
   release(caller: Caller, request: unknown): Promise<ReleaseAnswer>;
   report(caller: Caller, request: unknown): Promise<ReportAnswer>;
+  /** For the owner, page by page. */
+  listSessions(query: unknown): Promise<SessionsAnswer>;
   /** A place may have come free. */
   wake(): void;
   /** How many callers wait for a place. */
@@ -162,13 +167,26 @@ export function createSessions(context: PoolContext): Sessions {
 
     async release(caller, request) {
       const { session_id: sessionId, leases } = parse(releaseRequest, request);
-      // The owner may release anything. Without ADMIN_KEY every program on this machine counts as admin, so that is no proof.
-      const isOwner = caller.role === 'admin' && caller.keyId !== localKeyId;
-      const keyId = isOwner ? null : caller.keyId;
+      const keyId = caller.isOwner === true ? null : caller.keyId;
       const released = await release(sessionId, keyId, leases ?? null);
       debugLog(logger)?.debug({ session_id: sessionId, released }, 'leases were given back');
       if (released === null) throw sessionNotFound();
       return { success: true, released };
+    },
+
+    async listSessions(query) {
+      const { limit, after, account_id: accountId } = parse(sessionsQuery, givenFields(query));
+      const page = await context.lending().sessions(clock.now(), {
+        limit,
+        ...(after === undefined ? {} : { after }),
+        ...(accountId === undefined ? {} : { accountId }),
+      });
+      return {
+        success: true,
+        sessions: page.sessions.map(presentSession),
+        total: page.total,
+        next_after: page.nextAfter,
+      };
     },
 
     async report(caller, request) {

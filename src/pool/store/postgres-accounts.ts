@@ -113,7 +113,12 @@ export async function accounts(db: Queries, filter: AccountFilter): Promise<Acco
   demand((place) => `lower(email) COLLATE "C" = lower(${place})`, filter.email);
   demand(equal('provider'), filter.provider);
   demand(equal('state'), filter.state);
-  demand(equal('label'), filter.label);
+  // The first condition has an index, the second one is what is meant.
+  demand((place) => `lower(label) COLLATE "C" = lower(${place}) AND label = ${place}`, filter.label);
+  demand(
+    (place) => `seq IN (SELECT seq FROM accounts WHERE id >= ${place} AND id < ${place} || '\u{10ffff}')`,
+    filter.idBegins,
+  );
   demand(equal('source'), filter.source);
   demand(equal('probe'), filter.probe);
   demand((place) => {

@@ -166,6 +166,15 @@ export function inDatabaseTime(verbs: Verbs, offset: () => number): Verbs {
     ensureLeases: async (now, demand) =>
       ensuredOut(await verbs.ensureLeases(time(now), { ...demand, waitUntil: inward(demand.waitUntil) })),
     release: (now, demand) => verbs.release(time(now), demand),
+    async sessions(now, query) {
+      const page = await verbs.sessions(time(now), query);
+      const shifted = page.sessions.map((session) => ({
+        ...session,
+        expiresAt: outward(session.expiresAt),
+        createdAt: outward(session.createdAt),
+      }));
+      return { ...page, sessions: shifted };
+    },
     async report(now, demand) {
       const answer = await verbs.report(time(now), demand);
       if (answer === null) return null;

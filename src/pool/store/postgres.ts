@@ -33,6 +33,7 @@ import {
   scheduleRefresh,
 } from './postgres-refreshes.ts';
 import { claimQuotaChecks, recordQuota, report } from './postgres-reports.ts';
+import { sessions } from './postgres-sessions.ts';
 import { stats } from './postgres-standings.ts';
 import { openDatabaseTime } from './postgres-time.ts';
 import { isDueQuery, reapSome, startWork, type Work, writeAudit } from './postgres-work.ts';
@@ -226,6 +227,7 @@ export function postgresVerbs(
         },
         (answer) => answer !== null,
       ),
+    sessions: (now, query) => reading(now, () => sessions(db.reading, now, query)),
     report: (now, demand) => inTransaction(now, (work) => report(work, demand)),
     recordQuota: (now, id, finding, cause) =>
       inTransaction(now, (work) => recordQuota(work, id, finding, cause)),

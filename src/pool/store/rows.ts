@@ -61,6 +61,7 @@ export interface SessionRow {
   readonly provider: string | null;
   readonly ttl_ms: number;
   readonly expires_at: number;
+  readonly created_at: number;
 }
 
 export interface LeaseRow {

@@ -106,7 +106,9 @@ export function accounts(work: Work, filter: AccountFilter): AccountPage {
   demand('email = ? COLLATE NOCASE', filter.email);
   demand('provider = ?', filter.provider);
   demand('state = ?', filter.state);
-  demand('label = ?', filter.label);
+  // The first condition has an index, the second one is what is meant.
+  if (filter.label !== undefined)
+    demand('label = ? COLLATE NOCASE AND label = ? COLLATE BINARY', filter.label, filter.label);
   demand('source = ?', filter.source);
   demand('probe = ?', filter.probe);
   if (filter.begins !== undefined) {
@@ -115,6 +117,10 @@ export function accounts(work: Work, filter: AccountFilter): AccountPage {
     const beginning = (column: string): string =>
       `SELECT seq FROM accounts WHERE ${column} >= ? COLLATE NOCASE AND ${column} < ? COLLATE NOCASE`;
     demand(`seq IN (${beginning('email')} UNION ALL ${beginning('label')})`, ...range, ...range);
+  }
+  if (filter.idBegins !== undefined) {
+    const range = [filter.idBegins, `${filter.idBegins}\u{10ffff}`];
+    demand('seq IN (SELECT seq FROM accounts WHERE id >= ? AND id < ?)', ...range);
   }
   const where = conditions.length === 0 ? 'TRUE' : conditions.join(' AND ');
   const { total } = work.db.get<{ total: number }>(

@@ -39,6 +39,7 @@ import {
   scheduleRefresh,
 } from './sqlite-refreshes.ts';
 import { claimQuotaChecks, recordQuota, report } from './sqlite-reports.ts';
+import { sessions } from './sqlite-sessions.ts';
 import { kindCounts, providersWithSpentFreeQuota } from './sqlite-standings.ts';
 import { reap, startWork, type Work, writeAudit } from './sqlite-work.ts';
 import type { StoreOptions } from './standing-change.ts';
@@ -100,6 +101,7 @@ export function sqliteStore(db: Sqlite, options: StoreOptions): SyncStore {
     removeAccount: (now, id, actor) => inTransaction(now, (work) => removeAccount(work, id, actor), durable),
     ensureLeases: (now, demand) => inTransaction(now, (work) => ensureLeases(work, demand)),
     release: (now, demand) => inTransaction(now, (work) => release(work, demand)),
+    sessions: (now, query) => reading(now, (work) => sessions(work, query)),
     report: (now, demand) => inTransaction(now, (work) => report(work, demand)),
     recordQuota: (now, id, finding, cause) =>
       inTransaction(now, (work) => recordQuota(work, id, finding, cause)),

@@ -74,6 +74,11 @@ export function describeStore(name: string, openStore: () => Promise<Store>, run
       expect(await listed({ begins: '100%' })).toEqual(['three']);
       expect(await listed({ begins: '%' })).toEqual([]);
       expect(await listed({ source: 'env' })).toEqual(['one']);
+      expect(await listed({ label: 'an old key' })).toEqual(['two']);
+      expect(await listed({ label: 'An old key' })).toEqual([]);
+      expect(await listed({ idBegins: 't' })).toEqual(['two', 'three']);
+      expect(await listed({ idBegins: 'T' })).toEqual([]);
+      expect(await listed({ idBegins: 'two', source: 'api' })).toEqual(['two']);
       expect(await listed({ probe: 'unproved', source: 'api' })).toEqual(['three']);
     });
 
@@ -131,6 +136,42 @@ export function describeStore(name: string, openStore: () => Promise<Store>, run
       expect(lent).toHaveLength(50);
       expect(new Set(lent.map((lease) => lease.account.id)).size).toBe(50);
       expect(results.filter((result) => result.result === 'short')).toHaveLength(150);
+    });
+
+    it('lists the sessions that live with what they hold, page by page, also those of one account', async () => {
+      const store = await withAccounts(3);
+      for (const name of ['c', 'a', 'b']) {
+        await granted(store, name, { exclusive: false, slots: 2, count: name === 'a' ? 2 : 1 });
+      }
+      await granted(store, 'dead', { exclusive: false, ttlMs: 1000 });
+      const later = start + 1000;
+      const first = await store.sessions(later, { limit: 2 });
+      expect(first).toMatchObject({ total: 3, nextAfter: 'b' });
+      expect(first.sessions.map((session) => session.id)).toEqual(['a', 'b']);
+      expect(first.sessions[0]).toEqual({
+        id: 'a',
+        keyId: 'key-1',
+        isGateway: false,
+        isExclusive: false,
+        provider: null,
+        ttlMs: 60_000,
+        createdAt: start,
+        expiresAt: start + 60_000,
+        leases: expect.arrayContaining([
+          { accountId: expect.any(String), email: expect.stringContaining('@example.com'), slots: 2 },
+        ]),
+      });
+      expect(first.sessions[0]?.leases).toHaveLength(2);
+      const rest = await store.sessions(later, { limit: 2, after: 'b' });
+      expect(rest).toMatchObject({ sessions: [{ id: 'c' }], nextAfter: null, total: 3 });
+      const [lease] = rest.sessions[0]?.leases ?? [];
+      const holders = await store.sessions(later, { limit: 10, accountId: lease?.accountId ?? '' });
+      expect(holders.sessions.map((session) => session.id)).toContain('c');
+      expect(holders.total).toBe(holders.sessions.length);
+      expect(await store.sessions(later, { limit: 10, accountId: 'nobody' })).toMatchObject({
+        sessions: [],
+        total: 0,
+      });
     });
 
     it('frees what a dead holder held once its session has expired, and not before', async () => {

@@ -126,11 +126,37 @@ export interface AccountFilter {
   readonly probe?: 'unproved' | 'proved';
   /** How the e-mail address or the label begins, in any case. */
   readonly begins?: string;
+  /** How the id begins. */
+  readonly idBegins?: string;
   readonly provider?: string;
   readonly state?: AccountState;
   readonly label?: string;
   readonly limit: number;
   readonly after?: number;
+}
+
+/** A session that has not expired, and what it holds. */
+export interface StoredSession {
+  readonly id: string;
+  readonly keyId: string;
+  readonly isGateway: boolean;
+  readonly isExclusive: boolean;
+  readonly provider: string | null;
+  readonly ttlMs: number;
+  readonly expiresAt: number;
+  readonly createdAt: number;
+  readonly leases: readonly {
+    readonly accountId: string;
+    readonly email: string | null;
+    readonly slots: number;
+  }[];
+}
+
+export interface SessionPage {
+  readonly sessions: readonly StoredSession[];
+  readonly total: number;
+  /** The id of the last one, where more follow. */
+  readonly nextAfter: string | null;
 }
 
 export interface AccountPage {
@@ -418,6 +444,12 @@ export interface StoreVerbs {
     now: number,
     demand: ReportDemand,
   ): Promise<{ readonly results: readonly ReportedResult[]; readonly changes: Changes } | null>;
+
+  /** Sessions by their id, after `after`; all, or those that hold an account. */
+  sessions(
+    now: number,
+    query: { readonly limit: number; readonly after?: string; readonly accountId?: string },
+  ): Promise<SessionPage>;
 
   /** Applies what the provider answered about an account's quota. Null when the account is gone. */
   recordQuota(
