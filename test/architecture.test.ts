@@ -100,6 +100,27 @@ test.each([
   expect(violations('src/pool/planted.ts', line)).toHaveLength(1);
 });
 
+/** What a file and all it imports need of packages; imports of types alone are erased. */
+function packagesOf(file: string, seen = new Set<string>()): string[] {
+  if (seen.has(file)) return [];
+  seen.add(file);
+  const imports = readFileSync(file, 'utf8').matchAll(
+    /^(?:import|export) (?!type\b)(?:[\w*{},\s]+ from )?'([^']+)';/gm,
+  );
+  return [...imports].flatMap(([, target = '']) => {
+    if (target.startsWith('.')) return packagesOf(resolve(dirname(file), target), seen);
+    return target.startsWith('node:') ? [] : [target];
+  });
+}
+
+test.each([
+  ['src/pool/store/sqlite-worker.ts', []],
+  ['src/gateway/keep/sqlite-worker.ts', []],
+  ['src/gateway/schema-worker.ts', ['@cfworker/json-schema']],
+])('the thread %s loads no more than it needs, since each thread has its own copy', (worker, needed) => {
+  expect(packagesOf(join(root, worker))).toEqual(needed);
+});
+
 test('only the configuration reads the environment', () => {
   const readers = files.filter((file) => /process\.env\b/.test(readFileSync(join(root, file), 'utf8')));
   expect(readers).toEqual(['src/config.ts']);

@@ -1,13 +1,14 @@
 import dns from 'node:dns';
 import { once } from 'node:events';
-import { Agent, request } from 'node:http';
+import { Agent, type IncomingMessage, request } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { Writable } from 'node:stream';
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
 import websocket from '@fastify/websocket';
 import type { FastifyInstance } from 'fastify';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { BodyBudget } from './body-budget.ts';
+import { leaveGarbage } from './collect-garbage.ts';
 import type { ConnectionLimits } from './connections.ts';
 import { HttpFault } from './http-fault.ts';
 import { createHttpServer } from './http-server.ts';
@@ -43,7 +44,11 @@ async function serve(connectionLimits: Partial<ConnectionLimits>, host = '127.0.
   });
   const keyed = { config: { access: 'keyed' } };
   app.get('/', keyed, async () => 'here');
-  app.post('/', keyed, async () => 'taken');
+  const requests: WeakRef<IncomingMessage>[] = [];
+  app.post('/', keyed, async ({ raw }) => {
+    requests.push(new WeakRef(raw));
+    return 'taken';
+  });
   app.get('/stream', keyed, (_request, reply) => {
     reply.hijack();
     reply.raw.write('begun');
@@ -58,7 +63,7 @@ async function serve(connectionLimits: Partial<ConnectionLimits>, host = '127.0.
     app.server.closeAllConnections();
     await app.close();
   });
-  return { app, log: () => log, slow };
+  return { app, log: () => log, requests, slow };
 }
 
 interface Connected {
@@ -188,6 +193,22 @@ describe('where there are too many connections', () => {
       expect(await get()).toBe(200);
     }
   });
+});
+
+it('a connection that waits for its next request keeps nothing of the last', async () => {
+  const { app, requests } = await serve({});
+  const text = `POST / HTTP/1.1\r\nhost: here\r\n${key}content-length: 2\r\n\r\n{}`;
+  const connections = await Promise.all(Array.from({ length: 8 }, () => open(app, text)));
+  await Promise.all(connections.map((connection) => says(connection, 'taken')));
+  const kept = () => {
+    // Enough to have the collection now.
+    leaveGarbage(256 * 1024 * 1024);
+    return requests.filter((one) => one.deref() !== undefined).length;
+  };
+  await nextTurn();
+  expect(kept()).toBe(0);
+  expect(requests).toHaveLength(8);
+  expect(connections.map(({ socket }) => socket.closed)).toEqual(Array(8).fill(false));
 });
 
 describe('a connection is cut', () => {

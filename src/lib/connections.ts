@@ -50,9 +50,12 @@ function openFilesLimit(): number {
 }
 
 interface Known {
-  /** To the last request that showed a key. */
-  readonly response: ServerResponse;
   readonly keyId: string;
+  /**
+   * To the last request that showed a key; undefined once it has closed. It holds all of its request, which a connection that
+   * waits for the next one must not keep.
+   */
+  response: ServerResponse | undefined;
 }
 
 const tooManyOfKey =
@@ -113,7 +116,11 @@ export class Connections {
   showedKey(socket: Socket, response: ServerResponse, keyId: string): void {
     if (!this.#withoutKey.has(socket) && !this.#known.has(socket)) return;
     this.#forget(socket);
-    this.#known.set(socket, { response, keyId });
+    const known: Known = { keyId, response };
+    response.once('close', () => {
+      known.response = undefined;
+    });
+    this.#known.set(socket, known);
     this.#ofKey.set(keyId, (this.#ofKey.get(keyId) ?? 0) + 1);
     while ((this.#ofKey.get(keyId) ?? 0) > this.#limits.mostOfKey) {
       const idle = this.#idle(keyId);
@@ -136,7 +143,7 @@ export class Connections {
   closeUnserved(): void {
     for (const socket of this.#withoutKey) socket.destroy();
     for (const [socket, { response }] of this.#known) {
-      if (!response.req.complete || response.writableEnded) socket.destroy();
+      if (!response?.req.complete || response.writableEnded) socket.destroy();
     }
   }
 
@@ -162,7 +169,8 @@ export class Connections {
   /** The one that has waited longest for its client, of all or of those that show one key. */
   #idle(ofKey?: string): Socket | undefined {
     for (const [socket, { response, keyId }] of this.#known) {
-      if (response.writableFinished && (ofKey === undefined || ofKey === keyId)) return socket;
+      if (response?.writableFinished === false) continue;
+      if (ofKey === undefined || ofKey === keyId) return socket;
     }
     return undefined;
   }
@@ -193,6 +201,7 @@ export class Connections {
     const before = this.#growing;
     this.#growing = new Map();
     for (const [socket, { response }] of this.#known) {
+      if (response === undefined) continue;
       // The handshake of a WebSocket may name the length of a body, but frames follow it.
       const { complete, upgrade } = response.req as typeof response.req & { readonly upgrade?: boolean };
       if (complete || upgrade || response.headersSent) continue;

@@ -8,7 +8,7 @@ import type { Socket } from 'node:net';
 const mostWaiting = 32;
 
 const awaitsContinue = new WeakSet<IncomingMessage>();
-/** To the request that a connection's server was given last. */
+/** To the request that a connection's server was given last, until both have ended. */
 const lastResponse = new WeakMap<Socket, ServerResponse>();
 
 /**
@@ -26,7 +26,7 @@ export function gateRequests(server: Server): void {
 
   function serveNow(request: IncomingMessage, response: ServerResponse): void {
     servedInTurn.set(request.socket, turn);
-    lastResponse.set(request.socket, response);
+    note(request.socket, response);
     if (!isTurnEnding) {
       isTurnEnding = true;
       setImmediate(endTurn);
@@ -72,6 +72,14 @@ export function gateRequests(server: Server): void {
   });
   // Node answers an Expect it does not know with a bare 417; it may be passed over.
   server.on('checkExpectation', enter);
+}
+
+function note(socket: Socket, response: ServerResponse): void {
+  lastResponse.set(socket, response);
+  response.once('close', () => {
+    // It holds all of its request, which a connection that waits for the next one must not keep.
+    if (response.req.complete && lastResponse.get(socket) === response) lastResponse.delete(socket);
+  });
 }
 
 /** To be called when a body is about to be read: a client that asked first (`Expect: 100-continue`) gets its 100 now. */

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { accountStates } from '../core/account-states.ts';
 import { outcomes } from '../core/outcome.ts';
 import { readiness } from './readiness.ts';
 
@@ -15,14 +16,7 @@ function fieldRule({ set = [], unset = [] }: { set?: readonly string[]; unset?: 
   return { required: set, properties: Object.fromEntries([...given, ...missing]) };
 }
 
-export const accountStates = [
-  'standby',
-  'active',
-  'cooldown',
-  'exhausted',
-  'reauth_required',
-  'disabled',
-] as const;
+export { accountStates };
 export const accountState = z.enum(accountStates);
 export type AccountState = z.infer<typeof accountState>;
 

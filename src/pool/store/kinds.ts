@@ -1,4 +1,5 @@
-import { type AccountState, accountStates } from '../../pool-api/schema.ts';
+import { accountStates } from '../../core/account-states.ts';
+import type { AccountState } from '../../pool-api/schema.ts';
 
 /**
  * What the accounts are counted by: the state, and everything else that decides whether an account can be lent, in one

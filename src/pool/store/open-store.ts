@@ -45,6 +45,8 @@ export async function openStore(databaseUrl: string, options: OpenStoreOptions):
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   const worker = new Worker(new URL(`./sqlite-worker.${extension}`, import.meta.url), {
     workerData: { path, now: options.clock.now(), command: thisCommand() },
+    // Each verb makes little garbage; without a bound V8 keeps several times as much memory for it.
+    resourceLimits: { maxYoungGenerationSizeMb: 4 },
   });
   return alone(await connectVerbs<SyncStore>(worker, options.onLost));
 }
