@@ -1,5 +1,6 @@
 import { docsRoutes } from '../lib/api-docs-routes.ts';
 import type { ApiDescription } from '../lib/api-document.ts';
+import { frontRoute } from '../lib/front-page.ts';
 import { version } from '../lib/version.ts';
 import { countRequest, messagesRequest } from '../protocols/anthropic-messages/schema.ts';
 import { chatRequest } from '../protocols/openai-chat/schema.ts';
@@ -21,6 +22,9 @@ import {
 } from './api-answers.ts';
 import { modelsQuery } from './model-routes.ts';
 import { inputItemsQuery, retrieveQuery } from './responses-routes.ts';
+
+/** People who look at a client's base URL land on the second. */
+export const frontPaths = ['/', '/v1'] as const;
 
 const answeredBy = {
   'x-warp2api-model':
@@ -212,6 +216,7 @@ export const gatewayApi: ApiDescription = {
       access: 'adminKey',
       answers: { 200: { description: 'The text exposition format.', contentType: 'text/plain' } },
     },
+    ...frontPaths.map(frontRoute),
     ...docsRoutes,
   ],
   error: { name: 'ErrorAnswer', schema: errorAnswer },

@@ -813,7 +813,7 @@ describe('a path that is not quite right', () => {
       /^There is nothing at POST \/chat\/completions\. Set .* http:\/\/box:8018\/v1\.$/,
     ],
     ['POST', '/v1/v1/responses', /http:\/\/box:8018\/v1\.$/],
-    ['GET', '/', /OpenAI clients is http:\/\/box:8018\/v1/],
+    ['GET', '/nowhere', /OpenAI clients is http:\/\/box:8018\/v1/],
     ['GET', '/api/accounts/status', /runs inside/],
   ])("%s %s gets the base URL, in OpenAI's format", async (method, path, message) => {
     const body = method === 'POST' ? { body: '{not even JSON' } : {};

@@ -6,6 +6,7 @@ import type { DecodedTurn, Inbound } from '../core/protocol.ts';
 import { serveApiDocs } from '../lib/api-docs-routes.ts';
 import type { BodyBudget } from '../lib/body-budget.ts';
 import { createDiskHealth } from '../lib/disk-health.ts';
+import { commonLinks, serveFrontPage } from '../lib/front-page.ts';
 import { createHttpServer } from '../lib/http-server.ts';
 import type { Logger } from '../lib/logger.ts';
 import { metricsType } from '../lib/metrics.ts';
@@ -17,7 +18,7 @@ import { openaiChatInbound } from '../protocols/openai-chat/inbound.ts';
 import { affinityKeyOf } from './affinity.ts';
 import { answeredHeaders, answerHeads, modelsOf } from './answer-head.ts';
 import { outputOf } from './answer-output.ts';
-import { gatewayApi } from './api.ts';
+import { frontPaths, gatewayApi } from './api.ts';
 import { appErrorFrom } from './app-error-from.ts';
 import type { TurnOutput } from './attempt.ts';
 import { createBackgroundResponses } from './background-responses.ts';
@@ -67,6 +68,10 @@ export interface GatewayServerOptions {
   readonly folders?: readonly string[];
   readonly logger: Logger;
 }
+
+const clientDocs = 'docs/clients.md, beside this program';
+const poolLink = (place: string | undefined) =>
+  place === undefined ? undefined : { pool: { place, says: 'the account pool' } };
 
 type ErrorDialect = Pick<Inbound<unknown>, 'errorStatus' | 'encodeError' | 'requestIdHeader'>;
 
@@ -186,6 +191,18 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     return reply.type(metricsType).send(text);
   });
   serveApiDocs(app, gatewayApi);
+  serveFrontPage(app, frontPaths, {
+    name: gatewayApi.title,
+    description: gatewayApi.description,
+    links: (address) => ({
+      openai_base_url: { place: `${address}/v1`, says: 'the base URL for OpenAI clients' },
+      anthropic_base_url: { place: address, says: 'the base URL for Anthropic clients' },
+      models: { place: '/v1/models', says: 'the models a request may name' },
+      ...commonLinks,
+      clients: { place: clientDocs, says: 'how to set up Codex, Claude Code, the SDKs and others' },
+      ...poolLink(options.poolAddress?.(address)),
+    }),
+  });
 
   serveModels(app, turns.routes);
 

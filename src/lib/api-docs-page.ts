@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { ApiDocument, ApiOperation } from './api-document.ts';
 
-const style = `
+export const pageStyle = `
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 h2 { font: 600 1rem ui-monospace, monospace; margin-top: 2.5rem; border-top: 1px solid #ddd; padding-top: 1rem; }
 h2 b { display: inline-block; min-width: 4.5rem; color: #06c; }
@@ -15,7 +15,7 @@ summary { cursor: pointer; } .key { color: #666; } a { color: #06c; }
 
 /** Nothing but this page's own style is loaded or run. */
 export const docsPagePolicy = `default-src 'none'; style-src 'sha256-${createHash('sha256')
-  .update(style)
+  .update(pageStyle)
   .digest('base64')}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
 
 /** An interface's document as one page that needs neither scripts nor the internet. */
@@ -34,7 +34,7 @@ export function docsPage(document: ApiDocument): string {
   );
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>${shown(info.title)}</title><style>${style}</style></head><body>
+<title>${shown(info.title)}</title><style>${pageStyle}</style></head><body>
 <h1>${shown(info.title)} <small>${shown(info.version)}</small></h1>
 <p>${shown(info.description)} For programs: <a href="openapi.json">openapi.json</a>.</p>
 <table>${contents.join('\n')}</table>
@@ -80,7 +80,8 @@ function json(value: unknown): string {
   return `<pre>${shown(JSON.stringify(value, null, 2))}</pre>`;
 }
 
-function shown(text: string): string {
+/** Text as it stands in a page. */
+export function shown(text: string): string {
   return text
     .replaceAll('&', '&amp;')
     .replaceAll('<', '&lt;')

@@ -33,6 +33,8 @@ declare module 'fastify' {
     access?: string;
     /** False for a route that needs no body although its method may have one. */
     takesBody?: boolean;
+    /** See ServedRoute. */
+    isFrontPage?: boolean;
   }
   interface FastifyRequest {
     /** The service's count of the body, until the answer has ended; work that goes on after that has to share it. */
@@ -152,7 +154,10 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
         `The route ${method} ${url} does not say who may call it: config.access is "${access}".`,
       );
     }
-    for (const one of [method].flat()) if (one !== 'HEAD') routes.push({ method: one, url, access });
+    const isFrontPage = config?.isFrontPage === true;
+    for (const one of [method].flat()) {
+      if (one !== 'HEAD') routes.push({ method: one, url, access, isFrontPage });
+    }
   });
 
   // A connection whose answer ends while the server closes is idle a moment after the one look the close takes.
@@ -267,7 +272,9 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     const isReading = method === 'GET' && methods.includes('POST');
     const hint = isReading ? ': send the request as JSON in the body of a POST' : '';
     const fault = `${shortened(path, longestShownPath)} takes ${methods.join(' and ')}, not ${method}${hint}.`;
-    throw new HttpFault('method_not_allowed', fault);
+    const isFront = routes.some(({ url, isFrontPage }) => isFrontPage && url === path);
+    const advice = isFront ? ` ${options.adviseOnPath(path, addressSeen(request))}` : '';
+    throw new HttpFault('method_not_allowed', fault + advice);
   }
 
   /** Answers what Node's parser gave up on, as far as the connection still takes an answer, and cuts it. */
@@ -332,7 +339,7 @@ function asksForWebSocket({ method, headers }: IncomingMessage): boolean {
 }
 
 /** Where the client found the service, also through a proxy that says so. */
-function addressSeen({ headers }: FastifyRequest): string {
+export function addressSeen({ headers }: FastifyRequest): string {
   const first = (name: string): string =>
     String(headers[name] ?? '')
       .split(',', 1)[0]

@@ -5,6 +5,8 @@ export interface ServedRoute {
   readonly method: string;
   readonly url: string;
   readonly access: string;
+  /** Clients that ask for it with another method mostly have a wrong base URL. */
+  readonly isFrontPage: boolean;
 }
 
 /** The path of a request, as routes are compared with it. */

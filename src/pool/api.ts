@@ -1,5 +1,6 @@
 import { docsRoutes } from '../lib/api-docs-routes.ts';
 import type { ApiDescription, ApiRoute } from '../lib/api-document.ts';
+import { frontRoute } from '../lib/front-page.ts';
 import { version } from '../lib/version.ts';
 import {
   accountAnswer,
@@ -256,6 +257,7 @@ const routes: readonly ApiRoute[] = [
     access: 'adminKey',
     answers: { 200: { description: 'The text exposition format.', contentType: 'text/plain' } },
   },
+  frontRoute('/'),
   ...docsRoutes,
 ];
 

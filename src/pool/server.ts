@@ -4,6 +4,7 @@ import { adviseOnPath, type ServicePlaces } from '../core/path-advice.ts';
 import { serveApiDocs } from '../lib/api-docs-routes.ts';
 import type { BodyBudget } from '../lib/body-budget.ts';
 import { createDiskHealth, logFault } from '../lib/disk-health.ts';
+import { commonLinks, serveFrontPage } from '../lib/front-page.ts';
 import { createHttpServer } from '../lib/http-server.ts';
 import type { Logger } from '../lib/logger.ts';
 import { metricsType } from '../lib/metrics.ts';
@@ -46,6 +47,7 @@ const bodyLimitBytes = 1024 * 1024;
 const listLimitBytes = 512 * 1024;
 /** A few short fields. */
 const smallLimitBytes = 16 * 1024;
+const programDocs = 'docs/pool.md, beside this program';
 /** Codes with a status of 500 or more that are no fault of the service. */
 const expectedCodes: ReadonlySet<string> = new Set(['no_account_available', 'overloaded', 'shutting_down']);
 /** Streams of events for each key: a gateway or program needs one. */
@@ -194,6 +196,24 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
     return reply.type(metricsType).send(text);
   });
   serveApiDocs(app, poolApi);
+  serveFrontPage(app, ['/'], {
+    name: poolApi.title,
+    description: poolApi.description,
+    links(address) {
+      const gateway = options.gatewayAddress?.(address);
+      return {
+        status: {
+          place: '/api/accounts/status',
+          says: 'the accounts in numbers; needs the admin key where one is set',
+        },
+        ...commonLinks,
+        programs: { place: programDocs, says: 'how programs borrow accounts' },
+        ...(gateway && {
+          gateway: { place: gateway, says: 'the gateway, which answers OpenAI and Anthropic clients' },
+        }),
+      };
+    },
+  });
   app.get('/api/events', poolKey, (request, reply) => {
     const { keyId } = request.keyHolder;
     const ofKey = [...openStreams.values()].filter((other) => other === keyId).length;
