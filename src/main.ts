@@ -17,6 +17,9 @@ import { starterOf, stopSignal } from './lib/stop-signals.ts';
 
 const stopSignals = ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const;
 
+/** For all that has to be stored and given back once turns have ended; the longest is a new token, with 20 s. */
+const closeLimitMs = 60_000;
+
 /** Read when a command needs it: the help has to work beside a faulty `.env`. */
 let environment: NodeJS.ProcessEnv | undefined;
 function variables(): NodeJS.ProcessEnv {
@@ -39,7 +42,12 @@ const actions: CliActions = {
       logger.warn(`${name} in .env is no setting and changes nothing: did you mean ${meant}?`);
     // With a log file a hangup means that the file was moved; without one that the terminal was closed.
     const signals = config.logFile === undefined ? ([...stopSignals, 'SIGHUP'] as const) : stopSignals;
-    await runUntilStopped(logger, signals, (onLost) => startServices(config, mode, logger, onLost));
+    await runUntilStopped(
+      logger,
+      signals,
+      (onLost) => startServices(config, mode, logger, onLost),
+      config.shutdownMs,
+    );
   },
   async sandbox(options) {
     const logger = createLogger('INFO', await openOutput('auto'));
@@ -89,6 +97,7 @@ async function runUntilStopped(
   logger: Logger,
   signals: readonly NodeJS.Signals[],
   start: (onLost: (error: Error) => void) => Promise<RunningServices>,
+  shutdownMs = 0,
 ): Promise<void> {
   let lost: Error | undefined;
   const told = stopSignal(signals, starterOf(variables()), logger);
@@ -106,7 +115,13 @@ async function runUntilStopped(
   // For the next start: at the end of the process it may be too late.
   flushCompileCache();
   await Promise.race([told, losing.promise]);
+  // Nothing else may keep the process alive while it closes, and nothing may keep it for ever.
+  const limit = setTimeout(() => {
+    logger.fatal('something could not be closed; what it was to store may be lost');
+    process.exit(1);
+  }, shutdownMs + closeLimitMs);
   await services.close();
+  clearTimeout(limit);
   logger.info('stopped');
   if (lost) throw lost;
 }

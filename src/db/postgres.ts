@@ -188,7 +188,8 @@ export async function openPostgres(url: string, options: PostgresOptions = {}): 
       } catch (error) {
         // Whatever the server has against a further connection, it may be over soon: a limit, a changed password.
         const isLost = isConnectionLoss(error) || (client === undefined && isOpen);
-        client?.release(isLost || isPlanOld(error));
+        // A server that takes no changes may have become a standby: a new connection may find the other one.
+        client?.release(isLost || isPlanOld(error) || isReadOnly(error));
         if (isLost) lost(error);
         else if (isAnswer(error)) reach.answered();
         if (isLost) {

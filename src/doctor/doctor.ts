@@ -9,7 +9,6 @@ import { createNetwork } from '../lib/network/network.ts';
 import { noProxies } from '../lib/network/proxy-rules.ts';
 import { localUrl } from '../lib/service-address.ts';
 import { userAgent, version } from '../lib/version.ts';
-import { isPoolError } from '../pool-api/errors.ts';
 import { createProviderHttp } from '../providers/http.ts';
 import { isWarpHost } from '../providers/warp/provider.ts';
 import { lookAtFolder, lookAtKeyFile, lookAtPrivacy } from './machine.ts';
@@ -88,14 +87,7 @@ async function lookAtStore(config: Config, logger: Logger): Promise<Finding[]> {
   const keyFinding = (fits: boolean | undefined) =>
     lookAtKeyFile(keyFile, config.masterKey !== undefined, fits);
   await using opened = await openPool(config, logger);
-  let pool: readonly Finding[];
-  try {
-    pool = await lookAtPool(opened.admin, opened.borrower, offersSandbox(config));
-  } catch (error) {
-    const isServers = isPoolError(error, 'pool_unavailable') && !config.databaseUrl.startsWith('sqlite:');
-    if (opened.by !== 'process' || !isServers) throw error;
-    return [await lookAtServer(config.databaseUrl), keyFinding(undefined)];
-  }
+  const pool = await lookAtPool(opened.admin, opened.borrower, offersSandbox(config));
   switch (opened.by) {
     case 'process':
       return [ok('database', 'the running pool has it open'), keyFinding(undefined), ...pool];
@@ -108,17 +100,6 @@ async function lookAtStore(config: Config, logger: Logger): Promise<Finding[]> {
         ...pool,
       ];
   }
-}
-
-/** The running pool cannot use its database: whether this process can. */
-async function lookAtServer(databaseUrl: string): Promise<Finding> {
-  const { openPostgres } = await import('../db/postgres.ts');
-  const db = await openPostgres(databaseUrl, { patienceMs: 1000 });
-  await db.close();
-  return problem(
-    'database',
-    `the running pool cannot use its database, though ${db.place} answers here: its log says why`,
-  );
 }
 
 async function lookAtAnswer(

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { AppError } from '../core/errors.ts';
 import { TokenError, type TokenGrant } from '../core/provider.ts';
+import { DatabaseError } from '../db/errors.ts';
 import type { Caller } from './pool-context.ts';
 import { openMemoryStore } from './store/open-store.ts';
 import { pass, settled, startTestPool, type TestPool } from './testing.ts';
@@ -334,6 +335,26 @@ describe('the refresher', () => {
     await settled();
     await pass(parts.clock, 3 * second, second);
     expect(await adding).toMatchObject({ status: 'active', token_version: 2 });
+    expect(parts.issuer.asked).toHaveLength(1);
+  });
+
+  it('stores a rotated token after an outage that outlasts the attempt', async () => {
+    const store = openMemoryStore(Date.UTC(2026, 0, 1), { auditsLeases: true });
+    let isAway = true;
+    const away = {
+      ...store,
+      commitRefresh: (...values: Parameters<typeof store.commitRefresh>) =>
+        isAway
+          ? Promise.reject(new DatabaseError('database_unreachable', 'away'))
+          : store.commitRefresh(...values),
+    };
+    const parts = await start({}, { store: away });
+    const adding = add(parts);
+    await settled();
+    await pass(parts.clock, 30 * minute, 5 * second);
+    isAway = false;
+    await pass(parts.clock, 10 * second, second);
+    expect(await view(parts, (await adding).id)).toMatchObject({ status: 'active', token_version: 2 });
     expect(parts.issuer.asked).toHaveLength(1);
   });
 

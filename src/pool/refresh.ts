@@ -39,6 +39,7 @@ const shortestSleepMs = 250;
 const afterErrorMs = 5_000;
 const unconfiguredRestMs = 10 * 60_000;
 const commitRetryMs = 250;
+const longestCommitRetryMs = 10_000;
 
 /** `onStep` is called at every step: tests end the process there. */
 export function createRefresher(
@@ -125,7 +126,8 @@ export function createRefresher(
     // A rotated refresh token exists here only: not being able to write it is no reason to drop it at once.
     const done = await insistently(
       () => store.commitRefresh(clock.now(), claim.refreshId, refreshed),
-      claim.intentAt + attemptLimitMs,
+      // Nobody asks the issuer again before.
+      opensAt,
     );
     if (done === null) {
       return skipped('the account is gone, or its credential was replaced meanwhile');
@@ -138,12 +140,12 @@ export function createRefresher(
   };
 
   const insistently = async <T>(write: () => Promise<T>, untilAt: number): Promise<T> => {
-    for (let waitMs = commitRetryMs; ; waitMs *= 2) {
+    for (let waitMs = commitRetryMs; ; waitMs = Math.min(longestCommitRetryMs, waitMs * 2)) {
       try {
         return await write();
       } catch (error) {
         if (clock.now() + waitMs > untilAt) throw error;
-        logger.error({ err: error }, 'a new token could not be stored; trying again');
+        logger[levelOf(error)]({ err: error }, 'a new token could not be stored; trying again');
         await new Promise<void>((resolve) => clock.after(waitMs, resolve));
       }
     }

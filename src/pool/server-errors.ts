@@ -18,8 +18,11 @@ const faultCodes: Record<HttpFaultKind, PoolErrorCode> = {
   method_not_allowed: 'method_not_allowed',
 };
 
-/** Whatever a route threw, as the error its caller sees. An unknown error keeps its message to the log. */
-export function poolErrorFrom(thrown: unknown): PoolError {
+/**
+ * Whatever a route threw, as the error its caller sees. An unknown error keeps its message to the log; what is wrong with the
+ * database is told on the owner's routes.
+ */
+export function poolErrorFrom(thrown: unknown, isOwners = false): PoolError {
   const error = httpFaultFrom(thrown);
   if (error instanceof PoolError) return error;
   if (error instanceof HttpFault) {
@@ -33,7 +36,7 @@ export function poolErrorFrom(thrown: unknown): PoolError {
       error.param === undefined ? {} : { param: error.param },
     );
   }
-  if (isDatabaseAway(error)) return poolUnavailable(error);
+  if (isDatabaseAway(error)) return poolUnavailable(error, isOwners);
   if (isClientFault(error)) return new PoolError('invalid_request', error.message);
   return new PoolError('internal', 'The pool met an internal error; its log has the details.', {
     cause: error,
@@ -55,10 +58,12 @@ export function levelOf(error: unknown): 'debug' | 'error' {
 }
 
 /** The database is away; it may be back soon. */
-export function poolUnavailable(cause: DatabaseError): PoolError {
+export function poolUnavailable(cause: DatabaseError, isOwners = false): PoolError {
   return new PoolError(
     'pool_unavailable',
-    'The pool cannot use its database; its log says why. Try again in a few seconds.',
+    isOwners
+      ? `The pool cannot use its database. ${cause.message}`
+      : 'The pool cannot use its database; its log says why. Try again in a few seconds.',
     {
       cause,
       retryAfterMs: 2000,

@@ -95,7 +95,7 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
     // The owner sends credentials, which no answer repeats.
     const isOwner = request.keyHolder?.role === 'admin';
     const error = pool.secrets.clean(
-      poolErrorFrom(thrown),
+      poolErrorFrom(thrown, request.routeOptions.config.access === 'adminKey'),
       () => request.url + (isOwner ? '' : JSON.stringify(request.body ?? '')),
     );
     if (error.status >= 500 && !expectedCodes.has(error.code)) {
