@@ -52,7 +52,7 @@ class PoolProcess:
     @property
     def url(self) -> str:
         """Where it listens, once it does."""
-        return eventually(self._look_for_url, 30)
+        return eventually(self._look_for_url)
 
     @property
     def port(self) -> int:
@@ -168,7 +168,7 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def eventually(look: Callable[[], T | None], seconds: float = 20) -> T:
+def eventually(look: Callable[[], T | None], seconds: float = 60) -> T:
     """Waits for something that another process or thread brings about."""
     end = time.monotonic() + seconds
     while True:

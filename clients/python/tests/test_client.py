@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError
@@ -133,12 +132,11 @@ def test_a_mistake_of_the_caller_is_raised_with_the_field_at_fault(pool: PoolPro
 
 
 def test_no_free_account_is_no_success_and_says_why(pool: PoolProcess) -> None:
-    with AccountPoolClient(pool.url) as client:
+    with relay_to(pool) as relay, AccountPoolClient(relay.url) as client:
         client.allocate_accounts_sync(5)
-        began = time.monotonic()
         success, _, accounts = allocation = client.allocate_accounts_sync()
         # The accounts come back in half an hour, which no call waits for.
-        assert time.monotonic() - began < 5
+        assert relay.sent.count(b"/allocate") == 2
         assert (success, accounts, bool(allocation)) == (False, (), False)
         assert allocation.error is not None and allocation.error.shortage is not None
         assert (allocation.error.code, allocation.error.status) == ("no_account_available", 503)
@@ -370,16 +368,16 @@ def test_a_release_that_could_not_be_delivered_is_made_when_the_pool_is_back(poo
 
 def test_a_pool_that_hangs_is_given_up_after_the_timeout(pool: PoolProcess) -> None:
     with AccountPoolClient(pool.url, timeout=0.5, max_wait=0) as client:
-        assert client.health_sync()["status"] == "ok"
         pool.freeze()
         try:
-            assert code_of(client.health_sync)[0] == "pool_unavailable"
+            with pytest.raises(PoolError, match="did not answer within 0.5 s") as caught:
+                client.health_sync()
+            assert caught.value.may_have_arrived
         finally:
             pool.thaw()
-    assert code_of(client.health_sync) == ("pool_unavailable", None)
 
 
-def test_what_is_no_pool_is_said_at_once() -> None:
+def test_an_address_that_is_not_the_pools_fails_immediately() -> None:
     asked: list[str] = []
 
     class Other(http.server.BaseHTTPRequestHandler):
@@ -425,7 +423,7 @@ def test_a_block_gives_back_when_it_raises_and_the_error_is_its_own(pool: PoolPr
 
 def test_a_block_is_renewed_until_its_end_and_not_after_it(pool: PoolProcess) -> None:
     with AccountPoolClient(pool.url) as client:
-        with client.session(ttl_seconds=1) as session, client.session(ttl_seconds=1, renew=False) as other:
+        with client.session(ttl_seconds=6) as session, client.session(ttl_seconds=1, renew=False) as other:
             fence = session.accounts[0].fence
             eventually(lambda: pool.sessions() == 1)
             first = session.expires_at
@@ -434,8 +432,9 @@ def test_a_block_is_renewed_until_its_end_and_not_after_it(pool: PoolProcess) ->
             assert session.accounts[0].fence == fence
             # What has lapsed is borrowed again when it is wanted.
             assert other.token().account.id != session.accounts[0].id
-        names = [thread.name for thread in threading.enumerate()]
-        eventually(lambda: "account-pool-client" not in names or pool.sessions() == 0)
+        assert pool.sessions() == 0
+        # Its thread lives while there is something to renew.
+        eventually(lambda: "account-pool-client" not in [thread.name for thread in threading.enumerate()])
 
 
 def test_a_block_whose_session_was_taken_away_says_so(
