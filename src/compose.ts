@@ -15,7 +15,7 @@ import {
 import { EnvAccount } from './compose/env-account.ts';
 import { isOwnPool, poolSocketPrefix } from './compose/open-pool.ts';
 import { type Config, checkRunMode, keyWarnings, type RunMode } from './config.ts';
-import type { UpstreamProvider } from './core/provider.ts';
+import { turnProviders, type UpstreamProvider } from './core/provider.ts';
 import { BodyBudget } from './lib/body-budget.ts';
 import { createSteadyClock } from './lib/clock.ts';
 import { hasLocalSockets, makeLocalSocket } from './lib/local-socket.ts';
@@ -101,7 +101,7 @@ export async function startServices(
         poolAddress: config.usePoolService
           ? (seen) => addressBeside(seen, config.gateway, config.pool, urls.poolUrl)
           : undefined,
-        providers: [upstream(providers, 'warp'), upstream(providers, 'oz')],
+        providers: upstreams(providers),
         sandbox: upstream(providers, 'sandbox'),
         apiKeys: config.gateway.apiKeys,
         ...(config.pool.adminKey === undefined ? {} : { adminKey: config.pool.adminKey }),
@@ -269,6 +269,11 @@ function hostCheck(
 ): readonly string[] | null {
   const isOpened = allowOpenBind && !isLoopbackHost(host);
   return hasKeys || isOpened ? null : [...allowedHosts, new URL(localUrl({ host, port: 0 })).hostname];
+}
+
+function upstreams(providers: Providers): [UpstreamProvider, ...UpstreamProvider[]] {
+  const [first, ...others] = turnProviders;
+  return [upstream(providers, first), ...others.map((name) => upstream(providers, name))];
 }
 
 function upstream(providers: Providers, name: string): UpstreamProvider {

@@ -9,7 +9,7 @@ import { loadConfig } from '../src/config.ts';
 import { findFreePort } from '../src/core/testing/free-port.ts';
 import { examine } from '../src/doctor/doctor.ts';
 import { createLogger } from '../src/lib/logger.ts';
-import { startProcess } from './support/process.ts';
+import { runCommand, startProcess } from './support/process.ts';
 
 async function listen(server: Server): Promise<number> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -147,4 +147,35 @@ it('looks at every configured provider, not only at Warp', async () => {
     'provider tokens': expect.stringMatching(/^ok: .* answers/),
     'provider keys': expect.stringMatching(/^problem: .* cannot be reached/),
   });
+});
+
+it('says why no turn can be answered, also where there are accounts, as the status does', async () => {
+  const { folder, environment, doctor, pool } = await installation();
+  const upstream = environment['WARP_SERVER_URL'];
+  writeFileSync(
+    join(folder, 'warp2api.yaml'),
+    `providers: { local: { type: api_key, check_url: "${upstream}/health" } }`,
+  );
+  await startProcess(['serve'], environment, folder);
+  const status = async () => (await runCommand(['status'], environment, folder)).stdout;
+  await pool('/api/accounts', { provider: 'local', api_key: 'any' });
+  const reason = 'The gateway sends turns to warp and oz only, and the pool has no account of these';
+  expect(await doctor()).toMatchObject({
+    accounts: 'ok: 1, of which 1 can be lent now',
+    turns: expect.stringContaining(`problem: ${reason}`),
+  });
+  expect(await status()).toContain(`\n${reason}`);
+
+  await pool('/api/accounts', { provider: 'warp', api_key: 'wk-1.revoked', email: 'me@example.com' });
+  expect(await doctor()).toMatchObject({
+    turns: expect.stringContaining('problem: No account can answer: 1 needs a new key or login'),
+    logins: expect.stringContaining(
+      'me@example.com (the provider does not accept its credential (401)); give it with "warp2api account replace"',
+    ),
+  });
+  expect(await status()).toContain('No account can answer: 1 needs a new key or login');
+
+  await pool('/api/accounts', { provider: 'warp', api_key: 'wk-good' });
+  expect((await doctor())['turns']).toBe('ok: the gateway has accounts to answer them with');
+  expect(await status()).not.toContain('No account can answer');
 });

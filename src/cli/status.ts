@@ -37,7 +37,8 @@ function describe(status: StatusAnswer): string {
     ...status.sources.map((source): [string, string] => [`source ${source.name}`, sourceText(source)]),
   ]);
   const notice = 'Answers come from the built-in sandbox: there is no real account in the pool.\n';
-  return status.sandbox ? pairs + notice : pairs;
+  const reason = status.reason ? `\n${status.reason}\n` : '';
+  return pairs + (status.sandbox ? notice : reason);
 }
 
 function spent({ spent_last_hour: hour }: StatusAnswer['forecast']): string {

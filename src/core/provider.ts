@@ -184,3 +184,6 @@ export interface CallingProvider extends ModelProvider {
 
 /** A provider whose models the gateway offers. */
 export type UpstreamProvider = ExchangingProvider | CallingProvider;
+
+/** The providers that the gateway sends turns to; plain model names go to the first that has accounts. */
+export const turnProviders = ['warp', 'oz'] as const;

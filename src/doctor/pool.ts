@@ -1,6 +1,9 @@
 import { randomUUID } from 'node:crypto';
+import { turnProviders } from '../core/provider.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import type { Pool, PoolAdmin, PoolHealth } from '../pool-api/pool.ts';
+import { judge } from '../pool-api/readiness.ts';
+import { refusalOf } from '../pool-api/refusal.ts';
 import { type Finding, ok, problem, skipped } from './report.ts';
 
 const mostNamed = 5;
@@ -25,21 +28,34 @@ export async function lookAtPool(
   if (stats.available > 0) findings.push(ok('accounts', counts));
   else if (stats.in_use > 0) findings.push(ok('accounts', `${counts}; ${stats.in_use} are in use`));
   else {
-    findings.push(
-      problem('accounts', `${counts}: "warp2api account list" shows why and until when; add more`),
-    );
+    const why = '"warp2api account list" shows why and until when; add more';
+    findings.push(problem('accounts', `${counts}: ${why}`));
   }
+  const health = await borrower.health();
+  findings.push(...lookAtTurns(health));
   if (stats.reauth_required > 0) {
     const { accounts } = await admin.listAccounts({ status: 'reauth_required', limit: mostNamed });
-    const names = accounts.map(({ id, email }) => email ?? id).join(', ');
+    const names = accounts.map((one) => `${one.email ?? one.id} (${refusalOf(one)})`).join(', ');
     const more = stats.reauth_required > accounts.length ? ', …' : '';
+    const advice = 'give it with "warp2api account replace" or "warp2api account login"';
     findings.push(
-      problem('logins', `${stats.reauth_required} need a new key or login from their owner: ${names}${more}`),
+      problem(
+        'logins',
+        `${stats.reauth_required} need a new key or login from their owner: ${names}${more}; ${advice}`,
+      ),
     );
   }
-  findings.push(...lookAtStanding(await borrower.health()));
+  findings.push(...lookAtStanding(health));
   findings.push(stats.available > 0 ? await lendOne(borrower) : skipped('lease', 'no account is free'));
   return findings;
+}
+
+/** Whether a gateway of this configuration can answer turns with them: there may be accounts that only programs can use. */
+function lookAtTurns({ accounts }: PoolHealth): Finding[] {
+  if (accounts === undefined) return [];
+  const verdict = judge(accounts, turnProviders);
+  if (verdict.isReady) return [ok('turns', 'the gateway has accounts to answer them with')];
+  return [verdict.isPassing ? ok('turns', verdict.reason) : problem('turns', verdict.reason)];
 }
 
 /** Whether the pool knows a gateway of this configuration as one. Nothing where they are one process. */

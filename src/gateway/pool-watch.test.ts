@@ -110,3 +110,39 @@ it('tells whether the pool takes the key, and what it is kept from', async () =>
     { caller: 'borrower', gatewayOnly: 3 },
   ]);
 });
+
+it('learns how accounts stand soon after one has changed, in one look for a crowd of changes', async () => {
+  const { poolWatch, answer, tell, looks, clock } = watch();
+  answer({ accounts: { warp: { open: 1 } } });
+  await poolWatch.look();
+  answer({ accounts: { warp: { cooldown: 1 } } });
+  for (let count = 0; count < 100; count += 1) tell(changed('warp', 'cooldown'));
+  await clock.advance(250);
+  expect([looks(), poolWatch.accounts]).toEqual([2, { warp: { cooldown: 1 } }]);
+  answer({ isSandbox: true });
+  await clock.advance(5_000);
+  expect(poolWatch.accounts).toBeUndefined();
+});
+
+it('takes no older answer after a newer one', async () => {
+  const answers: ((health: PoolHealth) => void)[] = [];
+  const pool = {
+    health: () => new Promise<PoolHealth>((resolve) => answers.push(resolve)),
+    subscribe() {},
+  } as Pick<Pool, 'health' | 'subscribe'> as Pool;
+  const poolWatch = createPoolWatch(pool, createManualClock());
+  const healthWith = (open: number): PoolHealth => ({
+    isReachable: true,
+    isSandbox: false,
+    providers: ['warp'],
+    caller: 'gateway',
+    gatewayOnly: 0,
+    accounts: { warp: { open } },
+  });
+  const looks = [poolWatch.look(), poolWatch.look()];
+  answers[1]?.(healthWith(2));
+  answers[0]?.(healthWith(1));
+  await Promise.all(looks);
+  expect(poolWatch.accounts).toEqual({ warp: { open: 2 } });
+  poolWatch.close();
+});

@@ -448,6 +448,10 @@ export const statusAnswer = z.object({
   min_pool_size: z.int(),
   max_pool_size: z.int(),
   health: z.enum(['healthy', 'low', 'critical']),
+  /** Why no account can be lent, or why the gateway can answer no turn with those that can, and what to do; null else. */
+  reason: z.string().nullable().optional(),
+  /** The accounts of each provider by what keeps them from being lent to a gateway, in the words of a shortage. */
+  accounts: readiness.optional(),
   /** True while built-in sandbox accounts answer because there is no real one. */
   sandbox: z.boolean(),
   /** How long what is left lasts, in the providers' own units. */

@@ -1,4 +1,6 @@
+import { turnProviders } from '../core/provider.ts';
 import { PoolError } from '../pool-api/errors.ts';
+import { judge, judgePool, type Readiness } from '../pool-api/readiness.ts';
 import {
   type RefreshTokensAnswer,
   type ReplenishAnswer,
@@ -10,6 +12,7 @@ import { forecastFrom } from './forecast.ts';
 import { parse } from './parse.ts';
 import type { Caller, PoolContext } from './pool-context.ts';
 import { isoTime } from './present.ts';
+import { readinessOf } from './readiness.ts';
 import type { Replenisher } from './replenish.ts';
 import { usableIn } from './room.ts';
 import type { Stats, StoredAccount } from './store/store.ts';
@@ -69,6 +72,7 @@ export function createUpkeep(context: PoolContext, replenisher: Replenisher): Up
       const lending = context.lending();
       const stats = await store.stats(now);
       const isSandbox = lending !== store;
+      const accounts = readinessOf(stats, true);
       const sessions = isSandbox ? (await lending.stats(now)).sessions : stats.sessions;
       return {
         pool_stats: {
@@ -86,6 +90,8 @@ export function createUpkeep(context: PoolContext, replenisher: Replenisher): Up
         min_pool_size: settings.minPoolSize,
         max_pool_size: settings.maxPoolSize,
         health: healthOf(stats),
+        reason: isSandbox ? null : reasonOf(accounts),
+        accounts,
         sandbox: isSandbox,
         forecast: forecastFrom(stats, now),
         sources: await replenisher.sources(),
@@ -135,6 +141,11 @@ export function createUpkeep(context: PoolContext, replenisher: Replenisher): Up
       };
     },
   };
+}
+
+function reasonOf(accounts: Readiness): string | null {
+  const verdicts = [judgePool(accounts), judge(accounts, turnProviders)];
+  return verdicts.find((verdict) => !verdict.isReady)?.reason ?? null;
 }
 
 function sameEmail(one: string | null, other: string): boolean {
