@@ -68,7 +68,7 @@ const ways: Record<string, { words?: string[]; environment?: Record<string, stri
 };
 
 describe.for(Object.entries(databases))('on %s commands reach the pool of', ([, settings]) => {
-  it.for(Object.entries(ways))('%s', { timeout: 90_000 }, async ([, { words, environment }]) => {
+  it.for(Object.entries(ways))('%s', async ([, { words, environment }]) => {
     const place = await workplace({ ...(await settings()), ...environment });
     const service = await place.serve(words);
     // No key, and ports that nobody knows: none is needed.

@@ -3,13 +3,10 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { expect, it, onTestFinished, vi } from 'vitest';
+import { expect, it, onTestFinished } from 'vitest';
 import { type Sandbox, startSandbox } from '../sandbox/index.ts';
 import { childEnvironment, startProcess } from './support/process.ts';
 import { eventually } from './support/services.ts';
-
-// Each test waits for intervals of a second and more, in processes of their own.
-vi.setConfig({ testTimeout: 60_000 });
 
 interface Login {
   readonly id: string;

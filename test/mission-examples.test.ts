@@ -1,11 +1,12 @@
 import { execFile, spawn } from 'node:child_process';
 import { cpSync, existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { promisify } from 'node:util';
 import { expect, onTestFinished, test } from 'vitest';
+import { findFreePort } from '../src/core/testing/free-port.ts';
+import { childEnvironment } from './support/process.ts';
 import { usePython } from './support/python.ts';
 import { eventually } from './support/services.ts';
 
@@ -79,11 +80,11 @@ async function workingCopy(env: string, keys: Record<string, string> = {}): Prom
     symlinkSync(join(root, name), join(folder, name));
   }
   for (const name of ['start_services.sh', 'stop_services.sh']) cpSync(join(root, name), join(folder, name));
-  const [gatewayPort, poolPort] = await Promise.all([freePort(), freePort()]);
+  const [gatewayPort, poolPort] = await Promise.all([findFreePort(), findFreePort()]);
   const here = (text: string) =>
     text.replaceAll('8018', String(gatewayPort)).replaceAll('8019', String(poolPort));
   writeFileSync(join(folder, '.env'), here(env));
-  const variables = { PATH: process.env['PATH'], HOME: process.env['HOME'], ...keys };
+  const variables = { ...childEnvironment, HOME: process.env['HOME'], ...keys };
   const options = { cwd: folder, env: variables, timeout: 60_000 };
   const bash = async (lines: string) => (await run('bash', ['-ec', here(lines)], options)).stdout;
   onTestFinished(async () => {
@@ -99,7 +100,7 @@ async function workingCopy(env: string, keys: Record<string, string> = {}): Prom
         output += chunk;
       });
       try {
-        await eventually(`${line}: ${output}`, () => isEnough(output), 20_000);
+        await eventually(`${line}: ${output}`, () => isEnough(output));
       } finally {
         process.kill(-(child.pid ?? 0), 'SIGKILL');
       }
@@ -122,14 +123,6 @@ async function workingCopy(env: string, keys: Record<string, string> = {}): Prom
     poolPort,
     folder,
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((ready) => server.once('listening', ready));
-  const address = server.address();
-  await new Promise((closed) => server.close(closed));
-  return typeof address === 'object' && address !== null ? address.port : 0;
 }
 
 const printedAnswer = (said: string) =>

@@ -107,10 +107,10 @@ describe('the packed package', () => {
       PROVIDER_URL: services.upstream.url,
     };
     for (const node of await findNodes()) {
-      const borrowed = await run(node, ['built/borrow.js'], { cwd: folder, env, timeout: 20_000 });
+      const borrowed = await run(node, ['built/borrow.js'], { cwd: folder, env, timeout: 60_000 });
       expect(borrowed.stdout).toContain(`borrowed ${id} of warp`);
       expect(borrowed.stdout).toContain('the provider answered 200');
-      const block = await run(node, ['built/block.js'], { cwd: folder, env, timeout: 20_000 });
+      const block = await run(node, ['built/block.js'], { cwd: folder, env, timeout: 60_000 });
       expect(block.stdout).toBe(`${id}: 100 turns\n`);
     }
     expect(await services.pool('/api/accounts/status')).toMatchObject({ active_sessions: 0 });

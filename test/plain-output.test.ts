@@ -17,7 +17,7 @@ const obeyed = /(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]
 const program = resolve(import.meta.dirname, '../src/main.ts');
 
 function run(words: readonly string[], environment: Record<string, string>, folder: string): Promise<string> {
-  const options = { cwd: folder, env: { ...childEnvironment, ...environment }, timeout: 30_000 };
+  const options = { cwd: folder, env: { ...childEnvironment, ...environment }, timeout: 60_000 };
   return new Promise((done) => {
     execFile(process.execPath, [program, ...words], options, (_error, out, err) => done(`${out}${err}`));
   });

@@ -50,7 +50,7 @@ test('its programs run and give everything back', async () => {
   for (const [index, program] of programs.entries()) {
     const file = join(folder, `program-${index}.ts`);
     writeFileSync(file, here(program).replace("'warp2api/pool-client'", `'${client}'`));
-    const { stderr } = await run(process.execPath, [file], { timeout: 15_000 });
+    const { stderr } = await run(process.execPath, [file], { timeout: 60_000 });
     expect(stderr).toBe('');
   }
   for (const program of blocks('python')) {

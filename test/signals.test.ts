@@ -5,6 +5,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { childEnvironment } from './support/process.ts';
 import { eventually } from './support/services.ts';
 
 const root = resolve(import.meta.dirname, '..');
@@ -16,7 +17,7 @@ async function launch(program: string, words: readonly string[], extra: Record<s
   const folder = mkdtempSync(join(tmpdir(), 'warp2api-signals-'));
   const child = spawn(program, words, {
     cwd: root,
-    env: { PATH: process.env['PATH'], DATA_DIR: folder, PORT: '0', POOL_SERVICE_PORT: '0', ...extra },
+    env: { ...childEnvironment, DATA_DIR: folder, PORT: '0', POOL_SERVICE_PORT: '0', ...extra },
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
   });

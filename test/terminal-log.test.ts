@@ -53,7 +53,7 @@ async function logOf(
   });
   const { LOG_FILE: file } = environment;
   const log = (): string => (file === undefined ? output : read(join(folder, file)));
-  await eventually('the services have started', () => log().includes('SANDBOX'), 30_000);
+  await eventually('the services have started', () => log().includes('SANDBOX'));
   await use(log);
   child.kill('SIGTERM');
   await exited;

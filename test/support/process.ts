@@ -44,7 +44,7 @@ export async function runCommand(
 ): Promise<{ readonly code: number | null; readonly stdout: string; readonly stderr: string }> {
   const child = spawn(process.execPath, [resolve(import.meta.dirname, '../../src/main.ts'), ...words], {
     cwd: folder,
-    env: { PATH: process.env['PATH'], ...environment },
+    env: { ...childEnvironment, ...environment },
   });
   onTestFinished(() => void child.kill('SIGKILL'));
   child.stdin.end(stdin);

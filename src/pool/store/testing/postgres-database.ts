@@ -14,23 +14,29 @@ export async function freshDatabase(): Promise<string> {
 }
 
 const tables = [
-  'meta',
-  'accounts',
-  'sessions',
   'leases',
   'reports_seen',
+  'sessions',
   'refreshes',
+  'accounts',
   'known_credentials',
   'removed_intents',
   'audit',
   'spending',
   'standings',
   'counters',
+  'meta',
 ];
+const sequences = ['accounts_seq_seq', 'refreshes_seq_seq', 'audit_seq_seq'];
 
-/** As fresh as a new one, and quicker. */
+/** As fresh as a new one, and quicker. TRUNCATE makes a file for each table and index, which takes 25 times as long. */
 export async function emptyDatabase(url: string): Promise<void> {
   const db = await openPostgres(url);
-  await db.writing.script(`TRUNCATE ${tables.join(', ')} RESTART IDENTITY`);
+  await db.writing.script(
+    [
+      ...tables.map((name) => `DELETE FROM ${name}`),
+      ...sequences.map((name) => `ALTER SEQUENCE ${name} RESTART`),
+    ].join(';'),
+  );
   await db.close();
 }
