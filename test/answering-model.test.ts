@@ -57,6 +57,11 @@ async function services(environment: Record<string, string> = {}): Promise<TestS
     aliases: { quick: 'gpt-5', 'team-*': 'gemini-2.5-pro' },
   }));
   await started.addAccount('wk-1');
+  // A turn waits three seconds for the list of models, which may take longer on a busy machine.
+  await eventually(
+    'the models are known',
+    async () => (await fetch(`${started.gatewayUrl}/v1/models/gpt-5`)).ok,
+  );
   return started;
 }
 
