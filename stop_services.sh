@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Stops what start_services.sh started: the gateway first, so that it gives its accounts back to the pool.
+# Stops the services of this checkout that run with its DATA_DIR, however they were started: the gateway first, so that it gives
+# its accounts back to the pool.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=scripts/services.sh
@@ -7,22 +8,48 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 stop_seconds=30
 
-log_dir=${LOG_DIR:-logs}
-# A faulty configuration must not keep anybody from stopping; then the default folder is looked at.
-if find_node && settings=$("$node" "$program" config --json 2>/dev/null); then read_settings "$settings"; fi
+log_dir=${LOG_DIR:-logs} running=''
+# Also where the configuration is faulty: that must not keep anybody from stopping.
+if find_node && settings=$("$node" "$program" config --json --services 2>/dev/null); then read_settings "$settings"; fi
 
-stopped=0
+stopped=0 failed=0
+# stop NAME PID WHERE
 stop() {
-  local name=$1 mode=$2 pid
-  local pid_file="$log_dir/$name.pid"
-  if pid=$(running_pid "$pid_file" "$mode"); then
-    stop_process "$pid_file" "$stop_seconds"
-    echo "$name stopped (pid $pid)."
+  if stop_process "$2" "$stop_seconds"; then
+    echo "$1 stopped (pid $2)$3."
     stopped=$((stopped + 1))
+  else
+    echo "stop_services: $1 (pid $2) runs as $(ps -p "$2" -o user= 2>/dev/null | tr -d ' '): stop it as that user." >&2
+    failed=1
   fi
+}
+
+# stop_noted SERVICE NAME: those that have said in DATA_DIR that they run.
+stop_noted() {
+  local pid service holds_pool urls by root
+  while IFS=$'\t' read -r pid service holds_pool urls by root; do
+    [ "$service" = "$1" ] || continue
+    if [ "$root" != - ]; then
+      echo "A service of $root runs with this DATA_DIR (pid $pid, $urls): stop it there." >&2
+      continue
+    fi
+    [ "$urls" != - ] || urls='' # A port of its own choice.
+    [ "$by" = - ] && by='' || by=", which $by had started"
+    stop "$2" "$pid" "${urls:+: $urls}$by"
+  done < <([ -z "$running" ] || echo "$running")
+}
+
+# stop_started NAME MODE: what start_services.sh has started, where that has not said so.
+stop_started() {
+  local pid pid_file="$log_dir/$1.pid"
+  if pid=$(running_pid "$pid_file" "$2") && ! has_ended "$pid"; then stop "$1" "$pid" ''; fi
   rm -f "$pid_file"
 }
 
-stop warp2api gateway
-stop pool-service pool
-if [ "$stopped" -eq 0 ]; then echo 'Nothing was running.'; fi
+stop_noted gateway warp2api
+stop_started warp2api gateway
+stop_noted both warp2api
+stop_noted pool pool-service
+stop_started pool-service pool
+if [ "$stopped" -eq 0 ] && [ "$failed" -eq 0 ]; then echo 'Nothing was running.'; fi
+exit "$failed"

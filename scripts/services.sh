@@ -16,18 +16,22 @@ find_node() {
   node=$(command -v node) && [ "$("$node" -p 'parseInt(process.versions.node)')" -ge 24 ]
 }
 
-# read_settings JSON: what the program says about itself, as variables.
+# read_settings JSON: what the program says about itself, as variables; $running has a line for each service that runs with this
+# DATA_DIR: pid, service, whether it holds the pool, addresses, what started it, another checkout it is of. "-" stands for nothing.
 read_settings() {
-  local names='poolUrl gatewayUrl usePoolService logDir'
   {
     IFS= read -r pool_url
     IFS= read -r gateway_url
     IFS= read -r use_pool_service
     IFS= read -r log_dir
+    IFS= read -r data_dir
+    running=$(cat)
   } < <("$node" -e '
-    const settings = JSON.parse(process.argv[1]);
-    for (const name of process.argv[2].split(" ")) console.log(String(settings[name]));
-  ' "$1" "$names")
+    const { services = [], ...settings } = JSON.parse(process.argv[1]);
+    for (const name of process.argv[2].split(" ")) console.log(settings[name] ?? "");
+    for (const { pid, service, holdsPool, urls, startedBy = "-", otherRoot = "-" } of services)
+      console.log([pid, service, holdsPool, urls.join(" ") || "-", startedBy, otherRoot].join("\t"));
+  ' "$1" 'poolUrl gatewayUrl usePoolService logDir dataDir')
 }
 
 # close_folder FOLDER: takes our files in it from other users, and the folder unless it is there for more than them.
@@ -56,25 +60,21 @@ running_pid() {
   case $words in *"$program serve $2"*) echo "$pid" ;; *) return 1 ;; esac
 }
 
-# stop_process PID_FILE SECONDS: asks it to end, waits, and ends it by force when it does not.
+# stop_process PID SECONDS: asks it to end, waits, and ends it by force when it does not. False for one of another user.
 stop_process() {
-  local pid tries
-  pid=$(cat "$1")
-  kill -TERM "$pid" 2>/dev/null || true
+  local tries
+  if ! kill -TERM "$1" 2>/dev/null; then has_ended "$1"; return; fi
   for ((tries = $2 * 10; tries > 0; tries--)); do
-    has_ended "$pid" && break
+    has_ended "$1" && return
     sleep 0.1
   done
-  if ! has_ended "$pid"; then
-    echo "Warning: process $pid did not end within $2 s and was killed." >&2
-    kill -KILL "$pid" 2>/dev/null || true
-  fi
-  rm -f "$1"
+  echo "Warning: process $1 did not end within $2 s and was killed." >&2
+  kill -KILL "$1" 2>/dev/null || true
 }
 
 # A process that has ended but was not yet collected by its parent counts as ended.
 has_ended() {
-  kill -0 "$1" 2>/dev/null || return 0
+  if ! kill -0 "$1" 2>/dev/null && ! ps -p "$1" >/dev/null 2>&1; then return 0; fi
   local state
   if [ -r "/proc/$1/stat" ]; then
     state=$(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null)
@@ -82,6 +82,15 @@ has_ended() {
     state=$(ps -p "$1" -o stat= 2>/dev/null)
   fi
   case $state in Z*) return 0 ;; *) return 1 ;; esac
+}
+
+# says_sandbox URL: true when it answers from the built-in sandbox.
+says_sandbox() {
+  direct_node -e '
+    fetch(process.argv[1] + "/health", { signal: AbortSignal.timeout(5000) })
+      .then((answer) => answer.json())
+      .then(({ sandbox }) => { process.exitCode = sandbox === true ? 0 : 1; }, () => { process.exitCode = 1; });
+  ' "$1"
 }
 
 # Runs the Node without the proxies that it may have been told to use: services of this machine are asked directly.
@@ -94,6 +103,14 @@ is_healthy() {
     fetch(process.argv[1] + "/health", { signal: AbortSignal.timeout(5000) })
       .then((answer) => { process.exitCode = answer.ok ? 0 : 1; }, () => { process.exitCode = 1; });
   ' "$1"
+}
+
+# listener URL: " (pid 1, name)" of what listens there, as far as this user may see it.
+listener() {
+  local port=${1##*:} pid
+  pid=$(lsof -nP -t -iTCP:"$port" -sTCP:LISTEN 2>/dev/null | head -n 1) || true
+  [ -n "$pid" ] || pid=$(ss -Hltnp "sport = :$port" 2>/dev/null | sed -n 's/.*pid=\([0-9]*\).*/\1/p' | head -n 1) || true
+  [ -z "$pid" ] || echo " (pid $pid, $(ps -p "$pid" -o comm= 2>/dev/null))"
 }
 
 port_is_taken() {

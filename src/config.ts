@@ -184,6 +184,18 @@ export function nearSettings(
   });
 }
 
+/** The folders of an installation, also where other settings are faulty. */
+export function foldersOf(folder = process.cwd()): { readonly dataDir: string; readonly logDir: string } {
+  let environment = process.env;
+  try {
+    environment = readEnvironment(folder);
+  } catch {
+    // What the environment itself says has to do.
+  }
+  const { DATA_DIR = 'data', LOG_DIR = 'logs' } = readSettings(environment, []);
+  return { dataDir: resolve(folder, DATA_DIR), logDir: resolve(folder, LOG_DIR) };
+}
+
 /** Throws ConfigError with every fault found, not just the first. */
 export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd()): Config {
   const problems: string[] = [];

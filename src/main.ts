@@ -1,4 +1,5 @@
 import { flushCompileCache } from 'node:module';
+import { resolve } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { CliActions } from './cli/actions.ts';
@@ -7,14 +8,16 @@ import { openLog, openOutput } from './compose/open-log.ts';
 import { isOwnPool, openPool } from './compose/open-pool.ts';
 import { movePool, rotateMasterKey } from './compose/whole-store.ts';
 import { type RunningServices, startSandboxAlone, startServices } from './compose.ts';
-import { type Config, loadConfig, nearSettings, readEnvironment } from './config.ts';
+import { type Config, checkRunMode, foldersOf, loadConfig, nearSettings, readEnvironment } from './config.ts';
 import { createLogger, type Logger } from './lib/logger.ts';
 import { trustCertificates } from './lib/network/extra-certificates.ts';
 import { decodeText } from './lib/read-text.ts';
 import { localUrl } from './lib/service-address.ts';
+import { readNotes, removeNote, writeNote } from './lib/service-notes.ts';
 import { plainText } from './lib/shown-text.ts';
-import { starterOf, stopSignal } from './lib/stop-signals.ts';
+import { startedBy, starterOf, stopSignal } from './lib/stop-signals.ts';
 
+const root = resolve(import.meta.dirname, '..');
 const stopSignals = ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const;
 
 /** For all that has to be stored and given back once turns have ended; the longest is a new token, with 20 s. */
@@ -42,12 +45,22 @@ const actions: CliActions = {
       logger.warn(`${name} in .env is no setting and changes nothing: did you mean ${meant}?`);
     // With a log file a hangup means that the file was moved; without one that the terminal was closed.
     const signals = config.logFile === undefined ? ([...stopSignals, 'SIGHUP'] as const) : stopSignals;
-    await runUntilStopped(
-      logger,
-      signals,
-      (onLost) => startServices(config, mode, logger, onLost),
-      config.shutdownMs,
-    );
+    const run = async (onLost: (error: Error) => void) => {
+      const services = await startServices(config, mode, logger, onLost);
+      writeNote(config.dataDir, {
+        service: mode,
+        root,
+        urls: [services.gatewayUrl, services.poolUrl].filter((url) => url !== undefined),
+        holdsPool: mode !== 'gateway' || !config.usePoolService,
+        startedBy: startedBy(variables()),
+      });
+      return services;
+    };
+    try {
+      await runUntilStopped(logger, signals, run, config.shutdownMs);
+    } finally {
+      removeNote(config.dataDir);
+    }
   },
   async sandbox(options) {
     const logger = createLogger('INFO', await openOutput('auto'));
@@ -71,8 +84,14 @@ const actions: CliActions = {
   },
   migrate: (options) => movePool(configure(), options),
   rotateKey: (options) => rotateMasterKey(configure(), options.newKeyFile),
-  resolvedSettings() {
+  resolvedSettings({ isForStart }) {
     const config = configure();
+    if (isForStart) {
+      for (const mode of config.usePoolService
+        ? (['both', 'pool', 'gateway'] as const)
+        : (['gateway'] as const))
+        checkRunMode(config, mode);
+    }
     return {
       poolUrl: localUrl(config.pool),
       gatewayUrl: localUrl(config.gateway),
@@ -80,6 +99,13 @@ const actions: CliActions = {
       logDir: config.logDir,
       dataDir: config.dataDir,
     };
+  },
+  runningServices() {
+    const { dataDir, logDir } = foldersOf();
+    const services = readNotes(dataDir).map(({ root: ofService, ...note }) =>
+      ofService === root ? note : { ...note, otherRoot: ofService },
+    );
+    return { logDir, services };
   },
   accountKeyFromEnvironment: () => variables()['ACCOUNT_API_KEY'],
   readStdin: async () => decodeText(await buffer(process.stdin)),

@@ -26,8 +26,10 @@ export interface CliActions {
     readonly from?: string;
     readonly to: string;
   }): Promise<Readonly<Record<string, number>>>;
-  /** Throws when the configuration is faulty. */
-  resolvedSettings(): ResolvedSettings;
+  /** Throws when the configuration is faulty, for a start also when the services would refuse it. */
+  resolvedSettings(options: { readonly isForStart: boolean }): ResolvedSettings;
+  /** The services that run with this DATA_DIR. Never throws. */
+  runningServices(): { readonly logDir: string; readonly services: readonly RunningService[] };
   /** The value of ACCOUNT_API_KEY, so that a key need not be an argument. */
   accountKeyFromEnvironment(): string | undefined;
   /** All of standard input. */
@@ -58,6 +60,17 @@ export interface KeyRotation {
 }
 
 /** Settings that scripts around the program need; no secrets. */
+export interface RunningService {
+  readonly pid: number;
+  readonly service: 'both' | 'pool' | 'gateway';
+  readonly urls: readonly string[];
+  readonly holdsPool: boolean;
+  /** Such as `npm start`. */
+  readonly startedBy?: string | undefined;
+  /** Of another checkout: its folder. */
+  readonly otherRoot?: string | undefined;
+}
+
 export interface ResolvedSettings {
   /** Where `serve pool` answers on this machine. */
   readonly poolUrl: string;

@@ -27,6 +27,13 @@ export function starterOf(environment: NodeJS.ProcessEnv): Starter | undefined {
   return { parent: process.ppid, npm: isShell ? parent.parent : undefined };
 }
 
+/** The command that a person gave, where that was not this program's own: `npm start`, `npx`. */
+export function startedBy(environment: NodeJS.ProcessEnv): string | undefined {
+  const { npm_lifecycle_script: script = '', npm_lifecycle_event: event = '' } = environment;
+  if (!scriptOfService.test(script)) return undefined;
+  return event === 'npx' ? 'npx' : event === 'start' ? 'npm start' : `npm run ${event}`;
+}
+
 function hasEnded({ parent, npm }: Starter): boolean {
   if (process.ppid !== parent) return true;
   return npm !== undefined && linuxProcess(parent)?.parent !== npm;

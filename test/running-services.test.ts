@@ -1,0 +1,129 @@
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { linuxProcess } from '../src/lib/linux-process.ts';
+import { eventually } from './support/services.ts';
+
+const root = resolve(import.meta.dirname, '..');
+
+/** An installation: what its scripts and services are told, and the scripts to run. */
+async function install() {
+  const folder = mkdtempSync(join(tmpdir(), 'warp2api running '));
+  const [pool, gateway] = [await freePort(), await freePort()];
+  const own: Record<string, string | undefined> = {
+    PATH: process.env['PATH'],
+    DATA_DIR: join(folder, 'data'),
+    LOG_DIR: join(folder, 'logs'),
+    PORT: String(gateway),
+    POOL_SERVICE_PORT: String(pool),
+  };
+  const run = (script: string, extra: Record<string, string> = {}) =>
+    new Promise<{ code: number; out: string; err: string }>((done) => {
+      const options = { cwd: tmpdir(), env: { ...own, ...extra } };
+      execFile(join(root, script), options, (error, out, err) =>
+        done({ code: Number(error?.code ?? 0), out, err }),
+      );
+    });
+  onTestFinished(async () => {
+    await run('stop_services.sh');
+    rmSync(folder, { recursive: true, force: true });
+  });
+  return {
+    own,
+    pool: `http://127.0.0.1:${pool}`,
+    gateway: `http://127.0.0.1:${gateway}`,
+    start: (extra?: Record<string, string>) => run('start_services.sh', extra),
+    stop: (extra?: Record<string, string>) => run('stop_services.sh', extra),
+  };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  server.close();
+  return port;
+}
+
+test('services are found again with other settings, and what answers is said', async () => {
+  const { own, pool, gateway, start, stop } = await install();
+  const started = await start();
+  expect(started).toMatchObject({ code: 0, err: '' });
+  expect(started.out).toMatch(/the built-in sandbox answers.*\n {2}npx warp2api account add/);
+  const elsewhere = { LOG_DIR: join(own['LOG_DIR'] ?? '', 'other'), PORT: '1' };
+  expect((await start(elsewhere)).out).toContain(`warp2api is already running`);
+  expect((await start({ USE_POOL_SERVICE: 'false' })).err).toMatch(
+    /pool-service runs .*run \.\/stop_services\.sh first/,
+  );
+  const stopped = await stop({ ...elsewhere, HOST: 'nonsense host', USE_POOL_SERVICE: 'false' });
+  expect(stopped).toMatchObject({ code: 0, err: '' });
+  expect(stopped.out.split('\n')).toEqual([
+    expect.stringMatching(`^warp2api stopped \\(pid \\d+\\): ${gateway}\\.$`),
+    expect.stringMatching(`^pool-service stopped \\(pid \\d+\\): ${pool}\\.$`),
+    '',
+  ]);
+  expect(readdirSync(own['DATA_DIR'] ?? '').filter((name) => /^service|lock/.test(name))).toEqual([]);
+});
+
+test('a service that npm start runs is named by start_services.sh, and stopped by stop_services.sh', async () => {
+  const { own, pool, gateway, start, stop } = await install();
+  const npm = spawn('npm', ['start'], { cwd: root, env: own, stdio: ['ignore', 'pipe', 'inherit'] });
+  let output = '';
+  npm.stdout.on('data', (chunk) => {
+    output += chunk;
+  });
+  const ended = once(npm, 'exit');
+  onTestFinished(() => void npm.kill('SIGTERM'));
+  // Its note is written when it listens.
+  await eventually(
+    'it runs',
+    () =>
+      output.includes('the gateway listens') &&
+      existsSync(own['DATA_DIR'] ?? '') &&
+      readdirSync(own['DATA_DIR'] ?? '').some((name) => name.startsWith('service.')),
+  );
+  expect(await start()).toMatchObject({ code: 0, out: expect.stringContaining(`${gateway} ${pool}\n`) });
+  expect(await stop()).toMatchObject({
+    code: 0,
+    out: expect.stringContaining('which npm start had started.'),
+  });
+  expect(await ended).toEqual([0, null]);
+  expect(await stop()).toEqual({ code: 0, out: 'Nothing was running.\n', err: '' });
+});
+
+test('equal ports are refused before anything starts', async () => {
+  const { own, start } = await install();
+  const { code, err } = await start({ POOL_SERVICE_PORT: own['PORT'] ?? '' });
+  expect(code).toBe(1);
+  expect(err).toMatch(
+    /PORT and POOL_SERVICE_PORT are both \d+: give them different values\.\n.*nothing was started/,
+  );
+  expect(existsSync(own['DATA_DIR'] ?? '')).toBe(false);
+});
+
+test.runIf(process.platform === 'linux')(
+  'a service of another checkout is left alone, and a dead one is forgotten',
+  async () => {
+    const { own, start, stop } = await install();
+    const folder = own['DATA_DIR'] ?? '';
+    mkdirSync(folder);
+    const note = { pid: process.pid, service: 'both', root: '/elsewhere', urls: [], holdsPool: true };
+    const write = (started: string) =>
+      writeFileSync(join(folder, `service.${process.pid}.json`), JSON.stringify({ ...note, started }));
+    write(linuxProcess(process.pid)?.started ?? '');
+    expect(await start()).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('a service of /elsewhere uses this DATA_DIR'),
+    });
+    expect(await stop()).toMatchObject({
+      code: 0,
+      err: expect.stringMatching(/\/elsewhere .*: stop it there\.$/m),
+    });
+    write('another time');
+    expect(await stop()).toEqual({ code: 0, out: 'Nothing was running.\n', err: '' });
+  },
+);
