@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { withoutNulls } from '../core/null-fields.ts';
+import { unknownFields } from '../core/unknown-field.ts';
 import { importedAccount } from './schema.ts';
 
 /** One account of a file in the import format. */
@@ -39,12 +40,19 @@ function parseLine(text: string, line: number): ImportLine {
   }
   const result = importedAccount.safeParse(withoutNulls(importedAccount, value));
   if (result.success) return { line, account: result.data };
-  return { line, problem: result.error.issues.map(problemOf).join('; ') };
+  const { issues } = result.error;
+  const hasUnknown = issues.some(({ code }) => code === 'unrecognized_keys');
+  // A field that seems to be missing may be there under another name.
+  const told = hasUnknown ? issues.filter(({ code }) => code !== 'custom') : issues;
+  return { line, problem: told.map(problemOf).join('; ') };
 }
+
+const knownFields = Object.keys(importedAccount.shape);
 
 function problemOf(issue: z.core.$ZodIssue): string {
   const place = issue.path.join('.');
-  // The name of an unknown field came from outside, and may be a secret that lost its way.
-  if (issue.code === 'unrecognized_keys') return 'has a field that there is not';
+  if (issue.code === 'unrecognized_keys') {
+    return `has ${issue.keys.length === 1 ? 'an unknown field' : 'unknown fields'}: ${unknownFields(issue.keys, knownFields)}`;
+  }
   return place === '' ? issue.message : `"${place}" is not valid: ${issue.message}`;
 }

@@ -1,5 +1,6 @@
-import type { z } from 'zod';
+import { z } from 'zod';
 import { upToFirstProblem } from '../core/first-problem-only.ts';
+import { nearNames } from '../core/near-names.ts';
 import { withoutNulls } from '../core/null-fields.ts';
 import { PoolError } from '../pool-api/errors.ts';
 
@@ -15,8 +16,12 @@ export function parse<Schema extends z.ZodType>(schema: Schema, value: unknown):
   const issue = result.error.issues[0];
   if (issue === undefined) throw new PoolError('invalid_request', 'The request is not valid.');
   if (issue.code === 'unrecognized_keys') {
-    const param = [...issue.path, issue.keys[0] ?? ''].join('.');
-    throw new PoolError('unknown_field', `There is no field "${param}" in this request.`, { param });
+    const name = issue.keys[0] ?? '';
+    const param = [...issue.path, name].join('.');
+    const known = issue.path.length === 0 && schema instanceof z.ZodObject ? Object.keys(schema.shape) : [];
+    const [near] = nearNames(name, known);
+    const advice = near === undefined ? '.' : `; did you mean "${near}"?`;
+    throw new PoolError('unknown_field', `There is no field "${param}" in this request${advice}`, { param });
   }
   const param = issue.path.join('.');
   if (param === '')

@@ -57,6 +57,20 @@ describe('bad requests', () => {
     ['DELETE', '/health', undefined, 405, 'method_not_allowed'],
     ['POST', allocate, 'x'.repeat(1024 * 1024 + 1), 413, 'too_large'],
   ];
+  it('says which field is meant by one that there is not', async () => {
+    const service = await startServer();
+    const said = async (given: object) => {
+      const { body } = await service.call<ErrorAnswer>('POST', '/api/accounts', given);
+      return body.error.message;
+    };
+    expect(await said({ provider: 'warp', apiKey: 'wk-1' })).toBe(
+      'There is no field "apiKey" in this request; did you mean "api_key"?',
+    );
+    expect(await said({ provider: 'warp', api_key: 'wk-1', colour: 1 })).toBe(
+      'There is no field "colour" in this request.',
+    );
+  });
+
   it.each([
     ['label', `a\u202e${'b'.repeat(10)}`],
     ['label', 'b'.repeat(450_000)],

@@ -28,6 +28,24 @@ function textOf({ port }: Running, body: unknown): Promise<{ status: number; tex
 }
 
 describe('an import', () => {
+  it('names the fields that there are not, the line they are in, and those that are meant', async () => {
+    const service = await startServer(quiet);
+    const lines = [
+      '{"provider":"warp","apikey":"wk-secret"}',
+      '',
+      '{"provider":"warp","api_key":"wk-1","wk-1.5f2c1d":"x","colour":1}',
+    ].join('\n');
+    const { body } = await service.call<ImportAnswer>('POST', importPath, { lines });
+    expect(body.results.map(({ line, result, reason }) => [line, result, reason])).toEqual([
+      [1, 'failed', 'has an unknown field: "apikey" (did you mean "api_key"?)'],
+      [
+        3,
+        'failed',
+        'has unknown fields: one whose name may be a secret, "colour"; the fields are provider, email, api_key, refresh_token, label, capacity, models, free, lend, tier, team_uid, standby',
+      ],
+    ]);
+  });
+
   it('takes each line by itself, tells what became of it, and adds nothing the second time', async () => {
     const service = await startServer({ ...quiet, maxPoolSize: 1 });
     service.warp.quotas.set('wk-bad', new AppError('upstream_unauthorized', 'revoked'));
