@@ -1,3 +1,5 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { Migration } from './migrate.ts';
@@ -123,6 +125,39 @@ describe('a PostgreSQL database', () => {
     await vi.waitFor(() => expect(gaps).toBe(1), 10_000);
     await db.writing.run("SELECT pg_notify('news', 'one')");
     await vi.waitFor(() => expect(heard).toEqual(['one']), 10_000);
+  });
+
+  it('goes on with the connections it has where the server lets it make no more, then says why, and recovers', async () => {
+    const server = await startServer();
+    const db = await openWithCount(server, { patienceMs: 500 });
+    const folder = new URL(server.url('postgres')).searchParams.get('host') ?? '';
+    const admit = (method: 'trust' | 'reject'): void => {
+      writeFileSync(join(folder, 'data', 'pg_hba.conf'), `local all all ${method}\n`);
+      process.kill(
+        Number(readFileSync(join(folder, 'data', 'postmaster.pid'), 'utf8').split('\n')[0]),
+        'SIGHUP',
+      );
+    };
+    onTestFinished(() => admit('trust'));
+    // As a password that was changed does, or a limit of connections.
+    admit('reject');
+    await vi.waitFor(
+      () => expect(openPostgres(server.url(server.database))).rejects.toThrow(/pg_hba\.conf/),
+      10_000,
+    );
+    expect(await db.writing.run(add(1))).toBe(1);
+    expect(db.isReachable).toBe(true);
+    await db.reading.get('SELECT pg_terminate_backend(pg_backend_pid())').catch(() => {});
+    await expect(db.reading.get('SELECT 1')).rejects.toMatchObject({
+      code: 'database_unreachable',
+      message: expect.stringMatching(
+        /cannot be reached: .*Check the user in DATABASE_URL and the server.s pg_hba/,
+      ),
+    });
+    expect(db.isReachable).toBe(false);
+    admit('trust');
+    await vi.waitFor(() => expect(db.isReachable).toBe(true), 10_000);
+    expect(await db.reading.get('SELECT n FROM counts WHERE id = 1')).toEqual({ n: 1 });
   });
 
   it('closes within seconds while the server is frozen and calls are on their way', async () => {

@@ -221,6 +221,7 @@ export async function openPostgres(url: string, options: PostgresOptions = {}): 
   const close = async (): Promise<void> => {
     isClosed = true;
     reach.close();
+    if (!reach.isReachable) dropConnections();
     const ended = Promise.all([
       pool.end(),
       ...[...sockets].map((socket) => once(socket, 'close', { signal: AbortSignal.timeout(closeLimitMs) })),

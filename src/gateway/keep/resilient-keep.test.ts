@@ -99,6 +99,18 @@ it('moves what it kept meanwhile to the store once that works again', async () =
   expect(await store.get('other')).toEqual(value);
 });
 
+it('moves it also when nobody calls, and counts as writable again then', async () => {
+  const keep = await open();
+  mood = 'broken';
+  await keep.put('key', value, hour);
+  await clock.advance(10_000);
+  expect(keep.figures()).toMatchObject({ unwritten: 1, isWritable: false });
+  mood = 'well';
+  await clock.advance(10_000);
+  expect(keep.figures()).toMatchObject({ unwritten: 0, isWritable: true });
+  expect(await store.get('key')).toEqual(value);
+});
+
 it('does not wait long for a store that does not answer', async () => {
   const keep = await open();
   mood = 'silent';

@@ -46,6 +46,7 @@ export async function openResilientKeep(options: ResilientKeepOptions): Promise<
   let opening: Promise<void> | undefined;
   let pouring: Promise<void> | undefined;
   let cancelReopen = (): void => {};
+  let cancelPour: (() => void) | undefined;
 
   async function open(): Promise<void> {
     let isLost = false;
@@ -118,6 +119,15 @@ export async function openResilientKeep(options: ResilientKeepOptions): Promise<
       fail(error);
     }
     spare.set(key, { value, expiresAt: clock.now() + ttlMs });
+    cancelPour ??= clock.after(restMs, pourInTurn);
+  }
+
+  /** Without a call that shows it, too: what waits here is lost with the process. */
+  function pourInTurn(): void {
+    cancelPour = undefined;
+    void pour().finally(() => {
+      if (spare.count > 0 && !isClosed) cancelPour ??= clock.after(restMs, pourInTurn);
+    });
   }
 
   async function look(
@@ -181,12 +191,13 @@ export async function openResilientKeep(options: ResilientKeepOptions): Promise<
         entries: kept.entries + spare.count,
         bytes: kept.bytes + spare.size,
         unwritten: kept.unwritten + spare.count,
-        isWritable: kept.isWritable && present() !== undefined,
+        isWritable: kept.isWritable && spare.count === 0 && present() !== undefined,
       };
     },
     async close() {
       isClosed = true;
       cancelReopen();
+      cancelPour?.();
       await opening;
       await pouring;
       restsUntil = 0;
