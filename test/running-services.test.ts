@@ -1,11 +1,12 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
+import { findFreePort } from '../src/core/testing/free-port.ts';
 import { linuxProcess } from '../src/lib/linux-process.ts';
+import { childEnvironment } from './support/process.ts';
 import { eventually } from './support/services.ts';
 
 const root = resolve(import.meta.dirname, '..');
@@ -13,9 +14,9 @@ const root = resolve(import.meta.dirname, '..');
 /** An installation: what its scripts and services are told, and the scripts to run. */
 async function install() {
   const folder = mkdtempSync(join(tmpdir(), 'warp2api running '));
-  const [pool, gateway] = [await freePort(), await freePort()];
+  const [pool, gateway] = [await findFreePort(), await findFreePort()];
   const own: Record<string, string | undefined> = {
-    PATH: process.env['PATH'],
+    ...childEnvironment,
     DATA_DIR: join(folder, 'data'),
     LOG_DIR: join(folder, 'logs'),
     PORT: String(gateway),
@@ -39,14 +40,6 @@ async function install() {
     start: (extra?: Record<string, string>) => run('start_services.sh', extra),
     stop: (extra?: Record<string, string>) => run('stop_services.sh', extra),
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  return port;
 }
 
 test('services are found again with other settings, and what answers is said', async () => {

@@ -42,13 +42,13 @@ it('a pool whose database is away says so in form, waits through a restart, and 
     body: { status: 'degraded', store: { reachable: false, writable: false } },
   });
   expect(await call('POST', allocate, { session_id: sessionId })).toMatchObject(unavailable);
-  expect(performance.now() - knownAt).toBeLessThan(1_000);
+  expect(performance.now() - knownAt).toBeLessThan(4_000);
 
   await database.start();
   await vi.waitFor(async () => {
     const health = await call('GET', '/health');
     expect(health.body).toMatchObject({ store: { reachable: true } });
-  }, 10_000);
+  });
   const released = await call('POST', '/api/accounts/release', { session_id: sessionId });
   expect(released.body).toEqual({ success: true, released: 1 });
 });
