@@ -315,6 +315,24 @@ describe('sandbox', () => {
   });
 });
 
+describe('an account that its provider refuses', () => {
+  const refused = createAccount({
+    status: 'reauth_required',
+    status_reason: 'probe_refused',
+    status_evidence: { quota_query: { code: 'upstream_refused', message: 'Look into its plan.' } },
+  });
+
+  it('makes "account login" fail with the reason, the id and what to do', async () => {
+    const { code, err } = await run('account login', { accounts: [refused], logins: [approvedLogin] });
+    expect(code).toBe(1);
+    expect(err).toMatch(
+      /^warp2api: The login was approved, but the provider refuses the account \(403\): Look/,
+    );
+    expect(err).toContain('kept as acc-1, out of service');
+    expect(err).toContain('"warp2api account replace acc-1"');
+  });
+});
+
 describe('account add', () => {
   it('adds an account with everything that can be said about it', async () => {
     const { code, calls, out, disposed } = await run(
