@@ -141,3 +141,10 @@ describe('the packed package', () => {
     }
   });
 });
+
+it('is installed in a checkout with few words, also by an old Node', async () => {
+  const path = (process.env['PATH'] ?? '').split(delimiter).filter((part) => !part.includes('node_modules'));
+  const options = { cwd: root, env: { ...process.env, PATH: path.join(delimiter) } };
+  const { stdout, stderr } = await run('npm', ['ci', '--dry-run', '--ignore-scripts'], options);
+  expect(`${stdout}${stderr}`.match(/^npm (warn|error).*/gim) ?? []).toEqual([]);
+});
