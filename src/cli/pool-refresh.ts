@@ -28,7 +28,7 @@ Examples:
       const account = name === undefined ? {} : { id: (await findAccount(admin, name)).id };
       const answer = await admin.refreshTokens({ ...account, force });
       actions.write(json ? formatJson(answer) : describe(answer));
-      if (answer.failed > 0) throw new Error(`${answer.failed} accounts could not be refreshed.`);
+      if (answer.failed > 0) throw new Error(`Accounts that could not be refreshed: ${answer.failed}.`);
     });
 }
 

@@ -20,7 +20,7 @@ Example:
       await using admin = await actions.openAdmin();
       const released = await admin.releaseSession(session);
       actions.write(
-        json ? formatJson({ released }) : `The session is over; ${released} accounts came free.\n`,
+        json ? formatJson({ released }) : `The session is over; accounts that came free: ${released}.\n`,
       );
     });
 }

@@ -23,6 +23,6 @@ Examples:
       const answer = await admin.replenish(count === undefined ? {} : { count });
       const reasons = answer.reasons.map((reason) => `  ${reason}\n`).join('');
       actions.write(json ? formatJson(answer) : `${answer.message}\n${reasons}`);
-      if (answer.failed > 0) throw new Error(`${answer.failed} accounts could not be brought in.`);
+      if (answer.failed > 0) throw new Error(`Accounts that could not be brought in: ${answer.failed}.`);
     });
 }

@@ -561,7 +561,7 @@ describe('pool', () => {
     expect(one.out).toMatch(/acc-1 .* refreshed .*\n1 refreshed, 0 skipped, 0 failed\.\n/);
     expect(await run('pool refresh', { isIll: true })).toMatchObject({
       code: 1,
-      err: 'warp2api: 1 accounts could not be refreshed.\n',
+      err: 'warp2api: Accounts that could not be refreshed: 1.\n',
     });
   });
 
@@ -578,7 +578,7 @@ describe('pool', () => {
     const { code, out, calls } = await run('pool release s-1');
     expect([code, out, calls]).toEqual([
       0,
-      'The session is over; 2 accounts came free.\n',
+      'The session is over; accounts that came free: 2.\n',
       [['release', 's-1']],
     ]);
   });

@@ -117,8 +117,11 @@ function adminOf(pool: PoolService): PoolAdmin {
     refreshTokens: (request) => pool.refreshTokens(commandLine, request),
     listSessions: (query) => pool.listSessions(query),
     releaseSession: async (id) => (await pool.release(commandLine, { session_id: id })).released,
-    // Nobody serves this store while a command has it.
-    status: async () => ({ ...(await pool.status()), running: false }),
+    // On PostgreSQL a service elsewhere may have the database open as well.
+    status: async () => ({
+      ...(await pool.status()),
+      running: (await pool.holders()).some((holder) => /\bserve\b/.test(holder)),
+    }),
     audit: (query) => pool.trail(query),
   };
 }

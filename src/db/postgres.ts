@@ -4,6 +4,7 @@ import { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { DatabaseError } from './errors.ts';
+import { thisCommand } from './holder.ts';
 import {
   cannotOpen,
   codeOf,
@@ -64,6 +65,8 @@ export interface Postgres {
     onGap: () => void,
     hold?: 'shared' | 'exclusive',
   ): Promise<Listening>;
+  /** The processes that hold the database's lock now, this one too. */
+  holders(): Promise<readonly string[]>;
   /** Host, port and database, without a password. */
   readonly place: string;
   /** Whether the server has answered within the last seconds, asked for that where no call did. */
@@ -241,6 +244,10 @@ export async function openPostgres(url: string, options: PostgresOptions = {}): 
 
   return {
     place,
+    async holders() {
+      const rows = await single(true).all<{ holder: string }>(holdersQuery, heldNumber);
+      return rows.map(({ holder }) => holder);
+    },
     get isReachable() {
       return reach.isReachable;
     },
@@ -341,7 +348,7 @@ async function listen(
   const stopped = new AbortController();
 
   const connect = async (): Promise<void> => {
-    const client = new pg.Client(settings);
+    const client = new pg.Client({ ...settings, application_name: holderName() });
     let isOver = false;
     const lose = (error?: unknown): void => {
       if (isOver) return;
@@ -405,6 +412,15 @@ async function listen(
 /** Any number that no other program takes for its advisory lock. */
 const heldNumber = 8_019_801_821;
 
+/** By which others that want the database see who has it. */
+const holderName = (): string => `${thisCommand()}, process ${process.pid}`;
+
+const holdersQuery = `SELECT DISTINCT application_name || COALESCE(' at ' || host(client_addr), '') AS holder
+  FROM pg_locks JOIN pg_stat_activity USING (pid)
+  WHERE locktype = 'advisory' AND objsubid = 1 AND granted
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND (classid::bigint << 32 | objid::bigint) = $1::bigint`;
+
 /** Takes the database's lock for as long as the connection lasts. */
 async function holdDatabase(client: pg.Client, place: string, hold: 'shared' | 'exclusive'): Promise<void> {
   const take = hold === 'shared' ? 'pg_try_advisory_lock_shared' : 'pg_try_advisory_lock';
@@ -412,11 +428,13 @@ async function holdDatabase(client: pg.Client, place: string, hold: 'shared' | '
     heldNumber,
   ]);
   if (rows[0]?.is_held === true) return;
+  const holders = await client.query<{ holder: string }>(holdersQuery, [heldNumber]);
+  const named = holders.rows.map(({ holder }) => holder).join('; ') || 'Another process';
   throw new DatabaseError(
     'database_in_use',
     hold === 'shared'
-      ? `Another process has the database ${place} for itself, for the time of a key rotation: try again after it.`
-      : `The database ${place} is in use by other processes: stop every service that uses it first.`,
+      ? `${named} has the database ${place} for itself, for the time of a key rotation: try again after it.`
+      : `The database ${place} is in use by ${named}: stop every service that uses it first.`,
   );
 }
 

@@ -80,6 +80,8 @@ export interface PoolService
   readonly events: Pick<EventHub, 'listen' | 'lastId' | 'since'>;
   /** The figures, as Prometheus reads them. */
   metrics(): Promise<string>;
+  /** The processes that have its database open now, as far as there can be several. */
+  holders(): Promise<readonly string[]>;
   readonly clock: Clock;
   readonly version: string;
   readonly secrets: KnownSecrets;
@@ -252,6 +254,7 @@ export function createPool(options: PoolOptions): PoolService {
     events,
     metrics: metrics.text,
     clock,
+    holders: () => store.holders(),
     version: settings.version,
     secrets,
     health,

@@ -70,7 +70,14 @@ function onThisThread(verbs: SyncStore): Store {
 
 /** A database of one process: there is nobody to hear from. */
 function alone(verbs: StoreVerbs): Store {
-  return { ...verbs, isShared: false, isReachable: true, listen: () => {}, tell: async () => {} };
+  return {
+    ...verbs,
+    isShared: false,
+    isReachable: true,
+    holders: async () => [],
+    listen: () => {},
+    tell: async () => {},
+  };
 }
 
 export function isPostgresUrl(databaseUrl: string): boolean {

@@ -27,11 +27,14 @@ it('a PostgreSQL database is rotated to another key only while no other process 
     code: 'database_in_use',
   });
   await service.close();
-  await expect(openStore(url, { ...options, exclusive: true })).rejects.toThrow(/stop every service/);
+  await expect(openStore(url, { ...options, exclusive: true })).rejects.toThrow(
+    new RegExp(`in use by .*, process ${process.pid}: stop every service`),
+  );
+  expect(await other.holders()).toEqual([expect.stringContaining(`, process ${process.pid}`)]);
   await other.close();
 
   const alone = await openStore(url, { ...options, exclusive: true });
-  await expect(openStore(url, options)).rejects.toThrow(/for itself/);
+  await expect(openStore(url, options)).rejects.toThrow(/, process \d+ has .* for itself/);
   await rotateKey({ store: alone, vault, place, now: 0, actor: 'test' });
   await alone.close();
   const again = await openStore(url, options);

@@ -83,6 +83,7 @@ export async function openPostgresStore(
     return {
       ...(time?.verbs ?? verbs),
       isShared: true,
+      holders: db.holders,
       get isReachable() {
         return db.isReachable;
       },

@@ -551,6 +551,8 @@ export interface Store extends StoreVerbs {
   readonly isShared: boolean;
   /** False while its server does not answer. */
   readonly isReachable: boolean;
+  /** The processes that have the database open now, this one too; none are told where only one can. */
+  holders(): Promise<readonly string[]>;
   /** News of other instances on the same database; a database of one process has none. */
   listen(listener: (news: News) => void): void;
   /** Tells the other instances. Changes that a verb answered are told by the store itself. */
