@@ -87,6 +87,16 @@ test('a data folder that is the working folder stays as it is, and what is in it
   expect(statSync(join(place.folder, 'master.key')).mode & 0o777).toBe(0o600);
 });
 
+test('a file that is no database keeps its mode when DATABASE_URL names it', async () => {
+  const place = await workplace();
+  const file = join(place.folder, 'passwd');
+  writeFileSync(file, 'root:x:0:0:root:/root:/bin/sh\n');
+  chmodSync(file, 0o644);
+  place.environment['DATABASE_URL'] = `sqlite:${file}`;
+  expect(await place.command('status')).toMatch(/cannot be used: file is not a database/);
+  expect(statSync(file).mode & 0o777).toBe(0o644);
+});
+
 test('doctor names files of secrets that others may read', async () => {
   const place = await workplace();
   place.environment['DATA_DIR'] = '.';

@@ -1,4 +1,4 @@
-import { closeSync, existsSync, openSync, statSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import { makeFolder } from '../lib/make-folder.ts';
@@ -16,6 +16,8 @@ const reservedBytes = 1024 * 1024;
 const pagesOfFullDisk = 200;
 /** SQLITE_READONLY, SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN. */
 const storageCodes = new Set([8, 10, 13, 14]);
+/** What every database file begins with. */
+const databaseStart = 'SQLite format 3\0';
 const busyCode = 5;
 const lockedCode = 6;
 
@@ -156,7 +158,19 @@ function makePrivate(path: string): void {
     makeFolder(dirname(path));
     closeSync(openSync(path, 'a', 0o600));
   }
+  if (isOtherFile(path)) return;
   for (const file of [path, `${path}-wal`, `${path}-shm`]) closeFile(file);
+}
+
+/** Something that is no database, and whose mode is others' affair: a path may be mistyped. */
+function isOtherFile(path: string): boolean {
+  const start = Buffer.alloc(databaseStart.length);
+  const file = openSync(path, 'r');
+  try {
+    return readSync(file, start, 0, start.length, 0) > 0 && start.toString('latin1') !== databaseStart;
+  } finally {
+    closeSync(file);
+  }
 }
 
 function lock(database: DatabaseSync, path: string): void {
