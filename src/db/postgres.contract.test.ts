@@ -258,6 +258,15 @@ describe('a PostgreSQL database', () => {
     expect(await db.reading.get('SELECT n FROM counts WHERE id = 1')).toEqual({ n: 0 });
   });
 
+  it('is not away because every connection is at a slow statement', async () => {
+    const server = await startServer();
+    const onTrouble = vi.fn<(error: unknown) => void>();
+    const db = await openWithCount(server, { connections: 1, onTrouble });
+    await db.writing.run(`${add(1)} AND pg_sleep(8) IS NOT NULL`);
+    expect(await db.reading.get('SELECT n FROM counts WHERE id = 1')).toEqual({ n: 1 });
+    expect(onTrouble).not.toHaveBeenCalled();
+  });
+
   it('says that it takes no changes, as on a full disk, and works on once it does', async () => {
     const server = await startServer();
     const db = await openWithCount(server);

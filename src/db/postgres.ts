@@ -135,7 +135,9 @@ export async function openPostgres(url: string, options: PostgresOptions = {}): 
 
   const reach = new ServerReach({
     async look() {
-      if (!reach.isAway) return ask(await pool.connect());
+      // While all connections are at slow statements, only one more tells whether the server is there.
+      const isFull = pool.idleCount === 0 && pool.totalCount >= connections;
+      if (!reach.isAway && !isFull) return ask(await pool.connect());
       const client = new pg.Client({ ...settings, stream: newSocket });
       client.on('error', () => {});
       try {
