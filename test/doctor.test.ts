@@ -163,6 +163,7 @@ it('says why no turn can be answered, also where there are accounts, as the stat
   expect(await doctor()).toMatchObject({
     accounts: 'ok: 1, of which 1 can be lent now',
     turns: expect.stringContaining(`problem: ${reason}`),
+    gateway: expect.stringContaining(`degraded: ${reason}`),
   });
   expect(await status()).toContain(`\n${reason}`);
 

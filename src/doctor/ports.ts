@@ -26,9 +26,9 @@ export async function lookAtPort(
     if (typeof health.status === 'string' && typeof health.version === 'string') {
       const message = `runs at ${url}, version ${health.version}, ${health.status}`;
       const troubles = troublesOf(health);
-      const isWell = health.status === 'ok' && troubles.length === 0;
-      const why = troubles.length === 0 ? 'its log says why' : troubles.join('; ');
-      return { isOurs: true, finding: isWell ? ok(name, message) : problem(name, `${message}: ${why}`) };
+      const isWell = troubles.length === 0;
+      const finding = isWell ? ok(name, message) : problem(name, `${message}: ${troubles.join('; ')}`);
+      return { isOurs: true, finding };
     }
   } catch (error) {
     if (error instanceof AppError && error.code === 'upstream_timeout') {
@@ -44,35 +44,22 @@ export async function lookAtPort(
   return { isOurs: false, finding: problem(name, fix) };
 }
 
-/** What a service of ours, of this version or another, says of itself. */
+/** What a service of ours, of this version or an older one that gives no reason, says of itself. */
 interface Health {
   readonly status?: unknown;
+  readonly reason?: unknown;
   readonly version?: unknown;
-  readonly pool?: { readonly reachable?: unknown; readonly accepts_key?: unknown };
-  readonly store?: { readonly reachable?: unknown; readonly writable?: unknown };
-  readonly keep?: { readonly reachable?: unknown; readonly writable?: unknown };
-  readonly log?: { readonly writable?: unknown };
   readonly disk?: { readonly low?: unknown };
 }
 
-function troublesOf({ pool, store, keep, log, disk }: Health): string[] {
-  const troubles: readonly (readonly [isThere: boolean, what: string])[] = [
-    [pool?.accepts_key === false, 'the pool does not take its key: set the same GATEWAY_KEY for both'],
-    [pool?.reachable === false, 'it cannot reach the pool, or the pool its database'],
-    [store?.reachable === false, 'its database cannot be reached'],
-    [
-      store?.writable === false && store.reachable !== false,
-      'its database takes no changes: make room on its disk',
-    ],
-    [
-      keep?.reachable === false,
-      'what it remembers is in memory only: start the database of KEEP_URL, or correct KEEP_URL',
-    ],
-    [keep?.writable === false, 'what it remembers cannot be written: make room on the disk of KEEP_URL'],
-    [log?.writable === false, 'its log cannot be written: make room on its disk'],
-    [disk?.low === true, 'a disk that it writes to is nearly full: make room on it'],
+/** What a person has to do something about. */
+function troublesOf({ status, reason, disk }: Health): string[] {
+  const isDiskLow = disk?.low === true;
+  const unknown = status === 'ok' || isDiskLow ? [] : ['its log says why'];
+  return [
+    ...(typeof reason === 'string' ? [reason] : unknown),
+    ...(isDiskLow ? ['a disk that it writes to is nearly full: make room on it'] : []),
   ];
-  return troubles.flatMap(([isThere, what]) => (isThere ? [what] : []));
 }
 
 /** What a service says of itself. */
