@@ -59,7 +59,7 @@ export interface KeyRotation {
   readonly isInEnvironment: boolean;
 }
 
-/** Settings that scripts around the program need; no secrets. */
+/** A service that runs with this DATA_DIR, as it says of itself. */
 export interface RunningService {
   readonly pid: number;
   readonly service: 'both' | 'pool' | 'gateway';
@@ -71,6 +71,7 @@ export interface RunningService {
   readonly otherRoot?: string | undefined;
 }
 
+/** Settings that scripts around the program need; no secrets. */
 export interface ResolvedSettings {
   /** Where `serve pool` answers on this machine. */
   readonly poolUrl: string;

@@ -53,8 +53,10 @@ function allNotes(folder: string) {
   return names.map((name) => {
     const file = join(folder, name);
     try {
-      const note = JSON.parse(readFileSync(file, 'utf8')) as ServiceNote & { readonly started: string };
-      return { file, note, isRunning: startOf(note.pid) === note.started };
+      const note = JSON.parse(readFileSync(file, 'utf8')) as ServiceNote & { readonly started?: string };
+      // Where no start can be told, as on Windows, a later process may have the id.
+      const isRunning = note.started !== undefined && startOf(note.pid) === note.started;
+      return { file, note, isRunning };
     } catch {
       return { file, note: undefined, isRunning: false };
     }

@@ -50,6 +50,7 @@ export function stopSignal(
 ): Promise<void> {
   return new Promise((resolve) => {
     let stoppingSince: number | undefined;
+    let look: NodeJS.Timeout | undefined;
     const stop = (reason: object) => {
       if (stoppingSince !== undefined) return;
       stoppingSince = performance.now();
@@ -67,8 +68,9 @@ export function stopSignal(
       }
     };
     for (const signal of signals) process.on(signal, onSignal);
-    const look = setInterval(() => {
-      if (starter !== undefined && hasEnded(starter)) stop({ reason: 'what started it has ended' });
+    if (starter === undefined) return;
+    look = setInterval(() => {
+      if (hasEnded(starter)) stop({ reason: 'what started it has ended' });
     }, lookMs).unref();
   });
 }

@@ -150,15 +150,10 @@ export function createPool(options: PoolOptions): PoolService {
     },
     refreshNow: (id, how) => refresher.refreshNow(id, how),
     async refreshSoon(id, how, limitMs) {
-      let stopTimer = (): void => {};
-      const tooLong = new Promise<void>((resolve) => {
-        stopTimer = clock.after(limitMs, resolve);
-      });
       const attempt = refresher.refreshNow(id, how).catch((error: unknown) => {
         logger[levelOf(error)]({ err: error, accountId: id }, 'a refresh failed on the way');
       });
-      await Promise.race([attempt, tooLong]);
-      stopTimer();
+      await within(attempt, clock, limitMs);
       return store.account(clock.now(), id);
     },
     credentialOf: (id, provider, secret) => sealedCredential(vault, id, provider, secret),

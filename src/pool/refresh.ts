@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { TokenError, type TokenGrant, type TokenIssuer } from '../core/provider.ts';
 import { createLimit } from '../lib/limit.ts';
 import { debugLog } from '../lib/logger.ts';
+import { within } from '../lib/within.ts';
 import { bearerField, type PoolContext, secretOf } from './pool-context.ts';
 import { leastInterval, nextRefreshAfter, retryAfter } from './refresh-times.ts';
 import { levelOf } from './server-errors.ts';
@@ -274,7 +275,7 @@ export function createRefresher(
       isStopped = true;
       stopTimer();
       const ended = Promise.allSettled(underWay.values());
-      await Promise.race([ended, new Promise<void>((resolve) => void clock.after(shutdownLimitMs, resolve))]);
+      await within(ended, clock, shutdownLimitMs);
     },
   };
 }

@@ -3,6 +3,7 @@ import type { CallingProvider, ProviderHttp, ProviderModel, QuotaAnswer } from '
 import type { TurnCaller } from '../../core/turn-caller.ts';
 import { type Clock, systemClock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/logger.ts';
+import { within } from '../../lib/within.ts';
 import { withheldFor } from '../warp/models.ts';
 import { normalizeWarpKey } from '../warp/normalize-key.ts';
 import { withoutTrailingSlash } from '../warp/provider.ts';
@@ -64,10 +65,7 @@ function createCaller(clock: Clock, options: RunOptions): TurnCaller {
       return run.call;
     },
     async close() {
-      const late = Promise.withResolvers<void>();
-      const cancelTimer = clock.after(closeWithinMs, late.resolve);
-      await Promise.race([Promise.all(running), late.promise]);
-      cancelTimer();
+      await within(Promise.all(running), clock, closeWithinMs);
     },
   };
 }
