@@ -94,6 +94,20 @@ it('examines running services over HTTP, lends an account and gets an answer', a
   expect((await doctor(false, elsewhere))['database']).toMatch(/^problem: This key is not one of the pool/);
 });
 
+it('asks for no gateway key where the pool runs inside the gateway', async () => {
+  const { folder, environment, doctor } = await installation({
+    USE_POOL_SERVICE: 'false',
+    WARP_API_KEY: 'wk-real',
+  });
+  await startProcess(['serve'], environment, folder);
+  const found = await doctor();
+  expect(found).toMatchObject({
+    accounts: expect.stringMatching(/^ok: 1,/),
+    turns: expect.stringMatching(/^ok/),
+  });
+  expect(found).not.toHaveProperty('gateway key');
+});
+
 it('says what to do about each thing that is wrong', async () => {
   const other = createServer((_request, response) => response.end('something else'));
   const port = await listen(other);

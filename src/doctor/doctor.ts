@@ -87,7 +87,8 @@ async function lookAtStore(config: Config, logger: Logger): Promise<Finding[]> {
   const keyFinding = (fits: boolean | undefined) =>
     lookAtKeyFile(keyFile, config.masterKey !== undefined, fits);
   await using opened = await openPool(config, logger);
-  const pool = await lookAtPool(opened.admin, opened.borrower, offersSandbox(config));
+  const { admin, borrower } = opened;
+  const pool = await lookAtPool(admin, borrower, offersSandbox(config), config.usePoolService);
   switch (opened.by) {
     case 'process':
       return [ok('database', 'the running pool has it open'), keyFinding(undefined), ...pool];

@@ -13,6 +13,7 @@ export async function lookAtPool(
   admin: Pick<PoolAdmin, 'status' | 'listAccounts'>,
   borrower: Pick<Pool, 'allocate' | 'release' | 'health'>,
   offersSandbox: boolean,
+  usePoolService: boolean,
 ): Promise<Finding[]> {
   const { pool_stats: stats, sandbox } = await admin.status();
   if (stats.total === 0) {
@@ -45,7 +46,7 @@ export async function lookAtPool(
       ),
     );
   }
-  findings.push(...lookAtStanding(health));
+  if (usePoolService) findings.push(...lookAtStanding(health));
   findings.push(stats.available > 0 ? await lendOne(borrower) : skipped('lease', 'no account is free'));
   return findings;
 }
@@ -58,7 +59,7 @@ function lookAtTurns({ accounts }: PoolHealth): Finding[] {
   return [verdict.isPassing ? ok('turns', verdict.reason) : problem('turns', verdict.reason)];
 }
 
-/** Whether the pool knows a gateway of this configuration as one. Nothing where they are one process. */
+/** Whether the pool knows a gateway of this configuration, whose process may be another, as one. */
 function lookAtStanding({ caller, gatewayOnly }: PoolHealth): Finding[] {
   if (caller === undefined) return [];
   if (caller === 'gateway') return [ok('gateway key', 'the pool knows a gateway by it')];

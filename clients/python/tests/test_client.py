@@ -126,9 +126,38 @@ def test_a_mistake_of_the_caller_is_raised_with_the_field_at_fault(pool: PoolPro
         assert mismatch[0] == "session_mismatch"
         account = client.sessions["mine"][0]
         assert client.report_sync("unknown", account, "success").result == "stale"
-    for url in ("localhost:8019", "", "ftp://localhost", "http://user:secret@localhost"):
+    for url in ("localhost:8019", "", "ftp://localhost", "http://user:secret@localhost", "http://localhost:99999"):
         assert code_of(lambda: AccountPoolClient(url)) == ("invalid_request", "url")
-    assert code_of(lambda: AccountPoolClient(api_key="a key")) == ("invalid_key", "api_key")
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"api_key": "a key"}, "api_key"),
+        ({"api_key": 5}, "api_key"),
+        *(({"timeout": value}, "timeout") for value in (None, 0, -1, "3", float("nan"), float("inf"))),
+        *(({"max_wait": value}, "max_wait") for value in (None, -1, "3", float("nan"))),
+    ]
+    for arguments, param in wrong:
+        assert code_of(lambda: AccountPoolClient(**arguments))[1] == param
+
+
+def test_what_json_cannot_say_is_refused_and_does_not_keep_the_client_from_closing(pool: PoolProcess) -> None:
+    client = AccountPoolClient(pool.url)
+    client.allocate_accounts_sync()
+    unsayable: Any
+    for unsayable in (b"bytes", object(), float("nan")):
+        for call in (
+            lambda: client.allocate_accounts_sync(session_id=unsayable),
+            lambda: client.allocate_accounts_sync(prefer=unsayable),
+            lambda: client.release_accounts_sync(unsayable),
+        ):
+            assert code_of(call) == ("invalid_request", None)
+    client.close()
+    assert pool.sessions() == 0
+
+
+def test_a_time_without_a_zone_is_meant_in_that_of_this_machine(pool: PoolProcess) -> None:
+    with AccountPoolClient(pool.url) as client, client.session() as session:
+        when = datetime.now()
+        result = session.report(session.accounts[0], "cancelled", at=when, reset_at=when)
+        assert result.result == "applied"
 
 
 def test_no_free_account_is_no_success_and_says_why(pool: PoolProcess) -> None:
@@ -407,6 +436,30 @@ def test_an_address_that_is_not_the_pools_fails_immediately() -> None:
     assert asked == [f"/{status}/api/accounts/allocate" for status in (200, 302, 404, 500)]
 
 
+@pytest.mark.parametrize(
+    "answer", ['{"results": []}', '{"results": {}}', '{"results": [{"report_id": 1}]}', "[" * 100_000, "null", ""]
+)
+def test_an_answer_of_another_form_is_a_pool_error(pool: PoolProcess, answer: str) -> None:
+    class Other(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(answer.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with AccountPoolClient(pool.url) as real, real.session() as session:
+        account = session.accounts[0]
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Other) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with AccountPoolClient(f"http://127.0.0.1:{server.server_port}") as client:
+            for call in (lambda: client.report_sync("any", account, "success"), client.allocate_accounts_sync):
+                with pytest.raises(PoolError, match="check the address"):
+                    call()
+        server.shutdown()
+
+
 # Sessions.
 
 
@@ -471,6 +524,41 @@ print(client.status_sync()["active_sessions"], list(client.sessions))
     # Python warns of forks beside other threads, and there are none yet.
     assert run_program(program, pool, "-W", "error::DeprecationWarning") == "1 ['kept']\n"
     assert pool.sessions() == 0
+
+
+def test_what_a_client_holds_that_the_program_has_forgotten_goes_back_at_its_end(pool: PoolProcess) -> None:
+    program = """
+import gc
+from account_pool_client import AccountPoolClient
+success, _, accounts = AccountPoolClient("http://localhost:8019").allocate_accounts_sync(session_id="forgotten")
+gc.collect()
+print(AccountPoolClient("http://localhost:8019").status_sync()["active_sessions"])
+"""
+    assert run_program(program, pool) == "1\n"
+    assert pool.sessions() == 0
+
+
+def test_a_fork_that_leaves_its_parents_block_gives_nothing_back(pool: PoolProcess) -> None:
+    program = """
+import os
+from account_pool_client import AccountPoolClient
+client = AccountPoolClient("http://localhost:8019")
+with client.session(renew=False) as session:
+    child = os.fork()
+    if child != 0:
+        os.waitpid(child, 0)
+        print(client.status_sync()["active_sessions"], len(session.accounts), session.is_released)
+"""
+    assert run_program(program, pool) == "1 1 False\n"
+    assert pool.sessions() == 0
+
+
+def test_a_block_is_entered_once(pool: PoolProcess) -> None:
+    with AccountPoolClient(pool.url) as client:
+        block = client.session()
+        with block, pytest.raises(RuntimeError, match="entered before"), block:
+            pass
+        assert client.sessions == {}
 
 
 def test_closing_within_a_block_is_quiet_and_final(pool: PoolProcess) -> None:

@@ -155,8 +155,9 @@ def read_granted(answer: Mapping[str, Any]) -> Granted:
     )
 
 
-def read_results(answer: Mapping[str, Any]) -> tuple[ReportResult, ...]:
-    return tuple(_read_result(result) for result in answer["results"])
+def read_reported(answer: Mapping[str, Any]) -> ReportResult:
+    (result,) = answer["results"]
+    return _read_result(result)
 
 
 def read_released(answer: Mapping[str, Any]) -> int:
@@ -167,7 +168,7 @@ def read_with(read: Callable[[Mapping[str, Any]], T], answer: Mapping[str, Any],
     """Raises PoolError where the answer is not of the pool's form."""
     try:
         return read(answer)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise not_the_pool(place) from error
 
 

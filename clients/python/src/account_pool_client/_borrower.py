@@ -21,7 +21,7 @@ from ._answers import (
     leases_of,
     read_granted,
     read_released,
-    read_results,
+    read_reported,
     read_with,
 )
 from ._errors import PoolError, client_closed
@@ -34,6 +34,9 @@ T = TypeVar("T")
 
 _ONCE = 0.0
 _AT_EXIT = Limits(timeout=2.0, max_wait=_ONCE)
+
+#: Whose client may be forgotten, but not what it has to give back at the end of the program.
+_holding: set[Borrower] = set()
 
 
 class Borrower:
@@ -116,6 +119,7 @@ class Borrower:
             is_unwanted = self._is_closed or (known is not None and known.is_ended)
             if not is_unwanted:
                 held = self._held.setdefault(session_id, HeldSession(session_id))
+                _holding.add(self)
                 held.wish = wish
                 lost = held.adopt(granted, number, asked_at)
         if is_unwanted:
@@ -204,12 +208,12 @@ class Borrower:
             "reports": [{name: _plain(value) for name, value in report.items()}],
         }
         answer = yield from exchange(self.place, self._limits, "POST", "/api/accounts/report", body)
-        results = read_with(read_results, answer, self.place)
+        result = read_with(read_reported, answer, self.place)
         with self._lock:
             held = self._held.get(session_id)
             if held is not None:
-                held.note_report(results)
-        return results[0]
+                held.note_report(result)
+        return result
 
     def get(self, path: str) -> Steps[dict[str, Any]]:
         if self._is_closed:
@@ -301,6 +305,8 @@ class Borrower:
             if held is not None:
                 held.is_ended = True
                 held.accounts = ()
+            if not self._held:
+                _holding.discard(self)
         self._upkeep.cancel(f"renewing {session_id}")
 
     def _owe(self, session_id: str) -> None:
@@ -362,7 +368,11 @@ class Borrower:
         self._async_connections.after_fork()
         self._upkeep = Upkeep()
         self._lock = threading.Lock()
+        for held in self._held.values():
+            # A block that the child leaves as well gives nothing back.
+            held.is_ended = True
         self._held = {}
+        _holding.discard(self)
         self._owed = {}
         self._owed_now = None
 
@@ -411,8 +421,9 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, datetime) else value
+    # One without a time zone is meant in that of this machine.
+    return value.astimezone(timezone.utc).isoformat() if isinstance(value, datetime) else value
 
 
 def _was_released() -> PoolError:
-    return PoolError("session_not_found", "This session was released; allocate a new one.")
+    return PoolError("session_not_found", "This session was released, or is the parent process's; allocate a new one.")

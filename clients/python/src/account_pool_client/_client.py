@@ -43,11 +43,11 @@ class AccountPoolClient:
         max_wait: float = 10.0,
     ) -> None:
         """`api_key` is the pool's POOL_API_KEY; by default that of the environment, else its ADMIN_KEY, and "" is none.
-        `timeout` is how many seconds one try may take, `max_wait` within how many a call is tried again (0: once).
+        `timeout` is how many seconds one try waits for the pool, `max_wait` within how many a call is tried again (0: once).
         """
         environment_key = os.environ.get("POOL_API_KEY") or os.environ.get("ADMIN_KEY")
         address = Address(url, environment_key if api_key is None else api_key)
-        self._borrower = Borrower(address, Limits(timeout, max_wait))
+        self._borrower = Borrower(address, Limits.checked(timeout, max_wait))
         _borrowers.add(self._borrower)
 
     def __repr__(self) -> str:

@@ -38,6 +38,14 @@ class Limits:
     #: Seconds within which a call is tried again.
     max_wait: float
 
+    @classmethod
+    def checked(cls, timeout: float, max_wait: float) -> Limits:
+        if not _is_number(timeout) or not 0 < timeout <= 86_400:
+            raise PoolError("invalid_request", "timeout has to be a number of seconds above 0.", param="timeout")
+        if not _is_number(max_wait) or not 0 <= max_wait:
+            raise PoolError("invalid_request", "max_wait has to be a number of seconds, at least 0.", param="max_wait")
+        return cls(timeout, max_wait)
+
 
 FIRST_DELAY = 0.2
 LONGEST_DELAY = 5.0
@@ -62,7 +70,7 @@ def exchange(
         if attempt > 0 and body is not None and wait is not None:
             # It waits at the pool for what is left, so that the caller waits no longer than it said.
             content = {**body, "wait_ms": max(0, int((started + wait - time.monotonic()) * 1000))}
-        request = Request(method, path, None if content is None else json.dumps(content).encode(), timeout)
+        request = Request(method, path, None if content is None else _encode(content), timeout)
         try:
             return _read(place, (yield request))
         except httpx.RequestError as error:
@@ -88,6 +96,13 @@ def backoff(attempt: int, first: float = FIRST_DELAY, longest: float = LONGEST_D
     return float(min(longest, first * 2.0 ** min(attempt, 30)) * random.uniform(0.5, 1))
 
 
+def _encode(body: dict[str, Any]) -> bytes:
+    try:
+        return json.dumps(body, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PoolError("invalid_request", f"An argument cannot be sent as JSON: {error}.") from error
+
+
 def _delay(failure: PoolError, attempt: int, waited: bool) -> float | None:
     """None where trying again is of no use."""
     if not failure.is_temporary:
@@ -100,14 +115,17 @@ def _delay(failure: PoolError, attempt: int, waited: bool) -> float | None:
 
 def _wait_of(body: dict[str, Any] | None) -> float | None:
     wait_ms = None if body is None else body.get("wait_ms")
-    is_number = isinstance(wait_ms, (int, float)) and not isinstance(wait_ms, bool)
-    return max(0.0, wait_ms / 1000) if wait_ms is not None and is_number else None
+    return max(0.0, wait_ms / 1000) if wait_ms is not None and _is_number(wait_ms) else None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _read(place: str, response: httpx.Response) -> dict[str, Any]:
     try:
         content = json.loads(response.content)
-    except ValueError:
+    except (ValueError, RecursionError):
         content = None
     if response.is_success:
         if isinstance(content, dict):

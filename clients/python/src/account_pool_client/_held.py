@@ -62,10 +62,9 @@ class HeldSession:
         gone = {(account.id, account.fence) for account in accounts}
         self.accounts = tuple(a for a in self.accounts if (a.id, a.fence) not in gone)
 
-    def note_report(self, results: Iterable[ReportResult]) -> None:
-        """A report's answer names newer bearers and how the accounts are."""
-        by_account = {result.account_id: result for result in results}
-        self.accounts = tuple(_noted(account, by_account.get(account.id)) for account in self.accounts)
+    def note_report(self, result: ReportResult) -> None:
+        """A report's answer names a newer bearer and how the account is."""
+        self.accounts = tuple(_noted(account, result) for account in self.accounts)
 
     def is_young(self) -> bool:
         return time.monotonic() - self._confirmed_at < _CONFIRMED_FOR
@@ -84,8 +83,8 @@ class HeldSession:
         return None
 
 
-def _noted(account: Account, result: ReportResult | None) -> Account:
-    if result is None:
+def _noted(account: Account, result: ReportResult) -> Account:
+    if result.account_id != account.id:
         return account
     account = replace(account, status=result.status or account.status)
     if result.id_token is None or (result.token_version or 0) <= account.token_version:

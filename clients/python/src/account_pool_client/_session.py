@@ -110,8 +110,15 @@ class SessionBlock:
         self._borrower = borrower
         self._asked = (session_id, count, renews, options)
         self._held: HeldSession | None = None
+        self._is_entered = False
+
+    def _enter_once(self) -> None:
+        if self._is_entered:
+            raise RuntimeError("This block was entered before; call client.session() for each.")
+        self._is_entered = True
 
     def __enter__(self) -> AccountSession:
+        self._enter_once()
         self._held = self._borrower.run(self._borrower.open(*self._asked))
         return AccountSession(self._borrower, self._held)
 
@@ -126,6 +133,7 @@ class SessionBlock:
                 self._borrower.run(self._borrower.release_held(self._held))
 
     async def __aenter__(self) -> AsyncAccountSession:
+        self._enter_once()
         self._held = await self._borrower.run_async(self._borrower.open(*self._asked))
         return AsyncAccountSession(self._borrower, self._held)
 

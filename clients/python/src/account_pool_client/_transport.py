@@ -255,7 +255,7 @@ def _parse(url: str) -> httpx.URL:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, TypeError):
         parsed = httpx.URL("")
-    if parsed.scheme not in ("http", "https") or not parsed.host:
+    if parsed.scheme not in ("http", "https") or not parsed.host or not 0 < (parsed.port or 80) < 65536:
         raise PoolError("invalid_request", f"{url!r} is no http or https address of a pool.", param="url")
     if parsed.userinfo:
         raise PoolError(
@@ -265,9 +265,9 @@ def _parse(url: str) -> httpx.URL:
 
 
 def _checked_key(api_key: str | None) -> str | None:
-    if not api_key:
+    if api_key is None or api_key == "":
         return None
-    if all("!" <= character <= "~" for character in api_key):
+    if isinstance(api_key, str) and all("!" <= character <= "~" for character in api_key):
         return api_key
     message = "The pool key has characters that no HTTP header may carry."
     raise PoolError("invalid_key", message, param="api_key")
