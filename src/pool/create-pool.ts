@@ -2,7 +2,6 @@ import type { Provider } from '../core/provider.ts';
 import type { Clock } from '../lib/clock.ts';
 import { KnownSecrets } from '../lib/known-secrets.ts';
 import type { Logger } from '../lib/logger.ts';
-import { within } from '../lib/within.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import type { Pool, PoolHealth } from '../pool-api/pool.ts';
 import { isAboutAccount, type QuotaFinding } from './account-state.ts';
@@ -37,6 +36,7 @@ import { createAdopt, type SourceTools } from './sources/adopt.ts';
 import type { Source } from './sources/source.ts';
 import { createStandbySource } from './sources/standby.ts';
 import type { ProviderStats, Store, StoredAccount } from './store/store.ts';
+import { StoreLook } from './store-look.ts';
 import { createTransfer, type Transfer } from './transfer.ts';
 import { createUpkeep, type Upkeep } from './upkeep.ts';
 import type { Vault } from './vault.ts';
@@ -101,6 +101,7 @@ export function createPool(options: PoolOptions): PoolService {
   });
   const writes = new WriteWatch(clock);
   const store = metrics.timed(options.store, (error) => writes.failed(error));
+  const storeLook = new StoreLook(store, clock);
   const quota = createQuotaQuery({ providers, clock, logger, secrets });
   let sandbox: Store | undefined;
   let isStopping = false;
@@ -208,16 +209,15 @@ export function createPool(options: PoolOptions): PoolService {
   const health = async (isGateway = true): Promise<PoolHealth> => {
     const isSandbox = sandbox !== undefined;
     try {
-      const stats = store.isReachable
-        ? await within(store.stats(clock.now()), clock, healthLimitMs)
-        : undefined;
-      if (stats === undefined) return withoutStore(isSandbox);
+      const found = await storeLook.look();
+      if (found === undefined) return withoutStore(isSandbox);
+      const { stats } = found;
       return {
         isReachable: true,
         isSandbox,
-        providers: stats.byProvider.filter(isInService).map((one) => one.provider),
-        accounts: readinessOf(stats, isGateway),
-        gatewayOnly: stats.gatewayOnly,
+        providers: stats?.byProvider.filter(isInService).map((one) => one.provider),
+        accounts: stats && readinessOf(stats, isGateway),
+        gatewayOnly: stats?.gatewayOnly ?? 0,
         isReadOnly: writes.isFailing,
         caller: undefined,
       };
@@ -319,9 +319,6 @@ function withNotedSecrets(vault: Vault, secrets: KnownSecrets): Vault {
 function isInService({ states }: ProviderStats): boolean {
   return states.active + states.cooldown + states.exhausted + states.standby > 0;
 }
-
-/** Also for a store that is slow: whoever asks for the health waits no longer. */
-const healthLimitMs = 1500;
 
 function withoutStore(isSandbox: boolean): PoolHealth {
   return {

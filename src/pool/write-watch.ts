@@ -20,9 +20,9 @@ export class WriteWatch {
     return this.#isFailing;
   }
 
-  /** A verb of the store threw this. */
+  /** A verb of the store threw this. That a server is unreachable says nothing of its disk. */
   failed(error: unknown): void {
-    if (error instanceof DatabaseError) this.#isFailing = true;
+    if (error instanceof DatabaseError && error.code !== 'database_unreachable') this.#isFailing = true;
   }
 
   /** Whether to try a write now: once a minute, and in every round while writes fail. */
