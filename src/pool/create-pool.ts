@@ -2,6 +2,7 @@ import type { Provider } from '../core/provider.ts';
 import type { Clock } from '../lib/clock.ts';
 import { KnownSecrets } from '../lib/known-secrets.ts';
 import type { Logger } from '../lib/logger.ts';
+import { within } from '../lib/within.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import type { Pool, PoolHealth } from '../pool-api/pool.ts';
 import { isAboutAccount, type QuotaFinding } from './account-state.ts';

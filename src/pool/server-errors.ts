@@ -19,8 +19,8 @@ const faultCodes: Record<HttpFaultKind, PoolErrorCode> = {
 };
 
 /**
- * Whatever a route threw, as the error its caller sees. An unknown error keeps its message to the log; what is wrong with the
- * database is told on the owner's routes.
+ * Whatever a route threw, as the error its caller sees. An unknown error keeps its message to the log; which database server
+ * does not answer is told on the owner's routes.
  */
 export function poolErrorFrom(thrown: unknown, isOwners = false): PoolError {
   const error = httpFaultFrom(thrown);
@@ -57,11 +57,11 @@ export function levelOf(error: unknown): 'debug' | 'error' {
   return cause instanceof DatabaseError && cause.code === 'database_unreachable' ? 'debug' : 'error';
 }
 
-/** The database is away; it may be back soon. */
+/** The database is away; it may be back soon. No answer names a file of this machine. */
 export function poolUnavailable(cause: DatabaseError, isOwners = false): PoolError {
   return new PoolError(
     'pool_unavailable',
-    isOwners
+    isOwners && cause.code === 'database_unreachable'
       ? `The pool cannot use its database. ${cause.message}`
       : 'The pool cannot use its database; its log says why. Try again in a few seconds.',
     {
