@@ -1,7 +1,7 @@
 import { type DiskHealth, logFault } from '../lib/disk-health.ts';
 import type { Logger } from '../lib/logger.ts';
 import { version } from '../lib/version.ts';
-import type { Verdict } from '../pool-api/readiness.ts';
+import { storeFaults, type Verdict } from '../pool-api/readiness.ts';
 import type { GatewayKeep } from './keep/open-keep.ts';
 import { keyNotAccepted } from './pool-fault.ts';
 import type { PoolWatch } from './pool-watch.ts';
@@ -23,23 +23,15 @@ export function healthOf({ turns, poolWatch, keep, isPoolInside, disks }: Health
   const { log, disk } = disks();
   const verdict = isReachable && isAccepted ? turns.routes.judge() : undefined;
   const reasons = [
-    ...(isReachable ? [] : [poolAway(isPoolInside || lacksStore === true)]),
-    ...(isAccepted ? [] : [keyNotAccepted]),
-    ...(verdict?.isReady === false ? [verdict.reason] : []),
+    !isReachable && (lacksStore ? storeFaults.unreachable : poolUnreachable),
+    !isAccepted && keyNotAccepted,
+    verdict?.isReady === false && verdict.reason,
     ...unreachable.map(noConnection),
-    ...(poolWatch.isWritable || !isReachable
-      ? []
-      : ["The pool's database takes no changes: make room on its disk."]),
-    ...(isKeepReachable
-      ? []
-      : [
-          'What the gateway remembers is in memory only, since its store cannot be used: see that it runs, and what KEEP_URL says.',
-        ]),
-    ...(isWritable || !isKeepReachable
-      ? []
-      : ['What the gateway remembers cannot be written: make room on the disk of KEEP_URL.']),
-    ...(log.writable ? [] : [logFault]),
-  ];
+    isReachable && !poolWatch.isWritable && storeFaults.readOnly,
+    !isKeepReachable && keepFaults.unreachable,
+    isKeepReachable && !isWritable && keepFaults.readOnly,
+    !log.writable && logFault,
+  ].filter((reason) => reason !== false);
   return {
     status: reasons.length === 0 ? 'ok' : 'degraded',
     ...(reasons.length > 0 && { reason: reasons.join(' ') }),
@@ -82,11 +74,14 @@ export class VerdictLog {
   }
 }
 
-function poolAway(isDatabase: boolean): string {
-  return isDatabase
-    ? 'The database of the pool does not answer: see that it runs, and what DATABASE_URL says.'
-    : 'The account pool does not answer at POOL_SERVICE_URL: start it with "warp2api serve pool", or correct the address.';
-}
+const poolUnreachable =
+  'The account pool does not answer at POOL_SERVICE_URL: start it with "warp2api serve pool", or correct the address.';
+
+const keepFaults = {
+  unreachable:
+    'Conversations and stored responses are in memory only, since their store cannot be used: check that it runs and that KEEP_URL is right.',
+  readOnly: 'Conversations and stored responses cannot be written: make room on the disk of KEEP_URL.',
+};
 
 function noConnection(provider: string): string {
   return `No connection to ${provider} can be made from here: look at the network, the proxy and the name server.`;

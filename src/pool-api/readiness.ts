@@ -45,6 +45,12 @@ const hindrances: Readonly<Record<string, readonly [one: string, several: string
 /** Those that end without anyone doing something. */
 const passing: ReadonlySet<string> = new Set(['rate_limited', 'cooldown', 'leased']);
 
+/** What keeps the whole pool from its work. */
+export const storeFaults = {
+  unreachable: "The pool's database does not answer: check that it runs and that DATABASE_URL is right.",
+  readOnly: "The pool's database takes no changes: make room on its disk, or put its file back.",
+} as const;
+
 const howToAdd = (provider: string): string => `"warp2api account add --provider ${provider} --api-key -"`;
 
 /** Whether some account can serve; if not, why and what to do, in a sentence or two. */

@@ -12,7 +12,7 @@ import { shownKeys } from '../lib/shown-keys.ts';
 import { createWrongKeyLog } from '../lib/wrong-keys.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import type { PoolHealth } from '../pool-api/pool.ts';
-import { judgePool } from '../pool-api/readiness.ts';
+import { judgePool, storeFaults } from '../pool-api/readiness.ts';
 import { poolApi } from './api.ts';
 import type { PoolService } from './create-pool.ts';
 import { streamEvents } from './event-stream.ts';
@@ -261,10 +261,10 @@ async function allocate(
 
 /** Why the pool cannot lend, each with what to do. */
 function faultsOf({ isReachable, isReadOnly, isSandbox, accounts }: PoolHealth): string[] {
-  if (!isReachable) return ['The database does not answer: see that it runs, and what DATABASE_URL says.'];
+  if (!isReachable) return [storeFaults.unreachable];
   const verdict = isSandbox || accounts === undefined ? undefined : judgePool(accounts);
   return [
-    ...(isReadOnly ? ['The database takes no changes: make room on its disk, or put its file back.'] : []),
+    ...(isReadOnly ? [storeFaults.readOnly] : []),
     ...(verdict?.isReady === false ? [verdict.reason] : []),
   ];
 }
