@@ -179,7 +179,17 @@ export async function startSandboxAlone(
       ? undefined
       : mkdtempSync(join(tmpdir(), 'warp2api-sandbox-'));
   const file = options.certificate ?? (folder && join(folder, 'certificate.pem'));
-  if (certificate !== undefined && file !== undefined) writeFileSync(file, certificate);
+  if (certificate !== undefined && file !== undefined) {
+    try {
+      writeFileSync(file, certificate);
+    } catch (error) {
+      await sandbox.close();
+      const { code } = error as NodeJS.ErrnoException;
+      throw new Error(`${file} cannot be written (${code}): give --certificate a file this user may write.`, {
+        cause: error,
+      });
+    }
+  }
   const trust = certificate === undefined ? '' : `NODE_EXTRA_CA_CERTS=${file} `;
   logger.info(
     { url: sandbox.url, ...(trust && { certificate: file }) },

@@ -9,6 +9,7 @@ import { isOwnPool, openPool } from './compose/open-pool.ts';
 import { movePool, rotateMasterKey } from './compose/whole-store.ts';
 import { type RunningServices, startSandboxAlone, startServices } from './compose.ts';
 import { type Config, checkRunMode, foldersOf, loadConfig, nearSettings, readEnvironment } from './config.ts';
+import { isSameFile } from './lib/log-file.ts';
 import { createLogger, type Logger } from './lib/logger.ts';
 import { trustCertificates } from './lib/network/extra-certificates.ts';
 import { decodeText } from './lib/read-text.ts';
@@ -46,7 +47,11 @@ const actions: CliActions = {
     // With a log file a hangup means that the file was moved; without one that the terminal was closed.
     const signals = config.logFile === undefined ? ([...stopSignals, 'SIGHUP'] as const) : stopSignals;
     const run = async (onLost: (error: Error) => void) => {
-      const services = await startServices(config, mode, logger, onLost);
+      const services = await startServices(config, mode, logger, onLost).catch((error: Error) => {
+        if (config.logFile !== undefined && !isSameFile(config.logFile.path, process.stderr.fd))
+          logger.fatal(error.message);
+        throw error;
+      });
       writeNote(config.dataDir, {
         service: mode,
         root,
@@ -128,16 +133,26 @@ async function runUntilStopped(
   let lost: Error | undefined;
   const told = stopSignal(signals, starterOf(variables()), logger);
   const losing = Promise.withResolvers<void>();
-  const onLost = (error: Error) => {
+  const end = (error: Error) => {
     lost = error;
-    logger.fatal({ err: error }, 'a service cannot go on');
     losing.resolve();
   };
-  process.on('uncaughtException', onLost);
+  const onLost = (error: Error) => {
+    logger.fatal(`a service cannot go on: ${error.message}`);
+    end(error);
+  };
+  process.on('uncaughtException', (error) => {
+    logger.fatal({ err: error }, 'an error that nothing expected');
+    end(error);
+  });
   process.on('unhandledRejection', (error) => {
     logger.error({ err: error }, 'a failure nobody waited for');
   });
-  const services = await start(onLost);
+  const services = await start(onLost).catch((error: unknown) => {
+    // What may still be open must not outlive a signal.
+    for (const signal of signals) process.removeAllListeners(signal);
+    throw error;
+  });
   // For the next start: at the end of the process it may be too late.
   flushCompileCache();
   await Promise.race([told, losing.promise]);

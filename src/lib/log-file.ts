@@ -121,3 +121,13 @@ function shift(path: string, keep: number): void {
 function sizeOf(path: string): number {
   return existsSync(path) ? statSync(path).size : 0;
 }
+
+/** Whether what a process writes to this descriptor goes to the file, too, as start_services.sh has it. */
+export function isSameFile(path: string, descriptor: number): boolean {
+  try {
+    const [left, right] = [statSync(path), fstatSync(descriptor)];
+    return left.dev === right.dev && left.ino === right.ino;
+  } catch {
+    return false;
+  }
+}

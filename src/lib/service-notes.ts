@@ -33,7 +33,11 @@ export function writeNote(folder: string, note: Omit<ServiceNote, 'pid'>): void 
 }
 
 export function removeNote(folder: string): void {
-  rmSync(fileOf(folder), { force: true });
+  try {
+    rmSync(fileOf(folder), { force: true });
+  } catch {
+    // Where there is no such folder, there is no note.
+  }
 }
 
 /** Of the services that run. */

@@ -1,0 +1,58 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { expect, onTestFinished, test } from 'vitest';
+
+const bin = resolve(import.meta.dirname, '../bin/warp2api.js');
+
+function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'warp2api-refused-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** Runs the program to its end. */
+async function run(words: readonly string[], environment: Record<string, string>) {
+  const child = spawn(process.execPath, [bin, ...words], {
+    env: { PATH: process.env['PATH'], PORT: '0', POOL_SERVICE_PORT: '0', ...environment },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  onTestFinished(() => void child.kill('SIGKILL'));
+  const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')]);
+  return { code, out, err };
+}
+
+test('a port that is taken is one plain message, and so in a log file', async () => {
+  const folder = temporaryFolder();
+  const other = createServer().listen(0, '127.0.0.1');
+  await once(other, 'listening');
+  onTestFinished(() => void other.close());
+  const { port } = other.address() as { port: number };
+  const log = join(folder, 'service.log');
+  const environment = { DATA_DIR: join(folder, 'data'), PORT: String(port), LOG_FILE: log };
+  const message = `127.0.0.1:${port} is in use by another program: stop that program, or choose another PORT.`;
+  expect(await run(['serve'], environment)).toEqual({ code: 1, out: '', err: `warp2api: ${message}\n` });
+  const lines = readFileSync(log, 'utf8').trim().split('\n');
+  expect(JSON.parse(lines.at(-1) ?? '')).toEqual({ level: 'fatal', time: expect.any(String), msg: message });
+});
+
+test('a DATA_DIR that is a file, and a certificate that cannot be written, end the program with one line', async () => {
+  const file = join(temporaryFolder(), 'file');
+  writeFileSync(file, '');
+  const data = await run(['serve'], { DATA_DIR: file });
+  expect(data).toEqual({
+    code: 1,
+    out: '',
+    err: `warp2api: ${file} is a file, and a folder is needed there.\n`,
+  });
+  const certificate = join(file, 'certificate.pem');
+  const sandbox = await run(['sandbox', '--port', '0', '--certificate', certificate], {});
+  expect(sandbox).toMatchObject({
+    code: 1,
+    err: expect.stringMatching(/^warp2api: .* cannot be written \(ENOTDIR\): give .*\n$/),
+  });
+});
