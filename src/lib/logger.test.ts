@@ -116,3 +116,21 @@ it('gives the log of the steps at DEBUG only, so that nothing is made for it oth
   debugLog(createLogger('DEBUG', stream).child({ a: 1 }))?.debug({ b: 2 }, 'y');
   expect(lines()).toMatchObject([{ level: 'debug', a: 1, b: 2, msg: 'y' }]);
 });
+
+it('shows where in the code an error arose only where the program is at fault, or for developers', () => {
+  const error = Object.assign(new Error('the disk is away'), { code: 'EIO' });
+  const linesAt = (level: string) => {
+    const lines: string[] = [];
+    const logger = createLogger(level, { write: (line) => void lines.push(line) });
+    logger.warn({ err: error }, 'one');
+    logger.error({ err: error }, 'two');
+    return lines.map((line) => (JSON.parse(line) as { err: Record<string, unknown> }).err);
+  };
+  const [warned, failed] = linesAt('INFO');
+  expect(warned).toEqual({ type: 'Error', message: 'the disk is away', code: 'EIO' });
+  expect(failed).toMatchObject({
+    message: 'the disk is away',
+    stack: expect.stringContaining('logger.test'),
+  });
+  expect(linesAt('DEBUG')[0]).toHaveProperty('stack');
+});

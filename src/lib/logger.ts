@@ -6,6 +6,8 @@ import { beginningOf, plainJson } from './shown-text.ts';
 
 export type { Logger } from 'pino';
 
+const errorLevel = 50;
+
 /** Names of fields whose values never reach a log. */
 const secretFields = new Set([
   'authorization',
@@ -41,14 +43,28 @@ export function createLogger(
       level: (label: string) => ({ level: label }),
       log: (fields: object) => withoutSecretFields(fields, fieldDepth),
     },
+    serializers: {
+      err: (error: unknown) => (error instanceof Error ? pino.stdSerializers.err(error) : error),
+    },
     hooks: {
       // Fastify logs a line when it listens, which we do in our own words; it can only be made empty.
-      logMethod(values: Parameters<LogFn>, method: LogFn) {
-        if (values.length !== 1 || (values[0] as unknown) !== '') method.apply(this, values);
+      logMethod(this: Logger, values: Parameters<LogFn>, method: LogFn, level: number) {
+        if (values.length === 1 && (values[0] as unknown) === '') return;
+        if (level < errorLevel && !this.isLevelEnabled('debug')) withoutStack(values);
+        method.apply(this, values);
       },
     },
   };
   return pino(options, cleaned(destination, secrets));
+}
+
+/** Below an error the program went on as it should: what happened says enough, and where in the code is for developers. */
+function withoutStack(values: unknown[]): void {
+  const [fields] = values;
+  if (typeof fields !== 'object' || fields === null || !('err' in fields) || !(fields.err instanceof Error))
+    return;
+  const { stack: _stack, ...err } = pino.stdSerializers.err(fields.err);
+  values[0] = { ...fields, err };
 }
 
 /** Cleans every line, so that the code that logs need not know what is secret or where a text came from. */
