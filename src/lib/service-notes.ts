@@ -21,11 +21,11 @@ const notePattern = /^service\.\d+\.json$/;
 
 /** Never fails: the service runs without it. */
 export function writeNote(folder: string, note: Omit<ServiceNote, 'pid'>): void {
-  for (const { file, note: other, isRunning } of allNotes(folder)) {
-    if (other !== undefined && !isRunning) rmSync(file, { force: true });
-  }
   const text = JSON.stringify({ pid: process.pid, ...note, started: startOf(process.pid) });
   try {
+    for (const { file, note: other, isRunning } of allNotes(folder)) {
+      if (other !== undefined && !isRunning) rmSync(file, { force: true });
+    }
     writeFileSync(fileOf(folder), `${text}\n`, { mode: 0o600 });
   } catch {
     // On a full or a read-only disk the pid files of start_services.sh have to do.
@@ -36,7 +36,7 @@ export function removeNote(folder: string): void {
   try {
     rmSync(fileOf(folder), { force: true });
   } catch {
-    // Where there is no such folder, there is no note.
+    // Where there is no such folder there is no note; the next service finds one that cannot be removed out of date.
   }
 }
 

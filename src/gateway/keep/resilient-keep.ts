@@ -119,7 +119,7 @@ export async function openResilientKeep(options: ResilientKeepOptions): Promise<
       fail(error);
     }
     spare.set(key, { value, expiresAt: clock.now() + ttlMs });
-    cancelPour ??= clock.after(restMs, pourInTurn);
+    if (!isClosed) cancelPour ??= clock.after(restMs, pourInTurn);
   }
 
   /** Without a call that shows it, too: what waits here is lost with the process. */
