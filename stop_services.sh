@@ -6,11 +6,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=scripts/services.sh
 . scripts/services.sh
 
-stop_seconds=30
-
-log_dir=${LOG_DIR:-logs} running=''
+log_dir=${LOG_DIR:-logs} running='' shutdown_seconds=''
 # Also where the configuration is faulty: that must not keep anybody from stopping.
 if find_node && settings=$("$node" "$program" config --json --services 2>/dev/null); then read_settings "$settings"; fi
+
+# What running turns may take, and what is done after them.
+stop_seconds=$((${shutdown_seconds:-20} + 15))
 
 stopped=0 failed=0
 # stop NAME PID WHERE

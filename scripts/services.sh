@@ -25,13 +25,14 @@ read_settings() {
     IFS= read -r use_pool_service
     IFS= read -r log_dir
     IFS= read -r data_dir
+    IFS= read -r shutdown_seconds
     running=$(cat)
   } < <("$node" -e '
     const { services = [], ...settings } = JSON.parse(process.argv[1]);
     for (const name of process.argv[2].split(" ")) console.log(settings[name] ?? "");
     for (const { pid, service, holdsPool, urls, startedBy = "-", otherRoot = "-" } of services)
       console.log([pid, service, holdsPool, urls.join(" ") || "-", startedBy, otherRoot].join("\t"));
-  ' "$1" 'poolUrl gatewayUrl usePoolService logDir dataDir')
+  ' "$1" 'poolUrl gatewayUrl usePoolService logDir dataDir shutdownSeconds')
 }
 
 # close_folder FOLDER: takes our files in it from other users, and the folder unless it is there for more than them.

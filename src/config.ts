@@ -184,16 +184,20 @@ export function nearSettings(
   });
 }
 
-/** The folders of an installation, also where other settings are faulty. */
-export function foldersOf(folder = process.cwd()): { readonly dataDir: string; readonly logDir: string } {
+/** What stop_services.sh has to know, also where other settings are faulty. */
+export function settingsForStop(folder = process.cwd()) {
   let environment = process.env;
   try {
     environment = readEnvironment(folder);
   } catch {
     // What the environment itself says has to do.
   }
-  const { DATA_DIR = 'data', LOG_DIR = 'logs' } = readSettings(environment, []);
-  return { dataDir: resolve(folder, DATA_DIR), logDir: resolve(folder, LOG_DIR) };
+  const { DATA_DIR = 'data', LOG_DIR = 'logs', SHUTDOWN_SECONDS = 20 } = readSettings(environment, []);
+  return {
+    dataDir: resolve(folder, DATA_DIR),
+    logDir: resolve(folder, LOG_DIR),
+    shutdownSeconds: SHUTDOWN_SECONDS,
+  };
 }
 
 /** Throws ConfigError with every fault found, not just the first. */

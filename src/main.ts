@@ -8,7 +8,14 @@ import { openLog, openOutput } from './compose/open-log.ts';
 import { isOwnPool, openPool } from './compose/open-pool.ts';
 import { movePool, rotateMasterKey } from './compose/whole-store.ts';
 import { type RunningServices, startSandboxAlone, startServices } from './compose.ts';
-import { type Config, checkRunMode, foldersOf, loadConfig, nearSettings, readEnvironment } from './config.ts';
+import {
+  type Config,
+  checkRunMode,
+  loadConfig,
+  nearSettings,
+  readEnvironment,
+  settingsForStop,
+} from './config.ts';
 import { isSameFile } from './lib/log-file.ts';
 import { createLogger, type Logger } from './lib/logger.ts';
 import { trustCertificates } from './lib/network/extra-certificates.ts';
@@ -106,11 +113,11 @@ const actions: CliActions = {
     };
   },
   runningServices() {
-    const { dataDir, logDir } = foldersOf();
+    const { dataDir, logDir, shutdownSeconds } = settingsForStop();
     const services = readNotes(dataDir).map(({ root: ofService, ...note }) =>
       ofService === root ? note : { ...note, otherRoot: ofService },
     );
-    return { logDir, services };
+    return { logDir, shutdownSeconds, services };
   },
   accountKeyFromEnvironment: () => variables()['ACCOUNT_API_KEY'],
   readStdin: async () => decodeText(await buffer(process.stdin)),

@@ -29,7 +29,11 @@ export interface CliActions {
   /** Throws when the configuration is faulty, for a start also when the services would refuse it. */
   resolvedSettings(options: { readonly isForStart: boolean }): ResolvedSettings;
   /** The services that run with this DATA_DIR. Never throws. */
-  runningServices(): { readonly logDir: string; readonly services: readonly RunningService[] };
+  runningServices(): {
+    readonly logDir: string;
+    readonly shutdownSeconds: number;
+    readonly services: readonly RunningService[];
+  };
   /** The value of ACCOUNT_API_KEY, so that a key need not be an argument. */
   accountKeyFromEnvironment(): string | undefined;
   /** All of standard input. */

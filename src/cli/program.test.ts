@@ -200,7 +200,7 @@ async function run(command: string | readonly string[], setup: Setup = {}) {
       logDir: '/srv/logs',
       dataDir: '/srv/data',
     }),
-    runningServices: () => ({ logDir: '/srv/logs', services: [] }),
+    runningServices: () => ({ logDir: '/srv/logs', shutdownSeconds: 20, services: [] }),
     accountKeyFromEnvironment: () => setup.environmentKey,
     readStdin: async () => setup.stdin ?? '',
     write(text) {
