@@ -23,6 +23,7 @@ undo() {
     for pid_file in ${started[@]+"${started[@]}"}; do
       stop_process "$(cat "$pid_file")" 5 >/dev/null 2>&1 || true
       rm -f "$pid_file"
+      echo "start_services: $(basename "$pid_file" .pid) was stopped again." >&2
     done
   fi
   rm -f "${lock:-}"
@@ -33,8 +34,7 @@ take_lock() {
   local holder path="$data_dir/start.lock"
   # A link is made with what it says in one step.
   if ! ln -s $$ "$path" 2>/dev/null; then
-    holder=$(readlink "$path" || true)
-    if [ -n "$holder" ] && kill -0 "$holder" 2>/dev/null; then fail "another start_services.sh is at work (pid $holder)."; fi
+    if holder=$(start_at_work); then fail "another start_services.sh is at work (pid $holder)."; fi
     rm -rf "$path"
     ln -s $$ "$path" || fail "$path cannot be made: check the folder."
   fi
@@ -86,7 +86,10 @@ start() {
     # It may listen elsewhere than the settings say now.
     case $mode in pool) pool_url=$noted_pool_url url=$pool_url ;; *) gateway_url=$noted_gateway_url url=$gateway_url ;; esac
   fi
-  if [ -n "$pid" ] || pid=$(running_pid "$pid_file" "$mode"); then
+  if [ -z "$pid" ] && pid=$(running_pid "$pid_file" "$mode"); then
+    fail "$name runs (pid $pid), but with another DATA_DIR than $data_dir or from before an update: run ./stop_services.sh first."
+  fi
+  if [ -n "$pid" ]; then
     is_healthy "$url" || fail "$name runs (pid $pid) but does not answer at $url: run ./stop_services.sh, then try again."
     echo "$name is already running (pid $pid): $url"
     return

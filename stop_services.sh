@@ -6,14 +6,17 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=scripts/services.sh
 . scripts/services.sh
 
-log_dir=${LOG_DIR:-logs} running='' shutdown_seconds=''
+log_dir=${LOG_DIR:-logs} data_dir=${DATA_DIR:-data} running='' shutdown_seconds=''
 # Also where the configuration is faulty: that must not keep anybody from stopping.
 if find_node && settings=$("$node" "$program" config --json --services 2>/dev/null); then read_settings "$settings"; fi
 
 # What running turns may take, and what is done after them.
 stop_seconds=$((${shutdown_seconds:-20} + 15))
 
-stopped=0 failed=0
+# A start at work would go on to its next service. It stops what it has started.
+if start=$(start_at_work); then kill -TERM "$start" 2>/dev/null || start=''; fi
+
+stopped=0 failed=0 others=0
 # stop NAME PID WHERE
 stop() {
   if stop_process "$2" "$stop_seconds"; then
@@ -32,6 +35,7 @@ stop_noted() {
     [ "$service" = "$1" ] || continue
     if [ "$root" != - ]; then
       echo "A service of $root runs with this DATA_DIR (pid $pid, $urls): stop it there." >&2
+      others=1
       continue
     fi
     [ "$urls" != - ] || urls='' # A port of its own choice.
@@ -52,5 +56,10 @@ stop_started warp2api gateway
 stop_noted both warp2api
 stop_noted pool pool-service
 stop_started pool-service pool
-if [ "$stopped" -eq 0 ] && [ "$failed" -eq 0 ]; then echo 'Nothing was running.'; fi
+if [ -n "$start" ]; then
+  stop_process "$start" 10 || true
+  echo "start_services.sh was at work (pid $start) and was ended."
+elif [ "$stopped$failed" = 00 ]; then
+  [ "$others" -eq 0 ] && echo 'Nothing was running.' || echo 'Nothing of this checkout was running.'
+fi
 exit "$failed"

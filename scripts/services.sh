@@ -50,15 +50,27 @@ close_folder() {
 
 # running_pid PID_FILE MODE: prints the pid if it is alive and really is that service of this checkout.
 running_pid() {
-  local pid words
+  local pid
   pid=$(cat "$1" 2>/dev/null) || return 1
-  case $pid in '' | *[!0-9]*) return 1 ;; esac
-  if [ -r "/proc/$pid/cmdline" ]; then
-    words=$(tr '\0' ' ' <"/proc/$pid/cmdline")
+  case $(words_of "$pid") in *"$program serve $2"*) echo "$pid" ;; *) return 1 ;; esac
+}
+
+# start_at_work: prints the pid of the start_services.sh that holds the lock of $data_dir, as long as it runs. Another process may
+# have the id of one that was killed.
+start_at_work() {
+  local pid
+  pid=$(readlink "$data_dir/start.lock" 2>/dev/null) || return 1
+  case $(words_of "$pid") in *start_services*) [ "$pid" != $$ ] && echo "$pid" ;; *) return 1 ;; esac
+}
+
+# words_of PID: the command line of a process; nothing where none runs.
+words_of() {
+  case $1 in '' | *[!0-9]*) return ;; esac
+  if [ -r "/proc/$1/cmdline" ]; then
+    tr '\0' ' ' <"/proc/$1/cmdline"
   else
-    words=$(ps -p "$pid" -o args= 2>/dev/null) || return 1
+    ps -p "$1" -o args= 2>/dev/null || true
   fi
-  case $words in *"$program serve $2"*) echo "$pid" ;; *) return 1 ;; esac
 }
 
 # stop_process PID SECONDS: asks it to end, waits, and ends it by force when it does not. False for one of another user.

@@ -117,7 +117,7 @@ const actions: CliActions = {
     const services = readNotes(dataDir).map(({ root: ofService, ...note }) =>
       ofService === root ? note : { ...note, otherRoot: ofService },
     );
-    return { logDir, shutdownSeconds, services };
+    return { logDir, dataDir, shutdownSeconds, services };
   },
   accountKeyFromEnvironment: () => variables()['ACCOUNT_API_KEY'],
   readStdin: async () => decodeText(await buffer(process.stdin)),

@@ -134,6 +134,8 @@ it('a socket that a killed process left is no hindrance, and one of another proc
   await first.kill('SIGKILL');
   expect(await place.command('status')).toMatch(/service running +yes/);
   await second.kill('SIGKILL');
+  await (await place.serve(['pool'])).kill('SIGKILL');
+  expect(place.sockets()).toHaveLength(1);
   expect(await place.command('status')).toMatch(/service running +no/);
   expect(place.sockets()).toEqual([]);
 });

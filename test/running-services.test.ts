@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
@@ -51,6 +51,9 @@ test('services are found again with other settings, and what answers is said', a
   expect((await start(elsewhere)).out).toContain(`warp2api is already running`);
   expect((await start({ USE_POOL_SERVICE: 'false' })).err).toMatch(
     /pool-service runs .*run \.\/stop_services\.sh first/,
+  );
+  expect((await start({ DATA_DIR: join(own['DATA_DIR'] ?? '', 'other') })).err).toMatch(
+    /pool-service runs .* with another DATA_DIR .*run \.\/stop_services\.sh first/,
   );
   const stopped = await stop({ ...elsewhere, HOST: 'nonsense host', USE_POOL_SERVICE: 'false' });
   expect(stopped).toMatchObject({ code: 0, err: '' });
@@ -114,9 +117,31 @@ test.runIf(process.platform === 'linux')(
     });
     expect(await stop()).toMatchObject({
       code: 0,
+      out: 'Nothing of this checkout was running.\n',
       err: expect.stringMatching(/\/elsewhere .*: stop it there\.$/m),
     });
     write('another time');
     expect(await stop()).toEqual({ code: 0, out: 'Nothing was running.\n', err: '' });
   },
 );
+
+test('a start at work is ended by a stop, and the lock of one that was killed stops nobody', async () => {
+  const { own, start, stop } = await install();
+  const folder = own['DATA_DIR'] ?? '';
+  mkdirSync(folder);
+  const waiting = ['-e', 'setInterval(() => {}, 60_000)', 'start_services.sh'];
+  const atWork = spawn(process.execPath, waiting, { stdio: 'ignore' });
+  onTestFinished(() => void atWork.kill());
+  const ended = once(atWork, 'exit');
+  symlinkSync(String(atWork.pid), join(folder, 'start.lock'));
+  expect((await start()).err).toContain(`another start_services.sh is at work (pid ${atWork.pid})`);
+  expect(await stop()).toMatchObject({
+    code: 0,
+    out: `start_services.sh was at work (pid ${atWork.pid}) and was ended.\n`,
+  });
+  expect(await ended).toEqual([null, 'SIGTERM']);
+  rmSync(join(folder, 'start.lock'));
+  symlinkSync(String(process.pid), join(folder, 'start.lock'));
+  expect(await stop()).toMatchObject({ code: 0, out: 'Nothing was running.\n' });
+  expect(await start()).toMatchObject({ code: 0, err: '' });
+});

@@ -31,6 +31,7 @@ export interface CliActions {
   /** The services that run with this DATA_DIR. Never throws. */
   runningServices(): {
     readonly logDir: string;
+    readonly dataDir: string;
     readonly shutdownSeconds: number;
     readonly services: readonly RunningService[];
   };

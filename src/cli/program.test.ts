@@ -200,7 +200,12 @@ async function run(command: string | readonly string[], setup: Setup = {}) {
       logDir: '/srv/logs',
       dataDir: '/srv/data',
     }),
-    runningServices: () => ({ logDir: '/srv/logs', shutdownSeconds: 20, services: [] }),
+    runningServices: () => ({
+      logDir: '/srv/logs',
+      dataDir: '/srv/data',
+      shutdownSeconds: 20,
+      services: [],
+    }),
     accountKeyFromEnvironment: () => setup.environmentKey,
     readStdin: async () => setup.stdin ?? '',
     write(text) {
@@ -603,6 +608,16 @@ describe('account list in a terminal', () => {
     );
     expect(out).toMatch(/^acc_0b6c2d7e +.*reauth_required +in 5 h +refresh_interr/m);
     expect(out.includes('SOURCE')).toBe(terminalWidth >= 120);
+  });
+
+  it('has a column that fits, also where a more important one does not, and counts the columns of wide characters', async () => {
+    const label = '团队账号一二三四五六七八九十🙂🙂';
+    const id = 'acc_0b6c2d7e-3f1a-4f53-9a53-51a3ff1c1c5e';
+    const wide = [createAccount({ id, email: 'user0@example.org', label })];
+    const { out } = await run('account list', { accounts: wide, terminalWidth: 80 });
+    expect(out).toMatch(/^ID +PROVIDER +EMAIL +STATUS +UNTIL +REASON +SOURCE/);
+    const wider = await run('account list', { accounts: wide, terminalWidth: 100 });
+    expect(wider.out).toContain('团队账号一二三四五… ');
   });
 
   it('shows all of it where there is room, and in a pipe', async () => {

@@ -29,6 +29,8 @@ export async function makeLocalSocket(
   prefix: string,
   listen: (address: string) => Promise<unknown>,
 ): Promise<LocalSocket> {
+  // Takes away what a killed process has left, also where no command ever looks.
+  await findLocalSocket(folder, prefix);
   const draft = mkdtempSync(join(folder, `.${prefix}`));
   try {
     const made = join(draft, 'socket');
