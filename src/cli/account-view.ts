@@ -1,6 +1,6 @@
-import { plainJson, shortened } from '../lib/shown-text.ts';
+import { plainJson } from '../lib/shown-text.ts';
 import type { Account, AccountDetails } from '../pool-api/schema.ts';
-import { type FittingColumn, formatPairs, formatToFit } from './table.ts';
+import { cutTo, type FittingColumn, formatPairs, formatToFit } from './table.ts';
 
 /** `acc_` and eight digits of the id, by which the commands take an account. */
 const briefId = 12;
@@ -8,11 +8,11 @@ const briefId = 12;
 const columns: readonly FittingColumn<Account>[] = [
   { heading: 'id', cell: ({ id }) => id, brief: ({ id }) => id.slice(0, briefId) },
   { heading: 'provider', cell: ({ provider }) => provider, leftOut: 6 },
-  { heading: 'email', cell: ({ email }) => email, brief: ({ email }) => email && shortened(email, 20) },
+  { heading: 'email', cell: ({ email }) => email, brief: ({ email }) => email && cutTo(email, 20) },
   {
     heading: 'label',
     cell: ({ label }) => label,
-    brief: ({ label }) => label && shortened(label, 18),
+    brief: ({ label }) => label && cutTo(label, 18),
     leftOut: 5,
   },
   { heading: 'status', cell: ({ status }) => status },
@@ -24,7 +24,7 @@ const columns: readonly FittingColumn<Account>[] = [
   {
     heading: 'reason',
     cell: ({ status_reason: reason }) => reason,
-    brief: ({ status_reason: reason }) => reason && shortened(reason, 17),
+    brief: ({ status_reason: reason }) => reason && cutTo(reason, 17),
   },
   { heading: 'source', cell: ({ source }) => source, leftOut: 4 },
   { heading: 'in use', cell: ({ slots_in_use, capacity }) => `${slots_in_use}/${capacity}`, leftOut: 3 },

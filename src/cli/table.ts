@@ -16,7 +16,7 @@ export function formatTable<Row>(rows: readonly Row[], columns: readonly Column<
   return alignLines(lines);
 }
 
-/** A column that can be shown more briefly, and be left out: the lowest number first, undefined never. */
+/** A column that can be shown more briefly, and be left out: sooner with a lower number, undefined never. */
 export interface FittingColumn<Row> {
   readonly heading: string;
   readonly cell: Column<Row>[1];
@@ -35,17 +35,33 @@ export function formatToFit<Row>(
     columns.map(({ heading, cell }) => [heading, cell] as const),
   );
   if (fits(whole, width)) return whole;
-  const order = columns.flatMap(({ leftOut }) => leftOut ?? []).sort((one, other) => one - other);
-  let table = whole;
-  for (const last of [0, ...order]) {
-    const shown = columns.filter(({ leftOut }) => leftOut === undefined || leftOut > last);
-    table = formatTable(
+  const draw = (leftOut: ReadonlySet<FittingColumn<Row>>) =>
+    formatTable(
       rows,
-      shown.map(({ heading, cell, brief }) => [heading, brief ?? cell] as const),
+      columns
+        .filter((column) => !leftOut.has(column))
+        .map(({ heading, cell, brief }) => [heading, brief ?? cell] as const),
     );
-    if (fits(table, width)) break;
+  // The last to be left out is the first to be put back.
+  const leftOut = new Set(columns.filter((column) => column.leftOut !== undefined));
+  let table = draw(leftOut);
+  for (const column of [...leftOut].sort((one, other) => (other.leftOut ?? 0) - (one.leftOut ?? 0))) {
+    leftOut.delete(column);
+    const wider = draw(leftOut);
+    if (fits(wider, width)) table = wider;
+    else leftOut.add(column);
   }
   return table;
+}
+
+/** A text, or its beginning where it takes more than so many columns: for names and addresses, which hold no secret. */
+export function cutTo(text: string, widest: number): string {
+  let shown = '';
+  for (const character of text) {
+    if (stringWidth(shown + character) > widest) return `${shown}…`;
+    shown += character;
+  }
+  return text;
 }
 
 function fits(text: string, width: number): boolean {
