@@ -325,6 +325,8 @@ describe('the sandbox', () => {
     for (const name of ['auto', 'gpt-5', 'thorough', 'sandbox-slow-7', 'sandbox-unicod', 'oz/auto'])
       expect((await refusalOf(name)).code).toBe('model_not_found');
     expect((await refusalOf('sandbox-unicod')).message).toContain('did you mean "sandbox-unicode"');
+    // An alias that leads elsewhere is no advice here, least of all to itself.
+    expect((await refusalOf('thorough')).message).not.toContain('did you mean');
     expect((await routes.list()).map(({ id }) => id)).toEqual(['sandbox', 'sandbox-slow']);
   });
 });

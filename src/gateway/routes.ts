@@ -167,7 +167,8 @@ export function createRoutes(options: RoutesOptions): Routes {
     if (known !== undefined) return known;
     if (!list.isProven) throw modelsUnknown(name);
     const ofScenarios = list.models.filter(({ id }) => isSandboxName(id));
-    throw modelNotFound(name, { models: ofScenarios, withheld: [] }, Object.keys(aliases));
+    const useful = Object.keys(aliases).filter((one) => hasScenario(list.models, bareName(aliases[one] ?? '')));
+    throw modelNotFound(name, { models: ofScenarios, withheld: [] }, useful);
   }
 
   async function resolve({ model: name, messages, reasoning }: RoutedRequest): Promise<Route> {
