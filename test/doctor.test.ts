@@ -134,6 +134,8 @@ it('says what to do about each thing that is wrong', async () => {
   mkdirSync(join(folder, 'broken'));
   writeFileSync(join(folder, 'broken', 'accounts.db'), 'this is no database'.repeat(100));
   expect((await doctor(false, { DATA_DIR: 'broken' }))['database']).toMatch(/^problem: .*cannot be used/);
+  writeFileSync(join(folder, 'file'), '', { mode: 0o644 });
+  expect((await doctor(false, { DATA_DIR: 'file' }))['data folder']).toMatch(/^problem: .* is a file/);
 });
 
 it('sees a clock that is wrong', async () => {

@@ -42,6 +42,16 @@ test('both services say at / what they are and where to go from here, without a 
   });
 });
 
+test('for a page of another origin it varies with that as well', async () => {
+  const origin = 'https://chat.example.com';
+  const { gatewayUrl } = await servicesForTest({ CORS_ORIGINS: origin });
+  const { headers } = await fetch(`${gatewayUrl}/`, { headers: { origin } });
+  expect([headers.get('access-control-allow-origin'), headers.get('vary')]).toEqual([
+    origin,
+    'Origin, Accept',
+  ]);
+});
+
 test('a browser gets a page whose links lead somewhere', async () => {
   const { gatewayUrl, poolUrl } = await servicesForTest();
   for (const url of [gatewayUrl, `${gatewayUrl}/v1`, poolUrl]) {

@@ -1,4 +1,4 @@
-import { accessSync, constants, existsSync, readdirSync, statfsSync } from 'node:fs';
+import { accessSync, constants, existsSync, readdirSync, statfsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { lowDiskBytes } from '../lib/disk-health.ts';
 import { opennessOf } from '../lib/open-to-others.ts';
@@ -18,7 +18,7 @@ export function lookAtPrivacy(dataDir: string, logDir: string): Finding {
 }
 
 function openFilesIn(folder: string, pattern: RegExp): string[] {
-  if (!isOpenToOthers(folder)) return [];
+  if (!isOpenToOthers(folder) || !statSync(folder).isDirectory()) return [];
   return readdirSync(folder)
     .filter((file) => pattern.test(file))
     .map((file) => join(folder, file))
@@ -28,6 +28,8 @@ function openFilesIn(folder: string, pattern: RegExp): string[] {
 /** The folder of the database and the key. */
 export function lookAtFolder(dataDir: string): Finding {
   if (!existsSync(dataDir)) return ok('data folder', `${dataDir} will be made at the first start`);
+  if (!statSync(dataDir).isDirectory())
+    return problem('data folder', `${dataDir} is a file: set DATA_DIR to a folder`);
   try {
     accessSync(dataDir, constants.R_OK | constants.W_OK | constants.X_OK);
   } catch {

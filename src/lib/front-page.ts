@@ -44,7 +44,8 @@ function answer(page: FrontPage, request: FastifyRequest, reply: FastifyReply): 
   const address = addressSeen(request);
   const links = page.links(address);
   const isBrowser = request.headers.accept?.includes('text/html') === true;
-  reply.header('vary', 'Accept').header('cache-control', 'no-store');
+  const vary = [reply.getHeader('vary'), 'Accept'].filter((name) => name !== undefined);
+  reply.header('vary', vary.join(', ')).header('cache-control', 'no-store');
   if (!isBrowser) {
     const places = Object.entries(links).map(([name, { place }]) => [name, absolute(place, address)]);
     const { name, description } = page;
