@@ -167,7 +167,9 @@ export function createRoutes(options: RoutesOptions): Routes {
     if (known !== undefined) return known;
     if (!list.isProven) throw modelsUnknown(name);
     const ofScenarios = list.models.filter(({ id }) => isSandboxName(id));
-    const useful = Object.keys(aliases).filter((one) => hasScenario(list.models, bareName(aliases[one] ?? '')));
+    const useful = Object.keys(aliases).filter((one) =>
+      hasScenario(list.models, bareName(aliases[one] ?? '')),
+    );
     throw modelNotFound(name, { models: ofScenarios, withheld: [] }, useful);
   }
 
