@@ -85,7 +85,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
         );
       else
         logger.warn(
-          'the account pool does not answer at POOL_SERVICE_URL, and no turn can be answered: start it with "warp2api serve pool", or correct the address',
+          'the account pool does not answer at POOL_SERVICE_URL: turns go on with the accounts they hold, and get no others; start it with "warp2api serve pool", or correct the address',
         );
     },
     onStanding: (standing) => announceStanding(standing, logger),
