@@ -1,7 +1,9 @@
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { startSandbox } from '../sandbox/index.ts';
 import { openPostgres } from '../src/db/postgres.ts';
@@ -138,6 +140,30 @@ it('a socket that a killed process left is no hindrance, and one of another proc
   expect(place.sockets()).toHaveLength(1);
   expect(await place.command('status')).toMatch(/service running +no/);
   expect(place.sockets()).toEqual([]);
+});
+
+it('wait for commands that came before, longer than for a service', async () => {
+  const place = await workplace();
+  await place.command('status');
+  const path = join(place.data, 'accounts.db');
+  const other = new DatabaseSync(path);
+  onTestFinished(() => {
+    if (other.isOpen) other.close();
+  });
+  other.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
+  const note = (command: string) =>
+    writeFileSync(`${path}.holder`, JSON.stringify({ pid: process.pid, since: 'now', command }));
+  note('warp2api.js serve');
+  expect(await place.run('status')).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('(warp2api.js serve), since now'),
+  });
+  note('warp2api.js account set');
+  const done = place.command('status');
+  // More than it would wait for a service.
+  await delay(4_000);
+  other.close();
+  expect(await done).toMatch(/service running +no/);
 });
 
 it('know of a pool elsewhere that has the same PostgreSQL database open', { timeout: 90_000 }, async () => {

@@ -21,8 +21,10 @@ export interface OpenedPool extends AsyncDisposable {
   readonly by: 'process' | 'address' | 'store';
 }
 
-/** How long a command waits for another one, or for a service that is starting, to let it in. */
+/** How long a command waits for a service that is starting to let it in. */
 const patienceMs = 2_000;
+/** Another command is done soon, but many of them may come at once. */
+const commandPatienceMs = 30_000;
 const lookEveryMs = 50;
 
 /**
@@ -30,7 +32,7 @@ const lookEveryMs = 50;
  * machine or folder that POOL_SERVICE_URL names; else its store, opened here. Throws DatabaseError.
  */
 export async function openPool(config: Config, logger: Logger): Promise<OpenedPool> {
-  const deadline = performance.now() + (hasLocalSockets ? patienceMs : 0);
+  const begun = performance.now();
   for (;;) {
     const socket = await findPoolSocket(config);
     if (socket !== undefined) return openAt(config, 'process', socket);
@@ -39,10 +41,16 @@ export async function openPool(config: Config, logger: Logger): Promise<OpenedPo
       return await openStoredPool(config, logger);
     } catch (error) {
       if (!(error instanceof DatabaseError) || error.code !== 'database_in_use') throw error;
-      if (performance.now() >= deadline) return await openHeldPool(config, error);
+      if (performance.now() - begun >= patienceFor(error)) return await openHeldPool(config, error);
     }
     await delay(lookEveryMs);
   }
+}
+
+function patienceFor({ message }: DatabaseError): number {
+  const isService = /\([^()]* serve\b/.test(message);
+  if (!isService) return commandPatienceMs;
+  return hasLocalSockets ? patienceMs : 0;
 }
 
 /** The pool of a process that has no socket: on Windows, of another release, or where none can be made. */
