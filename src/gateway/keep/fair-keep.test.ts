@@ -48,9 +48,9 @@ it('remembers a bounded number of entries, however many clients there are, first
     await fair.put(`mine ${count}`, new Uint8Array(1_000), hour, 'me');
   for (let count = 0; count < 50_000; count += 1)
     await fair.put(`entry ${count}`, new Uint8Array(1), hour, `client ${count % 100}`);
-  expect(fair.remembered).toBe(20_000);
+  expect(fair.remembered).toBe(10_000);
   // Mine still count, so that what I add pushes out my own.
   for (let count = 30; count < 60; count += 1)
     await fair.put(`mine ${count}`, new Uint8Array(1_000), hour, 'me');
-  expect(fair.remembered).toBeLessThan(20_000);
+  expect(fair.remembered).toBeLessThan(10_000);
 });

@@ -1,7 +1,7 @@
 import { type Keep, sizeOf } from './keep.ts';
 
 /** Entries whose sizes are remembered, of all clients together; a client that has more of them has small ones. */
-const mostEntries = 20_000;
+const mostEntries = 10_000;
 
 export interface FairKeep extends Keep {
   /** Entries whose sizes are remembered now. */
