@@ -8,7 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=scripts/services.sh
 . scripts/services.sh
 
-ready_seconds=30
+ready_seconds=60
 started=() # pid files of what this run has started, the latest first; undone if it fails
 
 fail() {

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { defineConfig } from 'vitest/config';
 
 /** For tests that start several processes or have a database do much. */
-const long = { testTimeout: 120_000 };
+const long = { testTimeout: 120_000, hookTimeout: 120_000 };
 
 export default defineConfig({
   test: {

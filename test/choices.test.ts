@@ -50,7 +50,7 @@ test('a client that leaves ends all of its answers', async () => {
   });
   await answer.body?.getReader().read();
   client.abort();
-  const ended = () => services.log().match(/"outcome":"cancelled"/g)?.length === 2;
+  const ended = () => services.log().match(/"outcome":"cancelled".*"msg":"turn"/g)?.length === 2;
   await eventually('both turns end', ended);
 });
 

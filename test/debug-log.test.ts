@@ -26,6 +26,10 @@ async function turnLines(services: TestServices, id: string, body: object): Prom
 test('DEBUG shows the steps of a turn under its request id, and nothing of what was said', async () => {
   const services = await servicesForTest({}, (config) => ({ ...config, aliases: { fast: 'gpt-5' } }));
   await services.addAccount('wk-1.key-of-the-owner');
+  await eventually(
+    'the gateway knows of the account',
+    async () => (await fetch(`${services.gatewayUrl}/v1/models/gpt-5`)).ok,
+  );
   const said = 'words-that-belong-to-the-client';
   const tools = [{ type: 'function', function: { name: 'tool-of-the-client', parameters: {} } }];
   const first = await turnLines(services, 'one', userTurn('fast', said, { stream: true, tools }));

@@ -194,6 +194,8 @@ test('every code a pool answers can be met, and reaches the caller as PoolError'
     return Promise.reject(error);
   };
   await note(raw('POST', '/api/accounts', '{"provider":"warp","api_key":"wk-0.abc"}'), 'account_exists');
+  const refused = '{"provider":"warp","api_key":"wk-9.revoked","on_refusal":"reject"}';
+  await note(raw('POST', '/api/accounts', refused), 'credential_refused');
   await note(raw('POST', '/api/accounts', '{'), 'invalid_json');
   await note(raw('POST', '/api/accounts', `"${'x'.repeat(2_000_000)}"`), 'too_large');
   await note(raw('POST', '/api/accounts', '{}', { 'content-encoding': 'lzma' }), 'unsupported_media_type');
