@@ -690,6 +690,14 @@ describe('status', () => {
       err: 'warp2api: The pool cannot be reached; start it.\n',
     });
   });
+
+  it.each([
+    new PoolError('not_found', 'There is nothing at GET /api/sessions.'),
+    new PoolError('invalid_request', 'There is no field "on_refusal" in this request.'),
+  ])('says that a pool which does not know the call is of another release', async (failure) => {
+    const { err } = await run('status', { failure });
+    expect(err).toMatch(/another release than this command: restart its service\.\n$/);
+  });
 });
 
 describe('doctor', () => {

@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { version } from '../lib/version.ts';
+import { PoolError } from '../pool-api/errors.ts';
 import { addAccountAdd } from './account-add.ts';
 import { addAccountEnable } from './account-enable.ts';
 import { addAccountExport } from './account-export.ts';
@@ -96,7 +97,17 @@ export async function runProgram(actions: CliActions, words: readonly string[]):
   } catch (error) {
     // Commander has written its own message, or the help that was asked for.
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-    actions.writeError(`warp2api: ${error instanceof Error ? error.message : String(error)}\n`);
+    const message = error instanceof Error ? error.message : String(error);
+    const advice = isOfAnotherRelease(error)
+      ? ' The pool that runs is of another release than this command: restart its service.'
+      : '';
+    actions.writeError(`warp2api: ${message}${advice}\n`);
     return error instanceof UsageError ? 2 : 1;
   }
+}
+
+/** What a pool says to a call or a field that it does not know. */
+function isOfAnotherRelease(error: unknown): boolean {
+  if (!(error instanceof PoolError)) return false;
+  return error.code === 'not_found' || error.message.startsWith('There is no field "');
 }

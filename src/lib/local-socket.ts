@@ -54,9 +54,18 @@ export async function findLocalSocket(folder: string, prefix: string): Promise<s
     const path = join(folder, name);
     const answer = await tryToConnect(path);
     if (answer === 'connected') return path;
-    if (answer === 'ECONNREFUSED') rmSync(path, { force: true });
+    if (answer === 'ECONNREFUSED') removeIfPossible(path);
   }
   return undefined;
+}
+
+/** The folder may be another user's, or on a disk that can only be read. */
+function removeIfPossible(path: string): void {
+  try {
+    rmSync(path, { force: true });
+  } catch {
+    // It is in nobody's way.
+  }
 }
 
 interface Way extends Disposable {
