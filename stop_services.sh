@@ -10,6 +10,11 @@ log_dir=${LOG_DIR:-logs} data_dir=${DATA_DIR:-data} running='' shutdown_seconds=
 # Also where the configuration is faulty: that must not keep anybody from stopping.
 if find_node && settings=$("$node" "$program" config --json --services 2>/dev/null); then read_settings "$settings"; fi
 
+if [ -d "$data_dir" ] && ! ls "$data_dir" >/dev/null 2>&1; then
+  echo "stop_services: $data_dir cannot be read, so what runs with it is not known: run this as the user who started it." >&2
+  exit 1
+fi
+
 # What running turns may take, and what is done after them.
 stop_seconds=$((${shutdown_seconds:-20} + 15))
 

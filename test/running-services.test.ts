@@ -1,6 +1,15 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
@@ -145,3 +154,18 @@ test('a start at work is ended by a stop, and the lock of one that was killed st
   expect(await stop()).toMatchObject({ code: 0, out: 'Nothing was running.\n' });
   expect(await start()).toMatchObject({ code: 0, err: '' });
 });
+
+test.runIf(process.getuid?.() !== 0)(
+  'a stop that cannot read DATA_DIR does not say that nothing runs',
+  async () => {
+    const { own, stop } = await install();
+    const folder = own['DATA_DIR'] ?? '';
+    mkdirSync(folder, { mode: 0 });
+    expect(await stop()).toMatchObject({
+      code: 1,
+      out: '',
+      err: expect.stringContaining(`${folder} cannot be read`),
+    });
+    chmodSync(folder, 0o700);
+  },
+);
