@@ -20,12 +20,24 @@ import { findFreePort } from '../src/core/testing/free-port.ts';
 
 const root = join(import.meta.dirname, '..');
 
-/** Stands in for the program: the same command line, services that only answer /health. */
+/** Stands in for the program: the same command line, services that leave a note while they run and only answer /health. */
 const stubMain = `
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 const [command, mode] = process.argv.slice(2);
 const { POOL_PORT, GATEWAY_PORT, LOG_DIR = 'logs', USE_POOL_SERVICE = 'true', FAULT } = process.env;
 const url = (port) => 'http://127.0.0.1:' + port;
+mkdirSync('data', { recursive: true });
+const isRunning = ({ pid }) => {
+  try {
+    return !readFileSync('/proc/' + pid + '/stat', 'utf8').includes(') Z ');
+  } catch {
+    return false;
+  }
+};
+const services = () =>
+  readdirSync('data').filter((name) => name.endsWith('.note'))
+    .map((name) => JSON.parse(readFileSync('data/' + name, 'utf8'))).filter(isRunning);
 if (command === 'config') {
   if (FAULT === 'config') {
     console.error('PORT must be a number');
@@ -33,7 +45,7 @@ if (command === 'config') {
   } else {
     console.log(JSON.stringify({
       poolUrl: url(POOL_PORT), gatewayUrl: url(GATEWAY_PORT), usePoolService: USE_POOL_SERVICE === 'true',
-      logDir: LOG_DIR, dataDir: 'data',
+      logDir: LOG_DIR, dataDir: 'data', services: services(),
     }));
   }
 } else if (FAULT === mode) {
@@ -45,6 +57,9 @@ if (command === 'config') {
     process.exit(0);
   });
   console.log('started ' + mode);
+  const urls = [url(mode === 'pool' ? POOL_PORT : GATEWAY_PORT)];
+  const note = { pid: process.pid, service: mode, holdsPool: mode === 'pool', urls };
+  writeFileSync('data/' + process.pid + '.note', JSON.stringify(note));
   createServer((_request, response) => response.end('{}')).listen(mode === 'pool' ? POOL_PORT : GATEWAY_PORT, '127.0.0.1');
 }
 `;
