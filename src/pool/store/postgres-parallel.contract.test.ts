@@ -250,7 +250,7 @@ describe(`${instances} instances with ${callers} callers each on one PostgreSQL 
           for (const store of stores) await store.close();
         }
       }),
-      { numRuns: 8, endOnFailure: true },
+      { numRuns: 5, endOnFailure: true },
     );
   }, 120_000);
 
