@@ -6,8 +6,8 @@ const long = { testTimeout: 120_000, hookTimeout: 120_000 };
 
 export default defineConfig({
   test: {
-    // Much of the time tests wait for processes, databases and real limits of time: two cores carry six files at once.
-    maxWorkers: 6,
+    // Much of the time tests wait for processes, databases and real limits of time: two cores carry eight files at once.
+    maxWorkers: 8,
     // Tests of one file that run together mostly wait, too.
     maxConcurrency: 10,
     // The files of a worker share its process and load each module once; what modules keep are caches.
