@@ -58,7 +58,7 @@ export async function startServices(
     const { clock = createSteadyClock() } = seams;
     const network = openNetwork(config, opened, clock);
     announceProxies(config, logger);
-    const providers = openProviders(config, network, logger, opened, clock);
+    const providers = await openProviders(config, network, logger, opened, clock);
     const bodies = new BodyBudget(config.bodiesMaxBytes);
     const holdsPool = mode !== 'gateway' || !config.usePoolService;
     const pool = holdsPool

@@ -10,7 +10,7 @@ import { sharedKey } from '../lib/shared-key-file.ts';
 import { userAgent, version } from '../lib/version.ts';
 import type { Caller, PoolOptions, PoolService, VaultPlace } from '../pool/index.ts';
 import { createProviderHttp } from '../providers/http.ts';
-import { createProviders, type Providers } from '../providers/registry.ts';
+import type { Providers } from '../providers/registry.ts';
 
 /** What tests put in place of the real thing. */
 export interface ServiceSeams {
@@ -58,13 +58,15 @@ export async function startSandbox(options?: SandboxOptions): Promise<Sandbox> {
   return (await import('../../sandbox/index.ts')).startSandbox(options);
 }
 
-export function openProviders(
+export async function openProviders(
   config: Config,
   network: Network,
   logger: Logger,
   opened: Opened,
   clock: Clock = systemClock,
-): Providers {
+): Promise<Providers> {
+  // Commands that reach a running pool need none of them.
+  const { createProviders } = await import('../providers/registry.ts');
   let sandbox: Promise<Sandbox> | undefined;
   // Before all that is added later, and so closed after it: turns go on to their end meanwhile.
   opened.add('the sandbox', async () => (await sandbox)?.close());

@@ -68,7 +68,7 @@ async function openStoredPool(config: Config, logger: Logger): Promise<OpenedPoo
   const opened = new Opened();
   try {
     const network = openNetwork(config, opened);
-    const providers = openProviders(config, network, logger, opened);
+    const providers = await openProviders(config, network, logger, opened);
     const pool = await buildPool(config, { providers, network }, logger, () => {}, opened);
     return {
       admin: adminOf(pool),
