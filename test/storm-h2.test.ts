@@ -25,7 +25,8 @@ test('each stream ends once, none short, and those on other sessions go on', asy
     if (id !== undefined) destroyed.add(id);
     await delay(500);
   }
-  const hit = turns.filter(({ connectionId, finished }) => destroyed.has(connectionId) && !finished).length;
+  // Also those that the upstream had written to their end: on a busy machine some of that was not sent yet.
+  const hit = turns.filter(({ connectionId }) => destroyed.has(connectionId)).length;
   const ends = await Promise.all(answers);
 
   const seen = { whole: 0, failed: 0 };
@@ -51,6 +52,7 @@ test('each stream ends once, none short, and those on other sessions go on', asy
   }
   expect(destroyed.size).toBeGreaterThan(0);
   expect(seen.failed).toBeGreaterThan(0);
+  expect(hit).toBeLessThan(streams);
   // What was not on a destroyed session was not touched.
   expect(seen.failed).toBeLessThanOrEqual(hit);
   expect(seen.whole).toBeGreaterThanOrEqual(streams - hit);
