@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
+import { request } from 'undici';
 
 export interface Program {
   readonly pid: number;
@@ -93,4 +94,25 @@ async function stop(child: ChildProcess): Promise<void> {
 function urlIn(log: string, beginning: string): string | undefined {
   const line = log.split('\n').find((text) => text.includes(`"msg":"${beginning}`));
   return line === undefined ? undefined : /"url":"([^"]+)"/.exec(line)?.[1];
+}
+
+/** Where it listens first. */
+export function urlOf({ urls: [url] }: Program): string {
+  if (url === undefined) throw new Error('the program does not listen');
+  return url;
+}
+
+export async function addAccount(
+  poolUrl: string,
+  adminKey: string,
+  apiKey: string,
+  capacity: number,
+): Promise<void> {
+  const answer = await request(`${poolUrl}/api/accounts`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${adminKey}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ provider: 'warp', api_key: apiKey, capacity }),
+  });
+  const text = await answer.body.text();
+  if (answer.statusCode !== 201) throw new Error(`the pool took no account: ${text.slice(0, 300)}`);
 }

@@ -11,12 +11,11 @@ import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { request } from 'undici';
 import { startPostgresServer } from '../src/db/testing/postgres-server.ts';
 import { median, quantile, ratios, show, showSpread, table } from './figures.ts';
 import { openStreams, runLoad } from './load.ts';
 import { cpuUs, residentKib } from './proc.ts';
-import { createPrograms, type Program } from './programs.ts';
+import { addAccount, createPrograms, type Program, urlOf } from './programs.ts';
 import { fillPostgres, fillSqlite, measureStores, type StoreFigures } from './stores.ts';
 import {
   clientRequests,
@@ -352,20 +351,8 @@ function showStores(name: string, figures: readonly StoreFigures[]): void {
 
 async function addAccounts(poolUrl: string): Promise<void> {
   for (let number = 1; number <= accounts; number += 1) {
-    const answer = await request(`${poolUrl}/api/accounts`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${adminKey}`, 'content-type': 'application/json' },
-      body: JSON.stringify({ provider: 'warp', api_key: `wk-bench-${number}`, capacity: accountCapacity }),
-    });
-    const text = await answer.body.text();
-    if (answer.statusCode !== 201) throw new Error(`the pool took no account: ${text.slice(0, 300)}`);
+    await addAccount(poolUrl, adminKey, `wk-bench-${number}`, accountCapacity);
   }
-}
-
-function urlOf(program: Program): string {
-  const [url] = program.urls;
-  if (url === undefined) throw new Error('the program does not listen');
-  return url;
 }
 
 function note(text: string): void {

@@ -21,11 +21,10 @@ import { join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { request } from 'undici';
 import { show, table } from './figures.ts';
 import { Inspector, type Memory } from './inspector.ts';
 import { cpuUs, residentKib } from './proc.ts';
-import { createPrograms, type Program } from './programs.ts';
+import { addAccount, createPrograms, type Program, urlOf } from './programs.ts';
 import { openCaller, turnKinds } from './soak-turns.ts';
 
 const { values: options } = parseArgs({
@@ -144,7 +143,7 @@ async function soak(mode: string): Promise<void> {
     });
     gatewayUrl = urlOf(gateway);
   }
-  for (const number of accounts) await addAccount(poolUrl, `wk-soak-${number}`);
+  for (const number of accounts) await addAccount(poolUrl, adminKey, `wk-soak-${number}`, 20);
 
   const found = new Map<Service, Measurement[]>(services.map((service) => [service, []]));
   const rows: Map<string, number>[] = [];
@@ -296,22 +295,6 @@ function inspectorUrl(name: string): string {
   const log = readFileSync(join(programs.folder, `${name}.log`), 'utf8');
   const url = /Debugger listening on (ws:\S+)/.exec(log)?.[1];
   if (url === undefined) throw new Error(`${name} has no inspector:\n${log.slice(0, 2_000)}`);
-  return url;
-}
-
-async function addAccount(poolUrl: string, apiKey: string): Promise<void> {
-  const answer = await request(`${poolUrl}/api/accounts`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${adminKey}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ provider: 'warp', api_key: apiKey, capacity: 20 }),
-  });
-  const text = await answer.body.text();
-  if (answer.statusCode !== 201) throw new Error(`the pool took no account: ${text.slice(0, 300)}`);
-}
-
-function urlOf(program: Program): string {
-  const [url] = program.urls;
-  if (url === undefined) throw new Error('the program does not listen');
   return url;
 }
 

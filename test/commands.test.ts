@@ -1,56 +1,29 @@
-import {
-  chmodSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
-import { startSandbox } from '../sandbox/index.ts';
 import { openPostgres } from '../src/db/postgres.ts';
 import { type PostgresServer, startPostgresServer } from '../src/db/testing/postgres-server.ts';
-import { runCommand, startProcess } from './support/process.ts';
+import { createWorkplace } from './support/workplace.ts';
 
 let postgres: Promise<PostgresServer> | undefined;
 afterAll(async () => (await postgres)?.dispose());
 
-/** An empty place to work in: commands and services run there with the same environment. */
 async function workplace(more: Record<string, string> = {}) {
-  const folder = mkdtempSync(join(tmpdir(), 'warp2api-commands-'));
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
-  const upstream = await startSandbox();
-  onTestFinished(() => upstream.close());
-  const environment: Record<string, string> = {
-    PORT: '0',
-    POOL_SERVICE_PORT: '0',
-    WARP_SERVER_URL: upstream.url,
-    SHUTDOWN_SECONDS: '0',
-    ...more,
-  };
-  const data = join(folder, environment['DATA_DIR'] ?? 'data');
+  const place = await createWorkplace(more);
+  const data = join(place.folder, more['DATA_DIR'] ?? 'data');
   return {
-    folder,
-    environment,
+    ...place,
     data,
     sockets: () => readdirSync(data).filter((name) => name.endsWith('.sock')),
-    serve: (words: readonly string[] = [], change: Record<string, string> = {}) =>
-      startProcess(['serve', ...words], { ...environment, ...change }, folder),
     /** Ends well, or the test fails with what it said. */
     async command(line: string, change: Record<string, string> = {}): Promise<string> {
-      const done = await runCommand(line.split(' '), { ...environment, ...change }, folder);
+      const done = await place.run(line, change);
       expect(done).toMatchObject({ code: 0, stderr: '' });
       return done.stdout;
     },
-    run: (line: string, change: Record<string, string> = {}) =>
-      runCommand(line.split(' '), { ...environment, ...change }, folder),
   };
 }
 
@@ -82,7 +55,7 @@ describe.for(Object.entries(databases))('on %s commands reach the pool of', ([, 
   it.for(Object.entries(ways))('%s', async ([, { words, environment }]) => {
     const place = await workplace({ ...(await settings()), ...environment });
     const service = await place.serve(words);
-    // No key, and ports that nobody knows: none is needed.
+    // No key, and unknown ports: neither is needed.
     await place.command('account add --provider warp --api-key wk-of-mine', { ADMIN_KEY: '' });
     if (environment?.['USE_POOL_SERVICE'] === 'false') {
       const doctor = await place.run('doctor');

@@ -131,7 +131,7 @@ test('a frozen PostgreSQL fails what needs it within seconds, nothing else, and 
 
   database.thaw();
   await eventually(
-    'all is well again, though nobody asked for anything',
+    'all is well again, without any call',
     async () => (await ask(warm, '/health')).said['status'] === 'ok',
   );
   expect(await ask(warm, `/v1/responses/${stored['id']}`)).toMatchObject({ status: 200 });

@@ -77,7 +77,7 @@ test('what it repeats of a request is text and no part of the page', async () =>
   expect(page).not.toContain('<script');
 });
 
-test('a wrong method there is told the way, as an error of the dialect', async () => {
+test('a wrong method there is shown the way, by an error of the dialect', async () => {
   const { gatewayUrl, poolUrl } = await servicesForTest();
   for (const path of ['/', '/v1', '/v1/']) {
     const answer = await fetch(`${gatewayUrl}${path}`, { method: 'POST', body: '{"model":"auto"}' });

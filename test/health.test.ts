@@ -177,7 +177,7 @@ const cases: readonly Case[] = [
     turn: undefined,
   },
   {
-    name: 'only an account whose models nobody offers',
+    name: 'only an account whose models no provider offers',
     async arrange(service) {
       const id = await service.add({ models: ['no-such-model'] });
       return () => service.change(id, { models: null });

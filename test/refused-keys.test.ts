@@ -1,39 +1,15 @@
 // Keys and tokens that their provider refuses: what the commands say, what is kept, and what the log says of WARP_API_KEY.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it, onTestFinished } from 'vitest';
-import { startSandbox } from '../sandbox/index.ts';
-import { runCommand, startProcess } from './support/process.ts';
+import { describe, expect, it } from 'vitest';
 import { eventually } from './support/services.ts';
-
-async function workplace(more: Record<string, string> = {}) {
-  const folder = mkdtempSync(join(tmpdir(), 'warp2api-refused-'));
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
-  const upstream = await startSandbox();
-  onTestFinished(() => upstream.close());
-  const environment: Record<string, string> = {
-    PORT: '0',
-    POOL_SERVICE_PORT: '0',
-    WARP_SERVER_URL: upstream.url,
-    SHUTDOWN_SECONDS: '0',
-    ...more,
-  };
-  return {
-    folder,
-    upstream,
-    run: (line: string, change: Record<string, string> = {}) =>
-      runCommand(line.split(' '), { ...environment, ...change }, folder),
-    serve: (change: Record<string, string> = {}) =>
-      startProcess(['serve'], { ...environment, ...change }, folder),
-  };
-}
+import { createWorkplace } from './support/workplace.ts';
 
 const add = 'account add --provider warp --api-key';
 
 describe.each(['while no service runs', 'while the services run'])('commands %s', (when) => {
   it('add no key that the provider refuses, unless told to keep it', async () => {
-    const { folder, upstream, run, serve } = await workplace();
+    const { folder, upstream, run, serve } = await createWorkplace();
     if (when === 'while the services run') await serve();
     const refused = await run(`${add} wk-1.revoked`);
     expect(refused).toMatchObject({ code: 1, stdout: '' });
@@ -94,8 +70,8 @@ describe('WARP_API_KEY', () => {
     ['wk-', /^WARP_API_KEY is not a key, .* only its prefix; paste the whole key/],
     ['wk-two words', /^WARP_API_KEY is not a key, .*paste it again/],
   ])('is warned of at the start when it is %s, and the services run', async (key, message) => {
-    const { serve } = await workplace();
-    const service = await serve({ WARP_API_KEY: key });
+    const { serve } = await createWorkplace();
+    const service = await serve([], { WARP_API_KEY: key });
     expect(warned(service.output())).toEqual([expect.stringMatching(message)]);
     const isMalformed = message.source.includes('is not a key');
     const health = (await (await fetch(`${service.url}/health`)).json()) as Record<string, unknown>;
@@ -104,9 +80,9 @@ describe('WARP_API_KEY', () => {
   });
 
   it('is warned of when the owner has disabled or removed its account', async () => {
-    const { run, serve } = await workplace();
+    const { run, serve } = await createWorkplace();
     const settings = { WARP_API_KEY: 'wk-mine' };
-    const first = await serve(settings);
+    const first = await serve([], settings);
     expect(warned(first.output())).toEqual([]);
     const { accounts } = JSON.parse((await run('account list --json')).stdout) as {
       accounts: { id: string }[];
@@ -114,19 +90,19 @@ describe('WARP_API_KEY', () => {
     const id = accounts[0]?.id ?? '';
     await run(`account disable ${id}`);
     const isDisabled = /because its owner has disabled it\. Put it back with "warp2api account enable/;
-    await eventually('it is told', () => warned(first.output()).some((line) => isDisabled.test(line)));
+    await eventually('the log says so', () => warned(first.output()).some((line) => isDisabled.test(line)));
     await first.kill('SIGTERM');
-    const second = await serve(settings);
+    const second = await serve([], settings);
     expect(warned(second.output())).toEqual([expect.stringMatching(isDisabled)]);
     await run(`account remove ${id}`);
     await second.kill('SIGTERM');
-    const third = await serve(settings);
+    const third = await serve([], settings);
     expect(warned(third.output())).toEqual([expect.stringMatching(/its owner has removed it/)]);
   });
 
   it('is warned of when Warp refuses it later on', async () => {
-    const { upstream, serve } = await workplace();
-    const service = await serve({ WARP_API_KEY: 'wk-mine' });
+    const { upstream, serve } = await createWorkplace();
+    const service = await serve([], { WARP_API_KEY: 'wk-mine' });
     upstream.setKeyScenario('wk-mine', '401');
     const turn = await fetch(`${service.url}/v1/chat/completions`, {
       method: 'POST',
@@ -134,15 +110,15 @@ describe('WARP_API_KEY', () => {
       body: JSON.stringify({ model: 'auto', messages: [{ role: 'user', content: 'Hello' }] }),
     });
     expect(turn.status).toBe(502);
-    await eventually('it is told', () =>
+    await eventually('the log says so', () =>
       warned(service.output()).some((line) => /rejected its key in a turn \(401\)/.test(line)),
     );
   });
 
   it('is said to be unproved while Warp cannot be reached', async () => {
-    const { upstream, serve } = await workplace();
+    const { upstream, serve } = await createWorkplace();
     await upstream.close();
-    const service = await serve({ WARP_API_KEY: 'wk-mine' });
+    const service = await serve([], { WARP_API_KEY: 'wk-mine' });
     expect(warned(service.output())).toEqual([expect.stringMatching(/^WARP_API_KEY is not proved yet/)]);
   });
 });

@@ -20,7 +20,7 @@ import { eventually } from './support/services.ts';
 
 const root = resolve(import.meta.dirname, '..');
 
-/** An installation: what its scripts and services are told, and the scripts to run. */
+/** An installation: the settings of its scripts and services, and the scripts to run. */
 async function install() {
   const folder = mkdtempSync(join(tmpdir(), 'warp2api running '));
   const [pool, gateway] = [await findFreePort(), await findFreePort()];
@@ -134,7 +134,7 @@ test.runIf(process.platform === 'linux')(
   },
 );
 
-test('a start at work is ended by a stop, and the lock of one that was killed stops nobody', async () => {
+test('a start at work is ended by a stop, and the lock of one that was killed is no hindrance', async () => {
   const { own, start, stop } = await install();
   const folder = own['DATA_DIR'] ?? '';
   mkdirSync(folder);

@@ -20,7 +20,7 @@ import { findFreePort } from '../src/core/testing/free-port.ts';
 
 const root = join(import.meta.dirname, '..');
 
-/** Stands in for the program: the same command line, services that leave a note while they run and only answer /health. */
+/** Replaces the program: the same command line, services that leave a note while they run and only answer /health. */
 const stubMain = `
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';

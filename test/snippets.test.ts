@@ -69,7 +69,7 @@ test('the snippets of all documents compile in strict mode', async () => {
   expect(await compile(found)).toBe('');
 });
 
-test('a snippet that does not compile is told by its document and line', async () => {
+test('a snippet that does not compile is named by its document and line', async () => {
   const code = "import OpenAI from 'openai';\nconst client: OpenAI = { base: 1 };\nconsole.log(client);\n";
   const said = await compile([{ document: 'docs/example.md', line: 7, code }]);
   expect(said).toMatch(/^docs-example-md-line-7\.ts\(2,26\): error TS/);

@@ -60,7 +60,7 @@ export function addAccountAdd(parent: Command, actions: CliActions): void {
         'gateway',
       ]),
     )
-    .option('--free', 'it is on a free plan: it never stands in for another free account that is used up')
+    .option('--free', 'it is on a free plan: it never replaces another free account that is used up')
     .option('--standby', 'keep it in reserve until the pool needs it')
     .option(
       '--keep',

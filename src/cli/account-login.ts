@@ -51,7 +51,7 @@ export function addAccountLogin(parent: Command, actions: CliActions): void {
         'gateway',
       ]),
     )
-    .option('--free', 'it is on a free plan: it never stands in for another free account that is used up')
+    .option('--free', 'it is on a free plan: it never replaces another free account that is used up')
     .option('--standby', 'keep it in reserve until the pool needs it')
     .option('--json', 'print the account as JSON; address and code go to standard error')
     .addHelpText('after', help)

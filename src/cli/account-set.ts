@@ -48,7 +48,7 @@ export function addAccountSet(parent: Command, actions: CliActions): void {
         'gateway',
       ]),
     )
-    .option('--free', 'it is on a free plan: it never stands in for another free account that is used up')
+    .option('--free', 'it is on a free plan: it never replaces another free account that is used up')
     .option('--no-free', 'it is on a plan that is paid for')
     .option('--json', 'print the account as JSON')
     .addHelpText('after', help)

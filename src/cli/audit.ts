@@ -29,7 +29,7 @@ export function addAudit(parent: Command, actions: CliActions): void {
     .addHelpText('after', '\nExamples:\n  warp2api audit\n  warp2api audit --account me@example.com --json')
     .action(async ({ account, limit, json }: AuditOptions) => {
       await using admin = await actions.openAdmin();
-      // A removed account has a trail all the same, so a whole id is not looked up.
+      // A removed account still has a trail, so a whole id is not looked up.
       const id =
         account === undefined || wholeId.test(account) ? account : (await findAccount(admin, account)).id;
       const entries: Entry[] = [];

@@ -9,7 +9,7 @@ export function addPoolRefresh(parent: Command, actions: CliActions): void {
   parent
     .command('refresh')
     .description(
-      'give accounts with refresh tokens new access tokens now; the pool does so by itself in time',
+      'give accounts with refresh tokens new access tokens now; the pool does so automatically in time',
     )
     .argument('[account]', `only this one: ${accountWords}`)
     .option('--force', 'although less than the least time between two refreshes has passed; audited')

@@ -11,7 +11,7 @@ export function addPoolRelease(parent: Command, actions: CliActions): void {
     .addHelpText(
       'after',
       `
-For a program that is gone and holds accounts until its session expires. One that still runs is told that it lost them.
+For a program that is gone and holds accounts until its session expires. One that still runs learns that it lost them.
 
 Example:
   warp2api pool release sess_0b6c2d7e-3f1a-4f53-9a53-51a3ff1c1c5e`,

@@ -80,7 +80,7 @@ export async function openProviders(
     },
     oz: { ...config.oz, clock, logger },
     configured: config.providers,
-    // Started by whoever needs it first: most processes never do.
+    // Started when first needed: most processes never do.
     async sandboxUrl() {
       sandbox ??= startSandbox();
       return (await sandbox).url;
@@ -90,7 +90,7 @@ export async function openProviders(
     now: clock.now,
     userAgent,
     onAnomaly(anomaly, { upstreamRequestId, detail }) {
-      // What no version of this program knows yet is of no use to whoever runs it.
+      // What no version of this program knows yet is of no use to an operator.
       const level = anomaly.startsWith('unknown-') ? 'debug' : 'info';
       logger[level](
         { anomaly, detail, upstream_request_id: upstreamRequestId },

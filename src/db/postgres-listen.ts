@@ -83,7 +83,7 @@ export async function listen(
       stopped.abort();
       const client = present;
       present = undefined;
-      // A server that is away would let this wait; closing the database ends it anyway.
+      // An unreachable server would let this wait; closing the database ends it anyway.
       client?.end().catch(() => {});
     },
   };

@@ -92,7 +92,7 @@ export interface PostgresOptions {
 const connectLimitMs = 5000;
 /** Connections that nothing has passed for so long are tested, so that one which a firewall forgot is noticed. */
 const keepAliveAfterMs = 10_000;
-/** A server that is away hears no goodbye. */
+/** An unreachable server does not answer a goodbye. */
 const closeLimitMs = 2000;
 /** The server gives up a statement after this time, so that none goes on holding locks for a caller that has gone. */
 const statementLimitMs = 20_000;

@@ -2,10 +2,10 @@
 const lookEveryMs = 2000;
 /** One question that takes longer counts as not answered. */
 const lookLimitMs = 3000;
-/** A server that has answered nothing for so long is away: a restart is over by then. */
-const awayAfterMs = 5000;
+/** A database that has answered nothing for so long counts as unreachable: a restart is over by then. */
+export const awayAfterMs = 5000;
 const lookAgainMs = 500;
-/** While it is away; a third more or less, so that many instances do not come back at once. */
+/** While it is unreachable; a third more or less, so that many instances do not return together. */
 const lookWhileAwayMs = 1000;
 
 export interface ServerReachOptions {
@@ -18,7 +18,7 @@ export interface ServerReachOptions {
 
 /**
  * Whether a database server answers. Calls say what they met; while there are none, or none of them is answered, it looks
- * for itself. So one place decides when to stop waiting: nobody waits longer for a server that is known to be away.
+ * for itself. So one place decides when to stop waiting: no call waits longer for a server that is known to be unreachable.
  */
 export class ServerReach {
   readonly #options: ServerReachOptions;

@@ -15,7 +15,7 @@ export interface HealthSources {
   readonly disks: () => DiskHealth;
 }
 
-/** What `/health` answers, from what is known already: nobody is asked. */
+/** What `/health` answers, from what is known already. */
 export function healthOf({ turns, poolWatch, keep, isPoolInside, disks }: HealthSources) {
   const { isAccepted, isReachable, lacksStore } = poolWatch;
   const unreachable = [...turns.reach.all].filter(([, isUp]) => !isUp).map(([provider]) => provider);

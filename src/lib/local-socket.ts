@@ -64,7 +64,7 @@ function removeIfPossible(path: string): void {
   try {
     rmSync(path, { force: true });
   } catch {
-    // It is in nobody's way.
+    // It disturbs nothing.
   }
 }
 

@@ -23,7 +23,7 @@ type Sentence = (fields: LogFields) => ReadableLine;
 
 /** Fields that stand at a place of their own. */
 const placed = new Set(['level', 'time', 'msg', 'err']);
-/** Below it an error is told by its message: its stack is for finding faults of the program. */
+/** Below it only the message of an error is shown: its stack is for finding faults of the program. */
 const severe = new Set(['error', 'fatal']);
 
 /**

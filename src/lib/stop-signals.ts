@@ -15,7 +15,7 @@ export interface Starter {
 }
 
 /**
- * Without its starter nobody could stop this process as it was started: an older Node that has handed over, or npm and its like.
+ * Without its starter this process could not be stopped the way it was started: an older Node that has handed over, or npm and its like.
  * Undefined where there is none.
  */
 export function starterOf(environment: NodeJS.ProcessEnv): Starter | undefined {

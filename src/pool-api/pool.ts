@@ -82,7 +82,7 @@ export interface PoolAdmin {
   replenish(request: ReplenishRequest): Promise<ReplenishAnswer>;
   refreshTokens(request: RefreshTokensRequest): Promise<RefreshTokensAnswer>;
   listSessions(query: SessionsQuery): Promise<SessionsAnswer>;
-  /** Ends a session, whoever holds it; answers how many accounts came free. */
+  /** Ends a session of any holder; answers how many accounts came free. */
   releaseSession(id: string): Promise<number>;
   status(): Promise<StatusAnswer>;
   audit(query: AuditQuery): Promise<AuditAnswer>;

@@ -2,13 +2,13 @@ import { z } from 'zod';
 
 /**
  * How the accounts of each provider stand to one borrower: how many are `open`, or `open_for_models` (only for those their
- * owner has named), and what stands in the way of the others, in the words of a refusal's `shortage`. An account that others
+ * owner has named), and what blocks the others, in the words of a refusal's `shortage`. An account that others
  * share with it counts as open; `leased` is one that another program has for itself.
  */
 export const readiness = z.record(z.string(), z.record(z.string(), z.int()));
 export type Readiness = Readonly<Record<string, Readonly<Record<string, number>>>>;
 
-/** What stands in the way, from what takes a person to what passes without one, and what to do about it. */
+/** What blocks an account, from what takes a person to what passes without one, and what to do about it. */
 const hindrances: Readonly<Record<string, readonly [one: string, several: string, advice: string]>> = {
   reauth_required: [
     'needs a new key or login',

@@ -205,22 +205,27 @@ const teamUid = z
 const onRefusal = z.enum(['keep', 'reject']);
 export type OnRefusal = z.infer<typeof onRefusal>;
 
-const accountFields = z.strictObject({
-  provider: providerName,
-  email: emailText.optional(),
-  api_key: z.string().min(1).max(8192).optional(),
-  refresh_token: z.string().min(1).max(8192).optional(),
+/** What an owner may say of an account that is added, by whichever way. */
+const accountSettings = {
   label: labelText.optional(),
   capacity: z.int().min(1).max(10_000).optional(),
   /** Upstream models the account may use; absent means all. */
   models: modelList.optional(),
-  /** A plan nobody pays for: never stands in for another free account whose quota is spent. */
+  /** A free plan: never replaces another free account whose quota is spent. */
   free: z.boolean().optional(),
   lend: z.enum(['any', 'gateway']).optional(),
   /** Lower is used first. */
   tier: z.int().min(0).max(1000).optional(),
   team_uid: teamUid.optional(),
   standby: z.boolean().optional(),
+};
+
+const accountFields = z.strictObject({
+  provider: providerName,
+  email: emailText.optional(),
+  api_key: z.string().min(1).max(8192).optional(),
+  refresh_token: z.string().min(1).max(8192).optional(),
+  ...accountSettings,
 });
 const oneCredential = {
   check: (account: { api_key?: string | undefined; refresh_token?: string | undefined }) =>
@@ -263,23 +268,12 @@ export const accountChange = z
   .meta({ anyOf: [fieldRule({ unset: ['api_key'] }), fieldRule({ unset: ['refresh_token'] })] });
 export type AccountChange = z.infer<typeof accountChange>;
 
-const loginSettings = {
-  label: labelText.optional(),
-  capacity: z.int().min(1).max(10_000).optional(),
-  models: modelList.optional(),
-  free: z.boolean().optional(),
-  lend: z.enum(['any', 'gateway']).optional(),
-  tier: z.int().min(0).max(1000).optional(),
-  team_uid: teamUid.optional(),
-  standby: z.boolean().optional(),
-};
-
 export const newLogin = z
   .strictObject({
     provider: providerName,
     /** Replace this account's credential instead of adding an account. */
     account_id: accountId.optional(),
-    ...loginSettings,
+    ...accountSettings,
   })
   .refine(
     ({ account_id, provider: _provider, ...settings }) =>
@@ -290,7 +284,7 @@ export const newLogin = z
     },
   )
   .meta({
-    anyOf: [fieldRule({ unset: ['account_id'] }), fieldRule({ unset: Object.keys(loginSettings) })],
+    anyOf: [fieldRule({ unset: ['account_id'] }), fieldRule({ unset: Object.keys(accountSettings) })],
   });
 export type NewLogin = z.input<typeof newLogin>;
 

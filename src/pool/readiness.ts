@@ -17,7 +17,7 @@ export function readinessOf(
   for (const { provider, number, kind, accounts } of kinds) {
     const row = { id: '', provider, models: null, capacity: 1, shared_slots: 0, kind: number };
     const reason = reasonFor(row, asked);
-    // One that is busy with turns of others serves all the same.
+    // One that is busy with turns of others serves as well.
     const isBusy = (reason === 'leased' || reason === 'half_open') && !kind.exclusivelyHeld;
     const isOpen = isBusy || reason === 'open';
     const word = isOpen ? (kind.modelsLimited ? 'open_for_models' : 'open') : reason;

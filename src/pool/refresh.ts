@@ -127,7 +127,7 @@ export function createRefresher(
     // A rotated refresh token exists here only: not being able to write it is no reason to drop it at once.
     const done = await insistently(
       () => store.commitRefresh(clock.now(), claim.refreshId, refreshed),
-      // Nobody asks the issuer again before.
+      // The issuer is not asked again before.
       opensAt,
     );
     if (done === null) {

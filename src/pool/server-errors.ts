@@ -20,7 +20,7 @@ const faultCodes: Record<HttpFaultKind, PoolErrorCode> = {
 
 /**
  * Whatever a route threw, as the error its caller sees. An unknown error keeps its message to the log; which database server
- * does not answer is told on the owner's routes.
+ * does not answer is shown on the owner's routes.
  */
 export function poolErrorFrom(thrown: unknown, isOwners = false): PoolError {
   const error = httpFaultFrom(thrown);
@@ -57,7 +57,7 @@ export function levelOf(error: unknown): 'debug' | 'error' {
   return cause instanceof DatabaseError && cause.code === 'database_unreachable' ? 'debug' : 'error';
 }
 
-/** The database is away; it may be back soon. No answer names a file of this machine. */
+/** The database cannot be used; that may pass soon. No answer names a file of this machine. */
 export function poolUnavailable(cause: DatabaseError, isOwners = false): PoolError {
   return new PoolError(
     'pool_unavailable',

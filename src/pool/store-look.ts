@@ -1,13 +1,12 @@
+import { awayAfterMs } from '../db/server-reach.ts';
 import type { Clock } from '../lib/clock.ts';
 import { within } from '../lib/within.ts';
 import type { Stats, Store } from './store/store.ts';
 
-/** Whoever asks for the health waits no longer. */
+/** A question for the health waits no longer. */
 const lookLimitMs = 1_500;
-/** A store that has answered no such question for so long is away, whatever it thinks of itself. */
-const awayAfterMs = 5_000;
 
-/** What the store says of the pool, for `/health`. One that is slow is not away: what it said last holds meanwhile. */
+/** What the store says of the pool, for `/health`. A slow one is still reachable: what it said last holds, for as long as a server may be silent. */
 export class StoreLook {
   readonly #store: Pick<Store, 'stats' | 'isReachable'>;
   readonly #clock: Clock;
@@ -19,7 +18,7 @@ export class StoreLook {
     this.#clock = clock;
   }
 
-  /** Undefined while the store is away; its `stats` while that is all that is not known. Throws what the store throws. */
+  /** Undefined while the store is unreachable; its `stats` while that is all that is not known. Throws what the store throws. */
   async look(): Promise<{ readonly stats: Stats | undefined } | undefined> {
     if (!this.#store.isReachable) return undefined;
     this.#unansweredSince ??= this.#clock.monotonic();

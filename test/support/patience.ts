@@ -1,6 +1,6 @@
 import { vi } from 'vitest';
 
-// vi.waitFor gives up after a second unless it is told otherwise, and no setting changes that. A busy machine takes longer.
+// vi.waitFor gives up after a second unless a call says otherwise, and no setting changes that. A busy machine takes longer.
 const { waitFor } = vi;
 vi.waitFor = (look, options = {}) =>
   waitFor(look, {

@@ -21,7 +21,7 @@ export interface GatewayKeep extends Keep {
 }
 
 /**
- * What of a file is held in memory as well, and what a store that is away leaves there. It saves a follow-up a tenth of a
+ * What of a file is held in memory as well, and what an unreachable store leaves there. It saves a follow-up a tenth of a
  * millisecond, fills up with conversations that never go on, and costs a third more than it holds.
  */
 const memoryBytes = 16 * 1024 * 1024;

@@ -137,7 +137,7 @@ export async function openResilientKeep(options: ResilientKeepOptions): Promise<
     const here = lookHere();
     if (here) return here;
     const keep = present();
-    // It may hold what is asked for: whoever tells "not there" from "not known" has to hear so.
+    // It may hold what is asked for: callers have to tell "not there" from "not known".
     if (!keep && (store || isUnknown)) throw new Error('the store of the keep rests after a failure');
     if (!keep) return undefined;
     try {

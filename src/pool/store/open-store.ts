@@ -15,7 +15,7 @@ export interface OpenStoreOptions {
   readonly exclusive?: boolean;
   /** The store is beyond use: its thread died. The service cannot go on. */
   readonly onLost: (error: DatabaseError) => void;
-  /** The database is away, or was for a moment, or another instance could not be told something. */
+  /** The database is, or was for a moment, unreachable, or another instance could not be notified. */
   readonly onTrouble?: (error: unknown) => void;
   /** It was away and answers again. */
   readonly onBack?: (awayForMs: number) => void;

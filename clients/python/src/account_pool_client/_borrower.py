@@ -50,7 +50,7 @@ class Borrower:
         self._upkeep = Upkeep()
         self._lock = threading.Lock()
         self._held: dict[str, HeldSession] = {}
-        #: Sessions that could not be given back, or may exist at the pool with nobody here to name them.
+        #: Sessions that could not be given back, or may exist at the pool unknown to this client.
         self._owed: dict[str, None] = {}
         self._owed_now: str | None = None
         self._owed_failures = 0
@@ -335,7 +335,7 @@ class Borrower:
                     self._owed_failures += 1
                     return backoff(self._owed_failures)
                 # Another refusal does not change by repeating.
-                logger.warning("Session %s cannot be given back (%s); it ends by itself.", session_id, error)
+                logger.warning("Session %s cannot be given back (%s); it expires.", session_id, error)
             finally:
                 with self._lock:
                     self._owed_now = None

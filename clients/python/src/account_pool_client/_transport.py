@@ -53,7 +53,7 @@ class Address:
 
 
 class Connections:
-    """For threads. Closing waits for nobody: the last call that runs closes them."""
+    """For threads. Closing does not wait: the last running call closes them."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
