@@ -1,38 +1,54 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { AppError } from '../core/errors.ts';
 import { givenFields } from '../core/null-fields.ts';
+import type { Route } from '../lib/api-routes.ts';
 import { parseFields } from '../protocols/parse-body.ts';
+import { model, modelList } from './api-answers.ts';
 import { effortsOf } from './model-choice.ts';
 import type { ListedModel, Routes } from './routes.ts';
 
 /** How Anthropic's clients turn pages; OpenAI's list is always whole. Codex sends its version. */
-export const modelsQuery = z.looseObject({
+const modelsQuery = z.looseObject({
   limit: z.coerce.number('must be a number from 1 to 1000').int().min(1).max(1000).optional(),
   after_id: z.string().optional(),
   before_id: z.string().optional(),
   client_version: z.string().optional(),
 });
 
-/** `GET /v1/models` and `GET /v1/models/{id}`, in the shape of the dialect the client speaks. */
-export function serveModels(app: FastifyInstance, routes: Routes): void {
-  const clientKey = { config: { access: 'clientKey' } };
-  app.get('/v1/models', clientKey, async (request) => {
-    if (!isAnthropicClient(request)) {
+/** In the shape of the dialect the client speaks. */
+export const modelRoutes: readonly Route<{ readonly routes: Routes }>[] = [
+  {
+    method: 'GET',
+    path: '/v1/models',
+    summary: 'The models a request may name',
+    access: 'clientKey',
+    query: modelsQuery,
+    answers: { 200: { description: 'All of them.', body: modelList } },
+    async handle({ routes }, request) {
+      if (!isAnthropicClient(request)) {
+        const models = await routes.list();
+        const data = models.map((one) => encodeOpenai(one, models));
+        return { object: 'list', data, ...(isCodex(request) ? { models: [] } : {}) };
+      }
+      const page = readPage(request.query);
+      return encodeAnthropicPage(await routes.list(), page);
+    },
+  },
+  {
+    method: 'GET',
+    path: '/v1/models/{id}',
+    url: '/v1/models/*',
+    summary: 'One model; its id may hold slashes',
+    access: 'clientKey',
+    answers: { 200: { description: 'The model.', body: model } },
+    async handle({ routes }, request) {
+      const found = await routes.find(request.params['*']);
       const models = await routes.list();
-      const data = models.map((model) => encodeOpenai(model, models));
-      return { object: 'list', data, ...(isCodex(request) ? { models: [] } : {}) };
-    }
-    const page = readPage(request.query);
-    return encodeAnthropicPage(await routes.list(), page);
-  });
-
-  app.get<{ Params: { '*': string } }>('/v1/models/*', clientKey, async (request) => {
-    const model = await routes.find(request.params['*']);
-    const models = await routes.list();
-    return isAnthropicClient(request) ? encodeAnthropic(model, models) : encodeOpenai(model, models);
-  });
-}
+      return isAnthropicClient(request) ? encodeAnthropic(found, models) : encodeOpenai(found, models);
+    },
+  },
+];
 
 /** Anthropic's clients are told from OpenAI's by the version header that every one of them sends. */
 export function isAnthropicClient(request: FastifyRequest): boolean {

@@ -1,17 +1,20 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { AppError } from '../core/errors.ts';
 import { givenFields } from '../core/null-fields.ts';
 import type { DecodedTurn, Inbound } from '../core/protocol.ts';
+import type { Route } from '../lib/api-routes.ts';
 import { ownTurn } from '../lib/own-turn.ts';
 import { isJsonObject } from '../lib/parse-json.ts';
 import { createCompactionInbound } from '../protocols/openai-responses/compaction.ts';
 import { compactionTurn } from '../protocols/openai-responses/compaction-turn.ts';
 import type { ResponsesOptions } from '../protocols/openai-responses/decode-request.ts';
 import { createResponsesInbound } from '../protocols/openai-responses/inbound.ts';
+import { responsesRequest } from '../protocols/openai-responses/schema.ts';
 import { parseFields } from '../protocols/parse-body.ts';
 import { affinityKeyOf } from './affinity.ts';
 import { answeredHeaders, modelsOf } from './answer-head.ts';
+import * as answers from './api-answers.ts';
 import type { BackgroundResponses } from './background-responses.ts';
 import type { EventLog } from './event-log.ts';
 import { createOpaque } from './opaque-text.ts';
@@ -21,7 +24,8 @@ import type { Routes } from './routes.ts';
 import type { StoredResponses } from './stored-responses.ts';
 import { countInputTokens } from './token-count.ts';
 
-export interface ResponsesRoutesOptions {
+/** What the routes of the Responses dialect answer from. */
+export interface ResponsesService {
   readonly responses: StoredResponses;
   readonly routes: Pick<Routes, 'check'>;
   answerTurn(
@@ -42,165 +46,253 @@ export interface ResponsesRoutesOptions {
   ): Promise<FastifyReply>;
 }
 
-type ById = { Params: { id: string } };
-
-export const inputItemsQuery = z.object({
+const inputItemsQuery = z.object({
   limit: z.coerce.number().int().min(1).max(100).default(20),
   order: z.enum(['asc', 'desc']).default('desc'),
   after: z.string().optional(),
   before: z.string().optional(),
 });
 
-export const retrieveQuery = z.object({
+export const compactRequest = responsesRequest.partial({ input: true });
+export const inputTokensRequest = responsesRequest.partial();
+
+const retrieveQuery = z.object({
   stream: z.enum(['true', 'false'], 'must be true or false').optional(),
   starting_after: z.coerce.number().int().min(0).optional(),
 });
 
-/** The paths of the Responses dialect. */
-export function serveResponses(app: FastifyInstance, options: ResponsesRoutesOptions): void {
-  const { responses, sockets, background } = options;
-  const clientKey = { config: { access: 'clientKey' } };
+/** Of every answer to a turn. */
+export const answeredBy = {
+  'x-warp2api-model':
+    'Provider and model that answered, whatever name the request had; a request for it gets that model again.',
+};
 
-  app.post('/v1/responses', clientKey, async (request, reply) => {
-    const { clientId } = request;
-    const read = await readResponsesRequest(responses, clientId, request.body, request.heldBody);
-    request.body = undefined;
-    const { asked, decoded, before } = read;
-    if (asked.background) {
-      const affinityKey = affinityKeyOf(request.headers);
-      const run = await background.start({
-        ...read,
-        clientId,
-        affinityKey,
-        requestId: request.id,
-        held: request.heldBody,
-      });
-      return run.log
-        ? options.follow(request, reply, run.log, 0, run.headers)
-        : reply.headers(run.headers).send(run.response);
-    }
-    const { input } = decoded.options;
-    const inbound = createResponsesInbound(
-      asked.store === false
-        ? undefined
-        : (response, { answeredBy }) => {
-            // A broken answer is no response to come back to.
-            if (response['status'] === 'failed') return;
-            const { ancestors, base } = before;
-            responses.save(clientId, { response, input, ancestors, base, answeredBy });
-          },
+type Handle = Route<ResponsesService>['handle'];
+
+const respond: Handle = async (service, request, reply) => {
+  const { responses, background } = service;
+  const { clientId } = request;
+  const read = await readResponsesRequest(responses, clientId, request.body, request.heldBody);
+  request.body = undefined;
+  const { asked, decoded, before } = read;
+  if (asked.background) {
+    const affinityKey = affinityKeyOf(request.headers);
+    const run = await background.start({
+      ...read,
+      clientId,
+      affinityKey,
+      requestId: request.id,
+      held: request.heldBody,
+    });
+    return run.log
+      ? service.follow(request, reply, run.log, 0, run.headers)
+      : reply.headers(run.headers).send(run.response);
+  }
+  const { input } = decoded.options;
+  const inbound = createResponsesInbound(
+    asked.store === false
+      ? undefined
+      : (response, { answeredBy }) => {
+          // A broken answer is no response to come back to.
+          if (response['status'] === 'failed') return;
+          const { ancestors, base } = before;
+          responses.save(clientId, { response, input, ancestors, base, answeredBy });
+        },
+  );
+  return service.answerTurn(inbound, request, reply, decoded);
+};
+
+const compact: Handle = async (service, request, reply) => {
+  const { clientId } = request;
+  // Clients send what they send to have the conversation answered.
+  const ours = { tools: [], tool_choice: 'none', text: null, store: false, stream: false };
+  const body = { input: [], ...bodyObject(request.body), ...ours };
+  const { asked, decoded, before } = await readResponsesRequest(
+    service.responses,
+    clientId,
+    body,
+    request.heldBody,
+  );
+  if (asked.background) {
+    const reason = 'background: a conversation is compacted while its client waits: leave it out.';
+    throw new AppError('invalid_request', reason, { param: 'background' });
+  }
+  const items = [...before.items, ...decoded.options.input];
+  if (items.length === 0) {
+    const reason =
+      'input: there is nothing to compact: send the conversation, or name the response it ended with.';
+    throw new AppError('invalid_request', reason, { param: 'input' });
+  }
+  // Instructions are for this turn; what the conversation itself holds of rules goes on.
+  const isRule = decoded.options.asked.instructions ? 1 : 0;
+  const messages = decoded.request.messages.slice(isRule);
+  const inbound = createCompactionInbound(items, messages, createOpaque(clientId));
+  return service.answerTurn(inbound, request, reply, compactionTurn(decoded));
+};
+
+const countTokens: Handle = async (service, request, reply) => {
+  const { clientId } = request;
+  const given = bodyObject(request.body);
+  const body = { model: 'any', input: [], ...given, store: false };
+  const { decoded } = await readResponsesRequest(service.responses, clientId, body, request.heldBody);
+  const route = await service.routes.check('model' in given ? decoded.request.model : undefined);
+  reply.headers(answeredHeaders(route && modelsOf([route])));
+  await ownTurn(request.heldBody?.bytes ?? 0);
+  return { object: 'response.input_tokens', input_tokens: countInputTokens(decoded.request) };
+};
+
+const retrieve: Handle = async (service, request, reply) => {
+  const { background } = service;
+  const { clientId } = request;
+  const { id } = request.params;
+  const query = parseFields(retrieveQuery, givenFields(request.query));
+  const { response, answeredBy } = await background.look(clientId, id);
+  const answered = answeredHeaders(answeredBy);
+  if (query.stream !== 'true') return reply.headers(answered).send(response);
+  const log = background.logOf(clientId, id);
+  const from = (query.starting_after ?? -1) + 1;
+  if (log === undefined || from < log.first) {
+    throw new AppError(
+      'invalid_request',
+      'stream: the events of this response are not here (any more): retrieve it without "stream". They are kept for a response in the background that was made with "stream": true, by the gateway that makes it, until 5 minutes after its end.',
+      { param: 'stream' },
     );
-    return options.answerTurn(inbound, request, reply, decoded);
-  });
+  }
+  if (from > log.next) {
+    const reason = `starting_after: the last event so far has the number ${log.next - 1}: name one you have got.`;
+    throw new AppError('invalid_request', reason, { param: 'starting_after' });
+  }
+  return service.follow(request, reply, log, from, answered);
+};
 
-  app.route({
+/** The paths of the Responses dialect. */
+export const responsesRoutes: readonly Route<ResponsesService>[] = [
+  {
+    method: 'POST',
+    path: '/v1/responses',
+    summary: 'OpenAI Responses, streaming and not',
+    description:
+      'A response is kept for the key that made it (RESPONSES_TTL_HOURS), unless "store" is false. With "stream": true the ' +
+      'answer comes as server-sent events. With "background": true the answer is the response as queued.',
+    access: 'clientKey',
+    body: responsesRequest,
+    answers: {
+      200: {
+        description: 'The response, or its stream of events.',
+        headers: answeredBy,
+        body: answers.responseAnswer,
+        contentType: 'text/event-stream',
+      },
+    },
+    handle: respond,
+  },
+  {
     method: 'GET',
-    url: '/v1/responses',
-    ...clientKey,
-    async onRequest(request) {
-      if (!request.ws) return;
-      checkHandshake(request.headers);
-      sockets.checkRoom(request.clientId);
-    },
-    wsHandler(socket, request) {
-      const { clientId } = request;
-      const affinityKey = affinityKeyOf(request.headers);
-      sockets.accept(socket, { clientId, affinityKey, requestId: request.id, wire: request.raw.socket });
-    },
-    async handler(_request, reply) {
+    path: '/v1/responses',
+    summary: 'A WebSocket for one request after another',
+    description:
+      'Messages are the bodies of POST /v1/responses with "type": "response.create"; each event comes as a text frame. ' +
+      'What is not stored can be continued on the same connection. It lasts 60 minutes at most.',
+    access: 'clientKey',
+    answers: { 426: { description: 'No upgrade was asked for.', body: answers.errorAnswer } },
+    async handle(_service, _request, reply) {
       const error = {
         message: 'Send requests with POST /v1/responses, or open a WebSocket here.',
         type: 'invalid_request_error',
         param: null,
         code: 'upgrade_required',
       };
-      return reply.code(426).header('upgrade', 'websocket').send({ error });
+      return reply.header('upgrade', 'websocket').send({ error });
     },
-  });
-
-  app.post('/v1/responses/compact', clientKey, async (request, reply) => {
-    const { clientId } = request;
-    // Clients send what they send to have the conversation answered.
-    const ours = { tools: [], tool_choice: 'none', text: null, store: false, stream: false };
-    const body = { input: [], ...bodyObject(request.body), ...ours };
-    const { asked, decoded, before } = await readResponsesRequest(
-      responses,
-      clientId,
-      body,
-      request.heldBody,
-    );
-    if (asked.background) {
-      const reason = 'background: a conversation is compacted while its client waits: leave it out.';
-      throw new AppError('invalid_request', reason, { param: 'background' });
-    }
-    const items = [...before.items, ...decoded.options.input];
-    if (items.length === 0) {
-      const reason =
-        'input: there is nothing to compact: send the conversation, or name the response it ended with.';
-      throw new AppError('invalid_request', reason, { param: 'input' });
-    }
-    // Instructions are for this turn; what the conversation itself holds of rules goes on.
-    const isRule = decoded.options.asked.instructions ? 1 : 0;
-    const messages = decoded.request.messages.slice(isRule);
-    const inbound = createCompactionInbound(items, messages, createOpaque(clientId));
-    return options.answerTurn(inbound, request, reply, compactionTurn(decoded));
-  });
-
-  app.post('/v1/responses/input_tokens', clientKey, async (request, reply) => {
-    const { clientId } = request;
-    const given = bodyObject(request.body);
-    const body = { model: 'any', input: [], ...given, store: false };
-    const { decoded } = await readResponsesRequest(responses, clientId, body, request.heldBody);
-    const route = await options.routes.check('model' in given ? decoded.request.model : undefined);
-    reply.headers(answeredHeaders(route && modelsOf([route])));
-    await ownTurn(request.heldBody?.bytes ?? 0);
-    return { object: 'response.input_tokens', input_tokens: countInputTokens(decoded.request) };
-  });
-
-  app.get<ById>('/v1/responses/:id', clientKey, async (request, reply) => {
-    const { clientId } = request;
-    const { id } = request.params;
-    const query = parseFields(retrieveQuery, givenFields(request.query));
-    const { response, answeredBy } = await background.look(clientId, id);
-    const answered = answeredHeaders(answeredBy);
-    if (query.stream !== 'true') return reply.headers(answered).send(response);
-    const log = background.logOf(clientId, id);
-    const from = (query.starting_after ?? -1) + 1;
-    if (log === undefined || from < log.first) {
-      throw new AppError(
-        'invalid_request',
-        'stream: the events of this response are not here (any more): retrieve it without "stream". They are kept for a response in the background that was made with "stream": true, by the gateway that makes it, until 5 minutes after its end.',
-        { param: 'stream' },
-      );
-    }
-    if (from > log.next) {
-      const reason = `starting_after: the last event so far has the number ${log.next - 1}: name one you have got.`;
-      throw new AppError('invalid_request', reason, { param: 'starting_after' });
-    }
-    return options.follow(request, reply, log, from, answered);
-  });
-
-  app.delete<ById>('/v1/responses/:id', clientKey, async (request) => {
-    const { id } = request.params;
-    await background.remove(request.clientId, id);
-    return { id, object: 'response', deleted: true };
-  });
-
-  app.get<ById>('/v1/responses/:id/input_items', clientKey, async (request) => {
-    const { clientId } = request;
-    const query = parseFields(inputItemsQuery, givenFields(request.query));
-    const { id } = request.params;
-    const items = await listInputItems(responses, clientId, id);
-    if (query.order === 'desc') items.reverse();
-    return pageOf(items, query);
-  });
-
-  const bodiless = { config: { ...clientKey.config, takesBody: false } };
-  app.post<ById>('/v1/responses/:id/cancel', bodiless, async (request, reply) => {
-    const { response, answeredBy } = await background.cancel(request.clientId, request.params.id);
-    return reply.headers(answeredHeaders(answeredBy)).send(response);
-  });
-}
+    socket: {
+      check({ sockets }, { headers, clientId }) {
+        checkHandshake(headers);
+        sockets.checkRoom(clientId);
+      },
+      accept({ sockets }, socket, { clientId, headers, id, raw }) {
+        const affinityKey = affinityKeyOf(headers);
+        sockets.accept(socket, { clientId, affinityKey, requestId: id, wire: raw.socket });
+      },
+    },
+  },
+  {
+    method: 'POST',
+    path: '/v1/responses/compact',
+    summary: 'A conversation made short by the model, to go on from',
+    description:
+      'The output is the input of the next request: all messages of the user, and an item with a summary that only this ' +
+      'gateway can read, for the same key.',
+    access: 'clientKey',
+    body: compactRequest,
+    answers: {
+      200: {
+        description: 'The compacted conversation.',
+        headers: answeredBy,
+        body: answers.compactedAnswer,
+      },
+    },
+    handle: compact,
+  },
+  {
+    method: 'POST',
+    path: '/v1/responses/input_tokens',
+    summary: 'The tokens of a request, counted with o200k_base and without a turn',
+    access: 'clientKey',
+    body: inputTokensRequest,
+    answers: { 200: { description: 'The count.', body: answers.inputTokenCount } },
+    handle: countTokens,
+  },
+  {
+    method: 'GET',
+    path: '/v1/responses/{id}',
+    summary: 'A stored response, as it is now',
+    description:
+      'With "stream" the events of a response that was made in the background and streamed, from the one after "starting_after".',
+    access: 'clientKey',
+    query: retrieveQuery,
+    answers: {
+      200: { description: 'The response.', headers: answeredBy, body: answers.responseAnswer },
+    },
+    handle: retrieve,
+  },
+  {
+    method: 'DELETE',
+    path: '/v1/responses/{id}',
+    summary: 'Forgets a stored response',
+    access: 'clientKey',
+    answers: { 200: { description: 'It is gone.', body: answers.deletedResponse } },
+    async handle({ background }, { clientId, params: { id } }) {
+      await background.remove(clientId, id);
+      return { id, object: 'response', deleted: true };
+    },
+  },
+  {
+    method: 'GET',
+    path: '/v1/responses/{id}/input_items',
+    summary: 'What a stored response was made from, history included',
+    access: 'clientKey',
+    query: inputItemsQuery,
+    answers: { 200: { description: 'A page of items.', body: answers.inputItems } },
+    async handle({ responses }, { clientId, params, query }) {
+      const fields = parseFields(inputItemsQuery, givenFields(query));
+      const items = await listInputItems(responses, clientId, params.id);
+      if (fields.order === 'desc') items.reverse();
+      return pageOf(items, fields);
+    },
+  },
+  {
+    method: 'POST',
+    path: '/v1/responses/{id}/cancel',
+    summary: 'Ends a response in the background; any other one is refused',
+    access: 'clientKey',
+    takesBody: false,
+    answers: { 200: { description: 'What became of it.', body: answers.responseAnswer } },
+    async handle({ background }, { clientId, params }, reply) {
+      const { response, answeredBy: models } = await background.cancel(clientId, params.id);
+      return reply.headers(answeredHeaders(models)).send(response);
+    },
+  },
+];
 
 /** What the upgrade itself would refuse, but not in the words of this dialect. */
 function checkHandshake(headers: FastifyRequest['headers']): void {

@@ -3,22 +3,18 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { AppError } from '../core/errors.ts';
 import { adviseOnPath, type ServicePlaces } from '../core/path-advice.ts';
 import type { DecodedTurn, Inbound } from '../core/protocol.ts';
-import { serveApiDocs } from '../lib/api-docs-routes.ts';
+import { serveApi } from '../lib/api-routes.ts';
 import type { BodyBudget } from '../lib/body-budget.ts';
 import { createDiskHealth } from '../lib/disk-health.ts';
-import { commonLinks, serveFrontPage } from '../lib/front-page.ts';
 import { createHttpServer } from '../lib/http-server.ts';
 import type { Logger } from '../lib/logger.ts';
-import { metricsType } from '../lib/metrics.ts';
-import { ownTurn } from '../lib/own-turn.ts';
 import { createWrongKeyLog } from '../lib/wrong-keys.ts';
-import { decodeCountRequest } from '../protocols/anthropic-messages/decode-request.ts';
 import { anthropicMessagesInbound } from '../protocols/anthropic-messages/inbound.ts';
 import { openaiChatInbound } from '../protocols/openai-chat/inbound.ts';
 import { affinityKeyOf } from './affinity.ts';
-import { answeredHeaders, answerHeads, modelsOf } from './answer-head.ts';
+import { answerHeads } from './answer-head.ts';
 import { outputOf } from './answer-output.ts';
-import { frontPaths, gatewayApi } from './api.ts';
+import { gatewayApi } from './api.ts';
 import { appErrorFrom } from './app-error-from.ts';
 import type { TurnOutput } from './attempt.ts';
 import { createBackgroundResponses } from './background-responses.ts';
@@ -29,14 +25,12 @@ import { healthOf, VerdictLog } from './health.ts';
 import type { GatewayKeep } from './keep/open-keep.ts';
 import { type ClientKeys, createClientKeys } from './keys.ts';
 import { createGatewayMetrics } from './metrics.ts';
-import { isAnthropicClient, serveModels } from './model-routes.ts';
+import { isAnthropicClient } from './model-routes.ts';
 import type { PoolWatch } from './pool-watch.ts';
-import { serveResponses } from './responses-routes.ts';
 import { createResponsesSockets } from './responses-socket.ts';
 import type { TurnDependencies } from './run-turn.ts';
 import { createRunningAnswers } from './running-answers.ts';
 import type { StoredResponses } from './stored-responses.ts';
-import { countInputTokens } from './token-count.ts';
 import { answerError, errorHeaders } from './turn-output.ts';
 
 declare module 'fastify' {
@@ -68,10 +62,6 @@ export interface GatewayServerOptions {
   readonly folders?: readonly string[];
   readonly logger: Logger;
 }
-
-const clientDocs = 'docs/clients.md, beside this program';
-const poolLink = (place: string | undefined) =>
-  place === undefined ? undefined : { pool: { place, says: 'the account pool' } };
 
 type ErrorDialect = Pick<Inbound<unknown>, 'errorStatus' | 'encodeError' | 'requestIdHeader'>;
 
@@ -173,52 +163,12 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   }
 
   app.decorateRequest('clientId', '');
-  const open = { config: { access: 'open' } };
-  const clientKey = { config: { access: 'clientKey' } };
-  const adminKey = { config: { access: 'adminKey' } };
 
   app.setErrorHandler((error, request, reply) => {
     const known = appErrorFrom(error);
     if (known.code === 'internal')
       request.log.error({ err: error, request_id: request.id }, 'a request failed');
     sendError(reply, dialectOf(request), known, request.id);
-  });
-
-  app.get('/health', open, async () => healthOf({ ...options, disks }));
-
-  app.get('/metrics', adminKey, async (_request, reply) => {
-    const text = await metrics.text();
-    return reply.type(metricsType).send(text);
-  });
-  serveApiDocs(app, gatewayApi);
-  serveFrontPage(app, frontPaths, {
-    name: gatewayApi.title,
-    description: gatewayApi.description,
-    links: (address) => ({
-      openai_base_url: { place: `${address}/v1`, says: 'the base URL for OpenAI clients' },
-      anthropic_base_url: { place: address, says: 'the base URL for Anthropic clients' },
-      models: { place: '/v1/models', says: 'the models a request may name' },
-      ...commonLinks,
-      clients: { place: clientDocs, says: 'how to set up Codex, Claude Code, the SDKs and others' },
-      ...poolLink(options.poolAddress?.(address)),
-    }),
-  });
-
-  serveModels(app, turns.routes);
-
-  app.post('/v1/chat/completions', clientKey, (request, reply) =>
-    answerTurn(openaiChatInbound, request, reply),
-  );
-  app.post('/v1/messages', clientKey, (request, reply) =>
-    answerTurn(anthropicMessagesInbound, request, reply),
-  );
-  app.post('/v1/messages/count_tokens', clientKey, async (request, reply) => {
-    reply.header('request-id', request.id);
-    const counted = decodeCountRequest(request.body);
-    const route = await turns.routes.check(counted.model);
-    reply.headers(answeredHeaders(route && modelsOf([route])));
-    await ownTurn(request.heldBody?.bytes ?? 0);
-    return { input_tokens: countInputTokens(counted) };
   });
 
   app.register(websocket, {
@@ -231,13 +181,16 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   });
   // The WebSocket's route has to come after the plugin that knows of such.
   app.register(async (scope) =>
-    serveResponses(scope, {
-      responses: options.responses,
+    serveApi(scope, gatewayApi, {
       routes: turns.routes,
+      responses: options.responses,
       sockets,
       background,
-      follow,
       answerTurn,
+      follow,
+      health: () => healthOf({ ...options, disks }),
+      metrics: metrics.text,
+      poolAddress: (address) => options.poolAddress?.(address),
     }),
   );
 

@@ -2,16 +2,10 @@ import { z } from 'zod';
 
 /** An HTTP interface as its programs describe it, and the OpenAPI document made from that. */
 
-/** A schema and the name it has in the document. */
-export interface NamedSchema {
-  readonly name: string;
-  readonly schema: z.ZodType;
-}
-
 export interface ApiAnswer {
   readonly description: string;
   /** Absent: the answer is no JSON, or has no body. */
-  readonly body?: NamedSchema;
+  readonly body?: z.ZodType;
   /** Default `application/json`. */
   readonly contentType?: string;
   /** What it means, by the header's name. */
@@ -27,13 +21,13 @@ export interface ApiRoute {
   /** Which key opens it: a name of `keys`, or `open` for everybody. */
   readonly access: string;
   readonly query?: z.ZodObject;
-  readonly body?: NamedSchema;
+  readonly body?: z.ZodType;
   /** A call without a body means one with the defaults. */
   readonly isBodyOptional?: boolean;
   /** By status. */
   readonly answers: Readonly<Record<number, ApiAnswer>>;
   /** What it may answer instead, where that differs from the interface's `error`. */
-  readonly error?: NamedSchema;
+  readonly error?: z.ZodType;
 }
 
 export interface ApiDescription {
@@ -44,7 +38,9 @@ export interface ApiDescription {
   readonly keys: Readonly<Record<string, string>>;
   readonly routes: readonly ApiRoute[];
   /** What every route may answer instead. */
-  readonly error: NamedSchema;
+  readonly error: z.ZodType;
+  /** All bodies, by the names they have in the document, which begin with a capital there. Other values are passed over. */
+  readonly schemas: Readonly<Record<string, unknown>>;
 }
 
 type Json = Record<string, unknown>;
@@ -79,15 +75,16 @@ export interface ApiDocument {
 
 /** The document of an interface. Requests show what may be sent, answers what comes. */
 export function apiDocument(api: ApiDescription): ApiDocument {
-  const requests = api.routes.flatMap(({ body }) => (body === undefined ? [] : [body]));
+  const names = namesOf(api);
+  const requests = api.routes.map(({ body }) => body);
   const answers = api.routes.flatMap(({ answers: all, error }) => [
-    ...Object.values(all).flatMap(({ body }) => (body === undefined ? [] : [body])),
-    ...(error === undefined ? [] : [error]),
+    ...Object.values(all).map(({ body }) => body),
+    error,
   ]);
   const paths: Record<string, Record<string, ApiOperation>> = {};
   for (const route of api.routes) {
     const operations = paths[route.path] ?? {};
-    operations[route.method.toLowerCase()] = operationOf(route, api);
+    operations[route.method.toLowerCase()] = operationOf(route, api, names);
     paths[route.path] = operations;
   }
   const keys = Object.entries(api.keys).map(([name, description]) => [
@@ -99,15 +96,29 @@ export function apiDocument(api: ApiDescription): ApiDocument {
     info: { title: api.title, version: api.version, description: api.description },
     paths,
     components: {
-      schemas: { ...jsonSchemas(requests, 'input'), ...jsonSchemas([...answers, api.error], 'output') },
+      schemas: {
+        ...jsonSchemas(requests, names, 'input'),
+        ...jsonSchemas([...answers, api.error], names, 'output'),
+      },
       ...(keys.length === 0 ? {} : { securitySchemes: Object.fromEntries(keys) as Record<string, Json> }),
     },
   };
 }
 
-function operationOf(route: ApiRoute, api: ApiDescription): ApiOperation {
+type Names = ReadonlyMap<unknown, string>;
+
+function namesOf({ schemas }: ApiDescription): Names {
+  return new Map(
+    Object.entries(schemas).map(([name, schema]) => [schema, name[0]?.toUpperCase() + name.slice(1)]),
+  );
+}
+
+function operationOf(route: ApiRoute, api: ApiDescription, names: Names): ApiOperation {
   const parameters = [...pathParameters(route.path), ...queryParameters(route.query)];
-  const answers = Object.entries(route.answers).map(([status, answer]) => [status, responseOf(answer)]);
+  const answers = Object.entries(route.answers).map(([status, answer]) => [
+    status,
+    responseOf(answer, names),
+  ]);
   return {
     summary: route.summary,
     ...(route.description === undefined ? {} : { description: route.description }),
@@ -116,10 +127,15 @@ function operationOf(route: ApiRoute, api: ApiDescription): ApiOperation {
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(route.body === undefined
       ? {}
-      : { requestBody: { required: route.isBodyOptional !== true, content: jsonContent(route.body) } }),
+      : {
+          requestBody: { required: route.isBodyOptional !== true, content: jsonContent(route.body, names) },
+        }),
     responses: {
       ...Object.fromEntries(answers),
-      default: responseOf({ description: 'An error; its code says why.', body: route.error ?? api.error }),
+      default: responseOf(
+        { description: 'An error; its code says why.', body: route.error ?? api.error },
+        names,
+      ),
     },
   };
 }
@@ -127,7 +143,7 @@ function operationOf(route: ApiRoute, api: ApiDescription): ApiOperation {
 /** OpenAPI 3.1 has no words for the events of a stream: readers take a schema for each event's or for the whole's. */
 const eventStream = 'text/event-stream';
 
-function responseOf(answer: ApiAnswer): ApiOperation['responses'][string] {
+function responseOf(answer: ApiAnswer, names: Names): ApiOperation['responses'][string] {
   const { body, contentType } = answer;
   const description = {
     description: answer.description,
@@ -138,7 +154,7 @@ function responseOf(answer: ApiAnswer): ApiOperation['responses'][string] {
     body === undefined || contentType !== undefined
       ? { [contentType ?? 'text/plain']: contentType === eventStream ? {} : { schema: { type: 'string' } } }
       : {};
-  return { ...description, content: { ...content, ...(body === undefined ? {} : jsonContent(body)) } };
+  return { ...description, content: { ...content, ...(body === undefined ? {} : jsonContent(body, names)) } };
 }
 
 function headersOf(headers: Readonly<Record<string, string>>): Json {
@@ -149,21 +165,25 @@ function headersOf(headers: Readonly<Record<string, string>>): Json {
   return Object.fromEntries(described) as Json;
 }
 
-function jsonContent({ name }: NamedSchema): Json {
-  return { 'application/json': { schema: { $ref: referenceTo(name) } } };
+function jsonContent(schema: z.ZodType, names: Names): Json {
+  return { 'application/json': { schema: { $ref: referenceTo(nameOf(schema, names)) } } };
+}
+
+function nameOf(schema: z.ZodType, names: Names): string {
+  const name = names.get(schema);
+  if (name === undefined) throw new Error('A route names a schema that is not among those of its interface.');
+  return name;
 }
 
 const referenceTo = (name: string): string => `#/components/schemas/${name}`;
 
-function jsonSchemas(named: readonly NamedSchema[], io: 'input' | 'output'): Record<string, Json> {
+function jsonSchemas(
+  used: readonly (z.ZodType | undefined)[],
+  names: Names,
+  io: 'input' | 'output',
+): Record<string, Json> {
   const registry = z.registry<{ id: string }>();
-  for (const { name, schema } of named) {
-    const present = registry.get(schema);
-    if (present !== undefined && present.id !== name) {
-      throw new Error(`One schema is named ${present.id} and ${name}.`);
-    }
-    registry.add(schema, { id: name });
-  }
+  for (const schema of used) if (schema !== undefined) registry.add(schema, { id: nameOf(schema, names) });
   const { schemas } = z.toJSONSchema(registry, {
     io,
     uri: referenceTo,

@@ -3,7 +3,7 @@ import { Validator } from '@seriousme/openapi-schema-validator';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type ApiDocument, apiDocument } from '../lib/api-document.ts';
 import { routesOf } from '../lib/http-server.ts';
-import { poolApi } from './api.ts';
+import { poolApi } from './routes.ts';
 import { closeServers, startServer } from './testing-server.ts';
 
 afterEach(closeServers);
