@@ -1,3 +1,4 @@
+import type { Capabilities } from './capabilities.ts';
 import type { AppError } from './errors.ts';
 import type {
   AskedRequest,
@@ -73,8 +74,7 @@ export interface Outbound {
   open(turn: OutboundTurn): UpstreamAnswer;
   /** A response whose status is not 200 or whose content type is not the protocol's. */
   classifyFailure(response: FailedResponse): AppError;
-  /** Request parameters that do not reach this upstream and do no harm; named in `x-warp2api-ignored`. */
-  readonly ignored: readonly TuningName[];
+  readonly capabilities: Capabilities;
   readonly images: ImageLimits;
 }
 

@@ -1,3 +1,4 @@
+import type { Capabilities } from './capabilities.ts';
 import type { Outbound } from './protocol.ts';
 import type { TurnCaller } from './turn-caller.ts';
 
@@ -184,6 +185,10 @@ export interface CallingProvider extends ModelProvider {
 
 /** A provider whose models the gateway offers. */
 export type UpstreamProvider = ExchangingProvider | CallingProvider;
+
+export function capabilitiesOf({ caller, outbound }: UpstreamProvider): Capabilities {
+  return (caller ?? outbound).capabilities;
+}
 
 /** The providers that the gateway sends turns to; plain model names go to the first that has accounts. */
 export const turnProviders = ['warp', 'oz'] as const;

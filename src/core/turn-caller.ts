@@ -1,7 +1,8 @@
+import type { Capabilities } from './capabilities.ts';
 import type { AppError } from './errors.ts';
 import type { ImageLimits } from './protocol.ts';
 import type { ProviderAccount } from './provider.ts';
-import type { TuningName, TurnEvent, TurnRequest } from './turn.ts';
+import type { TurnEvent, TurnRequest } from './turn.ts';
 
 export interface UpstreamTimeouts {
   /** From the request to the first event of the answer. */
@@ -53,8 +54,7 @@ export interface TurnCall extends CallListener {
 export interface TurnCaller {
   /** Throws AppError `invalid_request` naming the parameter when the upstream cannot carry the request. */
   start(call: TurnCall): RunningCall;
-  /** Request parameters that do not reach this upstream and do no harm; named in `x-warp2api-ignored`. */
-  readonly ignored: readonly TuningName[];
+  readonly capabilities: Capabilities;
   readonly images: ImageLimits;
   /** Waits, for some seconds at most, until what was ended here has ended there too. */
   close(): Promise<void>;

@@ -10,7 +10,7 @@ const times = { startedAt: 0, now: () => 0 };
 function headersOf(ignored: readonly string[], runUrl?: string) {
   const decoded = { request: plainTurn, ignored } as unknown as DecodedTurn<unknown>;
   const route = {
-    provider: { name: 'oz', caller: { ignored: [] } },
+    provider: { name: 'oz', caller: { capabilities: new Set() } },
     runUrl,
     ignored: [],
   } as unknown as Route;

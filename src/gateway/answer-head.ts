@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
+import { handlingOf } from '../core/capabilities.ts';
 import type { AnswerIdentity, DecodedTurn, Inbound } from '../core/protocol.ts';
-import type { UpstreamProvider } from '../core/provider.ts';
-import type { AskedRequest, TuningName } from '../core/turn.ts';
+import { capabilitiesOf } from '../core/provider.ts';
+import type { TuningName } from '../core/turn.ts';
 import type { Route } from './routes.ts';
 
 /** What is said of an answer before its first byte. */
@@ -20,14 +21,6 @@ const parameterNames: Record<TuningName, string> = {
   presencePenalty: 'presence_penalty',
   frequencyPenalty: 'frequency_penalty',
   reasoningEffort: 'reasoning_effort',
-};
-
-/** What clients send to say that nothing is to be tuned. */
-const untuned: Partial<Record<TuningName, number>> = {
-  temperature: 1,
-  topP: 1,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
 };
 
 export interface AnswerTimes {
@@ -50,9 +43,8 @@ export function answerHeads(
   return (...routes) => {
     const runUrl = headerUrl(routes.find((route) => route.runUrl !== undefined)?.runUrl);
     const unread = routes.flatMap((route) =>
-      unreadBy(route.provider)
-        .filter((name) => asksForTuning(decoded.request, name))
-        .filter((name) => name !== 'reasoningEffort' || !route.isEffortHeard)
+      handlingOf(decoded.request, capabilitiesOf(route.provider))
+        .ignored.filter((name) => name !== 'reasoningEffort' || !route.isEffortHeard)
         .map((name) => inbound.parameterNames?.[name] ?? parameterNames[name]),
     );
     const inRoutes = routes.flatMap((route) => route.ignored ?? []);
@@ -99,15 +91,6 @@ function modelOf({ provider, model }: Route): string {
 
 export function newAnswerId(prefix: string): string {
   return prefix + randomUUID().replaceAll('-', '');
-}
-
-function unreadBy(provider: UpstreamProvider): readonly TuningName[] {
-  return provider.caller ? provider.caller.ignored : provider.outbound.ignored;
-}
-
-function asksForTuning({ sampling, reasoning }: AskedRequest, name: TuningName): boolean {
-  const value = name === 'reasoningEffort' ? reasoning.effort : sampling[name];
-  return value !== undefined && value !== untuned[name];
 }
 
 /** A link from the vendor, if it is one that a header may hold. No link to a run names a user or password. */

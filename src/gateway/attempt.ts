@@ -1,6 +1,8 @@
 import type { Dispatcher } from 'undici';
+import { handlingOf } from '../core/capabilities.ts';
 import { AppError } from '../core/errors.ts';
 import type { ConversationMemory } from '../core/protocol.ts';
+import { capabilitiesOf } from '../core/provider.ts';
 import type { AskedRequest, TurnEvent, Usage } from '../core/turn.ts';
 import type { CallListener, RunningCall, UpstreamTimeouts } from '../core/turn-caller.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -225,18 +227,21 @@ function withChargeOf(told: Usage | undefined, counted: Usage): Usage {
 
 /** Passes an attempt's events on to its output, under the rules of one answer. */
 function createReader(
-  { request, output, progress, wantsUsage }: Attempt,
+  { request, route, output, progress, wantsUsage }: Attempt,
   { clock, secrets }: Pick<AttemptDependencies, 'clock' | 'secrets'>,
 ) {
   const { maxOutputTokens, stopSequences } = request.limits;
   const { effort, isAsked = false } = request.reasoning;
   const isReasoningHidden = effort === 'none';
+  const { emulated } = handlingOf(request, capabilitiesOf(route.provider));
   const limit =
-    maxOutputTokens === undefined
-      ? undefined
-      : createOutputLimit(maxOutputTokens, isAsked && !isReasoningHidden);
-  const stopCut = stopSequences === undefined ? undefined : createStopCut(stopSequences);
-  const callLimit = createCallLimit(request);
+    maxOutputTokens !== undefined && emulated.has('maxTokens')
+      ? createOutputLimit(maxOutputTokens, isAsked && !isReasoningHidden)
+      : undefined;
+  const stopCut =
+    stopSequences !== undefined && emulated.has('stop') ? createStopCut(stopSequences) : undefined;
+  const isCallLimited = emulated.has('toolChoice') || emulated.has('parallelToolCalls');
+  const callLimit = isCallLimited ? createCallLimit(request) : undefined;
   let isUsageUnsent = false;
   let isCut = false;
 

@@ -24,7 +24,7 @@ const clientTurns: ClientTurns = {
   },
 };
 
-const provider = { name: 'warp', outbound: { ignored: [] } };
+const provider = { name: 'warp', outbound: { capabilities: new Set() } };
 const options = {
   clientTurns,
   routes: { resolve: async () => ({ provider, model: 'big' }) as unknown as Route },

@@ -8,7 +8,7 @@ import type { Route } from './routes.ts';
 import { beginAfterMs, createStreamOutput } from './turn-output.ts';
 
 const routeOf = (name: string, model: string) =>
-  ({ provider: { name, outbound: { ignored: [] } }, model }) as unknown as Route;
+  ({ provider: { name, outbound: { capabilities: new Set() } }, model }) as unknown as Route;
 
 /** What was written: the headers, then the text. */
 function record() {

@@ -102,7 +102,7 @@ const statusCodes: Record<number, ErrorCode> = {
 export const lineOutbound: Outbound = {
   contentType: 'text/lines',
   images: { maxCount: 20 },
-  ignored: ['temperature', 'seed', 'reasoningEffort'],
+  capabilities: new Set(['topP', 'presencePenalty', 'frequencyPenalty'] as const),
   open({ request, remembered }) {
     const last = (remembered?.newMessages ?? request.messages).at(-1);
     const prompt = last?.parts.map((part) => (part.type === 'text' ? part.text : '')).join('') ?? '';

@@ -37,6 +37,6 @@ export function createWarpOutbound(options: WarpOutboundOptions = {}): Outbound 
     },
     classifyFailure: (response) => classifyFailure(response, now()),
     images: imageLimits,
-    ignored: ['temperature', 'topP', 'seed', 'presencePenalty', 'frequencyPenalty', 'reasoningEffort'],
+    capabilities: new Set(),
   };
 }

@@ -57,7 +57,7 @@ function createCaller(clock: Clock, options: RunOptions): TurnCaller {
   const running = new Set<Promise<void>>();
   return {
     images: imageLimits,
-    ignored: ['temperature', 'topP', 'seed', 'presencePenalty', 'frequencyPenalty', 'reasoningEffort'],
+    capabilities: new Set(),
     start(call) {
       const run = startRun(options, call);
       running.add(run.ended);
