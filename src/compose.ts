@@ -15,7 +15,6 @@ import {
 import { EnvAccount } from './compose/env-account.ts';
 import { isOwnPool, poolSocketPrefix } from './compose/open-pool.ts';
 import { type Config, checkRunMode, keyWarnings, type RunMode } from './config.ts';
-import { turnProviders, type UpstreamProvider } from './core/provider.ts';
 import { BodyBudget } from './lib/body-budget.ts';
 import { createSteadyClock } from './lib/clock.ts';
 import { hasLocalSockets, makeLocalSocket } from './lib/local-socket.ts';
@@ -26,7 +25,7 @@ import { addressBeside, localUrl } from './lib/service-address.ts';
 import { userAgent } from './lib/version.ts';
 import type { PoolService } from './pool/index.ts';
 import { createHttpPool } from './pool-api/http-pool.ts';
-import type { Providers } from './providers/registry.ts';
+import { accountSettings } from './providers/registry.ts';
 
 // What not every process needs is loaded by whoever needs it: a gateway by itself carries no pool, a pool with accounts
 // no sandbox.
@@ -67,7 +66,10 @@ export async function startServices(
     if (!pool) closeDataFolder(config, logger);
     if (pool) {
       // Before the start: the sandbox is for pools that have no account, and this may be the first.
-      if (config.warp.apiKey !== undefined) await new EnvAccount(pool, logger).add(config.warp.apiKey);
+      for (const place of accountSettings) {
+        const key = config.providerSettings[place.setting];
+        if (typeof key === 'string') await new EnvAccount(place, pool, logger).add(key);
+      }
       await pool.start();
       await serveCommands(pool, config, logger, opened);
     }
@@ -101,8 +103,8 @@ export async function startServices(
         poolAddress: config.usePoolService
           ? (seen) => addressBeside(seen, config.gateway, config.pool, urls.poolUrl)
           : undefined,
-        providers: upstreams(providers),
-        sandbox: upstream(providers, 'sandbox'),
+        providers: providers.upstreams,
+        sandbox: providers.trial,
         apiKeys: config.gateway.apiKeys,
         ...(config.pool.adminKey === undefined ? {} : { adminKey: config.pool.adminKey }),
         aliases: config.aliases,
@@ -279,17 +281,6 @@ function hostCheck(
 ): readonly string[] | null {
   const isOpened = allowOpenBind && !isLoopbackHost(host);
   return hasKeys || isOpened ? null : [...allowedHosts, new URL(localUrl({ host, port: 0 })).hostname];
-}
-
-function upstreams(providers: Providers): [UpstreamProvider, ...UpstreamProvider[]] {
-  const [first, ...others] = turnProviders;
-  return [upstream(providers, first), ...others.map((name) => upstream(providers, name))];
-}
-
-function upstream(providers: Providers, name: string): UpstreamProvider {
-  const found = providers.upstreams.get(name);
-  if (!found) throw new Error(`There is no provider "${name}".`);
-  return found;
 }
 
 async function announceSandbox(pool: PoolService, logger: Logger): Promise<void> {

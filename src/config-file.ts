@@ -3,7 +3,8 @@ import { parse as parseYaml, YAMLError } from 'yaml';
 import { z } from 'zod';
 import { withoutNulls } from './core/null-fields.ts';
 import { readTextFile } from './lib/read-text.ts';
-import { safeAddress } from './settings.ts';
+import type { ConfiguredProvider } from './providers/definition.ts';
+import { providerTypes, reservedNames, typeOf } from './providers/registry.ts';
 import { resolveSources, type SourceSettings, sourcesSchema, sourceTypes } from './source-settings.ts';
 
 /**
@@ -11,50 +12,23 @@ import { resolveSources, type SourceSettings, sourcesSchema, sourceTypes } from 
  * all commented out, counts as left out.
  */
 
-const envName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be the name of an environment variable');
 const text = z.string().min(1);
-
-const oauth2 = z
-  .strictObject({
-    type: z.literal('oauth2'),
-    token_url: safeAddress,
-    client_id: text,
-    client_secret: text.optional(),
-    client_secret_env: envName.optional(),
-    device_authorization_url: safeAddress.optional(),
-    scope: text.optional(),
-    quota_url: safeAddress.optional(),
-  })
-  .refine((given) => given.client_secret === undefined || given.client_secret_env === undefined, {
-    message: 'give client_secret or client_secret_env, not both',
-    path: ['client_secret'],
-  });
-const apiKey = z.strictObject({
-  type: z.literal('api_key'),
-  check_url: safeAddress.optional(),
-});
 const providerName = z
   .string()
   .regex(/^[a-z][a-z0-9-]{0,31}$/, 'must be a name of a-z, 0-9 and -')
-  .refine((name) => name !== 'warp' && name !== 'sandbox', 'is built in: choose another name');
+  .refine((name) => !reservedNames.has(name), 'is built in: choose another name');
+const [firstType, ...otherTypes] = providerTypes.map(({ schema }) => schema as z.core.$ZodTypeDiscriminable);
 
 const configFile = z.strictObject({
   aliases: z.record(text, text).default({}),
-  providers: z.record(providerName, z.discriminatedUnion('type', [oauth2, apiKey])).default({}),
+  providers: z
+    .record(
+      providerName,
+      z.discriminatedUnion('type', [firstType as z.core.$ZodTypeDiscriminable, ...otherTypes]),
+    )
+    .default({}),
   sources: sourcesSchema,
 });
-
-export type ConfiguredProvider =
-  | {
-      readonly type: 'oauth2';
-      readonly tokenUrl: string;
-      readonly clientId: string;
-      readonly clientSecret: string | undefined;
-      readonly deviceAuthorizationUrl: string | undefined;
-      readonly scope: string | undefined;
-      readonly quotaUrl: string | undefined;
-    }
-  | { readonly type: 'api_key'; readonly checkUrl: string | undefined };
 
 export interface ConfigFile {
   readonly aliases: Readonly<Record<string, string>>;
@@ -83,31 +57,20 @@ export function readConfigFile(file: string, environment: NodeJS.ProcessEnv, pro
     }
     return emptyConfigFile;
   }
-  const providers = Object.entries(result.data.providers).map(([name, given]) => {
-    if (given.type === 'api_key') return [name, { type: given.type, checkUrl: given.check_url }] as const;
-    const { client_secret_env: variable } = given;
-    const secret = variable === undefined ? given.client_secret : environment[variable]?.trim();
-    if (variable !== undefined && !secret) {
-      problems.push(
-        `CONFIG_FILE ${file}: providers.${name}.client_secret_env: ${variable} is not set in the environment.`,
-      );
-    }
-    return [
-      name,
-      {
-        type: given.type,
-        tokenUrl: given.token_url,
-        clientId: given.client_id,
-        clientSecret: secret,
-        deviceAuthorizationUrl: given.device_authorization_url,
-        scope: given.scope,
-        quotaUrl: given.quota_url,
-      },
-    ] as const;
-  });
-  const sources = resolveSources(result.data.sources, environment, dirname(file), (problem) =>
-    problems.push(`CONFIG_FILE ${file}: ${problem}`),
+  const fault = (problem: string) => problems.push(`CONFIG_FILE ${file}: ${problem}`);
+  const providers = Object.entries(result.data.providers as Record<string, ConfiguredProvider>).map(
+    ([name, given]) => {
+      const secrets = {
+        variable(field: string, variable: string) {
+          const value = environment[variable]?.trim();
+          if (!value) fault(`providers.${name}.${field}: ${variable} is not set in the environment.`);
+          return value;
+        },
+      };
+      return [name, typeOf(given).read(given, secrets)] as const;
+    },
   );
+  const sources = resolveSources(result.data.sources, environment, dirname(file), fault);
   return { aliases: result.data.aliases, providers: Object.fromEntries(providers), sources };
 }
 
@@ -130,9 +93,10 @@ function reasonOf(issue: z.core.$ZodIssue): string {
   return issue.message;
 }
 
+const types = providerTypes.map(({ type }) => type);
+const typeWords = [types.slice(0, -1).join(', '), types.at(-1)].join(' or ');
+
 /** The types that there are, where the given one is none of them. */
 function wordsFor(issue: z.core.$ZodIssue): string {
-  return issue.path[0] === 'sources'
-    ? `must be one of ${sourceTypes.join(', ')}`
-    : 'must be oauth2 or api_key';
+  return issue.path[0] === 'sources' ? `must be one of ${sourceTypes.join(', ')}` : `must be ${typeWords}`;
 }

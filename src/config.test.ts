@@ -27,7 +27,7 @@ test('an empty environment gives the documented defaults', () => {
   expect(config.pool).toMatchObject({ host: '127.0.0.1', port: 8019, minSize: 5, maxSize: 50 });
   expect(config.poolUrl).toBe('http://127.0.0.1:8019');
   expect(config.databaseUrl).toBe(`sqlite:${join(folder, 'data', 'accounts.db')}`);
-  expect(config.warp.serverUrl).toBe('https://app.warp.dev');
+  expect(config.providerSettings['WARP_SERVER_URL']).toBe('https://app.warp.dev');
 });
 
 test('refreshing more often than hourly is for token hosts on this machine', () => {
@@ -390,9 +390,9 @@ test('addresses are kept as they are written, and what calls are appended to has
     WARP_SERVER_URL: 'https://w.example/prefix/',
   });
   expect(config.providers['corp']).toMatchObject({ checkUrl: 'https://keys.corp.example/check/?all=1' });
-  expect(config.warp).toMatchObject({
-    tokenUrl: 'https://t.example/v1/token/',
-    serverUrl: 'https://w.example/prefix',
+  expect(config.providerSettings).toMatchObject({
+    WARP_TOKEN_URL: 'https://t.example/v1/token/',
+    WARP_SERVER_URL: 'https://w.example/prefix',
   });
 });
 

@@ -2,8 +2,7 @@ import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { parseEnv } from 'node:util';
-import type { z } from 'zod';
-import { type ConfiguredProvider, emptyConfigFile, readConfigFile } from './config-file.ts';
+import { emptyConfigFile, readConfigFile } from './config-file.ts';
 import { howToMakeKey, isPlaceholder, leastKeyLength } from './lib/key-strength.ts';
 import { KnownSecrets } from './lib/known-secrets.ts';
 import { isLoopbackHost, isLoopbackUrl, isOnThisMachine } from './lib/loopback.ts';
@@ -11,6 +10,7 @@ import { readCertificates } from './lib/network/extra-certificates.ts';
 import { readTextFile } from './lib/read-text.ts';
 import { localUrl } from './lib/service-address.ts';
 import { plainLine } from './lib/shown-text.ts';
+import { type ProviderConfig, providerSettings, secretsOf } from './providers/registry.ts';
 import { type SettingName, type SettingValues, settings } from './settings.ts';
 import type { SourceSettings } from './source-settings.ts';
 
@@ -76,25 +76,15 @@ export interface Config {
   };
   /** PEM, trusted beside those that Node trusts. */
   readonly extraCertificates: readonly string[];
-  readonly warp: {
-    readonly serverUrl: string;
-    readonly apiKey: string | undefined;
-    readonly oauthClientId: string | undefined;
-    readonly firebaseApiKey: string | undefined;
-    readonly identityUrl: string;
-    readonly tokenUrl: string;
-  };
-  readonly oz: {
-    readonly environmentId: string | undefined;
-    readonly runTimeoutMs: number;
-  };
   readonly sandbox: 'auto' | 'on' | 'off';
   readonly responsesTtlMs: number;
   readonly shutdownMs: number;
   /** Public model name, or a pattern ending in `*`, to upstream model. */
   readonly aliases: Readonly<Record<string, string>>;
   /** Providers beside the built-in ones, by name. */
-  readonly providers: Readonly<Record<string, ConfiguredProvider>>;
+  readonly providers: ProviderConfig['configured'];
+  /** The variables that belong to providers, by name. */
+  readonly providerSettings: ProviderConfig['settings'];
   /** Where replenishing draws accounts from, in order. */
   readonly sources: readonly SourceSettings[];
   /** What of all this must never be shown. Sources add their secrets, and the pool the credentials it uses. */
@@ -138,9 +128,7 @@ export function readEnvironment(folder = process.cwd()): NodeJS.ProcessEnv {
 }
 
 function isReadLowerCase(name: string): boolean {
-  return (
-    (settings as Readonly<Record<string, { isAlsoLowerCase?: boolean }>>)[name]?.isAlsoLowerCase === true
-  );
+  return settings[name]?.isAlsoLowerCase === true;
 }
 
 /** Throws ConfigError. */
@@ -192,7 +180,11 @@ export function settingsForStop(folder = process.cwd()) {
   } catch {
     // What the environment itself says has to do.
   }
-  const { DATA_DIR = 'data', LOG_DIR = 'logs', SHUTDOWN_SECONDS = 20 } = readSettings(environment, []);
+  const {
+    DATA_DIR = 'data',
+    LOG_DIR = 'logs',
+    SHUTDOWN_SECONDS = 20,
+  } = readSettings(environment, []) as SettingValues;
   return {
     dataDir: resolve(folder, DATA_DIR),
     logDir: resolve(folder, LOG_DIR),
@@ -203,7 +195,8 @@ export function settingsForStop(folder = process.cwd()) {
 /** Throws ConfigError with every fault found, not just the first. */
 export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd()): Config {
   const problems: string[] = [];
-  const values = readSettings(environment, problems);
+  const all = readSettings(environment, problems);
+  const values = all as SettingValues;
   const configFile =
     values.CONFIG_FILE ?? (existsSync(join(folder, 'warp2api.yaml')) ? 'warp2api.yaml' : undefined);
   const { aliases, providers, sources } =
@@ -244,10 +237,13 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
       'KEEP_URL names the file of DATABASE_URL: give it one of its own, such as sqlite:gateway.db.',
     );
   }
-  const { REFRESH_MIN_INTERVAL_MINUTES: refreshMinutes = 60, WARP_TOKEN_URL: tokenUrl } = values;
-  if (refreshMinutes < 60 && tokenUrl !== undefined && !isLoopbackUrl(tokenUrl)) {
+  const { REFRESH_MIN_INTERVAL_MINUTES: refreshMinutes = 60 } = values;
+  const farTokenHost = Object.entries(settings).find(
+    ([name, { isTokenHost }]) => isTokenHost && all[name] !== undefined && !isLoopbackUrl(String(all[name])),
+  );
+  if (refreshMinutes < 60 && farTokenHost) {
     problems.push(
-      `REFRESH_MIN_INTERVAL_MINUTES=${refreshMinutes} is below 60 and WARP_TOKEN_URL is not on this machine: set it to 60 or more.`,
+      `REFRESH_MIN_INTERVAL_MINUTES=${refreshMinutes} is below 60 and ${farTokenHost[0]} is not on this machine: set it to 60 or more.`,
     );
   }
   const proxies = {
@@ -312,37 +308,26 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
     allowOpenBind: required(values.ALLOW_OPEN_BIND),
     proxies,
     extraCertificates,
-    warp: {
-      serverUrl: required(values.WARP_SERVER_URL),
-      apiKey: values.WARP_API_KEY,
-      oauthClientId: values.WARP_OAUTH_CLIENT_ID,
-      firebaseApiKey: values.WARP_FIREBASE_API_KEY,
-      identityUrl: required(values.WARP_IDENTITY_URL),
-      tokenUrl: required(values.WARP_TOKEN_URL),
-    },
-    oz: {
-      environmentId: values.OZ_ENVIRONMENT_ID,
-      runTimeoutMs: required(values.OZ_RUN_TIMEOUT_SECONDS) * 1000,
-    },
     sandbox: required(values.SANDBOX),
     responsesTtlMs: required(values.RESPONSES_TTL_HOURS) * 3_600_000,
     shutdownMs: required(values.SHUTDOWN_SECONDS) * 1000,
     aliases,
     providers,
+    providerSettings: Object.fromEntries(Object.keys(providerSettings).map((name) => [name, all[name]])),
     sources,
-    secrets: secretsIn(values, providers, environment),
+    secrets: secretsIn(all, providers, environment),
   });
 }
 
 /** Every value that its setting makes secret. Sources add their own, since they know what they use. */
 function secretsIn(
-  values: SettingValues,
+  values: Readonly<Record<string, unknown>>,
   providers: Config['providers'],
   environment: NodeJS.ProcessEnv,
 ): KnownSecrets {
   const secrets = new KnownSecrets();
   for (const [name, value] of Object.entries(values)) {
-    const isSecret = (settings as Readonly<Record<string, { isSecret?: boolean }>>)[name]?.isSecret === true;
+    const isSecret = settings[name]?.isSecret === true;
     for (const one of [value].flat()) {
       if (typeof one !== 'string') continue;
       if (one.includes('://')) secrets.addUrl(one);
@@ -351,9 +336,10 @@ function secretsIn(
   }
   secrets.add(environment['ACCOUNT_API_KEY']);
   for (const provider of Object.values(providers)) {
-    for (const [name, value] of Object.entries(provider)) {
-      if (name === 'clientSecret') secrets.add(value);
-      else secrets.addUrl(value);
+    const own = secretsOf(provider);
+    for (const secret of own) secrets.add(secret);
+    for (const value of Object.values(provider)) {
+      if (typeof value === 'string' && !own.includes(value)) secrets.addUrl(value);
     }
   }
   return secrets;
@@ -492,20 +478,9 @@ function proxyOf(
   return undefined;
 }
 
-function readSettings(environment: NodeJS.ProcessEnv, problems: string[]): SettingValues {
+function readSettings(environment: NodeJS.ProcessEnv, problems: string[]): Record<string, unknown> {
   const values: Record<string, unknown> = {};
-  for (const name of Object.keys(settings) as SettingName[]) {
-    const {
-      schema,
-      isSecret,
-      isAlsoLowerCase,
-      default: fallback,
-    } = settings[name] as {
-      schema: z.ZodType<unknown, string>;
-      isSecret?: boolean;
-      isAlsoLowerCase?: boolean;
-      default?: string;
-    };
+  for (const [name, { schema, isSecret, isAlsoLowerCase, default: fallback }] of Object.entries(settings)) {
     const lower = isAlsoLowerCase === true ? valueIn(environment, name.toLowerCase()) : '';
     const given = lower || valueIn(environment, name);
     const text = given === '' ? fallback : given;
@@ -524,7 +499,7 @@ function readSettings(environment: NodeJS.ProcessEnv, problems: string[]): Setti
       problems.push(`${shown}: ${plainLine(result.error.issues[0]?.message ?? 'is not valid')}.`);
     }
   }
-  return values as SettingValues;
+  return values;
 }
 
 /** A URL without its user and its query, which may be secret. */

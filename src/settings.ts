@@ -1,180 +1,32 @@
-import { isIPv6 } from 'node:net';
-import { homedir } from 'node:os';
 import { z } from 'zod';
-import { howToMakeKey, isPlaceholder, leastKeyLength } from './lib/key-strength.ts';
-import { isLoopbackHost } from './lib/loopback.ts';
+import { howToMakeKey, leastKeyLength } from './lib/key-strength.ts';
+import {
+  count,
+  flag,
+  host,
+  hostNames,
+  hostPorts,
+  httpUrl,
+  list,
+  origins,
+  ownKey,
+  path,
+  port,
+  proxyUrl,
+  type SettingTable,
+  secret,
+  setting,
+  type ValuesOf,
+} from './lib/setting.ts';
+import { providerSettings } from './providers/registry.ts';
 
-/** One environment variable: what it is called, what it may hold, what it means. `.env.example` is made from these. */
-interface Setting<Value> {
-  readonly help: string;
-  /** As a person would write it; undefined when unset means "none". */
-  readonly default?: string;
-  readonly isSecret?: boolean;
-  /** Is also read under its name in lower case, which wins, as with other programs. */
-  readonly isAlsoLowerCase?: boolean;
-  readonly schema: z.ZodType<Value, string>;
-}
-
-const port = z
-  .string()
-  .regex(/^\d{1,5}$/, 'must be a port number from 0 to 65535')
-  .transform(Number)
-  .refine((value) => value <= 65_535, 'must be a port number from 0 to 65535');
-/** As URLs spell it, but an IPv6 address without its brackets. */
-const host = z
-  .string()
-  .refine(
-    (text) =>
-      /^[\w.:[\]-]+$/.test(text) && (isIPv6(bare(text)) || !text.includes(':')) && nameOf(text) !== undefined,
-    'must be a host name or an IP address to listen on, without a port, such as 127.0.0.1 or 0.0.0.0',
-  )
-  .transform((text) => bare(nameOf(text) ?? text));
-const count = (min: number, max: number) =>
-  z
-    .string()
-    .regex(/^\d{1,9}$/, `must be a whole number from ${min} to ${max}`)
-    .transform(Number)
-    .refine((value) => value >= min && value <= max, `must be a whole number from ${min} to ${max}`);
-const flag = z
-  .string()
-  .toLowerCase()
-  .pipe(z.enum(['true', 'false', 'yes', 'no', '1', '0', 'on', 'off'], 'must be true or false'))
-  .transform((word) => ['true', 'yes', '1', 'on'].includes(word));
-const switchWords: Readonly<Record<string, string>> = { true: 'on', yes: 'on', false: 'off', no: 'off' };
 /** A postgres:// URL must be one that can be read: a password with a # or a / in it cannot. */
 const isReadableUrl = (text: string): boolean => !text.startsWith('postgres') || URL.canParse(text);
 const unreadableUrl = 'must be a URL; write # / @ : of a password as %23 %2F %40 %3A';
-/** A whole address, asked for as it is written. */
-const httpAddress = z
-  .string()
-  .refine(
-    (text) => /^https?:\/\/[^/]/i.test(text) && URL.canParse(text),
-    'must be a URL that begins with http:// or https:// and a host, such as http://127.0.0.1:8019',
-  )
-  .refine(
-    (text) => !URL.canParse(text) || new URL(text).username + new URL(text).password === '',
-    'must be a URL without user name and password: none would be sent',
-  );
-/** What the paths of calls are appended to. */
-const httpUrl = httpAddress
-  .refine(
-    (text) => !/[?#]/.test(text),
-    'must be a URL without user, query or fragment: paths of calls are appended to it',
-  )
-  .transform((text) => text.replace(/\/+$/, ''));
-const isSafe = (text: string): boolean =>
-  !URL.canParse(text) || /^https:/i.test(text) || isLoopbackHost(new URL(text).hostname);
-const unsafe = 'must be https unless it is on this machine';
-export const safeAddress = httpAddress.refine(isSafe, unsafe);
-export const safeUrl = httpUrl.refine(isSafe, unsafe);
-/** A name without a scheme is an HTTP proxy, as with curl. */
-const proxyUrl = z
-  .string()
-  .transform((text) => (text.includes('://') ? text : `http://${text}`))
-  .refine(
-    (text) => URL.canParse(text) && new URL(text).hostname !== '',
-    'must be the URL of a proxy, such as http://user:password@proxy.example:3128; write # / ? @ : of a password as %23 %2F %3F %40 %3A',
-  )
-  // What follows the host is the rest of a password that was cut.
-  .refine(
-    (text) => !URL.canParse(text) || !/[?#@]/.test(text.replace(/^[^/]*\/\/([^/?#]*@)?/, '')),
-    'must be the URL of a proxy without anything after its port; write # / ? @ : of a password as %23 %2F %3F %40 %3A',
-  )
-  .refine(
-    (text) => !URL.canParse(text) || hasReadableCredentials(new URL(text)),
-    'has a user name or password with a bare %: write it as %25',
-  );
-const secret = z.string().regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces');
-/** A key that the owner of the services invents. */
-const ownKey = (length: number) =>
-  secret
-    .min(length, `must have at least ${length} characters (${howToMakeKey})`)
-    .refine(
-      (key) => !isPlaceholder(key),
-      `is a key from an example, which anyone would try (${howToMakeKey})`,
-    );
-const list = z.string().transform((text) =>
-  text
-    .split(',')
-    .map((item) => item.trim())
-    .filter((item) => item !== ''),
-);
-export const path = z
-  .string()
-  .refine((text) => !/^\$|^~[^/\\]/.test(text), 'must be a path; variables and ~name are not replaced here')
-  .transform((text) => text.replace(/^~(?=$|[/\\])/, homedir()));
-const hostNames = list.transform((items, context) =>
-  items.map((item) => {
-    const name = hostNameOf(item);
-    if (name === undefined) {
-      context.addIssue({
-        code: 'custom',
-        message: `must be host names or IP addresses, such as my-box.lan, and "${item}" is none`,
-      });
-      return '';
-    }
-    return name;
-  }),
-);
-const hostPorts = list.transform((items, context) =>
-  items.map((item) => {
-    const [, name = item, port] = /^(\[[^\]]*\]|[^:]*):(\d{1,5})$/.exec(item) ?? [];
-    const host = nameOf(name);
-    const isPort = port === undefined || (Number(port) > 0 && Number(port) <= 65_535);
-    if (host !== undefined && isPort) return port === undefined ? host : `${host}:${Number(port)}`;
-    context.addIssue({ code: 'custom', message: 'must be host names or host:port, separated by commas' });
-    return '';
-  }),
-);
-const origins = list.transform((items, context) =>
-  items.map((item) => {
-    const origin = originOf(item);
-    if (origin === undefined) {
-      context.addIssue({
-        code: 'custom',
-        message: `must be origins, such as https://chat.example.com or app://obsidian.md, null, or *, and "${item}" is none`,
-      });
-      return '';
-    }
-    return origin;
-  }),
-);
+const switchWords: Readonly<Record<string, string>> = { true: 'on', yes: 'on', false: 'off', no: 'off' };
 
-/** The name in a host, a host with its port, or a URL; undefined where there is none. */
-function hostNameOf(text: string): string | undefined {
-  return nameOf(text.replace(/^https?:\/\//i, '').replace(/\/$/, ''));
-}
-
-/** A host name or an IP address as URLs spell it; undefined for what is none. */
-function nameOf(text: string): string | undefined {
-  const bracketed = isIPv6(text) ? `[${text}]` : text;
-  if (!/^[^./@?#*\s\\][^/@?#*\s\\]*$/.test(bracketed) || !URL.canParse(`http://${bracketed}`))
-    return undefined;
-  return new URL(`http://${bracketed}`).hostname.replace(/\.$/, '');
-}
-
-function bare(host: string): string {
-  return host.replace(/^\[(.*)\]$/, '$1');
-}
-
-/** An origin as browsers write it; `*` may be a part of its host or its port. */
-function originOf(text: string): string | undefined {
-  if (text === '*' || text.toLowerCase() === 'null') return text.toLowerCase();
-  const origin = text.toLowerCase().replace(/(?<=[^/:])\/$/, '');
-  if (!/^[a-z][a-z0-9+.-]*:\/\/[^/?#@\s\\]*$/.test(origin)) return undefined;
-  if (!/^https?:/.test(origin)) return origin;
-  const [, address = '', anyPort = ''] = /^(.*?)(:\*)?$/.exec(origin) ?? [];
-  const example = address.replaceAll('*', 'x');
-  if (!URL.canParse(example)) return undefined;
-  if (!address.includes('*')) return new URL(address).origin + anyPort;
-  return (new URL(example).port === '' ? address.replace(/:\d*$/, '') : address) + anyPort;
-}
-
-function setting<Value>(value: Setting<Value>): Setting<Value> {
-  return value;
-}
-
-export const settings = {
+/** Of the services themselves; each provider has its own beside its code. */
+export const ownSettings = {
   HOST: setting({ default: '127.0.0.1', schema: host, help: 'Address the gateway listens on.' }),
   PORT: setting({ default: '8018', schema: port, help: 'Port of the gateway; 0 takes any free one.' }),
   POOL_SERVICE_HOST: setting({
@@ -384,45 +236,6 @@ export const settings = {
     schema: path,
     help: 'PEM file with further certificates to trust, such as that of a proxy that inspects TLS.',
   }),
-  WARP_SERVER_URL: setting({
-    default: 'https://app.warp.dev',
-    schema: safeUrl,
-    help: 'Where Warp listens; a path is kept before those of its calls.',
-  }),
-  WARP_API_KEY: setting({
-    // One that cannot be a key is warned of when it is used: the other accounts serve without it.
-    schema: z.string(),
-    isSecret: true,
-    help: 'A Warp API key of yours; it is added to the pool as an account.',
-  }),
-  OZ_ENVIRONMENT_ID: setting({
-    schema: secret,
-    help: 'The cloud environment at Warp that runs of Oz accounts work in. Unset: the plain one.',
-  }),
-  OZ_RUN_TIMEOUT_SECONDS: setting({
-    default: '1800',
-    schema: count(10, 86_400),
-    help: 'How long a run of an Oz account may take before it is cancelled.',
-  }),
-  WARP_OAUTH_CLIENT_ID: setting({
-    schema: secret,
-    help: 'OAuth client id for the device login at Warp. None is built in: use one that Warp has given you.',
-  }),
-  WARP_FIREBASE_API_KEY: setting({
-    schema: secret,
-    isSecret: true,
-    help: "The web API key of Warp's identity project, needed to exchange and refresh tokens.",
-  }),
-  WARP_IDENTITY_URL: setting({
-    default: 'https://identitytoolkit.googleapis.com',
-    schema: safeAddress,
-    help: 'Where a custom token is exchanged for an ID token.',
-  }),
-  WARP_TOKEN_URL: setting({
-    default: 'https://securetoken.googleapis.com',
-    schema: safeAddress,
-    help: 'Where refresh tokens are exchanged for ID tokens.',
-  }),
   SANDBOX: setting({
     default: 'auto',
     schema: z
@@ -477,26 +290,16 @@ export const settings = {
   }),
 } as const;
 
-export type SettingName = keyof typeof settings;
-export type SettingValues = {
-  [Name in SettingName]: (typeof settings)[Name] extends Setting<infer Value> ? Value | undefined : never;
-};
+export type SettingName = keyof typeof ownSettings;
+export type SettingValues = ValuesOf<typeof ownSettings>;
 
-function hasReadableCredentials({ username, password }: URL): boolean {
-  try {
-    decodeURIComponent(username + password);
-    return true;
-  } catch {
-    return false;
-  }
-}
+export const settings: SettingTable = { ...ownSettings, ...providerSettings };
 
 /** The text of `.env.example`. */
 export function envExample(): string {
   const head =
-    '# Made from the settings in src/settings.ts by `npm run generate`. Copy to .env and change what you need.\n';
-  const blocks = Object.entries(settings).map(([name, { help, ...rest }]) => {
-    const value = (rest as { default?: string }).default ?? '';
+    '# Made from the settings in src/settings.ts and src/providers by `npm run generate`. Copy to .env and change what you need.\n';
+  const blocks = Object.entries(settings).map(([name, { help, default: value = '' }]) => {
     return `# ${help}\n#${name}=${value}\n`;
   });
   return [head, ...blocks].join('\n');
@@ -504,8 +307,7 @@ export function envExample(): string {
 
 /** The settings as the rows of a Markdown table. */
 export function settingsTable(): string {
-  const rows = Object.entries(settings).map(([name, { help, ...rest }]) => {
-    const value = (rest as { default?: string }).default;
+  const rows = Object.entries(settings).map(([name, { help, default: value }]) => {
     return `| \`${name}\` | ${value === undefined ? '' : `\`${value}\``} | ${help} |`;
   });
   return ['| variable | default | meaning |', '| --- | --- | --- |', ...rows].join('\n');

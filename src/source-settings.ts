@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import { z } from 'zod';
 import { openVariables } from './lib/known-secrets.ts';
 import { readTextFile } from './lib/read-text.ts';
-import { path, safeAddress, safeUrl } from './settings.ts';
+import { path, safeAddress, safeUrl } from './lib/setting.ts';
 
 /** `sources:` of the configuration file: where replenishing draws accounts from, in order. */
 

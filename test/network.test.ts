@@ -205,8 +205,13 @@ it('sends token requests through the proxy too, each over its own tunnel', async
   const network = createVendorNetwork(config);
   closers.push(() => network.close());
   const warpProvider = createWarpProvider({
-    serverUrl: config.warp.serverUrl,
-    oauth: { ...config.warp, clientId: undefined },
+    serverUrl: 'https://app.warp.dev',
+    oauth: {
+      firebaseApiKey: 'k',
+      clientId: undefined,
+      identityUrl: String(config.providerSettings['WARP_IDENTITY_URL']),
+      tokenUrl: String(config.providerSettings['WARP_TOKEN_URL']),
+    },
     http: createProviderHttp(network.dispatcher),
     tokenHttp: createProviderHttp(network.singleUse),
     userAgent: 'warp2api/test',

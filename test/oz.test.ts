@@ -220,7 +220,7 @@ describe('when things go wrong', () => {
   it('a run that takes too long is cancelled', async () => {
     const services = await servicesForTest({}, (config) => ({
       ...config,
-      oz: { ...config.oz, runTimeoutMs: 2_000 },
+      providerSettings: { ...config.providerSettings, OZ_RUN_TIMEOUT_SECONDS: 2 },
     }));
     await services.addAccount('wk-1', oz);
     const answer = await services.chat(userTurn('oz/oz-queued', 'Go'));

@@ -70,34 +70,21 @@ export async function openProviders(
   let sandbox: Promise<Sandbox> | undefined;
   // Before all that is added later, and so closed after it: turns go on to their end meanwhile.
   opened.add('the sandbox', async () => (await sandbox)?.close());
-  return createProviders({
-    warpServerUrl: config.warp.serverUrl,
-    warpOauth: {
-      clientId: config.warp.oauthClientId,
-      firebaseApiKey: config.warp.firebaseApiKey,
-      identityUrl: config.warp.identityUrl,
-      tokenUrl: config.warp.tokenUrl,
+  return createProviders(
+    { settings: config.providerSettings, configured: config.providers },
+    {
+      // Started when first needed: most processes never do.
+      async sandboxUrl() {
+        sandbox ??= startSandbox();
+        return (await sandbox).url;
+      },
+      http: createProviderHttp(network.dispatcher),
+      tokenHttp: createProviderHttp(network.singleUse),
+      clock,
+      logger,
+      userAgent,
     },
-    oz: { ...config.oz, clock, logger },
-    configured: config.providers,
-    // Started when first needed: most processes never do.
-    async sandboxUrl() {
-      sandbox ??= startSandbox();
-      return (await sandbox).url;
-    },
-    http: createProviderHttp(network.dispatcher),
-    tokenHttp: createProviderHttp(network.singleUse),
-    now: clock.now,
-    userAgent,
-    onAnomaly(anomaly, { upstreamRequestId, detail }) {
-      // What no version of this program knows yet is of no use to an operator.
-      const level = anomaly.startsWith('unknown-') ? 'debug' : 'info';
-      logger[level](
-        { anomaly, detail, upstream_request_id: upstreamRequestId },
-        'an odd event of the upstream',
-      );
-    },
-  });
+  );
 }
 
 export async function buildPool(

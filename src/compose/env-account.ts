@@ -6,16 +6,18 @@ import type { Account, AccountState } from '../pool-api/schema.ts';
 
 type EnvPool = Pick<PoolService, 'ensureEnvAccount' | 'get' | 'events'>;
 
-const takeOut = 'or take WARP_API_KEY out of the environment and of .env';
-
-/** The account of WARP_API_KEY: the log says so whenever it can serve no turn, at the start and later. */
+/** The account of a key in the environment: the log says so whenever it can serve no turn, at the start and later. */
 export class EnvAccount {
+  readonly #provider: string;
+  readonly #setting: string;
   readonly #pool: EnvPool;
   readonly #logger: Logger;
   #id: string | undefined;
   #said: AccountState | undefined;
 
-  constructor(pool: EnvPool, logger: Logger) {
+  constructor(place: { provider: string; setting: string }, pool: EnvPool, logger: Logger) {
+    this.#provider = place.provider;
+    this.#setting = place.setting;
     this.#pool = pool;
     this.#logger = logger;
     pool.events.listen(({ event }) => {
@@ -23,20 +25,24 @@ export class EnvAccount {
     });
   }
 
+  get #takeOut(): string {
+    return `or take ${this.#setting} out of the environment and of .env`;
+  }
+
   async add(key: string): Promise<void> {
     let account: Account | null;
     try {
-      account = await this.#pool.ensureEnvAccount('warp', key);
+      account = await this.#pool.ensureEnvAccount(this.#provider, key);
     } catch (error) {
       if (!isPoolError(error, 'invalid_request')) throw error;
       this.#logger.warn(
-        `WARP_API_KEY is not a key, and no account was added for it: ${error.message} Correct it and start again, ${takeOut}.`,
+        `${this.#setting} is not a key, and no account was added for it: ${error.message} Correct it and start again, ${this.#takeOut}.`,
       );
       return;
     }
     if (account === null) {
       this.#logger.warn(
-        `WARP_API_KEY has no account: its owner has removed it, and it stays out until the value changes. Add it with "warp2api account add --provider warp --api-key -", ${takeOut}.`,
+        `${this.#setting} has no account: its owner has removed it, and it stays out until the value changes. Add it with "warp2api account add --provider ${this.#provider} --api-key -", ${this.#takeOut}.`,
       );
       return;
     }
@@ -52,7 +58,8 @@ export class EnvAccount {
     this.#pool.get(this.#id).then(
       ({ account }) => this.#tell(account),
       // Removed meanwhile, or the pool is closing.
-      (error: unknown) => this.#logger.debug({ err: error }, 'the account of WARP_API_KEY cannot be read'),
+      (error: unknown) =>
+        this.#logger.debug({ err: error }, `the account of ${this.#setting} cannot be read`),
     );
   }
 
@@ -67,12 +74,12 @@ export class EnvAccount {
           : `Set a key that works and start again, try this one again with "warp2api account enable ${id}"`;
       this.#logger.warn(
         { account_id: id, status },
-        `WARP_API_KEY answers no turn, because ${why}. ${advice}, ${takeOut}.`,
+        `${this.#setting} answers no turn, because ${why}. ${advice}, ${this.#takeOut}.`,
       );
     } else if (probe === 'unproved') {
       this.#logger.warn(
         { account_id: id },
-        'WARP_API_KEY is not proved yet: Warp could not be asked about it, or did not say. It is used, and asked about again; "warp2api doctor" says whether Warp can be reached.',
+        `${this.#setting} is not proved yet: its provider could not be asked about it, or did not say. It is used, and asked about again; "warp2api doctor" says whether the provider can be reached.`,
       );
     }
   }

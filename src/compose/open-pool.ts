@@ -10,7 +10,7 @@ import { readSharedKey } from '../lib/shared-key-file.ts';
 import type { PoolService } from '../pool/index.ts';
 import { createHttpPool, createHttpPoolAdmin } from '../pool-api/http-pool.ts';
 import type { Pool, PoolAdmin } from '../pool-api/pool.ts';
-import { settings } from '../settings.ts';
+import { ownSettings } from '../settings.ts';
 import { buildPool, commandLine, gatewayKeyFile, Opened, openNetwork, openProviders } from './build-pool.ts';
 
 /** A pool from both sides, for commands. */
@@ -144,7 +144,7 @@ async function findPoolSocket(config: Config): Promise<string | undefined> {
   const { dataDir, databaseUrl } = config;
   const found = await findLocalSocket(dataDir, poolSocketPrefix(config));
   // Who names no database means the one that is in use in this folder.
-  const namesNone = databaseUrl === absoluteDatabaseUrl(settings.DATABASE_URL.default ?? '', dataDir);
+  const namesNone = databaseUrl === absoluteDatabaseUrl(ownSettings.DATABASE_URL.default ?? '', dataDir);
   return found ?? (namesNone ? await findLocalSocket(dataDir, 'pool-') : undefined);
 }
 

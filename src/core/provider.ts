@@ -162,6 +162,14 @@ interface ModelProvider extends Provider {
   listModels(account: ProviderAccount, signal?: AbortSignal): Promise<readonly ProviderModel[]>;
   /** Used when no list could be had yet. */
   readonly fallbackModels: readonly ProviderModel[];
+  /** Names, or patterns ending in `*`, that tools have built in and no account lists, and the model they get instead. */
+  readonly standIns?: Readonly<Record<string, string>>;
+  /** A plain name finds it by its list although another provider comes first. */
+  readonly isFoundByList?: true;
+  /** The built-in upstream: it answers while the pool has no account. */
+  readonly isTrial?: true;
+  /** What answers of the OpenAI dialect say as their `system_fingerprint`. */
+  readonly systemFingerprint?: string;
 }
 
 /** A provider that answers a turn within one HTTP exchange. */
@@ -190,5 +198,11 @@ export function capabilitiesOf({ caller, outbound }: UpstreamProvider): Capabili
   return (caller ?? outbound).capabilities;
 }
 
-/** The providers that the gateway sends turns to; plain model names go to the first that has accounts. */
-export const turnProviders = ['warp', 'oz'] as const;
+export function isUpstream(provider: Provider): provider is UpstreamProvider {
+  return 'listModels' in provider;
+}
+
+/** Those that the gateway sends turns of real accounts to. */
+export function answering(providers: Iterable<Provider>): UpstreamProvider[] {
+  return [...providers].filter(isUpstream).filter(({ isTrial }) => !isTrial);
+}

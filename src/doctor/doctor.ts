@@ -10,7 +10,7 @@ import { noProxies } from '../lib/network/proxy-rules.ts';
 import { localUrl } from '../lib/service-address.ts';
 import { userAgent, version } from '../lib/version.ts';
 import { createProviderHttp } from '../providers/http.ts';
-import { isWarpHost } from '../providers/warp/provider.ts';
+import { answeringNames, serversOf } from '../providers/registry.ts';
 import { lookAtFolder, lookAtKeyFile, lookAtPrivacy } from './machine.ts';
 import { lookAtProtocol, lookAtProxies } from './network.ts';
 import { lookAtPool } from './pool.ts';
@@ -63,20 +63,14 @@ export async function examine(options: DoctorOptions): Promise<Finding[]> {
 async function lookAtUpstreams(config: Config): Promise<Finding[]> {
   const network = createVendorNetwork(config);
   const http = createProviderHttp(network.dispatcher);
-  const urls: [name: string, url: string][] = [['warp', config.warp.serverUrl]];
-  for (const [name, provider] of Object.entries(config.providers)) {
-    const url = provider.type === 'oauth2' ? provider.tokenUrl : provider.checkUrl;
-    if (url !== undefined) urls.push([name, new URL(url).origin]);
-  }
-  const looks = urls.map(([name, url]) =>
+  const servers = serversOf({ settings: config.providerSettings, configured: config.providers });
+  const looks = servers.map(([name, { url }]) =>
     findingOf(`provider ${name}`, () => lookAtUpstream(name, url, http, userAgent)),
   );
-  const { serverUrl } = config.warp;
-  const findings = await Promise.all([
-    lookAtProxies(config.proxies, network),
-    ...looks,
-    lookAtProtocol(serverUrl, isWarpHost(serverUrl), network),
-  ]);
+  const protocols = servers.flatMap(([, { url, needsHttp2 }]) =>
+    needsHttp2 === undefined ? [] : [lookAtProtocol(url, needsHttp2, network)],
+  );
+  const findings = await Promise.all([lookAtProxies(config.proxies, network), ...looks, ...protocols]);
   network.close();
   return findings.flat();
 }
@@ -88,7 +82,13 @@ async function lookAtStore(config: Config, logger: Logger): Promise<Finding[]> {
     lookAtKeyFile(keyFile, config.masterKey !== undefined, fits);
   await using opened = await openPool(config, logger);
   const { admin, borrower } = opened;
-  const pool = await lookAtPool(admin, borrower, offersSandbox(config), config.usePoolService);
+  const pool = await lookAtPool(
+    admin,
+    borrower,
+    offersSandbox(config),
+    config.usePoolService,
+    answeringNames(config.providers),
+  );
   switch (opened.by) {
     case 'process':
       return [ok('database', 'the running pool has it open'), keyFinding(undefined), ...pool];

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { turnProviders } from '../core/provider.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import type { Pool, PoolAdmin, PoolHealth } from '../pool-api/pool.ts';
 import { judge } from '../pool-api/readiness.ts';
@@ -14,6 +13,7 @@ export async function lookAtPool(
   borrower: Pick<Pool, 'allocate' | 'release' | 'health'>,
   offersSandbox: boolean,
   usePoolService: boolean,
+  answering: readonly string[],
 ): Promise<Finding[]> {
   const { pool_stats: stats, sandbox } = await admin.status();
   if (stats.total === 0) {
@@ -33,7 +33,7 @@ export async function lookAtPool(
     findings.push(problem('accounts', `${counts}: ${why}`));
   }
   const health = await borrower.health();
-  findings.push(...lookAtTurns(health));
+  findings.push(...lookAtTurns(health, answering));
   if (stats.reauth_required > 0) {
     const { accounts } = await admin.listAccounts({ status: 'reauth_required', limit: mostNamed });
     const names = accounts.map((one) => `${one.email ?? one.id} (${refusalOf(one)})`).join(', ');
@@ -52,9 +52,9 @@ export async function lookAtPool(
 }
 
 /** Whether a gateway of this configuration can answer turns with them: there may be accounts that only programs can use. */
-function lookAtTurns({ accounts }: PoolHealth): Finding[] {
+function lookAtTurns({ accounts }: PoolHealth, answering: readonly string[]): Finding[] {
   if (accounts === undefined) return [];
-  const verdict = judge(accounts, turnProviders);
+  const verdict = judge(accounts, answering);
   if (verdict.isReady) return [ok('turns', 'the gateway has accounts to answer them with')];
   return [verdict.isPassing ? ok('turns', verdict.reason) : problem('turns', verdict.reason)];
 }

@@ -50,6 +50,7 @@ export function answerHeads(
     const inRoutes = routes.flatMap((route) => route.ignored ?? []);
     const ignored = [...new Set([...unread, ...decoded.ignored, ...inRoutes])];
     const answeredBy = modelsOf(routes);
+    const fingerprint = routes.find(({ provider }) => provider.systemFingerprint)?.provider.systemFingerprint;
     return {
       identity: {
         id,
@@ -57,9 +58,7 @@ export function answerHeads(
         now,
         model: decoded.request.model,
         answeredBy,
-        ...(routes.some(({ provider }) => provider.name === 'sandbox')
-          ? { systemFingerprint: 'warp2api-sandbox' }
-          : {}),
+        ...(fingerprint === undefined ? {} : { systemFingerprint: fingerprint }),
       },
       headers: {
         'x-request-id': requestId,

@@ -1,7 +1,7 @@
 import type { ProviderModel, UpstreamProvider } from '../core/provider.ts';
 import type { AskedRequest } from '../core/turn.ts';
 import { judge, judgeProvider, type Readiness, type Verdict } from '../pool-api/readiness.ts';
-import { defaultAliases, findAlias } from './aliases.ts';
+import { findAlias } from './aliases.ts';
 import { checkVision, chooseEffort, isBlindModel, isFamily } from './model-choice.ts';
 import { modelNotFound, modelsUnknown } from './model-not-found.ts';
 import type { ModelList, ModelLists } from './models.ts';
@@ -91,8 +91,22 @@ export function createRoutes(options: RoutesOptions): Routes {
     const slash = name.indexOf('/');
     const named = slash > 0 && providers.find((provider) => provider.name === name.slice(0, slash));
     if (named) return { provider: named, model: name.slice(slash + 1), isNamed: true };
-    const provider = providers.find((candidate) => poolWatch.hasAccounts(candidate.name)) ?? first;
-    return { provider, model: name, isNamed: false };
+    return { provider: inService()[0] ?? first, model: name, isNamed: false };
+  }
+
+  function inService(): UpstreamProvider[] {
+    return providers.filter(({ name }) => poolWatch.hasAccounts(name));
+  }
+
+  /** Another provider than the first that has accounts, which lists the very name. */
+  async function findByList(name: string): Promise<Found | undefined> {
+    for (const provider of inService().slice(1)) {
+      if (!provider.isFoundByList) continue;
+      const list = await models.get(provider);
+      const isListed = list.isProven && list.models.some(({ id }) => id === name);
+      if (isListed) return { provider, list, target: { model: name, isPinned: false } };
+    }
+    return undefined;
   }
 
   /** The name under which a model is listed: without a prefix only where nothing else can be meant. */
@@ -105,6 +119,7 @@ export function createRoutes(options: RoutesOptions): Routes {
     name: string,
     { models: known, withheld, isProven }: ModelList,
     effort: string | undefined,
+    standIns: Readonly<Record<string, string>>,
   ): Target | undefined {
     // Of a name such as `warp/`.
     if (name === '') return undefined;
@@ -115,7 +130,7 @@ export function createRoutes(options: RoutesOptions): Routes {
     if (isFamily(known, name, effort)) return { model: name, isPinned: false };
     if (isFamily(withheld, name, effort)) return undefined;
     if (isStrict) return undefined;
-    const fallback = findAlias(defaultAliases, name);
+    const fallback = findAlias(standIns, name);
     if (fallback !== undefined) {
       const own = known.find((model) => model.isDefault) ?? known[0];
       return { model: has(fallback) ? fallback : (own?.id ?? fallback), isPinned: false };
@@ -148,10 +163,14 @@ export function createRoutes(options: RoutesOptions): Routes {
     const list = await models.get(provider);
     const configured = await findConfigured(name, address, list);
     if (configured) return configured;
-    const target = targetOf(model, list, effort);
+    const { standIns = {} } = provider;
+    const isListed = list.models.some(({ id }) => id === model) || isFamily(list.models, model, effort);
+    const elsewhere = address.isNamed || isListed ? undefined : await findByList(name);
+    if (elsewhere) return elsewhere;
+    const target = targetOf(model, list, effort, standIns);
     if (target) return { provider, list, target };
     const fresh = await models.getFresh(provider);
-    const found = targetOf(model, fresh, effort);
+    const found = targetOf(model, fresh, effort, standIns);
     if (found) return { provider, list: fresh, target: found };
     if (isStrict && !fresh.isProven && model !== '') throw modelsUnknown(name);
     throw modelNotFound(name, address.isNamed ? prefixed(provider, fresh) : fresh, Object.keys(aliases));
@@ -192,9 +211,9 @@ export function createRoutes(options: RoutesOptions): Routes {
       const examples = isStrict ? [] : exampleNames;
       return [...listed, ...examples.map((name) => aliasOf(plain, name, plainSandboxModel, sandbox))];
     }
-    const inService = providers.filter((provider) => poolWatch.hasAccounts(provider.name));
+    const present = inService();
     const listed = new Map<string, ListedModel>();
-    for (const provider of inService.length === 0 ? [first] : inService) {
+    for (const provider of present.length === 0 ? [first] : present) {
       for (const model of (await models.get(provider)).models) {
         const id = shownName(provider, model.id);
         listed.set(id, { ...model, id, provider: provider.name });

@@ -1,4 +1,4 @@
-import { turnProviders } from '../core/provider.ts';
+import { answering } from '../core/provider.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import { judge, judgePool, type Readiness } from '../pool-api/readiness.ts';
 import {
@@ -28,6 +28,7 @@ const pageSize = 500;
 
 export function createUpkeep(context: PoolContext, replenisher: Replenisher): Upkeep {
   const { store, clock, settings } = context;
+  const served = answering(context.providers.values()).map(({ name }) => name);
 
   const allAccounts = async (email: string | undefined): Promise<StoredAccount[]> => {
     const found: StoredAccount[] = [];
@@ -90,7 +91,7 @@ export function createUpkeep(context: PoolContext, replenisher: Replenisher): Up
         min_pool_size: settings.minPoolSize,
         max_pool_size: settings.maxPoolSize,
         health: healthOf(stats),
-        reason: isSandbox ? null : reasonOf(accounts),
+        reason: isSandbox ? null : reasonOf(accounts, served),
         accounts,
         sandbox: isSandbox,
         forecast: forecastFrom(stats, now),
@@ -143,8 +144,8 @@ export function createUpkeep(context: PoolContext, replenisher: Replenisher): Up
   };
 }
 
-function reasonOf(accounts: Readiness): string | null {
-  const verdicts = [judgePool(accounts), judge(accounts, turnProviders)];
+function reasonOf(accounts: Readiness, served: readonly string[]): string | null {
+  const verdicts = [judgePool(accounts), judge(accounts, served)];
   return verdicts.find((verdict) => !verdict.isReady)?.reason ?? null;
 }
 

@@ -1,32 +1,18 @@
 import { expect, it } from 'vitest';
-import { createProviders } from './registry.ts';
-import { testHttp, testTokenHttp } from './testing/test-http.ts';
+import { answering } from '../core/provider.ts';
+import { answeringNames, createProviders } from './registry.ts';
+import { testContext, testSettings } from './testing/provider-context.ts';
 
-const options = {
-  warpServerUrl: 'https://app.example.test',
-  http: testHttp,
-  tokenHttp: testTokenHttp,
-  userAgent: 'test',
-};
+const load = () => createProviders({ settings: testSettings, configured: {} }, testContext);
 
-it('knows every provider by its name', () => {
-  const providers = createProviders({ ...options, sandboxUrl: async () => 'http://127.0.0.1:9' });
-  expect([...providers.all.keys()]).toEqual([
-    'warp',
-    'oz',
-    'sandbox',
-    'openai',
-    'anthropic',
-    'gemini',
-    'openrouter',
-  ]);
-  expect([...providers.upstreams.keys()]).toEqual(['warp', 'oz', 'sandbox']);
-  for (const [name, provider] of providers.upstreams) {
-    expect(provider.name).toBe(name);
-    expect(provider.fallbackModels).not.toHaveLength(0);
-  }
+it('knows every provider by its name', async () => {
+  const { all, upstreams, trial } = await load();
+  expect([...all.keys()]).toEqual(['warp', 'oz', 'sandbox', 'openai', 'anthropic', 'gemini', 'openrouter']);
+  expect(upstreams.map(({ name }) => name)).toEqual(['warp', 'oz']);
+  expect(trial.name).toBe('sandbox');
 });
 
-it('has no sandbox when that is switched off', () => {
-  expect(createProviders(options).all.has('sandbox')).toBe(false);
+it('says of a provider whether it answers turns without loading it', async () => {
+  const { all } = await load();
+  expect(answeringNames({})).toEqual(answering(all.values()).map(({ name }) => name));
 });

@@ -1,85 +1,98 @@
-import type { Provider, ProviderHttp, UpstreamProvider } from '../core/provider.ts';
-import { createWarpOutbound, type WarpOutboundOptions } from '../protocols/warp/outbound.ts';
-import { createApiKeyProvider } from './api-key/provider.ts';
-import { vendors } from './api-key/vendors.ts';
-import { createOauth2Provider, type Oauth2ProviderOptions } from './oauth2/provider.ts';
-import { createOzProvider, type OzProviderOptions } from './oz/provider.ts';
-import { createSandboxProvider } from './sandbox/provider.ts';
-import { createWarpProvider, type WarpOauthSettings } from './warp/provider.ts';
+import { answering, isUpstream, type Provider, type UpstreamProvider } from '../core/provider.ts';
+import type { SettingTable } from '../lib/setting.ts';
+import { apiKey, apiKeyVendors } from './api-key/index.ts';
+import type {
+  ConfiguredProvider,
+  ProviderContext,
+  ProviderDefinition,
+  ProviderServer,
+  ProviderType,
+} from './definition.ts';
+import { oauth2 } from './oauth2/index.ts';
+import { oz } from './oz/index.ts';
+import { sandbox } from './sandbox/index.ts';
+import { warp } from './warp/index.ts';
 
-export interface ProvidersOptions {
-  readonly warpServerUrl: string;
-  readonly warpOauth?: WarpOauthSettings;
-  readonly oz?: Pick<OzProviderOptions, 'environmentId' | 'runTimeoutMs' | 'clock' | 'logger'>;
-  /** Absent when the sandbox is switched off. */
-  readonly sandboxUrl?: () => Promise<string>;
-  /** Those of the configuration file. One with a vendor's name takes its place. */
-  readonly configured?: Readonly<Record<string, ConfiguredProvider>>;
-  readonly http: ProviderHttp;
-  /** Never uses a connection twice. */
-  readonly tokenHttp: ProviderHttp;
-  readonly userAgent: string;
-  readonly onAnomaly?: WarpOutboundOptions['onAnomaly'];
-  /** Milliseconds since 1970. */
-  readonly now?: () => number;
+/**
+ * All providers, and the kinds that the configuration file may name: the only list of them. Another one is a folder beside this file
+ * and a line here. Plain model names go to the first that has accounts.
+ */
+const definitions = [warp, oz, sandbox, ...apiKeyVendors] as unknown as readonly ProviderDefinition[];
+export const providerTypes = [oauth2, apiKey] as unknown as readonly ProviderType[];
+
+/** The environment variables of all providers. */
+export const providerSettings: SettingTable = Object.assign(
+  {},
+  ...definitions.map(({ settings }) => settings),
+);
+
+/** Names that no provider of the configuration file may have. */
+export const reservedNames: ReadonlySet<string> = new Set(
+  definitions.filter(({ isReplaceable }) => !isReplaceable).map(({ name }) => name),
+);
+
+/** What providers are told from outside. */
+export interface ProviderConfig {
+  /** By the name of the environment variable. */
+  readonly settings: Readonly<Record<string, unknown>>;
+  /** Those of the configuration file. One with the name of a replaceable provider takes its place. */
+  readonly configured: Readonly<Record<string, ConfiguredProvider>>;
 }
-
-export type ConfiguredProvider =
-  | { readonly type: 'api_key'; readonly checkUrl: string | undefined }
-  | ({ readonly type: 'oauth2' } & Omit<
-      Oauth2ProviderOptions,
-      'name' | 'http' | 'tokenHttp' | 'userAgent' | 'now'
-    >);
 
 export interface Providers {
   /** Every provider by name: what the pool keeps accounts of. */
   readonly all: ReadonlyMap<string, Provider>;
-  /** Those whose models the gateway offers. */
-  readonly upstreams: ReadonlyMap<string, UpstreamProvider>;
+  /** Those whose models the gateway offers, in the order in which plain names look for one. */
+  readonly upstreams: readonly [UpstreamProvider, ...UpstreamProvider[]];
+  /** Answers while the pool has no account. */
+  readonly trial: UpstreamProvider;
 }
 
-/** All providers. Another one is a folder beside this file and a line here. */
-export function createProviders(options: ProvidersOptions): Providers {
-  const { http, userAgent, now, onAnomaly, sandboxUrl } = options;
-  const clock = now && { now };
-  const shared = {
-    http,
-    userAgent,
-    outbound: createWarpOutbound({ ...clock, ...(onAnomaly && { onAnomaly }) }),
-    ...clock,
-  };
-  const upstreams: UpstreamProvider[] = [
-    createWarpProvider({
-      ...shared,
-      tokenHttp: options.tokenHttp,
-      serverUrl: options.warpServerUrl,
-      ...(options.warpOauth && { oauth: options.warpOauth }),
-    }),
-    createOzProvider({ http, userAgent, serverUrl: options.warpServerUrl, ...options.oz }),
-    ...(sandboxUrl ? [createSandboxProvider({ ...shared, url: sandboxUrl })] : []),
-  ];
+export async function createProviders(config: ProviderConfig, context: ProviderContext): Promise<Providers> {
+  const present = definitions.filter(({ name }) => config.configured[name] === undefined);
+  const loaded = await Promise.all([
+    ...present.map((definition) => definition.load(context, config.settings)),
+    ...Object.entries(config.configured).map(([name, given]) => typeOf(given).load(name, given, context)),
+  ]);
+  const trial = loaded.filter(isUpstream).find(({ isTrial }) => isTrial);
+  const [first, ...others] = answering(loaded);
+  if (!trial || !first) throw new Error('No provider answers turns.');
   return {
-    all: byName<Provider>([...upstreams, ...createPoolOnly(options)]),
-    upstreams: byName(upstreams),
+    all: new Map(loaded.map((provider) => [provider.name, provider])),
+    upstreams: [first, ...others],
+    trial,
   };
 }
 
-/** Providers whose accounts only live in the pool, for programs that speak to the vendor themselves. */
-function createPoolOnly(options: ProvidersOptions): Provider[] {
-  const { configured = {}, http, tokenHttp, userAgent, now = Date.now } = options;
-  const shared = { http, userAgent };
-  const ready = Object.entries(vendors)
-    .filter(([name]) => configured[name] === undefined)
-    .map(([name, vendor]) => createApiKeyProvider({ ...shared, ...vendor, name }));
-  const own = Object.entries(configured).map(([name, { type: _type, ...given }]) => {
-    if ('tokenUrl' in given) return createOauth2Provider({ ...shared, ...given, tokenHttp, now, name });
-    // A vendor asked at another address, such as a proxy of the owner's, still speaks the vendor's way.
-    const { checkUrl, ...vendor } = vendors[name] ?? { checkUrl: undefined };
-    return createApiKeyProvider({ ...shared, ...vendor, checkUrl: given.checkUrl ?? checkUrl, name });
-  });
-  return [...ready, ...own];
+/** The variables whose value becomes an account, and of which provider. */
+export const accountSettings: readonly { readonly provider: string; readonly setting: string }[] =
+  definitions.flatMap(({ name, accountSetting }) =>
+    accountSetting === undefined ? [] : [{ provider: name, setting: accountSetting }],
+  );
+
+/** Names of the providers that the gateway sends turns of real accounts to. */
+export function answeringNames(configured: ProviderConfig['configured']): string[] {
+  return [
+    ...definitions
+      .filter(({ name, answersTurns }) => answersTurns && !(name in configured))
+      .map(({ name }) => name),
+    ...Object.keys(configured).filter((name) => typeOf(configured[name] as ConfiguredProvider).answersTurns),
+  ];
 }
 
-function byName<P extends Provider>(providers: readonly P[]): ReadonlyMap<string, P> {
-  return new Map(providers.map((provider) => [provider.name, provider]));
+/** Where the providers are reached whose address is a matter of the configuration. */
+export function serversOf({ settings, configured }: ProviderConfig): [name: string, ProviderServer][] {
+  const builtIn = definitions.map(({ name, server }) => [name, server?.(settings)] as const);
+  const own = Object.entries(configured).map(([name, given]) => [name, typeOf(given).server(given)] as const);
+  return [...builtIn, ...own].flatMap(([name, server]) => (server ? [[name, server]] : []));
+}
+
+export function secretsOf(given: ConfiguredProvider): readonly (string | undefined)[] {
+  return typeOf(given).secretsOf?.(given) ?? [];
+}
+
+export function typeOf({ type }: ConfiguredProvider): ProviderType {
+  const found = providerTypes.find((candidate) => candidate.type === type);
+  if (!found) throw new Error(`There is no provider type "${type}".`);
+  return found;
 }

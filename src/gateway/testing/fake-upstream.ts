@@ -4,6 +4,7 @@ import { AppError, type ErrorCode } from '../../core/errors.ts';
 import type { Outbound, TurnDecoder } from '../../core/protocol.ts';
 import type { UpstreamProvider } from '../../core/provider.ts';
 import type { TurnEvent } from '../../core/turn.ts';
+import { standIns } from '../../providers/warp/stand-ins.ts';
 
 /** An upstream on this machine whose every answer a test writes by hand. */
 export interface FakeUpstream {
@@ -209,6 +210,7 @@ export function createLineProvider(baseUrl: () => string, name = 'warp'): Upstre
     authHeaders: ({ bearer }) => ({ authorization: `Bearer ${bearer}` }),
     normalizeApiKey: (key) => key,
     listModels: async () => [{ id: 'auto' }, { id: 'big', displayName: 'Big', contextWindow: 1000 }],
+    standIns,
     fallbackModels: [{ id: 'auto' }],
     getQuota: async () => ({ isUnlimited: true }),
   };

@@ -2,18 +2,15 @@ import { describe, expect, it } from 'vitest';
 import type { ProviderHttp } from '../../core/provider.ts';
 import { createProviders } from '../registry.ts';
 import { type FormAnswer, startFormServer } from '../testing/form-server.ts';
-import { testHttp, testTokenHttp } from '../testing/test-http.ts';
+import { testContext, testSettings } from '../testing/provider-context.ts';
 
 /** A vendor of that name, asked at a server of the test's instead. */
 async function vendorAt(name: string, answer: FormAnswer) {
   const server = await startFormServer(() => answer);
-  const { all } = createProviders({
-    warpServerUrl: 'https://app.example.test',
-    http: testHttp,
-    tokenHttp: testTokenHttp,
-    userAgent: 'warp2api/test',
-    configured: { [name]: { type: 'api_key', checkUrl: `${server.url}/check` } },
-  });
+  const { all } = await createProviders(
+    { settings: testSettings, configured: { [name]: { type: 'api_key', checkUrl: `${server.url}/check` } } },
+    testContext,
+  );
   const provider = all.get(name);
   if (!provider) throw new Error('no such provider');
   return { provider, asked: server.asked };
@@ -63,12 +60,10 @@ describe('a key', () => {
         headers: { 'content-type': 'text/html' },
         body: Buffer.from('<!doctype html><title>Blocked</title>'),
       });
-      const { all } = createProviders({
-        warpServerUrl: 'https://app.example.test',
-        http,
-        tokenHttp: testTokenHttp,
-        userAgent: 'test',
-      });
+      const { all } = await createProviders(
+        { settings: testSettings, configured: {} },
+        { ...testContext, http },
+      );
       await expect(all.get('openai')?.getQuota({ bearer: 'k-1' })).rejects.toMatchObject({
         code: 'upstream_unavailable',
         fault: 'network',
@@ -77,13 +72,10 @@ describe('a key', () => {
   );
 
   it('is kept unproved where nothing can be asked', async () => {
-    const { all } = createProviders({
-      warpServerUrl: 'https://app.example.test',
-      http: testHttp,
-      tokenHttp: testTokenHttp,
-      userAgent: 'test',
-      configured: { local: { type: 'api_key', checkUrl: undefined } },
-    });
+    const { all } = await createProviders(
+      { settings: testSettings, configured: { local: { type: 'api_key', checkUrl: undefined } } },
+      testContext,
+    );
     await expect(all.get('local')?.getQuota({ bearer: 'k' })).rejects.toThrow('check_url');
     expect(() => all.get('local')?.normalizeApiKey('a b')).toThrow('paste it again');
   });

@@ -7,6 +7,7 @@ import { within } from '../../lib/within.ts';
 import { withheldFor } from '../warp/models.ts';
 import { normalizeWarpKey } from '../warp/normalize-key.ts';
 import { withoutTrailingSlash } from '../warp/provider.ts';
+import { standIns } from '../warp/stand-ins.ts';
 import { type OzModels, readModels } from './calls.ts';
 import { createOzClients, type OzClients } from './client.ts';
 import { errorFromOz } from './failures.ts';
@@ -49,6 +50,7 @@ export function createOzProvider(options: OzProviderOptions): CallingProvider {
     }),
     listModels: async ({ bearer }, signal) => modelsFrom(await askModels(clients, bearer, signal)),
     fallbackModels: [{ id: defaultModel, displayName: defaultModel }],
+    standIns,
     getQuota: async ({ bearer }, signal) => quotaFrom(await askModels(clients, bearer, signal)),
   };
 }

@@ -15,7 +15,7 @@ export interface SandboxProviderOptions {
 
 /** The built-in upstream for trying things out. Its keys choose scenarios and so stay as they were given. */
 export function createSandboxProvider(options: SandboxProviderOptions): ExchangingProvider {
-  return createProviderOf(
+  const provider = createProviderOf(
     {
       name: 'sandbox',
       needsHttp2: false,
@@ -25,4 +25,5 @@ export function createSandboxProvider(options: SandboxProviderOptions): Exchangi
     },
     options,
   );
+  return { ...provider, isTrial: true, systemFingerprint: 'warp2api-sandbox' };
 }

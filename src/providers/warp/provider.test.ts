@@ -4,7 +4,8 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
 import { cpuSecondsOf } from '../../core/testing/cpu-time.ts';
 import { testHttp, testTokenHttp } from '../testing/test-http.ts';
-import { createWarpProvider, isWarpHost } from './provider.ts';
+import { createWarpProvider } from './provider.ts';
+import { isWarpHost } from './warp-host.ts';
 
 interface Asked {
   readonly url: string | undefined;

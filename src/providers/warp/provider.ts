@@ -14,6 +14,8 @@ import { listModels } from './models.ts';
 import { normalizeWarpKey } from './normalize-key.ts';
 import { createWarpOauth } from './oauth.ts';
 import { getQuota } from './quota.ts';
+import { standIns } from './stand-ins.ts';
+import { isWarpHost } from './warp-host.ts';
 
 export interface WarpProviderOptions {
   /** Scheme, host and an optional path prefix. */
@@ -58,7 +60,7 @@ export function createWarpProvider(options: WarpProviderOptions): ExchangingProv
     },
     options,
   );
-  return { ...provider, ...accessOf(options, serverUrl) };
+  return { ...provider, ...accessOf(options, serverUrl), standIns };
 }
 
 /** What can be done with refresh tokens, as far as the operator has configured it. */
@@ -119,12 +121,6 @@ function authHeaders({ bearer, teamUid }: ProviderAccount): Record<string, strin
     authorization: `Bearer ${bearer}`,
     ...(teamUid !== undefined && { 'x-warp-active-team-uid': teamUid }),
   };
-}
-
-/** Warp's own front refuses turns over HTTP/1.1 with a bare 403. */
-export function isWarpHost(url: string): boolean {
-  const { protocol, hostname } = new URL(url);
-  return protocol === 'https:' && /(^|\.)warp\.dev\.?$/.test(hostname);
 }
 
 export function withoutTrailingSlash(url: string): string {

@@ -1,0 +1,81 @@
+import type { z } from 'zod';
+import type { Provider, ProviderHttp, UpstreamProvider } from '../core/provider.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { Logger } from '../lib/logger.ts';
+import type { SettingTable, ValuesOf } from '../lib/setting.ts';
+
+/** What a process gives its providers. */
+export interface ProviderContext {
+  readonly http: ProviderHttp;
+  /** Never uses a connection twice. */
+  readonly tokenHttp: ProviderHttp;
+  /** Our own name and version. */
+  readonly userAgent: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Where the built-in upstream listens; it is started on first use. */
+  readonly sandboxUrl: () => Promise<string>;
+}
+
+/** Where a provider is reached, for whoever looks whether it is. */
+export interface ProviderServer {
+  readonly url: string;
+  /** Whether turns fail there over HTTP/1.1; undefined where the version makes no difference. */
+  readonly needsHttp2?: boolean;
+}
+
+/** A provider that is there without being configured. Its code is loaded with `load`; the rest of the entry is light. */
+export interface ProviderDefinition<Table extends SettingTable = SettingTable> {
+  readonly name: string;
+  /** The environment variables that are its own. */
+  readonly settings?: Table;
+  /** The variable with a key of the owner's, which becomes an account. */
+  readonly accountSetting?: keyof Table & string;
+  /** The gateway sends turns to it. */
+  readonly answersTurns?: true;
+  /** One of the configuration file with its name takes its place. */
+  readonly isReplaceable?: true;
+  readonly server?: (values: ValuesOf<Table>) => ProviderServer;
+  readonly load: (context: ProviderContext, values: ValuesOf<Table>) => Promise<Provider | UpstreamProvider>;
+}
+
+/** Values that a provider of the configuration file only names. */
+export interface SecretReader {
+  /** The value of an environment variable; a missing one is reported as a fault of `field`. */
+  variable(field: string, name: string): string | undefined;
+}
+
+/** One provider of the configuration file, read. */
+export type ConfiguredProvider = { readonly type: string; readonly [field: string]: unknown };
+
+/** A kind of provider that `providers:` of the configuration file may name. */
+export interface ProviderType<
+  Schema extends z.ZodType<{ type: string }> = z.ZodType<{ type: string }>,
+  Configured extends ConfiguredProvider = ConfiguredProvider,
+> {
+  readonly type: string;
+  /** The gateway sends turns to it. */
+  readonly answersTurns?: true;
+  readonly schema: Schema;
+  readonly read: (given: z.output<Schema>, secrets: SecretReader) => Configured;
+  /** What of it must never be shown. */
+  readonly secretsOf?: (configured: Configured) => readonly (string | undefined)[];
+  readonly server: (configured: Configured) => ProviderServer | undefined;
+  readonly load: (
+    name: string,
+    configured: Configured,
+    context: ProviderContext,
+  ) => Promise<Provider | UpstreamProvider>;
+}
+
+export function defineProvider<const Table extends SettingTable>(
+  definition: ProviderDefinition<Table>,
+): ProviderDefinition<Table> {
+  return definition;
+}
+
+export function defineType<Schema extends z.ZodType<{ type: string }>, Configured extends ConfiguredProvider>(
+  type: ProviderType<Schema, Configured>,
+): ProviderType<Schema, Configured> {
+  return type;
+}

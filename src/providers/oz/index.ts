@@ -1,0 +1,31 @@
+import { count, secret, setting } from '../../lib/setting.ts';
+import { defineProvider } from '../definition.ts';
+import { warpServer } from '../warp/index.ts';
+
+/** Warp's accounts over the API that Warp documents. */
+export const oz = defineProvider({
+  name: 'oz',
+  answersTurns: true,
+  settings: {
+    ...warpServer,
+    OZ_ENVIRONMENT_ID: setting({
+      schema: secret,
+      help: 'The cloud environment at Warp that runs of Oz accounts work in. Unset: the plain one.',
+    }),
+    OZ_RUN_TIMEOUT_SECONDS: setting({
+      default: '1800',
+      schema: count(10, 86_400),
+      help: 'How long a run of an Oz account may take before it is cancelled.',
+    }),
+  },
+  async load(context, values) {
+    const { createOzProvider } = await import('./provider.ts');
+    const { WARP_SERVER_URL: serverUrl = '', OZ_RUN_TIMEOUT_SECONDS: seconds = 1_800 } = values;
+    return createOzProvider({
+      ...context,
+      serverUrl,
+      environmentId: values.OZ_ENVIRONMENT_ID,
+      runTimeoutMs: seconds * 1_000,
+    });
+  },
+});
