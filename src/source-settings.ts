@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
+import { errorCode } from './lib/error-code.ts';
 import { openVariables } from './lib/known-secrets.ts';
 import { readTextFile } from './lib/read-text.ts';
 import { path, safeAddress, safeUrl } from './lib/setting.ts';
@@ -226,8 +227,7 @@ function createReader(
         if (key === '') report(`${place}.admin_key_file: the file is empty.`);
         return key;
       } catch (error) {
-        const code =
-          error instanceof Error ? ('code' in error ? String(error.code) : error.message) : String(error);
+        const code = errorCode(error) ?? (error instanceof Error ? error.message : String(error));
         report(`${place}.admin_key_file: ${one.admin_key_file} cannot be read (${code}).`);
         return undefined;
       }

@@ -1,5 +1,6 @@
 import { open, unlink } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
+import { errorCode } from '../lib/error-code.ts';
 import { type AccountState, accountStates } from '../pool-api/schema.ts';
 import { readPassphrase } from './account-import.ts';
 import type { CliActions } from './actions.ts';
@@ -43,7 +44,7 @@ Example:
 /** Makes a file that only its owner may read; leaves none when it cannot be finished. */
 async function writeNew(path: string, text: AsyncIterable<string>): Promise<void> {
   const handle = await open(path, 'wx', 0o600).catch((error: unknown) => {
-    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+    if (errorCode(error) !== 'EEXIST') throw error;
     throw new UsageError(`${path} is there already: choose another name.`);
   });
   try {

@@ -1,5 +1,5 @@
+import { shortened } from '../lib/shown-text.ts';
 import type { Outcome } from './outcome.ts';
-import { longestMessage, longestParam, shortened } from './shortened.ts';
 
 /** What an error does to the choice of account: never another, another, another but once. */
 type Failover = 'no' | 'yes' | 'once';
@@ -222,6 +222,9 @@ export interface AppErrorOptions {
   readonly failover?: Failover;
 }
 
+/** The longest message of an error, and the longest name of a field: both may quote what came from outside. */
+export const longestMessage = 2_000;
+export const longestParam = 256;
 const longestRetrySeconds = 60;
 /** Where the upstream names no wait: accounts rest so long after a first limit. */
 const usualRateLimitMs = 5_000;

@@ -1,3 +1,4 @@
+import { errorCode } from '../lib/error-code.ts';
 import { DatabaseError } from './errors.ts';
 
 /** Thrown by the task of a transaction that wants to be run again from its start. */
@@ -63,7 +64,7 @@ export function isNotSent(error: unknown): boolean {
 }
 
 export function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
+  return errorCode(error) ?? '';
 }
 
 export function takesNoChanges(place: string, cause: unknown): DatabaseError {

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
+import { backoffMs } from '../lib/backoff.ts';
 import { DatabaseError } from './errors.ts';
 import { thisCommand } from './holder.ts';
 import { cannotOpen } from './postgres-errors.ts';
@@ -62,7 +63,7 @@ export async function listen(
     for (let tries = 0; !isClosed; tries += 1) {
       try {
         await hearing.reach.whenBack();
-        await sleep(Math.min(5000, 50 * 2 ** tries), undefined, { signal: stopped.signal, ref: false });
+        await sleep(backoffMs(tries, 50, 5000), undefined, { signal: stopped.signal, ref: false });
         await connect();
         if (!isClosed) hearing.onGap();
         return;

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
+import { backoffMs } from '../lib/backoff.ts';
 import { DatabaseError } from './errors.ts';
 import {
   cannotOpen,
@@ -196,7 +197,7 @@ export async function openPostgres(url: string, options: PostgresOptions = {}): 
         if (isLost) {
           const mayHaveHappened = sent.isSent && !isSafe && !isNotSent(error);
           if (mayHaveHappened || performance.now() >= deadline) throw unreachable(place, error, setting);
-          await sleep(Math.min(500, 25 * 2 ** Math.min(5, tries)));
+          await sleep(backoffMs(tries, 25, 500));
         } else if (isTooSlow(error)) {
           onTrouble(error);
           throw unreachable(place, error, setting);

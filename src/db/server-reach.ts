@@ -1,3 +1,7 @@
+import { withJitter } from '../lib/backoff.ts';
+import { systemClock } from '../lib/clock.ts';
+import { within } from '../lib/within.ts';
+
 /** Without an answer to anything, the server is asked so often whether it is there. */
 const lookEveryMs = 2000;
 /** One question that takes longer counts as not answered. */
@@ -116,18 +120,19 @@ export class ServerReach {
     }
     this.#isLooking = true;
     this.#doubt();
-    const limit = Promise.withResolvers<never>();
-    const timer = setTimeout(() => limit.reject(noAnswer(lookLimitMs)), lookLimitMs).unref();
     try {
       // An answer that comes too late is one, too.
-      await Promise.race([this.#options.look().then(() => this.answered()), limit.promise]);
+      const looking = this.#options.look().then(() => {
+        this.answered();
+        return true;
+      });
+      if (!(await within(looking, systemClock, lookLimitMs))) throw noAnswer(lookLimitMs);
       this.#lookAfter(lookEveryMs);
     } catch (error) {
       this.#failure = error;
       const pauseMs = this.#isAway ? lookWhileAwayMs : lookAgainMs;
-      this.#lookAfter(pauseMs * (2 / 3 + (Math.random() * 2) / 3));
+      this.#lookAfter(withJitter(pauseMs, 2 / 3, 4 / 3));
     } finally {
-      clearTimeout(timer);
       this.#isLooking = false;
     }
   }

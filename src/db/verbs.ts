@@ -1,4 +1,5 @@
 import { parentPort, type Worker } from 'node:worker_threads';
+import { errorCode } from '../lib/error-code.ts';
 import { DatabaseError, type DatabaseErrorCode } from './errors.ts';
 
 /** An object whose members are synchronous functions over plain data. */
@@ -115,7 +116,7 @@ export function connectVerbs<V>(
 function faultOf(error: unknown): Fault {
   if (!(error instanceof Error))
     return { name: 'Error', message: String(error), code: undefined, stack: undefined };
-  const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+  const code = errorCode(error);
   return { name: error.name, message: error.message, code, stack: error.stack };
 }
 

@@ -2,6 +2,7 @@ import { AppError } from '../core/errors.ts';
 import type { HeldBody } from '../lib/body-budget.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
+import { sleep } from '../lib/sleep.ts';
 import { createResponsesInbound } from '../protocols/openai-responses/inbound.ts';
 import { createResponseEvents, type ResponseEvents } from '../protocols/openai-responses/response-events.ts';
 import { serverSentEvent, streamEnd } from '../protocols/openai-responses/stream-encoder.ts';
@@ -299,7 +300,7 @@ export function createBackgroundResponses(options: BackgroundResponsesOptions): 
       if (!isUnderWay(response) || clock.monotonic() >= until) return found;
       if (!isAsked) await responses.mark(clientId, id, 'cancel', cancelMarkMs);
       isAsked = true;
-      await new Promise<void>((resolve) => clock.after(beatMs / 8, resolve));
+      await sleep(clock, beatMs / 8);
     }
   }
 

@@ -7,7 +7,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { KnownSecrets } from '../lib/known-secrets.ts';
 import { ListeningTime } from '../lib/listening-time.ts';
 import type { Logger } from '../lib/logger.ts';
-import { createWrongKeyLog } from '../lib/wrong-keys.ts';
+import { createWrongKeyLog } from '../lib/shown-keys.ts';
 import type { Pool } from '../pool-api/pool.ts';
 import { createAffinity } from './affinity.ts';
 import { createConversations } from './conversations.ts';

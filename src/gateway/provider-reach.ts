@@ -1,4 +1,6 @@
+import { backoffMs } from '../lib/backoff.ts';
 import type { Clock } from '../lib/clock.ts';
+import { sleep } from '../lib/sleep.ts';
 
 /** No connection to the provider has been possible since it began. */
 interface Outage {
@@ -7,7 +9,8 @@ interface Outage {
   /** Probes that failed in a row. */
   failures: number;
   probeAt: number;
-  readonly waiting: Set<() => void>;
+  /** Aborted when something has changed for those that wait. */
+  changed: AbortController;
 }
 
 export type MayTry = 'yes' | 'as-probe' | 'too-late';
@@ -48,11 +51,11 @@ export class ProviderReach {
     const outage = this.#outages.get(provider);
     if (!outage) {
       const probeAt = this.#clock.monotonic() + firstProbeAfterMs;
-      this.#outages.set(provider, { isProbing: false, failures: 0, probeAt, waiting: new Set() });
+      this.#outages.set(provider, { isProbing: false, failures: 0, probeAt, changed: new AbortController() });
     } else if (wasProbe) {
       outage.failures += 1;
-      const waitMs = Math.min(longestProbeAfterMs, firstProbeAfterMs * 2 ** outage.failures);
-      outage.probeAt = this.#clock.monotonic() + waitMs;
+      outage.probeAt =
+        this.#clock.monotonic() + backoffMs(outage.failures, firstProbeAfterMs, longestProbeAfterMs);
       this.probeEnded(provider);
     }
   }
@@ -81,25 +84,12 @@ export class ProviderReach {
         return 'as-probe';
       }
       const until = outage.isProbing ? deadline : Math.min(deadline, outage.probeAt);
-      await this.#change(outage, until - now, signal);
+      await sleep(this.#clock, until - now, AbortSignal.any([signal, outage.changed.signal]));
     }
-  }
-
-  #change(outage: Outage, waitMs: number, signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const end = () => {
-        cancelTimer();
-        signal.removeEventListener('abort', end);
-        outage.waiting.delete(end);
-        resolve();
-      };
-      const cancelTimer = this.#clock.after(waitMs, end);
-      signal.addEventListener('abort', end, { once: true });
-      outage.waiting.add(end);
-    });
   }
 }
 
-function wake({ waiting }: Outage): void {
-  for (const end of [...waiting]) end();
+function wake(outage: Outage): void {
+  outage.changed.abort();
+  outage.changed = new AbortController();
 }

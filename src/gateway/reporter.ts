@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Outcome } from '../core/outcome.ts';
 import type { Usage } from '../core/turn.ts';
 import { amount } from '../lib/amount.ts';
+import { BackgroundTasks } from '../lib/background-tasks.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import { within } from '../lib/within.ts';
@@ -33,7 +34,7 @@ const longestRetryMs = 31 * 86_400_000;
 
 /** Tells the pool what turns did to accounts. With the pool away it keeps a bounded number, dropping successes first. */
 export function createReporter(pool: Pool, clock: Clock, logger: Logger): Reporter {
-  const incidents = new Set<Promise<unknown>>();
+  const incidents = new BackgroundTasks();
   const queue = createReportQueue({
     timing: clock,
     send: async (sessionId, items) => (await send(sessionId, items)) !== undefined,
@@ -73,14 +74,12 @@ export function createReporter(pool: Pool, clock: Clock, logger: Logger): Report
         queue.add(lease.sessionId, item);
         return undefined;
       }
-      const sending = sendAtOnce(lease.sessionId, item);
-      incidents.add(sending);
-      void sending.finally(() => incidents.delete(sending));
+      const sending = incidents.add(sendAtOnce(lease.sessionId, item));
       return await within(sending, clock, answerTimeoutMs);
     },
 
     async close() {
-      await Promise.all(incidents);
+      await incidents.ended();
       await queue.close();
     },
   };

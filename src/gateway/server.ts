@@ -8,7 +8,7 @@ import type { BodyBudget } from '../lib/body-budget.ts';
 import { createDiskHealth } from '../lib/disk-health.ts';
 import { createHttpServer } from '../lib/http-server.ts';
 import type { Logger } from '../lib/logger.ts';
-import { createWrongKeyLog } from '../lib/wrong-keys.ts';
+import { createWrongKeyLog } from '../lib/shown-keys.ts';
 import { anthropicMessagesInbound } from '../protocols/anthropic-messages/inbound.ts';
 import { openaiChatInbound } from '../protocols/openai-chat/inbound.ts';
 import { affinityKeyOf } from './affinity.ts';

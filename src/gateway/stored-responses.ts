@@ -3,6 +3,7 @@ import { AppError } from '../core/errors.ts';
 import type { Clock } from '../lib/clock.ts';
 import { jsonLimits } from '../lib/json-limits.ts';
 import { ownTurn } from '../lib/own-turn.ts';
+import { sleep } from '../lib/sleep.ts';
 import type { RawItem } from '../protocols/openai-responses/schema.ts';
 import type { Keep } from './keep/keep.ts';
 
@@ -107,7 +108,7 @@ export function createStoredResponses(
     let found = await read(clientId, id);
     for (const waitMs of lateMs) {
       if (found !== undefined || !others?.arePossible()) break;
-      await new Promise<void>((resolve) => others.clock.after(waitMs, resolve));
+      await sleep(others.clock, waitMs);
       found = await read(clientId, id);
     }
     return found;

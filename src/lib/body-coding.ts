@@ -7,6 +7,7 @@ import {
   createInflateRaw,
   createZstdDecompress,
 } from 'node:zlib';
+import { errorCode } from './error-code.ts';
 import { bodyTooLarge, HttpFault } from './http-fault.ts';
 import { createLimit } from './limit.ts';
 
@@ -111,5 +112,5 @@ async function* decompressed(source: Bytes, coding: Coding, limit: number): Byte
 
 /** zlib, zstd and brotli each have their own codes. */
 function isDataError(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && /^(Z_|ZSTD_|ERR__)/.test(String(error.code));
+  return /^(Z_|ZSTD_|ERR__)/.test(errorCode(error) ?? '');
 }

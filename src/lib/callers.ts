@@ -105,10 +105,10 @@ function nameOfOrigin(origin: string): string {
 function matcherOf(origins: readonly string[]): (origin: string) => boolean {
   const patterns = origins.map((origin) => {
     if (origin === '*') return /^/;
-    const escaped = origin.replace(/[.+?^${}()|[\]\\]/g, '\\$&');
+    const parts = origin.replace(/:\*$/, '').split('*').map(RegExp.escape);
     // Browsers leave a scheme's own port out.
-    const pattern = escaped.replace(/:\*$/, '(:\\d+)?').replaceAll('*', '[^/]*');
-    return new RegExp(`^${pattern}$`, 'i');
+    const port = origin.endsWith(':*') ? '(:\\d+)?' : '';
+    return new RegExp(`^${parts.join('[^/]*')}${port}$`, 'i');
   });
   return (origin) => patterns.some((pattern) => pattern.test(origin));
 }

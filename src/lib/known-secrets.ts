@@ -46,7 +46,7 @@ export class KnownSecrets {
     // A short one is removed as a whole word, unless it is all letters: then it may be a word of our messages.
     if (comparable(value).text.length < windowSize && /[^A-Za-z]/.test(value)) {
       this.#words.add(value);
-      const words = [...this.#words].map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
+      const words = [...this.#words].map(RegExp.escape);
       this.#wordPattern = new RegExp(`(?<![A-Za-z0-9])(?:${words.join('|')})(?![A-Za-z0-9])`, 'g');
     }
   }

@@ -1,5 +1,6 @@
 import { writeSync } from 'node:fs';
 import type { DestinationStream } from 'pino';
+import { errorCode } from './error-code.ts';
 
 /** Writes the lines of a log. A line that cannot be written is dropped and counted: a full disk stops no service. */
 export interface LineWriter extends DestinationStream {
@@ -27,7 +28,7 @@ export function createLineWriter(fd: () => number): LineWriter {
       try {
         written += writeSync(fd(), bytes, written);
       } catch (error) {
-        const isFull = error instanceof Error && 'code' in error && error.code === 'EAGAIN';
+        const isFull = errorCode(error) === 'EAGAIN';
         if (!isFull || tries === mostTries || dropped > 0) {
           isTorn ||= written > 0;
           throw error;

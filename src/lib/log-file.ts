@@ -9,6 +9,7 @@ import {
   statSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
+import { errorCode } from './error-code.ts';
 import { createLineWriter, type LineWriter } from './line-writer.ts';
 import { makeFolder } from './make-folder.ts';
 import { closeFile } from './private-folder.ts';
@@ -92,7 +93,7 @@ function openForLines(path: string): number {
     closeFile(path, 0o007);
     return openSync(path, 'a', fileMode);
   } catch (cause) {
-    const reason = cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause);
+    const reason = errorCode(cause) ?? String(cause);
     throw new Error(
       `The log ${path} cannot be opened (${reason}): set LOG_FILE to a file this user may write.`,
       {

@@ -1,5 +1,6 @@
 import { mkdirSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
+import { errorCode } from './error-code.ts';
 
 /**
  * Makes a folder and those above it, the new ones for their owner alone. Throws with a message that names the place at fault.
@@ -16,7 +17,7 @@ export function makeFolder(path: string): void {
   } catch (cause) {
     // Another process may have been quicker.
     if (statSync(folder, { throwIfNoEntry: false })?.isDirectory()) return;
-    const reason = cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause);
+    const reason = errorCode(cause) ?? String(cause);
     throw new Error(
       `The folder ${folder} cannot be made (${reason}): make it, or choose a place this user may write to.`,
       { cause },

@@ -21,11 +21,17 @@ it.each([
   ['2100-01-01', undefined],
   ['', undefined],
 ])('reads %j as %s ms', (value, expected) => {
-  expect(readRetryAfter(value, now)).toBe(expected);
-  expect(readRetryAfter([value, '99'], now)).toBe(expected);
+  expect(readRetryAfter({ 'retry-after': value }, now)).toBe(expected);
+  expect(readRetryAfter({ 'retry-after': [value, '99'] }, now)).toBe(expected);
 });
 
 it('leaves a date alone where there is no clock to compare it with', () => {
-  expect(readRetryAfter('Thu, 01 Jan 2026 12:00:30 GMT')).toBeUndefined();
-  expect(readRetryAfter(undefined, now)).toBeUndefined();
+  expect(readRetryAfter({ 'retry-after': 'Thu, 01 Jan 2026 12:00:30 GMT' })).toBeUndefined();
+  expect(readRetryAfter({}, now)).toBeUndefined();
+});
+
+it('measures a date from the one the answer names', () => {
+  const headers = { date: 'Thu, 01 Jan 2026 12:00:20 GMT', 'retry-after': 'Thu, 01 Jan 2026 12:00:30 GMT' };
+  expect(readRetryAfter(headers, now)).toBe(10_000);
+  expect(readRetryAfter({ ...headers, date: 'yesterday' }, now)).toBe(30_000);
 });

@@ -11,6 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
+import { errorCode } from './error-code.ts';
 import { makeFolder } from './make-folder.ts';
 import { isOpenToGroupAlone } from './open-to-others.ts';
 
@@ -46,7 +47,7 @@ export function readSharedKey(path: string): string | undefined {
   try {
     file = openSync(path, constants.O_RDONLY | noFollow | constants.O_NONBLOCK);
   } catch (error) {
-    const code = codeOf(error);
+    const code = errorCode(error);
     if (code === 'ELOOP' || code === 'EMLINK') throw unsafe(path, 'is a symbolic link');
     return undefined;
   }
@@ -81,7 +82,7 @@ function place(draft: string, path: string): void {
   try {
     linkSync(draft, path);
   } catch (error) {
-    if (codeOf(error) === 'EEXIST') return;
+    if (errorCode(error) === 'EEXIST') return;
     // Some file systems have no hard links. A file that is cut off here is refused when it is read.
     writeFileSync(path, readFileSync(draft), { mode: 0o600, flag: 'wx', flush: true });
   }
@@ -91,8 +92,4 @@ function unsafe(path: string, fault: string): KeyFileError {
   return new KeyFileError(
     `${path} ${fault}: stop the services, delete it and start them again, which makes a new one; or set GATEWAY_KEY.`,
   );
-}
-
-function codeOf(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error ? String(error.code) : undefined;
 }

@@ -1,4 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import type { Clock } from './clock.ts';
+import type { Logger } from './logger.ts';
+import { onceAMinute } from './once-a-minute.ts';
 
 const keyHeaders = ['x-api-key', 'x-goog-api-key', 'api-key'];
 
@@ -16,4 +19,11 @@ export function shownKeys(headers: IncomingHttpHeaders, url: string): readonly s
   const query = url.includes('?') ? new URLSearchParams(url.slice(url.indexOf('?') + 1)).getAll('key') : [];
   const shown = [bearer, ...inHeaders, ...query].map((key) => key.trim()).filter((key) => key !== '');
   return [...new Set(shown)].slice(0, mostShown);
+}
+
+/** Logs requests with wrong keys, so that guessing is noticed. */
+export function createWrongKeyLog(logger: Logger, clock: Pick<Clock, 'monotonic'>): () => void {
+  return onceAMinute(clock, (requests) =>
+    logger.warn({ requests }, 'requests with a wrong key were refused'),
+  );
 }

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import { readRetryAfter } from '../lib/retry-after.ts';
 import { PoolError, type PoolErrorCode, poolErrorCodes } from './errors.ts';
 import { NoAnswerError } from './retry.ts';
 import { type ErrorAnswer, errorAnswer } from './schema.ts';
@@ -17,7 +18,7 @@ export function errorFromAnswer(
   text: string,
   place: string,
 ): PoolError {
-  const retryAfterMs = readRetryAfter(headers);
+  const retryAfterMs = readRetryAfter(headers, Date.now());
   const options = retryAfterMs === undefined ? {} : { retryAfterMs };
   const answer = readErrorAnswer(text);
   if (answer === undefined) {
@@ -55,19 +56,4 @@ function codeOfStatus(status: number): PoolErrorCode {
   if (status === 404) return 'not_found';
   if (status === 503) return 'pool_unavailable';
   return status < 500 ? 'invalid_request' : 'internal';
-}
-
-/** A longer wait is a mistake of its sender. */
-const longestWaitMs = 24 * 60 * 60_000;
-
-/** Milliseconds from a Retry-After header, which holds seconds or a date by the clock of the one who answered. */
-function readRetryAfter({ 'retry-after': value, date }: IncomingHttpHeaders): number | undefined {
-  if (value === undefined) return undefined;
-  const text = value.trim();
-  if (/^\d+(\.\d+)?$/.test(text)) return Math.min(longestWaitMs, Number(text) * 1000);
-  const time = Date.parse(text);
-  const answeredAt = Date.parse(date ?? '');
-  return Number.isNaN(time)
-    ? undefined
-    : Math.min(longestWaitMs, Math.max(0, time - (Number.isNaN(answeredAt) ? Date.now() : answeredAt)));
 }

@@ -1,3 +1,4 @@
+import { sleep } from '../lib/sleep.ts';
 import { isAway, PoolError } from './errors.ts';
 import type { HeldSession, LeaseLoss } from './held-session.ts';
 import type { LeasedAccount } from './schema.ts';
@@ -98,15 +99,7 @@ export async function findBearer(
 
   async function waitFor(waitMs: number): Promise<void> {
     signal?.throwIfAborted();
-    await new Promise<void>((resolve) => {
-      const finish = () => {
-        cancel();
-        signal?.removeEventListener('abort', finish);
-        resolve();
-      };
-      const cancel = timing.after(waitMs, finish, true);
-      signal?.addEventListener('abort', finish, { once: true });
-    });
+    await sleep(timing, waitMs, signal, true);
     signal?.throwIfAborted();
   }
 }

@@ -1,4 +1,5 @@
-import { longestMessage, longestParam, shortened } from '../core/shortened.ts';
+import { longestMessage, longestParam } from '../core/errors.ts';
+import { shortened } from '../lib/shown-text.ts';
 import type { Shortage } from './schema.ts';
 
 export const poolErrorCodes = {

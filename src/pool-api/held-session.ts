@@ -1,6 +1,8 @@
+import { withJitter } from '../lib/backoff.ts';
 import { isAway, isPoolError, PoolError } from './errors.ts';
 import type { PoolCalls } from './pool-calls.ts';
 import { PoolClock } from './pool-clock.ts';
+import { retryDelayMs } from './retry.ts';
 import type { AllocateAnswer, AllocateRequest, LeasedAccount, ReportAnswer } from './schema.ts';
 import type { Timing } from './timing.ts';
 
@@ -289,7 +291,7 @@ export class HeldSession {
       longestRenewalMs,
       this.#options.renewAtLeastEveryMs?.() ?? Number.POSITIVE_INFINITY,
     );
-    return third * (0.8 + Math.random() / 5);
+    return withJitter(third, 0.8, 1);
   }
 
   #schedule(delayMs: number): void {
@@ -300,8 +302,7 @@ export class HeldSession {
       void this.confirm().catch(() => {
         // The pool is away: it is asked again until it is back, which then tells what is left.
         this.#failures += 1;
-        const delay = Math.min(longestRenewalRetryMs, renewalRetryMs * 2 ** Math.min(this.#failures, 10));
-        this.#schedule(delay * (0.5 + Math.random() / 2));
+        this.#schedule(retryDelayMs(this.#failures, renewalRetryMs, longestRenewalRetryMs));
       });
     });
   }

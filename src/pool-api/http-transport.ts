@@ -3,6 +3,8 @@ import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import type { LookupFunction } from 'node:net';
 import type { z } from 'zod';
 import { upToFirstProblem } from '../core/first-problem-only.ts';
+import { errorCode } from '../lib/error-code.ts';
+import { isSurelyUnsent } from '../lib/network/transport-errors.ts';
 import { errorFromAnswer } from './answer-error.ts';
 import { PoolError } from './errors.ts';
 import { NoAnswerError } from './retry.ts';
@@ -10,17 +12,6 @@ import { NoAnswerError } from './retry.ts';
 /** An answer larger than this is not the pool's: a full page of accounts stays far below it. */
 const maxAnswerBytes = 32 * 1024 * 1024;
 
-/** System errors that mean no byte of the call reached the pool. */
-const neverSent = new Set([
-  'ECONNREFUSED',
-  'ENOENT',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'ENETDOWN',
-  'EADDRNOTAVAIL',
-]);
 const brokenOff = new Set(['ECONNRESET', 'ECONNABORTED', 'EPIPE', 'ETIMEDOUT']);
 
 export interface TransportOptions {
@@ -231,8 +222,8 @@ function notThePool(place: string, cause: unknown): PoolError {
 
 function typed(error: unknown, place: string): unknown {
   if (error instanceof PoolError) return error;
-  const code = error instanceof Error && 'code' in error ? String(error.code) : 'no answer';
-  if (neverSent.has(code)) {
+  const code = errorCode(error) ?? 'no answer';
+  if (isSurelyUnsent(error)) {
     const message = `The pool at ${place} cannot be reached (${code}); start it with "warp2api serve", or correct the address.`;
     return new NoAnswerError(message, { sent: 'no', cause: error });
   }

@@ -1,4 +1,5 @@
 import { isAway } from './errors.ts';
+import { retryDelayMs } from './retry.ts';
 import type { Timing } from './timing.ts';
 
 export interface OwedReleases {
@@ -51,8 +52,7 @@ export function createOwedReleases(
 
   function schedule(): void {
     cancel();
-    const delayMs = Math.min(longestRetryMs, firstRetryMs * 2 ** Math.min(failures, 10));
-    cancel = timing.after(delayMs * (0.5 + Math.random() / 2), () => void run());
+    cancel = timing.after(retryDelayMs(failures, firstRetryMs, longestRetryMs), () => void run());
   }
 
   return {

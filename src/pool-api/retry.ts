@@ -1,5 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { backoffMs, withJitter } from '../lib/backoff.ts';
+import { sleep } from '../lib/sleep.ts';
 import { PoolError } from './errors.ts';
+import { systemTiming } from './timing.ts';
 
 export interface RetryPolicy {
   /** Further tries after the first. */
@@ -27,8 +29,7 @@ export class NoAnswerError extends PoolError {
 
 /** The wait before try `attempt` (0 is the first further one): exponential, the upper half of it random. */
 export function retryDelayMs(attempt: number, baseMs: number, maxMs: number): number {
-  const ceilingMs = Math.min(maxMs, baseMs * 2 ** Math.min(attempt, 30));
-  return ceilingMs * (0.5 + Math.random() / 2);
+  return withJitter(backoffMs(attempt, baseMs, maxMs), 0.5, 1);
 }
 
 /**
@@ -58,11 +59,8 @@ export async function pause(
   signal: AbortSignal | undefined,
   isBackground = false,
 ): Promise<void> {
-  try {
-    await sleep(delayMs, undefined, { ref: !isBackground, ...(signal === undefined ? {} : { signal }) });
-  } catch (error) {
-    throw signal?.reason ?? error;
-  }
+  await sleep(systemTiming, delayMs, signal, !isBackground);
+  signal?.throwIfAborted();
 }
 
 function mayRepeat(error: unknown, repeatable: boolean): error is PoolError {

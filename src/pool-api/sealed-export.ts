@@ -1,5 +1,6 @@
-import { createCipheriv, createDecipheriv, createHash, randomBytes, scrypt } from 'node:crypto';
+import { createHash, randomBytes, scrypt } from 'node:crypto';
 import { z } from 'zod';
+import { sealText, unsealText } from '../lib/sealed-bytes.ts';
 import { PoolError } from './errors.ts';
 
 /**
@@ -25,8 +26,6 @@ const header = z.strictObject({
 type Header = z.infer<typeof header>;
 
 const scryptN = 2 ** 17;
-const nonceBytes = 12;
-const tagBytes = 16;
 
 /** Whether a text begins as a sealed export does. */
 export function isSealedExport(text: string): boolean {
@@ -103,29 +102,20 @@ function boundTo(first: string, index: number, isLast: boolean): Buffer {
 }
 
 function sealPart(key: Buffer, first: string, index: number, isLast: boolean, part: string): string {
-  const nonce = randomBytes(nonceBytes);
-  const cipher = createCipheriv('aes-256-gcm', key, nonce, { authTagLength: tagBytes });
-  cipher.setAAD(boundTo(first, index, isLast));
-  const body = Buffer.concat([cipher.update(part, 'utf8'), cipher.final()]);
-  return `${Buffer.concat([nonce, body, cipher.getAuthTag()]).toString('base64url')}\n`;
+  return `${sealText(key, part, boundTo(first, index, isLast))}\n`;
 }
 
 function openPart(key: Buffer, first: string, index: number, isLast: boolean, line: string): string {
-  const bytes = Buffer.from(line, 'base64url');
-  if (bytes.length < nonceBytes + tagBytes) throw notWhole();
-  const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, nonceBytes), {
-    authTagLength: tagBytes,
-  });
-  decipher.setAAD(boundTo(first, index, isLast));
-  decipher.setAuthTag(bytes.subarray(-tagBytes));
+  let part: string | undefined;
   try {
-    const body = decipher.update(bytes.subarray(nonceBytes, -tagBytes));
-    return Buffer.concat([body, decipher.final()]).toString('utf8');
+    part = unsealText(key, line, boundTo(first, index, isLast));
   } catch (error) {
     if (index > 0) throw notWhole(error);
     const message = 'The passphrase does not fit, or the file was altered or cut off.';
     throw new PoolError('invalid_request', message, { cause: error, param: 'passphrase' });
   }
+  if (part === undefined) throw notWhole();
+  return part;
 }
 
 function notWhole(cause?: unknown): PoolError {

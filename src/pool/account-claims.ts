@@ -1,5 +1,5 @@
+import { backoffMs } from '../lib/backoff.ts';
 import {
-  doubling,
   failuresUntilRest,
   iso,
   minute,
@@ -44,7 +44,7 @@ export function applyClaim(
         counted,
         signal,
         'refused',
-        doubling(5 * second, claims, longestClaimRestMs),
+        backoffMs(claims - 1, 5 * second, longestClaimRestMs),
         around,
         now,
       );
@@ -52,7 +52,7 @@ export function applyClaim(
     }
     case 'quota_exhausted': {
       if (standing.state === 'exhausted') return unchanged(standing);
-      const restMs = doubling(quotaLeftRestMs, claims, longestClaimRestMs);
+      const restMs = backoffMs(claims - 1, quotaLeftRestMs, longestClaimRestMs);
       return {
         ...unchanged(claimRest(counted, signal, 'quota_check', restMs, around, now)),
         shouldCheckQuota: true,
@@ -60,14 +60,14 @@ export function applyClaim(
     }
     case 'rate_limited': {
       const asked = signal.retryAfterMs ?? 0;
-      const restMs = asked > 0 ? asked : doubling(5 * second, claims, longestClaimRestMs);
+      const restMs = asked > 0 ? asked : backoffMs(claims - 1, 5 * second, longestClaimRestMs);
       return unchanged(claimRest(counted, signal, 'rate_limited', restMs, around, now));
     }
     case 'unavailable':
     case 'timeout':
     case 'protocol': {
       if (claims < failuresUntilRest) return unchanged(counted);
-      const restMs = doubling(10 * second, claims - failuresUntilRest + 1, longestClaimRestMs);
+      const restMs = backoffMs(claims - failuresUntilRest, 10 * second, longestClaimRestMs);
       return unchanged(claimRest(counted, signal, 'upstream_failures', restMs, around, now));
     }
   }

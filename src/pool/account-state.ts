@@ -1,9 +1,9 @@
 import type { Fault } from '../core/errors.ts';
 import type { Outcome } from '../core/outcome.ts';
 import type { QuotaAnswer } from '../core/provider.ts';
+import { backoffMs } from '../lib/backoff.ts';
 import { afterUncheckedClaim, applyClaim, isClaimed } from './account-claims.ts';
 import {
-  doubling,
   failuresUntilRest,
   iso,
   isTokenReason,
@@ -181,7 +181,7 @@ export function applyQuota(
     const counted = { ...standing, streaks: { ...standing.streaks, quotaUnknown } };
     const isWidespread = finding.type === 'failure' && finding.isWidespread === true;
     if (quotaUnknown < signalsUntilExhausted || isWidespread) {
-      const restMs = doubling(5 * second, quotaUnknown, 5 * minute);
+      const restMs = backoffMs(quotaUnknown - 1, 5 * second, 5 * minute);
       return rest(counted, 'quota_unknown', now + restMs, evidence);
     }
     const until = told !== undefined && told > now ? told : null;
@@ -225,7 +225,7 @@ export const freshStanding: Standing = {
 
 /** When an unproved account is asked again: gently, for an upstream without the query is no fault of the account. */
 export function nextProof(checksSoFar: number, now: number): number {
-  return now + doubling(minute, checksSoFar + 1, longestRecheckMs);
+  return now + backoffMs(checksSoFar, minute, longestRecheckMs);
 }
 
 /**
@@ -242,10 +242,10 @@ export function nextQuotaCheck(
   switch (standing.state) {
     case 'exhausted':
       if (standing.until === null) return now + firstRecheckMs;
-      return now + doubling(firstRecheckMs, checksSoFar + 1, longestRecheckMs);
+      return now + backoffMs(checksSoFar, firstRecheckMs, longestRecheckMs);
     case 'active':
     case 'cooldown':
-      return now + Math.round(doubling(inUseCheckMs, checksSoFar + 1, longestIdleCheckMs) * (1 + spread / 4));
+      return now + Math.round(backoffMs(checksSoFar, inUseCheckMs, longestIdleCheckMs) * (1 + spread / 4));
     default:
       return null;
   }
@@ -313,7 +313,7 @@ function afterRateLimit(
   const restMs =
     asked !== undefined && asked > 0
       ? Math.min(asked, longestRetryAfterMs)
-      : doubling(5 * second, rateLimited, 5 * minute);
+      : backoffMs(rateLimited - 1, 5 * second, 5 * minute);
   const evidence = {
     outcome: 'rate_limited',
     retry_after_ms: asked ?? null,
@@ -384,7 +384,7 @@ function afterFailure(standing: Standing, outcome: Outcome, around: Surroundings
   const failures = isSame ? streaks.failures : streaks.failures + 1;
   const counted = { ...standing, streaks: { ...streaks, failures } };
   if (failures < failuresUntilRest || around.isLastUsable) return counted;
-  const restMs = doubling(10 * second, failures - failuresUntilRest + 1, 2 * minute);
+  const restMs = backoffMs(failures - failuresUntilRest, 10 * second, 2 * minute);
   return rest(counted, 'upstream_failures', now + restMs, { outcome, in_a_row: failures, at: iso(now) });
 }
 

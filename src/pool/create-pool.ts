@@ -30,7 +30,7 @@ import { readinessOf } from './readiness.ts';
 import { createRefresher, type RefreshStep } from './refresh.ts';
 import { createReplenisher } from './replenish.ts';
 import { accountIds, openSandboxStore } from './sandbox-accounts.ts';
-import { isDatabaseAway, levelOf, poolUnavailable } from './server-errors.ts';
+import { isDatabaseAway, logFailure, poolUnavailable } from './server-errors.ts';
 import { createSessions, type Sessions } from './sessions.ts';
 import { createSkipLog } from './skip-log.ts';
 import { createAdopt, type SourceTools } from './sources/adopt.ts';
@@ -153,7 +153,7 @@ export function createPool(options: PoolOptions): PoolService {
     refreshNow: (id, how) => refresher.refreshNow(id, how),
     async refreshSoon(id, how, limitMs) {
       const attempt = refresher.refreshNow(id, how).catch((error: unknown) => {
-        logger[levelOf(error)]({ err: error, accountId: id }, 'a refresh failed on the way');
+        logFailure(logger, error, 'a refresh failed on the way', { accountId: id });
       });
       await within(attempt, clock, limitMs);
       return store.account(clock.now(), id);
@@ -223,7 +223,7 @@ export function createPool(options: PoolOptions): PoolService {
         caller: undefined,
       };
     } catch (error) {
-      logger[levelOf(error)]({ err: error }, 'the store does not answer');
+      logFailure(logger, error, 'the store does not answer');
       return withoutStore(isSandbox);
     }
   };

@@ -1,7 +1,7 @@
 import type { PoolContext } from './pool-context.ts';
 import { retireDead } from './removal.ts';
 import type { Replenisher } from './replenish.ts';
-import { levelOf } from './server-errors.ts';
+import { logFailure } from './server-errors.ts';
 import type { WriteWatch } from './write-watch.ts';
 
 /** The timer that ends what is over, fills the pool, and asks again about accounts that are out or unproved. */
@@ -45,7 +45,7 @@ export function createHousekeeper(
     stopTimer = clock.after(roundEveryMs, () => {
       round = doRound()
         .catch((error: unknown) =>
-          logger[levelOf(error)]({ err: error }, 'a round of housekeeping failed; the next one follows'),
+          logFailure(logger, error, 'a round of housekeeping failed; the next one follows'),
         )
         .then(schedule);
     });

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, fsyncSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { errorCode } from '../lib/error-code.ts';
 import { makeFolder } from '../lib/make-folder.ts';
 import { isOpenToGroupAlone, opennessOf } from '../lib/open-to-others.ts';
 import { closeFile } from '../lib/private-folder.ts';
@@ -82,7 +83,7 @@ export function syncFolder(path: string): void {
 export const nextKeyFile = (path: string): string => `${path}.next`;
 
 function adviceOn(error: unknown, path: string): string {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  const code = errorCode(error);
   if (code === 'ENOENT') {
     return ` Put the key there, or make a first one: (umask 077; openssl rand -hex 32 > ${path})`;
   }

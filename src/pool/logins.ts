@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { type DeviceLogins, type DevicePoll, TokenError, type TokenGrant } from '../core/provider.ts';
+import { backoffMs } from '../lib/backoff.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import { type LoginAnswer, newLogin } from '../pool-api/schema.ts';
 import { settingsOf } from './account-settings.ts';
@@ -9,7 +10,7 @@ import { codeField, grantField, type LoginRecord, presentLogin } from './login-r
 import { createLoginStore, type StoredLogin } from './login-store.ts';
 import { parse } from './parse.ts';
 import type { Caller, PoolContext } from './pool-context.ts';
-import { levelOf } from './server-errors.ts';
+import { logFailure } from './server-errors.ts';
 import { VaultError } from './vault.ts';
 
 /** Logins that wait for a person in a browser. Every call throws PoolError. */
@@ -69,7 +70,7 @@ export function createLogins(context: PoolContext, adding: Adding): Logins {
       isLooking = true;
       round = doRound()
         .catch((error: unknown) => {
-          logger[levelOf(error)]({ err: error }, 'logins could not be looked at; the next round follows');
+          logFailure(logger, error, 'logins could not be looked at; the next round follows');
           return [];
         })
         .then((left) => {
@@ -162,8 +163,8 @@ export function createLogins(context: PoolContext, adding: Adding): Logins {
     );
     const failures = record.failures + 1;
     const asked = error instanceof TokenError ? (error.retryAfterMs ?? 0) : 0;
-    const backoffMs = Math.min(longestBackoffMs, record.intervalMs * 2 ** Math.min(failures, 10));
-    const nextPollAt = clock.now() + Math.max(asked, backoffMs);
+    const nextPollAt =
+      clock.now() + Math.max(asked, backoffMs(failures, record.intervalMs, longestBackoffMs));
     // Another instance may have moved it on meanwhile; what is kept is the store's.
     const present = await logins.find(record.id);
     if (present?.record.status !== 'pending') return;

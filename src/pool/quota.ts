@@ -3,6 +3,7 @@ import type { Provider, ProviderAccount, QuotaAnswer } from '../core/provider.ts
 import type { Clock } from '../lib/clock.ts';
 import type { KnownSecrets } from '../lib/known-secrets.ts';
 import { debugLog, type Logger } from '../lib/logger.ts';
+import { within } from '../lib/within.ts';
 import type { QuotaFinding } from './account-state.ts';
 
 /** Asks providers what is left, never the same question twice at a time, never for longer than allowed. */
@@ -37,15 +38,9 @@ export function createQuotaQuery(options: {
       };
     }
     const abort = new AbortController();
-    let stopTimer = (): void => {};
-    const tooLate = new Promise<never>((_resolve, reject) => {
-      stopTimer = clock.after(limitMs, () => {
-        reject(new AppError('upstream_timeout', `no answer within ${limitMs} ms`));
-        abort.abort();
-      });
-    });
     try {
-      const answer = await Promise.race([provider.getQuota(as, abort.signal), tooLate]);
+      const answer = await within(provider.getQuota(as, abort.signal), clock, limitMs);
+      if (answer === undefined) throw new AppError('upstream_timeout', `no answer within ${limitMs} ms`);
       return { type: 'answer', answer: bounded(answer, clock.now()) };
     } catch (error) {
       logger.info({ err: error, provider: providerName }, 'the provider did not say what is left');
@@ -54,7 +49,7 @@ export function createQuotaQuery(options: {
         ? { type: 'failure', code: error.code, fault: error.fault, message: secrets.redact(error.message) }
         : { type: 'failure', code: 'internal', message: 'the query failed; the log has the details' };
     } finally {
-      stopTimer();
+      abort.abort();
     }
   };
 

@@ -1,4 +1,5 @@
 import type { TokenFailure } from '../core/provider.ts';
+import { backoffMs, withJitter } from '../lib/backoff.ts';
 import { lendMarginMs } from './account-state.ts';
 
 /** When refreshes are due. Pure; times are milliseconds since 1970, `random` answers 0 to 1. */
@@ -53,8 +54,8 @@ export function retryAfter(failed: {
   readonly random: () => number;
 }): number {
   const { firstMs, longestMs } = failed.failure === 'unsent' ? backoffs.unsent : backoffs.answered;
-  const plainMs = Math.min(longestMs, firstMs * 2 ** Math.min(30, failed.inARow - 1));
+  const plainMs = backoffMs(failed.inARow - 1, firstMs, longestMs);
   const askedMs = Math.min(longestRetryAfterMs, failed.retryAfterMs ?? 0);
-  const jitter = failed.isLastUsable ? 0 : failed.random() / 4;
-  return Math.round(failed.now + Math.max(plainMs, askedMs) * (1 + jitter));
+  const waitMs = Math.max(plainMs, askedMs);
+  return Math.round(failed.now + (failed.isLastUsable ? waitMs : withJitter(waitMs, 1, 1.25, failed.random)));
 }

@@ -1,11 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { TokenError, type TokenGrant, type TokenIssuer } from '../core/provider.ts';
+import { backoffMs } from '../lib/backoff.ts';
 import { createLimit } from '../lib/limit.ts';
 import { debugLog } from '../lib/logger.ts';
+import { sleep } from '../lib/sleep.ts';
 import { within } from '../lib/within.ts';
 import { bearerField, type PoolContext, secretOf } from './pool-context.ts';
 import { leastInterval, nextRefreshAfter, retryAfter } from './refresh-times.ts';
-import { levelOf } from './server-errors.ts';
+import { logFailure } from './server-errors.ts';
 import type { RefreshClaim, RefreshClaimResult, RefreshDemand, StoredAccount } from './store/store.ts';
 
 /** The only writer of tokens: turns refresh tokens into bearers before those lapse. */
@@ -141,13 +143,14 @@ export function createRefresher(
   };
 
   const insistently = async <T>(write: () => Promise<T>, untilAt: number): Promise<T> => {
-    for (let waitMs = commitRetryMs; ; waitMs = Math.min(longestCommitRetryMs, waitMs * 2)) {
+    for (let failures = 0; ; failures += 1) {
+      const waitMs = backoffMs(failures, commitRetryMs, longestCommitRetryMs);
       try {
         return await write();
       } catch (error) {
         if (clock.now() + waitMs > untilAt) throw error;
-        logger[levelOf(error)]({ err: error }, 'a new token could not be stored; trying again');
-        await new Promise<void>((resolve) => clock.after(waitMs, resolve));
+        logFailure(logger, error, 'a new token could not be stored; trying again');
+        await sleep(clock, waitMs);
       }
     }
   };
@@ -226,8 +229,7 @@ export function createRefresher(
       } while (shouldLookAgain && !isStopped);
     } catch (error) {
       // A look that a stop overtakes finds its database closed.
-      if (!isStopped)
-        logger[levelOf(error)]({ err: error }, 'the accounts to refresh could not be read; trying again');
+      if (!isStopped) logFailure(logger, error, 'the accounts to refresh could not be read; trying again');
       sleepMs = afterErrorMs;
     }
     isLooking = false;
@@ -254,7 +256,7 @@ export function createRefresher(
     const free = atOnce - underWay.size;
     for (const { id } of due.filter((account) => !underWay.has(account.id)).slice(0, Math.max(0, free))) {
       refreshNow(id, { force: false, actor: 'housekeeper' }).catch((error: unknown) =>
-        logger[levelOf(error)]({ err: error, accountId: id }, 'a refresh failed on the way'),
+        logFailure(logger, error, 'a refresh failed on the way', { accountId: id }),
       );
     }
     // Those under way look again when they end.

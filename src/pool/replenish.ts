@@ -1,9 +1,10 @@
+import { BackgroundTasks } from '../lib/background-tasks.ts';
 import { createLimit } from '../lib/limit.ts';
 import type { ReplenishAnswer, StatusAnswer } from '../pool-api/schema.ts';
 import type { PoolContext } from './pool-context.ts';
 import { isoTime } from './present.ts';
 import { createRoom, usableIn } from './room.ts';
-import { levelOf } from './server-errors.ts';
+import { logFailure } from './server-errors.ts';
 import { createSourceStates } from './source-states.ts';
 import { createDraw, type Tally } from './sources/draw.ts';
 import { keysBySource } from './sources/key-journal.ts';
@@ -38,16 +39,13 @@ export function createReplenisher(context: PoolContext, sources: readonly Source
   const aborting = new AbortController();
   /** A source is drawn from once at a time: another draw would find the same files, and start the same command. */
   const turns = new Map(sources.map((source) => [source.name, createLimit(1)]));
-  const running = new Set<Promise<unknown>>();
+  const running = new BackgroundTasks();
   const stopWatching: (() => void)[] = [];
   let stopTimer = (): void => {};
   let isTending = false;
 
   const inBackground = (what: string, task: () => Promise<unknown>): void => {
-    const run: Promise<unknown> = task()
-      .catch((error: unknown) => logger[levelOf(error)]({ err: error }, what))
-      .finally(() => running.delete(run));
-    running.add(run);
+    running.add(task().catch((error: unknown) => logFailure(logger, error, what)));
   };
 
   const drawFrom = async (source: Source, draw: Draw, tally: () => Tally): Promise<void> => {
@@ -169,7 +167,7 @@ export function createReplenisher(context: PoolContext, sources: readonly Source
       aborting.abort();
       stopTimer();
       for (const stop of stopWatching) stop();
-      await Promise.all(running);
+      await running.ended();
     },
 
     async replenish(count, actor) {

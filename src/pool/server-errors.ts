@@ -2,6 +2,7 @@ import { AppError } from '../core/errors.ts';
 import { DatabaseError } from '../db/errors.ts';
 import { HttpFault, type HttpFaultKind } from '../lib/http-fault.ts';
 import { httpFaultFrom } from '../lib/http-server.ts';
+import type { Logger } from '../lib/logger.ts';
 import { PoolError, type PoolErrorCode } from '../pool-api/errors.ts';
 import type { ErrorAnswer } from '../pool-api/schema.ts';
 
@@ -52,9 +53,10 @@ export function isDatabaseAway(error: unknown): error is DatabaseError {
 }
 
 /** An outage of the database server is logged once; what fails for it, over and over, adds nothing. */
-export function levelOf(error: unknown): 'debug' | 'error' {
+export function logFailure(logger: Logger, error: unknown, message: string, facts: object = {}): void {
   const cause = error instanceof PoolError ? error.cause : error;
-  return cause instanceof DatabaseError && cause.code === 'database_unreachable' ? 'debug' : 'error';
+  const isOutage = cause instanceof DatabaseError && cause.code === 'database_unreachable';
+  logger[isOutage ? 'debug' : 'error']({ err: error, ...facts }, message);
 }
 
 /** The database cannot be used; that may pass soon. No answer names a file of this machine. */

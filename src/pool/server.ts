@@ -5,15 +5,14 @@ import type { BodyBudget } from '../lib/body-budget.ts';
 import { createDiskHealth } from '../lib/disk-health.ts';
 import { createHttpServer } from '../lib/http-server.ts';
 import type { Logger } from '../lib/logger.ts';
-import { shownKeys } from '../lib/shown-keys.ts';
-import { createWrongKeyLog } from '../lib/wrong-keys.ts';
+import { createWrongKeyLog, shownKeys } from '../lib/shown-keys.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import type { PoolService } from './create-pool.ts';
 import { EventStreams } from './event-stream.ts';
 import { createIdentify, type PoolKeys } from './keys.ts';
 import type { Caller } from './pool-context.ts';
 import { poolApi } from './routes.ts';
-import { errorBody, levelOf, poolErrorFrom, strangersBody } from './server-errors.ts';
+import { errorBody, logFailure, poolErrorFrom, strangersBody } from './server-errors.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -84,7 +83,7 @@ export function createPoolServer(options: PoolServerOptions): FastifyInstance {
       () => request.url + (isOwner ? '' : JSON.stringify(request.body ?? '')),
     );
     if (error.status >= 500 && !expectedCodes.has(error.code)) {
-      logger[levelOf(error)]({ err: error.cause ?? error, requestId: request.id }, 'a request failed');
+      logFailure(logger, error, 'a request failed', { err: error.cause ?? error, requestId: request.id });
     }
     if (error.retryAfterMs !== undefined) reply.header('retry-after', Math.ceil(error.retryAfterMs / 1000));
     const isStray = request.is404 && isOfGateway(request.url.split('?', 1)[0] ?? '');

@@ -20,7 +20,7 @@ import { type Claims, createClaims } from './claims.ts';
 import { parse } from './parse.ts';
 import { bearerOf, type Caller, hasBearer, type PoolContext } from './pool-context.ts';
 import { isoTime, presentLease, presentSession } from './present.ts';
-import { levelOf } from './server-errors.ts';
+import { logFailure } from './server-errors.ts';
 import type { EnsureResult, ReportedResult, ReportedTurn, StoredAccount } from './store/store.ts';
 import { createWaitingRoom, type WaitingRoom } from './waiting-room.ts';
 
@@ -93,12 +93,11 @@ export function createSessions(context: PoolContext): Sessions {
         .lending()
         .tell({ type: 'wanted', accountIds: ids })
         .catch((error: unknown) =>
-          logger[levelOf(error)]({ err: error }, 'other instances could not be asked for leases'),
+          logFailure(logger, error, 'other instances could not be asked for leases'),
         );
     },
     giveBack: (demand, granted) => giveBack(demand.sessionId, granted),
-    onError: (error) =>
-      logger[levelOf(error)]({ err: error }, 'a wait for leases failed after its caller had gone'),
+    onError: (error) => logFailure(logger, error, 'a wait for leases failed after its caller had gone'),
   });
 
   return {

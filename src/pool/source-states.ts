@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { backoffMs, withJitter } from '../lib/backoff.ts';
 import type { Clock } from '../lib/clock.ts';
 import { beginningOf } from '../lib/shown-text.ts';
 import type { Store } from './store/store.ts';
@@ -28,7 +29,6 @@ export interface SourceStates {
 
 const firstDelayMs = 60_000;
 const longestDelayMs = 3_600_000;
-const jitter = 0.25;
 const longestError = 1000;
 
 const unknown: SourceState = { state: 'ok', added: 0, inARow: 0, lastError: null, retryAt: null };
@@ -42,8 +42,8 @@ export function createSourceStates(store: Store, clock: Clock, random: () => num
     }));
   /** Doubles from a minute to an hour, and lies a little later each time, so that instances do not meet. */
   const later = (times: number): number => {
-    const delayMs = Math.min(longestDelayMs, firstDelayMs * 2 ** Math.min(20, times - 1));
-    return Math.round(clock.now() + Math.min(longestDelayMs, delayMs * (1 + jitter * random())));
+    const delayMs = withJitter(backoffMs(times - 1, firstDelayMs, longestDelayMs), 1, 1.25, random);
+    return Math.round(clock.now() + Math.min(longestDelayMs, delayMs));
   };
 
   return {

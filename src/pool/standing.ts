@@ -121,10 +121,6 @@ export function isTokenReason(reason: string | null): boolean {
   return tokenReasons.some((one) => one === reason);
 }
 
-export function doubling(firstMs: number, times: number, longestMs: number): number {
-  return Math.min(longestMs, firstMs * 2 ** Math.min(30, Math.max(0, times - 1)));
-}
-
 export function iso(time: number): string {
   return new Date(time).toISOString();
 }

@@ -18,6 +18,11 @@ import { createVault, VaultError } from './vault.ts';
 const key = new Uint8Array(32).fill(1);
 
 describe('a vault', () => {
+  it('opens what earlier releases stored', () => {
+    const sealed = 'v1.rWcEnzOuibolcvW0RyN_RkEpNXBOq2uHk4yuzvdiscEYXsEG';
+    expect(createVault(new Uint8Array(32).fill(7)).open('acc', 'refresh_token', sealed)).toBe('a secret');
+  });
+
   it('opens what it sealed, for the same account and field only', () => {
     const vault = createVault(key);
     const sealed = vault.seal('acc_1', 'credential', 'wk-secret');

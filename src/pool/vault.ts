@@ -1,4 +1,5 @@
-import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from 'node:crypto';
+import { createHmac, hkdfSync } from 'node:crypto';
+import { sealText, unsealText } from '../lib/sealed-bytes.ts';
 
 /** What is wrong with the master key. The message may be shown to the operator; it holds no key. */
 export class VaultError extends Error {
@@ -21,8 +22,6 @@ export interface Vault {
 }
 
 const formatVersion = 'v1';
-const nonceBytes = 12;
-const tagBytes = 16;
 
 /** What a rotated vault's fingerprint key is sealed as. */
 const fingerprintSeal = ['vault', 'fingerprint_key'] as const;
@@ -41,34 +40,19 @@ export function createVault(masterKey: Uint8Array, sealedFingerprintKey?: string
 
   const sealing: Pick<Vault, 'seal' | 'open'> = {
     seal(accountId, field, plain) {
-      const nonce = randomBytes(nonceBytes);
-      const cipher = createCipheriv('aes-256-gcm', sealKey, nonce, { authTagLength: tagBytes });
-      cipher.setAAD(boundTo(accountId, field));
-      const body = Buffer.concat([cipher.update(plain, 'utf8'), cipher.final()]);
-      return `${formatVersion}.${Buffer.concat([nonce, body, cipher.getAuthTag()]).toString('base64url')}`;
+      return `${formatVersion}.${sealText(sealKey, plain, boundTo(accountId, field))}`;
     },
     open(accountId, field, sealed) {
       const [version, text] = sealed.split('.', 2);
-      const bytes = Buffer.from(text ?? '', 'base64url');
-      if (version !== formatVersion || bytes.length < nonceBytes + tagBytes) {
-        throw new VaultError(`The sealed ${field} of account ${accountId} has an unknown format.`);
-      }
-      const decipher = createDecipheriv('aes-256-gcm', sealKey, bytes.subarray(0, nonceBytes), {
-        authTagLength: tagBytes,
-      });
-      decipher.setAAD(boundTo(accountId, field));
-      decipher.setAuthTag(bytes.subarray(-tagBytes));
+      const what = `The sealed ${field} of account ${accountId}`;
+      let plain: string | undefined;
       try {
-        const body = decipher.update(bytes.subarray(nonceBytes, -tagBytes));
-        return Buffer.concat([body, decipher.final()]).toString('utf8');
-      } catch (error) {
-        throw new VaultError(
-          `The sealed ${field} of account ${accountId} cannot be opened: it was altered.`,
-          {
-            cause: error,
-          },
-        );
+        if (version === formatVersion) plain = unsealText(sealKey, text ?? '', boundTo(accountId, field));
+      } catch (cause) {
+        throw new VaultError(`${what} cannot be opened: it was altered.`, { cause });
       }
+      if (plain === undefined) throw new VaultError(`${what} has an unknown format.`);
+      return plain;
     },
   };
   const fingerprintKey =

@@ -33,7 +33,7 @@ export async function askJson(
   const isRefusal = answer.status === 402 || answer.status === 403;
   if ((form === 'page' && answer.status !== 429) || (form !== 'json' && isRefusal))
     throw answeredOnTheWay({ cause: new Error(beginningOf(text, 2_000)) });
-  const retryAfterMs = readRetryAfter(answer.headers['retry-after']);
+  const retryAfterMs = readRetryAfter(answer.headers);
   // Google answers so where others say 401.
   const isBadKey = answer.status === 400 && text.includes('API_KEY_INVALID');
   if (answer.status === 401 || isBadKey) {

@@ -54,7 +54,7 @@ export function createKeyApi({ adminKey, baseUrl, http, userAgent }: KeyApiOptio
       // An HTML page with status 404 does not mean that the key is gone.
       if (!isGood && form === 'page') throw answeredOnTheWay({ cause: new Error(beginningOf(text, 2_000)) });
       if (answer.status === 404) return null;
-      if (!isGood) throw failureOf(answer.status, answer.headers['retry-after']);
+      if (!isGood) throw failureOf(answer.status, readRetryAfter(answer.headers));
       const parsed = schema.safeParse(parseJson(answer.body), upToFirstProblem);
       if (parsed.success) return parsed.data;
       throw new AppError('upstream_protocol', 'The key-management API answered something unknown.', {
@@ -64,7 +64,7 @@ export function createKeyApi({ adminKey, baseUrl, http, userAgent }: KeyApiOptio
   };
 }
 
-function failureOf(status: number, retryAfter: string | string[] | undefined): AppError {
+function failureOf(status: number, retryAfterMs: number | undefined): AppError {
   if (status === 401) {
     return new AppError('upstream_unauthorized', 'The key-management API rejects the admin key: replace it.');
   }
@@ -75,7 +75,6 @@ function failureOf(status: number, retryAfter: string | string[] | undefined): A
     );
   }
   if (status === 429) {
-    const retryAfterMs = readRetryAfter(retryAfter);
     return new AppError('upstream_rate_limited', 'The key-management API asks to wait.', {
       ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
     });

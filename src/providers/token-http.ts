@@ -53,7 +53,7 @@ export function createPostForm(http: ProviderHttp, userAgent: string): PostForm 
     return {
       status: answer.status,
       body: parseJsonObject(answer.body),
-      retryAfterMs: readRetryAfter(answer.headers['retry-after']),
+      retryAfterMs: readRetryAfter(answer.headers),
     };
   };
 }

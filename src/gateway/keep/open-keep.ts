@@ -1,5 +1,7 @@
 import type { Clock } from '../../lib/clock.ts';
+import { errorCode } from '../../lib/error-code.ts';
 import type { Logger } from '../../lib/logger.ts';
+import { onceAMinute } from '../../lib/once-a-minute.ts';
 import type { Keep, KeepFigures, OpenKeep } from './keep.ts';
 import { createMemoryKeep } from './memory-keep.ts';
 import { openResilientKeep } from './resilient-keep.ts';
@@ -25,7 +27,6 @@ export interface GatewayKeep extends Keep {
  * millisecond, fills up with conversations that never go on, and costs a third more than it holds.
  */
 const memoryBytes = 16 * 1024 * 1024;
-const warnAgainMs = 60_000;
 
 /**
  * Opens what KEEP_URL names. Never fails for the store's sake: without it the gateway goes on with its memory, says so
@@ -34,15 +35,15 @@ const warnAgainMs = 60_000;
 export async function openKeep(options: OpenKeepOptions): Promise<GatewayKeep> {
   const { url, maxBytes, clock, logger } = options;
   let failures = 0;
-  let warnedAt = Number.NEGATIVE_INFINITY;
-  const onFailure = (error: unknown): void => {
-    failures += 1;
-    if (clock.monotonic() - warnedAt < warnAgainMs) return;
-    warnedAt = clock.monotonic();
+  const warn = onceAMinute(clock, (_count, error: unknown) =>
     logger.warn(
       { err: error, failures },
       'the keep failed; conversations and stored responses may be forgotten, turns go on',
-    );
+    ),
+  );
+  const onFailure = (error: unknown): void => {
+    failures += 1;
+    warn(error);
   };
 
   const smallBytes = Math.min(memoryBytes, maxBytes);
@@ -81,7 +82,7 @@ export async function openKeep(options: OpenKeepOptions): Promise<GatewayKeep> {
 
 function awayMessage(error: unknown): string {
   const reason = error instanceof Error ? error.message : String(error);
-  const isHeld = error instanceof Error && 'code' in error && error.code === 'database_in_use';
+  const isHeld = errorCode(error) === 'database_in_use';
   const advice = isHeld
     ? 'Give each gateway a file of its own (KEEP_URL=sqlite:gateway-2.db), or let them share KEEP_URL=postgres://…'
     : 'Set KEEP_URL to a file or a database that can be used, or to "memory".';

@@ -2,10 +2,11 @@ import { lookup as systemLookup } from 'node:dns';
 import { request as httpRequest, type RequestOptions } from 'node:http';
 import type { Socket } from 'node:net';
 import { buildConnector } from 'undici';
+import { errorCode } from '../error-code.ts';
 import { isServerAddress } from '../ip-addresses.ts';
 import { judgedLookup, type LookupAll } from '../judged-lookup.ts';
 import { type NamedProxy, type ProxyRules, proxyAuthorization, shownProxy } from './proxy-rules.ts';
-import { codeOf, UnsentError } from './transport-errors.ts';
+import { UnsentError } from './transport-errors.ts';
 
 /** Opens connections to origins, directly or through a proxy. */
 export interface Connector {
@@ -65,7 +66,7 @@ export function createConnector(
     const answer = await askForTunnel(socket, proxy, target, { timeoutMs, userAgent }).catch(
       (cause: unknown) => {
         socket.destroy();
-        const message = `The proxy of ${proxy.setting} (${shownProxy(proxy)}) did not answer the request for a tunnel (${codeOf(cause) ?? 'no answer'}): is it an HTTP proxy?`;
+        const message = `The proxy of ${proxy.setting} (${shownProxy(proxy)}) did not answer the request for a tunnel (${errorCode(cause) ?? 'no answer'}): is it an HTTP proxy?`;
         throw new UnsentError('proxy', message, cause);
       },
     );
@@ -124,10 +125,10 @@ function unreachable(origin: URL, cause: unknown, proxy: NamedProxy | undefined)
   const phase = phaseOf(cause);
   if (proxy === undefined) return new UnsentError(phase, sentence(`${origin.host} ${whatOf(cause)}`), cause);
   const way = `${origin.host}, reached through the proxy of ${proxy.setting} (${shownProxy(proxy)}),`;
-  if (certificateCodes.test(codeOf(cause) ?? '')) {
+  if (certificateCodes.test(errorCode(cause) ?? '')) {
     return new UnsentError(phase, sentence(`${way} ${whatOf(cause)}`), cause);
   }
-  const message = `${way} did not complete the TLS handshake (${codeOf(cause) ?? 'no connection'}): ask the proxy's operator whether it lets ${origin.host} pass, or except the host with NO_PROXY.`;
+  const message = `${way} did not complete the TLS handshake (${errorCode(cause) ?? 'no connection'}): ask the proxy's operator whether it lets ${origin.host} pass, or except the host with NO_PROXY.`;
   return new UnsentError(phase, message, cause);
 }
 
@@ -166,7 +167,7 @@ function askForTunnel(
 }
 
 function phaseOf(cause: unknown): UnsentError['phase'] {
-  const code = codeOf(cause) ?? '';
+  const code = errorCode(cause) ?? '';
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN' || cause instanceof OddAddressError) return 'name';
   return certificateCodes.test(code) || /^(ERR_SSL|ERR_TLS|EPROTO)/.test(code) ? 'tls' : 'connect';
 }
@@ -176,7 +177,7 @@ function whatOf(cause: unknown): string {
   if (cause instanceof OddAddressError) {
     return 'is resolved to an address of a cloud’s metadata or of one link only, and nothing was sent: check the name and the DNS';
   }
-  const code = codeOf(cause) ?? 'no connection';
+  const code = errorCode(cause) ?? 'no connection';
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
     return `cannot be resolved (${code}): check the name, the network and its DNS`;
   }

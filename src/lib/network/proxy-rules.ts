@@ -80,7 +80,7 @@ function exceptionFrom(given: string): Exception | undefined {
   }
   const domain = name.replace(/^\*?\./, '');
   if (domain.includes('*')) {
-    const parts = domain.split('*').map((part) => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&'));
+    const parts = domain.split('*').map(RegExp.escape);
     const pattern = new RegExp(`^${parts.join('.*')}$`);
     return { port, matches: (host) => pattern.test(host) };
   }

@@ -1,3 +1,5 @@
+import { errorCode } from '../error-code.ts';
+
 /** Where a request failed that never reached the other side. */
 export type UnsentPhase =
   /** The name has no address. */
@@ -25,7 +27,7 @@ export class UnsentError extends Error {
     super(message, cause === undefined ? undefined : { cause });
     this.name = 'UnsentError';
     this.phase = phase;
-    this.code = codeOf(cause);
+    this.code = errorCode(cause);
   }
 }
 
@@ -61,7 +63,7 @@ const lossCodes = new Set(['ECONNRESET', 'ECONNABORTED', 'EPIPE', 'UND_ERR_SOCKE
 
 /** The connection was closed or reset, as against an answer that cannot be read or an end from our side. */
 export function isConnectionLoss(error: unknown): boolean {
-  return error instanceof ConnectionLostError || lossCodes.has(codeOf(error) ?? '');
+  return error instanceof ConnectionLostError || lossCodes.has(errorCode(error) ?? '');
 }
 
 /** The failure that proves that no byte of the request was processed, if there is one among the causes of `error`. */
@@ -81,8 +83,11 @@ const neverConnected = new Set([
   'EAI_AGAIN',
   'EHOSTUNREACH',
   'ENETUNREACH',
+  'ENETDOWN',
   'EADDRNOTAVAIL',
   'UND_ERR_CONNECT_TIMEOUT',
+  // No such socket.
+  'ENOENT',
 ]);
 
 /** No byte of the request was processed by the other side. The only judge of that. */
@@ -93,11 +98,5 @@ export function isSurelyUnsent(error: unknown, depth = 0): boolean {
   if (error instanceof AggregateError) {
     return error.errors.length > 0 && error.errors.every((one) => isSurelyUnsent(one, depth + 1));
   }
-  return neverConnected.has(codeOf(error) ?? '') || isSurelyUnsent(error.cause, depth + 1);
-}
-
-export function codeOf(error: unknown): string | undefined {
-  if (!(error instanceof Error)) return undefined;
-  if ('code' in error && typeof error.code === 'string') return error.code;
-  return error instanceof AggregateError ? codeOf(error.errors[0]) : undefined;
+  return neverConnected.has(errorCode(error) ?? '') || isSurelyUnsent(error.cause, depth + 1);
 }

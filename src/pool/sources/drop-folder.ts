@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, lstat, open, readdir, rename, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { errorCode } from '../../lib/error-code.ts';
 import { decodeText } from '../../lib/read-text.ts';
 import { SourceError } from './source.ts';
 
@@ -65,7 +66,9 @@ export function createDropFolder(path: string, mark: string, now: () => number):
         : all.filter((name) => name === basename(path) || name.startsWith(`${basename(path)}.taken-`));
     } catch (error) {
       if (isMissing(error)) return [];
-      throw new SourceError(`the folder ${folder} cannot be read (${codeOf(error)})`, { cause: error });
+      throw new SourceError(`the folder ${folder} cannot be read (${errorCode(error) ?? 'unknown error'})`, {
+        cause: error,
+      });
     }
   };
 
@@ -107,9 +110,12 @@ export function createDropFolder(path: string, mark: string, now: () => number):
         await rename(file, taken);
       } catch (error) {
         if (isMissing(error)) return null;
-        throw new SourceError(`${file} cannot be renamed (${codeOf(error)}): the pool needs to write there`, {
-          cause: error,
-        });
+        throw new SourceError(
+          `${file} cannot be renamed (${errorCode(error) ?? 'unknown error'}): the pool needs to write there`,
+          {
+            cause: error,
+          },
+        );
       }
       return { path: taken, name: basename(file) };
     },
@@ -143,7 +149,9 @@ export function createDropFolder(path: string, mark: string, now: () => number):
       } catch (error) {
         if (error instanceof SourceError) throw error;
         if (isMissing(error)) return null;
-        throw new SourceError(`${file.name} cannot be read (${codeOf(error)})`, { cause: error });
+        throw new SourceError(`${file.name} cannot be read (${errorCode(error) ?? 'unknown error'})`, {
+          cause: error,
+        });
       }
     },
 
@@ -186,9 +194,12 @@ async function append(path: string, lines: readonly string[]): Promise<void> {
     await handle.sync();
   } catch (error) {
     if (error instanceof SourceError) throw error;
-    throw new SourceError(`${path} cannot be written (${codeOf(error)}): remove what else has that name`, {
-      cause: error,
-    });
+    throw new SourceError(
+      `${path} cannot be written (${errorCode(error) ?? 'unknown error'}): remove what else has that name`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 
@@ -202,7 +213,9 @@ async function lstatOrNull(path: string) {
 
 function nullIfMissing(error: unknown, path: string): null {
   if (isMissing(error)) return null;
-  throw new SourceError(`${path} cannot be looked at (${codeOf(error)})`, { cause: error });
+  throw new SourceError(`${path} cannot be looked at (${errorCode(error) ?? 'unknown error'})`, {
+    cause: error,
+  });
 }
 
 async function unlinkIfThere(path: string): Promise<void> {
@@ -212,9 +225,5 @@ async function unlinkIfThere(path: string): Promise<void> {
 }
 
 function isMissing(error: unknown): boolean {
-  return codeOf(error) === 'ENOENT';
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
+  return errorCode(error) === 'ENOENT';
 }

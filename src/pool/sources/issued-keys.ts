@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { AppError, type ErrorCode } from '../../core/errors.ts';
 import type { KeyIssuer } from '../../core/provider.ts';
+import { backoffMs } from '../../lib/backoff.ts';
 import { defaultSettings } from '../account-settings.ts';
 import type { SourceTools } from './adopt.ts';
 import { createKeyJournal, type JournalEntry } from './key-journal.ts';
@@ -100,8 +101,8 @@ export function createIssuedKeysSource(
       }
       await journal.forget(entry);
     } catch (error) {
-      const delayMs = Math.min(longestRetryMs, firstRetryMs * 2 ** Math.min(20, failures));
-      await journal.write(entry, { failures: failures + 1, retryAt: clock.now() + delayMs });
+      const retryAt = clock.now() + backoffMs(failures, firstRetryMs, longestRetryMs);
+      await journal.write(entry, { failures: failures + 1, retryAt });
       logger.warn(
         { err: error, source: name, key: keyName },
         'a key could not be deleted at its vendor; it is tried again',

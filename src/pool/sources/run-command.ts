@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { errorCode } from '../../lib/error-code.ts';
 import { beginningOf } from '../../lib/shown-text.ts';
 
 export interface CommandCall {
@@ -51,7 +52,7 @@ export function runCommand(call: CommandCall): Promise<CommandEnd> {
       try {
         process.kill(-child.pid, 'SIGKILL');
       } catch (error) {
-        if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+        if (errorCode(error) !== 'ESRCH') throw error;
       }
     };
     const complained = (): string => {
@@ -91,7 +92,7 @@ export function runCommand(call: CommandCall): Promise<CommandEnd> {
       resolve({ output: whole, complaints: complained(), fault });
     };
     child.on('error', (error) => {
-      const code = 'code' in error ? String(error.code) : error.message;
+      const code = errorCode(error) ?? error.message;
       fault ??= `${program} cannot be started (${code})`;
       if (child.pid === undefined) end();
     });

@@ -24,11 +24,7 @@ export function classifyFailure(response: FailedResponse, now: number): AppError
   const { status } = response;
   const answer = readFailedAnswer(response);
   const cause = new Error(`status ${status}: ${beginningOf(answer.text, maxEvidence)}`);
-  const answeredAt = Date.parse(String(response.headers['date'] ?? ''));
-  const retryAfterMs = readRetryAfter(
-    response.headers['retry-after'],
-    Number.isNaN(answeredAt) ? now : answeredAt,
-  );
+  const retryAfterMs = readRetryAfter(response.headers, now);
   const options = { cause, ...(retryAfterMs !== undefined && { retryAfterMs }) };
 
   if (answer.form !== 'page' && [400, 403, 404, 422].includes(status) && modelNotAllowed.test(answer.text)) {

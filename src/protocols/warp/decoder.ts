@@ -1,8 +1,8 @@
 import { createParser } from 'eventsource-parser';
 import { AppError } from '../../core/errors.ts';
 import type { ConversationMemory, TurnDecoder } from '../../core/protocol.ts';
-import { shortened } from '../../core/shortened.ts';
 import type { TurnEvent } from '../../core/turn.ts';
+import { shortened } from '../../lib/shown-text.ts';
 import { type Anomaly, applyAction, applyAppend, type NoteAnomaly } from './apply-action.ts';
 import { endingOf, nothingAnswered } from './finish.ts';
 import { ResponseEventSchema, type StreamFinished, type StreamInit } from './gen/warp_pb.js';

@@ -1,5 +1,5 @@
 import { AppError } from '../../core/errors.ts';
-import { shortened } from '../../core/shortened.ts';
+import { shortened } from '../../lib/shown-text.ts';
 import { type StreamFinished, StreamFinishedSchema } from './gen/warp_pb.js';
 import { internalErrorOf, upstreamFailed } from './internal-error.ts';
 import { upstreamWords } from './upstream-words.ts';

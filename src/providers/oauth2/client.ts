@@ -65,7 +65,7 @@ export function beginExchange(
     });
     mustBeOfHost(answer, host);
     status = answer.status;
-    retryAfterMs = readRetryAfter(answer.headers['retry-after']);
+    retryAfterMs = readRetryAfter(answer.headers);
     const read = tolerantly(Buffer.from(answer.body).toString('utf8'), status);
     idToken = read.idToken;
     return new Response(read.text, {

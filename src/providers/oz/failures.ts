@@ -117,7 +117,7 @@ function answeredIn(thrown: unknown): Answered | undefined {
   const problem = problemSchema.safeParse(answered.error).data;
   return {
     status: answered.status,
-    retryAfterMs: readRetryAfter(answered.headers?.get('retry-after') ?? undefined),
+    retryAfterMs: readRetryAfter({ 'retry-after': answered.headers?.get('retry-after') ?? undefined }),
     problem: problem && { code: platformCodeOf(problem.type), isRetryable: problem.retryable },
   };
 }

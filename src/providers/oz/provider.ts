@@ -1,6 +1,7 @@
 import { AppError } from '../../core/errors.ts';
 import type { CallingProvider, ProviderHttp, ProviderModel, QuotaAnswer } from '../../core/provider.ts';
 import type { TurnCaller } from '../../core/turn-caller.ts';
+import { BackgroundTasks } from '../../lib/background-tasks.ts';
 import { type Clock, systemClock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/logger.ts';
 import { within } from '../../lib/within.ts';
@@ -56,18 +57,17 @@ export function createOzProvider(options: OzProviderOptions): CallingProvider {
 }
 
 function createCaller(clock: Clock, options: RunOptions): TurnCaller {
-  const running = new Set<Promise<void>>();
+  const running = new BackgroundTasks();
   return {
     images: imageLimits,
     capabilities: new Set(),
     start(call) {
       const run = startRun(options, call);
       running.add(run.ended);
-      void run.ended.then(() => running.delete(run.ended));
       return run.call;
     },
     async close() {
-      await within(Promise.all(running), clock, closeWithinMs);
+      await within(running.ended(), clock, closeWithinMs);
     },
   };
 }

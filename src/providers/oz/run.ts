@@ -4,8 +4,10 @@ import { AppError } from '../../core/errors.ts';
 import type { TurnEvent } from '../../core/turn.ts';
 import type { RunningCall, TurnCall } from '../../core/turn-caller.ts';
 import { amount } from '../../lib/amount.ts';
+import { withJitter } from '../../lib/backoff.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/logger.ts';
+import { sleep } from '../../lib/sleep.ts';
 import { beginRun, cancelRun, findRun, type OzRun, readRun, readSaid } from './calls.ts';
 import type { OzClients } from './client.ts';
 import { errorFromOz, errorOfRun, hasSurelyBegunNothing, statusOf } from './failures.ts';
@@ -71,19 +73,6 @@ export function startRun(options: RunOptions, call: TurnCall): Run {
     emit([{ type: 'error', error }]);
   }
 
-  function wait(ms: number, signal?: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const end = () => {
-        cancelTimer();
-        signal?.removeEventListener('abort', end);
-        resolve();
-      };
-      const cancelTimer = clock.after(ms, end);
-      if (signal?.aborted) end();
-      else signal?.addEventListener('abort', end, { once: true });
-    });
-  }
-
   function showUrl(url: string | null | undefined): void {
     if (!url || url === shownUrl || sent !== '' || isOver) return;
     shownUrl = url;
@@ -118,7 +107,7 @@ export function startRun(options: RunOptions, call: TurnCall): Run {
   /** The answer is lost, so the run may be there: it is looked for, and never begun again. */
   async function findBegun(oz: OzAPI, lost: unknown): Promise<string | undefined> {
     for (let looks = 0; looks < looksForLost; looks += 1) {
-      await wait(delay(looks));
+      await sleep(clock, delay(looks));
       try {
         const runId = await findRun(oz, name);
         if (runId !== undefined) return runId;
@@ -137,7 +126,7 @@ export function startRun(options: RunOptions, call: TurnCall): Run {
   async function follow(oz: OzAPI, runId: string): Promise<boolean> {
     let quietLooks = 0;
     while (!isOver) {
-      await wait(Math.max(delay(quietLooks), trouble?.retryAfterMs ?? 0), stop.signal);
+      await sleep(clock, Math.max(delay(quietLooks), trouble?.retryAfterMs ?? 0), stop.signal);
       await paused?.promise;
       if (isOver) break;
       quietLooks += 1;
@@ -221,7 +210,7 @@ export function startRun(options: RunOptions, call: TurnCall): Run {
   async function answerOf(oz: OzAPI, runId: string): Promise<string | undefined> {
     let last: unknown;
     for (let looks = 0; looks < looksForAnswer && !isOver; looks += 1) {
-      if (looks > 0) await wait(delay(looks), stop.signal);
+      if (looks > 0) await sleep(clock, delay(looks), stop.signal);
       try {
         const said = await readSaid(oz, runId, stop.signal);
         const answer = wantsJson ? said.at(-1) : said.join('\n\n');
@@ -252,7 +241,7 @@ export function startRun(options: RunOptions, call: TurnCall): Run {
           return;
         }
         // A run that is being prepared says 409 until it can be cancelled.
-        await wait(delay(tries));
+        await sleep(clock, delay(tries));
       }
     }
   }
@@ -260,7 +249,7 @@ export function startRun(options: RunOptions, call: TurnCall): Run {
   /** Ever longer, and never in step with others. */
   function delay(looks: number): number {
     const base = Math.min(firstLookMs * 1.5 ** looks, lookAtLeastEveryMs);
-    return base * (0.8 + 0.4 * options.random());
+    return withJitter(base, 0.8, 1.2, options.random);
   }
 
   function end(error: AppError): void {

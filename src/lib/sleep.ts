@@ -1,0 +1,17 @@
+interface Timer {
+  after(delayMs: number, task: () => void, isAwaited?: boolean): () => void;
+}
+
+/** Resolves after `delayMs`, or when `signal` aborts: whoever has to know which looks at the signal. */
+export function sleep(clock: Timer, delayMs: number, signal?: AbortSignal, isAwaited = false): Promise<void> {
+  if (signal?.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    const end = (): void => {
+      cancel();
+      signal?.removeEventListener('abort', end);
+      resolve();
+    };
+    const cancel = clock.after(delayMs, end, isAwaited);
+    signal?.addEventListener('abort', end, { once: true });
+  });
+}
