@@ -11,6 +11,7 @@ import {
   WWWAuthenticateChallengeError,
 } from 'oauth4webapi';
 import { type ProviderHttp, TokenError } from '../../core/provider.ts';
+import { isJsonObject, parseJson } from '../../lib/parse-json.ts';
 import { readRetryAfter } from '../../lib/retry-after.ts';
 import { secondsField, textField } from '../token-grant.ts';
 import { asTokenError, mustBeOfHost } from '../token-http.ts';
@@ -20,7 +21,6 @@ export interface Oauth2Settings {
   readonly clientId: string;
   readonly clientSecret: string | undefined;
   readonly deviceAuthorizationUrl: string | undefined;
-  readonly scope: string | undefined;
 }
 
 /** One exchange with the authorisation server: what oauth4webapi needs, and what it does not tell. */
@@ -35,19 +35,23 @@ export interface Exchange {
   failure(error: unknown): TokenError;
 }
 
-const timeoutMs = 5_000;
+const tokenTimeoutMs = 5_000;
+const deviceTimeoutMs = 10_000;
+/** How long a login may take where its server does not say. */
+const usualCodeSeconds = 600;
 
-/** `host` is what the operator calls the place, such as `providers.corp.token_url`. */
+/** `host` is what the operator calls the place, such as `providers.corp.token_url`; `advice` is for when it refuses. */
 export function beginExchange(
   settings: Oauth2Settings,
   parts: {
     readonly http: ProviderHttp;
     readonly userAgent: string;
     readonly host: string;
+    readonly advice: string;
     readonly signal?: AbortSignal | undefined;
   },
 ): Exchange {
-  const { http, userAgent, host, signal } = parts;
+  const { http, userAgent, host, advice, signal } = parts;
   let idToken: string | undefined;
   let status = 0;
   let retryAfterMs: number | undefined;
@@ -58,7 +62,7 @@ export function beginExchange(
       url: String(input),
       headers: { ...Object.fromEntries(new Headers(init?.headers)), 'user-agent': userAgent },
       body: String(init?.body ?? ''),
-      timeoutMs,
+      timeoutMs: String(input) === settings.deviceAuthorizationUrl ? deviceTimeoutMs : tokenTimeoutMs,
       ...(signal && { signal }),
     }).catch((error: unknown) => {
       throw asTokenError(error, host);
@@ -110,11 +114,8 @@ export function beginExchange(
         error instanceof WWWAuthenticateChallengeError ||
         error instanceof OperationProcessingError;
       if (isAnswer && (status === 503 || (status >= 300 && status < 500))) {
-        const advice =
-          status === 429 || status === 503
-            ? 'It will be asked again later.'
-            : 'Check its address, client_id and client_secret.';
-        return new TokenError('refused', `${host} answered ${said}. ${advice}`, options);
+        const next = status === 429 || status === 503 ? 'It will be asked again later.' : advice;
+        return new TokenError('refused', `${host} answered ${said}. ${next}`, options);
       }
       const what = status === 200 ? 'an answer without a usable token' : said;
       return new TokenError('unknown', `${host} answered ${what}. The token may have been used up.`, options);
@@ -123,30 +124,25 @@ export function beginExchange(
 }
 
 /**
- * A token was issued by the time it is read, so nothing about its wrapping may lose it: what is only odd is put right or
- * left out. The ID token is taken out, since only its address is of use here and nobody has configured its issuer.
+ * A token was issued, or a code, by the time it is read, so nothing about its wrapping may lose it: what is only odd is put
+ * right or left out. The ID token is taken out, since only its address is of use here and nobody has configured its issuer.
  */
 function tolerantly(
   text: string,
   status: number,
-): { readonly text: string; readonly isJson: boolean; readonly idToken?: string } {
-  let body: unknown;
-  try {
-    body = JSON.parse(text);
-  } catch {
-    return { text, isJson: false };
-  }
-  if (status !== 200 || typeof body !== 'object' || body === null) return { text, isJson: true };
-  const given = body as Record<string, unknown>;
-  const { id_token: _idToken, refresh_token: _refresh, expires_in: _expires, scope: _scope, ...rest } = given;
-  const refreshToken = textField(given, 'refresh_token');
-  const lifetime = secondsField(given, 'expires_in');
-  const idToken = textField(given, 'id_token');
+): { readonly text: string; readonly isJson: boolean; readonly idToken?: string | undefined } {
+  const body = parseJson(text);
+  if (body === undefined) return { text, isJson: false };
+  if (status !== 200 || !isJsonObject(body)) return { text, isJson: true };
+  const { id_token: _id, refresh_token: _refresh, scope: _scope, ...rest } = body;
+  const isCode = 'device_code' in body;
   const tidied = {
     ...rest,
-    ...('access_token' in given && typeof given['token_type'] !== 'string' ? { token_type: 'bearer' } : {}),
-    ...(refreshToken === undefined ? {} : { refresh_token: refreshToken }),
-    ...(lifetime === undefined ? {} : { expires_in: lifetime }),
+    ...('access_token' in body && typeof body['token_type'] !== 'string' ? { token_type: 'bearer' } : {}),
+    refresh_token: textField(body, 'refresh_token'),
+    verification_uri: textField(body, 'verification_uri', 'verification_url'),
+    expires_in: secondsField(body, 'expires_in') ?? (isCode ? usualCodeSeconds : undefined),
+    interval: secondsField(body, 'interval'),
   };
-  return { text: JSON.stringify(tidied), isJson: true, ...(idToken === undefined ? {} : { idToken }) };
+  return { text: JSON.stringify(tidied), isJson: true, idToken: textField(body, 'id_token') };
 }

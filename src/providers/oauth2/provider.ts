@@ -1,17 +1,11 @@
 import {
-  deviceAuthorizationRequest,
-  deviceCodeGrantRequest,
-  processDeviceAuthorizationResponse,
-  processDeviceCodeResponse,
   processRefreshTokenResponse,
-  ResponseBodyError,
   refreshTokenGrantRequest,
   type TokenEndpointResponse,
 } from 'oauth4webapi';
 import { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
 import {
-  type DeviceLogins,
   type Provider,
   type ProviderHttp,
   type QuotaAnswer,
@@ -19,14 +13,15 @@ import {
   type TokenGrant,
 } from '../../core/provider.ts';
 import { isLoopbackUrl } from '../../lib/loopback.ts';
-import { ownValue } from '../../lib/own-value.ts';
 import { checkApiKey } from '../api-key.ts';
 import { askJson } from '../ask-json.ts';
 import { grantOf, textField } from '../token-grant.ts';
 import { beginExchange, type Exchange, type Oauth2Settings } from './client.ts';
+import { createDeviceLogins } from './device-logins.ts';
 
 export interface Oauth2ProviderOptions extends Oauth2Settings {
   readonly name: string;
+  readonly scope: string | undefined;
   /** Answers what is left, as JSON: see `quotaSchema`. */
   readonly quotaUrl: string | undefined;
   readonly http: ProviderHttp;
@@ -36,8 +31,6 @@ export interface Oauth2ProviderOptions extends Oauth2Settings {
   readonly now: () => number;
 }
 
-const usualIntervalMs = 5_000;
-
 /** Any issuer of plain OAuth 2.0 tokens (RFC 6749), with logins on a second device where it has them (RFC 8628). */
 export function createOauth2Provider(options: Oauth2ProviderOptions): Provider {
   const { name, quotaUrl, http, userAgent, now } = options;
@@ -46,6 +39,7 @@ export function createOauth2Provider(options: Oauth2ProviderOptions): Provider {
       http: options.tokenHttp,
       userAgent,
       host: `providers.${name}.${setting}`,
+      advice: 'Check its address, client_id and client_secret.',
       signal,
     });
 
@@ -63,64 +57,13 @@ export function createOauth2Provider(options: Oauth2ProviderOptions): Provider {
     });
   };
 
-  const logins: DeviceLogins = {
-    async start(signal) {
-      const exchange = begin('device_authorization_url', signal);
-      const { server, client, authentication } = exchange;
-      try {
-        const parameters = options.scope === undefined ? {} : { scope: options.scope };
-        const response = await deviceAuthorizationRequest(
-          server,
-          client,
-          authentication,
-          parameters,
-          exchange.options,
-        );
-        const begun = await processDeviceAuthorizationResponse(server, client, response);
-        const complete = webAddress(begun.verification_uri_complete);
-        const verificationUri = webAddress(begun.verification_uri);
-        if (verificationUri === undefined) {
-          throw new TokenError('refused', `providers.${name} named no web page to log in at.`);
-        }
-        return {
-          deviceCode: begun.device_code,
-          userCode: begun.user_code,
-          verificationUri,
-          ...(complete === undefined ? {} : { verificationUriComplete: complete }),
-          expiresInMs: begun.expires_in * 1_000,
-          intervalMs: begun.interval === undefined ? usualIntervalMs : begun.interval * 1_000,
-        };
-      } catch (error) {
-        throw exchange.failure(error);
-      }
-    },
-
-    async poll(deviceCode, signal) {
-      const exchange = begin('token_url', signal);
-      const { server, client, authentication } = exchange;
-      try {
-        const response = await deviceCodeGrantRequest(
-          server,
-          client,
-          authentication,
-          deviceCode,
-          exchange.options,
-        );
-        const grant = grantFrom(await processDeviceCodeResponse(server, client, response), exchange);
-        if (grant.refreshToken === undefined) {
-          throw new TokenError(
-            'invalid_grant',
-            `The login was approved, but "${name}" gave no refresh token: its scope may have to ask for one, such as offline_access.`,
-          );
-        }
-        return { result: 'granted', grant: { ...grant, refreshToken: grant.refreshToken } };
-      } catch (error) {
-        const result = error instanceof ResponseBodyError ? ownValue(pollResults, error.error) : undefined;
-        if (result !== undefined) return { result };
-        throw exchange.failure(error);
-      }
-    },
-  };
+  const logins = createDeviceLogins({
+    name: `providers.${name}`,
+    scope: options.scope,
+    begin: (place, signal) => begin(place === 'token' ? 'token_url' : 'device_authorization_url', signal),
+    grantFrom,
+    noRefreshToken: `The login was approved, but "${name}" gave no refresh token: its scope may have to ask for one, such as offline_access.`,
+  });
 
   return {
     name,
@@ -158,13 +101,6 @@ export function createOauth2Provider(options: Oauth2ProviderOptions): Provider {
   };
 }
 
-const pollResults: Readonly<Record<string, 'pending' | 'slow_down' | 'denied' | 'expired'>> = {
-  authorization_pending: 'pending',
-  slow_down: 'slow_down',
-  access_denied: 'denied',
-  expired_token: 'expired',
-};
-
 /** All optional; amounts in the provider's own unit. */
 const quotaSchema = z.looseObject({
   unlimited: z.boolean().nullish(),
@@ -184,10 +120,4 @@ function readQuota(answer: unknown): QuotaAnswer {
     ...(typeof remaining === 'number' ? { remaining } : {}),
     ...(typeof reset_at === 'string' ? { resetAt: new Date(reset_at) } : {}),
   };
-}
-
-function webAddress(text: string | undefined): string | undefined {
-  return text !== undefined && URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)
-    ? text
-    : undefined;
 }

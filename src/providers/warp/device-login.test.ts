@@ -2,7 +2,6 @@ import { describe, expect, it } from 'vitest';
 import { TokenError, type TokenGrant } from '../../core/provider.ts';
 import { type FormAnswer, startFormServer } from '../testing/form-server.ts';
 import { testTokenHttp } from '../testing/test-http.ts';
-import { createPostForm } from '../token-http.ts';
 import { createWarpDeviceLogins } from './device-login.ts';
 
 const grant: TokenGrant = { bearer: 'b', refreshToken: 'r', expiresAt: 1 };
@@ -14,7 +13,8 @@ async function loginsAt(answer: FormAnswer, exchange: () => Promise<TokenGrant> 
     serverUrl: server.url,
     clientId: 'client',
     exchange,
-    postForm: createPostForm(testTokenHttp, 'warp2api/test'),
+    http: testTokenHttp,
+    userAgent: 'warp2api/test',
   });
   return { ...logins, asked: server.asked };
 }
@@ -36,6 +36,19 @@ describe('a device login at Warp', () => {
     });
     expect(asked[0]).toMatchObject({ path: '/api/v1/oauth/device/auth', form: { client_id: 'client' } });
     expect(asked[0]?.form).toEqual({ client_id: 'client' });
+  });
+
+  it('reads the older name of the address, and spans that are texts', async () => {
+    const { verification_uri: verification_url, ...others } = started;
+    const { start } = await loginsAt([
+      200,
+      { ...others, verification_url, expires_in: '900', interval: '7' },
+    ]);
+    expect(await start()).toMatchObject({
+      verificationUri: verification_url,
+      expiresInMs: 900_000,
+      intervalMs: 7_000,
+    });
   });
 
   it('takes five seconds and ten minutes where Warp names none', async () => {
@@ -72,6 +85,8 @@ describe('a device login at Warp', () => {
 
   it.each([
     [400, { error: 'invalid_grant' }, 'invalid_grant'],
+    [401, { error: 'invalid_client' }, 'invalid_grant'],
+    [400, { error: 'unauthorized_client' }, 'invalid_grant'],
     [429, {}, 'refused'],
     [500, {}, 'unknown'],
   ] as const)('%i %j is the failure %s', async (status, body, failure) => {

@@ -81,10 +81,15 @@ function accessOf(
     const logins = 'Set WARP_OAUTH_CLIENT_ID to an OAuth client id that Warp has given you.';
     return { tokens: oauth.tokens, missing: { logins } };
   }
-  const { exchange } = oauth;
   return {
     tokens: oauth.tokens,
-    logins: createWarpDeviceLogins({ serverUrl, clientId, exchange, postForm }),
+    logins: createWarpDeviceLogins({
+      serverUrl,
+      clientId,
+      exchange: oauth.exchange,
+      http: options.tokenHttp,
+      userAgent: options.userAgent,
+    }),
   };
 }
 
