@@ -33,22 +33,31 @@ export async function askJson(
   const isRefusal = answer.status === 402 || answer.status === 403;
   if ((form === 'page' && answer.status !== 429) || (form !== 'json' && isRefusal))
     throw answeredOnTheWay({ cause: new Error(beginningOf(text, 2_000)) });
-  const retryAfterMs = readRetryAfter(answer.headers);
   // Google answers so where others say 401.
   const isBadKey = answer.status === 400 && text.includes('API_KEY_INVALID');
-  if (answer.status === 401 || isBadKey) {
-    throw new AppError('upstream_unauthorized', 'The provider rejects this credential. Replace it.');
+  const status = isBadKey ? 401 : answer.status;
+  throw (
+    statusError({ ...answer, status }, 'The provider', {
+      rejects: 'this credential. Replace it.',
+      refuses: `this account (${status}).`,
+    }) ?? new AppError('upstream_protocol', `The provider answered ${status}; is the address right?`)
+  );
+}
+
+/** What the status of an API's own answer means; undefined where it says nothing of the credential or the moment. */
+export function statusError(
+  { status, headers }: Pick<Awaited<ReturnType<ProviderHttp>>, 'status' | 'headers'>,
+  who: string,
+  { rejects, refuses }: { readonly rejects: string; readonly refuses: string },
+): AppError | undefined {
+  if (status === 401) return new AppError('upstream_unauthorized', `${who} rejects ${rejects}`);
+  if (status === 402 || status === 403) return new AppError('upstream_refused', `${who} refuses ${refuses}`);
+  if (status >= 500) {
+    return new AppError('upstream_unavailable', `${who} is unwell (${status}). Try again.`);
   }
-  if (isRefusal) {
-    throw new AppError('upstream_refused', `The provider refuses this account (${answer.status}).`);
-  }
-  if (answer.status === 429) {
-    throw new AppError('upstream_rate_limited', 'The provider asks to wait.', {
-      ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-    });
-  }
-  if (answer.status >= 500) {
-    throw new AppError('upstream_unavailable', `The provider is unwell (${answer.status}). Try again.`);
-  }
-  throw new AppError('upstream_protocol', `The provider answered ${answer.status}; is the address right?`);
+  if (status !== 429) return undefined;
+  const retryAfterMs = readRetryAfter(headers);
+  return new AppError('upstream_rate_limited', `${who} asks to wait.`, {
+    ...(retryAfterMs !== undefined && { retryAfterMs }),
+  });
 }

@@ -3,9 +3,9 @@ import { AppError } from '../core/errors.ts';
 import { upToFirstProblem } from '../core/first-problem-only.ts';
 import type { ProviderHttp } from '../core/provider.ts';
 import { parseJson } from '../lib/parse-json.ts';
-import { readRetryAfter } from '../lib/retry-after.ts';
 import { beginningOf } from '../lib/shown-text.ts';
 import { answeredOnTheWay, readFailedAnswer } from '../protocols/failed-answer.ts';
+import { statusError } from './ask-json.ts';
 
 /** What a provider's key-management API is reached with. */
 export interface KeyApiOptions {
@@ -54,7 +54,18 @@ export function createKeyApi({ adminKey, baseUrl, http, userAgent }: KeyApiOptio
       // An HTML page with status 404 does not mean that the key is gone.
       if (!isGood && form === 'page') throw answeredOnTheWay({ cause: new Error(beginningOf(text, 2_000)) });
       if (answer.status === 404) return null;
-      if (!isGood) throw failureOf(answer.status, readRetryAfter(answer.headers));
+      if (!isGood) {
+        throw (
+          statusError(answer, 'The key-management API', {
+            rejects: 'the admin key: replace it.',
+            refuses: `the call (${answer.status}): the admin key may not manage keys, or there is no credit.`,
+          }) ??
+          new AppError(
+            'invalid_request',
+            `The key-management API does not take the request (${answer.status}).`,
+          )
+        );
+      }
       const parsed = schema.safeParse(parseJson(answer.body), upToFirstProblem);
       if (parsed.success) return parsed.data;
       throw new AppError('upstream_protocol', 'The key-management API answered something unknown.', {
@@ -62,25 +73,4 @@ export function createKeyApi({ adminKey, baseUrl, http, userAgent }: KeyApiOptio
       });
     },
   };
-}
-
-function failureOf(status: number, retryAfterMs: number | undefined): AppError {
-  if (status === 401) {
-    return new AppError('upstream_unauthorized', 'The key-management API rejects the admin key: replace it.');
-  }
-  if (status === 402 || status === 403) {
-    return new AppError(
-      'upstream_refused',
-      `The key-management API refuses (${status}): the admin key may not manage keys, or there is no credit.`,
-    );
-  }
-  if (status === 429) {
-    return new AppError('upstream_rate_limited', 'The key-management API asks to wait.', {
-      ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-    });
-  }
-  if (status >= 500) {
-    return new AppError('upstream_unavailable', `The key-management API is unwell (${status}).`);
-  }
-  return new AppError('invalid_request', `The key-management API does not take the request (${status}).`);
 }
