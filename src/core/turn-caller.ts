@@ -30,24 +30,25 @@ export interface CallListener {
    * Every batch of events of one read, in order. The last batch of a call ends with a `finish` or an `error`, and
    * exactly one batch does. Returning false asks for a pause until `resume`. Must not throw.
    */
-  readonly onEvents: (events: readonly TurnEvent[]) => boolean;
+  onEvents(events: readonly TurnEvent[]): boolean;
   /** A connection to the upstream stands, and the request is on its way. */
-  readonly onConnected?: () => void;
+  onConnected?(): void;
   /** The HTTP status of the upstream's answer, where a turn is one exchange. */
-  readonly onStatus?: ((status: number) => void) | undefined;
+  onStatus?(status: number): void;
+  /** Where a person can watch the answer being made. Before the first event, at most twice. */
+  onRunUrl?(url: string): void;
   /** The upstream is done with: nothing is left to watch over. */
-  readonly onClosed: () => void;
+  onClosed(): void;
 }
 
-export interface TurnCall extends CallListener {
+export interface TurnCall {
   /** With the upstream's own model name. */
   readonly request: TurnRequest;
   readonly account: ProviderAccount;
   readonly timeouts: UpstreamTimeouts;
   /** Milliseconds in which the upstream could be heard; silence is measured by them. */
   readonly now: () => number;
-  /** Where a person can watch the answer being made. Before the first event, at most twice. */
-  readonly onRunUrl: (url: string) => void;
+  readonly listener: CallListener;
 }
 
 /** Carries turns over an API where a turn is more than one HTTP exchange. Calls nobody back before `start` returns. */

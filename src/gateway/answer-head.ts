@@ -11,8 +11,17 @@ export interface AnswerHead {
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** The head of an answer on these routes: none before one is chosen, several where choices differ in theirs. */
-export type HeadFor = (...routes: readonly Route[]) => AnswerHead;
+/** What gives an answer, as far as the head shows it. */
+export interface Answering {
+  readonly route: Route;
+  /** What of the request has no effect there, beside what the decoder ignored. */
+  readonly ignored?: readonly string[];
+  /** Where a person can watch the answer being made. */
+  readonly runUrl?: string | undefined;
+}
+
+/** The head of an answer given by these: none before an account is lent, several where there are several choices. */
+export type HeadFor = (answering: readonly Answering[]) => AnswerHead;
 
 const parameterNames: Record<TuningName, string> = {
   temperature: 'temperature',
@@ -40,14 +49,15 @@ export function answerHeads(
   { startedAt, now }: AnswerTimes,
 ): HeadFor {
   const id = newAnswerId(inbound.idPrefix);
-  return (...routes) => {
-    const runUrl = headerUrl(routes.find((route) => route.runUrl !== undefined)?.runUrl);
+  return (answering) => {
+    const routes = answering.map(({ route }) => route);
+    const runUrl = headerUrl(answering.find((one) => one.runUrl !== undefined)?.runUrl);
     const unread = routes.flatMap((route) =>
       handlingOf(decoded.request, capabilitiesOf(route.provider))
         .ignored.filter((name) => name !== 'reasoningEffort' || !route.isEffortHeard)
         .map((name) => inbound.parameterNames?.[name] ?? parameterNames[name]),
     );
-    const inRoutes = routes.flatMap((route) => route.ignored ?? []);
+    const inRoutes = answering.flatMap((one) => one.ignored ?? []);
     const ignored = [...new Set([...unread, ...decoded.ignored, ...inRoutes])];
     const answeredBy = modelsOf(routes);
     const fingerprint = routes.find(({ provider }) => provider.systemFingerprint)?.provider.systemFingerprint;

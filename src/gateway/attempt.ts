@@ -1,28 +1,26 @@
 import type { Dispatcher } from 'undici';
-import { handlingOf } from '../core/capabilities.ts';
 import { AppError } from '../core/errors.ts';
-import type { ConversationMemory } from '../core/protocol.ts';
+import type { CollectedTurn, TurnDecoder } from '../core/protocol.ts';
 import { capabilitiesOf } from '../core/provider.ts';
-import type { AskedRequest, TurnEvent, Usage } from '../core/turn.ts';
+import type { AskedRequest, FinishReason, TurnEvent, Usage } from '../core/turn.ts';
 import type { CallListener, RunningCall, UpstreamTimeouts } from '../core/turn-caller.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { KnownSecrets } from '../lib/known-secrets.ts';
 import type { ListeningTime } from '../lib/listening-time.ts';
 import { debugLog, type Logger } from '../lib/logger.ts';
 import { ownTurn } from '../lib/own-turn.ts';
-import { createCallLimit } from './call-limit.ts';
+import type { ClientTurn } from './client-turns.ts';
 import type { Conversation } from './conversations.ts';
 import { providerAccountOf, type TurnLease } from './held-lease.ts';
 import { maxEntryBytes } from './keep/keep.ts';
 import type { ModelLists } from './models.ts';
-import { createOutputLimit } from './output-limit.ts';
 import type { ProviderReach } from './provider-reach.ts';
 import type { Route } from './routes.ts';
-import { createStopCut } from './stop-cut.ts';
-import { estimateUsage, roughUsage } from './token-count.ts';
-import { type AskedTurn, prepareTurn, type TurnImages } from './turn-images.ts';
-import { noteEvents, type TurnProgress } from './turn-progress.ts';
+import type { RunningTurns } from './running-turns.ts';
+import { type Stage, stagesOf } from './stages.ts';
+import { type AskedTurn, prepareTurn } from './turn-images.ts';
 import { callUpstream } from './upstream.ts';
+import { countedUsage, hasTokens, shownUsage } from './usage.ts';
 
 export interface AttemptDependencies {
   readonly dispatcher: Dispatcher;
@@ -32,281 +30,309 @@ export interface AttemptDependencies {
   /** An upstream's refusal may repeat what it was sent. */
   readonly secrets: KnownSecrets;
   readonly timeouts: UpstreamTimeouts;
-  /** Running calls, for the timer that checks their time limits. */
-  readonly runningCalls: Set<RunningCall>;
+  /** Checks the time limits of upstream calls. */
+  readonly running: RunningTurns;
   readonly models: Pick<ModelLists, 'outdated' | 'noteTeam' | 'refused'>;
   readonly reach: Pick<ProviderReach, 'connected'>;
-}
-
-/** Where an answer goes. Gets one terminal event, as the last of its last batch. */
-export interface TurnOutput {
-  /** Who answers, before anything is written; again when another account takes over. */
-  onRoute(route: Route): void;
-  /** True when nothing reaches the client before the end, so that a broken answer may be begun anew. */
-  readonly isBuffered: boolean;
-  /** False: the reader is behind; `resume` will be called when it has caught up. */
-  write(events: readonly TurnEvent[]): boolean;
-  resume: (() => void) | undefined;
-}
-
-export interface Attempt {
-  readonly route: Route;
-  /** With the upstream's model name. */
-  readonly request: AskedRequest;
-  /** About how many bytes it has. */
-  readonly bytes?: number;
-  readonly conversation: Conversation;
-  readonly lease: TurnLease;
-  readonly output: TurnOutput;
-  readonly progress: TurnProgress;
-  /** Whether the answer shows usage, so that missing figures are worth counting. */
-  readonly wantsUsage: boolean;
-  /** The images the request names by their addresses; undefined when it names none. */
-  readonly images?: TurnImages | undefined;
-  readonly signal: AbortSignal;
   readonly logger: Logger;
 }
 
-/**
- * One try on one account. Resolves to the error that ended it, or to nothing when the answer is complete. An error
- * after content is written out; one before content is the caller's, for another account may still give the answer.
- */
-export async function attemptTurn(
-  dependencies: AttemptDependencies,
-  attempt: Attempt,
-): Promise<AppError | undefined> {
-  const { runningCalls } = dependencies;
-  const { conversation, lease, output, signal } = attempt;
-  const remembered = conversation.goOn(lease.account.id);
-  dependencies.models.noteTeam(attempt.route.provider, lease.account);
-  let call: RunningCall | undefined;
-  let onAbort = () => {};
-
-  try {
-    const opened = await openCall(dependencies, attempt, remembered);
-    signal.throwIfAborted();
-    const reader = createReader(attempt, dependencies);
-    const steps = debugLog(attempt.logger) && upstreamSteps(attempt, dependencies.clock);
-
-    const error = await new Promise<AppError | undefined>((resolve, reject) => {
-      const running: RunningCall = opened.start({
-        onStatus: steps?.onStatus,
-        onEvents(events) {
-          steps?.onEvents(events);
-          try {
-            return reader.read(events, resolve, () => running.discard());
-          } catch (thrown) {
-            // A fault of our own: it must not look like one of the account's.
-            reject(thrown);
-            running.discard();
-            return true;
-          }
-        },
-        onConnected: () => dependencies.reach.connected(attempt.route.provider.name),
-        onClosed: () => runningCalls.delete(running),
-      });
-      call = running;
-      runningCalls.add(running);
-      output.resume = () => running.resume();
-      onAbort = () => running.abort(AppError.from(signal.reason));
-      if (signal.aborted) onAbort();
-      else signal.addEventListener('abort', onAbort, { once: true });
-    });
-
-    if (opened.isModelListOutdated()) dependencies.models.outdated(attempt.route.provider);
-    const { bytes = 0, progress } = attempt;
-    const isTooLarge = bytes + progress.outputCharacters > maxEntryBytes;
-    const isRemembered = !error && !reader.isCut && !isTooLarge;
-    const memory = isRemembered ? opened.memory() : undefined;
-    if (memory) conversation.remember(lease.account.id, attempt.progress, memory);
-    return error;
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-    output.resume = undefined;
-    if (remembered && !call?.isTaken) conversation.restore();
-  }
+/** Where the answer to one turn goes. It ends with one `finish` or one `fail`, or with neither when the client has left. */
+export interface TurnOutput {
+  /** Nothing reaches the client before the end, so that an answer that broke off may be begun again. */
+  readonly isBuffered: boolean;
+  /** The HTTP status the client got, for the log. */
+  readonly status: number;
+  /** What comes from now on is this attempt's; what came before of a buffered answer is void. */
+  begin(attempt: Attempt): void;
+  /** A promise: the reader is behind, until it resolves. */
+  write(events: readonly TurnEvent[]): Promise<void> | undefined;
+  /** The whole answer, and the events of it that were not written yet, with the last one. */
+  finish(answer: CollectedTurn, events: readonly TurnEvent[]): void;
+  /** `events` ends with the error. */
+  fail(error: AppError, events: readonly TurnEvent[]): void;
 }
 
-/** Logs what the upstream answered to, once it does. */
-function upstreamSteps({ logger, lease }: Attempt, clock: Clock) {
-  const sentAt = clock.monotonic();
-  let status: number | undefined;
-  let hasAnswered = false;
-  return {
-    onStatus(given: number) {
-      status = given;
-    },
-    onEvents([first]: readonly TurnEvent[]) {
-      if (hasAnswered) return;
-      hasAnswered = true;
-      const afterMs = Math.round(clock.monotonic() - sentAt);
-      const fields = { account_id: lease.account.id, status, first_event: first?.type, after_ms: afterMs };
-      logger.debug(fields, 'the upstream answers');
-    },
-  };
-}
-
-interface OpenedCall {
-  start(listener: CallListener): RunningCall;
-  /** After a good end. */
-  memory(): ConversationMemory | undefined;
-  isModelListOutdated(): boolean;
-}
-
-/** The provider's own way to carry a turn, ready to begin. */
-async function openCall(
-  { dispatcher, userAgent, timeouts, listening, reach, secrets }: AttemptDependencies,
-  { route: chosen, request: asked, bytes = 0, lease, output, images, signal }: Attempt,
-  claimed: AskedTurn['remembered'],
-): Promise<OpenedCall> {
-  const { provider } = chosen;
-  const account = providerAccountOf(lease.account);
-  const turn = { request: asked, ...(claimed ? { remembered: claimed } : {}) };
-  const limits = (provider.caller ?? provider.outbound).images;
-  const prepared = await prepareTurn(turn, images, { hasVision: !chosen.isBlind, limits }, signal);
-  const { request, remembered } = prepared.turn;
-  const route = prepared.ignored.length > 0 ? { ...chosen, ignored: prepared.ignored } : chosen;
-  if (route !== chosen) output.onRoute(route);
-  if (provider.caller) {
-    const { caller } = provider;
-    const onRunUrl = (runUrl: string) => {
-      reach.connected(provider.name);
-      output.onRoute({ ...route, runUrl: secrets.redact(runUrl) });
-    };
-    return {
-      start: (listener) =>
-        caller.start({ request, account, timeouts, now: listening.now, onRunUrl, ...listener }),
-      memory: () => undefined,
-      isModelListOutdated: () => false,
-    };
-  }
-  await ownTurn(bytes);
-  const { outbound } = provider;
-  const answer = outbound.open({ request, ...(remembered ? { remembered } : {}) });
-  const baseUrl = await provider.baseUrl();
-  const authHeaders = provider.authHeaders(account);
-  return {
-    start: (listener) =>
-      callUpstream({
-        dispatcher,
-        baseUrl,
-        needsHttp2: provider.needsHttp2 === true,
-        outbound,
-        answer,
-        authHeaders,
-        userAgent,
-        timeouts,
-        now: listening.now,
-        ...listener,
-      }),
-    memory: () => answer.decoder.memory(),
-    isModelListOutdated: () => answer.decoder.isModelListOutdated ?? false,
-  };
-}
-
-/** What was used, by the upstream's figures or by ours. */
-export function countedUsage(request: AskedRequest, progress: TurnProgress): Usage | undefined {
-  const { usage, outputCharacters } = progress;
-  if (hasTokens(usage) || outputCharacters === 0) return usage;
-  return withChargeOf(usage, roughUsage(request, outputCharacters));
-}
-
-/** An upstream may tell what it charged and no tokens; no turn takes zero of both. */
-function hasTokens(usage: Usage | undefined): usage is Usage {
-  return usage !== undefined && (usage.inputTokens > 0 || usage.outputTokens > 0);
-}
-
-function withChargeOf(told: Usage | undefined, counted: Usage): Usage {
-  const { credits, costCents } = told ?? {};
-  return {
-    ...counted,
-    ...(credits === undefined ? {} : { credits }),
-    ...(costCents === undefined ? {} : { costCents }),
-  };
-}
-
-/** Passes an attempt's events on to its output, under the rules of one answer. */
-function createReader(
-  { request, route, output, progress, wantsUsage }: Attempt,
-  { clock, secrets }: Pick<AttemptDependencies, 'clock' | 'secrets'>,
-) {
-  const { maxOutputTokens, stopSequences } = request.limits;
-  const { effort, isAsked = false } = request.reasoning;
-  const isReasoningHidden = effort === 'none';
-  const { emulated } = handlingOf(request, capabilitiesOf(route.provider));
-  const limit =
-    maxOutputTokens !== undefined && emulated.has('maxTokens')
-      ? createOutputLimit(maxOutputTokens, isAsked && !isReasoningHidden)
-      : undefined;
-  const stopCut =
-    stopSequences !== undefined && emulated.has('stop') ? createStopCut(stopSequences) : undefined;
-  const isCallLimited = emulated.has('toolChoice') || emulated.has('parallelToolCalls');
-  const callLimit = isCallLimited ? createCallLimit(request) : undefined;
-  let isUsageUnsent = false;
-  let isCut = false;
-
-  function write(events: readonly TurnEvent[]): boolean {
-    if (!isUsageUnsent || !hasTokens(progress.usage)) return output.write(events);
-    isUsageUnsent = false;
-    return output.write([{ type: 'usage', usage: progress.usage }, ...events]);
-  }
-
-  return {
-    /** The upstream was stopped, or a call of its was left out: it has more in mind than the client saw. */
-    get isCut() {
-      return isCut || callLimit?.hasDropped === true;
-    },
-
-    read(
-      events: readonly TurnEvent[],
-      end: (error: AppError | undefined) => void,
-      discard: () => void,
-    ): boolean {
-      let batch = isReasoningHidden ? events.filter(({ type }) => type !== 'reasoning-delta') : events;
-      if (callLimit) batch = callLimit.apply(batch);
-      if (stopCut) batch = stopCut.apply(batch);
-      if (limit) batch = limit.apply(batch);
-      const hasContent = noteEvents(progress, batch);
-      if (progress.outputCharacters > mostOutputCharacters) {
-        batch = [{ type: 'error', error: tooLong() }];
-      }
-      const last = batch[batch.length - 1];
-      if (isTerminal(last) && last !== events[events.length - 1]) {
-        isCut = true;
-        discard();
-      }
-      if (hasContent) progress.firstContentAt ??= clock.monotonic();
-
-      if (last?.type === 'error') {
-        secrets.clean(last.error, () => JSON.stringify(request));
-        // Before content the error stays here, and content of the same batch with it.
-        if (progress.isContentSent && last.error.code !== 'cancelled') write(batch);
-        end(last.error);
-        return true;
-      }
-      if (last?.type === 'finish') {
-        if (hasTokens(progress.usage) || !wantsUsage) write(batch);
-        else {
-          progress.usage = withChargeOf(progress.usage, estimateUsage(request, progress));
-          isUsageUnsent = false;
-          const content = batch.filter(({ type }) => type !== 'usage' && type !== 'finish');
-          write([...content, { type: 'usage', usage: progress.usage }, last]);
-        }
-        end(undefined);
-        return true;
-      }
-      if (!hasContent && !progress.isContentSent) {
-        isUsageUnsent = progress.usage !== undefined;
-        return true;
-      }
-      if (!output.isBuffered) progress.isContentSent = true;
-      return batch.length === 0 || write(batch);
-    },
-  };
+/** What an attempt is made with. */
+export interface AttemptPlan {
+  readonly turn: ClientTurn;
+  readonly route: Route;
+  /** With the upstream's model name. */
+  readonly request: AskedRequest;
+  readonly conversation: Conversation;
+  readonly lease: TurnLease;
+  readonly output: TurnOutput;
+  /** What of the request is not checked, as paths. */
+  readonly unchecked: readonly string[];
 }
 
 /** Room for an answer that repeats the largest request; no model writes a tenth of that. All of it is kept until the turn has ended. */
 const mostOutputCharacters = 40_000_000;
+
+/** One try to answer a turn, on one account, with what it has brought so far. */
+export class Attempt implements CallListener {
+  readonly route: Route;
+  readonly lease: TurnLease;
+  /** What of the request has no effect on this route, beside what the decoder ignored. */
+  ignored: readonly string[];
+  /** Where a person can watch the answer being made. */
+  runUrl: string | undefined;
+
+  text = '';
+  reasoning = '';
+  readonly toolCalls: { id: string; name: string; arguments: string }[] = [];
+  usage: Usage | undefined;
+  finishReason: FinishReason | undefined;
+  firstContentAt: number | undefined;
+  /** The client has seen some of the answer, so that no other account may begin it again. */
+  isContentSent = false;
+
+  readonly #dependencies: AttemptDependencies;
+  readonly #plan: AttemptPlan;
+  readonly #stages: readonly Stage[];
+  readonly #ended = Promise.withResolvers<AppError | undefined>();
+  #call: RunningCall | undefined;
+  #decoder: TurnDecoder | undefined;
+  #outputCharacters = 0;
+  #isUsageUnsent = false;
+  /** The upstream was stopped: it has more in mind than the client saw. */
+  #isCut = false;
+  #sentAt = 0;
+  #status: number | undefined;
+  #hasAnswered = false;
+
+  constructor(dependencies: AttemptDependencies, plan: AttemptPlan) {
+    this.#dependencies = dependencies;
+    this.#plan = plan;
+    this.route = plan.route;
+    this.lease = plan.lease;
+    this.ignored = plan.unchecked;
+    this.#stages = stagesOf(plan.request, capabilitiesOf(plan.route.provider));
+  }
+
+  /** What was used, by the upstream's figures or by ours. */
+  get countedUsage(): Usage | undefined {
+    return countedUsage(this.usage, this.#plan.request, this.#outputCharacters);
+  }
+
+  /**
+   * Resolves to the error that ended it, or to nothing when the answer is complete. An error after content is written
+   * out; one before content is the caller's, for another account may still give the answer.
+   */
+  async run(): Promise<AppError | undefined> {
+    const { models } = this.#dependencies;
+    const { turn, conversation } = this.#plan;
+    const { provider } = this.route;
+    const accountId = this.lease.account.id;
+    const remembered = conversation.goOn(accountId);
+    models.noteTeam(provider, this.lease.account);
+    const onAbort = (): void => this.#call?.abort(AppError.from(turn.signal.reason));
+    turn.signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      await this.#start(remembered);
+      const error = await this.#ended.promise;
+      if (this.#decoder?.isModelListOutdated) models.outdated(provider);
+      if (!error && this.#isWhole) {
+        const memory = this.#decoder?.memory();
+        if (memory) conversation.remember(accountId, this, memory);
+      }
+      return error;
+    } finally {
+      turn.signal.removeEventListener('abort', onAbort);
+      if (remembered && !this.#call?.isTaken) conversation.restore();
+    }
+  }
+
+  /** The client saw all that the upstream said, and it is not too much to remember. */
+  get #isWhole(): boolean {
+    if (this.#isCut || this.#stages.some((stage) => stage.hasDropped)) return false;
+    return this.#plan.turn.bytes + this.#outputCharacters <= maxEntryBytes;
+  }
+
+  /** Begins the provider's own way to carry a turn. */
+  async #start(claimed: AskedTurn['remembered']): Promise<void> {
+    const { dispatcher, userAgent, timeouts, listening } = this.#dependencies;
+    const { turn: asked, request, route } = this.#plan;
+    const { provider } = route;
+    const account = providerAccountOf(this.lease.account);
+    const limits = (provider.caller ?? provider.outbound).images;
+    const { turn, ignored } = await prepareTurn(
+      { request, ...(claimed ? { remembered: claimed } : {}) },
+      asked.images,
+      { hasVision: !route.isBlind, limits },
+      asked.signal,
+    );
+    if (ignored.length > 0) this.ignored = [...ignored, ...this.ignored];
+    const call = { timeouts, now: listening.now, listener: this };
+    if (provider.caller) {
+      asked.signal.throwIfAborted();
+      this.#watch(provider.caller.start({ ...call, request: turn.request, account }));
+      return;
+    }
+    await ownTurn(asked.bytes);
+    const { outbound } = provider;
+    const answer = outbound.open(turn);
+    this.#decoder = answer.decoder;
+    const baseUrl = await provider.baseUrl();
+    const authHeaders = provider.authHeaders(account);
+    const needsHttp2 = provider.needsHttp2 === true;
+    asked.signal.throwIfAborted();
+    this.#watch(
+      callUpstream({
+        ...call,
+        dispatcher,
+        baseUrl,
+        needsHttp2,
+        outbound,
+        answer,
+        authHeaders,
+        userAgent,
+      }),
+    );
+  }
+
+  #watch(call: RunningCall): void {
+    this.#call = call;
+    this.#sentAt = this.#dependencies.clock.monotonic();
+    this.#dependencies.running.addCall(call);
+  }
+
+  onConnected(): void {
+    this.#dependencies.reach.connected(this.route.provider.name);
+  }
+  onStatus(status: number): void {
+    this.#status = status;
+  }
+  onRunUrl(url: string): void {
+    this.onConnected();
+    this.runUrl = this.#dependencies.secrets.redact(url);
+  }
+  onClosed(): void {
+    if (this.#call) this.#dependencies.running.deleteCall(this.#call);
+  }
+
+  onEvents(events: readonly TurnEvent[]): boolean {
+    if (!this.#hasAnswered) this.#noteAnswer(events[0]?.type);
+    try {
+      return this.#take(events);
+    } catch (thrown) {
+      // A fault of our own: it must not look like one of the account's.
+      this.#ended.reject(thrown);
+      this.#call?.discard();
+      return true;
+    }
+  }
+
+  #noteAnswer(firstEvent: TurnEvent['type'] | undefined): void {
+    this.#hasAnswered = true;
+    const { logger, clock } = this.#dependencies;
+    debugLog(logger)?.debug(
+      {
+        request_id: this.#plan.turn.requestId,
+        account_id: this.lease.account.id,
+        status: this.#status,
+        first_event: firstEvent,
+        after_ms: Math.round(clock.monotonic() - this.#sentAt),
+      },
+      'the upstream answers',
+    );
+  }
+
+  /** Passes events on under the rules of one answer. False: the reader is behind. */
+  #take(events: readonly TurnEvent[]): boolean {
+    const { output } = this.#plan;
+    let batch = events;
+    for (const stage of this.#stages) batch = stage.apply(batch);
+    if (this.#collect(batch)) this.firstContentAt ??= this.#dependencies.clock.monotonic();
+    if (this.#outputCharacters > mostOutputCharacters) batch = [{ type: 'error', error: tooLong() }];
+    const last = batch[batch.length - 1];
+    if (isTerminal(last) && last !== events[events.length - 1]) {
+      this.#isCut = true;
+      this.#call?.discard();
+    }
+    if (last?.type === 'error') this.#fail(last.error, batch);
+    else if (last?.type === 'finish') this.#finish(last, batch);
+    else if (this.firstContentAt === undefined) this.#isUsageUnsent = this.usage !== undefined;
+    else {
+      if (!output.isBuffered) this.isContentSent = true;
+      if (batch.length === 0) return true;
+      const caughtUp = output.write(this.#withUnsentUsage(batch));
+      if (caughtUp === undefined) return true;
+      void caughtUp.then(() => this.#call?.resume());
+      return false;
+    }
+    return true;
+  }
+
+  #fail(error: AppError, batch: readonly TurnEvent[]): void {
+    this.#dependencies.secrets.clean(error, () => JSON.stringify(this.#plan.request));
+    // Before content the error stays here, and content of the same batch with it.
+    if (this.isContentSent && error.code !== 'cancelled') {
+      this.#plan.output.fail(error, this.#withUnsentUsage(batch));
+    }
+    this.#ended.resolve(error);
+  }
+
+  #finish(last: Extract<TurnEvent, { type: 'finish' }>, batch: readonly TurnEvent[]): void {
+    const { output, request, turn } = this.#plan;
+    let events = this.#withUnsentUsage(batch);
+    if (turn.wantsUsage && !hasTokens(this.usage)) {
+      this.usage = shownUsage(this.usage, request, this);
+      const content = batch.filter(({ type }) => type !== 'usage' && type !== 'finish');
+      events = [...content, { type: 'usage', usage: this.usage }, last];
+    }
+    const { text, reasoning, toolCalls, usage } = this;
+    const { reason: finishReason, stopSequence } = last;
+    const end = { finishReason, ...(stopSequence === undefined ? {} : { stopSequence }) };
+    output.finish({ text, reasoning, toolCalls, usage, ...end }, events);
+    this.#ended.resolve(undefined);
+  }
+
+  /** Usage that came before the first content, where nothing was to be sent yet. */
+  #withUnsentUsage(batch: readonly TurnEvent[]): readonly TurnEvent[] {
+    if (!this.#isUsageUnsent || !hasTokens(this.usage)) return batch;
+    this.#isUsageUnsent = false;
+    return [{ type: 'usage', usage: this.usage }, ...batch];
+  }
+
+  /** True when the batch holds content. */
+  #collect(batch: readonly TurnEvent[]): boolean {
+    let hasContent = false;
+    for (const event of batch) {
+      switch (event.type) {
+        case 'text-delta':
+          this.text += event.text;
+          this.#outputCharacters += event.text.length;
+          hasContent = true;
+          break;
+        case 'reasoning-delta':
+          this.reasoning += event.text;
+          this.#outputCharacters += event.text.length;
+          hasContent = true;
+          break;
+        case 'tool-call-start':
+          this.toolCalls.push({ id: event.id, name: event.name, arguments: '' });
+          this.#outputCharacters += event.name.length;
+          hasContent = true;
+          break;
+        case 'tool-call-delta': {
+          const call = this.toolCalls[event.index];
+          if (call) call.arguments += event.arguments;
+          this.#outputCharacters += event.arguments.length;
+          break;
+        }
+        case 'usage':
+          this.usage = event.usage;
+          break;
+        case 'finish':
+          this.finishReason = event.reason;
+          break;
+        default:
+      }
+    }
+    return hasContent;
+  }
+}
 
 /** The limit is ours, and the same request would meet it again. */
 function tooLong(): AppError {

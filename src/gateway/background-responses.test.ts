@@ -1,9 +1,10 @@
 import { beforeEach, expect, it, vi } from 'vitest';
-import { type BackgroundResponses, createBackgroundResponses } from './background-responses.ts';
-import type { ClientTurn, ClientTurns } from './client-turns.ts';
+import { BackgroundResponses, type BackgroundResponsesOptions } from './background-responses.ts';
+import type { ClientTurn } from './client-turns.ts';
 import { createMemoryKeep } from './keep/memory-keep.ts';
 import { readResponsesRequest } from './responses-request.ts';
 import type { Route } from './routes.ts';
+import { RunningTurns } from './running-turns.ts';
 import { createStoredResponses, type StoredResponses } from './stored-responses.ts';
 import { createManualClock, type ManualClock } from './testing/manual-clock.ts';
 import { silentLogger } from './testing/turn-fixture.ts';
@@ -11,16 +12,16 @@ import { silentLogger } from './testing/turn-fixture.ts';
 let clock: ManualClock;
 let responses: StoredResponses;
 let turns: ClientTurn[];
+let running: RunningTurns;
 let one: BackgroundResponses;
 let other: BackgroundResponses;
 
 /** Turns that go on until they are aborted. */
-const clientTurns: ClientTurns = {
-  check: () => {},
-  close: () => {},
+const clientTurns: BackgroundResponsesOptions['clientTurns'] = {
+  check: () => undefined,
   run: (turn) => {
     turns.push(turn);
-    return new Promise((resolve) => turn.signal.addEventListener('abort', () => resolve({} as never)));
+    return new Promise((resolve) => turn.signal.addEventListener('abort', () => resolve()));
   },
 };
 
@@ -35,7 +36,8 @@ beforeEach(() => {
   clock = createManualClock();
   turns = [];
   responses = createStoredResponses(createMemoryKeep(clock, 1_000_000), 3_600_000, () => {});
-  const open = () => createBackgroundResponses({ ...options, responses, clock });
+  running = new RunningTurns(clock);
+  const open = () => new BackgroundResponses({ ...options, responses, running, clock });
   one = open();
   other = open();
 });
@@ -68,14 +70,14 @@ it('another instance sees that it runs, and has it cancelled', async () => {
   for (let step = 0; step < 40; step += 1) await clock.advance(100);
   expect(await cancelling).toMatchObject({ response: { id, status: 'cancelled' } });
   expect(await one.look('me', id)).toMatchObject({ response: { status: 'cancelled' } });
-  expect(one.count).toBe(0);
+  expect(running.count).toBe(0);
 });
 
 it('one that is deleted at another instance stops, and stays deleted', async () => {
   const id = await start();
   await other.remove('me', id);
   for (let step = 0; step < 40; step += 1) await clock.advance(100);
-  expect(one.count).toBe(0);
+  expect(running.count).toBe(0);
   await expect(other.look('me', id)).rejects.toMatchObject({ code: 'not_found' });
   await expect(one.look('me', id)).rejects.toMatchObject({ code: 'not_found' });
 });
@@ -88,7 +90,7 @@ it('stays alive for as long as it runs, and is failed once its instance is gone'
   // An instance that was killed says nothing more.
   const dead = createStoredResponses(createMemoryKeep(clock, 1_000_000), 3_600_000, () => {});
   await dead.put('me', await responses.get('me', id));
-  const later = createBackgroundResponses({ ...options, responses: dead, clock });
+  const later = new BackgroundResponses({ ...options, responses: dead, running, clock });
   const failed = { status: 'failed', error: { code: 'server_error' } };
   expect(await later.look('me', id)).toMatchObject({ response: failed, answeredBy: 'warp/big' });
   expect(await later.cancel('me', id)).toMatchObject({ response: failed });
@@ -99,12 +101,12 @@ it('belongs to the key that made it', async () => {
   await expect(one.look('you', id)).rejects.toMatchObject({ code: 'not_found' });
   await expect(one.cancel('you', id)).rejects.toMatchObject({ code: 'not_found' });
   await expect(one.remove('you', id)).rejects.toMatchObject({ code: 'not_found' });
-  expect(one.count).toBe(1);
+  expect(running.count).toBe(1);
 });
 
 it('a run that is still going at the deadline of a stop is stored as failed', async () => {
   const id = await start();
-  const drained = one.drain(5_000);
+  const drained = running.drain(5_000);
   await clock.advance(5_000);
   await drained;
   expect((await responses.get('me', id)).response).toMatchObject({

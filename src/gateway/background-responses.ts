@@ -1,4 +1,6 @@
 import { AppError } from '../core/errors.ts';
+import type { CollectedTurn } from '../core/protocol.ts';
+import type { TurnEvent } from '../core/turn.ts';
 import type { HeldBody } from '../lib/body-budget.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -6,25 +8,26 @@ import { sleep } from '../lib/sleep.ts';
 import { createResponsesInbound } from '../protocols/openai-responses/inbound.ts';
 import { createResponseEvents, type ResponseEvents } from '../protocols/openai-responses/response-events.ts';
 import { serverSentEvent, streamEnd } from '../protocols/openai-responses/stream-encoder.ts';
-import { answerHeads, modelsOf } from './answer-head.ts';
-import type { TurnOutput } from './attempt.ts';
+import { type AnswerHead, answerHeads, modelsOf } from './answer-head.ts';
+import type { Attempt, TurnOutput } from './attempt.ts';
 import type { ClientTurns } from './client-turns.ts';
-import { createDrain } from './drain.ts';
 import { createEventLog, type EventLog } from './event-log.ts';
 import { aliveMs, beatMs, startBeating } from './response-beat.ts';
 import type { ReadRequest } from './responses-request.ts';
 import type { Routes } from './routes.ts';
+import type { Carrier, RunningTurns } from './running-turns.ts';
 import { isUnderWay, type StoredResponse, type StoredResponses } from './stored-responses.ts';
 
 export interface BackgroundResponsesOptions {
-  readonly clientTurns: ClientTurns;
+  readonly clientTurns: Pick<ClientTurns, 'check' | 'run'>;
   readonly routes: Pick<Routes, 'resolve'>;
+  readonly running: RunningTurns;
   readonly responses: StoredResponses;
   readonly clock: Clock;
   readonly logger: Logger;
 }
 
-export interface BackgroundRun extends ReadRequest {
+export interface BackgroundRequest extends ReadRequest {
   readonly clientId: string;
   readonly requestId: string;
   readonly affinityKey: string | undefined;
@@ -44,33 +47,6 @@ type ResponseObject = Readonly<Record<string, unknown>>;
 /** A response, and the model that answers it as far as that is known. */
 export type LookedUp = Pick<StoredResponse, 'response' | 'answeredBy'>;
 
-/** Responses whose clients do not wait for them. */
-export interface BackgroundResponses {
-  /** Turns under way. */
-  readonly count: number;
-  /** Answers the response once it is stored; its turn goes on by itself. Throws AppError. */
-  start(run: BackgroundRun): Promise<StartedRun>;
-  /** A stored response as it is now. Throws AppError `not_found`. */
-  look(clientId: string, id: string): Promise<LookedUp>;
-  /** Ends a run, wherever it is, and answers what became of the response. Throws AppError. */
-  cancel(clientId: string, id: string): Promise<LookedUp>;
-  /** Forgets a stored response, and ends its run wherever it is. Throws AppError `not_found`. */
-  remove(clientId: string, id: string): Promise<void>;
-  /** The events of a response that was made here and streamed; undefined where they are not there any more. */
-  logOf(clientId: string, id: string): EventLog | undefined;
-  /** Resolves when none runs. Turns are ended with an error after `deadlineMs`. */
-  drain(deadlineMs: number): Promise<void>;
-}
-
-interface Run {
-  readonly clientId: string;
-  readonly abort: AbortController;
-  readonly log: EventLog | undefined;
-  readonly ended: Promise<void>;
-  isForgotten: boolean;
-  current(): LookedUp;
-}
-
 const maxRuns = 200;
 const maxRunsOfClient = 20;
 const maxLogBytes = 1024 * 1024;
@@ -80,194 +56,105 @@ const cancelMarkMs = 60_000;
 /** How long a cancel waits for another instance. */
 const cancelWaitMs = 6_000;
 
-export function createBackgroundResponses(options: BackgroundResponsesOptions): BackgroundResponses {
-  const { clientTurns, responses, clock, logger } = options;
-  const runs = new Map<string, Run>();
+/** Responses whose clients do not wait for them. */
+export class BackgroundResponses {
+  readonly #options: BackgroundResponsesOptions;
+  readonly #runs = new Map<string, BackgroundRun>();
   /** Of runs that ended lately. */
-  const logs = new Map<string, { readonly clientId: string; readonly log: EventLog }>();
-  const drain = createDrain(clock);
+  readonly #logs = new Map<string, { readonly clientId: string; readonly log: EventLog }>();
 
-  const runOf = (clientId: string, id: string): Run | undefined => {
-    const run = runs.get(id);
-    return run?.clientId === clientId ? run : undefined;
-  };
-
-  function checkRoom(clientId: string): void {
-    const ofClient = [...runs.values()].filter((run) => run.clientId === clientId).length;
-    if (runs.size < maxRuns && ofClient < maxRunsOfClient) return;
-    throw new AppError(
-      'key_rate_limited',
-      'background: too many responses run in the background: wait until one has ended, or cancel one.',
-      { param: 'background', retryAfterMs: 10_000 },
-    );
+  constructor(options: BackgroundResponsesOptions) {
+    this.#options = options;
   }
 
-  async function start(request: BackgroundRun): Promise<StartedRun> {
-    const { clientId, asked, decoded, before } = request;
+  /** Returns the response once it is stored; its turn goes on by itself. Throws AppError. */
+  async start(request: BackgroundRequest): Promise<StartedRun> {
+    const { clientTurns, routes, responses, running, clock } = this.#options;
+    const { clientId, asked, decoded } = request;
     if (asked.store === false) {
-      throw new AppError(
-        'invalid_request',
-        'store: a response in the background has to be stored: leave it out.',
-        {
-          param: 'store',
-        },
-      );
+      const reason = 'store: a response in the background has to be stored: leave it out.';
+      throw new AppError('invalid_request', reason, { param: 'store' });
     }
-    clientTurns.check(decoded);
+    const images = clientTurns.check(decoded);
     // What is wrong with the model is said now, and not by a response that fails.
-    const route = await options.routes.resolve(decoded.request);
-    checkRoom(clientId);
-    const headFor = answerHeads(createResponsesInbound(), decoded, request.requestId, {
-      startedAt: clock.now(),
-      now: clock.now,
-    });
-    const { identity, headers } = headFor(route);
-    const log = decoded.isStream ? createEventLog(maxLogBytes) : undefined;
-    const { input } = decoded.options;
-    let { answeredBy } = identity;
-    let ending: ResponseObject | undefined;
-    let events = newEvents();
-
-    function newEvents(): ResponseEvents {
-      return createResponseEvents(identity, decoded.options, {
-        emit: (type, json) => log?.append(serverSentEvent(type, json)),
-        onEnd: (response) => {
-          ending = response;
-        },
-      });
-    }
-    const store = (response: ResponseObject): Promise<void> =>
-      responses.put(clientId, {
-        response,
-        input,
-        ancestors: before.ancestors,
-        base: before.base,
-        answeredBy,
-      });
-
-    const output: TurnOutput = {
-      // What nobody follows may be begun anew on another account.
-      isBuffered: log === undefined,
-      resume: undefined,
-      onRoute(chosen) {
-        answeredBy = modelsOf([chosen]);
-        if (log === undefined) events = newEvents();
-      },
-      write(batch) {
-        events.push(batch);
-        return true;
-      },
-    };
-
-    const abort = new AbortController();
-    const { promise: ended, resolve: tellEnded } = Promise.withResolvers<void>();
-    const run: Run = {
-      clientId,
-      abort,
-      log,
-      ended,
-      isForgotten: false,
-      current: () => ({ response: ending ?? events.current('in_progress'), answeredBy }),
-    };
-    runs.set(identity.id, run);
+    const route = await routes.resolve(decoded.request);
+    this.#checkRoom(clientId);
+    const times = { startedAt: clock.now(), now: clock.now };
+    const head = answerHeads(createResponsesInbound(), decoded, request.requestId, times)([{ route }]);
+    const run = new BackgroundRun(request, head);
+    const { id } = head.identity;
+    this.#runs.set(id, run);
+    running.add(run);
     const held = request.held?.share();
-    const queued = events.current('queued');
+    const queued = run.queued();
     try {
-      await responses.mark(clientId, identity.id, 'alive', aliveMs);
-      await store(queued);
+      await responses.mark(clientId, id, 'alive', aliveMs);
+      await responses.put(clientId, run.toStore(queued));
     } catch (error) {
       held?.release();
-      runEnded(identity.id);
+      this.#forget(run);
       throw error;
     }
-    events.queue();
-    void carry();
-    return { response: queued, headers, log };
+    run.queue();
+    void this.#carry(run, images, held);
+    return { response: queued, headers: head.headers, log: run.log };
+  }
 
-    async function carry(): Promise<void> {
-      const stopBeating = startBeating(options, clientId, identity.id, () => abort.abort(wasCancelled()));
-      try {
-        if (!run.isForgotten) await store(events.current('in_progress')).catch(warn);
-        await clientTurns.run({
+  async #carry(
+    run: BackgroundRun,
+    images: ReturnType<ClientTurns['check']>,
+    held: HeldBody | undefined,
+  ): Promise<void> {
+    const { clientTurns, responses } = this.#options;
+    const { id } = run;
+    const { clientId, requestId, decoded, affinityKey } = run.request;
+    const warn = (error: unknown): void => {
+      const fields = { err: error, request_id: requestId };
+      this.#options.logger.warn(fields, 'a response in the background had trouble');
+    };
+    const stopBeating = startBeating(this.#options, clientId, id, () => run.abort(wasCancelled()));
+    try {
+      if (!run.isForgotten) await responses.put(clientId, run.toStore(run.inProgress())).catch(warn);
+      await clientTurns.run(
+        {
           protocol: 'responses',
           decoded,
           bytes: held?.bytes ?? 0,
           clientId,
-          affinityKey: request.affinityKey,
-          requestId: request.requestId,
+          affinityKey: affinityKey ?? decoded.affinityKey,
+          requestId,
           wantsUsage: true,
-          output,
-          signal: abort.signal,
-          status: () => 200,
-        });
-      } catch (error) {
-        warn(error);
-        if (!ending) events.push([{ type: 'error', error: AppError.from(error) }]);
-      }
-      // A turn that was cancelled says nothing more by itself.
-      if (!ending) events.push([{ type: 'error', error: AppError.from(abort.signal.reason) }]);
-      stopBeating();
-      if (ending) await store(ending).catch(warn);
-      // It may have been written while it was deleted.
-      if (await isDeleted()) await removeAnyway(clientId, identity.id).catch(warn);
-      else if (log) keepLog(identity.id, clientId, log);
-      const isWhole = ending?.['status'] === 'completed' || ending?.['status'] === 'incomplete';
-      log?.close(isWhole ? streamEnd : '');
-      held?.release();
-      tellEnded();
-      runEnded(identity.id);
+          images,
+          signal: run.signal,
+        },
+        run,
+      );
+    } catch (error) {
+      warn(error);
+      run.breakOff(AppError.from(error));
     }
-    async function isDeleted(): Promise<boolean> {
-      if (run.isForgotten) return true;
-      try {
-        return await responses.isMarked(clientId, identity.id, 'deleted');
-      } catch (error) {
+    // A turn that was cancelled says nothing more by itself.
+    run.breakOff(AppError.from(run.signal.reason));
+    stopBeating();
+    if (run.ending) await responses.put(clientId, run.toStore(run.ending)).catch(warn);
+    // It may have been written while it was deleted.
+    const isDeleted =
+      run.isForgotten ||
+      (await responses.isMarked(clientId, id, 'deleted').catch((error: unknown) => {
         warn(error);
         return false;
-      }
-    }
-    function warn(error: unknown): void {
-      logger.warn({ err: error, request_id: request.requestId }, 'a response in the background had trouble');
-    }
+      }));
+    if (isDeleted) await this.#removeAnyway(clientId, id).catch(warn);
+    else if (run.log) this.#keepLog(id, clientId, run.log);
+    run.close();
+    held?.release();
+    this.#forget(run);
   }
 
-  function runEnded(id: string): void {
-    runs.delete(id);
-    if (runs.size === 0) drain.allOver();
-  }
-
-  async function removeAnyway(clientId: string, id: string): Promise<void> {
-    try {
-      await responses.remove(clientId, id);
-    } catch (error) {
-      if (AppError.from(error).code !== 'not_found') throw error;
-    }
-  }
-
-  async function remove(clientId: string, id: string): Promise<void> {
-    const run = runOf(clientId, id);
-    if (run) {
-      run.isForgotten = true;
-      run.abort.abort(wasCancelled());
-    }
-    if (logs.get(id)?.clientId === clientId) logs.delete(id);
-    const { response } = await responses.remove(clientId, id);
-    if (run || !isUnderWay(response)) return;
-    // The instance that makes it looks for this after it has written the response; what it wrote before goes here.
-    await responses.mark(clientId, id, 'deleted', cancelMarkMs);
-    await responses.mark(clientId, id, 'cancel', cancelMarkMs);
-    await removeAnyway(clientId, id);
-  }
-
-  function keepLog(id: string, clientId: string, log: EventLog): void {
-    logs.set(id, { clientId, log });
-    // The oldest go first where many end in a short time.
-    for (const oldest of logs.keys()) if (logs.size > maxRuns) logs.delete(oldest);
-    clock.after(logKeptMs, () => logs.delete(id));
-  }
-
-  async function look(clientId: string, id: string): Promise<LookedUp> {
-    const run = runOf(clientId, id);
+  /** A stored response as it is now. Throws AppError `not_found`. */
+  async look(clientId: string, id: string): Promise<LookedUp> {
+    const { responses } = this.#options;
+    const run = this.#runOf(clientId, id);
     if (run && !run.isForgotten) return run.current();
     const stored = await responses.get(clientId, id);
     if (!isUnderWay(stored.response) || (await responses.isMarked(clientId, id, 'alive'))) return stored;
@@ -279,16 +166,18 @@ export function createBackgroundResponses(options: BackgroundResponsesOptions): 
     return { ...again, response };
   }
 
-  async function cancel(clientId: string, id: string): Promise<LookedUp> {
-    const run = runOf(clientId, id);
+  /** Ends a run, wherever it is, and returns what became of the response. Throws AppError. */
+  async cancel(clientId: string, id: string): Promise<LookedUp> {
+    const { responses, clock } = this.#options;
+    const run = this.#runOf(clientId, id);
     if (run) {
-      run.abort.abort(wasCancelled());
+      run.abort(wasCancelled());
       await run.ended;
       return run.current();
     }
     const until = clock.monotonic() + cancelWaitMs;
     for (let isAsked = false; ; ) {
-      const found = await look(clientId, id);
+      const found = await this.look(clientId, id);
       const { response } = found;
       if (response['background'] !== true) {
         throw new AppError(
@@ -304,25 +193,164 @@ export function createBackgroundResponses(options: BackgroundResponsesOptions): 
     }
   }
 
-  return {
-    get count() {
-      return runs.size;
-    },
-    start,
-    look,
-    cancel,
-    remove,
-    logOf(clientId, id) {
-      const kept = logs.get(id);
-      return runOf(clientId, id)?.log ?? (kept?.clientId === clientId ? kept.log : undefined);
-    },
-    async drain(deadlineMs) {
-      if (runs.size === 0) return;
-      await drain.wait(deadlineMs, (error) => {
-        for (const { abort } of runs.values()) abort.abort(error);
-      });
-    },
-  };
+  /** Forgets a stored response, and ends its run wherever it is. Throws AppError `not_found`. */
+  async remove(clientId: string, id: string): Promise<void> {
+    const { responses } = this.#options;
+    const run = this.#runOf(clientId, id);
+    if (run) {
+      run.isForgotten = true;
+      run.abort(wasCancelled());
+    }
+    if (this.#logs.get(id)?.clientId === clientId) this.#logs.delete(id);
+    const { response } = await responses.remove(clientId, id);
+    if (run || !isUnderWay(response)) return;
+    // The instance that makes it looks for this after it has written the response; what it wrote before goes here.
+    await responses.mark(clientId, id, 'deleted', cancelMarkMs);
+    await responses.mark(clientId, id, 'cancel', cancelMarkMs);
+    await this.#removeAnyway(clientId, id);
+  }
+
+  /** The events of a response that was made here and streamed; undefined where they are not there any more. */
+  logOf(clientId: string, id: string): EventLog | undefined {
+    const kept = this.#logs.get(id);
+    return this.#runOf(clientId, id)?.log ?? (kept?.clientId === clientId ? kept.log : undefined);
+  }
+
+  #runOf(clientId: string, id: string): BackgroundRun | undefined {
+    const run = this.#runs.get(id);
+    return run?.request.clientId === clientId ? run : undefined;
+  }
+
+  #forget(run: BackgroundRun): void {
+    this.#runs.delete(run.id);
+    this.#options.running.delete(run);
+  }
+
+  #checkRoom(clientId: string): void {
+    const ofClient = [...this.#runs.values()].filter(({ request }) => request.clientId === clientId).length;
+    if (this.#runs.size < maxRuns && ofClient < maxRunsOfClient) return;
+    throw new AppError(
+      'key_rate_limited',
+      'background: too many responses run in the background: wait until one has ended, or cancel one.',
+      { param: 'background', retryAfterMs: 10_000 },
+    );
+  }
+
+  async #removeAnyway(clientId: string, id: string): Promise<void> {
+    try {
+      await this.#options.responses.remove(clientId, id);
+    } catch (error) {
+      if (AppError.from(error).code !== 'not_found') throw error;
+    }
+  }
+
+  #keepLog(id: string, clientId: string, log: EventLog): void {
+    const logs = this.#logs;
+    logs.set(id, { clientId, log });
+    // The oldest go first where many end in a short time.
+    for (const oldest of logs.keys()) if (logs.size > maxRuns) logs.delete(oldest);
+    this.#options.clock.after(logKeptMs, () => logs.delete(id));
+  }
+}
+
+/** One response while it is made: its events go to a log where the client asked for a stream. */
+class BackgroundRun implements Carrier, TurnOutput {
+  readonly turnCount = 1;
+  readonly isStream = false;
+  readonly status = 200;
+  readonly request: BackgroundRequest;
+  readonly log: EventLog | undefined;
+  readonly #head: AnswerHead;
+  readonly #abort = new AbortController();
+  readonly #ended = Promise.withResolvers<void>();
+  #events: ResponseEvents;
+  #answeredBy: string | undefined;
+  /** The response as it ended. */
+  ending: ResponseObject | undefined;
+  /** It was deleted meanwhile. */
+  isForgotten = false;
+
+  constructor(request: BackgroundRequest, head: AnswerHead) {
+    this.request = request;
+    this.log = request.decoded.isStream ? createEventLog(maxLogBytes) : undefined;
+    this.#head = head;
+    this.#answeredBy = head.identity.answeredBy;
+    this.#events = this.#newEvents();
+  }
+
+  get id(): string {
+    return this.#head.identity.id;
+  }
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+  get ended(): Promise<void> {
+    return this.#ended.promise;
+  }
+  /** What no client follows may be begun again on another account. */
+  get isBuffered(): boolean {
+    return this.log === undefined;
+  }
+
+  tick(): void {}
+  abort(error: AppError): void {
+    this.#abort.abort(error);
+  }
+  /** It ends by itself, once it is stored. */
+  cut(): void {}
+
+  begin(attempt: Attempt): void {
+    this.#answeredBy = modelsOf([attempt.route]);
+    if (this.isBuffered) this.#events = this.#newEvents();
+  }
+  write(events: readonly TurnEvent[]): undefined {
+    this.#events.push(events);
+  }
+  finish(_answer: CollectedTurn, events: readonly TurnEvent[]): void {
+    this.write(events);
+  }
+  fail(_error: AppError, events: readonly TurnEvent[]): void {
+    this.write(events);
+  }
+
+  /** Unless it has ended. */
+  breakOff(error: AppError): void {
+    if (!this.ending) this.write([{ type: 'error', error }]);
+  }
+
+  queue(): void {
+    this.#events.queue();
+  }
+  queued(): ResponseObject {
+    return this.#events.current('queued');
+  }
+  inProgress(): ResponseObject {
+    return this.#events.current('in_progress');
+  }
+  current(): LookedUp {
+    return { response: this.ending ?? this.inProgress(), answeredBy: this.#answeredBy };
+  }
+  toStore(response: ResponseObject): StoredResponse {
+    const { before, decoded } = this.request;
+    const { ancestors, base } = before;
+    return { response, input: decoded.options.input, ancestors, base, answeredBy: this.#answeredBy };
+  }
+
+  /** Nothing comes any more. */
+  close(): void {
+    const status = this.ending?.['status'];
+    this.log?.close(status === 'completed' || status === 'incomplete' ? streamEnd : '');
+    this.#ended.resolve();
+  }
+
+  #newEvents(): ResponseEvents {
+    return createResponseEvents(this.#head.identity, this.request.decoded.options, {
+      emit: (type, json) => this.log?.append(serverSentEvent(type, json)),
+      onEnd: (response) => {
+        this.ending = response;
+      },
+    });
+  }
 }
 
 function wasCancelled(): AppError {

@@ -1,10 +1,16 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { plainTurn } from '../core/testing/plain-turn.ts';
-import type { AskedRequest, Limits, ResponseFormat, TurnEvent } from '../core/turn.ts';
+import type { AskedRequest, Limits, ResponseFormat } from '../core/turn.ts';
 import { runCheckedTurn } from './checked-answer.ts';
 import { lines } from './testing/fake-upstream.ts';
 import { settled } from './testing/manual-clock.ts';
-import { createTurnFixture, silentLogger, type TurnFixture, until } from './testing/turn-fixture.ts';
+import {
+  clientTurn,
+  createTurnFixture,
+  SeenOutput,
+  type TurnFixture,
+  until,
+} from './testing/turn-fixture.ts';
 
 let fixture: TurnFixture;
 beforeEach(async () => {
@@ -24,29 +30,14 @@ const bySchema: ResponseFormat = { type: 'json-schema', schema, param: 'response
 /** Answers with these lines, a call each, and tells what the client saw. */
 async function ask(change: Partial<AskedRequest>, answers: readonly (readonly string[])[]) {
   fixture.upstream.answer = (call, index) => lines(call, ...(answers[index] ?? []));
-  const batches: (readonly TurnEvent[])[] = [];
-  const summary = await runCheckedTurn(fixture.turns, {
-    request: {
-      ...plainTurn,
-      messages: [{ role: 'user', parts: [{ type: 'text', text: 'Where?' }] }],
-      ...change,
-    },
-    clientId: 'me',
-    wantsUsage: true,
-    output: {
-      isBuffered: false,
-      resume: undefined,
-      onRoute: () => {},
-      write(events) {
-        batches.push(events);
-        return true;
-      },
-    },
-    signal: new AbortController().signal,
-    logger: silentLogger,
-  });
-  const events = batches.flat();
-  const text = events.map((event) => (event.type === 'text-delta' ? event.text : '')).join('');
+  const request: AskedRequest = {
+    ...plainTurn,
+    messages: [{ role: 'user', parts: [{ type: 'text', text: 'Where?' }] }],
+    ...change,
+  };
+  const output = new SeenOutput();
+  const summary = await runCheckedTurn(fixture.turns, clientTurn(request, { wantsUsage: true }), output);
+  const { events, text, batches } = output;
   return { summary, events, text, batches, prompts: fixture.upstream.calls.map(({ body }) => body.prompt) };
 }
 

@@ -1,11 +1,12 @@
 import { AppError } from '../core/errors.ts';
-import type { AskedMessage, AskedRequest } from '../core/turn.ts';
-import type { TurnOutput } from './attempt.ts';
+import type { CollectedTurn } from '../core/protocol.ts';
+import type { AskedMessage, AskedRequest, TurnEvent } from '../core/turn.ts';
+import type { Attempt, TurnOutput } from './attempt.ts';
 import { createCallCheck } from './call-check.ts';
-import { createHeldOutput, type HeldAnswer } from './held-output.ts';
+import type { ClientTurn } from './client-turns.ts';
 import { createJsonCheck } from './json-check.ts';
-import { runTurn, type Turn, type TurnDependencies, type TurnSummary } from './run-turn.ts';
-import { sumUsage } from './sum-usage.ts';
+import { runTurn, type TurnDependencies, type TurnResult } from './run-turn.ts';
+import { sumUsage } from './usage.ts';
 
 /** Something the client wants of the answer as a whole, which the upstream cannot be made to keep. */
 export interface AnswerCheck {
@@ -14,7 +15,7 @@ export interface AnswerCheck {
   /** The request with what the model has to be told. */
   instruct(request: AskedRequest): AskedRequest;
   /** Judges an answer that came to its own end. Throws AppError when that cannot be done. */
-  judge(answer: HeldAnswer): Promise<Verdict>;
+  judge(answer: CollectedTurn): Promise<Verdict>;
 }
 
 export interface Verdict {
@@ -34,66 +35,115 @@ export interface Fault {
  * Carries a turn. An answer that has to be JSON, or to call a tool, is held until it is whole and looked at before the
  * client sees any of it. One that is not as asked is sent back once, with what is wrong; the second time it is an error.
  */
-export async function runCheckedTurn(dependencies: TurnDependencies, asked: Turn): Promise<TurnSummary> {
+export async function runCheckedTurn(
+  dependencies: TurnDependencies,
+  turn: ClientTurn,
+  output: TurnOutput,
+): Promise<TurnResult> {
+  const asked = turn.decoded.request;
   const checks = [
-    createCallCheck(asked.request.toolChoice),
-    createJsonCheck(asked.request.responseFormat, dependencies.schemas, asked.clientId),
+    createCallCheck(asked.toolChoice),
+    createJsonCheck(asked.responseFormat, dependencies.schemas, turn.clientId),
   ].filter((check) => check !== undefined);
-  if (checks.length === 0) return runTurn(dependencies, asked);
+  if (checks.length === 0) return runTurn(dependencies, turn, output);
   const unchecked = checks.flatMap((check) => check.unchecked ?? []);
-  const turn = unchecked.length === 0 ? asked : { ...asked, output: naming(asked.output, unchecked) };
-  const request = checks.reduce((asked, check) => check.instruct(asked), turn.request);
+  const request = checks.reduce((instructed, check) => check.instruct(instructed), asked);
 
-  const first = createHeldOutput(turn.output);
-  const summary = await runTurn(dependencies, { ...turn, request, output: first });
-  const verdict = await judge(checks, first);
-  if (verdict instanceof AppError) return refuse(turn, summary, verdict);
+  const first = new BufferedOutput(output);
+  const result = await runTurn(dependencies, turn, first, request, unchecked);
+  if (!first.answer) return first.failWith(result, result.error);
+  const verdict = await judge(checks, first.answer);
+  if (verdict instanceof AppError) return first.failWith(result, verdict);
   if (verdict.fault === undefined) {
-    first.passOn({ text: verdict.text });
-    return summary;
+    first.passOn({ ...first.answer, text: verdict.text ?? first.answer.text });
+    return result;
   }
 
-  turn.logger.info(
-    { fault: verdict.fault.error },
+  dependencies.logger.info(
+    { request_id: turn.requestId, fault: verdict.fault.error },
     'the answer is not as asked; the model is told to mend it',
   );
-  const second = createHeldOutput(turn.output);
-  const mended = await runTurn(dependencies, {
-    ...turn,
-    request: { ...request, messages: [...request.messages, ...sentBack(first, verdict.fault)] },
-    output: second,
-  });
-  const both: TurnSummary = {
+  const second = new BufferedOutput(output);
+  const messages = [...request.messages, ...sentBack(first.answer, verdict.fault)];
+  const mended = await runTurn(dependencies, turn, second, { ...request, messages }, unchecked);
+  const both: TurnResult = {
     ...mended,
-    usage: sumUsage(summary.usage, mended.usage),
-    attempts: summary.attempts + mended.attempts,
+    usage: sumUsage(result.usage, mended.usage),
+    attempts: result.attempts + mended.attempts,
   };
-  const lasting = await judge(checks, second);
-  if (lasting instanceof AppError) return refuse(turn, both, lasting);
-  if (lasting.fault) return refuse(turn, both, new AppError('upstream_protocol', lasting.fault.error));
-  second.passOn({ text: lasting.text, usage: sumUsage(first.usage, second.usage) });
+  if (!second.answer) return second.failWith(both, mended.error);
+  const lasting = await judge(checks, second.answer);
+  if (lasting instanceof AppError) return second.failWith(both, lasting);
+  if (lasting.fault) return second.failWith(both, new AppError('upstream_protocol', lasting.fault.error));
+  second.passOn({
+    ...second.answer,
+    text: lasting.text ?? second.answer.text,
+    usage: sumUsage(first.answer.usage, second.answer.usage),
+  });
   return both;
 }
 
-/** An output whose headers name what was not checked. */
-function naming(output: TurnOutput, unchecked: readonly string[]): TurnOutput {
-  return {
-    isBuffered: output.isBuffered,
-    onRoute: (route) => output.onRoute({ ...route, ignored: [...(route.ignored ?? []), ...unchecked] }),
-    write: (events) => output.write(events),
-    get resume() {
-      return output.resume;
-    },
-    set resume(resume) {
-      output.resume = resume;
-    },
-  };
+/** Holds an answer that no client has seen yet. */
+class BufferedOutput implements TurnOutput {
+  readonly isBuffered = true;
+  readonly #output: TurnOutput;
+  answer: CollectedTurn | undefined;
+
+  constructor(output: TurnOutput) {
+    this.#output = output;
+  }
+
+  get status(): number {
+    return this.#output.status;
+  }
+  begin(attempt: Attempt): void {
+    this.#output.begin(attempt);
+  }
+  write(): undefined {}
+  finish(answer: CollectedTurn): void {
+    this.answer = answer;
+  }
+  fail(): void {}
+
+  passOn(answer: CollectedTurn): void {
+    this.#output.finish(answer, eventsOf(answer));
+  }
+  /** The client has left where the error says so, and gets nothing. */
+  failWith(result: TurnResult, error: AppError | undefined): TurnResult {
+    if (error && error.code !== 'cancelled') this.#output.fail(error, [{ type: 'error', error }]);
+    return { ...result, error };
+  }
 }
 
-async function judge(checks: readonly AnswerCheck[], answer: HeldAnswer): Promise<Verdict | AppError> {
-  // An error is an answer of its own, and one that was cut at a limit is known to be no whole one.
-  if (answer.finish === undefined || answer.finish === 'length' || answer.finish === 'content-filter')
-    return {};
+/** An answer as a stream that brings each kind of content in one piece. */
+function eventsOf({
+  text,
+  reasoning,
+  toolCalls,
+  usage,
+  finishReason,
+  stopSequence,
+}: CollectedTurn): TurnEvent[] {
+  const events: TurnEvent[] = [];
+  if (reasoning !== '') events.push({ type: 'reasoning-delta', text: reasoning });
+  if (text !== '') events.push({ type: 'text-delta', text });
+  for (const [index, { id, name, arguments: given }] of toolCalls.entries()) {
+    events.push({ type: 'tool-call-start', index, id, name });
+    events.push({ type: 'tool-call-delta', index, arguments: given });
+    events.push({ type: 'tool-call-end', index });
+  }
+  if (usage) events.push({ type: 'usage', usage });
+  events.push({
+    type: 'finish',
+    reason: finishReason,
+    ...(stopSequence === undefined ? {} : { stopSequence }),
+  });
+  return events;
+}
+
+async function judge(checks: readonly AnswerCheck[], answer: CollectedTurn): Promise<Verdict | AppError> {
+  // One that was cut at a limit is known to be no whole one.
+  if (answer.finishReason === 'length' || answer.finishReason === 'content-filter') return {};
   try {
     let text: string | undefined;
     for (const check of checks) {
@@ -107,13 +157,8 @@ async function judge(checks: readonly AnswerCheck[], answer: HeldAnswer): Promis
   }
 }
 
-function refuse(turn: Turn, summary: TurnSummary, error: AppError): TurnSummary {
-  turn.output.write([{ type: 'error', error }]);
-  return { ...summary, error };
-}
-
 /** The answer as the model gave it, and what is wrong. Calls it made all the same were not carried out. */
-function sentBack({ text, toolCalls }: HeldAnswer, { mend }: Fault): AskedMessage[] {
+function sentBack({ text, toolCalls }: CollectedTurn, { mend }: Fault): AskedMessage[] {
   return [
     {
       role: 'assistant',

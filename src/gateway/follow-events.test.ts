@@ -1,7 +1,9 @@
 import { EventEmitter } from 'node:events';
 import { beforeEach, expect, it } from 'vitest';
 import { createEventLog } from './event-log.ts';
-import { followEvents } from './follow-events.ts';
+import { FollowedEvents } from './follow-events.ts';
+import { RunningTurns } from './running-turns.ts';
+import { createManualClock } from './testing/manual-clock.ts';
 
 /** As much of a response as is written to, by a client that reads when it is told to. */
 class FakeResponse extends EventEmitter {
@@ -9,6 +11,8 @@ class FakeResponse extends EventEmitter {
   writableEnded = false;
   destroyed = false;
   isReading = true;
+  writableLength = 0;
+  writableNeedDrain = false;
   writeHead(): void {}
   write(text: string): boolean {
     this.text += text;
@@ -18,26 +22,29 @@ class FakeResponse extends EventEmitter {
     this.text += text;
     this.writableEnded = true;
     this.emit('finish');
+    this.emit('close');
   }
 }
 
 let response: FakeResponse;
 let now: number;
+let running: RunningTurns;
 beforeEach(() => {
+  running = new RunningTurns(createManualClock());
   response = new FakeResponse();
   now = 0;
 });
 
 const follow = (log: ReturnType<typeof createEventLog>, from: number) =>
-  followEvents(response as never, log, from, {}, () => now);
+  new FollowedEvents({ running, response: response as never, now: () => now }, log, from, {});
 
-it('writes what is there from that event on, then what comes, and ends with the log', async () => {
+it('writes what is there from that event on, then what comes, and ends with the log', () => {
   const log = createEventLog(1_000);
   for (const text of ['a', 'b', 'c']) log.append(text);
-  const { ended } = follow(log, 1);
+  follow(log, 1);
   log.append('d');
   log.close();
-  await ended;
+  expect(running.count).toBe(0);
   expect(response.text).toBe('bcd');
 });
 
@@ -53,38 +60,38 @@ it('waits for a client that is behind', () => {
   expect(response.text).toBe('ab');
 });
 
-it('a client that reads as it should gets the last events, though each repeats the whole answer', async () => {
+it('a client that reads as it should gets the last events, though each repeats the whole answer', () => {
   const log = createEventLog(100);
-  const { ended } = follow(log, 0);
+  follow(log, 0);
   response.isReading = false;
   for (const text of ['a', 'b', 'c', 'd']) log.append(text.repeat(90));
   log.close('the end');
   for (let count = 0; count < 4; count += 1) response.emit('drain');
-  await ended;
+  expect(running.count).toBe(0);
   expect(response.text.replaceAll(/(.)\1+/g, '$1')).toBe('abcdthe end');
 });
 
-it('ends with an error for a client so slow that events were dropped', async () => {
+it('ends with an error for a client so slow that events were dropped', () => {
   const log = createEventLog(100);
-  const { ended } = follow(log, 0);
+  follow(log, 0);
   response.isReading = false;
   for (let count = 0; count < 50; count += 1) log.append('x'.repeat(10));
   response.emit('drain');
-  await ended;
+  expect(running.count).toBe(0);
   expect(response.text).toContain('event: error');
   expect(response.text).toContain('events_lost');
 });
 
-it('looks away when the client has gone, and keeps a quiet stream alive', async () => {
+it('looks away when the client has gone, and keeps a quiet stream alive', () => {
   const log = createEventLog(100);
-  const { ended, tick } = follow(log, 0);
+  follow(log, 0);
   now = 15_000;
-  tick(now);
-  tick(now);
+  running.tick(now);
+  running.tick(now);
   expect(response.text).toBe(': keep-alive\n\n');
   response.destroyed = true;
   response.emit('close');
-  await ended;
+  expect(running.count).toBe(0);
   log.append('a');
   expect(response.text).toBe(': keep-alive\n\n');
 });

@@ -1,82 +1,89 @@
-import type { ServerResponse } from 'node:http';
 import { AppError } from '../core/errors.ts';
 import { serverSentEvent } from '../protocols/openai-responses/stream-encoder.ts';
 import type { EventLog } from './event-log.ts';
-import { keepAliveEveryMs, streamHeaders } from './turn-output.ts';
+import { type HttpAnswerOptions, keepAliveEveryMs, streamHeaders } from './http-answer.ts';
+import { HttpCarrier } from './running-turns.ts';
 
-/**
- * Writes the events from `from` on as they come, as fast as the client reads. `tick` keeps the stream alive. Resolves
- * when the last one is written or the client has gone.
- */
-export function followEvents(
-  response: ServerResponse,
-  log: EventLog,
-  from: number,
-  headers: Readonly<Record<string, string>>,
-  now: () => number,
-): { readonly ended: Promise<void>; tick(time: number): void } {
-  const { promise: ended, resolve } = Promise.withResolvers<void>();
-  let next = from;
-  let isWaiting = false;
-  let lastWriteAt = now();
+/** Bytes that are written together. */
+const mostAtOnce = 64 * 1024;
 
-  function pump(): void {
-    if (isWaiting || response.writableEnded || response.destroyed) return;
-    if (next < log.first) {
-      const error = new AppError(
-        'invalid_request',
-        'This client reads too slowly to follow the response: retrieve it.',
-      );
-      const told = { code: 'events_lost', message: error.message, param: null };
-      const whole = {
-        ...told,
-        type: 'error',
-        sequence_number: next,
-        error: { type: error.openaiType, ...told },
-      };
-      const json = JSON.stringify(whole);
-      response.end(serverSentEvent('error', json));
+/** Writes the events of a response from one on as they come, as fast as the client reads. */
+export class FollowedEvents extends HttpCarrier {
+  readonly #log: EventLog;
+  readonly #unwatch: () => void;
+  #next: number;
+  #isWaiting = false;
+  readonly #now: () => number;
+  #lastWriteAt: number;
+
+  constructor(
+    { running, response, now }: Pick<HttpAnswerOptions<never>, 'running' | 'response' | 'now'>,
+    log: EventLog,
+    from: number,
+    headers: Readonly<Record<string, string>>,
+  ) {
+    super(running, response, true, now());
+    this.#log = log;
+    this.#next = from;
+    this.#now = now;
+    this.#lastWriteAt = now();
+    response.writeHead(200, { ...headers, ...streamHeaders });
+    response.on('drain', () => {
+      this.#isWaiting = false;
+      this.#write();
+    });
+    this.#unwatch = log.watch(
+      () => this.#write(),
+      () => this.#next,
+    );
+    response.once('finish', () => this.end());
+    response.once('close', () => this.end());
+    this.#write();
+  }
+
+  override end(): void {
+    this.#unwatch();
+    super.end();
+  }
+
+  protected override keepAlive(now: number): void {
+    if (this.#isWaiting || now - this.#lastWriteAt < keepAliveEveryMs) return;
+    this.#lastWriteAt = now;
+    this.response.write(': keep-alive\n\n');
+  }
+
+  #write(): void {
+    const { response } = this;
+    const log = this.#log;
+    if (this.#isWaiting || response.writableEnded || response.destroyed) return;
+    if (this.#next < log.first) {
+      response.end(serverSentEvent('error', eventsLost(this.#next)));
       return;
     }
     let text = '';
-    while (next < log.next && text.length < 64 * 1024) {
-      text += log.at(next);
-      next += 1;
+    while (this.#next < log.next && text.length < mostAtOnce) {
+      text += log.at(this.#next);
+      this.#next += 1;
     }
-    if (log.isClosed && next >= log.next) {
+    if (log.isClosed && this.#next >= log.next) {
       response.end(text + log.rest);
       return;
     }
     if (text === '') return;
-    lastWriteAt = now();
-    if (!response.write(text)) isWaiting = true;
-    else if (next < log.next) setImmediate(pump);
+    this.#lastWriteAt = this.#now();
+    if (!response.write(text)) this.#isWaiting = true;
+    else if (this.#next < log.next) setImmediate(() => this.#write());
   }
+}
 
-  response.writeHead(200, {
-    ...headers,
-    ...streamHeaders,
+function eventsLost(next: number): string {
+  const reason = 'This client reads too slowly to follow the response: retrieve it.';
+  const { openaiType, message } = new AppError('invalid_request', reason);
+  const fields = { code: 'events_lost', message, param: null };
+  return JSON.stringify({
+    ...fields,
+    type: 'error',
+    sequence_number: next,
+    error: { type: openaiType, ...fields },
   });
-  response.on('drain', () => {
-    isWaiting = false;
-    pump();
-  });
-  const unwatch = log.watch(pump, () => next);
-  const finish = (): void => {
-    unwatch();
-    resolve();
-  };
-  response.on('finish', finish);
-  response.on('close', finish);
-  pump();
-
-  return {
-    ended,
-    tick(time) {
-      if (isWaiting || response.writableEnded || response.destroyed) return;
-      if (time - lastWriteAt < keepAliveEveryMs) return;
-      lastWriteAt = time;
-      response.write(': keep-alive\n\n');
-    },
-  };
 }

@@ -21,6 +21,7 @@ import { createPoolWatch, type PoolStanding } from './pool-watch.ts';
 import { ProviderReach } from './provider-reach.ts';
 import { createReporter } from './reporter.ts';
 import { createRoutes } from './routes.ts';
+import { RunningTurns } from './running-turns.ts';
 import { createSchemaChecker } from './schema-checker.ts';
 import { createGatewayServer } from './server.ts';
 import { createStoredResponses } from './stored-responses.ts';
@@ -140,7 +141,8 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       userAgent: options.userAgent,
       secrets,
       timeouts: options.timeouts,
-      runningCalls: new Set(),
+      running: new RunningTurns(clock),
+      logger,
     },
     keys: createClientKeys(options.apiKeys, 'API_KEYS', createWrongKeyLog(logger, clock)),
     poolWatch,

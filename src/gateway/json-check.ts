@@ -35,8 +35,8 @@ export function createJsonCheck(
   return {
     unchecked: (checkable?.unchecked ?? []).map((keyword) => `${param}.${keyword}`),
     instruct: (request) => withInstruction(request, format),
-    async judge({ text, toolCalls, isCutAtStop }) {
-      if (toolCalls.length > 0 || isCutAtStop) return {};
+    async judge({ text, toolCalls, stopSequence }) {
+      if (toolCalls.length > 0 || stopSequence !== undefined) return {};
       const found = readJson(text);
       const fault = found === undefined ? 'it is not valid JSON' : await faultOf(found);
       if (fault === undefined) return found === undefined ? {} : { text: found.text };

@@ -1,19 +1,12 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { Inbound } from '../core/protocol.ts';
 import { callSeconds, metricsText } from '../lib/metrics.ts';
+import type { ClientTurn } from './client-turns.ts';
 import type { GatewayKeep } from './keep/open-keep.ts';
-import type { TurnSummary } from './run-turn.ts';
+import type { TurnResult } from './run-turn.ts';
 
 /** The gateway's figures: one note for each turn, at its end. Labels are words of our own, never a client's. */
 export interface GatewayMetrics {
-  turnEnded(turn: {
-    readonly protocol: Inbound<unknown>['name'];
-    /** As the client named it. */
-    readonly model: string;
-    readonly isStream: boolean;
-    readonly durationMs: number;
-    readonly summary: TurnSummary;
-  }): void;
+  turnEnded(turn: Pick<ClientTurn, 'protocol' | 'decoded'>, result: TurnResult, durationMs: number): void;
   text(): Promise<string>;
 }
 
@@ -137,24 +130,21 @@ export function createGatewayMetrics(options: {
   }
 
   return {
-    turnEnded({ protocol, model, isStream, durationMs, summary }) {
-      const stream = isStream ? 'yes' : 'no';
-      turns.inc({ protocol, model: familyOf(model), outcome: summary.error?.code ?? 'success' });
+    turnEnded({ protocol, decoded }, { error, route, usage, ...result }, durationMs) {
+      const stream = decoded.isStream ? 'yes' : 'no';
+      const provider = route?.provider.name ?? 'none';
+      turns.inc({ protocol, model: familyOf(decoded.request.model), outcome: error?.code ?? 'success' });
       seconds.observe({ protocol, stream }, durationMs / 1000);
-      if (summary.firstContentMs !== undefined) {
-        firstContent.observe({ protocol, stream }, summary.firstContentMs / 1000);
+      if (result.firstContentMs !== undefined) {
+        firstContent.observe({ protocol, stream }, result.firstContentMs / 1000);
       }
-      if (summary.attempts > 0) attempts.inc({ provider: summary.provider ?? 'none' }, summary.attempts);
-      if (summary.conversation !== undefined) conversations.inc({ result: summary.conversation });
-      if (summary.usage === undefined) return;
-      tokens.inc({ direction: 'input' }, summary.usage.inputTokens);
-      tokens.inc({ direction: 'output' }, summary.usage.outputTokens);
-      if (summary.usage.credits !== undefined) {
-        credits.inc({ provider: summary.provider ?? 'none' }, summary.usage.credits);
-      }
-      if (summary.usage.costCents !== undefined) {
-        cost.inc({ provider: summary.provider ?? 'none' }, summary.usage.costCents);
-      }
+      if (result.attempts > 0) attempts.inc({ provider }, result.attempts);
+      if (result.conversation !== undefined) conversations.inc({ result: result.conversation });
+      if (usage === undefined) return;
+      tokens.inc({ direction: 'input' }, usage.inputTokens);
+      tokens.inc({ direction: 'output' }, usage.outputTokens);
+      if (usage.credits !== undefined) credits.inc({ provider }, usage.credits);
+      if (usage.costCents !== undefined) cost.inc({ provider }, usage.costCents);
     },
     text: () => metricsText(registry),
   };

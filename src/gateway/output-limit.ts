@@ -1,25 +1,21 @@
 import type { TurnEvent, Usage } from '../core/turn.ts';
+import type { Stage } from './stages.ts';
 import { countTokens, firstTokens, tokenPieces } from './token-count.ts';
 
 type CountedType = 'text-delta' | 'reasoning-delta';
-
-export interface OutputLimit {
-  /** The events that still fit; when the limit is met the batch ends with `finish: length`. */
-  apply(events: readonly TurnEvent[]): readonly TurnEvent[];
-}
 
 /** A run without any border is settled once it is longer than this: its count may then be off by a token. */
 const longestTail = 400;
 
 /**
- * Enforces a token limit an upstream has no field for, by counting what passes. A token has at least one byte, so
+ * Ends an answer with `finish: length` at a token limit an upstream has no field for, by counting what passes. A token has at least one byte, so
  * nothing is counted, and the tokenizer not even loaded, until the answer has more bytes than the limit has tokens.
  * At the limit a few letters may be held back: more text can still merge them into a token that fits.
  * Tool calls are left alone, and so is all that follows one: half a call, or one the client takes for cut off, is worse
  * than a long answer. Reasoning counts where the client asked for it; who
  * did not would otherwise get no answer at all from a model that thinks by itself.
  */
-export function createOutputLimit(maxTokens: number, countsReasoning = false): OutputLimit {
+export function createOutputLimit(maxTokens: number, countsReasoning = false): Stage {
   /** Tokens of the text before the tail, which no later text can change. */
   let settledTokens = 0;
   let tail = '';

@@ -1,12 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { plainTurn } from '../core/testing/plain-turn.ts';
-import type { TurnEvent } from '../core/turn.ts';
+import type { Message } from '../core/turn.ts';
 import { uniteModels } from './model-union.ts';
 import { createRefusedPairs } from './refused-pairs.ts';
 import { runTurn } from './run-turn.ts';
 import { lines, refuse } from './testing/fake-upstream.ts';
 import { settled } from './testing/manual-clock.ts';
-import { createTurnFixture, silentLogger, type TurnFixture } from './testing/turn-fixture.ts';
+import { clientTurn, createTurnFixture, SeenOutput, type TurnFixture } from './testing/turn-fixture.ts';
 
 let fixture: TurnFixture;
 beforeEach(async () => {
@@ -14,26 +14,15 @@ beforeEach(async () => {
 });
 afterEach(() => fixture.close());
 
+function userMessage(text: string): Message {
+  return { role: 'user', parts: [{ type: 'text', text }] };
+}
+
 async function turn(model: string) {
-  const events: TurnEvent[] = [];
-  const summary = await runTurn(fixture.turns, {
-    request: { ...plainTurn, model, messages: [{ role: 'user', parts: [{ type: 'text', text: 'hi' }] }] },
-    clientId: 'me',
-    wantsUsage: false,
-    output: {
-      isBuffered: false,
-      resume: undefined,
-      onRoute() {},
-      write(batch) {
-        events.push(...batch);
-        return true;
-      },
-    },
-    signal: new AbortController().signal,
-    logger: silentLogger,
-  });
+  const request = { ...plainTurn, model, messages: [userMessage('hi')] };
+  const { attempt, ...result } = await runTurn(fixture.turns, clientTurn(request), new SeenOutput());
   await settled();
-  return summary;
+  return { ...result, accountId: attempt?.lease.account.id };
 }
 
 /** The accounts to which the upstream refuses the model `big`. */

@@ -43,7 +43,7 @@ export interface ResponsesService {
     log: EventLog,
     from: number,
     headers?: Readonly<Record<string, string>>,
-  ): Promise<FastifyReply>;
+  ): FastifyReply;
 }
 
 const inputItemsQuery = z.object({

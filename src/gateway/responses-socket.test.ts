@@ -2,9 +2,10 @@ import { EventEmitter } from 'node:events';
 import { beforeEach, expect, it } from 'vitest';
 import { BodyBudget } from '../lib/body-budget.ts';
 import { ListeningTime } from '../lib/listening-time.ts';
-import type { ClientTurn, ClientTurns } from './client-turns.ts';
+import type { ClientTurn } from './client-turns.ts';
 import { createMemoryKeep } from './keep/memory-keep.ts';
-import { createResponsesSockets, type ResponsesSockets } from './responses-socket.ts';
+import { ResponsesSockets, type ResponsesSocketsOptions } from './responses-socket.ts';
+import { RunningTurns } from './running-turns.ts';
 import { createStoredResponses } from './stored-responses.ts';
 import { createManualClock, type ManualClock, settled } from './testing/manual-clock.ts';
 import { silentLogger } from './testing/turn-fixture.ts';
@@ -54,6 +55,7 @@ class FakeWire extends EventEmitter {
 }
 
 let clock: ManualClock;
+let running: RunningTurns;
 let sockets: ResponsesSockets;
 let socket: FakeSocket;
 let wire: FakeWire;
@@ -64,15 +66,16 @@ beforeEach(() => {
   clock = createManualClock();
   listening = new ListeningTime(clock);
   turns = [];
-  const clientTurns: ClientTurns = {
-    check: () => {},
-    close: () => {},
-    run: (turn) => new Promise((resolve) => turns.push({ turn, end: () => resolve({} as never) })),
+  const clientTurns: ResponsesSocketsOptions['clientTurns'] = {
+    check: () => undefined,
+    run: (turn) => new Promise((resolve) => turns.push({ turn, end: resolve })),
   };
+  running = new RunningTurns(clock);
   const responses = createStoredResponses(createMemoryKeep(clock, 1_000_000), 1_000, () => {});
   const bodies = new BodyBudget(1_800_000);
-  sockets = createResponsesSockets({
+  sockets = new ResponsesSockets({
     clientTurns,
+    running,
     routes: { check: async () => undefined },
     responses,
     bodies,
@@ -122,7 +125,7 @@ it('a turn that runs when the time is over is completed, and no other begins', a
 async function listen(seconds: number): Promise<void> {
   for (let second = 0; second < seconds; second += 1) {
     await clock.advance(1_000);
-    sockets.tick(listening.tick());
+    running.tick(listening.tick());
   }
 }
 
@@ -179,8 +182,9 @@ it('no turn begins before the client has taken the one before', async () => {
 
 it('a connection that comes while the gateway stops is turned away', async () => {
   socket.terminate();
-  await sockets.drain(1_000);
+  sockets.close();
+  await running.drain(1_000);
   expect(() => sockets.checkRoom('me')).toThrowError(expect.objectContaining({ code: 'shutting_down' }));
   expect(connect('me').closeCode).toBe(1001);
-  expect(sockets.turnCount).toBe(0);
+  expect(running.count).toBe(0);
 });

@@ -19,14 +19,10 @@ import {
 export interface Route {
   readonly provider: UpstreamProvider;
   readonly model: string;
-  /** Where a person can watch this very turn being answered. */
-  readonly runUrl?: string;
   /** The request's effort chose the model. */
   readonly isEffortHeard?: boolean;
   /** The model surely sees no images. */
   readonly isBlind?: boolean;
-  /** What of the turn has no effect here beside what the decoder ignored: images not shown, keywords not checked. */
-  readonly ignored?: readonly string[];
   /** Accounts whose own list lacks the model. */
   readonly barred?: ReadonlySet<string> | undefined;
 }

@@ -1,11 +1,18 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { AppError } from '../core/errors.ts';
+import type { CollectedTurn } from '../core/protocol.ts';
 import { plainTurn } from '../core/testing/plain-turn.ts';
 import type { Message, TurnEvent, TurnRequest } from '../core/turn.ts';
-import { runTurn, type TurnSummary } from './run-turn.ts';
+import { runTurn } from './run-turn.ts';
 import { lines, refuse, say } from './testing/fake-upstream.ts';
 import { settled } from './testing/manual-clock.ts';
-import { createTurnFixture, silentLogger, type TurnFixture, until } from './testing/turn-fixture.ts';
+import {
+  clientTurn,
+  createTurnFixture,
+  SeenOutput,
+  type TurnFixture,
+  until,
+} from './testing/turn-fixture.ts';
 
 let fixture: TurnFixture;
 beforeEach(async () => {
@@ -33,56 +40,53 @@ interface RunOptions {
   readonly wantsUsage?: boolean;
   readonly request?: TurnRequest;
   readonly affinityKey?: string;
-  readonly write?: (events: readonly TurnEvent[]) => boolean;
+  readonly write?: (events: readonly TurnEvent[]) => Promise<void> | undefined;
 }
 
 function run(options: RunOptions = {}) {
-  const batches: (readonly TurnEvent[])[] = [];
   const client = new AbortController();
   let routed = 0;
-  const output = {
-    isBuffered: options.isBuffered ?? false,
-    resume: undefined as (() => void) | undefined,
-    onRoute() {
+  class Output extends SeenOutput {
+    override readonly isBuffered = options.isBuffered ?? false;
+    override begin() {
       routed += 1;
-      if (output.isBuffered) batches.length = 0;
-    },
-    write(events: readonly TurnEvent[]) {
-      batches.push(events);
-      return options.write?.(events) ?? true;
-    },
-  };
-  const summary = runTurn(fixture.turns, {
-    request: options.request ?? requestOf([user('hi')]),
-    clientId: 'me',
+      if (this.isBuffered) this.batches.length = 0;
+    }
+    override write(events: readonly TurnEvent[]) {
+      void super.write(events);
+      return options.write?.(events);
+    }
+    override finish(answer: CollectedTurn, events: readonly TurnEvent[]) {
+      void options.write?.(events);
+      super.finish(answer, events);
+    }
+  }
+  const output = new Output();
+  const turn = clientTurn(options.request ?? requestOf([user('hi')]), {
     affinityKey: options.affinityKey,
     wantsUsage: options.wantsUsage ?? false,
-    output,
     signal: client.signal,
-    logger: silentLogger,
   });
+  const summary = runTurn(fixture.turns, turn, output).then((result) => ({
+    ...result,
+    accountId: result.attempt?.lease.account.id,
+  }));
   return {
     summary,
     client,
-    output,
-    batches,
-    events: () => batches.flat(),
-    text: () =>
-      batches
-        .flat()
-        .map((event) => (event.type === 'text-delta' ? event.text : ''))
-        .join(''),
+    batches: output.batches,
+    events: () => output.events,
+    text: () => output.text,
     routed: () => routed,
   };
 }
 
 /** Runs to the end and checks what holds for every turn. */
-async function finish(turn: ReturnType<typeof run>): Promise<TurnSummary> {
+async function finish(turn: ReturnType<typeof run>) {
   const summary = await turn.summary;
   const ends = turn.events().filter(({ type }) => type === 'finish' || type === 'error');
   expect(ends.length).toBe(summary.error?.code === 'cancelled' ? 0 : 1);
   if (ends.length === 1) expect(turn.events().at(-1)).toBe(ends[0]);
-  expect(turn.output.resume).toBeUndefined();
   return summary;
 }
 
@@ -136,14 +140,14 @@ describe('a good turn', () => {
     expect(fixture.pool.reports).toMatchObject([
       { outcome: 'success', usage: { input_tokens: 10, output_tokens: 5 } },
     ]);
-    expect(fixture.turns.runningCalls.size).toBe(0);
+    expect(fixture.turns.running.callCount).toBe(0);
   });
 
   it('shows usage that came before the content', async () => {
     fixture.pool.add('one');
     fixture.upstream.answer = (call) => {
       say(call, 'usage 10 5');
-      void until(() => fixture.turns.runningCalls.size > 0)
+      void until(() => fixture.turns.running.callCount > 0)
         .then(settled)
         .then(() => lines(call, 'say hello', 'end'));
     };
@@ -175,7 +179,7 @@ describe('a good turn', () => {
       fixture.upstream.answer = (call) => {
         const [first = '', ...rest] = script.split('|');
         say(call, first);
-        void until(() => fixture.turns.runningCalls.size > 0)
+        void until(() => fixture.turns.running.callCount > 0)
           .then(settled)
           .then(() => lines(call, ...rest));
       };
@@ -211,13 +215,12 @@ describe('a good turn', () => {
       say(call, 'say one');
       void until(() => turn.batches.length === 1).then(() => lines(call, 'say two', 'end'));
     };
-    let isBehind = true;
-    const turn = run({ write: () => !isBehind });
+    const { promise: caughtUp, resolve: catchUp } = Promise.withResolvers<void>();
+    const turn = run({ write: () => caughtUp });
     await until(() => turn.batches.length === 1);
     for (let count = 0; count < 10; count += 1) await settled();
     expect(turn.text()).toBe('one');
-    isBehind = false;
-    turn.output.resume?.();
+    catchUp();
     await finish(turn);
     expect(turn.text()).toBe('onetwo');
   });
@@ -553,7 +556,7 @@ describe('a client that leaves', () => {
     await fixture.upstream.calls[0]?.closed;
     await fixture.clock.advance(1_100);
     expect(fixture.pool.reports).toMatchObject([{ outcome: 'cancelled', usage: { output_tokens: 4 } }]);
-    expect(fixture.turns.runningCalls.size).toBe(0);
+    expect(fixture.turns.running.callCount).toBe(0);
   });
 
   it('before the answer began is reported too', async () => {
@@ -791,7 +794,10 @@ describe('a turn that cannot begin', () => {
   it('goes to the sandbox when the last account has gone meanwhile', async () => {
     fixture.pool.add('box', { provider: 'sandbox' });
     fixture.pool.isSandbox = true;
-    expect(await finish(run())).toMatchObject({ error: undefined, provider: 'sandbox' });
+    expect(await finish(run())).toMatchObject({
+      error: undefined,
+      route: { provider: { name: 'sandbox' } },
+    });
   });
 });
 
@@ -801,7 +807,7 @@ it('takes a fault of its own for what it is, not for one of the account', async 
   let isFirst = true;
   const turn = run({
     write() {
-      if (!isFirst) return true;
+      if (!isFirst) return undefined;
       isFirst = false;
       throw new Error('a bug in an encoder');
     },
@@ -809,7 +815,7 @@ it('takes a fault of its own for what it is, not for one of the account', async 
   expect((await turn.summary).error?.code).toBe('internal');
   await fixture.clock.advance(1_100);
   expect(fixture.pool.reports).toEqual([]);
-  expect(fixture.turns.runningCalls.size).toBe(0);
+  expect(fixture.turns.running.callCount).toBe(0);
 });
 
 it('gives up on an upstream that is silent and turns to another account', async () => {
@@ -820,7 +826,7 @@ it('gives up on an upstream that is silent and turns to another account', async 
   };
   const turn = run();
   await until(() => fixture.upstream.calls.length === 1);
-  for (const call of fixture.turns.runningCalls) call.checkTimeouts(fixture.turns.listening.now() + 30_000);
+  fixture.turns.running.tick(fixture.turns.listening.now() + 30_000);
   expect(await finish(turn)).toMatchObject({ error: undefined, attempts: 2 });
   expect(reported()).toEqual(['one timeout']);
 });

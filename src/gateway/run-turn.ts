@@ -1,9 +1,10 @@
 import { AppError } from '../core/errors.ts';
-import type { AskedRequest, FinishReason, Usage } from '../core/turn.ts';
+import type { AskedRequest, Usage } from '../core/turn.ts';
 import { debugLog, type Logger } from '../lib/logger.ts';
 import type { Affinity, Session } from './affinity.ts';
-import { type AttemptDependencies, attemptTurn, countedUsage, type TurnOutput } from './attempt.ts';
+import { Attempt, type AttemptDependencies, type TurnOutput } from './attempt.ts';
 import { AttemptReports } from './attempt-reports.ts';
+import type { ClientTurn } from './client-turns.ts';
 import type { Conversation, ConversationResult, Conversations } from './conversations.ts';
 import { Failover, type NextStep } from './failover.ts';
 import type { ImageFetcher } from './image-fetcher.ts';
@@ -13,8 +14,6 @@ import type { ProviderReach } from './provider-reach.ts';
 import type { Reporter, ReportResult } from './reporter.ts';
 import type { Route, Routes } from './routes.ts';
 import type { SchemaChecker } from './schema-checker.ts';
-import type { TurnImages } from './turn-images.ts';
-import { emptyProgress, type TurnProgress } from './turn-progress.ts';
 
 export interface TurnDependencies extends AttemptDependencies {
   readonly routes: Routes;
@@ -30,42 +29,19 @@ export interface TurnDependencies extends AttemptDependencies {
   readonly imageFetcher?: ImageFetcher | undefined;
 }
 
-export interface Turn {
-  readonly request: AskedRequest;
-  /** About how many bytes it has: large ones are worked on in turns of the event loop. */
-  readonly bytes?: number;
-  /** Tells clients apart without naming their key. */
-  readonly clientId: string;
-  /** What the client keeps its session together by. */
-  readonly affinityKey?: string | undefined;
-  /** Whether the answer shows usage, so that missing figures are worth counting. */
-  readonly wantsUsage: boolean;
-  readonly output: TurnOutput;
-  /** The images the request names by their addresses. */
-  readonly images?: TurnImages | undefined;
-  /** Aborts when the client has left or the gateway stops; the reason is an AppError. */
-  readonly signal: AbortSignal;
-  readonly logger: Logger;
-}
-
-export interface TurnSummary {
+/** How a turn ended. */
+export interface TurnResult {
   readonly error: AppError | undefined;
-  readonly accountId: string | undefined;
-  readonly provider: string | undefined;
-  readonly upstreamModel: string | undefined;
+  /** The last one; undefined when no account was lent. */
+  readonly attempt: Attempt | undefined;
   readonly attempts: number;
-  /** Undefined when the turn came to no provider. */
+  /** Undefined when no provider was chosen, as is the next. */
+  readonly route: Route | undefined;
   readonly conversation: ConversationResult | undefined;
   readonly usage: Usage | undefined;
-  readonly finish: FinishReason | undefined;
   /** Milliseconds from the start to the first content; undefined when none came. */
   readonly firstContentMs: number | undefined;
 }
-
-/** How long a turn waits, altogether, for a cooling or busy account and for a provider that cannot be reached. */
-const longestWaitMs = 10_000;
-/** Retry-After of a turn that has waited in vain for a provider to be reachable. */
-const unreachableRetryMs = 5_000;
 
 /** How a turn reaches an upstream. */
 interface Path {
@@ -75,123 +51,171 @@ interface Path {
   readonly session: Session | undefined;
 }
 
-/**
- * Carries one turn to its one terminal event. The only place that tries again: as `Failover` says, and only until content
- * was sent.
- */
-export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promise<TurnSummary> {
-  const { clock, leases, routes, conversations, affinity, reach } = dependencies;
-  const steps = debugLog(turn.logger);
-  const startedAt = clock.monotonic();
-  const failover = new Failover();
-  const reports = new AttemptReports(dependencies.reporter, leases);
-  let step: NextStep = 'other-account';
-  let waitLeftMs = longestWaitMs;
-  let attempts = 0;
-  let path: Path | undefined;
-  let lease: TurnLease | undefined;
-  let progress: TurnProgress = emptyProgress();
-  let counted: Usage | undefined;
+interface Borrowed {
+  readonly lease: TurnLease;
+  /** How its account was chosen, for the session. */
+  readonly how: Parameters<Session['answeredBy']>[1];
+}
 
-  async function pathOf(route: Route): Promise<Path> {
-    const request: AskedRequest = { ...turn.request, model: route.model };
-    const provider = route.provider.name;
-    const conversation = await conversations.find(turn.clientId, provider, request, turn.bytes);
-    steps?.debug(
-      { provider, upstream_model: route.model, remembered_on: conversation.accountId },
-      'the route is chosen',
-    );
-    return {
-      route,
-      request,
-      conversation,
-      session:
-        turn.affinityKey === undefined
-          ? undefined
-          : affinity.sessionOf(turn.clientId, provider, turn.affinityKey),
-    };
+interface Failure {
+  readonly error: AppError;
+  readonly report: ReportResult | undefined;
+}
+
+/** How long a turn waits, altogether, for a cooling or busy account and for a provider that cannot be reached. */
+const longestWaitMs = 10_000;
+/** Retry-After of a turn that has waited in vain for a provider to be reachable. */
+const unreachableRetryMs = 5_000;
+
+/**
+ * Carries one turn to its one end. `request` is what the upstream is asked, where that is more than the client said; `unchecked`
+ * names what of it no check can see.
+ */
+export function runTurn(
+  dependencies: TurnDependencies,
+  turn: ClientTurn,
+  output: TurnOutput,
+  request: AskedRequest = turn.decoded.request,
+  unchecked: readonly string[] = [],
+): Promise<TurnResult> {
+  return new TurnRun(dependencies, { turn, output, request, unchecked }).run();
+}
+
+/** The only place that tries again: as `Failover` says, and only until content was sent. */
+class TurnRun {
+  readonly #dependencies: TurnDependencies;
+  readonly #turn: ClientTurn;
+  readonly #output: TurnOutput;
+  readonly #request: AskedRequest;
+  readonly #unchecked: readonly string[];
+  readonly #startedAt: number;
+  readonly #failover = new Failover();
+  readonly #reports: AttemptReports;
+  /** The log at DEBUG, else undefined. */
+  readonly #steps: Logger | undefined;
+  #step: NextStep = 'other-account';
+  #waitLeftMs = longestWaitMs;
+  #attempts = 0;
+  #path: Path | undefined;
+  #attempt: Attempt | undefined;
+  #usage: Usage | undefined;
+
+  constructor(
+    dependencies: TurnDependencies,
+    asked: Pick<ConstructorParameters<typeof Attempt>[1], 'turn' | 'output' | 'request' | 'unchecked'>,
+  ) {
+    this.#dependencies = dependencies;
+    this.#turn = asked.turn;
+    this.#output = asked.output;
+    this.#request = asked.request;
+    this.#unchecked = asked.unchecked;
+    this.#steps = debugLog(dependencies.logger);
+    this.#startedAt = dependencies.clock.monotonic();
+    this.#reports = new AttemptReports(dependencies.reporter, dependencies.leases);
   }
 
-  try {
-    path = await pathOf(await routes.resolve(turn.request, turn.signal));
-    for (;;) {
-      const { route, conversation, request, session }: Path = path;
-      const known = failover.renewedAccount ?? conversation.accountId;
-      const preferred = known === undefined ? session?.preferred() : undefined;
-      const isPreferredFull = preferred !== undefined && leases.isFull(preferred);
-      try {
-        const demand = {
-          provider: route.provider.name,
-          model: route.model,
-          prefer: known ?? preferred,
-          isPreferenceSoft: known === undefined,
-          exclude: route.barred ? new Set([...failover.excluded, ...route.barred]) : failover.excluded,
-          isFreeBarred: failover.isFreeBarred,
-          signal: turn.signal,
-        };
-        if (step === 'resting-account') await mustBeShort(demand);
-        const askedAt = clock.monotonic();
-        lease = await waiting((deadline) => leases.acquire({ ...demand, deadline }));
-        steps?.debug(
-          {
-            account_id: lease.account.id,
-            from: lease.isFirst ? 'the pool' : 'memory',
-            waited_ms: Math.round(clock.monotonic() - askedAt),
-          },
-          'an account is lent',
-        );
-      } catch (cause) {
-        turn.signal.throwIfAborted();
-        if (cause instanceof AppError) throw cause;
-        steps?.debug({ provider: route.provider.name, reason: messageOf(cause) }, 'no account is lent');
-        if (failover.hasFailed) {
-          throw failover.shown(isAboutOthers(cause) ? appErrorFromPool(cause) : undefined);
+  async run(): Promise<TurnResult> {
+    try {
+      let path = await this.#take(await this.#dependencies.routes.resolve(this.#request, this.#turn.signal));
+      for (;;) {
+        const borrowed = await this.#borrow(path);
+        if (borrowed instanceof Error) {
+          path = await this.#reroute(path, borrowed);
+          continue;
         }
-        const rerouted = await routes.resolveAgain(turn.request, route, turn.signal);
-        if (!rerouted) throw appErrorFromPool(cause, route, routes.judge(route.provider));
-        conversation.end();
-        path = await pathOf(rerouted);
-        continue;
+        this.#attempts += 1;
+        const failure = await this.#use(borrowed.lease, path);
+        if (!failure) {
+          path.session?.answeredBy(borrowed.lease.account.id, borrowed.how);
+          return this.#result(undefined);
+        }
+        if (this.#attempt?.isContentSent) return this.#result(failure.error);
+        this.#turn.signal.throwIfAborted();
+        this.#decide(failure, borrowed.lease, path);
       }
-      attempts += 1;
-      const failure = await useLease(lease, path);
-      if (!failure) {
-        session?.answeredBy(
-          lease.account.id,
-          known !== undefined ? 'remembered' : isPreferredFull ? 'full' : 'sought',
-        );
-        return summary(undefined);
-      }
-
-      const { error, report } = failure;
-      if (progress.isContentSent) return summary(error);
-      turn.signal.throwIfAborted();
-      const { account } = lease;
-      const details = {
-        account_id: account.id,
-        provider: route.provider.name,
-        model: request.model,
-        err: error,
-      };
-      if (error.isModelRefusedToAccount) {
-        dependencies.models.refused(route.provider, route.model, account.id);
-      } else if (error.code === 'invalid_request' && !error.isFinal && conversation.beginAnew()) {
-        turn.logger.info(details, 'the upstream rejected the conversation; resending the full history');
-        continue;
-      }
-      step = failover.next(error, account, report);
-      steps?.debug({ account_id: account.id, reason: error.code, next: step }, 'the attempt failed');
-      if (step === 'end') throw failover.shown();
-      if (step !== 'same-account') turn.logger.info(details, 'another account is tried');
+    } catch (thrown) {
+      const error = AppError.from(thrown);
+      if (error.code !== 'cancelled') this.#output.fail(error, [{ type: 'error', error }]);
+      return this.#result(error);
     }
-  } catch (thrown) {
-    const error = AppError.from(thrown);
-    if (error.code !== 'cancelled') turn.output.write([{ type: 'error', error }]);
-    return summary(error);
+  }
+
+  async #take(route: Route): Promise<Path> {
+    const { conversations, affinity } = this.#dependencies;
+    const { clientId, affinityKey, bytes, requestId } = this.#turn;
+    const request: AskedRequest = { ...this.#request, model: route.model };
+    const provider = route.provider.name;
+    const conversation = await conversations.find(clientId, provider, request, bytes);
+    this.#steps?.debug(
+      {
+        request_id: requestId,
+        provider,
+        upstream_model: route.model,
+        remembered_on: conversation.accountId,
+      },
+      'the route is chosen',
+    );
+    const session =
+      affinityKey === undefined ? undefined : affinity.sessionOf(clientId, provider, affinityKey);
+    this.#path = { route, request, conversation, session };
+    return this.#path;
+  }
+
+  /** Returns why no account is lent, where another provider's might be. Throws AppError. */
+  async #borrow({ route, conversation, session }: Path): Promise<Borrowed | Error> {
+    const { leases, clock } = this.#dependencies;
+    const known = this.#failover.renewedAccount ?? conversation.accountId;
+    const preferred = known === undefined ? session?.preferred() : undefined;
+    const isPreferredFull = preferred !== undefined && leases.isFull(preferred);
+    const { excluded } = this.#failover;
+    const demand = {
+      provider: route.provider.name,
+      model: route.model,
+      prefer: known ?? preferred,
+      isPreferenceSoft: known === undefined,
+      exclude: route.barred ? new Set([...excluded, ...route.barred]) : excluded,
+      isFreeBarred: this.#failover.isFreeBarred,
+      signal: this.#turn.signal,
+    };
+    try {
+      if (this.#step === 'resting-account') await this.#mustBeShort(demand);
+      const askedAt = clock.monotonic();
+      const lease = await this.#waiting((deadline) => leases.acquire({ ...demand, deadline }));
+      this.#steps?.debug(
+        {
+          request_id: this.#turn.requestId,
+          account_id: lease.account.id,
+          from: lease.isFirst ? 'the pool' : 'memory',
+          waited_ms: Math.round(clock.monotonic() - askedAt),
+        },
+        'an account is lent',
+      );
+      return { lease, how: known !== undefined ? 'remembered' : isPreferredFull ? 'full' : 'sought' };
+    } catch (cause) {
+      this.#turn.signal.throwIfAborted();
+      if (cause instanceof AppError) throw cause;
+      const reason = cause instanceof Error ? cause : new Error(String(cause));
+      this.#steps?.debug(
+        { request_id: this.#turn.requestId, provider: route.provider.name, reason: reason.message },
+        'no account is lent',
+      );
+      if (!this.#failover.hasFailed) return reason;
+      throw this.#failover.shown(isAboutOthers(cause) ? appErrorFromPool(cause) : undefined);
+    }
+  }
+
+  /** Throws AppError where no other provider's accounts would be asked. */
+  async #reroute({ route, conversation }: Path, reason: Error): Promise<Path> {
+    const { routes } = this.#dependencies;
+    const rerouted = await routes.resolveAgain(this.#request, route, this.#turn.signal);
+    if (!rerouted) throw appErrorFromPool(reason, route, routes.judge(route.provider));
+    conversation.end();
+    return await this.#take(rerouted);
   }
 
   /** Throws the error to show where an account is free that this turn has not tried: a refusal is not worked around. */
-  async function mustBeShort(demand: Omit<LeaseDemand, 'deadline'>): Promise<void> {
+  async #mustBeShort(demand: Omit<LeaseDemand, 'deadline'>): Promise<void> {
+    const { leases, clock } = this.#dependencies;
     let free: TurnLease;
     try {
       free = await leases.acquire({ ...demand, deadline: clock.monotonic() });
@@ -200,89 +224,136 @@ export async function runTurn(dependencies: TurnDependencies, turn: Turn): Promi
       throw error;
     }
     free.release();
-    if (!failover.mayReturnTo(free.account.id)) throw failover.shown();
+    if (!this.#failover.mayReturnTo(free.account.id)) throw this.#failover.shown();
   }
 
   /** Takes what `wait` takes from the time this turn may wait. */
-  async function waiting<Value>(wait: (deadline: number) => Promise<Value>): Promise<Value> {
-    const begunAt = clock.monotonic();
+  async #waiting<Value>(wait: (deadline: number) => Promise<Value>): Promise<Value> {
+    const begunAt = this.#dependencies.clock.monotonic();
     try {
-      return await wait(begunAt + waitLeftMs);
+      return await wait(begunAt + this.#waitLeftMs);
     } finally {
-      waitLeftMs = Math.max(0, waitLeftMs - (clock.monotonic() - begunAt));
+      this.#hasWaitedSince(begunAt);
     }
   }
 
+  #hasWaitedSince(begunAt: number): void {
+    this.#waitLeftMs = Math.max(0, this.#waitLeftMs - (this.#dependencies.clock.monotonic() - begunAt));
+  }
+
   /** One attempt and its report to the pool. The lease is always released. */
-  async function useLease(used: TurnLease, on: Path): Promise<Failure | undefined> {
+  async #use(lease: TurnLease, path: Path): Promise<Failure | undefined> {
     try {
-      turn.output.onRoute(on.route);
-      const error = await attemptUntilReached(used, on);
-      const usage = countedUsage(on.request, progress);
-      counted = usage;
-      const account = { account_id: used.account.id };
+      const error = await this.#attemptUntilReached(lease, path);
+      const usage = this.#attempt?.countedUsage;
+      this.#usage = usage;
       if (error) {
-        const report = await reports.failed(used, error, usage);
-        steps?.debug({ ...account, ...reported(error, report) }, 'the outcome is reported');
+        const report = await this.#reports.failed(lease, error, usage);
+        this.#steps?.debug(
+          { request_id: this.#turn.requestId, account_id: lease.account.id, ...reported(error, report) },
+          'the outcome is reported',
+        );
         return { error, report };
       }
-      reports.succeeded(used, usage);
-      steps?.debug({ ...account, outcome: 'success' }, 'the outcome is reported');
+      this.#reports.succeeded(lease, usage);
+      this.#steps?.debug(
+        { request_id: this.#turn.requestId, account_id: lease.account.id, outcome: 'success' },
+        'the outcome is reported',
+      );
       return undefined;
     } finally {
-      used.release();
+      lease.release();
     }
   }
 
   /** While nothing can be sent to the provider, another account would not help: the turn waits with the one it has. */
-  async function attemptUntilReached(used: TurnLease, on: Path): Promise<AppError | undefined> {
-    const provider = on.route.provider.name;
+  async #attemptUntilReached(
+    lease: TurnLease,
+    { route, request, conversation }: Path,
+  ): Promise<AppError | undefined> {
+    const { reach, clock } = this.#dependencies;
+    const provider = route.provider.name;
+    const { signal } = this.#turn;
     let error: AppError | undefined;
     for (;;) {
-      const mayTry = await waiting((deadline) => reach.mayTry(provider, deadline, turn.signal));
+      const attempt = new Attempt(this.#dependencies, {
+        turn: this.#turn,
+        output: this.#output,
+        unchecked: this.#unchecked,
+        route,
+        request,
+        conversation,
+        lease,
+      });
+      this.#attempt = attempt;
+      this.#usage = undefined;
+      this.#output.begin(attempt);
+      const mayTry = await this.#waiting((deadline) => reach.mayTry(provider, deadline, signal));
       if (mayTry === 'too-late') return unreachable(error);
       try {
         const begunAt = clock.monotonic();
-        error = await attempt(used, on);
+        error = await attempt.run();
         if (!error?.isUnreachable) {
           if (!error) reach.connected(provider);
-          notePace(used, begunAt, error);
+          this.#notePace(attempt, begunAt, error);
           return error;
         }
-        waitLeftMs = Math.max(0, waitLeftMs - (clock.monotonic() - begunAt));
+        this.#hasWaitedSince(begunAt);
         reach.unreachable(provider, mayTry === 'as-probe');
-        steps?.debug({ provider, reason: error.message }, 'the provider cannot be reached; the turn waits');
-        if (turn.signal.aborted) return error;
+        this.#steps?.debug(
+          { request_id: this.#turn.requestId, provider, reason: error.message },
+          'the provider cannot be reached; the turn waits',
+        );
+        if (signal.aborted) return error;
       } finally {
         if (mayTry === 'as-probe') reach.probeEnded(provider);
       }
     }
   }
 
-  function attempt(used: TurnLease, on: Path): Promise<AppError | undefined> {
-    progress = emptyProgress();
-    counted = undefined;
-    return attemptTurn(dependencies, { ...turn, ...on, lease: used, progress });
-  }
-
-  function notePace(used: TurnLease, begunAt: number, error: AppError | undefined): void {
+  #notePace(attempt: Attempt, begunAt: number, error: AppError | undefined): void {
+    const { affinity, clock } = this.#dependencies;
     const isSilent = error?.code === 'upstream_timeout' && error.fault === 'upstream';
-    const firstContentAt = isSilent ? clock.monotonic() : progress.firstContentAt;
-    if (firstContentAt !== undefined) affinity.pace.note(used.account.id, firstContentAt - begunAt);
+    const firstContentAt = isSilent ? clock.monotonic() : attempt.firstContentAt;
+    if (firstContentAt !== undefined) affinity.pace.note(attempt.lease.account.id, firstContentAt - begunAt);
   }
 
-  function summary(error: AppError | undefined): TurnSummary {
+  /** What the next attempt is to be. Throws the AppError that the client gets where there is none. */
+  #decide({ error, report }: Failure, { account }: TurnLease, { route, request, conversation }: Path): void {
+    const { models, logger } = this.#dependencies;
+    const details = {
+      request_id: this.#turn.requestId,
+      account_id: account.id,
+      provider: route.provider.name,
+      model: request.model,
+      err: error,
+    };
+    if (error.isModelRefusedToAccount) {
+      models.refused(route.provider, route.model, account.id);
+    } else if (error.code === 'invalid_request' && !error.isFinal && conversation.beginAnew()) {
+      logger.info(details, 'the upstream rejected the conversation; resending the full history');
+      return;
+    }
+    const step = this.#failover.next(error, account, report);
+    this.#step = step;
+    this.#steps?.debug(
+      { request_id: this.#turn.requestId, account_id: account.id, reason: error.code, next: step },
+      'the attempt failed',
+    );
+    if (step === 'end') throw this.#failover.shown();
+    if (step !== 'same-account') logger.info(details, 'another account is tried');
+  }
+
+  #result(error: AppError | undefined): TurnResult {
+    const firstContentAt = this.#attempt?.firstContentAt;
     return {
       error,
-      accountId: lease?.account.id,
-      provider: path?.route.provider.name,
-      upstreamModel: path?.route.model,
-      attempts,
-      conversation: path?.conversation.end(),
-      usage: counted,
-      finish: progress.finish,
-      firstContentMs:
-        progress.firstContentAt === undefined ? undefined : Math.round(progress.firstContentAt - startedAt),
+      attempt: this.#attempt,
+      attempts: this.#attempts,
+      route: this.#path?.route,
+      conversation: this.#path?.conversation.end(),
+      usage: this.#usage,
+      firstContentMs: firstContentAt === undefined ? undefined : Math.round(firstContentAt - this.#startedAt),
     };
   }
 }
@@ -295,15 +366,6 @@ function reported({ outcome, fault }: AppError, report: ReportResult | undefined
     report: isHeldBack ? 'held back' : report?.result,
     account_status: report?.status,
   };
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
-
-interface Failure {
-  readonly error: AppError;
-  readonly report: ReportResult | undefined;
 }
 
 function unreachable(cause: AppError | undefined): AppError {

@@ -240,7 +240,7 @@ describe('a streamed answer', () => {
   it('has no head before there is content', async () => {
     fixture.upstream.answer = (call) => {
       say(call, 'start');
-      void until(() => fixture.turns.runningCalls.size === 1)
+      void until(() => fixture.turns.running.callCount === 1)
         .then(settled)
         .then(() => refuseLate());
       const refuseLate = () => lines(call, 'error upstream_rate_limited');
@@ -335,7 +335,7 @@ describe('a streamed answer', () => {
     await until(() => exchange.chunks.length > 0);
     exchange.leave();
     await fixture.upstream.calls[0]?.closed;
-    await until(() => fixture.turns.runningCalls.size === 0);
+    await until(() => fixture.turns.running.callCount === 0);
     await fixture.clock.advance(1_100);
     expect(fixture.pool.reports).toMatchObject([{ outcome: 'cancelled' }]);
   });
@@ -1034,7 +1034,7 @@ it('cuts a client that takes nothing for five minutes, and gives its account bac
   await until(() => fixture.upstream.calls.length === 1);
   for (let turn = 0; turn < 3_000; turn += 1) await new Promise((resolve) => setImmediate(resolve));
   await fixture.clock.advance(250_000);
-  expect(fixture.turns.runningCalls.size).toBe(1);
+  expect(fixture.turns.running.callCount).toBe(1);
   await fixture.clock.advance(60_000);
   await fixture.upstream.calls[0]?.closed;
   await fixture.clock.advance(2_000);

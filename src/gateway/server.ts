@@ -13,25 +13,22 @@ import { anthropicMessagesInbound } from '../protocols/anthropic-messages/inboun
 import { openaiChatInbound } from '../protocols/openai-chat/inbound.ts';
 import { affinityKeyOf } from './affinity.ts';
 import { answerHeads } from './answer-head.ts';
-import { outputOf } from './answer-output.ts';
 import { gatewayApi } from './api.ts';
 import { appErrorFrom } from './app-error-from.ts';
-import type { TurnOutput } from './attempt.ts';
-import { createBackgroundResponses } from './background-responses.ts';
-import { createClientTurns } from './client-turns.ts';
+import { BackgroundResponses } from './background-responses.ts';
+import { type ClientTurn, ClientTurns } from './client-turns.ts';
 import type { EventLog } from './event-log.ts';
-import { followEvents } from './follow-events.ts';
+import { FollowedEvents } from './follow-events.ts';
 import { healthOf, VerdictLog } from './health.ts';
+import { errorHeaders, StreamedAnswer, WholeAnswer } from './http-answer.ts';
 import type { GatewayKeep } from './keep/open-keep.ts';
 import { type ClientKeys, createClientKeys } from './keys.ts';
 import { createGatewayMetrics } from './metrics.ts';
 import { isAnthropicClient } from './model-routes.ts';
 import type { PoolWatch } from './pool-watch.ts';
-import { createResponsesSockets } from './responses-socket.ts';
+import { ResponsesSockets } from './responses-socket.ts';
 import type { TurnDependencies } from './run-turn.ts';
-import { createRunningAnswers } from './running-answers.ts';
 import type { StoredResponses } from './stored-responses.ts';
-import { answerError, errorHeaders } from './turn-output.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -85,8 +82,7 @@ const exposedHeaders = [
 export function createGatewayServer(options: GatewayServerOptions): FastifyInstance {
   const { turns, keys, poolWatch, logger } = options;
   const disks = createDiskHealth(options.folders ?? [], logger);
-  const { clock, listening } = turns;
-  const running = createRunningAnswers(clock, listening);
+  const { clock, listening, running } = turns;
   const adminKeys =
     options.adminKey === undefined
       ? undefined
@@ -124,18 +120,19 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   });
 
   const metrics = createGatewayMetrics({
-    turns: () => running.count + sockets.turnCount + background.count,
-    streams: () => running.streamCount + sockets.turnCount,
+    turns: () => running.count,
+    streams: () => running.streamCount,
     leases: () => turns.leases.count,
     bodyBytes: () => options.bodies.heldBytes,
     isPoolReachable: () => poolWatch.isReachable,
     providers: () => turns.reach.all,
     keep: options.keep,
   });
-  const clientTurns = createClientTurns(turns, metrics, logger);
-  const sockets = createResponsesSockets({
+  const clientTurns = new ClientTurns(turns, metrics);
+  const sockets = new ResponsesSockets({
     clientTurns,
     routes: turns.routes,
+    running,
     responses: options.responses,
     bodies: options.bodies,
     clock,
@@ -143,9 +140,10 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     logger,
   });
 
-  const background = createBackgroundResponses({
+  const background = new BackgroundResponses({
     clientTurns,
     routes: turns.routes,
+    running,
     responses: options.responses,
     clock,
     logger,
@@ -156,9 +154,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   function tick(): void {
     const now = listening.tick();
     verdicts.note(turns.routes.judge());
-    for (const call of turns.runningCalls) call.checkTimeouts(now);
     running.tick(now);
-    sockets.tick(now);
     cancelTick = clock.after(tickMs, tick);
   }
 
@@ -200,74 +196,61 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     reply: FastifyReply,
     given?: DecodedTurn<Options>,
   ): Promise<FastifyReply> {
-    const { clientId } = request;
     const decoded = given ?? inbound.decode(request.body);
     // What was made of it is enough.
     request.body = undefined;
-    clientTurns.check(decoded);
+    const images = clientTurns.check(decoded);
     reply.hijack();
-    const response = reply.raw;
     const times = { startedAt: clock.now(), now: clock.now };
     const headFor = answerHeads(inbound, decoded, request.id, times);
-    const carried = outputOf(response, inbound, decoded, headFor, listening.now);
-    const answer = running.begin(response, carried.tick);
-    // A reader that breaks off mid-write ends its own turn, not the process.
-    response.on('error', () => {});
+    const Answer = decoded.isStream ? StreamedAnswer : WholeAnswer;
+    const answer = new Answer({
+      running,
+      response: reply.raw,
+      inbound,
+      decoded,
+      headFor,
+      now: listening.now,
+    });
+    const turn: ClientTurn = {
+      protocol: inbound.name,
+      decoded,
+      bytes: request.heldBody?.bytes ?? 0,
+      clientId: request.clientId,
+      affinityKey: affinityKeyOf(request.headers) ?? decoded.affinityKey,
+      requestId: request.id,
+      wantsUsage: !decoded.isStream || decoded.options.includeUsage,
+      images,
+      signal: answer.signal,
+    };
     try {
-      const run = (output: TurnOutput, signal: AbortSignal) =>
-        clientTurns.run({
-          protocol: inbound.name,
-          decoded,
-          bytes: request.heldBody?.bytes ?? 0,
-          clientId,
-          affinityKey: affinityKeyOf(request.headers),
-          requestId: request.id,
-          wantsUsage: !decoded.isStream || decoded.options.includeUsage,
-          output,
-          signal,
-          status: () => response.statusCode,
-        });
-      if ('write' in carried) await run(carried, answer.signal);
-      else {
-        const signal = AbortSignal.any([answer.signal, carried.signal]);
-        await Promise.all(carried.outputs.map((output) => run(output, signal)));
-      }
+      await Promise.all(answer.choices.map((choice) => clientTurns.run(turn, choice)));
     } catch (error) {
       logger.error({ err: error, request_id: request.id }, 'a turn failed outside its own rules');
-      if (response.headersSent) response.destroy();
-      else answerError(response, inbound, AppError.from(error), headFor().headers);
+      answer.break(AppError.from(error));
     } finally {
-      answer.turnEnded();
+      answer.end();
     }
     return reply;
   }
 
-  async function follow(
+  function follow(
     request: FastifyRequest,
     reply: FastifyReply,
     log: EventLog,
     from: number,
     headers: Readonly<Record<string, string>> = {},
-  ): Promise<FastifyReply> {
+  ): FastifyReply {
     reply.hijack();
-    const response = reply.raw;
-    const followed = followEvents(
-      response,
-      log,
-      from,
-      { 'x-request-id': request.id, ...headers },
-      listening.now,
-    );
-    const answer = running.begin(response, followed.tick);
-    response.on('error', () => {});
-    await followed.ended;
-    answer.turnEnded();
+    const options = { running, response: reply.raw, now: listening.now };
+    new FollowedEvents(options, log, from, { 'x-request-id': request.id, ...headers });
     return reply;
   }
 
   app.addHook('preClose', async () => {
     clientTurns.close();
-    await Promise.all([running, sockets, background].map((turns) => turns.drain(options.shutdownMs)));
+    sockets.close();
+    await running.drain(options.shutdownMs);
     cancelTick();
   });
 

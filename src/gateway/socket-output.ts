@@ -1,13 +1,13 @@
 import type { Socket } from 'node:net';
 import type { WebSocket } from '@fastify/websocket';
 import type { AppError } from '../core/errors.ts';
-import type { AnswerIdentity } from '../core/protocol.ts';
+import type { AnswerIdentity, CollectedTurn } from '../core/protocol.ts';
+import type { TurnEvent } from '../core/turn.ts';
 import type { ResponsesOptions } from '../protocols/openai-responses/decode-request.ts';
 import { createResponseEvents, type ResponseEvents } from '../protocols/openai-responses/response-events.ts';
-import type { HeadFor } from './answer-head.ts';
-import type { TurnOutput } from './attempt.ts';
-import type { Route } from './routes.ts';
-import { errorHeaders, headOf } from './turn-output.ts';
+import type { AnswerHead, HeadFor } from './answer-head.ts';
+import type { Attempt, TurnOutput } from './attempt.ts';
+import { errorHeaders } from './http-answer.ts';
 
 /** Bytes that may wait for a slow client before the upstream is paused. */
 const highWaterBytes = 64 * 1024;
@@ -20,58 +20,89 @@ export interface SocketTurn {
   readonly headFor: HeadFor;
   /** Of the client, to tell apart what belongs to which request; repeated in every event. */
   readonly streamId: string | undefined;
-  /** The response as it ended. */
-  onEnd(response: Record<string, unknown>, identity: AnswerIdentity): void;
 }
 
 /** Answers a turn over a WebSocket: each event of the dialect is a text frame. */
-export function createSocketOutput(turn: SocketTurn): TurnOutput {
-  const { socket, wire, headFor } = turn;
-  let events: ResponseEvents | undefined;
-  let route: Route | undefined;
-  let isBehind = false;
+export class SocketOutput implements TurnOutput {
+  readonly isBuffered = false;
+  readonly status = 101;
+  readonly #turn: SocketTurn;
+  #attempt: Attempt | undefined;
+  #events: ResponseEvents | undefined;
+  #identity: AnswerIdentity | undefined;
+  #behind: PromiseWithResolvers<void> | undefined;
+  /** The response as it ended, unless it failed. */
+  response: Record<string, unknown> | undefined;
 
-  const caughtUp = (): void => {
-    if (!isBehind || socket.bufferedAmount > highWaterBytes / 2) return;
-    isBehind = false;
-    output.resume?.();
-  };
-
-  function begin(): ResponseEvents {
-    if (events) return events;
-    const { identity, headers } = headOf(headFor, route);
-    let told: Readonly<Record<string, unknown>> = { headers };
-    events = createResponseEvents(identity, turn.options, {
-      emit(_type, json) {
-        sendLabelled(socket, json, { ...labelOf(turn.streamId), ...told }, caughtUp);
-        told = {};
-      },
-      onEnd: (response) => turn.onEnd(response, identity),
-    });
-    return events;
+  constructor(turn: SocketTurn) {
+    this.#turn = turn;
   }
 
-  const output: TurnOutput = {
-    isBuffered: false,
-    resume: undefined,
-    onRoute(chosen) {
-      route = chosen;
-    },
-    write(batch) {
-      const last = batch[batch.length - 1];
-      if (socket.readyState !== socket.OPEN) return true;
-      if (last?.type === 'error' && events === undefined) {
-        sendErrorFrame(socket, last.error, turn.streamId, headOf(headFor, route).headers);
-        return true;
-      }
-      wire.cork();
-      begin().push(batch);
-      wire.uncork();
-      isBehind = socket.bufferedAmount > highWaterBytes;
-      return !isBehind;
-    },
+  get answeredBy(): string | undefined {
+    return this.#identity?.answeredBy;
+  }
+
+  begin(attempt: Attempt): void {
+    this.#attempt = attempt;
+  }
+
+  write(batch: readonly TurnEvent[]): Promise<void> | undefined {
+    const { socket, wire } = this.#turn;
+    if (socket.readyState !== socket.OPEN) return undefined;
+    wire.cork();
+    this.#begun().push(batch);
+    wire.uncork();
+    if (socket.bufferedAmount <= highWaterBytes) return undefined;
+    this.#behind ??= Promise.withResolvers();
+    return this.#behind.promise;
+  }
+
+  finish(_answer: CollectedTurn, events: readonly TurnEvent[]): void {
+    void this.write(events);
+  }
+
+  fail(error: AppError, events: readonly TurnEvent[]): void {
+    const { socket, streamId } = this.#turn;
+    if (this.#events) void this.write(events);
+    else sendErrorFrame(socket, error, streamId, this.#head().headers);
+  }
+
+  /** A response without an answer of the model: its request was taken in and no more. */
+  prepare(): void {
+    this.#open(false).prepare();
+  }
+
+  #head(): AnswerHead {
+    return this.#turn.headFor(this.#attempt ? [this.#attempt] : []);
+  }
+
+  #begun(): ResponseEvents {
+    return this.#events ?? this.#open(true);
+  }
+
+  #open(hasHeaders: boolean): ResponseEvents {
+    const { socket, options, streamId } = this.#turn;
+    const { identity, headers } = this.#head();
+    /** The first event tells what are headers over HTTP. */
+    let more = { ...labelOf(streamId), ...(hasHeaders ? { headers } : {}) };
+    this.#identity = identity;
+    this.#events = createResponseEvents(identity, options, {
+      emit: (_type, json) => {
+        sendLabelled(socket, json, more, this.#caughtUp);
+        more = labelOf(streamId);
+      },
+      onEnd: (response) => {
+        if (response['status'] !== 'failed') this.response = response;
+      },
+    });
+    return this.#events;
+  }
+
+  readonly #caughtUp = (): void => {
+    if (!this.#behind || this.#turn.socket.bufferedAmount > highWaterBytes / 2) return;
+    this.#behind.resolve();
+    this.#behind = undefined;
   };
-  return output;
 }
 
 /** An error outside of a response's events, with the status and headers it would have over HTTP. */
@@ -98,12 +129,12 @@ export function sendErrorFrame(
 }
 
 /** The client's own label for its request. */
-export function labelOf(streamId: string | undefined): { readonly stream_id?: string } {
+function labelOf(streamId: string | undefined): { readonly stream_id?: string } {
   return streamId === undefined ? {} : { stream_id: streamId };
 }
 
 /** A JSON object as a frame, with further fields before its own. */
-export function sendLabelled(
+function sendLabelled(
   socket: WebSocket,
   json: string,
   more: Readonly<Record<string, unknown>>,

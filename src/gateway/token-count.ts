@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
+import type { CollectedTurn } from '../core/protocol.ts';
 import type { AskedRequest, Usage } from '../core/turn.ts';
 import { estimateInput } from '../protocols/estimate-input.ts';
-import type { TurnProgress } from './turn-progress.ts';
 
 interface Tokenizer {
   readonly encoding: typeof import('gpt-tokenizer/encoding/o200k_base');
@@ -94,7 +94,7 @@ export function countInputTokens(request: AskedRequest): number {
 /** Figures for an upstream that gave none: all that was asked and all that was produced, without images. */
 export function estimateUsage(
   request: AskedRequest,
-  { text, reasoning, toolCalls }: Pick<TurnProgress, 'text' | 'reasoning' | 'toolCalls'>,
+  { text, reasoning, toolCalls }: Pick<CollectedTurn, 'text' | 'reasoning' | 'toolCalls'>,
 ): Usage {
   const shown = [text, ...toolCalls.map((call) => `${call.name} ${call.arguments}`)].join('\n');
   const reasoningTokens = reasoning === '' ? 0 : countTokens(reasoning);

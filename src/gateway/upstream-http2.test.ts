@@ -45,13 +45,15 @@ function start() {
     userAgent: 'warp2api/test',
     timeouts: { firstEventMs: 30_000, idleMs: 60_000 },
     now: clock.now,
-    onEvents(batch) {
-      events.push(...batch);
-      const last = batch.at(-1);
-      if (last?.type === 'finish' || last?.type === 'error') ended.resolve(last);
-      return true;
+    listener: {
+      onEvents(batch) {
+        events.push(...batch);
+        const last = batch.at(-1);
+        if (last?.type === 'finish' || last?.type === 'error') ended.resolve(last);
+        return true;
+      },
+      onClosed: closed.resolve,
     },
-    onClosed: closed.resolve,
   });
   return { call, events, ended: ended.promise, closed: closed.promise };
 }

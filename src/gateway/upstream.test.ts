@@ -55,13 +55,15 @@ function start(
     userAgent: 'warp2api/test',
     timeouts: { firstEventMs: 30_000, idleMs: 60_000 },
     now: clock.monotonic,
-    onEvents(events) {
-      batches.push(events);
-      const last = events.at(-1);
-      if (last?.type === 'finish' || last?.type === 'error') ended.resolve(last);
-      return change.onBatch?.(events) ?? true;
+    listener: {
+      onEvents(events) {
+        batches.push(events);
+        const last = events.at(-1);
+        if (last?.type === 'finish' || last?.type === 'error') ended.resolve(last);
+        return change.onBatch?.(events) ?? true;
+      },
+      onClosed: closed.resolve,
     },
-    onClosed: closed.resolve,
   });
   return { call, batches, events: () => batches.flat(), ended: ended.promise, closed: closed.promise };
 }

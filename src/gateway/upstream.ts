@@ -7,7 +7,7 @@ import type { NetworkDispatchOptions } from '../lib/network/exchange.ts';
 import { isSurelyUnsent } from '../lib/network/transport-errors.ts';
 import { networkError } from '../providers/network-error.ts';
 
-export interface UpstreamCall extends CallListener {
+export interface UpstreamCall {
   readonly dispatcher: Dispatcher;
   /** Scheme, host and an optional path prefix; no trailing slash. */
   readonly baseUrl: string;
@@ -18,6 +18,7 @@ export interface UpstreamCall extends CallListener {
   readonly userAgent: string;
   readonly timeouts: UpstreamTimeouts;
   readonly now: () => number;
+  readonly listener: CallListener;
 }
 
 const maxFailureBody = 64 * 1024;
@@ -26,7 +27,7 @@ const lingerMs = 2_000;
 
 /** Sends one turn upstream and reads its answer: one callback a read, never two terminal events. */
 export function callUpstream(call: UpstreamCall): RunningCall {
-  const { answer, outbound, timeouts } = call;
+  const { answer, outbound, timeouts, listener } = call;
   let controller: Dispatcher.DispatchController | undefined;
   let isOver = false;
   let isClosed = false;
@@ -42,7 +43,7 @@ export function callUpstream(call: UpstreamCall): RunningCall {
     lastEventAt = call.now();
     const last = events[events.length - 1];
     if (last?.type === 'finish' || last?.type === 'error') isOver = true;
-    const goOn = call.onEvents(events);
+    const goOn = listener.onEvents(events);
     if (!goOn && !isOver) {
       isPaused = true;
       controller?.pause();
@@ -67,7 +68,7 @@ export function callUpstream(call: UpstreamCall): RunningCall {
   function close(): void {
     if (isClosed) return;
     isClosed = true;
-    call.onClosed();
+    listener.onClosed();
   }
 
   function read(decode: () => readonly TurnEvent[]): void {
@@ -125,13 +126,13 @@ export function callUpstream(call: UpstreamCall): RunningCall {
       if (isOver) given.abort(new Error('The call ended before it was sent.'));
       else {
         isTaken = true;
-        call.onConnected?.();
+        listener.onConnected?.();
       }
     },
     onResponseStart(_controller, status, headers) {
       // Early hints and the like announce the answer; they are not it.
       if (status < 200) return;
-      call.onStatus?.(status);
+      listener.onStatus?.(status);
       const contentType = String(headers['content-type'] ?? '').toLowerCase();
       if (status === 200 && contentType.startsWith(outbound.contentType)) return;
       failure = { status, headers, parts: [], size: 0 };

@@ -1,8 +1,13 @@
 import { pino } from 'pino';
 import { Agent } from 'undici';
+import type { AppError } from '../../core/errors.ts';
+import type { CollectedTurn } from '../../core/protocol.ts';
+import type { AskedRequest, TurnEvent } from '../../core/turn.ts';
 import { KnownSecrets } from '../../lib/known-secrets.ts';
 import { ListeningTime } from '../../lib/listening-time.ts';
 import { createAffinity } from '../affinity.ts';
+import type { TurnOutput } from '../attempt.ts';
+import type { ClientTurn } from '../client-turns.ts';
 import { createConversations } from '../conversations.ts';
 import { createMemoryKeep } from '../keep/memory-keep.ts';
 import { createLeaseCache } from '../lease-cache.ts';
@@ -12,6 +17,7 @@ import { ProviderReach } from '../provider-reach.ts';
 import { createReporter } from '../reporter.ts';
 import { createRoutes } from '../routes.ts';
 import type { TurnDependencies } from '../run-turn.ts';
+import { RunningTurns } from '../running-turns.ts';
 import { createSchemaChecker } from '../schema-checker.ts';
 import { createFakePool, type FakePool } from './fake-pool.ts';
 import { createLineProvider, type FakeUpstream, startFakeUpstream } from './fake-upstream.ts';
@@ -29,6 +35,47 @@ export interface TurnFixture {
   /** Moves time on in small steps, in which connections are made and refused. */
   pass(ms: number): Promise<void>;
   close(): Promise<void>;
+}
+
+/** A turn of one client, who asks for nothing but the request. */
+export function clientTurn(request: AskedRequest, change: Partial<ClientTurn> = {}): ClientTurn {
+  return {
+    protocol: 'chat',
+    decoded: { request, isStream: true, options: undefined, ignored: [] },
+    bytes: 0,
+    clientId: 'me',
+    affinityKey: undefined,
+    requestId: 'r',
+    wantsUsage: false,
+    images: undefined,
+    signal: new AbortController().signal,
+    ...change,
+  };
+}
+
+/** Keeps what its client would see. */
+export class SeenOutput implements TurnOutput {
+  readonly isBuffered: boolean = false;
+  readonly status = 200;
+  batches: (readonly TurnEvent[])[] = [];
+
+  get events(): TurnEvent[] {
+    return this.batches.flat();
+  }
+  get text(): string {
+    return this.events.map((event) => (event.type === 'text-delta' ? event.text : '')).join('');
+  }
+  begin(): void {}
+  write(events: readonly TurnEvent[]): Promise<void> | undefined {
+    this.batches.push(events);
+    return undefined;
+  }
+  finish(_answer: CollectedTurn, events: readonly TurnEvent[]): void {
+    this.batches.push(events);
+  }
+  fail(_error: AppError, events: readonly TurnEvent[]): void {
+    this.batches.push(events);
+  }
 }
 
 export const silentLogger = pino({ level: 'silent' });
@@ -74,7 +121,8 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
       userAgent: 'warp2api/test',
       secrets: new KnownSecrets(),
       timeouts: { firstEventMs: 30_000, idleMs: 60_000 },
-      runningCalls: new Set(),
+      running: new RunningTurns(clock),
+      logger: silentLogger,
     },
     setReachable(value) {
       isReachable = value;

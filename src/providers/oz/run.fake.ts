@@ -94,13 +94,15 @@ export function begin(request: TurnRequest = turn(), { isPaused = false } = {}) 
       account: { bearer: 'wk-1' },
       timeouts: { firstEventMs: 120_000, idleMs: 120_000 },
       now: clock.monotonic,
-      onRunUrl: (url) => urls.push(url),
-      onEvents(events) {
-        batches.push([...events]);
-        return !isPaused;
-      },
-      onClosed: () => {
-        isClosed = true;
+      listener: {
+        onRunUrl: (url) => urls.push(url),
+        onEvents(events) {
+          batches.push([...events]);
+          return !isPaused;
+        },
+        onClosed: () => {
+          isClosed = true;
+        },
       },
     });
   const text = () =>

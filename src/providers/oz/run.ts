@@ -64,7 +64,7 @@ export function startRun(options: RunOptions, call: TurnCall): Run {
     const last = events[events.length - 1];
     const isEnd = last?.type === 'finish' || last?.type === 'error';
     if (isEnd) isOver = true;
-    const goOn = call.onEvents(events);
+    const goOn = call.listener.onEvents(events);
     if (isEnd) stop.abort();
     else if (!goOn) paused ??= Promise.withResolvers();
   }
@@ -76,7 +76,7 @@ export function startRun(options: RunOptions, call: TurnCall): Run {
   function showUrl(url: string | null | undefined): void {
     if (!url || url === shownUrl || sent !== '' || isOver) return;
     shownUrl = url;
-    call.onRunUrl(url);
+    call.listener.onRunUrl?.(url);
   }
 
   async function carry(): Promise<void> {
@@ -259,7 +259,7 @@ export function startRun(options: RunOptions, call: TurnCall): Run {
 
   const ended = carry()
     .catch((thrown: unknown) => fail(AppError.from(thrown)))
-    .finally(() => call.onClosed());
+    .finally(() => call.listener.onClosed());
 
   return {
     ended,

@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import type { TurnEvent } from '../core/turn.ts';
-import { createStopCut } from './stop-cut.ts';
+import { createStopSequences } from './stop-sequences.ts';
 
 const finish: TurnEvent = { type: 'finish', reason: 'stop' };
 
 function pass(deltas: readonly string[], sequences: readonly string[]) {
-  const cut = createStopCut(sequences);
+  const cut = createStopSequences(sequences);
   const events: TurnEvent[] = [];
   for (const batch of [...deltas.map((text): TurnEvent[] => [{ type: 'text-delta', text }]), [finish]]) {
     events.push(...cut.apply(batch));
@@ -45,7 +45,7 @@ it('ends before the first sequence however the text was cut, and passes everythi
 });
 
 it('holds the beginning of a sequence back until it is decided', () => {
-  const cut = createStopCut(['###']);
+  const cut = createStopSequences(['###']);
   expect(cut.apply([{ type: 'text-delta', text: 'one ##' }])).toEqual([{ type: 'text-delta', text: 'one ' }]);
   expect(cut.apply([{ type: 'text-delta', text: ' two #' }])).toEqual([
     { type: 'text-delta', text: '## two ' },
@@ -55,14 +55,16 @@ it('holds the beginning of a sequence back until it is decided', () => {
 
 it('shows what it held before a tool call begins, and keeps the usage of a batch it cuts', () => {
   const call: TurnEvent = { type: 'tool-call-start', index: 0, id: 'call_1', name: 'read' };
-  const cut = createStopCut(['END']);
+  const cut = createStopSequences(['END']);
   expect(cut.apply([{ type: 'text-delta', text: 'look: E' }, call])).toEqual([
     { type: 'text-delta', text: 'look: ' },
     { type: 'text-delta', text: 'E' },
     call,
   ]);
   const usage: TurnEvent = { type: 'usage', usage: { inputTokens: 1, outputTokens: 2 } };
-  expect(createStopCut(['END']).apply([{ type: 'text-delta', text: 'x END y' }, usage, finish])).toEqual([
+  expect(
+    createStopSequences(['END']).apply([{ type: 'text-delta', text: 'x END y' }, usage, finish]),
+  ).toEqual([
     { type: 'text-delta', text: 'x ' },
     usage,
     { type: 'finish', reason: 'stop', stopSequence: 'END' },
@@ -70,7 +72,7 @@ it('shows what it held before a tool call begins, and keeps the usage of a batch
 });
 
 it('lets everything through once a call has begun: an answer with a call ends as one', () => {
-  const limit = createStopCut(['world']);
+  const limit = createStopSequences(['world']);
   const call: TurnEvent = { type: 'tool-call-start', index: 0, id: 'call_1', name: 'read' };
   const rest: TurnEvent[] = [
     { type: 'tool-call-delta', index: 0, arguments: '{"a":"hello world"}' },

@@ -1,9 +1,14 @@
 import type { ServerResponse } from 'node:http';
 import { expect, it } from 'vitest';
 import { AppError } from '../core/errors.ts';
+import { plainTurn } from '../core/testing/plain-turn.ts';
 import type { TurnEvent } from '../core/turn.ts';
 import { openaiChatInbound } from '../protocols/openai-chat/inbound.ts';
-import { createChoicesStream, createWholeChoices } from './choices-output.ts';
+import { answerHeads } from './answer-head.ts';
+import type { Attempt } from './attempt.ts';
+import { beginAfterMs, StreamedAnswer, WholeAnswer } from './http-answer.ts';
+import { RunningTurns } from './running-turns.ts';
+import { createManualClock } from './testing/manual-clock.ts';
 
 /** As much of a response as an output touches. */
 function createResponse() {
@@ -21,7 +26,8 @@ function createResponse() {
     destroyed: false,
     writableNeedDrain: false,
     writableEnded: false,
-    on: (_name: string, run: () => void) => onDrain.push(run),
+    on() {},
+    once: (name: string, run: () => void) => name === 'drain' && onDrain.push(run),
     writeHead(status: number, headers: Record<string, unknown>) {
       Object.assign(response, { status, headers, headersSent: true });
     },
@@ -37,24 +43,45 @@ function createResponse() {
   return response;
 }
 
-const encoders = openaiChatInbound.choices ?? expect.unreachable();
-
-function answerOf(count: number, create = createChoicesStream) {
+function answerOf(count: number, Answer: typeof StreamedAnswer | typeof WholeAnswer = StreamedAnswer) {
   const response = createResponse();
-  const output = create({
+  const { options } = openaiChatInbound.decode({
+    model: 'm',
+    messages: [{ role: 'user', content: 'hi' }],
+    stream: true,
+    stream_options: { include_usage: true },
+  });
+  const decoded = {
+    request: { ...plainTurn, messages: [] },
+    isStream: true,
+    ignored: [],
+    options,
+    choices: count,
+  };
+  const answer = new Answer({
+    running: new RunningTurns(createManualClock()),
     response: response as unknown as ServerResponse,
     inbound: openaiChatInbound,
-    encoders,
-    options: { includeUsage: true, customTools: new Set<string>() },
-    count,
-    headFor: () => ({
-      identity: { id: 'chatcmpl-1', created: 1, model: 'm', now: () => 0 },
-      headers: { 'x-request-id': 'r' },
-    }),
+    decoded,
+    headFor: answerHeads(openaiChatInbound, decoded, 'r', { startedAt: 0, now: () => 0 }),
     now: () => 0,
   });
-  const write = (choice: number, ...events: TurnEvent[]) => output.outputs[choice]?.write(events);
-  return { response, output, write, text: () => response.written.join('') };
+  /** As a turn does: what ends it comes with all that was said before. */
+  const write = (choice: number, ...events: TurnEvent[]) => {
+    const output = answer.choices[choice];
+    const last = events.at(-1);
+    const text = events.map((event) => (event.type === 'text-delta' ? event.text : '')).join('');
+    const usage = events.find((event) => event.type === 'usage')?.usage;
+    if (last?.type === 'error') return output?.fail(last.error, events);
+    if (last?.type !== 'finish') return output?.write(events);
+    const whole = { text, reasoning: '', toolCalls: [], usage, finishReason: last.reason };
+    return output?.finish(whole, events);
+  };
+  const begin = (choice: number, name: string, model: string) => {
+    const route = { provider: { name, outbound: { capabilities: new Set() } }, model };
+    answer.choices[choice]?.begin({ route } as unknown as Attempt);
+  };
+  return { response, answer, write, begin, text: () => response.written.join('') };
 }
 
 const say = (text: string): TurnEvent => ({ type: 'text-delta', text });
@@ -97,14 +124,14 @@ it('mixes the chunks of all choices, then the usage of all and one end', () => {
 });
 
 it('ends a stream with the first error, says nothing after it and ends the others', () => {
-  const { output, write, text } = answerOf(3);
+  const { answer, write, text } = answerOf(3);
   write(0, say('a'), stop);
   write(1, broken);
   write(2, say('late'), stop);
   write(1, broken);
   expect(text().match(/"error"/g)).toHaveLength(1);
   expect(text()).not.toMatch(/late|DONE/);
-  expect(output.signal.reason).toMatchObject({ code: 'cancelled' });
+  expect(answer.signal.reason).toMatchObject({ code: 'cancelled' });
 });
 
 it('answers an error before the first content with its status', () => {
@@ -113,18 +140,19 @@ it('answers an error before the first content with its status', () => {
   expect(response.status).toBe(502);
 });
 
-it('resumes every choice once the reader has caught up', () => {
-  const { response, output, write } = answerOf(2);
-  const resumed: number[] = [];
-  for (const [index, one] of output.outputs.entries()) one.resume = () => resumed.push(index);
+it('lets every choice go on once the reader has caught up', async () => {
+  const { response, write } = answerOf(2);
   response.isFull = true;
-  expect(write(0, say('a'))).toBe(false);
+  const waiting = [write(0, say('a')), write(1, say('b'))];
+  expect(waiting[0]).toBeInstanceOf(Promise);
   response.drain();
-  expect(resumed).toEqual([0, 1]);
+  await Promise.all(waiting);
+  response.isFull = false;
+  expect(write(0, say('c'))).toBeUndefined();
 });
 
 it('answers whole once every choice is whole, or with the first error', () => {
-  const good = answerOf(2, createWholeChoices);
+  const good = answerOf(2, WholeAnswer);
   good.write(1, say('b'), usage, stop);
   expect(good.text()).toBe('');
   good.write(0, say('a'), usage, stop);
@@ -138,9 +166,31 @@ it('answers whole once every choice is whole, or with the first error', () => {
   expect(good.response.headers['x-warp2api-credits']).toBe('1');
   expect(good.response.headers['x-warp2api-cost-cents']).toBe('0.5');
 
-  const bad = answerOf(2, createWholeChoices);
+  const bad = answerOf(2, WholeAnswer);
   bad.write(0, say('a'), stop);
   bad.write(1, broken);
   expect(bad.response.status).toBe(502);
-  expect(bad.output.signal.aborted).toBe(true);
+  expect(bad.answer.signal.aborted).toBe(true);
+});
+
+it('names in a comment the model that answered a stream which had to begin under the name of another', () => {
+  const { response, answer, begin, write, text } = answerOf(1);
+  begin(0, 'warp', 'big');
+  answer.tick(beginAfterMs);
+  begin(0, 'oz', 'auto');
+  write(0, say('hi'), stop);
+  expect(response.headers['x-warp2api-model']).toBe('warp/big');
+  expect(text()).toMatch(/"hi".*\n\n: x-warp2api-model oz\/auto\n\n.*"finish_reason":"stop"/s);
+});
+
+it('names the models of all choices, those that were not known at the beginning in a comment', () => {
+  const { response, begin, write, text } = answerOf(3);
+  begin(0, 'warp', 'big');
+  begin(2, 'warp', 'big');
+  write(0, say('hi'), stop);
+  begin(1, 'oz', 'auto');
+  write(1, say('hi'), stop);
+  write(2, say('hi'), stop);
+  expect(response.headers['x-warp2api-model']).toBe('warp/big');
+  expect(text()).toContain(': x-warp2api-model warp/big, oz/auto\n\n');
 });

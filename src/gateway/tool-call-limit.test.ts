@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import type { TurnEvent } from '../core/turn.ts';
-import { createCallLimit } from './call-limit.ts';
+import { createToolCallLimit } from './tool-call-limit.ts';
 
 const call = (index: number): TurnEvent[] => [
   { type: 'tool-call-start', index, id: `call-${index}`, name: 'read' },
@@ -10,7 +10,7 @@ const call = (index: number): TurnEvent[] => [
 const end: TurnEvent = { type: 'finish', reason: 'tool-calls' };
 
 it('lets one call through where calls do not run side by side, however their pieces are mixed', () => {
-  const limit = createCallLimit({ toolChoice: { type: 'auto' }, parallelToolCalls: false });
+  const limit = createToolCallLimit({ toolChoice: { type: 'auto' }, parallelToolCalls: false });
   const [start0, delta0, end0] = call(0) as [TurnEvent, TurnEvent, TurnEvent];
   const [start1, delta1, end1] = call(1) as [TurnEvent, TurnEvent, TurnEvent];
   expect(limit?.apply([start0, start1, delta1])).toEqual([start0]);
@@ -19,14 +19,14 @@ it('lets one call through where calls do not run side by side, however their pie
 });
 
 it('leaves an answer with one call as it is', () => {
-  const limit = createCallLimit({ toolChoice: { type: 'required' }, parallelToolCalls: false });
+  const limit = createToolCallLimit({ toolChoice: { type: 'required' }, parallelToolCalls: false });
   const events = [...call(0), end];
   expect(limit?.apply(events)).toBe(events);
   expect(limit?.hasDropped).toBe(false);
 });
 
 it('makes an error of a call that was forbidden', () => {
-  const limit = createCallLimit({ toolChoice: { type: 'none' }, parallelToolCalls: true });
+  const limit = createToolCallLimit({ toolChoice: { type: 'none' }, parallelToolCalls: true });
   const text: TurnEvent = { type: 'text-delta', text: 'hm' };
   expect(limit?.apply([text, end])).toEqual([text, end]);
   expect(limit?.apply([text, ...call(0), end])).toMatchObject([
@@ -36,5 +36,5 @@ it('makes an error of a call that was forbidden', () => {
 });
 
 it('is not there when an answer may hold any calls', () => {
-  expect(createCallLimit({ toolChoice: { type: 'auto' }, parallelToolCalls: true })).toBeUndefined();
+  expect(createToolCallLimit({ toolChoice: { type: 'auto' }, parallelToolCalls: true })).toBeUndefined();
 });

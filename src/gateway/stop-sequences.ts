@@ -1,16 +1,12 @@
 import type { TurnEvent } from '../core/turn.ts';
-
-export interface StopCut {
-  /** The events up to the first stop sequence; when one is met the batch ends with `finish: stop`. */
-  apply(events: readonly TurnEvent[]): readonly TurnEvent[];
-}
+import type { Stage } from './stages.ts';
 
 /**
- * Ends an answer before the first of `sequences`, for an upstream that has no field for them. The end of a text that
+ * Ends an answer before the first of `sequences` with `finish: stop`, for an upstream that has no field for them. The end of a text that
  * may yet become a sequence is held back until more text, another kind of event or the end decides it. Reasoning, the
  * arguments of tool calls and what follows a call are not searched: an answer with a call ends as one.
  */
-export function createStopCut(sequences: readonly string[]): StopCut {
+export function createStopSequences(sequences: readonly string[]): Stage {
   const longest = Math.max(...sequences.map((sequence) => sequence.length));
   let held = '';
   let hasCall = false;

@@ -1,28 +1,21 @@
 import { AppError } from '../core/errors.ts';
 import type { TurnEvent, TurnRequest } from '../core/turn.ts';
-
-export interface CallLimit {
-  /** The events without calls that are too many. Where none is allowed, the batch ends with an error instead. */
-  apply(events: readonly TurnEvent[]): readonly TurnEvent[];
-  /** The upstream waits for more results than the client will ever send. */
-  readonly hasDropped: boolean;
-}
+import type { Stage } from './stages.ts';
 
 /**
  * Holds an answer to as many calls as the client takes: none, or one where it does not run calls side by side. The first
  * call is passed on and the others are left out: the model can make them again once it has seen the first one's result.
- * Undefined where there is nothing to hold it to.
+ * Where none is allowed, the batch ends with an error instead. Undefined where there is nothing to hold it to.
  */
-export function createCallLimit({
+export function createToolCallLimit({
   toolChoice,
   parallelToolCalls,
-}: Pick<TurnRequest, 'toolChoice' | 'parallelToolCalls'>): CallLimit | undefined {
+}: Pick<TurnRequest, 'toolChoice' | 'parallelToolCalls'>): Stage | undefined {
   if (toolChoice.type === 'none') return noCalls;
   return parallelToolCalls ? undefined : createFirstCallOnly();
 }
 
-const noCalls: CallLimit = {
-  hasDropped: false,
+const noCalls: Stage = {
   apply(events) {
     const at = events.findIndex(({ type }) => type === 'tool-call-start');
     if (at === -1) return events;
@@ -33,7 +26,7 @@ const noCalls: CallLimit = {
   },
 };
 
-function createFirstCallOnly(): CallLimit {
+function createFirstCallOnly(): Stage {
   let first: number | undefined;
   let hasDropped = false;
 
