@@ -2,6 +2,7 @@ import { dirname } from 'node:path';
 import { parse as parseYaml, YAMLError } from 'yaml';
 import { z } from 'zod';
 import { withoutNulls } from './core/null-fields.ts';
+import { errorMessage } from './lib/errors.ts';
 import { readTextFile } from './lib/read-text.ts';
 import type { ConfiguredProvider } from './providers/definition.ts';
 import { providerTypes, reservedNames, typeOf } from './providers/registry.ts';
@@ -82,7 +83,7 @@ function reasonOfUnreadable(error: unknown, given: string): string {
     return `${place} is not valid YAML (${error.code}).`;
   }
   if (given !== '') return 'it is not valid YAML: put quotes around a value that begins with * or &.';
-  return error instanceof Error ? error.message : String(error);
+  return errorMessage(error);
 }
 
 /** A faulty key of a record says in an inner issue what is wrong with it. */

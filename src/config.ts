@@ -3,6 +3,7 @@ import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { parseEnv } from 'node:util';
 import { emptyConfigFile, readConfigFile } from './config-file.ts';
+import { errorMessage } from './lib/errors.ts';
 import { howToMakeKey, isPlaceholder, leastKeyLength } from './lib/key-strength.ts';
 import { KnownSecrets } from './lib/known-secrets.ts';
 import { isLoopbackHost, isLoopbackUrl, isOnThisMachine } from './lib/loopback.ts';
@@ -140,7 +141,7 @@ function variablesIn(file: string): NodeJS.Dict<string> {
     if (problems.length > 0) throw new Error(problems.join('; '));
     return parseEnv(text);
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = errorMessage(error);
     throw new ConfigError([`${file} cannot be read: ${reason}.`]);
   }
 }
@@ -455,7 +456,7 @@ function certificatesIn(given: string | undefined, folder: string, problems: str
   try {
     return readCertificates(resolve(folder, given));
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = errorMessage(error);
     problems.push(`NODE_EXTRA_CA_CERTS=${given}: the file cannot be used: ${reason}.`);
     return [];
   }

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
-import { errorCode } from './lib/error-code.ts';
+import { errorCode, errorMessage } from './lib/errors.ts';
 import { openVariables } from './lib/known-secrets.ts';
 import { readTextFile } from './lib/read-text.ts';
 import { path, safeAddress, safeUrl } from './lib/setting.ts';
@@ -227,7 +227,7 @@ function createReader(
         if (key === '') report(`${place}.admin_key_file: the file is empty.`);
         return key;
       } catch (error) {
-        const code = errorCode(error) ?? (error instanceof Error ? error.message : String(error));
+        const code = errorCode(error) ?? errorMessage(error);
         report(`${place}.admin_key_file: ${one.admin_key_file} cannot be read (${code}).`);
         return undefined;
       }

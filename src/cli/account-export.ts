@@ -1,6 +1,6 @@
 import { open, unlink } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
-import { errorCode } from '../lib/error-code.ts';
+import { errorCode } from '../lib/errors.ts';
 import { type AccountState, accountStates } from '../pool-api/schema.ts';
 import { readPassphrase } from './account-import.ts';
 import type { CliActions } from './actions.ts';

@@ -1,4 +1,5 @@
 import { Command, CommanderError } from 'commander';
+import { errorMessage } from '../lib/errors.ts';
 import { version } from '../lib/version.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import { addAccountAdd } from './account-add.ts';
@@ -97,7 +98,7 @@ export async function runProgram(actions: CliActions, words: readonly string[]):
   } catch (error) {
     // Commander has written its own message, or the help that was asked for.
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-    const message = error instanceof Error ? error.message : String(error);
+    const message = errorMessage(error);
     const advice = isOfAnotherRelease(error)
       ? ' The pool that runs is of another release than this command: restart its service.'
       : '';

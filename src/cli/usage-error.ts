@@ -1,7 +1,4 @@
 /** The command was called in a way that cannot work; exit code 2. */
 export class UsageError extends Error {
-  constructor(message: string) {
-    super(message);
-    this.name = 'UsageError';
-  }
+  override readonly name = 'UsageError';
 }

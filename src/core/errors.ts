@@ -242,10 +242,7 @@ export class AppError extends Error {
   readonly #failover: Failover;
 
   constructor(code: ErrorCode, message: string, options: AppErrorOptions = {}) {
-    super(
-      shortened(message, longestMessage),
-      options.cause === undefined ? undefined : { cause: options.cause },
-    );
+    super(shortened(message, longestMessage), options);
     this.name = 'AppError';
     this.code = code;
     this.retryAfterMs = options.retryAfterMs;

@@ -85,7 +85,7 @@ export class TokenError extends Error {
     message: string,
     options: { readonly cause?: unknown; readonly retryAfterMs?: number } = {},
   ) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    super(message, options);
     this.name = 'TokenError';
     this.failure = failure;
     this.retryAfterMs = options.retryAfterMs;

@@ -14,8 +14,8 @@ export type DatabaseErrorCode =
 export class DatabaseError extends Error {
   readonly code: DatabaseErrorCode;
 
-  constructor(code: DatabaseErrorCode, message: string, options: { readonly cause?: unknown } = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+  constructor(code: DatabaseErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
     this.name = 'DatabaseError';
     this.code = code;
   }

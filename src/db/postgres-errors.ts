@@ -1,12 +1,9 @@
-import { errorCode } from '../lib/error-code.ts';
+import { errorCode, errorMessage } from '../lib/errors.ts';
 import { DatabaseError } from './errors.ts';
 
 /** Thrown by the task of a transaction that wants to be run again from its start. */
 export class TryAgain extends Error {
-  constructor(reason: string) {
-    super(reason);
-    this.name = 'TryAgain';
-  }
+  override readonly name = 'TryAgain';
 }
 
 const rolledBackForAnother = new Set(['40001', '40P01']);
@@ -109,6 +106,6 @@ function adviceOn(cause: unknown, setting: string): string {
 function reasonOf(cause: unknown): string {
   // A host with several addresses fails with all of their errors and no message of its own.
   if (cause instanceof AggregateError && cause.errors[0] instanceof Error) return cause.errors[0].message;
-  const message = cause instanceof Error ? cause.message : String(cause);
+  const message = errorMessage(cause);
   return message.replace(/\.$/, '') || codeOf(cause) || 'no reason given';
 }

@@ -1,6 +1,7 @@
 import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import { errorMessage } from '../lib/errors.ts';
 import { makeFolder } from '../lib/make-folder.ts';
 import { closeFile } from '../lib/private-folder.ts';
 import { DatabaseError } from './errors.ts';
@@ -232,7 +233,7 @@ function makeRoomInLog(database: DatabaseSync): void {
 }
 
 function unusable(path: string, cause: unknown): DatabaseError {
-  const reason = (cause instanceof Error ? cause.message : String(cause)).replace(/\.$/, '');
+  const reason = errorMessage(cause).replace(/\.$/, '');
   const hint = isStorageFault(cause)
     ? ' Look whether its disk has space and whether this user may write to it and its folder.'
     : '';

@@ -1,5 +1,5 @@
 import { parentPort, type Worker } from 'node:worker_threads';
-import { errorCode } from '../lib/error-code.ts';
+import { errorCode, errorMessage } from '../lib/errors.ts';
 import { DatabaseError, type DatabaseErrorCode } from './errors.ts';
 
 /** An object whose members are synchronous functions over plain data. */
@@ -80,7 +80,7 @@ export function connectVerbs<V>(
   return new Promise((resolve, reject) => {
     const lose = (cause: unknown): void => {
       if (lost !== undefined) return;
-      const reason = cause instanceof Error ? cause.message : String(cause);
+      const reason = errorMessage(cause);
       lost = new DatabaseError('database_lost', `The database thread is gone: ${reason}.`, { cause });
       reject(lost);
       for (const waiting of pending.values()) waiting.reject(lost);

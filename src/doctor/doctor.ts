@@ -4,6 +4,7 @@ import { openPool } from '../compose/open-pool.ts';
 import { type Config, checkRunMode, keyWarnings, offersSandbox } from '../config.ts';
 import type { ProviderHttp } from '../core/provider.ts';
 import { systemClock } from '../lib/clock.ts';
+import { errorMessage } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import { createNetwork } from '../lib/network/network.ts';
 import { noProxies } from '../lib/network/proxy-rules.ts';
@@ -33,7 +34,7 @@ export async function examine(options: DoctorOptions): Promise<Finding[]> {
     config = options.loadConfig();
     checkRunMode(config, config.usePoolService ? 'both' : 'gateway');
   } catch (error) {
-    return [problem('configuration', error instanceof Error ? error.message : String(error))];
+    return [problem('configuration', errorMessage(error))];
   }
   const findings: Finding[] = [ok('configuration', `warp2api ${version}, Node ${process.version}`)];
   findings.push(...keyWarnings(config, 'both').map((warning) => problem('keys', warning)));

@@ -1,3 +1,4 @@
+import { errorMessage } from '../lib/errors.ts';
 /** One thing that was looked at. A problem's message says what to do. */
 export interface Finding {
   readonly name: string;
@@ -17,6 +18,6 @@ export async function findingOf(
   try {
     return [await check()].flat();
   } catch (error) {
-    return [problem(name, error instanceof Error ? error.message : String(error))];
+    return [problem(name, errorMessage(error))];
   }
 }

@@ -8,6 +8,7 @@ import { createGuardedAgent, PrivateAddressError } from '../lib/guarded-agent.ts
 import { isServerAddress } from '../lib/ip-addresses.ts';
 import { judgedLookup, type LookupAll } from '../lib/judged-lookup.ts';
 import { createLimit } from '../lib/limit.ts';
+import { readBytes } from '../lib/read-bytes.ts';
 import { imageTypeOf } from '../protocols/image-type.ts';
 
 /** Fetches images that clients name by their address. */
@@ -136,16 +137,7 @@ async function readImage(
     discard(answer);
     throw refused(image, isImage ? tooLarge : notAnImage);
   }
-  const parts: Buffer[] = [];
-  let size = 0;
-  for await (const part of body as AsyncIterable<Buffer>) {
-    size += part.length;
-    // Leaving the loop closes the connection.
-    onBytes(part.length);
-    if (size > maxImageBytes) throw refused(image, tooLarge);
-    parts.push(part);
-  }
-  const bytes = Buffer.concat(parts, size);
+  const bytes = await readBytes(body, maxImageBytes, () => refused(image, tooLarge), onBytes);
   const mediaType = imageTypeOf(bytes);
   if (mediaType === undefined) throw refused(image, notAnImage);
   return { type: 'image', mediaType, data: bytes.toString('base64') };

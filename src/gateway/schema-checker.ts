@@ -5,10 +5,7 @@ import type { SchemaJob, SchemaReply } from './schema-worker.ts';
 
 /** A schema that no answer can be checked against, or not in time; the message goes on after its name. */
 export class SchemaUnusableError extends Error {
-  constructor(message: string) {
-    super(message);
-    this.name = 'SchemaUnusableError';
-  }
+  override readonly name = 'SchemaUnusableError';
 }
 
 /** Checks JSON against the schemas of clients. */

@@ -7,7 +7,7 @@ import {
   createInflateRaw,
   createZstdDecompress,
 } from 'node:zlib';
-import { errorCode } from './error-code.ts';
+import { errorCode } from './errors.ts';
 import { bodyTooLarge, HttpFault } from './http-fault.ts';
 import { createLimit } from './limit.ts';
 

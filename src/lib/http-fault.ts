@@ -20,7 +20,7 @@ export class HttpFault extends Error {
     message: string,
     options: ErrorOptions & { readonly retryAfterMs?: number } = {},
   ) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    super(message, options);
     this.name = 'HttpFault';
     this.kind = kind;
     this.retryAfterMs = options.retryAfterMs;

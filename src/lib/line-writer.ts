@@ -1,6 +1,6 @@
 import { writeSync } from 'node:fs';
 import type { DestinationStream } from 'pino';
-import { errorCode } from './error-code.ts';
+import { errorCode, errorMessage } from './errors.ts';
 
 /** Writes the lines of a log. A line that cannot be written is dropped and counted: a full disk stops no service. */
 export interface LineWriter extends DestinationStream {
@@ -50,7 +50,7 @@ export function createLineWriter(fd: () => number): LineWriter {
       return written;
     } catch (error) {
       if (line !== '') dropped += 1;
-      failure = error instanceof Error ? error.message : String(error);
+      failure = errorMessage(error);
       return 0;
     }
   }

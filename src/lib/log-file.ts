@@ -9,7 +9,7 @@ import {
   statSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
-import { errorCode } from './error-code.ts';
+import { errorCode, errorMessage } from './errors.ts';
 import { createLineWriter, type LineWriter } from './line-writer.ts';
 import { makeFolder } from './make-folder.ts';
 import { closeFile } from './private-folder.ts';
@@ -53,7 +53,7 @@ export function openLogFile({ path, keep, ...options }: LogFileOptions): LogFile
       reopen();
       isStuck = false;
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = errorMessage(error);
       if (!isStuck)
         complain(`warp2api: the log ${path} could not be rotated and is emptied instead: ${reason}\n`);
       isStuck = true;
@@ -77,7 +77,7 @@ export function openLogFile({ path, keep, ...options }: LogFileOptions): LogFile
       try {
         reopen();
       } catch (error) {
-        const reason = error instanceof Error ? error.message : String(error);
+        const reason = errorMessage(error);
         complain(`warp2api: the log ${path} could not be opened again: ${reason}\n`);
       }
     },

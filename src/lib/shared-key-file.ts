@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
-import { errorCode } from './error-code.ts';
+import { errorCode } from './errors.ts';
 import { makeFolder } from './make-folder.ts';
 import { isOpenToGroupAlone } from './open-to-others.ts';
 

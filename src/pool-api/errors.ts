@@ -49,10 +49,7 @@ export class PoolError extends Error {
       readonly shortage?: Shortage;
     } = {},
   ) {
-    super(
-      shortened(message, longestMessage),
-      options.cause === undefined ? undefined : { cause: options.cause },
-    );
+    super(shortened(message, longestMessage), options);
     this.name = 'PoolError';
     this.code = code;
     this.param = options.param && shortened(options.param, longestParam);

@@ -3,8 +3,9 @@ import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import type { LookupFunction } from 'node:net';
 import type { z } from 'zod';
 import { upToFirstProblem } from '../core/first-problem-only.ts';
-import { errorCode } from '../lib/error-code.ts';
+import { errorCode } from '../lib/errors.ts';
 import { isSurelyUnsent } from '../lib/network/transport-errors.ts';
+import { readBytes } from '../lib/read-bytes.ts';
 import { errorFromAnswer } from './answer-error.ts';
 import { PoolError } from './errors.ts';
 import { NoAnswerError } from './retry.ts';
@@ -197,14 +198,8 @@ function isSuccess(answer: IncomingMessage): boolean {
 }
 
 async function readText(answer: IncomingMessage, place: string): Promise<string> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of answer as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > maxAnswerBytes) throw notThePool(place, new Error('the answer is too large'));
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
+  const tooLarge = (): Error => notThePool(place, new Error('the answer is too large'));
+  return (await readBytes(answer, maxAnswerBytes, tooLarge)).toString('utf8');
 }
 
 function parseJson(text: string, place: string): unknown {

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, fsyncSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { errorCode } from '../lib/error-code.ts';
+import { errorCode, errorMessage } from '../lib/errors.ts';
 import { makeFolder } from '../lib/make-folder.ts';
 import { isOpenToGroupAlone, opennessOf } from '../lib/open-to-others.ts';
 import { closeFile } from '../lib/private-folder.ts';
@@ -24,7 +24,7 @@ export function readKeyFile(path: string, onNotice: (message: string) => void = 
     text = decodeText(readFileSync(path));
   } catch (error) {
     const advice = adviceOn(error, path);
-    throw new VaultError(`The master key file ${path} cannot be read: ${reasonOf(error)}.${advice}`, {
+    throw new VaultError(`The master key file ${path} cannot be read: ${errorMessage(error)}.${advice}`, {
       cause: error,
     });
   }
@@ -46,7 +46,7 @@ export function writeKeyFile(path: string, key: Uint8Array): void {
     writeFileSync(path, `${Buffer.from(key).toString('hex')}\n`, { mode: 0o600, flag: 'wx', flush: true });
     syncFolder(path);
   } catch (error) {
-    throw new VaultError(`The master key file ${path} cannot be written: ${reasonOf(error)}.`, {
+    throw new VaultError(`The master key file ${path} cannot be written: ${errorMessage(error)}.`, {
       cause: error,
     });
   }
@@ -88,8 +88,4 @@ function adviceOn(error: unknown, path: string): string {
     return ` Put the key there, or make a first one: (umask 077; openssl rand -hex 32 > ${path})`;
   }
   return code === 'EACCES' ? ' Give it to the user that runs this.' : '';
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -3,10 +3,7 @@ import { sealText, unsealText } from '../lib/sealed-bytes.ts';
 
 /** What is wrong with the master key. The message may be shown to the operator; it holds no key. */
 export class VaultError extends Error {
-  constructor(message: string, options: { readonly cause?: unknown } = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
-    this.name = 'VaultError';
-  }
+  override readonly name = 'VaultError';
 }
 
 /** Seals credentials at rest. What one account's field was sealed to cannot be opened as another's. */

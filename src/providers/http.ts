@@ -2,6 +2,7 @@ import { type Dispatcher, request } from 'undici';
 import { AppError } from '../core/errors.ts';
 import type { ProviderHttp } from '../core/provider.ts';
 import { isSurelyUnsent } from '../lib/network/transport-errors.ts';
+import { readBytes } from '../lib/read-bytes.ts';
 import { networkError } from './network-error.ts';
 
 /** Side endpoints answer with lists of models and figures; more than this is not one of theirs. */
@@ -27,7 +28,7 @@ export function createProviderHttp(dispatcher: Dispatcher): ProviderHttp {
       return {
         status: answer.statusCode,
         headers: answer.headers,
-        body: await readBounded(answer.body),
+        body: await readBytes(answer.body, maxBodyBytes, tooLarge),
       };
     } catch (cause) {
       if (cause instanceof AppError) throw cause;
@@ -40,15 +41,5 @@ export function createProviderHttp(dispatcher: Dispatcher): ProviderHttp {
   };
 }
 
-async function readBounded(body: Dispatcher.ResponseData['body']): Promise<Uint8Array> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of body) {
-    length += chunk.length;
-    if (length > maxBodyBytes) {
-      throw new AppError('upstream_protocol', 'The provider answered with more than it should.');
-    }
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks, length);
-}
+const tooLarge = (): AppError =>
+  new AppError('upstream_protocol', 'The provider answered with more than it should.');

@@ -1,5 +1,5 @@
 import type { Clock } from '../../lib/clock.ts';
-import { errorCode } from '../../lib/error-code.ts';
+import { errorCode, errorMessage } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/logger.ts';
 import { onceAMinute } from '../../lib/once-a-minute.ts';
 import type { Keep, KeepFigures, OpenKeep } from './keep.ts';
@@ -81,7 +81,7 @@ export async function openKeep(options: OpenKeepOptions): Promise<GatewayKeep> {
 }
 
 function awayMessage(error: unknown): string {
-  const reason = error instanceof Error ? error.message : String(error);
+  const reason = errorMessage(error);
   const isHeld = errorCode(error) === 'database_in_use';
   const advice = isHeld
     ? 'Give each gateway a file of its own (KEEP_URL=sqlite:gateway-2.db), or let them share KEEP_URL=postgres://…'

@@ -1,4 +1,4 @@
-import { errorCode } from '../error-code.ts';
+import { errorCode } from '../errors.ts';
 
 /** Where a request failed that never reached the other side. */
 export type UnsentPhase =

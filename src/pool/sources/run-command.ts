@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { errorCode } from '../../lib/error-code.ts';
+import { errorCode } from '../../lib/errors.ts';
 import { beginningOf } from '../../lib/shown-text.ts';
 
 export interface CommandCall {

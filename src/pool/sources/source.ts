@@ -50,8 +50,5 @@ export interface Source {
 
 /** Why a source could not be drawn from. The message is shown to owners; it holds no secret. */
 export class SourceError extends Error {
-  constructor(message: string, options: { readonly cause?: unknown } = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
-    this.name = 'SourceError';
-  }
+  override readonly name = 'SourceError';
 }
