@@ -115,7 +115,7 @@ function packagesOf(file: string, seen = new Set<string>()): string[] {
 
 test.each([
   ['src/pool/store/sqlite-worker.ts', []],
-  ['src/gateway/keep/sqlite-worker.ts', []],
+  ['src/gateway/state/sqlite-thread.ts', []],
   ['src/gateway/schema-worker.ts', ['@cfworker/json-schema']],
 ])('the thread %s loads no more than it needs, since each thread has its own copy', (worker, needed) => {
   expect(packagesOf(join(root, worker))).toEqual(needed);

@@ -4,7 +4,7 @@ import type { AnyImage, AskedMessage, AskedRequest, ToolCall } from '../core/tur
 import { createBoundedMap } from '../lib/bounded-map.ts';
 import { ownTurn } from '../lib/own-turn.ts';
 import { parseJson } from '../lib/parse-json.ts';
-import type { Keep } from './keep/keep.ts';
+import type { StateStore } from './state/state-store.ts';
 
 /**
  * How a turn met its conversation: `new` is a first turn; `hit` went on where the last one ended; `miss` brought a
@@ -50,12 +50,12 @@ const longestStep = 4 * 1024 * 1024;
  * the last answer. Two conversations with one beginning part ways as soon as their texts do. A keep that fails costs a
  * turn the folding, no more; it counts its failures itself.
  */
-export function createConversations(keep: Keep) {
+export function createConversations(store: StateStore) {
   const taken = createBoundedMap<string, true>(mostTaken);
 
   async function claim(key: string): Promise<Remembered | undefined> {
     try {
-      const found = await keep.claim(key);
+      const found = await store.claim(key);
       return found && unpack(found);
     } catch {
       return undefined;
@@ -63,7 +63,7 @@ export function createConversations(keep: Keep) {
   }
 
   function put(clientId: string, key: string, { accountId, memory }: Remembered): void {
-    keep.put(key, pack(accountId, memory), ttlMs, clientId).catch(() => {});
+    store.put(key, pack(accountId, memory), ttlMs, { clientId, isShortLived: true }).catch(() => {});
   }
 
   return {

@@ -12,8 +12,6 @@ import type { Pool } from '../pool-api/pool.ts';
 import { createAffinity } from './affinity.ts';
 import { createConversations } from './conversations.ts';
 import { createImageFetcher } from './image-fetcher.ts';
-import { createFairKeep } from './keep/fair-keep.ts';
-import { openKeep } from './keep/open-keep.ts';
 import { createClientKeys } from './keys.ts';
 import { createLeaseCache } from './lease-cache.ts';
 import { createModelLists } from './models.ts';
@@ -24,6 +22,8 @@ import { createRoutes } from './routes.ts';
 import { RunningTurns } from './running-turns.ts';
 import { createSchemaChecker } from './schema-checker.ts';
 import { createGatewayServer } from './server.ts';
+import { FairShare } from './state/fair-share.ts';
+import { openStateStore } from './state/open-state-store.ts';
 import { createStoredResponses } from './stored-responses.ts';
 
 export interface GatewayOptions {
@@ -94,9 +94,9 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   await poolWatch.look();
   const leases = createLeaseCache(pool, clock, logger);
   const reporter = createReporter(pool, clock, logger);
-  const keep = await openKeep({ ...options.keep, clock, logger });
+  const store = await openStateStore({ ...options.keep, clock, logger });
   // Clients without their own keys count as one, and need no fair shares.
-  const shared = options.apiKeys.length > 1 ? createFairKeep(keep, options.keep.maxBytes) : keep;
+  const shared = options.apiKeys.length > 1 ? new FairShare(store, options.keep.maxBytes) : store;
   const imageFetcher =
     options.fetchImagesFrom &&
     createImageFetcher({
@@ -150,9 +150,9 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       shared,
       options.responsesTtlMs,
       (error) => logger.warn({ err: error }, 'a response could not be kept'),
-      { clock, arePossible: () => keep.figures().store === 'postgres' },
+      { clock, arePossible: () => store.figures().store === 'postgres' },
     ),
-    keep,
+    keep: store,
     bodies: options.bodies,
     isPoolInside: options.isPoolInside,
     poolAddress: options.poolAddress,
@@ -173,7 +173,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       poolWatch.close();
       await reporter.close();
       await leases.close();
-      await keep.close();
+      await store.close();
       await imageFetcher?.close();
       await schemas.close();
     },

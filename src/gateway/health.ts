@@ -2,15 +2,15 @@ import { type DiskHealth, logFault } from '../lib/disk-health.ts';
 import type { Logger } from '../lib/logger.ts';
 import { version } from '../lib/version.ts';
 import { storeFaults, type Verdict } from '../pool-api/readiness.ts';
-import type { GatewayKeep } from './keep/open-keep.ts';
 import { keyNotAccepted } from './pool-fault.ts';
 import type { PoolWatch } from './pool-watch.ts';
 import type { TurnDependencies } from './run-turn.ts';
+import type { BufferedStore } from './state/buffered-store.ts';
 
 export interface HealthSources {
   readonly turns: Pick<TurnDependencies, 'reach' | 'routes'>;
   readonly poolWatch: PoolWatch;
-  readonly keep: Pick<GatewayKeep, 'figures'>;
+  readonly keep: Pick<BufferedStore, 'figures'>;
   readonly isPoolInside: boolean;
   readonly disks: () => DiskHealth;
 }

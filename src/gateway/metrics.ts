@@ -1,8 +1,8 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { callSeconds, metricsText } from '../lib/metrics.ts';
 import type { ClientTurn } from './client-turns.ts';
-import type { GatewayKeep } from './keep/open-keep.ts';
 import type { TurnResult } from './run-turn.ts';
+import type { BufferedStore } from './state/buffered-store.ts';
 
 /** The gateway's figures: one note for each turn, at its end. Labels are words of our own, never a client's. */
 export interface GatewayMetrics {
@@ -37,7 +37,7 @@ export function createGatewayMetrics(options: {
   isPoolReachable(): boolean;
   /** Every provider a turn has gone to, and whether it can be reached. */
   providers(): ReadonlyMap<string, boolean>;
-  readonly keep: Pick<GatewayKeep, 'figures' | 'failures'>;
+  readonly keep: Pick<BufferedStore, 'figures' | 'failures'>;
 }): GatewayMetrics {
   const registry = new Registry();
   const registers = [registry];
@@ -150,7 +150,7 @@ export function createGatewayMetrics(options: {
   };
 }
 
-function noteKeep(keep: Pick<GatewayKeep, 'figures' | 'failures'>, registers: Registry[]): void {
+function noteKeep(keep: Pick<BufferedStore, 'figures' | 'failures'>, registers: Registry[]): void {
   const gauges = {
     bytes: 'Bytes of conversations and stored responses in the keep; on a shared database as counted last.',
     entries: 'Entries of the keep.',

@@ -21,13 +21,13 @@ import type { EventLog } from './event-log.ts';
 import { FollowedEvents } from './follow-events.ts';
 import { healthOf, VerdictLog } from './health.ts';
 import { errorHeaders, StreamedAnswer, WholeAnswer } from './http-answer.ts';
-import type { GatewayKeep } from './keep/open-keep.ts';
 import { type ClientKeys, createClientKeys } from './keys.ts';
 import { createGatewayMetrics } from './metrics.ts';
 import { isAnthropicClient } from './model-routes.ts';
 import type { PoolWatch } from './pool-watch.ts';
 import { ResponsesSockets } from './responses-socket.ts';
 import type { TurnDependencies } from './run-turn.ts';
+import type { BufferedStore } from './state/buffered-store.ts';
 import type { StoredResponses } from './stored-responses.ts';
 
 declare module 'fastify' {
@@ -42,7 +42,7 @@ export interface GatewayServerOptions {
   readonly keys: ClientKeys;
   readonly poolWatch: PoolWatch;
   readonly responses: StoredResponses;
-  readonly keep: Pick<GatewayKeep, 'figures' | 'failures'>;
+  readonly keep: Pick<BufferedStore, 'figures' | 'failures'>;
   /** For the bodies and messages of all clients. */
   readonly bodies: BodyBudget;
   readonly isPoolInside: boolean;

@@ -1,6 +1,6 @@
 import { beforeEach, expect, it } from 'vitest';
 import type { RawItem } from '../protocols/openai-responses/schema.ts';
-import { createMemoryKeep } from './keep/memory-keep.ts';
+import { BufferedStore } from './state/buffered-store.ts';
 import { createStoredResponses, type StoredResponses } from './stored-responses.ts';
 import { createManualClock, type ManualClock } from './testing/manual-clock.ts';
 
@@ -10,7 +10,7 @@ let sizes: number[];
 beforeEach(() => {
   clock = createManualClock();
   sizes = [];
-  const keep = createMemoryKeep(clock, 100_000_000);
+  const keep = new BufferedStore({ clock, maxBytes: 100_000_000 });
   const put = keep.put.bind(keep);
   keep.put = (key, value, ttlMs) => {
     sizes.push(value.length);
@@ -143,7 +143,7 @@ it('a response of very many items is continued like any other', async () => {
 });
 
 it('waits a moment for what another instance is still writing, and no longer', async () => {
-  const keep = createMemoryKeep(clock, 1_000_000);
+  const keep = new BufferedStore({ clock, maxBytes: 1_000_000 });
   const others = { clock, arePossible: () => true };
   const mine = createStoredResponses(keep, 60_000, () => {}, others);
   const looking = mine.get('me', 'late');
@@ -168,7 +168,7 @@ it('waits a moment for what another instance is still writing, and no longer', a
 
 it('says that a store that is away is away, and not that a response is not there', async () => {
   const away = () => Promise.reject(new Error('no route to the database'));
-  const keep = { get: away, put: away, claim: away, close: async () => {} };
+  const keep = { get: away, put: away, claim: away };
   const stranded = createStoredResponses(keep, 1_000, () => {});
   const unavailable = { code: 'storage_unavailable', status: 503, retryAfterMs: 5_000 };
   await expect(stranded.get('me', 'a')).rejects.toMatchObject(unavailable);

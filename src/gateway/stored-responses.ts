@@ -5,7 +5,7 @@ import { jsonLimits } from '../lib/json-limits.ts';
 import { ownTurn } from '../lib/own-turn.ts';
 import { sleep } from '../lib/sleep.ts';
 import type { RawItem } from '../protocols/openai-responses/schema.ts';
-import type { Keep } from './keep/keep.ts';
+import type { StateStore } from './state/state-store.ts';
 
 export interface StoredResponse {
   /** The object as the client got it. */
@@ -77,7 +77,7 @@ export function continuedBy(
     : { items, ancestors: [], base: items, bytes };
 }
 
-/** Who else writes to the same keep. */
+/** Who else writes to the same store. */
 export interface OtherInstances {
   readonly clock: Pick<Clock, 'after'>;
   /** False: nobody does at the moment. */
@@ -86,7 +86,7 @@ export interface OtherInstances {
 
 /** Entries hold their own items and the names of those before, so that a long conversation is kept once. */
 export function createStoredResponses(
-  keep: Keep,
+  store: StateStore,
   ttlMs: number,
   onFailure: (error: unknown) => void,
   others?: OtherInstances,
@@ -98,7 +98,7 @@ export function createStoredResponses(
     clientId: string,
     id: string,
   ): Promise<{ stored: StoredResponse; bytes: number } | undefined> {
-    const bytes = await answered(keep.get(keyOf(clientId, id)));
+    const bytes = await answered(store.get(keyOf(clientId, id)));
     if (bytes === undefined) return undefined;
     await ownTurn(bytes.length);
     return { stored: storedIn(bytes), bytes: bytes.length };
@@ -122,7 +122,7 @@ export function createStoredResponses(
 
   async function put(clientId: string, stored: StoredResponse): Promise<void> {
     const key = keyOf(clientId, String(stored.response['id']));
-    await answered(keep.put(key, Buffer.from(JSON.stringify(stored)), ttlMs, clientId));
+    await answered(store.put(key, Buffer.from(JSON.stringify(stored)), ttlMs, { clientId }));
   }
 
   /** Everything said in those responses, in their order. */
@@ -192,16 +192,16 @@ export function createStoredResponses(
     },
 
     async remove(clientId, id) {
-      const bytes = await answered(keep.claim(keyOf(clientId, id)));
+      const bytes = await answered(store.claim(keyOf(clientId, id)));
       if (bytes === undefined) throw notFound(id);
       return storedIn(bytes);
     },
 
     async mark(clientId, id, mark, markMs) {
-      await keep.put(`${keyOf(clientId, id)}:${mark}`, Buffer.of(1), markMs);
+      await store.put(`${keyOf(clientId, id)}:${mark}`, Buffer.of(1), markMs);
     },
     async isMarked(clientId, id, mark) {
-      return (await keep.get(`${keyOf(clientId, id)}:${mark}`)) !== undefined;
+      return (await store.get(`${keyOf(clientId, id)}:${mark}`)) !== undefined;
     },
   };
 }

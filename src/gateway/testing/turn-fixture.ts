@@ -9,7 +9,6 @@ import { createAffinity } from '../affinity.ts';
 import type { TurnOutput } from '../attempt.ts';
 import type { ClientTurn } from '../client-turns.ts';
 import { createConversations } from '../conversations.ts';
-import { createMemoryKeep } from '../keep/memory-keep.ts';
 import { createLeaseCache } from '../lease-cache.ts';
 import { createModelLists } from '../models.ts';
 import { createPoolWatch, type PoolWatch } from '../pool-watch.ts';
@@ -19,6 +18,7 @@ import { createRoutes } from '../routes.ts';
 import type { TurnDependencies } from '../run-turn.ts';
 import { RunningTurns } from '../running-turns.ts';
 import { createSchemaChecker } from '../schema-checker.ts';
+import { BufferedStore } from '../state/buffered-store.ts';
 import { createFakePool, type FakePool } from './fake-pool.ts';
 import { createLineProvider, type FakeUpstream, startFakeUpstream } from './fake-upstream.ts';
 import { createManualClock, type ManualClock, settled } from './manual-clock.ts';
@@ -111,7 +111,7 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
       leases,
       reporter,
       reach: new ProviderReach(clock),
-      conversations: createConversations(createMemoryKeep(clock, 1_000_000)),
+      conversations: createConversations(new BufferedStore({ clock, maxBytes: 1_000_000 })),
       affinity: createAffinity(clock.monotonic, 30_000),
       schemas,
       maxChoices: 4,

@@ -1,44 +1,49 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pino } from 'pino';
 import { afterAll, describe, expect, inject, it, onTestFinished } from 'vitest';
 import { openPostgres } from '../../db/postgres.ts';
 import { createManualClock, type ManualClock } from '../testing/manual-clock.ts';
-import { describeKeep, describeLastingKeep } from './keep.contract.ts';
-import { createMemoryKeep } from './memory-keep.ts';
-import { openPostgresKeep } from './postgres-keep.ts';
-import { openSqliteKeep } from './sqlite-keep.ts';
+import { BufferedStore } from './buffered-store.ts';
+import { openPostgresStorage } from './postgres-storage.ts';
+import { openSqliteStorage } from './sqlite-storage.ts';
+import { describeLastingStateStore, describeStateStore } from './state-store.contract.ts';
 
 const fail = (error: unknown): never => {
   throw error;
 };
-const folder = mkdtempSync(join(tmpdir(), 'warp2api-keep-'));
+const folder = mkdtempSync(join(tmpdir(), 'warp2api-state-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
+const logger = pino({ level: 'silent' });
+const events = { onFailure: fail, onLost: fail };
 let files = 0;
-const sqlite = (frontBytes?: number) => (clock: ManualClock, maxBytes: number) =>
-  openSqliteKeep(join(folder, `keep-${files}.db`), {
+const sqlite = (clock: ManualClock, maxBytes: number) =>
+  BufferedStore.open({
     clock,
     maxBytes,
-    frontBytes: frontBytes ?? maxBytes,
-    onFailure: fail,
-    onLost: fail,
+    storage: {
+      open: () => openSqliteStorage(join(folder, `state-${files}.db`), clock, maxBytes, events),
+      logger,
+    },
   });
-const freshSqlite = (frontBytes?: number) => {
-  const open = sqlite(frontBytes);
-  return (clock: ManualClock, maxBytes: number) => {
-    files += 1;
-    return open(clock, maxBytes);
-  };
+const freshSqlite = (clock: ManualClock, maxBytes: number) => {
+  files += 1;
+  return sqlite(clock, maxBytes);
 };
 
 const server = inject('postgresUrl');
-const url = server.replace('/postgres?', '/keep_contract?');
+const url = server.replace('/postgres?', '/state_contract?');
 const maintenance = await openPostgres(server);
-await maintenance.writing.script('CREATE DATABASE keep_contract');
+await maintenance.writing.script('CREATE DATABASE state_contract');
 await maintenance.close();
 const postgres = (clock: ManualClock, maxBytes: number) =>
-  openPostgresKeep(url, { clock, maxBytes, onFailure: fail });
+  BufferedStore.open({
+    clock,
+    maxBytes,
+    storage: { open: () => openPostgresStorage(url, clock, maxBytes, fail), logger },
+  });
 const freshPostgres = async (clock: ManualClock, maxBytes: number) => {
   const db = await openPostgres(url);
   await db.writing.script('DROP TABLE IF EXISTS gateway_keep, gateway_keep_migrations');
@@ -46,14 +51,16 @@ const freshPostgres = async (clock: ManualClock, maxBytes: number) => {
   return postgres(clock, maxBytes);
 };
 
-describeKeep('a keep in memory', async (clock, maxBytes) => createMemoryKeep(clock, maxBytes));
-describeKeep('a keep in SQLite', freshSqlite());
-describeKeep('a keep in SQLite without memory before it', freshSqlite(0));
-describeKeep('a keep in PostgreSQL', freshPostgres);
-describeLastingKeep('a keep in SQLite', freshSqlite(), sqlite());
-describeLastingKeep('a keep in PostgreSQL', freshPostgres, postgres);
+describeStateStore(
+  'a state store in memory',
+  async (clock, maxBytes) => new BufferedStore({ clock, maxBytes }),
+);
+describeStateStore('a state store in SQLite', freshSqlite);
+describeStateStore('a state store in PostgreSQL', freshPostgres);
+describeLastingStateStore('a state store in SQLite', freshSqlite, sqlite);
+describeLastingStateStore('a state store in PostgreSQL', freshPostgres, postgres);
 
-describe('a keep in PostgreSQL', () => {
+describe('a state store in PostgreSQL', () => {
   it('gives an entry to one of two instances, and each what the other has put', async () => {
     const clock = createManualClock();
     const [one, other] = [await freshPostgres(clock, 1_000_000), await postgres(clock, 1_000_000)];
@@ -71,11 +78,11 @@ describe('a keep in PostgreSQL', () => {
 
   it('looks at as many rows as it needs and no more', async () => {
     const clock = createManualClock();
-    const keep = await freshPostgres(clock, 1_000_000);
+    const store = await freshPostgres(clock, 1_000_000);
     const db = await openPostgres(url, { settings: { enable_seqscan: 'off' } });
     onTestFinished(async () => {
       await db.close();
-      await keep.close();
+      await store.close();
     });
     const plans = await Promise.all(
       [

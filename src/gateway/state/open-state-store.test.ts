@@ -1,18 +1,19 @@
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { Writable } from 'node:stream';
 import { beforeEach, expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../../lib/clock.ts';
 import { createLogger } from '../../lib/logger.ts';
-import { openKeep } from './open-keep.ts';
+import { openStateStore } from './open-state-store.ts';
 
 const hour = 60 * 60_000;
 const value = Buffer.from('the words of a conversation');
 let folder: string;
 let log: string;
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'warp2api-keep-'));
+  folder = mkdtempSync(join(tmpdir(), 'warp2api-state-'));
   onTestFinished(() => rmSync(folder, { recursive: true }));
   log = '';
 });
@@ -25,15 +26,15 @@ async function open(url = `sqlite:${join(folder, 'gateway.db')}`) {
     },
   });
   const logger = createLogger('INFO', destination);
-  const keep = await openKeep({ url, maxBytes: 1_000_000, clock: systemClock, logger });
-  onTestFinished(() => keep.close());
-  return keep;
+  const store = await openStateStore({ url, maxBytes: 1_000_000, clock: systemClock, logger });
+  onTestFinished(() => store.close());
+  return store;
 }
 
 it('keeps in a file that only its owner may open and that tells nobody anything', async () => {
-  const keep = await open();
-  await keep.put('secret of a client', value, hour);
-  await keep.close();
+  const store = await open();
+  await store.put('secret of a client', value, hour);
+  await store.close();
   const names = readdirSync(folder);
   expect(names).toContain('gateway.db');
   for (const name of names) {
@@ -45,6 +46,19 @@ it('keeps in a file that only its owner may open and that tells nobody anything'
   const again = await open();
   expect(await again.claim('secret of a client')).toEqual(value);
   expect(log).toBe('');
+});
+
+it('takes an entry for absent that was changed in the file, and says so', async () => {
+  const store = await open();
+  await store.put('key', value, hour);
+  await store.close();
+  const file = new DatabaseSync(join(folder, 'gateway.db'));
+  file.exec('UPDATE entries SET value = zeroblob(length(value))');
+  file.close();
+  const again = await open();
+  expect(await again.claim('key')).toBeUndefined();
+  expect(again.failures).toBe(1);
+  expect(log).toContain('the state storage failed');
 });
 
 it('goes on in memory while another process holds the file, and says once what to set', async () => {
@@ -62,24 +76,24 @@ it.each([
   ['a folder', (path: string) => mkdirSync(path)],
 ])('goes on in memory where the file is %s', async (_what, spoil) => {
   spoil(join(folder, 'gateway.db'));
-  const keep = await open();
-  await keep.put('key', value, hour);
-  expect(await keep.claim('key')).toEqual(value);
+  const store = await open();
+  await store.put('key', value, hour);
+  expect(await store.claim('key')).toEqual(value);
   expect(log).toContain('cannot be used');
 });
 
 it('goes on in memory where no database server answers, and shows no password', async () => {
-  const keep = await open('postgres://warp:hunter2@127.0.0.1:1/warp2api');
-  await keep.put('key', value, hour);
-  expect(await keep.claim('key')).toEqual(value);
+  const store = await open('postgres://warp:hunter2@127.0.0.1:1/warp2api');
+  await store.put('key', value, hour);
+  expect(await store.claim('key')).toEqual(value);
   expect(log).toContain('KEEP_URL names its host and port');
   expect(log).not.toContain('hunter2');
 });
 
 it('needs no file where memory is asked for', async () => {
-  const keep = await open('memory');
-  await keep.put('key', value, hour);
-  expect(await keep.claim('key')).toEqual(value);
-  expect(keep.figures()).toMatchObject({ store: 'memory', isReachable: true });
+  const store = await open('memory');
+  await store.put('key', value, hour);
+  expect(await store.claim('key')).toEqual(value);
+  expect(store.figures()).toMatchObject({ store: 'memory', isReachable: true });
   expect(readdirSync(folder)).toEqual([]);
 });

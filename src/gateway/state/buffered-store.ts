@@ -1,0 +1,371 @@
+import { DatabaseError } from '../../db/errors.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { errorMessage } from '../../lib/errors.ts';
+import type { Logger } from '../../lib/logger.ts';
+import { onceAMinute } from '../../lib/once-a-minute.ts';
+import { within } from '../../lib/within.ts';
+import {
+  type Change,
+  maxEntryBytes,
+  type PutOptions,
+  type StateFigures,
+  type StateStore,
+  type Storage,
+  sizeOf,
+} from './state-store.ts';
+
+export interface StorageEvents {
+  /** A call failed though none waits for it. */
+  onFailure(error: unknown): void;
+  /** The storage is beyond use and has to be opened again. */
+  onLost(error: unknown): void;
+}
+
+export interface BufferedStoreOptions {
+  readonly clock: Clock;
+  /** What the store holds at most. */
+  readonly maxBytes: number;
+  /** Unset: all there is lies in memory. */
+  readonly storage?: { open(events: StorageEvents): Promise<Storage>; readonly logger: Logger };
+}
+
+interface Held {
+  /** Undefined: the entry was removed, and has to be removed from the storage. */
+  readonly value: Uint8Array | undefined;
+  readonly expiresAt: number;
+  /** When it is to be written. */
+  readonly dueAt: number;
+  /**
+   * Short-lived and not written yet: claimed, it leaves nothing to be removed. Where a storage still has an earlier entry
+   * under the same key, going on from that one is as good.
+   */
+  readonly isNew: boolean;
+}
+
+/** How long changes are gathered before they are written in one transaction. */
+const batchMs = 100;
+/** How long a short-lived entry waits to be claimed before it is written. */
+const shortLifeMs = 5_000;
+/** What falls due that soon is written with the rest. */
+const earlyMs = 1_000;
+/** More than that is written without waiting. */
+const mostWaitingBytes = 8 * 1024 * 1024;
+const mostBatchBytes = 16 * 1024 * 1024;
+/** Beyond that what waits to be written is forgotten, the oldest first. */
+const mostUnwrittenBytes = 64 * 1024 * 1024;
+/** The same while there is no storage. */
+const mostSpareBytes = 16 * 1024 * 1024;
+/** A turn waits this long for a storage that does not answer, and then does without. */
+const limitMs = 1_000;
+/** A storage that failed or could not be opened is left alone for so long. */
+const restMs = 5_000;
+
+/**
+ * Memory before a storage that may fail. Entries are held here until they are written, and nothing longer; a short-lived
+ * one that is claimed meanwhile is never written. A storage that cannot be opened is tried again, one that fails or hangs
+ * is left alone for a while, so that it never holds up the turns.
+ *
+ * A process that is killed loses what was not written: of short-lived entries up to the last five seconds. A conversation
+ * lost so is resent in full. One that was claimed may be found again: the turn it was claimed for broke off with the
+ * process, and going on from where the conversation stood before is what the upstreams expect.
+ */
+export class BufferedStore implements StateStore {
+  readonly #options: BufferedStoreOptions;
+  readonly #clock: Clock;
+  #storage: Storage | undefined;
+  /** What was used or put last is at the end. */
+  readonly #held = new Map<string, Held>();
+  #heldBytes = 0;
+  /** What is being written. */
+  #batch: ReadonlyMap<string, Held> = new Map();
+  #writing: Promise<void> | undefined;
+  #flushAt = Number.POSITIVE_INFINITY;
+  #cancelFlush = (): void => {};
+  #opening: Promise<void> | undefined;
+  #cancelOpening = (): void => {};
+  #restsUntil = Number.NEGATIVE_INFINITY;
+  /** The last write failed, and is tried again then. */
+  #writesAgainAt: number | undefined;
+  #isAwayReported = false;
+  /** The storage is not open and may hold what is asked for: a server, which others write to as well. */
+  #isUnknown = false;
+  #isClosed = false;
+  #failures = 0;
+  readonly #warn: (error: unknown) => void;
+
+  constructor(options: BufferedStoreOptions) {
+    this.#options = options;
+    this.#clock = options.clock;
+    this.#warn = onceAMinute(options.clock, (_count, error: unknown) =>
+      options.storage?.logger.warn(
+        { err: error, failures: this.#failures },
+        'the state storage failed; conversations and stored responses may be forgotten, turns go on',
+      ),
+    );
+  }
+
+  /** Opens the storage. Never throws: without it the store goes on in memory, says so once, and tries again. */
+  static async open(options: BufferedStoreOptions): Promise<BufferedStore> {
+    const store = new BufferedStore(options);
+    await store.#open();
+    return store;
+  }
+
+  /** Calls of the storage that failed so far. */
+  get failures(): number {
+    return this.#failures;
+  }
+
+  async get(key: string): Promise<Uint8Array | undefined> {
+    return this.#find(key, false, (storage) => storage.read(key));
+  }
+
+  async claim(key: string): Promise<Uint8Array | undefined> {
+    return this.#find(key, true, (storage) => storage.take(key));
+  }
+
+  /** Where others read the storage it resolves when the entry is written there, or that has failed. */
+  async put(key: string, value: Uint8Array, ttlMs: number, options: PutOptions = {}): Promise<void> {
+    const { maxBytes, storage } = this.#options;
+    const { isShortLived = false } = options;
+    const largest = Math.min(this.#storage?.maxEntryBytes ?? maxEntryBytes, maxBytes);
+    const isTaken = value.length <= maxEntryBytes && sizeOf(value) <= largest;
+    if (!storage && !isTaken) return this.#release(key);
+    const isShared = this.#storage?.isShared === true;
+    const now = this.#clock.now();
+    this.#hold(key, {
+      value: isTaken ? value : undefined,
+      expiresAt: now + ttlMs,
+      dueAt: now + (isShared ? 0 : isShortLived ? shortLifeMs : batchMs),
+      isNew: this.#held.get(key)?.isNew ?? (isShortLived && !this.#batch.has(key)),
+    });
+    this.#bound();
+    if (isShared) await this.#flush();
+  }
+
+  figures(): StateFigures {
+    const { entries, bytes } = this.#storage?.totals ?? { entries: 0, bytes: 0 };
+    const unwritten = this.#held.size + this.#batch.size;
+    const isMemory = !this.#options.storage;
+    return {
+      store: this.#storage?.name ?? 'memory',
+      entries: entries + unwritten,
+      bytes: bytes + this.#heldBytes,
+      unwritten: isMemory ? 0 : unwritten,
+      isReachable: isMemory || this.#storage?.isReachable === true,
+      isWritable: isMemory || (this.#present() !== undefined && this.#writesAgainAt === undefined),
+    };
+  }
+
+  /** Writes what is still to be written. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#cancelOpening();
+    this.#cancelFlush();
+    await this.#opening;
+    await this.#writing;
+    this.#restsUntil = Number.NEGATIVE_INFINITY;
+    this.#writesAgainAt = undefined;
+    while (this.#held.size > 0 && this.#present() && this.#writesAgainAt === undefined) {
+      await this.#write(true);
+    }
+    await this.#storage?.close();
+    this.#storage = undefined;
+    this.#held.clear();
+    this.#heldBytes = 0;
+  }
+
+  async #find(
+    key: string,
+    isClaimed: boolean,
+    ask: (storage: Storage) => Promise<Uint8Array | undefined>,
+  ): Promise<Uint8Array | undefined> {
+    const here = this.#look(key, isClaimed);
+    if (here) return here.value;
+    const storage = this.#present();
+    if (!storage) {
+      // Callers have to tell "not there" from "not known".
+      if (this.#storage || this.#isUnknown) throw new Error('the state storage rests after a failure');
+      return undefined;
+    }
+    try {
+      if (storage.isShared && this.#batch.has(key)) await this.#inTime(this.#writing);
+      return await this.#inTime(ask(storage));
+    } catch (error) {
+      this.#restsUntil = this.#clock.monotonic() + restMs;
+      this.#failed(error);
+      const late = this.#look(key, isClaimed);
+      if (late) return late.value;
+      throw error;
+    }
+  }
+
+  /** What this process knows of a key; undefined when only the storage can tell. */
+  #look(key: string, isClaimed: boolean): { readonly value: Uint8Array | undefined } | undefined {
+    const held = this.#held.get(key);
+    // What is on its way to a shared storage may be claimed there already.
+    const known = held ?? (this.#storage?.isShared ? undefined : this.#batch.get(key));
+    if (!known) return undefined;
+    const isExpired = known.expiresAt <= this.#clock.now();
+    if (isClaimed || isExpired) this.#remove(key, known, held !== undefined);
+    else if (held && !this.#options.storage) this.#hold(key, held);
+    return isExpired ? { value: undefined } : known;
+  }
+
+  #remove(key: string, known: Held, isHeld: boolean): void {
+    if (known.value === undefined) return;
+    this.#release(key);
+    if (!this.#options.storage || (isHeld && known.isNew)) return;
+    const now = this.#clock.now();
+    this.#hold(key, { ...known, value: undefined, dueAt: now + batchMs, isNew: false });
+  }
+
+  #hold(key: string, held: Held): void {
+    this.#release(key);
+    this.#held.set(key, held);
+    this.#heldBytes += sizeOf(held.value);
+    this.#schedule(held.dueAt);
+  }
+
+  #release(key: string): void {
+    const held = this.#held.get(key);
+    if (!held) return;
+    this.#held.delete(key);
+    this.#heldBytes -= sizeOf(held.value);
+  }
+
+  #bound(): void {
+    const { maxBytes, storage } = this.#options;
+    if (this.#heldBytes > mostWaitingBytes) this.#schedule(this.#clock.now());
+    const withStorage = this.#storage ? mostUnwrittenBytes : Math.min(mostSpareBytes, maxBytes);
+    const mostBytes = storage ? withStorage : maxBytes;
+    for (const [key, held] of this.#held) {
+      if (this.#heldBytes <= mostBytes) return;
+      this.#release(key);
+      // An older entry under this key must not be found again.
+      if (storage && held.value && !held.isNew) this.#hold(key, { ...held, value: undefined });
+    }
+  }
+
+  #present(): Storage | undefined {
+    const isResting = this.#clock.monotonic() < this.#restsUntil;
+    return !isResting && this.#storage?.isReachable ? this.#storage : undefined;
+  }
+
+  #schedule(at: number): void {
+    if (!this.#options.storage || this.#isClosed || this.#writing || at >= this.#flushAt) return;
+    this.#cancelFlush();
+    this.#flushAt = at;
+    this.#cancelFlush = this.#clock.after(at - this.#clock.now(), () => void this.#flush());
+  }
+
+  /** Writes what is due. What is put meanwhile is written next. */
+  async #flush(): Promise<void> {
+    this.#cancelFlush();
+    this.#flushAt = Number.POSITIVE_INFINITY;
+    // What was put after the batch under way has begun is in the next one.
+    if (this.#writing) await this.#writing;
+    this.#writing ??= this.#write(this.#heldBytes > mostWaitingBytes).finally(() => {
+      this.#writing = undefined;
+      this.#scheduleNext();
+    });
+    await this.#writing;
+  }
+
+  #scheduleNext(): void {
+    if (this.#held.size === 0) return;
+    const now = this.#clock.now();
+    let next = now + restMs;
+    if (this.#writesAgainAt === undefined && this.#present())
+      for (const { dueAt } of this.#held.values()) next = Math.min(next, Math.max(dueAt, now));
+    this.#schedule(next);
+  }
+
+  async #write(isAll: boolean): Promise<void> {
+    const storage = this.#present();
+    if (!storage || this.#clock.monotonic() < (this.#writesAgainAt ?? 0)) return;
+    const now = this.#clock.now();
+    const batch = new Map<string, Held>();
+    const changes: Change[] = [];
+    let bytes = 0;
+    for (const [key, held] of this.#held) {
+      if (!isAll && held.dueAt > now + earlyMs) continue;
+      const { value, expiresAt } = held;
+      batch.set(key, held);
+      changes.push([key, value && expiresAt > now ? { value, expiresAt } : undefined]);
+      bytes += sizeOf(value);
+      if (bytes > mostBatchBytes) break;
+    }
+    if (batch.size === 0) return;
+    for (const key of batch.keys()) this.#release(key);
+    this.#batch = batch;
+    try {
+      await storage.write(changes);
+      this.#writesAgainAt = undefined;
+    } catch (error) {
+      this.#writesAgainAt = this.#clock.monotonic() + restMs;
+      this.#failed(error);
+      for (const [key, held] of batch) if (!this.#held.has(key)) this.#hold(key, held);
+    } finally {
+      this.#batch = new Map();
+    }
+  }
+
+  async #inTime<Value>(task: Promise<Value> | undefined): Promise<Value | undefined> {
+    const done = await within(
+      Promise.resolve(task).then((value) => ({ value })),
+      this.#clock,
+      limitMs,
+    );
+    if (!done) throw new Error(`the state storage did not answer in ${limitMs} ms`);
+    return done.value;
+  }
+
+  async #open(): Promise<void> {
+    let isLost = false;
+    try {
+      const opened = await this.#options.storage?.open({
+        onFailure: (error) => this.#failed(error),
+        onLost: (error) => {
+          isLost = true;
+          this.#storage = undefined;
+          if (!this.#isClosed) this.#away(error);
+        },
+      });
+      if (isLost || !opened) return;
+      if (this.#isClosed) return await opened.close();
+      this.#storage = opened;
+      this.#restsUntil = Number.NEGATIVE_INFINITY;
+      if (this.#isAwayReported) this.#options.storage?.logger.info('the state storage is open now');
+      this.#isAwayReported = false;
+      this.#scheduleNext();
+    } catch (error) {
+      this.#away(error);
+    }
+  }
+
+  #away(error: unknown): void {
+    if (!this.#isAwayReported) this.#options.storage?.logger.warn({ err: error }, awayMessage(error));
+    this.#isAwayReported = true;
+    this.#isUnknown = error instanceof DatabaseError && error.code === 'database_unreachable';
+    if (this.#isClosed) return;
+    this.#cancelOpening();
+    this.#cancelOpening = this.#clock.after(restMs, () => {
+      this.#opening = this.#open();
+    });
+  }
+
+  #failed(error: unknown): void {
+    this.#failures += 1;
+    this.#warn(error);
+  }
+}
+
+function awayMessage(error: unknown): string {
+  const reason = errorMessage(error);
+  const isHeld = error instanceof DatabaseError && error.code === 'database_in_use';
+  const advice = isHeld
+    ? 'Give each gateway a file of its own (KEEP_URL=sqlite:gateway-2.db), or let them share KEEP_URL=postgres://…'
+    : 'Set KEEP_URL to a file or a database that can be used, or to "memory".';
+  return `Conversations and stored responses are kept in memory only, until their store can be opened. ${reason} ${advice}`;
+}

@@ -1,0 +1,62 @@
+import { Worker } from 'node:worker_threads';
+import { thisCommand } from '../../db/holder.ts';
+import { connectVerbs } from '../../db/verbs.ts';
+import type { Clock } from '../../lib/clock.ts';
+import type { StorageEvents } from './buffered-store.ts';
+import { sealingOf } from './sealed-entry.ts';
+import { maxEntryBytesIn } from './sqlite-entries.ts';
+import type { ThreadVerbs } from './sqlite-thread.ts';
+import type { Storage, Totals } from './state-store.ts';
+
+/** Entries in a file of this process alone, whose work runs on its own thread. Throws DatabaseError. */
+export async function openSqliteStorage(
+  path: string,
+  clock: Clock,
+  maxBytes: number,
+  { onFailure, onLost }: StorageEvents,
+): Promise<Storage> {
+  // Sources run as .ts, the built package as .js, and tsc rewrites no URLs.
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+  const worker = new Worker(new URL(`./sqlite-thread.${extension}`, import.meta.url), {
+    workerData: { path, now: clock.now(), maxBytes, command: thisCommand() },
+    // It only passes bytes on, and those lie outside of the heap.
+    resourceLimits: { maxYoungGenerationSizeMb: 4 },
+  });
+  const thread = await connectVerbs<ThreadVerbs>(worker, onLost);
+
+  async function opened(secret: string, verb: 'read' | 'take'): Promise<Uint8Array | undefined> {
+    const { place, unseal } = sealingOf(secret);
+    const sealed = await thread[verb](clock.now(), place);
+    try {
+      return sealed && unseal(sealed);
+    } catch (error) {
+      // Changed in the file: as good as not there.
+      onFailure(error);
+      return undefined;
+    }
+  }
+
+  let totals: Totals = { entries: 0, bytes: 0 };
+  return {
+    name: 'sqlite',
+    isShared: false,
+    isReachable: true,
+    get totals() {
+      return totals;
+    },
+    maxEntryBytes: maxEntryBytesIn(maxBytes),
+    read: (secret) => opened(secret, 'read'),
+    take: (secret) => opened(secret, 'take'),
+    async write(changes) {
+      const values = changes.map(([, entry]) => entry?.value ?? new Uint8Array());
+      totals = await thread.write(clock.now(), {
+        secrets: changes.map(([secret]) => secret),
+        expiresAt: changes.map(([, entry]) => entry?.expiresAt ?? 0),
+        lengths: values.map(({ length }) => length),
+        // Not from the pool, which would go along as a whole.
+        values: new Uint8Array(Buffer.concat(values)),
+      });
+    },
+    close: () => thread.close(),
+  };
+}
