@@ -1,5 +1,11 @@
 import { applyMask } from './apply-mask.ts';
-import { type ChangeMessage, type ClientAction, type Message, ModelUsedSchema } from './gen/warp_pb.js';
+import {
+  type ChangeMessage,
+  type ClientAction,
+  ModelUsedSchema,
+  type MoveMessagesToNewTask,
+} from './gen/warp_pb.js';
+import { KeptMessage } from './kept-message.ts';
 import type { StringAppend } from './read-append.ts';
 import { readMessage } from './read-message.ts';
 import type { ShownText } from './shown-text.ts';
@@ -29,19 +35,22 @@ export function applyAction(
   text: ShownText,
   note: NoteAnomaly,
 ): void {
+  const read = (bytes: Uint8Array): KeptMessage =>
+    KeptMessage.read(bytes, (field) => note('unreadable-field', field));
   switch (action.case) {
     case 'createTask': {
       const { task } = action.value;
       if (!task) return;
-      const entry = tasks.createTask(task, true);
+      const messages = task.messages.map(read);
+      const entry = tasks.createTask(task, messages, true);
       tasks.spend(entry.held.length);
-      showAll(entry, task.messages, text);
-      for (const message of task.messages) noteModel(message, note);
+      showAll(entry, messages, text);
+      for (const message of messages) noteModel(message, note);
       return;
     }
     case 'addMessagesToTask': {
       const entry = tasks.ensureTask(action.value.taskId);
-      for (const message of action.value.messages) {
+      for (const message of action.value.messages.map(read)) {
         put(tasks, entry, message, text);
         noteModel(message, note);
       }
@@ -74,25 +83,13 @@ export function applyAction(
     case 'rollbackTransaction': {
       tasks.rollback();
       for (const { isSurfaced, held } of tasks.all()) {
-        if (isSurfaced) for (const { shown, message } of held) text.settle(shown, message);
+        if (isSurfaced) for (const { shown, content } of held) text.settle(shown, content.message);
       }
       return;
     }
-    case 'moveMessagesToNewTask': {
-      const { sourceTaskId, newTask, firstMessageId, lastMessageId } = action.value;
-      const isMoved =
-        newTask !== undefined &&
-        tasks.move({
-          sourceId: sourceTaskId,
-          target: newTask,
-          firstId: firstMessageId,
-          lastId: lastMessageId,
-          expectedCount: action.value.expectedMessageCount,
-          replacements: action.value.replacementMessages,
-        });
-      if (!isMoved) note('unmatched-move');
+    case 'moveMessagesToNewTask':
+      if (!move(tasks, action.value, read)) note('unmatched-move');
       return;
-    }
     case 'startNewConversation':
       note('conversation-split');
       return;
@@ -111,13 +108,13 @@ export function applyAppend(tasks: ConversationTasks, append: StringAppend, text
   if (!found) return false;
   const kind = append.isReasoning ? 'agentReasoning' : 'agentOutput';
   const { held, entry } = found;
-  if (held.message.message.case !== kind) return false;
+  if (held.content.kind !== kind) return false;
   const content = tasks.writable(held).message;
   if (content.case === 'agentOutput') content.value.text = (content.value.text ?? '') + append.delta;
   else if (content.case === 'agentReasoning') {
     content.value.reasoning = (content.value.reasoning ?? '') + append.delta;
   }
-  if (entry.isSurfaced) text.append(held.shown, held.message, append.delta);
+  if (entry.isSurfaced) text.append(held.shown, held.content.message, append.delta);
   return true;
 }
 
@@ -132,7 +129,7 @@ function changeMessage(
   if (!patch) return;
   const found = tasks.find(change.taskId, patch.id ?? '');
   if (!found) {
-    put(tasks, tasks.ensureTask(change.taskId), patch, text);
+    put(tasks, tasks.ensureTask(change.taskId), KeptMessage.of(patch), text);
     return;
   }
   const { held, entry } = found;
@@ -150,7 +147,7 @@ function changeMessage(
 }
 
 /** Another model than the one asked for has answered. */
-function noteModel({ message }: Message, note: NoteAnomaly): void {
+function noteModel({ message: { message } }: KeptMessage, note: NoteAnomaly): void {
   if (message.case !== 'modelUsed') return;
   try {
     const { isFallback, modelId } = readMessage(ModelUsedSchema, message.value);
@@ -160,13 +157,39 @@ function noteModel({ message }: Message, note: NoteAnomaly): void {
   }
 }
 
-function put(tasks: ConversationTasks, entry: HeldTask, message: Message, text: ShownText): void {
-  const held = tasks.put(entry, message, true);
-  if (entry.isSurfaced) text.settle(held.shown, message);
+function put(tasks: ConversationTasks, entry: HeldTask, content: KeptMessage, text: ShownText): void {
+  const held = tasks.put(entry, content, true);
+  if (entry.isSurfaced) text.settle(held.shown, content.message);
 }
 
-function showAll(entry: HeldTask, messages: readonly Message[], text: ShownText): void {
+/** False where that cannot be done. */
+function move(
+  tasks: ConversationTasks,
+  action: MoveMessagesToNewTask,
+  read: (bytes: Uint8Array) => KeptMessage,
+): boolean {
+  const { newTask, replacementMessages } = action;
+  if (!newTask) return false;
+  let messages: KeptMessage[];
+  let replacements: KeptMessage[];
+  try {
+    messages = newTask.messages.map(read);
+    replacements = replacementMessages.map(read);
+  } catch {
+    return false;
+  }
+  return tasks.move({
+    sourceId: action.sourceTaskId,
+    target: { task: newTask, messages },
+    firstId: action.firstMessageId,
+    lastId: action.lastMessageId,
+    expectedCount: action.expectedMessageCount,
+    replacements,
+  });
+}
+
+function showAll(entry: HeldTask, messages: readonly KeptMessage[], text: ShownText): void {
   if (!entry.isSurfaced) return;
   const added = new Set(messages);
-  for (const held of entry.held) if (added.has(held.message)) text.settle(held.shown, held.message);
+  for (const { shown, content } of entry.held) if (added.has(content)) text.settle(shown, content.message);
 }

@@ -501,11 +501,11 @@ describe('what is remembered', () => {
 /** The texts of the root task's answers in a memory. */
 function textsIn(memory: Uint8Array | undefined): string[] {
   const messages = decodeMemory(memory ?? new Uint8Array())?.tasks[0]?.messages ?? [];
-  return messages.flatMap(({ message: content }) =>
+  return messages.flatMap(({ message: { message: content } }) =>
     content.case === 'agentOutput' ? [content.value.text ?? ''] : [],
   );
 }
 
 function taskIdsIn(memory: Uint8Array | undefined): (string | undefined)[] | undefined {
-  return decodeMemory(memory ?? new Uint8Array())?.tasks.map((item) => item.id);
+  return decodeMemory(memory ?? new Uint8Array())?.tasks.map(({ task }) => task.id);
 }

@@ -159,7 +159,10 @@ export function createDecoder(options: DecoderOptions): TurnDecoder {
     },
     memory(): ConversationMemory | undefined {
       if (!totals || !isMemoryTrue || conversationId === '') return undefined;
-      const active = tasks.active();
+      const active = tasks.activeEntries().map(({ task, held }) => ({
+        task,
+        messages: held.map(({ content }) => content),
+      }));
       return active.length > 0 ? encodeMemory(conversationId, active, totals) : undefined;
     },
   };

@@ -141,7 +141,7 @@ describe('a change by mask', () => {
     );
     expect(textOf(events)).toBe('One\n\nTwo');
     const messages = decodeMemory(memory ?? new Uint8Array())?.tasks[0]?.messages ?? [];
-    expect(messages.map(({ id, serverMessageData }) => [id, serverMessageData])).toEqual([
+    expect(messages.map(({ message: { id, serverMessageData } }) => [id, serverMessageData])).toEqual([
       ['u1', undefined],
       ['m1', 'data'],
       ['m2', undefined],

@@ -3,6 +3,7 @@ import type { ImagePart, ToolResultPart } from '../../core/turn.ts';
 import { userInputOf, wholeQuery } from '../whole-query.ts';
 import { builtinCall } from './builtin-tools.ts';
 import { decodeMemory, type Remembered } from './memory.ts';
+import { answeredCalls, toolCallIn } from './tasks.ts';
 
 /** What one turn says to the upstream. */
 export interface NewInput {
@@ -59,18 +60,14 @@ interface OpenCall {
 
 function openCallsOf(remembered: Remembered): ReadonlyMap<string, OpenCall> {
   const open = new Map<string, OpenCall>();
-  const answered: string[] = [];
-  for (const task of remembered.tasks) {
-    for (const { message } of task.messages) {
-      if (message.case === 'toolCall' && message.value.toolCallId) {
-        const builtin = builtinCall(message.value)?.name;
-        if (builtin !== undefined || message.value.tool.case === 'callMcpTool') {
-          open.set(message.value.toolCallId, { builtin });
-        }
-      } else if (message.case === 'toolCallResult') answered.push(message.value.toolCallId ?? '');
-    }
+  const messages = remembered.tasks.flatMap((task) => task.messages);
+  const answered = answeredCalls(messages);
+  for (const content of messages) {
+    const call = toolCallIn(content);
+    if (!call?.toolCallId || answered.has(call.toolCallId)) continue;
+    const builtin = builtinCall(call)?.name;
+    if (builtin !== undefined || call.tool.case === 'callMcpTool') open.set(call.toolCallId, { builtin });
   }
-  for (const callId of answered) open.delete(callId);
   return open;
 }
 

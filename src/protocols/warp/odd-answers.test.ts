@@ -103,7 +103,7 @@ describe('tasks and messages', () => {
     ]);
     expect(textOf(events)).toBe('Hello\n\nagain');
     const [kept] = decodeMemory(memory ?? new Uint8Array())?.tasks ?? [];
-    expect(kept?.description).toBe('About greetings');
+    expect(kept?.task.description).toBe('About greetings');
     expect(kept?.messages.map(({ id }) => id)).toEqual(['u1', 'm1', 'm2']);
   });
 
@@ -146,8 +146,8 @@ describe('tasks and messages', () => {
       finished(),
     ]);
     const tasks = decodeMemory(memory ?? new Uint8Array())?.tasks ?? [];
-    expect(tasks.map(({ id, description }) => [id, description])).toEqual([['T', 'before']]);
-    expect(Buffer.from(tasks[0]?.serverData ?? []).toString()).toBe('before');
+    expect(tasks.map(({ task: { id, description } }) => [id, description])).toEqual([['T', 'before']]);
+    expect(Buffer.from(tasks[0]?.task.serverData ?? []).toString()).toBe('before');
     expect(textOf(events)).toBe('second root');
   });
 });
@@ -170,7 +170,10 @@ describe('agents of the upstream', () => {
       name: 'get_weather',
     });
     expect(first.events.at(-1)).toEqual({ type: 'finish', reason: 'tool-calls' });
-    expect(decodeMemory(first.memory ?? new Uint8Array())?.tasks.map(({ id }) => id)).toEqual(['T', 'S']);
+    expect(decodeMemory(first.memory ?? new Uint8Array())?.tasks.map(({ task }) => task.id)).toEqual([
+      'T',
+      'S',
+    ]);
   });
 
   it('leave no call behind once they are done, and use tools of their own as they like', () => {

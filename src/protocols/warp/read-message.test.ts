@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { decodeMemory } from './memory.ts';
 import { createWarpOutbound } from './outbound.ts';
 import { decodeAnswer } from './testing/decode.ts';
 import {
@@ -139,12 +140,13 @@ describe('a field that cannot be read', () => {
   });
 });
 
-it('takes a message in two pieces as one', () => {
+it('takes a message in two pieces as one, and sends it back as it came', () => {
   const pieces = raw([1, 'm1'], [3, raw([1, 'old'], [9, 'a'])], [3, raw([1, 'new'])]);
   const { events, memory } = decodeAnswer([init(), actions(add('T', pieces)), finished()]);
   expect(textOf(events)).toBe('new');
-  const kept = readRaw(memory ?? new Uint8Array()).at(3, 1, 5, 3);
-  expect(kept.numbers).toEqual([1, 9]);
+  const kept = decodeMemory(memory ?? new Uint8Array())?.tasks[0]?.messages[0];
+  expect(kept?.message.message).toMatchObject({ case: 'agentOutput', value: { text: 'new' } });
+  expect(kept?.encoded()).toEqual(new Uint8Array(pieces));
 });
 
 /** Whatever the fields around them hold, a text and a call come through. */

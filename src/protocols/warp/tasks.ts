@@ -1,15 +1,30 @@
-import { clone, create } from '@bufbuild/protobuf';
-import { type Message, MessageSchema, type Task, TaskSchema } from './gen/warp_pb.js';
+import { create } from '@bufbuild/protobuf';
+import { type Message, type Task, TaskSchema, type ToolCall } from './gen/warp_pb.js';
+import type { KeptMessage } from './kept-message.ts';
+import type { RememberedTask } from './memory.ts';
 import { createShown, type Shown } from './shown-text.ts';
 
 /** A message of a task, with what the client has seen of it. */
-export interface HeldMessage {
-  message: Message;
-  readonly shown: Shown;
+export class HeldMessage {
+  content: KeptMessage;
   /** Came with this turn's answer, not with the remembered conversation. */
   readonly isNew: boolean;
   /** The transaction the message was last copied in. */
   epoch: number;
+  #shown: Shown | undefined;
+
+  constructor(content: KeptMessage, isNew: boolean, epoch: number, shown?: Shown) {
+    this.content = content;
+    this.isNew = isNew;
+    this.epoch = epoch;
+    this.#shown = shown;
+  }
+
+  /** To be asked for before the message is changed. */
+  get shown(): Shown {
+    this.#shown ??= createShown(this.content.message, this.isNew);
+    return this.#shown;
+  }
 }
 
 export interface HeldTask {
@@ -25,7 +40,7 @@ interface Snapshot {
   readonly tasks: readonly {
     readonly entry: HeldTask;
     readonly task: Task;
-    readonly messages: readonly { readonly held: HeldMessage; readonly message: Message }[];
+    readonly messages: readonly { readonly held: HeldMessage; readonly content: KeptMessage }[];
   }[];
 }
 
@@ -39,13 +54,13 @@ const mostSteps = 20_000_000;
 export class ConversationTasks {
   #steps = 0;
   #tasks = new Map<string, HeldTask>();
-  /** Outlives a message that was dropped, so that one which returns is not shown twice. */
-  readonly #shown = new Map<string, Shown>();
+  /** By id, also those that were dropped, so that one which returns is not shown twice. */
+  readonly #met = new Map<string, HeldMessage>();
   #snapshot: Snapshot | undefined;
   #epoch = 0;
 
-  constructor(remembered: readonly Task[]) {
-    for (const task of remembered) this.createTask(task, false);
+  constructor(remembered: readonly RememberedTask[]) {
+    for (const { task, messages } of remembered) this.createTask(task, messages, false);
   }
 
   /** Throws once an answer has asked for too much. */
@@ -78,18 +93,18 @@ export class ConversationTasks {
   }
 
   /** Adds a task; a known one takes over the new fields and keeps its messages. */
-  createTask(task: Task, isNew: boolean): HeldTask {
+  createTask(task: Task, messages: readonly KeptMessage[], isNew: boolean): HeldTask {
     const known = this.#tasks.get(task.id ?? '');
     const fields = { ...task, messages: [] };
     if (known) {
       known.task = fields;
-      for (const message of task.messages) this.put(known, message, isNew);
+      for (const message of messages) this.put(known, message, isNew);
       return known;
     }
     const isRoot = (task.dependencies?.parentTaskId ?? '') === '';
     const entry: HeldTask = { task: fields, held: [], byId: new Map(), isSurfaced: isRoot };
     this.#tasks.set(task.id ?? '', entry);
-    for (const message of task.messages) this.put(entry, message, isNew);
+    for (const message of messages) this.put(entry, message, isNew);
     return entry;
   }
 
@@ -109,31 +124,32 @@ export class ConversationTasks {
   }
 
   /** Appends a message, or replaces the one of the same id. */
-  put(entry: HeldTask, message: Message, isNew: boolean): HeldMessage {
-    const id = message.id ?? '';
+  put(entry: HeldTask, content: KeptMessage, isNew: boolean): HeldMessage {
+    const { id } = content;
     const known = id === '' ? undefined : entry.byId.get(id);
     if (known) {
-      known.message = message;
+      // What was shown is what it said until now.
+      void known.shown;
+      known.content = content;
       known.epoch = this.#epoch;
       return known;
     }
-    const shown = (id === '' ? undefined : this.#shown.get(id)) ?? createShown(message, isNew);
-    const held: HeldMessage = { message, shown, isNew, epoch: this.#epoch };
+    const met = id === '' ? undefined : this.#met.get(id);
+    const held = new HeldMessage(content, isNew, this.#epoch, met?.shown);
     entry.held.push(held);
     if (id !== '') {
       entry.byId.set(id, held);
-      this.#shown.set(id, shown);
+      this.#met.set(id, held);
     }
     return held;
   }
 
   /** The message for changing in place; a copy when a snapshot still needs the original. */
   writable(held: HeldMessage): Message {
-    if (held.epoch !== this.#epoch) {
-      held.message = clone(MessageSchema, held.message);
-      held.epoch = this.#epoch;
-    }
-    return held.message;
+    void held.shown;
+    held.content = held.content.changeable(held.epoch !== this.#epoch);
+    held.epoch = this.#epoch;
+    return held.content.message;
   }
 
   begin(): void {
@@ -144,7 +160,7 @@ export class ConversationTasks {
       tasks: [...this.#tasks.values()].map((entry) => ({
         entry,
         task: { ...entry.task },
-        messages: entry.held.map((held) => ({ held, message: held.message })),
+        messages: entry.held.map((held) => ({ held, content: held.content })),
       })),
     };
   }
@@ -158,9 +174,9 @@ export class ConversationTasks {
     this.#tasks = new Map();
     for (const { entry, task, messages } of this.#snapshot.tasks) {
       entry.task = task;
-      entry.held = messages.map(({ held, message }) => Object.assign(held, { message, epoch: this.#epoch }));
+      entry.held = messages.map(({ held, content }) => Object.assign(held, { content, epoch: this.#epoch }));
       entry.byId.clear();
-      for (const held of entry.held) if (held.message.id) entry.byId.set(held.message.id, held);
+      for (const held of entry.held) if (held.content.id) entry.byId.set(held.content.id, held);
       this.#tasks.set(task.id ?? '', entry);
     }
     this.#snapshot = undefined;
@@ -172,53 +188,39 @@ export class ConversationTasks {
    */
   move(options: {
     readonly sourceId: string;
-    readonly target: Task;
+    readonly target: RememberedTask;
     readonly firstId: string;
     readonly lastId: string;
     readonly expectedCount: number;
-    readonly replacements: readonly Message[];
+    readonly replacements: readonly KeptMessage[];
   }): boolean {
     const source = this.#tasks.get(options.sourceId);
     if (!source) return false;
     this.spend(source.held.length);
-    const first = source.held.findIndex((held) => held.message.id === options.firstId);
-    const last = source.held.findIndex((held) => held.message.id === options.lastId);
+    const first = source.held.findIndex(({ content }) => content.id === options.firstId);
+    const last = source.held.findIndex(({ content }) => content.id === options.lastId);
     if (first < 0 || last < first || last - first + 1 !== options.expectedCount) return false;
 
-    const replacements = options.replacements.map(
-      (message): HeldMessage => ({
-        message,
-        // It stands for what was said before, so it is no news to the client.
-        shown: createShown(message, false),
-        isNew: false,
-        epoch: this.#epoch,
-      }),
-    );
+    // They replace what was said before, so they are no news to the client.
+    const replacements = options.replacements.map((content) => new HeldMessage(content, false, this.#epoch));
     const cut = source.held.slice(first, last + 1);
     source.held = [...source.held.slice(0, first), ...replacements, ...source.held.slice(last + 1)];
-    for (const { message } of cut) source.byId.delete(message.id ?? '');
-    for (const held of replacements) if (held.message.id) source.byId.set(held.message.id, held);
+    for (const { content } of cut) source.byId.delete(content.id);
+    for (const held of replacements) if (held.content.id) source.byId.set(held.content.id, held);
 
-    const target = this.createTask(options.target, false);
+    const { task, messages } = options.target;
+    const target = this.createTask(task, messages, false);
     for (const held of cut) {
       const message = this.writable(held);
-      if (options.target.id !== undefined) message.taskId = options.target.id;
+      if (task.id !== undefined) message.taskId = task.id;
       target.held.push(held);
       if (message.id) target.byId.set(message.id, held);
     }
     return true;
   }
 
-  /** The tasks to send with the next turn. */
-  active(): Task[] {
-    return this.activeEntries().map((entry) => ({
-      ...entry.task,
-      messages: entry.held.map((held) => held.message),
-    }));
-  }
-
   /**
-   * The roots, and the tasks that an agent of the upstream still works on, found from the calls that started them and
+   * The tasks to send with the next turn: the roots, and the tasks that an agent of the upstream still works on, found from the calls that started them and
    * have no result yet.
    */
   activeEntries(): HeldTask[] {
@@ -227,10 +229,10 @@ export class ConversationTasks {
     for (let entry = queue.shift(); entry; entry = queue.shift()) {
       if (active.has(entry)) continue;
       active.add(entry);
-      const answered = answeredCalls([entry]);
-      for (const { message } of entry.held) {
-        if (message.message.case !== 'toolCall') continue;
-        const call = message.message.value;
+      const answered = answeredCalls(messagesOf([entry]));
+      for (const { content } of entry.held) {
+        const call = toolCallIn(content);
+        if (!call) continue;
         if (call.tool.case !== 'subagent' || answered.has(call.toolCallId ?? '')) continue;
         const child = this.#tasks.get(call.tool.value.taskId ?? '');
         if (child) queue.push(child);
@@ -240,13 +242,23 @@ export class ConversationTasks {
   }
 }
 
-/** The ids of the tool calls that have a result among the tasks' messages. */
-export function answeredCalls(tasks: Iterable<HeldTask>): ReadonlySet<string> {
+/** The ids of the tool calls that have a result among the messages. */
+export function answeredCalls(messages: Iterable<KeptMessage>): ReadonlySet<string> {
   const answered = new Set<string>();
-  for (const { held } of tasks) {
-    for (const { message } of held) {
-      if (message.message.case === 'toolCallResult') answered.add(message.message.value.toolCallId ?? '');
-    }
+  for (const content of messages) {
+    if (content.kind !== 'toolCallResult') continue;
+    const { message } = content.message;
+    if (message.case === 'toolCallResult') answered.add(message.value.toolCallId ?? '');
   }
   return answered;
+}
+
+export function* messagesOf(tasks: Iterable<HeldTask>): Iterable<KeptMessage> {
+  for (const { held } of tasks) for (const { content } of held) yield content;
+}
+
+export function toolCallIn(content: KeptMessage): ToolCall | undefined {
+  if (content.kind !== 'toolCall') return undefined;
+  const { message } = content.message;
+  return message.case === 'toolCall' ? message.value : undefined;
 }

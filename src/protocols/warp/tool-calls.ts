@@ -3,7 +3,7 @@ import type { TurnEvent } from '../../core/turn.ts';
 import { builtinCall } from './builtin-tools.ts';
 import type { ToolCall } from './gen/warp_pb.js';
 import { decodeStruct } from './struct.ts';
-import { answeredCalls, type ConversationTasks } from './tasks.ts';
+import { answeredCalls, type ConversationTasks, messagesOf, toolCallIn } from './tasks.ts';
 
 /** More than any model asks for together, and than a client can handle. */
 const mostCalls = 1_000;
@@ -69,12 +69,12 @@ function calledTool(
  * work may wait for a tool of the client as well; its other tools are its own affair.
  */
 function openCalls(tasks: ConversationTasks): ToolCall[] {
-  const answered = answeredCalls(tasks.all());
+  const answered = answeredCalls(messagesOf(tasks.all()));
   const open: ToolCall[] = [];
   for (const { held, isSurfaced } of tasks.activeEntries()) {
-    for (const { message, isNew } of held) {
-      if (!isNew || message.message.case !== 'toolCall') continue;
-      const call = message.message.value;
+    for (const { content, isNew } of held) {
+      const call = isNew ? toolCallIn(content) : undefined;
+      if (!call) continue;
       if (call.tool.case === 'server' || call.tool.case === 'subagent') continue;
       if (!isSurfaced && call.tool.case !== 'callMcpTool') continue;
       if (!call.toolCallId || !answered.has(call.toolCallId)) open.push(call);

@@ -748,9 +748,11 @@ export declare type AddMessagesToTask = Message$1<"warp2api.warp.AddMessagesToTa
   taskId: string;
 
   /**
-   * @generated from field: repeated warp2api.warp.Message messages = 2;
+   * Encoded Messages, as in Task.
+   *
+   * @generated from field: repeated bytes messages = 2;
    */
-  messages: Message[];
+  messages: Uint8Array[];
 };
 
 /**
@@ -873,9 +875,9 @@ export declare type MoveMessagesToNewTask = Message$1<"warp2api.warp.MoveMessage
   expectedMessageCount: number;
 
   /**
-   * @generated from field: repeated warp2api.warp.Message replacement_messages = 6;
+   * @generated from field: repeated bytes replacement_messages = 6;
    */
-  replacementMessages: Message[];
+  replacementMessages: Uint8Array[];
 };
 
 /**
@@ -904,9 +906,11 @@ export declare type Task = Message$1<"warp2api.warp.Task"> & {
   dependencies?: TaskDependencies | undefined;
 
   /**
-   * @generated from field: repeated warp2api.warp.Message messages = 5;
+   * Encoded Messages: most are sent back as they came, and read only if something asks for them.
+   *
+   * @generated from field: repeated bytes messages = 5;
    */
-  messages: Message[];
+  messages: Uint8Array[];
 
   /**
    * @generated from field: optional bytes server_data = 8;
