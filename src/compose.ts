@@ -51,101 +51,97 @@ export async function startServices(
 ): Promise<RunningServices> {
   checkRunMode(config, mode);
   for (const warning of keyWarnings(config, mode)) logger.warn(warning);
-  const opened = new Opened(logger);
+  await using opened = new Opened(logger);
   const urls: { poolUrl?: string; gatewayUrl?: string } = {};
-  try {
-    const { clock = createSteadyClock() } = seams;
-    const network = openNetwork(config, opened, clock);
-    announceProxies(config, logger);
-    const providers = await openProviders(config, network, logger, opened, clock);
-    const bodies = new BodyBudget(config.bodiesMaxBytes);
-    const holdsPool = mode !== 'gateway' || !config.usePoolService;
-    const pool = holdsPool
-      ? await buildPool(config, { providers, network }, logger, onLost, opened, { ...seams, clock })
-      : undefined;
-    if (!pool) closeDataFolder(config, logger);
-    if (pool) {
-      // Before the start: the sandbox is for pools that have no account, and this may be the first.
-      for (const place of accountSettings) {
-        const key = config.providerSettings[place.setting];
-        if (typeof key === 'string') await new EnvAccount(place, pool, logger).add(key);
-      }
-      await pool.start();
-      await serveCommands(pool, config, logger, opened);
+  const { clock = createSteadyClock() } = seams;
+  const network = openNetwork(config, opened, clock);
+  announceProxies(config, logger);
+  const providers = await openProviders(config, network, logger, opened, clock);
+  const bodies = new BodyBudget(config.bodiesMaxBytes);
+  const holdsPool = mode !== 'gateway' || !config.usePoolService;
+  const pool = holdsPool
+    ? await buildPool(config, { providers, network }, logger, onLost, opened, { ...seams, clock })
+    : undefined;
+  if (!pool) closeDataFolder(config, logger);
+  if (pool) {
+    // Before the start: the sandbox is for pools that have no account, and this may be the first.
+    for (const place of accountSettings) {
+      const key = config.providerSettings[place.setting];
+      if (typeof key === 'string') await new EnvAccount(place, pool, logger).add(key);
     }
-    if (pool && mode !== 'gateway' && (mode === 'pool' || config.usePoolService)) {
-      const { createPoolServer } = await import('./pool/index.ts');
-      const gatewayKey = config.pool.gatewayKey ?? ownGatewayKey(config, logger);
-      const server = createPoolServer({
-        pool,
-        bodies,
-        folders: writtenFolders(config),
-        logger: logger.child({ service: 'pool' }),
-        ...(config.pool.adminKey === undefined ? {} : { adminKey: config.pool.adminKey }),
-        ...(config.pool.apiKey === undefined ? {} : { poolApiKey: config.pool.apiKey }),
-        ...(gatewayKey === undefined ? {} : { gatewayKey }),
-        gatewayAddress: (seen) => addressBeside(seen, config.pool, config.gateway, urls.gatewayUrl),
-        allowedHosts: hostCheck(config, config.pool.host, config.pool.adminKey !== undefined),
-      });
-      opened.add('the pool server', () => server.close());
-      await listen(server, config.pool.host, config.pool.port, 'POOL_SERVICE_PORT');
-      urls.poolUrl = server.listeningOrigin;
-      logger.info({ url: urls.poolUrl, docs: `${urls.poolUrl}/docs` }, 'the account pool listens');
-    }
-    if (mode !== 'pool') {
-      const { createGateway } = await import('./gateway/gateway.ts');
-      const gateway = await createGateway({
-        pool: pool
-          ? pool.asBorrower({ role: 'borrower', keyId: 'gateway', isGateway: true })
-          : openHttpPool(config, opened, logger),
-        bodies,
-        isPoolInside: pool !== undefined,
-        poolAddress: config.usePoolService
-          ? (seen) => addressBeside(seen, config.gateway, config.pool, urls.poolUrl)
-          : undefined,
-        providers: providers.upstreams,
-        sandbox: providers.trial,
-        apiKeys: config.gateway.apiKeys,
-        ...(config.pool.adminKey === undefined ? {} : { adminKey: config.pool.adminKey }),
-        aliases: config.aliases,
-        isStrictAboutModels: config.gateway.strictModels,
-        allowedHosts: hostCheck(config, config.gateway.host, config.gateway.apiKeys.length > 0),
-        corsOrigins: config.corsOrigins,
-        timeouts: { firstEventMs: config.gateway.firstEventTimeoutMs, idleMs: config.gateway.idleTimeoutMs },
-        maxChoices: config.gateway.maxChoices,
-        fetchImagesFrom: config.gateway.fetchImagesFrom,
-        responsesTtlMs: config.responsesTtlMs,
-        slowFirstContentMs: config.gateway.slowFirstContentMs,
-        keep: config.gateway.keep,
-        shutdownMs: config.shutdownMs,
-        folders: writtenFolders(config),
-        dispatcher: network.dispatcher,
-        userAgent,
-        secrets: config.secrets,
-        clock,
-        logger: logger.child({ service: 'gateway' }),
-      });
-      if (config.corsOrigins.includes('*') && config.gateway.apiKeys.length === 0) {
-        logger.warn(
-          'CORS_ORIGINS=* without API_KEYS lets every web page in a browser on this machine use your accounts: name the origins, or set API_KEYS.',
-        );
-      }
-      opened.add('the gateway', () => gateway.close());
-      await listen(gateway.server, config.gateway.host, config.gateway.port, 'PORT');
-      urls.gatewayUrl = gateway.server.listeningOrigin;
-      logger.info({ url: urls.gatewayUrl, docs: `${urls.gatewayUrl}/docs` }, 'the gateway listens');
-    }
-    if (pool && mode === 'both' && !isOwnPool(config)) {
+    await pool.start();
+    await serveCommands(pool, config, logger, opened);
+  }
+  if (pool && mode !== 'gateway' && (mode === 'pool' || config.usePoolService)) {
+    const { createPoolServer } = await import('./pool/index.ts');
+    const gatewayKey = config.pool.gatewayKey ?? ownGatewayKey(config, logger);
+    const server = createPoolServer({
+      pool,
+      bodies,
+      folders: writtenFolders(config),
+      logger: logger.child({ service: 'pool' }),
+      ...(config.pool.adminKey === undefined ? {} : { adminKey: config.pool.adminKey }),
+      ...(config.pool.apiKey === undefined ? {} : { poolApiKey: config.pool.apiKey }),
+      ...(gatewayKey === undefined ? {} : { gatewayKey }),
+      gatewayAddress: (seen) => addressBeside(seen, config.pool, config.gateway, urls.gatewayUrl),
+      allowedHosts: hostCheck(config, config.pool.host, config.pool.adminKey !== undefined),
+    });
+    opened.add('the pool server', () => server.close());
+    await listen(server, config.pool.host, config.pool.port, 'POOL_SERVICE_PORT');
+    urls.poolUrl = server.listeningOrigin;
+    logger.info({ url: urls.poolUrl, docs: `${urls.poolUrl}/docs` }, 'the account pool listens');
+  }
+  if (mode !== 'pool') {
+    const { createGateway } = await import('./gateway/gateway.ts');
+    const gateway = await createGateway({
+      pool: pool
+        ? pool.asBorrower({ role: 'borrower', keyId: 'gateway', isGateway: true })
+        : openHttpPool(config, opened, logger),
+      bodies,
+      isPoolInside: pool !== undefined,
+      poolAddress: config.usePoolService
+        ? (seen) => addressBeside(seen, config.gateway, config.pool, urls.poolUrl)
+        : undefined,
+      providers: providers.upstreams,
+      sandbox: providers.trial,
+      apiKeys: config.gateway.apiKeys,
+      ...(config.pool.adminKey === undefined ? {} : { adminKey: config.pool.adminKey }),
+      aliases: config.aliases,
+      isStrictAboutModels: config.gateway.strictModels,
+      allowedHosts: hostCheck(config, config.gateway.host, config.gateway.apiKeys.length > 0),
+      corsOrigins: config.corsOrigins,
+      timeouts: { firstEventMs: config.gateway.firstEventTimeoutMs, idleMs: config.gateway.idleTimeoutMs },
+      maxChoices: config.gateway.maxChoices,
+      fetchImagesFrom: config.gateway.fetchImagesFrom,
+      responsesTtlMs: config.responsesTtlMs,
+      slowFirstContentMs: config.gateway.slowFirstContentMs,
+      keep: config.gateway.keep,
+      shutdownMs: config.shutdownMs,
+      folders: writtenFolders(config),
+      dispatcher: network.dispatcher,
+      userAgent,
+      secrets: config.secrets,
+      clock,
+      logger: logger.child({ service: 'gateway' }),
+    });
+    if (config.corsOrigins.includes('*') && config.gateway.apiKeys.length === 0) {
       logger.warn(
-        `POOL_SERVICE_URL is ${config.poolUrl}, but this process runs its own pool: to use the other one, start "warp2api serve gateway".`,
+        'CORS_ORIGINS=* without API_KEYS lets every web page in a browser on this machine use your accounts: name the origins, or set API_KEYS.',
       );
     }
-    if (pool) await announceSandbox(pool, logger);
-  } catch (error) {
-    await opened.close();
-    throw error;
+    opened.add('the gateway', () => gateway.close());
+    await listen(gateway.server, config.gateway.host, config.gateway.port, 'PORT');
+    urls.gatewayUrl = gateway.server.listeningOrigin;
+    logger.info({ url: urls.gatewayUrl, docs: `${urls.gatewayUrl}/docs` }, 'the gateway listens');
   }
-  return { ...urls, close: () => opened.close() };
+  if (pool && mode === 'both' && !isOwnPool(config)) {
+    logger.warn(
+      `POOL_SERVICE_URL is ${config.poolUrl}, but this process runs its own pool: to use the other one, start "warp2api serve gateway".`,
+    );
+  }
+  if (pool) await announceSandbox(pool, logger);
+  const running = opened.move();
+  return { ...urls, close: () => running.disposeAsync() };
 }
 
 /** The folders of the database, of what the gateway remembers, and of the log. */

@@ -19,26 +19,22 @@ export interface ServiceSeams {
 }
 
 /** Things opened in order, to be closed in reverse; what was opened before a failure is closed too. */
-export class Opened {
-  readonly #closers: { readonly name: string; readonly close: () => Promise<unknown> }[] = [];
+export class Opened extends AsyncDisposableStack {
   readonly #logger: Logger | undefined;
 
   constructor(logger?: Logger) {
+    super();
     this.#logger = logger;
   }
 
   add(name: string, close: () => Promise<unknown>): void {
-    this.#closers.push({ name, close });
-  }
-
-  async close(): Promise<void> {
-    for (let closer = this.#closers.pop(); closer; closer = this.#closers.pop()) {
+    this.defer(async () => {
       try {
-        await closer.close();
+        await close();
       } catch (error) {
-        this.#logger?.error({ err: error }, `closing ${closer.name} failed`);
+        this.#logger?.error({ err: error }, `closing ${name} failed`);
       }
-    }
+    });
   }
 }
 

@@ -65,21 +65,17 @@ async function openHeldPool(config: Config, held: DatabaseError): Promise<Opened
 }
 
 async function openStoredPool(config: Config, logger: Logger): Promise<OpenedPool> {
-  const opened = new Opened();
-  try {
-    const network = openNetwork(config, opened);
-    const providers = await openProviders(config, network, logger, opened);
-    const pool = await buildPool(config, { providers, network }, logger, () => {}, opened);
-    return {
-      admin: adminOf(pool),
-      borrower: pool.asBorrower({ ...commandLine, isGateway: true }),
-      by: 'store',
-      [Symbol.asyncDispose]: () => opened.close(),
-    };
-  } catch (error) {
-    await opened.close();
-    throw error;
-  }
+  await using opened = new Opened();
+  const network = openNetwork(config, opened);
+  const providers = await openProviders(config, network, logger, opened);
+  const pool = await buildPool(config, { providers, network }, logger, () => {}, opened);
+  const running = opened.move();
+  return {
+    admin: adminOf(pool),
+    borrower: pool.asBorrower({ ...commandLine, isGateway: true }),
+    by: 'store',
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
 }
 
 /** The pool behind HTTP: at a socket of this data folder, which asks for no key, or at POOL_SERVICE_URL. */
