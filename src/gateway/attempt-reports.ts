@@ -53,15 +53,6 @@ export class AttemptReports {
       // Until the pool says that some is left, the account counts as spent.
       if (!result || result.status === 'exhausted') this.#leases.retireFree(lease.account.provider);
     }
-    if (result?.id_token !== undefined && result.token_version !== undefined) {
-      lease.renewBearer({
-        idToken: result.id_token,
-        tokenVersion: result.token_version,
-        tokenExpiresAt: result.token_expires_at ?? null,
-      });
-    } else if (result && result.status !== 'active') {
-      lease.retire();
-    }
     return result;
   }
 }

@@ -11,7 +11,7 @@ import { debugLog, type Logger } from '../lib/logger.ts';
 import { ownTurn } from '../lib/own-turn.ts';
 import type { ClientTurn } from './client-turns.ts';
 import type { Conversation } from './conversations.ts';
-import { providerAccountOf, type TurnLease } from './held-lease.ts';
+import { providerAccountOf, type TurnLease } from './lease-cache.ts';
 import type { ModelLists } from './models.ts';
 import type { ProviderReach } from './provider-reach.ts';
 import type { Route } from './routes.ts';

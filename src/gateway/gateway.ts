@@ -13,11 +13,11 @@ import { createAffinity } from './affinity.ts';
 import { createConversations } from './conversations.ts';
 import { createImageFetcher } from './image-fetcher.ts';
 import { createClientKeys } from './keys.ts';
-import { createLeaseCache } from './lease-cache.ts';
+import { LeaseCache } from './lease-cache.ts';
 import { createModelLists } from './models.ts';
 import { createPoolWatch, type PoolStanding } from './pool-watch.ts';
 import { ProviderReach } from './provider-reach.ts';
-import { createReporter } from './reporter.ts';
+import { Reporter } from './reporter.ts';
 import { createRoutes } from './routes.ts';
 import { RunningTurns } from './running-turns.ts';
 import { createSchemaChecker } from './schema-checker.ts';
@@ -92,8 +92,8 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     onStanding: (standing) => announceStanding(standing, logger),
   });
   await poolWatch.look();
-  const leases = createLeaseCache(pool, clock, logger);
-  const reporter = createReporter(pool, clock, logger);
+  const leases = new LeaseCache(pool, clock, logger);
+  const reporter = new Reporter(pool, leases, clock, logger);
   const store = await openStateStore({ ...options.keep, clock, logger });
   // Clients without their own keys count as one, and need no fair shares.
   const shared = options.apiKeys.length > 1 ? new FairShare(store, options.keep.maxBytes) : store;

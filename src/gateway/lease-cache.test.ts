@@ -1,6 +1,6 @@
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createLeaseCache, type LeaseCache, type LeaseDemand, type TurnLease } from './lease-cache.ts';
+import { LeaseCache, type LeaseDemand, type TurnLease } from './lease-cache.ts';
 import { createFakePool, type FakePool } from './testing/fake-pool.ts';
 import { createManualClock, type ManualClock, settled } from './testing/manual-clock.ts';
 
@@ -11,7 +11,7 @@ let cache: LeaseCache;
 beforeEach(() => {
   clock = createManualClock();
   pool = createFakePool(clock);
-  cache = createLeaseCache(pool, clock, pino({ level: 'silent' }));
+  cache = new LeaseCache(pool, clock, pino({ level: 'silent' }));
 });
 afterEach(async () => {
   pool.isAway = false;
@@ -155,7 +155,7 @@ describe('a preference', () => {
     const [first, second] = [await acquire({ prefer: 'one' }), await acquire({ prefer: 'two' })];
     second.release();
     const calls = pool.allocations.length;
-    const soft = await acquire({ prefer: 'one', isPreferenceSoft: true });
+    const soft = await acquire({ prefer: 'one', preference: 'soft' });
     expect([soft.account.id, pool.allocations.length]).toEqual(['two', calls]);
     const hard = await acquire({ prefer: 'one' });
     expect(hard.account.id).toBe('one');
@@ -166,7 +166,7 @@ describe('a preference', () => {
     pool.add('one');
     pool.add('two');
     const first = await acquire({ prefer: 'one' });
-    const soft = await acquire({ prefer: 'two', isPreferenceSoft: true });
+    const soft = await acquire({ prefer: 'two', preference: 'soft' });
     expect(soft.account.id).toBe('two');
     for (const lease of [first, soft]) lease.release();
   });
@@ -174,7 +174,7 @@ describe('a preference', () => {
   it('never bars the other accounts', async () => {
     pool.add('one');
     pool.add('two', { status: 'cooldown' });
-    const lease = await acquire({ prefer: 'two', isPreferenceSoft: true });
+    const lease = await acquire({ prefer: 'two', preference: 'soft' });
     expect(lease.account.id).toBe('one');
     lease.release();
   });
@@ -429,8 +429,13 @@ describe('a bearer', () => {
   it('named by the pool is used by the next turn; an older one is not taken', async () => {
     pool.add('one');
     const lease = await acquire();
-    lease.renewBearer({ idToken: 'new', tokenVersion: 3, tokenExpiresAt: null });
-    lease.renewBearer({ idToken: 'old', tokenVersion: 2, tokenExpiresAt: null });
+    const named = { report_id: 'r', account_id: 'one', result: 'applied', status: 'active' } as const;
+    for (const [id_token, token_version] of [
+      ['new', 3],
+      ['old', 2],
+    ] as const) {
+      cache.noteReport(lease.sessionId, [{ ...named, status_until: null, id_token, token_version }]);
+    }
     lease.release();
     expect((await acquire()).account.id_token).toBe('new');
   });

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AppError } from '../core/errors.ts';
 import type { ProviderModel, UpstreamProvider } from '../core/provider.ts';
-import { createLeaseCache, type LeaseCache } from './lease-cache.ts';
+import { LeaseCache } from './lease-cache.ts';
 import { createModelLists, type ModelLists } from './models.ts';
 import { createFakePool, type FakePool } from './testing/fake-pool.ts';
 import { createLineProvider } from './testing/fake-upstream.ts';
@@ -19,7 +19,7 @@ let provider: UpstreamProvider;
 beforeEach(() => {
   clock = createManualClock();
   pool = createFakePool(clock);
-  leases = createLeaseCache(pool, clock, silentLogger);
+  leases = new LeaseCache(pool, clock, silentLogger);
   models = createModelLists(leases, clock, silentLogger);
   asked = [];
   lists = {};

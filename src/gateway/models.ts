@@ -4,8 +4,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import { within } from '../lib/within.ts';
 import type { LeasedAccount } from '../pool-api/schema.ts';
-import { providerAccountOf } from './held-lease.ts';
-import type { LeaseCache, TurnLease } from './lease-cache.ts';
+import { type LeaseCache, providerAccountOf, type TurnLease } from './lease-cache.ts';
 import { type ModelUnion, mostModels, uniteModels } from './model-union.ts';
 import { createRefusedPairs, type RefusedPairs } from './refused-pairs.ts';
 
@@ -67,7 +66,7 @@ interface Entry {
  * The providers' models: each account has a list of its own, by its plan and its workspace, and what counts is their
  * union. Asked through accounts of the pool, one after another, every ten minutes while there are turns.
  */
-export function createModelLists(leases: LeaseCache, clock: Clock, logger: Logger) {
+export function createModelLists(leases: Pick<LeaseCache, 'acquire'>, clock: Clock, logger: Logger) {
   const entries = new Map<string, Entry>();
 
   function entryOf(provider: UpstreamProvider): Entry {

@@ -1,29 +1,29 @@
 import { pino } from 'pino';
 import { beforeEach, expect, it } from 'vitest';
 import type { Outcome } from '../core/outcome.ts';
-import type { TurnLease } from './held-lease.ts';
-import { createReporter, type Reporter } from './reporter.ts';
+import type { TurnLease } from './lease-cache.ts';
+import { Reporter } from './reporter.ts';
 import { createFakePool, type FakePool } from './testing/fake-pool.ts';
 import { createManualClock, type ManualClock, settled } from './testing/manual-clock.ts';
 
 let clock: ManualClock;
 let pool: FakePool;
 let reporter: Reporter;
-let lease: TurnLease;
+let lease: Pick<TurnLease, 'account' | 'sessionId'>;
 
 beforeEach(async () => {
   clock = createManualClock();
   pool = createFakePool(clock);
   pool.add('one');
-  reporter = createReporter(pool, clock, pino({ level: 'silent' }));
+  reporter = new Reporter(pool, { noteReport() {} }, clock, pino({ level: 'silent' }));
   lease = await borrow('session-1');
 });
 
-async function borrow(sessionId: string): Promise<TurnLease> {
+async function borrow(sessionId: string): Promise<typeof lease> {
   const { accounts } = await pool.allocate({ session_id: sessionId, provider: 'warp', exclusive: false });
   const [account] = accounts;
   if (!account) throw new Error('no account');
-  return { account, sessionId, isFirst: true, release() {}, retire() {}, renewBearer() {} };
+  return { account, sessionId };
 }
 
 async function reportMany(outcome: Outcome, count: number): Promise<void> {
@@ -71,7 +71,7 @@ it('does not let a slow pool hold up a turn for more than five seconds, and stil
   const gate = Promise.withResolvers<void>();
   pool.gate = gate.promise;
   let result: unknown = 'waiting';
-  void reporter.report(lease, { outcome: 'unavailable' }).then((given) => {
+  void reporter.report(lease, { outcome: 'unavailable' })?.then((given) => {
     result = given;
   });
   await clock.advance(4_900);

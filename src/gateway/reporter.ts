@@ -1,18 +1,18 @@
-import { randomUUID } from 'node:crypto';
 import type { Outcome } from '../core/outcome.ts';
 import type { Usage } from '../core/turn.ts';
 import { amount } from '../lib/amount.ts';
-import { BackgroundTasks } from '../lib/background-tasks.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/logger.ts';
 import { within } from '../lib/within.ts';
 import { isAway } from '../pool-api/errors.ts';
 import type { Pool } from '../pool-api/pool.ts';
-import { createReportQueue } from '../pool-api/report-queue.ts';
-import { mostUsage, type ReportAnswer, type ReportItem } from '../pool-api/schema.ts';
-import type { TurnLease } from './held-lease.ts';
+import { nextReportId, ReportQueue, type ReportResult } from '../pool-api/report-queue.ts';
+import { mostUsage, type ReportItem } from '../pool-api/schema.ts';
+import type { LeaseCache, TurnLease } from './lease-cache.ts';
 
-export type ReportResult = ReportAnswer['results'][number];
+export type { ReportResult } from '../pool-api/report-queue.ts';
+
+type ReportedLease = Pick<TurnLease, 'account' | 'sessionId'>;
 
 export interface TurnReport {
   readonly outcome: Outcome;
@@ -21,75 +21,68 @@ export interface TurnReport {
   readonly resetAt?: Date | undefined;
 }
 
-export interface Reporter {
-  /** Plain successes wait for company; the answer to anything else is worth waiting for. Never throws. */
-  report(lease: TurnLease, report: TurnReport): Promise<ReportResult | undefined>;
-  readonly pending: number;
-  /** Sends what is left, once. */
-  close(): Promise<void>;
-}
-
 const answerTimeoutMs = 5_000;
 const longestRetryMs = 31 * 86_400_000;
 
-/** Tells the pool what turns did to accounts. With the pool away it keeps a bounded number, dropping successes first. */
-export function createReporter(pool: Pool, clock: Clock, logger: Logger): Reporter {
-  const incidents = new BackgroundTasks();
-  const queue = createReportQueue({
-    timing: clock,
-    send: async (sessionId, items) => (await send(sessionId, items)) !== undefined,
-    onDropped: (dropped) => {
-      logger.warn({ dropped }, 'too many reports waited for the pool: some were dropped');
-    },
-  });
+/** Tells the pool what turns did to accounts. */
+export class Reporter {
+  readonly #clock: Clock;
+  readonly #queue: ReportQueue;
 
-  /** Sends reports of one session. Undefined when the pool is away; they are kept then. */
-  async function send(
-    sessionId: string,
-    items: readonly ReportItem[],
-  ): Promise<readonly ReportResult[] | undefined> {
-    try {
-      return (await pool.report({ session_id: sessionId, reports: [...items] })).results;
-    } catch (error) {
-      if (isAway(error)) return undefined;
-      logger.error({ err: error, session_id: sessionId, count: items.length }, 'the pool refused reports');
-      return [];
+  constructor(
+    pool: Pick<Pool, 'report'>,
+    leases: Pick<LeaseCache, 'noteReport'>,
+    clock: Clock,
+    logger: Logger,
+  ) {
+    this.#clock = clock;
+    this.#queue = new ReportQueue({
+      timing: clock,
+      async send(sessionId, items) {
+        try {
+          const { results } = await pool.report({ session_id: sessionId, reports: [...items] });
+          leases.noteReport(sessionId, results);
+          return results;
+        } catch (error) {
+          if (isAway(error)) return undefined;
+          logger.error(
+            { err: error, session_id: sessionId, count: items.length },
+            'the pool refused reports',
+          );
+          return [];
+        }
+      },
+      onDropped: (dropped) => {
+        logger.warn({ dropped }, 'too many reports waited for the pool: some were dropped');
+      },
+    });
+  }
+
+  get pending(): number {
+    return this.#queue.pending;
+  }
+
+  /** Plain successes wait for others; the answer to anything else is worth waiting for. Never throws. */
+  report(lease: ReportedLease, report: TurnReport): Promise<ReportResult | undefined> | undefined {
+    const item = reportItem(lease, report, this.#clock.now());
+    if (report.outcome === 'success' || report.outcome === 'cancelled') {
+      this.#queue.add(lease.sessionId, item);
+      return undefined;
     }
+    return within(this.#queue.send(lease.sessionId, item), this.#clock, answerTimeoutMs);
   }
 
-  async function sendAtOnce(sessionId: string, item: ReportItem): Promise<ReportResult | undefined> {
-    const results = await send(sessionId, [item]);
-    if (!results) queue.add(sessionId, item);
-    return results?.[0];
+  /** Sends what is left, once. */
+  close(): Promise<void> {
+    return this.#queue.close();
   }
-
-  return {
-    get pending() {
-      return queue.pending;
-    },
-
-    async report(lease, report) {
-      const item = reportItem(lease, report, clock.now());
-      if (report.outcome === 'success' || report.outcome === 'cancelled') {
-        queue.add(lease.sessionId, item);
-        return undefined;
-      }
-      const sending = incidents.add(sendAtOnce(lease.sessionId, item));
-      return await within(sending, clock, answerTimeoutMs);
-    },
-
-    async close() {
-      await incidents.ended();
-      await queue.close();
-    },
-  };
 }
 
 /** Figures come from upstreams: what the pool would refuse is brought into its bounds. */
-function reportItem(lease: TurnLease, report: TurnReport, now: number): ReportItem {
+function reportItem(lease: ReportedLease, report: TurnReport, now: number): ReportItem {
   const { retryAfterMs, resetAt, usage } = report;
   return {
-    report_id: randomUUID(),
+    report_id: nextReportId(),
     account_id: lease.account.id,
     fence: lease.account.fence,
     token_version: lease.account.token_version,

@@ -172,7 +172,7 @@ class TurnRun {
       provider: route.provider.name,
       model: route.model,
       prefer: known ?? preferred,
-      isPreferenceSoft: known === undefined,
+      preference: known === undefined ? ('soft' as const) : ('hard' as const),
       exclude: route.barred ? new Set([...excluded, ...route.barred]) : excluded,
       isFreeBarred: this.#failover.isFreeBarred,
       signal: this.#turn.signal,
@@ -180,7 +180,8 @@ class TurnRun {
     try {
       if (this.#step === 'resting-account') await this.#mustBeShort(demand);
       const askedAt = clock.monotonic();
-      const lease = await this.#waiting((deadline) => leases.acquire({ ...demand, deadline }));
+      const lease =
+        leases.take(demand) ?? (await this.#waiting((deadline) => leases.acquire({ ...demand, deadline })));
       this.#steps?.debug(
         {
           request_id: this.#turn.requestId,

@@ -1,15 +1,14 @@
 /** The public client library of the account pool: `warp2api/pool-client`. */
 import { randomUUID } from 'node:crypto';
 import { AccountSession, type CallOptions, releasedError, type SessionHost } from './account-session.ts';
-import type { BlockOptions } from './block-options.ts';
 import { isAway, isPoolError, PoolError } from './errors.ts';
 import { type PoolNews, readNews } from './event-feed.ts';
 import { followEvents } from './event-stream.ts';
 import { HeldSession } from './held-session.ts';
 import { createTransport, type Transport } from './http-transport.ts';
-import { type BlockHost, LeaseBlock } from './lease-block.ts';
+import { type BlockHost, type BlockOptions, LeaseBlock } from './lease-block.ts';
 import { createPoolCalls, type PoolCalls } from './pool-calls.ts';
-import { createReportQueue, type ReportQueue } from './report-queue.ts';
+import { ReportQueue, type ReportResult } from './report-queue.ts';
 import type {
   AllocateRequest,
   ReleaseAnswer,
@@ -24,12 +23,10 @@ import { complete, type Report, reportOn } from './turn-report.ts';
 export type { Outcome } from '../core/outcome.ts';
 export type { AccountSession, CallOptions, TokenOptions } from './account-session.ts';
 export type { Bearer } from './bearer.ts';
-export type { BlockLease } from './block-lease.ts';
-export type { BlockOptions } from './block-options.ts';
 export { isPoolError, PoolError, type PoolErrorCode } from './errors.ts';
 export type { PoolNews } from './event-feed.ts';
 export type { LeaseLoss } from './held-session.ts';
-export type { LeaseBlock, TakeOptions } from './lease-block.ts';
+export type { BlockLease, BlockOptions, LeaseBlock, TakeOptions } from './lease-block.ts';
 export type {
   AccountState,
   AllocateRequest,
@@ -133,7 +130,7 @@ export class AccountPoolClient {
       timeoutMs: options.timeoutMs ?? 10_000,
       retry: { retries: options.retries ?? 3, baseMs: options.retryDelayMs ?? 200, maxMs: 5_000 },
     });
-    this.#reports = createReportQueue({
+    this.#reports = new ReportQueue({
       timing: systemTiming,
       send: (sessionId, items) => this.#sendQueued(sessionId, items),
       onDropped: (count) => {
@@ -375,27 +372,31 @@ export class AccountPoolClient {
     signal?: AbortSignal,
   ): Promise<ReportAnswer> {
     const answer = await this.#calls.report({ session_id: sessionId, reports: [...items] }, signal);
-    const held = this.#entries.get(sessionId)?.held ?? this.#blocks.get(sessionId)?.held;
-    held?.noteReport(answer.results);
+    this.#entries.get(sessionId)?.held.noteReport(answer.results);
+    this.#blocks.get(sessionId)?.noteReport(answer.results);
     return answer;
   }
 
   #queue(sessionId: string, item: ReportItem): void {
-    this.#reports.add(sessionId, item);
-    if (item.outcome !== 'success' && item.outcome !== 'cancelled') void this.#reports.flush();
+    const isIncident = item.outcome !== 'success' && item.outcome !== 'cancelled';
+    if (isIncident) void this.#reports.send(sessionId, item);
+    else this.#reports.add(sessionId, item);
   }
 
-  async #sendQueued(sessionId: string, items: readonly ReportItem[]): Promise<boolean> {
+  async #sendQueued(
+    sessionId: string,
+    items: readonly ReportItem[],
+  ): Promise<readonly ReportResult[] | undefined> {
     try {
-      await this.#report(sessionId, items);
+      return (await this.#report(sessionId, items)).results;
     } catch (error) {
-      if (isAway(error)) return false;
+      if (isAway(error)) return undefined;
       this.#refused += items.length;
       this.#lastRefusal = isPoolError(error)
         ? error
         : new PoolError('internal', String(error), { cause: error });
+      return [];
     }
-    return true;
   }
 
   async #close(): Promise<void> {

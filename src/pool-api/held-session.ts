@@ -26,12 +26,15 @@ export interface HeldSessionOptions {
   readonly isRenewed: boolean;
   /** Renewed at least so often, in milliseconds, whatever the ttl. */
   readonly renewAtLeastEveryMs?: () => number;
-  readonly onLost: (loss: LeaseLoss) => void;
+  readonly onLost?: (loss: LeaseLoss) => void;
   readonly onChange?: () => void;
 }
 
 /** What an ensuring call may ask for beyond the session's own request. */
-export type Ensure = Pick<AllocateRequest, 'count' | 'wait_ms' | 'exclude' | 'prefer'>;
+export type Ensure = Pick<AllocateRequest, 'count' | 'wait_ms' | 'exclude' | 'prefer' | 'model'>;
+
+/** Names one lease. */
+type LeaseName = Pick<LeasedAccount, 'id' | 'fence'>;
 
 const longestRenewalMs = 10 * 60_000;
 /** Of an older pool only its time by another clock is known: never so short that renewing would not end. */
@@ -39,6 +42,7 @@ const shortestUnnamedTtlMs = 60_000;
 const renewalRetryMs = 1_000;
 const longestRenewalRetryMs = 15_000;
 const tokenMarginMs = 10_000;
+const leaseMarginMs = 2_000;
 
 /** What one session holds, by the last word of the pool: ensured, renewed in the background, given back. */
 export class HeldSession {
@@ -58,13 +62,14 @@ export class HeldSession {
   #line: Promise<void> = Promise.resolve();
   #failures = 0;
   #cancelRenewal = () => {};
-  #isRenewalStopped = false;
+  #isRenewed: boolean;
   readonly #ended = new AbortController();
 
   constructor(options: HeldSessionOptions) {
     this.#options = options;
     this.#poolClock = new PoolClock(options.timing);
     this.#request = options.request;
+    this.#isRenewed = options.isRenewed;
     this.sessionId = options.request.session_id;
   }
 
@@ -94,18 +99,28 @@ export class HeldSession {
     return this.#ended.signal.aborted;
   }
 
+  /** The last attempt to renew found the pool unreachable. */
+  get isPoolAway(): boolean {
+    return this.#failures > 0;
+  }
+
   /** When the pool last said what is held, in monotonic time. */
   get confirmedAt(): number {
     return this.#confirmedAt;
   }
 
-  isLive(): boolean {
-    const marginMs = Math.min(2_000, this.#ttlMs / 10);
-    return this.#accounts.length > 0 && this.#lapsesAt - marginMs > this.#options.timing.monotonic();
+  isLive(now = this.#options.timing.monotonic()): boolean {
+    const marginMs = Math.min(leaseMarginMs, this.#ttlMs / 10);
+    return this.#accounts.length > 0 && this.#lapsesAt - marginMs > now;
   }
 
   isFresh(account: LeasedAccount, validForMs = tokenMarginMs): boolean {
     return this.#poolClock.until(account.token_expires_at) > validForMs;
+  }
+
+  /** Until when the bearer is good for a new turn, in monotonic time. */
+  freshUntil(account: LeasedAccount): number {
+    return this.#options.timing.monotonic() + this.#poolClock.until(account.token_expires_at) - tokenMarginMs;
   }
 
   /** Makes the session hold what it asks for; renews it and brings the present bearers. */
@@ -130,6 +145,32 @@ export class HeldSession {
   }
 
   /**
+   * Asks for more slots on the one account the session holds. What the pool lends instead goes back: the lease is then
+   * only too small to be named. Throws PoolError when the pool is away.
+   */
+  async grow(slots: number): Promise<void> {
+    await this.#inLine(undefined, async (either) => {
+      const [held] = this.#accounts;
+      if (held === undefined) return;
+      const askedAt = this.#options.timing.monotonic();
+      const request = { ...this.#ownRequest(), slots, prefer: held.id };
+      let answer: AllocateAnswer;
+      try {
+        answer = await this.#options.calls.allocate(request, either);
+      } catch (error) {
+        if (isAway(error) || !isPoolError(error)) throw error;
+        return;
+      }
+      if (answer.created) return await this.#loseTo(answer);
+      const others = answer.accounts.filter((account) => keyOf(account) !== keyOf(held));
+      if (others.length > 0) await this.#release(others).catch(() => undefined);
+      if (others.length === answer.accounts.length) return;
+      this.#request = { ...this.#request, slots };
+      this.#adopt({ ...answer, accounts: answer.accounts.filter((one) => !others.includes(one)) }, askedAt);
+    });
+  }
+
+  /**
    * Asks what is still held and renews it, borrowing nothing in place of what was lost. Throws PoolError when the pool
    * is away, which says nothing about the accounts.
    */
@@ -137,22 +178,28 @@ export class HeldSession {
     await this.#inLine(signal, async (either) => {
       if (this.#accounts.length === 0) return;
       const askedAt = this.#options.timing.monotonic();
-      // `count` 1 and no further wish: all that is held is answered, and nothing is added to it.
-      const { exclude: _exclude, prefer: _prefer, model: _model, ...rest } = this.#request;
-      const request = { ...rest, session_id: this.sessionId, count: 1, wait_ms: 0 };
       let answer: AllocateAnswer;
       try {
-        answer = await this.#options.calls.allocate(request, either);
+        answer = await this.#options.calls.allocate(this.#ownRequest(), either);
       } catch (error) {
         return this.#noteRefusal(error);
       }
       const known = new Set(this.#accounts.map(keyOf));
       if (answer.accounts.some((account) => known.has(keyOf(account)))) return this.#adopt(answer, askedAt);
-      // Nothing was left, and the question has borrowed something that nobody here asked for.
-      const reason = answer.created ? 'session_expired' : 'lease_ended';
-      this.#lose({ reason, accounts: this.#accounts });
-      await this.#options.calls.release({ session_id: this.sessionId }).catch(() => undefined);
+      await this.#loseTo(answer);
     });
+  }
+
+  /** Renews now in the background, and tries until the pool has answered. */
+  async renew(): Promise<void> {
+    this.#cancelRenewal();
+    try {
+      await this.confirm();
+    } catch {
+      // The pool is away: it is asked again until it is back, which then tells what is left.
+      this.#schedule(retryDelayMs(this.#failures, renewalRetryMs, longestRenewalRetryMs));
+      this.#failures += 1;
+    }
   }
 
   /** Gives these back; with the last one the session ends at the pool. Throws PoolError. */
@@ -162,18 +209,22 @@ export class HeldSession {
     this.#accounts = this.#accounts.filter((account) => !keys.has(keyOf(account)));
     try {
       await this.#inLine(undefined, async () => {
-        const leases = accounts.map(({ id, fence }) => ({ id, fence }));
         const isLast = this.#accounts.length === 0;
         if (isLast) this.#cancelRenewal();
-        await this.#release(isLast ? undefined : leases);
+        await this.#release(isLast ? undefined : accounts);
       });
     } finally {
       for (const key of keys) this.#leaving.delete(key);
     }
   }
 
-  /** These were given back by a call of somebody else's. */
-  forget(leases: readonly { readonly id: string; readonly fence: number }[]): void {
+  /** Gives back all that the session may hold, after `end`. Throws PoolError. */
+  release(): Promise<void> {
+    return this.#release(undefined);
+  }
+
+  /** These were given back by another call. */
+  forget(leases: readonly LeaseName[]): void {
     const keys = new Set(leases.map(keyOf));
     this.#accounts = this.#accounts.filter((account) => !keys.has(keyOf(account)));
     this.#options.onChange?.();
@@ -181,15 +232,18 @@ export class HeldSession {
 
   /** A report's answer names newer bearers and how the accounts are. */
   noteReport(results: ReportAnswer['results']): void {
-    const byAccount = new Map(results.map((result) => [result.account_id, result]));
-    this.#accounts = this.#accounts.map((account) => {
-      const result = byAccount.get(account.id);
-      const status = result?.status ?? account.status;
-      const { id_token, token_version, token_expires_at = null } = result ?? {};
-      const isNewer = id_token !== undefined && (token_version ?? 0) > account.token_version;
-      if (!isNewer || token_version === undefined) return { ...account, status };
-      return { ...account, status, id_token, token_version, token_expires_at };
+    let hasChanged = false;
+    const accounts = this.#accounts.map((account) => {
+      const result = results.findLast(({ account_id: id }) => id === account.id);
+      const { status, id_token, token_version: version = 0, token_expires_at = null } = result ?? {};
+      const isNewer = id_token !== undefined && version > account.token_version;
+      if (!isNewer && (status ?? account.status) === account.status) return account;
+      hasChanged = true;
+      const bearer = isNewer ? { id_token, token_version: version, token_expires_at } : {};
+      return { ...account, status: status ?? account.status, ...bearer };
     });
+    if (!hasChanged) return;
+    this.#accounts = accounts;
     this.#options.onChange?.();
   }
 
@@ -203,12 +257,18 @@ export class HeldSession {
   /** Ends renewing only: what is held lapses unless calls renew it. */
   stopRenewing(): void {
     this.#cancelRenewal();
-    this.#isRenewalStopped = true;
+    this.#isRenewed = false;
   }
 
-  /** Looks at the pool soon: something may have changed. */
-  renewSoon(): void {
-    this.#schedule(0);
+  /** How often it has to be renewed has changed. */
+  reschedule(): void {
+    this.#schedule(this.#renewalMs());
+  }
+
+  /** `count` 1 and no further wish: all that is held is answered, and nothing is added to it. */
+  #ownRequest(): AllocateRequest {
+    const { exclude: _exclude, prefer: _prefer, model: _model, ...rest } = this.#request;
+    return { ...rest, session_id: this.sessionId, count: 1, wait_ms: 0 };
   }
 
   /** `excluded`: accounts the answer leaves out although they are held. */
@@ -227,7 +287,8 @@ export class HeldSession {
     this.#failures = 0;
     this.#schedule(this.#renewalMs());
     if (lost.length > 0) {
-      this.#options.onLost({ reason: answer.created ? 'session_expired' : 'lease_ended', accounts: lost });
+      const reason = answer.created ? 'session_expired' : 'lease_ended';
+      this.#options.onLost?.({ reason, accounts: lost });
     }
     this.#options.onChange?.();
   }
@@ -241,8 +302,14 @@ export class HeldSession {
   #lose(loss: LeaseLoss): void {
     this.#cancelRenewal();
     this.#accounts = [];
-    this.#options.onLost(loss);
+    this.#options.onLost?.(loss);
     this.#options.onChange?.();
+  }
+
+  /** Nothing was left, and the question has borrowed something that nobody here asked for. */
+  async #loseTo({ created }: AllocateAnswer): Promise<void> {
+    this.#lose({ reason: created ? 'session_expired' : 'lease_ended', accounts: this.#accounts });
+    await this.#release(undefined).catch(() => undefined);
   }
 
   #noteRefusal(error: unknown): void {
@@ -255,8 +322,9 @@ export class HeldSession {
     }
   }
 
-  async #release(leases: { id: string; fence: number }[] | undefined): Promise<void> {
-    const request = { session_id: this.sessionId, ...(leases === undefined ? {} : { leases }) };
+  async #release(leases: readonly LeaseName[] | undefined): Promise<void> {
+    const names = leases?.map(({ id, fence }) => ({ id, fence }));
+    const request = { session_id: this.sessionId, ...(names === undefined ? {} : { leases: names }) };
     try {
       await this.#options.calls.release(request);
     } catch (error) {
@@ -280,54 +348,34 @@ export class HeldSession {
       return task(either);
     });
     this.#line = run.catch(() => {});
-    // A call that has begun ends by itself when the signal aborts, and then gives back what it may have borrowed.
-    await unlessAborted(run, either, () => isBegun);
+    let onAbort = () => {};
+    const aborted = new Promise<never>((_, reject) => {
+      // A call that has begun ends by itself when the signal aborts, and then gives back what it may have borrowed.
+      onAbort = () => {
+        if (!isBegun) reject(either.reason);
+      };
+      either.addEventListener('abort', onAbort, { once: true });
+    });
+    try {
+      await Promise.race([run, aborted]);
+    } finally {
+      either.removeEventListener('abort', onAbort);
+    }
   }
 
   /** A third of the ttl at most, a part of it random so that many clients do not come at once. */
   #renewalMs(): number {
-    const third = Math.min(
-      this.#ttlMs / 3,
-      longestRenewalMs,
-      this.#options.renewAtLeastEveryMs?.() ?? Number.POSITIVE_INFINITY,
-    );
-    return withJitter(third, 0.8, 1);
+    const leastMs = this.#options.renewAtLeastEveryMs?.() ?? Number.POSITIVE_INFINITY;
+    return withJitter(Math.min(this.#ttlMs / 3, longestRenewalMs, leastMs), 0.8, 1);
   }
 
   #schedule(delayMs: number): void {
     this.#cancelRenewal();
-    const { isRenewed, timing } = this.#options;
-    if (!isRenewed || this.#isRenewalStopped || this.isEnded || this.#accounts.length === 0) return;
-    this.#cancelRenewal = timing.after(delayMs, () => {
-      void this.confirm().catch(() => {
-        // The pool is away: it is asked again until it is back, which then tells what is left.
-        this.#failures += 1;
-        this.#schedule(retryDelayMs(this.#failures, renewalRetryMs, longestRenewalRetryMs));
-      });
-    });
+    if (!this.#isRenewed || this.isEnded || this.#accounts.length === 0) return;
+    this.#cancelRenewal = this.#options.timing.after(delayMs, () => void this.renew());
   }
 }
 
-/** Names one lease. */
-export function keyOf(account: Pick<LeasedAccount, 'id' | 'fence'>): string {
-  return `${account.fence}:${account.id}`;
-}
-
-async function unlessAborted<T>(
-  promise: Promise<T>,
-  signal: AbortSignal,
-  isTooLate: () => boolean,
-): Promise<T> {
-  let stop = () => {};
-  const aborted = new Promise<never>((_, reject) => {
-    stop = () => {
-      if (!isTooLate()) reject(signal.reason);
-    };
-    signal.addEventListener('abort', stop, { once: true });
-  });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener('abort', stop);
-  }
+function keyOf({ id, fence }: LeaseName): string {
+  return `${fence}:${id}`;
 }

@@ -1,9 +1,7 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { createManualClock } from '../gateway/testing/manual-clock.ts';
-import type { BlockLease } from './block-lease.ts';
-import type { BlockOptions } from './block-options.ts';
 import type { EventHandlers } from './event-stream.ts';
-import { LeaseBlock } from './lease-block.ts';
+import { type BlockLease, type BlockOptions, LeaseBlock } from './lease-block.ts';
 import { createMemoryPool } from './memory-pool.fake.ts';
 import type { ReportItem } from './schema.ts';
 

@@ -1,114 +1,161 @@
-import type { ReportItem } from './schema.ts';
+import { randomBytes } from 'node:crypto';
+import type { ReportAnswer, ReportItem } from './schema.ts';
 import type { Timing } from './timing.ts';
 
-interface QueuedReport {
-  readonly sessionId: string;
-  readonly item: ReportItem;
-}
+export type ReportResult = ReportAnswer['results'][number];
 
 export interface ReportQueueOptions {
   readonly timing: Timing;
-  /** Sends reports of one session; false when the pool is away: they are kept then. Never throws. */
-  send(sessionId: string, items: readonly ReportItem[]): Promise<boolean>;
+  /** Sends reports of one session; undefined when the pool is away: they are kept then. Never throws. */
+  send(sessionId: string, items: readonly ReportItem[]): Promise<readonly ReportResult[] | undefined>;
   onDropped(count: number): void;
 }
 
-/** Reports on their way to the pool: a bounded number, sent in batches, and again with the same ids. */
-export interface ReportQueue {
-  add(sessionId: string, item: ReportItem): void;
-  /** Waiting or under way. */
-  readonly pending: number;
-  /** Sends what is there, once. */
-  flush(): Promise<void>;
-  /** Sends what is left, once, and stops the clock. */
-  close(): Promise<void>;
+interface Queued {
+  readonly item: ReportItem;
+  result: ReportResult | undefined;
+}
+
+/** The reports of one session, oldest first. */
+interface Lane {
+  readonly sessionId: string;
+  items: Queued[];
+  /** So many of the first are being sent. */
+  underWay: number;
+  sending: Promise<boolean> | undefined;
 }
 
 const flushAfterMs = 1_000;
 const flushAtCount = 200;
 const maxKept = 1_000;
 
-/** With the pool away it keeps at most 1,000 reports, dropping successes first. */
-export function createReportQueue({ timing, send, onDropped }: ReportQueueOptions): ReportQueue {
-  let queue: QueuedReport[] = [];
-  /** Taken from the queue and not answered yet; they count against the bound. */
-  let underWay = 0;
-  let dropped = 0;
-  /** The last attempt found the pool away: only the timer tries again. */
-  let isHeldUp = false;
-  let cancelFlush: (() => void) | undefined;
-  let flushing: Promise<void> | undefined;
+const idPrefix = `seq-${randomBytes(9).toString('base64url')}`;
+let lastNumber = 0;
 
-  function keep(reports: readonly QueuedReport[]): void {
-    queue.push(...reports);
-    let excess = queue.length + underWay - maxKept;
-    if (excess > 0) {
-      dropped += Math.min(excess, queue.length);
-      queue = queue.filter((queued) => {
-        if (excess === 0 || queued.item.outcome !== 'success') return true;
-        excess -= 1;
-        return false;
-      });
-      queue.splice(0, excess);
-    }
-    cancelFlush ??= timing.after(flushAfterMs, () => void flush());
-  }
-
-  async function flushOnce(): Promise<void> {
-    const bySession = groupBySession(queue);
-    underWay = queue.length;
-    queue = [];
-    while (bySession.length > 0) {
-      const [sessionId, reports] = bySession[0] ?? ['', []];
-      const items = reports.map((queued) => queued.item);
-      if (!(await send(sessionId, items))) break;
-      underWay -= reports.length;
-      bySession.shift();
-    }
-    underWay = 0;
-    const unsent = bySession.flatMap(([, reports]) => reports);
-    isHeldUp = unsent.length > 0;
-    const newer = queue;
-    queue = [];
-    if (unsent.length + newer.length > 0) keep([...unsent, ...newer]);
-    if (dropped > 0) {
-      onDropped(dropped);
-      dropped = 0;
-    }
-  }
-
-  function flush(): Promise<void> {
-    cancelFlush?.();
-    cancelFlush = undefined;
-    flushing ??= flushOnce().finally(() => {
-      flushing = undefined;
-    });
-    return flushing;
-  }
-
-  return {
-    get pending() {
-      return queue.length + underWay;
-    },
-    add(sessionId, item) {
-      keep([{ sessionId, item }]);
-      if (queue.length >= flushAtCount && !isHeldUp) void flush();
-    },
-    flush,
-    async close() {
-      await flushing;
-      await flush();
-      cancelFlush?.();
-    },
-  };
+/**
+ * The id of a report that goes through a queue. The numbers of one prefix rise, and the queue sends those of a session in
+ * their order, one call after another: of a lease, the pool need remember the highest number only.
+ */
+export function nextReportId(): string {
+  lastNumber += 1;
+  return `${idPrefix}.${lastNumber}`;
 }
 
-function groupBySession(queue: readonly QueuedReport[]): [string, QueuedReport[]][] {
-  const groups = new Map<string, QueuedReport[]>();
-  for (const queued of queue) {
-    const group = groups.get(queued.sessionId);
-    if (group) group.push(queued);
-    else groups.set(queued.sessionId, [queued]);
+/**
+ * Reports on their way to the pool: sent in batches, and again with the same ids. While the pool is unreachable it keeps at
+ * most 1,000, dropping successes first.
+ */
+export class ReportQueue {
+  readonly #options: ReportQueueOptions;
+  readonly #lanes = new Map<string, Lane>();
+  #pending = 0;
+  #dropped = 0;
+  /** The last flush found the pool unreachable: only the timer tries again. */
+  #isHeldUp = false;
+  #cancelFlush: (() => void) | undefined;
+  #flushing: Promise<void> | undefined;
+
+  constructor(options: ReportQueueOptions) {
+    this.#options = options;
   }
-  return [...groups];
+
+  /** Waiting or being sent. */
+  get pending(): number {
+    return this.#pending;
+  }
+
+  /** Sends it with others, within a second. */
+  add(sessionId: string, item: ReportItem): void {
+    this.#push(sessionId, { item, result: undefined });
+    if (this.#pending >= flushAtCount && !this.#isHeldUp) void this.flush();
+  }
+
+  /** Sends it now, after those of its session that wait. Undefined when the pool is away: then it is kept. */
+  async send(sessionId: string, item: ReportItem): Promise<ReportResult | undefined> {
+    const queued: Queued = { item, result: undefined };
+    await this.#drain(this.#push(sessionId, queued));
+    return queued.result;
+  }
+
+  /** Sends what is there, once. */
+  flush(): Promise<void> {
+    this.#cancelFlush?.();
+    this.#cancelFlush = undefined;
+    this.#flushing ??= this.#flush();
+    return this.#flushing;
+  }
+
+  /** Sends what is left, once, and stops the clock. */
+  async close(): Promise<void> {
+    await this.#flushing;
+    await this.flush();
+    this.#cancelFlush?.();
+  }
+
+  #push(sessionId: string, queued: Queued): Lane {
+    let lane = this.#lanes.get(sessionId);
+    if (lane === undefined) {
+      lane = { sessionId, items: [], underWay: 0, sending: undefined };
+      this.#lanes.set(sessionId, lane);
+    }
+    lane.items.push(queued);
+    this.#pending += 1;
+    if (this.#pending > maxKept) this.#drop();
+    this.#cancelFlush ??= this.#options.timing.after(flushAfterMs, () => void this.flush());
+    return lane;
+  }
+
+  #drop(): void {
+    for (const isSpared of [({ item }: Queued) => item.outcome !== 'success', () => false]) {
+      for (const lane of this.#lanes.values()) {
+        lane.items = lane.items.filter((queued, index) => {
+          if (this.#pending <= maxKept || index < lane.underWay || isSpared(queued)) return true;
+          this.#pending -= 1;
+          this.#dropped += 1;
+          return false;
+        });
+      }
+    }
+  }
+
+  async #flush(): Promise<void> {
+    this.#isHeldUp = false;
+    for (const lane of [...this.#lanes.values()]) {
+      this.#isHeldUp = !(await this.#drain(lane));
+      if (this.#isHeldUp) break;
+    }
+    this.#flushing = undefined;
+    if (this.#pending > 0)
+      this.#cancelFlush ??= this.#options.timing.after(flushAfterMs, () => void this.flush());
+    if (this.#dropped > 0) this.#options.onDropped(this.#dropped);
+    this.#dropped = 0;
+  }
+
+  /** False when the pool is away. */
+  async #drain(lane: Lane): Promise<boolean> {
+    while (lane.items.length > 0) {
+      lane.sending ??= this.#sendOnce(lane);
+      if (!(await lane.sending)) return false;
+    }
+    this.#lanes.delete(lane.sessionId);
+    return true;
+  }
+
+  async #sendOnce(lane: Lane): Promise<boolean> {
+    const sent = [...lane.items];
+    lane.underWay = sent.length;
+    const results = await this.#options.send(
+      lane.sessionId,
+      sent.map(({ item }) => item),
+    );
+    lane.underWay = 0;
+    lane.sending = undefined;
+    if (results === undefined) return false;
+    lane.items.splice(0, sent.length);
+    this.#pending -= sent.length;
+    sent.forEach((queued, index) => {
+      queued.result = results[index];
+    });
+    return true;
+  }
 }

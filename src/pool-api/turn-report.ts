@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { PoolError } from './errors.ts';
+import { nextReportId } from './report-queue.ts';
 import { type LeasedAccount, type ReportItem, reportItem } from './schema.ts';
 
 /** What a turn did to an account. The id and the time are filled in when absent. */
@@ -24,7 +25,14 @@ export function reportOn(
   now: number,
 ): ReportItem {
   const { id, fence, token_version: version } = account;
-  const report = { ...details, account_id: id, fence, token_version: version, outcome };
+  const report = {
+    ...details,
+    report_id: nextReportId(),
+    account_id: id,
+    fence,
+    token_version: version,
+    outcome,
+  };
   const read = reportItem.safeParse(complete(report, now));
   if (read.success) return read.data;
   const [issue] = read.error.issues;

@@ -9,11 +9,11 @@ import { createAffinity } from '../affinity.ts';
 import type { TurnOutput } from '../attempt.ts';
 import type { ClientTurn } from '../client-turns.ts';
 import { createConversations } from '../conversations.ts';
-import { createLeaseCache } from '../lease-cache.ts';
+import { LeaseCache } from '../lease-cache.ts';
 import { createModelLists } from '../models.ts';
 import { createPoolWatch, type PoolWatch } from '../pool-watch.ts';
 import { ProviderReach } from '../provider-reach.ts';
-import { createReporter } from '../reporter.ts';
+import { Reporter } from '../reporter.ts';
 import { createRoutes } from '../routes.ts';
 import type { TurnDependencies } from '../run-turn.ts';
 import { RunningTurns } from '../running-turns.ts';
@@ -86,8 +86,8 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
   const upstream = await startFakeUpstream();
   const poolWatch = createPoolWatch(pool, clock);
   await poolWatch.look();
-  const leases = createLeaseCache(pool, clock, silentLogger);
-  const reporter = createReporter(pool, clock, silentLogger);
+  const leases = new LeaseCache(pool, clock, silentLogger);
+  const reporter = new Reporter(pool, leases, clock, silentLogger);
   const dispatcher = new Agent({ connections: null, pipelining: 1 });
   const models = createModelLists(leases, clock, silentLogger);
   const routes = createRoutes({

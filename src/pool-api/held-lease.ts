@@ -1,0 +1,132 @@
+import type { HeldSession } from './held-session.ts';
+import type { LeasedAccount } from './schema.ts';
+
+/** A lease and the turns that run on it. All times are monotonic. */
+export interface Lease {
+  readonly session: HeldSession;
+  account: LeasedAccount;
+  /** Until when the bearer is good for a new turn. */
+  freshUntil: number;
+  turns: number;
+  hasServed: boolean;
+  idleSince: number;
+  /** No new turn; given back when its last one ends. */
+  isRetired: boolean;
+  /** False once it was given back or the pool took it. */
+  isHeld: boolean;
+  /** Its owner has changed the account: what it is now is being asked for. */
+  changing: Promise<void> | undefined;
+  /** Before which asking for more slots is in vain. */
+  growAfter: number;
+}
+
+/** What a turn asks of an account. */
+export interface AccountDemand {
+  readonly provider?: string | undefined;
+  /** The upstream model the account must be allowed to use; undefined: any account will do. */
+  readonly model?: string | undefined;
+  readonly prefer?: string | undefined;
+  /**
+   * `hard`, the default: the preferred account is sought at the pool before another one is taken. `soft`: not where it is held
+   * and all its places are taken. `hint`: it is taken only where it is held and has a place.
+   */
+  readonly preference?: 'hard' | 'soft' | 'hint';
+  readonly exclude: ReadonlySet<string>;
+  /** A free account ran out in this turn: no other free one may replace it. */
+  readonly isFreeBarred?: boolean;
+}
+
+export interface LeaseDemand extends AccountDemand {
+  /** Monotonic time until which waiting for a place makes sense. */
+  readonly deadline: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export function newLease(session: HeldSession, account: LeasedAccount, now: number): Lease {
+  return {
+    session,
+    account,
+    freshUntil: 0,
+    turns: 0,
+    hasServed: false,
+    idleSince: now,
+    isRetired: false,
+    isHeld: true,
+    changing: undefined,
+    growAfter: 0,
+  };
+}
+
+export function isLive({ isRetired, session }: Lease, now: number): boolean {
+  return !isRetired && session.isLive(now);
+}
+
+export function isUsable(lease: Lease, now: number): boolean {
+  return isLive(lease, now) && lease.freshUntil > now && lease.changing === undefined;
+}
+
+export function hasPlace({ turns, account }: Lease): boolean {
+  return turns < account.slots;
+}
+
+export function suits({ account }: Lease, demand: AccountDemand): boolean {
+  const { provider, model, exclude, isFreeBarred } = demand;
+  return (
+    (provider === undefined || account.provider === provider) &&
+    !exclude.has(account.id) &&
+    !(isFreeBarred && account.free) &&
+    (model === undefined || account.models === null || account.models.includes(model))
+  );
+}
+
+/** The preferred account is worth a call to the pool. */
+export function isSought({ prefer, preference }: AccountDemand): boolean {
+  return prefer !== undefined && preference !== 'hint';
+}
+
+/** Where a turn's end is noted. */
+export interface LeaseKeeper {
+  end(lease: Lease): void;
+  retire(lease: Lease): void;
+}
+
+/** One turn's right to use an account. */
+export class TurnLease {
+  /** As it was when the turn began; reports speak of this bearer. */
+  readonly account: LeasedAccount;
+  /** No other turn has used it: the pool has just lent the account. */
+  readonly isFirst: boolean;
+  readonly #keeper: LeaseKeeper;
+  readonly #lease: Lease;
+  #isOver = false;
+
+  constructor(keeper: LeaseKeeper, lease: Lease) {
+    this.#keeper = keeper;
+    this.#lease = lease;
+    this.account = lease.account;
+    this.isFirst = !lease.hasServed;
+    lease.turns += 1;
+    lease.hasServed = true;
+  }
+
+  get sessionId(): string {
+    return this.#lease.session.sessionId;
+  }
+
+  /** False once the pool has taken the account back: others may use it now. */
+  get isHeld(): boolean {
+    return this.#lease.isHeld && this.#lease.session.isLive();
+  }
+
+  /** Ends the turn; the account stays lent for the next one. Doing it twice is harmless. */
+  release(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#keeper.end(this.#lease);
+  }
+
+  /** No new turn gets the account through this lease; it goes back when its last turn ends. */
+  retire(): void {
+    this.#keeper.retire(this.#lease);
+  }
+}
