@@ -104,7 +104,7 @@ export async function buildPool(
   const vault = await openVault({
     store,
     ...vaultPlace(config),
-    now: clock.now(),
+    now: store.clock.now(),
     onNotice: (message) => logger.warn(message),
   }).catch(async (error: unknown) => {
     await store.close();
@@ -115,7 +115,7 @@ export async function buildPool(
     vault,
     secrets: config.secrets,
     providers: providers.all,
-    clock,
+    clock: store.clock,
     logger: logger.child({ service: 'pool' }),
     sources: (tools) =>
       openSources(config.sources, tools, { http: createProviderHttp(network.dispatcher), userAgent }),

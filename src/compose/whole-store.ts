@@ -8,7 +8,6 @@ import { closeDataFolder, commandLine, vaultPlace } from './build-pool.ts';
 
 /** Seals all credentials under another master key. Throws when a service holds the store. */
 export async function rotateMasterKey(config: Config, newKeyFile: string | undefined): Promise<Rotation> {
-  const now = systemClock.now();
   const place = vaultPlace(config);
   closeDataFolder(config);
   const { openStore, openVault, rotateKey } = await import('../pool/index.ts');
@@ -20,6 +19,7 @@ export async function rotateMasterKey(config: Config, newKeyFile: string | undef
     if (!(error instanceof DatabaseError) || error.code !== 'database_in_use') throw error;
     throw new Error(`The key is rotated while no service runs. ${error.message}`, { cause: error });
   });
+  const now = store.clock.now();
   try {
     const vault = await openVault({ store, ...place, now });
     return await rotateKey({

@@ -59,8 +59,8 @@ export type ProviderHttp = (request: {
 export interface TokenGrant {
   /** What the provider takes as proof of who calls. */
   readonly bearer: string;
-  /** Milliseconds since 1970. */
-  readonly expiresAt: number;
+  /** How long it lasts from when the answer arrived: whose clock counts is the caller's affair. */
+  readonly lifetimeMs: number;
   /** Absent when the endpoint did not hand out another one: the old one stays good. */
   readonly refreshToken?: string;
   /** Where the token says whose it is. */

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { AppError } from '../core/errors.ts';
-import type { Provider, ProviderAccount, TokenGrant } from '../core/provider.ts';
+import type { Provider, ProviderAccount } from '../core/provider.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import { refusalOf } from '../pool-api/refusal.ts';
 import type { OnRefusal } from '../pool-api/schema.ts';
@@ -19,7 +19,7 @@ export type GivenCredential =
       readonly kind: 'refresh_token';
       readonly refreshToken: string;
       /** What a login has just brought along with it: saves the first refresh. */
-      readonly grant?: Pick<TokenGrant, 'bearer' | 'expiresAt'>;
+      readonly grant?: { readonly bearer: string; readonly expiresAt: number };
     };
 
 export interface AddedAccount {

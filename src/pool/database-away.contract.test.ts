@@ -14,7 +14,7 @@ afterAll(async () => {
 });
 
 it('a pool whose database is away says so in form, waits through a restart, and has forgotten nothing', async () => {
-  const store = await openPostgresStore(database.url('postgres'), Date.now(), { auditsLeases: true });
+  const store = await openPostgresStore(database.url('postgres'), { auditsLeases: true });
   const clock = { ...systemClock, advance: () => {} };
   const { call, add } = await startServer({}, {}, { store, clock });
   await add('wk-1');

@@ -107,7 +107,7 @@ const granted = (change: Partial<TokenGrant> = {}): DevicePoll => ({
   grant: {
     bearer: 'bearer-1',
     refreshToken: 'refresh-1',
-    expiresAt: Date.UTC(2026, 0, 1, 1),
+    lifetimeMs: 3_600_000,
     email: 'me@example.com',
     ...change,
   },

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import { type DeviceLogins, type DevicePoll, TokenError, type TokenGrant } from '../core/provider.ts';
+import { type DeviceLogins, type DevicePoll, TokenError } from '../core/provider.ts';
 import { backoffMs } from '../lib/backoff.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import { type LoginAnswer, newLogin } from '../pool-api/schema.ts';
@@ -23,7 +23,7 @@ export interface Logins {
   stop(): Promise<void>;
 }
 
-type LoginGrant = TokenGrant & { readonly refreshToken: string };
+type LoginGrant = z.infer<typeof grantSchema>;
 type Finish = Pick<LoginRecord, 'status' | 'error' | 'accountId'>;
 
 /** How often other instances' logins are looked for. */
@@ -120,7 +120,9 @@ export function createLogins(context: PoolContext, adding: Adding): Logins {
     switch (answer.result) {
       case 'granted': {
         // Kept before anything else is done: the provider hands it out only once.
-        const grant = vault.seal(record.id, grantField, JSON.stringify(answer.grant));
+        const { lifetimeMs, ...given } = answer.grant;
+        const kept: LoginGrant = { ...given, expiresAt: clock.now() + lifetimeMs };
+        const grant = vault.seal(record.id, grantField, JSON.stringify(kept));
         return logins.replace(mine, {
           ...record,
           deviceCode: null,
@@ -174,9 +176,7 @@ export function createLogins(context: PoolContext, adding: Adding): Logins {
 
   const addAccount = async (granted: StoredLogin): Promise<void> => {
     const { record } = granted;
-    const grant = grantSchema.parse(
-      JSON.parse(vault.open(record.id, grantField, record.grant ?? '')),
-    ) as LoginGrant;
+    const grant = grantSchema.parse(JSON.parse(vault.open(record.id, grantField, record.grant ?? '')));
     const id =
       record.replaces === null ? await insertAccount(record, grant) : await replaceCredential(record, grant);
     await finish(granted, { status: 'approved', accountId: id, error: null });

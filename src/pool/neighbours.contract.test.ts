@@ -21,7 +21,7 @@ async function startNeighbours(): Promise<{
 }> {
   const url = await freshDatabase();
   const start = async (): Promise<PoolService> => {
-    const store = await openPostgresStore(url, Date.now(), { auditsLeases: true });
+    const store = await openPostgresStore(url, { auditsLeases: true });
     const { pool } = await startTestPool({}, { store, clock });
     onTestFinished(() => pool.close());
     return pool;
@@ -93,7 +93,7 @@ describe('two pools on one PostgreSQL database', () => {
 
   it('offer no sandbox account once the other has a real one', async () => {
     const url = await freshDatabase();
-    const open = () => openPostgresStore(url, Date.now(), { auditsLeases: true });
+    const open = () => openPostgresStore(url, { auditsLeases: true });
     const { pool: one } = await startTestPool({ sandbox: true }, { store: await open(), clock });
     const { pool: other } = await startTestPool({}, { store: await open(), clock });
     onTestFinished(async () => {

@@ -113,7 +113,8 @@ export function createRefresher(
   const commit = async (claim: RefreshClaim, grant: TokenGrant, opensAt: number): Promise<RefreshResult> => {
     const { id, provider } = claim.account;
     const { isLastUsable } = claim;
-    const { expiresAt, refreshToken, email } = grant;
+    const { refreshToken, email } = grant;
+    const expiresAt = clock.now() + grant.lifetimeMs;
     const refreshed = {
       bearer: { sealed: vault.seal(id, bearerField, grant.bearer), expiresAt },
       nextRefreshAt: nextRefreshAfter({

@@ -15,7 +15,7 @@ async function instancesOver(folder: string, count: number, maxPoolSize: number)
   await emptyDatabase(url);
   return Promise.all(
     Array.from({ length: count }, async () => {
-      const store = await openPostgresStore(url, 0, { auditsLeases: true, time: 'caller' });
+      const store = await openPostgresStore(url, { auditsLeases: true });
       return startTestPool(
         { minPoolSize: 0, maxPoolSize },
         {

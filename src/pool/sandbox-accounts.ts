@@ -13,7 +13,7 @@ const longestRestMs = 5000;
 /** A store with the built-in accounts, which let a newcomer try the services before owning an account. */
 export async function openSandboxStore(context: Pick<PoolContext, 'vault' | 'clock'>): Promise<Store> {
   const { vault, clock } = context;
-  const store = openMemoryStore(clock.now(), { longestRestMs, auditsLeases: false });
+  const store = openMemoryStore(clock.now(), { clock, longestRestMs, auditsLeases: false });
   for (let number = 1; number <= accountCount; number += 1) {
     const id = `acc_sandbox_${number}`;
     const key = `wk-sandbox-${number}`;

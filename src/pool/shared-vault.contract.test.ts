@@ -11,7 +11,7 @@ const [keyOne, keyTwo] = ['1'.repeat(64), '2'.repeat(64)];
 async function openStores(count: number): Promise<Store[]> {
   const url = await freshDatabase();
   const stores = await Promise.all(
-    Array.from({ length: count }, () => openPostgresStore(url, Date.now(), { auditsLeases: true })),
+    Array.from({ length: count }, () => openPostgresStore(url, { auditsLeases: true })),
   );
   onTestFinished(async () => {
     for (const store of stores) await store.close();

@@ -125,10 +125,9 @@ function createFakeIssuer(clock: TestClock): FakeIssuer {
       if (spent.has(refreshToken)) throw new TokenError('invalid_grant', 'This refresh token was replaced.');
       spent.add(refreshToken);
       const number = issuer.asked.length;
-      const expiresAt = clock.now() + issuer.lifetimeMs;
       return {
         bearer: `bearer-${number}`,
-        expiresAt,
+        lifetimeMs: issuer.lifetimeMs,
         refreshToken: `${refreshToken.split('+')[0]}+${number}`,
       };
     },

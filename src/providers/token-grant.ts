@@ -43,7 +43,7 @@ export function grantOf(parts: {
   const lifetimeMs = lifetimeSeconds === undefined ? lifetimeOf(bearer, now) : lifetimeSeconds * 1_000;
   return {
     bearer,
-    expiresAt: Math.floor(now + Math.min(longestLifetimeMs, Math.max(0, lifetimeMs))),
+    lifetimeMs: Math.floor(Math.min(longestLifetimeMs, Math.max(0, lifetimeMs))),
     ...(refreshToken === undefined ? {} : { refreshToken }),
     ...(claims.email === undefined ? {} : { email: claims.email }),
   };

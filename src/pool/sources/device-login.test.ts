@@ -48,7 +48,7 @@ it('a person is offered one login while the pool is too small, and what he appro
     login: { user_code: 'ABCD-EFGH', verification_uri: 'https://vendor.example/device', status: 'pending' },
   });
   expect(JSON.stringify(await parts.pool.status())).not.toContain('device-1');
-  const grant = { bearer: 'b-1', refreshToken: 'rt-1', expiresAt: parts.clock.now() + 60 * minute };
+  const grant = { bearer: 'b-1', refreshToken: 'rt-1', lifetimeMs: 60 * minute };
   parts.person.answer = { result: 'granted', grant };
   await pass(parts.clock, minute);
   expect((await parts.pool.status()).pool_stats.available).toBe(1);

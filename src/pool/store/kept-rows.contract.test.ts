@@ -49,7 +49,7 @@ it('what callers add to a SQLite store is bounded, and pushes out nothing else',
 it('what callers add to a PostgreSQL store is bounded, and pushes out nothing else', async () => {
   const url = await freshDatabase();
   const db = await openPostgres(url);
-  const store = await openPostgresStore(url, now, { auditsLeases: true, exclusive: false, now: () => now });
+  const store = await openPostgresStore(url, { auditsLeases: true });
   onTestFinished(async () => {
     await store.close();
     await db.close();

@@ -45,7 +45,7 @@ describeModel(
 );
 
 const url = await freshDatabase();
-const openPostgres = (): Promise<Store> => openPostgresStore(url, 0, { auditsLeases: true, time: 'caller' });
+const openPostgres = (): Promise<Store> => openPostgresStore(url, { auditsLeases: true });
 describeModel(
   'a PostgreSQL store',
   {

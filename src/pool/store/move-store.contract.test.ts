@@ -88,7 +88,7 @@ it('moves a whole pool to PostgreSQL, which answers as SQLite did and goes on fr
   expect(moved).toMatchObject({ accounts: 4, sessions: 2, leases: 2, refreshes: 1, reports_seen: 1 });
   expect(digest(path)).toBe(before);
 
-  const store = await openPostgresStore(url, now, { auditsLeases: true, time: 'caller' });
+  const store = await openPostgresStore(url, { auditsLeases: true });
   onTestFinished(() => store.close());
   expect((await store.accounts(now, { limit: 100 })).accounts).toEqual(answers.accounts);
   expect(await store.stats(now)).toEqual(answers.stats);

@@ -2,8 +2,9 @@ import { Worker } from 'node:worker_threads';
 import { DatabaseError } from '../../db/errors.ts';
 import { thisCommand } from '../../db/holder.ts';
 import { connectVerbs } from '../../db/verbs.ts';
-import type { Clock } from '../../lib/clock.ts';
+import { type Clock, systemClock } from '../../lib/clock.ts';
 import { openSqliteStore, type SyncStore } from './sqlite.ts';
+import type { StoreOptions } from './standing-change.ts';
 import type { Store, StoreVerbs } from './store.ts';
 
 export interface OpenStoreOptions {
@@ -31,16 +32,18 @@ export async function openStore(databaseUrl: string, options: OpenStoreOptions):
   if (isPostgresUrl(databaseUrl)) {
     // Loaded only where it is used: it is half the size of the pool.
     const { openPostgresStore } = await import('./postgres.ts');
-    return openPostgresStore(databaseUrl, options.clock.now(), {
+    return openPostgresStore(databaseUrl, {
       auditsLeases: true,
       exclusive: options.exclusive === true,
-      now: options.clock.now,
+      clock: options.clock,
       ...(onTrouble && { onTrouble }),
       ...(onBack && { onBack }),
     });
   }
   const path = sqlitePath(databaseUrl);
-  if (path === ':memory:') return openMemoryStore(options.clock.now(), { auditsLeases: true });
+  if (path === ':memory:') {
+    return openMemoryStore(options.clock.now(), { clock: options.clock, auditsLeases: true });
+  }
   // Sources run as .ts, the built package as .js, and tsc rewrites no URLs.
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   const worker = new Worker(new URL(`./sqlite-worker.${extension}`, import.meta.url), {
@@ -48,30 +51,31 @@ export async function openStore(databaseUrl: string, options: OpenStoreOptions):
     // Each verb makes little garbage; without a bound V8 keeps several times as much memory for it.
     resourceLimits: { maxYoungGenerationSizeMb: 4 },
   });
-  return alone(await connectVerbs<SyncStore>(worker, options.onLost));
+  return alone(await connectVerbs<SyncStore>(worker, options.onLost), options.clock);
 }
 
 /** A store in this thread's memory: small, quick, gone with the process. */
 export function openMemoryStore(
   now: number,
-  options: { readonly longestRestMs?: number; readonly auditsLeases: boolean },
+  { clock = systemClock, ...options }: StoreOptions & { readonly clock?: Clock },
 ): Store {
-  return onThisThread(openSqliteStore(':memory:', now, options));
+  return onThisThread(openSqliteStore(':memory:', now, options), clock);
 }
 
 /** The synchronous verbs behind the asynchronous face. */
-function onThisThread(verbs: SyncStore): Store {
+function onThisThread(verbs: SyncStore, clock: Clock): Store {
   const entries = Object.entries(verbs).map(([name, run]) => [
     name,
     async (...values: unknown[]) => (run as (...given: unknown[]) => unknown)(...values),
   ]);
-  return alone(Object.fromEntries(entries) as StoreVerbs);
+  return alone(Object.fromEntries(entries) as StoreVerbs, clock);
 }
 
 /** A database of one process: there is nobody to hear from. */
-function alone(verbs: StoreVerbs): Store {
+function alone(verbs: StoreVerbs, clock: Clock): Store {
   return {
     ...verbs,
+    clock,
     isShared: false,
     isReachable: true,
     holders: async () => [],

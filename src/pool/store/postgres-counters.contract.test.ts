@@ -6,16 +6,16 @@ import { freshDatabase } from './testing/postgres-database.ts';
 
 it('the counts of connections that are gone are gathered, and none is lost', async () => {
   const url = await freshDatabase();
-  const options = { auditsLeases: true, time: 'caller' } as const;
+  const options = { auditsLeases: true } as const;
   for (let round = 0; round < 3; round += 1) {
-    const store = await openPostgresStore(url, 0, options);
+    const store = await openPostgresStore(url, options);
     await store.addAccount(0, testAccount(`acc_${round}`), 'test');
     await store.ensureLeases(0, testDemand(`s_${round}`));
     await store.close();
   }
   const db = await openPostgres(url);
   onTestFinished(() => db.close());
-  const store = await openPostgresStore(url, 0, options);
+  const store = await openPostgresStore(url, options);
   onTestFinished(() => store.close());
   const before = await store.stats(0);
   expect(before).toMatchObject({ total: 3, inUse: 3, available: 0, sessions: 3, unmetered: 3 });

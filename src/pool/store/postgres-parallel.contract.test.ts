@@ -205,9 +205,7 @@ describe(`${instances} instances with ${callers} callers each on one PostgreSQL 
         const auditor = open[0] ?? (await openPostgres(url, { connections: 1 }));
         open[0] = auditor;
         const stores = await Promise.all(
-          Array.from({ length: instances }, () =>
-            openPostgresStore(url, start, { auditsLeases: true, time: 'caller' }),
-          ),
+          Array.from({ length: instances }, () => openPostgresStore(url, { auditsLeases: true })),
         );
         try {
           for (const id of accountIds) {
@@ -257,9 +255,7 @@ describe(`${instances} instances with ${callers} callers each on one PostgreSQL 
   it('lend each of 40 accounts to one of 120 callers, and refuse the rest', async () => {
     await emptyDatabase(url);
     const stores = await Promise.all(
-      Array.from({ length: instances }, () =>
-        openPostgresStore(url, start, { auditsLeases: true, time: 'caller' }),
-      ),
+      Array.from({ length: instances }, () => openPostgresStore(url, { auditsLeases: true })),
     );
     try {
       for (let number = 0; number < 40; number += 1) {
@@ -281,7 +277,7 @@ describe(`${instances} instances with ${callers} callers each on one PostgreSQL 
   it('make a session anew that another made and let lapse at the same moment, with none of its leases', async () => {
     await emptyDatabase(url);
     const [one, other] = (await Promise.all(
-      Array.from({ length: 2 }, () => openPostgresStore(url, start, { auditsLeases: true, time: 'caller' })),
+      Array.from({ length: 2 }, () => openPostgresStore(url, { auditsLeases: true })),
     )) as [Store, Store];
     const db = await openPostgres(url, { connections: 1 });
     try {
@@ -308,9 +304,7 @@ describe(`${instances} instances with ${callers} callers each on one PostgreSQL 
   it('hand out each due quota check, and find each interrupted refresh, once among them', async () => {
     await emptyDatabase(url);
     const stores = await Promise.all(
-      Array.from({ length: instances }, () =>
-        openPostgresStore(url, start, { auditsLeases: true, time: 'caller' }),
-      ),
+      Array.from({ length: instances }, () => openPostgresStore(url, { auditsLeases: true })),
     );
     const [first] = stores as [Store];
     try {

@@ -1,68 +1,50 @@
-import { describe, expect, it } from 'vitest';
+import { expect, it, onTestFinished } from 'vitest';
+import { systemClock } from '../../lib/clock.ts';
 import { testAccount, testDemand } from '../testing.ts';
-import { openMemoryStore } from './open-store.ts';
-import { inDatabaseTime } from './postgres-time.ts';
-import { describeModel } from './store.contract.model.ts';
-import { describeRefreshes } from './store.contract.refresh.ts';
-import { describeStore } from './store.contract.ts';
+import { openPostgresStore } from './postgres.ts';
 import type { Store } from './store.ts';
+import { freshDatabase } from './testing/postgres-database.ts';
 
-const start = Date.UTC(2026, 0, 1);
 const minute = 60_000;
 
-/** As an instance sees the store whose clock is `offset` behind the database's. */
-function seenFrom(store: Store, offset: number): Store {
-  return { ...store, ...inDatabaseTime(store, () => offset) };
+/** On a machine whose clock is that far off. */
+async function openSkewed(url: string, aheadMs: number): Promise<Store> {
+  const clock = { ...systemClock, now: () => Date.now() + aheadMs };
+  const store = await openPostgresStore(url, { auditsLeases: true, clock });
+  onTestFinished(() => store.close());
+  return store;
 }
 
-// Whatever goes in comes out as the caller knows it, so that a clock that is wrong changes nothing for one instance.
-const openSkewed = async (): Promise<Store> =>
-  seenFrom(openMemoryStore(start, { auditsLeases: true }), 7 * minute);
-for (const describeContract of [describeStore, describeRefreshes]) {
-  describeContract('a store in another time than its caller’s', openSkewed);
-}
-describeModel(
-  'a store in another time than its caller’s',
-  { open: openSkewed, reopen: async (store) => store },
-  30,
-);
+it('instances whose clocks differ agree on when a session and the hour between two refreshes are over', async () => {
+  const url = await freshDatabase();
+  const slow = await openSkewed(url, -10 * minute);
+  const fast = await openSkewed(url, 10 * minute);
+  // Both show the server's time, which is this machine's here.
+  for (const { clock } of [slow, fast]) expect(Math.abs(clock.now() - Date.now())).toBeLessThan(2_000);
 
-describe('instances whose clocks differ', () => {
-  it('agree on when a session and the hour between two refreshes are over', async () => {
-    const database = openMemoryStore(start, { auditsLeases: true });
-    const slow = seenFrom(database, 10 * minute);
-    const fast = seenFrom(database, -10 * minute);
-    const slowNow = start - 10 * minute;
-    const fastNow = start + 10 * minute;
-    const token = { credentialKind: 'refresh_token' as const, nextRefreshAt: slowNow };
-    const bearer = { sealed: 'b', expiresAt: slowNow + 180 * minute };
-    await slow.addAccount(slowNow, testAccount('acc', { ...token, bearer }), 'test');
-    const lent = await slow.ensureLeases(slowNow, testDemand('s', { ttlMs: minute }));
-    expect(lent).toMatchObject({ result: 'granted', expiresAt: slowNow + minute });
-    expect((await fast.stats(fastNow + minute - 1)).sessions).toBe(1);
-    expect((await fast.stats(fastNow + minute)).sessions).toBe(0);
+  const now = slow.clock.now();
+  const token = { credentialKind: 'refresh_token' as const, nextRefreshAt: now };
+  const bearer = { sealed: 'b', expiresAt: now + 180 * minute };
+  await slow.addAccount(now, testAccount('acc', { ...token, bearer }), 'test');
+  const lent = await slow.ensureLeases(slow.clock.now(), testDemand('s', { ttlMs: 5 * minute }));
+  expect(lent.result).toBe('granted');
+  expect((await fast.stats(fast.clock.now())).sessions).toBe(1);
 
-    const demand = {
-      accountId: 'acc',
-      minIntervalMs: 60 * minute,
-      limitMs: minute,
-      force: false,
-      actor: 'test',
-    };
-    const claim = await fast.claimRefresh(fastNow, { ...demand, instance: 'fast' });
-    if (claim.result !== 'claimed') throw new Error(claim.result);
-    expect(claim.intentAt).toBe(fastNow);
-    await fast.commitRefresh(fastNow, claim.refreshId, {
-      bearer: { sealed: 'c', expiresAt: fastNow + 120 * minute },
-      nextRefreshAt: fastNow + 60 * minute,
-    });
-    expect(await slow.claimRefresh(slowNow + 59 * minute, { ...demand, instance: 'slow' })).toMatchObject({
-      result: 'too_early',
-      nextAt: slowNow + 60 * minute,
-    });
-    const seen = await slow.account(slowNow, 'acc');
-    expect(seen?.bearer?.expiresAt).toBe(slowNow + 120 * minute);
-    expect(seen?.nextRefreshAt).toBe(slowNow + 60 * minute);
-    await database.close();
+  const demand = {
+    accountId: 'acc',
+    minIntervalMs: 60 * minute,
+    limitMs: minute,
+    force: false,
+    actor: 'test',
+  };
+  const claim = await fast.claimRefresh(fast.clock.now(), { ...demand, instance: 'fast' });
+  if (claim.result !== 'claimed') throw new Error(claim.result);
+  await fast.commitRefresh(fast.clock.now(), claim.refreshId, {
+    bearer: { sealed: 'c', expiresAt: fast.clock.now() + 120 * minute },
+    nextRefreshAt: fast.clock.now() + 60 * minute,
   });
+  const early = await slow.claimRefresh(slow.clock.now(), { ...demand, instance: 'slow' });
+  if (early.result !== 'too_early') throw new Error(early.result);
+  expect(Math.abs(early.nextAt - slow.clock.now() - 60 * minute)).toBeLessThan(5_000);
+  expect((await fast.stats(fast.clock.now() + 6 * minute)).sessions).toBe(0);
 });

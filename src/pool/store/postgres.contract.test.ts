@@ -8,6 +8,6 @@ const url = await freshDatabase();
 for (const describeContract of [describeStore, describeRefreshes]) {
   describeContract('a PostgreSQL store', async () => {
     await emptyDatabase(url);
-    return openPostgresStore(url, 0, { auditsLeases: true, time: 'caller' });
+    return openPostgresStore(url, { auditsLeases: true });
   });
 }

@@ -1,5 +1,7 @@
+import { openDatabaseClock } from '../../db/database-clock.ts';
 import { openPostgres, type Postgres } from '../../db/postgres.ts';
 import { migratePostgres } from '../../db/postgres-migrate.ts';
+import { type Clock, systemClock } from '../../lib/clock.ts';
 import { type ChangeLog, createChangeLog } from './changes.ts';
 import { postgresMigrations } from './migrations-postgres/index.ts';
 import {
@@ -35,19 +37,12 @@ import {
 import { claimQuotaChecks, recordQuota, report } from './postgres-reports.ts';
 import { sessions } from './postgres-sessions.ts';
 import { stats } from './postgres-standings.ts';
-import { openDatabaseTime } from './postgres-time.ts';
 import { isDueQuery, reapSome, startWork, type Work, writeAudit } from './postgres-work.ts';
 import type { StoreOptions } from './standing-change.ts';
 import type { Changes, Store, StoreVerbs } from './store.ts';
 
 export interface PostgresStoreOptions extends StoreOptions {
-  /**
-   * With several instances time is the database's: the store puts it in place of the caller's, and answers in the
-   * caller's. `caller` takes the caller's as it is, for tests.
-   */
-  readonly time?: 'database' | 'caller';
-  /** The caller's clock, as far as it is not this machine's. */
-  readonly now?: () => number;
+  readonly clock?: Clock;
   /** The database for this process alone. */
   readonly exclusive?: boolean;
   /** What went wrong between calls. */
@@ -64,24 +59,20 @@ const mostReaps = 1000;
  */
 export const planning = { enable_seqscan: 'off', jit: 'off' };
 
-/** Opens the store of a `postgres://` URL and migrates it. Throws DatabaseError. */
-export async function openPostgresStore(
-  url: string,
-  now: number,
-  options: PostgresStoreOptions,
-): Promise<Store> {
-  const { onTrouble = () => {}, onBack = () => {} } = options;
+/** Opens the store of a `postgres://` URL and migrates it. Its clock is the database's. Throws DatabaseError. */
+export async function openPostgresStore(url: string, options: PostgresStoreOptions): Promise<Store> {
+  const { onTrouble = () => {}, onBack = () => {}, clock: machine = systemClock } = options;
   const db = await openPostgres(url, { onTrouble, onBack, settings: planning });
   try {
-    await migratePostgres(db, postgresMigrations, now);
+    await migratePostgres(db, postgresMigrations, machine.now());
     const news = await openNews(db, onTrouble, options.exclusive === true ? 'exclusive' : 'shared');
     const tellChanges = (changes: Changes): void => {
       if (isWorthTelling(changes)) void news.tell({ type: 'changes', changes });
     };
-    const verbs = postgresVerbs(db, options, tellChanges);
-    const time = options.time === 'caller' ? undefined : await openDatabaseTime(db, verbs, options.now);
+    const clock = await openDatabaseClock(db.reading, machine);
     return {
-      ...(time?.verbs ?? verbs),
+      ...postgresVerbs(db, options, tellChanges),
+      clock,
       isShared: true,
       holders: db.holders,
       get isReachable() {
@@ -90,7 +81,7 @@ export async function openPostgresStore(
       listen: news.listen,
       tell: news.tell,
       async close() {
-        time?.close();
+        clock.close();
         await news.close();
         await db.close();
       },

@@ -1,10 +1,11 @@
 import type { TokenFailure } from '../../core/provider.ts';
+import type { Clock } from '../../lib/clock.ts';
 import type { AccountState, Shortage } from '../../pool-api/schema.ts';
 import type { QuotaCause, QuotaFinding } from '../account-state.ts';
 import type { OutcomeSignal, Standing } from '../standing.ts';
 import type { KindCount } from './kinds.ts';
 
-/** Times are milliseconds since 1970. `now` comes from the caller, so that a store may put its own time in place. */
+/** Times are milliseconds since 1970 by `Store.clock`. `now` comes from the caller, who reads that clock. */
 
 export interface StoredQuota {
   readonly isUnlimited: boolean;
@@ -547,6 +548,8 @@ export interface StoreVerbs {
 }
 
 export interface Store extends StoreVerbs {
+  /** The time of everything in it: the database server's where several processes may share it, else the machine's. */
+  readonly clock: Clock;
   /** Several processes may work on it at once. */
   readonly isShared: boolean;
   /** False while its server does not answer. */

@@ -49,7 +49,7 @@ describe('a refresh', () => {
     expect(await tokens.refresh(secret)).toEqual({
       bearer: answered,
       refreshToken: 'rt-2',
-      expiresAt: now + 60_000,
+      lifetimeMs: 60_000,
     });
     expect(asked[0]).toMatchObject({
       path: '/token',
@@ -90,7 +90,7 @@ describe('a refresh', () => {
   ];
   it.each(odd)('loses no token to an answer %s', async (_name, answer, more) => {
     const { tokens } = await corpAt(answer);
-    expect(await tokens.refresh(secret)).toEqual({ bearer: 'b', expiresAt: now + 5_000, ...more });
+    expect(await tokens.refresh(secret)).toEqual({ bearer: 'b', lifetimeMs: 5_000, ...more });
   });
 
   it.each([
@@ -181,7 +181,7 @@ describe('a device login', () => {
 
   it('ends with a grant, or says that the scope brings no refresh token', async () => {
     const { logins, asked } = await corpAt([200, good]);
-    const grant = { bearer: answered, refreshToken: 'rt-2', expiresAt: now + 60_000 };
+    const grant = { bearer: answered, refreshToken: 'rt-2', lifetimeMs: 60_000 };
     expect(await logins.poll('dc')).toEqual({ result: 'granted', grant });
     expect(asked[0]?.form).toMatchObject({ device_code: 'dc', client_id: 'client' });
     const { logins: without } = await corpAt([200, { access_token: 'b', token_type: 'bearer' }]);

@@ -4,7 +4,7 @@ import { type FormAnswer, startFormServer } from '../testing/form-server.ts';
 import { testTokenHttp } from '../testing/test-http.ts';
 import { createWarpDeviceLogins } from './device-login.ts';
 
-const grant: TokenGrant = { bearer: 'b', refreshToken: 'r', expiresAt: 1 };
+const grant: TokenGrant = { bearer: 'b', refreshToken: 'r', lifetimeMs: 1 };
 const started = { device_code: 'dc', user_code: 'AB-CD', verification_uri: 'https://warp.example/device' };
 
 async function loginsAt(answer: FormAnswer, exchange: () => Promise<TokenGrant> = async () => grant) {
@@ -101,7 +101,7 @@ describe('a device login at Warp', () => {
 
   it.each([
     ['fails', async () => Promise.reject(new TokenError('unknown', 'It broke off.'))],
-    ['brings no refresh token', async () => ({ bearer: 'b', expiresAt: 1 })],
+    ['brings no refresh token', async () => ({ bearer: 'b', lifetimeMs: 1 })],
   ])('says what to do when the login is approved and the exchange %s', async (_name, exchange) => {
     const { poll } = await loginsAt([200, { access_token: 'custom' }], exchange);
     const error = await poll('dc').catch((reason: unknown) => reason);
