@@ -3,13 +3,14 @@ import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { Client } from 'pg';
 import { openSqlite } from '../src/db/sqlite.ts';
+import { SqliteDatabase } from '../src/db/sqlite-database.ts';
 import { systemClock } from '../src/lib/clock.ts';
 import { freshStanding } from '../src/pool/account-state.ts';
+import { addAccount } from '../src/pool/store/accounts.ts';
 import { migrations } from '../src/pool/store/migrations/index.ts';
 import { openStore } from '../src/pool/store/open-store.ts';
-import { addAccount } from '../src/pool/store/sqlite-accounts.ts';
-import { startWork } from '../src/pool/store/sqlite-work.ts';
 import type { LeaseDemand, NewStoredAccount, Store } from '../src/pool/store/store.ts';
+import { startTransaction } from '../src/pool/store/transaction.ts';
 import { median, quantile, ratios, type Spread } from './figures.ts';
 
 export interface StoreFigures {
@@ -110,17 +111,18 @@ export function fillSqlite(folder: string): Fill {
   return async (accounts) => {
     const path = join(folder, `accounts-${accounts}.db`);
     const now = systemClock.now();
-    const database = openSqlite(path, migrations, now);
+    const database = new SqliteDatabase(openSqlite(path, migrations, now));
     try {
       for (let start = 0; start < accounts; start += 1_000) {
-        database.transaction(() => {
-          const work = startWork(database, now, { auditsLeases: true });
+        await database.transaction(async (queries) => {
+          const tx = startTransaction(queries, now, { auditsLeases: true, isShared: false });
           const end = Math.min(accounts, start + 1_000);
-          for (let number = start; number < end; number += 1) addAccount(work, newAccount(number), 'bench');
+          for (let number = start; number < end; number += 1)
+            await addAccount(tx, newAccount(number), 'bench');
         });
       }
     } finally {
-      database.close();
+      await database.close();
     }
     return `sqlite:${path}`;
   };

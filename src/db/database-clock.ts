@@ -1,5 +1,5 @@
 import type { Clock } from '../lib/clock.ts';
-import type { Queries } from './postgres.ts';
+import type { Queries } from './database.ts';
 
 /** A clock that shows a database server's time, so that all who use the database agree on what has expired. */
 export interface DatabaseClock extends Clock {

@@ -20,3 +20,8 @@ export class DatabaseError extends Error {
     this.code = code;
   }
 }
+
+/** Thrown by the task of a transaction that wants to be run again from its start. */
+export class TryAgain extends Error {
+  override readonly name = 'TryAgain';
+}

@@ -1,10 +1,5 @@
 import { errorCode, errorMessage } from '../lib/errors.ts';
-import { DatabaseError } from './errors.ts';
-
-/** Thrown by the task of a transaction that wants to be run again from its start. */
-export class TryAgain extends Error {
-  override readonly name = 'TryAgain';
-}
+import { DatabaseError, TryAgain } from './errors.ts';
 
 const rolledBackForAnother = new Set(['40001', '40P01']);
 /** The statement was planned for a schema that another release has changed since; a new connection plans anew. */

@@ -2,8 +2,9 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { TryAgain } from './errors.ts';
 import type { Migration } from './migrate.ts';
-import { openPostgres, type Postgres, type PostgresOptions, TryAgain } from './postgres.ts';
+import { openPostgres, type Postgres, type PostgresOptions } from './postgres.ts';
 import { migratePostgres } from './postgres-migrate.ts';
 import { type PostgresServer, startPostgresServer } from './testing/postgres-server.ts';
 

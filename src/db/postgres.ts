@@ -4,6 +4,7 @@ import { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { backoffMs } from '../lib/backoff.ts';
+import type { Database, Queries, Value } from './database.ts';
 import { DatabaseError } from './errors.ts';
 import {
   cannotOpen,
@@ -21,22 +22,7 @@ import {
 import { heldNumber, holdersQuery, type Listening, listen } from './postgres-listen.ts';
 import { ServerReach } from './server-reach.ts';
 
-export { codeOf, TryAgain } from './postgres-errors.ts';
-
-export type PostgresValue =
-  | string
-  | number
-  | boolean
-  | null
-  | Uint8Array
-  | readonly (string | number | null)[];
-
-/** Statements are prepared once for each connection; int8 comes as number, json as text. */
-export interface Queries {
-  all<Row>(sql: string, ...values: PostgresValue[]): Promise<Row[]>;
-  get<Row>(sql: string, ...values: PostgresValue[]): Promise<Row | undefined>;
-  /** Answers the number of rows changed. */
-  run(sql: string, ...values: PostgresValue[]): Promise<number>;
+export interface PostgresQueries extends Queries {
   /** Several statements without values, one after the other. For those that may take long; see `statement_timeout`. */
   script(sql: string): Promise<void>;
 }
@@ -46,16 +32,16 @@ export interface Queries {
  * rejects with DatabaseError `database_unreachable`. While the server is known to be away it rejects immediately.
  * What may have been committed is never sent twice.
  */
-export interface Postgres {
+export interface Postgres extends Database {
   /** One statement that changes nothing: sent again when its connection was lost. */
-  readonly reading: Queries;
+  readonly reading: PostgresQueries;
   /** One statement, a transaction of its own: sent again only when it surely had no effect. */
-  readonly writing: Queries;
+  readonly writing: PostgresQueries;
   /**
    * Runs `task` in one transaction (read committed). Run again from its start after a deadlock, a TryAgain, or a
    * connection lost before the commit was sent: it must do nothing but query.
    */
-  transaction<T>(task: (queries: Queries) => Promise<T>): Promise<T>;
+  transaction<T>(task: (queries: PostgresQueries) => Promise<T>): Promise<T>;
   /**
    * A connection of its own that hears a channel and is made anew when lost; `onGap` after news may have been missed.
    * It also holds the database's lock, with others or alone: throws DatabaseError `database_in_use` when it cannot.
@@ -212,7 +198,7 @@ export async function openPostgres(url: string, options: PostgresOptions = {}): 
     }
   };
 
-  const single = (isSafe: boolean): Queries =>
+  const single = (isSafe: boolean): PostgresQueries =>
     queriesOver((query) =>
       withClient((client, sent) => {
         sent.isSent = true;
@@ -242,6 +228,7 @@ export async function openPostgres(url: string, options: PostgresOptions = {}): 
   }
 
   return {
+    isShared: true,
     place,
     async holders() {
       const rows = await single(true).all<{ holder: string }>(holdersQuery, heldNumber);
@@ -289,12 +276,11 @@ function closed(): Error {
   return new Error('it is closed here');
 }
 
-function queriesOver(send: (query: pg.QueryConfig) => Promise<pg.QueryResult>): Queries {
-  const ask = (sql: string, values: PostgresValue[]) => send(statement(sql, values));
+function queriesOver(send: (query: pg.QueryConfig) => Promise<pg.QueryResult>): PostgresQueries {
+  const ask = (sql: string, values: Value[]) => send(statement(sql, values));
   return {
-    all: async <Row>(sql: string, ...values: PostgresValue[]) => (await ask(sql, values)).rows as Row[],
-    get: async <Row>(sql: string, ...values: PostgresValue[]) =>
-      (await ask(sql, values)).rows[0] as Row | undefined,
+    all: async <Row>(sql: string, ...values: Value[]) => (await ask(sql, values)).rows as Row[],
+    get: async <Row>(sql: string, ...values: Value[]) => (await ask(sql, values)).rows[0] as Row | undefined,
     run: async (sql, ...values) => (await ask(sql, values)).rowCount ?? 0,
     script: async (sql) => void (await send({ text: sql, query_timeout: scriptLimitMs } as pg.QueryConfig)),
   };
@@ -304,7 +290,7 @@ const names = new Map<string, string>();
 const mostNames = 500;
 
 /** A name lets each connection prepare the statement once; the same text has the same name in every process. */
-function statement(sql: string, values: PostgresValue[]): pg.QueryConfig {
+function statement(sql: string, values: Value[]): pg.QueryConfig {
   let name = names.get(sql);
   if (name === undefined && names.size < mostNames) {
     name = createHash('sha256').update(sql).digest('base64url').slice(0, 22);

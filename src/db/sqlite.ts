@@ -35,7 +35,15 @@ export interface Sqlite {
    * `durable` waits for the disk, so that a power cut cannot take the commit back.
    */
   transaction<T>(task: () => T, options?: { readonly durable?: boolean }): T;
+  /** The same for a task that is not over when it returns. Nothing else may be done meanwhile. */
+  begin(options?: { readonly durable?: boolean }): OpenTransaction;
   close(): void;
+}
+
+export interface OpenTransaction {
+  commit(): void;
+  /** Also after a commit that failed. Answers the error to throw. */
+  rollBack(error: unknown): unknown;
 }
 
 export interface OpenSqliteOptions {
@@ -77,6 +85,34 @@ export function openSqlite(
     return statement;
   };
 
+  const begin: Sqlite['begin'] = (options) => {
+    const isDurable = options?.durable === true && !isMemory;
+    if (isDurable && fileAt(path) !== file) throw removed(path);
+    if (isDurable) database.exec('PRAGMA synchronous = FULL');
+    const end = (): void => {
+      if (isDurable) database.exec('PRAGMA synchronous = NORMAL');
+    };
+    const rollBack = (error: unknown): unknown => {
+      if (database.isTransaction) database.exec('ROLLBACK');
+      end();
+      if (!isStorageFault(error)) return error;
+      makeRoomInLog(database);
+      return unusable(path, error);
+    };
+    try {
+      database.exec('BEGIN IMMEDIATE');
+    } catch (error) {
+      throw rollBack(error);
+    }
+    return {
+      commit() {
+        database.exec('COMMIT');
+        end();
+      },
+      rollBack,
+    };
+  };
+
   return {
     get: <Row>(sql: string, ...values: SQLInputValue[]) => prepared(sql).get(...values) as Row | undefined,
     all: <Row>(sql: string, ...values: SQLInputValue[]) => prepared(sql).all(...values) as Row[],
@@ -90,23 +126,16 @@ export function openSqlite(
       }
     },
     transaction(task, options) {
-      const isDurable = options?.durable === true && !isMemory;
-      if (isDurable && fileAt(path) !== file) throw removed(path);
-      if (isDurable) database.exec('PRAGMA synchronous = FULL');
+      const open = begin(options);
       try {
-        database.exec('BEGIN IMMEDIATE');
         const result = task();
-        database.exec('COMMIT');
+        open.commit();
         return result;
       } catch (error) {
-        if (database.isTransaction) database.exec('ROLLBACK');
-        if (!isStorageFault(error)) throw error;
-        makeRoomInLog(database);
-        throw unusable(path, error);
-      } finally {
-        if (isDurable) database.exec('PRAGMA synchronous = NORMAL');
+        throw open.rollBack(error);
       }
     },
+    begin,
     close() {
       database.close();
       if (!isMemory) removeHolder(path);

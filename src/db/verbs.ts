@@ -2,13 +2,13 @@ import { parentPort, type Worker } from 'node:worker_threads';
 import { errorCode, errorMessage } from '../lib/errors.ts';
 import { DatabaseError, type DatabaseErrorCode } from './errors.ts';
 
-/** An object whose members are synchronous functions over plain data. */
-export type Verbs = Record<string, (...values: never[]) => unknown>;
+/** An object whose members are functions over plain data. */
+type Verbs = Record<string, (...values: never[]) => unknown>;
 
 /** The same object as seen from another thread. */
 export type RemoteVerbs<V> = {
   readonly [Name in keyof V]: V[Name] extends (...values: infer Values) => infer Answer
-    ? (...values: Values) => Promise<Answer>
+    ? (...values: Values) => Promise<Awaited<Answer>>
     : never;
 };
 
@@ -30,23 +30,23 @@ type Reply =
   | { readonly id: number; readonly fault: Fault };
 
 /** Inside a worker thread: opens the object and serves its verbs, one message each, in the order they came. */
-export function serveVerbs(open: () => Verbs): void {
+export function serveVerbs(open: () => object): void {
   const port = parentPort;
   if (port === null) throw new Error('serveVerbs runs in a worker thread');
   const reply = (message: Reply): void => port.postMessage(message);
   let verbs: Verbs;
   try {
-    verbs = open();
+    verbs = open() as Verbs;
   } catch (error) {
     reply({ id: 'failed', fault: faultOf(error) });
     port.close();
     return;
   }
-  port.on('message', ({ id, verb, values }: Call) => {
+  port.on('message', async ({ id, verb, values }: Call) => {
     try {
       const run = verbs[verb];
       if (run === undefined) throw new Error(`no such verb: ${verb}`);
-      reply({ id, answer: run(...(values as never[])) });
+      reply({ id, answer: await run(...(values as never[])) });
     } catch (error) {
       reply({ id, fault: faultOf(error) });
     }

@@ -9,7 +9,7 @@ import { bearerField, hasBearer, type PoolContext, providerAccountOf } from './p
 import { presentStanding } from './present.ts';
 import { nextRefreshAfter } from './refresh-times.ts';
 import { removeFromPool } from './removal.ts';
-import { quotaFrom } from './store/quota-row.ts';
+import { quotaFrom } from './store/quota.ts';
 import type { AccountSettings, NewStoredAccount, StandingChange, StoredAccount } from './store/store.ts';
 
 /** What an account is known by at its provider. */

@@ -4,6 +4,7 @@ import type { ChangedAccount, Changes } from './store.ts';
 export interface ChangeLog {
   changed(account: ChangedAccount): void;
   freed(): void;
+  add(changes: Changes): void;
   changes(): Changes;
 }
 
@@ -18,6 +19,10 @@ export function createChangeLog(earlier?: Changes): ChangeLog {
     },
     freed() {
       hasFreed = true;
+    },
+    add(changes) {
+      for (const account of changes.accounts) accounts.set(account.id, account);
+      hasFreed ||= changes.hasFreed;
     },
     changes: () => ({ accounts: [...accounts.values()], hasFreed }),
   };

@@ -6,17 +6,20 @@ const [path = '', round = ''] = process.argv.slice(2);
 const store = openSqliteStore(path, Date.now(), { auditsLeases: true });
 const added: string[] = [];
 
-function work(step: number): void {
+async function work(step: number): Promise<void> {
   const id = `acc_${round}_${step}`;
   if (step % 3 === 0) {
-    store.addAccount(Date.now(), testAccount(id), 'test');
+    await store.addAccount(Date.now(), testAccount(id), 'test');
     added.push(id);
     process.send?.(added);
   }
-  store.ensureLeases(Date.now(), testDemand(`session-${round}-${step}`, { exclusive: false, slots: 3 }));
+  await store.ensureLeases(
+    Date.now(),
+    testDemand(`session-${round}-${step}`, { exclusive: false, slots: 3 }),
+  );
   if (step % 2 === 0) {
-    store.release(Date.now(), { sessionId: `session-${round}-${step - 1}`, keyId: null, leases: null });
+    await store.release(Date.now(), { sessionId: `session-${round}-${step - 1}`, keyId: null, leases: null });
   }
-  setImmediate(work, step + 1);
+  setImmediate(() => void work(step + 1));
 }
-work(0);
+void work(0);

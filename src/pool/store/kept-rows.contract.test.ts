@@ -1,11 +1,12 @@
 import { expect, it, onTestFinished } from 'vitest';
 import { openPostgres } from '../../db/postgres.ts';
 import { openSqlite } from '../../db/sqlite.ts';
-import { mostAuditedLeases, mostReports } from './kept-rows.ts';
+import { SqliteDatabase } from '../../db/sqlite-database.ts';
 import { migrations } from './migrations/index.ts';
 import { openPostgresStore } from './postgres.ts';
-import { sqliteStore } from './sqlite.ts';
+import { mostAuditedLeases, mostReports } from './pruning.ts';
 import { freshDatabase } from './testing/postgres-database.ts';
+import { storeVerbs } from './verbs.ts';
 
 const now = Date.now();
 const tooMany = 2_000;
@@ -35,7 +36,7 @@ async function pruned(
 
 it('what callers add to a SQLite store is bounded, and pushes out nothing else', async () => {
   const db = openSqlite(':memory:', migrations, 0);
-  const store = sqliteStore(db, { auditsLeases: true });
+  const store = storeVerbs(new SqliteDatabase(db), { auditsLeases: true });
   onTestFinished(() => store.close());
   const numbers = (count: number) =>
     `(WITH RECURSIVE up (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM up WHERE n < ${count}) SELECT n FROM up)`;

@@ -73,33 +73,6 @@ export function needOf(
   };
 }
 
-/** Weighs candidates in the order of choice, a preferred one before all. */
-export interface Choice {
-  /** True once there are enough. */
-  weigh(row: CandidateRow): boolean;
-  readonly chosen: readonly string[];
-  /** Better placed accounts that were passed over. */
-  readonly skipped: readonly Skip[];
-}
-
-export function startChoice({ question, heldIds }: Need): Choice {
-  const chosen: string[] = [];
-  const skipped: Skip[] = [];
-  return {
-    chosen,
-    skipped,
-    weigh(row) {
-      if (heldIds.has(row.id) || chosen.includes(row.id)) return chosen.length >= question.missing;
-      const reason = passedReason(row, question);
-      if (reason === 'open') chosen.push(row.id);
-      else if (skipped.length < mostPassed && !skipped.some(({ accountId }) => accountId === row.id)) {
-        skipped.push({ accountId: row.id, reason });
-      }
-      return chosen.length >= question.missing;
-    },
-  };
-}
-
 /** Why better placed accounts were passed over, the preferred one first. */
 export function passedOver(rows: readonly CandidateRow[], question: Question): Skip[] {
   return rows

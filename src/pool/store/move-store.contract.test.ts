@@ -17,17 +17,17 @@ const now = Date.UTC(2026, 5, 1);
 const usage = { turns: 2, inputTokens: 30, outputTokens: 4, credits: 1.5, costCents: 0.75 };
 
 /** A pool with something of everything, and what it answers. */
-function fillSqlite(path: string) {
+async function fillSqlite(path: string) {
   const store = openSqliteStore(path, now, { auditsLeases: true });
   const quota = { isUnlimited: false, limit: 9, used: 2, remaining: 7, resetAt: null, checkedAt: now };
   for (const id of ['one', 'two', 'three', 'four']) {
-    store.addAccount(
+    await store.addAccount(
       now,
       testAccount(id, { teamUid: `team-${id}`, models: ['a', 'b'], label: `it’s "${id}"`, quota }),
       'test',
     );
   }
-  store.addAccount(
+  await store.addAccount(
     now,
     testAccount('token', {
       credentialKind: 'refresh_token',
@@ -36,8 +36,8 @@ function fillSqlite(path: string) {
     }),
     'test',
   );
-  store.removeAccount(now, 'two', 'test');
-  const claim = store.claimRefresh(now, {
+  await store.removeAccount(now, 'two', 'test');
+  const claim = await store.claimRefresh(now, {
     accountId: 'token',
     minIntervalMs: 3_600_000,
     limitMs: 60_000,
@@ -47,33 +47,33 @@ function fillSqlite(path: string) {
   });
   if (claim.result !== 'claimed') throw new Error(claim.result);
   const credential = { sealed: 'rotated', fingerprint: 'rotated-f', hint: '****' };
-  store.commitRefresh(now, claim.refreshId, {
+  await store.commitRefresh(now, claim.refreshId, {
     bearer: { sealed: 'fresh bearer', expiresAt: now + 7_200_000 },
     credential,
     nextRefreshAt: now + 3_600_000,
   });
-  store.ensureLeases(now, testDemand('held', { prefer: 'one', ttlMs: 600_000 }));
-  store.release(now, { sessionId: 'held', keyId: null, leases: null });
-  store.ensureLeases(now, testDemand('held', { prefer: 'one', ttlMs: 600_000 }));
-  store.ensureLeases(now, testDemand('shared', { exclusive: false, slots: 3, prefer: 'three' }));
+  await store.ensureLeases(now, testDemand('held', { prefer: 'one', ttlMs: 600_000 }));
+  await store.release(now, { sessionId: 'held', keyId: null, leases: null });
+  await store.ensureLeases(now, testDemand('held', { prefer: 'one', ttlMs: 600_000 }));
+  await store.ensureLeases(now, testDemand('shared', { exclusive: false, slots: 3, prefer: 'three' }));
   const signal = { outcome: 'success' as const, tokenVersion: 1 };
   const turn = { reportId: 'r1', accountId: 'one', fence: 2, signal, usage };
-  store.report(now, { sessionId: 'held', keyId: 'key-1', turns: [turn] });
+  await store.report(now, { sessionId: 'held', keyId: 'key-1', turns: [turn] });
   const resting = { ...freshStanding, state: 'cooldown' as const, until: now + 5000, reason: 'rate_limited' };
-  store.changeAccount(
+  await store.changeAccount(
     now,
     'four',
     { standing: { standing: resting, probe: 'proved', quota: null, nextCheckAt: null } },
     { actor: 'test', action: 'rest', detail: { why: 'because' } },
   );
-  store.remember('vault', 'key-id');
+  await store.remember('vault', 'key-id');
   const answers = {
-    accounts: store.accounts(now, { limit: 100 }).accounts,
-    stats: store.stats(now),
-    trail: store.auditTrail({ limit: 100 }),
-    secrets: store.sealedSecrets(0, 100),
+    accounts: (await store.accounts(now, { limit: 100 })).accounts,
+    stats: await store.stats(now),
+    trail: await store.auditTrail({ limit: 100 }),
+    secrets: await store.sealedSecrets(0, 100),
   };
-  store.close();
+  await store.close();
   return { answers, turn };
 }
 
@@ -81,7 +81,7 @@ const digest = (path: string): string => createHash('sha256').update(readFileSyn
 
 it('moves a whole pool to PostgreSQL, which answers as SQLite did and goes on from there', async () => {
   const path = join(temporaryFolder(), 'accounts.db');
-  const { answers, turn } = fillSqlite(path);
+  const { answers, turn } = await fillSqlite(path);
   const before = digest(path);
   const url = await freshDatabase();
   const moved = await moveStore(`sqlite:${path}`, url, now);
@@ -116,7 +116,7 @@ it('moves a whole pool to PostgreSQL, which answers as SQLite did and goes on fr
 
 it('moves nothing into a database that has accounts, and nothing at all when it fails half way', async () => {
   const path = join(temporaryFolder(), 'accounts.db');
-  fillSqlite(path);
+  await fillSqlite(path);
   const url = await freshDatabase();
   const db = await openPostgres(url);
   onTestFinished(() => db.close());
@@ -132,7 +132,7 @@ it('moves nothing into a database that has accounts, and nothing at all when it 
 
 it('is refused while a service uses either database', async () => {
   const path = join(temporaryFolder(), 'accounts.db');
-  fillSqlite(path);
+  await fillSqlite(path);
   const url = await freshDatabase();
   const options = { clock: systemClock, onLost: () => {} };
   const from = await openStore(`sqlite:${path}`, options);

@@ -1,8 +1,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Queries } from '../../db/database.ts';
 import { DatabaseError } from '../../db/errors.ts';
-import type { Queries } from '../../db/postgres.ts';
+import type { PostgresQueries } from '../../db/postgres.ts';
 import { holdSqlite, openSqlite, type Sqlite } from '../../db/sqlite.ts';
 import { migrations } from './migrations/index.ts';
 import { isPostgresUrl, sqlitePath } from './open-store.ts';
@@ -91,7 +92,7 @@ function checkTables(source: Sqlite): void {
 }
 
 /** A pool that was started there without accounts has left some facts behind; they make way. */
-async function emptyTarget(queries: Queries, place: string): Promise<void> {
+async function emptyTarget(queries: PostgresQueries, place: string): Promise<void> {
   const present = await queries.get<{ accounts: number }>('SELECT COUNT(*) AS accounts FROM accounts');
   if ((present?.accounts ?? 0) > 0) {
     throw new DatabaseError(

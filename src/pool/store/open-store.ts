@@ -3,7 +3,7 @@ import { DatabaseError } from '../../db/errors.ts';
 import { thisCommand } from '../../db/holder.ts';
 import { connectVerbs } from '../../db/verbs.ts';
 import { type Clock, systemClock } from '../../lib/clock.ts';
-import { openSqliteStore, type SyncStore } from './sqlite.ts';
+import { openSqliteStore } from './sqlite.ts';
 import type { StoreOptions } from './standing-change.ts';
 import type { Store, StoreVerbs } from './store.ts';
 
@@ -51,7 +51,7 @@ export async function openStore(databaseUrl: string, options: OpenStoreOptions):
     // Each verb makes little garbage; without a bound V8 keeps several times as much memory for it.
     resourceLimits: { maxYoungGenerationSizeMb: 4 },
   });
-  return alone(await connectVerbs<SyncStore>(worker, options.onLost), options.clock);
+  return alone(await connectVerbs<StoreVerbs>(worker, options.onLost), options.clock);
 }
 
 /** A store in this thread's memory: small, quick, gone with the process. */
@@ -59,16 +59,7 @@ export function openMemoryStore(
   now: number,
   { clock = systemClock, ...options }: StoreOptions & { readonly clock?: Clock },
 ): Store {
-  return onThisThread(openSqliteStore(':memory:', now, options), clock);
-}
-
-/** The synchronous verbs behind the asynchronous face. */
-function onThisThread(verbs: SyncStore, clock: Clock): Store {
-  const entries = Object.entries(verbs).map(([name, run]) => [
-    name,
-    async (...values: unknown[]) => (run as (...given: unknown[]) => unknown)(...values),
-  ]);
-  return alone(Object.fromEntries(entries) as StoreVerbs, clock);
+  return alone(openSqliteStore(':memory:', now, options), clock);
 }
 
 /** A database of one process: there is nobody to hear from. */

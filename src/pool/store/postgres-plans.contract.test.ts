@@ -1,10 +1,10 @@
 import { expect, it, onTestFinished } from 'vitest';
 import { openPostgres, type Postgres } from '../../db/postgres.ts';
 import { testDemand } from '../testing.ts';
+import { type ChoiceShape, choiceValues, firstStatement } from './choice.ts';
 import { planning } from './postgres.ts';
-import { type ChoiceShape, choiceValues, firstStatement } from './postgres-choice.ts';
-import { endStatement, takeStatement } from './postgres-leases.ts';
-import { isDueQuery } from './postgres-work.ts';
+import { endStatement, takeStatement } from './postgres-shortcuts.ts';
+import { isDueQuery } from './reaping.ts';
 import { freshDatabase } from './testing/postgres-database.ts';
 
 interface PlanNode {

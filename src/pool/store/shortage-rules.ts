@@ -15,7 +15,7 @@ export interface ShortageFacts {
   readonly named: readonly CandidateRow[];
   /** The accounts of which the kinds do not tell enough for this demand; each once. */
   readonly lookedAt: Iterable<CandidateRow>;
-  /** Accounts whose rest ends by itself, the first to end first. */
+  /** Accounts that match and whose rest ends by itself, the first to end first. */
   readonly resting: Iterable<RestRow>;
   /** Leases of others in the way, the first to expire first. */
   readonly holders: Iterable<HolderRow>;
@@ -37,7 +37,7 @@ export interface HolderRow {
 
 const mostNamed = 100;
 /** Callers wait for a refresh that runs so soon, even those who would not wait for a place. */
-const refreshGapMs = 15_000;
+export const refreshGapMs = 15_000;
 /** So many accounts are named in a refusal. */
 export const mostSkips = 100;
 /** So many leases are looked at for a refusal; in a larger crowd the counts say "at least". */
@@ -132,15 +132,13 @@ function countRests(
   readonly isQuotaReturning: boolean;
   readonly refreshBy: number | null;
 } {
-  const { demand, excluded, counted } = question;
+  const { demand } = question;
   let nextAt: number | null = null;
   let ending = 0;
   let isQuotaReturning = false;
   let refreshed = 0;
   let refreshBy: number | null = null;
   for (const row of rows) {
-    if (excluded.has(row.id) || counted.has(row.id) || !mayUse(row.models, demand.model)) continue;
-    if (row.state !== 'cooldown' && row.state !== 'exhausted') continue;
     nextAt ??= row.state_until;
     const isInTime = row.state_until <= demand.waitUntil && ending < needed.places;
     const isSoon = row.state_until <= now + refreshGapMs && refreshBy === null;

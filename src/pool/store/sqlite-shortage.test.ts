@@ -1,21 +1,25 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { openSqlite, type Sqlite } from '../../db/sqlite.ts';
+import { SqliteDatabase } from '../../db/sqlite-database.ts';
 import { freshStanding } from '../account-state.ts';
 import { testAccount, testDemand } from '../testing.ts';
 import { migrations } from './migrations/index.ts';
 import { asFlag } from './rows.ts';
-import { type SyncStore, sqliteStore } from './sqlite.ts';
-import type { EnsureResult, LeaseDemand } from './store.ts';
+import type { EnsureResult, LeaseDemand, StoreVerbs } from './store.ts';
+import { storeVerbs } from './verbs.ts';
 
 const now = 1_000_000;
 
-function openEmpty(db: Sqlite = openSqlite(':memory:', migrations, now)): { db: Sqlite; store: SyncStore } {
-  return { db, store: sqliteStore(db, { auditsLeases: false }) };
+function openEmpty(db: Sqlite = openSqlite(':memory:', migrations, now)): { db: Sqlite; store: StoreVerbs } {
+  return { db, store: storeVerbs(new SqliteDatabase(db), { auditsLeases: false }) };
 }
 
-function short(store: SyncStore, change: Partial<LeaseDemand>): Extract<EnsureResult, { result: 'short' }> {
-  const result = store.ensureLeases(now, testDemand('asking', { waitUntil: now, ...change }));
+async function short(
+  store: StoreVerbs,
+  change: Partial<LeaseDemand>,
+): Promise<Extract<EnsureResult, { result: 'short' }>> {
+  const result = await store.ensureLeases(now, testDemand('asking', { waitUntil: now, ...change }));
   if (result.result !== 'short') throw new Error(`expected a refusal, got ${result.result}`);
   return result;
 }
@@ -74,22 +78,26 @@ const anyDemand = fc.record({
 });
 
 describe('a refusal', () => {
-  it('counts from the counters what a look at every account would count', () => {
-    fc.assert(
-      fc.property(
+  it('counts from the counters what a look at every account would count', async () => {
+    await fc.assert(
+      fc.asyncProperty(
         fc.array(anyAccount, { maxLength: 12 }),
         fc.array(fc.tuple(fc.boolean(), fc.integer({ min: 1, max: 2 })), { maxLength: 5 }),
         anyDemand,
-        (accounts, holders, asked) => {
+        async (accounts, holders, asked) => {
           const { db, store } = openEmpty();
           for (const [number, { standing, ...settings }] of accounts.entries()) {
             const until = standing.state === 'active' ? null : now + 1000 + number;
             const whole = { ...freshStanding, ...standing, until };
-            store.addAccount(now, testAccount(`acc_${number}`, { ...settings, standing: whole }), 'test');
+            await store.addAccount(
+              now,
+              testAccount(`acc_${number}`, { ...settings, standing: whole }),
+              'test',
+            );
           }
           for (const [number, [exclusive, slots]] of holders.entries()) {
             const demand = { exclusive, slots: exclusive ? 1 : slots };
-            store.ensureLeases(now, testDemand(`holder-${number}`, demand));
+            await store.ensureLeases(now, testDemand(`holder-${number}`, demand));
           }
           const { excluded, isGateway, ...fields } = asked;
           const demand = testDemand('asking', {
@@ -100,15 +108,15 @@ describe('a refusal', () => {
             owner: { keyId: 'key-1', isGateway },
             waitUntil: now,
           });
-          const result = short(store, demand);
-          const spent = store.stats(now).freeQuotaSpent;
+          const result = await short(store, demand);
+          const spent = (await store.stats(now)).freeQuotaSpent;
           expect(result.shortage.reasons).toEqual(countedOneByOne(db, demand, spent));
           for (const { accountId, reason } of result.skipped) {
             expect([accountId, reason === 'model' ? 1 : result.shortage.reasons[reason]]).not.toContain(
               undefined,
             );
           }
-          store.close();
+          await store.close();
         },
       ),
       { numRuns: 150 },
@@ -120,8 +128,8 @@ describe('a refusal', () => {
     ['of one provider', { provider: 'warp' }],
     ['of one model, without some accounts', { provider: 'warp', model: 'm', exclude: ['acc_1', 'acc_2'] }],
     ['of one shared slot', { provider: 'warp', exclusive: false }],
-  ])('reads as many rows in a pool of 4,000 as in one of 400, for a demand %s', (_what, change) => {
-    const rowsRead = (size: number): number => {
+  ])('reads as many rows in a pool of 4,000 as in one of 400, for a demand %s', async (_what, change) => {
+    const rowsRead = async (size: number): Promise<number> => {
       let read = 0;
       const plain = openSqlite(':memory:', migrations, now);
       const db: Sqlite = {
@@ -130,12 +138,6 @@ describe('a refusal', () => {
           const rows = plain.all<Row>(sql, ...values);
           read += rows.length;
           return rows;
-        },
-        *iterate<Row>(sql: string, ...values: Parameters<Sqlite['all']>[1][]) {
-          for (const row of plain.iterate<Row>(sql, ...values)) {
-            read += 1;
-            yield row;
-          }
         },
       };
       const { store } = openEmpty(db);
@@ -146,18 +148,18 @@ describe('a refusal', () => {
         reason: 'refused',
       };
       for (let number = 0; number < size; number += 1) {
-        store.addAccount(now, testAccount(`acc_${number}`, { standing: resting }), 'test');
+        await store.addAccount(now, testAccount(`acc_${number}`, { standing: resting }), 'test');
       }
       read = 0;
-      const { shortage } = short(store, change);
+      const { shortage } = await short(store, change);
       expect(shortage.matching).toBe(size);
-      store.close();
+      await store.close();
       return read;
     };
-    expect(rowsRead(4_000)).toBe(rowsRead(400));
+    expect(await rowsRead(4_000)).toBe(await rowsRead(400));
   });
 
-  it('names the first to come free, and whether that is within the wait', () => {
+  it('names the first to come free, and whether that is within the wait', async () => {
     const { store } = openEmpty();
     const resting = (until: number) => ({ ...freshStanding, state: 'cooldown' as const, until, reason: 'x' });
     for (const [id, until] of [
@@ -165,27 +167,27 @@ describe('a refusal', () => {
       ['soon', now + 5000],
       ['left-out', now + 1000],
     ] as const) {
-      store.addAccount(now, testAccount(id, { standing: resting(until) }), 'test');
+      await store.addAccount(now, testAccount(id, { standing: resting(until) }), 'test');
     }
     const exclude = ['left-out'];
-    expect(short(store, { exclude })).toMatchObject({ nextAt: now + 5000, couldServe: false });
-    expect(short(store, { exclude, waitUntil: now + 5000 }).couldServe).toBe(true);
-    expect(short(store, { exclude, count: 2, waitUntil: now + 5000 }).couldServe).toBe(false);
-    expect(short(store, { exclude, count: 2, waitUntil: now + 9000 }).couldServe).toBe(true);
+    expect(await short(store, { exclude })).toMatchObject({ nextAt: now + 5000, couldServe: false });
+    expect((await short(store, { exclude, waitUntil: now + 5000 })).couldServe).toBe(true);
+    expect((await short(store, { exclude, count: 2, waitUntil: now + 5000 })).couldServe).toBe(false);
+    expect((await short(store, { exclude, count: 2, waitUntil: now + 9000 })).couldServe).toBe(true);
   });
 });
 
 describe('skipped accounts', () => {
-  it('are named with the reason when better placed ones were passed over', () => {
+  it('are named with the reason when better placed ones were passed over', async () => {
     const { store } = openEmpty();
-    store.addAccount(now, testAccount('limited', { models: ['other'] }), 'test');
-    store.addAccount(now, testAccount('kept', { lend: 'gateway' }), 'test');
-    store.addAccount(now, testAccount('cooling', { tier: 9 }), 'test');
-    store.addAccount(now, testAccount('taken', { tier: 5 }), 'test');
+    await store.addAccount(now, testAccount('limited', { models: ['other'] }), 'test');
+    await store.addAccount(now, testAccount('kept', { lend: 'gateway' }), 'test');
+    await store.addAccount(now, testAccount('cooling', { tier: 9 }), 'test');
+    await store.addAccount(now, testAccount('taken', { tier: 5 }), 'test');
     const cooling = { ...freshStanding, state: 'cooldown' as const, until: now + 1, reason: 'rate_limited' };
     const standing = { standing: cooling, probe: 'proved' as const, quota: null, nextCheckAt: null };
-    store.changeAccount(now, 'cooling', { standing }, { actor: 't', action: 't', detail: {} });
-    const result = store.ensureLeases(now, testDemand('s', { model: 'm', prefer: 'cooling' }));
+    await store.changeAccount(now, 'cooling', { standing }, { actor: 't', action: 't', detail: {} });
+    const result = await store.ensureLeases(now, testDemand('s', { model: 'm', prefer: 'cooling' }));
     expect(result).toMatchObject({
       result: 'granted',
       skipped: [
@@ -196,13 +198,13 @@ describe('skipped accounts', () => {
     });
   });
 
-  it('are at most 20 of a grant and 100 of a refusal', () => {
+  it('are at most 20 of a grant and 100 of a refusal', async () => {
     const { store } = openEmpty();
     for (let number = 0; number < 150; number += 1) {
-      store.addAccount(now, testAccount(`acc_${number}`, { lend: 'gateway' }), 'test');
+      await store.addAccount(now, testAccount(`acc_${number}`, { lend: 'gateway' }), 'test');
     }
-    expect(short(store, {}).skipped).toHaveLength(100);
-    store.addAccount(now, testAccount('zzz', { tier: 1 }), 'test');
-    expect(store.ensureLeases(now, testDemand('s'))).toMatchObject({ skipped: { length: 20 } });
+    expect((await short(store, {})).skipped).toHaveLength(100);
+    await store.addAccount(now, testAccount('zzz', { tier: 1 }), 'test');
+    expect(await store.ensureLeases(now, testDemand('s'))).toMatchObject({ skipped: { length: 20 } });
   });
 });

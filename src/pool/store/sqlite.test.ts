@@ -5,13 +5,15 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, it } from 'vitest';
 import { openSqlite } from '../../db/sqlite.ts';
+import { SqliteDatabase } from '../../db/sqlite-database.ts';
 import { systemClock } from '../../lib/clock.ts';
 import { testAccount, testDemand } from '../testing.ts';
 import { temporaryFolder } from '../testing-folder.ts';
+import { choiceStatement, choiceValues } from './choice.ts';
 import { migrations } from './migrations/index.ts';
 import { openStore } from './open-store.ts';
-import { openSqliteStore, sqliteStore } from './sqlite.ts';
-import { candidateQueries } from './sqlite-leases.ts';
+import { openSqliteStore } from './sqlite.ts';
+import { storeVerbs } from './verbs.ts';
 
 const options = { clock: systemClock, onLost: () => {} };
 
@@ -47,9 +49,9 @@ describe('the SQLite file', () => {
     database.close();
   });
 
-  it('is refused when a newer release has migrated it', () => {
+  it('is refused when a newer release has migrated it', async () => {
     const path = join(temporaryFolder(), 'accounts.db');
-    openSqliteStore(path, 0, { auditsLeases: true }).close();
+    await openSqliteStore(path, 0, { auditsLeases: true }).close();
     const database = new DatabaseSync(path);
     database.exec("INSERT INTO schema_migrations VALUES (99, 'from the future', 0)");
     database.close();
@@ -59,18 +61,18 @@ describe('the SQLite file', () => {
   it('keeps standings, leases and counters over a restart', async () => {
     const path = join(temporaryFolder(), 'accounts.db');
     const first = openSqliteStore(path, 0, { auditsLeases: true });
-    first.addAccount(0, testAccount('acc_1'), 'test');
-    first.addAccount(0, testAccount('acc_2'), 'test');
-    first.ensureLeases(0, testDemand('mine'));
+    await first.addAccount(0, testAccount('acc_1'), 'test');
+    await first.addAccount(0, testAccount('acc_2'), 'test');
+    await first.ensureLeases(0, testDemand('mine'));
     const signal = { outcome: 'rate_limited' as const, tokenVersion: 1, retryAfterMs: 50_000 };
     const usage = { turns: 1, inputTokens: 0, outputTokens: 0, credits: 0, costCents: 0 };
     const turn = { reportId: 'r', accountId: 'acc_1', fence: 1, signal, usage };
-    first.report(0, { sessionId: 'mine', keyId: 'key-1', turns: [turn] });
-    const before = [first.stats(1), first.account(1, 'acc_1')];
-    first.close();
+    await first.report(0, { sessionId: 'mine', keyId: 'key-1', turns: [turn] });
+    const before = [await first.stats(1), await first.account(1, 'acc_1')];
+    await first.close();
     const second = openSqliteStore(path, 0, { auditsLeases: true });
-    expect([second.stats(1), second.account(1, 'acc_1')]).toEqual(before);
-    second.close();
+    expect([await second.stats(1), await second.account(1, 'acc_1')]).toEqual(before);
+    await second.close();
   });
 
   it('loses no account and keeps no lease for ever when its process is killed at any moment', async () => {
@@ -86,52 +88,39 @@ describe('the SQLite file', () => {
       await once(child, 'exit');
       const db = openSqlite(path, migrations, Date.now());
       expect(db.get('PRAGMA integrity_check')).toEqual({ integrity_check: 'ok' });
-      const store = sqliteStore(db, { auditsLeases: true });
-      for (const id of added) expect(store.account(Date.now(), id)).not.toBeNull();
+      const store = storeVerbs(new SqliteDatabase(db), { auditsLeases: true });
+      for (const id of added) expect(await store.account(Date.now(), id)).not.toBeNull();
       const later = Date.now() + 3_600_000;
-      const stats = store.stats(later);
+      const stats = await store.stats(later);
       expect(stats).toMatchObject({ inUse: 0, sessions: 0 });
-      expect(stats.total).toBe(store.accounts(later, { limit: 1000 }).total);
+      expect(stats.total).toBe((await store.accounts(later, { limit: 1000 })).total);
       expect(stats.available).toBe(stats.total);
-      store.close();
+      await store.close();
     }
   });
 });
 
 describe('the choice of an account', () => {
-  it('reads an index in its order and never the whole pool', () => {
-    const db = openSqlite(':memory:', migrations, 0);
-    for (const query of Object.values(candidateQueries)) {
-      const values = query.includes('provider = ?') ? ['warp'] : [];
-      const plan = db
-        .all<{ detail: string }>(`EXPLAIN QUERY PLAN ${query}`, ...values)
-        .map((row) => row.detail);
-      expect(plan.join('\n')).toMatch(/USING INDEX accounts_(unheld|shareable)/);
-      expect(plan.join('\n')).not.toContain('TEMP B-TREE');
+  it('reads an index in its order and never the whole pool', async () => {
+    const db = new SqliteDatabase(openSqlite(':memory:', migrations, 0));
+    for (const [exclusive, hasProvider, hasPreferred] of [0, 1, 2, 3, 4, 5, 6, 7].map(bits)) {
+      const statement = choiceStatement({ exclusive, hasProvider, hasPreferred, count: 2 });
+      const demand = testDemand('s', { exclusive, prefer: hasPreferred ? 'acc' : null });
+      const rows = await db.reading.all<{ detail: string }>(
+        `EXPLAIN QUERY PLAN ${statement}`,
+        ...choiceValues(demand, hasProvider ? 'warp' : null, 0, []),
+      );
+      const plan = rows.map(({ detail }) => detail).join('\n');
+      const index = `accounts_${exclusive ? 'unheld' : 'shareable'}${hasProvider ? '_by_provider' : ''}`;
+      expect(plan).toMatch(new RegExp(`accounts USING (COVERING )?INDEX ${index}\\b`));
+      // Only the few that were found are sorted, the preferred one first.
+      expect(plan.match(/TEMP B-TREE/g) ?? []).toHaveLength(hasPreferred ? 1 : 0);
+      expect(plan).not.toMatch(/SCAN accounts(?! USING (COVERING )?INDEX)/);
     }
-    db.close();
-  });
-
-  it('looks at the same few rows in a pool of 20,000 accounts as in one of 20', () => {
-    const rowsRead = (size: number): number => {
-      const db = openSqlite(':memory:', migrations, 0);
-      let read = 0;
-      const counting: typeof db = {
-        ...db,
-        *iterate<Row>(sql: string, ...values: Parameters<typeof db.iterate>[1][]) {
-          for (const row of db.iterate<Row>(sql, ...values)) {
-            read += 1;
-            yield row;
-          }
-        },
-      };
-      const store = sqliteStore(counting, { auditsLeases: false });
-      for (let number = 0; number < size; number += 1)
-        store.addAccount(0, testAccount(`acc_${number}`), 'test');
-      for (let number = 0; number < 10; number += 1) store.ensureLeases(0, testDemand(`s-${number}`));
-      store.close();
-      return read;
-    };
-    expect(rowsRead(20_000)).toBe(rowsRead(20));
+    await db.close();
   });
 });
+
+function bits(number: number): readonly [boolean, boolean, boolean] {
+  return [(number & 1) > 0, (number & 2) > 0, (number & 4) > 0];
+}

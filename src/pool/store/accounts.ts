@@ -1,16 +1,7 @@
-import { codeOf, type PostgresValue, type Queries, TryAgain } from '../../db/postgres.ts';
+import type { Queries, Value } from '../../db/database.ts';
+import { TryAgain } from '../../db/errors.ts';
 import { settleToken } from '../account-state.ts';
-import { accountOfCredential, rememberCredential, rememberLastAttempt } from './postgres-credentials.ts';
-import {
-  dropLeasesOf,
-  lockAccount,
-  mustHaveRow,
-  saveStanding,
-  setNextCheck,
-  setNextRefresh,
-  type Work,
-  writeAudit,
-} from './postgres-work.ts';
+import { accountOfCredential, rememberCredential, rememberLastAttempt } from './credentials.ts';
 import { type AccountRow, accountFrom, asFlag, asJson, standingFrom } from './rows.ts';
 import { isOutOfService, nextCheckOf, remainingOf } from './standing-change.ts';
 import type {
@@ -24,25 +15,32 @@ import type {
   StoredAccount,
   StoreVerbs,
 } from './store.ts';
+import {
+  dropLeasesOf,
+  lockAccount,
+  mustHaveRow,
+  saveStanding,
+  setNextCheck,
+  setNextRefresh,
+  type Transaction,
+} from './transaction.ts';
 
 type NewCredential = NonNullable<Parameters<StoreVerbs['changeAccount']>[2]['credential']>;
 type Changed = { readonly account: StoredAccount; readonly changes: Changes };
 
-const isTaken = '23505';
-
 export async function addAccount(
-  work: Work,
+  tx: Transaction,
   added: NewStoredAccount,
   actor: string,
 ): Promise<({ readonly result: 'added' } & Changed) | { readonly result: 'duplicate'; readonly id: string }> {
-  const present = await accountOfCredential(work.db, added.provider, added.credential.fingerprint);
+  const present = await accountOfCredential(tx.db, added.provider, added.credential.fingerprint);
   if (present !== null) return { result: 'duplicate', id: present.id };
   const { credential } = added;
   const isRefreshable = added.credentialKind === 'refresh_token' && !isOutOfService(added.standing);
-  const refreshAt = isRefreshable ? (added.nextRefreshAt ?? work.now) : null;
+  const refreshAt = isRefreshable ? (added.nextRefreshAt ?? tx.now) : null;
   const token = isRefreshable ? { expiresAt: added.bearer?.expiresAt ?? null, refreshAt } : null;
-  const standing = settleToken(added.standing, token, work.now);
-  const columns: Record<string, PostgresValue> = {
+  const standing = settleToken(added.standing, token, tx.now);
+  const columns: Record<string, Value> = {
     id: added.id,
     provider: added.provider,
     email: added.email,
@@ -60,7 +58,7 @@ export async function addAccount(
     half_open: asFlag(standing.halfOpen),
     quota_spent: asFlag(standing.quotaSpent),
     streaks: JSON.stringify(standing.streaks),
-    state_since: work.now,
+    state_since: tx.now,
     probe: added.probe,
     source: added.source,
     source_handle: added.sourceHandle ?? null,
@@ -74,26 +72,23 @@ export async function addAccount(
     quota: asJson(added.quota),
     quota_remaining: remainingOf(added.quota),
     next_check_at: added.nextCheckAt,
-    created_at: work.now,
-    updated_at: work.now,
+    created_at: tx.now,
+    updated_at: tx.now,
   };
   const names = Object.keys(columns);
-  try {
-    await work.db.run(
-      `INSERT INTO accounts (${names.join(', ')}) VALUES (${names.map((_, index) => `$${index + 1}`).join(', ')})`,
-      ...Object.values(columns),
-    );
-  } catch (error) {
-    // Two callers bring the same credential at once: the other one's is there when this is tried again.
-    if (codeOf(error) === isTaken) throw new TryAgain('another call has added the account');
-    throw error;
-  }
-  const isOwn = await rememberCredential(work, added, credential.fingerprint, true);
+  const inserted = await tx.db.run(
+    `INSERT INTO accounts (${names.join(', ')}) VALUES (${names.map((_, index) => `$${index + 1}`).join(', ')})
+     ON CONFLICT DO NOTHING`,
+    ...Object.values(columns),
+  );
+  // Another caller brings the same credential: its account is there when this is tried again.
+  if (inserted === 0) throw new TryAgain('another call has added the account');
+  const isOwn = await rememberCredential(tx, added, credential.fingerprint, true);
   if (!isOwn) throw new TryAgain('another call has added an account with this credential');
   const detail = { provider: added.provider, source: added.source, status: standing.state };
-  await writeAudit(work, { actor, action: 'account-added', accountId: added.id, detail });
-  work.changed({ id: added.id, provider: added.provider, state: standing.state, free: added.free });
-  return { result: 'added', account: await mustHave(work, added.id), changes: work.changes() };
+  await tx.audit({ actor, action: 'account-added', accountId: added.id, detail });
+  tx.changed({ id: added.id, provider: added.provider, state: standing.state, free: added.free });
+  return { result: 'added', account: await mustHave(tx, added.id), changes: tx.changes() };
 }
 
 export async function account(db: Queries, id: string): Promise<StoredAccount | null> {
@@ -103,8 +98,8 @@ export async function account(db: Queries, id: string): Promise<StoredAccount | 
 
 export async function accounts(db: Queries, filter: AccountFilter): Promise<AccountPage> {
   const conditions: string[] = [];
-  const values: PostgresValue[] = [];
-  const demand = (condition: (place: string) => string, value: PostgresValue | undefined): void => {
+  const values: Value[] = [];
+  const demand = (condition: (place: string) => string, value: Value | undefined): void => {
     if (value === undefined) return;
     values.push(value);
     conditions.push(condition(`$${values.length}`));
@@ -151,7 +146,7 @@ export async function accounts(db: Queries, filter: AccountFilter): Promise<Acco
 }
 
 export async function changeAccount(
-  work: Work,
+  tx: Transaction,
   id: string,
   change: {
     readonly settings?: Partial<AccountSettings>;
@@ -160,13 +155,13 @@ export async function changeAccount(
   },
   audit: Omit<AuditEntry, 'accountId'>,
 ): Promise<Changed | null> {
-  const row = await lockAccount(work, id);
+  const row = await lockAccount(tx, id);
   if (row === undefined) return null;
-  if (change.settings !== undefined) await changeSettings(work, row, change.settings);
-  if (change.credential !== undefined) await changeCredential(work, row, change.credential);
+  if (change.settings !== undefined) await changeSettings(tx, row, change.settings);
+  if (change.credential !== undefined) await changeCredential(tx, row, change.credential);
   if (change.standing !== undefined) {
     const { standing, probe, quota, nextCheckAt } = change.standing;
-    await work.db.run(
+    await tx.db.run(
       `UPDATE accounts SET probe = $1, quota = COALESCE($2, quota),
         quota_remaining = CASE WHEN $2 IS NULL THEN quota_remaining ELSE $3 END WHERE id = $4`,
       probe,
@@ -174,23 +169,23 @@ export async function changeAccount(
       remainingOf(quota),
       id,
     );
-    await saveStanding(work, await mustHaveRow(work, id), standing);
-    await setNextCheck(work, id, nextCheckAt ?? nextCheckOf(id, standing, probe, 0, work.now), 0);
+    await saveStanding(tx, await mustHaveRow(tx, id), standing);
+    await setNextCheck(tx, id, nextCheckAt ?? nextCheckOf(id, standing, probe, 0, tx.now), 0);
     const refreshAt = change.credential?.nextRefreshAt;
-    if (refreshAt !== undefined && !isOutOfService(standing)) await setNextRefresh(work, id, refreshAt);
+    if (refreshAt !== undefined && !isOutOfService(standing)) await setNextRefresh(tx, id, refreshAt);
   }
-  work.freed();
-  await writeAudit(work, { ...audit, accountId: id });
-  return { account: await mustHave(work, id), changes: work.changes() };
+  tx.freed();
+  await tx.audit({ ...audit, accountId: id });
+  return { account: await mustHave(tx, id), changes: tx.changes() };
 }
 
 async function changeSettings(
-  work: Work,
+  tx: Transaction,
   row: AccountRow,
   settings: Partial<AccountSettings>,
 ): Promise<void> {
   const whole = { ...accountFrom(row), ...settings };
-  await work.db.run(
+  await tx.db.run(
     `UPDATE accounts SET email = $1, label = $2, capacity = $3, models = $4, free = $5, lend = $6, tier = $7,
       team_uid = $8, updated_at = $9 WHERE id = $10`,
     whole.email,
@@ -201,16 +196,16 @@ async function changeSettings(
     whole.lend,
     whole.tier,
     whole.teamUid,
-    work.now,
+    tx.now,
     row.id,
   );
-  work.changed({ id: row.id, provider: row.provider, state: row.state, free: whole.free });
+  tx.changed({ id: row.id, provider: row.provider, state: row.state, free: whole.free });
 }
 
 /** A new credential makes every token of the old one old. */
-async function changeCredential(work: Work, row: AccountRow, credential: NewCredential): Promise<void> {
+async function changeCredential(tx: Transaction, row: AccountRow, credential: NewCredential): Promise<void> {
   const isRefreshable = row.credential_kind === 'refresh_token' && !isOutOfService(row);
-  await work.db.run(
+  await tx.db.run(
     `UPDATE accounts SET credential = $1, credential_fingerprint = $2, credential_hint = $3, bearer = $4,
       bearer_expires_at = $5, next_refresh_at = $6, refresh_failure = NULL, token_version = token_version + 1,
       updated_at = $7 WHERE id = $8`,
@@ -219,21 +214,22 @@ async function changeCredential(work: Work, row: AccountRow, credential: NewCred
     credential.hint,
     credential.bearer?.sealed ?? null,
     credential.bearer?.expiresAt ?? null,
-    isRefreshable ? (credential.nextRefreshAt ?? work.now) : null,
-    work.now,
+    isRefreshable ? (credential.nextRefreshAt ?? tx.now) : null,
+    tx.now,
     row.id,
   );
-  await rememberCredential(work, row, credential.fingerprint, true);
+  await rememberCredential(tx, row, credential.fingerprint, true);
   const hasNoBearer = row.credential_kind === 'refresh_token' && credential.bearer === undefined;
-  if (hasNoBearer) await dropLeasesOf(work, row.id);
-  const replaced = await mustHaveRow(work, row.id);
-  await saveStanding(work, replaced, standingFrom(replaced));
+  if (hasNoBearer) await dropLeasesOf(tx, row.id);
+  const replaced = await mustHaveRow(tx, row.id);
+  await saveStanding(tx, replaced, standingFrom(replaced));
 }
 
 /** Accounts nobody can use any more, the longest dead first. */
 export async function deadAccounts(db: Queries, deadSince: number, limit: number): Promise<StoredAccount[]> {
   const rows = await db.all<AccountRow>(
-    `SELECT * FROM accounts WHERE state IN ('reauth_required', 'disabled') AND state_since <= $1
+    `SELECT * FROM accounts /* INDEXED BY accounts_dead */
+     WHERE state IN ('reauth_required', 'disabled') AND state_since <= $1
      ORDER BY state_since LIMIT $2`,
     deadSince,
     limit,
@@ -241,18 +237,18 @@ export async function deadAccounts(db: Queries, deadSince: number, limit: number
   return rows.map(accountFrom);
 }
 
-export async function removeAccount(work: Work, id: string, actor: string): Promise<Changed | null> {
-  const row = await lockAccount(work, id);
+export async function removeAccount(tx: Transaction, id: string, actor: string): Promise<Changed | null> {
+  const row = await lockAccount(tx, id);
   if (row === undefined) return null;
-  await dropLeasesOf(work, id);
-  await rememberLastAttempt(work, id);
-  await work.db.run('DELETE FROM accounts WHERE id = $1', id);
+  await dropLeasesOf(tx, id);
+  await rememberLastAttempt(tx, id);
+  await tx.db.run('DELETE FROM accounts WHERE id = $1', id);
   const detail = { provider: row.provider, source: row.source, status: row.state };
-  await writeAudit(work, { actor, action: 'account-removed', accountId: id, detail });
-  work.freed();
-  return { account: accountFrom(row), changes: work.changes() };
+  await tx.audit({ actor, action: 'account-removed', accountId: id, detail });
+  tx.freed();
+  return { account: accountFrom(row), changes: tx.changes() };
 }
 
-async function mustHave(work: Work, id: string): Promise<StoredAccount> {
-  return accountFrom(await mustHaveRow(work, id));
+async function mustHave(tx: Transaction, id: string): Promise<StoredAccount> {
+  return accountFrom(await mustHaveRow(tx, id));
 }

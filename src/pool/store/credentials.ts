@@ -1,8 +1,8 @@
-import type { Queries } from '../../db/postgres.ts';
-import type { Work } from './postgres-work.ts';
+import type { Queries } from '../../db/database.ts';
 import { countedFrom, notCounted } from './refresh-rules.ts';
 import { type AccountRow, accountFrom, asFlag } from './rows.ts';
 import type { StoredAccount } from './store.ts';
+import type { Transaction } from './transaction.ts';
 
 export async function accountOfCredential(
   db: Queries,
@@ -23,18 +23,18 @@ export async function accountOfCredential(
  * last is kept, besides the present one, or they would pile up. False when it is another account's.
  */
 export async function rememberCredential(
-  work: Work,
+  tx: Transaction,
   account: { readonly id: string; readonly provider: string; readonly credential_fingerprint?: string },
   fingerprint: string,
   isGiven: boolean,
 ): Promise<boolean> {
-  await work.db.run(
+  await tx.db.run(
     `DELETE FROM known_credentials
      WHERE account_id = $1 AND is_given = 0 AND fingerprint IS DISTINCT FROM $2`,
     account.id,
     account.credential_fingerprint ?? null,
   );
-  const written = await work.db.run(
+  const written = await tx.db.run(
     `INSERT INTO known_credentials AS known (provider, fingerprint, account_id, is_given) VALUES ($1, $2, $3, $4)
      ON CONFLICT (provider, fingerprint) DO UPDATE SET is_given = GREATEST(known.is_given, EXCLUDED.is_given)
        WHERE known.account_id = EXCLUDED.account_id`,
@@ -47,23 +47,23 @@ export async function rememberCredential(
 }
 
 /** What the last attempt counts from, of the account or of one with its credentials that was removed. */
-export async function lastAttempt(work: Work, id: string): Promise<number | null> {
-  const last = await work.db.get<{ at: number | null }>(
-    `SELECT GREATEST(
-       (SELECT MAX(${countedFrom}) FROM refreshes WHERE account_id = $1 AND state NOT IN ${notCounted}),
-       (SELECT MAX(removed_intents.intent_at) FROM known_credentials
-          JOIN removed_intents USING (provider, fingerprint) WHERE known_credentials.account_id = $1)
-     ) AS at`,
+export async function lastAttempt(tx: Transaction, id: string): Promise<number | null> {
+  const last = await tx.db.get<{ at: number | null }>(
+    `SELECT MAX(at) AS at FROM (
+       SELECT ${countedFrom} AS at FROM refreshes WHERE account_id = $1 AND state NOT IN ${notCounted}
+       UNION ALL SELECT removed_intents.intent_at AS at FROM known_credentials
+         JOIN removed_intents USING (provider, fingerprint) WHERE known_credentials.account_id = $1
+     ) AS attempts`,
     id,
   );
   return last?.at ?? null;
 }
 
 /** An account that is removed and added again has not become another one at its provider. */
-export async function rememberLastAttempt(work: Work, id: string): Promise<void> {
-  const endedAt = await lastAttempt(work, id);
+export async function rememberLastAttempt(tx: Transaction, id: string): Promise<void> {
+  const endedAt = await lastAttempt(tx, id);
   if (endedAt === null) return;
-  await work.db.run(
+  await tx.db.run(
     `INSERT INTO removed_intents AS known (provider, fingerprint, intent_at)
        SELECT provider, fingerprint, $1::bigint FROM known_credentials WHERE account_id = $2
      ON CONFLICT (provider, fingerprint) DO UPDATE SET intent_at = GREATEST(known.intent_at, EXCLUDED.intent_at)`,
