@@ -1,4 +1,4 @@
-import { createBoundedMap } from '../lib/bounded-map.ts';
+import { LRUCache } from 'lru-cache';
 
 /** How long accounts take lately until the first content of an answer. */
 export interface AccountPace {
@@ -23,7 +23,7 @@ const forgottenAfterMs = 10 * 60_000;
 
 /** `limitMs` 0: no account is slow. */
 export function createAccountPace(now: () => number, limitMs: number): AccountPace {
-  const paces = createBoundedMap<string, Pace>(mostAccounts);
+  const paces = new LRUCache<string, Pace>({ max: mostAccounts });
   const paceOf = (accountId: string): Pace | undefined => {
     const pace = paces.get(accountId);
     return pace && now() - pace.at < forgottenAfterMs ? pace : undefined;

@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
-import { createBoundedMap } from '../lib/bounded-map.ts';
+import { LRUCache } from 'lru-cache';
 import { type AccountPace, createAccountPace } from './account-pace.ts';
 
 /**
@@ -45,7 +45,7 @@ interface Bond {
 }
 
 export function createAffinity(now: () => number, slowFirstContentMs: number): Affinity {
-  const bonds = createBoundedMap<string, Bond>(mostSessions);
+  const bonds = new LRUCache<string, Bond>({ max: mostSessions });
   const pace = createAccountPace(now, slowFirstContentMs);
 
   return {

@@ -1,7 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
 import type { ConversationMemory } from '../core/protocol.ts';
 import type { AnyImage, AskedMessage, AskedRequest, ToolCall } from '../core/turn.ts';
-import { createBoundedMap } from '../lib/bounded-map.ts';
 import { ownTurn } from '../lib/own-turn.ts';
 import { parseJson } from '../lib/parse-json.ts';
 import type { StateStore } from './state/state-store.ts';
@@ -51,7 +51,7 @@ const longestStep = 4 * 1024 * 1024;
  * turn the folding, no more; it counts its failures itself.
  */
 export function createConversations(store: StateStore) {
-  const taken = createBoundedMap<string, true>(mostTaken);
+  const taken = new LRUCache<string, true>({ max: mostTaken });
 
   async function claim(key: string): Promise<Remembered | undefined> {
     try {
@@ -122,7 +122,7 @@ export function createConversations(store: StateStore) {
           if (!found) return wasTaken ? 'claimed' : 'miss';
           if (!isUsed && !isReplaced) {
             // For the client that sends the same history again, with another question or after an error.
-            taken.take(keyBefore);
+            taken.delete(keyBefore);
             put(clientId, keyBefore, found);
           }
           return didGoOn ? 'hit' : 'lost';

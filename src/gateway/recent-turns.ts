@@ -1,4 +1,4 @@
-import { createBoundedMap } from '../lib/bounded-map.ts';
+import { LRUCache } from 'lru-cache';
 import type { Continued } from './stored-responses.ts';
 
 /** What connections said last, so that the next turn can go on from it although nothing was stored. */
@@ -16,13 +16,16 @@ export interface RecentTurn {
 
 /** One turn for each connection, `maxBytes` for all of them. */
 export function createRecentTurns(maxBytes: number): RecentTurns {
-  const turns = createBoundedMap<object, RecentTurn>(maxBytes, ({ continued }) => continued.bytes);
+  const turns = new LRUCache<object, RecentTurn>({
+    maxSize: maxBytes,
+    sizeCalculation: ({ continued }) => Math.max(1, continued.bytes),
+  });
   return {
     put: (connection, turn) => turns.set(connection, turn),
     find(connection, id) {
       const turn = turns.get(connection);
       return turn?.id === id ? turn : undefined;
     },
-    forget: (connection) => void turns.take(connection),
+    forget: (connection) => void turns.delete(connection),
   };
 }

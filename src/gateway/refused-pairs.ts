@@ -1,4 +1,4 @@
-import { createBoundedMap } from '../lib/bounded-map.ts';
+import { LRUCache } from 'lru-cache';
 import type { RefusedModels } from './model-union.ts';
 
 /** A plan or a team's settings may change at any time. */
@@ -22,7 +22,7 @@ export interface RefusedPairs {
 
 /** Accounts and models that a provider refuses together, remembered for some minutes. */
 export function createRefusedPairs(): RefusedPairs {
-  const pairs = createBoundedMap<string, Pair>(mostPairs);
+  const pairs = new LRUCache<string, Pair>({ max: mostPairs });
   let nextEnd = Number.POSITIVE_INFINITY;
 
   return {
@@ -31,7 +31,7 @@ export function createRefusedPairs(): RefusedPairs {
     },
 
     forget(accountId) {
-      for (const [key, pair] of [...pairs]) if (pair.accountId === accountId) pairs.take(key);
+      for (const [key, pair] of [...pairs]) if (pair.accountId === accountId) pairs.delete(key);
     },
 
     live(now) {
@@ -39,7 +39,7 @@ export function createRefusedPairs(): RefusedPairs {
       nextEnd = Number.POSITIVE_INFINITY;
       for (const [key, { model, accountId, until }] of [...pairs]) {
         if (until <= now) {
-          pairs.take(key);
+          pairs.delete(key);
           continue;
         }
         nextEnd = Math.min(nextEnd, until);

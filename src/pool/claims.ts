@@ -1,5 +1,5 @@
+import { LRUCache } from 'lru-cache';
 import type { Outcome } from '../core/outcome.ts';
-import { createBoundedMap } from '../lib/bounded-map.ts';
 import { isAboutAccount, type QuotaFinding } from './account-state.ts';
 import { hasBearer, type PoolContext, providerAccountOf } from './pool-context.ts';
 import type { ReportedResult, ReportedTurn, StoredAccount } from './store/store.ts';
@@ -34,7 +34,7 @@ const nothingUsed = { turns: 0, inputTokens: 0, outputTokens: 0, credits: 0, cos
 
 export function createClaims(context: PoolContext): Claims {
   const { clock } = context;
-  const askedAt = createBoundedMap<string, number>(mostRemembered);
+  const askedAt = new LRUCache<string, number>({ max: mostRemembered });
 
   const mayAsk: Claims['mayAsk'] = (account, question) => {
     // With another credential or team it is another question.

@@ -1,4 +1,4 @@
-import { createBoundedMap } from '../lib/bounded-map.ts';
+import { LRUCache } from 'lru-cache';
 import type { Skip } from './store/store.ts';
 
 /** One time an account was passed over. */
@@ -20,7 +20,7 @@ const keptOfAccount = 5;
 const keptAccounts = 10_000;
 
 export function createSkipLog(): SkipLog {
-  const byAccount = createBoundedMap<string, readonly NotedSkip[]>(keptAccounts);
+  const byAccount = new LRUCache<string, readonly NotedSkip[]>({ max: keptAccounts });
   return {
     note(at, sessionId, skips) {
       for (const { accountId, reason } of skips) {
