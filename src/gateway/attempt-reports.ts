@@ -56,3 +56,13 @@ export class AttemptReports {
     return result;
   }
 }
+
+/** For the log. An upstream's fault is reported only once another account has answered. */
+export function reported({ outcome, fault }: AppError, report: ReportResult | undefined) {
+  const isHeldBack = outcome !== undefined && fault === 'upstream';
+  return {
+    outcome: outcome ?? 'none',
+    report: isHeldBack ? 'held back' : report?.result,
+    account_status: report?.status,
+  };
+}

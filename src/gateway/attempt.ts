@@ -1,7 +1,7 @@
 import type { Dispatcher } from 'undici';
+import type { EmulatedAbility } from '../core/capabilities.ts';
 import { AppError } from '../core/errors.ts';
 import type { CollectedTurn, TurnDecoder } from '../core/protocol.ts';
-import { capabilitiesOf } from '../core/provider.ts';
 import type { AskedRequest, FinishReason, TurnEvent, Usage } from '../core/turn.ts';
 import type { CallListener, RunningCall, UpstreamTimeouts } from '../core/turn-caller.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -11,12 +11,12 @@ import { debugLog, type Logger } from '../lib/logger.ts';
 import { ownTurn } from '../lib/own-turn.ts';
 import type { ClientTurn } from './client-turns.ts';
 import type { Conversation } from './conversations.ts';
+import { type Stage, stagesOf } from './emulation.ts';
 import { providerAccountOf, type TurnLease } from './lease-cache.ts';
 import type { ModelLists } from './models.ts';
 import type { ProviderReach } from './provider-reach.ts';
 import type { Route } from './routes.ts';
 import type { RunningTurns } from './running-turns.ts';
-import { type Stage, stagesOf } from './stages.ts';
 import { maxEntryBytes } from './state/state-store.ts';
 import { type AskedTurn, prepareTurn } from './turn-images.ts';
 import { callUpstream } from './upstream.ts';
@@ -62,6 +62,8 @@ export interface AttemptPlan {
   readonly conversation: Conversation;
   readonly lease: TurnLease;
   readonly output: TurnOutput;
+  /** What the gateway does in place of this upstream. */
+  readonly emulated: ReadonlySet<EmulatedAbility>;
   /** What of the request is not checked, as paths. */
   readonly unchecked: readonly string[];
 }
@@ -107,7 +109,7 @@ export class Attempt implements CallListener {
     this.route = plan.route;
     this.lease = plan.lease;
     this.ignored = plan.unchecked;
-    this.#stages = stagesOf(plan.request, capabilitiesOf(plan.route.provider));
+    this.#stages = stagesOf(plan.request, plan.emulated);
   }
 
   /** What was used, by the upstream's figures or by ours. */

@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { UpstreamProvider } from '../core/provider.ts';
 import { plainTurn } from '../core/testing/plain-turn.ts';
 import type { AskedRequest, Limits, ResponseFormat } from '../core/turn.ts';
-import { runCheckedTurn } from './checked-answer.ts';
-import { lines } from './testing/fake-upstream.ts';
+import { runTurn } from './run-turn.ts';
+import { lineOutbound, lines } from './testing/fake-upstream.ts';
 import { settled } from './testing/manual-clock.ts';
 import {
   clientTurn,
@@ -36,7 +37,7 @@ async function ask(change: Partial<AskedRequest>, answers: readonly (readonly st
     ...change,
   };
   const output = new SeenOutput();
-  const summary = await runCheckedTurn(fixture.turns, clientTurn(request, { wantsUsage: true }), output);
+  const summary = await runTurn(fixture.turns, clientTurn(request, { wantsUsage: true }), output);
   const { events, text, batches } = output;
   return { summary, events, text, batches, prompts: fixture.upstream.calls.map(({ body }) => body.prompt) };
 }
@@ -178,4 +179,19 @@ describe('an answer that has to call a tool', () => {
     const { events } = await ask(required, [['say no', 'usage 1 1', 'end'], ['error context_too_long no']]);
     expect(events).toMatchObject([{ type: 'error', error: { code: 'context_too_long' } }]);
   });
+});
+
+it('is left to an upstream that keeps to it by itself, and shown as it comes', async () => {
+  const { resolve } = fixture.turns.routes;
+  vi.spyOn(fixture.turns.routes, 'resolve').mockImplementation(async (request) => {
+    const route = await resolve(request);
+    const outbound = { ...lineOutbound, capabilities: new Set(['jsonSchema', 'toolChoice'] as const) };
+    return { ...route, provider: { ...route.provider, outbound } as UpstreamProvider };
+  });
+  const { text, batches, prompts } = await ask({ ...required, responseFormat: bySchema }, [
+    ['say Sure!', 'usage 1 1', 'end'],
+  ]);
+  expect(text).toBe('Sure!');
+  expect(prompts).toEqual(['Where?']);
+  expect(batches.flat().some(({ type }) => type === 'error')).toBe(false);
 });

@@ -2,10 +2,9 @@ import { AppError } from '../core/errors.ts';
 import type { DecodedTurn, Inbound } from '../core/protocol.ts';
 import { debugLog } from '../lib/logger.ts';
 import type { TurnOutput } from './attempt.ts';
-import { runCheckedTurn } from './checked-answer.ts';
 import { checkSchema } from './json-schema.ts';
 import type { GatewayMetrics } from './metrics.ts';
-import type { TurnDependencies, TurnResult } from './run-turn.ts';
+import { runTurn, type TurnDependencies, type TurnResult } from './run-turn.ts';
 import { type TurnImages, turnImagesOf } from './turn-images.ts';
 
 /** What a client asked for, whatever carries the answer. Each of its choices is a turn of its own. */
@@ -63,7 +62,7 @@ export class ClientTurns {
     const { clock, logger } = this.#dependencies;
     const startedAt = clock.monotonic();
     debugLog(logger)?.debug(askedFields(turn), 'a turn begins');
-    const run = () => runCheckedTurn(this.#dependencies, turn, output);
+    const run = () => runTurn(this.#dependencies, turn, output);
     const result = await (turn.images ? turn.images.during(turn.clientId, run) : run());
     const durationMs = Math.round(clock.monotonic() - startedAt);
     this.#metrics.turnEnded(turn, result, durationMs);

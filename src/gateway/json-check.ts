@@ -9,14 +9,9 @@ type JsonFormat = Exclude<ResponseFormat, { type: 'text' }>;
 
 /**
  * An answer that has to be JSON. One that calls tools instead, or that was cut at the client's own stop sequence, is as
- * good. Undefined where any text will do.
+ * good.
  */
-export function createJsonCheck(
-  format: ResponseFormat,
-  schemas: SchemaChecker,
-  clientId: string,
-): AnswerCheck | undefined {
-  if (format.type === 'text') return undefined;
+export function createJsonCheck(format: JsonFormat, schemas: SchemaChecker, clientId: string): AnswerCheck {
   const param = format.type === 'json-schema' ? `${format.param}.schema` : '';
   const checkable = format.type === 'json-schema' ? checkableSchema(format.schema) : undefined;
 

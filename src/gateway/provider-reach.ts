@@ -1,3 +1,4 @@
+import { AppError } from '../core/errors.ts';
 import { backoffMs } from '../lib/backoff.ts';
 import type { Clock } from '../lib/clock.ts';
 import { sleep } from '../lib/sleep.ts';
@@ -19,6 +20,9 @@ const firstProbeAfterMs = 250;
 const longestProbeAfterMs = 2_000;
 /** Nothing is tried without a turn, so an outage this old may have ended. */
 const unknownAfterMs = 60_000;
+
+/** Retry-After of a turn that has waited in vain for a provider to be reachable. */
+const unreachableRetryMs = 5_000;
 
 /**
  * Which providers can be reached from here. Where no connection can be made, no account is at fault and none can help:
@@ -92,4 +96,18 @@ export class ProviderReach {
 function wake(outage: Outage): void {
   outage.changed.abort();
   outage.changed = new AbortController();
+}
+
+/** The error of a turn that has waited in vain for its provider. */
+export function unreachable(cause: AppError | undefined): AppError {
+  return new AppError(
+    'upstream_unavailable',
+    cause?.message ?? 'The provider cannot be reached from here; try again in a moment.',
+    {
+      cause,
+      retryAfterMs: unreachableRetryMs,
+      fault: 'network',
+      failover: 'no',
+    },
+  );
 }

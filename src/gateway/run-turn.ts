@@ -1,19 +1,25 @@
+import { type EmulatedAbility, handlingOf } from '../core/capabilities.ts';
 import { AppError } from '../core/errors.ts';
+import type { CollectedTurn } from '../core/protocol.ts';
+import { capabilitiesOf } from '../core/provider.ts';
 import type { AskedRequest, Usage } from '../core/turn.ts';
 import { debugLog, type Logger } from '../lib/logger.ts';
 import type { Affinity, Session } from './affinity.ts';
 import { Attempt, type AttemptDependencies, type TurnOutput } from './attempt.ts';
-import { AttemptReports } from './attempt-reports.ts';
+import { AttemptReports, reported } from './attempt-reports.ts';
+import { type AnswerCheck, BufferedOutput, eventsOf, type Fault, judge, sentBack } from './checked-answer.ts';
 import type { ClientTurn } from './client-turns.ts';
 import type { Conversation, ConversationResult, Conversations } from './conversations.ts';
+import { checksOf } from './emulation.ts';
 import { Failover, type NextStep } from './failover.ts';
 import type { ImageFetcher } from './image-fetcher.ts';
 import type { LeaseCache, LeaseDemand, TurnLease } from './lease-cache.ts';
 import { appErrorFromPool, isAboutOthers } from './pool-fault.ts';
-import type { ProviderReach } from './provider-reach.ts';
+import { type ProviderReach, unreachable } from './provider-reach.ts';
 import type { Reporter, ReportResult } from './reporter.ts';
 import type { Route, Routes } from './routes.ts';
 import type { SchemaChecker } from './schema-checker.ts';
+import { sumUsage } from './usage.ts';
 
 export interface TurnDependencies extends AttemptDependencies {
   readonly routes: Routes;
@@ -46,9 +52,20 @@ export interface TurnResult {
 /** How a turn reaches an upstream. */
 interface Path {
   readonly route: Route;
+  /** With the upstream's model name, and with what the model has to be told for the checks. */
   readonly request: AskedRequest;
   readonly conversation: Conversation;
   readonly session: Session | undefined;
+  /** What the gateway does in place of this upstream. */
+  readonly emulated: ReadonlySet<EmulatedAbility>;
+  readonly checks: readonly AnswerCheck[];
+  readonly output: TurnOutput;
+}
+
+/** An answer that was not as asked, and is sent back to the model. */
+interface Rejected {
+  readonly answer: CollectedTurn;
+  readonly fault: Fault;
 }
 
 interface Borrowed {
@@ -64,21 +81,14 @@ interface Failure {
 
 /** How long a turn waits, altogether, for a cooling or busy account and for a provider that cannot be reached. */
 const longestWaitMs = 10_000;
-/** Retry-After of a turn that has waited in vain for a provider to be reachable. */
-const unreachableRetryMs = 5_000;
 
-/**
- * Carries one turn to its one end. `request` is what the upstream is asked, where that is more than the client said; `unchecked`
- * names what of it no check can see.
- */
+/** Carries one turn to its one end. */
 export function runTurn(
   dependencies: TurnDependencies,
   turn: ClientTurn,
   output: TurnOutput,
-  request: AskedRequest = turn.decoded.request,
-  unchecked: readonly string[] = [],
 ): Promise<TurnResult> {
-  return new TurnRun(dependencies, { turn, output, request, unchecked }).run();
+  return new TurnRun(dependencies, turn, output).run();
 }
 
 /** The only place that tries again: as `Failover` says, and only until content was sent. */
@@ -86,8 +96,8 @@ class TurnRun {
   readonly #dependencies: TurnDependencies;
   readonly #turn: ClientTurn;
   readonly #output: TurnOutput;
+  readonly #rejected: Rejected | undefined;
   readonly #request: AskedRequest;
-  readonly #unchecked: readonly string[];
   readonly #startedAt: number;
   readonly #failover = new Failover();
   readonly #reports: AttemptReports;
@@ -100,15 +110,15 @@ class TurnRun {
   #attempt: Attempt | undefined;
   #usage: Usage | undefined;
 
-  constructor(
-    dependencies: TurnDependencies,
-    asked: Pick<ConstructorParameters<typeof Attempt>[1], 'turn' | 'output' | 'request' | 'unchecked'>,
-  ) {
+  constructor(dependencies: TurnDependencies, turn: ClientTurn, output: TurnOutput, rejected?: Rejected) {
+    const { request } = turn.decoded;
     this.#dependencies = dependencies;
-    this.#turn = asked.turn;
-    this.#output = asked.output;
-    this.#request = asked.request;
-    this.#unchecked = asked.unchecked;
+    this.#turn = turn;
+    this.#output = output;
+    this.#rejected = rejected;
+    this.#request = rejected
+      ? { ...request, messages: [...request.messages, ...sentBack(rejected.answer, rejected.fault)] }
+      : request;
     this.#steps = debugLog(dependencies.logger);
     this.#startedAt = dependencies.clock.monotonic();
     this.#reports = new AttemptReports(dependencies.reporter, dependencies.leases);
@@ -127,6 +137,9 @@ class TurnRun {
         const failure = await this.#use(borrowed.lease, path);
         if (!failure) {
           path.session?.answeredBy(borrowed.lease.account.id, borrowed.how);
+          const { output, checks } = path;
+          if (output instanceof BufferedOutput && output.answer)
+            return await this.#check(output.answer, checks);
           return this.#result(undefined);
         }
         if (this.#attempt?.isContentSent) return this.#result(failure.error);
@@ -140,10 +153,36 @@ class TurnRun {
     }
   }
 
+  /** Passes an answer on that is as asked. Another one is sent back once; the second time it is an error. */
+  async #check(answer: CollectedTurn, checks: readonly AnswerCheck[]): Promise<TurnResult> {
+    const { fault, text = answer.text } = await judge(checks, answer);
+    if (!fault) {
+      const whole = { ...answer, text, usage: sumUsage(this.#rejected?.answer.usage, answer.usage) };
+      this.#output.finish(whole, eventsOf(whole));
+      return this.#result(undefined);
+    }
+    if (this.#rejected) throw new AppError('upstream_protocol', fault.error);
+    this.#dependencies.logger.info(
+      { request_id: this.#turn.requestId, fault: fault.error },
+      'the answer is not as asked; the model is told to mend it',
+    );
+    const first = this.#result(undefined);
+    const rejected = { answer, fault };
+    const second = await new TurnRun(this.#dependencies, this.#turn, this.#output, rejected).run();
+    return {
+      ...second,
+      usage: sumUsage(first.usage, second.usage),
+      attempts: first.attempts + second.attempts,
+    };
+  }
+
   async #take(route: Route): Promise<Path> {
-    const { conversations, affinity } = this.#dependencies;
+    const { conversations, affinity, schemas } = this.#dependencies;
     const { clientId, affinityKey, bytes, requestId } = this.#turn;
-    const request: AskedRequest = { ...this.#request, model: route.model };
+    const asked: AskedRequest = { ...this.#request, model: route.model };
+    const { emulated } = handlingOf(asked, capabilitiesOf(route.provider));
+    const checks = checksOf(asked, emulated, schemas, clientId);
+    const request = checks.reduce((instructed, check) => check.instruct(instructed), asked);
     const provider = route.provider.name;
     const conversation = await conversations.find(clientId, provider, request, bytes);
     this.#steps?.debug(
@@ -157,7 +196,8 @@ class TurnRun {
     );
     const session =
       affinityKey === undefined ? undefined : affinity.sessionOf(clientId, provider, affinityKey);
-    this.#path = { route, request, conversation, session };
+    const output = checks.length === 0 ? this.#output : new BufferedOutput(this.#output);
+    this.#path = { route, request, conversation, session, emulated, checks, output };
     return this.#path;
   }
 
@@ -270,25 +310,18 @@ class TurnRun {
   /** While nothing can be sent to the provider, another account would not help: the turn waits with the one it has. */
   async #attemptUntilReached(
     lease: TurnLease,
-    { route, request, conversation }: Path,
+    { session: _session, checks, ...path }: Path,
   ): Promise<AppError | undefined> {
     const { reach, clock } = this.#dependencies;
-    const provider = route.provider.name;
+    const provider = path.route.provider.name;
     const { signal } = this.#turn;
+    const unchecked = checks.flatMap((check) => check.unchecked ?? []);
     let error: AppError | undefined;
     for (;;) {
-      const attempt = new Attempt(this.#dependencies, {
-        turn: this.#turn,
-        output: this.#output,
-        unchecked: this.#unchecked,
-        route,
-        request,
-        conversation,
-        lease,
-      });
+      const attempt = new Attempt(this.#dependencies, { turn: this.#turn, ...path, unchecked, lease });
       this.#attempt = attempt;
       this.#usage = undefined;
-      this.#output.begin(attempt);
+      path.output.begin(attempt);
       const mayTry = await this.#waiting((deadline) => reach.mayTry(provider, deadline, signal));
       if (mayTry === 'too-late') return unreachable(error);
       try {
@@ -357,27 +390,4 @@ class TurnRun {
       firstContentMs: firstContentAt === undefined ? undefined : Math.round(firstContentAt - this.#startedAt),
     };
   }
-}
-
-/** For the log. An upstream's fault is reported only once another account has answered. */
-function reported({ outcome, fault }: AppError, report: ReportResult | undefined) {
-  const isHeldBack = outcome !== undefined && fault === 'upstream';
-  return {
-    outcome: outcome ?? 'none',
-    report: isHeldBack ? 'held back' : report?.result,
-    account_status: report?.status,
-  };
-}
-
-function unreachable(cause: AppError | undefined): AppError {
-  return new AppError(
-    'upstream_unavailable',
-    cause?.message ?? 'The provider cannot be reached from here; try again in a moment.',
-    {
-      cause,
-      retryAfterMs: unreachableRetryMs,
-      fault: 'network',
-      failover: 'no',
-    },
-  );
 }

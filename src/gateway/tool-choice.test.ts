@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import type { TurnEvent } from '../core/turn.ts';
-import { createToolCallLimit } from './tool-call-limit.ts';
+import { createToolCallLimit } from './tool-choice.ts';
 
 const call = (index: number): TurnEvent[] => [
   { type: 'tool-call-start', index, id: `call-${index}`, name: 'read' },
