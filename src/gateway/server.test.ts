@@ -205,6 +205,19 @@ describe('an answer that is not streamed', () => {
     });
   });
 
+  it('has all arguments of a call that came piece by piece', async () => {
+    fixture.upstream.answer = (call) => {
+      say(call, 'call read {"a":');
+      void until(() => fixture.turns.running.callCount === 1)
+        .then(settled)
+        .then(() => say(call, 'arguments 1'))
+        .then(settled)
+        .then(() => lines(call, 'arguments }', 'end tools'));
+    };
+    const { json } = await chat().answer;
+    expect(json.choices[0].message.tool_calls[0].function.arguments).toBe('{"a":1}');
+  });
+
   it('shows nothing of an attempt that broke off', async () => {
     fixture.pool.add('two');
     fixture.upstream.answer = (call, index) =>

@@ -96,7 +96,7 @@ const statusCodes: Record<number, ErrorCode> = {
 };
 
 /**
- * The least a protocol can be: a command a line. `say`, `think`, `call`, `usage IN OUT CREDITS`, `error CODE`, `end REASON`,
+ * The least a protocol can be: a command a line. `say`, `think`, `call`, `arguments` (more of the last call's), `usage IN OUT CREDITS`, `error CODE`, `end REASON`,
  * `outdated`.
  * Its memory is the prompt it was made with.
  */
@@ -157,6 +157,8 @@ function createLineDecoder(memory: string): TurnDecoder {
           { type: 'tool-call-delta', index: calls - 1, arguments: words.slice(1).join(' ') },
           { type: 'tool-call-end', index: calls - 1 },
         ];
+      case 'arguments':
+        return [{ type: 'tool-call-delta', index: calls - 1, arguments: text }];
       case 'usage':
         return [
           {
