@@ -2,15 +2,26 @@ import { randomUUID } from 'node:crypto';
 import { AppError } from '../core/errors.ts';
 import type { Provider, ProviderAccount } from '../core/provider.ts';
 import { PoolError } from '../pool-api/errors.ts';
+import type { ImportedAccount } from '../pool-api/import-format.ts';
 import { refusalOf } from '../pool-api/refusal.ts';
 import type { OnRefusal } from '../pool-api/schema.ts';
 import { applyQuota, freshStanding, nextProof, nextQuotaCheck, type QuotaFinding } from './account-state.ts';
-import { bearerField, hasBearer, type PoolContext, providerAccountOf } from './pool-context.ts';
+import type { Basics } from './basics.ts';
+import { hasBearer } from './credentials.ts';
+import type { LendingStore } from './lending-store.ts';
 import { presentStanding } from './present.ts';
+import type { Quota } from './quota.ts';
+import type { Refresher } from './refresh.ts';
 import { nextRefreshAfter } from './refresh-times.ts';
-import { removeFromPool } from './removal.ts';
+import { removeAccount } from './removal.ts';
 import { quotaFrom } from './store/quota.ts';
-import type { AccountSettings, NewStoredAccount, StandingChange, StoredAccount } from './store/store.ts';
+import type {
+  AccountSettings,
+  NewStoredAccount,
+  StandingChange,
+  Store,
+  StoredAccount,
+} from './store/store.ts';
 
 /** What an account is known by at its provider. */
 export type GivenCredential =
@@ -31,244 +42,239 @@ export interface AddedAccount {
   readonly sourceHandle?: string;
 }
 
-/** How accounts come into the pool, whoever brings them. Every call throws PoolError. */
-export interface Adding {
+interface AddOptions {
+  /** One that works goes into standby. */
+  readonly isStandby?: boolean | undefined;
+  /** With `reject` throws `credential_refused` for a credential that its provider refuses. */
+  readonly onRefusal?: OnRefusal | undefined;
+}
+
+type Replacement = NonNullable<Parameters<Store['changeAccount']>[2]['credential']>;
+
+const firstRefreshMs = 10_000;
+const probeLimitMs = 5_000;
+
+/** How accounts come into the pool, whatever brings them. Every call throws PoolError. */
+export class Adding {
+  readonly #basics: Basics;
+  readonly #quota: Quota;
+  readonly #refresher: Refresher;
+  readonly #lending: LendingStore;
+
+  constructor(basics: Basics, quota: Quota, refresher: Refresher, lending: LendingStore) {
+    this.#basics = basics;
+    this.#quota = quota;
+    this.#refresher = refresher;
+    this.#lending = lending;
+  }
+
   /**
    * Stores a new account and finds out whether it works: an API key is probed first; a refresh token is stored, turned
    * into a bearer (as far as that takes no longer than 10 s) and then probed. Answers however that went: see the
    * standing. Throws `account_exists`, `invalid_request` for a credential its provider cannot have, and with `reject`
    * `credential_refused` for one that its provider refuses, which is not kept then.
    */
-  insert(
-    added: AddedAccount,
-    credential: GivenCredential,
-    actor: string,
-    options?: { readonly isStandby?: boolean | undefined; readonly onRefusal?: OnRefusal | undefined },
-  ): Promise<StoredAccount>;
+  async insert(added: AddedAccount, given: GivenCredential, actor: string, options: AddOptions = {}) {
+    const { isStandby = false, onRefusal = 'keep' } = options;
+    const { credentials, clock } = this.#basics;
+    const { provider, settings, source, sourceHandle } = added;
+    const credential = this.check(provider, given);
+    this.checkTeam(provider, settings.teamUid);
+    const secret = secretOf(credential);
+    const present = await this.holderOf(provider, credential);
+    if (present !== null) throw accountExists(present, settings.teamUid);
+    const id = `acc_${randomUUID()}`;
+    const { kind } = credential;
+    const proof =
+      kind === 'api_key'
+        ? proved(await this.#quota.probe({ id, provider }, withTeam(secret, settings.teamUid)), clock.now())
+        : unproved;
+    if (proof.standing.state === 'reauth_required' && onRefusal === 'reject') {
+      const refused = { ...proof, provider, credentialKind: kind };
+      throw credentialRefused(refused, `The account was not added ${unlessKept}.`);
+    }
+    const isOnTrial = onRefusal === 'reject' && kind === 'refresh_token';
+    const account = await this.#addRow(
+      {
+        ...settings,
+        ...proof,
+        standing: isStandby ? inStandby(proof.standing) : proof.standing,
+        id,
+        provider,
+        source,
+        credentialKind: kind,
+        credential: credentials.seal(id, provider, secret),
+        ...this.#bearerGiven(id, credential),
+        ...(sourceHandle === undefined ? {} : { sourceHandle }),
+      },
+      actor,
+    );
+    if (isOnTrial) return this.#bringUpOnTrial(account, actor);
+    await this.#lending.endSandbox();
+    return this.bringUp(account, actor);
+  }
+
+  /** The account with this credential, in its canonical form. */
+  holderOf(provider: string, credential: GivenCredential): Promise<StoredAccount | null> {
+    const { store, clock, credentials } = this.#basics;
+    const fingerprint = credentials.fingerprint(provider, secretOf(credential));
+    return store.accountOfCredential(clock.now(), provider, fingerprint);
+  }
+
   /** The credential in its canonical form; throws `invalid_request`. */
-  check(provider: string, credential: GivenCredential): GivenCredential;
+  check(providerName: string, credential: GivenCredential): GivenCredential {
+    // It may be refused in words that repeat it.
+    this.#basics.secrets.use(secretOf(credential));
+    const provider = providerNamed(this.#basics, providerName);
+    if (credential.kind === 'api_key') return { ...credential, key: normalized(provider, credential.key) };
+    const param = 'refresh_token';
+    if (provider.tokens === undefined) {
+      const usual = `Provider "${providerName}" knows no refresh tokens: give api_key.`;
+      throw new PoolError('invalid_request', provider.missing?.tokens ?? usual, { param });
+    }
+    const refreshToken = credential.refreshToken.trim();
+    if (refreshToken === '') throw new PoolError('invalid_request', '"refresh_token" is empty.', { param });
+    return { ...credential, refreshToken };
+  }
+
   /** Throws `invalid_request` for a team where the provider's accounts have none. */
-  checkTeam(provider: string, teamUid: string | null | undefined): void;
+  checkTeam(providerName: string, teamUid: string | null | undefined): void {
+    if (teamUid === null || teamUid === undefined) return;
+    if (providerNamed(this.#basics, providerName).hasTeams) return;
+    const message = `Accounts of "${providerName}" have no teams: leave team_uid out.`;
+    throw new PoolError('invalid_request', message, { param: 'team_uid' });
+  }
+
+  /** Why this cannot be an account of its provider, without asking it; null when it may be one. */
+  faultOf(account: ImportedAccount): string | null {
+    try {
+      this.check(account.provider, credentialIn(account));
+      this.checkTeam(account.provider, account.team_uid);
+      return null;
+    } catch (error) {
+      if (error instanceof PoolError) return this.#basics.secrets.redact(error.message);
+      throw error;
+    }
+  }
+
   /** What replaces an account's credential in `changeAccount`; throws when it is another account's, or of another kind. */
-  replacement(
-    account: StoredAccount,
-    credential: GivenCredential,
-  ): Promise<NonNullable<Parameters<PoolContext['store']['changeAccount']>[2]['credential']>>;
+  async replacement(account: StoredAccount, given: GivenCredential): Promise<Replacement> {
+    const { id, provider, credentialKind } = account;
+    if (given.kind !== credentialKind) {
+      const has = credentialKind === 'api_key' ? 'an API key' : 'a refresh token';
+      const message = `This account has ${has}: give ${credentialKind}.`;
+      throw new PoolError('invalid_request', message, { param: given.kind });
+    }
+    const present = await this.holderOf(provider, given);
+    if (present !== null && present.id !== id) throw accountExists(present);
+    const { credentials } = this.#basics;
+    return { ...credentials.seal(id, provider, secretOf(given)), ...this.#bearerGiven(id, given) };
+  }
+
   /**
-   * A fresh start: of an API key after a probe, of a refresh token before its next refresh; then call `bringUp`.
-   * `isStandby`: an account that works goes into standby. With `reject` throws `credential_refused` for a refused key.
+   * A fresh start: of an API key after a probe, of a refresh token before its next refresh; then call `bringUp`. With
+   * `reject` throws `credential_refused` for a refused key.
    */
-  freshStart(
+  async freshStart(
     account: StoredAccount,
     credential: GivenCredential | null,
-    options?: { readonly isStandby?: boolean; readonly onRefusal?: OnRefusal | undefined },
-  ): Promise<StandingChange>;
+    { isStandby = false, onRefusal = 'keep' }: AddOptions = {},
+  ): Promise<StandingChange> {
+    const inPlace = (change: StandingChange): StandingChange =>
+      isStandby ? { ...change, standing: inStandby(change.standing) } : change;
+    if (account.credentialKind === 'refresh_token') return inPlace(unproved);
+    const { credentials, clock } = this.#basics;
+    const as =
+      credential === null
+        ? credentials.providerAccount(account)
+        : withTeam(secretOf(credential), account.teamUid);
+    const proof = proved(await this.#quota.probe(account, as), clock.now());
+    if (credential && proof.standing.state === 'reauth_required' && onRefusal === 'reject')
+      throw credentialRefused({ ...account, ...proof }, `The account keeps the one it has ${unlessKept}.`);
+    return inPlace(proof);
+  }
+
   /**
    * Gets a refresh-token account its bearer and probes it. Other accounts are answered as they are. With `reject` throws
    * `credential_refused` for one that its provider refuses, which is kept.
    */
-  bringUp(account: StoredAccount, actor: string, onRefusal?: OnRefusal | undefined): Promise<StoredAccount>;
-}
-
-const firstRefreshMs = 10_000;
-const probeLimitMs = 5_000;
-
-export function createAdding(context: PoolContext, onRealAccount: () => Promise<void>): Adding {
-  const { store, clock, vault } = context;
-
-  const holderOf = (provider: string, secret: string): Promise<StoredAccount | null> =>
-    store.accountOfCredential(clock.now(), provider, vault.fingerprint(provider, secret));
-
-  const bearerGiven = (id: string, credential: GivenCredential) => {
-    if (credential.kind === 'api_key' || credential.grant === undefined) return {};
-    const { bearer, expiresAt } = credential.grant;
-    const issuedAt = clock.now();
-    const times = { issuedAt, expiresAt, opensAt: issuedAt, isLastUsable: false, random: context.random };
-    return {
-      bearer: { sealed: vault.seal(id, bearerField, bearer), expiresAt },
-      nextRefreshAt: nextRefreshAfter(times),
-    };
-  };
-
-  const check: Adding['check'] = (providerName, credential) => {
-    // It may be refused in words that repeat it.
-    context.secrets.use(secretOf(credential));
-    const provider = providerNamed(context, providerName);
-    if (credential.kind === 'api_key') return { ...credential, key: normalized(provider, credential.key) };
-    if (provider.tokens === undefined) {
-      throw new PoolError(
-        'invalid_request',
-        provider.missing?.tokens ?? `Provider "${providerName}" knows no refresh tokens: give api_key.`,
-        { param: 'refresh_token' },
-      );
-    }
-    const refreshToken = credential.refreshToken.trim();
-    if (refreshToken === '') {
-      throw new PoolError('invalid_request', '"refresh_token" is empty.', { param: 'refresh_token' });
-    }
-    return { ...credential, refreshToken };
-  };
-
-  const checkTeam: Adding['checkTeam'] = (providerName, teamUid) => {
-    if (teamUid === null || teamUid === undefined) return;
-    const { hasTeams } = providerNamed(context, providerName);
-    if (hasTeams) return;
-    const message = `Accounts of "${providerName}" have no teams: leave team_uid out.`;
-    throw new PoolError('invalid_request', message, { param: 'team_uid' });
-  };
-
-  const addRow = async (
-    account: NewStoredAccount,
-    actor: string,
-    isOnTrial: boolean,
-  ): Promise<StoredAccount> => {
-    const result = await store.addAccount(clock.now(), account, actor);
-    if (result.result === 'duplicate')
-      throw accountExists({
-        id: result.id,
-        credentialKind: account.credentialKind,
-        teamUid: account.teamUid,
-      });
-    if (!isOnTrial) await onRealAccount();
-    context.tell(result.changes);
-    return result.account;
-  };
-
-  /** Standby accounts are not judged by outcomes, so what the probe says is written for them. */
-  const probeStandby = async (account: StoredAccount, actor: string): Promise<StoredAccount> => {
-    const finding = await context.probe(account.id, account.provider, providerAccountOf(context, account));
-    const proof = proved(finding, clock.now());
-    const standing = inStandby(proof.standing);
-    const audit = { actor, action: 'account-probed', detail: { status: standing.state } };
-    const result = await store.changeAccount(
-      clock.now(),
-      account.id,
-      { standing: { ...proof, standing } },
-      audit,
-    );
-    if (result === null) return account;
-    context.tell(result.changes);
-    return result.account;
-  };
-
-  const withBearer = async (account: StoredAccount, actor: string): Promise<StoredAccount> => {
-    if (isOut(account) || hasBearer(account, clock.now())) return account;
-    const present = await context.refreshSoon(account.id, { force: false, actor }, firstRefreshMs);
-    return present ?? account;
-  };
-
-  const probeBearer = async (account: StoredAccount, actor: string): Promise<StoredAccount> => {
-    if (isOut(account) || !hasBearer(account, clock.now())) return account;
-    if (account.standing.state === 'standby') return probeStandby(account, actor);
-    return (await context.checkQuota(account, 'proof', probeLimitMs)) ?? account;
-  };
-
-  const bringUp: Adding['bringUp'] = async (account, actor, onRefusal = 'keep') => {
+  async bringUp(account: StoredAccount, actor: string, onRefusal: OnRefusal = 'keep') {
     if (account.credentialKind === 'api_key') return account;
-    const proven = await probeBearer(await withBearer(account, actor), actor);
+    const proven = await this.#probeBearer(await this.#withBearer(account, actor), actor);
     if (onRefusal === 'keep' || !isOut(proven)) return proven;
     throw credentialRefused(
       proven,
       'The account has it in place of the former one and needs one that works.',
     );
-  };
+  }
 
   /**
    * A refresh token can be tried only once it is stored. A refused one goes again; after a refresh that worked the pool may
    * have the only copy of the next token, so that such an account is kept whatever is wrong with it.
    */
-  const bringUpOnTrial = async (account: StoredAccount, actor: string): Promise<StoredAccount> => {
-    const present = await withBearer(account, actor);
+  async #bringUpOnTrial(account: StoredAccount, actor: string): Promise<StoredAccount> {
+    const present = await this.#withBearer(account, actor);
     if (isOut(present)) {
-      await removeFromPool(context, account.id, actor);
+      await removeAccount(this.#basics, account.id, actor);
       throw credentialRefused(present, `The account was not added ${unlessKept}.`);
     }
-    await onRealAccount();
-    const proven = await probeBearer(present, actor);
+    await this.#lending.endSandbox();
+    const proven = await this.#probeBearer(present, actor);
     if (!isOut(proven)) return proven;
     const kept = `Its refresh token has been exchanged for another one already, so it is kept as account ${account.id}.`;
     throw credentialRefused(proven, kept);
-  };
+  }
 
-  return {
-    check,
-    checkTeam,
-    bringUp,
+  async #addRow(account: NewStoredAccount, actor: string): Promise<StoredAccount> {
+    const { store, clock } = this.#basics;
+    const result = await store.addAccount(clock.now(), account, actor);
+    if (result.result === 'added') return result.account;
+    const { credentialKind, teamUid } = account;
+    throw accountExists({ id: result.id, credentialKind, teamUid });
+  }
 
-    async insert(added, given, actor, { isStandby = false, onRefusal = 'keep' } = {}) {
-      const { provider, settings, source, sourceHandle } = added;
-      const credential = check(provider, given);
-      checkTeam(provider, settings.teamUid);
-      const secret = secretOf(credential);
-      const present = await holderOf(provider, secret);
-      if (present !== null) throw accountExists(present, settings.teamUid);
-      const id = `acc_${randomUUID()}`;
-      const proof =
-        credential.kind === 'api_key'
-          ? proved(await context.probe(id, provider, withTeam(secret, settings.teamUid)), clock.now())
-          : unproved;
-      const { kind } = credential;
-      const { state } = proof.standing;
-      if (state === 'reauth_required' && onRefusal === 'reject')
-        throw credentialRefused(
-          { ...proof, provider, credentialKind: kind },
-          `The account was not added ${unlessKept}.`,
-        );
-      const isOnTrial = onRefusal === 'reject' && kind === 'refresh_token';
-      const account = await addRow(
-        {
-          ...settings,
-          ...proof,
-          standing: isStandby ? inStandby(proof.standing) : proof.standing,
-          id,
-          provider,
-          source,
-          credentialKind: credential.kind,
-          credential: context.credentialOf(id, provider, secret),
-          ...bearerGiven(id, credential),
-          ...(sourceHandle === undefined ? {} : { sourceHandle }),
-        },
-        actor,
-        isOnTrial,
-      );
-      return isOnTrial ? bringUpOnTrial(account, actor) : bringUp(account, actor);
-    },
+  async #withBearer(account: StoredAccount, actor: string): Promise<StoredAccount> {
+    if (isOut(account) || hasBearer(account, this.#basics.clock.now())) return account;
+    const present = await this.#refresher.refreshSoon(account.id, { force: false, actor }, firstRefreshMs);
+    return present ?? account;
+  }
 
-    async replacement(account, given) {
-      if (given.kind !== account.credentialKind) {
-        const field = account.credentialKind;
-        throw new PoolError(
-          'invalid_request',
-          `This account has ${field === 'api_key' ? 'an API key' : 'a refresh token'}: give ${field}.`,
-          { param: given.kind },
-        );
-      }
-      const secret = secretOf(given);
-      const present = await holderOf(account.provider, secret);
-      if (present !== null && present.id !== account.id) throw accountExists(present);
-      return {
-        ...context.credentialOf(account.id, account.provider, secret),
-        ...bearerGiven(account.id, given),
-      };
-    },
+  async #probeBearer(account: StoredAccount, actor: string): Promise<StoredAccount> {
+    if (isOut(account) || !hasBearer(account, this.#basics.clock.now())) return account;
+    if (account.standing.state === 'standby') return this.#probeStandby(account, actor);
+    return (await this.#quota.check(account, 'proof', probeLimitMs)) ?? account;
+  }
 
-    async freshStart(account, credential, { isStandby = false, onRefusal = 'keep' } = {}) {
-      const inPlace = (change: StandingChange): StandingChange =>
-        isStandby ? { ...change, standing: inStandby(change.standing) } : change;
-      if (account.credentialKind === 'refresh_token') return inPlace(unproved);
-      const as =
-        credential === null
-          ? providerAccountOf(context, account)
-          : withTeam(secretOf(credential), account.teamUid);
-      const proof = proved(await context.probe(account.id, account.provider, as), clock.now());
-      if (credential && proof.standing.state === 'reauth_required' && onRefusal === 'reject')
-        throw credentialRefused({ ...account, ...proof }, `The account keeps the one it has ${unlessKept}.`);
-      return inPlace(proof);
-    },
-  };
+  /** Standby accounts are not judged by outcomes, so what the probe says is written for them. */
+  async #probeStandby(account: StoredAccount, actor: string): Promise<StoredAccount> {
+    const { store, clock, credentials } = this.#basics;
+    const proof = proved(await this.#quota.probe(account, credentials.providerAccount(account)), clock.now());
+    const standing = inStandby(proof.standing);
+    const audit = { actor, action: 'account-probed', detail: { status: standing.state } };
+    const change = { standing: { ...proof, standing } };
+    const result = await store.changeAccount(clock.now(), account.id, change, audit);
+    return result === null ? account : result.account;
+  }
+
+  #bearerGiven(id: string, credential: GivenCredential) {
+    if (credential.kind === 'api_key' || credential.grant === undefined) return {};
+    const { clock, credentials, random } = this.#basics;
+    const { bearer, expiresAt } = credential.grant;
+    const issuedAt = clock.now();
+    return {
+      bearer: credentials.sealBearer(id, bearer, expiresAt),
+      nextRefreshAt: nextRefreshAfter({
+        issuedAt,
+        expiresAt,
+        opensAt: issuedAt,
+        isLastUsable: false,
+        random,
+      }),
+    };
+  }
 }
 
-/** Before anybody could be asked. */
+/** Before its provider could be asked. */
 const unproved: StandingChange = {
   standing: freshStanding,
   probe: 'unproved',
@@ -316,14 +322,21 @@ function inStandby(standing: StandingChange['standing']): StandingChange['standi
   return standing.state === 'active' ? { ...standing, state: 'standby' } : standing;
 }
 
+/** The credential of an account that a request or a line gives. Throws when its schema let one through without any. */
+export function credentialIn(given: Pick<ImportedAccount, 'api_key' | 'refresh_token'>): GivenCredential {
+  if (given.api_key !== undefined) return { kind: 'api_key', key: given.api_key };
+  if (given.refresh_token !== undefined) return { kind: 'refresh_token', refreshToken: given.refresh_token };
+  throw new Error('the schema lets no account through without a credential');
+}
+
 export function secretOf(credential: GivenCredential): string {
   return credential.kind === 'api_key' ? credential.key : credential.refreshToken;
 }
 
-function providerNamed(context: PoolContext, name: string): Provider {
-  const provider = context.providers.get(name);
+function providerNamed({ providers }: Basics, name: string): Provider {
+  const provider = providers.get(name);
   if (provider !== undefined) return provider;
-  const known = [...context.providers.keys()].join(', ');
+  const known = [...providers.keys()].join(', ');
   throw new PoolError('invalid_request', `There is no provider "${name}"; known are: ${known}.`, {
     param: 'provider',
   });

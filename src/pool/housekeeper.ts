@@ -1,62 +1,70 @@
-import type { PoolContext } from './pool-context.ts';
+import type { Basics } from './basics.ts';
+import type { LendingStore } from './lending-store.ts';
+import type { Quota } from './quota.ts';
 import { retireDead } from './removal.ts';
 import type { Replenisher } from './replenish.ts';
 import { logFailure } from './server-errors.ts';
-import type { WriteWatch } from './write-watch.ts';
-
-/** The timer that ends what is over, fills the pool, and asks again about accounts that are out or unproved. */
-export interface Housekeeper {
-  start(): void;
-  /** Answers when the round under way has ended. */
-  stop(): Promise<void>;
-}
+import type { Source } from './sources/source.ts';
+import type { StoreHealth } from './store-health.ts';
 
 const roundEveryMs = 5000;
 const queryLimitMs = 5000;
 const queriesAtOnce = 3;
 
-export function createHousekeeper(
-  context: PoolContext,
-  replenisher: Pick<Replenisher, 'tend'>,
-  writes: Pick<WriteWatch, 'isProbeDue' | 'probe'>,
-): Housekeeper {
-  const { clock, logger, store } = context;
-  let stopTimer = (): void => {};
-  let isStopped = false;
-  let round = Promise.resolve();
+interface Tended {
+  readonly lending: LendingStore;
+  readonly quota: Quota;
+  readonly sources: readonly Source[];
+  readonly replenisher: Replenisher;
+  readonly storeHealth: StoreHealth;
+}
 
-  const doRound = async (): Promise<void> => {
-    if (writes.isProbeDue) await writes.probe(store);
-    const lending = context.lending();
-    context.tell(await store.housekeep(clock.now()));
-    if (lending !== store) context.tell(await lending.housekeep(clock.now()));
-    await retireDead(context);
+/** The timer that ends what has expired, fills the pool, and asks again about accounts that are out or unproved. */
+export class Housekeeper {
+  readonly #basics: Basics;
+  readonly #tended: Tended;
+  #stopTimer = (): void => {};
+  #isStopped = false;
+  #round = Promise.resolve();
+
+  constructor(basics: Basics, tended: Tended) {
+    this.#basics = basics;
+    this.#tended = tended;
+  }
+
+  start(): void {
+    if (this.#isStopped) return;
+    const { clock, logger } = this.#basics;
+    this.#stopTimer = clock.after(roundEveryMs, () => {
+      this.#round = this.#doRound()
+        .catch((error: unknown) =>
+          logFailure(logger, error, 'a round of housekeeping failed; the next one follows'),
+        )
+        .then(() => this.start());
+    });
+  }
+
+  /** Answers when the present round has ended. */
+  stop(): Promise<void> {
+    this.#isStopped = true;
+    this.#stopTimer();
+    return this.#round;
+  }
+
+  async #doRound(): Promise<void> {
+    const { store, clock } = this.#basics;
+    const { lending, quota, sources, replenisher, storeHealth } = this.#tended;
+    await storeHealth.probe(store);
+    const lender = lending.current;
+    await store.housekeep(clock.now());
+    if (lender !== store) await lender.housekeep(clock.now());
+    await retireDead(this.#basics, sources);
     replenisher.tend();
     const due = await store.claimQuotaChecks(clock.now(), queriesAtOnce);
     await Promise.all(
       due.map((account) =>
-        context.checkQuota(account, account.probe === 'proved' ? 'recheck' : 'proof', queryLimitMs),
+        quota.check(account, account.probe === 'proved' ? 'recheck' : 'proof', queryLimitMs),
       ),
     );
-  };
-
-  const schedule = (): void => {
-    if (isStopped) return;
-    stopTimer = clock.after(roundEveryMs, () => {
-      round = doRound()
-        .catch((error: unknown) =>
-          logFailure(logger, error, 'a round of housekeeping failed; the next one follows'),
-        )
-        .then(schedule);
-    });
-  };
-
-  return {
-    start: schedule,
-    stop() {
-      isStopped = true;
-      stopTimer();
-      return round;
-    },
-  };
+  }
 }

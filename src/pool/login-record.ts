@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { type Login, loginStatuses } from '../pool-api/schema.ts';
 import { isoTime } from './present.ts';
+import type { Store } from './store/store.ts';
 
 /** A login as the store remembers it. Times are milliseconds since 1970. */
 const loginRecord = z.object({
@@ -14,7 +15,7 @@ const loginRecord = z.object({
   verificationUriComplete: z.string().nullable(),
   expiresAt: z.number(),
   intervalMs: z.number(),
-  /** When somebody may ask next. Moved on by whoever asks, so that one instance does. */
+  /** When it may be asked about next. Moved on by the instance that asks, so that one does. */
   nextPollAt: z.number(),
   /** Failed questions in a row. */
   failures: z.number(),
@@ -61,6 +62,55 @@ export function resealedLogin(
     deviceCode: deviceCode === null ? null : again(id, codeField, deviceCode),
     grant: grant === null ? null : again(id, grantField, grant),
   });
+}
+
+/** A login with the text it was read from, by which a change of another instance is noticed. */
+export interface StoredLogin {
+  readonly record: LoginRecord;
+  readonly text: string;
+}
+
+/** Logins among the facts of the store, so that they outlive a restart and every instance sees them. */
+export class LoginStore {
+  readonly #store: Store;
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  add(record: LoginRecord): Promise<void> {
+    return this.#store.remember(loginPrefix + record.id, JSON.stringify(record));
+  }
+
+  async find(id: string): Promise<StoredLogin | null> {
+    const text = await this.#store.remembered(loginPrefix + id);
+    return text === null ? null : storedLogin(text);
+  }
+
+  async all(): Promise<readonly StoredLogin[]> {
+    const facts = await this.#store.rememberedUnder(loginPrefix);
+    return facts.flatMap(({ value }) => storedLogin(value) ?? []);
+  }
+
+  async pending(): Promise<readonly StoredLogin[]> {
+    return (await this.all()).filter(({ record }) => record.status === 'pending');
+  }
+
+  /** Null when another instance has changed it since. */
+  async replace(found: StoredLogin, record: LoginRecord): Promise<StoredLogin | null> {
+    const text = JSON.stringify(record);
+    const isMine = await this.#store.swapRemembered(loginPrefix + record.id, found.text, text);
+    return isMine ? { record, text } : null;
+  }
+
+  async forget({ record, text }: StoredLogin): Promise<void> {
+    await this.#store.swapRemembered(loginPrefix + record.id, text, null);
+  }
+}
+
+function storedLogin(text: string): StoredLogin | null {
+  const record = readLogin(text);
+  return record === null ? null : { record, text };
 }
 
 /** Null for what another version wrote and this one cannot read. */

@@ -3,33 +3,24 @@ import { callSeconds, metricsText } from '../lib/metrics.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import type { ReportAnswer, ReportItem } from '../pool-api/schema.ts';
 import type { QuotaCause, QuotaFinding } from './account-state.ts';
-import type { Stats, Store } from './store/store.ts';
+import type { Stats } from './store/store.ts';
 
-/** The pool's figures. Labels are words of our own and providers' names: no account, session or key is ever one. */
-export interface PoolMetrics {
-  /** Runs an allocation and notes its end. */
-  allocation<T>(request: unknown, task: () => Promise<T>): Promise<T>;
-  reported(items: readonly ReportItem[], results: ReportAnswer['results']): void;
-  quotaChecked(cause: QuotaCause | 'probe', finding: QuotaFinding): void;
-  refreshed(result: string): void;
-  replenished(added: number, failed: number): void;
-  /** The same store, each verb timed; `onFailure` hears what a verb threw. */
-  timed(store: Store, onFailure: (error: unknown) => void): Store;
-  text(): Promise<string>;
+/** What is counted when the figures are read. */
+export interface PoolFigures {
+  /** Null while the store does not answer. */
+  readonly stats: Stats | null;
+  /** Sessions of the store that lends. */
+  readonly sessions: number;
+  readonly waiting: number;
+  readonly eventReaders: number;
 }
 
-export interface PoolMetricsOptions {
-  /** The store's counters. */
-  stats(): Promise<Stats>;
-  /** Sessions at this moment, of whichever store lends. */
-  sessions(): Promise<number>;
-  waiting(): number;
-  eventReaders(): number;
-}
+export type PoolMetrics = ReturnType<typeof createPoolMetrics>;
 
 const prefix = 'warp2api_pool_';
 
-export function createPoolMetrics(options: PoolMetricsOptions): PoolMetrics {
+/** The pool's figures. Labels are words of our own and providers' names: no account, session or key is ever one. */
+export function createPoolMetrics() {
   const registry = new Registry();
   const registers = [registry];
   const counter = <Label extends string>(name: string, help: string, labelNames: readonly Label[]) =>
@@ -82,28 +73,25 @@ export function createPoolMetrics(options: PoolMetricsOptions): PoolMetrics {
   const readers = gauge('event_readers', 'Readers of events.', []);
   const isUp = gauge('store_up', '1 when the store answers.', []);
 
-  const collect = async (): Promise<void> => {
-    waiting.set(options.waiting());
-    readers.set(options.eventReaders());
+  const collect = ({ stats, ...now }: PoolFigures): void => {
+    waiting.set(now.waiting);
+    readers.set(now.eventReaders);
     for (const one of [accounts, available, inUse]) one.reset();
-    try {
-      const stats = await options.stats();
-      for (const { provider, states, ...counts } of stats.byProvider) {
-        for (const [state, count] of Object.entries(states)) accounts.set({ provider, state }, count);
-        available.set({ provider }, counts.available);
-        inUse.set({ provider }, counts.inUse);
-      }
-      remaining.set(stats.remaining);
-      sessions.set(await options.sessions());
-      isUp.set(1);
-    } catch {
-      // What cannot be had is not shown; that it cannot be had is.
-      isUp.set(0);
+    // What cannot be had is not shown; that it cannot be had is.
+    isUp.set(stats === null ? 0 : 1);
+    if (stats === null) return;
+    for (const { provider, states, ...counts } of stats.byProvider) {
+      for (const [state, count] of Object.entries(states)) accounts.set({ provider, state }, count);
+      available.set({ provider }, counts.available);
+      inUse.set({ provider }, counts.inUse);
     }
+    remaining.set(stats.remaining);
+    sessions.set(now.sessions);
   };
 
   return {
-    async allocation(request, task) {
+    /** Runs an allocation and notes its end. */
+    async allocation<T>(request: unknown, task: () => Promise<T>): Promise<T> {
       const end = allocations.startTimer();
       if (wouldWait(request)) waits.inc();
       try {
@@ -121,7 +109,7 @@ export function createPoolMetrics(options: PoolMetricsOptions): PoolMetrics {
         throw error;
       }
     },
-    reported(items, results) {
+    reported(items: readonly ReportItem[], results: ReportAnswer['results']): void {
       for (const [index, { outcome, usage }] of items.entries()) {
         const result = results[index]?.result ?? 'unknown';
         reports.inc({ outcome, result }, usage?.turns ?? 1);
@@ -130,35 +118,24 @@ export function createPoolMetrics(options: PoolMetricsOptions): PoolMetrics {
         tokens.inc({ direction: 'output' }, usage?.output_tokens ?? 0);
       }
     },
-    quotaChecked(cause, finding) {
+    quotaChecked(cause: QuotaCause | 'probe', finding: QuotaFinding): void {
       quotaChecks.inc({ cause, result: finding.type === 'answer' ? 'answer' : finding.code });
     },
-    refreshed: (result) => refreshes.inc({ result }),
-    replenished(added, failed) {
+    refreshed(result: string): void {
+      refreshes.inc({ result });
+    },
+    replenished(added: number, failed: number): void {
       replenished.inc({ result: 'added' }, added);
       replenished.inc({ result: 'failed' }, failed);
     },
-    timed: (store, onFailure) =>
-      new Proxy(store, {
-        get(target, verb, receiver) {
-          const value: unknown = Reflect.get(target, verb, receiver);
-          if (typeof value !== 'function' || typeof verb !== 'string' || verb === 'listen') return value;
-          return async (...values: unknown[]): Promise<unknown> => {
-            const end = verbs.startTimer({ verb });
-            try {
-              const answer: unknown = await value.apply(target, values);
-              end({ result: 'done' });
-              return answer;
-            } catch (error) {
-              end({ result: 'failed' });
-              onFailure(error);
-              throw error;
-            }
-          };
-        },
-      }),
-    async text() {
-      await collect();
+    /** A verb of the store begins; the answer notes how it ended. */
+    verbBegun(verb: string): (result: 'done' | 'failed') => void {
+      const end = verbs.startTimer({ verb });
+      return (result) => void end({ result });
+    },
+    /** As Prometheus reads them. */
+    text(figures: PoolFigures): Promise<string> {
+      collect(figures);
       return metricsText(registry);
     },
   };

@@ -2,7 +2,7 @@ import type { Account, AccountDetails, LeasedAccount, Session } from '../pool-ap
 import type { Lease, RefreshFailure, StoredAccount, StoredSession } from './store/store.ts';
 
 export const isoTime = (time: number): string => new Date(time).toISOString();
-const isoTimeOrNull = (time: number | null): string | null => (time === null ? null : isoTime(time));
+export const isoTimeOrNull = (time: number | null): string | null => (time === null ? null : isoTime(time));
 
 /** An account as its owner sees it. */
 export function presentAccount(account: StoredAccount): Account {

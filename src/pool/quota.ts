@@ -1,41 +1,86 @@
 import { AppError } from '../core/errors.ts';
-import type { Provider, ProviderAccount, QuotaAnswer } from '../core/provider.ts';
-import type { Clock } from '../lib/clock.ts';
-import type { KnownSecrets } from '../lib/known-secrets.ts';
-import { debugLog, type Logger } from '../lib/logger.ts';
+import type { ProviderAccount, QuotaAnswer } from '../core/provider.ts';
+import { debugLog } from '../lib/logger.ts';
 import { within } from '../lib/within.ts';
-import type { QuotaFinding } from './account-state.ts';
+import { isAboutAccount, type QuotaCause, type QuotaFinding } from './account-state.ts';
+import type { Basics } from './basics.ts';
+import { hasBearer } from './credentials.ts';
+import type { LendingStore } from './lending-store.ts';
+import { QuotaDoubt } from './quota-doubt.ts';
+import type { Refresher } from './refresh.ts';
+import type { StoredAccount } from './store/store.ts';
+
+const probeLimitMs = 5000;
+/** A bearer that is rejected so soon after it was made is not the trouble: its account is. */
+const freshBearerMs = 60_000;
+
+type Asked = Pick<StoredAccount, 'id' | 'provider'>;
 
 /** Asks providers what is left, never the same question twice at a time, never for longer than allowed. */
-export interface QuotaQuery {
-  ask(
-    account: { readonly id: string; readonly provider: string },
-    as: ProviderAccount,
-    limitMs: number,
-  ): Promise<QuotaFinding>;
-}
+export class Quota {
+  readonly #basics: Basics;
+  readonly #lending: LendingStore;
+  readonly #refresher: Refresher;
+  readonly #doubt: QuotaDoubt;
+  readonly #running = new Map<string, Promise<QuotaFinding>>();
 
-export function createQuotaQuery(options: {
-  readonly providers: ReadonlyMap<string, Provider>;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly secrets: KnownSecrets;
-}): QuotaQuery {
-  const { providers, clock, logger, secrets } = options;
-  const underWay = new Map<string, Promise<QuotaFinding>>();
+  constructor(basics: Basics, lending: LendingStore, refresher: Refresher) {
+    this.#basics = basics;
+    this.#lending = lending;
+    this.#refresher = refresher;
+    this.#doubt = new QuotaDoubt(basics.clock);
+  }
 
-  const askOnce = async (
-    providerName: string,
-    as: ProviderAccount,
-    limitMs: number,
-  ): Promise<QuotaFinding> => {
-    const provider = providers.get(providerName);
+  /** Asks what an account has left and stores the answer. Null for one that is gone or has no bearer now. */
+  async check(account: StoredAccount, cause: QuotaCause, limitMs: number): Promise<StoredAccount | null> {
+    const { store, clock, credentials, metrics } = this.#basics;
+    if (!hasBearer(account, clock.now())) return null;
+    // The store is chosen now: it may be another one when the answer comes.
+    const holder = this.#lending.current;
+    const found = await this.#ask(account, credentials.providerAccount(account), limitMs);
+    metrics.quotaChecked(cause, found);
+    const finding = cause === 'signal' ? this.#doubt.judged(account, found) : found;
+    const present = await holder.account(clock.now(), account.id);
+    if (present === null || isOutdated(finding, account, present)) return present;
+    if (isBearerRejected(account, finding, clock.now())) {
+      // As a 401 in a turn would: one refresh, as soon as the ceiling allows it.
+      await store.scheduleRefresh(clock.now(), account.id, clock.now(), true);
+      void this.#refresher.refreshSoon(account.id, { force: false, actor: 'rejected bearer' }, 0);
+      return account;
+    }
+    const result = await holder.recordQuota(clock.now(), account.id, finding, cause);
+    return result === null ? null : result.account;
+  }
+
+  /** Asks about a credential that no row holds yet. */
+  async probe(asked: Asked, as: ProviderAccount): Promise<QuotaFinding> {
+    const finding = await this.#ask(asked, as, probeLimitMs);
+    this.#basics.metrics.quotaChecked('probe', finding);
+    return finding;
+  }
+
+  #ask({ id, provider }: Asked, as: ProviderAccount, limitMs: number): Promise<QuotaFinding> {
+    // With another key or another team it is another question, and the old one's answer says nothing about it.
+    const question = JSON.stringify([id, as.bearer, as.teamUid]);
+    const present = this.#running.get(question);
+    if (present !== undefined) return present;
+    const query = this.#askOnce(provider, as, limitMs).finally(() => this.#running.delete(question));
+    this.#running.set(question, query);
+    void query.then((finding) => {
+      const told = finding.type === 'answer' ? { answer: finding.answer } : { failure: finding.code };
+      debugLog(this.#basics.logger)?.debug(
+        { account_id: id, provider, ...told },
+        'a provider was asked what is left',
+      );
+    });
+    return query;
+  }
+
+  async #askOnce(name: string, as: ProviderAccount, limitMs: number): Promise<QuotaFinding> {
+    const { providers, clock, logger, secrets } = this.#basics;
+    const provider = providers.get(name);
     if (provider === undefined) {
-      return {
-        type: 'failure',
-        code: 'unknown_provider',
-        message: `provider "${providerName}" is not configured`,
-      };
+      return { type: 'failure', code: 'unknown_provider', message: `provider "${name}" is not configured` };
     }
     const abort = new AbortController();
     try {
@@ -43,7 +88,7 @@ export function createQuotaQuery(options: {
       if (answer === undefined) throw new AppError('upstream_timeout', `no answer within ${limitMs} ms`);
       return { type: 'answer', answer: bounded(answer, clock.now()) };
     } catch (error) {
-      logger.info({ err: error, provider: providerName }, 'the provider did not say what is left');
+      logger.info({ err: error, provider: name }, 'the provider did not say what is left');
       // Only AppError's message is made to be shown.
       return error instanceof AppError
         ? { type: 'failure', code: error.code, fault: error.fault, message: secrets.redact(error.message) }
@@ -51,29 +96,22 @@ export function createQuotaQuery(options: {
     } finally {
       abort.abort();
     }
-  };
-
-  return {
-    ask(account, as, limitMs) {
-      // With another key or another team it is another question, and the old one's answer says nothing about it.
-      const question = JSON.stringify([account.id, as.bearer, as.teamUid]);
-      const present = underWay.get(question);
-      if (present !== undefined) return present;
-      const query = askOnce(account.provider, as, limitMs).finally(() => underWay.delete(question));
-      underWay.set(question, query);
-      void query.then((finding) => {
-        debugLog(logger)?.debug(
-          { account_id: account.id, provider: account.provider, ...told(finding) },
-          'a provider was asked what is left',
-        );
-      });
-      return query;
-    },
-  };
+  }
 }
 
-function told(finding: QuotaFinding) {
-  return finding.type === 'answer' ? { answer: finding.answer } : { failure: finding.code };
+/** What was found is about a team or a credential that was replaced while the provider was asked. */
+function isOutdated(finding: QuotaFinding, asked: StoredAccount, present: StoredAccount): boolean {
+  if (present.teamUid !== asked.teamUid) return true;
+  // Figures stay true when a token is refreshed; a rejected token says nothing about the next one.
+  const isSame = asked.credentialKind === 'refresh_token' && finding.type === 'answer';
+  return present.tokenVersion !== asked.tokenVersion && !isSame;
+}
+
+function isBearerRejected(account: StoredAccount, finding: QuotaFinding, now: number): boolean {
+  const isRejected =
+    finding.type === 'failure' && finding.code === 'upstream_unauthorized' && isAboutAccount(finding);
+  const isFresh = account.lastRefreshTime !== null && account.lastRefreshTime > now - freshBearerMs;
+  return isRejected && account.credentialKind === 'refresh_token' && !isFresh;
 }
 
 /** More than any plan has, and little enough for sums over all accounts. */

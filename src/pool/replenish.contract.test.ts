@@ -1,7 +1,7 @@
 import { readdirSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { createFileSource } from './sources/import-file.ts';
+import { FileSource } from './sources/import-file.ts';
 import { openPostgresStore } from './store/postgres.ts';
 import { emptyDatabase, freshDatabase } from './store/testing/postgres-database.ts';
 import { startTestPool } from './testing.ts';
@@ -20,7 +20,7 @@ async function instancesOver(folder: string, count: number, maxPoolSize: number)
         { minPoolSize: 0, maxPoolSize },
         {
           store,
-          sources: (tools) => [createFileSource({ type: 'file', name: 'drop', path: folder }, tools)],
+          sources: (tools) => [new FileSource({ type: 'file', name: 'drop', path: folder }, tools)],
         },
       );
     }),

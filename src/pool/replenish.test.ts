@@ -3,8 +3,10 @@ import { describe, expect, it, vi } from 'vitest';
 import { AppError } from '../core/errors.ts';
 import { settingsOf } from './account-settings.ts';
 import type { PoolOptions } from './create-pool.ts';
-import { createRoom } from './room.ts';
-import { type Draw, type Source, SourceError } from './sources/source.ts';
+import { reserve } from './reservation.ts';
+import type { Batch } from './sources/batch.ts';
+import { importAccount } from './sources/import-account.ts';
+import { type Source, SourceError } from './sources/source.ts';
 import { openMemoryStore } from './store/open-store.ts';
 import { startTestPool, type TestPool, testAccount } from './testing.ts';
 
@@ -13,29 +15,29 @@ const minute = 60_000;
 
 /** A source that has as many keys as it is given, and tells how it was used. */
 function keySource(keys: string[], change: Partial<Source> = {}, brings?: () => Promise<void>) {
-  const seen = { draws: 0, atOnce: 0, most: 0, failure: null as Error | null };
-  const make: PoolOptions['sources'] = ({ adopt }) => [
+  const seen = { calls: 0, atOnce: 0, most: 0, failure: null as Error | null };
+  const make: PoolOptions['sources'] = (tools) => [
     {
       name: 'keys',
       type: 'test',
       restsWhenEmpty: false,
-      async draw(draw: Draw) {
-        seen.draws += 1;
+      async fetch(batch: Batch) {
+        seen.calls += 1;
         if (seen.failure !== null) throw seen.failure;
         const bring = async (key: string): Promise<void> => {
-          await draw.admit(key, async () => {
+          await batch.admit(key, async () => {
             seen.atOnce += 1;
             seen.most = Math.max(seen.most, seen.atOnce);
             await brings?.();
             const settings = settingsOf({ provider: 'warp', api_key: key });
             const added = { provider: 'warp', source: 'keys', settings };
-            const admission = await adopt(added, { kind: 'api_key', key }, draw.actor);
+            const admission = await importAccount(tools, added, { kind: 'api_key', key }, batch.actor);
             seen.atOnce -= 1;
             return admission;
           });
         };
-        while (draw.wanted() > 0 && keys.length > 0) {
-          await Promise.all(keys.splice(0, draw.wanted()).map(bring));
+        while (batch.wanted > 0 && keys.length > 0) {
+          await Promise.all(keys.splice(0, batch.wanted).map(bring));
         }
       },
       ...change,
@@ -73,7 +75,7 @@ describe('replenishing', () => {
       ['active', 'keys'],
       ['active', 'keys'],
     ]);
-    expect(seen.draws).toBe(1);
+    expect(seen.calls).toBe(1);
     await parts.pool.close();
   });
 
@@ -81,12 +83,12 @@ describe('replenishing', () => {
     const { make, seen } = keySource(manyKeys(10));
     const { pool, clock } = await startTestPool({ minPoolSize: 3 }, { sources: make });
     await vi.waitFor(async () => expect((await pool.list({})).total).toBe(3));
-    const { draws } = seen;
+    const { calls } = seen;
     for (let round = 0; round < 5; round += 1) {
       await settle();
       clock.advance(5000);
     }
-    expect(seen.draws).toBe(draws);
+    expect(seen.calls).toBe(calls);
     const [first] = (await pool.list({})).accounts;
     await pool.change(owner, first?.id ?? '', { enabled: false });
     await settle();
@@ -194,7 +196,7 @@ describe('a source that fails', () => {
     const store = openMemoryStore(Date.UTC(2026, 0, 1), { auditsLeases: true });
     store.close = async () => {};
     let parts = await startTestPool({ minPoolSize: 1 }, { sources: make, store });
-    await vi.waitFor(() => expect(seen.draws).toBe(1));
+    await vi.waitFor(() => expect(seen.calls).toBe(1));
     await settle();
     const state = async () => (await parts.pool.status()).sources[1];
     expect(await state()).toMatchObject({
@@ -209,11 +211,11 @@ describe('a source that fails', () => {
 
     parts = await startTestPool({ minPoolSize: 1 }, { sources: make, store, clock: parts.clock });
     await settle();
-    expect(seen.draws).toBe(1);
+    expect(seen.calls).toBe(1);
     const waits: number[] = [];
     for (let failures = 2; failures < 10; failures += 1) {
       const before = parts.clock.now();
-      while (seen.draws < failures) {
+      while (seen.calls < failures) {
         parts.clock.advance(minute / 2);
         await settle();
       }
@@ -237,7 +239,7 @@ describe('a source that fails', () => {
       name: 'broken',
       type: 'test',
       restsWhenEmpty: true,
-      draw: () => Promise.reject(new SourceError('it is broken')),
+      fetch: () => Promise.reject(new SourceError('it is broken')),
     };
     const { make } = keySource(manyKeys(3));
     const { pool } = await startTestPool(
@@ -259,24 +261,24 @@ describe('a source that fails', () => {
   });
 });
 
-describe('room', () => {
+describe('a reserved place', () => {
   it('that was promised to a process that died comes free by itself', async () => {
     const store = openMemoryStore(0, { auditsLeases: true });
     let now = 1000;
-    const room = createRoom(store, { now: () => now, monotonic: () => now, after: () => () => {} });
-    const dead = await room.reserve(5, 5);
+    const clock = { now: () => now, monotonic: () => now, after: () => () => {} };
+    const dead = await reserve(store, clock, 5, 5);
     expect(dead.granted).toBe(5);
-    expect((await room.reserve(1, 5)).granted).toBe(0);
+    expect((await reserve(store, clock, 1, 5)).granted).toBe(0);
     now += 120_001;
-    expect((await room.reserve(5, 5)).granted).toBe(5);
+    expect((await reserve(store, clock, 5, 5)).granted).toBe(5);
     expect(await dead.confirm()).toBe(false);
     await store.close();
   });
 
   it('is not there any more when the owner has filled it meanwhile', async () => {
     const store = openMemoryStore(0, { auditsLeases: true });
-    const room = createRoom(store, { now: () => 1000, monotonic: () => 1000, after: () => () => {} });
-    const mine = await room.reserve(2, 2);
+    const clock = { now: () => 1000, monotonic: () => 1000, after: () => () => {} };
+    const mine = await reserve(store, clock, 2, 2);
     await store.addAccount(1000, testAccount('one'), 'owner');
     expect(await mine.confirm()).toBe(true);
     await store.addAccount(1000, testAccount('two'), 'owner');

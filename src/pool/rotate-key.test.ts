@@ -4,16 +4,16 @@ import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../lib/clock.ts';
+import { bearerField, credentialField } from './credentials.ts';
 import { grantField, type LoginRecord, loginPrefix, readLogin } from './login-record.ts';
 import { openVault } from './open-vault.ts';
-import { bearerField, credentialField } from './pool-context.ts';
 import { type RotationStep, rotateKey } from './rotate-key.ts';
-import { openSealedFact, sealedFactPrefix, sealFact } from './sealed-facts.ts';
+
 import { openMemoryStore, openStore } from './store/open-store.ts';
 import type { Store } from './store/store.ts';
 import { testAccount } from './testing.ts';
 import { temporaryFolder } from './testing-folder.ts';
-import type { Vault } from './vault.ts';
+import { openSealedFact, sealedFactPrefix, sealFact, type Vault } from './vault.ts';
 
 const ids = ['acc_1', 'acc_2', 'acc_3'];
 

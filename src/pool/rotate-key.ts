@@ -1,11 +1,11 @@
 import { existsSync, rmSync } from 'node:fs';
+import { bearerField, credentialField } from './credentials.ts';
 import { newKey, nextKeyFile, readKeyFile, writeKeyFile } from './key-file.ts';
 import { loginPrefix, resealedLogin } from './login-record.ts';
 import { fingerprintKeyFact, keyFileOf, keyIdFact, takeNextKey, type VaultPlace } from './open-vault.ts';
-import { bearerField, credentialField } from './pool-context.ts';
-import { resealedFact, sealedFactPrefix } from './sealed-facts.ts';
+
 import type { SealedSecret, Store } from './store/store.ts';
-import { type Vault, VaultError } from './vault.ts';
+import { resealedFact, sealedFactPrefix, type Vault, VaultError } from './vault.ts';
 
 export interface RotateOptions {
   /** Held by this process alone. */

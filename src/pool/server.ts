@@ -9,8 +9,8 @@ import { createWrongKeyLog, shownKeys } from '../lib/shown-keys.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import type { PoolService } from './create-pool.ts';
 import { EventStreams } from './event-stream.ts';
-import { createIdentify, type PoolKeys } from './keys.ts';
-import type { Caller } from './pool-context.ts';
+import { type Caller, createIdentify, type PoolKeys } from './keys.ts';
+
 import { poolApi } from './routes.ts';
 import { errorBody, logFailure, poolErrorFrom, strangersBody } from './server-errors.ts';
 

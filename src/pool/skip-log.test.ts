@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest';
-import { createSkipLog } from './skip-log.ts';
+import { SkipLog } from './skip-log.ts';
 
 it('keeps the last five skips of an account, the newest first, and one of a caller that is refused again and again', () => {
-  const log = createSkipLog();
+  const log = new SkipLog();
   for (let number = 0; number < 7; number += 1) {
     log.note(number, `s-${number}`, [{ accountId: 'a', reason: 'leased' }]);
   }
@@ -18,7 +18,7 @@ it('keeps the last five skips of an account, the newest first, and one of a call
 });
 
 it('forgets the accounts that were skipped longest ago when there are too many', () => {
-  const log = createSkipLog();
+  const log = new SkipLog();
   const skip = (number: number) => ({ accountId: `a-${number}`, reason: 'leased' });
   for (let number = 0; number < 10_000; number += 1) log.note(0, 's', [skip(number)]);
   log.note(1, 't', [skip(0), skip(10_000)]);

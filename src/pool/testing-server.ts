@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify';
 import { BodyBudget } from '../lib/body-budget.ts';
 import { createLogger } from '../lib/logger.ts';
 import type { AllocateAnswer } from '../pool-api/schema.ts';
-import type { PoolSettings } from './pool-context.ts';
+import type { PoolSettings } from './basics.ts';
 import { createPoolServer, type PoolServerOptions } from './server.ts';
 import { startTestPool, type TestPool } from './testing.ts';
 

@@ -9,8 +9,8 @@ import {
 import type { Clock } from '../lib/clock.ts';
 import { createLogger } from '../lib/logger.ts';
 import { freshStanding } from './account-state.ts';
+import type { PoolSettings } from './basics.ts';
 import { createPool, type PoolOptions, type PoolService } from './create-pool.ts';
-import type { PoolSettings } from './pool-context.ts';
 import { openMemoryStore } from './store/open-store.ts';
 import type { LeaseDemand, NewStoredAccount, Store } from './store/store.ts';
 import { createVault } from './vault.ts';

@@ -70,3 +70,20 @@ export function createVault(masterKey: Uint8Array, sealedFingerprintKey?: string
     },
   };
 }
+
+/** Facts whose value is sealed; a key rotation seals them again. */
+export const sealedFactPrefix = 'sealed:';
+const factField = 'fact';
+
+export function sealFact(vault: Vault, name: string, value: unknown): string {
+  return vault.seal(name, factField, JSON.stringify(value));
+}
+
+/** Throws VaultError when the text was altered or sealed with another key. */
+export function openSealedFact(vault: Vault, name: string, sealed: string): unknown {
+  return JSON.parse(vault.open(name, factField, sealed));
+}
+
+export function resealedFact(from: Vault, to: Vault, name: string, sealed: string): string {
+  return to.seal(name, factField, from.open(name, factField, sealed));
+}

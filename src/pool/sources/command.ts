@@ -1,5 +1,5 @@
-import type { SourceTools } from './adopt.ts';
-import { createDeliveries } from './deliveries.ts';
+import { Deliveries } from './deliveries.ts';
+import type { SourceTools } from './import-account.ts';
 import { redacted } from './redact.ts';
 import { runCommand } from './run-command.ts';
 import { type Source, SourceError } from './source.ts';
@@ -16,21 +16,21 @@ export interface CommandSourceSettings {
 /** A command of the owner's that prints accounts in the import format, as a credential helper does. */
 export function createCommandSource(settings: CommandSourceSettings, tools: SourceTools): Source {
   const { name, command, timeoutMs, environment, folder } = settings;
-  const { secrets, providers } = tools.context;
+  const { secrets, providers } = tools.basics;
   for (const [variable, value] of Object.entries(environment)) {
     // The name of a provider is no secret, and commands may get it.
     if (!providers.has(value)) secrets.addNamed(variable, value);
   }
   secrets.addArguments(command.slice(1));
-  const deliveries = createDeliveries(name, tools);
+  const deliveries = new Deliveries(name, tools);
   return {
     name,
     type: settings.type,
     restsWhenEmpty: true,
-    recover: deliveries.recover,
-    async draw(draw) {
-      const { signal } = draw;
-      const input = `${JSON.stringify({ count: draw.wanted() })}\n`;
+    recover: () => deliveries.recover(),
+    async fetch(batch) {
+      const { signal } = batch;
+      const input = `${JSON.stringify({ count: batch.wanted })}\n`;
       const { output, complaints, fault } = await runCommand({
         command,
         environment,
@@ -39,7 +39,7 @@ export function createCommandSource(settings: CommandSourceSettings, tools: Sour
         timeoutMs,
         signal,
       });
-      await deliveries.receive(output, draw);
+      await deliveries.receive(output, batch);
       if (fault === null) return;
       const said = redacted(complaints, secrets);
       throw new SourceError(`the command failed: ${fault}${said === '' ? '' : `; it said: ${said}`}`);

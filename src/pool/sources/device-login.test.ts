@@ -27,8 +27,8 @@ async function poolOver(minPoolSize: number) {
     { minPoolSize },
     {
       sources: (tools) => {
-        const { context } = tools;
-        const warp = context.providers.get('warp');
+        const { basics } = tools;
+        const warp = basics.providers.get('warp');
         if (warp !== undefined) Object.assign(warp, { logins });
         return [createDeviceLoginSource({ type: 'device_login', name: 'people', provider: 'warp' }, tools)];
       },

@@ -1,7 +1,7 @@
 import { PoolError } from '../../pool-api/errors.ts';
 import type { Login } from '../../pool-api/schema.ts';
-import { changeFact } from '../swap-fact.ts';
-import type { SourceTools } from './adopt.ts';
+import { compareAndSet } from '../compare-and-set.ts';
+import type { SourceTools } from './import-account.ts';
 import { type Source, SourceError } from './source.ts';
 
 export interface DeviceLoginSourceSettings {
@@ -21,10 +21,10 @@ const offerEveryMs = 15 * 60_000;
 /** Offers a login to a person while the pool is too small. Only a person can approve it. */
 export function createDeviceLoginSource(
   settings: DeviceLoginSourceSettings,
-  { context, logins }: SourceTools,
+  { basics, logins }: SourceTools,
 ): Source {
   const { name, provider } = settings;
-  const { store, clock, logger } = context;
+  const { store, clock, logger } = basics;
   const fact = `offered:${name}`;
   const offerIn = (text: string | null): Offer | null => (text === null ? null : (JSON.parse(text) as Offer));
 
@@ -42,7 +42,7 @@ export function createDeviceLoginSource(
 
   /** One instance at a time, and none too soon after another. */
   const claimTurn = (): Promise<boolean> =>
-    changeFact(store, fact, async (text) => {
+    compareAndSet(store, fact, async (text) => {
       const last = offerIn(text);
       if (last !== null && last.at > clock.now() - offerEveryMs) return { answer: false };
       return { value: JSON.stringify({ at: clock.now(), loginId: null } satisfies Offer), answer: true };
@@ -53,9 +53,9 @@ export function createDeviceLoginSource(
     type: settings.type,
     restsWhenEmpty: false,
     pendingLogin,
-    async draw(draw) {
+    async fetch({ actor }) {
       if ((await pendingLogin()) !== null || !(await claimTurn())) return;
-      const caller = { role: 'admin', keyId: draw.actor, isGateway: false } as const;
+      const caller = { role: 'admin', keyId: actor, isGateway: false } as const;
       try {
         const { login } = await logins.startLogin(caller, { provider });
         await store.remember(fact, JSON.stringify({ at: clock.now(), loginId: login.id } satisfies Offer));

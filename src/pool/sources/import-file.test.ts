@@ -14,7 +14,7 @@ import { AppError } from '../../core/errors.ts';
 import { openMemoryStore } from '../store/open-store.ts';
 import { startTestPool, type TestPool } from '../testing.ts';
 import { temporaryFolder } from '../testing-folder.ts';
-import { createFileSource } from './import-file.ts';
+import { FileSource } from './import-file.ts';
 
 const owner = { role: 'admin', keyId: 'owner', isGateway: false } as const;
 const start = Date.UTC(2026, 0, 1);
@@ -32,7 +32,7 @@ function drop(path: string, text: string, ageMs = 10_000, now = start): void {
 async function poolOver(path: string, given: Parameters<typeof startTestPool>[0] = {}, more = {}) {
   return startTestPool(
     { minPoolSize: 0, ...given },
-    { sources: (tools) => [createFileSource({ type: 'file', name: 'drop', path }, tools)], ...more },
+    { sources: (tools) => [new FileSource({ type: 'file', name: 'drop', path }, tools)], ...more },
   );
 }
 

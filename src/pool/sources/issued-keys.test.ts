@@ -5,7 +5,7 @@ import type { KeyIssuer } from '../../core/provider.ts';
 import { createLogger } from '../../lib/logger.ts';
 import { openMemoryStore } from '../store/open-store.ts';
 import { pass, settled, startTestPool, type TestPool } from '../testing.ts';
-import { createIssuedKeysSource } from './issued-keys.ts';
+import { IssuedKeysSource } from './issued-keys.ts';
 
 const owner = { role: 'admin', keyId: 'owner', isGateway: false } as const;
 const minute = 60_000;
@@ -50,7 +50,7 @@ async function poolOver(
   const settings = { type: 'test_keys', name: 'keys', provider: 'warp', issuer };
   return startTestPool(
     { minPoolSize: 0 },
-    { ...given, sources: (tools) => [createIssuedKeysSource(settings, tools)] },
+    { ...given, sources: (tools) => [new IssuedKeysSource(settings, tools)] },
   );
 }
 

@@ -3,9 +3,11 @@ import { AppError, type ErrorCode } from '../../core/errors.ts';
 import type { KeyIssuer } from '../../core/provider.ts';
 import { backoffMs } from '../../lib/backoff.ts';
 import { defaultSettings } from '../account-settings.ts';
-import type { SourceTools } from './adopt.ts';
-import { createKeyJournal, type JournalEntry } from './key-journal.ts';
-import { type Admission, type Draw, type Source, SourceError } from './source.ts';
+import type { StoredAccount } from '../store/store.ts';
+import type { Batch } from './batch.ts';
+import { importAccount, type SourceTools } from './import-account.ts';
+import { type JournalEntry, KeyJournal } from './key-journal.ts';
+import { type Admission, type Source, SourceError } from './source.ts';
 
 export interface IssuedKeysSettings {
   readonly type: string;
@@ -23,7 +25,7 @@ const nothingMade: readonly ErrorCode[] = [
   'invalid_request',
 ];
 const keysAtOnce = 3;
-/** Until then another instance may be at it, or a request of ours still under way at the vendor. */
+/** Until then another instance may be working on it, or a request of ours still running at the vendor. */
 const settledAfterMs = 60_000;
 const firstRetryMs = 60_000;
 const longestRetryMs = 3_600_000;
@@ -32,129 +34,123 @@ const longestRetryMs = 3_600_000;
  * Keys that a vendor's own key-management API makes for the owner. A key that becomes no account, or whose account is
  * removed, is deleted at the vendor.
  */
-export function createIssuedKeysSource(
-  settings: IssuedKeysSettings,
-  { context, adopt }: SourceTools,
-): Source {
-  const { name, provider, issuer } = settings;
-  const { store, clock, logger } = context;
-  const journal = createKeyJournal(name, context);
-  /** Facts that this process is at. */
-  const underWay = new Set<string>();
+export class IssuedKeysSource implements Source {
+  readonly name: string;
+  readonly type: string;
+  readonly restsWhenEmpty = true;
+  readonly #provider: string;
+  readonly #issuer: KeyIssuer;
+  readonly #tools: SourceTools;
+  readonly #journal: KeyJournal;
+  /** Facts that this process works on. */
+  readonly #running = new Set<string>();
 
-  const take = (entry: JournalEntry, key: string, actor: string, isStandby: boolean) =>
-    adopt(
-      {
-        provider,
-        source: name,
-        settings: { ...defaultSettings, label: entry.key.name },
-        ...(entry.key.handle === null ? {} : { sourceHandle: entry.key.handle }),
-      },
-      { kind: 'api_key', key },
-      actor,
-      { isStandby },
-    );
+  constructor({ name, type, provider, issuer }: IssuedKeysSettings, tools: SourceTools) {
+    this.name = name;
+    this.type = type;
+    this.#provider = provider;
+    this.#issuer = issuer;
+    this.#tools = tools;
+    this.#journal = new KeyJournal(name, tools.basics);
+  }
 
-  /** Makes an account of a key that is in the journal. */
-  const settle = async (entry: JournalEntry, actor: string, isStandby: boolean): Promise<Admission> => {
-    const admission = await take(entry, entry.key.key ?? '', actor, isStandby);
-    if (admission.result === 'failed') {
-      const freed = await journal.write(entry, { key: null });
-      if (freed !== null) await revoke(freed);
-    } else await journal.write(entry, { key: null, accountId: admission.id });
-    return admission;
-  };
+  async fetch(batch: Batch): Promise<void> {
+    while (batch.wanted > 0) {
+      const count = Math.min(keysAtOnce, batch.wanted);
+      const ends = await Promise.allSettled(
+        Array.from({ length: count }, () => batch.admit(`a key of ${this.name}`, () => this.#issue(batch))),
+      );
+      for (const end of ends) if (end.status === 'rejected') throw sourceErrorFrom(end.reason);
+      // A vendor whose keys do not work would make one after the other.
+      if (!ends.some((end) => end.status === 'fulfilled' && end.value.result === 'added')) {
+        throw new SourceError('none of the keys it made can be used');
+      }
+    }
+  }
 
-  const issue = async (draw: Draw): Promise<Admission> => {
-    const entry = await journal.begin(`warp2api-${randomUUID().slice(0, 13)}`);
-    underWay.add(entry.fact);
+  async recover(): Promise<void> {
+    for (const entry of await this.#journal.all()) await this.#tidy(entry);
+  }
+
+  async removed(account: StoredAccount): Promise<void> {
+    if (account.sourceHandle === null) return;
+    const entry = (await this.#journal.all()).find(({ key }) => key.accountId === account.id);
+    if (entry !== undefined) await this.#revoke(entry);
+  }
+
+  async #issue({ actor, signal }: Batch): Promise<Admission> {
+    const entry = await this.#journal.begin(`warp2api-${randomUUID().slice(0, 13)}`);
+    this.#running.add(entry.fact);
     try {
       let made: Awaited<ReturnType<KeyIssuer['issue']>>;
       try {
-        made = await issuer.issue(entry.key.name, draw.signal);
+        made = await this.#issuer.issue(entry.key.name, signal);
       } catch (error) {
-        if (error instanceof AppError && nothingMade.includes(error.code)) await journal.forget(entry);
+        if (error instanceof AppError && nothingMade.includes(error.code)) await this.#journal.forget(entry);
         throw error;
       }
-      const kept = await journal.write(entry, { handle: made.handle, key: made.apiKey });
-      if (kept === null) throw new Error(`the journal of ${entry.key.name} was changed by somebody else`);
-      return await settle(kept, draw.actor, false);
+      const kept = await this.#journal.write(entry, { handle: made.handle, key: made.apiKey });
+      if (kept === null) throw new Error(`another process has changed the journal of ${entry.key.name}`);
+      return await this.#settle(kept, actor, false);
     } finally {
-      underWay.delete(entry.fact);
+      this.#running.delete(entry.fact);
     }
-  };
+  }
+
+  /** Makes an account of a key that is in the journal. */
+  async #settle(entry: JournalEntry, actor: string, isStandby: boolean): Promise<Admission> {
+    const { name, handle, key } = entry.key;
+    const added = {
+      provider: this.#provider,
+      source: this.name,
+      settings: { ...defaultSettings, label: name },
+      ...(handle === null ? {} : { sourceHandle: handle }),
+    };
+    const credential = { kind: 'api_key', key: key ?? '' } as const;
+    const admission = await importAccount(this.#tools, added, credential, actor, isStandby);
+    if (admission.result === 'failed') {
+      const freed = await this.#journal.write(entry, { key: null });
+      if (freed !== null) await this.#revoke(freed);
+    } else await this.#journal.write(entry, { key: null, accountId: admission.id });
+    return admission;
+  }
 
   /** Deletes a key at the vendor and forgets it; when that fails it is tried again later. */
-  const revoke = async (entry: JournalEntry): Promise<void> => {
-    const { name: keyName, handle: known, failures } = entry.key;
+  async #revoke(entry: JournalEntry): Promise<void> {
+    const { store, clock, logger } = this.#tools.basics;
+    const { name: key, handle: known, failures, accountId } = entry.key;
+    const source = this.name;
     try {
-      const handle = known ?? (await issuer.find(keyName));
+      const handle = known ?? (await this.#issuer.find(key));
       if (handle !== null) {
-        await issuer.revoke(handle);
-        const detail = { source: name, key: keyName };
-        await store.note(clock.now(), {
-          actor: 'housekeeper',
-          action: 'key-revoked',
-          accountId: entry.key.accountId,
-          detail,
-        });
+        await this.#issuer.revoke(handle);
+        const audit = { actor: 'housekeeper', action: 'key-revoked', accountId, detail: { source, key } };
+        await store.note(clock.now(), audit);
       }
-      await journal.forget(entry);
+      await this.#journal.forget(entry);
     } catch (error) {
       const retryAt = clock.now() + backoffMs(failures, firstRetryMs, longestRetryMs);
-      await journal.write(entry, { failures: failures + 1, retryAt });
-      logger.warn(
-        { err: error, source: name, key: keyName },
-        'a key could not be deleted at its vendor; it is tried again',
-      );
+      await this.#journal.write(entry, { failures: failures + 1, retryAt });
+      logger.warn({ err: error, source, key }, 'a key could not be deleted at its vendor; it is tried again');
     }
-  };
+  }
 
-  const tidy = async (entry: JournalEntry): Promise<void> => {
+  async #tidy(entry: JournalEntry): Promise<void> {
+    const { store, clock, logger } = this.#tools.basics;
     const { key, accountId, at, retryAt } = entry.key;
-    if (underWay.has(entry.fact) || retryAt > clock.now()) return;
+    if (this.#running.has(entry.fact) || retryAt > clock.now()) return;
     if (accountId !== null) {
-      if ((await store.account(clock.now(), accountId)) === null) await revoke(entry);
+      if ((await store.account(clock.now(), accountId)) === null) await this.#revoke(entry);
       return;
     }
-    // Nobody else could be at it, or it has been left long enough.
+    // No other instance can be working on it, or it has been left long enough.
     const isLeft = at <= clock.now() - settledAfterMs;
     if (key !== null && (isLeft || !store.isShared)) {
-      await settle(entry, 'housekeeper', true);
-      logger.info(
-        { source: name, key: entry.key.name },
-        'a key that was made and not used is in standby now',
-      );
-    } else if (key === null && isLeft) await revoke(entry);
-  };
-
-  context.onRemoved.push(async (account) => {
-    if (account.source !== name || account.sourceHandle === null) return;
-    const entry = (await journal.all()).find(({ key }) => key.accountId === account.id);
-    if (entry !== undefined) await revoke(entry);
-  });
-
-  return {
-    name,
-    type: settings.type,
-    restsWhenEmpty: true,
-    async recover() {
-      for (const entry of await journal.all()) await tidy(entry);
-    },
-    async draw(draw) {
-      while (draw.wanted() > 0) {
-        const count = Math.min(keysAtOnce, draw.wanted());
-        const ends = await Promise.allSettled(
-          Array.from({ length: count }, () => draw.admit(`a key of ${name}`, () => issue(draw))),
-        );
-        for (const end of ends) if (end.status === 'rejected') throw sourceErrorFrom(end.reason);
-        // A vendor whose keys do not work would make one after the other.
-        if (!ends.some((end) => end.status === 'fulfilled' && end.value.result === 'added')) {
-          throw new SourceError('none of the keys it made can be used');
-        }
-      }
-    },
-  };
+      await this.#settle(entry, 'housekeeper', true);
+      const message = 'a key that was made and not used is in standby now';
+      logger.info({ source: this.name, key: entry.key.name }, message);
+    } else if (key === null && isLeft) await this.#revoke(entry);
+  }
 }
 
 function sourceErrorFrom(error: unknown): unknown {

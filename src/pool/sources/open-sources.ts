@@ -4,11 +4,11 @@ import {
   createOpenRouterKeyIssuer,
   type OpenRouterKeysSettings,
 } from '../../providers/openrouter/key-issuer.ts';
-import type { SourceTools } from './adopt.ts';
 import { type CommandSourceSettings, createCommandSource } from './command.ts';
 import { createDeviceLoginSource, type DeviceLoginSourceSettings } from './device-login.ts';
-import { createFileSource, type FileSourceSettings } from './import-file.ts';
-import { createIssuedKeysSource } from './issued-keys.ts';
+import type { SourceTools } from './import-account.ts';
+import { FileSource, type FileSourceSettings } from './import-file.ts';
+import { IssuedKeysSource } from './issued-keys.ts';
 import type { Source } from './source.ts';
 import { createWebhookSource, type WebhookSourceSettings } from './webhook.ts';
 
@@ -37,20 +37,20 @@ function openSource(
 ): Source {
   switch (settings.type) {
     case 'file':
-      return createFileSource(settings, tools);
+      return new FileSource(settings, tools);
     case 'command':
       return createCommandSource(settings, tools);
     case 'webhook':
       return createWebhookSource(settings, tools, web);
     case 'openrouter_keys': {
-      tools.context.secrets.add(settings.adminKey);
+      tools.basics.secrets.add(settings.adminKey);
       const issuer = createOpenRouterKeyIssuer({ ...settings, ...web });
-      return createIssuedKeysSource({ ...settings, provider: 'openrouter', issuer }, tools);
+      return new IssuedKeysSource({ ...settings, provider: 'openrouter', issuer }, tools);
     }
     case 'openai_service_accounts': {
-      tools.context.secrets.add(settings.adminKey);
+      tools.basics.secrets.add(settings.adminKey);
       const issuer = createOpenAiKeyIssuer({ ...settings, ...web });
-      return createIssuedKeysSource({ ...settings, provider: 'openai', issuer }, tools);
+      return new IssuedKeysSource({ ...settings, provider: 'openai', issuer }, tools);
     }
     case 'device_login':
       return createDeviceLoginSource(settings, tools);

@@ -1,30 +1,29 @@
 import { randomUUID } from 'node:crypto';
 import { nextProof } from '../account-state.ts';
 import type { Adding } from '../adding.ts';
-import { hasBearer, type PoolContext } from '../pool-context.ts';
-import type { StoredAccount } from '../store/store.ts';
-import { changeFact } from '../swap-fact.ts';
-import { admissionOf } from './adopt.ts';
-import type { Admission, Draw, Source } from './source.ts';
+import type { Basics } from '../basics.ts';
+import { compareAndSet } from '../compare-and-set.ts';
+import { hasBearer } from '../credentials.ts';
+import type { StandingChange, StoredAccount } from '../store/store.ts';
+import { admissionOf } from './import-account.ts';
+import type { Admission, Source } from './source.ts';
 
 const pageSize = 100;
 /** Longer than a probe and a refresh take. */
 const claimMs = 60_000;
 
 /** The accounts that the owner put into reserve: tried, and taken into service when they work. */
-export function createStandbySource(context: PoolContext, adding: Adding): Source {
-  const { store, clock } = context;
-
+export function createStandbySource({ store, clock }: Basics, adding: Adding): Source {
   /** Keeps other instances from taking the same account into service at the same time. Null when one is at it. */
   const claim = (id: string): Promise<string | null> =>
-    changeFact(store, `activating:${id}`, async (text) => {
+    compareAndSet(store, `activating:${id}`, async (text) => {
       const present = text === null ? null : (JSON.parse(text) as { readonly until: number });
       if (present !== null && present.until > clock.now()) return { answer: null };
       const value = JSON.stringify({ by: randomUUID(), until: clock.now() + claimMs });
       return { value, answer: value };
     });
 
-  /** A refresh token needs a bearer before anybody can be asked about it. */
+  /** A refresh token needs a bearer before its provider can be asked about it. */
   const prove = async (account: StoredAccount, actor: string): Promise<StoredAccount> => {
     if (account.credentialKind === 'refresh_token') return adding.bringUp(account, actor);
     const proof = await adding.freshStart(account, null);
@@ -33,15 +32,13 @@ export function createStandbySource(context: PoolContext, adding: Adding): Sourc
 
   const change = async (
     account: StoredAccount,
-    standing: NonNullable<Parameters<typeof store.changeAccount>[2]['standing']>,
+    standing: StandingChange,
     actor: string,
   ): Promise<StoredAccount> => {
     const { state, reason } = standing.standing;
     const audit = { actor, action: 'account-activated', detail: { status: state, reason } };
     const result = await store.changeAccount(clock.now(), account.id, { standing }, audit);
-    if (result === null) return account;
-    context.tell(result.changes);
-    return result.account;
+    return result === null ? account : result.account;
   };
 
   const activate = async (id: string, actor: string): Promise<Admission> => {
@@ -70,9 +67,9 @@ export function createStandbySource(context: PoolContext, adding: Adding): Sourc
     name: 'standby',
     type: 'standby',
     restsWhenEmpty: false,
-    async draw(draw: Draw) {
+    async fetch(batch) {
       let after: number | null = 0;
-      while (after !== null && draw.wanted() > 0 && !draw.signal.aborted) {
+      while (after !== null && batch.wanted > 0 && !batch.signal.aborted) {
         const page: Awaited<ReturnType<typeof store.accounts>> = await store.accounts(clock.now(), {
           state: 'standby',
           limit: pageSize,
@@ -81,7 +78,7 @@ export function createStandbySource(context: PoolContext, adding: Adding): Sourc
         const ready = page.accounts.filter((account) => mayBeTried(account, clock.now()));
         await Promise.all(
           ready.map((account) =>
-            draw.admit(`standby account ${account.id}`, () => activate(account.id, draw.actor)),
+            batch.admit(`standby account ${account.id}`, () => activate(account.id, batch.actor)),
           ),
         );
         after = page.nextAfter;

@@ -1,8 +1,8 @@
 import { AppError } from '../../core/errors.ts';
 import type { ProviderHttp } from '../../core/provider.ts';
 import { beginningOf } from '../../lib/shown-text.ts';
-import type { SourceTools } from './adopt.ts';
-import { createDeliveries } from './deliveries.ts';
+import { Deliveries } from './deliveries.ts';
+import type { SourceTools } from './import-account.ts';
 import { redacted } from './redact.ts';
 import { type Source, SourceError } from './source.ts';
 
@@ -25,11 +25,11 @@ export function createWebhookSource(
   { http, userAgent }: { readonly http: ProviderHttp; readonly userAgent: string },
 ): Source {
   const { name, url, timeoutMs, headers } = settings;
-  const { secrets } = tools.context;
+  const { secrets } = tools.basics;
   secrets.addUrl(url, { isPathSecret: true });
   // They come from variables because they are secret, whatever the header.
   for (const value of Object.values(headers)) secrets.addNamed('authorization', value);
-  const deliveries = createDeliveries(name, tools);
+  const deliveries = new Deliveries(name, tools);
   const ask = async (count: number, signal: AbortSignal) => {
     try {
       return await http({
@@ -54,9 +54,9 @@ export function createWebhookSource(
     name,
     type: settings.type,
     restsWhenEmpty: true,
-    recover: deliveries.recover,
-    async draw(draw) {
-      const { status, body } = await ask(draw.wanted(), draw.signal);
+    recover: () => deliveries.recover(),
+    async fetch(batch) {
+      const { status, body } = await ask(batch.wanted, batch.signal);
       const text = Buffer.from(body).toString('utf8');
       if (status < 200 || status > 299) {
         const said = redacted(beginningOf(text, mostRead), secrets);
@@ -65,7 +65,7 @@ export function createWebhookSource(
       if (body.length > mostBytes) {
         throw new SourceError(`the webhook answered with more than ${mostBytes} bytes`);
       }
-      await deliveries.receive(text, draw);
+      await deliveries.receive(text, batch);
     },
   };
 }

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { systemClock } from '../../lib/clock.ts';
+import { credentialField } from '../credentials.ts';
 import { openVault } from '../open-vault.ts';
-import { credentialField } from '../pool-context.ts';
 import { rotateKey } from '../rotate-key.ts';
 import { testAccount } from '../testing.ts';
 import { temporaryFolder } from '../testing-folder.ts';

@@ -6,7 +6,7 @@ const mostTries = 1000;
  * Changes a small fact that others change too: reads it, lets `change` decide, and writes only if it still is what was
  * read; otherwise once more from the start. `change` may ask the store; null forgets the fact, undefined leaves it.
  */
-export async function changeFact<Answer>(
+export async function compareAndSet<Answer>(
   store: Pick<Store, 'remembered' | 'swapRemembered'>,
   name: string,
   change: (present: string | null) => Promise<{ readonly value?: string | null; readonly answer: Answer }>,

@@ -1,7 +1,8 @@
 import { expect, it } from 'vitest';
+import { DatabaseError } from '../db/errors.ts';
 import { openMemoryStore } from './store/open-store.ts';
 import type { Stats } from './store/store.ts';
-import { StoreLook } from './store-look.ts';
+import { StoreHealth } from './store-health.ts';
 import { createTestClock, settled } from './testing.ts';
 
 const clock = createTestClock();
@@ -26,13 +27,13 @@ function slowStore() {
 
 it('a store that is slow is not away, and what it said last holds', async () => {
   const { store, answerAll } = slowStore();
-  const look = new StoreLook(store, clock);
-  const first = look.look();
+  const health = new StoreHealth(clock);
+  const first = health.look(store);
   answerAll();
   expect(await first).toEqual({ stats: quick });
 
   for (let round = 0; round < 3; round += 1) {
-    const slow = look.look();
+    const slow = health.look(store);
     clock.advance(3_000);
     expect(await slow).toEqual({ stats: quick });
     answerAll();
@@ -41,27 +42,36 @@ it('a store that is slow is not away, and what it said last holds', async () => 
 });
 
 it('one that has never answered yet is slow as well', async () => {
-  const look = new StoreLook(slowStore().store, clock);
-  const slow = look.look();
+  const { store } = slowStore();
+  const health = new StoreHealth(clock);
+  const slow = health.look(store);
   clock.advance(1_500);
   expect(await slow).toEqual({ stats: undefined });
 });
 
 it('one that answers nothing for seconds, or says that it is unreachable, is away', async () => {
   const { store, answerAll } = slowStore();
-  const look = new StoreLook(store, clock);
-  const first = look.look();
+  const health = new StoreHealth(clock);
+  const first = health.look(store);
   clock.advance(4_000);
   expect(await first).toBeDefined();
-  const second = look.look();
+  const second = health.look(store);
   clock.advance(1_500);
   expect(await second).toBeUndefined();
 
   answerAll();
   await settled();
-  const third = look.look();
+  const third = health.look(store);
   answerAll();
   expect(await third).toEqual({ stats: quick });
   store.isReachable = false;
-  expect(await look.look()).toBeUndefined();
+  expect(await health.look(store)).toBeUndefined();
+});
+
+it('a database that cannot be reached is not said to take no changes', () => {
+  const writes = new StoreHealth(clock);
+  writes.failed(new DatabaseError('database_unreachable', 'no answer'));
+  expect(writes.isFailing).toBe(false);
+  writes.failed(new DatabaseError('database_unusable', 'the disk is full'));
+  expect(writes.isFailing).toBe(true);
 });
