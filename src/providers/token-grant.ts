@@ -1,5 +1,6 @@
+import { z } from 'zod';
 import type { TokenGrant } from '../core/provider.ts';
-import { readClaims } from './id-token.ts';
+import { parseJson } from '../lib/parse-json.ts';
 
 /** Taken where neither the answer nor the token tells: what issuers commonly choose. */
 const usualLifetimeMs = 3_600_000;
@@ -39,19 +40,37 @@ export function grantOf(parts: {
   readonly now: number;
 }): TokenGrant {
   const { bearer, refreshToken, lifetimeSeconds, idToken, now } = parts;
-  const claims = idToken === undefined ? {} : readClaims(idToken);
+  const { email } = readClaims(idToken ?? '');
   const lifetimeMs = lifetimeSeconds === undefined ? lifetimeOf(bearer, now) : lifetimeSeconds * 1_000;
   return {
     bearer,
     lifetimeMs: Math.floor(Math.min(longestLifetimeMs, Math.max(0, lifetimeMs))),
     ...(refreshToken === undefined ? {} : { refreshToken }),
-    ...(claims.email === undefined ? {} : { email: claims.email }),
+    ...(email === undefined ? {} : { email }),
   };
 }
 
 /** Where the token tells both of its times, by them alone: the issuer's clock may be another. */
 function lifetimeOf(bearer: string, now: number): number {
-  const { issuedAt, expiresAt } = readClaims(bearer);
-  if (expiresAt === undefined) return usualLifetimeMs;
-  return issuedAt !== undefined && issuedAt < expiresAt ? expiresAt - issuedAt : expiresAt - now;
+  const { iat, exp } = readClaims(bearer);
+  if (exp === undefined) return usualLifetimeMs;
+  return exp * 1_000 - (iat !== undefined && iat < exp ? iat * 1_000 : now);
+}
+
+const seconds = z.number().optional().catch(undefined);
+const claims = z.object({
+  iat: seconds,
+  exp: seconds,
+  email: z
+    .string()
+    .max(320)
+    .regex(/^[^\s\p{C}]{1,300}@[^\s\p{C}]{1,300}$/u)
+    .optional()
+    .catch(undefined),
+});
+
+/** What an ID token says of itself. Read for its figures only: nothing depends on its truth, so its signature is not checked. */
+function readClaims(token: string): Partial<z.infer<typeof claims>> {
+  const part = token.split('.')[1] ?? '';
+  return claims.safeParse(parseJson(Buffer.from(part, 'base64url'))).data ?? {};
 }

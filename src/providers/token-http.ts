@@ -81,3 +81,22 @@ export function asTokenError(error: unknown, host: string): TokenError {
   const message = isLate ? `${host} did not answer in time.` : `${host} broke off before it had answered.`;
   return new TokenError('unknown', `${message} The token may have been used up.`, { cause: error });
 }
+
+/** What an answer's status says about the token that was sent; `said` is the status, perhaps with the error's word. */
+export function failureByStatus(
+  { status, retryAfterMs }: Pick<TokenAnswer, 'status' | 'retryAfterMs'>,
+  host: string,
+  said: string,
+  advice: string,
+): TokenError {
+  const isLater = status === 429 || status === 503;
+  const isRefusal = isLater || (status >= 300 && status < 500);
+  const next = isLater
+    ? 'It will be asked again later.'
+    : isRefusal
+      ? advice
+      : 'The token may have been used up.';
+  return new TokenError(isRefusal ? 'refused' : 'unknown', `${host} answered ${said}. ${next}`, {
+    ...(retryAfterMs !== undefined && { retryAfterMs }),
+  });
+}

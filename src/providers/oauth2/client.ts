@@ -14,7 +14,7 @@ import { type ProviderHttp, TokenError } from '../../core/provider.ts';
 import { isJsonObject, parseJson } from '../../lib/parse-json.ts';
 import { readRetryAfter } from '../../lib/retry-after.ts';
 import { secondsField, textField } from '../token-grant.ts';
-import { asTokenError, mustBeOfHost } from '../token-http.ts';
+import { asTokenError, failureByStatus, mustBeOfHost } from '../token-http.ts';
 
 export interface Oauth2Settings {
   readonly tokenUrl: string;
@@ -103,7 +103,6 @@ export function beginExchange(
     failure(error) {
       if (error instanceof TokenError) return error;
       // What the library throws holds the answer, and so perhaps a token: it is no cause to be logged.
-      const options = retryAfterMs === undefined ? {} : { retryAfterMs };
       const word = error instanceof ResponseBodyError ? error.error : undefined;
       const said = word !== undefined && /^[a-z_]{1,40}$/.test(word) ? `${status} ${word}` : `${status}`;
       if (word === 'invalid_grant') {
@@ -113,12 +112,9 @@ export function beginExchange(
         error instanceof ResponseBodyError ||
         error instanceof WWWAuthenticateChallengeError ||
         error instanceof OperationProcessingError;
-      if (isAnswer && (status === 503 || (status >= 300 && status < 500))) {
-        const next = status === 429 || status === 503 ? 'It will be asked again later.' : advice;
-        return new TokenError('refused', `${host} answered ${said}. ${next}`, options);
-      }
+      const answer = { status: isAnswer ? status : 0, retryAfterMs };
       const what = status === 200 ? 'an answer without a usable token' : said;
-      return new TokenError('unknown', `${host} answered ${what}. The token may have been used up.`, options);
+      return failureByStatus(answer, host, what, advice);
     },
   };
 }

@@ -1,7 +1,7 @@
 import { TokenError, type TokenFailure, type TokenGrant } from '../../core/provider.ts';
 import { ownValue } from '../../lib/own-value.ts';
 import { grantOf, secondsField, textField } from '../token-grant.ts';
-import type { TokenAnswer } from '../token-http.ts';
+import { failureByStatus, type TokenAnswer } from '../token-http.ts';
 
 /** What Warp's identity project answers, at its own hosts and through Warp's proxy. */
 
@@ -44,16 +44,7 @@ export function failureOf(answer: TokenAnswer, host: string): TokenError {
     return new TokenError(failure, `${host} answered ${word}. ${adviceByFailure[failure]}`);
   }
   const said = word === undefined ? `${answer.status}` : `${answer.status} ${word}`;
-  const { retryAfterMs } = answer;
-  const options = retryAfterMs === undefined ? {} : { retryAfterMs };
-  if (answer.status === 429 || answer.status === 503) {
-    return new TokenError('refused', `${host} answered ${said}; it will be asked again later.`, options);
-  }
-  if (answer.status >= 300 && answer.status < 500) {
-    const advice = 'Check the address and WARP_FIREBASE_API_KEY.';
-    return new TokenError('refused', `${host} answered ${said}. ${advice}`, options);
-  }
-  return new TokenError('unknown', `${host} answered ${said}. The token may have been used up.`, options);
+  return failureByStatus(answer, host, said, 'Check the address and WARP_FIREBASE_API_KEY.');
 }
 
 /** The host would not take the question at all: it says nothing of the token, and has issued none. */
