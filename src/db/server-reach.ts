@@ -122,11 +122,10 @@ export class ServerReach {
     this.#doubt();
     try {
       // An answer that comes too late is one, too.
-      const looking = this.#options.look().then(() => {
-        this.answered();
-        return true;
+      const looking = this.#options.look().then(() => this.answered());
+      await within(looking, systemClock, lookLimitMs, () => {
+        throw noAnswer(lookLimitMs);
       });
-      if (!(await within(looking, systemClock, lookLimitMs))) throw noAnswer(lookLimitMs);
       this.#lookAfter(lookEveryMs);
     } catch (error) {
       this.#failure = error;

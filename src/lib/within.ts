@@ -1,17 +1,21 @@
 import type { Clock } from './clock.ts';
 
-/** What `task` answers; undefined when that takes longer than `limitMs`. The task itself goes on. */
-export async function within<Value>(
+const isLate = Symbol('late');
+
+/** What `task` answers; what `onLate` returns, or throws, when that takes longer than `limitMs`. The task itself goes on. */
+export async function within<Value, Late = undefined>(
   task: Promise<Value>,
   clock: Pick<Clock, 'after'>,
   limitMs: number,
-): Promise<Value | undefined> {
+  onLate: () => Late = () => undefined as Late,
+): Promise<Value | Late> {
   let cancel = () => {};
-  const late = new Promise<undefined>((resolve) => {
-    cancel = clock.after(limitMs, () => resolve(undefined));
+  const late = new Promise<typeof isLate>((resolve) => {
+    cancel = clock.after(limitMs, () => resolve(isLate));
   });
   try {
-    return await Promise.race([task, late]);
+    const first = await Promise.race([task, late]);
+    return first === isLate ? onLate() : first;
   } finally {
     cancel();
   }

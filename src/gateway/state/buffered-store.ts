@@ -311,14 +311,10 @@ export class BufferedStore implements StateStore {
     }
   }
 
-  async #inTime<Value>(task: Promise<Value> | undefined): Promise<Value | undefined> {
-    const done = await within(
-      Promise.resolve(task).then((value) => ({ value })),
-      this.#clock,
-      limitMs,
-    );
-    if (!done) throw new Error(`the state storage did not answer in ${limitMs} ms`);
-    return done.value;
+  #inTime<Value>(task: Promise<Value> | undefined): Promise<Value | undefined> {
+    return within(Promise.resolve(task), this.#clock, limitMs, () => {
+      throw new Error(`the state storage did not answer in ${limitMs} ms`);
+    });
   }
 
   async #open(): Promise<void> {

@@ -1,6 +1,7 @@
 import type { Migration } from '../../db/migrate.ts';
 import { openPostgres, type Postgres } from '../../db/postgres.ts';
 import { migratePostgres } from '../../db/postgres-migrate.ts';
+import { BackgroundTasks } from '../../lib/background-tasks.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { sealingOf } from './sealed-entry.ts';
 import { type Change, type Entry, maxEntryBytes, type Storage, sizeOf, type Totals } from './state-store.ts';
@@ -84,7 +85,7 @@ class PostgresStorage implements Storage {
   #isChanged = true;
   #tidying: Promise<void> | undefined;
   #cancelTidy: () => void;
-  readonly #noting = new Set<Promise<unknown>>();
+  readonly #noting = new BackgroundTasks();
 
   constructor(db: Postgres, clock: Clock, maxBytes: number, onFailure: (error: unknown) => void) {
     this.#db = db;
@@ -131,7 +132,7 @@ class PostgresStorage implements Storage {
 
   async close(): Promise<void> {
     this.#cancelTidy();
-    await Promise.all(this.#noting);
+    await this.#noting.ended();
     await this.#tidying?.catch(() => {});
     await this.#db.close();
   }
@@ -167,8 +168,7 @@ class PostgresStorage implements Storage {
   #noteUse(place: string, now: number): void {
     const noting = this.#db.writing
       .run('UPDATE gateway_keep SET used_at = $2 WHERE key = $1 AND used_at < $2', place, now)
-      .catch(this.#onFailure)
-      .finally(() => this.#noting.delete(noting));
+      .catch(this.#onFailure);
     this.#noting.add(noting);
   }
 
