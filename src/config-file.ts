@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { withoutNulls } from './core/null-fields.ts';
 import { errorMessage } from './lib/errors.ts';
 import { readTextFile } from './lib/read-text.ts';
-import type { ConfiguredProvider } from './providers/definition.ts';
+import type { ConfigReader, ConfiguredProvider } from './providers/definition.ts';
 import { providerTypes, reservedNames, typeOf } from './providers/registry.ts';
 import { resolveSources, type SourceSettings, sourcesSchema, sourceTypes } from './source-settings.ts';
 
@@ -61,14 +61,16 @@ export function readConfigFile(file: string, environment: NodeJS.ProcessEnv, pro
   const fault = (problem: string) => problems.push(`CONFIG_FILE ${file}: ${problem}`);
   const providers = Object.entries(result.data.providers as Record<string, ConfiguredProvider>).map(
     ([name, given]) => {
-      const secrets = {
-        variable(field: string, variable: string) {
+      const reader: ConfigReader = {
+        name,
+        variable(field, variable) {
           const value = environment[variable]?.trim();
-          if (!value) fault(`providers.${name}.${field}: ${variable} is not set in the environment.`);
+          if (!value) reader.fault(field, `${variable} is not set in the environment`);
           return value;
         },
+        fault: (field, problem) => fault(`providers.${name}.${field}: ${problem}.`),
       };
-      return [name, typeOf(given).read(given, secrets)] as const;
+      return [name, typeOf(given).read(given, reader)] as const;
     },
   );
   const sources = resolveSources(result.data.sources, environment, dirname(file), fault);

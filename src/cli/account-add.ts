@@ -1,10 +1,11 @@
 import { type Command, Option } from 'commander';
+import { isPoolError } from '../pool-api/errors.ts';
 import { type NewAccount, newAccount } from '../pool-api/schema.ts';
 import { noteOf } from './account-notes.ts';
 import { formatAccount, formatJson } from './account-view.ts';
 import type { CliActions } from './actions.ts';
 import { commaList, wholeNumber } from './option-values.ts';
-import { readSecret } from './read-secret.ts';
+import { noKeyGiven, readSecret } from './read-secret.ts';
 import { UsageError } from './usage-error.ts';
 
 interface AddOptions {
@@ -34,7 +35,8 @@ provider cannot be asked, the account is added anyway and asked about again.
 
 Examples:
   warp2api account add --provider warp --api-key wk-... --email me@example.com --label work
-  warp2api account add --provider warp --api-key - --models claude-sonnet,gpt-5 --lend gateway`;
+  warp2api account add --provider warp --api-key - --models claude-sonnet,gpt-5 --lend gateway
+  warp2api account add --provider ollama                 (a server on this machine needs no key)`;
 
 export function addAccountAdd(parent: Command, actions: CliActions): void {
   parent
@@ -71,7 +73,14 @@ export function addAccountAdd(parent: Command, actions: CliActions): void {
     .action(async (options: AddOptions) => {
       const account = await readAccount(options, actions);
       await using admin = await actions.openAdmin();
-      const added = await admin.addAccount(account, options.keep ? 'keep' : 'reject');
+      const added = await admin
+        .addAccount(account, options.keep ? 'keep' : 'reject')
+        .catch((error: unknown) => {
+          const isWithout = account.api_key === undefined && account.refresh_token === undefined;
+          throw isWithout && isPoolError(error, 'invalid_request') && error.param === 'api_key'
+            ? new UsageError(noKeyGiven)
+            : error;
+        });
       actions.write(
         options.json ? formatJson(added) : `Added this account:\n${formatAccount(added)}${noteOf(added)}`,
       );
@@ -82,7 +91,11 @@ async function readAccount(options: AddOptions, actions: CliActions): Promise<Ne
   const { apiKey, refreshToken, teamUid, keep: _keep, json: _json, ...fields } = options;
   const account: NewAccount = { ...fields, ...(teamUid !== undefined && { team_uid: teamUid }) };
   if (refreshToken !== undefined) account.refresh_token = await readSecret(refreshToken, actions);
-  else account.api_key = await readSecret(apiKey ?? actions.accountKeyFromEnvironment(), actions);
+  else {
+    const given = apiKey ?? actions.accountKeyFromEnvironment();
+    // The pool knows whether the provider needs a key.
+    if (given !== undefined) account.api_key = await readSecret(given, actions);
+  }
 
   const checked = newAccount.safeParse(account);
   if (checked.success) return account;

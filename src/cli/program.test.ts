@@ -45,6 +45,8 @@ async function run(command: string | readonly string[], setup: Setup = {}) {
   };
   const admin: PoolAdmin & AsyncDisposable = {
     async addAccount(account) {
+      if (account.api_key === undefined && account.refresh_token === undefined)
+        throw new PoolError('invalid_request', 'No key.', { param: 'api_key' });
       calls.push(['add', account]);
       return createAccount({ id: 'new-1', provider: account.provider });
     },

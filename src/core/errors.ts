@@ -202,6 +202,13 @@ const table = {
 
 export type ErrorCode = keyof typeof table;
 
+/** An upstream's own answer to a request that it refused. A client of its dialect gets it as it is, without secrets of ours. */
+export interface VendorAnswer {
+  readonly dialect: string;
+  readonly status: number;
+  readonly body: string;
+}
+
 export interface AppErrorOptions {
   readonly cause?: unknown;
   /** Milliseconds after which another try makes sense; becomes Retry-After. */
@@ -214,6 +221,8 @@ export interface AppErrorOptions {
   readonly details?: Readonly<Record<string, unknown>>;
   /** Work may have been done that must not be done twice: no other account is tried. */
   readonly isFinal?: boolean;
+  /** What the upstream answered, in a dialect of clients. */
+  readonly vendorAnswer?: VendorAnswer;
   /** Whose fault it was, where the evidence says more than the code's row does. */
   readonly fault?: Fault;
   /** No connection could be made: nothing was sent, and no account can help. */
@@ -238,6 +247,7 @@ export class AppError extends Error {
   readonly details: Readonly<Record<string, unknown>> | undefined;
   readonly isFinal: boolean;
   readonly isUnreachable: boolean;
+  vendorAnswer: VendorAnswer | undefined;
   readonly fault: Fault;
   readonly #failover: Failover;
 
@@ -251,6 +261,7 @@ export class AppError extends Error {
     this.details = options.details;
     this.isFinal = options.isFinal === true;
     this.isUnreachable = options.isUnreachable === true;
+    this.vendorAnswer = options.vendorAnswer;
     this.fault = options.fault ?? table[code].fault;
     this.#failover = options.failover ?? table[code].failover;
   }

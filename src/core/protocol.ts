@@ -48,6 +48,8 @@ export interface TurnDecoder {
 
 export interface UpstreamAnswer {
   readonly request: UpstreamRequest;
+  /** Where it is another one than the protocol's. */
+  readonly contentType?: string;
   readonly decoder: TurnDecoder;
 }
 
@@ -66,6 +68,25 @@ export interface ImageLimits {
   readonly maxBytes?: number;
 }
 
+/** A dialect that clients speak. */
+export type Dialect = 'chat' | 'messages' | 'responses';
+
+/** A request that an upstream of the client's own dialect can be sent as it is. */
+export interface RelayedRequest {
+  readonly dialect: Dialect;
+  /** The body as the client wrote it: a JSON object. */
+  readonly body: string;
+  readonly isStream: boolean;
+  /** The client wants usage at the end of a stream. */
+  readonly includeUsage: boolean;
+}
+
+/** Passes requests on to an upstream of the same dialect, and their answers back: events `relayed` instead of the text. */
+export interface Relay {
+  readonly dialect: Dialect;
+  open(request: RelayedRequest, model: string): UpstreamAnswer;
+}
+
 /** A wire format we speak to an upstream. Holds no state between turns. */
 export interface Outbound {
   /** What the content type of a good answer begins with. */
@@ -76,6 +97,7 @@ export interface Outbound {
   classifyFailure(response: FailedResponse): AppError;
   readonly capabilities: Capabilities;
   readonly images: ImageLimits;
+  readonly relay?: Relay;
 }
 
 /** Turns events into the bytes of one streamed answer in the client's dialect. */
@@ -102,6 +124,8 @@ export interface AnswerIdentity {
 
 /** The collected answer of a turn that was not streamed. */
 export interface CollectedTurn {
+  /** The whole answer in the client's own dialect; then the rest is not filled in. */
+  readonly relayed?: string;
   readonly text: string;
   readonly reasoning: string;
   readonly toolCalls: readonly ToolCall[];
@@ -113,11 +137,13 @@ export interface CollectedTurn {
 /** A dialect clients speak to us. */
 export interface Inbound<Options> {
   /** Its word in figures. */
-  readonly name: 'chat' | 'messages' | 'responses';
+  readonly name: Dialect;
   /** What the ids of its answers begin with. */
   readonly idPrefix: string;
   /** Throws AppError `invalid_request` naming the field at fault. */
   decode(body: unknown): DecodedTurn<Options>;
+  /** The same for an upstream of this very dialect, which takes `text` as it is; undefined for a body without a model. */
+  readRelayed?(body: unknown, text: string): DecodedTurn<Options> | undefined;
   streamEncoder(identity: AnswerIdentity, options: Options): StreamEncoder;
   encodeAnswer(identity: AnswerIdentity, answer: CollectedTurn, options: Options): string;
   /** Where the dialect has requests for several answers. */
@@ -153,6 +179,8 @@ export interface DecodedTurn<Options> {
   readonly options: Options;
   /** Harmless fields the client sent that nobody here reads. */
   readonly ignored: readonly string[];
+  /** The body as it is, for an upstream that speaks the client's dialect and judges the rest of it; `request` is not filled in. */
+  readonly relayed?: RelayedRequest;
   /** What the client keeps the turns of its session together by, in its dialect's words. */
   readonly affinityKey?: string;
 }

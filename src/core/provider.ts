@@ -1,5 +1,5 @@
 import type { Capabilities } from './capabilities.ts';
-import type { Outbound } from './protocol.ts';
+import type { Outbound, Relay, RelayedRequest } from './protocol.ts';
 import type { TurnCaller } from './turn-caller.ts';
 
 /** A model as its provider lists it. */
@@ -147,6 +147,8 @@ export interface Provider {
    * Throws AppError: `upstream_unauthorized` (401), `upstream_refused` (403), others as they come.
    */
   getQuota(account: ProviderAccount, signal?: AbortSignal): Promise<QuotaAnswer>;
+  /** An account needs no key: its bearer is empty then, and none is sent. */
+  readonly takesNoKey?: true;
   /** An account may belong to several teams, and a request says which of them is billed. */
   readonly hasTeams?: true;
   /** Absent where accounts have API keys only. */
@@ -160,6 +162,8 @@ export interface Provider {
 interface ModelProvider extends Provider {
   /** The models one account may use. Throws AppError on failure. */
   listModels(account: ProviderAccount, signal?: AbortSignal): Promise<readonly ProviderModel[]>;
+  /** Where models do less by themselves than their protocol has fields for. */
+  capabilitiesOf?(model: string): Capabilities;
   /** Used when no list could be had yet. */
   readonly fallbackModels: readonly ProviderModel[];
   /** Names, or patterns ending in `*`, that tools have built in and no account lists, and the model they get instead. */
@@ -194,8 +198,24 @@ export interface CallingProvider extends ModelProvider {
 /** A provider whose models the gateway offers. */
 export type UpstreamProvider = ExchangingProvider | CallingProvider;
 
-export function capabilitiesOf({ caller, outbound }: UpstreamProvider): Capabilities {
-  return (caller ?? outbound).capabilities;
+/** What it does by itself, with this model. */
+export function capabilitiesOf(provider: UpstreamProvider, model: string): Capabilities {
+  return provider.capabilitiesOf?.(model) ?? (provider.caller ?? provider.outbound).capabilities;
+}
+
+export function canRelay(
+  { outbound }: UpstreamProvider,
+  { dialect }: Pick<RelayedRequest, 'dialect'>,
+): boolean {
+  return outbound?.relay?.dialect === dialect;
+}
+
+/** How a request of the provider's own dialect is passed on to it. */
+export function relayOf(provider: UpstreamProvider, request: Pick<RelayedRequest, 'dialect'>): Relay {
+  const relay = canRelay(provider, request) ? provider.outbound?.relay : undefined;
+  if (!relay)
+    throw new Error(`${provider.name} takes no request of the dialect "${request.dialect}" as it is.`);
+  return relay;
 }
 
 export function isUpstream(provider: Provider): provider is UpstreamProvider {

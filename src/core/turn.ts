@@ -60,6 +60,10 @@ export type ResponseFormat =
       readonly type: 'json-schema';
       readonly schema: Readonly<Record<string, unknown>>;
       readonly param: string;
+      /** What the client calls it. */
+      readonly name?: string;
+      /** The client wants the schema followed to the letter; absent: it did not say. */
+      readonly isStrict?: boolean;
     };
 
 /** A function the client offers. `parameters` is a JSON schema object. */
@@ -147,6 +151,8 @@ export type TurnEvent =
   | { readonly type: 'tool-call-start'; readonly index: number; readonly id: string; readonly name: string }
   | { readonly type: 'tool-call-delta'; readonly index: number; readonly arguments: string }
   | { readonly type: 'tool-call-end'; readonly index: number }
+  /** A part of the answer that is in the client's own dialect already, end mark and all: it is passed on as it is. */
+  | { readonly type: 'relayed'; readonly text: string }
   | { readonly type: 'usage'; readonly usage: Usage }
   /** `stopSequence` names what a `stop` was cut at. */
   | { readonly type: 'finish'; readonly reason: FinishReason; readonly stopSequence?: string }

@@ -53,7 +53,7 @@ export function answerHeads(
     const routes = answering.map(({ route }) => route);
     const runUrl = headerUrl(answering.find((one) => one.runUrl !== undefined)?.runUrl);
     const unread = routes.flatMap((route) =>
-      handlingOf(decoded.request, capabilitiesOf(route.provider))
+      handlingOf(decoded.request, capabilitiesOf(route.provider, route.model))
         .ignored.filter((name) => name !== 'reasoningEffort' || !route.isEffortHeard)
         .map((name) => inbound.parameterNames?.[name] ?? parameterNames[name]),
     );

@@ -1,7 +1,8 @@
 import type { Dispatcher } from 'undici';
 import type { EmulatedAbility } from '../core/capabilities.ts';
 import { AppError } from '../core/errors.ts';
-import type { CollectedTurn, TurnDecoder } from '../core/protocol.ts';
+import type { CollectedTurn, RelayedRequest, TurnDecoder } from '../core/protocol.ts';
+import { relayOf } from '../core/provider.ts';
 import type { AskedRequest, FinishReason, TurnEvent, Usage } from '../core/turn.ts';
 import type { CallListener, RunningCall, UpstreamTimeouts } from '../core/turn-caller.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -80,6 +81,8 @@ export class Attempt implements CallListener {
   /** Where a person can watch the answer being made. */
   runUrl: string | undefined;
 
+  /** Of a whole answer that is passed on as it is. */
+  relayed = '';
   text = '';
   reasoning = '';
   readonly toolCalls: { id: string; name: string; arguments: string }[] = [];
@@ -110,6 +113,10 @@ export class Attempt implements CallListener {
     this.lease = plan.lease;
     this.ignored = plan.unchecked;
     this.#stages = stagesOf(plan.request, plan.emulated);
+  }
+
+  get #relayed(): RelayedRequest | undefined {
+    return this.#plan.turn.decoded.relayed;
   }
 
   /** What was used, by the upstream's figures or by ours. */
@@ -173,7 +180,8 @@ export class Attempt implements CallListener {
     }
     await ownTurn(asked.bytes);
     const { outbound } = provider;
-    const answer = outbound.open(turn);
+    const relayed = this.#relayed;
+    const answer = relayed ? relayOf(provider, relayed).open(relayed, request.model) : outbound.open(turn);
     this.#decoder = answer.decoder;
     const baseUrl = await provider.baseUrl();
     const authHeaders = provider.authHeaders(account);
@@ -267,7 +275,13 @@ export class Attempt implements CallListener {
   }
 
   #fail(error: AppError, batch: readonly TurnEvent[]): void {
-    this.#dependencies.secrets.clean(error, () => JSON.stringify(this.#plan.request));
+    const { secrets } = this.#dependencies;
+    const { vendorAnswer } = error;
+    const said = () => this.#relayed?.body ?? JSON.stringify(this.#plan.request);
+    secrets.clean(error, said);
+    if (vendorAnswer) {
+      error.vendorAnswer = { ...vendorAnswer, body: secrets.redact(vendorAnswer.body, said) };
+    }
     // Before content the error stays here, and content of the same batch with it.
     if (this.isContentSent && error.code !== 'cancelled') {
       this.#plan.output.fail(error, this.#withUnsentUsage(batch));
@@ -278,15 +292,16 @@ export class Attempt implements CallListener {
   #finish(last: Extract<TurnEvent, { type: 'finish' }>, batch: readonly TurnEvent[]): void {
     const { output, request, turn } = this.#plan;
     let events = this.#withUnsentUsage(batch);
-    if (turn.wantsUsage && !hasTokens(this.usage)) {
+    // Of an answer that is passed on as it is, nothing can be counted here.
+    if (turn.wantsUsage && !hasTokens(this.usage) && !this.#relayed) {
       this.usage = shownUsage(this.usage, request, this);
       const content = batch.filter(({ type }) => type !== 'usage' && type !== 'finish');
       events = [...content, { type: 'usage', usage: this.usage }, last];
     }
-    const { text, reasoning, toolCalls, usage } = this;
+    const { relayed, text, reasoning, toolCalls, usage } = this;
     const { reason: finishReason, stopSequence } = last;
     const end = { finishReason, ...(stopSequence === undefined ? {} : { stopSequence }) };
-    output.finish({ text, reasoning, toolCalls, usage, ...end }, events);
+    output.finish({ ...(relayed !== '' && { relayed }), text, reasoning, toolCalls, usage, ...end }, events);
     this.#ended.resolve(undefined);
   }
 
@@ -302,6 +317,10 @@ export class Attempt implements CallListener {
     let hasContent = false;
     for (const event of batch) {
       switch (event.type) {
+        case 'relayed':
+          if (this.#plan.output.isBuffered) this.relayed += event.text;
+          hasContent = true;
+          break;
         case 'text-delta':
           this.text += event.text;
           this.#outputCharacters += event.text.length;

@@ -1,4 +1,5 @@
-import type { ProviderModel, UpstreamProvider } from '../core/provider.ts';
+import type { Dialect } from '../core/protocol.ts';
+import { canRelay, type ProviderModel, type UpstreamProvider } from '../core/provider.ts';
 import type { AskedRequest } from '../core/turn.ts';
 import { judge, judgeProvider, type Readiness, type Verdict } from '../pool-api/readiness.ts';
 import { findAlias } from './aliases.ts';
@@ -45,6 +46,8 @@ export interface Routes {
    * `resolve` does.
    */
   check(model: string | null | undefined): Promise<Route | undefined>;
+  /** Whether an upstream answers the name that speaks this dialect itself. */
+  relays(model: string, dialect: Dialect): Promise<boolean>;
   /** After the pool had no account: another route, if by now another provider's accounts would be asked. */
   resolveAgain(request: RoutedRequest, before: Route, signal?: AbortSignal): Promise<Route | undefined>;
   /** Whether some account can answer any turn at all, and then a turn to this provider; undefined while that is not known. */
@@ -90,8 +93,12 @@ export function createRoutes(options: RoutesOptions): Routes {
     return { provider: inService()[0] ?? first, model: name, isNamed: false };
   }
 
+  function isInService({ name }: UpstreamProvider): boolean {
+    return poolWatch.hasAccounts(name) === true;
+  }
+
   function inService(): UpstreamProvider[] {
-    return providers.filter(({ name }) => poolWatch.hasAccounts(name));
+    return providers.filter(isInService);
   }
 
   /** Another provider than the first that has accounts, which lists the very name. */
@@ -230,6 +237,14 @@ export function createRoutes(options: RoutesOptions): Routes {
     async check(model) {
       if (!isStrict || !model) return undefined;
       return resolve({ model, messages: [], reasoning: {} });
+    },
+    async relays(model, dialect) {
+      // The first account of all may have come just now.
+      const isEmpty = poolWatch.isSandbox ? !isSandboxName(bareName(model)) : inService().length === 0;
+      if (isEmpty && poolWatch.isReachable) await poolWatch.look();
+      if (poolWatch.isSandbox) return false;
+      const found = await lookUp(model).catch(() => undefined);
+      return found !== undefined && canRelay(found.provider, { dialect });
     },
     async resolveAgain(request, before) {
       await poolWatch.look();

@@ -1,7 +1,7 @@
 import { type EmulatedAbility, handlingOf } from '../core/capabilities.ts';
 import { AppError } from '../core/errors.ts';
 import type { CollectedTurn } from '../core/protocol.ts';
-import { capabilitiesOf } from '../core/provider.ts';
+import { canRelay, capabilitiesOf } from '../core/provider.ts';
 import type { AskedRequest, Usage } from '../core/turn.ts';
 import { debugLog, type Logger } from '../lib/logger.ts';
 import type { Affinity, Session } from './affinity.ts';
@@ -180,7 +180,7 @@ class TurnRun {
     const { conversations, affinity, schemas } = this.#dependencies;
     const { clientId, affinityKey, bytes, requestId } = this.#turn;
     const asked: AskedRequest = { ...this.#request, model: route.model };
-    const { emulated } = handlingOf(asked, capabilitiesOf(route.provider));
+    const { emulated } = handlingOf(asked, capabilitiesOf(route.provider, route.model));
     const checks = checksOf(asked, emulated, schemas, clientId);
     const request = checks.reduce((instructed, check) => check.instruct(instructed), asked);
     const provider = route.provider.name;
@@ -249,7 +249,10 @@ class TurnRun {
   async #reroute({ route, conversation }: Path, reason: Error): Promise<Path> {
     const { routes } = this.#dependencies;
     const rerouted = await routes.resolveAgain(this.#request, route, this.#turn.signal);
-    if (!rerouted) throw appErrorFromPool(reason, route, routes.judge(route.provider));
+    const { relayed } = this.#turn.decoded;
+    // What is passed on as it is was read by no decoder, so that no other upstream can have it.
+    if (!rerouted || (relayed && !canRelay(rerouted.provider, relayed)))
+      throw appErrorFromPool(reason, route, routes.judge(route.provider));
     conversation.end();
     return await this.#take(rerouted);
   }

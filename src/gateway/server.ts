@@ -104,6 +104,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
       },
       adminKey: (request) => (adminKeys ?? keys).identify(request),
     },
+    keepsText: (url) => url.startsWith('/v1/chat/completions'),
     // A client whose key and base URL are both wrong hears of the key first.
     accessToUnknown: (path) => (path.startsWith('/v1/') ? 'clientKey' : 'open'),
     adviseOnPath: (path, address) => adviseOnPath(path, 'gateway', placesFrom(address)).advice,
@@ -196,7 +197,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     reply: FastifyReply,
     given?: DecodedTurn<Options>,
   ): Promise<FastifyReply> {
-    const decoded = given ?? inbound.decode(request.body);
+    const decoded = given ?? (await decodeTurn(inbound, request));
     // What was made of it is enough.
     request.body = undefined;
     const images = clientTurns.check(decoded);
@@ -232,6 +233,18 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
       answer.end();
     }
     return reply;
+  }
+
+  /** A body that goes to an upstream of its own dialect is the upstream's to judge. */
+  async function decodeTurn<Options>(
+    inbound: Inbound<Options>,
+    { body, heldBody }: FastifyRequest,
+  ): Promise<DecodedTurn<Options>> {
+    const open = heldBody?.text === undefined ? undefined : inbound.readRelayed?.(body, heldBody.text);
+    const isRelayed = open && (await turns.routes.relays(open.request.model, inbound.name));
+    if (isRelayed) return open;
+    if (heldBody) heldBody.text = undefined;
+    return inbound.decode(body);
   }
 
   function follow(

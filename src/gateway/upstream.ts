@@ -134,7 +134,7 @@ export function callUpstream(call: UpstreamCall): RunningCall {
       if (status < 200) return;
       listener.onStatus?.(status);
       const contentType = String(headers['content-type'] ?? '').toLowerCase();
-      if (status === 200 && contentType.startsWith(outbound.contentType)) return;
+      if (status === 200 && contentType.startsWith(answer.contentType ?? outbound.contentType)) return;
       failure = { status, headers, parts: [], size: 0 };
       isTaken = false;
     },

@@ -74,6 +74,8 @@ export class HeldBody {
   readonly #count: (change: number, total: number) => void;
   #bytes = 0;
   #holders = 1;
+  /** The body as it was written, where the service wants it beside its value. */
+  text: string | undefined;
 
   constructor(count: (change: number, total: number) => void) {
     this.#count = count;
@@ -114,6 +116,7 @@ export class HeldBody {
 
   #letGo(): void {
     this.#holders = 0;
+    this.text = undefined;
     leaveGarbage(this.#bytes);
     this.#count(-this.#bytes, 0);
     this.#bytes = 0;

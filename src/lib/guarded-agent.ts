@@ -1,7 +1,6 @@
 import { lookup as systemLookup } from 'node:dns';
-import { isIP } from 'node:net';
 import { Agent, buildConnector } from 'undici';
-import { isPublicAddress } from './ip-addresses.ts';
+import { isPublicAddress, isPublicHost } from './ip-addresses.ts';
 import { judgedLookup, type LookupAll } from './judged-lookup.ts';
 
 /** The host leads into this machine, its network, or nowhere on the public internet. */
@@ -31,10 +30,4 @@ export function createGuardedAgent(connectTimeoutMs: number, lookup: LookupAll =
       else callback(new PrivateAddressError(), null);
     },
   });
-}
-
-/** False for a host, as a URL spells it, that is an address and no public one. A name is judged when it is looked up. */
-function isPublicHost(hostname: string): boolean {
-  const bare = hostname.replace(/^\[|\]$/g, '');
-  return isIP(bare) === 0 || isPublicAddress(bare);
 }

@@ -56,6 +56,8 @@ export interface HttpServerOptions {
   readonly callers: CallerRules;
   /** The checks by the name that routes give as `config.access`. They run before anything of a body is read. */
   readonly access: Readonly<Record<string, AccessCheck>>;
+  /** Whether the text of a body is kept beside its value, for a URL. */
+  keepsText?(url: string): boolean;
   /** The access of a path that no route has, with or without another method; `open` by default. */
   accessToUnknown?(path: string): string;
   /** Requests to upgrade to a WebSocket come through all hooks, and to a route that takes them. */
@@ -251,7 +253,9 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', async (request: FastifyRequest) => {
     const { raw, routeOptions, heldBody } = request;
-    return heldBody ? readBody(raw, routeOptions.bodyLimit, heldBody) : undefined;
+    return heldBody
+      ? readBody(raw, routeOptions.bodyLimit, heldBody, options.keepsText?.(request.url))
+      : undefined;
   });
 
   app.setNotFoundHandler((request, reply) => refusePath(request, reply));

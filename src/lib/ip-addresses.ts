@@ -53,3 +53,9 @@ export function isServerAddress(address: string): boolean {
   const inner = parsed.toByteArray().slice(carrier.before / 8, carrier.before / 8 + 4);
   return isServerAddress(inner.join('.'));
 }
+
+/** False for a host, as a URL spells it, that is an address and no public one. A name is judged when it is looked up. */
+export function isPublicHost(hostname: string): boolean {
+  const bare = hostname.replace(/^\[|\]$/g, '');
+  return isIP(bare) === 0 || isPublicAddress(bare);
+}

@@ -35,17 +35,22 @@ export function scanFor(what: string, charset: string | undefined): ((piece: Buf
 
 /**
  * The same for a text in pieces that `scanFor` has seen, or in the charset that its sender declared. Empties `parts`. `goOn`
- * is called before each step of a large one, and throws if the value is no longer wanted.
+ * is called before each step of a large one, and throws if the value is no longer wanted; `onText` gets the text.
  */
 export async function readJsonParts(
   parts: Buffer[],
   what: string,
   charset: string | undefined,
   goOn: () => void = () => {},
+  onText: (text: string) => void = () => {},
 ): Promise<unknown> {
   const length = parts.reduce((sum, part) => sum + part.length, 0);
   if (length === 0) return undefined;
-  if (length < largeBytes) return parse(textOf(parts, what, charset), what, charset);
+  if (length < largeBytes) {
+    const small = textOf(parts, what, charset);
+    onText(small);
+    return parse(small, what, charset);
+  }
   if (charset !== undefined && length > largestForeign) {
     const megabytes = largestForeign / 1024 / 1024;
     throw new HttpFault(
@@ -59,6 +64,7 @@ export async function readJsonParts(
   const text = [textOf(parts, what, charset)];
   await ownTurn(length);
   goOn();
+  onText(text[0] ?? '');
   const value = parse(text.pop() ?? '', what, charset);
   await ownTurn(length);
   return value;

@@ -11,17 +11,27 @@ const what = 'The body';
  * The JSON value of a request's body, whatever its content type is; undefined for an empty one. Its bytes are counted, and
  * scanned for what must not be parsed, as they arrive. Throws HttpFault.
  */
-export async function readBody(request: IncomingMessage, limit: number, held: HeldBody): Promise<unknown> {
+export async function readBody(
+  request: IncomingMessage,
+  limit: number,
+  held: HeldBody,
+  keepsText = false,
+): Promise<unknown> {
   // Its bytes are held until it is read, even if its client has left.
   held.share();
   try {
-    return await read(request, limit, held);
+    return await read(request, limit, held, keepsText);
   } finally {
     held.release();
   }
 }
 
-async function read(request: IncomingMessage, limit: number, held: HeldBody): Promise<unknown> {
+async function read(
+  request: IncomingMessage,
+  limit: number,
+  held: HeldBody,
+  keepsText: boolean,
+): Promise<unknown> {
   const codings = bodyCodings(request.headers['content-encoding']);
   const charset = declaredCharset(request.headersDistinct['content-type']?.[0]);
   const scan = scanFor(what, charset);
@@ -42,9 +52,13 @@ async function read(request: IncomingMessage, limit: number, held: HeldBody): Pr
     await decompress(parts.take(), codings, limit, takeText);
     held.add(-compressedLength);
   }
-  return readJsonParts(parts.take(), what, charset, () => {
+  const goOn = (): void => {
     if (held.hasOneHolder) throw new HttpFault('client_left', 'The client left before its request was read.');
-  });
+  };
+  const onText = (text: string): void => {
+    if (keepsText) held.text = text;
+  };
+  return readJsonParts(parts.take(), what, charset, goOn, onText);
 }
 
 /** Takes a body as it comes. */

@@ -4,7 +4,7 @@ import type { Provider, ProviderAccount } from '../core/provider.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import type { ImportedAccount } from '../pool-api/import-format.ts';
 import { refusalOf } from '../pool-api/refusal.ts';
-import type { OnRefusal } from '../pool-api/schema.ts';
+import { type OnRefusal, oneCredential } from '../pool-api/schema.ts';
 import { applyQuota, freshStanding, nextProof, nextQuotaCheck, type QuotaFinding } from './account-state.ts';
 import type { Basics } from './basics.ts';
 import { hasBearer } from './credentials.ts';
@@ -126,6 +126,11 @@ export class Adding {
     // It may be refused in words that repeat it.
     this.#basics.secrets.use(secretOf(credential));
     const provider = providerNamed(this.#basics, providerName);
+    if (credential === noCredential) {
+      if (provider.takesNoKey) return credential;
+      const message = `"api_key" is not valid: ${oneCredential.fault.message}.`;
+      throw new PoolError('invalid_request', message, { param: 'api_key' });
+    }
     if (credential.kind === 'api_key') return { ...credential, key: normalized(provider, credential.key) };
     const param = 'refresh_token';
     if (provider.tokens === undefined) {
@@ -322,11 +327,14 @@ function inStandby(standing: StandingChange['standing']): StandingChange['standi
   return standing.state === 'active' ? { ...standing, state: 'standby' } : standing;
 }
 
-/** The credential of an account that a request or a line gives. Throws when its schema let one through without any. */
+/** Of an account that has none. */
+const noCredential: GivenCredential = { kind: 'api_key', key: '' };
+
+/** The credential of an account that a request or a line gives. */
 export function credentialIn(given: Pick<ImportedAccount, 'api_key' | 'refresh_token'>): GivenCredential {
   if (given.api_key !== undefined) return { kind: 'api_key', key: given.api_key };
   if (given.refresh_token !== undefined) return { kind: 'refresh_token', refreshToken: given.refresh_token };
-  throw new Error('the schema lets no account through without a credential');
+  return noCredential;
 }
 
 export function secretOf(credential: GivenCredential): string {

@@ -93,9 +93,10 @@ export async function exportAccounts(
 function lineOf({ credentials }: Basics, account: StoredAccount): string {
   const { provider, email, label, models, capacity, free, lend, tier, teamUid } = account;
   const { state } = account.standing;
+  const secret = credentials.secretOf(account);
   const line = {
     provider,
-    [account.credentialKind]: credentials.secretOf(account),
+    ...(secret === '' ? {} : { [account.credentialKind]: secret }),
     ...(email === null ? {} : { email }),
     ...(label === null ? {} : { label }),
     ...(models === null ? {} : { models }),

@@ -39,10 +39,13 @@ export interface ProviderDefinition<Table extends SettingTable = SettingTable> {
   readonly load: (context: ProviderContext, values: ValuesOf<Table>) => Promise<Provider | UpstreamProvider>;
 }
 
-/** Values that a provider of the configuration file only names. */
-export interface SecretReader {
-  /** The value of an environment variable; a missing one is reported as a fault of `field`. */
+/** What a provider of the configuration file is read with. */
+export interface ConfigReader {
+  /** What the file calls it. */
+  readonly name: string;
+  /** The value of an environment variable that `field` names; a missing one is a fault. */
   variable(field: string, name: string): string | undefined;
+  fault(field: string, problem: string): void;
 }
 
 /** One provider of the configuration file, read. */
@@ -57,7 +60,7 @@ export interface ProviderType<
   /** The gateway sends turns to it. */
   readonly answersTurns?: true;
   readonly schema: Schema;
-  readonly read: (given: z.output<Schema>, secrets: SecretReader) => Configured;
+  readonly read: (given: z.output<Schema>, reader: ConfigReader) => Configured;
   /** What of it must never be shown. */
   readonly secretsOf?: (configured: Configured) => readonly (string | undefined)[];
   readonly server: (configured: Configured) => ProviderServer | undefined;

@@ -7,8 +7,10 @@ const load = () => createProviders({ settings: testSettings, configured: {} }, t
 
 it('knows every provider by its name', async () => {
   const { all, upstreams, trial } = await load();
-  expect([...all.keys()]).toEqual(['warp', 'oz', 'sandbox', 'openai', 'anthropic', 'gemini', 'openrouter']);
-  expect(upstreams.map(({ name }) => name)).toEqual(['warp', 'oz']);
+  const vendors = ['openai', 'openrouter', 'groq', 'mistral', 'deepseek', 'xai', 'together', 'fireworks'];
+  const local = ['ollama', 'lmstudio', 'vllm', 'llamacpp'];
+  expect([...all.keys()]).toEqual(['warp', 'oz', 'sandbox', ...vendors, ...local, 'anthropic', 'gemini']);
+  expect(upstreams.map(({ name }) => name)).toEqual(['warp', 'oz', ...vendors, ...local]);
   expect(trial.name).toBe('sandbox');
 });
 

@@ -9,6 +9,7 @@ import type {
   ProviderType,
 } from './definition.ts';
 import { oauth2 } from './oauth2/index.ts';
+import { openaiCompatible, openaiVendors } from './openai-compatible/index.ts';
 import { oz } from './oz/index.ts';
 import { sandbox } from './sandbox/index.ts';
 import { warp } from './warp/index.ts';
@@ -17,8 +18,14 @@ import { warp } from './warp/index.ts';
  * All providers, and the kinds that the configuration file may name: the only list of them. Another one is a folder beside this file
  * and a line here. Plain model names go to the first that has accounts.
  */
-const definitions = [warp, oz, sandbox, ...apiKeyVendors] as unknown as readonly ProviderDefinition[];
-export const providerTypes = [oauth2, apiKey] as unknown as readonly ProviderType[];
+const definitions = [
+  warp,
+  oz,
+  sandbox,
+  ...openaiVendors,
+  ...apiKeyVendors,
+] as unknown as readonly ProviderDefinition[];
+export const providerTypes = [oauth2, apiKey, openaiCompatible] as unknown as readonly ProviderType[];
 
 /** The environment variables of all providers. */
 export const providerSettings: SettingTable = Object.assign(

@@ -213,6 +213,7 @@ export function createLineProvider(baseUrl: () => string, name = 'warp'): Upstre
     normalizeApiKey: (key) => key,
     listModels: async () => [{ id: 'auto' }, { id: 'big', displayName: 'Big', contextWindow: 1000 }],
     standIns,
+    ...(name === 'sandbox' && { systemFingerprint: 'warp2api-sandbox' }),
     fallbackModels: [{ id: 'auto' }],
     getQuota: async () => ({ isUnlimited: true }),
   };

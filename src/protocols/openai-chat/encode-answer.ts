@@ -16,7 +16,7 @@ export function encodeChatAnswer(
   answer: CollectedTurn,
   options: ChatOptions,
 ): string {
-  return encodeChatChoices(identity, [answer], options, answer.usage);
+  return answer.relayed ?? encodeChatChoices(identity, [answer], options, answer.usage);
 }
 
 /** Several answers to one request; `usage` is that of all. */
@@ -96,6 +96,8 @@ export function createChatStreamEncoder(
   /** The input of a custom tool stands inside the arguments: it can be shown once they are whole. */
   const inputs = options.customTools.size === 0 ? undefined : new Map<number, string>();
   let isStarted = false;
+  /** The upstream's own stream is passed on, from its first event to its end mark. */
+  let isRelayed = false;
   let usage: Usage | undefined;
 
   function callStart({ index, id, name }: Extract<TurnEvent, { type: 'tool-call-start' }>): string {
@@ -157,7 +159,12 @@ export function createChatStreamEncoder(
     encode(events) {
       let text = '';
       for (const event of events) {
-        if (event.type === 'start') continue;
+        if (event.type === 'relayed') {
+          isRelayed = true;
+          text += event.text;
+          continue;
+        }
+        if (event.type === 'start' || (isRelayed && event.type !== 'error')) continue;
         if (!isStarted && event.type !== 'usage' && event.type !== 'error') {
           isStarted = true;
           text += `${open}{"role":"assistant","content":""}${close}`;

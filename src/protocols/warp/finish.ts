@@ -1,8 +1,8 @@
 import { AppError } from '../../core/errors.ts';
 import { shortened } from '../../lib/shown-text.ts';
+import { upstreamWords } from '../upstream-words.ts';
 import { type StreamFinished, StreamFinishedSchema } from './gen/warp_pb.js';
 import { internalErrorOf, upstreamFailed } from './internal-error.ts';
-import { upstreamWords } from './upstream-words.ts';
 
 /** How long a model that is overloaded should rest before another try. */
 const modelRestMs = 5_000;

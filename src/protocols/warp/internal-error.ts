@@ -1,5 +1,5 @@
 import { AppError } from '../../core/errors.ts';
-import { upstreamWords } from './upstream-words.ts';
+import { upstreamWords } from '../upstream-words.ts';
 
 type Meaning = 'context' | 'model' | 'request';
 

@@ -17,10 +17,12 @@ export const apiKey = defineType({
   },
 });
 
-export const apiKeyVendors = Object.entries(vendors).map(([name, vendor]) =>
+/** Vendors whose protocols no turn is answered over yet. */
+export const apiKeyVendors = ['anthropic', 'gemini'].map((name) =>
   defineProvider({
     name,
     isReplaceable: true,
-    load: async (context) => createApiKeyProvider({ ...context, ...vendor, name }),
+    load: async (context) =>
+      createApiKeyProvider({ ...context, checkUrl: undefined, ...vendors[name], name }),
   }),
 );

@@ -25,14 +25,14 @@ export const oauth2 = defineType({
       message: 'give client_secret or client_secret_env, not both',
       path: ['client_secret'],
     }),
-  read: (given, secrets) => ({
+  read: (given, reader) => ({
     type: given.type,
     tokenUrl: given.token_url,
     clientId: given.client_id,
     clientSecret:
       given.client_secret_env === undefined
         ? given.client_secret
-        : secrets.variable('client_secret_env', given.client_secret_env),
+        : reader.variable('client_secret_env', given.client_secret_env),
     deviceAuthorizationUrl: given.device_authorization_url,
     scope: given.scope,
     quotaUrl: given.quota_url,

@@ -1,4 +1,4 @@
-import { beginningOf } from '../../lib/shown-text.ts';
+import { beginningOf } from '../lib/shown-text.ts';
 
 const mostCharacters = 300;
 /** Blanks may stand in front of the words. */

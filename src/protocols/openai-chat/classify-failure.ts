@@ -1,0 +1,183 @@
+import { AppError, type AppErrorOptions } from '../../core/errors.ts';
+import type { FailedResponse } from '../../core/protocol.ts';
+import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
+import { readRetryAfter } from '../../lib/retry-after.ts';
+import { beginningOf } from '../../lib/shown-text.ts';
+import { answeredOnTheWay, readFailedAnswer } from '../failed-answer.ts';
+import { upstreamWords } from '../upstream-words.ts';
+
+const maxEvidence = 2_000;
+const tooLong =
+  /context[_ ](length|window|size)|maximum context|too many tokens|prompt is too long|input is too long|exceeds? the (model'?s )?(maximum|limit)/i;
+const spentQuota = /insufficient[_ ](quota|balance|credits|funds)|exceeded your current quota|billing/i;
+
+/** What a response means that carries no turn, or an error object within one that began well. */
+export function classifyFailure(response: FailedResponse, now: number): AppError {
+  const { status, headers } = response;
+  const answer = readFailedAnswer(response);
+  const cause = new Error(`status ${status}: ${beginningOf(answer.text, maxEvidence)}`);
+  const retryAfterMs = retryAfterOf(headers, now);
+  const options = { cause, ...(retryAfterMs !== undefined && { retryAfterMs }) };
+  const error =
+    errorIn(parseJsonObject(answer.text)) ?? (answer.form === 'text' ? { message: answer.text } : undefined);
+  if (status === 200) {
+    if (answer.form === 'page') return answeredOnTheWay(options);
+    const named = errorIn(parseJsonObject(answer.text));
+    return named ? classifyNamed(named, options) : noTurn(cause);
+  }
+  if (answer.form === 'page' && status !== 429 && status !== 413) return answeredOnTheWay(options);
+  const known = classify(status, error ?? {}, options);
+  // The request's own fault: a client of this dialect gets the vendor's words as they are.
+  const isPassedOn = status >= 400 && status < 500 && known.fault === 'request' && answer.form === 'json';
+  if (!isPassedOn) return known;
+  return new AppError(known.code, known.message, {
+    cause,
+    ...(known.param !== undefined && { param: known.param }),
+    vendorAnswer: { dialect: 'chat', status, body: answer.text },
+  });
+}
+
+/** An error object of the dialect. */
+export interface NamedError {
+  readonly message?: string | undefined;
+  readonly type?: string | undefined;
+  readonly code?: string | number | undefined;
+  readonly param?: string | undefined;
+}
+
+/** The error object in a body or a chunk; undefined where there is none. */
+export function errorIn(value: JsonObject | undefined): NamedError | undefined {
+  const error = value?.['error'];
+  if (typeof error === 'string') return { message: error };
+  if (!isJsonObject(error)) return undefined;
+  const { message, type, code, param } = error;
+  return {
+    message: typeof message === 'string' ? message : undefined,
+    type: typeof type === 'string' ? type : undefined,
+    code: typeof code === 'string' || typeof code === 'number' ? code : undefined,
+    param: typeof param === 'string' ? param : undefined,
+  };
+}
+
+/** An error told under status 200, by a status of its own where it has one. */
+export function classifyNamed(error: NamedError, options: AppErrorOptions = {}): AppError {
+  const cause = options.cause ?? new Error(beginningOf(JSON.stringify(error), maxEvidence));
+  const own = Number(error.code);
+  const status = Number.isInteger(own) && own >= 400 && own < 600 ? own : statusOf(error);
+  return classify(status, error, { ...options, cause });
+}
+
+function statusOf({ type = '', code = '' }: NamedError): number {
+  const words = `${type} ${code}`;
+  if (/rate_limit|insufficient_quota/.test(words)) return 429;
+  if (/invalid_request|context_length/.test(words)) return 400;
+  if (/authentication|invalid_api_key/.test(words)) return 401;
+  return 502;
+}
+
+function classify(status: number, error: NamedError, options: AppErrorOptions): AppError {
+  const { message = '', type = '', code = '' } = error;
+  const words = `${type} ${code} ${message}`;
+  const said = upstreamWords(message);
+  switch (status) {
+    case 401:
+      return new AppError(
+        'upstream_unauthorized',
+        "The upstream did not accept the account's credential. Renew it or replace the account.",
+        options,
+      );
+    case 402:
+      return outOfQuota(options);
+    case 403:
+      return new AppError(
+        'upstream_refused',
+        'The upstream refuses this account. Look into its plan and standing with the provider.',
+        options,
+      );
+    case 404:
+      return isAboutModel(words) ? modelBarred(options) : noTurn(options.cause);
+    case 413:
+      return new AppError(
+        'too_large',
+        'The request is larger than the upstream takes: shorten the conversation, or send fewer or smaller images.',
+        options,
+      );
+    case 429:
+      if (spentQuota.test(words)) return outOfQuota(options);
+      return new AppError(
+        'upstream_rate_limited',
+        'The upstream accepts no more requests at the moment. Slow down.',
+        options,
+      );
+    case 408:
+    case 409:
+    case 425:
+      return new AppError(
+        'upstream_unavailable',
+        'The upstream could not take the request. Try again.',
+        options,
+      );
+    case 529:
+      return overloaded(options);
+    default:
+  }
+  if (status === 503 && /overload|capacity/i.test(words)) return overloaded(options);
+  if (status >= 500)
+    return new AppError(
+      'upstream_unavailable',
+      'The upstream could not take the request. Try again.',
+      options,
+    );
+  if (status < 400) return answeredOnTheWay(options);
+  if (tooLong.test(words)) {
+    return new AppError(
+      'context_too_long',
+      `The conversation is longer than the model takes: shorten it. ${said}`.trim(),
+      options,
+    );
+  }
+  const shown = said === '' ? 'The upstream refused the request; the log has its answer.' : said;
+  return new AppError('invalid_request', shown, {
+    ...options,
+    ...(error.param !== undefined && { param: error.param }),
+  });
+}
+
+function isAboutModel(words: string): boolean {
+  return /model/i.test(words);
+}
+
+function retryAfterOf(headers: FailedResponse['headers'], now: number): number | undefined {
+  const exact = Number(headers['retry-after-ms'] ?? Number.NaN);
+  if (Number.isFinite(exact) && exact >= 0) return Math.ceil(exact);
+  return readRetryAfter(headers, now);
+}
+
+function outOfQuota(options: AppErrorOptions): AppError {
+  return new AppError(
+    'upstream_quota_exhausted',
+    'The account has no quota or credit left at its provider. Add some, or use another account.',
+    options,
+  );
+}
+
+function overloaded(options: AppErrorOptions): AppError {
+  return new AppError('model_unavailable', 'The upstream is overloaded. Try again in a moment.', options);
+}
+
+/** Vendors say so of a model that does not exist and of one that this account may not use, while another may. */
+function modelBarred(options: AppErrorOptions): AppError {
+  return new AppError(
+    'model_not_found',
+    'No account that was asked may use this model. Choose another model, or add an account whose plan includes it.',
+    { ...options, param: 'model', fault: 'model', failover: 'yes' },
+  );
+}
+
+function noTurn(cause: unknown): AppError {
+  return new AppError(
+    'upstream_protocol',
+    'The upstream answered with something that is no turn. Check the address it is configured with.',
+    { cause },
+  );
+}

@@ -1,0 +1,113 @@
+import type { ImagePart, Message, ResponseFormat, ToolChoice, TurnRequest } from '../../core/turn.ts';
+import type { ChatVariant } from './outbound.ts';
+
+/** The JSON body of one streamed turn. */
+export function encodeRequest(
+  request: TurnRequest,
+  { maxTokensField, lacksStreamOptions }: ChatVariant,
+): string {
+  const { sampling, limits, tools, reasoning } = request;
+  return JSON.stringify({
+    model: request.model,
+    messages: request.messages.flatMap(encodeMessage),
+    stream: true,
+    ...(lacksStreamOptions ? {} : { stream_options: { include_usage: true } }),
+    ...(tools.length > 0 ? encodeTools(request) : {}),
+    [maxTokensField]: limits.maxOutputTokens,
+    temperature: sampling.temperature,
+    top_p: sampling.topP,
+    seed: sampling.seed,
+    presence_penalty: sampling.presencePenalty,
+    frequency_penalty: sampling.frequencyPenalty,
+    reasoning_effort: reasoning.effort,
+    response_format: encodeFormat(request.responseFormat),
+  });
+}
+
+function encodeTools({ tools, toolChoice, parallelToolCalls }: TurnRequest) {
+  return {
+    tools: tools.map(({ name, description, parameters }) => ({
+      type: 'function',
+      function: { name, description, parameters },
+    })),
+    tool_choice: encodeChoice(toolChoice),
+    parallel_tool_calls: parallelToolCalls ? undefined : false,
+  };
+}
+
+function encodeChoice(choice: ToolChoice) {
+  switch (choice.type) {
+    case 'auto':
+      return undefined;
+    case 'tool':
+      return { type: 'function', function: { name: choice.name } };
+    default:
+      return choice.type;
+  }
+}
+
+function encodeFormat(format: ResponseFormat) {
+  switch (format.type) {
+    case 'text':
+      return undefined;
+    case 'json':
+      return { type: 'json_object' };
+    case 'json-schema':
+      return {
+        type: 'json_schema',
+        json_schema: { name: format.name ?? 'answer', schema: format.schema, strict: format.isStrict },
+      };
+  }
+}
+
+/** Results of tools are a message each, and their images follow in one of the user: a tool message has text alone. */
+function encodeMessage(message: Message): object[] {
+  switch (message.role) {
+    case 'system':
+      return [{ role: 'system', content: textOf(message.parts) }];
+    case 'user':
+      return [{ role: 'user', content: encodeInput(message.parts) }];
+    case 'assistant':
+      return [encodeAnswer(message.parts)];
+    case 'tool': {
+      const images = message.parts.flatMap(({ callId, images = [] }) =>
+        images.length === 0 ? [] : [text(`What the call ${callId} showed:`), ...images.map(encodeImage)],
+      );
+      return [
+        ...message.parts.map((part) => ({ role: 'tool', tool_call_id: part.callId, content: part.text })),
+        ...(images.length === 0 ? [] : [{ role: 'user', content: images }]),
+      ];
+    }
+  }
+}
+
+type InputParts = Extract<Message, { role: 'user' }>['parts'];
+
+function encodeInput(parts: InputParts) {
+  if (parts.every((part) => part.type === 'text')) return textOf(parts);
+  return parts.map((part) => (part.type === 'text' ? text(part.text) : encodeImage(part)));
+}
+
+/** What the model thought stays with the protocol that made it. */
+function encodeAnswer(parts: Extract<Message, { role: 'assistant' }>['parts']) {
+  const said = parts.flatMap((part) => (part.type === 'text' ? [part.text] : [])).join('');
+  const calls = parts.flatMap((part) =>
+    part.type === 'tool-call'
+      ? [{ id: part.id, type: 'function', function: { name: part.name, arguments: part.arguments } }]
+      : [],
+  );
+  if (calls.length === 0) return { role: 'assistant', content: said };
+  return { role: 'assistant', content: said === '' ? null : said, tool_calls: calls };
+}
+
+function encodeImage({ mediaType, data }: ImagePart) {
+  return { type: 'image_url', image_url: { url: `data:${mediaType};base64,${data}` } };
+}
+
+function text(content: string) {
+  return { type: 'text', text: content };
+}
+
+function textOf(parts: readonly { readonly text: string }[]): string {
+  return parts.map((part) => part.text).join('\n\n');
+}

@@ -1,0 +1,74 @@
+import type { Capabilities } from '../../core/capabilities.ts';
+import type { ImageLimits, Outbound } from '../../core/protocol.ts';
+import { classifyFailure } from './classify-failure.ts';
+import { createDecoder } from './decode-stream.ts';
+import { encodeRequest } from './encode-request.ts';
+import { createStreamRelay, createWholeRelay } from './relay-answer.ts';
+import { relayRequest } from './relay-request.ts';
+
+/** How a server that speaks Chat Completions differs from OpenAI's. */
+export interface ChatVariant {
+  readonly maxTokensField: 'max_tokens' | 'max_completion_tokens';
+  /** Usage comes unasked, and the field that asks for it is refused. */
+  readonly lacksStreamOptions?: boolean;
+}
+
+/**
+ * What a Chat Completions server does by itself. Not `stop`: it does not say which sequence it stopped at, as other dialects want to
+ * know, and takes four at most. A relayed request has its own `stop` all the same.
+ */
+export const chatCapabilities: Capabilities = new Set([
+  'maxTokens',
+  'jsonObject',
+  'jsonSchema',
+  'toolChoice',
+  'parallelToolCalls',
+  'temperature',
+  'topP',
+  'seed',
+  'presencePenalty',
+  'frequencyPenalty',
+  'reasoningEffort',
+]);
+
+/** The server's own limit is not known; it refuses what is too much. */
+const imageLimits: ImageLimits = { maxCount: 500 };
+
+const path = '/chat/completions';
+const headers = { 'content-type': 'application/json', accept: 'text/event-stream' };
+
+/** Speaks OpenAI's Chat Completions to an upstream. A client of the same dialect is relayed, any other translated. */
+export function createChatOutbound(
+  variant: ChatVariant,
+  capabilities: Capabilities = chatCapabilities,
+  now: () => number = Date.now,
+): Outbound {
+  return {
+    contentType: 'text/event-stream',
+    capabilities,
+    images: imageLimits,
+    open({ request }) {
+      const body = Buffer.from(encodeRequest(request, variant));
+      return { request: { method: 'POST', path, headers, body }, decoder: createDecoder(request) };
+    },
+    relay: {
+      dialect: 'chat',
+      open({ body, isStream, includeUsage }, model) {
+        const asksForUsage = isStream && !includeUsage && variant.lacksStreamOptions !== true;
+        const sent = Buffer.from(relayRequest(body, model, asksForUsage));
+        if (isStream) {
+          return {
+            request: { method: 'POST', path, headers, body: sent },
+            decoder: createStreamRelay({ hidesUsage: asksForUsage }),
+          };
+        }
+        return {
+          request: { method: 'POST', path, headers: { ...headers, accept: 'application/json' }, body: sent },
+          contentType: 'application/json',
+          decoder: createWholeRelay(),
+        };
+      },
+    },
+    classifyFailure: (response) => classifyFailure(response, now()),
+  };
+}

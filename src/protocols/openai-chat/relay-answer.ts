@@ -1,0 +1,186 @@
+import { AppError } from '../../core/errors.ts';
+import type { TurnDecoder } from '../../core/protocol.ts';
+import type { FinishReason, TurnEvent } from '../../core/turn.ts';
+import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
+import { classifyNamed, errorIn } from './classify-failure.ts';
+import { finishReasons, maxAnswerBytes, maxEventBytes, noEnd, tooLong } from './decode-stream.ts';
+import { readUsage } from './usage.ts';
+
+/** What of a stream has to be looked at once it has begun: usage, the finish, an error, the end mark. */
+const telling = /"(?:usage"\s*:\s*\{|finish_reason"\s*:\s*"|error"\s*:\s*[{"])|\[DONE\]/;
+const eventEnd = /\r\n\r\n|\n\n|\r\r/g;
+
+/**
+ * Passes a stream on as it comes, one text for each read, and reads no more of it than the gateway has to know. Nothing is passed on
+ * before the first content, and only whole events are, so that a cut stream can be ended with an error event. `hidesUsage`: the
+ * chunk with usage that the client did not ask for is taken out.
+ */
+export function createStreamRelay({ hidesUsage }: { readonly hidesUsage: boolean }): TurnDecoder {
+  const decoder = new TextDecoder();
+  /** Of an event that has not ended. */
+  let open = '';
+  /** Events before the first content. */
+  let held = '';
+  let hasContent = false;
+  let isStarted = false;
+  let isOver = false;
+  let reason: FinishReason | undefined;
+  let answerBytes = 0;
+
+  function read(text: string): TurnEvent[] {
+    const events: TurnEvent[] = [];
+    if (hasContent && !telling.test(text)) return text === '' ? events : [relayed(text)];
+    let passed = '';
+    for (const event of eventsIn(text)) {
+      const data = dataOf(event);
+      if (data === '[DONE]') {
+        if (reason === undefined && !isStarted) return failed(events, passed, noEnd());
+        return finished(events, passed + event);
+      }
+      const chunk = data === '' ? undefined : parseJsonObject(data);
+      const error = errorIn(chunk);
+      if (error) return failed(events, passed, classifyNamed(error));
+      if (chunk) isStarted = true;
+      const usage = readUsage(chunk?.['usage']);
+      if (usage) events.push({ type: 'usage', usage });
+      const choices = choicesOf(chunk);
+      if (choices.some(holdsContent)) hasContent = true;
+      for (const { finish_reason: given } of choices) {
+        if (typeof given === 'string' && given !== '') reason = finishReasons[given] ?? 'stop';
+      }
+      const isUsageAlone = usage !== undefined && choices.length === 0;
+      if (!(hidesUsage && isUsageAlone)) passed += event;
+    }
+    if (!hasContent) {
+      held += passed;
+      return events;
+    }
+    if (held + passed !== '') events.unshift(relayed(held + passed));
+    held = '';
+    return events;
+  }
+
+  function finished(events: TurnEvent[], passed: string): TurnEvent[] {
+    isOver = true;
+    return [relayed(held + passed), ...events, { type: 'finish', reason: reason ?? 'stop' }];
+  }
+
+  function failed(events: TurnEvent[], passed: string, error: AppError): TurnEvent[] {
+    isOver = true;
+    const before = hasContent && held + passed !== '' ? [relayed(held + passed)] : [];
+    return [...before, ...events, { type: 'error', error }];
+  }
+
+  return {
+    push(bytes) {
+      if (isOver) return [];
+      answerBytes += bytes.length;
+      const text = open + decoder.decode(bytes, { stream: true });
+      const end = endOfEvents(text, Math.max(0, open.length - 3));
+      open = text.slice(end);
+      if (answerBytes > maxAnswerBytes || open.length > maxEventBytes) return failed([], '', tooLong());
+      return read(text.slice(0, end));
+    },
+    end() {
+      if (isOver) return [];
+      const last = open.trim() === '' ? [] : read(`${open}\n\n`);
+      if (isOver) return last;
+      // Complete by its own word, although the end mark is missing.
+      if (reason !== undefined) return [...last, ...finished([], '')];
+      return [...last, ...failed([], '', noEnd())];
+    },
+    memory: () => undefined,
+  };
+}
+
+/** Passes an answer that is not streamed on as it came. */
+export function createWholeRelay(): TurnDecoder {
+  const parts: Uint8Array[] = [];
+  let answerBytes = 0;
+  let isOver = false;
+
+  const failed = (error: AppError): TurnEvent[] => {
+    isOver = true;
+    return [{ type: 'error', error }];
+  };
+
+  return {
+    push(bytes) {
+      if (isOver) return [];
+      answerBytes += bytes.length;
+      if (answerBytes > maxAnswerBytes) return failed(tooLong());
+      parts.push(bytes);
+      return [];
+    },
+    end() {
+      if (isOver) return [];
+      const text = Buffer.concat(parts).toString('utf8');
+      const answer = parseJsonObject(text);
+      if (!answer) return failed(unreadable());
+      const error = errorIn(answer);
+      if (error) return failed(classifyNamed(error));
+      isOver = true;
+      const usage = readUsage(answer['usage']);
+      const given = choicesOf(answer).find(({ finish_reason: one }) => typeof one === 'string')?.[
+        'finish_reason'
+      ];
+      return [
+        relayed(text),
+        ...(usage ? [{ type: 'usage' as const, usage }] : []),
+        { type: 'finish', reason: finishReasons[String(given)] ?? 'stop' },
+      ];
+    },
+    memory: () => undefined,
+  };
+}
+
+function relayed(text: string): TurnEvent {
+  return { type: 'relayed', text };
+}
+
+function endOfEvents(text: string, from: number): number {
+  let end = 0;
+  eventEnd.lastIndex = from;
+  for (let found = eventEnd.exec(text); found; found = eventEnd.exec(text)) end = eventEnd.lastIndex;
+  return end;
+}
+
+/** Each with the blank line at its end. */
+function eventsIn(text: string): string[] {
+  const events: string[] = [];
+  let start = 0;
+  eventEnd.lastIndex = 0;
+  for (let found = eventEnd.exec(text); found; found = eventEnd.exec(text)) {
+    events.push(text.slice(start, eventEnd.lastIndex));
+    start = eventEnd.lastIndex;
+  }
+  return events;
+}
+
+/** What its `data` lines say. */
+function dataOf(event: string): string {
+  return event
+    .split(/\r\n|\n|\r/)
+    .flatMap((line) => (line.startsWith('data:') ? [line.slice('data:'.length).trimStart()] : []))
+    .join('\n')
+    .trim();
+}
+
+function choicesOf(chunk: JsonObject | undefined): JsonObject[] {
+  const choices = chunk?.['choices'];
+  return Array.isArray(choices) ? choices.filter(isJsonObject) : [];
+}
+
+/** Text, reasoning, a call or sound: anything but the role. */
+function holdsContent({ delta, text }: JsonObject): boolean {
+  if (typeof text === 'string' && text !== '') return true;
+  if (!isJsonObject(delta)) return false;
+  return Object.entries(delta).some(
+    ([name, value]) =>
+      name !== 'role' && value !== null && value !== '' && !(Array.isArray(value) && value.length === 0),
+  );
+}
+
+function unreadable(): AppError {
+  return new AppError('upstream_protocol', 'The upstream sent an answer that cannot be read. Try again.');
+}

@@ -1,0 +1,91 @@
+import { z } from 'zod';
+import type { Capabilities } from '../../core/capabilities.ts';
+import { AppError } from '../../core/errors.ts';
+import type { ExchangingProvider, ProviderModel } from '../../core/provider.ts';
+import { chatCapabilities, createChatOutbound } from '../../protocols/openai-chat/outbound.ts';
+import { checkApiKey } from '../api-key.ts';
+import { askJson } from '../ask-json.ts';
+import type { ProviderContext } from '../definition.ts';
+import type { Vendor } from './vendors.ts';
+
+const modelList = z.looseObject({
+  data: z.array(
+    z.looseObject({
+      id: z.string().min(1),
+      owned_by: z.string().nullish().catch(undefined),
+      /** OpenRouter and others. */
+      name: z.string().nullish().catch(undefined),
+      context_length: z.number().positive().nullish().catch(undefined),
+      max_model_len: z.number().positive().nullish().catch(undefined),
+    }),
+  ),
+});
+
+/** A vendor or a server of the owner's that speaks OpenAI's Chat Completions. */
+export function createOpenaiCompatibleProvider(
+  name: string,
+  baseUrl: string,
+  vendor: Vendor,
+  { http, userAgent, clock }: Pick<ProviderContext, 'http' | 'userAgent' | 'clock'>,
+): ExchangingProvider {
+  const bearerHeaders = vendor.authHeaders ?? ((key: string) => ({ authorization: `Bearer ${key}` }));
+  const authHeaders = ({ bearer }: { readonly bearer: string }) =>
+    bearer === '' ? {} : bearerHeaders(bearer);
+  const outbound = createChatOutbound(
+    {
+      maxTokensField: vendor.maxTokensField ?? 'max_tokens',
+      ...(vendor.lacksStreamOptions && { lacksStreamOptions: true }),
+    },
+    without(chatCapabilities, vendor.lacks),
+    clock.now,
+  );
+  const ask = (path: string, account: { readonly bearer: string }, signal?: AbortSignal) =>
+    askJson(http, {
+      url: `${baseUrl}${path}`,
+      headers: { ...authHeaders(account), 'user-agent': userAgent },
+      signal,
+    });
+  const modelsPath = vendor.modelsPath ?? '/models';
+
+  return {
+    name,
+    outbound,
+    baseUrl: () => baseUrl,
+    authHeaders,
+    normalizeApiKey: checkApiKey,
+    ...(vendor.takesNoKey && { takesNoKey: true }),
+    ...(vendor.modelLacks && {
+      capabilitiesOf: (model: string) => without(outbound.capabilities, vendor.modelLacks?.(model)),
+    }),
+    isFoundByList: true,
+    fallbackModels: [],
+    async listModels(account, signal) {
+      const list = modelList.safeParse(await ask(modelsPath, account, signal));
+      if (!list.success) {
+        throw new AppError('upstream_protocol', `${baseUrl}${modelsPath} gave no list of models.`, {
+          cause: list.error,
+        });
+      }
+      return list.data.data.map(toModel);
+    },
+    /** A good answer proves the key. */
+    async getQuota(account, signal) {
+      const answer = await ask(vendor.check?.path ?? modelsPath, account, signal);
+      return vendor.check?.readQuota?.(answer) ?? { isUnlimited: false };
+    },
+  };
+}
+
+function without(native: Capabilities, lacks: Vendor['lacks'] = []): Capabilities {
+  return new Set([...native].filter((ability) => !lacks.includes(ability)));
+}
+
+function toModel(model: z.infer<typeof modelList>['data'][number]): ProviderModel {
+  const contextWindow = model.context_length ?? model.max_model_len;
+  return {
+    id: model.id,
+    ...(model.name && { displayName: model.name }),
+    ...(model.owned_by && { vendor: model.owned_by }),
+    ...(contextWindow && { contextWindow }),
+  };
+}

@@ -1,0 +1,68 @@
+import type { Ability } from '../../core/capabilities.ts';
+import type { ApiKeyProviderOptions } from '../api-key/provider.ts';
+import { vendors as keyVendors } from '../api-key/vendors.ts';
+
+/** A server that speaks OpenAI's Chat Completions: what is not said is as OpenAI has it. */
+export interface Vendor {
+  /** What `/chat/completions` and the paths below are appended to. Absent: the configuration file has to say it. */
+  readonly baseUrl?: string;
+  /** Headers that carry the key; `Authorization: Bearer` by default. */
+  readonly authHeaders?: ApiKeyProviderOptions['authHeaders'];
+  readonly modelsPath?: string;
+  /** Asked about a key, where another call than the list of models says more. */
+  readonly check?: { readonly path: string; readonly readQuota: ApiKeyProviderOptions['readQuota'] };
+  /** A server on the owner's machine: an account needs no key. */
+  readonly takesNoKey?: true;
+  readonly maxTokensField?: 'max_tokens' | 'max_completion_tokens';
+  readonly lacksStreamOptions?: true;
+  /** What it does not do by itself although its protocol has a field for it. */
+  readonly lacks?: readonly Ability[];
+  /** The same for one of its models. */
+  readonly modelLacks?: (model: string) => readonly Ability[];
+}
+
+/** An unknown server may refuse a request for the field alone. */
+const usual: readonly Ability[] = ['reasoningEffort'];
+
+const tuning: readonly Ability[] = ['temperature', 'topP', 'presencePenalty', 'frequencyPenalty'];
+/** OpenAI's reasoning models refuse what tunes the choice of words, and its others refuse an effort. */
+const openaiModelLacks = (model: string): readonly Ability[] =>
+  /^(o\d|gpt-[5-9])/.test(model) ? tuning : ['reasoningEffort'];
+
+/** The presets: base URL, and how each differs. Sources: the vendors' own API references. */
+export const vendors: Readonly<Record<string, Vendor>> = {
+  openai: {
+    baseUrl: 'https://api.openai.com/v1',
+    maxTokensField: 'max_completion_tokens',
+    modelLacks: openaiModelLacks,
+  },
+  openrouter: {
+    baseUrl: 'https://openrouter.ai/api/v1',
+    check: { path: '/key', readQuota: keyVendors['openrouter']?.readQuota },
+  },
+  groq: { baseUrl: 'https://api.groq.com/openai/v1', lacks: usual },
+  mistral: { baseUrl: 'https://api.mistral.ai/v1', lacksStreamOptions: true, lacks: [...usual, 'seed'] },
+  deepseek: {
+    baseUrl: 'https://api.deepseek.com/v1',
+    lacks: [...usual, 'jsonSchema', 'seed', 'parallelToolCalls'],
+  },
+  xai: { baseUrl: 'https://api.x.ai/v1', lacks: usual },
+  together: { baseUrl: 'https://api.together.xyz/v1', lacks: usual },
+  fireworks: { baseUrl: 'https://api.fireworks.ai/inference/v1', lacks: usual },
+  'azure-openai': {
+    authHeaders: (key) => ({ 'api-key': key }),
+    maxTokensField: 'max_completion_tokens',
+    modelLacks: openaiModelLacks,
+  },
+  ollama: {
+    baseUrl: 'http://127.0.0.1:11434/v1',
+    takesNoKey: true,
+    lacks: [...usual, 'toolChoice', 'parallelToolCalls'],
+  },
+  lmstudio: { baseUrl: 'http://127.0.0.1:1234/v1', takesNoKey: true, lacks: [...usual, 'parallelToolCalls'] },
+  vllm: { baseUrl: 'http://127.0.0.1:8000/v1', takesNoKey: true, lacks: ['parallelToolCalls'] },
+  llamacpp: { baseUrl: 'http://127.0.0.1:8080/v1', takesNoKey: true, lacks: [...usual, 'parallelToolCalls'] },
+};
+
+/** Any other server, named by its base URL in the configuration file. */
+export const anyServer: Vendor = { takesNoKey: true, lacks: usual };
