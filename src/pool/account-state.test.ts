@@ -1,18 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { outcomes } from '../core/outcome.ts';
-import {
-  applyOutcome,
-  applyQuota,
-  freshStanding,
-  nextQuotaCheck,
-  settle,
-  settleToken,
-  softened,
-  withDeadToken,
-  withFreshToken,
-} from './account-state.ts';
+import { applyOutcome, applyQuota, freshStanding, nextQuotaCheck, softened } from './account-state.ts';
 import type { OutcomeSignal, Standing, Surroundings, TokenTimes } from './standing.ts';
+import { settle } from './standing.ts';
+import { settleToken, withDeadToken, withFreshToken } from './token-standing.ts';
 
 const now = Date.UTC(2026, 0, 1);
 const second = 1000;

@@ -6,7 +6,6 @@ import { afterUncheckedClaim, applyClaim, isClaimed } from './account-claims.ts'
 import {
   failuresUntilRest,
   iso,
-  isTokenReason,
   minute,
   noStreaks,
   type OutcomeEffect,
@@ -18,9 +17,10 @@ import {
   type Streaks,
   type Surroundings,
   second,
-  type TokenTimes,
+  settle,
   unchanged,
 } from './standing.ts';
+import { refreshTakesMs } from './token-standing.ts';
 
 const longestRetryAfterMs = 60 * minute;
 const refusedRestMs = 15 * minute;
@@ -32,67 +32,6 @@ const longestRecheckMs = 60 * minute;
 /** How often the figures of an account in use are asked for; doubles while they stay the same. */
 export const inUseCheckMs = 15 * minute;
 const longestIdleCheckMs = 4 * 60 * minute;
-/** Bearers are lent until so long before they expire. */
-export const lendMarginMs = 10 * second;
-/** How long after its time a refresh is given before the account is looked at again. */
-const refreshTakesMs = 15 * second;
-
-/** Ends a cooldown or exhaustion whose time has come. */
-export function settle(standing: Standing, now: number): Standing {
-  const isOver =
-    (standing.state === 'cooldown' || standing.state === 'exhausted') &&
-    standing.until !== null &&
-    standing.until <= now;
-  return isOver ? { ...reopened(standing), halfOpen: standing.halfOpen } : standing;
-}
-
-/** Whether a bearer may still be handed out. */
-export function isLendable(token: TokenTimes, now: number): boolean {
-  return token.expiresAt !== null && token.expiresAt - lendMarginMs > now;
-}
-
-/**
- * `settle`, and the rule for bearers: an account whose bearer is missing or lapsed is never active. It rests until its
- * next refresh, and goes on resting while that has brought nothing.
- */
-export function settleToken(standing: Standing, token: TokenTimes | null, now: number): Standing {
-  if (token === null || isLendable(token, now)) return settle(standing, now);
-  const until = token.refreshAt !== null && token.refreshAt > now ? token.refreshAt : now + refreshTakesMs;
-  if (standing.state === 'cooldown' && isTokenReason(standing.reason)) {
-    const isAhead = standing.until !== null && standing.until > now;
-    const isUnderWay = token.refreshAt === null || token.refreshAt <= now;
-    return isAhead && isUnderWay ? standing : { ...standing, until };
-  }
-  const settled = settle(standing, now);
-  if (settled.state !== 'active') return settled;
-  return token.expiresAt === null
-    ? { ...settled, state: 'cooldown', until, reason: 'token_pending', evidence: { bearer: 'none yet' } }
-    : {
-        ...settled,
-        state: 'cooldown',
-        until,
-        reason: 'token_expired',
-        evidence: { bearer_expires_at: iso(token.expiresAt) },
-      };
-}
-
-/** The standing after a refresh gave a bearer: only a rest for want of one ends. */
-export function withFreshToken(before: Standing, now: number): Standing {
-  const standing = settle(before, now);
-  if (standing.state !== 'cooldown' || !isTokenReason(standing.reason)) return standing;
-  return { ...reopened(standing), halfOpen: standing.halfOpen };
-}
-
-/** The standing of an account whose refresh token is dead. */
-export function withDeadToken(
-  standing: Standing,
-  reason: string,
-  evidence: Readonly<Record<string, unknown>>,
-): Standing {
-  if (standing.state === 'disabled') return standing;
-  return { ...standing, state: 'reauth_required', until: null, reason, evidence, halfOpen: false };
-}
-
 /** The standing after a turn on a live lease. Pure; never throws. */
 export function applyOutcome(
   before: Standing,

@@ -13,12 +13,11 @@ import { defaultSettings, settingsOf } from './account-settings.ts';
 import { freshStanding } from './account-state.ts';
 import { type Adding, credentialIn, secretOf } from './adding.ts';
 import type { Basics } from './basics.ts';
-import type { Caller } from './keys.ts';
+import type { Caller } from './caller.ts';
 import { parse } from './parse.ts';
 import { isoTime, lendableNow, presentAccount } from './present.ts';
-import { removeFromPool } from './removal.ts';
+import { type Origin, removeFromPool } from './removal.ts';
 import type { SkipLog } from './skip-log.ts';
-import type { Source } from './sources/source.ts';
 import type { AccountFilter, AccountSettings, StandingChange, StoredAccount } from './store/store.ts';
 
 const environment = 'environment';
@@ -28,9 +27,9 @@ export class Accounts {
   readonly #basics: Basics;
   readonly #adding: Adding;
   readonly #skips: SkipLog;
-  readonly #sources: readonly Source[];
+  readonly #sources: readonly Origin[];
 
-  constructor(basics: Basics, adding: Adding, skips: SkipLog, sources: readonly Source[]) {
+  constructor(basics: Basics, adding: Adding, skips: SkipLog, sources: readonly Origin[]) {
     this.#basics = basics;
     this.#adding = adding;
     this.#skips = skips;

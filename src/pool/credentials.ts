@@ -1,7 +1,7 @@
 import type { ProviderAccount } from '../core/provider.ts';
 import type { KnownSecrets } from '../lib/known-secrets.ts';
-import { isLendable } from './account-state.ts';
 import type { Credential, SealedBearer, StoredAccount } from './store/store.ts';
+import { isLendable } from './token-standing.ts';
 import type { Vault } from './vault.ts';
 
 /** What secrets are sealed as. */

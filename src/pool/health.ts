@@ -1,52 +1,7 @@
 import { type DiskHealth, logFault } from '../lib/disk-health.ts';
 import type { PoolHealth } from '../pool-api/pool.ts';
 import { judgePool, storeFaults } from '../pool-api/readiness.ts';
-import type { Basics } from './basics.ts';
 import type { Identify } from './keys.ts';
-import { readinessOf } from './readiness.ts';
-import { logFailure } from './server-errors.ts';
-import type { ProviderStats } from './store/store.ts';
-import type { StoreHealth } from './store-health.ts';
-
-/** Whether the pool can lend, as far as its store tells. */
-export async function poolHealth(
-  { store, logger }: Basics,
-  storeHealth: StoreHealth,
-  isSandbox: boolean,
-  isGateway: boolean,
-): Promise<PoolHealth> {
-  const withoutStore = {
-    isReachable: false,
-    lacksStore: true,
-    isSandbox,
-    providers: undefined,
-    gatewayOnly: 0,
-    isReadOnly: true,
-    caller: undefined,
-  };
-  try {
-    const found = await storeHealth.look(store);
-    if (found === undefined) return withoutStore;
-    const { stats } = found;
-    return {
-      isReachable: true,
-      isSandbox,
-      providers: stats?.byProvider.filter(isInService).map((one) => one.provider),
-      accounts: stats && readinessOf(stats, isGateway),
-      gatewayOnly: stats?.gatewayOnly ?? 0,
-      isReadOnly: storeHealth.isFailing,
-      caller: undefined,
-    };
-  } catch (error) {
-    logFailure(logger, error, 'the store does not answer');
-    return withoutStore;
-  }
-}
-
-/** Some account of the provider is not given up. */
-function isInService({ states }: ProviderStats): boolean {
-  return states.active + states.cooldown + states.exhausted + states.standby > 0;
-}
 
 /** What `/health` says to a caller with these keys, which can check them so. */
 export function presentHealth(

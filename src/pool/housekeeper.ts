@@ -1,10 +1,9 @@
 import type { Basics } from './basics.ts';
+import { logFailure } from './failures.ts';
 import type { LendingStore } from './lending-store.ts';
 import type { Quota } from './quota.ts';
-import { retireDead } from './removal.ts';
+import { type Origin, retireDead } from './removal.ts';
 import type { Replenisher } from './replenish.ts';
-import { logFailure } from './server-errors.ts';
-import type { Source } from './sources/source.ts';
 import type { StoreHealth } from './store-health.ts';
 
 const roundEveryMs = 5000;
@@ -14,7 +13,7 @@ const queriesAtOnce = 3;
 interface Tended {
   readonly lending: LendingStore;
   readonly quota: Quota;
-  readonly sources: readonly Source[];
+  readonly sources: readonly Origin[];
   readonly replenisher: Replenisher;
   readonly storeHealth: StoreHealth;
 }

@@ -1,6 +1,6 @@
 export type { PoolSettings } from './basics.ts';
+export type { Caller } from './caller.ts';
 export { createPool, type PoolOptions, type PoolService } from './create-pool.ts';
-export type { Caller } from './keys.ts';
 export { openVault, type VaultPlace } from './open-vault.ts';
 export { type Rotation, rotateKey } from './rotate-key.ts';
 export { createPoolServer, type PoolServerOptions } from './server.ts';

@@ -1,6 +1,6 @@
 import type { Basics } from './basics.ts';
+import { logFailure } from './failures.ts';
 import type { LendingStore } from './lending-store.ts';
-import { logFailure } from './server-errors.ts';
 import type { SkipLog } from './skip-log.ts';
 import type { EnsureResult, LeaseDemand } from './store/store.ts';
 

@@ -1,8 +1,8 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { type DevicePoll, type Provider, TokenError, type TokenGrant } from '../core/provider.ts';
 import { createLogger } from '../lib/logger.ts';
+import type { Caller } from './caller.ts';
 import { createPool } from './create-pool.ts';
-import type { Caller } from './keys.ts';
 import { openMemoryStore } from './store/open-store.ts';
 import type { Store } from './store/store.ts';
 import { createTestClock, type TestClock } from './testing.ts';

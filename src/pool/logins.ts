@@ -7,7 +7,8 @@ import { type LoginAnswer, newLogin } from '../pool-api/schema.ts';
 import { settingsOf } from './account-settings.ts';
 import type { Adding } from './adding.ts';
 import type { Basics } from './basics.ts';
-import type { Caller } from './keys.ts';
+import type { Caller } from './caller.ts';
+import { logFailure } from './failures.ts';
 import {
   codeField,
   grantField,
@@ -17,7 +18,6 @@ import {
   type StoredLogin,
 } from './login-record.ts';
 import { parse } from './parse.ts';
-import { logFailure } from './server-errors.ts';
 import { VaultError } from './vault.ts';
 
 type LoginGrant = z.infer<typeof grantSchema>;

@@ -1,6 +1,10 @@
+import type { PoolHealth } from '../pool-api/pool.ts';
 import type { Readiness } from '../pool-api/readiness.ts';
+import type { Basics } from './basics.ts';
+import { logFailure } from './failures.ts';
 import { reasonFor } from './store/lease-rules.ts';
-import type { Stats } from './store/store.ts';
+import type { ProviderStats, Stats } from './store/store.ts';
+import type { StoreHealth } from './store-health.ts';
 
 /** How all accounts stand to one who would share one of them for a turn. */
 export function readinessOf(
@@ -25,4 +29,44 @@ export function readinessOf(
     providers[provider] = { ...counts, [word]: (counts[word] ?? 0) + accounts };
   }
   return providers;
+}
+
+/** Whether the pool can lend, as far as its store tells. */
+export async function poolHealth(
+  { store, logger }: Basics,
+  storeHealth: StoreHealth,
+  isSandbox: boolean,
+  isGateway: boolean,
+): Promise<PoolHealth> {
+  const withoutStore = {
+    isReachable: false,
+    lacksStore: true,
+    isSandbox,
+    providers: undefined,
+    gatewayOnly: 0,
+    isReadOnly: true,
+    caller: undefined,
+  };
+  try {
+    const found = await storeHealth.look(store);
+    if (found === undefined) return withoutStore;
+    const { stats } = found;
+    return {
+      isReachable: true,
+      isSandbox,
+      providers: stats?.byProvider.filter(isInService).map((one) => one.provider),
+      accounts: stats && readinessOf(stats, isGateway),
+      gatewayOnly: stats?.gatewayOnly ?? 0,
+      isReadOnly: storeHealth.isFailing,
+      caller: undefined,
+    };
+  } catch (error) {
+    logFailure(logger, error, 'the store does not answer');
+    return withoutStore;
+  }
+}
+
+/** Some account of the provider is not given up. */
+function isInService({ states }: ProviderStats): boolean {
+  return states.active + states.cooldown + states.exhausted + states.standby > 0;
 }

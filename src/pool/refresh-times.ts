@@ -1,6 +1,6 @@
 import type { TokenFailure } from '../core/provider.ts';
 import { backoffMs, withJitter } from '../lib/backoff.ts';
-import { lendMarginMs } from './account-state.ts';
+import { lendMarginMs } from './token-standing.ts';
 
 /** When refreshes are due. Pure; times are milliseconds since 1970, `random` answers 0 to 1. */
 

@@ -1,7 +1,7 @@
 import { PoolError } from '../pool-api/errors.ts';
 import { type RefreshTokensAnswer, refreshTokensRequest } from '../pool-api/schema.ts';
 import type { Basics } from './basics.ts';
-import type { Caller } from './keys.ts';
+import type { Caller } from './caller.ts';
 import { parse } from './parse.ts';
 import { isoTimeOrNull } from './present.ts';
 import type { Refresher } from './refresh.ts';

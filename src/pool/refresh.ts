@@ -6,8 +6,8 @@ import { debugLog } from '../lib/logger.ts';
 import { sleep } from '../lib/sleep.ts';
 import { within } from '../lib/within.ts';
 import type { Basics } from './basics.ts';
+import { logFailure } from './failures.ts';
 import { leastInterval, nextRefreshAfter, retryAfter } from './refresh-times.ts';
-import { logFailure } from './server-errors.ts';
 import type { RefreshClaim, RefreshClaimResult, StoredAccount } from './store/store.ts';
 
 export type RefreshResult =

@@ -1,6 +1,13 @@
 import type { Basics } from './basics.ts';
-import type { Source } from './sources/source.ts';
 import type { StoredAccount } from './store/store.ts';
+
+/** What an account came from. */
+export interface Origin {
+  /** Stands in an account's `source`; unique. */
+  readonly name: string;
+  /** An account of this source was removed: a source that made its credential deletes it at the provider. */
+  removed?(account: StoredAccount): Promise<void>;
+}
 
 const mostAtOnce = 20;
 
@@ -21,7 +28,7 @@ export async function removeAccount(
 /** The same, and lets the account's source clean up. */
 export async function removeFromPool(
   basics: Basics,
-  sources: readonly Source[],
+  sources: readonly Origin[],
   id: string,
   actor: string,
 ): Promise<StoredAccount | null> {
@@ -37,7 +44,7 @@ export async function removeFromPool(
 }
 
 /** Removes accounts that have been beyond use for too long, a few at a time. */
-export async function retireDead(basics: Basics, sources: readonly Source[]): Promise<void> {
+export async function retireDead(basics: Basics, sources: readonly Origin[]): Promise<void> {
   const { store, clock, logger } = basics;
   const { retireAfterMs } = basics.settings;
   if (retireAfterMs === null) return;

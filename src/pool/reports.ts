@@ -4,14 +4,14 @@ import { debugLog } from '../lib/logger.ts';
 import { type ReportAnswer, type ReportItem, reportRequest } from '../pool-api/schema.ts';
 import { isAboutAccount } from './account-state.ts';
 import type { Basics } from './basics.ts';
+import type { Caller } from './caller.ts';
 import { hasBearer } from './credentials.ts';
-import type { Caller } from './keys.ts';
+import { sessionNotFound } from './failures.ts';
 import type { LendingStore } from './lending-store.ts';
 import { parse } from './parse.ts';
 import { isoTime } from './present.ts';
 import type { Quota } from './quota.ts';
 import type { Refresher } from './refresh.ts';
-import { sessionNotFound } from './sessions.ts';
 import type { ReportDemand, ReportedResult, ReportedTurn, StoredAccount } from './store/store.ts';
 
 type Holder = Omit<ReportDemand, 'turns'>;

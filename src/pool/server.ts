@@ -7,12 +7,13 @@ import { createHttpServer } from '../lib/http-server.ts';
 import type { Logger } from '../lib/logger.ts';
 import { createWrongKeyLog, shownKeys } from '../lib/shown-keys.ts';
 import { PoolError } from '../pool-api/errors.ts';
+import type { Caller } from './caller.ts';
 import type { PoolService } from './create-pool.ts';
+import { errorBody, poolErrorFrom, strangersBody } from './error-answers.ts';
 import { EventStreams } from './event-stream.ts';
-import { type Caller, createIdentify, type PoolKeys } from './keys.ts';
-
+import { logFailure } from './failures.ts';
+import { createIdentify, type PoolKeys } from './keys.ts';
 import { poolApi } from './routes.ts';
-import { errorBody, logFailure, poolErrorFrom, strangersBody } from './server-errors.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {

@@ -13,7 +13,8 @@ import {
   sessionsQuery,
 } from '../pool-api/schema.ts';
 import type { Basics } from './basics.ts';
-import type { Caller } from './keys.ts';
+import type { Caller } from './caller.ts';
+import { sessionNotFound } from './failures.ts';
 import type { Lender } from './lender.ts';
 import type { LendingStore } from './lending-store.ts';
 import { parse } from './parse.ts';
@@ -161,10 +162,4 @@ function shortMessage({ matching, reasons }: Shortage): string {
     `Too few free accounts: of ${matching} that match, ${why}. ` +
     'Try again after Retry-After, wait longer with wait_ms, or add accounts.'
   );
-}
-
-export function sessionNotFound(): PoolError {
-  return new PoolError('session_not_found', 'There is no such session; it was released, or it expired.', {
-    param: 'session_id',
-  });
 }

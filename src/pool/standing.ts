@@ -124,3 +124,12 @@ export function isTokenReason(reason: string | null): boolean {
 export function iso(time: number): string {
   return new Date(time).toISOString();
 }
+
+/** Ends a cooldown or exhaustion whose time has come. */
+export function settle(standing: Standing, now: number): Standing {
+  const isOver =
+    (standing.state === 'cooldown' || standing.state === 'exhausted') &&
+    standing.until !== null &&
+    standing.until <= now;
+  return isOver ? { ...reopened(standing), halfOpen: standing.halfOpen } : standing;
+}

@@ -5,9 +5,9 @@ import { openExport, sealExport } from '../pool-api/sealed-export.ts';
 import { settingsOf } from './account-settings.ts';
 import { type Adding, credentialIn } from './adding.ts';
 import type { Basics } from './basics.ts';
-import type { Caller } from './keys.ts';
+import type { Caller } from './caller.ts';
+import { importAccount } from './import-account.ts';
 import { parse } from './parse.ts';
-import { importAccount } from './sources/import-account.ts';
 import type { StoredAccount } from './store/store.ts';
 
 type Result = ImportAnswer['results'][number];

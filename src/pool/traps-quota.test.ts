@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { AppError, type ErrorCode } from '../core/errors.ts';
 import type { QuotaAnswer } from '../core/provider.ts';
 import { listAnswer } from '../pool-api/schema.ts';
-import type { Caller } from './keys.ts';
+import type { Caller } from './caller.ts';
 import { openStore } from './store/open-store.ts';
 import { createTestClock, startTestPool, type TestPool } from './testing.ts';
 import { temporaryFolder } from './testing-folder.ts';

@@ -1,7 +1,7 @@
 import { PoolError } from '../pool-api/errors.ts';
 import type { Basics } from './basics.ts';
+import { logFailure, shuttingDown } from './failures.ts';
 import type { Lender } from './lender.ts';
-import { logFailure } from './server-errors.ts';
 import type { EnsureResult, LeaseDemand } from './store/store.ts';
 
 type Short = Extract<EnsureResult, { result: 'short' }>;
@@ -210,10 +210,4 @@ function tooManyWait(): PoolError {
 function shapeOf(demand: Demand): string {
   const { provider, model, exclusive, slots, owner, exclude } = demand;
   return JSON.stringify([provider, model, exclusive, slots, owner.isGateway, exclude]);
-}
-
-export function shuttingDown(): PoolError {
-  return new PoolError('shutting_down', 'The pool is shutting down; try again in a few seconds.', {
-    retryAfterMs: 5000,
-  });
 }

@@ -1,5 +1,5 @@
+import type { Admission } from '../import-account.ts';
 import type { Reservation } from '../reservation.ts';
-import type { Admission } from './source.ts';
 
 const mostReasons = 20;
 

@@ -1,7 +1,7 @@
 import { Deliveries } from './deliveries.ts';
-import type { SourceTools } from './import-account.ts';
 import { redacted } from './redact.ts';
 import { runCommand } from './run-command.ts';
+import type { SourceTools } from './source.ts';
 import { type Source, SourceError } from './source.ts';
 
 export interface CommandSourceSettings {

@@ -3,10 +3,11 @@ import { createLimit } from '../../lib/limit.ts';
 import { type ImportedAccount, parseImport } from '../../pool-api/import-format.ts';
 import { settingsOf } from '../account-settings.ts';
 import { credentialIn } from '../adding.ts';
+import type { Admission } from '../import-account.ts';
+import { importAccount } from '../import-account.ts';
 import { openSealedFact, sealedFactPrefix, sealFact } from '../vault.ts';
 import type { Batch } from './batch.ts';
-import { importAccount, type SourceTools } from './import-account.ts';
-import type { Admission } from './source.ts';
+import type { SourceTools } from './source.ts';
 
 interface Delivery {
   readonly source: string;

@@ -1,7 +1,7 @@
 import { PoolError } from '../../pool-api/errors.ts';
 import type { Login } from '../../pool-api/schema.ts';
 import { compareAndSet } from '../compare-and-set.ts';
-import type { SourceTools } from './import-account.ts';
+import type { SourceTools } from './source.ts';
 import { type Source, SourceError } from './source.ts';
 
 export interface DeviceLoginSourceSettings {

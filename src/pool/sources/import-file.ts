@@ -6,10 +6,11 @@ import { type ImportLine, parseImport } from '../../pool-api/import-format.ts';
 import { settingsOf } from '../account-settings.ts';
 import { type Adding, credentialIn } from '../adding.ts';
 import { compareAndSet } from '../compare-and-set.ts';
+import type { Admission } from '../import-account.ts';
+import { importAccount } from '../import-account.ts';
 import type { Batch } from './batch.ts';
 import { createDropFolder, type DropFolder, type TakenFile } from './drop-folder.ts';
-import { importAccount, type SourceTools } from './import-account.ts';
-import type { Admission, Source } from './source.ts';
+import type { Source, SourceTools } from './source.ts';
 
 export interface FileSourceSettings {
   readonly type: 'file';

@@ -3,11 +3,11 @@ import { AppError, type ErrorCode } from '../../core/errors.ts';
 import type { KeyIssuer } from '../../core/provider.ts';
 import { backoffMs } from '../../lib/backoff.ts';
 import { defaultSettings } from '../account-settings.ts';
+import { type Admission, importAccount } from '../import-account.ts';
 import type { StoredAccount } from '../store/store.ts';
 import type { Batch } from './batch.ts';
-import { importAccount, type SourceTools } from './import-account.ts';
 import { type JournalEntry, KeyJournal } from './key-journal.ts';
-import { type Admission, type Source, SourceError } from './source.ts';
+import { type Source, SourceError, type SourceTools } from './source.ts';
 
 export interface IssuedKeysSettings {
   readonly type: string;

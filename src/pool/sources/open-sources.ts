@@ -6,10 +6,9 @@ import {
 } from '../../providers/openrouter/key-issuer.ts';
 import { type CommandSourceSettings, createCommandSource } from './command.ts';
 import { createDeviceLoginSource, type DeviceLoginSourceSettings } from './device-login.ts';
-import type { SourceTools } from './import-account.ts';
 import { FileSource, type FileSourceSettings } from './import-file.ts';
 import { IssuedKeysSource } from './issued-keys.ts';
-import type { Source } from './source.ts';
+import type { Source, SourceTools } from './source.ts';
 import { createWebhookSource, type WebhookSourceSettings } from './webhook.ts';
 
 /** What the configuration says about a source. */

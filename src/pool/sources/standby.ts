@@ -4,9 +4,10 @@ import type { Adding } from '../adding.ts';
 import type { Basics } from '../basics.ts';
 import { compareAndSet } from '../compare-and-set.ts';
 import { hasBearer } from '../credentials.ts';
+import type { Admission } from '../import-account.ts';
+import { admissionOf } from '../import-account.ts';
 import type { StandingChange, StoredAccount } from '../store/store.ts';
-import { admissionOf } from './import-account.ts';
-import type { Admission, Source } from './source.ts';
+import type { Source } from './source.ts';
 
 const pageSize = 100;
 /** Longer than a probe and a refresh take. */

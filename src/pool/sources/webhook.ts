@@ -2,8 +2,8 @@ import { AppError } from '../../core/errors.ts';
 import type { ProviderHttp } from '../../core/provider.ts';
 import { beginningOf } from '../../lib/shown-text.ts';
 import { Deliveries } from './deliveries.ts';
-import type { SourceTools } from './import-account.ts';
 import { redacted } from './redact.ts';
+import type { SourceTools } from './source.ts';
 import { type Source, SourceError } from './source.ts';
 
 export interface WebhookSourceSettings {

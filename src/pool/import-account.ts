@@ -1,22 +1,25 @@
-import { PoolError } from '../../pool-api/errors.ts';
-import type { AddedAccount, Adding, GivenCredential } from '../adding.ts';
-import type { Basics } from '../basics.ts';
-import type { Logins } from '../logins.ts';
-import type { StoredAccount } from '../store/store.ts';
-import type { Admission } from './source.ts';
+import { PoolError } from '../pool-api/errors.ts';
+import type { AddedAccount, Adding, GivenCredential } from './adding.ts';
+import type { Basics } from './basics.ts';
+import type { StoredAccount } from './store/store.ts';
 
-/** What sources work with. */
-export interface SourceTools {
-  readonly basics: Basics;
-  readonly adding: Adding;
-  readonly logins: Logins;
-}
+/** What became of one account that a source offered. */
+export type Admission =
+  | { readonly result: 'added'; readonly id: string }
+  /** The pool has this credential already. */
+  | { readonly result: 'duplicate'; readonly id: string }
+  /** The provider does not take the credential; the account is kept, out of service. */
+  | { readonly result: 'rejected'; readonly id: string; readonly reason: string }
+  /** It cannot be an account at all, or could not be tried now; nothing was kept. */
+  | { readonly result: 'failed'; readonly reason: string }
+  /** No more accounts are wanted: nothing was done. */
+  | { readonly result: 'no_room' };
 
 type Imported = Exclude<Admission, { result: 'no_room' }>;
 
 /** Brings an account into the pool: probed, sealed, stored. Throws only when the pool itself is at fault. */
 export async function importAccount(
-  { basics, adding }: Pick<SourceTools, 'basics' | 'adding'>,
+  { basics, adding }: { readonly basics: Basics; readonly adding: Adding },
   added: AddedAccount,
   credential: GivenCredential,
   actor: string,

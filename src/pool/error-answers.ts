@@ -1,10 +1,9 @@
 import { AppError } from '../core/errors.ts';
-import { DatabaseError } from '../db/errors.ts';
 import { HttpFault, type HttpFaultKind } from '../lib/http-fault.ts';
 import { httpFaultFrom } from '../lib/http-server.ts';
-import type { Logger } from '../lib/logger.ts';
 import { PoolError, type PoolErrorCode } from '../pool-api/errors.ts';
 import type { ErrorAnswer } from '../pool-api/schema.ts';
+import { isDatabaseAway, poolUnavailable } from './failures.ts';
 
 const faultCodes: Record<HttpFaultKind, PoolErrorCode> = {
   foreign_host: 'host_not_allowed',
@@ -42,35 +41,6 @@ export function poolErrorFrom(thrown: unknown, isOwners = false): PoolError {
   return new PoolError('internal', 'The pool met an internal error; its log has the details.', {
     cause: error,
   });
-}
-
-/** The database, or the disk below it, may be back at any time. */
-export function isDatabaseAway(error: unknown): error is DatabaseError {
-  return (
-    error instanceof DatabaseError &&
-    (error.code === 'database_unreachable' || error.code === 'database_unusable')
-  );
-}
-
-/** An outage of the database server is logged once; what fails for it, over and over, adds nothing. */
-export function logFailure(logger: Logger, error: unknown, message: string, facts: object = {}): void {
-  const cause = error instanceof PoolError ? error.cause : error;
-  const isOutage = cause instanceof DatabaseError && cause.code === 'database_unreachable';
-  logger[isOutage ? 'debug' : 'error']({ err: error, ...facts }, message);
-}
-
-/** The database cannot be used; that may pass soon. No answer names a file of this machine. */
-export function poolUnavailable(cause: DatabaseError, isOwners = false): PoolError {
-  return new PoolError(
-    'pool_unavailable',
-    isOwners && cause.code === 'database_unreachable'
-      ? `The pool cannot use its database. ${cause.message}`
-      : 'The pool cannot use its database; its log says why. Try again in a few seconds.',
-    {
-      cause,
-      retryAfterMs: 2000,
-    },
-  );
 }
 
 export function errorBody(error: PoolError): ErrorAnswer {
