@@ -5,7 +5,7 @@ import { Client } from 'pg';
 import { openSqlite } from '../src/db/sqlite.ts';
 import { SqliteDatabase } from '../src/db/sqlite-database.ts';
 import { systemClock } from '../src/lib/clock.ts';
-import { freshStanding } from '../src/pool/account-state.ts';
+import { freshStanding } from '../src/pool/standing/account-state.ts';
 import { addAccount } from '../src/pool/store/accounts.ts';
 import { migrations } from '../src/pool/store/migrations/index.ts';
 import { openStore } from '../src/pool/store/open-store.ts';

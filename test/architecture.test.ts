@@ -100,6 +100,40 @@ test.each([
   expect(violations('src/pool/planted.ts', line)).toHaveLength(1);
 });
 
+/** The folder of a file in its layer, by subject; undefined for a file beside such folders, which puts them together. */
+function subjectOf(file: string, layer: string): string | undefined {
+  const [folder, ...rest] = relative(join(root, 'src', layer), file).split('/');
+  return rest.length === 0 || folder === '..' ? undefined : folder;
+}
+
+/** The folders of a layer that are in a circle of imports, or lead to one. */
+function circlesIn(layer: string, texts: ReadonlyMap<string, string>): string[] {
+  const arrows = new Map<string, Set<string>>();
+  for (const [file, text] of texts) {
+    const from = subjectOf(join(root, file), layer);
+    if (from === undefined) continue;
+    const others = arrows.get(from) ?? new Set();
+    arrows.set(from, others);
+    for (const [, target = ''] of importPatterns.flatMap((pattern) => [...text.matchAll(pattern)])) {
+      const to = subjectOf(resolve(dirname(join(root, file)), target), layer);
+      if (to !== undefined && to !== from) others.add(to);
+    }
+  }
+  for (let before = -1; before !== arrows.size; ) {
+    before = arrows.size;
+    for (const [from, others] of arrows) if (![...others].some((to) => arrows.has(to))) arrows.delete(from);
+  }
+  return [...arrows.keys()];
+}
+
+test.each(['pool'])('arrows between the subject folders of %s go one way', (layer) => {
+  const own = files.filter((file) => file.startsWith(`src/${layer}/`) && !/\/testing/.test(file));
+  const texts = new Map(own.map((file) => [file, readFileSync(join(root, file), 'utf8')]));
+  expect(circlesIn(layer, texts)).toEqual([]);
+  texts.set('src/pool/base/planted.ts', "import { a } from '../accounts/adding.ts';");
+  expect(circlesIn(layer, texts)).toContain('accounts');
+});
+
 /** What a file and all it imports need of packages; imports of types alone are erased. */
 function packagesOf(file: string, seen = new Set<string>()): string[] {
   if (seen.has(file)) return [];

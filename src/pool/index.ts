@@ -1,11 +1,11 @@
-export type { PoolSettings } from './basics.ts';
-export type { Caller } from './caller.ts';
+export type { PoolSettings } from './base/basics.ts';
+export type { Caller } from './base/caller.ts';
 export { createPool, type PoolOptions, type PoolService } from './create-pool.ts';
-export { openVault, type VaultPlace } from './open-vault.ts';
-export { type Rotation, rotateKey } from './rotate-key.ts';
-export { createPoolServer, type PoolServerOptions } from './server.ts';
-export { openSources } from './sources/open-sources.ts';
+export { createPoolServer, type PoolServerOptions } from './http/server.ts';
+export { openSources } from './replenish/open-sources.ts';
 export { type MovedRows, moveStore } from './store/move-store.ts';
 export { openStore } from './store/open-store.ts';
 export type { Store } from './store/store.ts';
-export type { Vault } from './vault.ts';
+export { type Rotation, rotateKey } from './upkeep/rotate-key.ts';
+export { openVault, type VaultPlace } from './vault/open-vault.ts';
+export type { Vault } from './vault/vault.ts';

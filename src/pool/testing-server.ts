@@ -3,8 +3,8 @@ import type { FastifyInstance } from 'fastify';
 import { BodyBudget } from '../lib/body-budget.ts';
 import { createLogger } from '../lib/logger.ts';
 import type { AllocateAnswer } from '../pool-api/schema.ts';
-import type { PoolSettings } from './basics.ts';
-import { createPoolServer, type PoolServerOptions } from './server.ts';
+import type { PoolSettings } from './base/basics.ts';
+import { createPoolServer, type PoolServerOptions } from './http/server.ts';
 import { startTestPool, type TestPool } from './testing.ts';
 
 /** The pool's server on a free port, for tests that talk HTTP. */

@@ -8,12 +8,12 @@ import {
 } from '../core/provider.ts';
 import type { Clock } from '../lib/clock.ts';
 import { createLogger } from '../lib/logger.ts';
-import { freshStanding } from './account-state.ts';
-import type { PoolSettings } from './basics.ts';
+import type { PoolSettings } from './base/basics.ts';
 import { createPool, type PoolOptions, type PoolService } from './create-pool.ts';
+import { freshStanding } from './standing/account-state.ts';
 import { openMemoryStore } from './store/open-store.ts';
 import type { LeaseDemand, NewStoredAccount, Store } from './store/store.ts';
-import { createVault } from './vault.ts';
+import { createVault } from './vault/vault.ts';
 
 /** What the tests of the pool are made of. */
 

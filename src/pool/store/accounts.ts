@@ -1,6 +1,6 @@
 import type { Queries, Value } from '../../db/database.ts';
 import { TryAgain } from '../../db/errors.ts';
-import { settleToken } from '../token-standing.ts';
+import { settleToken } from '../standing/token-standing.ts';
 import { accountOfCredential, rememberCredential, rememberLastAttempt } from './credentials.ts';
 import { type AccountRow, accountFrom, asFlag, asJson, standingFrom } from './rows.ts';
 import { isOutOfService, nextCheckOf, remainingOf } from './standing-change.ts';

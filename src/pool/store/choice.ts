@@ -1,5 +1,5 @@
 import type { Queries } from '../../db/database.ts';
-import { lendMarginMs } from '../token-standing.ts';
+import { lendMarginMs } from '../standing/token-standing.ts';
 import { type CandidateRow, candidateColumns, mostPassed, type Need, passedOver } from './lease-rules.ts';
 import type { AccountRow } from './rows.ts';
 import type { LeaseDemand, Skip } from './store.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import { openPostgres } from '../../db/postgres.ts';
 import { systemClock } from '../../lib/clock.ts';
-import { freshStanding } from '../account-state.ts';
+import { freshStanding } from '../standing/account-state.ts';
 import { testAccount, testDemand } from '../testing.ts';
 import { temporaryFolder } from '../testing-folder.ts';
 import { moveStore } from './move-store.ts';

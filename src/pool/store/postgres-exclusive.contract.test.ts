@@ -1,11 +1,11 @@
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { systemClock } from '../../lib/clock.ts';
-import { credentialField } from '../credentials.ts';
-import { openVault } from '../open-vault.ts';
-import { rotateKey } from '../rotate-key.ts';
 import { testAccount } from '../testing.ts';
 import { temporaryFolder } from '../testing-folder.ts';
+import { rotateKey } from '../upkeep/rotate-key.ts';
+import { credentialField } from '../vault/credentials.ts';
+import { openVault } from '../vault/open-vault.ts';
 import { openStore } from './open-store.ts';
 import { freshDatabase } from './testing/postgres-database.ts';
 

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import { outcomes } from '../../core/outcome.ts';
 import { openPostgres, type Postgres } from '../../db/postgres.ts';
-import { freshStanding } from '../account-state.ts';
+import { freshStanding } from '../standing/account-state.ts';
 import { testAccount, testDemand } from '../testing.ts';
 import { openPostgresStore } from './postgres.ts';
 import type { Store } from './store.ts';

@@ -1,5 +1,5 @@
 import type { QuotaAnswer } from '../../core/provider.ts';
-import { applyQuota, type QuotaCause, type QuotaFinding } from '../account-state.ts';
+import { applyQuota, type QuotaCause, type QuotaFinding } from '../standing/account-state.ts';
 import { type AccountRow, accountFrom, standingFrom } from './rows.ts';
 import { checksAfter, nextCheckOf, remainingOf } from './standing-change.ts';
 import type { Changes, StoredAccount, StoredQuota } from './store.ts';

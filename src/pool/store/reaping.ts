@@ -1,4 +1,4 @@
-import { lendMarginMs } from '../token-standing.ts';
+import { lendMarginMs } from '../standing/token-standing.ts';
 import { type AccountRow, standingFrom } from './rows.ts';
 import { endSessions, saveStanding, type Transaction } from './transaction.ts';
 

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Queries } from '../../db/database.ts';
-import { withDeadToken, withFreshToken } from '../token-standing.ts';
+import { withDeadToken, withFreshToken } from '../standing/token-standing.ts';
 import { lastAttempt, rememberCredential } from './credentials.ts';
 import {
   type AttemptRow,

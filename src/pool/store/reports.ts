@@ -1,5 +1,5 @@
-import { applyOutcome, inUseCheckMs } from '../account-state.ts';
-import { noEffect, type OutcomeEffect } from '../standing.ts';
+import { applyOutcome, inUseCheckMs } from '../standing/account-state.ts';
+import { noEffect, type OutcomeEffect } from '../standing/standing.ts';
 import { countsUsage, reporterOf } from './lease-rules.ts';
 import {
   type AccountRow,

@@ -1,5 +1,5 @@
 import type { AccountState } from '../../pool-api/schema.ts';
-import type { Standing, Streaks, TokenTimes } from '../standing.ts';
+import type { Standing, Streaks, TokenTimes } from '../standing/standing.ts';
 import type { RefreshFailure, StoredAccount, StoredQuota } from './store.ts';
 
 export interface AccountRow {

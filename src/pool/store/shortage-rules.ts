@@ -1,5 +1,5 @@
 import type { Shortage } from '../../pool-api/schema.ts';
-import { tokenReasons } from '../standing.ts';
+import { tokenReasons } from '../standing/standing.ts';
 import { asActive, type KindCount, kindBits, kindFrom } from './kinds.ts';
 import { type CandidateRow, mayUse, type Question, reasonFor } from './lease-rules.ts';
 import type { AccountRow } from './rows.ts';

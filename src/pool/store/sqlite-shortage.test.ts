@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { openSqlite, type Sqlite } from '../../db/sqlite.ts';
 import { SqliteDatabase } from '../../db/sqlite-database.ts';
-import { freshStanding } from '../account-state.ts';
+import { freshStanding } from '../standing/account-state.ts';
 import { testAccount, testDemand } from '../testing.ts';
 import { migrations } from './migrations/index.ts';
 import { asFlag } from './rows.ts';

@@ -1,6 +1,6 @@
-import { nextProof, nextQuotaCheck, softened } from '../account-state.ts';
-import type { Standing } from '../standing.ts';
-import { settleToken } from '../token-standing.ts';
+import { nextProof, nextQuotaCheck, softened } from '../standing/account-state.ts';
+import type { Standing } from '../standing/standing.ts';
+import { settleToken } from '../standing/token-standing.ts';
 import { type AccountRow, asJson, tokenFrom } from './rows.ts';
 import type { StoredQuota } from './store.ts';
 

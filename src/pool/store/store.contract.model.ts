@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { outcomes } from '../../core/outcome.ts';
 import type { TokenFailure } from '../../core/provider.ts';
-import { freshStanding } from '../account-state.ts';
+import { freshStanding } from '../standing/account-state.ts';
 import { testAccount, testDemand } from '../testing.ts';
 import type { EnsureResult, Store, StoredAccount } from './store.ts';
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
-import { freshStanding } from '../account-state.ts';
+import { freshStanding } from '../standing/account-state.ts';
 import { testAccount, testDemand } from '../testing.ts';
 import type {
   NewStoredAccount,

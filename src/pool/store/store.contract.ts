@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
-import { freshStanding } from '../account-state.ts';
-import { noStreaks } from '../standing.ts';
+import { freshStanding } from '../standing/account-state.ts';
+import { noStreaks } from '../standing/standing.ts';
 import { testAccount, testDemand } from '../testing.ts';
 import type { AccountFilter, AccountSettings, LeaseDemand, ReportedTurn, Store } from './store.ts';
 

@@ -1,8 +1,8 @@
 import type { TokenFailure } from '../../core/provider.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { AccountState, Shortage } from '../../pool-api/schema.ts';
-import type { QuotaCause, QuotaFinding } from '../account-state.ts';
-import type { OutcomeSignal, Standing } from '../standing.ts';
+import type { QuotaCause, QuotaFinding } from '../standing/account-state.ts';
+import type { OutcomeSignal, Standing } from '../standing/standing.ts';
 import type { KindCount } from './kinds.ts';
 
 /** Times are milliseconds since 1970 by `Store.clock`. `now` comes from the caller, who reads that clock. */

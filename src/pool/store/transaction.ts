@@ -1,5 +1,5 @@
 import type { Queries } from '../../db/database.ts';
-import type { Standing } from '../standing.ts';
+import type { Standing } from '../standing/standing.ts';
 import { writeAudit } from './audit.ts';
 import { type ChangeLog, createChangeLog } from './changes.ts';
 import { kindStates } from './kinds.ts';

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { systemClock } from '../../lib/clock.ts';
-import { openVault } from '../open-vault.ts';
-import { rotateKey } from '../rotate-key.ts';
 import { openStore } from '../store/open-store.ts';
+import { rotateKey } from '../upkeep/rotate-key.ts';
+import { openVault } from '../vault/open-vault.ts';
 
 /** A process that rotates the key of a folder's store and dies at the step it is told, for the test of rotation. */
 const [folder = '', deadlyStep = ''] = process.argv.slice(2);

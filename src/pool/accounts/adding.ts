@@ -1,0 +1,386 @@
+import { randomUUID } from 'node:crypto';
+import { AppError } from '../../core/errors.ts';
+import type { Provider, ProviderAccount } from '../../core/provider.ts';
+import { PoolError } from '../../pool-api/errors.ts';
+import type { ImportedAccount } from '../../pool-api/import-format.ts';
+import { refusalOf } from '../../pool-api/refusal.ts';
+import { type OnRefusal, oneCredential } from '../../pool-api/schema.ts';
+import type { Basics } from '../base/basics.ts';
+import { presentStanding } from '../base/present.ts';
+import type { LendingStore } from '../lending/lending-store.ts';
+import {
+  applyQuota,
+  freshStanding,
+  nextProof,
+  nextQuotaCheck,
+  type QuotaFinding,
+} from '../standing/account-state.ts';
+import { quotaFrom } from '../store/quota.ts';
+import type {
+  AccountSettings,
+  NewStoredAccount,
+  StandingChange,
+  Store,
+  StoredAccount,
+} from '../store/store.ts';
+import type { Refresher } from '../tokens/refresh.ts';
+import { nextRefreshAfter } from '../tokens/refresh-times.ts';
+import { hasBearer } from '../vault/credentials.ts';
+import type { Quota } from './quota.ts';
+import { removeAccount } from './removal.ts';
+
+/** What an account is known by at its provider. */
+export type GivenCredential =
+  | { readonly kind: 'api_key'; readonly key: string }
+  | {
+      readonly kind: 'refresh_token';
+      readonly refreshToken: string;
+      /** What a login has just brought along with it: saves the first refresh. */
+      readonly grant?: { readonly bearer: string; readonly expiresAt: number };
+    };
+
+export interface AddedAccount {
+  readonly provider: string;
+  /** Who brought it: `api`, `env`, a source's name. */
+  readonly source: string;
+  readonly settings: AccountSettings;
+  /** Names the credential to the source that made it. */
+  readonly sourceHandle?: string;
+}
+
+interface AddOptions {
+  /** One that works goes into standby. */
+  readonly isStandby?: boolean | undefined;
+  /** With `reject` throws `credential_refused` for a credential that its provider refuses. */
+  readonly onRefusal?: OnRefusal | undefined;
+}
+
+type Replacement = NonNullable<Parameters<Store['changeAccount']>[2]['credential']>;
+
+const firstRefreshMs = 10_000;
+const probeLimitMs = 5_000;
+
+/** How accounts come into the pool, whatever brings them. Every call throws PoolError. */
+export class Adding {
+  readonly #basics: Basics;
+  readonly #quota: Quota;
+  readonly #refresher: Refresher;
+  readonly #lending: LendingStore;
+
+  constructor(basics: Basics, quota: Quota, refresher: Refresher, lending: LendingStore) {
+    this.#basics = basics;
+    this.#quota = quota;
+    this.#refresher = refresher;
+    this.#lending = lending;
+  }
+
+  /**
+   * Stores a new account and finds out whether it works: an API key is probed first; a refresh token is stored, turned
+   * into a bearer (as far as that takes no longer than 10 s) and then probed. Answers however that went: see the
+   * standing. Throws `account_exists`, `invalid_request` for a credential its provider cannot have, and with `reject`
+   * `credential_refused` for one that its provider refuses, which is not kept then.
+   */
+  async insert(added: AddedAccount, given: GivenCredential, actor: string, options: AddOptions = {}) {
+    const { isStandby = false, onRefusal = 'keep' } = options;
+    const { credentials, clock } = this.#basics;
+    const { provider, settings, source, sourceHandle } = added;
+    const credential = this.check(provider, given);
+    this.checkTeam(provider, settings.teamUid);
+    const secret = secretOf(credential);
+    const present = await this.holderOf(provider, credential);
+    if (present !== null) throw accountExists(present, settings.teamUid);
+    const id = `acc_${randomUUID()}`;
+    const { kind } = credential;
+    const proof =
+      kind === 'api_key'
+        ? proved(await this.#quota.probe({ id, provider }, withTeam(secret, settings.teamUid)), clock.now())
+        : unproved;
+    if (proof.standing.state === 'reauth_required' && onRefusal === 'reject') {
+      const refused = { ...proof, provider, credentialKind: kind };
+      throw credentialRefused(refused, `The account was not added ${unlessKept}.`);
+    }
+    const isOnTrial = onRefusal === 'reject' && kind === 'refresh_token';
+    const account = await this.#addRow(
+      {
+        ...settings,
+        ...proof,
+        standing: isStandby ? inStandby(proof.standing) : proof.standing,
+        id,
+        provider,
+        source,
+        credentialKind: kind,
+        credential: credentials.seal(id, provider, secret),
+        ...this.#bearerGiven(id, credential),
+        ...(sourceHandle === undefined ? {} : { sourceHandle }),
+      },
+      actor,
+    );
+    if (isOnTrial) return this.#bringUpOnTrial(account, actor);
+    await this.#lending.endSandbox();
+    return this.bringUp(account, actor);
+  }
+
+  /** The account with this credential, in its canonical form. */
+  holderOf(provider: string, credential: GivenCredential): Promise<StoredAccount | null> {
+    const { store, clock, credentials } = this.#basics;
+    const fingerprint = credentials.fingerprint(provider, secretOf(credential));
+    return store.accountOfCredential(clock.now(), provider, fingerprint);
+  }
+
+  /** The credential in its canonical form; throws `invalid_request`. */
+  check(providerName: string, credential: GivenCredential): GivenCredential {
+    // It may be refused in words that repeat it.
+    this.#basics.secrets.use(secretOf(credential));
+    const provider = providerNamed(this.#basics, providerName);
+    if (credential === noCredential) {
+      if (provider.takesNoKey) return credential;
+      const message = `"api_key" is not valid: ${oneCredential.fault.message}.`;
+      throw new PoolError('invalid_request', message, { param: 'api_key' });
+    }
+    if (credential.kind === 'api_key') return { ...credential, key: normalized(provider, credential.key) };
+    const param = 'refresh_token';
+    if (provider.tokens === undefined) {
+      const usual = `Provider "${providerName}" knows no refresh tokens: give api_key.`;
+      throw new PoolError('invalid_request', provider.missing?.tokens ?? usual, { param });
+    }
+    const refreshToken = credential.refreshToken.trim();
+    if (refreshToken === '') throw new PoolError('invalid_request', '"refresh_token" is empty.', { param });
+    return { ...credential, refreshToken };
+  }
+
+  /** Throws `invalid_request` for a team where the provider's accounts have none. */
+  checkTeam(providerName: string, teamUid: string | null | undefined): void {
+    if (teamUid === null || teamUid === undefined) return;
+    if (providerNamed(this.#basics, providerName).hasTeams) return;
+    const message = `Accounts of "${providerName}" have no teams: leave team_uid out.`;
+    throw new PoolError('invalid_request', message, { param: 'team_uid' });
+  }
+
+  /** Why this cannot be an account of its provider, without asking it; null when it may be one. */
+  faultOf(account: ImportedAccount): string | null {
+    try {
+      this.check(account.provider, credentialIn(account));
+      this.checkTeam(account.provider, account.team_uid);
+      return null;
+    } catch (error) {
+      if (error instanceof PoolError) return this.#basics.secrets.redact(error.message);
+      throw error;
+    }
+  }
+
+  /** What replaces an account's credential in `changeAccount`; throws when it is another account's, or of another kind. */
+  async replacement(account: StoredAccount, given: GivenCredential): Promise<Replacement> {
+    const { id, provider, credentialKind } = account;
+    if (given.kind !== credentialKind) {
+      const has = credentialKind === 'api_key' ? 'an API key' : 'a refresh token';
+      const message = `This account has ${has}: give ${credentialKind}.`;
+      throw new PoolError('invalid_request', message, { param: given.kind });
+    }
+    const present = await this.holderOf(provider, given);
+    if (present !== null && present.id !== id) throw accountExists(present);
+    const { credentials } = this.#basics;
+    return { ...credentials.seal(id, provider, secretOf(given)), ...this.#bearerGiven(id, given) };
+  }
+
+  /**
+   * A fresh start: of an API key after a probe, of a refresh token before its next refresh; then call `bringUp`. With
+   * `reject` throws `credential_refused` for a refused key.
+   */
+  async freshStart(
+    account: StoredAccount,
+    credential: GivenCredential | null,
+    { isStandby = false, onRefusal = 'keep' }: AddOptions = {},
+  ): Promise<StandingChange> {
+    const inPlace = (change: StandingChange): StandingChange =>
+      isStandby ? { ...change, standing: inStandby(change.standing) } : change;
+    if (account.credentialKind === 'refresh_token') return inPlace(unproved);
+    const { credentials, clock } = this.#basics;
+    const as =
+      credential === null
+        ? credentials.providerAccount(account)
+        : withTeam(secretOf(credential), account.teamUid);
+    const proof = proved(await this.#quota.probe(account, as), clock.now());
+    if (credential && proof.standing.state === 'reauth_required' && onRefusal === 'reject')
+      throw credentialRefused({ ...account, ...proof }, `The account keeps the one it has ${unlessKept}.`);
+    return inPlace(proof);
+  }
+
+  /**
+   * Gets a refresh-token account its bearer and probes it. Other accounts are answered as they are. With `reject` throws
+   * `credential_refused` for one that its provider refuses, which is kept.
+   */
+  async bringUp(account: StoredAccount, actor: string, onRefusal: OnRefusal = 'keep') {
+    if (account.credentialKind === 'api_key') return account;
+    const proven = await this.#probeBearer(await this.#withBearer(account, actor), actor);
+    if (onRefusal === 'keep' || !isOut(proven)) return proven;
+    throw credentialRefused(
+      proven,
+      'The account has it in place of the former one and needs one that works.',
+    );
+  }
+
+  /**
+   * A refresh token can be tried only once it is stored. A refused one goes again; after a refresh that worked the pool may
+   * have the only copy of the next token, so that such an account is kept whatever is wrong with it.
+   */
+  async #bringUpOnTrial(account: StoredAccount, actor: string): Promise<StoredAccount> {
+    const present = await this.#withBearer(account, actor);
+    if (isOut(present)) {
+      await removeAccount(this.#basics, account.id, actor);
+      throw credentialRefused(present, `The account was not added ${unlessKept}.`);
+    }
+    await this.#lending.endSandbox();
+    const proven = await this.#probeBearer(present, actor);
+    if (!isOut(proven)) return proven;
+    const kept = `Its refresh token has been exchanged for another one already, so it is kept as account ${account.id}.`;
+    throw credentialRefused(proven, kept);
+  }
+
+  async #addRow(account: NewStoredAccount, actor: string): Promise<StoredAccount> {
+    const { store, clock } = this.#basics;
+    const result = await store.addAccount(clock.now(), account, actor);
+    if (result.result === 'added') return result.account;
+    const { credentialKind, teamUid } = account;
+    throw accountExists({ id: result.id, credentialKind, teamUid });
+  }
+
+  async #withBearer(account: StoredAccount, actor: string): Promise<StoredAccount> {
+    if (isOut(account) || hasBearer(account, this.#basics.clock.now())) return account;
+    const present = await this.#refresher.refreshSoon(account.id, { force: false, actor }, firstRefreshMs);
+    return present ?? account;
+  }
+
+  async #probeBearer(account: StoredAccount, actor: string): Promise<StoredAccount> {
+    if (isOut(account) || !hasBearer(account, this.#basics.clock.now())) return account;
+    if (account.standing.state === 'standby') return this.#probeStandby(account, actor);
+    return (await this.#quota.check(account, 'proof', probeLimitMs)) ?? account;
+  }
+
+  /** Standby accounts are not judged by outcomes, so what the probe says is written for them. */
+  async #probeStandby(account: StoredAccount, actor: string): Promise<StoredAccount> {
+    const { store, clock, credentials } = this.#basics;
+    const proof = proved(await this.#quota.probe(account, credentials.providerAccount(account)), clock.now());
+    const standing = inStandby(proof.standing);
+    const audit = { actor, action: 'account-probed', detail: { status: standing.state } };
+    const change = { standing: { ...proof, standing } };
+    const result = await store.changeAccount(clock.now(), account.id, change, audit);
+    return result === null ? account : result.account;
+  }
+
+  #bearerGiven(id: string, credential: GivenCredential) {
+    if (credential.kind === 'api_key' || credential.grant === undefined) return {};
+    const { clock, credentials, random } = this.#basics;
+    const { bearer, expiresAt } = credential.grant;
+    const issuedAt = clock.now();
+    return {
+      bearer: credentials.sealBearer(id, bearer, expiresAt),
+      nextRefreshAt: nextRefreshAfter({
+        issuedAt,
+        expiresAt,
+        opensAt: issuedAt,
+        isLastUsable: false,
+        random,
+      }),
+    };
+  }
+}
+
+/** Before its provider could be asked. */
+const unproved: StandingChange = {
+  standing: freshStanding,
+  probe: 'unproved',
+  quota: null,
+  nextCheckAt: null,
+};
+
+/** How an account stands after its first question to the provider. */
+function proved(finding: QuotaFinding, now: number): StandingChange {
+  const standing = applyQuota(freshStanding, finding, 'proof', now);
+  const probe = finding.type === 'answer' ? 'proved' : 'unproved';
+  const isDoubtful = probe === 'unproved' && standing.state === 'active';
+  return {
+    standing,
+    probe,
+    quota: finding.type === 'answer' ? quotaFrom(finding.answer, now) : null,
+    nextCheckAt: isDoubtful ? nextProof(0, now) : nextQuotaCheck(standing, 0, now),
+  };
+}
+
+function isOut({ standing }: StoredAccount): boolean {
+  return standing.state === 'disabled' || standing.state === 'reauth_required';
+}
+
+const unlessKept = '(--keep, or "on_refusal": "keep" over HTTP, does it anyway)';
+
+function credentialRefused(
+  account: Pick<StoredAccount, 'provider' | 'credentialKind' | 'standing'> & Partial<StoredAccount>,
+  outcome: string,
+): PoolError {
+  const { credentialKind, provider, standing } = account;
+  const kind = credentialKind === 'api_key' ? 'API key' : 'refresh token';
+  const why = refusalOf(presentStanding(standing, account.refreshFailure ?? null));
+  const advice = `Check that it is whole, still valid, and one of ${provider}.`;
+  return new PoolError(
+    'credential_refused',
+    `${provider} refuses this ${kind}: ${why}. ${outcome} ${advice}`,
+    {
+      param: credentialKind,
+    },
+  );
+}
+
+function inStandby(standing: StandingChange['standing']): StandingChange['standing'] {
+  return standing.state === 'active' ? { ...standing, state: 'standby' } : standing;
+}
+
+/** Of an account that has none. */
+const noCredential: GivenCredential = { kind: 'api_key', key: '' };
+
+/** The credential of an account that a request or a line gives. */
+export function credentialIn(given: Pick<ImportedAccount, 'api_key' | 'refresh_token'>): GivenCredential {
+  if (given.api_key !== undefined) return { kind: 'api_key', key: given.api_key };
+  if (given.refresh_token !== undefined) return { kind: 'refresh_token', refreshToken: given.refresh_token };
+  return noCredential;
+}
+
+export function secretOf(credential: GivenCredential): string {
+  return credential.kind === 'api_key' ? credential.key : credential.refreshToken;
+}
+
+function providerNamed({ providers }: Basics, name: string): Provider {
+  const provider = providers.get(name);
+  if (provider !== undefined) return provider;
+  const known = [...providers.keys()].join(', ');
+  throw new PoolError('invalid_request', `There is no provider "${name}"; known are: ${known}.`, {
+    param: 'provider',
+  });
+}
+
+function normalized(provider: Provider, key: string): string {
+  try {
+    return provider.normalizeApiKey(key);
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    throw new PoolError('invalid_request', error.message, { cause: error, param: 'api_key' });
+  }
+}
+
+function withTeam(bearer: string, teamUid: string | null): ProviderAccount {
+  return { bearer, teamUid: teamUid ?? undefined };
+}
+
+/** One credential is one account, whichever team it bills: both would be refused, limited and refreshed together. */
+function accountExists(
+  present: Pick<StoredAccount, 'id' | 'credentialKind' | 'teamUid'> & Partial<StoredAccount>,
+  teamUid: string | null = present.teamUid,
+): PoolError {
+  const advice =
+    teamUid === present.teamUid ? '' : ' Change its team_uid, or create a second key for the other team.';
+  const { id, standing } = present;
+  const isOutOfService = standing?.state === 'reauth_required' || standing?.state === 'disabled';
+  const state = isOutOfService
+    ? ` It is ${standing.state}: "warp2api account enable ${id}" tries it again.`
+    : '';
+  const message = `The pool has this credential already, as account ${id}.${state}${advice}`;
+  return new PoolError('account_exists', message, { param: present.credentialKind });
+}

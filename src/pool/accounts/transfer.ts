@@ -1,0 +1,111 @@
+import { PoolError } from '../../pool-api/errors.ts';
+import { type ImportLine, parseImport } from '../../pool-api/import-format.ts';
+import { exportRequest, type ImportAnswer, importRequest } from '../../pool-api/schema.ts';
+import { openExport, sealExport } from '../../pool-api/sealed-export.ts';
+import { settingsOf } from '../base/account-settings.ts';
+import type { Basics } from '../base/basics.ts';
+import type { Caller } from '../base/caller.ts';
+import { parse } from '../base/parse.ts';
+import type { StoredAccount } from '../store/store.ts';
+import { type Adding, credentialIn } from './adding.ts';
+import { importAccount } from './import-account.ts';
+
+type Result = ImportAnswer['results'][number];
+type Limit = <T>(task: () => Promise<T>) => Promise<T>;
+
+const mostLines = 10_000;
+const pageSize = 500;
+
+/**
+ * Adds what the lines hold, each on its own: one that is bad does not keep the others out. `limit` bounds how many accounts
+ * come in at a time. Throws PoolError.
+ */
+export async function importAccounts(
+  basics: Basics,
+  adding: Adding,
+  limit: Limit,
+  caller: Caller,
+  request: unknown,
+): Promise<ImportAnswer> {
+  const { lines: given, sealed = '', passphrase = '' } = parse(importRequest, request);
+  let text = given ?? '';
+  if (given === undefined) for await (const part of openExport(sealed, passphrase)) text += part;
+  const lines = parseImport(text);
+  if (lines.length > mostLines) {
+    const message = `An import may have ${mostLines} lines; send the others in another call.`;
+    throw new PoolError('too_large', message);
+  }
+  const take = async (line: ImportLine): Promise<Result> => {
+    if ('problem' in line) return { line: line.line, result: 'failed', id: null, reason: line.problem };
+    const { account } = line;
+    const added = { provider: account.provider, source: 'import', settings: settingsOf(account) };
+    const isStandby = account.standby ?? false;
+    const tools = { basics, adding };
+    const done = await limit(() =>
+      importAccount(tools, added, credentialIn(account), caller.keyId, isStandby),
+    );
+    const id = 'id' in done ? done.id : null;
+    return { line: line.line, result: done.result, id, reason: 'reason' in done ? done.reason : null };
+  };
+  const results = await Promise.all(lines.map(take));
+  const count = (...kinds: Result['result'][]): number =>
+    results.filter(({ result }) => kinds.includes(result)).length;
+  const counts = {
+    added: count('added'),
+    duplicates: count('duplicate'),
+    failed: count('rejected', 'failed'),
+  };
+  const audit = { actor: caller.keyId, action: 'accounts-imported', accountId: null, detail: counts };
+  await basics.store.note(basics.clock.now(), audit);
+  return { success: true, ...counts, results };
+}
+
+/** All accounts, or those a filter matches, with their credentials, sealed with a passphrase. Throws PoolError. */
+export async function exportAccounts(
+  basics: Basics,
+  caller: Caller,
+  request: unknown,
+): Promise<AsyncIterable<string>> {
+  const { store, clock } = basics;
+  const { passphrase, filter = {} } = parse(exportRequest, request);
+  const { status, ...fields } = filter;
+  const given = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+  const chosen = { ...given, ...(status === undefined ? {} : { state: status }) };
+  // Before the first credential leaves.
+  const audit = { actor: caller.keyId, action: 'accounts-exported', accountId: null, detail: { filter } };
+  await store.note(clock.now(), audit);
+  const pages = async function* (): AsyncGenerator<string> {
+    let after: number | null = 0;
+    while (after !== null) {
+      const page: Awaited<ReturnType<typeof store.accounts>> = await store.accounts(clock.now(), {
+        ...chosen,
+        limit: pageSize,
+        after,
+      });
+      if (page.accounts.length > 0) yield page.accounts.map((account) => lineOf(basics, account)).join('');
+      after = page.nextAfter;
+    }
+  };
+  return sealExport(pages(), passphrase);
+}
+
+/** An account as a line of the import format. What its owner had disabled comes into standby, so that it stays unused. */
+function lineOf({ credentials }: Basics, account: StoredAccount): string {
+  const { provider, email, label, models, capacity, free, lend, tier, teamUid } = account;
+  const { state } = account.standing;
+  const secret = credentials.secretOf(account);
+  const line = {
+    provider,
+    ...(secret === '' ? {} : { [account.credentialKind]: secret }),
+    ...(email === null ? {} : { email }),
+    ...(label === null ? {} : { label }),
+    ...(models === null ? {} : { models }),
+    capacity,
+    free,
+    lend,
+    tier,
+    ...(teamUid === null ? {} : { team_uid: teamUid }),
+    ...(state === 'standby' || state === 'disabled' ? { standby: true } : {}),
+  };
+  return `${JSON.stringify(line)}\n`;
+}

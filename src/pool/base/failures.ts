@@ -1,0 +1,44 @@
+import { DatabaseError } from '../../db/errors.ts';
+import type { Logger } from '../../lib/logger.ts';
+import { PoolError } from '../../pool-api/errors.ts';
+
+/** The database, or the disk below it, may be back at any time. */
+export function isDatabaseAway(error: unknown): error is DatabaseError {
+  return (
+    error instanceof DatabaseError &&
+    (error.code === 'database_unreachable' || error.code === 'database_unusable')
+  );
+}
+
+/** An outage of the database server is logged once; what fails for it, over and over, adds nothing. */
+export function logFailure(logger: Logger, error: unknown, message: string, facts: object = {}): void {
+  const cause = error instanceof PoolError ? error.cause : error;
+  const isOutage = cause instanceof DatabaseError && cause.code === 'database_unreachable';
+  logger[isOutage ? 'debug' : 'error']({ err: error, ...facts }, message);
+}
+
+/** The database cannot be used; that may pass soon. No answer names a file of this machine. */
+export function poolUnavailable(cause: DatabaseError, isOwners = false): PoolError {
+  return new PoolError(
+    'pool_unavailable',
+    isOwners && cause.code === 'database_unreachable'
+      ? `The pool cannot use its database. ${cause.message}`
+      : 'The pool cannot use its database; its log says why. Try again in a few seconds.',
+    {
+      cause,
+      retryAfterMs: 2000,
+    },
+  );
+}
+
+export function sessionNotFound(): PoolError {
+  return new PoolError('session_not_found', 'There is no such session; it was released, or it expired.', {
+    param: 'session_id',
+  });
+}
+
+export function shuttingDown(): PoolError {
+  return new PoolError('shutting_down', 'The pool is shutting down; try again in a few seconds.', {
+    retryAfterMs: 5000,
+  });
+}

@@ -1,0 +1,129 @@
+import type { Account, AccountDetails, LeasedAccount, Session } from '../../pool-api/schema.ts';
+import type { Lease, RefreshFailure, StoredAccount, StoredSession } from '../store/store.ts';
+
+export const isoTime = (time: number): string => new Date(time).toISOString();
+export const isoTimeOrNull = (time: number | null): string | null => (time === null ? null : isoTime(time));
+
+/** An account as its owner sees it. */
+export function presentAccount(account: StoredAccount): Account {
+  const { standing, quota, usage } = account;
+  return {
+    id: account.id,
+    provider: account.provider,
+    email: account.email,
+    label: account.label,
+    ...presentStanding(account.standing, account.refreshFailure),
+    status_until: isoTimeOrNull(standing.until),
+    probe: account.probe,
+    source: account.source,
+    credential: account.credentialKind,
+    credential_hint: account.credentialHint,
+    capacity: account.capacity,
+    slots_in_use: account.slotsInUse,
+    holders: account.holders,
+    models: account.models === null ? null : [...account.models],
+    free: account.free,
+    lend: account.lend,
+    tier: account.tier,
+    team_uid: account.teamUid,
+    token_version: account.tokenVersion,
+    use_count: account.useCount,
+    last_used: isoTimeOrNull(account.lastUsed),
+    last_refresh_time: isoTimeOrNull(account.lastRefreshTime),
+    token_expires_at: isoTimeOrNull(account.bearer?.expiresAt ?? null),
+    next_refresh_at: isoTimeOrNull(account.nextRefreshAt),
+    quota:
+      quota === null
+        ? null
+        : {
+            is_unlimited: quota.isUnlimited,
+            limit: quota.limit,
+            used: quota.used,
+            remaining: quota.remaining,
+            reset_at: isoTimeOrNull(quota.resetAt),
+            denial_reason: quota.denialReason ?? null,
+            checked_at: isoTime(quota.checkedAt),
+          },
+    usage: {
+      turns: usage.turns,
+      input_tokens: usage.inputTokens,
+      output_tokens: usage.outputTokens,
+      credits: usage.credits,
+      cost_cents: usage.costCents,
+    },
+    created_at: isoTime(account.createdAt),
+    updated_at: isoTime(account.updatedAt),
+  };
+}
+
+/** What tells why an account stands as it does. */
+export function presentStanding(standing: StoredAccount['standing'], failure: RefreshFailure | null) {
+  return {
+    status: standing.state,
+    status_reason: standing.reason,
+    status_evidence: standing.evidence,
+    refresh_failure: presentFailure(failure),
+  };
+}
+
+function presentFailure(failure: RefreshFailure | null): Account['refresh_failure'] {
+  if (failure === null) return null;
+  const { message, at, inARow } = failure;
+  return { failure: failure.failure, message, at: isoTime(at), in_a_row: inARow };
+}
+
+/** Whether one slot of the account could be lent now. `spent` are the providers whose free quota is spent. */
+export function lendableNow(account: StoredAccount, spent: readonly string[]): AccountDetails['lendable'] {
+  const { standing } = account;
+  const isFull = account.isHeldExclusively || account.slotsInUse >= account.capacity;
+  const reason =
+    standing.state === 'cooldown' && standing.reason === 'rate_limited'
+      ? 'rate_limited'
+      : standing.state !== 'active'
+        ? standing.state
+        : account.free && spent.includes(account.provider)
+          ? 'free_quota_spent'
+          : standing.halfOpen && account.holders > 0
+            ? 'half_open'
+            : isFull
+              ? 'leased'
+              : null;
+  return { now: reason === null, reason };
+}
+
+export function presentSession(session: StoredSession): Session {
+  return {
+    id: session.id,
+    key_id: session.keyId,
+    gateway: session.isGateway,
+    exclusive: session.isExclusive,
+    provider: session.provider,
+    accounts: session.leases.map(({ accountId, email, slots }) => ({ id: accountId, email, slots })),
+    created_at: isoTime(session.createdAt),
+    expires_at: isoTime(session.expiresAt),
+    ttl_seconds: session.ttlMs / 1000,
+  };
+}
+
+/** A lease as its holder sees it. `bearer` is what the provider takes. */
+export function presentLease(lease: Lease, bearer: string): LeasedAccount {
+  const { account } = lease;
+  return {
+    id: account.id,
+    email: account.email,
+    provider: account.provider,
+    status: account.standing.state,
+    id_token: bearer,
+    token_expires_at: isoTimeOrNull(account.bearer?.expiresAt ?? null),
+    token_version: account.tokenVersion,
+    use_count: account.useCount,
+    last_used: isoTimeOrNull(account.lastUsed),
+    last_refresh_time: isoTimeOrNull(account.lastRefreshTime),
+    fence: lease.fence,
+    slots: lease.slots,
+    capacity: account.capacity,
+    models: account.models === null ? null : [...account.models],
+    free: account.free,
+    team_uid: account.teamUid,
+  };
+}

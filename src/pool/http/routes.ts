@@ -1,0 +1,324 @@
+import { Readable } from 'node:stream';
+import { type Route, withDocs } from '../../lib/api-routes.ts';
+import type { DiskHealth } from '../../lib/disk-health.ts';
+import { commonLinks, frontRoute } from '../../lib/front-page.ts';
+import { metricsType } from '../../lib/metrics.ts';
+import { shownKeys } from '../../lib/shown-keys.ts';
+import { version } from '../../lib/version.ts';
+import * as schema from '../../pool-api/schema.ts';
+import type { PoolService } from '../create-pool.ts';
+import type { EventStreams } from './event-stream.ts';
+import { callerNamed, presentHealth } from './health.ts';
+import type { Identify } from './keys.ts';
+
+/** What the pool's routes answer from. */
+export interface PoolHttp {
+  readonly pool: PoolService;
+  readonly identify: Identify;
+  readonly streams: EventStreams;
+  disks(): DiskHealth;
+  /** Where the gateway answers, if that is known, by the address a client has for the pool. */
+  gatewayAddress(poolAddress: string): string | undefined;
+}
+
+/** A thousand models of an account, or a thousand accounts to leave out. */
+const listLimit = { bodyLimit: 512 * 1024 };
+/** A few short fields. */
+const smallLimit = { bodyLimit: 16 * 1024 };
+/** A sealed export of some ten thousand accounts. */
+const importLimit = { bodyLimit: 16 * 1024 * 1024 };
+const programDocs = 'docs/pool.md, beside this program';
+
+const title = 'Warp2API account pool';
+const description =
+  'Keeps the accounts you own and lends them to sessions. Times are ISO 8601 in UTC; unknown fields are refused, ' +
+  'and null is as good as leaving a field out, except where PATCH clears a setting with it. ' +
+  'Where no ADMIN_KEY is set, calls from this machine need no key.';
+
+/** Lends, unless the client goes away before it has its answer: then all that was added goes back. */
+const allocate: Route<PoolHttp>['handle'] = async ({ pool }, request, reply) => {
+  const gone = new AbortController();
+  let undo: (() => Promise<void>) | undefined;
+  reply.raw.once('close', () => {
+    if (reply.raw.writableFinished) return;
+    gone.abort(new Error('the client has gone'));
+    undo?.().catch((error: unknown) => request.log.error({ err: error }, 'leases could not be given back'));
+  });
+  try {
+    const allocation = await pool.allocate(request.keyHolder, request.body, gone.signal);
+    if (gone.signal.aborted) await allocation.undo();
+    else undo = allocation.undo;
+    return allocation.answer;
+  } catch (error) {
+    // Nobody reads this any more; without a body there is nothing to fail on.
+    if (gone.signal.aborted) return reply.hijack();
+    throw error;
+  }
+};
+
+const routes: readonly Route<PoolHttp>[] = [
+  {
+    method: 'GET',
+    path: '/health',
+    summary: 'Whether the pool is alive',
+    access: 'open',
+    answers: { 200: { description: 'It is alive.', body: schema.healthAnswer } },
+    async handle({ pool, identify, disks }, { headers, url }) {
+      const caller = callerNamed(identify, shownKeys(headers, url));
+      return presentHealth(await pool.health(caller === 'gateway'), disks(), caller, pool.version);
+    },
+  },
+  {
+    method: 'GET',
+    path: '/api/accounts/status',
+    summary: 'Counts by state, sessions, and how long what is left lasts',
+    access: 'adminKey',
+    answers: { 200: { description: 'The status.', body: schema.statusAnswer } },
+    handle: ({ pool }) => pool.status(),
+  },
+  {
+    method: 'POST',
+    path: '/api/accounts/allocate',
+    summary: 'Borrow accounts',
+    description:
+      'Ensures that the session holds as many live leases as asked for: those it has are returned with their present ' +
+      'bearers, missing ones are added all or nothing. Too few free accounts are a 503 with counts per reason.',
+    access: 'poolKey',
+    body: schema.allocateRequest,
+    isBodyOptional: true,
+    ...listLimit,
+    answers: {
+      200: { description: 'The session holds them.', body: schema.allocateAnswer },
+      503: { description: 'Too few accounts are free; "shortage" counts why.', body: schema.errorAnswer },
+    },
+    handle: allocate,
+  },
+  {
+    method: 'POST',
+    path: '/api/accounts/release',
+    summary: 'Give accounts back',
+    access: 'poolKey',
+    body: schema.releaseRequest,
+    answers: { 200: { description: 'Given back.', body: schema.releaseAnswer } },
+    handle: ({ pool }, { keyHolder, body }) => pool.release(keyHolder, body),
+  },
+  {
+    method: 'POST',
+    path: '/api/accounts/report',
+    summary: 'Say what became of borrowed accounts',
+    description: 'Renews the session. Repeating a report id is harmless.',
+    access: 'poolKey',
+    body: schema.reportRequest,
+    answers: { 200: { description: 'What each report did.', body: schema.reportAnswer } },
+    handle: ({ pool }, { keyHolder, body }) => pool.report(keyHolder, body),
+  },
+  {
+    method: 'POST',
+    path: '/api/accounts/replenish',
+    summary: 'Refill the pool from its sources now',
+    access: 'adminKey',
+    body: schema.replenishRequest,
+    isBodyOptional: true,
+    ...smallLimit,
+    answers: { 200: { description: 'What was added, and why not more.', body: schema.replenishAnswer } },
+    handle: ({ pool }, { keyHolder, body }) => pool.replenish(keyHolder, body),
+  },
+  {
+    method: 'POST',
+    path: '/api/accounts/import',
+    summary: 'Add many accounts you own',
+    description:
+      '`lines` is text of JSON objects, one a line, each a NewAccount; or `sealed` is what an export gave. Lines stand ' +
+      'alone: a bad one keeps no other out, and importing the same again adds nothing. At most 16 MiB and 10,000 lines.',
+    access: 'adminKey',
+    body: schema.importRequest,
+    ...importLimit,
+    answers: { 200: { description: 'What became of each line.', body: schema.importAnswer } },
+    handle: ({ pool }, { keyHolder, body }) => pool.importAccounts(keyHolder, body),
+  },
+  {
+    method: 'POST',
+    path: '/api/accounts/export',
+    summary: 'Take accounts out with their credentials, sealed with a passphrase',
+    description:
+      'To move accounts, not to copy them: of two pools that have a refresh token only one can go on. Audited.',
+    access: 'adminKey',
+    body: schema.exportRequest,
+    ...smallLimit,
+    answers: { 200: { description: 'The sealed file.', contentType: 'text/plain' } },
+    async handle({ pool }, { keyHolder, body }, reply) {
+      const sealed = await pool.exportAccounts(keyHolder, body);
+      return reply
+        .type('text/plain; charset=utf-8')
+        .header('cache-control', 'no-store')
+        .send(Readable.from(sealed));
+    },
+  },
+  {
+    method: 'POST',
+    path: '/api/accounts/refresh-tokens',
+    summary: 'Refresh access tokens now',
+    description: 'Within the hourly ceiling; "force" passes it, and is audited.',
+    access: 'adminKey',
+    body: schema.refreshTokensRequest,
+    isBodyOptional: true,
+    ...smallLimit,
+    answers: { 200: { description: 'What became of each account.', body: schema.refreshTokensAnswer } },
+    handle: ({ pool }, { keyHolder, body }) => pool.refreshTokens(keyHolder, body),
+  },
+  {
+    method: 'GET',
+    path: '/api/accounts',
+    summary: 'List accounts',
+    access: 'adminKey',
+    query: schema.listQuery,
+    answers: { 200: { description: 'One page.', body: schema.listAnswer } },
+    handle: ({ pool }, { query }) => pool.list(query),
+  },
+  {
+    method: 'POST',
+    path: '/api/accounts',
+    summary: 'Add an account you own',
+    description:
+      'The provider is asked about the credential first, for a few seconds. One that it refuses is kept as ' +
+      '"reauth_required", or with "on_refusal": "reject" not taken: 422 "credential_refused", and the message says why. One ' +
+      'that it could not be asked about is taken with "probe": "unproved" and asked about again.',
+    access: 'adminKey',
+    body: schema.newAccount,
+    ...listLimit,
+    answers: {
+      201: { description: 'Added.', body: schema.accountAnswer },
+      422: {
+        description: 'Its provider refuses the credential, and the request said not to keep it then.',
+        body: schema.errorAnswer,
+      },
+    },
+    handle: ({ pool }, { keyHolder, body }) => pool.add(keyHolder, body),
+  },
+  {
+    method: 'GET',
+    path: '/api/accounts/{id}',
+    summary: 'Show an account, whether it could be lent now, and why it was lately passed over',
+    access: 'adminKey',
+    answers: {
+      200: { description: 'The account; never its credential.', body: schema.accountDetailsAnswer },
+    },
+    handle: ({ pool }, { params }) => pool.get(params.id),
+  },
+  {
+    method: 'PATCH',
+    path: '/api/accounts/{id}',
+    summary: 'Change, enable or disable an account',
+    description:
+      'A new credential is tried as at POST /api/accounts. With "on_refusal": "reject" a refused API key does not replace ' +
+      'the present one; a refused refresh token does, since it can be tried only in its place.',
+    access: 'adminKey',
+    body: schema.accountChange,
+    ...listLimit,
+    answers: { 200: { description: 'Changed.', body: schema.accountAnswer } },
+    handle: ({ pool }, { keyHolder, params, body }) => pool.change(keyHolder, params.id, body),
+  },
+  {
+    method: 'DELETE',
+    path: '/api/accounts/{id}',
+    summary: 'Forget an account and its credential',
+    access: 'adminKey',
+    answers: { 200: { description: 'Removed.', body: schema.removeAnswer } },
+    handle: ({ pool }, { keyHolder, params }) => pool.remove(keyHolder, params.id),
+  },
+  {
+    method: 'POST',
+    path: '/api/logins',
+    summary: 'Begin a login that a person approves in a browser',
+    description:
+      'Show the person the address and the code. The pool waits for the approval by itself and adds the account, or ' +
+      'with "account_id" replaces its credential.',
+    access: 'adminKey',
+    body: schema.newLogin,
+    ...listLimit,
+    answers: { 201: { description: 'Begun.', body: schema.loginAnswer } },
+    handle: ({ pool }, { keyHolder, body }) => pool.startLogin(keyHolder, body),
+  },
+  {
+    method: 'GET',
+    path: '/api/logins/{id}',
+    summary: 'How a login stands',
+    description: 'Finished logins are forgotten after a day.',
+    access: 'adminKey',
+    answers: { 200: { description: 'The login.', body: schema.loginAnswer } },
+    handle: ({ pool }, { params }) => pool.getLogin(params.id),
+  },
+  {
+    method: 'GET',
+    path: '/api/sessions',
+    summary: 'List the sessions and the accounts they hold',
+    description:
+      'Who holds what, and until when. `POST /api/accounts/release` with ADMIN_KEY ends any of them.',
+    access: 'adminKey',
+    query: schema.sessionsQuery,
+    answers: { 200: { description: 'One page.', body: schema.sessionsAnswer } },
+    handle: ({ pool }, { query }) => pool.listSessions(query),
+  },
+  {
+    method: 'GET',
+    path: '/api/audit',
+    summary: 'Who changed what, the newest first',
+    access: 'adminKey',
+    query: schema.auditQuery,
+    answers: { 200: { description: 'One page.', body: schema.auditAnswer } },
+    handle: ({ pool }, { query }) => pool.trail(query),
+  },
+  {
+    method: 'GET',
+    path: '/api/events',
+    summary: 'Changes of accounts as server-sent events',
+    description: 'Each event is a JSON object; `Last-Event-ID` resumes after it, as long as it is known.',
+    access: 'poolKey',
+    answers: {
+      200: { description: 'The events, until the reader leaves.', contentType: 'text/event-stream' },
+    },
+    handle: ({ streams }, request, reply) => streams.open(request, reply, request.keyHolder.keyId),
+  },
+  {
+    method: 'GET',
+    path: '/metrics',
+    summary: 'Figures for Prometheus',
+    access: 'adminKey',
+    answers: { 200: { description: 'The text exposition format.', contentType: 'text/plain' } },
+    handle: async ({ pool }, _request, reply) => reply.type(metricsType).send(await pool.metrics()),
+  },
+  frontRoute('/', {
+    title,
+    description,
+    links({ gatewayAddress }, address) {
+      const gateway = gatewayAddress(address);
+      return {
+        status: {
+          place: '/api/accounts/status',
+          says: 'the accounts in numbers; needs the admin key where one is set',
+        },
+        ...commonLinks,
+        programs: { place: programDocs, says: 'how programs borrow accounts' },
+        ...(gateway && {
+          gateway: { place: gateway, says: 'the gateway, which answers OpenAI and Anthropic clients' },
+        }),
+      };
+    },
+  }),
+];
+
+/** Every call of the pool. */
+export const poolApi = withDocs<PoolHttp>({
+  title,
+  version,
+  description,
+  keys: {
+    adminKey: 'ADMIN_KEY',
+    poolKey:
+      'POOL_API_KEY (may only borrow, return and report), GATEWAY_KEY (the same for gateways, who are also lent the ' +
+      'accounts that are for gateways only, and whose reports are believed), or ADMIN_KEY',
+  },
+  routes,
+  error: schema.errorAnswer,
+  schemas: schema,
+});

@@ -1,0 +1,112 @@
+import type { FastifyInstance } from 'fastify';
+import { adviseOnPath, type ServicePlaces } from '../../core/path-advice.ts';
+import { serveApi } from '../../lib/api-routes.ts';
+import type { BodyBudget } from '../../lib/body-budget.ts';
+import { createDiskHealth } from '../../lib/disk-health.ts';
+import { createHttpServer } from '../../lib/http-server.ts';
+import type { Logger } from '../../lib/logger.ts';
+import { createWrongKeyLog, shownKeys } from '../../lib/shown-keys.ts';
+import { PoolError } from '../../pool-api/errors.ts';
+import type { Caller } from '../base/caller.ts';
+import { logFailure } from '../base/failures.ts';
+import type { PoolService } from '../create-pool.ts';
+import { errorBody, poolErrorFrom, strangersBody } from './error-answers.ts';
+import { EventStreams } from './event-stream.ts';
+import { createIdentify, type PoolKeys } from './keys.ts';
+import { poolApi } from './routes.ts';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The caller by its key: set before any route runs that needs one. */
+    keyHolder: Caller;
+  }
+}
+
+export interface PoolServerOptions extends PoolKeys {
+  readonly pool: PoolService;
+  readonly bodies: BodyBudget;
+  readonly logger: Logger;
+  /** Folders that this process writes to. */
+  readonly folders?: readonly string[];
+  /** Names a request's Host and Origin may carry besides the loopback ones; null switches the check off. */
+  readonly allowedHosts: readonly string[] | null;
+  /** Where the gateway answers, if that is known, by the address a client has for the pool. */
+  readonly gatewayAddress?: (poolAddress: string) => string | undefined;
+  /** Fewer streams of events than usual, for tests. */
+  readonly mostStreamsOfKey?: number;
+}
+
+/** The size of the largest valid requests: a thousand reports, ten thousand leases given back. */
+const bodyLimitBytes = 1024 * 1024;
+/** Codes with a status of 500 or more that are no fault of the service. */
+const expectedCodes: ReadonlySet<string> = new Set(['no_account_available', 'overloaded', 'shutting_down']);
+
+/**
+ * The pool's HTTP face, ready for `listen`. Closing it ends the event streams and the waits, not the pool itself.
+ */
+export function createPoolServer(options: PoolServerOptions): FastifyInstance {
+  const { pool, logger, allowedHosts } = options;
+  const identify = createIdentify({ onWrongKey: createWrongKeyLog(logger, pool.clock), ...options });
+  const app = createHttpServer({
+    logger,
+    bodyLimitBytes,
+    bodies: options.bodies,
+    callers: { allowedHosts, keysSetting: 'ADMIN_KEY' },
+    access: {
+      poolKey(request) {
+        request.keyHolder = identify(shownKeys(request.headers, request.url));
+        return request.keyHolder.keyId;
+      },
+      adminKey(request) {
+        request.keyHolder = identify(shownKeys(request.headers, request.url));
+        if (request.keyHolder.role === 'admin') return request.keyHolder.keyId;
+        throw new PoolError(
+          'forbidden',
+          'This needs the admin key; the key given may only borrow, return and report.',
+        );
+      },
+    },
+    adviseOnPath: (path, address) => adviseOnPath(path, 'pool', placesFrom(address)).advice,
+    encodeUnreadable: (fault) => JSON.stringify(errorBody(poolErrorFrom(fault))),
+  });
+  const gatewayAddress = (address: string): string | undefined => options.gatewayAddress?.(address);
+  const placesFrom = (address: string): ServicePlaces => ({
+    pool: address,
+    gateway: gatewayAddress(address),
+  });
+  const streams = new EventStreams(pool.events, pool.clock, options.mostStreamsOfKey);
+
+  app.setErrorHandler((thrown, request, reply) => {
+    // The owner sends credentials, which no answer repeats.
+    const isOwner = request.keyHolder?.role === 'admin';
+    const error = pool.secrets.clean(
+      poolErrorFrom(thrown, request.routeOptions.config.access === 'adminKey'),
+      () => request.url + (isOwner ? '' : JSON.stringify(request.body ?? '')),
+    );
+    if (error.status >= 500 && !expectedCodes.has(error.code)) {
+      logFailure(logger, error, 'a request failed', { err: error.cause ?? error, requestId: request.id });
+    }
+    if (error.retryAfterMs !== undefined) reply.header('retry-after', Math.ceil(error.retryAfterMs / 1000));
+    const isStray = request.is404 && isOfGateway(request.url.split('?', 1)[0] ?? '');
+    const body = isStray ? strangersBody(error) : errorBody(error);
+    return reply.status(error.status).send(body);
+  });
+  app.addHook('preClose', async () => {
+    pool.stopAccepting();
+    streams.close();
+  });
+
+  app.decorateRequest('keyHolder');
+  app.addHook('onRequest', async ({ query }) => {
+    // A key may be shown there; routes that know all their fields would refuse it.
+    if (typeof query === 'object' && query !== null && 'key' in query) delete query.key;
+  });
+  const disks = createDiskHealth(options.folders ?? [], logger);
+  serveApi(app, poolApi, { pool, identify, streams, disks, gatewayAddress });
+  return app;
+}
+
+/** Whether a path of no route is one of the gateway's, or nearly so. */
+function isOfGateway(path: string): boolean {
+  return adviseOnPath(path, 'pool', { gateway: undefined, pool: undefined }).dialect !== undefined;
+}

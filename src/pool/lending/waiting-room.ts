@@ -1,0 +1,213 @@
+import { PoolError } from '../../pool-api/errors.ts';
+import type { Basics } from '../base/basics.ts';
+import { logFailure, shuttingDown } from '../base/failures.ts';
+import type { EnsureResult, LeaseDemand } from '../store/store.ts';
+import type { Lender } from './lender.ts';
+
+type Short = Extract<EnsureResult, { result: 'short' }>;
+
+/** `isNewSession`: the session holds nothing, so equal demands fail alike. */
+type Demand = Omit<LeaseDemand, 'waitUntil'> & { readonly isNewSession: boolean };
+
+interface WaitingCaller {
+  readonly demand: Demand;
+  readonly since: number;
+  deadline: number;
+  /** When to try again without being woken. */
+  retryAt: number | null;
+  lastShort: Short | undefined;
+  wantedAt: number;
+  isSettled: boolean;
+  resolve(result: EnsureResult): void;
+  reject(error: unknown): void;
+}
+
+/** How long a gateway that is asked for an idle lease takes to give it back. */
+const giveBackMs = 1000;
+/** How long a refresh that is waited for may take, and how long one caller waits for refreshes altogether. */
+const refreshTakesMs = 5000;
+const longestRefreshWaitMs = 20_000;
+/** Callers of one key that may wait at the same time: whenever a place becomes free, each of them is tried. */
+export const mostWaiting = 1000;
+
+/** Where callers wait for leases, first come, first tried. */
+export class WaitingRoom {
+  readonly #basics: Pick<Basics, 'clock' | 'logger'>;
+  readonly #lender: Lender;
+  #queue: WaitingCaller[] = [];
+  #isPumping = false;
+  #isDirty = false;
+  #isClosed = false;
+  #wakes = 0;
+  #stopTimer = (): void => {};
+
+  constructor(basics: Pick<Basics, 'clock' | 'logger' | 'events'>, lender: Lender) {
+    this.#basics = basics;
+    this.#lender = lender;
+    basics.events.whenFreed(() => this.#wake());
+  }
+
+  /** How many wait. */
+  get size(): number {
+    return this.#queue.length;
+  }
+
+  /** Answers once it is decided; rejects with the signal's reason when the caller has gone. */
+  async enter(demand: Demand, waitMs: number, signal?: AbortSignal): Promise<EnsureResult> {
+    if (this.#isClosed) throw shuttingDown();
+    signal?.throwIfAborted();
+    return new Promise((resolve, reject) => {
+      const settle =
+        <T>(answer: (value: T) => void) =>
+        (value: T): void => {
+          if (caller.isSettled) return;
+          caller.isSettled = true;
+          signal?.removeEventListener('abort', leave);
+          this.#queue = this.#queue.filter((other) => other !== caller);
+          answer(value);
+        };
+      const now = this.#basics.clock.now();
+      const caller: WaitingCaller = {
+        demand,
+        since: now,
+        deadline: now + waitMs,
+        retryAt: null,
+        lastShort: undefined,
+        wantedAt: Number.NEGATIVE_INFINITY,
+        isSettled: false,
+        resolve: settle(resolve),
+        reject: settle(reject),
+      };
+      const leave = (): void => caller.reject(signal?.reason);
+      signal?.addEventListener('abort', leave);
+      void this.#begin(caller);
+    });
+  }
+
+  /** Ends every wait with `shutting_down`. */
+  close(): void {
+    this.#isClosed = true;
+    this.#stopTimer();
+    for (const caller of [...this.#queue]) caller.reject(shuttingDown());
+  }
+
+  async #begin(caller: WaitingCaller): Promise<void> {
+    const wakesBefore = this.#wakes;
+    // Those who wait already go first.
+    if (this.#queue.length === 0 && !this.#isPumping) await this.#attempt(caller);
+    if (caller.isSettled) return;
+    if (this.#isClosed) return caller.reject(shuttingDown());
+    const { keyId } = caller.demand.owner;
+    if (this.#queue.filter(({ demand }) => demand.owner.keyId === keyId).length >= mostWaiting) {
+      return caller.reject(tooManyWait());
+    }
+    this.#queue.push(caller);
+    if (caller.lastShort === undefined || this.#wakes !== wakesBefore) await this.#pump();
+    else this.#setTimer();
+  }
+
+  /** A place may have come free. */
+  #wake(): void {
+    this.#wakes += 1;
+    if (this.#queue.length > 0) void this.#pump();
+  }
+
+  async #pump(): Promise<void> {
+    this.#isDirty = true;
+    if (this.#isPumping) return;
+    this.#isPumping = true;
+    while (this.#isDirty) {
+      this.#isDirty = false;
+      await this.#pass();
+    }
+    this.#isPumping = false;
+    this.#setTimer();
+  }
+
+  /** Tries each caller once, save those whose like has just failed for no more than they want. */
+  async #pass(): Promise<void> {
+    const failed = new Map<
+      string,
+      { readonly count: number; readonly short: Short; readonly retryAt: number | null }
+    >();
+    for (const caller of [...this.#queue]) {
+      if (caller.isSettled) continue;
+      const { demand } = caller;
+      const shape = shapeOf(demand);
+      const like = demand.isNewSession ? failed.get(shape) : undefined;
+      if (like !== undefined && like.count <= demand.count && caller.lastShort !== undefined) {
+        caller.lastShort = like.short;
+        caller.retryAt = like.retryAt;
+        if (this.#basics.clock.now() >= caller.deadline) caller.resolve(like.short);
+        continue;
+      }
+      const shortBefore = caller.lastShort;
+      await this.#attempt(caller);
+      const { lastShort, retryAt } = caller;
+      if (demand.isNewSession && lastShort !== undefined && lastShort !== shortBefore) {
+        failed.set(shape, { count: demand.count, short: lastShort, retryAt });
+      }
+    }
+  }
+
+  async #attempt(caller: WaitingCaller): Promise<void> {
+    try {
+      const { isNewSession: _, ...demand } = caller.demand;
+      const result = await this.#lender.attempt({ ...demand, waitUntil: caller.deadline });
+      if (!caller.isSettled) this.#judge(caller, result);
+      else if (result.result === 'granted') await this.#lender.giveBack(demand.sessionId, result);
+    } catch (error) {
+      if (!caller.isSettled) caller.reject(error);
+      else logFailure(this.#basics.logger, error, 'a wait for leases failed after its caller had gone');
+    }
+  }
+
+  /** Answers the caller, or sets what it waits for. */
+  #judge(caller: WaitingCaller, result: EnsureResult): void {
+    if (result.result !== 'short') {
+      caller.resolve(result);
+      return;
+    }
+    caller.lastShort = result;
+    caller.retryAt = result.nextAt;
+    const now = this.#basics.clock.now();
+    if (result.couldServe && result.gatewayHeld.length > 0) {
+      if (caller.wantedAt === Number.NEGATIVE_INFINITY) {
+        caller.deadline = Math.max(caller.deadline, now + giveBackMs);
+      }
+      if (now - caller.wantedAt >= giveBackMs && now < caller.deadline) {
+        caller.wantedAt = now;
+        this.#lender.recall(result.gatewayHeld);
+      }
+      caller.retryAt = Math.min(caller.retryAt ?? Number.POSITIVE_INFINITY, now + giveBackMs);
+    }
+    if (result.refreshBy !== null) {
+      const until = Math.min(result.refreshBy + refreshTakesMs, caller.since + longestRefreshWaitMs);
+      caller.deadline = Math.max(caller.deadline, until);
+    }
+    const couldServe = result.couldServe || result.refreshBy !== null;
+    if (!couldServe || now >= caller.deadline) caller.resolve(result);
+  }
+
+  #setTimer(): void {
+    const { clock } = this.#basics;
+    this.#stopTimer();
+    this.#stopTimer = () => {};
+    if (this.#queue.length === 0) return;
+    const next = Math.min(
+      ...this.#queue.map(({ deadline, retryAt }) => Math.min(deadline, retryAt ?? deadline)),
+    );
+    // At least a millisecond ahead: a time that has passed and changed nothing must not spin.
+    this.#stopTimer = clock.after(Math.max(1, next - clock.now()), () => void this.#pump());
+  }
+}
+
+function tooManyWait(): PoolError {
+  const message = 'Too many callers wait already: try again after Retry-After.';
+  return new PoolError('no_account_available', message, { retryAfterMs: 1000 });
+}
+
+function shapeOf(demand: Demand): string {
+  const { provider, model, exclusive, slots, owner, exclude } = demand;
+  return JSON.stringify([provider, model, exclusive, slots, owner.isGateway, exclude]);
+}

@@ -1,0 +1,366 @@
+import { randomUUID } from 'node:crypto';
+import { z } from 'zod';
+import { type DeviceLogins, type DevicePoll, TokenError } from '../../core/provider.ts';
+import { backoffMs } from '../../lib/backoff.ts';
+import { PoolError } from '../../pool-api/errors.ts';
+import { type LoginAnswer, newLogin } from '../../pool-api/schema.ts';
+import type { Adding } from '../accounts/adding.ts';
+import { settingsOf } from '../base/account-settings.ts';
+import type { Basics } from '../base/basics.ts';
+import type { Caller } from '../base/caller.ts';
+import { logFailure } from '../base/failures.ts';
+import { parse } from '../base/parse.ts';
+import { VaultError } from '../vault/vault.ts';
+import {
+  codeField,
+  grantField,
+  type LoginRecord,
+  LoginStore,
+  presentLogin,
+  type StoredLogin,
+} from './login-record.ts';
+
+type LoginGrant = z.infer<typeof grantSchema>;
+type Finish = Pick<LoginRecord, 'status' | 'error' | 'accountId'>;
+
+/** How often other instances' logins are looked for. */
+const lookEveryMs = 5_000;
+const longestLoginMs = 600_000;
+/** Longer than a question takes; then another instance may take the login over. */
+const askingMs = 20_000;
+/** Longer than it takes to add and probe an account. */
+const addingMs = 60_000;
+const slowDownMs = 5_000;
+const longestBackoffMs = 60_000;
+const shortestIntervalMs = 1_000;
+/** An approval is noticed within this time, whatever interval the provider asks for. */
+const longestIntervalMs = 60_000;
+const shortestWaitMs = 50;
+const keptMs = 86_400_000;
+/** How long an approved login may wait for a store that does not take its account. */
+const longestAddingMs = 3_600_000;
+const mostPending = 100;
+const mostAtOnce = 5;
+
+const grantSchema = z.object({
+  bearer: z.string(),
+  expiresAt: z.number(),
+  refreshToken: z.string(),
+  email: z.string().optional(),
+});
+
+/** Logins that wait for a person in a browser. Every call throws PoolError. */
+export class Logins {
+  readonly #basics: Basics;
+  readonly #adding: Adding;
+  readonly #logins: LoginStore;
+  #isStopped = false;
+  #isLooking = false;
+  #stopTimer = (): void => {};
+  #round = Promise.resolve();
+
+  constructor(basics: Basics, adding: Adding) {
+    this.#basics = basics;
+    this.#adding = adding;
+    this.#logins = new LoginStore(basics.store);
+  }
+
+  /** Waits for logins that other instances, or an earlier run, have begun. `startLogin` does so for its own. */
+  start(): void {
+    this.#schedule([]);
+  }
+
+  /** Ends when the running questions have been answered: an approval is handed out only once. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    this.#stopTimer();
+    await this.#round;
+  }
+
+  async startLogin(caller: Caller, request: unknown): Promise<LoginAnswer> {
+    const { store, clock, vault, secrets } = this.#basics;
+    const demand = parse(newLogin, request);
+    const { provider } = demand;
+    const actor = caller.keyId;
+    const device = deviceLogins(this.#basics, provider);
+    this.#adding.checkTeam(provider, demand.team_uid);
+    await checkReplaced(this.#basics, demand);
+    if ((await this.#logins.pending()).length >= mostPending) {
+      const message = `${mostPending} logins wait for their approval already: let some end first.`;
+      throw new PoolError('too_many_logins', message, { retryAfterMs: 60_000 });
+    }
+    const begun = await device.start().catch((error: unknown) => {
+      if (!(error instanceof TokenError)) throw error;
+      throw new PoolError('provider_unavailable', error.message, { cause: error });
+    });
+    const id = `login_${randomUUID()}`;
+    const now = clock.now();
+    const intervalMs = Math.min(longestIntervalMs, Math.max(shortestIntervalMs, begun.intervalMs));
+    secrets.use(begun.deviceCode);
+    const record: LoginRecord = {
+      id,
+      provider,
+      actor,
+      status: 'pending',
+      ...secrets.redactAll({
+        userCode: begun.userCode,
+        verificationUri: begun.verificationUri,
+        verificationUriComplete: begun.verificationUriComplete ?? null,
+      }),
+      expiresAt: now + Math.min(begun.expiresInMs, longestLoginMs),
+      intervalMs,
+      nextPollAt: now + intervalMs,
+      failures: 0,
+      deviceCode: vault.seal(id, codeField, begun.deviceCode),
+      grant: null,
+      account: { ...settingsOf(demand), standby: demand.standby ?? false },
+      replaces: demand.account_id ?? null,
+      accountId: null,
+      error: null,
+      finishedAt: null,
+    };
+    await this.#logins.add(record);
+    const detail = { login_id: id, provider };
+    await store.note(now, { actor, action: 'login-started', accountId: record.replaces, detail });
+    this.#schedule([record]);
+    return { success: true, login: presentLogin(record) };
+  }
+
+  async getLogin(id: string): Promise<LoginAnswer> {
+    const found = await this.#logins.find(id);
+    if (found !== null) return { success: true, login: presentLogin(found.record) };
+    const message = `There is no login "${id}"; finished ones are kept for a day.`;
+    throw new PoolError('login_not_found', message, { param: 'id' });
+  }
+
+  /** Waits until the earliest of these, but never for so long that another instance's login is missed. */
+  #schedule(pending: readonly LoginRecord[]): void {
+    if (this.#isStopped || this.#isLooking) return;
+    const { clock, logger } = this.#basics;
+    this.#stopTimer();
+    const next = Math.min(...pending.map(({ nextPollAt }) => nextPollAt));
+    const delayMs = Math.max(shortestWaitMs, Math.min(lookEveryMs, next - clock.now()));
+    this.#stopTimer = clock.after(delayMs, () => {
+      this.#isLooking = true;
+      this.#round = this.#doRound()
+        .catch((error: unknown) => {
+          logFailure(logger, error, 'logins could not be looked at; the next round follows');
+          return [];
+        })
+        .then((left) => {
+          this.#isLooking = false;
+          this.#schedule(left.map(({ record }) => record));
+        });
+    });
+  }
+
+  async #doRound(): Promise<readonly StoredLogin[]> {
+    const now = this.#basics.clock.now();
+    const all = await this.#logins.all();
+    for (const found of all) {
+      const { finishedAt } = found.record;
+      if (finishedAt !== null && finishedAt + keptMs <= now) await this.#logins.forget(found);
+    }
+    const due = all.filter(({ record }) => record.status === 'pending' && record.nextPollAt <= now);
+    await Promise.all(due.slice(0, mostAtOnce).map((found) => this.#ask(found)));
+    return this.#logins.pending();
+  }
+
+  /** One question about one login, unless another instance asks it. Never throws for what the provider does. */
+  async #ask(found: StoredLogin): Promise<void> {
+    const claimMs = found.record.grant === null ? askingMs : addingMs;
+    const nextPollAt = this.#basics.clock.now() + claimMs;
+    const mine = await this.#logins.replace(found, { ...found.record, nextPollAt });
+    if (mine === null) return;
+    try {
+      const granted = mine.record.grant === null ? await this.#poll(mine) : mine;
+      if (granted !== null) await this.#addAccount(granted);
+    } catch (error) {
+      await this.#askLater(mine, error);
+    }
+  }
+
+  /** Answers the login with its grant kept; null when there is none yet, or never will be. */
+  async #poll(mine: StoredLogin): Promise<StoredLogin | null> {
+    const { clock, vault } = this.#basics;
+    const { record } = mine;
+    if (record.expiresAt <= clock.now()) {
+      await this.#finish(mine, { ...expired, accountId: null });
+      return null;
+    }
+    const answer = await deviceLogins(this.#basics, record.provider).poll(this.#deviceCodeOf(record));
+    switch (answer.result) {
+      case 'granted': {
+        // Kept before anything else is done: the provider hands it out only once.
+        const { lifetimeMs, ...given } = answer.grant;
+        const kept: LoginGrant = { ...given, expiresAt: clock.now() + lifetimeMs };
+        const grant = vault.seal(record.id, grantField, JSON.stringify(kept));
+        const nextPollAt = clock.now() + addingMs;
+        return this.#logins.replace(mine, { ...record, deviceCode: null, grant, nextPollAt });
+      }
+      case 'pending':
+      case 'slow_down': {
+        const intervalMs = record.intervalMs + (answer.result === 'slow_down' ? slowDownMs : 0);
+        const nextPollAt = Math.min(clock.now() + intervalMs, record.expiresAt);
+        await this.#logins.replace(mine, { ...record, intervalMs, failures: 0, nextPollAt });
+        return null;
+      }
+      default:
+        await this.#finish(mine, { ...endOf(answer), accountId: null });
+        return null;
+    }
+  }
+
+  #deviceCodeOf({ id, deviceCode }: LoginRecord): string {
+    if (deviceCode === null) throw new Error(`login ${id} has no device code`);
+    const code = this.#basics.vault.open(id, codeField, deviceCode);
+    this.#basics.secrets.use(code);
+    return code;
+  }
+
+  /** After a failure: gives up where asking again cannot help, waits longer each time otherwise. */
+  async #askLater(mine: StoredLogin, error: unknown): Promise<void> {
+    const { clock, logger, secrets } = this.#basics;
+    const { record } = mine;
+    const login = { login_id: record.id, provider: record.provider };
+    if (isFinal(error) || clock.now() > record.expiresAt + longestAddingMs) {
+      logger.warn({ err: error, ...login }, 'a login failed');
+      const message = secrets.redact(messageOf(error));
+      return this.#finish(mine, { status: 'failed', accountId: null, error: message });
+    }
+    logger.info({ err: error, ...login }, 'a login is asked about later');
+    const failures = record.failures + 1;
+    const asked = error instanceof TokenError ? (error.retryAfterMs ?? 0) : 0;
+    const nextPollAt =
+      clock.now() + Math.max(asked, backoffMs(failures, record.intervalMs, longestBackoffMs));
+    // Another instance may have moved it on meanwhile; what is kept is the store's.
+    const present = await this.#logins.find(record.id);
+    if (present?.record.status !== 'pending') return;
+    const latest = present.record.grant === null ? Math.min(nextPollAt, record.expiresAt) : nextPollAt;
+    await this.#logins.replace(present, { ...present.record, failures, nextPollAt: latest });
+  }
+
+  async #addAccount(granted: StoredLogin): Promise<void> {
+    const { record } = granted;
+    const text = this.#basics.vault.open(record.id, grantField, record.grant ?? '');
+    const grant = grantSchema.parse(JSON.parse(text));
+    const accountId =
+      record.replaces === null
+        ? await this.#insertAccount(record, grant)
+        : await this.#replaceCredential(record, record.replaces, grant);
+    await this.#finish(granted, { status: 'approved', accountId, error: null });
+  }
+
+  async #insertAccount(record: LoginRecord, grant: LoginGrant): Promise<string> {
+    const { provider, actor } = record;
+    const credential = credentialOf(grant);
+    // A round that was broken off may have added it already.
+    const present = await this.#adding.holderOf(provider, credential);
+    if (present !== null) return present.id;
+    const { standby: isStandby, ...settings } = record.account;
+    const added = { provider, source: 'login', settings: { ...settings, email: grant.email ?? null } };
+    return (await this.#adding.insert(added, credential, actor, { isStandby })).id;
+  }
+
+  async #replaceCredential(record: LoginRecord, id: string, grant: LoginGrant): Promise<string> {
+    const { store, clock } = this.#basics;
+    const isGone = () => new PoolError('account_not_found', `Account ${id} was removed meanwhile.`);
+    const account = await store.account(clock.now(), id);
+    if (account === null) throw isGone();
+    const { email } = account;
+    if (email !== null && grant.email !== undefined && email.toLowerCase() !== grant.email.toLowerCase()) {
+      throw new PoolError(
+        'invalid_request',
+        `${grant.email} logged in, but account ${id} is ${email}: log in as that, or add an account of its own.`,
+      );
+    }
+    const credential = await this.#adding.replacement(account, credentialOf(grant));
+    const isAside = account.standing.state === 'disabled' || account.standing.state === 'standby';
+    const result = await store.changeAccount(
+      clock.now(),
+      id,
+      {
+        credential,
+        settings: { email: email ?? grant.email ?? null },
+        ...(isAside ? {} : { standing: await this.#adding.freshStart(account, null) }),
+      },
+      { actor: record.actor, action: 'credential-replaced', detail: { login_id: record.id } },
+    );
+    if (result === null) throw isGone();
+    await this.#adding.bringUp(result.account, record.actor);
+    return id;
+  }
+
+  async #finish(mine: StoredLogin, end: Finish): Promise<void> {
+    const { store, clock, events } = this.#basics;
+    const { id, provider, actor } = mine.record;
+    const { status, accountId, error } = end;
+    const now = clock.now();
+    const finished = { ...mine.record, ...end, deviceCode: null, grant: null, finishedAt: now };
+    // Read again: keeping the grant has changed it.
+    const present = (await this.#logins.find(id)) ?? mine;
+    if (present.record.status !== 'pending') return;
+    if ((await this.#logins.replace(present, finished)) === null) return;
+    const detail = { login_id: id, provider, ...(error === null ? {} : { error }) };
+    await store.note(now, { actor, action: `login-${status}`, accountId, detail });
+    events.publish({ type: 'login-changed', login_id: id, provider, status, account_id: accountId });
+  }
+}
+
+function deviceLogins({ providers }: Basics, name: string): DeviceLogins {
+  const provider = providers.get(name);
+  if (provider?.logins !== undefined) return provider.logins;
+  const reason =
+    provider === undefined
+      ? `known are: ${[...providers.keys()].join(', ')}.`
+      : (provider.missing?.logins ?? 'add its accounts with their keys.');
+  const what =
+    provider === undefined ? `There is no provider "${name}"` : `Nobody can log in at "${name}" yet`;
+  throw new PoolError('invalid_request', `${what}: ${reason}`, { param: 'provider' });
+}
+
+async function checkReplaced(
+  { store, clock }: Basics,
+  demand: { readonly account_id?: string | undefined; readonly provider: string },
+): Promise<void> {
+  if (demand.account_id === undefined) return;
+  const account = await store.account(clock.now(), demand.account_id);
+  if (account === null) {
+    throw new PoolError('account_not_found', `There is no account "${demand.account_id}".`, {
+      param: 'account_id',
+    });
+  }
+  if (account.provider !== demand.provider) {
+    throw new PoolError('invalid_request', `This account is of provider "${account.provider}".`, {
+      param: 'provider',
+    });
+  }
+  if (account.credentialKind !== 'refresh_token') {
+    throw new PoolError('invalid_request', 'This account has an API key: no login can replace it.', {
+      param: 'account_id',
+    });
+  }
+}
+
+function credentialOf(grant: LoginGrant) {
+  const { refreshToken, bearer, expiresAt } = grant;
+  return { kind: 'refresh_token', refreshToken, grant: { bearer, expiresAt } } as const;
+}
+
+const expired = { status: 'expired', error: 'Nobody approved it in time. Start it again.' } as const;
+
+function endOf(answer: DevicePoll): Pick<LoginRecord, 'status' | 'error'> {
+  return answer.result === 'denied' ? { status: 'denied', error: 'It was denied at the provider.' } : expired;
+}
+
+/** Whether asking again cannot help. What became of the connection says nothing, nor does a provider in trouble. */
+function isFinal(error: unknown): boolean {
+  if (error instanceof TokenError)
+    return error.failure === 'invalid_grant' || error.failure === 'account_gone';
+  return error instanceof PoolError || error instanceof VaultError;
+}
+
+function messageOf(error: unknown): string {
+  if (error instanceof VaultError) return 'The master key has changed since. Start the login again.';
+  return error instanceof Error ? error.message : 'It failed; the log has the details.';
+}

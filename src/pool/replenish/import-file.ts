@@ -1,0 +1,239 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { watch } from 'node:fs';
+import { basename } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
+import { type ImportLine, parseImport } from '../../pool-api/import-format.ts';
+import { type Adding, credentialIn } from '../accounts/adding.ts';
+import type { Admission } from '../accounts/import-account.ts';
+import { importAccount } from '../accounts/import-account.ts';
+import { settingsOf } from '../base/account-settings.ts';
+import { compareAndSet } from '../base/compare-and-set.ts';
+import type { Batch } from './batch.ts';
+import { createDropFolder, type DropFolder, type TakenFile } from './drop-folder.ts';
+import type { Source, SourceTools } from './source.ts';
+
+export interface FileSourceSettings {
+  readonly type: 'file';
+  readonly name: string;
+  /** A file, or a folder of files, in the import format. */
+  readonly path: string;
+}
+
+/** How far a taken file has been read: a fact, so that the next reader after a crash or a full pool begins there. */
+interface Progress {
+  /** Who reads it, and until when no other instance does. */
+  readonly by: string;
+  readonly until: number;
+  /** Every line before this one is dealt with. */
+  readonly next: number;
+  readonly added: number;
+  readonly duplicates: number;
+}
+
+/** What taken files are known by as this pool's, whichever instance took them. */
+const poolMarkFact = 'pool_mark';
+/** Longer than a batch of lines takes. */
+const claimMs = 120_000;
+const linesAtOnce = 3;
+/** Lines that are read in one turn of the event loop. */
+const linesRead = 500;
+/** After this long a dropped file stands still. */
+const newsAfterMs = 2100;
+
+/** Files in the import format that are dropped at a place: each is taken once, and its lines as room allows. */
+export class FileSource implements Source {
+  readonly name: string;
+  readonly type = 'file';
+  readonly restsWhenEmpty = false;
+  readonly #path: string;
+  readonly #tools: SourceTools;
+  readonly #instance: string;
+  #folder: Promise<DropFolder> | undefined;
+
+  constructor({ name, path }: FileSourceSettings, tools: SourceTools) {
+    this.name = name;
+    this.#path = path;
+    this.#tools = tools;
+    // One process alone has this database: what is claimed by another one is claimed by a dead one.
+    this.#instance = tools.basics.store.isShared ? randomUUID() : 'the only one';
+  }
+
+  async fetch(batch: Batch): Promise<void> {
+    const folder = await this.#folderOnce();
+    for (const file of await folder.unfinished()) {
+      if (batch.wanted === 0) return;
+      await this.#fetchFrom(folder, file, batch);
+    }
+    for (const dropped of await folder.ready()) {
+      if (batch.wanted === 0) return;
+      const file = await folder.take(dropped);
+      if (file !== null) await this.#fetchFrom(folder, file, batch);
+    }
+  }
+
+  /** Rounds of housekeeping look in any case; this only makes it sooner. */
+  watch(onNews: () => void): () => void {
+    const { clock, logger } = this.#tools.basics;
+    let stopTimer = (): void => {};
+    try {
+      const watcher = watch(this.#path, { persistent: false }, () => {
+        stopTimer();
+        stopTimer = clock.after(newsAfterMs, onNews);
+      });
+      watcher.on('error', (error) =>
+        logger.debug({ err: error, source: this.name }, 'a place is not watched any more'),
+      );
+      return () => {
+        stopTimer();
+        watcher.close();
+      };
+    } catch (error) {
+      const message = 'a place cannot be watched; it is looked at now and then';
+      logger.debug({ err: error, source: this.name }, message);
+      return () => {};
+    }
+  }
+
+  async #fetchFrom(folder: DropFolder, file: TakenFile, batch: Batch): Promise<void> {
+    let progress = await this.#claim(file);
+    if (progress === null) return;
+    const found = await folder.read(file);
+    if (found === null) return this.#forget(file);
+    const { good, bad } = await sortLines(found.text, this.#tools.adding);
+    if (progress.next === 1) {
+      if (found.isOpen) {
+        const message = 'others on this machine may read this file of credentials: drop files with mode 600';
+        this.#tools.basics.logger.warn({ source: this.name, file: file.name }, message);
+      }
+      for (const { line, reason } of bad) batch.fault(`${file.name} line ${line}: ${reason}`);
+    }
+    for (let from = 0; ; ) {
+      while (from < good.length && (good[from]?.line ?? 0) < progress.next) from += 1;
+      if (from === good.length) break;
+      const lines = good.slice(from, from + Math.min(linesAtOnce, batch.wanted));
+      if (lines.length === 0) return this.#letGo(file);
+      const done = await Promise.all(lines.map((line) => this.#bring(line, file, batch)));
+      progress = advanced(progress, lines, done);
+      if (!(await this.#write(file, progress))) return;
+      if (done.some(({ result }) => result === 'no_room')) return this.#letGo(file);
+    }
+    const { added, duplicates } = progress;
+    const at = new Date(this.#tools.basics.clock.now()).toISOString();
+    const lines = good.length + bad.length;
+    await folder.finish(file, { at, lines, added, duplicates, refused: bad.length }, bad);
+    await this.#forget(file);
+  }
+
+  #bring({ line, account }: GoodLine, file: TakenFile, batch: Batch): Promise<Admission> {
+    const label = `${file.name} line ${line}`;
+    const isStandby = account.standby ?? false;
+    const added = { provider: account.provider, source: this.name, settings: settingsOf(account) };
+    const take = () => importAccount(this.#tools, added, credentialIn(account), batch.actor, isStandby);
+    return isStandby ? batch.hold(label, take) : batch.admit(label, take);
+  }
+
+  /** Null when another instance reads it. */
+  #claim(file: TakenFile): Promise<Progress | null> {
+    const { clock } = this.#tools.basics;
+    return this.#change(file, (present) => {
+      if (present.by !== this.#instance && present.until > clock.now()) return { answer: null };
+      const mine = { ...present, by: this.#instance, until: clock.now() + claimMs };
+      return { value: mine, answer: mine };
+    });
+  }
+
+  /** False when another instance has taken over meanwhile. */
+  #write(file: TakenFile, progress: Progress): Promise<boolean> {
+    const until = this.#tools.basics.clock.now() + claimMs;
+    return this.#change(file, (present) =>
+      present.by === this.#instance ? { value: { ...progress, until }, answer: true } : { answer: false },
+    );
+  }
+
+  #letGo(file: TakenFile): Promise<void> {
+    return this.#change(file, (present, isThere) =>
+      isThere && present.by === this.#instance
+        ? { value: { ...present, until: 0 }, answer: undefined }
+        : { answer: undefined },
+    );
+  }
+
+  #forget(file: TakenFile): Promise<void> {
+    return this.#change(file, (present) =>
+      present.by === this.#instance ? { value: null, answer: undefined } : { answer: undefined },
+    );
+  }
+
+  #change<Answer>(
+    file: TakenFile,
+    decide: (
+      present: Progress,
+      isThere: boolean,
+    ) => { readonly value?: Progress | null; readonly answer: Answer },
+  ): Promise<Answer> {
+    const fact = `taking:${this.name}:${basename(file.path)}`;
+    return compareAndSet(this.#tools.basics.store, fact, async (text) => {
+      const none = { by: this.#instance, until: 0, next: 1, added: 0, duplicates: 0 };
+      const present = text === null ? none : (JSON.parse(text) as Progress);
+      const { value, answer } = decide(present, text !== null);
+      return value === undefined ? { answer } : { value: value && JSON.stringify(value), answer };
+    });
+  }
+
+  #folderOnce(): Promise<DropFolder> {
+    this.#folder ??= this.#openFolder().catch((error: unknown) => {
+      this.#folder = undefined;
+      throw error;
+    });
+    return this.#folder;
+  }
+
+  async #openFolder(): Promise<DropFolder> {
+    const { store, clock } = this.#tools.basics;
+    const mark = await compareAndSet(store, poolMarkFact, async (text) => {
+      const value = text ?? randomBytes(4).toString('hex');
+      return { value, answer: value };
+    });
+    return createDropFolder(this.#path, mark, clock.now);
+  }
+}
+
+type GoodLine = Extract<ImportLine, { account: unknown }>;
+
+interface SortedLines {
+  readonly good: readonly GoodLine[];
+  readonly bad: readonly { readonly line: number; readonly reason: string; readonly text: string }[];
+}
+
+/** Which lines can be accounts is found out without asking its provider, so that a file read again gives the same. */
+async function sortLines(text: string, adding: Adding): Promise<SortedLines> {
+  const raw = text.split('\n');
+  const good: GoodLine[] = [];
+  const bad: { line: number; reason: string; text: string }[] = [];
+  for (let start = 0; start < raw.length; start += linesRead) {
+    for (const read of parseImport(raw.slice(start, start + linesRead).join('\n'))) {
+      const one = { ...read, line: read.line + start };
+      const fault = 'problem' in one ? one.problem : adding.faultOf(one.account);
+      if (fault === null && 'account' in one) good.push(one);
+      else bad.push({ line: one.line, reason: fault ?? '', text: raw[one.line - 1] ?? '' });
+    }
+    // Lets other requests be answered.
+    await setImmediate();
+  }
+  return { good, bad };
+}
+
+/** The progress after a batch: a line that there was no room for, and those after it, are still to come. */
+function advanced(before: Progress, batch: readonly GoodLine[], done: readonly Admission[]): Progress {
+  const without = done.findIndex(({ result }) => result === 'no_room');
+  const dealt = without === -1 ? done : done.slice(0, without);
+  const last = batch[dealt.length - 1]?.line;
+  const number = (...results: Admission['result'][]): number =>
+    dealt.filter(({ result }) => results.includes(result)).length;
+  return {
+    ...before,
+    next: last === undefined ? before.next : last + 1,
+    added: before.added + number('added', 'rejected'),
+    duplicates: before.duplicates + number('duplicate'),
+  };
+}

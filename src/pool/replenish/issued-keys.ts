@@ -1,0 +1,158 @@
+import { randomUUID } from 'node:crypto';
+import { AppError, type ErrorCode } from '../../core/errors.ts';
+import type { KeyIssuer } from '../../core/provider.ts';
+import { backoffMs } from '../../lib/backoff.ts';
+import { type Admission, importAccount } from '../accounts/import-account.ts';
+import { defaultSettings } from '../base/account-settings.ts';
+import type { StoredAccount } from '../store/store.ts';
+import type { Batch } from './batch.ts';
+import { type JournalEntry, KeyJournal } from './key-journal.ts';
+import { type Source, SourceError, type SourceTools } from './source.ts';
+
+export interface IssuedKeysSettings {
+  readonly type: string;
+  readonly name: string;
+  /** Whose keys they are. */
+  readonly provider: string;
+  readonly issuer: KeyIssuer;
+}
+
+/** After these the vendor has surely made no key. */
+const nothingMade: readonly ErrorCode[] = [
+  'upstream_unauthorized',
+  'upstream_refused',
+  'upstream_rate_limited',
+  'invalid_request',
+];
+const keysAtOnce = 3;
+/** Until then another instance may be working on it, or a request of ours still running at the vendor. */
+const settledAfterMs = 60_000;
+const firstRetryMs = 60_000;
+const longestRetryMs = 3_600_000;
+
+/**
+ * Keys that a vendor's own key-management API makes for the owner. A key that becomes no account, or whose account is
+ * removed, is deleted at the vendor.
+ */
+export class IssuedKeysSource implements Source {
+  readonly name: string;
+  readonly type: string;
+  readonly restsWhenEmpty = true;
+  readonly #provider: string;
+  readonly #issuer: KeyIssuer;
+  readonly #tools: SourceTools;
+  readonly #journal: KeyJournal;
+  /** Facts that this process works on. */
+  readonly #running = new Set<string>();
+
+  constructor({ name, type, provider, issuer }: IssuedKeysSettings, tools: SourceTools) {
+    this.name = name;
+    this.type = type;
+    this.#provider = provider;
+    this.#issuer = issuer;
+    this.#tools = tools;
+    this.#journal = new KeyJournal(name, tools.basics);
+  }
+
+  async fetch(batch: Batch): Promise<void> {
+    while (batch.wanted > 0) {
+      const count = Math.min(keysAtOnce, batch.wanted);
+      const ends = await Promise.allSettled(
+        Array.from({ length: count }, () => batch.admit(`a key of ${this.name}`, () => this.#issue(batch))),
+      );
+      for (const end of ends) if (end.status === 'rejected') throw sourceErrorFrom(end.reason);
+      // A vendor whose keys do not work would make one after the other.
+      if (!ends.some((end) => end.status === 'fulfilled' && end.value.result === 'added')) {
+        throw new SourceError('none of the keys it made can be used');
+      }
+    }
+  }
+
+  async recover(): Promise<void> {
+    for (const entry of await this.#journal.all()) await this.#tidy(entry);
+  }
+
+  async removed(account: StoredAccount): Promise<void> {
+    if (account.sourceHandle === null) return;
+    const entry = (await this.#journal.all()).find(({ key }) => key.accountId === account.id);
+    if (entry !== undefined) await this.#revoke(entry);
+  }
+
+  async #issue({ actor, signal }: Batch): Promise<Admission> {
+    const entry = await this.#journal.begin(`warp2api-${randomUUID().slice(0, 13)}`);
+    this.#running.add(entry.fact);
+    try {
+      let made: Awaited<ReturnType<KeyIssuer['issue']>>;
+      try {
+        made = await this.#issuer.issue(entry.key.name, signal);
+      } catch (error) {
+        if (error instanceof AppError && nothingMade.includes(error.code)) await this.#journal.forget(entry);
+        throw error;
+      }
+      const kept = await this.#journal.write(entry, { handle: made.handle, key: made.apiKey });
+      if (kept === null) throw new Error(`another process has changed the journal of ${entry.key.name}`);
+      return await this.#settle(kept, actor, false);
+    } finally {
+      this.#running.delete(entry.fact);
+    }
+  }
+
+  /** Makes an account of a key that is in the journal. */
+  async #settle(entry: JournalEntry, actor: string, isStandby: boolean): Promise<Admission> {
+    const { name, handle, key } = entry.key;
+    const added = {
+      provider: this.#provider,
+      source: this.name,
+      settings: { ...defaultSettings, label: name },
+      ...(handle === null ? {} : { sourceHandle: handle }),
+    };
+    const credential = { kind: 'api_key', key: key ?? '' } as const;
+    const admission = await importAccount(this.#tools, added, credential, actor, isStandby);
+    if (admission.result === 'failed') {
+      const freed = await this.#journal.write(entry, { key: null });
+      if (freed !== null) await this.#revoke(freed);
+    } else await this.#journal.write(entry, { key: null, accountId: admission.id });
+    return admission;
+  }
+
+  /** Deletes a key at the vendor and forgets it; when that fails it is tried again later. */
+  async #revoke(entry: JournalEntry): Promise<void> {
+    const { store, clock, logger } = this.#tools.basics;
+    const { name: key, handle: known, failures, accountId } = entry.key;
+    const source = this.name;
+    try {
+      const handle = known ?? (await this.#issuer.find(key));
+      if (handle !== null) {
+        await this.#issuer.revoke(handle);
+        const audit = { actor: 'housekeeper', action: 'key-revoked', accountId, detail: { source, key } };
+        await store.note(clock.now(), audit);
+      }
+      await this.#journal.forget(entry);
+    } catch (error) {
+      const retryAt = clock.now() + backoffMs(failures, firstRetryMs, longestRetryMs);
+      await this.#journal.write(entry, { failures: failures + 1, retryAt });
+      logger.warn({ err: error, source, key }, 'a key could not be deleted at its vendor; it is tried again');
+    }
+  }
+
+  async #tidy(entry: JournalEntry): Promise<void> {
+    const { store, clock, logger } = this.#tools.basics;
+    const { key, accountId, at, retryAt } = entry.key;
+    if (this.#running.has(entry.fact) || retryAt > clock.now()) return;
+    if (accountId !== null) {
+      if ((await store.account(clock.now(), accountId)) === null) await this.#revoke(entry);
+      return;
+    }
+    // No other instance can be working on it, or it has been left long enough.
+    const isLeft = at <= clock.now() - settledAfterMs;
+    if (key !== null && (isLeft || !store.isShared)) {
+      await this.#settle(entry, 'housekeeper', true);
+      const message = 'a key that was made and not used is in standby now';
+      logger.info({ source: this.name, key: entry.key.name }, message);
+    } else if (key === null && isLeft) await this.#revoke(entry);
+  }
+}
+
+function sourceErrorFrom(error: unknown): unknown {
+  return error instanceof AppError ? new SourceError(error.message, { cause: error }) : error;
+}

@@ -1,0 +1,129 @@
+import { existsSync, rmSync } from 'node:fs';
+import { loginPrefix, resealedLogin } from '../logins/login-record.ts';
+import type { SealedSecret, Store } from '../store/store.ts';
+import { bearerField, credentialField } from '../vault/credentials.ts';
+import { newKey, nextKeyFile, readKeyFile, writeKeyFile } from '../vault/key-file.ts';
+import {
+  fingerprintKeyFact,
+  keyFileOf,
+  keyIdFact,
+  takeNextKey,
+  type VaultPlace,
+} from '../vault/open-vault.ts';
+import { resealedFact, sealedFactPrefix, type Vault, VaultError } from '../vault/vault.ts';
+
+export interface RotateOptions {
+  /** Held by this process alone. */
+  readonly store: Store;
+  /** Over the present key. */
+  readonly vault: Vault;
+  readonly place: VaultPlace;
+  /** Takes the new key from this file instead of making one. */
+  readonly newKeyFile?: string;
+  readonly now: number;
+  readonly actor: string;
+  /** For tests that end the process between two steps. */
+  readonly onStep?: (step: RotationStep) => void;
+}
+
+export type RotationStep = 'next-key-written' | 'secrets-resealed' | 'key-in-place';
+
+export interface Rotation {
+  readonly accounts: number;
+  readonly keyId: string;
+  readonly formerKeyId: string;
+  /** Where the new key is. */
+  readonly keyFile: string;
+  /** The key is configured as MASTER_KEY, which only its owner can change. */
+  readonly isInEnvironment: boolean;
+}
+
+const pageSize = 1000;
+
+/**
+ * Seals every secret of the store anew under another master key. The new key is on the disk before the first secret
+ * needs it, and all secrets change in one transaction: whatever moment this is cut off at, one of the two keys beside
+ * each other opens everything, and the next start finds out which. Throws VaultError.
+ */
+export async function rotateKey(options: RotateOptions): Promise<Rotation> {
+  const { store, vault, place, onStep = () => {} } = options;
+  const path = keyFileOf(place);
+  const next = nextKeyFile(path);
+  const key = options.newKeyFile === undefined ? newKey() : readKeyFile(options.newKeyFile);
+  const { vault: newVault, fingerprintKey } = vault.successor(key);
+  if (newVault.keyId === vault.keyId) {
+    throw new VaultError(`${options.newKeyFile} holds the present key; a rotation needs another one.`);
+  }
+  // The present key fits, or this vault would not be open: what lies there is of a rotation that never took effect.
+  if (existsSync(next)) rmSync(next);
+  writeKeyFile(next, key);
+  onStep('next-key-written');
+
+  const again: Again = (id, field, sealed) => newVault.seal(id, field, vault.open(id, field, sealed));
+  const resealed = await resealAccounts(store, again);
+  await store.replaceSealed(
+    options.now,
+    resealed,
+    [
+      { name: keyIdFact, value: newVault.keyId },
+      { name: fingerprintKeyFact, value: fingerprintKey },
+      ...(await resealLogins(store, again)),
+      ...(await resealFacts(store, vault, newVault)),
+    ],
+    {
+      actor: options.actor,
+      action: 'key-rotated',
+      accountId: null,
+      detail: { from: vault.keyId, to: newVault.keyId, accounts: resealed.length },
+    },
+  );
+  onStep('secrets-resealed');
+
+  const isInEnvironment = place.masterKey !== undefined;
+  if (!isInEnvironment) takeNextKey(path);
+  onStep('key-in-place');
+  return {
+    accounts: resealed.length,
+    keyId: newVault.keyId,
+    formerKeyId: vault.keyId,
+    keyFile: isInEnvironment ? next : path,
+    isInEnvironment,
+  };
+}
+
+type Again = (id: string, field: string, sealed: string) => string;
+
+/** Logins under way: what was granted is handed out only once. */
+async function resealLogins(store: Store, again: Again): Promise<{ name: string; value: string }[]> {
+  const facts = await store.rememberedUnder(loginPrefix);
+  return facts.flatMap(({ name, value }) => {
+    const resealed = resealedLogin(value, again);
+    return resealed === null ? [] : [{ name, value: resealed }];
+  });
+}
+
+/** What sources keep until it is an account. */
+async function resealFacts(store: Store, from: Vault, to: Vault): Promise<{ name: string; value: string }[]> {
+  const facts = await store.rememberedUnder(sealedFactPrefix);
+  return facts.map(({ name, value }) => ({ name, value: resealedFact(from, to, name, value) }));
+}
+
+async function resealAccounts(store: Store, again: Again): Promise<SealedSecret[]> {
+  const all: SealedSecret[] = [];
+  let after: number | null = 0;
+  while (after !== null) {
+    const { secrets, nextAfter }: Awaited<ReturnType<Store['sealedSecrets']>> = await store.sealedSecrets(
+      after,
+      pageSize,
+    );
+    for (const { accountId, credential, bearer } of secrets) {
+      all.push({
+        accountId,
+        credential: again(accountId, credentialField, credential),
+        bearer: bearer === null ? null : again(accountId, bearerField, bearer),
+      });
+    }
+    after = nextAfter;
+  }
+  return all;
+}
