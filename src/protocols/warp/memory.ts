@@ -2,7 +2,7 @@ import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import type { ConversationMemory } from '../../core/protocol.ts';
 import { type ChargeTotals, noCharges } from './charges.ts';
-import { MemorySchema, type Task, TaskContextSchema, TaskSchema } from './gen/warp_pb.js';
+import { MemorySchema, type Task, TaskContextSchema, TaskSchema, UsageTotalsSchema } from './gen/warp_pb.js';
 import { KeptMessage } from './kept-message.ts';
 import { readMessage } from './read-message.ts';
 
@@ -30,24 +30,42 @@ export interface Remembered {
 }
 
 const version = 1;
+const memoryFields = { version: 1, conversationId: 2, taskContext: 3, totals: 4 } as const;
+/** Of TaskContext, and of Task. */
+const taskField = 1;
+const messageField = 5;
 
 /** Of a conversation that begins. */
 export const noTotals: UsageTotals = { totalTokens: 0, credits: 0, charges: noCharges };
 
+/** Used again for the next memory, since growing a new buffer each time costs more than writing does. */
+let spareWriter: BinaryWriter | undefined;
+/** A larger buffer is not kept. */
+const mostSpareBytes = 256 * 1024;
+
+/** Written by hand, in one go: by way of the schemas it takes several times as long, on every turn. */
 export function encodeMemory(
   conversationId: string,
   tasks: readonly RememberedTask[],
   { totalTokens, credits, charges }: UsageTotals,
 ): ConversationMemory {
-  return toBinary(
-    MemorySchema,
-    create(MemorySchema, {
-      version,
-      conversationId,
-      taskContext: encodeTasks(tasks),
-      totals: { totalTokens, credits, ...(charges && { charges }) },
-    }),
-  );
+  const { LengthDelimited, Varint } = WireType;
+  const writer = spareWriter ?? new BinaryWriter();
+  spareWriter = undefined;
+  const totals = create(UsageTotalsSchema, { totalTokens, credits, ...(charges && { charges }) });
+  writer.tag(memoryFields.version, Varint).uint32(version);
+  writer.tag(memoryFields.conversationId, LengthDelimited).string(conversationId);
+  writer.tag(memoryFields.taskContext, LengthDelimited).fork();
+  for (const { task, messages } of tasks) {
+    writer.tag(taskField, LengthDelimited).fork().raw(toBinary(TaskSchema, task));
+    for (const message of messages) writer.tag(messageField, LengthDelimited).bytes(message.encoded());
+    writer.join();
+  }
+  writer.join();
+  writer.tag(memoryFields.totals, LengthDelimited).bytes(toBinary(UsageTotalsSchema, totals));
+  const bytes = writer.finish();
+  if (bytes.length <= mostSpareBytes) spareWriter = writer;
+  return bytes;
 }
 
 /** Undefined when the bytes are not ours or of another version: the conversation then starts afresh, folded. */
@@ -65,20 +83,4 @@ export function decodeMemory(bytes: ConversationMemory): Remembered | undefined 
   } catch {
     return undefined;
   }
-}
-
-const taskField = 1;
-const messageField = 5;
-
-/** A TaskContext, whose messages are the bytes they came as. */
-function encodeTasks(tasks: readonly RememberedTask[]): Uint8Array {
-  const writer = new BinaryWriter();
-  for (const { task, messages } of tasks) {
-    writer.tag(taskField, WireType.LengthDelimited).fork();
-    writer.raw(toBinary(TaskSchema, { ...task, messages: [] }));
-    for (const message of messages)
-      writer.tag(messageField, WireType.LengthDelimited).bytes(message.encoded());
-    writer.join();
-  }
-  return writer.finish();
 }

@@ -55,6 +55,15 @@ export function readMessage<Desc extends DescMessage>(
 /** Fields are set by name: through reflection it takes three times as long. */
 type Target = Message & Record<string, unknown>;
 
+/** What a field is read by. */
+interface FieldPlan {
+  readonly field: DescField;
+  readonly wireType: WireType;
+  /** Of a field that holds a message. */
+  readonly message: DescMessage | undefined;
+  readonly isList: boolean;
+}
+
 function readFields(
   desc: DescMessage,
   message: Message,
@@ -62,21 +71,22 @@ function readFields(
   onUnreadable: OnUnreadable,
 ): void {
   const target = message as Target;
-  const fields = fieldsOf(desc);
+  const plans = plansOf(desc);
   const reader = new BinaryReader(bytes);
   while (reader.pos < reader.len) {
     const start = reader.pos;
     const [no, wireType] = reader.tag();
-    const field = fields.get(no);
+    const plan = plans.get(no);
     const valueStart = reader.pos;
-    if (field) {
+    if (plan) {
+      const { field } = plan;
       try {
-        if (wireType !== wireTypeOf(field)) throw new TypeError(`wire type ${wireType}`);
-        if (isMessage(field)) readChild(target, field, reader.bytes(), onUnreadable);
+        if (wireType !== plan.wireType) throw new TypeError(`wire type ${wireType}`);
+        if (plan.message) readChild(target, plan, plan.message, reader.bytes(), onUnreadable);
         else if (field.fieldKind === 'map') {
           reader.skip(wireType, no);
           mergeFromBinary(desc, message, bytes.subarray(start, reader.pos));
-        } else setValue(target, field, readScalar(reader, field));
+        } else setValue(target, plan, readScalar(reader, field));
         continue;
       } catch (cause) {
         const name = `${desc.name}.${field.name}`;
@@ -90,14 +100,18 @@ function readFields(
   }
 }
 
-type MessageField = DescField & { readonly message: DescMessage };
-
-function readChild(target: Target, field: MessageField, bytes: Uint8Array, onUnreadable: OnUnreadable): void {
+function readChild(
+  target: Target,
+  plan: FieldPlan,
+  desc: DescMessage,
+  bytes: Uint8Array,
+  onUnreadable: OnUnreadable,
+): void {
   // A field that comes twice is one message in two pieces.
-  const known = field.fieldKind === 'list' ? undefined : presentValue(target, field);
-  const child = (known as Message | undefined) ?? create(field.message);
-  readFields(field.message, child, bytes, known ? () => {} : onUnreadable);
-  if (!known) setValue(target, field, child);
+  const known = plan.isList ? undefined : (presentValue(target, plan.field) as Message | undefined);
+  const child = known ?? create(desc);
+  readFields(desc, child, bytes, known ? () => {} : onUnreadable);
+  if (!known) setValue(target, plan, child);
 }
 
 function presentValue(target: Target, { oneof, localName }: DescField): unknown {
@@ -106,14 +120,10 @@ function presentValue(target: Target, { oneof, localName }: DescField): unknown 
   return member.case === localName ? member.value : undefined;
 }
 
-function setValue(target: Target, { fieldKind, oneof, localName }: DescField, value: unknown): void {
-  if (fieldKind === 'list') (target[localName] as unknown[]).push(value);
+function setValue(target: Target, { field: { oneof, localName }, isList }: FieldPlan, value: unknown): void {
+  if (isList) (target[localName] as unknown[]).push(value);
   else if (oneof) target[oneof.localName] = { case: localName, value };
   else target[localName] = value;
-}
-
-function isMessage(field: DescField): field is MessageField {
-  return field.fieldKind === 'message' || (field.fieldKind === 'list' && field.listKind === 'message');
 }
 
 function wireTypeOf(field: DescField): WireType {
@@ -150,13 +160,19 @@ function readScalar(reader: BinaryReader, field: DescField): unknown {
   }
 }
 
-const fieldTables = new WeakMap<DescMessage, ReadonlyMap<number, DescField>>();
+const plansByDesc = new WeakMap<DescMessage, ReadonlyMap<number, FieldPlan>>();
 
-function fieldsOf(desc: DescMessage): ReadonlyMap<number, DescField> {
-  let table = fieldTables.get(desc);
-  if (!table) {
-    table = new Map(desc.fields.map((field) => [field.number, field]));
-    fieldTables.set(desc, table);
+function plansOf(desc: DescMessage): ReadonlyMap<number, FieldPlan> {
+  let plans = plansByDesc.get(desc);
+  if (!plans) {
+    plans = new Map(desc.fields.map((field) => [field.number, planOf(field)]));
+    plansByDesc.set(desc, plans);
   }
-  return table;
+  return plans;
+}
+
+function planOf(field: DescField): FieldPlan {
+  const isList = field.fieldKind === 'list';
+  const isMessage = field.fieldKind === 'message' || (isList && field.listKind === 'message');
+  return { field, wireType: wireTypeOf(field), message: isMessage ? field.message : undefined, isList };
 }
