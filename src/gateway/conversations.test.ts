@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { plainTurn } from '../core/testing/plain-turn.ts';
 import type { AskedMessage, AskedRequest, Message, ToolCallPart, TurnRequest } from '../core/turn.ts';
-import { createConversations } from './conversations.ts';
+import { Conversations } from './conversations.ts';
 import { BufferedStore } from './state/buffered-store.ts';
 import { createManualClock } from './testing/manual-clock.ts';
 
@@ -9,7 +9,7 @@ const clock = createManualClock();
 const memory = new Uint8Array([1, 2, 3]);
 
 function conversations() {
-  return createConversations(new BufferedStore({ clock, maxBytes: 1_000_000 }));
+  return new Conversations(new BufferedStore({ clock, maxBytes: 1_000_000 }));
 }
 
 function request(messages: readonly Message[], change: Partial<TurnRequest> = {}): TurnRequest {
@@ -234,7 +234,7 @@ it('does without a keep that fails', async () => {
   const away = async () => {
     throw new Error('away');
   };
-  const kept = createConversations({ get: away, put: away, claim: away });
+  const kept = new Conversations({ get: away, put: away, claim: away });
   const first = await kept.find('me', 'warp', request([user('hi')]));
   first.remember('one', { text: 'hello', toolCalls: [] }, memory);
   const second = await kept.find('me', 'warp', request([user('hi'), assistant('hello'), user('more')]));

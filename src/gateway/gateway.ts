@@ -10,7 +10,7 @@ import type { Logger } from '../lib/logger.ts';
 import { createWrongKeyLog } from '../lib/shown-keys.ts';
 import type { Pool } from '../pool-api/pool.ts';
 import { createAffinity } from './affinity.ts';
-import { createConversations } from './conversations.ts';
+import { Conversations } from './conversations.ts';
 import { createImageFetcher } from './image-fetcher.ts';
 import { createClientKeys } from './keys.ts';
 import { LeaseCache } from './lease-cache.ts';
@@ -130,7 +130,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       leases,
       reporter,
       reach: new ProviderReach(clock),
-      conversations: createConversations(shared),
+      conversations: new Conversations(shared),
       affinity: createAffinity(clock.monotonic, options.slowFirstContentMs),
       schemas,
       imageFetcher,

@@ -8,7 +8,7 @@ import { ListeningTime } from '../../lib/listening-time.ts';
 import { createAffinity } from '../affinity.ts';
 import type { TurnOutput } from '../attempt.ts';
 import type { ClientTurn } from '../client-turns.ts';
-import { createConversations } from '../conversations.ts';
+import { Conversations } from '../conversations.ts';
 import { LeaseCache } from '../lease-cache.ts';
 import { createModelLists } from '../models.ts';
 import { createPoolWatch, type PoolWatch } from '../pool-watch.ts';
@@ -111,7 +111,7 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
       leases,
       reporter,
       reach: new ProviderReach(clock),
-      conversations: createConversations(new BufferedStore({ clock, maxBytes: 1_000_000 })),
+      conversations: new Conversations(new BufferedStore({ clock, maxBytes: 1_000_000 })),
       affinity: createAffinity(clock.monotonic, 30_000),
       schemas,
       maxChoices: 4,
