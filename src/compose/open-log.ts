@@ -1,7 +1,7 @@
 import { isatty } from 'node:tty';
 import { styleText } from 'node:util';
 import type { Config } from '../config.ts';
-import { createLineWriter, type LineWriter } from '../lib/line-writer.ts';
+import { createLineWriter, gatherLines, type LineWriter } from '../lib/line-writer.ts';
 import { openLogFile } from '../lib/log-file.ts';
 import { createLogger, type Logger } from '../lib/logger.ts';
 import type { ReadableOptions } from '../lib/readable-log.ts';
@@ -13,7 +13,8 @@ export async function openLog({ logLevel, logFormat, logFile, secrets }: LogSett
   if (logFile === undefined) return createLogger(logLevel, await openOutput(logFormat), secrets);
   const file = openLogFile(logFile);
   process.on('SIGHUP', () => file.reopen());
-  const lines = logFormat === 'text' ? await forPeople(file, { hasColors: false, hasDates: true }) : file;
+  const lines =
+    logFormat === 'text' ? await forPeople(file, { hasColors: false, hasDates: true }) : gatherLines(file);
   return createLogger(logLevel, lines, secrets);
 }
 
@@ -21,7 +22,7 @@ export async function openLog({ logLevel, logFormat, logFile, secrets }: LogSett
 export async function openOutput(format: Config['logFormat']): Promise<LineWriter> {
   const lines = createLineWriter(() => 1);
   const isTerminal = isatty(1);
-  if (format === 'json' || (format === 'auto' && !isTerminal)) return lines;
+  if (format === 'json' || (format === 'auto' && !isTerminal)) return gatherLines(lines);
   // Node knows NO_COLOR, FORCE_COLOR, and terminals without colours.
   const hasColors = styleText('red', 'x', { stream: process.stdout }) !== 'x';
   return forPeople(lines, { hasColors, hasDates: !isTerminal });

@@ -1,8 +1,8 @@
 import { closeSync, mkdtempSync, openSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it, onTestFinished } from 'vitest';
-import { createLineWriter } from './line-writer.ts';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { createLineWriter, gatherLines } from './line-writer.ts';
 import { createLogger, isLogWritable } from './logger.ts';
 
 function openFile(path: string): number {
@@ -47,4 +47,37 @@ describe.skipIf(process.platform !== 'linux')('a log on a full disk', () => {
     expect(writer.isWritable).toBe(true);
     expect(file.lines()).toHaveLength(1);
   });
+});
+
+it('lines close upon another are written together, in order, and a warning immediately', () => {
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
+  const written: string[] = [];
+  const lines = gatherLines({ write: (text) => written.push(text), isWritable: true });
+  const line = (level: string, msg: string) => `{"level":"${level}","msg":"${msg}"}\n`;
+  lines.write(line('info', 'one'));
+  expect(written).toHaveLength(1);
+  lines.write(line('info', 'two'));
+  lines.write(line('debug', 'three'));
+  expect(written).toHaveLength(1);
+  vi.advanceTimersByTime(50);
+  expect(written[1]).toBe(line('info', 'two') + line('debug', 'three'));
+  lines.write(line('info', 'four'));
+  lines.write(line('info', 'five'));
+  lines.write(line('warn', 'six'));
+  expect(written.slice(2)).toEqual([line('info', 'four'), line('info', 'five') + line('warn', 'six')]);
+  lines.write(line('info', 'seven'));
+  process.emit('exit', 0);
+  expect(written.at(-1)).toBe(line('info', 'seven'));
+});
+
+it.skipIf(process.platform !== 'linux')('each line of several that are lost is counted', () => {
+  const file = newFile();
+  let fd = openFile('/dev/full');
+  const writer = createLineWriter(() => fd);
+  writer.write('one\ntwo\n');
+  writer.write('three\n');
+  fd = file.fd;
+  writer.write('there\n');
+  expect(JSON.parse(file.lines()[0] ?? '').msg).toMatch(/^3 log lines could not be written/);
 });
