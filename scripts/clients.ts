@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { type Sandbox, startSandbox } from '../sandbox/index.ts';
 import { startServices } from '../src/compose.ts';
 import { loadConfig } from '../src/config.ts';
-import { createLogger } from '../src/lib/logger.ts';
+import { createLogger } from '../src/lib/log/logger.ts';
 import { claudeCodes } from './clients/claude-code.ts';
 import type { Client } from './clients/client.ts';
 import { clines } from './clients/cline.ts';

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { startServices } from '../src/compose.ts';
 import { loadConfig } from '../src/config.ts';
-import { createLogger } from '../src/lib/logger.ts';
+import { createLogger } from '../src/lib/log/logger.ts';
 import { runClosed, wordsGiven } from './closed-run.ts';
 
 const suite = 'llmprobe';

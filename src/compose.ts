@@ -15,13 +15,13 @@ import {
 import { EnvAccount } from './compose/env-account.ts';
 import { isOwnPool, poolSocketPrefix } from './compose/open-pool.ts';
 import { type Config, checkRunMode, keyWarnings, type RunMode } from './config.ts';
-import { BodyBudget } from './lib/body-budget.ts';
+import { hasLocalSockets, makeLocalSocket } from './lib/addresses/local-socket.ts';
+import { isLoopbackHost, isOnThisMachine } from './lib/addresses/loopback.ts';
+import { addressBeside, localUrl } from './lib/addresses/service-address.ts';
 import { createSteadyClock } from './lib/clock.ts';
-import { hasLocalSockets, makeLocalSocket } from './lib/local-socket.ts';
-import type { Logger } from './lib/logger.ts';
-import { isLoopbackHost, isOnThisMachine } from './lib/loopback.ts';
+import { BodyBudget } from './lib/http/body-budget.ts';
+import type { Logger } from './lib/log/logger.ts';
 import { shownProxy } from './lib/network/proxy-rules.ts';
-import { addressBeside, localUrl } from './lib/service-address.ts';
 import { userAgent } from './lib/version.ts';
 import type { PoolService } from './pool/index.ts';
 import { createHttpPool } from './pool-api/http-pool.ts';

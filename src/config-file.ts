@@ -3,7 +3,7 @@ import { parse as parseYaml, YAMLError } from 'yaml';
 import { z } from 'zod';
 import { withoutNulls } from './core/null-fields.ts';
 import { errorMessage } from './lib/errors.ts';
-import { readTextFile } from './lib/read-text.ts';
+import { readTextFile } from './lib/files/read-text.ts';
 import type { ConfigReader, ConfiguredProvider } from './providers/definition.ts';
 import { providerTypes, reservedNames, typeOf } from './providers/registry.ts';
 import { resolveSources, type SourceSettings, sourcesSchema, sourceTypes } from './source-settings.ts';

@@ -16,14 +16,14 @@ import {
   readEnvironment,
   settingsForStop,
 } from './config.ts';
-import { isSameFile } from './lib/log-file.ts';
-import { createLogger, type Logger } from './lib/logger.ts';
+import { localUrl } from './lib/addresses/service-address.ts';
+import { decodeText } from './lib/files/read-text.ts';
+import { isSameFile } from './lib/log/log-file.ts';
+import { createLogger, type Logger } from './lib/log/logger.ts';
 import { trustCertificates } from './lib/network/extra-certificates.ts';
-import { decodeText } from './lib/read-text.ts';
-import { localUrl } from './lib/service-address.ts';
-import { readNotes, removeNote, writeNote } from './lib/service-notes.ts';
+import { readNotes, removeNote, writeNote } from './lib/process/service-notes.ts';
+import { startedBy, starterOf, stopSignal } from './lib/process/stop-signals.ts';
 import { plainText } from './lib/shown-text.ts';
-import { startedBy, starterOf, stopSignal } from './lib/stop-signals.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const stopSignals = ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const;

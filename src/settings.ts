@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { howToMakeKey, leastKeyLength } from './lib/key-strength.ts';
+import { howToMakeKey, leastKeyLength } from './lib/secrets/key-strength.ts';
 import {
   count,
   flag,

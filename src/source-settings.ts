@@ -1,8 +1,8 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { errorCode, errorMessage } from './lib/errors.ts';
-import { openVariables } from './lib/known-secrets.ts';
-import { readTextFile } from './lib/read-text.ts';
+import { readTextFile } from './lib/files/read-text.ts';
+import { openVariables } from './lib/secrets/known-secrets.ts';
 import { path, safeAddress, safeUrl } from './lib/setting.ts';
 
 /** `sources:` of the configuration file: where replenishing draws accounts from, in order. */

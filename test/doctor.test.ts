@@ -8,7 +8,7 @@ import { startSandbox } from '../sandbox/index.ts';
 import { loadConfig } from '../src/config.ts';
 import { findFreePort } from '../src/core/testing/free-port.ts';
 import { examine } from '../src/doctor/doctor.ts';
-import { createLogger } from '../src/lib/logger.ts';
+import { createLogger } from '../src/lib/log/logger.ts';
 import { runCommand, startProcess } from './support/process.ts';
 
 async function listen(server: Server): Promise<number> {

@@ -4,9 +4,9 @@ import { gatewayApi } from '../src/gateway/api.ts';
 import { chatAnswer, errorAnswer, healthAnswer, modelList } from '../src/gateway/api-answers.ts';
 import { createGatewayServer } from '../src/gateway/server.ts';
 import { quietKeep } from '../src/gateway/testing/turn-fixture.ts';
-import type { ApiDocument } from '../src/lib/api-document.ts';
-import { routesOf } from '../src/lib/http-server.ts';
-import { createLogger } from '../src/lib/logger.ts';
+import type { ApiDocument } from '../src/lib/api/api-document.ts';
+import { routesOf } from '../src/lib/http/http-server.ts';
+import { createLogger } from '../src/lib/log/logger.ts';
 import { servicesForTest, userTurn } from './support/services.ts';
 
 describe("the gateway's document", () => {

@@ -6,7 +6,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { type Sandbox, startSandbox } from '../sandbox/index.ts';
 import { startServices } from '../src/compose.ts';
 import { loadConfig, type RunMode } from '../src/config.ts';
-import { createLogger } from '../src/lib/logger.ts';
+import { createLogger } from '../src/lib/log/logger.ts';
 import { eventually, userTurn } from './support/services.ts';
 
 interface Service {

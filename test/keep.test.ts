@@ -7,7 +7,7 @@ import { type Sandbox, startSandbox } from '../sandbox/index.ts';
 import { startServices } from '../src/compose.ts';
 import { loadConfig } from '../src/config.ts';
 import { startPostgresServer } from '../src/db/testing/postgres-server.ts';
-import { createLogger } from '../src/lib/logger.ts';
+import { createLogger } from '../src/lib/log/logger.ts';
 import { startProcess } from './support/process.ts';
 import { eventually, servicesForTest, type TestServices } from './support/services.ts';
 

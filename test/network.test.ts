@@ -5,7 +5,7 @@ import { afterEach, beforeAll, expect, it } from 'vitest';
 import { createVendorNetwork } from '../src/compose/build-pool.ts';
 import { loadConfig } from '../src/config.ts';
 import { examine } from '../src/doctor/doctor.ts';
-import { createLogger } from '../src/lib/logger.ts';
+import { createLogger } from '../src/lib/log/logger.ts';
 import { type Certificate, makeCertificate, trust } from '../src/lib/network/testing/certificate.ts';
 import { type ConnectProxy, startConnectProxy } from '../src/lib/network/testing/connect-proxy.ts';
 import { type H2Server, startH2Server } from '../src/lib/network/testing/h2-server.ts';

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { readTextFile } from '../lib/read-text.ts';
+import { readTextFile } from '../lib/files/read-text.ts';
 import type { PoolAdmin } from '../pool-api/pool.ts';
 import type { ImportAnswer } from '../pool-api/schema.ts';
 import { isSealedExport, openExport } from '../pool-api/sealed-export.ts';

@@ -1,4 +1,4 @@
-import type { Logger } from '../lib/logger.ts';
+import type { Logger } from '../lib/log/logger.ts';
 import type { PoolService } from '../pool/index.ts';
 import { isPoolError } from '../pool-api/errors.ts';
 import { refusalOf } from '../pool-api/refusal.ts';

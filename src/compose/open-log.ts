@@ -1,10 +1,10 @@
 import { isatty } from 'node:tty';
 import { styleText } from 'node:util';
 import type { Config } from '../config.ts';
-import { createLineWriter, gatherLines, type LineWriter } from '../lib/line-writer.ts';
-import { openLogFile } from '../lib/log-file.ts';
-import { createLogger, type Logger } from '../lib/logger.ts';
-import type { ReadableOptions } from '../lib/readable-log.ts';
+import { createLineWriter, gatherLines, type LineWriter } from '../lib/log/line-writer.ts';
+import { openLogFile } from '../lib/log/log-file.ts';
+import { createLogger, type Logger } from '../lib/log/logger.ts';
+import type { ReadableOptions } from '../lib/log/readable-log.ts';
 
 export type LogSettings = Pick<Config, 'logLevel' | 'logFormat' | 'logFile' | 'secrets'>;
 
@@ -34,7 +34,7 @@ async function forPeople(
   look: Pick<ReadableOptions, 'hasColors' | 'hasDates'>,
 ): Promise<LineWriter> {
   const [{ readableLog }, { turnText }] = await Promise.all([
-    import('../lib/readable-log.ts'),
+    import('../lib/log/readable-log.ts'),
     import('../gateway/turn-text.ts'),
   ]);
   return readableLog(lines, { ...look, sentences: { turn: turnText } });

@@ -1,8 +1,8 @@
 import { accessSync, constants, existsSync, readdirSync, statfsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { lowDiskBytes } from '../lib/disk-health.ts';
-import { opennessOf } from '../lib/open-to-others.ts';
-import { closeFolder, isOpenToOthers } from '../lib/private-folder.ts';
+import { opennessOf } from '../lib/files/open-to-others.ts';
+import { closeFolder, isOpenToOthers } from '../lib/files/private-folder.ts';
+import { lowDiskBytes } from '../lib/log/disk-health.ts';
 import { type Finding, ok, problem, skipped } from './report.ts';
 
 const mostNamed = 5;

@@ -1,9 +1,9 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { DecodedTurn, Inbound } from '../core/protocol.ts';
-import { type Route, withDocs } from '../lib/api-routes.ts';
-import { commonLinks, type FrontPage, frontRoute } from '../lib/front-page.ts';
-import { metricsType } from '../lib/metrics.ts';
-import { ownTurn } from '../lib/own-turn.ts';
+import { type Route, withDocs } from '../lib/api/api-routes.ts';
+import { commonLinks, type FrontPage, frontRoute } from '../lib/api/front-page.ts';
+import { metricsType } from '../lib/api/metrics.ts';
+import { ownTurn } from '../lib/process/own-turn.ts';
 import { version } from '../lib/version.ts';
 import { decodeCountRequest } from '../protocols/anthropic-messages/decode-request.ts';
 import { anthropicMessagesInbound } from '../protocols/anthropic-messages/inbound.ts';

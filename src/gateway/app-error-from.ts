@@ -1,6 +1,6 @@
 import { AppError } from '../core/errors.ts';
-import { HttpFault } from '../lib/http-fault.ts';
-import { httpFaultFrom } from '../lib/http-server.ts';
+import { HttpFault } from '../lib/http/http-fault.ts';
+import { httpFaultFrom } from '../lib/http/http-server.ts';
 
 /** Whatever was thrown about a request, as the error its client sees. */
 export function appErrorFrom(error: unknown): AppError {

@@ -1,9 +1,9 @@
 import { AppError } from '../core/errors.ts';
 import type { CollectedTurn } from '../core/protocol.ts';
 import type { TurnEvent } from '../core/turn.ts';
-import type { HeldBody } from '../lib/body-budget.ts';
 import type { Clock } from '../lib/clock.ts';
-import type { Logger } from '../lib/logger.ts';
+import type { HeldBody } from '../lib/http/body-budget.ts';
+import type { Logger } from '../lib/log/logger.ts';
 import { sleep } from '../lib/sleep.ts';
 import { createResponsesInbound } from '../protocols/openai-responses/inbound.ts';
 import { createResponseEvents, type ResponseEvents } from '../protocols/openai-responses/response-events.ts';

@@ -1,6 +1,6 @@
 import { AppError } from '../core/errors.ts';
 import type { DecodedTurn, Inbound } from '../core/protocol.ts';
-import { debugLog } from '../lib/logger.ts';
+import { debugLog } from '../lib/log/logger.ts';
 import type { TurnOutput } from './attempt.ts';
 import { checkSchema } from './json-schema.ts';
 import type { GatewayMetrics } from './metrics.ts';

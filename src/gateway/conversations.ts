@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { ConversationMemory } from '../core/protocol.ts';
 import type { AskedMessage, AskedRequest, ToolCall } from '../core/turn.ts';
-import { ownTurn } from '../lib/own-turn.ts';
+import { ownTurn } from '../lib/process/own-turn.ts';
 import { HistoryHash } from './history-hash.ts';
 import type { StateStore } from './state/state-store.ts';
 

@@ -1,5 +1,5 @@
-import { type DiskHealth, logFault } from '../lib/disk-health.ts';
-import type { Logger } from '../lib/logger.ts';
+import { type DiskHealth, logFault } from '../lib/log/disk-health.ts';
+import type { Logger } from '../lib/log/logger.ts';
 import { version } from '../lib/version.ts';
 import { storeFaults, type Verdict } from '../pool-api/readiness.ts';
 import { keyNotAccepted } from './pool-fault.ts';

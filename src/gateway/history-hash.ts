@@ -1,7 +1,7 @@
 import { createHash, type Hash, hash } from 'node:crypto';
 import type { AnyImage, AskedMessage } from '../core/turn.ts';
-import { ownTurn } from '../lib/own-turn.ts';
 import { parseJson } from '../lib/parse-json.ts';
+import { ownTurn } from '../lib/process/own-turn.ts';
 
 /** Longer arguments are not parsed; their text itself is compared. */
 const longestReadArguments = 1024 * 1024;

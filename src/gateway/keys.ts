@@ -1,7 +1,7 @@
 import { hash, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { AppError } from '../core/errors.ts';
-import { shownKeys } from '../lib/shown-keys.ts';
+import { shownKeys } from '../lib/http/shown-keys.ts';
 
 export interface ClientKeys {
   /** Who calls, as a digest of the key. Throws AppError `invalid_key`. */

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { ProviderAccount } from '../core/provider.ts';
 import type { Clock } from '../lib/clock.ts';
-import type { Logger } from '../lib/logger.ts';
+import type { Logger } from '../lib/log/logger.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import type { AccountDemand, LeaseDemand, TurnLease } from '../pool-api/held-lease.ts';
 import { isShort, LeaseEngine } from '../pool-api/lease-engine.ts';

@@ -1,5 +1,5 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import { callSeconds, metricsText } from '../lib/metrics.ts';
+import { callSeconds, metricsText } from '../lib/api/metrics.ts';
 import type { ClientTurn } from './client-turns.ts';
 import type { TurnResult } from './run-turn.ts';
 import type { BufferedStore } from './state/buffered-store.ts';

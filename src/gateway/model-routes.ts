@@ -2,7 +2,7 @@ import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { AppError } from '../core/errors.ts';
 import { givenFields } from '../core/null-fields.ts';
-import type { Route } from '../lib/api-routes.ts';
+import type { Route } from '../lib/api/api-routes.ts';
 import { parseFields } from '../protocols/parse-body.ts';
 import { model, modelList } from './api-answers.ts';
 import { effortsOf } from './model-choice.ts';

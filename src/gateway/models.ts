@@ -1,7 +1,7 @@
 import { AppError } from '../core/errors.ts';
 import type { ProviderModel, UpstreamProvider } from '../core/provider.ts';
 import type { Clock } from '../lib/clock.ts';
-import type { Logger } from '../lib/logger.ts';
+import type { Logger } from '../lib/log/logger.ts';
 import { within } from '../lib/within.ts';
 import type { LeasedAccount } from '../pool-api/schema.ts';
 import { type LeaseCache, providerAccountOf, type TurnLease } from './lease-cache.ts';

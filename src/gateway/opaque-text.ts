@@ -1,5 +1,5 @@
 import { hkdfSync } from 'node:crypto';
-import { sealBytes, unsealBytes } from '../lib/sealed-bytes.ts';
+import { sealBytes, unsealBytes } from '../lib/secrets/sealed-bytes.ts';
 import type { Opaque } from '../protocols/openai-responses/opaque.ts';
 
 /** A history may be full of texts that other providers sealed; after this many in one request no further one is tried. */

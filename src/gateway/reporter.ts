@@ -2,7 +2,7 @@ import type { Outcome } from '../core/outcome.ts';
 import type { Usage } from '../core/turn.ts';
 import { amount } from '../lib/amount.ts';
 import type { Clock } from '../lib/clock.ts';
-import type { Logger } from '../lib/logger.ts';
+import type { Logger } from '../lib/log/logger.ts';
 import { within } from '../lib/within.ts';
 import { isAway } from '../pool-api/errors.ts';
 import type { Pool } from '../pool-api/pool.ts';

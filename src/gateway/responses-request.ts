@@ -1,7 +1,7 @@
 import { AppError } from '../core/errors.ts';
 import type { DecodedTurn } from '../core/protocol.ts';
-import type { HeldBody } from '../lib/body-budget.ts';
-import { ownTurn } from '../lib/own-turn.ts';
+import type { HeldBody } from '../lib/http/body-budget.ts';
+import { ownTurn } from '../lib/process/own-turn.ts';
 import {
   decodeResponsesRequest,
   inputItems,

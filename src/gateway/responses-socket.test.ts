@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { beforeEach, expect, it } from 'vitest';
-import { BodyBudget } from '../lib/body-budget.ts';
-import { ListeningTime } from '../lib/listening-time.ts';
+import { BodyBudget } from '../lib/http/body-budget.ts';
+import { ListeningTime } from '../lib/process/listening-time.ts';
 import type { ClientTurn } from './client-turns.ts';
 import { ResponsesSockets, type ResponsesSocketsOptions } from './responses-socket.ts';
 import { RunningTurns } from './running-turns.ts';

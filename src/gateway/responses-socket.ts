@@ -1,10 +1,10 @@
 import type { Socket } from 'node:net';
 import type { WebSocket } from '@fastify/websocket';
 import { AppError } from '../core/errors.ts';
-import type { BodyBudget, HeldBody } from '../lib/body-budget.ts';
 import type { Clock } from '../lib/clock.ts';
-import type { ListeningTime } from '../lib/listening-time.ts';
-import type { Logger } from '../lib/logger.ts';
+import type { BodyBudget, HeldBody } from '../lib/http/body-budget.ts';
+import type { Logger } from '../lib/log/logger.ts';
+import type { ListeningTime } from '../lib/process/listening-time.ts';
 import { createResponsesInbound } from '../protocols/openai-responses/inbound.ts';
 import { answerHeads } from './answer-head.ts';
 import { appErrorFrom } from './app-error-from.ts';

@@ -3,7 +3,7 @@ import { AppError } from '../core/errors.ts';
 import type { CollectedTurn } from '../core/protocol.ts';
 import { canRelay, capabilitiesOf } from '../core/provider.ts';
 import type { AskedRequest, Usage } from '../core/turn.ts';
-import { debugLog, type Logger } from '../lib/logger.ts';
+import { debugLog, type Logger } from '../lib/log/logger.ts';
 import type { Affinity, Session } from './affinity.ts';
 import { Attempt, type AttemptDependencies, type TurnOutput } from './attempt.ts';
 import { AttemptReports, reported } from './attempt-reports.ts';

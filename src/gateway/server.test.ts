@@ -4,7 +4,7 @@ import { type AddressInfo, connect } from 'node:net';
 import { zstdCompressSync } from 'node:zlib';
 import type { FastifyInstance } from 'fastify';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { BodyBudget } from '../lib/body-budget.ts';
+import { BodyBudget } from '../lib/http/body-budget.ts';
 import { createClientKeys } from './keys.ts';
 import { createGatewayServer } from './server.ts';
 import { lines, refuse, say } from './testing/fake-upstream.ts';

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { AppError } from '../core/errors.ts';
-import { HttpFault } from '../lib/http-fault.ts';
-import { readJson, readSmallJson } from '../lib/json-body.ts';
-import { largeBytes } from '../lib/own-turn.ts';
+import { HttpFault } from '../lib/http/http-fault.ts';
+import { readJson, readSmallJson } from '../lib/http/json-body.ts';
+import { largeBytes } from '../lib/process/own-turn.ts';
 
 const createMessage = z.looseObject({
   type: z.literal('response.create'),

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { AppError } from '../core/errors.ts';
 import { plainTurn } from '../core/testing/plain-turn.ts';
 import type { AskedMessage, AskedRequest } from '../core/turn.ts';
-import { BodyBudget } from '../lib/body-budget.ts';
+import { BodyBudget } from '../lib/http/body-budget.ts';
 import type { ImageFetcher } from './image-fetcher.ts';
 import { type AskedTurn, type ImageRules, maxFetchedImages, turnImagesOf } from './turn-images.ts';
 

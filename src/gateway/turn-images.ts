@@ -10,7 +10,7 @@ import type {
   TextPart,
   ToolResultPart,
 } from '../core/turn.ts';
-import type { HeldBody } from '../lib/body-budget.ts';
+import type { HeldBody } from '../lib/http/body-budget.ts';
 import { createLimit } from '../lib/limit.ts';
 import { ContentNotes, justSentIndex, type Unshown } from '../protocols/content-notes.ts';
 import { appErrorFrom } from './app-error-from.ts';

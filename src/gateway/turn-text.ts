@@ -1,4 +1,4 @@
-import { type LogFields, messageOf, type ReadableLine } from '../lib/readable-log.ts';
+import { type LogFields, messageOf, type ReadableLine } from '../lib/log/readable-log.ts';
 
 /** The log line of a turn as a person reads it: how it ended, by which model, how long it took, whose account. */
 export function turnText(fields: LogFields): ReadableLine {

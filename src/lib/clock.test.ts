@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { type Clock, createSteadyClock } from './clock.ts';
-import { ListeningTime } from './listening-time.ts';
+import { ListeningTime } from './process/listening-time.ts';
 
 function machine() {
   let wall = Date.UTC(2026, 0, 1);

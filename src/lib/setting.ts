@@ -1,8 +1,8 @@
 import { isIPv6 } from 'node:net';
 import { homedir } from 'node:os';
 import { z } from 'zod';
-import { howToMakeKey, isPlaceholder } from './key-strength.ts';
-import { isLoopbackHost } from './loopback.ts';
+import { isLoopbackHost } from './addresses/loopback.ts';
+import { howToMakeKey, isPlaceholder } from './secrets/key-strength.ts';
 
 /** One environment variable: what it is called, what it may hold, what it means. `.env.example` is made from these. */
 export interface Setting<Value> {

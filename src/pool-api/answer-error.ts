@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { readRetryAfter } from '../lib/retry-after.ts';
+import { readRetryAfter } from '../lib/http/retry-after.ts';
 import { PoolError, type PoolErrorCode, poolErrorCodes } from './errors.ts';
 import { NoAnswerError } from './retry.ts';
 import { type ErrorAnswer, errorAnswer } from './schema.ts';

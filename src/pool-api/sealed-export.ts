@@ -1,6 +1,6 @@
 import { createHash, randomBytes, scrypt } from 'node:crypto';
 import { z } from 'zod';
-import { sealText, unsealText } from '../lib/sealed-bytes.ts';
+import { sealText, unsealText } from '../lib/secrets/sealed-bytes.ts';
 import { PoolError } from './errors.ts';
 
 /**

@@ -1,7 +1,7 @@
 import { request as httpRequest } from 'node:http';
 import type { FastifyInstance } from 'fastify';
-import { BodyBudget } from '../lib/body-budget.ts';
-import { createLogger } from '../lib/logger.ts';
+import { BodyBudget } from '../lib/http/body-budget.ts';
+import { createLogger } from '../lib/log/logger.ts';
 import type { AllocateAnswer } from '../pool-api/schema.ts';
 import type { PoolSettings } from './base/basics.ts';
 import { createPoolServer, type PoolServerOptions } from './http/server.ts';

@@ -7,7 +7,7 @@ import {
   type TokenIssuer,
 } from '../core/provider.ts';
 import type { Clock } from '../lib/clock.ts';
-import { createLogger } from '../lib/logger.ts';
+import { createLogger } from '../lib/log/logger.ts';
 import type { PoolSettings } from './base/basics.ts';
 import { createPool, type PoolOptions, type PoolService } from './create-pool.ts';
 import { freshStanding } from './standing/account-state.ts';

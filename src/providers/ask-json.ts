@@ -1,7 +1,7 @@
 import { AppError } from '../core/errors.ts';
 import type { ProviderHttp } from '../core/provider.ts';
+import { readRetryAfter } from '../lib/http/retry-after.ts';
 import { parseJson } from '../lib/parse-json.ts';
-import { readRetryAfter } from '../lib/retry-after.ts';
 import { beginningOf } from '../lib/shown-text.ts';
 import { answeredOnTheWay, readFailedAnswer } from '../protocols/failed-answer.ts';
 

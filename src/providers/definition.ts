@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { Provider, ProviderHttp, UpstreamProvider } from '../core/provider.ts';
 import type { Clock } from '../lib/clock.ts';
-import type { Logger } from '../lib/logger.ts';
+import type { Logger } from '../lib/log/logger.ts';
 import type { SettingTable, ValuesOf } from '../lib/setting.ts';
 
 /** What a process gives its providers. */

@@ -1,8 +1,8 @@
 import { AppError } from '../core/errors.ts';
 import { type ProviderHttp, TokenError } from '../core/provider.ts';
+import { readRetryAfter } from '../lib/http/retry-after.ts';
 import { isSurelyUnsent, unsentIn } from '../lib/network/transport-errors.ts';
 import { type JsonObject, parseJsonObject } from '../lib/parse-json.ts';
-import { readRetryAfter } from '../lib/retry-after.ts';
 import { readFailedAnswer } from '../protocols/failed-answer.ts';
 
 /** What a token endpoint said, whatever the status. */

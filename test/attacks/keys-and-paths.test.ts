@@ -1,6 +1,6 @@
 import { METHODS } from 'node:http';
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { ApiDocument } from '../../src/lib/api-document.ts';
+import type { ApiDocument } from '../../src/lib/api/api-document.ts';
 import { keys, useAttackedServices, withKeys } from './attacked-services.ts';
 import { headOf, sendRaw } from './raw-connection.ts';
 

@@ -1,7 +1,7 @@
 import { startServices } from '../../src/compose.ts';
 import { loadConfig, readEnvironment } from '../../src/config.ts';
 import { systemClock } from '../../src/lib/clock.ts';
-import { createLogger } from '../../src/lib/logger.ts';
+import { createLogger } from '../../src/lib/log/logger.ts';
 
 /** `serve pool` for tests: its clock may be ahead, and it dies like under `kill -9` at one step of a refresh. */
 const [aheadMs = '0', dyingAt] = process.argv.slice(2);

@@ -8,7 +8,7 @@ import { onTestFinished } from 'vitest';
 import { type Sandbox, type SandboxOptions, startSandbox } from '../../sandbox/index.ts';
 import { startServices } from '../../src/compose.ts';
 import { type Config, loadConfig } from '../../src/config.ts';
-import { createLogger } from '../../src/lib/logger.ts';
+import { createLogger } from '../../src/lib/log/logger.ts';
 
 export interface TestServices {
   readonly gatewayUrl: string;

@@ -1,8 +1,8 @@
 import { DatabaseError } from '../../db/errors.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { errorMessage } from '../../lib/errors.ts';
-import type { Logger } from '../../lib/logger.ts';
-import { onceAMinute } from '../../lib/once-a-minute.ts';
+import type { Logger } from '../../lib/log/logger.ts';
+import { onceAMinute } from '../../lib/log/once-a-minute.ts';
 import { within } from '../../lib/within.ts';
 import {
   type Change,

@@ -5,7 +5,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { Writable } from 'node:stream';
 import { beforeEach, expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../../lib/clock.ts';
-import { createLogger } from '../../lib/logger.ts';
+import { createLogger } from '../../lib/log/logger.ts';
 import { openStateStore } from './open-state-store.ts';
 
 const hour = 60 * 60_000;

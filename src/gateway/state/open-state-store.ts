@@ -1,5 +1,5 @@
 import type { Clock } from '../../lib/clock.ts';
-import type { Logger } from '../../lib/logger.ts';
+import type { Logger } from '../../lib/log/logger.ts';
 import { BufferedStore, type StorageEvents } from './buffered-store.ts';
 import type { Storage } from './state-store.ts';
 

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { sealBytes, unsealBytes } from '../../lib/sealed-bytes.ts';
+import { sealBytes, unsealBytes } from '../../lib/secrets/sealed-bytes.ts';
 
 /**
  * The keys of entries are secrets that no database gets: a digest over something only the caller has, such as a client's

@@ -1,7 +1,7 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, it, onTestFinished } from 'vitest';
-import type { LookupAll } from '../judged-lookup.ts';
+import type { LookupAll } from '../addresses/judged-lookup.ts';
 import { createConnector } from './connector.ts';
 import { noProxies, ProxyRules } from './proxy-rules.ts';
 import { UnsentError } from './transport-errors.ts';

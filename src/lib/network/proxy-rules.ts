@@ -1,5 +1,5 @@
 import ipaddr from 'ipaddr.js';
-import { isLoopbackHost } from '../loopback.ts';
+import { isLoopbackHost } from '../addresses/loopback.ts';
 
 /** A proxy and the setting that named it. */
 export interface NamedProxy {

@@ -1,6 +1,6 @@
 import { AppError } from '../../core/errors.ts';
 import type { ProviderAccount, QuotaAnswer } from '../../core/provider.ts';
-import { debugLog } from '../../lib/logger.ts';
+import { debugLog } from '../../lib/log/logger.ts';
 import { within } from '../../lib/within.ts';
 import type { Basics } from '../base/basics.ts';
 import type { LendingStore } from '../lending/lending-store.ts';

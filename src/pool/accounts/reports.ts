@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { Outcome } from '../../core/outcome.ts';
-import { debugLog } from '../../lib/logger.ts';
+import { debugLog } from '../../lib/log/logger.ts';
 import { type ReportAnswer, type ReportItem, reportRequest } from '../../pool-api/schema.ts';
 import type { Basics } from '../base/basics.ts';
 import type { Caller } from '../base/caller.ts';

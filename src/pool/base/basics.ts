@@ -1,7 +1,7 @@
 import type { Provider } from '../../core/provider.ts';
 import type { Clock } from '../../lib/clock.ts';
-import type { KnownSecrets } from '../../lib/known-secrets.ts';
-import type { Logger } from '../../lib/logger.ts';
+import type { Logger } from '../../lib/log/logger.ts';
+import type { KnownSecrets } from '../../lib/secrets/known-secrets.ts';
 import type { Store } from '../store/store.ts';
 import type { Credentials } from '../vault/credentials.ts';
 import type { Vault } from '../vault/vault.ts';

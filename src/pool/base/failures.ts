@@ -1,5 +1,5 @@
 import { DatabaseError } from '../../db/errors.ts';
-import type { Logger } from '../../lib/logger.ts';
+import type { Logger } from '../../lib/log/logger.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 
 /** The database, or the disk below it, may be back at any time. */

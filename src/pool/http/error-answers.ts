@@ -1,6 +1,6 @@
 import { AppError } from '../../core/errors.ts';
-import { HttpFault, type HttpFaultKind } from '../../lib/http-fault.ts';
-import { httpFaultFrom } from '../../lib/http-server.ts';
+import { HttpFault, type HttpFaultKind } from '../../lib/http/http-fault.ts';
+import { httpFaultFrom } from '../../lib/http/http-server.ts';
 import { PoolError, type PoolErrorCode } from '../../pool-api/errors.ts';
 import type { ErrorAnswer } from '../../pool-api/schema.ts';
 import { isDatabaseAway, poolUnavailable } from '../base/failures.ts';

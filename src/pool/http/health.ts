@@ -1,4 +1,4 @@
-import { type DiskHealth, logFault } from '../../lib/disk-health.ts';
+import { type DiskHealth, logFault } from '../../lib/log/disk-health.ts';
 import type { PoolHealth } from '../../pool-api/pool.ts';
 import { judgePool, storeFaults } from '../../pool-api/readiness.ts';
 import type { Identify } from './keys.ts';

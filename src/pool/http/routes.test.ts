@@ -1,8 +1,8 @@
 import { Validator as SchemaValidator } from '@cfworker/json-schema';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { afterEach, describe, expect, it } from 'vitest';
-import { type ApiDocument, apiDocument } from '../../lib/api-document.ts';
-import { routesOf } from '../../lib/http-server.ts';
+import { type ApiDocument, apiDocument } from '../../lib/api/api-document.ts';
+import { routesOf } from '../../lib/http/http-server.ts';
 import { closeServers, startServer } from '../testing-server.ts';
 import { poolApi } from './routes.ts';
 

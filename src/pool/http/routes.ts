@@ -1,9 +1,9 @@
 import { Readable } from 'node:stream';
-import { type Route, withDocs } from '../../lib/api-routes.ts';
-import type { DiskHealth } from '../../lib/disk-health.ts';
-import { commonLinks, frontRoute } from '../../lib/front-page.ts';
-import { metricsType } from '../../lib/metrics.ts';
-import { shownKeys } from '../../lib/shown-keys.ts';
+import { type Route, withDocs } from '../../lib/api/api-routes.ts';
+import { commonLinks, frontRoute } from '../../lib/api/front-page.ts';
+import { metricsType } from '../../lib/api/metrics.ts';
+import { shownKeys } from '../../lib/http/shown-keys.ts';
+import type { DiskHealth } from '../../lib/log/disk-health.ts';
 import { version } from '../../lib/version.ts';
 import * as schema from '../../pool-api/schema.ts';
 import type { PoolService } from '../create-pool.ts';

@@ -1,11 +1,11 @@
 import type { FastifyInstance } from 'fastify';
 import { adviseOnPath, type ServicePlaces } from '../../core/path-advice.ts';
-import { serveApi } from '../../lib/api-routes.ts';
-import type { BodyBudget } from '../../lib/body-budget.ts';
-import { createDiskHealth } from '../../lib/disk-health.ts';
-import { createHttpServer } from '../../lib/http-server.ts';
-import type { Logger } from '../../lib/logger.ts';
-import { createWrongKeyLog, shownKeys } from '../../lib/shown-keys.ts';
+import { serveApi } from '../../lib/api/api-routes.ts';
+import type { BodyBudget } from '../../lib/http/body-budget.ts';
+import { createHttpServer } from '../../lib/http/http-server.ts';
+import { createWrongKeyLog, shownKeys } from '../../lib/http/shown-keys.ts';
+import { createDiskHealth } from '../../lib/log/disk-health.ts';
+import type { Logger } from '../../lib/log/logger.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import type { Caller } from '../base/caller.ts';
 import { logFailure } from '../base/failures.ts';

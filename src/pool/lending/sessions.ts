@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { z } from 'zod';
 import { givenFields } from '../../core/null-fields.ts';
-import { debugLog } from '../../lib/logger.ts';
+import { debugLog } from '../../lib/log/logger.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import {
   type AllocateAnswer,

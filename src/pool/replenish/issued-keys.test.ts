@@ -2,7 +2,7 @@ import { Writable } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
 import type { KeyIssuer } from '../../core/provider.ts';
-import { createLogger } from '../../lib/logger.ts';
+import { createLogger } from '../../lib/log/logger.ts';
 import { openMemoryStore } from '../store/open-store.ts';
 import { pass, settled, startTestPool, type TestPool } from '../testing.ts';
 import { IssuedKeysSource } from './issued-keys.ts';

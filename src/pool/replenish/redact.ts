@@ -1,4 +1,4 @@
-import type { KnownSecrets } from '../../lib/known-secrets.ts';
+import type { KnownSecrets } from '../../lib/secrets/known-secrets.ts';
 import { beginningOf, plainLine } from '../../lib/shown-text.ts';
 
 /** Words so long and so mixed that they may be a key or a token, such as one that a source has just made. */

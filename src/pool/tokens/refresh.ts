@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { TokenError, type TokenGrant, type TokenIssuer } from '../../core/provider.ts';
 import { backoffMs } from '../../lib/backoff.ts';
 import { createLimit } from '../../lib/limit.ts';
-import { debugLog } from '../../lib/logger.ts';
+import { debugLog } from '../../lib/log/logger.ts';
 import { sleep } from '../../lib/sleep.ts';
 import { within } from '../../lib/within.ts';
 import type { Basics } from '../base/basics.ts';

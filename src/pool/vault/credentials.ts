@@ -1,5 +1,5 @@
 import type { ProviderAccount } from '../../core/provider.ts';
-import type { KnownSecrets } from '../../lib/known-secrets.ts';
+import type { KnownSecrets } from '../../lib/secrets/known-secrets.ts';
 import { isLendable } from '../standing/token-standing.ts';
 import type { Credential, SealedBearer, StoredAccount } from '../store/store.ts';
 import type { Vault } from './vault.ts';

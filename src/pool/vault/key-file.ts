@@ -2,10 +2,10 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, fsyncSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { errorCode, errorMessage } from '../../lib/errors.ts';
-import { makeFolder } from '../../lib/make-folder.ts';
-import { isOpenToGroupAlone, opennessOf } from '../../lib/open-to-others.ts';
-import { closeFile } from '../../lib/private-folder.ts';
-import { decodeText } from '../../lib/read-text.ts';
+import { makeFolder } from '../../lib/files/make-folder.ts';
+import { isOpenToGroupAlone, opennessOf } from '../../lib/files/open-to-others.ts';
+import { closeFile } from '../../lib/files/private-folder.ts';
+import { decodeText } from '../../lib/files/read-text.ts';
 import { VaultError } from './vault.ts';
 
 /** The master key outside the program: 32 bytes as text, in the environment or in a file nobody else can read. */

@@ -1,5 +1,5 @@
 import { createHmac, hkdfSync } from 'node:crypto';
-import { sealText, unsealText } from '../../lib/sealed-bytes.ts';
+import { sealText, unsealText } from '../../lib/secrets/sealed-bytes.ts';
 
 /** What is wrong with the master key. The message may be shown to the operator; it holds no key. */
 export class VaultError extends Error {

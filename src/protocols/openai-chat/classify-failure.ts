@@ -1,7 +1,7 @@
 import { AppError, type AppErrorOptions } from '../../core/errors.ts';
 import type { FailedResponse } from '../../core/protocol.ts';
+import { readRetryAfter } from '../../lib/http/retry-after.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
-import { readRetryAfter } from '../../lib/retry-after.ts';
 import { beginningOf } from '../../lib/shown-text.ts';
 import { answeredOnTheWay, readFailedAnswer } from '../failed-answer.ts';
 import { upstreamWords } from '../upstream-words.ts';

@@ -1,6 +1,6 @@
 import { AppError, type AppErrorOptions } from '../../core/errors.ts';
 import type { FailedResponse } from '../../core/protocol.ts';
-import { readRetryAfter } from '../../lib/retry-after.ts';
+import { readRetryAfter } from '../../lib/http/retry-after.ts';
 import { beginningOf } from '../../lib/shown-text.ts';
 import { answeredOnTheWay, type FailedAnswer, readFailedAnswer } from '../failed-answer.ts';
 

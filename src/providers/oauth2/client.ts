@@ -11,8 +11,8 @@ import {
   WWWAuthenticateChallengeError,
 } from 'oauth4webapi';
 import { type ProviderHttp, TokenError } from '../../core/provider.ts';
+import { readRetryAfter } from '../../lib/http/retry-after.ts';
 import { isJsonObject, parseJson } from '../../lib/parse-json.ts';
-import { readRetryAfter } from '../../lib/retry-after.ts';
 import { secondsField, textField } from '../token-grant.ts';
 import { asTokenError, failureByStatus, mustBeOfHost } from '../token-http.ts';
 

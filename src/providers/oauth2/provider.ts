@@ -12,7 +12,7 @@ import {
   TokenError,
   type TokenGrant,
 } from '../../core/provider.ts';
-import { isLoopbackUrl } from '../../lib/loopback.ts';
+import { isLoopbackUrl } from '../../lib/addresses/loopback.ts';
 import { checkApiKey } from '../api-key.ts';
 import { askJson } from '../ask-json.ts';
 import { grantOf, textField } from '../token-grant.ts';

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { isPublicHost } from '../../lib/ip-addresses.ts';
-import { isLoopbackHost } from '../../lib/loopback.ts';
+import { isPublicHost } from '../../lib/addresses/ip-addresses.ts';
+import { isLoopbackHost } from '../../lib/addresses/loopback.ts';
 import { httpUrl } from '../../lib/setting.ts';
 import { defineProvider, defineType, type ProviderContext } from '../definition.ts';
 import { anyServer, type Vendor, vendors } from './vendors.ts';

@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import { AppError, type AppErrorOptions, type ErrorCode } from '../../core/errors.ts';
 import { upToFirstProblem } from '../../core/first-problem-only.ts';
+import { readRetryAfter } from '../../lib/http/retry-after.ts';
 import { isSurelyUnsent } from '../../lib/network/transport-errors.ts';
 import { ownValue } from '../../lib/own-value.ts';
-import { readRetryAfter } from '../../lib/retry-after.ts';
 import { beginningOf } from '../../lib/shown-text.ts';
 import { answeredOnTheWay } from '../../protocols/failed-answer.ts';
 import { networkError } from '../network-error.ts';

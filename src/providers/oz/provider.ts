@@ -3,7 +3,7 @@ import type { CallingProvider, ProviderHttp, ProviderModel, QuotaAnswer } from '
 import type { TurnCaller } from '../../core/turn-caller.ts';
 import { BackgroundTasks } from '../../lib/background-tasks.ts';
 import { type Clock, systemClock } from '../../lib/clock.ts';
-import type { Logger } from '../../lib/logger.ts';
+import type { Logger } from '../../lib/log/logger.ts';
 import { within } from '../../lib/within.ts';
 import { withheldFor } from '../warp/models.ts';
 import { normalizeWarpKey } from '../warp/normalize-key.ts';

@@ -6,7 +6,7 @@ import type { RunningCall, TurnCall } from '../../core/turn-caller.ts';
 import { amount } from '../../lib/amount.ts';
 import { withJitter } from '../../lib/backoff.ts';
 import type { Clock } from '../../lib/clock.ts';
-import type { Logger } from '../../lib/logger.ts';
+import type { Logger } from '../../lib/log/logger.ts';
 import { sleep } from '../../lib/sleep.ts';
 import { beginRun, cancelRun, findRun, type OzRun, readRun, readSaid } from './calls.ts';
 import type { OzClients } from './client.ts';

@@ -1,6 +1,6 @@
 import type { Outbound } from '../../core/protocol.ts';
 import type { Clock } from '../../lib/clock.ts';
-import type { Logger } from '../../lib/logger.ts';
+import type { Logger } from '../../lib/log/logger.ts';
 import { createWarpOutbound } from '../../protocols/warp/outbound.ts';
 
 /** Warp's protocol, with what an answer held that was passed over in the log. */

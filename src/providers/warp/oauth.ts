@@ -1,5 +1,5 @@
 import { TokenError, type TokenGrant, type TokenIssuer } from '../../core/provider.ts';
-import { isLoopbackUrl } from '../../lib/loopback.ts';
+import { isLoopbackUrl } from '../../lib/addresses/loopback.ts';
 import type { PostForm, TokenAnswer } from '../token-http.ts';
 import { failureOf, isAboutTheHost, readGrant } from './firebase.ts';
 

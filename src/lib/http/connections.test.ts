@@ -7,12 +7,12 @@ import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promi
 import websocket from '@fastify/websocket';
 import type { FastifyInstance } from 'fastify';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { createLogger } from '../log/logger.ts';
+import { leaveGarbage } from '../process/collect-garbage.ts';
 import { BodyBudget } from './body-budget.ts';
-import { leaveGarbage } from './collect-garbage.ts';
 import type { ConnectionLimits } from './connections.ts';
 import { HttpFault } from './http-fault.ts';
 import { createHttpServer } from './http-server.ts';
-import { createLogger } from './logger.ts';
 
 const key = 'x-api-key: right\r\n';
 const ask = (path: string, shown = key) => `GET ${path} HTTP/1.1\r\nhost: here\r\n${shown}\r\n`;

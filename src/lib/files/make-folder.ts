@@ -1,6 +1,6 @@
 import { mkdirSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { errorCode } from './errors.ts';
+import { errorCode } from '../errors.ts';
 
 /**
  * Makes a folder and those above it, the new ones for their owner alone. Throws with a message that names the place at fault.

@@ -7,9 +7,9 @@ import {
   createInflateRaw,
   createZstdDecompress,
 } from 'node:zlib';
-import { errorCode } from './errors.ts';
+import { errorCode } from '../errors.ts';
+import { createLimit } from '../limit.ts';
 import { bodyTooLarge, HttpFault } from './http-fault.ts';
-import { createLimit } from './limit.ts';
 
 /** Request bodies compressed with a Content-Encoding (RFC 9110, section 8.4), bounded as they are decompressed. */
 

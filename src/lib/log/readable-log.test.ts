@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { KnownSecrets } from './known-secrets.ts';
+import { KnownSecrets } from '../secrets/known-secrets.ts';
 import { createLogger } from './logger.ts';
 import { type LogFields, type ReadableOptions, readableLog } from './readable-log.ts';
 

@@ -1,7 +1,7 @@
+import { addressSeen } from '../http/http-server.ts';
+import { version } from '../version.ts';
 import { docsPagePolicy, pageStyle, shown } from './api-docs-page.ts';
 import type { Route } from './api-routes.ts';
-import { addressSeen } from './http-server.ts';
-import { version } from './version.ts';
 
 /** What a service says of itself at `/`, to a browser as a page and to programs as JSON. It needs no key and tells no secret. */
 export interface FrontPage<Service> {

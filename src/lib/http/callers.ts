@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import { isLoopbackHost } from '../addresses/loopback.ts';
+import { shortened } from '../shown-text.ts';
 import { HttpFault } from './http-fault.ts';
-import { isLoopbackHost } from './loopback.ts';
-import { shortened } from './shown-text.ts';
 
 /** Who may call a service, by the Host and the Origin that a request names. */
 export interface CallerRules {

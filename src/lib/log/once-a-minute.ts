@@ -1,4 +1,4 @@
-import type { Clock } from './clock.ts';
+import type { Clock } from '../clock.ts';
 
 /**
  * Limits lines of a log: the first occurrence is reported immediately, then at most one a minute. `count` is how many there

@@ -1,5 +1,5 @@
+import type { Logger } from '../log/logger.ts';
 import { linuxProcess } from './linux-process.ts';
-import type { Logger } from './logger.ts';
 
 /** A signal that comes again within this time is the terminal's own and the same one passed on, where a starter passes it on. */
 const repeatedMs = 1000;

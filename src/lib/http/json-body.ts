@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
+import { checkJsonLimits, JsonLimitError, JsonScan } from '../json-limits.ts';
+import { largeBytes, ownTurn } from '../process/own-turn.ts';
 import { HttpFault } from './http-fault.ts';
-import { checkJsonLimits, JsonLimitError, JsonScan } from './json-limits.ts';
-import { largeBytes, ownTurn } from './own-turn.ts';
 
 /** The most bytes of a text in another charset than UTF-8: it cannot be scanned before it is decoded. */
 const largestForeign = 4 * 1024 * 1024;

@@ -1,8 +1,8 @@
 import { Writable } from 'node:stream';
 import { expect, it } from 'vitest';
-import { BodyBudget } from './body-budget.ts';
-import { createHttpServer } from './http-server.ts';
-import { KnownSecrets } from './known-secrets.ts';
+import { BodyBudget } from '../http/body-budget.ts';
+import { createHttpServer } from '../http/http-server.ts';
+import { KnownSecrets } from '../secrets/known-secrets.ts';
 import { createLogger, debugLog } from './logger.ts';
 
 function collect(): { text: () => string; lines: () => Record<string, unknown>[]; stream: Writable } {

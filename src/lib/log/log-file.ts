@@ -9,10 +9,10 @@ import {
   statSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
-import { errorCode, errorMessage } from './errors.ts';
+import { errorCode, errorMessage } from '../errors.ts';
+import { makeFolder } from '../files/make-folder.ts';
+import { closeFile } from '../files/private-folder.ts';
 import { createLineWriter, type LineWriter } from './line-writer.ts';
-import { makeFolder } from './make-folder.ts';
-import { closeFile } from './private-folder.ts';
 
 /** A log in a file that is renamed when it is full, and that follows when somebody else renames it. */
 export interface LogFile extends LineWriter {

@@ -10,10 +10,10 @@ import {
   zstdCompressSync,
 } from 'node:zlib';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { createLogger } from '../log/logger.ts';
 import { BodyBudget } from './body-budget.ts';
 import { HttpFault } from './http-fault.ts';
 import { createHttpServer, httpFaultFrom } from './http-server.ts';
-import { createLogger } from './logger.ts';
 
 const limit = 64 * 1024;
 

@@ -1,4 +1,4 @@
-import type { Clock } from './clock.ts';
+import type { Clock } from '../clock.ts';
 
 /** Between two ticks no more than this counts. */
 const mostBetweenTicksMs = 2_000;

@@ -4,10 +4,10 @@ import { type AddressInfo, connect } from 'node:net';
 import { Writable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { createLogger } from '../log/logger.ts';
 import { BodyBudget } from './body-budget.ts';
 import { HttpFault } from './http-fault.ts';
 import { createHttpServer, type HttpServerOptions, httpFaultFrom } from './http-server.ts';
-import { createLogger } from './logger.ts';
 
 const statuses: Record<string, number> = { not_found: 404, method_not_allowed: 405, too_large: 413 };
 

@@ -10,17 +10,17 @@ import {
   fastify,
   LogController,
 } from 'fastify';
+import type { Logger } from '../log/logger.ts';
+import { plainJson, shortened } from '../shown-text.ts';
 import type { BodyBudget, HeldBody } from './body-budget.ts';
 import { acceptedCodings, bodyCodings } from './body-coding.ts';
 import { type CallerRules, createCallers } from './callers.ts';
 import { type ConnectionLimits, Connections, connectionLimits } from './connections.ts';
 import { bodyTooLarge, HttpFault } from './http-fault.ts';
-import type { Logger } from './logger.ts';
 import { cuts, type Refusal, type UnreadableError, unknownMethod, unreadable } from './refusals.ts';
 import { readBody } from './request-body.ts';
 import { gateRequests, isAnswering, takeBody } from './request-gate.ts';
 import { isMeant, methodsAt, pathOf, type ServedRoute } from './served-routes.ts';
-import { plainJson, shortened } from './shown-text.ts';
 import { discardRest } from './unread-body.ts';
 
 const idleLookMs = 50;

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { cpuSecondsOf } from '../core/testing/cpu-time.ts';
+import { cpuSecondsOf } from '../../core/testing/cpu-time.ts';
+import { unicodeEscape } from '../shown-text.ts';
 import { KnownSecrets } from './known-secrets.ts';
-import { unicodeEscape } from './shown-text.ts';
 
 const secret = 'kR7-q/+9 "zürich"&<x>';
 const key = 'sk-live-4f9a1c2d3e5b6a7988';

@@ -11,9 +11,9 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
-import { errorCode } from './errors.ts';
-import { makeFolder } from './make-folder.ts';
-import { isOpenToGroupAlone } from './open-to-others.ts';
+import { errorCode } from '../errors.ts';
+import { makeFolder } from '../files/make-folder.ts';
+import { isOpenToGroupAlone } from '../files/open-to-others.ts';
 
 /** The file holds no usable key; the message says what its owner has to do. */
 export class KeyFileError extends Error {

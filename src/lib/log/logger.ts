@@ -1,8 +1,8 @@
 import { type DestinationStream, type LogFn, type Logger, pino } from 'pino';
-import type { KnownSecrets } from './known-secrets.ts';
+import { parseJson } from '../parse-json.ts';
+import type { KnownSecrets } from '../secrets/known-secrets.ts';
+import { beginningOf, plainJson } from '../shown-text.ts';
 import { createLineWriter, type LineWriter } from './line-writer.ts';
-import { parseJson } from './parse-json.ts';
-import { beginningOf, plainJson } from './shown-text.ts';
 
 export type { Logger } from 'pino';
 

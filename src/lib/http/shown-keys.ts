@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import type { Clock } from './clock.ts';
-import type { Logger } from './logger.ts';
-import { onceAMinute } from './once-a-minute.ts';
+import type { Clock } from '../clock.ts';
+import type { Logger } from '../log/logger.ts';
+import { onceAMinute } from '../log/once-a-minute.ts';
 
 const keyHeaders = ['x-api-key', 'x-goog-api-key', 'api-key'];
 

@@ -1,6 +1,6 @@
 import { writeSync } from 'node:fs';
 import type { DestinationStream } from 'pino';
-import { errorCode, errorMessage } from './errors.ts';
+import { errorCode, errorMessage } from '../errors.ts';
 
 /** Writes the lines of a log. A line that cannot be written is dropped and counted: a full disk stops no service. */
 export interface LineWriter extends DestinationStream {
