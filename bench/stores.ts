@@ -10,7 +10,7 @@ import { addAccount } from '../src/pool/store/accounts.ts';
 import { migrations } from '../src/pool/store/migrations/index.ts';
 import { openStore } from '../src/pool/store/open-store.ts';
 import type { LeaseDemand, NewStoredAccount, Store } from '../src/pool/store/store.ts';
-import { startTransaction } from '../src/pool/store/transaction.ts';
+import { Transaction } from '../src/pool/store/transaction.ts';
 import { median, quantile, ratios, type Spread } from './figures.ts';
 
 export interface StoreFigures {
@@ -115,7 +115,7 @@ export function fillSqlite(folder: string): Fill {
     try {
       for (let start = 0; start < accounts; start += 1_000) {
         await database.transaction(async (queries) => {
-          const tx = startTransaction(queries, now, { auditsLeases: true, isShared: false });
+          const tx = new Transaction(queries, now, { auditsLeases: true, isShared: false });
           const end = Math.min(accounts, start + 1_000);
           for (let number = start; number < end; number += 1)
             await addAccount(tx, newAccount(number), 'bench');

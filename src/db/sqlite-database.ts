@@ -17,18 +17,21 @@ export class SqliteDatabase implements Database {
 
   constructor(sqlite: Sqlite) {
     this.#sqlite = sqlite;
+    const all = <Row>(sql: string, values: Value[]): Row[] =>
+      sqlite.all(inSqlite(sql, values), ...(values as SQLInputValue[]));
+    const get = <Row>(sql: string, values: Value[]): Row | undefined =>
+      sqlite.get(inSqlite(sql, values), ...(values as SQLInputValue[]));
+    const run = (sql: string, values: Value[]): number =>
+      sqlite.run(inSqlite(sql, values), ...(values as SQLInputValue[]));
     this.#inTransaction = {
-      all: async <Row>(sql: string, ...values: Value[]) =>
-        sqlite.all<Row>(inSqlite(sql), ...values.map(asSqlite)),
-      get: async <Row>(sql: string, ...values: Value[]) =>
-        sqlite.get<Row>(inSqlite(sql), ...values.map(asSqlite)),
-      run: async (sql, ...values) => sqlite.run(inSqlite(sql), ...values.map(asSqlite)),
+      all: async <Row>(sql: string, ...values: Value[]) => all<Row>(sql, values),
+      get: async <Row>(sql: string, ...values: Value[]) => get<Row>(sql, values),
+      run: async (sql, ...values) => run(sql, values),
     };
-    const { all, get, run } = this.#inTransaction;
     this.writing = {
-      all: <Row>(sql: string, ...values: Value[]) => this.#between(() => all<Row>(sql, ...values)),
-      get: <Row>(sql: string, ...values: Value[]) => this.#between(() => get<Row>(sql, ...values)),
-      run: (sql, ...values) => this.#between(() => run(sql, ...values)),
+      all: <Row>(sql: string, ...values: Value[]) => this.#between(() => all<Row>(sql, values)),
+      get: <Row>(sql: string, ...values: Value[]) => this.#between(() => get<Row>(sql, values)),
+      run: (sql, ...values) => this.#between(() => run(sql, values)),
     };
     this.reading = this.writing;
   }
@@ -56,25 +59,36 @@ export class SqliteDatabase implements Database {
   }
 
   close(): Promise<void> {
-    return this.#between(async () => this.#sqlite.close());
+    return this.#between(() => this.#sqlite.close());
   }
 
   /** Does `task` while no transaction runs. Others that wait may be first, so it looks again. */
-  async #between<T>(task: () => Promise<T>): Promise<T> {
+  async #between<T>(task: () => T): Promise<T> {
     while (this.#running !== undefined) await this.#running;
     return task();
   }
 }
 
-const translations: readonly (readonly [RegExp, string | ((...match: string[]) => string)])[] = [
+type Translation = readonly (readonly [RegExp, string | ((...match: string[]) => string)])[];
+
+/** Reading a list out of JSON takes as long as a small statement: one of at most one item is bound as that, or as NULL. */
+const shortLists: Translation = [
+  [/= ANY \((\$\d+)\)/g, '= $1'],
+  [/<> ALL \((\$\d+)\)/g, 'IS NOT $1'],
+  [/\bunnest\((\$\d+)\) AS (\w+)/g, '(SELECT $1 AS $2 WHERE $1 IS NOT NULL)'],
+];
+const longLists: Translation = [
+  [/= ANY \((\$\d+)\)/g, 'IN (SELECT value FROM json_each($1))'],
+  [/<> ALL \((\$\d+)\)/g, 'NOT IN (SELECT value FROM json_each($1))'],
+  [/\bunnest\((\$\d+)\) AS (\w+)/g, '(SELECT value AS $2 FROM json_each($1))'],
+];
+
+const common: Translation = [
   // A transaction is alone: no row needs a lock.
   [/\s+FOR (?:NO KEY )?UPDATE(?: OF \w+)?(?: SKIP LOCKED)?/g, ''],
   [/::[a-z]\w*(?:\[\])?/g, ''],
   // SQLite has to be told which of several partial indexes to take.
   [/\/\* (INDEXED BY \w+) \*\//g, '$1'],
-  [/= ANY \((\$\d+)\)/g, 'IN (SELECT value FROM json_each($1))'],
-  [/<> ALL \((\$\d+)\)/g, 'NOT IN (SELECT value FROM json_each($1))'],
-  [/\bunnest\((\$\d+)\) AS (\w+)/g, '(SELECT value AS $2 FROM json_each($1))'],
   [
     /\bjson_to_recordset\((\$\d+)\) AS (\w+) \(([^)]*)\)/g,
     (_all, list = '', name = '', columns = '') => {
@@ -87,17 +101,27 @@ const translations: readonly (readonly [RegExp, string | ((...match: string[]) =
   [/\bGREATEST\(/g, 'max('],
   [/\blower\((\w+)\) COLLATE "C"/g, '$1 COLLATE NOCASE'],
   [/\blower\((\$\d+)\)/g, '$1'],
-  // Last, since the others look for it.
-  [/\$(\d+)/g, '?$1'],
 ];
+/** Last, since the others look for it. */
+const places: Translation = [[/\$(\d+)/g, '?$1']];
 
-const translated = new Map<string, string>();
+const withShortLists = new Map<string, string>();
+const withLongLists = new Map<string, string>();
 
-/** A statement as SQLite writes it. Only what the statements of this program use; LEAST and GREATEST not of NULL. */
-function inSqlite(sql: string): string {
+/**
+ * A statement as SQLite writes it, and in place of `values` what SQLite takes. Only what the statements of this program
+ * use; LEAST and GREATEST not of NULL.
+ */
+function inSqlite(sql: string, values: Value[]): string {
+  const isLong = hasLongList(values);
+  for (const [at, value] of values.entries()) {
+    if (typeof value === 'boolean') values[at] = value ? 1 : 0;
+    else if (Array.isArray(value)) values[at] = isLong ? JSON.stringify(value) : (value[0] ?? null);
+  }
+  const translated = isLong ? withLongLists : withShortLists;
   let text = translated.get(sql);
   if (text === undefined) {
-    text = translations.reduce(
+    text = [...common, ...(isLong ? longLists : shortLists), ...places].reduce(
       (statement, [pattern, words]) => statement.replaceAll(pattern, words as string),
       sql,
     );
@@ -106,7 +130,7 @@ function inSqlite(sql: string): string {
   return text;
 }
 
-function asSqlite(value: Value): SQLInputValue {
-  if (typeof value === 'boolean') return value ? 1 : 0;
-  return Array.isArray(value) ? JSON.stringify(value) : (value as SQLInputValue);
+function hasLongList(values: readonly Value[]): boolean {
+  for (const value of values) if (Array.isArray(value) && value.length > 1) return true;
+  return false;
 }

@@ -146,10 +146,11 @@ export async function skipsOf(
   picked: readonly PickedRow[],
 ): Promise<Skip[]> {
   const { prefer } = question.demand;
+  const passes = picked[0]?.passes === 1;
+  if (!passes && prefer === null) return [];
   const chosen = new Set(picked.map(({ id }) => id));
   const isPreferredPassed =
     prefer !== null && picked.length > 0 && !chosen.has(prefer) && !heldIds.has(prefer);
-  const passes = picked[0]?.passes === 1;
   if (!isPreferredPassed && !passes) return [];
   const preferred = isPreferredPassed
     ? await db.all<CandidateRow>(`SELECT ${candidateColumns} FROM accounts WHERE id = $1`, prefer)

@@ -9,9 +9,9 @@ import {
   statementOf,
 } from './choice.ts';
 import { type HeldRow, leaseFrom, mismatchOf, needOf } from './lease-rules.ts';
-import { type AccountRow, asFlag, type SessionRow } from './rows.ts';
+import { type AccountRow, accountFrom, asFlag, type SessionRow } from './rows.ts';
 import { shortageOf } from './shortage.ts';
-import type { Changes, EnsureResult, LeaseDemand, ReleaseDemand } from './store.ts';
+import type { Changes, EnsureResult, Lease, LeaseDemand, ReleaseDemand } from './store.ts';
 import { emptySessions, endSessions, lockHeldBy, type Transaction } from './transaction.ts';
 
 /** How often a demand looks again for an account that is locked, before it is told that there is none. */
@@ -60,15 +60,16 @@ export async function ensureLeases(
   if (session !== undefined) await renew(tx, session.id, ttlMs, expiresAt);
   else await makeSession(tx, demand, found !== undefined, ttlMs, expiresAt);
   for (const row of need.growing) await grow(tx, demand, row);
-  const chosen = picked.map(({ id }) => id);
-  const added = chosen.length === 0 ? [] : await lend(tx, demand, chosen);
-  const leases = (await heldBy(tx, demand.sessionId)).filter(need.counts);
+  const lent = picked.length === 0 ? [] : await lend(tx, demand, picked);
+  // A new session holds what it was lent just now.
+  const leases =
+    session === undefined ? lent : (await heldBy(tx, session.id)).filter(need.counts).map(leaseFrom);
   return {
     result: 'granted',
     created: session === undefined,
     expiresAt,
-    leases: leases.map(leaseFrom),
-    added,
+    leases,
+    added: lent.map(({ account, fence }) => ({ id: account.id, fence })),
     skipped,
     changes: tx.changes(),
   };
@@ -157,14 +158,15 @@ async function makeSession(
 
 async function lend(
   tx: Transaction,
-  { sessionId, exclusive, slots, owner }: LeaseDemand,
-  ids: readonly string[],
-): Promise<{ readonly id: string; readonly fence: number }[]> {
-  const rows = await tx.db.all<Pick<AccountRow, 'id' | 'fence_counter' | 'credential_kind'>>(
+  { sessionId, exclusive, owner, ...demand }: LeaseDemand,
+  picked: readonly PickedRow[],
+): Promise<Lease[]> {
+  const ids = picked.map(({ id }) => id);
+  const slots = exclusive ? 1 : demand.slots;
+  const rows = await tx.db.all<AccountRow>(
     `UPDATE accounts SET fence_counter = fence_counter + 1, use_count = use_count + 1, last_used = $2,
-       holders = holders + 1, exclusive_held = ${asFlag(exclusive)},
-       shared_slots = shared_slots + $3
-     WHERE id = ANY ($1) RETURNING id, fence_counter, credential_kind`,
+       holders = holders + 1, exclusive_held = ${asFlag(exclusive)}, shared_slots = shared_slots + $3
+     WHERE id = ANY ($1) RETURNING *`,
     ids,
     tx.now,
     exclusive ? 0 : slots,
@@ -175,16 +177,16 @@ async function lend(
        SELECT $1, id, fence_counter, $3::integer, ${asFlag(exclusive)}, $4::bigint FROM accounts WHERE id = ANY ($2)`,
     sessionId,
     ids,
-    exclusive ? 1 : slots,
+    slots,
     tx.now,
   );
-  const fences = new Map(rows.map((row) => [row.id, row.fence_counter]));
   for (const row of rows) {
     if (!tx.options.auditsLeases || owner.isGateway || row.credential_kind !== 'api_key') continue;
     const detail = { session_id: sessionId, fence: row.fence_counter };
     await tx.audit({ actor: owner.keyId, action: 'lease', accountId: row.id, detail });
   }
-  return ids.map((id) => ({ id, fence: fences.get(id) ?? 0 }));
+  rows.sort((one, other) => (one.id < other.id ? -1 : 1));
+  return rows.map((row) => ({ account: accountFrom(row), fence: row.fence_counter, slots }));
 }
 
 async function grow(tx: Transaction, demand: LeaseDemand, row: HeldRow): Promise<void> {

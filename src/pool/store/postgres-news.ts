@@ -4,7 +4,7 @@ import { z } from 'zod';
 import type { Postgres } from '../../db/postgres.ts';
 import { parseJson } from '../../lib/parse-json.ts';
 import { accountState } from '../../pool-api/schema.ts';
-import { type ChangeLog, createChangeLog } from './changes.ts';
+import { ChangeLog } from './changes.ts';
 import type { ChangedAccount, Changes, News } from './store.ts';
 
 /** What the instances on one database tell each other, by NOTIFY. */
@@ -51,7 +51,7 @@ export async function openNews(
   const self = randomUUID();
   const listeners: ((news: News) => void)[] = [];
   let waiting: News[] = [];
-  let log: ChangeLog = createChangeLog();
+  let log = new ChangeLog();
   let sending: Promise<void> | undefined;
   let lastSentAt = Number.NEGATIVE_INFINITY;
   let isClosing = false;
@@ -66,7 +66,7 @@ export async function openNews(
     if (pause > 0 && !isClosing) await sleep(pause);
     const changes = log.changes();
     const payloads = [...changeNews(changes), ...waiting].map((news) => JSON.stringify({ from: self, news }));
-    log = createChangeLog();
+    log = new ChangeLog();
     waiting = [];
     lastSentAt = performance.now();
     try {
@@ -111,8 +111,7 @@ export async function openNews(
     tell(news) {
       if (isClosing) return Promise.resolve();
       if (news.type === 'changes') {
-        for (const account of news.changes.accounts) log.changed(account);
-        if (news.changes.hasFreed) log.freed();
+        log.add(news.changes);
       } else if (news.type === 'wanted') {
         waiting.push({ type: 'wanted', accountIds: fitting(news.accountIds.slice(0, mostWanted)) });
       } else {

@@ -18,11 +18,12 @@ const mostCounted = Number.MAX_SAFE_INTEGER;
 /** The same for a minute's: those of an hour are added up. */
 const mostInMinute = Math.floor(mostCounted / 64);
 
+type CountedRow = { -readonly [Name in keyof AccountRow]: AccountRow[Name] };
 type Spent = Usage & { readonly lastUsed: number };
 
 /** What a report works on: read and locked at its start, so that its turns cost no statements of their own. */
 interface Reported {
-  readonly rows: Map<string, AccountRow>;
+  readonly rows: Map<string, CountedRow>;
   /** Live leases of the session, by account. */
   readonly fences: Map<string, number>;
   /** Ids that were not reported before. */
@@ -112,12 +113,11 @@ async function reportTurn(tx: Transaction, reported: Reported, turn: ReportedTur
       shouldAskProvider: effect.shouldAskProvider,
     };
   };
-  const found = rows.get(turn.accountId);
-  if (found === undefined) return answer('unknown', false);
-  const isLive = fences.get(found.id) === turn.fence;
+  const row = rows.get(turn.accountId);
+  if (row === undefined) return answer('unknown', false);
+  const isLive = fences.get(row.id) === turn.fence;
   if (!fresh.delete(turn.reportId)) return answer('duplicate', isLive);
-  const row = countsUsage(found, turn, isLive) ? countUsage(tx, reported, found, turn) : found;
-  rows.set(row.id, row);
+  if (countsUsage(row, turn, isLive)) countUsage(tx, reported, row, turn);
   if (!isLive) return answer('stale', false);
 
   const { signal } = turn;
@@ -157,11 +157,11 @@ async function reportTurn(tx: Transaction, reported: Reported, turn: ReportedTur
 }
 
 /** Adds to what will be written at the end, and to the row as the caller sees it. */
-function countUsage(tx: Transaction, { spent }: Reported, row: AccountRow, turn: ReportedTurn): AccountRow {
+function countUsage(tx: Transaction, { spent }: Reported, row: CountedRow, turn: ReportedTurn): void {
   const own = { ...turn.usage, lastUsed: turn.signal.outcome === 'success' ? tx.now : 0 };
   const before = spent.get(row.id);
   spent.set(row.id, before === undefined ? own : sumOf([before, own]));
-  return withUsage(row, own);
+  addUsage(row, own);
 }
 
 function sumOf(all: readonly Spent[]): Spent {
@@ -177,50 +177,43 @@ function sumOf(all: readonly Spent[]): Spent {
   return sum;
 }
 
-function withUsage(row: AccountRow, spent: Spent): AccountRow {
-  return {
-    ...row,
-    turns: row.turns + spent.turns,
-    input_tokens: row.input_tokens + spent.inputTokens,
-    output_tokens: row.output_tokens + spent.outputTokens,
-    credits: row.credits + spent.credits,
-    cost_cents: row.cost_cents + spent.costCents,
-    last_used: Math.max(row.last_used, spent.lastUsed),
-  };
+function addUsage(row: CountedRow, spent: Spent): void {
+  row.turns += spent.turns;
+  row.input_tokens += spent.inputTokens;
+  row.output_tokens += spent.outputTokens;
+  row.credits += spent.credits;
+  row.cost_cents += spent.costCents;
+  row.last_used = Math.max(row.last_used, spent.lastUsed);
 }
 
-async function readAgain(tx: Transaction, { rows, spent }: Reported, id: string): Promise<AccountRow> {
-  const stored = await mustHaveRow(tx, id);
+async function readAgain(tx: Transaction, { rows, spent }: Reported, id: string): Promise<CountedRow> {
+  const row = await mustHaveRow(tx, id);
   const counted = spent.get(id);
-  const row = counted === undefined ? stored : withUsage(stored, counted);
+  if (counted !== undefined) addUsage(row, counted);
   rows.set(id, row);
   return row;
 }
 
 async function writeUsage(tx: Transaction, { spent }: Reported): Promise<void> {
   if (spent.size === 0) return;
-  await tx.db.run(
-    `UPDATE accounts SET turns = LEAST(accounts.turns + spent.turns, ${mostCounted}),
-       input_tokens = LEAST(accounts.input_tokens + spent.input_tokens, ${mostCounted}),
-       output_tokens = LEAST(accounts.output_tokens + spent.output_tokens, ${mostCounted}),
-       credits = accounts.credits + spent.credits, cost_cents = accounts.cost_cents + spent.cost_cents,
-       last_used = GREATEST(accounts.last_used, spent.last_used),
-       next_check_at = CASE WHEN spent.last_used > 0 AND accounts.next_check_at > spent.last_used + ${inUseCheckMs}
-         THEN spent.last_used + ${inUseCheckMs} ELSE accounts.next_check_at END
-     FROM json_to_recordset($1::json) AS spent (id text, turns bigint, input_tokens bigint, output_tokens bigint,
-       credits float8, cost_cents float8, last_used bigint) WHERE accounts.id = spent.id`,
-    JSON.stringify(
-      [...spent].map(([id, usage]) => ({
-        id,
-        turns: usage.turns,
-        input_tokens: usage.inputTokens,
-        output_tokens: usage.outputTokens,
-        credits: usage.credits,
-        cost_cents: usage.costCents,
-        last_used: usage.lastUsed,
-      })),
-    ),
-  );
+  for (const [id, usage] of spent) {
+    await tx.db.run(
+      `UPDATE accounts SET turns = LEAST(turns + $1, ${mostCounted}),
+         input_tokens = LEAST(input_tokens + $2, ${mostCounted}),
+         output_tokens = LEAST(output_tokens + $3, ${mostCounted}),
+         credits = credits + $4, cost_cents = cost_cents + $5, last_used = GREATEST(last_used, $6::bigint),
+         next_check_at = CASE WHEN $6 > 0 AND next_check_at > $6 + ${inUseCheckMs}
+           THEN $6 + ${inUseCheckMs} ELSE next_check_at END
+       WHERE id = $7`,
+      usage.turns,
+      usage.inputTokens,
+      usage.outputTokens,
+      usage.credits,
+      usage.costCents,
+      usage.lastUsed,
+      id,
+    );
+  }
   const all = sumOf([...spent.values()]);
   await tx.db.run(
     `INSERT INTO spending (minute, turns, input_tokens, output_tokens, credits, cost_cents)

@@ -1,38 +1,37 @@
 import type { Queries } from '../../db/database.ts';
 import type { Standing } from '../standing/standing.ts';
 import { writeAudit } from './audit.ts';
-import { type ChangeLog, createChangeLog } from './changes.ts';
+import { ChangeLog } from './changes.ts';
 import { kindStates } from './kinds.ts';
 import { type AccountRow, asFlag } from './rows.ts';
 import { type StoreOptions, standingWrite } from './standing-change.ts';
 import type { AuditEntry, Changes } from './store.ts';
-
-/**
- * One transaction of a verb: the database, its time, and what others must hear of afterwards. Rows are locked in this
- * order: sessions, then accounts by id, then the rest. A lease is written only under its account's lock; it comes to a
- * session, or is given back, under the session's lock as well.
- */
-export interface Transaction extends ChangeLog {
-  readonly db: Queries;
-  readonly now: number;
-  readonly options: TransactionOptions;
-  audit(entry: AuditEntry): Promise<void>;
-}
 
 export interface TransactionOptions extends StoreOptions {
   /** There may be other transactions at the same time, so that rows have to be locked. */
   readonly isShared: boolean;
 }
 
-/** `earlier` are changes that a verb made before and had no way to tell. */
-export function startTransaction(
-  db: Queries,
-  now: number,
-  options: TransactionOptions,
-  earlier?: Changes,
-): Transaction {
-  const audit = (entry: AuditEntry): Promise<void> => writeAudit(db, now, entry);
-  return { db, now, options, audit, ...createChangeLog(earlier) };
+/**
+ * One transaction of a verb: the database, its time, and what others must hear of afterwards. Rows are locked in this
+ * order: sessions, then accounts by id, then the rest. A lease is written only under its account's lock; it comes to a
+ * session, or is given back, under the session's lock as well.
+ */
+export class Transaction extends ChangeLog {
+  readonly db: Queries;
+  readonly now: number;
+  readonly options: TransactionOptions;
+
+  constructor(db: Queries, now: number, options: TransactionOptions, earlier?: Changes) {
+    super(earlier);
+    this.db = db;
+    this.now = now;
+    this.options = options;
+  }
+
+  audit(entry: AuditEntry): Promise<void> {
+    return writeAudit(this.db, this.now, entry);
+  }
 }
 
 export function accountRow(tx: Pick<Transaction, 'db'>, id: string): Promise<AccountRow | undefined> {

@@ -1,7 +1,7 @@
 import type { Database, Queries } from '../../db/database.ts';
 import { account, accounts, addAccount, changeAccount, deadAccounts, removeAccount } from './accounts.ts';
 import { auditTrail, writeAudit } from './audit.ts';
-import { type ChangeLog, createChangeLog } from './changes.ts';
+import { ChangeLog } from './changes.ts';
 import { stats } from './counts.ts';
 import { accountOfCredential } from './credentials.ts';
 import { ensureLeases, release } from './leases.ts';
@@ -23,7 +23,7 @@ import { replaceSealed, sealedSecrets } from './sealed-secrets.ts';
 import { sessions } from './sessions.ts';
 import type { StoreOptions } from './standing-change.ts';
 import type { Changes, EnsureResult, LeaseDemand, StoreVerbs } from './store.ts';
-import { startTransaction, type Transaction } from './transaction.ts';
+import { Transaction } from './transaction.ts';
 
 export type Granted = Extract<EnsureResult, { result: 'granted' }>;
 
@@ -59,7 +59,7 @@ export function storeVerbs(
   let untold: Changes | undefined;
 
   const withLog = async <T>(task: (log: ChangeLog) => Promise<T>, answers: (answer: T) => boolean) => {
-    const log = createChangeLog(untold);
+    const log = new ChangeLog(untold);
     untold = undefined;
     let isTold = false;
     try {
@@ -70,7 +70,7 @@ export function storeVerbs(
       if (isTold) {
         tellChanges(log.changes());
       } else {
-        const rest = createChangeLog(untold);
+        const rest = new ChangeLog(untold);
         rest.add(log.changes());
         untold = rest.changes();
       }
@@ -84,7 +84,7 @@ export function storeVerbs(
     how?: { readonly durable: boolean },
   ): Promise<T> => {
     const [answer, changes] = await db.transaction(async (queries) => {
-      const tx = startTransaction(queries, now, options, log.changes());
+      const tx = new Transaction(queries, now, options, log.changes());
       return [await task(tx), tx.changes()] as const;
     }, how);
     log.add(changes);
