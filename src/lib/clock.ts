@@ -6,16 +6,16 @@ export interface Clock {
   now(): number;
   /** Milliseconds since some moment, for intervals: no step of the wall clock moves it. */
   monotonic(): number;
-  /** Runs `task` once after `delayMs`; the answer cancels it. Never keeps the process alive. */
-  after(delayMs: number, task: () => void): () => void;
+  /** Runs `task` once after `delayMs`; the answer cancels it. Keeps the process alive only where a caller waits for it. */
+  after(delayMs: number, task: () => void, isAwaited?: boolean): () => void;
 }
 
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
-  after(delayMs, task) {
+  after(delayMs, task, isAwaited = false) {
     const timer = setTimeout(task, delayMs);
-    timer.unref();
+    if (!isAwaited) timer.unref();
     return () => clearTimeout(timer);
   },
 };

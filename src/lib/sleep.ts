@@ -1,9 +1,12 @@
-interface Timer {
-  after(delayMs: number, task: () => void, isAwaited?: boolean): () => void;
-}
+import type { Clock } from './clock.ts';
 
 /** Resolves after `delayMs`, or when `signal` aborts: whoever has to know which looks at the signal. */
-export function sleep(clock: Timer, delayMs: number, signal?: AbortSignal, isAwaited = false): Promise<void> {
+export function sleep(
+  clock: Pick<Clock, 'after'>,
+  delayMs: number,
+  signal?: AbortSignal,
+  isAwaited = false,
+): Promise<void> {
   if (signal?.aborted) return Promise.resolve();
   return new Promise((resolve) => {
     const end = (): void => {

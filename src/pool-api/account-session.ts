@@ -1,8 +1,8 @@
+import type { Clock } from '../lib/clock.ts';
 import { type Bearer, findBearer } from './bearer.ts';
 import { PoolError } from './errors.ts';
 import type { HeldSession, LeaseLoss } from './held-session.ts';
 import type { LeasedAccount, ReleaseAnswer, ReportAnswer, ReportItem } from './schema.ts';
-import type { Timing } from './timing.ts';
 import type { Report, ReportDetails } from './turn-report.ts';
 
 export interface CallOptions {
@@ -21,7 +21,7 @@ export interface TokenOptions extends CallOptions {
 
 /** The client's side of a session; not for programs. */
 export interface SessionHost {
-  readonly timing: Timing;
+  readonly timing: Clock;
   release(session: AccountSession, options: CallOptions): Promise<ReleaseAnswer>;
   dispose(session: AccountSession): Promise<void>;
   report(session: AccountSession, reports: readonly Report[], options: CallOptions): Promise<ReportAnswer>;

@@ -1,8 +1,8 @@
+import type { Clock } from '../lib/clock.ts';
 import { sleep } from '../lib/sleep.ts';
 import { isAway, PoolError } from './errors.ts';
 import type { HeldSession, LeaseLoss } from './held-session.ts';
 import type { LeasedAccount } from './schema.ts';
-import type { Timing } from './timing.ts';
 
 /** What to send to the provider, and on whose account. */
 export interface Bearer {
@@ -32,7 +32,7 @@ const lookAgainMs = 2_000;
  */
 export async function findBearer(
   session: HeldSession,
-  timing: Timing,
+  timing: Clock,
   demand: BearerDemand,
   onLost: (loss: LeaseLoss) => void,
 ): Promise<Bearer> {

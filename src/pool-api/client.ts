@@ -1,5 +1,6 @@
 /** The public client library of the account pool: `warp2api/pool-client`. */
 import { randomUUID } from 'node:crypto';
+import { systemClock } from '../lib/clock.ts';
 import { AccountSession, type CallOptions, releasedError, type SessionHost } from './account-session.ts';
 import { isAway, isPoolError, PoolError } from './errors.ts';
 import { type PoolNews, readNews } from './event-feed.ts';
@@ -17,7 +18,6 @@ import type {
   ReportItem,
   StatusAnswer,
 } from './schema.ts';
-import { systemTiming } from './timing.ts';
 import { complete, type Report, reportOn } from './turn-report.ts';
 
 export type { Outcome } from '../core/outcome.ts';
@@ -131,7 +131,7 @@ export class AccountPoolClient {
       retry: { retries: options.retries ?? 3, baseMs: options.retryDelayMs ?? 200, maxMs: 5_000 },
     });
     this.#reports = new ReportQueue({
-      timing: systemTiming,
+      timing: systemClock,
       send: (sessionId, items) => this.#sendQueued(sessionId, items),
       onDropped: (count) => {
         this.#dropped += count;
@@ -188,7 +188,7 @@ export class AccountPoolClient {
       });
     }
     const host: BlockHost = {
-      timing: systemTiming,
+      timing: systemClock,
       calls: this.#calls,
       follow: (handlers, signal) =>
         followEvents(this.#transport, { ...eventStream, isBackground: true }, handlers, signal),
@@ -234,7 +234,7 @@ export class AccountPoolClient {
     reports: readonly Report[],
     options: CallOptions = {},
   ): Promise<ReportAnswer> {
-    const now = systemTiming.now();
+    const now = systemClock.now();
     return this.#report(
       idOf(session),
       reports.map((report) => complete(report, now)),
@@ -331,17 +331,17 @@ export class AccountPoolClient {
     const held = new HeldSession({
       request,
       calls: this.#calls,
-      timing: systemTiming,
+      timing: systemClock,
       isRenewed: renew !== false,
       onLost: (loss) => session.tellLoss(loss),
     });
     const host: SessionHost = {
-      timing: systemTiming,
+      timing: systemClock,
       release: (released, options) => this.release(released, options),
       dispose: async (released) => void (await this.release(released).catch(ignoreAway)),
       report: (reported, reports, options) => this.report(reported, reports, options),
       queueReport: ({ sessionId }, account, outcome, details) =>
-        this.#queue(sessionId, reportOn(account, outcome, details, systemTiming.now())),
+        this.#queue(sessionId, reportOn(account, outcome, details, systemClock.now())),
     };
     const session = new AccountSession(held, host);
     return { held, session };

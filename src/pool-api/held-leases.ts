@@ -1,4 +1,5 @@
 import { BackgroundTasks } from '../lib/background-tasks.ts';
+import type { Clock } from '../lib/clock.ts';
 import { PoolError } from './errors.ts';
 import {
   type AccountDemand,
@@ -13,11 +14,10 @@ import {
 import { HeldSession } from './held-session.ts';
 import type { PoolCalls } from './pool-calls.ts';
 import type { AllocateRequest, LeasedAccount, PoolEvent, ReportAnswer } from './schema.ts';
-import type { Timing } from './timing.ts';
 
 export interface LeaseRules {
   readonly calls: Pick<PoolCalls, 'allocate' | 'release'>;
-  readonly timing: Timing;
+  readonly timing: Clock;
   /** What each account is borrowed with. */
   readonly request: Pick<AllocateRequest, 'exclusive' | 'slots' | 'ttl_seconds' | 'provider' | 'model'>;
   /**
@@ -56,7 +56,7 @@ const doubtfulJumpMs = 5_000;
 /** The leases that are held for turns, and every call to the pool about them. */
 export class HeldLeases {
   readonly #rules: LeaseRules;
-  readonly #timing: Timing;
+  readonly #timing: Clock;
   readonly #listener: RoomListener;
   readonly #leases = new Set<Lease>();
   /** Awaited when it closes. */

@@ -1,10 +1,10 @@
 import { withJitter } from '../lib/backoff.ts';
+import type { Clock } from '../lib/clock.ts';
 import { isAway, isPoolError, PoolError } from './errors.ts';
 import type { PoolCalls } from './pool-calls.ts';
 import { PoolClock } from './pool-clock.ts';
 import { retryDelayMs } from './retry.ts';
 import type { AllocateAnswer, AllocateRequest, LeasedAccount, ReportAnswer } from './schema.ts';
-import type { Timing } from './timing.ts';
 
 /** Leases that ended without having been given back. */
 export interface LeaseLoss {
@@ -21,7 +21,7 @@ export interface LeaseLoss {
 export interface HeldSessionOptions {
   readonly request: AllocateRequest & { readonly session_id: string };
   readonly calls: Pick<PoolCalls, 'allocate' | 'release'>;
-  readonly timing: Timing;
+  readonly timing: Clock;
   /** Renewed in the background while accounts are held. */
   readonly isRenewed: boolean;
   /** Renewed at least so often, in milliseconds, whatever the ttl. */

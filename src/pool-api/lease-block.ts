@@ -1,10 +1,10 @@
+import type { Clock } from '../lib/clock.ts';
 import { isAway, PoolError } from './errors.ts';
 import type { EventHandlers } from './event-stream.ts';
 import type { TurnLease } from './held-lease.ts';
 import { LeaseEngine } from './lease-engine.ts';
 import type { PoolCalls } from './pool-calls.ts';
 import type { LeasedAccount, ReportAnswer, ReportItem } from './schema.ts';
-import type { Timing } from './timing.ts';
 import { type ReportDetails, reportOn } from './turn-report.ts';
 
 export interface BlockOptions {
@@ -42,7 +42,7 @@ export interface TakeOptions {
 
 /** The client's side of a block; not for programs. */
 export interface BlockHost {
-  readonly timing: Timing;
+  readonly timing: Clock;
   readonly calls: Pick<PoolCalls, 'allocate' | 'release'>;
   follow(handlers: EventHandlers, signal: AbortSignal): Promise<void>;
   queueReport(sessionId: string, item: ReportItem): void;

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
+import type { Clock } from '../lib/clock.ts';
 import { PoolError } from './errors.ts';
 import { leased } from './pool.fake.ts';
 import type { PoolCalls } from './pool-calls.ts';
 import type { AllocateAnswer, AllocateRequest, LeasedAccount } from './schema.ts';
-import type { Timing } from './timing.ts';
 
 interface MemoryAccount {
   readonly id: string;
@@ -24,7 +24,7 @@ export interface MemoryPool extends Pick<PoolCalls, 'allocate' | 'release'> {
   endLease(accountId: string): void;
 }
 
-export function createMemoryPool(timing: Timing, ids: readonly string[]): MemoryPool {
+export function createMemoryPool(timing: Clock, ids: readonly string[]): MemoryPool {
   const sessions = new Map<string, Map<string, { fence: number; slots: number; exclusive: boolean }>>();
   const accounts = new Map<string, MemoryAccount>();
   for (const id of ids) {

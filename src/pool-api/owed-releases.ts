@@ -1,6 +1,6 @@
+import type { Clock } from '../lib/clock.ts';
 import { isAway } from './errors.ts';
 import { retryDelayMs } from './retry.ts';
-import type { Timing } from './timing.ts';
 
 export interface OwedReleases {
   /** This session has to go back, now or when the pool is there again. */
@@ -16,7 +16,7 @@ const longestRetryMs = 5_000;
 
 /** Sessions that could not be given back, or may exist at the pool for nobody: tried until the pool has answered. */
 export function createOwedReleases(
-  timing: Timing,
+  timing: Clock,
   release: (sessionId: string) => Promise<unknown>,
 ): OwedReleases {
   const owed = new Set<string>();

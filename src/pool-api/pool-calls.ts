@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { type Clock, systemClock } from '../lib/clock.ts';
 import { isAway, PoolError } from './errors.ts';
 import type { Transport } from './http-transport.ts';
 import { createOwedReleases } from './owed-releases.ts';
@@ -16,7 +17,6 @@ import {
   type StatusAnswer,
   statusAnswer,
 } from './schema.ts';
-import { systemTiming, type Timing } from './timing.ts';
 
 /** The pool takes `wait_ms` to find a place; this much more for the way there and back. */
 const allocateGraceMs = 10_000;
@@ -25,7 +25,7 @@ export interface PoolCallOptions {
   /** For calls that do not wait at the pool. */
   readonly timeoutMs: number;
   readonly retry: RetryPolicy;
-  readonly timing?: Timing;
+  readonly timing?: Clock;
 }
 
 /** The borrower's calls over HTTP, each made so that it can be repeated without doing anything twice. */
@@ -43,7 +43,7 @@ export interface PoolCalls {
 }
 
 export function createPoolCalls(transport: Transport, options: PoolCallOptions): PoolCalls {
-  const { timeoutMs, retry, timing = systemTiming } = options;
+  const { timeoutMs, retry, timing = systemClock } = options;
   const owed = createOwedReleases(timing, (sessionId) => release({ session_id: sessionId }));
 
   function release(request: ReleaseRequest, signal?: AbortSignal): Promise<ReleaseAnswer> {

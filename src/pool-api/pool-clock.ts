@@ -1,14 +1,14 @@
-import type { Timing } from './timing.ts';
+import type { Clock } from '../lib/clock.ts';
 
 /**
  * The pool's clock, by the timestamp of its last answer. Times in the pool's answers are compared with it, because this
  * machine's clock may differ, and may be changed.
  */
 export class PoolClock {
-  readonly #timing: Pick<Timing, 'now' | 'monotonic'>;
+  readonly #timing: Pick<Clock, 'now' | 'monotonic'>;
   #aheadMs: number | undefined;
 
-  constructor(timing: Pick<Timing, 'now' | 'monotonic'>) {
+  constructor(timing: Pick<Clock, 'now' | 'monotonic'>) {
     this.#timing = timing;
   }
 

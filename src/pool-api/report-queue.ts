@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
+import type { Clock } from '../lib/clock.ts';
 import type { ReportAnswer, ReportItem } from './schema.ts';
-import type { Timing } from './timing.ts';
 
 export type ReportResult = ReportAnswer['results'][number];
 
 export interface ReportQueueOptions {
-  readonly timing: Timing;
+  readonly timing: Clock;
   /** Sends reports of one session; undefined when the pool is away: they are kept then. Never throws. */
   send(sessionId: string, items: readonly ReportItem[]): Promise<readonly ReportResult[] | undefined>;
   onDropped(count: number): void;

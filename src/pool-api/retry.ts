@@ -1,7 +1,7 @@
 import { backoffMs, withJitter } from '../lib/backoff.ts';
+import { systemClock } from '../lib/clock.ts';
 import { sleep } from '../lib/sleep.ts';
 import { PoolError } from './errors.ts';
-import { systemTiming } from './timing.ts';
 
 export interface RetryPolicy {
   /** Further tries after the first. */
@@ -59,7 +59,7 @@ export async function pause(
   signal: AbortSignal | undefined,
   isBackground = false,
 ): Promise<void> {
-  await sleep(systemTiming, delayMs, signal, !isBackground);
+  await sleep(systemClock, delayMs, signal, !isBackground);
   signal?.throwIfAborted();
 }
 
