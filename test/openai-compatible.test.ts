@@ -429,11 +429,17 @@ describe('a Responses client', () => {
       input_tokens_details: { cached_tokens: 16 },
       output_tokens: 7,
     });
-    const format = { type: 'json_schema' as const, name: 'place', schema: { type: 'object' }, strict: true };
+    const closed = {
+      type: 'object',
+      properties: { city: { type: 'string' } },
+      required: ['city'],
+      additionalProperties: false,
+    };
+    const format = { type: 'json_schema' as const, name: 'place', schema: closed, strict: true };
     await client.responses.create({ model: 'chat-text', input: 'Hi', text: { format } });
     expect(JSON.parse(setup.vendor.turns[1]?.text ?? '').response_format).toEqual({
       type: 'json_schema',
-      json_schema: { name: 'place', schema: { type: 'object' }, strict: true },
+      json_schema: { name: 'answer', schema: closed, strict: true },
     });
     const tools = weatherTools.map(({ function: one }) => ({
       type: 'function' as const,

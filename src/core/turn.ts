@@ -60,10 +60,6 @@ export type ResponseFormat =
       readonly type: 'json-schema';
       readonly schema: Readonly<Record<string, unknown>>;
       readonly param: string;
-      /** What the client calls it. */
-      readonly name?: string;
-      /** The client wants the schema followed to the letter; absent: it did not say. */
-      readonly isStrict?: boolean;
     };
 
 /** A function the client offers. `parameters` is a JSON schema object. */

@@ -81,7 +81,7 @@ export function judge(accounts: Readiness, served: readonly string[] | undefined
     };
   }
   const present = others.map(([provider, own]) => `${totalOf(own)} of ${provider}`).join(', ');
-  const reason = `The gateway sends turns to ${served.join(' and ')} only, and the pool has no account of ${served.length > 1 ? 'these' : 'it'} (but ${present}, for programs that borrow): add one with ${howToAdd('warp')}.`;
+  const reason = `The gateway sends turns to ${listed(served)} only, and the pool has no account of ${served.length > 1 ? 'these' : 'it'} (but ${present}, for programs that borrow): add one with ${howToAdd('warp')}.`;
   return { isReady: false, reason, isPassing: false };
 }
 
@@ -109,6 +109,11 @@ export function hindranceSentence(counts: Readonly<Record<string, number>>): str
     .map(([word, count]) => `${count} ${word.replaceAll('_', ' ')}`);
   const all = [...known, ...rest].join(', ');
   return `No account can answer: ${all}. "warp2api account list" shows each with its reason.`;
+}
+
+function listed(names: readonly string[]): string {
+  const others = names.length - 2;
+  return others > 1 ? `${names.slice(0, 2).join(', ')} and ${others} other providers` : names.join(' and ');
 }
 
 function sumOf(accounts: Readiness, served: readonly string[] | undefined): Record<string, number> {

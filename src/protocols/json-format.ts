@@ -6,10 +6,7 @@ import { quoted, refused } from './refused.ts';
  * `param` is the path of the form in the request. Throws AppError `invalid_request`.
  */
 export function jsonFormat(
-  given:
-    | { readonly type: string; readonly schema?: unknown; readonly name?: unknown; readonly strict?: unknown }
-    | null
-    | undefined,
+  given: { readonly type: string; readonly schema?: unknown } | null | undefined,
   param: string,
 ): ResponseFormat {
   switch (given?.type ?? 'text') {
@@ -22,13 +19,7 @@ export function jsonFormat(
       if (typeof schema !== 'object' || schema === null || Array.isArray(schema)) {
         throw refused(`${param}.schema`, 'must be a JSON schema, as an object');
       }
-      return {
-        type: 'json-schema',
-        schema: schema as Readonly<Record<string, unknown>>,
-        param,
-        ...(typeof given?.name === 'string' ? { name: given.name } : {}),
-        ...(typeof given?.strict === 'boolean' ? { isStrict: given.strict } : {}),
-      };
+      return { type: 'json-schema', schema: schema as Readonly<Record<string, unknown>>, param };
     }
     default:
       throw refused(

@@ -1,5 +1,6 @@
 import type { ImagePart, Message, ResponseFormat, ToolChoice, TurnRequest } from '../../core/turn.ts';
 import type { ChatVariant } from './outbound.ts';
+import { isStrictSchema } from './strict-schema.ts';
 
 /** The JSON body of one streamed turn. */
 export function encodeRequest(
@@ -55,7 +56,11 @@ function encodeFormat(format: ResponseFormat) {
     case 'json-schema':
       return {
         type: 'json_schema',
-        json_schema: { name: format.name ?? 'answer', schema: format.schema, strict: format.isStrict },
+        json_schema: {
+          name: 'answer',
+          schema: format.schema,
+          ...(isStrictSchema(format.schema) && { strict: true }),
+        },
       };
   }
 }

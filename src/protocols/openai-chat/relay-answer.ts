@@ -83,7 +83,10 @@ export function createStreamRelay({ hidesUsage }: { readonly hidesUsage: boolean
     },
     end() {
       if (isOver) return [];
-      const last = open.trim() === '' ? [] : read(`${open}\n\n`);
+      // The last event may lack its blank line, but not its end.
+      const data = dataOf(open);
+      const isWhole = data === '[DONE]' || parseJsonObject(data) !== undefined;
+      const last = isWhole ? read(`${open}\n\n`) : [];
       if (isOver) return last;
       // Complete by its own word, although the end mark is missing.
       if (reason !== undefined) return [...last, ...finished([], '')];

@@ -1,0 +1,89 @@
+import { describe, expect, it } from 'vitest';
+import type { TurnEvent } from '../../core/turn.ts';
+import { createStreamRelay, createWholeRelay } from './relay-answer.ts';
+
+const chunk = (delta: object, more: object = {}) =>
+  `data: ${JSON.stringify({ choices: [{ index: 0, delta, finish_reason: null, ...more }], usage: null })}\n\n`;
+const role = chunk({ role: 'assistant', content: '' });
+const usage = 'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}\n\n';
+const done = 'data: [DONE]\n\n';
+const finish = chunk({}, { finish_reason: 'stop' });
+
+function relay(text: string, hidesUsage: boolean, pieceBytes = text.length * 4): TurnEvent[][] {
+  const decoder = createStreamRelay({ hidesUsage });
+  const bytes = Buffer.from(text);
+  const batches: TurnEvent[][] = [];
+  for (let at = 0; at < bytes.length; at += pieceBytes) {
+    batches.push([...decoder.push(bytes.subarray(at, at + pieceBytes))]);
+  }
+  batches.push([...decoder.end()]);
+  return batches.filter((batch) => batch.length > 0);
+}
+
+const textOf = (batches: TurnEvent[][]) =>
+  batches
+    .flat()
+    .map((event) => (event.type === 'relayed' ? event.text : ''))
+    .join('');
+
+describe('a relayed stream', () => {
+  const whole = `: hello\n\n${role}${chunk({ content: 'Grüße "finish_reason":"x"' })}${chunk({ content: ' 🎈' })}${finish}${usage}${done}`;
+
+  it.each([1, 2, 3, 7, 64, 100_000])('comes out as it went in, in pieces of %i bytes', (pieceBytes) => {
+    const batches = relay(whole, false, pieceBytes);
+    expect(textOf(batches)).toBe(whole);
+    const events = batches.flat();
+    expect(events.filter(({ type }) => type === 'usage')).toEqual([
+      { type: 'usage', usage: { inputTokens: 3, outputTokens: 2 } },
+    ]);
+    expect(events.at(-1)).toEqual({ type: 'finish', reason: 'stop' });
+    expect(events.filter(({ type }) => type === 'finish' || type === 'error')).toHaveLength(1);
+  });
+
+  it('keeps back the usage that only the gateway asked for', () => {
+    expect(textOf(relay(whole, true, 5))).toBe(whole.replace(usage, ''));
+  });
+
+  it('passes nothing on before the first content', () => {
+    const decoder = createStreamRelay({ hidesUsage: false });
+    expect(decoder.push(Buffer.from(`: wait\n\n${role}`))).toEqual([]);
+    const first = chunk({ tool_calls: [{ index: 0, id: 'c', function: { name: 'f', arguments: '' } }] });
+    expect(decoder.push(Buffer.from(first))).toEqual([
+      { type: 'relayed', text: `: wait\n\n${role}${first}` },
+    ]);
+  });
+
+  it('ends with an error where the upstream says so, or leaves off; half an event is not passed on', () => {
+    const said = chunk({ content: 'Half' });
+    const late = relay(`${role}${said}data: {"error":{"message":"no","code":429}}\n\n`, false, 1);
+    expect(textOf(late)).toBe(role + said);
+    expect(late.flat().at(-1)).toMatchObject({ type: 'error', error: { code: 'upstream_rate_limited' } });
+    const cut = relay(`${role}${said}data: {"choi`, false, 1);
+    expect(textOf(cut)).toBe(role + said);
+    expect(cut.flat().at(-1)).toMatchObject({ type: 'error', error: { code: 'upstream_protocol' } });
+    const first = relay('data: {"error":{"message":"Overloaded","type":"server_error"}}\n\n', false).flat();
+    expect(first).toMatchObject([{ type: 'error', error: { code: 'upstream_unavailable' } }]);
+  });
+
+  it('is whole by its finish reason, without the end mark', () => {
+    const batches = relay(role + chunk({ content: 'x' }) + finish, false);
+    expect(batches.flat().at(-1)).toEqual({ type: 'finish', reason: 'stop' });
+  });
+
+  it('passes over a chunk that is no JSON', () => {
+    const text = `${role}data: {oops\n\n${chunk({ content: 'x' })}data: "usage":{ nor this\n\n${finish}${done}`;
+    expect(textOf(relay(text, false))).toBe(text);
+  });
+});
+
+it('a relayed whole answer that is none, or an error, is no answer', () => {
+  const of = (text: string) => {
+    const decoder = createWholeRelay();
+    return [...decoder.push(Buffer.from(text)), ...decoder.end()];
+  };
+  expect(of('{"error":{"message":"no","type":"insufficient_quota"}}')).toMatchObject([
+    { error: { code: 'upstream_quota_exhausted' } },
+  ]);
+  expect(of('{"id":')).toMatchObject([{ error: { code: 'upstream_protocol' } }]);
+  expect(of('{"choices":[{"finish_reason":"length"}]}').at(-1)).toEqual({ type: 'finish', reason: 'length' });
+});

@@ -1,0 +1,35 @@
+import fc from 'fast-check';
+import { expect, it } from 'vitest';
+import { relayRequest } from './relay-request.ts';
+
+it.each([
+  ['{"model":"a"}', '{"model":"m","stream_options":{"include_usage":true}}'],
+  ['{"model":"a","stream_options":null}', '{"model":"m","stream_options":{"include_usage":true}}'],
+  [
+    ' { "x" : {"model":"in","stream_options":1} , "mo\\u0064el" : "a\\"}" }\n',
+    ' { "x" : {"model":"in","stream_options":1} , "mo\\u0064el" : "m" ,"stream_options":{"include_usage":true}}\n',
+  ],
+  ['{"model":"a","stream_options":{"n":1.0}}', '{"model":"m","stream_options":{"n":1,"include_usage":true}}'],
+])('%s asks for usage', (body, sent) => {
+  expect(relayRequest(body, 'm', true)).toBe(sent);
+});
+
+it('changes nothing but the model, whatever else the body holds and however it is spaced', () => {
+  const member = fc.tuple(
+    fc.string().filter((name) => name !== 'model' && name !== '__proto__'),
+    fc.jsonValue(),
+  );
+  fc.assert(
+    fc.property(
+      fc.array(member),
+      fc.array(member),
+      fc.integer({ min: 0, max: 3 }),
+      (before, after, spaces) => {
+        const members = [...before, ['model', 'asked'] as const, ...after];
+        const body = JSON.stringify(Object.fromEntries(members), null, spaces);
+        const sent = relayRequest(body, 'up"stream', false);
+        expect(sent).toBe(JSON.stringify({ ...JSON.parse(body), model: 'up"stream' }, null, spaces));
+      },
+    ),
+  );
+});
