@@ -1,15 +1,42 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import {
+  type Ability,
+  type Capabilities,
+  emulatedAbilities,
+  tuningAbilities,
+} from '../src/core/capabilities.ts';
 import { messagesBlocks } from '../src/protocols/anthropic-messages/blocks.ts';
 import { messagesFields } from '../src/protocols/anthropic-messages/fields.ts';
 import { fieldRows } from '../src/protocols/field-table.ts';
 import { chatFields } from '../src/protocols/openai-chat/fields.ts';
+import { chatCapabilities } from '../src/protocols/openai-chat/outbound.ts';
 import { chatParts } from '../src/protocols/openai-chat/parts.ts';
 import { responsesFields } from '../src/protocols/openai-responses/fields.ts';
 import { responsesItems } from '../src/protocols/openai-responses/items.ts';
 import { chatTools, messagesTools, responsesTools, toolRows } from '../src/protocols/tool-table.ts';
+import { createWarpOutbound } from '../src/protocols/warp/outbound.ts';
 import { envExample, settingsTable } from '../src/settings.ts';
 import { poolErrorTable } from './pool-errors.ts';
+
+/** What an upstream does with each wish of a request. */
+function abilityTable(): string {
+  const upstreams: [name: string, native: Capabilities][] = [
+    ['Warp, Oz', createWarpOutbound().capabilities],
+    ['Chat Completions, translated', chatCapabilities],
+  ];
+  const row = (ability: Ability, otherwise: string): string => {
+    const cells = upstreams.map(([, native]) => (native.has(ability) ? 'native' : otherwise));
+    return `| ${[`\`${ability}\``, ...cells, 'native'].join(' | ')} |`;
+  };
+  return [
+    `| wish | ${[...upstreams.map(([name]) => name), 'Chat Completions, relayed'].join(' | ')} |`,
+    `| --- | ${[...upstreams, 'relayed'].map(() => '---').join(' | ')} |`,
+    ...emulatedAbilities.map((ability) => row(ability, 'emulated')),
+    ...tuningAbilities.map((ability) => row(ability, 'ignored')),
+    '| `logprobs`, `logit_bias`, audio and all that no dialect shares | refused | refused | native |',
+  ].join('\n');
+}
 
 const root = resolve(import.meta.dirname, '..');
 
@@ -25,6 +52,7 @@ export function generatedDocs(): readonly { readonly path: string; readonly text
     {
       path: fieldDocs,
       text: withBlocks(fieldDocs, {
+        abilities: abilityTable(),
         chat: fieldRows(chatFields),
         'chat messages': fieldRows(chatParts),
         'chat tools': toolRows(chatTools),

@@ -1,13 +1,15 @@
 import type { TuningName, TurnRequest } from './turn.ts';
 
 /** What an answer is held to by the gateway where the upstream does not do it. */
-export type EmulatedAbility =
-  | 'maxTokens'
-  | 'stop'
-  | 'jsonObject'
-  | 'jsonSchema'
-  | 'toolChoice'
-  | 'parallelToolCalls';
+export const emulatedAbilities = [
+  'maxTokens',
+  'stop',
+  'jsonObject',
+  'jsonSchema',
+  'toolChoice',
+  'parallelToolCalls',
+] as const;
+export type EmulatedAbility = (typeof emulatedAbilities)[number];
 
 /** Something a request asks for beyond a plain answer. */
 export type Ability = EmulatedAbility | TuningName;
@@ -15,7 +17,8 @@ export type Ability = EmulatedAbility | TuningName;
 /** What an upstream does by itself; a provider may narrow what its protocol can carry. */
 export type Capabilities = ReadonlySet<Ability>;
 
-const tuning: readonly TuningName[] = [
+/** What has no effect, and does no harm, where the upstream has no such setting. */
+export const tuningAbilities: readonly TuningName[] = [
   'temperature',
   'topP',
   'seed',
@@ -50,7 +53,7 @@ export function handlingOf(
 ): Handling {
   return {
     emulated: new Set(emulatedIn(request).filter((ability) => !native.has(ability))),
-    ignored: tuning.filter((name) => asksFor(request, name) && !native.has(name)),
+    ignored: tuningAbilities.filter((name) => asksFor(request, name) && !native.has(name)),
   };
 }
 

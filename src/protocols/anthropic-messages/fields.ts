@@ -39,8 +39,8 @@ export const messagesFields = {
   },
   'output_config.task_budget': { fate: 'ignored', says: 'no upstream has such a setting' },
   output_format: { fate: 'honoured', says: 'the former name of `output_config.format`' },
-  temperature: { fate: 'passed on', says: 'Warp has no such setting', neutral: [1] },
-  top_p: { fate: 'passed on', says: 'Warp has no such setting', neutral: [1] },
+  temperature: { fate: 'passed on', says: 'Warp and Oz have no such setting', neutral: [1] },
+  top_p: { fate: 'passed on', says: 'Warp and Oz have no such setting', neutral: [1] },
   top_k: { fate: 'ignored', says: 'no upstream has such a setting' },
   context_management: {
     fate: 'ignored',
