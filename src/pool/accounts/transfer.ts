@@ -3,10 +3,11 @@ import { type ImportLine, parseImport } from '../../pool-api/import-format.ts';
 import { exportRequest, type ImportAnswer, importRequest } from '../../pool-api/schema.ts';
 import { openExport, sealExport } from '../../pool-api/sealed-export.ts';
 import { settingsOf } from '../base/account-settings.ts';
+import { pagesOfAccounts } from '../base/all-accounts.ts';
 import type { Basics } from '../base/basics.ts';
 import type { Caller } from '../base/caller.ts';
 import { parse } from '../base/parse.ts';
-import type { StoredAccount } from '../store/store.ts';
+import type { AccountFilter, StoredAccount } from '../store/store.ts';
 import { type Adding, credentialIn } from './adding.ts';
 import { importAccount } from './import-account.ts';
 
@@ -74,19 +75,13 @@ export async function exportAccounts(
   // Before the first credential leaves.
   const audit = { actor: caller.keyId, action: 'accounts-exported', accountId: null, detail: { filter } };
   await store.note(clock.now(), audit);
-  const pages = async function* (): AsyncGenerator<string> {
-    let after: number | null = 0;
-    while (after !== null) {
-      const page: Awaited<ReturnType<typeof store.accounts>> = await store.accounts(clock.now(), {
-        ...chosen,
-        limit: pageSize,
-        after,
-      });
-      if (page.accounts.length > 0) yield page.accounts.map((account) => lineOf(basics, account)).join('');
-      after = page.nextAfter;
-    }
-  };
-  return sealExport(pages(), passphrase);
+  return sealExport(linesOf(basics, { ...chosen, limit: pageSize }), passphrase);
+}
+
+async function* linesOf(basics: Basics, filter: AccountFilter): AsyncGenerator<string> {
+  for await (const page of pagesOfAccounts(basics, filter)) {
+    if (page.length > 0) yield page.map((account) => lineOf(basics, account)).join('');
+  }
 }
 
 /** An account as a line of the import format. What its owner had disabled comes into standby, so that it stays unused. */

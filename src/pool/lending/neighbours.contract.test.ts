@@ -75,7 +75,7 @@ describe('two pools on one PostgreSQL database', () => {
     const held = await one.allocate(admin, {});
     const startedAt = performance.now();
     const waiting = other.allocate(admin, { wait_ms: 9000 });
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    await vi.waitFor(async () => expect(await other.metrics()).toContain('warp2api_pool_waiting 1\n'));
     await one.release(admin, { session_id: held.answer.session_id });
     expect((await waiting).answer.accounts).toHaveLength(1);
     expect(performance.now() - startedAt).toBeLessThan(2000);

@@ -5,7 +5,7 @@ import { importAccount } from '../accounts/import-account.ts';
 import { settingsOf } from '../base/account-settings.ts';
 import type { PoolOptions } from '../create-pool.ts';
 import { openMemoryStore } from '../store/open-store.ts';
-import { startTestPool, type TestPool, testAccount } from '../testing.ts';
+import { settled, startTestPool, type TestPool, testAccount } from '../testing.ts';
 import type { Batch } from './batch.ts';
 import { reserve } from './reservation.ts';
 import { type Source, SourceError } from './source.ts';
@@ -57,9 +57,6 @@ async function addStandby({ pool }: TestPool, count: number): Promise<string[]> 
   return ids;
 }
 
-/** Lets what runs in the background run. */
-const settle = () => new Promise<void>((resolve) => setTimeout(resolve, 5));
-
 describe('replenishing', () => {
   it('fills up to the minimum from the sources in order, the accounts in standby first', async () => {
     const { make, seen } = keySource(manyKeys(10));
@@ -85,20 +82,20 @@ describe('replenishing', () => {
     await vi.waitFor(async () => expect((await pool.list({})).total).toBe(3));
     const { calls } = seen;
     for (let round = 0; round < 5; round += 1) {
-      await settle();
+      await settled();
       clock.advance(5000);
     }
     expect(seen.calls).toBe(calls);
     const [first] = (await pool.list({})).accounts;
     await pool.change(owner, first?.id ?? '', { enabled: false });
-    await settle();
+    await settled();
     clock.advance(5000);
     await vi.waitFor(async () => expect((await pool.status()).pool_stats.available).toBe(3));
     await pool.close();
   });
 
   it('brings in no more accounts at a time than it may', async () => {
-    const { make, seen } = keySource(manyKeys(20), {}, settle);
+    const { make, seen } = keySource(manyKeys(20), {}, settled);
     const { pool } = await startTestPool({ minPoolSize: 0, provisionConcurrency: 3 }, { sources: make });
     const answers = await Promise.all([
       pool.replenish(owner, { count: 6 }),
@@ -197,7 +194,7 @@ describe('a source that fails', () => {
     store.close = async () => {};
     let parts = await startTestPool({ minPoolSize: 1 }, { sources: make, store });
     await vi.waitFor(() => expect(seen.calls).toBe(1));
-    await settle();
+    await settled();
     const state = async () => (await parts.pool.status()).sources[1];
     expect(await state()).toMatchObject({
       name: 'keys',
@@ -210,14 +207,14 @@ describe('a source that fails', () => {
     await parts.pool.close();
 
     parts = await startTestPool({ minPoolSize: 1 }, { sources: make, store, clock: parts.clock });
-    await settle();
+    await settled();
     expect(seen.calls).toBe(1);
     const waits: number[] = [];
     for (let failures = 2; failures < 10; failures += 1) {
       const before = parts.clock.now();
       while (seen.calls < failures) {
         parts.clock.advance(minute / 2);
-        await settle();
+        await settled();
       }
       waits.push((parts.clock.now() - before) / minute);
     }
@@ -228,7 +225,7 @@ describe('a source that fails', () => {
     }
     seen.failure = null;
     parts.clock.advance(60 * minute);
-    await settle();
+    await settled();
     await parts.pool.replenish(owner, { count: 1 });
     expect(await state()).toMatchObject({ state: 'empty', retry_at: null });
     await parts.pool.close();

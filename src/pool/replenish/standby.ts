@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Adding } from '../accounts/adding.ts';
 import type { Admission } from '../accounts/import-account.ts';
 import { admissionOf } from '../accounts/import-account.ts';
+import { pagesOfAccounts } from '../base/all-accounts.ts';
 import type { Basics } from '../base/basics.ts';
 import { compareAndSet } from '../base/compare-and-set.ts';
 import { nextProof } from '../standing/account-state.ts';
@@ -69,20 +70,14 @@ export function createStandbySource({ store, clock }: Basics, adding: Adding): S
     type: 'standby',
     restsWhenEmpty: false,
     async fetch(batch) {
-      let after: number | null = 0;
-      while (after !== null && batch.wanted > 0 && !batch.signal.aborted) {
-        const page: Awaited<ReturnType<typeof store.accounts>> = await store.accounts(clock.now(), {
-          state: 'standby',
-          limit: pageSize,
-          after,
-        });
-        const ready = page.accounts.filter((account) => mayBeTried(account, clock.now()));
+      for await (const page of pagesOfAccounts({ store, clock }, { state: 'standby', limit: pageSize })) {
+        if (batch.wanted === 0 || batch.signal.aborted) return;
+        const ready = page.filter((account) => mayBeTried(account, clock.now()));
         await Promise.all(
           ready.map((account) =>
             batch.admit(`standby account ${account.id}`, () => activate(account.id, batch.actor)),
           ),
         );
-        after = page.nextAfter;
       }
     },
   };

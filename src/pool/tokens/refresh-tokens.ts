@@ -1,5 +1,6 @@
 import { PoolError } from '../../pool-api/errors.ts';
 import { type RefreshTokensAnswer, refreshTokensRequest } from '../../pool-api/schema.ts';
+import { pagesOfAccounts } from '../base/all-accounts.ts';
 import type { Basics } from '../base/basics.ts';
 import type { Caller } from '../base/caller.ts';
 import { parse } from '../base/parse.ts';
@@ -21,10 +22,11 @@ export async function refreshTokens(
   if (force && caller.role !== 'admin') {
     throw new PoolError('forbidden', '"force" needs the admin key.', { param: 'force' });
   }
-  const accounts =
-    id === undefined
-      ? await allAccounts(basics, email)
-      : [await store.account(clock.now(), id)].filter((one) => one !== null);
+  const accounts: StoredAccount[] = [];
+  if (id === undefined) {
+    const filter = { limit: pageSize, ...(email === undefined ? {} : { email }) };
+    for await (const page of pagesOfAccounts(basics, filter)) accounts.push(...page);
+  } else accounts.push(...[await store.account(clock.now(), id)].filter((one) => one !== null));
   const chosen = accounts.filter(
     (one) => email === undefined || one.email?.toLowerCase() === email.toLowerCase(),
   );
@@ -58,16 +60,4 @@ export async function refreshTokens(
   const count = (result: string): number => results.filter((one) => one.result === result).length;
   const counts = { refreshed: count('refreshed'), skipped: count('skipped'), failed: count('failed') };
   return { success: true, ...counts, results };
-}
-
-async function allAccounts({ store, clock }: Basics, email: string | undefined): Promise<StoredAccount[]> {
-  const found: StoredAccount[] = [];
-  let after: number | null = 0;
-  while (after !== null) {
-    const filter = { limit: pageSize, after, ...(email === undefined ? {} : { email }) };
-    const page: Awaited<ReturnType<typeof store.accounts>> = await store.accounts(clock.now(), filter);
-    found.push(...page.accounts);
-    after = page.nextAfter;
-  }
-  return found;
 }
