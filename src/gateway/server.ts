@@ -176,20 +176,17 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     // They are closed below, after their turns.
     preClose: (done) => done(),
   });
-  // The WebSocket's route has to come after the plugin that knows of such.
-  app.register(async (scope) =>
-    serveApi(scope, gatewayApi, {
-      routes: turns.routes,
-      responses: options.responses,
-      sockets,
-      background,
-      answerTurn,
-      follow,
-      health: () => healthOf({ ...options, disks }),
-      metrics: metrics.text,
-      poolAddress: (address) => options.poolAddress?.(address),
-    }),
-  );
+  serveApi(app, gatewayApi, {
+    routes: turns.routes,
+    responses: options.responses,
+    sockets,
+    background,
+    answerTurn,
+    follow,
+    health: () => healthOf({ ...options, disks }),
+    metrics: metrics.text,
+    poolAddress: (address) => options.poolAddress?.(address),
+  });
 
   async function answerTurn<Options extends { readonly includeUsage: boolean }>(
     inbound: Inbound<Options>,

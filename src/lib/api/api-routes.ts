@@ -32,30 +32,40 @@ export interface Api<Service> extends ApiDescription {
   readonly routes: readonly Route<Service>[];
 }
 
-/** Registers every route of an interface. */
+/**
+ * Registers every route of an interface. Those for WebSockets come after the plugin that knows of such, all others before
+ * it: of a route it sees, it takes every upgrade.
+ */
 export function serveApi<Service>(app: FastifyInstance, api: Api<Service>, service: Service): void {
-  for (const route of api.routes) {
-    const { method, path, access, bodyLimit, takesBody, isFrontPage, answers, socket } = route;
-    const url = route.url ?? path.replace(/\{(\w+)\}/g, ':$1');
-    const status = Number(Object.keys(answers)[0]);
-    app.route<RouteParams>({
-      method,
-      url,
-      config: {
-        access,
-        ...(takesBody === undefined ? {} : { takesBody }),
-        ...(isFrontPage === undefined ? {} : { isFrontPage }),
+  for (const route of api.routes) if (!route.socket) serveRoute(app, route, service);
+  const withSocket = api.routes.filter(({ socket }) => socket);
+  if (withSocket.length === 0) return;
+  app.register(async (scope) => {
+    for (const route of withSocket) serveRoute(scope, route, service);
+  });
+}
+
+function serveRoute<Service>(app: FastifyInstance, route: Route<Service>, service: Service): void {
+  const { method, path, access, bodyLimit, takesBody, isFrontPage, answers, socket } = route;
+  const url = route.url ?? path.replace(/\{(\w+)\}/g, ':$1');
+  const status = Number(Object.keys(answers)[0]);
+  app.route<RouteParams>({
+    method,
+    url,
+    config: {
+      access,
+      ...(takesBody === undefined ? {} : { takesBody }),
+      ...(isFrontPage === undefined ? {} : { isFrontPage }),
+    },
+    ...(bodyLimit === undefined ? {} : { bodyLimit }),
+    ...(socket && {
+      onRequest: async (request) => {
+        if (request.ws) socket.check(service, request);
       },
-      ...(bodyLimit === undefined ? {} : { bodyLimit }),
-      ...(socket && {
-        onRequest: async (request) => {
-          if (request.ws) socket.check(service, request);
-        },
-        wsHandler: (client, request) => socket.accept(service, client, request),
-      }),
-      handler: (request, reply) => route.handle(service, request, reply.status(status)),
-    });
-  }
+      wsHandler: (client, request) => socket.accept(service, client, request),
+    }),
+    handler: (request, reply) => route.handle(service, request, reply.status(status)),
+  });
 }
 
 /**
