@@ -6,11 +6,11 @@ import { openSqlite } from '../src/db/sqlite.ts';
 import { SqliteDatabase } from '../src/db/sqlite-database.ts';
 import { systemClock } from '../src/lib/clock.ts';
 import { freshStanding } from '../src/pool/standing/account-state.ts';
-import { addAccount } from '../src/pool/store/accounts.ts';
-import { migrations } from '../src/pool/store/migrations/index.ts';
 import { openStore } from '../src/pool/store/open-store.ts';
+import { migrations } from '../src/pool/store/sqlite/migrations/index.ts';
 import type { LeaseDemand, NewStoredAccount, Store } from '../src/pool/store/store.ts';
-import { Transaction } from '../src/pool/store/transaction.ts';
+import { addAccount } from '../src/pool/store/verbs/accounts.ts';
+import { Transaction } from '../src/pool/store/verbs/transaction.ts';
 import { median, quantile, ratios, type Spread } from './figures.ts';
 
 export interface StoreFigures {

@@ -129,6 +129,7 @@ function circlesIn(layer: string, texts: ReadonlyMap<string, string>): string[] 
 test.each([
   ['pool', 'base', '../accounts/adding.ts', 'accounts'],
   ['lib', 'log', '../api/metrics.ts', 'api'],
+  ['pool/store', 'rules', '../verbs/leases.ts', 'verbs'],
 ])('arrows between the subject folders of %s go one way', (layer, folder, target, above) => {
   const own = files.filter((file) => file.startsWith(`src/${layer}/`) && !/\/testing/.test(file));
   const texts = new Map(own.map((file) => [file, readFileSync(join(root, file), 'utf8')]));
@@ -151,7 +152,7 @@ function packagesOf(file: string, seen = new Set<string>()): string[] {
 }
 
 test.each([
-  ['src/pool/store/sqlite-worker.ts', []],
+  ['src/pool/store/sqlite/store-thread.ts', []],
   ['src/gateway/state/sqlite-thread.ts', []],
   ['src/gateway/schema-worker.ts', ['@cfworker/json-schema']],
 ])('the thread %s loads no more than it needs, since each thread has its own copy', (worker, needed) => {

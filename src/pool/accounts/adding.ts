@@ -15,7 +15,7 @@ import {
   nextQuotaCheck,
   type QuotaFinding,
 } from '../standing/account-state.ts';
-import { quotaFrom } from '../store/quota.ts';
+import { quotaFrom } from '../store/rules/rows.ts';
 import type {
   AccountSettings,
   NewStoredAccount,

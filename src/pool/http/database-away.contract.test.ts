@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { type PostgresServer, startPostgresServer } from '../../db/testing/postgres-server.ts';
 import { systemClock } from '../../lib/clock.ts';
-import { openPostgresStore } from '../store/postgres.ts';
+import { openPostgresStore } from '../store/postgres/postgres-store.ts';
 import { allocate, closeServers, startServer } from '../testing-server.ts';
 
 let database: PostgresServer;

@@ -3,7 +3,7 @@ import { openPostgres } from '../../db/postgres.ts';
 import { systemClock } from '../../lib/clock.ts';
 import type { PoolEvent } from '../../pool-api/schema.ts';
 import type { PoolService } from '../create-pool.ts';
-import { openPostgresStore } from '../store/postgres.ts';
+import { openPostgresStore } from '../store/postgres/postgres-store.ts';
 import { freshDatabase } from '../store/testing/postgres-database.ts';
 import { startTestPool } from '../testing.ts';
 

@@ -1,7 +1,7 @@
 import { readdirSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { openPostgresStore } from '../store/postgres.ts';
+import { openPostgresStore } from '../store/postgres/postgres-store.ts';
 import { emptyDatabase, freshDatabase } from '../store/testing/postgres-database.ts';
 import { startTestPool } from '../testing.ts';
 import { temporaryFolder } from '../testing-folder.ts';

@@ -9,8 +9,8 @@ import { testAccount, testDemand } from '../testing.ts';
 import { temporaryFolder } from '../testing-folder.ts';
 import { moveStore } from './move-store.ts';
 import { openStore } from './open-store.ts';
-import { openPostgresStore } from './postgres.ts';
-import { openSqliteStore } from './sqlite.ts';
+import { openPostgresStore } from './postgres/postgres-store.ts';
+import { openSqliteStore } from './sqlite/sqlite-store.ts';
 import { freshDatabase } from './testing/postgres-database.ts';
 
 const now = Date.UTC(2026, 5, 1);

@@ -5,8 +5,8 @@ import type { Queries } from '../../db/database.ts';
 import { DatabaseError } from '../../db/errors.ts';
 import type { PostgresQueries } from '../../db/postgres.ts';
 import { holdSqlite, openSqlite, type Sqlite } from '../../db/sqlite.ts';
-import { migrations } from './migrations/index.ts';
 import { isPostgresUrl, sqlitePath } from './open-store.ts';
+import { migrations } from './sqlite/migrations/index.ts';
 
 /** How many rows were moved, by table. */
 export type MovedRows = Readonly<Record<string, number>>;
@@ -65,7 +65,7 @@ export async function moveStore(fromUrl: string, toUrl: string, now: number): Pr
 
 async function copyInto(toUrl: string, source: Sqlite, now: number): Promise<MovedRows> {
   checkTables(source);
-  const { openForMove } = await import('./postgres.ts');
+  const { openForMove } = await import('./postgres/postgres-store.ts');
   const target = await openForMove(toUrl, now);
   try {
     return await target.db.transaction(async (queries) => {

@@ -3,8 +3,8 @@ import { DatabaseError } from '../../db/errors.ts';
 import { thisCommand } from '../../db/holder.ts';
 import { connectVerbs } from '../../db/verbs.ts';
 import { type Clock, systemClock } from '../../lib/clock.ts';
-import { openSqliteStore } from './sqlite.ts';
-import type { StoreOptions } from './standing-change.ts';
+import type { StoreOptions } from './rules/standing-change.ts';
+import { openSqliteStore } from './sqlite/sqlite-store.ts';
 import type { Store, StoreVerbs } from './store.ts';
 
 export interface OpenStoreOptions {
@@ -31,7 +31,7 @@ export async function openStore(databaseUrl: string, options: OpenStoreOptions):
   const { onTrouble, onBack } = options;
   if (isPostgresUrl(databaseUrl)) {
     // Loaded only where it is used: it is half the size of the pool.
-    const { openPostgresStore } = await import('./postgres.ts');
+    const { openPostgresStore } = await import('./postgres/postgres-store.ts');
     return openPostgresStore(databaseUrl, {
       auditsLeases: true,
       exclusive: options.exclusive === true,
@@ -46,7 +46,7 @@ export async function openStore(databaseUrl: string, options: OpenStoreOptions):
   }
   // Sources run as .ts, the built package as .js, and tsc rewrites no URLs.
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-  const worker = new Worker(new URL(`./sqlite-worker.${extension}`, import.meta.url), {
+  const worker = new Worker(new URL(`./sqlite/store-thread.${extension}`, import.meta.url), {
     workerData: { path, now: options.clock.now(), command: thisCommand() },
     // Each verb makes little garbage; without a bound V8 keeps several times as much memory for it.
     resourceLimits: { maxYoungGenerationSizeMb: 4 },

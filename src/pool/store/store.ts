@@ -1,273 +1,41 @@
-import type { TokenFailure } from '../../core/provider.ts';
 import type { Clock } from '../../lib/clock.ts';
-import type { AccountState, Shortage } from '../../pool-api/schema.ts';
+import type { AccountState } from '../../pool-api/schema.ts';
 import type { QuotaCause, QuotaFinding } from '../standing/account-state.ts';
-import type { OutcomeSignal, Standing } from '../standing/standing.ts';
-import type { KindCount } from './kinds.ts';
+import type {
+  EnsureResult,
+  LeaseDemand,
+  ReleaseDemand,
+  ReportDemand,
+  ReportedResult,
+  SessionPage,
+} from './lending.ts';
+import type {
+  InterruptedRefresh,
+  RefreshClaimResult,
+  RefreshDemand,
+  RefreshedCredential,
+  RefreshFailed,
+} from './refresh-journal.ts';
+import type { KindCount } from './rules/kinds.ts';
+import type {
+  AccountFilter,
+  AccountPage,
+  AccountSettings,
+  Changes,
+  Credential,
+  NewStoredAccount,
+  SealedBearer,
+  SealedSecret,
+  StandingChange,
+  StoredAccount,
+  Usage,
+} from './stored-account.ts';
 
 /** Times are milliseconds since 1970 by `Store.clock`. `now` comes from the caller, who reads that clock. */
 
-export interface StoredQuota {
-  readonly isUnlimited: boolean;
-  readonly limit: number | null;
-  readonly used: number | null;
-  readonly remaining: number | null;
-  readonly resetAt: number | null;
-  /** Why the provider lets nothing in, in its own word; null where it does. Absent in what older versions stored. */
-  readonly denialReason?: string | null;
-  readonly checkedAt: number;
-}
-
-export interface AccountSettings {
-  readonly email: string | null;
-  readonly label: string | null;
-  readonly capacity: number;
-  /** Upstream models; null means all. */
-  readonly models: readonly string[] | null;
-  readonly free: boolean;
-  readonly lend: 'any' | 'gateway';
-  readonly tier: number;
-  /** The team that is billed; null leaves the choice to the provider. */
-  readonly teamUid: string | null;
-}
-
-export interface StoredAccount extends AccountSettings {
-  readonly id: string;
-  readonly provider: string;
-  readonly standing: Standing;
-  readonly probe: 'unproved' | 'proved';
-  readonly source: string;
-  readonly credentialKind: 'api_key' | 'refresh_token';
-  /** Readable by the vault only: the API key, or the refresh token. */
-  readonly sealedCredential: string;
-  /** What was minted from a refresh token; null for an API key, and before the first refresh. */
-  readonly bearer: SealedBearer | null;
-  /** When the refresher looks at it next; null for an API key and an account out of service. */
-  readonly nextRefreshAt: number | null;
-  /** Why the last refresh failed; null after one that worked. */
-  readonly refreshFailure: RefreshFailure | null;
-  /** Names the credential to the source that made it; null where the source keeps no such thing. */
-  readonly sourceHandle: string | null;
-  /** Since when it has its present state. */
-  readonly stateSince: number;
-  readonly credentialHint: string;
-  readonly slotsInUse: number;
-  readonly holders: number;
-  /** Its one holder has the whole account. */
-  readonly isHeldExclusively: boolean;
-  readonly tokenVersion: number;
-  readonly useCount: number;
-  readonly lastUsed: number | null;
-  readonly lastRefreshTime: number | null;
-  readonly quota: StoredQuota | null;
-  readonly usage: Usage;
-  readonly createdAt: number;
-  readonly updatedAt: number;
-}
-
-export interface SealedBearer {
-  /** Readable by the vault only. */
-  readonly sealed: string;
-  readonly expiresAt: number;
-}
-
-export interface RefreshFailure {
-  /** A TokenFailure, or `interrupted`: the process died between the intent and the commit. */
-  readonly failure: TokenFailure | 'interrupted';
-  /** Never a secret. */
-  readonly message: string;
-  readonly at: number;
-  /** Failures in a row. */
-  readonly inARow: number;
-  /** Before this time only a forced attempt is made; null when the account was given up. */
-  readonly retryAt: number | null;
-}
-
-export interface Credential {
-  readonly sealed: string;
-  /** Keyed digest: the same credential twice is recognised without being readable. */
-  readonly fingerprint: string;
-  readonly hint: string;
-}
-
-export interface NewStoredAccount extends AccountSettings {
-  readonly id: string;
-  readonly provider: string;
-  readonly source: string;
-  readonly credentialKind: 'api_key' | 'refresh_token';
-  readonly credential: Credential;
-  readonly sourceHandle?: string;
-  /** For a refresh token that came with a bearer. Without one the account is lent after its first refresh. */
-  readonly bearer?: SealedBearer;
-  /** For a refresh token: when the refresher takes it up. */
-  readonly nextRefreshAt?: number;
-  readonly standing: Standing;
-  readonly probe: 'unproved' | 'proved';
-  readonly quota: StoredQuota | null;
-  /** When the housekeeper asks the provider about it; null for never. */
-  readonly nextCheckAt: number | null;
-}
-
-export interface ChangedAccount {
-  readonly id: string;
-  readonly provider: string;
-  readonly state: AccountState;
-  readonly free: boolean;
-}
-
-/** What others must hear of: state changes, and whether a place may have come free. */
-export interface Changes {
-  readonly accounts: readonly ChangedAccount[];
-  readonly hasFreed: boolean;
-}
-
-export interface AccountFilter {
-  readonly email?: string;
-  readonly source?: string;
-  readonly probe?: 'unproved' | 'proved';
-  /** How the e-mail address or the label begins, in any case. */
-  readonly begins?: string;
-  /** How the id begins. */
-  readonly idBegins?: string;
-  readonly provider?: string;
-  readonly state?: AccountState;
-  readonly label?: string;
-  readonly limit: number;
-  readonly after?: number;
-}
-
-/** A session that has not expired, and what it holds. */
-export interface StoredSession {
-  readonly id: string;
-  readonly keyId: string;
-  readonly isGateway: boolean;
-  readonly isExclusive: boolean;
-  readonly provider: string | null;
-  readonly ttlMs: number;
-  readonly expiresAt: number;
-  readonly createdAt: number;
-  readonly leases: readonly {
-    readonly accountId: string;
-    readonly email: string | null;
-    readonly slots: number;
-  }[];
-}
-
-export interface SessionPage {
-  readonly sessions: readonly StoredSession[];
-  readonly total: number;
-  /** The id of the last one, where more follow. */
-  readonly nextAfter: string | null;
-}
-
-export interface AccountPage {
-  readonly accounts: readonly StoredAccount[];
-  readonly total: number;
-  readonly nextAfter: number | null;
-}
-
-/** Who asks. A session belongs to the key that made it. */
-interface Owner {
-  readonly keyId: string;
-  readonly isGateway: boolean;
-}
-
-export interface LeaseDemand {
-  readonly sessionId: string;
-  readonly owner: Owner;
-  readonly count: number;
-  readonly provider: string | null;
-  readonly model: string | null;
-  readonly exclusive: boolean;
-  readonly slots: number;
-  /** Null keeps what the session has, or the default. */
-  readonly ttlMs: number | null;
-  readonly defaultTtlMs: number;
-  readonly exclude: readonly string[];
-  readonly prefer: string | null;
-  /** Until when the caller would wait: its session is kept that long, and `couldServe` is judged by it. */
-  readonly waitUntil: number;
-}
-
-export interface Lease {
-  readonly account: StoredAccount;
-  readonly fence: number;
-  readonly slots: number;
-}
-
-/** An account that was passed over, and why. */
-export interface Skip {
-  readonly accountId: string;
-  /** A state, or `rate_limited`, `leased`, `half_open`, `lend_gateway_only`, `free_quota_spent`, `too_few_slots`, `model`, `provider`, `excluded`. */
-  readonly reason: string;
-}
-
-export type EnsureResult =
-  | {
-      readonly result: 'granted';
-      /** This call made the session. */
-      readonly created: boolean;
-      readonly expiresAt: number;
-      readonly leases: readonly Lease[];
-      /** Those of `leases` that this call added: what to give back if the caller is gone. */
-      readonly added: readonly { readonly id: string; readonly fence: number }[];
-      /** Better placed accounts that were passed over; at most 20. */
-      readonly skipped: readonly Skip[];
-      readonly changes: Changes;
-    }
-  | { readonly result: 'mismatch'; readonly message: string; readonly changes: Changes }
-  | {
-      readonly result: 'short';
-      readonly missing: number;
-      readonly shortage: Shortage;
-      /** Enough matching accounts may come free before `waitUntil`. */
-      readonly couldServe: boolean;
-      /** Earliest time at which something is known to come free. */
-      readonly nextAt: number | null;
-      /** Set when only refreshes that run within the next 15 s stand in the way: when the last of them runs. */
-      readonly refreshBy: number | null;
-      /** Accounts on which gateways' shared leases stand in the way; at most 100. */
-      readonly gatewayHeld: readonly string[];
-      /** What stood in the way, by account; at most 100. */
-      readonly skipped: readonly Skip[];
-      readonly changes: Changes;
-    };
-
-export interface ReleaseDemand {
-  readonly sessionId: string;
-  /** Null releases whoever's session it is. */
-  readonly keyId: string | null;
-  /** Null ends the session. */
-  readonly leases: readonly { readonly id: string; readonly fence: number }[] | null;
-}
-
-export interface ReportedTurn {
-  readonly reportId: string;
-  readonly accountId: string;
-  readonly fence: number;
-  readonly signal: OutcomeSignal;
-  readonly usage: Usage;
-}
-
-export interface ReportDemand {
-  readonly sessionId: string;
-  readonly keyId: string;
-  readonly turns: readonly ReportedTurn[];
-}
-
-export interface ReportedResult {
-  readonly reportId: string;
-  readonly accountId: string;
-  readonly result: 'applied' | 'stale' | 'unknown' | 'duplicate';
-  readonly account: StoredAccount | null;
-  /** The lease was live when the report came. */
-  readonly isLive: boolean;
-  readonly shouldCheckQuota: boolean;
-  /** The present bearer was rejected, and a refresh token may give another one. */
-  readonly shouldRefresh: boolean;
-  /** A program claims what would end the account's service, and the provider can say whether it is so. */
-  readonly shouldAskProvider: boolean;
-}
+export type * from './lending.ts';
+export type * from './refresh-journal.ts';
+export type * from './stored-account.ts';
 
 export interface Stats {
   readonly total: number;
@@ -303,78 +71,6 @@ export interface ProviderStats {
   readonly states: Readonly<Record<AccountState, number>>;
 }
 
-export interface Usage {
-  readonly turns: number;
-  readonly inputTokens: number;
-  readonly outputTokens: number;
-  readonly credits: number;
-  /** US cents. */
-  readonly costCents: number;
-}
-
-/** A call to a token endpoint that the journal knows of. */
-export interface RefreshClaim {
-  readonly refreshId: string;
-  /** When the intent was written: the ceiling counts from here. */
-  readonly intentAt: number;
-  readonly account: StoredAccount;
-  /**
-   * Since the last token of this credential an attempt was interrupted or ended `unknown`: a token may have been issued
-   * that nobody has, and an `invalid_grant` may be its doing.
-   */
-  readonly followsInterruption: boolean;
-  /** No other account of the provider is active, or rests until some time. */
-  readonly isLastUsable: boolean;
-}
-
-export interface RefreshDemand {
-  readonly accountId: string;
-  /** Least time between two intents that count, milliseconds. */
-  readonly minIntervalMs: number;
-  /** How long the attempt may be under way before it counts as interrupted, milliseconds. */
-  readonly limitMs: number;
-  /** Passes the ceiling and the wait after a failure, which is audited; never a refresh under way. */
-  readonly force: boolean;
-  /** The process that asks: intents of a process that is gone are found by it. */
-  readonly instance: string;
-  readonly actor: string;
-}
-
-export type RefreshClaimResult = { readonly changes: Changes } & (
-  | ({ readonly result: 'claimed' } & RefreshClaim)
-  /** The ceiling, or the wait after a failure; `nextAt` is when it opens. */
-  | { readonly result: 'too_early'; readonly reason: 'ceiling' | 'backoff'; readonly nextAt: number }
-  /** Another caller or instance is at it. */
-  | { readonly result: 'under_way'; readonly since: number }
-  /** No such account, an API key, or out of service. */
-  | { readonly result: 'not_refreshable'; readonly reason: string }
-);
-
-export interface RefreshedCredential {
-  readonly bearer: SealedBearer;
-  /** Absent when the refresh token did not change. */
-  readonly credential?: Credential;
-  readonly email?: string;
-  readonly nextRefreshAt: number;
-}
-
-export interface RefreshFailed {
-  readonly failure: TokenFailure;
-  /** Never a secret. */
-  readonly message: string;
-  /** When the failure alone would let the next attempt be made; the ceiling may be later, and holds then. */
-  readonly retryAt: number;
-  /** The reason with which the account becomes `reauth_required`; null while there is hope. */
-  readonly givenUp: string | null;
-}
-
-/** An attempt that ended without anybody knowing how. */
-export interface InterruptedRefresh {
-  readonly refreshId: string;
-  readonly accountId: string;
-  readonly intentAt: number;
-}
-
 /** What the instances on one database tell each other. */
 export type News =
   | { readonly type: 'changes'; readonly changes: Changes }
@@ -388,13 +84,6 @@ export interface AuditEntry {
   readonly accountId: string | null;
   /** Never a secret. */
   readonly detail: Readonly<Record<string, unknown>>;
-}
-
-export interface StandingChange {
-  readonly standing: Standing;
-  readonly probe: 'unproved' | 'proved';
-  readonly quota: StoredQuota | null;
-  readonly nextCheckAt: number | null;
 }
 
 /**
@@ -560,11 +249,4 @@ export interface Store extends StoreVerbs {
   listen(listener: (news: News) => void): void;
   /** Tells the other instances. Changes that a verb answered are told by the store itself. */
   tell(news: News): Promise<void>;
-}
-
-/** What a key rotation reads and writes. */
-export interface SealedSecret {
-  readonly accountId: string;
-  readonly credential: string;
-  readonly bearer: string | null;
 }

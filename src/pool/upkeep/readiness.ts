@@ -3,7 +3,7 @@ import type { Readiness } from '../../pool-api/readiness.ts';
 import type { Basics } from '../base/basics.ts';
 import { logFailure } from '../base/failures.ts';
 import type { StoreHealth } from '../base/store-health.ts';
-import { reasonFor } from '../store/lease-rules.ts';
+import { reasonFor } from '../store/rules/leasing.ts';
 import type { ProviderStats, Stats } from '../store/store.ts';
 
 /** How all accounts stand to one who would share one of them for a turn. */

@@ -1,0 +1,157 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { z } from 'zod';
+import type { Postgres } from '../../../db/postgres.ts';
+import { parseJson } from '../../../lib/parse-json.ts';
+import { accountState } from '../../../pool-api/schema.ts';
+import type { ChangedAccount, Changes, News } from '../store.ts';
+import { ChangeLog } from '../verbs/change-log.ts';
+
+/** What the instances on one database tell each other, by NOTIFY. */
+export interface NewsExchange {
+  listen(listener: (news: News) => void): void;
+  /** Resolves once it is sent. What is told while an earlier message is under way is sent together. */
+  tell(news: News): Promise<void>;
+  /** Sends what is waiting, then hears and tells no more. */
+  close(): Promise<void>;
+}
+
+const channel = 'warp2api_pool';
+/** PostgreSQL takes payloads of less than 8000 bytes. */
+const mostBytes = 7500;
+/** So many ids at most are told for one call for leases. */
+const mostWanted = 100;
+/** A stream of releases becomes so many messages at most. */
+const pauseMs = 20;
+
+/** Every user of the database may send to any of its channels. */
+const messageSchema = z.object({
+  from: z.string(),
+  news: z.discriminatedUnion('type', [
+    z.object({
+      type: z.literal('changes'),
+      changes: z.object({
+        accounts: z.array(
+          z.object({ id: z.string(), provider: z.string(), state: accountState, free: z.boolean() }),
+        ),
+        hasFreed: z.boolean(),
+      }),
+    }),
+    z.object({ type: z.literal('removed'), id: z.string(), provider: z.string() }),
+    z.object({ type: z.literal('wanted'), accountIds: z.array(z.string()) }),
+  ]),
+});
+
+/** Opens a connection that listens. `onTrouble` hears what could not be told. */
+export async function openNews(
+  db: Postgres,
+  onTrouble: (error: unknown) => void,
+  hold: 'shared' | 'exclusive' = 'shared',
+): Promise<NewsExchange> {
+  const self = randomUUID();
+  const listeners: ((news: News) => void)[] = [];
+  let waiting: News[] = [];
+  let log = new ChangeLog();
+  let sending: Promise<void> | undefined;
+  let lastSentAt = Number.NEGATIVE_INFINITY;
+  let isClosing = false;
+  let hasWarned = false;
+
+  const hear = (news: News): void => {
+    for (const listener of listeners) listener(news);
+  };
+
+  const send = async (): Promise<void> => {
+    const pause = lastSentAt + pauseMs - performance.now();
+    if (pause > 0 && !isClosing) await sleep(pause);
+    const changes = log.changes();
+    const payloads = [...changeNews(changes), ...waiting].map((news) => JSON.stringify({ from: self, news }));
+    log = new ChangeLog();
+    waiting = [];
+    lastSentAt = performance.now();
+    try {
+      await db.writing.run(
+        'SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload',
+        channel,
+        payloads,
+      );
+    } catch (error) {
+      // The others find out when they look; what happened has happened.
+      onTrouble(error);
+    }
+  };
+
+  const startSending = (): Promise<void> => {
+    if (sending !== undefined) return sending.then(startSending);
+    if (waiting.length === 0 && !isWorthTelling(log.changes())) return Promise.resolve();
+    sending = send().finally(() => {
+      sending = undefined;
+    });
+    return sending;
+  };
+
+  const listening = await db.listen(
+    channel,
+    (payload) => {
+      const message = messageSchema.safeParse(parseJson(payload)).data;
+      if (message !== undefined) {
+        if (message.from !== self) hear(message.news);
+      } else if (!hasWarned) {
+        hasWarned = true;
+        onTrouble(new Error(`something else than a pool sends to the channel ${channel} of this database`));
+      }
+    },
+    // Whatever was missed, whoever waits for an account looks again.
+    () => hear({ type: 'changes', changes: { accounts: [], hasFreed: true } }),
+    hold,
+  );
+
+  return {
+    listen: (listener) => void listeners.push(listener),
+    tell(news) {
+      if (isClosing) return Promise.resolve();
+      if (news.type === 'changes') {
+        log.add(news.changes);
+      } else if (news.type === 'wanted') {
+        waiting.push({ type: 'wanted', accountIds: fitting(news.accountIds.slice(0, mostWanted)) });
+      } else {
+        waiting.push(news);
+      }
+      return startSending();
+    },
+    async close() {
+      isClosing = true;
+      await startSending();
+      await listening.close();
+    },
+  };
+}
+
+export function isWorthTelling({ accounts, hasFreed }: Changes): boolean {
+  return hasFreed || accounts.length > 0;
+}
+
+/** Changes in messages that are small enough. */
+function changeNews(changes: Changes): News[] {
+  if (!isWorthTelling(changes)) return [];
+  const messages: News[] = [];
+  let rest: readonly ChangedAccount[] = changes.accounts;
+  do {
+    const accounts = fitting(rest);
+    rest = rest.slice(accounts.length);
+    messages.push({ type: 'changes', changes: { accounts, hasFreed: changes.hasFreed } });
+  } while (rest.length > 0);
+  return messages;
+}
+
+/** As many of the first items as go into one message, and at least one. */
+function fitting<Item>(items: readonly Item[]): Item[] {
+  let bytes = 200;
+  const fit: Item[] = [];
+  for (const item of items) {
+    bytes += Buffer.byteLength(JSON.stringify(item)) + 1;
+    if (fit.length > 0 && bytes > mostBytes) break;
+    fit.push(item);
+  }
+  return fit;
+}

@@ -1,0 +1,81 @@
+import { openDatabaseClock } from '../../../db/database-clock.ts';
+import { openPostgres, type Postgres } from '../../../db/postgres.ts';
+import { migratePostgres } from '../../../db/postgres-migrate.ts';
+import { type Clock, systemClock } from '../../../lib/clock.ts';
+import type { StoreOptions } from '../rules/standing-change.ts';
+import type { Changes, Store } from '../store.ts';
+import { storeVerbs } from '../verbs/store-verbs.ts';
+import { postgresMigrations } from './migrations/index.ts';
+import { isWorthTelling, openNews } from './news.ts';
+import { postgresShortcuts } from './shortcuts.ts';
+
+export interface PostgresStoreOptions extends StoreOptions {
+  readonly clock?: Clock;
+  /** The database for this process alone. */
+  readonly exclusive?: boolean;
+  /** What went wrong between calls. */
+  onTrouble?(error: unknown): void;
+  onBack?(awayForMs: number): void;
+}
+
+/**
+ * Every statement here has its index. A plan is made when tables may still be empty and kept while they grow, so the
+ * planner must not think a look at all rows the cheaper way.
+ */
+export const planning = { enable_seqscan: 'off', jit: 'off' };
+
+/** Opens the store of a `postgres://` URL and migrates it. Its clock is the database's. Throws DatabaseError. */
+export async function openPostgresStore(url: string, options: PostgresStoreOptions): Promise<Store> {
+  const { onTrouble = () => {}, onBack = () => {}, clock: machine = systemClock } = options;
+  const db = await openPostgres(url, { onTrouble, onBack, settings: planning });
+  try {
+    await migratePostgres(db, postgresMigrations, machine.now());
+    const news = await openNews(db, onTrouble, options.exclusive === true ? 'exclusive' : 'shared');
+    const clock = await openDatabaseClock(db.reading, machine);
+    const tellChanges = (changes: Changes): void => {
+      if (isWorthTelling(changes)) void news.tell({ type: 'changes', changes });
+    };
+    const shortcuts = postgresShortcuts(db, options.auditsLeases);
+    return {
+      ...storeVerbs(db, options, { tellChanges, shortcuts }),
+      clock,
+      isShared: true,
+      holders: db.holders,
+      get isReachable() {
+        return db.isReachable;
+      },
+      listen: news.listen,
+      tell: news.tell,
+      async close() {
+        clock.close();
+        await news.close();
+        await db.close();
+      },
+    };
+  } catch (error) {
+    await db.close();
+    throw error;
+  }
+}
+
+/** A migrated database held by this process alone, to be filled. Throws DatabaseError. */
+export async function openForMove(
+  url: string,
+  now: number,
+): Promise<{ readonly db: Postgres; close(): Promise<void> }> {
+  const db = await openPostgres(url, { settings: planning });
+  try {
+    await migratePostgres(db, postgresMigrations, now);
+    const news = await openNews(db, () => {}, 'exclusive');
+    return {
+      db,
+      async close() {
+        await news.close();
+        await db.close();
+      },
+    };
+  } catch (error) {
+    await db.close();
+    throw error;
+  }
+}

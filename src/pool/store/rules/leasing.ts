@@ -1,0 +1,158 @@
+import type { Lease, LeaseDemand, ReportDemand, ReportedTurn, Skip } from '../store.ts';
+import { kindFrom } from './kinds.ts';
+import { type AccountRow, accountFrom, modelsFrom, type SessionRow } from './rows.ts';
+
+/** What decides about leases, whatever database keeps them. */
+
+export type HeldRow = AccountRow & { readonly lease_fence: number; readonly lease_slots: number };
+
+export type CandidateRow = Pick<AccountRow, 'id' | 'provider' | 'models' | 'capacity' | 'shared_slots'> & {
+  readonly kind: number;
+};
+export const candidateColumns = 'id, provider, models, capacity, shared_slots, kind';
+
+/** What a choice and a refusal are made from. */
+export interface Question {
+  readonly demand: LeaseDemand;
+  readonly provider: string | null;
+  readonly missing: number;
+  readonly excluded: ReadonlySet<string>;
+  /** Held leases that already count. */
+  readonly counted: ReadonlySet<string>;
+  /** Providers whose free quota is spent. */
+  readonly spent: ReadonlySet<string>;
+}
+
+/** What a demand still needs, once the leases its session holds are counted. */
+export interface Need {
+  readonly question: Question;
+  /** Held leases that get more slots and then count. */
+  readonly growing: readonly HeldRow[];
+  readonly heldIds: ReadonlySet<string>;
+  /** Whether a held lease belongs in the answer. */
+  counts(row: HeldRow): boolean;
+}
+
+/** So many are named in a grant. */
+export const mostPassed = 20;
+
+/** `spent` are the providers with a free account whose quota is spent. */
+export function needOf(
+  demand: LeaseDemand,
+  provider: string | null,
+  held: readonly HeldRow[],
+  spent: ReadonlySet<string>,
+): Need {
+  const excluded = new Set(demand.exclude);
+  const matches = (row: HeldRow): boolean =>
+    (provider === null || row.provider === provider) &&
+    mayUse(row.models, demand.model) &&
+    !excluded.has(row.id);
+  const isLendable = (row: HeldRow): boolean =>
+    (row.lend === 'any' || demand.owner.isGateway) && !(row.free === 1 && spent.has(row.provider));
+
+  const matching = held.filter(matches);
+  const counted = matching.filter((row) => row.lease_slots >= demand.slots);
+  const missing = Math.max(0, demand.count - counted.length);
+  const growing = matching
+    .filter((row) => row.lease_slots < demand.slots && row.state === 'active' && isLendable(row))
+    .filter((row) => row.shared_slots - row.lease_slots + demand.slots <= row.capacity)
+    .slice(0, missing);
+  return {
+    question: {
+      demand,
+      provider,
+      missing: missing - growing.length,
+      excluded,
+      counted: new Set(counted.map((row) => row.id)),
+      spent,
+    },
+    growing,
+    heldIds: new Set(held.map((row) => row.id)),
+    counts: (row) => matches(row) && row.lease_slots >= demand.slots,
+  };
+}
+
+/** Why better placed accounts were passed over, the preferred one first. */
+export function passedOver(rows: readonly CandidateRow[], question: Question): Skip[] {
+  return rows
+    .map((row) => ({ accountId: row.id, reason: passedReason(row, question) }))
+    .filter(({ reason }) => reason !== 'open')
+    .slice(0, mostPassed);
+}
+
+function passedReason(row: CandidateRow, question: Question): string {
+  const isOfOther = question.provider !== null && row.provider !== question.provider;
+  return isOfOther ? 'provider' : reasonFor(row, question);
+}
+
+/**
+ * Whether what a report says was used is counted. A turn may end after its lease, but a program cannot count for one that
+ * there never was, or that it could not have had.
+ */
+export function countsUsage(
+  row: Pick<AccountRow, 'fence_counter' | 'lend'>,
+  { fence, signal }: Pick<ReportedTurn, 'fence' | 'signal'>,
+  isLive: boolean,
+): boolean {
+  if (isLive || !signal.isClaim) return true;
+  return fence >= 1 && fence <= row.fence_counter && row.lend === 'any';
+}
+
+/** What a report's id is unique within: a report of one session must not make another session's a duplicate. */
+export function reporterOf({ keyId, sessionId }: Pick<ReportDemand, 'keyId' | 'sessionId'>): string {
+  return `${keyId} ${sessionId}`;
+}
+
+/** Why a session cannot serve a demand at all. */
+export function mismatchOf(
+  session: SessionRow,
+  held: readonly HeldRow[],
+  demand: LeaseDemand,
+): string | undefined {
+  if (session.key_id !== demand.owner.keyId) {
+    return 'This session id is in use by another key; choose another id.';
+  }
+  if ((session.exclusive === 1) !== demand.exclusive) {
+    const kind = session.exclusive === 1 ? 'exclusive' : 'shared';
+    return `This session holds ${kind} leases; ask with exclusive=${session.exclusive === 1}, or use another session id.`;
+  }
+  const { provider } = demand;
+  if (provider === null) return undefined;
+  const other = session.provider ?? held.find((row) => row.provider !== provider)?.provider ?? provider;
+  return other === provider
+    ? undefined
+    : `This session is for provider "${other}"; use another session id for "${provider}".`;
+}
+
+/** What of a question decides about one account. */
+type Asked = Pick<Question, 'excluded' | 'counted' | 'spent'> & {
+  readonly demand: Pick<LeaseDemand, 'model' | 'exclusive' | 'slots'> & {
+    readonly owner: Pick<LeaseDemand['owner'], 'isGateway'>;
+  };
+};
+
+/** Why an account is not lent: a word of `Skip`; `open` when nothing is in the way, `held` when it counts already. */
+export function reasonFor(row: CandidateRow, { demand, excluded, counted, spent }: Asked): string {
+  if (!mayUse(row.models, demand.model)) return 'model';
+  if (excluded.has(row.id)) return 'excluded';
+  if (counted.has(row.id)) return 'held';
+  const kind = kindFrom(row.kind);
+  if (kind.rateLimited) return 'rate_limited';
+  if (kind.state !== 'active') return kind.state;
+  if (kind.gatewayOnly && !demand.owner.isGateway) return 'lend_gateway_only';
+  if (kind.free && spent.has(row.provider)) return 'free_quota_spent';
+  if (!demand.exclusive && row.capacity < demand.slots) return 'too_few_slots';
+  if (kind.halfOpen && kind.held) return 'half_open';
+  if (demand.exclusive) return kind.held ? 'leased' : 'open';
+  const hasRoom = demand.slots === 1 ? !kind.full : row.shared_slots + demand.slots <= row.capacity;
+  return kind.exclusivelyHeld || !hasRoom ? 'leased' : 'open';
+}
+
+export function leaseFrom(row: HeldRow): Lease {
+  return { account: accountFrom(row), fence: row.lease_fence, slots: row.lease_slots };
+}
+
+export function mayUse(models: string | null, model: string | null): boolean {
+  return model === null || (modelsFrom(models)?.includes(model) ?? true);
+}

@@ -1,0 +1,160 @@
+import type { QuotaAnswer } from '../../../core/provider.ts';
+import type { AccountState } from '../../../pool-api/schema.ts';
+import type { Standing, Streaks, TokenTimes } from '../../standing/standing.ts';
+import type { RefreshFailure, StoredAccount, StoredQuota } from '../store.ts';
+
+export interface AccountRow {
+  readonly seq: number;
+  readonly id: string;
+  readonly provider: string;
+  readonly email: string | null;
+  readonly label: string | null;
+  readonly capacity: number;
+  readonly models: string | null;
+  readonly free: number;
+  readonly lend: 'any' | 'gateway';
+  readonly tier: number;
+  readonly state: AccountState;
+  readonly state_until: number | null;
+  readonly state_reason: string | null;
+  readonly state_evidence: string | null;
+  readonly half_open: number;
+  readonly quota_spent: number;
+  readonly streaks: string;
+  readonly probe: 'unproved' | 'proved';
+  readonly source: string;
+  readonly credential_kind: 'api_key' | 'refresh_token';
+  readonly credential: string;
+  readonly credential_fingerprint: string;
+  readonly credential_hint: string;
+  readonly token_version: number;
+  readonly last_refresh_time: number | null;
+  readonly quota: string | null;
+  readonly next_check_at: number | null;
+  readonly checks: number;
+  readonly fence_counter: number;
+  readonly use_count: number;
+  readonly last_used: number;
+  readonly turns: number;
+  readonly input_tokens: number;
+  readonly output_tokens: number;
+  readonly credits: number;
+  readonly cost_cents: number;
+  readonly holders: number;
+  readonly exclusive_held: number;
+  readonly shared_slots: number;
+  readonly created_at: number;
+  readonly updated_at: number;
+  readonly bearer: string | null;
+  readonly bearer_expires_at: number | null;
+  readonly next_refresh_at: number | null;
+  readonly refresh_failure: string | null;
+  readonly source_handle: string | null;
+  readonly state_since: number;
+  readonly team_uid: string | null;
+}
+
+export interface SessionRow {
+  readonly id: string;
+  readonly key_id: string;
+  readonly is_gateway: number;
+  readonly exclusive: number;
+  readonly provider: string | null;
+  readonly ttl_ms: number;
+  readonly expires_at: number;
+  readonly created_at: number;
+}
+
+export interface LeaseRow {
+  readonly session_id: string;
+  readonly account_id: string;
+  readonly fence: number;
+  readonly slots: number;
+  readonly exclusive: number;
+}
+
+export function standingFrom(row: AccountRow): Standing {
+  return {
+    state: row.state,
+    until: row.state_until,
+    reason: row.state_reason,
+    evidence:
+      row.state_evidence === null ? null : (JSON.parse(row.state_evidence) as Record<string, unknown>),
+    halfOpen: row.half_open === 1,
+    quotaSpent: row.quota_spent === 1,
+    streaks: JSON.parse(row.streaks) as Streaks,
+  };
+}
+
+/** Null for an API key. */
+export function tokenFrom(row: AccountRow): TokenTimes | null {
+  if (row.credential_kind === 'api_key') return null;
+  return { expiresAt: row.bearer_expires_at, refreshAt: row.next_refresh_at };
+}
+
+export function accountFrom(row: AccountRow): StoredAccount {
+  return {
+    id: row.id,
+    provider: row.provider,
+    email: row.email,
+    label: row.label,
+    capacity: row.capacity,
+    models: modelsFrom(row.models),
+    free: row.free === 1,
+    lend: row.lend,
+    tier: row.tier,
+    teamUid: row.team_uid,
+    standing: standingFrom(row),
+    probe: row.probe,
+    source: row.source,
+    credentialKind: row.credential_kind,
+    sealedCredential: row.credential,
+    bearer:
+      row.bearer === null || row.bearer_expires_at === null
+        ? null
+        : { sealed: row.bearer, expiresAt: row.bearer_expires_at },
+    nextRefreshAt: row.next_refresh_at,
+    refreshFailure: row.refresh_failure === null ? null : (JSON.parse(row.refresh_failure) as RefreshFailure),
+    sourceHandle: row.source_handle,
+    stateSince: row.state_since,
+    credentialHint: row.credential_hint,
+    slotsInUse: row.shared_slots + row.exclusive_held,
+    holders: row.holders,
+    isHeldExclusively: row.exclusive_held === 1,
+    tokenVersion: row.token_version,
+    useCount: row.use_count,
+    lastUsed: row.last_used === 0 ? null : row.last_used,
+    lastRefreshTime: row.last_refresh_time,
+    quota: row.quota === null ? null : (JSON.parse(row.quota) as StoredQuota),
+    usage: {
+      turns: row.turns,
+      inputTokens: row.input_tokens,
+      outputTokens: row.output_tokens,
+      credits: row.credits,
+      costCents: row.cost_cents,
+    },
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+  };
+}
+
+export function modelsFrom(models: string | null): readonly string[] | null {
+  return models === null ? null : (JSON.parse(models) as string[]);
+}
+
+export const asFlag = (claim: boolean): 0 | 1 => (claim ? 1 : 0);
+export const asJson = (value: unknown): string | null =>
+  value === null || value === undefined ? null : JSON.stringify(value);
+
+/** A provider's answer as the store keeps it. */
+export function quotaFrom(answer: QuotaAnswer, now: number): StoredQuota {
+  return {
+    isUnlimited: answer.isUnlimited,
+    limit: answer.limit ?? null,
+    used: answer.used ?? null,
+    remaining: answer.remaining ?? null,
+    resetAt: answer.resetAt?.getTime() ?? null,
+    denialReason: answer.denialReason ?? null,
+    checkedAt: now,
+  };
+}

@@ -1,0 +1,163 @@
+import type { TokenFailure } from '../../core/provider.ts';
+import type { AccountState } from '../../pool-api/schema.ts';
+import type { Standing } from '../standing/standing.ts';
+
+/** What a store keeps of an account. Times are milliseconds since 1970 by `Store.clock`. */
+
+export interface StoredQuota {
+  readonly isUnlimited: boolean;
+  readonly limit: number | null;
+  readonly used: number | null;
+  readonly remaining: number | null;
+  readonly resetAt: number | null;
+  /** Why the provider lets nothing in, in its own word; null where it does. Absent in what older versions stored. */
+  readonly denialReason?: string | null;
+  readonly checkedAt: number;
+}
+
+export interface AccountSettings {
+  readonly email: string | null;
+  readonly label: string | null;
+  readonly capacity: number;
+  /** Upstream models; null means all. */
+  readonly models: readonly string[] | null;
+  readonly free: boolean;
+  readonly lend: 'any' | 'gateway';
+  readonly tier: number;
+  /** The team that is billed; null leaves the choice to the provider. */
+  readonly teamUid: string | null;
+}
+
+export interface Usage {
+  readonly turns: number;
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  readonly credits: number;
+  /** US cents. */
+  readonly costCents: number;
+}
+
+export interface StoredAccount extends AccountSettings {
+  readonly id: string;
+  readonly provider: string;
+  readonly standing: Standing;
+  readonly probe: 'unproved' | 'proved';
+  readonly source: string;
+  readonly credentialKind: 'api_key' | 'refresh_token';
+  /** Readable by the vault only: the API key, or the refresh token. */
+  readonly sealedCredential: string;
+  /** What was minted from a refresh token; null for an API key, and before the first refresh. */
+  readonly bearer: SealedBearer | null;
+  /** When the refresher looks at it next; null for an API key and an account out of service. */
+  readonly nextRefreshAt: number | null;
+  /** Why the last refresh failed; null after one that worked. */
+  readonly refreshFailure: RefreshFailure | null;
+  /** Names the credential to the source that made it; null where the source keeps no such thing. */
+  readonly sourceHandle: string | null;
+  /** Since when it has its present state. */
+  readonly stateSince: number;
+  readonly credentialHint: string;
+  readonly slotsInUse: number;
+  readonly holders: number;
+  /** Its one holder has the whole account. */
+  readonly isHeldExclusively: boolean;
+  readonly tokenVersion: number;
+  readonly useCount: number;
+  readonly lastUsed: number | null;
+  readonly lastRefreshTime: number | null;
+  readonly quota: StoredQuota | null;
+  readonly usage: Usage;
+  readonly createdAt: number;
+  readonly updatedAt: number;
+}
+
+export interface SealedBearer {
+  /** Readable by the vault only. */
+  readonly sealed: string;
+  readonly expiresAt: number;
+}
+
+export interface RefreshFailure {
+  /** A TokenFailure, or `interrupted`: the process died between the intent and the commit. */
+  readonly failure: TokenFailure | 'interrupted';
+  /** Never a secret. */
+  readonly message: string;
+  readonly at: number;
+  /** Failures in a row. */
+  readonly inARow: number;
+  /** Before this time only a forced attempt is made; null when the account was given up. */
+  readonly retryAt: number | null;
+}
+
+export interface Credential {
+  readonly sealed: string;
+  /** Keyed digest: the same credential twice is recognised without being readable. */
+  readonly fingerprint: string;
+  readonly hint: string;
+}
+
+export interface NewStoredAccount extends AccountSettings {
+  readonly id: string;
+  readonly provider: string;
+  readonly source: string;
+  readonly credentialKind: 'api_key' | 'refresh_token';
+  readonly credential: Credential;
+  readonly sourceHandle?: string;
+  /** For a refresh token that came with a bearer. Without one the account is lent after its first refresh. */
+  readonly bearer?: SealedBearer;
+  /** For a refresh token: when the refresher takes it up. */
+  readonly nextRefreshAt?: number;
+  readonly standing: Standing;
+  readonly probe: 'unproved' | 'proved';
+  readonly quota: StoredQuota | null;
+  /** When the housekeeper asks the provider about it; null for never. */
+  readonly nextCheckAt: number | null;
+}
+
+export interface ChangedAccount {
+  readonly id: string;
+  readonly provider: string;
+  readonly state: AccountState;
+  readonly free: boolean;
+}
+
+/** What others must hear of: state changes, and whether a place may have come free. */
+export interface Changes {
+  readonly accounts: readonly ChangedAccount[];
+  readonly hasFreed: boolean;
+}
+
+export interface AccountFilter {
+  readonly email?: string;
+  readonly source?: string;
+  readonly probe?: 'unproved' | 'proved';
+  /** How the e-mail address or the label begins, in any case. */
+  readonly begins?: string;
+  /** How the id begins. */
+  readonly idBegins?: string;
+  readonly provider?: string;
+  readonly state?: AccountState;
+  readonly label?: string;
+  readonly limit: number;
+  readonly after?: number;
+}
+
+export interface AccountPage {
+  readonly accounts: readonly StoredAccount[];
+  readonly total: number;
+  readonly nextAfter: number | null;
+}
+
+export interface StandingChange {
+  readonly standing: Standing;
+  readonly probe: 'unproved' | 'proved';
+  readonly quota: StoredQuota | null;
+  readonly nextCheckAt: number | null;
+}
+
+/** What a key rotation reads and writes. */
+export interface SealedSecret {
+  readonly accountId: string;
+  readonly credential: string;
+  readonly bearer: string | null;
+}

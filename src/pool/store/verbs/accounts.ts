@@ -1,0 +1,254 @@
+import type { Queries, Value } from '../../../db/database.ts';
+import { TryAgain } from '../../../db/errors.ts';
+import { settleToken } from '../../standing/token-standing.ts';
+import { type AccountRow, accountFrom, asFlag, asJson, standingFrom } from '../rules/rows.ts';
+import { isOutOfService, nextCheckOf, remainingOf } from '../rules/standing-change.ts';
+import type {
+  AccountFilter,
+  AccountPage,
+  AccountSettings,
+  AuditEntry,
+  Changes,
+  NewStoredAccount,
+  StandingChange,
+  StoredAccount,
+  StoreVerbs,
+} from '../store.ts';
+import { accountOfCredential, rememberCredential, rememberLastAttempt } from './credentials.ts';
+import {
+  dropLeasesOf,
+  lockAccount,
+  mustHaveRow,
+  saveStanding,
+  setNextCheck,
+  setNextRefresh,
+  type Transaction,
+} from './transaction.ts';
+
+type NewCredential = NonNullable<Parameters<StoreVerbs['changeAccount']>[2]['credential']>;
+type Changed = { readonly account: StoredAccount; readonly changes: Changes };
+
+export async function addAccount(
+  tx: Transaction,
+  added: NewStoredAccount,
+  actor: string,
+): Promise<({ readonly result: 'added' } & Changed) | { readonly result: 'duplicate'; readonly id: string }> {
+  const present = await accountOfCredential(tx.db, added.provider, added.credential.fingerprint);
+  if (present !== null) return { result: 'duplicate', id: present.id };
+  const { credential } = added;
+  const isRefreshable = added.credentialKind === 'refresh_token' && !isOutOfService(added.standing);
+  const refreshAt = isRefreshable ? (added.nextRefreshAt ?? tx.now) : null;
+  const token = isRefreshable ? { expiresAt: added.bearer?.expiresAt ?? null, refreshAt } : null;
+  const standing = settleToken(added.standing, token, tx.now);
+  const columns: Record<string, Value> = {
+    id: added.id,
+    provider: added.provider,
+    email: added.email,
+    label: added.label,
+    capacity: added.capacity,
+    models: asJson(added.models),
+    free: asFlag(added.free),
+    lend: added.lend,
+    tier: added.tier,
+    team_uid: added.teamUid,
+    state: standing.state,
+    state_until: standing.until,
+    state_reason: standing.reason,
+    state_evidence: asJson(standing.evidence),
+    half_open: asFlag(standing.halfOpen),
+    quota_spent: asFlag(standing.quotaSpent),
+    streaks: JSON.stringify(standing.streaks),
+    state_since: tx.now,
+    probe: added.probe,
+    source: added.source,
+    source_handle: added.sourceHandle ?? null,
+    credential_kind: added.credentialKind,
+    credential: credential.sealed,
+    credential_fingerprint: credential.fingerprint,
+    credential_hint: credential.hint,
+    bearer: added.bearer?.sealed ?? null,
+    bearer_expires_at: added.bearer?.expiresAt ?? null,
+    next_refresh_at: refreshAt,
+    quota: asJson(added.quota),
+    quota_remaining: remainingOf(added.quota),
+    next_check_at: added.nextCheckAt,
+    created_at: tx.now,
+    updated_at: tx.now,
+  };
+  const names = Object.keys(columns);
+  const inserted = await tx.db.run(
+    `INSERT INTO accounts (${names.join(', ')}) VALUES (${names.map((_, index) => `$${index + 1}`).join(', ')})
+     ON CONFLICT DO NOTHING`,
+    ...Object.values(columns),
+  );
+  // Another caller brings the same credential: its account is there when this is tried again.
+  if (inserted === 0) throw new TryAgain('another call has added the account');
+  const isOwn = await rememberCredential(tx, added, credential.fingerprint, true);
+  if (!isOwn) throw new TryAgain('another call has added an account with this credential');
+  const detail = { provider: added.provider, source: added.source, status: standing.state };
+  await tx.audit({ actor, action: 'account-added', accountId: added.id, detail });
+  tx.changed({ id: added.id, provider: added.provider, state: standing.state, free: added.free });
+  return { result: 'added', account: await mustHave(tx, added.id), changes: tx.changes() };
+}
+
+export async function account(db: Queries, id: string): Promise<StoredAccount | null> {
+  const row = await db.get<AccountRow>('SELECT * FROM accounts WHERE id = $1', id);
+  return row === undefined ? null : accountFrom(row);
+}
+
+export async function accounts(db: Queries, filter: AccountFilter): Promise<AccountPage> {
+  const conditions: string[] = [];
+  const values: Value[] = [];
+  const demand = (condition: (place: string) => string, value: Value | undefined): void => {
+    if (value === undefined) return;
+    values.push(value);
+    conditions.push(condition(`$${values.length}`));
+  };
+  const equal = (column: string) => (place: string) => `${column} = ${place}`;
+  demand((place) => `lower(email) COLLATE "C" = lower(${place})`, filter.email);
+  demand(equal('provider'), filter.provider);
+  demand(equal('state'), filter.state);
+  // The first condition has an index, the second one is what is meant.
+  demand((place) => `lower(label) COLLATE "C" = lower(${place}) AND label = ${place}`, filter.label);
+  demand(
+    (place) => `seq IN (SELECT seq FROM accounts WHERE id >= ${place} AND id < ${place} || '\u{10ffff}')`,
+    filter.idBegins,
+  );
+  demand(equal('source'), filter.source);
+  demand(equal('probe'), filter.probe);
+  demand((place) => {
+    const begins = (column: string): string =>
+      `SELECT seq FROM accounts WHERE lower(${column}) COLLATE "C" >= lower(${place})
+         AND lower(${column}) COLLATE "C" < lower(${place}) || '\u{10ffff}'`;
+    return `seq IN (${begins('email')} UNION ALL ${begins('label')})`;
+  }, filter.begins);
+  const where = conditions.length === 0 ? 'TRUE' : conditions.join(' AND ');
+  const counted = await db.get<{ total: number }>(
+    // The counters know how many there are in all; a large pool takes a while to count.
+    conditions.length === 0
+      ? 'SELECT COALESCE(SUM(accounts), 0)::bigint AS total FROM standings'
+      : `SELECT COUNT(*) AS total FROM accounts WHERE ${where}`,
+    ...values,
+  );
+  const rows = await db.all<AccountRow>(
+    `SELECT * FROM accounts WHERE ${where} AND seq > $${values.length + 1} ORDER BY seq LIMIT $${values.length + 2}`,
+    ...values,
+    filter.after ?? 0,
+    filter.limit + 1,
+  );
+  const page = rows.slice(0, filter.limit);
+  const hasMore = rows.length > filter.limit;
+  return {
+    accounts: page.map(accountFrom),
+    total: counted?.total ?? 0,
+    nextAfter: hasMore ? (page.at(-1)?.seq ?? null) : null,
+  };
+}
+
+export async function changeAccount(
+  tx: Transaction,
+  id: string,
+  change: {
+    readonly settings?: Partial<AccountSettings>;
+    readonly standing?: StandingChange;
+    readonly credential?: NewCredential;
+  },
+  audit: Omit<AuditEntry, 'accountId'>,
+): Promise<Changed | null> {
+  const row = await lockAccount(tx, id);
+  if (row === undefined) return null;
+  if (change.settings !== undefined) await changeSettings(tx, row, change.settings);
+  if (change.credential !== undefined) await changeCredential(tx, row, change.credential);
+  if (change.standing !== undefined) {
+    const { standing, probe, quota, nextCheckAt } = change.standing;
+    await tx.db.run(
+      `UPDATE accounts SET probe = $1, quota = COALESCE($2, quota),
+        quota_remaining = CASE WHEN $2 IS NULL THEN quota_remaining ELSE $3 END WHERE id = $4`,
+      probe,
+      asJson(quota),
+      remainingOf(quota),
+      id,
+    );
+    await saveStanding(tx, await mustHaveRow(tx, id), standing);
+    await setNextCheck(tx, id, nextCheckAt ?? nextCheckOf(id, standing, probe, 0, tx.now), 0);
+    const refreshAt = change.credential?.nextRefreshAt;
+    if (refreshAt !== undefined && !isOutOfService(standing)) await setNextRefresh(tx, id, refreshAt);
+  }
+  tx.freed();
+  await tx.audit({ ...audit, accountId: id });
+  return { account: await mustHave(tx, id), changes: tx.changes() };
+}
+
+async function changeSettings(
+  tx: Transaction,
+  row: AccountRow,
+  settings: Partial<AccountSettings>,
+): Promise<void> {
+  const whole = { ...accountFrom(row), ...settings };
+  await tx.db.run(
+    `UPDATE accounts SET email = $1, label = $2, capacity = $3, models = $4, free = $5, lend = $6, tier = $7,
+      team_uid = $8, updated_at = $9 WHERE id = $10`,
+    whole.email,
+    whole.label,
+    whole.capacity,
+    asJson(whole.models),
+    asFlag(whole.free),
+    whole.lend,
+    whole.tier,
+    whole.teamUid,
+    tx.now,
+    row.id,
+  );
+  tx.changed({ id: row.id, provider: row.provider, state: row.state, free: whole.free });
+}
+
+/** A new credential makes every token of the old one old. */
+async function changeCredential(tx: Transaction, row: AccountRow, credential: NewCredential): Promise<void> {
+  const isRefreshable = row.credential_kind === 'refresh_token' && !isOutOfService(row);
+  await tx.db.run(
+    `UPDATE accounts SET credential = $1, credential_fingerprint = $2, credential_hint = $3, bearer = $4,
+      bearer_expires_at = $5, next_refresh_at = $6, refresh_failure = NULL, token_version = token_version + 1,
+      updated_at = $7 WHERE id = $8`,
+    credential.sealed,
+    credential.fingerprint,
+    credential.hint,
+    credential.bearer?.sealed ?? null,
+    credential.bearer?.expiresAt ?? null,
+    isRefreshable ? (credential.nextRefreshAt ?? tx.now) : null,
+    tx.now,
+    row.id,
+  );
+  await rememberCredential(tx, row, credential.fingerprint, true);
+  const hasNoBearer = row.credential_kind === 'refresh_token' && credential.bearer === undefined;
+  if (hasNoBearer) await dropLeasesOf(tx, row.id);
+  const replaced = await mustHaveRow(tx, row.id);
+  await saveStanding(tx, replaced, standingFrom(replaced));
+}
+
+/** Accounts nobody can use any more, the longest dead first. */
+export async function deadAccounts(db: Queries, deadSince: number, limit: number): Promise<StoredAccount[]> {
+  const rows = await db.all<AccountRow>(
+    `SELECT * FROM accounts /* INDEXED BY accounts_dead */
+     WHERE state IN ('reauth_required', 'disabled') AND state_since <= $1
+     ORDER BY state_since LIMIT $2`,
+    deadSince,
+    limit,
+  );
+  return rows.map(accountFrom);
+}
+
+export async function removeAccount(tx: Transaction, id: string, actor: string): Promise<Changed | null> {
+  const row = await lockAccount(tx, id);
+  if (row === undefined) return null;
+  await dropLeasesOf(tx, id);
+  await rememberLastAttempt(tx, id);
+  await tx.db.run('DELETE FROM accounts WHERE id = $1', id);
+  const detail = { provider: row.provider, source: row.source, status: row.state };
+  await tx.audit({ actor, action: 'account-removed', accountId: id, detail });
+  tx.freed();
+  return { account: accountFrom(row), changes: tx.changes() };
+}
+
+async function mustHave(tx: Transaction, id: string): Promise<StoredAccount> {
+  return accountFrom(await mustHaveRow(tx, id));
+}

@@ -1,0 +1,92 @@
+import type { Queries } from '../../../db/database.ts';
+import { isAvailable, type KindCount, kindFrom, noStates } from '../rules/kinds.ts';
+import { isOutOfService } from '../rules/standing-change.ts';
+import type { ProviderStats, Stats, Usage } from '../store.ts';
+import { spentProviders } from './choice.ts';
+
+interface KindRow {
+  readonly provider: string;
+  readonly kind: number;
+  readonly accounts: number;
+}
+
+type Counters = Pick<Stats, 'sessions' | 'remaining' | 'unmetered'> & Usage;
+
+/** How many accounts there are of each kind, of one provider or of all. */
+export async function kindCounts(db: Queries, provider: string | null): Promise<KindCount[]> {
+  const rows = await db.all<KindRow>(
+    `SELECT provider, kind, SUM(accounts)::bigint AS accounts FROM standings
+     WHERE $1::text IS NULL OR provider = $1 GROUP BY provider, kind HAVING SUM(accounts) > 0
+     ORDER BY provider, kind`,
+    provider,
+  );
+  return rows.map(countFrom);
+}
+
+/** All of it in one statement, so that the parts fit together: a row for each kind, each with the counters. */
+const statsQuery = `SELECT counted.*, spent.*, kinds.*,
+    CASE WHEN kinds.provider IN (${spentProviders('$1::bigint')}) THEN 1 ELSE 0 END AS is_free_spent
+  FROM (
+    SELECT COALESCE(SUM(sessions), 0)::bigint AS sessions, COALESCE(SUM(remaining), 0) AS remaining,
+      COALESCE(SUM(unmetered), 0)::bigint AS unmetered FROM counters
+  ) AS counted CROSS JOIN (
+    SELECT COALESCE(SUM(turns), 0)::bigint AS turns, COALESCE(SUM(input_tokens), 0)::bigint AS "inputTokens",
+      COALESCE(SUM(output_tokens), 0)::bigint AS "outputTokens", COALESCE(SUM(credits), 0) AS credits,
+      COALESCE(SUM(cost_cents), 0) AS "costCents"
+    FROM spending WHERE minute > $2::bigint
+  ) AS spent LEFT JOIN (
+    SELECT provider, kind, SUM(accounts)::bigint AS accounts FROM standings
+    GROUP BY provider, kind HAVING SUM(accounts) > 0
+  ) AS kinds ON TRUE
+  ORDER BY kinds.provider, kinds.kind`;
+
+export async function stats(db: Queries, now: number): Promise<Stats> {
+  const rows = await db.all<
+    Counters & { [Name in keyof KindRow]: KindRow[Name] | null } & { readonly is_free_spent: number }
+  >(statsQuery, now, Math.floor(now / 60_000) - 60);
+  const [first] = rows;
+  if (first === undefined) throw new Error('the counters are gone');
+  const { sessions, remaining, unmetered, turns, inputTokens, outputTokens, credits, costCents } = first;
+  const kinds = rows.filter((row): row is typeof row & KindRow => row.kind !== null);
+  const spent = kinds.filter((row) => row.is_free_spent === 1).map(({ provider }) => provider);
+  return {
+    ...summed(kinds.map(countFrom)),
+    sessions,
+    remaining,
+    unmetered,
+    lastHour: { turns, inputTokens, outputTokens, credits, costCents },
+    freeQuotaSpent: [...new Set(spent)],
+  };
+}
+
+function countFrom({ provider, kind, accounts }: KindRow): KindCount {
+  return { provider, number: kind, kind: kindFrom(kind), accounts };
+}
+
+type Sums = { -readonly [Name in keyof ProviderStats]: ProviderStats[Name] } & {
+  states: ReturnType<typeof noStates>;
+};
+
+/** The counts of the whole pool and of each provider. */
+function summed(counts: readonly KindCount[]) {
+  const sumsOf = (provider: string): Sums => ({ provider, available: 0, inUse: 0, states: noStates() });
+  const all = sumsOf('');
+  let total = 0;
+  let gatewayOnly = 0;
+  const providers = new Map<string, Sums>();
+  for (const { provider, kind, accounts } of counts) {
+    const own = providers.get(provider) ?? sumsOf(provider);
+    providers.set(provider, own);
+    total += accounts;
+    if (kind.gatewayOnly && !isOutOfService(kind)) gatewayOnly += accounts;
+    for (const sums of [all, own]) {
+      sums.states[kind.state] += accounts;
+      if (isAvailable(kind)) sums.available += accounts;
+      if (kind.held) sums.inUse += accounts;
+    }
+  }
+  const { reauth_required: reauthRequired, ...states } = all.states;
+  const { available, inUse } = all;
+  const byProvider = [...providers.values()];
+  return { ...states, reauthRequired, total, available, inUse, gatewayOnly, kinds: counts, byProvider };
+}

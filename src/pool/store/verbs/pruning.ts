@@ -1,0 +1,63 @@
+import type { Database } from '../../../db/database.ts';
+
+/**
+ * What the pool's tables hold at most, by age and, where a caller adds rows, by number: otherwise a borrower could fill the
+ * disk. Sessions and leases expire, and there are no more of them than places on accounts.
+ */
+const minute = 60_000;
+const hour = 60 * minute;
+const day = 24 * hour;
+
+/**
+ * Ids of reports, so that one that is sent again counts once. A borrower that cannot reach the pool for so long has lost its
+ * leases meanwhile, and a report on a lost lease changes no account.
+ */
+const reportsKeptMs = 30 * minute;
+export const mostReports = 200_000;
+const spendingKeptMs = 48 * hour;
+const intentsKeptMs = 30 * day;
+const auditKeptMs = 400 * day;
+/** Leases to programs are kept only among this many last entries, so that they push out nothing else. */
+export const mostAuditedLeases = 100_000;
+/** How many old entries of the audit one round looks at. */
+const auditAtOnce = 1_000;
+const prunedAtOnce = 5_000;
+/** A caller may add reports faster than one statement a round would remove them. */
+const mostPortions = 20;
+
+/** Forgets what is old or too much, some of it at a time, past what another instance has locked. */
+export function createPrune(db: Database): (now: number) => Promise<void> {
+  /** Of the audit; only what comes later has to be looked at again. */
+  let leasesPrunedTo = 0;
+  return async (now) => {
+    await pruneReports(db, now - reportsKeptMs);
+    const oldest = await db.reading.get<{ seen_at: number }>(oldestReport);
+    if (oldest) await pruneReports(db, oldest.seen_at + 1);
+    await db.writing.run('DELETE FROM removed_intents WHERE intent_at < $1', now - intentsKeptMs);
+    await db.writing.run(
+      'DELETE FROM spending WHERE minute < $1',
+      Math.floor((now - spendingKeptMs) / minute),
+    );
+    await db.writing.run(oldAudit, now - auditKeptMs);
+    const last = await db.reading.get<{ seq: number | null }>('SELECT MAX(seq) AS seq FROM audit');
+    const end = (last?.seq ?? 0) - mostAuditedLeases;
+    if (end <= leasesPrunedTo) return;
+    const removed = await db.writing.run(oldLeases, leasesPrunedTo, end);
+    if (removed < prunedAtOnce) leasesPrunedTo = end;
+  };
+}
+
+async function pruneReports(db: Database, before: number): Promise<void> {
+  for (let portion = 0; portion < mostPortions; portion += 1) {
+    if ((await db.writing.run(oldReports, before)) < prunedAtOnce) return;
+  }
+}
+
+const oldestReport = `SELECT seen_at FROM reports_seen /* INDEXED BY reports_seen_by_age */
+  ORDER BY seen_at DESC LIMIT 1 OFFSET ${mostReports}`;
+const oldReports = `DELETE FROM reports_seen WHERE (key_id, report_id) IN (
+  SELECT key_id, report_id FROM reports_seen WHERE seen_at < $1
+  ORDER BY seen_at LIMIT ${prunedAtOnce} FOR UPDATE SKIP LOCKED)`;
+const oldAudit = `DELETE FROM audit WHERE at < $1 AND seq IN (SELECT seq FROM audit ORDER BY seq LIMIT ${auditAtOnce})`;
+const oldLeases = `DELETE FROM audit WHERE seq IN (
+  SELECT seq FROM audit WHERE seq > $1 AND seq <= $2 AND action = 'lease' ORDER BY seq LIMIT ${prunedAtOnce})`;

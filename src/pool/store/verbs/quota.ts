@@ -1,0 +1,49 @@
+import { applyQuota, type QuotaCause, type QuotaFinding } from '../../standing/account-state.ts';
+import { type AccountRow, accountFrom, quotaFrom, standingFrom } from '../rules/rows.ts';
+import { checksAfter, nextCheckOf, remainingOf } from '../rules/standing-change.ts';
+import type { Changes, StoredAccount } from '../store.ts';
+import { lockAccount, mustHaveRow, saveStanding, setNextCheck, type Transaction } from './transaction.ts';
+
+/** How long whoever took an account's check has it alone. */
+const checkTakesMs = 5 * 60_000;
+
+/** Applies what the provider answered about an account's quota. Null when the account is gone. */
+export async function recordQuota(
+  tx: Transaction,
+  id: string,
+  finding: QuotaFinding,
+  cause: QuotaCause,
+): Promise<{ readonly account: StoredAccount; readonly changes: Changes } | null> {
+  const row = await lockAccount(tx, id);
+  if (row === undefined) return null;
+  const quota = finding.type === 'answer' ? quotaFrom(finding.answer, tx.now) : null;
+  if (quota !== null) {
+    await tx.db.run(
+      "UPDATE accounts SET quota = $1, quota_remaining = $2, probe = 'proved' WHERE id = $3",
+      JSON.stringify(quota),
+      remainingOf(quota),
+      id,
+    );
+  }
+  await saveStanding(tx, row, applyQuota(standingFrom(row), finding, cause, tx.now));
+  const after = await mustHaveRow(tx, id);
+  const checks = checksAfter(after.checks, row.quota, quota);
+  await setNextCheck(tx, id, nextCheckOf(id, standingFrom(after), after.probe, checks, tx.now), checks);
+  return { account: accountFrom(after), changes: tx.changes() };
+}
+
+/** Hands out each due account once: its next check is moved on before the provider is asked. */
+export async function claimQuotaChecks({ db, now }: Transaction, limit: number): Promise<StoredAccount[]> {
+  const due = await db.all<AccountRow>(
+    `SELECT * FROM accounts WHERE next_check_at IS NOT NULL AND next_check_at <= $1
+     ORDER BY next_check_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED`,
+    now,
+    limit,
+  );
+  await db.run(
+    'UPDATE accounts SET next_check_at = $1, checks = checks + 1 WHERE id = ANY ($2)',
+    now + checkTakesMs,
+    due.map(({ id }) => id),
+  );
+  return due.map(accountFrom);
+}

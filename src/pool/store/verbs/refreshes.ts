@@ -1,0 +1,350 @@
+import { randomUUID } from 'node:crypto';
+import type { Queries } from '../../../db/database.ts';
+import { withDeadToken, withFreshToken } from '../../standing/token-standing.ts';
+import {
+  type AttemptRow,
+  attemptsKeptMs,
+  endOf,
+  failureOf,
+  interruptedMessage,
+  nextFailure,
+} from '../rules/refreshing.ts';
+import { type AccountRow, accountFrom, asFlag, standingFrom } from '../rules/rows.ts';
+import { isOutOfService } from '../rules/standing-change.ts';
+import type {
+  Changes,
+  Credential,
+  InterruptedRefresh,
+  RefreshClaimResult,
+  RefreshDemand,
+  RefreshedCredential,
+  RefreshFailed,
+  RefreshFailure,
+  StoredAccount,
+} from '../store.ts';
+import { lastAttempt, notCounted, rememberCredential } from './credentials.ts';
+import {
+  isLastActive,
+  lockAccount,
+  mustHaveRow,
+  saveStanding,
+  setNextCheck,
+  setNextRefresh,
+  type Transaction,
+} from './transaction.ts';
+
+/** All of it happens under the account's lock, so that instances take turns. */
+
+export async function claimRefresh(tx: Transaction, demand: RefreshDemand): Promise<RefreshClaimResult> {
+  const { db, now } = tx;
+  const refused = (reason: string): RefreshClaimResult => ({
+    result: 'not_refreshable',
+    reason,
+    changes: tx.changes(),
+  });
+  const found = await lockAccount(tx, demand.accountId);
+  if (found === undefined) return refused('no such account');
+  if (found.credential_kind === 'api_key') return refused('API key: nothing to refresh');
+  if (isOutOfService(found)) return refused(`the account is ${found.state}`);
+  const underWay = await db.get<AttemptRow>(
+    "SELECT * FROM refreshes /* INDEXED BY refreshes_under_way */ WHERE account_id = $1 AND state = 'intent'",
+    found.id,
+  );
+  if (underWay !== undefined && underWay.limit_at > now) {
+    return { result: 'under_way', since: underWay.intent_at, changes: tx.changes() };
+  }
+  if (underWay !== undefined) await markInterrupted(tx, underWay);
+
+  const row = await mustHaveRow(tx, found.id);
+  const ceiling = ((await lastAttempt(tx, row.id)) ?? Number.NEGATIVE_INFINITY) + demand.minIntervalMs;
+  const backoff = failureOf(row)?.retryAt ?? Number.NEGATIVE_INFINITY;
+  const nextAt = Math.max(ceiling, backoff);
+  if (!demand.force && nextAt > now) {
+    if ((row.next_refresh_at ?? 0) < nextAt) await moveRefresh(tx, row, nextAt);
+    const reason = ceiling >= backoff ? 'ceiling' : 'backoff';
+    return { result: 'too_early', reason, nextAt, changes: tx.changes() };
+  }
+  const refreshId = randomUUID();
+  await db.run(
+    "DELETE FROM refreshes WHERE account_id = $1 AND intent_at < $2 AND state <> 'intent'",
+    row.id,
+    now - Math.max(attemptsKeptMs, 2 * demand.minIntervalMs),
+  );
+  await db.run(
+    `INSERT INTO refreshes (id, account_id, instance, actor, forced, intent_at, opens_at, limit_at, token_version, state)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'intent')`,
+    refreshId,
+    row.id,
+    demand.instance,
+    demand.actor,
+    asFlag(demand.force),
+    now,
+    now + demand.minIntervalMs,
+    now + demand.limitMs,
+    row.token_version,
+  );
+  if (nextAt > now) {
+    const detail = { past_ceiling: ceiling > now, past_backoff: backoff > now };
+    await tx.audit({ actor: demand.actor, action: 'ceiling-passed', accountId: row.id, detail });
+  }
+  return {
+    result: 'claimed',
+    refreshId,
+    intentAt: now,
+    account: accountFrom(row),
+    followsInterruption: await followsInterruption(tx, row),
+    isLastUsable: (await isLastActive(tx, row)) && (await hasNoneResting(tx, row)),
+    changes: tx.changes(),
+  };
+}
+
+/**
+ * The fingerprint a rotated credential is known by. Where another account has this very one (added twice), the account
+ * keeps its own: the token must be stored whatever else.
+ */
+async function fingerprintFor(
+  tx: Transaction,
+  row: AccountRow,
+  credential: Credential | undefined,
+): Promise<string> {
+  if (credential === undefined) return row.credential_fingerprint;
+  const other = await tx.db.get(
+    'SELECT 1 FROM accounts WHERE provider = $1 AND credential_fingerprint = $2 AND id <> $3',
+    row.provider,
+    credential.fingerprint,
+    row.id,
+  );
+  return other === undefined ? credential.fingerprint : row.credential_fingerprint;
+}
+
+/** Whether no other account of its provider will come back by itself. */
+async function hasNoneResting(tx: Transaction, row: AccountRow): Promise<boolean> {
+  const other = await tx.db.get(
+    `SELECT 1 FROM accounts /* INDEXED BY accounts_resting_by_provider */ WHERE state_until IS NOT NULL AND provider = $1 AND id <> $2
+       AND state IN ('cooldown', 'exhausted') LIMIT 1`,
+    row.provider,
+    row.id,
+  );
+  return other === undefined;
+}
+
+export async function commitRefresh(
+  tx: Transaction,
+  refreshId: string,
+  refreshed: RefreshedCredential,
+): Promise<{ readonly account: StoredAccount; readonly changes: Changes } | null> {
+  const attempt = await lockAttempt(tx, refreshId);
+  if (attempt === undefined) return null;
+  const row = await mustHaveRow(tx, attempt.account_id);
+  const { bearer, credential } = refreshed;
+  // The answer to the first try may have been lost.
+  if (attempt.state === 'committed' && row.bearer === bearer.sealed) {
+    return { account: accountFrom(row), changes: tx.changes() };
+  }
+  if (!(await isOpen(tx, attempt))) return null;
+  if (attempt.token_version !== row.token_version) {
+    await endAttempt(tx, attempt, 'superseded');
+    return null;
+  }
+  await endAttempt(tx, attempt, 'committed');
+  await tx.db.run(
+    `UPDATE accounts SET bearer = $1, bearer_expires_at = $2, credential = $3, credential_fingerprint = $4,
+      credential_hint = $5, email = COALESCE(email, $6), next_refresh_at = $7, refresh_failure = NULL,
+      token_version = token_version + 1, last_refresh_time = $8, updated_at = $8 WHERE id = $9`,
+    bearer.sealed,
+    bearer.expiresAt,
+    credential?.sealed ?? row.credential,
+    await fingerprintFor(tx, row, credential),
+    credential?.hint ?? row.credential_hint,
+    refreshed.email ?? null,
+    isOutOfService(row) ? null : Math.max(refreshed.nextRefreshAt, await ceilingOf(tx, row.id)),
+    tx.now,
+    row.id,
+  );
+  if (credential !== undefined) await rememberCredential(tx, row, credential.fingerprint, false);
+  const fresh = await mustHaveRow(tx, row.id);
+  await saveStanding(tx, fresh, withFreshToken(standingFrom(fresh), tx.now));
+  const after = await mustHaveRow(tx, row.id);
+  // It could not be asked before.
+  if (after.probe === 'unproved' && after.state === 'active') await setNextCheck(tx, row.id, tx.now, 0);
+  tx.freed();
+  return { account: accountFrom(await mustHaveRow(tx, row.id)), changes: tx.changes() };
+}
+
+export async function failRefresh(
+  tx: Transaction,
+  refreshId: string,
+  failed: RefreshFailed,
+): Promise<{
+  readonly account: StoredAccount;
+  readonly isCurrent: boolean;
+  readonly changes: Changes;
+} | null> {
+  const attempt = await lockAttempt(tx, refreshId);
+  if (attempt === undefined || !(await isOpen(tx, attempt))) return null;
+  await endAttempt(tx, attempt, failed.failure);
+  const row = await mustHaveRow(tx, attempt.account_id);
+  const isCurrent = attempt.token_version === row.token_version;
+  if (isCurrent && failed.givenUp !== null) {
+    const { failure, message, givenUp } = failed;
+    await setFailure(tx, row, { failure, message, retryAt: null });
+    const evidence = { failure, message, at: new Date(tx.now).toISOString() };
+    await saveStanding(tx, row, withDeadToken(standingFrom(row), givenUp, evidence));
+    const detail = { reason: givenUp, failure };
+    await tx.audit({ actor: attempt.actor, action: 'account-given-up', accountId: row.id, detail });
+  } else if (isCurrent) {
+    const retryAt = Math.max(failed.retryAt, await ceilingOf(tx, row.id));
+    await setFailure(tx, row, { failure: failed.failure, message: failed.message, retryAt });
+    await moveRefresh(tx, row, retryAt);
+  }
+  return { account: accountFrom(await mustHaveRow(tx, row.id)), isCurrent, changes: tx.changes() };
+}
+
+/** Some at a time, past what another instance is at: two that look at the same time find each of them once. */
+export async function findInterruptedRefreshes(
+  tx: Transaction,
+  goneInstance: string | null,
+): Promise<{ readonly interrupted: readonly InterruptedRefresh[]; readonly changes: Changes }> {
+  const rows = await tx.db.all<AttemptRow>(
+    `SELECT refreshes.* FROM refreshes /* INDEXED BY refreshes_by_limit */ JOIN accounts ON accounts.id = refreshes.account_id
+     WHERE refreshes.state = 'intent' AND (limit_at <= $1 OR instance = $2)
+     ORDER BY refreshes.account_id LIMIT 100 FOR UPDATE OF accounts SKIP LOCKED`,
+    tx.now,
+    goneInstance,
+  );
+  const interrupted: InterruptedRefresh[] = [];
+  for (const { id } of rows) {
+    // Only now that the account is locked is it sure how the attempt stands.
+    const attempt = await attemptRow(tx, id);
+    if (attempt?.state !== 'intent') continue;
+    await markInterrupted(tx, attempt);
+    interrupted.push({ refreshId: id, accountId: attempt.account_id, intentAt: attempt.intent_at });
+  }
+  return { interrupted, changes: tx.changes() };
+}
+
+const hasNoAttempt = `NOT EXISTS (SELECT 1 FROM refreshes /* INDEXED BY refreshes_under_way */
+  WHERE refreshes.account_id = accounts.id AND refreshes.state = 'intent')`;
+
+export async function dueForRefresh(db: Queries, now: number, limit: number): Promise<StoredAccount[]> {
+  const rows = await db.all<AccountRow>(
+    `SELECT * FROM accounts /* INDEXED BY accounts_to_refresh */ WHERE next_refresh_at IS NOT NULL AND next_refresh_at <= $1 AND ${hasNoAttempt}
+     ORDER BY next_refresh_at LIMIT $2`,
+    now,
+    limit,
+  );
+  return rows.map(accountFrom);
+}
+
+export async function nextRefreshDue(db: Queries): Promise<number | null> {
+  const next = await db.get<{ at: number | null }>(
+    `SELECT MIN(at) AS at FROM (
+       SELECT * FROM (
+         SELECT next_refresh_at AS at FROM accounts /* INDEXED BY accounts_to_refresh */
+         WHERE next_refresh_at IS NOT NULL AND ${hasNoAttempt} ORDER BY next_refresh_at LIMIT 1
+       ) AS due
+       UNION ALL SELECT MIN(limit_at) AS at FROM refreshes /* INDEXED BY refreshes_by_limit */ WHERE state = 'intent'
+     ) AS times`,
+  );
+  return next?.at ?? null;
+}
+
+export async function scheduleRefresh(
+  tx: Transaction,
+  id: string,
+  at: number,
+  onlyEarlier: boolean,
+): Promise<Changes> {
+  const row = await lockAccount(tx, id);
+  const isRefreshable = row?.credential_kind === 'refresh_token' && !isOutOfService(row);
+  if (isRefreshable && !(onlyEarlier && (row.next_refresh_at ?? at) < at)) await moveRefresh(tx, row, at);
+  return tx.changes();
+}
+
+function attemptRow(tx: Transaction, refreshId: string): Promise<AttemptRow | undefined> {
+  return tx.db.get<AttemptRow>('SELECT * FROM refreshes WHERE id = $1', refreshId);
+}
+
+/** An attempt, and its account locked. */
+async function lockAttempt(tx: Transaction, refreshId: string): Promise<AttemptRow | undefined> {
+  const attempt = await attemptRow(tx, refreshId);
+  if (attempt === undefined) return undefined;
+  const row = await lockAccount(tx, attempt.account_id);
+  // Read again: whoever had the lock may have ended it.
+  return row === undefined ? undefined : attemptRow(tx, refreshId);
+}
+
+/** It can still end: it was not ended, but perhaps taken for interrupted, and no later one was begun. */
+async function isOpen(tx: Transaction, attempt: AttemptRow): Promise<boolean> {
+  if (attempt.state !== 'intent' && attempt.state !== 'interrupted') return false;
+  const later = await tx.db.get(
+    'SELECT 1 FROM refreshes WHERE account_id = $1 AND seq > $2 LIMIT 1',
+    attempt.account_id,
+    attempt.seq,
+  );
+  return later === undefined;
+}
+
+async function endAttempt(tx: Transaction, attempt: AttemptRow, state: string): Promise<void> {
+  const { finishedAt, opensAt } = endOf(tx.now, attempt, state);
+  await tx.db.run(
+    'UPDATE refreshes SET state = $1, finished_at = $2, opens_at = $3 WHERE id = $4',
+    state,
+    finishedAt,
+    opensAt,
+    attempt.id,
+  );
+}
+
+async function markInterrupted(tx: Transaction, attempt: AttemptRow): Promise<void> {
+  await endAttempt(tx, attempt, 'interrupted');
+  const detail = { intent_at: new Date(attempt.intent_at).toISOString(), begun_by: attempt.actor };
+  const { account_id: accountId } = attempt;
+  await tx.audit({ actor: 'housekeeper', action: 'refresh-interrupted', accountId, detail });
+  const row = await mustHaveRow(tx, accountId);
+  if (row.token_version !== attempt.token_version) return;
+  const retryAt = Math.max(await ceilingOf(tx, row.id), tx.now);
+  await setFailure(tx, row, { failure: 'interrupted', message: interruptedMessage, retryAt });
+  if (!isOutOfService(row)) await moveRefresh(tx, row, retryAt);
+}
+
+/** When the ceiling opens by the intervals that the attempts were made with. */
+async function ceilingOf(tx: Transaction, id: string): Promise<number> {
+  const ceiling = await tx.db.get<{ at: number | null }>(
+    `SELECT MAX(opens_at) AS at FROM refreshes WHERE account_id = $1 AND state NOT IN ${notCounted}`,
+    id,
+  );
+  return ceiling?.at ?? Number.NEGATIVE_INFINITY;
+}
+
+async function followsInterruption(tx: Transaction, row: AccountRow): Promise<boolean> {
+  const lost = await tx.db.get(
+    `SELECT 1 FROM refreshes WHERE account_id = $1 AND token_version = $2 AND state IN ('interrupted', 'unknown')
+       AND seq > (SELECT COALESCE(MAX(seq), 0) FROM refreshes WHERE account_id = $1 AND state = 'committed')
+     LIMIT 1`,
+    row.id,
+    row.token_version,
+  );
+  return lost !== undefined;
+}
+
+async function setFailure(
+  tx: Transaction,
+  row: AccountRow,
+  failure: Omit<RefreshFailure, 'at' | 'inARow'>,
+): Promise<void> {
+  await tx.db.run(
+    'UPDATE accounts SET refresh_failure = $1, updated_at = $2 WHERE id = $3',
+    JSON.stringify(nextFailure(row, failure, tx.now)),
+    tx.now,
+    row.id,
+  );
+}
+
+/** Who rests for want of a bearer rests until then, and who waits for it looks again. */
+async function moveRefresh(tx: Transaction, row: AccountRow, at: number): Promise<void> {
+  await setNextRefresh(tx, row.id, at);
+  const moved = await mustHaveRow(tx, row.id);
+  await saveStanding(tx, moved, standingFrom(moved));
+  tx.freed();
+}
