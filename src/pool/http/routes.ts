@@ -50,7 +50,7 @@ const allocate: Route<PoolHttp>['handle'] = async ({ pool }, request, reply) => 
     else undo = allocation.undo;
     return allocation.answer;
   } catch (error) {
-    // Nobody reads this any more; without a body there is nothing to fail on.
+    // The client has left; without a body there is nothing to fail on.
     if (gone.signal.aborted) return reply.hijack();
     throw error;
   }

@@ -6,7 +6,7 @@ import { errorCode } from '../../lib/errors.ts';
 import { decodeText } from '../../lib/files/read-text.ts';
 import { SourceError } from './source.ts';
 
-/** A file that was taken: nobody else reads it any more. */
+/** A file that was taken: no other instance reads it any more. */
 export interface TakenFile {
   readonly path: string;
   /** The name it was dropped under. */

@@ -168,7 +168,7 @@ export function nextProof(checksSoFar: number, now: number): number {
 }
 
 /**
- * When an account's figures are asked for again; null for one that nobody uses. An early reset is noticed even where the
+ * When an account's figures are asked for again; null for one that is not in use. An early reset is noticed even where the
  * reset is known. Accounts in service are asked less and less while nothing changes; `spread`, 0 to 1, keeps those that
  * came together from asking together.
  */
@@ -190,7 +190,7 @@ export function nextQuotaCheck(
   }
 }
 
-/** The standing with nothing worse than a rest of `longestRestMs`: for accounts nobody can repair. */
+/** The standing with nothing worse than a rest of `longestRestMs`: for accounts that cannot be repaired. */
 export function softened(standing: Standing, longestRestMs: number, now: number): Standing {
   const latest = now + longestRestMs;
   switch (standing.state) {
@@ -329,7 +329,7 @@ function afterFailure(standing: Standing, outcome: Outcome, around: Surroundings
 
 /**
  * Whether a signal belongs to the bad moment that set the present cooldown. A holder of one slot that reports again
- * has tried again; sixteen turns that were under way together report one moment sixteen times.
+ * has tried again; sixteen turns that ran together report one moment sixteen times.
  */
 function incident(
   standing: Standing,

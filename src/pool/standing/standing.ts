@@ -51,13 +51,13 @@ export interface Surroundings {
   readonly token: TokenTimes | null;
   /** No other account of the provider is active. */
   readonly isLastUsable: boolean;
-  /** Turns that may be running on the account at once: one bad moment can be reported that often. */
+  /** Turns that may run on the account at a time: one bad moment can be reported that often. */
   readonly concurrentTurns: number;
 }
 
 export interface OutcomeEffect {
   readonly standing: Standing;
-  /** Ask the provider what is left, at once. */
+  /** Ask the provider now what is left. */
   readonly shouldCheckQuota: boolean;
   /** The bearer is of no more use: refresh as soon as that is allowed. */
   readonly isBearerRejected: boolean;

@@ -7,12 +7,12 @@ import { lendMarginMs } from '../standing/token-standing.ts';
 const second = 1000;
 const minute = 60 * second;
 const longestAheadMs = 5 * minute;
-/** Even on this machine nobody is asked without a pause. */
+/** Even on this machine no token host is asked without a pause. */
 const shortestIntervalMs = second;
 const longestJitterMs = 2 * minute;
 const longestRetryAfterMs = 24 * 60 * minute;
 const backoffs = {
-  /** Nobody was asked: the network is likely to come back soon. */
+  /** Nothing was sent: the network is likely to recover soon. */
   unsent: { firstMs: 15 * second, longestMs: 5 * minute },
   answered: { firstMs: 5 * minute, longestMs: 6 * 60 * minute },
 };

@@ -41,7 +41,7 @@ export interface Rotation {
 const pageSize = 1000;
 
 /**
- * Seals every secret of the store anew under another master key. The new key is on the disk before the first secret
+ * Seals every secret of the store again, under another master key. The new key is on the disk before the first secret
  * needs it, and all secrets change in one transaction: whatever moment this is cut off at, one of the two keys beside
  * each other opens everything, and the next start finds out which. Throws VaultError.
  */
@@ -93,7 +93,7 @@ export async function rotateKey(options: RotateOptions): Promise<Rotation> {
 
 type Again = (id: string, field: string, sealed: string) => string;
 
-/** Logins under way: what was granted is handed out only once. */
+/** Pending logins: what was granted is handed out only once. */
 async function resealLogins(store: Store, again: Again): Promise<{ name: string; value: string }[]> {
   const facts = await store.rememberedUnder(loginPrefix);
   return facts.flatMap(({ name, value }) => {

@@ -8,7 +8,7 @@ import { closeFile } from '../../lib/files/private-folder.ts';
 import { decodeText } from '../../lib/files/read-text.ts';
 import { VaultError } from './vault.ts';
 
-/** The master key outside the program: 32 bytes as text, in the environment or in a file nobody else can read. */
+/** The master key outside the program: 32 bytes as text, in the environment or in a file that only its owner can read. */
 
 /** Reads a key file; `onNotice` gets what its owner should know. Throws VaultError. */
 export function readKeyFile(path: string, onNotice: (message: string) => void = () => {}): Uint8Array {

@@ -46,7 +46,7 @@ export async function openVault(options: OpenVaultOptions): Promise<Vault> {
     return createVault(masterKey, (await store.remembered(fingerprintKeyFact)) ?? undefined);
   }
   if (rememberedId !== null && isTaken) throw misfit(options, total, rememberedId);
-  // Nothing is sealed yet: this key is the store's from now on, and fingerprints begin anew.
+  // Nothing is sealed yet: this key is the store's from now on, and fingerprints start over.
   const stale = await store.remembered(fingerprintKeyFact);
   if (stale !== null) await store.swapRemembered(fingerprintKeyFact, stale, null);
   // Of pools that start together on a new database one is the first; the others must have the same key.

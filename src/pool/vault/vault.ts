@@ -12,7 +12,7 @@ export interface Vault {
   seal(accountId: string, field: string, plain: string): string;
   /** Throws VaultError when the text was altered or belongs elsewhere. */
   open(accountId: string, field: string, sealed: string): string;
-  /** The same credential gives the same digest; without the key nobody can tell which. */
+  /** The same credential gives the same digest; without the key it does not tell which. */
   fingerprint(provider: string, credential: string): string;
   /** A vault over another key that recognises the same credentials, and what it needs to know for that, sealed by it. */
   successor(masterKey: Uint8Array): { readonly vault: Vault; readonly fingerprintKey: string };
