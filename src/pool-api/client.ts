@@ -3,8 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { systemClock } from '../lib/clock.ts';
 import { AccountSession, type CallOptions, releasedError, type SessionHost } from './account-session.ts';
 import { isAway, isPoolError, PoolError } from './errors.ts';
-import { type PoolNews, readNews } from './event-feed.ts';
-import { followEvents } from './event-stream.ts';
+import { followEvents, type PoolNews, readNews } from './event-stream.ts';
 import { HeldSession } from './held-session.ts';
 import { createTransport, type Transport } from './http-transport.ts';
 import { type BlockHost, type BlockOptions, LeaseBlock } from './lease-block.ts';
@@ -24,7 +23,7 @@ export type { Outcome } from '../core/outcome.ts';
 export type { AccountSession, CallOptions, TokenOptions } from './account-session.ts';
 export type { Bearer } from './bearer.ts';
 export { isPoolError, PoolError, type PoolErrorCode } from './errors.ts';
-export type { PoolNews } from './event-feed.ts';
+export type { PoolNews } from './event-stream.ts';
 export type { LeaseLoss } from './held-session.ts';
 export type { BlockLease, BlockOptions, LeaseBlock, TakeOptions } from './lease-block.ts';
 export type {
@@ -190,8 +189,7 @@ export class AccountPoolClient {
     const host: BlockHost = {
       timing: systemClock,
       calls: this.#calls,
-      follow: (handlers, signal) =>
-        followEvents(this.#transport, { ...eventStream, isBackground: true }, handlers, signal),
+      follow: (handlers, signal) => followEvents(this.#transport, eventStream, handlers, signal),
       queueReport: (id, item) => this.#queue(id, item),
       flushReports: () => this.#reports.flush(),
       onClosed: (block) => void this.#blocks.delete(block.sessionId),

@@ -1,14 +1,12 @@
 import type { IncomingMessage } from 'node:http';
 import { createParser } from 'eventsource-parser';
-import { isPoolError, type PoolError } from './errors.ts';
+import { isPoolError } from './errors.ts';
 import type { Transport } from './http-transport.ts';
 import { pause, retryDelayMs } from './retry.ts';
 import { type PoolEvent, poolEvent } from './schema.ts';
 
-/** Longer than any event of the pool; more means something else is sending. */
-const maxEventLength = 1024 * 1024;
-/** The pool's own ids have this form; any other could not be sent back in a header. */
-const eventId = /^[\x21-\x7e]{1,128}$/;
+/** What a listener hears. `reset`: some events were missed for good, so what was known has to be asked for again. */
+export type PoolNews = PoolEvent | { readonly type: 'reset' };
 
 export interface EventHandlers {
   onEvent(event: PoolEvent): void;
@@ -16,10 +14,6 @@ export interface EventHandlers {
   onState(isConnected: boolean): void;
   /** Some events were missed, and the pool cannot send them any more. */
   onReset(): void;
-  /** The pool does not let this key listen. Absent: it is tried again and again. */
-  onRefused?(error: PoolError): void;
-  /** Asked after each read; nothing more is read until it is done. */
-  whenReady?(): Promise<void> | undefined;
 }
 
 export interface EventStreamOptions {
@@ -28,13 +22,16 @@ export interface EventStreamOptions {
   /** The wait before the first reconnect; doubles up to `maxMs`. */
   readonly baseMs: number;
   readonly maxMs: number;
-  /** Following events alone does not keep the process alive. */
-  readonly isBackground?: boolean;
 }
 
+/** Longer than any event of the pool; more means something else is sending. */
+const maxEventLength = 1024 * 1024;
+/** The pool's own ids have this form; any other could not be sent back in a header. */
+const eventId = /^[\x21-\x7e]{1,128}$/;
+
 /**
- * Follows `GET /api/events` until the signal aborts, reconnecting for ever. A reconnect names the last event seen, so
- * that the pool can send what was missed. Events of a kind this version does not know are passed over.
+ * Follows the pool's events until the signal aborts. It does not keep the process alive, and a pool that refuses the key is
+ * asked again and again.
  */
 export async function followEvents(
   transport: Transport,
@@ -42,6 +39,25 @@ export async function followEvents(
   handlers: EventHandlers,
   signal: AbortSignal,
 ): Promise<void> {
+  const onState = (isConnected: boolean) => handlers.onState(isConnected);
+  for await (const news of readNews(transport, { ...options, isBackground: true }, onState, signal)) {
+    if (news.type === 'reset') handlers.onReset();
+    else handlers.onEvent(news);
+  }
+}
+
+/**
+ * `GET /api/events` for a loop, from the first `next()` on, reconnecting for ever. A reconnect names the last event seen, so
+ * that the pool can send what was missed. A slow loop slows the reading; if it falls so far behind that the pool cuts it off,
+ * it hears `reset`. Ends with the signal; in the foreground it throws PoolError when the key is refused.
+ */
+export async function* readNews(
+  transport: Transport,
+  options: EventStreamOptions & { readonly isBackground?: boolean },
+  onState: (isConnected: boolean) => void,
+  signal: AbortSignal,
+): AsyncGenerator<PoolNews, void, undefined> {
+  const { silenceMs, isBackground = false } = options;
   let lastEventId: string | undefined;
   let attempt = 0;
   while (!signal.aborted) {
@@ -54,46 +70,48 @@ export async function followEvents(
           accept: 'text/event-stream',
           ...(lastEventId === undefined ? {} : { 'last-event-id': lastEventId }),
         },
-        timeoutMs: options.silenceMs,
+        timeoutMs: silenceMs,
         signal,
       });
-      if (options.isBackground) answer.socket.unref();
+      if (isBackground) answer.socket.unref();
       isConnected = true;
-      handlers.onState(true);
-      await readEvents(answer, options.silenceMs, handlers, (id) => {
+      onState(true);
+      const onId = (id: string) => {
         attempt = 0;
         lastEventId = id;
-      });
-    } catch (error) {
-      // Whatever else ended the stream, the answer is the same: say so below and connect again.
-      if (handlers.onRefused && isPoolError(error, 'invalid_key', 'forbidden', 'host_not_allowed')) {
-        return handlers.onRefused(error);
+      };
+      for await (const news of readAnswer(answer, silenceMs, onId)) {
+        if (signal.aborted) return;
+        yield news;
       }
+    } catch (error) {
+      const isRefused = isPoolError(error, 'invalid_key', 'forbidden', 'host_not_allowed');
+      if (isRefused && !isBackground) throw error;
+      // Whatever else ended the stream, what follows is the same: connect again.
+    } finally {
+      if (isConnected) onState(false);
     }
-    if (isConnected) handlers.onState(false);
-    if (signal.aborted) return;
     const delayMs = retryDelayMs(attempt, options.baseMs, options.maxMs);
     attempt += 1;
-    await pause(delayMs, signal, options.isBackground).catch(() => undefined);
+    await pause(delayMs, signal, isBackground).catch(() => undefined);
   }
 }
 
-async function readEvents(
+async function* readAnswer(
   answer: IncomingMessage,
   silenceMs: number,
-  handlers: EventHandlers,
   /** Also called for an id without an event, by which the pool tells where to go on from. */
   onId: (id: string) => void,
-): Promise<void> {
+): AsyncGenerator<PoolNews, void, undefined> {
+  const unread: PoolNews[] = [];
   const parser = createParser({
     maxBufferSize: maxEventLength,
     onId: (id) => {
       if (eventId.test(id)) onId(id);
     },
     onEvent(message) {
-      if (message.event === 'reset') return handlers.onReset();
-      const event = readEvent(message.data);
-      if (event !== undefined) handlers.onEvent(event);
+      const news = message.event === 'reset' ? ({ type: 'reset' } as const) : readEvent(message.data);
+      if (news !== undefined) unread.push(news);
     },
   });
   const decoder = new TextDecoder();
@@ -101,9 +119,9 @@ async function readEvents(
   try {
     for await (const chunk of answer as AsyncIterable<Buffer>) {
       parser.feed(decoder.decode(chunk, { stream: true }));
-      // While nobody reads, silence is no sign of a dead connection.
+      // While the loop is busy, silence is no sign of a dead connection.
       clearTimeout(watchdog);
-      await handlers.whenReady?.();
+      yield* unread.splice(0);
       watchdog = setTimeout(() => answer.destroy(), silenceMs);
     }
   } finally {
@@ -112,6 +130,7 @@ async function readEvents(
   }
 }
 
+/** Undefined for an event of a kind this version does not know. */
 function readEvent(data: string): PoolEvent | undefined {
   try {
     return poolEvent.safeParse(JSON.parse(data)).data;
