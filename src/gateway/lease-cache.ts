@@ -101,6 +101,6 @@ function withHeldHere(error: PoolError, busy: number): PoolError {
   return new PoolError('no_account_available', error.message, {
     cause: error,
     retryAfterMs: busyRetryMs,
-    shortage: { ...shortage, matching: shortage.matching + busy, reasons },
+    shortage: { ...shortage, reasons },
   });
 }

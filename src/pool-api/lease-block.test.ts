@@ -1,13 +1,14 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { createManualClock } from '../gateway/testing/manual-clock.ts';
+import { startLendingPool } from '../pool/testing/lending-pool.ts';
 import type { EventHandlers } from './event-stream.ts';
 import { type BlockLease, type BlockOptions, LeaseBlock } from './lease-block.ts';
-import { createMemoryPool } from './memory-pool.fake.ts';
 import type { ReportItem } from './schema.ts';
 
-function setUp(options: BlockOptions, ids = ['acc-1', 'acc-2', 'acc-3']) {
+async function setUp(options: BlockOptions, ids = ['acc-1', 'acc-2', 'acc-3']) {
   const clock = createManualClock();
-  const pool = createMemoryPool(clock, ids);
+  const pool = await startLendingPool(clock);
+  for (const id of ids) await pool.add(id);
   const reports: ReportItem[] = [];
   let handlers: EventHandlers | undefined;
   const block = new LeaseBlock(options, 'block:test', {
@@ -21,7 +22,10 @@ function setUp(options: BlockOptions, ids = ['acc-1', 'acc-2', 'acc-3']) {
     flushReports: async () => {},
     onClosed: () => {},
   });
-  onTestFinished(() => block.close());
+  onTestFinished(async () => {
+    await block.close();
+    await pool.close();
+  });
   return {
     clock,
     pool,
@@ -35,13 +39,13 @@ const idOf = (lease: BlockLease) => lease.account.id;
 
 describe('a block of leases', () => {
   it('makes one call for many turns that follow each other', async () => {
-    const { pool, block } = setUp({ count: 3 });
+    const { pool, block } = await setUp({ count: 3 });
     for (let turn = 0; turn < 10; turn += 1) {
       using lease = await block.take();
-      expect(lease.token).toBe('acc-1-1');
+      expect(lease.token).toBe('bearer-of-acc-1');
     }
-    expect(pool.requests).toHaveLength(1);
-    expect(pool.requests[0]).toMatchObject({
+    expect(pool.allocations).toHaveLength(1);
+    expect(pool.allocations[0]).toMatchObject({
       session_id: 'block:test',
       count: 1,
       exclusive: true,
@@ -50,7 +54,7 @@ describe('a block of leases', () => {
   });
 
   it('borrows more accounts while turns wait, up to its count', async () => {
-    const { pool, clock, block } = setUp({ count: 2 });
+    const { pool, clock, block } = await setUp({ count: 2 });
     const leases = await Promise.all([block.take(), block.take()]);
     expect(leases.map(idOf).sort()).toEqual(['acc-1', 'acc-2']);
     const failing = expect(block.take({ waitMs: 3_000 })).rejects.toMatchObject({
@@ -58,12 +62,12 @@ describe('a block of leases', () => {
     });
     await clock.advance(3_000);
     await failing;
-    expect(pool.held('block:test')).toHaveLength(2);
+    expect(await pool.held('block:test')).toHaveLength(2);
     for (const lease of leases) lease.release();
   });
 
   it('never runs more turns on an account than it has slots', async () => {
-    const { clock, block } = setUp({ count: 2, slots: 3 });
+    const { clock, block } = await setUp({ count: 2, slots: 3 });
     let most = 0;
     const running = new Map<string, number>();
     const turns = Array.from({ length: 40 }, async (_, index) => {
@@ -81,7 +85,7 @@ describe('a block of leases', () => {
   });
 
   it('serves those who wait in the order they came', async () => {
-    const { clock, block } = setUp({ count: 1 });
+    const { clock, block } = await setUp({ count: 1 });
     const first = await block.take();
     const order: number[] = [];
     const waiting = [1, 2, 3, 4].map(async (number) => {
@@ -99,7 +103,7 @@ describe('a block of leases', () => {
   });
 
   it('lets nobody who comes later overtake one who waits', async () => {
-    const { clock, block } = setUp({ count: 1 });
+    const { clock, block } = await setUp({ count: 1 });
     const first = await block.take();
     const second = block.take();
     await clock.advance(10);
@@ -112,7 +116,7 @@ describe('a block of leases', () => {
   });
 
   it('does not keep a free place from one who comes later while those before want another account', async () => {
-    const { clock, block } = setUp({ count: 2 }, ['acc-1', 'acc-2']);
+    const { clock, block } = await setUp({ count: 2 }, ['acc-1', 'acc-2']);
     const [one, two] = await Promise.all([block.take(), block.take()]);
     const picky = block.take({ exclude: [idOf(one)] });
     await clock.advance(10);
@@ -125,7 +129,7 @@ describe('a block of leases', () => {
   });
 
   it('forgets a waiting turn whose signal aborts, and its slot goes to the next', async () => {
-    const { clock, block } = setUp({ count: 1 });
+    const { clock, block } = await setUp({ count: 1 });
     const first = await block.take();
     const controller = new AbortController();
     const failing = expect(block.take({ signal: controller.signal })).rejects.toThrow('enough');
@@ -139,7 +143,7 @@ describe('a block of leases', () => {
   });
 
   it('takes a double release as one', async () => {
-    const { block } = setUp({ count: 1, slots: 2 });
+    const { block } = await setUp({ count: 1, slots: 2 });
     const lease = await block.take();
     const other = await block.take();
     lease.release();
@@ -149,28 +153,28 @@ describe('a block of leases', () => {
   });
 
   it('gives back what lies idle, and the session with the last account', async () => {
-    const { clock, pool, block } = setUp({ count: 2, idleMs: 30_000 });
+    const { clock, pool, block } = await setUp({ count: 2, idleMs: 30_000 });
     const [one, two] = await Promise.all([block.take(), block.take()]);
     one.release();
     await clock.advance(31_000);
-    expect(pool.held('block:test')).toEqual([idOf(two)]);
+    expect(await pool.held('block:test')).toEqual([idOf(two)]);
     two.release();
     await clock.advance(31_000);
-    expect(pool.held('block:test')).toEqual([]);
+    expect(await pool.held('block:test')).toEqual([]);
     expect(block.accounts).toEqual([]);
     using again = await block.take();
     expect(again.isHeld).toBe(true);
   });
 
   it('keeps its minimum although nothing runs', async () => {
-    const { clock, pool, block } = setUp({ count: 3, minimum: 1, idleMs: 30_000 });
+    const { clock, pool, block } = await setUp({ count: 3, minimum: 1, idleMs: 30_000 });
     for (const lease of await Promise.all([block.take(), block.take(), block.take()])) lease.release();
     await clock.advance(300_000);
-    expect(pool.held('block:test')).toHaveLength(1);
+    expect(await pool.held('block:test')).toHaveLength(1);
   });
 
   it('renews its session while turns run', async () => {
-    const { clock, block } = setUp({ count: 1 });
+    const { clock, block } = await setUp({ count: 1 });
     const lease = await block.take();
     await clock.advance(600_000);
     expect(lease.isHeld).toBe(true);
@@ -178,7 +182,7 @@ describe('a block of leases', () => {
   });
 
   it('uses another account for a turn that excludes those it has', async () => {
-    const { block } = setUp({ count: 2 });
+    const { block } = await setUp({ count: 2 });
     const first = await block.take();
     const id = idOf(first);
     first.release();
@@ -187,17 +191,17 @@ describe('a block of leases', () => {
   });
 
   it('changes an idle account for another when it may hold no more', async () => {
-    const { pool, block } = setUp({ count: 1 });
+    const { pool, block } = await setUp({ count: 1 });
     const first = await block.take();
     const id = idOf(first);
     first.release();
     using second = await block.take({ exclude: [id] });
     expect(idOf(second)).not.toBe(id);
-    expect(pool.held('block:test')).toEqual([idOf(second)]);
+    expect(await pool.held('block:test')).toEqual([idOf(second)]);
   });
 
   it('uses the preferred account where it is free', async () => {
-    const { block } = setUp({ count: 3, slots: 2 });
+    const { block } = await setUp({ count: 3, slots: 2 });
     const leases = await Promise.all(Array.from({ length: 6 }, () => block.take()));
     for (const lease of leases) lease.release();
     using preferred = await block.take({ prefer: 'acc-3' });
@@ -205,11 +209,10 @@ describe('a block of leases', () => {
   });
 
   it('starts no turn on an account that was disabled, and gives it back when its last turn ends', async () => {
-    const { clock, pool, block, tell } = setUp({ count: 1, slots: 4 }, ['acc-1', 'acc-2']);
+    const { clock, pool, block, tell } = await setUp({ count: 1, slots: 4 }, ['acc-1', 'acc-2']);
     const running = await block.take();
     const id = idOf(running);
-    const account = pool.accounts.get(id);
-    if (account) account.status = 'disabled';
+    await pool.setState(id, 'disabled');
     tell({ type: 'account-changed', account_id: id, provider: 'warp', status: 'disabled', free: false });
     const next = block.take();
     await clock.advance(2_000);
@@ -218,21 +221,21 @@ describe('a block of leases', () => {
     await clock.advance(2_000);
     using lease = await next;
     expect(idOf(lease)).not.toBe(id);
-    expect(pool.held('block:test')).toEqual([idOf(lease)]);
+    expect(await pool.held('block:test')).toEqual([idOf(lease)]);
   });
 
   it('gives an idle account back at once when somebody waits for it, and keeps a busy one', async () => {
-    const { clock, pool, block, tell } = setUp({ count: 2 });
+    const { clock, pool, block, tell } = await setUp({ count: 2 });
     const [busy, idle] = await Promise.all([block.take(), block.take()]);
     idle.release();
     tell({ type: 'lease-wanted', account_ids: [idOf(busy), idOf(idle)] });
     await clock.advance(0);
-    expect(pool.held('block:test')).toEqual([idOf(busy)]);
+    expect(await pool.held('block:test')).toEqual([idOf(busy)]);
     busy.release();
   });
 
   it('goes on with what it has while the pool is away', async () => {
-    const { clock, pool, block } = setUp({ count: 1, slots: 2 });
+    const { clock, pool, block } = await setUp({ count: 1, slots: 2 });
     (await block.take()).release();
     pool.isAway = true;
     await clock.advance(20_000);
@@ -246,9 +249,9 @@ describe('a block of leases', () => {
   });
 
   it('says when the pool took its account back, and borrows again for the next turn', async () => {
-    const { clock, pool, block } = setUp({ count: 1 });
+    const { clock, pool, block } = await setUp({ count: 1 }, ['acc-1']);
     const lease = await block.take();
-    pool.expire('block:test');
+    await pool.end('block:test');
     await clock.advance(60_000);
     expect(lease.isHeld).toBe(false);
     lease.release();
@@ -257,7 +260,7 @@ describe('a block of leases', () => {
   });
 
   it('reports with the bearer its turn began with', async () => {
-    const { block, reports } = setUp({ count: 1 });
+    const { block, reports } = await setUp({ count: 1 });
     using lease = await block.take();
     lease.report('success', { usage: { input_tokens: 5 } });
     expect(reports).toMatchObject([
@@ -267,15 +270,15 @@ describe('a block of leases', () => {
   });
 
   it('ends what waits and gives everything back when it is closed', async () => {
-    const { clock, pool, block } = setUp({ count: 1 });
+    const { clock, pool, block } = await setUp({ count: 1 });
     await block.take();
     const failing = expect(block.take()).rejects.toMatchObject({ code: 'shutting_down' });
     await clock.advance(10);
     await block.close();
     await failing;
-    expect(pool.held('block:test')).toEqual([]);
+    expect(await pool.held('block:test')).toEqual([]);
     await clock.advance(600_000);
-    expect(clock.waiting).toBe(0);
+    expect(clock.waiting - pool.timers).toBe(0);
     await expect(block.take()).rejects.toMatchObject({ code: 'shutting_down' });
   });
 
@@ -283,7 +286,7 @@ describe('a block of leases', () => {
     [{ count: 0 }, 'count'],
     [{ count: 1, slots: 2, exclusive: true }, 'slots'],
     [{ count: 1, minimum: 2 }, 'minimum'],
-  ])('refuses %j by naming %s', (options, param) => {
-    expect(() => setUp(options)).toThrow(expect.objectContaining({ code: 'invalid_request', param }));
+  ])('refuses %j by naming %s', async (options, param) => {
+    await expect(setUp(options)).rejects.toThrow(expect.objectContaining({ code: 'invalid_request', param }));
   });
 });
