@@ -51,7 +51,7 @@ async function start(): Promise<string> {
   );
   const { response } = await one.start({
     ...read,
-    clientId: 'me',
+    client: { id: 'me' },
     affinityKey: undefined,
     requestId: 'r',
     held: null,

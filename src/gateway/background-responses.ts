@@ -12,6 +12,7 @@ import { type AnswerHead, answerHeads, modelsOf } from './answer-head.ts';
 import type { Attempt, TurnOutput } from './attempt.ts';
 import type { ClientTurns } from './client-turns.ts';
 import { createEventLog, type EventLog } from './event-log.ts';
+import type { ClientKey } from './keys.ts';
 import { aliveMs, beatMs, startBeating } from './response-beat.ts';
 import type { ReadRequest } from './responses-request.ts';
 import type { Routes } from './routes.ts';
@@ -28,7 +29,7 @@ export interface BackgroundResponsesOptions {
 }
 
 export interface BackgroundRequest extends ReadRequest {
-  readonly clientId: string;
+  readonly client: ClientKey;
   readonly requestId: string;
   readonly affinityKey: string | undefined;
   /** Shared by the run, which goes on after the answer that reports its start. */
@@ -70,7 +71,8 @@ export class BackgroundResponses {
   /** Returns the response once it is stored; its turn goes on by itself. Throws AppError. */
   async start(request: BackgroundRequest): Promise<StartedRun> {
     const { clientTurns, routes, responses, running, clock } = this.#options;
-    const { clientId, asked, decoded } = request;
+    const { client, asked, decoded } = request;
+    const { id: clientId } = client;
     if (asked.store === false) {
       const reason = 'store: a response in the background has to be stored: leave it out.';
       throw new AppError('invalid_request', reason, { param: 'store' });
@@ -107,7 +109,8 @@ export class BackgroundResponses {
   ): Promise<void> {
     const { clientTurns, responses } = this.#options;
     const { id } = run;
-    const { clientId, requestId, decoded, affinityKey } = run.request;
+    const { client, requestId, decoded, affinityKey } = run.request;
+    const { id: clientId } = client;
     const warn = (error: unknown): void => {
       const fields = { err: error, request_id: requestId };
       this.#options.logger.warn(fields, 'a response in the background had trouble');
@@ -120,7 +123,7 @@ export class BackgroundResponses {
           protocol: 'responses',
           decoded,
           bytes: held?.bytes ?? 0,
-          clientId,
+          client,
           affinityKey: affinityKey ?? decoded.affinityKey,
           requestId,
           wantsUsage: true,
@@ -218,7 +221,7 @@ export class BackgroundResponses {
 
   #runOf(clientId: string, id: string): BackgroundRun | undefined {
     const run = this.#runs.get(id);
-    return run?.request.clientId === clientId ? run : undefined;
+    return run?.request.client.id === clientId ? run : undefined;
   }
 
   #forget(run: BackgroundRun): void {
@@ -227,7 +230,7 @@ export class BackgroundResponses {
   }
 
   #checkRoom(clientId: string): void {
-    const ofClient = [...this.#runs.values()].filter(({ request }) => request.clientId === clientId).length;
+    const ofClient = [...this.#runs.values()].filter(({ request }) => request.client.id === clientId).length;
     if (this.#runs.size < maxRuns && ofClient < maxRunsOfClient) return;
     throw new AppError(
       'key_rate_limited',

@@ -3,6 +3,7 @@ import type { DecodedTurn, Inbound } from '../core/protocol.ts';
 import { debugLog } from '../lib/log/logger.ts';
 import type { TurnOutput } from './attempt.ts';
 import { checkSchema } from './json-schema.ts';
+import type { ClientKey } from './keys.ts';
 import type { GatewayMetrics } from './metrics.ts';
 import { runTurn, type TurnDependencies, type TurnResult } from './run-turn.ts';
 import { type TurnImages, turnImagesOf } from './turn-images.ts';
@@ -13,8 +14,7 @@ export interface ClientTurn {
   readonly decoded: DecodedTurn<unknown>;
   /** About how many bytes the request has: large ones are worked on in turns of the event loop. */
   readonly bytes: number;
-  /** Tells clients apart without naming their key. */
-  readonly clientId: string;
+  readonly client: ClientKey;
   /** What the client keeps its session together by. */
   readonly affinityKey: string | undefined;
   readonly requestId: string;
@@ -63,7 +63,7 @@ export class ClientTurns {
     const startedAt = clock.monotonic();
     debugLog(logger)?.debug(askedFields(turn), 'a turn begins');
     const run = () => runTurn(this.#dependencies, turn, output);
-    const result = await (turn.images ? turn.images.during(turn.clientId, run) : run());
+    const result = await (turn.images ? turn.images.during(turn.client.id, run) : run());
     const durationMs = Math.round(clock.monotonic() - startedAt);
     this.#metrics.turnEnded(turn, result, durationMs);
     this.#log(turn, result, durationMs, output.status);

@@ -3,9 +3,15 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { AppError } from '../core/errors.ts';
 import { shownKeys } from '../lib/http/shown-keys.ts';
 
+/** The key of a client: what is decided for one client is decided by it. */
+export interface ClientKey {
+  /** Tells clients apart without naming the key: its digest. */
+  readonly id: string;
+}
+
 export interface ClientKeys {
-  /** Who calls, as a digest of the key. Throws AppError `invalid_key`. */
-  identify(request: KeyedRequest): string;
+  /** Who calls. Throws AppError `invalid_key`. */
+  identify(request: KeyedRequest): ClientKey;
 }
 
 export interface KeyedRequest {
@@ -31,9 +37,9 @@ export function createClientKeys(
   return {
     identify({ headers, url }) {
       const shown = shownKeys(headers, url).map(digest);
-      if (digests.length === 0) return (shown[0] ?? digest('')).toString('base64url');
+      if (digests.length === 0) return keyOf(shown[0] ?? digest(''));
       const known = shown.filter(isKnown)[0];
-      if (known !== undefined) return known.toString('base64url');
+      if (known !== undefined) return keyOf(known);
       if (shown.length > 0) onWrongKey();
       const isMisplaced = shown.length === 0 && headers.authorization !== undefined;
       const missing = isMisplaced ? 'The header Authorization is not "Bearer KEY"' : 'No key was sent';
@@ -45,6 +51,10 @@ export function createClientKeys(
       );
     },
   };
+}
+
+function keyOf(shown: Buffer): ClientKey {
+  return { id: shown.toString('base64url') };
 }
 
 function digest(text: string): Buffer {

@@ -151,20 +151,27 @@ describe('the list', () => {
 });
 
 describe('after a refusal by the pool', () => {
-  it('another provider is asked once the pool has accounts of that one alone', async () => {
-    const before = await routes.resolve(ask('both'));
+  const namesOf = async (model: string, change: () => void) => {
+    const names: string[] = [];
+    for await (const { provider, model: upstreamModel } of routes.candidates(ask(model))) {
+      names.push(`${provider.name}: ${upstreamModel}`);
+      change();
+    }
+    return names;
+  };
+
+  it('another provider is the next candidate once the pool has accounts of that one alone', async () => {
     onLook = () => {
       withAccounts = ['oz'];
     };
-    const again = await routes.resolveAgain(ask('both'), before);
-    expect([again?.provider.name, again?.model]).toEqual(['oz', 'both']);
+    expect(await namesOf('both', () => {})).toEqual(['warp: both', 'oz: both']);
   });
 
-  it('nothing else is tried while the same provider would be asked', async () => {
-    const before = await routes.resolve(ask('both'));
-    expect(await routes.resolveAgain(ask('both'), before)).toBeUndefined();
-    const named = await routes.resolve(ask('oz/both'));
-    withAccounts = ['warp'];
-    expect(await routes.resolveAgain(ask('oz/both'), named)).toBeUndefined();
+  it('there is no other candidate while the same provider would be asked', async () => {
+    expect(await namesOf('both', () => {})).toEqual(['warp: both']);
+    const onlyWarp = () => {
+      withAccounts = ['warp'];
+    };
+    expect(await namesOf('oz/both', onlyWarp)).toEqual(['oz: both']);
   });
 });

@@ -71,15 +71,15 @@ type Handle = Route<ResponsesService>['handle'];
 
 const respond: Handle = async (service, request, reply) => {
   const { responses, background } = service;
-  const { clientId } = request;
-  const read = await readResponsesRequest(responses, clientId, request.body, request.heldBody);
+  const { client } = request;
+  const read = await readResponsesRequest(responses, client.id, request.body, request.heldBody);
   request.body = undefined;
   const { asked, decoded, before } = read;
   if (asked.background) {
     const affinityKey = affinityKeyOf(request.headers);
     const run = await background.start({
       ...read,
-      clientId,
+      client,
       affinityKey,
       requestId: request.id,
       held: request.heldBody,
@@ -96,20 +96,20 @@ const respond: Handle = async (service, request, reply) => {
           // A broken answer is no response to come back to.
           if (response['status'] === 'failed') return;
           const { ancestors, base } = before;
-          responses.save(clientId, { response, input, ancestors, base, answeredBy });
+          responses.save(client.id, { response, input, ancestors, base, answeredBy });
         },
   );
   return service.answerTurn(inbound, request, reply, decoded);
 };
 
 const compact: Handle = async (service, request, reply) => {
-  const { clientId } = request;
+  const { client } = request;
   // Clients send what they send to have the conversation answered.
   const ours = { tools: [], tool_choice: 'none', text: null, store: false, stream: false };
   const body = { input: [], ...bodyObject(request.body), ...ours };
   const { asked, decoded, before } = await readResponsesRequest(
     service.responses,
-    clientId,
+    client.id,
     body,
     request.heldBody,
   );
@@ -126,15 +126,15 @@ const compact: Handle = async (service, request, reply) => {
   // Instructions are for this turn; what the conversation itself holds of rules goes on.
   const isRule = decoded.options.asked.instructions ? 1 : 0;
   const messages = decoded.request.messages.slice(isRule);
-  const inbound = createCompactionInbound(items, messages, createOpaque(clientId));
+  const inbound = createCompactionInbound(items, messages, createOpaque(client.id));
   return service.answerTurn(inbound, request, reply, compactionTurn(decoded));
 };
 
 const countTokens: Handle = async (service, request, reply) => {
-  const { clientId } = request;
+  const { client } = request;
   const given = bodyObject(request.body);
   const body = { model: 'any', input: [], ...given, store: false };
-  const { decoded } = await readResponsesRequest(service.responses, clientId, body, request.heldBody);
+  const { decoded } = await readResponsesRequest(service.responses, client.id, body, request.heldBody);
   const route = await service.routes.check('model' in given ? decoded.request.model : undefined);
   reply.headers(answeredHeaders(route && modelsOf([route])));
   await ownTurn(request.heldBody?.bytes ?? 0);
@@ -143,13 +143,13 @@ const countTokens: Handle = async (service, request, reply) => {
 
 const retrieve: Handle = async (service, request, reply) => {
   const { background } = service;
-  const { clientId } = request;
+  const { client } = request;
   const { id } = request.params;
   const query = parseFields(retrieveQuery, givenFields(request.query));
-  const { response, answeredBy } = await background.look(clientId, id);
+  const { response, answeredBy } = await background.look(client.id, id);
   const answered = answeredHeaders(answeredBy);
   if (query.stream !== 'true') return reply.headers(answered).send(response);
-  const log = background.logOf(clientId, id);
+  const log = background.logOf(client.id, id);
   const from = (query.starting_after ?? -1) + 1;
   if (log === undefined || from < log.first) {
     throw new AppError(
@@ -205,13 +205,13 @@ export const responsesRoutes: readonly Route<ResponsesService>[] = [
       return reply.header('upgrade', 'websocket').send({ error });
     },
     socket: {
-      check({ sockets }, { headers, clientId }) {
+      check({ sockets }, { headers, client }) {
         checkHandshake(headers);
-        sockets.checkRoom(clientId);
+        sockets.checkRoom(client.id);
       },
-      accept({ sockets }, socket, { clientId, headers, id, raw }) {
+      accept({ sockets }, socket, { client, headers, id, raw }) {
         const affinityKey = affinityKeyOf(headers);
-        sockets.accept(socket, { clientId, affinityKey, requestId: id, wire: raw.socket });
+        sockets.accept(socket, { client, affinityKey, requestId: id, wire: raw.socket });
       },
     },
   },
@@ -261,8 +261,8 @@ export const responsesRoutes: readonly Route<ResponsesService>[] = [
     summary: 'Forgets a stored response',
     access: 'clientKey',
     answers: { 200: { description: 'It is gone.', body: answers.deletedResponse } },
-    async handle({ background }, { clientId, params: { id } }) {
-      await background.remove(clientId, id);
+    async handle({ background }, { client, params: { id } }) {
+      await background.remove(client.id, id);
       return { id, object: 'response', deleted: true };
     },
   },
@@ -273,9 +273,9 @@ export const responsesRoutes: readonly Route<ResponsesService>[] = [
     access: 'clientKey',
     query: inputItemsQuery,
     answers: { 200: { description: 'A page of items.', body: answers.inputItems } },
-    async handle({ responses }, { clientId, params, query }) {
+    async handle({ responses }, { client, params, query }) {
       const fields = parseFields(inputItemsQuery, givenFields(query));
-      const items = await listInputItems(responses, clientId, params.id);
+      const items = await listInputItems(responses, client.id, params.id);
       if (fields.order === 'desc') items.reverse();
       return pageOf(items, fields);
     },
@@ -287,8 +287,8 @@ export const responsesRoutes: readonly Route<ResponsesService>[] = [
     access: 'clientKey',
     takesBody: false,
     answers: { 200: { description: 'What became of it.', body: answers.responseAnswer } },
-    async handle({ background }, { clientId, params }, reply) {
-      const { response, answeredBy: models } = await background.cancel(clientId, params.id);
+    async handle({ background }, { client, params }, reply) {
+      const { response, answeredBy: models } = await background.cancel(client.id, params.id);
       return reply.headers(answeredHeaders(models)).send(response);
     },
   },

@@ -89,7 +89,12 @@ beforeEach(() => {
 function connect(clientId: string): FakeSocket {
   const made = new FakeSocket();
   wire = new FakeWire();
-  const connection = { clientId, affinityKey: undefined, requestId: 'r', wire: wire as never };
+  const connection = {
+    client: { id: clientId },
+    affinityKey: undefined,
+    requestId: 'r',
+    wire: wire as never,
+  };
   sockets.accept(made as never, connection);
   return made;
 }

@@ -9,6 +9,7 @@ import { createResponsesInbound } from '../protocols/openai-responses/inbound.ts
 import { answerHeads } from './answer-head.ts';
 import { appErrorFrom } from './app-error-from.ts';
 import type { ClientTurns } from './client-turns.ts';
+import type { ClientKey } from './keys.ts';
 import { createRecentTurns, type RecentTurns } from './recent-turns.ts';
 import { type ReadRequest, readResponsesRequest } from './responses-request.ts';
 import type { Routes } from './routes.ts';
@@ -29,7 +30,7 @@ export interface ResponsesSocketsOptions {
 }
 
 export interface SocketClient {
-  readonly clientId: string;
+  readonly client: ClientKey;
   readonly affinityKey: string | undefined;
   readonly requestId: string;
   readonly wire: Socket;
@@ -71,7 +72,7 @@ export class ResponsesSockets {
       const reason = 'The gateway is stopping; try again in a moment.';
       throw new AppError('shutting_down', reason, { retryAfterMs: 5_000 });
     }
-    const ofClient = [...this.#connections].filter((connection) => connection.clientId === clientId).length;
+    const ofClient = [...this.#connections].filter((connection) => connection.client.id === clientId).length;
     if (this.#connections.size < maxSockets && ofClient < maxSocketsOfClient) return;
     const reason = 'Too many WebSockets are open: use those, or POST /v1/responses.';
     throw new AppError('key_rate_limited', reason, { retryAfterMs: 10_000 });
@@ -104,7 +105,7 @@ const stopping = 'The gateway is stopping.';
 /** One WebSocket, whose requests are answered one after another in the order they came. */
 class Connection implements Carrier {
   readonly isStream = true;
-  readonly clientId: string;
+  readonly client: ClientKey;
   readonly #options: ResponsesSocketsOptions;
   readonly #recent: RecentTurns;
   readonly #socket: WebSocket;
@@ -131,8 +132,8 @@ class Connection implements Carrier {
     this.#recent = recent;
     this.#socket = socket;
     this.#client = client;
-    this.clientId = client.clientId;
-    this.#arriving = options.bodies.begin(client.clientId);
+    this.client = client.client;
+    this.#arriving = options.bodies.begin(client.client.id);
     this.#lastHeardAt = options.listening.now();
     this.#lastPingAt = this.#lastHeardAt;
     this.#cancelExpiry = options.clock.after(lifetimeMs, () => {
@@ -207,7 +208,7 @@ class Connection implements Carrier {
   #read(data: Buffer, isBinary: boolean): void {
     this.#heard();
     const held = this.#arriving;
-    this.#arriving = this.#options.bodies.begin(this.clientId);
+    this.#arriving = this.#options.bodies.begin(this.client.id);
     const refuse = (error: unknown): void => {
       held.release();
       this.#refuse(AppError.from(error));
@@ -291,7 +292,7 @@ class Connection implements Carrier {
             protocol: 'responses',
             decoded,
             bytes: held.bytes,
-            clientId: this.clientId,
+            client: this.client,
             affinityKey: this.#client.affinityKey ?? decoded.affinityKey,
             requestId,
             wantsUsage: true,
@@ -330,7 +331,7 @@ class Connection implements Carrier {
       throw new AppError('invalid_request', reason, { param: 'background' });
     }
     const body = { ...fields, stream: true };
-    return readResponsesRequest(this.#options.responses, this.clientId, body, held, (id) => {
+    return readResponsesRequest(this.#options.responses, this.client.id, body, held, (id) => {
       return this.#recent.find(this, id)?.continued;
     });
   }
@@ -358,7 +359,7 @@ class Connection implements Carrier {
     const isStored = asked.store !== false;
     const { ancestors, base } = before;
     if (isStored) {
-      this.#options.responses.save(this.clientId, { response, input, ancestors, base, answeredBy });
+      this.#options.responses.save(this.client.id, { response, input, ancestors, base, answeredBy });
     }
     const id = String(response['id']);
     const all = bytes + JSON.stringify(response['output']).length;

@@ -48,8 +48,11 @@ export interface Routes {
   check(model: string | null | undefined): Promise<Route | undefined>;
   /** Whether an upstream answers the name that speaks this dialect itself. */
   relays(model: string, dialect: Dialect): Promise<boolean>;
-  /** After the pool had no account: another route, if by now another provider's accounts would be asked. */
-  resolveAgain(request: RoutedRequest, before: Route, signal?: AbortSignal): Promise<Route | undefined>;
+  /**
+   * Where a turn may go, in order. The next one is asked for when no account of the one before could be had. The first throws as
+   * `resolve` does.
+   */
+  candidates(request: RoutedRequest): AsyncGenerator<Route, undefined>;
   /** Whether some account can answer any turn at all, and then a turn to this provider; undefined while that is not known. */
   judge(provider?: UpstreamProvider): Verdict | undefined;
   /** Every model a client may name: those of the providers with accounts, and the configured aliases. */
@@ -246,10 +249,15 @@ export function createRoutes(options: RoutesOptions): Routes {
       const found = await lookUp(model).catch(() => undefined);
       return found !== undefined && canRelay(found.provider, { dialect });
     },
-    async resolveAgain(request, before) {
-      await poolWatch.look();
-      const again = await resolve(request);
-      return again.provider === before.provider ? undefined : again;
+    async *candidates(request) {
+      for (let route = await this.resolve(request); ; ) {
+        yield route;
+        await poolWatch.look();
+        const next = await this.resolve(request);
+        // By now the accounts of another provider may be asked.
+        if (next.provider === route.provider) return undefined;
+        route = next;
+      }
     },
     judge(provider) {
       if (poolWatch.accounts === undefined) return undefined;

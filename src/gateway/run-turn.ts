@@ -103,6 +103,7 @@ class TurnRun {
   readonly #reports: AttemptReports;
   /** The log at DEBUG, else undefined. */
   readonly #steps: Logger | undefined;
+  readonly #candidates: AsyncGenerator<Route, undefined>;
   #step: NextStep = 'other-account';
   #waitLeftMs = longestWaitMs;
   #attempts = 0;
@@ -119,6 +120,7 @@ class TurnRun {
     this.#request = rejected
       ? { ...request, messages: [...request.messages, ...sentBack(rejected.answer, rejected.fault)] }
       : request;
+    this.#candidates = dependencies.routes.candidates(this.#request);
     this.#steps = debugLog(dependencies.logger);
     this.#startedAt = dependencies.clock.monotonic();
     this.#reports = new AttemptReports(dependencies.reporter, dependencies.leases);
@@ -126,11 +128,11 @@ class TurnRun {
 
   async run(): Promise<TurnResult> {
     try {
-      let path = await this.#take(await this.#dependencies.routes.resolve(this.#request, this.#turn.signal));
+      let path = await this.#take(await this.#nextCandidate());
       for (;;) {
         const borrowed = await this.#borrow(path);
         if (borrowed instanceof Error) {
-          path = await this.#reroute(path, borrowed);
+          path = await this.#goOn(path, borrowed);
           continue;
         }
         this.#attempts += 1;
@@ -176,15 +178,16 @@ class TurnRun {
     };
   }
 
-  async #take(route: Route): Promise<Path> {
+  async #take(route: Route | undefined): Promise<Path> {
+    if (!route) throw new Error('No candidate takes this request.');
     const { conversations, affinity, schemas } = this.#dependencies;
-    const { clientId, affinityKey, bytes, requestId } = this.#turn;
+    const { client, affinityKey, bytes, requestId } = this.#turn;
     const asked: AskedRequest = { ...this.#request, model: route.model };
     const { emulated } = handlingOf(asked, capabilitiesOf(route.provider, route.model));
-    const checks = checksOf(asked, emulated, schemas, clientId);
+    const checks = checksOf(asked, emulated, schemas, client.id);
     const request = checks.reduce((instructed, check) => check.instruct(instructed), asked);
     const provider = route.provider.name;
-    const conversation = await conversations.find(clientId, provider, request, bytes);
+    const conversation = await conversations.find(client.id, provider, request, bytes);
     this.#steps?.debug(
       {
         request_id: requestId,
@@ -195,7 +198,7 @@ class TurnRun {
       'the route is chosen',
     );
     const session =
-      affinityKey === undefined ? undefined : affinity.sessionOf(clientId, provider, affinityKey);
+      affinityKey === undefined ? undefined : affinity.sessionOf(client.id, provider, affinityKey);
     const output = checks.length === 0 ? this.#output : new BufferedOutput(this.#output);
     this.#path = { route, request, conversation, session, emulated, checks, output };
     return this.#path;
@@ -245,16 +248,22 @@ class TurnRun {
     }
   }
 
-  /** Throws AppError where no other provider's accounts would be asked. */
-  async #reroute({ route, conversation }: Path, reason: Error): Promise<Path> {
+  /** To the next candidate. Throws AppError where there is none. */
+  async #goOn({ route, conversation }: Path, reason: Error): Promise<Path> {
     const { routes } = this.#dependencies;
-    const rerouted = await routes.resolveAgain(this.#request, route, this.#turn.signal);
-    const { relayed } = this.#turn.decoded;
-    // What is passed on as it is was read by no decoder, so that no other upstream can have it.
-    if (!rerouted || (relayed && !canRelay(rerouted.provider, relayed)))
-      throw appErrorFromPool(reason, route, routes.judge(route.provider));
+    const next = await this.#nextCandidate();
+    if (!next) throw appErrorFromPool(reason, route, routes.judge(route.provider));
     conversation.end();
-    return await this.#take(rerouted);
+    return await this.#take(next);
+  }
+
+  /** One that can take the request: what is to be passed on as it is was read by no decoder. */
+  async #nextCandidate(): Promise<Route | undefined> {
+    const { relayed } = this.#turn.decoded;
+    for (;;) {
+      const { value: route } = await this.#candidates.next();
+      if (!route || !relayed || canRelay(route.provider, relayed)) return route;
+    }
   }
 
   /** Throws the error to show where an account is free that this turn has not tried: a refusal is not worked around. */

@@ -21,7 +21,7 @@ import type { EventLog } from './event-log.ts';
 import { FollowedEvents } from './follow-events.ts';
 import { healthOf, VerdictLog } from './health.ts';
 import { errorHeaders, StreamedAnswer, WholeAnswer } from './http-answer.ts';
-import { type ClientKeys, createClientKeys } from './keys.ts';
+import { type ClientKey, type ClientKeys, createClientKeys } from './keys.ts';
 import { createGatewayMetrics } from './metrics.ts';
 import { isAnthropicClient } from './model-routes.ts';
 import type { PoolWatch } from './pool-watch.ts';
@@ -32,8 +32,8 @@ import type { StoredResponses } from './stored-responses.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Whose turn it is, as a digest of the key: set before any route runs that takes client keys. */
-    clientId: string;
+    /** Whose turn it is: set before any route runs that takes client keys. */
+    client: ClientKey;
   }
 }
 
@@ -99,10 +99,10 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     },
     access: {
       clientKey(request) {
-        request.clientId = keys.identify(request);
-        return request.clientId;
+        request.client = keys.identify(request);
+        return request.client.id;
       },
-      adminKey: (request) => (adminKeys ?? keys).identify(request),
+      adminKey: (request) => (adminKeys ?? keys).identify(request).id,
     },
     keepsText: (url) => url.startsWith('/v1/chat/completions'),
     // A client whose key and base URL are both wrong hears of the key first.
@@ -159,7 +159,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     cancelTick = clock.after(tickMs, tick);
   }
 
-  app.decorateRequest('clientId', '');
+  app.decorateRequest('client');
 
   app.setErrorHandler((error, request, reply) => {
     const known = appErrorFrom(error);
@@ -214,7 +214,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
       protocol: inbound.name,
       decoded,
       bytes: request.heldBody?.bytes ?? 0,
-      clientId: request.clientId,
+      client: request.client,
       affinityKey: affinityKeyOf(request.headers) ?? decoded.affinityKey,
       requestId: request.id,
       wantsUsage: !decoded.isStream || decoded.options.includeUsage,

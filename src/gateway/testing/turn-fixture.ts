@@ -43,7 +43,7 @@ export function clientTurn(request: AskedRequest, change: Partial<ClientTurn> = 
     protocol: 'chat',
     decoded: { request, isStream: true, options: undefined, ignored: [] },
     bytes: 0,
-    clientId: 'me',
+    client: { id: 'me' },
     affinityKey: undefined,
     requestId: 'r',
     wantsUsage: false,
