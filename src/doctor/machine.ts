@@ -1,7 +1,6 @@
 import { accessSync, constants, existsSync, readdirSync, statfsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { opennessOf } from '../lib/files/open-to-others.ts';
-import { closeFolder, isOpenToOthers } from '../lib/files/private-folder.ts';
+import { closeFolder, isOpenToOthers, opennessOf } from '../lib/files/private-folder.ts';
 import { lowDiskBytes } from '../lib/log/disk-health.ts';
 import { type Finding, ok, problem, skipped } from './report.ts';
 

@@ -1,4 +1,5 @@
 import { dereference, format, type Schema } from '@cfworker/json-schema';
+import { isJsonObject } from '../lib/parse-json.ts';
 import { listedSchemas, namedSchemas, singleSchemas } from './schema-form.ts';
 
 type Keywords = Readonly<Record<string, unknown>>;
@@ -61,10 +62,8 @@ function faultyKeywords(part: Keywords, lost: ReadonlySet<object>): string[] {
 
 /** `isWeak`: it takes more than it did, or may do so by a reference. */
 function weakened(part: unknown, lost: ReadonlySet<object>): { schema: Keywords; isWeak: boolean } {
-  if (typeof part !== 'object' || part === null || Array.isArray(part)) {
-    return { schema: part as Keywords, isWeak: false };
-  }
-  const faulty = faultyKeywords(part as Keywords, lost);
+  if (!isJsonObject(part)) return { schema: part as Keywords, isWeak: false };
+  const faulty = faultyKeywords(part, lost);
   const schema: Record<string, unknown> = { ...part };
   for (const keyword of faulty) {
     if (keyword !== 'patternProperties') delete schema[keyword];

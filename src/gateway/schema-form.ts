@@ -1,7 +1,7 @@
-type Keywords = Readonly<Record<string, unknown>>;
+import { isJsonObject, type JsonObject } from '../lib/parse-json.ts';
 
 const types = ['array', 'boolean', 'integer', 'null', 'number', 'object', 'string'];
-/** Keywords that hold a schema, a list of schemas, or schemas by name. */
+/** JsonObject that hold a schema, a list of schemas, or schemas by name. */
 export const singleSchemas = [
   'additionalItems',
   'additionalProperties',
@@ -19,13 +19,13 @@ export const namedSchemas = ['$defs', 'definitions', 'dependentSchemas', 'patter
 
 /**
  * What of a schema has not the form that JSON Schema gives it, in a few words. No answer could ever follow such a schema,
- * and the model would be blamed for it. Keywords that are not known may hold anything.
+ * and the model would be blamed for it. JsonObject that are not known may hold anything.
  */
-export function formFaultOf(schema: Keywords): string | undefined {
+export function formFaultOf(schema: JsonObject): string | undefined {
   const waiting: unknown[] = [schema];
   for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
     if (typeof next === 'boolean') continue;
-    if (!isObject(next)) return `${shown(next)} stands where a schema has to be`;
+    if (!isJsonObject(next)) return `${shown(next)} stands where a schema has to be`;
     const fault = keywordFaultOf(next);
     if (fault !== undefined) return fault;
     for (const inner of innerSchemas(next)) waiting.push(inner);
@@ -33,7 +33,7 @@ export function formFaultOf(schema: Keywords): string | undefined {
   return undefined;
 }
 
-function keywordFaultOf(schema: Keywords): string | undefined {
+function keywordFaultOf(schema: JsonObject): string | undefined {
   const has = (keyword: string) => Object.hasOwn(schema, keyword);
   const is = (keyword: string, what: string) =>
     `its ${JSON.stringify(keyword)} is ${shown(schema[keyword])}, and has to be ${what}`;
@@ -47,11 +47,11 @@ function keywordFaultOf(schema: Keywords): string | undefined {
   for (const keyword of listedSchemas)
     if (has(keyword) && !Array.isArray(schema[keyword])) return is(keyword, 'a list of schemas');
   for (const keyword of namedSchemas)
-    if (has(keyword) && !isObject(schema[keyword])) return is(keyword, 'an object of schemas');
+    if (has(keyword) && !isJsonObject(schema[keyword])) return is(keyword, 'an object of schemas');
   return undefined;
 }
 
-function innerSchemas(schema: Keywords): unknown[] {
+function innerSchemas(schema: JsonObject): unknown[] {
   return [
     ...singleSchemas.filter((keyword) => Object.hasOwn(schema, keyword)).map((keyword) => schema[keyword]),
     ...listedSchemas.flatMap((keyword) => schema[keyword] ?? []),
@@ -63,10 +63,6 @@ function innerSchemas(schema: Keywords): unknown[] {
 
 function isListOf(value: unknown, isOne: (item: unknown) => boolean): boolean {
   return Array.isArray(value) && value.every(isOne);
-}
-
-function isObject(value: unknown): value is Keywords {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function shown(value: unknown): string {

@@ -1,8 +1,9 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { readRetryAfter } from '../lib/http/retry-after.ts';
+import { parseJson } from '../lib/parse-json.ts';
 import { PoolError, type PoolErrorCode, poolErrorCodes } from './errors.ts';
 import { NoAnswerError } from './retry.ts';
-import { type ErrorAnswer, errorAnswer } from './schema.ts';
+import { errorAnswer } from './schema.ts';
 
 /** What answered is not the pool: the address is another program's. */
 export class NotPoolError extends PoolError {
@@ -20,7 +21,7 @@ export function errorFromAnswer(
 ): PoolError {
   const retryAfterMs = readRetryAfter(headers, Date.now());
   const options = retryAfterMs === undefined ? {} : { retryAfterMs };
-  const answer = readErrorAnswer(text);
+  const answer = errorAnswer.safeParse(parseJson(text)).data;
   if (answer === undefined) {
     const message = `${place} answered with status ${status} and no word of the pool; check the address.`;
     // What a proxy says while the pool behind it restarts.
@@ -35,14 +36,6 @@ export function errorFromAnswer(
     ...(param === undefined ? {} : { param }),
     ...(shortage === undefined ? {} : { shortage }),
   });
-}
-
-function readErrorAnswer(text: string): ErrorAnswer | undefined {
-  try {
-    return errorAnswer.safeParse(JSON.parse(text)).data;
-  } catch {
-    return undefined;
-  }
 }
 
 function isPoolErrorCode(code: string): code is PoolErrorCode {

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { createParser } from 'eventsource-parser';
+import { parseJson } from '../lib/parse-json.ts';
 import { isPoolError } from './errors.ts';
 import type { Transport } from './http-transport.ts';
 import { pause, retryDelayMs } from './retry.ts';
@@ -110,7 +111,10 @@ async function* readAnswer(
       if (eventId.test(id)) onId(id);
     },
     onEvent(message) {
-      const news = message.event === 'reset' ? ({ type: 'reset' } as const) : readEvent(message.data);
+      const news =
+        message.event === 'reset'
+          ? ({ type: 'reset' } as const)
+          : poolEvent.safeParse(parseJson(message.data)).data;
       if (news !== undefined) unread.push(news);
     },
   });
@@ -127,14 +131,5 @@ async function* readAnswer(
   } finally {
     clearTimeout(watchdog);
     answer.destroy();
-  }
-}
-
-/** Undefined for an event of a kind this version does not know. */
-function readEvent(data: string): PoolEvent | undefined {
-  try {
-    return poolEvent.safeParse(JSON.parse(data)).data;
-  } catch {
-    return undefined;
   }
 }

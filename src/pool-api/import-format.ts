@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import { withoutNulls } from '../core/null-fields.ts';
 import { unknownFields } from '../core/unknown-field.ts';
+import { isJsonObject, parseJson } from '../lib/parse-json.ts';
 import { importedAccount } from './schema.ts';
 
 /** One account of a file in the import format. */
@@ -28,16 +29,10 @@ export function parseImport(text: string): ImportLine[] {
 function parseLine(text: string, line: number): ImportLine {
   if (text.length > maxLineLength) return { line, problem: `is longer than ${maxLineLength} characters` };
   if (text.includes('\uFFFD')) return { line, problem: 'is not valid UTF-8: save the file as UTF-8' };
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    // The parser's own message quotes what it read.
-    return { line, problem: 'is not valid JSON' };
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    return { line, problem: 'is not a JSON object' };
-  }
+  // The parser's own message would quote what it read.
+  const value = parseJson(text);
+  if (value === undefined) return { line, problem: 'is not valid JSON' };
+  if (!isJsonObject(value)) return { line, problem: 'is not a JSON object' };
   const result = importedAccount.safeParse(withoutNulls(importedAccount, value));
   if (result.success) return { line, account: result.data };
   const { issues } = result.error;

@@ -1,5 +1,6 @@
 import { createHash, randomBytes, scrypt } from 'node:crypto';
 import { z } from 'zod';
+import { parseJson } from '../lib/parse-json.ts';
 import { sealText, unsealText } from '../lib/secrets/sealed-bytes.ts';
 import { PoolError } from './errors.ts';
 
@@ -73,13 +74,7 @@ export async function* openExport(text: string, passphrase: string): AsyncGenera
 }
 
 function headerIn(line: string): Header {
-  let value: unknown;
-  try {
-    value = JSON.parse(line);
-  } catch {
-    value = undefined;
-  }
-  const result = header.safeParse(value);
+  const result = header.safeParse(parseJson(line));
   if (result.success) return result.data;
   throw new PoolError('invalid_request', 'This is no sealed export that this version can read.', {
     param: 'sealed',

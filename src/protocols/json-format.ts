@@ -1,4 +1,5 @@
 import type { ResponseFormat } from '../core/turn.ts';
+import { isJsonObject } from '../lib/parse-json.ts';
 import { quoted, refused } from './refused.ts';
 
 /**
@@ -16,10 +17,8 @@ export function jsonFormat(
       return { type: 'json' };
     case 'json_schema': {
       const schema = given?.schema;
-      if (typeof schema !== 'object' || schema === null || Array.isArray(schema)) {
-        throw refused(`${param}.schema`, 'must be a JSON schema, as an object');
-      }
-      return { type: 'json-schema', schema: schema as Readonly<Record<string, unknown>>, param };
+      if (!isJsonObject(schema)) throw refused(`${param}.schema`, 'must be a JSON schema, as an object');
+      return { type: 'json-schema', schema, param };
     }
     default:
       throw refused(

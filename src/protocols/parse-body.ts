@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import { AppError } from '../core/errors.ts';
 import { upToFirstProblem } from '../core/first-problem-only.ts';
+import { isJsonObject } from '../lib/parse-json.ts';
 import { firstProblem } from './first-problem.ts';
 
 /** A request's body by its schema, which wants at least `fields`. Throws AppError `invalid_request`. */
@@ -9,7 +10,7 @@ export function parseBody<Schema extends z.ZodType>(
   body: unknown,
   fields: string,
 ): z.infer<Schema> {
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+  if (!isJsonObject(body)) {
     throw new AppError('invalid_request', `The body must be a JSON object with ${fields}.`);
   }
   return parseFields(schema, body);

@@ -1,7 +1,6 @@
-import { chmodSync, realpathSync, type Stats, statSync } from 'node:fs';
+import { accessSync, chmodSync, constants, realpathSync, type Stats, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, relative } from 'node:path';
-import { isOpenToGroupAlone } from './open-to-others.ts';
 
 const byOthers = 0o077;
 
@@ -33,6 +32,27 @@ export function closeFile(path: string, bits = byOthers): void {
 export function isOpenToOthers(path: string): boolean {
   const found = look(path);
   return found !== undefined && isOpen(found);
+}
+
+/** As Kubernetes leaves what is in a volume with `fsGroup`, each time that a pod starts. */
+export function isOpenToGroupAlone(mode: number): boolean {
+  return (mode & 0o070) !== 0 && (mode & 0o007) === 0;
+}
+
+/**
+ * Whether other users may read or change a file of secrets. `fixed`: they may, but this user could not change that, as
+ * where a container gets its secrets: the mount is read-only, or the file is another user's or has no write permission.
+ */
+export function opennessOf(path: string): 'closed' | 'open' | 'fixed' {
+  const { mode } = statSync(path);
+  if (process.platform === 'win32' || (mode & 0o077) === 0) return 'closed';
+  if ((mode & 0o222) === 0) return 'fixed';
+  try {
+    accessSync(path, constants.W_OK);
+    return 'open';
+  } catch {
+    return 'fixed';
+  }
 }
 
 function look(path: string): Stats | undefined {

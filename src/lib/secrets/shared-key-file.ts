@@ -13,7 +13,7 @@ import {
 import { dirname } from 'node:path';
 import { errorCode } from '../errors.ts';
 import { makeFolder } from '../files/make-folder.ts';
-import { isOpenToGroupAlone } from '../files/open-to-others.ts';
+import { isOpenToGroupAlone } from '../files/private-folder.ts';
 
 /** The file holds no usable key; the message says what its owner has to do. */
 export class KeyFileError extends Error {

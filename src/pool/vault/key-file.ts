@@ -3,8 +3,7 @@ import { closeSync, fsyncSync, openSync, readFileSync, statSync, writeFileSync }
 import { dirname } from 'node:path';
 import { errorCode, errorMessage } from '../../lib/errors.ts';
 import { makeFolder } from '../../lib/files/make-folder.ts';
-import { isOpenToGroupAlone, opennessOf } from '../../lib/files/open-to-others.ts';
-import { closeFile } from '../../lib/files/private-folder.ts';
+import { closeFile, isOpenToGroupAlone, opennessOf } from '../../lib/files/private-folder.ts';
 import { decodeText } from '../../lib/files/read-text.ts';
 import { VaultError } from './vault.ts';
 
