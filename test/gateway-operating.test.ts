@@ -27,7 +27,7 @@ describe("the gateway's document", () => {
   it('names every route of the server and who may call it, and no other', async () => {
     const unused = {} as never;
     const app = createGatewayServer({
-      turns: { clock: { now: () => 0, after: () => () => {} } } as never,
+      dependencies: { clock: { now: () => 0, after: () => () => {} } } as never,
       keys: unused,
       poolWatch: unused,
       responses: unused,

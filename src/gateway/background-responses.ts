@@ -11,9 +11,9 @@ import { serverSentEvent, streamEnd } from '../protocols/openai-responses/stream
 import { type AnswerHead, answerHeads, modelsOf } from './answer-head.ts';
 import type { Attempt, TurnOutput } from './attempt.ts';
 import type { ClientTurns } from './client-turns.ts';
-import { createEventLog, type EventLog } from './event-log.ts';
+import { EventLog } from './event-log.ts';
+import { aliveMs, heartbeatMs, startHeartbeat } from './heartbeat.ts';
 import type { ClientKey } from './keys.ts';
-import { aliveMs, beatMs, startBeating } from './response-beat.ts';
 import type { ReadRequest } from './responses-request.ts';
 import type { Routes } from './routes.ts';
 import type { Carrier, RunningTurns } from './running-turns.ts';
@@ -115,7 +115,7 @@ export class BackgroundResponses {
       const fields = { err: error, request_id: requestId };
       this.#options.logger.warn(fields, 'a response in the background had trouble');
     };
-    const stopBeating = startBeating(this.#options, clientId, id, () => run.abort(wasCancelled()));
+    const stopHeartbeat = startHeartbeat(this.#options, clientId, id, () => run.abort(wasCancelled()));
     try {
       if (!run.isForgotten) await responses.put(clientId, run.toStore(run.inProgress())).catch(warn);
       await clientTurns.run(
@@ -138,7 +138,7 @@ export class BackgroundResponses {
     }
     // A turn that was cancelled says nothing more by itself.
     run.breakOff(AppError.from(run.signal.reason));
-    stopBeating();
+    stopHeartbeat();
     if (run.ending) await responses.put(clientId, run.toStore(run.ending)).catch(warn);
     // It may have been written while it was deleted.
     const isDeleted =
@@ -192,7 +192,7 @@ export class BackgroundResponses {
       if (!isUnderWay(response) || clock.monotonic() >= until) return found;
       if (!isAsked) await responses.mark(clientId, id, 'cancel', cancelMarkMs);
       isAsked = true;
-      await sleep(clock, beatMs / 8);
+      await sleep(clock, heartbeatMs / 8);
     }
   }
 
@@ -275,7 +275,7 @@ class BackgroundRun implements Carrier, TurnOutput {
 
   constructor(request: BackgroundRequest, head: AnswerHead) {
     this.request = request;
-    this.log = request.decoded.isStream ? createEventLog(maxLogBytes) : undefined;
+    this.log = request.decoded.isStream ? new EventLog(maxLogBytes) : undefined;
     this.#head = head;
     this.#answeredBy = head.identity.answeredBy;
     this.#events = this.#newEvents();

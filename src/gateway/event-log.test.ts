@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest';
-import { createEventLog } from './event-log.ts';
+import { EventLog } from './event-log.ts';
 
 it('holds the latest events and says which are gone', () => {
-  const log = createEventLog(100);
+  const log = new EventLog(100);
   for (let index = 0; index < 50; index += 1) log.append(`event ${index}`.padEnd(10));
   expect(log.next).toBe(50);
   expect(log.first).toBeGreaterThan(39);
@@ -11,14 +11,14 @@ it('holds the latest events and says which are gone', () => {
 });
 
 it('keeps the last event however large it is', () => {
-  const log = createEventLog(10);
+  const log = new EventLog(10);
   log.append('a');
   log.append('x'.repeat(1_000));
   expect(log.at(1)).toHaveLength(1_000);
 });
 
 it('holds more for somebody who is reading, but not without end', () => {
-  const log = createEventLog(100);
+  const log = new EventLog(100);
   let next = 0;
   const unwatch = log.watch(
     () => {},
@@ -38,7 +38,7 @@ it('holds more for somebody who is reading, but not without end', () => {
 });
 
 it('tells watchers of every event and of the end, until they look away', () => {
-  const log = createEventLog(100);
+  const log = new EventLog(100);
   let told = 0;
   const unwatch = log.watch(() => {
     told += 1;

@@ -1,88 +1,87 @@
-/** The events of one response while it is made and for a while after, for whoever follows it. */
-export interface EventLog {
-  append(text: string): void;
-  /** Nothing comes any more. `rest` is no event, it stands behind the last one. */
-  close(rest?: string): void;
-  readonly isClosed: boolean;
-  readonly rest: string;
-  /** The number of the first event that is still there. */
-  readonly first: number;
-  /** The number the next event gets. */
-  readonly next: number;
-  at(index: number): string;
-  /**
-   * Calls `onChange` whenever something came, and at the end; the answer takes that back. `next` is the number of the
-   * event the watcher waits for: what comes after stays, up to a limit.
-   */
-  watch(onChange: () => void, next?: () => number): () => void;
-}
-
 /**
- * Holds at most about `maxBytes`, and four times as much while somebody reads: the last events of an answer repeat all of
- * it at once, and a reader as fast as any takes them one after another. The oldest events go first.
+ * The events of one response while it is made and for a while after. Holds at most about `maxBytes`, and four times as much
+ * while a client follows: the last events of an answer repeat all of it together, and a client as fast as any takes them one
+ * after another. The oldest events go first.
  */
-export function createEventLog(maxBytes: number): EventLog {
-  const maxWatchedBytes = 4 * maxBytes;
-  let texts: string[] = [];
-  let first = 0;
-  let bytes = 0;
-  let isClosed = false;
-  let rest = '';
-  const watchers = new Map<() => void, () => number>();
+export class EventLog {
+  readonly #maxBytes: number;
+  /** What to call when something came, and the number of the event that each waits for. */
+  readonly #watchers = new Map<() => void, () => number>();
+  #texts: string[] = [];
+  #first = 0;
+  #bytes = 0;
+  #rest: string | undefined;
 
-  const tell = (): void => {
-    for (const watcher of [...watchers.keys()]) watcher();
-  };
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
 
-  function drop(): void {
-    if (bytes <= maxBytes) return;
-    const end = first + texts.length;
-    const needed =
-      bytes > maxWatchedBytes ? end : Math.min(end - 1, ...[...watchers.values()].map((next) => next()));
-    // Half of it at once: to drop one event each time would move all others each time.
+  get isClosed(): boolean {
+    return this.#rest !== undefined;
+  }
+  /** What stands behind the last event and is none. */
+  get rest(): string {
+    return this.#rest ?? '';
+  }
+  /** The number of the first event that is still there. */
+  get first(): number {
+    return this.#first;
+  }
+  /** The number the next event gets. */
+  get next(): number {
+    return this.#first + this.#texts.length;
+  }
+
+  at(index: number): string {
+    return this.#texts[index - this.#first] ?? '';
+  }
+
+  append(text: string): void {
+    this.#texts.push(text);
+    this.#bytes += text.length;
+    this.#drop();
+    this.#notify();
+  }
+
+  /** Nothing comes any more. */
+  close(rest = ''): void {
+    this.#rest = rest;
+    this.#notify();
+  }
+
+  /**
+   * Calls `onChange` whenever something came, and at the end, until the returned function is called. `next` is the number of
+   * the event the watcher waits for: what comes after stays, up to a limit.
+   */
+  watch(onChange: () => void, next: () => number = () => Number.POSITIVE_INFINITY): () => void {
+    this.#watchers.set(onChange, next);
+    return () => {
+      this.#watchers.delete(onChange);
+      this.#drop();
+    };
+  }
+
+  #notify(): void {
+    for (const watcher of [...this.#watchers.keys()]) watcher();
+  }
+
+  #drop(): void {
+    if (this.#bytes <= this.#maxBytes) return;
+    const waitedFor = [...this.#watchers.values()].map((next) => next());
+    const isFull = this.#bytes > 4 * this.#maxBytes;
+    const needed = isFull ? this.next : Math.min(this.next - 1, ...waitedFor);
+    // Half of it together: to drop one event each time would move all others each time.
     let dropped = 0;
-    while (bytes > maxBytes / 2 && dropped < texts.length - 1 && first + dropped < needed) {
-      bytes -= texts[dropped]?.length ?? 0;
+    while (
+      this.#bytes > this.#maxBytes / 2 &&
+      dropped < this.#texts.length - 1 &&
+      this.#first + dropped < needed
+    ) {
+      this.#bytes -= this.#texts[dropped]?.length ?? 0;
       dropped += 1;
     }
     if (dropped === 0) return;
-    texts = texts.slice(dropped);
-    first += dropped;
+    this.#texts = this.#texts.slice(dropped);
+    this.#first += dropped;
   }
-
-  return {
-    get isClosed() {
-      return isClosed;
-    },
-    get rest() {
-      return rest;
-    },
-    get first() {
-      return first;
-    },
-    get next() {
-      return first + texts.length;
-    },
-    append(text) {
-      texts.push(text);
-      bytes += text.length;
-      drop();
-      tell();
-    },
-    close(given = '') {
-      isClosed = true;
-      rest = given;
-      tell();
-    },
-    at(index) {
-      return texts[index - first] ?? '';
-    },
-    watch(onChange, next = () => Number.POSITIVE_INFINITY) {
-      watchers.set(onChange, next);
-      return () => {
-        watchers.delete(onChange);
-        drop();
-      };
-    },
-  };
 }

@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { beforeEach, expect, it } from 'vitest';
-import { createEventLog } from './event-log.ts';
+import { EventLog } from './event-log.ts';
 import { FollowedEvents } from './follow-events.ts';
 import { RunningTurns } from './running-turns.ts';
 import { createManualClock } from './testing/manual-clock.ts';
@@ -35,11 +35,11 @@ beforeEach(() => {
   now = 0;
 });
 
-const follow = (log: ReturnType<typeof createEventLog>, from: number) =>
+const follow = (log: EventLog, from: number) =>
   new FollowedEvents({ running, response: response as never, now: () => now }, log, from, {});
 
 it('writes what is there from that event on, then what comes, and ends with the log', () => {
-  const log = createEventLog(1_000);
+  const log = new EventLog(1_000);
   for (const text of ['a', 'b', 'c']) log.append(text);
   follow(log, 1);
   log.append('d');
@@ -49,7 +49,7 @@ it('writes what is there from that event on, then what comes, and ends with the 
 });
 
 it('waits for a client that is behind', () => {
-  const log = createEventLog(1_000);
+  const log = new EventLog(1_000);
   follow(log, 0);
   response.isReading = false;
   log.append('a');
@@ -61,7 +61,7 @@ it('waits for a client that is behind', () => {
 });
 
 it('a client that reads as it should gets the last events, though each repeats the whole answer', () => {
-  const log = createEventLog(100);
+  const log = new EventLog(100);
   follow(log, 0);
   response.isReading = false;
   for (const text of ['a', 'b', 'c', 'd']) log.append(text.repeat(90));
@@ -72,7 +72,7 @@ it('a client that reads as it should gets the last events, though each repeats t
 });
 
 it('ends with an error for a client so slow that events were dropped', () => {
-  const log = createEventLog(100);
+  const log = new EventLog(100);
   follow(log, 0);
   response.isReading = false;
   for (let count = 0; count < 50; count += 1) log.append('x'.repeat(10));
@@ -83,7 +83,7 @@ it('ends with an error for a client so slow that events were dropped', () => {
 });
 
 it('looks away when the client has gone, and keeps a quiet stream alive', () => {
-  const log = createEventLog(100);
+  const log = new EventLog(100);
   follow(log, 0);
   now = 15_000;
   running.tick(now);

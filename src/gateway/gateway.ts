@@ -117,7 +117,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     stop.signal,
   );
   const server = createGatewayServer({
-    turns: {
+    dependencies: {
       routes: createRoutes({
         providers: options.providers,
         sandbox: options.sandbox,

@@ -8,7 +8,7 @@ import type { TurnDependencies } from './run-turn.ts';
 import type { BufferedStore } from './state/buffered-store.ts';
 
 export interface HealthSources {
-  readonly turns: Pick<TurnDependencies, 'reach' | 'routes'>;
+  readonly dependencies: Pick<TurnDependencies, 'reach' | 'routes'>;
   readonly poolWatch: PoolWatch;
   readonly keep: Pick<BufferedStore, 'figures'>;
   readonly isPoolInside: boolean;
@@ -16,12 +16,12 @@ export interface HealthSources {
 }
 
 /** What `/health` answers, from what is known already. */
-export function healthOf({ turns, poolWatch, keep, isPoolInside, disks }: HealthSources) {
+export function healthOf({ dependencies, poolWatch, keep, isPoolInside, disks }: HealthSources) {
   const { isAccepted, isReachable, lacksStore } = poolWatch;
-  const unreachable = [...turns.reach.all].filter(([, isUp]) => !isUp).map(([provider]) => provider);
+  const unreachable = [...dependencies.reach.all].filter(([, isUp]) => !isUp).map(([provider]) => provider);
   const { isReachable: isKeepReachable, isWritable, store } = keep.figures();
   const { log, disk } = disks();
-  const verdict = isReachable && isAccepted ? turns.routes.judge() : undefined;
+  const verdict = isReachable && isAccepted ? dependencies.routes.judge() : undefined;
   const reasons = [
     !isReachable && (lacksStore ? storeFaults.unreachable : poolUnreachable),
     !isAccepted && keyNotAccepted,

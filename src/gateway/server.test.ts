@@ -41,7 +41,7 @@ async function serve(
   } = {},
 ): Promise<void> {
   server = createGatewayServer({
-    turns: fixture.turns,
+    dependencies: fixture.turns,
     keys: createClientKeys(change.apiKeys ?? []),
     poolWatch: fixture.poolWatch,
     responses: undefined as never,

@@ -38,7 +38,7 @@ declare module 'fastify' {
 }
 
 export interface GatewayServerOptions {
-  readonly turns: TurnDependencies;
+  readonly dependencies: TurnDependencies;
   readonly keys: ClientKeys;
   readonly poolWatch: PoolWatch;
   readonly responses: StoredResponses;
@@ -80,9 +80,9 @@ const exposedHeaders = [
 
 /** The gateway's HTTP face. `close` lets running turns end until the deadline, then ends them with an error. */
 export function createGatewayServer(options: GatewayServerOptions): FastifyInstance {
-  const { turns, keys, poolWatch, logger } = options;
+  const { dependencies, keys, poolWatch, logger } = options;
   const disks = createDiskHealth(options.folders ?? [], logger);
-  const { clock, listening, running } = turns;
+  const { clock, listening, running } = dependencies;
   const adminKeys =
     options.adminKey === undefined
       ? undefined
@@ -123,16 +123,16 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   const metrics = createGatewayMetrics({
     turns: () => running.count,
     streams: () => running.streamCount,
-    leases: () => turns.leases.count,
+    leases: () => dependencies.leases.count,
     bodyBytes: () => options.bodies.heldBytes,
     isPoolReachable: () => poolWatch.isReachable,
-    providers: () => turns.reach.all,
+    providers: () => dependencies.reach.all,
     keep: options.keep,
   });
-  const clientTurns = new ClientTurns(turns, metrics);
+  const clientTurns = new ClientTurns(dependencies, metrics);
   const sockets = new ResponsesSockets({
     clientTurns,
-    routes: turns.routes,
+    routes: dependencies.routes,
     running,
     responses: options.responses,
     bodies: options.bodies,
@@ -143,7 +143,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
 
   const background = new BackgroundResponses({
     clientTurns,
-    routes: turns.routes,
+    routes: dependencies.routes,
     running,
     responses: options.responses,
     clock,
@@ -154,7 +154,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   let cancelTick = clock.after(tickMs, tick);
   function tick(): void {
     const now = listening.tick();
-    verdicts.note(turns.routes.judge());
+    verdicts.note(dependencies.routes.judge());
     running.tick(now);
     cancelTick = clock.after(tickMs, tick);
   }
@@ -177,7 +177,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     preClose: (done) => done(),
   });
   serveApi(app, gatewayApi, {
-    routes: turns.routes,
+    routes: dependencies.routes,
     responses: options.responses,
     sockets,
     background,
@@ -238,7 +238,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     { body, heldBody }: FastifyRequest,
   ): Promise<DecodedTurn<Options>> {
     const open = heldBody?.text === undefined ? undefined : inbound.readRelayed?.(body, heldBody.text);
-    const isRelayed = open && (await turns.routes.relays(open.request.model, inbound.name));
+    const isRelayed = open && (await dependencies.routes.relays(open.request.model, inbound.name));
     if (isRelayed) return open;
     if (heldBody) heldBody.text = undefined;
     return inbound.decode(body);

@@ -2,36 +2,36 @@ import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/log/logger.ts';
 import type { StoredResponses } from './stored-responses.ts';
 
-export interface ResponseBeatOptions {
+export interface HeartbeatOptions {
   readonly responses: StoredResponses;
   readonly clock: Clock;
   readonly logger: Logger;
 }
 
-/** How often a response that is made here looks at the store, where other instances leave their word. */
-export const beatMs = 2_000;
-/** How long one counts as alive of which nothing was heard. */
+/** How often the store is asked whether another instance has cancelled a response that is made here. */
+export const heartbeatMs = 2_000;
+/** How long a response counts as alive after its last heartbeat. */
 export const aliveMs = 30_000;
 
-/** Says in the store that a response is being made, and hears there when it is to be cancelled. The answer stops that. */
-export function startBeating(
-  { responses, clock, logger }: ResponseBeatOptions,
+/** Marks a response as alive in the store, and reads there whether it is to be cancelled, until the returned function is called. */
+export function startHeartbeat(
+  { responses, clock, logger }: HeartbeatOptions,
   clientId: string,
   id: string,
   onCancel: () => void,
 ): () => void {
   let isOver = false;
-  let beatsToMark = 0;
-  let cancelNext = clock.after(beatMs, next);
+  let beatsLeft = 0;
+  let cancelNext = clock.after(heartbeatMs, next);
   function next(): void {
     void look();
-    if (!isOver) cancelNext = clock.after(beatMs, next);
+    if (!isOver) cancelNext = clock.after(heartbeatMs, next);
   }
   async function look(): Promise<void> {
     try {
-      beatsToMark -= 1;
-      if (beatsToMark <= 0) {
-        beatsToMark = aliveMs / beatMs / 3;
+      beatsLeft -= 1;
+      if (beatsLeft <= 0) {
+        beatsLeft = aliveMs / heartbeatMs / 3;
         await responses.mark(clientId, id, 'alive', aliveMs);
       }
       if (await responses.isMarked(clientId, id, 'cancel')) onCancel();
