@@ -1,24 +1,24 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AppError } from '../core/errors.ts';
 import type { ProviderModel, UpstreamProvider } from '../core/provider.ts';
+import { type LendingPool, startLendingPool } from '../pool/testing/lending-pool.ts';
 import { LeaseCache } from './lease-cache.ts';
 import { createModelLists, type ModelLists } from './models.ts';
-import { createFakePool, type FakePool } from './testing/fake-pool.ts';
 import { createLineProvider } from './testing/fake-upstream.ts';
 import { createManualClock, type ManualClock, settled } from './testing/manual-clock.ts';
 import { silentLogger } from './testing/turn-fixture.ts';
 
 let clock: ManualClock;
-let pool: FakePool;
+let pool: LendingPool;
 let leases: LeaseCache;
 let models: ModelLists;
 let asked: string[];
 let lists: Record<string, readonly ProviderModel[] | Promise<readonly ProviderModel[]>>;
 let provider: UpstreamProvider;
 
-beforeEach(() => {
+beforeEach(async () => {
   clock = createManualClock();
-  pool = createFakePool(clock);
+  pool = await startLendingPool(clock);
   leases = new LeaseCache(pool, clock, silentLogger);
   models = createModelLists(leases, clock, silentLogger);
   asked = [];
@@ -34,10 +34,13 @@ beforeEach(() => {
     },
   };
 });
-afterEach(() => leases.close());
+afterEach(async () => {
+  await leases.close();
+  await pool.close();
+});
 
-function account(id: string, ...list: (string | ProviderModel)[]): void {
-  pool.add(id);
+async function account(id: string, ...list: (string | ProviderModel)[]): Promise<void> {
+  await pool.add(id);
   lists[id] = list.map((model) => (typeof model === 'string' ? { id: model } : model));
 }
 
@@ -50,18 +53,18 @@ async function known(): Promise<string[]> {
 describe('accounts with lists of their own', () => {
   it('count as far as a list can be gone through for each request', async () => {
     const ids = Array.from({ length: 100_000 }, (_, index) => `m${index}`);
-    account('one', 'x'.repeat(1_000_000), ...ids);
+    await account('one', 'x'.repeat(1_000_000), ...ids);
     await known();
     expect(await known()).toEqual(ids.slice(0, 1_000));
-    account('two', ...ids.map((id) => `other-${id}`));
+    await account('two', ...ids.map((id) => `other-${id}`));
     await clock.advance(11 * 60_000);
     await known();
     expect(await known()).toHaveLength(1_000);
   });
 
   it('are all asked, and what counts is everything any of them may use', async () => {
-    account('one', 'auto', 'small');
-    account('two', 'auto', 'big');
+    await account('one', 'auto', 'small');
+    await account('two', 'auto', 'big');
     await known();
     expect(await known()).toEqual(['auto', 'small', 'big']);
     expect(asked).toEqual(['one', 'two']);
@@ -77,8 +80,8 @@ describe('accounts with lists of their own', () => {
 
   it('serve a turn once the first has answered, while the others are still asked', async () => {
     const second = Promise.withResolvers<readonly ProviderModel[]>();
-    account('one', 'auto');
-    account('two');
+    await account('one', 'auto');
+    await account('two');
     lists['two'] = second.promise;
     expect(await known()).toEqual(['auto']);
     second.resolve([{ id: 'auto' }, { id: 'late' }]);
@@ -87,15 +90,15 @@ describe('accounts with lists of their own', () => {
   });
 
   it('count without one that does not answer', async () => {
-    account('one', 'auto');
-    account('two');
+    await account('one', 'auto');
+    await account('two');
     delete lists['one'];
     lists['two'] = [{ id: 'auto' }, { id: 'big' }];
     expect(await known()).toEqual(['auto', 'big']);
   });
 
   it('are asked ten at a time, and the others by the next looks, so that in time all are known', async () => {
-    for (let number = 0; number < 14; number += 1) account(`a${number}`, 'auto', `own-${number}`);
+    for (let number = 0; number < 14; number += 1) await account(`a${number}`, 'auto', `own-${number}`);
     await known();
     expect(asked).toHaveLength(10);
     await clock.advance(61_000);
@@ -105,7 +108,7 @@ describe('accounts with lists of their own', () => {
   });
 
   it('count whole again once the owner has changed an account that was refused one', async () => {
-    account('one', 'auto', 'big');
+    await account('one', 'auto', 'big');
     await known();
     models.refused(provider, 'big', 'one');
     expect(await known()).toEqual(['auto']);
@@ -116,8 +119,8 @@ describe('accounts with lists of their own', () => {
   });
 
   it('count no more once the account is removed, and others are asked when none is left', async () => {
-    account('one', 'auto', 'small');
-    account('two', 'auto', 'big');
+    await account('one', 'auto', 'small');
+    await account('two', 'auto', 'big');
     await known();
     delete lists['one'];
     models.accountRemoved('one');
@@ -125,13 +128,13 @@ describe('accounts with lists of their own', () => {
     expect((await models.get(provider)).barred).toEqual(new Map());
     delete lists['two'];
     models.accountRemoved('two');
-    account('three', 'auto', 'other');
+    await account('three', 'auto', 'other');
     await known();
     expect(await known()).toEqual(['auto', 'other']);
   });
 
   it('are asked for again when another team of an account pays', async () => {
-    account('one', 'auto', 'small');
+    await account('one', 'auto', 'small');
     await known();
     const { account: before } = await leases.acquire({
       provider: 'warp',
@@ -151,11 +154,10 @@ describe('accounts with lists of their own', () => {
   });
 
   it('are forgotten when they have not been there for an hour', async () => {
-    account('one', 'auto', 'small');
-    account('two', 'auto', 'big');
+    await account('one', 'auto', 'small');
+    await account('two', 'auto', 'big');
     await known();
-    pool.accounts.delete('one');
-    pool.emit({ type: 'account-removed', account_id: 'one', provider: 'warp' });
+    await pool.remove('one');
     await clock.advance(11 * 60_000);
     await known();
     expect(await known()).toEqual(['auto', 'small', 'big']);
@@ -170,27 +172,27 @@ describe('a model that is kept back', () => {
   const outage = { reason: 'outage', isPassing: true };
 
   it('is left out where no account may use it, and told apart from one nobody knows', async () => {
-    account('one', 'auto', { id: 'big', withheld: plan });
-    account('two', 'auto');
+    await account('one', 'auto', { id: 'big', withheld: plan });
+    await account('two', 'auto');
     await known();
     expect(await known()).toEqual(['auto']);
     expect((await models.get(provider)).withheld).toEqual([{ id: 'big', withheld: plan }]);
   });
 
   it('is offered where one account may use it, and asked of that one', async () => {
-    account('one', 'auto', { id: 'big', withheld: plan });
-    account('two', 'auto', 'big');
+    await account('one', 'auto', { id: 'big', withheld: plan });
+    await account('two', 'auto', 'big');
     await known();
     expect(await known()).toEqual(['auto', 'big']);
     expect((await models.get(provider)).barred.get('big')).toEqual(new Set(['one']));
   });
 
   it('stays offered through an outage, and is asked of whoever has none', async () => {
-    account('one', 'auto', { id: 'big', withheld: outage });
+    await account('one', 'auto', { id: 'big', withheld: outage });
     await known();
     expect(await known()).toEqual(['auto', 'big']);
     expect((await models.get(provider)).barred.get('big')).toBeUndefined();
-    account('two', 'auto', 'big');
+    await account('two', 'auto', 'big');
     await clock.advance(61_000);
     await models.getFresh(provider);
     expect((await models.get(provider)).barred.get('big')).toEqual(new Set(['one']));

@@ -1,23 +1,25 @@
 import { pino } from 'pino';
-import { beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { Outcome } from '../core/outcome.ts';
+import { type LendingPool, startLendingPool } from '../pool/testing/lending-pool.ts';
 import type { TurnLease } from './lease-cache.ts';
 import { Reporter } from './reporter.ts';
-import { createFakePool, type FakePool } from './testing/fake-pool.ts';
 import { createManualClock, type ManualClock, settled } from './testing/manual-clock.ts';
 
 let clock: ManualClock;
-let pool: FakePool;
+let pool: LendingPool;
 let reporter: Reporter;
 let lease: Pick<TurnLease, 'account' | 'sessionId'>;
 
 beforeEach(async () => {
   clock = createManualClock();
-  pool = createFakePool(clock);
-  pool.add('one');
+  pool = await startLendingPool(clock);
+  await pool.add('one');
   reporter = new Reporter(pool, { noteReport() {} }, clock, pino({ level: 'silent' }));
   lease = await borrow('session-1');
 });
+
+afterEach(() => pool.close());
 
 async function borrow(sessionId: string): Promise<typeof lease> {
   const { accounts } = await pool.allocate({ session_id: sessionId, provider: 'warp', exclusive: false });
@@ -59,7 +61,6 @@ it('does not wait for the second when many came', async () => {
 });
 
 it('sends an incident at once and hands back what the pool says', async () => {
-  pool.onReport = () => ({ status: 'cooldown' });
   expect(await reporter.report(lease, { outcome: 'rate_limited', retryAfterMs: 1500.4 })).toMatchObject({
     result: 'applied',
     status: 'cooldown',
@@ -168,12 +169,12 @@ it('sends what is left when it closes, and leaves no timer', async () => {
   await reportMany('cancelled', 1);
   await reporter.close();
   expect(pool.reports.length).toBe(3);
-  expect(clock.waiting).toBe(0);
+  expect(clock.waiting - pool.timers).toBe(0);
 });
 
 it('closes with the pool away', async () => {
   pool.isAway = true;
   await reportMany('success', 2);
   await reporter.close();
-  expect(clock.waiting).toBe(0);
+  expect(clock.waiting - pool.timers).toBe(0);
 });
