@@ -1,5 +1,7 @@
 /** The public client library of the account pool: `warp2api/pool-client`. */
+
 import { randomUUID } from 'node:crypto';
+import { BackgroundTasks } from '../lib/background-tasks.ts';
 import { systemClock } from '../lib/clock.ts';
 import { AccountSession, type CallOptions, releasedError, type SessionHost } from './account-session.ts';
 import { isAway, isPoolError, PoolError } from './errors.ts';
@@ -112,7 +114,7 @@ export class AccountPoolClient {
   readonly #calls: PoolCalls;
   readonly #entries = new Map<string, Entry>();
   readonly #blocks = new Map<string, LeaseBlock>();
-  readonly #allocating = new Set<Promise<AccountSession>>();
+  readonly #allocating = new BackgroundTasks();
   readonly #ending = new AbortController();
   readonly #reports: ReportQueue;
   #dropped = 0;
@@ -162,13 +164,7 @@ export class AccountPoolClient {
    */
   async allocate(request: AllocateRequest = {}, options: AllocateOptions = {}): Promise<AccountSession> {
     this.#ending.signal.throwIfAborted();
-    const running = this.#allocate(request, options);
-    this.#allocating.add(running);
-    try {
-      return await running;
-    } finally {
-      this.#allocating.delete(running);
-    }
+    return await this.#allocating.add(this.#allocate(request, options));
   }
 
   /**
@@ -400,7 +396,7 @@ export class AccountPoolClient {
   async #close(): Promise<void> {
     this.#ending.abort(new PoolError('pool_unavailable', 'This client is closed.'));
     // One that the pool has answered already becomes a session, which is then released like the others.
-    await Promise.allSettled(this.#allocating);
+    await this.#allocating.ended();
     try {
       await this.#reports.close();
       await Promise.all([...this.#blocks.values()].map((block) => block.close()));
