@@ -315,6 +315,23 @@ export function describeStore(name: string, openStore: () => Promise<Store>, run
       expect((await store.account(start + 30_000, id))?.standing.state).toBe('active');
     });
 
+    it('knows a report again for as long as its lease lives, and forgets it later', async () => {
+      const store = await withAccounts(1);
+      const hour = 60 * 60_000;
+      const [lease] = await granted(store, 'long', { ttlMs: 3 * hour });
+      const again = async (now: number): Promise<string | undefined> => {
+        await store.housekeep(now);
+        const item = turn('r1', 'acc_000', lease?.fence ?? 0, 'success');
+        return (await report(store, 'long', [item], now))?.results[0]?.result;
+      };
+      expect(await again(start)).toBe('applied');
+      expect(await again(start + 2 * hour)).toBe('duplicate');
+      const released = start + 4 * hour;
+      await store.release(released, { sessionId: 'long', keyId: 'key-1', leases: null });
+      expect(await again(released)).toBe('stale');
+      expect((await store.account(released, 'acc_000'))?.usage.turns).toBe(2);
+    });
+
     it('takes the same report id of two sessions for two reports', async () => {
       const store = await withAccounts(2);
       const [one] = await granted(store, 'one');

@@ -8,11 +8,9 @@ const minute = 60_000;
 const hour = 60 * minute;
 const day = 24 * hour;
 
-/**
- * Ids of reports, so that one that is sent again counts once. A borrower that cannot reach the pool for so long has lost its
- * leases meanwhile, and a report on a lost lease changes no account.
- */
-const reportsKeptMs = 30 * minute;
+/** Ids of reports, so that one that is sent again counts once: those of a session, and of one that ended a while ago. */
+const reportsKeptMs = 6 * hour;
+const reportsKeptAfterMs = 30 * minute;
 export const mostReports = 200_000;
 const spendingKeptMs = 48 * hour;
 const intentsKeptMs = 30 * day;
@@ -31,6 +29,7 @@ export function createPrune(db: Database): (now: number) => Promise<void> {
   let leasesPrunedTo = 0;
   return async (now) => {
     await pruneReports(db, now - reportsKeptMs);
+    await db.writing.run(endedReports, now - reportsKeptAfterMs);
     const oldest = await db.reading.get<{ seen_at: number }>(oldestReport);
     if (oldest) await pruneReports(db, oldest.seen_at + 1);
     await db.writing.run('DELETE FROM removed_intents WHERE intent_at < $1', now - intentsKeptMs);
@@ -58,6 +57,12 @@ const oldestReport = `SELECT seen_at FROM reports_seen /* INDEXED BY reports_see
 const oldReports = `DELETE FROM reports_seen WHERE (key_id, report_id) IN (
   SELECT key_id, report_id FROM reports_seen WHERE seen_at < $1
   ORDER BY seen_at LIMIT ${prunedAtOnce} FOR UPDATE SKIP LOCKED)`;
+/** Of the oldest, those of sessions that are gone. What the reports of a session are kept under: see `reporterOf`. */
+const endedReports = `DELETE FROM reports_seen WHERE (key_id, report_id) IN (
+  SELECT key_id, report_id FROM (
+    SELECT key_id, report_id FROM reports_seen /* INDEXED BY reports_seen_by_age */
+    WHERE seen_at < $1 ORDER BY seen_at LIMIT ${prunedAtOnce}
+  ) AS oldest WHERE key_id NOT IN (SELECT key_id || ' ' || id FROM sessions))`;
 const oldAudit = `DELETE FROM audit WHERE at < $1 AND seq IN (SELECT seq FROM audit ORDER BY seq LIMIT ${auditAtOnce})`;
 const oldLeases = `DELETE FROM audit WHERE seq IN (
   SELECT seq FROM audit WHERE seq > $1 AND seq <= $2 AND action = 'lease' ORDER BY seq LIMIT ${prunedAtOnce})`;
