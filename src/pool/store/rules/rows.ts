@@ -30,6 +30,7 @@ export interface AccountRow {
   readonly token_version: number;
   readonly last_refresh_time: number | null;
   readonly quota: string | null;
+  readonly quota_remaining: number | null;
   readonly next_check_at: number | null;
   readonly checks: number;
   readonly fence_counter: number;

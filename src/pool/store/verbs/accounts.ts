@@ -20,9 +20,8 @@ import {
   lockAccount,
   mustHaveRow,
   saveStanding,
-  setNextCheck,
-  setNextRefresh,
   type Transaction,
+  updateAccount,
 } from './transaction.ts';
 
 type NewCredential = NonNullable<Parameters<StoreVerbs['changeAccount']>[2]['credential']>;
@@ -40,17 +39,10 @@ export async function addAccount(
   const refreshAt = isRefreshable ? (added.nextRefreshAt ?? tx.now) : null;
   const token = isRefreshable ? { expiresAt: added.bearer?.expiresAt ?? null, refreshAt } : null;
   const standing = settleToken(added.standing, token, tx.now);
-  const columns: Record<string, Value> = {
+  const columns = {
     id: added.id,
     provider: added.provider,
-    email: added.email,
-    label: added.label,
-    capacity: added.capacity,
-    models: asJson(added.models),
-    free: asFlag(added.free),
-    lend: added.lend,
-    tier: added.tier,
-    team_uid: added.teamUid,
+    ...settingColumns(added),
     state: standing.state,
     state_until: standing.until,
     state_reason: standing.reason,
@@ -161,18 +153,17 @@ export async function changeAccount(
   if (change.credential !== undefined) await changeCredential(tx, row, change.credential);
   if (change.standing !== undefined) {
     const { standing, probe, quota, nextCheckAt } = change.standing;
-    await tx.db.run(
-      `UPDATE accounts SET probe = $1, quota = COALESCE($2, quota),
-        quota_remaining = CASE WHEN $2 IS NULL THEN quota_remaining ELSE $3 END WHERE id = $4`,
+    await updateAccount(tx, id, {
       probe,
-      asJson(quota),
-      remainingOf(quota),
-      id,
-    );
+      ...(quota && { quota: JSON.stringify(quota), quota_remaining: remainingOf(quota) }),
+    });
     await saveStanding(tx, await mustHaveRow(tx, id), standing);
-    await setNextCheck(tx, id, nextCheckAt ?? nextCheckOf(id, standing, probe, 0, tx.now), 0);
-    const refreshAt = change.credential?.nextRefreshAt;
-    if (refreshAt !== undefined && !isOutOfService(standing)) await setNextRefresh(tx, id, refreshAt);
+    const refreshAt = isOutOfService(standing) ? undefined : change.credential?.nextRefreshAt;
+    await updateAccount(tx, id, {
+      next_check_at: nextCheckAt ?? nextCheckOf(id, standing, probe, 0, tx.now),
+      checks: 0,
+      ...(refreshAt !== undefined && { next_refresh_at: refreshAt }),
+    });
   }
   tx.freed();
   await tx.audit({ ...audit, accountId: id });
@@ -185,39 +176,38 @@ async function changeSettings(
   settings: Partial<AccountSettings>,
 ): Promise<void> {
   const whole = { ...accountFrom(row), ...settings };
-  await tx.db.run(
-    `UPDATE accounts SET email = $1, label = $2, capacity = $3, models = $4, free = $5, lend = $6, tier = $7,
-      team_uid = $8, updated_at = $9 WHERE id = $10`,
-    whole.email,
-    whole.label,
-    whole.capacity,
-    asJson(whole.models),
-    asFlag(whole.free),
-    whole.lend,
-    whole.tier,
-    whole.teamUid,
-    tx.now,
-    row.id,
-  );
+  await updateAccount(tx, row.id, { ...settingColumns(whole), updated_at: tx.now });
   tx.changed({ id: row.id, provider: row.provider, state: row.state, free: whole.free });
+}
+
+function settingColumns(settings: AccountSettings) {
+  const { email, label, capacity, models, free, lend, tier, teamUid } = settings;
+  return {
+    email,
+    label,
+    capacity,
+    models: asJson(models),
+    free: asFlag(free),
+    lend,
+    tier,
+    team_uid: teamUid,
+  };
 }
 
 /** A new credential makes every token of the old one old. */
 async function changeCredential(tx: Transaction, row: AccountRow, credential: NewCredential): Promise<void> {
   const isRefreshable = row.credential_kind === 'refresh_token' && !isOutOfService(row);
-  await tx.db.run(
-    `UPDATE accounts SET credential = $1, credential_fingerprint = $2, credential_hint = $3, bearer = $4,
-      bearer_expires_at = $5, next_refresh_at = $6, refresh_failure = NULL, token_version = token_version + 1,
-      updated_at = $7 WHERE id = $8`,
-    credential.sealed,
-    credential.fingerprint,
-    credential.hint,
-    credential.bearer?.sealed ?? null,
-    credential.bearer?.expiresAt ?? null,
-    isRefreshable ? (credential.nextRefreshAt ?? tx.now) : null,
-    tx.now,
-    row.id,
-  );
+  await updateAccount(tx, row.id, {
+    credential: credential.sealed,
+    credential_fingerprint: credential.fingerprint,
+    credential_hint: credential.hint,
+    bearer: credential.bearer?.sealed ?? null,
+    bearer_expires_at: credential.bearer?.expiresAt ?? null,
+    next_refresh_at: isRefreshable ? (credential.nextRefreshAt ?? tx.now) : null,
+    refresh_failure: null,
+    token_version: row.token_version + 1,
+    updated_at: tx.now,
+  });
   await rememberCredential(tx, row, credential.fingerprint, true);
   const hasNoBearer = row.credential_kind === 'refresh_token' && credential.bearer === undefined;
   if (hasNoBearer) await dropLeasesOf(tx, row.id);

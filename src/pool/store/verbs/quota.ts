@@ -2,7 +2,7 @@ import { applyQuota, type QuotaCause, type QuotaFinding } from '../../standing/a
 import { type AccountRow, accountFrom, quotaFrom, standingFrom } from '../rules/rows.ts';
 import { checksAfter, nextCheckOf, remainingOf } from '../rules/standing-change.ts';
 import type { Changes, StoredAccount } from '../store.ts';
-import { lockAccount, mustHaveRow, saveStanding, setNextCheck, type Transaction } from './transaction.ts';
+import { lockAccount, mustHaveRow, saveStanding, type Transaction, updateAccount } from './transaction.ts';
 
 /** How long whoever took an account's check has it alone. */
 const checkTakesMs = 5 * 60_000;
@@ -18,17 +18,17 @@ export async function recordQuota(
   if (row === undefined) return null;
   const quota = finding.type === 'answer' ? quotaFrom(finding.answer, tx.now) : null;
   if (quota !== null) {
-    await tx.db.run(
-      "UPDATE accounts SET quota = $1, quota_remaining = $2, probe = 'proved' WHERE id = $3",
-      JSON.stringify(quota),
-      remainingOf(quota),
-      id,
-    );
+    await updateAccount(tx, id, {
+      quota: JSON.stringify(quota),
+      quota_remaining: remainingOf(quota),
+      probe: 'proved',
+    });
   }
   await saveStanding(tx, row, applyQuota(standingFrom(row), finding, cause, tx.now));
   const after = await mustHaveRow(tx, id);
   const checks = checksAfter(after.checks, row.quota, quota);
-  await setNextCheck(tx, id, nextCheckOf(id, standingFrom(after), after.probe, checks, tx.now), checks);
+  const nextCheckAt = nextCheckOf(id, standingFrom(after), after.probe, checks, tx.now);
+  await updateAccount(tx, id, { next_check_at: nextCheckAt, checks });
   return { account: accountFrom(after), changes: tx.changes() };
 }
 

@@ -28,9 +28,8 @@ import {
   lockAccount,
   mustHaveRow,
   saveStanding,
-  setNextCheck,
-  setNextRefresh,
   type Transaction,
+  updateAccount,
 } from './transaction.ts';
 
 /** All of it happens under the account's lock, so that instances take turns. */
@@ -147,26 +146,29 @@ export async function commitRefresh(
     return null;
   }
   await endAttempt(tx, attempt, 'committed');
-  await tx.db.run(
-    `UPDATE accounts SET bearer = $1, bearer_expires_at = $2, credential = $3, credential_fingerprint = $4,
-      credential_hint = $5, email = COALESCE(email, $6), next_refresh_at = $7, refresh_failure = NULL,
-      token_version = token_version + 1, last_refresh_time = $8, updated_at = $8 WHERE id = $9`,
-    bearer.sealed,
-    bearer.expiresAt,
-    credential?.sealed ?? row.credential,
-    await fingerprintFor(tx, row, credential),
-    credential?.hint ?? row.credential_hint,
-    refreshed.email ?? null,
-    isOutOfService(row) ? null : Math.max(refreshed.nextRefreshAt, await ceilingOf(tx, row.id)),
-    tx.now,
-    row.id,
-  );
+  await updateAccount(tx, row.id, {
+    bearer: bearer.sealed,
+    bearer_expires_at: bearer.expiresAt,
+    credential: credential?.sealed ?? row.credential,
+    credential_fingerprint: await fingerprintFor(tx, row, credential),
+    credential_hint: credential?.hint ?? row.credential_hint,
+    email: row.email ?? refreshed.email ?? null,
+    next_refresh_at: isOutOfService(row)
+      ? null
+      : Math.max(refreshed.nextRefreshAt, await ceilingOf(tx, row.id)),
+    refresh_failure: null,
+    token_version: row.token_version + 1,
+    last_refresh_time: tx.now,
+    updated_at: tx.now,
+  });
   if (credential !== undefined) await rememberCredential(tx, row, credential.fingerprint, false);
   const fresh = await mustHaveRow(tx, row.id);
   await saveStanding(tx, fresh, withFreshToken(standingFrom(fresh), tx.now));
   const after = await mustHaveRow(tx, row.id);
   // It could not be asked before.
-  if (after.probe === 'unproved' && after.state === 'active') await setNextCheck(tx, row.id, tx.now, 0);
+  if (after.probe === 'unproved' && after.state === 'active') {
+    await updateAccount(tx, row.id, { next_check_at: tx.now, checks: 0 });
+  }
   tx.freed();
   return { account: accountFrom(await mustHaveRow(tx, row.id)), changes: tx.changes() };
 }
@@ -333,17 +335,15 @@ async function setFailure(
   row: AccountRow,
   failure: Omit<RefreshFailure, 'at' | 'inARow'>,
 ): Promise<void> {
-  await tx.db.run(
-    'UPDATE accounts SET refresh_failure = $1, updated_at = $2 WHERE id = $3',
-    JSON.stringify(nextFailure(row, failure, tx.now)),
-    tx.now,
-    row.id,
-  );
+  await updateAccount(tx, row.id, {
+    refresh_failure: JSON.stringify(nextFailure(row, failure, tx.now)),
+    updated_at: tx.now,
+  });
 }
 
 /** Who rests for want of a bearer rests until then, and who waits for it looks again. */
 async function moveRefresh(tx: Transaction, row: AccountRow, at: number): Promise<void> {
-  await setNextRefresh(tx, row.id, at);
+  await updateAccount(tx, row.id, { next_refresh_at: at });
   const moved = await mustHaveRow(tx, row.id);
   await saveStanding(tx, moved, standingFrom(moved));
   tx.freed();

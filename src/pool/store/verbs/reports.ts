@@ -11,7 +11,7 @@ import {
 } from '../rules/rows.ts';
 import { nextCheckOf } from '../rules/standing-change.ts';
 import type { Changes, ReportDemand, ReportedResult, ReportedTurn, Usage } from '../store.ts';
-import { isLastActive, mustHaveRow, saveStanding, type Transaction } from './transaction.ts';
+import { isLastActive, mustHaveRow, saveStanding, type Transaction, updateAccount } from './transaction.ts';
 
 /** What an account's totals stop at, so that they stay whole numbers to every reader. */
 const mostCounted = Number.MAX_SAFE_INTEGER;
@@ -133,27 +133,29 @@ async function reportTurn(tx: Transaction, reported: Reported, turn: ReportedTur
   const effect = applyOutcome(standingFrom(row), signal, around, tx.now);
   let present = row;
   if (signal.outcome === 'success' && !signal.isClaim && row.probe === 'unproved') {
-    await tx.db.run(
-      "UPDATE accounts SET probe = 'proved', next_check_at = $1, checks = 0 WHERE id = $2",
-      nextCheckOf(row.id, effect.standing, 'proved', 0, tx.now),
-      row.id,
-    );
+    await updateAccount(tx, row.id, {
+      probe: 'proved',
+      next_check_at: nextCheckOf(row.id, effect.standing, 'proved', 0, tx.now),
+      checks: 0,
+    });
     present = await readAgain(tx, reported, row.id);
   }
   if (effect.isBearerRejected) {
     // A rejected bearer is as good as lapsed, whatever else the account goes through; a refresh is due.
-    await tx.db.run(
-      `UPDATE accounts SET
-        bearer_expires_at = CASE WHEN bearer_expires_at > $1::bigint THEN $1 ELSE bearer_expires_at END,
-        next_refresh_at = CASE WHEN next_refresh_at > $1::bigint THEN $1 ELSE next_refresh_at END WHERE id = $2`,
-      tx.now,
-      row.id,
-    );
+    await updateAccount(tx, row.id, {
+      bearer_expires_at: earlier(present.bearer_expires_at, tx.now),
+      next_refresh_at: earlier(present.next_refresh_at, tx.now),
+    });
     present = await readAgain(tx, reported, row.id);
   }
   if (await saveStanding(tx, present, effect.standing)) present = await readAgain(tx, reported, row.id);
   if (present.holders === 0) fences.delete(row.id);
   return answer('applied', true, effect);
+}
+
+/** A time that is not set stays so. */
+function earlier(at: number | null, now: number): number | null {
+  return at === null ? null : Math.min(at, now);
 }
 
 /** Adds to what will be written at the end, and to the row as the caller sees it. */

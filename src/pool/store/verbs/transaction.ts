@@ -49,6 +49,17 @@ export async function mustHaveRow(tx: Transaction, id: string): Promise<AccountR
   return row;
 }
 
+/** Writes columns of an account that the caller has locked. */
+export async function updateAccount(
+  tx: Transaction,
+  id: string,
+  columns: Partial<AccountRow>,
+): Promise<void> {
+  const names = Object.keys(columns);
+  const places = names.map((name, index) => `${name} = $${index + 2}`);
+  await tx.db.run(`UPDATE accounts SET ${places.join(', ')} WHERE id = $1`, id, ...Object.values(columns));
+}
+
 /** $1 is a list of ids. */
 type WhichLeases = 'session_id = ANY ($1)' | 'account_id = ANY ($1)';
 
@@ -106,47 +117,25 @@ export async function saveStanding(tx: Transaction, row: AccountRow, wanted: Sta
   const write = standingWrite(row, wanted, tx.options, tx.now);
   if (write === null) return false;
   const { standing } = write;
-  await tx.db.run(
-    `UPDATE accounts SET state = $1, state_until = $2, state_reason = $3, state_evidence = $4, half_open = $5,
-      quota_spent = $6, streaks = $7, updated_at = $8, state_since = $9,
-      next_check_at = CASE WHEN $10 THEN $11::bigint ELSE next_check_at END,
-      checks = CASE WHEN $10 THEN 0 ELSE checks END,
-      next_refresh_at = CASE WHEN $12 THEN $13::bigint ELSE next_refresh_at END
-     WHERE id = $14`,
-    standing.state,
-    standing.until,
-    standing.reason,
-    write.evidence,
-    asFlag(standing.halfOpen),
-    asFlag(standing.quotaSpent),
-    write.streaks,
-    tx.now,
-    write.stateSince,
-    write.isOtherState,
-    write.nextCheckAt,
-    write.nextRefreshAt !== undefined,
-    write.nextRefreshAt ?? null,
-    row.id,
-  );
+  await updateAccount(tx, row.id, {
+    state: standing.state,
+    state_until: standing.until,
+    state_reason: standing.reason,
+    state_evidence: write.evidence,
+    half_open: asFlag(standing.halfOpen),
+    quota_spent: asFlag(standing.quotaSpent),
+    streaks: write.streaks,
+    updated_at: tx.now,
+    state_since: write.stateSince,
+    ...(write.isOtherState && { next_check_at: write.nextCheckAt, checks: 0 }),
+    ...(write.nextRefreshAt !== undefined && { next_refresh_at: write.nextRefreshAt }),
+  });
   if (write.endsLeases) await dropLeasesOf(tx, row.id);
   if (write.frees) tx.freed();
   if (write.isOtherState) {
     tx.changed({ id: row.id, provider: row.provider, state: standing.state, free: row.free === 1 });
   }
   return true;
-}
-
-export async function setNextRefresh(tx: Transaction, id: string, at: number | null): Promise<void> {
-  await tx.db.run('UPDATE accounts SET next_refresh_at = $1 WHERE id = $2', at, id);
-}
-
-export async function setNextCheck(
-  tx: Transaction,
-  id: string,
-  at: number | null,
-  checks: number,
-): Promise<void> {
-  await tx.db.run('UPDATE accounts SET next_check_at = $1, checks = $2 WHERE id = $3', at, checks, id);
 }
 
 /** No other account of its provider is active. */
