@@ -87,6 +87,25 @@ it('does not let a slow pool hold up a turn for more than five seconds, and stil
   expect(pool.reports).toMatchObject([{ outcome: 'unavailable' }]);
 });
 
+it('sends the reports of a session in order, an incident after what waits, under ids that rise', async () => {
+  const gate = Promise.withResolvers<void>();
+  pool.gate = gate.promise;
+  await reportMany('success', 2);
+  await clock.advance(1_100);
+  await reportMany('success', 1);
+  void reporter.report(lease, { outcome: 'unavailable' });
+  await settled();
+  expect(pool.reports).toEqual([]);
+  gate.resolve();
+  await settled();
+  expect(pool.reports.map((item) => item.outcome)).toEqual(['success', 'success', 'success', 'unavailable']);
+  expect(pool.reportCalls).toBe(2);
+  const ids = pool.reports.map((item) => /^(seq-\S+)\.(\d+)$/.exec(item.report_id)?.slice(1) ?? []);
+  expect(new Set(ids.map(([prefix]) => prefix)).size).toBe(1);
+  const numbers = ids.map(([, number]) => Number(number));
+  expect(numbers).toEqual([...new Set(numbers)].sort((one, other) => one - other));
+});
+
 it('keeps reports while the pool is away and sends them later, the incidents too', async () => {
   pool.isAway = true;
   await reportMany('success', 3);
