@@ -10,6 +10,7 @@ import type { TurnEvent, TurnRequest, Usage } from '../src/core/turn.ts';
 import { openaiChatInbound } from '../src/protocols/openai-chat/inbound.ts';
 import { createWarpOutbound } from '../src/protocols/warp/outbound.ts';
 import { createHttpReader, statusOf } from './http-reader.ts';
+import { listen } from './listening.ts';
 
 const upstream = new URL(process.argv[2] ?? '');
 const outbound = createWarpOutbound();
@@ -143,9 +144,4 @@ const server = net.createServer({ noDelay: true }, (client) => {
   client.on('data', read);
   client.on('error', () => {});
 });
-server.listen(0, '127.0.0.1', () => {
-  const address = server.address();
-  const port = typeof address === 'object' ? address?.port : undefined;
-  console.log(JSON.stringify({ url: `http://127.0.0.1:${port}`, msg: 'the floor listens' }));
-});
-process.on('SIGTERM', () => process.exit());
+listen(server, 'floor');

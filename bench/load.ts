@@ -10,6 +10,8 @@ export interface Load {
   readonly faultIn: (body: string) => string | undefined;
   readonly connections: number;
   readonly count: number;
+  /** Requests begin at that rate, whether or not answers come; unset: the next one as soon as an answer has ended. */
+  readonly perSecond?: number | undefined;
 }
 
 export interface LoadResult {
@@ -21,12 +23,21 @@ export interface LoadResult {
 }
 
 const deadlineMs = 60_000;
+const arrivalMs = 2;
 
 /**
- * Sends `count` requests over a few kept connections, one at a time on each, and reads every answer to its end.
+ * Sends `count` requests over a few kept connections, one at a time on each, and reads every answer to its end. At a fixed
+ * rate a request that finds no free connection waits, and its time counts from when it was due.
  * Rejects at the first answer that is not right.
  */
-export function runLoad({ url, nextRequest, faultIn, connections, count }: Load): Promise<LoadResult> {
+export function runLoad({
+  url,
+  nextRequest,
+  faultIn,
+  connections,
+  count,
+  perSecond,
+}: Load): Promise<LoadResult> {
   const { hostname, port } = new URL(url);
   const wholeMs: number[] = [];
   const firstMs: number[] = [];
@@ -35,18 +46,34 @@ export function runLoad({ url, nextRequest, faultIn, connections, count }: Load)
 
   return new Promise((resolve, reject) => {
     const sockets = new Set<net.Socket>();
+    const idle: ((at: number) => void)[] = [];
+    const due: number[] = [];
+    let begun = 0;
+    const arrivals = perSecond === undefined ? undefined : setInterval(arrive, arrivalMs);
     const timer = setTimeout(() => fail(new Error(`${url}: no end within ${deadlineMs} ms`)), deadlineMs);
     let isOver = false;
 
     function leave(): void {
       isOver = true;
       clearTimeout(timer);
+      clearInterval(arrivals);
       for (const socket of sockets) socket.destroy();
     }
     function fail(error: Error): void {
       if (isOver) return;
       leave();
       reject(error);
+    }
+
+    function arrive(): void {
+      const now = performance.now();
+      for (; begun < count; begun += 1) {
+        const at = startedAt + (begun * 1_000) / (perSecond ?? 1);
+        if (at > now) return;
+        const send = idle.pop();
+        if (send) send(at);
+        else due.push(at);
+      }
     }
 
     for (let number = 0; number < connections; number += 1) {
@@ -57,10 +84,15 @@ export function runLoad({ url, nextRequest, faultIn, connections, count }: Load)
       let pieces: Buffer[] = [];
 
       function next(): void {
+        const at = perSecond === undefined ? performance.now() : due.shift();
+        if (at === undefined) idle.push(send);
+        else send(at);
+      }
+      function send(at: number): void {
         if (sent === count) return;
         sent += 1;
         pieces = [];
-        sentAt = performance.now();
+        sentAt = at;
         socket.write(nextRequest());
       }
       const read = createHttpReader({

@@ -107,11 +107,12 @@ export async function addAccount(
   adminKey: string,
   apiKey: string,
   capacity: number,
+  provider = 'warp',
 ): Promise<void> {
   const answer = await request(`${poolUrl}/api/accounts`, {
     method: 'POST',
     headers: { authorization: `Bearer ${adminKey}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ provider: 'warp', api_key: apiKey, capacity }),
+    body: JSON.stringify({ provider, api_key: apiKey, capacity }),
   });
   const text = await answer.body.text();
   if (answer.statusCode !== 201) throw new Error(`the pool took no account: ${text.slice(0, 300)}`);

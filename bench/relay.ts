@@ -1,5 +1,6 @@
 /** A TCP relay: what it costs Node to pass bytes on without looking at them. `node bench/relay.ts UPSTREAM_URL` */
 import net, { type Socket } from 'node:net';
+import { listen } from './listening.ts';
 
 const upstream = new URL(process.argv[2] ?? '');
 
@@ -18,9 +19,4 @@ function pass(from: Socket, to: Socket): void {
   from.on('close', () => to.destroy());
 }
 
-server.listen(0, '127.0.0.1', () => {
-  const address = server.address();
-  const port = typeof address === 'object' ? address?.port : undefined;
-  console.log(JSON.stringify({ url: `http://127.0.0.1:${port}`, msg: 'the relay listens' }));
-});
-process.on('SIGTERM', () => process.exit());
+listen(server, 'relay');

@@ -1,12 +1,13 @@
 /**
  * What the gateway costs, against the least a gateway in Node can cost. See README.md beside this file.
  *
- *   npm run bench                        everything, in under four minutes
- *   npm run bench -- --quick             fewer rounds, in well under a minute
- *   npm run bench -- --only json,store   some of: json, burst, paced, idle, store
+ *   npm run bench                        everything, in some seven minutes
+ *   npm run bench -- --quick             fewer rounds, in under two minutes
+ *   npm run bench -- --only json,store   some of: json, burst, paced, relay-json, relay-burst, relay-paced, tail, idle, store
  *   npm run bench -- --h2                the gateways' upstream over TLS and HTTP/2; floor and relay stay on plain http
  *   npm run bench -- --cpu-prof FOLDER   CPU profiles of gateway and floor
  */
+import { writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -39,10 +40,10 @@ const { values: options } = parseArgs({
 const nodeOptions = ['--max-semi-space-size=16'];
 const service = [...nodeOptions, 'bin/warp2api.js', 'serve'];
 
-const parts = ['json', 'burst', 'paced', 'idle', 'store'] as const;
+const parts = [...workloads.map(({ name }) => name), 'idle', 'store'];
 const wanted = new Set<string>(options.only?.split(',') ?? parts);
 for (const name of wanted) {
-  if (!parts.some((part) => part === name)) throw new Error(`--only takes ${parts.join(', ')}, not ${name}`);
+  if (!parts.includes(name)) throw new Error(`--only takes ${parts.join(', ')}, not ${name}`);
 }
 if (process.platform !== 'linux') throw new Error('CPU time is read from /proc, which only Linux has.');
 
@@ -52,14 +53,15 @@ const adminKey = 'bench-admin-key';
 const poolApiKey = 'bench-pool-key';
 const accounts = 4;
 const accountCapacity = 1_000;
-/** Work that goes on after the last answer: the log, what is remembered of the conversation. */
 const settleMs = 50;
+/** Until what was put off is done as well: a remembered conversation is written after five seconds. */
+const laterMs = 6_500;
 
 interface Target {
   readonly name: string;
   readonly program: Program;
   readonly url: string;
-  readonly isRelay?: boolean;
+  readonly kind: 'gateway' | 'warp-floor' | 'json-floor' | 'relay';
 }
 
 interface Sample {
@@ -101,6 +103,16 @@ async function measureServices(): Promise<void> {
     awaited: ['the sandbox listens'],
   });
   const upstreamUrl = urlOf(upstream);
+  const chat = await programs.start({
+    name: 'chat-upstream',
+    command: ['bench/chat-upstream.ts'],
+    awaited: ['the chat upstream listens'],
+  });
+  const configFile = `${programs.folder}/warp2api.yaml`;
+  writeFileSync(
+    configFile,
+    `providers:\n  local: { type: openai_compatible, base_url: "${urlOf(chat)}/v1" }\n`,
+  );
   const certificate = `${programs.folder}/upstream.pem`;
   const secure = options.h2
     ? await programs.start({
@@ -118,6 +130,7 @@ async function measureServices(): Promise<void> {
     POOL_API_KEY: poolApiKey,
     WARP_SERVER_URL: secure ? urlOf(secure) : upstreamUrl,
     ...(secure && { NODE_EXTRA_CA_CERTS: certificate }),
+    CONFIG_FILE: configFile,
     SANDBOX: 'off',
     LOG_LEVEL: 'INFO',
   });
@@ -157,12 +170,17 @@ async function measureServices(): Promise<void> {
       command: [...nodeOptions, 'bench/relay.ts', upstreamUrl],
       awaited: ['the relay listens'],
     });
-    const floorTarget = { name: 'floor', program: floor, url: urlOf(floor) };
+    const jsonFloor = await programs.start({
+      name: 'json-floor',
+      command: [...nodeOptions, 'bench/json-floor.ts', urlOf(chat)],
+      awaited: ['the JSON floor listens'],
+    });
     const targets: Target[] = [
-      floorTarget,
-      { name: 'gateway', program: gateway, url: urlOf(gateway) },
-      { name: 'gateway and pool in one', program: both, url: urlOf(both) },
-      { name: 'relay', program: relay, url: urlOf(relay), isRelay: true },
+      { name: 'Warp floor', program: floor, url: urlOf(floor), kind: 'warp-floor' },
+      { name: 'JSON floor', program: jsonFloor, url: urlOf(jsonFloor), kind: 'json-floor' },
+      { name: 'gateway', program: gateway, url: urlOf(gateway), kind: 'gateway' },
+      { name: 'gateway and pool in one', program: both, url: urlOf(both), kind: 'gateway' },
+      { name: 'relay', program: relay, url: urlOf(relay), kind: 'relay' },
     ];
     for (const workload of workloads) if (wanted.has(workload.name)) await measure(workload, targets);
     console.log(
@@ -175,46 +193,63 @@ async function measureServices(): Promise<void> {
         ]),
       )}\n`,
     );
-    await Promise.all([gateway, floor, relay, both].map((program) => program.stop()));
+    await Promise.all(targets.map(({ program }) => program.stop()));
   }
   if (wanted.has('idle')) await measureIdle(await startGateway('gateway-idle'));
-  await Promise.all([pool, upstream, secure].map((program) => program?.stop()));
+  await Promise.all([pool, upstream, secure, chat].map((program) => program?.stop()));
 }
 
-async function measure(workload: Workload, targets: readonly Target[]): Promise<void> {
+function takesPart({ kind }: Target, { name, floor }: Workload): boolean {
+  if (kind === 'relay') return floor === 'warp' && name !== 'tail';
+  return kind === 'gateway' || kind === `${floor}-floor`;
+}
+
+async function measure(workload: Workload, all: readonly Target[]): Promise<void> {
   note(workload.title);
+  const targets = all.filter((target) => takesPart(target, workload));
   const count = options.quick ? workload.quickCount : workload.count;
   const samples = new Map<Target, Sample[]>(targets.map((target) => [target, []]));
   for (const target of targets) await runOnce(workload, target, count);
+  const begun = new Map(targets.map((target) => [target, cpuUs(target.program.pid)]));
   for (let round = 0; round < rounds; round += 1) {
     for (const target of targets) samples.get(target)?.push(await runOnce(workload, target, count));
   }
 
+  await delay(laterMs);
+  const units = rounds * count * workload.unitsPerTurn;
+  const inAll = (target: Target): number => (cpuUs(target.program.pid) - (begun.get(target) ?? 0)) / units;
+  const latenciesOf = (target: Target) => (samples.get(target) ?? []).flatMap((sample) => sample.latencies);
   const cpuOf = (target: Target): number[] => (samples.get(target) ?? []).map(({ cpuPerUnit }) => cpuPerUnit);
   const [floor] = targets;
   const rows = targets.map((target) => {
     const own = samples.get(target) ?? [];
-    const latencies = own.flatMap((sample) => sample.latencies);
+    const latencies = latenciesOf(target);
+    const p99 = quantile(latencies, 0.99);
     return [
       target.name,
       show(median(cpuOf(target))),
       floor ? showSpread(ratios(cpuOf(target), cpuOf(floor))) : '',
+      show(inAll(target)),
       show(median(own.map((sample) => sample.turnsPerSecond))),
       show(quantile(latencies, 0.5)),
-      show(quantile(latencies, 0.99)),
+      show(p99),
+      floor ? show(p99 / quantile(latenciesOf(floor), 0.99)) : '',
     ];
   });
   const what = workload.latency === 'first' ? 'first bytes' : 'whole answer';
-  console.log(`${workload.title}. The gateway's budget: ${workload.budget} times the floor.\n`);
+  const budgeted = workload.perSecond === undefined ? 'times the floor' : "times the floor's p99";
+  console.log(`${workload.title}. The gateway's budget: ${workload.budget} ${budgeted}.\n`);
   console.log(
     `${table(
       [
         'process',
         `CPU us per ${workload.unit}`,
         'times the floor',
+        'with what is done later',
         'turns/s',
         `${what} p50 ms`,
         `${what} p99 ms`,
+        "times the floor's",
       ],
       rows,
     )}\n`,
@@ -222,12 +257,13 @@ async function measure(workload: Workload, targets: readonly Target[]): Promise<
 }
 
 async function runOnce(workload: Workload, target: Target, count: number): Promise<Sample> {
-  const { model, connections, isStream, unitsPerTurn } = workload;
+  const { connections, unitsPerTurn, perSecond } = workload;
   const before = cpuUs(target.program.pid);
   const result = await runLoad({
     url: target.url,
-    nextRequest: requestsFor(target, model, isStream),
-    faultIn: target.isRelay ? faultInUpstreamAnswer(workload) : faultInAnswer(workload),
+    nextRequest: requestsFor(target, workload),
+    perSecond,
+    faultIn: target.kind === 'relay' ? faultInUpstreamAnswer(workload) : faultInAnswer(workload),
     connections,
     count,
   });
@@ -241,11 +277,14 @@ async function runOnce(workload: Workload, target: Target, count: number): Promi
 }
 
 /** One numbering for all rounds of a target: what was asked before would be remembered. */
-function requestsFor(target: Target, model: string, isStream: boolean): () => Buffer {
-  const name = `${target.name} ${model}`;
+function requestsFor({ name: targetName, kind }: Target, workload: Workload): () => Buffer {
+  const { isStream } = workload;
+  // Only the gateway knows providers.
+  const model = kind === 'gateway' ? workload.model : workload.model.replace('local/', '');
+  const name = `${targetName} ${model}`;
   const known = requestMakers.get(name);
   if (known) return known;
-  const made = target.isRelay ? upstreamRequests(model) : clientRequests(model, isStream, apiKey);
+  const made = kind === 'relay' ? upstreamRequests(model) : clientRequests(model, isStream, apiKey);
   requestMakers.set(name, made);
   return made;
 }
@@ -256,9 +295,9 @@ async function measureIdle(gateway: Program): Promise<void> {
   note(`${count} idle streams`);
   const url = urlOf(gateway);
   const fresh = residentKib(gateway.pid, 'now');
-  for (const workload of workloads.filter(({ name }) => name !== 'paced')) {
-    await runOnce(workload, { name: 'gateway-idle', program: gateway, url }, workload.quickCount);
-  }
+  const target = { name: 'gateway-idle', program: gateway, url, kind: 'gateway' } as const;
+  for (const workload of workloads.filter(({ name }) => name === 'json' || name === 'burst'))
+    await runOnce(workload, target, workload.quickCount);
   await delay(1_000);
   const before = residentKib(gateway.pid, 'now');
   const streams = await openStreams({
@@ -352,6 +391,7 @@ function showStores(name: string, figures: readonly StoreFigures[]): void {
 async function addAccounts(poolUrl: string): Promise<void> {
   for (let number = 1; number <= accounts; number += 1) {
     await addAccount(poolUrl, adminKey, `wk-bench-${number}`, accountCapacity);
+    await addAccount(poolUrl, adminKey, `sk-bench-${number}`, accountCapacity, 'local');
   }
 }
 

@@ -3,63 +3,102 @@ import { openaiChatInbound } from '../src/protocols/openai-chat/inbound.ts';
 import { createWarpOutbound } from '../src/protocols/warp/outbound.ts';
 
 export interface Workload {
-  readonly name: 'json' | 'burst' | 'paced';
+  readonly name: 'json' | 'burst' | 'paced' | 'relay-json' | 'relay-burst' | 'relay-paced' | 'tail';
   readonly title: string;
+  /** Which floor it is compared with: turns at Warp are translated, those at a server of the same dialect relayed. */
+  readonly floor: 'warp' | 'json';
   /** What CPU time is counted by. */
   readonly unit: 'request' | 'chunk';
   readonly unitsPerTurn: number;
   readonly model: string;
   readonly isStream: boolean;
   readonly connections: number;
+  /** Unset: as fast as answers come. */
+  readonly perSecond?: number;
   /** Turns a round. */
   readonly count: number;
   readonly quickCount: number;
   /** Which latency says something: the paced answer's end is the upstream's affair. */
   readonly latency: 'whole' | 'first';
-  /** At most so many times the floor. */
+  /** At most so many times the floor: its CPU time, at a fixed rate its p99. */
   readonly budget: number;
 }
 
 const chunks = 200;
 
+const json = {
+  unit: 'request',
+  unitsPerTurn: 1,
+  isStream: false,
+  connections: 10,
+  count: 2_000,
+  quickCount: 800,
+  latency: 'whole',
+} as const;
+const burst = { ...json, isStream: true, count: 400, quickCount: 200 } as const;
+const paced = {
+  unit: 'chunk',
+  unitsPerTurn: chunks,
+  isStream: true,
+  connections: 32,
+  count: 64,
+  quickCount: 32,
+  latency: 'first',
+} as const;
+const pacedTitle = `Stream of ${chunks} chunks, one every 5 ms: 32 streams at a time`;
+
 export const workloads: readonly Workload[] = [
   {
+    ...json,
     name: 'json',
     title: 'Answer in one piece: 2 KB request, 10 connections',
-    unit: 'request',
-    unitsPerTurn: 1,
+    floor: 'warp',
     model: 'sandbox',
-    isStream: false,
-    connections: 10,
-    count: 2_000,
-    quickCount: 800,
-    latency: 'whole',
-    budget: 4,
+    budget: 1.6,
   },
   {
+    ...burst,
     name: 'burst',
     title: `Stream of ${chunks} chunks at once: 2 KB request, 10 connections`,
-    unit: 'request',
-    unitsPerTurn: 1,
+    floor: 'warp',
     model: 'sandbox-burst',
-    isStream: true,
-    connections: 10,
-    count: 400,
-    quickCount: 200,
-    latency: 'whole',
-    budget: 3,
+    budget: 1.4,
+  },
+  { ...paced, name: 'paced', title: pacedTitle, floor: 'warp', model: 'sandbox-paced', budget: 1.2 },
+  {
+    ...json,
+    name: 'relay-json',
+    title: 'Relayed answer in one piece: 2 KB request, 10 connections',
+    floor: 'json',
+    model: 'local/chat-json',
+    budget: 1.8,
   },
   {
-    name: 'paced',
-    title: `Stream of ${chunks} chunks, one every 5 ms: 32 streams at a time`,
-    unit: 'chunk',
-    unitsPerTurn: chunks,
-    model: 'sandbox-paced',
-    isStream: true,
-    connections: 32,
-    count: 64,
-    quickCount: 32,
-    latency: 'first',
+    ...burst,
+    name: 'relay-burst',
+    title: `Relayed stream of ${chunks} chunks at once: 2 KB request, 10 connections`,
+    floor: 'json',
+    model: 'local/chat-burst',
+    budget: 0.5,
+  },
+  {
+    ...paced,
+    name: 'relay-paced',
+    title: `Relayed: ${pacedTitle}`,
+    floor: 'json',
+    model: 'local/chat-paced',
+    budget: 0.8,
+  },
+  {
+    ...json,
+    name: 'tail',
+    title: 'Answer in one piece at 100 turns a second',
+    floor: 'warp',
+    model: 'sandbox',
+    connections: 20,
+    perSecond: 100,
+    count: 400,
+    quickCount: 200,
     budget: 2,
   },
 ];
@@ -124,7 +163,7 @@ export function faultInAnswer(workload: Workload): (body: string) => string | un
 }
 
 function faultInWhole(body: string): string | undefined {
-  if (!body.startsWith('{') || !body.includes('"content":"You said: number-')) return 'not the answer';
+  if (!body.startsWith('{') || !/"content":"(?:You said: number-|token-)/.test(body)) return 'not the answer';
   if (!body.includes('"finish_reason":"stop"')) return 'no good end';
   return body.includes('"prompt_tokens":') ? undefined : 'no usage';
 }
