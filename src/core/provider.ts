@@ -147,6 +147,8 @@ export interface Provider {
    * Throws AppError: `upstream_unauthorized` (401), `upstream_refused` (403), others as they come.
    */
   getQuota(account: ProviderAccount, signal?: AbortSignal): Promise<QuotaAnswer>;
+  /** The built-in one: its accounts are lent while the pool has no other. */
+  readonly isTrial?: true;
   /** An account needs no key: its bearer is empty then, and none is sent. */
   readonly takesNoKey?: true;
   /** An account may belong to several teams, and a request says which of them is billed. */
@@ -170,8 +172,6 @@ interface ModelProvider extends Provider {
   readonly standIns?: Readonly<Record<string, string>>;
   /** A plain name finds it by its list although another provider comes first. */
   readonly isFoundByList?: true;
-  /** The built-in upstream: it answers while the pool has no account. */
-  readonly isTrial?: true;
   /** What answers of the OpenAI dialect say as their `system_fingerprint`. */
   readonly systemFingerprint?: string;
 }

@@ -116,8 +116,7 @@ async function lookAtAnswer(
   if (health.sandbox !== true && !options.wantsAnswer) {
     return noAnswer('--answer asks the gateway for a real one, which an account pays for');
   }
-  const model = health.sandbox === true ? 'sandbox' : 'auto';
-  return askForAnswer(gatewayUrl, config.gateway.apiKeys[0], model, http);
+  return askForAnswer(gatewayUrl, config.gateway.apiKeys[0], http);
 }
 
 /** A database's URL without its password. */

@@ -93,17 +93,23 @@ const prompt = { messages: [{ role: 'user', content: 'Answer with the word ok.' 
 export async function askForAnswer(
   url: string,
   apiKey: string | undefined,
-  model: string,
   http: ProviderHttp,
 ): Promise<Finding> {
+  const headers = {
+    'content-type': 'application/json',
+    ...(apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` }),
+  };
+  const listed = await http({ method: 'GET', url: `${url}/v1/models`, headers, timeoutMs: 10_000 });
+  const { data = [] } = JSON.parse(Buffer.from(listed.body).toString()) as { data?: { id: string }[] };
+  const ids = data.map(({ id }) => id);
+  // The sandbox lists its own model first, and Warp's `auto` is the one that every account has.
+  const model = ids[0] !== 'sandbox' && ids.includes('auto') ? 'auto' : ids[0];
+  if (model === undefined) return problem('answer', 'no account lists a model');
   const startedAt = performance.now();
   const answer = await http({
     method: 'POST',
     url: `${url}/v1/chat/completions`,
-    headers: {
-      'content-type': 'application/json',
-      ...(apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` }),
-    },
+    headers,
     body: JSON.stringify({ model, ...prompt }),
     timeoutMs: 60_000,
   });

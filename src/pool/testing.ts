@@ -197,6 +197,7 @@ export async function startTestPool(
     providers: new Map([
       ['warp', warp],
       ['openai', createFakeProvider('openai')],
+      ['sandbox', { ...createFakeProvider('sandbox'), isTrial: true as const }],
     ]),
     logger: given.logger ?? createLogger('fatal'),
     random: given.random ?? (() => 0),

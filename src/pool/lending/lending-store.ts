@@ -5,7 +5,6 @@ import { freshStanding } from '../standing/account-state.ts';
 import { openMemoryStore } from '../store/open-store.ts';
 import type { Store } from '../store/store.ts';
 
-const provider = 'sandbox';
 const accountCount = 5;
 const capacity = 64;
 const longestRestMs = 5000;
@@ -29,10 +28,11 @@ export class LendingStore {
   }
 
   async start(): Promise<void> {
-    const { store, settings, clock, logger, events } = this.#basics;
+    const { store, settings, clock, logger, events, providers } = this.#basics;
+    const trial = [...providers.values()].find(({ isTrial }) => isTrial);
     const { total } = await store.stats(clock.now());
-    if (!settings.sandbox || total > 0) return;
-    this.#sandbox = observedStore(await openSandboxStore(this.#basics), { events });
+    if (!settings.sandbox || !trial || total > 0) return;
+    this.#sandbox = observedStore(await openSandboxStore(this.#basics, trial.name), { events });
     logger.debug('the pool holds no account: built-in sandbox accounts are lent');
   }
 
@@ -43,7 +43,9 @@ export class LendingStore {
     this.#sandbox = undefined;
     const { clock, events, logger } = this.#basics;
     const { accounts } = await ended.accounts(clock.now(), { limit: 1000 });
-    for (const { id } of accounts) events.publish({ type: 'account-removed', account_id: id, provider });
+    for (const { id, provider } of accounts) {
+      events.publish({ type: 'account-removed', account_id: id, provider });
+    }
     events.freed();
     logger.info(
       'a real account is there: the built-in sandbox accounts are gone until the pool starts empty again',
@@ -55,7 +57,7 @@ export class LendingStore {
   }
 }
 
-async function openSandboxStore({ credentials, clock }: Basics): Promise<Store> {
+async function openSandboxStore({ credentials, clock }: Basics, provider: string): Promise<Store> {
   const store = openMemoryStore(clock.now(), { clock, longestRestMs, auditsLeases: false });
   for (let number = 1; number <= accountCount; number += 1) {
     const id = `acc_sandbox_${number}`;
