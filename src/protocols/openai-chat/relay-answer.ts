@@ -32,6 +32,10 @@ export function createStreamRelay({ hidesUsage }: { readonly hidesUsage: boolean
     if (hasContent && !telling.test(text)) return text === '' ? events : [relayed(text)];
     let passed = '';
     for (const event of eventsIn(text)) {
+      if (hasContent && !telling.test(event)) {
+        passed += event;
+        continue;
+      }
       const data = dataOf(event);
       if (data === '[DONE]') {
         if (reason === undefined && !isStarted) return failed(events, passed, noEnd());

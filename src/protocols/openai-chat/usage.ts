@@ -16,6 +16,8 @@ const usage = z.looseObject({
 
 /** The figures of an answer; undefined where there are none that can be read. */
 export function readUsage(value: unknown): Usage | undefined {
+  // Most chunks of a stream have none.
+  if (value === undefined || value === null) return undefined;
   const read = usage.safeParse(value).data;
   if (!read) return undefined;
   const cached = read.prompt_tokens_details?.cached_tokens ?? read.prompt_cache_hit_tokens;
