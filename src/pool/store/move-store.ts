@@ -65,8 +65,8 @@ export async function moveStore(fromUrl: string, toUrl: string, now: number): Pr
 
 async function copyInto(toUrl: string, source: Sqlite, now: number): Promise<MovedRows> {
   checkTables(source);
-  const { openForMove } = await import('./postgres/postgres-store.ts');
-  const target = await openForMove(toUrl, now);
+  const { openMigrated } = await import('./postgres/postgres-store.ts');
+  const target = await openMigrated(toUrl, now, { exclusive: true });
   try {
     return await target.db.transaction(async (queries) => {
       await emptyTarget(queries, target.db.place);

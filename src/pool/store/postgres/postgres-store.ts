@@ -6,7 +6,7 @@ import type { StoreOptions } from '../rules/standing-change.ts';
 import type { Changes, Store } from '../store.ts';
 import { storeVerbs } from '../verbs/store-verbs.ts';
 import { postgresMigrations } from './migrations/index.ts';
-import { isWorthTelling, openNews } from './news.ts';
+import { isWorthTelling, type NewsExchange, openNews } from './news.ts';
 import { postgresShortcuts } from './shortcuts.ts';
 
 export interface PostgresStoreOptions extends StoreOptions {
@@ -26,11 +26,9 @@ export const planning = { enable_seqscan: 'off', jit: 'off' };
 
 /** Opens the store of a `postgres://` URL and migrates it. Its clock is the database's. Throws DatabaseError. */
 export async function openPostgresStore(url: string, options: PostgresStoreOptions): Promise<Store> {
-  const { onTrouble = () => {}, onBack = () => {}, clock: machine = systemClock } = options;
-  const db = await openPostgres(url, { onTrouble, onBack, settings: planning });
+  const { clock: machine = systemClock } = options;
+  const { db, news, close } = await openMigrated(url, machine.now(), options);
   try {
-    await migratePostgres(db, postgresMigrations, machine.now());
-    const news = await openNews(db, onTrouble, options.exclusive === true ? 'exclusive' : 'shared');
     const clock = await openDatabaseClock(db.reading, machine);
     const tellChanges = (changes: Changes): void => {
       if (isWorthTelling(changes)) void news.tell({ type: 'changes', changes });
@@ -48,27 +46,32 @@ export async function openPostgresStore(url: string, options: PostgresStoreOptio
       tell: news.tell,
       async close() {
         clock.close();
-        await news.close();
-        await db.close();
+        await close();
       },
     };
   } catch (error) {
-    await db.close();
+    await close();
     throw error;
   }
 }
 
-/** A migrated database held by this process alone, to be filled. Throws DatabaseError. */
-export async function openForMove(
+/** A migrated database, held together with others or by this process alone, that hears news. Throws DatabaseError. */
+export async function openMigrated(
   url: string,
   now: number,
-): Promise<{ readonly db: Postgres; close(): Promise<void> }> {
-  const db = await openPostgres(url, { settings: planning });
+  {
+    exclusive = false,
+    onTrouble = () => {},
+    onBack = () => {},
+  }: Omit<PostgresStoreOptions, keyof StoreOptions>,
+): Promise<{ readonly db: Postgres; readonly news: NewsExchange; close(): Promise<void> }> {
+  const db = await openPostgres(url, { onTrouble, onBack, settings: planning });
   try {
     await migratePostgres(db, postgresMigrations, now);
-    const news = await openNews(db, () => {}, 'exclusive');
+    const news = await openNews(db, onTrouble, exclusive ? 'exclusive' : 'shared');
     return {
       db,
+      news,
       async close() {
         await news.close();
         await db.close();
