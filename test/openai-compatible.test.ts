@@ -276,9 +276,14 @@ describe('models', () => {
       ((await (await fetch(`${gatewayUrl}/v1/models`)).json()) as { data: { id: string }[] }).data.map(
         ({ id }) => id,
       );
-    expect(await listed()).toEqual(expect.arrayContaining(['local/chat-text', 'local/chat-tools', 'fast']));
+    const mustList = (ids: readonly string[]) =>
+      eventually(`${ids} are listed`, async () => {
+        const found = await listed();
+        return ids.every((id) => found.includes(id));
+      });
+    await mustList(['local/chat-text', 'local/chat-tools', 'fast']);
     await addAccount('wk-1');
-    expect(await listed()).toEqual(expect.arrayContaining(['auto', 'local/chat-text', 'fast']));
+    await mustList(['auto', 'local/chat-text', 'fast']);
     const answeredBy = async (model: string) =>
       (await chat(userTurn(model, 'Hi'))).headers.get('x-warp2api-model');
     expect(await answeredBy('chat-text')).toBe('local/chat-text');

@@ -87,8 +87,9 @@ function classify(status: number, error: NamedError, options: AppErrorOptions): 
         options,
       );
     case 402:
-      return outOfQuota(options);
     case 403:
+      if (code === 'model_not_found') return modelBarred(options);
+      if (spentQuota.test(words)) return outOfQuota(options);
       return new AppError(
         'upstream_refused',
         'The upstream refuses this account. Look into its plan and standing with the provider.',

@@ -1,0 +1,64 @@
+import { expect, it } from 'vitest';
+import { classifyFailure } from './classify-failure.ts';
+
+const classify = (status: number, body: unknown, headers: Record<string, string> = {}) =>
+  classifyFailure(
+    {
+      status,
+      headers,
+      body: Buffer.from(typeof body === 'string' ? body : JSON.stringify(body)),
+    },
+    Date.parse('2026-01-01T00:00:00Z'),
+  );
+const error = (code: string | null, message = 'Words.', param: string | null = null) => ({
+  error: { message, type: 'any', param, code },
+});
+const page = '<!doctype html><title>Blocked</title>';
+
+it.each([
+  [400, error('unsupported_value', 'No.', 'temperature'), 'invalid_request'],
+  [400, error('context_length_exceeded'), 'context_too_long'],
+  [400, error(null, "This model's maximum context length is 8192 tokens."), 'context_too_long'],
+  [422, { detail: 'bad' }, 'invalid_request'],
+  [401, error('invalid_api_key'), 'upstream_unauthorized'],
+  [402, error(null, 'Insufficient Balance'), 'upstream_quota_exhausted'],
+  [403, error(null), 'upstream_refused'],
+  [403, error('model_not_found'), 'model_not_found'],
+  [404, error('model_not_found'), 'model_not_found'],
+  [404, error(null, 'Unknown request URL'), 'upstream_protocol'],
+  [413, error(null), 'too_large'],
+  [429, error('rate_limit_exceeded'), 'upstream_rate_limited'],
+  [429, error('insufficient_quota'), 'upstream_quota_exhausted'],
+  [500, error(null), 'upstream_unavailable'],
+  [503, error(null, 'The model is overloaded.'), 'model_unavailable'],
+  [529, error(null), 'model_unavailable'],
+  [200, error('rate_limit_exceeded'), 'upstream_rate_limited'],
+  [200, { object: 'list' }, 'upstream_protocol'],
+  [302, '', 'upstream_unavailable'],
+] as const)('%i %j is %s', (status, body, code) => {
+  expect(classify(status, body).code).toBe(code);
+});
+
+it.each([200, 401, 403, 404, 502])('a page of status %i says nothing about the account', (status) => {
+  const { code, fault } = classify(status, page, { 'content-type': 'text/html' });
+  expect([code, fault]).toEqual(['upstream_unavailable', 'network']);
+});
+
+it.each([
+  [{ 'retry-after-ms': '1500', 'retry-after': '9' }, 1_500],
+  [{ 'retry-after': '2' }, 2_000],
+  [{ 'retry-after': 'Thu, 01 Jan 2026 00:00:07 GMT' }, 7_000],
+  [{}, undefined],
+])('%j asks for a wait of %s ms', (headers, waitMs) => {
+  expect(classify(429, error(null), headers).retryAfterMs).toBe(waitMs);
+});
+
+it("keeps the vendor's own answer for what is the request's fault alone", () => {
+  const refusal = error('unsupported_value', 'No.', 'temperature');
+  expect(classify(400, refusal)).toMatchObject({
+    param: 'temperature',
+    message: 'No.',
+    vendorAnswer: { dialect: 'chat', status: 400, body: JSON.stringify(refusal) },
+  });
+  for (const status of [401, 403, 429, 500]) expect(classify(status, refusal).vendorAnswer).toBeUndefined();
+});
