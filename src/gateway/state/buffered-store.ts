@@ -50,7 +50,7 @@ const shortLifeMs = 5_000;
 const earlyMs = 1_000;
 /** More than that is written without waiting. */
 const mostWaitingBytes = 8 * 1024 * 1024;
-const mostBatchBytes = 16 * 1024 * 1024;
+const mostBatchBytes = 2 * 1024 * 1024;
 /** Beyond that what waits to be written is forgotten, the oldest first. */
 const mostUnwrittenBytes = 64 * 1024 * 1024;
 /** The same while there is no storage. */
