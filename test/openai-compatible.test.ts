@@ -383,6 +383,33 @@ describe('a Messages client', () => {
     ]);
   });
 
+  it('gives signed thinking back to the upstream that signed it, by way of its own signature', async () => {
+    const setup = await withVendor();
+    const client = anthropic(setup);
+    const tools = [{ name: 'get_weather', input_schema: { type: 'object' as const } }];
+    const thinking = { type: 'enabled' as const, budget_tokens: 1_024 };
+    const asked = { model: 'chat-signed', max_tokens: 2_000, tools, thinking };
+    const question = { role: 'user' as const, content: 'Weather?' };
+    const whole = await client.messages.create({ ...asked, messages: [question] });
+    const streamed = await client.messages.stream({ ...asked, messages: [question] }).finalMessage();
+    for (const { content } of [whole, streamed]) {
+      expect(content).toMatchObject([{ type: 'thinking', thinking: 'Let me think.' }, { type: 'tool_use' }]);
+      const result = { type: 'tool_result' as const, tool_use_id: 'call_up_1', content: 'sunny' };
+      const answered = [
+        question,
+        { role: 'assistant' as const, content },
+        { role: 'user' as const, content: [result] },
+      ];
+      await client.messages.create({ ...asked, messages: answered });
+      const sent = JSON.parse(setup.vendor.turns.at(-1)?.text ?? '') as { messages: object[] };
+      expect(sent.messages[1]).toMatchObject({
+        role: 'assistant',
+        reasoning_details: [{ type: 'reasoning.text', text: 'Let me think.', signature: 'c2ln', index: 0 }],
+        tool_calls: [{ id: 'call_up_1' }],
+      });
+    }
+  });
+
   it('sees thinking, stop sequences by name, limits and errors in its own words', async () => {
     const setup = await withVendor();
     const client = anthropic(setup);

@@ -28,6 +28,7 @@ interface Answer {
   readonly texts?: readonly string[];
   readonly thoughts?: readonly string[];
   readonly calls?: readonly Call[];
+  readonly isSigned?: boolean;
   readonly finish: string;
 }
 
@@ -47,6 +48,9 @@ const scenarios: Readonly<Record<string, Scenario>> = {
   'chat-text': (request, response) => answer(request, response, text),
   'chat-reasoning': (request, response) =>
     answer(request, response, { ...text, thoughts: ['Let me', ' think.'] }),
+  /** As a router of models does that sign what they thought. */
+  'chat-signed': (request, response) =>
+    answer(request, response, { ...toolAnswer(request), thoughts: ['Let me', ' think.'], isSigned: true }),
   'chat-length': (request, response) => answer(request, response, { texts: ['Cut sho'], finish: 'length' }),
   'chat-filter': (request, response) =>
     answer(request, response, { texts: ['No.'], finish: 'content_filter' }),
@@ -157,6 +161,11 @@ function answer(request: ChatRequest, response: ServerResponse, given: Answer): 
     send(response, chunk(request, { role: 'assistant', content: '' }, null, index));
     for (const thought of thoughts)
       send(response, chunk(request, { reasoning_content: thought }, null, index));
+    if (given.isSigned) {
+      const signed = { type: 'reasoning.text', text: '', signature: 'c2ln', index: 0 };
+      send(response, chunk(request, { reasoning_details: [{ ...signed, text: 'Let me', signature: null }] }));
+      send(response, chunk(request, { reasoning_details: [{ ...signed, text: ' think.' }] }));
+    }
     for (const piece of texts) send(response, chunk(request, { content: piece }, null, index));
     for (const [at, call] of calls.entries()) {
       const head = { index: at, id: call.id, type: 'function', function: { name: call.name, arguments: '' } };

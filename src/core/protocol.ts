@@ -3,6 +3,7 @@ import type { AppError } from './errors.ts';
 import type {
   AskedRequest,
   FinishReason,
+  ReasoningProof,
   ToolCall,
   TuningName,
   TurnEvent,
@@ -128,6 +129,7 @@ export interface CollectedTurn {
   readonly relayed?: string;
   readonly text: string;
   readonly reasoning: string;
+  readonly reasoningProof?: ReasoningProof;
   readonly toolCalls: readonly ToolCall[];
   readonly usage: Usage | undefined;
   readonly finishReason: FinishReason;

@@ -101,9 +101,15 @@ export interface ImageUrlPart {
   readonly param: string;
 }
 export type AnyImage = ImagePart | ImageUrlPart;
+/** What a protocol wants given back with its reasoning, such as a signature: for that protocol alone, and opaque to all others. */
+export interface ReasoningProof {
+  readonly protocol: string;
+  readonly data: string;
+}
 export interface ReasoningPart {
   readonly type: 'reasoning';
   readonly text: string;
+  readonly proof?: ReasoningProof;
 }
 export interface ToolCall {
   readonly id: string;
@@ -144,6 +150,8 @@ export type TurnEvent =
   | { readonly type: 'start'; readonly upstreamRequestId?: string }
   | { readonly type: 'text-delta'; readonly text: string }
   | { readonly type: 'reasoning-delta'; readonly text: string }
+  /** Of all reasoning before it. */
+  | { readonly type: 'reasoning-proof'; readonly proof: ReasoningProof }
   | { readonly type: 'tool-call-start'; readonly index: number; readonly id: string; readonly name: string }
   | { readonly type: 'tool-call-delta'; readonly index: number; readonly arguments: string }
   | { readonly type: 'tool-call-end'; readonly index: number }

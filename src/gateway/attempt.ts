@@ -3,7 +3,7 @@ import type { EmulatedAbility } from '../core/capabilities.ts';
 import { AppError } from '../core/errors.ts';
 import type { CollectedTurn, RelayedRequest, TurnDecoder } from '../core/protocol.ts';
 import { relayOf } from '../core/provider.ts';
-import type { AskedRequest, FinishReason, TurnEvent, Usage } from '../core/turn.ts';
+import type { AskedRequest, FinishReason, ReasoningProof, TurnEvent, Usage } from '../core/turn.ts';
 import type { CallListener, RunningCall, UpstreamTimeouts } from '../core/turn-caller.ts';
 import type { Clock } from '../lib/clock.ts';
 import { debugLog, type Logger } from '../lib/log/logger.ts';
@@ -85,6 +85,7 @@ export class Attempt implements CallListener {
   relayed = '';
   text = '';
   reasoning = '';
+  reasoningProof: ReasoningProof | undefined;
   readonly toolCalls: { id: string; name: string; arguments: string }[] = [];
   usage: Usage | undefined;
   finishReason: FinishReason | undefined;
@@ -298,10 +299,21 @@ export class Attempt implements CallListener {
       const content = batch.filter(({ type }) => type !== 'usage' && type !== 'finish');
       events = [...content, { type: 'usage', usage: this.usage }, last];
     }
-    const { relayed, text, reasoning, toolCalls, usage } = this;
+    const { relayed, text, reasoning, reasoningProof, toolCalls, usage } = this;
     const { reason: finishReason, stopSequence } = last;
     const end = { finishReason, ...(stopSequence === undefined ? {} : { stopSequence }) };
-    output.finish({ ...(relayed !== '' && { relayed }), text, reasoning, toolCalls, usage, ...end }, events);
+    output.finish(
+      {
+        ...(relayed !== '' && { relayed }),
+        ...(reasoningProof && { reasoningProof }),
+        text,
+        reasoning,
+        toolCalls,
+        usage,
+        ...end,
+      },
+      events,
+    );
     this.#ended.resolve(undefined);
   }
 
@@ -330,6 +342,9 @@ export class Attempt implements CallListener {
           this.reasoning += event.text;
           this.#outputCharacters += event.text.length;
           hasContent = true;
+          break;
+        case 'reasoning-proof':
+          this.reasoningProof = event.proof;
           break;
         case 'tool-call-start':
           this.toolCalls.push({ id: event.id, name: event.name, arguments: '' });

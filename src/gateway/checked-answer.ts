@@ -52,6 +52,7 @@ export class BufferedOutput implements TurnOutput {
 export function eventsOf({
   text,
   reasoning,
+  reasoningProof: proof,
   toolCalls,
   usage,
   finishReason,
@@ -59,6 +60,7 @@ export function eventsOf({
 }: CollectedTurn): TurnEvent[] {
   const events: TurnEvent[] = [];
   if (reasoning !== '') events.push({ type: 'reasoning-delta', text: reasoning });
+  if (proof) events.push({ type: 'reasoning-proof', proof });
   if (text !== '') events.push({ type: 'text-delta', text });
   for (const [index, { id, name, arguments: given }] of toolCalls.entries()) {
     events.push({ type: 'tool-call-start', index, id, name });

@@ -27,7 +27,7 @@ export const messagesBlocks = {
   },
   'thinking, redacted_thinking': {
     fate: 'silent',
-    says: 'accepted with any signature; what the model thought is not told to it again',
+    says: 'accepted with any signature; what the model thought is told again only to an upstream that signed it (`reasoning_details` of a compatible vendor), whose proof travels in our signature',
   },
   compaction: {
     fate: 'translated',

@@ -32,6 +32,7 @@ import {
   textBlock,
   userBlock,
 } from './schema.ts';
+import { proofIn } from './signature.ts';
 
 type UserBlock = z.infer<typeof userBlock>;
 type InputBlock = Exclude<UserBlock, { type: 'tool_result' }> | z.infer<typeof resultBlock>;
@@ -190,7 +191,10 @@ class MessageDecoder {
 
   #assistantBlock(block: AssistantBlock, place: Place): AssistantPart[] {
     if ('text' in block && typeof block.text === 'string') return [{ type: 'text', text: block.text }];
-    if (isKind(block, 'thinking')) return [{ type: 'reasoning', text: block.thinking }];
+    if (isKind(block, 'thinking')) {
+      const proof = proofIn(block.signature);
+      return [{ type: 'reasoning', text: block.thinking, ...(proof && { proof }) }];
+    }
     if (isKind(block, 'tool_use')) {
       const { name, input } = block;
       return [

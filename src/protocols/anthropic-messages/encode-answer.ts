@@ -3,6 +3,7 @@ import type { AnswerIdentity, CollectedTurn } from '../../core/protocol.ts';
 import type { FinishReason, Usage } from '../../core/turn.ts';
 import { parseJson } from '../../lib/parse-json.ts';
 import type { MessagesOptions } from './decode-request.ts';
+import { signatureOf } from './signature.ts';
 
 const stopReasons: Record<FinishReason, string> = {
   stop: 'end_turn',
@@ -18,11 +19,6 @@ export function stopReasonOf(reason: FinishReason, stopSequence: string | undefi
 /** What clients read of a refusal; nobody tells its category. */
 export function stopDetailsOf(reason: FinishReason): object | null {
   return reason === 'content-filter' ? { type: 'refusal', category: null, explanation: null } : null;
-}
-
-/** Clients send thinking back only when it is signed. Nobody checks it here, since it is not told to the model again. */
-export function signatureOf(identity: AnswerIdentity): string {
-  return Buffer.from(`warp2api ${identity.id}`).toString('base64');
 }
 
 export function encodeMessagesError(error: AppError, requestId?: string): string {
@@ -44,7 +40,13 @@ export function encodeMessagesAnswer(
 ): string {
   const thinking =
     options.showsThinking && answer.reasoning !== ''
-      ? [{ type: 'thinking', thinking: answer.reasoning, signature: signatureOf(identity) }]
+      ? [
+          {
+            type: 'thinking',
+            thinking: answer.reasoning,
+            signature: signatureOf(identity, answer.reasoningProof),
+          },
+        ]
       : [];
   const text = answer.text === '' ? [] : [{ type: 'text', text: answer.text }];
   const calls = answer.toolCalls.map((call) => ({

@@ -60,7 +60,11 @@ const toolResultBlock = z.looseObject({
   content: readLater(z.union([z.string(), z.array(resultBlock)])).optional(),
   is_error: z.boolean().nullish().catch(undefined),
 });
-const thinkingBlock = z.looseObject({ type: z.literal('thinking'), thinking: z.string().catch('') });
+const thinkingBlock = z.looseObject({
+  type: z.literal('thinking'),
+  thinking: z.string().catch(''),
+  signature: z.string().nullish().catch(undefined),
+});
 const redactedBlock = z.looseObject({ type: z.literal('redacted_thinking') });
 /** What the provider's own tools left in an answer. */
 const providerBlock = z.looseObject({

@@ -1,13 +1,8 @@
 import type { AnswerIdentity, StreamEncoder } from '../../core/protocol.ts';
-import type { TurnEvent, Usage } from '../../core/turn.ts';
+import type { ReasoningProof, TurnEvent, Usage } from '../../core/turn.ts';
 import type { MessagesOptions } from './decode-request.ts';
-import {
-  encodeMessagesError,
-  encodeUsage,
-  signatureOf,
-  stopDetailsOf,
-  stopReasonOf,
-} from './encode-answer.ts';
+import { encodeMessagesError, encodeUsage, stopDetailsOf, stopReasonOf } from './encode-answer.ts';
+import { signatureOf } from './signature.ts';
 
 type Block = { readonly kind: 'text' | 'thinking' } | { readonly kind: 'tool'; readonly call: number };
 
@@ -19,6 +14,9 @@ interface Waiting {
   /** A call that has all its pieces. */
   isEnded: boolean;
 }
+
+/** They begin no answer. */
+const silent: ReadonlySet<TurnEvent['type']> = new Set(['start', 'usage', 'error', 'reasoning-proof']);
 
 const heads = {
   text: '{"type":"text","text":""}',
@@ -37,6 +35,7 @@ export function createMessagesStreamEncoder(
   let open: Block | undefined;
   let index = -1;
   let usage: Usage | undefined;
+  let proof: ReasoningProof | undefined;
   const waiting: Waiting[] = [];
 
   const begin = (block: Block, content: string): string => {
@@ -50,7 +49,9 @@ export function createMessagesStreamEncoder(
     const { kind } = open;
     open = undefined;
     const signature =
-      kind === 'thinking' ? delta(`{"type":"signature_delta","signature":"${signatureOf(identity)}"}`) : '';
+      kind === 'thinking'
+        ? delta(`{"type":"signature_delta","signature":"${signatureOf(identity, proof)}"}`)
+        : '';
     return `${signature}${sse('content_block_stop', `"index":${index}`)}`;
   };
   const delta = (content: string): string =>
@@ -115,6 +116,9 @@ export function createMessagesStreamEncoder(
         return said('text', event.text);
       case 'reasoning-delta':
         return options.showsThinking ? said('thinking', event.text) : '';
+      case 'reasoning-proof':
+        proof = event.proof;
+        return '';
       case 'tool-call-start': {
         const head = `{"type":"tool_use","id":${JSON.stringify(event.id)},"name":${JSON.stringify(event.name)},"input":{}}`;
         return callBegun({ kind: 'tool', call: event.index }, head);
@@ -158,7 +162,7 @@ export function createMessagesStreamEncoder(
     encode(events) {
       let text = '';
       for (const event of events) {
-        const isShown = event.type !== 'start' && event.type !== 'usage' && event.type !== 'error';
+        const isShown = !silent.has(event.type);
         if (isShown && !isStarted) {
           isStarted = true;
           text += messageStart(

@@ -4,6 +4,7 @@ import type { TurnDecoder } from '../../core/protocol.ts';
 import type { FinishReason, TurnEvent, TurnRequest } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { classifyNamed, errorIn } from './classify-failure.ts';
+import { ReasoningDetails } from './reasoning-details.ts';
 import { readUsage } from './usage.ts';
 
 /** One event may be this long, and one whole answer that long. */
@@ -34,6 +35,7 @@ export function createDecoder({ tools }: Pick<TurnRequest, 'tools'>): TurnDecode
   let reason: string | undefined;
   let hasUsage = false;
   let answerBytes = 0;
+  let details: ReasoningDetails | undefined;
 
   const parser = createParser({
     maxBufferSize: maxEventBytes,
@@ -82,10 +84,17 @@ export function createDecoder({ tools }: Pick<TurnRequest, 'tools'>): TurnDecode
   }
 
   function readDelta(delta: JsonObject): void {
+    if (delta['reasoning_details'] !== undefined) {
+      details ??= new ReasoningDetails();
+      details.add(delta['reasoning_details']);
+    }
     const thought = textIn(delta['reasoning_content']) || textIn(delta['reasoning']);
     if (thought) events.push({ type: 'reasoning-delta', text: thought });
     const said = textIn(delta['content']) || textIn(delta['refusal']);
-    if (said) events.push({ type: 'text-delta', text: said });
+    if (said) {
+      prove();
+      events.push({ type: 'text-delta', text: said });
+    }
     const fragments = delta['tool_calls'];
     if (Array.isArray(fragments))
       for (const fragment of fragments) if (isJsonObject(fragment)) readCall(fragment);
@@ -111,6 +120,7 @@ export function createDecoder({ tools }: Pick<TurnRequest, 'tools'>): TurnDecode
         : calls.find((call) => call.key === key);
     if (known) return known;
     if (typeof name !== 'string' || name === '') return undefined;
+    prove();
     const call = { key: key ?? calls.length, index: calls.length };
     calls.push(call);
     const given =
@@ -120,8 +130,16 @@ export function createDecoder({ tools }: Pick<TurnRequest, 'tools'>): TurnDecode
     return call;
   }
 
+  /** The reasoning before is whole. */
+  function prove(): void {
+    const proof = details?.proof;
+    if (proof) events.push({ type: 'reasoning-proof', proof });
+    details = undefined;
+  }
+
   function finish(): void {
     isOver = true;
+    prove();
     for (const { index } of calls) events.push({ type: 'tool-call-end', index });
     const told = finishReasons[reason ?? 'stop'] ?? 'stop';
     // Many servers say `stop` of an answer that calls.

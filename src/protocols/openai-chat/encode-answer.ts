@@ -164,7 +164,12 @@ export function createChatStreamEncoder(
           text += event.text;
           continue;
         }
-        if (event.type === 'start' || (isRelayed && event.type !== 'error')) continue;
+        if (
+          event.type === 'start' ||
+          event.type === 'reasoning-proof' ||
+          (isRelayed && event.type !== 'error')
+        )
+          continue;
         if (!isStarted && event.type !== 'usage' && event.type !== 'error') {
           isStarted = true;
           text += `${open}{"role":"assistant","content":""}${close}`;

@@ -1,5 +1,6 @@
 import type { ImagePart, Message, ResponseFormat, ToolChoice, TurnRequest } from '../../core/turn.ts';
 import type { ChatVariant } from './outbound.ts';
+import { reasoningDetailsOf } from './reasoning-details.ts';
 import { isStrictSchema } from './strict-schema.ts';
 
 /** The JSON body of one streamed turn. */
@@ -93,7 +94,7 @@ function encodeInput(parts: InputParts) {
   return parts.map((part) => (part.type === 'text' ? text(part.text) : encodeImage(part)));
 }
 
-/** What the model thought stays with the protocol that made it. */
+/** What the model thought is given back where it came from this protocol, with the vendor's proof. */
 function encodeAnswer(parts: Extract<Message, { role: 'assistant' }>['parts']) {
   const said = parts.flatMap((part) => (part.type === 'text' ? [part.text] : [])).join('');
   const calls = parts.flatMap((part) =>
@@ -101,8 +102,12 @@ function encodeAnswer(parts: Extract<Message, { role: 'assistant' }>['parts']) {
       ? [{ id: part.id, type: 'function', function: { name: part.name, arguments: part.arguments } }]
       : [],
   );
-  if (calls.length === 0) return { role: 'assistant', content: said };
-  return { role: 'assistant', content: said === '' ? null : said, tool_calls: calls };
+  const details = parts
+    .flatMap((part) => (part.type === 'reasoning' ? [reasoningDetailsOf(part.proof)] : []))
+    .flatMap((given) => (Array.isArray(given) ? given : []));
+  const proven = details.length === 0 ? {} : { reasoning_details: details };
+  if (calls.length === 0) return { role: 'assistant', content: said, ...proven };
+  return { role: 'assistant', content: said === '' ? null : said, ...proven, tool_calls: calls };
 }
 
 function encodeImage({ mediaType, data }: ImagePart) {

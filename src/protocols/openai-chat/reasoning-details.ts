@@ -1,0 +1,43 @@
+import type { ReasoningProof } from '../../core/turn.ts';
+import { isJsonObject, type JsonObject, parseJson } from '../../lib/parse-json.ts';
+
+const protocol = 'openai-chat';
+/** What the pieces of a stream bring bit by bit. */
+const grown = ['text', 'summary', 'data'];
+
+/**
+ * `reasoning_details`, as OpenRouter has them: what the models behind it signed or encrypted of their reasoning. They have to come
+ * back unchanged with the calls of a turn. Source: its documentation, "Reasoning tokens".
+ */
+export class ReasoningDetails {
+  readonly #details: Record<string, unknown>[] = [];
+
+  add(pieces: unknown): void {
+    if (!Array.isArray(pieces)) return;
+    for (const piece of pieces) if (isJsonObject(piece)) this.#addPiece(piece);
+  }
+
+  #addPiece(piece: JsonObject): void {
+    const last = this.#details.at(-1);
+    if (!last || last['type'] !== piece['type'] || last['index'] !== piece['index']) {
+      this.#details.push({ ...piece });
+      return;
+    }
+    for (const [name, value] of Object.entries(piece)) {
+      const before = last[name];
+      const isGrown = grown.includes(name) && typeof before === 'string' && typeof value === 'string';
+      if (isGrown) last[name] = before + value;
+      else if (value !== null) last[name] = value;
+    }
+  }
+
+  /** Undefined where there are none. */
+  get proof(): ReasoningProof | undefined {
+    return this.#details.length === 0 ? undefined : { protocol, data: JSON.stringify(this.#details) };
+  }
+}
+
+/** The field of an assistant message, where its reasoning came from an upstream of this protocol. */
+export function reasoningDetailsOf(proof: ReasoningProof | undefined): unknown {
+  return proof?.protocol === protocol ? parseJson(proof.data) : undefined;
+}
