@@ -500,6 +500,39 @@ describe('a Responses client', () => {
   });
 });
 
+it('a Responses client carries signed reasoning, sealed, back to the upstream that signed it', async () => {
+  const { openai, vendor } = await withVendor();
+  const client = openai();
+  const tools = weatherTools.map(({ function: one }) => ({
+    type: 'function' as const,
+    strict: false,
+    ...one,
+  }));
+  const asked = {
+    model: 'chat-signed',
+    tools,
+    store: false,
+    include: ['reasoning.encrypted_content' as const],
+  };
+  const question = { role: 'user' as const, content: 'Weather?' };
+  const whole = await client.responses.create({ ...asked, input: [question] });
+  const streamed = await client.responses.stream({ ...asked, input: [question] }).finalResponse();
+  for (const { output } of [whole, streamed]) {
+    const results = output.flatMap((item) =>
+      item.type === 'function_call'
+        ? [{ type: 'function_call_output' as const, call_id: item.call_id, output: 'fine' }]
+        : [],
+    );
+    await client.responses.create({ ...asked, input: [question, ...output, ...results] as never });
+    const sent = JSON.parse(vendor.turns.at(-1)?.text ?? '') as { messages: object[] };
+    expect(sent.messages[1]).toMatchObject({
+      role: 'assistant',
+      reasoning_details: [{ text: 'Let me think.', signature: 'c2ln' }],
+      tool_calls: [{ id: 'call_up_1' }, { id: 'call_up_2' }],
+    });
+  }
+});
+
 it('the AI SDK loops over tools by Chat Completions', async () => {
   const { gatewayUrl } = await withVendor();
   const provider = createOpenAICompatible({ name: 'gw', baseURL: `${gatewayUrl}/v1`, includeUsage: true });

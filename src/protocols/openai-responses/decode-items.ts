@@ -30,6 +30,7 @@ import {
   isKind,
   part,
 } from './schema.ts';
+import { readCarried } from './sealed-reasoning.ts';
 
 type InputPart = TextPart | AnyImage;
 type AssistantPart = TextPart | ReasoningPart | ToolCallPart;
@@ -121,8 +122,8 @@ export function decodeItems(
       const callId = item.call_id ?? callIds.get(item.id ?? '') ?? item.id ?? '';
       addResult(clientResult(item, callId), place, isNew);
     } else if (isKind(item, 'reasoning')) {
-      const text = reasoningText(item, opaque);
-      if (text !== '') addAssistant([{ type: 'reasoning', text }]);
+      const reasoning = reasoningIn(item, opaque);
+      if (reasoning.text !== '') addAssistant([{ type: 'reasoning', ...reasoning }]);
     } else if (isCompaction(item)) {
       for (const message of messages.slice(countedRules)) addRules(message);
       for (const message of readCompaction(item, opaque, notes, place, rules)) {
@@ -154,10 +155,14 @@ const lostItem: Unshown = {
   advice: 'send the item itself',
 };
 
-function reasoningText(item: Extract<InputItem, { type: 'reasoning' }>, opaque: Opaque | undefined): string {
+function reasoningIn(
+  item: Extract<InputItem, { type: 'reasoning' }>,
+  opaque: Opaque | undefined,
+): Omit<ReasoningPart, 'type'> {
   const text = [...(item.content ?? []), ...(item.summary ?? [])].map((part) => part.text).join('\n\n');
   // What another provider sealed is no text here.
-  return text === '' && item.encrypted_content ? (opaque?.open(item.encrypted_content) ?? '') : text;
+  const carried = readCarried((item.encrypted_content && opaque?.open(item.encrypted_content)) || '');
+  return { ...carried, text: text || carried.text };
 }
 
 /** A shell's or a patch's outcome has a shape of its own; a model reads it as it is. */

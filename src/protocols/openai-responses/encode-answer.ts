@@ -19,7 +19,7 @@ export function encodeResponsesAnswer(
   const output: OutputItem[] = [];
   if (answer.reasoning !== '') {
     const id = itemId('rs', identity, output.length);
-    output.push(reasoningItem(id, 'completed', answer.reasoning, options.seal));
+    output.push(reasoningItem(id, 'completed', answer.reasoning, options.seal, answer.reasoningProof));
   }
   if (answer.text !== '' || answer.toolCalls.length === 0) {
     output.push(messageItem(itemId('msg', identity, output.length), status, answer.text));

@@ -25,7 +25,10 @@ export const responsesItems = {
     fate: 'honoured',
     says: 'their tools are offered like those of `tools`, now and in later turns of the conversation; 4,096 in all',
   },
-  reasoning: { fate: 'silent', says: 'accepted; what the model thought is not told to it again' },
+  reasoning: {
+    fate: 'silent',
+    says: 'accepted; what the model thought is told again only to an upstream that signed it, whose proof travels sealed in `encrypted_content`',
+  },
   'compaction, compaction_summary': {
     fate: 'translated',
     says: 'made here for the same key: its summary travels as text; any other cannot be shown',

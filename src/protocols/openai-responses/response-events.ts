@@ -1,6 +1,6 @@
 import { AppError } from '../../core/errors.ts';
 import type { AnswerIdentity } from '../../core/protocol.ts';
-import type { FinishReason, TurnEvent, Usage } from '../../core/turn.ts';
+import type { FinishReason, ReasoningProof, TurnEvent, Usage } from '../../core/turn.ts';
 import { callItem, isWholeOnly } from './call-item.ts';
 import { summaryItem } from './compaction-turn.ts';
 import type { ResponsesOptions } from './decode-request.ts';
@@ -62,6 +62,7 @@ export function createResponseEvents(
   let sequence = 0;
   let isCreated = false;
   let isStarted = false;
+  let proof: ReasoningProof | undefined;
   let open: OpenText | undefined;
   let usage: Usage | undefined;
   let summary = '';
@@ -95,7 +96,7 @@ export function createResponseEvents(
   function textItem({ kind, id }: OpenText, status: ItemStatus, text: string | undefined): OutputItem {
     return kind === 'message'
       ? messageItem(id, status, text)
-      : reasoningItem(id, status, text, status === 'in_progress' ? undefined : options.seal);
+      : reasoningItem(id, status, text, status === 'in_progress' ? undefined : options.seal, proof);
   }
 
   function part(what: 'added' | 'done', item: OpenText, text: string): void {
@@ -249,6 +250,9 @@ export function createResponseEvents(
         break;
       case 'reasoning-delta':
         textDelta('reasoning', event.text);
+        break;
+      case 'reasoning-proof':
+        proof = event.proof;
         break;
       case 'tool-call-start':
         callStart(event);

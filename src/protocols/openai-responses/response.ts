@@ -1,8 +1,9 @@
 import type { AppError } from '../../core/errors.ts';
 import type { AnswerIdentity } from '../../core/protocol.ts';
-import type { FinishReason, Usage } from '../../core/turn.ts';
+import type { FinishReason, ReasoningProof, Usage } from '../../core/turn.ts';
 import type { ResponsesOptions } from './decode-request.ts';
 import type { ClientCall } from './schema.ts';
+import { carriedReasoning } from './sealed-reasoning.ts';
 
 export type ItemStatus = 'in_progress' | 'completed' | 'incomplete';
 
@@ -126,12 +127,15 @@ export function reasoningItem(
   status: ItemStatus,
   text: string | undefined,
   seal: ((text: string) => string) | undefined,
+  proof: ReasoningProof | undefined,
 ): OutputItem {
   return {
     id,
     type: 'reasoning',
     status,
     summary: text === undefined ? [] : [{ type: 'summary_text', text }],
-    ...(text === undefined || seal === undefined ? {} : { encrypted_content: seal(text) }),
+    ...(text === undefined || seal === undefined
+      ? {}
+      : { encrypted_content: seal(carriedReasoning(text, proof)) }),
   };
 }
