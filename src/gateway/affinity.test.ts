@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { type Affinity, affinityKeyOf, createAffinity } from './affinity.ts';
+import { Affinity, affinityKeyOf } from './affinity.ts';
 import { createManualClock, type ManualClock } from './testing/manual-clock.ts';
 
 const minute = 60_000;
@@ -7,7 +7,7 @@ let clock: ManualClock;
 let affinity: Affinity;
 beforeEach(() => {
   clock = createManualClock();
-  affinity = createAffinity(clock.monotonic, 30_000);
+  affinity = new Affinity(clock.monotonic, 30_000);
 });
 const session = (key = 'key', client = 'me', provider = 'warp') => affinity.sessionOf(client, provider, key);
 const preferred = () => session().preferred();
@@ -69,29 +69,29 @@ describe('a session', () => {
 
   it('does not prefer an account that is slow, and prefers it again once it is not', async () => {
     sought('one');
-    affinity.pace.note('one', 31_000);
+    affinity.latency.note('one', 31_000);
     expect(preferred()).toBe('one');
-    affinity.pace.note('one', 31_000);
+    affinity.latency.note('one', 31_000);
     expect(preferred()).toBeUndefined();
     sought('two');
     expect(preferred()).toBe('two');
-    for (const ms of [1_000, 1_000]) affinity.pace.note('one', ms);
+    for (const ms of [1_000, 1_000]) affinity.latency.note('one', ms);
     await clock.advance(minute);
     expect(preferred()).toBe('one');
   });
 
   it('forgets how slow an account was of which nothing is heard', async () => {
     sought('one');
-    for (const ms of [90_000, 90_000]) affinity.pace.note('one', ms);
+    for (const ms of [90_000, 90_000]) affinity.latency.note('one', ms);
     expect(preferred()).toBeUndefined();
     await clock.advance(10 * minute);
     expect(preferred()).toBe('one');
   });
 
   it('never minds slowness where that is switched off', () => {
-    affinity = createAffinity(clock.monotonic, 0);
+    affinity = new Affinity(clock.monotonic, 0);
     sought('one');
-    for (const ms of [900_000, 900_000]) affinity.pace.note('one', ms);
+    for (const ms of [900_000, 900_000]) affinity.latency.note('one', ms);
     expect(preferred()).toBe('one');
   });
 

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { handlingOf } from '../core/capabilities.ts';
+import type { Handling } from '../core/capabilities.ts';
 import type { AnswerIdentity, DecodedTurn, Inbound } from '../core/protocol.ts';
-import { capabilitiesOf } from '../core/provider.ts';
 import type { TuningName } from '../core/turn.ts';
 import type { Route } from './routes.ts';
 
@@ -14,7 +13,9 @@ export interface AnswerHead {
 /** What gives an answer, as far as the head shows it. */
 export interface Answering {
   readonly route: Route;
-  /** What of the request has no effect there, beside what the decoder ignored. */
+  /** Of the request's fields, at this route's upstream. */
+  readonly handling: Pick<Handling, 'ignored'>;
+  /** What else of the request has no effect there, beside what the decoder ignored. */
   readonly ignored?: readonly string[];
   /** Where a person can watch the answer being made. */
   readonly runUrl?: string | undefined;
@@ -52,9 +53,9 @@ export function answerHeads(
   return (answering) => {
     const routes = answering.map(({ route }) => route);
     const runUrl = headerUrl(answering.find((one) => one.runUrl !== undefined)?.runUrl);
-    const unread = routes.flatMap((route) =>
-      handlingOf(decoded.request, capabilitiesOf(route.provider, route.model))
-        .ignored.filter((name) => name !== 'reasoningEffort' || !route.isEffortHeard)
+    const unread = answering.flatMap(({ route, handling }) =>
+      handling.ignored
+        .filter((name) => name !== 'reasoningEffort' || !route.isEffortHeard)
         .map((name) => inbound.parameterNames?.[name] ?? parameterNames[name]),
     );
     const inRoutes = answering.flatMap((one) => one.ignored ?? []);

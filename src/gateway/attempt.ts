@@ -1,7 +1,7 @@
 import type { Dispatcher } from 'undici';
-import type { EmulatedAbility } from '../core/capabilities.ts';
+import type { Handling } from '../core/capabilities.ts';
 import { AppError } from '../core/errors.ts';
-import type { CollectedTurn, RelayedRequest, TurnDecoder } from '../core/protocol.ts';
+import type { RelayedRequest, TurnDecoder } from '../core/protocol.ts';
 import { relayOf } from '../core/provider.ts';
 import type { AskedRequest, FinishReason, ReasoningProof, TurnEvent, Usage } from '../core/turn.ts';
 import type { CallListener, RunningCall, UpstreamTimeouts } from '../core/turn-caller.ts';
@@ -12,16 +12,17 @@ import { ownTurn } from '../lib/process/own-turn.ts';
 import type { KnownSecrets } from '../lib/secrets/known-secrets.ts';
 import type { ClientTurn } from './client-turns.ts';
 import type { Conversation } from './conversations.ts';
-import { type Stage, stagesOf } from './emulation.ts';
 import { providerAccountOf, type TurnLease } from './lease-cache.ts';
 import type { ModelLists } from './models.ts';
 import type { ProviderReach } from './provider-reach.ts';
 import type { Route } from './routes.ts';
 import type { RunningTurns } from './running-turns.ts';
+import { type Stage, stagesOf } from './stages.ts';
 import { maxEntryBytes } from './state/state-store.ts';
+import { countedUsage, hasTokens, shownUsage } from './token-count.ts';
 import { type AskedTurn, prepareTurn } from './turn-images.ts';
+import type { TurnOutput } from './turn-output.ts';
 import { callUpstream } from './upstream.ts';
-import { countedUsage, hasTokens, shownUsage } from './usage.ts';
 
 export interface AttemptDependencies {
   readonly dispatcher: Dispatcher;
@@ -38,22 +39,6 @@ export interface AttemptDependencies {
   readonly logger: Logger;
 }
 
-/** Where the answer to one turn goes. It ends with one `finish` or one `fail`, or with neither when the client has left. */
-export interface TurnOutput {
-  /** Nothing reaches the client before the end, so that an answer that broke off may be begun again. */
-  readonly isBuffered: boolean;
-  /** The HTTP status the client got, for the log. */
-  readonly status: number;
-  /** What comes from now on is this attempt's; what came before of a buffered answer is void. */
-  begin(attempt: Attempt): void;
-  /** A promise: the reader is behind, until it resolves. */
-  write(events: readonly TurnEvent[]): Promise<void> | undefined;
-  /** The whole answer, and the events of it that were not written yet, with the last one. */
-  finish(answer: CollectedTurn, events: readonly TurnEvent[]): void;
-  /** `events` ends with the error. */
-  fail(error: AppError, events: readonly TurnEvent[]): void;
-}
-
 /** What an attempt is made with. */
 export interface AttemptPlan {
   readonly turn: ClientTurn;
@@ -63,8 +48,8 @@ export interface AttemptPlan {
   readonly conversation: Conversation;
   readonly lease: TurnLease;
   readonly output: TurnOutput;
-  /** What the gateway does in place of this upstream. */
-  readonly emulated: ReadonlySet<EmulatedAbility>;
+  /** What becomes of the request's fields at this upstream. */
+  readonly handling: Handling;
   /** What of the request is not checked, as paths. */
   readonly unchecked: readonly string[];
 }
@@ -76,7 +61,8 @@ const mostOutputCharacters = 40_000_000;
 export class Attempt implements CallListener {
   readonly route: Route;
   readonly lease: TurnLease;
-  /** What of the request has no effect on this route, beside what the decoder ignored. */
+  readonly handling: Handling;
+  /** What else of the request has no effect on this route, beside what the decoder ignored. */
   ignored: readonly string[];
   /** Where a person can watch the answer being made. */
   runUrl: string | undefined;
@@ -112,8 +98,9 @@ export class Attempt implements CallListener {
     this.#plan = plan;
     this.route = plan.route;
     this.lease = plan.lease;
+    this.handling = plan.handling;
     this.ignored = plan.unchecked;
-    this.#stages = stagesOf(plan.request, plan.emulated);
+    this.#stages = stagesOf(plan.request, plan.handling.emulated);
   }
 
   get #relayed(): RelayedRequest | undefined {

@@ -5,7 +5,7 @@ import { readResponsesRequest } from './responses-request.ts';
 import type { Route } from './routes.ts';
 import { RunningTurns } from './running-turns.ts';
 import { BufferedStore } from './state/buffered-store.ts';
-import { createStoredResponses, type StoredResponses } from './stored-responses.ts';
+import { StoredResponses } from './stored-responses.ts';
 import { createManualClock, type ManualClock } from './testing/manual-clock.ts';
 import { silentLogger } from './testing/turn-fixture.ts';
 
@@ -35,7 +35,7 @@ const options = {
 beforeEach(() => {
   clock = createManualClock();
   turns = [];
-  responses = createStoredResponses(new BufferedStore({ clock, maxBytes: 1_000_000 }), 3_600_000, () => {});
+  responses = new StoredResponses(new BufferedStore({ clock, maxBytes: 1_000_000 }), 3_600_000, () => {});
   running = new RunningTurns(clock);
   const open = () => new BackgroundResponses({ ...options, responses, running, clock });
   one = open();
@@ -88,7 +88,7 @@ it('stays alive for as long as it runs, and is failed once its instance is gone'
   expect(await other.look('me', id)).toMatchObject({ response: { status: 'in_progress' } });
 
   // An instance that was killed says nothing more.
-  const dead = createStoredResponses(new BufferedStore({ clock, maxBytes: 1_000_000 }), 3_600_000, () => {});
+  const dead = new StoredResponses(new BufferedStore({ clock, maxBytes: 1_000_000 }), 3_600_000, () => {});
   await dead.put('me', await responses.get('me', id));
   const later = new BackgroundResponses({ ...options, responses: dead, running, clock });
   const failed = { status: 'failed', error: { code: 'server_error' } };

@@ -1,5 +1,7 @@
+import { handlingOf } from '../core/capabilities.ts';
 import { AppError } from '../core/errors.ts';
 import type { CollectedTurn } from '../core/protocol.ts';
+import { capabilitiesOf } from '../core/provider.ts';
 import type { TurnEvent } from '../core/turn.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { HeldBody } from '../lib/http/body-budget.ts';
@@ -9,15 +11,21 @@ import { createResponsesInbound } from '../protocols/openai-responses/inbound.ts
 import { createResponseEvents, type ResponseEvents } from '../protocols/openai-responses/response-events.ts';
 import { serverSentEvent, streamEnd } from '../protocols/openai-responses/stream-encoder.ts';
 import { type AnswerHead, answerHeads, modelsOf } from './answer-head.ts';
-import type { Attempt, TurnOutput } from './attempt.ts';
-import type { ClientTurns } from './client-turns.ts';
+import type { Attempt } from './attempt.ts';
+import type { ClientKey, ClientTurns } from './client-turns.ts';
 import { EventLog } from './event-log.ts';
-import { aliveMs, heartbeatMs, startHeartbeat } from './heartbeat.ts';
-import type { ClientKey } from './keys.ts';
 import type { ReadRequest } from './responses-request.ts';
 import type { Routes } from './routes.ts';
 import type { Carrier, RunningTurns } from './running-turns.ts';
-import { isUnderWay, type StoredResponse, type StoredResponses } from './stored-responses.ts';
+import {
+  aliveMs,
+  heartbeatMs,
+  isUnderWay,
+  type StoredResponse,
+  type StoredResponses,
+  startHeartbeat,
+} from './stored-responses.ts';
+import type { TurnOutput } from './turn-output.ts';
 
 export interface BackgroundResponsesOptions {
   readonly clientTurns: Pick<ClientTurns, 'check' | 'run'>;
@@ -53,7 +61,7 @@ const maxRunsOfClient = 20;
 const maxLogBytes = 1024 * 1024;
 /** How long the events of an ended response can still be followed. */
 const logKeptMs = 5 * 60_000;
-const cancelMarkMs = 60_000;
+const cancelFlagMs = 60_000;
 /** How long a cancel waits for another instance. */
 const cancelWaitMs = 6_000;
 
@@ -82,7 +90,9 @@ export class BackgroundResponses {
     const route = await routes.resolve(decoded.request);
     this.#checkRoom(clientId);
     const times = { startedAt: clock.now(), now: clock.now };
-    const head = answerHeads(createResponsesInbound(), decoded, request.requestId, times)([{ route }]);
+    const handling = handlingOf(decoded.request, capabilitiesOf(route.provider, route.model));
+    const headFor = answerHeads(createResponsesInbound(), decoded, request.requestId, times);
+    const head = headFor([{ route, handling }]);
     const run = new BackgroundRun(request, head);
     const { id } = head.identity;
     this.#runs.set(id, run);
@@ -90,7 +100,7 @@ export class BackgroundResponses {
     const held = request.held?.share();
     const queued = run.queued();
     try {
-      await responses.mark(clientId, id, 'alive', aliveMs);
+      await responses.flag(clientId, id, 'alive', aliveMs);
       await responses.put(clientId, run.toStore(queued));
     } catch (error) {
       held?.release();
@@ -143,7 +153,7 @@ export class BackgroundResponses {
     // It may have been written while it was deleted.
     const isDeleted =
       run.isForgotten ||
-      (await responses.isMarked(clientId, id, 'deleted').catch((error: unknown) => {
+      (await responses.isFlagged(clientId, id, 'deleted').catch((error: unknown) => {
         warn(error);
         return false;
       }));
@@ -160,7 +170,7 @@ export class BackgroundResponses {
     const run = this.#runOf(clientId, id);
     if (run && !run.isForgotten) return run.current();
     const stored = await responses.get(clientId, id);
-    if (!isUnderWay(stored.response) || (await responses.isMarked(clientId, id, 'alive'))) return stored;
+    if (!isUnderWay(stored.response) || (await responses.isFlagged(clientId, id, 'alive'))) return stored;
     // It may have ended between the two looks.
     const again = await responses.get(clientId, id);
     if (!isUnderWay(again.response)) return again;
@@ -190,7 +200,7 @@ export class BackgroundResponses {
         );
       }
       if (!isUnderWay(response) || clock.monotonic() >= until) return found;
-      if (!isAsked) await responses.mark(clientId, id, 'cancel', cancelMarkMs);
+      if (!isAsked) await responses.flag(clientId, id, 'cancel', cancelFlagMs);
       isAsked = true;
       await sleep(clock, heartbeatMs / 8);
     }
@@ -208,8 +218,8 @@ export class BackgroundResponses {
     const { response } = await responses.remove(clientId, id);
     if (run || !isUnderWay(response)) return;
     // The instance that makes it looks for this after it has written the response; what it wrote before goes here.
-    await responses.mark(clientId, id, 'deleted', cancelMarkMs);
-    await responses.mark(clientId, id, 'cancel', cancelMarkMs);
+    await responses.flag(clientId, id, 'deleted', cancelFlagMs);
+    await responses.flag(clientId, id, 'cancel', cancelFlagMs);
     await this.#removeAnyway(clientId, id);
   }
 

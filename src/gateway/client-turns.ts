@@ -1,12 +1,17 @@
 import { AppError } from '../core/errors.ts';
 import type { DecodedTurn, Inbound } from '../core/protocol.ts';
 import { debugLog } from '../lib/log/logger.ts';
-import type { TurnOutput } from './attempt.ts';
 import { checkSchema } from './json-schema.ts';
-import type { ClientKey } from './keys.ts';
 import type { GatewayMetrics } from './metrics.ts';
 import { runTurn, type TurnDependencies, type TurnResult } from './run-turn.ts';
 import { type TurnImages, turnImagesOf } from './turn-images.ts';
+import type { TurnOutput } from './turn-output.ts';
+
+/** The key of a client: what is decided for one client is decided by it. */
+export interface ClientKey {
+  /** Tells clients apart without naming the key: its digest. */
+  readonly id: string;
+}
 
 /** What a client asked for, whatever carries the answer. Each of its choices is a turn of its own. */
 export interface ClientTurn {

@@ -9,9 +9,10 @@ import type { Logger } from '../lib/log/logger.ts';
 import { ListeningTime } from '../lib/process/listening-time.ts';
 import type { KnownSecrets } from '../lib/secrets/known-secrets.ts';
 import type { Pool } from '../pool-api/pool.ts';
-import { createAffinity } from './affinity.ts';
+import { Affinity } from './affinity.ts';
 import { Conversations } from './conversations.ts';
 import { createImageFetcher } from './image-fetcher.ts';
+import { createSchemaChecker } from './json-schema.ts';
 import { createClientKeys } from './keys.ts';
 import { LeaseCache } from './lease-cache.ts';
 import { createModelLists } from './models.ts';
@@ -20,11 +21,9 @@ import { ProviderReach } from './provider-reach.ts';
 import { Reporter } from './reporter.ts';
 import { createRoutes } from './routes.ts';
 import { RunningTurns } from './running-turns.ts';
-import { createSchemaChecker } from './schema-checker.ts';
 import { createGatewayServer } from './server.ts';
-import { FairShare } from './state/fair-share.ts';
-import { openStateStore } from './state/open-state-store.ts';
-import { createStoredResponses } from './stored-responses.ts';
+import { FairShare, openStateStore } from './state/open-state-store.ts';
+import { StoredResponses } from './stored-responses.ts';
 
 export interface GatewayOptions {
   readonly pool: Pool;
@@ -131,7 +130,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       reporter,
       reach: new ProviderReach(clock),
       conversations: new Conversations(shared),
-      affinity: createAffinity(clock.monotonic, options.slowFirstContentMs),
+      affinity: new Affinity(clock.monotonic, options.slowFirstContentMs),
       schemas,
       imageFetcher,
       maxChoices: options.maxChoices,
@@ -146,7 +145,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     },
     keys: createClientKeys(options.apiKeys, 'API_KEYS', createWrongKeyLog(logger, clock)),
     poolWatch,
-    responses: createStoredResponses(
+    responses: new StoredResponses(
       shared,
       options.responsesTtlMs,
       (error) => logger.warn({ err: error }, 'a response could not be kept'),

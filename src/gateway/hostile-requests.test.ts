@@ -9,7 +9,7 @@ import {
   decodeResponsesRequest,
   parseResponsesRequest,
 } from '../protocols/openai-responses/decode-request.ts';
-import { createOpaque } from './opaque-text.ts';
+import { createOpaque } from './responses-request.ts';
 
 /** Far above what each takes, on any machine, and far below what it took. */
 const mostSeconds = 3;

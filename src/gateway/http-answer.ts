@@ -3,9 +3,10 @@ import { AppError, type ErrorCode } from '../core/errors.ts';
 import type { AnswerIdentity, CollectedTurn, DecodedTurn, Inbound, StreamEncoder } from '../core/protocol.ts';
 import type { TurnEvent, Usage } from '../core/turn.ts';
 import { type AnswerHead, answeredHeaders, type HeadFor, modelsOf } from './answer-head.ts';
-import type { Attempt, TurnOutput } from './attempt.ts';
+import type { Attempt } from './attempt.ts';
 import { HttpCarrier, type RunningTurns } from './running-turns.ts';
-import { sumUsage } from './usage.ts';
+import { sumUsage } from './token-count.ts';
+import type { TurnOutput } from './turn-output.ts';
 
 export interface HttpAnswerOptions<Options> {
   readonly running: RunningTurns;

@@ -1,6 +1,9 @@
-import { expect, it } from 'vitest';
+import { Validator } from '@cfworker/json-schema';
+import { afterEach, describe, expect, it } from 'vitest';
 import { AppError } from '../core/errors.ts';
-import { checkSchema } from './json-schema.ts';
+import { checkableSchema, checkSchema, createSchemaChecker, SchemaUnusableError } from './json-schema.ts';
+import { createManualClock } from './testing/manual-clock.ts';
+import { until } from './testing/turn-fixture.ts';
 
 const good: Record<string, unknown>[] = [
   {},
@@ -63,3 +66,143 @@ function nested(depth: number): unknown {
   for (let level = 0; level < depth; level += 1) schema = { not: schema };
   return schema;
 }
+
+const isValid = (schema: object, value: unknown) =>
+  new Validator({ ...checkableSchema(schema as Record<string, unknown>).schema }, '2020-12').validate(value)
+    .valid;
+const uncheckedIn = (schema: object) => checkableSchema(schema as Record<string, unknown>).unchecked;
+
+const foreign = ['(?i)^a$', '\\Aabc\\Z', '(?P<year>\\d{4})', 'a++', '[[:alpha:]]+(?#x)', '\\-', '(?>a)'];
+
+describe('a pattern of another dialect', () => {
+  it.each(foreign)('is not checked, and named: %s', (pattern) => {
+    const schema = { properties: { a: { type: 'string', pattern }, n: { type: 'number' } }, required: ['a'] };
+    expect(uncheckedIn(schema)).toEqual(['pattern']);
+    expect(isValid(schema, { a: 'anything', n: 1 })).toBe(true);
+    // The rest still is.
+    expect(isValid(schema, { a: 5 })).toBe(false);
+    expect(isValid(schema, { a: 'x', n: 'one' })).toBe(false);
+    expect(isValid(schema, {})).toBe(false);
+  });
+
+  it('among properties leaves the others to their patterns', () => {
+    const schema = {
+      patternProperties: { '\\Aa': {}, '^n': { type: 'number' } },
+      additionalProperties: false,
+    };
+    expect(uncheckedIn(schema)).toEqual(['patternProperties']);
+    expect(isValid(schema, { abc: 1, n: 1 })).toBe(true);
+    expect(isValid(schema, { n: 'one' })).toBe(false);
+  });
+
+  const bad = { type: 'string', pattern: '(?i)^a' };
+  it.each([
+    ['not', { not: bad }, 'b'],
+    // biome-ignore lint/suspicious/noThenProperty: a keyword of JSON Schema
+    ['if', { if: bad, then: false }, 'b'],
+    ['oneOf', { oneOf: [bad, { minLength: 2 }] }, 'bb'],
+    ['a reference in not', { not: { $ref: '#/$defs/a' }, $defs: { a: bad } }, 'b'],
+    ['maxContains', { contains: bad, maxContains: 1 }, ['a', 'b']],
+  ])('refuses no answer by its absence, in %s', (_where, schema, value) => {
+    expect(isValid(schema, value)).toBe(true);
+  });
+});
+
+it('what JavaScript knows is checked as before, and the schema stays itself', () => {
+  const schema = { type: 'string', pattern: '^(?<year>\\d{4})$', format: 'date', not: { const: 'x' } };
+  expect(checkableSchema(schema)).toEqual({ schema, unchecked: [] });
+  expect(checkableSchema(schema).schema).toBe(schema);
+});
+
+it('references to other documents, formats and drafts that are not known are named', () => {
+  expect(uncheckedIn({ items: { $ref: 'https://elsewhere.test/s.json' } })).toEqual(['$ref']);
+  expect(isValid({ type: 'array', items: { $ref: 'https://elsewhere.test/s.json' } }, [1])).toBe(true);
+  expect(isValid({ type: 'array', items: { $ref: 'https://elsewhere.test/s.json' } }, 1)).toBe(false);
+  expect(uncheckedIn({ properties: { a: { format: 'colour' } } })).toEqual(['format']);
+  expect(uncheckedIn({ $schema: 'https://elsewhere.test/draft' })).toEqual(['$schema']);
+  for (const draft of [
+    'http://json-schema.org/draft-07/schema#',
+    'https://json-schema.org/draft/2020-12/schema',
+  ])
+    expect(uncheckedIn({ $schema: draft })).toEqual([]);
+});
+
+it('names like those of keywords are properties', () => {
+  expect(uncheckedIn({ properties: { pattern: { type: 'string' }, format: {}, $ref: {} } })).toEqual([]);
+});
+
+it('a schema nested deeply is read in one pass', () => {
+  let schema: Record<string, unknown> = { pattern: '(?i)x' };
+  for (let depth = 0; depth < 200; depth += 1)
+    schema = depth % 2 === 0 ? { not: schema } : { oneOf: [schema] };
+  expect(uncheckedIn(schema)).toEqual(['pattern']);
+});
+
+const clock = createManualClock();
+const checker = createSchemaChecker(clock);
+afterEach(() => checker.close());
+
+const faultOf = (schema: Readonly<Record<string, unknown>>, value: unknown, clientId = 'me') =>
+  checker.faultOf(schema, JSON.stringify(value), clientId);
+
+const tree = {
+  $ref: '#/$defs/node',
+  $defs: {
+    node: {
+      type: 'object',
+      properties: { value: { type: 'number' }, children: { type: 'array', items: { $ref: '#/$defs/node' } } },
+      required: ['value'],
+      additionalProperties: false,
+    },
+  },
+};
+
+it('follows recursive schemas as deep as a value goes', async () => {
+  let value: unknown = { value: 1 };
+  for (let level = 0; level < 499; level += 1) value = { value: level, children: [value] };
+  expect(await faultOf(tree, value)).toBeUndefined();
+  expect(await faultOf(tree, { value: 1, children: [{ value: 'x' }] })).toMatch(/children\/0\/value/);
+});
+
+it('says few words about a value with many faults', async () => {
+  const fault = await faultOf(
+    { items: { type: 'string' } },
+    Array.from({ length: 10_000 }, () => 1),
+  );
+  expect(fault?.length).toBeLessThan(1_000);
+});
+
+it('gives up on a check that takes too long, and does the next one', async () => {
+  const slow = faultOf({ pattern: '^(a+)+$' }, `${'a'.repeat(60)}!`).catch((error: unknown) => error);
+  const next = faultOf(tree, { value: 1 });
+  await until(() => clock.waiting === 1);
+  await clock.advance(2_000);
+  expect(await slow).toBeInstanceOf(SchemaUnusableError);
+  expect(await next).toBeUndefined();
+});
+
+it("lets a client's check wait for one of another client, and not for all of them", async () => {
+  const slow = Array.from({ length: 3 }, () =>
+    faultOf({ pattern: '^(a+)+$' }, `${'a'.repeat(60)}!`, 'other').catch((error: unknown) => error),
+  );
+  const quick = faultOf(tree, { value: 1 });
+  await until(() => clock.waiting === 1);
+  await clock.advance(2_000);
+  expect(await quick).toBeUndefined();
+  for (const check of slow.slice(1)) {
+    await until(() => clock.waiting === 1);
+    await clock.advance(2_000);
+    expect(await check).toBeInstanceOf(SchemaUnusableError);
+  }
+});
+
+it('says so when a schema cannot be followed to its end', async () => {
+  await expect(faultOf({ $ref: '#' }, 1)).rejects.toThrow(SchemaUnusableError);
+});
+
+it('finds fault with a value nested without end, and leaves nothing behind for the checks after it', async () => {
+  const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`;
+  expect(await checker.faultOf({ type: 'array' }, deep, 'me')).toContain('nested deeper');
+  expect(clock.waiting).toBe(0);
+  expect(await faultOf(tree, { value: 1 })).toBeUndefined();
+});

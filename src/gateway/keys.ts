@@ -2,12 +2,7 @@ import { hash, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { AppError } from '../core/errors.ts';
 import { shownKeys } from '../lib/http/shown-keys.ts';
-
-/** The key of a client: what is decided for one client is decided by it. */
-export interface ClientKey {
-  /** Tells clients apart without naming the key: its digest. */
-  readonly id: string;
-}
+import type { ClientKey } from './client-turns.ts';
 
 export interface ClientKeys {
   /** Who calls. Throws AppError `invalid_key`. */

@@ -1,8 +1,7 @@
 import { AppError } from '../core/errors.ts';
 import type { ProviderModel } from '../core/provider.ts';
-import type { AskedRequest } from '../core/turn.ts';
+import type { AnyImage, AskedMessage, AskedRequest } from '../core/turn.ts';
 import { justSentIndex } from '../protocols/content-notes.ts';
-import { imagesOf } from './turn-images.ts';
 
 export interface EffortChoice {
   readonly model: string;
@@ -89,6 +88,13 @@ export function isBlindModel(models: readonly ProviderModel[], id: string): bool
   return models.find((model) => model.id === id)?.hasVision === false;
 }
 
+/** All images of a message, its results' too. */
+export function imagesOf(message: AskedMessage): AnyImage[] {
+  if (message.role === 'user') return message.parts.filter((part) => part.type !== 'text');
+  if (message.role !== 'tool') return [];
+  return message.parts.flatMap((part) => part.images ?? []);
+}
+
 /** Throws AppError `invalid_request` for an image that the user has just sent to a model that sees none. */
 export function checkVision(
   models: readonly ProviderModel[],
@@ -106,4 +112,53 @@ export function checkVision(
   throw new AppError('invalid_request', `The model "${id}" takes no images: ${advice}.`, {
     param: image.param ?? 'messages',
   });
+}
+
+/** The target of the first alias that fits: an exact name before patterns, patterns in the order they were written. */
+export function findAlias(aliases: Readonly<Record<string, string>>, model: string): string | undefined {
+  if (Object.hasOwn(aliases, model)) return aliases[model];
+  for (const [pattern, target] of Object.entries(aliases)) {
+    if (pattern.endsWith('*') && model.startsWith(pattern.slice(0, -1))) return target;
+  }
+  return undefined;
+}
+
+/** The built-in sandbox has a model for each of its scenarios (sandbox/README.md). What follows is how clients see them. */
+
+/** Answers to every name that is no scenario's. */
+export const plainSandboxModel = 'sandbox';
+
+/** What `GET /v1/models` shows of them, in this order: the others are for tests. */
+const shown: readonly string[] = [
+  plainSandboxModel,
+  'sandbox-echo',
+  'sandbox-reasoning',
+  'sandbox-eager',
+  'sandbox-obedient',
+  'sandbox-slow',
+  'sandbox-429',
+  'sandbox-error',
+];
+
+/** Names of the README's examples, which the plain model answers to. */
+export const exampleNames: readonly string[] = ['auto', 'claude-3-5-sonnet-20241022'];
+
+export function shownOf<Model extends { readonly id: string }>(models: readonly Model[]): Model[] {
+  return shown.flatMap((id) => models.find((model) => model.id === id) ?? []);
+}
+
+/** The name without the sandbox's own prefix. */
+export function bareName(name: string): string {
+  return name.startsWith('sandbox/') ? name.slice('sandbox/'.length) : name;
+}
+
+/** Whether it may be a scenario's, without asking the sandbox. */
+export function isSandboxName(name: string): boolean {
+  return name === plainSandboxModel || name.startsWith('sandbox-');
+}
+
+/** Whether the sandbox surely has it. `sandbox-burst-500` is `sandbox-burst` with another size. */
+export function hasScenario(models: readonly { readonly id: string }[], name: string): boolean {
+  const id = name.replace(/^(sandbox-(?:burst|paced))-[1-9]\d{0,5}$/, '$1');
+  return isSandboxName(id) && models.some((model) => model.id === id);
 }

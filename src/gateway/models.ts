@@ -5,8 +5,13 @@ import type { Logger } from '../lib/log/logger.ts';
 import { within } from '../lib/within.ts';
 import type { LeasedAccount } from '../pool-api/schema.ts';
 import { type LeaseCache, providerAccountOf, type TurnLease } from './lease-cache.ts';
-import { type ModelUnion, mostModels, uniteModels } from './model-union.ts';
-import { createRefusedPairs, type RefusedPairs } from './refused-pairs.ts';
+import {
+  createRefusedPairs,
+  type ModelUnion,
+  mostModels,
+  type RefusedPairs,
+  uniteModels,
+} from './model-union.ts';
 
 export interface ModelList extends ModelUnion {
   /** False while no account could be asked: then the list is a guess and unknown names may still be right. */

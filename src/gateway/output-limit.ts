@@ -1,5 +1,5 @@
 import type { TurnEvent, Usage } from '../core/turn.ts';
-import type { Stage } from './emulation.ts';
+import type { Stage } from './stages.ts';
 import { countTokens, firstTokens, tokenPieces } from './token-count.ts';
 
 type CountedType = 'text-delta' | 'reasoning-delta';

@@ -1,4 +1,6 @@
 import { AppError, type AppErrorOptions } from '../core/errors.ts';
+import { HttpFault } from '../lib/http/http-fault.ts';
+import { httpFaultFrom } from '../lib/http/http-server.ts';
 import { NotPoolError } from '../pool-api/answer-error.ts';
 import { PoolError } from '../pool-api/errors.ts';
 import { hindranceSentence, type Verdict } from '../pool-api/readiness.ts';
@@ -142,4 +144,29 @@ function unusable({ shortage }: PoolError, verdict: Verdict | undefined): string
   return Object.keys(reasons).length > 0
     ? hindranceSentence(reasons)
     : 'No usable account is in the pool; its owner has to add one or mend one.';
+}
+
+/** Whatever was thrown about a request, as the error its client sees. */
+export function appErrorFrom(error: unknown): AppError {
+  const fault = httpFaultFrom(error);
+  if (!(fault instanceof HttpFault)) return AppError.from(fault);
+  switch (fault.kind) {
+    case 'foreign_host':
+      return new AppError('host_not_allowed', fault.message);
+    case 'foreign_origin':
+      return new AppError('origin_not_allowed', fault.message);
+    case 'invalid_request':
+    case 'invalid_body':
+      return new AppError('invalid_request', fault.message);
+    case 'client_left':
+      return new AppError('cancelled', fault.message);
+    case 'unsupported_encoding':
+      return new AppError('unsupported_media_type', fault.message);
+    default:
+      return new AppError(
+        fault.kind,
+        fault.message,
+        fault.retryAfterMs === undefined ? {} : { retryAfterMs: fault.retryAfterMs },
+      );
+  }
 }

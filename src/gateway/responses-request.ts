@@ -1,20 +1,25 @@
+import { hkdfSync } from 'node:crypto';
+import { z } from 'zod';
 import { AppError } from '../core/errors.ts';
 import type { DecodedTurn } from '../core/protocol.ts';
 import type { HeldBody } from '../lib/http/body-budget.ts';
-import { ownTurn } from '../lib/process/own-turn.ts';
+import { HttpFault } from '../lib/http/http-fault.ts';
+import { readJson, readSmallJson } from '../lib/http/json-body.ts';
+import { largeBytes, ownTurn } from '../lib/process/own-turn.ts';
+import { sealBytes, unsealBytes } from '../lib/secrets/sealed-bytes.ts';
 import {
   decodeResponsesRequest,
   inputItems,
   parseResponsesRequest,
   type ResponsesOptions,
 } from '../protocols/openai-responses/decode-request.ts';
+import type { Opaque } from '../protocols/openai-responses/opaque.ts';
 import {
   isItemReference,
   type RawItem,
   type ResponsesRequest,
 } from '../protocols/openai-responses/schema.ts';
 import { quoted } from '../protocols/refused.ts';
-import { createOpaque } from './opaque-text.ts';
 import { type Continued, nothingBefore, type StoredResponses } from './stored-responses.ts';
 
 /** A request of the Responses dialect with all it refers to. */
@@ -127,4 +132,73 @@ export async function listInputItems(
 
 function textPart(role: unknown, text: string) {
   return role === 'assistant' ? { type: 'output_text', text, annotations: [] } : { type: 'input_text', text };
+}
+
+const createMessage = z.looseObject({
+  type: z.literal('response.create'),
+  stream_id: z.string().max(256).nullish(),
+  generate: z.boolean().nullish(),
+  background: z.boolean().nullish(),
+});
+/** A request as it comes over a WebSocket. */
+export type SocketMessage = z.infer<typeof createMessage>;
+
+const what = 'The message';
+
+/** The message at once, or a promise of a large one. Throws AppError naming what is wrong with it, as the promise does. */
+export function readMessage(data: Buffer, isBinary: boolean): SocketMessage | Promise<SocketMessage> {
+  if (isBinary) throw new AppError('invalid_request', 'Messages are text frames that hold JSON.');
+  if (data.length >= largeBytes) return readJson(data, what).then(messageOf, refuse);
+  try {
+    return messageOf(readSmallJson(data, what));
+  } catch (error) {
+    return refuse(error);
+  }
+}
+
+function messageOf(value: unknown): SocketMessage {
+  const parsed = createMessage.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const param = parsed.error.issues[0]?.path.join('.') || 'type';
+  throw new AppError(
+    'invalid_request',
+    param === 'type'
+      ? 'type: must be "response.create", with the fields of POST /v1/responses beside it.'
+      : `${param}: ${parsed.error.issues[0]?.message}`,
+    { param },
+  );
+}
+
+function refuse(error: unknown): never {
+  throw error instanceof HttpFault ? new AppError('invalid_request', error.message) : error;
+}
+
+/** A history may be full of texts that other providers sealed; after this many in one request no further one is tried. */
+const mostForeign = 10_000;
+
+/**
+ * Text a client carries for us and sends back: sealed with AES-256-GCM under a key derived from its own client key. So
+ * every instance can read it, after a restart too, with nothing to keep or to lose; other clients can neither read nor
+ * make one. That a client could read its own is no harm: it is its own conversation.
+ */
+export function createOpaque(clientId: string): Opaque {
+  let key: Buffer | undefined;
+  let foreign = 0;
+  const keyOf = (): Buffer => {
+    key ??= Buffer.from(hkdfSync('sha256', clientId, '', 'warp2api text that clients carry', 32));
+    return key;
+  };
+  return {
+    seal: (text) => sealBytes(keyOf(), Buffer.from(text)).toString('base64url'),
+    open(text) {
+      if (foreign >= mostForeign) return undefined;
+      try {
+        return unsealBytes(keyOf(), Buffer.from(text, 'base64url')).toString('utf8');
+      } catch {
+        // Another key's, or changed on the way.
+        foreign += 1;
+        return undefined;
+      }
+    },
+  };
 }

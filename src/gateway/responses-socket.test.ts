@@ -6,7 +6,7 @@ import type { ClientTurn } from './client-turns.ts';
 import { ResponsesSockets, type ResponsesSocketsOptions } from './responses-socket.ts';
 import { RunningTurns } from './running-turns.ts';
 import { BufferedStore } from './state/buffered-store.ts';
-import { createStoredResponses } from './stored-responses.ts';
+import { StoredResponses } from './stored-responses.ts';
 import { createManualClock, type ManualClock, settled } from './testing/manual-clock.ts';
 import { silentLogger } from './testing/turn-fixture.ts';
 
@@ -71,7 +71,7 @@ beforeEach(() => {
     run: (turn) => new Promise((resolve) => turns.push({ turn, end: resolve })),
   };
   running = new RunningTurns(clock);
-  const responses = createStoredResponses(new BufferedStore({ clock, maxBytes: 1_000_000 }), 1_000, () => {});
+  const responses = new StoredResponses(new BufferedStore({ clock, maxBytes: 1_000_000 }), 1_000, () => {});
   const bodies = new BodyBudget(1_800_000);
   sockets = new ResponsesSockets({
     clientTurns,

@@ -7,16 +7,18 @@ import type { Logger } from '../lib/log/logger.ts';
 import type { ListeningTime } from '../lib/process/listening-time.ts';
 import { createResponsesInbound } from '../protocols/openai-responses/inbound.ts';
 import { answerHeads } from './answer-head.ts';
-import { appErrorFrom } from './app-error-from.ts';
-import type { ClientTurns } from './client-turns.ts';
-import type { ClientKey } from './keys.ts';
-import { createRecentTurns, type RecentTurns } from './recent-turns.ts';
-import { type ReadRequest, readResponsesRequest } from './responses-request.ts';
+import type { ClientKey, ClientTurns } from './client-turns.ts';
+import { appErrorFrom } from './pool-fault.ts';
+import {
+  type ReadRequest,
+  readMessage,
+  readResponsesRequest,
+  type SocketMessage,
+} from './responses-request.ts';
 import type { Routes } from './routes.ts';
 import type { Carrier, RunningTurns } from './running-turns.ts';
-import { readMessage, type SocketMessage } from './socket-message.ts';
 import { SocketOutput, sendErrorFrame } from './socket-output.ts';
-import { continuedBy, type StoredResponses } from './stored-responses.ts';
+import { continuedBy, RecentTurns, type StoredResponses } from './stored-responses.ts';
 
 export interface ResponsesSocketsOptions {
   readonly clientTurns: Pick<ClientTurns, 'check' | 'run'>;
@@ -59,7 +61,7 @@ const tryAgainLater = 1013;
 export class ResponsesSockets {
   readonly #options: ResponsesSocketsOptions;
   readonly #connections = new Set<Connection>();
-  readonly #recent = createRecentTurns(recentBytes);
+  readonly #recent = new RecentTurns(recentBytes);
   #isClosing = false;
 
   constructor(options: ResponsesSocketsOptions) {

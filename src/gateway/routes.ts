@@ -1,20 +1,25 @@
+import { AppError } from '../core/errors.ts';
+import { nearNames } from '../core/near-names.ts';
 import type { Dialect } from '../core/protocol.ts';
 import { canRelay, type ProviderModel, type UpstreamProvider } from '../core/provider.ts';
 import type { AskedRequest } from '../core/turn.ts';
 import { judge, judgeProvider, type Readiness, type Verdict } from '../pool-api/readiness.ts';
-import { findAlias } from './aliases.ts';
-import { checkVision, chooseEffort, isBlindModel, isFamily } from './model-choice.ts';
-import { modelNotFound, modelsUnknown } from './model-not-found.ts';
-import type { ModelList, ModelLists } from './models.ts';
-import type { PoolWatch } from './pool-watch.ts';
 import {
   bareName,
+  checkVision,
+  chooseEffort,
   exampleNames,
+  findAlias,
   hasScenario,
+  isBlindModel,
+  isFamily,
   isSandboxName,
   plainSandboxModel,
   shownOf,
-} from './sandbox-models.ts';
+} from './model-choice.ts';
+import type { ModelUnion } from './model-union.ts';
+import type { ModelList, ModelLists } from './models.ts';
+import type { PoolWatch } from './pool-watch.ts';
 
 /** Who answers a turn, and as which of its models. */
 export interface Route {
@@ -313,4 +318,35 @@ function aliasOf(
   provider: UpstreamProvider,
 ): ListedModel {
   return { provider: provider.name, ...model, id: name, aliasOf: model?.aliasOf ?? target };
+}
+
+/** The refusal of a name nobody answers to, with names like it, or with the reason why a model is kept back. */
+function modelNotFound(
+  name: string,
+  { models, withheld }: Pick<ModelUnion, 'models' | 'withheld'>,
+  aliases: readonly string[],
+): AppError {
+  const near = nearNames(name, [
+    ...models.map(({ id }) => id),
+    ...aliases.filter((alias) => !alias.endsWith('*')),
+  ]).map((one) => `"${one}"`);
+  const kept =
+    withheld.find((model) => model.id === name) ??
+    withheld.find((model) => isFamily([model], name, undefined));
+  if (kept?.withheld) {
+    const hint = near.length === 0 ? '' : ` Near it: ${near.join(', ')}.`;
+    const message = `The model "${name}" cannot be used: ${kept.withheld.reason}.${hint}`;
+    return new AppError('model_not_found', message, { param: 'model' });
+  }
+  const hint = near.length === 0 ? 'GET /v1/models lists what there is' : `did you mean ${near.join(' or ')}`;
+  return new AppError('model_not_found', `There is no model "${name}"; ${hint}.`, { param: 'model' });
+}
+
+/** With STRICT_MODELS a name counts only once some account has told its models. */
+function modelsUnknown(name: string): AppError {
+  return new AppError(
+    'model_unavailable',
+    `No account could be asked for its models yet, so whether there is a model "${name}" is not known (STRICT_MODELS): try again in a moment; GET /health tells how the pool is doing.`,
+    { param: 'model', retryAfterMs: 5_000 },
+  );
 }

@@ -661,7 +661,7 @@ describe('a session', () => {
       const slow = talk(`slow ${turn}`);
       await finish(slow);
     }
-    fixture.turns.affinity.pace.note('one', 60_000);
+    fixture.turns.affinity.latency.note('one', 60_000);
     fixture.upstream.answer = (call) => lines(call, 'say hello', 'end');
     expect(fixture.turns.affinity.sessionOf('me', 'warp', affinityKey).preferred()).toBeUndefined();
     const next = requestOf([user('slow 1'), assistant('hello'), user('more')]);

@@ -1,25 +1,25 @@
-import { type EmulatedAbility, handlingOf } from '../core/capabilities.ts';
+import { type Handling, handlingOf } from '../core/capabilities.ts';
 import { AppError } from '../core/errors.ts';
 import type { CollectedTurn } from '../core/protocol.ts';
 import { canRelay, capabilitiesOf } from '../core/provider.ts';
 import type { AskedRequest, Usage } from '../core/turn.ts';
 import { debugLog, type Logger } from '../lib/log/logger.ts';
 import type { Affinity, Session } from './affinity.ts';
-import { Attempt, type AttemptDependencies, type TurnOutput } from './attempt.ts';
-import { AttemptReports, reported } from './attempt-reports.ts';
-import { type AnswerCheck, BufferedOutput, eventsOf, type Fault, judge, sentBack } from './checked-answer.ts';
+import { Attempt, type AttemptDependencies } from './attempt.ts';
+import { type AnswerCheck, checksOf, eventsOf, type Fault, judge, sentBack } from './checked-answer.ts';
 import type { ClientTurn } from './client-turns.ts';
 import type { Conversation, ConversationResult, Conversations } from './conversations.ts';
-import { checksOf } from './emulation.ts';
 import { Failover, type NextStep } from './failover.ts';
 import type { ImageFetcher } from './image-fetcher.ts';
+import type { SchemaChecker } from './json-schema.ts';
 import type { LeaseCache, LeaseDemand, TurnLease } from './lease-cache.ts';
 import { appErrorFromPool, isAboutOthers } from './pool-fault.ts';
 import { type ProviderReach, unreachable } from './provider-reach.ts';
 import type { Reporter, ReportResult } from './reporter.ts';
+import { AttemptReports, reported } from './reporter.ts';
 import type { Route, Routes } from './routes.ts';
-import type { SchemaChecker } from './schema-checker.ts';
-import { sumUsage } from './usage.ts';
+import { sumUsage } from './token-count.ts';
+import { BufferedOutput, type TurnOutput } from './turn-output.ts';
 
 export interface TurnDependencies extends AttemptDependencies {
   readonly routes: Routes;
@@ -56,8 +56,7 @@ interface Path {
   readonly request: AskedRequest;
   readonly conversation: Conversation;
   readonly session: Session | undefined;
-  /** What the gateway does in place of this upstream. */
-  readonly emulated: ReadonlySet<EmulatedAbility>;
+  readonly handling: Handling;
   readonly checks: readonly AnswerCheck[];
   readonly output: TurnOutput;
 }
@@ -183,8 +182,8 @@ class TurnRun {
     const { conversations, affinity, schemas } = this.#dependencies;
     const { client, affinityKey, bytes, requestId } = this.#turn;
     const asked: AskedRequest = { ...this.#request, model: route.model };
-    const { emulated } = handlingOf(asked, capabilitiesOf(route.provider, route.model));
-    const checks = checksOf(asked, emulated, schemas, client.id);
+    const handling = handlingOf(asked, capabilitiesOf(route.provider, route.model));
+    const checks = checksOf(asked, handling.emulated, schemas, client.id);
     const request = checks.reduce((instructed, check) => check.instruct(instructed), asked);
     const provider = route.provider.name;
     const conversation = await conversations.find(client.id, provider, request, bytes);
@@ -200,7 +199,7 @@ class TurnRun {
     const session =
       affinityKey === undefined ? undefined : affinity.sessionOf(client.id, provider, affinityKey);
     const output = checks.length === 0 ? this.#output : new BufferedOutput(this.#output);
-    this.#path = { route, request, conversation, session, emulated, checks, output };
+    this.#path = { route, request, conversation, session, handling, checks, output };
     return this.#path;
   }
 
@@ -341,7 +340,7 @@ class TurnRun {
         error = await attempt.run();
         if (!error?.isUnreachable) {
           if (!error) reach.connected(provider);
-          this.#notePace(attempt, begunAt, error);
+          this.#noteLatency(attempt, begunAt, error);
           return error;
         }
         this.#hasWaitedSince(begunAt);
@@ -357,11 +356,12 @@ class TurnRun {
     }
   }
 
-  #notePace(attempt: Attempt, begunAt: number, error: AppError | undefined): void {
+  #noteLatency(attempt: Attempt, begunAt: number, error: AppError | undefined): void {
     const { affinity, clock } = this.#dependencies;
     const isSilent = error?.code === 'upstream_timeout' && error.fault === 'upstream';
     const firstContentAt = isSilent ? clock.monotonic() : attempt.firstContentAt;
-    if (firstContentAt !== undefined) affinity.pace.note(attempt.lease.account.id, firstContentAt - begunAt);
+    if (firstContentAt !== undefined)
+      affinity.latency.note(attempt.lease.account.id, firstContentAt - begunAt);
   }
 
   /** What the next attempt is to be. Throws the AppError that the client gets where there is none. */

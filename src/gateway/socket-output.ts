@@ -6,8 +6,9 @@ import type { TurnEvent } from '../core/turn.ts';
 import type { ResponsesOptions } from '../protocols/openai-responses/decode-request.ts';
 import { createResponseEvents, type ResponseEvents } from '../protocols/openai-responses/response-events.ts';
 import type { AnswerHead, HeadFor } from './answer-head.ts';
-import type { Attempt, TurnOutput } from './attempt.ts';
+import type { Attempt } from './attempt.ts';
 import { errorHeaders } from './http-answer.ts';
+import type { TurnOutput } from './turn-output.ts';
 
 /** Bytes that may wait for a slow client before the upstream is paused. */
 const highWaterBytes = 64 * 1024;

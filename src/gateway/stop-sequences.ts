@@ -1,5 +1,5 @@
 import type { TurnEvent } from '../core/turn.ts';
-import type { Stage } from './emulation.ts';
+import type { Stage } from './stages.ts';
 
 /**
  * Ends an answer before the first of `sequences` with `finish: stop`, for an upstream that has no field for them. The end of a text that

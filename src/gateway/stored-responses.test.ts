@@ -1,7 +1,7 @@
 import { beforeEach, expect, it } from 'vitest';
 import type { RawItem } from '../protocols/openai-responses/schema.ts';
 import { BufferedStore } from './state/buffered-store.ts';
-import { createStoredResponses, type StoredResponses } from './stored-responses.ts';
+import { nothingBefore, RecentTurns, StoredResponses } from './stored-responses.ts';
 import { createManualClock, type ManualClock } from './testing/manual-clock.ts';
 
 let clock: ManualClock;
@@ -16,7 +16,7 @@ beforeEach(() => {
     sizes.push(value.length);
     return put(key, value, ttlMs);
   };
-  responses = createStoredResponses(keep, 1_000, (error) => {
+  responses = new StoredResponses(keep, 1_000, (error) => {
     throw error;
   });
 });
@@ -145,7 +145,7 @@ it('a response of very many items is continued like any other', async () => {
 it('waits a moment for what another instance is still writing, and no longer', async () => {
   const keep = new BufferedStore({ clock, maxBytes: 1_000_000 });
   const others = { clock, arePossible: () => true };
-  const mine = createStoredResponses(keep, 60_000, () => {}, others);
+  const mine = new StoredResponses(keep, 60_000, () => {}, others);
   const looking = mine.get('me', 'late');
   await clock.advance(100);
   const late = {
@@ -154,7 +154,7 @@ it('waits a moment for what another instance is still writing, and no longer', a
     ancestors: [],
     base: [],
   };
-  await createStoredResponses(keep, 60_000, () => {}).put('me', late);
+  await new StoredResponses(keep, 60_000, () => {}).put('me', late);
   await clock.advance(400);
   expect(await looking).toEqual(late);
 
@@ -169,9 +169,46 @@ it('waits a moment for what another instance is still writing, and no longer', a
 it('says that a store that is away is away, and not that a response is not there', async () => {
   const away = () => Promise.reject(new Error('no route to the database'));
   const keep = { get: away, put: away, claim: away };
-  const stranded = createStoredResponses(keep, 1_000, () => {});
+  const stranded = new StoredResponses(keep, 1_000, () => {});
   const unavailable = { code: 'storage_unavailable', status: 503, retryAfterMs: 5_000 };
   await expect(stranded.get('me', 'a')).rejects.toMatchObject(unavailable);
   await expect(stranded.continueFrom('me', 'a', true)).rejects.toMatchObject(unavailable);
   await expect(stranded.remove('me', 'a')).rejects.toMatchObject(unavailable);
+});
+
+const turn = (id: string, bytes: number) => ({ id, continued: { ...nothingBefore, bytes } });
+
+it('knows the last turn of each connection and no earlier one', () => {
+  const recent = new RecentTurns(1_000);
+  const [one, other] = [{}, {}];
+  recent.put(one, turn('a', 100));
+  recent.put(one, turn('b', 100));
+  recent.put(other, turn('c', 100));
+  expect(recent.find(one, 'a')).toBeUndefined();
+  expect(recent.find(one, 'b')).toMatchObject({ id: 'b' });
+  expect(recent.find(one, 'c')).toBeUndefined();
+  recent.forget(one);
+  expect(recent.find(one, 'b')).toBeUndefined();
+  expect(recent.find(other, 'c')).toMatchObject({ id: 'c' });
+});
+
+it('holds no more than its bytes for all connections: the one not used for longest goes first', () => {
+  const recent = new RecentTurns(250);
+  const [one, two, three] = [{}, {}, {}];
+  recent.put(one, turn('a', 100));
+  recent.put(two, turn('b', 100));
+  recent.find(one, 'a');
+  recent.put(three, turn('c', 100));
+  expect(recent.find(two, 'b')).toBeUndefined();
+  expect(recent.find(one, 'a')).toBeDefined();
+  expect(recent.find(three, 'c')).toBeDefined();
+});
+
+it('does not let one that is too large push all others out', () => {
+  const recent = new RecentTurns(250);
+  const [one, two] = [{}, {}];
+  recent.put(one, turn('a', 100));
+  recent.put(two, turn('b', 300));
+  expect(recent.find(one, 'a')).toBeDefined();
+  expect(recent.find(two, 'b')).toBeUndefined();
 });

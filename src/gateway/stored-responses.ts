@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
 import { AppError } from '../core/errors.ts';
 import type { Clock } from '../lib/clock.ts';
 import { jsonLimits } from '../lib/json-limits.ts';
+import type { Logger } from '../lib/log/logger.ts';
 import { ownTurn } from '../lib/process/own-turn.ts';
 import { sleep } from '../lib/sleep.ts';
 import type { RawItem } from '../protocols/openai-responses/schema.ts';
@@ -28,31 +30,8 @@ export interface Continued extends Pick<StoredResponse, 'ancestors' | 'base'> {
   readonly bytes: number;
 }
 
-/** Responses that clients asked to keep. One belongs to the client key that made it; to all others it is not there. */
-export interface StoredResponses {
-  /** Never throws: a response that cannot be kept is still a good answer. */
-  save(clientId: string, stored: StoredResponse): void;
-  /** Writes it, over what was written before. */
-  put(clientId: string, stored: StoredResponse): Promise<void>;
-  /** Throws AppError `not_found`. */
-  get(clientId: string, id: string): Promise<StoredResponse>;
-  /** The same, at once and without an error: a client may name very many. */
-  find(clientId: string, id: string): Promise<StoredResponse | undefined>;
-  /**
-   * What the next response goes on from; one that is not `stored` itself may go on from a chain that has its full length.
-   * Throws AppError `previous_response_not_found`.
-   */
-  continueFrom(clientId: string, id: string, isStored: boolean): Promise<Continued>;
-  /** All items up to that response and with its input, without its output. Throws AppError `not_found`. */
-  inputOf(clientId: string, id: string): Promise<readonly RawItem[]>;
-  /** Answers what it was. Those that go on from it can be read as before, but no longer be continued. Throws AppError `not_found`. */
-  remove(clientId: string, id: string): Promise<StoredResponse>;
-  /** What instances tell each other of a response while it is made. */
-  mark(clientId: string, id: string, mark: ResponseMark, ttlMs: number): Promise<void>;
-  isMarked(clientId: string, id: string, mark: ResponseMark): Promise<boolean>;
-}
-
-export type ResponseMark = 'alive' | 'cancel' | 'deleted';
+/** What instances tell each other of a response while it is made. */
+type ResponseFlag = 'alive' | 'cancel' | 'deleted';
 
 /** Longer conversations are compacted, or begun anew with what matters of them. */
 const maxAncestors = 500;
@@ -84,53 +63,121 @@ export interface OtherInstances {
   arePossible(): boolean;
 }
 
-/** Entries hold their own items and the names of those before, so that a long conversation is kept once. */
-export function createStoredResponses(
-  store: StateStore,
-  ttlMs: number,
-  onFailure: (error: unknown) => void,
-  others?: OtherInstances,
-): StoredResponses {
-  const keyOf = (clientId: string, id: string): string =>
-    `response:${createHash('sha256').update(`${clientId}\n${id}`).digest('base64url')}`;
+/**
+ * Responses that clients asked to keep. One belongs to the client key that made it; to all others it is not there. Entries hold
+ * their own items and the names of those before, so that a long conversation is kept once.
+ */
+export class StoredResponses {
+  readonly #store: StateStore;
+  readonly #ttlMs: number;
+  readonly #onFailure: (error: unknown) => void;
+  readonly #others: OtherInstances | undefined;
 
-  async function read(
-    clientId: string,
-    id: string,
-  ): Promise<{ stored: StoredResponse; bytes: number } | undefined> {
-    const bytes = await answered(store.get(keyOf(clientId, id)));
+  constructor(
+    store: StateStore,
+    ttlMs: number,
+    onFailure: (error: unknown) => void,
+    others?: OtherInstances,
+  ) {
+    this.#store = store;
+    this.#ttlMs = ttlMs;
+    this.#onFailure = onFailure;
+    this.#others = others;
+  }
+
+  /** Never throws: a response that cannot be kept is still a good answer. */
+  save(clientId: string, stored: StoredResponse): void {
+    this.put(clientId, stored).catch(this.#onFailure);
+  }
+
+  /** Writes it, over what was written before. */
+  async put(clientId: string, stored: StoredResponse): Promise<void> {
+    const key = keyOf(clientId, String(stored.response['id']));
+    await answered(this.#store.put(key, Buffer.from(JSON.stringify(stored)), this.#ttlMs, { clientId }));
+  }
+
+  /** Throws AppError `not_found`. */
+  async get(clientId: string, id: string): Promise<StoredResponse> {
+    const found = await this.#readSoon(clientId, id);
+    if (found === undefined) throw notFound(id);
+    return found.stored;
+  }
+
+  /** The same, at once and without an error: a client may name very many. */
+  async find(clientId: string, id: string): Promise<StoredResponse | undefined> {
+    return (await this.#read(clientId, id))?.stored;
+  }
+
+  /**
+   * What the next response goes on from; one that is not `stored` itself may go on from a chain that has its full length.
+   * Throws AppError `previous_response_not_found`.
+   */
+  async continueFrom(clientId: string, id: string, isStored: boolean): Promise<Continued> {
+    const found = await this.#readSoon(clientId, id);
+    if (found === undefined) throw previousNotFound(id);
+    const { stored } = found;
+    const status = stored.response['status'];
+    if (status !== 'completed' && status !== 'incomplete') {
+      throw new AppError(
+        'invalid_request',
+        `previous_response_id: the response "${id}" ${isUnderWay(stored.response) ? 'has not ended, as far as it is written' : `is ${String(status)}`}: only one that has ended well can be continued.`,
+        { param: 'previous_response_id' },
+      );
+    }
+    const ancestors = [...stored.ancestors, id];
+    if (isStored && ancestors.length > maxAncestors) throw tooLong(`has more than ${maxAncestors} responses`);
+    const before = await this.#itemsOf(clientId, stored.ancestors, (missing) =>
+      previousNotFound(id, missing),
+    );
+    const items = [...before.items, ...allItems(stored)];
+    return { items, ancestors, base: [], bytes: before.bytes + found.bytes };
+  }
+
+  /** All items up to that response and with its input, without its output. Throws AppError `not_found`. */
+  async inputOf(clientId: string, id: string): Promise<readonly RawItem[]> {
+    const stored = await this.get(clientId, id);
+    const before = await this.#itemsOf(clientId, stored.ancestors, notFound);
+    return [...before.items, ...stored.base, ...stored.input];
+  }
+
+  /** Answers what it was. Those that go on from it can be read as before, but no longer be continued. Throws AppError `not_found`. */
+  async remove(clientId: string, id: string): Promise<StoredResponse> {
+    const bytes = await answered(this.#store.claim(keyOf(clientId, id)));
+    if (bytes === undefined) throw notFound(id);
+    return storedIn(bytes);
+  }
+
+  async flag(clientId: string, id: string, flag: ResponseFlag, flagMs: number): Promise<void> {
+    await this.#store.put(`${keyOf(clientId, id)}:${flag}`, Buffer.of(1), flagMs);
+  }
+
+  async isFlagged(clientId: string, id: string, flag: ResponseFlag): Promise<boolean> {
+    return (await this.#store.get(`${keyOf(clientId, id)}:${flag}`)) !== undefined;
+  }
+
+  async #read(clientId: string, id: string): Promise<Read | undefined> {
+    const bytes = await answered(this.#store.get(keyOf(clientId, id)));
     if (bytes === undefined) return undefined;
     await ownTurn(bytes.length);
     return { stored: storedIn(bytes), bytes: bytes.length };
   }
 
-  async function readSoon(clientId: string, id: string): ReturnType<typeof read> {
-    let found = await read(clientId, id);
+  async #readSoon(clientId: string, id: string): Promise<Read | undefined> {
+    let found = await this.#read(clientId, id);
     for (const waitMs of lateMs) {
-      if (found !== undefined || !others?.arePossible()) break;
-      await sleep(others.clock, waitMs);
-      found = await read(clientId, id);
+      if (found !== undefined || !this.#others?.arePossible()) break;
+      await sleep(this.#others.clock, waitMs);
+      found = await this.#read(clientId, id);
     }
     return found;
   }
 
-  async function get(clientId: string, id: string): Promise<StoredResponse> {
-    const found = await readSoon(clientId, id);
-    if (found === undefined) throw notFound(id);
-    return found.stored;
-  }
-
-  async function put(clientId: string, stored: StoredResponse): Promise<void> {
-    const key = keyOf(clientId, String(stored.response['id']));
-    await answered(store.put(key, Buffer.from(JSON.stringify(stored)), ttlMs, { clientId }));
-  }
-
   /** Everything said in those responses, in their order. */
-  async function itemsOf(
+  async #itemsOf(
     clientId: string,
     ids: readonly string[],
     missing: (id: string) => AppError,
-  ): Promise<{ readonly items: readonly RawItem[]; readonly bytes: number }> {
+  ): Promise<Pick<Continued, 'items' | 'bytes'>> {
     const items: RawItem[] = [];
     let bytes = 0;
     let largest = maxHistoryBytes;
@@ -140,7 +187,7 @@ export function createStoredResponses(
       const batch = ids.slice(start, start + count);
       start += count;
       largest = 1;
-      const found = await Promise.all(batch.map((id) => read(clientId, id)));
+      const found = await Promise.all(batch.map((id) => this.#read(clientId, id)));
       for (const [index, one] of found.entries()) {
         if (one === undefined) throw missing(batch[index] ?? '');
         bytes += one.bytes;
@@ -152,58 +199,15 @@ export function createStoredResponses(
     }
     return { items, bytes };
   }
+}
 
-  return {
-    save(clientId, stored) {
-      put(clientId, stored).catch(onFailure);
-    },
-    put,
-    get,
-    find: async (clientId, id) => (await read(clientId, id))?.stored,
+interface Read {
+  readonly stored: StoredResponse;
+  readonly bytes: number;
+}
 
-    async continueFrom(clientId, id, isStored) {
-      const found = await readSoon(clientId, id);
-      if (found === undefined) throw previousNotFound(id);
-      const { stored } = found;
-      const status = stored.response['status'];
-      if (status !== 'completed' && status !== 'incomplete') {
-        throw new AppError(
-          'invalid_request',
-          `previous_response_id: the response "${id}" ${isUnderWay(stored.response) ? 'has not ended, as far as it is written' : `is ${String(status)}`}: only one that has ended well can be continued.`,
-          { param: 'previous_response_id' },
-        );
-      }
-      const ancestors = [...stored.ancestors, id];
-      if (isStored && ancestors.length > maxAncestors)
-        throw tooLong(`has more than ${maxAncestors} responses`);
-      const before = await itemsOf(clientId, stored.ancestors, (missing) => previousNotFound(id, missing));
-      return {
-        items: [...before.items, ...allItems(stored)],
-        ancestors,
-        base: [],
-        bytes: before.bytes + found.bytes,
-      };
-    },
-
-    async inputOf(clientId, id) {
-      const stored = await get(clientId, id);
-      const before = await itemsOf(clientId, stored.ancestors, notFound);
-      return [...before.items, ...stored.base, ...stored.input];
-    },
-
-    async remove(clientId, id) {
-      const bytes = await answered(store.claim(keyOf(clientId, id)));
-      if (bytes === undefined) throw notFound(id);
-      return storedIn(bytes);
-    },
-
-    async mark(clientId, id, mark, markMs) {
-      await store.put(`${keyOf(clientId, id)}:${mark}`, Buffer.of(1), markMs);
-    },
-    async isMarked(clientId, id, mark) {
-      return (await store.get(`${keyOf(clientId, id)}:${mark}`)) !== undefined;
-    },
-  };
+function keyOf(clientId: string, id: string): string {
+  return `response:${createHash('sha256').update(`${clientId}\n${id}`).digest('base64url')}`;
 }
 
 function storedIn(bytes: Uint8Array): StoredResponse {
@@ -257,4 +261,81 @@ function tooLong(how: string): AppError {
     `previous_response_id: the conversation ${how}: compact it with POST /v1/responses/compact, or begin a new one with what matters of it.`,
     { param: 'previous_response_id' },
   );
+}
+
+interface RecentTurn {
+  readonly id: string;
+  readonly continued: Continued;
+}
+
+/**
+ * What connections said last, so that the next turn can go on from it although nothing was stored: one turn for each, `maxBytes`
+ * for all of them.
+ */
+export class RecentTurns {
+  readonly #turns: LRUCache<object, RecentTurn>;
+
+  constructor(maxBytes: number) {
+    this.#turns = new LRUCache({
+      maxSize: maxBytes,
+      sizeCalculation: ({ continued }: RecentTurn) => Math.max(1, continued.bytes),
+    });
+  }
+
+  /** Replaces what that connection had. */
+  put(connection: object, turn: RecentTurn): void {
+    this.#turns.set(connection, turn);
+  }
+
+  find(connection: object, id: string): RecentTurn | undefined {
+    const turn = this.#turns.get(connection);
+    return turn?.id === id ? turn : undefined;
+  }
+
+  forget(connection: object): void {
+    this.#turns.delete(connection);
+  }
+}
+
+interface HeartbeatOptions {
+  readonly responses: StoredResponses;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** How often the store is asked whether another instance has cancelled a response that is made here. */
+export const heartbeatMs = 2_000;
+/** How long a response counts as alive after its last heartbeat. */
+export const aliveMs = 30_000;
+
+/** Flags a response as alive in the store, and reads there whether it is to be cancelled, until the returned function is called. */
+export function startHeartbeat(
+  { responses, clock, logger }: HeartbeatOptions,
+  clientId: string,
+  id: string,
+  onCancel: () => void,
+): () => void {
+  let isOver = false;
+  let beatsLeft = 0;
+  let cancelNext = clock.after(heartbeatMs, next);
+  function next(): void {
+    void look();
+    if (!isOver) cancelNext = clock.after(heartbeatMs, next);
+  }
+  async function look(): Promise<void> {
+    try {
+      beatsLeft -= 1;
+      if (beatsLeft <= 0) {
+        beatsLeft = aliveMs / heartbeatMs / 3;
+        await responses.flag(clientId, id, 'alive', aliveMs);
+      }
+      if (await responses.isFlagged(clientId, id, 'cancel')) onCancel();
+    } catch (error) {
+      logger.debug({ err: error }, 'the store did not say whether a response is to be cancelled');
+    }
+  }
+  return () => {
+    isOver = true;
+    cancelNext();
+  };
 }

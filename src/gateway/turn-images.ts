@@ -13,8 +13,9 @@ import type {
 import type { HeldBody } from '../lib/http/body-budget.ts';
 import { createLimit } from '../lib/limit.ts';
 import { ContentNotes, justSentIndex, type Unshown } from '../protocols/content-notes.ts';
-import { appErrorFrom } from './app-error-from.ts';
 import type { ImageFetcher } from './image-fetcher.ts';
+import { imagesOf } from './model-choice.ts';
+import { appErrorFrom } from './pool-fault.ts';
 
 /** An upstream turn as it is before its images are fetched. */
 export interface AskedTurn {
@@ -257,13 +258,6 @@ function foundIn(messages: readonly AskedMessage[], firstUnseen: number): Found[
       isUnseen: index >= firstUnseen,
     })),
   );
-}
-
-/** All images of a message, its results' too. */
-export function imagesOf(message: AskedMessage): AnyImage[] {
-  if (message.role === 'user') return message.parts.filter((part) => part.type !== 'text');
-  if (message.role !== 'tool') return [];
-  return message.parts.flatMap((part) => part.images ?? []);
 }
 
 function withImages(message: AskedMessage, shown: ReadonlyMap<AnyImage, ImagePart | TextPart>): Message {

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { createManualClock } from '../testing/manual-clock.ts';
 import { BufferedStore } from './buffered-store.ts';
-import { FairShare } from './fair-share.ts';
+import { FairShare } from './open-state-store.ts';
 
 const hour = 60 * 60_000;
 const maxBytes = 120_000;

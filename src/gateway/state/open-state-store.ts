@@ -2,6 +2,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import { BufferedStore, type StorageEvents } from './buffered-store.ts';
 import type { Storage } from './state-store.ts';
+import { type StateStore, sizeOf } from './state-store.ts';
 
 export interface StateStoreOptions {
   /** `memory`, `sqlite:` and an absolute path, or `postgres://…`. */
@@ -25,5 +26,82 @@ export function openStateStore(options: StateStoreOptions): Promise<BufferedStor
     }
     const { openPostgresStorage } = await import('./postgres-storage.ts');
     return openPostgresStorage(url, clock, maxBytes, events.onFailure);
+  }
+}
+
+/** Entries whose sizes are remembered, of all clients together; a client that has more of them has small ones. */
+const mostEntries = 10_000;
+
+interface Share {
+  /** By key, those stored first at the beginning. */
+  readonly sizes: Map<string, number>;
+  bytes: number;
+}
+
+/**
+ * A store of which no client gets more than half: one that stores more pushes out its own oldest entries, not those of others.
+ * Entries from before this process started count for no client, and go when they were not used for longest.
+ */
+export class FairShare implements StateStore {
+  readonly #store: StateStore;
+  readonly #maxBytes: number;
+  /** By client: there are as many as keys are configured. */
+  readonly #shares = new Map<string, Share>();
+  #remembered = 0;
+
+  constructor(store: StateStore, maxBytes: number) {
+    this.#store = store;
+    this.#maxBytes = maxBytes;
+  }
+
+  /** Entries whose sizes are remembered now. */
+  get remembered(): number {
+    return this.#remembered;
+  }
+
+  get(key: string) {
+    return this.#store.get(key);
+  }
+
+  claim(key: string) {
+    for (const share of this.#shares.values()) this.#forget(share, key);
+    return this.#store.claim(key);
+  }
+
+  async put(...[key, value, ttlMs, options]: Parameters<StateStore['put']>): Promise<void> {
+    const clientId = options?.clientId;
+    if (clientId !== undefined) {
+      const share = this.#shares.get(clientId) ?? { sizes: new Map(), bytes: 0 };
+      this.#shares.set(clientId, share);
+      this.#note(share, key, sizeOf(value));
+      for (const [oldest] of share.sizes) {
+        if (share.bytes <= this.#maxBytes / 2) break;
+        this.#forget(share, oldest);
+        // If that fails, the entry goes when it was not used for longest.
+        if (oldest !== key) await this.#store.claim(oldest).catch(() => {});
+      }
+    }
+    await this.#store.put(key, value, ttlMs, options);
+  }
+
+  #note(share: Share, key: string, size: number): void {
+    this.#forget(share, key);
+    share.sizes.set(key, size);
+    share.bytes += size;
+    this.#remembered += 1;
+    if (this.#remembered <= mostEntries) return;
+    // Of the client with the most entries, so that none can make us forget those of another.
+    let most = share;
+    for (const each of this.#shares.values()) if (each.sizes.size > most.sizes.size) most = each;
+    const [oldest] = most.sizes.keys();
+    if (oldest !== undefined) this.#forget(most, oldest);
+  }
+
+  #forget(share: Share, key: string): void {
+    const size = share.sizes.get(key);
+    if (size === undefined) return;
+    share.sizes.delete(key);
+    share.bytes -= size;
+    this.#remembered -= 1;
   }
 }

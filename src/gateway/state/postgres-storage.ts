@@ -3,8 +3,15 @@ import { openPostgres, type Postgres } from '../../db/postgres.ts';
 import { migratePostgres } from '../../db/postgres-migrate.ts';
 import { BackgroundTasks } from '../../lib/background-tasks.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { sealingOf } from './sealed-entry.ts';
-import { type Change, type Entry, maxEntryBytes, type Storage, sizeOf, type Totals } from './state-store.ts';
+import {
+  type Change,
+  type Entry,
+  maxEntryBytes,
+  type Storage,
+  sealingOf,
+  sizeOf,
+  type Totals,
+} from './state-store.ts';
 
 const migrations: readonly Migration[] = [
   {

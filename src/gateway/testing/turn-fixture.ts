@@ -5,10 +5,10 @@ import type { CollectedTurn } from '../../core/protocol.ts';
 import type { AskedRequest, TurnEvent } from '../../core/turn.ts';
 import { ListeningTime } from '../../lib/process/listening-time.ts';
 import { KnownSecrets } from '../../lib/secrets/known-secrets.ts';
-import { createAffinity } from '../affinity.ts';
-import type { TurnOutput } from '../attempt.ts';
+import { Affinity } from '../affinity.ts';
 import type { ClientTurn } from '../client-turns.ts';
 import { Conversations } from '../conversations.ts';
+import { createSchemaChecker } from '../json-schema.ts';
 import { LeaseCache } from '../lease-cache.ts';
 import { createModelLists } from '../models.ts';
 import { createPoolWatch, type PoolWatch } from '../pool-watch.ts';
@@ -17,8 +17,8 @@ import { Reporter } from '../reporter.ts';
 import { createRoutes } from '../routes.ts';
 import type { TurnDependencies } from '../run-turn.ts';
 import { RunningTurns } from '../running-turns.ts';
-import { createSchemaChecker } from '../schema-checker.ts';
 import { BufferedStore } from '../state/buffered-store.ts';
+import type { TurnOutput } from '../turn-output.ts';
 import { createFakePool, type FakePool } from './fake-pool.ts';
 import { createLineProvider, type FakeUpstream, startFakeUpstream } from './fake-upstream.ts';
 import { createManualClock, type ManualClock, settled } from './manual-clock.ts';
@@ -112,7 +112,7 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
       reporter,
       reach: new ProviderReach(clock),
       conversations: new Conversations(new BufferedStore({ clock, maxBytes: 1_000_000 })),
-      affinity: createAffinity(clock.monotonic, 30_000),
+      affinity: new Affinity(clock.monotonic, 30_000),
       schemas,
       maxChoices: 4,
       dispatcher,

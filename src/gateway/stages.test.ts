@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import type { TurnEvent } from '../core/turn.ts';
-import { createToolCallLimit } from './tool-choice.ts';
+import { createToolCallLimit } from './stages.ts';
 
 const call = (index: number): TurnEvent[] => [
   { type: 'tool-call-start', index, id: `call-${index}`, name: 'read' },

@@ -1,8 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { plainTurn } from '../core/testing/plain-turn.ts';
 import type { Message } from '../core/turn.ts';
-import { uniteModels } from './model-union.ts';
-import { createRefusedPairs } from './refused-pairs.ts';
+import { createRefusedPairs, uniteModels } from './model-union.ts';
 import { runTurn } from './run-turn.ts';
 import { lines, refuse } from './testing/fake-upstream.ts';
 import { settled } from './testing/manual-clock.ts';

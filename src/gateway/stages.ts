@@ -1,7 +1,40 @@
+import type { EmulatedAbility } from '../core/capabilities.ts';
 import { AppError } from '../core/errors.ts';
-import type { ToolChoice, TurnEvent, TurnRequest } from '../core/turn.ts';
-import type { AnswerCheck, Fault } from './checked-answer.ts';
-import type { Stage } from './emulation.ts';
+import type { AskedRequest, TurnEvent, TurnRequest } from '../core/turn.ts';
+import { createOutputLimit } from './output-limit.ts';
+import { createStopSequences } from './stop-sequences.ts';
+
+/** Something the client asked for that the upstream does not do: changes the events on their way. */
+export interface Stage {
+  /** A batch whose last event is a terminal one that the upstream did not send ends the answer there. */
+  apply(events: readonly TurnEvent[]): readonly TurnEvent[];
+  /** A call was left out: the upstream waits for more results than the client will ever send. */
+  readonly hasDropped?: boolean;
+}
+
+/** The stages that one try of a request passes, in their order. Most requests need none. */
+export function stagesOf(
+  { limits, reasoning, ...request }: AskedRequest,
+  emulated: ReadonlySet<EmulatedAbility>,
+): readonly Stage[] {
+  const { maxOutputTokens, stopSequences } = limits;
+  const isReasoningHidden = reasoning.effort === 'none';
+  const stages: Stage[] = [];
+  if (isReasoningHidden) stages.push(hiddenReasoning);
+  if (emulated.has('toolChoice') || emulated.has('parallelToolCalls')) {
+    const limit = createToolCallLimit(request);
+    if (limit) stages.push(limit);
+  }
+  if (stopSequences && emulated.has('stop')) stages.push(createStopSequences(stopSequences));
+  if (maxOutputTokens !== undefined && emulated.has('maxTokens')) {
+    stages.push(createOutputLimit(maxOutputTokens, reasoning.isAsked === true && !isReasoningHidden));
+  }
+  return stages;
+}
+
+const hiddenReasoning: Stage = {
+  apply: (events) => events.filter(({ type }) => type !== 'reasoning-delta'),
+};
 
 /**
  * Holds an answer to as many calls as the client takes: none, or one where it does not run calls side by side. The first
@@ -54,35 +87,5 @@ function createFirstCallOnly(): Stage {
       hasDropped = true;
       return kept;
     },
-  };
-}
-
-/**
- * An answer that has to call a tool: any one, or a certain one and no other. The adapters tell the model so in their own
- * words. Undefined where a call is up to the model.
- */
-export function createCallCheck(choice: ToolChoice): AnswerCheck | undefined {
-  if (choice.type !== 'required' && choice.type !== 'tool') return undefined;
-  const fault = choice.type === 'required' ? noCall : notThatCall(choice.name);
-  return {
-    instruct: (request) => request,
-    async judge({ toolCalls }) {
-      const isAsAsked =
-        toolCalls.length > 0 &&
-        (choice.type === 'required' || toolCalls.every(({ name }) => name === choice.name));
-      return isAsAsked ? {} : { fault };
-    },
-  };
-}
-
-const noCall: Fault = {
-  mend: 'You called no tool, and this answer has to be a call. Call one of the tools now.',
-  error: 'The model did not call a tool, as tool_choice asks, although it was told twice; try again.',
-};
-
-function notThatCall(name: string): Fault {
-  return {
-    mend: `This answer has to be a call of the tool ${JSON.stringify(name)}, and of no other. Call the tool ${JSON.stringify(name)} now.`,
-    error: `The model did not call the tool ${JSON.stringify(name)}, as tool_choice asks, although it was told twice; try again.`,
   };
 }

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { createOpaque } from './opaque-text.ts';
+import { createOpaque } from './responses-request.ts';
 
 it('what was sealed for a key is read for that key, by any instance, and by no other key', () => {
   const sealed = createOpaque('me').seal('We chose blue.');

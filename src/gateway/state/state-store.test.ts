@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { sealingOf } from './sealed-entry.ts';
+import { sealingOf } from './state-store.ts';
 
 const secret = 'conversation:what only its client knows';
 const value = Buffer.from('the words of a conversation');
