@@ -22,6 +22,7 @@ it.each([
   [422, { detail: 'bad' }, 'invalid_request'],
   [401, error('invalid_api_key'), 'upstream_unauthorized'],
   [402, error(null, 'Insufficient Balance'), 'upstream_quota_exhausted'],
+  [402, error(null, 'This request requires more money.'), 'upstream_quota_exhausted'],
   [403, error(null), 'upstream_refused'],
   [403, error('model_not_found'), 'model_not_found'],
   [404, error('model_not_found'), 'model_not_found'],
@@ -61,4 +62,75 @@ it("keeps the vendor's own answer for what is the request's fault alone", () => 
     vendorAnswer: { dialect: 'chat', status: 400, body: JSON.stringify(refusal) },
   });
   for (const status of [401, 403, 429, 500]) expect(classify(status, refusal).vendorAnswer).toBeUndefined();
+});
+
+it.each([
+  [
+    "OpenAI's about a model of another project",
+    403,
+    { error: { message: 'Project `p` does not have access to model `m`', code: 'model_not_found' } },
+    'model_not_found',
+    'model',
+  ],
+  [
+    "OpenRouter's about a request that is flagged",
+    403,
+    { error: { code: 403, message: 'Input flagged by moderation', metadata: { reasons: ['violence'] } } },
+    'invalid_request',
+    'request',
+  ],
+  [
+    'any other refusal',
+    403,
+    { error: { message: 'Country, region, or territory not supported' } },
+    'upstream_refused',
+    'account',
+  ],
+  [
+    "xAI's about a bad key",
+    400,
+    { code: 'Client specified an invalid argument', error: 'Incorrect API key provided: xa***' },
+    'upstream_unauthorized',
+    'account',
+  ],
+  [
+    "Google's about a bad key",
+    400,
+    { error: { code: 400, message: 'API key not valid. Please pass a valid API key.' } },
+    'upstream_unauthorized',
+    'account',
+  ],
+  [
+    "OpenRouter's where no vendor does what is asked",
+    404,
+    { error: { code: 404, message: 'No endpoints found that support tool use.' } },
+    'invalid_request',
+    'request',
+  ],
+  ['one about the address', 404, { detail: 'Not Found' }, 'upstream_protocol', 'upstream'],
+  [
+    "vLLM's, which is an error itself",
+    400,
+    { object: 'error', message: "This model's maximum context length is 4096 tokens", code: 400 },
+    'context_too_long',
+    'request',
+  ],
+] as const)('an answer, %s, is told apart', (_name, status, body, code, fault) => {
+  const told = classify(status, body);
+  expect([told.code, told.fault]).toEqual([code, fault]);
+  // A client of the dialect gets the words as they are.
+  if (fault === 'request') expect(told.vendorAnswer).toMatchObject({ status, body: JSON.stringify(body) });
+  else expect(told.vendorAnswer).toBeUndefined();
+});
+
+it.each([
+  [
+    { detail: [{ loc: ['body', 'x'], msg: 'field required' }, { msg: 'too short' }] },
+    'field required; too short',
+  ],
+  [{ detail: 'No such thing' }, 'No such thing'],
+  [{ object: 'error', message: 'Bad n', type: 'BadRequestError' }, 'Bad n'],
+  [{ message: 'Invalid model' }, 'Invalid model'],
+])('says what %j says', (body, words) => {
+  expect(classify(422, body)).toMatchObject({ code: 'invalid_request', message: words });
 });

@@ -9,6 +9,8 @@ import { upstreamWords } from '../upstream-words.ts';
 const maxEvidence = 2_000;
 const tooLong =
   /context[_ ](length|window|size)|maximum context|too many tokens|prompt is too long|input is too long|exceeds? the (model'?s )?(maximum|limit)/i;
+const badKey = /(incorrect|invalid) api[_ ]key|api[_ ]key (is )?(not valid|invalid)/i;
+const flagged = /moderation|flagged|content[_ ](filter|policy)/i;
 const spentQuota = /insufficient[_ ](quota|balance|credits|funds)|exceeded your current quota|billing/i;
 
 /** What a response means that carries no turn, or an error object within one that began well. */
@@ -18,13 +20,13 @@ export function classifyFailure(response: FailedResponse, now: number): AppError
   const cause = new Error(`status ${status}: ${beginningOf(answer.text, maxEvidence)}`);
   const retryAfterMs = retryAfterOf(headers, now);
   const options = { cause, ...(retryAfterMs !== undefined && { retryAfterMs }) };
-  const error =
-    errorIn(parseJsonObject(answer.text)) ?? (answer.form === 'text' ? { message: answer.text } : undefined);
+  const value = parseJsonObject(answer.text);
   if (status === 200) {
     if (answer.form === 'page') return answeredOnTheWay(options);
-    const named = errorIn(parseJsonObject(answer.text));
+    const named = errorIn(value);
     return named ? classifyNamed(named, options) : noTurn(cause);
   }
+  const error = answer.form === 'text' ? { message: answer.text } : (errorIn(value) ?? detailIn(value));
   if (answer.form === 'page' && status !== 429 && status !== 413) return answeredOnTheWay(options);
   const known = classify(status, error ?? {}, options);
   // The request's own fault: a client of this dialect gets the vendor's words as they are.
@@ -45,9 +47,9 @@ export interface NamedError {
   readonly param?: string | undefined;
 }
 
-/** The error object in a body or a chunk; undefined where there is none. */
+/** The error object in a body or a chunk, or one that is an error itself, as vLLM's are; undefined where there is none. */
 export function errorIn(value: JsonObject | undefined): NamedError | undefined {
-  const error = value?.['error'];
+  const error = value?.['object'] === 'error' ? value : value?.['error'];
   if (typeof error === 'string') return { message: error };
   if (!isJsonObject(error)) return undefined;
   const { message, type, code, param } = error;
@@ -57,6 +59,16 @@ export function errorIn(value: JsonObject | undefined): NamedError | undefined {
     code: typeof code === 'string' || typeof code === 'number' ? code : undefined,
     param: typeof param === 'string' ? param : undefined,
   };
+}
+
+/** What servers say of a failure that send no error object: a message, or FastAPI's detail. */
+function detailIn(value: JsonObject | undefined): NamedError | undefined {
+  const said = value?.['message'] ?? value?.['detail'];
+  const words = Array.isArray(said)
+    ? said.map((one) => (isJsonObject(one) ? one['msg'] : undefined))
+    : [said];
+  const message = words.filter((word) => typeof word === 'string').join('; ');
+  return message === '' ? undefined : { message };
 }
 
 /** An error told under status 200, by a status of its own where it has one. */
@@ -81,14 +93,13 @@ function classify(status: number, error: NamedError, options: AppErrorOptions): 
   const said = upstreamWords(message);
   switch (status) {
     case 401:
-      return new AppError(
-        'upstream_unauthorized',
-        "The upstream did not accept the account's credential. Renew it or replace the account.",
-        options,
-      );
+      return unauthorized(options);
     case 402:
+      return outOfQuota(options);
     case 403:
+      // OpenAI's answer about a model that the key's project may not use, and OpenRouter's about what the request says.
       if (code === 'model_not_found') return modelBarred(options);
+      if (flagged.test(words)) return refusedRequest(error, options);
       if (spentQuota.test(words)) return outOfQuota(options);
       return new AppError(
         'upstream_refused',
@@ -96,7 +107,9 @@ function classify(status: number, error: NamedError, options: AppErrorOptions): 
         options,
       );
     case 404:
-      return isAboutModel(words) ? modelBarred(options) : noTurn(options.cause);
+      if (isAboutModel(words)) return modelBarred(options);
+      // OpenRouter: no vendor of the model does what the request asks for.
+      return /^no endpoints found/i.test(message) ? refusedRequest(error, options) : noTurn(options.cause);
     case 413:
       return new AppError(
         'too_large',
@@ -137,11 +150,24 @@ function classify(status: number, error: NamedError, options: AppErrorOptions): 
       options,
     );
   }
+  // xAI's and Google's answer where others say 401.
+  if (status === 400 && badKey.test(words)) return unauthorized(options);
+  return refusedRequest(error, options);
+}
+
+/** The request's own fault, in the upstream's words. */
+function refusedRequest({ message = '', param }: NamedError, options: AppErrorOptions): AppError {
+  const said = upstreamWords(message);
   const shown = said === '' ? 'The upstream refused the request; the log has its answer.' : said;
-  return new AppError('invalid_request', shown, {
-    ...options,
-    ...(error.param !== undefined && { param: error.param }),
-  });
+  return new AppError('invalid_request', shown, { ...options, ...(param !== undefined && { param }) });
+}
+
+function unauthorized(options: AppErrorOptions): AppError {
+  return new AppError(
+    'upstream_unauthorized',
+    "The upstream did not accept the account's credential. Renew it or replace the account.",
+    options,
+  );
 }
 
 function isAboutModel(words: string): boolean {
