@@ -80,6 +80,8 @@ export interface RelayedRequest {
   readonly isStream: boolean;
   /** The client wants usage at the end of a stream. */
   readonly includeUsage: boolean;
+  /** Answers asked for. */
+  readonly choices: number;
 }
 
 /** Passes requests on to an upstream of the same dialect, and their answers back: events `relayed` instead of the text. */

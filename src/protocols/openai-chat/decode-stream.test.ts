@@ -2,13 +2,12 @@ import { expect, it } from 'vitest';
 import type { TurnEvent } from '../../core/turn.ts';
 import { createDecoder } from './decode-stream.ts';
 
-const tools = ['f', 'g'].map((name) => ({ name, parameters: {} }));
 const data = (value: unknown) => `data: ${typeof value === 'string' ? value : JSON.stringify(value)}\n\n`;
 const delta = (given: object, finish: string | null = null) =>
   data({ id: 'up', choices: [{ index: 0, delta: given, finish_reason: finish }] });
 
 function decode(text: string, pieceBytes = 5): TurnEvent[] {
-  const decoder = createDecoder({ tools });
+  const decoder = createDecoder();
   const bytes = Buffer.from(text);
   const events: TurnEvent[] = [];
   for (let at = 0; at < bytes.length; at += pieceBytes) {
@@ -82,14 +81,31 @@ it.each([
   ['an error', data({ error: { message: 'no', code: 'rate_limit_exceeded' } }), 'upstream_rate_limited'],
   ['an error by its status', data({ error: { message: 'no', code: 529 } }), 'model_unavailable'],
   [
-    'a tool that was not offered',
-    delta(call({ index: 0, id: 'x', function: { name: 'h' } })),
+    'an error that is the chunk itself',
+    data({ object: 'error', message: 'died', code: 500 }),
+    'upstream_unavailable',
+  ],
+  ['an end mark without a finish reason', delta({ content: 'x' }) + data('[DONE]'), 'upstream_protocol'],
+  [
+    'half a call before the end mark',
+    delta(call({ index: 0, id: 'a', function: { name: 'f', arguments: '{"x":' } })) + data('[DONE]'),
     'upstream_protocol',
   ],
+  [
+    'a call without a name',
+    delta(call({ index: 0, id: 'a', function: { arguments: '{}' } }), 'tool_calls') + data('[DONE]'),
+    'upstream_protocol',
+  ],
+  ...['error', 'insufficient_system_resource', 'abort'].map((reason): [string, string, string] => [
+    `the finish reason ${reason}`,
+    delta({ content: 'x' }) + delta({}, reason) + data('[DONE]'),
+    'upstream_unavailable',
+  ]),
 ])('%s is an error, and the only end', (_name, text, code) => {
   const events = decode(text);
   expect(events.filter(({ type }) => type === 'finish')).toEqual([]);
   expect(events.at(-1)).toMatchObject({ type: 'error', error: { code } });
+  expect(events.filter(({ type }) => type === 'error')).toHaveLength(1);
 });
 
 it('passes over a chunk that is no JSON', () => {
@@ -102,4 +118,77 @@ it('passes over a chunk that is no JSON', () => {
     'b',
     'finish',
   ]);
+});
+
+const startsOf = (text: string) =>
+  decode(text).flatMap((event) => {
+    if (event.type === 'tool-call-start') return [`${event.index} ${event.id} ${event.name}`];
+    return event.type === 'tool-call-delta' ? [`${event.index} ${event.arguments}`] : [];
+  });
+const calls = (...fragments: object[]) =>
+  fragments.map((one) => delta(call(one))).join('') + delta({}, 'tool_calls') + data('[DONE]');
+
+it('keeps calls apart that all have the same index', () => {
+  const text = calls(
+    { index: 0, id: 'a', function: { name: 'f', arguments: '{"x":' } },
+    { index: 0, function: { arguments: '1}' } },
+    { index: 0, id: 'b', function: { name: 'f', arguments: '{"x":2}' } },
+  );
+  expect(startsOf(text)).toEqual(['0 a f', '0 {"x":', '0 1}', '1 b f', '1 {"x":2}']);
+  const repeated = calls(
+    { index: 0, id: 'a', function: { name: 'f', arguments: '{' } },
+    { index: 0, id: 'a', function: { name: 'f', arguments: '}' } },
+  );
+  expect(startsOf(repeated)).toEqual(['0 a f', '0 {', '0 }']);
+});
+
+it("keeps a call's id and arguments that come before its name", () => {
+  const text = calls(
+    { index: 0, id: 'a', function: {} },
+    { index: 0, function: { arguments: '{' } },
+    { index: 0, function: { name: 'f', arguments: '}' } },
+  );
+  expect(startsOf(text)).toEqual(['0 a f', '0 {}']);
+});
+
+it('gives a call another id where two have the same', () => {
+  const text = calls(
+    { index: 0, id: 'a', function: { name: 'f' } },
+    { index: 1, id: 'a', function: { name: 'g' } },
+  );
+  const [first, second] = startsOf(text);
+  expect(first).toBe('0 a f');
+  expect(second).toMatch(/^1 call_\w+ g$/);
+});
+
+it('passes a call of a tool on that was not offered: the client answers it', () => {
+  expect(startsOf(calls({ index: 0, id: 'a', function: { name: 'made_up', arguments: '{}' } }))).toEqual([
+    '0 a made_up',
+    '0 {}',
+  ]);
+});
+
+it('reads content in parts, and the words of other vendors for the limit', () => {
+  const text =
+    delta({ content: [{ type: 'thinking', thinking: [{ type: 'text', text: 'hm' }] }] }) +
+    delta({
+      content: [
+        { type: 'text', text: 'a' },
+        { type: 'text', text: 'b' },
+      ],
+    }) +
+    delta({}, 'model_length') +
+    data('[DONE]');
+  expect(decode(text).slice(1)).toEqual([
+    { type: 'reasoning-delta', text: 'hm' },
+    { type: 'text-delta', text: 'ab' },
+    { type: 'finish', reason: 'length' },
+  ]);
+});
+
+it('an answer said to call that has no call is a plain one', () => {
+  expect(decode(delta({ content: 'x' }, 'tool_calls') + data('[DONE]')).at(-1)).toEqual({
+    type: 'finish',
+    reason: 'stop',
+  });
 });

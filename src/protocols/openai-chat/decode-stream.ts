@@ -1,7 +1,7 @@
 import { createParser } from 'eventsource-parser';
 import { AppError } from '../../core/errors.ts';
 import type { TurnDecoder } from '../../core/protocol.ts';
-import type { FinishReason, TurnEvent, TurnRequest } from '../../core/turn.ts';
+import type { FinishReason, TurnEvent } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { classifyNamed, errorIn } from './classify-failure.ts';
 import { ReasoningDetails } from './reasoning-details.ts';
@@ -11,28 +11,52 @@ import { readUsage } from './usage.ts';
 export const maxEventBytes = 32 * 1024 * 1024;
 export const maxAnswerBytes = 256 * 1024 * 1024;
 
-export const finishReasons: Readonly<Record<string, FinishReason>> = {
+const finishReasons: Readonly<Record<string, FinishReason>> = {
   stop: 'stop',
   length: 'length',
+  // Mistral's and others' words for the same.
+  model_length: 'length',
+  max_tokens: 'length',
   tool_calls: 'tool-calls',
   function_call: 'tool-calls',
   content_filter: 'content-filter',
+  sensitive: 'content-filter',
 };
+
+/** Said of an answer that broke off at the vendor: OpenRouter and Mistral, DeepSeek, vLLM and SGLang, Zhipu. */
+const failedReasons: ReadonlySet<string> = new Set([
+  'error',
+  'insufficient_system_resource',
+  'abort',
+  'network_error',
+]);
+
+/** Why a choice ended; undefined while it goes on. An error: it did not end well. */
+export function finishOf({ finish_reason: given }: JsonObject): FinishReason | AppError | undefined {
+  if (typeof given !== 'string' || given === '') return undefined;
+  return failedReasons.has(given) ? brokenOff() : (finishReasons[given] ?? 'stop');
+}
 
 interface OpenCall {
   /** Where the upstream's fragments say they belong. */
   readonly key: number;
-  readonly index: number;
+  /** As the upstream named it. */
+  readonly id: string;
+  /** Undefined until its name has come. */
+  index: number | undefined;
+  /** What came of it before its name. */
+  early: string;
 }
 
 /** Reads a streamed answer for a client of another dialect. */
-export function createDecoder({ tools }: Pick<TurnRequest, 'tools'>): TurnDecoder {
-  const offered = new Set(tools.map(({ name }) => name));
+export function createDecoder(): TurnDecoder {
   const calls: OpenCall[] = [];
+  const ids = new Set<string>();
+  let begunCalls = 0;
   let events: TurnEvent[] = [];
   let isStarted = false;
   let isOver = false;
-  let reason: string | undefined;
+  let reason: FinishReason | undefined;
   let hasUsage = false;
   let answerBytes = 0;
   let details: ReasoningDetails | undefined;
@@ -49,8 +73,7 @@ export function createDecoder({ tools }: Pick<TurnRequest, 'tools'>): TurnDecode
   function read(data: string): void {
     if (isOver) return;
     if (data.trim() === '[DONE]') {
-      if (reason === undefined && !isStarted) fail(noEnd());
-      else finish();
+      finish();
       return;
     }
     // A malformed chunk within a sound stream is passed over.
@@ -67,6 +90,7 @@ export function createDecoder({ tools }: Pick<TurnRequest, 'tools'>): TurnDecode
       events.push({ type: 'start', ...(typeof id === 'string' && id !== '' && { upstreamRequestId: id }) });
     }
     readChoice(firstOf(chunk['choices']));
+    if (isOver) return;
     const usage = readUsage(chunk['usage']);
     if (usage) {
       hasUsage = true;
@@ -79,8 +103,9 @@ export function createDecoder({ tools }: Pick<TurnRequest, 'tools'>): TurnDecode
   function readChoice(choice: JsonObject | undefined): void {
     const delta = choice?.['delta'] ?? choice?.['message'];
     if (isJsonObject(delta)) readDelta(delta);
-    const given = choice?.['finish_reason'];
-    if (typeof given === 'string' && given !== '') reason = given;
+    const finished = choice && finishOf(choice);
+    if (finished instanceof AppError) fail(finished);
+    else if (finished !== undefined) reason = finished;
   }
 
   function readDelta(delta: JsonObject): void {
@@ -88,12 +113,13 @@ export function createDecoder({ tools }: Pick<TurnRequest, 'tools'>): TurnDecode
       details ??= new ReasoningDetails();
       details.add(delta['reasoning_details']);
     }
-    const thought = textIn(delta['reasoning_content']) || textIn(delta['reasoning']);
-    if (thought) events.push({ type: 'reasoning-delta', text: thought });
-    const said = textIn(delta['content']) || textIn(delta['refusal']);
-    if (said) {
+    const { said, thought } = readContent(delta['content']);
+    const reasoning = textIn(delta['reasoning_content']) || textIn(delta['reasoning']) || thought;
+    if (reasoning) events.push({ type: 'reasoning-delta', text: reasoning });
+    const text = said || textIn(delta['refusal']);
+    if (text) {
       prove();
-      events.push({ type: 'text-delta', text: said });
+      events.push({ type: 'text-delta', text });
     }
     const fragments = delta['tool_calls'];
     if (Array.isArray(fragments))
@@ -101,32 +127,29 @@ export function createDecoder({ tools }: Pick<TurnRequest, 'tools'>): TurnDecode
   }
 
   function readCall(fragment: JsonObject): void {
-    const { index, id, function: called } = fragment;
-    const { name, arguments: given } = isJsonObject(called) ? called : {};
-    const call = callOf(index, id, name);
-    if (!call) return;
-    const piece = typeof given === 'string' ? given : isJsonObject(given) ? JSON.stringify(given) : '';
-    if (piece !== '') events.push({ type: 'tool-call-delta', index: call.index, arguments: piece });
+    const { function: called } = fragment;
+    const { name: givenName, arguments: given } = isJsonObject(called) ? called : {};
+    const name = textIn(givenName);
+    const call = callOf(fragment['index'], textIn(fragment['id']), name);
+    const piece = isJsonObject(given) ? JSON.stringify(given) : textIn(given);
+    if (call.index === undefined) {
+      call.early += piece;
+      if (name !== '') begin(call, name);
+    } else if (piece !== '') events.push({ type: 'tool-call-delta', index: call.index, arguments: piece });
   }
 
-  /** The call a fragment belongs to. Servers that send whole calls may leave the index out, or the id. */
-  function callOf(index: unknown, id: unknown, name: unknown): OpenCall | undefined {
+  /**
+   * The call a fragment belongs to. Servers that send whole calls may leave the index out, or the id, or give every call the same
+   * index.
+   */
+  function callOf(index: unknown, id: string, name: string): OpenCall {
     const key = typeof index === 'number' ? index : undefined;
     const known =
-      key === undefined
-        ? typeof name === 'string' && name !== ''
-          ? undefined
-          : calls.at(-1)
-        : calls.find((call) => call.key === key);
-    if (known) return known;
-    if (typeof name !== 'string' || name === '') return undefined;
-    prove();
-    const call = { key: key ?? calls.length, index: calls.length };
+      key !== undefined ? calls.findLast((call) => call.key === key) : name === '' ? calls.at(-1) : undefined;
+    const isAnother = known !== undefined && name !== '' && id !== '' && known.id !== '' && id !== known.id;
+    if (known && !isAnother) return known;
+    const call = { key: key ?? calls.length, id, index: undefined, early: '' };
     calls.push(call);
-    const given =
-      typeof id === 'string' && id !== '' ? id : `call_${crypto.randomUUID().replaceAll('-', '')}`;
-    events.push({ type: 'tool-call-start', index: call.index, id: given, name });
-    if (!offered.has(name)) fail(undeclared(name));
     return call;
   }
 
@@ -137,14 +160,32 @@ export function createDecoder({ tools }: Pick<TurnRequest, 'tools'>): TurnDecode
     details = undefined;
   }
 
+  /** The call's id is the upstream's, unless it gave none or one that another call has. */
+  function begin(call: OpenCall, name: string): void {
+    prove();
+    const isOwn = call.id !== '' && !ids.has(call.id);
+    const id = isOwn ? call.id : `call_${crypto.randomUUID().replaceAll('-', '')}`;
+    ids.add(id);
+    call.index = begunCalls;
+    begunCalls += 1;
+    events.push({ type: 'tool-call-start', index: call.index, id, name });
+    if (call.early !== '') events.push({ type: 'tool-call-delta', index: call.index, arguments: call.early });
+    call.early = '';
+  }
+
+  /** Without a reason nothing says that the answer is whole; arguments without a name cannot be run. */
   function finish(): void {
+    if (reason === undefined || calls.some(({ early }) => early !== '')) {
+      fail(noEnd());
+      return;
+    }
     isOver = true;
     prove();
-    for (const { index } of calls) events.push({ type: 'tool-call-end', index });
-    const told = finishReasons[reason ?? 'stop'] ?? 'stop';
+    for (let index = 0; index < begunCalls; index += 1) events.push({ type: 'tool-call-end', index });
     // Many servers say `stop` of an answer that calls.
-    const isCall = calls.length > 0 && told === 'stop';
-    events.push({ type: 'finish', reason: isCall ? 'tool-calls' : told });
+    const isCall = reason === 'stop' || reason === 'tool-calls';
+    const ended = begunCalls > 0 ? 'tool-calls' : 'stop';
+    events.push({ type: 'finish', reason: isCall ? ended : reason });
   }
 
   function fail(error: AppError): void {
@@ -171,8 +212,7 @@ export function createDecoder({ tools }: Pick<TurnRequest, 'tools'>): TurnDecode
       if (isOver) return [];
       // The last event may lack its blank line.
       parser.feed('\n\n');
-      if (!isOver && reason !== undefined) finish();
-      else fail(noEnd());
+      if (!isOver) finish();
       return take();
     },
     memory: () => undefined,
@@ -188,8 +228,24 @@ function textIn(value: unknown): string {
   return typeof value === 'string' ? value : '';
 }
 
+/** Text, or Mistral's list of parts. */
+function readContent(content: unknown): { readonly said: string; readonly thought: string } {
+  if (!Array.isArray(content)) return { said: textIn(content), thought: '' };
+  const parts = content.filter(isJsonObject);
+  return {
+    said: parts.map(({ type, text }) => (type === 'text' ? textIn(text) : '')).join(''),
+    thought: parts
+      .map(({ type, thinking }) => (type === 'thinking' ? readContent(thinking).said : ''))
+      .join(''),
+  };
+}
+
 export function noEnd(): AppError {
   return new AppError('upstream_protocol', "The upstream's answer ended without its end mark. Try again.");
+}
+
+function brokenOff(): AppError {
+  return new AppError('upstream_unavailable', 'The upstream broke its answer off. Try again.');
 }
 
 /** The limit is ours, and the same request would meet it again. */
@@ -198,12 +254,4 @@ export function tooLong(): AppError {
     fault: 'service',
     failover: 'no',
   });
-}
-
-function undeclared(name: string): AppError {
-  return new AppError(
-    'upstream_protocol',
-    `The model called the tool ${JSON.stringify(name.slice(0, 64))}, which was not offered; try again.`,
-    { fault: 'model', failover: 'no' },
-  );
 }

@@ -49,17 +49,17 @@ export function createChatOutbound(
     images: imageLimits,
     open({ request }) {
       const body = Buffer.from(encodeRequest(request, variant));
-      return { request: { method: 'POST', path, headers, body }, decoder: createDecoder(request) };
+      return { request: { method: 'POST', path, headers, body }, decoder: createDecoder() };
     },
     relay: {
       dialect: 'chat',
-      open({ body, isStream, includeUsage }, model) {
+      open({ body, isStream, includeUsage, choices }, model) {
         const asksForUsage = isStream && !includeUsage && variant.lacksStreamOptions !== true;
         const sent = Buffer.from(relayRequest(body, model, asksForUsage));
         if (isStream) {
           return {
             request: { method: 'POST', path, headers, body: sent },
-            decoder: createStreamRelay({ hidesUsage: asksForUsage }),
+            decoder: createStreamRelay({ hidesUsage: asksForUsage, choices }),
           };
         }
         return {

@@ -9,7 +9,7 @@ import type { ChatOptions } from './decode-request.ts';
  */
 export function readRelayedChat(body: unknown, text: string): DecodedTurn<ChatOptions> | undefined {
   if (!isJsonObject(body)) return undefined;
-  const { model, stream, stream_options: given } = body;
+  const { model, stream, stream_options: given, n } = body;
   if (typeof model !== 'string' || model === '' || model.length > 256) return undefined;
   const isStream = stream === true;
   const includeUsage = isJsonObject(given) && given['include_usage'] === true;
@@ -28,7 +28,7 @@ export function readRelayedChat(body: unknown, text: string): DecodedTurn<ChatOp
     isStream,
     options: { includeUsage, customTools: new Set() },
     ignored: [],
-    relayed: { dialect: 'chat', body: text, isStream, includeUsage },
+    relayed: { dialect: 'chat', body: text, isStream, includeUsage, choices: typeof n === 'number' ? n : 1 },
     ...affinityKey(body['prompt_cache_key']),
   };
 }

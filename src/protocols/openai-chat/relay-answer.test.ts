@@ -9,8 +9,8 @@ const usage = 'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens
 const done = 'data: [DONE]\n\n';
 const finish = chunk({}, { finish_reason: 'stop' });
 
-function relay(text: string, hidesUsage: boolean, pieceBytes = text.length * 4): TurnEvent[][] {
-  const decoder = createStreamRelay({ hidesUsage });
+function relay(text: string, hidesUsage: boolean, pieceBytes = text.length * 4, choices = 1): TurnEvent[][] {
+  const decoder = createStreamRelay({ hidesUsage, choices });
   const bytes = Buffer.from(text);
   const batches: TurnEvent[][] = [];
   for (let at = 0; at < bytes.length; at += pieceBytes) {
@@ -45,7 +45,7 @@ describe('a relayed stream', () => {
   });
 
   it('passes nothing on before the first content', () => {
-    const decoder = createStreamRelay({ hidesUsage: false });
+    const decoder = createStreamRelay({ hidesUsage: false, choices: 1 });
     expect(decoder.push(Buffer.from(`: wait\n\n${role}`))).toEqual([]);
     const first = chunk({ tool_calls: [{ index: 0, id: 'c', function: { name: 'f', arguments: '' } }] });
     expect(decoder.push(Buffer.from(first))).toEqual([
@@ -70,6 +70,40 @@ describe('a relayed stream', () => {
     expect(batches.flat().at(-1)).toEqual({ type: 'finish', reason: 'stop' });
   });
 
+  it('of several choices is whole when each has ended', () => {
+    const other = (more: object) => chunk({ content: 'b' }, { index: 1, ...more });
+    const half = role + other({}) + chunk({ content: 'a' }) + finish;
+    expect(relay(half, false, 9, 2).flat().at(-1)).toMatchObject({ error: { code: 'upstream_protocol' } });
+    const whole = half + chunk({}, { index: 1, finish_reason: 'stop' });
+    expect(relay(whole, false, 9, 2).flat().at(-1)).toEqual({ type: 'finish', reason: 'stop' });
+    // A server may know of one choice only.
+    expect(
+      relay(half + done, false, 9, 2)
+        .flat()
+        .at(-1),
+    ).toEqual({ type: 'finish', reason: 'stop' });
+  });
+
+  it.each([
+    ['without a finish reason', ''],
+    ['with one that says it broke', chunk({}, { finish_reason: 'error' })],
+    ['with an error that is the chunk itself', 'data: {"object":"error","message":"died","code":500}\n\n'],
+  ])('is not whole by its end mark %s', (_name, end) => {
+    const events = relay(role + chunk({ content: 'Half' }) + end + done, false, 11).flat();
+    expect(events.filter(({ type }) => type === 'error' || type === 'finish')).toMatchObject([
+      { type: 'error' },
+    ]);
+    expect(textOf([events])).toBe(role + chunk({ content: 'Half' }));
+  });
+
+  it('takes an event of very many pieces in about the time that its bytes take', () => {
+    const text = 'x'.repeat(8_000_000);
+    const whole = role + chunk({ content: text }) + finish + done;
+    const begun = performance.now();
+    expect(textOf(relay(whole, false, 1_000)).length).toBe(whole.length);
+    expect(performance.now() - begun).toBeLessThan(5_000);
+  });
+
   it('passes over a chunk that is no JSON', () => {
     const text = `${role}data: {oops\n\n${chunk({ content: 'x' })}data: "usage":{ nor this\n\n${finish}${done}`;
     expect(textOf(relay(text, false))).toBe(text);
@@ -85,5 +119,12 @@ it('a relayed whole answer that is none, or an error, is no answer', () => {
     { error: { code: 'upstream_quota_exhausted' } },
   ]);
   expect(of('{"id":')).toMatchObject([{ error: { code: 'upstream_protocol' } }]);
+  expect(of('{}')).toMatchObject([{ error: { code: 'upstream_protocol' } }]);
+  expect(of('{"choices":[{"finish_reason":"error"}]}')).toMatchObject([
+    { error: { code: 'upstream_unavailable' } },
+  ]);
+  expect(of('{"choices":[{"finish_reason":"error","error":{"code":429,"message":"no"}}]}')).toMatchObject([
+    { error: { code: 'upstream_rate_limited' } },
+  ]);
   expect(of('{"choices":[{"finish_reason":"length"}]}').at(-1)).toEqual({ type: 'finish', reason: 'length' });
 });

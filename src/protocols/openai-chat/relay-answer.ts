@@ -3,26 +3,34 @@ import type { TurnDecoder } from '../../core/protocol.ts';
 import type { FinishReason, TurnEvent } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { classifyNamed, errorIn } from './classify-failure.ts';
-import { finishReasons, maxAnswerBytes, maxEventBytes, noEnd, tooLong } from './decode-stream.ts';
+import { finishOf, maxAnswerBytes, maxEventBytes, noEnd, tooLong } from './decode-stream.ts';
 import { readUsage } from './usage.ts';
 
 /** What of a stream has to be looked at once it has begun: usage, the finish, an error, the end mark. */
-const telling = /"(?:usage"\s*:\s*\{|finish_reason"\s*:\s*"|error"\s*:\s*[{"])|\[DONE\]/;
+const telling =
+  /"(?:usage"\s*:\s*\{|finish_reason"\s*:\s*"|error"\s*:\s*[{"]|object"\s*:\s*"error")|\[DONE\]/;
 const eventEnd = /\r\n\r\n|\n\n|\r\r/g;
 
 /**
  * Passes a stream on as it comes, one text for each read, and reads no more of it than the gateway has to know. Nothing is passed on
  * before the first content, and only whole events are, so that a cut stream can be ended with an error event. `hidesUsage`: the
- * chunk with usage that the client did not ask for is taken out.
+ * chunk with usage that the client did not ask for is taken out. `choices`: answers asked for.
  */
-export function createStreamRelay({ hidesUsage }: { readonly hidesUsage: boolean }): TurnDecoder {
+export function createStreamRelay({
+  hidesUsage,
+  choices: asked,
+}: {
+  readonly hidesUsage: boolean;
+  readonly choices: number;
+}): TurnDecoder {
   const decoder = new TextDecoder();
-  /** Of an event that has not ended. */
-  let open = '';
+  /** Of an event that has not ended, as it came. */
+  let open: string[] = [];
+  let openLength = 0;
   /** Events before the first content. */
   let held = '';
   let hasContent = false;
-  let isStarted = false;
+  const ended = new Set<unknown>();
   let isOver = false;
   let reason: FinishReason | undefined;
   let answerBytes = 0;
@@ -38,19 +46,22 @@ export function createStreamRelay({ hidesUsage }: { readonly hidesUsage: boolean
       }
       const data = dataOf(event);
       if (data === '[DONE]') {
-        if (reason === undefined && !isStarted) return failed(events, passed, noEnd());
+        if (reason === undefined) return failed(events, passed, noEnd());
         return finished(events, passed + event);
       }
       const chunk = data === '' ? undefined : parseJsonObject(data);
       const error = errorIn(chunk);
       if (error) return failed(events, passed, classifyNamed(error));
-      if (chunk) isStarted = true;
       const usage = readUsage(chunk?.['usage']);
       if (usage) events.push({ type: 'usage', usage });
       const choices = choicesOf(chunk);
       if (choices.some(holdsContent)) hasContent = true;
-      for (const { finish_reason: given } of choices) {
-        if (typeof given === 'string' && given !== '') reason = finishReasons[given] ?? 'stop';
+      for (const choice of choices) {
+        const finish = finishOf(choice);
+        if (finish instanceof AppError) return failed(events, passed, finish);
+        if (finish === undefined) continue;
+        reason = finish;
+        ended.add(choice['index']);
       }
       const isUsageAlone = usage !== undefined && choices.length === 0;
       if (!(hidesUsage && isUsageAlone)) passed += event;
@@ -79,22 +90,29 @@ export function createStreamRelay({ hidesUsage }: { readonly hidesUsage: boolean
     push(bytes) {
       if (isOver) return [];
       answerBytes += bytes.length;
-      const text = open + decoder.decode(bytes, { stream: true });
-      const end = endOfEvents(text, Math.max(0, open.length - 3));
-      open = text.slice(end);
-      if (answerBytes > maxAnswerBytes || open.length > maxEventBytes) return failed([], '', tooLong());
-      return read(text.slice(0, end));
+      const text = decoder.decode(bytes, { stream: true });
+      open.push(text);
+      openLength += text.length;
+      if (answerBytes > maxAnswerBytes || openLength > maxEventBytes) return failed([], '', tooLong());
+      if (!mayEnd(open)) return [];
+      const whole = open.join('');
+      const end = endOfEvents(whole);
+      const rest = whole.slice(end);
+      open = rest === '' ? [] : [rest];
+      openLength = rest.length;
+      return read(whole.slice(0, end));
     },
     end() {
       if (isOver) return [];
       // The last event may lack its blank line, but not its end.
-      const data = dataOf(open);
+      const last = open.join('');
+      const data = dataOf(last);
       const isWhole = data === '[DONE]' || parseJsonObject(data) !== undefined;
-      const last = isWhole ? read(`${open}\n\n`) : [];
-      if (isOver) return last;
+      const events = isWhole ? read(`${last}\n\n`) : [];
+      if (isOver) return events;
       // Complete by its own word, although the end mark is missing.
-      if (reason !== undefined) return [...last, ...finished([], '')];
-      return [...last, ...failed([], '', noEnd())];
+      if (ended.size >= asked) return [...events, ...finished([], '')];
+      return [...events, ...failed([], '', noEnd())];
     },
     memory: () => undefined,
   };
@@ -126,15 +144,21 @@ export function createWholeRelay(): TurnDecoder {
       if (!answer) return failed(unreadable());
       const error = errorIn(answer);
       if (error) return failed(classifyNamed(error));
-      isOver = true;
+      if (!Array.isArray(answer['choices'])) return failed(unreadable());
+      const choices = choicesOf(answer);
       const usage = readUsage(answer['usage']);
-      const given = choicesOf(answer).find(({ finish_reason: one }) => typeof one === 'string')?.[
-        'finish_reason'
-      ];
+      const finishes = choices.map((choice) => {
+        const own = errorIn(choice);
+        return own ? classifyNamed(own) : finishOf(choice);
+      });
+      const broken = finishes.find((finish) => finish instanceof AppError);
+      if (broken) return failed(broken);
+      isOver = true;
+      const [reason = 'stop'] = finishes.filter((finish) => typeof finish === 'string');
       return [
         relayed(text),
         ...(usage ? [{ type: 'usage' as const, usage }] : []),
-        { type: 'finish', reason: finishReasons[String(given)] ?? 'stop' },
+        { type: 'finish', reason },
       ];
     },
     memory: () => undefined,
@@ -145,9 +169,18 @@ function relayed(text: string): TurnEvent {
   return { type: 'relayed', text };
 }
 
-function endOfEvents(text: string, from: number): number {
+/** Whether an event ends with the last piece: looked for there and just before it, since an event may have very many pieces. */
+function mayEnd(pieces: readonly string[]): boolean {
+  let text = '';
+  for (let at = pieces.length - 1, last = pieces[at] ?? ''; at >= 0 && text.length < last.length + 3; at -= 1)
+    text = (pieces[at] ?? '') + text;
+  eventEnd.lastIndex = 0;
+  return eventEnd.test(text);
+}
+
+function endOfEvents(text: string): number {
   let end = 0;
-  eventEnd.lastIndex = from;
+  eventEnd.lastIndex = 0;
   for (let found = eventEnd.exec(text); found; found = eventEnd.exec(text)) end = eventEnd.lastIndex;
   return end;
 }
