@@ -8,11 +8,9 @@ import { encodeEvent, rawField } from '../sandbox/schema.ts';
 import type { ResponseEvent } from '../sandbox/wire.ts';
 import type { TurnEvent } from '../src/core/turn.ts';
 import { openaiChatInbound } from '../src/protocols/openai-chat/inbound.ts';
-import { createDecoder } from '../src/protocols/warp/decoder.ts';
+import { createDecoder, decodePayload } from '../src/protocols/warp/decode-stream.ts';
 import { ResponseEventSchema } from '../src/protocols/warp/gen/warp_pb.js';
-import { decodePayload } from '../src/protocols/warp/payload.ts';
-import { createAppendReader } from '../src/protocols/warp/read-append.ts';
-import { readMessage } from '../src/protocols/warp/read-message.ts';
+import { createAppendReader, readMessage } from '../src/protocols/warp/read-message.ts';
 import { show, spreadOf, table } from './figures.ts';
 
 const chunks = 200;

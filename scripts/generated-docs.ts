@@ -6,15 +6,12 @@ import {
   emulatedAbilities,
   tuningAbilities,
 } from '../src/core/capabilities.ts';
-import { messagesBlocks } from '../src/protocols/anthropic-messages/blocks.ts';
-import { messagesFields } from '../src/protocols/anthropic-messages/fields.ts';
+import { messagesBlocks, messagesFields } from '../src/protocols/anthropic-messages/fields.ts';
 import { fieldRows } from '../src/protocols/field-table.ts';
-import { chatFields } from '../src/protocols/openai-chat/fields.ts';
+import { chatFields, chatParts } from '../src/protocols/openai-chat/fields.ts';
 import { chatCapabilities } from '../src/protocols/openai-chat/outbound.ts';
-import { chatParts } from '../src/protocols/openai-chat/parts.ts';
-import { responsesFields } from '../src/protocols/openai-responses/fields.ts';
-import { responsesItems } from '../src/protocols/openai-responses/items.ts';
-import { chatTools, messagesTools, responsesTools, toolRows } from '../src/protocols/tool-table.ts';
+import { responsesFields, responsesItems } from '../src/protocols/openai-responses/fields.ts';
+import { chatTools, messagesTools, responsesTools, toolRows } from '../src/protocols/tools.ts';
 import { createWarpOutbound } from '../src/protocols/warp/outbound.ts';
 import { envExample, settingsTable } from '../src/settings.ts';
 import { poolErrorTable } from './pool-errors.ts';

@@ -14,7 +14,7 @@ import { countRequest, messagesRequest } from '../protocols/anthropic-messages/s
 import { openaiChatInbound } from '../protocols/openai-chat/inbound.ts';
 import { chatRequest } from '../protocols/openai-chat/schema.ts';
 import { responsesRequest } from '../protocols/openai-responses/schema.ts';
-import { parseFields } from '../protocols/parse-body.ts';
+import { parseFields } from '../protocols/request.ts';
 import { answeredHeaders, modelsOf } from './answer-head.ts';
 import * as answers from './api-answers.ts';
 import { model, modelList } from './api-answers.ts';

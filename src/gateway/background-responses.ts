@@ -8,8 +8,12 @@ import type { HeldBody } from '../lib/http/body-budget.ts';
 import type { Logger } from '../lib/log/logger.ts';
 import { sleep } from '../lib/sleep.ts';
 import { createResponsesInbound } from '../protocols/openai-responses/inbound.ts';
-import { createResponseEvents, type ResponseEvents } from '../protocols/openai-responses/response-events.ts';
-import { serverSentEvent, streamEnd } from '../protocols/openai-responses/stream-encoder.ts';
+import {
+  createResponseEvents,
+  type ResponseEvents,
+  serverSentEvent,
+  streamEnd,
+} from '../protocols/openai-responses/stream-encoder.ts';
 import { type AnswerHead, answerHeads, modelsOf } from './answer-head.ts';
 import type { Attempt } from './attempt.ts';
 import type { ClientKey, ClientTurns } from './client-turns.ts';

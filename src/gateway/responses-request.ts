@@ -11,15 +11,14 @@ import {
   decodeResponsesRequest,
   inputItems,
   parseResponsesRequest,
-  type ResponsesOptions,
 } from '../protocols/openai-responses/decode-request.ts';
-import type { Opaque } from '../protocols/openai-responses/opaque.ts';
+import type { Opaque, ResponsesOptions } from '../protocols/openai-responses/response.ts';
 import {
   isItemReference,
   type RawItem,
   type ResponsesRequest,
 } from '../protocols/openai-responses/schema.ts';
-import { quoted } from '../protocols/refused.ts';
+import { quoted } from '../protocols/request.ts';
 import { type Continued, nothingBefore, type StoredResponses } from './stored-responses.ts';
 
 /** A request of the Responses dialect with all it refers to. */

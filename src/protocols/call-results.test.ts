@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import type { Message } from '../core/turn.ts';
-import { withAllResults } from './call-results.ts';
+import { withAllResults } from './calls.ts';
 
 const user: Message = { role: 'user', parts: [{ type: 'text', text: 'Hello' }] };
 const calls = (...ids: string[]): Message => ({

@@ -1,6 +1,7 @@
 import { AppError, type AppErrorOptions } from '../core/errors.ts';
 import type { FailedResponse } from '../core/protocol.ts';
 import { type JsonObject, parseJsonObject } from '../lib/parse-json.ts';
+import { beginningOf } from '../lib/shown-text.ts';
 
 export interface FailedAnswer {
   /** `page`: HTML, which no API answers with. */
@@ -41,4 +42,16 @@ function wordsOf(value: JsonObject): string | undefined {
 
 function messageOf(value: unknown): unknown {
   return typeof value === 'object' && value !== null && 'message' in value ? value.message : undefined;
+}
+
+const mostCharacters = 300;
+/** Blanks may stand in front of the words. */
+const longestText = 8_000;
+
+/** What the upstream wrote for a person to read, as one short line. */
+export function upstreamWords(text: string): string {
+  const start = text.slice(0, longestText);
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out.
+  const line = start.replace(/[\u0000-\u001f\u007f\s]+/g, ' ').trim();
+  return beginningOf(line, mostCharacters);
 }

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import { refused } from './refused.ts';
+import { refused } from './request.ts';
 
 /**
  * What becomes of a field of a request:

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { z } from 'zod';
-import { firstProblem } from './first-problem.ts';
+import { firstProblem } from './request.ts';
 
 it.each<[string, z.ZodType, unknown]>([
   ['a: must be a string, not null', z.object({ a: z.string() }), { a: null }],

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { z } from 'zod';
 import { AppError } from '../core/errors.ts';
-import { parseBody } from './parse-body.ts';
+import { parseBody } from './request.ts';
 
 const schema = z.looseObject({
   items: z.array(z.union([z.looseObject({ type: z.literal('a') }), z.looseObject({ type: z.literal('b') })])),

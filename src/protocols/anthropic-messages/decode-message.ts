@@ -7,21 +7,24 @@ import type {
   ToolCallPart,
   ToolResultPart,
 } from '../../core/turn.ts';
-import { withAllResults } from '../call-results.ts';
-import { ContentNotes, type Place, type Unshown, within } from '../content-notes.ts';
-import { fileElsewhere, partOfFile } from '../file-part.ts';
-import { imageFromBase64, imageFromUrl } from '../image-source.ts';
-import { MadeCalls } from '../made-calls.ts';
-import { argumentsText, summaryText, toolResult } from '../message-parts.ts';
-import { readContent, resultContent } from '../read-content.ts';
+import { MadeCalls, withAllResults } from '../calls.ts';
+import { fileElsewhere, imageFromBase64, imageFromUrl, partOfFile, titled } from '../files.ts';
 import {
+  argumentsText,
+  ContentNotes,
   type DecodedMessages,
   messagePlace,
   noteMessage,
+  type Place,
   type ReadEntry,
+  readContent,
   readEntries,
-} from '../read-entries.ts';
-import { titled } from '../text-file.ts';
+  resultContent,
+  summaryText,
+  toolResult,
+  type Unshown,
+  within,
+} from '../read-messages.ts';
 import {
   assistantBlock,
   type MessagesMessage,
@@ -80,7 +83,7 @@ class MessageDecoder {
       place,
       (block) => {
         if ('text' in block && typeof block.text === 'string') return [{ type: 'text', text: block.text }];
-        // Tools that come and go are read with the others, see tool-changes.ts; those of servers are not available.
+        // Tools that come and go are read with the others, see offered-tools.ts; those of servers are not available.
         if ('tool' in block && /^mcp_/.test((block.tool as { readonly type: string }).type)) {
           this.notes.ignore(`messages.content.${block.type}`);
         }

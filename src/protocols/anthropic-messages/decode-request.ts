@@ -2,16 +2,18 @@ import type { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
 import type { DecodedTurn } from '../../core/protocol.ts';
 import type { AskedRequest, Message, ResponseFormat } from '../../core/turn.ts';
-import { affinityKey } from '../affinity-key.ts';
-import { askedReasoning } from '../asked-reasoning.ts';
-import { estimateInput } from '../estimate-input.ts';
 import { createFieldCheck } from '../field-table.ts';
-import { given } from '../given.ts';
-import { jsonFormat } from '../json-format.ts';
-import { textParts } from '../message-parts.ts';
-import { parseBody } from '../parse-body.ts';
-import { refused } from '../refused.ts';
-import { leftOutNames } from '../tool-table.ts';
+import { textParts } from '../read-messages.ts';
+import {
+  affinityKey,
+  askedReasoning,
+  estimateInput,
+  given,
+  jsonFormat,
+  parseBody,
+  refused,
+} from '../request.ts';
+import { leftOutNames } from '../tools.ts';
 import { decodeMessages } from './decode-message.ts';
 import { messagesFields } from './fields.ts';
 import { offeredTools } from './offered-tools.ts';

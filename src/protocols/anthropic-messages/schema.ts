@@ -1,7 +1,6 @@
 import { z } from 'zod';
-import { jsonObject } from '../json-object.ts';
-import { noName } from '../made-calls.ts';
-import { readLater } from '../read-later.ts';
+import { noName } from '../calls.ts';
+import { jsonObject, readLater } from '../request.ts';
 
 /**
  * A Messages request, as far as it is read here. Other fields are let through: fields.ts tells what becomes of
@@ -119,7 +118,7 @@ const customTool = z.looseObject({
   description: z.string().nullish(),
   input_schema: jsonObject.nullish(),
 });
-/** One of the dialect's own: tool-table.ts tells who runs it. Sets of tools have no name. */
+/** One of the dialect's own: tools.ts tells who runs it. Sets of tools have no name. */
 const typedTool = z.looseObject({
   type: z.string().regex(/^(?!custom$)/, { error: 'must be a type of tool', abort: true }),
   name: toolName.nullish(),

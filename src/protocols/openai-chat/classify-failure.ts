@@ -3,8 +3,7 @@ import type { FailedResponse } from '../../core/protocol.ts';
 import { readRetryAfter } from '../../lib/http/retry-after.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { beginningOf } from '../../lib/shown-text.ts';
-import { answeredOnTheWay, readFailedAnswer } from '../failed-answer.ts';
-import { upstreamWords } from '../upstream-words.ts';
+import { answeredOnTheWay, readFailedAnswer, upstreamWords } from '../failed-answer.ts';
 
 const maxEvidence = 2_000;
 const tooLong =

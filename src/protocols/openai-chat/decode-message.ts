@@ -7,21 +7,23 @@ import type {
   ToolCallPart,
   ToolResultPart,
 } from '../../core/turn.ts';
-import { withAllResults } from '../call-results.ts';
-import { ContentNotes, type Place, within } from '../content-notes.ts';
-import { customArguments } from '../custom-tool.ts';
-import { fileElsewhere, partOfFile } from '../file-part.ts';
-import { imageFromUrl } from '../image-source.ts';
-import { MadeCalls, noName } from '../made-calls.ts';
-import { argumentsText, toolResult } from '../message-parts.ts';
-import { readContent, resultContent } from '../read-content.ts';
+import { MadeCalls, noName, withAllResults } from '../calls.ts';
+import { fileElsewhere, imageFromUrl, partOfFile } from '../files.ts';
 import {
+  argumentsText,
+  ContentNotes,
   type DecodedMessages,
   messagePlace,
   noteMessage,
+  type Place,
   type ReadEntry,
+  readContent,
   readEntries,
-} from '../read-entries.ts';
+  resultContent,
+  toolResult,
+  within,
+} from '../read-messages.ts';
+import { customArguments } from '../tools.ts';
 import {
   answerPart,
   type ChatMessage,

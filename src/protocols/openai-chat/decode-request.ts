@@ -1,13 +1,8 @@
 import type { DecodedTurn } from '../../core/protocol.ts';
 import type { AskedRequest, ResponseFormat } from '../../core/turn.ts';
-import { affinityKey } from '../affinity-key.ts';
-import { askedReasoning } from '../asked-reasoning.ts';
-import { customArguments, customInput } from '../custom-tool.ts';
 import { createFieldCheck } from '../field-table.ts';
-import { given } from '../given.ts';
-import { jsonFormat } from '../json-format.ts';
-import { parseBody } from '../parse-body.ts';
-import { refused } from '../refused.ts';
+import { affinityKey, askedReasoning, given, jsonFormat, parseBody, refused } from '../request.ts';
+import { customArguments, customInput } from '../tools.ts';
 import { decodeMessages } from './decode-message.ts';
 import { chatFields } from './fields.ts';
 import { offeredTools } from './offered-tools.ts';

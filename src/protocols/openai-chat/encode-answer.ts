@@ -1,7 +1,7 @@
 import type { AnswerIdentity, CollectedTurn, StreamEncoder } from '../../core/protocol.ts';
 import type { FinishReason, TurnEvent, Usage } from '../../core/turn.ts';
-import { customInput } from '../custom-tool.ts';
 import { encodeOpenaiError } from '../openai-error.ts';
+import { customInput } from '../tools.ts';
 import type { ChatOptions } from './decode-request.ts';
 
 const finishReasons: Record<FinishReason, string> = {

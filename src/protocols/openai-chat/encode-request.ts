@@ -1,7 +1,7 @@
 import type { ImagePart, Message, ResponseFormat, ToolChoice, TurnRequest } from '../../core/turn.ts';
+import { isJsonObject } from '../../lib/parse-json.ts';
 import type { ChatVariant } from './outbound.ts';
 import { reasoningDetailsOf } from './reasoning-details.ts';
-import { isStrictSchema } from './strict-schema.ts';
 
 /** The JSON body of one streamed turn. */
 export function encodeRequest(
@@ -120,4 +120,47 @@ function text(content: string) {
 
 function textOf(parts: readonly { readonly text: string }[]): string {
   return parts.map((part) => part.text).join('\n\n');
+}
+
+/** What strict schemas may be written with. */
+const keywords: ReadonlySet<string> = new Set([
+  '$defs',
+  '$ref',
+  '$schema',
+  'additionalProperties',
+  'anyOf',
+  'const',
+  'description',
+  'enum',
+  'items',
+  'properties',
+  'required',
+  'title',
+  'type',
+]);
+
+/** Whether the upstream can promise that an answer follows the schema: then it takes `strict`, and refuses it otherwise. */
+function isStrictSchema(schema: unknown): boolean {
+  if (!isJsonObject(schema)) return false;
+  if (Object.keys(schema).some((keyword) => !keywords.has(keyword))) return false;
+  const { type, properties, required, items, anyOf, $defs } = schema;
+  const inner = [
+    ...Object.values(isJsonObject(properties) ? properties : {}),
+    ...Object.values(isJsonObject($defs) ? $defs : {}),
+    ...(Array.isArray(anyOf) ? anyOf : []),
+    ...(items === undefined ? [] : [items]),
+  ];
+  const isObject = properties !== undefined || [type].flat().includes('object');
+  return (!isObject || isClosed(schema, properties, required)) && inner.every(isStrictSchema);
+}
+
+/** Nothing may be added, and nothing left out. */
+function isClosed(schema: object, properties: unknown, required: unknown): boolean {
+  const names = Object.keys(isJsonObject(properties) ? properties : {});
+  const given: readonly unknown[] = Array.isArray(required) ? required : [];
+  return (
+    'additionalProperties' in schema &&
+    schema.additionalProperties === false &&
+    names.every((name) => given.includes(name))
+  );
 }

@@ -1,6 +1,8 @@
 import type { AppError, VendorAnswer } from '../../core/errors.ts';
-import type { Inbound } from '../../core/protocol.ts';
+import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
+import { isJsonObject } from '../../lib/parse-json.ts';
 import { encodeOpenaiError } from '../openai-error.ts';
+import { affinityKey } from '../request.ts';
 import { type ChatOptions, decodeChatRequest } from './decode-request.ts';
 import {
   createChatStreamEncoder,
@@ -8,7 +10,6 @@ import {
   encodeChatChoices,
   encodeChatEnd,
 } from './encode-answer.ts';
-import { readRelayedChat } from './read-relayed.ts';
 
 function answerIn({ vendorAnswer }: AppError): VendorAnswer | undefined {
   return vendorAnswer?.dialect === 'chat' ? vendorAnswer : undefined;
@@ -30,3 +31,33 @@ export const openaiChatInbound: Inbound<ChatOptions> = {
   errorStatus: (error) => answerIn(error)?.status ?? error.status,
   encodeError: (error) => answerIn(error)?.body ?? encodeOpenaiError(error),
 };
+
+/**
+ * A request for an upstream that speaks this dialect too: nothing is read of it but where it goes and what comes back, since the
+ * upstream judges the rest. Undefined for one that names no model.
+ */
+function readRelayedChat(body: unknown, text: string): DecodedTurn<ChatOptions> | undefined {
+  if (!isJsonObject(body)) return undefined;
+  const { model, stream, stream_options: given, n } = body;
+  if (typeof model !== 'string' || model === '' || model.length > 256) return undefined;
+  const isStream = stream === true;
+  const includeUsage = isJsonObject(given) && given['include_usage'] === true;
+  return {
+    request: {
+      model,
+      messages: [],
+      tools: [],
+      toolChoice: { type: 'auto' },
+      parallelToolCalls: true,
+      sampling: {},
+      limits: {},
+      responseFormat: { type: 'text' },
+      reasoning: {},
+    },
+    isStream,
+    options: { includeUsage, customTools: new Set() },
+    ignored: [],
+    relayed: { dialect: 'chat', body: text, isStream, includeUsage, choices: typeof n === 'number' ? n : 1 },
+    ...affinityKey(body['prompt_cache_key']),
+  };
+}

@@ -1,7 +1,16 @@
 import type { Tool, ToolChoice } from '../../core/turn.ts';
-import { customDescription, customParameters } from '../custom-tool.ts';
-import { mustOffer, namedTool, requiredTool } from '../tool-choice.ts';
-import { chatTools, checkLeftOut, type LeftOutTool, leftOutNames, toolKind } from '../tool-table.ts';
+import {
+  chatTools,
+  checkLeftOut,
+  customDescription,
+  customParameters,
+  type LeftOutTool,
+  leftOutNames,
+  mustOffer,
+  namedTool,
+  requiredTool,
+  toolKind,
+} from '../tools.ts';
 import type { ChatRequest } from './schema.ts';
 
 type AskedTool = NonNullable<ChatRequest['tools']>[number];

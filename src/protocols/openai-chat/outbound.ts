@@ -3,8 +3,7 @@ import type { ImageLimits, Outbound } from '../../core/protocol.ts';
 import { classifyFailure } from './classify-failure.ts';
 import { createDecoder } from './decode-stream.ts';
 import { encodeRequest } from './encode-request.ts';
-import { createStreamRelay, createWholeRelay } from './relay-answer.ts';
-import { relayRequest } from './relay-request.ts';
+import { createStreamRelay, createWholeRelay, relayRequest } from './relay.ts';
 
 /** How a server that speaks Chat Completions differs from OpenAI's. */
 export interface ChatVariant {

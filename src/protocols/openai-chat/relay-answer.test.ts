@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { TurnEvent } from '../../core/turn.ts';
-import { createStreamRelay, createWholeRelay } from './relay-answer.ts';
+import { createStreamRelay, createWholeRelay } from './relay.ts';
 
 const chunk = (delta: object, more: object = {}) =>
   `data: ${JSON.stringify({ choices: [{ index: 0, delta, finish_reason: null, ...more }], usage: null })}\n\n`;

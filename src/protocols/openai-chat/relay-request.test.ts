@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { relayRequest } from './relay-request.ts';
+import { relayRequest } from './relay.ts';
 
 it.each([
   ['{"model":"a"}', '{"model":"m","stream_options":{"include_usage":true}}'],

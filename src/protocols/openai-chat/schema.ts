@@ -1,7 +1,6 @@
 import { z } from 'zod';
-import { jsonObject } from '../json-object.ts';
-import { noName } from '../made-calls.ts';
-import { readLater } from '../read-later.ts';
+import { noName } from '../calls.ts';
+import { jsonObject, readLater } from '../request.ts';
 
 /**
  * A Chat Completions request, as far as it is read here. Other fields are let through: fields.ts tells what
@@ -110,7 +109,7 @@ const customTool = z.looseObject({
       .nullish(),
   }),
 });
-/** Left out where there are others, see tool-table.ts. */
+/** Left out where there are others, see tools.ts. */
 const otherTool = z.looseObject({
   type: z.string().regex(/^(?!(function|custom)$)/, { error: 'must be "function" or "custom"', abort: true }),
 });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { pixel } from '../../core/testing/pixel.ts';
 import { decodeResponsesRequest, parseResponsesRequest } from './decode-request.ts';
-import type { Opaque } from './opaque.ts';
+import type { Opaque } from './response.ts';
 
 const opaque: Opaque = {
   seal: (text) => `sealed:${text}`,

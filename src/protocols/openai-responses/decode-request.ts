@@ -1,36 +1,23 @@
 import type { DecodedTurn } from '../../core/protocol.ts';
 import type { AskedRequest, Message } from '../../core/turn.ts';
-import { affinityKey } from '../affinity-key.ts';
-import { askedReasoning } from '../asked-reasoning.ts';
-import { withAllResults } from '../call-results.ts';
-import { ContentNotes } from '../content-notes.ts';
+import { withAllResults } from '../calls.ts';
 import { createFieldCheck } from '../field-table.ts';
-import { given } from '../given.ts';
-import { jsonFormat } from '../json-format.ts';
-import { parseBody } from '../parse-body.ts';
-import { refused } from '../refused.ts';
-import { checkLeftOut, leftOutNames } from '../tool-table.ts';
+import { ContentNotes } from '../read-messages.ts';
+import { affinityKey, askedReasoning, given, jsonFormat, parseBody, refused } from '../request.ts';
+import { checkLeftOut, leftOutNames } from '../tools.ts';
 import { resentCall } from './call-item.ts';
-import { compactionTurn, rulesOf } from './compaction-turn.ts';
-import { decodeItems } from './decode-items.ts';
+import { compactionTurn, rulesOf } from './compaction.ts';
+import { decodeItems, readItems } from './decode-message.ts';
 import { responsesFields } from './fields.ts';
-import { allowedTools, decodeToolChoice, type OfferedTools, offeredTools } from './offered-tools.ts';
-import type { Opaque } from './opaque.ts';
-import { type ReadItem, readItems } from './read-items.ts';
-import { type InputItem, type RawItem, type ResponsesRequest, responsesRequest } from './schema.ts';
-
-export interface ResponsesOptions {
-  readonly includeUsage: true;
-  /** The request, for what an answer repeats of it. */
-  readonly asked: ResponsesRequest;
-  readonly tools: OfferedTools;
-  /** The input of this request as items. */
-  readonly input: readonly RawItem[];
-  /** The answer is a summary of the conversation, as one item; `rules` are what the conversation holds of them. */
-  readonly compaction?: { readonly rules: readonly string[]; readonly opaque: Opaque };
-  /** Where the client wants reasoning in a form it can send back without reading it. */
-  readonly seal?: (text: string) => string;
-}
+import { allowedTools, decodeToolChoice, offeredTools } from './offered-tools.ts';
+import type { Opaque, ResponsesOptions } from './response.ts';
+import {
+  type InputItem,
+  type RawItem,
+  type ReadItem,
+  type ResponsesRequest,
+  responsesRequest,
+} from './schema.ts';
 
 /** What a request is read against. */
 export interface ResponsesContext {

@@ -1,7 +1,7 @@
 import type { AnswerIdentity, CollectedTurn } from '../../core/protocol.ts';
 import { callItem } from './call-item.ts';
-import { summaryItem } from './compaction-turn.ts';
-import type { ResponsesOptions } from './decode-request.ts';
+import { summaryItem } from './compaction.ts';
+import type { ResponsesOptions } from './response.ts';
 import { endOf, itemId, messageItem, type OutputItem, reasoningItem, responseObject } from './response.ts';
 
 export function encodeResponsesAnswer(

@@ -1,7 +1,11 @@
-import type { AnswerIdentity, Inbound } from '../../core/protocol.ts';
+import type { AnswerIdentity, CollectedTurn, Inbound } from '../../core/protocol.ts';
+import type { AskedMessage } from '../../core/turn.ts';
 import { encodeOpenaiError } from '../openai-error.ts';
-import { decodeResponsesRequest, parseResponsesRequest, type ResponsesOptions } from './decode-request.ts';
+import { checkSummary, compactionItem, rulesOf } from './compaction.ts';
+import { decodeResponsesRequest, parseResponsesRequest } from './decode-request.ts';
 import { encodeResponsesAnswer } from './encode-answer.ts';
+import { encodeUsage, type Opaque, type ResponsesOptions } from './response.ts';
+import { type RawItem, tool } from './schema.ts';
 import { createResponsesStreamEncoder } from './stream-encoder.ts';
 
 /** OpenAI Responses, as clients speak it to us. `onEnd` gets the response as it ended, to be stored. */
@@ -22,4 +26,63 @@ export function createResponsesInbound(
     errorStatus: (error) => error.status,
     encodeError: encodeOpenaiError,
   };
+}
+
+/** Answers such a turn: tools that came as items, all messages of the user, then one item that holds the rest. */
+export function createCompactionInbound(
+  items: readonly RawItem[],
+  messages: readonly AskedMessage[],
+  opaque: Opaque,
+): Inbound<ResponsesOptions> {
+  return {
+    ...createResponsesInbound(),
+    encodeAnswer(identity, answer, { asked }) {
+      checkSummary(answer, asked.max_output_tokens);
+      return JSON.stringify(compactedResponse(identity, answer, items, messages, opaque));
+    },
+  };
+}
+
+function compactedResponse(
+  identity: AnswerIdentity,
+  { text, usage }: CollectedTurn,
+  items: readonly RawItem[],
+  messages: readonly AskedMessage[],
+  opaque: Opaque,
+): Record<string, unknown> {
+  const hex = identity.id.replace(/^resp_/, '');
+  const said = items.filter((item) => item['role'] === 'user');
+  const content = { rules: rulesOf(messages), summary: text.trim() };
+  return {
+    id: identity.id,
+    object: 'response.compaction',
+    created_at: identity.created,
+    output: [
+      ...broughtTools(items, `at_${hex}`),
+      ...said.map((item, index) => ({
+        ...item,
+        id: item['id'] ?? `msg_${hex}${index}`,
+        type: 'message',
+        status: 'completed',
+        content:
+          typeof item['content'] === 'string'
+            ? [{ type: 'input_text', text: item['content'] }]
+            : item['content'],
+      })),
+      compactionItem(`cmp_${hex}${said.length}`, content, opaque),
+    ],
+    usage: encodeUsage(usage),
+  };
+}
+
+/** A request may bring no more. */
+const maxTools = 512;
+
+/** What items brought of tools is offered on, as far as the next request may bring it. */
+function broughtTools(items: readonly RawItem[], id: string): RawItem[] {
+  const tools = items
+    .filter(({ type }) => type === 'additional_tools' || type === 'tool_search_output')
+    .flatMap(({ tools: brought }) => (Array.isArray(brought) ? (brought as readonly unknown[]) : []));
+  const readable = tools.filter((brought) => tool.safeParse(brought).success).slice(-maxTools);
+  return readable.length === 0 ? [] : [{ id, type: 'additional_tools', role: 'developer', tools: readable }];
 }

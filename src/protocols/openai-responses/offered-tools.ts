@@ -1,12 +1,17 @@
 import type { Tool, ToolChoice } from '../../core/turn.ts';
-import { customDescription, customParameters } from '../custom-tool.ts';
-import { quoted, refused } from '../refused.ts';
-import { screenText } from '../screen-text.ts';
-import { requiredTool } from '../tool-choice.ts';
-import { demandedLeftOut, type LeftOutTool, responsesTools, toolKind } from '../tool-table.ts';
+import { quoted, refused } from '../request.ts';
+import {
+  customDescription,
+  customParameters,
+  demandedLeftOut,
+  type LeftOutTool,
+  requiredTool,
+  responsesTools,
+  screenText,
+  toolKind,
+} from '../tools.ts';
 import { type ClientToolKind, clientTools, isClientToolKind } from './client-tools.ts';
-import type { ReadItem } from './read-items.ts';
-import type { AskedTool, InputItem, ResponsesRequest } from './schema.ts';
+import type { AskedTool, InputItem, ReadItem, ResponsesRequest } from './schema.ts';
 
 /** How a call of an offered tool is written in this dialect. */
 export interface ToolForm {

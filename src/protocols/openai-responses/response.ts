@@ -1,9 +1,29 @@
 import type { AppError } from '../../core/errors.ts';
 import type { AnswerIdentity } from '../../core/protocol.ts';
 import type { FinishReason, ReasoningProof, Usage } from '../../core/turn.ts';
-import type { ResponsesOptions } from './decode-request.ts';
-import type { ClientCall } from './schema.ts';
+import type { OfferedTools } from './offered-tools.ts';
+import type { ClientCall, RawItem, ResponsesRequest } from './schema.ts';
 import { carriedReasoning } from './sealed-reasoning.ts';
+
+export interface ResponsesOptions {
+  readonly includeUsage: true;
+  /** The request, for what an answer repeats of it. */
+  readonly asked: ResponsesRequest;
+  readonly tools: OfferedTools;
+  /** The input of this request as items. */
+  readonly input: readonly RawItem[];
+  /** The answer is a summary of the conversation, as one item; `rules` are what the conversation holds of them. */
+  readonly compaction?: { readonly rules: readonly string[]; readonly opaque: Opaque };
+  /** Where the client wants reasoning in a form it can send back without reading it. */
+  readonly seal?: (text: string) => string;
+}
+
+/** What only this gateway can read again, bound to the client key it was made for. */
+export interface Opaque {
+  seal(text: string): string;
+  /** Undefined when it was sealed elsewhere, for another key, or was changed. */
+  open(sealed: string): string | undefined;
+}
 
 export type ItemStatus = 'in_progress' | 'completed' | 'incomplete';
 

@@ -1,7 +1,9 @@
 import { z } from 'zod';
-import { jsonObject } from '../json-object.ts';
-import { noName } from '../made-calls.ts';
-import { readLater, shapeOf } from '../read-later.ts';
+import { noName } from '../calls.ts';
+import type { ReadEntry } from '../read-messages.ts';
+import { jsonObject, readLater, shapeOf } from '../request.ts';
+
+export type ReadItem = ReadEntry<InputItem>;
 
 /**
  * A Responses request, as far as it is read here. Other fields are let through: fields.ts tells what becomes of
@@ -58,7 +60,7 @@ const searchTool = z.looseObject({
   description: z.string().nullish(),
   parameters: jsonObject.nullish(),
 });
-/** What becomes of it depends on its type: see tool-table.ts. */
+/** What becomes of it depends on its type: see tools.ts. */
 const otherTool = z.looseObject({
   type: z.string().regex(/^(?!(function|custom|namespace|tool_search)$)/, {
     error: 'is no kind of tool that is known here',

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { TurnEvent } from '../../core/turn.ts';
 import type { Anomaly } from './apply-action.ts';
-import { createDecoder } from './decoder.ts';
+import { createDecoder } from './decode-stream.ts';
 import { decodeMemory } from './memory.ts';
 import {
   actions,

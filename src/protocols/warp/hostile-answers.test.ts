@@ -1,7 +1,7 @@
 // Answers of an upstream that means harm, or is broken in a way that looks like it.
 import { expect, it } from 'vitest';
 import { cpuSecondsOf } from '../../core/testing/cpu-time.ts';
-import { internalErrorOf } from './internal-error.ts';
+import { internalErrorOf } from './classify-failure.ts';
 import { decodeAnswer } from './testing/decode.ts';
 import {
   actions,

@@ -2,7 +2,6 @@ import { describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
 import type { ImagePart, Message, Tool, TurnRequest } from '../../core/turn.ts';
 import { createWarpOutbound } from './outbound.ts';
-import { decodeStruct } from './struct.ts';
 import { decodeAnswer } from './testing/decode.ts';
 import {
   actions,
@@ -20,6 +19,7 @@ import {
   weather,
 } from './testing/events.ts';
 import { raw, readRaw } from './testing/wire.ts';
+import { decodeStruct } from './tool-calls.ts';
 
 const outbound = createWarpOutbound();
 

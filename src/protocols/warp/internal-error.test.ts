@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { internalErrorOf } from './internal-error.ts';
+import { internalErrorOf } from './classify-failure.ts';
 
 const anthropic = (type: string, message: string) =>
   JSON.stringify({ type: 'error', error: { type, message }, request_id: 'req_1' });

@@ -1,18 +1,17 @@
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
+import { clone, create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import type { ConversationMemory } from '../../core/protocol.ts';
-import { type ChargeTotals, noCharges } from './charges.ts';
-import { MemorySchema, type Task, TaskContextSchema, TaskSchema, UsageTotalsSchema } from './gen/warp_pb.js';
-import { KeptMessage } from './kept-message.ts';
-import { readMessage } from './read-message.ts';
-
-/** The upstream's running totals of a conversation, as of its last turn. */
-export interface UsageTotals {
-  readonly totalTokens: number;
-  readonly credits: number;
-  /** Undefined when no earlier turn told them, so that nothing can be said of their growth. */
-  readonly charges: ChargeTotals | undefined;
-}
+import {
+  MemorySchema,
+  type Message,
+  MessageSchema,
+  type Task,
+  TaskContextSchema,
+  TaskSchema,
+  UsageTotalsSchema,
+} from './gen/warp_pb.js';
+import { type OnUnreadable, readMessage } from './read-message.ts';
+import { noTotals, type UsageTotals } from './usage.ts';
 
 export interface RememberedTask {
   /** Its own fields. */
@@ -34,9 +33,6 @@ const memoryFields = { version: 1, conversationId: 2, taskContext: 3, totals: 4 
 /** Of TaskContext, and of Task. */
 const taskField = 1;
 const messageField = 5;
-
-/** Of a conversation that begins. */
-export const noTotals: UsageTotals = { totalTokens: 0, credits: 0, charges: noCharges };
 
 /** Used again for the next memory, since growing a new buffer each time costs more than writing does. */
 let spareWriter: BinaryWriter | undefined;
@@ -83,4 +79,86 @@ export function decodeMemory(bytes: ConversationMemory): Remembered | undefined 
   } catch {
     return undefined;
   }
+}
+
+type Kind = Message['message']['case'];
+
+interface Glance {
+  readonly id: string;
+  readonly kind: Kind;
+}
+
+const idField = 1;
+const kindOf = new Map<number, Kind>(
+  MessageSchema.fields.flatMap(({ number, localName, oneof }) =>
+    oneof ? [[number, localName as Kind]] : [],
+  ),
+);
+
+/** A message of a task: the bytes it came as until it is changed, and what they say once something asks. */
+export class KeptMessage {
+  readonly #bytes: Uint8Array | undefined;
+  #message: Message | undefined;
+  readonly #glance: Glance | undefined;
+
+  private constructor(bytes: Uint8Array | undefined, message?: Message, glance?: Glance) {
+    this.#bytes = bytes;
+    this.#message = message;
+    this.#glance = glance;
+  }
+
+  /** Throws when a field that is needed cannot be read. */
+  static read(bytes: Uint8Array, onUnreadable: OnUnreadable): KeptMessage {
+    return new KeptMessage(bytes, readMessage(MessageSchema, bytes, onUnreadable));
+  }
+
+  /** A message that was read before, in an earlier turn: a glance at its id and kind is nearly always all it takes. */
+  static remembered(bytes: Uint8Array): KeptMessage {
+    return new KeptMessage(bytes, undefined, glanceAt(bytes));
+  }
+
+  static of(message: Message): KeptMessage {
+    return new KeptMessage(undefined, message);
+  }
+
+  get id(): string {
+    return (this.#message ? this.#message.id : this.#glance?.id) ?? '';
+  }
+
+  get kind(): Kind {
+    return this.#message ? this.#message.message.case : this.#glance?.kind;
+  }
+
+  get message(): Message {
+    this.#message ??= readMessage(MessageSchema, this.#bytes ?? new Uint8Array());
+    return this.#message;
+  }
+
+  /** As it came, byte for byte, unless it was changed. */
+  encoded(): Uint8Array {
+    return this.#bytes ?? toBinary(MessageSchema, this.message);
+  }
+
+  /** The message to be changed in place: a copy where the original is still needed. */
+  changeable(isOriginalNeeded: boolean): KeptMessage {
+    if (!isOriginalNeeded) return this.#bytes ? KeptMessage.of(this.message) : this;
+    return KeptMessage.of(
+      this.#bytes ? readMessage(MessageSchema, this.#bytes) : clone(MessageSchema, this.message),
+    );
+  }
+}
+
+function glanceAt(bytes: Uint8Array): Glance {
+  const reader = new BinaryReader(bytes);
+  let id = '';
+  let kind: Kind;
+  while (reader.pos < reader.len) {
+    const [number, wireType] = reader.tag();
+    if (number === idField && wireType === WireType.LengthDelimited) id = reader.string();
+    else {
+      if (wireType === WireType.LengthDelimited) kind = kindOf.get(number) ?? kind;
+      reader.skip(wireType, number);
+    }
+  }
+  return { id, kind };
 }

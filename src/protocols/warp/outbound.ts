@@ -1,8 +1,7 @@
 import type { Outbound } from '../../core/protocol.ts';
 import { classifyFailure } from './classify-failure.ts';
-import { createDecoder, type OnAnomaly } from './decoder.ts';
-import { encodeRequest } from './encode-request.ts';
-import { imageLimits, newInputOf } from './new-input.ts';
+import { createDecoder, type OnAnomaly } from './decode-stream.ts';
+import { encodeRequest, imageLimits, newInputOf } from './encode-request.ts';
 
 export interface WarpOutboundOptions {
   /** Told of things an answer held that were passed over. */

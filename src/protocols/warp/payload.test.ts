@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { decodePayload } from './payload.ts';
+import { decodePayload } from './decode-stream.ts';
 
 it.each(['', 'QQ==', 'QQ', '"QUI="', '""QUJD""', '-_-_', '+/+/'])('reads %j', (data) => {
   const bare = data.replaceAll('"', '');

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { createAppendReader } from './read-append.ts';
+import { createAppendReader } from './read-message.ts';
 import { actions, append, appendReasoning, appendText, finished, message, output } from './testing/events.ts';
 import { raw } from './testing/wire.ts';
 

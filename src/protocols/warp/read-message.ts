@@ -176,3 +176,151 @@ function planOf(field: DescField): FieldPlan {
   const isMessage = field.fieldKind === 'message' || (isList && field.listKind === 'message');
   return { field, wireType: wireTypeOf(field), message: isMessage ? field.message : undefined, isList };
 }
+
+/** One string append, as it makes up nearly every event of an answer. */
+export interface StringAppend {
+  readonly taskId: string;
+  readonly messageId: string;
+  readonly isReasoning: boolean;
+  readonly delta: string;
+}
+
+const textPath = 'agent_output.text';
+const reasoningPath = 'agent_reasoning.reasoning';
+
+/**
+ * Reads a ResponseEvent that is exactly one append to `agent_output.text` or `agent_reasoning.reasoning`; undefined
+ * for anything else, broken bytes included, which the full decoder then judges. Much cheaper than that decoder. Appends
+ * follow each other in one message, so a reader remembers the names it has met last.
+ */
+export function createAppendReader(): (bytes: Buffer) => StringAppend | undefined {
+  const names: Names = { task: new LastText(), path: new LastText(), message: new LastText() };
+  return (bytes) => readAppend(bytes, names);
+}
+
+interface Names {
+  readonly task: LastText;
+  readonly path: LastText;
+  readonly message: LastText;
+}
+
+function readAppend(bytes: Buffer, names: Names): StringAppend | undefined {
+  const reader = new Cursor(bytes);
+  // ResponseEvent.client_actions, ClientActions.actions, ClientAction.append_to_message_content: one of each.
+  if (!reader.enterWhole(0x12) || !reader.enterWhole(0x0a) || !reader.enterWhole(0x2a)) return undefined;
+
+  let taskId = '';
+  let path = '';
+  let messageId = '';
+  let text: string | undefined;
+  let reasoning: string | undefined;
+  const end = bytes.length;
+  while (reader.position < end) {
+    const tag = reader.varint();
+    const fieldEnd = reader.fieldEnd(end);
+    if (fieldEnd < 0) return undefined;
+    if (tag === 0x1a) taskId = reader.name(fieldEnd, names.task);
+    else if (tag === 0x12) {
+      if (path !== '' || reader.varint() !== 0x0a) return undefined;
+      if (reader.fieldEnd(fieldEnd) !== fieldEnd) return undefined;
+      path = reader.name(fieldEnd, names.path);
+    } else if (tag === 0x0a) {
+      while (reader.position < fieldEnd) {
+        const memberTag = reader.varint();
+        if (memberTag === 0x0a) {
+          const idEnd = reader.fieldEnd(fieldEnd);
+          if (idEnd < 0) return undefined;
+          messageId = reader.name(idEnd, names.message);
+        } else if (memberTag === 0x1a || memberTag === 0x7a) {
+          const value = reader.onlyString(fieldEnd);
+          if (value === undefined) return undefined;
+          if (memberTag === 0x1a) text = value;
+          else reasoning = value;
+        } else if ((memberTag & 7) === 2) {
+          const memberEnd = reader.fieldEnd(fieldEnd);
+          if (memberEnd < 0) return undefined;
+          reader.position = memberEnd;
+        } else return undefined;
+      }
+      if (reader.position !== fieldEnd) return undefined;
+    } else return undefined;
+  }
+  if (path === textPath && text !== undefined && reasoning === undefined) {
+    return { taskId, messageId, isReasoning: false, delta: text };
+  }
+  if (path === reasoningPath && reasoning !== undefined && text === undefined) {
+    return { taskId, messageId, isReasoning: true, delta: reasoning };
+  }
+  return undefined;
+}
+
+class Cursor {
+  readonly #bytes: Buffer;
+  position = 0;
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes;
+  }
+
+  /** An unsigned varint of at most 28 bits, which is longer than any event may be; -1 for anything else. */
+  varint(): number {
+    let value = 0;
+    for (let shift = 0; shift < 28; shift += 7) {
+      const byte = this.#bytes[this.position++];
+      if (byte === undefined) return -1;
+      value |= (byte & 0x7f) << shift;
+      if (byte < 0x80) return value;
+    }
+    return -1;
+  }
+
+  /** Steps into a length-delimited field that fills all that is left. */
+  enterWhole(tag: number): boolean {
+    return this.varint() === tag && this.fieldEnd(this.#bytes.length) === this.#bytes.length;
+  }
+
+  /** Reads a length; where the field ends, or -1 when it reaches beyond `limit`. */
+  fieldEnd(limit: number): number {
+    const length = this.varint();
+    const end = this.position + length;
+    return length < 0 || end > limit ? -1 : end;
+  }
+
+  text(end: number): string {
+    const text = this.#bytes.toString('utf8', this.position, end);
+    this.position = end;
+    return text;
+  }
+
+  name(end: number, last: LastText): string {
+    const text = last.read(this.#bytes, this.position, end);
+    this.position = end;
+    return text;
+  }
+
+  /** A length-delimited message whose only field is string 1. */
+  onlyString(limit: number): string | undefined {
+    const end = this.fieldEnd(limit);
+    if (end < 0 || this.varint() !== 0x0a || this.fieldEnd(end) !== end) return undefined;
+    return this.text(end);
+  }
+}
+
+/** Gives the same string again for the same bytes: comparing them is cheaper than making and hashing another one. */
+class LastText {
+  #bytes = new Uint8Array();
+  #text = '';
+
+  read(bytes: Buffer, start: number, end: number): string {
+    const last = this.#bytes;
+    let index = end - start;
+    if (index === last.length) {
+      // From the end, where ids differ first.
+      while (index > 0 && last[index - 1] === bytes[start + index - 1]) index--;
+      if (index === 0) return this.#text;
+    }
+    this.#bytes = new Uint8Array(bytes.subarray(start, end));
+    this.#text = bytes.toString('utf8', start, end);
+    return this.#text;
+  }
+}

@@ -1,12 +1,43 @@
 import type { Usage } from '../../core/turn.ts';
 import { amount } from '../../lib/amount.ts';
-import { type ChargeTotals, chargesOf, grownCharges } from './charges.ts';
-import { rounded } from './figures.ts';
-import type { ConversationUsage, StreamFinished } from './gen/warp_pb.js';
-import type { UsageTotals } from './memory.ts';
+import type {
+  ChargedUsage,
+  ConversationUsage,
+  InferenceUsage,
+  RequestCharges,
+  StreamFinished,
+} from './gen/warp_pb.js';
+
+/** What was charged. Input is apart from what was read from a cache or written to one. */
+interface ChargeTotals {
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  readonly cacheReadTokens: number;
+  readonly cacheWriteTokens: number;
+  readonly costCents: number;
+}
+
+const noCharges: ChargeTotals = {
+  inputTokens: 0,
+  outputTokens: 0,
+  cacheReadTokens: 0,
+  cacheWriteTokens: 0,
+  costCents: 0,
+};
+
+/** The upstream's running totals of a conversation, as of its last turn. */
+export interface UsageTotals {
+  readonly totalTokens: number;
+  readonly credits: number;
+  /** Undefined when no earlier turn told them, so that nothing can be said of their growth. */
+  readonly charges: ChargeTotals | undefined;
+}
+
+/** Of a conversation that begins. */
+export const noTotals: UsageTotals = { totalTokens: 0, credits: 0, charges: noCharges };
 
 /** A turn's figures, and the conversation's running totals after it. */
-export interface TurnUsage {
+interface TurnUsage {
   /**
    * Undefined when the upstream gave no figure at all. Both token counts are 0 when it told the price only: no turn
    * takes zero input tokens.
@@ -112,4 +143,62 @@ function totalsOf(usage: ConversationUsage | undefined, before: UsageTotals): Us
     credits: amount(usage.creditsSpent) + amount(usage.platformCreditsSpent),
     charges: chargesOf(usage.totalCharges) ?? before.charges,
   };
+}
+
+/** All categories and models together, whichever key paid the vendor; undefined when nothing was charged. */
+function chargesOf(charges: RequestCharges | undefined): ChargeTotals | undefined {
+  const categories = Object.values(charges?.usageByCategory ?? {});
+  if (categories.length === 0) return undefined;
+  return sumOf(categories.map(chargesOfCategory));
+}
+
+/** What was charged since; undefined when that is unknown. */
+function grownCharges(
+  before: ChargeTotals | undefined,
+  after: ChargeTotals | undefined,
+): ChargeTotals | undefined {
+  if (!before || !after) return undefined;
+  const grown = addCharges(after, before, -1);
+  return Object.values(grown).every((value) => value >= 0) ? grown : undefined;
+}
+
+function chargesOfCategory({ directApi, byok, customEndpoint, platformUsageInCents }: ChargedUsage) {
+  const models = [directApi, byok, customEndpoint].flatMap((byModel) => Object.values(byModel));
+  return sumOf([...models.map(chargesOfModel), { ...noCharges, costCents: amount(platformUsageInCents) }]);
+}
+
+function chargesOfModel({ tokenCount, tokenCost, webSearchCostInCents }: InferenceUsage): ChargeTotals {
+  const costs = [
+    tokenCost?.input,
+    tokenCost?.output,
+    tokenCost?.cacheRead,
+    tokenCost?.cacheWrite,
+    webSearchCostInCents,
+  ];
+  return {
+    inputTokens: tokenCount?.input ?? 0,
+    outputTokens: tokenCount?.output ?? 0,
+    cacheReadTokens: tokenCount?.inputCacheRead ?? 0,
+    cacheWriteTokens: tokenCount?.inputCacheWrite ?? 0,
+    costCents: costs.reduce<number>((sum, cost) => sum + amount(cost ?? 0), 0),
+  };
+}
+
+function sumOf(charges: readonly ChargeTotals[]): ChargeTotals {
+  return charges.reduce((sum, more) => addCharges(sum, more), noCharges);
+}
+
+function addCharges(one: ChargeTotals, other: ChargeTotals, sign: 1 | -1 = 1): ChargeTotals {
+  return {
+    inputTokens: one.inputTokens + sign * other.inputTokens,
+    outputTokens: one.outputTokens + sign * other.outputTokens,
+    cacheReadTokens: one.cacheReadTokens + sign * other.cacheReadTokens,
+    cacheWriteTokens: one.cacheWriteTokens + sign * other.cacheWriteTokens,
+    costCents: one.costCents + sign * other.costCents,
+  };
+}
+
+/** The wire has single precision, of which six decimals are more than enough: 0.1, not 0.10000000149. */
+function rounded(value: number): number {
+  return Math.round(value * 1e6) / 1e6;
 }

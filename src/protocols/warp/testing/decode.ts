@@ -1,5 +1,5 @@
 import type { TurnEvent } from '../../../core/turn.ts';
-import { createDecoder } from '../decoder.ts';
+import { createDecoder } from '../decode-stream.ts';
 import { decodeMemory } from '../memory.ts';
 import { stream } from './events.ts';
 

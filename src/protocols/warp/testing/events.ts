@@ -1,6 +1,6 @@
 import { plainTurn } from '../../../core/testing/plain-turn.ts';
 import type { Message, Tool, TurnEvent, TurnRequest } from '../../../core/turn.ts';
-import { encodeStruct } from '../struct.ts';
+import { encodeStruct } from '../tool-calls.ts';
 import { type Field, raw } from './wire.ts';
 
 /** One ResponseEvent as a server writes it: padded URL-safe base64 in a data line. */

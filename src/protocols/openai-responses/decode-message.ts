@@ -6,18 +6,23 @@ import type {
   ToolCallPart,
   ToolResultPart,
 } from '../../core/turn.ts';
-import { type ContentNotes, type Place, type Unshown, within } from '../content-notes.ts';
-import { fileElsewhere, partOfFile } from '../file-part.ts';
-import { imageFromUrl } from '../image-source.ts';
-import { MadeCalls } from '../made-calls.ts';
-import { toolResult } from '../message-parts.ts';
-import { readContent, resultContent } from '../read-content.ts';
-import { quoted, refused } from '../refused.ts';
+import { MadeCalls } from '../calls.ts';
+import { fileElsewhere, imageFromUrl, partOfFile } from '../files.ts';
+import {
+  type ContentNotes,
+  type Place,
+  readContent,
+  readEntries,
+  resultContent,
+  toolResult,
+  type Unshown,
+  within,
+} from '../read-messages.ts';
+import { quoted, refused } from '../request.ts';
 import { callOfItem } from './call-item.ts';
-import { readCompaction } from './compaction-item.ts';
+import { readCompaction } from './compaction.ts';
 import { bringsTools, type OfferedTools, offeredTools } from './offered-tools.ts';
-import type { Opaque } from './opaque.ts';
-import type { ReadItem } from './read-items.ts';
+import type { Opaque } from './response.ts';
 import {
   type AgentMessage,
   type AskedTool,
@@ -26,16 +31,20 @@ import {
   type InputFile,
   type InputImage,
   type InputItem,
+  inputItem,
   isItemReference,
   isKind,
+  itemSchemaOf,
   part,
+  type RawItem,
+  type ReadItem,
 } from './schema.ts';
 import { readCarried } from './sealed-reasoning.ts';
 
 type InputPart = TextPart | AnyImage;
 type AssistantPart = TextPart | ReasoningPart | ToolCallPart;
 
-export interface DecodedItems {
+interface DecodedItems {
   readonly messages: AskedMessage[];
   /** Kinds of items that say nothing to this gateway. */
   readonly ignored: readonly string[];
@@ -242,4 +251,42 @@ function isClientOutput(item: InputItem): item is ClientOutput {
 
 function isCompaction(item: InputItem): item is CompactionItem {
   return item.type === 'compaction' || item.type === 'compaction_summary';
+}
+
+/** Most of them are the same again and again, but each has to be read. */
+const mostTools = 50_000;
+
+/**
+ * `offset` items are those of earlier responses: paths count from there. Throws AppError `invalid_request` naming what the
+ * user has just sent and cannot be read.
+ */
+export function readItems(items: readonly RawItem[], offset: number, notes: ContentNotes): ReadItem[] {
+  let tools = 0;
+  for (const [index, item] of items.entries()) {
+    if (Array.isArray(item['tools'])) tools += item['tools'].length;
+    if (tools > mostTools) {
+      const reason = `brings too many tools: all items together may bring ${mostTools}`;
+      throw refused(`input.${index - offset}.tools`, reason);
+    }
+  }
+  const placeAt = (index: number, isJustSent: boolean): Place => ({
+    path: `input.${index - offset}`,
+    // What is stored was accepted before. Tools are offered by the request, wherever they stand.
+    isJustSent: index >= offset && (isJustSent || items[index]?.['type'] === 'additional_tools'),
+  });
+  return readEntries(items, inputItem, items.map(roleOf), notes, placeAt, (item) =>
+    itemSchemaOf(item as RawItem),
+  );
+}
+
+function roleOf({ type, role }: RawItem): string | undefined {
+  if (type === undefined || type === null || type === 'message') {
+    // Results are separate items in this dialect, so an unknown role does not show where a message comes from.
+    return typeof role === 'string' && /^(system|developer|user|assistant)$/.test(role) ? role : undefined;
+  }
+  if (typeof type !== 'string') return undefined;
+  if (/^(additional_tools|configuration_update|compaction_trigger)$/.test(type)) return 'system';
+  if (type === 'agent_message') return 'user';
+  if (type.endsWith('_output')) return 'tool';
+  return type === 'reasoning' || type.endsWith('_call') ? 'assistant' : undefined;
 }

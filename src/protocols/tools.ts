@@ -1,7 +1,9 @@
-import { quoted, refused } from './refused.ts';
+import type { Tool, ToolChoice } from '../core/turn.ts';
+import { parseJsonObject } from '../lib/parse-json.ts';
+import { quoted, refused } from './request.ts';
 
 /** Who runs a kind of tool, and how its calls and their results are written in its dialect. */
-export interface ToolRow {
+interface ToolRow {
   readonly runBy: 'client' | 'provider';
   /** Items or blocks of a call; of a provider's tool, those that it leaves in an answer. */
   readonly call: string;
@@ -13,7 +15,7 @@ export interface ToolRow {
 }
 
 /** By type, without the date at its end. */
-export type ToolTable = Readonly<Record<string, ToolRow>>;
+type ToolTable = Readonly<Record<string, ToolRow>>;
 
 const leftOut = 'left out and named; a 400 when it is demanded or the only tool';
 const asFunction = 'offered as a function';
@@ -215,4 +217,59 @@ function code(names: string): string {
     .split(', ')
     .map((name) => (name.includes(' ') ? name : `\`${name}\``))
     .join(', ');
+}
+
+/** Any of the tools must be called; `word` is the dialect's own for it. Throws AppError `invalid_request`. */
+export function requiredTool(tools: readonly Tool[], word: string): ToolChoice {
+  if (tools.length === 0) throw refused('tool_choice', `is "${word}" but tools is empty`);
+  return { type: 'required' };
+}
+
+/** That tool must be called. Throws AppError `invalid_request`. */
+export function namedTool(tools: readonly Tool[], name: string): ToolChoice {
+  mustOffer(tools, name, 'tool_choice');
+  return { type: 'tool', name };
+}
+
+/** Throws AppError `invalid_request` for a name that no tool has. */
+export function mustOffer(tools: readonly Tool[], name: string, param: string): void {
+  if (tools.some((tool) => tool.name === name)) return;
+  throw refused(param, `names the tool ${quoted(name)}, which tools does not offer`);
+}
+
+/**
+ * A custom tool takes plain text instead of arguments. Upstreams know functions only, so to them it is a function with
+ * this one parameter.
+ */
+export const customParameters = {
+  type: 'object',
+  properties: { input: { type: 'string', description: 'The whole input of the tool, as plain text.' } },
+  required: ['input'],
+} as const;
+
+/** The description of the function, with the grammar its input has to follow. */
+export function customDescription(
+  description: string | null | undefined,
+  grammar: string | null | undefined,
+): string {
+  const rule = grammar ? `The input must follow this grammar:\n${grammar}` : '';
+  return [description ?? '', rule].filter((text) => text !== '').join('\n\n');
+}
+
+/** The arguments of the function that stand for an input. */
+export function customArguments(input: string): string {
+  return JSON.stringify({ input });
+}
+
+/** The input of a call, as the client wants it. */
+export function customInput(argumentsText: string): string {
+  const input = parseJsonObject(argumentsText)?.['input'];
+  // Without it the model wrote the input itself.
+  return typeof input === 'string' ? input : argumentsText;
+}
+
+/** The size of a screen, as a sentence to follow a tool's description; empty where the tool has none. */
+export function screenText(width: unknown, height: unknown): string {
+  if (typeof width !== 'number' || typeof height !== 'number') return '';
+  return ` The screen is ${width} pixels wide and ${height} high.`;
 }

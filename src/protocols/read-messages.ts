@@ -1,9 +1,129 @@
 import type { z } from 'zod';
 import { AppError } from '../core/errors.ts';
 import { upToFirstProblem } from '../core/first-problem-only.ts';
-import type { TextPart } from '../core/turn.ts';
-import { firstProblem } from './first-problem.ts';
-import { refused } from './refused.ts';
+import type { AnyImage, AskedMessage, TextPart, ToolResultPart } from '../core/turn.ts';
+import { firstProblem, refused } from './request.ts';
+
+/** A message or an item of a conversation: by its schema, or the note that replaces it. */
+export type ReadEntry<Value> = EntryPlace &
+  ({ readonly value: Value; readonly note?: never } | { readonly value?: never; readonly note: TextPart });
+
+interface EntryPlace {
+  readonly place: Place;
+  /** Who it comes from; undefined where that is not known. */
+  readonly role: string | undefined;
+  /** It came after the last answer. */
+  readonly isNew: boolean;
+}
+
+/**
+ * Reads the entries one by one, so that an unreadable one does not end the conversation. `roles` are those of the entries;
+ * an entry with results of tools has the role `tool`. `schemaOf` returns the part of the schema that an entry may follow; one
+ * that was just sent is checked with the whole schema, whose errors say more. Throws AppError `invalid_request` naming what the user has
+ * just sent and cannot be read.
+ */
+export function readEntries<Schema extends z.ZodType>(
+  entries: readonly unknown[],
+  schema: Schema,
+  roles: readonly (string | undefined)[],
+  notes: ContentNotes,
+  placeAt: (index: number, isJustSent: boolean) => Place,
+  schemaOf: (entry: unknown) => z.ZodType<z.infer<Schema>> = () => schema as z.ZodType<z.infer<Schema>>,
+): ReadEntry<z.infer<Schema>>[] {
+  const justSent = justSentIndex(roles);
+  const lastAnswer = roles.lastIndexOf('assistant');
+  return entries.map((entry, index) => {
+    const place = placeAt(index, index === justSent);
+    const read = notes.readPart(place.isJustSent ? schema : schemaOf(entry), entry, place);
+    const around = { place, role: roles[index], isNew: index > lastAnswer };
+    return 'part' in read ? { value: read.part, ...around } : { note: read.note, ...around };
+  });
+}
+
+/** The messages of a request in the dialects that have a list of them. */
+export interface DecodedMessages {
+  readonly messages: readonly AskedMessage[];
+  /** What the model is not shown, as paths without numbers. */
+  readonly ignored: readonly string[];
+}
+
+/** The place of a message in such a list. */
+export const messagePlace = (index: number, isJustSent: boolean): Place => ({
+  path: `messages.${index}`,
+  isJustSent,
+});
+
+/** The message that holds nothing but the note. */
+export function noteMessage({ role, note }: Extract<ReadEntry<unknown>, { note: TextPart }>): AskedMessage {
+  return { role: role === 'assistant' ? 'assistant' : 'user', parts: [note] };
+}
+
+/**
+ * The content of a message in the form all dialects share: text, or a list of parts, each read by its schema and with a
+ * note in place of one that cannot be shown. Throws AppError `invalid_request` for what was just sent.
+ */
+export function readContent<Schema extends z.ZodType, Part extends { readonly type: string }>(
+  notes: ContentNotes,
+  content: unknown,
+  schema: Schema,
+  place: Place,
+  toParts: (part: z.infer<Schema>, place: Place) => readonly (Part | TextPart)[],
+): (Part | TextPart)[] {
+  if (typeof content === 'string') return [{ type: 'text', text: content }];
+  if (content === undefined && place.isJustSent)
+    throw refused(place.path, 'is missing: send a string or a list');
+  if (content === null || content === undefined) return [];
+  if (!Array.isArray(content)) {
+    const why = 'is neither text nor a list of parts';
+    return [notes.replace({ what: 'content', why, advice: 'send a string or a list' }, place)];
+  }
+  return content.flatMap((value: unknown, position): readonly (Part | TextPart)[] => {
+    if (typeof value === 'string') return [{ type: 'text', text: value }];
+    const at = within(place, position);
+    const read = notes.readPart(schema, value, at);
+    return 'part' in read ? toParts(read.part, at) : [read.note];
+  });
+}
+
+/** The content of a tool's result: what is neither text nor a list becomes JSON. */
+export function resultContent(content: unknown): unknown {
+  const isJson =
+    typeof content !== 'string' && !Array.isArray(content) && content !== null && content !== undefined;
+  return isJson ? JSON.stringify(content) : content;
+}
+
+/** Text in the two forms all dialects have for it: as it is, or in a list of parts. */
+export function textParts(content: string | readonly { readonly text: string }[]): TextPart[] {
+  if (typeof content === 'string') return [{ type: 'text', text: content }];
+  return content.map(({ text }) => ({ type: 'text', text }));
+}
+
+/** What came of a call: its texts as one, and the images beside it. */
+export function toolResult(
+  callId: string,
+  parts: readonly (TextPart | AnyImage)[],
+  isError = false,
+): ToolResultPart<AnyImage> {
+  const images = parts.filter((part) => part.type !== 'text');
+  return {
+    type: 'tool-result',
+    callId,
+    text: parts.flatMap((part) => (part.type === 'text' ? [part.text] : [])).join('\n'),
+    ...(images.length > 0 ? { images } : {}),
+    isError,
+  };
+}
+
+/** The arguments of a call as JSON text. Some clients send them as an object, or none at all. */
+export function argumentsText(given: unknown): string {
+  if (typeof given === 'string') return given;
+  return given === undefined || given === null ? '{}' : JSON.stringify(given);
+}
+
+/** How a model is told what a conversation came to. */
+export function summaryText(summary: string): string {
+  return `The conversation so far, in short:\n${summary}`;
+}
 
 /** Why some content cannot be shown to the model. */
 export interface Unshown {
@@ -101,11 +221,11 @@ export class ContentNotes {
 const tooManyUnread = `cannot be read here, like ${mostUnread} others before it: begin a new conversation`;
 
 /** The note that the model sees in place of content. */
-export function noteOf({ what, why }: Pick<Unshown, 'what' | 'why'>): string {
+function noteOf({ what, why }: Pick<Unshown, 'what' | 'why'>): string {
   return `[Not shown: ${what} that ${why}.]`;
 }
 
-export function isUnshown(value: object): value is Unshown {
+function isUnshown(value: object): value is Unshown {
   return 'why' in value && 'what' in value;
 }
 

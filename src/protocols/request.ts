@@ -1,0 +1,198 @@
+import { z } from 'zod';
+import { AppError } from '../core/errors.ts';
+import { upToFirstProblem } from '../core/first-problem-only.ts';
+import type { AskedRequest, Reasoning, ResponseFormat } from '../core/turn.ts';
+import { isJsonObject, type JsonObject } from '../lib/parse-json.ts';
+
+/** A request's body by its schema, which wants at least `fields`. Throws AppError `invalid_request`. */
+export function parseBody<Schema extends z.ZodType>(
+  schema: Schema,
+  body: unknown,
+  fields: string,
+): z.infer<Schema> {
+  if (!isJsonObject(body)) {
+    throw new AppError('invalid_request', `The body must be a JSON object with ${fields}.`);
+  }
+  return parseFields(schema, body);
+}
+
+/** The fields of a query or a body by their schema. Throws AppError `invalid_request`. */
+export function parseFields<Schema extends z.ZodType>(schema: Schema, value: unknown): z.infer<Schema> {
+  const parsed = schema.safeParse(value, upToFirstProblem);
+  if (parsed.success) return parsed.data;
+  const { path, message } = firstProblem(parsed.error, value);
+  throw new AppError('invalid_request', `${path}: ${message}`, { param: path });
+}
+
+/**
+ * The problem a person should mend first: the deepest one zod found, since a union reports its members' problems
+ * below itself. The path is dotted, as clients spell `param`.
+ */
+export function firstProblem(error: z.ZodError, body: unknown): { path: string; message: string } {
+  const issue = error.issues[0];
+  if (!issue) return { path: 'body', message: 'is not valid' };
+  const deepest = deepestIssue(issue, []);
+  const path = deepest.path.map(String).join('.');
+  const value = valueAt(body, deepest.path);
+  const rule = plainRule(deepest.message);
+  const message = value === undefined ? `is missing (${rule})` : namingKind(rule, deepest.path, value);
+  return { path: path === '' ? 'body' : path, message };
+}
+
+const kindNames: Readonly<Record<string, string>> = {
+  string: 'a string',
+  number: 'a number',
+  int: 'a whole number',
+  boolean: 'true or false',
+  object: 'an object',
+  record: 'an object',
+  array: 'a list',
+};
+
+/** What zod says in the words of our own messages. */
+function plainRule(message: string): string {
+  const [, options] =
+    /^Invalid (?:option: expected one of|discriminator value\. Expected) (.+)$/.exec(message) ?? [];
+  if (options !== undefined) {
+    const names = options.replaceAll("'", '"').split(/ ?\| ?/);
+    return `must be ${names.join(', ').replace(/, (?=[^,]*$)/, ' or ')}`;
+  }
+  const [, size, kind, number, unit] =
+    /^Too (small|big): expected (\w+) to (?:have|be) [<>]=(\d+)(?: (\w+))?$/.exec(message) ?? [];
+  if (kind !== undefined) {
+    const bound = `${size === 'small' ? 'at least' : 'at most'} ${number}`;
+    return unit === undefined ? `must be ${bound}` : `must have ${bound} ${unit}`;
+  }
+  const [, expected = '', received] = /^Invalid input: expected (\w+), received (\w+)$/.exec(message) ?? [];
+  const name = kindNames[expected];
+  if (name === undefined) return message;
+  return received === undefined || received === 'undefined'
+    ? `must be ${name}`
+    : `must be ${name}, not ${kindNames[received] ?? received}`;
+}
+
+/** Where a kind is not known, its name says more than its place. */
+function namingKind(message: string, path: readonly PropertyKey[], value: unknown): string {
+  const isKind = path.at(-1) === 'type' || path.at(-1) === 'role';
+  if (!isKind || typeof value !== 'string') return message;
+  const name = quoted(value);
+  return message.startsWith('must be ') ? `${message}, not ${name}` : `${name} ${message}`;
+}
+
+type Issue = z.core.$ZodIssue;
+
+function deepestIssue(issue: Issue, prefix: PropertyKey[]): { path: PropertyKey[]; message: string } {
+  const path = [...prefix, ...issue.path];
+  if (issue.code !== 'invalid_union') return { path, message: issue.message };
+  // What is wrong with the kind the client meant says more than that it is none of the other kinds. The last member is
+  // the one for kinds that are not known.
+  const ofItsKind = issue.errors.filter((issues) => !issues.some(isOfAnotherKind));
+  const inner = (ofItsKind.length > 0 ? ofItsKind : issue.errors.slice(-1))
+    .map((issues) => issues[0])
+    .filter((found) => found !== undefined)
+    .map((found) => deepestIssue(found, path))
+    .sort((left, right) => right.path.length - left.path.length)[0];
+  return inner && inner.path.length > path.length ? inner : { path, message: issue.message };
+}
+
+function isOfAnotherKind({ path }: Issue): boolean {
+  return path.length === 1 && path[0] === 'type';
+}
+
+function valueAt(body: unknown, path: readonly PropertyKey[]): unknown {
+  let value = body;
+  for (const key of path) {
+    if (typeof value !== 'object' || value === null) return undefined;
+    value = (value as Record<PropertyKey, unknown>)[key];
+  }
+  return value;
+}
+
+/** A name that a client gave, in an error. */
+export function quoted(name: string): string {
+  return JSON.stringify(name.slice(0, 64));
+}
+
+/** The error for what a request holds and cannot be honoured: its path, and what to do about it. */
+export function refused(param: string, reason: string): AppError {
+  return new AppError('invalid_request', `${param}: ${reason}.`, { param });
+}
+
+/** An object with the one property, or none where the value is null or undefined. */
+export function given<Name extends string, Value>(
+  name: Name,
+  value: Value | null | undefined,
+): { [Key in Name]?: Value } {
+  return value === null || value === undefined ? {} : ({ [name]: value } as { [Key in Name]?: Value });
+}
+
+/** A JSON object with every member it came with: zod's own objects and records leave out one called `__proto__`. */
+export const jsonObject = z
+  .custom<JsonObject>(isJsonObject, 'must be an object')
+  .meta({ type: 'object', additionalProperties: true });
+
+/**
+ * A value that the decoder reads by its schema, apart from the rest of the request, so that one that does not follow it
+ * costs itself and not the whole request. API documents show the schema.
+ */
+export function readLater(schema: z.ZodType): z.ZodUnknown {
+  return z.unknown().meta(shapeOf(schema));
+}
+
+/** A schema as the documents show it. */
+export function shapeOf(schema: z.ZodType): Record<string, unknown> {
+  const { $schema: _dialect, ...shape } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
+  return shape as Record<string, unknown>;
+}
+
+/**
+ * What an answer has to look like, from the form all dialects share: a type, and a schema where the type wants one.
+ * `param` is the path of the form in the request. Throws AppError `invalid_request`.
+ */
+export function jsonFormat(
+  given: { readonly type: string; readonly schema?: unknown } | null | undefined,
+  param: string,
+): ResponseFormat {
+  switch (given?.type ?? 'text') {
+    case 'text':
+      return { type: 'text' };
+    case 'json_object':
+      return { type: 'json' };
+    case 'json_schema': {
+      const schema = given?.schema;
+      if (!isJsonObject(schema)) throw refused(`${param}.schema`, 'must be a JSON schema, as an object');
+      return { type: 'json-schema', schema, param };
+    }
+    default:
+      throw refused(
+        param,
+        `the format ${quoted(given?.type ?? '')} is not known: use text, json_object or json_schema`,
+      );
+  }
+}
+
+/** `isWanted`: what else than an effort says that the client asks for reasoning. */
+export function askedReasoning(effort: string | null | undefined, isWanted: boolean): Reasoning {
+  const isAsked = isWanted && effort !== 'none';
+  return { ...(effort ? { effort } : {}), ...(isAsked ? { isAsked } : {}) };
+}
+
+/** What a client sends to keep the turns of its session together. Anything but a text is no such key, and no fault. */
+export function affinityKey(value: unknown): { readonly affinityKey?: string } {
+  return typeof value === 'string' && value !== '' ? { affinityKey: value } : {};
+}
+
+/**
+ * Four characters a token. Clients read the input tokens from a stream's first event, when most upstreams have told
+ * nothing yet; the last event has the figures. A tokenizer would cost more than the guess is worth.
+ */
+export function estimateInput(request: AskedRequest): number {
+  let characters = request.tools.length === 0 ? 0 : JSON.stringify(request.tools).length;
+  for (const { parts } of request.messages) {
+    for (const part of parts) {
+      if (part.type === 'tool-call') characters += part.name.length + part.arguments.length;
+      else if (part.type === 'text' || part.type === 'tool-result') characters += part.text.length;
+    }
+  }
+  return Math.ceil(characters / 4);
+}
