@@ -31,6 +31,64 @@ export function answeredOnTheWay(options: AppErrorOptions): AppError {
   );
 }
 
+/** The account's credential was not accepted. */
+export function unauthorized(options: AppErrorOptions): AppError {
+  return new AppError(
+    'upstream_unauthorized',
+    "The upstream did not accept the account's credential. Renew it or replace the account.",
+    options,
+  );
+}
+
+export function accountRefused(options: AppErrorOptions): AppError {
+  return new AppError(
+    'upstream_refused',
+    'The upstream refuses this account. Look into its plan and standing with the provider.',
+    options,
+  );
+}
+
+/** It depends on what was sent, whichever server on the way has the limit. */
+export function tooLarge(options: AppErrorOptions): AppError {
+  return new AppError(
+    'too_large',
+    'The request is larger than the upstream takes: shorten the conversation, or send fewer or smaller images.',
+    options,
+  );
+}
+
+export function rateLimited(options: AppErrorOptions): AppError {
+  return new AppError(
+    'upstream_rate_limited',
+    'The upstream accepts no more requests at the moment. Slow down.',
+    options,
+  );
+}
+
+export function notTaken(options: AppErrorOptions): AppError {
+  return new AppError('upstream_unavailable', 'The upstream could not take the request. Try again.', options);
+}
+
+/**
+ * Vendors say so of a model that does not exist and of one that this account may not use, while another may; and so does this gateway
+ * when no account has it.
+ */
+export function modelBarred(options: AppErrorOptions): AppError {
+  return new AppError(
+    'model_not_found',
+    'No account that was asked may use this model. Choose another model, or add an account whose plan includes it.',
+    { ...options, param: 'model', fault: 'model', failover: 'yes' },
+  );
+}
+
+export function noTurn(cause: unknown): AppError {
+  return new AppError(
+    'upstream_protocol',
+    'The upstream answered with something that is no turn. Check the address it is configured with.',
+    { cause },
+  );
+}
+
 /** `error` as a text or an object with one, or GraphQL's list of errors. */
 function wordsOf(value: JsonObject): string | undefined {
   const { error, errors } = value;

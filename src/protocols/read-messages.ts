@@ -1,8 +1,20 @@
 import type { z } from 'zod';
 import { AppError } from '../core/errors.ts';
 import { upToFirstProblem } from '../core/first-problem-only.ts';
-import type { AnyImage, AskedMessage, TextPart, ToolResultPart } from '../core/turn.ts';
+import type {
+  AnyImage,
+  AskedMessage,
+  ReasoningPart,
+  TextPart,
+  ToolCallPart,
+  ToolResultPart,
+} from '../core/turn.ts';
 import { firstProblem, refused } from './request.ts';
+
+/** What messages of the user hold, and results of tools. */
+export type InputPart = TextPart | AnyImage;
+/** What messages of the assistant hold. */
+export type AssistantPart = TextPart | ReasoningPart | ToolCallPart;
 
 /** A message or an item of a conversation: by its schema, or the note that replaces it. */
 export type ReadEntry<Value> = EntryPlace &

@@ -219,6 +219,19 @@ function code(names: string): string {
     .join(', ');
 }
 
+/** A tool as upstreams know it: without a schema it takes no parameters. */
+export function toolOf(
+  name: string,
+  description: string | null | undefined,
+  parameters: Tool['parameters'] | null | undefined,
+): Tool {
+  return {
+    name,
+    ...(description ? { description } : {}),
+    parameters: parameters ?? { type: 'object', properties: {} },
+  };
+}
+
 /** Any of the tools must be called; `word` is the dialect's own for it. Throws AppError `invalid_request`. */
 export function requiredTool(tools: readonly Tool[], word: string): ToolChoice {
   if (tools.length === 0) throw refused('tool_choice', `is "${word}" but tools is empty`);

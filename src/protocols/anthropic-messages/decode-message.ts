@@ -1,18 +1,13 @@
 import type { z } from 'zod';
-import type {
-  AnyImage,
-  AskedMessage,
-  ReasoningPart,
-  TextPart,
-  ToolCallPart,
-  ToolResultPart,
-} from '../../core/turn.ts';
+import type { AnyImage, AskedMessage, TextPart, ToolResultPart } from '../../core/turn.ts';
 import { MadeCalls, withAllResults } from '../calls.ts';
 import { fileElsewhere, imageFromBase64, imageFromUrl, partOfFile, titled } from '../files.ts';
 import {
+  type AssistantPart,
   argumentsText,
   ContentNotes,
   type DecodedMessages,
+  type InputPart,
   messagePlace,
   noteMessage,
   type Place,
@@ -43,8 +38,6 @@ type ImageBlock = Extract<UserBlock, { type: 'image' }>;
 type DocumentBlock = Extract<UserBlock, { type: 'document' }>;
 type AssistantBlock = z.infer<typeof assistantBlock>;
 type SystemMessage = Extract<MessagesMessage, { role: 'system' }>;
-type InputPart = TextPart | AnyImage;
-type AssistantPart = TextPart | ReasoningPart | ToolCallPart;
 
 /** Throws AppError `invalid_request` naming what the user has just sent and cannot be shown. */
 export function decodeMessages(messages: readonly unknown[]): DecodedMessages {

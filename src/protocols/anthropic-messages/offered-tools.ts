@@ -10,6 +10,7 @@ import {
   requiredTool,
   screenText,
   toolKind,
+  toolOf,
 } from '../tools.ts';
 import { type AskedTool, type CountRequest, tool, toolChange } from './schema.ts';
 
@@ -27,7 +28,9 @@ export function offeredTools({ tools: asked, tool_choice: choice, messages }: Co
   const offered = new Set<string>();
   const leftOut: (LeftOutTool & { readonly name: unknown })[] = [];
   const add = (tool: AskedTool, path: string): void => {
-    const made = isTyped(tool) ? typedTool(tool, path) : customTool(tool);
+    const made = isTyped(tool)
+      ? typedTool(tool, path)
+      : toolOf(tool.name, tool.description, tool.input_schema);
     if (made) {
       known.set(made.name, made);
       offered.add(made.name);
@@ -63,14 +66,6 @@ function toolChoiceOf(choice: CountRequest['tool_choice'], tools: readonly Tool[
     default:
       return { type: 'auto' };
   }
-}
-
-function customTool({ name, description, input_schema: schema }: Exclude<AskedTool, TypedTool>): Tool {
-  return {
-    name,
-    ...(description ? { description } : {}),
-    parameters: schema ?? { type: 'object', properties: {} },
-  };
 }
 
 /** Undefined for a tool that the provider would run. */

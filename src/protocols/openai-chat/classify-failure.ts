@@ -3,7 +3,18 @@ import type { FailedResponse } from '../../core/protocol.ts';
 import { readRetryAfter } from '../../lib/http/retry-after.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { beginningOf } from '../../lib/shown-text.ts';
-import { answeredOnTheWay, readFailedAnswer, upstreamWords } from '../failed-answer.ts';
+import {
+  accountRefused,
+  answeredOnTheWay,
+  modelBarred,
+  noTurn,
+  notTaken,
+  rateLimited,
+  readFailedAnswer,
+  tooLarge,
+  unauthorized,
+  upstreamWords,
+} from '../failed-answer.ts';
 
 const maxEvidence = 2_000;
 const tooLong =
@@ -100,47 +111,26 @@ function classify(status: number, error: NamedError, options: AppErrorOptions): 
       if (code === 'model_not_found') return modelBarred(options);
       if (flagged.test(words)) return refusedRequest(error, options);
       if (spentQuota.test(words)) return outOfQuota(options);
-      return new AppError(
-        'upstream_refused',
-        'The upstream refuses this account. Look into its plan and standing with the provider.',
-        options,
-      );
+      return accountRefused(options);
     case 404:
-      if (isAboutModel(words)) return modelBarred(options);
+      if (/model/i.test(words)) return modelBarred(options);
       // OpenRouter: no vendor of the model does what the request asks for.
       return /^no endpoints found/i.test(message) ? refusedRequest(error, options) : noTurn(options.cause);
     case 413:
-      return new AppError(
-        'too_large',
-        'The request is larger than the upstream takes: shorten the conversation, or send fewer or smaller images.',
-        options,
-      );
+      return tooLarge(options);
     case 429:
       if (spentQuota.test(words)) return outOfQuota(options);
-      return new AppError(
-        'upstream_rate_limited',
-        'The upstream accepts no more requests at the moment. Slow down.',
-        options,
-      );
+      return rateLimited(options);
     case 408:
     case 409:
     case 425:
-      return new AppError(
-        'upstream_unavailable',
-        'The upstream could not take the request. Try again.',
-        options,
-      );
+      return notTaken(options);
     case 529:
       return overloaded(options);
     default:
   }
   if (status === 503 && /overload|capacity/i.test(words)) return overloaded(options);
-  if (status >= 500)
-    return new AppError(
-      'upstream_unavailable',
-      'The upstream could not take the request. Try again.',
-      options,
-    );
+  if (status >= 500) return notTaken(options);
   if (status < 400) return answeredOnTheWay(options);
   if (tooLong.test(words)) {
     return new AppError(
@@ -161,18 +151,6 @@ function refusedRequest({ message = '', param }: NamedError, options: AppErrorOp
   return new AppError('invalid_request', shown, { ...options, ...(param !== undefined && { param }) });
 }
 
-function unauthorized(options: AppErrorOptions): AppError {
-  return new AppError(
-    'upstream_unauthorized',
-    "The upstream did not accept the account's credential. Renew it or replace the account.",
-    options,
-  );
-}
-
-function isAboutModel(words: string): boolean {
-  return /model/i.test(words);
-}
-
 function retryAfterOf(headers: FailedResponse['headers'], now: number): number | undefined {
   const exact = Number(headers['retry-after-ms'] ?? Number.NaN);
   if (Number.isFinite(exact) && exact >= 0) return Math.ceil(exact);
@@ -189,21 +167,4 @@ function outOfQuota(options: AppErrorOptions): AppError {
 
 function overloaded(options: AppErrorOptions): AppError {
   return new AppError('model_unavailable', 'The upstream is overloaded. Try again in a moment.', options);
-}
-
-/** Vendors say so of a model that does not exist and of one that this account may not use, while another may. */
-function modelBarred(options: AppErrorOptions): AppError {
-  return new AppError(
-    'model_not_found',
-    'No account that was asked may use this model. Choose another model, or add an account whose plan includes it.',
-    { ...options, param: 'model', fault: 'model', failover: 'yes' },
-  );
-}
-
-function noTurn(cause: unknown): AppError {
-  return new AppError(
-    'upstream_protocol',
-    'The upstream answered with something that is no turn. Check the address it is configured with.',
-    { cause },
-  );
 }

@@ -10,9 +10,11 @@ import type {
 import { MadeCalls, noName, withAllResults } from '../calls.ts';
 import { fileElsewhere, imageFromUrl, partOfFile } from '../files.ts';
 import {
+  type AssistantPart,
   argumentsText,
   ContentNotes,
   type DecodedMessages,
+  type InputPart,
   messagePlace,
   noteMessage,
   type Place,
@@ -35,7 +37,6 @@ import {
   textPart,
 } from './schema.ts';
 
-type InputPart = TextPart | AnyImage;
 type AssistantMessage = Extract<ChatMessage, { role: 'assistant' }>;
 type ResultMessage = Extract<ChatMessage, { role: 'tool' | 'function' }>;
 
@@ -107,7 +108,7 @@ class MessageDecoder {
     return toolResult(callId, this.#inputParts(resultContent(message.content), within(place, 'content')));
   }
 
-  #assistantParts(message: AssistantMessage, place: Place): (TextPart | ReasoningPart | ToolCallPart)[] {
+  #assistantParts(message: AssistantMessage, place: Place): AssistantPart[] {
     const at: Place = { path: place.path, isJustSent: false };
     const content = within(place, 'content');
     const texts = readContent(this.notes, message.content ?? null, answerPart, content, (part) =>

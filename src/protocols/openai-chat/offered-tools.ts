@@ -10,6 +10,7 @@ import {
   namedTool,
   requiredTool,
   toolKind,
+  toolOf,
 } from '../tools.ts';
 import type { ChatRequest } from './schema.ts';
 
@@ -32,10 +33,13 @@ export function offeredTools({ tools: asked, tool_choice: given }: ChatRequest):
   const customTools = new Set<string>();
   const leftOut: LeftOutTool[] = [];
   for (const [index, tool] of (asked ?? []).entries()) {
-    if (isFunction(tool)) tools.push(functionOf(tool));
-    else if (isCustom(tool)) {
-      tools.push(functionOfCustom(tool));
-      customTools.add(tool.custom.name);
+    if (isFunction(tool)) {
+      const { name, description, parameters } = tool.function;
+      tools.push(toolOf(name, description, parameters));
+    } else if (isCustom(tool)) {
+      const { name, description, format } = tool.custom;
+      tools.push(toolOf(name, customDescription(description, format?.grammar?.definition), customParameters));
+      customTools.add(name);
     } else {
       const isUnknown = toolKind(chatTools, tool.type) === undefined;
       leftOut.push({ type: tool.type, path: `tools.${index}`, isUnknown });
@@ -60,19 +64,6 @@ function chosenOf(
     tools: tools.filter((tool) => names.has(tool.name)),
     toolChoice: { type: mode === 'required' ? 'required' : 'auto' },
   };
-}
-
-function functionOf({ function: { name, description, parameters } }: FunctionTool): Tool {
-  return {
-    name,
-    ...(description ? { description } : {}),
-    parameters: parameters ?? { type: 'object', properties: {} },
-  };
-}
-
-function functionOfCustom({ custom: { name, description, format } }: CustomTool): Tool {
-  const told = customDescription(description, format?.grammar?.definition);
-  return { name, ...(told ? { description: told } : {}), parameters: customParameters };
 }
 
 function isFunction(tool: AskedTool): tool is FunctionTool {

@@ -1,15 +1,10 @@
-import type {
-  AnyImage,
-  AskedMessage,
-  ReasoningPart,
-  TextPart,
-  ToolCallPart,
-  ToolResultPart,
-} from '../../core/turn.ts';
+import type { AnyImage, AskedMessage, ReasoningPart, TextPart, ToolResultPart } from '../../core/turn.ts';
 import { MadeCalls } from '../calls.ts';
 import { fileElsewhere, imageFromUrl, partOfFile } from '../files.ts';
 import {
+  type AssistantPart,
   type ContentNotes,
+  type InputPart,
   type Place,
   readContent,
   readEntries,
@@ -40,9 +35,6 @@ import {
   type ReadItem,
 } from './schema.ts';
 import { readCarried } from './sealed-reasoning.ts';
-
-type InputPart = TextPart | AnyImage;
-type AssistantPart = TextPart | ReasoningPart | ToolCallPart;
 
 interface DecodedItems {
   readonly messages: AskedMessage[];

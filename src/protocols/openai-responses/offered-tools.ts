@@ -9,6 +9,7 @@ import {
   responsesTools,
   screenText,
   toolKind,
+  toolOf,
 } from '../tools.ts';
 import { type ClientToolKind, clientTools, isClientToolKind } from './client-tools.ts';
 import type { AskedTool, InputItem, ReadItem, ResponsesRequest } from './schema.ts';
@@ -110,7 +111,13 @@ class Offer {
       return;
     }
     const { description, parameters } = clientTools[kind];
-    this.#offer({ kind, name: kind }, path, undefined, `${description}${screenOf(tool)}`, parameters);
+    this.#offer(
+      { kind, name: kind },
+      path,
+      undefined,
+      `${description}${screenText(tool['display_width'], tool['display_height'])}`,
+      parameters,
+    );
   }
 
   #offer(
@@ -122,11 +129,7 @@ class Offer {
   ): void {
     const whole = namespace === undefined ? form : { ...form, namespace };
     const name = this.#nameFor(whole);
-    const tool = {
-      name,
-      ...(description ? { description } : {}),
-      parameters: parameters ?? { type: 'object', properties: {} },
-    };
+    const tool = toolOf(name, description, parameters);
     this.#offered.set(name, { ...whole, tool });
     if (this.#offered.size > maxOffered) {
       throw refused(path, `is one tool too many: a conversation may bring ${maxOffered}, offer fewer`);
@@ -183,13 +186,6 @@ function isInContainer(tool: AskedTool): boolean {
   const environment = tool['environment'];
   const type = typeof environment === 'object' && environment !== null && 'type' in environment;
   return tool.type === 'shell' && type && environment.type !== 'local';
-}
-
-function screenOf({
-  display_width: width,
-  display_height: height,
-}: Readonly<Record<string, unknown>>): string {
-  return screenText(width, height);
 }
 
 /** The name a call in the history has for the upstream. */

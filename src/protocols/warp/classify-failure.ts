@@ -2,7 +2,19 @@ import { AppError, type AppErrorOptions } from '../../core/errors.ts';
 import type { FailedResponse } from '../../core/protocol.ts';
 import { readRetryAfter } from '../../lib/http/retry-after.ts';
 import { beginningOf } from '../../lib/shown-text.ts';
-import { answeredOnTheWay, type FailedAnswer, readFailedAnswer, upstreamWords } from '../failed-answer.ts';
+import {
+  accountRefused,
+  answeredOnTheWay,
+  type FailedAnswer,
+  modelBarred,
+  noTurn,
+  notTaken,
+  rateLimited,
+  readFailedAnswer,
+  tooLarge,
+  unauthorized,
+  upstreamWords,
+} from '../failed-answer.ts';
 
 /** How much of a refusal goes to the log. */
 const maxEvidence = 2_000;
@@ -28,26 +40,21 @@ export function classifyFailure(response: FailedResponse, now: number): AppError
   const options = { cause, ...(retryAfterMs !== undefined && { retryAfterMs }) };
 
   if (answer.form !== 'page' && [400, 403, 404, 422].includes(status) && modelNotAllowed.test(answer.text)) {
-    return modelBarred(cause);
+    return modelBarred({ cause });
   }
   switch (status) {
     case 401:
       return answer.form === 'page' || asksForProxyLogin(response)
         ? answeredOnTheWay(options)
-        : unauthorized(cause);
+        : unauthorized({ cause });
     case 402:
     case 403:
       if (!isAboutAccount(answer)) return answeredOnTheWay(options);
-      return spentQuota.test(answer.text) ? outOfCredits(options) : refused(cause);
+      return spentQuota.test(answer.text) ? outOfCredits(options) : accountRefused({ cause });
     case 429:
       return tooMany(response, answer, options);
-    // It depends on what was sent, whichever server on the way has the limit.
     case 413:
-      return new AppError(
-        'too_large',
-        'The request is larger than the upstream takes: shorten the conversation, or send fewer or smaller images.',
-        { cause },
-      );
+      return tooLarge({ cause });
     // Nothing a client sends is in the method, the address or the headers.
     case 405:
     case 407:
@@ -72,11 +79,7 @@ export function classifyFailure(response: FailedResponse, now: number): AppError
   if (status >= 500) return failing(answer, options);
   if (status >= 400) return answer.form === 'page' ? answeredOnTheWay(options) : invalid(cause);
   if (status >= 300 || answer.form !== 'json') return answeredOnTheWay(options);
-  return new AppError(
-    'upstream_protocol',
-    'The upstream answered with something that is no turn. Check the address it is configured with.',
-    { cause },
-  );
+  return noTurn(cause);
 }
 
 /** The vendor takes bearers; a login of another scheme is that of a proxy or a wall in front of it. */
@@ -95,15 +98,11 @@ function tooMany(response: FailedResponse, answer: FailedAnswer, options: AppErr
   if (code.toUpperCase() === 'OUT_OF_CREDITS') return outOfCredits(options);
   const isOfEdge = code === '' && (answer.form === 'page' || edgeLimit.test(answer.text));
   if (!isOfEdge && spentQuota.test(answer.text)) return outOfCredits(options);
-  return new AppError(
-    'upstream_rate_limited',
-    'The upstream accepts no more requests at the moment. Slow down.',
-    {
-      ...options,
-      // Another account would call through the same edge.
-      ...(isOfEdge && { fault: 'network', failover: 'no' }),
-    },
-  );
+  return rateLimited({
+    ...options,
+    // Another account would call through the same edge.
+    ...(isOfEdge && { fault: 'network', failover: 'no' }),
+  });
 }
 
 function outOfCredits(options: AppErrorOptions): AppError {
@@ -115,26 +114,10 @@ function outOfCredits(options: AppErrorOptions): AppError {
 }
 
 function failing(answer: FailedAnswer, options: AppErrorOptions): AppError {
-  return new AppError('upstream_unavailable', 'The upstream could not take the request. Try again.', {
+  return notTaken({
     ...options,
     ...(answer.form === 'page' && { fault: 'network', failover: 'once' }),
   });
-}
-
-function unauthorized(cause: Error): AppError {
-  return new AppError(
-    'upstream_unauthorized',
-    "The upstream did not accept the account's credential. Renew it or replace the account.",
-    { cause },
-  );
-}
-
-function refused(cause: Error): AppError {
-  return new AppError(
-    'upstream_refused',
-    'The upstream refuses this account. Look into its plan and standing with the provider.',
-    { cause },
-  );
 }
 
 function invalid(cause: Error): AppError {
@@ -142,18 +125,6 @@ function invalid(cause: Error): AppError {
     'invalid_request',
     'The upstream refused the request. Check the model name and what was sent; the log has its answer.',
     { cause },
-  );
-}
-
-/**
- * The model exists and this account may not call it, while another may. Vendors answer `model_not_found` to a caller
- * without access to a model, and so does this gateway when no account has it.
- */
-function modelBarred(cause: Error): AppError {
-  return new AppError(
-    'model_not_found',
-    'No account that was asked may use this model. Choose another model, or add an account whose plan includes it.',
-    { cause, param: 'model', fault: 'model', failover: 'yes' },
   );
 }
 
