@@ -17,7 +17,6 @@ import { responsesRequest } from '../protocols/openai-responses/schema.ts';
 import { parseFields } from '../protocols/request.ts';
 import { answeredHeaders, modelsOf } from './answer-head.ts';
 import * as answers from './api-answers.ts';
-import { model, modelList } from './api-answers.ts';
 import { effortsOf } from './model-choice.ts';
 import {
   answeredBy,
@@ -62,7 +61,7 @@ const modelRoutes: readonly Route<{ readonly routes: Routes }>[] = [
     summary: 'The models a request may name',
     access: 'clientKey',
     query: modelsQuery,
-    answers: { 200: { description: 'All of them.', body: modelList } },
+    answers: { 200: { description: 'All of them.', body: answers.modelList } },
     async handle({ routes }, request) {
       if (!isAnthropicClient(request)) {
         const models = await routes.list();
@@ -79,7 +78,7 @@ const modelRoutes: readonly Route<{ readonly routes: Routes }>[] = [
     url: '/v1/models/*',
     summary: 'One model; its id may hold slashes',
     access: 'clientKey',
-    answers: { 200: { description: 'The model.', body: model } },
+    answers: { 200: { description: 'The model.', body: answers.model } },
     async handle({ routes }, request) {
       const found = await routes.find(request.params['*']);
       const models = await routes.list();
