@@ -1,6 +1,6 @@
 import Anthropic from '@anthropic-ai/sdk';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
-import { messagesAnswer } from '../src/gateway/api-answers.ts';
+import { messagesAnswer } from '../src/gateway/http/api-answers.ts';
 import { eventually, startTestServices, type TestServices } from './support/services.ts';
 
 let services: TestServices;

@@ -90,12 +90,12 @@ test('ARCHITECTURE.md shows the same table', () => {
 });
 
 test.each([
-  ["import { a } from '../gateway/keys.ts';"],
-  ["export { a } from '../gateway/keys.ts';"],
-  ["export * from '../gateway/keys.ts';"],
-  ["import '../gateway/keys.ts';"],
-  ["const a = await import('../gateway/keys.ts');"],
-  ["new Worker(new URL('../gateway/keys.ts', import.meta.url));"],
+  ["import { a } from '../gateway/http/keys.ts';"],
+  ["export { a } from '../gateway/http/keys.ts';"],
+  ["export * from '../gateway/http/keys.ts';"],
+  ["import '../gateway/http/keys.ts';"],
+  ["const a = await import('../gateway/http/keys.ts');"],
+  ["new Worker(new URL('../gateway/http/keys.ts', import.meta.url));"],
 ])('an import of the gateway by the pool is found: %s', (line) => {
   expect(violations('src/pool/planted.ts', line)).toHaveLength(1);
 });
@@ -129,6 +129,7 @@ function circlesIn(layer: string, texts: ReadonlyMap<string, string>): string[] 
 test.each([
   ['pool', 'base', '../accounts/adding.ts', 'accounts'],
   ['lib', 'log', '../api/metrics.ts', 'api'],
+  ['gateway', 'leases', '../turn/attempt.ts', 'turn'],
   ['pool/store', 'rules', '../verbs/leases.ts', 'verbs'],
 ])('arrows between the subject folders of %s go one way', (layer, folder, target, above) => {
   const own = files.filter((file) => file.startsWith(`src/${layer}/`) && !/\/testing/.test(file));
@@ -154,7 +155,7 @@ function packagesOf(file: string, seen = new Set<string>()): string[] {
 test.each([
   ['src/pool/store/sqlite/store-thread.ts', []],
   ['src/gateway/state/sqlite-thread.ts', []],
-  ['src/gateway/schema-worker.ts', ['@cfworker/json-schema']],
+  ['src/gateway/emulation/schema-worker.ts', ['@cfworker/json-schema']],
 ])('the thread %s loads no more than it needs, since each thread has its own copy', (worker, needed) => {
   expect(packagesOf(join(root, worker))).toEqual(needed);
 });

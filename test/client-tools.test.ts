@@ -1,7 +1,7 @@
 import type OpenAI from 'openai';
 import { ResponsesWS } from 'openai/resources/responses/ws';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { responseAnswer } from '../src/gateway/api-answers.ts';
+import { responseAnswer } from '../src/gateway/http/api-answers.ts';
 import { eventually, startTestServices, type TestServices } from './support/services.ts';
 
 type Response = OpenAI.Responses.Response;

@@ -1,8 +1,8 @@
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { describe, expect, it } from 'vitest';
-import { gatewayApi } from '../src/gateway/api.ts';
-import { chatAnswer, errorAnswer, healthAnswer, modelList } from '../src/gateway/api-answers.ts';
-import { createGatewayServer } from '../src/gateway/server.ts';
+import { gatewayApi } from '../src/gateway/http/api.ts';
+import { chatAnswer, errorAnswer, healthAnswer, modelList } from '../src/gateway/http/api-answers.ts';
+import { createGatewayServer } from '../src/gateway/http/server.ts';
 import { quietKeep } from '../src/gateway/testing/turn-fixture.ts';
 import type { ApiDocument } from '../src/lib/api/api-document.ts';
 import { routesOf } from '../src/lib/http/http-server.ts';

@@ -1,6 +1,6 @@
 import OpenAI from 'openai';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
-import { responseAnswer } from '../src/gateway/api-answers.ts';
+import { responseAnswer } from '../src/gateway/http/api-answers.ts';
 import { eventually, startTestServices, type TestServices } from './support/services.ts';
 
 let services: TestServices;

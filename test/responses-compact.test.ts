@@ -1,6 +1,6 @@
 import type OpenAI from 'openai';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { compactedAnswer } from '../src/gateway/api-answers.ts';
+import { compactedAnswer } from '../src/gateway/http/api-answers.ts';
 import { startTestServices, type TestServices } from './support/services.ts';
 
 let services: TestServices;

@@ -9,7 +9,7 @@ import type {
   PoolEvent,
   ReportItem,
 } from '../../pool-api/schema.ts';
-import type { ReportResult } from '../reporter.ts';
+import type { ReportResult } from '../leases/reporter.ts';
 
 export interface FakeAccount {
   id: string;

@@ -1,0 +1,336 @@
+import { Worker } from 'node:worker_threads';
+import { dereference, format, type Schema } from '@cfworker/json-schema';
+import { AppError } from '../../core/errors.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { createLimit } from '../../lib/limit.ts';
+import { isJsonObject, type JsonObject } from '../../lib/parse-json.ts';
+import type { SchemaJob, SchemaReply } from './schema-worker.ts';
+
+/** Characters of a schema as JSON; the whole of it is told to the model. */
+const longestSchema = 256 * 1024;
+const deepest = 256;
+/** Characters of the paths to all its parts, of which a checker makes a list. */
+const longestPaths = 4 * 1024 * 1024;
+
+/**
+ * Throws AppError `invalid_request` naming `param` when a schema is none that answers could be checked against. Looks at its form
+ * alone: trying it out could take for ever.
+ */
+export function checkSchema(schema: Readonly<Record<string, unknown>>, param: string): void {
+  const fault = faultOf(schema);
+  if (fault === undefined) return;
+  throw new AppError('invalid_request', `${param}: is no JSON schema that can be checked: ${fault}.`, {
+    param,
+  });
+}
+
+function faultOf(schema: Readonly<Record<string, unknown>>): string | undefined {
+  try {
+    const size = sizeFaultOf(schema);
+    if (size !== undefined) return size;
+    if (JSON.stringify(schema).length > longestSchema) return 'it is longer than 256 KB';
+    const form = formFaultOf(schema);
+    if (form !== undefined) return form;
+    const known = dereference(schema as Schema);
+    for (const part of Object.values(known)) {
+      if (typeof part !== 'object') continue;
+      const { $ref, __absolute_ref__: ref } = part;
+      // What lies in another document is left unchecked.
+      if ($ref?.startsWith('#') && (ref === undefined || known[ref] === undefined)) {
+        return `its reference ${JSON.stringify($ref).slice(0, 200)} leads nowhere`;
+      }
+    }
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message.slice(0, 200) : 'it cannot be read';
+  }
+}
+
+/** Before anything walks over it that calls itself or copies paths. */
+function sizeFaultOf(schema: unknown): string | undefined {
+  const waiting = [{ part: schema, depth: 0, path: 0 }];
+  let paths = 0;
+  for (let next = waiting.pop(); next; next = waiting.pop()) {
+    const { part, depth, path } = next;
+    paths += path;
+    if (depth > deepest) return 'it is nested too deeply';
+    if (paths > longestPaths) return 'it has too many parts';
+    if (typeof part !== 'object' || part === null) continue;
+    for (const [name, inner] of Object.entries(part)) {
+      waiting.push({ part: inner, depth: depth + 1, path: path + name.length + 1 });
+    }
+  }
+  return undefined;
+}
+
+const types = ['array', 'boolean', 'integer', 'null', 'number', 'object', 'string'];
+/** JsonObject that hold a schema, a list of schemas, or schemas by name. */
+const singleSchemas = [
+  'additionalItems',
+  'additionalProperties',
+  'contains',
+  'else',
+  'if',
+  'not',
+  'propertyNames',
+  'then',
+  'unevaluatedItems',
+  'unevaluatedProperties',
+];
+const listedSchemas = ['allOf', 'anyOf', 'oneOf', 'prefixItems'];
+const namedSchemas = ['$defs', 'definitions', 'dependentSchemas', 'patternProperties', 'properties'];
+
+/**
+ * What of a schema has not the form that JSON Schema gives it, in a few words. No answer could ever follow such a schema,
+ * and the model would be blamed for it. JsonObject that are not known may hold anything.
+ */
+function formFaultOf(schema: JsonObject): string | undefined {
+  const waiting: unknown[] = [schema];
+  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    if (typeof next === 'boolean') continue;
+    if (!isJsonObject(next)) return `${shown(next)} stands where a schema has to be`;
+    const fault = keywordFaultOf(next);
+    if (fault !== undefined) return fault;
+    for (const inner of innerSchemas(next)) waiting.push(inner);
+  }
+  return undefined;
+}
+
+function keywordFaultOf(schema: JsonObject): string | undefined {
+  const has = (keyword: string) => Object.hasOwn(schema, keyword);
+  const is = (keyword: string, what: string) =>
+    `its ${JSON.stringify(keyword)} is ${shown(schema[keyword])}, and has to be ${what}`;
+  if (has('type') && ![schema['type']].flat().every((type) => types.includes(type as string)))
+    return is('type', `of ${types.join(', ')}`);
+  if (has('required') && !isListOf(schema['required'], (name) => typeof name === 'string'))
+    return is('required', 'a list of names');
+  if (has('pattern') && typeof schema['pattern'] !== 'string') return is('pattern', 'a regular expression');
+  if (has('$ref') && typeof schema['$ref'] !== 'string') return is('$ref', 'a reference');
+  if (has('enum') && !Array.isArray(schema['enum'])) return is('enum', 'a list of values');
+  for (const keyword of listedSchemas)
+    if (has(keyword) && !Array.isArray(schema[keyword])) return is(keyword, 'a list of schemas');
+  for (const keyword of namedSchemas)
+    if (has(keyword) && !isJsonObject(schema[keyword])) return is(keyword, 'an object of schemas');
+  return undefined;
+}
+
+function innerSchemas(schema: JsonObject): unknown[] {
+  return [
+    ...singleSchemas.filter((keyword) => Object.hasOwn(schema, keyword)).map((keyword) => schema[keyword]),
+    ...listedSchemas.flatMap((keyword) => schema[keyword] ?? []),
+    ...namedSchemas.flatMap((keyword) => Object.values(schema[keyword] ?? {})),
+    // In older drafts a list, for one item each.
+    ...(Object.hasOwn(schema, 'items') ? [schema['items']].flat() : []),
+  ];
+}
+
+function isListOf(value: unknown, isOne: (item: unknown) => boolean): boolean {
+  return Array.isArray(value) && value.every(isOne);
+}
+
+function shown(value: unknown): string {
+  return JSON.stringify(value).slice(0, 100);
+}
+
+type Keywords = Readonly<Record<string, unknown>>;
+
+export interface CheckableSchema {
+  /** The schema without what cannot be checked: it takes all that the whole schema takes, and more. */
+  readonly schema: Keywords;
+  /** The keywords that are not checked. */
+  readonly unchecked: readonly string[];
+}
+
+const knownDraft =
+  /^https?:\/\/json-schema\.org\/(?:schema|draft-0?[467]|draft\/2019-09|draft\/2020-12)(?:\/schema)?#?$/;
+
+/**
+ * What of a schema an answer can be checked against. Left out are patterns that are no regular expressions of JavaScript,
+ * references to other documents, and dynamic references; formats and drafts that are not known have no effect. Around
+ * them goes what would refuse an answer for their absence, such as a `not`.
+ */
+export function checkableSchema(schema: Keywords): CheckableSchema {
+  const unchecked = new Set<string>();
+  const dialect = schema['$schema'];
+  if (typeof dialect === 'string' && !knownDraft.test(dialect)) unchecked.add('$schema');
+  const known = dereference(schema as Schema);
+  const lost = new Set<object>();
+  for (const part of Object.values(known)) {
+    if (typeof part !== 'object') continue;
+    const { $ref, __absolute_ref__: target } = part;
+    if ($ref !== undefined && (target === undefined || known[target] === undefined)) lost.add(part);
+    if (isUnknownFormat(part.format)) unchecked.add('format');
+    for (const keyword of faultyKeywords(part, lost)) unchecked.add(keyword);
+  }
+  const hasLoss = [...unchecked].some((keyword) => keyword !== 'format' && keyword !== '$schema');
+  return { schema: hasLoss ? weakened(schema, lost).schema : schema, unchecked: [...unchecked] };
+}
+
+/** Whether a pattern can be tried: other dialects have more, such as `(?i)` and `\A`. */
+function isPattern(source: unknown): boolean {
+  try {
+    new RegExp(String(source), 'u');
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function isUnknownFormat(name: unknown): boolean {
+  return typeof name === 'string' && !Object.hasOwn(format, name);
+}
+
+function faultyKeywords(part: Keywords, lost: ReadonlySet<object>): string[] {
+  const patterns = Object.keys(part['patternProperties'] ?? {});
+  return [
+    ...(lost.has(part) ? ['$ref'] : []),
+    ...(part['pattern'] !== undefined && !isPattern(part['pattern']) ? ['pattern'] : []),
+    ...(patterns.every(isPattern) ? [] : ['patternProperties']),
+    ...(part['$dynamicRef'] === undefined ? [] : ['$dynamicRef']),
+  ];
+}
+
+/** `isWeak`: it takes more than it did, or may do so by a reference. */
+function weakened(part: unknown, lost: ReadonlySet<object>): { schema: Keywords; isWeak: boolean } {
+  if (!isJsonObject(part)) return { schema: part as Keywords, isWeak: false };
+  const faulty = faultyKeywords(part, lost);
+  const schema: Record<string, unknown> = { ...part };
+  for (const keyword of faulty) {
+    if (keyword !== 'patternProperties') delete schema[keyword];
+    else {
+      const kept = Object.entries(schema[keyword] as Keywords).filter(([pattern]) => isPattern(pattern));
+      schema[keyword] = Object.fromEntries(kept);
+      // Properties that only a lost pattern names would be taken for further ones.
+      delete schema['additionalProperties'];
+    }
+  }
+  const weak = new Set<string>(faulty);
+  if (schema['$ref'] !== undefined || schema['$recursiveRef'] !== undefined) weak.add('$ref');
+  for (const keyword of [...singleSchemas, ...listedSchemas, ...namedSchemas, 'items']) {
+    if (!Object.hasOwn(schema, keyword)) continue;
+    const inner = (value: unknown): unknown => {
+      const found = weakened(value, lost);
+      if (found.isWeak) weak.add(keyword);
+      return found.schema;
+    };
+    const value = schema[keyword];
+    if (Array.isArray(value)) schema[keyword] = value.map(inner);
+    else if (!namedSchemas.includes(keyword)) schema[keyword] = inner(value);
+    else {
+      const entries = Object.entries(value as Keywords).map(([name, one]) => [name, inner(one)] as const);
+      schema[keyword] = Object.fromEntries(entries);
+    }
+  }
+  if (weak.has('not')) delete schema['not'];
+  if (weak.has('if')) for (const keyword of ['if', 'then', 'else']) delete schema[keyword];
+  if (weak.has('oneOf')) {
+    schema['allOf'] = [...((schema['allOf'] as unknown[] | undefined) ?? []), { anyOf: schema['oneOf'] }];
+    delete schema['oneOf'];
+  }
+  const isWeak = weak.size > 0;
+  if (isWeak) {
+    for (const keyword of ['maxContains', 'unevaluatedProperties', 'unevaluatedItems'])
+      delete schema[keyword];
+  }
+  return { schema, isWeak };
+}
+
+/** A schema that no answer can be checked against, or not in time; the message goes on after its name. */
+export class SchemaUnusableError extends Error {
+  override readonly name = 'SchemaUnusableError';
+}
+
+/** Checks JSON against the schemas of clients. */
+export interface SchemaChecker {
+  /** What keeps a JSON text from following the schema of a client, in a few words. Throws SchemaUnusableError. */
+  faultOf(
+    schema: Readonly<Record<string, unknown>>,
+    json: string,
+    clientId: string,
+  ): Promise<string | undefined>;
+  close(): Promise<void>;
+}
+
+const timeLimitMs = 2_000;
+const memoryLimitMb = 256;
+
+/**
+ * A few lines of schema, a pattern or references that branch, can keep a checker busy for years. So it works in a thread
+ * of its own, started when first needed, one check at a time, and is ended when one takes too long. Answers go there as
+ * text: no value is nested too deeply for that.
+ */
+export function createSchemaChecker(clock: Clock): SchemaChecker {
+  const limit = createLimit(1);
+  const lines = new Map<string, { readonly limit: typeof limit; waiting: number }>();
+  let worker: Promise<Worker> | undefined;
+
+  async function check(job: SchemaJob): Promise<SchemaReply> {
+    worker ??= startWorker();
+    const running = await worker;
+    return await new Promise<SchemaReply>((resolve, reject) => {
+      const settle = (): void => {
+        cancel();
+        running.removeAllListeners('message');
+        running.removeAllListeners('error');
+      };
+      const giveUp = (reason: string): void => {
+        settle();
+        worker = undefined;
+        // What it still says goes to nobody.
+        running.on('error', () => {});
+        void running.terminate();
+        reject(new SchemaUnusableError(reason));
+      };
+      const cancel = clock.after(timeLimitMs, () => giveUp('takes too long to check an answer against'));
+      running.once('error', () => giveUp('takes too much memory to check an answer against'));
+      running.once('message', (reply: SchemaReply) => {
+        settle();
+        resolve(reply);
+      });
+      running.postMessage(job);
+    });
+  }
+
+  /** Of each client one check stands in line: many that take long hold up their own client, and others by one each. */
+  async function inLine<T>(clientId: string, task: () => Promise<T>): Promise<T> {
+    const line = lines.get(clientId) ?? { limit: createLimit(1), waiting: 0 };
+    lines.set(clientId, line);
+    line.waiting += 1;
+    try {
+      return await line.limit(() => limit(task));
+    } finally {
+      line.waiting -= 1;
+      if (line.waiting === 0) lines.delete(clientId);
+    }
+  }
+
+  return {
+    async faultOf(schema, json, clientId) {
+      const reply = await inLine(clientId, () => check({ schema, json }));
+      if ('unusable' in reply) throw new SchemaUnusableError(`cannot be checked (${reply.unusable})`);
+      return reply.fault;
+    },
+    async close() {
+      const running = await worker;
+      worker = undefined;
+      await running?.terminate();
+    },
+  };
+}
+
+/** Resolves once it takes work, so that its start is not counted as checking. */
+async function startWorker(): Promise<Worker> {
+  // Sources run as .ts, the built package as .js, and tsc rewrites no URLs.
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+  const worker = new Worker(new URL(`./schema-worker.${extension}`, import.meta.url), {
+    resourceLimits: { maxOldGenerationSizeMb: memoryLimitMb },
+  });
+  await new Promise((resolve, reject) => {
+    worker.once('message', resolve);
+    worker.once('error', reject);
+  });
+  worker.removeAllListeners('error');
+  // It keeps no process alive.
+  worker.unref();
+  return worker;
+}

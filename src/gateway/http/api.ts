@@ -1,0 +1,334 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import { AppError } from '../../core/errors.ts';
+import { givenFields } from '../../core/null-fields.ts';
+import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
+import { type Route, withDocs } from '../../lib/api/api-routes.ts';
+import { commonLinks, type FrontPage, frontRoute } from '../../lib/api/front-page.ts';
+import { metricsType } from '../../lib/api/metrics.ts';
+import { ownTurn } from '../../lib/process/own-turn.ts';
+import { version } from '../../lib/version.ts';
+import { decodeCountRequest } from '../../protocols/anthropic-messages/decode-request.ts';
+import { anthropicMessagesInbound } from '../../protocols/anthropic-messages/inbound.ts';
+import { countRequest, messagesRequest } from '../../protocols/anthropic-messages/schema.ts';
+import { openaiChatInbound } from '../../protocols/openai-chat/inbound.ts';
+import { chatRequest } from '../../protocols/openai-chat/schema.ts';
+import { responsesRequest } from '../../protocols/openai-responses/schema.ts';
+import { parseFields } from '../../protocols/request.ts';
+import { countInputTokens } from '../emulation/token-count.ts';
+import { effortsOf } from '../models/model-choice.ts';
+import type { ListedModel, Routes } from '../models/routing.ts';
+import { answeredHeaders, modelsOf } from '../output/answer-head.ts';
+import * as answers from './api-answers.ts';
+import {
+  answeredBy,
+  compactRequest,
+  inputTokensRequest,
+  type ResponsesService,
+  responsesRoutes,
+} from './responses-routes.ts';
+
+/** What the gateway's routes answer from. */
+export interface GatewayHttp extends ResponsesService {
+  readonly routes: Routes;
+  answerTurn<Options extends { readonly includeUsage: boolean }>(
+    inbound: Inbound<Options>,
+    request: FastifyRequest,
+    reply: FastifyReply,
+    given?: DecodedTurn<Options>,
+  ): Promise<FastifyReply>;
+  health(): object;
+  metrics(): Promise<string>;
+  /** Where the pool answers, if it does and that is known, by the address a client has for the gateway. */
+  poolAddress(gatewayAddress: string): string | undefined;
+}
+
+const clientDocs = 'docs/clients.md, beside this program';
+
+/** How Anthropic's clients turn pages; OpenAI's list is always whole. Codex sends its version. */
+const modelsQuery = z.looseObject({
+  limit: z.coerce.number('must be a number from 1 to 1000').int().min(1).max(1000).optional(),
+  after_id: z.string().optional(),
+  before_id: z.string().optional(),
+  client_version: z.string().optional(),
+});
+
+/** In the shape of the dialect the client speaks. */
+const modelRoutes: readonly Route<{ readonly routes: Routes }>[] = [
+  {
+    method: 'GET',
+    path: '/v1/models',
+    summary: 'The models a request may name',
+    access: 'clientKey',
+    query: modelsQuery,
+    answers: { 200: { description: 'All of them.', body: answers.modelList } },
+    async handle({ routes }, request) {
+      if (!isAnthropicClient(request)) {
+        const models = await routes.list();
+        const data = models.map((one) => encodeOpenai(one, models));
+        return { object: 'list', data, ...(isCodex(request) ? { models: [] } : {}) };
+      }
+      const page = readPage(request.query);
+      return encodeAnthropicPage(await routes.list(), page);
+    },
+  },
+  {
+    method: 'GET',
+    path: '/v1/models/{id}',
+    url: '/v1/models/*',
+    summary: 'One model; its id may hold slashes',
+    access: 'clientKey',
+    answers: { 200: { description: 'The model.', body: answers.model } },
+    async handle({ routes }, request) {
+      const found = await routes.find(request.params['*']);
+      const models = await routes.list();
+      return isAnthropicClient(request) ? encodeAnthropic(found, models) : encodeOpenai(found, models);
+    },
+  },
+];
+
+const routes: readonly Route<GatewayHttp>[] = [
+  {
+    method: 'GET',
+    path: '/health',
+    summary: 'Whether the gateway is alive, and whether it reaches the pool',
+    access: 'open',
+    answers: { 200: { description: 'It is alive.', body: answers.healthAnswer } },
+    handle: async ({ health }) => health(),
+  },
+  {
+    method: 'GET',
+    path: '/metrics',
+    summary: 'Figures for Prometheus',
+    access: 'adminKey',
+    answers: { 200: { description: 'The text exposition format.', contentType: 'text/plain' } },
+    handle: async ({ metrics }, _request, reply) => reply.type(metricsType).send(await metrics()),
+  },
+  {
+    method: 'POST',
+    path: '/v1/chat/completions',
+    summary: 'OpenAI Chat Completions, streaming and not',
+    description:
+      'Fields that have no effect are named in x-warp2api-ignored; those that would change the meaning and cannot be ' +
+      'honoured are refused by name. With "stream": true the answer comes as server-sent events. Where the upstream ' +
+      'carries the turn as a run that can be watched, x-warp2api-run-url says where.',
+    access: 'clientKey',
+    body: chatRequest,
+    answers: {
+      200: {
+        description: 'The answer, or its stream of chunks.',
+        headers: answeredBy,
+        body: answers.chatAnswer,
+        contentType: 'text/event-stream',
+      },
+    },
+    handle: ({ answerTurn }, request, reply) => answerTurn(openaiChatInbound, request, reply),
+  },
+  {
+    method: 'POST',
+    path: '/v1/messages',
+    summary: 'Anthropic Messages, streaming and not',
+    description:
+      'Errors have the shape and the statuses of the Anthropic API. With "stream": true the answer comes as server-sent events.',
+    access: 'clientKey',
+    body: messagesRequest,
+    answers: {
+      200: {
+        description: 'The answer, or its stream of events.',
+        headers: answeredBy,
+        body: answers.messagesAnswer,
+        contentType: 'text/event-stream',
+      },
+    },
+    error: answers.messagesError,
+    handle: ({ answerTurn }, request, reply) => answerTurn(anthropicMessagesInbound, request, reply),
+  },
+  {
+    method: 'POST',
+    path: '/v1/messages/count_tokens',
+    summary: 'The tokens of a request, counted with o200k_base and without a turn',
+    access: 'clientKey',
+    body: countRequest,
+    answers: { 200: { description: 'The count.', body: answers.tokenCount } },
+    error: answers.messagesError,
+    async handle({ routes: models }, request, reply) {
+      reply.header('request-id', request.id);
+      const counted = decodeCountRequest(request.body);
+      const route = await models.check(counted.model);
+      reply.headers(answeredHeaders(route && modelsOf([route])));
+      await ownTurn(request.heldBody?.bytes ?? 0);
+      return { input_tokens: countInputTokens(counted) };
+    },
+  },
+  ...responsesRoutes,
+  ...modelRoutes,
+];
+
+const front: FrontPage<GatewayHttp> = {
+  title: 'Warp2API gateway',
+  description:
+    'One address for OpenAI and Anthropic clients in front of the accounts of the pool. Where no API_KEYS are set, any key or none is taken.',
+  links({ poolAddress }, address) {
+    const pool = poolAddress(address);
+    return {
+      openai_base_url: { place: `${address}/v1`, says: 'the base URL for OpenAI clients' },
+      anthropic_base_url: { place: address, says: 'the base URL for Anthropic clients' },
+      models: { place: '/v1/models', says: 'the models a request may name' },
+      ...commonLinks,
+      clients: { place: clientDocs, says: 'how to set up Codex, Claude Code, the SDKs and others' },
+      ...(pool && { pool: { place: pool, says: 'the account pool' } }),
+    };
+  },
+};
+
+/** Every call of the gateway. */
+export const gatewayApi = withDocs<GatewayHttp>({
+  title: front.title,
+  version,
+  description: front.description,
+  keys: {
+    clientKey: 'one of API_KEYS',
+    adminKey: 'ADMIN_KEY where it is set, else one of API_KEYS',
+  },
+  // People who look at a client's base URL land on the second.
+  routes: [...routes, frontRoute('/', front), frontRoute('/v1', front)],
+  error: answers.errorAnswer,
+  schemas: {
+    ...answers,
+    response: answers.responseAnswer,
+    compactedResponse: answers.compactedAnswer,
+    inputTokens: answers.inputTokenCount,
+    chatRequest,
+    messagesRequest,
+    countTokensRequest: countRequest,
+    responsesRequest,
+    compactRequest,
+    inputTokensRequest,
+  },
+});
+
+/** Anthropic's clients are told from OpenAI's by the version header that every one of them sends. */
+export function isAnthropicClient(request: FastifyRequest): boolean {
+  return request.headers['anthropic-version'] !== undefined;
+}
+
+/**
+ * Codex asks for a catalogue with its version and reads `models`. Each entry there holds instructions for the agent, which
+ * are not ours to write: with none it keeps its own.
+ */
+function isCodex({ query }: FastifyRequest): boolean {
+  return typeof query === 'object' && query !== null && 'client_version' in query;
+}
+
+interface Page {
+  readonly limit: number;
+  readonly afterId: string | undefined;
+  readonly beforeId: string | undefined;
+}
+
+const usualLimit = 20;
+
+function readPage(query: unknown): Page {
+  const fields = parseFields(modelsQuery, givenFields(query));
+  const { limit = usualLimit, after_id: afterId, before_id: beforeId } = fields;
+  return { limit, afterId, beforeId };
+}
+
+function encodeAnthropicPage(models: readonly ListedModel[], { limit, afterId, beforeId }: Page) {
+  const from = afterId === undefined ? 0 : placeOf(models, afterId, 'after_id') + 1;
+  const to = beforeId === undefined ? models.length : placeOf(models, beforeId, 'before_id');
+  const range = models.slice(from, to);
+  // Whoever goes backwards wants those next to where they are.
+  const page = beforeId !== undefined && afterId === undefined ? range.slice(-limit) : range.slice(0, limit);
+  return {
+    data: page.map((model) => encodeAnthropic(model, models)),
+    has_more: page.length < range.length,
+    first_id: page[0]?.id ?? null,
+    last_id: page.at(-1)?.id ?? null,
+  };
+}
+
+function placeOf(models: readonly ListedModel[], id: string, param: string): number {
+  const place = models.findIndex((model) => model.id === id);
+  if (place !== -1) return place;
+  throw new AppError('invalid_request', `${param}: no model has the id "${id}"; begin without it.`, {
+    param,
+  });
+}
+
+function encodeOpenai(model: ListedModel, models: readonly ListedModel[]) {
+  const { displayName, description, contextWindow, hasVision, effort, creditMultiplier, aliasOf } = model;
+  const efforts = effortsFor(model, models);
+  return {
+    id: model.id,
+    object: 'model',
+    created: 0,
+    owned_by: model.vendor ?? model.provider,
+    ...(aliasOf === undefined ? {} : { alias_of: aliasOf }),
+    ...(displayName === undefined ? {} : { display_name: displayName }),
+    ...(description === undefined ? {} : { description }),
+    ...(contextWindow === undefined ? {} : { context_window: contextWindow, max_model_len: contextWindow }),
+    ...(hasVision === undefined ? {} : { input_modalities: hasVision ? ['text', 'image'] : ['text'] }),
+    ...(effort === undefined ? {} : { reasoning_effort: effort }),
+    ...(efforts.length === 0 ? {} : { reasoning_efforts: efforts }),
+    ...(creditMultiplier === undefined ? {} : { credit_multiplier: creditMultiplier }),
+  };
+}
+
+function encodeAnthropic(model: ListedModel, models: readonly ListedModel[]) {
+  return {
+    type: 'model',
+    id: model.id,
+    display_name: model.displayName ?? model.id,
+    // No list here tells when a model came.
+    created_at: new Date(0).toISOString(),
+    lifecycle: 'active',
+    deprecated_at: null,
+    retires_at: null,
+    line: null,
+    max_input_tokens: model.contextWindow ?? null,
+    max_tokens: null,
+    capabilities: capabilitiesOf(model, effortsFor(model, models)),
+  };
+}
+
+/** An alias means one model, and so one effort. */
+function effortsFor(model: ListedModel, models: readonly ListedModel[]): string[] {
+  return effortsOf(model.aliasOf === undefined ? models : [model], model);
+}
+
+/** What a client can have of the model through this gateway; null where the list says too little. */
+function capabilitiesOf({ hasVision }: ListedModel, efforts: readonly string[]) {
+  if (hasVision === undefined) return null;
+  const no = { supported: false };
+  const yes = { supported: true };
+  const effort = (level: string) => ({ supported: efforts.includes(level) });
+  const thinks = { supported: efforts.length > 0 };
+  return {
+    batch: no,
+    citations: no,
+    code_execution: no,
+    context_management: {
+      supported: false,
+      clear_thinking_20251015: null,
+      clear_tool_uses_20250919: null,
+      compact_20260112: null,
+    },
+    effort: {
+      supported: efforts.length > 1,
+      low: effort('low'),
+      medium: effort('medium'),
+      high: effort('high'),
+      xhigh: effort('xhigh'),
+      max: effort('max'),
+    },
+    image_input: { supported: hasVision },
+    pdf_input: no,
+    server_tools: { supported: false, code_execution: no, web_search: no },
+    structured_outputs: yes,
+    thinking: {
+      supported: thinks.supported,
+      types: { adaptive: thinks, enabled: thinks, between_tools: no, disabled: no },
+    },
+  };
+}

@@ -1,0 +1,88 @@
+import { type DiskHealth, logFault } from '../../lib/log/disk-health.ts';
+import type { Logger } from '../../lib/log/logger.ts';
+import { version } from '../../lib/version.ts';
+import { storeFaults, type Verdict } from '../../pool-api/readiness.ts';
+import type { PoolWatch } from '../leases/pool-watch.ts';
+import type { BufferedStore } from '../state/buffered-store.ts';
+import { keyNotAccepted } from '../turn/app-errors.ts';
+import type { TurnDependencies } from '../turn/run-turn.ts';
+
+export interface HealthSources {
+  readonly dependencies: Pick<TurnDependencies, 'reach' | 'routes'>;
+  readonly poolWatch: PoolWatch;
+  readonly keep: Pick<BufferedStore, 'figures'>;
+  readonly isPoolInside: boolean;
+  readonly disks: () => DiskHealth;
+}
+
+/** What `/health` answers, from what is known already. */
+export function healthOf({ dependencies, poolWatch, keep, isPoolInside, disks }: HealthSources) {
+  const { isAccepted, isReachable, lacksStore } = poolWatch;
+  const unreachable = [...dependencies.reach.all].filter(([, isUp]) => !isUp).map(([provider]) => provider);
+  const { isReachable: isKeepReachable, isWritable, store } = keep.figures();
+  const { log, disk } = disks();
+  const verdict = isReachable && isAccepted ? dependencies.routes.judge() : undefined;
+  const reasons = [
+    !isReachable && (lacksStore ? storeFaults.unreachable : poolUnreachable),
+    !isAccepted && keyNotAccepted,
+    verdict?.isReady === false && verdict.reason,
+    ...unreachable.map(noConnection),
+    isReachable && !poolWatch.isWritable && storeFaults.readOnly,
+    !isKeepReachable && keepFaults.unreachable,
+    isKeepReachable && !isWritable && keepFaults.readOnly,
+    !log.writable && logFault,
+  ].filter((reason) => reason !== false);
+  return {
+    status: reasons.length === 0 ? 'ok' : 'degraded',
+    ...(reasons.length > 0 && { reason: reasons.join(' ') }),
+    sandbox: poolWatch.isSandbox,
+    version,
+    pool: {
+      mode: isPoolInside ? 'inside' : 'http',
+      reachable: isReachable,
+      accepts_key: isAccepted,
+      writable: poolWatch.isWritable,
+    },
+    unreachable_providers: unreachable,
+    keep: { store, reachable: isKeepReachable, ...(isKeepReachable && !isWritable && { writable: false }) },
+    log,
+    disk,
+    ...(poolWatch.isSandbox
+      ? { notice: 'No account is in the pool: answers come from the built-in sandbox, not from a model.' }
+      : {}),
+  };
+}
+
+/** Tells the log when turns stop having an account that could answer, unless that passes without anyone's doing. */
+export class VerdictLog {
+  readonly #logger: Logger;
+  #said: string | undefined;
+
+  constructor(logger: Logger) {
+    this.#logger = logger;
+  }
+
+  note(verdict: Verdict | undefined): void {
+    if (verdict?.isReady === false && !verdict.isPassing && verdict.reason !== this.#said) {
+      this.#said = verdict.reason;
+      this.#logger.warn(`no turn can be answered: ${verdict.reason}`);
+    }
+    if (verdict?.isReady && this.#said !== undefined) {
+      this.#said = undefined;
+      this.#logger.info('turns can be answered again');
+    }
+  }
+}
+
+const poolUnreachable =
+  'The account pool does not answer at POOL_SERVICE_URL: start it with "warp2api serve pool", or correct the address.';
+
+const keepFaults = {
+  unreachable:
+    'Conversations and stored responses are in memory only, since their store cannot be used: check that it runs and that KEEP_URL is right.',
+  readOnly: 'Conversations and stored responses cannot be written: make room on the disk of KEEP_URL.',
+};
+
+function noConnection(provider: string): string {
+  return `No connection to ${provider} can be made from here: look at the network, the proxy and the name server.`;
+}

@@ -1,0 +1,293 @@
+import websocket from '@fastify/websocket';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { AppError } from '../../core/errors.ts';
+import { adviseOnPath, type ServicePlaces } from '../../core/path-advice.ts';
+import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
+import { serveApi } from '../../lib/api/api-routes.ts';
+import type { BodyBudget } from '../../lib/http/body-budget.ts';
+import { createHttpServer } from '../../lib/http/http-server.ts';
+import { createWrongKeyLog } from '../../lib/http/shown-keys.ts';
+import { createDiskHealth } from '../../lib/log/disk-health.ts';
+import type { Logger } from '../../lib/log/logger.ts';
+import { anthropicMessagesInbound } from '../../protocols/anthropic-messages/inbound.ts';
+import { openaiChatInbound } from '../../protocols/openai-chat/inbound.ts';
+import type { PoolWatch } from '../leases/pool-watch.ts';
+import { answerHeads } from '../output/answer-head.ts';
+import { type EventLog, FollowedEvents } from '../output/event-log.ts';
+import { errorHeaders, StreamedAnswer, WholeAnswer } from '../output/http-answer.ts';
+import { BackgroundResponses } from '../responses/background-responses.ts';
+import { ResponsesSockets } from '../responses/responses-socket.ts';
+import type { StoredResponses } from '../responses/stored-responses.ts';
+import type { BufferedStore } from '../state/buffered-store.ts';
+import { affinityKeyOf } from '../turn/affinity.ts';
+import { appErrorFrom } from '../turn/app-errors.ts';
+import { type ClientKey, type ClientTurn, ClientTurns } from '../turn/client-turns.ts';
+import { createGatewayMetrics } from '../turn/metrics.ts';
+import type { TurnDependencies } from '../turn/run-turn.ts';
+import { gatewayApi, isAnthropicClient } from './api.ts';
+import { healthOf, VerdictLog } from './health.ts';
+import { type ClientKeys, createClientKeys } from './keys.ts';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Whose turn it is: set before any route runs that takes client keys. */
+    client: ClientKey;
+  }
+}
+
+export interface GatewayServerOptions {
+  readonly dependencies: TurnDependencies;
+  readonly keys: ClientKeys;
+  readonly poolWatch: PoolWatch;
+  readonly responses: StoredResponses;
+  readonly keep: Pick<BufferedStore, 'figures' | 'failures'>;
+  /** For the bodies and messages of all clients. */
+  readonly bodies: BodyBudget;
+  readonly isPoolInside: boolean;
+  /** Where the pool answers, if it does and that is known, by the address a client has for the gateway. */
+  readonly poolAddress?: ((gatewayAddress: string) => string | undefined) | undefined;
+  /** Opens `/metrics`; unset: whoever may use the gateway may read them. */
+  readonly adminKey: string | undefined;
+  readonly allowedHosts: readonly string[] | null;
+  /** Web pages and apps that may call and read the answers; without any there are no CORS headers. */
+  readonly corsOrigins?: readonly string[];
+  /** How long running turns may go on once the server closes. */
+  readonly shutdownMs: number;
+  /** Where this process writes. */
+  readonly folders?: readonly string[];
+  readonly logger: Logger;
+}
+
+type ErrorDialect = Pick<Inbound<unknown>, 'errorStatus' | 'encodeError' | 'requestIdHeader'>;
+
+const bodyLimitBytes = 32 * 1024 * 1024;
+const tickMs = 500;
+/** What a web page may read of an answer's headers. */
+const exposedHeaders = [
+  'x-request-id',
+  'request-id',
+  'retry-after',
+  'x-should-retry',
+  'x-warp2api-model',
+  'x-warp2api-ignored',
+  'x-warp2api-usage',
+  'x-warp2api-credits',
+  'x-warp2api-cost-cents',
+  'x-warp2api-run-url',
+];
+
+/** The gateway's HTTP face. `close` lets running turns end until the deadline, then ends them with an error. */
+export function createGatewayServer(options: GatewayServerOptions): FastifyInstance {
+  const { dependencies, keys, poolWatch, logger } = options;
+  const disks = createDiskHealth(options.folders ?? [], logger);
+  const { clock, listening, running } = dependencies;
+  const adminKeys =
+    options.adminKey === undefined
+      ? undefined
+      : createClientKeys([options.adminKey], 'ADMIN_KEY', createWrongKeyLog(logger, clock));
+  const app = createHttpServer({
+    logger,
+    takesWebSockets: true,
+    bodyLimitBytes,
+    bodies: options.bodies,
+    callers: {
+      allowedHosts: options.allowedHosts,
+      keysSetting: 'API_KEYS',
+      cors: { origins: options.corsOrigins ?? [], exposedHeaders },
+    },
+    access: {
+      clientKey(request) {
+        request.client = keys.identify(request);
+        return request.client.id;
+      },
+      adminKey: (request) => (adminKeys ?? keys).identify(request).id,
+    },
+    keepsText: (url) => url.startsWith('/v1/chat/completions'),
+    // A client whose key and base URL are both wrong hears of the key first.
+    accessToUnknown: (path) => (path.startsWith('/v1/') ? 'clientKey' : 'open'),
+    adviseOnPath: (path, address) => adviseOnPath(path, 'gateway', placesFrom(address)).advice,
+    encodeUnreadable: (fault, path, requestId) =>
+      (isAnthropicPath(path) ? anthropicMessagesInbound : openaiChatInbound).encodeError(
+        appErrorFrom(fault),
+        requestId,
+      ),
+  });
+
+  const placesFrom = (address: string): ServicePlaces => ({
+    gateway: address,
+    pool: options.poolAddress?.(address),
+  });
+
+  const metrics = createGatewayMetrics({
+    turns: () => running.count,
+    streams: () => running.streamCount,
+    leases: () => dependencies.leases.count,
+    bodyBytes: () => options.bodies.heldBytes,
+    isPoolReachable: () => poolWatch.isReachable,
+    providers: () => dependencies.reach.all,
+    keep: options.keep,
+  });
+  const clientTurns = new ClientTurns(dependencies, metrics);
+  const sockets = new ResponsesSockets({
+    clientTurns,
+    routes: dependencies.routes,
+    running,
+    responses: options.responses,
+    bodies: options.bodies,
+    clock,
+    listening,
+    logger,
+  });
+
+  const background = new BackgroundResponses({
+    clientTurns,
+    routes: dependencies.routes,
+    running,
+    responses: options.responses,
+    clock,
+    logger,
+  });
+
+  const verdicts = new VerdictLog(logger);
+  let cancelTick = clock.after(tickMs, tick);
+  function tick(): void {
+    const now = listening.tick();
+    verdicts.note(dependencies.routes.judge());
+    running.tick(now);
+    cancelTick = clock.after(tickMs, tick);
+  }
+
+  app.decorateRequest('client');
+
+  app.setErrorHandler((error, request, reply) => {
+    const known = appErrorFrom(error);
+    if (known.code === 'internal')
+      request.log.error({ err: error, request_id: request.id }, 'a request failed');
+    sendError(reply, dialectOf(request), known, request.id);
+  });
+
+  app.register(websocket, {
+    // A frame that is not UTF-8 is answered like any other that cannot be read, by `readMessage`.
+    options: { maxPayload: bodyLimitBytes, skipUTF8Validation: true },
+    // A client that breaks off closes its socket, and that is dealt with.
+    errorHandler: (_error, socket) => socket.terminate(),
+    // They are closed below, after their turns.
+    preClose: (done) => done(),
+  });
+  serveApi(app, gatewayApi, {
+    routes: dependencies.routes,
+    responses: options.responses,
+    sockets,
+    background,
+    answerTurn,
+    follow,
+    health: () => healthOf({ ...options, disks }),
+    metrics: metrics.text,
+    poolAddress: (address) => options.poolAddress?.(address),
+  });
+
+  async function answerTurn<Options extends { readonly includeUsage: boolean }>(
+    inbound: Inbound<Options>,
+    request: FastifyRequest,
+    reply: FastifyReply,
+    given?: DecodedTurn<Options>,
+  ): Promise<FastifyReply> {
+    const decoded = given ?? (await decodeTurn(inbound, request));
+    // What was made of it is enough.
+    request.body = undefined;
+    const images = clientTurns.check(decoded);
+    reply.hijack();
+    const times = { startedAt: clock.now(), now: clock.now };
+    const headFor = answerHeads(inbound, decoded, request.id, times);
+    const Answer = decoded.isStream ? StreamedAnswer : WholeAnswer;
+    const answer = new Answer({
+      running,
+      response: reply.raw,
+      inbound,
+      decoded,
+      headFor,
+      now: listening.now,
+    });
+    const turn: ClientTurn = {
+      protocol: inbound.name,
+      decoded,
+      bytes: request.heldBody?.bytes ?? 0,
+      client: request.client,
+      affinityKey: affinityKeyOf(request.headers) ?? decoded.affinityKey,
+      requestId: request.id,
+      wantsUsage: !decoded.isStream || decoded.options.includeUsage,
+      images,
+      signal: answer.signal,
+    };
+    try {
+      await Promise.all(answer.choices.map((choice) => clientTurns.run(turn, choice)));
+    } catch (error) {
+      logger.error({ err: error, request_id: request.id }, 'a turn failed outside its own rules');
+      answer.break(AppError.from(error));
+    } finally {
+      answer.end();
+    }
+    return reply;
+  }
+
+  /** A body that goes to an upstream of its own dialect is the upstream's to judge. */
+  async function decodeTurn<Options>(
+    inbound: Inbound<Options>,
+    { body, heldBody }: FastifyRequest,
+  ): Promise<DecodedTurn<Options>> {
+    const open = heldBody?.text === undefined ? undefined : inbound.readRelayed?.(body, heldBody.text);
+    const isRelayed = open && (await dependencies.routes.relays(open.request.model, inbound.name));
+    if (isRelayed) return open;
+    if (heldBody) heldBody.text = undefined;
+    return inbound.decode(body);
+  }
+
+  function follow(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    log: EventLog,
+    from: number,
+    headers: Readonly<Record<string, string>> = {},
+  ): FastifyReply {
+    reply.hijack();
+    const options = { running, response: reply.raw, now: listening.now };
+    new FollowedEvents(options, log, from, { 'x-request-id': request.id, ...headers });
+    return reply;
+  }
+
+  app.addHook('preClose', async () => {
+    clientTurns.close();
+    sockets.close();
+    await running.drain(options.shutdownMs);
+    cancelTick();
+  });
+
+  return app;
+}
+
+/**
+ * Whose words an error is put in: the path tells, also one that is not quite right, and for the lists of models a header
+ * that only one dialect sends.
+ */
+function dialectOf(request: FastifyRequest): ErrorDialect {
+  const path = request.url.split('?', 1)[0] ?? '';
+  const isOpenai = /^\/v1\/(chat|responses)(\/|$)/.test(path);
+  const isAnthropic =
+    path.startsWith('/v1/messages') ||
+    (isAnthropicClient(request) && !isOpenai) ||
+    (request.is404 && isAnthropicPath(path));
+  return isAnthropic ? anthropicMessagesInbound : openaiChatInbound;
+}
+
+function isAnthropicPath(path: string): boolean {
+  return adviseOnPath(path, 'gateway', { gateway: undefined, pool: undefined }).dialect === 'anthropic';
+}
+
+function sendError(reply: FastifyReply, dialect: ErrorDialect, error: AppError, requestId: string): void {
+  if (dialect.requestIdHeader !== undefined) reply.header(dialect.requestIdHeader, requestId);
+  reply
+    .code(dialect.errorStatus(error))
+    .headers(errorHeaders(error))
+    .header('content-type', 'application/json; charset=utf-8')
+    .send(dialect.encodeError(error, requestId));
+}

@@ -1,0 +1,170 @@
+import type { AppError } from '../../core/errors.ts';
+import type { Outcome } from '../../core/outcome.ts';
+import type { Usage } from '../../core/turn.ts';
+import { amount } from '../../lib/amount.ts';
+import type { Clock } from '../../lib/clock.ts';
+import type { Logger } from '../../lib/log/logger.ts';
+import { within } from '../../lib/within.ts';
+import { isAway } from '../../pool-api/errors.ts';
+import type { Pool } from '../../pool-api/pool.ts';
+import { nextReportId, ReportQueue, type ReportResult } from '../../pool-api/report-queue.ts';
+import { mostUsage, type ReportItem } from '../../pool-api/schema.ts';
+import type { LeaseCache, TurnLease } from './lease-cache.ts';
+
+export type { ReportResult } from '../../pool-api/report-queue.ts';
+
+type ReportedLease = Pick<TurnLease, 'account' | 'sessionId'>;
+
+export interface TurnReport {
+  readonly outcome: Outcome;
+  readonly usage?: Usage | undefined;
+  readonly retryAfterMs?: number | undefined;
+  readonly resetAt?: Date | undefined;
+}
+
+const answerTimeoutMs = 5_000;
+const longestRetryMs = 31 * 86_400_000;
+
+/** Tells the pool what turns did to accounts. */
+export class Reporter {
+  readonly #clock: Clock;
+  readonly #queue: ReportQueue;
+
+  constructor(
+    pool: Pick<Pool, 'report'>,
+    leases: Pick<LeaseCache, 'noteReport'>,
+    clock: Clock,
+    logger: Logger,
+  ) {
+    this.#clock = clock;
+    this.#queue = new ReportQueue({
+      timing: clock,
+      async send(sessionId, items) {
+        try {
+          const { results } = await pool.report({ session_id: sessionId, reports: [...items] });
+          leases.noteReport(sessionId, results);
+          return results;
+        } catch (error) {
+          if (isAway(error)) return undefined;
+          logger.error(
+            { err: error, session_id: sessionId, count: items.length },
+            'the pool refused reports',
+          );
+          return [];
+        }
+      },
+      onDropped: (dropped) => {
+        logger.warn({ dropped }, 'too many reports waited for the pool: some were dropped');
+      },
+    });
+  }
+
+  get pending(): number {
+    return this.#queue.pending;
+  }
+
+  /** Plain successes wait for others; the answer to anything else is worth waiting for. Never throws. */
+  report(lease: ReportedLease, report: TurnReport): Promise<ReportResult | undefined> | undefined {
+    const item = reportItem(lease, report, this.#clock.now());
+    if (report.outcome === 'success' || report.outcome === 'cancelled') {
+      this.#queue.add(lease.sessionId, item);
+      return undefined;
+    }
+    return within(this.#queue.send(lease.sessionId, item), this.#clock, answerTimeoutMs);
+  }
+
+  /** Sends what is left, once. */
+  close(): Promise<void> {
+    return this.#queue.close();
+  }
+}
+
+/** Figures come from upstreams: what the pool would refuse is brought into its bounds. */
+function reportItem(lease: ReportedLease, report: TurnReport, now: number): ReportItem {
+  const { retryAfterMs, resetAt, usage } = report;
+  return {
+    report_id: nextReportId(),
+    account_id: lease.account.id,
+    fence: lease.account.fence,
+    token_version: lease.account.token_version,
+    outcome: report.outcome,
+    at: new Date(now).toISOString(),
+    ...(retryAfterMs === undefined
+      ? {}
+      : { retry_after_ms: Math.round(amount(retryAfterMs, longestRetryMs)) }),
+    ...(resetAt === undefined || Number.isNaN(resetAt.getTime()) ? {} : { reset_at: resetAt.toISOString() }),
+    ...(usage === undefined
+      ? {}
+      : {
+          usage: {
+            input_tokens: Math.round(amount(usage.inputTokens, mostUsage)),
+            output_tokens: Math.round(amount(usage.outputTokens, mostUsage)),
+            ...(usage.credits === undefined ? {} : { credits: amount(usage.credits, mostUsage) }),
+            ...(usage.costCents === undefined ? {} : { cost_cents: amount(usage.costCents, mostUsage) }),
+          },
+        }),
+  };
+}
+
+/**
+ * Reports one turn's attempts to the pool. The vendor's own answer about an account is reported immediately. That an upstream
+ * failed or fell silent is reported only once another account has answered the same request: where all of them fail, the
+ * upstream is at fault.
+ */
+export class AttemptReports {
+  readonly #reporter: Reporter;
+  readonly #leases: Pick<LeaseCache, 'retireFree'>;
+  readonly #suspects: { readonly lease: TurnLease; readonly outcome: Outcome }[] = [];
+
+  constructor(reporter: Reporter, leases: Pick<LeaseCache, 'retireFree'>) {
+    this.#reporter = reporter;
+    this.#leases = leases;
+  }
+
+  succeeded(lease: TurnLease, usage: Usage | undefined): void {
+    void this.#reporter.report(lease, { outcome: 'success', usage });
+    for (const { lease: suspect, outcome } of this.#suspects) {
+      if (suspect.account.id !== lease.account.id) void this.#report(suspect, { outcome });
+    }
+  }
+
+  /** Resolves to the pool's answer, if there was a report. */
+  async failed(
+    lease: TurnLease,
+    error: AppError,
+    usage: Usage | undefined,
+  ): Promise<ReportResult | undefined> {
+    const { outcome, fault, retryAfterMs, resetAt } = error;
+    if (outcome !== undefined && fault !== 'upstream') {
+      return this.#report(lease, { outcome, usage, retryAfterMs, resetAt });
+    }
+    if (outcome !== undefined) this.#suspects.push({ lease, outcome });
+    // It says nothing about the account, and counts what was used.
+    if (usage !== undefined) void this.#reporter.report(lease, { outcome: 'cancelled', usage });
+    return undefined;
+  }
+
+  async #report(
+    lease: TurnLease,
+    report: Parameters<Reporter['report']>[1],
+  ): Promise<ReportResult | undefined> {
+    const { outcome } = report;
+    if (outcome === 'quota_exhausted' || outcome === 'refused' || outcome === 'rate_limited') lease.retire();
+    const result = await this.#reporter.report(lease, report);
+    if (outcome === 'quota_exhausted' && lease.account.free) {
+      // Until the pool says that some is left, the account counts as spent.
+      if (!result || result.status === 'exhausted') this.#leases.retireFree(lease.account.provider);
+    }
+    return result;
+  }
+}
+
+/** For the log. An upstream's fault is reported only once another account has answered. */
+export function reported({ outcome, fault }: AppError, report: ReportResult | undefined) {
+  const isHeldBack = outcome !== undefined && fault === 'upstream';
+  return {
+    outcome: outcome ?? 'none',
+    report: isHeldBack ? 'held back' : report?.result,
+    account_status: report?.status,
+  };
+}

@@ -1,0 +1,120 @@
+import { randomUUID } from 'node:crypto';
+import type { Handling } from '../../core/capabilities.ts';
+import type { AnswerIdentity, DecodedTurn, Inbound } from '../../core/protocol.ts';
+import type { TuningName } from '../../core/turn.ts';
+import type { Route } from '../models/routing.ts';
+
+/** What is said of an answer before its first byte. */
+export interface AnswerHead {
+  readonly identity: AnswerIdentity;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** What gives an answer, as far as the head shows it. */
+export interface Answering {
+  readonly route: Route;
+  /** Of the request's fields, at this route's upstream. */
+  readonly handling: Pick<Handling, 'ignored'>;
+  /** What else of the request has no effect there, beside what the decoder ignored. */
+  readonly ignored?: readonly string[];
+  /** Where a person can watch the answer being made. */
+  readonly runUrl?: string | undefined;
+}
+
+/** The head of an answer given by these: none before an account is lent, several where there are several choices. */
+export type HeadFor = (answering: readonly Answering[]) => AnswerHead;
+
+const parameterNames: Record<TuningName, string> = {
+  temperature: 'temperature',
+  topP: 'top_p',
+  seed: 'seed',
+  presencePenalty: 'presence_penalty',
+  frequencyPenalty: 'frequency_penalty',
+  reasoningEffort: 'reasoning_effort',
+};
+
+export interface AnswerTimes {
+  readonly startedAt: number;
+  now(): number;
+}
+
+const longestUrl = 2_000;
+const longestModelName = 1_000;
+const modelHeader = 'x-warp2api-model';
+
+/** The heads of one answer: its id stays the same whichever account gives it. */
+export function answerHeads(
+  inbound: Pick<Inbound<unknown>, 'idPrefix' | 'requestIdHeader' | 'parameterNames'>,
+  decoded: DecodedTurn<unknown>,
+  requestId: string,
+  { startedAt, now }: AnswerTimes,
+): HeadFor {
+  const id = newAnswerId(inbound.idPrefix);
+  return (answering) => {
+    const routes = answering.map(({ route }) => route);
+    const runUrl = headerUrl(answering.find((one) => one.runUrl !== undefined)?.runUrl);
+    const unread = answering.flatMap(({ route, handling }) =>
+      handling.ignored
+        .filter((name) => name !== 'reasoningEffort' || !route.isEffortHeard)
+        .map((name) => inbound.parameterNames?.[name] ?? parameterNames[name]),
+    );
+    const inRoutes = answering.flatMap((one) => one.ignored ?? []);
+    const ignored = [...new Set([...unread, ...decoded.ignored, ...inRoutes])];
+    const answeredBy = modelsOf(routes);
+    const fingerprint = routes.find(({ provider }) => provider.systemFingerprint)?.provider.systemFingerprint;
+    return {
+      identity: {
+        id,
+        created: Math.floor(startedAt / 1000),
+        now,
+        model: decoded.request.model,
+        answeredBy,
+        ...(fingerprint === undefined ? {} : { systemFingerprint: fingerprint }),
+      },
+      headers: {
+        'x-request-id': requestId,
+        ...(inbound.requestIdHeader === undefined ? {} : { [inbound.requestIdHeader]: requestId }),
+        ...answeredHeaders(answeredBy),
+        ...(runUrl === undefined ? {} : { 'x-warp2api-run-url': runUrl }),
+        ...(ignored.length > 0 ? { 'x-warp2api-ignored': headerList(ignored) } : {}),
+      },
+    };
+  };
+}
+
+/** `warp/claude-4-sonnet`: what a client can send to get that model again. Undefined without a route. */
+export function modelsOf(routes: readonly Route[]): string | undefined {
+  return routes.length === 0 ? undefined : [...new Set(routes.map(modelOf))].join(', ');
+}
+
+export function answeredHeaders(answeredBy: string | undefined): Readonly<Record<string, string>> {
+  return answeredBy === undefined ? {} : { [modelHeader]: answeredBy };
+}
+
+/** In characters that a header may hold. */
+function modelOf({ provider, model }: Route): string {
+  const name = `${provider.name}/${model}`;
+  const isPlain = /^[!-~]+$/.test(name);
+  const shown = isPlain ? name : name.toWellFormed().replace(/[^!-~]+/g, encodeURIComponent);
+  return shown.slice(0, longestModelName);
+}
+
+export function newAnswerId(prefix: string): string {
+  return prefix + randomUUID().replaceAll('-', '');
+}
+
+/** A link from the vendor, if it is one that a header may hold. No link to a run names a user or password. */
+function headerUrl(text: string | undefined): string | undefined {
+  if (text === undefined || !URL.canParse(text)) return undefined;
+  const { protocol, username, password, href } = new URL(text);
+  const isLink = /^https?:$/.test(protocol) && username + password === '';
+  return isLink && href.length <= longestUrl && /^[!-~]+$/.test(href) ? href : undefined;
+}
+
+/** Field names come from the client: only what a header may hold gets in. */
+function headerList(names: readonly string[]): string {
+  return names
+    .slice(0, 50)
+    .map((name) => name.slice(0, 64).replace(/[^A-Za-z0-9_.-]/g, '_'))
+    .join(', ');
+}

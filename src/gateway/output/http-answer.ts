@@ -1,0 +1,296 @@
+import type { ServerResponse } from 'node:http';
+import { AppError, type ErrorCode } from '../../core/errors.ts';
+import type {
+  AnswerIdentity,
+  CollectedTurn,
+  DecodedTurn,
+  Inbound,
+  StreamEncoder,
+} from '../../core/protocol.ts';
+import type { TurnEvent, Usage } from '../../core/turn.ts';
+import { sumUsage } from '../emulation/token-count.ts';
+import type { Attempt } from '../turn/attempt.ts';
+import { HttpCarrier, type RunningTurns } from '../turn/running-turns.ts';
+import type { TurnOutput } from '../turn/turn-output.ts';
+import { type AnswerHead, answeredHeaders, type HeadFor, modelsOf } from './answer-head.ts';
+
+export interface HttpAnswerOptions<Options> {
+  readonly running: RunningTurns;
+  readonly response: ServerResponse;
+  readonly inbound: Inbound<Options>;
+  readonly decoded: DecodedTurn<Options>;
+  readonly headFor: HeadFor;
+  /** The listening time. */
+  readonly now: () => number;
+}
+
+/** Until there is content the status is open; after this long the stream begins anyway. */
+export const beginAfterMs = 15_000;
+export const keepAliveEveryMs = 15_000;
+
+export const streamHeaders = {
+  'content-type': 'text/event-stream; charset=utf-8',
+  'cache-control': 'no-cache',
+  'x-accel-buffering': 'no',
+} as const;
+
+const otherFailed = new AppError('cancelled', 'Another choice of the same answer failed.');
+
+/** The answer to an HTTP request: as a stream or whole, one choice or several. The first error of a choice ends all. */
+export abstract class HttpAnswer<Options> extends HttpCarrier {
+  readonly choices: readonly TurnOutput[];
+  /** The one that gives each choice, as far as there is one. */
+  readonly attempts: (Attempt | undefined)[] = [];
+  abstract readonly isBuffered: boolean;
+  protected readonly inbound: Inbound<Options>;
+  protected readonly options: Options;
+  protected readonly now: () => number;
+  protected unfinished: number;
+  protected usage: Usage | undefined;
+  /** Nothing is written any more. */
+  protected isOver = false;
+  readonly #headFor: HeadFor;
+
+  constructor({ running, response, inbound, decoded, headFor, now }: HttpAnswerOptions<Options>) {
+    super(running, response, decoded.isStream, now());
+    this.inbound = inbound;
+    this.options = decoded.options;
+    this.now = now;
+    this.#headFor = headFor;
+    this.unfinished = inbound.choices ? (decoded.choices ?? 1) : 1;
+    this.choices = Array.from({ length: this.unfinished }, (_, choice) => new Choice(this, choice));
+  }
+
+  abstract write(choice: number, events: readonly TurnEvent[]): Promise<void> | undefined;
+  abstract finish(choice: number, answer: CollectedTurn, events: readonly TurnEvent[]): void;
+
+  fail(choice: number, error: AppError, events: readonly TurnEvent[]): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.writeError(choice, error, events);
+    if (this.choices.length > 1) this.abort(otherFailed);
+  }
+
+  /** What went wrong outside of any turn. */
+  break(error: AppError): void {
+    if (this.response.headersSent) this.cut();
+    else answerError(this.response, this.inbound, error, this.head().headers);
+  }
+
+  protected writeError(_choice: number, error: AppError, _events: readonly TurnEvent[]): void {
+    answerError(this.response, this.inbound, error, this.head().headers);
+  }
+
+  /** Of the choices that have got as far. */
+  protected get known(): Attempt[] {
+    return this.attempts.filter((attempt) => attempt !== undefined);
+  }
+
+  protected head(): AnswerHead {
+    return this.#headFor(this.known);
+  }
+}
+
+/** One choice of an answer, as its turn sees it. */
+class Choice implements TurnOutput {
+  readonly #answer: HttpAnswer<unknown>;
+  readonly #index: number;
+
+  constructor(answer: HttpAnswer<unknown>, index: number) {
+    this.#answer = answer;
+    this.#index = index;
+  }
+
+  get isBuffered(): boolean {
+    return this.#answer.isBuffered;
+  }
+  get status(): number {
+    return this.#answer.response.statusCode;
+  }
+  begin(attempt: Attempt): void {
+    this.#answer.attempts[this.#index] = attempt;
+  }
+  write(events: readonly TurnEvent[]): Promise<void> | undefined {
+    return this.#answer.write(this.#index, events);
+  }
+  finish(answer: CollectedTurn, events: readonly TurnEvent[]): void {
+    this.#answer.finish(this.#index, answer, events);
+  }
+  fail(error: AppError, events: readonly TurnEvent[]): void {
+    this.#answer.fail(this.#index, error, events);
+  }
+}
+
+/**
+ * Status and headers wait for the first content; then one write for each batch of events. Several choices are mixed as
+ * they come, and end with the usage of all.
+ */
+export class StreamedAnswer<Options> extends HttpAnswer<Options> {
+  readonly isBuffered = false;
+  readonly #encoders: StreamEncoder[] = [];
+  #begun: AnswerIdentity | undefined;
+  #lastWriteAt = this.now();
+  #drained: Promise<void> | undefined;
+
+  override write(choice: number, events: readonly TurnEvent[]): Promise<void> | undefined {
+    if (this.isOver) return undefined;
+    this.#lastWriteAt = this.now();
+    const text = this.#encoderOf(choice).encode(events);
+    if (text === '' || this.response.write(text)) return undefined;
+    this.#drained ??= new Promise((resolve) => {
+      this.response.once('drain', () => {
+        this.#drained = undefined;
+        resolve();
+      });
+    });
+    return this.#drained;
+  }
+
+  override finish(choice: number, answer: CollectedTurn, events: readonly TurnEvent[]): void {
+    if (this.isOver) return;
+    this.usage = sumUsage(this.usage, answer.usage);
+    this.unfinished -= 1;
+    if (this.unfinished > 0) this.response.write(this.#encoderOf(choice).encode(events));
+    else this.#end(choice, events);
+  }
+
+  protected override writeError(choice: number, error: AppError, events: readonly TurnEvent[]): void {
+    if (this.#begun) {
+      this.usage = sumUsage(this.usage, this.attempts[choice]?.usage);
+      this.#end(choice, events);
+    } else super.writeError(choice, error, events);
+  }
+
+  /** The last batch. Headers of a whole answer that were not known at the beginning are comments before its end. */
+  #end(choice: number, events: readonly TurnEvent[]): void {
+    this.isOver = true;
+    const encoder = this.#encoderOf(choice);
+    const identity = this.#begin();
+    const answeredBy = modelsOf(this.known.map(({ route }) => route));
+    const notes = notesOf({
+      ...(answeredBy === identity.answeredBy ? {} : answeredHeaders(answeredBy)),
+      ...(this.usage ? usageHeaders(this.usage) : {}),
+    });
+    const text =
+      notes === ''
+        ? encoder.encode(events)
+        : encoder.encode(events.slice(0, -1)) + notes + encoder.encode(events.slice(-1));
+    const isBroken = events.at(-1)?.type === 'error';
+    const several = this.choices.length > 1 && !isBroken ? this.inbound.choices : undefined;
+    this.response.end(text + (several?.encodeEnd(identity, this.options, this.usage) ?? ''));
+  }
+
+  protected override keepAlive(now: number): void {
+    if (this.isOver) return;
+    if (now - this.#lastWriteAt < (this.#begun ? keepAliveEveryMs : beginAfterMs)) return;
+    this.#lastWriteAt = now;
+    this.response.write(this.#encoderOf(0).keepAlive);
+  }
+
+  #begin(): AnswerIdentity {
+    if (this.#begun) return this.#begun;
+    const { identity, headers } = this.head();
+    this.response.writeHead(200, { ...headers, ...streamHeaders });
+    this.#begun = identity;
+    return identity;
+  }
+
+  #encoderOf(choice: number): StreamEncoder {
+    const known = this.#encoders[choice];
+    if (known) return known;
+    const several = this.choices.length > 1 ? this.inbound.choices : undefined;
+    const encoder =
+      several?.streamEncoder(this.#begin(), this.options, choice) ??
+      this.inbound.streamEncoder(this.#begin(), this.options);
+    this.#encoders[choice] = encoder;
+    return encoder;
+  }
+}
+
+/** Answers once every choice is there. */
+export class WholeAnswer<Options> extends HttpAnswer<Options> {
+  readonly isBuffered = true;
+  readonly #answers: CollectedTurn[] = [];
+
+  override write(): undefined {}
+
+  override finish(choice: number, answer: CollectedTurn): void {
+    if (this.isOver) return;
+    this.#answers[choice] = answer;
+    if (this.unfinished > 1) {
+      this.unfinished -= 1;
+      return;
+    }
+    const usage = this.#answers.map((one) => one.usage).reduce(sumUsage, undefined);
+    const { identity, headers } = this.head();
+    const { inbound, options } = this;
+    const several = this.choices.length > 1 ? inbound.choices : undefined;
+    const body =
+      several?.encodeAnswers(identity, this.#answers, options, usage) ??
+      inbound.encodeAnswer(identity, answer, options);
+    this.isOver = true;
+    answerJson(this.response, 200, body, { ...headers, ...(usage ? usageHeaders(usage) : {}) });
+  }
+}
+
+function notesOf(headers: Readonly<Record<string, string>>): string {
+  return Object.entries(headers)
+    .map(([name, value]) => `: ${name} ${value}\n\n`)
+    .join('');
+}
+
+/** What clients' own usage objects have no field for. */
+function usageHeaders({ isEstimated, credits, costCents }: Usage): Record<string, string> {
+  return {
+    ...(isEstimated ? { 'x-warp2api-usage': 'estimated' } : {}),
+    ...(credits === undefined ? {} : { 'x-warp2api-credits': String(credits) }),
+    ...(costCents === undefined ? {} : { 'x-warp2api-cost-cents': String(costCents) }),
+  };
+}
+
+/** An error before the first byte: status, headers and the dialect's own body. */
+function answerError<Options>(
+  response: ServerResponse,
+  inbound: Pick<Inbound<Options>, 'encodeError' | 'errorStatus'>,
+  error: AppError,
+  headers: Readonly<Record<string, string>>,
+): void {
+  if (response.headersSent || response.destroyed) return;
+  const body = inbound.encodeError(error, headers['x-request-id'] ?? '');
+  answerJson(response, inbound.errorStatus(error), body, { ...headers, ...errorHeaders(error) });
+}
+
+/** Head and body leave in one write. */
+function answerJson(
+  response: ServerResponse,
+  status: number,
+  body: string,
+  headers: Readonly<Record<string, string>>,
+): void {
+  response.writeHead(status, {
+    ...headers,
+    'content-type': 'application/json; charset=utf-8',
+    'content-length': Buffer.byteLength(body),
+  });
+  response.end(body);
+}
+
+export function errorHeaders(error: AppError): Record<string, string> {
+  const { retryAfterSeconds } = error;
+  return {
+    ...(retryAfterSeconds === undefined ? {} : { 'retry-after': String(retryAfterSeconds) }),
+    ...(isLasting(error) ? { 'x-should-retry': 'false' } : {}),
+  };
+}
+
+const lasting: ReadonlySet<ErrorCode> = new Set([
+  'invalid_key',
+  'forbidden',
+  'host_not_allowed',
+  'origin_not_allowed',
+]);
+
+/** Clients repeat any 429 by themselves, and some a 401 for minutes; neither changes in a second. */
+function isLasting({ code, openaiCode }: AppError): boolean {
+  return openaiCode === 'insufficient_quota' || lasting.has(code);
+}

@@ -1,0 +1,341 @@
+import { createHash } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import { AppError } from '../../core/errors.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { jsonLimits } from '../../lib/json-limits.ts';
+import type { Logger } from '../../lib/log/logger.ts';
+import { ownTurn } from '../../lib/process/own-turn.ts';
+import { sleep } from '../../lib/sleep.ts';
+import type { RawItem } from '../../protocols/openai-responses/schema.ts';
+import type { StateStore } from '../state/state-store.ts';
+
+export interface StoredResponse {
+  /** The object as the client got it. */
+  readonly response: Readonly<Record<string, unknown>>;
+  /** What this request brought. */
+  readonly input: readonly RawItem[];
+  /** The stored responses it continues, oldest first: what was said before is theirs. */
+  readonly ancestors: readonly string[];
+  /** What was said before and is in none of them. */
+  readonly base: readonly RawItem[];
+  /** See AnswerIdentity; undefined while no model has been chosen. */
+  readonly answeredBy?: string | undefined;
+}
+
+/** What a request continues. */
+export interface Continued extends Pick<StoredResponse, 'ancestors' | 'base'> {
+  /** All that was said so far. */
+  readonly items: readonly RawItem[];
+  /** About how many bytes that is. */
+  readonly bytes: number;
+}
+
+/** What instances tell each other of a response while it is made. */
+type ResponseFlag = 'alive' | 'cancel' | 'deleted';
+
+/** Longer conversations are compacted, or begun anew with what matters of them. */
+const maxAncestors = 500;
+/** As much as the body of a request may hold. */
+const maxHistoryBytes = 32 * 1024 * 1024;
+const readsAtOnce = 16;
+/** Another instance has answered its client before it has written the response: looks after so long. */
+const lateMs = [50, 150, 300];
+
+export const nothingBefore: Continued = { items: [], ancestors: [], base: [], bytes: 0 };
+
+/** What the next response goes on from: a stored one is named, what was not stored is carried along. */
+export function continuedBy(
+  before: Continued,
+  { response, input }: Pick<StoredResponse, 'response' | 'input'>,
+  isStored: boolean,
+  bytes: number,
+): Continued {
+  const items = [...before.items, ...input, ...(response['output'] as RawItem[])];
+  return isStored
+    ? { items, ancestors: [...before.ancestors, String(response['id'])], base: [], bytes }
+    : { items, ancestors: [], base: items, bytes };
+}
+
+/** Who else writes to the same store. */
+export interface OtherInstances {
+  readonly clock: Pick<Clock, 'after'>;
+  /** False: nobody does at the moment. */
+  arePossible(): boolean;
+}
+
+/**
+ * Responses that clients asked to keep. One belongs to the client key that made it; to all others it is not there. Entries hold
+ * their own items and the names of those before, so that a long conversation is kept once.
+ */
+export class StoredResponses {
+  readonly #store: StateStore;
+  readonly #ttlMs: number;
+  readonly #onFailure: (error: unknown) => void;
+  readonly #others: OtherInstances | undefined;
+
+  constructor(
+    store: StateStore,
+    ttlMs: number,
+    onFailure: (error: unknown) => void,
+    others?: OtherInstances,
+  ) {
+    this.#store = store;
+    this.#ttlMs = ttlMs;
+    this.#onFailure = onFailure;
+    this.#others = others;
+  }
+
+  /** Never throws: a response that cannot be kept is still a good answer. */
+  save(clientId: string, stored: StoredResponse): void {
+    this.put(clientId, stored).catch(this.#onFailure);
+  }
+
+  /** Writes it, over what was written before. */
+  async put(clientId: string, stored: StoredResponse): Promise<void> {
+    const key = keyOf(clientId, String(stored.response['id']));
+    await answered(this.#store.put(key, Buffer.from(JSON.stringify(stored)), this.#ttlMs, { clientId }));
+  }
+
+  /** Throws AppError `not_found`. */
+  async get(clientId: string, id: string): Promise<StoredResponse> {
+    const found = await this.#readSoon(clientId, id);
+    if (found === undefined) throw notFound(id);
+    return found.stored;
+  }
+
+  /** The same, at once and without an error: a client may name very many. */
+  async find(clientId: string, id: string): Promise<StoredResponse | undefined> {
+    return (await this.#read(clientId, id))?.stored;
+  }
+
+  /**
+   * What the next response goes on from; one that is not `stored` itself may go on from a chain that has its full length.
+   * Throws AppError `previous_response_not_found`.
+   */
+  async continueFrom(clientId: string, id: string, isStored: boolean): Promise<Continued> {
+    const found = await this.#readSoon(clientId, id);
+    if (found === undefined) throw previousNotFound(id);
+    const { stored } = found;
+    const status = stored.response['status'];
+    if (status !== 'completed' && status !== 'incomplete') {
+      throw new AppError(
+        'invalid_request',
+        `previous_response_id: the response "${id}" ${isUnderWay(stored.response) ? 'has not ended, as far as it is written' : `is ${String(status)}`}: only one that has ended well can be continued.`,
+        { param: 'previous_response_id' },
+      );
+    }
+    const ancestors = [...stored.ancestors, id];
+    if (isStored && ancestors.length > maxAncestors) throw tooLong(`has more than ${maxAncestors} responses`);
+    const before = await this.#itemsOf(clientId, stored.ancestors, (missing) =>
+      previousNotFound(id, missing),
+    );
+    const items = [...before.items, ...allItems(stored)];
+    return { items, ancestors, base: [], bytes: before.bytes + found.bytes };
+  }
+
+  /** All items up to that response and with its input, without its output. Throws AppError `not_found`. */
+  async inputOf(clientId: string, id: string): Promise<readonly RawItem[]> {
+    const stored = await this.get(clientId, id);
+    const before = await this.#itemsOf(clientId, stored.ancestors, notFound);
+    return [...before.items, ...stored.base, ...stored.input];
+  }
+
+  /** Answers what it was. Those that go on from it can be read as before, but no longer be continued. Throws AppError `not_found`. */
+  async remove(clientId: string, id: string): Promise<StoredResponse> {
+    const bytes = await answered(this.#store.claim(keyOf(clientId, id)));
+    if (bytes === undefined) throw notFound(id);
+    return storedIn(bytes);
+  }
+
+  async flag(clientId: string, id: string, flag: ResponseFlag, flagMs: number): Promise<void> {
+    await this.#store.put(`${keyOf(clientId, id)}:${flag}`, Buffer.of(1), flagMs);
+  }
+
+  async isFlagged(clientId: string, id: string, flag: ResponseFlag): Promise<boolean> {
+    return (await this.#store.get(`${keyOf(clientId, id)}:${flag}`)) !== undefined;
+  }
+
+  async #read(clientId: string, id: string): Promise<Read | undefined> {
+    const bytes = await answered(this.#store.get(keyOf(clientId, id)));
+    if (bytes === undefined) return undefined;
+    await ownTurn(bytes.length);
+    return { stored: storedIn(bytes), bytes: bytes.length };
+  }
+
+  async #readSoon(clientId: string, id: string): Promise<Read | undefined> {
+    let found = await this.#read(clientId, id);
+    for (const waitMs of lateMs) {
+      if (found !== undefined || !this.#others?.arePossible()) break;
+      await sleep(this.#others.clock, waitMs);
+      found = await this.#read(clientId, id);
+    }
+    return found;
+  }
+
+  /** Everything said in those responses, in their order. */
+  async #itemsOf(
+    clientId: string,
+    ids: readonly string[],
+    missing: (id: string) => AppError,
+  ): Promise<Pick<Continued, 'items' | 'bytes'>> {
+    const items: RawItem[] = [];
+    let bytes = 0;
+    let largest = maxHistoryBytes;
+    for (let start = 0; start < ids.length; ) {
+      // As many at a time as there is room for, to judge by those before.
+      const count = Math.max(1, Math.min(readsAtOnce, Math.floor((maxHistoryBytes - bytes) / largest)));
+      const batch = ids.slice(start, start + count);
+      start += count;
+      largest = 1;
+      const found = await Promise.all(batch.map((id) => this.#read(clientId, id)));
+      for (const [index, one] of found.entries()) {
+        if (one === undefined) throw missing(batch[index] ?? '');
+        bytes += one.bytes;
+        largest = Math.max(largest, one.bytes);
+        if (bytes > maxHistoryBytes) throw tooLong(`holds more than ${maxHistoryBytes / 1024 / 1024} MiB`);
+        for (const item of allItems(one.stored)) items.push(item);
+      }
+      if (items.length > jsonLimits.values) throw tooLong(`has more than ${jsonLimits.values} items`);
+    }
+    return { items, bytes };
+  }
+}
+
+interface Read {
+  readonly stored: StoredResponse;
+  readonly bytes: number;
+}
+
+function keyOf(clientId: string, id: string): string {
+  return `response:${createHash('sha256').update(`${clientId}\n${id}`).digest('base64url')}`;
+}
+
+function storedIn(bytes: Uint8Array): StoredResponse {
+  return JSON.parse(
+    Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8'),
+  ) as StoredResponse;
+}
+
+/** A store that is away is no fault of the request, and nothing is known of what it holds. */
+async function answered<Value>(asked: Promise<Value>): Promise<Value> {
+  try {
+    return await asked;
+  } catch (cause) {
+    throw new AppError(
+      'storage_unavailable',
+      'Stored responses cannot be reached at the moment; try again in a few seconds.',
+      { cause, retryAfterMs: 5_000 },
+    );
+  }
+}
+
+/** As it was written: whether anybody still makes it is another question. */
+export function isUnderWay(response: Readonly<Record<string, unknown>>): boolean {
+  return response['status'] === 'queued' || response['status'] === 'in_progress';
+}
+
+function allItems({ response, input, base }: StoredResponse): RawItem[] {
+  return [...base, ...input, ...(response['output'] as RawItem[])];
+}
+
+function notFound(id: string): AppError {
+  return new AppError(
+    'not_found',
+    `There is no response "${id}": it was not stored, was deleted, has expired, or belongs to another key.`,
+    { param: 'response_id' },
+  );
+}
+
+export function previousNotFound(id: string, missing = id): AppError {
+  const whose = missing === id ? '' : ` what it continues, "${missing}",`;
+  return new AppError(
+    'previous_response_not_found',
+    `previous_response_id: the response "${id}" cannot be continued:${whose} was not stored, was deleted, has expired, or belongs to another key. Send the whole conversation instead.`,
+    { param: 'previous_response_id' },
+  );
+}
+
+function tooLong(how: string): AppError {
+  return new AppError(
+    'context_too_long',
+    `previous_response_id: the conversation ${how}: compact it with POST /v1/responses/compact, or begin a new one with what matters of it.`,
+    { param: 'previous_response_id' },
+  );
+}
+
+interface RecentTurn {
+  readonly id: string;
+  readonly continued: Continued;
+}
+
+/**
+ * What connections said last, so that the next turn can go on from it although nothing was stored: one turn for each, `maxBytes`
+ * for all of them.
+ */
+export class RecentTurns {
+  readonly #turns: LRUCache<object, RecentTurn>;
+
+  constructor(maxBytes: number) {
+    this.#turns = new LRUCache({
+      maxSize: maxBytes,
+      sizeCalculation: ({ continued }: RecentTurn) => Math.max(1, continued.bytes),
+    });
+  }
+
+  /** Replaces what that connection had. */
+  put(connection: object, turn: RecentTurn): void {
+    this.#turns.set(connection, turn);
+  }
+
+  find(connection: object, id: string): RecentTurn | undefined {
+    const turn = this.#turns.get(connection);
+    return turn?.id === id ? turn : undefined;
+  }
+
+  forget(connection: object): void {
+    this.#turns.delete(connection);
+  }
+}
+
+interface HeartbeatOptions {
+  readonly responses: StoredResponses;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** How often the store is asked whether another instance has cancelled a response that is made here. */
+export const heartbeatMs = 2_000;
+/** How long a response counts as alive after its last heartbeat. */
+export const aliveMs = 30_000;
+
+/** Flags a response as alive in the store, and reads there whether it is to be cancelled, until the returned function is called. */
+export function startHeartbeat(
+  { responses, clock, logger }: HeartbeatOptions,
+  clientId: string,
+  id: string,
+  onCancel: () => void,
+): () => void {
+  let isOver = false;
+  let beatsLeft = 0;
+  let cancelNext = clock.after(heartbeatMs, next);
+  function next(): void {
+    void look();
+    if (!isOver) cancelNext = clock.after(heartbeatMs, next);
+  }
+  async function look(): Promise<void> {
+    try {
+      beatsLeft -= 1;
+      if (beatsLeft <= 0) {
+        beatsLeft = aliveMs / heartbeatMs / 3;
+        await responses.flag(clientId, id, 'alive', aliveMs);
+      }
+      if (await responses.isFlagged(clientId, id, 'cancel')) onCancel();
+    } catch (error) {
+      logger.debug({ err: error }, 'the store did not say whether a response is to be cancelled');
+    }
+  }
+  return () => {
+    isOver = true;
+    cancelNext();
+  };
+}

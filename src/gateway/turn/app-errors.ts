@@ -1,0 +1,172 @@
+import { AppError, type AppErrorOptions } from '../../core/errors.ts';
+import { HttpFault } from '../../lib/http/http-fault.ts';
+import { httpFaultFrom } from '../../lib/http/http-server.ts';
+import { NotPoolError } from '../../pool-api/answer-error.ts';
+import { PoolError } from '../../pool-api/errors.ts';
+import { hindranceSentence, type Verdict } from '../../pool-api/readiness.ts';
+import { NoAnswerError } from '../../pool-api/retry.ts';
+import type { Route } from '../models/routing.ts';
+
+export const keyNotAccepted =
+  'The account pool does not accept the key of this gateway: GATEWAY_KEY, or POOL_API_KEY where none is set, must be the same for both services.';
+
+/** Whether what the pool has no account for speaks of any but those a turn has tried already. */
+export function isAboutOthers(error: unknown): boolean {
+  return error instanceof PoolError && error.code === 'no_account_available' && standingOf(error) !== 'none';
+}
+
+/** What a client hears when the pool has no account for its turn; `verdict` is about the accounts of the route's provider. */
+export function appErrorFromPool(
+  error: unknown,
+  route?: Pick<Route, 'model' | 'barred'>,
+  verdict?: Verdict,
+): AppError {
+  if (!(error instanceof PoolError)) return AppError.from(error);
+  const options = {
+    cause: error,
+    ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
+  };
+  switch (error.code) {
+    case 'no_account_available':
+      if (route && isOnlyForModel(error, route, verdict)) return noAccountMayUse(route.model, error);
+      return shortageError(error, options, verdict);
+    // What a pool says of a path that has too much before it.
+    case 'not_found':
+    case 'method_not_allowed':
+      return notAtPool(options);
+    case 'pool_unavailable':
+      if (error instanceof NotPoolError) return notAtPool(options);
+      // The pool itself says that it is to be asked again.
+      if (!(error instanceof NoAnswerError) && error.retryAfterMs !== undefined) {
+        const message =
+          'The account pool cannot lend an account at the moment; try again in a few seconds. If it lasts, the log of the pool says why.';
+        return new AppError('pool_unavailable', message, options);
+      }
+      return new AppError(
+        'pool_unavailable',
+        'The account pool cannot be reached; try again in a moment. If it lasts, start the pool or correct POOL_SERVICE_URL of the gateway.',
+        {
+          retryAfterMs: 5_000,
+          ...options,
+        },
+      );
+    case 'shutting_down':
+      return new AppError('shutting_down', 'The service is stopping; try again in a moment.', {
+        retryAfterMs: 5_000,
+        ...options,
+      });
+    case 'invalid_key':
+    case 'forbidden':
+      return new AppError('pool_unavailable', keyNotAccepted, { retryAfterMs: 60_000, ...options });
+    case 'host_not_allowed':
+      return new AppError(
+        'pool_unavailable',
+        'The account pool does not answer to the host in POOL_SERVICE_URL: add that host to ALLOWED_HOSTS of the pool, or set ADMIN_KEY for the pool and GATEWAY_KEY for both services.',
+        { retryAfterMs: 60_000, ...options },
+      );
+    default:
+      return AppError.from(error);
+  }
+}
+
+function notAtPool(options: AppErrorOptions): AppError {
+  const reason =
+    'What answers at POOL_SERVICE_URL is not the account pool: set it to the address of the pool, without a path unless the pool is behind one.';
+  return new AppError('pool_unavailable', reason, { retryAfterMs: 60_000, ...options });
+}
+
+/**
+ * Whether accounts stand ready and none of them may use the model. None is out for a reason; and that there are any is known
+ * where some are barred from the model, or from what the pool says of its accounts.
+ */
+function isOnlyForModel(
+  { shortage }: PoolError,
+  { barred }: Pick<Route, 'barred'>,
+  verdict: Verdict | undefined,
+): boolean {
+  if (!shortage || Object.keys(shortage.reasons).length > 0) return false;
+  return barred !== undefined || (shortage.matching === 0 && verdict?.isReady === true);
+}
+
+function noAccountMayUse(model: string, cause: PoolError): AppError {
+  const message = `No account in the pool may use the model "${model}"; choose another one, or add an account whose plan includes it.`;
+  return new AppError('model_not_found', message, { param: 'model', cause });
+}
+
+function standingOf({ shortage }: PoolError): 'spent' | 'limited' | 'busy' | 'resting' | 'none' {
+  const reasons = shortage?.reasons ?? {};
+  const has = (...names: string[]) => names.some((name) => (reasons[name] ?? 0) > 0);
+  if (has('rate_limited')) return 'limited';
+  if (has('leased', 'too_few_slots', 'half_open')) return 'busy';
+  if (has('cooldown')) return 'resting';
+  return has('exhausted', 'free_quota_spent') ? 'spent' : 'none';
+}
+
+function shortageError(
+  error: PoolError,
+  options: { cause: unknown; retryAfterMs?: number },
+  verdict: Verdict | undefined,
+): AppError {
+  const retrying = { retryAfterMs: 5_000, ...options };
+  switch (standingOf(error)) {
+    case 'limited':
+      return new AppError(
+        'upstream_rate_limited',
+        'The accounts that could answer are rate limited for the moment; try again after the time in Retry-After.',
+        retrying,
+      );
+    case 'busy':
+      return new AppError(
+        'no_account_available',
+        'All accounts are in use; try again in a moment.',
+        retrying,
+      );
+    case 'resting':
+      return new AppError(
+        'no_account_available',
+        'The accounts that could answer are resting after a failure or until their token is renewed; try again after the time in Retry-After.',
+        retrying,
+      );
+    case 'spent':
+      return new AppError(
+        'upstream_quota_exhausted',
+        'Every account that could answer has used up its quota; wait for its reset or add an account.',
+        options,
+      );
+    case 'none':
+      return new AppError('no_account_available', unusable(error, verdict), retrying);
+  }
+}
+
+function unusable({ shortage }: PoolError, verdict: Verdict | undefined): string {
+  if (verdict?.isReady === false) return verdict.reason;
+  const reasons = shortage?.reasons ?? {};
+  return Object.keys(reasons).length > 0
+    ? hindranceSentence(reasons)
+    : 'No usable account is in the pool; its owner has to add one or mend one.';
+}
+
+/** Whatever was thrown about a request, as the error its client sees. */
+export function appErrorFrom(error: unknown): AppError {
+  const fault = httpFaultFrom(error);
+  if (!(fault instanceof HttpFault)) return AppError.from(fault);
+  switch (fault.kind) {
+    case 'foreign_host':
+      return new AppError('host_not_allowed', fault.message);
+    case 'foreign_origin':
+      return new AppError('origin_not_allowed', fault.message);
+    case 'invalid_request':
+    case 'invalid_body':
+      return new AppError('invalid_request', fault.message);
+    case 'client_left':
+      return new AppError('cancelled', fault.message);
+    case 'unsupported_encoding':
+      return new AppError('unsupported_media_type', fault.message);
+    default:
+      return new AppError(
+        fault.kind,
+        fault.message,
+        fault.retryAfterMs === undefined ? {} : { retryAfterMs: fault.retryAfterMs },
+      );
+  }
+}

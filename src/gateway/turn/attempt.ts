@@ -1,0 +1,370 @@
+import type { Dispatcher } from 'undici';
+import type { Handling } from '../../core/capabilities.ts';
+import { AppError } from '../../core/errors.ts';
+import type { RelayedRequest, TurnDecoder } from '../../core/protocol.ts';
+import { relayOf } from '../../core/provider.ts';
+import type { AskedRequest, FinishReason, ReasoningProof, TurnEvent, Usage } from '../../core/turn.ts';
+import type { CallListener, RunningCall, UpstreamTimeouts } from '../../core/turn-caller.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { debugLog, type Logger } from '../../lib/log/logger.ts';
+import type { ListeningTime } from '../../lib/process/listening-time.ts';
+import { ownTurn } from '../../lib/process/own-turn.ts';
+import type { KnownSecrets } from '../../lib/secrets/known-secrets.ts';
+import { type Stage, stagesOf } from '../emulation/stages.ts';
+import { countedUsage, hasTokens, shownUsage } from '../emulation/token-count.ts';
+import { providerAccountOf, type TurnLease } from '../leases/lease-cache.ts';
+import type { ModelLists } from '../models/model-lists.ts';
+import type { Route } from '../models/routing.ts';
+import { maxEntryBytes } from '../state/state-store.ts';
+import type { ClientTurn } from './client-turns.ts';
+import type { Conversation } from './conversations.ts';
+import type { ProviderReach } from './provider-reach.ts';
+import type { RunningTurns } from './running-turns.ts';
+import { type AskedTurn, prepareTurn } from './turn-images.ts';
+import type { TurnOutput } from './turn-output.ts';
+import { callUpstream } from './upstream.ts';
+
+export interface AttemptDependencies {
+  readonly dispatcher: Dispatcher;
+  readonly clock: Clock;
+  readonly listening: ListeningTime;
+  readonly userAgent: string;
+  /** An upstream's refusal may repeat what it was sent. */
+  readonly secrets: KnownSecrets;
+  readonly timeouts: UpstreamTimeouts;
+  /** Checks the time limits of upstream calls. */
+  readonly running: RunningTurns;
+  readonly models: Pick<ModelLists, 'outdated' | 'noteTeam' | 'refused'>;
+  readonly reach: Pick<ProviderReach, 'connected'>;
+  readonly logger: Logger;
+}
+
+/** What an attempt is made with. */
+export interface AttemptPlan {
+  readonly turn: ClientTurn;
+  readonly route: Route;
+  /** With the upstream's model name. */
+  readonly request: AskedRequest;
+  readonly conversation: Conversation;
+  readonly lease: TurnLease;
+  readonly output: TurnOutput;
+  /** What becomes of the request's fields at this upstream. */
+  readonly handling: Handling;
+  /** What of the request is not checked, as paths. */
+  readonly unchecked: readonly string[];
+}
+
+/** Room for an answer that repeats the largest request; no model writes a tenth of that. All of it is kept until the turn has ended. */
+const mostOutputCharacters = 40_000_000;
+
+/** One try to answer a turn, on one account, with what it has brought so far. */
+export class Attempt implements CallListener {
+  readonly route: Route;
+  readonly lease: TurnLease;
+  readonly handling: Handling;
+  /** What else of the request has no effect on this route, beside what the decoder ignored. */
+  ignored: readonly string[];
+  /** Where a person can watch the answer being made. */
+  runUrl: string | undefined;
+
+  /** Of a whole answer that is passed on as it is. */
+  relayed = '';
+  text = '';
+  reasoning = '';
+  reasoningProof: ReasoningProof | undefined;
+  readonly toolCalls: { id: string; name: string; arguments: string }[] = [];
+  usage: Usage | undefined;
+  finishReason: FinishReason | undefined;
+  firstContentAt: number | undefined;
+  /** The client has seen some of the answer, so that no other account may begin it again. */
+  isContentSent = false;
+
+  readonly #dependencies: AttemptDependencies;
+  readonly #plan: AttemptPlan;
+  readonly #stages: readonly Stage[];
+  readonly #ended = Promise.withResolvers<AppError | undefined>();
+  #call: RunningCall | undefined;
+  #decoder: TurnDecoder | undefined;
+  #outputCharacters = 0;
+  #isUsageUnsent = false;
+  /** The upstream was stopped: it has more in mind than the client saw. */
+  #isCut = false;
+  #sentAt = 0;
+  #status: number | undefined;
+  #hasAnswered = false;
+
+  constructor(dependencies: AttemptDependencies, plan: AttemptPlan) {
+    this.#dependencies = dependencies;
+    this.#plan = plan;
+    this.route = plan.route;
+    this.lease = plan.lease;
+    this.handling = plan.handling;
+    this.ignored = plan.unchecked;
+    this.#stages = stagesOf(plan.request, plan.handling.emulated);
+  }
+
+  get #relayed(): RelayedRequest | undefined {
+    return this.#plan.turn.decoded.relayed;
+  }
+
+  /** What was used, by the upstream's figures or by ours. */
+  get countedUsage(): Usage | undefined {
+    return countedUsage(this.usage, this.#plan.request, this.#outputCharacters);
+  }
+
+  /**
+   * Resolves to the error that ended it, or to nothing when the answer is complete. An error after content is written
+   * out; one before content is the caller's, for another account may still give the answer.
+   */
+  async run(): Promise<AppError | undefined> {
+    const { models } = this.#dependencies;
+    const { turn, conversation } = this.#plan;
+    const { provider } = this.route;
+    const accountId = this.lease.account.id;
+    const remembered = conversation.goOn(accountId);
+    models.noteTeam(provider, this.lease.account);
+    const onAbort = (): void => this.#call?.abort(AppError.from(turn.signal.reason));
+    turn.signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      await this.#start(remembered);
+      const error = await this.#ended.promise;
+      if (this.#decoder?.isModelListOutdated) models.outdated(provider);
+      if (!error && this.#isWhole) {
+        const memory = this.#decoder?.memory();
+        if (memory) conversation.remember(accountId, this, memory);
+      }
+      return error;
+    } finally {
+      turn.signal.removeEventListener('abort', onAbort);
+      if (remembered && !this.#call?.isTaken) conversation.restore();
+    }
+  }
+
+  /** The client saw all that the upstream said, and it is not too much to remember. */
+  get #isWhole(): boolean {
+    if (this.#isCut || this.#stages.some((stage) => stage.hasDropped)) return false;
+    return this.#plan.turn.bytes + this.#outputCharacters <= maxEntryBytes;
+  }
+
+  /** Begins the provider's own way to carry a turn. */
+  async #start(claimed: AskedTurn['remembered']): Promise<void> {
+    const { dispatcher, userAgent, timeouts, listening } = this.#dependencies;
+    const { turn: asked, request, route } = this.#plan;
+    const { provider } = route;
+    const account = providerAccountOf(this.lease.account);
+    const limits = (provider.caller ?? provider.outbound).images;
+    const { turn, ignored } = await prepareTurn(
+      { request, ...(claimed ? { remembered: claimed } : {}) },
+      asked.images,
+      { hasVision: !route.isBlind, limits },
+      asked.signal,
+    );
+    if (ignored.length > 0) this.ignored = [...ignored, ...this.ignored];
+    const call = { timeouts, now: listening.now, listener: this };
+    if (provider.caller) {
+      asked.signal.throwIfAborted();
+      this.#watch(provider.caller.start({ ...call, request: turn.request, account }));
+      return;
+    }
+    await ownTurn(asked.bytes);
+    const { outbound } = provider;
+    const relayed = this.#relayed;
+    const answer = relayed ? relayOf(provider, relayed).open(relayed, request.model) : outbound.open(turn);
+    this.#decoder = answer.decoder;
+    const baseUrl = await provider.baseUrl();
+    const authHeaders = provider.authHeaders(account);
+    const needsHttp2 = provider.needsHttp2 === true;
+    asked.signal.throwIfAborted();
+    this.#watch(
+      callUpstream({
+        ...call,
+        dispatcher,
+        baseUrl,
+        needsHttp2,
+        outbound,
+        answer,
+        authHeaders,
+        userAgent,
+      }),
+    );
+  }
+
+  #watch(call: RunningCall): void {
+    this.#call = call;
+    this.#sentAt = this.#dependencies.clock.monotonic();
+    this.#dependencies.running.addCall(call);
+  }
+
+  onConnected(): void {
+    this.#dependencies.reach.connected(this.route.provider.name);
+  }
+  onStatus(status: number): void {
+    this.#status = status;
+  }
+  onRunUrl(url: string): void {
+    this.onConnected();
+    this.runUrl = this.#dependencies.secrets.redact(url);
+  }
+  onClosed(): void {
+    if (this.#call) this.#dependencies.running.deleteCall(this.#call);
+  }
+
+  onEvents(events: readonly TurnEvent[]): boolean {
+    if (!this.#hasAnswered) this.#noteAnswer(events[0]?.type);
+    try {
+      return this.#take(events);
+    } catch (thrown) {
+      // A fault of our own: it must not look like one of the account's.
+      this.#ended.reject(thrown);
+      this.#call?.discard();
+      return true;
+    }
+  }
+
+  #noteAnswer(firstEvent: TurnEvent['type'] | undefined): void {
+    this.#hasAnswered = true;
+    const { logger, clock } = this.#dependencies;
+    debugLog(logger)?.debug(
+      {
+        request_id: this.#plan.turn.requestId,
+        account_id: this.lease.account.id,
+        status: this.#status,
+        first_event: firstEvent,
+        after_ms: Math.round(clock.monotonic() - this.#sentAt),
+      },
+      'the upstream answers',
+    );
+  }
+
+  /** Passes events on under the rules of one answer. False: the reader is behind. */
+  #take(events: readonly TurnEvent[]): boolean {
+    const { output } = this.#plan;
+    let batch = events;
+    for (const stage of this.#stages) batch = stage.apply(batch);
+    if (this.#collect(batch)) this.firstContentAt ??= this.#dependencies.clock.monotonic();
+    if (this.#outputCharacters > mostOutputCharacters) batch = [{ type: 'error', error: tooLong() }];
+    const last = batch[batch.length - 1];
+    if (isTerminal(last) && last !== events[events.length - 1]) {
+      this.#isCut = true;
+      this.#call?.discard();
+    }
+    if (last?.type === 'error') this.#fail(last.error, batch);
+    else if (last?.type === 'finish') this.#finish(last, batch);
+    else if (this.firstContentAt === undefined) this.#isUsageUnsent = this.usage !== undefined;
+    else {
+      if (!output.isBuffered) this.isContentSent = true;
+      if (batch.length === 0) return true;
+      const caughtUp = output.write(this.#withUnsentUsage(batch));
+      if (caughtUp === undefined) return true;
+      void caughtUp.then(() => this.#call?.resume());
+      return false;
+    }
+    return true;
+  }
+
+  #fail(error: AppError, batch: readonly TurnEvent[]): void {
+    const { secrets } = this.#dependencies;
+    const { vendorAnswer } = error;
+    const said = () => this.#relayed?.body ?? JSON.stringify(this.#plan.request);
+    secrets.clean(error, said);
+    if (vendorAnswer) {
+      error.vendorAnswer = { ...vendorAnswer, body: secrets.redact(vendorAnswer.body, said) };
+    }
+    // Before content the error stays here, and content of the same batch with it.
+    if (this.isContentSent && error.code !== 'cancelled') {
+      this.#plan.output.fail(error, this.#withUnsentUsage(batch));
+    }
+    this.#ended.resolve(error);
+  }
+
+  #finish(last: Extract<TurnEvent, { type: 'finish' }>, batch: readonly TurnEvent[]): void {
+    const { output, request, turn } = this.#plan;
+    let events = this.#withUnsentUsage(batch);
+    // Of an answer that is passed on as it is, nothing can be counted here.
+    if (turn.wantsUsage && !hasTokens(this.usage) && !this.#relayed) {
+      this.usage = shownUsage(this.usage, request, this);
+      const content = batch.filter(({ type }) => type !== 'usage' && type !== 'finish');
+      events = [...content, { type: 'usage', usage: this.usage }, last];
+    }
+    const { relayed, text, reasoning, reasoningProof, toolCalls, usage } = this;
+    const { reason: finishReason, stopSequence } = last;
+    const end = { finishReason, ...(stopSequence === undefined ? {} : { stopSequence }) };
+    output.finish(
+      {
+        ...(relayed !== '' && { relayed }),
+        ...(reasoningProof && { reasoningProof }),
+        text,
+        reasoning,
+        toolCalls,
+        usage,
+        ...end,
+      },
+      events,
+    );
+    this.#ended.resolve(undefined);
+  }
+
+  /** Usage that came before the first content, where nothing was to be sent yet. */
+  #withUnsentUsage(batch: readonly TurnEvent[]): readonly TurnEvent[] {
+    if (!this.#isUsageUnsent || !hasTokens(this.usage)) return batch;
+    this.#isUsageUnsent = false;
+    return [{ type: 'usage', usage: this.usage }, ...batch];
+  }
+
+  /** True when the batch holds content. */
+  #collect(batch: readonly TurnEvent[]): boolean {
+    let hasContent = false;
+    for (const event of batch) {
+      switch (event.type) {
+        case 'relayed':
+          if (this.#plan.output.isBuffered) this.relayed += event.text;
+          hasContent = true;
+          break;
+        case 'text-delta':
+          this.text += event.text;
+          this.#outputCharacters += event.text.length;
+          hasContent = true;
+          break;
+        case 'reasoning-delta':
+          this.reasoning += event.text;
+          this.#outputCharacters += event.text.length;
+          hasContent = true;
+          break;
+        case 'reasoning-proof':
+          this.reasoningProof = event.proof;
+          break;
+        case 'tool-call-start':
+          this.toolCalls.push({ id: event.id, name: event.name, arguments: '' });
+          this.#outputCharacters += event.name.length;
+          hasContent = true;
+          break;
+        case 'tool-call-delta': {
+          const call = this.toolCalls[event.index];
+          if (call) call.arguments += event.arguments;
+          this.#outputCharacters += event.arguments.length;
+          break;
+        }
+        case 'usage':
+          this.usage = event.usage;
+          break;
+        case 'finish':
+          this.finishReason = event.reason;
+          break;
+        default:
+      }
+    }
+    return hasContent;
+  }
+}
+
+/** The limit is ours, and the same request would meet it again. */
+function tooLong(): AppError {
+  return new AppError('upstream_protocol', 'The upstream sent more than an answer can hold; ask for less.', {
+    fault: 'service',
+    failover: 'no',
+  });
+}
+
+function isTerminal(event: TurnEvent | undefined): boolean {
+  return event?.type === 'finish' || event?.type === 'error';
+}

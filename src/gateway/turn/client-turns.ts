@@ -1,0 +1,129 @@
+import { AppError } from '../../core/errors.ts';
+import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
+import { debugLog } from '../../lib/log/logger.ts';
+import { checkSchema } from '../emulation/json-schema.ts';
+import type { GatewayMetrics } from './metrics.ts';
+import { runTurn, type TurnDependencies, type TurnResult } from './run-turn.ts';
+import { type TurnImages, turnImagesOf } from './turn-images.ts';
+import type { TurnOutput } from './turn-output.ts';
+
+/** The key of a client: what is decided for one client is decided by it. */
+export interface ClientKey {
+  /** Tells clients apart without naming the key: its digest. */
+  readonly id: string;
+}
+
+/** What a client asked for, whatever carries the answer. Each of its choices is a turn of its own. */
+export interface ClientTurn {
+  readonly protocol: Inbound<unknown>['name'];
+  readonly decoded: DecodedTurn<unknown>;
+  /** About how many bytes the request has: large ones are worked on in turns of the event loop. */
+  readonly bytes: number;
+  readonly client: ClientKey;
+  /** What the client keeps its session together by. */
+  readonly affinityKey: string | undefined;
+  readonly requestId: string;
+  /** Whether the answer shows usage, so that missing figures are worth counting. */
+  readonly wantsUsage: boolean;
+  /** Those the request names; its choices share them. */
+  readonly images: TurnImages | undefined;
+  /** Aborts when the client has left or the gateway stops; the reason is an AppError. */
+  readonly signal: AbortSignal;
+}
+
+/** The way of every turn: checked, carried to its end, counted and logged. */
+export class ClientTurns {
+  readonly #dependencies: TurnDependencies;
+  readonly #metrics: Pick<GatewayMetrics, 'turnEnded'>;
+  #isClosing = false;
+
+  constructor(dependencies: TurnDependencies, metrics: Pick<GatewayMetrics, 'turnEnded'>) {
+    this.#dependencies = dependencies;
+    this.#metrics = metrics;
+  }
+
+  /** Refuses what no turn can be made of. Throws AppError. Returns the images of the request. */
+  check({ request, choices = 1 }: DecodedTurn<unknown>): TurnImages | undefined {
+    const { maxChoices, imageFetcher } = this.#dependencies;
+    if (choices > maxChoices) throw tooManyChoices(maxChoices);
+    const { responseFormat: format } = request;
+    if (format.type === 'json-schema') checkSchema(format.schema, `${format.param}.schema`);
+    const images = turnImagesOf(request, imageFetcher);
+    images?.check(request);
+    if (this.#isClosing) {
+      throw new AppError('shutting_down', 'The gateway is stopping; try again in a moment.', {
+        retryAfterMs: 5_000,
+      });
+    }
+    return images;
+  }
+
+  /** From now on `check` refuses every turn. */
+  close(): void {
+    this.#isClosing = true;
+  }
+
+  async run(turn: ClientTurn, output: TurnOutput): Promise<void> {
+    const { clock, logger } = this.#dependencies;
+    const startedAt = clock.monotonic();
+    debugLog(logger)?.debug(askedFields(turn), 'a turn begins');
+    const run = () => runTurn(this.#dependencies, turn, output);
+    const result = await (turn.images ? turn.images.during(turn.client.id, run) : run());
+    const durationMs = Math.round(clock.monotonic() - startedAt);
+    this.#metrics.turnEnded(turn, result, durationMs);
+    this.#log(turn, result, durationMs, output.status);
+  }
+
+  #log(
+    { protocol, decoded, requestId }: ClientTurn,
+    result: TurnResult,
+    durationMs: number,
+    status: number,
+  ): void {
+    const { logger } = this.#dependencies;
+    const { error, route, attempt } = result;
+    const line = {
+      request_id: requestId,
+      dialect: protocol,
+      model: decoded.request.model,
+      upstream_model: route?.model,
+      provider: route?.provider.name,
+      account_id: attempt?.lease.account.id,
+      stream: decoded.isStream,
+      outcome: error?.code ?? 'success',
+      status: error?.code === 'cancelled' ? 499 : status,
+      attempts: result.attempts,
+      conversation: result.conversation,
+      finish: attempt?.finishReason,
+      duration_ms: durationMs,
+      first_content_ms: result.firstContentMs,
+      usage: result.usage,
+    };
+    if (error === undefined || error.code === 'cancelled') logger.info(line, 'turn');
+    else logger.warn({ ...line, err: error }, 'turn');
+  }
+}
+
+/** How much was asked for, and nothing of what was said. */
+function askedFields({ requestId, protocol, decoded, bytes }: ClientTurn) {
+  const { model, messages, tools, reasoning } = decoded.request;
+  return {
+    request_id: requestId,
+    dialect: protocol,
+    model,
+    effort: reasoning.effort,
+    stream: decoded.isStream,
+    choices: decoded.choices,
+    messages: messages.length,
+    tools: tools.length,
+    bytes,
+  };
+}
+
+function tooManyChoices(most: number): AppError {
+  const message =
+    most === 1
+      ? 'n: this gateway gives one answer to a request: send n: 1, leave it out, or ask its operator to set MAX_CHOICES.'
+      : `n: this gateway gives at most ${most} answers to a request: send a smaller number.`;
+  return new AppError('invalid_request', message, { param: 'n' });
+}

@@ -1,0 +1,191 @@
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { callSeconds, metricsText } from '../../lib/api/metrics.ts';
+import type { BufferedStore } from '../state/buffered-store.ts';
+import type { ClientTurn } from './client-turns.ts';
+import type { TurnResult } from './run-turn.ts';
+
+/** The gateway's figures: one note for each turn, at its end. Labels are words of our own, never a client's. */
+export interface GatewayMetrics {
+  turnEnded(turn: Pick<ClientTurn, 'protocol' | 'decoded'>, result: TurnResult, durationMs: number): void;
+  text(): Promise<string>;
+}
+
+const prefix = 'warp2api_gateway_';
+/** Families that a model's name may begin with; clients name models as they like, so other names are one class. */
+const families = [
+  'claude',
+  'gpt',
+  'o1',
+  'o3',
+  'o4',
+  'gemini',
+  'grok',
+  'deepseek',
+  'qwen',
+  'kimi',
+  'glm',
+  'auto',
+  'sandbox',
+];
+
+export function createGatewayMetrics(options: {
+  turns(): number;
+  streams(): number;
+  leases(): number;
+  /** Of request bodies. */
+  bodyBytes(): number;
+  isPoolReachable(): boolean;
+  /** Every provider a turn has gone to, and whether it can be reached. */
+  providers(): ReadonlyMap<string, boolean>;
+  readonly keep: Pick<BufferedStore, 'figures' | 'failures'>;
+}): GatewayMetrics {
+  const registry = new Registry();
+  const registers = [registry];
+  const turns = new Counter({
+    name: `${prefix}turns_total`,
+    help: 'Turns by the dialect of the client, the family of the model asked for, and how they ended.',
+    labelNames: ['protocol', 'model', 'outcome'] as const,
+    registers,
+  });
+  const seconds = new Histogram({
+    name: `${prefix}turn_seconds`,
+    help: 'Time of a whole turn.',
+    labelNames: ['protocol', 'stream'] as const,
+    buckets: [...callSeconds, 120, 300, 600],
+    registers,
+  });
+  const firstContent = new Histogram({
+    name: `${prefix}first_content_seconds`,
+    help: 'Time to the first content of an answer.',
+    labelNames: ['protocol', 'stream'] as const,
+    buckets: callSeconds,
+    registers,
+  });
+  const attempts = new Counter({
+    name: `${prefix}upstream_attempts_total`,
+    help: 'Calls to upstreams; more than turns where another account was tried.',
+    labelNames: ['provider'] as const,
+    registers,
+  });
+  const tokens = new Counter({
+    name: `${prefix}tokens_total`,
+    help: 'Tokens of turns, by the upstreams or as counted here.',
+    labelNames: ['direction'] as const,
+    registers,
+  });
+  const conversations = new Counter({
+    name: `${prefix}conversations_total`,
+    help:
+      'Turns by how they met their conversation. new: a first turn; hit: remembered and continued; ' +
+      'miss: a history of which nothing was kept; claimed: another turn had taken it up before; ' +
+      'lost: kept, but its account did not carry the turn or the upstream knew it no longer. All but hit send the history whole.',
+    labelNames: ['result'] as const,
+    registers,
+  });
+  const credits = new Counter({
+    name: `${prefix}credits_total`,
+    help: 'What upstreams told they charged for turns, in the unit of each provider.',
+    labelNames: ['provider'] as const,
+    registers,
+  });
+  const cost = new Counter({
+    name: `${prefix}cost_cents_total`,
+    help: 'What upstreams told turns cost, in US cents.',
+    labelNames: ['provider'] as const,
+    registers,
+  });
+  new Gauge({
+    name: `${prefix}provider_up`,
+    help: '1 when connections to a provider can be made; of those that turns went to.',
+    labelNames: ['provider'] as const,
+    registers,
+    collect() {
+      for (const [provider, isUp] of options.providers()) this.set({ provider }, Number(isUp));
+    },
+  });
+  const now = {
+    turns: 'Turns under way.',
+    streams: 'Streams open.',
+    bodyBytes: 'Bytes of request bodies held, of which BODIES_MAX_MB sets the most.',
+    leases: 'Accounts borrowed from the pool.',
+    isPoolReachable: '1 when the pool answers.',
+  };
+  const names = {
+    turns: 'turns',
+    streams: 'streams',
+    leases: 'leases',
+    bodyBytes: 'request_body_bytes',
+    isPoolReachable: 'pool_up',
+  };
+  noteKeep(options.keep, registers);
+  for (const name of Object.keys(now) as (keyof typeof now)[]) {
+    new Gauge({
+      name: `${prefix}${names[name]}`,
+      help: now[name],
+      registers,
+      collect() {
+        this.set(Number(options[name]()));
+      },
+    });
+  }
+
+  return {
+    turnEnded({ protocol, decoded }, { error, route, usage, ...result }, durationMs) {
+      const stream = decoded.isStream ? 'yes' : 'no';
+      const provider = route?.provider.name ?? 'none';
+      turns.inc({ protocol, model: familyOf(decoded.request.model), outcome: error?.code ?? 'success' });
+      seconds.observe({ protocol, stream }, durationMs / 1000);
+      if (result.firstContentMs !== undefined) {
+        firstContent.observe({ protocol, stream }, result.firstContentMs / 1000);
+      }
+      if (result.attempts > 0) attempts.inc({ provider }, result.attempts);
+      if (result.conversation !== undefined) conversations.inc({ result: result.conversation });
+      if (usage === undefined) return;
+      tokens.inc({ direction: 'input' }, usage.inputTokens);
+      tokens.inc({ direction: 'output' }, usage.outputTokens);
+      if (usage.credits !== undefined) credits.inc({ provider }, usage.credits);
+      if (usage.costCents !== undefined) cost.inc({ provider }, usage.costCents);
+    },
+    text: () => metricsText(registry),
+  };
+}
+
+function noteKeep(keep: Pick<BufferedStore, 'figures' | 'failures'>, registers: Registry[]): void {
+  const gauges = {
+    bytes: 'Bytes of conversations and stored responses in the keep; on a shared database as counted last.',
+    entries: 'Entries of the keep.',
+    unwritten: 'Changes of the keep that are only in memory yet.',
+  } as const;
+  for (const [name, help] of Object.entries(gauges)) {
+    new Gauge({
+      name: `${prefix}keep_${name}`,
+      help,
+      registers,
+      collect() {
+        this.set(keep.figures()[name as keyof typeof gauges]);
+      },
+    });
+  }
+  new Gauge({
+    name: `${prefix}keep_up`,
+    help: '0 while the store of the keep does not answer or cannot be opened, and memory alone keeps.',
+    registers,
+    collect() {
+      this.set(Number(keep.figures().isReachable));
+    },
+  });
+  new Counter({
+    name: `${prefix}keep_failures_total`,
+    help: 'Calls of the store of the keep that failed. No turn fails for that.',
+    registers,
+    collect() {
+      this.reset();
+      this.inc(keep.failures);
+    },
+  });
+}
+
+export function familyOf(model: string): string {
+  const name = model.slice(model.lastIndexOf('/') + 1).toLowerCase();
+  return families.find((family) => name.startsWith(family)) ?? 'other';
+}

@@ -1,0 +1,412 @@
+import { type Handling, handlingOf } from '../../core/capabilities.ts';
+import { AppError } from '../../core/errors.ts';
+import type { CollectedTurn } from '../../core/protocol.ts';
+import { canRelay, capabilitiesOf } from '../../core/provider.ts';
+import type { AskedRequest, Usage } from '../../core/turn.ts';
+import { debugLog, type Logger } from '../../lib/log/logger.ts';
+import {
+  type AnswerCheck,
+  checksOf,
+  eventsOf,
+  type Fault,
+  judge,
+  sentBack,
+} from '../emulation/checked-answer.ts';
+import type { SchemaChecker } from '../emulation/json-schema.ts';
+import { sumUsage } from '../emulation/token-count.ts';
+import type { LeaseCache, LeaseDemand, TurnLease } from '../leases/lease-cache.ts';
+import { AttemptReports, type Reporter, type ReportResult, reported } from '../leases/reporter.ts';
+import type { Route, Routes } from '../models/routing.ts';
+import type { Affinity, Session } from './affinity.ts';
+import { appErrorFromPool, isAboutOthers } from './app-errors.ts';
+import { Attempt, type AttemptDependencies } from './attempt.ts';
+import type { ClientTurn } from './client-turns.ts';
+import type { Conversation, ConversationResult, Conversations } from './conversations.ts';
+import { Failover, type NextStep } from './failover.ts';
+import type { ImageFetcher } from './image-fetcher.ts';
+import { type ProviderReach, unreachable } from './provider-reach.ts';
+import { BufferedOutput, type TurnOutput } from './turn-output.ts';
+
+export interface TurnDependencies extends AttemptDependencies {
+  readonly routes: Routes;
+  readonly leases: LeaseCache;
+  readonly reporter: Reporter;
+  readonly reach: ProviderReach;
+  readonly conversations: Conversations;
+  readonly affinity: Affinity;
+  readonly schemas: SchemaChecker;
+  /** Answers to one request, at most. */
+  readonly maxChoices: number;
+  /** Undefined: images come inline only. */
+  readonly imageFetcher?: ImageFetcher | undefined;
+}
+
+/** How a turn ended. */
+export interface TurnResult {
+  readonly error: AppError | undefined;
+  /** The last one; undefined when no account was lent. */
+  readonly attempt: Attempt | undefined;
+  readonly attempts: number;
+  /** Undefined when no provider was chosen, as is the next. */
+  readonly route: Route | undefined;
+  readonly conversation: ConversationResult | undefined;
+  readonly usage: Usage | undefined;
+  /** Milliseconds from the start to the first content; undefined when none came. */
+  readonly firstContentMs: number | undefined;
+}
+
+/** How a turn reaches an upstream. */
+interface Path {
+  readonly route: Route;
+  /** With the upstream's model name, and with what the model has to be told for the checks. */
+  readonly request: AskedRequest;
+  readonly conversation: Conversation;
+  readonly session: Session | undefined;
+  readonly handling: Handling;
+  readonly checks: readonly AnswerCheck[];
+  readonly output: TurnOutput;
+}
+
+/** An answer that was not as asked, and is sent back to the model. */
+interface Rejected {
+  readonly answer: CollectedTurn;
+  readonly fault: Fault;
+}
+
+interface Borrowed {
+  readonly lease: TurnLease;
+  /** How its account was chosen, for the session. */
+  readonly how: Parameters<Session['answeredBy']>[1];
+}
+
+interface Failure {
+  readonly error: AppError;
+  readonly report: ReportResult | undefined;
+}
+
+/** How long a turn waits, altogether, for a cooling or busy account and for a provider that cannot be reached. */
+const longestWaitMs = 10_000;
+
+/** Carries one turn to its one end. */
+export function runTurn(
+  dependencies: TurnDependencies,
+  turn: ClientTurn,
+  output: TurnOutput,
+): Promise<TurnResult> {
+  return new TurnRun(dependencies, turn, output).run();
+}
+
+/** The only place that tries again: as `Failover` says, and only until content was sent. */
+class TurnRun {
+  readonly #dependencies: TurnDependencies;
+  readonly #turn: ClientTurn;
+  readonly #output: TurnOutput;
+  readonly #rejected: Rejected | undefined;
+  readonly #request: AskedRequest;
+  readonly #startedAt: number;
+  readonly #failover = new Failover();
+  readonly #reports: AttemptReports;
+  /** The log at DEBUG, else undefined. */
+  readonly #steps: Logger | undefined;
+  readonly #candidates: AsyncGenerator<Route, undefined>;
+  #step: NextStep = 'other-account';
+  #waitLeftMs = longestWaitMs;
+  #attempts = 0;
+  #path: Path | undefined;
+  #attempt: Attempt | undefined;
+  #usage: Usage | undefined;
+
+  constructor(dependencies: TurnDependencies, turn: ClientTurn, output: TurnOutput, rejected?: Rejected) {
+    const { request } = turn.decoded;
+    this.#dependencies = dependencies;
+    this.#turn = turn;
+    this.#output = output;
+    this.#rejected = rejected;
+    this.#request = rejected
+      ? { ...request, messages: [...request.messages, ...sentBack(rejected.answer, rejected.fault)] }
+      : request;
+    this.#candidates = dependencies.routes.candidates(this.#request);
+    this.#steps = debugLog(dependencies.logger);
+    this.#startedAt = dependencies.clock.monotonic();
+    this.#reports = new AttemptReports(dependencies.reporter, dependencies.leases);
+  }
+
+  async run(): Promise<TurnResult> {
+    try {
+      let path = await this.#take(await this.#nextCandidate());
+      for (;;) {
+        const borrowed = await this.#borrow(path);
+        if (borrowed instanceof Error) {
+          path = await this.#goOn(path, borrowed);
+          continue;
+        }
+        this.#attempts += 1;
+        const failure = await this.#use(borrowed.lease, path);
+        if (!failure) {
+          path.session?.answeredBy(borrowed.lease.account.id, borrowed.how);
+          const { output, checks } = path;
+          if (output instanceof BufferedOutput && output.answer)
+            return await this.#check(output.answer, checks);
+          return this.#result(undefined);
+        }
+        if (this.#attempt?.isContentSent) return this.#result(failure.error);
+        this.#turn.signal.throwIfAborted();
+        this.#decide(failure, borrowed.lease, path);
+      }
+    } catch (thrown) {
+      const error = AppError.from(thrown);
+      if (error.code !== 'cancelled') this.#output.fail(error, [{ type: 'error', error }]);
+      return this.#result(error);
+    }
+  }
+
+  /** Passes an answer on that is as asked. Another one is sent back once; the second time it is an error. */
+  async #check(answer: CollectedTurn, checks: readonly AnswerCheck[]): Promise<TurnResult> {
+    const { fault, text = answer.text } = await judge(checks, answer);
+    if (!fault) {
+      const whole = { ...answer, text, usage: sumUsage(this.#rejected?.answer.usage, answer.usage) };
+      this.#output.finish(whole, eventsOf(whole));
+      return this.#result(undefined);
+    }
+    if (this.#rejected) throw new AppError('upstream_protocol', fault.error);
+    this.#dependencies.logger.info(
+      { request_id: this.#turn.requestId, fault: fault.error },
+      'the answer is not as asked; the model is told to mend it',
+    );
+    const first = this.#result(undefined);
+    const rejected = { answer, fault };
+    const second = await new TurnRun(this.#dependencies, this.#turn, this.#output, rejected).run();
+    return {
+      ...second,
+      usage: sumUsage(first.usage, second.usage),
+      attempts: first.attempts + second.attempts,
+    };
+  }
+
+  async #take(route: Route | undefined): Promise<Path> {
+    if (!route) throw new Error('No candidate takes this request.');
+    const { conversations, affinity, schemas } = this.#dependencies;
+    const { client, affinityKey, bytes, requestId } = this.#turn;
+    const asked: AskedRequest = { ...this.#request, model: route.model };
+    const handling = handlingOf(asked, capabilitiesOf(route.provider, route.model));
+    const { emulated } = handling;
+    const checks = emulated.size === 0 ? [] : checksOf(asked, emulated, schemas, client.id);
+    const request = checks.reduce((instructed, check) => check.instruct(instructed), asked);
+    const provider = route.provider.name;
+    const conversation = await conversations.find(client.id, provider, request, bytes);
+    this.#steps?.debug(
+      {
+        request_id: requestId,
+        provider,
+        upstream_model: route.model,
+        remembered_on: conversation.accountId,
+      },
+      'the route is chosen',
+    );
+    const session =
+      affinityKey === undefined ? undefined : affinity.sessionOf(client.id, provider, affinityKey);
+    const output = checks.length === 0 ? this.#output : new BufferedOutput(this.#output);
+    this.#path = { route, request, conversation, session, handling, checks, output };
+    return this.#path;
+  }
+
+  /** Returns why no account is lent, where another provider's might be. Throws AppError. */
+  async #borrow({ route, conversation, session }: Path): Promise<Borrowed | Error> {
+    const { leases, clock } = this.#dependencies;
+    const known = this.#failover.renewedAccount ?? conversation.accountId;
+    const preferred = known === undefined ? session?.preferred() : undefined;
+    const isPreferredFull = preferred !== undefined && leases.isFull(preferred);
+    const { excluded } = this.#failover;
+    const demand = {
+      provider: route.provider.name,
+      model: route.model,
+      prefer: known ?? preferred,
+      preference: known === undefined ? ('soft' as const) : ('hard' as const),
+      exclude: route.barred ? new Set([...excluded, ...route.barred]) : excluded,
+      isFreeBarred: this.#failover.isFreeBarred,
+      signal: this.#turn.signal,
+    };
+    try {
+      if (this.#step === 'resting-account') await this.#mustBeShort(demand);
+      const askedAt = clock.monotonic();
+      const lease =
+        leases.take(demand) ?? (await this.#waiting((deadline) => leases.acquire({ ...demand, deadline })));
+      this.#steps?.debug(
+        {
+          request_id: this.#turn.requestId,
+          account_id: lease.account.id,
+          from: lease.isFirst ? 'the pool' : 'memory',
+          waited_ms: Math.round(clock.monotonic() - askedAt),
+        },
+        'an account is lent',
+      );
+      return { lease, how: known !== undefined ? 'remembered' : isPreferredFull ? 'full' : 'sought' };
+    } catch (cause) {
+      this.#turn.signal.throwIfAborted();
+      if (cause instanceof AppError) throw cause;
+      const reason = cause instanceof Error ? cause : new Error(String(cause));
+      this.#steps?.debug(
+        { request_id: this.#turn.requestId, provider: route.provider.name, reason: reason.message },
+        'no account is lent',
+      );
+      if (!this.#failover.hasFailed) return reason;
+      throw this.#failover.shown(isAboutOthers(cause) ? appErrorFromPool(cause) : undefined);
+    }
+  }
+
+  /** To the next candidate. Throws AppError where there is none. */
+  async #goOn({ route, conversation }: Path, reason: Error): Promise<Path> {
+    const { routes } = this.#dependencies;
+    const next = await this.#nextCandidate();
+    if (!next) throw appErrorFromPool(reason, route, routes.judge(route.provider));
+    conversation.end();
+    return await this.#take(next);
+  }
+
+  /** One that can take the request: what is to be passed on as it is was read by no decoder. */
+  async #nextCandidate(): Promise<Route | undefined> {
+    const { relayed } = this.#turn.decoded;
+    for (;;) {
+      const { value: route } = await this.#candidates.next();
+      if (!route || !relayed || canRelay(route.provider, relayed)) return route;
+    }
+  }
+
+  /** Throws the error to show where an account is free that this turn has not tried: a refusal is not worked around. */
+  async #mustBeShort(demand: Omit<LeaseDemand, 'deadline'>): Promise<void> {
+    const { leases, clock } = this.#dependencies;
+    let free: TurnLease;
+    try {
+      free = await leases.acquire({ ...demand, deadline: clock.monotonic() });
+    } catch (error) {
+      if (isAboutOthers(error)) return;
+      throw error;
+    }
+    free.release();
+    if (!this.#failover.mayReturnTo(free.account.id)) throw this.#failover.shown();
+  }
+
+  /** Takes what `wait` takes from the time this turn may wait. */
+  async #waiting<Value>(wait: (deadline: number) => Promise<Value>): Promise<Value> {
+    const begunAt = this.#dependencies.clock.monotonic();
+    try {
+      return await wait(begunAt + this.#waitLeftMs);
+    } finally {
+      this.#hasWaitedSince(begunAt);
+    }
+  }
+
+  #hasWaitedSince(begunAt: number): void {
+    this.#waitLeftMs = Math.max(0, this.#waitLeftMs - (this.#dependencies.clock.monotonic() - begunAt));
+  }
+
+  /** One attempt and its report to the pool. The lease is always released. */
+  async #use(lease: TurnLease, path: Path): Promise<Failure | undefined> {
+    try {
+      const error = await this.#attemptUntilReached(lease, path);
+      const usage = this.#attempt?.countedUsage;
+      this.#usage = usage;
+      if (error) {
+        const report = await this.#reports.failed(lease, error, usage);
+        this.#steps?.debug(
+          { request_id: this.#turn.requestId, account_id: lease.account.id, ...reported(error, report) },
+          'the outcome is reported',
+        );
+        return { error, report };
+      }
+      this.#reports.succeeded(lease, usage);
+      this.#steps?.debug(
+        { request_id: this.#turn.requestId, account_id: lease.account.id, outcome: 'success' },
+        'the outcome is reported',
+      );
+      return undefined;
+    } finally {
+      lease.release();
+    }
+  }
+
+  /** While nothing can be sent to the provider, another account would not help: the turn waits with the one it has. */
+  async #attemptUntilReached(
+    lease: TurnLease,
+    { session: _session, checks, ...path }: Path,
+  ): Promise<AppError | undefined> {
+    const { reach, clock } = this.#dependencies;
+    const provider = path.route.provider.name;
+    const { signal } = this.#turn;
+    const unchecked = checks.flatMap((check) => check.unchecked ?? []);
+    let error: AppError | undefined;
+    for (;;) {
+      const attempt = new Attempt(this.#dependencies, { turn: this.#turn, ...path, unchecked, lease });
+      this.#attempt = attempt;
+      this.#usage = undefined;
+      path.output.begin(attempt);
+      const mayTry = await this.#waiting((deadline) => reach.mayTry(provider, deadline, signal));
+      if (mayTry === 'too-late') return unreachable(error);
+      try {
+        const begunAt = clock.monotonic();
+        error = await attempt.run();
+        if (!error?.isUnreachable) {
+          if (!error) reach.connected(provider);
+          this.#noteLatency(attempt, begunAt, error);
+          return error;
+        }
+        this.#hasWaitedSince(begunAt);
+        reach.unreachable(provider, mayTry === 'as-probe');
+        this.#steps?.debug(
+          { request_id: this.#turn.requestId, provider, reason: error.message },
+          'the provider cannot be reached; the turn waits',
+        );
+        if (signal.aborted) return error;
+      } finally {
+        if (mayTry === 'as-probe') reach.probeEnded(provider);
+      }
+    }
+  }
+
+  #noteLatency(attempt: Attempt, begunAt: number, error: AppError | undefined): void {
+    const { affinity, clock } = this.#dependencies;
+    const isSilent = error?.code === 'upstream_timeout' && error.fault === 'upstream';
+    const firstContentAt = isSilent ? clock.monotonic() : attempt.firstContentAt;
+    if (firstContentAt !== undefined)
+      affinity.latency.note(attempt.lease.account.id, firstContentAt - begunAt);
+  }
+
+  /** What the next attempt is to be. Throws the AppError that the client gets where there is none. */
+  #decide({ error, report }: Failure, { account }: TurnLease, { route, request, conversation }: Path): void {
+    const { models, logger } = this.#dependencies;
+    const details = {
+      request_id: this.#turn.requestId,
+      account_id: account.id,
+      provider: route.provider.name,
+      model: request.model,
+      err: error,
+    };
+    if (error.isModelRefusedToAccount) {
+      models.refused(route.provider, route.model, account.id);
+    } else if (error.code === 'invalid_request' && !error.isFinal && conversation.beginAnew()) {
+      logger.info(details, 'the upstream rejected the conversation; resending the full history');
+      return;
+    }
+    const step = this.#failover.next(error, account, report);
+    this.#step = step;
+    this.#steps?.debug(
+      { request_id: this.#turn.requestId, account_id: account.id, reason: error.code, next: step },
+      'the attempt failed',
+    );
+    if (step === 'end') throw this.#failover.shown();
+    if (step !== 'same-account') logger.info(details, 'another account is tried');
+  }
+
+  #result(error: AppError | undefined): TurnResult {
+    const firstContentAt = this.#attempt?.firstContentAt;
+    return {
+      error,
+      attempt: this.#attempt,
+      attempts: this.#attempts,
+      route: this.#path?.route,
+      conversation: this.#path?.conversation.end(),
+      usage: this.#usage,
+      firstContentMs: firstContentAt === undefined ? undefined : Math.round(firstContentAt - this.#startedAt),
+    };
+  }
+}

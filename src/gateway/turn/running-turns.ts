@@ -1,0 +1,148 @@
+import type { ServerResponse } from 'node:http';
+import { AppError } from '../../core/errors.ts';
+import type { RunningCall } from '../../core/turn-caller.ts';
+import type { Clock } from '../../lib/clock.ts';
+
+/** What carries turns to their client: an HTTP answer, a WebSocket, or the store for a response in the background. */
+export interface Carrier {
+  /** Those that run now. */
+  readonly turnCount: number;
+  readonly isStream: boolean;
+  /** Called a few times a second with the listening time. */
+  tick(now: number): void;
+  /** Ends its turns with this error. */
+  abort(error: AppError): void;
+  /** Ends the carrier itself, whatever its client has taken. */
+  cut(): void;
+}
+
+/** After the deadline: for clients to take the errors that ended their turns. */
+const lastWordsMs = 1_000;
+
+/** All turns of this gateway, by what carries them, and their calls to upstreams: counted, timed, and ended when it stops. */
+export class RunningTurns {
+  readonly #clock: Clock;
+  readonly #carriers = new Set<Carrier>();
+  readonly #calls = new Set<RunningCall>();
+  #drained: (() => void) | undefined;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  get count(): number {
+    return [...this.#carriers].reduce((sum, { turnCount }) => sum + turnCount, 0);
+  }
+  get streamCount(): number {
+    return [...this.#carriers].reduce((sum, { turnCount, isStream }) => sum + (isStream ? turnCount : 0), 0);
+  }
+  get callCount(): number {
+    return this.#calls.size;
+  }
+
+  add(carrier: Carrier): void {
+    this.#carriers.add(carrier);
+  }
+  delete(carrier: Carrier): void {
+    this.#carriers.delete(carrier);
+    if (this.#carriers.size === 0) this.#drained?.();
+  }
+  addCall(call: RunningCall): void {
+    this.#calls.add(call);
+  }
+  deleteCall(call: RunningCall): void {
+    this.#calls.delete(call);
+  }
+
+  /** To be called with the listening time: ends silent upstreams, keeps idle streams alive, cuts clients that stopped reading. */
+  tick(now: number): void {
+    for (const call of this.#calls) call.checkTimeouts(now);
+    for (const carrier of this.#carriers) carrier.tick(now);
+  }
+
+  /** Resolves when no carrier is left. After `deadlineMs` their turns end with an error, and soon after the rest is cut. */
+  async drain(deadlineMs: number): Promise<void> {
+    if (this.#carriers.size === 0) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#drained = resolve;
+    const cancelAbort = this.#clock.after(deadlineMs, () => {
+      const message = 'The gateway stopped before the answer was complete; try again.';
+      const error = new AppError('shutting_down', message, { retryAfterMs: 5_000 });
+      for (const carrier of this.#carriers) carrier.abort(error);
+    });
+    const cancelCut = this.#clock.after(deadlineMs + lastWordsMs, () => {
+      for (const carrier of this.#carriers) carrier.cut();
+    });
+    await promise;
+    cancelAbort();
+    cancelCut();
+  }
+}
+
+/** A client that takes nothing for so long holds an account for nobody. */
+const stalledAfterMs = 300_000;
+
+/** An answer over HTTP: runs until its turns have ended and the client has taken the last byte, or has left. */
+export class HttpCarrier implements Carrier {
+  readonly response: ServerResponse;
+  readonly turnCount = 1;
+  readonly isStream: boolean;
+  readonly #running: RunningTurns;
+  readonly #abort = new AbortController();
+  #hasEnded = false;
+  #isClosed = false;
+  /** Bytes that waited for the client at the last look, and since when it has been as many. */
+  #waiting = 0;
+  #waitingSince: number;
+
+  constructor(running: RunningTurns, response: ServerResponse, isStream: boolean, now: number) {
+    this.#running = running;
+    this.response = response;
+    this.isStream = isStream;
+    this.#waitingSince = now;
+    running.add(this);
+    // A reader that breaks off mid-write ends its own turn, not the process.
+    response.on('error', () => {});
+    response.once('close', () => {
+      this.#isClosed = true;
+      if (!response.writableEnded) this.abort(new AppError('cancelled', 'The client left.'));
+      if (this.#hasEnded) running.delete(this);
+    });
+  }
+
+  /** Aborts when the client has left or the deadline of a stop has passed; the reason is an AppError. */
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  abort(error: AppError): void {
+    this.#abort.abort(error);
+  }
+
+  cut(): void {
+    this.response.destroy();
+  }
+
+  /** To be called when its turns have ended, whatever became of them. */
+  end(): void {
+    this.#hasEnded = true;
+    if (!this.#isClosed && !this.response.writableEnded) this.response.destroy();
+    if (this.#isClosed) this.#running.delete(this);
+  }
+
+  tick(now: number): void {
+    const { response } = this;
+    // Node counts what a response has buffered in bytes, but what its socket has in characters of the strings that were
+    // written, and so may ask to wait for a 'drain' that never comes where there are several bytes to a character.
+    if (response.writableNeedDrain && response.writableLength === 0) response.emit('drain');
+    if (!response.writableEnded && !response.destroyed && !response.writableNeedDrain) this.keepAlive(now);
+    const { writableLength } = response;
+    if (writableLength === 0 || writableLength !== this.#waiting) {
+      this.#waiting = writableLength;
+      this.#waitingSince = now;
+    } else if (now - this.#waitingSince >= stalledAfterMs) this.cut();
+  }
+
+  /** A stream that has had nothing to say for a while says that it is there. */
+  protected keepAlive(_now: number): void {}
+}

@@ -1,0 +1,226 @@
+import type { Dispatcher } from 'undici';
+import { AppError } from '../../core/errors.ts';
+import type { FailedResponse, Outbound, UpstreamAnswer } from '../../core/protocol.ts';
+import type { TurnEvent } from '../../core/turn.ts';
+import type { CallListener, RunningCall, UpstreamTimeouts } from '../../core/turn-caller.ts';
+import type { NetworkDispatchOptions } from '../../lib/network/exchange.ts';
+import { isSurelyUnsent } from '../../lib/network/transport-errors.ts';
+import { networkError } from '../../providers/network-error.ts';
+
+export interface UpstreamCall {
+  readonly dispatcher: Dispatcher;
+  /** Scheme, host and an optional path prefix; no trailing slash. */
+  readonly baseUrl: string;
+  readonly needsHttp2: boolean;
+  readonly outbound: Outbound;
+  readonly answer: UpstreamAnswer;
+  readonly authHeaders: Readonly<Record<string, string>>;
+  readonly userAgent: string;
+  readonly timeouts: UpstreamTimeouts;
+  readonly now: () => number;
+  readonly listener: CallListener;
+}
+
+const maxFailureBody = 64 * 1024;
+/** How long an upstream may keep the connection after its end mark. */
+const lingerMs = 2_000;
+
+/** Sends one turn upstream and reads its answer: one callback a read, never two terminal events. */
+export function callUpstream(options: UpstreamCall): RunningCall {
+  const call = new Call(options);
+  call.send();
+  return call;
+}
+
+class Call implements RunningCall, Dispatcher.DispatchHandler {
+  readonly #options: UpstreamCall;
+  #controller: Dispatcher.DispatchController | undefined;
+  #failure: (Omit<FailedResponse, 'body'> & { parts: Buffer[]; size: number }) | undefined;
+  #isOver = false;
+  #isClosed = false;
+  #isPaused = false;
+  #hasEvent = false;
+  #lastEventAt: number;
+  isTaken = false;
+
+  constructor(options: UpstreamCall) {
+    this.#options = options;
+    this.#lastEventAt = options.now();
+  }
+
+  send(): void {
+    const { dispatcher, baseUrl, needsHttp2, answer, authHeaders, userAgent } = this.#options;
+    const { path, method, headers, body } = answer.request;
+    const { origin, pathname } = new URL(baseUrl);
+    const options: NetworkDispatchOptions = {
+      origin,
+      path: pathname === '/' ? path : `${pathname}${path}`,
+      method,
+      headers: { ...headers, ...authHeaders, 'user-agent': userAgent },
+      body,
+      needsHttp2,
+      mayResend: true,
+      // Time limits are checked in this file, with its own errors.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+    };
+    dispatcher.dispatch(options, this);
+  }
+
+  resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    this.#lastEventAt = this.#options.now();
+    this.#controller?.resume();
+  }
+
+  abort(error: AppError): void {
+    if (this.#isOver) return;
+    this.#fail(error);
+    this.#breakOff(error);
+  }
+
+  discard(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#breakOff(new Error('The consumer has all it wants.'));
+  }
+
+  checkTimeouts(now: number): void {
+    if (this.#isOver) {
+      if (now - this.#lastEventAt >= lingerMs) {
+        this.#breakOff(new Error('The upstream keeps its answer open.'));
+      }
+      return;
+    }
+    if (this.#isPaused) return;
+    const { idleMs, firstEventMs } = this.#options.timeouts;
+    const limit = this.#hasEvent ? idleMs : firstEventMs;
+    if (now - this.#lastEventAt < limit) return;
+    const what = this.#hasEvent ? 'fell silent in the middle of the answer' : 'did not begin to answer';
+    const message = `The upstream ${what} for ${Math.round(limit / 1000)} seconds; try again.`;
+    this.abort(this.#brokenFailureError() ?? new AppError('upstream_timeout', message));
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    if (this.#isOver) controller.abort(new Error('The call ended before it was sent.'));
+    else {
+      this.isTaken = true;
+      this.#options.listener.onConnected?.();
+    }
+  }
+
+  onResponseStart(
+    _controller: Dispatcher.DispatchController,
+    status: number,
+    headers: FailedResponse['headers'],
+  ): void {
+    // Early hints and the like announce the answer; they are not it.
+    if (status < 200) return;
+    const { listener, outbound, answer } = this.#options;
+    listener.onStatus?.(status);
+    const contentType = String(headers['content-type'] ?? '').toLowerCase();
+    if (status === 200 && contentType.startsWith(answer.contentType ?? outbound.contentType)) return;
+    this.#failure = { status, headers, parts: [], size: 0 };
+    this.isTaken = false;
+  }
+
+  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    // Nothing after the end mark is read; the connection is kept if the upstream closes the stream.
+    if (this.#isOver) return;
+    const failure = this.#failure;
+    if (!failure) {
+      this.#read(chunk);
+      return;
+    }
+    failure.parts.push(chunk);
+    failure.size += chunk.length;
+    const error = failure.size > maxFailureBody ? this.#failureError() : undefined;
+    if (error) this.abort(error);
+  }
+
+  onResponseEnd(): void {
+    if (!this.#isOver) {
+      const error = this.#failureError();
+      if (error) this.#fail(error);
+      else this.#read(undefined);
+      this.#fail(
+        new AppError('upstream_protocol', 'The upstream ended its answer without an end mark; try again.'),
+      );
+    }
+    this.#close();
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, cause: Error): void {
+    if (isSurelyUnsent(cause)) this.isTaken = false;
+    if (!this.#isOver) {
+      const message = this.#hasEvent
+        ? 'The connection to the upstream broke in the middle of the answer; try again.'
+        : 'The connection to the upstream broke before its answer; try again in a moment.';
+      this.#fail(this.#brokenFailureError() ?? networkError(cause, message));
+    }
+    this.#close();
+  }
+
+  /** Undefined: the upstream's bytes have ended. */
+  #read(chunk: Buffer | undefined): void {
+    const { decoder } = this.#options.answer;
+    let events: readonly TurnEvent[];
+    try {
+      events = chunk ? decoder.push(chunk) : decoder.end();
+    } catch (cause) {
+      const message = 'The upstream sent what cannot be decoded; try again.';
+      this.abort(new AppError('upstream_protocol', message, { cause }));
+      return;
+    }
+    this.#emit(events);
+  }
+
+  #emit(events: readonly TurnEvent[]): void {
+    if (this.#isOver || events.length === 0) return;
+    this.#hasEvent = true;
+    this.#lastEventAt = this.#options.now();
+    const last = events[events.length - 1];
+    if (last?.type === 'finish' || last?.type === 'error') this.#isOver = true;
+    const goesOn = this.#options.listener.onEvents(events);
+    if (goesOn || this.#isOver) return;
+    this.#isPaused = true;
+    this.#controller?.pause();
+  }
+
+  /** The end, unless the events before it were one. */
+  #fail(error: AppError): void {
+    this.#emit([{ type: 'error', error }]);
+  }
+
+  #breakOff(error: Error): void {
+    this.#controller?.abort(error);
+  }
+
+  #close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#options.listener.onClosed();
+  }
+
+  #failureError(): AppError | undefined {
+    if (!this.#failure) return undefined;
+    const { status, headers, parts, size } = this.#failure;
+    const body = Buffer.concat(parts, Math.min(size, maxFailureBody));
+    return this.#options.outbound.classifyFailure({ status, headers, body });
+  }
+
+  /** Of a failure that broke off: half an answer is no word of the vendor about the account. */
+  #brokenFailureError(): AppError | undefined {
+    const error = this.#failureError();
+    if (error?.fault !== 'account') return error;
+    const { code, message, cause, retryAfterMs } = error;
+    return new AppError(code, message, {
+      cause,
+      ...(retryAfterMs !== undefined && { retryAfterMs }),
+      fault: 'network',
+      failover: 'once',
+    });
+  }
+}
