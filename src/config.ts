@@ -12,93 +12,10 @@ import { howToMakeKey, isPlaceholder, leastKeyLength } from './lib/secrets/key-s
 import { KnownSecrets } from './lib/secrets/known-secrets.ts';
 import { plainLine } from './lib/shown-text.ts';
 import { type ProviderConfig, providerSettings, secretsOf } from './providers/registry.ts';
-import { type SettingName, type SettingValues, settings } from './settings.ts';
-import type { SourceSettings } from './source-settings.ts';
+import { type SettingValues, settings } from './settings.ts';
 
 /** Everything the services are told from outside, validated and frozen. The only reader of the environment. */
-export interface Config {
-  readonly gateway: {
-    readonly host: string;
-    readonly port: number;
-    readonly apiKeys: readonly string[];
-    readonly firstEventTimeoutMs: number;
-    readonly idleTimeoutMs: number;
-    /** Unknown model names are refused. */
-    readonly strictModels: boolean;
-    readonly maxChoices: number;
-    /** Unset: images come inline only. Else the hosts that may lie in private networks. */
-    readonly fetchImagesFrom: readonly string[] | undefined;
-    /** 0: no account counts as slow. */
-    readonly slowFirstContentMs: number;
-    /** `memory`, `sqlite:` and an absolute path, or a `postgres://` URL; and its bound. */
-    readonly keep: { readonly url: string; readonly maxBytes: number };
-  };
-  readonly pool: {
-    readonly host: string;
-    readonly port: number;
-    readonly minSize: number;
-    readonly maxSize: number;
-    readonly sessionTimeoutMs: number;
-    readonly refreshMinIntervalMs: number;
-    readonly provisionConcurrency: number;
-    /** Null keeps dead accounts for ever. */
-    readonly retireAfterMs: number | null;
-    readonly adminKey: string | undefined;
-    readonly apiKey: string | undefined;
-    /** Unset: services that share the data folder share a generated one. */
-    readonly gatewayKey: string | undefined;
-  };
-  /** Where the pool answers when it is another process. */
-  readonly poolUrl: string;
-  readonly usePoolService: boolean;
-  readonly dataDir: string;
-  readonly logDir: string;
-  readonly logLevel: string;
-  readonly logFormat: LogFormat;
-  /** Undefined: the standard output. */
-  readonly logFile:
-    | { readonly path: string; readonly maxBytes: number | null; readonly keep: number }
-    | undefined;
-  /** `sqlite:` and an absolute path (or `:memory:`), or a `postgres://` URL. */
-  readonly databaseUrl: string;
-  /** The most bytes of request bodies, for both services of a process together. */
-  readonly bodiesMaxBytes: number;
-  readonly masterKey: string | undefined;
-  readonly masterKeyFile: string | undefined;
-  readonly allowedHosts: readonly string[];
-  /** Web pages and apps that may call the gateway and read its answers. */
-  readonly corsOrigins: readonly string[];
-  readonly allowOpenBind: boolean;
-  /** The way to vendors, token hosts and webhooks. */
-  readonly proxies: {
-    readonly http: ConfiguredProxy | undefined;
-    readonly https: ConfiguredProxy | undefined;
-    readonly noProxy: readonly string[];
-  };
-  /** PEM, trusted beside those that Node trusts. */
-  readonly extraCertificates: readonly string[];
-  readonly sandbox: 'auto' | 'on' | 'off';
-  readonly responsesTtlMs: number;
-  readonly shutdownMs: number;
-  /** Public model name, or a pattern ending in `*`, to upstream model. */
-  readonly aliases: Readonly<Record<string, string>>;
-  /** Providers beside the built-in ones, by name. */
-  readonly providers: ProviderConfig['configured'];
-  /** The variables that belong to providers, by name. */
-  readonly providerSettings: ProviderConfig['settings'];
-  /** Where replenishing draws accounts from, in order. */
-  readonly sources: readonly SourceSettings[];
-  /** What of all this must never be shown. Sources add their secrets, and the pool the credentials it uses. */
-  readonly secrets: KnownSecrets;
-}
-
-interface ConfiguredProxy {
-  /** `http:` or `https:`, perhaps with a user name and a password. */
-  readonly url: string;
-  readonly setting: SettingName;
-}
-
-export type LogFormat = 'auto' | 'json' | 'text';
+export type Config = ReturnType<typeof loadConfig>;
 
 /** Which of the two services a process runs. */
 export type RunMode = 'both' | 'pool' | 'gateway';
@@ -185,7 +102,7 @@ export function settingsForStop(folder = process.cwd()) {
     DATA_DIR = 'data',
     LOG_DIR = 'logs',
     SHUTDOWN_SECONDS = 20,
-  } = readSettings(environment, []) as SettingValues;
+  } = readSettings(environment, []) as Partial<SettingValues>;
   return {
     dataDir: resolve(folder, DATA_DIR),
     logDir: resolve(folder, LOG_DIR),
@@ -194,51 +111,48 @@ export function settingsForStop(folder = process.cwd()) {
 }
 
 /** Throws ConfigError with every fault found, not just the first. */
-export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd()): Config {
+export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd()) {
   const problems: string[] = [];
   const all = readSettings(environment, problems);
-  const values = all as SettingValues;
+  const given: Partial<SettingValues> = all;
   const configFile =
-    values.CONFIG_FILE ?? (existsSync(join(folder, 'warp2api.yaml')) ? 'warp2api.yaml' : undefined);
+    given.CONFIG_FILE ?? (existsSync(join(folder, 'warp2api.yaml')) ? 'warp2api.yaml' : undefined);
   const { aliases, providers, sources } =
     configFile === undefined
       ? emptyConfigFile
       : readConfigFile(resolve(folder, configFile), environment, problems);
 
-  if (values.MIN_POOL_SIZE !== undefined && values.MAX_POOL_SIZE !== undefined) {
-    if (values.MIN_POOL_SIZE > values.MAX_POOL_SIZE) {
+  if (given.MIN_POOL_SIZE !== undefined && given.MAX_POOL_SIZE !== undefined) {
+    if (given.MIN_POOL_SIZE > given.MAX_POOL_SIZE) {
       problems.push(
-        `MIN_POOL_SIZE (${values.MIN_POOL_SIZE}) is above MAX_POOL_SIZE (${values.MAX_POOL_SIZE}): lower it, or raise MAX_POOL_SIZE.`,
+        `MIN_POOL_SIZE (${given.MIN_POOL_SIZE}) is above MAX_POOL_SIZE (${given.MAX_POOL_SIZE}): lower it, or raise MAX_POOL_SIZE.`,
       );
     }
   }
-  if (values.POOL_API_KEY !== undefined && values.ADMIN_KEY === undefined) {
+  if (given.POOL_API_KEY !== undefined && given.ADMIN_KEY === undefined) {
     problems.push(
       'POOL_API_KEY is set without ADMIN_KEY: set ADMIN_KEY too, or nobody could manage the pool.',
     );
   }
-  if (values.ADMIN_KEY !== undefined && values.ADMIN_KEY === values.POOL_API_KEY) {
+  if (given.ADMIN_KEY !== undefined && given.ADMIN_KEY === given.POOL_API_KEY) {
     problems.push('POOL_API_KEY equals ADMIN_KEY: give them different values, or borrowers are admins.');
   }
-  if (values.GATEWAY_KEY !== undefined) {
-    const others = { ADMIN_KEY: values.ADMIN_KEY, POOL_API_KEY: values.POOL_API_KEY };
-    const same = Object.entries(others).find(([, key]) => key === values.GATEWAY_KEY);
-    const name = same?.[0] ?? (values.API_KEYS?.includes(values.GATEWAY_KEY) ? 'API_KEYS' : undefined);
+  if (given.GATEWAY_KEY !== undefined) {
+    const others = { ADMIN_KEY: given.ADMIN_KEY, POOL_API_KEY: given.POOL_API_KEY };
+    const same = Object.entries(others).find(([, key]) => key === given.GATEWAY_KEY);
+    const name = same?.[0] ?? (given.API_KEYS?.includes(given.GATEWAY_KEY) ? 'API_KEYS' : undefined);
     if (name !== undefined) {
       problems.push(`GATEWAY_KEY is in ${name} too: give it its own value, or others count as gateways.`);
     }
   }
-  const dataDir = resolve(folder, values.DATA_DIR ?? '');
-  const databaseUrl = absoluteDatabaseUrl(values.DATABASE_URL ?? '', dataDir);
-  if (
-    values.KEEP_URL?.startsWith('sqlite:') &&
-    absoluteDatabaseUrl(values.KEEP_URL, dataDir) === databaseUrl
-  ) {
+  const dataDir = resolve(folder, given.DATA_DIR ?? '');
+  const databaseUrl = absoluteDatabaseUrl(given.DATABASE_URL ?? '', dataDir);
+  if (given.KEEP_URL?.startsWith('sqlite:') && absoluteDatabaseUrl(given.KEEP_URL, dataDir) === databaseUrl) {
     problems.push(
       'KEEP_URL names the file of DATABASE_URL: give it one of its own, such as sqlite:gateway.db.',
     );
   }
-  const { REFRESH_MIN_INTERVAL_MINUTES: refreshMinutes = 60 } = values;
+  const { REFRESH_MIN_INTERVAL_MINUTES: refreshMinutes = 60 } = given;
   const farTokenHost = Object.entries(settings).find(
     ([name, { isTokenHost }]) => isTokenHost && all[name] !== undefined && !isLoopbackUrl(String(all[name])),
   );
@@ -248,74 +162,93 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
     );
   }
   const proxies = {
-    http: proxyOf(values, 'HTTP_PROXY', problems),
-    https: proxyOf(values, 'HTTPS_PROXY', problems),
-    noProxy: values.NO_PROXY ?? [],
+    http: proxyOf(given, 'HTTP_PROXY', problems),
+    https: proxyOf(given, 'HTTPS_PROXY', problems),
+    noProxy: given.NO_PROXY ?? [],
   };
-  const extraCertificates = certificatesIn(values.NODE_EXTRA_CA_CERTS, folder, problems);
+  const extraCertificates = certificatesIn(given.NODE_EXTRA_CA_CERTS, folder, problems);
   if (problems.length > 0) throw new ConfigError(problems);
 
-  const logMegabytes = required(values.LOG_MAX_MB);
-  const retireAfterDays = required(values.RETIRE_AFTER_DAYS);
-  const pool = { host: required(values.POOL_SERVICE_HOST), port: required(values.POOL_SERVICE_PORT) };
+  const values = all as SettingValues;
+  const logMegabytes = values.LOG_MAX_MB;
+  const retireAfterDays = values.RETIRE_AFTER_DAYS;
+  const pool = { host: values.POOL_SERVICE_HOST, port: values.POOL_SERVICE_PORT };
   return deepFreeze({
     gateway: {
-      host: required(values.HOST),
-      port: required(values.PORT),
+      host: values.HOST,
+      port: values.PORT,
       apiKeys: values.API_KEYS ?? [],
-      firstEventTimeoutMs: required(values.UPSTREAM_FIRST_EVENT_SECONDS) * 1000,
-      idleTimeoutMs: required(values.UPSTREAM_IDLE_SECONDS) * 1000,
-      strictModels: required(values.STRICT_MODELS),
-      maxChoices: required(values.MAX_CHOICES),
+      firstEventTimeoutMs: values.UPSTREAM_FIRST_EVENT_SECONDS * 1000,
+      idleTimeoutMs: values.UPSTREAM_IDLE_SECONDS * 1000,
+      /** Unknown model names are refused. */
+      strictModels: values.STRICT_MODELS,
+      maxChoices: values.MAX_CHOICES,
+      /** Unset: images come inline only. Else the hosts that may lie in private networks. */
       fetchImagesFrom: values.FETCH_IMAGES ? (values.FETCH_IMAGES_ALLOW ?? []) : undefined,
-      slowFirstContentMs: required(values.SLOW_FIRST_CONTENT_SECONDS) * 1000,
+      /** 0: no account counts as slow. */
+      slowFirstContentMs: values.SLOW_FIRST_CONTENT_SECONDS * 1000,
+      /** `memory`, `sqlite:` and an absolute path, or a `postgres://` URL; and its bound. */
       keep: {
         url: keepUrl(values.KEEP_URL, databaseUrl, dataDir),
-        maxBytes: required(values.KEEP_MAX_MB) * 1024 * 1024,
+        maxBytes: values.KEEP_MAX_MB * 1024 * 1024,
       },
     },
     pool: {
       ...pool,
-      minSize: required(values.MIN_POOL_SIZE),
-      maxSize: required(values.MAX_POOL_SIZE),
-      sessionTimeoutMs: required(values.SESSION_TIMEOUT_MINUTES) * 60_000,
-      refreshMinIntervalMs: required(values.REFRESH_MIN_INTERVAL_MINUTES) * 60_000,
-      provisionConcurrency: required(values.PROVISION_CONCURRENCY),
+      minSize: values.MIN_POOL_SIZE,
+      maxSize: values.MAX_POOL_SIZE,
+      sessionTimeoutMs: values.SESSION_TIMEOUT_MINUTES * 60_000,
+      refreshMinIntervalMs: values.REFRESH_MIN_INTERVAL_MINUTES * 60_000,
+      provisionConcurrency: values.PROVISION_CONCURRENCY,
+      /** Null keeps dead accounts for ever. */
       retireAfterMs: retireAfterDays === 0 ? null : retireAfterDays * 86_400_000,
       adminKey: values.ADMIN_KEY,
       apiKey: values.POOL_API_KEY,
+      /** Unset: services that share the data folder share a generated one. */
       gatewayKey: values.GATEWAY_KEY,
     },
+    /** Where the pool answers when it is another process. */
     poolUrl: values.POOL_SERVICE_URL ?? localUrl(pool),
-    usePoolService: required(values.USE_POOL_SERVICE),
+    usePoolService: values.USE_POOL_SERVICE,
     dataDir,
-    logDir: resolve(folder, required(values.LOG_DIR)),
-    logLevel: required(values.LOG_LEVEL),
-    logFormat: required(values.LOG_FORMAT),
+    logDir: resolve(folder, values.LOG_DIR),
+    logLevel: values.LOG_LEVEL,
+    logFormat: values.LOG_FORMAT,
+    /** Undefined: the standard output. */
     logFile:
       values.LOG_FILE === undefined
         ? undefined
         : {
             path: resolve(folder, values.LOG_FILE),
             maxBytes: logMegabytes === 0 ? null : logMegabytes * 1024 * 1024,
-            keep: required(values.LOG_KEEP),
+            keep: values.LOG_KEEP,
           },
+    /** `sqlite:` and an absolute path (or `:memory:`), or a `postgres://` URL. */
     databaseUrl,
-    bodiesMaxBytes: required(values.BODIES_MAX_MB) * 1024 * 1024,
+    /** The most bytes of request bodies, for both services of a process together. */
+    bodiesMaxBytes: values.BODIES_MAX_MB * 1024 * 1024,
     masterKey: values.MASTER_KEY,
     masterKeyFile: values.MASTER_KEY_FILE === undefined ? undefined : resolve(folder, values.MASTER_KEY_FILE),
     allowedHosts: values.ALLOWED_HOSTS ?? [],
+    /** Web pages and apps that may call the gateway and read its answers. */
     corsOrigins: values.CORS_ORIGINS ?? [],
-    allowOpenBind: required(values.ALLOW_OPEN_BIND),
+    allowOpenBind: values.ALLOW_OPEN_BIND,
+    /** The way to vendors, token hosts and webhooks. */
     proxies,
+    /** PEM, trusted beside those that Node trusts. */
     extraCertificates,
-    sandbox: required(values.SANDBOX),
-    responsesTtlMs: required(values.RESPONSES_TTL_HOURS) * 3_600_000,
-    shutdownMs: required(values.SHUTDOWN_SECONDS) * 1000,
+    sandbox: values.SANDBOX,
+    responsesTtlMs: values.RESPONSES_TTL_HOURS * 3_600_000,
+    shutdownMs: values.SHUTDOWN_SECONDS * 1000,
+    /** Public model name, or a pattern ending in `*`, to upstream model. */
     aliases,
+    /** Providers beside the built-in ones, by name. */
     providers,
+    /** The variables that belong to providers, by name. */
     providerSettings: Object.fromEntries(Object.keys(providerSettings).map((name) => [name, all[name]])),
+    /** Where replenishing draws accounts from, in order. */
     sources,
+    /** What of all this must never be shown. Sources add their secrets, and the pool the credentials it uses. */
     secrets: secretsIn(all, providers, environment),
   });
 }
@@ -323,7 +256,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
 /** Every value that its setting makes secret. Sources add their own, since they know what they use. */
 function secretsIn(
   values: Readonly<Record<string, unknown>>,
-  providers: Config['providers'],
+  providers: ProviderConfig['configured'],
   environment: NodeJS.ProcessEnv,
 ): KnownSecrets {
   const secrets = new KnownSecrets();
@@ -463,11 +396,7 @@ function certificatesIn(given: string | undefined, folder: string, problems: str
 }
 
 /** The proxy of one kind of target. What ALL_PROXY says counts only where it is needed: no vendor is plain http. */
-function proxyOf(
-  values: SettingValues,
-  name: 'HTTP_PROXY' | 'HTTPS_PROXY',
-  problems: string[],
-): ConfiguredProxy | undefined {
+function proxyOf(values: Partial<SettingValues>, name: 'HTTP_PROXY' | 'HTTPS_PROXY', problems: string[]) {
   const setting = values[name] === undefined ? 'ALL_PROXY' : name;
   const url = values[setting];
   if (url === undefined) return undefined;
@@ -515,12 +444,7 @@ function valueIn(environment: NodeJS.ProcessEnv, name: string): string {
   return (/^(["'])((?:(?!\1).)*)\1$/s.exec(text)?.[2] ?? text).trim();
 }
 
-function required<Value>(value: Value | undefined): Value {
-  if (value === undefined) throw new Error('A setting with a default has no value.');
-  return value;
-}
-
-function deepFreeze<Value extends object>(value: Value): Value {
+function deepFreeze<Value extends object>(value: Value): Readonly<Value> {
   for (const inner of Object.values(value)) {
     if (typeof inner === 'object' && inner !== null) deepFreeze(inner);
   }

@@ -19,8 +19,11 @@ export interface Setting<Value> {
 
 export type SettingTable = Readonly<Record<string, Setting<unknown>>>;
 
+/** One with a default always has a value. */
 export type ValuesOf<Table extends SettingTable> = {
-  readonly [Name in keyof Table]: Table[Name] extends Setting<infer Value> ? Value | undefined : never;
+  readonly [Name in keyof Table]: Table[Name] extends Setting<infer Value>
+    ? Value | (Table[Name] extends { readonly default: string } ? never : undefined)
+    : never;
 };
 
 export const port = z
@@ -174,7 +177,7 @@ function originOf(text: string): string | undefined {
   return (new URL(example).port === '' ? address.replace(/:\d*$/, '') : address) + anyPort;
 }
 
-export function setting<Value>(value: Setting<Value>): Setting<Value> {
+export function setting<Given extends Setting<unknown>>(value: Given): Given {
   return value;
 }
 
