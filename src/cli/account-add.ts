@@ -4,23 +4,15 @@ import { type NewAccount, newAccount } from '../pool-api/schema.ts';
 import { noteOf } from './account-notes.ts';
 import { formatAccount, formatJson } from './account-view.ts';
 import type { CliActions } from './actions.ts';
-import { commaList, wholeNumber } from './option-values.ts';
+import { addSettingOptions, mustFit, type SettingOptions } from './option-values.ts';
 import { noKeyGiven, readSecret } from './read-secret.ts';
 import { UsageError } from './usage-error.ts';
 
-interface AddOptions {
+interface AddOptions extends SettingOptions {
   readonly provider: string;
   readonly apiKey?: string;
   readonly refreshToken?: string;
   readonly email?: string;
-  readonly label?: string;
-  readonly capacity?: number;
-  readonly models?: string[];
-  readonly tier?: number;
-  readonly teamUid?: string;
-  readonly lend?: 'any' | 'gateway';
-  readonly free?: true;
-  readonly standby?: true;
   readonly keep?: true;
   readonly json?: true;
 }
@@ -39,7 +31,7 @@ Examples:
   warp2api account add --provider ollama                 (a server on this machine needs no key)`;
 
 export function addAccountAdd(parent: Command, actions: CliActions): void {
-  parent
+  const command = parent
     .command('add')
     .description('put an account you own into the pool')
     .requiredOption('--provider <name>', 'who issued the account, such as warp')
@@ -50,20 +42,8 @@ export function addAccountAdd(parent: Command, actions: CliActions): void {
         'its refresh token instead of a key; - reads it from standard input',
       ).conflicts('apiKey'),
     )
-    .option('--email <address>', 'to tell accounts apart')
-    .option('--label <text>', 'a note of yours')
-    .option('--capacity <n>', 'turns it may run at a time', wholeNumber(1, 10_000))
-    .option('--models <a,b>', 'upstream models it may use (default: all)', commaList)
-    .option('--tier <n>', 'lower tiers are used first', wholeNumber(0, 1000))
-    .option('--team-uid <uid>', 'the team that is billed (warp; default: its first team)')
-    .addOption(
-      new Option('--lend <to>', 'who may borrow it: any session, or only the gateway').choices([
-        'any',
-        'gateway',
-      ]),
-    )
-    .option('--free', 'it is on a free plan: it never replaces another free account that is used up')
-    .option('--standby', 'keep it in reserve until the pool needs it')
+    .option('--email <address>', 'to tell accounts apart');
+  addSettingOptions(command)
     .option(
       '--keep',
       'keep it also if its provider refuses the key: out of service, until it gets a good one',
@@ -96,9 +76,6 @@ async function readAccount(options: AddOptions, actions: CliActions): Promise<Ne
     // The pool knows whether the provider needs a key.
     if (given !== undefined) account.api_key = await readSecret(given, actions);
   }
-
-  const checked = newAccount.safeParse(account);
-  if (checked.success) return account;
-  const problems = checked.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
-  throw new UsageError(`This account cannot be added: ${problems.join('; ')}.`);
+  mustFit(newAccount, account, 'This account cannot be added');
+  return account;
 }

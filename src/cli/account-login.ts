@@ -1,4 +1,4 @@
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { renderUnicodeCompact } from 'uqr';
 import { PoolError } from '../pool-api/errors.ts';
 import type { PoolAdmin } from '../pool-api/pool.ts';
@@ -7,20 +7,11 @@ import { mustNotBeRefused, noteOf } from './account-notes.ts';
 import { formatAccount, formatJson } from './account-view.ts';
 import type { CliActions } from './actions.ts';
 import { accountWords, findAccount } from './find-account.ts';
-import { commaList, wholeNumber } from './option-values.ts';
-import { UsageError } from './usage-error.ts';
+import { addSettingOptions, mustFit, type SettingOptions } from './option-values.ts';
 
-interface LoginOptions {
+interface LoginOptions extends SettingOptions {
   readonly provider: string;
   readonly account?: string;
-  readonly label?: string;
-  readonly capacity?: number;
-  readonly models?: string[];
-  readonly tier?: number;
-  readonly teamUid?: string;
-  readonly lend?: 'any' | 'gateway';
-  readonly free?: true;
-  readonly standby?: true;
   readonly json?: true;
 }
 
@@ -35,24 +26,12 @@ Examples:
 const lookEveryMs = 2_000;
 
 export function addAccountLogin(parent: Command, actions: CliActions): void {
-  parent
+  const command = parent
     .command('login')
     .description('log in at a provider in the browser and put that account into the pool')
     .option('--provider <name>', 'where to log in', 'warp')
-    .option('--account <account>', `log this account in again instead of adding one: ${accountWords}`)
-    .option('--label <text>', 'a note of yours')
-    .option('--capacity <n>', 'turns it may run at a time', wholeNumber(1, 10_000))
-    .option('--models <a,b>', 'upstream models it may use (default: all)', commaList)
-    .option('--tier <n>', 'lower tiers are used first', wholeNumber(0, 1000))
-    .option('--team-uid <uid>', 'the team that is billed (warp; default: its first team)')
-    .addOption(
-      new Option('--lend <to>', 'who may borrow it: any session, or only the gateway').choices([
-        'any',
-        'gateway',
-      ]),
-    )
-    .option('--free', 'it is on a free plan: it never replaces another free account that is used up')
-    .option('--standby', 'keep it in reserve until the pool needs it')
+    .option('--account <account>', `log this account in again instead of adding one: ${accountWords}`);
+  addSettingOptions(command)
     .option('--json', 'print the account as JSON; address and code go to standard error')
     .addHelpText('after', help)
     .action(async (options: LoginOptions) => {
@@ -81,10 +60,8 @@ async function requestOf(options: LoginOptions, admin: PoolAdmin): Promise<NewLo
     ...(teamUid !== undefined && { team_uid: teamUid }),
     ...(account === undefined ? {} : { account_id: (await findAccount(admin, account)).id }),
   };
-  const checked = newLogin.safeParse(request);
-  if (checked.success) return request;
-  const problems = checked.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
-  throw new UsageError(`This login cannot begin: ${problems.join('; ')}.`);
+  mustFit(newLogin, request, 'This login cannot begin');
+  return request;
 }
 
 function invitation(login: Login, withQrCode: boolean): string {

@@ -1,9 +1,9 @@
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { type AccountChange, accountChange } from '../pool-api/schema.ts';
 import { formatAccount, formatJson } from './account-view.ts';
 import type { CliActions } from './actions.ts';
 import { accountWords, findAccount } from './find-account.ts';
-import { commaList, wholeNumber } from './option-values.ts';
+import { commaList, lendOption, mustFit, wholeNumber } from './option-values.ts';
 import { UsageError } from './usage-error.ts';
 
 /** What may be empty is false after `--no-…`. */
@@ -42,12 +42,7 @@ export function addAccountSet(parent: Command, actions: CliActions): void {
     .option('--tier <n>', 'lower tiers are used first', wholeNumber(0, 1000))
     .option('--team-uid <uid>', 'the team that is billed (warp)')
     .option('--no-team-uid', 'its first team is billed')
-    .addOption(
-      new Option('--lend <to>', 'who may borrow it: any session, or only the gateway').choices([
-        'any',
-        'gateway',
-      ]),
-    )
+    .addOption(lendOption())
     .option('--free', 'it is on a free plan: it never replaces another free account that is used up')
     .option('--no-free', 'it is on a plan that is paid for')
     .option('--json', 'print the account as JSON')
@@ -72,8 +67,6 @@ function changeFrom({ json: _json, teamUid, ...options }: SetOptions): AccountCh
       'Say what to change, such as --label "a note"; "warp2api account set --help" lists it.',
     );
   }
-  const checked = accountChange.safeParse(change);
-  if (checked.success) return change;
-  const problems = checked.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
-  throw new UsageError(`This cannot be set: ${problems.join('; ')}.`);
+  mustFit(accountChange, change, 'This cannot be set');
+  return change;
 }
