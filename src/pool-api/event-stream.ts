@@ -1,9 +1,11 @@
 import type { IncomingMessage } from 'node:http';
 import { createParser } from 'eventsource-parser';
+import { systemClock } from '../lib/clock.ts';
 import { parseJson } from '../lib/parse-json.ts';
+import { sleep } from '../lib/sleep.ts';
 import { isPoolError } from './errors.ts';
 import type { Transport } from './http-transport.ts';
-import { pause, retryDelayMs } from './retry.ts';
+import { retryDelayMs } from './retry.ts';
 import { type PoolEvent, poolEvent } from './schema.ts';
 
 /** What a listener hears. `reset`: some events were missed for good, so what was known has to be asked for again. */
@@ -94,7 +96,7 @@ export async function* readNews(
     }
     const delayMs = retryDelayMs(attempt, options.baseMs, options.maxMs);
     attempt += 1;
-    await pause(delayMs, signal, isBackground).catch(() => undefined);
+    await sleep(systemClock, delayMs, signal, !isBackground);
   }
 }
 

@@ -123,6 +123,10 @@ export function createHttpPoolAdmin(options: HttpPoolOptions): PoolAdmin & { clo
       transport.exchange({ timeoutMs, ...call }, schema),
     );
   }
+  const get = <T>(path: string, schema: z.ZodType<T>) => exchange({ method: 'GET', path }, schema);
+  /** Never repeated: the pool may be at it for minutes. */
+  const run = <T>(path: string, body: object, schema: z.ZodType<T>) =>
+    transport.exchange({ method: 'POST', path, body, timeoutMs: longTimeoutMs }, schema);
 
   return {
     async addAccount(account, onRefusal) {
@@ -130,37 +134,18 @@ export function createHttpPoolAdmin(options: HttpPoolOptions): PoolAdmin & { clo
       const call = { method: 'POST', path: '/api/accounts', body, timeoutMs: tryMs } as const;
       return (await exchange(call, accountAnswer)).account;
     },
-    listAccounts(query) {
-      return exchange(
-        { method: 'GET', path: `/api/accounts${queryText(query, listQuery.keyof().options)}` },
-        listAnswer,
-      );
-    },
-    async getAccount(id) {
-      return (await exchange({ method: 'GET', path: accountPath(id) }, accountDetailsAnswer)).account;
-    },
+    listAccounts: (query) => get(`/api/accounts${queryText(query, listQuery)}`, listAnswer),
+    getAccount: async (id) => (await get(accountPath(id), accountDetailsAnswer)).account,
     async changeAccount(id, change, onRefusal) {
-      const call = {
-        method: 'PATCH',
-        path: accountPath(id),
-        body: { ...change, ...(onRefusal && { on_refusal: onRefusal }) },
-        timeoutMs: tryMs,
-      } as const;
+      const body = { ...change, ...(onRefusal && { on_refusal: onRefusal }) };
+      const call = { method: 'PATCH', path: accountPath(id), body, timeoutMs: tryMs } as const;
       return (await exchange(call, accountAnswer)).account;
     },
     removeAccount(id) {
       const call = { method: 'DELETE', path: accountPath(id), timeoutMs } as const;
       return withRetries(quickRetry, false, undefined, () => transport.exchangeBlind(call));
     },
-    importAccounts(request) {
-      const call = {
-        method: 'POST',
-        path: '/api/accounts/import',
-        body: request,
-        timeoutMs: longTimeoutMs,
-      } as const;
-      return transport.exchange(call, importAnswer);
-    },
+    importAccounts: (request) => run('/api/accounts/import', request, importAnswer),
     async exportAccounts(request) {
       const call = { method: 'POST', path: '/api/accounts/export', body: request } as const;
       const answer = await transport.open(call);
@@ -169,54 +154,21 @@ export function createHttpPoolAdmin(options: HttpPoolOptions): PoolAdmin & { clo
     },
     async startLogin(login) {
       // The provider is asked before it is answered.
-      const call = {
-        method: 'POST',
-        path: '/api/logins',
-        body: login,
-        timeoutMs: startLoginTimeoutMs,
-      } as const;
+      const timeoutMs = startLoginTimeoutMs;
+      const call = { method: 'POST', path: '/api/logins', body: login, timeoutMs } as const;
       return (await exchange(call, loginAnswer)).login;
     },
-    async getLogin(id) {
-      const path = `/api/logins/${encodeURIComponent(id)}`;
-      return (await exchange({ method: 'GET', path }, loginAnswer)).login;
-    },
-    replenish(request) {
-      const call = {
-        method: 'POST',
-        path: '/api/accounts/replenish',
-        body: request,
-        timeoutMs: longTimeoutMs,
-      } as const;
-      return transport.exchange(call, replenishAnswer);
-    },
-    refreshTokens(request) {
-      const call = {
-        method: 'POST',
-        path: '/api/accounts/refresh-tokens',
-        body: request,
-        timeoutMs: longTimeoutMs,
-      } as const;
-      return transport.exchange(call, refreshTokensAnswer);
-    },
-    listSessions(query) {
-      const path = `/api/sessions${queryText(query, sessionsQuery.keyof().options)}`;
-      return exchange({ method: 'GET', path }, sessionsAnswer);
-    },
+    getLogin: async (id) => (await get(`/api/logins/${encodeURIComponent(id)}`, loginAnswer)).login,
+    replenish: (request) => run('/api/accounts/replenish', request, replenishAnswer),
+    refreshTokens: (request) => run('/api/accounts/refresh-tokens', request, refreshTokensAnswer),
+    listSessions: (query) => get(`/api/sessions${queryText(query, sessionsQuery)}`, sessionsAnswer),
     async releaseSession(id) {
       const call = { method: 'POST', path: '/api/accounts/release', body: { session_id: id } } as const;
       return (await exchange(call, releaseAnswer)).released;
     },
-    status() {
-      return exchange({ method: 'GET', path: '/api/accounts/status' }, statusAnswer);
-    },
-    audit(query) {
-      const path = `/api/audit${queryText(query, auditQuery.keyof().options)}`;
-      return exchange({ method: 'GET', path }, auditAnswer);
-    },
-    async close() {
-      transport.close();
-    },
+    status: () => get('/api/accounts/status', statusAnswer),
+    audit: (query) => get(`/api/audit${queryText(query, auditQuery)}`, auditAnswer),
+    close: async () => transport.close(),
   };
 }
 
@@ -224,11 +176,9 @@ function accountPath(id: string): string {
   return `/api/accounts/${encodeURIComponent(id)}`;
 }
 
-function queryText<Query extends object>(query: Query, names: readonly (keyof Query & string)[]): string {
-  const parameters = new URLSearchParams();
-  for (const name of names) {
-    const value = query[name];
-    if (value !== undefined) parameters.set(name, String(value));
-  }
+/** What the schema knows of `query`, as the end of an address. */
+function queryText(query: Readonly<Record<string, unknown>>, { shape }: z.ZodObject): string {
+  const given = Object.keys(shape).filter((name) => query[name] !== undefined);
+  const parameters = new URLSearchParams(given.map((name) => [name, String(query[name])]));
   return parameters.size === 0 ? '' : `?${parameters}`;
 }

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
+import type { z } from 'zod';
 import { type Clock, systemClock } from '../lib/clock.ts';
 import { isAway, PoolError } from './errors.ts';
-import type { Transport } from './http-transport.ts';
+import type { Call, Transport } from './http-transport.ts';
 import { createOwedReleases } from './owed-releases.ts';
 import { NoAnswerError, type RetryPolicy, withRetries } from './retry.ts';
 import {
@@ -46,10 +47,11 @@ export function createPoolCalls(transport: Transport, options: PoolCallOptions):
   const { timeoutMs, retry, timing = systemClock } = options;
   const owed = createOwedReleases(timing, (sessionId) => release({ session_id: sessionId }));
 
-  function release(request: ReleaseRequest, signal?: AbortSignal): Promise<ReleaseAnswer> {
-    const call = { method: 'POST', path: '/api/accounts/release', body: request, timeoutMs, signal } as const;
-    return withRetries(retry, true, signal, () => transport.exchange(call, releaseAnswer));
+  function repeat<T>(call: Call, answer: z.ZodType<T>): Promise<T> {
+    return withRetries(retry, true, call.signal, () => transport.exchange({ timeoutMs, ...call }, answer));
   }
+  const release = (body: ReleaseRequest, signal?: AbortSignal) =>
+    repeat({ method: 'POST', path: '/api/accounts/release', body, signal }, releaseAnswer);
 
   /** One that fails because the pool is away is made again when it is back, until the id is used for something else. */
   async function releaseOrOwe(request: ReleaseRequest, signal?: AbortSignal): Promise<ReleaseAnswer> {
@@ -94,20 +96,9 @@ export function createPoolCalls(transport: Transport, options: PoolCallOptions):
         throw error;
       }
     },
-    report(request, signal) {
-      const call = {
-        method: 'POST',
-        path: '/api/accounts/report',
-        body: request,
-        timeoutMs,
-        signal,
-      } as const;
-      return withRetries(retry, true, signal, () => transport.exchange(call, reportAnswer));
-    },
-    status(signal) {
-      const call = { method: 'GET', path: '/api/accounts/status', timeoutMs, signal } as const;
-      return withRetries(retry, true, signal, () => transport.exchange(call, statusAnswer));
-    },
+    report: (body, signal) =>
+      repeat({ method: 'POST', path: '/api/accounts/report', body, signal }, reportAnswer),
+    status: (signal) => repeat({ method: 'GET', path: '/api/accounts/status', signal }, statusAnswer),
     settle: () => owed.close(),
   };
 }

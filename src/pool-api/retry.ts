@@ -48,19 +48,11 @@ export async function withRetries<T>(
     } catch (error) {
       if (attempt >= policy.retries || !mayRepeat(error, repeatable)) throw error;
       const delayMs = retryDelayMs(attempt, policy.baseMs, policy.maxMs);
-      await pause(Math.min(policy.maxMs, Math.max(delayMs, error.retryAfterMs ?? 0)), signal);
+      const waitMs = Math.min(policy.maxMs, Math.max(delayMs, error.retryAfterMs ?? 0));
+      await sleep(systemClock, waitMs, signal, true);
+      signal?.throwIfAborted();
     }
   }
-}
-
-/** Waits; throws the signal's reason when it aborts. */
-export async function pause(
-  delayMs: number,
-  signal: AbortSignal | undefined,
-  isBackground = false,
-): Promise<void> {
-  await sleep(systemClock, delayMs, signal, !isBackground);
-  signal?.throwIfAborted();
 }
 
 function mayRepeat(error: unknown, repeatable: boolean): error is PoolError {

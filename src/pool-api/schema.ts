@@ -246,16 +246,14 @@ export const newAccount = accountFields
   .meta(oneCredential.meta);
 export type NewAccount = z.input<typeof newAccount>;
 
+const { standby: _standby, ...changeableSettings } = accountSettings;
 export const accountChange = z
   .strictObject({
     enabled: z.boolean().optional(),
     email: emailText.nullable().optional(),
+    ...changeableSettings,
     label: labelText.nullable().optional(),
-    capacity: z.int().min(1).max(10_000).optional(),
     models: modelList.nullable().optional(),
-    free: z.boolean().optional(),
-    lend: z.enum(['any', 'gateway']).optional(),
-    tier: z.int().min(0).max(1000).optional(),
     team_uid: teamUid.nullable().optional(),
     /** Another credential of the account's own kind, in place of one that is dead or leaked. */
     api_key: z.string().min(1).max(8192).optional(),
@@ -266,7 +264,7 @@ export const accountChange = z
     message: 'give one of api_key and refresh_token',
     path: ['refresh_token'],
   })
-  .meta({ anyOf: [fieldRule({ unset: ['api_key'] }), fieldRule({ unset: ['refresh_token'] })] });
+  .meta(oneCredential.meta);
 export type AccountChange = z.infer<typeof accountChange>;
 
 export const newLogin = z
@@ -333,6 +331,14 @@ export const listQuery = z.strictObject({
 });
 export type ListQuery = z.input<typeof listQuery>;
 
+const usage = z.object({
+  turns: z.int(),
+  input_tokens: z.int(),
+  output_tokens: z.int(),
+  credits: z.number(),
+  cost_cents: z.number(),
+});
+
 /** An account as its owner sees it; never the credential. */
 export const account = z.object({
   id: z.string(),
@@ -388,13 +394,7 @@ export const account = z.object({
       checked_at: isoTime,
     })
     .nullable(),
-  usage: z.object({
-    turns: z.int(),
-    input_tokens: z.int(),
-    output_tokens: z.int(),
-    credits: z.number(),
-    cost_cents: z.number(),
-  }),
+  usage,
   created_at: isoTime,
   updated_at: isoTime,
 });
@@ -455,13 +455,7 @@ export const statusAnswer = z.object({
     remaining: z.number(),
     /** Usable accounts without a limit or without figures. */
     unmetered_accounts: z.int(),
-    spent_last_hour: z.object({
-      turns: z.int(),
-      input_tokens: z.int(),
-      output_tokens: z.int(),
-      credits: z.number(),
-      cost_cents: z.number(),
-    }),
+    spent_last_hour: usage,
     /** At the rate of the last hour; null when nothing was spent or nothing is metered. */
     lasts_hours: z.number().nullable(),
     empty_at: isoTime.nullable(),
