@@ -290,7 +290,6 @@ export const ownSettings = {
   }),
 } as const;
 
-export type SettingName = keyof typeof ownSettings;
 export type SettingValues = ValuesOf<typeof ownSettings>;
 
 export const settings: SettingTable = { ...ownSettings, ...providerSettings };
