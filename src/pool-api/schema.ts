@@ -227,11 +227,12 @@ const accountFields = z.strictObject({
   refresh_token: z.string().min(1).max(8192).optional(),
   ...accountSettings,
 });
-export const oneCredential = {
+export const onlyOneCredential = 'give exactly one of api_key and refresh_token';
+const oneCredential = {
   /** One without any is for a provider that needs none. */
   check: (account: { api_key?: string | undefined; refresh_token?: string | undefined }) =>
     account.api_key === undefined || account.refresh_token === undefined,
-  fault: { message: 'give exactly one of api_key and refresh_token', path: ['api_key'] },
+  fault: { message: onlyOneCredential, path: ['api_key'] },
   meta: { anyOf: [fieldRule({ unset: ['api_key'] }), fieldRule({ unset: ['refresh_token'] })] },
 };
 

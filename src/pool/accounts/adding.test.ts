@@ -196,6 +196,19 @@ describe('a replaced credential', () => {
   });
 });
 
+it('an account without a credential is refused in words that say what to give', async () => {
+  const service = await startServer();
+  const { status, body } = await post(service, {});
+  expect([status, body.error]).toEqual([
+    400,
+    {
+      code: 'invalid_request',
+      message: '"api_key" is not valid: give exactly one of api_key and refresh_token.',
+      param: 'api_key',
+    },
+  ]);
+});
+
 describe('a credential that its provider refuses', () => {
   const refused = new AppError('upstream_unauthorized', 'no');
   const reject = { on_refusal: 'reject' };

@@ -4,7 +4,7 @@ import type { Provider, ProviderAccount } from '../../core/provider.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import type { ImportedAccount } from '../../pool-api/import-format.ts';
 import { refusalOf } from '../../pool-api/refusal.ts';
-import { type OnRefusal, oneCredential } from '../../pool-api/schema.ts';
+import { type OnRefusal, onlyOneCredential } from '../../pool-api/schema.ts';
 import type { Basics } from '../base/basics.ts';
 import { presentStanding } from '../base/present.ts';
 import type { LendingStore } from '../lending/lending-store.ts';
@@ -134,7 +134,7 @@ export class Adding {
     const provider = providerNamed(this.#basics, providerName);
     if (credential === noCredential) {
       if (provider.takesNoKey) return credential;
-      const message = `"api_key" is not valid: ${oneCredential.fault.message}.`;
+      const message = `"api_key" is not valid: ${onlyOneCredential}.`;
       throw new PoolError('invalid_request', message, { param: 'api_key' });
     }
     if (credential.kind === 'api_key') return { ...credential, key: normalized(provider, credential.key) };
