@@ -7,11 +7,11 @@ import {
   tuningAbilities,
 } from '../src/core/capabilities.ts';
 import { messagesBlocks, messagesFields } from '../src/protocols/anthropic-messages/fields.ts';
-import { fieldRows } from '../src/protocols/field-table.ts';
 import { chatFields, chatParts } from '../src/protocols/openai-chat/fields.ts';
 import { chatCapabilities } from '../src/protocols/openai-chat/outbound.ts';
 import { responsesFields, responsesItems } from '../src/protocols/openai-responses/fields.ts';
-import { chatTools, messagesTools, responsesTools, toolRows } from '../src/protocols/tools.ts';
+import { fieldRows } from '../src/protocols/shared/field-table.ts';
+import { chatTools, messagesTools, responsesTools, toolRows } from '../src/protocols/shared/tools.ts';
 import { createWarpOutbound } from '../src/protocols/warp/outbound.ts';
 import { envExample, settingsTable } from '../src/settings.ts';
 import { poolErrorTable } from './pool-errors.ts';

@@ -131,12 +131,31 @@ test.each([
   ['lib', 'log', '../api/metrics.ts', 'api'],
   ['gateway', 'leases', '../turn/attempt.ts', 'turn'],
   ['pool/store', 'rules', '../verbs/leases.ts', 'verbs'],
+  ['protocols', 'shared', '../warp/usage.ts', 'warp'],
 ])('arrows between the subject folders of %s go one way', (layer, folder, target, above) => {
   const own = files.filter((file) => file.startsWith(`src/${layer}/`) && !/\/testing/.test(file));
   const texts = new Map(own.map((file) => [file, readFileSync(join(root, file), 'utf8')]));
   expect(circlesIn(layer, texts)).toEqual([]);
   texts.set(`src/${layer}/${folder}/planted.ts`, `import { a } from '${target}';`);
   expect(circlesIn(layer, texts)).toContain(above);
+});
+
+/** Imports of one protocol by another. */
+function betweenProtocols(file: string, text: string): string[] {
+  const from = subjectOf(join(root, file), 'protocols');
+  return importPatterns.flatMap((pattern) =>
+    [...text.matchAll(pattern)].flatMap(([, target = '']) => {
+      const to = subjectOf(resolve(dirname(join(root, file)), target), 'protocols');
+      return to === undefined || to === from || to === 'shared' ? [] : [`${file} imports ${target}`];
+    }),
+  );
+}
+
+test('a protocol knows no other: what several need is in shared', () => {
+  const own = files.filter((file) => file.startsWith('src/protocols/'));
+  expect(own.flatMap((file) => betweenProtocols(file, readFileSync(join(root, file), 'utf8')))).toEqual([]);
+  const planted = "import { usageOf } from '../warp/usage.ts';";
+  expect(betweenProtocols('src/protocols/openai-chat/planted.ts', planted)).toHaveLength(1);
 });
 
 /** What a file and all it imports need of packages; imports of types alone are erased. */

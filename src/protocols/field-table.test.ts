@@ -3,20 +3,20 @@ import type OpenAI from 'openai';
 import { describe, expect, expectTypeOf, it } from 'vitest';
 import { AppError } from '../core/errors.ts';
 import type { messagesFields } from './anthropic-messages/fields.ts';
-import { createFieldCheck, fieldRows } from './field-table.ts';
 import type { chatFields } from './openai-chat/fields.ts';
 import type { responsesFields } from './openai-responses/fields.ts';
+import { createFieldCheck, fieldRows } from './shared/field-table.ts';
 
 const check = createFieldCheck({
-  read: { fate: 'honoured', says: 'read' },
-  tuned: { fate: 'passed on', says: 'tuned' },
-  kept: { fate: 'silent', says: 'kept' },
-  hint: { fate: 'ignored', says: 'a hint', neutral: ['auto', []] },
-  odds: { fate: 'refused', says: 'leave it out', neutral: [false] },
-  'deep.known': { fate: 'honoured', says: 'known' },
-  'deep.hint': { fate: 'ignored', says: 'a hint' },
-  'list[].inner.hint': { fate: 'ignored', says: 'a hint', neutral: [false] },
-  'list[].bad': { fate: 'refused', says: 'leave it out' },
+  read: { handling: 'honoured', says: 'read' },
+  tuned: { handling: 'passed on', says: 'tuned' },
+  kept: { handling: 'silent', says: 'kept' },
+  hint: { handling: 'ignored', says: 'a hint', neutral: ['auto', []] },
+  odds: { handling: 'refused', says: 'leave it out', neutral: [false] },
+  'deep.known': { handling: 'honoured', says: 'known' },
+  'deep.hint': { handling: 'ignored', says: 'a hint' },
+  'list[].inner.hint': { handling: 'ignored', says: 'a hint', neutral: [false] },
+  'list[].bad': { handling: 'refused', says: 'leave it out' },
 });
 
 describe('a body read by a table', () => {
@@ -63,7 +63,7 @@ describe('a body read by a table', () => {
 });
 
 it('is shown with the values that are accepted all the same', () => {
-  const rows = fieldRows({ n: { fate: 'refused', says: 'send 1', neutral: [1] } });
+  const rows = fieldRows({ n: { handling: 'refused', says: 'send 1', neutral: [1] } });
   expect(rows).toContain('| `n` | refused | send 1 (`1`: simply accepted) |');
 });
 
@@ -72,19 +72,19 @@ type Fields<Table> = Head<keyof Table & string>;
 type Head<Path extends string> = Path extends `${infer First}.${string}` ? Unlisted<First> : Unlisted<Path>;
 type Unlisted<Step extends string> = Step extends `${infer Name}[]` ? Name : Step;
 
-/** Checked by the compiler: a client library that learns a new field turns these red until its fate is decided. */
+/** Checked by the compiler: a client library that learns a new field turns these red until its handling is decided. */
 describe('every field of the official clients', () => {
-  it('of Chat Completions has a fate', () => {
+  it('of Chat Completions has a handling', () => {
     type Missing = Exclude<keyof OpenAI.ChatCompletionCreateParams, Fields<typeof chatFields>>;
     expectTypeOf<Missing>().toEqualTypeOf<never>();
   });
 
-  it('of Responses has a fate', () => {
+  it('of Responses has a handling', () => {
     type Missing = Exclude<keyof OpenAI.Responses.ResponseCreateParams, Fields<typeof responsesFields>>;
     expectTypeOf<Missing>().toEqualTypeOf<never>();
   });
 
-  it('of Messages has a fate, the beta ones too', () => {
+  it('of Messages has a handling, the beta ones too', () => {
     type Missing = Exclude<
       keyof Anthropic.MessageCreateParams | keyof Anthropic.Beta.MessageCreateParams,
       Fields<typeof messagesFields>

@@ -3,7 +3,7 @@ import type { ProviderHttp } from '../core/provider.ts';
 import { readRetryAfter } from '../lib/http/retry-after.ts';
 import { parseJson } from '../lib/parse-json.ts';
 import { beginningOf } from '../lib/shown-text.ts';
-import { answeredOnTheWay, readFailedAnswer } from '../protocols/failed-answer.ts';
+import { answeredOnTheWay, readFailedAnswer } from '../protocols/shared/failed-answer.ts';
 
 const timeoutMs = 5_000;
 

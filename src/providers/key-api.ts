@@ -4,7 +4,7 @@ import { upToFirstProblem } from '../core/first-problem-only.ts';
 import type { ProviderHttp } from '../core/provider.ts';
 import { parseJson } from '../lib/parse-json.ts';
 import { beginningOf } from '../lib/shown-text.ts';
-import { answeredOnTheWay, readFailedAnswer } from '../protocols/failed-answer.ts';
+import { answeredOnTheWay, readFailedAnswer } from '../protocols/shared/failed-answer.ts';
 import { statusError } from './ask-json.ts';
 
 /** What a provider's key-management API is reached with. */

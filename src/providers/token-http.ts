@@ -3,7 +3,7 @@ import { type ProviderHttp, TokenError } from '../core/provider.ts';
 import { readRetryAfter } from '../lib/http/retry-after.ts';
 import { isSurelyUnsent, unsentIn } from '../lib/network/transport-errors.ts';
 import { type JsonObject, parseJsonObject } from '../lib/parse-json.ts';
-import { readFailedAnswer } from '../protocols/failed-answer.ts';
+import { readFailedAnswer } from '../protocols/shared/failed-answer.ts';
 
 /** What a token endpoint said, whatever the status. */
 export interface TokenAnswer {

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import type { CollectedTurn } from '../../core/protocol.ts';
 import type { AskedRequest, Usage } from '../../core/turn.ts';
-import { estimateInput } from '../../protocols/request.ts';
+import { estimateInput } from '../../protocols/shared/request.ts';
 
 interface Tokenizer {
   readonly encoding: typeof import('gpt-tokenizer/encoding/o200k_base');

@@ -14,7 +14,7 @@ import { countRequest, messagesRequest } from '../../protocols/anthropic-message
 import { openaiChatInbound } from '../../protocols/openai-chat/inbound.ts';
 import { chatRequest } from '../../protocols/openai-chat/schema.ts';
 import { responsesRequest } from '../../protocols/openai-responses/schema.ts';
-import { parseFields } from '../../protocols/request.ts';
+import { parseFields } from '../../protocols/shared/request.ts';
 import { countInputTokens } from '../emulation/token-count.ts';
 import { effortsOf } from '../models/model-choice.ts';
 import type { ListedModel, Routes } from '../models/routing.ts';

@@ -10,7 +10,7 @@ import { compactionTurn } from '../../protocols/openai-responses/compaction.ts';
 import { createCompactionInbound, createResponsesInbound } from '../../protocols/openai-responses/inbound.ts';
 import type { ResponsesOptions } from '../../protocols/openai-responses/response.ts';
 import { responsesRequest } from '../../protocols/openai-responses/schema.ts';
-import { parseFields } from '../../protocols/request.ts';
+import { parseFields } from '../../protocols/shared/request.ts';
 import { countInputTokens } from '../emulation/token-count.ts';
 import type { Routes } from '../models/routing.ts';
 import { answeredHeaders, modelsOf } from '../output/answer-head.ts';

@@ -1,7 +1,7 @@
 import { AppError } from '../../core/errors.ts';
 import type { ProviderModel } from '../../core/provider.ts';
 import type { AnyImage, AskedMessage, AskedRequest } from '../../core/turn.ts';
-import { justSentIndex } from '../../protocols/read-messages.ts';
+import { justSentIndex } from '../../protocols/shared/read-messages.ts';
 
 export interface EffortChoice {
   readonly model: string;

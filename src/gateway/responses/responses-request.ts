@@ -18,7 +18,7 @@ import {
   type RawItem,
   type ResponsesRequest,
 } from '../../protocols/openai-responses/schema.ts';
-import { quoted } from '../../protocols/request.ts';
+import { quoted } from '../../protocols/shared/request.ts';
 import { type Continued, nothingBefore, type StoredResponses } from './stored-responses.ts';
 
 /** A request of the Responses dialect with all it refers to. */

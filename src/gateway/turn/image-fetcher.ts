@@ -9,7 +9,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { BodyBudget, HeldBody } from '../../lib/http/body-budget.ts';
 import { createLimit } from '../../lib/limit.ts';
 import { readBytes } from '../../lib/read-bytes.ts';
-import { imageTypeOf } from '../../protocols/files.ts';
+import { imageTypeOf } from '../../protocols/shared/files.ts';
 
 /** Fetches images that clients name by their address. */
 export interface ImageFetcher {

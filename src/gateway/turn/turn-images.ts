@@ -12,7 +12,7 @@ import type {
 } from '../../core/turn.ts';
 import type { HeldBody } from '../../lib/http/body-budget.ts';
 import { createLimit } from '../../lib/limit.ts';
-import { ContentNotes, justSentIndex, type Unshown } from '../../protocols/read-messages.ts';
+import { ContentNotes, justSentIndex, type Unshown } from '../../protocols/shared/read-messages.ts';
 import { imagesOf } from '../models/model-choice.ts';
 import { appErrorFrom } from './app-errors.ts';
 import type { ImageFetcher } from './image-fetcher.ts';

@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { AnyImage, AskedMessage, TextPart, ToolResultPart } from '../../core/turn.ts';
-import { MadeCalls, withAllResults } from '../calls.ts';
-import { fileElsewhere, imageFromBase64, imageFromUrl, partOfFile, titled } from '../files.ts';
+import { MadeCalls, withAllResults } from '../shared/calls.ts';
+import { fileElsewhere, imageFromBase64, imageFromUrl, partOfFile, titled } from '../shared/files.ts';
 import {
   type AssistantPart,
   argumentsText,
@@ -19,7 +19,7 @@ import {
   toolResult,
   type Unshown,
   within,
-} from '../read-messages.ts';
+} from '../shared/read-messages.ts';
 import {
   assistantBlock,
   type MessagesMessage,

@@ -2,18 +2,18 @@ import type { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
 import type { DecodedTurn } from '../../core/protocol.ts';
 import type { AskedRequest, Message, ResponseFormat } from '../../core/turn.ts';
-import { createFieldCheck } from '../field-table.ts';
-import { textParts } from '../read-messages.ts';
+import { createFieldCheck } from '../shared/field-table.ts';
+import { textParts } from '../shared/read-messages.ts';
 import {
   affinityKey,
   askedReasoning,
   estimateInput,
-  given,
+  ifSet,
   jsonFormat,
   parseBody,
   refused,
-} from '../request.ts';
-import { leftOutNames } from '../tools.ts';
+} from '../shared/request.ts';
+import { leftOutNames } from '../shared/tools.ts';
 import { decodeMessages } from './decode-message.ts';
 import { messagesFields } from './fields.ts';
 import { offeredTools } from './offered-tools.ts';
@@ -38,8 +38,8 @@ export function decodeMessagesRequest(body: unknown): DecodedTurn<MessagesOption
     request: {
       ...request,
       sampling: {
-        ...given('temperature', chat.temperature),
-        ...given('topP', chat.top_p),
+        ...ifSet('temperature', chat.temperature),
+        ...ifSet('topP', chat.top_p),
       },
       limits: {
         maxOutputTokens: chat.max_tokens,

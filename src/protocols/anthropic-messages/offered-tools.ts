@@ -1,6 +1,6 @@
 import type { Tool, ToolChoice } from '../../core/turn.ts';
-import { ContentNotes } from '../read-messages.ts';
-import { refused } from '../request.ts';
+import { ContentNotes } from '../shared/read-messages.ts';
+import { refused } from '../shared/request.ts';
 import {
   checkLeftOut,
   demandedLeftOut,
@@ -11,7 +11,7 @@ import {
   screenText,
   toolKind,
   toolOf,
-} from '../tools.ts';
+} from '../shared/tools.ts';
 import { type AskedTool, type CountRequest, tool, toolChange } from './schema.ts';
 
 type TypedTool = Extract<AskedTool, { type: string }>;

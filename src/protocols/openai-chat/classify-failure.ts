@@ -14,7 +14,7 @@ import {
   tooLarge,
   unauthorized,
   upstreamWords,
-} from '../failed-answer.ts';
+} from '../shared/failed-answer.ts';
 
 const maxEvidence = 2_000;
 const tooLong =

@@ -7,8 +7,8 @@ import type {
   ToolCallPart,
   ToolResultPart,
 } from '../../core/turn.ts';
-import { MadeCalls, noName, withAllResults } from '../calls.ts';
-import { fileElsewhere, imageFromUrl, partOfFile } from '../files.ts';
+import { MadeCalls, noName, withAllResults } from '../shared/calls.ts';
+import { fileElsewhere, imageFromUrl, partOfFile } from '../shared/files.ts';
 import {
   type AssistantPart,
   argumentsText,
@@ -24,8 +24,8 @@ import {
   resultContent,
   toolResult,
   within,
-} from '../read-messages.ts';
-import { customArguments } from '../tools.ts';
+} from '../shared/read-messages.ts';
+import { customArguments } from '../shared/tools.ts';
 import {
   answerPart,
   type ChatMessage,

@@ -1,8 +1,8 @@
 import type { DecodedTurn } from '../../core/protocol.ts';
 import type { AskedRequest, ResponseFormat } from '../../core/turn.ts';
-import { createFieldCheck } from '../field-table.ts';
-import { affinityKey, askedReasoning, given, jsonFormat, parseBody, refused } from '../request.ts';
-import { customArguments, customInput } from '../tools.ts';
+import { createFieldCheck } from '../shared/field-table.ts';
+import { affinityKey, askedReasoning, ifSet, jsonFormat, parseBody, refused } from '../shared/request.ts';
+import { customArguments, customInput } from '../shared/tools.ts';
 import { decodeMessages } from './decode-message.ts';
 import { chatFields } from './fields.ts';
 import { offeredTools } from './offered-tools.ts';
@@ -32,14 +32,14 @@ export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
     toolChoice,
     parallelToolCalls: chat.parallel_tool_calls ?? true,
     sampling: {
-      ...given('temperature', chat.temperature),
-      ...given('topP', chat.top_p),
-      ...given('seed', chat.seed),
-      ...given('presencePenalty', chat.presence_penalty || undefined),
-      ...given('frequencyPenalty', chat.frequency_penalty || undefined),
+      ...ifSet('temperature', chat.temperature),
+      ...ifSet('topP', chat.top_p),
+      ...ifSet('seed', chat.seed),
+      ...ifSet('presencePenalty', chat.presence_penalty || undefined),
+      ...ifSet('frequencyPenalty', chat.frequency_penalty || undefined),
     },
     limits: {
-      ...given('maxOutputTokens', maxOutputTokens),
+      ...ifSet('maxOutputTokens', maxOutputTokens),
       ...(stopSequences.length > 0 ? { stopSequences } : {}),
     },
     responseFormat: chatFormat(chat),
@@ -52,7 +52,7 @@ export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
   return {
     request,
     isStream: chat.stream ?? false,
-    ...given('choices', (chat.n ?? 1) === 1 ? undefined : (chat.n ?? undefined)),
+    ...ifSet('choices', (chat.n ?? 1) === 1 ? undefined : (chat.n ?? undefined)),
     options: { includeUsage: chat.stream_options?.include_usage ?? false, customTools },
     ignored: [...leftOut, ...notShown, ...ignored],
     ...affinityKey(chat['prompt_cache_key']),

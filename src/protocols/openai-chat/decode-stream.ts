@@ -4,12 +4,9 @@ import { AppError } from '../../core/errors.ts';
 import type { TurnDecoder } from '../../core/protocol.ts';
 import type { FinishReason, TurnEvent, Usage } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
+import { maxAnswerBytes, maxEventBytes, noEnd, tooLong } from '../shared/failed-answer.ts';
 import { classifyNamed, errorIn } from './classify-failure.ts';
 import { ReasoningDetails } from './reasoning-details.ts';
-
-/** One event may be this long, and one whole answer that long. */
-export const maxEventBytes = 32 * 1024 * 1024;
-export const maxAnswerBytes = 256 * 1024 * 1024;
 
 const finishReasons: Readonly<Record<string, FinishReason>> = {
   stop: 'stop',
@@ -240,20 +237,8 @@ function readContent(content: unknown): { readonly said: string; readonly though
   };
 }
 
-export function noEnd(): AppError {
-  return new AppError('upstream_protocol', "The upstream's answer ended without its end mark. Try again.");
-}
-
 function brokenOff(): AppError {
   return new AppError('upstream_unavailable', 'The upstream broke its answer off. Try again.');
-}
-
-/** The limit is ours, and the same request would meet it again. */
-export function tooLong(): AppError {
-  return new AppError('upstream_protocol', 'The upstream sent more than an answer can hold.', {
-    fault: 'service',
-    failover: 'no',
-  });
 }
 
 const count = z.number().int().min(0);

@@ -1,7 +1,7 @@
 import type { AnswerIdentity, CollectedTurn, StreamEncoder } from '../../core/protocol.ts';
 import type { FinishReason, TurnEvent, Usage } from '../../core/turn.ts';
-import { encodeOpenaiError } from '../openai-error.ts';
-import { customInput } from '../tools.ts';
+import { encodeOpenaiError } from '../shared/openai-error.ts';
+import { customInput } from '../shared/tools.ts';
 import type { ChatOptions } from './decode-request.ts';
 
 const finishReasons: Record<FinishReason, string> = {

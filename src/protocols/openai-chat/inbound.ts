@@ -1,8 +1,8 @@
 import type { AppError, VendorAnswer } from '../../core/errors.ts';
 import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
 import { isJsonObject } from '../../lib/parse-json.ts';
-import { encodeOpenaiError } from '../openai-error.ts';
-import { affinityKey } from '../request.ts';
+import { encodeOpenaiError } from '../shared/openai-error.ts';
+import { affinityKey } from '../shared/request.ts';
 import { type ChatOptions, decodeChatRequest } from './decode-request.ts';
 import {
   createChatStreamEncoder,

@@ -11,7 +11,7 @@ import {
   requiredTool,
   toolKind,
   toolOf,
-} from '../tools.ts';
+} from '../shared/tools.ts';
 import type { ChatRequest } from './schema.ts';
 
 type AskedTool = NonNullable<ChatRequest['tools']>[number];

@@ -2,8 +2,9 @@ import { AppError } from '../../core/errors.ts';
 import type { TurnDecoder } from '../../core/protocol.ts';
 import type { FinishReason, TurnEvent } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
+import { maxAnswerBytes, maxEventBytes, noEnd, tooLong } from '../shared/failed-answer.ts';
 import { classifyNamed, errorIn } from './classify-failure.ts';
-import { finishOf, maxAnswerBytes, maxEventBytes, noEnd, readUsage, tooLong } from './decode-stream.ts';
+import { finishOf, readUsage } from './decode-stream.ts';
 
 /**
  * The body of a relayed request: the client's own text with another model name and, where `asksForUsage`, the wish for usage at the

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { noName } from '../calls.ts';
-import { jsonObject, readLater } from '../request.ts';
+import { noName } from '../shared/calls.ts';
+import { jsonObject, readLater } from '../shared/request.ts';
 
 /**
  * A Chat Completions request, as far as it is read here. Other fields are let through: fields.ts tells what

@@ -1,8 +1,8 @@
 import type { AnswerIdentity } from '../../core/protocol.ts';
 import type { ToolCall } from '../../core/turn.ts';
 import { parseJsonObject } from '../../lib/parse-json.ts';
-import { argumentsText } from '../read-messages.ts';
-import { customArguments, customInput } from '../tools.ts';
+import { argumentsText } from '../shared/read-messages.ts';
+import { customArguments, customInput } from '../shared/tools.ts';
 import { clientArguments, clientTools, isClientToolKind, kindsOfCall } from './client-tools.ts';
 import { nameOfCall, type OfferedTools } from './offered-tools.ts';
 import { type ItemStatus, itemId, type OutputItem } from './response.ts';

@@ -3,7 +3,7 @@ import { AppError } from '../../core/errors.ts';
 import type { AnswerIdentity, CollectedTurn, DecodedTurn } from '../../core/protocol.ts';
 import type { AskedMessage } from '../../core/turn.ts';
 import { parseJson } from '../../lib/parse-json.ts';
-import { type ContentNotes, type Place, summaryText, textParts } from '../read-messages.ts';
+import { type ContentNotes, type Place, summaryText, textParts } from '../shared/read-messages.ts';
 import type { ResponsesOptions } from './response.ts';
 import { itemId, type Opaque, type OutputItem } from './response.ts';
 import type { CompactionItem } from './schema.ts';

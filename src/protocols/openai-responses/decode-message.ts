@@ -1,6 +1,6 @@
 import type { AnyImage, AskedMessage, ReasoningPart, TextPart, ToolResultPart } from '../../core/turn.ts';
-import { MadeCalls } from '../calls.ts';
-import { fileElsewhere, imageFromUrl, partOfFile } from '../files.ts';
+import { MadeCalls } from '../shared/calls.ts';
+import { fileElsewhere, imageFromUrl, partOfFile } from '../shared/files.ts';
 import {
   type AssistantPart,
   type ContentNotes,
@@ -12,8 +12,8 @@ import {
   toolResult,
   type Unshown,
   within,
-} from '../read-messages.ts';
-import { quoted, refused } from '../request.ts';
+} from '../shared/read-messages.ts';
+import { quoted, refused } from '../shared/request.ts';
 import { callOfItem } from './call-item.ts';
 import { readCompaction } from './compaction.ts';
 import { bringsTools, type OfferedTools, offeredTools } from './offered-tools.ts';

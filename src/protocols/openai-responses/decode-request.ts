@@ -1,10 +1,10 @@
 import type { DecodedTurn } from '../../core/protocol.ts';
 import type { AskedRequest, Message } from '../../core/turn.ts';
-import { withAllResults } from '../calls.ts';
-import { createFieldCheck } from '../field-table.ts';
-import { ContentNotes } from '../read-messages.ts';
-import { affinityKey, askedReasoning, given, jsonFormat, parseBody, refused } from '../request.ts';
-import { checkLeftOut, leftOutNames } from '../tools.ts';
+import { withAllResults } from '../shared/calls.ts';
+import { createFieldCheck } from '../shared/field-table.ts';
+import { ContentNotes } from '../shared/read-messages.ts';
+import { affinityKey, askedReasoning, ifSet, jsonFormat, parseBody, refused } from '../shared/request.ts';
+import { checkLeftOut, leftOutNames } from '../shared/tools.ts';
 import { resentCall } from './call-item.ts';
 import { compactionTurn, rulesOf } from './compaction.ts';
 import { decodeItems, readItems } from './decode-message.ts';
@@ -71,12 +71,12 @@ export function decodeResponsesRequest(
     toolChoice,
     parallelToolCalls: asked.parallel_tool_calls ?? true,
     sampling: {
-      ...given('temperature', asked.temperature),
-      ...given('topP', asked.top_p),
-      ...given('presencePenalty', asked.presence_penalty || undefined),
-      ...given('frequencyPenalty', asked.frequency_penalty || undefined),
+      ...ifSet('temperature', asked.temperature),
+      ...ifSet('topP', asked.top_p),
+      ...ifSet('presencePenalty', asked.presence_penalty || undefined),
+      ...ifSet('frequencyPenalty', asked.frequency_penalty || undefined),
     },
-    limits: given('maxOutputTokens', asked.max_output_tokens),
+    limits: ifSet('maxOutputTokens', asked.max_output_tokens),
     responseFormat: jsonFormat(format, 'text.format'),
     reasoning: askedReasoning(effort, Boolean(effort ?? asked.reasoning?.summary)),
     resentCall: (call) => resentCall(call, tools),

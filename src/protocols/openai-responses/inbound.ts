@@ -1,6 +1,6 @@
 import type { AnswerIdentity, CollectedTurn, Inbound } from '../../core/protocol.ts';
 import type { AskedMessage } from '../../core/turn.ts';
-import { encodeOpenaiError } from '../openai-error.ts';
+import { encodeOpenaiError } from '../shared/openai-error.ts';
 import { checkSummary, compactionItem, rulesOf } from './compaction.ts';
 import { decodeResponsesRequest, parseResponsesRequest } from './decode-request.ts';
 import { encodeResponsesAnswer } from './encode-answer.ts';

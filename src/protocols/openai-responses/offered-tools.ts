@@ -1,5 +1,5 @@
 import type { Tool, ToolChoice } from '../../core/turn.ts';
-import { quoted, refused } from '../request.ts';
+import { quoted, refused } from '../shared/request.ts';
 import {
   customDescription,
   customParameters,
@@ -10,7 +10,7 @@ import {
   screenText,
   toolKind,
   toolOf,
-} from '../tools.ts';
+} from '../shared/tools.ts';
 import { type ClientToolKind, clientTools, isClientToolKind } from './client-tools.ts';
 import type { AskedTool, InputItem, ReadItem, ResponsesRequest } from './schema.ts';
 

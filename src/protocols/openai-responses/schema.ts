@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import { noName } from '../calls.ts';
-import type { ReadEntry } from '../read-messages.ts';
-import { jsonObject, readLater, shapeOf } from '../request.ts';
+import { noName } from '../shared/calls.ts';
+import type { ReadEntry } from '../shared/read-messages.ts';
+import { jsonObject, readLater, shapeOf } from '../shared/request.ts';
 
 export type ReadItem = ReadEntry<InputItem>;
 

@@ -14,7 +14,7 @@ import {
   tooLarge,
   unauthorized,
   upstreamWords,
-} from '../failed-answer.ts';
+} from '../shared/failed-answer.ts';
 
 /** How much of a refusal goes to the log. */
 const maxEvidence = 2_000;

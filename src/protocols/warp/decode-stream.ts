@@ -3,7 +3,7 @@ import { AppError } from '../../core/errors.ts';
 import type { ConversationMemory, TurnDecoder } from '../../core/protocol.ts';
 import type { TurnEvent } from '../../core/turn.ts';
 import { shortened } from '../../lib/shown-text.ts';
-import { upstreamWords } from '../failed-answer.ts';
+import { maxAnswerBytes, maxEventBytes, noEnd, tooLong, upstreamWords } from '../shared/failed-answer.ts';
 import { type Anomaly, applyAction, applyAppend, type NoteAnomaly } from './apply-action.ts';
 import { internalErrorOf, upstreamFailed } from './classify-failure.ts';
 import {
@@ -32,10 +32,6 @@ export type OnAnomaly = (
   facts: { readonly upstreamRequestId: string; readonly detail?: string },
 ) => void;
 
-/** One event, base64 and all, may be this long beside an echo of the request. */
-const maxEventBytes = 32 * 1024 * 1024;
-/** And one whole answer this long: its text is kept for the next turn. */
-const maxAnswerBytes = 256 * 1024 * 1024;
 /** Anomalies that are logged of one answer: the first ones say enough. */
 const mostNoted = 20;
 const longestDetail = 200;
@@ -154,7 +150,7 @@ export function createDecoder(options: DecoderOptions): TurnDecoder {
       return take();
     },
     end() {
-      fail(protocolError("The upstream's answer ended without its end mark."));
+      fail(noEnd());
       return take();
     },
     get isModelListOutdated() {
@@ -171,19 +167,9 @@ export function createDecoder(options: DecoderOptions): TurnDecoder {
   };
 }
 
-function protocolError(message: string, cause?: unknown): AppError {
-  return new AppError('upstream_protocol', `${message} Try again.`, { cause });
-}
-
 function undecodable(cause?: unknown): AppError {
-  return protocolError('The upstream sent an event that cannot be decoded.', cause);
-}
-
-/** The limit is ours, and the same request would meet it again. */
-function tooLong(): AppError {
-  return new AppError('upstream_protocol', 'The upstream sent more than an answer can hold.', {
-    fault: 'service',
-    failover: 'no',
+  return new AppError('upstream_protocol', 'The upstream sent an event that cannot be decoded. Try again.', {
+    cause,
   });
 }
 

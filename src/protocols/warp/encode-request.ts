@@ -5,7 +5,7 @@ import { toolsToOffer } from '../../core/offered-tools.ts';
 import type { ImageLimits, OutboundTurn } from '../../core/protocol.ts';
 import type { ImagePart, Tool, ToolResultPart, TurnRequest } from '../../core/turn.ts';
 import { isJsonObject } from '../../lib/parse-json.ts';
-import { userInputOf, wholeQuery } from '../fold-history.ts';
+import { userInputOf, wholeQuery } from '../shared/fold-history.ts';
 import {
   AutonomyLevel,
   type InputContextSchema,

@@ -5,7 +5,7 @@ import { readRetryAfter } from '../../lib/http/retry-after.ts';
 import { isSurelyUnsent } from '../../lib/network/transport-errors.ts';
 import { ownValue } from '../../lib/own-value.ts';
 import { beginningOf } from '../../lib/shown-text.ts';
-import { answeredOnTheWay } from '../../protocols/failed-answer.ts';
+import { answeredOnTheWay } from '../../protocols/shared/failed-answer.ts';
 import { networkError } from '../network-error.ts';
 
 /** An error and, where the evidence says more than the code does, whose fault it is and whether to try elsewhere. */

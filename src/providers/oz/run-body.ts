@@ -1,7 +1,7 @@
 import { AppError } from '../../core/errors.ts';
 import type { ImageLimits } from '../../core/protocol.ts';
 import type { ImagePart, TurnRequest } from '../../core/turn.ts';
-import { wholeQuery } from '../../protocols/fold-history.ts';
+import { wholeQuery } from '../../protocols/shared/fold-history.ts';
 import type { RunBody } from './calls.ts';
 
 /** The model name that stands for the team's own default. */

@@ -1,7 +1,11 @@
-import { AppError, type AppErrorOptions } from '../core/errors.ts';
-import type { FailedResponse } from '../core/protocol.ts';
-import { type JsonObject, parseJsonObject } from '../lib/parse-json.ts';
-import { beginningOf } from '../lib/shown-text.ts';
+import { AppError, type AppErrorOptions } from '../../core/errors.ts';
+import type { FailedResponse } from '../../core/protocol.ts';
+import { type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
+import { beginningOf } from '../../lib/shown-text.ts';
+
+/** One event may be this long, and one whole answer that long. */
+export const maxEventBytes = 32 * 1024 * 1024;
+export const maxAnswerBytes = 256 * 1024 * 1024;
 
 export interface FailedAnswer {
   /** `page`: HTML, which no API answers with. */
@@ -87,6 +91,18 @@ export function noTurn(cause: unknown): AppError {
     'The upstream answered with something that is no turn. Check the address it is configured with.',
     { cause },
   );
+}
+
+/** The limit is ours, and the same request would meet it again. */
+export function tooLong(): AppError {
+  return new AppError('upstream_protocol', 'The upstream sent more than an answer can hold.', {
+    fault: 'service',
+    failover: 'no',
+  });
+}
+
+export function noEnd(): AppError {
+  return new AppError('upstream_protocol', "The upstream's answer ended without its end mark. Try again.");
 }
 
 /** `error` as a text or an object with one, or GraphQL's list of errors. */

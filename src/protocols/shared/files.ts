@@ -1,4 +1,4 @@
-import type { AnyImage, ImagePart, TextPart } from '../core/turn.ts';
+import type { AnyImage, ImagePart, TextPart } from '../../core/turn.ts';
 import type { Unshown } from './read-messages.ts';
 
 const advice = 'take the text out of it first, or send it as an image';

@@ -9,10 +9,10 @@ import { refused } from './request.ts';
  * - `silent`: the vendor's own bookkeeping, no answer depends on it;
  * - `refused`: a 400 that names it, because leaving it out would change what was asked for.
  */
-export type Fate = 'honoured' | 'translated' | 'passed on' | 'ignored' | 'silent' | 'refused';
+export type Handling = 'honoured' | 'translated' | 'passed on' | 'ignored' | 'silent' | 'refused';
 
 export interface FieldRow {
-  readonly fate: Fate;
+  readonly handling: Handling;
   /** Shown in docs/fields.md; of a refused field also in the error, behind its name. */
   readonly says: string;
   /** Values that ask for nothing, so that they are simply accepted. Null always is one. */
@@ -87,9 +87,9 @@ function isSettled(
   path: readonly (string | number)[],
   names: Set<string>,
 ): boolean {
-  if (row?.fate !== 'ignored' && row?.fate !== 'refused') return false;
+  if (row?.handling !== 'ignored' && row?.handling !== 'refused') return false;
   if (row.neutral?.some((neutral) => isDeepStrictEqual(neutral, value))) return true;
-  if (row.fate === 'ignored') addName(names, path);
+  if (row.handling === 'ignored') addName(names, path);
   else throw refused(path.join('.'), row.says);
   return true;
 }
@@ -101,10 +101,10 @@ function addName(names: Set<string>, path: readonly (string | number)[]): void {
 /** The table as Markdown, for docs/fields.md. */
 export function fieldRows(table: FieldTable): string {
   return [
-    '| field | fate | what happens |',
+    '| field | handling | what happens |',
     '| --- | --- | --- |',
     ...Object.entries(table).map(
-      ([path, { fate, says, neutral }]) => `| \`${path}\` | ${fate} | ${says}${accepted(neutral)} |`,
+      ([path, { handling, says, neutral }]) => `| \`${path}\` | ${handling} | ${says}${accepted(neutral)} |`,
     ),
   ].join('\n');
 }

@@ -1,4 +1,4 @@
-import type { ImagePart, Message, TurnRequest } from '../core/turn.ts';
+import type { ImagePart, Message, TurnRequest } from '../../core/turn.ts';
 import { refused } from './request.ts';
 
 /** What the model is asked where nothing is said but instructions. */

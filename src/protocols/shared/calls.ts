@@ -1,4 +1,4 @@
-import type { AnyImage, Message, ToolResultPart } from '../core/turn.ts';
+import type { AnyImage, Message, ToolResultPart } from '../../core/turn.ts';
 import { refused } from './request.ts';
 
 interface ResultPlace {

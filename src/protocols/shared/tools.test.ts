@@ -1,9 +1,9 @@
 import type Anthropic from '@anthropic-ai/sdk';
 import type OpenAI from 'openai';
 import { expect, expectTypeOf, it } from 'vitest';
-import type { messagesBlocks } from './anthropic-messages/fields.ts';
-import { decodeChatRequest } from './openai-chat/decode-request.ts';
-import type { responsesItems } from './openai-responses/fields.ts';
+import type { messagesBlocks } from '../anthropic-messages/fields.ts';
+import { decodeChatRequest } from '../openai-chat/decode-request.ts';
+import type { responsesItems } from '../openai-responses/fields.ts';
 import { type chatTools, messagesTools, responsesTools, toolKind } from './tools.ts';
 
 /** A type without the date at its end. */

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import type { Message } from '../core/turn.ts';
+import type { Message } from '../../core/turn.ts';
 import { withAllResults } from './calls.ts';
 
 const user: Message = { role: 'user', parts: [{ type: 'text', text: 'Hello' }] };

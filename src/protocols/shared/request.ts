@@ -1,8 +1,8 @@
 import { z } from 'zod';
-import { AppError } from '../core/errors.ts';
-import { upToFirstProblem } from '../core/first-problem-only.ts';
-import type { AskedRequest, Reasoning, ResponseFormat } from '../core/turn.ts';
-import { isJsonObject, type JsonObject } from '../lib/parse-json.ts';
+import { AppError } from '../../core/errors.ts';
+import { upToFirstProblem } from '../../core/first-problem-only.ts';
+import type { AskedRequest, Reasoning, ResponseFormat } from '../../core/turn.ts';
+import { isJsonObject, type JsonObject } from '../../lib/parse-json.ts';
 
 /** A request's body by its schema, which wants at least `fields`. Throws AppError `invalid_request`. */
 export function parseBody<Schema extends z.ZodType>(
@@ -119,7 +119,7 @@ export function refused(param: string, reason: string): AppError {
 }
 
 /** An object with the one property, or none where the value is null or undefined. */
-export function given<Name extends string, Value>(
+export function ifSet<Name extends string, Value>(
   name: Name,
   value: Value | null | undefined,
 ): { [Key in Name]?: Value } {

@@ -1,6 +1,6 @@
 import type { z } from 'zod';
-import { AppError } from '../core/errors.ts';
-import { upToFirstProblem } from '../core/first-problem-only.ts';
+import { AppError } from '../../core/errors.ts';
+import { upToFirstProblem } from '../../core/first-problem-only.ts';
 import type {
   AnyImage,
   AskedMessage,
@@ -8,7 +8,7 @@ import type {
   TextPart,
   ToolCallPart,
   ToolResultPart,
-} from '../core/turn.ts';
+} from '../../core/turn.ts';
 import { firstProblem, refused } from './request.ts';
 
 /** What messages of the user hold, and results of tools. */

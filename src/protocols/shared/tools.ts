@@ -1,5 +1,5 @@
-import type { Tool, ToolChoice } from '../core/turn.ts';
-import { parseJsonObject } from '../lib/parse-json.ts';
+import type { Tool, ToolChoice } from '../../core/turn.ts';
+import { parseJsonObject } from '../../lib/parse-json.ts';
 import { quoted, refused } from './request.ts';
 
 /** Who runs a kind of tool, and how its calls and their results are written in its dialect. */

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { z } from 'zod';
-import { AppError } from '../core/errors.ts';
+import { AppError } from '../../core/errors.ts';
 import { parseBody } from './request.ts';
 
 const schema = z.looseObject({

@@ -1,4 +1,4 @@
-import type { AppError } from '../core/errors.ts';
+import type { AppError } from '../../core/errors.ts';
 
 /** The body of an error in both of OpenAI's dialects: all four fields, always. */
 export function encodeOpenaiError(error: AppError): string {
