@@ -1,4 +1,11 @@
-import type { ImagePart, Message, ResponseFormat, ToolChoice, TurnRequest } from '../../core/turn.ts';
+import type {
+  ImagePart,
+  Message,
+  ResponseFormat,
+  ToolChoice,
+  ToolResultPart,
+  TurnRequest,
+} from '../../core/turn.ts';
 import { isJsonObject } from '../../lib/parse-json.ts';
 import type { ChatVariant } from './outbound.ts';
 import { reasoningDetailsOf } from './reasoning-details.ts';
@@ -11,7 +18,7 @@ export function encodeRequest(
   const { sampling, limits, tools, reasoning } = request;
   return JSON.stringify({
     model: request.model,
-    messages: request.messages.flatMap(encodeMessage),
+    messages: encodeMessages(request.messages),
     stream: true,
     ...(lacksStreamOptions ? {} : { stream_options: { include_usage: true } }),
     ...(tools.length > 0 ? encodeTools(request) : {}),
@@ -66,25 +73,44 @@ function encodeFormat(format: ResponseFormat) {
   }
 }
 
-/** Results of tools are a message each, and their images follow in one of the user: a tool message has text alone. */
-function encodeMessage(message: Message): object[] {
-  switch (message.role) {
-    case 'system':
-      return [{ role: 'system', content: textOf(message.parts) }];
-    case 'user':
-      return [{ role: 'user', content: encodeInput(message.parts) }];
-    case 'assistant':
-      return [encodeAnswer(message.parts)];
-    case 'tool': {
-      const images = message.parts.flatMap(({ callId, images = [] }) =>
-        images.length === 0 ? [] : [text(`What the call ${callId} showed:`), ...images.map(encodeImage)],
-      );
-      return [
-        ...message.parts.map((part) => ({ role: 'tool', tool_call_id: part.callId, content: part.text })),
-        ...(images.length === 0 ? [] : [{ role: 'user', content: images }]),
-      ];
+/**
+ * Servers want the results of calls right behind them. Elsewhere a person may get a word in between. Ids of calls may come again in
+ * later turns.
+ */
+function encodeMessages(messages: readonly Message[]): object[] {
+  const results = Map.groupBy(
+    messages.flatMap((message) => (message.role === 'tool' ? message.parts : [])),
+    ({ callId }) => callId,
+  );
+  function encode(message: Message): object[] {
+    switch (message.role) {
+      case 'system':
+        return [{ role: 'system', content: textOf(message.parts) }];
+      case 'user':
+        return [{ role: 'user', content: encodeInput(message.parts) }];
+      case 'assistant': {
+        const answered = message.parts.flatMap((part) => {
+          const result = part.type === 'tool-call' ? results.get(part.id)?.shift() : undefined;
+          return result ? [result] : [];
+        });
+        return [encodeAnswer(message.parts), ...encodeResults(answered)];
+      }
+      case 'tool':
+        return encodeResults(message.parts.filter((part) => results.get(part.callId)?.includes(part)));
     }
   }
+  return messages.flatMap(encode);
+}
+
+/** A message each, and their images follow in one of the user: a tool message has text alone. */
+function encodeResults(results: readonly ToolResultPart[]): object[] {
+  const images = results.flatMap(({ callId, images = [] }) =>
+    images.length === 0 ? [] : [text(`What the call ${callId} showed:`), ...images.map(encodeImage)],
+  );
+  return [
+    ...results.map((part) => ({ role: 'tool', tool_call_id: part.callId, content: part.text })),
+    ...(images.length === 0 ? [] : [{ role: 'user', content: images }]),
+  ];
 }
 
 type InputParts = Extract<Message, { role: 'user' }>['parts'];
@@ -94,12 +120,15 @@ function encodeInput(parts: InputParts) {
   return parts.map((part) => (part.type === 'text' ? text(part.text) : encodeImage(part)));
 }
 
-/** What the model thought is given back where it came from this protocol, with the vendor's proof. */
+/**
+ * What the model thought is given back where it came from this protocol, with the vendor's proof. Arguments are JSON, also those of
+ * a call that has none.
+ */
 function encodeAnswer(parts: Extract<Message, { role: 'assistant' }>['parts']) {
   const said = parts.flatMap((part) => (part.type === 'text' ? [part.text] : [])).join('');
   const calls = parts.flatMap((part) =>
     part.type === 'tool-call'
-      ? [{ id: part.id, type: 'function', function: { name: part.name, arguments: part.arguments } }]
+      ? [{ id: part.id, type: 'function', function: { name: part.name, arguments: part.arguments || '{}' } }]
       : [],
   );
   const details = parts

@@ -42,6 +42,7 @@ function readRelayedChat(body: unknown, text: string): DecodedTurn<ChatOptions> 
   if (typeof model !== 'string' || model === '' || model.length > 256) return undefined;
   const isStream = stream === true;
   const includeUsage = isJsonObject(given) && given['include_usage'] === true;
+  const choices = typeof n === 'number' && n > 1 ? n : 1;
   return {
     request: {
       model,
@@ -57,7 +58,7 @@ function readRelayedChat(body: unknown, text: string): DecodedTurn<ChatOptions> 
     isStream,
     options: { includeUsage, customTools: new Set() },
     ignored: [],
-    relayed: { dialect: 'chat', body: text, isStream, includeUsage, choices: typeof n === 'number' ? n : 1 },
+    relayed: { dialect: 'chat', body: text, isStream, includeUsage, choices },
     ...affinityKey(body['prompt_cache_key']),
   };
 }
