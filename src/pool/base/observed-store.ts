@@ -20,8 +20,7 @@ export function observedStore(store: Store, { events, metrics, health }: Observe
         try {
           const answer: unknown = await value.apply(target, values);
           end?.('done');
-          const changes = changesIn(answer);
-          if (changes !== undefined) events.changed(changes);
+          if (answer instanceof Object && 'changes' in answer) events.changed(answer.changes as Changes);
           return answer;
         } catch (error) {
           end?.('failed');
@@ -31,11 +30,4 @@ export function observedStore(store: Store, { events, metrics, health }: Observe
       };
     },
   });
-}
-
-/** Verbs answer what they changed, alone or among other things. */
-function changesIn(answer: unknown): Changes | undefined {
-  if (typeof answer !== 'object' || answer === null) return undefined;
-  if ('changes' in answer) return answer.changes as Changes;
-  return 'hasFreed' in answer ? (answer as Changes) : undefined;
 }

@@ -1,6 +1,6 @@
 import type { Shortage } from '../../pool-api/schema.ts';
 import type { OutcomeSignal } from '../standing/standing.ts';
-import type { Changes, StoredAccount, Usage } from './stored-account.ts';
+import type { StoredAccount, Usage } from './stored-account.ts';
 
 /** What sessions ask of a store, and what it answers. */
 
@@ -75,9 +75,8 @@ export type EnsureResult =
       readonly added: readonly { readonly id: string; readonly fence: number }[];
       /** Better placed accounts that were passed over; at most 20. */
       readonly skipped: readonly Skip[];
-      readonly changes: Changes;
     }
-  | { readonly result: 'mismatch'; readonly message: string; readonly changes: Changes }
+  | { readonly result: 'mismatch'; readonly message: string }
   | {
       readonly result: 'short';
       readonly missing: number;
@@ -92,7 +91,6 @@ export type EnsureResult =
       readonly gatewayHeld: readonly string[];
       /** What stood in the way, by account; at most 100. */
       readonly skipped: readonly Skip[];
-      readonly changes: Changes;
     };
 
 export interface ReleaseDemand {

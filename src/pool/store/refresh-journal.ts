@@ -1,5 +1,5 @@
 import type { TokenFailure } from '../../core/provider.ts';
-import type { Changes, Credential, SealedBearer, StoredAccount } from './stored-account.ts';
+import type { Credential, SealedBearer, StoredAccount } from './stored-account.ts';
 
 /** The journal of refreshes, as its callers see it. */
 
@@ -31,15 +31,14 @@ export interface RefreshDemand {
   readonly actor: string;
 }
 
-export type RefreshClaimResult = { readonly changes: Changes } & (
+export type RefreshClaimResult =
   | ({ readonly result: 'claimed' } & RefreshClaim)
   /** The ceiling, or the wait after a failure; `nextAt` is when it opens. */
   | { readonly result: 'too_early'; readonly reason: 'ceiling' | 'backoff'; readonly nextAt: number }
   /** Another caller or instance is at it. */
   | { readonly result: 'under_way'; readonly since: number }
   /** No such account, an API key, or out of service. */
-  | { readonly result: 'not_refreshable'; readonly reason: string }
-);
+  | { readonly result: 'not_refreshable'; readonly reason: string };
 
 export interface RefreshedCredential {
   readonly bearer: SealedBearer;

@@ -28,6 +28,7 @@ import type {
   SealedSecret,
   StandingChange,
   StoredAccount,
+  Told,
   Usage,
 } from './stored-account.ts';
 
@@ -96,8 +97,10 @@ export interface StoreVerbs {
     account: NewStoredAccount,
     actor: string,
   ): Promise<
-    | { readonly result: 'added'; readonly account: StoredAccount; readonly changes: Changes }
-    | { readonly result: 'duplicate'; readonly id: string }
+    Told<
+      | { readonly result: 'added'; readonly account: StoredAccount }
+      | { readonly result: 'duplicate'; readonly id: string }
+    >
   >;
   account(now: number, id: string): Promise<StoredAccount | null>;
   accountOfCredential(now: number, provider: string, fingerprint: string): Promise<StoredAccount | null>;
@@ -116,24 +119,21 @@ export interface StoreVerbs {
       readonly credential?: Credential & { readonly bearer?: SealedBearer; readonly nextRefreshAt?: number };
     },
     audit: Omit<AuditEntry, 'accountId'>,
-  ): Promise<{ readonly account: StoredAccount; readonly changes: Changes } | null>;
+  ): Promise<Told<{ readonly account: StoredAccount }> | null>;
   removeAccount(
     now: number,
     id: string,
     actor: string,
-  ): Promise<{ readonly account: StoredAccount; readonly changes: Changes } | null>;
+  ): Promise<Told<{ readonly account: StoredAccount }> | null>;
 
-  ensureLeases(now: number, demand: LeaseDemand): Promise<EnsureResult>;
+  ensureLeases(now: number, demand: LeaseDemand): Promise<Told<EnsureResult>>;
   /** Null when there is no such session of that key. */
-  release(
-    now: number,
-    demand: ReleaseDemand,
-  ): Promise<{ readonly released: number; readonly changes: Changes } | null>;
+  release(now: number, demand: ReleaseDemand): Promise<Told<{ readonly released: number }> | null>;
   /** Null when the session is another key's. An unknown session makes every item stale. */
   report(
     now: number,
     demand: ReportDemand,
-  ): Promise<{ readonly results: readonly ReportedResult[]; readonly changes: Changes } | null>;
+  ): Promise<Told<{ readonly results: readonly ReportedResult[] }> | null>;
 
   /** Sessions by their id, after `after`; all, or those that hold an account. */
   sessions(
@@ -147,11 +147,11 @@ export interface StoreVerbs {
     id: string,
     finding: QuotaFinding,
     cause: QuotaCause,
-  ): Promise<{ readonly account: StoredAccount; readonly changes: Changes } | null>;
+  ): Promise<Told<{ readonly account: StoredAccount }> | null>;
   /** Accounts whose quota check is due; each is handed out once, its next check is moved on. */
   claimQuotaChecks(now: number, limit: number): Promise<readonly StoredAccount[]>;
   /** Ends what is over, prunes what is old. */
-  housekeep(now: number): Promise<Changes>;
+  housekeep(now: number): Promise<Told<object>>;
   stats(now: number): Promise<Stats>;
 
   /**
@@ -160,7 +160,7 @@ export interface StoreVerbs {
    * `unsent` or `refused`, and goes on counting for its credentials when the account is removed and added again.
    * `too_early` moves the account's next refresh to that time if it was due before.
    */
-  claimRefresh(now: number, demand: RefreshDemand): Promise<RefreshClaimResult>;
+  claimRefresh(now: number, demand: RefreshDemand): Promise<Told<RefreshClaimResult>>;
   /**
    * Stores what the token endpoint gave, durably, before anybody uses it. Raises the token version, ends a cooldown
    * that a missing, lapsed or rejected bearer caused, forgets the failure. An attempt that was taken for interrupted is
@@ -171,7 +171,7 @@ export interface StoreVerbs {
     now: number,
     refreshId: string,
     refreshed: RefreshedCredential,
-  ): Promise<{ readonly account: StoredAccount; readonly changes: Changes } | null>;
+  ): Promise<Told<{ readonly account: StoredAccount }> | null>;
   /**
    * Ends an attempt that gave no token, durably. `isCurrent` is false when the credential that failed is no longer the
    * account's: then nothing else changes. Null when the account or the attempt is gone.
@@ -180,11 +180,7 @@ export interface StoreVerbs {
     now: number,
     refreshId: string,
     failed: RefreshFailed,
-  ): Promise<{
-    readonly account: StoredAccount;
-    readonly isCurrent: boolean;
-    readonly changes: Changes;
-  } | null>;
+  ): Promise<Told<{ readonly account: StoredAccount; readonly isCurrent: boolean }> | null>;
   /**
    * Marks attempts that can no longer end as interrupted, durably: those past their limit and, unless it is null, all
    * of `goneInstance`, which begins again now. Each is answered once, written to the audit trail, and set down as the
@@ -193,13 +189,13 @@ export interface StoreVerbs {
   findInterruptedRefreshes(
     now: number,
     goneInstance: string | null,
-  ): Promise<{ readonly interrupted: readonly InterruptedRefresh[]; readonly changes: Changes }>;
+  ): Promise<Told<{ readonly interrupted: readonly InterruptedRefresh[] }>>;
   /** Accounts whose `nextRefreshAt` has come and that have no attempt under way, the longest due first. */
   dueForRefresh(now: number, limit: number): Promise<readonly StoredAccount[]>;
   /** When the next account falls due, or an attempt passes its limit; null when neither will. */
   nextRefreshDue(now: number): Promise<number | null>;
   /** Moves an account's next refresh; earlier ones stay when `onlyEarlier`. Not for one out of service. */
-  scheduleRefresh(now: number, id: string, at: number, onlyEarlier: boolean): Promise<Changes>;
+  scheduleRefresh(now: number, id: string, at: number, onlyEarlier: boolean): Promise<Told<object>>;
 
   /** Accounts that have been `reauth_required` or `disabled` since before `deadSince`, at most `limit`. */
   deadAccounts(now: number, deadSince: number, limit: number): Promise<readonly StoredAccount[]>;
@@ -231,7 +227,7 @@ export interface StoreVerbs {
     replaced: readonly SealedSecret[],
     facts: readonly { readonly name: string; readonly value: string }[],
     audit: AuditEntry,
-  ): Promise<void>;
+  ): Promise<Told<object>>;
 
   close(): Promise<void>;
 }

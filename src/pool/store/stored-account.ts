@@ -127,6 +127,9 @@ export interface Changes {
   readonly hasFreed: boolean;
 }
 
+/** An answer, and what others must hear of. */
+export type Told<Answer> = Answer & { readonly changes: Changes };
+
 export interface AccountFilter {
   readonly email?: string;
   readonly source?: string;

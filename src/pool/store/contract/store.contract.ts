@@ -446,7 +446,10 @@ export function describeStore(name: string, openStore: () => Promise<Store>, run
     it('recognises a credential it has already', async () => {
       const store = await withAccounts(1);
       const again = testAccount('again', { credential: testAccount('acc_000').credential });
-      expect(await store.addAccount(start, again, 'test')).toEqual({ result: 'duplicate', id: 'acc_000' });
+      expect(await store.addAccount(start, again, 'test')).toMatchObject({
+        result: 'duplicate',
+        id: 'acc_000',
+      });
     });
 
     it('hands out each due quota check once', async () => {

@@ -78,7 +78,6 @@ async function takeLeases(
     leases: rows.map((row) => ({ account: accountFrom(row), fence: row.fence_counter, slots })),
     added: rows.map((row) => ({ id: row.id, fence: row.fence_counter })),
     skipped: await skipsOf(db.reading, now, need, shape, rows),
-    changes: { accounts: [], hasFreed: false },
   };
 }
 

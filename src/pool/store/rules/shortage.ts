@@ -7,7 +7,7 @@ import type { AccountRow } from './rows.ts';
 
 /** What a refusal says, from what a database read. */
 
-export type Short = Omit<Extract<EnsureResult, { result: 'short' }>, 'changes'>;
+export type Short = Extract<EnsureResult, { result: 'short' }>;
 
 export interface ShortageFacts {
   readonly kinds: readonly KindCount[];

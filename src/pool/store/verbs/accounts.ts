@@ -8,7 +8,6 @@ import type {
   AccountPage,
   AccountSettings,
   AuditEntry,
-  Changes,
   NewStoredAccount,
   StandingChange,
   StoredAccount,
@@ -25,7 +24,7 @@ import {
 } from './transaction.ts';
 
 type NewCredential = NonNullable<Parameters<StoreVerbs['changeAccount']>[2]['credential']>;
-type Changed = { readonly account: StoredAccount; readonly changes: Changes };
+type Changed = { readonly account: StoredAccount };
 
 export async function addAccount(
   tx: Transaction,
@@ -80,7 +79,7 @@ export async function addAccount(
   const detail = { provider: added.provider, source: added.source, status: standing.state };
   await tx.audit({ actor, action: 'account-added', accountId: added.id, detail });
   tx.changed({ id: added.id, provider: added.provider, state: standing.state, free: added.free });
-  return { result: 'added', account: await mustHave(tx, added.id), changes: tx.changes() };
+  return { result: 'added', account: await mustHave(tx, added.id) };
 }
 
 export async function account(db: Queries, id: string): Promise<StoredAccount | null> {
@@ -167,7 +166,7 @@ export async function changeAccount(
   }
   tx.freed();
   await tx.audit({ ...audit, accountId: id });
-  return { account: await mustHave(tx, id), changes: tx.changes() };
+  return { account: await mustHave(tx, id) };
 }
 
 async function changeSettings(
@@ -236,7 +235,7 @@ export async function removeAccount(tx: Transaction, id: string, actor: string):
   const detail = { provider: row.provider, source: row.source, status: row.state };
   await tx.audit({ actor, action: 'account-removed', accountId: id, detail });
   tx.freed();
-  return { account: accountFrom(row), changes: tx.changes() };
+  return { account: accountFrom(row) };
 }
 
 async function mustHave(tx: Transaction, id: string): Promise<StoredAccount> {

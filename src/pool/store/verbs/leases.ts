@@ -1,7 +1,7 @@
 import { TryAgain } from '../../../db/errors.ts';
 import { type HeldRow, leaseFrom, mismatchOf, needOf } from '../rules/leasing.ts';
 import { type AccountRow, accountFrom, asFlag, type SessionRow } from '../rules/rows.ts';
-import type { Changes, EnsureResult, Lease, LeaseDemand, ReleaseDemand } from '../store.ts';
+import type { EnsureResult, Lease, LeaseDemand, ReleaseDemand } from '../store.ts';
 import {
   choiceStatement,
   choiceValues,
@@ -30,7 +30,7 @@ export async function ensureLeases(
   if (session !== undefined) await lockHeldBy(tx, [session.id]);
   const held = session === undefined ? [] : await heldBy(tx, session.id);
   const mismatch = session === undefined ? undefined : mismatchOf(session, held, demand);
-  if (mismatch !== undefined) return { result: 'mismatch', message: mismatch, changes: tx.changes() };
+  if (mismatch !== undefined) return { result: 'mismatch', message: mismatch };
 
   const provider = demand.provider ?? session?.provider ?? null;
   const spent = await providersWithSpentFreeQuota(db, now);
@@ -53,7 +53,7 @@ export async function ensureLeases(
       if ((open?.accounts ?? 0) >= missing) throw new TryAgain('all eligible accounts are locked');
     }
     if (session !== undefined) await renew(tx, session.id, ttlMs, Math.max(now + ttlMs, demand.waitUntil));
-    return { ...(await shortageOf(tx, need.question)), changes: tx.changes() };
+    return shortageOf(tx, need.question);
   }
 
   const expiresAt = now + ttlMs;
@@ -71,7 +71,6 @@ export async function ensureLeases(
     leases,
     added: lent.map(({ account, fence }) => ({ id: account.id, fence })),
     skipped,
-    changes: tx.changes(),
   };
 }
 
@@ -79,7 +78,7 @@ export async function ensureLeases(
 export async function release(
   tx: Transaction,
   { sessionId, keyId, leases }: ReleaseDemand,
-): Promise<{ readonly released: number; readonly changes: Changes } | null> {
+): Promise<{ readonly released: number } | null> {
   const session = await tx.db.get<SessionRow>(
     'SELECT * FROM sessions WHERE id = $1 AND expires_at > $2 FOR UPDATE',
     sessionId,
@@ -93,7 +92,7 @@ export async function release(
     await lockHeldBy(tx, [sessionId]);
     for (const { id, fence } of leases) released += await dropLease(tx, sessionId, id, fence);
   }
-  return { released, changes: tx.changes() };
+  return { released };
 }
 
 /** Answers 1 if the fence was that of the lease. */

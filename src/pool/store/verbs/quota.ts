@@ -1,7 +1,7 @@
 import { applyQuota, type QuotaCause, type QuotaFinding } from '../../standing/account-state.ts';
 import { type AccountRow, accountFrom, quotaFrom, standingFrom } from '../rules/rows.ts';
 import { checksAfter, nextCheckOf, remainingOf } from '../rules/standing-change.ts';
-import type { Changes, StoredAccount } from '../store.ts';
+import type { StoredAccount } from '../store.ts';
 import { lockAccount, mustHaveRow, saveStanding, type Transaction, updateAccount } from './transaction.ts';
 
 /** How long whoever took an account's check has it alone. */
@@ -13,7 +13,7 @@ export async function recordQuota(
   id: string,
   finding: QuotaFinding,
   cause: QuotaCause,
-): Promise<{ readonly account: StoredAccount; readonly changes: Changes } | null> {
+): Promise<{ readonly account: StoredAccount } | null> {
   const row = await lockAccount(tx, id);
   if (row === undefined) return null;
   const quota = finding.type === 'answer' ? quotaFrom(finding.answer, tx.now) : null;
@@ -29,7 +29,7 @@ export async function recordQuota(
   const checks = checksAfter(after.checks, row.quota, quota);
   const nextCheckAt = nextCheckOf(id, standingFrom(after), after.probe, checks, tx.now);
   await updateAccount(tx, id, { next_check_at: nextCheckAt, checks });
-  return { account: accountFrom(after), changes: tx.changes() };
+  return { account: accountFrom(after) };
 }
 
 /** Hands out each due account once: its next check is moved on before the provider is asked. */

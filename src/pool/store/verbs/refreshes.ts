@@ -12,7 +12,6 @@ import {
 import { type AccountRow, accountFrom, asFlag, standingFrom } from '../rules/rows.ts';
 import { isOutOfService } from '../rules/standing-change.ts';
 import type {
-  Changes,
   Credential,
   InterruptedRefresh,
   RefreshClaimResult,
@@ -39,7 +38,6 @@ export async function claimRefresh(tx: Transaction, demand: RefreshDemand): Prom
   const refused = (reason: string): RefreshClaimResult => ({
     result: 'not_refreshable',
     reason,
-    changes: tx.changes(),
   });
   const found = await lockAccount(tx, demand.accountId);
   if (found === undefined) return refused('no such account');
@@ -50,7 +48,7 @@ export async function claimRefresh(tx: Transaction, demand: RefreshDemand): Prom
     found.id,
   );
   if (underWay !== undefined && underWay.limit_at > now) {
-    return { result: 'under_way', since: underWay.intent_at, changes: tx.changes() };
+    return { result: 'under_way', since: underWay.intent_at };
   }
   if (underWay !== undefined) await markInterrupted(tx, underWay);
 
@@ -61,7 +59,7 @@ export async function claimRefresh(tx: Transaction, demand: RefreshDemand): Prom
   if (!demand.force && nextAt > now) {
     if ((row.next_refresh_at ?? 0) < nextAt) await moveRefresh(tx, row, nextAt);
     const reason = ceiling >= backoff ? 'ceiling' : 'backoff';
-    return { result: 'too_early', reason, nextAt, changes: tx.changes() };
+    return { result: 'too_early', reason, nextAt };
   }
   const refreshId = randomUUID();
   await db.run(
@@ -93,7 +91,6 @@ export async function claimRefresh(tx: Transaction, demand: RefreshDemand): Prom
     account: accountFrom(row),
     followsInterruption: await followsInterruption(tx, row),
     isLastUsable: (await isLastActive(tx, row)) && (await hasNoneResting(tx, row)),
-    changes: tx.changes(),
   };
 }
 
@@ -131,14 +128,14 @@ export async function commitRefresh(
   tx: Transaction,
   refreshId: string,
   refreshed: RefreshedCredential,
-): Promise<{ readonly account: StoredAccount; readonly changes: Changes } | null> {
+): Promise<{ readonly account: StoredAccount } | null> {
   const attempt = await lockAttempt(tx, refreshId);
   if (attempt === undefined) return null;
   const row = await mustHaveRow(tx, attempt.account_id);
   const { bearer, credential } = refreshed;
   // The answer to the first try may have been lost.
   if (attempt.state === 'committed' && row.bearer === bearer.sealed) {
-    return { account: accountFrom(row), changes: tx.changes() };
+    return { account: accountFrom(row) };
   }
   if (!(await isOpen(tx, attempt))) return null;
   if (attempt.token_version !== row.token_version) {
@@ -170,18 +167,14 @@ export async function commitRefresh(
     await updateAccount(tx, row.id, { next_check_at: tx.now, checks: 0 });
   }
   tx.freed();
-  return { account: accountFrom(await mustHaveRow(tx, row.id)), changes: tx.changes() };
+  return { account: accountFrom(await mustHaveRow(tx, row.id)) };
 }
 
 export async function failRefresh(
   tx: Transaction,
   refreshId: string,
   failed: RefreshFailed,
-): Promise<{
-  readonly account: StoredAccount;
-  readonly isCurrent: boolean;
-  readonly changes: Changes;
-} | null> {
+): Promise<{ readonly account: StoredAccount; readonly isCurrent: boolean } | null> {
   const attempt = await lockAttempt(tx, refreshId);
   if (attempt === undefined || !(await isOpen(tx, attempt))) return null;
   await endAttempt(tx, attempt, failed.failure);
@@ -199,14 +192,14 @@ export async function failRefresh(
     await setFailure(tx, row, { failure: failed.failure, message: failed.message, retryAt });
     await moveRefresh(tx, row, retryAt);
   }
-  return { account: accountFrom(await mustHaveRow(tx, row.id)), isCurrent, changes: tx.changes() };
+  return { account: accountFrom(await mustHaveRow(tx, row.id)), isCurrent };
 }
 
 /** Some at a time, past what another instance is at: two that look at the same time find each of them once. */
 export async function findInterruptedRefreshes(
   tx: Transaction,
   goneInstance: string | null,
-): Promise<{ readonly interrupted: readonly InterruptedRefresh[]; readonly changes: Changes }> {
+): Promise<{ readonly interrupted: readonly InterruptedRefresh[] }> {
   const rows = await tx.db.all<AttemptRow>(
     `SELECT refreshes.* FROM refreshes /* INDEXED BY refreshes_by_limit */ JOIN accounts ON accounts.id = refreshes.account_id
      WHERE refreshes.state = 'intent' AND (limit_at <= $1 OR instance = $2)
@@ -222,7 +215,7 @@ export async function findInterruptedRefreshes(
     await markInterrupted(tx, attempt);
     interrupted.push({ refreshId: id, accountId: attempt.account_id, intentAt: attempt.intent_at });
   }
-  return { interrupted, changes: tx.changes() };
+  return { interrupted };
 }
 
 const hasNoAttempt = `NOT EXISTS (SELECT 1 FROM refreshes /* INDEXED BY refreshes_under_way */
@@ -256,11 +249,10 @@ export async function scheduleRefresh(
   id: string,
   at: number,
   onlyEarlier: boolean,
-): Promise<Changes> {
+): Promise<void> {
   const row = await lockAccount(tx, id);
   const isRefreshable = row?.credential_kind === 'refresh_token' && !isOutOfService(row);
   if (isRefreshable && !(onlyEarlier && (row.next_refresh_at ?? at) < at)) await moveRefresh(tx, row, at);
-  return tx.changes();
 }
 
 function attemptRow(tx: Transaction, refreshId: string): Promise<AttemptRow | undefined> {

@@ -10,7 +10,7 @@ import {
   tokenFrom,
 } from '../rules/rows.ts';
 import { nextCheckOf } from '../rules/standing-change.ts';
-import type { Changes, ReportDemand, ReportedResult, ReportedTurn, Usage } from '../store.ts';
+import type { ReportDemand, ReportedResult, ReportedTurn, Usage } from '../store.ts';
 import { isLastActive, mustHaveRow, saveStanding, type Transaction, updateAccount } from './transaction.ts';
 
 /** What an account's totals stop at, so that they stay whole numbers to every reader. */
@@ -35,7 +35,7 @@ interface Reported {
 export async function report(
   tx: Transaction,
   demand: ReportDemand,
-): Promise<{ readonly results: readonly ReportedResult[]; readonly changes: Changes } | null> {
+): Promise<{ readonly results: readonly ReportedResult[] } | null> {
   const session = await tx.db.get<SessionRow>(
     'UPDATE sessions SET expires_at = $1 + ttl_ms WHERE id = $2 AND expires_at > $1 AND key_id = $3 RETURNING *',
     tx.now,
@@ -43,12 +43,12 @@ export async function report(
     demand.keyId,
   );
   if (session === undefined && (await isAnotherKeys(tx, demand))) return null;
-  if (demand.turns.length === 0) return { results: [], changes: tx.changes() };
+  if (demand.turns.length === 0) return { results: [] };
   const reported = await readReported(tx, demand, session);
   const results: ReportedResult[] = [];
   for (const turn of demand.turns) results.push(await reportTurn(tx, reported, turn));
   await writeUsage(tx, reported);
-  return { results, changes: tx.changes() };
+  return { results };
 }
 
 async function isAnotherKeys(tx: Transaction, { sessionId, keyId }: ReportDemand): Promise<boolean> {

@@ -1,6 +1,6 @@
 import type { Database, Queries } from '../../../db/database.ts';
 import type { StoreOptions } from '../rules/standing-change.ts';
-import type { Changes, EnsureResult, LeaseDemand, StoreVerbs } from '../store.ts';
+import type { Changes, EnsureResult, LeaseDemand, StoreVerbs, Told } from '../store.ts';
 import { account, accounts, addAccount, changeAccount, deadAccounts, removeAccount } from './accounts.ts';
 import { auditTrail, writeAudit } from './audit.ts';
 import { ChangeLog } from './change-log.ts';
@@ -100,18 +100,24 @@ export function storeVerbs(
   };
 
   /** For verbs that answer their changes, except where they answer null. */
-  const inTransaction = <T>(
-    now: number,
-    task: (tx: Transaction) => Promise<T>,
-    how?: { readonly durable: boolean },
-  ): Promise<T> =>
+  const telling = <T extends object | null | void>(task: (log: ChangeLog) => Promise<T>) =>
     withLog(
       async (log) => {
-        await reap(now, log);
-        return transact(now, log, task, how);
+        const answer = await task(log);
+        const told = answer === null ? null : { ...answer, changes: log.changes() };
+        return told as T extends null ? null : Told<T extends object ? T : object>;
       },
       (answer) => answer !== null,
     );
+  const inTransaction = <T extends object | null | void>(
+    now: number,
+    task: (tx: Transaction) => Promise<T>,
+    how?: { readonly durable: boolean },
+  ) =>
+    telling(async (log) => {
+      await reap(now, log);
+      return transact(now, log, task, how);
+    });
   /** For verbs that only look, and those that answer no changes. */
   const reading = <T>(now: number, task: (db: Queries, log: ChangeLog) => Promise<T>): Promise<T> =>
     withLog(
@@ -132,32 +138,26 @@ export function storeVerbs(
       inTransaction(now, (tx) => changeAccount(tx, id, change, audit), durable),
     removeAccount: (now, id, actor) => inTransaction(now, (tx) => removeAccount(tx, id, actor), durable),
     ensureLeases: (now, demand) =>
-      withLog(
-        async (log) => {
-          const taken = await shortcuts?.takeLeases(now, demand);
-          if (taken) return { ...taken, changes: log.changes() };
-          await reap(now, log);
-          let looks = 0;
-          return transact(now, log, (tx) => {
-            looks += 1;
-            return ensureLeases(tx, demand, looks);
-          });
-        },
-        () => true,
-      ),
+      telling<EnsureResult>(async (log) => {
+        const taken = await shortcuts?.takeLeases(now, demand);
+        if (taken) return taken;
+        await reap(now, log);
+        let looks = 0;
+        return transact(now, log, (tx) => {
+          looks += 1;
+          return ensureLeases(tx, demand, looks);
+        });
+      }),
     async release(now, demand) {
       if (shortcuts === undefined || demand.leases !== null) {
         return inTransaction(now, (tx) => release(tx, demand));
       }
-      return withLog(
-        async (log) => {
-          const released = await shortcuts.endSession(now, demand.sessionId, demand.keyId);
-          if (released === null) return null;
-          if (released > 0) log.freed();
-          return { released, changes: log.changes() };
-        },
-        (answer) => answer !== null,
-      );
+      return telling(async (log) => {
+        const released = await shortcuts.endSession(now, demand.sessionId, demand.keyId);
+        if (released === null) return null;
+        if (released > 0) log.freed();
+        return { released };
+      });
     },
     sessions: (now, query) => reading(now, (queries) => sessions(queries, now, query)),
     report: (now, demand) => inTransaction(now, (tx) => report(tx, demand)),
@@ -165,15 +165,11 @@ export function storeVerbs(
     claimQuotaChecks: (now, limit) =>
       reading(now, (_queries, log) => transact(now, log, (tx) => claimQuotaChecks(tx, limit))),
     housekeep: (now) =>
-      withLog(
-        async (log) => {
-          await reap(now, log);
-          await prune(now);
-          await shortcuts?.tidy();
-          return log.changes();
-        },
-        () => true,
-      ),
+      telling(async (log) => {
+        await reap(now, log);
+        await prune(now);
+        await shortcuts?.tidy();
+      }),
     stats: (now) => reading(now, (queries) => stats(queries, now)),
     note: (now, entry) => db.transaction((queries) => writeAudit(queries, now, entry), durable),
     auditTrail: (query) => auditTrail(db.reading, query),
