@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
 import type { CollectedTurn } from '../../core/protocol.ts';
 import type { TurnEvent } from '../../core/turn.ts';
-import { createChatStreamEncoder, encodeChatAnswer } from './encode-answer.ts';
+import { encodeChatAnswer } from './encode-answer.ts';
+import { createChatStreamEncoder } from './stream-encoder.ts';
 
 const identity = { id: 'chatcmpl-1', created: 7, model: 'm', now: () => 7_000 };
 const usage = { inputTokens: 10, outputTokens: 5, cachedInputTokens: 4, reasoningTokens: 2 };

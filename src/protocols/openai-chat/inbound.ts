@@ -4,12 +4,8 @@ import { isJsonObject } from '../../lib/parse-json.ts';
 import { encodeOpenaiError } from '../shared/openai-error.ts';
 import { affinityKey } from '../shared/request.ts';
 import { type ChatOptions, decodeChatRequest } from './decode-request.ts';
-import {
-  createChatStreamEncoder,
-  encodeChatAnswer,
-  encodeChatChoices,
-  encodeChatEnd,
-} from './encode-answer.ts';
+import { encodeChatAnswer, encodeChatChoices } from './encode-answer.ts';
+import { createChatStreamEncoder, encodeChatEnd } from './stream-encoder.ts';
 
 function answerIn({ vendorAnswer }: AppError): VendorAnswer | undefined {
   return vendorAnswer?.dialect === 'chat' ? vendorAnswer : undefined;
