@@ -5,13 +5,7 @@ import type { Logger } from '../../lib/log/logger.ts';
 import { within } from '../../lib/within.ts';
 import type { LeasedAccount } from '../../pool-api/schema.ts';
 import { type LeaseCache, providerAccountOf, type TurnLease } from '../leases/lease-cache.ts';
-import {
-  createRefusedPairs,
-  type ModelUnion,
-  mostModels,
-  type RefusedPairs,
-  uniteModels,
-} from './model-union.ts';
+import { type ModelUnion, mostModels, RefusedPairs, uniteModels } from './model-union.ts';
 
 export interface ModelList extends ModelUnion {
   /** False while no account could be asked: then the list is a guess and unknown names may still be right. */
@@ -79,7 +73,7 @@ export function createModelLists(leases: Pick<LeaseCache, 'acquire'>, clock: Clo
     if (!entry) {
       entry = {
         list: { models: provider.fallbackModels, withheld: [], barred: new Map(), isProven: false },
-        refused: createRefusedPairs(),
+        refused: new RefusedPairs(),
         accounts: new Map(),
         checkAt: Number.NEGATIVE_INFINITY,
         lookedAt: Number.NEGATIVE_INFINITY,
@@ -178,7 +172,7 @@ export function createModelLists(leases: Pick<LeaseCache, 'acquire'>, clock: Clo
 
   /** Refusals end with time. */
   function listOf(entry: Entry): ModelList {
-    if (entry.refused.hasEnded(clock.monotonic())) entry.list = unite(entry);
+    if (entry.refused.nextEnd <= clock.monotonic()) entry.list = unite(entry);
     return entry.list;
   }
 

@@ -81,44 +81,33 @@ interface Pair {
   readonly until: number;
 }
 
-export interface RefusedPairs {
-  add(model: string, accountId: string, now: number): void;
-  /** The account has changed, for example to another team. */
-  forget(accountId: string): void;
-  live(now: number): RefusedModels;
-  /** Some that counted no longer do. */
-  hasEnded(now: number): boolean;
-}
-
 /** Accounts and models that a provider refuses together, remembered for some minutes. */
-export function createRefusedPairs(): RefusedPairs {
-  const pairs = new LRUCache<string, Pair>({ max: mostPairs });
-  let nextEnd = Number.POSITIVE_INFINITY;
+export class RefusedPairs {
+  readonly #pairs = new LRUCache<string, Pair>({ max: mostPairs });
+  /** When one of those that were last counted ends. */
+  nextEnd = Number.POSITIVE_INFINITY;
 
-  return {
-    add(model, accountId, now) {
-      pairs.set(JSON.stringify([model, accountId]), { model, accountId, until: now + keptMs });
-    },
+  add(model: string, accountId: string, now: number): void {
+    this.#pairs.set(JSON.stringify([model, accountId]), { model, accountId, until: now + keptMs });
+  }
 
-    forget(accountId) {
-      for (const [key, pair] of [...pairs]) if (pair.accountId === accountId) pairs.delete(key);
-    },
+  /** The account has changed, for example to another team. */
+  forget(accountId: string): void {
+    for (const [key, pair] of [...this.#pairs]) if (pair.accountId === accountId) this.#pairs.delete(key);
+  }
 
-    live(now) {
-      const models = new Map<string, Set<string>>();
-      nextEnd = Number.POSITIVE_INFINITY;
-      for (const [key, { model, accountId, until }] of [...pairs]) {
-        if (until <= now) {
-          pairs.delete(key);
-          continue;
-        }
-        nextEnd = Math.min(nextEnd, until);
-        const accounts = models.get(model) ?? new Set();
-        models.set(model, accounts.add(accountId));
+  live(now: number): RefusedModels {
+    const models = new Map<string, Set<string>>();
+    this.nextEnd = Number.POSITIVE_INFINITY;
+    for (const [key, { model, accountId, until }] of [...this.#pairs]) {
+      if (until <= now) {
+        this.#pairs.delete(key);
+        continue;
       }
-      return models;
-    },
-
-    hasEnded: (now) => nextEnd <= now,
-  };
+      this.nextEnd = Math.min(this.nextEnd, until);
+      const accounts = models.get(model) ?? new Set();
+      models.set(model, accounts.add(accountId));
+    }
+    return models;
+  }
 }

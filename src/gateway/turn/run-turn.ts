@@ -1,4 +1,4 @@
-import { type Handling, handlingOf } from '../../core/capabilities.ts';
+import { handlingOf } from '../../core/capabilities.ts';
 import { AppError } from '../../core/errors.ts';
 import type { CollectedTurn } from '../../core/protocol.ts';
 import { canRelay, capabilitiesOf } from '../../core/provider.ts';
@@ -19,9 +19,9 @@ import { AttemptReports, type Reporter, type ReportResult, reported } from '../l
 import type { Route, Routes } from '../models/routing.ts';
 import type { Affinity, Session } from './affinity.ts';
 import { appErrorFromPool, isAboutOthers } from './app-errors.ts';
-import { Attempt, type AttemptDependencies } from './attempt.ts';
+import { Attempt, type AttemptDependencies, type AttemptPlan } from './attempt.ts';
 import type { ClientTurn } from './client-turns.ts';
-import type { Conversation, ConversationResult, Conversations } from './conversations.ts';
+import type { ConversationResult, Conversations } from './conversations.ts';
 import { Failover, type NextStep } from './failover.ts';
 import type { ImageFetcher } from './image-fetcher.ts';
 import { type ProviderReach, unreachable } from './provider-reach.ts';
@@ -55,16 +55,10 @@ export interface TurnResult {
   readonly firstContentMs: number | undefined;
 }
 
-/** How a turn reaches an upstream. */
-interface Path {
-  readonly route: Route;
-  /** With the upstream's model name, and with what the model has to be told for the checks. */
-  readonly request: AskedRequest;
-  readonly conversation: Conversation;
+/** How a turn reaches an upstream. Its request has what the model has to be told for the checks. */
+interface Path extends Omit<AttemptPlan, 'turn' | 'lease' | 'unchecked'> {
   readonly session: Session | undefined;
-  readonly handling: Handling;
   readonly checks: readonly AnswerCheck[];
-  readonly output: TurnOutput;
 }
 
 /** An answer that was not as asked, and is sent back to the model. */
@@ -126,7 +120,7 @@ class TurnRun {
       ? { ...request, messages: [...request.messages, ...sentBack(rejected.answer, rejected.fault)] }
       : request;
     this.#candidates = dependencies.routes.candidates(this.#request);
-    this.#steps = debugLog(dependencies.logger);
+    this.#steps = debugLog(dependencies.logger)?.child({ request_id: turn.requestId });
     this.#startedAt = dependencies.clock.monotonic();
     this.#reports = new AttemptReports(dependencies.reporter, dependencies.leases);
   }
@@ -186,7 +180,7 @@ class TurnRun {
   async #take(route: Route | undefined): Promise<Path> {
     if (!route) throw new Error('No candidate takes this request.');
     const { conversations, affinity, schemas } = this.#dependencies;
-    const { client, affinityKey, bytes, requestId } = this.#turn;
+    const { client, affinityKey, bytes } = this.#turn;
     const asked: AskedRequest = { ...this.#request, model: route.model };
     const handling = handlingOf(asked, capabilitiesOf(route.provider, route.model));
     const { emulated } = handling;
@@ -196,7 +190,6 @@ class TurnRun {
     const conversation = await conversations.find(client.id, provider, request, bytes);
     this.#steps?.debug(
       {
-        request_id: requestId,
         provider,
         upstream_model: route.model,
         remembered_on: conversation.accountId,
@@ -233,7 +226,6 @@ class TurnRun {
         leases.take(demand) ?? (await this.#waiting((deadline) => leases.acquire({ ...demand, deadline })));
       this.#steps?.debug(
         {
-          request_id: this.#turn.requestId,
           account_id: lease.account.id,
           from: lease.isFirst ? 'the pool' : 'memory',
           waited_ms: Math.round(clock.monotonic() - askedAt),
@@ -245,10 +237,7 @@ class TurnRun {
       this.#turn.signal.throwIfAborted();
       if (cause instanceof AppError) throw cause;
       const reason = cause instanceof Error ? cause : new Error(String(cause));
-      this.#steps?.debug(
-        { request_id: this.#turn.requestId, provider: route.provider.name, reason: reason.message },
-        'no account is lent',
-      );
+      this.#steps?.debug({ provider: route.provider.name, reason: reason.message }, 'no account is lent');
       if (!this.#failover.hasFailed) return reason;
       throw this.#failover.shown(isAboutOthers(cause) ? appErrorFromPool(cause) : undefined);
     }
@@ -309,16 +298,13 @@ class TurnRun {
       if (error) {
         const report = await this.#reports.failed(lease, error, usage);
         this.#steps?.debug(
-          { request_id: this.#turn.requestId, account_id: lease.account.id, ...reported(error, report) },
+          { account_id: lease.account.id, ...reported(error, report) },
           'the outcome is reported',
         );
         return { error, report };
       }
       this.#reports.succeeded(lease, usage);
-      this.#steps?.debug(
-        { request_id: this.#turn.requestId, account_id: lease.account.id, outcome: 'success' },
-        'the outcome is reported',
-      );
+      this.#steps?.debug({ account_id: lease.account.id, outcome: 'success' }, 'the outcome is reported');
       return undefined;
     } finally {
       lease.release();
@@ -353,7 +339,7 @@ class TurnRun {
         this.#hasWaitedSince(begunAt);
         reach.unreachable(provider, mayTry === 'as-probe');
         this.#steps?.debug(
-          { request_id: this.#turn.requestId, provider, reason: error.message },
+          { provider, reason: error.message },
           'the provider cannot be reached; the turn waits',
         );
         if (signal.aborted) return error;
@@ -389,10 +375,7 @@ class TurnRun {
     }
     const step = this.#failover.next(error, account, report);
     this.#step = step;
-    this.#steps?.debug(
-      { request_id: this.#turn.requestId, account_id: account.id, reason: error.code, next: step },
-      'the attempt failed',
-    );
+    this.#steps?.debug({ account_id: account.id, reason: error.code, next: step }, 'the attempt failed');
     if (step === 'end') throw this.#failover.shown();
     if (step !== 'same-account') logger.info(details, 'another account is tried');
   }
