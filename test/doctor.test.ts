@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import { startSandbox } from '../sandbox/index.ts';
+import { startOpenaiSandbox } from '../sandbox/openai-chat/server.ts';
 import { loadConfig } from '../src/config.ts';
 import { findFreePort } from '../src/core/testing/free-port.ts';
 import { examine } from '../src/doctor/doctor.ts';
@@ -92,6 +93,23 @@ it('examines running services over HTTP, lends an account and gets an answer', a
     ADMIN_KEY: 'is-not-it',
   };
   expect((await doctor(false, elsewhere))['database']).toMatch(/^problem: This key is not one of the pool/);
+});
+
+it('takes a built-in provider for no problem that no account is of', async () => {
+  const vendor = await startOpenaiSandbox({ needsKey: false });
+  onTestFinished(() => vendor.close());
+  const away = 'http://127.0.0.1:1';
+  const { folder, environment, doctor, pool } = await installation({ WARP_SERVER_URL: away });
+  writeFileSync(
+    join(folder, 'warp2api.yaml'),
+    `providers:\n  local: { type: openai_compatible, base_url: "${vendor.url}" }\n`,
+  );
+  await startProcess(['serve'], environment, folder);
+  expect((await doctor())['provider warp']).toMatch(/^problem: .*ECONNREFUSED/);
+  expect((await pool('/api/accounts', { provider: 'local' })).status).toBe(201);
+  const found = await doctor();
+  expect(found['provider warp']).toMatch(/^skipped: .*ECONNREFUSED.* No account is of it\.$/);
+  expect(Object.values(found).filter((line) => line.startsWith('problem'))).toEqual([]);
 });
 
 it('asks for no gateway key where the pool runs inside the gateway', async () => {

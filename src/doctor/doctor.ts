@@ -16,7 +16,7 @@ import { lookAtFolder, lookAtKeyFile, lookAtPrivacy } from './machine.ts';
 import { lookAtProtocol, lookAtProxies } from './network.ts';
 import { lookAtPool } from './pool.ts';
 import { askForAnswer, askHealth, lookAtPort, noAnswer } from './ports.ts';
-import { type Finding, findingOf, ok, problem } from './report.ts';
+import { type Finding, findingOf, ok, problem, skipped } from './report.ts';
 import { lookAtUpstream } from './upstream.ts';
 
 export interface DoctorOptions {
@@ -49,8 +49,15 @@ export async function examine(options: DoctorOptions): Promise<Finding[]> {
   const gateway = await lookAtPort('gateway', gatewayUrl, 'PORT', localHttp);
   findings.push(...(poolPort === undefined ? [] : [poolPort.finding]), gateway.finding);
   findings.push(lookAtFolder(config.dataDir), lookAtPrivacy(config.dataDir, config.logDir));
-  findings.push(...(await findingOf('database', () => lookAtStore(config, options.logger))));
-  findings.push(...(await lookAtUpstreams(config)));
+  let withAccounts: readonly string[] = [];
+  findings.push(
+    ...(await findingOf('database', async () => {
+      const store = await lookAtStore(config, options.logger);
+      withAccounts = store.withAccounts;
+      return store.findings;
+    })),
+  );
+  findings.push(...(await lookAtUpstreams(config, withAccounts)));
   findings.push(
     ...(await findingOf('answer', () =>
       lookAtAnswer(config, options, gateway.isOurs, gatewayUrl, localHttp),
@@ -61,13 +68,21 @@ export async function examine(options: DoctorOptions): Promise<Finding[]> {
   return findings.map((finding) => ({ ...finding, message: config.secrets.redact(finding.message) }));
 }
 
-async function lookAtUpstreams(config: Config): Promise<Finding[]> {
+/** A provider that is built in matters only where accounts are of it, or there are none yet. */
+async function lookAtUpstreams(config: Config, withAccounts: readonly string[]): Promise<Finding[]> {
   const network = createVendorNetwork(config);
   const http = createProviderHttp(network.dispatcher);
   const servers = serversOf({ settings: config.providerSettings, configured: config.providers });
-  const looks = servers.map(([name, { url }]) =>
-    findingOf(`provider ${name}`, () => lookAtUpstream(name, url, http, userAgent)),
-  );
+  const looks = servers.map(async ([name, { url }]) => {
+    const found = await findingOf(`provider ${name}`, () => lookAtUpstream(name, url, http, userAgent));
+    const isUsed = name in config.providers || withAccounts.length === 0 || withAccounts.includes(name);
+    if (isUsed) return found;
+    return found.map((finding) =>
+      finding.result === 'problem'
+        ? skipped(finding.name, `${finding.message} No account is of it.`)
+        : finding,
+    );
+  });
   const protocols = servers.flatMap(([, { url, needsHttp2 }]) =>
     needsHttp2 === undefined ? [] : [lookAtProtocol(url, needsHttp2, network)],
   );
@@ -77,7 +92,10 @@ async function lookAtUpstreams(config: Config): Promise<Finding[]> {
 }
 
 /** The store, its key and its accounts: by the process that holds it where there is one, else opened here. */
-async function lookAtStore(config: Config, logger: Logger): Promise<Finding[]> {
+async function lookAtStore(
+  config: Config,
+  logger: Logger,
+): Promise<{ findings: Finding[]; withAccounts: readonly string[] }> {
   const keyFile = config.masterKeyFile ?? join(config.dataDir, 'master.key');
   const keyFinding = (fits: boolean | undefined) =>
     lookAtKeyFile(keyFile, config.masterKey !== undefined, fits);
@@ -90,17 +108,27 @@ async function lookAtStore(config: Config, logger: Logger): Promise<Finding[]> {
     config.usePoolService,
     answeringNames(config.providers),
   );
+  const { providers: withAccounts = [] } = await borrower.health();
   switch (opened.by) {
     case 'process':
-      return [ok('database', 'the running pool has it open'), keyFinding(undefined), ...pool];
+      return {
+        withAccounts,
+        findings: [ok('database', 'the running pool has it open'), keyFinding(undefined), ...pool],
+      };
     case 'address':
-      return [ok('database', `the pool at ${config.poolUrl} has it open`), ...pool];
+      return {
+        withAccounts,
+        findings: [ok('database', `the pool at ${config.poolUrl} has it open`), ...pool],
+      };
     case 'store':
-      return [
-        ok('database', `${shownUrl(config.databaseUrl)} opens, its schema is up to date`),
-        keyFinding(true),
-        ...pool,
-      ];
+      return {
+        withAccounts,
+        findings: [
+          ok('database', `${shownUrl(config.databaseUrl)} opens, its schema is up to date`),
+          keyFinding(true),
+          ...pool,
+        ],
+      };
   }
 }
 
