@@ -249,6 +249,15 @@ describe('a PostgreSQL database', () => {
     expect(await db.reading.get('SELECT n FROM counts WHERE id = 1')).toEqual({ n: 1 });
   });
 
+  it('finds nothing by a text with a NUL, which no row can have, instead of failing', async () => {
+    const db = await open(await startServer());
+    await db.writing.script("CREATE TABLE named (name text); INSERT INTO named VALUES ('a'), ('b')");
+    const { reading } = db;
+    expect(await reading.all('SELECT name FROM named WHERE name = $1', 'a\0')).toEqual([]);
+    const list = 'SELECT name FROM named WHERE name = ANY ($1::text[])';
+    expect(await reading.all(list, ['a\0', 'b'])).toEqual([{ name: 'b' }]);
+  });
+
   it('gives up a statement that takes too long, and says so', async () => {
     const server = await startServer();
     const db = await openWithCount(server, { settings: { statement_timeout: '200' } });

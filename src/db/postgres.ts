@@ -296,8 +296,17 @@ function statement(sql: string, values: Value[]): pg.QueryConfig {
     name = createHash('sha256').update(sql).digest('base64url').slice(0, 22);
     names.set(sql, name);
   }
-  return { text: sql, values, ...(name === undefined ? {} : { name }) };
+  return { text: sql, values: values.map(storable), ...(name === undefined ? {} : { name }) };
 }
+
+/** A text of PostgreSQL holds no NUL, and a value with one fails its statement. No row has it, so what it names is not there. */
+function storable(value: Value): Value {
+  if (typeof value === 'string') return withoutNul(value);
+  if (value === null || typeof value !== 'object' || value instanceof Uint8Array) return value;
+  return value.map((each) => (typeof each === 'string' ? withoutNul(each) : each));
+}
+
+const withoutNul = (text: string): string => text.replaceAll('\0', '\uFFFD');
 
 async function prepareConnection(
   client: pg.ClientBase,
