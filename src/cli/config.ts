@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { formatJson } from './account-view.ts';
+import { formatJson } from './account/view.ts';
 import type { CliActions } from './actions.ts';
 import { formatPairs } from './table.ts';
 

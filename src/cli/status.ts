@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { StatusAnswer } from '../pool-api/schema.ts';
-import { formatJson } from './account-view.ts';
+import { formatJson } from './account/view.ts';
 import type { CliActions } from './actions.ts';
 import { formatPairs } from './table.ts';
 

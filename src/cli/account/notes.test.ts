@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { noteOf } from './account-notes.ts';
+import { noteOf } from './notes.ts';
 
 it('says until when a replaced refresh token waits, and does not blame the provider', () => {
   const note = noteOf({

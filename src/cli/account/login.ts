@@ -1,13 +1,13 @@
 import type { Command } from 'commander';
 import { renderUnicodeCompact } from 'uqr';
-import { PoolError } from '../pool-api/errors.ts';
-import type { PoolAdmin } from '../pool-api/pool.ts';
-import { type Login, type NewLogin, newLogin } from '../pool-api/schema.ts';
-import { mustNotBeRefused, noteOf } from './account-notes.ts';
-import { formatAccount, formatJson } from './account-view.ts';
-import type { CliActions } from './actions.ts';
+import { PoolError } from '../../pool-api/errors.ts';
+import type { PoolAdmin } from '../../pool-api/pool.ts';
+import { type Login, type NewLogin, newLogin } from '../../pool-api/schema.ts';
+import type { CliActions } from '../actions.ts';
+import { addSettingOptions, mustFit, type SettingOptions } from '../option-values.ts';
 import { accountWords, findAccount } from './find-account.ts';
-import { addSettingOptions, mustFit, type SettingOptions } from './option-values.ts';
+import { mustNotBeRefused, noteOf } from './notes.ts';
+import { formatAccount, formatJson } from './view.ts';
 
 interface LoginOptions extends SettingOptions {
   readonly provider: string;

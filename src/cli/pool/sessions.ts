@@ -1,10 +1,10 @@
 import type { Command } from 'commander';
-import type { Session, SessionsAnswer } from '../pool-api/schema.ts';
-import { formatJson } from './account-view.ts';
-import type { CliActions } from './actions.ts';
-import { accountWords, findAccount } from './find-account.ts';
-import { wholeNumber } from './option-values.ts';
-import { formatTable } from './table.ts';
+import type { Session, SessionsAnswer } from '../../pool-api/schema.ts';
+import { accountWords, findAccount } from '../account/find-account.ts';
+import { formatJson } from '../account/view.ts';
+import type { CliActions } from '../actions.ts';
+import { wholeNumber } from '../option-values.ts';
+import { formatTable } from '../table.ts';
 
 interface SessionsOptions {
   readonly account?: string;

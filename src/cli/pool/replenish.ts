@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
-import { formatJson } from './account-view.ts';
-import type { CliActions } from './actions.ts';
-import { wholeNumber } from './option-values.ts';
+import { formatJson } from '../account/view.ts';
+import type { CliActions } from '../actions.ts';
+import { wholeNumber } from '../option-values.ts';
 
 export function addPoolReplenish(parent: Command, actions: CliActions): void {
   parent

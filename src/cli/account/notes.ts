@@ -1,5 +1,5 @@
-import { refusalOf } from '../pool-api/refusal.ts';
-import type { Account } from '../pool-api/schema.ts';
+import { refusalOf } from '../../pool-api/refusal.ts';
+import type { Account } from '../../pool-api/schema.ts';
 
 type NotedAccount = Pick<
   Account,

@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
-import type { PoolAdmin } from '../pool-api/pool.ts';
-import { mustNotBeRefused } from './account-notes.ts';
-import { formatDetails, formatJson } from './account-view.ts';
-import type { CliActions } from './actions.ts';
+import type { PoolAdmin } from '../../pool-api/pool.ts';
+import type { CliActions } from '../actions.ts';
 import { accountWords, findAccount } from './find-account.ts';
+import { mustNotBeRefused } from './notes.ts';
+import { formatDetails, formatJson } from './view.ts';
 
 /** What a command found or did, for programs and for people. */
 type Shown = readonly [json: unknown, text: string];

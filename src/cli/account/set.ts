@@ -1,10 +1,10 @@
 import type { Command } from 'commander';
-import { type AccountChange, accountChange } from '../pool-api/schema.ts';
-import { formatAccount, formatJson } from './account-view.ts';
-import type { CliActions } from './actions.ts';
+import { type AccountChange, accountChange } from '../../pool-api/schema.ts';
+import type { CliActions } from '../actions.ts';
+import { commaList, lendOption, mustFit, wholeNumber } from '../option-values.ts';
+import { UsageError } from '../usage-error.ts';
 import { accountWords, findAccount } from './find-account.ts';
-import { commaList, lendOption, mustFit, wholeNumber } from './option-values.ts';
-import { UsageError } from './usage-error.ts';
+import { formatAccount, formatJson } from './view.ts';
 
 /** What may be empty is false after `--no-…`. */
 interface SetOptions {

@@ -1,7 +1,7 @@
 import { expect, it, onTestFinished } from 'vitest';
-import { startTestPool, testAccount } from '../pool/testing.ts';
+import { startTestPool, testAccount } from '../../pool/testing.ts';
+import { UsageError } from '../usage-error.ts';
 import { findAccount } from './find-account.ts';
-import { UsageError } from './usage-error.ts';
 
 const id = (start: string): string => `acc_${start}-0000-4000-8000-000000000000`;
 const ann = id('1f3c0001');

@@ -1,12 +1,12 @@
 import { type Command, Option } from 'commander';
-import { isPoolError } from '../pool-api/errors.ts';
-import { type NewAccount, newAccount } from '../pool-api/schema.ts';
-import { noteOf } from './account-notes.ts';
-import { formatAccount, formatJson } from './account-view.ts';
-import type { CliActions } from './actions.ts';
-import { addSettingOptions, mustFit, type SettingOptions } from './option-values.ts';
-import { noKeyGiven, readSecret } from './read-secret.ts';
-import { UsageError } from './usage-error.ts';
+import { isPoolError } from '../../pool-api/errors.ts';
+import { type NewAccount, newAccount } from '../../pool-api/schema.ts';
+import type { CliActions } from '../actions.ts';
+import { addSettingOptions, mustFit, type SettingOptions } from '../option-values.ts';
+import { noKeyGiven, readSecret } from '../read-secret.ts';
+import { UsageError } from '../usage-error.ts';
+import { noteOf } from './notes.ts';
+import { formatAccount, formatJson } from './view.ts';
 
 interface AddOptions extends SettingOptions {
   readonly provider: string;

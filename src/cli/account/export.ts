@@ -1,10 +1,10 @@
 import { open, unlink } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
-import { errorCode } from '../lib/errors.ts';
-import { type AccountState, accountStates } from '../pool-api/schema.ts';
-import { readPassphrase } from './account-import.ts';
-import type { CliActions } from './actions.ts';
-import { UsageError } from './usage-error.ts';
+import { errorCode } from '../../lib/errors.ts';
+import { type AccountState, accountStates } from '../../pool-api/schema.ts';
+import type { CliActions } from '../actions.ts';
+import { UsageError } from '../usage-error.ts';
+import { readPassphrase } from './import.ts';
 
 interface ExportOptions {
   readonly to: string;

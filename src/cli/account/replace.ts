@@ -1,10 +1,10 @@
 import { type Command, Option } from 'commander';
-import type { AccountChange } from '../pool-api/schema.ts';
-import { noteOf } from './account-notes.ts';
-import { formatAccount, formatJson } from './account-view.ts';
-import type { CliActions } from './actions.ts';
+import type { AccountChange } from '../../pool-api/schema.ts';
+import type { CliActions } from '../actions.ts';
+import { readSecret } from '../read-secret.ts';
 import { accountWords, findAccount } from './find-account.ts';
-import { readSecret } from './read-secret.ts';
+import { noteOf } from './notes.ts';
+import { formatAccount, formatJson } from './view.ts';
 
 interface ReplaceOptions {
   readonly apiKey?: string;

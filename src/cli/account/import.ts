@@ -1,12 +1,12 @@
 import type { Command } from 'commander';
-import { readTextFile } from '../lib/files/read-text.ts';
-import type { PoolAdmin } from '../pool-api/pool.ts';
-import type { ImportAnswer } from '../pool-api/schema.ts';
-import { isSealedExport, openExport } from '../pool-api/sealed-export.ts';
-import { formatJson } from './account-view.ts';
-import type { CliActions } from './actions.ts';
-import { formatTable } from './table.ts';
-import { UsageError } from './usage-error.ts';
+import { readTextFile } from '../../lib/files/read-text.ts';
+import type { PoolAdmin } from '../../pool-api/pool.ts';
+import type { ImportAnswer } from '../../pool-api/schema.ts';
+import { isSealedExport, openExport } from '../../pool-api/sealed-export.ts';
+import type { CliActions } from '../actions.ts';
+import { formatTable } from '../table.ts';
+import { UsageError } from '../usage-error.ts';
+import { formatJson } from './view.ts';
 
 const linesAtOnce = 100;
 

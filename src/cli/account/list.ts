@@ -1,9 +1,9 @@
 import { type Command, Option } from 'commander';
-import type { PoolAdmin } from '../pool-api/pool.ts';
-import { type Account, type AccountState, accountStates, type ListQuery } from '../pool-api/schema.ts';
-import { formatAccounts, formatJson } from './account-view.ts';
-import type { CliActions } from './actions.ts';
-import { wholeNumber } from './option-values.ts';
+import type { PoolAdmin } from '../../pool-api/pool.ts';
+import { type Account, type AccountState, accountStates, type ListQuery } from '../../pool-api/schema.ts';
+import type { CliActions } from '../actions.ts';
+import { wholeNumber } from '../option-values.ts';
+import { formatAccounts, formatJson } from './view.ts';
 
 interface ListOptions {
   readonly provider?: string;

@@ -1,6 +1,6 @@
-import { plainJson } from '../lib/shown-text.ts';
-import type { Account, AccountDetails } from '../pool-api/schema.ts';
-import { cutTo, type FittingColumn, formatPairs, formatToFit } from './table.ts';
+import { plainJson } from '../../lib/shown-text.ts';
+import type { Account, AccountDetails } from '../../pool-api/schema.ts';
+import { cutTo, type FittingColumn, formatPairs, formatToFit } from '../table.ts';
 
 /** `acc_` and eight digits of the id, by which the commands take an account. */
 const briefId = 12;

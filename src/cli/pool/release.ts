@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
-import { formatJson } from './account-view.ts';
-import type { CliActions } from './actions.ts';
+import { formatJson } from '../account/view.ts';
+import type { CliActions } from '../actions.ts';
 
 export function addPoolRelease(parent: Command, actions: CliActions): void {
   parent

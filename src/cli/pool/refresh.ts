@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
-import type { RefreshTokensAnswer } from '../pool-api/schema.ts';
-import { formatJson } from './account-view.ts';
-import type { CliActions } from './actions.ts';
-import { accountWords, findAccount } from './find-account.ts';
-import { formatTable } from './table.ts';
+import type { RefreshTokensAnswer } from '../../pool-api/schema.ts';
+import { accountWords, findAccount } from '../account/find-account.ts';
+import { formatJson } from '../account/view.ts';
+import type { CliActions } from '../actions.ts';
+import { formatTable } from '../table.ts';
 
 export function addPoolRefresh(parent: Command, actions: CliActions): void {
   parent
