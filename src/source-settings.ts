@@ -90,40 +90,7 @@ export const sourceTypes = kinds.map((kind) => kind.shape.type.value);
 export const sourcesSchema = z.array(source).max(50).default([]);
 
 /** A source with what it needs from the environment and from files read, every path absolute, and a name of its own. */
-export type SourceSettings =
-  | { readonly type: 'file'; readonly name: string; readonly path: string }
-  | {
-      readonly type: 'command';
-      readonly name: string;
-      readonly command: readonly string[];
-      readonly timeoutMs: number;
-      /** All of it: nothing else of ours is passed on. */
-      readonly environment: Readonly<Record<string, string>>;
-      readonly folder: string;
-    }
-  | {
-      readonly type: 'webhook';
-      readonly name: string;
-      readonly url: string;
-      readonly timeoutMs: number;
-      readonly headers: Readonly<Record<string, string>>;
-    }
-  | {
-      readonly type: 'openrouter_keys';
-      readonly name: string;
-      readonly adminKey: string;
-      readonly baseUrl: string;
-      readonly limit: number;
-      readonly limitReset: 'daily' | 'weekly' | 'monthly' | undefined;
-    }
-  | {
-      readonly type: 'openai_service_accounts';
-      readonly name: string;
-      readonly adminKey: string;
-      readonly baseUrl: string;
-      readonly projectId: string;
-    }
-  | { readonly type: 'device_login'; readonly name: string; readonly provider: string };
+export type SourceSettings = NonNullable<ReturnType<typeof resolveSource>>;
 
 /** Reads what `sources:` names. `folder` is the configuration file's; faults are reported with their path. */
 export function resolveSources(
@@ -150,7 +117,7 @@ function resolveSource(
   reader: ReturnType<typeof createReader>,
   folder: string,
   environment: NodeJS.ProcessEnv,
-): SourceSettings | undefined {
+) {
   switch (one.type) {
     case 'file':
       return { type: one.type, name: named, path: resolve(folder, one.path) };
@@ -164,6 +131,7 @@ function resolveSource(
         name: named,
         command: one.command,
         timeoutMs: one.timeout_seconds * 1000,
+        /** All of it: nothing else of ours is passed on. */
         environment: { ...Object.fromEntries(kept), ...one.env },
         folder,
       };
