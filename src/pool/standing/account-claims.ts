@@ -31,6 +31,8 @@ export function applyClaim(
 ): OutcomeEffect {
   const claims = (standing.streaks.claims ?? 0) + 1;
   const counted = { ...standing, streaks: { ...standing.streaks, claims } };
+  const rested = (reason: string, restMs: number): Standing =>
+    claimRest(counted, signal, reason, restMs, around, now);
   switch (signal.outcome) {
     case 'success':
       return unchanged(afterClaimedSuccess(standing));
@@ -40,35 +42,25 @@ export function applyClaim(
       if (signal.tokenVersion !== around.tokenVersion) return unchanged(standing);
       return { ...unchanged(standing), shouldAskProvider: true };
     case 'refused': {
-      const rested = claimRest(
-        counted,
-        signal,
-        'refused',
-        backoffMs(claims - 1, 5 * second, longestClaimRestMs),
-        around,
-        now,
-      );
-      return { ...unchanged(rested), shouldAskProvider: true };
+      const restMs = backoffMs(claims - 1, 5 * second, longestClaimRestMs);
+      return { ...unchanged(rested('refused', restMs)), shouldAskProvider: true };
     }
     case 'quota_exhausted': {
       if (standing.state === 'exhausted') return unchanged(standing);
       const restMs = backoffMs(claims - 1, quotaLeftRestMs, longestClaimRestMs);
-      return {
-        ...unchanged(claimRest(counted, signal, 'quota_check', restMs, around, now)),
-        shouldCheckQuota: true,
-      };
+      return { ...unchanged(rested('quota_check', restMs)), shouldCheckQuota: true };
     }
     case 'rate_limited': {
       const asked = signal.retryAfterMs ?? 0;
       const restMs = asked > 0 ? asked : backoffMs(claims - 1, 5 * second, longestClaimRestMs);
-      return unchanged(claimRest(counted, signal, 'rate_limited', restMs, around, now));
+      return unchanged(rested('rate_limited', restMs));
     }
     case 'unavailable':
     case 'timeout':
     case 'protocol': {
       if (claims < failuresUntilRest) return unchanged(counted);
       const restMs = backoffMs(claims - failuresUntilRest, 10 * second, longestClaimRestMs);
-      return unchanged(claimRest(counted, signal, 'upstream_failures', restMs, around, now));
+      return unchanged(rested('upstream_failures', restMs));
     }
   }
 }

@@ -5,6 +5,7 @@ import { backoffMs } from '../../lib/backoff.ts';
 import { afterUncheckedClaim, applyClaim, isClaimed } from './account-claims.ts';
 import {
   failuresUntilRest,
+  givenUp,
   iso,
   minute,
   noStreaks,
@@ -221,7 +222,7 @@ function afterProofFailure(
   const reason = reasons[failure.code];
   if (reason === undefined) return standing;
   const evidence = { quota_query: failure, at: iso(now) };
-  return { ...standing, state: 'reauth_required', until: null, reason, evidence, halfOpen: false };
+  return givenUp(standing, 'reauth_required', reason, evidence);
 }
 
 /** Even the owner's program may have misread a proxy's page, and only a person can bring a given-up key back. */
@@ -289,33 +290,16 @@ function afterUnauthorized(
     const resting = rest(standing, 'token_rejected', now + refreshTakesMs, evidence);
     return { ...unchanged(resting), isBearerRejected: true };
   }
-  return unchanged({
-    ...standing,
-    state: 'reauth_required',
-    until: null,
-    reason: 'api_key_rejected',
-    evidence,
-    halfOpen: false,
-  });
+  return unchanged(givenUp(standing, 'reauth_required', 'api_key_rejected', evidence));
 }
 
 function afterRefusal(standing: Standing, around: Surroundings, now: number): Standing {
   const { isSame, streaks } = incident(standing, 'refused', around);
   const refused = isSame ? Math.max(1, streaks.refused) : streaks.refused + 1;
   const evidence = { outcome: 'refused', in_a_row: refused, at: iso(now) };
-  if (refused >= refusalsUntilDisabled) {
-    return {
-      ...standing,
-      state: 'disabled',
-      until: null,
-      reason: 'refused_repeatedly',
-      evidence,
-      halfOpen: false,
-      streaks: { ...streaks, refused },
-    };
-  }
-  const tried = { ...standing, halfOpen: true, streaks: { ...streaks, refused } };
-  return rest(tried, 'refused', now + refusedRestMs, evidence);
+  const counted = { ...standing, streaks: { ...streaks, refused } };
+  if (refused >= refusalsUntilDisabled) return givenUp(counted, 'disabled', 'refused_repeatedly', evidence);
+  return rest({ ...counted, halfOpen: true }, 'refused', now + refusedRestMs, evidence);
 }
 
 function afterFailure(standing: Standing, outcome: Outcome, around: Surroundings, now: number): Standing {

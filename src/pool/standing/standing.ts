@@ -110,6 +110,16 @@ export function reopened(standing: Standing): Standing {
   };
 }
 
+/** Out of service until a person does something. */
+export function givenUp(
+  standing: Standing,
+  state: 'reauth_required' | 'disabled',
+  reason: string,
+  evidence: Readonly<Record<string, unknown>>,
+): Standing {
+  return { ...standing, state, until: null, reason, evidence, halfOpen: false };
+}
+
 export function unchanged(standing: Standing): OutcomeEffect {
   return { standing, ...noEffect };
 }

@@ -1,4 +1,14 @@
-import { iso, isTokenReason, reopened, type Standing, second, settle, type TokenTimes } from './standing.ts';
+import {
+  givenUp,
+  iso,
+  isTokenReason,
+  reopened,
+  rest,
+  type Standing,
+  second,
+  settle,
+  type TokenTimes,
+} from './standing.ts';
 
 /** The rules for bearers: an account without one that can be lent is never active. */
 
@@ -27,14 +37,8 @@ export function settleToken(standing: Standing, token: TokenTimes | null, now: n
   const settled = settle(standing, now);
   if (settled.state !== 'active') return settled;
   return token.expiresAt === null
-    ? { ...settled, state: 'cooldown', until, reason: 'token_pending', evidence: { bearer: 'none yet' } }
-    : {
-        ...settled,
-        state: 'cooldown',
-        until,
-        reason: 'token_expired',
-        evidence: { bearer_expires_at: iso(token.expiresAt) },
-      };
+    ? rest(settled, 'token_pending', until, { bearer: 'none yet' })
+    : rest(settled, 'token_expired', until, { bearer_expires_at: iso(token.expiresAt) });
 }
 
 /** The standing after a refresh gave a bearer: only a rest for want of one ends. */
@@ -51,5 +55,5 @@ export function withDeadToken(
   evidence: Readonly<Record<string, unknown>>,
 ): Standing {
   if (standing.state === 'disabled') return standing;
-  return { ...standing, state: 'reauth_required', until: null, reason, evidence, halfOpen: false };
+  return givenUp(standing, 'reauth_required', reason, evidence);
 }
