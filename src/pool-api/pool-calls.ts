@@ -3,24 +3,23 @@ import type { z } from 'zod';
 import { type Clock, systemClock } from '../lib/clock.ts';
 import { isAway, PoolError } from './errors.ts';
 import type { Call, Transport } from './http-transport.ts';
-import { createOwedReleases } from './owed-releases.ts';
-import { NoAnswerError, type RetryPolicy, withRetries } from './retry.ts';
+import { NoAnswerError, type RetryPolicy, retryDelayMs, withRetries } from './retry.ts';
 import {
   type AllocateAnswer,
   type AllocateRequest,
   allocateAnswer,
   type ReleaseAnswer,
   type ReleaseRequest,
-  type ReportAnswer,
   type ReportRequest,
   releaseAnswer,
   reportAnswer,
-  type StatusAnswer,
   statusAnswer,
 } from './schema.ts';
 
 /** The pool takes `wait_ms` to find a place; this much more for the way there and back. */
 const allocateGraceMs = 10_000;
+const firstOwedRetryMs = 250;
+const longestOwedRetryMs = 5_000;
 
 export interface PoolCallOptions {
   /** For calls that do not wait at the pool. */
@@ -29,23 +28,12 @@ export interface PoolCallOptions {
   readonly timing?: Clock;
 }
 
-/** The borrower's calls over HTTP, each made so that it can be repeated without doing anything twice. */
-export interface PoolCalls {
-  /**
-   * Without `session_id` it makes one, and gives back what may have been lent when the call fails. `isNew` asks for
-   * that too, for an id the caller has just made.
-   */
-  allocate(request: AllocateRequest, signal?: AbortSignal, isNew?: boolean): Promise<AllocateAnswer>;
-  release(request: ReleaseRequest, signal?: AbortSignal): Promise<ReleaseAnswer>;
-  report(request: ReportRequest, signal?: AbortSignal): Promise<ReportAnswer>;
-  status(signal?: AbortSignal): Promise<StatusAnswer>;
-  /** Waits for what runs in the background, and tries once more to give back what could not be given back. */
-  settle(): Promise<void>;
-}
+export type PoolCalls = ReturnType<typeof createPoolCalls>;
 
-export function createPoolCalls(transport: Transport, options: PoolCallOptions): PoolCalls {
+/** The borrower's calls over HTTP, each made so that it can be repeated without doing anything twice. */
+export function createPoolCalls(transport: Transport, options: PoolCallOptions) {
   const { timeoutMs, retry, timing = systemClock } = options;
-  const owed = createOwedReleases(timing, (sessionId) => release({ session_id: sessionId }));
+  const owed = new OwedReleases(timing, (sessionId) => release({ session_id: sessionId }));
 
   function repeat<T>(call: Call, answer: z.ZodType<T>): Promise<T> {
     return withRetries(retry, true, call.signal, () => transport.exchange({ timeoutMs, ...call }, answer));
@@ -65,7 +53,15 @@ export function createPoolCalls(transport: Transport, options: PoolCallOptions):
 
   return {
     release: releaseOrOwe,
-    async allocate(request, signal, isNew = request.session_id === undefined) {
+    /**
+     * Without `session_id` it makes one, and gives back what may have been lent when the call fails. `isNew` asks for
+     * that too, for an id the caller has just made.
+     */
+    async allocate(
+      request: AllocateRequest,
+      signal?: AbortSignal,
+      isNew = request.session_id === undefined,
+    ): Promise<AllocateAnswer> {
       // The id is made here, so that a repeated call finds the session of the first instead of leasing twice.
       const sessionId = request.session_id ?? randomUUID();
       if (request.session_id !== undefined) await owed.forget(sessionId);
@@ -96,9 +92,11 @@ export function createPoolCalls(transport: Transport, options: PoolCallOptions):
         throw error;
       }
     },
-    report: (body, signal) =>
+    report: (body: ReportRequest, signal?: AbortSignal) =>
       repeat({ method: 'POST', path: '/api/accounts/report', body, signal }, reportAnswer),
-    status: (signal) => repeat({ method: 'GET', path: '/api/accounts/status', signal }, statusAnswer),
+    status: (signal?: AbortSignal) =>
+      repeat({ method: 'GET', path: '/api/accounts/status', signal }, statusAnswer),
+    /** Waits for what runs in the background, and tries once more to give back what could not be given back. */
     settle: () => owed.close(),
   };
 }
@@ -107,4 +105,67 @@ function mayHaveArrived(error: unknown, signal: AbortSignal | undefined): boolea
   if (signal?.aborted) return true;
   if (error instanceof NoAnswerError) return error.sent === 'maybe';
   return !(error instanceof PoolError);
+}
+
+/** Sessions that could not be given back, or may exist at the pool for nobody: tried until the pool has answered. */
+class OwedReleases {
+  readonly #timing: Clock;
+  readonly #release: (sessionId: string) => Promise<unknown>;
+  readonly #owed = new Set<string>();
+  #failures = 0;
+  #running: Promise<void> | undefined;
+  #cancel = () => {};
+
+  constructor(timing: Clock, release: (sessionId: string) => Promise<unknown>) {
+    this.#timing = timing;
+    this.#release = release;
+  }
+
+  /** This session has to go back, now or when the pool is there again. */
+  add(sessionId: string): void {
+    this.#owed.add(sessionId);
+    void this.#run();
+  }
+
+  /** The id is used again. Resolves when no release of it is under way. */
+  async forget(sessionId: string): Promise<void> {
+    if (this.#owed.delete(sessionId)) await this.#running;
+  }
+
+  /** Tries once more and stops. */
+  async close(): Promise<void> {
+    await this.#running;
+    if (this.#owed.size > 0) await this.#run();
+    this.#owed.clear();
+    this.#cancel();
+  }
+
+  #run(): Promise<void> {
+    this.#cancel();
+    this.#running ??= this.#tryAll().finally(() => {
+      this.#running = undefined;
+      if (this.#owed.size === 0) return;
+      this.#cancel();
+      const delayMs = retryDelayMs(this.#failures, firstOwedRetryMs, longestOwedRetryMs);
+      this.#cancel = this.#timing.after(delayMs, () => void this.#run());
+    });
+    return this.#running;
+  }
+
+  async #tryAll(): Promise<void> {
+    for (const sessionId of [...this.#owed]) {
+      if (!this.#owed.has(sessionId)) continue;
+      try {
+        await this.#release(sessionId);
+      } catch (error) {
+        if (isAway(error)) {
+          this.#failures += 1;
+          return;
+        }
+        // A session the pool does not know is what was wanted; another refusal does not change by repeating.
+      }
+      this.#failures = 0;
+      this.#owed.delete(sessionId);
+    }
+  }
 }
