@@ -23,22 +23,7 @@ const busyCode = 5;
 const lockedCode = 6;
 
 /** A synchronous SQLite database held by this process alone. Statements are prepared once and kept. */
-export interface Sqlite {
-  get<Row>(sql: string, ...values: SQLInputValue[]): Row | undefined;
-  all<Row>(sql: string, ...values: SQLInputValue[]): Row[];
-  /** Rows one by one, so that the reader may stop early. Write nothing while iterating. */
-  iterate<Row>(sql: string, ...values: SQLInputValue[]): IterableIterator<Row>;
-  /** Answers the number of rows changed. */
-  run(sql: string, ...values: SQLInputValue[]): number;
-  /**
-   * Runs `task` in one immediate transaction; an error rolls back and passes on.
-   * `durable` waits for the disk, so that a power cut cannot take the commit back.
-   */
-  transaction<T>(task: () => T, options?: { readonly durable?: boolean }): T;
-  /** The same for a task that is not over when it returns. Nothing else may be done meanwhile. */
-  begin(options?: { readonly durable?: boolean }): OpenTransaction;
-  close(): void;
-}
+export type Sqlite = ReturnType<typeof openSqlite>;
 
 export interface OpenTransaction {
   commit(): void;
@@ -61,7 +46,7 @@ export function openSqlite(
   migrations: readonly Migration[],
   now: number,
   { command = thisCommand(), reserves = false }: OpenSqliteOptions = {},
-): Sqlite {
+) {
   const isMemory = path === ':memory:';
   const database = openFile(path, isMemory);
   try {
@@ -85,7 +70,11 @@ export function openSqlite(
     return statement;
   };
 
-  const begin: Sqlite['begin'] = (options) => {
+  /**
+   * A transaction that is not over when this returns. Nothing else may be done meanwhile. `durable` waits for the disk, so
+   * that a power cut cannot take the commit back.
+   */
+  const begin = (options?: { readonly durable?: boolean }): OpenTransaction => {
     const isDurable = options?.durable === true && !isMemory;
     if (isDurable && fileAt(path) !== file) throw removed(path);
     if (isDurable) database.exec('PRAGMA synchronous = FULL');
@@ -116,16 +105,19 @@ export function openSqlite(
   return {
     get: <Row>(sql: string, ...values: SQLInputValue[]) => prepared(sql).get(...values) as Row | undefined,
     all: <Row>(sql: string, ...values: SQLInputValue[]) => prepared(sql).all(...values) as Row[],
+    /** Rows one by one, so that the reader may stop early. Write nothing while iterating. */
     iterate: <Row>(sql: string, ...values: SQLInputValue[]) =>
       prepared(sql).iterate(...values) as IterableIterator<Row>,
-    run(sql, ...values) {
+    /** Answers the number of rows changed. */
+    run(sql: string, ...values: SQLInputValue[]): number {
       try {
         return Number(prepared(sql).run(...values).changes);
       } catch (error) {
         throw isStorageFault(error) ? unusable(path, error) : error;
       }
     },
-    transaction(task, options) {
+    /** Runs `task` in one immediate transaction; an error rolls back and passes on. */
+    transaction<T>(task: () => T, options?: { readonly durable?: boolean }): T {
       const open = begin(options);
       try {
         const result = task();
@@ -136,22 +128,18 @@ export function openSqlite(
       }
     },
     begin,
-    close() {
+    close(): void {
       database.close();
       if (!isMemory) removeHolder(path);
     },
   };
 }
 
-/** A database that another process must not change meanwhile, and that this one leaves as it is. */
-export interface HeldSqlite {
-  /** Writes a copy of it to a new file. */
-  copyTo(path: string): void;
-  close(): void;
-}
-
-/** Takes a database's lock without migrating it. Throws DatabaseError, `database_unusable` when there is none. */
-export function holdSqlite(path: string, now: number, command = thisCommand()): HeldSqlite {
+/**
+ * Takes a database's lock without migrating it: no other process changes it meanwhile, and this one leaves it as it is.
+ * Throws DatabaseError, `database_unusable` when there is none.
+ */
+export function holdSqlite(path: string, now: number, command = thisCommand()) {
   if (!existsSync(path)) {
     throw new DatabaseError('database_unusable', `There is no database at ${path}.`);
   }
@@ -164,8 +152,9 @@ export function holdSqlite(path: string, now: number, command = thisCommand()): 
     throw error instanceof DatabaseError ? error : unusable(path, error);
   }
   return {
-    copyTo: (copy) => database.prepare('VACUUM INTO ?').run(copy),
-    close() {
+    /** Writes a copy of it to a new file. */
+    copyTo: (copy: string): void => void database.prepare('VACUUM INTO ?').run(copy),
+    close(): void {
       database.close();
       removeHolder(path);
     },

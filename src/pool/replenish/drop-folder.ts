@@ -13,32 +13,7 @@ export interface TakenFile {
   readonly name: string;
 }
 
-export interface TakenText {
-  readonly text: string;
-  /** Other users of the machine may read it. */
-  readonly isOpen: boolean;
-}
-
-/** The files of one drop place: a folder, or one file. Renaming is what makes a file ours. */
-export interface DropFolder {
-  /** Files that stand still, the oldest first. */
-  ready(): Promise<readonly string[]>;
-  /** Null when another instance was faster, or the file is none any more. */
-  take(path: string): Promise<TakenFile | null>;
-  /** Files that were taken and not finished, the oldest first. */
-  unfinished(): Promise<readonly TakenFile[]>;
-  /** Null when it is not there any more: another instance has finished it. */
-  read(file: TakenFile): Promise<TakenText | null>;
-  /**
-   * Marks a file as done and removes it, for its secrets are in the pool now. Lines that were not taken are kept beside
-   * it, and why without any secret.
-   */
-  finish(
-    file: TakenFile,
-    summary: Readonly<Record<string, unknown>>,
-    refused: readonly { readonly line: number; readonly reason: string; readonly text: string }[],
-  ): Promise<void>;
-}
+export type DropFolder = ReturnType<typeof createDropFolder>;
 
 const mostBytes = 8 * 1024 * 1024;
 const stillMs = 2000;
@@ -49,8 +24,11 @@ const forOwner = 0o600;
 /** Follows no link, which could point to any file of this user, and does not wait for a pipe that replaces the file. */
 const onlyThatFile = constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
-/** `mark` is eight hexadecimal digits of this pool's own: what another pool has taken at the same place is not ours. */
-export function createDropFolder(path: string, mark: string, now: () => number): DropFolder {
+/**
+ * The files of one drop place: a folder, or one file. Renaming is what makes a file ours. `mark` is eight hexadecimal digits of this pool's own: what
+ * another pool has taken at the same place is not ours.
+ */
+export function createDropFolder(path: string, mark: string, now: () => number) {
   /** Size and time of the files that did not stand still yet, when they were first seen so. */
   const seen = new Map<string, { readonly look: string; readonly since: number }>();
 
@@ -66,9 +44,7 @@ export function createDropFolder(path: string, mark: string, now: () => number):
         : all.filter((name) => name === basename(path) || name.startsWith(`${basename(path)}.taken-`));
     } catch (error) {
       if (isMissing(error)) return [];
-      throw new SourceError(`the folder ${folder} cannot be read (${errorCode(error) ?? 'unknown error'})`, {
-        cause: error,
-      });
+      throw fault(`the folder ${folder} cannot be read`, error);
     }
   };
 
@@ -83,7 +59,8 @@ export function createDropFolder(path: string, mark: string, now: () => number):
   };
 
   return {
-    async ready() {
+    /** Files that stand still, the oldest first. */
+    async ready(): Promise<readonly string[]> {
       const folder = await place();
       const single = !(await isFolder());
       const found: { path: string; mtimeMs: number }[] = [];
@@ -102,7 +79,8 @@ export function createDropFolder(path: string, mark: string, now: () => number):
       return found.sort((one, other) => one.mtimeMs - other.mtimeMs).map((file) => file.path);
     },
 
-    async take(file) {
+    /** Null when another instance was faster, or the file is none any more. */
+    async take(file: string): Promise<TakenFile | null> {
       seen.delete(file);
       const stamp = new Date(now()).toISOString().replaceAll(/[-:.]/g, '');
       const taken = `${file}.taken-${stamp}-${mark}-${randomBytes(4).toString('hex')}`;
@@ -110,17 +88,13 @@ export function createDropFolder(path: string, mark: string, now: () => number):
         await rename(file, taken);
       } catch (error) {
         if (isMissing(error)) return null;
-        throw new SourceError(
-          `${file} cannot be renamed (${errorCode(error) ?? 'unknown error'}): the pool needs to write there`,
-          {
-            cause: error,
-          },
-        );
+        throw fault(`${file} cannot be renamed`, error, ': the pool needs to write there');
       }
       return { path: taken, name: basename(file) };
     },
 
-    async unfinished() {
+    /** Files that were taken and not finished, the oldest first. */
+    async unfinished(): Promise<readonly TakenFile[]> {
       const folder = await place();
       const all = (await names()).sort();
       const known = new Set(all);
@@ -136,7 +110,8 @@ export function createDropFolder(path: string, mark: string, now: () => number):
       return files;
     },
 
-    async read(file) {
+    /** Null when it is not there any more: another instance has finished it. */
+    async read(file: TakenFile) {
       try {
         await using handle = await open(file.path, constants.O_RDONLY | onlyThatFile);
         const status = await handle.stat();
@@ -145,17 +120,24 @@ export function createDropFolder(path: string, mark: string, now: () => number):
         if (bytes.length > mostBytes) {
           throw new SourceError(`${file.name} is larger than ${mostBytes} bytes: split it`);
         }
+        // Open: other users of the machine may read it.
         return { text: decodeText(bytes), isOpen: (status.mode & 0o077) !== 0 };
       } catch (error) {
         if (error instanceof SourceError) throw error;
         if (isMissing(error)) return null;
-        throw new SourceError(`${file.name} cannot be read (${errorCode(error) ?? 'unknown error'})`, {
-          cause: error,
-        });
+        throw fault(`${file.name} cannot be read`, error);
       }
     },
 
-    async finish(file, summary, refused) {
+    /**
+     * Marks a file as done and removes it, for its secrets are in the pool now. Lines that were not taken are kept beside
+     * it, and why without any secret.
+     */
+    async finish(
+      file: TakenFile,
+      summary: Readonly<Record<string, unknown>>,
+      refused: readonly { readonly line: number; readonly reason: string; readonly text: string }[],
+    ): Promise<void> {
       const beside = join(dirname(file.path), file.name);
       if (refused.length > 0) {
         const reasons = refused.map(({ line, reason }) =>
@@ -194,12 +176,7 @@ async function append(path: string, lines: readonly string[]): Promise<void> {
     await handle.sync();
   } catch (error) {
     if (error instanceof SourceError) throw error;
-    throw new SourceError(
-      `${path} cannot be written (${errorCode(error) ?? 'unknown error'}): remove what else has that name`,
-      {
-        cause: error,
-      },
-    );
+    throw fault(`${path} cannot be written`, error, ': remove what else has that name');
   }
 }
 
@@ -213,9 +190,7 @@ async function lstatOrNull(path: string) {
 
 function nullIfMissing(error: unknown, path: string): null {
   if (isMissing(error)) return null;
-  throw new SourceError(`${path} cannot be looked at (${errorCode(error) ?? 'unknown error'})`, {
-    cause: error,
-  });
+  throw fault(`${path} cannot be looked at`, error);
 }
 
 async function unlinkIfThere(path: string): Promise<void> {
@@ -226,4 +201,8 @@ async function unlinkIfThere(path: string): Promise<void> {
 
 function isMissing(error: unknown): boolean {
   return errorCode(error) === 'ENOENT';
+}
+
+function fault(what: string, cause: unknown, advice = ''): SourceError {
+  return new SourceError(`${what} (${errorCode(cause) ?? 'unknown error'})${advice}`, { cause });
 }

@@ -28,15 +28,7 @@ export interface RotateOptions {
 
 export type RotationStep = 'next-key-written' | 'secrets-resealed' | 'key-in-place';
 
-export interface Rotation {
-  readonly accounts: number;
-  readonly keyId: string;
-  readonly formerKeyId: string;
-  /** Where the new key is. */
-  readonly keyFile: string;
-  /** The key is configured as MASTER_KEY, which only its owner can change. */
-  readonly isInEnvironment: boolean;
-}
+export type Rotation = Awaited<ReturnType<typeof rotateKey>>;
 
 const pageSize = 1000;
 
@@ -45,7 +37,7 @@ const pageSize = 1000;
  * needs it, and all secrets change in one transaction: whatever moment this is cut off at, one of the two keys beside
  * each other opens everything, and the next start finds out which. Throws VaultError.
  */
-export async function rotateKey(options: RotateOptions): Promise<Rotation> {
+export async function rotateKey(options: RotateOptions) {
   const { store, vault, place, onStep = () => {} } = options;
   const path = keyFileOf(place);
   const next = nextKeyFile(path);
@@ -86,7 +78,9 @@ export async function rotateKey(options: RotateOptions): Promise<Rotation> {
     accounts: resealed.length,
     keyId: newVault.keyId,
     formerKeyId: vault.keyId,
+    /** Where the new key is. */
     keyFile: isInEnvironment ? next : path,
+    /** The key is configured as MASTER_KEY, which only its owner can change. */
     isInEnvironment,
   };
 }

@@ -100,7 +100,7 @@ export function storeVerbs(
   };
 
   /** For verbs that answer their changes, except where they answer null. */
-  const telling = <T extends object | null | void>(task: (log: ChangeLog) => Promise<T>) =>
+  const telling = <T>(task: (log: ChangeLog) => Promise<T>) =>
     withLog(
       async (log) => {
         const answer = await task(log);
@@ -109,7 +109,7 @@ export function storeVerbs(
       },
       (answer) => answer !== null,
     );
-  const inTransaction = <T extends object | null | void>(
+  const inTransaction = <T>(
     now: number,
     task: (tx: Transaction) => Promise<T>,
     how?: { readonly durable: boolean },
