@@ -50,7 +50,11 @@ test.each([
     /client_secret: give client_secret or client_secret_env/,
   ],
   ['an unknown field', `${corp}    redirect_uri: x`, /providers\.corp: .*"redirect_uri"/],
-  ['an unknown type', 'providers: {x: {type: saml}}', /providers\.x\.type: must be oauth2, api_key or openai_compatible/],
+  [
+    'an unknown type',
+    'providers: {x: {type: saml}}',
+    /providers\.x\.type: must be oauth2, api_key or openai_compatible/,
+  ],
   [
     'an address that is neither https nor here',
     'providers: {x: {type: api_key, check_url: "http://far.example"}}',
