@@ -456,6 +456,8 @@ describe('a Responses client', () => {
       reasoning: { effort: 'low' },
     });
     expect(text.output_text).toBe('Hello from the upstream – ünïcode.');
+    // Said to be ignored, and an unknown server may refuse it.
+    expect(JSON.parse(setup.vendor.turns[0]?.text ?? '{}')).not.toHaveProperty('reasoning_effort');
     expect(text.usage).toMatchObject({
       input_tokens: 21,
       input_tokens_details: { cached_tokens: 16 },

@@ -1,6 +1,8 @@
 import { expect, it } from 'vitest';
+import type { Capabilities } from '../../core/capabilities.ts';
 import type { Message, TurnRequest } from '../../core/turn.ts';
 import { encodeRequest } from './encode-request.ts';
+import { chatCapabilities } from './outbound.ts';
 
 const call = (id: string, args = '{"a":1}') =>
   ({ role: 'assistant', parts: [{ type: 'tool-call', id, name: 'f', arguments: args }] }) as const;
@@ -8,10 +10,10 @@ const result = (callId: string, text: string) =>
   ({ role: 'tool', parts: [{ type: 'tool-result', callId, text, isError: false }] }) as const;
 const user = (text: string) => ({ role: 'user', parts: [{ type: 'text', text }] }) as const;
 
-function sent(messages: readonly Message[]): Record<string, unknown>[] {
+function bodyOf(native: Capabilities, more: Partial<TurnRequest>): Record<string, unknown> {
   const request: TurnRequest = {
     model: 'm',
-    messages,
+    messages: [],
     tools: [],
     toolChoice: { type: 'auto' },
     parallelToolCalls: true,
@@ -19,9 +21,12 @@ function sent(messages: readonly Message[]): Record<string, unknown>[] {
     limits: {},
     responseFormat: { type: 'text' },
     reasoning: {},
+    ...more,
   };
-  return JSON.parse(encodeRequest(request, { maxTokensField: 'max_tokens' })).messages;
+  return JSON.parse(encodeRequest(request, { maxTokensField: 'max_tokens' }, native));
 }
+const sent = (messages: readonly Message[]) =>
+  bodyOf(new Set(), { messages })['messages'] as Record<string, unknown>[];
 const shape = (messages: readonly Message[]) =>
   sent(messages).map(({ role, content, tool_call_id: id = '' }) => `${role} ${id || content}`.trim());
 
@@ -50,4 +55,34 @@ it('a call without arguments has an empty object', () => {
   expect(sent([call('a', ''), result('a', 'A')])[0]).toMatchObject({
     tool_calls: [{ id: 'a', function: { name: 'f', arguments: '{}' } }],
   });
+});
+
+it.each([
+  { type: 'json' } as const,
+  { type: 'json-schema', schema: { type: 'object' }, param: 'x' } as const,
+])('sends no field that the server lacks: %j', (responseFormat) => {
+  const wishes: Partial<TurnRequest> = {
+    tools: [{ name: 'f', parameters: {} }],
+    toolChoice: { type: 'required' },
+    parallelToolCalls: false,
+    sampling: { temperature: 0, topP: 0, seed: 1, presencePenalty: 1, frequencyPenalty: 1 },
+    limits: { maxOutputTokens: 9 },
+    reasoning: { effort: 'high' },
+    responseFormat,
+  };
+  const plain = ['messages', 'model', 'stream', 'stream_options', 'tools'];
+  expect(Object.keys(bodyOf(new Set(), wishes)).sort()).toEqual(plain);
+  const all = Object.keys(bodyOf(chatCapabilities, wishes));
+  expect(all.filter((name) => !plain.includes(name)).sort()).toEqual([
+    'frequency_penalty',
+    'max_tokens',
+    'parallel_tool_calls',
+    'presence_penalty',
+    'reasoning_effort',
+    'response_format',
+    'seed',
+    'temperature',
+    'tool_choice',
+    'top_p',
+  ]);
 });

@@ -1,3 +1,4 @@
+import type { Ability, Capabilities } from '../../core/capabilities.ts';
 import type {
   ImagePart,
   Message,
@@ -10,37 +11,39 @@ import { isJsonObject } from '../../lib/parse-json.ts';
 import type { ChatVariant } from './outbound.ts';
 import { reasoningDetailsOf } from './reasoning-details.ts';
 
-/** The JSON body of one streamed turn. */
+/** The JSON body of one streamed turn. A field that the server lacks is not sent: it may refuse the request for the field alone. */
 export function encodeRequest(
   request: TurnRequest,
   { maxTokensField, lacksStreamOptions }: ChatVariant,
+  native: Capabilities,
 ): string {
   const { sampling, limits, tools, reasoning } = request;
+  const ifNative = <Value>(ability: Ability, value: Value) => (native.has(ability) ? value : undefined);
   return JSON.stringify({
     model: request.model,
     messages: encodeMessages(request.messages),
     stream: true,
     ...(lacksStreamOptions ? {} : { stream_options: { include_usage: true } }),
-    ...(tools.length > 0 ? encodeTools(request) : {}),
-    [maxTokensField]: limits.maxOutputTokens,
-    temperature: sampling.temperature,
-    top_p: sampling.topP,
-    seed: sampling.seed,
-    presence_penalty: sampling.presencePenalty,
-    frequency_penalty: sampling.frequencyPenalty,
-    reasoning_effort: reasoning.effort,
-    response_format: encodeFormat(request.responseFormat),
+    ...(tools.length > 0 ? encodeTools(request, native) : {}),
+    [maxTokensField]: ifNative('maxTokens', limits.maxOutputTokens),
+    temperature: ifNative('temperature', sampling.temperature),
+    top_p: ifNative('topP', sampling.topP),
+    seed: ifNative('seed', sampling.seed),
+    presence_penalty: ifNative('presencePenalty', sampling.presencePenalty),
+    frequency_penalty: ifNative('frequencyPenalty', sampling.frequencyPenalty),
+    reasoning_effort: ifNative('reasoningEffort', reasoning.effort),
+    response_format: encodeFormat(request.responseFormat, native),
   });
 }
 
-function encodeTools({ tools, toolChoice, parallelToolCalls }: TurnRequest) {
+function encodeTools({ tools, toolChoice, parallelToolCalls }: TurnRequest, native: Capabilities) {
   return {
     tools: tools.map(({ name, description, parameters }) => ({
       type: 'function',
       function: { name, description, parameters },
     })),
-    tool_choice: encodeChoice(toolChoice),
-    parallel_tool_calls: parallelToolCalls ? undefined : false,
+    tool_choice: native.has('toolChoice') ? encodeChoice(toolChoice) : undefined,
+    parallel_tool_calls: parallelToolCalls || !native.has('parallelToolCalls') ? undefined : false,
   };
 }
 
@@ -55,13 +58,14 @@ function encodeChoice(choice: ToolChoice) {
   }
 }
 
-function encodeFormat(format: ResponseFormat) {
+function encodeFormat(format: ResponseFormat, native: Capabilities) {
   switch (format.type) {
     case 'text':
       return undefined;
     case 'json':
-      return { type: 'json_object' };
+      return native.has('jsonObject') ? { type: 'json_object' } : undefined;
     case 'json-schema':
+      if (!native.has('jsonSchema')) return undefined;
       return {
         type: 'json_schema',
         json_schema: {

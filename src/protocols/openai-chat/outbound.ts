@@ -39,15 +39,16 @@ const headers = { 'content-type': 'application/json', accept: 'text/event-stream
 /** Speaks OpenAI's Chat Completions to an upstream. A client of the same dialect is relayed, any other translated. */
 export function createChatOutbound(
   variant: ChatVariant,
-  capabilities: Capabilities = chatCapabilities,
-  now: () => number = Date.now,
+  capabilities: Capabilities,
+  capabilitiesOf: (model: string) => Capabilities,
+  now: () => number,
 ): Outbound {
   return {
     contentType: 'text/event-stream',
     capabilities,
     images: imageLimits,
     open({ request }) {
-      const body = Buffer.from(encodeRequest(request, variant));
+      const body = Buffer.from(encodeRequest(request, variant, capabilitiesOf(request.model)));
       return { request: { method: 'POST', path, headers, body }, decoder: createDecoder() };
     },
     relay: {

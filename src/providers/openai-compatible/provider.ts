@@ -31,12 +31,15 @@ export function createOpenaiCompatibleProvider(
   const bearerHeaders = vendor.authHeaders ?? ((key: string) => ({ authorization: `Bearer ${key}` }));
   const authHeaders = ({ bearer }: { readonly bearer: string }) =>
     bearer === '' ? {} : bearerHeaders(bearer);
+  const capabilities = without(chatCapabilities, vendor.lacks);
+  const capabilitiesOf = (model: string) => without(capabilities, vendor.modelLacks?.(model));
   const outbound = createChatOutbound(
     {
       maxTokensField: vendor.maxTokensField ?? 'max_tokens',
       ...(vendor.lacksStreamOptions && { lacksStreamOptions: true }),
     },
-    without(chatCapabilities, vendor.lacks),
+    capabilities,
+    capabilitiesOf,
     clock.now,
   );
   const ask = (path: string, account: { readonly bearer: string }, signal?: AbortSignal) =>
@@ -54,9 +57,7 @@ export function createOpenaiCompatibleProvider(
     authHeaders,
     normalizeApiKey: checkApiKey,
     ...(vendor.takesNoKey && { takesNoKey: true }),
-    ...(vendor.modelLacks && {
-      capabilitiesOf: (model: string) => without(outbound.capabilities, vendor.modelLacks?.(model)),
-    }),
+    capabilitiesOf,
     isFoundByList: true,
     fallbackModels: [],
     async listModels(account, signal) {
