@@ -255,7 +255,10 @@ describe('accounts', () => {
   it('need no key at a server of the owner, to which none is sent', async () => {
     const { pool, chat, vendor } = await withVendor([], {}, { needsKey: false, prefix: '/deep/api' });
     const added = await pool('/api/accounts', { provider: 'local' });
-    expect(added).toMatchObject({ httpStatus: 201, account: { status: 'active', probe: 'proved' } });
+    expect(added).toMatchObject({
+      httpStatus: 201,
+      account: { status: 'active', probe: 'proved', credential_hint: '' },
+    });
     const answer = await chat(userTurn('chat-text', 'Hi'));
     expect(answer.status).toBe(200);
     expect(vendor.turns.map(({ path, headers }) => [path, headers.authorization])).toEqual([

@@ -471,6 +471,11 @@ describe('account show, enable, disable and remove', () => {
     expect((await run('account replace acc-1 --api-key k --refresh-token t')).code).toBe(2);
   });
 
+  it('say that an account of a local server has no key', async () => {
+    const accounts = [createAccount({ credential_hint: '' })];
+    expect((await run('account show acc-1', { accounts })).out).toMatch(/credential +none/);
+  });
+
   it('say when the token expires and why it was not refreshed', async () => {
     const accounts = [
       createAccount({

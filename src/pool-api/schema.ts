@@ -355,7 +355,7 @@ export const account = z.object({
   probe: z.enum(['unproved', 'proved']),
   source: z.string(),
   credential: z.enum(['api_key', 'refresh_token']),
-  /** The last characters of the key, to tell two apart. */
+  /** The last characters of the key, to tell two apart; empty for an account without one. */
   credential_hint: z.string(),
   capacity: z.int(),
   slots_in_use: z.int(),

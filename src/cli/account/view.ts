@@ -53,7 +53,7 @@ export function formatAccount(account: Account): string {
     ['reason', account.status_reason],
     ['evidence', account.status_evidence && JSON.stringify(account.status_evidence)],
     ['probe', account.probe],
-    ['credential', `${account.credential} ending in ${account.credential_hint}`],
+    ['credential', credentialOf(account)],
     ['source', account.source],
     ['models', account.models?.join(', ') ?? 'all'],
     ['slots in use', `${account.slots_in_use} of ${account.capacity}`],
@@ -117,4 +117,8 @@ function spanOf(seconds: number): string {
   if (seconds < 90) return `${Math.round(seconds)} s`;
   if (seconds < 90 * 60) return `${Math.round(seconds / 60)} min`;
   return seconds < 48 * 3600 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86_400)} d`;
+}
+
+function credentialOf({ credential, credential_hint: hint }: Account): string {
+  return hint === '' ? 'none' : `${credential} ending in ${hint}`;
 }

@@ -24,7 +24,7 @@ export class Credentials {
     return {
       sealed: this.#seal(id, credentialField, secret),
       fingerprint: this.#vault.fingerprint(provider, secret),
-      hint: secret.length >= longEnoughToHint ? secret.slice(-4) : '****',
+      hint: hintOf(secret),
     };
   }
 
@@ -69,4 +69,9 @@ export class Credentials {
 export function hasBearer(account: StoredAccount, now: number): boolean {
   if (account.credentialKind === 'api_key') return true;
   return isLendable({ expiresAt: account.bearer?.expiresAt ?? null, refreshAt: null }, now);
+}
+
+function hintOf(secret: string): string {
+  if (secret === '') return '';
+  return secret.length >= longEnoughToHint ? secret.slice(-4) : '****';
 }
