@@ -1,25 +1,6 @@
 import type { HeldSession } from './held-session.ts';
 import type { LeasedAccount } from './schema.ts';
 
-/** A lease and the turns that run on it. All times are monotonic. */
-export interface Lease {
-  readonly session: HeldSession;
-  account: LeasedAccount;
-  /** Until when the bearer is good for a new turn. */
-  freshUntil: number;
-  turns: number;
-  hasServed: boolean;
-  idleSince: number;
-  /** No new turn; given back when its last one ends. */
-  isRetired: boolean;
-  /** False once it was given back or the pool took it. */
-  isHeld: boolean;
-  /** Its owner has changed the account: what it is now is being asked for. */
-  changing: Promise<void> | undefined;
-  /** Before which asking for more slots is in vain. */
-  growAfter: number;
-}
-
 /** What a turn asks of an account. */
 export interface AccountDemand {
   readonly provider?: string | undefined;
@@ -42,17 +23,25 @@ export interface LeaseDemand extends AccountDemand {
   readonly signal?: AbortSignal | undefined;
 }
 
-export function newLease(session: HeldSession, account: LeasedAccount, now: number): Lease {
+/** A lease and the turns that run on it. All times are monotonic. */
+export type Lease = ReturnType<typeof newLease>;
+
+export function newLease(session: HeldSession, account: LeasedAccount, now: number) {
   return {
     session,
     account,
+    /** Until when the bearer is good for a new turn. */
     freshUntil: 0,
     turns: 0,
     hasServed: false,
     idleSince: now,
+    /** No new turn; given back when its last one ends. */
     isRetired: false,
+    /** False once it was given back or the pool took it. */
     isHeld: true,
-    changing: undefined,
+    /** Its owner has changed the account: what it is now is being asked for. */
+    changing: undefined as Promise<void> | undefined,
+    /** Before which asking for more slots is in vain. */
     growAfter: 0,
   };
 }

@@ -37,21 +37,13 @@ export interface Call {
   readonly signal?: AbortSignal | undefined;
 }
 
-export interface Transport {
-  /** One exchange without retries. Throws PoolError, or the signal's reason when it aborts. */
-  exchange<T>(call: Call, answer: z.ZodType<T>): Promise<T>;
-  /** Like `exchange`, for an answer whose body says nothing. */
-  exchangeBlind(call: Call): Promise<void>;
-  /** An answer of status 200 to be read as it comes; the caller's signal ends it. */
-  open(call: Call): Promise<IncomingMessage>;
-  close(): void;
-}
+export type Transport = ReturnType<typeof createTransport>;
 
 /**
  * JSON over kept-alive HTTP connections. Built on node:http so that the client library runs on every Node since 20;
  * `localhost` is tried on both loopback addresses.
  */
-export function createTransport(options: TransportOptions): Transport {
+export function createTransport(options: TransportOptions) {
   const base = parseBaseUrl(options.baseUrl);
   const prefix = base.pathname.replace(/\/+$/, '');
   const { socketPath } = options;
@@ -127,39 +119,37 @@ export function createTransport(options: TransportOptions): Transport {
     }
   }
 
-  async function readJson(answer: IncomingMessage): Promise<unknown> {
+  /** The text of an answer that is none of an error. */
+  async function readGood(answer: IncomingMessage): Promise<string> {
     const text = await readText(answer, place);
-    if (isSuccess(answer)) return parseJson(text, place);
+    if (isSuccess(answer)) return text;
     throw errorFromAnswer(answer.statusCode ?? 0, answer.headers, text, place);
   }
 
   return {
-    exchange(call, schema) {
+    /** One exchange without retries. Throws PoolError, or the signal's reason when it aborts. */
+    exchange<T>(call: Call, schema: z.ZodType<T>): Promise<T> {
       return run(call, async (answer) => {
-        const read = schema.safeParse(await readJson(answer), upToFirstProblem);
+        const read = schema.safeParse(parseJson(await readGood(answer), place), upToFirstProblem);
         if (read.success) return read.data;
         throw notThePool(place, read.error);
       });
     },
-    exchangeBlind(call) {
-      return run(call, async (answer) => {
-        const text = await readText(answer, place);
-        if (isSuccess(answer)) return;
-        throw errorFromAnswer(answer.statusCode ?? 0, answer.headers, text, place);
-      });
-    },
-    async open(call) {
+    /** Like `exchange`, for an answer whose body says nothing. */
+    exchangeBlind: (call: Call): Promise<void> => run(call, async (answer) => void (await readGood(answer))),
+    /** An answer of status 200 to be read as it comes; the caller's signal ends it. */
+    async open(call: Call): Promise<IncomingMessage> {
       return await new Promise<IncomingMessage>((resolve, reject) => {
         // The call's signal has to stay attached while the body is read, so `run` ends only with the body.
         run(call, async (answer, stopTimer) => {
-          if (answer.statusCode !== 200) await readJson(answer);
+          if (answer.statusCode !== 200) parseJson(await readGood(answer), place);
           stopTimer();
           resolve(answer);
           await new Promise((done) => answer.once('close', done));
         }).catch(reject);
       });
     },
-    close() {
+    close(): void {
       isClosed = true;
       agent.destroy();
     },
