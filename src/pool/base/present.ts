@@ -1,5 +1,5 @@
 import type { Account, AccountDetails, LeasedAccount, Session } from '../../pool-api/schema.ts';
-import type { Lease, RefreshFailure, StoredAccount, StoredSession } from '../store/store.ts';
+import type { Lease, RefreshFailure, StoredAccount, StoredSession, Usage } from '../store/store.ts';
 
 export const isoTime = (time: number): string => new Date(time).toISOString();
 export const isoTimeOrNull = (time: number | null): string | null => (time === null ? null : isoTime(time));
@@ -44,16 +44,20 @@ export function presentAccount(account: StoredAccount): Account {
             denial_reason: quota.denialReason ?? null,
             checked_at: isoTime(quota.checkedAt),
           },
-    usage: {
-      turns: usage.turns,
-      input_tokens: usage.inputTokens,
-      output_tokens: usage.outputTokens,
-      credits: usage.credits,
-      cost_cents: usage.costCents,
-    },
+    usage: presentUsage(usage),
     created_at: isoTime(account.createdAt),
     updated_at: isoTime(account.updatedAt),
   };
+}
+
+export function presentUsage({
+  turns,
+  inputTokens,
+  outputTokens,
+  credits,
+  costCents,
+}: Usage): Account['usage'] {
+  return { turns, input_tokens: inputTokens, output_tokens: outputTokens, credits, cost_cents: costCents };
 }
 
 /** What tells why an account stands as it does. */

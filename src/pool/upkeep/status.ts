@@ -2,7 +2,7 @@ import { answering } from '../../core/provider.ts';
 import { judge, judgePool, type Readiness } from '../../pool-api/readiness.ts';
 import type { StatusAnswer } from '../../pool-api/schema.ts';
 import type { Basics } from '../base/basics.ts';
-import { isoTime } from '../base/present.ts';
+import { isoTime, presentUsage } from '../base/present.ts';
 import type { LendingStore } from '../lending/lending-store.ts';
 import type { Replenisher } from '../replenish/replenish.ts';
 import { usableIn } from '../replenish/reservation.ts';
@@ -63,13 +63,7 @@ function forecastFrom(stats: Stats, now: number): StatusAnswer['forecast'] {
   return {
     remaining: stats.remaining,
     unmetered_accounts: stats.unmetered,
-    spent_last_hour: {
-      turns: stats.lastHour.turns,
-      input_tokens: stats.lastHour.inputTokens,
-      output_tokens: stats.lastHour.outputTokens,
-      credits,
-      cost_cents: stats.lastHour.costCents,
-    },
+    spent_last_hour: presentUsage(stats.lastHour),
     lasts_hours: hours === null ? null : Math.round(hours * 100) / 100,
     empty_at: hours === null ? null : timeOrNull(now + hours * hourMs),
   };

@@ -8,13 +8,7 @@ import type { ChangedAccount, Changes, News } from '../store.ts';
 import { ChangeLog } from '../verbs/change-log.ts';
 
 /** What the instances on one database tell each other, by NOTIFY. */
-export interface NewsExchange {
-  listen(listener: (news: News) => void): void;
-  /** Resolves once it is sent. What is told while an earlier message is under way is sent together. */
-  tell(news: News): Promise<void>;
-  /** Sends what is waiting, then hears and tells no more. */
-  close(): Promise<void>;
-}
+export type NewsExchange = Awaited<ReturnType<typeof openNews>>;
 
 const channel = 'warp2api_pool';
 /** PostgreSQL takes payloads of less than 8000 bytes. */
@@ -47,7 +41,7 @@ export async function openNews(
   db: Postgres,
   onTrouble: (error: unknown) => void,
   hold: 'shared' | 'exclusive' = 'shared',
-): Promise<NewsExchange> {
+) {
   const self = randomUUID();
   const listeners: ((news: News) => void)[] = [];
   let waiting: News[] = [];
@@ -107,8 +101,9 @@ export async function openNews(
   );
 
   return {
-    listen: (listener) => void listeners.push(listener),
-    tell(news) {
+    listen: (listener: (news: News) => void): void => void listeners.push(listener),
+    /** Resolves once it is sent. What is told while an earlier message is under way is sent together. */
+    tell(news: News): Promise<void> {
       if (isClosing) return Promise.resolve();
       if (news.type === 'changes') {
         log.add(news.changes);
@@ -119,7 +114,8 @@ export async function openNews(
       }
       return startSending();
     },
-    async close() {
+    /** Sends what is waiting, then hears and tells no more. */
+    async close(): Promise<void> {
       isClosing = true;
       await startSending();
       await listening.close();

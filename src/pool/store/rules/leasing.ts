@@ -24,14 +24,7 @@ export interface Question {
 }
 
 /** What a demand still needs, once the leases its session holds are counted. */
-export interface Need {
-  readonly question: Question;
-  /** Held leases that get more slots and then count. */
-  readonly growing: readonly HeldRow[];
-  readonly heldIds: ReadonlySet<string>;
-  /** Whether a held lease belongs in the answer. */
-  counts(row: HeldRow): boolean;
-}
+export type Need = ReturnType<typeof needOf>;
 
 /** So many are named in a grant. */
 export const mostPassed = 20;
@@ -42,7 +35,7 @@ export function needOf(
   provider: string | null,
   held: readonly HeldRow[],
   spent: ReadonlySet<string>,
-): Need {
+) {
   const excluded = new Set(demand.exclude);
   const matches = (row: HeldRow): boolean =>
     (provider === null || row.provider === provider) &&
@@ -67,9 +60,11 @@ export function needOf(
       counted: new Set(counted.map((row) => row.id)),
       spent,
     },
+    /** Held leases that get more slots and then count. */
     growing,
     heldIds: new Set(held.map((row) => row.id)),
-    counts: (row) => matches(row) && row.lease_slots >= demand.slots,
+    /** Whether a held lease belongs in the answer. */
+    counts: (row: HeldRow): boolean => matches(row) && row.lease_slots >= demand.slots,
   };
 }
 

@@ -1,4 +1,3 @@
-import type { Shortage } from '../../../pool-api/schema.ts';
 import { tokenReasons } from '../../standing/standing.ts';
 import type { EnsureResult, Skip } from '../store.ts';
 import { asActive, type KindCount, kindBits, kindFrom } from './kinds.ts';
@@ -80,15 +79,7 @@ export function shortageFrom(question: Question, now: number, facts: ShortageFac
   };
 }
 
-function countReasons(
-  question: Question,
-  { kinds, named, lookedAt }: ShortageFacts,
-): {
-  readonly matching: number;
-  readonly reasons: Record<string, number>;
-  readonly attainable: number;
-  readonly open: number;
-} {
+function countReasons(question: Question, { kinds, named, lookedAt }: ShortageFacts) {
   const reasons: Record<string, number> = {};
   let matching = 0;
   let attainable = 0;
@@ -126,12 +117,7 @@ function countRests(
   now: number,
   rows: Iterable<RestRow>,
   needed: { readonly places: number; readonly bearers: number },
-): {
-  readonly nextAt: number | null;
-  readonly ending: number;
-  readonly isQuotaReturning: boolean;
-  readonly refreshBy: number | null;
-} {
+) {
   const { demand } = question;
   let nextAt: number | null = null;
   let ending = 0;
@@ -157,14 +143,7 @@ function waitsForBearer(row: RestRow): boolean {
 }
 
 /** Who stands in the way with leases: the counts, the first to expire, and where gateways could give way. */
-function countHolders(
-  { demand, excluded }: Question,
-  { holders, gatewayHolders }: ShortageFacts,
-): {
-  readonly counts: Shortage['holders'];
-  readonly nextExpiry: number | null;
-  readonly gatewayHeld: readonly string[];
-} {
+function countHolders({ demand, excluded }: Question, { holders, gatewayHolders }: ShortageFacts) {
   const isInTheWay = (row: HolderRow): boolean =>
     !excluded.has(row.account_id) && mayUse(row.models, demand.model);
   const held = { exclusive: new Set<string>(), shared: new Set<string>(), gateway: new Set<string>() };

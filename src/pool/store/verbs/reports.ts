@@ -21,16 +21,6 @@ const mostInMinute = Math.floor(mostCounted / 64);
 type CountedRow = { -readonly [Name in keyof AccountRow]: AccountRow[Name] };
 type Spent = Usage & { readonly lastUsed: number };
 
-/** What a report works on: read and locked at its start, so that its turns cost no statements of their own. */
-interface Reported {
-  readonly rows: Map<string, CountedRow>;
-  /** Live leases of the session, by account. */
-  readonly fences: Map<string, number>;
-  /** Ids that were not reported before. */
-  readonly fresh: Set<string>;
-  readonly spent: Map<string, Spent>;
-}
-
 /** Counts and applies reported turns. Null when the session is another key's. */
 export async function report(
   tx: Transaction,
@@ -61,11 +51,10 @@ async function isAnotherKeys(tx: Transaction, { sessionId, keyId }: ReportDemand
   return other !== undefined;
 }
 
-async function readReported(
-  tx: Transaction,
-  demand: ReportDemand,
-  session: SessionRow | undefined,
-): Promise<Reported> {
+type Reported = Awaited<ReturnType<typeof readReported>>;
+
+/** What a report works on: read and locked at its start, so that its turns cost no statements of their own. */
+async function readReported(tx: Transaction, demand: ReportDemand, session: SessionRow | undefined) {
   const { db, now } = tx;
   const { turns } = demand;
   const rows = await db.all<AccountRow>(
@@ -87,10 +76,12 @@ async function readReported(
     now,
   );
   return {
-    rows: new Map(rows.map((row) => [row.id, row])),
+    rows: new Map<string, CountedRow>(rows.map((row) => [row.id, row])),
+    /** Live leases of the session, by account. */
     fences: new Map(leases.map((lease) => [lease.account_id, lease.fence])),
+    /** Ids that were not reported before. */
     fresh: new Set(fresh.map((row) => row.report_id)),
-    spent: new Map(),
+    spent: new Map<string, Spent>(),
   };
 }
 
