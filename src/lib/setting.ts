@@ -110,41 +110,33 @@ export const path = z
   .string()
   .refine((text) => !/^\$|^~[^/\\]/.test(text), 'must be a path; variables and ~name are not replaced here')
   .transform((text) => text.replace(/^~(?=$|[/\\])/, homedir()));
-export const hostNames = list.transform((items, context) =>
-  items.map((item) => {
-    const name = hostNameOf(item);
-    if (name === undefined) {
-      context.addIssue({
-        code: 'custom',
-        message: `must be host names or IP addresses, such as my-box.lan, and "${item}" is none`,
-      });
-      return '';
-    }
-    return name;
-  }),
+/** A list in which `read` makes something of each item; `fault` says what is wrong with one of which it makes nothing. */
+const listOf = (read: (item: string) => string | undefined, fault: (item: string) => string) =>
+  list.transform((items, context) =>
+    items.map((item) => {
+      const value = read(item);
+      if (value === undefined) context.addIssue({ code: 'custom', message: fault(item) });
+      return value ?? '';
+    }),
+  );
+export const hostNames = listOf(
+  (item) => hostNameOf(item),
+  (item) => `must be host names or IP addresses, such as my-box.lan, and "${item}" is none`,
 );
-export const hostPorts = list.transform((items, context) =>
-  items.map((item) => {
+export const hostPorts = listOf(
+  (item) => {
     const [, name = item, port] = /^(\[[^\]]*\]|[^:]*):(\d{1,5})$/.exec(item) ?? [];
     const host = nameOf(name);
     const isPort = port === undefined || (Number(port) > 0 && Number(port) <= 65_535);
-    if (host !== undefined && isPort) return port === undefined ? host : `${host}:${Number(port)}`;
-    context.addIssue({ code: 'custom', message: 'must be host names or host:port, separated by commas' });
-    return '';
-  }),
+    if (host === undefined || !isPort) return undefined;
+    return port === undefined ? host : `${host}:${Number(port)}`;
+  },
+  () => 'must be host names or host:port, separated by commas',
 );
-export const origins = list.transform((items, context) =>
-  items.map((item) => {
-    const origin = originOf(item);
-    if (origin === undefined) {
-      context.addIssue({
-        code: 'custom',
-        message: `must be origins, such as https://chat.example.com or app://obsidian.md, null, or *, and "${item}" is none`,
-      });
-      return '';
-    }
-    return origin;
-  }),
+export const origins = listOf(
+  (item) => originOf(item),
+  (item) =>
+    `must be origins, such as https://chat.example.com or app://obsidian.md, null, or *, and "${item}" is none`,
 );
 
 /** The name in a host, a host with its port, or a URL; undefined where there is none. */
