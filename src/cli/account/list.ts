@@ -1,21 +1,11 @@
 import { type Command, Option } from 'commander';
 import type { PoolAdmin } from '../../pool-api/pool.ts';
-import { type Account, type AccountState, accountStates, type ListQuery } from '../../pool-api/schema.ts';
+import { type Account, accountStates, type ListQuery } from '../../pool-api/schema.ts';
 import type { CliActions } from '../actions.ts';
 import { wholeNumber } from '../option-values.ts';
 import { formatAccounts, formatJson } from './view.ts';
 
-interface ListOptions {
-  readonly provider?: string;
-  readonly status?: AccountState;
-  readonly email?: string;
-  readonly label?: string;
-  readonly source?: string;
-  readonly probe?: 'unproved' | 'proved';
-  readonly begins?: string;
-  readonly limit: number;
-  readonly json?: true;
-}
+type ListOptions = ListQuery & { readonly limit: number; readonly json?: true };
 
 const pageSize = 500;
 
