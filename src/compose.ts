@@ -8,11 +8,11 @@ import {
   Opened,
   openNetwork,
   openProviders,
-  ownGatewayKey,
   type ServiceSeams,
   startSandbox,
 } from './compose/build-pool.ts';
 import { EnvAccount } from './compose/env-account.ts';
+import { ownGatewayKey } from './compose/gateway-key.ts';
 import { isOwnPool, poolSocketPrefix } from './compose/open-pool.ts';
 import { type Config, checkRunMode, keyWarnings, type RunMode } from './config.ts';
 import { hasLocalSockets, makeLocalSocket } from './lib/addresses/local-socket.ts';
@@ -73,7 +73,7 @@ export async function startServices(
     await serveCommands(pool, config, logger, opened);
   }
   if (pool && mode !== 'gateway' && (mode === 'pool' || config.usePoolService)) {
-    const { createPoolServer } = await import('./pool/index.ts');
+    const { createPoolServer } = await import('./pool/http/server.ts');
     const gatewayKey = config.pool.gatewayKey ?? ownGatewayKey(config, logger);
     const server = createPoolServer({
       pool,
@@ -212,7 +212,7 @@ async function serveCommands(
   opened: Opened,
 ): Promise<void> {
   if (!hasLocalSockets) return;
-  const { createPoolServer } = await import('./pool/index.ts');
+  const { createPoolServer } = await import('./pool/http/server.ts');
   const gatewayKey =
     config.pool.gatewayKey ?? (config.usePoolService ? ownGatewayKey(config, logger) : undefined);
   const server = createPoolServer({

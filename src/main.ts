@@ -5,9 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { CliActions } from './cli/actions.ts';
 import { runProgram } from './cli/program.ts';
 import { openLog, openOutput } from './compose/open-log.ts';
-import { isOwnPool, openPool } from './compose/open-pool.ts';
-import { movePool, rotateMasterKey } from './compose/whole-store.ts';
-import { type RunningServices, startSandboxAlone, startServices } from './compose.ts';
+import type { RunningServices } from './compose.ts';
 import {
   type Config,
   checkRunMode,
@@ -45,9 +43,11 @@ function configure(): Config {
   return config;
 }
 
+// What a command does not need it does not load: that is most of the time a command takes.
 const actions: CliActions = {
   async serve(mode) {
     const config = configure();
+    const { startServices } = await import('./compose.ts');
     const logger = await openLog(config);
     for (const { name, meant } of nearSettings())
       logger.warn(`${name} in .env is no setting and changes nothing: did you mean ${meant}?`);
@@ -75,11 +75,13 @@ const actions: CliActions = {
     }
   },
   async sandbox(options) {
+    const { startSandboxAlone } = await import('./compose.ts');
     const logger = createLogger('INFO', await openOutput('auto'));
     await runUntilStopped(logger, [...stopSignals, 'SIGHUP'], () => startSandboxAlone(options, logger));
   },
   openAdmin: async () => {
     const config = configure();
+    const { isOwnPool, openPool } = await import('./compose/open-pool.ts');
     const pool = await openPool(config, createLogger('ERROR', await openOutput('auto'), config.secrets));
     if (pool.by === 'address' && !isOwnPool(config)) {
       actions.writeError(`Asking the pool at ${config.poolUrl}, which POOL_SERVICE_URL names.\n`);
@@ -94,8 +96,14 @@ const actions: CliActions = {
       wantsAnswer,
     });
   },
-  migrate: (options) => movePool(configure(), options),
-  rotateKey: (options) => rotateMasterKey(configure(), options.newKeyFile),
+  async migrate(options) {
+    const { movePool } = await import('./compose/whole-store.ts');
+    return movePool(configure(), options);
+  },
+  async rotateKey({ newKeyFile }) {
+    const { rotateMasterKey } = await import('./compose/whole-store.ts');
+    return rotateMasterKey(configure(), newKeyFile);
+  },
   resolvedSettings({ isForStart }) {
     const config = configure();
     if (isForStart) {

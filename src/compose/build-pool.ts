@@ -6,9 +6,8 @@ import { makeFolder } from '../lib/files/make-folder.ts';
 import { closeFolder } from '../lib/files/private-folder.ts';
 import type { Logger } from '../lib/log/logger.ts';
 import { createNetwork, type Network } from '../lib/network/network.ts';
-import { sharedKey } from '../lib/secrets/shared-key-file.ts';
 import { userAgent, version } from '../lib/version.ts';
-import type { Caller, PoolOptions, PoolService, VaultPlace } from '../pool/index.ts';
+import type { PoolOptions, PoolService, VaultPlace } from '../pool/index.ts';
 import { createProviderHttp } from '../providers/http.ts';
 import type { Providers } from '../providers/registry.ts';
 
@@ -149,21 +148,3 @@ export function closeDataFolder({ dataDir }: Config, logger?: Logger): void {
   const advice = closeFolder(dataDir, 'DATA_DIR');
   if (advice !== undefined) logger?.warn(advice);
 }
-
-export const gatewayKeyFile = (config: Config): string => join(config.dataDir, 'gateway.key');
-
-/** The key of gateways on this machine where no GATEWAY_KEY is set. Throws KeyFileError. */
-export function ownGatewayKey(config: Config, logger: Logger): string | undefined {
-  const path = gatewayKeyFile(config);
-  const key = sharedKey(path);
-  config.secrets.add(key);
-  if (key === undefined) {
-    logger.warn(
-      `${path} can be neither read nor made, so gateways that run apart are ordinary borrowers to the pool: set the same GATEWAY_KEY for both services.`,
-    );
-  }
-  return key;
-}
-
-/** Who works on the pool with a command of this program. */
-export const commandLine: Caller = { role: 'admin', keyId: 'local', isGateway: false, isOwner: true };

@@ -7,11 +7,11 @@ import { isLoopbackHost, isOnThisMachine } from '../lib/addresses/loopback.ts';
 import { localUrl } from '../lib/addresses/service-address.ts';
 import type { Logger } from '../lib/log/logger.ts';
 import { readSharedKey } from '../lib/secrets/shared-key-file.ts';
-import type { PoolService } from '../pool/index.ts';
+import type { Caller, PoolService } from '../pool/index.ts';
 import { createHttpPool, createHttpPoolAdmin } from '../pool-api/http-pool.ts';
 import type { Pool, PoolAdmin } from '../pool-api/pool.ts';
 import { ownSettings } from '../settings.ts';
-import { buildPool, commandLine, gatewayKeyFile, Opened, openNetwork, openProviders } from './build-pool.ts';
+import { gatewayKeyFile } from './gateway-key.ts';
 
 /** A pool from both sides, for commands. */
 export interface OpenedPool extends AsyncDisposable {
@@ -20,6 +20,9 @@ export interface OpenedPool extends AsyncDisposable {
   /** The process that holds the pool of this data folder, the pool at POOL_SERVICE_URL, or its own store. */
   readonly by: 'process' | 'address' | 'store';
 }
+
+/** Who works on the pool with a command of this program. */
+export const commandLine: Caller = { role: 'admin', keyId: 'local', isGateway: false, isOwner: true };
 
 /** How long a command waits for a service that is starting to let it in. */
 const patienceMs = 2_000;
@@ -65,6 +68,7 @@ async function openHeldPool(config: Config, held: DatabaseError): Promise<Opened
 }
 
 async function openStoredPool(config: Config, logger: Logger): Promise<OpenedPool> {
+  const { buildPool, Opened, openNetwork, openProviders } = await import('./build-pool.ts');
   await using opened = new Opened();
   const network = openNetwork(config, opened);
   const providers = await openProviders(config, network, logger, opened);

@@ -2,7 +2,8 @@ import { absoluteDatabaseUrl, type Config } from '../config.ts';
 import { DatabaseError } from '../db/errors.ts';
 import { systemClock } from '../lib/clock.ts';
 import type { MovedRows, Rotation } from '../pool/index.ts';
-import { closeDataFolder, commandLine, vaultPlace } from './build-pool.ts';
+import { closeDataFolder, vaultPlace } from './build-pool.ts';
+import { commandLine } from './open-pool.ts';
 
 // What needs the store for itself.
 

@@ -1,7 +1,6 @@
 export type { PoolSettings } from './base/basics.ts';
 export type { Caller } from './base/caller.ts';
 export { createPool, type PoolOptions, type PoolService } from './create-pool.ts';
-export { createPoolServer, type PoolServerOptions } from './http/server.ts';
 export { openSources } from './replenish/open-sources.ts';
 export { type MovedRows, moveStore } from './store/move-store.ts';
 export { openStore } from './store/open-store.ts';
