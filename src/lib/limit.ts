@@ -1,5 +1,7 @@
+export type Limit = <T>(task: () => Promise<T>) => Promise<T>;
+
 /** Runs tasks, at most `atOnce` at a time, the others in the order they came. */
-export function createLimit(atOnce: number): <T>(task: () => Promise<T>) => Promise<T> {
+export function createLimit(atOnce: number): Limit {
   const waiting: (() => void)[] = [];
   let running = 0;
   return async (task) => {

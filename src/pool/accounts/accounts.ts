@@ -12,6 +12,8 @@ import {
 import { defaultSettings, settingsOf } from '../base/account-settings.ts';
 import type { Basics } from '../base/basics.ts';
 import type { Caller } from '../base/caller.ts';
+import { definedOnly } from '../base/defined-only.ts';
+import { accountNotFound } from '../base/failures.ts';
 import { parse } from '../base/parse.ts';
 import { isoTime, lendableNow, presentAccount } from '../base/present.ts';
 import type { SkipLog } from '../lending/skip-log.ts';
@@ -187,17 +189,6 @@ function disabledBy(account: StoredAccount): StandingChange {
   };
 }
 
-type Optional<T> = { readonly [Name in keyof T]?: T[Name] | undefined };
-
-/** Fields left out are not the same as fields set to nothing. */
-function definedOnly<T extends object>(fields: Optional<T>): Partial<T> {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Partial<T>;
-}
-
 function envNoteFrom(text: string | null): { readonly fingerprint: string; readonly id: string } | undefined {
   return text === null ? undefined : (JSON.parse(text) as { fingerprint: string; id: string });
-}
-
-function accountNotFound(id: string): PoolError {
-  return new PoolError('account_not_found', `There is no account "${id}".`, { param: 'id' });
 }

@@ -1,3 +1,4 @@
+import type { Limit } from '../../lib/limit.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import { type ImportLine, parseImport } from '../../pool-api/import-format.ts';
 import { exportRequest, type ImportAnswer, importRequest } from '../../pool-api/schema.ts';
@@ -6,13 +7,13 @@ import { settingsOf } from '../base/account-settings.ts';
 import { pagesOfAccounts } from '../base/all-accounts.ts';
 import type { Basics } from '../base/basics.ts';
 import type { Caller } from '../base/caller.ts';
+import { definedOnly } from '../base/defined-only.ts';
 import { parse } from '../base/parse.ts';
 import type { AccountFilter, StoredAccount } from '../store/store.ts';
 import { type Adding, credentialIn } from './adding.ts';
 import { importAccount } from './import-account.ts';
 
 type Result = ImportAnswer['results'][number];
-type Limit = <T>(task: () => Promise<T>) => Promise<T>;
 
 const mostLines = 10_000;
 const pageSize = 500;
@@ -70,8 +71,7 @@ export async function exportAccounts(
   const { store, clock } = basics;
   const { passphrase, filter = {} } = parse(exportRequest, request);
   const { status, ...fields } = filter;
-  const given = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
-  const chosen = { ...given, ...(status === undefined ? {} : { state: status }) };
+  const chosen = definedOnly<AccountFilter>({ ...fields, state: status });
   // Before the first credential leaves.
   const audit = { actor: caller.keyId, action: 'accounts-exported', accountId: null, detail: { filter } };
   await store.note(clock.now(), audit);

@@ -31,6 +31,10 @@ export function poolUnavailable(cause: DatabaseError, isOwners = false): PoolErr
   );
 }
 
+export function accountNotFound(id: string, param = 'id'): PoolError {
+  return new PoolError('account_not_found', `There is no account "${id}".`, { param });
+}
+
 export function sessionNotFound(): PoolError {
   return new PoolError('session_not_found', 'There is no such session; it was released, or it expired.', {
     param: 'session_id',

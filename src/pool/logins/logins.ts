@@ -8,7 +8,7 @@ import type { Adding } from '../accounts/adding.ts';
 import { settingsOf } from '../base/account-settings.ts';
 import type { Basics } from '../base/basics.ts';
 import type { Caller } from '../base/caller.ts';
-import { logFailure } from '../base/failures.ts';
+import { accountNotFound, logFailure } from '../base/failures.ts';
 import { parse } from '../base/parse.ts';
 import { VaultError } from '../vault/vault.ts';
 import {
@@ -325,11 +325,7 @@ async function checkReplaced(
 ): Promise<void> {
   if (demand.account_id === undefined) return;
   const account = await store.account(clock.now(), demand.account_id);
-  if (account === null) {
-    throw new PoolError('account_not_found', `There is no account "${demand.account_id}".`, {
-      param: 'account_id',
-    });
-  }
+  if (account === null) throw accountNotFound(demand.account_id, 'account_id');
   if (account.provider !== demand.provider) {
     throw new PoolError('invalid_request', `This account is of provider "${account.provider}".`, {
       param: 'provider',

@@ -1,3 +1,4 @@
+import type { Limit } from '../../lib/limit.ts';
 import type { Admission } from '../accounts/import-account.ts';
 import type { Reservation } from './reservation.ts';
 
@@ -11,7 +12,7 @@ export class Batch {
   readonly signal: AbortSignal;
   readonly #reservation: Reservation;
   /** Bounds how many accounts come in at a time, over all batches. */
-  readonly #limit: <T>(task: () => Promise<T>) => Promise<T>;
+  readonly #limit: Limit;
   readonly #reasons: string[] = [];
   #places: number;
   #inFlight = 0;
@@ -19,12 +20,7 @@ export class Batch {
   #failed = 0;
   #waiting: (() => void)[] = [];
 
-  constructor(
-    reservation: Reservation,
-    actor: string,
-    signal: AbortSignal,
-    limit: <T>(task: () => Promise<T>) => Promise<T>,
-  ) {
+  constructor(reservation: Reservation, actor: string, signal: AbortSignal, limit: Limit) {
     this.actor = actor;
     this.signal = signal;
     this.#reservation = reservation;

@@ -1,8 +1,7 @@
 import { Deliveries } from './deliveries.ts';
 import { redacted } from './redact.ts';
 import { runCommand } from './run-command.ts';
-import type { SourceTools } from './source.ts';
-import { type Source, SourceError } from './source.ts';
+import { type Source, SourceError, type SourceTools } from './source.ts';
 
 export interface CommandSourceSettings {
   readonly type: 'command';

@@ -1,8 +1,7 @@
 import { PoolError } from '../../pool-api/errors.ts';
 import type { Login } from '../../pool-api/schema.ts';
 import { compareAndSet } from '../base/compare-and-set.ts';
-import type { SourceTools } from './source.ts';
-import { type Source, SourceError } from './source.ts';
+import { type Source, SourceError, type SourceTools } from './source.ts';
 
 export interface DeviceLoginSourceSettings {
   readonly type: 'device_login';

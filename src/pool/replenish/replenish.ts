@@ -1,5 +1,5 @@
 import { BackgroundTasks } from '../../lib/background-tasks.ts';
-import { createLimit } from '../../lib/limit.ts';
+import { createLimit, type Limit } from '../../lib/limit.ts';
 import { type ReplenishAnswer, replenishRequest, type StatusAnswer } from '../../pool-api/schema.ts';
 import type { Basics } from '../base/basics.ts';
 import type { Caller } from '../base/caller.ts';
@@ -15,8 +15,6 @@ import { SourceStates } from './source-states.ts';
 
 const housekeeper = 'housekeeper';
 const recoverEveryMs = 60_000;
-
-type Limit = <T>(task: () => Promise<T>) => Promise<T>;
 
 /** Keeps enough usable accounts in the pool, from sources in order. */
 export class Replenisher {

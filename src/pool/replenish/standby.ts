@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Adding } from '../accounts/adding.ts';
-import type { Admission } from '../accounts/import-account.ts';
-import { admissionOf } from '../accounts/import-account.ts';
+import { type Admission, admissionOf } from '../accounts/import-account.ts';
 import { pagesOfAccounts } from '../base/all-accounts.ts';
 import type { Basics } from '../base/basics.ts';
 import { compareAndSet } from '../base/compare-and-set.ts';

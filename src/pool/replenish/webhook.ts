@@ -3,8 +3,7 @@ import type { ProviderHttp } from '../../core/provider.ts';
 import { beginningOf } from '../../lib/shown-text.ts';
 import { Deliveries } from './deliveries.ts';
 import { redacted } from './redact.ts';
-import type { SourceTools } from './source.ts';
-import { type Source, SourceError } from './source.ts';
+import { type Source, SourceError, type SourceTools } from './source.ts';
 
 export interface WebhookSourceSettings {
   readonly type: 'webhook';
