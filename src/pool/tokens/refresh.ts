@@ -21,8 +21,7 @@ interface How {
 }
 
 /** Where a refresh has got to. Between any two of them the process may die. */
-export const refreshSteps = ['begun', 'claimed', 'asking', 'answered', 'committed', 'told'] as const;
-export type RefreshStep = (typeof refreshSteps)[number];
+export type RefreshStep = 'begun' | 'claimed' | 'asking' | 'answered' | 'committed';
 
 const atOnce = 4;
 /** No issuer takes longer than 15 s. */
@@ -186,7 +185,6 @@ export class Refresher {
     );
     if (done === null) return skipped('the account is gone, or its credential was replaced meanwhile');
     await this.#onStep('committed');
-    await this.#onStep('told');
     logger.info({ accountId: id, tokenVersion: done.account.tokenVersion }, 'a token was refreshed');
     return { result: 'refreshed', account: done.account };
   }
