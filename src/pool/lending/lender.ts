@@ -1,10 +1,10 @@
+import { LRUCache } from 'lru-cache';
 import type { Basics } from '../base/basics.ts';
 import { logFailure } from '../base/failures.ts';
-import type { EnsureResult, LeaseDemand } from '../store/store.ts';
+import type { EnsureResult, Granted, LeaseDemand } from '../store/store.ts';
 import type { LendingStore } from './lending-store.ts';
 import type { SkipLog } from './skip-log.ts';
 
-export type Granted = Extract<EnsureResult, { result: 'granted' }>;
 type Lease = Granted['added'][number];
 
 const mostSessions = 10_000;
@@ -15,7 +15,7 @@ export class Lender {
   readonly #lending: LendingStore;
   readonly #skips: SkipLog;
   /** The last attempt for each of the sessions that asked last: of others nothing is taken back, and their leases lapse. */
-  readonly #lastAttempts = new Map<string, number>();
+  readonly #lastAttempts = new LRUCache<string, number>({ max: mostSessions });
   readonly #numbers = new WeakMap<Granted, number>();
   #count = 0;
 
@@ -28,7 +28,9 @@ export class Lender {
   async attempt(demand: LeaseDemand): Promise<EnsureResult> {
     const { clock } = this.#basics;
     const { sessionId } = demand;
-    const number = this.#numberFor(sessionId);
+    this.#count += 1;
+    const number = this.#count;
+    this.#lastAttempts.set(sessionId, number);
     const result = await this.#lending.current.ensureLeases(clock.now(), demand);
     if (result.result === 'granted') this.#numbers.set(result, number);
     if (result.result !== 'mismatch') this.#skips.note(clock.now(), sessionId, result.skipped);
@@ -49,7 +51,7 @@ export class Lender {
   /** Takes back what an attempt added, for a caller that never got it. */
   async giveBack(sessionId: string, granted: Granted): Promise<void> {
     // A caller that broke off and called again was given these leases by now, or will be.
-    if (this.#lastAttempts.get(sessionId) !== this.#numbers.get(granted)) return;
+    if (this.#lastAttempts.peek(sessionId) !== this.#numbers.get(granted)) return;
     await this.release(sessionId, null, granted.created ? null : granted.added);
     const message = 'the caller had gone before its leases were ready; they were given back';
     this.#basics.logger.info({ sessionId }, message);
@@ -62,14 +64,5 @@ export class Lender {
     this.#lending.current
       .tell({ type: 'wanted', accountIds: ids })
       .catch((error: unknown) => logFailure(logger, error, 'other instances could not be asked for leases'));
-  }
-
-  #numberFor(sessionId: string): number {
-    this.#count += 1;
-    this.#lastAttempts.delete(sessionId);
-    this.#lastAttempts.set(sessionId, this.#count);
-    const [oldest] = this.#lastAttempts.keys();
-    if (this.#lastAttempts.size > mostSessions && oldest !== undefined) this.#lastAttempts.delete(oldest);
-    return this.#count;
   }
 }
