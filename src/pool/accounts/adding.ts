@@ -15,12 +15,13 @@ import {
   nextQuotaCheck,
   type QuotaFinding,
 } from '../standing/account-state.ts';
+import { isOutOfService } from '../standing/standing.ts';
 import { quotaFrom } from '../store/rules/rows.ts';
 import type {
   AccountSettings,
+  NewCredential,
   NewStoredAccount,
   StandingChange,
-  Store,
   StoredAccount,
 } from '../store/store.ts';
 import type { Refresher } from '../tokens/refresh.ts';
@@ -54,8 +55,6 @@ interface AddOptions {
   /** With `reject` throws `credential_refused` for a credential that its provider refuses. */
   readonly onRefusal?: OnRefusal | undefined;
 }
-
-type Replacement = NonNullable<Parameters<Store['changeAccount']>[2]['credential']>;
 
 const firstRefreshMs = 10_000;
 const probeLimitMs = 5_000;
@@ -169,7 +168,7 @@ export class Adding {
   }
 
   /** What replaces an account's credential in `changeAccount`; throws when it is another account's, or of another kind. */
-  async replacement(account: StoredAccount, given: GivenCredential): Promise<Replacement> {
+  async replacement(account: StoredAccount, given: GivenCredential): Promise<NewCredential> {
     const { id, provider, credentialKind } = account;
     if (given.kind !== credentialKind) {
       const has = credentialKind === 'api_key' ? 'an API key' : 'a refresh token';
@@ -212,7 +211,7 @@ export class Adding {
   async bringUp(account: StoredAccount, actor: string, onRefusal: OnRefusal = 'keep') {
     if (account.credentialKind === 'api_key') return account;
     const proven = await this.#probeBearer(await this.#withBearer(account, actor), actor);
-    if (onRefusal === 'keep' || !isOut(proven)) return proven;
+    if (onRefusal === 'keep' || !isOutOfService(proven.standing)) return proven;
     throw credentialRefused(
       proven,
       'The account has it in place of the former one and needs one that works.',
@@ -225,13 +224,13 @@ export class Adding {
    */
   async #bringUpOnTrial(account: StoredAccount, actor: string): Promise<StoredAccount> {
     const present = await this.#withBearer(account, actor);
-    if (isOut(present)) {
+    if (isOutOfService(present.standing)) {
       await removeAccount(this.#basics, account.id, actor);
       throw credentialRefused(present, `The account was not added ${unlessKept}.`);
     }
     await this.#lending.endSandbox();
     const proven = await this.#probeBearer(present, actor);
-    if (!isOut(proven)) return proven;
+    if (!isOutOfService(proven.standing)) return proven;
     const kept = `Its refresh token has been exchanged for another one already, so it is kept as account ${account.id}.`;
     throw credentialRefused(proven, kept);
   }
@@ -245,13 +244,13 @@ export class Adding {
   }
 
   async #withBearer(account: StoredAccount, actor: string): Promise<StoredAccount> {
-    if (isOut(account) || hasBearer(account, this.#basics.clock.now())) return account;
+    if (isOutOfService(account.standing) || hasBearer(account, this.#basics.clock.now())) return account;
     const present = await this.#refresher.refreshSoon(account.id, { force: false, actor }, firstRefreshMs);
     return present ?? account;
   }
 
   async #probeBearer(account: StoredAccount, actor: string): Promise<StoredAccount> {
-    if (isOut(account) || !hasBearer(account, this.#basics.clock.now())) return account;
+    if (isOutOfService(account.standing) || !hasBearer(account, this.#basics.clock.now())) return account;
     if (account.standing.state === 'standby') return this.#probeStandby(account, actor);
     return (await this.#quota.check(account, 'proof', probeLimitMs)) ?? account;
   }
@@ -304,10 +303,6 @@ function proved(finding: QuotaFinding, now: number): StandingChange {
     quota: finding.type === 'answer' ? quotaFrom(finding.answer, now) : null,
     nextCheckAt: isDoubtful ? nextProof(0, now) : nextQuotaCheck(standing, 0, now),
   };
-}
-
-function isOut({ standing }: StoredAccount): boolean {
-  return standing.state === 'disabled' || standing.state === 'reauth_required';
 }
 
 const unlessKept = '(--keep, or "on_refusal": "keep" over HTTP, does it anyway)';
@@ -377,10 +372,10 @@ function accountExists(
   const advice =
     teamUid === present.teamUid ? '' : ' Change its team_uid, or create a second key for the other team.';
   const { id, standing } = present;
-  const isOutOfService = standing?.state === 'reauth_required' || standing?.state === 'disabled';
-  const state = isOutOfService
-    ? ` It is ${standing.state}: "warp2api account enable ${id}" tries it again.`
-    : '';
+  const state =
+    standing && isOutOfService(standing)
+      ? ` It is ${standing.state}: "warp2api account enable ${id}" tries it again.`
+      : '';
   const message = `The pool has this credential already, as account ${id}.${state}${advice}`;
   return new PoolError('account_exists', message, { param: present.credentialKind });
 }

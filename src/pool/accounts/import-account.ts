@@ -1,5 +1,6 @@
 import { PoolError } from '../../pool-api/errors.ts';
 import type { Basics } from '../base/basics.ts';
+import { isOutOfService } from '../standing/standing.ts';
 import type { StoredAccount } from '../store/store.ts';
 import type { AddedAccount, Adding, GivenCredential } from './adding.ts';
 
@@ -40,8 +41,8 @@ export async function importAccount(
 
 /** How an account that has just been tried counts. */
 export function admissionOf(account: StoredAccount): Imported {
-  const { state, reason, evidence } = account.standing;
-  if (state !== 'reauth_required' && state !== 'disabled') return { result: 'added', id: account.id };
+  const { reason, evidence } = account.standing;
+  if (!isOutOfService(account.standing)) return { result: 'added', id: account.id };
   const answer = evidence?.['quota_query'];
   const said =
     typeof answer === 'object' && answer !== null && 'message' in answer ? `: ${String(answer.message)}` : '';

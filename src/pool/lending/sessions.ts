@@ -17,7 +17,7 @@ import type { Caller } from '../base/caller.ts';
 import { sessionNotFound } from '../base/failures.ts';
 import { parse } from '../base/parse.ts';
 import { isoTime, presentLease, presentSession } from '../base/present.ts';
-import type { EnsureResult } from '../store/store.ts';
+import type { EnsureResult, Short } from '../store/store.ts';
 import type { Lender } from './lender.ts';
 import type { LendingStore } from './lending-store.ts';
 import type { WaitingRoom } from './waiting-room.ts';
@@ -144,7 +144,7 @@ function outcomeOf(result: EnsureResult) {
   return { result: result.result, free: result.shortage, skipped: result.skipped.length };
 }
 
-function shortError(short: Extract<EnsureResult, { result: 'short' }>, now: number): PoolError {
+function shortError(short: Short, now: number): PoolError {
   const ahead = short.nextAt === null ? longestRetryMs : short.nextAt - now;
   const retryAfterMs = Math.min(longestRetryMs, Math.max(shortestRetryMs, ahead));
   return new PoolError('no_account_available', shortMessage(short.shortage), {

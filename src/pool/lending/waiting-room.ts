@@ -1,10 +1,8 @@
 import { PoolError } from '../../pool-api/errors.ts';
 import type { Basics } from '../base/basics.ts';
 import { logFailure, shuttingDown } from '../base/failures.ts';
-import type { EnsureResult, LeaseDemand } from '../store/store.ts';
+import type { EnsureResult, LeaseDemand, Short } from '../store/store.ts';
 import type { Lender } from './lender.ts';
-
-type Short = Extract<EnsureResult, { result: 'short' }>;
 
 /** `isNewSession`: the session holds nothing, so equal demands fail alike. */
 type Demand = Omit<LeaseDemand, 'waitUntil'> & { readonly isNewSession: boolean };

@@ -33,6 +33,7 @@ const longestRecheckMs = 60 * minute;
 /** How often the figures of an account in use are asked for; doubles while they stay the same. */
 export const inUseCheckMs = 15 * minute;
 const longestIdleCheckMs = 4 * 60 * minute;
+
 /** The standing after a turn on a live lease. Pure; never throws. */
 export function applyOutcome(
   before: Standing,

@@ -120,12 +120,17 @@ export function givenUp(
   return { ...standing, state, until: null, reason, evidence, halfOpen: false };
 }
 
+/** Only a person can bring it back. */
+export function isOutOfService({ state }: Pick<Standing, 'state'>): boolean {
+  return state === 'disabled' || state === 'reauth_required';
+}
+
 export function unchanged(standing: Standing): OutcomeEffect {
   return { standing, ...noEffect };
 }
 
 /** Rests that end with another bearer. */
-export const tokenReasons = ['token_pending', 'token_expired', 'token_rejected'] as const;
+const tokenReasons = ['token_pending', 'token_expired', 'token_rejected'] as const;
 
 export function isTokenReason(reason: string | null): boolean {
   return tokenReasons.some((one) => one === reason);

@@ -93,6 +93,9 @@ export type EnsureResult =
       readonly skipped: readonly Skip[];
     };
 
+export type Granted = Extract<EnsureResult, { result: 'granted' }>;
+export type Short = Extract<EnsureResult, { result: 'short' }>;
+
 export interface ReleaseDemand {
   readonly sessionId: string;
   /** Null releases whoever's session it is. */

@@ -18,15 +18,12 @@ import type {
 } from './refresh-journal.ts';
 import type { KindCount } from './rules/kinds.ts';
 import type {
+  AccountChange,
   AccountFilter,
   AccountPage,
-  AccountSettings,
   Changes,
-  Credential,
   NewStoredAccount,
-  SealedBearer,
   SealedSecret,
-  StandingChange,
   StoredAccount,
   Told,
   Usage,
@@ -109,15 +106,7 @@ export interface StoreVerbs {
   changeAccount(
     now: number,
     id: string,
-    change: {
-      readonly settings?: Partial<AccountSettings>;
-      readonly standing?: StandingChange;
-      /**
-       * Another credential of the same kind; bumps the token version, forgets the failure, drops the bearer. A refresh
-       * token that comes without a bearer ends the account's leases.
-       */
-      readonly credential?: Credential & { readonly bearer?: SealedBearer; readonly nextRefreshAt?: number };
-    },
+    change: AccountChange,
     audit: Omit<AuditEntry, 'accountId'>,
   ): Promise<Told<{ readonly account: StoredAccount }> | null>;
   removeAccount(

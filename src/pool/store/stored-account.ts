@@ -158,6 +158,21 @@ export interface StandingChange {
   readonly nextCheckAt: number | null;
 }
 
+/**
+ * Another credential of the same kind; bumps the token version, forgets the failure, drops the bearer. A refresh token that
+ * comes without a bearer ends the account's leases.
+ */
+export interface NewCredential extends Credential {
+  readonly bearer?: SealedBearer;
+  readonly nextRefreshAt?: number;
+}
+
+export interface AccountChange {
+  readonly settings?: Partial<AccountSettings>;
+  readonly standing?: StandingChange;
+  readonly credential?: NewCredential;
+}
+
 /** What a key rotation reads and writes. */
 export interface SealedSecret {
   readonly accountId: string;

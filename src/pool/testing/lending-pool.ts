@@ -12,7 +12,7 @@ import type {
 import { freshStanding } from '../standing/account-state.ts';
 import type { Standing } from '../standing/standing.ts';
 import { openMemoryStore } from '../store/open-store.ts';
-import type { NewStoredAccount, News, Store, StoredAccount } from '../store/store.ts';
+import type { AccountChange, NewStoredAccount, News, Store, StoredAccount } from '../store/store.ts';
 import { startTestPool, testAccount } from '../testing.ts';
 import { Credentials } from '../vault/credentials.ts';
 import { createVault } from '../vault/vault.ts';
@@ -119,7 +119,7 @@ export async function startLendingPool(given: Clock, aheadMs = 0): Promise<Lendi
     return found;
   }
 
-  async function change(id: string, how: Parameters<Store['changeAccount']>[2]): Promise<void> {
+  async function change(id: string, how: AccountChange): Promise<void> {
     const audit = { actor: 'test', action: 'changed', detail: {} };
     const changed = await store.changeAccount(clock.now(), id, how, audit);
     if (changed === null) throw new Error(`There is no account ${id}.`);

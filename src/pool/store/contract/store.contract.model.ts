@@ -4,7 +4,7 @@ import { outcomes } from '../../../core/outcome.ts';
 import type { TokenFailure } from '../../../core/provider.ts';
 import { freshStanding } from '../../standing/account-state.ts';
 import { testAccount, testDemand } from '../../testing.ts';
-import type { EnsureResult, Store, StoredAccount } from '../store.ts';
+import type { Granted, Store, StoredAccount } from '../store.ts';
 
 export interface ModelledStore {
   open(): Promise<Store>;
@@ -200,11 +200,7 @@ async function allocate(
   noteGrant(model, session, result);
 }
 
-function noteGrant(
-  model: Model,
-  session: HeldSession,
-  { added, leases }: Extract<EnsureResult, { result: 'granted' }>,
-): void {
+function noteGrant(model: Model, session: HeldSession, { added, leases }: Granted): void {
   for (const { id, fence } of added) {
     expect(session.leases.has(id)).toBe(false);
     expect(fence).toBeGreaterThan(model.lastFence.get(id) ?? 0);

@@ -2,7 +2,7 @@ import type { Postgres } from '../../../db/postgres.ts';
 import { codeOf } from '../../../db/postgres-errors.ts';
 import { needOf } from '../rules/leasing.ts';
 import { type AccountRow, accountFrom, asFlag } from '../rules/rows.ts';
-import type { LeaseDemand } from '../store.ts';
+import type { Granted, LeaseDemand } from '../store.ts';
 import {
   type ChoiceShape,
   choiceValues,
@@ -12,7 +12,7 @@ import {
   skipsOf,
   statementOf,
 } from '../verbs/choice.ts';
-import type { Granted, Shortcuts } from '../verbs/store-verbs.ts';
+import type { Shortcuts } from '../verbs/store-verbs.ts';
 
 /** What is asked most often, in one statement: a quarter of the round trips of a transaction. */
 export function postgresShortcuts(db: Postgres, auditsLeases: boolean): Shortcuts {

@@ -1,5 +1,5 @@
 import type { RefreshFailure } from '../store.ts';
-import type { AccountRow } from './rows.ts';
+import { type AccountRow, failureOf } from './rows.ts';
 
 /** What the journal of refreshes holds, whatever database keeps it. */
 
@@ -20,10 +20,6 @@ export interface AttemptRow {
 export const attemptsKeptMs = 48 * 60 * 60_000;
 
 export const interruptedMessage = 'The process ended between asking for a token and storing the answer.';
-
-export function failureOf(row: AccountRow): RefreshFailure | null {
-  return row.refresh_failure === null ? null : (JSON.parse(row.refresh_failure) as RefreshFailure);
-}
 
 export function nextFailure(
   row: AccountRow,

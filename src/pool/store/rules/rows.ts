@@ -115,7 +115,7 @@ export function accountFrom(row: AccountRow): StoredAccount {
         ? null
         : { sealed: row.bearer, expiresAt: row.bearer_expires_at },
     nextRefreshAt: row.next_refresh_at,
-    refreshFailure: row.refresh_failure === null ? null : (JSON.parse(row.refresh_failure) as RefreshFailure),
+    refreshFailure: failureOf(row),
     sourceHandle: row.source_handle,
     stateSince: row.state_since,
     credentialHint: row.credential_hint,
@@ -137,6 +137,10 @@ export function accountFrom(row: AccountRow): StoredAccount {
     createdAt: row.created_at,
     updatedAt: row.updated_at,
   };
+}
+
+export function failureOf(row: AccountRow): RefreshFailure | null {
+  return row.refresh_failure === null ? null : (JSON.parse(row.refresh_failure) as RefreshFailure);
 }
 
 export function modelsFrom(models: string | null): readonly string[] | null {

@@ -1,12 +1,10 @@
-import { tokenReasons } from '../../standing/standing.ts';
-import type { EnsureResult, Skip } from '../store.ts';
+import { isTokenReason } from '../../standing/standing.ts';
+import type { Short, Skip } from '../store.ts';
 import { asActive, type KindCount, kindBits, kindFrom } from './kinds.ts';
 import { type CandidateRow, mayUse, type Question, reasonFor } from './leasing.ts';
 import type { AccountRow } from './rows.ts';
 
 /** What a refusal says, from what a database read. */
-
-export type Short = Extract<EnsureResult, { result: 'short' }>;
 
 export interface ShortageFacts {
   readonly kinds: readonly KindCount[];
@@ -139,7 +137,7 @@ function countRests(
 }
 
 function waitsForBearer(row: RestRow): boolean {
-  return row.state === 'cooldown' && tokenReasons.some((reason) => reason === row.state_reason);
+  return row.state === 'cooldown' && isTokenReason(row.state_reason);
 }
 
 /** Who stands in the way with leases: the counts, the first to expire, and where gateways could give way. */

@@ -1,5 +1,5 @@
 import { nextProof, nextQuotaCheck, softened } from '../../standing/account-state.ts';
-import type { Standing } from '../../standing/standing.ts';
+import { isOutOfService, type Standing } from '../../standing/standing.ts';
 import { settleToken } from '../../standing/token-standing.ts';
 import type { StoredQuota } from '../store.ts';
 import { type AccountRow, asJson, tokenFrom } from './rows.ts';
@@ -65,10 +65,6 @@ export function standingWrite(
     endsLeases: isOut,
     frees: isOtherState || (row.half_open === 1 && !standing.halfOpen),
   };
-}
-
-export function isOutOfService(standing: Pick<Standing, 'state'>): boolean {
-  return standing.state === 'disabled' || standing.state === 'reauth_required';
 }
 
 export function nextCheckOf(

@@ -5,7 +5,7 @@ import { SqliteDatabase } from '../../../db/sqlite-database.ts';
 import { freshStanding } from '../../standing/account-state.ts';
 import { testAccount, testDemand } from '../../testing.ts';
 import { asFlag } from '../rules/rows.ts';
-import type { EnsureResult, LeaseDemand, StoreVerbs } from '../store.ts';
+import type { LeaseDemand, Short, StoreVerbs } from '../store.ts';
 import { storeVerbs } from '../verbs/store-verbs.ts';
 import { migrations } from './migrations/index.ts';
 
@@ -15,10 +15,7 @@ function openEmpty(db: Sqlite = openSqlite(':memory:', migrations, now)): { db: 
   return { db, store: storeVerbs(new SqliteDatabase(db), { auditsLeases: false }) };
 }
 
-async function short(
-  store: StoreVerbs,
-  change: Partial<LeaseDemand>,
-): Promise<Extract<EnsureResult, { result: 'short' }>> {
+async function short(store: StoreVerbs, change: Partial<LeaseDemand>): Promise<Short> {
   const result = await store.ensureLeases(now, testDemand('asking', { waitUntil: now, ...change }));
   if (result.result !== 'short') throw new Error(`expected a refusal, got ${result.result}`);
   return result;

@@ -1,20 +1,22 @@
 import type { Queries, Value } from '../../../db/database.ts';
 import { TryAgain } from '../../../db/errors.ts';
+import { isOutOfService } from '../../standing/standing.ts';
 import { settleToken } from '../../standing/token-standing.ts';
 import { type AccountRow, accountFrom, asFlag, asJson, standingFrom } from '../rules/rows.ts';
-import { isOutOfService, nextCheckOf, remainingOf } from '../rules/standing-change.ts';
+import { nextCheckOf, remainingOf } from '../rules/standing-change.ts';
 import type {
+  AccountChange,
   AccountFilter,
   AccountPage,
   AccountSettings,
   AuditEntry,
+  NewCredential,
   NewStoredAccount,
-  StandingChange,
   StoredAccount,
-  StoreVerbs,
 } from '../store.ts';
 import { accountOfCredential, rememberCredential, rememberLastAttempt } from './credentials.ts';
 import {
+  accountRow,
   dropLeasesOf,
   lockAccount,
   mustHaveRow,
@@ -23,7 +25,6 @@ import {
   updateAccount,
 } from './transaction.ts';
 
-type NewCredential = NonNullable<Parameters<StoreVerbs['changeAccount']>[2]['credential']>;
 type Changed = { readonly account: StoredAccount };
 
 export async function addAccount(
@@ -83,7 +84,7 @@ export async function addAccount(
 }
 
 export async function account(db: Queries, id: string): Promise<StoredAccount | null> {
-  const row = await db.get<AccountRow>('SELECT * FROM accounts WHERE id = $1', id);
+  const row = await accountRow(db, id);
   return row === undefined ? null : accountFrom(row);
 }
 
@@ -139,11 +140,7 @@ export async function accounts(db: Queries, filter: AccountFilter): Promise<Acco
 export async function changeAccount(
   tx: Transaction,
   id: string,
-  change: {
-    readonly settings?: Partial<AccountSettings>;
-    readonly standing?: StandingChange;
-    readonly credential?: NewCredential;
-  },
+  change: AccountChange,
   audit: Omit<AuditEntry, 'accountId'>,
 ): Promise<Changed | null> {
   const row = await lockAccount(tx, id);

@@ -1,6 +1,6 @@
 import type { Queries } from '../../../db/database.ts';
+import { isOutOfService } from '../../standing/standing.ts';
 import { isAvailable, type KindCount, kindFrom, noStates } from '../rules/kinds.ts';
-import { isOutOfService } from '../rules/standing-change.ts';
 import type { ProviderStats, Stats, Usage } from '../store.ts';
 import { spentProviders } from './choice.ts';
 

@@ -1,16 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import type { Queries } from '../../../db/database.ts';
+import { isOutOfService } from '../../standing/standing.ts';
 import { withDeadToken, withFreshToken } from '../../standing/token-standing.ts';
 import {
   type AttemptRow,
   attemptsKeptMs,
   endOf,
-  failureOf,
   interruptedMessage,
   nextFailure,
 } from '../rules/refreshing.ts';
-import { type AccountRow, accountFrom, asFlag, standingFrom } from '../rules/rows.ts';
-import { isOutOfService } from '../rules/standing-change.ts';
+import { type AccountRow, accountFrom, asFlag, failureOf, standingFrom } from '../rules/rows.ts';
 import type {
   Credential,
   InterruptedRefresh,

@@ -7,9 +7,9 @@ import {
   needsRoom,
   type RestRow,
   refreshGapMs,
-  type Short,
   shortageFrom,
 } from '../rules/shortage.ts';
+import type { Short } from '../store.ts';
 import { kindCounts } from './counts.ts';
 import type { Transaction } from './transaction.ts';
 

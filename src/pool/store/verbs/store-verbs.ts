@@ -1,6 +1,6 @@
 import type { Database, Queries } from '../../../db/database.ts';
 import type { StoreOptions } from '../rules/standing-change.ts';
-import type { Changes, EnsureResult, LeaseDemand, StoreVerbs, Told } from '../store.ts';
+import type { Changes, EnsureResult, Granted, LeaseDemand, StoreVerbs, Told } from '../store.ts';
 import { account, accounts, addAccount, changeAccount, deadAccounts, removeAccount } from './accounts.ts';
 import { auditTrail, writeAudit } from './audit.ts';
 import { ChangeLog } from './change-log.ts';
@@ -24,8 +24,6 @@ import { report } from './reports.ts';
 import { replaceSealed, sealedSecrets } from './sealed-secrets.ts';
 import { sessions } from './sessions.ts';
 import { Transaction } from './transaction.ts';
-
-export type Granted = Extract<EnsureResult, { result: 'granted' }>;
 
 /** What a database does in one statement where the verbs here take a transaction. */
 export interface Shortcuts {

@@ -34,8 +34,8 @@ export class Transaction extends ChangeLog {
   }
 }
 
-export function accountRow(tx: Pick<Transaction, 'db'>, id: string): Promise<AccountRow | undefined> {
-  return tx.db.get<AccountRow>('SELECT * FROM accounts WHERE id = $1', id);
+export function accountRow(db: Queries, id: string): Promise<AccountRow | undefined> {
+  return db.get<AccountRow>('SELECT * FROM accounts WHERE id = $1', id);
 }
 
 export function lockAccount(tx: Transaction, id: string): Promise<AccountRow | undefined> {
@@ -44,7 +44,7 @@ export function lockAccount(tx: Transaction, id: string): Promise<AccountRow | u
 
 /** For a row that was there a moment ago in the same transaction. */
 export async function mustHaveRow(tx: Transaction, id: string): Promise<AccountRow> {
-  const row = await accountRow(tx, id);
+  const row = await accountRow(tx.db, id);
   if (row === undefined) throw new Error(`account ${id} vanished inside a transaction`);
   return row;
 }
