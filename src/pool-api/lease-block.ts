@@ -1,10 +1,10 @@
 import type { Clock } from '../lib/clock.ts';
 import { isAway, PoolError } from './errors.ts';
 import type { EventHandlers } from './event-stream.ts';
-import type { TurnLease } from './held-lease.ts';
 import { LeaseEngine } from './lease-engine.ts';
 import type { PoolCalls } from './pool-calls.ts';
 import type { LeasedAccount, ReportAnswer, ReportItem } from './schema.ts';
+import type { TurnLease } from './turn-lease.ts';
 import { type ReportDetails, reportOn } from './turn-report.ts';
 
 export interface BlockOptions {

@@ -1,6 +1,7 @@
 import { isAway, isPoolError, PoolError } from './errors.ts';
-import { type AccountDemand, isSought, type Lease, type LeaseDemand, TurnLease } from './held-lease.ts';
+import { type AccountDemand, isSought, type Lease, type LeaseDemand } from './held-lease.ts';
 import { HeldLeases, type LeaseRules, type RoomListener } from './held-leases.ts';
+import { TurnLease } from './turn-lease.ts';
 import { Waiter } from './waiter.ts';
 
 export interface EngineRules extends LeaseRules {

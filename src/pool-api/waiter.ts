@@ -1,4 +1,5 @@
-import type { LeaseDemand, TurnLease } from './held-lease.ts';
+import type { LeaseDemand } from './held-lease.ts';
+import type { TurnLease } from './turn-lease.ts';
 
 const none: ReadonlySet<string> = new Set();
 

@@ -3,12 +3,14 @@ import type { ProviderAccount } from '../../core/provider.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import { PoolError } from '../../pool-api/errors.ts';
-import type { AccountDemand, LeaseDemand, TurnLease } from '../../pool-api/held-lease.ts';
+import type { AccountDemand, LeaseDemand } from '../../pool-api/held-lease.ts';
 import { isShort, LeaseEngine } from '../../pool-api/lease-engine.ts';
 import type { Pool } from '../../pool-api/pool.ts';
 import type { LeasedAccount, ReportAnswer } from '../../pool-api/schema.ts';
+import type { TurnLease } from '../../pool-api/turn-lease.ts';
 
-export type { LeaseDemand, TurnLease } from '../../pool-api/held-lease.ts';
+export type { LeaseDemand } from '../../pool-api/held-lease.ts';
+export type { TurnLease } from '../../pool-api/turn-lease.ts';
 
 /** When to ask again for accounts that are busy: turns end all the time. */
 const busyRetryMs = 2_000;
