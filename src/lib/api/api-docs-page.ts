@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { FastifyReply } from 'fastify';
 import type { ApiDocument, ApiOperation } from './api-document.ts';
 
 export const pageStyle = `
@@ -14,9 +15,18 @@ summary { cursor: pointer; } .key { color: #666; } a { color: #06c; }
 `;
 
 /** Nothing but this page's own style is loaded or run. */
-export const docsPagePolicy = `default-src 'none'; style-src 'sha256-${createHash('sha256')
+const pagePolicy = `default-src 'none'; style-src 'sha256-${createHash('sha256')
   .update(pageStyle)
   .digest('base64')}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
+
+export function sendPage(reply: FastifyReply, page: string | Buffer): FastifyReply {
+  return reply
+    .type('text/html; charset=utf-8')
+    .header('content-security-policy', pagePolicy)
+    .header('x-content-type-options', 'nosniff')
+    .header('referrer-policy', 'no-referrer')
+    .send(page);
+}
 
 /** An interface's document as one page that needs neither scripts nor the internet. */
 export function docsPage(document: ApiDocument): string {

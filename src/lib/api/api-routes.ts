@@ -1,6 +1,6 @@
 import type { WebSocket } from '@fastify/websocket';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { docsPage, docsPagePolicy } from './api-docs-page.ts';
+import { docsPage, sendPage } from './api-docs-page.ts';
 import { type ApiDescription, type ApiDocument, type ApiRoute, apiDocument } from './api-document.ts';
 
 /** One call of a service: the server answers it, and the OpenAPI document and the page describe it, from this alone. */
@@ -98,12 +98,7 @@ export function withDocs<Service>(api: Api<Service>): Api<Service> {
       handle(_service, _request, reply) {
         description ??= apiDocument(whole);
         page ??= Buffer.from(docsPage(description));
-        return reply
-          .type('text/html; charset=utf-8')
-          .header('content-security-policy', docsPagePolicy)
-          .header('x-content-type-options', 'nosniff')
-          .header('referrer-policy', 'no-referrer')
-          .send(page);
+        return sendPage(reply, page);
       },
     },
   ];

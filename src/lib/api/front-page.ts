@@ -1,6 +1,6 @@
 import { addressSeen } from '../http/http-server.ts';
 import { version } from '../version.ts';
-import { docsPagePolicy, pageStyle, shown } from './api-docs-page.ts';
+import { pageStyle, sendPage, shown } from './api-docs-page.ts';
 import type { Route } from './api-routes.ts';
 
 /** What a service says of itself at `/`, to a browser as a page and to programs as JSON. It needs no key and tells no secret. */
@@ -45,12 +45,7 @@ export function frontRoute<Service>(path: string, page: FrontPage<Service>): Rou
         const places = Object.entries(links).map(([name, { place }]) => [name, absolute(place, address)]);
         return reply.send({ name: title, version, description, ...Object.fromEntries(places) });
       }
-      return reply
-        .type('text/html; charset=utf-8')
-        .header('content-security-policy', docsPagePolicy)
-        .header('x-content-type-options', 'nosniff')
-        .header('referrer-policy', 'no-referrer')
-        .send(html(title, description, links));
+      return sendPage(reply, html(title, description, links));
     },
   };
 }
