@@ -118,7 +118,7 @@ export const messagesBlocks = {
   },
   'thinking, redacted_thinking': {
     handling: 'silent',
-    says: 'accepted with any signature; what the model thought is told again only to an upstream that signed it (`reasoning_details` of a compatible vendor), whose proof travels in our signature',
+    says: 'accepted with any signature; what the model thought is sent back only to the upstream that signed it (`reasoning_details` of a compatible vendor), whose proof travels in our signature',
   },
   compaction: {
     handling: 'translated',

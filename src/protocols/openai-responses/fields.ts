@@ -134,7 +134,7 @@ export const responsesItems = {
   },
   reasoning: {
     handling: 'silent',
-    says: 'accepted; what the model thought is told again only to an upstream that signed it, whose proof travels sealed in `encrypted_content`',
+    says: 'accepted; what the model thought is sent back only to the upstream that signed it, whose proof travels sealed in `encrypted_content`',
   },
   'compaction, compaction_summary': {
     handling: 'translated',
