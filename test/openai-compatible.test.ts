@@ -160,7 +160,7 @@ describe('a Chat Completions client', () => {
     expect((await chat(userTurn('chat-too-long', 'Hi'))).status).toBe(400);
   });
 
-  it('is told of a cut stream, of a late error and of an early end, and never that they are whole', async () => {
+  it('gets an error for a cut stream, a late error and an early end, which never look whole', async () => {
     const { chat } = await withVendor();
     for (const model of ['chat-cut', 'chat-error-late', 'chat-early-end']) {
       const events = await eventsOf(await chat(userTurn(model, 'Hi', { stream: true })));
@@ -295,7 +295,7 @@ describe('models', () => {
     expect(await answeredBy('gpt-4o')).toBe('warp/auto');
   });
 
-  it('that nobody lists are refused with STRICT_MODELS', async () => {
+  it('that no account lists are refused with STRICT_MODELS', async () => {
     const { chat } = await withVendor([key], { STRICT_MODELS: 'yes' });
     await eventually(
       'the gateway knows of the account',

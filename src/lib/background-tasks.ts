@@ -1,4 +1,4 @@
-/** Tasks that their callers do not wait for, and whoever closes does. Each has to handle its own failures. */
+/** Tasks that are awaited at shutdown, not by their callers. Each has to handle its own failures. */
 export class BackgroundTasks {
   readonly #running = new Set<Promise<unknown>>();
 

@@ -120,7 +120,7 @@ const listOf = (read: (item: string) => string | undefined, fault: (item: string
     }),
   );
 export const hostNames = listOf(
-  (item) => hostNameOf(item),
+  hostNameOf,
   (item) => `must be host names or IP addresses, such as my-box.lan, and "${item}" is none`,
 );
 export const hostPorts = listOf(
@@ -134,7 +134,7 @@ export const hostPorts = listOf(
   () => 'must be host names or host:port, separated by commas',
 );
 export const origins = listOf(
-  (item) => originOf(item),
+  originOf,
   (item) =>
     `must be origins, such as https://chat.example.com or app://obsidian.md, null, or *, and "${item}" is none`,
 );

@@ -1,6 +1,6 @@
 import type { Clock } from './clock.ts';
 
-/** Resolves after `delayMs`, or when `signal` aborts: whoever has to know which looks at the signal. */
+/** Resolves after `delayMs`, or when `signal` aborts; the signal says which. */
 export function sleep(
   clock: Pick<Clock, 'after'>,
   delayMs: number,

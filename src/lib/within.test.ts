@@ -21,7 +21,7 @@ test('a late task is answered for by what the caller says', async () => {
   await expect(within(delay(1_000, 0, { ref: false }), systemClock, 1, giveUp)).rejects.toThrow('too late');
 });
 
-test('the failure of a task that comes too late is nobody’s to handle', async () => {
+test('the failure of a task that comes too late is not left unhandled', async () => {
   const failing = delay(5).then(() => Promise.reject(new Error('late failure')));
   expect(await within(failing, systemClock, 1)).toBeUndefined();
   await delay(10);

@@ -299,7 +299,7 @@ export class AccountPoolClient {
     const isNew = request.session_id === undefined;
     const entry =
       this.#liveEntry(sessionId) ?? this.#createEntry({ ...request, session_id: sessionId }, renew);
-    await entry.held.ensureAnew({ ...request, session_id: sessionId }, either, isNew);
+    await entry.held.ensureAs({ ...request, session_id: sessionId }, either, isNew);
     // Two calls for one session at a time: the first that is answered is the one that is kept.
     const kept = this.#liveEntry(sessionId);
     if (kept !== undefined && kept !== entry) {

@@ -204,7 +204,7 @@ export class HeldLeases {
       await lease.changing;
       const now = this.#timing.monotonic();
       if (!isUsable(lease, now) && now - lease.session.confirmedAt >= askAgainMs) {
-        // With the pool away the lease stays good until it lapses.
+        // While the pool is unreachable the lease stays good until it lapses.
         await lease.session.confirm().catch(() => undefined);
       }
       if (!isUsable(lease, now)) continue;

@@ -136,7 +136,7 @@ describe('renewing', () => {
   it('keeps an account that was excluded in its books, since it is still lent', async () => {
     const { session } = await setUp();
     await session.ensure();
-    await session.ensureAnew({ session_id: 's-1', exclude: ['acc-1'] }, undefined, false);
+    await session.ensureAs({ session_id: 's-1', exclude: ['acc-1'] }, undefined, false);
     expect(session.matching.map(({ id }) => id)).toEqual(['acc-2']);
     expect(session.accounts.map(({ id }) => id)).toEqual(['acc-1', 'acc-2']);
   });

@@ -133,7 +133,7 @@ export class HeldSession {
   }
 
   /** The same with a new request from now on; without one what was asked before stays as it was. */
-  async ensureAnew(request: AllocateRequest, signal: AbortSignal | undefined, isNew: boolean): Promise<void> {
+  async ensureAs(request: AllocateRequest, signal: AbortSignal | undefined, isNew: boolean): Promise<void> {
     const before = this.#request;
     this.#request = request;
     try {
@@ -146,7 +146,7 @@ export class HeldSession {
 
   /**
    * Asks for more slots on the one account the session holds. What the pool lends instead goes back: the lease is then
-   * only too small to be named. Throws PoolError when the pool is away.
+   * only too small to be named. Throws PoolError when the pool is unreachable.
    */
   async grow(slots: number): Promise<void> {
     await this.#inLine(undefined, async (either) => {
@@ -172,7 +172,7 @@ export class HeldSession {
 
   /**
    * Asks what is still held and renews it, borrowing nothing in place of what was lost. Throws PoolError when the pool
-   * is away, which says nothing about the accounts.
+   * is unreachable, which says nothing about the accounts.
    */
   async confirm(signal?: AbortSignal): Promise<void> {
     await this.#inLine(signal, async (either) => {
@@ -196,7 +196,7 @@ export class HeldSession {
     try {
       await this.confirm();
     } catch {
-      // The pool is away: it is asked again until it is back, which then tells what is left.
+      // The pool is unreachable: it is asked again until it answers, and says then what is left.
       this.#schedule(retryDelayMs(this.#failures, renewalRetryMs, longestRenewalRetryMs));
       this.#failures += 1;
     }
@@ -306,7 +306,7 @@ export class HeldSession {
     this.#options.onChange?.();
   }
 
-  /** Nothing was left, and the question has borrowed something that nobody here asked for. */
+  /** Nothing was left, and the question has borrowed something that was not wanted. */
   async #loseTo({ created }: AllocateAnswer): Promise<void> {
     this.#lose({ reason: created ? 'session_expired' : 'lease_ended', accounts: this.#accounts });
     await this.#release(undefined).catch(() => undefined);
@@ -350,7 +350,7 @@ export class HeldSession {
     this.#line = run.catch(() => {});
     let onAbort = () => {};
     const aborted = new Promise<never>((_, reject) => {
-      // A call that has begun ends by itself when the signal aborts, and then gives back what it may have borrowed.
+      // A call that has begun ends when the signal aborts, and then gives back what it may have borrowed.
       onAbort = () => {
         if (!isBegun) reject(either.reason);
       };

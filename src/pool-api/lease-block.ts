@@ -15,7 +15,7 @@ export interface BlockOptions {
   readonly model?: string;
   /** Turns at a time on each account; default 1. More than 1 needs shared accounts. */
   readonly slots?: number;
-  /** Whether nobody else may use the accounts meanwhile; default true for 1 slot, false for more. */
+  /** Whether no other program may use the accounts meanwhile; default true for 1 slot, false for more. */
   readonly exclusive?: boolean;
   /** Accounts kept although nothing runs on them; default 0. */
   readonly minimum?: number;
@@ -159,7 +159,7 @@ export class LeaseBlock {
 
   /**
    * A turn's right to use an account. Throws PoolError `no_account_available` when none came free in time,
-   * `pool_unavailable` when the pool is away and nothing is held, or the signal's reason.
+   * `pool_unavailable` when the pool is unreachable and nothing is held, or the signal's reason.
    *
    * @example
    * using lease = await block.take({ signal, exclude: [failedAccountId] });
@@ -208,7 +208,7 @@ export class LeaseBlock {
     try {
       await this.#engine.close(reason);
     } catch (error) {
-      // With the pool away nothing is left to do: the accounts lapse.
+      // While the pool is unreachable nothing is left to do: the accounts lapse.
       if (!isAway(error)) throw error;
     } finally {
       this.#host.onClosed(this);

@@ -18,8 +18,8 @@ import {
 
 /** The pool takes `wait_ms` to find a place; this much more for the way there and back. */
 const allocateGraceMs = 10_000;
-const firstOwedRetryMs = 250;
-const longestOwedRetryMs = 5_000;
+const firstReleaseRetryMs = 250;
+const longestReleaseRetryMs = 5_000;
 
 export interface PoolCallOptions {
   /** For calls that do not wait at the pool. */
@@ -33,7 +33,7 @@ export type PoolCalls = ReturnType<typeof createPoolCalls>;
 /** The borrower's calls over HTTP, each made so that it can be repeated without doing anything twice. */
 export function createPoolCalls(transport: Transport, options: PoolCallOptions) {
   const { timeoutMs, retry, timing = systemClock } = options;
-  const owed = new OwedReleases(timing, (sessionId) => release({ session_id: sessionId }));
+  const pending = new PendingReleases(timing, (sessionId) => release({ session_id: sessionId }));
 
   function repeat<T>(call: Call, answer: z.ZodType<T>): Promise<T> {
     return withRetries(retry, true, call.signal, () => transport.exchange({ timeoutMs, ...call }, answer));
@@ -41,18 +41,18 @@ export function createPoolCalls(transport: Transport, options: PoolCallOptions) 
   const release = (body: ReleaseRequest, signal?: AbortSignal) =>
     repeat({ method: 'POST', path: '/api/accounts/release', body, signal }, releaseAnswer);
 
-  /** One that fails because the pool is away is made again when it is back, until the id is used for something else. */
-  async function releaseOrOwe(request: ReleaseRequest, signal?: AbortSignal): Promise<ReleaseAnswer> {
+  /** One that fails because the pool is unreachable is repeated until it gets an answer, or the id is used for something else. */
+  async function releaseOrRetry(request: ReleaseRequest, signal?: AbortSignal): Promise<ReleaseAnswer> {
     try {
       return await release(request, signal);
     } catch (error) {
-      if (isAway(error) && request.leases === undefined) owed.add(request.session_id);
+      if (isAway(error) && request.leases === undefined) pending.add(request.session_id);
       throw error;
     }
   }
 
   return {
-    release: releaseOrOwe,
+    release: releaseOrRetry,
     /**
      * Without `session_id` it makes one, and gives back what may have been lent when the call fails. `isNew` asks for
      * that too, for an id the caller has just made.
@@ -64,7 +64,7 @@ export function createPoolCalls(transport: Transport, options: PoolCallOptions) 
     ): Promise<AllocateAnswer> {
       // The id is made here, so that a repeated call finds the session of the first instead of leasing twice.
       const sessionId = request.session_id ?? randomUUID();
-      if (request.session_id !== undefined) await owed.forget(sessionId);
+      if (request.session_id !== undefined) await pending.forget(sessionId);
       const deadline = performance.now() + (request.wait_ms ?? 0);
       let mayHaveLent = false;
       const attempt = () => {
@@ -87,8 +87,8 @@ export function createPoolCalls(transport: Transport, options: PoolCallOptions) 
       try {
         return await withRetries(retry, true, signal, attempt);
       } catch (error) {
-        // The pool may have lent something that nobody here will ever name.
-        if (isNew && mayHaveLent) owed.add(sessionId);
+        // The pool may have lent something whose session id no caller knows.
+        if (isNew && mayHaveLent) pending.add(sessionId);
         throw error;
       }
     },
@@ -97,7 +97,7 @@ export function createPoolCalls(transport: Transport, options: PoolCallOptions) 
     status: (signal?: AbortSignal) =>
       repeat({ method: 'GET', path: '/api/accounts/status', signal }, statusAnswer),
     /** Waits for what runs in the background, and tries once more to give back what could not be given back. */
-    settle: () => owed.close(),
+    settle: () => pending.close(),
   };
 }
 
@@ -107,11 +107,11 @@ function mayHaveArrived(error: unknown, signal: AbortSignal | undefined): boolea
   return !(error instanceof PoolError);
 }
 
-/** Sessions that could not be given back, or may exist at the pool for nobody: tried until the pool has answered. */
-class OwedReleases {
+/** Sessions that could not be released, or that the pool may have made for a call that failed: retried until it answers. */
+class PendingReleases {
   readonly #timing: Clock;
   readonly #release: (sessionId: string) => Promise<unknown>;
-  readonly #owed = new Set<string>();
+  readonly #pending = new Set<string>();
   #failures = 0;
   #running: Promise<void> | undefined;
   #cancel = () => {};
@@ -121,22 +121,22 @@ class OwedReleases {
     this.#release = release;
   }
 
-  /** This session has to go back, now or when the pool is there again. */
+  /** This session has to be released, now or when the pool can be reached again. */
   add(sessionId: string): void {
-    this.#owed.add(sessionId);
+    this.#pending.add(sessionId);
     void this.#run();
   }
 
   /** The id is used again. Resolves when no release of it is under way. */
   async forget(sessionId: string): Promise<void> {
-    if (this.#owed.delete(sessionId)) await this.#running;
+    if (this.#pending.delete(sessionId)) await this.#running;
   }
 
   /** Tries once more and stops. */
   async close(): Promise<void> {
     await this.#running;
-    if (this.#owed.size > 0) await this.#run();
-    this.#owed.clear();
+    if (this.#pending.size > 0) await this.#run();
+    this.#pending.clear();
     this.#cancel();
   }
 
@@ -144,17 +144,17 @@ class OwedReleases {
     this.#cancel();
     this.#running ??= this.#tryAll().finally(() => {
       this.#running = undefined;
-      if (this.#owed.size === 0) return;
+      if (this.#pending.size === 0) return;
       this.#cancel();
-      const delayMs = retryDelayMs(this.#failures, firstOwedRetryMs, longestOwedRetryMs);
+      const delayMs = retryDelayMs(this.#failures, firstReleaseRetryMs, longestReleaseRetryMs);
       this.#cancel = this.#timing.after(delayMs, () => void this.#run());
     });
     return this.#running;
   }
 
   async #tryAll(): Promise<void> {
-    for (const sessionId of [...this.#owed]) {
-      if (!this.#owed.has(sessionId)) continue;
+    for (const sessionId of [...this.#pending]) {
+      if (!this.#pending.has(sessionId)) continue;
       try {
         await this.#release(sessionId);
       } catch (error) {
@@ -165,7 +165,7 @@ class OwedReleases {
         // A session the pool does not know is what was wanted; another refusal does not change by repeating.
       }
       this.#failures = 0;
-      this.#owed.delete(sessionId);
+      this.#pending.delete(sessionId);
     }
   }
 }

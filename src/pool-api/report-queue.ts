@@ -6,7 +6,7 @@ export type ReportResult = ReportAnswer['results'][number];
 
 export interface ReportQueueOptions {
   readonly timing: Clock;
-  /** Sends reports of one session; undefined when the pool is away: they are kept then. Never throws. */
+  /** Sends reports of one session; undefined when the pool is unreachable: they are kept then. Never throws. */
   send(sessionId: string, items: readonly ReportItem[]): Promise<readonly ReportResult[] | undefined>;
   onDropped(count: number): void;
 }
@@ -70,7 +70,7 @@ export class ReportQueue {
     if (this.#pending >= flushAtCount && !this.#isHeldUp) void this.flush();
   }
 
-  /** Sends it now, after those of its session that wait. Undefined when the pool is away: then it is kept. */
+  /** Sends it now, after those of its session that wait. Undefined when the pool is unreachable: then it is kept. */
   async send(sessionId: string, item: ReportItem): Promise<ReportResult | undefined> {
     const queued: Queued = { item, result: undefined };
     await this.#drain(this.#push(sessionId, queued));
@@ -131,7 +131,7 @@ export class ReportQueue {
     this.#dropped = 0;
   }
 
-  /** False when the pool is away. */
+  /** False when the pool is unreachable. */
   async #drain(lane: Lane): Promise<boolean> {
     while (lane.items.length > 0) {
       lane.sending ??= this.#sendOnce(lane);

@@ -205,7 +205,7 @@ const teamUid = z
 const onRefusal = z.enum(['keep', 'reject']);
 export type OnRefusal = z.infer<typeof onRefusal>;
 
-/** What an owner may say of an account that is added, by whichever way. */
+/** What an owner may say of an account that is added, in each of the ways to add one. */
 const accountSettings = {
   label: labelText.optional(),
   capacity: z.int().min(1).max(10_000).optional(),
