@@ -23,6 +23,12 @@ const reportsOf = (calls: readonly FakeCall[]) =>
     path.endsWith('/report') ? (body as { reports: { report_id: string; outcome: string }[] }).reports : [],
   );
 
+/** Timers run only when the test moves the time; sockets go on. */
+function freezeTimers(): void {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+}
+
 describe('a session', () => {
   it('is the same object for the same id, and learns the present bearers', async () => {
     let version = 3;
@@ -63,21 +69,21 @@ describe('a session', () => {
   });
 
   it('renews itself until it is released', async () => {
+    freezeTimers();
     await using pool = await startFakePool(friendly);
     await using client = new AccountPoolClient({ baseUrl: pool.url });
     const session = await client.allocate({ ttl_seconds: 1 });
     await vi.waitFor(() => expect(pool.calls.length).toBeGreaterThanOrEqual(3));
     await session.release();
-    const count = pool.calls.length;
-    await new Promise((resolve) => setTimeout(resolve, 500));
-    expect(pool.calls).toHaveLength(count);
+    expect(vi.getTimerCount()).toBe(0);
   });
 
   it.each([false, AbortSignal.abort()])('is not renewed where that is not wanted', async (renew) => {
+    freezeTimers();
     await using pool = await startFakePool(friendly);
     await using client = new AccountPoolClient({ baseUrl: pool.url });
     await client.allocate({ ttl_seconds: 1 }, { renew });
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    expect(vi.getTimerCount()).toBe(0);
     expect(pool.calls).toHaveLength(1);
   });
 
@@ -117,6 +123,7 @@ describe('a session', () => {
   });
 
   it('is not given back late when its id has been used again', async () => {
+    freezeTimers();
     let isAway = true;
     await using pool = await startFakePool((call) =>
       isAway && call.path.endsWith('/release') ? 'reset' : friendly(call),
@@ -124,11 +131,15 @@ describe('a session', () => {
     await using client = new AccountPoolClient({ baseUrl: pool.url, retries: 0 });
     const session = await client.allocate({ session_id: 'job-1' });
     await expect(session.release()).rejects.toThrow();
+    // The first retry comes immediately, and fails too.
+    await vi.waitFor(() => expect(paths(pool.calls)).toEqual(['allocate', 'release', 'release']));
     isAway = false;
     await client.allocate({ session_id: 'job-1' });
     const count = pool.calls.length;
-    await new Promise((resolve) => setTimeout(resolve, 800));
-    expect(pool.calls).toHaveLength(count);
+    await vi.advanceTimersByTimeAsync(800);
+    // Closing releases the new session, and would wait for another release under way.
+    await client.close();
+    expect(paths(pool.calls.slice(count))).toEqual(['release']);
   });
 
   it('that a broken call may have made goes back, although the last try never arrived', async () => {
@@ -171,8 +182,7 @@ describe('queued reports', () => {
     await using pool = await startFakePool(friendly);
     await using client = new AccountPoolClient({ baseUrl: pool.url });
     const session = await client.allocate();
-    vi.useFakeTimers({ toFake: ['setTimeout'] });
-    onTestFinished(() => void vi.useRealTimers());
+    freezeTimers();
     // Other reports go out by a timer, and timers stand still here.
     session.queueReport(leased, 'rate_limited', { retry_after_ms: 1_000 });
     while (pool.calls.length < 2) await new Promise((resolve) => setImmediate(resolve));
