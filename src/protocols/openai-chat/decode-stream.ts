@@ -1,10 +1,10 @@
-import { createParser } from 'eventsource-parser';
 import { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
 import type { TurnDecoder } from '../../core/protocol.ts';
-import type { FinishReason, TurnEvent, Usage } from '../../core/turn.ts';
+import type { FinishReason, Usage } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
-import { maxAnswerBytes, maxEventBytes, noEnd, tooLong } from '../shared/failed-answer.ts';
+import { AnswerStream } from '../shared/answer-stream.ts';
+import { noEnd } from '../shared/failed-answer.ts';
 import { classifyNamed, errorIn } from './classify-failure.ts';
 import { ReasoningDetails } from './reasoning-details.ts';
 
@@ -50,25 +50,15 @@ export function createDecoder(): TurnDecoder {
   const calls: OpenCall[] = [];
   const ids = new Set<string>();
   let begunCalls = 0;
-  let events: TurnEvent[] = [];
   let isStarted = false;
-  let isOver = false;
   let reason: FinishReason | undefined;
   let hasUsage = false;
-  let answerBytes = 0;
   let details: ReasoningDetails | undefined;
 
-  const parser = createParser({
-    maxBufferSize: maxEventBytes,
-    onEvent: ({ data }) => read(data),
-    onError(error) {
-      if (error.type === 'max-buffer-size-exceeded') fail(tooLong());
-    },
-  });
+  const answer = new AnswerStream(read);
   const text = new TextDecoder();
 
   function read(data: string): void {
-    if (isOver) return;
     if (data.trim() === '[DONE]') {
       finish();
       return;
@@ -78,20 +68,20 @@ export function createDecoder(): TurnDecoder {
     if (!chunk) return;
     const error = errorIn(chunk);
     if (error) {
-      fail(classifyNamed(error));
+      answer.fail(classifyNamed(error));
       return;
     }
     if (!isStarted) {
       isStarted = true;
       const { id } = chunk;
-      events.push({ type: 'start', ...(typeof id === 'string' && id !== '' && { upstreamRequestId: id }) });
+      answer.add({ type: 'start', ...(typeof id === 'string' && id !== '' && { upstreamRequestId: id }) });
     }
     readChoice(firstOf(chunk['choices']));
-    if (isOver) return;
+    if (answer.isOver) return;
     const usage = readUsage(chunk['usage']);
     if (usage) {
       hasUsage = true;
-      events.push({ type: 'usage', usage });
+      answer.add({ type: 'usage', usage });
     }
     // Usage comes last; some servers keep the connection open without saying that they are done.
     if (reason !== undefined && hasUsage) finish();
@@ -101,7 +91,7 @@ export function createDecoder(): TurnDecoder {
     const delta = choice?.['delta'] ?? choice?.['message'];
     if (isJsonObject(delta)) readDelta(delta);
     const finished = choice && finishOf(choice);
-    if (finished instanceof AppError) fail(finished);
+    if (finished instanceof AppError) answer.fail(finished);
     else if (finished !== undefined) reason = finished;
   }
 
@@ -112,11 +102,11 @@ export function createDecoder(): TurnDecoder {
     }
     const { said, thought } = readContent(delta['content']);
     const reasoning = textIn(delta['reasoning_content']) || textIn(delta['reasoning']) || thought;
-    if (reasoning) events.push({ type: 'reasoning-delta', text: reasoning });
+    if (reasoning) answer.add({ type: 'reasoning-delta', text: reasoning });
     const text = said || textIn(delta['refusal']);
     if (text) {
       prove();
-      events.push({ type: 'text-delta', text });
+      answer.add({ type: 'text-delta', text });
     }
     const fragments = delta['tool_calls'];
     if (Array.isArray(fragments))
@@ -132,7 +122,7 @@ export function createDecoder(): TurnDecoder {
     if (call.index === undefined) {
       call.early += piece;
       if (name !== '') begin(call, name);
-    } else if (piece !== '') events.push({ type: 'tool-call-delta', index: call.index, arguments: piece });
+    } else if (piece !== '') answer.add({ type: 'tool-call-delta', index: call.index, arguments: piece });
   }
 
   /**
@@ -153,7 +143,7 @@ export function createDecoder(): TurnDecoder {
   /** The reasoning before is whole. */
   function prove(): void {
     const proof = details?.proof;
-    if (proof) events.push({ type: 'reasoning-proof', proof });
+    if (proof) answer.add({ type: 'reasoning-proof', proof });
     details = undefined;
   }
 
@@ -165,52 +155,35 @@ export function createDecoder(): TurnDecoder {
     ids.add(id);
     call.index = begunCalls;
     begunCalls += 1;
-    events.push({ type: 'tool-call-start', index: call.index, id, name });
-    if (call.early !== '') events.push({ type: 'tool-call-delta', index: call.index, arguments: call.early });
+    answer.add({ type: 'tool-call-start', index: call.index, id, name });
+    if (call.early !== '') answer.add({ type: 'tool-call-delta', index: call.index, arguments: call.early });
     call.early = '';
   }
 
   /** Without a reason nothing says that the answer is whole; arguments without a name cannot be run. */
   function finish(): void {
     if (reason === undefined || calls.some(({ early }) => early !== '')) {
-      fail(noEnd());
+      answer.fail(noEnd());
       return;
     }
-    isOver = true;
     prove();
-    for (let index = 0; index < begunCalls; index += 1) events.push({ type: 'tool-call-end', index });
+    for (let index = 0; index < begunCalls; index += 1) answer.add({ type: 'tool-call-end', index });
     // Many servers say `stop` of an answer that calls.
     const isCall = reason === 'stop' || reason === 'tool-calls';
     const ended = begunCalls > 0 ? 'tool-calls' : 'stop';
-    events.push({ type: 'finish', reason: isCall ? ended : reason });
-  }
-
-  function fail(error: AppError): void {
-    if (isOver) return;
-    isOver = true;
-    events.push({ type: 'error', error });
-  }
-
-  function take(): readonly TurnEvent[] {
-    const taken = events;
-    events = [];
-    return taken;
+    answer.add({ type: 'finish', reason: isCall ? ended : reason });
   }
 
   return {
     push(bytes) {
-      if (isOver) return [];
-      answerBytes += bytes.length;
-      if (answerBytes > maxAnswerBytes) fail(tooLong());
-      else parser.feed(text.decode(bytes, { stream: true }));
-      return take();
+      if (!answer.isOver) answer.feed(text.decode(bytes, { stream: true }), bytes.length);
+      return answer.take();
     },
     end() {
-      if (isOver) return [];
       // The last event may lack its blank line.
-      parser.feed('\n\n');
-      if (!isOver) finish();
-      return take();
+      if (!answer.isOver) answer.feed('\n\n', 0);
+      if (!answer.isOver) finish();
+      return answer.take();
     },
     memory: () => undefined,
   };

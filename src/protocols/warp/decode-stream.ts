@@ -1,9 +1,9 @@
-import { createParser } from 'eventsource-parser';
 import { AppError } from '../../core/errors.ts';
 import type { ConversationMemory, TurnDecoder } from '../../core/protocol.ts';
 import type { TurnEvent } from '../../core/turn.ts';
 import { shortened } from '../../lib/shown-text.ts';
-import { maxAnswerBytes, maxEventBytes, noEnd, tooLong, upstreamWords } from '../shared/failed-answer.ts';
+import { AnswerStream } from '../shared/answer-stream.ts';
+import { noEnd, upstreamWords } from '../shared/failed-answer.ts';
 import { type Anomaly, applyAction, applyAppend, type NoteAnomaly } from './apply-action.ts';
 import { internalErrorOf, upstreamFailed } from './classify-failure.ts';
 import {
@@ -39,9 +39,7 @@ const longestDetail = 200;
 const echoBytes = (requestBytes: number) => Math.ceil((requestBytes * 4) / 3);
 
 export function createDecoder(options: DecoderOptions): TurnDecoder {
-  const echo = echoBytes(options.requestBytes ?? 0);
   const tasks = new ConversationTasks(options.remembered?.tasks ?? []);
-  let events: TurnEvent[] = [];
   let isMemoryTrue = true;
   let noted = 0;
   const note: NoteAnomaly = (anomaly, detail) => {
@@ -58,32 +56,24 @@ export function createDecoder(options: DecoderOptions): TurnDecoder {
   const text = new ShownText(
     (event) => {
       hasContent = true;
-      events.push(event);
+      answer.add(event);
     },
     () => note('rewritten-text'),
   );
   let conversationId = options.remembered?.conversationId ?? '';
   let requestId = '';
   let isStarted = false;
-  let isOver = false;
   let totals: UsageTotals | undefined;
   let isModelListOutdated = false;
-  let answerBytes = 0;
 
   const readAppend = createAppendReader();
-  const parser = createParser({
-    maxBufferSize: maxEventBytes + echo,
-    onEvent: (event) => read(event.data),
-    onError(error) {
-      if (error.type === 'max-buffer-size-exceeded') fail(tooLong());
-    },
-  });
+  const answer = new AnswerStream(read, echoBytes(options.requestBytes ?? 0));
 
   function read(data: string): void {
-    if (isOver || data === '') return;
+    if (data === '') return;
     const payload = decodePayload(data);
     if (!payload) {
-      fail(undecodable());
+      answer.fail(undecodable());
       return;
     }
     const append = isStarted ? readAppend(payload) : undefined;
@@ -101,7 +91,7 @@ export function createDecoder(options: DecoderOptions): TurnDecoder {
     isStarted = true;
     conversationId = init?.conversationId || conversationId;
     requestId = init?.requestId ?? '';
-    events.push({ type: 'start', ...(requestId !== '' && { upstreamRequestId: requestId }) });
+    answer.add({ type: 'start', ...(requestId !== '' && { upstreamRequestId: requestId }) });
   }
 
   function finish(finished: StreamFinished): void {
@@ -113,45 +103,30 @@ export function createDecoder(options: DecoderOptions): TurnDecoder {
       const calls = ending === 'length' ? [] : toolCallEvents(tasks, options.offeredTools, requestId);
       if (ending === 'unnamed' && !hasContent && calls.length === 0) throw nothingAnswered();
       const reason = ending === 'length' ? 'length' : calls.length > 0 ? 'tool-calls' : 'stop';
-      events = [...events, ...calls, ...usage, { type: 'finish', reason }];
-      isOver = true;
+      for (const event of [...calls, ...usage]) answer.add(event);
+      answer.add({ type: 'finish', reason });
       totals = figures.totals;
     } catch (error) {
-      events.push(...usage);
-      fail(AppError.from(error));
+      for (const event of usage) answer.add(event);
+      answer.fail(AppError.from(error));
     }
-  }
-
-  function fail(error: AppError): void {
-    if (isOver) return;
-    isOver = true;
-    events.push({ type: 'error', error });
-  }
-
-  function take(): readonly TurnEvent[] {
-    const taken = events;
-    events = [];
-    return taken;
   }
 
   return {
     push(bytes) {
-      if (isOver) return [];
-      answerBytes += bytes.length;
-      if (answerBytes > maxAnswerBytes + echo) fail(tooLong());
-      else {
-        try {
-          // Framing and payload are ASCII, and one byte a character needs no state between reads.
-          parser.feed(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1'));
-        } catch (cause) {
-          fail(undecodable(cause));
-        }
+      if (answer.isOver) return [];
+      try {
+        // Framing and payload are ASCII, and one byte a character needs no state between reads.
+        const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
+        answer.feed(text, bytes.length);
+      } catch (cause) {
+        answer.fail(undecodable(cause));
       }
-      return take();
+      return answer.take();
     },
     end() {
-      fail(noEnd());
-      return take();
+      answer.fail(noEnd());
+      return answer.take();
     },
     get isModelListOutdated() {
       return isModelListOutdated;
