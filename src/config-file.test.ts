@@ -62,6 +62,11 @@ test.each([
   ],
   ['a built-in name', 'providers: {warp: {type: api_key}}', /providers\.warp: is built in/],
   ['a name no account could have', 'providers: {"A B": {type: api_key}}', /must be a name of/],
+  [
+    'a name that objects have a use for',
+    'providers: {__proto__: {type: api_key}}',
+    /__proto__: must be a name/,
+  ],
   ['a missing field', 'providers: {x: {type: oauth2}}', /providers\.x\.token_url/],
 ])('%s is a fault that says what to do', (_name, yaml, message) => {
   expect(() => load(yaml)).toThrow(message);

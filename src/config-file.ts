@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { withoutNulls } from './core/null-fields.ts';
 import { errorMessage } from './lib/errors.ts';
 import { readTextFile } from './lib/files/read-text.ts';
+import { isJsonObject } from './lib/parse-json.ts';
 import type { ConfigReader, ConfiguredProvider } from './providers/definition.ts';
 import { providerTypes, reservedNames, typeOf } from './providers/registry.ts';
 import { resolveSources, type SourceSettings, sourcesSchema, sourceTypes } from './source-settings.ts';
@@ -14,9 +15,10 @@ import { resolveSources, type SourceSettings, sourcesSchema, sourceTypes } from 
  */
 
 const text = z.string().min(1);
+const nameRule = 'must be a name of a-z, 0-9 and -';
 const providerName = z
   .string()
-  .regex(/^[a-z][a-z0-9-]{0,31}$/, 'must be a name of a-z, 0-9 and -')
+  .regex(/^[a-z][a-z0-9-]{0,31}$/, nameRule)
   .refine((name) => !reservedNames.has(name), 'is built in: choose another name');
 const [firstType, ...otherTypes] = providerTypes.map(({ schema }) => schema as z.core.$ZodTypeDiscriminable);
 
@@ -51,6 +53,10 @@ export function readConfigFile(file: string, environment: NodeJS.ProcessEnv, pro
     problems.push(`CONFIG_FILE ${file} cannot be read: ${reasonOfUnreadable(error, given)}`);
     return emptyConfigFile;
   }
+  if (namesPrototype(content)) {
+    problems.push(`CONFIG_FILE ${file}: providers.__proto__: ${nameRule}.`);
+    return emptyConfigFile;
+  }
   const result = configFile.safeParse(withoutNulls(configFile, content));
   if (!result.success) {
     for (const issue of result.error.issues) {
@@ -75,6 +81,12 @@ export function readConfigFile(file: string, environment: NodeJS.ProcessEnv, pro
   );
   const sources = resolveSources(result.data.sources, environment, dirname(file), fault);
   return { aliases: result.data.aliases, providers: Object.fromEntries(providers), sources };
+}
+
+/** Records leave this name out without a word. */
+function namesPrototype(content: unknown): boolean {
+  const providers = isJsonObject(content) ? content['providers'] : undefined;
+  return isJsonObject(providers) && Object.hasOwn(providers, '__proto__');
 }
 
 /** The place and the kind of the fault. The parser's message quotes what it read, which may be a secret. */
