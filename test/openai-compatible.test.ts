@@ -559,6 +559,12 @@ it.each([
   ['{ type: openai_compatible, base_url: "http://10.0.0.7/v1" }', /base_url: .*private_network: true/],
   ['{ type: openai_compatible, base_url: "https://192.168.1.4/v1" }', /base_url: .*private_network: true/],
   ['{ type: openai_compatible, base_url: "http://box.lan/v1" }', /base_url: .*private_network: true/],
+  ...['169.254.169.254', '[::ffff:a9fe:a9fe]', '100.100.100.200', 'metadata.google.internal.', '0.0.0.0'].map(
+    (host): [string, RegExp] => [
+      `{ type: openai_compatible, base_url: "http://${host}/v1", private_network: true }`,
+      /providers\.local\.base_url: must be a server/,
+    ],
+  ),
   ['{ type: openai_compatible, base_url: "ftp://x" }', /base_url: must be a URL/],
   ['{ type: openai_compat }', /providers\.local\.type: must be oauth2, api_key or openai_compatible/],
 ])('the configuration %s is a fault that says what to do', async (provider, message) => {

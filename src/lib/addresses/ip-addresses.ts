@@ -54,6 +54,14 @@ export function isServerAddress(address: string): boolean {
   return isServerAddress(inner.join('.'));
 }
 
+const metadataNames = ['metadata.google.internal', 'metadata.goog'];
+
+/** False for a host, as a URL spells it, that is no server: such an address, or the name of a cloud's metadata. */
+export function isServerHost(hostname: string): boolean {
+  const bare = hostname.replace(/^\[|\]$|\.$/g, '');
+  return isIP(bare) === 0 ? !metadataNames.includes(bare) : isServerAddress(bare);
+}
+
 /** False for a host, as a URL spells it, that is an address and no public one. A name is judged when it is looked up. */
 export function isPublicHost(hostname: string): boolean {
   const bare = hostname.replace(/^\[|\]$/g, '');

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { isPublicHost } from '../../lib/addresses/ip-addresses.ts';
+import { isPublicHost, isServerHost } from '../../lib/addresses/ip-addresses.ts';
 import { isLoopbackHost } from '../../lib/addresses/loopback.ts';
 import { httpUrl } from '../../lib/setting.ts';
 import { defineProvider, defineType, type ProviderContext } from '../definition.ts';
@@ -17,6 +17,11 @@ export const openaiCompatible = defineType({
       type: z.literal('openai_compatible'),
       base_url: httpUrl.optional(),
       private_network: z.boolean().default(false),
+    })
+    .refine(({ base_url: url }) => url === undefined || isServerHost(new URL(url).hostname), {
+      message: "must be a server, and not a cloud's metadata or a link-local or unspecified address",
+      path: ['base_url'],
+      abort: true,
     })
     .refine(
       ({ base_url: url, private_network: isMeant }) => url === undefined || isMeant || isPublicUrl(url),
