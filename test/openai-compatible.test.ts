@@ -193,6 +193,17 @@ describe('a Chat Completions client', () => {
     const events = await eventsOf(stalled);
     expect(events.at(-1)).toContain('upstream_timeout');
   });
+
+  it('ends a whole answer well whose upstream falls silent without an end mark', async () => {
+    const { chat, gatewayUrl, vendor } = await withVendor([key], { UPSTREAM_IDLE_SECONDS: '1' });
+    const relayed = await eventsOf(await chat(userTurn('chat-open', 'Hi', { stream: true })));
+    expect(relayed.at(-1)).toContain('"finish_reason":"stop"');
+    await eventually('the connection is given up', () => vendor.turns[0]?.wasCut);
+    const body = JSON.stringify({ ...userTurn('chat-open', 'Hi', { stream: true }), max_tokens: 100 });
+    const headers = { 'content-type': 'application/json' };
+    const translated = await fetch(`${gatewayUrl}/v1/messages`, { method: 'POST', headers, body });
+    expect((await eventsOf(translated)).at(-1)).toContain('message_stop');
+  });
 });
 
 describe('failover', () => {

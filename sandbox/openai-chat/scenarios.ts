@@ -127,6 +127,12 @@ const scenarios: Readonly<Record<string, Scenario>> = {
     send(response, chunk(request, {}, 'stop'));
     response.end();
   },
+  /** Whole, but the connection stays open without the end mark. */
+  'chat-open': (request, response) => {
+    begin(response);
+    send(response, chunk(request, { role: 'assistant', content: 'Whole' }));
+    send(response, chunk(request, {}, 'stop'));
+  },
 };
 
 export const models: readonly string[] = Object.keys(scenarios);

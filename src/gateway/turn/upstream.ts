@@ -98,6 +98,7 @@ class Call implements RunningCall, Dispatcher.DispatchHandler {
     const limit = this.#hasEvent ? idleMs : firstEventMs;
     if (now - this.#lastEventAt < limit) return;
     const what = this.#hasEvent ? 'fell silent in the middle of the answer' : 'did not begin to answer';
+    if (!this.#failure && this.#endWhole()) return;
     const message = `The upstream ${what} for ${Math.round(limit / 1000)} seconds; try again.`;
     this.abort(this.#brokenFailureError() ?? new AppError('upstream_timeout', message));
   }
@@ -165,16 +166,26 @@ class Call implements RunningCall, Dispatcher.DispatchHandler {
 
   /** Undefined: the upstream's bytes have ended. */
   #read(chunk: Buffer | undefined): void {
+    this.#emit(this.#decode(chunk));
+  }
+
+  #decode(chunk: Buffer | undefined): readonly TurnEvent[] {
     const { decoder } = this.#options.answer;
-    let events: readonly TurnEvent[];
     try {
-      events = chunk ? decoder.push(chunk) : decoder.end();
+      return chunk ? decoder.push(chunk) : decoder.end();
     } catch (cause) {
       const message = 'The upstream sent what cannot be decoded; try again.';
-      this.abort(new AppError('upstream_protocol', message, { cause }));
-      return;
+      return [{ type: 'error', error: new AppError('upstream_protocol', message, { cause }) }];
     }
+  }
+
+  /** Some upstreams neither mark the end of an answer nor close it: one that is whole ends well when they fall silent. */
+  #endWhole(): boolean {
+    const events = this.#decode(undefined);
+    if (events.at(-1)?.type !== 'finish') return false;
     this.#emit(events);
+    this.#breakOff(new Error('The upstream keeps its answer open.'));
+    return true;
   }
 
   #emit(events: readonly TurnEvent[]): void {
