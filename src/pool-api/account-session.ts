@@ -78,7 +78,7 @@ export class AccountSession {
   /**
    * A bearer that has not run out, without a call where the last answer is young. A session whose accounts were lost
    * borrows again; one whose bearer is about to lapse gets a new bearer or another account, waiting for it if need be.
-   * With the pool away it goes on with what it has until that lapses.
+   * While the pool is unreachable it goes on with what it has until that lapses.
    *
    * @example
    * const { token, account } = await session.token({ signal: AbortSignal.timeout(5_000) });
@@ -129,7 +129,7 @@ export class AccountSession {
 
   /**
    * The same without waiting: successes are sent together within a second, anything that changes the account at once,
-   * and again while the pool is away. At most 1,000 wait; successes are dropped first. Throws PoolError
+   * and again while the pool is unreachable. At most 1,000 wait; successes are dropped first. Throws PoolError
    * `invalid_request` for figures the pool would refuse.
    *
    * @example
@@ -149,7 +149,7 @@ export class AccountSession {
     return this.#host.release(this, options);
   }
 
-  /** Like `release`, but quiet when the pool is away: the leases then lapse at `expiresAt`. */
+  /** Like `release`, but quiet when the pool is unreachable: the leases then lapse at `expiresAt`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#host.dispose(this);
   }

@@ -28,7 +28,7 @@ const lookAgainMs = 2_000;
 
 /**
  * A bearer that has not run out: from memory, from the pool, or from another account when the pool has no fresh one for
- * those that are held. With the pool away it goes on with what it has until that lapses.
+ * those that are held. While the pool is unreachable it goes on with what it has until that lapses.
  */
 export async function findBearer(
   session: HeldSession,
