@@ -1,5 +1,5 @@
 import { expect, it, onTestFinished } from 'vitest';
-import { startTestPool, testAccount } from '../../pool/testing.ts';
+import { startTestPool, testAccount } from '../../pool/testing/test-pool.ts';
 import { UsageError } from '../usage-error.ts';
 import { findAccount } from './find-account.ts';
 

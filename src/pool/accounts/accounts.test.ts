@@ -2,8 +2,8 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { AppError } from '../../core/errors.ts';
 import type { QuotaAnswer } from '../../core/provider.ts';
 import type { AllocateAnswer } from '../../pool-api/schema.ts';
-import { settled } from '../testing.ts';
-import { allocate, closeServers, report, reportOf, startServer } from '../testing-server.ts';
+import { settled } from '../testing/test-pool.ts';
+import { allocate, closeServers, report, reportOf, startServer } from '../testing/test-server.ts';
 
 afterEach(closeServers);
 

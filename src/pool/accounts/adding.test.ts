@@ -2,8 +2,8 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
 import { TokenError } from '../../core/provider.ts';
 import type { Account } from '../../pool-api/schema.ts';
-import { settled } from '../testing.ts';
-import { closeServers, type Running, startServer } from '../testing-server.ts';
+import { settled } from '../testing/test-pool.ts';
+import { closeServers, type Running, startServer } from '../testing/test-server.ts';
 
 const minute = 60_000;
 const hour = 60 * minute;

@@ -2,7 +2,14 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { AppError } from '../../core/errors.ts';
 import type { AllocateAnswer } from '../../pool-api/schema.ts';
 import { mostWaiting } from '../lending/waiting-room.ts';
-import { allocate, closeServers, type Running, report, reportOf, startServer } from '../testing-server.ts';
+import {
+  allocate,
+  closeServers,
+  type Running,
+  report,
+  reportOf,
+  startServer,
+} from '../testing/test-server.ts';
 
 /** What a program that holds POOL_API_KEY can do to an account and to others by what it says. */
 

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { createTestClock } from '../testing.ts';
+import { createTestClock } from '../testing/test-pool.ts';
 import { QuotaDoubt } from './quota-doubt.ts';
 
 const failure = { type: 'failure', code: 'upstream_unavailable', message: 'down' } as const;

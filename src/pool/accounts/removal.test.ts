@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from 'vitest';
 import type { PoolEvent } from '../../pool-api/schema.ts';
-import { startTestPool } from '../testing.ts';
+import { startTestPool } from '../testing/test-pool.ts';
 
 const day = 86_400_000;
 const owner = { role: 'admin', keyId: 'owner', isGateway: false } as const;

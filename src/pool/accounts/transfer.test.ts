@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
 import type { ErrorAnswer, ImportAnswer } from '../../pool-api/schema.ts';
 import { openExport } from '../../pool-api/sealed-export.ts';
-import { closeServers, type Running, startServer } from '../testing-server.ts';
+import { closeServers, type Running, startServer } from '../testing/test-server.ts';
 
 afterEach(closeServers);
 

@@ -5,8 +5,8 @@ import type { QuotaAnswer } from '../../core/provider.ts';
 import { listAnswer } from '../../pool-api/schema.ts';
 import type { Caller } from '../base/caller.ts';
 import { openStore } from '../store/open-store.ts';
-import { createTestClock, startTestPool, type TestPool } from '../testing.ts';
-import { temporaryFolder } from '../testing-folder.ts';
+import { temporaryFolder } from '../testing/temporary-folder.ts';
+import { createTestClock, startTestPool, type TestPool } from '../testing/test-pool.ts';
 
 /** What users of other gateways suffered from, as behaviour that must hold here. */
 

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { AppError } from '../../core/errors.ts';
 import type { AllocateAnswer } from '../../pool-api/schema.ts';
-import { allocate, closeServers, report, reportOf, startServer } from '../testing-server.ts';
+import { allocate, closeServers, report, reportOf, startServer } from '../testing/test-server.ts';
 import { createPoolMetrics } from './metrics.ts';
 
 afterEach(closeServers);

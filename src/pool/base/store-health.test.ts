@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { DatabaseError } from '../../db/errors.ts';
 import { openMemoryStore } from '../store/open-store.ts';
 import type { Stats } from '../store/store.ts';
-import { createTestClock, settled } from '../testing.ts';
+import { createTestClock, settled } from '../testing/test-pool.ts';
 import { StoreHealth } from './store-health.ts';
 
 const clock = createTestClock();

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { type PostgresServer, startPostgresServer } from '../../db/testing/postgres-server.ts';
 import { systemClock } from '../../lib/clock.ts';
 import { openPostgresStore } from '../store/postgres/postgres-store.ts';
-import { allocate, closeServers, startServer } from '../testing-server.ts';
+import { allocate, closeServers, startServer } from '../testing/test-server.ts';
 
 let database: PostgresServer;
 beforeAll(async () => {

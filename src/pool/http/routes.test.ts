@@ -3,7 +3,7 @@ import { Validator } from '@seriousme/openapi-schema-validator';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type ApiDocument, apiDocument } from '../../lib/api/api-document.ts';
 import { routesOf } from '../../lib/http/http-server.ts';
-import { closeServers, startServer } from '../testing-server.ts';
+import { closeServers, startServer } from '../testing/test-server.ts';
 import { poolApi } from './routes.ts';
 
 afterEach(closeServers);

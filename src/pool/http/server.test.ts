@@ -3,7 +3,14 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { DatabaseError } from '../../db/errors.ts';
 import { createLogger } from '../../lib/log/logger.ts';
 import type { AllocateAnswer, ErrorAnswer } from '../../pool-api/schema.ts';
-import { allocate, closeServers, type Running, report, reportOf, startServer } from '../testing-server.ts';
+import {
+  allocate,
+  closeServers,
+  type Running,
+  report,
+  reportOf,
+  startServer,
+} from '../testing/test-server.ts';
 
 afterEach(closeServers);
 

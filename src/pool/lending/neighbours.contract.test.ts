@@ -5,7 +5,7 @@ import type { PoolEvent } from '../../pool-api/schema.ts';
 import type { PoolService } from '../create-pool.ts';
 import { openPostgresStore } from '../store/postgres/postgres-store.ts';
 import { freshDatabase } from '../store/testing/postgres-database.ts';
-import { startTestPool } from '../testing.ts';
+import { startTestPool } from '../testing/test-pool.ts';
 
 const admin = { role: 'admin', keyId: 'local', isGateway: false } as const;
 /** Real time: what is waited for here is another connection. */

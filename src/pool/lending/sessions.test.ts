@@ -2,7 +2,14 @@ import { request as httpRequest } from 'node:http';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { AppError } from '../../core/errors.ts';
 import type { AllocateAnswer, ErrorAnswer, PoolEvent } from '../../pool-api/schema.ts';
-import { allocate, closeServers, type Running, report, reportOf, startServer } from '../testing-server.ts';
+import {
+  allocate,
+  closeServers,
+  type Running,
+  report,
+  reportOf,
+  startServer,
+} from '../testing/test-server.ts';
 
 afterEach(closeServers);
 

@@ -5,7 +5,7 @@ import type { Caller } from '../base/caller.ts';
 import { createPool } from '../create-pool.ts';
 import { openMemoryStore } from '../store/open-store.ts';
 import type { Store } from '../store/store.ts';
-import { createTestClock, type TestClock } from '../testing.ts';
+import { createTestClock, type TestClock } from '../testing/test-pool.ts';
 import { createVault } from '../vault/vault.ts';
 
 const admin: Caller = { role: 'admin', keyId: 'key-1', isGateway: false };

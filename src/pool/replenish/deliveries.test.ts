@@ -6,8 +6,8 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { cpuSecondsOf } from '../../core/testing/cpu-time.ts';
 import { testHttp } from '../../providers/testing/test-http.ts';
 import { openMemoryStore } from '../store/open-store.ts';
-import { settled, startTestPool } from '../testing.ts';
-import { temporaryFolder } from '../testing-folder.ts';
+import { temporaryFolder } from '../testing/temporary-folder.ts';
+import { settled, startTestPool } from '../testing/test-pool.ts';
 import { createCommandSource } from './command.ts';
 import { createWebhookSource } from './webhook.ts';
 

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import type { DeviceLogins, DevicePoll } from '../../core/provider.ts';
 import { TokenError } from '../../core/provider.ts';
-import { pass, settled, startTestPool } from '../testing.ts';
+import { pass, settled, startTestPool } from '../testing/test-pool.ts';
 import { createDeviceLoginSource } from './device-login.ts';
 
 const owner = { role: 'admin', keyId: 'owner', isGateway: false } as const;

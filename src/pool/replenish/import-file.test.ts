@@ -12,8 +12,8 @@ import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import { AppError } from '../../core/errors.ts';
 import { openMemoryStore } from '../store/open-store.ts';
-import { startTestPool, type TestPool } from '../testing.ts';
-import { temporaryFolder } from '../testing-folder.ts';
+import { temporaryFolder } from '../testing/temporary-folder.ts';
+import { startTestPool, type TestPool } from '../testing/test-pool.ts';
 import { FileSource } from './import-file.ts';
 
 const owner = { role: 'admin', keyId: 'owner', isGateway: false } as const;

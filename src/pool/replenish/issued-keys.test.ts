@@ -4,7 +4,7 @@ import { AppError } from '../../core/errors.ts';
 import type { KeyIssuer } from '../../core/provider.ts';
 import { createLogger } from '../../lib/log/logger.ts';
 import { openMemoryStore } from '../store/open-store.ts';
-import { pass, settled, startTestPool, type TestPool } from '../testing.ts';
+import { pass, settled, startTestPool, type TestPool } from '../testing/test-pool.ts';
 import { IssuedKeysSource } from './issued-keys.ts';
 
 const owner = { role: 'admin', keyId: 'owner', isGateway: false } as const;

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { openPostgresStore } from '../store/postgres/postgres-store.ts';
 import { emptyDatabase, freshDatabase } from '../store/testing/postgres-database.ts';
-import { startTestPool } from '../testing.ts';
-import { temporaryFolder } from '../testing-folder.ts';
+import { temporaryFolder } from '../testing/temporary-folder.ts';
+import { startTestPool } from '../testing/test-pool.ts';
 import { FileSource } from './import-file.ts';
 
 const owner = { role: 'admin', keyId: 'owner', isGateway: false } as const;

@@ -5,7 +5,7 @@ import { importAccount } from '../accounts/import-account.ts';
 import { settingsOf } from '../base/account-settings.ts';
 import type { PoolOptions } from '../create-pool.ts';
 import { openMemoryStore } from '../store/open-store.ts';
-import { settled, startTestPool, type TestPool, testAccount } from '../testing.ts';
+import { settled, startTestPool, type TestPool, testAccount } from '../testing/test-pool.ts';
 import type { Batch } from './batch.ts';
 import { reserve } from './reservation.ts';
 import { type Source, SourceError } from './source.ts';

@@ -13,9 +13,9 @@ import { freshStanding } from '../standing/account-state.ts';
 import type { Standing } from '../standing/standing.ts';
 import { openMemoryStore } from '../store/open-store.ts';
 import type { AccountChange, NewStoredAccount, News, Store, StoredAccount } from '../store/store.ts';
-import { startTestPool, testAccount } from '../testing.ts';
 import { Credentials } from '../vault/credentials.ts';
 import { createVault } from '../vault/vault.ts';
+import { startTestPool, testAccount } from './test-pool.ts';
 
 type Change = Partial<
   Pick<NewStoredAccount, 'provider' | 'capacity' | 'free' | 'models' | 'teamUid' | 'lend'>

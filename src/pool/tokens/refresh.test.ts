@@ -4,7 +4,7 @@ import { TokenError, type TokenGrant } from '../../core/provider.ts';
 import { DatabaseError } from '../../db/errors.ts';
 import type { Caller } from '../base/caller.ts';
 import { openMemoryStore } from '../store/open-store.ts';
-import { pass, settled, startTestPool, type TestPool } from '../testing.ts';
+import { pass, settled, startTestPool, type TestPool } from '../testing/test-pool.ts';
 
 const second = 1000;
 const minute = 60 * second;

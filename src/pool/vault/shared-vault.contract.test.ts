@@ -3,7 +3,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { openPostgresStore } from '../store/postgres/postgres-store.ts';
 import type { Store } from '../store/store.ts';
 import { freshDatabase } from '../store/testing/postgres-database.ts';
-import { temporaryFolder } from '../testing-folder.ts';
+import { temporaryFolder } from '../testing/temporary-folder.ts';
 import { openVault } from './open-vault.ts';
 
 const [keyOne, keyTwo] = ['1'.repeat(64), '2'.repeat(64)];

@@ -10,8 +10,8 @@ import {
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { openMemoryStore } from '../store/open-store.ts';
-import { testAccount } from '../testing.ts';
-import { temporaryFolder } from '../testing-folder.ts';
+import { temporaryFolder } from '../testing/temporary-folder.ts';
+import { testAccount } from '../testing/test-pool.ts';
 import { openVault } from './open-vault.ts';
 import { createVault, VaultError } from './vault.ts';
 

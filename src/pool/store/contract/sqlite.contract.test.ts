@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { systemClock } from '../../../lib/clock.ts';
-import { temporaryFolder } from '../../testing-folder.ts';
+import { temporaryFolder } from '../../testing/temporary-folder.ts';
 import { openMemoryStore, openStore } from '../open-store.ts';
 import { describeRefreshes } from './store.contract.refresh.ts';
 import { describeStore } from './store.contract.ts';

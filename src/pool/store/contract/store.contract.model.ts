@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { outcomes } from '../../../core/outcome.ts';
 import type { TokenFailure } from '../../../core/provider.ts';
 import { freshStanding } from '../../standing/account-state.ts';
-import { testAccount, testDemand } from '../../testing.ts';
+import { testAccount, testDemand } from '../../testing/test-pool.ts';
 import type { Granted, Store, StoredAccount } from '../store.ts';
 
 export interface ModelledStore {

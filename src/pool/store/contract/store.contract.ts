@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { freshStanding } from '../../standing/account-state.ts';
 import { noStreaks } from '../../standing/standing.ts';
-import { testAccount, testDemand } from '../../testing.ts';
+import { testAccount, testDemand } from '../../testing/test-pool.ts';
 import type { AccountFilter, AccountSettings, LeaseDemand, ReportedTurn, Store } from '../store.ts';
 
 /** What every store must do, whatever database is below it. */

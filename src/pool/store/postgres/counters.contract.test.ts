@@ -1,6 +1,6 @@
 import { expect, it, onTestFinished } from 'vitest';
 import { openPostgres } from '../../../db/postgres.ts';
-import { testAccount, testDemand } from '../../testing.ts';
+import { testAccount, testDemand } from '../../testing/test-pool.ts';
 import { freshDatabase } from '../testing/postgres-database.ts';
 import { openPostgresStore } from './postgres-store.ts';
 

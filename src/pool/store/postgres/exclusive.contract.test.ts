@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { systemClock } from '../../../lib/clock.ts';
-import { testAccount } from '../../testing.ts';
-import { temporaryFolder } from '../../testing-folder.ts';
+import { temporaryFolder } from '../../testing/temporary-folder.ts';
+import { testAccount } from '../../testing/test-pool.ts';
 import { rotateKey } from '../../upkeep/rotate-key.ts';
 import { credentialField } from '../../vault/credentials.ts';
 import { openVault } from '../../vault/open-vault.ts';

@@ -3,7 +3,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { outcomes } from '../../../core/outcome.ts';
 import { openPostgres, type Postgres } from '../../../db/postgres.ts';
 import { freshStanding } from '../../standing/account-state.ts';
-import { testAccount, testDemand } from '../../testing.ts';
+import { testAccount, testDemand } from '../../testing/test-pool.ts';
 import type { Store } from '../store.ts';
 import { emptyDatabase, freshDatabase } from '../testing/postgres-database.ts';
 import { openPostgresStore } from './postgres-store.ts';

@@ -1,6 +1,6 @@
 import { expect, it, onTestFinished } from 'vitest';
 import { openPostgres, type Postgres } from '../../../db/postgres.ts';
-import { testDemand } from '../../testing.ts';
+import { testDemand } from '../../testing/test-pool.ts';
 import { freshDatabase } from '../testing/postgres-database.ts';
 import { type ChoiceShape, choiceValues, firstStatement } from '../verbs/choice.ts';
 import { isDueQuery } from '../verbs/reaping.ts';

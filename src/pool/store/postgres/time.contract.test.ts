@@ -1,6 +1,6 @@
 import { expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../../../lib/clock.ts';
-import { testAccount, testDemand } from '../../testing.ts';
+import { testAccount, testDemand } from '../../testing/test-pool.ts';
 import type { Store } from '../store.ts';
 import { freshDatabase } from '../testing/postgres-database.ts';
 import { openPostgresStore } from './postgres-store.ts';

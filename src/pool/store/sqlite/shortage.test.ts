@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { openSqlite, type Sqlite } from '../../../db/sqlite.ts';
 import { SqliteDatabase } from '../../../db/sqlite-database.ts';
 import { freshStanding } from '../../standing/account-state.ts';
-import { testAccount, testDemand } from '../../testing.ts';
+import { testAccount, testDemand } from '../../testing/test-pool.ts';
 import { asFlag } from '../rules/rows.ts';
 import type { LeaseDemand, Short, StoreVerbs } from '../store.ts';
 import { storeVerbs } from '../verbs/store-verbs.ts';

@@ -7,8 +7,8 @@ import { describe, expect, it } from 'vitest';
 import { openSqlite } from '../../../db/sqlite.ts';
 import { SqliteDatabase } from '../../../db/sqlite-database.ts';
 import { systemClock } from '../../../lib/clock.ts';
-import { testAccount, testDemand } from '../../testing.ts';
-import { temporaryFolder } from '../../testing-folder.ts';
+import { temporaryFolder } from '../../testing/temporary-folder.ts';
+import { testAccount, testDemand } from '../../testing/test-pool.ts';
 import { openStore } from '../open-store.ts';
 import { choiceStatement, choiceValues } from '../verbs/choice.ts';
 import { storeVerbs } from '../verbs/store-verbs.ts';
@@ -78,7 +78,9 @@ describe('the SQLite file', () => {
   it('loses no account and keeps no lease for ever when its process is killed at any moment', async () => {
     const path = join(temporaryFolder(), 'accounts.db');
     for (let round = 0; round < 4; round += 1) {
-      const child = fork(new URL('./hammer.ts', import.meta.url), [path, String(round)], { execArgv: [] });
+      const child = fork(new URL('../testing/hammer.ts', import.meta.url), [path, String(round)], {
+        execArgv: [],
+      });
       let added: string[] = [];
       child.on('message', (ids: string[]) => {
         added = ids;

@@ -1,19 +1,19 @@
-import type { AppError } from '../core/errors.ts';
+import type { AppError } from '../../core/errors.ts';
 import {
   type Provider,
   type QuotaAnswer,
   TokenError,
   type TokenGrant,
   type TokenIssuer,
-} from '../core/provider.ts';
-import type { Clock } from '../lib/clock.ts';
-import { createLogger } from '../lib/log/logger.ts';
-import type { PoolSettings } from './base/basics.ts';
-import { createPool, type PoolOptions, type PoolService } from './create-pool.ts';
-import { freshStanding } from './standing/account-state.ts';
-import { openMemoryStore } from './store/open-store.ts';
-import type { LeaseDemand, NewStoredAccount, Store } from './store/store.ts';
-import { createVault } from './vault/vault.ts';
+} from '../../core/provider.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { createLogger } from '../../lib/log/logger.ts';
+import type { PoolSettings } from '../base/basics.ts';
+import { createPool, type PoolOptions, type PoolService } from '../create-pool.ts';
+import { freshStanding } from '../standing/account-state.ts';
+import { openMemoryStore } from '../store/open-store.ts';
+import type { LeaseDemand, NewStoredAccount, Store } from '../store/store.ts';
+import { createVault } from '../vault/vault.ts';
 
 /** What the tests of the pool are made of. */
 

@@ -1,7 +1,7 @@
-import { testAccount, testDemand } from '../../testing.ts';
-import { openSqliteStore } from './sqlite-store.ts';
+import { testAccount, testDemand } from '../../testing/test-pool.ts';
+import { openSqliteStore } from '../sqlite/sqlite-store.ts';
 
-/** A process that works the store without a pause, made to be killed: it names every account it was told is stored. */
+/** A process that works the store without a pause, made to be killed: it reports every account that is stored. */
 const [path = '', round = ''] = process.argv.slice(2);
 const store = openSqliteStore(path, Date.now(), { auditsLeases: true });
 const added: string[] = [];

@@ -1,11 +1,11 @@
 import { request as httpRequest } from 'node:http';
 import type { FastifyInstance } from 'fastify';
-import { BodyBudget } from '../lib/http/body-budget.ts';
-import { createLogger } from '../lib/log/logger.ts';
-import type { AllocateAnswer } from '../pool-api/schema.ts';
-import type { PoolSettings } from './base/basics.ts';
-import { createPoolServer, type PoolServerOptions } from './http/server.ts';
-import { startTestPool, type TestPool } from './testing.ts';
+import { BodyBudget } from '../../lib/http/body-budget.ts';
+import { createLogger } from '../../lib/log/logger.ts';
+import type { AllocateAnswer } from '../../pool-api/schema.ts';
+import type { PoolSettings } from '../base/basics.ts';
+import { createPoolServer, type PoolServerOptions } from '../http/server.ts';
+import { startTestPool, type TestPool } from './test-pool.ts';
 
 /** The pool's server on a free port, for tests that talk HTTP. */
 
