@@ -11,7 +11,7 @@ import type {
   Usage,
 } from './turn.ts';
 
-/** What an upstream adapter wants kept between the turns of one conversation. Opaque to everybody else. */
+/** What an upstream adapter wants kept between the turns of one conversation. Opaque to all others. */
 export type ConversationMemory = Uint8Array;
 
 export interface OutboundTurn {
@@ -100,6 +100,8 @@ export interface Outbound {
   classifyFailure(response: FailedResponse): AppError;
   readonly capabilities: Capabilities;
   readonly images: ImageLimits;
+  /** Its decoders give a memory. Without this no conversation is looked for, which would mean hashing every history. */
+  readonly hasMemory?: true;
   readonly relay?: Relay;
 }
 

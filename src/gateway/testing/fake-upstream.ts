@@ -103,6 +103,7 @@ const statusCodes: Record<number, ErrorCode> = {
 export const lineOutbound: Outbound = {
   contentType: 'text/lines',
   images: { maxCount: 20 },
+  hasMemory: true,
   capabilities: new Set(['topP', 'presencePenalty', 'frequencyPenalty'] as const),
   open({ request, remembered }) {
     const last = (remembered?.newMessages ?? request.messages).at(-1);

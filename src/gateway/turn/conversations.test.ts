@@ -240,3 +240,15 @@ it('does without a keep that fails', async () => {
   const second = await kept.find('me', 'warp', request([user('hi'), assistant('hello'), user('more')]));
   expect([second.goOn('one'), second.end()]).toEqual([undefined, 'miss']);
 });
+
+it('asks the store nothing for an upstream without a memory, and still tells first turns from later ones', async () => {
+  const asked = async (): Promise<never> => {
+    throw new Error('asked');
+  };
+  const kept = new Conversations({ get: asked, put: asked, claim: asked });
+  const first = kept.unremembered('me', request([user('hi')]));
+  const later = kept.unremembered('me', request([user('hi'), assistant('hello'), user('more')]));
+  expect([first.goOn('one'), later.goOn('one'), later.beginAnew()]).toEqual([undefined, undefined, false]);
+  expect([first.end(), later.end()]).toEqual(['new', 'miss']);
+  expect(() => first.remember('one', { text: '', toolCalls: [] }, memory)).toThrow('without a memory');
+});

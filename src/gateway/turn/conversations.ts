@@ -43,7 +43,7 @@ export class Conversations {
   /** `bytes`: about how many the request has. */
   async find(clientId: string, provider: string, request: AskedRequest, bytes = 0): Promise<Conversation> {
     const { messages } = request;
-    const lastAnswer = messages.findLastIndex((message) => message.role === 'assistant');
+    const lastAnswer = lastAnswerIn(request);
     const history = new HistoryHash();
     await ownTurn(bytes);
     history.addPart(JSON.stringify([clientId, provider, request.model, request.tools]));
@@ -54,7 +54,23 @@ export class Conversations {
     const found = keyBefore === undefined ? undefined : await this.#claim(keyBefore);
     const wasTaken = keyBefore !== undefined && this.#taken.has(keyBefore);
     if (keyBefore !== undefined && found) this.#taken.set(keyBefore, true);
-    return new Conversation(this, { clientId, request, history, newMessages, keyBefore, found, wasTaken });
+    const isFirst = keyBefore === undefined;
+    return new Conversation(this, {
+      clientId,
+      request,
+      isFirst,
+      history,
+      newMessages,
+      keyBefore,
+      found,
+      wasTaken,
+    });
+  }
+
+  /** Of an upstream that remembers none: nothing is hashed, and nothing looked for. */
+  unremembered(clientId: string, request: AskedRequest): Conversation {
+    const isFirst = lastAnswerIn(request) === -1;
+    return new Conversation(this, { clientId, request, isFirst });
   }
 
   put(clientId: string, key: string, { accountId, memory }: Remembered): void {
@@ -76,13 +92,14 @@ export class Conversations {
 interface Found {
   readonly clientId: string;
   readonly request: AskedRequest;
-  /** Up to the new messages, and with them. */
-  readonly history: HistoryHash;
-  readonly newMessages: readonly AskedMessage[];
+  readonly isFirst: boolean;
+  /** Up to the new messages, and with them; undefined where nothing is remembered. */
+  readonly history?: HistoryHash;
+  readonly newMessages?: readonly AskedMessage[];
   /** Where the conversation lay before this turn; undefined for a first turn. */
-  readonly keyBefore: string | undefined;
-  readonly found: Remembered | undefined;
-  readonly wasTaken: boolean;
+  readonly keyBefore?: string | undefined;
+  readonly found?: Remembered | undefined;
+  readonly wasTaken?: boolean;
 }
 
 /** A conversation as its next turn finds it. What was stored is this turn's alone, until `end`. */
@@ -107,7 +124,7 @@ export class Conversation {
 
   /** Takes the memory for an attempt on that account; undefined when it has to send the whole history. */
   goOn(accountId: string): { memory: ConversationMemory; newMessages: readonly AskedMessage[] } | undefined {
-    const { found, newMessages } = this.#at;
+    const { found, newMessages = [] } = this.#at;
     this.#didGoOn = found !== undefined && !this.#isUsed && !this.#isFolded && accountId === found.accountId;
     if (!found || !this.#didGoOn) return undefined;
     this.#isUsed = true;
@@ -135,6 +152,7 @@ export class Conversation {
   remember(accountId: string, answer: AssistantAnswer, memory: ConversationMemory): void {
     const { clientId, request, history } = this.#at;
     const { resentCall = (call: ToolCall) => call } = request;
+    if (!history) throw new Error('An upstream without a memory gave one.');
     this.#isReplaced = this.#isFolded;
     const after = history.copy();
     after.addMessage({
@@ -149,13 +167,17 @@ export class Conversation {
 
   /** Puts back what was not used. Call once, when the turn is over. */
   end(): ConversationResult {
-    const { clientId, keyBefore, found, wasTaken } = this.#at;
-    if (keyBefore === undefined) return 'new';
-    if (!found) return wasTaken ? 'claimed' : 'miss';
+    const { clientId, isFirst, keyBefore, found, wasTaken } = this.#at;
+    if (isFirst) return 'new';
+    if (keyBefore === undefined || !found) return wasTaken ? 'claimed' : 'miss';
     // For the client that sends the same history again, with another question or after an error.
     if (!this.#isUsed && !this.#isReplaced) this.#conversations.put(clientId, keyBefore, found);
     return this.#didGoOn ? 'hit' : 'lost';
   }
+}
+
+function lastAnswerIn({ messages }: AskedRequest): number {
+  return messages.findLastIndex((message) => message.role === 'assistant');
 }
 
 /** The digest is secret: only who knows the client's key and what was said can know it. */

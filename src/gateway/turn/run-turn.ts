@@ -187,7 +187,9 @@ class TurnRun {
     const checks = emulated.size === 0 ? [] : checksOf(asked, emulated, schemas, client.id);
     const request = checks.reduce((instructed, check) => check.instruct(instructed), asked);
     const provider = route.provider.name;
-    const conversation = await conversations.find(client.id, provider, request, bytes);
+    const conversation = route.provider.outbound?.hasMemory
+      ? await conversations.find(client.id, provider, request, bytes)
+      : conversations.unremembered(client.id, request);
     this.#steps?.debug(
       {
         provider,

@@ -37,5 +37,6 @@ export function createWarpOutbound(options: WarpOutboundOptions = {}): Outbound 
     classifyFailure: (response) => classifyFailure(response, now()),
     images: imageLimits,
     capabilities: new Set(),
+    hasMemory: true,
   };
 }
