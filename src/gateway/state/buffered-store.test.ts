@@ -12,7 +12,8 @@ let lines: { level: number; msg: string }[];
 /** What lies in the storage. */
 let stored: Map<string, Entry>;
 /** What the storage does when it is asked. */
-let mood: 'well' | 'broken' | 'silent';
+let mood: 'well' | 'broken' | 'silent' | 'slow';
+let hurry: () => void;
 let isShared: boolean;
 let isReachable: boolean;
 let canOpen: boolean;
@@ -38,6 +39,10 @@ function open(): Promise<BufferedStore> {
     calls += 1;
     if (mood === 'broken') throw new Error('the disk is full');
     if (mood === 'silent') await new Promise(() => {});
+    if (mood === 'slow')
+      await new Promise<void>((resolve) => {
+        hurry = resolve;
+      });
     return task();
   };
   const storage: Storage = {
@@ -261,6 +266,22 @@ describe('a short-lived entry', () => {
     await store.put('key', value, hour, { isShortLived: true });
     expect(stored.get('key')?.value).toEqual(value);
   });
+});
+
+it('writes to a shared storage while an earlier write is slow, but the changes of one key in their order', async () => {
+  isShared = true;
+  const store = await open();
+  mood = 'slow';
+  const first = store.put('key', value, hour);
+  mood = 'well';
+  const second = store.put('key', new Uint8Array([2]), hour);
+  await store.put('other', value, hour);
+  await settled();
+  expect([...stored.keys()]).toEqual(['other']);
+  hurry();
+  await Promise.all([first, second]);
+  expect(stored.get('key')?.value).toEqual(new Uint8Array([2]));
+  expect(store.figures().unwritten).toBe(0);
 });
 
 it('gives an entry on its way to a shared storage to one claimant only', async () => {

@@ -51,6 +51,8 @@ const earlyMs = 1_000;
 /** More than that is written without waiting. */
 const mostWaitingBytes = 8 * 1024 * 1024;
 const mostBatchBytes = 2 * 1024 * 1024;
+/** Writes to a shared storage at one time: one that is slow does not hold up what is put after it. */
+const mostWrites = 4;
 /** Beyond that what waits to be written is forgotten, the oldest first. */
 const mostUnwrittenBytes = 64 * 1024 * 1024;
 /** The same while there is no storage. */
@@ -76,9 +78,9 @@ export class BufferedStore implements StateStore {
   /** What was used or put last is at the end. */
   readonly #held = new Map<string, Held>();
   #heldBytes = 0;
-  /** What is being written. */
-  #batch: ReadonlyMap<string, Held> = new Map();
-  #writing: Promise<void> | undefined;
+  /** What is being written: by one write, or by several where others read the storage, each with keys of its own. */
+  readonly #batch = new Map<string, Held>();
+  readonly #writes = new Set<Promise<void>>();
   #flushAt = Number.POSITIVE_INFINITY;
   #cancelFlush = (): void => {};
   #opening: Promise<void> | undefined;
@@ -140,7 +142,9 @@ export class BufferedStore implements StateStore {
       isNew: this.#held.get(key)?.isNew ?? (isShortLived && !this.#batch.has(key)),
     });
     this.#bound();
-    if (isShared) await this.#flush();
+    if (!isShared) return;
+    while (this.#writes.size >= mostWrites || this.#batch.has(key)) await Promise.race(this.#writes);
+    if (this.#held.has(key)) await this.#flush();
   }
 
   figures(): StateFigures {
@@ -163,11 +167,12 @@ export class BufferedStore implements StateStore {
     this.#cancelOpening();
     this.#cancelFlush();
     await this.#opening;
-    await this.#writing;
+    await Promise.all(this.#writes);
     this.#restsUntil = Number.NEGATIVE_INFINITY;
     this.#writesAgainAt = undefined;
     while (this.#held.size > 0 && this.#present() && this.#writesAgainAt === undefined) {
-      await this.#write(true);
+      await this.#flush(true);
+      await Promise.all(this.#writes);
     }
     await this.#storage?.close();
     this.#storage = undefined;
@@ -189,7 +194,7 @@ export class BufferedStore implements StateStore {
       return undefined;
     }
     try {
-      if (storage.isShared && this.#batch.has(key)) await this.#inTime(this.#writing);
+      if (storage.isShared && this.#batch.has(key)) await this.#inTime(Promise.all(this.#writes));
       return await this.#inTime(ask(storage));
     } catch (error) {
       this.#restsUntil = this.#clock.monotonic() + restMs;
@@ -253,23 +258,22 @@ export class BufferedStore implements StateStore {
   }
 
   #schedule(at: number): void {
-    if (!this.#options.storage || this.#isClosed || this.#writing || at >= this.#flushAt) return;
+    if (!this.#options.storage || this.#isClosed || this.#writes.size > 0 || at >= this.#flushAt) return;
     this.#cancelFlush();
     this.#flushAt = at;
     this.#cancelFlush = this.#clock.after(at - this.#clock.now(), () => void this.#flush());
   }
 
-  /** Writes what is due. What is put meanwhile is written next. */
-  async #flush(): Promise<void> {
+  /** Writes what is due. */
+  async #flush(isAll = this.#heldBytes > mostWaitingBytes): Promise<void> {
     this.#cancelFlush();
     this.#flushAt = Number.POSITIVE_INFINITY;
-    // What was put after the batch under way has begun is in the next one.
-    if (this.#writing) await this.#writing;
-    this.#writing ??= this.#write(this.#heldBytes > mostWaitingBytes).finally(() => {
-      this.#writing = undefined;
+    const writing = this.#write(isAll).finally(() => {
+      this.#writes.delete(writing);
       this.#scheduleNext();
     });
-    await this.#writing;
+    this.#writes.add(writing);
+    await writing;
   }
 
   #scheduleNext(): void {
@@ -289,7 +293,7 @@ export class BufferedStore implements StateStore {
     const changes: Change[] = [];
     let bytes = 0;
     for (const [key, held] of this.#held) {
-      if (!isAll && held.dueAt > now + earlyMs) continue;
+      if (this.#batch.has(key) || (!isAll && held.dueAt > now + earlyMs)) continue;
       const { value, expiresAt } = held;
       batch.set(key, held);
       changes.push([key, value && expiresAt > now ? { value, expiresAt } : undefined]);
@@ -297,17 +301,19 @@ export class BufferedStore implements StateStore {
       if (bytes > mostBatchBytes) break;
     }
     if (batch.size === 0) return;
-    for (const key of batch.keys()) this.#release(key);
-    this.#batch = batch;
+    for (const [key, held] of batch) {
+      this.#release(key);
+      this.#batch.set(key, held);
+    }
     try {
       await storage.write(changes);
-      this.#writesAgainAt = undefined;
+      if (this.#clock.monotonic() >= (this.#writesAgainAt ?? 0)) this.#writesAgainAt = undefined;
     } catch (error) {
       this.#writesAgainAt = this.#clock.monotonic() + restMs;
       this.#failed(error);
       for (const [key, held] of batch) if (!this.#held.has(key)) this.#hold(key, held);
     } finally {
-      this.#batch = new Map();
+      for (const key of batch.keys()) this.#batch.delete(key);
     }
   }
 
