@@ -1,6 +1,6 @@
 /**
  * What a long conversation costs: the memory kept between its turns, and the time a turn takes to read it, to send it
- * and to make it anew. Each turn has one call of a tool, its result and an answer. `node bench/conversation.ts`
+ * and to make it again. Each turn has one call of a tool, its result and an answer. `node bench/conversation.ts`
  */
 
 import { base64url, frame } from '../sandbox/frames.ts';

@@ -9,7 +9,7 @@ import { checkableSchema, type SchemaChecker, SchemaUnusableError } from './json
 export interface AnswerCheck {
   /** What of the client's wish is not checked, as paths. */
   readonly unchecked?: readonly string[];
-  /** The request with what the model has to be told. */
+  /** The request with the instructions to the model. */
   instruct(request: AskedRequest): AskedRequest;
   /** Judges an answer that came to its own end. Throws AppError when that cannot be done. */
   judge(answer: CollectedTurn): Promise<Verdict>;
@@ -87,7 +87,7 @@ export async function judge(checks: readonly AnswerCheck[], answer: CollectedTur
   return text === undefined ? {} : { text };
 }
 
-/** The answer as the model gave it, and what is wrong. Calls it made all the same were not carried out. */
+/** The answer as the model gave it, and what is wrong. Calls it made anyway were not carried out. */
 export function sentBack({ text, toolCalls }: CollectedTurn, { mend }: Fault): AskedMessage[] {
   return [
     {

@@ -64,7 +64,7 @@ function sizeFaultOf(schema: unknown): string | undefined {
 }
 
 const types = ['array', 'boolean', 'integer', 'null', 'number', 'object', 'string'];
-/** JsonObject that hold a schema, a list of schemas, or schemas by name. */
+/** Keywords that hold a schema, a list of schemas, or schemas by name. */
 const singleSchemas = [
   'additionalItems',
   'additionalProperties',
@@ -82,7 +82,7 @@ const namedSchemas = ['$defs', 'definitions', 'dependentSchemas', 'patternProper
 
 /**
  * What of a schema has not the form that JSON Schema gives it, in a few words. No answer could ever follow such a schema,
- * and the model would be blamed for it. JsonObject that are not known may hold anything.
+ * and the model would be blamed for it. Keywords that are not known may hold anything.
  */
 function formFaultOf(schema: JsonObject): string | undefined {
   const waiting: unknown[] = [schema];
@@ -276,7 +276,7 @@ export function createSchemaChecker(clock: Clock): SchemaChecker {
       const giveUp = (reason: string): void => {
         settle();
         worker = undefined;
-        // What it still says goes to nobody.
+        // Its late errors are of no use.
         running.on('error', () => {});
         void running.terminate();
         reject(new SchemaUnusableError(reason));

@@ -174,7 +174,7 @@ export function shownUsage(
   return hasTokens(reported) ? reported : withChargeOf(reported, estimateUsage(request, answer));
 }
 
-/** For the pool and the log, where nobody reads exact figures: no tokenizer is loaded for them. */
+/** For the pool and the log, which need no exact figures: no tokenizer is loaded for them. */
 export function countedUsage(
   reported: Usage | undefined,
   request: AskedRequest,

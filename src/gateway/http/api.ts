@@ -238,7 +238,7 @@ function encodeAnthropicPage(models: readonly ListedModel[], { limit, afterId, b
   const from = afterId === undefined ? 0 : placeOf(models, afterId, 'after_id') + 1;
   const to = beforeId === undefined ? models.length : placeOf(models, beforeId, 'before_id');
   const range = models.slice(from, to);
-  // Whoever goes backwards wants those next to where they are.
+  // Going backwards, a client wants those next to where it is.
   const page = beforeId !== undefined && afterId === undefined ? range.slice(-limit) : range.slice(0, limit);
   return {
     data: page.map((model) => encodeAnthropic(model, models)),

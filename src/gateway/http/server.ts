@@ -46,7 +46,7 @@ export interface GatewayServerOptions {
   readonly isPoolInside: boolean;
   /** Where the pool answers, if it does and that is known, by the address a client has for the gateway. */
   readonly poolAddress?: ((gatewayAddress: string) => string | undefined) | undefined;
-  /** Opens `/metrics`; unset: whoever may use the gateway may read them. */
+  /** Opens `/metrics`; unset: any client of the gateway may read them. */
   readonly adminKey: string | undefined;
   readonly allowedHosts: readonly string[] | null;
   /** Web pages and apps that may call and read the answers; without any there are no CORS headers. */

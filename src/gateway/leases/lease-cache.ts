@@ -95,7 +95,7 @@ export function providerAccountOf({ id_token, team_uid }: LeasedAccount): Provid
   return { bearer: id_token, teamUid: team_uid ?? undefined };
 }
 
-/** The pool was asked for other accounts than the busy ones held here: whoever gets its answer is told of these too. */
+/** The pool was asked for other accounts than the busy ones held here: its answer is completed with these. */
 function withHeldHere(error: PoolError, busy: number): PoolError {
   const { shortage } = error;
   if (busy === 0 || !shortage) return error;

@@ -320,7 +320,7 @@ function aliasOf(
   return { provider: provider.name, ...model, id: name, aliasOf: model?.aliasOf ?? target };
 }
 
-/** The refusal of a name nobody answers to, with names like it, or with the reason why a model is kept back. */
+/** The refusal of a name that leads to no model, with names like it, or with the reason why a model is kept back. */
 function modelNotFound(
   name: string,
   { models, withheld }: Pick<ModelUnion, 'models' | 'withheld'>,

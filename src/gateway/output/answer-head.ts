@@ -99,7 +99,7 @@ function modelOf({ provider, model }: Route): string {
   return shown.slice(0, longestModelName);
 }
 
-export function newAnswerId(prefix: string): string {
+function newAnswerId(prefix: string): string {
   return prefix + randomUUID().replaceAll('-', '');
 }
 

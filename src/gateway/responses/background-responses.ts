@@ -80,7 +80,7 @@ export class BackgroundResponses {
     this.#options = options;
   }
 
-  /** Returns the response once it is stored; its turn goes on by itself. Throws AppError. */
+  /** Returns the response once it is stored; its turn goes on in the background. Throws AppError. */
   async start(request: BackgroundRequest): Promise<StartedRun> {
     const { clientTurns, routes, responses, running, clock } = this.#options;
     const { client, asked, decoded } = request;
@@ -150,7 +150,7 @@ export class BackgroundResponses {
       warn(error);
       run.breakOff(AppError.from(error));
     }
-    // A turn that was cancelled says nothing more by itself.
+    // A cancelled turn writes no last event.
     run.breakOff(AppError.from(run.signal.reason));
     stopHeartbeat();
     if (run.ending) await responses.put(clientId, run.toStore(run.ending)).catch(warn);
@@ -313,7 +313,7 @@ class BackgroundRun implements Carrier, TurnOutput {
   abort(error: AppError): void {
     this.#abort.abort(error);
   }
-  /** It ends by itself, once it is stored. */
+  /** It ends once it is stored. */
   cut(): void {}
 
   begin(attempt: Attempt): void {

@@ -59,7 +59,7 @@ const mostLooked = 500;
 /** The response an item's id was made from, see `itemId`, and `inputItemId` for items that came without one. */
 const itemIdPattern = /^[a-z]+_([0-9a-f]{32})\d+$/;
 
-export function inputItemId(responseId: string, index: number): string {
+function inputItemId(responseId: string, index: number): string {
   return `item_${responseId.replace(/^resp_/, '')}${index}`;
 }
 
@@ -144,7 +144,7 @@ export type SocketMessage = z.infer<typeof createMessage>;
 
 const what = 'The message';
 
-/** The message at once, or a promise of a large one. Throws AppError naming what is wrong with it, as the promise does. */
+/** The message, or a promise of a large one. Throws AppError naming what is wrong with it, as the promise does. */
 export function readMessage(data: Buffer, isBinary: boolean): SocketMessage | Promise<SocketMessage> {
   if (isBinary) throw new AppError('invalid_request', 'Messages are text frames that hold JSON.');
   if (data.length >= largeBytes) return readJson(data, what).then(messageOf, refuse);

@@ -33,7 +33,7 @@ export interface Continued extends Pick<StoredResponse, 'ancestors' | 'base'> {
 /** What instances tell each other of a response while it is made. */
 type ResponseFlag = 'alive' | 'cancel' | 'deleted';
 
-/** Longer conversations are compacted, or begun anew with what matters of them. */
+/** Longer conversations have to be compacted, or replaced by a new one with what matters of them. */
 const maxAncestors = 500;
 /** As much as the body of a request may hold. */
 const maxHistoryBytes = 32 * 1024 * 1024;
@@ -59,7 +59,7 @@ export function continuedBy(
 /** Who else writes to the same store. */
 export interface OtherInstances {
   readonly clock: Pick<Clock, 'after'>;
-  /** False: nobody does at the moment. */
+  /** False: no instance does at the moment. */
   arePossible(): boolean;
 }
 
@@ -103,7 +103,7 @@ export class StoredResponses {
     return found.stored;
   }
 
-  /** The same, at once and without an error: a client may name very many. */
+  /** The same, without waiting for other instances and without an error: a client may name very many. */
   async find(clientId: string, id: string): Promise<StoredResponse | undefined> {
     return (await this.#read(clientId, id))?.stored;
   }
@@ -216,7 +216,7 @@ function storedIn(bytes: Uint8Array): StoredResponse {
   ) as StoredResponse;
 }
 
-/** A store that is away is no fault of the request, and nothing is known of what it holds. */
+/** An unreachable store is no fault of the request, and nothing is known of what it holds. */
 async function answered<Value>(asked: Promise<Value>): Promise<Value> {
   try {
     return await asked;
@@ -229,7 +229,7 @@ async function answered<Value>(asked: Promise<Value>): Promise<Value> {
   }
 }
 
-/** As it was written: whether anybody still makes it is another question. */
+/** As it was written: whether an instance still makes it is another question. */
 export function isUnderWay(response: Readonly<Record<string, unknown>>): boolean {
   return response['status'] === 'queued' || response['status'] === 'in_progress';
 }
@@ -246,7 +246,7 @@ function notFound(id: string): AppError {
   );
 }
 
-export function previousNotFound(id: string, missing = id): AppError {
+function previousNotFound(id: string, missing = id): AppError {
   const whose = missing === id ? '' : ` what it continues, "${missing}",`;
   return new AppError(
     'previous_response_not_found',

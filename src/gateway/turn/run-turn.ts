@@ -55,7 +55,7 @@ export interface TurnResult {
   readonly firstContentMs: number | undefined;
 }
 
-/** How a turn reaches an upstream. Its request has what the model has to be told for the checks. */
+/** How a turn reaches an upstream. Its request has the instructions of the checks. */
 interface Path extends Omit<AttemptPlan, 'turn' | 'lease' | 'unchecked'> {
   readonly session: Session | undefined;
   readonly checks: readonly AnswerCheck[];

@@ -79,7 +79,7 @@ export class RunningTurns {
   }
 }
 
-/** A client that takes nothing for so long holds an account for nobody. */
+/** A client that takes nothing for so long holds an account in vain. */
 const stalledAfterMs = 300_000;
 
 /** An answer over HTTP: runs until its turns have ended and the client has taken the last byte, or has left. */
