@@ -25,7 +25,7 @@ import type {
   StoredAccount,
 } from '../store/store.ts';
 import type { Refresher } from '../tokens/refresh.ts';
-import { nextRefreshAfter } from '../tokens/refresh-times.ts';
+import { nextRefreshAfter } from '../tokens/refresh-schedule.ts';
 import { hasBearer } from '../vault/credentials.ts';
 import type { Quota } from './quota.ts';
 import { removeAccount } from './removal.ts';

@@ -8,7 +8,7 @@ import type {
   ReportDemand,
   ReportedResult,
   SessionPage,
-} from './lending.ts';
+} from './leases.ts';
 import type {
   InterruptedRefresh,
   RefreshClaimResult,
@@ -31,7 +31,7 @@ import type {
 
 /** Times are milliseconds since 1970 by `Store.clock`. `now` comes from the caller, who reads that clock. */
 
-export type * from './lending.ts';
+export type * from './leases.ts';
 export type * from './refresh-journal.ts';
 export type * from './stored-account.ts';
 

@@ -8,7 +8,7 @@ import { within } from '../../lib/within.ts';
 import type { Basics } from '../base/basics.ts';
 import { logFailure } from '../base/failures.ts';
 import type { RefreshClaim, RefreshClaimResult, StoredAccount } from '../store/store.ts';
-import { leastInterval, nextRefreshAfter, retryAfter } from './refresh-times.ts';
+import { leastInterval, nextRefreshAfter, retryAfter } from './refresh-schedule.ts';
 
 export type RefreshResult =
   | { readonly result: 'refreshed'; readonly account: StoredAccount }

@@ -8,7 +8,7 @@ import {
   endOf,
   interruptedMessage,
   nextFailure,
-} from '../rules/refreshing.ts';
+} from '../rules/refresh-attempts.ts';
 import { type AccountRow, accountFrom, asFlag, failureOf, standingFrom } from '../rules/rows.ts';
 import type {
   Credential,
