@@ -27,8 +27,8 @@ import type { PoolService } from './pool/index.ts';
 import { createHttpPool } from './pool-api/http-pool.ts';
 import { accountSettings } from './providers/registry.ts';
 
-// What not every process needs is loaded by whoever needs it: a gateway by itself carries no pool, a pool with accounts
-// no sandbox.
+// Parts that not every process needs are loaded where they are used: a gateway alone carries no pool, a pool with
+// accounts no sandbox.
 
 export interface RunningServices {
   /** Where the services of this process listen; undefined for one that it does not run. */

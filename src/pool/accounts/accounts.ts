@@ -91,9 +91,9 @@ export class Accounts {
   async change(caller: Caller, id: string, request: unknown): Promise<AccountAnswer> {
     const { store, clock } = this.#basics;
     const demand = parse(accountChange, request);
-    const { api_key: key, refresh_token: token, on_refusal: onRefusal, ...told } = demand;
-    const { enabled, team_uid: teamUid, ...others } = told;
-    const settings = definedOnly<AccountSettings>({ ...others, teamUid });
+    const { api_key: key, refresh_token: token, on_refusal: onRefusal, ...others } = demand;
+    const { enabled, team_uid: teamUid, ...given } = others;
+    const settings = definedOnly<AccountSettings>({ ...given, teamUid });
     const before = await this.#mustHave(id);
     const changed = { ...before, ...settings };
     this.#adding.checkTeam(before.provider, settings.teamUid);
@@ -123,7 +123,7 @@ export class Accounts {
       {
         actor: caller.keyId,
         action: isGiven ? 'credential-replaced' : 'account-changed',
-        detail: definedOnly(told),
+        detail: definedOnly(others),
       },
     );
     if (result === null) throw accountNotFound(id);

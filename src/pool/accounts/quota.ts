@@ -67,9 +67,9 @@ export class Quota {
     const query = this.#askOnce(provider, as, limitMs).finally(() => this.#running.delete(question));
     this.#running.set(question, query);
     void query.then((finding) => {
-      const told = finding.type === 'answer' ? { answer: finding.answer } : { failure: finding.code };
+      const found = finding.type === 'answer' ? { answer: finding.answer } : { failure: finding.code };
       debugLog(this.#basics.logger)?.debug(
-        { account_id: id, provider, ...told },
+        { account_id: id, provider, ...found },
         'a provider was asked what is left',
       );
     });

@@ -3,7 +3,7 @@ import type { StoredAccount } from '../store/store.ts';
 
 /** What an account came from. */
 export interface Origin {
-  /** Stands in an account's `source`; unique. */
+  /** What an account's `source` says; unique. */
   readonly name: string;
   /** An account of this source was removed: a source that made its credential deletes it at the provider. */
   removed?(account: StoredAccount): Promise<void>;
@@ -11,7 +11,7 @@ export interface Origin {
 
 const mostAtOnce = 20;
 
-/** Removes an account and tells its holders. Null when there is no such account. */
+/** Removes an account and notifies its holders. Null when there is no such account. */
 export async function removeAccount(
   { store, clock, events }: Basics,
   id: string,

@@ -2,7 +2,7 @@ import { DatabaseError } from '../../db/errors.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 
-/** The database, or the disk below it, may be back at any time. */
+/** The database, or the disk below it, may recover at any time. */
 export function isDatabaseAway(error: unknown): error is DatabaseError {
   return (
     error instanceof DatabaseError &&

@@ -5,7 +5,7 @@ import { PoolError } from '../../pool-api/errors.ts';
 import type { EventHub, NumberedEvent } from '../base/events.ts';
 
 const pingEveryMs = 15_000;
-/** A reader this far behind is cut off; it comes back with its last id. */
+/** A reader this far behind is cut off; it reconnects with its last id. */
 const mostUnreadBytes = 1024 * 1024;
 
 /** Streams of events for each key: a gateway or program needs one. */

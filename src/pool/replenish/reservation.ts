@@ -28,7 +28,7 @@ export async function reserve(store: Store, clock: Clock, wanted: number, ceilin
 
 /**
  * Places in the pool that are promised to accounts on their way, so that several instances, and several calls of one, never
- * bring in more than fits. A promise that is not renewed ends by itself.
+ * bring in more than fits. A promise that is not renewed expires.
  */
 export class Reservation {
   readonly #id = randomUUID();

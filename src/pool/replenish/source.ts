@@ -12,7 +12,7 @@ export interface SourceTools {
   readonly logins: Logins;
 }
 
-/** Where replenishing fetches accounts from. No source signs anybody up anywhere. */
+/** Where replenishing fetches accounts from. No source signs up for new accounts at a provider. */
 export interface Source extends Origin {
   readonly type: string;
   /** Asking costs something, so that one that had nothing is left alone for a while. */

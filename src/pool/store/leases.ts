@@ -98,7 +98,7 @@ export type Short = Extract<EnsureResult, { result: 'short' }>;
 
 export interface ReleaseDemand {
   readonly sessionId: string;
-  /** Null releases whoever's session it is. */
+  /** Null releases the session of any key. */
   readonly keyId: string | null;
   /** Null ends the session. */
   readonly leases: readonly { readonly id: string; readonly fence: number }[] | null;

@@ -11,7 +11,7 @@ import { migrations } from './sqlite/migrations/index.ts';
 /** How many rows were moved, by table. */
 export type MovedRows = Readonly<Record<string, number>>;
 
-/** Parents before children. What counts the rest (`standings`, `counters`) is counted anew. */
+/** Parents before children. The counters of the rest (`standings`, `counters`) are counted again. */
 const tables = [
   'meta',
   'accounts',
@@ -24,7 +24,7 @@ const tables = [
   'audit',
   'spending',
 ] as const;
-const countedAnew = ['schema_migrations', 'counters', 'standings'];
+const countedAgain = ['schema_migrations', 'counters', 'standings'];
 const rowsAtOnce = 500;
 
 /**
@@ -86,7 +86,7 @@ function checkTables(source: Sqlite): void {
     .all<{ name: string }>("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
     .map(({ name }) => name);
   const unknown = present.filter(
-    (name) => !tables.some((one) => one === name) && !countedAnew.includes(name),
+    (name) => !tables.some((one) => one === name) && !countedAgain.includes(name),
   );
   if (unknown.length > 0) throw new Error(`It is not known how to move ${unknown.join(', ')}.`);
 }

@@ -18,7 +18,7 @@ export interface OpenStoreOptions {
   readonly onLost: (error: DatabaseError) => void;
   /** The database is, or was for a moment, unreachable, or another instance could not be notified. */
   readonly onTrouble?: (error: unknown) => void;
-  /** It was away and answers again. */
+  /** It was unreachable and answers again. */
   readonly onBack?: (awayForMs: number) => void;
 }
 
@@ -62,7 +62,7 @@ export function openMemoryStore(
   return alone(openSqliteStore(':memory:', now, options), clock);
 }
 
-/** A database of one process: there is nobody to hear from. */
+/** A database of one process: there are no other instances. */
 function alone(verbs: StoreVerbs, clock: Clock): Store {
   return {
     ...verbs,

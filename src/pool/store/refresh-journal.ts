@@ -11,7 +11,7 @@ export interface RefreshClaim {
   readonly account: StoredAccount;
   /**
    * Since the last token of this credential an attempt was interrupted or ended `unknown`: a token may have been issued
-   * that nobody has, and an `invalid_grant` may be its doing.
+   * and lost, which would explain an `invalid_grant`.
    */
   readonly followsInterruption: boolean;
   /** No other account of the provider is active, or rests until some time. */
@@ -22,9 +22,9 @@ export interface RefreshDemand {
   readonly accountId: string;
   /** Least time between two intents that count, milliseconds. */
   readonly minIntervalMs: number;
-  /** How long the attempt may be under way before it counts as interrupted, milliseconds. */
+  /** How long the attempt may run before it counts as interrupted, milliseconds. */
   readonly limitMs: number;
-  /** Passes the ceiling and the wait after a failure, which is audited; never a refresh under way. */
+  /** Passes the ceiling and the wait after a failure, which is audited; never a running refresh. */
   readonly force: boolean;
   /** The process that asks: intents of a process that is gone are found by it. */
   readonly instance: string;
@@ -35,7 +35,7 @@ export type RefreshClaimResult =
   | ({ readonly result: 'claimed' } & RefreshClaim)
   /** The ceiling, or the wait after a failure; `nextAt` is when it opens. */
   | { readonly result: 'too_early'; readonly reason: 'ceiling' | 'backoff'; readonly nextAt: number }
-  /** Another caller or instance is at it. */
+  /** Another caller or instance is refreshing it. */
   | { readonly result: 'under_way'; readonly since: number }
   /** No such account, an API key, or out of service. */
   | { readonly result: 'not_refreshable'; readonly reason: string };
@@ -58,7 +58,7 @@ export interface RefreshFailed {
   readonly givenUp: string | null;
 }
 
-/** An attempt that ended without anybody knowing how. */
+/** An attempt of unknown outcome. */
 export interface InterruptedRefresh {
   readonly refreshId: string;
   readonly accountId: string;

@@ -25,8 +25,8 @@ import type {
   NewStoredAccount,
   SealedSecret,
   StoredAccount,
-  Told,
   Usage,
+  WithChanges,
 } from './stored-account.ts';
 
 /** Times are milliseconds since 1970 by `Store.clock`. `now` comes from the caller, who reads that clock. */
@@ -69,7 +69,7 @@ export interface ProviderStats {
   readonly states: Readonly<Record<AccountState, number>>;
 }
 
-/** What the instances on one database tell each other. */
+/** What the instances on one database notify each other of. */
 export type News =
   | { readonly type: 'changes'; readonly changes: Changes }
   | { readonly type: 'removed'; readonly id: string; readonly provider: string }
@@ -94,7 +94,7 @@ export interface StoreVerbs {
     account: NewStoredAccount,
     actor: string,
   ): Promise<
-    Told<
+    WithChanges<
       | { readonly result: 'added'; readonly account: StoredAccount }
       | { readonly result: 'duplicate'; readonly id: string }
     >
@@ -108,21 +108,21 @@ export interface StoreVerbs {
     id: string,
     change: AccountChange,
     audit: Omit<AuditEntry, 'accountId'>,
-  ): Promise<Told<{ readonly account: StoredAccount }> | null>;
+  ): Promise<WithChanges<{ readonly account: StoredAccount }> | null>;
   removeAccount(
     now: number,
     id: string,
     actor: string,
-  ): Promise<Told<{ readonly account: StoredAccount }> | null>;
+  ): Promise<WithChanges<{ readonly account: StoredAccount }> | null>;
 
-  ensureLeases(now: number, demand: LeaseDemand): Promise<Told<EnsureResult>>;
+  ensureLeases(now: number, demand: LeaseDemand): Promise<WithChanges<EnsureResult>>;
   /** Null when there is no such session of that key. */
-  release(now: number, demand: ReleaseDemand): Promise<Told<{ readonly released: number }> | null>;
+  release(now: number, demand: ReleaseDemand): Promise<WithChanges<{ readonly released: number }> | null>;
   /** Null when the session is another key's. An unknown session makes every item stale. */
   report(
     now: number,
     demand: ReportDemand,
-  ): Promise<Told<{ readonly results: readonly ReportedResult[] }> | null>;
+  ): Promise<WithChanges<{ readonly results: readonly ReportedResult[] }> | null>;
 
   /** Sessions by their id, after `after`; all, or those that hold an account. */
   sessions(
@@ -136,22 +136,22 @@ export interface StoreVerbs {
     id: string,
     finding: QuotaFinding,
     cause: QuotaCause,
-  ): Promise<Told<{ readonly account: StoredAccount }> | null>;
+  ): Promise<WithChanges<{ readonly account: StoredAccount }> | null>;
   /** Accounts whose quota check is due; each is handed out once, its next check is moved on. */
   claimQuotaChecks(now: number, limit: number): Promise<readonly StoredAccount[]>;
   /** Ends what is over, prunes what is old. */
-  housekeep(now: number): Promise<Told<object>>;
+  housekeep(now: number): Promise<WithChanges<object>>;
   stats(now: number): Promise<Stats>;
 
   /**
-   * Writes the intent to refresh, durably, before anybody calls the token endpoint; or answers why not. One at a time
+   * Writes the intent to refresh, durably, before the token endpoint is called; or answers why not. One at a time
    * for an account, and never two intents that count within `minIntervalMs`. An intent counts unless it ended as
    * `unsent` or `refused`, and goes on counting for its credentials when the account is removed and added again.
    * `too_early` moves the account's next refresh to that time if it was due before.
    */
-  claimRefresh(now: number, demand: RefreshDemand): Promise<Told<RefreshClaimResult>>;
+  claimRefresh(now: number, demand: RefreshDemand): Promise<WithChanges<RefreshClaimResult>>;
   /**
-   * Stores what the token endpoint gave, durably, before anybody uses it. Raises the token version, ends a cooldown
+   * Stores what the token endpoint gave, durably, before it is used. Raises the token version, ends a cooldown
    * that a missing, lapsed or rejected bearer caused, forgets the failure. An attempt that was taken for interrupted is
    * welcome as well, as long as no later one was begun. Null when nothing was stored: the account or the attempt is
    * gone, a later one was begun, or its owner has replaced the credential meanwhile.
@@ -160,7 +160,7 @@ export interface StoreVerbs {
     now: number,
     refreshId: string,
     refreshed: RefreshedCredential,
-  ): Promise<Told<{ readonly account: StoredAccount }> | null>;
+  ): Promise<WithChanges<{ readonly account: StoredAccount }> | null>;
   /**
    * Ends an attempt that gave no token, durably. `isCurrent` is false when the credential that failed is no longer the
    * account's: then nothing else changes. Null when the account or the attempt is gone.
@@ -169,7 +169,7 @@ export interface StoreVerbs {
     now: number,
     refreshId: string,
     failed: RefreshFailed,
-  ): Promise<Told<{ readonly account: StoredAccount; readonly isCurrent: boolean }> | null>;
+  ): Promise<WithChanges<{ readonly account: StoredAccount; readonly isCurrent: boolean }> | null>;
   /**
    * Marks attempts that can no longer end as interrupted, durably: those past their limit and, unless it is null, all
    * of `goneInstance`, which begins again now. Each is answered once, written to the audit trail, and set down as the
@@ -178,13 +178,13 @@ export interface StoreVerbs {
   findInterruptedRefreshes(
     now: number,
     goneInstance: string | null,
-  ): Promise<Told<{ readonly interrupted: readonly InterruptedRefresh[] }>>;
+  ): Promise<WithChanges<{ readonly interrupted: readonly InterruptedRefresh[] }>>;
   /** Accounts whose `nextRefreshAt` has come and that have no attempt under way, the longest due first. */
   dueForRefresh(now: number, limit: number): Promise<readonly StoredAccount[]>;
   /** When the next account falls due, or an attempt passes its limit; null when neither will. */
   nextRefreshDue(now: number): Promise<number | null>;
   /** Moves an account's next refresh; earlier ones stay when `onlyEarlier`. Not for one out of service. */
-  scheduleRefresh(now: number, id: string, at: number, onlyEarlier: boolean): Promise<Told<object>>;
+  scheduleRefresh(now: number, id: string, at: number, onlyEarlier: boolean): Promise<WithChanges<object>>;
 
   /** Accounts that have been `reauth_required` or `disabled` since before `deadSince`, at most `limit`. */
   deadAccounts(now: number, deadSince: number, limit: number): Promise<readonly StoredAccount[]>;
@@ -216,7 +216,7 @@ export interface StoreVerbs {
     replaced: readonly SealedSecret[],
     facts: readonly { readonly name: string; readonly value: string }[],
     audit: AuditEntry,
-  ): Promise<Told<object>>;
+  ): Promise<WithChanges<object>>;
 
   close(): Promise<void>;
 }
@@ -228,10 +228,10 @@ export interface Store extends StoreVerbs {
   readonly isShared: boolean;
   /** False while its server does not answer. */
   readonly isReachable: boolean;
-  /** The processes that have the database open now, this one too; none are told where only one can. */
+  /** The processes that have the database open now, this one too; empty where only one can. */
   holders(): Promise<readonly string[]>;
   /** News of other instances on the same database; a database of one process has none. */
   listen(listener: (news: News) => void): void;
-  /** Tells the other instances. Changes that a verb answered are told by the store itself. */
+  /** Notifies the other instances. The store itself sends the changes that a verb answered. */
   tell(news: News): Promise<void>;
 }

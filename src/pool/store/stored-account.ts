@@ -121,14 +121,14 @@ export interface ChangedAccount {
   readonly free: boolean;
 }
 
-/** What others must hear of: state changes, and whether a place may have come free. */
+/** What is published: state changes, and whether a place may have come free. */
 export interface Changes {
   readonly accounts: readonly ChangedAccount[];
   readonly hasFreed: boolean;
 }
 
-/** An answer, and what others must hear of. */
-export type Told<Answer> = Answer & { readonly changes: Changes };
+/** An answer, and what it changed. */
+export type WithChanges<Answer> = Answer & { readonly changes: Changes };
 
 export interface AccountFilter {
   readonly email?: string;

@@ -31,7 +31,7 @@ export function readinessOf(
   return providers;
 }
 
-/** Whether the pool can lend, as far as its store tells. */
+/** Whether the pool can lend, by what its store says. */
 export async function poolHealth(
   { store, logger }: Basics,
   storeHealth: StoreHealth,

@@ -7,13 +7,13 @@ import { accountState } from '../../../pool-api/schema.ts';
 import type { ChangedAccount, Changes, News } from '../store.ts';
 import { ChangeLog } from '../verbs/change-log.ts';
 
-/** What the instances on one database tell each other, by NOTIFY. */
+/** The messages between instances on one database, by NOTIFY. */
 export type NewsExchange = Awaited<ReturnType<typeof openNews>>;
 
 const channel = 'warp2api_pool';
 /** PostgreSQL takes payloads of less than 8000 bytes. */
 const mostBytes = 7500;
-/** So many ids at most are told for one call for leases. */
+/** The most ids that are sent for one call for leases. */
 const mostWanted = 100;
 /** A stream of releases becomes so many messages at most. */
 const pauseMs = 20;
@@ -36,7 +36,7 @@ const messageSchema = z.object({
   ]),
 });
 
-/** Opens a connection that listens. `onTrouble` hears what could not be told. */
+/** Opens a connection that listens. `onTrouble` gets what could not be sent. */
 export async function openNews(
   db: Postgres,
   onTrouble: (error: unknown) => void,
@@ -77,7 +77,7 @@ export async function openNews(
 
   const startSending = (): Promise<void> => {
     if (sending !== undefined) return sending.then(startSending);
-    if (waiting.length === 0 && !isWorthTelling(log.changes())) return Promise.resolve();
+    if (waiting.length === 0 && !hasNews(log.changes())) return Promise.resolve();
     sending = send().finally(() => {
       sending = undefined;
     });
@@ -95,14 +95,14 @@ export async function openNews(
         onTrouble(new Error(`something else than a pool sends to the channel ${channel} of this database`));
       }
     },
-    // Whatever was missed, whoever waits for an account looks again.
+    // Whatever was missed: callers that wait for an account look again.
     () => hear({ type: 'changes', changes: { accounts: [], hasFreed: true } }),
     hold,
   );
 
   return {
     listen: (listener: (news: News) => void): void => void listeners.push(listener),
-    /** Resolves once it is sent. What is told while an earlier message is under way is sent together. */
+    /** Resolves once it is sent. News that comes while a message is being sent goes out together. */
     tell(news: News): Promise<void> {
       if (isClosing) return Promise.resolve();
       if (news.type === 'changes') {
@@ -114,7 +114,7 @@ export async function openNews(
       }
       return startSending();
     },
-    /** Sends what is waiting, then hears and tells no more. */
+    /** Sends what is waiting, then stops sending and listening. */
     async close(): Promise<void> {
       isClosing = true;
       await startSending();
@@ -123,13 +123,13 @@ export async function openNews(
   };
 }
 
-export function isWorthTelling({ accounts, hasFreed }: Changes): boolean {
+export function hasNews({ accounts, hasFreed }: Changes): boolean {
   return hasFreed || accounts.length > 0;
 }
 
 /** Changes in messages that are small enough. */
 function changeNews(changes: Changes): News[] {
-  if (!isWorthTelling(changes)) return [];
+  if (!hasNews(changes)) return [];
   const messages: News[] = [];
   let rest: readonly ChangedAccount[] = changes.accounts;
   do {

@@ -6,7 +6,7 @@ import type { StoreOptions } from '../rules/standing-change.ts';
 import type { Changes, Store } from '../store.ts';
 import { storeVerbs } from '../verbs/store-verbs.ts';
 import { postgresMigrations } from './migrations/index.ts';
-import { isWorthTelling, type NewsExchange, openNews } from './news.ts';
+import { hasNews, type NewsExchange, openNews } from './news.ts';
 import { postgresShortcuts } from './shortcuts.ts';
 
 export interface PostgresStoreOptions extends StoreOptions {
@@ -30,12 +30,12 @@ export async function openPostgresStore(url: string, options: PostgresStoreOptio
   const { db, news, close } = await openMigrated(url, machine.now(), options);
   try {
     const clock = await openDatabaseClock(db.reading, machine);
-    const tellChanges = (changes: Changes): void => {
-      if (isWorthTelling(changes)) void news.tell({ type: 'changes', changes });
+    const notifyOthers = (changes: Changes): void => {
+      if (hasNews(changes)) void news.tell({ type: 'changes', changes });
     };
     const shortcuts = postgresShortcuts(db, options.auditsLeases);
     return {
-      ...storeVerbs(db, options, { tellChanges, shortcuts }),
+      ...storeVerbs(db, options, { notifyOthers, shortcuts }),
       clock,
       isShared: true,
       holders: db.holders,

@@ -10,9 +10,9 @@ export interface ShortageFacts {
   readonly kinds: readonly KindCount[];
   /** The accounts that the caller names or holds. */
   readonly named: readonly CandidateRow[];
-  /** The accounts of which the kinds do not tell enough for this demand; each once. */
+  /** The accounts whose kind alone does not decide this demand; each once. */
   readonly lookedAt: Iterable<CandidateRow>;
-  /** Accounts that match and whose rest ends by itself, the first to end first. */
+  /** Accounts that match and whose rest ends at a known time, the first to end first. */
   readonly resting: Iterable<RestRow>;
   /** Leases of others in the way, the first to expire first. */
   readonly holders: Iterable<HolderRow>;
@@ -40,7 +40,7 @@ export const mostSkips = 100;
 /** So many leases are looked at for a refusal; in a larger crowd the counts say "at least". */
 export const mostHolders = 500;
 
-/** Whether an account's kind alone does not tell if it can be lent for this demand. */
+/** Whether an account's kind alone does not decide if it can be lent for this demand. */
 function needsLook(kind: number, { demand }: Question): boolean {
   return (
     (demand.model !== null && (kind & kindBits.modelsLimited) !== 0) ||
@@ -107,7 +107,7 @@ function countReasons(question: Question, { kinds, named, lookedAt }: ShortageFa
 }
 
 /**
- * Accounts whose rest ends by itself: the first of all, those within the caller's wait as far as it needs them, and when
+ * Accounts whose rest ends at a known time: the first of all, those within the caller's wait as far as it needs them, and when
  * refreshes will have given as many as it needs, if that is soon.
  */
 function countRests(
@@ -164,7 +164,7 @@ function countHolders({ demand, excluded }: Question, { holders, gatewayHolders 
   };
 }
 
-/** What stood in the way of each, for whoever wants to know why an account was not taken. */
+/** Why each account was not taken. */
 function skipsFrom(question: Question, rows: readonly CandidateRow[]): Skip[] {
   return rows
     .map((row) => ({ accountId: row.id, reason: reasonFor(row, question) }))

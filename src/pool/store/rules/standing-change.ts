@@ -5,7 +5,7 @@ import type { StoredQuota } from '../store.ts';
 import { type AccountRow, asJson, tokenFrom } from './rows.ts';
 
 export interface StoreOptions {
-  /** Set for accounts nobody can repair: no state keeps them out for longer. */
+  /** Set for accounts that cannot be repaired: no state keeps them out for longer. */
   readonly longestRestMs?: number;
   /** Whether leases to outsiders are written to the audit trail. */
   readonly auditsLeases: boolean;
@@ -22,7 +22,7 @@ export interface StandingWrite {
   readonly nextCheckAt: number | null;
   /** Set when refreshing ends, or is taken up again, with the service of a refresh-token account. */
   readonly nextRefreshAt: number | null | undefined;
-  /** The account is out of service, so nobody holds it any longer. */
+  /** The account is out of service: its leases end. */
   readonly endsLeases: boolean;
   /** Others may come in now. */
   readonly frees: boolean;
@@ -91,7 +91,7 @@ function isInService({ state }: Pick<Standing, 'state'>): boolean {
   return state === 'active' || state === 'cooldown';
 }
 
-/** The checks so far, begun anew when there was something new to hear. */
+/** The checks so far; counted from 0 again when the figures have changed. */
 export function checksAfter(checks: number, before: string | null, quota: StoredQuota | null): number {
   if (quota === null || before === null) return checks;
   const known = JSON.parse(before) as StoredQuota;

@@ -211,7 +211,7 @@ async function changeCredential(tx: Transaction, row: AccountRow, credential: Ne
   await saveStanding(tx, replaced, standingFrom(replaced));
 }
 
-/** Accounts nobody can use any more, the longest dead first. */
+/** Accounts out of service, the longest first. */
 export async function deadAccounts(db: Queries, deadSince: number, limit: number): Promise<StoredAccount[]> {
   const rows = await db.all<AccountRow>(
     `SELECT * FROM accounts /* INDEXED BY accounts_dead */

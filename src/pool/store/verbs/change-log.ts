@@ -1,6 +1,6 @@
 import type { ChangedAccount, Changes } from '../store.ts';
 
-/** Gathers what others must hear of once a transaction has ended. */
+/** Gathers the changes to publish once a transaction has ended. */
 export class ChangeLog {
   readonly #accounts = new Map<string, ChangedAccount>();
   #hasFreed = false;

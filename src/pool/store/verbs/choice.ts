@@ -99,7 +99,7 @@ export function placeColumns(shape: ChoiceShape): string {
     (SELECT CASE WHEN ${fit} THEN 0 ELSE 1 END FROM ${accounts} WHERE ${open} ORDER BY ${order} LIMIT 1) AS passes`;
 }
 
-/** Picks and locks accounts, and tells where they stood. */
+/** Picks and locks accounts, and answers where they stood. */
 export const choiceStatement = (shape: ChoiceShape): string =>
   `WITH ${pickStatement(shape)} SELECT pick.id, pick.tier, ${placeColumns(shape)} FROM pick`;
 

@@ -8,8 +8,8 @@ export const notCounted = "('unsent', 'refused')";
 
 /**
  * What an attempt counts from. An issuer counts from when the request reaches it, some time between the intent and the
- * answer: from the answer, then, so that no two are nearer than the interval there. Nobody saw the answer of one that was
- * interrupted.
+ * answer: from the answer, then, so that no two are nearer than the interval there. The answer of one that was interrupted
+ * is not known.
  */
 const countedFrom = "CASE state WHEN 'interrupted' THEN intent_at ELSE COALESCE(finished_at, intent_at) END";
 
@@ -28,7 +28,7 @@ export async function accountOfCredential(
 }
 
 /**
- * Refresh tokens change; those an owner gave must be recognised all the same. Of those that came by rotation only the
+ * Refresh tokens change; those an owner gave must be recognised anyway. Of those that came by rotation only the
  * last is kept, besides the present one, or they would pile up. False when it is another account's.
  */
 export async function rememberCredential(

@@ -14,7 +14,7 @@ import {
 import { shortageOf } from './shortage.ts';
 import { emptySessions, endSessions, lockHeldBy, type Transaction } from './transaction.ts';
 
-/** How often a demand looks again for an account that is locked, before it is told that there is none. */
+/** How often a demand looks again for an account that is locked, before it is refused. */
 const mostLooks = 12;
 
 /** Makes a session hold what it asks for, or answers why not. Adds all that is missing or nothing. */

@@ -4,7 +4,7 @@ import { checksAfter, nextCheckOf, remainingOf } from '../rules/standing-change.
 import type { StoredAccount } from '../store.ts';
 import { lockAccount, mustHaveRow, saveStanding, type Transaction, updateAccount } from './transaction.ts';
 
-/** How long whoever took an account's check has it alone. */
+/** How long an instance that claimed an account's check has it alone. */
 const checkTakesMs = 5 * 60_000;
 
 /** Applies what the provider answered about an account's quota. Null when the account is gone. */

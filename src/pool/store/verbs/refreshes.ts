@@ -112,7 +112,7 @@ async function fingerprintFor(
   return other === undefined ? credential.fingerprint : row.credential_fingerprint;
 }
 
-/** Whether no other account of its provider will come back by itself. */
+/** Whether no other account of its provider recovers at a known time. */
 async function hasNoneResting(tx: Transaction, row: AccountRow): Promise<boolean> {
   const other = await tx.db.get(
     `SELECT 1 FROM accounts /* INDEXED BY accounts_resting_by_provider */ WHERE state_until IS NOT NULL AND provider = $1 AND id <> $2
@@ -263,7 +263,7 @@ async function lockAttempt(tx: Transaction, refreshId: string): Promise<AttemptR
   const attempt = await attemptRow(tx, refreshId);
   if (attempt === undefined) return undefined;
   const row = await lockAccount(tx, attempt.account_id);
-  // Read again: whoever had the lock may have ended it.
+  // Read again: the former holder of the lock may have ended it.
   return row === undefined ? undefined : attemptRow(tx, refreshId);
 }
 
@@ -332,7 +332,7 @@ async function setFailure(
   });
 }
 
-/** Who rests for want of a bearer rests until then, and who waits for it looks again. */
+/** An account that rests for want of a bearer rests until then; callers that wait for it look again. */
 async function moveRefresh(tx: Transaction, row: AccountRow, at: number): Promise<void> {
   await updateAccount(tx, row.id, { next_refresh_at: at });
   const moved = await mustHaveRow(tx, row.id);

@@ -1,6 +1,6 @@
 import type { Database, Queries } from '../../../db/database.ts';
 import type { StoreOptions } from '../rules/standing-change.ts';
-import type { Changes, EnsureResult, Granted, LeaseDemand, StoreVerbs, Told } from '../store.ts';
+import type { Changes, EnsureResult, Granted, LeaseDemand, StoreVerbs, WithChanges } from '../store.ts';
 import { account, accounts, addAccount, changeAccount, deadAccounts, removeAccount } from './accounts.ts';
 import { auditTrail, writeAudit } from './audit.ts';
 import { ChangeLog } from './change-log.ts';
@@ -36,8 +36,8 @@ export interface Shortcuts {
 }
 
 export interface StoreExtras {
-  /** Hears what verbs answer, to tell other instances. */
-  tellChanges?(changes: Changes): void;
+  /** Gets the changes that a verb answered, for other instances. */
+  notifyOthers?(changes: Changes): void;
   readonly shortcuts?: Shortcuts;
 }
 
@@ -49,28 +49,28 @@ const mostReaps = 1000;
 export function storeVerbs(
   db: Database,
   given: StoreOptions,
-  { tellChanges = () => {}, shortcuts }: StoreExtras = {},
+  { notifyOthers = () => {}, shortcuts }: StoreExtras = {},
 ): StoreVerbs {
   const options = { ...given, isShared: db.isShared };
   const prune = createPrune(db);
   /** Changes that a verb made and had no way to answer; the next one that answers changes does. */
-  let untold: Changes | undefined;
+  let unanswered: Changes | undefined;
 
   const withLog = async <T>(task: (log: ChangeLog) => Promise<T>, answers: (answer: T) => boolean) => {
-    const log = new ChangeLog(untold);
-    untold = undefined;
-    let isTold = false;
+    const log = new ChangeLog(unanswered);
+    unanswered = undefined;
+    let isAnswered = false;
     try {
       const answer = await task(log);
-      isTold = answers(answer);
+      isAnswered = answers(answer);
       return answer;
     } finally {
-      if (isTold) {
-        tellChanges(log.changes());
+      if (isAnswered) {
+        notifyOthers(log.changes());
       } else {
-        const rest = new ChangeLog(untold);
+        const rest = new ChangeLog(unanswered);
         rest.add(log.changes());
-        untold = rest.changes();
+        unanswered = rest.changes();
       }
     }
   };
@@ -98,12 +98,12 @@ export function storeVerbs(
   };
 
   /** For verbs that answer their changes, except where they answer null. */
-  const telling = <T>(task: (log: ChangeLog) => Promise<T>) =>
+  const withChanges = <T>(task: (log: ChangeLog) => Promise<T>) =>
     withLog(
       async (log) => {
         const answer = await task(log);
-        const told = answer === null ? null : { ...answer, changes: log.changes() };
-        return told as T extends null ? null : Told<T extends object ? T : object>;
+        const answered = answer === null ? null : { ...answer, changes: log.changes() };
+        return answered as T extends null ? null : WithChanges<T extends object ? T : object>;
       },
       (answer) => answer !== null,
     );
@@ -112,7 +112,7 @@ export function storeVerbs(
     task: (tx: Transaction) => Promise<T>,
     how?: { readonly durable: boolean },
   ) =>
-    telling(async (log) => {
+    withChanges(async (log) => {
       await reap(now, log);
       return transact(now, log, task, how);
     });
@@ -136,7 +136,7 @@ export function storeVerbs(
       inTransaction(now, (tx) => changeAccount(tx, id, change, audit), durable),
     removeAccount: (now, id, actor) => inTransaction(now, (tx) => removeAccount(tx, id, actor), durable),
     ensureLeases: (now, demand) =>
-      telling<EnsureResult>(async (log) => {
+      withChanges<EnsureResult>(async (log) => {
         const taken = await shortcuts?.takeLeases(now, demand);
         if (taken) return taken;
         await reap(now, log);
@@ -150,7 +150,7 @@ export function storeVerbs(
       if (shortcuts === undefined || demand.leases !== null) {
         return inTransaction(now, (tx) => release(tx, demand));
       }
-      return telling(async (log) => {
+      return withChanges(async (log) => {
         const released = await shortcuts.endSession(now, demand.sessionId, demand.keyId);
         if (released === null) return null;
         if (released > 0) log.freed();
@@ -163,7 +163,7 @@ export function storeVerbs(
     claimQuotaChecks: (now, limit) =>
       reading(now, (_queries, log) => transact(now, log, (tx) => claimQuotaChecks(tx, limit))),
     housekeep: (now) =>
-      telling(async (log) => {
+      withChanges(async (log) => {
         await reap(now, log);
         await prune(now);
         await shortcuts?.tidy();

@@ -13,7 +13,7 @@ export interface TransactionOptions extends StoreOptions {
 }
 
 /**
- * One transaction of a verb: the database, its time, and what others must hear of afterwards. Rows are locked in this
+ * One transaction of a verb: the database, its time, and the changes to publish afterwards. Rows are locked in this
  * order: sessions, then accounts by id, then the rest. A lease is written only under its account's lock; it comes to a
  * session, or is given back, under the session's lock as well.
  */
