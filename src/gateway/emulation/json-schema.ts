@@ -16,7 +16,7 @@ const longestPaths = 4 * 1024 * 1024;
  * Throws AppError `invalid_request` naming `param` when a schema is none that answers could be checked against. Looks at its form
  * alone: trying it out could take for ever.
  */
-export function checkSchema(schema: Readonly<Record<string, unknown>>, param: string): void {
+export function checkSchema(schema: JsonObject, param: string): void {
   const fault = faultOf(schema);
   if (fault === undefined) return;
   throw new AppError('invalid_request', `${param}: is no JSON schema that can be checked: ${fault}.`, {
@@ -24,7 +24,7 @@ export function checkSchema(schema: Readonly<Record<string, unknown>>, param: st
   });
 }
 
-function faultOf(schema: Readonly<Record<string, unknown>>): string | undefined {
+function faultOf(schema: JsonObject): string | undefined {
   try {
     const size = sizeFaultOf(schema);
     if (size !== undefined) return size;
@@ -132,11 +132,9 @@ function shown(value: unknown): string {
   return JSON.stringify(value).slice(0, 100);
 }
 
-type Keywords = Readonly<Record<string, unknown>>;
-
 export interface CheckableSchema {
   /** The schema without what cannot be checked: it takes all that the whole schema takes, and more. */
-  readonly schema: Keywords;
+  readonly schema: JsonObject;
   /** The keywords that are not checked. */
   readonly unchecked: readonly string[];
 }
@@ -149,7 +147,7 @@ const knownDraft =
  * references to other documents, and dynamic references; formats and drafts that are not known have no effect. Around
  * them goes what would refuse an answer for their absence, such as a `not`.
  */
-export function checkableSchema(schema: Keywords): CheckableSchema {
+export function checkableSchema(schema: JsonObject): CheckableSchema {
   const unchecked = new Set<string>();
   const dialect = schema['$schema'];
   if (typeof dialect === 'string' && !knownDraft.test(dialect)) unchecked.add('$schema');
@@ -180,7 +178,7 @@ function isUnknownFormat(name: unknown): boolean {
   return typeof name === 'string' && !Object.hasOwn(format, name);
 }
 
-function faultyKeywords(part: Keywords, lost: ReadonlySet<object>): string[] {
+function faultyKeywords(part: JsonObject, lost: ReadonlySet<object>): string[] {
   const patterns = Object.keys(part['patternProperties'] ?? {});
   return [
     ...(lost.has(part) ? ['$ref'] : []),
@@ -191,14 +189,14 @@ function faultyKeywords(part: Keywords, lost: ReadonlySet<object>): string[] {
 }
 
 /** `isWeak`: it takes more than it did, or may do so by a reference. */
-function weakened(part: unknown, lost: ReadonlySet<object>): { schema: Keywords; isWeak: boolean } {
-  if (!isJsonObject(part)) return { schema: part as Keywords, isWeak: false };
+function weakened(part: unknown, lost: ReadonlySet<object>): { schema: JsonObject; isWeak: boolean } {
+  if (!isJsonObject(part)) return { schema: part as JsonObject, isWeak: false };
   const faulty = faultyKeywords(part, lost);
   const schema: Record<string, unknown> = { ...part };
   for (const keyword of faulty) {
     if (keyword !== 'patternProperties') delete schema[keyword];
     else {
-      const kept = Object.entries(schema[keyword] as Keywords).filter(([pattern]) => isPattern(pattern));
+      const kept = Object.entries(schema[keyword] as JsonObject).filter(([pattern]) => isPattern(pattern));
       schema[keyword] = Object.fromEntries(kept);
       // Properties that only a lost pattern names would be taken for further ones.
       delete schema['additionalProperties'];
@@ -217,7 +215,7 @@ function weakened(part: unknown, lost: ReadonlySet<object>): { schema: Keywords;
     if (Array.isArray(value)) schema[keyword] = value.map(inner);
     else if (!namedSchemas.includes(keyword)) schema[keyword] = inner(value);
     else {
-      const entries = Object.entries(value as Keywords).map(([name, one]) => [name, inner(one)] as const);
+      const entries = Object.entries(value as JsonObject).map(([name, one]) => [name, inner(one)] as const);
       schema[keyword] = Object.fromEntries(entries);
     }
   }
@@ -243,11 +241,7 @@ export class SchemaUnusableError extends Error {
 /** Checks JSON against the schemas of clients. */
 export interface SchemaChecker {
   /** What keeps a JSON text from following the schema of a client, in a few words. Throws SchemaUnusableError. */
-  faultOf(
-    schema: Readonly<Record<string, unknown>>,
-    json: string,
-    clientId: string,
-  ): Promise<string | undefined>;
+  faultOf(schema: JsonObject, json: string, clientId: string): Promise<string | undefined>;
   close(): Promise<void>;
 }
 

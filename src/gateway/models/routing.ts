@@ -45,7 +45,7 @@ export interface ListedModel extends ProviderModel {
 
 export interface Routes {
   /** Throws AppError `model_not_found`, or `invalid_request` for images the model cannot see. */
-  resolve(request: RoutedRequest, signal?: AbortSignal): Promise<Route>;
+  resolve(request: RoutedRequest): Promise<Route>;
   /**
    * For calls that begin no turn: where unknown names are refused, the route of this one, else undefined. Throws as
    * `resolve` does.

@@ -275,11 +275,11 @@ it('writes to a shared storage while an earlier write is slow, but the changes o
   const first = store.put('key', value, hour);
   mood = 'well';
   const second = store.put('key', new Uint8Array([2]), hour);
-  await store.put('other', value, hour);
+  const other = store.put('other', value, hour);
   await settled();
   expect([...stored.keys()]).toEqual(['other']);
   hurry();
-  await Promise.all([first, second]);
+  await Promise.all([first, second, other]);
   expect(stored.get('key')?.value).toEqual(new Uint8Array([2]));
   expect(store.figures().unwritten).toBe(0);
 });

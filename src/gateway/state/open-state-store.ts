@@ -1,8 +1,7 @@
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import { BufferedStore, type StorageEvents } from './buffered-store.ts';
-import type { Storage } from './state-store.ts';
-import { type StateStore, sizeOf } from './state-store.ts';
+import { type StateStore, type Storage, sizeOf } from './state-store.ts';
 
 export interface StateStoreOptions {
   /** `memory`, `sqlite:` and an absolute path, or `postgres://…`. */

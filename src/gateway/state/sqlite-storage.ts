@@ -5,8 +5,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { StorageEvents } from './buffered-store.ts';
 import { maxEntryBytesIn } from './sqlite-entries.ts';
 import type { ThreadVerbs } from './sqlite-thread.ts';
-import type { Storage, Totals } from './state-store.ts';
-import { sealingOf } from './state-store.ts';
+import { type Storage, sealingOf, type Totals } from './state-store.ts';
 
 /** Entries in a file of this process alone, whose work runs on its own thread. Throws DatabaseError. */
 export async function openSqliteStorage(

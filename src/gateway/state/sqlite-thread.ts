@@ -1,8 +1,7 @@
 import { workerData } from 'node:worker_threads';
 import { serveVerbs } from '../../db/verbs.ts';
 import { openSqliteEntries } from './sqlite-entries.ts';
-import type { Change, Totals } from './state-store.ts';
-import { sealingOf } from './state-store.ts';
+import { type Change, sealingOf, type Totals } from './state-store.ts';
 
 /** Changes as they go to the thread: all values in one piece of memory. */
 export interface Batch {
