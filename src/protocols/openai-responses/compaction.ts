@@ -4,8 +4,7 @@ import type { AnswerIdentity, CollectedTurn, DecodedTurn } from '../../core/prot
 import type { AskedMessage } from '../../core/turn.ts';
 import { parseJson } from '../../lib/parse-json.ts';
 import { type ContentNotes, type Place, summaryText, textParts } from '../shared/read-messages.ts';
-import type { ResponsesOptions } from './response.ts';
-import { itemId, type Opaque, type OutputItem } from './response.ts';
+import { itemId, type Opaque, type OutputItem, type ResponsesOptions } from './response.ts';
 import type { CompactionItem } from './schema.ts';
 
 const task = [

@@ -1,8 +1,15 @@
 import type { AnswerIdentity, CollectedTurn } from '../../core/protocol.ts';
 import { callItem } from './call-item.ts';
 import { summaryItem } from './compaction.ts';
-import type { ResponsesOptions } from './response.ts';
-import { endOf, itemId, messageItem, type OutputItem, reasoningItem, responseObject } from './response.ts';
+import {
+  endOf,
+  itemId,
+  messageItem,
+  type OutputItem,
+  type ResponsesOptions,
+  reasoningItem,
+  responseObject,
+} from './response.ts';
 
 export function encodeResponsesAnswer(
   identity: AnswerIdentity,

@@ -3,7 +3,6 @@ import type { AnswerIdentity, StreamEncoder } from '../../core/protocol.ts';
 import type { FinishReason, ReasoningProof, TurnEvent, Usage } from '../../core/turn.ts';
 import { callItem, isWholeOnly } from './call-item.ts';
 import { summaryItem } from './compaction.ts';
-import type { ResponsesOptions } from './response.ts';
 import {
   endOf,
   type ItemStatus,
@@ -11,6 +10,7 @@ import {
   messageItem,
   type OutputItem,
   type ResponseStatus,
+  type ResponsesOptions,
   reasoningItem,
   responseError,
   responseObject,

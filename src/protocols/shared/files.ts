@@ -110,26 +110,18 @@ function otherTypeOf(bytes: Buffer): string | undefined {
   return undefined;
 }
 
-interface DataUrl {
-  /** Lower case, without parameters; empty where the address names none. */
-  readonly mediaType: string;
-  /** Undefined: not valid base64. */
-  readonly base64: string | undefined;
-}
-
 /** What stands before the comma is a media type and a few parameters; a longer one is that of no data URL. */
 const longestHead = 1_000;
 
-/** What a data URL (RFC 2397) holds; undefined for any other text. */
-function readDataUrl(url: string): DataUrl | undefined {
+/** What a data URL (RFC 2397) holds, undefined where that is not valid base64; undefined for any other text. */
+function readDataUrl(url: string): { readonly base64: string | undefined } | undefined {
   const comma = url.indexOf(',');
   if (comma > longestHead) return undefined;
   const [, head] = /^\s*data:([^,]*)$/i.exec(url.slice(0, Math.max(comma, 0))) ?? [];
   if (head === undefined) return undefined;
-  const [type = '', ...parameters] = head.split(';').map((part) => part.trim().toLowerCase());
+  const [, ...parameters] = head.split(';').map((part) => part.trim().toLowerCase());
   const body = url.slice(comma + 1);
   return {
-    mediaType: type,
     base64: parameters.includes('base64')
       ? normalBase64(body.includes('%') ? percentDecoded(body).toString('latin1') : body)
       : percentDecoded(body).toString('base64'),

@@ -105,10 +105,17 @@ function tooMany(response: FailedResponse, answer: FailedAnswer, options: AppErr
   });
 }
 
-function outOfCredits(options: AppErrorOptions): AppError {
+export function outOfCredits(
+  options: AppErrorOptions = {},
+  advice = 'Wait for its quota to return, or add credits.',
+): AppError {
+  return new AppError('upstream_quota_exhausted', `The account has no credits left. ${advice}`, options);
+}
+
+export function contextTooLong(options: AppErrorOptions = {}): AppError {
   return new AppError(
-    'upstream_quota_exhausted',
-    'The account has no credits left. Wait for its quota to return, or add credits.',
+    'context_too_long',
+    "The conversation is longer than the model's context. Shorten it, or choose a model with a larger one.",
     options,
   );
 }
@@ -197,20 +204,19 @@ const statusForms = [
   /\b([45]\d\d)[: ]+(?:bad request|unauthorized|forbidden|too many|internal server|bad gateway|service unavailable|gateway time|\{)/,
 ];
 
+/** How long a model that is overloaded should rest before another try. */
+export const modelRestMs = 5_000;
+
 /** What is looked at, and what goes to the log. */
 const longestText = 8_000;
 
 /** The error for the text of an internal error. No account is blamed: none of these is the account's. */
-export function internalErrorOf(whole: string, modelRestMs: number): AppError {
+export function internalErrorOf(whole: string): AppError {
   const text = whole.slice(0, longestText);
   const cause = new Error(`the upstream reports: ${text}`);
   switch (meaningOf(text)) {
     case 'context':
-      return new AppError(
-        'context_too_long',
-        "The conversation is longer than the model's context. Shorten it, or choose a model with a larger one.",
-        { cause },
-      );
+      return contextTooLong({ cause });
     case 'model':
       return new AppError(
         'model_unavailable',

@@ -5,7 +5,13 @@ import { shortened } from '../../lib/shown-text.ts';
 import { AnswerStream } from '../shared/answer-stream.ts';
 import { noEnd, upstreamWords } from '../shared/failed-answer.ts';
 import { type Anomaly, applyAction, applyAppend, type NoteAnomaly } from './apply-action.ts';
-import { internalErrorOf, upstreamFailed } from './classify-failure.ts';
+import {
+  contextTooLong,
+  internalErrorOf,
+  modelRestMs,
+  outOfCredits,
+  upstreamFailed,
+} from './classify-failure.ts';
 import {
   ResponseEventSchema,
   type StreamFinished,
@@ -162,9 +168,6 @@ function losesTrack(anomaly: Anomaly, detail = ''): boolean {
   }
 }
 
-/** How long a model that is overloaded should rest before another try. */
-const modelRestMs = 5_000;
-
 /** Numbers of the fields that are figures. One that could not be read is still no reason. */
 const figures: ReadonlySet<number> = new Set(
   StreamFinishedSchema.fields.flatMap((field) => (field.oneof ? [] : [field.number])),
@@ -182,16 +185,13 @@ function endingOf(finished: StreamFinished): 'done' | 'length' | 'unnamed' {
     case 'maxTokenLimit':
       return 'length';
     case 'quotaLimit':
-      throw spent('Wait for its quota to return, or add credits.');
+      throw outOfCredits();
     case 'subscriptionLimit': {
       const words = upstreamWords(reason.value.message);
-      throw spent(words === '' ? 'Look into its plan.' : `The upstream says: ${words}`);
+      throw outOfCredits({}, words === '' ? 'Look into its plan.' : `The upstream says: ${words}`);
     }
     case 'contextWindowExceeded':
-      throw new AppError(
-        'context_too_long',
-        "The conversation is longer than the model's context. Shorten it, or choose a model with a larger one.",
-      );
+      throw contextTooLong();
     case 'llmUnavailable':
       throw new AppError(
         'model_unavailable',
@@ -211,7 +211,7 @@ function endingOf(finished: StreamFinished): 'done' | 'length' | 'unnamed' {
         },
       );
     case 'internalError':
-      throw internalErrorOf(reason.value.message, modelRestMs);
+      throw internalErrorOf(reason.value.message);
     case 'other':
       throw upstreamFailed(new Error('the upstream ended the turn for a reason it does not name'));
     default: {
@@ -228,10 +228,6 @@ function endingOf(finished: StreamFinished): 'done' | 'length' | 'unnamed' {
 /** No reason counts as done only where there is an answer. */
 function nothingAnswered(): AppError {
   return upstreamFailed(new Error('the end has no reason, and nothing was answered'));
-}
-
-function spent(advice: string): AppError {
-  return new AppError('upstream_quota_exhausted', `The account has no credits left. ${advice}`);
 }
 
 /**

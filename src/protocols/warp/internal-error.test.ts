@@ -24,7 +24,7 @@ it.each([
   ['google', 'The input token count (1100000) exceeds the maximum number of tokens allowed (1048576).'],
   ['quoted', quoted(anthropic('invalid_request_error', 'prompt is too long'))],
 ])('is a context that is too long: %s', (_name, text) => {
-  const error = internalErrorOf(text, 5_000);
+  const error = internalErrorOf(text);
   expect(error).toMatchObject({ code: 'context_too_long', failover: 'no', outcome: undefined });
 });
 
@@ -40,7 +40,7 @@ it.each([
     quoted(quoted(anthropic('invalid_request_error', 'A maximum of 100 PDF pages may be provided.'))),
   ],
 ])('is a request that is refused, in the vendor’s words: %s', (_name, text) => {
-  const error = internalErrorOf(text, 5_000);
+  const error = internalErrorOf(text);
   expect(error).toMatchObject({ code: 'invalid_request', failover: 'no', isFinal: true, outcome: undefined });
   expect(error.message).toBe(
     "The model's vendor refused the request: A maximum of 100 PDF pages may be provided.",
@@ -55,7 +55,7 @@ it.each([
   'status code: 413, request_too_large',
   'HTTP/1.1 422 Unprocessable',
 ])('is a request that is refused: %s', (text) => {
-  const error = internalErrorOf(text, 5_000);
+  const error = internalErrorOf(text);
   expect(error).toMatchObject({ code: 'invalid_request', failover: 'no' });
   expect(error.message).toContain('Check what was sent');
 });
@@ -85,7 +85,7 @@ it.each([
   ],
   ['401 of a vendor', '401 {"error":{"type":"invalid_request_error","code":"invalid_api_key"}}'],
 ])('is a model that is not served: %s', (_name, text) => {
-  const error = internalErrorOf(text, 5_000);
+  const error = internalErrorOf(text);
   expect(error).toMatchObject({
     code: 'model_unavailable',
     failover: 'once',
@@ -103,7 +103,7 @@ it.each([
   'unexpected end of JSON input',
   'stack trace',
 ])('is a failure to be tried once more, and no account’s: %j', (text) => {
-  const error = internalErrorOf(text, 5_000);
+  const error = internalErrorOf(text);
   expect(error).toMatchObject({ code: 'upstream_unavailable', failover: 'once', outcome: undefined });
   if (text !== '') expect(error.message).not.toContain(text);
   expect(String(error.cause)).toContain(text);
