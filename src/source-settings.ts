@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { errorCode, errorMessage } from './lib/errors.ts';
 import { readTextFile } from './lib/files/read-text.ts';
 import { openVariables } from './lib/secrets/known-secrets.ts';
-import { path, safeAddress, safeUrl } from './lib/setting.ts';
+import { path, safeAddress, safeUrl, variableName } from './lib/setting.ts';
 
 /** `sources:` of the configuration file: where replenishing draws accounts from, in order. */
 
@@ -14,9 +14,6 @@ const name = z
     (text) => !['standby', 'api', 'env', 'login', 'import', 'sandbox'].includes(text),
     'is taken by the pool itself',
   );
-const variableName = z
-  .string()
-  .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be the name of an environment variable');
 const provider = z.string().regex(/^[a-z][a-z0-9-]{0,31}$/, 'must be a provider name such as "warp"');
 const seconds = (longest: number) => z.int().min(1).max(longest);
 const timeout = seconds(600).default(30);

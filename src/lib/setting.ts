@@ -110,6 +110,10 @@ export const path = z
   .string()
   .refine((text) => !/^\$|^~[^/\\]/.test(text), 'must be a path; variables and ~name are not replaced here')
   .transform((text) => text.replace(/^~(?=$|[/\\])/, homedir()));
+/** The name of an environment variable, where a file names one instead of its value. */
+export const variableName = z
+  .string()
+  .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be the name of an environment variable');
 /** A list in which `read` makes something of each item; `fault` says what is wrong with one of which it makes nothing. */
 const listOf = (read: (item: string) => string | undefined, fault: (item: string) => string) =>
   list.transform((items, context) =>

@@ -1,11 +1,8 @@
 import { z } from 'zod';
-import { safeAddress } from '../../lib/setting.ts';
+import { safeAddress, variableName } from '../../lib/setting.ts';
 import { defineType } from '../definition.ts';
 
 const text = z.string().min(1);
-const variableName = z
-  .string()
-  .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be the name of an environment variable');
 
 /** Any issuer of plain OAuth 2.0 tokens. */
 export const oauth2 = defineType({

@@ -20,12 +20,11 @@ export const oz = defineProvider({
   },
   async load(context, values) {
     const { createOzProvider } = await import('./provider.ts');
-    const { WARP_SERVER_URL: serverUrl = '', OZ_RUN_TIMEOUT_SECONDS: seconds = 1_800 } = values;
     return createOzProvider({
       ...context,
-      serverUrl,
+      serverUrl: values.WARP_SERVER_URL,
       environmentId: values.OZ_ENVIRONMENT_ID,
-      runTimeoutMs: seconds * 1_000,
+      runTimeoutMs: values.OZ_RUN_TIMEOUT_SECONDS * 1_000,
     });
   },
 });

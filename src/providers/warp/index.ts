@@ -46,25 +46,20 @@ export const warp = defineProvider({
     }),
   },
   accountSetting: 'WARP_API_KEY',
-  server: ({ WARP_SERVER_URL: url = '' }) => ({ url, needsHttp2: isWarpHost(url) }),
+  server: ({ WARP_SERVER_URL: url }) => ({ url, needsHttp2: isWarpHost(url) }),
   async load({ clock, logger, ...context }, values) {
     const { createWarpProvider } = await import('./provider.ts');
     const { createLoggedOutbound } = await import('./logged-outbound.ts');
-    const {
-      WARP_SERVER_URL: serverUrl = '',
-      WARP_IDENTITY_URL: identityUrl = '',
-      WARP_TOKEN_URL: tokenUrl = '',
-    } = values;
     return createWarpProvider({
       ...context,
       now: clock.now,
-      serverUrl,
+      serverUrl: values.WARP_SERVER_URL,
       outbound: createLoggedOutbound(clock, logger),
       oauth: {
         clientId: values.WARP_OAUTH_CLIENT_ID,
         firebaseApiKey: values.WARP_FIREBASE_API_KEY,
-        identityUrl,
-        tokenUrl,
+        identityUrl: values.WARP_IDENTITY_URL,
+        tokenUrl: values.WARP_TOKEN_URL,
       },
     });
   },
