@@ -2,6 +2,7 @@ import { dirname } from 'node:path';
 import { parse as parseYaml, YAMLError } from 'yaml';
 import { z } from 'zod';
 import { withoutNulls } from './core/null-fields.ts';
+import { providerNamePattern } from './core/provider.ts';
 import { errorMessage } from './lib/errors.ts';
 import { readTextFile } from './lib/files/read-text.ts';
 import { isJsonObject } from './lib/parse-json.ts';
@@ -18,7 +19,7 @@ const text = z.string().min(1);
 const nameRule = 'must be a name of a-z, 0-9 and -';
 const providerName = z
   .string()
-  .regex(/^[a-z][a-z0-9-]{0,31}$/, nameRule)
+  .regex(providerNamePattern, nameRule)
   .refine((name) => !reservedNames.has(name), 'is built in: choose another name');
 const [firstType, ...otherTypes] = providerTypes.map(({ schema }) => schema as z.core.$ZodTypeDiscriminable);
 

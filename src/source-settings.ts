@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
+import { providerNamePattern } from './core/provider.ts';
 import { errorCode, errorMessage } from './lib/errors.ts';
 import { readTextFile } from './lib/files/read-text.ts';
 import { openVariables } from './lib/secrets/known-secrets.ts';
@@ -14,7 +15,7 @@ const name = z
     (text) => !['standby', 'api', 'env', 'login', 'import', 'sandbox'].includes(text),
     'is taken by the pool itself',
   );
-const provider = z.string().regex(/^[a-z][a-z0-9-]{0,31}$/, 'must be a provider name such as "warp"');
+const provider = z.string().regex(providerNamePattern, 'must be a provider name such as "warp"');
 const seconds = (longest: number) => z.int().min(1).max(longest);
 const timeout = seconds(600).default(30);
 const money = z.number().positive().max(1_000_000);

@@ -9,7 +9,7 @@ const allowed: Record<string, readonly string[]> = {
   core: ['lib'],
   lib: [],
   settings: ['lib', 'providers'],
-  'source-settings': ['lib'],
+  'source-settings': ['core', 'lib'],
   'config-file': ['core', 'lib', 'providers', 'source-settings'],
   config: ['lib', 'providers', 'config-file', 'settings', 'source-settings'],
   'pool-api': ['core', 'lib'],

@@ -137,6 +137,9 @@ export interface ProviderAccount {
   readonly teamUid?: string | undefined;
 }
 
+/** What a provider may be called. */
+export const providerNamePattern = /^[a-z][a-z0-9-]{0,31}$/;
+
 /** Who issues accounts, as the pool sees it: what their credentials are and how much is left. */
 export interface Provider {
   readonly name: string;

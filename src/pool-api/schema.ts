@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { accountStates } from '../core/account-states.ts';
 import { outcomes } from '../core/outcome.ts';
+import { providerNamePattern } from '../core/provider.ts';
 import { readiness } from './readiness.ts';
 
 /**
@@ -25,7 +26,7 @@ const sessionId = z
   .string()
   .regex(/^[A-Za-z0-9._:-]{1,128}$/, 'must be 1 to 128 characters out of A-Z a-z 0-9 . _ : -');
 const accountId = z.string().min(1).max(128);
-const providerName = z.string().regex(/^[a-z][a-z0-9-]{0,31}$/, 'must be a provider name such as "warp"');
+const providerName = z.string().regex(providerNamePattern, 'must be a provider name such as "warp"');
 
 export const defaultCapacity = 16;
 export const maxWaitMs = 60_000;
