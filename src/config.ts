@@ -14,7 +14,7 @@ import { plainLine } from './lib/shown-text.ts';
 import { type ProviderConfig, providerSettings, secretsOf } from './providers/registry.ts';
 import { type SettingValues, settings } from './settings.ts';
 
-/** Everything the services are told from outside, validated and frozen. The only reader of the environment. */
+/** The whole configuration of the services, validated and frozen. The only reader of the environment. */
 export type Config = ReturnType<typeof loadConfig>;
 
 /** Which of the two services a process runs. */

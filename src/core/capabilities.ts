@@ -14,7 +14,7 @@ export type EmulatedAbility = (typeof emulatedAbilities)[number];
 /** Something a request asks for beyond a plain answer. */
 export type Ability = EmulatedAbility | TuningName;
 
-/** What an upstream does by itself; a provider may narrow what its protocol can carry. */
+/** What an upstream does natively; a provider may narrow what its protocol can carry. */
 export type Capabilities = ReadonlySet<Ability>;
 
 /** What has no effect, and does no harm, where the upstream has no such setting. */

@@ -167,7 +167,7 @@ export interface Provider {
 interface ModelProvider extends Provider {
   /** The models one account may use. Throws AppError on failure. */
   listModels(account: ProviderAccount, signal?: AbortSignal): Promise<readonly ProviderModel[]>;
-  /** Where models do less by themselves than their protocol has fields for. */
+  /** Where models natively do less than their protocol has fields for. */
   capabilitiesOf?(model: string): Capabilities;
   /** Used when no list could be had yet. */
   readonly fallbackModels: readonly ProviderModel[];
@@ -201,7 +201,7 @@ export interface CallingProvider extends ModelProvider {
 /** A provider whose models the gateway offers. */
 export type UpstreamProvider = ExchangingProvider | CallingProvider;
 
-/** What it does by itself, with this model. */
+/** What it does natively with this model. */
 export function capabilitiesOf(provider: UpstreamProvider, model: string): Capabilities {
   return provider.capabilitiesOf?.(model) ?? (provider.caller ?? provider.outbound).capabilities;
 }

@@ -17,7 +17,7 @@ export interface ProviderContext {
   readonly sandboxUrl: () => Promise<string>;
 }
 
-/** Where a provider is reached, for whoever looks whether it is. */
+/** Where a provider is reached; `doctor` checks that it is. */
 export interface ProviderServer {
   readonly url: string;
   /** Whether turns fail there over HTTP/1.1; undefined where the version makes no difference. */

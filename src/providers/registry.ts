@@ -38,7 +38,7 @@ export const reservedNames: ReadonlySet<string> = new Set(
   definitions.filter(({ isReplaceable }) => !isReplaceable).map(({ name }) => name),
 );
 
-/** What providers are told from outside. */
+/** What the configuration says of providers. */
 export interface ProviderConfig {
   /** By the name of the environment variable. */
   readonly settings: Readonly<Record<string, unknown>>;

@@ -107,7 +107,7 @@ export const messagesBlocks = {
     says: 'only plain text and images can be shown: take the text out of this one first',
   },
   search_result: { handling: 'translated', says: 'travels as text, with title and source in front' },
-  tool_use: { handling: 'honoured', says: 'the model is told of a call whose result never comes' },
+  tool_use: { handling: 'honoured', says: 'a call without a result gets one that says so' },
   tool_result: {
     handling: 'honoured',
     says: 'of text, images, documents and search results; a new one without its call before it is a 400',

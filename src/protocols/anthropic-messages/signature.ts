@@ -6,7 +6,7 @@ const ours = 'warp2api ';
 
 /**
  * Clients send thinking back only when it is signed, and with its signature. So what the upstream wants given back with it travels
- * there; else nobody reads it.
+ * there; otherwise it says nothing.
  */
 export function signatureOf(identity: AnswerIdentity, proof: ReasoningProof | undefined): string {
   return Buffer.from(ours + (proof ? JSON.stringify(proof) : identity.id)).toString('base64');

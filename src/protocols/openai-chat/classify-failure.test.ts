@@ -115,12 +115,12 @@ it.each([
     'context_too_long',
     'request',
   ],
-] as const)('an answer, %s, is told apart', (_name, status, body, code, fault) => {
-  const told = classify(status, body);
-  expect([told.code, told.fault]).toEqual([code, fault]);
+] as const)('an answer, %s, is classified', (_name, status, body, code, fault) => {
+  const error = classify(status, body);
+  expect([error.code, error.fault]).toEqual([code, fault]);
   // A client of the dialect gets the words as they are.
-  if (fault === 'request') expect(told.vendorAnswer).toMatchObject({ status, body: JSON.stringify(body) });
-  else expect(told.vendorAnswer).toBeUndefined();
+  if (fault === 'request') expect(error.vendorAnswer).toMatchObject({ status, body: JSON.stringify(body) });
+  else expect(error.vendorAnswer).toBeUndefined();
 });
 
 it.each([

@@ -81,7 +81,7 @@ function detailIn(value: JsonObject | undefined): NamedError | undefined {
   return message === '' ? undefined : { message };
 }
 
-/** An error told under status 200, by a status of its own where it has one. */
+/** An error sent under status 200, judged by the status that it names, if any. */
 export function classifyNamed(error: NamedError, options: AppErrorOptions = {}): AppError {
   const cause = options.cause ?? new Error(beginningOf(JSON.stringify(error), maxEvidence));
   const own = Number(error.code);

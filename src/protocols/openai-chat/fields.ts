@@ -95,12 +95,12 @@ export const chatParts = {
     says: '`file_data` of a text file travels as text with its name in front, of an image as an image; all else, and `file_id`, cannot be shown',
   },
   'input_audio in user messages': { handling: 'refused', says: 'cannot be shown: send its text' },
-  'name in user messages': { handling: 'translated', says: 'stands in front of the text' },
+  'name in user messages': { handling: 'translated', says: 'put in front of the text' },
   'name in other messages': { handling: 'silent', says: 'no effect' },
   'refusal in assistant messages': { handling: 'honoured', says: 'the text, where there is no other' },
   'reasoning_content, reasoning, reasoning_details in assistant messages': {
     handling: 'silent',
-    says: 'accepted; what the model thought is not told to it again',
+    says: 'accepted; what the model thought is not sent to it again',
   },
   'annotations in assistant messages': { handling: 'silent', says: 'no effect' },
   'audio in assistant messages': {
@@ -109,7 +109,7 @@ export const chatParts = {
   },
   'tool_calls in assistant messages': {
     handling: 'honoured',
-    says: 'functions and custom tools; the model is told of a call whose result never comes',
+    says: 'functions and custom tools; a call without a result gets one that says so',
   },
   'tool messages': {
     handling: 'honoured',

@@ -13,8 +13,8 @@ export interface ChatVariant {
 }
 
 /**
- * What a Chat Completions server does by itself. Not `stop`: it does not say which sequence it stopped at, as other dialects want to
- * know, and takes four at most. A relayed request has its own `stop` all the same.
+ * What a Chat Completions server does natively. Not `stop`: it does not say which sequence it stopped at, as other dialects want to
+ * know, and takes four at most. A relayed request keeps its `stop`.
  */
 export const chatCapabilities: Capabilities = new Set([
   'maxTokens',

@@ -8,7 +8,7 @@ import { finishOf, readUsage } from './decode-stream.ts';
 
 /**
  * The body of a relayed request: the client's own text with another model name and, where `asksForUsage`, the wish for usage at the
- * end of the stream. All else stays as it was written, also what nobody here knows. `body` is a JSON object that has been parsed.
+ * end of the stream. All else stays as it was written, also fields that are unknown here. `body` is a JSON object that has been parsed.
  */
 export function relayRequest(body: string, model: string, asksForUsage: boolean): string {
   const members = membersOf(body);

@@ -101,12 +101,12 @@ export class MadeCalls {
   }
 }
 
-/** What the model is told of a call whose result the client never sent. */
+/** The result of a call for which the client never sent one. */
 const noResult = 'No result: the client did not say what came of this call.';
 
 /**
  * A history in which every call has a result, because upstreams break on one that has none. Clients leave calls behind
- * when a person interrupts them; the model is told so. Calls at the very end are the client's to answer.
+ * when a person interrupts them; those get a result that says so. Calls at the very end are the client's to answer.
  */
 export function withAllResults<Image extends AnyImage>(
   messages: readonly Message<Image>[],

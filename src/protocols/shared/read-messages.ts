@@ -132,7 +132,7 @@ export function argumentsText(given: unknown): string {
   return given === undefined || given === null ? '{}' : JSON.stringify(given);
 }
 
-/** How a model is told what a conversation came to. */
+/** A summary of a conversation, as the model reads it. */
 export function summaryText(summary: string): string {
   return `The conversation so far, in short:\n${summary}`;
 }

@@ -121,7 +121,7 @@ export function beginExchange(
 
 /**
  * A token was issued, or a code, by the time it is read, so nothing about its wrapping may lose it: what is only odd is put
- * right or left out. The ID token is taken out, since only its address is of use here and nobody has configured its issuer.
+ * right or left out. The ID token is taken out, since only its e-mail address is used and its issuer is not configured.
  */
 function tolerantly(
   text: string,

@@ -15,7 +15,7 @@ export interface Vendor {
   readonly takesNoKey?: true;
   readonly maxTokensField?: 'max_tokens' | 'max_completion_tokens';
   readonly lacksStreamOptions?: true;
-  /** What it does not do by itself although its protocol has a field for it. */
+  /** What it does not do although its protocol has a field for it. */
   readonly lacks?: readonly Ability[];
   /** The same for one of its models. */
   readonly modelLacks?: (model: string) => readonly Ability[];
