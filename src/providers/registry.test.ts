@@ -18,3 +18,9 @@ it('says of a provider whether it answers turns without loading it', async () =>
   const { all } = await load();
   expect(answeringNames({})).toEqual(answering(all.values()).map(({ name }) => name));
 });
+
+it('takes a compatible server for one of no known vendor, whatever it is called', async () => {
+  const configured = { constructor: { type: 'openai_compatible', baseUrl: 'http://127.0.0.1:9/v1' } };
+  const { all } = await createProviders({ settings: testSettings, configured }, testContext);
+  expect(all.get('constructor')?.takesNoKey).toBe(true);
+});

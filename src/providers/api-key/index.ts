@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { ownValue } from '../../lib/own-value.ts';
 import { safeAddress } from '../../lib/setting.ts';
 import { defineProvider, defineType } from '../definition.ts';
 import { createApiKeyProvider } from './provider.ts';
@@ -12,7 +13,7 @@ export const apiKey = defineType({
   server: ({ checkUrl }) => (checkUrl === undefined ? undefined : { url: new URL(checkUrl).origin }),
   async load(name, given, context) {
     // A vendor asked at another address, such as a proxy of the owner's, still speaks the vendor's way.
-    const { checkUrl, ...vendor } = vendors[name] ?? { checkUrl: undefined };
+    const { checkUrl, ...vendor } = ownValue(vendors, name) ?? { checkUrl: undefined };
     return createApiKeyProvider({ ...context, ...vendor, checkUrl: given.checkUrl ?? checkUrl, name });
   },
 });

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { isPublicHost, isServerHost } from '../../lib/addresses/ip-addresses.ts';
 import { isLoopbackHost } from '../../lib/addresses/loopback.ts';
+import { ownValue } from '../../lib/own-value.ts';
 import { httpUrl } from '../../lib/setting.ts';
 import { defineProvider, defineType, type ProviderContext } from '../definition.ts';
 import { anyServer, type Vendor, vendors } from './vendors.ts';
@@ -32,12 +33,13 @@ export const openaiCompatible = defineType({
       },
     ),
   read: (given, { name, fault }) => {
-    const baseUrl = given.base_url ?? vendors[name]?.baseUrl;
+    const baseUrl = given.base_url ?? ownValue(vendors, name)?.baseUrl;
     if (baseUrl === undefined) fault('base_url', 'is missing');
     return { type: given.type, baseUrl };
   },
   server: ({ baseUrl }) => (baseUrl === undefined ? undefined : { url: new URL(baseUrl).origin }),
-  load: (name, { baseUrl = '' }, context) => load(name, baseUrl, vendors[name] ?? anyServer, context),
+  load: (name, { baseUrl = '' }, context) =>
+    load(name, baseUrl, ownValue(vendors, name) ?? anyServer, context),
 });
 
 export const openaiVendors = Object.entries(vendors).flatMap(([name, vendor]) => {
