@@ -6,7 +6,7 @@ import { createTestClock, settled } from '../testing/test-pool.ts';
 import { StoreHealth } from './store-health.ts';
 
 const clock = createTestClock();
-const quick = await (await openMemoryStore(clock.now(), { auditsLeases: true })).stats(clock.now());
+const quick = await openMemoryStore(clock.now(), { auditsLeases: true }).stats(clock.now());
 
 /** A store that answers its questions when the test says so. */
 function slowStore() {
