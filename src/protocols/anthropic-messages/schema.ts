@@ -118,7 +118,7 @@ const customTool = z.looseObject({
   description: z.string().nullish(),
   input_schema: jsonObject.nullish(),
 });
-/** One of the dialect's own: tools.ts tells who runs it. Sets of tools have no name. */
+/** One of the dialect's own: shared/tools.ts says who runs it. Sets of tools have no name. */
 const typedTool = z.looseObject({
   type: z.string().regex(/^(?!custom$)/, { error: 'must be a type of tool', abort: true }),
   name: toolName.nullish(),

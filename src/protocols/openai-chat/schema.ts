@@ -109,7 +109,7 @@ const customTool = z.looseObject({
       .nullish(),
   }),
 });
-/** Left out where there are others, see tools.ts. */
+/** Left out where there are others, see shared/tools.ts. */
 const otherTool = z.looseObject({
   type: z.string().regex(/^(?!(function|custom)$)/, { error: 'must be "function" or "custom"', abort: true }),
 });

@@ -60,7 +60,7 @@ const searchTool = z.looseObject({
   description: z.string().nullish(),
   parameters: jsonObject.nullish(),
 });
-/** What becomes of it depends on its type: see tools.ts. */
+/** What becomes of it depends on its type: see shared/tools.ts. */
 const otherTool = z.looseObject({
   type: z.string().regex(/^(?!(function|custom|namespace|tool_search)$)/, {
     error: 'is no kind of tool that is known here',
