@@ -1,3 +1,4 @@
+import type { ServiceNote } from '../lib/process/service-notes.ts';
 import type { PoolAdmin } from '../pool-api/pool.ts';
 
 export interface SandboxCommand {
@@ -33,7 +34,8 @@ export interface CliActions {
     readonly logDir: string;
     readonly dataDir: string;
     readonly shutdownSeconds: number;
-    readonly services: readonly RunningService[];
+    /** `otherRoot` is the folder of another checkout. */
+    readonly services: readonly (Omit<ServiceNote, 'root'> & { readonly otherRoot?: string })[];
   };
   /** The value of ACCOUNT_API_KEY, so that a key need not be an argument. */
   accountKeyFromEnvironment(): string | undefined;
@@ -62,18 +64,6 @@ export interface KeyRotation {
   readonly keyFile: string;
   /** The key is in MASTER_KEY, which only its owner can change; the new one is in `keyFile`. */
   readonly isInEnvironment: boolean;
-}
-
-/** A service that runs with this DATA_DIR, as it says of itself. */
-export interface RunningService {
-  readonly pid: number;
-  readonly service: 'both' | 'pool' | 'gateway';
-  readonly urls: readonly string[];
-  readonly holdsPool: boolean;
-  /** Such as `npm start`. */
-  readonly startedBy?: string | undefined;
-  /** Of another checkout: its folder. */
-  readonly otherRoot?: string | undefined;
 }
 
 /** Settings that scripts around the program need; no secrets. */

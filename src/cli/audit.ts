@@ -4,6 +4,7 @@ import { accountWords, findAccount } from './account/find-account.ts';
 import { formatJson } from './account/view.ts';
 import type { CliActions } from './actions.ts';
 import { wholeNumber } from './option-values.ts';
+import { collectPages } from './pages.ts';
 import { formatTable } from './table.ts';
 
 interface AuditOptions {
@@ -13,7 +14,6 @@ interface AuditOptions {
 }
 
 type Entry = AuditAnswer['entries'][number];
-const pageSize = 500;
 const wholeId = /^acc_[0-9a-f-]{36}$/;
 
 export function addAudit(parent: Command, actions: CliActions): void {
@@ -32,17 +32,10 @@ export function addAudit(parent: Command, actions: CliActions): void {
       // A removed account still has a trail, so a whole id is not looked up.
       const id =
         account === undefined || wholeId.test(account) ? account : (await findAccount(admin, account)).id;
-      const entries: Entry[] = [];
-      let before: number | null = null;
-      do {
-        const page: AuditAnswer = await admin.audit({
-          limit: Math.min(pageSize, limit - entries.length),
-          ...(id === undefined ? {} : { account_id: id }),
-          ...(before === null ? {} : { before }),
-        });
-        entries.push(...page.entries);
-        before = page.next_before;
-      } while (before !== null && entries.length < limit);
+      const entries = await collectPages(limit, async (pageLimit, before: number | undefined) => {
+        const page = await admin.audit({ limit: pageLimit, account_id: id, before });
+        return [page.entries, page.next_before];
+      });
       actions.write(json ? formatJson({ entries }) : describe(entries));
     });
 }

@@ -1,6 +1,11 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { z } from 'zod';
-import { UsageError } from './usage-error.ts';
+import type { CliActions } from './actions.ts';
+
+/** The command was called in a way that cannot work; exit code 2. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
 
 /** Parses a whole number option within bounds; commander turns the refusal into a usage error. */
 export function wholeNumber(min: number, max: number): (text: string) => number {
@@ -56,4 +61,14 @@ export function mustFit(schema: z.ZodType, value: unknown, refusal: string): voi
   if (error === undefined) return;
   const problems = error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
   throw new UsageError(`${refusal}: ${problems.join('; ')}.`);
+}
+
+export const noKeyGiven =
+  'The account needs a key: give --api-key KEY, --api-key - with the key on standard input, or ACCOUNT_API_KEY.';
+
+/** A credential given as a word, or with `-` on standard input. */
+export async function readSecret(given: string | undefined, actions: CliActions): Promise<string> {
+  const secret = (given === '-' ? await actions.readStdin() : given)?.trim();
+  if (secret !== undefined && secret !== '') return secret;
+  throw new UsageError(given === '-' ? 'Standard input held no key.' : noKeyGiven);
 }

@@ -2,28 +2,20 @@ import { Command, CommanderError } from 'commander';
 import { errorMessage } from '../lib/errors.ts';
 import { version } from '../lib/version.ts';
 import { PoolError } from '../pool-api/errors.ts';
-import { addAccountAdd } from './account/add.ts';
-import { addAccountExport } from './account/export.ts';
-import { addAccountImport } from './account/import.ts';
+import { addAccountAdd, addAccountReplace } from './account/credentials.ts';
 import { addAccountList } from './account/list.ts';
 import { addAccountLogin } from './account/login.ts';
-import { addAccountReplace } from './account/replace.ts';
 import { addAccountSet } from './account/set.ts';
+import { addAccountExport, addAccountImport } from './account/transfer.ts';
 import { addAccountEnable, addAccountRemove, addAccountShow } from './account/verbs.ts';
 import type { CliActions } from './actions.ts';
 import { addAudit } from './audit.ts';
-import { addConfig } from './config.ts';
 import { addDoctor } from './doctor.ts';
-import { addMigrate } from './migrate.ts';
-import { addPoolRefresh } from './pool/refresh.ts';
-import { addPoolRelease } from './pool/release.ts';
-import { addPoolReplenish } from './pool/replenish.ts';
-import { addPoolSessions } from './pool/sessions.ts';
-import { addSandbox } from './sandbox.ts';
-import { addServe } from './serve.ts';
+import { UsageError } from './option-values.ts';
+import { addPool } from './pool.ts';
+import { addConfig, addSandbox, addServe } from './services.ts';
 import { addStatus } from './status.ts';
-import { UsageError } from './usage-error.ts';
-import { addVault } from './vault-rotate.ts';
+import { addMigrate, addVault } from './whole-store.ts';
 
 /** The command line. Its commands throw; `runProgram` turns that into an exit code. */
 export function createProgram(actions: CliActions): Command {
@@ -64,14 +56,7 @@ Exit codes: 0 done, 1 failed, 2 called wrongly.`,
   addAccountRemove(account, actions);
   addAccountImport(account, actions);
   addAccountExport(account, actions);
-  const pool = program
-    .command('pool')
-    .description('refill and refresh the pool, and see who holds what')
-    .helpCommand(false);
-  addPoolReplenish(pool, actions);
-  addPoolRefresh(pool, actions);
-  addPoolSessions(pool, actions);
-  addPoolRelease(pool, actions);
+  addPool(program, actions);
   addStatus(program, actions);
   addAudit(program, actions);
   addVault(program, actions);

@@ -1,6 +1,6 @@
 import { expect, it, onTestFinished } from 'vitest';
 import { startTestPool, testAccount } from '../../pool/testing/test-pool.ts';
-import { UsageError } from '../usage-error.ts';
+import { UsageError } from '../option-values.ts';
 import { findAccount } from './find-account.ts';
 
 const id = (start: string): string => `acc_${start}-0000-4000-8000-000000000000`;

@@ -1,8 +1,8 @@
 import { PoolError } from '../../pool-api/errors.ts';
 import type { PoolAdmin } from '../../pool-api/pool.ts';
 import type { Account } from '../../pool-api/schema.ts';
+import { UsageError } from '../option-values.ts';
 import { formatTable } from '../table.ts';
-import { UsageError } from '../usage-error.ts';
 
 /** What an argument that names an account may be. */
 export const accountWords = 'its e-mail address, label or id, or at least 4 characters of the id';

@@ -1,13 +1,11 @@
 import { type Command, Option } from 'commander';
-import type { PoolAdmin } from '../../pool-api/pool.ts';
 import { type Account, accountStates, type ListQuery } from '../../pool-api/schema.ts';
 import type { CliActions } from '../actions.ts';
 import { wholeNumber } from '../option-values.ts';
+import { collectPages } from '../pages.ts';
 import { formatAccounts, formatJson } from './view.ts';
 
 type ListOptions = ListQuery & { readonly limit: number; readonly json?: true };
-
-const pageSize = 500;
 
 export function addAccountList(parent: Command, actions: CliActions): void {
   parent
@@ -34,29 +32,15 @@ export function addAccountList(parent: Command, actions: CliActions): void {
     .action(async (options: ListOptions) => {
       const { limit, json, ...filters } = options;
       await using admin = await actions.openAdmin();
-      const { accounts, total } = await collectPages(admin, filters, limit);
+      let total = 0;
+      const accounts = await collectPages(limit, async (pageLimit, after: string | undefined) => {
+        const page = await admin.listAccounts({ ...filters, limit: pageLimit, after });
+        total = page.total;
+        return [page.accounts, page.next_after];
+      });
       if (json) actions.write(formatJson({ accounts, total }));
       else actions.write(describe(accounts, total, actions.terminalWidth));
     });
-}
-
-async function collectPages(
-  admin: PoolAdmin,
-  filters: ListQuery,
-  limit: number,
-): Promise<{ accounts: Account[]; total: number }> {
-  const accounts: Account[] = [];
-  let after: string | null = null;
-  for (;;) {
-    const page = await admin.listAccounts({
-      ...filters,
-      limit: Math.min(pageSize, limit - accounts.length),
-      ...(after === null ? {} : { after }),
-    });
-    accounts.push(...page.accounts);
-    after = page.next_after;
-    if (after === null || accounts.length >= limit) return { accounts, total: page.total };
-  }
 }
 
 function describe(accounts: readonly Account[], total: number, width: number | undefined): string {

@@ -6,8 +6,7 @@ import { type Login, type NewLogin, newLogin } from '../../pool-api/schema.ts';
 import type { CliActions } from '../actions.ts';
 import { addSettingOptions, mustFit, type SettingOptions } from '../option-values.ts';
 import { accountWords, findAccount } from './find-account.ts';
-import { mustNotBeRefused, noteOf } from './notes.ts';
-import { formatAccount, formatJson } from './view.ts';
+import { formatAccount, formatJson, mustNotBeRefused, noteOf } from './view.ts';
 
 interface LoginOptions extends SettingOptions {
   readonly provider: string;

@@ -1,8 +1,7 @@
 import type { Command } from 'commander';
 import { type AccountChange, accountChange } from '../../pool-api/schema.ts';
 import type { CliActions } from '../actions.ts';
-import { commaList, lendOption, mustFit, wholeNumber } from '../option-values.ts';
-import { UsageError } from '../usage-error.ts';
+import { commaList, lendOption, mustFit, UsageError, wholeNumber } from '../option-values.ts';
 import { accountWords, findAccount } from './find-account.ts';
 import { formatAccount, formatJson } from './view.ts';
 

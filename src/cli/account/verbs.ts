@@ -2,8 +2,7 @@ import type { Command } from 'commander';
 import type { PoolAdmin } from '../../pool-api/pool.ts';
 import type { CliActions } from '../actions.ts';
 import { accountWords, findAccount } from './find-account.ts';
-import { mustNotBeRefused } from './notes.ts';
-import { formatDetails, formatJson } from './view.ts';
+import { formatDetails, formatJson, mustNotBeRefused } from './view.ts';
 
 /** What a command found or did, for programs and for people. */
 type Shown = readonly [json: unknown, text: string];

@@ -1,23 +1,31 @@
 import { type Command, Option } from 'commander';
 import { isPoolError } from '../../pool-api/errors.ts';
-import { type NewAccount, newAccount } from '../../pool-api/schema.ts';
+import { type AccountChange, type NewAccount, newAccount } from '../../pool-api/schema.ts';
 import type { CliActions } from '../actions.ts';
-import { addSettingOptions, mustFit, type SettingOptions } from '../option-values.ts';
-import { noKeyGiven, readSecret } from '../read-secret.ts';
-import { UsageError } from '../usage-error.ts';
-import { noteOf } from './notes.ts';
-import { formatAccount, formatJson } from './view.ts';
+import {
+  addSettingOptions,
+  mustFit,
+  noKeyGiven,
+  readSecret,
+  type SettingOptions,
+  UsageError,
+} from '../option-values.ts';
+import { accountWords, findAccount } from './find-account.ts';
+import { formatAccount, formatJson, noteOf } from './view.ts';
 
-interface AddOptions extends SettingOptions {
-  readonly provider: string;
+interface CredentialOptions {
   readonly apiKey?: string;
   readonly refreshToken?: string;
-  readonly email?: string;
   readonly keep?: true;
   readonly json?: true;
 }
 
-const help = `
+interface AddOptions extends SettingOptions, CredentialOptions {
+  readonly provider: string;
+  readonly email?: string;
+}
+
+const addHelp = `
 The key may also come from standard input or from the environment, so that it stays out of the shell's history:
   warp2api account add --provider warp --api-key - < key.txt
   ACCOUNT_API_KEY=... warp2api account add --provider warp
@@ -36,12 +44,7 @@ export function addAccountAdd(parent: Command, actions: CliActions): void {
     .description('put an account you own into the pool')
     .requiredOption('--provider <name>', 'who issued the account, such as warp')
     .option('--api-key <key>', 'its API key; - reads it from standard input')
-    .addOption(
-      new Option(
-        '--refresh-token <token>',
-        'its refresh token instead of a key; - reads it from standard input',
-      ).conflicts('apiKey'),
-    )
+    .addOption(refreshTokenOption('its refresh token instead of a key'))
     .option('--email <address>', 'to tell accounts apart');
   addSettingOptions(command)
     .option(
@@ -49,7 +52,7 @@ export function addAccountAdd(parent: Command, actions: CliActions): void {
       'keep it also if its provider refuses the key: out of service, until it gets a good one',
     )
     .option('--json', 'print the account as JSON')
-    .addHelpText('after', help)
+    .addHelpText('after', addHelp)
     .action(async (options: AddOptions) => {
       const account = await readAccount(options, actions);
       await using admin = await actions.openAdmin();
@@ -78,4 +81,42 @@ async function readAccount(options: AddOptions, actions: CliActions): Promise<Ne
   }
   mustFit(newAccount, account, 'This account cannot be added');
   return account;
+}
+
+const replaceHelp = `
+The account keeps its id, settings and figures; one that needed a new login is used again. A key that the provider refuses
+is not taken (exit code 1), unless --keep is given.
+
+Examples:
+  warp2api account replace me@example.com --api-key - < key.txt
+  warp2api account replace me@example.com --refresh-token -`;
+
+export function addAccountReplace(parent: Command, actions: CliActions): void {
+  parent
+    .command('replace')
+    .description('give an account another credential, in place of one that is dead or leaked')
+    .argument('<account>', accountWords)
+    .option('--api-key <key>', 'the new API key; - reads it from standard input')
+    .addOption(refreshTokenOption('the new refresh token'))
+    .option('--keep', 'replace it also if the provider refuses the new one')
+    .option('--json', 'print the account as JSON')
+    .addHelpText('after', replaceHelp)
+    .action(async (name: string, options: CredentialOptions) => {
+      const change: AccountChange =
+        options.refreshToken === undefined
+          ? { api_key: await readSecret(options.apiKey ?? actions.accountKeyFromEnvironment(), actions) }
+          : { refresh_token: await readSecret(options.refreshToken, actions) };
+      await using admin = await actions.openAdmin();
+      const { id } = await findAccount(admin, name);
+      const account = await admin.changeAccount(id, change, options.keep ? 'keep' : 'reject');
+      actions.write(
+        options.json
+          ? formatJson(account)
+          : `Replaced its credential:\n${formatAccount(account)}${noteOf(account)}`,
+      );
+    });
+}
+
+function refreshTokenOption(what: string): Option {
+  return new Option('--refresh-token <token>', `${what}; - reads it from standard input`).conflicts('apiKey');
 }

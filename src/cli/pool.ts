@@ -1,0 +1,159 @@
+import type { Command } from 'commander';
+import type { RefreshTokensAnswer, Session } from '../pool-api/schema.ts';
+import { accountWords, findAccount } from './account/find-account.ts';
+import { formatJson } from './account/view.ts';
+import type { CliActions } from './actions.ts';
+import { wholeNumber } from './option-values.ts';
+import { collectPages } from './pages.ts';
+import { formatTable } from './table.ts';
+
+export function addPool(program: Command, actions: CliActions): void {
+  const pool = program
+    .command('pool')
+    .description('refill and refresh the pool, and see who holds what')
+    .helpCommand(false);
+  addReplenish(pool, actions);
+  addRefresh(pool, actions);
+  addSessions(pool, actions);
+  addRelease(pool, actions);
+}
+
+function addReplenish(parent: Command, actions: CliActions): void {
+  parent
+    .command('replenish')
+    .description('bring in accounts from the sources of warp2api.yaml and from those in standby, now')
+    .option('--count <n>', 'so many (default: as many as are missing)', wholeNumber(1, 10_000))
+    .option('--json', 'print what POST /api/accounts/replenish answers')
+    .addHelpText(
+      'after',
+      `
+Never beyond MAX_POOL_SIZE. "warp2api status" shows the sources.
+
+Examples:
+  warp2api pool replenish
+  warp2api pool replenish --count 2 --json`,
+    )
+    .action(async ({ count, json }: { count?: number; json?: true }) => {
+      await using admin = await actions.openAdmin();
+      const answer = await admin.replenish(count === undefined ? {} : { count });
+      const reasons = answer.reasons.map((reason) => `  ${reason}\n`).join('');
+      actions.write(json ? formatJson(answer) : `${answer.message}\n${reasons}`);
+      if (answer.failed > 0) throw new Error(`Accounts that could not be brought in: ${answer.failed}.`);
+    });
+}
+
+function addRefresh(parent: Command, actions: CliActions): void {
+  parent
+    .command('refresh')
+    .description(
+      'give accounts with refresh tokens new access tokens now; the pool does so automatically in time',
+    )
+    .argument('[account]', `only this one: ${accountWords}`)
+    .option('--force', 'although less than the least time between two refreshes has passed; audited')
+    .option('--json', 'print what POST /api/accounts/refresh-tokens answers')
+    .addHelpText(
+      'after',
+      `
+An account is refreshed at most once in REFRESH_MIN_INTERVAL_MINUTES; what is skipped says why and until when.
+
+Examples:
+  warp2api pool refresh
+  warp2api pool refresh me@example.com --force`,
+    )
+    .action(async (name: string | undefined, { force = false, json }: { force?: boolean; json?: true }) => {
+      await using admin = await actions.openAdmin();
+      const account = name === undefined ? {} : { id: (await findAccount(admin, name)).id };
+      const answer = await admin.refreshTokens({ ...account, force });
+      actions.write(json ? formatJson(answer) : describeRefresh(answer));
+      if (answer.failed > 0) throw new Error(`Accounts that could not be refreshed: ${answer.failed}.`);
+    });
+}
+
+function describeRefresh({ results, refreshed, skipped, failed }: RefreshTokensAnswer): string {
+  const table =
+    results.length === 0
+      ? ''
+      : formatTable(results, [
+          ['id', ({ id }) => id],
+          ['email', ({ email }) => email],
+          ['result', ({ result }) => result],
+          ['next', ({ next_at }) => next_at],
+          ['reason', ({ reason }) => reason],
+        ]);
+  return `${table}${refreshed} refreshed, ${skipped} skipped, ${failed} failed.\n`;
+}
+
+interface SessionsOptions {
+  readonly account?: string;
+  readonly limit: number;
+  readonly json?: true;
+}
+
+const mostNamed = 3;
+
+function addSessions(parent: Command, actions: CliActions): void {
+  parent
+    .command('sessions')
+    .description('show who holds which accounts, and until when')
+    .option('--account <account>', `only those that hold this one: ${accountWords}`)
+    .option('--limit <n>', 'at most this many', wholeNumber(1, 1_000_000), 1000)
+    .option('--json', 'print {"sessions": [...], "total": n}')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  warp2api pool sessions\n  warp2api pool sessions --account work --json',
+    )
+    .action(async ({ account, limit, json }: SessionsOptions) => {
+      await using admin = await actions.openAdmin();
+      const filter = account === undefined ? {} : { account_id: (await findAccount(admin, account)).id };
+      let total = 0;
+      const sessions = await collectPages(limit, async (pageLimit, after: string | undefined) => {
+        const page = await admin.listSessions({ ...filter, limit: pageLimit, after });
+        total = page.total;
+        return [page.sessions, page.next_after];
+      });
+      actions.write(json ? formatJson({ sessions, total }) : describeSessions(sessions, total));
+    });
+}
+
+function describeSessions(sessions: readonly Session[], total: number): string {
+  if (sessions.length === 0) return 'No session holds an account.\n';
+  const rest = total > sessions.length ? `\n${sessions.length} of ${total} shown; --limit shows more.\n` : '';
+  const table = formatTable(sessions, [
+    ['id', ({ id }) => id],
+    ['key', ({ key_id, gateway }) => (gateway && key_id !== 'gateway' ? `${key_id} (gateway)` : key_id)],
+    ['exclusive', ({ exclusive }) => exclusive],
+    ['created', ({ created_at }) => created_at],
+    ['expires', ({ expires_at }) => expires_at],
+    ['accounts', ({ accounts }) => named(accounts)],
+  ]);
+  return table + rest;
+}
+
+function named(accounts: Session['accounts']): string {
+  const names = accounts.slice(0, mostNamed).map(({ id, email }) => email ?? id);
+  const more = accounts.length - names.length;
+  return names.join(', ') + (more > 0 ? ` and ${more} more` : '');
+}
+
+function addRelease(parent: Command, actions: CliActions): void {
+  parent
+    .command('release')
+    .description('end a session, so that others can have its accounts')
+    .argument('<session>', 'its id, as "warp2api pool sessions" shows it')
+    .option('--json', 'print {"released": n}')
+    .addHelpText(
+      'after',
+      `
+For a program that is gone and holds accounts until its session expires. One that still runs learns that it lost them.
+
+Example:
+  warp2api pool release sess_0b6c2d7e-3f1a-4f53-9a53-51a3ff1c1c5e`,
+    )
+    .action(async (session: string, { json }: { json?: true }) => {
+      await using admin = await actions.openAdmin();
+      const released = await admin.releaseSession(session);
+      actions.write(
+        json ? formatJson({ released }) : `The session is over; accounts that came free: ${released}.\n`,
+      );
+    });
+}
