@@ -128,25 +128,10 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     keep: options.keep,
   });
   const clientTurns = new ClientTurns(dependencies, metrics);
-  const sockets = new ResponsesSockets({
-    clientTurns,
-    routes: dependencies.routes,
-    running,
-    responses: options.responses,
-    bodies: options.bodies,
-    clock,
-    listening,
-    logger,
-  });
-
-  const background = new BackgroundResponses({
-    clientTurns,
-    routes: dependencies.routes,
-    running,
-    responses: options.responses,
-    clock,
-    logger,
-  });
+  const { responses, bodies } = options;
+  const parts = { ...dependencies, clientTurns, responses, bodies };
+  const sockets = new ResponsesSockets(parts);
+  const background = new BackgroundResponses(parts);
 
   const verdicts = new VerdictLog(logger);
   let cancelTick = clock.after(tickMs, tick);
@@ -176,7 +161,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   });
   serveApi(app, gatewayApi, {
     routes: dependencies.routes,
-    responses: options.responses,
+    responses,
     sockets,
     background,
     answerTurn,

@@ -22,14 +22,7 @@ import type { ClientKey, ClientTurns } from '../turn/client-turns.ts';
 import type { Carrier, RunningTurns } from '../turn/running-turns.ts';
 import type { TurnOutput } from '../turn/turn-output.ts';
 import type { ReadRequest } from './responses-request.ts';
-import {
-  aliveMs,
-  heartbeatMs,
-  isUnderWay,
-  type StoredResponse,
-  type StoredResponses,
-  startHeartbeat,
-} from './stored-responses.ts';
+import { isUnderWay, type StoredResponse, type StoredResponses } from './stored-responses.ts';
 
 export interface BackgroundResponsesOptions {
   readonly clientTurns: Pick<ClientTurns, 'check' | 'run'>;
@@ -60,6 +53,10 @@ type ResponseObject = Readonly<Record<string, unknown>>;
 /** A response, and the model that answers it as far as that is known. */
 export type LookedUp = Pick<StoredResponse, 'response' | 'answeredBy'>;
 
+/** How often the store is asked whether another instance has cancelled a response that is made here. */
+const heartbeatMs = 2_000;
+/** How long a response counts as alive after its last flag, which is renewed three times as often. */
+const aliveMs = 30_000;
 const maxRuns = 200;
 const maxRunsOfClient = 20;
 const maxLogBytes = 1024 * 1024;
@@ -129,7 +126,8 @@ export class BackgroundResponses {
       const fields = { err: error, request_id: requestId };
       this.#options.logger.warn(fields, 'a response in the background had trouble');
     };
-    const stopHeartbeat = startHeartbeat(this.#options, clientId, id, () => run.abort(wasCancelled()));
+    const over = new AbortController();
+    void this.#watch(run, over.signal);
     try {
       if (!run.isForgotten) await responses.put(clientId, run.toStore(run.inProgress())).catch(warn);
       await clientTurns.run(
@@ -152,7 +150,7 @@ export class BackgroundResponses {
     }
     // A cancelled turn writes no last event.
     run.breakOff(AppError.from(run.signal.reason));
-    stopHeartbeat();
+    over.abort();
     if (run.ending) await responses.put(clientId, run.toStore(run.ending)).catch(warn);
     // It may have been written while it was deleted.
     const isDeleted =
@@ -166,6 +164,24 @@ export class BackgroundResponses {
     run.close();
     held?.release();
     this.#forget(run);
+  }
+
+  /** Flags a response as alive in the store, and ends its run when another instance has cancelled it there. */
+  async #watch(run: BackgroundRun, over: AbortSignal): Promise<void> {
+    const { responses, clock, logger } = this.#options;
+    const { id, request } = run;
+    const clientId = request.client.id;
+    const perFlag = aliveMs / heartbeatMs / 3;
+    for (let beat = 0; ; beat += 1) {
+      await sleep(clock, heartbeatMs, over);
+      if (over.aborted) return;
+      try {
+        if (beat % perFlag === 0) await responses.flag(clientId, id, 'alive', aliveMs);
+        if (await responses.isFlagged(clientId, id, 'cancel')) run.abort(wasCancelled());
+      } catch (error) {
+        logger.debug({ err: error }, 'the store did not say whether a response is to be cancelled');
+      }
+    }
   }
 
   /** A stored response as it is now. Throws AppError `not_found`. */

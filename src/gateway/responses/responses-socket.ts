@@ -1,16 +1,17 @@
 import type { Socket } from 'node:net';
 import type { WebSocket } from '@fastify/websocket';
+import { LRUCache } from 'lru-cache';
 import { AppError } from '../../core/errors.ts';
-import type { Clock } from '../../lib/clock.ts';
 import type { BodyBudget, HeldBody } from '../../lib/http/body-budget.ts';
-import type { Logger } from '../../lib/log/logger.ts';
 import type { ListeningTime } from '../../lib/process/listening-time.ts';
 import { createResponsesInbound } from '../../protocols/openai-responses/inbound.ts';
+import type { RawItem } from '../../protocols/openai-responses/schema.ts';
 import type { Routes } from '../models/routing.ts';
 import { answerHeads } from '../output/answer-head.ts';
 import { appErrorFrom } from '../turn/app-errors.ts';
-import type { ClientKey, ClientTurns } from '../turn/client-turns.ts';
-import type { Carrier, RunningTurns } from '../turn/running-turns.ts';
+import type { ClientKey } from '../turn/client-turns.ts';
+import type { Carrier } from '../turn/running-turns.ts';
+import type { BackgroundResponsesOptions } from './background-responses.ts';
 import {
   type ReadRequest,
   readMessage,
@@ -18,17 +19,12 @@ import {
   type SocketMessage,
 } from './responses-request.ts';
 import { SocketOutput, sendErrorFrame } from './socket-output.ts';
-import { continuedBy, RecentTurns, type StoredResponses } from './stored-responses.ts';
+import type { Continued } from './stored-responses.ts';
 
-export interface ResponsesSocketsOptions {
-  readonly clientTurns: Pick<ClientTurns, 'check' | 'run'>;
+export interface ResponsesSocketsOptions extends Omit<BackgroundResponsesOptions, 'routes'> {
   readonly routes: Pick<Routes, 'check'>;
-  readonly running: RunningTurns;
-  readonly responses: StoredResponses;
   readonly bodies: BodyBudget;
-  readonly clock: Clock;
   readonly listening: ListeningTime;
-  readonly logger: Logger;
 }
 
 export interface SocketClient {
@@ -61,7 +57,7 @@ const tryAgainLater = 1013;
 export class ResponsesSockets {
   readonly #options: ResponsesSocketsOptions;
   readonly #connections = new Set<Connection>();
-  readonly #recent = new RecentTurns(recentBytes);
+  readonly #recent = createRecentTurns(recentBytes);
   #isClosing = false;
 
   constructor(options: ResponsesSocketsOptions) {
@@ -104,12 +100,29 @@ export class ResponsesSockets {
 
 const stopping = 'The gateway is stopping.';
 
+/** A response, and all that was said up to its end. */
+interface RecentTurn {
+  readonly id: string;
+  readonly continued: Continued;
+}
+
+/**
+ * The last response of each connection, so that the next one can continue it although nothing was stored: at most `maxBytes` of
+ * all connections.
+ */
+export function createRecentTurns(maxBytes: number): LRUCache<object, RecentTurn> {
+  return new LRUCache({
+    maxSize: maxBytes,
+    sizeCalculation: ({ continued }) => Math.max(1, continued.bytes),
+  });
+}
+
 /** One WebSocket, whose requests are answered one after another in the order they came. */
 class Connection implements Carrier {
   readonly isStream = true;
   readonly client: ClientKey;
   readonly #options: ResponsesSocketsOptions;
-  readonly #recent: RecentTurns;
+  readonly #recent: ReturnType<typeof createRecentTurns>;
   readonly #socket: WebSocket;
   readonly #client: SocketClient;
   readonly #abort = new AbortController();
@@ -126,7 +139,7 @@ class Connection implements Carrier {
 
   constructor(
     options: ResponsesSocketsOptions,
-    recent: RecentTurns,
+    recent: ReturnType<typeof createRecentTurns>,
     socket: WebSocket,
     client: SocketClient,
   ) {
@@ -188,7 +201,7 @@ class Connection implements Carrier {
     this.#cancelExpiry();
     for (const { held } of this.#waiting.splice(0)) held.release();
     this.#arriving.release();
-    this.#recent.forget(this);
+    this.#recent.delete(this);
     this.abort(new AppError('cancelled', 'The client left.'));
   }
 
@@ -321,7 +334,7 @@ class Connection implements Carrier {
       sendErrorFrame(this.#socket, error, streamId ?? undefined);
     }
     // What a failed turn went on from is in doubt: the client sends the whole conversation again.
-    if (!isGood && fields['previous_response_id']) this.#recent.forget(this);
+    if (!isGood && fields['previous_response_id']) this.#recent.delete(this);
   }
 
   async #readRequest(
@@ -334,7 +347,8 @@ class Connection implements Carrier {
     }
     const body = { ...fields, stream: true };
     return readResponsesRequest(this.#options.responses, this.client.id, body, held, (id) => {
-      return this.#recent.find(this, id)?.continued;
+      const recent = this.#recent.get(this);
+      return recent?.id === id ? recent.continued : undefined;
     });
   }
 
@@ -358,27 +372,26 @@ class Connection implements Carrier {
     answeredBy: string | undefined,
   ): void {
     const { input } = decoded.options;
-    const isStored = asked.store !== false;
     const { ancestors, base } = before;
-    if (isStored) {
-      this.#options.responses.save(this.client.id, { response, input, ancestors, base, answeredBy });
-    }
     const id = String(response['id']);
-    const all = bytes + JSON.stringify(response['output']).length;
-    this.#recent.put(this, { id, continued: continuedBy(before, { response, input }, isStored, all) });
+    const said = {
+      items: [...before.items, ...input, ...(response['output'] as RawItem[])],
+      bytes: bytes + JSON.stringify(response['output']).length,
+    };
+    if (asked.store === false) {
+      this.#recent.set(this, { id, continued: { ...said, ancestors: [], base: said.items } });
+      return;
+    }
+    this.#options.responses.save(this.client.id, { response, input, ancestors, base, answeredBy });
+    this.#recent.set(this, { id, continued: { ...said, ancestors: [...ancestors, id], base: [] } });
   }
 }
 
 /** Resolves when what was written has left for the client, or the client has. */
 async function hasTaken(wire: Socket): Promise<void> {
   if (!wire.writableNeedDrain) return;
-  await new Promise<void>((resolve) => {
-    const done = (): void => {
-      wire.off('drain', done);
-      wire.off('close', done);
-      resolve();
-    };
-    wire.on('drain', done);
-    wire.on('close', done);
-  });
+  const { promise, resolve } = Promise.withResolvers<void>();
+  wire.once('drain', resolve).once('close', resolve);
+  await promise;
+  wire.off('drain', resolve).off('close', resolve);
 }

@@ -2,7 +2,7 @@ import { beforeEach, expect, it } from 'vitest';
 import type { RawItem } from '../../protocols/openai-responses/schema.ts';
 import { BufferedStore } from '../state/buffered-store.ts';
 import { createManualClock, type ManualClock } from '../testing/manual-clock.ts';
-import { nothingBefore, RecentTurns, StoredResponses } from './stored-responses.ts';
+import { StoredResponses } from './stored-responses.ts';
 
 let clock: ManualClock;
 let responses: StoredResponses;
@@ -174,41 +174,4 @@ it('says that a store that is away is away, and not that a response is not there
   await expect(stranded.get('me', 'a')).rejects.toMatchObject(unavailable);
   await expect(stranded.continueFrom('me', 'a', true)).rejects.toMatchObject(unavailable);
   await expect(stranded.remove('me', 'a')).rejects.toMatchObject(unavailable);
-});
-
-const turn = (id: string, bytes: number) => ({ id, continued: { ...nothingBefore, bytes } });
-
-it('knows the last turn of each connection and no earlier one', () => {
-  const recent = new RecentTurns(1_000);
-  const [one, other] = [{}, {}];
-  recent.put(one, turn('a', 100));
-  recent.put(one, turn('b', 100));
-  recent.put(other, turn('c', 100));
-  expect(recent.find(one, 'a')).toBeUndefined();
-  expect(recent.find(one, 'b')).toMatchObject({ id: 'b' });
-  expect(recent.find(one, 'c')).toBeUndefined();
-  recent.forget(one);
-  expect(recent.find(one, 'b')).toBeUndefined();
-  expect(recent.find(other, 'c')).toMatchObject({ id: 'c' });
-});
-
-it('holds no more than its bytes for all connections: the one not used for longest goes first', () => {
-  const recent = new RecentTurns(250);
-  const [one, two, three] = [{}, {}, {}];
-  recent.put(one, turn('a', 100));
-  recent.put(two, turn('b', 100));
-  recent.find(one, 'a');
-  recent.put(three, turn('c', 100));
-  expect(recent.find(two, 'b')).toBeUndefined();
-  expect(recent.find(one, 'a')).toBeDefined();
-  expect(recent.find(three, 'c')).toBeDefined();
-});
-
-it('does not let one that is too large push all others out', () => {
-  const recent = new RecentTurns(250);
-  const [one, two] = [{}, {}];
-  recent.put(one, turn('a', 100));
-  recent.put(two, turn('b', 300));
-  expect(recent.find(one, 'a')).toBeDefined();
-  expect(recent.find(two, 'b')).toBeUndefined();
 });

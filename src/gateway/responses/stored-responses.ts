@@ -1,9 +1,7 @@
 import { createHash } from 'node:crypto';
-import { LRUCache } from 'lru-cache';
 import { AppError } from '../../core/errors.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { jsonLimits } from '../../lib/json-limits.ts';
-import type { Logger } from '../../lib/log/logger.ts';
 import { ownTurn } from '../../lib/process/own-turn.ts';
 import { sleep } from '../../lib/sleep.ts';
 import type { RawItem } from '../../protocols/openai-responses/schema.ts';
@@ -42,19 +40,6 @@ const readsAtOnce = 16;
 const lateMs = [50, 150, 300];
 
 export const nothingBefore: Continued = { items: [], ancestors: [], base: [], bytes: 0 };
-
-/** What the next response goes on from: a stored one is named, what was not stored is carried along. */
-export function continuedBy(
-  before: Continued,
-  { response, input }: Pick<StoredResponse, 'response' | 'input'>,
-  isStored: boolean,
-  bytes: number,
-): Continued {
-  const items = [...before.items, ...input, ...(response['output'] as RawItem[])];
-  return isStored
-    ? { items, ancestors: [...before.ancestors, String(response['id'])], base: [], bytes }
-    : { items, ancestors: [], base: items, bytes };
-}
 
 /** Who else writes to the same store. */
 export interface OtherInstances {
@@ -261,81 +246,4 @@ function tooLong(how: string): AppError {
     `previous_response_id: the conversation ${how}: compact it with POST /v1/responses/compact, or begin a new one with what matters of it.`,
     { param: 'previous_response_id' },
   );
-}
-
-interface RecentTurn {
-  readonly id: string;
-  readonly continued: Continued;
-}
-
-/**
- * What connections said last, so that the next turn can go on from it although nothing was stored: one turn for each, `maxBytes`
- * for all of them.
- */
-export class RecentTurns {
-  readonly #turns: LRUCache<object, RecentTurn>;
-
-  constructor(maxBytes: number) {
-    this.#turns = new LRUCache({
-      maxSize: maxBytes,
-      sizeCalculation: ({ continued }: RecentTurn) => Math.max(1, continued.bytes),
-    });
-  }
-
-  /** Replaces what that connection had. */
-  put(connection: object, turn: RecentTurn): void {
-    this.#turns.set(connection, turn);
-  }
-
-  find(connection: object, id: string): RecentTurn | undefined {
-    const turn = this.#turns.get(connection);
-    return turn?.id === id ? turn : undefined;
-  }
-
-  forget(connection: object): void {
-    this.#turns.delete(connection);
-  }
-}
-
-interface HeartbeatOptions {
-  readonly responses: StoredResponses;
-  readonly clock: Clock;
-  readonly logger: Logger;
-}
-
-/** How often the store is asked whether another instance has cancelled a response that is made here. */
-export const heartbeatMs = 2_000;
-/** How long a response counts as alive after its last heartbeat. */
-export const aliveMs = 30_000;
-
-/** Flags a response as alive in the store, and reads there whether it is to be cancelled, until the returned function is called. */
-export function startHeartbeat(
-  { responses, clock, logger }: HeartbeatOptions,
-  clientId: string,
-  id: string,
-  onCancel: () => void,
-): () => void {
-  let isOver = false;
-  let beatsLeft = 0;
-  let cancelNext = clock.after(heartbeatMs, next);
-  function next(): void {
-    void look();
-    if (!isOver) cancelNext = clock.after(heartbeatMs, next);
-  }
-  async function look(): Promise<void> {
-    try {
-      beatsLeft -= 1;
-      if (beatsLeft <= 0) {
-        beatsLeft = aliveMs / heartbeatMs / 3;
-        await responses.flag(clientId, id, 'alive', aliveMs);
-      }
-      if (await responses.isFlagged(clientId, id, 'cancel')) onCancel();
-    } catch (error) {
-      logger.debug({ err: error }, 'the store did not say whether a response is to be cancelled');
-    }
-  }
-  return () => {
-    isOver = true;
-    cancelNext();
-  };
 }
