@@ -4,7 +4,7 @@ import { AppError, type ErrorCode } from '../../core/errors.ts';
 import type { Outbound, TurnDecoder } from '../../core/protocol.ts';
 import type { UpstreamProvider } from '../../core/provider.ts';
 import type { TurnEvent } from '../../core/turn.ts';
-import { standIns } from '../../providers/warp/stand-ins.ts';
+import { standIns } from '../../providers/warp/models.ts';
 
 /** An upstream on this machine whose every answer a test writes by hand. */
 export interface FakeUpstream {

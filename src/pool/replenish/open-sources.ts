@@ -1,9 +1,10 @@
 import type { ProviderHttp } from '../../core/provider.ts';
-import { createOpenAiKeyIssuer, type OpenAiKeysSettings } from '../../providers/openai/key-issuer.ts';
 import {
+  createOpenAiKeyIssuer,
   createOpenRouterKeyIssuer,
+  type OpenAiKeysSettings,
   type OpenRouterKeysSettings,
-} from '../../providers/openrouter/key-issuer.ts';
+} from '../../providers/key-issuers.ts';
 import { type CommandSourceSettings, createCommandSource } from './command.ts';
 import { createDeviceLoginSource, type DeviceLoginSourceSettings } from './device-login.ts';
 import { FileSource, type FileSourceSettings } from './import-file.ts';

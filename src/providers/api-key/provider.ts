@@ -1,6 +1,5 @@
 import { AppError } from '../../core/errors.ts';
 import type { Provider, ProviderHttp, QuotaAnswer } from '../../core/provider.ts';
-import { checkApiKey } from '../api-key.ts';
 import { askJson } from '../ask-json.ts';
 
 export interface ApiKeyProviderOptions {
@@ -34,4 +33,18 @@ export function createApiKeyProvider(options: ApiKeyProviderOptions): Provider {
       return options.readQuota?.(answer) ?? { isUnlimited: false };
     },
   };
+}
+
+/** The key as it can stand in a header. Throws AppError `invalid_request` when it cannot, never showing the key. */
+export function checkApiKey(key: string): string {
+  const trimmed = key.trim();
+  if (trimmed === '') throw invalidKey('The API key is empty; paste the whole key.');
+  if (!/^[\x21-\x7e]+$/.test(trimmed)) {
+    throw invalidKey('The API key holds spaces or characters no key has; paste it again.');
+  }
+  return trimmed;
+}
+
+export function invalidKey(message: string): AppError {
+  return new AppError('invalid_request', message, { param: 'api_key' });
 }

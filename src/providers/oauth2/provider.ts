@@ -13,7 +13,7 @@ import {
   type TokenGrant,
 } from '../../core/provider.ts';
 import { isLoopbackUrl } from '../../lib/addresses/loopback.ts';
-import { checkApiKey } from '../api-key.ts';
+import { checkApiKey } from '../api-key/provider.ts';
 import { askJson } from '../ask-json.ts';
 import { grantOf, textField } from '../token-grant.ts';
 import { beginExchange, type Exchange, type Oauth2Settings } from './client.ts';

@@ -3,7 +3,7 @@ import type { Capabilities } from '../../core/capabilities.ts';
 import { AppError } from '../../core/errors.ts';
 import type { ExchangingProvider, ProviderModel } from '../../core/provider.ts';
 import { chatCapabilities, createChatOutbound } from '../../protocols/openai-chat/outbound.ts';
-import { checkApiKey } from '../api-key.ts';
+import { checkApiKey } from '../api-key/provider.ts';
 import { askJson } from '../ask-json.ts';
 import type { ProviderContext } from '../definition.ts';
 import type { Vendor } from './vendors.ts';

@@ -5,10 +5,8 @@ import { BackgroundTasks } from '../../lib/background-tasks.ts';
 import { type Clock, systemClock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import { within } from '../../lib/within.ts';
-import { withheldFor } from '../warp/models.ts';
-import { normalizeWarpKey } from '../warp/normalize-key.ts';
-import { withoutTrailingSlash } from '../warp/provider.ts';
-import { standIns } from '../warp/stand-ins.ts';
+import { standIns, withheldFor } from '../warp/models.ts';
+import { normalizeWarpKey } from '../warp/provider.ts';
 import { type OzModels, readModels } from './calls.ts';
 import { createOzClients, type OzClients } from './client.ts';
 import { errorFromOz } from './failures.ts';
@@ -34,8 +32,7 @@ const closeWithinMs = 5_000;
 
 /** Warp's accounts over the API that Warp documents: cloud agent runs, begun and looked at. */
 export function createOzProvider(options: OzProviderOptions): CallingProvider {
-  const { http, userAgent, clock = systemClock } = options;
-  const serverUrl = withoutTrailingSlash(options.serverUrl);
+  const { http, userAgent, serverUrl, clock = systemClock } = options;
   const clients = createOzClients({ serverUrl, http, userAgent });
   return {
     name: 'oz',

@@ -5,7 +5,7 @@ export const sandbox = defineProvider({
   name: 'sandbox',
   async load({ clock, logger, sandboxUrl, ...context }) {
     const { createSandboxProvider } = await import('./provider.ts');
-    const { createLoggedOutbound } = await import('../warp/logged-outbound.ts');
+    const { createLoggedOutbound } = await import('../warp/provider.ts');
     const outbound = createLoggedOutbound(clock, logger);
     return createSandboxProvider({ ...context, url: sandboxUrl, now: clock.now, outbound });
   },

@@ -5,7 +5,7 @@ it('asks for its address each time and leaves keys as they are', async () => {
   let starts = 0;
   const urls: string[] = [];
   const provider = createSandboxProvider({
-    url: async () => `http://127.0.0.1:${9000 + starts++}/`,
+    url: async () => `http://127.0.0.1:${9000 + starts++}`,
     userAgent: 'test',
     http: async ({ url }) => {
       urls.push(url);

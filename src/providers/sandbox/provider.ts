@@ -1,7 +1,7 @@
 import type { Outbound } from '../../core/protocol.ts';
 import type { ExchangingProvider, ProviderHttp } from '../../core/provider.ts';
-import { checkApiKey } from '../api-key.ts';
-import { createProviderOf, withoutTrailingSlash } from '../warp/provider.ts';
+import { checkApiKey } from '../api-key/provider.ts';
+import { createProviderOf } from '../warp/provider.ts';
 
 export interface SandboxProviderOptions {
   /** Where the sandbox listens; asked each time, so that it may start on first use. */
@@ -19,7 +19,7 @@ export function createSandboxProvider(options: SandboxProviderOptions): Exchangi
     {
       name: 'sandbox',
       needsHttp2: false,
-      baseUrl: async () => withoutTrailingSlash(await options.url()),
+      baseUrl: options.url,
       normalizeApiKey: checkApiKey,
       fallbackModels: [{ id: 'sandbox', displayName: 'sandbox' }],
     },

@@ -48,8 +48,7 @@ export const warp = defineProvider({
   accountSetting: 'WARP_API_KEY',
   server: ({ WARP_SERVER_URL: url }) => ({ url, needsHttp2: isWarpHost(url) }),
   async load({ clock, logger, ...context }, values) {
-    const { createWarpProvider } = await import('./provider.ts');
-    const { createLoggedOutbound } = await import('./logged-outbound.ts');
+    const { createLoggedOutbound, createWarpProvider } = await import('./provider.ts');
     return createWarpProvider({
       ...context,
       now: clock.now,

@@ -1,8 +1,7 @@
 import { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
 import type { ProviderAccount, ProviderModel } from '../../core/provider.ts';
-import type { GraphqlClient } from './graphql.ts';
-import { listOf, optional } from './tolerant-schema.ts';
+import { type GraphqlClient, listOf, optional } from './graphql.ts';
 
 const query = `query GetFeatureModelChoices($requestContext: RequestContext!) {
   user(requestContext: $requestContext) {
@@ -107,3 +106,20 @@ export function withheldFor(disableReason: string): NonNullable<ProviderModel['w
       return { reason: `the provider says ${disableReason}`, isPassing: true };
   }
 }
+
+/** Names that tools have built in and no Warp account lists. They mean "a good model of yours", so they get the provider's own choice. */
+export const standIns: Readonly<Record<string, string>> = {
+  'claude-*': 'auto',
+  'gpt-*': 'auto',
+  'chatgpt-*': 'auto',
+  'codex-*': 'auto',
+  'o1*': 'auto',
+  'o3*': 'auto',
+  'o4*': 'auto',
+  'gemini-*': 'auto',
+  'grok-*': 'auto',
+  'deepseek-*': 'auto',
+  'qwen*': 'auto',
+  'kimi-*': 'auto',
+  'glm-*': 'auto',
+};

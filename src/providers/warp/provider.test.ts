@@ -34,7 +34,7 @@ async function providerAt(answer: (response: ServerResponse, operation: string) 
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
   const provider = createWarpProvider({
-    serverUrl: `http://127.0.0.1:${port}/`,
+    serverUrl: `http://127.0.0.1:${port}`,
     http: testHttp,
     tokenHttp: testTokenHttp,
     userAgent: 'warp2api/test',
@@ -338,7 +338,7 @@ it('every question names the team that pays, where the account has one', async (
 
 describe('a key', () => {
   const { normalizeApiKey, authHeaders, baseUrl } = createWarpProvider({
-    serverUrl: 'https://app.example.test/',
+    serverUrl: 'https://app.example.test',
     http: testHttp,
     tokenHttp: testTokenHttp,
     userAgent: 'test',

@@ -6,19 +6,20 @@ import type {
   ProviderHttp,
   ProviderModel,
 } from '../../core/provider.ts';
+import type { Clock } from '../../lib/clock.ts';
+import type { Logger } from '../../lib/log/logger.ts';
 import { createWarpOutbound } from '../../protocols/warp/outbound.ts';
+import { checkApiKey, invalidKey } from '../api-key/provider.ts';
 import { createPostForm } from '../token-http.ts';
 import { createWarpDeviceLogins } from './device-login.ts';
 import { createGraphqlClient } from './graphql.ts';
-import { listModels } from './models.ts';
-import { normalizeWarpKey } from './normalize-key.ts';
+import { listModels, standIns } from './models.ts';
 import { createWarpOauth } from './oauth.ts';
 import { getQuota } from './quota.ts';
-import { standIns } from './stand-ins.ts';
 import { isWarpHost } from './warp-host.ts';
 
 export interface WarpProviderOptions {
-  /** Scheme, host and an optional path prefix. */
+  /** Scheme, host and an optional path prefix; no trailing slash. */
   readonly serverUrl: string;
   readonly http: ProviderHttp;
   /** Our own name and version. */
@@ -48,7 +49,7 @@ export interface WarpServer {
 }
 
 export function createWarpProvider(options: WarpProviderOptions): ExchangingProvider {
-  const serverUrl = withoutTrailingSlash(options.serverUrl);
+  const { serverUrl } = options;
   const provider = createProviderOf(
     {
       name: 'warp',
@@ -128,6 +129,24 @@ function authHeaders({ bearer, teamUid }: ProviderAccount): Record<string, strin
   };
 }
 
-export function withoutTrailingSlash(url: string): string {
-  return url.replace(/\/+$/, '');
+/** As checkApiKey, with the `wk-` that every key of Warp begins with put in front if it is missing. */
+export function normalizeWarpKey(key: string): string {
+  const checked = checkApiKey(key);
+  if (checked === 'wk-') throw invalidKey('The API key is only its prefix; paste the whole key.');
+  return checked.startsWith('wk-') ? checked : `wk-${checked}`;
+}
+
+/** Warp's protocol, with what an answer held that was passed over in the log. */
+export function createLoggedOutbound({ now }: Clock, logger: Logger): Outbound {
+  return createWarpOutbound({
+    now,
+    onAnomaly(anomaly, { upstreamRequestId, detail }) {
+      // What no version of this program knows yet is of no use to an operator.
+      const level = anomaly.startsWith('unknown-') ? 'debug' : 'info';
+      logger[level](
+        { anomaly, detail, upstream_request_id: upstreamRequestId },
+        'an odd event of the upstream',
+      );
+    },
+  });
 }

@@ -1,8 +1,7 @@
 import { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
 import type { ProviderAccount, QuotaAnswer } from '../../core/provider.ts';
-import type { GraphqlClient } from './graphql.ts';
-import { listOf, optional } from './tolerant-schema.ts';
+import { type GraphqlClient, listOf, optional } from './graphql.ts';
 
 const query = `query GetRequestLimitInfo($requestContext: RequestContext!) {
   user(requestContext: $requestContext) {
