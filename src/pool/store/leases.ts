@@ -1,32 +1,13 @@
 import type { Shortage } from '../../pool-api/schema.ts';
 import type { OutcomeSignal } from '../standing/standing.ts';
 import type { StoredAccount, Usage } from './stored-account.ts';
+import type { sessions } from './verbs/sessions.ts';
 
 /** What sessions ask of a store, and what it answers. */
 
+export type SessionPage = Awaited<ReturnType<typeof sessions>>;
 /** A session that has not expired, and what it holds. */
-export interface StoredSession {
-  readonly id: string;
-  readonly keyId: string;
-  readonly isGateway: boolean;
-  readonly isExclusive: boolean;
-  readonly provider: string | null;
-  readonly ttlMs: number;
-  readonly expiresAt: number;
-  readonly createdAt: number;
-  readonly leases: readonly {
-    readonly accountId: string;
-    readonly email: string | null;
-    readonly slots: number;
-  }[];
-}
-
-export interface SessionPage {
-  readonly sessions: readonly StoredSession[];
-  readonly total: number;
-  /** The id of the last one, where more follow. */
-  readonly nextAfter: string | null;
-}
+export type StoredSession = SessionPage['sessions'][number];
 
 /** Who asks. A session belongs to the key that made it. */
 interface Owner {

@@ -3,9 +3,9 @@ import { DatabaseError } from '../../db/errors.ts';
 import { thisCommand } from '../../db/holder.ts';
 import { connectVerbs } from '../../db/verbs.ts';
 import { type Clock, systemClock } from '../../lib/clock.ts';
-import type { StoreOptions } from './rules/standing-change.ts';
 import { openSqliteStore } from './sqlite/sqlite-store.ts';
 import type { Store, StoreVerbs } from './store.ts';
+import type { StoreOptions } from './verbs/transaction.ts';
 
 export interface OpenStoreOptions {
   readonly clock: Clock;

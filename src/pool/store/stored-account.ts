@@ -1,6 +1,6 @@
 import type { TokenFailure } from '../../core/provider.ts';
 import type { AccountState } from '../../pool-api/schema.ts';
-import type { Standing } from '../standing/standing.ts';
+import type { accountFrom } from './rules/rows.ts';
 
 /** What a store keeps of an account. Times are milliseconds since 1970 by `Store.clock`. */
 
@@ -37,39 +37,7 @@ export interface Usage {
   readonly costCents: number;
 }
 
-export interface StoredAccount extends AccountSettings {
-  readonly id: string;
-  readonly provider: string;
-  readonly standing: Standing;
-  readonly probe: 'unproved' | 'proved';
-  readonly source: string;
-  readonly credentialKind: 'api_key' | 'refresh_token';
-  /** Readable by the vault only: the API key, or the refresh token. */
-  readonly sealedCredential: string;
-  /** What was minted from a refresh token; null for an API key, and before the first refresh. */
-  readonly bearer: SealedBearer | null;
-  /** When the refresher looks at it next; null for an API key and an account out of service. */
-  readonly nextRefreshAt: number | null;
-  /** Why the last refresh failed; null after one that worked. */
-  readonly refreshFailure: RefreshFailure | null;
-  /** Names the credential to the source that made it; null where the source keeps no such thing. */
-  readonly sourceHandle: string | null;
-  /** Since when it has its present state. */
-  readonly stateSince: number;
-  readonly credentialHint: string;
-  readonly slotsInUse: number;
-  readonly holders: number;
-  /** Its one holder has the whole account. */
-  readonly isHeldExclusively: boolean;
-  readonly tokenVersion: number;
-  readonly useCount: number;
-  readonly lastUsed: number | null;
-  readonly lastRefreshTime: number | null;
-  readonly quota: StoredQuota | null;
-  readonly usage: Usage;
-  readonly createdAt: number;
-  readonly updatedAt: number;
-}
+export type StoredAccount = Readonly<ReturnType<typeof accountFrom>>;
 
 export interface SealedBearer {
   /** Readable by the vault only. */
@@ -96,22 +64,21 @@ export interface Credential {
   readonly hint: string;
 }
 
-export interface NewStoredAccount extends AccountSettings {
-  readonly id: string;
-  readonly provider: string;
-  readonly source: string;
-  readonly credentialKind: 'api_key' | 'refresh_token';
+export interface StandingChange extends Pick<StoredAccount, 'standing' | 'probe' | 'quota'> {
+  /** When the housekeeper asks the provider about it; null for never. */
+  readonly nextCheckAt: number | null;
+}
+
+export interface NewStoredAccount
+  extends AccountSettings,
+    StandingChange,
+    Pick<StoredAccount, 'id' | 'provider' | 'source' | 'credentialKind'> {
   readonly credential: Credential;
   readonly sourceHandle?: string;
   /** For a refresh token that came with a bearer. Without one the account is lent after its first refresh. */
   readonly bearer?: SealedBearer;
   /** For a refresh token: when the refresher takes it up. */
   readonly nextRefreshAt?: number;
-  readonly standing: Standing;
-  readonly probe: 'unproved' | 'proved';
-  readonly quota: StoredQuota | null;
-  /** When the housekeeper asks the provider about it; null for never. */
-  readonly nextCheckAt: number | null;
 }
 
 export interface ChangedAccount {
@@ -149,13 +116,6 @@ export interface AccountPage {
   readonly accounts: readonly StoredAccount[];
   readonly total: number;
   readonly nextAfter: number | null;
-}
-
-export interface StandingChange {
-  readonly standing: Standing;
-  readonly probe: 'unproved' | 'proved';
-  readonly quota: StoredQuota | null;
-  readonly nextCheckAt: number | null;
 }
 
 /**

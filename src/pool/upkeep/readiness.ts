@@ -4,7 +4,7 @@ import type { Basics } from '../base/basics.ts';
 import { logFailure } from '../base/failures.ts';
 import type { StoreHealth } from '../base/store-health.ts';
 import { reasonFor } from '../store/rules/leasing.ts';
-import type { ProviderStats, Stats } from '../store/store.ts';
+import type { Stats } from '../store/store.ts';
 
 /** How all accounts stand to one who would share one of them for a turn. */
 export function readinessOf(
@@ -67,6 +67,6 @@ export async function poolHealth(
 }
 
 /** Some account of the provider is not given up. */
-function isInService({ states }: ProviderStats): boolean {
+function isInService({ states }: Stats['byProvider'][number]): boolean {
   return states.active + states.cooldown + states.exhausted + states.standby > 0;
 }

@@ -5,7 +5,7 @@ import type { Postgres } from '../../../db/postgres.ts';
 import { parseJson } from '../../../lib/parse-json.ts';
 import { accountState } from '../../../pool-api/schema.ts';
 import type { ChangedAccount, Changes, News } from '../store.ts';
-import { ChangeLog } from '../verbs/change-log.ts';
+import { ChangeLog } from '../verbs/transaction.ts';
 
 /** The messages between instances on one database, by NOTIFY. */
 export type NewsExchange = Awaited<ReturnType<typeof openNews>>;

@@ -1,7 +1,7 @@
 import type { QuotaAnswer } from '../../../core/provider.ts';
 import type { AccountState } from '../../../pool-api/schema.ts';
 import type { Standing, Streaks, TokenTimes } from '../../standing/standing.ts';
-import type { RefreshFailure, StoredAccount, StoredQuota } from '../store.ts';
+import type { RefreshFailure, StoredQuota } from '../store.ts';
 
 export interface AccountRow {
   readonly seq: number;
@@ -87,13 +87,25 @@ export function standingFrom(row: AccountRow): Standing {
   };
 }
 
+export function standingColumns(standing: Standing) {
+  return {
+    state: standing.state,
+    state_until: standing.until,
+    state_reason: standing.reason,
+    state_evidence: asJson(standing.evidence),
+    half_open: asFlag(standing.halfOpen),
+    quota_spent: asFlag(standing.quotaSpent),
+    streaks: JSON.stringify(standing.streaks),
+  };
+}
+
 /** Null for an API key. */
 export function tokenFrom(row: AccountRow): TokenTimes | null {
   if (row.credential_kind === 'api_key') return null;
   return { expiresAt: row.bearer_expires_at, refreshAt: row.next_refresh_at };
 }
 
-export function accountFrom(row: AccountRow): StoredAccount {
+export function accountFrom(row: AccountRow) {
   return {
     id: row.id,
     provider: row.provider,
@@ -109,18 +121,25 @@ export function accountFrom(row: AccountRow): StoredAccount {
     probe: row.probe,
     source: row.source,
     credentialKind: row.credential_kind,
+    /** Readable by the vault only: the API key, or the refresh token. */
     sealedCredential: row.credential,
+    /** What was minted from a refresh token; null for an API key, and before the first refresh. */
     bearer:
       row.bearer === null || row.bearer_expires_at === null
         ? null
         : { sealed: row.bearer, expiresAt: row.bearer_expires_at },
+    /** When the refresher looks at it next; null for an API key and an account out of service. */
     nextRefreshAt: row.next_refresh_at,
+    /** Why the last refresh failed; null after one that worked. */
     refreshFailure: failureOf(row),
+    /** Names the credential to the source that made it; null where the source keeps no such thing. */
     sourceHandle: row.source_handle,
+    /** Since when it has its present state. */
     stateSince: row.state_since,
     credentialHint: row.credential_hint,
     slotsInUse: row.shared_slots + row.exclusive_held,
     holders: row.holders,
+    /** Its one holder has the whole account. */
     isHeldExclusively: row.exclusive_held === 1,
     tokenVersion: row.token_version,
     useCount: row.use_count,

@@ -1,8 +1,8 @@
 import { openSqlite } from '../../../db/sqlite.ts';
 import { SqliteDatabase } from '../../../db/sqlite-database.ts';
-import type { StoreOptions } from '../rules/standing-change.ts';
 import type { StoreVerbs } from '../store.ts';
 import { storeVerbs } from '../verbs/store-verbs.ts';
+import type { StoreOptions } from '../verbs/transaction.ts';
 import { migrations } from './migrations/index.ts';
 
 /** Opens the store at `path` (`:memory:` for one that is never written). Throws DatabaseError. */

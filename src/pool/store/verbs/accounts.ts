@@ -2,8 +2,15 @@ import type { Queries, Value } from '../../../db/database.ts';
 import { TryAgain } from '../../../db/errors.ts';
 import { isOutOfService } from '../../standing/standing.ts';
 import { settleToken } from '../../standing/token-standing.ts';
-import { type AccountRow, accountFrom, asFlag, asJson, standingFrom } from '../rules/rows.ts';
-import { nextCheckOf, remainingOf } from '../rules/standing-change.ts';
+import { nextCheckOf, remainingOf } from '../rules/checks.ts';
+import {
+  type AccountRow,
+  accountFrom,
+  asFlag,
+  asJson,
+  standingColumns,
+  standingFrom,
+} from '../rules/rows.ts';
 import type {
   AccountChange,
   AccountFilter,
@@ -43,13 +50,7 @@ export async function addAccount(
     id: added.id,
     provider: added.provider,
     ...settingColumns(added),
-    state: standing.state,
-    state_until: standing.until,
-    state_reason: standing.reason,
-    state_evidence: asJson(standing.evidence),
-    half_open: asFlag(standing.halfOpen),
-    quota_spent: asFlag(standing.quotaSpent),
-    streaks: JSON.stringify(standing.streaks),
+    ...standingColumns(standing),
     state_since: tx.now,
     probe: added.probe,
     source: added.source,
@@ -137,6 +138,7 @@ export async function accounts(db: Queries, filter: AccountFilter): Promise<Acco
   };
 }
 
+/** Null when there is no such account. */
 export async function changeAccount(
   tx: Transaction,
   id: string,
@@ -211,7 +213,7 @@ async function changeCredential(tx: Transaction, row: AccountRow, credential: Ne
   await saveStanding(tx, replaced, standingFrom(replaced));
 }
 
-/** Accounts out of service, the longest first. */
+/** Accounts that have been out of service since before `deadSince`, the longest first. */
 export async function deadAccounts(db: Queries, deadSince: number, limit: number): Promise<StoredAccount[]> {
   const rows = await db.all<AccountRow>(
     `SELECT * FROM accounts /* INDEXED BY accounts_dead */
@@ -223,6 +225,7 @@ export async function deadAccounts(db: Queries, deadSince: number, limit: number
   return rows.map(accountFrom);
 }
 
+/** Null when there is no such account. */
 export async function removeAccount(tx: Transaction, id: string, actor: string): Promise<Changed | null> {
   const row = await lockAccount(tx, id);
   if (row === undefined) return null;

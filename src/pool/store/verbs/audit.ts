@@ -1,8 +1,11 @@
 import type { Queries } from '../../../db/database.ts';
-import type { AuditEntry, StoreVerbs } from '../store.ts';
+import type { AuditEntry } from '../store.ts';
 
-type Trail = Awaited<ReturnType<StoreVerbs['auditTrail']>>;
-type Row = Omit<Trail[number], 'detail'> & { readonly detail: string };
+interface Written {
+  readonly seq: number;
+  readonly at: number;
+}
+type Row = Written & Omit<AuditEntry, 'detail'> & { readonly detail: string };
 
 export async function writeAudit(db: Queries, now: number, entry: AuditEntry): Promise<void> {
   await db.run(
@@ -15,11 +18,12 @@ export async function writeAudit(db: Queries, now: number, entry: AuditEntry): P
   );
 }
 
-/** The audit trail, the newest first. */
+/** The newest first; `before` is the `seq` of the last one seen. */
 export async function auditTrail(
   db: Queries,
-  { before = Number.MAX_SAFE_INTEGER, limit, accountId }: Parameters<StoreVerbs['auditTrail']>[0],
-): Promise<Trail> {
+  query: { readonly limit: number; readonly before?: number; readonly accountId?: string },
+): Promise<readonly (Written & AuditEntry)[]> {
+  const { before = Number.MAX_SAFE_INTEGER, limit, accountId } = query;
   const ofAccount = accountId === undefined ? '' : 'AND account_id = $3';
   const rows = await db.all<Row>(
     `SELECT seq, at, actor, action, account_id AS "accountId", detail FROM audit

@@ -1,7 +1,8 @@
 import type { Queries } from '../../../db/database.ts';
+import type { AccountState } from '../../../pool-api/schema.ts';
 import { isOutOfService } from '../../standing/standing.ts';
 import { isAvailable, type KindCount, kindFrom, noStates } from '../rules/kinds.ts';
-import type { ProviderStats, Stats, Usage } from '../store.ts';
+import type { Usage } from '../store.ts';
 import { spentProviders } from './choice.ts';
 
 interface KindRow {
@@ -10,7 +11,20 @@ interface KindRow {
   readonly accounts: number;
 }
 
-type Counters = Pick<Stats, 'sessions' | 'remaining' | 'unmetered'> & Usage;
+interface Counters extends Usage {
+  readonly sessions: number;
+  /** What usable accounts have left together, in their providers' units, of those that have figures. */
+  readonly remaining: number;
+  /** Usable accounts without a limit or without figures. */
+  readonly unmetered: number;
+}
+
+interface ProviderStats {
+  readonly provider: string;
+  readonly available: number;
+  readonly inUse: number;
+  readonly states: Readonly<Record<AccountState, number>>;
+}
 
 /** How many accounts there are of each kind, of one provider or of all. */
 export async function kindCounts(db: Queries, provider: string | null): Promise<KindCount[]> {
@@ -40,7 +54,7 @@ const statsQuery = `SELECT counted.*, spent.*, kinds.*,
   ) AS kinds ON TRUE
   ORDER BY kinds.provider, kinds.kind`;
 
-export async function stats(db: Queries, now: number): Promise<Stats> {
+export async function stats(db: Queries, now: number) {
   const rows = await db.all<
     Counters & { [Name in keyof KindRow]: KindRow[Name] | null } & { readonly is_free_spent: number }
   >(statsQuery, now, Math.floor(now / 60_000) - 60);
@@ -54,7 +68,9 @@ export async function stats(db: Queries, now: number): Promise<Stats> {
     sessions,
     remaining,
     unmetered,
+    /** Spent during the last hour. */
     lastHour: { turns, inputTokens, outputTokens, credits, costCents },
+    /** Providers with a free account whose quota is spent: none of their free accounts is lent. */
     freeQuotaSpent: [...new Set(spent)],
   };
 }
@@ -85,8 +101,19 @@ function summed(counts: readonly KindCount[]) {
       if (kind.held) sums.inUse += accounts;
     }
   }
-  const { reauth_required: reauthRequired, ...states } = all.states;
   const { available, inUse } = all;
-  const byProvider = [...providers.values()];
-  return { ...states, reauthRequired, total, available, inUse, gatewayOnly, kinds: counts, byProvider };
+  const { reauth_required: reauthRequired, ...states } = all.states;
+  return {
+    total,
+    available,
+    inUse,
+    ...states,
+    reauthRequired,
+    /** Accounts that are not given up and are lent to gateways only. */
+    gatewayOnly,
+    /** The accounts by all that decides whether they can be lent. */
+    kinds: counts,
+    /** The accounts of each provider that has any. */
+    byProvider: [...providers.values()],
+  };
 }

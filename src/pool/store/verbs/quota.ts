@@ -1,6 +1,6 @@
 import { applyQuota, type QuotaCause, type QuotaFinding } from '../../standing/account-state.ts';
+import { checksAfter, nextCheckOf, remainingOf } from '../rules/checks.ts';
 import { type AccountRow, accountFrom, quotaFrom, standingFrom } from '../rules/rows.ts';
-import { checksAfter, nextCheckOf, remainingOf } from '../rules/standing-change.ts';
 import type { StoredAccount } from '../store.ts';
 import { lockAccount, mustHaveRow, saveStanding, type Transaction, updateAccount } from './transaction.ts';
 
@@ -32,7 +32,7 @@ export async function recordQuota(
   return { account: accountFrom(after) };
 }
 
-/** Hands out each due account once: its next check is moved on before the provider is asked. */
+/** Accounts whose quota check is due. Each is handed out once: its next check is moved on before the provider is asked. */
 export async function claimQuotaChecks({ db, now }: Transaction, limit: number): Promise<StoredAccount[]> {
   const due = await db.all<AccountRow>(
     `SELECT * FROM accounts WHERE next_check_at IS NOT NULL AND next_check_at <= $1

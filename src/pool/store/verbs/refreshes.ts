@@ -2,13 +2,6 @@ import { randomUUID } from 'node:crypto';
 import type { Queries } from '../../../db/database.ts';
 import { isOutOfService } from '../../standing/standing.ts';
 import { withDeadToken, withFreshToken } from '../../standing/token-standing.ts';
-import {
-  type AttemptRow,
-  attemptsKeptMs,
-  endOf,
-  interruptedMessage,
-  nextFailure,
-} from '../rules/refresh-attempts.ts';
 import { type AccountRow, accountFrom, asFlag, failureOf, standingFrom } from '../rules/rows.ts';
 import type {
   Credential,
@@ -30,8 +23,32 @@ import {
   updateAccount,
 } from './transaction.ts';
 
-/** All of it happens under the account's lock, so that instances take turns. */
+/** The journal of refreshes. All of it happens under the account's lock, so that instances take turns. */
 
+interface AttemptRow {
+  readonly seq: number;
+  readonly id: string;
+  readonly account_id: string;
+  readonly instance: string;
+  readonly actor: string;
+  readonly intent_at: number;
+  readonly opens_at: number;
+  readonly limit_at: number;
+  readonly token_version: number;
+  readonly state: string;
+}
+
+/** Ended attempts are kept for so long, at least. */
+const attemptsKeptMs = 48 * 60 * 60_000;
+
+const interruptedMessage = 'The process ended between asking for a token and storing the answer.';
+
+/**
+ * Writes the intent to refresh, durably, before the token endpoint is called; or answers why not. One at a time for an
+ * account, and never two intents that count within `minIntervalMs`. An intent counts unless it ended as `unsent` or
+ * `refused`, and goes on counting for its credentials when the account is removed and added again. `too_early` moves the
+ * account's next refresh to that time if it was due before.
+ */
 export async function claimRefresh(tx: Transaction, demand: RefreshDemand): Promise<RefreshClaimResult> {
   const { db, now } = tx;
   const refused = (reason: string): RefreshClaimResult => ({
@@ -123,6 +140,12 @@ async function hasNoneResting(tx: Transaction, row: AccountRow): Promise<boolean
   return other === undefined;
 }
 
+/**
+ * Stores what the token endpoint gave, durably, before it is used. Raises the token version, ends a cooldown that a missing,
+ * lapsed or rejected bearer caused, forgets the failure. An attempt that was taken for interrupted is welcome as well, as
+ * long as no later one was begun. Null when nothing was stored: the account or the attempt is gone, a later one was begun,
+ * or its owner has replaced the credential meanwhile.
+ */
 export async function commitRefresh(
   tx: Transaction,
   refreshId: string,
@@ -169,6 +192,10 @@ export async function commitRefresh(
   return { account: accountFrom(await mustHaveRow(tx, row.id)) };
 }
 
+/**
+ * Ends an attempt that gave no token, durably. `isCurrent` is false when the credential that failed is no longer the
+ * account's: then nothing else changes. Null when the account or the attempt is gone.
+ */
 export async function failRefresh(
   tx: Transaction,
   refreshId: string,
@@ -194,7 +221,11 @@ export async function failRefresh(
   return { account: accountFrom(await mustHaveRow(tx, row.id)), isCurrent };
 }
 
-/** Some at a time, past what another instance is at: two that look at the same time find each of them once. */
+/**
+ * Marks attempts that can no longer end as interrupted, durably: those past their limit and, unless it is null, all of
+ * `goneInstance`, which begins again now. Each is answered once, written to the audit trail, and set down as the account's
+ * failure; the next attempt is due when the ceiling opens. Some at a time, past what another instance is at.
+ */
 export async function findInterruptedRefreshes(
   tx: Transaction,
   goneInstance: string | null,
@@ -220,6 +251,7 @@ export async function findInterruptedRefreshes(
 const hasNoAttempt = `NOT EXISTS (SELECT 1 FROM refreshes /* INDEXED BY refreshes_under_way */
   WHERE refreshes.account_id = accounts.id AND refreshes.state = 'intent')`;
 
+/** Accounts whose `nextRefreshAt` has come and that have no attempt under way, the longest due first. */
 export async function dueForRefresh(db: Queries, now: number, limit: number): Promise<StoredAccount[]> {
   const rows = await db.all<AccountRow>(
     `SELECT * FROM accounts /* INDEXED BY accounts_to_refresh */ WHERE next_refresh_at IS NOT NULL AND next_refresh_at <= $1 AND ${hasNoAttempt}
@@ -230,6 +262,7 @@ export async function dueForRefresh(db: Queries, now: number, limit: number): Pr
   return rows.map(accountFrom);
 }
 
+/** When the next account falls due, or an attempt passes its limit; null when neither will. */
 export async function nextRefreshDue(db: Queries): Promise<number | null> {
   const next = await db.get<{ at: number | null }>(
     `SELECT MIN(at) AS at FROM (
@@ -243,6 +276,7 @@ export async function nextRefreshDue(db: Queries): Promise<number | null> {
   return next?.at ?? null;
 }
 
+/** Moves an account's next refresh; earlier ones stay when `onlyEarlier`. Not for one out of service. */
 export async function scheduleRefresh(
   tx: Transaction,
   id: string,
@@ -278,13 +312,15 @@ async function isOpen(tx: Transaction, attempt: AttemptRow): Promise<boolean> {
   return later === undefined;
 }
 
+/** The ceiling opens later by the time the attempt took. */
 async function endAttempt(tx: Transaction, attempt: AttemptRow, state: string): Promise<void> {
-  const { finishedAt, opensAt } = endOf(tx.now, attempt, state);
+  const finishedAt = Math.max(attempt.intent_at, tx.now);
+  const tookMs = state === 'interrupted' ? 0 : finishedAt - attempt.intent_at;
   await tx.db.run(
     'UPDATE refreshes SET state = $1, finished_at = $2, opens_at = $3 WHERE id = $4',
     state,
     finishedAt,
-    opensAt,
+    attempt.opens_at + tookMs,
     attempt.id,
   );
 }
@@ -326,8 +362,9 @@ async function setFailure(
   row: AccountRow,
   failure: Omit<RefreshFailure, 'at' | 'inARow'>,
 ): Promise<void> {
+  const inARow = (failureOf(row)?.inARow ?? 0) + 1;
   await updateAccount(tx, row.id, {
-    refresh_failure: JSON.stringify(nextFailure(row, failure, tx.now)),
+    refresh_failure: JSON.stringify({ ...failure, at: tx.now, inARow } satisfies RefreshFailure),
     updated_at: tx.now,
   });
 }

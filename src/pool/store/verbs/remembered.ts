@@ -1,7 +1,11 @@
 import type { Queries } from '../../../db/database.ts';
+import type { AuditEntry, SealedSecret } from '../store.ts';
+import type { Transaction } from './transaction.ts';
 
-/** What the pool remembers by name: small texts in the table `meta`. */
-export interface Remembered {
+const writtenAtOnce = 1000;
+
+/** Small durable facts by name: the vault's key id, what was learned from the environment, logins under way. */
+interface Remembered {
   readonly name: string;
   readonly value: string;
 }
@@ -10,6 +14,7 @@ export async function remembered(db: Queries, name: string): Promise<string | nu
   return (await db.get<Remembered>('SELECT name, value FROM meta WHERE name = $1', name))?.value ?? null;
 }
 
+/** All facts whose name begins so, by name. */
 export function rememberedUnder(db: Queries, prefix: string): Promise<Remembered[]> {
   return db.all<Remembered>(
     `SELECT name, value FROM meta WHERE name >= $1 AND name < $1 || '\u{10ffff}' ORDER BY name`,
@@ -25,7 +30,10 @@ export async function remember(db: Queries, name: string, value: string): Promis
   );
 }
 
-/** Compares and sets, in one statement for each of the four cases. */
+/**
+ * Writes a fact only if it still is what the caller saw (null: not there); null forgets it. False when it is not. One
+ * statement for each of the four cases.
+ */
 export async function swapRemembered(
   db: Queries,
   name: string,
@@ -48,4 +56,42 @@ export async function swapRemembered(
     );
   }
   return changed === 1;
+}
+
+/** Every account's sealed secrets, page by page: what a key rotation reads. */
+export async function sealedSecrets(
+  db: Queries,
+  after: number,
+  limit: number,
+): Promise<{ readonly secrets: readonly SealedSecret[]; readonly nextAfter: number | null }> {
+  const rows = await db.all<SealedSecret & { readonly seq: number }>(
+    'SELECT seq, id AS "accountId", credential, bearer FROM accounts WHERE seq > $1 ORDER BY seq LIMIT $2',
+    after,
+    limit,
+  );
+  return {
+    secrets: rows.map(({ accountId, credential, bearer }) => ({ accountId, credential, bearer })),
+    nextAfter: rows.length < limit ? null : (rows.at(-1)?.seq ?? null),
+  };
+}
+
+/** Writes all of them, and the facts, in one durable transaction, or nothing. */
+export async function replaceSealed(
+  tx: Transaction,
+  replaced: readonly SealedSecret[],
+  facts: readonly Remembered[],
+  audit: AuditEntry,
+): Promise<void> {
+  const ordered = replaced.toSorted((one, other) => (one.accountId < other.accountId ? -1 : 1));
+  for (let from = 0; from < ordered.length; from += writtenAtOnce) {
+    const page = ordered.slice(from, from + writtenAtOnce);
+    await tx.db.run(
+      `UPDATE accounts SET credential = sealed.credential, bearer = sealed.bearer
+       FROM json_to_recordset($1::json) AS sealed (id text, credential text, bearer text)
+       WHERE accounts.id = sealed.id`,
+      JSON.stringify(page.map(({ accountId, ...secrets }) => ({ id: accountId, ...secrets }))),
+    );
+  }
+  for (const { name, value } of facts) await remember(tx.db, name, value);
+  await tx.audit(audit);
 }

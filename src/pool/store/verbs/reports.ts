@@ -1,5 +1,6 @@
 import { applyOutcome, inUseCheckMs } from '../../standing/account-state.ts';
 import { noEffect, type OutcomeEffect } from '../../standing/standing.ts';
+import { nextCheckOf } from '../rules/checks.ts';
 import { countsUsage, reporterOf } from '../rules/leasing.ts';
 import {
   type AccountRow,
@@ -9,7 +10,6 @@ import {
   standingFrom,
   tokenFrom,
 } from '../rules/rows.ts';
-import { nextCheckOf } from '../rules/standing-change.ts';
 import type { ReportDemand, ReportedResult, ReportedTurn, Usage } from '../store.ts';
 import { isLastActive, mustHaveRow, saveStanding, type Transaction, updateAccount } from './transaction.ts';
 
@@ -21,7 +21,7 @@ const mostInMinute = Math.floor(mostCounted / 64);
 type CountedRow = { -readonly [Name in keyof AccountRow]: AccountRow[Name] };
 type Spent = Usage & { readonly lastUsed: number };
 
-/** Counts and applies reported turns. Null when the session is another key's. */
+/** Counts and applies reported turns. Null when the session is another key's; an unknown one makes every item stale. */
 export async function report(
   tx: Transaction,
   demand: ReportDemand,

@@ -1,6 +1,5 @@
 import type { Queries } from '../../../db/database.ts';
 import type { SessionRow } from '../rules/rows.ts';
-import type { SessionPage, StoreVerbs } from '../store.ts';
 
 /** What a session holds. */
 interface HoldingRow {
@@ -10,11 +9,13 @@ interface HoldingRow {
   readonly slots: number;
 }
 
+/** Sessions by their id, after `after`; all, or those that hold an account. */
 export async function sessions(
   db: Queries,
   now: number,
-  { limit, after, accountId }: Parameters<StoreVerbs['sessions']>[1],
-): Promise<SessionPage> {
+  query: { readonly limit: number; readonly after?: string; readonly accountId?: string },
+) {
+  const { limit, after, accountId } = query;
   // Some that have expired may still be there.
   const live = 'expires_at > $1';
   const ofAccount = `${live} AND id IN (SELECT session_id FROM leases WHERE account_id = $2)`;
@@ -55,6 +56,7 @@ export async function sessions(
       })),
     })),
     total: counted?.total ?? 0,
+    /** The id of the last one, where more follow. */
     nextAfter: rows.length > limit ? (page.at(-1)?.id ?? null) : null,
   };
 }

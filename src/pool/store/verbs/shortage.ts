@@ -1,20 +1,30 @@
-import { type CandidateRow, candidateColumns, type Question } from '../rules/leasing.ts';
-import { asFlag } from '../rules/rows.ts';
-import {
-  type HolderRow,
-  mostHolders,
-  mostSkips,
-  needsRoom,
-  type RestRow,
-  refreshGapMs,
-  shortageFrom,
-} from '../rules/shortage.ts';
+import { isTokenReason } from '../../standing/standing.ts';
+import { asActive, kindBits, kindFrom } from '../rules/kinds.ts';
+import { type CandidateRow, candidateColumns, mayUse, type Question, reasonFor } from '../rules/leasing.ts';
+import { type AccountRow, asFlag } from '../rules/rows.ts';
 import type { Short } from '../store.ts';
 import { kindCounts } from './counts.ts';
 import type { Transaction } from './transaction.ts';
 
+type RestRow = CandidateRow & Pick<AccountRow, 'state' | 'state_reason'> & { readonly state_until: number };
+
+interface HolderRow {
+  readonly account_id: string;
+  readonly models: string | null;
+  readonly exclusive: number;
+  readonly is_gateway: number;
+  readonly expires_at: number;
+}
+
 /** So many resting accounts are looked at for a refusal, beside as many as are missing. */
 const mostRests = 200;
+const mostNamed = 100;
+/** Callers wait for a refresh that runs so soon, even those who would not wait for a place. */
+const refreshGapMs = 15_000;
+/** So many accounts are named in a refusal. */
+const mostSkips = 100;
+/** So many leases are looked at for a refusal; in a larger crowd the counts say "at least". */
+const mostHolders = 500;
 
 /**
  * What stands in the way of each account that matches, read from the counters, so that a refusal costs the same at any
@@ -22,24 +32,145 @@ const mostRests = 200;
  * several slots of each.
  */
 export async function shortageOf(tx: Transaction, question: Question): Promise<Short> {
-  const { db, now } = tx;
-  const { provider } = question;
-  const named = [...new Set([...question.excluded, ...question.counted])];
-  const ofProvider = provider === null ? '' : 'AND provider = $1';
-  const values = provider === null ? [] : [provider];
-  return shortageFrom(question, now, {
-    kinds: await kindCounts(db, provider),
-    named: await db.all<CandidateRow>(`SELECT ${candidateColumns} FROM accounts WHERE id = ANY ($1)`, named),
-    lookedAt: await rowsToLookAt(tx, question, named),
-    resting: await restingRows(tx, question, named),
-    holders: await leasesInTheWay(tx, question, false),
-    gatewayHolders: await leasesInTheWay(tx, question, true),
-    first: await db.all<CandidateRow>(
-      `SELECT ${candidateColumns} FROM accounts ${provider === null ? '' : '/* INDEXED BY accounts_by_provider */'}
-       WHERE TRUE ${ofProvider} ORDER BY seq LIMIT ${mostSkips}`,
-      ...values,
-    ),
+  const { missing, excluded, counted, provider } = question;
+  /** The accounts that the caller names or holds. */
+  const named = [...new Set([...excluded, ...counted])];
+  const counts = await countReasons(tx, question, named);
+  const rests = countRests(question, tx.now, await restingRows(tx, question, named), {
+    places: missing - counts.attainable,
+    bearers: missing - counts.open,
   });
+  const holders = await countHolders(tx, question);
+  const attainable =
+    counts.attainable +
+    rests.ending +
+    (rests.isQuotaReturning ? (counts.reasons['free_quota_spent'] ?? 0) : 0);
+  const times = [rests.nextAt, holders.nextExpiry].filter((time) => time !== null);
+  const first = await tx.db.all<CandidateRow>(
+    `SELECT ${candidateColumns} FROM accounts ${provider === null ? '' : '/* INDEXED BY accounts_by_provider */'}
+     WHERE TRUE ${provider === null ? '' : 'AND provider = $1'} ORDER BY seq LIMIT ${mostSkips}`,
+    ...(provider === null ? [] : [provider]),
+  );
+  return {
+    result: 'short',
+    missing,
+    shortage: { matching: counts.matching, reasons: counts.reasons, holders: holders.counts },
+    couldServe: attainable >= missing,
+    nextAt: times.length === 0 ? null : Math.min(...times),
+    refreshBy: rests.refreshBy,
+    gatewayHeld: holders.gatewayHeld,
+    skipped: first
+      .map((row) => ({ accountId: row.id, reason: reasonFor(row, question) }))
+      .filter(({ reason }) => reason !== 'open' && reason !== 'held'),
+  };
+}
+
+async function countReasons(tx: Transaction, question: Question, named: readonly string[]) {
+  const { db } = tx;
+  const reasons: Record<string, number> = {};
+  let matching = 0;
+  let attainable = 0;
+  let open = 0;
+  const note = (reason: string, accounts: number): void => {
+    if (reason === 'model') return;
+    matching += accounts;
+    if (reason === 'open') open += accounts;
+    if (reason === 'open' || reason === 'leased' || reason === 'half_open') attainable += accounts;
+    if (reason !== 'open' && reason !== 'held') reasons[reason] = (reasons[reason] ?? 0) + accounts;
+  };
+  for (const row of await kindCounts(db, question.provider)) {
+    if (needsLook(row.number, question)) continue;
+    const like = { id: '', models: null, capacity: 1, shared_slots: 0, provider: row.provider };
+    note(reasonFor({ ...like, kind: row.number }, question), row.accounts);
+  }
+  // Those the caller names or holds were counted with their kind: they move to a reason of their own.
+  const namedRows = await db.all<CandidateRow>(
+    `SELECT ${candidateColumns} FROM accounts WHERE id = ANY ($1)`,
+    named,
+  );
+  for (const row of namedRows) {
+    const isOfOther = question.provider !== null && row.provider !== question.provider;
+    if (isOfOther || needsLook(row.kind, question)) continue;
+    note(reasonFor({ ...row, id: '' }, question), -1);
+    note(reasonFor(row, question), 1);
+  }
+  for (const row of await rowsToLookAt(tx, question, named)) note(reasonFor(row, question), row.accounts);
+  for (const [reason, accounts] of Object.entries(reasons)) if (accounts === 0) delete reasons[reason];
+  return { matching, reasons, attainable, open };
+}
+
+/** Whether an account's kind alone does not decide if it can be lent for this demand. */
+function needsLook(kind: number, { demand }: Question): boolean {
+  return (
+    (demand.model !== null && (kind & kindBits.modelsLimited) !== 0) ||
+    (needsRoom({ demand }) && kindFrom(kind).state === 'active')
+  );
+}
+
+function needsRoom({ demand }: Pick<Question, 'demand'>): boolean {
+  return !demand.exclusive && demand.slots > 1;
+}
+
+/** Accounts whose kind alone does not decide this demand: alike ones in one row; the named ones one by one. */
+async function rowsToLookAt(
+  tx: Transaction,
+  question: Question,
+  named: readonly string[],
+): Promise<readonly (CandidateRow & { readonly accounts: number })[]> {
+  const ofProvider = '($2::text IS NULL OR provider = $2)';
+  const looks = needsRoom(question);
+  const wanted: string[] = [];
+  if (question.demand.model !== null) {
+    wanted.push(`SELECT * FROM accounts /* INDEXED BY accounts_with_models */
+      WHERE models IS NOT NULL AND ${ofProvider} ${looks ? "AND state <> 'active'" : ''}`);
+  }
+  if (looks) {
+    wanted.push(
+      `SELECT * FROM accounts /* INDEXED BY accounts_active */ WHERE state = 'active' AND ${ofProvider}`,
+    );
+  }
+  if (wanted.length === 0) return [];
+  return tx.db.all<CandidateRow & { readonly accounts: number }>(
+    `SELECT CASE WHEN id = ANY ($1) THEN id ELSE '' END AS id, provider, models, capacity, shared_slots, kind,
+       COUNT(*) AS accounts
+     FROM (${wanted.join(' UNION ALL ')}) AS wanted GROUP BY 1, 2, 3, 4, 5, 6`,
+    named,
+    question.provider,
+  );
+}
+
+/**
+ * Accounts whose rest ends at a known time: the first of all, those within the caller's wait as far as it needs them, and when
+ * refreshes will have given as many as it needs, if that is soon.
+ */
+function countRests(
+  question: Question,
+  now: number,
+  rows: readonly RestRow[],
+  needed: { readonly places: number; readonly bearers: number },
+) {
+  const { demand } = question;
+  let nextAt: number | null = null;
+  let ending = 0;
+  let isQuotaReturning = false;
+  let refreshed = 0;
+  let refreshBy: number | null = null;
+  for (const row of rows) {
+    nextAt ??= row.state_until;
+    const isInTime = row.state_until <= demand.waitUntil && ending < needed.places;
+    const isSoon = row.state_until <= now + refreshGapMs && refreshBy === null;
+    if (!isInTime && !isSoon) break;
+    if (isInTime) ending += 1;
+    if (isInTime && row.state === 'exhausted') isQuotaReturning = true;
+    if (!isSoon || !waitsForBearer(row)) continue;
+    if (reasonFor({ ...row, kind: asActive(row.kind) }, question) === 'open') refreshed += 1;
+    if (refreshed >= needed.bearers) refreshBy = row.state_until;
+  }
+  return { nextAt, ending, isQuotaReturning, refreshBy };
+}
+
+function waitsForBearer(row: RestRow): boolean {
+  return row.state === 'cooldown' && isTokenReason(row.state_reason);
 }
 
 /** Those whose rest ends while the caller waits or soon; where there are none, the first of all. */
@@ -66,37 +197,29 @@ async function restingRows(
   return soon.length > 0 ? soon : rows(Number.MAX_SAFE_INTEGER, 1);
 }
 
-/** Alike accounts are counted by the database and handed out as many times; the named ones come one by one. */
-async function rowsToLookAt(
-  tx: Transaction,
-  question: Question,
-  named: readonly string[],
-): Promise<Iterable<CandidateRow>> {
-  const ofProvider = '($2::text IS NULL OR provider = $2)';
-  const looks = needsRoom(question);
-  const wanted: string[] = [];
-  if (question.demand.model !== null) {
-    wanted.push(`SELECT * FROM accounts /* INDEXED BY accounts_with_models */
-      WHERE models IS NOT NULL AND ${ofProvider} ${looks ? "AND state <> 'active'" : ''}`);
+/** Who stands in the way with leases: the counts, the first to expire, and where gateways could give way. */
+async function countHolders(tx: Transaction, question: Question) {
+  const { demand, excluded } = question;
+  const isInTheWay = (row: HolderRow): boolean =>
+    !excluded.has(row.account_id) && mayUse(row.models, demand.model);
+  const held = { exclusive: new Set<string>(), shared: new Set<string>(), gateway: new Set<string>() };
+  let nextExpiry: number | null = null;
+  for (const row of await leasesInTheWay(tx, question, false)) {
+    if (!isInTheWay(row)) continue;
+    nextExpiry ??= row.expires_at;
+    const kind = row.is_gateway === 1 ? 'gateway' : row.exclusive === 1 ? 'exclusive' : 'shared';
+    held[kind].add(row.account_id);
   }
-  if (looks) {
-    wanted.push(
-      `SELECT * FROM accounts /* INDEXED BY accounts_active */ WHERE state = 'active' AND ${ofProvider}`,
-    );
+  const gatewayHeld = new Set<string>();
+  for (const row of await leasesInTheWay(tx, question, true)) {
+    if (row.exclusive === 0 && isInTheWay(row)) gatewayHeld.add(row.account_id);
+    if (gatewayHeld.size === mostNamed) break;
   }
-  if (wanted.length === 0) return [];
-  const rows = await tx.db.all<CandidateRow & { readonly accounts: number }>(
-    `SELECT CASE WHEN id = ANY ($1) THEN id ELSE '' END AS id, provider, models, capacity, shared_slots, kind,
-       COUNT(*) AS accounts
-     FROM (${wanted.join(' UNION ALL ')}) AS wanted GROUP BY 1, 2, 3, 4, 5, 6`,
-    named,
-    question.provider,
-  );
-  return repeated(rows);
-}
-
-function* repeated(rows: readonly (CandidateRow & { readonly accounts: number })[]): Iterable<CandidateRow> {
-  for (const row of rows) for (let number = 0; number < row.accounts; number += 1) yield row;
+  return {
+    counts: { exclusive: held.exclusive.size, shared: held.shared.size, gateway: held.gateway.size },
+    nextExpiry,
+    gatewayHeld: [...gatewayHeld],
+  };
 }
 
 /** Leases of others, those of the sessions that end first before the rest. */

@@ -1,9 +1,7 @@
 import type { Database, Queries } from '../../../db/database.ts';
-import type { StoreOptions } from '../rules/standing-change.ts';
-import type { Changes, EnsureResult, Granted, LeaseDemand, StoreVerbs, WithChanges } from '../store.ts';
+import type { Changes, EnsureResult, Granted, LeaseDemand, ReleaseDemand, WithChanges } from '../store.ts';
 import { account, accounts, addAccount, changeAccount, deadAccounts, removeAccount } from './accounts.ts';
 import { auditTrail, writeAudit } from './audit.ts';
-import { ChangeLog } from './change-log.ts';
 import { stats } from './counts.ts';
 import { accountOfCredential } from './credentials.ts';
 import { ensureLeases, release } from './leases.ts';
@@ -19,11 +17,17 @@ import {
   nextRefreshDue,
   scheduleRefresh,
 } from './refreshes.ts';
-import { remember, remembered, rememberedUnder, swapRemembered } from './remembered.ts';
+import {
+  remember,
+  remembered,
+  rememberedUnder,
+  replaceSealed,
+  sealedSecrets,
+  swapRemembered,
+} from './remembered.ts';
 import { report } from './reports.ts';
-import { replaceSealed, sealedSecrets } from './sealed-secrets.ts';
 import { sessions } from './sessions.ts';
-import { Transaction } from './transaction.ts';
+import { ChangeLog, type StoreOptions, Transaction } from './transaction.ts';
 
 /** What a database does in one statement where the verbs here take a transaction. */
 export interface Shortcuts {
@@ -41,7 +45,8 @@ export interface StoreExtras {
   readonly shortcuts?: Shortcuts;
 }
 
-const durable = { durable: true };
+type How = { readonly durable: boolean };
+const durable: How = { durable: true };
 /** So often at most a verb ends what has expired before it does its work. */
 const mostReaps = 1000;
 
@@ -50,7 +55,7 @@ export function storeVerbs(
   db: Database,
   given: StoreOptions,
   { notifyOthers = () => {}, shortcuts }: StoreExtras = {},
-): StoreVerbs {
+) {
   const options = { ...given, isShared: db.isShared };
   const prune = createPrune(db);
   /** Changes that a verb made and had no way to answer; the next one that answers changes does. */
@@ -79,7 +84,7 @@ export function storeVerbs(
     now: number,
     log: ChangeLog,
     task: (tx: Transaction) => Promise<T>,
-    how?: { readonly durable: boolean },
+    how?: How,
   ): Promise<T> => {
     const [answer, changes] = await db.transaction(async (queries) => {
       const tx = new Transaction(queries, now, options, log.changes());
@@ -107,11 +112,7 @@ export function storeVerbs(
       },
       (answer) => answer !== null,
     );
-  const inTransaction = <T>(
-    now: number,
-    task: (tx: Transaction) => Promise<T>,
-    how?: { readonly durable: boolean },
-  ) =>
+  const inTransaction = <T>(now: number, task: (tx: Transaction) => Promise<T>, how?: How) =>
     withChanges(async (log) => {
       await reap(now, log);
       return transact(now, log, task, how);
@@ -126,16 +127,37 @@ export function storeVerbs(
       () => false,
     );
 
+  const changing =
+    <Values extends unknown[], T>(verb: (tx: Transaction, ...values: Values) => Promise<T>, how?: How) =>
+    (now: number, ...values: Values) =>
+      inTransaction(now, (tx) => verb(tx, ...values), how);
+  const looking =
+    <Values extends unknown[], T>(verb: (queries: Queries, ...values: Values) => Promise<T>) =>
+    (now: number, ...values: Values) =>
+      reading(now, (queries) => verb(queries, ...values));
+  const lookingAt =
+    <Values extends unknown[], T>(verb: (queries: Queries, now: number, ...values: Values) => Promise<T>) =>
+    (now: number, ...values: Values) =>
+      reading(now, (queries) => verb(queries, now, ...values));
+  /** For what does not depend on the time. */
+  const plain =
+    <Values extends unknown[], T>(verb: (queries: Queries, ...values: Values) => Promise<T>) =>
+    (...values: Values) =>
+      verb(db.reading, ...values);
+  const writing =
+    <Values extends unknown[], T>(verb: (queries: Queries, ...values: Values) => Promise<T>) =>
+    (...values: Values) =>
+      db.transaction((queries) => verb(queries, ...values), durable);
+
   return {
-    addAccount: (now, added, actor) => inTransaction(now, (tx) => addAccount(tx, added, actor), durable),
-    account: (now, id) => reading(now, (queries) => account(queries, id)),
-    accountOfCredential: (now, provider, fingerprint) =>
-      reading(now, (queries) => accountOfCredential(queries, provider, fingerprint)),
-    accounts: (now, filter) => reading(now, (queries) => accounts(queries, filter)),
-    changeAccount: (now, id, change, audit) =>
-      inTransaction(now, (tx) => changeAccount(tx, id, change, audit), durable),
-    removeAccount: (now, id, actor) => inTransaction(now, (tx) => removeAccount(tx, id, actor), durable),
-    ensureLeases: (now, demand) =>
+    addAccount: changing(addAccount, durable),
+    account: looking(account),
+    accountOfCredential: looking(accountOfCredential),
+    accounts: looking(accounts),
+    changeAccount: changing(changeAccount, durable),
+    removeAccount: changing(removeAccount, durable),
+    deadAccounts: looking(deadAccounts),
+    ensureLeases: (now: number, demand: LeaseDemand) =>
       withChanges<EnsureResult>(async (log) => {
         const taken = await shortcuts?.takeLeases(now, demand);
         if (taken) return taken;
@@ -146,7 +168,7 @@ export function storeVerbs(
           return ensureLeases(tx, demand, looks);
         });
       }),
-    async release(now, demand) {
+    release(now: number, demand: ReleaseDemand) {
       if (shortcuts === undefined || demand.leases !== null) {
         return inTransaction(now, (tx) => release(tx, demand));
       }
@@ -157,40 +179,34 @@ export function storeVerbs(
         return { released };
       });
     },
-    sessions: (now, query) => reading(now, (queries) => sessions(queries, now, query)),
-    report: (now, demand) => inTransaction(now, (tx) => report(tx, demand)),
-    recordQuota: (now, id, finding, cause) => inTransaction(now, (tx) => recordQuota(tx, id, finding, cause)),
-    claimQuotaChecks: (now, limit) =>
+    report: changing(report),
+    sessions: lookingAt(sessions),
+    recordQuota: changing(recordQuota),
+    claimQuotaChecks: (now: number, limit: number) =>
       reading(now, (_queries, log) => transact(now, log, (tx) => claimQuotaChecks(tx, limit))),
-    housekeep: (now) =>
+    /** Ends what is over, prunes what is old. */
+    housekeep: (now: number) =>
       withChanges(async (log) => {
         await reap(now, log);
         await prune(now);
         await shortcuts?.tidy();
       }),
-    stats: (now) => reading(now, (queries) => stats(queries, now)),
-    note: (now, entry) => db.transaction((queries) => writeAudit(queries, now, entry), durable),
-    auditTrail: (query) => auditTrail(db.reading, query),
-    deadAccounts: (now, deadSince, limit) =>
-      reading(now, (queries) => deadAccounts(queries, deadSince, limit)),
-    claimRefresh: (now, demand) => inTransaction(now, (tx) => claimRefresh(tx, demand), durable),
-    commitRefresh: (now, id, refreshed) =>
-      inTransaction(now, (tx) => commitRefresh(tx, id, refreshed), durable),
-    failRefresh: (now, id, failed) => inTransaction(now, (tx) => failRefresh(tx, id, failed), durable),
-    findInterruptedRefreshes: (now, goneInstance) =>
-      inTransaction(now, (tx) => findInterruptedRefreshes(tx, goneInstance), durable),
-    dueForRefresh: (now, limit) => reading(now, (queries) => dueForRefresh(queries, now, limit)),
-    nextRefreshDue: (now) => reading(now, (queries) => nextRefreshDue(queries)),
-    scheduleRefresh: (now, id, at, onlyEarlier) =>
-      inTransaction(now, (tx) => scheduleRefresh(tx, id, at, onlyEarlier)),
-    remembered: (name) => remembered(db.reading, name),
-    rememberedUnder: (prefix) => rememberedUnder(db.reading, prefix),
-    remember: (name, value) => db.transaction((queries) => remember(queries, name, value), durable),
-    swapRemembered: (name, expected, value) =>
-      db.transaction((queries) => swapRemembered(queries, name, expected, value), durable),
-    sealedSecrets: (after, limit) => sealedSecrets(db.reading, after, limit),
-    replaceSealed: (now, replaced, facts, audit) =>
-      inTransaction(now, (tx) => replaceSealed(tx, replaced, facts, audit), durable),
+    stats: lookingAt(stats),
+    claimRefresh: changing(claimRefresh, durable),
+    commitRefresh: changing(commitRefresh, durable),
+    failRefresh: changing(failRefresh, durable),
+    findInterruptedRefreshes: changing(findInterruptedRefreshes, durable),
+    dueForRefresh: lookingAt(dueForRefresh),
+    nextRefreshDue: looking(nextRefreshDue),
+    scheduleRefresh: changing(scheduleRefresh),
+    note: writing(writeAudit),
+    auditTrail: plain(auditTrail),
+    remembered: plain(remembered),
+    rememberedUnder: plain(rememberedUnder),
+    remember: writing(remember),
+    swapRemembered: writing(swapRemembered),
+    sealedSecrets: plain(sealedSecrets),
+    replaceSealed: changing(replaceSealed, durable),
     close: () => db.close(),
   };
 }

@@ -1,15 +1,52 @@
 import type { Queries } from '../../../db/database.ts';
-import type { Standing } from '../../standing/standing.ts';
+import { softened } from '../../standing/account-state.ts';
+import { isOutOfService, type Standing } from '../../standing/standing.ts';
+import { settleToken } from '../../standing/token-standing.ts';
+import { nextCheckAfter } from '../rules/checks.ts';
 import { kindStates } from '../rules/kinds.ts';
-import { type AccountRow, asFlag } from '../rules/rows.ts';
-import { type StoreOptions, standingWrite } from '../rules/standing-change.ts';
-import type { AuditEntry, Changes } from '../store.ts';
+import { type AccountRow, standingColumns, tokenFrom } from '../rules/rows.ts';
+import type { AuditEntry, ChangedAccount, Changes } from '../store.ts';
 import { writeAudit } from './audit.ts';
-import { ChangeLog } from './change-log.ts';
 
-export interface TransactionOptions extends StoreOptions {
+export interface StoreOptions {
+  /** Set for accounts that cannot be repaired: no state keeps them out for longer. */
+  readonly longestRestMs?: number;
+  /** Whether leases to outsiders are written to the audit trail. */
+  readonly auditsLeases: boolean;
+}
+
+interface TransactionOptions extends StoreOptions {
   /** There may be other transactions at the same time, so that rows have to be locked. */
   readonly isShared: boolean;
+}
+
+/** Gathers the changes to publish once a transaction has ended. */
+export class ChangeLog {
+  readonly #accounts = new Map<string, ChangedAccount>();
+  #hasFreed = false;
+
+  /** `earlier` are changes that a verb made before and had no way to answer. */
+  constructor(earlier?: Changes) {
+    if (earlier !== undefined) this.add(earlier);
+  }
+
+  changed(account: ChangedAccount): void {
+    this.#accounts.set(account.id, account);
+    this.#hasFreed = true;
+  }
+
+  freed(): void {
+    this.#hasFreed = true;
+  }
+
+  add({ accounts, hasFreed }: Changes): void {
+    for (const account of accounts) this.#accounts.set(account.id, account);
+    this.#hasFreed ||= hasFreed;
+  }
+
+  changes(): Changes {
+    return { accounts: [...this.#accounts.values()], hasFreed: this.#hasFreed };
+  }
 }
 
 /**
@@ -114,25 +151,28 @@ export async function endSessions(tx: Transaction, ids: readonly string[]): Prom
  * it stands so already.
  */
 export async function saveStanding(tx: Transaction, row: AccountRow, wanted: Standing): Promise<boolean> {
-  const write = standingWrite(row, wanted, tx.options, tx.now);
-  if (write === null) return false;
-  const { standing } = write;
+  const { now, options } = tx;
+  const { longestRestMs } = options;
+  const kept = longestRestMs === undefined ? wanted : softened(wanted, longestRestMs, now);
+  const isOut = isOutOfService(kept);
+  const refreshAt = row.next_refresh_at ?? now;
+  const token = isOut ? null : tokenFrom({ ...row, next_refresh_at: refreshAt });
+  const standing = settleToken(kept, token, now);
+  const columns = standingColumns(standing);
+  const names = Object.keys(columns) as (keyof typeof columns)[];
+  if (names.every((name) => columns[name] === row[name])) return false;
+  const isOtherState = standing.state !== row.state;
+  const turnsRefreshing = row.credential_kind === 'refresh_token' && isOut !== (row.next_refresh_at === null);
   await updateAccount(tx, row.id, {
-    state: standing.state,
-    state_until: standing.until,
-    state_reason: standing.reason,
-    state_evidence: write.evidence,
-    half_open: asFlag(standing.halfOpen),
-    quota_spent: asFlag(standing.quotaSpent),
-    streaks: write.streaks,
-    updated_at: tx.now,
-    state_since: write.stateSince,
-    ...(write.isOtherState && { next_check_at: write.nextCheckAt, checks: 0 }),
-    ...(write.nextRefreshAt !== undefined && { next_refresh_at: write.nextRefreshAt }),
+    ...columns,
+    updated_at: now,
+    ...(isOtherState && { state_since: now, next_check_at: nextCheckAfter(row, standing, now), checks: 0 }),
+    ...(turnsRefreshing && { next_refresh_at: isOut ? null : refreshAt }),
   });
-  if (write.endsLeases) await dropLeasesOf(tx, row.id);
-  if (write.frees) tx.freed();
-  if (write.isOtherState) {
+  if (isOut) await dropLeasesOf(tx, row.id);
+  // Others may come in now.
+  if (isOtherState || (row.half_open === 1 && !standing.halfOpen)) tx.freed();
+  if (isOtherState) {
     tx.changed({ id: row.id, provider: row.provider, state: standing.state, free: row.free === 1 });
   }
   return true;
