@@ -1,9 +1,10 @@
 import type { Clock } from '../lib/clock.ts';
 import { type Bearer, findBearer } from './bearer.ts';
-import { PoolError } from './errors.ts';
+import type { AccountPoolClient } from './client.ts';
+import { isAway, PoolError } from './errors.ts';
 import type { HeldSession, LeaseLoss } from './held-session.ts';
+import { type Report, type ReportDetails, type ReportQueue, reportOn } from './report-queue.ts';
 import type { LeasedAccount, ReleaseAnswer, ReportAnswer, ReportItem } from './schema.ts';
-import type { Report, ReportDetails } from './turn-report.ts';
 
 export interface CallOptions {
   /** Ends the call and its retries; the call then throws the signal's reason. */
@@ -19,18 +20,11 @@ export interface TokenOptions extends CallOptions {
   readonly waitMs?: number;
 }
 
-/** The client's side of a session; not for programs. */
-export interface SessionHost {
+/** What the client lends its sessions; not for programs. */
+export interface SessionTools {
   readonly timing: Clock;
-  release(session: AccountSession, options: CallOptions): Promise<ReleaseAnswer>;
-  dispose(session: AccountSession): Promise<void>;
-  report(session: AccountSession, reports: readonly Report[], options: CallOptions): Promise<ReportAnswer>;
-  queueReport(
-    session: AccountSession,
-    account: LeasedAccount,
-    outcome: ReportItem['outcome'],
-    details: ReportDetails,
-  ): void;
+  readonly client: Pick<AccountPoolClient, 'release' | 'report'>;
+  readonly reports: Pick<ReportQueue, 'queue'>;
 }
 
 /**
@@ -45,13 +39,13 @@ export interface SessionHost {
 export class AccountSession {
   readonly sessionId: string;
   readonly #held: HeldSession;
-  readonly #host: SessionHost;
+  readonly #tools: SessionTools;
   readonly #lossListeners = new Set<(loss: LeaseLoss) => void>();
 
   /** Made by `AccountPoolClient.allocate`. */
-  constructor(held: HeldSession, host: SessionHost) {
+  constructor(held: HeldSession, tools: SessionTools) {
     this.#held = held;
-    this.#host = host;
+    this.#tools = tools;
     this.sessionId = held.sessionId;
   }
 
@@ -87,7 +81,7 @@ export class AccountSession {
     const { accountId, validForMs = 10_000, signal } = options;
     const waitMs = options.waitMs ?? this.#held.request.wait_ms ?? 10_000;
     const demand = { accountId, validForMs, waitMs, signal };
-    return findBearer(this.#held, this.#host.timing, demand, (loss) => this.tellLoss(loss));
+    return findBearer(this.#held, this.#tools.timing, demand, (loss) => this.tellLoss(loss));
   }
 
   /**
@@ -124,7 +118,7 @@ export class AccountSession {
    * }
    */
   report(reports: readonly Report[], options: CallOptions = {}): Promise<ReportAnswer> {
-    return this.#host.report(this, reports, options);
+    return this.#tools.client.report(this, reports, options);
   }
 
   /**
@@ -136,7 +130,8 @@ export class AccountSession {
    * session.queueReport(account, 'success', { usage: { input_tokens: 812, output_tokens: 64 } });
    */
   queueReport(account: LeasedAccount, outcome: ReportItem['outcome'], details: ReportDetails = {}): void {
-    this.#host.queueReport(this, account, outcome, details);
+    const { timing, reports } = this.#tools;
+    reports.queue(this.sessionId, reportOn(account, outcome, details, timing.now()));
   }
 
   /**
@@ -146,12 +141,12 @@ export class AccountSession {
    * const { released } = await session.release();
    */
   release(options: CallOptions = {}): Promise<ReleaseAnswer> {
-    return this.#host.release(this, options);
+    return this.#tools.client.release(this, options);
   }
 
   /** Like `release`, but quiet when the pool is unreachable: the leases then lapse at `expiresAt`. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#host.dispose(this);
+    await this.release().catch(ignoreAway);
   }
 
   /** @internal */
@@ -162,4 +157,8 @@ export class AccountSession {
 
 export function releasedError(): PoolError {
   return new PoolError('session_not_found', 'This session was released; allocate a new one.');
+}
+
+export function ignoreAway(error: unknown): void {
+  if (!isAway(error)) throw error;
 }

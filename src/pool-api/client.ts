@@ -3,14 +3,20 @@
 import { randomUUID } from 'node:crypto';
 import { BackgroundTasks } from '../lib/background-tasks.ts';
 import { systemClock } from '../lib/clock.ts';
-import { AccountSession, type CallOptions, releasedError, type SessionHost } from './account-session.ts';
+import {
+  AccountSession,
+  type CallOptions,
+  ignoreAway,
+  releasedError,
+  type SessionTools,
+} from './account-session.ts';
 import { isAway, isPoolError, PoolError } from './errors.ts';
-import { followEvents, type PoolNews, readNews } from './event-stream.ts';
+import { type PoolNews, readNews } from './event-stream.ts';
 import { HeldSession } from './held-session.ts';
 import { createTransport, type Transport } from './http-transport.ts';
-import { type BlockHost, type BlockOptions, LeaseBlock } from './lease-block.ts';
+import { type BlockOptions, type BlockTools, LeaseBlock } from './lease-block.ts';
 import { createPoolCalls, type PoolCalls } from './pool-calls.ts';
-import { ReportQueue, type ReportResult } from './report-queue.ts';
+import { complete, type Report, ReportQueue, type ReportResult } from './report-queue.ts';
 import type {
   AllocateRequest,
   ReleaseAnswer,
@@ -19,7 +25,6 @@ import type {
   ReportItem,
   StatusAnswer,
 } from './schema.ts';
-import { complete, type Report, reportOn } from './turn-report.ts';
 
 export type { Outcome } from '../core/outcome.ts';
 export type { AccountSession, CallOptions, TokenOptions } from './account-session.ts';
@@ -28,6 +33,7 @@ export { isPoolError, PoolError, type PoolErrorCode } from './errors.ts';
 export type { PoolNews } from './event-stream.ts';
 export type { LeaseLoss } from './held-session.ts';
 export type { BlockLease, BlockOptions, LeaseBlock, TakeOptions } from './lease-block.ts';
+export type { Report, ReportDetails } from './report-queue.ts';
 export type {
   AccountState,
   AllocateRequest,
@@ -40,7 +46,6 @@ export type {
   Shortage,
   StatusAnswer,
 } from './schema.ts';
-export type { Report, ReportDetails } from './turn-report.ts';
 
 export interface AccountPoolClientOptions {
   /** Where the pool is; default `http://localhost:8019`. */
@@ -93,9 +98,6 @@ interface Entry {
   readonly session: AccountSession;
 }
 
-const eventSilenceMs = 60_000;
-const eventStream = { silenceMs: eventSilenceMs, baseMs: 250, maxMs: 15_000 };
-
 /**
  * Borrows accounts from a pool over HTTP and gives them back.
  *
@@ -117,6 +119,7 @@ export class AccountPoolClient {
   readonly #allocating = new BackgroundTasks();
   readonly #ending = new AbortController();
   readonly #reports: ReportQueue;
+  readonly #tools: BlockTools & SessionTools;
   #dropped = 0;
   #refused = 0;
   #lastRefusal: PoolError | undefined;
@@ -138,6 +141,7 @@ export class AccountPoolClient {
         this.#dropped += count;
       },
     });
+    this.#tools = { timing: systemClock, pool: this.#calls, client: this, reports: this.#reports };
   }
 
   /** The sessions this client holds, by id. */
@@ -177,20 +181,13 @@ export class AccountPoolClient {
   block(options: BlockOptions): LeaseBlock {
     this.#ending.signal.throwIfAborted();
     const sessionId = options.session_id ?? `block:${randomUUID()}`;
+    for (const [id, { isClosed }] of this.#blocks) if (isClosed) this.#blocks.delete(id);
     if (this.#blocks.has(sessionId) || this.#entries.has(sessionId)) {
       throw new PoolError('session_mismatch', `This client holds session "${sessionId}" already.`, {
         param: 'session_id',
       });
     }
-    const host: BlockHost = {
-      timing: systemClock,
-      calls: this.#calls,
-      follow: (handlers, signal) => followEvents(this.#transport, eventStream, handlers, signal),
-      queueReport: (id, item) => this.#queue(id, item),
-      flushReports: () => this.#reports.flush(),
-      onClosed: (block) => void this.#blocks.delete(block.sessionId),
-    };
-    const block = new LeaseBlock(options, sessionId, host);
+    const block = new LeaseBlock(options, sessionId, this.#tools);
     this.#blocks.set(sessionId, block);
     return block;
   }
@@ -260,7 +257,7 @@ export class AccountPoolClient {
   events(options: EventOptions = {}): AsyncGenerator<PoolNews, void, undefined> {
     const ending = this.#ending.signal;
     const signal = options.signal ? AbortSignal.any([options.signal, ending]) : ending;
-    return readNews(this.#transport, eventStream, options.onState ?? (() => {}), signal);
+    return readNews(this.#transport, {}, options.onState ?? (() => {}), signal);
   }
 
   /**
@@ -324,20 +321,12 @@ export class AccountPoolClient {
   #createEntry(request: AllocateRequest & { session_id: string }, renew: boolean | AbortSignal): Entry {
     const held = new HeldSession({
       request,
-      calls: this.#calls,
+      pool: this.#calls,
       timing: systemClock,
       isRenewed: renew !== false,
       onLost: (loss) => session.tellLoss(loss),
     });
-    const host: SessionHost = {
-      timing: systemClock,
-      release: (released, options) => this.release(released, options),
-      dispose: async (released) => void (await this.release(released).catch(ignoreAway)),
-      report: (reported, reports, options) => this.report(reported, reports, options),
-      queueReport: ({ sessionId }, account, outcome, details) =>
-        this.#queue(sessionId, reportOn(account, outcome, details, systemClock.now())),
-    };
-    const session = new AccountSession(held, host);
+    const session = new AccountSession(held, this.#tools);
     return { held, session };
   }
 
@@ -369,12 +358,6 @@ export class AccountPoolClient {
     this.#entries.get(sessionId)?.held.noteReport(answer.results);
     this.#blocks.get(sessionId)?.noteReport(answer.results);
     return answer;
-  }
-
-  #queue(sessionId: string, item: ReportItem): void {
-    const isIncident = item.outcome !== 'success' && item.outcome !== 'cancelled';
-    if (isIncident) void this.#reports.send(sessionId, item);
-    else this.#reports.add(sessionId, item);
   }
 
   async #sendQueued(
@@ -415,8 +398,4 @@ const nothingReleased: ReleaseAnswer = { success: true, released: 0 };
 
 function idOf(session: string | AccountSession): string {
   return typeof session === 'string' ? session : session.sessionId;
-}
-
-function ignoreAway(error: unknown): void {
-  if (!isAway(error)) throw error;
 }

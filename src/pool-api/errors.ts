@@ -44,9 +44,9 @@ export class PoolError extends Error {
     message: string,
     options: {
       readonly cause?: unknown;
-      readonly param?: string;
-      readonly retryAfterMs?: number;
-      readonly shortage?: Shortage;
+      readonly param?: string | undefined;
+      readonly retryAfterMs?: number | undefined;
+      readonly shortage?: Shortage | undefined;
     } = {},
   ) {
     super(shortened(message, longestMessage), options);
@@ -59,6 +59,33 @@ export class PoolError extends Error {
 
   get status(): number {
     return poolErrorCodes[this.code];
+  }
+}
+
+/** A call that got no answer. `sent` is 'no' when the pool surely never saw it. */
+export class NoAnswerError extends PoolError {
+  readonly sent: 'no' | 'maybe';
+  readonly isTimeout: boolean;
+
+  constructor(
+    message: string,
+    options: {
+      sent: 'no' | 'maybe';
+      isTimeout?: boolean;
+      retryAfterMs?: number | undefined;
+      cause?: unknown;
+    },
+  ) {
+    super('pool_unavailable', message, options);
+    this.sent = options.sent;
+    this.isTimeout = options.isTimeout ?? false;
+  }
+}
+
+/** What answered is not the pool: the address is another program's. */
+export class NotPoolError extends PoolError {
+  constructor(message: string, options: { readonly retryAfterMs?: number | undefined } = {}) {
+    super('pool_unavailable', message, options);
   }
 }
 

@@ -11,21 +11,14 @@ import { type PoolEvent, poolEvent } from './schema.ts';
 /** What a listener hears. `reset`: some events were missed for good, so what was known has to be asked for again. */
 export type PoolNews = PoolEvent | { readonly type: 'reset' };
 
-export interface EventHandlers {
-  onEvent(event: PoolEvent): void;
-  /** Whether events are flowing. */
-  onState(isConnected: boolean): void;
-  /** Some events were missed, and the pool cannot send them any more. */
-  onReset(): void;
-}
-
 export interface EventStreamOptions {
   /** Silence after which the connection counts as dead; the pool sends a comment more often than that. */
-  readonly silenceMs: number;
-  /** The wait before the first reconnect; doubles up to `maxMs`. */
-  readonly baseMs: number;
-  readonly maxMs: number;
+  readonly silenceMs?: number | undefined;
 }
+
+const usualSilenceMs = 60_000;
+const firstDelayMs = 250;
+const longestDelayMs = 15_000;
 
 /** Longer than any event of the pool; more means something else is sending. */
 const maxEventLength = 1024 * 1024;
@@ -34,18 +27,22 @@ const eventId = /^[\x21-\x7e]{1,128}$/;
 
 /**
  * Follows the pool's events until the signal aborts. It does not keep the process alive, and a pool that refuses the key is
- * asked again and again.
+ * asked again and again. Events that were missed for good look like an outage.
  */
 export async function followEvents(
   transport: Transport,
   options: EventStreamOptions,
-  handlers: EventHandlers,
+  onEvent: (event: PoolEvent) => void,
+  onState: (isConnected: boolean) => void,
   signal: AbortSignal,
 ): Promise<void> {
-  const onState = (isConnected: boolean) => handlers.onState(isConnected);
   for await (const news of readNews(transport, { ...options, isBackground: true }, onState, signal)) {
-    if (news.type === 'reset') handlers.onReset();
-    else handlers.onEvent(news);
+    if (news.type !== 'reset') {
+      onEvent(news);
+    } else {
+      onState(false);
+      onState(true);
+    }
   }
 }
 
@@ -60,7 +57,7 @@ export async function* readNews(
   onState: (isConnected: boolean) => void,
   signal: AbortSignal,
 ): AsyncGenerator<PoolNews, void, undefined> {
-  const { silenceMs, isBackground = false } = options;
+  const { silenceMs = usualSilenceMs, isBackground = false } = options;
   let lastEventId: string | undefined;
   let attempt = 0;
   while (!signal.aborted) {
@@ -69,10 +66,7 @@ export async function* readNews(
       const answer = await transport.open({
         method: 'GET',
         path: '/api/events',
-        headers: {
-          accept: 'text/event-stream',
-          ...(lastEventId === undefined ? {} : { 'last-event-id': lastEventId }),
-        },
+        headers: { accept: 'text/event-stream', ...(lastEventId && { 'last-event-id': lastEventId }) },
         timeoutMs: silenceMs,
         signal,
       });
@@ -94,7 +88,7 @@ export async function* readNews(
     } finally {
       if (isConnected) onState(false);
     }
-    const delayMs = retryDelayMs(attempt, options.baseMs, options.maxMs);
+    const delayMs = retryDelayMs(attempt, firstDelayMs, longestDelayMs);
     attempt += 1;
     await sleep(systemClock, delayMs, signal, !isBackground);
   }

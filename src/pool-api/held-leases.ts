@@ -12,11 +12,11 @@ import {
   suits,
 } from './held-lease.ts';
 import { HeldSession } from './held-session.ts';
-import type { PoolCalls } from './pool-calls.ts';
+import type { Pool } from './pool.ts';
 import type { AllocateRequest, LeasedAccount, PoolEvent, ReportAnswer } from './schema.ts';
 
 export interface LeaseRules {
-  readonly calls: Pick<PoolCalls, 'allocate' | 'release'>;
+  readonly pool: Pick<Pool, 'allocate' | 'release'>;
   readonly timing: Clock;
   /** What each account is borrowed with. */
   readonly request: Pick<AllocateRequest, 'exclusive' | 'slots' | 'ttl_seconds' | 'provider' | 'model'>;
@@ -238,8 +238,8 @@ export class HeldLeases {
         {
           count: 1,
           wait_ms: Math.max(0, Math.min(longestWaitMs, Math.floor(waitMs))),
-          ...(exclude.length === 0 ? {} : { exclude }),
-          ...(demand.prefer === undefined ? {} : { prefer: demand.prefer }),
+          ...(exclude.length > 0 && { exclude }),
+          prefer: demand.prefer,
         },
         either,
       );
@@ -276,15 +276,15 @@ export class HeldLeases {
 
   #sessionFor({ provider, model }: AccountDemand): HeldSession {
     if (this.#one) return this.#one;
-    const { sessions, calls, request } = this.#rules;
+    const { sessions, pool, request } = this.#rules;
     const session = new HeldSession({
       request: {
         ...request,
         session_id: 'one' in sessions ? sessions.one : sessions.each(),
-        ...(provider === undefined ? {} : { provider }),
-        ...(model === undefined ? {} : { model }),
+        ...(provider && { provider }),
+        ...(model && { model }),
       },
-      calls,
+      pool,
       timing: this.#timing,
       isRenewed: true,
       renewAtLeastEveryMs: () => (this.#hasEvents ? Number.POSITIVE_INFINITY : renewWithoutEventsMs),

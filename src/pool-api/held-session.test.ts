@@ -22,7 +22,7 @@ async function setUp(
   const losses: LeaseLoss[] = [];
   const session = new HeldSession({
     request: { ...request, session_id: 's-1' },
-    calls: pool,
+    pool,
     timing: clock,
     isRenewed: true,
     onLost: (loss) => losses.push(loss),

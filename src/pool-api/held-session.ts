@@ -20,7 +20,7 @@ export interface LeaseLoss {
 
 export interface HeldSessionOptions {
   readonly request: AllocateRequest & { readonly session_id: string };
-  readonly calls: Pick<PoolCalls, 'allocate' | 'release'>;
+  readonly pool: Pick<PoolCalls, 'allocate' | 'release'>;
   readonly timing: Clock;
   /** Renewed in the background while accounts are held. */
   readonly isRenewed: boolean;
@@ -128,7 +128,7 @@ export class HeldSession {
     await this.#inLine(signal, async (either) => {
       const askedAt = this.#options.timing.monotonic();
       const request = { ...this.#request, ...change, session_id: this.sessionId };
-      this.#adopt(await this.#options.calls.allocate(request, either, isNew), askedAt, request.exclude);
+      this.#adopt(await this.#options.pool.allocate(request, either, isNew), askedAt, request.exclude);
     });
   }
 
@@ -156,7 +156,7 @@ export class HeldSession {
       const request = { ...this.#ownRequest(), slots, prefer: held.id };
       let answer: AllocateAnswer;
       try {
-        answer = await this.#options.calls.allocate(request, either);
+        answer = await this.#options.pool.allocate(request, either);
       } catch (error) {
         if (isAway(error) || !isPoolError(error)) throw error;
         return;
@@ -180,7 +180,7 @@ export class HeldSession {
       const askedAt = this.#options.timing.monotonic();
       let answer: AllocateAnswer;
       try {
-        answer = await this.#options.calls.allocate(this.#ownRequest(), either);
+        answer = await this.#options.pool.allocate(this.#ownRequest(), either);
       } catch (error) {
         return this.#noteRefusal(error);
       }
@@ -324,9 +324,8 @@ export class HeldSession {
 
   async #release(leases: readonly LeaseName[] | undefined): Promise<void> {
     const names = leases?.map(({ id, fence }) => ({ id, fence }));
-    const request = { session_id: this.sessionId, ...(names === undefined ? {} : { leases: names }) };
     try {
-      await this.#options.calls.release(request);
+      await this.#options.pool.release({ session_id: this.sessionId, leases: names });
     } catch (error) {
       // A session the pool no longer knows is what was wanted.
       if (!isPoolError(error, 'session_not_found')) throw error;

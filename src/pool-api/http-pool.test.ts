@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import { describe, expect, it, vi } from 'vitest';
 import { cpuSecondsOf } from '../core/testing/cpu-time.ts';
 import { findFreePort } from '../core/testing/free-port.ts';
-import { NotPoolError } from './answer-error.ts';
+import { NotPoolError } from './errors.ts';
 import { createHttpPool, createHttpPoolAdmin } from './http-pool.ts';
 import { allocated, createAccount, failed, poolStatus, sessionIdOf, startFakePool } from './pool.fake.ts';
 import type { PoolEvent } from './schema.ts';

@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import { followEvents } from './event-stream.ts';
 import { type Call, createTransport } from './http-transport.ts';
 import type { Pool, PoolAdmin } from './pool.ts';
 import { createPoolCalls } from './pool-calls.ts';
@@ -60,23 +59,16 @@ const quickRetry = { retries: 1, baseMs: 100, maxMs: 200 };
  */
 export function createHttpPool(options: HttpPoolOptions): Pool & { close(): Promise<void> } {
   const transport = createTransport(options);
-  const timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
-  const calls = createPoolCalls(transport, { timeoutMs, retry: quickRetry });
+  const { timeoutMs = defaultTimeoutMs, eventSilenceMs } = options;
+  const calls = createPoolCalls(transport, { timeoutMs, eventSilenceMs, retry: quickRetry });
   const closing = new AbortController();
-  const eventOptions = { silenceMs: options.eventSilenceMs ?? 60_000, baseMs: 250, maxMs: 15_000 };
 
   return {
-    allocate: (request, signal) => calls.allocate(request, signal),
-    release: (request) => calls.release(request),
-    report: (request) => calls.report(request),
-    subscribe(onEvent, onState, signal) {
-      const either = AbortSignal.any([signal, closing.signal]);
-      const onReset = () => {
-        onState(false);
-        onState(true);
-      };
-      void followEvents(transport, eventOptions, { onEvent, onState, onReset }, either);
-    },
+    allocate: calls.allocate,
+    release: calls.release,
+    report: calls.report,
+    subscribe: (onEvent, onState, signal) =>
+      calls.subscribe(onEvent, onState, AbortSignal.any([signal, closing.signal])),
     async health() {
       try {
         const call = { method: 'GET', path: '/health', timeoutMs: healthTimeoutMs } as const;

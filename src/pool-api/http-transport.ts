@@ -1,14 +1,20 @@
-import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
+import {
+  Agent as HttpAgent,
+  request as httpRequest,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+} from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import type { LookupFunction } from 'node:net';
 import type { z } from 'zod';
 import { upToFirstProblem } from '../core/first-problem-only.ts';
 import { errorCode } from '../lib/errors.ts';
+import { readRetryAfter } from '../lib/http/retry-after.ts';
 import { isSurelyUnsent } from '../lib/network/transport-errors.ts';
+import { parseJson as jsonIn } from '../lib/parse-json.ts';
 import { readBytes } from '../lib/read-bytes.ts';
-import { errorFromAnswer } from './answer-error.ts';
-import { PoolError } from './errors.ts';
-import { NoAnswerError } from './retry.ts';
+import { NoAnswerError, NotPoolError, PoolError, type PoolErrorCode, poolErrorCodes } from './errors.ts';
+import { errorAnswer } from './schema.ts';
 
 /** An answer larger than this is not the pool's: a full page of accounts stays far below it. */
 const maxAnswerBytes = 32 * 1024 * 1024;
@@ -55,7 +61,7 @@ export function createTransport(options: TransportOptions) {
     keepAlive: true,
     maxFreeSockets: 32,
     autoSelectFamily: true,
-    ...(base.hostname === 'localhost' ? { lookup: lookUpLoopback } : {}),
+    ...(base.hostname === 'localhost' && { lookup: lookUpLoopback }),
   };
   const agent = isSecure ? new HttpsAgent(agentOptions) : new HttpAgent(agentOptions);
   let isClosed = false;
@@ -64,18 +70,16 @@ export function createTransport(options: TransportOptions) {
     const body = call.body === undefined ? undefined : JSON.stringify(call.body);
     const headers = {
       accept: 'application/json',
-      ...(body === undefined
-        ? {}
-        : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }),
-      ...(authorization === undefined ? {} : { authorization }),
-      ...(gatewayKey === undefined ? {} : { 'x-api-key': gatewayKey }),
+      ...(body && { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }),
+      ...(authorization && { authorization }),
+      ...(gatewayKey && { 'x-api-key': gatewayKey }),
       ...call.headers,
     };
     return new Promise((resolve, reject) => {
       const start = isSecure ? httpsRequest : httpRequest;
       const request = start(new URL(prefix + call.path, base), {
         agent,
-        ...(socketPath === undefined ? {} : { socketPath }),
+        socketPath,
         method: call.method,
         headers,
         signal,
@@ -198,6 +202,44 @@ function parseJson(text: string, place: string): unknown {
   } catch (error) {
     throw notThePool(place, error);
   }
+}
+
+/** The pool's error answer as the error it stands for; a proxy's page in between as `pool_unavailable`. */
+function errorFromAnswer(
+  status: number,
+  headers: IncomingHttpHeaders,
+  text: string,
+  place: string,
+): PoolError {
+  const retryAfterMs = readRetryAfter(headers, Date.now());
+  const answer = errorAnswer.safeParse(jsonIn(text)).data;
+  if (answer === undefined) {
+    const message = `${place} answered with status ${status} and no word of the pool; check the address.`;
+    // What a proxy says while the pool behind it restarts.
+    if (status >= 502 && status <= 504) {
+      return new NoAnswerError(message, { retryAfterMs, sent: 'maybe' });
+    }
+    return new NotPoolError(message, { retryAfterMs });
+  }
+  const { code, message, param, shortage } = answer.error;
+  return new PoolError(isPoolErrorCode(code) ? code : codeOfStatus(status), message, {
+    retryAfterMs,
+    param,
+    shortage,
+  });
+}
+
+function isPoolErrorCode(code: string): code is PoolErrorCode {
+  return Object.hasOwn(poolErrorCodes, code);
+}
+
+/** For codes of a newer pool than this client. */
+function codeOfStatus(status: number): PoolErrorCode {
+  if (status === 401) return 'invalid_key';
+  if (status === 403) return 'forbidden';
+  if (status === 404) return 'not_found';
+  if (status === 503) return 'pool_unavailable';
+  return status < 500 ? 'invalid_request' : 'internal';
 }
 
 function notThePool(place: string, cause: unknown): PoolError {

@@ -1,7 +1,6 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { createManualClock } from '../gateway/testing/manual-clock.ts';
 import { startLendingPool } from '../pool/testing/lending-pool.ts';
-import type { EventHandlers } from './event-stream.ts';
 import { type BlockLease, type BlockOptions, LeaseBlock } from './lease-block.ts';
 import type { ReportItem } from './schema.ts';
 
@@ -10,17 +9,10 @@ async function setUp(options: BlockOptions, ids = ['acc-1', 'acc-2', 'acc-3']) {
   const pool = await startLendingPool(clock);
   for (const id of ids) await pool.add(id);
   const reports: ReportItem[] = [];
-  let handlers: EventHandlers | undefined;
   const block = new LeaseBlock(options, 'block:test', {
     timing: clock,
-    calls: pool,
-    follow: async (given) => {
-      handlers = given;
-      given.onState(true);
-    },
-    queueReport: (_sessionId, item) => reports.push(item),
-    flushReports: async () => {},
-    onClosed: () => {},
+    pool,
+    reports: { queue: (_sessionId, item) => reports.push(item), flush: async () => {} },
   });
   onTestFinished(async () => {
     await block.close();
@@ -31,7 +23,7 @@ async function setUp(options: BlockOptions, ids = ['acc-1', 'acc-2', 'acc-3']) {
     pool,
     reports,
     block,
-    tell: (event: Parameters<EventHandlers['onEvent']>[0]) => handlers?.onEvent(event),
+    tell: pool.emit,
   };
 }
 

@@ -1,11 +1,9 @@
 import type { Clock } from '../lib/clock.ts';
 import { isAway, PoolError } from './errors.ts';
-import type { EventHandlers } from './event-stream.ts';
-import { LeaseEngine } from './lease-engine.ts';
-import type { PoolCalls } from './pool-calls.ts';
+import { LeaseEngine, type TurnLease } from './lease-engine.ts';
+import type { Pool } from './pool.ts';
+import { type ReportDetails, type ReportQueue, reportOn } from './report-queue.ts';
 import type { LeasedAccount, ReportAnswer, ReportItem } from './schema.ts';
-import type { TurnLease } from './turn-lease.ts';
-import { type ReportDetails, reportOn } from './turn-report.ts';
 
 export interface BlockOptions {
   /** Most accounts held at a time. */
@@ -40,14 +38,11 @@ export interface TakeOptions {
   readonly prefer?: string;
 }
 
-/** The client's side of a block; not for programs. */
-export interface BlockHost {
+/** What the client lends its blocks; not for programs. */
+export interface BlockTools {
   readonly timing: Clock;
-  readonly calls: Pick<PoolCalls, 'allocate' | 'release'>;
-  follow(handlers: EventHandlers, signal: AbortSignal): Promise<void>;
-  queueReport(sessionId: string, item: ReportItem): void;
-  flushReports(): Promise<void>;
-  onClosed(block: LeaseBlock): void;
+  readonly pool: Pick<Pool, 'allocate' | 'release' | 'subscribe'>;
+  readonly reports: Pick<ReportQueue, 'queue' | 'flush'>;
 }
 
 /** One turn's right to use an account. Ends with `release()` or its `using` block. */
@@ -55,13 +50,13 @@ export class BlockLease {
   /** As it was when the turn began; reports speak of this bearer. */
   readonly account: LeasedAccount;
   readonly #turn: TurnLease;
-  readonly #host: Pick<BlockHost, 'timing' | 'queueReport'>;
+  readonly #tools: BlockTools;
 
   /** Made by `LeaseBlock.take`. */
-  constructor(turn: TurnLease, host: Pick<BlockHost, 'timing' | 'queueReport'>) {
+  constructor(turn: TurnLease, tools: BlockTools) {
     this.account = turn.account;
     this.#turn = turn;
-    this.#host = host;
+    this.#tools = tools;
   }
 
   /** The bearer to send to the provider. */
@@ -81,8 +76,8 @@ export class BlockLease {
    * lease.report('rate_limited', { retry_after_ms: 2_000 });
    */
   report(outcome: ReportItem['outcome'], details: ReportDetails = {}): void {
-    const item = reportOn(this.account, outcome, details, this.#host.timing.now());
-    this.#host.queueReport(this.#turn.sessionId, item);
+    const { timing, reports } = this.#tools;
+    reports.queue(this.#turn.sessionId, reportOn(this.account, outcome, details, timing.now()));
   }
 
   /** Ends the turn; the block keeps the account for the next one. Doing it twice is harmless. */
@@ -110,29 +105,21 @@ export class BlockLease {
 export class LeaseBlock {
   readonly sessionId: string;
   readonly #waitMs: number;
-  readonly #host: BlockHost;
+  readonly #tools: BlockTools;
   readonly #engine: LeaseEngine;
-  readonly #stop = new AbortController();
-  #isFollowing = false;
+  #isClosed = false;
   #closing: Promise<void> | undefined;
 
   /** Made by `AccountPoolClient.block`. */
-  constructor(options: BlockOptions, sessionId: string, host: BlockHost) {
+  constructor(options: BlockOptions, sessionId: string, tools: BlockTools) {
     checkBlockOptions(options);
     const { provider, model, slots = 1, exclusive = slots === 1, ttl_seconds = 120 } = options;
     this.sessionId = sessionId;
     this.#waitMs = options.waitMs ?? 10_000;
-    this.#host = host;
+    this.#tools = tools;
     this.#engine = new LeaseEngine({
-      calls: host.calls,
-      timing: host.timing,
-      request: {
-        exclusive,
-        slots,
-        ttl_seconds,
-        ...(provider === undefined ? {} : { provider }),
-        ...(model === undefined ? {} : { model }),
-      },
+      ...tools,
+      request: { exclusive, slots, ttl_seconds, ...(provider && { provider }), ...(model && { model }) },
       sessions: { one: sessionId },
       count: options.count,
       minimum: options.minimum ?? 0,
@@ -165,12 +152,16 @@ export class LeaseBlock {
    * using lease = await block.take({ signal, exclude: [failedAccountId] });
    */
   async take(options: TakeOptions = {}): Promise<BlockLease> {
-    this.#stop.signal.throwIfAborted();
-    this.#follow();
+    if (!this.isClosed) this.#engine.follow();
     const { signal, prefer, exclude, waitMs = this.#waitMs } = options;
-    const deadline = this.#host.timing.monotonic() + waitMs;
+    const deadline = this.#tools.timing.monotonic() + waitMs;
     const demand = { prefer, preference: 'hint', exclude: new Set(exclude), deadline, signal } as const;
-    return new BlockLease(await this.#engine.acquire(demand), this.#host);
+    return new BlockLease(await this.#engine.acquire(demand), this.#tools);
+  }
+
+  /** Whether every account was given back. */
+  get isClosed(): boolean {
+    return this.#isClosed;
   }
 
   /** Ends the waits with `shutting_down`, gives every account back and stops. Turns that run lose their accounts. */
@@ -188,30 +179,17 @@ export class LeaseBlock {
     this.#engine.held.noteReport(this.sessionId, results);
   }
 
-  #follow(): void {
-    if (this.#isFollowing) return;
-    this.#isFollowing = true;
-    const { held } = this.#engine;
-    const handlers: EventHandlers = {
-      onEvent: (event) => held.onEvent(event),
-      onState: (isConnected) => held.onState(isConnected),
-      onReset: () => held.onState(true),
-    };
-    void this.#host.follow(handlers, this.#stop.signal);
-  }
-
   async #close(): Promise<void> {
     const reason = new PoolError('shutting_down', 'This block is closed.');
-    this.#stop.abort(reason);
     this.#engine.stopWaiting(reason);
-    await this.#host.flushReports();
+    await this.#tools.reports.flush();
     try {
       await this.#engine.close(reason);
     } catch (error) {
       // While the pool is unreachable nothing is left to do: the accounts lapse.
       if (!isAway(error)) throw error;
     } finally {
-      this.#host.onClosed(this);
+      this.#isClosed = true;
     }
   }
 }

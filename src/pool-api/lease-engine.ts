@@ -1,10 +1,11 @@
 import { isAway, isPoolError, PoolError } from './errors.ts';
 import { type AccountDemand, isSought, type Lease, type LeaseDemand } from './held-lease.ts';
 import { HeldLeases, type LeaseRules, type RoomListener } from './held-leases.ts';
-import { TurnLease } from './turn-lease.ts';
-import { Waiter } from './waiter.ts';
+import type { Pool } from './pool.ts';
+import type { LeasedAccount } from './schema.ts';
 
 export interface EngineRules extends LeaseRules {
+  readonly pool: Pick<Pool, 'allocate' | 'release' | 'subscribe'>;
   /** The pool is waited for at least so long, and at least a second over the deadline. */
   readonly answerLimitMs: number;
   /** Whether turns wait through an outage of the pool even where nothing is held. */
@@ -29,11 +30,23 @@ export class LeaseEngine implements RoomListener {
   readonly #lines = new Map<string, Promise<void>>();
   #outages = 0;
   #outage: unknown;
-  #closed: PoolError | undefined;
+  #isFollowing = false;
+  readonly #stop = new AbortController();
 
   constructor(rules: EngineRules) {
     this.#rules = rules;
     this.held = new HeldLeases(rules, this);
+  }
+
+  /** Hears the pool's events from now on. */
+  follow(): void {
+    if (this.#isFollowing) return;
+    this.#isFollowing = true;
+    this.#rules.pool.subscribe(
+      (event) => this.held.onEvent(event),
+      (isConnected) => this.held.onState(isConnected),
+      this.#stop.signal,
+    );
   }
 
   get waiting(): number {
@@ -42,7 +55,7 @@ export class LeaseEngine implements RoomListener {
 
   /** A place on an account that is held, if there is one: no call to the pool. */
   take(demand: AccountDemand): TurnLease | undefined {
-    if (this.#closed) throw this.#closed;
+    this.#stop.signal.throwIfAborted();
     const lease = this.#pickFor(this.#withoutVainPreference(demand));
     return lease && new TurnLease(this.held, lease);
   }
@@ -76,7 +89,7 @@ export class LeaseEngine implements RoomListener {
 
   /** Ends the waits; no further turn begins. */
   stopWaiting(reason: PoolError): void {
-    this.#closed = reason;
+    this.#stop.abort(reason);
     for (const waiter of this.#waiters) waiter.reject(reason);
   }
 
@@ -233,4 +246,102 @@ export class LeaseEngine implements RoomListener {
 /** The pool has no account now. */
 export function isShort(error: unknown): error is PoolError {
   return isPoolError(error, 'no_account_available');
+}
+
+/** One turn's right to use an account. */
+export class TurnLease {
+  /** As it was when the turn began; reports speak of this bearer. */
+  readonly account: LeasedAccount;
+  /** No other turn has used it: the pool has just lent the account. */
+  readonly isFirst: boolean;
+  readonly #leases: HeldLeases;
+  readonly #lease: Lease;
+  #isOver = false;
+
+  constructor(leases: HeldLeases, lease: Lease) {
+    this.#leases = leases;
+    this.#lease = lease;
+    this.account = lease.account;
+    this.isFirst = !lease.hasServed;
+    lease.turns += 1;
+    lease.hasServed = true;
+  }
+
+  get sessionId(): string {
+    return this.#lease.session.sessionId;
+  }
+
+  /** False once the pool has taken the account back: others may use it now. */
+  get isHeld(): boolean {
+    return this.#lease.isHeld && this.#lease.session.isLive();
+  }
+
+  /** Ends the turn; the account stays lent for the next one. Doing it twice is harmless. */
+  release(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#leases.end(this.#lease);
+  }
+
+  /** No new turn gets the account through this lease; it goes back when its last turn ends. */
+  retire(): void {
+    this.#leases.retire(this.#lease);
+  }
+}
+
+const none: ReadonlySet<string> = new Set();
+
+/** A turn for which no place was free when it came. */
+class Waiter {
+  readonly answer: Promise<TurnLease>;
+  readonly outagesBefore: number;
+  lastError: unknown;
+  /** Accounts its call at the pool left out because they were held here. */
+  leftOut = none;
+  /** Ends its call at the pool or its pause, and begins another call. */
+  askAgain: () => void = () => {};
+  /** Ends the wait; does nothing once it is over. */
+  readonly resolve: (lease: TurnLease) => void;
+  readonly reject: (error: unknown) => void;
+  #demand: LeaseDemand;
+  readonly #over = new AbortController();
+
+  constructor(demand: LeaseDemand, outagesBefore: number) {
+    this.#demand = demand;
+    this.outagesBefore = outagesBefore;
+    let resolveAnswer!: (lease: TurnLease) => void;
+    let rejectAnswer!: (error: unknown) => void;
+    this.answer = new Promise((resolve, reject) => {
+      resolveAnswer = resolve;
+      rejectAnswer = reject;
+    });
+    const onAbort = () => this.reject(demand.signal?.reason);
+    const end = (answer: () => void) => {
+      if (this.isOver) return;
+      demand.signal?.removeEventListener('abort', onAbort);
+      answer();
+      this.#over.abort();
+    };
+    this.resolve = (lease) => end(() => resolveAnswer(lease));
+    this.reject = (error) => end(() => rejectAnswer(error));
+    demand.signal?.addEventListener('abort', onAbort, { once: true });
+  }
+
+  get demand(): LeaseDemand {
+    return this.#demand;
+  }
+
+  /** Aborts when the wait is over, however it ended. */
+  get signal(): AbortSignal {
+    return this.#over.signal;
+  }
+
+  get isOver(): boolean {
+    return this.#over.signal.aborted;
+  }
+
+  /** The preferred account is not to be had. */
+  forgetPreference(): void {
+    this.#demand = { ...this.#demand, prefer: undefined };
+  }
 }

@@ -1,13 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import type { z } from 'zod';
 import { type Clock, systemClock } from '../lib/clock.ts';
-import { isAway, PoolError } from './errors.ts';
+import { isAway, NoAnswerError, PoolError } from './errors.ts';
+import { followEvents } from './event-stream.ts';
 import type { Call, Transport } from './http-transport.ts';
-import { NoAnswerError, type RetryPolicy, retryDelayMs, withRetries } from './retry.ts';
+import { type RetryPolicy, retryDelayMs, withRetries } from './retry.ts';
 import {
   type AllocateAnswer,
   type AllocateRequest,
   allocateAnswer,
+  type PoolEvent,
   type ReleaseAnswer,
   type ReleaseRequest,
   type ReportRequest,
@@ -26,13 +28,15 @@ export interface PoolCallOptions {
   readonly timeoutMs: number;
   readonly retry: RetryPolicy;
   readonly timing?: Clock;
+  /** Silence after which the event stream counts as dead; default 60 s. */
+  readonly eventSilenceMs?: number | undefined;
 }
 
 export type PoolCalls = ReturnType<typeof createPoolCalls>;
 
 /** The borrower's calls over HTTP, each made so that it can be repeated without doing anything twice. */
 export function createPoolCalls(transport: Transport, options: PoolCallOptions) {
-  const { timeoutMs, retry, timing = systemClock } = options;
+  const { timeoutMs, retry, timing = systemClock, eventSilenceMs } = options;
   const pending = new PendingReleases(timing, (sessionId) => release({ session_id: sessionId }));
 
   function repeat<T>(call: Call, answer: z.ZodType<T>): Promise<T> {
@@ -96,6 +100,14 @@ export function createPoolCalls(transport: Transport, options: PoolCallOptions) 
       repeat({ method: 'POST', path: '/api/accounts/report', body, signal }, reportAnswer),
     status: (signal?: AbortSignal) =>
       repeat({ method: 'GET', path: '/api/accounts/status', signal }, statusAnswer),
+    /** Events from now on until the signal aborts. `onState` tells whether events are flowing. */
+    subscribe(
+      onEvent: (event: PoolEvent) => void,
+      onState: (isConnected: boolean) => void,
+      signal: AbortSignal,
+    ): void {
+      void followEvents(transport, { silenceMs: eventSilenceMs }, onEvent, onState, signal);
+    },
     /** Waits for what runs in the background, and tries once more to give back what could not be given back. */
     settle: () => pending.close(),
   };

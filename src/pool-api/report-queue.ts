@@ -1,6 +1,7 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import type { Clock } from '../lib/clock.ts';
-import type { ReportAnswer, ReportItem } from './schema.ts';
+import { PoolError } from './errors.ts';
+import { type LeasedAccount, type ReportAnswer, type ReportItem, reportItem } from './schema.ts';
 
 export type ReportResult = ReportAnswer['results'][number];
 
@@ -41,6 +42,45 @@ export function nextReportId(): string {
   return `${idPrefix}.${lastNumber}`;
 }
 
+/** What a turn did to an account. The id and the time are filled in when absent. */
+export type Report = Omit<ReportItem, 'report_id' | 'at'> & Partial<Pick<ReportItem, 'report_id' | 'at'>>;
+
+/** What a report says beyond the outcome. */
+export type ReportDetails = Pick<ReportItem, 'usage' | 'retry_after_ms' | 'reset_at'>;
+
+export function complete(report: Report, now: number): ReportItem {
+  return {
+    ...report,
+    report_id: report.report_id ?? randomUUID(),
+    at: report.at ?? new Date(now).toISOString(),
+  };
+}
+
+/** One turn's report on a leased account. Throws PoolError `invalid_request` for figures the pool would refuse. */
+export function reportOn(
+  account: LeasedAccount,
+  outcome: ReportItem['outcome'],
+  details: ReportDetails,
+  now: number,
+): ReportItem {
+  const { id, fence, token_version: version } = account;
+  const report = {
+    ...details,
+    report_id: nextReportId(),
+    account_id: id,
+    fence,
+    token_version: version,
+    outcome,
+  };
+  const read = reportItem.safeParse(complete(report, now));
+  if (read.success) return read.data;
+  const [issue] = read.error.issues;
+  const param = issue?.path.join('.') ?? 'report';
+  throw new PoolError('invalid_request', `The report cannot be sent: ${param}: ${issue?.message}.`, {
+    param,
+  });
+}
+
 /**
  * Reports on their way to the pool: sent in batches, and again with the same ids. While the pool is unreachable it keeps at
  * most 1,000, dropping successes first.
@@ -62,6 +102,13 @@ export class ReportQueue {
   /** Waiting or being sent. */
   get pending(): number {
     return this.#pending;
+  }
+
+  /** Sends what may change the account now, the rest with others. */
+  queue(sessionId: string, item: ReportItem): void {
+    const isIncident = item.outcome !== 'success' && item.outcome !== 'cancelled';
+    if (isIncident) void this.send(sessionId, item);
+    else this.add(sessionId, item);
   }
 
   /** Sends it with others, within a second. */

@@ -1,7 +1,7 @@
 import { backoffMs, withJitter } from '../lib/backoff.ts';
 import { systemClock } from '../lib/clock.ts';
 import { sleep } from '../lib/sleep.ts';
-import { PoolError } from './errors.ts';
+import { NoAnswerError, PoolError } from './errors.ts';
 
 export interface RetryPolicy {
   /** Further tries after the first. */
@@ -9,22 +9,6 @@ export interface RetryPolicy {
   /** The wait before the first further try; doubles with each. */
   readonly baseMs: number;
   readonly maxMs: number;
-}
-
-/** A call that got no answer. `sent` is 'no' when the pool surely never saw it. */
-export class NoAnswerError extends PoolError {
-  readonly sent: 'no' | 'maybe';
-  readonly isTimeout: boolean;
-
-  constructor(
-    message: string,
-    options: { sent: 'no' | 'maybe'; isTimeout?: boolean; retryAfterMs?: number; cause: unknown },
-  ) {
-    const { cause, retryAfterMs } = options;
-    super('pool_unavailable', message, { cause, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) });
-    this.sent = options.sent;
-    this.isTimeout = options.isTimeout ?? false;
-  }
 }
 
 /** The wait before try `attempt` (0 is the first further one): exponential, the upper half of it random. */

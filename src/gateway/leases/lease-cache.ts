@@ -4,13 +4,12 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import type { AccountDemand, LeaseDemand } from '../../pool-api/held-lease.ts';
-import { isShort, LeaseEngine } from '../../pool-api/lease-engine.ts';
+import { isShort, LeaseEngine, type TurnLease } from '../../pool-api/lease-engine.ts';
 import type { Pool } from '../../pool-api/pool.ts';
 import type { LeasedAccount, ReportAnswer } from '../../pool-api/schema.ts';
-import type { TurnLease } from '../../pool-api/turn-lease.ts';
 
 export type { LeaseDemand } from '../../pool-api/held-lease.ts';
-export type { TurnLease } from '../../pool-api/turn-lease.ts';
+export type { TurnLease } from '../../pool-api/lease-engine.ts';
 
 /** When to ask again for accounts that are busy: turns end all the time. */
 const busyRetryMs = 2_000;
@@ -18,13 +17,12 @@ const busyRetryMs = 2_000;
 /** The accounts this gateway has borrowed: shared, with a session for each, so that they come and go with conversations. */
 export class LeaseCache {
   readonly #engine: LeaseEngine;
-  readonly #stop = new AbortController();
 
   constructor(pool: Pick<Pool, 'allocate' | 'release' | 'subscribe'>, clock: Clock, logger: Logger) {
     const instance = randomUUID().slice(0, 8);
     let sessions = 0;
     this.#engine = new LeaseEngine({
-      calls: pool,
+      pool,
       timing: clock,
       request: { exclusive: false, slots: 1, ttl_seconds: 120 },
       sessions: {
@@ -41,12 +39,7 @@ export class LeaseCache {
       onReleaseFailed: (sessionId, err) =>
         logger.warn({ err, session_id: sessionId }, 'could not give an account back; it lapses by itself'),
     });
-    const { held } = this.#engine;
-    pool.subscribe(
-      (event) => held.onEvent(event),
-      (isConnected) => held.onState(isConnected),
-      this.#stop.signal,
-    );
+    this.#engine.follow();
   }
 
   /** Accounts borrowed at this moment. */
@@ -85,7 +78,6 @@ export class LeaseCache {
 
   /** Gives everything back. */
   async close(): Promise<void> {
-    this.#stop.abort();
     await this.#engine.close(new PoolError('shutting_down', 'The gateway is stopping.'));
   }
 }

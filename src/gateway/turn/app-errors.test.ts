@@ -1,6 +1,5 @@
 import { expect, it } from 'vitest';
-import { NotPoolError } from '../../pool-api/answer-error.ts';
-import { PoolError } from '../../pool-api/errors.ts';
+import { NotPoolError, PoolError } from '../../pool-api/errors.ts';
 import { appErrorFromPool } from './app-errors.ts';
 
 it.each([

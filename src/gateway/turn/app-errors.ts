@@ -1,10 +1,8 @@
 import { AppError, type AppErrorOptions } from '../../core/errors.ts';
 import { HttpFault } from '../../lib/http/http-fault.ts';
 import { httpFaultFrom } from '../../lib/http/http-server.ts';
-import { NotPoolError } from '../../pool-api/answer-error.ts';
-import { PoolError } from '../../pool-api/errors.ts';
+import { NoAnswerError, NotPoolError, PoolError } from '../../pool-api/errors.ts';
 import { hindranceSentence, type Verdict } from '../../pool-api/readiness.ts';
-import { NoAnswerError } from '../../pool-api/retry.ts';
 import type { Route } from '../models/routing.ts';
 
 export const keyNotAccepted =

@@ -27,14 +27,10 @@ export function poolErrorFrom(thrown: unknown, isOwners = false): PoolError {
   if (error instanceof PoolError) return error;
   if (error instanceof HttpFault) {
     const { kind, message, retryAfterMs } = error;
-    return new PoolError(faultCodes[kind], message, retryAfterMs === undefined ? {} : { retryAfterMs });
+    return new PoolError(faultCodes[kind], message, { retryAfterMs });
   }
   if (error instanceof AppError && error.code === 'invalid_request') {
-    return new PoolError(
-      'invalid_request',
-      error.message,
-      error.param === undefined ? {} : { param: error.param },
-    );
+    return new PoolError('invalid_request', error.message, { param: error.param });
   }
   if (isDatabaseAway(error)) return poolUnavailable(error, isOwners);
   if (isClientFault(error)) return new PoolError('invalid_request', error.message);
@@ -43,16 +39,8 @@ export function poolErrorFrom(thrown: unknown, isOwners = false): PoolError {
   });
 }
 
-export function errorBody(error: PoolError): ErrorAnswer {
-  return {
-    success: false,
-    error: {
-      code: error.code,
-      message: error.message,
-      ...(error.param === undefined ? {} : { param: error.param }),
-      ...(error.shortage === undefined ? {} : { shortage: error.shortage }),
-    },
-  };
+export function errorBody({ code, message, param, shortage }: PoolError): ErrorAnswer {
+  return { success: false, error: { code, message, param, shortage } };
 }
 
 /** The same for a client of the gateway that came here by mistake: readable in OpenAI's, Anthropic's and our own words. */
