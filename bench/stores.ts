@@ -7,7 +7,7 @@ import { SqliteDatabase } from '../src/db/sqlite-database.ts';
 import { systemClock } from '../src/lib/clock.ts';
 import { freshStanding } from '../src/pool/standing/account-state.ts';
 import { openStore } from '../src/pool/store/open-store.ts';
-import { migrations } from '../src/pool/store/sqlite/migrations/index.ts';
+import { migrations } from '../src/pool/store/sqlite/migrations.ts';
 import type { LeaseDemand, NewStoredAccount, Store } from '../src/pool/store/store.ts';
 import { addAccount } from '../src/pool/store/verbs/accounts.ts';
 import { Transaction } from '../src/pool/store/verbs/transaction.ts';

@@ -4,11 +4,10 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { version } from '../lib/version.ts';
 import { PoolError } from '../pool-api/errors.ts';
-import { parseImport } from '../pool-api/import-format.ts';
+import { parseImport, sealExport } from '../pool-api/import-format.ts';
 import { createAccount, poolStatus } from '../pool-api/pool.fake.ts';
 import type { PoolAdmin } from '../pool-api/pool.ts';
 import type { Account, Login } from '../pool-api/schema.ts';
-import { sealExport } from '../pool-api/sealed-export.ts';
 import type { CliActions } from './actions.ts';
 import { runProgram } from './program.ts';
 

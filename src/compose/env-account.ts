@@ -1,7 +1,7 @@
 import type { Logger } from '../lib/log/logger.ts';
 import type { PoolService } from '../pool/index.ts';
 import { isPoolError } from '../pool-api/errors.ts';
-import { refusalOf } from '../pool-api/refusal.ts';
+import { refusalOf } from '../pool-api/readiness.ts';
 import type { Account, AccountState } from '../pool-api/schema.ts';
 
 type EnvPool = Pick<PoolService, 'ensureEnvAccount' | 'get' | 'events'>;

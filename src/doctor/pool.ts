@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { PoolError } from '../pool-api/errors.ts';
 import type { Pool, PoolAdmin, PoolHealth } from '../pool-api/pool.ts';
-import { judge } from '../pool-api/readiness.ts';
-import { refusalOf } from '../pool-api/refusal.ts';
+import { judge, refusalOf } from '../pool-api/readiness.ts';
 import { type Finding, ok, problem, skipped } from './report.ts';
 
 const mostNamed = 5;

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { openExport, sealExport } from './sealed-export.ts';
+import { openExport, sealExport } from './import-format.ts';
 
 const passphrase = 'correct horse battery';
 

@@ -1,5 +1,4 @@
-export type { PoolSettings } from './base/basics.ts';
-export type { Caller } from './base/caller.ts';
+export type { Caller, PoolSettings } from './base/basics.ts';
 export { createPool, type PoolOptions, type PoolService } from './create-pool.ts';
 export { openSources } from './replenish/open-sources.ts';
 export { type MovedRows, moveStore } from './store/move-store.ts';

@@ -1,5 +1,5 @@
 import { plainJson } from '../../lib/shown-text.ts';
-import { refusalOf } from '../../pool-api/refusal.ts';
+import { refusalOf } from '../../pool-api/readiness.ts';
 import type { Account, AccountDetails } from '../../pool-api/schema.ts';
 import { cutTo, type FittingColumn, formatPairs, formatToFit } from '../table.ts';
 

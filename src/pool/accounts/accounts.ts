@@ -9,14 +9,11 @@ import {
   listQuery,
   newAccount,
 } from '../../pool-api/schema.ts';
-import { defaultSettings, settingsOf } from '../base/account-settings.ts';
-import type { Basics } from '../base/basics.ts';
-import type { Caller } from '../base/caller.ts';
-import { definedOnly } from '../base/defined-only.ts';
+import type { Basics, Caller } from '../base/basics.ts';
 import { accountNotFound } from '../base/failures.ts';
-import { parse } from '../base/parse.ts';
-import { isoTime, lendableNow, presentAccount } from '../base/present.ts';
-import type { SkipLog } from '../lending/skip-log.ts';
+import { definedOnly, parse } from '../base/parse.ts';
+import { defaultSettings, isoTime, lendableNow, presentAccount, settingsOf } from '../base/present.ts';
+import type { SkipLog } from '../lending/lender.ts';
 import { freshStanding } from '../standing/account-state.ts';
 import type { AccountFilter, AccountSettings, StandingChange, StoredAccount } from '../store/store.ts';
 import { type Adding, credentialIn, secretOf } from './adding.ts';

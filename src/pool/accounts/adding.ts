@@ -3,7 +3,7 @@ import { AppError } from '../../core/errors.ts';
 import type { Provider, ProviderAccount } from '../../core/provider.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import type { ImportedAccount } from '../../pool-api/import-format.ts';
-import { refusalOf } from '../../pool-api/refusal.ts';
+import { refusalOf } from '../../pool-api/readiness.ts';
 import { type OnRefusal, onlyOneCredential } from '../../pool-api/schema.ts';
 import type { Basics } from '../base/basics.ts';
 import { presentStanding } from '../base/present.ts';

@@ -1,5 +1,6 @@
 import { AppError } from '../../core/errors.ts';
 import type { ProviderAccount, QuotaAnswer } from '../../core/provider.ts';
+import type { Clock } from '../../lib/clock.ts';
 import { debugLog } from '../../lib/log/logger.ts';
 import { within } from '../../lib/within.ts';
 import type { Basics } from '../base/basics.ts';
@@ -8,7 +9,6 @@ import { isAboutAccount, type QuotaCause, type QuotaFinding } from '../standing/
 import type { StoredAccount } from '../store/store.ts';
 import type { Refresher } from '../tokens/refresh.ts';
 import { hasBearer } from '../vault/credentials.ts';
-import { QuotaDoubt } from './quota-doubt.ts';
 
 const probeLimitMs = 5000;
 /** A bearer that is rejected so soon after it was made is not the trouble: its account is. */
@@ -129,4 +129,34 @@ function bounded(answer: QuotaAnswer, now: number): QuotaAnswer {
   );
   const isSound = resetAt !== undefined && Math.abs(resetAt.getTime() - now) <= furthestResetMs;
   return { ...words, ...Object.fromEntries(figures), ...(isSound ? { resetAt } : {}) };
+}
+
+const withinMs = 10 * 60_000;
+const accountsUntilDoubt = 3;
+
+/**
+ * Quota signals for which the provider gave no figures. Where several accounts of a provider have them within minutes, it
+ * is the provider that is in doubt, and only figures are believed.
+ */
+export class QuotaDoubt {
+  readonly #clock: Pick<Clock, 'monotonic'>;
+  /** By provider: when each account last had one. */
+  readonly #seen = new Map<string, Map<string, number>>();
+
+  constructor(clock: Pick<Clock, 'monotonic'>) {
+    this.#clock = clock;
+  }
+
+  judged(account: { readonly id: string; readonly provider: string }, finding: QuotaFinding): QuotaFinding {
+    const seen = this.#seen.get(account.provider) ?? new Map<string, number>();
+    this.#seen.set(account.provider, seen);
+    const now = this.#clock.monotonic();
+    for (const [id, at] of seen) if (now - at >= withinMs) seen.delete(id);
+    if (finding.type === 'answer') {
+      seen.delete(account.id);
+      return finding;
+    }
+    seen.set(account.id, now);
+    return { ...finding, isWidespread: seen.size >= accountsUntilDoubt };
+  }
 }

@@ -1,8 +1,8 @@
 import { request as httpRequest } from 'node:http';
 import { afterEach, describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
+import { openExport } from '../../pool-api/import-format.ts';
 import type { ErrorAnswer, ImportAnswer } from '../../pool-api/schema.ts';
-import { openExport } from '../../pool-api/sealed-export.ts';
 import { closeServers, type Running, startServer } from '../testing/test-server.ts';
 
 afterEach(closeServers);

@@ -1,14 +1,11 @@
 import type { Limit } from '../../lib/limit.ts';
 import { PoolError } from '../../pool-api/errors.ts';
-import { type ImportLine, parseImport } from '../../pool-api/import-format.ts';
+import { type ImportLine, openExport, parseImport, sealExport } from '../../pool-api/import-format.ts';
 import { exportRequest, type ImportAnswer, importRequest } from '../../pool-api/schema.ts';
-import { openExport, sealExport } from '../../pool-api/sealed-export.ts';
-import { settingsOf } from '../base/account-settings.ts';
 import { pagesOfAccounts } from '../base/all-accounts.ts';
-import type { Basics } from '../base/basics.ts';
-import type { Caller } from '../base/caller.ts';
-import { definedOnly } from '../base/defined-only.ts';
-import { parse } from '../base/parse.ts';
+import type { Basics, Caller } from '../base/basics.ts';
+import { definedOnly, parse } from '../base/parse.ts';
+import { settingsOf } from '../base/present.ts';
 import type { AccountFilter, StoredAccount } from '../store/store.ts';
 import { type Adding, credentialIn } from './adding.ts';
 import { importAccount } from './import-account.ts';

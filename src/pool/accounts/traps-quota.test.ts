@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { AppError, type ErrorCode } from '../../core/errors.ts';
 import type { QuotaAnswer } from '../../core/provider.ts';
 import { listAnswer } from '../../pool-api/schema.ts';
-import type { Caller } from '../base/caller.ts';
+import type { Caller } from '../base/basics.ts';
 import { openStore } from '../store/open-store.ts';
 import { temporaryFolder } from '../testing/temporary-folder.ts';
 import { createTestClock, startTestPool, type TestPool } from '../testing/test-pool.ts';

@@ -28,3 +28,10 @@ export function parse<Schema extends z.ZodType>(schema: Schema, value: unknown):
     throw new PoolError('invalid_request', `The body must be a JSON object: ${issue.message}.`);
   throw new PoolError('invalid_request', `"${param}" is not valid: ${issue.message}.`, { param });
 }
+
+type Optional<T> = { readonly [Name in keyof T]?: T[Name] | undefined };
+
+/** Fields left out are not the same as fields set to nothing. */
+export function definedOnly<T extends object>(fields: Optional<T>): Partial<T> {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Partial<T>;
+}

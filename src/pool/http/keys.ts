@@ -1,6 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { PoolError } from '../../pool-api/errors.ts';
-import { type Caller, localKeyId } from '../base/caller.ts';
+import type { PoolHealth } from '../../pool-api/pool.ts';
+import { type Caller, localKeyId } from '../base/basics.ts';
 
 export interface PoolKeys {
   /** Opens everything. Unset: every caller is admin, for then only this machine can call. */
@@ -41,6 +42,15 @@ export function createIdentify(keys: PoolKeys): Identify {
         : 'This key is not one of the pool: show ADMIN_KEY, POOL_API_KEY to borrow, or GATEWAY_KEY as a gateway.',
     );
   };
+}
+
+export function callerNamed(identify: Identify, shown: readonly string[]): NonNullable<PoolHealth['caller']> {
+  try {
+    const { role, isGateway } = identify(shown);
+    return isGateway ? 'gateway' : role;
+  } catch {
+    return 'unknown';
+  }
 }
 
 const anyLocal: Caller = { role: 'admin', keyId: localKeyId, isGateway: false };

@@ -3,16 +3,17 @@ import { type Route, withDocs } from '../../lib/api/api-routes.ts';
 import { commonLinks, frontRoute } from '../../lib/api/front-page.ts';
 import { metricsType } from '../../lib/api/metrics.ts';
 import { shownKeys } from '../../lib/http/shown-keys.ts';
-import type { DiskHealth } from '../../lib/log/disk-health.ts';
+import { type DiskHealth, logFault } from '../../lib/log/disk-health.ts';
 import { version } from '../../lib/version.ts';
+import type { PoolHealth } from '../../pool-api/pool.ts';
+import { judgePool, storeFaults } from '../../pool-api/readiness.ts';
 import * as schema from '../../pool-api/schema.ts';
 import type { PoolService } from '../create-pool.ts';
 import type { EventStreams } from './event-stream.ts';
-import { callerNamed, presentHealth } from './health.ts';
-import type { Identify } from './keys.ts';
+import { callerNamed, type Identify } from './keys.ts';
 
 /** What the pool's routes answer from. */
-export interface PoolHttp {
+interface PoolHttp {
   readonly pool: PoolService;
   readonly identify: Identify;
   readonly streams: EventStreams;
@@ -322,3 +323,37 @@ export const poolApi = withDocs<PoolHttp>({
   error: schema.errorAnswer,
   schemas: schema,
 });
+
+/** What `/health` says to a caller with these keys, which can check them so. */
+function presentHealth(
+  health: PoolHealth,
+  { log, disk }: DiskHealth,
+  caller: NonNullable<PoolHealth['caller']>,
+  version: string,
+) {
+  const { isSandbox, providers, accounts, gatewayOnly } = health;
+  const reasons = [...faultsOf(health), ...(log.writable ? [] : [logFault])];
+  return {
+    status: reasons.length === 0 ? 'ok' : 'degraded',
+    ...(reasons.length > 0 && { reason: reasons.join(' ') }),
+    sandbox: isSandbox,
+    ...(providers && { providers }),
+    ...(caller !== 'unknown' && accounts && { accounts }),
+    caller,
+    ...((caller === 'borrower' || caller === 'admin') && { gateway_only_accounts: gatewayOnly }),
+    store: { reachable: health.lacksStore !== true, writable: health.isReadOnly !== true },
+    log,
+    disk,
+    version,
+  };
+}
+
+/** Why the pool cannot lend, each with what to do. */
+function faultsOf({ isReachable, isReadOnly, isSandbox, accounts }: PoolHealth): string[] {
+  if (!isReachable) return [storeFaults.unreachable];
+  const verdict = isSandbox || accounts === undefined ? undefined : judgePool(accounts);
+  return [
+    ...(isReadOnly ? [storeFaults.readOnly] : []),
+    ...(verdict?.isReady === false ? [verdict.reason] : []),
+  ];
+}

@@ -7,7 +7,7 @@ import { createWrongKeyLog, shownKeys } from '../../lib/http/shown-keys.ts';
 import { createDiskHealth } from '../../lib/log/disk-health.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import { PoolError } from '../../pool-api/errors.ts';
-import type { Caller } from '../base/caller.ts';
+import type { Caller } from '../base/basics.ts';
 import { logFailure } from '../base/failures.ts';
 import type { PoolService } from '../create-pool.ts';
 import { errorBody, poolErrorFrom, strangersBody } from './error-answers.ts';

@@ -1,6 +1,6 @@
-import { defaultSettings } from '../base/account-settings.ts';
 import type { Basics } from '../base/basics.ts';
 import { observedStore } from '../base/observed-store.ts';
+import { defaultSettings } from '../base/present.ts';
 import { freshStanding } from '../standing/account-state.ts';
 import { openMemoryStore } from '../store/open-store.ts';
 import type { Store } from '../store/store.ts';

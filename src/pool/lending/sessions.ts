@@ -12,8 +12,7 @@ import {
   type Shortage,
   sessionsQuery,
 } from '../../pool-api/schema.ts';
-import type { Basics } from '../base/basics.ts';
-import type { Caller } from '../base/caller.ts';
+import type { Basics, Caller } from '../base/basics.ts';
 import { sessionNotFound } from '../base/failures.ts';
 import { parse } from '../base/parse.ts';
 import { isoTime, presentLease, presentSession } from '../base/present.ts';

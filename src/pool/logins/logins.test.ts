@@ -1,7 +1,7 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { type DevicePoll, type Provider, TokenError, type TokenGrant } from '../../core/provider.ts';
 import { createLogger } from '../../lib/log/logger.ts';
-import type { Caller } from '../base/caller.ts';
+import type { Caller } from '../base/basics.ts';
 import { createPool } from '../create-pool.ts';
 import { openMemoryStore } from '../store/open-store.ts';
 import type { Store } from '../store/store.ts';

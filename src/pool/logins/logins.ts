@@ -5,11 +5,10 @@ import { backoffMs } from '../../lib/backoff.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import { type LoginAnswer, newLogin } from '../../pool-api/schema.ts';
 import type { Adding } from '../accounts/adding.ts';
-import { settingsOf } from '../base/account-settings.ts';
-import type { Basics } from '../base/basics.ts';
-import type { Caller } from '../base/caller.ts';
+import type { Basics, Caller } from '../base/basics.ts';
 import { accountNotFound, logFailure } from '../base/failures.ts';
 import { parse } from '../base/parse.ts';
+import { settingsOf } from '../base/present.ts';
 import { VaultError } from '../vault/vault.ts';
 import {
   codeField,

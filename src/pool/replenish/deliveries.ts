@@ -3,7 +3,7 @@ import { createLimit } from '../../lib/limit.ts';
 import { type ImportedAccount, parseImport } from '../../pool-api/import-format.ts';
 import { credentialIn } from '../accounts/adding.ts';
 import { type Admission, importAccount } from '../accounts/import-account.ts';
-import { settingsOf } from '../base/account-settings.ts';
+import { settingsOf } from '../base/present.ts';
 import { openSealedFact, sealedFactPrefix, sealFact } from '../vault/vault.ts';
 import type { Batch } from './batch.ts';
 import type { SourceTools } from './source.ts';

@@ -2,12 +2,11 @@ import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { AppError } from '../../core/errors.ts';
 import { importAccount } from '../accounts/import-account.ts';
-import { settingsOf } from '../base/account-settings.ts';
+import { settingsOf } from '../base/present.ts';
 import type { PoolOptions } from '../create-pool.ts';
 import { openMemoryStore } from '../store/open-store.ts';
 import { settled, startTestPool, type TestPool, testAccount } from '../testing/test-pool.ts';
-import type { Batch } from './batch.ts';
-import { reserve } from './reservation.ts';
+import { type Batch, reserve } from './batch.ts';
 import { type Source, SourceError } from './source.ts';
 
 const owner = { role: 'admin', keyId: 'owner', isGateway: false } as const;

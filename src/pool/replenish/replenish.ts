@@ -1,15 +1,13 @@
 import { BackgroundTasks } from '../../lib/background-tasks.ts';
 import { createLimit, type Limit } from '../../lib/limit.ts';
 import { type ReplenishAnswer, replenishRequest, type StatusAnswer } from '../../pool-api/schema.ts';
-import type { Basics } from '../base/basics.ts';
-import type { Caller } from '../base/caller.ts';
+import type { Basics, Caller } from '../base/basics.ts';
 import { logFailure } from '../base/failures.ts';
 import { parse } from '../base/parse.ts';
 import { isoTime } from '../base/present.ts';
 import type { Stats } from '../store/store.ts';
-import { Batch } from './batch.ts';
-import { keysBySource } from './key-journal.ts';
-import { type Reservation, reserve, usableIn } from './reservation.ts';
+import { Batch, type Reservation, reserve, usableIn } from './batch.ts';
+import { keysBySource } from './issued-keys.ts';
 import { type Source, SourceError } from './source.ts';
 import { SourceStates } from './source-states.ts';
 

@@ -1,3 +1,5 @@
+import type { KnownSecrets } from '../../lib/secrets/known-secrets.ts';
+import { beginningOf, plainLine } from '../../lib/shown-text.ts';
 import type { Login } from '../../pool-api/schema.ts';
 import type { Adding } from '../accounts/adding.ts';
 import type { Origin } from '../accounts/removal.ts';
@@ -30,4 +32,18 @@ export interface Source extends Origin {
 /** Why a source could not be fetched from. The message is shown to owners; it holds no secret. */
 export class SourceError extends Error {
   override readonly name = 'SourceError';
+}
+
+/** Words so long and so mixed that they may be a key or a token, such as one that a source has just made. */
+const secretLike = /[A-Za-z0-9_./+=-]{16,}/g;
+const longest = 300;
+
+/** Text from outside that may be shown to owners: one line, bounded, and no secret in it, known or likely. */
+export function redacted(text: string, secrets: KnownSecrets): string {
+  const clean = plainLine(
+    secrets
+      .redact(text)
+      .replaceAll(secretLike, (word) => (/\d/.test(word) && /[A-Za-z]/.test(word) ? '[secret]' : word)),
+  ).trim();
+  return beginningOf(clean, longest);
 }

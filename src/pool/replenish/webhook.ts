@@ -2,8 +2,7 @@ import { AppError } from '../../core/errors.ts';
 import type { ProviderHttp } from '../../core/provider.ts';
 import { beginningOf } from '../../lib/shown-text.ts';
 import { Deliveries } from './deliveries.ts';
-import { redacted } from './redact.ts';
-import { type Source, SourceError, type SourceTools } from './source.ts';
+import { redacted, type Source, SourceError, type SourceTools } from './source.ts';
 
 export interface WebhookSourceSettings {
   readonly type: 'webhook';

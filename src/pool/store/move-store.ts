@@ -6,7 +6,7 @@ import { DatabaseError } from '../../db/errors.ts';
 import type { PostgresQueries } from '../../db/postgres.ts';
 import { holdSqlite, openSqlite, type Sqlite } from '../../db/sqlite.ts';
 import { isPostgresUrl, sqlitePath } from './open-store.ts';
-import { migrations } from './sqlite/migrations/index.ts';
+import { migrations } from './sqlite/migrations.ts';
 
 /** How many rows were moved, by table. */
 export type MovedRows = Readonly<Record<string, number>>;

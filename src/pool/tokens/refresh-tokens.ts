@@ -1,8 +1,7 @@
 import { PoolError } from '../../pool-api/errors.ts';
 import { type RefreshTokensAnswer, refreshTokensRequest } from '../../pool-api/schema.ts';
 import { pagesOfAccounts } from '../base/all-accounts.ts';
-import type { Basics } from '../base/basics.ts';
-import type { Caller } from '../base/caller.ts';
+import type { Basics, Caller } from '../base/basics.ts';
 import { parse } from '../base/parse.ts';
 import { isoTimeOrNull } from '../base/present.ts';
 import type { StoredAccount } from '../store/store.ts';

@@ -2,7 +2,7 @@ import type { Quota } from '../accounts/quota.ts';
 import { type Origin, retireDead } from '../accounts/removal.ts';
 import type { Basics } from '../base/basics.ts';
 import { logFailure } from '../base/failures.ts';
-import type { StoreHealth } from '../base/store-health.ts';
+import type { StoreHealth } from '../base/observed-store.ts';
 import type { LendingStore } from '../lending/lending-store.ts';
 import type { Replenisher } from '../replenish/replenish.ts';
 

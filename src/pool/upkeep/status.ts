@@ -1,13 +1,83 @@
+import { givenFields } from '../../core/null-fields.ts';
 import { answering } from '../../core/provider.ts';
+import type { PoolHealth } from '../../pool-api/pool.ts';
 import { judge, judgePool, type Readiness } from '../../pool-api/readiness.ts';
-import type { StatusAnswer } from '../../pool-api/schema.ts';
+import { type AuditAnswer, auditQuery, type StatusAnswer } from '../../pool-api/schema.ts';
 import type { Basics } from '../base/basics.ts';
+import { logFailure } from '../base/failures.ts';
+import type { StoreHealth } from '../base/observed-store.ts';
+import { parse } from '../base/parse.ts';
 import { isoTime, presentUsage } from '../base/present.ts';
 import type { LendingStore } from '../lending/lending-store.ts';
+import { usableIn } from '../replenish/batch.ts';
 import type { Replenisher } from '../replenish/replenish.ts';
-import { usableIn } from '../replenish/reservation.ts';
-import type { Stats } from '../store/store.ts';
-import { readinessOf } from './readiness.ts';
+import { reasonFor } from '../store/rules/leasing.ts';
+import type { Stats, Store } from '../store/store.ts';
+
+/** How all accounts stand to one who would share one of them for a turn. */
+function readinessOf(
+  { kinds, freeQuotaSpent }: Pick<Stats, 'kinds' | 'freeQuotaSpent'>,
+  isGateway: boolean,
+): Readiness {
+  const asked = {
+    demand: { owner: { isGateway }, model: null, exclusive: false, slots: 1 },
+    excluded: new Set<string>(),
+    counted: new Set<string>(),
+    spent: new Set(freeQuotaSpent),
+  };
+  const providers: Record<string, Record<string, number>> = {};
+  for (const { provider, number, kind, accounts } of kinds) {
+    const row = { id: '', provider, models: null, capacity: 1, shared_slots: 0, kind: number };
+    const reason = reasonFor(row, asked);
+    // One that is busy with turns of others serves as well.
+    const isBusy = (reason === 'leased' || reason === 'half_open') && !kind.exclusivelyHeld;
+    const isOpen = isBusy || reason === 'open';
+    const word = isOpen ? (kind.modelsLimited ? 'open_for_models' : 'open') : reason;
+    const counts = providers[provider] ?? {};
+    providers[provider] = { ...counts, [word]: (counts[word] ?? 0) + accounts };
+  }
+  return providers;
+}
+
+/** Whether the pool can lend, by what its store says. */
+export async function poolHealth(
+  { store, logger }: Basics,
+  storeHealth: StoreHealth,
+  isSandbox: boolean,
+  isGateway: boolean,
+): Promise<PoolHealth> {
+  const withoutStore = {
+    isReachable: false,
+    lacksStore: true,
+    isSandbox,
+    providers: undefined,
+    gatewayOnly: 0,
+    isReadOnly: true,
+    caller: undefined,
+  };
+  try {
+    const found = await storeHealth.look(store);
+    if (found === undefined) return withoutStore;
+    const { stats } = found;
+    return {
+      isReachable: true,
+      isSandbox,
+      providers: stats?.byProvider.filter(isInService).map((one) => one.provider),
+      accounts: stats && readinessOf(stats, isGateway),
+      gatewayOnly: stats?.gatewayOnly ?? 0,
+      isReadOnly: storeHealth.isFailing,
+      caller: undefined,
+    };
+  } catch (error) {
+    logFailure(logger, error, 'the store does not answer');
+    return withoutStore;
+  }
+}
+
+/** Some account of the provider is not given up. */
+function isInService({ states }: Stats['byProvider'][number]): boolean {
+  return states.active + states.cooldown + states.exhausted + states.standby > 0;
+}
 
 const hourMs = 3_600_000;
 
@@ -72,4 +142,27 @@ function forecastFrom(stats: Stats, now: number): StatusAnswer['forecast'] {
 /** Null beyond what a calendar date can hold. */
 function timeOrNull(time: number): string | null {
   return Number.isNaN(new Date(time).getTime()) ? null : isoTime(time);
+}
+
+/** The trail of changes and forced actions, for the pool's owner: the newest first, page by page. Throws PoolError. */
+export async function auditTrail(store: Store, query: unknown): Promise<AuditAnswer> {
+  const { limit, before, account_id: accountId } = parse(auditQuery, givenFields(query));
+  const entries = await store.auditTrail({
+    limit,
+    ...(before === undefined ? {} : { before }),
+    ...(accountId === undefined ? {} : { accountId }),
+  });
+  const last = entries.at(-1);
+  return {
+    success: true,
+    entries: entries.map((entry) => ({
+      seq: entry.seq,
+      at: isoTime(entry.at),
+      actor: entry.actor,
+      action: entry.action,
+      account_id: entry.accountId,
+      detail: { ...entry.detail },
+    })),
+    next_before: entries.length < limit || last === undefined ? null : last.seq,
+  };
 }

@@ -3,7 +3,7 @@ import { openPostgres } from '../../../db/postgres.ts';
 import { openSqlite } from '../../../db/sqlite.ts';
 import { SqliteDatabase } from '../../../db/sqlite-database.ts';
 import { openPostgresStore } from '../postgres/postgres-store.ts';
-import { migrations } from '../sqlite/migrations/index.ts';
+import { migrations } from '../sqlite/migrations.ts';
 import { freshDatabase } from '../testing/postgres-database.ts';
 import { mostAuditedLeases, mostReports } from '../verbs/pruning.ts';
 import { storeVerbs } from '../verbs/store-verbs.ts';

@@ -5,7 +5,7 @@ import { type Clock, systemClock } from '../../../lib/clock.ts';
 import type { Changes, Store } from '../store.ts';
 import { storeVerbs } from '../verbs/store-verbs.ts';
 import type { StoreOptions } from '../verbs/transaction.ts';
-import { postgresMigrations } from './migrations/index.ts';
+import { postgresMigrations } from './migrations.ts';
 import { hasNews, type NewsExchange, openNews } from './news.ts';
 import { postgresShortcuts } from './shortcuts.ts';
 

@@ -2,7 +2,7 @@ import type { TestProject } from 'vitest/node';
 import { openPostgres } from '../../../db/postgres.ts';
 import { migratePostgres } from '../../../db/postgres-migrate.ts';
 import { startPostgresServer } from '../../../db/testing/postgres-server.ts';
-import { postgresMigrations } from '../postgres/migrations/index.ts';
+import { postgresMigrations } from '../postgres/migrations.ts';
 import { templateDatabase } from './template-database.ts';
 
 /** Before the contract tests: a PostgreSQL server of their own, with a migrated database to copy. */

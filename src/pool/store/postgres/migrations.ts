@@ -1,5 +1,5 @@
-import type { Migration } from '../../../../db/migrate.ts';
-import { kindBits, kindStates } from '../../rules/kinds.ts';
+import type { Migration } from '../../../db/migrate.ts';
+import { kindBits, kindStates } from '../rules/kinds.ts';
 
 const stateNumber = kindStates.map((state, number) => `WHEN '${state}' THEN ${number}`).join(' ');
 const flags: Record<keyof typeof kindBits, string> = {
@@ -270,3 +270,20 @@ ${trigger(
 CREATE TRIGGER sessions_counted AFTER INSERT OR DELETE ON sessions FOR EACH ROW EXECUTE FUNCTION count_session();
 `,
 };
+
+export const teams: Migration = {
+  version: 2,
+  name: 'the team an account bills',
+  sql: 'ALTER TABLE accounts ADD COLUMN team_uid text;',
+};
+
+export const cost: Migration = {
+  version: 3,
+  name: 'what turns cost in US cents',
+  sql: `
+ALTER TABLE accounts ADD COLUMN cost_cents double precision NOT NULL DEFAULT 0;
+ALTER TABLE spending ADD COLUMN cost_cents double precision NOT NULL DEFAULT 0;`,
+};
+
+/** In order. A released migration is never edited; a change of the schema is a new one at the end. */
+export const postgresMigrations: readonly Migration[] = [pool, teams, cost];

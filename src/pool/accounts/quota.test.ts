@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { createTestClock } from '../testing/test-pool.ts';
-import { QuotaDoubt } from './quota-doubt.ts';
+import { QuotaDoubt } from './quota.ts';
 
 const failure = { type: 'failure', code: 'upstream_unavailable', message: 'down' } as const;
 const of = (id: string, provider = 'warp') => ({ id, provider });

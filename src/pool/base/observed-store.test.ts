@@ -3,7 +3,7 @@ import { DatabaseError } from '../../db/errors.ts';
 import { openMemoryStore } from '../store/open-store.ts';
 import type { Stats } from '../store/store.ts';
 import { createTestClock, settled } from '../testing/test-pool.ts';
-import { StoreHealth } from './store-health.ts';
+import { StoreHealth } from './observed-store.ts';
 
 const clock = createTestClock();
 const quick = await openMemoryStore(clock.now(), { auditsLeases: true }).stats(clock.now());
