@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 import {
   ConfigError,
   checkRunMode,
@@ -348,6 +348,14 @@ test('further certificates are read from a PEM file, and a file without any is r
   writeFileSync(join(folder, 'none.pem'), 'nothing');
   expect(() => load({ NODE_EXTRA_CA_CERTS: 'none.pem' })).toThrow(/NODE_EXTRA_CA_CERTS=none.pem: .*PEM/);
   expect(() => load({ NODE_EXTRA_CA_CERTS: 'missing.pem' })).toThrow(/NODE_EXTRA_CA_CERTS=.*ENOENT/);
+});
+
+test('certificates that the process was started with are not trusted twice', async () => {
+  const { cert } = await makeCertificate('app.warp.test');
+  writeFileSync(join(folder, 'ca.pem'), cert);
+  onTestFinished(() => void vi.unstubAllEnvs());
+  vi.stubEnv('NODE_EXTRA_CA_CERTS', 'ca.pem');
+  expect(load({ NODE_EXTRA_CA_CERTS: 'ca.pem' }).extraCertificates).toEqual([]);
 });
 
 test.each([
