@@ -1,5 +1,5 @@
+import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
-import { parse as parseYaml, YAMLError } from 'yaml';
 import { z } from 'zod';
 import { withoutNulls } from './core/null-fields.ts';
 import { providerNamePattern } from './core/provider.ts';
@@ -14,6 +14,10 @@ import { resolveSources, type SourceSettings, sourcesSchema, sourceTypes } from 
  * warp2api.yaml: what does not fit into a variable. Unknown fields are faults; one without a value, such as a section whose lines are
  * all commented out, counts as left out.
  */
+
+// Loaded where there is a file.
+const require = createRequire(import.meta.url);
+const yaml = () => require('yaml') as typeof import('yaml');
 
 const text = z.string().min(1);
 const nameRule = 'must be a name of a-z, 0-9 and -';
@@ -49,7 +53,7 @@ export function readConfigFile(file: string, environment: NodeJS.ProcessEnv, pro
   let given = '';
   try {
     given = readTextFile(file);
-    content = parseYaml(given, { prettyErrors: false }) ?? {};
+    content = yaml().parse(given, { prettyErrors: false }) ?? {};
   } catch (error) {
     problems.push(`CONFIG_FILE ${file} cannot be read: ${reasonOfUnreadable(error, given)}`);
     return emptyConfigFile;
@@ -92,7 +96,7 @@ function namesPrototype(content: unknown): boolean {
 
 /** The place and the kind of the fault. The parser's message quotes what it read, which may be a secret. */
 function reasonOfUnreadable(error: unknown, given: string): string {
-  if (error instanceof YAMLError) {
+  if (error instanceof yaml().YAMLError) {
     const before = given.slice(0, error.pos[0]).split('\n');
     const place = `line ${before.length}, column ${(before.at(-1)?.length ?? 0) + 1}`;
     return `${place} is not valid YAML (${error.code}).`;

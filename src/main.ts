@@ -4,7 +4,6 @@ import { buffer } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { CliActions } from './cli/actions.ts';
 import { runProgram } from './cli/program.ts';
-import { openLog, openOutput } from './compose/open-log.ts';
 import type { RunningServices } from './compose.ts';
 import {
   type Config,
@@ -17,10 +16,11 @@ import {
 import { localUrl } from './lib/addresses/service-address.ts';
 import { decodeText } from './lib/files/read-text.ts';
 import { isSameFile } from './lib/log/log-file.ts';
-import { createLogger, type Logger } from './lib/log/logger.ts';
+import type { Logger } from './lib/log/logger.ts';
 import { trustCertificates } from './lib/network/extra-certificates.ts';
 import { readNotes, removeNote, writeNote } from './lib/process/service-notes.ts';
 import { startedBy, starterOf, stopSignal } from './lib/process/stop-signals.ts';
+import type { KnownSecrets } from './lib/secrets/known-secrets.ts';
 import { plainText } from './lib/shown-text.ts';
 
 const root = resolve(import.meta.dirname, '..');
@@ -47,7 +47,10 @@ function configure(): Config {
 const actions: CliActions = {
   async serve(mode) {
     const config = configure();
-    const { startServices } = await import('./compose.ts');
+    const [{ startServices }, { openLog }] = await Promise.all([
+      import('./compose.ts'),
+      import('./compose/open-log.ts'),
+    ]);
     const logger = await openLog(config);
     for (const { name, meant } of nearSettings())
       logger.warn(`${name} in .env is no setting and changes nothing: did you mean ${meant}?`);
@@ -76,13 +79,13 @@ const actions: CliActions = {
   },
   async sandbox(options) {
     const { startSandboxAlone } = await import('./compose.ts');
-    const logger = createLogger('INFO', await openOutput('auto'));
+    const logger = await openCommandLog('INFO');
     await runUntilStopped(logger, [...stopSignals, 'SIGHUP'], () => startSandboxAlone(options, logger));
   },
   openAdmin: async () => {
     const config = configure();
     const { isOwnPool, openPool } = await import('./compose/open-pool.ts');
-    const pool = await openPool(config, createLogger('ERROR', await openOutput('auto'), config.secrets));
+    const pool = await openPool(config, await openCommandLog('ERROR', config.secrets));
     if (pool.by === 'address' && !isOwnPool(config)) {
       actions.writeError(`Asking the pool at ${config.poolUrl}, which POOL_SERVICE_URL names.\n`);
     }
@@ -90,6 +93,7 @@ const actions: CliActions = {
   },
   async examine({ wantsAnswer }) {
     const { examine } = await import('./doctor/doctor.ts');
+    const { createLogger } = await import('./lib/log/logger.ts');
     return await examine({
       loadConfig: configure,
       logger: createLogger('FATAL'),
@@ -135,6 +139,12 @@ const actions: CliActions = {
   terminalWidth: process.stdout.isTTY ? process.stdout.columns : undefined,
   wait: (ms) => delay(ms),
 };
+
+async function openCommandLog(level: string, secrets?: KnownSecrets): Promise<Logger> {
+  const { openOutput } = await import('./compose/open-log.ts');
+  const { createLogger } = await import('./lib/log/logger.ts');
+  return createLogger(level, await openOutput('auto'), secrets);
+}
 
 process.exitCode = await runProgram(actions, process.argv.slice(2));
 

@@ -179,6 +179,23 @@ test.each([
   expect(packagesOf(join(root, worker))).toEqual(needed);
 });
 
+test.each([
+  ['src/main.ts', ['commander', 'ipaddr.js', 'uqr', 'zod']],
+  ['src/compose/open-pool.ts', ['eventsource-parser', 'ipaddr.js', 'zod']],
+  ['src/compose/build-pool.ts', ['ipaddr.js', 'zod']],
+  ['src/pool/index.ts', ['lru-cache', 'pino', 'zod']],
+])('%s loads no more than every command needs that gets there', (file, needed) => {
+  expect([...new Set(packagesOf(join(root, file)))].sort()).toEqual(needed);
+});
+
+const inPart = /^(?:import|export) (?!type\b)[^;]*? from '(node:http|undici|prom-client)';/m;
+
+test('what is needed in part is not loaded as a whole', () => {
+  const own = files.filter((file) => file.startsWith('src/') && !file.includes('/testing/'));
+  expect(own.filter((file) => inPart.test(readFileSync(join(root, file), 'utf8')))).toEqual([]);
+  expect("import { type Dispatcher, request } from 'undici';").toMatch(inPart);
+});
+
 test('only the configuration reads the environment', () => {
   const readers = files.filter((file) => /process\.env\b/.test(readFileSync(join(root, file), 'utf8')));
   expect(readers).toEqual(['src/config.ts']);

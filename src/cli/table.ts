@@ -1,5 +1,7 @@
-import stringWidth from 'string-width';
+import { createRequire } from 'node:module';
 import { plainLine } from '../lib/shown-text.ts';
+
+const require = createRequire(import.meta.url);
 
 /** A column: its heading and what it shows of a row; null and undefined show as a dash. */
 export type Column<Row> = readonly [
@@ -58,14 +60,14 @@ export function formatToFit<Row>(
 export function cutTo(text: string, widest: number): string {
   let shown = '';
   for (const character of text) {
-    if (stringWidth(shown + character) > widest) return `${shown}…`;
+    if (widthOf(shown + character) > widest) return `${shown}…`;
     shown += character;
   }
   return text;
 }
 
 function fits(text: string, width: number): boolean {
-  return text.split('\n').every((line) => stringWidth(line) <= width);
+  return text.split('\n').every((line) => widthOf(line) <= width);
 }
 
 /** Name and value pairs as aligned text, ending in a newline. */
@@ -79,12 +81,12 @@ function alignLines(lines: readonly (readonly string[])[]): string {
   const widths: number[] = [];
   for (const line of lines) {
     line.forEach((cell, index) => {
-      widths[index] = Math.max(widths[index] ?? 0, stringWidth(cell));
+      widths[index] = Math.max(widths[index] ?? 0, widthOf(cell));
     });
   }
   const text = lines.map((line) =>
     line
-      .map((cell, index) => cell + ' '.repeat((widths[index] ?? 0) - stringWidth(cell)))
+      .map((cell, index) => cell + ' '.repeat((widths[index] ?? 0) - widthOf(cell)))
       .join('  ')
       .trimEnd(),
   );
@@ -96,4 +98,12 @@ function cellText(value: string | number | boolean | null | undefined): string {
   if (typeof value === 'boolean') return value ? 'yes' : 'no';
   // Labels and messages come from outside: none may begin a line of its own.
   return plainLine(String(value));
+}
+
+/** The columns of a terminal that a text takes. */
+function widthOf(text: string): number {
+  if (/^[ -~]*$/.test(text)) return text.length;
+  // Loaded for text that needs it: that takes 30 ms.
+  const { default: stringWidth } = require('string-width') as typeof import('string-width');
+  return stringWidth(text);
 }

@@ -1,9 +1,4 @@
-import {
-  Agent as HttpAgent,
-  request as httpRequest,
-  type IncomingHttpHeaders,
-  type IncomingMessage,
-} from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import type { LookupFunction } from 'node:net';
 import type { z } from 'zod';
@@ -11,6 +6,7 @@ import { upToFirstProblem } from '../core/first-problem-only.ts';
 import { errorCode } from '../lib/errors.ts';
 import { readRetryAfter } from '../lib/http/retry-after.ts';
 import { isSurelyUnsent } from '../lib/network/transport-errors.ts';
+import { HttpAgent, httpRequest } from '../lib/node-http.ts';
 import { parseJson as jsonIn } from '../lib/parse-json.ts';
 import { readBytes } from '../lib/read-bytes.ts';
 import { NoAnswerError, NotPoolError, PoolError, type PoolErrorCode, poolErrorCodes } from './errors.ts';

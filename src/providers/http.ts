@@ -1,8 +1,9 @@
-import { type Dispatcher, request } from 'undici';
+import type { Dispatcher } from 'undici';
 import { AppError } from '../core/errors.ts';
 import type { ProviderHttp } from '../core/provider.ts';
 import { isSurelyUnsent } from '../lib/network/transport-errors.ts';
 import { readBytes } from '../lib/read-bytes.ts';
+import { request } from '../lib/undici.ts';
 import { networkError } from './network-error.ts';
 
 /** Side endpoints answer with lists of models and figures; more than this is not one of theirs. */
@@ -20,11 +21,10 @@ export function createProviderHttp(dispatcher: Dispatcher): ProviderHttp {
         method,
         headers,
         ...(body !== undefined && { body }),
-        dispatcher,
         signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
         mayResend: isRepeatable ?? method === 'GET',
       };
-      const answer = await request(url, options);
+      const answer = await request(dispatcher, url, options);
       return {
         status: answer.statusCode,
         headers: answer.headers,

@@ -1,5 +1,5 @@
 import { lookup as systemLookup } from 'node:dns';
-import { Agent, type Dispatcher, request as send } from 'undici';
+import type { Dispatcher } from 'undici';
 import { AppError } from '../../core/errors.ts';
 import type { ImagePart, ImageUrlPart } from '../../core/turn.ts';
 import { createGuardedAgent, PrivateAddressError } from '../../lib/addresses/guarded-agent.ts';
@@ -9,6 +9,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { BodyBudget, HeldBody } from '../../lib/http/body-budget.ts';
 import { createLimit } from '../../lib/limit.ts';
 import { readBytes } from '../../lib/read-bytes.ts';
+import { Agent, request } from '../../lib/undici.ts';
 import { imageTypeOf } from '../../protocols/shared/files.ts';
 
 /** Fetches images that clients name by their address. */
@@ -74,8 +75,8 @@ export function createImageFetcher(options: ImageFetcherOptions): ImageFetcher {
       const isAllowed = allows(url);
       const fault = isAllowed ? undefined : faultOfAddress(url);
       if (fault !== undefined) throw refused(image, fault);
-      const answer = await send(url, {
-        dispatcher: isAllowed ? open : guarded,
+      const answer = await request(isAllowed ? open : guarded, url, {
+        method: 'GET',
         signal,
         headers: { accept: 'image/png, image/jpeg, image/gif, image/webp', 'user-agent': userAgent },
       });

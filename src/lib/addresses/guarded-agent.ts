@@ -1,5 +1,6 @@
 import { lookup as systemLookup } from 'node:dns';
-import { Agent, buildConnector } from 'undici';
+import type { Agent as UndiciAgent } from 'undici';
+import { Agent, buildConnector } from '../undici.ts';
 import { isPublicAddress, isPublicHost } from './ip-addresses.ts';
 import { judgedLookup, type LookupAll } from './judged-lookup.ts';
 
@@ -15,7 +16,7 @@ export class PrivateAddressError extends Error {
  * Connections to the public internet only. A name is looked up once, all its addresses are looked at, and the connection
  * goes to one of these: a name cannot show one address to the guard and lead to another. No connection is used twice.
  */
-export function createGuardedAgent(connectTimeoutMs: number, lookup: LookupAll = systemLookup): Agent {
+export function createGuardedAgent(connectTimeoutMs: number, lookup: LookupAll = systemLookup): UndiciAgent {
   const connect = buildConnector({
     timeout: connectTimeoutMs,
     lookup: judgedLookup(lookup, (addresses) =>

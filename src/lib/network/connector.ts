@@ -1,10 +1,11 @@
 import { lookup as systemLookup } from 'node:dns';
-import { request as httpRequest, type RequestOptions } from 'node:http';
+import type { RequestOptions } from 'node:http';
 import type { Socket } from 'node:net';
-import { buildConnector } from 'undici';
 import { isServerAddress } from '../addresses/ip-addresses.ts';
 import { judgedLookup, type LookupAll } from '../addresses/judged-lookup.ts';
 import { errorCode } from '../errors.ts';
+import { httpRequest } from '../node-http.ts';
+import { buildConnector } from '../undici.ts';
 import { type NamedProxy, type ProxyRules, proxyAuthorization, shownProxy } from './proxy-rules.ts';
 import { UnsentError } from './transport-errors.ts';
 

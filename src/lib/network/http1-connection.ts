@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Socket } from 'node:net';
-import { Client, type Dispatcher } from 'undici';
+import type { Dispatcher, Client as UndiciClient } from 'undici';
+import { Client } from '../undici.ts';
 import type { Connection, ConnectionListener, NetworkDispatchOptions } from './exchange.ts';
 import { PassingHandler } from './passing-handler.ts';
 import { proxyAuthorization } from './proxy-rules.ts';
@@ -24,7 +25,7 @@ export class Http1Connection implements Connection {
   readonly isHttp2 = false;
   used = 0;
   heard = 0;
-  readonly #client: Client;
+  readonly #client: UndiciClient;
   readonly #socket: Socket;
   readonly #options: Http1Options;
   readonly #forwardHeaders: Readonly<Record<string, string>>;

@@ -1,5 +1,6 @@
-import { Dispatcher } from 'undici';
+import type { Dispatcher } from 'undici';
 import type { Clock } from '../clock.ts';
+import { Dispatcher as BareDispatcher } from '../undici.ts';
 import { PendingRequest } from './attempt.ts';
 import { type Connector, createConnector } from './connector.ts';
 import type { NetworkDispatchOptions } from './exchange.ts';
@@ -70,7 +71,7 @@ interface NetworkDispatcherOptions {
  * An undici dispatcher over connections of either HTTP version, whichever an origin negotiates. Time limits of an
  * exchange are its caller's: `headersTimeout` and `bodyTimeout` hold over HTTP/1.1 only.
  */
-class NetworkDispatcher extends Dispatcher {
+class NetworkDispatcher extends BareDispatcher {
   readonly #options: NetworkDispatcherOptions;
   readonly #pools = new Map<string, OriginPool>();
   #shutBy: Error | undefined;

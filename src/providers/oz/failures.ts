@@ -91,7 +91,11 @@ const byPlatformCode: Readonly<Record<string, Known>> = {
 
 const answeredSchema = z.looseObject({
   status: z.number(),
-  headers: z.instanceof(Headers).optional().catch(undefined),
+  // Named when it is looked at: Node loads its whole fetch with this name.
+  headers: z
+    .custom<Headers>((given) => given instanceof Headers)
+    .optional()
+    .catch(undefined),
   error: z.unknown(),
 });
 /** RFC 7807, as far as anything depends on it. */

@@ -1,0 +1,2 @@
+/** Node's own http. Importing it by name would also load Node's fetch and WebSocket, which takes 70 ms and 7 MiB. */
+export const { Agent: HttpAgent, request: httpRequest } = process.getBuiltinModule('node:http');
