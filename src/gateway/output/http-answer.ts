@@ -129,6 +129,8 @@ export class StreamedAnswer<Options> extends HttpAnswer<Options> {
   readonly isBuffered = false;
   readonly #encoders: StreamEncoder[] = [];
   #begun: AnswerIdentity | undefined;
+  /** The client takes chunks, and they are framed here: Node would hand each to the system in four pieces. */
+  #isChunked = false;
   #lastWriteAt = this.now();
   #drained: Promise<void> | undefined;
 
@@ -136,7 +138,7 @@ export class StreamedAnswer<Options> extends HttpAnswer<Options> {
     if (this.isOver) return undefined;
     this.#lastWriteAt = this.now();
     const text = this.#encoderOf(choice).encode(events);
-    if (text === '' || this.response.write(text)) return undefined;
+    if (text === '' || this.#send(text)) return undefined;
     this.#drained ??= new Promise((resolve) => {
       this.response.once('drain', () => {
         this.#drained = undefined;
@@ -150,7 +152,7 @@ export class StreamedAnswer<Options> extends HttpAnswer<Options> {
     if (this.isOver) return;
     this.usage = sumUsage(this.usage, answer.usage);
     this.unfinished -= 1;
-    if (this.unfinished > 0) this.response.write(this.#encoderOf(choice).encode(events));
+    if (this.unfinished > 0) this.#send(this.#encoderOf(choice).encode(events));
     else this.#end(choice, events);
   }
 
@@ -177,20 +179,28 @@ export class StreamedAnswer<Options> extends HttpAnswer<Options> {
         : encoder.encode(events.slice(0, -1)) + notes + encoder.encode(events.slice(-1));
     const isBroken = events.at(-1)?.type === 'error';
     const several = this.choices.length > 1 && !isBroken ? this.inbound.choices : undefined;
-    this.response.end(text + (several?.encodeEnd(identity, this.options, this.usage) ?? ''));
+    const last = text + (several?.encodeEnd(identity, this.options, this.usage) ?? '');
+    this.response.end(this.#isChunked ? `${framed(last)}0\r\n\r\n` : last);
+  }
+
+  /** False: the client is behind, and 'drain' will say when it has caught up. */
+  #send(text: string): boolean {
+    return text === '' || this.response.write(this.#isChunked ? framed(text) : text);
   }
 
   protected override keepAlive(now: number): void {
     if (this.isOver) return;
     if (now - this.#lastWriteAt < (this.#begun ? keepAliveEveryMs : beginAfterMs)) return;
     this.#lastWriteAt = now;
-    this.response.write(this.#encoderOf(0).keepAlive);
+    this.#send(this.#encoderOf(0).keepAlive);
   }
 
   #begin(): AnswerIdentity {
     if (this.#begun) return this.#begun;
     const { identity, headers } = this.head();
     this.response.writeHead(200, { ...headers, ...streamHeaders });
+    this.#isChunked = this.response.chunkedEncoding;
+    this.response.chunkedEncoding = false;
     this.#begun = identity;
     return identity;
   }
@@ -231,6 +241,11 @@ export class WholeAnswer<Options> extends HttpAnswer<Options> {
     this.isOver = true;
     answerJson(this.response, 200, body, { ...headers, ...(usage ? usageHeaders(usage) : {}) });
   }
+}
+
+/** A chunk of a body in chunked encoding (RFC 9112, section 7.1). */
+function framed(text: string): string {
+  return text === '' ? '' : `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`;
 }
 
 function notesOf(headers: Readonly<Record<string, string>>): string {

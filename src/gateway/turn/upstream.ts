@@ -25,6 +25,19 @@ const maxFailureBody = 64 * 1024;
 /** How long an upstream may keep the connection after its end mark. */
 const lingerMs = 2_000;
 
+const places = new Map<string, { readonly origin: string; readonly prefix: string }>();
+
+/** Of a provider's base URL, of which there are as many as providers. */
+function placeOf(baseUrl: string) {
+  let place = places.get(baseUrl);
+  if (!place) {
+    const { origin, pathname } = new URL(baseUrl);
+    place = { origin, prefix: pathname === '/' ? '' : pathname };
+    places.set(baseUrl, place);
+  }
+  return place;
+}
+
 /** Sends one turn upstream and reads its answer: one callback a read, never two terminal events. */
 export function callUpstream(options: UpstreamCall): RunningCall {
   const call = new Call(options);
@@ -51,10 +64,10 @@ class Call implements RunningCall, Dispatcher.DispatchHandler {
   send(): void {
     const { dispatcher, baseUrl, needsHttp2, answer, authHeaders, userAgent } = this.#options;
     const { path, method, headers, body } = answer.request;
-    const { origin, pathname } = new URL(baseUrl);
+    const { origin, prefix } = placeOf(baseUrl);
     const options: NetworkDispatchOptions = {
       origin,
-      path: pathname === '/' ? path : `${pathname}${path}`,
+      path: prefix + path,
       method,
       headers: { ...headers, ...authHeaders, 'user-agent': userAgent },
       body,
@@ -146,9 +159,10 @@ class Call implements RunningCall, Dispatcher.DispatchHandler {
       const error = this.#failureError();
       if (error) this.#fail(error);
       else this.#read(undefined);
-      this.#fail(
-        new AppError('upstream_protocol', 'The upstream ended its answer without an end mark; try again.'),
-      );
+    }
+    if (!this.#isOver) {
+      const message = 'The upstream ended its answer without an end mark; try again.';
+      this.#fail(new AppError('upstream_protocol', message));
     }
     this.#close();
   }

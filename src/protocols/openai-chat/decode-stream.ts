@@ -1,4 +1,3 @@
-import { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
 import type { TurnDecoder } from '../../core/protocol.ts';
 import type { FinishReason, Usage } from '../../core/turn.ts';
@@ -214,32 +213,29 @@ function brokenOff(): AppError {
   return new AppError('upstream_unavailable', 'The upstream broke its answer off. Try again.');
 }
 
-const count = z.number().int().min(0);
-const optional = count.nullish().catch(undefined);
-const usage = z.looseObject({
-  prompt_tokens: count,
-  completion_tokens: optional,
-  prompt_tokens_details: z.looseObject({ cached_tokens: optional }).nullish().catch(undefined),
-  completion_tokens_details: z.looseObject({ reasoning_tokens: optional }).nullish().catch(undefined),
-  /** DeepSeek's place for what its cache had. */
-  prompt_cache_hit_tokens: optional,
-  /** OpenRouter's, in US dollars. */
-  cost: z.number().min(0).nullish().catch(undefined),
-});
-
 /** The figures of an answer; undefined where there are none that can be read. */
 export function readUsage(value: unknown): Usage | undefined {
   // Most chunks of a stream have none.
-  if (value === undefined || value === null) return undefined;
-  const read = usage.safeParse(value).data;
-  if (!read) return undefined;
-  const cached = read.prompt_tokens_details?.cached_tokens ?? read.prompt_cache_hit_tokens;
-  const reasoning = read.completion_tokens_details?.reasoning_tokens;
+  if (!isJsonObject(value)) return undefined;
+  const inputTokens = countIn(value, 'prompt_tokens');
+  if (inputTokens === undefined) return undefined;
+  const cached =
+    countIn(value['prompt_tokens_details'], 'cached_tokens') ??
+    // DeepSeek's place for what its cache had.
+    countIn(value, 'prompt_cache_hit_tokens');
+  const reasoning = countIn(value['completion_tokens_details'], 'reasoning_tokens');
+  // OpenRouter's, in US dollars.
+  const { cost } = value;
   return {
-    inputTokens: read.prompt_tokens,
-    outputTokens: read.completion_tokens ?? 0,
-    ...(typeof cached === 'number' ? { cachedInputTokens: cached } : {}),
-    ...(typeof reasoning === 'number' ? { reasoningTokens: reasoning } : {}),
-    ...(typeof read.cost === 'number' ? { costCents: read.cost * 100 } : {}),
+    inputTokens,
+    outputTokens: countIn(value, 'completion_tokens') ?? 0,
+    ...(cached === undefined ? {} : { cachedInputTokens: cached }),
+    ...(reasoning === undefined ? {} : { reasoningTokens: reasoning }),
+    ...(typeof cost === 'number' && cost >= 0 ? { costCents: cost * 100 } : {}),
   };
+}
+
+function countIn(value: unknown, name: string): number | undefined {
+  const count = isJsonObject(value) ? value[name] : undefined;
+  return typeof count === 'number' && Number.isSafeInteger(count) && count >= 0 ? count : undefined;
 }

@@ -105,7 +105,7 @@ function endOfValue(text: string, start: number): number {
 
 /** What of a stream has to be looked at once it has begun: usage, the finish, an error, the end mark. */
 const telling =
-  /"(?:usage"\s*:\s*\{|finish_reason"\s*:\s*"|error"\s*:\s*[{"]|object"\s*:\s*"error")|\[DONE\]/;
+  /"(?:usage"\s*:\s*\{|finish_reason"\s*:\s*"|error"\s*:\s*[{"]|object"\s*:\s*"error")|\[DONE\]/g;
 const eventEnd = /\r\n\r\n|\n\n|\r\r/g;
 
 /**
@@ -132,15 +132,29 @@ export function createStreamRelay({
   let reason: FinishReason | undefined;
   let answerBytes = 0;
 
+  /** The next event to look at, of whole ones: any before the first content, then those that tell something. */
+  function nextIn(text: string, from: number): Span | undefined {
+    if (from === text.length) return undefined;
+    let start = from;
+    if (hasContent) {
+      telling.lastIndex = from;
+      const found = telling.exec(text);
+      if (!found) return undefined;
+      start = from + endOfEvents(text.slice(from, found.index));
+    }
+    eventEnd.lastIndex = start;
+    eventEnd.test(text);
+    return { start, end: eventEnd.lastIndex };
+  }
+
   function read(text: string): TurnEvent[] {
     const events: TurnEvent[] = [];
-    if (hasContent && !telling.test(text)) return text === '' ? events : [relayed(text)];
     let passed = '';
-    for (const event of eventsIn(text)) {
-      if (hasContent && !telling.test(event)) {
-        passed += event;
-        continue;
-      }
+    let taken = 0;
+    for (let next = nextIn(text, 0); next; next = nextIn(text, taken)) {
+      passed += text.slice(taken, next.start);
+      taken = next.end;
+      const event = text.slice(next.start, taken);
       const data = dataOf(event);
       if (data === '[DONE]') {
         if (reason === undefined) return failed(events, passed, noEnd());
@@ -163,6 +177,7 @@ export function createStreamRelay({
       const isUsageAlone = usage !== undefined && choices.length === 0;
       if (!(hidesUsage && isUsageAlone)) passed += event;
     }
+    passed += text.slice(taken);
     if (!hasContent) {
       held += passed;
       return events;
@@ -275,23 +290,14 @@ function mayEnd(pieces: readonly string[]): boolean {
   return eventEnd.test(text);
 }
 
+/** Behind the last blank line; 0 where there is none. */
 function endOfEvents(text: string): number {
   let end = 0;
-  eventEnd.lastIndex = 0;
-  for (let found = eventEnd.exec(text); found; found = eventEnd.exec(text)) end = eventEnd.lastIndex;
-  return end;
-}
-
-/** Each with the blank line at its end. */
-function eventsIn(text: string): string[] {
-  const events: string[] = [];
-  let start = 0;
-  eventEnd.lastIndex = 0;
-  for (let found = eventEnd.exec(text); found; found = eventEnd.exec(text)) {
-    events.push(text.slice(start, eventEnd.lastIndex));
-    start = eventEnd.lastIndex;
+  for (const mark of ['\n\n', '\r\n\r\n', '\r\r']) {
+    const last = text.slice(end).lastIndexOf(mark);
+    if (last !== -1) end += last + mark.length;
   }
-  return events;
+  return end;
 }
 
 /** What its `data` lines say. */
