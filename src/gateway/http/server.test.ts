@@ -647,6 +647,21 @@ describe('keys', () => {
     },
   );
 
+  it('knows a connection by the key it shows now', () => {
+    const keys = createClientKeys(['right-key', 'other-key']);
+    const raw = { socket: {} };
+    const shown = (key: string, more = {}) =>
+      keys.identify({ headers: { authorization: `Bearer ${key}`, ...more }, url: '/', raw }).id;
+    const right = shown('right-key');
+    expect(shown('right-key')).toBe(right);
+    expect(shown('other-key')).not.toBe(right);
+    expect(() => shown('wrong-key')).toThrow('none of');
+    expect(shown('right-key')).toBe(right);
+    expect(shown('wrong-key', { 'x-api-key': 'right-key' })).toBe(right);
+    expect(() => keys.identify({ headers: {}, url: '/', raw })).toThrow('No key');
+    expect(() => keys.identify({ headers: {}, url: '/?key=wrong', raw })).toThrow('none of');
+  });
+
   it('are named by the setting that a call needs', () => {
     const keys = createClientKeys(['admin-key'], 'ADMIN_KEY');
     expect(() => keys.identify({ headers: {}, url: '/' })).toThrow(/send the ADMIN_KEY as/);

@@ -1,6 +1,6 @@
 import { AppError } from '../../core/errors.ts';
 import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
-import { debugLog } from '../../lib/log/logger.ts';
+import { debugLog, logOwn } from '../../lib/log/logger.ts';
 import { checkSchema } from '../emulation/json-schema.ts';
 import type { GatewayMetrics } from './metrics.ts';
 import { runTurn, type TurnDependencies, type TurnResult } from './run-turn.ts';
@@ -99,8 +99,9 @@ export class ClientTurns {
       first_content_ms: result.firstContentMs,
       usage: result.usage,
     };
-    if (error === undefined || error.code === 'cancelled') logger.info(line, 'turn');
-    else logger.warn({ ...line, err: error }, 'turn');
+    if (error === undefined || error.code === 'cancelled') {
+      logOwn(logger, line, 'turn', [requestId, line.model, line.upstream_model ?? '']);
+    } else logger.warn({ ...line, err: error }, 'turn');
   }
 }
 

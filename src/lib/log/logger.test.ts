@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { BodyBudget } from '../http/body-budget.ts';
 import { createHttpServer } from '../http/http-server.ts';
 import { KnownSecrets } from '../secrets/known-secrets.ts';
-import { createLogger, debugLog } from './logger.ts';
+import { createLogger, debugLog, logOwn } from './logger.ts';
 
 function collect(): { text: () => string; lines: () => Record<string, unknown>[]; stream: Writable } {
   let text = '';
@@ -133,4 +133,21 @@ it('shows where in the code an error arose only where the program is at fault, o
     stack: expect.stringContaining('logger.test'),
   });
   expect(linesAt('DEBUG')[0]).toHaveProperty('stack');
+});
+
+it('writes a line of its own as it writes any, and searches what came from outside', () => {
+  const { lines, stream } = collect();
+  const secrets = new KnownSecrets();
+  secrets.add('4f9a1c2d3e5b6a79-a-key');
+  const logger = createLogger('INFO', stream, secrets).child({ service: 'gateway' });
+  const fields = { model: 'm "\u001b', left: undefined, usage: { inputTokens: 1 } };
+  logger.info(fields, 'turn');
+  logOwn(logger, fields, 'turn', [fields.model]);
+  const model = 'my-4f9a1c2d3e5b6a79-a-key';
+  logOwn(logger, { model }, 'turn', [model]);
+  logOwn(createLogger('WARNING', stream, secrets), fields, 'turn', []);
+  const [usual, own, clean, ...more] = lines();
+  expect({ ...own, time: usual?.['time'] }).toEqual(usual);
+  expect(clean?.['model']).not.toContain('4f9a1c2d');
+  expect(more).toEqual([]);
 });
