@@ -32,35 +32,7 @@ export interface PostgresQueries extends Queries {
  * rejects with DatabaseError `database_unreachable`. While the server is known to be away it rejects immediately.
  * What may have been committed is never sent twice.
  */
-export interface Postgres extends Database {
-  /** One statement that changes nothing: sent again when its connection was lost. */
-  readonly reading: PostgresQueries;
-  /** One statement, a transaction of its own: sent again only when it surely had no effect. */
-  readonly writing: PostgresQueries;
-  /**
-   * Runs `task` in one transaction (read committed). Run again from its start after a deadlock, a TryAgain, or a
-   * connection lost before the commit was sent: it must do nothing but query.
-   */
-  transaction<T>(task: (queries: PostgresQueries) => Promise<T>): Promise<T>;
-  /**
-   * A connection of its own that hears a channel and is made anew when lost; `onGap` after news may have been missed.
-   * It also holds the database's lock, with others or alone: throws DatabaseError `database_in_use` when it cannot.
-   */
-  listen(
-    channel: string,
-    onNews: (payload: string) => void,
-    onGap: () => void,
-    hold?: 'shared' | 'exclusive',
-  ): Promise<Listening>;
-  /** The processes that hold the database's lock now, this one too. */
-  holders(): Promise<readonly string[]>;
-  /** Host, port and database, without a password. */
-  readonly place: string;
-  /** Whether the server has answered within the last seconds, asked for that where no call did. */
-  readonly isReachable: boolean;
-  /** Ends within seconds, whatever the server does. */
-  close(): Promise<void>;
-}
+export type Postgres = Awaited<ReturnType<typeof openPostgres>>;
 
 export interface PostgresOptions {
   /** How long a call waits for a server that is away. */
@@ -99,7 +71,7 @@ const int8 = 20;
 type Attempt<T> = (client: pg.PoolClient, sent: { isSent: boolean }) => Promise<T>;
 
 /** Connects once to see that it can. Throws DatabaseError with what to do. */
-export async function openPostgres(url: string, options: PostgresOptions = {}): Promise<Postgres> {
+export async function openPostgres(url: string, options: PostgresOptions = {}) {
   const { patienceMs = 5000, connections = 10, setting = 'DATABASE_URL', onTrouble = () => {} } = options;
   const settings = connectionSettings(url, setting);
   const place = placeOf(settings, setting);
@@ -229,17 +201,23 @@ export async function openPostgres(url: string, options: PostgresOptions = {}): 
 
   return {
     isShared: true,
+    /** Host, port and database, without a password. */
     place,
-    async holders() {
+    /** The processes that hold the database's lock now, this one too. */
+    async holders(): Promise<readonly string[]> {
       const rows = await single(true).all<{ holder: string }>(holdersQuery, heldNumber);
       return rows.map(({ holder }) => holder);
     },
-    get isReachable() {
+    /** Whether the server has answered within the last seconds, asked for that where no call did. */
+    get isReachable(): boolean {
       return reach.isReachable;
     },
+    /** One statement that changes nothing: sent again when its connection was lost. */
     reading: single(true),
+    /** One statement, a transaction of its own: sent again only when it surely had no effect. */
     writing: single(false),
-    transaction: (task) =>
+    /** Run again from its start after a deadlock, a TryAgain, or a connection lost before the commit was sent. */
+    transaction: <T>(task: (queries: PostgresQueries) => Promise<T>): Promise<T> =>
       withClient(async (client, sent) => {
         await client.query('BEGIN');
         try {
@@ -253,10 +231,20 @@ export async function openPostgres(url: string, options: PostgresOptions = {}): 
           throw error;
         }
       }, false),
-    listen: (channel, onNews, onGap, hold = 'shared') =>
+    /**
+     * A connection of its own that hears a channel and is made again when lost; `onGap` after news may have been missed.
+     * It also holds the database's lock, with others or alone: throws DatabaseError `database_in_use` when it cannot.
+     */
+    listen: (
+      channel: string,
+      onNews: (payload: string) => void,
+      onGap: () => void,
+      hold: 'shared' | 'exclusive' = 'shared',
+    ): Promise<Listening> =>
       listen({ ...settings, stream: newSocket }, place, { channel, hold, onNews, onGap, lost, reach }),
+    /** Ends within seconds, whatever the server does. */
     close,
-  };
+  } satisfies Database & Record<string, unknown>;
 }
 
 /** Any answer shows that the server is there. */

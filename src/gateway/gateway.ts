@@ -13,7 +13,7 @@ import { createSchemaChecker } from './emulation/json-schema.ts';
 import { createClientKeys } from './http/keys.ts';
 import { createGatewayServer } from './http/server.ts';
 import { LeaseCache } from './leases/lease-cache.ts';
-import { createPoolWatch, type PoolStanding } from './leases/pool-watch.ts';
+import { type PoolStanding, PoolWatch } from './leases/pool-watch.ts';
 import { Reporter } from './leases/reporter.ts';
 import { createModelLists } from './models/model-lists.ts';
 import { createRoutes } from './models/routing.ts';
@@ -76,7 +76,7 @@ export interface Gateway {
 export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const { clock, logger, secrets } = options;
   const pool = withNotedBearers(options.pool, secrets);
-  const poolWatch = createPoolWatch(pool, clock, {
+  const poolWatch = new PoolWatch(pool, clock, {
     onReach(isReachable, lacksStore) {
       if (isReachable) logger.info('the account pool answers again');
       else if (lacksStore)
@@ -92,7 +92,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   });
   await poolWatch.look();
   const leases = new LeaseCache(pool, clock, logger);
-  const reporter = new Reporter(pool, leases, clock, logger);
+  const reporter = new Reporter(pool, leases.held, clock, logger);
   const store = await openStateStore({ ...options.keep, clock, logger });
   // Clients without their own keys count as one, and need no fair shares.
   const shared = options.apiKeys.length > 1 ? new FairShare(store, options.keep.maxBytes) : store;

@@ -14,6 +14,7 @@ import {
 import { HeldSession } from './held-session.ts';
 import type { Pool } from './pool.ts';
 import type { AllocateRequest, LeasedAccount, PoolEvent, ReportAnswer } from './schema.ts';
+import type { WaitingTurns } from './waiting-turns.ts';
 
 export interface LeaseRules {
   readonly pool: Pick<Pool, 'allocate' | 'release'>;
@@ -35,14 +36,6 @@ export interface LeaseRules {
   readonly onReleaseFailed?: (sessionId: string, error: unknown) => void;
 }
 
-/** Hears what may end a wait. */
-export interface RoomListener {
-  /** Something has changed about what is held. */
-  onRoom(): void;
-  /** An account is no longer held here, or works again: the pool may lend it now. */
-  onAvailable(accountId: string): void;
-}
-
 const tickMs = 5_000;
 const shortestTickMs = 1_000;
 const renewWithoutEventsMs = 12_000;
@@ -57,7 +50,7 @@ const doubtfulJumpMs = 5_000;
 export class HeldLeases {
   readonly #rules: LeaseRules;
   readonly #timing: Clock;
-  readonly #listener: RoomListener;
+  readonly #waiting: WaitingTurns;
   readonly #leases = new Set<Lease>();
   /** Awaited when it closes. */
   readonly background = new BackgroundTasks();
@@ -67,10 +60,10 @@ export class HeldLeases {
   #cancelTick: (() => void) | undefined;
   #wallAheadMs: number;
 
-  constructor(rules: LeaseRules, listener: RoomListener) {
+  constructor(rules: LeaseRules, waiting: WaitingTurns) {
     this.#rules = rules;
     this.#timing = rules.timing;
-    this.#listener = listener;
+    this.#waiting = waiting;
     this.#wallAheadMs = rules.timing.now() - rules.timing.monotonic();
   }
 
@@ -154,7 +147,7 @@ export class HeldLeases {
     }
     if (event.type !== 'account-changed') return;
     if (event.status === 'exhausted' && event.free) this.retireFree(event.provider);
-    if (event.status === 'active') this.#listener.onAvailable(event.account_id);
+    if (event.status === 'active') this.#waiting.askAgainFor(event.account_id);
   }
 
   /** Whether the pool's events are flowing. */
@@ -346,7 +339,7 @@ export class HeldLeases {
     if (!this.#leases.delete(lease)) return;
     const { session, account } = lease;
     const returned = session.giveBack([account]).catch(this.#failedRelease(session));
-    void this.background.add(returned.then(() => this.#listener.onAvailable(account.id)));
+    void this.background.add(returned.then(() => this.#waiting.askAgainFor(account.id)));
     this.#changed();
   }
 
@@ -359,7 +352,7 @@ export class HeldLeases {
   }
 
   #changed(): void {
-    this.#listener.onRoom();
+    this.#waiting.handOut(this);
     if (this.#leases.size > 0) this.#cancelTick ??= this.#timing.after(this.#tickMs(), () => this.#tick());
   }
 

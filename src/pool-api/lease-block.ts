@@ -1,9 +1,10 @@
 import type { Clock } from '../lib/clock.ts';
 import { isAway, PoolError } from './errors.ts';
-import { LeaseEngine, type TurnLease } from './lease-engine.ts';
+import { LeaseEngine } from './lease-engine.ts';
 import type { Pool } from './pool.ts';
 import { type ReportDetails, type ReportQueue, reportOn } from './report-queue.ts';
 import type { LeasedAccount, ReportAnswer, ReportItem } from './schema.ts';
+import type { TurnLease } from './waiting-turns.ts';
 
 export interface BlockOptions {
   /** Most accounts held at a time. */

@@ -1,8 +1,8 @@
 import { isAway, isPoolError, PoolError } from './errors.ts';
-import { type AccountDemand, isSought, type Lease, type LeaseDemand } from './held-lease.ts';
-import { HeldLeases, type LeaseRules, type RoomListener } from './held-leases.ts';
+import { type AccountDemand, isSought, type LeaseDemand } from './held-lease.ts';
+import { HeldLeases, type LeaseRules } from './held-leases.ts';
 import type { Pool } from './pool.ts';
-import type { LeasedAccount } from './schema.ts';
+import { pickFor, TurnLease, Waiter, WaitingTurns } from './waiting-turns.ts';
 
 export interface EngineRules extends LeaseRules {
   readonly pool: Pick<Pool, 'allocate' | 'release' | 'subscribe'>;
@@ -21,11 +21,10 @@ const busyRetryMs = 2_000;
  * Keeps accounts borrowed between turns and hands them out without a call to the pool, first come, first served. It borrows
  * while turns wait, renews what it holds, and gives back what lies idle: immediately when another caller waits for it.
  */
-export class LeaseEngine implements RoomListener {
+export class LeaseEngine {
   readonly #rules: EngineRules;
   readonly held: HeldLeases;
-  /** In the order they came; the first that can use a place gets it. */
-  readonly #waiters = new Set<Waiter>();
+  readonly #waiting = new WaitingTurns();
   /** By provider: turns that need the pool ask one after another, so that a burst does not borrow every account. */
   readonly #lines = new Map<string, Promise<void>>();
   #outages = 0;
@@ -35,7 +34,7 @@ export class LeaseEngine implements RoomListener {
 
   constructor(rules: EngineRules) {
     this.#rules = rules;
-    this.held = new HeldLeases(rules, this);
+    this.held = new HeldLeases(rules, this.#waiting);
   }
 
   /** Hears the pool's events from now on. */
@@ -50,13 +49,13 @@ export class LeaseEngine implements RoomListener {
   }
 
   get waiting(): number {
-    return this.#waiters.size;
+    return this.#waiting.size;
   }
 
   /** A place on an account that is held, if there is one: no call to the pool. */
   take(demand: AccountDemand): TurnLease | undefined {
     this.#stop.signal.throwIfAborted();
-    const lease = this.#pickFor(this.#withoutVainPreference(demand));
+    const lease = pickFor(this.held, this.#withoutVainPreference(demand));
     return lease && new TurnLease(this.held, lease);
   }
 
@@ -69,28 +68,20 @@ export class LeaseEngine implements RoomListener {
     const leftMs = demand.deadline - this.#rules.timing.monotonic();
     const limitMs = Math.max(this.#rules.answerLimitMs, leftMs + graceMs);
     const cancelLimit = this.#rules.timing.after(limitMs, () => waiter.reject(this.#noAnswer(limitMs)), true);
-    this.#waiters.add(waiter);
+    this.#waiting.add(waiter);
     void this.held.background.add(this.#serve(waiter));
     try {
       return await waiter.answer;
     } finally {
       cancelLimit();
-      this.#waiters.delete(waiter);
+      this.#waiting.delete(waiter);
     }
-  }
-
-  onRoom(): void {
-    this.#handOut();
-  }
-
-  onAvailable(accountId: string): void {
-    for (const waiter of this.#waiters) if (waiter.leftOut.has(accountId)) waiter.askAgain();
   }
 
   /** Ends the waits; no further turn begins. */
   stopWaiting(reason: PoolError): void {
     this.#stop.abort(reason);
-    for (const waiter of this.#waiters) waiter.reject(reason);
+    this.#waiting.rejectAll(reason);
   }
 
   /** Ends the waits, gives everything back and stops. Turns that run lose their accounts. Throws PoolError. */
@@ -99,23 +90,11 @@ export class LeaseEngine implements RoomListener {
     await this.held.close(reason);
   }
 
-  #pickFor(demand: AccountDemand): Lease | undefined {
-    const lease = this.held.pick(demand);
-    return isSought(demand) && lease?.account.id !== demand.prefer ? undefined : lease;
-  }
-
   #withoutVainPreference<Demand extends AccountDemand>(demand: Demand): Demand {
     const { prefer, preference, exclude } = demand;
     if (prefer === undefined) return demand;
     const isVain = exclude.has(prefer) || (preference === 'soft' && this.held.isFull(prefer));
     return isVain ? { ...demand, prefer: undefined } : demand;
-  }
-
-  #handOut(): void {
-    for (const waiter of this.#waiters) {
-      const lease = waiter.isOver ? undefined : this.#pickFor(waiter.demand);
-      if (lease) waiter.resolve(new TurnLease(this.held, lease));
-    }
   }
 
   async #serve(waiter: Waiter): Promise<void> {
@@ -144,7 +123,7 @@ export class LeaseEngine implements RoomListener {
   /** Gets a place as fast as it can be had. */
   async #seek(waiter: Waiter): Promise<void> {
     for (;;) {
-      this.#handOut();
+      this.#waiting.handOut(this.held);
       if (waiter.isOver) return;
       // The pool did not answer a turn further ahead: it is not asked again for each one behind.
       if (this.#outages > waiter.outagesBefore) throw this.#outage;
@@ -157,7 +136,7 @@ export class LeaseEngine implements RoomListener {
         }
         if (!isSought(waiter.demand)) throw error;
         waiter.forgetPreference();
-        this.#handOut();
+        this.#waiting.handOut(this.held);
         if (!isShort(error) && !isAway(error)) throw error;
       }
     }
@@ -216,7 +195,7 @@ export class LeaseEngine implements RoomListener {
       try {
         isAsking = true;
         await this.held.borrow(waiter.demand, this.#leftMs(waiter), asking.signal);
-        this.#handOut();
+        this.#waiting.handOut(this.held);
       } catch (error) {
         isAsking = false;
         if (!asking.signal.aborted) await this.#pause(waiter, error, again);
@@ -246,102 +225,4 @@ export class LeaseEngine implements RoomListener {
 /** The pool has no account now. */
 export function isShort(error: unknown): error is PoolError {
   return isPoolError(error, 'no_account_available');
-}
-
-/** One turn's right to use an account. */
-export class TurnLease {
-  /** As it was when the turn began; reports speak of this bearer. */
-  readonly account: LeasedAccount;
-  /** No other turn has used it: the pool has just lent the account. */
-  readonly isFirst: boolean;
-  readonly #leases: HeldLeases;
-  readonly #lease: Lease;
-  #isOver = false;
-
-  constructor(leases: HeldLeases, lease: Lease) {
-    this.#leases = leases;
-    this.#lease = lease;
-    this.account = lease.account;
-    this.isFirst = !lease.hasServed;
-    lease.turns += 1;
-    lease.hasServed = true;
-  }
-
-  get sessionId(): string {
-    return this.#lease.session.sessionId;
-  }
-
-  /** False once the pool has taken the account back: others may use it now. */
-  get isHeld(): boolean {
-    return this.#lease.isHeld && this.#lease.session.isLive();
-  }
-
-  /** Ends the turn; the account stays lent for the next one. Doing it twice is harmless. */
-  release(): void {
-    if (this.#isOver) return;
-    this.#isOver = true;
-    this.#leases.end(this.#lease);
-  }
-
-  /** No new turn gets the account through this lease; it goes back when its last turn ends. */
-  retire(): void {
-    this.#leases.retire(this.#lease);
-  }
-}
-
-const none: ReadonlySet<string> = new Set();
-
-/** A turn for which no place was free when it came. */
-class Waiter {
-  readonly answer: Promise<TurnLease>;
-  readonly outagesBefore: number;
-  lastError: unknown;
-  /** Accounts its call at the pool left out because they were held here. */
-  leftOut = none;
-  /** Ends its call at the pool or its pause, and begins another call. */
-  askAgain: () => void = () => {};
-  /** Ends the wait; does nothing once it is over. */
-  readonly resolve: (lease: TurnLease) => void;
-  readonly reject: (error: unknown) => void;
-  #demand: LeaseDemand;
-  readonly #over = new AbortController();
-
-  constructor(demand: LeaseDemand, outagesBefore: number) {
-    this.#demand = demand;
-    this.outagesBefore = outagesBefore;
-    let resolveAnswer!: (lease: TurnLease) => void;
-    let rejectAnswer!: (error: unknown) => void;
-    this.answer = new Promise((resolve, reject) => {
-      resolveAnswer = resolve;
-      rejectAnswer = reject;
-    });
-    const onAbort = () => this.reject(demand.signal?.reason);
-    const end = (answer: () => void) => {
-      if (this.isOver) return;
-      demand.signal?.removeEventListener('abort', onAbort);
-      answer();
-      this.#over.abort();
-    };
-    this.resolve = (lease) => end(() => resolveAnswer(lease));
-    this.reject = (error) => end(() => rejectAnswer(error));
-    demand.signal?.addEventListener('abort', onAbort, { once: true });
-  }
-
-  get demand(): LeaseDemand {
-    return this.#demand;
-  }
-
-  /** Aborts when the wait is over, however it ended. */
-  get signal(): AbortSignal {
-    return this.#over.signal;
-  }
-
-  get isOver(): boolean {
-    return this.#over.signal.aborted;
-  }
-
-  /** The preferred account is not to be had. */
-  forgetPreference(): void {
-    this.#demand = { ...this.#demand, prefer: undefined };
-  }
 }

@@ -39,14 +39,12 @@ function open(aliases: Record<string, string> = {}): void {
     models,
     poolWatch: {
       isReachable: true,
-      isWritable: true,
-      isAccepted: true,
       get isSandbox() {
         return isSandbox;
       },
+      accounts: undefined,
       hasAccounts: (name) => withAccounts?.includes(name),
       look: async () => onLook(),
-      close() {},
     },
     aliases,
   });

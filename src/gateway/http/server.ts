@@ -121,7 +121,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   const metrics = createGatewayMetrics({
     turns: () => running.count,
     streams: () => running.streamCount,
-    leases: () => dependencies.leases.count,
+    leases: () => dependencies.leases.held.accounts.length,
     bodyBytes: () => options.bodies.heldBytes,
     isPoolReachable: () => poolWatch.isReachable,
     providers: () => dependencies.reach.all,

@@ -436,7 +436,7 @@ describe('a bearer', () => {
       ['new', 3],
       ['old', 2],
     ] as const) {
-      cache.noteReport(lease.sessionId, [{ ...named, status_until: null, id_token, token_version }]);
+      cache.held.noteReport(lease.sessionId, [{ ...named, status_until: null, id_token, token_version }]);
     }
     lease.release();
     expect((await acquire()).account.id_token).toBe('new');
@@ -685,7 +685,7 @@ describe('a turn in which a free account ran out', () => {
     await pool.add('paid');
     const free = await acquire();
     (await acquire({ exclude: new Set(['free']) })).release();
-    cache.retireFree('warp');
+    cache.held.retireFree('warp');
     free.release();
     await settled();
     expect(await pool.slotsOf('free')).toBe(0);

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import type { Pool, PoolHealth } from '../../pool-api/pool.ts';
 import type { PoolEvent } from '../../pool-api/schema.ts';
 import { createManualClock, settled } from '../testing/manual-clock.ts';
-import { createPoolWatch, type PoolStanding } from './pool-watch.ts';
+import { type PoolStanding, PoolWatch } from './pool-watch.ts';
 
 function watch() {
   const clock = createManualClock();
@@ -26,7 +26,7 @@ function watch() {
   } as Pick<Pool, 'health' | 'subscribe'> as Pool;
   const reached: boolean[] = [];
   const standings: PoolStanding[] = [];
-  const poolWatch = createPoolWatch(pool, clock, {
+  const poolWatch = new PoolWatch(pool, clock, {
     onReach: (isReachable) => void reached.push(isReachable),
     onStanding: (standing) => void standings.push(standing),
   });
@@ -130,7 +130,7 @@ it('takes no older answer after a newer one', async () => {
     health: () => new Promise<PoolHealth>((resolve) => answers.push(resolve)),
     subscribe() {},
   } as Pick<Pool, 'health' | 'subscribe'> as Pool;
-  const poolWatch = createPoolWatch(pool, createManualClock());
+  const poolWatch = new PoolWatch(pool, createManualClock());
   const healthWith = (open: number): PoolHealth => ({
     isReachable: true,
     isSandbox: false,

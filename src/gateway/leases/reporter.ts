@@ -6,10 +6,11 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import { within } from '../../lib/within.ts';
 import { isAway } from '../../pool-api/errors.ts';
+import type { HeldLeases } from '../../pool-api/held-leases.ts';
 import type { Pool } from '../../pool-api/pool.ts';
 import { nextReportId, ReportQueue, type ReportResult } from '../../pool-api/report-queue.ts';
 import { mostUsage, type ReportItem } from '../../pool-api/schema.ts';
-import type { LeaseCache, TurnLease } from './lease-cache.ts';
+import type { TurnLease } from './lease-cache.ts';
 
 export type { ReportResult } from '../../pool-api/report-queue.ts';
 
@@ -32,7 +33,7 @@ export class Reporter {
 
   constructor(
     pool: Pick<Pool, 'report'>,
-    leases: Pick<LeaseCache, 'noteReport'>,
+    leases: Pick<HeldLeases, 'noteReport'>,
     clock: Clock,
     logger: Logger,
   ) {
@@ -113,10 +114,10 @@ function reportItem(lease: ReportedLease, report: TurnReport, now: number): Repo
  */
 export class AttemptReports {
   readonly #reporter: Reporter;
-  readonly #leases: Pick<LeaseCache, 'retireFree'>;
+  readonly #leases: Pick<HeldLeases, 'retireFree'>;
   readonly #suspects: { readonly lease: TurnLease; readonly outcome: Outcome }[] = [];
 
-  constructor(reporter: Reporter, leases: Pick<LeaseCache, 'retireFree'>) {
+  constructor(reporter: Reporter, leases: Pick<HeldLeases, 'retireFree'>) {
     this.#reporter = reporter;
     this.#leases = leases;
   }

@@ -41,12 +41,10 @@ function withModels(
     models: lists,
     poolWatch: {
       isReachable: true,
-      isWritable: true,
-      isAccepted: true,
       isSandbox,
+      accounts: undefined,
       hasAccounts: (name) => name === 'warp',
       look: async () => {},
-      close() {},
     },
     aliases,
     isStrict,

@@ -71,7 +71,7 @@ export interface RoutesOptions {
   readonly providers: readonly [UpstreamProvider, ...UpstreamProvider[]];
   readonly sandbox: UpstreamProvider;
   readonly models: ModelLists;
-  readonly poolWatch: PoolWatch;
+  readonly poolWatch: Pick<PoolWatch, 'isReachable' | 'isSandbox' | 'accounts' | 'hasAccounts' | 'look'>;
   readonly aliases: Readonly<Record<string, string>>;
   /** STRICT_MODELS: no name is answered by another model unless an alias of the owner says so. */
   readonly isStrict: boolean;

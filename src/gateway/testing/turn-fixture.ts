@@ -7,7 +7,7 @@ import { ListeningTime } from '../../lib/process/listening-time.ts';
 import { KnownSecrets } from '../../lib/secrets/known-secrets.ts';
 import { createSchemaChecker } from '../emulation/json-schema.ts';
 import { LeaseCache } from '../leases/lease-cache.ts';
-import { createPoolWatch, type PoolWatch } from '../leases/pool-watch.ts';
+import { PoolWatch } from '../leases/pool-watch.ts';
 import { Reporter } from '../leases/reporter.ts';
 import { createModelLists } from '../models/model-lists.ts';
 import { createRoutes } from '../models/routing.ts';
@@ -84,10 +84,10 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
   const clock = createManualClock();
   const pool = createFakePool(clock);
   const upstream = await startFakeUpstream();
-  const poolWatch = createPoolWatch(pool, clock);
+  const poolWatch = new PoolWatch(pool, clock);
   await poolWatch.look();
   const leases = new LeaseCache(pool, clock, silentLogger);
-  const reporter = new Reporter(pool, leases, clock, silentLogger);
+  const reporter = new Reporter(pool, leases.held, clock, silentLogger);
   const dispatcher = new Agent({ connections: null, pipelining: 1 });
   const models = createModelLists(leases, clock, silentLogger);
   const routes = createRoutes({

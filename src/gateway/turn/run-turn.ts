@@ -122,7 +122,7 @@ class TurnRun {
     this.#candidates = dependencies.routes.candidates(this.#request);
     this.#steps = debugLog(dependencies.logger)?.child({ request_id: turn.requestId });
     this.#startedAt = dependencies.clock.monotonic();
-    this.#reports = new AttemptReports(dependencies.reporter, dependencies.leases);
+    this.#reports = new AttemptReports(dependencies.reporter, dependencies.leases.held);
   }
 
   async run(): Promise<TurnResult> {
@@ -210,7 +210,7 @@ class TurnRun {
     const { leases, clock } = this.#dependencies;
     const known = this.#failover.renewedAccount ?? conversation.accountId;
     const preferred = known === undefined ? session?.preferred() : undefined;
-    const isPreferredFull = preferred !== undefined && leases.isFull(preferred);
+    const isPreferredFull = preferred !== undefined && leases.held.isFull(preferred);
     const { excluded } = this.#failover;
     const demand = {
       provider: route.provider.name,
