@@ -16,7 +16,7 @@ import { LeaseCache } from './leases/lease-cache.ts';
 import { type PoolStanding, PoolWatch } from './leases/pool-watch.ts';
 import { Reporter } from './leases/reporter.ts';
 import { createModelLists } from './models/model-lists.ts';
-import { createRoutes } from './models/routing.ts';
+import { Routes } from './models/routing.ts';
 import { StoredResponses } from './responses/stored-responses.ts';
 import { FairShare, openStateStore } from './state/open-state-store.ts';
 import { Affinity } from './turn/affinity.ts';
@@ -117,7 +117,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   );
   const server = createGatewayServer({
     dependencies: {
-      routes: createRoutes({
+      routes: new Routes({
         providers: options.providers,
         sandbox: options.sandbox,
         models,

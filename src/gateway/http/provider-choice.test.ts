@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { ProviderModel } from '../../core/provider.ts';
 import type { ModelList, ModelLists } from '../models/model-lists.ts';
-import { createRoutes, type Routes } from '../models/routing.ts';
+import { Routes } from '../models/routing.ts';
 import { createLineProvider } from '../testing/fake-upstream.ts';
 
 const listOf = (...models: ProviderModel[]): ModelList => ({
@@ -32,7 +32,7 @@ let onLook: () => void;
 let routes: Routes;
 
 function open(aliases: Record<string, string> = {}): void {
-  routes = createRoutes({
+  routes = new Routes({
     isStrict: false,
     providers: [createLineProvider(() => ''), createLineProvider(() => '', 'oz')],
     sandbox: createLineProvider(() => '', 'sandbox'),

@@ -3,7 +3,7 @@ import { AppError } from '../../core/errors.ts';
 import type { ProviderModel } from '../../core/provider.ts';
 import { createLineProvider } from '../testing/fake-upstream.ts';
 import type { ModelList, ModelLists } from './model-lists.ts';
-import { createRoutes, type Routes } from './routing.ts';
+import { Routes } from './routing.ts';
 
 const picture = { type: 'image', mediaType: 'image/png', data: 'AAAA', param: 'input.0' } as const;
 const family = (effort: string): ProviderModel => ({ id: `think-${effort}`, baseName: 'Think', effort });
@@ -35,7 +35,7 @@ function withModels(
   { isStrict = false, isSandbox = false } = {},
 ): void {
   list = { models, withheld: [], barred: new Map(), isProven: true, ...more };
-  routes = createRoutes({
+  routes = new Routes({
     providers: [createLineProvider(() => ''), createLineProvider(() => '', 'oz')],
     sandbox: createLineProvider(() => '', 'sandbox'),
     models: lists,

@@ -43,157 +43,244 @@ export interface ListedModel extends ProviderModel {
   readonly aliasOf?: string;
 }
 
-export interface Routes {
-  /** Throws AppError `model_not_found`, or `invalid_request` for images the model cannot see. */
-  resolve(request: RoutedRequest): Promise<Route>;
-  /**
-   * For calls that begin no turn: where unknown names are refused, the route of this one, else undefined. Throws as
-   * `resolve` does.
-   */
-  check(model: string | null | undefined): Promise<Route | undefined>;
-  /** Whether an upstream answers the name that speaks this dialect itself. */
-  relays(model: string, dialect: Dialect): Promise<boolean>;
-  /**
-   * Where a turn may go, in order. The next one is asked for when no account of the one before could be had. The first throws as
-   * `resolve` does.
-   */
-  candidates(request: RoutedRequest): AsyncGenerator<Route, undefined>;
-  /** Whether some account can answer any turn at all, and then a turn to this provider; undefined while that is not known. */
-  judge(provider?: UpstreamProvider): Verdict | undefined;
-  /** Every model a client may name: those of the providers with accounts, and the configured aliases. */
-  list(): Promise<readonly ListedModel[]>;
-  /** The model of that name: one that is listed, or what a request of that name would get. Throws `model_not_found`. */
-  find(id: string): Promise<ListedModel>;
-}
-
 export interface RoutesOptions {
   /** Plain names go to the first that has accounts; `NAME/model` goes to the one of that name. */
   readonly providers: readonly [UpstreamProvider, ...UpstreamProvider[]];
   readonly sandbox: UpstreamProvider;
-  readonly models: ModelLists;
+  readonly models: Pick<ModelLists, 'get' | 'getFresh' | 'countUseless'>;
   readonly poolWatch: Pick<PoolWatch, 'isReachable' | 'isSandbox' | 'accounts' | 'hasAccounts' | 'look'>;
   readonly aliases: Readonly<Record<string, string>>;
   /** STRICT_MODELS: no name is answered by another model unless an alias of the owner says so. */
   readonly isStrict: boolean;
 }
 
-interface Target {
-  readonly model: string;
-  /** An alias with a plain name means that very model, whatever effort a request asks for. */
-  readonly isPinned: boolean;
-}
-
+/** What a name leads to. */
 interface Found {
   readonly provider: UpstreamProvider;
   readonly list: ModelList;
-  readonly target: Target;
+  readonly model: string;
+  /** An alias with a plain name means that very model, whatever effort a request asks for. */
+  readonly isPinned?: boolean;
 }
 
-export function createRoutes(options: RoutesOptions): Routes {
-  const { providers, sandbox, models, poolWatch, aliases, isStrict } = options;
-  const [first] = providers;
+/** Whom a name means, and what it calls the model there. */
+interface Address {
+  readonly provider: UpstreamProvider;
+  readonly model: string;
+  /** The name says which provider is meant. */
+  readonly isNamed: boolean;
+}
 
-  /** Whom a name means, and what it calls the model there. */
-  function addressOf(name: string): { provider: UpstreamProvider; model: string; isNamed: boolean } {
-    const slash = name.indexOf('/');
-    const named = slash > 0 && providers.find((provider) => provider.name === name.slice(0, slash));
-    if (named) return { provider: named, model: name.slice(slash + 1), isNamed: true };
-    return { provider: inService()[0] ?? first, model: name, isNamed: false };
+/** Where the names of models lead. */
+export class Routes {
+  readonly #options: RoutesOptions;
+
+  constructor(options: RoutesOptions) {
+    this.#options = options;
   }
 
-  function isInService({ name }: UpstreamProvider): boolean {
-    return poolWatch.hasAccounts(name) === true;
+  /** Throws AppError `model_not_found`, or `invalid_request` for images the model cannot see. */
+  async resolve({ model: name, messages, reasoning }: RoutedRequest): Promise<Route> {
+    const { poolWatch, sandbox } = this.#options;
+    if (poolWatch.isSandbox) return { provider: sandbox, model: await this.#sandboxModelOf(name) };
+    const { provider, list, model: found, isPinned } = await this.#lookUp(name, reasoning.effort);
+    const pinned = isPinned ? list.models.filter(({ id }) => id === found) : [];
+    const choices = pinned.length > 0 ? pinned : list.models;
+    const { model, isEffortHeard } = chooseEffort(choices, found, reasoning.effort);
+    const isBlind = isBlindModel(list.models, model);
+    if (isBlind) checkVision(list.models, model, messages);
+    return { provider, model, isEffortHeard, isBlind, barred: list.barred.get(model) };
   }
 
-  function inService(): UpstreamProvider[] {
-    return providers.filter(isInService);
+  /**
+   * For calls that begin no turn: where unknown names are refused, the route of this one, else undefined. Throws as
+   * `resolve` does.
+   */
+  async check(model: string | null | undefined): Promise<Route | undefined> {
+    if (!this.#options.isStrict || !model) return undefined;
+    return this.resolve({ model, messages: [], reasoning: {} });
   }
 
-  /** Another provider than the first that has accounts, which lists the very name. */
-  async function findByList(name: string): Promise<Found | undefined> {
-    for (const provider of inService().slice(1)) {
-      if (!provider.isFoundByList) continue;
-      const list = await models.get(provider);
-      const isListed = list.isProven && list.models.some(({ id }) => id === name);
-      if (isListed) return { provider, list, target: { model: name, isPinned: false } };
+  /** Whether an upstream answers the name that speaks this dialect itself. */
+  async relays(model: string, dialect: Dialect): Promise<boolean> {
+    const { poolWatch } = this.#options;
+    // The first account of all may have come just now.
+    const isEmpty = poolWatch.isSandbox ? !isSandboxName(bareName(model)) : this.#inService().length === 0;
+    if (isEmpty && poolWatch.isReachable) await poolWatch.look();
+    if (poolWatch.isSandbox) return false;
+    const found = await this.#lookUp(model).catch(() => undefined);
+    return found !== undefined && canRelay(found.provider, { dialect });
+  }
+
+  /**
+   * Where a turn may go, in order. The next one is asked for when no account of the one before could be had. The first throws as
+   * `resolve` does.
+   */
+  async *candidates(request: RoutedRequest): AsyncGenerator<Route, undefined> {
+    for (let route = await this.resolve(request); ; ) {
+      yield route;
+      await this.#options.poolWatch.look();
+      const next = await this.resolve(request);
+      // By now the accounts of another provider may be asked.
+      if (next.provider === route.provider) return undefined;
+      route = next;
     }
-    return undefined;
+  }
+
+  /** Whether some account can answer any turn at all, and then a turn to this provider; undefined while that is not known. */
+  judge(provider?: UpstreamProvider): Verdict | undefined {
+    const { poolWatch, providers } = this.#options;
+    if (poolWatch.accounts === undefined) return undefined;
+    const accounts = this.#withUselessLimits(poolWatch.accounts);
+    const names = providers.map(({ name }) => name);
+    const verdict = judge(accounts, names);
+    return verdict.isReady && provider ? judgeProvider(accounts, provider.name) : verdict;
+  }
+
+  /** Every model a client may name: those of the providers with accounts, and the configured aliases. */
+  async list(): Promise<readonly ListedModel[]> {
+    const { poolWatch, providers, sandbox, models, aliases, isStrict } = this.#options;
+    if (poolWatch.isSandbox) {
+      const { models: known } = await models.get(sandbox);
+      const listed = shownOf(known).map((model) => ({ ...model, provider: sandbox.name }));
+      const [plain] = listed;
+      const examples = isStrict ? [] : exampleNames;
+      return [...listed, ...examples.map((name) => aliasOf(plain, name, plainSandboxModel, sandbox))];
+    }
+    const present = this.#inService();
+    const listed = new Map<string, ListedModel>();
+    for (const provider of present.length === 0 ? [providers[0]] : present) {
+      for (const model of (await models.get(provider)).models) {
+        const id = this.#shownName(provider, model.id);
+        listed.set(id, { ...model, id, provider: provider.name });
+      }
+    }
+    for (const [name, target] of Object.entries(aliases)) {
+      if (!name.endsWith('*') && !listed.has(name)) {
+        const { provider, model } = this.#addressOf(target);
+        const shown = this.#shownName(provider, model);
+        listed.set(name, aliasOf(listed.get(shown), name, shown, provider));
+      }
+    }
+    return [...listed.values()];
+  }
+
+  /** The model of that name: one that is listed, or what a request of that name would get. Throws `model_not_found`. */
+  async find(id: string): Promise<ListedModel> {
+    const { poolWatch, sandbox, models } = this.#options;
+    const listed = await this.list();
+    const named = listed.find((model) => model.id === id);
+    if (named) return named;
+    // A name that would be answered exists, listed or not.
+    if (poolWatch.isSandbox) {
+      const model = await this.#sandboxModelOf(id);
+      const { models: known } = await models.get(sandbox);
+      const shown = { id: model, ...known.find((one) => one.id === model), provider: sandbox.name };
+      return model === id ? shown : aliasOf(shown, id, model, sandbox);
+    }
+    const { provider, model } = await this.#lookUp(id);
+    const shown = this.#shownName(provider, model);
+    if (shown === id) return { id, provider: provider.name };
+    const known = listed.find((one) => one.id === shown);
+    return aliasOf(known, id, shown, provider);
+  }
+
+  #inService(): UpstreamProvider[] {
+    const { providers, poolWatch } = this.#options;
+    return providers.filter(({ name }) => poolWatch.hasAccounts(name) === true);
   }
 
   /** The name under which a model is listed: without a prefix only where nothing else can be meant. */
-  function shownName(provider: UpstreamProvider, model: string): string {
-    return provider === first ? model : `${provider.name}/${model}`;
+  #shownName(provider: UpstreamProvider, model: string): string {
+    return provider === this.#options.providers[0] ? model : `${provider.name}/${model}`;
   }
 
-  /** What a name stands for at one provider; undefined when nobody there knows it. */
-  function targetOf(
-    name: string,
-    { models: known, withheld, isProven }: ModelList,
-    effort: string | undefined,
-    standIns: Readonly<Record<string, string>>,
-  ): Target | undefined {
-    // Of a name such as `warp/`.
-    if (name === '') return undefined;
-    const has = (id: string) => known.some((candidate) => candidate.id === id);
-    if (has(name)) return { model: name, isPinned: false };
-    // Whoever asks for a model that is kept back is told so, and gets no other in its place.
-    if (withheld.some(({ id }) => id === name)) return undefined;
-    if (isFamily(known, name, effort)) return { model: name, isPinned: false };
-    if (isFamily(withheld, name, effort)) return undefined;
-    if (isStrict) return undefined;
-    const fallback = findAlias(standIns, name);
-    if (fallback !== undefined) {
-      const own = known.find((model) => model.isDefault) ?? known[0];
-      return { model: has(fallback) ? fallback : (own?.id ?? fallback), isPinned: false };
-    }
-    return isProven ? undefined : { model: name, isPinned: false };
+  #addressOf(name: string): Address {
+    const { providers } = this.#options;
+    const slash = name.indexOf('/');
+    const named = slash > 0 && providers.find((provider) => provider.name === name.slice(0, slash));
+    if (named) return { provider: named, model: name.slice(slash + 1), isNamed: true };
+    return { provider: this.#inService()[0] ?? providers[0], model: name, isNamed: false };
   }
 
-  /** What the owner has said the name stands for, unless it is a model's own. */
-  async function findConfigured(
-    name: string,
-    { provider, model, isNamed }: ReturnType<typeof addressOf>,
-    list: ModelList,
-  ): Promise<Found | undefined> {
-    const configured = findAlias(aliases, name);
-    if (configured === undefined || list.models.some(({ id }) => id === model)) return undefined;
-    const isPinned = Object.hasOwn(aliases, name);
-    const target = addressOf(configured);
-    // A name that says who is meant keeps to it.
-    if (!target.isNamed || (isNamed && target.provider !== provider)) {
-      return { provider, list, target: { model: configured, isPinned } };
-    }
-    const { provider: other } = target;
-    const otherList = other === provider ? list : await models.get(other);
-    return { provider: other, list: otherList, target: { model: target.model, isPinned } };
-  }
-
-  async function lookUp(name: string, effort?: string): Promise<Found> {
-    const address = addressOf(name);
+  async #lookUp(name: string, effort?: string): Promise<Found> {
+    const { models, aliases, isStrict } = this.#options;
+    const address = this.#addressOf(name);
     const { provider, model } = address;
     const list = await models.get(provider);
-    const configured = await findConfigured(name, address, list);
+    const configured = await this.#findConfigured(name, address, list);
     if (configured) return configured;
-    const { standIns = {} } = provider;
     const isListed = list.models.some(({ id }) => id === model) || isFamily(list.models, model, effort);
-    const elsewhere = address.isNamed || isListed ? undefined : await findByList(name);
+    const elsewhere = address.isNamed || isListed ? undefined : await this.#findByList(name);
     if (elsewhere) return elsewhere;
-    const target = targetOf(model, list, effort, standIns);
-    if (target) return { provider, list, target };
+    const target = this.#modelAt(provider, model, list, effort);
+    if (target !== undefined) return { provider, list, model: target };
     const fresh = await models.getFresh(provider);
-    const found = targetOf(model, fresh, effort, standIns);
-    if (found) return { provider, list: fresh, target: found };
+    const found = this.#modelAt(provider, model, fresh, effort);
+    if (found !== undefined) return { provider, list: fresh, model: found };
     if (isStrict && !fresh.isProven && model !== '') throw modelsUnknown(name);
     throw modelNotFound(name, address.isNamed ? prefixed(provider, fresh) : fresh, Object.keys(aliases));
   }
 
+  /** What the owner has said the name stands for, unless it is a model's own. */
+  async #findConfigured(
+    name: string,
+    { provider, model, isNamed }: Address,
+    list: ModelList,
+  ): Promise<Found | undefined> {
+    const { aliases, models } = this.#options;
+    const configured = findAlias(aliases, name);
+    if (configured === undefined || list.models.some(({ id }) => id === model)) return undefined;
+    const isPinned = Object.hasOwn(aliases, name);
+    const target = this.#addressOf(configured);
+    // A name that says who is meant keeps to it.
+    if (!target.isNamed || (isNamed && target.provider !== provider)) {
+      return { provider, list, model: configured, isPinned };
+    }
+    const isSame = target.provider === provider;
+    const targetList = isSame ? list : await models.get(target.provider);
+    return { provider: target.provider, list: targetList, model: target.model, isPinned };
+  }
+
+  /** Another provider than the first that has accounts, which lists the very name. */
+  async #findByList(name: string): Promise<Found | undefined> {
+    for (const provider of this.#inService().slice(1)) {
+      if (!provider.isFoundByList) continue;
+      const list = await this.#options.models.get(provider);
+      const isListed = list.isProven && list.models.some(({ id }) => id === name);
+      if (isListed) return { provider, list, model: name };
+    }
+    return undefined;
+  }
+
+  /** What a name stands for at one provider; undefined when it is not known there. */
+  #modelAt(
+    { standIns = {} }: UpstreamProvider,
+    name: string,
+    { models: known, withheld, isProven }: ModelList,
+    effort: string | undefined,
+  ): string | undefined {
+    // Of a name such as `warp/`.
+    if (name === '') return undefined;
+    const has = (id: string) => known.some((candidate) => candidate.id === id);
+    if (has(name)) return name;
+    // A model that is withheld is reported as such, and not replaced by another.
+    if (withheld.some(({ id }) => id === name)) return undefined;
+    if (isFamily(known, name, effort)) return name;
+    if (isFamily(withheld, name, effort) || this.#options.isStrict) return undefined;
+    const fallback = findAlias(standIns, name);
+    if (fallback === undefined) return isProven ? undefined : name;
+    if (has(fallback)) return fallback;
+    return (known.find((model) => model.isDefault) ?? known[0])?.id ?? fallback;
+  }
+
   /** Its plain model answers to every other name: people who try the service out have no list yet. */
-  async function sandboxModelOf(name: string): Promise<string> {
-    const own = bareName(name);
-    const alias = bareName(findAlias(aliases, own) ?? '');
-    if (!isStrict) return [own, alias].find(isSandboxName) ?? plainSandboxModel;
+  async #sandboxModelOf(name: string): Promise<string> {
+    const { sandbox, models, aliases, isStrict } = this.#options;
+    const names = [bareName(name), bareName(findAlias(aliases, bareName(name)) ?? '')];
+    if (!isStrict) return names.find(isSandboxName) ?? plainSandboxModel;
     const list = await models.get(sandbox);
-    const known = [own, alias].find((candidate) => hasScenario(list.models, candidate));
+    const known = names.find((candidate) => hasScenario(list.models, candidate));
     if (known !== undefined) return known;
     if (!list.isProven) throw modelsUnknown(name);
     const ofScenarios = list.models.filter(({ id }) => isSandboxName(id));
@@ -203,112 +290,25 @@ export function createRoutes(options: RoutesOptions): Routes {
     throw modelNotFound(name, { models: ofScenarios, withheld: [] }, useful);
   }
 
-  async function resolve({ model: name, messages, reasoning }: RoutedRequest): Promise<Route> {
-    if (poolWatch.isSandbox) return { provider: sandbox, model: await sandboxModelOf(name) };
-    const { provider, list, target } = await lookUp(name, reasoning.effort);
-    const pinned = target.isPinned ? list.models.filter(({ id }) => id === target.model) : [];
-    const candidates = pinned.length > 0 ? pinned : list.models;
-    const { model, isEffortHeard } = chooseEffort(candidates, target.model, reasoning.effort);
-    const isBlind = isBlindModel(list.models, model);
-    if (isBlind) checkVision(list.models, model, messages);
-    return { provider, model, isEffortHeard, isBlind, barred: list.barred.get(model) };
-  }
-
-  async function list(): Promise<ListedModel[]> {
-    if (poolWatch.isSandbox) {
-      const { models: known } = await models.get(sandbox);
-      const listed = shownOf(known).map((model) => ({ ...model, provider: sandbox.name }));
-      const [plain] = listed;
-      const examples = isStrict ? [] : exampleNames;
-      return [...listed, ...examples.map((name) => aliasOf(plain, name, plainSandboxModel, sandbox))];
-    }
-    const present = inService();
-    const listed = new Map<string, ListedModel>();
-    for (const provider of present.length === 0 ? [first] : present) {
-      for (const model of (await models.get(provider)).models) {
-        const id = shownName(provider, model.id);
-        listed.set(id, { ...model, id, provider: provider.name });
-      }
-    }
-    for (const [name, target] of Object.entries(aliases)) {
-      if (!name.endsWith('*') && !listed.has(name)) {
-        const { provider, model } = addressOf(target);
-        const shown = shownName(provider, model);
-        listed.set(name, aliasOf(listed.get(shown), name, shown, provider));
-      }
-    }
-    return [...listed.values()];
-  }
-
-  return {
-    resolve,
-    async check(model) {
-      if (!isStrict || !model) return undefined;
-      return resolve({ model, messages: [], reasoning: {} });
-    },
-    async relays(model, dialect) {
-      // The first account of all may have come just now.
-      const isEmpty = poolWatch.isSandbox ? !isSandboxName(bareName(model)) : inService().length === 0;
-      if (isEmpty && poolWatch.isReachable) await poolWatch.look();
-      if (poolWatch.isSandbox) return false;
-      const found = await lookUp(model).catch(() => undefined);
-      return found !== undefined && canRelay(found.provider, { dialect });
-    },
-    async *candidates(request) {
-      for (let route = await this.resolve(request); ; ) {
-        yield route;
-        await poolWatch.look();
-        const next = await this.resolve(request);
-        // By now the accounts of another provider may be asked.
-        if (next.provider === route.provider) return undefined;
-        route = next;
-      }
-    },
-    judge(provider) {
-      if (poolWatch.accounts === undefined) return undefined;
-      const accounts = withUselessLimits(poolWatch.accounts);
-      const names = providers.map(({ name }) => name);
-      const verdict = judge(accounts, names);
-      return verdict.isReady && provider ? judgeProvider(accounts, provider.name) : verdict;
-    },
-    list,
-    async find(id) {
-      const listed = await list();
-      const named = listed.find((model) => model.id === id);
-      if (named) return named;
-      // A name that would be answered exists, listed or not.
-      if (poolWatch.isSandbox) {
-        const model = await sandboxModelOf(id);
-        const { models: known } = await models.get(sandbox);
-        const found = known.find((candidate) => candidate.id === model);
-        const shown = { id: model, ...found, provider: sandbox.name };
-        return model === id ? shown : aliasOf(shown, id, model, sandbox);
-      }
-      const { provider, target } = await lookUp(id);
-      const shown = shownName(provider, target.model);
-      const model = listed.find((candidate) => candidate.id === shown);
-      return shown === id ? { id, provider: provider.name } : aliasOf(model, id, shown, provider);
-    },
-  };
-
   /** Where every open account is limited to some models, with those that have none of these counted as what they are. */
-  function withUselessLimits(known: Readiness): Readiness {
+  #withUselessLimits(known: Readiness): Readiness {
+    const { providers, models } = this.#options;
     const accounts = { ...known };
     for (const provider of providers) {
       const { open = 0, open_for_models: limited = 0, ...others } = known[provider.name] ?? {};
       if (open > 0 || limited === 0) continue;
-      // Looks for itself, and not at every call.
+      // Asks for the list only when it is due, and not at every call.
       void models.get(provider);
       const useless = models.countUseless(provider);
       if (useless >= limited) accounts[provider.name] = { ...others, useless_models: limited };
     }
     return accounts;
   }
+}
 
-  function prefixed(provider: UpstreamProvider, { models: known, withheld }: ModelList) {
-    const withPrefix = (model: ProviderModel) => ({ ...model, id: `${provider.name}/${model.id}` });
-    return { models: known.map(withPrefix), withheld: withheld.map(withPrefix) };
-  }
+function prefixed(provider: UpstreamProvider, { models, withheld }: ModelList) {
+  const withPrefix = (model: ProviderModel) => ({ ...model, id: `${provider.name}/${model.id}` });
+  return { models: models.map(withPrefix), withheld: withheld.map(withPrefix) };
 }
 
 function aliasOf(

@@ -10,7 +10,7 @@ import { LeaseCache } from '../leases/lease-cache.ts';
 import { PoolWatch } from '../leases/pool-watch.ts';
 import { Reporter } from '../leases/reporter.ts';
 import { createModelLists } from '../models/model-lists.ts';
-import { createRoutes } from '../models/routing.ts';
+import { Routes } from '../models/routing.ts';
 import { BufferedStore } from '../state/buffered-store.ts';
 import { Affinity } from '../turn/affinity.ts';
 import type { ClientTurn } from '../turn/client-turns.ts';
@@ -90,7 +90,7 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
   const reporter = new Reporter(pool, leases.held, clock, silentLogger);
   const dispatcher = new Agent({ connections: null, pipelining: 1 });
   const models = createModelLists(leases, clock, silentLogger);
-  const routes = createRoutes({
+  const routes = new Routes({
     providers: [createLineProvider(() => (isReachable ? upstream.url : unreachableUrl))],
     sandbox: createLineProvider(() => upstream.url, 'sandbox'),
     models,
