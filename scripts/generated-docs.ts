@@ -10,10 +10,10 @@ import { messagesBlocks, messagesFields } from '../src/protocols/anthropic-messa
 import { chatFields, chatParts } from '../src/protocols/openai-chat/fields.ts';
 import { chatCapabilities } from '../src/protocols/openai-chat/outbound.ts';
 import { responsesFields, responsesItems } from '../src/protocols/openai-responses/fields.ts';
-import { fieldRows } from '../src/protocols/shared/field-table.ts';
-import { chatTools, messagesTools, responsesTools, toolRows } from '../src/protocols/shared/tools.ts';
+import type { FieldRow, FieldTable } from '../src/protocols/shared/field-table.ts';
+import { chatTools, messagesTools, responsesTools, type ToolTable } from '../src/protocols/shared/tools.ts';
 import { createWarpOutbound } from '../src/protocols/warp/outbound.ts';
-import { envExample, settingsTable } from '../src/settings.ts';
+import { settings } from '../src/settings.ts';
 import { poolErrorTable } from './pool-errors.ts';
 
 /** What an upstream does with each wish of a request. */
@@ -75,4 +75,57 @@ function withBlocks(path: string, blocks: Readonly<Record<string, string>>): str
     text = `${text.slice(0, from + start.length)}\n${block}\n${text.slice(to)}`;
   }
   return text;
+}
+
+/** The text of `.env.example`. */
+function envExample(): string {
+  const head =
+    '# Made from the settings in src/settings.ts and src/providers by `npm run generate`. Copy to .env and change what you need.\n';
+  const blocks = Object.entries(settings).map(([name, { help, default: value = '' }]) => {
+    return `# ${help}\n#${name}=${value}\n`;
+  });
+  return [head, ...blocks].join('\n');
+}
+
+/** The settings as the rows of a Markdown table. */
+function settingsTable(): string {
+  const rows = Object.entries(settings).map(([name, { help, default: value }]) => {
+    return `| \`${name}\` | ${value === undefined ? '' : `\`${value}\``} | ${help} |`;
+  });
+  return ['| variable | default | meaning |', '| --- | --- | --- |', ...rows].join('\n');
+}
+
+/** The table as Markdown, for docs/fields.md. */
+function fieldRows(table: FieldTable): string {
+  return [
+    '| field | handling | what happens |',
+    '| --- | --- | --- |',
+    ...Object.entries(table).map(
+      ([path, { handling, says, neutral }]) => `| \`${path}\` | ${handling} | ${says}${accepted(neutral)} |`,
+    ),
+  ].join('\n');
+}
+
+function accepted(neutral: FieldRow['neutral']): string {
+  if (neutral === undefined) return '';
+  return ` (${neutral.map((value) => `\`${JSON.stringify(value)}\``).join(', ')}: simply accepted)`;
+}
+
+/** The table as Markdown, for docs/fields.md. */
+function toolRows(table: ToolTable): string {
+  return [
+    '| type | run by | calls | results | what happens |',
+    '| --- | --- | --- | --- | --- |',
+    ...Object.entries(table).map(
+      ([type, { runBy, call, result, says, isRefused }]) =>
+        `| \`${type}\` | ${runBy} | ${code(call)} | ${code(result)} | ${isRefused ? `refused: ${says}` : says} |`,
+    ),
+  ].join('\n');
+}
+
+function code(names: string): string {
+  return names
+    .split(', ')
+    .map((name) => (name.includes(' ') ? name : `\`${name}\``))
+    .join(', ');
 }

@@ -293,21 +293,3 @@ export const ownSettings = {
 export type SettingValues = ValuesOf<typeof ownSettings>;
 
 export const settings: SettingTable = { ...ownSettings, ...providerSettings };
-
-/** The text of `.env.example`. */
-export function envExample(): string {
-  const head =
-    '# Made from the settings in src/settings.ts and src/providers by `npm run generate`. Copy to .env and change what you need.\n';
-  const blocks = Object.entries(settings).map(([name, { help, default: value = '' }]) => {
-    return `# ${help}\n#${name}=${value}\n`;
-  });
-  return [head, ...blocks].join('\n');
-}
-
-/** The settings as the rows of a Markdown table. */
-export function settingsTable(): string {
-  const rows = Object.entries(settings).map(([name, { help, default: value }]) => {
-    return `| \`${name}\` | ${value === undefined ? '' : `\`${value}\``} | ${help} |`;
-  });
-  return ['| variable | default | meaning |', '| --- | --- | --- |', ...rows].join('\n');
-}

@@ -5,7 +5,7 @@ import { AppError } from '../core/errors.ts';
 import type { messagesFields } from './anthropic-messages/fields.ts';
 import type { chatFields } from './openai-chat/fields.ts';
 import type { responsesFields } from './openai-responses/fields.ts';
-import { createFieldCheck, fieldRows } from './shared/field-table.ts';
+import { createFieldCheck } from './shared/field-table.ts';
 
 const check = createFieldCheck({
   read: { handling: 'honoured', says: 'read' },
@@ -60,11 +60,6 @@ describe('a body read by a table', () => {
       'constructor',
     ]);
   });
-});
-
-it('is shown with the values that are accepted all the same', () => {
-  const rows = fieldRows({ n: { handling: 'refused', says: 'send 1', neutral: [1] } });
-  expect(rows).toContain('| `n` | refused | send 1 (`1`: simply accepted) |');
 });
 
 /** The first step of each path of a table. */

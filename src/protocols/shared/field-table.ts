@@ -97,19 +97,3 @@ function isSettled(
 function addName(names: Set<string>, path: readonly (string | number)[]): void {
   if (names.size < maxNames) names.add(path.filter((step) => typeof step === 'string').join('.'));
 }
-
-/** The table as Markdown, for docs/fields.md. */
-export function fieldRows(table: FieldTable): string {
-  return [
-    '| field | handling | what happens |',
-    '| --- | --- | --- |',
-    ...Object.entries(table).map(
-      ([path, { handling, says, neutral }]) => `| \`${path}\` | ${handling} | ${says}${accepted(neutral)} |`,
-    ),
-  ].join('\n');
-}
-
-function accepted(neutral: FieldRow['neutral']): string {
-  if (neutral === undefined) return '';
-  return ` (${neutral.map((value) => `\`${JSON.stringify(value)}\``).join(', ')}: simply accepted)`;
-}

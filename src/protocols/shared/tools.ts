@@ -15,7 +15,7 @@ interface ToolRow {
 }
 
 /** By type, without the date at its end. */
-type ToolTable = Readonly<Record<string, ToolRow>>;
+export type ToolTable = Readonly<Record<string, ToolRow>>;
 
 const leftOut = 'left out and named; a 400 when it is demanded or the only tool';
 const asFunction = 'offered as a function';
@@ -198,25 +198,6 @@ function reasonOf({ type, isUnknown }: LeftOutTool): string {
 /** As they are named in `x-warp2api-ignored`. */
 export function leftOutNames(left: readonly LeftOutTool[]): string[] {
   return [...new Set(left.map(({ type }) => `tools.${type.slice(0, 64)}`))];
-}
-
-/** The table as Markdown, for docs/fields.md. */
-export function toolRows(table: ToolTable): string {
-  return [
-    '| type | run by | calls | results | what happens |',
-    '| --- | --- | --- | --- | --- |',
-    ...Object.entries(table).map(
-      ([type, { runBy, call, result, says, isRefused }]) =>
-        `| \`${type}\` | ${runBy} | ${code(call)} | ${code(result)} | ${isRefused ? `refused: ${says}` : says} |`,
-    ),
-  ].join('\n');
-}
-
-function code(names: string): string {
-  return names
-    .split(', ')
-    .map((name) => (name.includes(' ') ? name : `\`${name}\``))
-    .join(', ');
 }
 
 /** A tool as upstreams know it: without a schema it takes no parameters. */
