@@ -23,17 +23,18 @@ export type PostForm = (request: {
   /** What the operator calls the place, such as WARP_TOKEN_URL. */
   readonly host: string;
   readonly form: Readonly<Record<string, string>>;
+  readonly timeoutMs?: number;
   readonly signal?: AbortSignal | undefined;
 }) => Promise<TokenAnswer>;
 
-const timeoutMs = 5_000;
+const usualTimeoutMs = 5_000;
 
 /**
  * `http` has a connection for every request alone: one that closes as it is used again would leave it open whether the
  * token was spent.
  */
 export function createPostForm(http: ProviderHttp, userAgent: string): PostForm {
-  return async ({ url, host, form, signal }) => {
+  return async ({ url, host, form, timeoutMs = usualTimeoutMs, signal }) => {
     const answer = await http({
       method: 'POST',
       url,

@@ -1,30 +1,25 @@
-import {
-  deviceAuthorizationRequest,
-  deviceCodeGrantRequest,
-  processDeviceAuthorizationResponse,
-  processDeviceCodeResponse,
-  ResponseBodyError,
-  type TokenEndpointResponse,
-} from 'oauth4webapi';
 import { type DeviceLogins, TokenError, type TokenGrant } from '../../core/provider.ts';
 import { ownValue } from '../../lib/own-value.ts';
-import type { Exchange } from './client.ts';
+import { secondsField, textField } from '../token-grant.ts';
+import type { TokenAnswer } from '../token-http.ts';
+import { askForToken, clientForm, errorWord, failureOf, type Oauth2Client } from './client.ts';
 
 export interface DeviceLoginOptions {
+  readonly client: Oauth2Client & { readonly settings: { readonly deviceAuthorizationUrl: string } };
   /** Who is named in errors. */
   readonly name: string;
   readonly scope?: string | undefined;
-  begin(place: 'device' | 'token', signal: AbortSignal | undefined): Exchange;
-  grantFrom(
-    tokens: TokenEndpointResponse,
-    exchange: Exchange,
-    signal: AbortSignal | undefined,
-  ): TokenGrant | Promise<TokenGrant>;
+  /** Throws TokenError where the answer holds no tokens. */
+  grantFrom(answer: TokenAnswer, signal: AbortSignal | undefined): TokenGrant | Promise<TokenGrant>;
   /** Why a grant has no refresh token, without which the login is of no use. */
   readonly noRefreshToken: string;
 }
 
+const startTimeoutMs = 10_000;
+/** Where the server does not say. */
 const usualIntervalSeconds = 5;
+const usualCodeSeconds = 600;
+const deviceGrant = 'urn:ietf:params:oauth:grant-type:device_code';
 const pollResults: Readonly<Record<string, 'pending' | 'slow_down' | 'denied' | 'expired'>> = {
   authorization_pending: 'pending',
   slow_down: 'slow_down',
@@ -34,65 +29,53 @@ const pollResults: Readonly<Record<string, 'pending' | 'slow_down' | 'denied' | 
 
 /** Logins on a second device (RFC 8628). */
 export function createDeviceLogins(options: DeviceLoginOptions): DeviceLogins {
-  const { name, scope, begin, grantFrom, noRefreshToken } = options;
+  const { client, name, scope, noRefreshToken } = options;
+  const { settings, postForm, deviceHost, advice } = client;
   return {
     async start(signal) {
-      const exchange = begin('device', signal);
-      const { server, client, authentication } = exchange;
-      try {
-        const parameters = scope === undefined ? {} : { scope };
-        const response = await deviceAuthorizationRequest(
-          server,
-          client,
-          authentication,
-          parameters,
-          exchange.options,
-        );
-        const begun = await processDeviceAuthorizationResponse(server, client, response);
-        const complete = webAddress(begun.verification_uri_complete);
-        const verificationUri = webAddress(begun.verification_uri);
-        if (verificationUri === undefined) {
-          throw new TokenError('refused', `${name} named no web page to log in at.`);
-        }
-        return {
-          deviceCode: begun.device_code,
-          userCode: begun.user_code,
-          verificationUri,
-          ...(complete === undefined ? {} : { verificationUriComplete: complete }),
-          expiresInMs: begun.expires_in * 1_000,
-          intervalMs: (begun.interval ?? usualIntervalSeconds) * 1_000,
-        };
-      } catch (error) {
-        throw exchange.failure(error);
+      const answer = await postForm({
+        url: settings.deviceAuthorizationUrl,
+        host: deviceHost,
+        form: { ...clientForm(settings), ...(scope !== undefined && { scope }) },
+        timeoutMs: startTimeoutMs,
+        signal,
+      });
+      const body = answer.status === 200 ? (answer.body ?? {}) : {};
+      const deviceCode = textField(body, 'device_code');
+      const userCode = textField(body, 'user_code');
+      const address = textField(body, 'verification_uri', 'verification_url');
+      if (deviceCode === undefined || userCode === undefined || address === undefined) {
+        throw failureOf(answer, deviceHost, advice);
       }
+      const verificationUri = webAddress(address);
+      if (verificationUri === undefined) {
+        throw new TokenError('refused', `${name} named no web page to log in at.`);
+      }
+      const complete = webAddress(textField(body, 'verification_uri_complete'));
+      return {
+        deviceCode,
+        userCode,
+        verificationUri,
+        ...(complete === undefined ? {} : { verificationUriComplete: complete }),
+        expiresInMs: (secondsField(body, 'expires_in') ?? usualCodeSeconds) * 1_000,
+        intervalMs: (secondsField(body, 'interval') ?? usualIntervalSeconds) * 1_000,
+      };
     },
 
     async poll(deviceCode, signal) {
-      const exchange = begin('token', signal);
-      const { server, client, authentication } = exchange;
-      try {
-        const response = await deviceCodeGrantRequest(
-          server,
-          client,
-          authentication,
-          deviceCode,
-          exchange.options,
-        );
-        const tokens = await processDeviceCodeResponse(server, client, response);
-        const { refreshToken, ...grant } = await grantFrom(tokens, exchange, signal);
-        if (refreshToken === undefined) throw new TokenError('invalid_grant', noRefreshToken);
-        return { result: 'granted', grant: { ...grant, refreshToken } };
-      } catch (error) {
-        const word = error instanceof ResponseBodyError ? error.error : '';
-        const result = ownValue(pollResults, word);
-        if (result !== undefined) return { result };
-        // Asking again would change nothing.
-        if (word === 'invalid_client' || word === 'unauthorized_client') {
-          const message = `${name} does not take this client (${word}). Check its settings, then start the login again.`;
-          throw new TokenError('invalid_grant', message);
-        }
-        throw exchange.failure(error);
+      const form = { grant_type: deviceGrant, device_code: deviceCode };
+      const answer = await askForToken(client, form, signal);
+      const word = errorWord(answer) ?? '';
+      const result = ownValue(pollResults, word);
+      if (result !== undefined) return { result };
+      // Asking again would change nothing.
+      if (word === 'invalid_client' || word === 'unauthorized_client') {
+        const message = `${name} does not take this client (${word}). Check its settings, then start the login again.`;
+        throw new TokenError('invalid_grant', message);
       }
+      const { refreshToken, ...grant } = await options.grantFrom(answer, signal);
+      if (refreshToken === undefined) throw new TokenError('invalid_grant', noRefreshToken);
+      return { result: 'granted', grant: { ...grant, refreshToken } };
     },
   };
 }

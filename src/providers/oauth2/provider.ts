@@ -1,22 +1,11 @@
-import {
-  processRefreshTokenResponse,
-  refreshTokenGrantRequest,
-  type TokenEndpointResponse,
-} from 'oauth4webapi';
 import { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
-import {
-  type Provider,
-  type ProviderHttp,
-  type QuotaAnswer,
-  TokenError,
-  type TokenGrant,
-} from '../../core/provider.ts';
+import type { Provider, ProviderHttp, QuotaAnswer, TokenGrant } from '../../core/provider.ts';
 import { isLoopbackUrl } from '../../lib/addresses/loopback.ts';
 import { checkApiKey } from '../api-key/provider.ts';
 import { askJson } from '../ask-json.ts';
-import { grantOf, textField } from '../token-grant.ts';
-import { beginExchange, type Exchange, type Oauth2Settings } from './client.ts';
+import { createPostForm, type TokenAnswer } from '../token-http.ts';
+import { askForToken, type Oauth2Client, type Oauth2Settings, readTokens } from './client.ts';
 import { createDeviceLogins } from './device-logins.ts';
 
 export interface Oauth2ProviderOptions extends Oauth2Settings {
@@ -34,36 +23,15 @@ export interface Oauth2ProviderOptions extends Oauth2Settings {
 /** Any issuer of plain OAuth 2.0 tokens (RFC 6749), with logins on a second device where it has them (RFC 8628). */
 export function createOauth2Provider(options: Oauth2ProviderOptions): Provider {
   const { name, quotaUrl, http, userAgent, now } = options;
-  const begin = (setting: string, signal?: AbortSignal): Exchange =>
-    beginExchange(options, {
-      http: options.tokenHttp,
-      userAgent,
-      host: `providers.${name}.${setting}`,
-      advice: 'Check its address, client_id and client_secret.',
-      signal,
-    });
-
-  const grantFrom = (tokens: TokenEndpointResponse, exchange: Exchange): TokenGrant => {
-    const bearer = textField(tokens, 'access_token');
-    if (bearer === undefined) {
-      throw new TokenError('unknown', `providers.${name}.token_url gave a token that no header can hold.`);
-    }
-    return grantOf({
-      bearer,
-      refreshToken: tokens.refresh_token,
-      lifetimeSeconds: tokens.expires_in,
-      idToken: exchange.idToken(),
-      now: now(),
-    });
+  const { deviceAuthorizationUrl, tokenUrl } = options;
+  const client: Oauth2Client = {
+    settings: options,
+    postForm: createPostForm(options.tokenHttp, userAgent),
+    tokenHost: `providers.${name}.token_url`,
+    deviceHost: `providers.${name}.device_authorization_url`,
+    advice: 'Check its address, client_id and client_secret.',
   };
-
-  const logins = createDeviceLogins({
-    name: `providers.${name}`,
-    scope: options.scope,
-    begin: (place, signal) => begin(place === 'token' ? 'token_url' : 'device_authorization_url', signal),
-    grantFrom,
-    noRefreshToken: `The login was approved, but "${name}" gave no refresh token: its scope may have to ask for one, such as offline_access.`,
-  });
+  const grantFrom = (answer: TokenAnswer): TokenGrant => readTokens(answer, client, now());
 
   return {
     name,
@@ -77,27 +45,23 @@ export function createOauth2Provider(options: Oauth2ProviderOptions): Provider {
       return readQuota(await askJson(http, { url: quotaUrl, headers, signal }));
     },
     tokens: {
-      isLoopback: isLoopbackUrl(options.tokenUrl),
+      isLoopback: isLoopbackUrl(tokenUrl),
       async refresh(refreshToken) {
-        const exchange = begin('token_url');
-        const { server, client, authentication } = exchange;
-        try {
-          const response = await refreshTokenGrantRequest(
-            server,
-            client,
-            authentication,
-            refreshToken,
-            exchange.options,
-          );
-          return grantFrom(await processRefreshTokenResponse(server, client, response), exchange);
-        } catch (error) {
-          throw exchange.failure(error);
-        }
+        const form = { grant_type: 'refresh_token', refresh_token: refreshToken };
+        return grantFrom(await askForToken(client, form));
       },
     },
-    ...(options.deviceAuthorizationUrl === undefined
+    ...(deviceAuthorizationUrl === undefined
       ? { missing: { logins: `Set providers.${name}.device_authorization_url in the configuration file.` } }
-      : { logins }),
+      : {
+          logins: createDeviceLogins({
+            client: { ...client, settings: { ...options, deviceAuthorizationUrl } },
+            name: `providers.${name}`,
+            scope: options.scope,
+            grantFrom,
+            noRefreshToken: `The login was approved, but "${name}" gave no refresh token: its scope may have to ask for one, such as offline_access.`,
+          }),
+        }),
   };
 }
 

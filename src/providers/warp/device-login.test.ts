@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { TokenError, type TokenGrant } from '../../core/provider.ts';
 import { type FormAnswer, startFormServer } from '../testing/form-server.ts';
 import { testTokenHttp } from '../testing/test-http.ts';
+import { createPostForm } from '../token-http.ts';
 import { createWarpDeviceLogins } from './device-login.ts';
 
 const grant: TokenGrant = { bearer: 'b', refreshToken: 'r', lifetimeMs: 1 };
@@ -13,8 +14,7 @@ async function loginsAt(answer: FormAnswer, exchange: () => Promise<TokenGrant> 
     serverUrl: server.url,
     clientId: 'client',
     exchange,
-    http: testTokenHttp,
-    userAgent: 'warp2api/test',
+    postForm: createPostForm(testTokenHttp, 'warp2api/test'),
   });
   return { ...logins, asked: server.asked };
 }

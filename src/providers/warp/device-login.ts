@@ -1,38 +1,37 @@
-import { type DeviceLogins, type ProviderHttp, TokenError } from '../../core/provider.ts';
-import { beginExchange } from '../oauth2/client.ts';
+import { type DeviceLogins, TokenError } from '../../core/provider.ts';
+import { readTokens } from '../oauth2/client.ts';
 import { createDeviceLogins } from '../oauth2/device-logins.ts';
+import type { PostForm } from '../token-http.ts';
 import type { WarpOauth } from './oauth.ts';
 
 export interface WarpDeviceLoginOptions {
   readonly serverUrl: string;
   readonly clientId: string;
   readonly exchange: WarpOauth['exchange'];
-  readonly http: ProviderHttp;
-  readonly userAgent: string;
+  readonly postForm: PostForm;
 }
 
 /** Device authorisation at Warp. What it grants is a custom token, which is exchanged before anybody sees it. */
 export function createWarpDeviceLogins(options: WarpDeviceLoginOptions): DeviceLogins {
-  const { serverUrl, clientId, exchange, http, userAgent } = options;
-  const settings = {
-    tokenUrl: `${serverUrl}/api/v1/oauth/token`,
-    deviceAuthorizationUrl: `${serverUrl}/api/v1/oauth/device/auth`,
-    clientId,
-    clientSecret: undefined,
+  const { serverUrl, clientId, exchange, postForm } = options;
+  const client = {
+    settings: {
+      tokenUrl: `${serverUrl}/api/v1/oauth/token`,
+      deviceAuthorizationUrl: `${serverUrl}/api/v1/oauth/device/auth`,
+      clientId,
+      clientSecret: undefined,
+    },
+    postForm,
+    tokenHost: 'WARP_SERVER_URL',
+    deviceHost: 'WARP_SERVER_URL',
+    advice: 'Check WARP_OAUTH_CLIENT_ID.',
   };
   return createDeviceLogins({
+    client,
     name: 'Warp',
     noRefreshToken: approvedInVain('no refresh token came with it'),
-    begin: (_place, signal) =>
-      beginExchange(settings, {
-        http,
-        userAgent,
-        host: 'WARP_SERVER_URL',
-        advice: 'Check WARP_OAUTH_CLIENT_ID.',
-        signal,
-      }),
-    grantFrom: ({ access_token: customToken }, _exchange, signal) =>
-      exchange(customToken, signal).catch((error: unknown) => {
+    grantFrom: (answer, signal) =>
+      exchange(readTokens(answer, client, 0).bearer, signal).catch((error: unknown) => {
         if (!(error instanceof TokenError)) throw error;
         const reason = error.message.replace(/\.$/, '');
         // The approval is used up, so that polling on would bring nothing.

@@ -88,8 +88,7 @@ function accessOf(
       serverUrl,
       clientId,
       exchange: oauth.exchange,
-      http: options.tokenHttp,
-      userAgent: options.userAgent,
+      postForm,
     }),
   };
 }
