@@ -4,17 +4,27 @@ import {
   type Ability,
   type Capabilities,
   emulatedAbilities,
+  rareAbilities,
   tuningAbilities,
 } from '../src/core/capabilities.ts';
 import { messagesBlocks, messagesFields } from '../src/protocols/anthropic-messages/fields.ts';
+import { chatCapabilities } from '../src/protocols/openai-chat/capabilities.ts';
 import { chatFields, chatParts } from '../src/protocols/openai-chat/fields.ts';
-import { chatCapabilities } from '../src/protocols/openai-chat/outbound.ts';
 import { responsesFields, responsesItems } from '../src/protocols/openai-responses/fields.ts';
 import type { FieldRow, FieldTable } from '../src/protocols/shared/field-table.ts';
 import { chatTools, messagesTools, responsesTools, type ToolTable } from '../src/protocols/shared/tools.ts';
 import { createWarpOutbound } from '../src/protocols/warp/outbound.ts';
 import { settings } from '../src/settings.ts';
 import { poolErrorTable } from './pool-errors.ts';
+
+/** What becomes of it at an upstream that lacks it. */
+const withoutRare: Record<(typeof rareAbilities)[number], string> = {
+  documents: 'refused, or a note',
+  refusals: 'emulated',
+  cacheBreakpoints: 'silent',
+  strictTools: 'ignored',
+  topK: 'ignored',
+};
 
 /** What an upstream does with each wish of a request. */
 function abilityTable(): string {
@@ -31,7 +41,9 @@ function abilityTable(): string {
     `| --- | ${[...upstreams, 'relayed'].map(() => '---').join(' | ')} |`,
     ...emulatedAbilities.map((ability) => row(ability, 'emulated')),
     ...tuningAbilities.map((ability) => row(ability, 'ignored')),
-    '| `logprobs`, `logit_bias`, audio and all that no dialect shares | refused | refused | native |',
+    ...rareAbilities.map((ability) => row(ability, withoutRare[ability])),
+    '| the fields that the tables call native | as the tables say | native | native |',
+    '| `logprobs`, audio and all that no dialect shares | refused | refused | native |',
   ].join('\n');
 }
 
@@ -101,7 +113,8 @@ function fieldRows(table: FieldTable): string {
     '| field | handling | what happens |',
     '| --- | --- | --- |',
     ...Object.entries(table).map(
-      ([path, { handling, says, neutral }]) => `| \`${path}\` | ${handling} | ${says}${accepted(neutral)} |`,
+      ([path, { handling, wish, says, neutral }]) =>
+        `| \`${path}\` | ${handling}${wish ? ', or native' : ''} | ${says}${accepted(neutral)} |`,
     ),
   ].join('\n');
 }

@@ -2,6 +2,7 @@ import Anthropic from '@anthropic-ai/sdk';
 import type OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, it, test } from 'vitest';
 import { AppError } from '../src/core/errors.ts';
+import { atBareUpstream } from '../src/core/testing/bare-upstream.ts';
 import { pixel } from '../src/core/testing/pixel.ts';
 import { anthropicMessagesInbound } from '../src/protocols/anthropic-messages/inbound.ts';
 import { openaiChatInbound } from '../src/protocols/openai-chat/inbound.ts';
@@ -96,7 +97,7 @@ const resultOf: Record<Dialect, (part: unknown) => unknown> = {
 const said = (role: string, content: unknown) => ({ role, content });
 
 describe.each(Object.keys(bad) as Dialect[])('in %s', (dialect) => {
-  const decode = decoders[dialect];
+  const decode = (messages: readonly unknown[]) => atBareUpstream(decoders[dialect](messages));
   const field = dialect === 'responses' ? 'input' : 'messages';
   const user = (part: unknown) => said('user', [part]);
 

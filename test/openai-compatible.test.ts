@@ -7,34 +7,8 @@ import { generateText, stepCountIs, streamText, tool } from 'ai';
 import type OpenAI from 'openai';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { z } from 'zod';
-import {
-  type OpenaiSandbox,
-  type OpenaiSandboxOptions,
-  startOpenaiSandbox,
-} from '../sandbox/openai-chat/server.ts';
-import { eventually, servicesForTest, type TestServices, userTurn } from './support/services.ts';
-
-interface Setup extends TestServices {
-  readonly vendor: OpenaiSandbox;
-}
-
-/** Both services with a provider `local` in their configuration file, and an account of it for each key. */
-async function withVendor(
-  keys: readonly string[] = ['sk-one-1234567890'],
-  environment: Record<string, string> = {},
-  options: OpenaiSandboxOptions = {},
-  more = '',
-): Promise<Setup> {
-  const vendor = await startOpenaiSandbox(options);
-  onTestFinished(() => vendor.close());
-  const folder = mkdtempSync(join(tmpdir(), 'warp2api-openai-'));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
-  const file = join(folder, 'warp2api.yaml');
-  writeFileSync(file, `providers:\n  local: { type: openai_compatible, base_url: "${vendor.url}" }\n${more}`);
-  const services = await servicesForTest({ CONFIG_FILE: file, ...environment });
-  for (const key of keys) await services.addAccount(key, { provider: 'local' });
-  return { ...services, vendor };
-}
+import { type VendorSetup, withVendor } from './support/openai-vendor.ts';
+import { eventually, servicesForTest, userTurn } from './support/services.ts';
 
 const key = 'sk-one-1234567890';
 
@@ -317,7 +291,7 @@ describe('models', () => {
 });
 
 describe('a Messages client', () => {
-  const anthropic = ({ gatewayUrl }: Setup) =>
+  const anthropic = ({ gatewayUrl }: VendorSetup) =>
     new Anthropic({ baseURL: gatewayUrl, apiKey: 'any', maxRetries: 0 });
 
   it('has text, usage with cache figures, and its limits and rules travel', async () => {

@@ -8,6 +8,7 @@ export interface ChatRequest {
   readonly stream?: boolean;
   readonly stream_options?: { readonly include_usage?: boolean } | null;
   readonly n?: number;
+  readonly service_tier?: string;
   readonly messages: readonly {
     readonly role: string;
     readonly content?: unknown;
@@ -29,6 +30,10 @@ interface Answer {
   readonly thoughts?: readonly string[];
   readonly calls?: readonly Call[];
   readonly isSigned?: boolean;
+  readonly refusals?: readonly string[];
+  readonly annotations?: readonly object[];
+  /** Of its prompt. */
+  readonly cacheWriteTokens?: number;
   readonly finish: string;
 }
 
@@ -52,6 +57,25 @@ const scenarios: Readonly<Record<string, Scenario>> = {
   'chat-signed': (request, response) =>
     answer(request, response, { ...toolAnswer(request), thoughts: ['Let me', ' think.'], isSigned: true }),
   'chat-length': (request, response) => answer(request, response, { texts: ['Cut sho'], finish: 'length' }),
+  /** A structured answer that the model would not give: it ends like any other, and has no content. */
+  'chat-refusal': (request, response) =>
+    answer(request, response, { refusals: ['I am sorry,', ' I cannot help with that.'], finish: 'stop' }),
+  /** A search model's: sources come with the last of the text. */
+  'chat-annotations': (request, response) =>
+    answer(request, response, {
+      texts: ['Rain (', 'example.com', ').'],
+      annotations: [
+        {
+          type: 'url_citation',
+          url_citation: { start_index: 6, end_index: 17, url: 'https://example.com/w', title: 'Weather' },
+        },
+      ],
+      cacheWriteTokens: 2,
+      finish: 'stop',
+    }),
+  /** Mistral's word for its limit. */
+  'chat-odd-finish': (request, response) =>
+    answer(request, response, { texts: ['Cut sho'], finish: 'model_length' }),
   'chat-filter': (request, response) =>
     answer(request, response, { texts: ['No.'], finish: 'content_filter' }),
   'chat-tools': (request, response) => answer(request, response, toolAnswer(request)),
@@ -162,7 +186,7 @@ function answer(request: ChatRequest, response: ServerResponse, given: Answer): 
     return;
   }
   begin(response);
-  const { texts = [], thoughts = [], calls = [] } = given;
+  const { texts = [], refusals = [], annotations = [], thoughts = [], calls = [] } = given;
   for (const index of choicesOf(request)) {
     send(response, chunk(request, { role: 'assistant', content: '' }, null, index));
     for (const thought of thoughts)
@@ -173,6 +197,8 @@ function answer(request: ChatRequest, response: ServerResponse, given: Answer): 
       send(response, chunk(request, { reasoning_details: [{ ...signed, text: ' think.' }] }));
     }
     for (const piece of texts) send(response, chunk(request, { content: piece }, null, index));
+    for (const piece of refusals) send(response, chunk(request, { refusal: piece }, null, index));
+    for (const one of annotations) send(response, chunk(request, { annotations: [one] }, null, index));
     for (const [at, call] of calls.entries()) {
       const head = { index: at, id: call.id, type: 'function', function: { name: call.name, arguments: '' } };
       send(response, chunk(request, { tool_calls: [head] }, null, index));
@@ -186,14 +212,24 @@ function answer(request: ChatRequest, response: ServerResponse, given: Answer): 
     }
     send(response, chunk(request, {}, given.finish, index));
   }
-  finishStream(request, response);
+  finishStream(request, response, usageOf(given));
 }
 
-function whole(request: ChatRequest, { texts, thoughts, calls = [], finish }: Answer) {
+function usageOf({ cacheWriteTokens: written }: Answer) {
+  const details = {
+    ...usage.prompt_tokens_details,
+    ...(written !== undefined && { cache_write_tokens: written }),
+  };
+  return { ...usage, prompt_tokens_details: details };
+}
+
+function whole(request: ChatRequest, given: Answer) {
+  const { texts, refusals, annotations = [], thoughts, calls = [], finish } = given;
   const message = {
     role: 'assistant',
     content: texts?.join('') ?? null,
-    refusal: null,
+    refusal: refusals?.join('') ?? null,
+    annotations,
     ...(thoughts && { reasoning_content: thoughts.join('') }),
     ...(calls.length > 0 && {
       tool_calls: calls.map(({ id, name, pieces }) => ({
@@ -208,9 +244,9 @@ function whole(request: ChatRequest, { texts, thoughts, calls = [], finish }: An
     object: 'chat.completion',
     created: 1_700_000_000,
     model: `${request.model}-2026`,
-    service_tier: 'default',
+    service_tier: request.service_tier ?? 'default',
     choices: choicesOf(request).map((index) => ({ index, message, logprobs: null, finish_reason: finish })),
-    usage,
+    usage: usageOf(given),
   };
 }
 
@@ -232,7 +268,7 @@ function chunk(request: ChatRequest, delta: unknown, finish: string | null = nul
     object: 'chat.completion.chunk',
     created: 1_700_000_000,
     model: `${request.model}-2026`,
-    service_tier: 'default',
+    service_tier: request.service_tier ?? 'default',
     choices: [{ index, delta, logprobs: null, finish_reason: finish }],
     ...(request.stream_options?.include_usage && { usage: null }),
   };
@@ -243,9 +279,9 @@ function end(request: ChatRequest, response: ServerResponse, finish: string): vo
   finishStream(request, response);
 }
 
-function finishStream(request: ChatRequest, response: ServerResponse): void {
+function finishStream(request: ChatRequest, response: ServerResponse, told: object = usage): void {
   if (request.stream_options?.include_usage) {
-    send(response, { ...chunk(request, {}), choices: [], usage });
+    send(response, { ...chunk(request, {}), choices: [], usage: told });
   }
   response.write('data: [DONE]\n\n');
   response.end();

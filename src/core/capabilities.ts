@@ -1,3 +1,4 @@
+import { type AppError, refused } from './errors.ts';
 import type { TuningName, TurnRequest } from './turn.ts';
 
 /** What an answer is held to by the gateway where the upstream does not do it. */
@@ -11,8 +12,14 @@ export const emulatedAbilities = [
 ] as const;
 export type EmulatedAbility = (typeof emulatedAbilities)[number];
 
+/** Content, marks and settings that few upstreams take. */
+export const rareAbilities = ['documents', 'refusals', 'cacheBreakpoints', 'strictTools', 'topK'] as const;
+
+/** A field of one family of protocols, by its name there: `openai.service_tier`. */
+type OptionAbility = `${string}.${string}`;
+
 /** Something a request asks for beyond a plain answer. */
-export type Ability = EmulatedAbility | TuningName;
+export type Ability = EmulatedAbility | TuningName | (typeof rareAbilities)[number] | OptionAbility;
 
 /** What an upstream does natively; a provider may narrow what its protocol can carry. */
 export type Capabilities = ReadonlySet<Ability>;
@@ -37,23 +44,34 @@ const untuned: Partial<Record<TuningName, number>> = {
 
 /** What becomes of the fields of a request at one upstream. */
 export interface Handling {
+  readonly native: Capabilities;
   /** The gateway does it. */
   readonly emulated: ReadonlySet<EmulatedAbility>;
   /** No effect there, and no harm: named in `x-warp2api-ignored`. */
   readonly ignored: readonly TuningName[];
+  /** What the decoder names as ignored, and this upstream takes. */
+  readonly taken: readonly string[];
+  /** Why the upstream cannot carry the request. */
+  readonly refusal: AppError | undefined;
 }
 
 /** What an upstream lacks of what a request asks for. A request without any wish costs nothing. */
 export function handlingOf(
   request: Pick<
     TurnRequest,
-    'limits' | 'responseFormat' | 'toolChoice' | 'parallelToolCalls' | 'sampling' | 'reasoning'
+    'limits' | 'responseFormat' | 'toolChoice' | 'parallelToolCalls' | 'sampling' | 'reasoning' | 'wishes'
   >,
   native: Capabilities,
 ): Handling {
+  const { wishes = [] } = request;
+  const met = wishes.filter(({ ability }) => native.has(ability));
+  const lacking = wishes.find(({ otherwise, ability }) => otherwise === 'refused' && !native.has(ability));
   return {
+    native,
     emulated: new Set(emulatedIn(request).filter((ability) => !native.has(ability))),
     ignored: tuningAbilities.filter((name) => asksFor(request, name) && !native.has(name)),
+    taken: met.map(({ param }) => param),
+    refusal: lacking && refused(lacking.param, lacking.says),
   };
 }
 

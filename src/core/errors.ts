@@ -321,3 +321,8 @@ function row(
 ): ErrorRow {
   return { status, openaiType, openaiCode, anthropicType, anthropicStatus, fault, failover, outcome };
 }
+
+/** For what a request holds and cannot be honoured: its path, and what to do about it. */
+export function refused(param: string, reason: string): AppError {
+  return new AppError('invalid_request', `${param}: ${reason}.`, { param });
+}

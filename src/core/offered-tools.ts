@@ -14,3 +14,11 @@ export function toolsToOffer({
       return tools;
   }
 }
+
+/** The tools as text to be counted or compared: their names, descriptions and parameters. */
+export function toolsText({ tools }: Pick<TurnRequest, 'tools'>): string {
+  if (tools.length === 0) return '';
+  return JSON.stringify(
+    tools.map(({ name, description, parameters }) => ({ name, description, parameters })),
+  );
+}

@@ -2,7 +2,9 @@ import type { Capabilities } from './capabilities.ts';
 import type { AppError } from './errors.ts';
 import type {
   AskedRequest,
+  Citation,
   FinishReason,
+  ProviderMetadata,
   ReasoningProof,
   ToolCall,
   TuningName,
@@ -135,6 +137,10 @@ export interface CollectedTurn {
   readonly reasoning: string;
   readonly reasoningProof?: ReasoningProof;
   readonly toolCalls: readonly ToolCall[];
+  readonly refusal?: string;
+  /** Of the text. */
+  readonly citations?: readonly Citation[];
+  readonly metadata?: ProviderMetadata;
   readonly usage: Usage | undefined;
   readonly finishReason: FinishReason;
   readonly stopSequence?: string;

@@ -1,3 +1,4 @@
+import type { Ability } from './capabilities.ts';
 import type { AppError } from './errors.ts';
 
 /**
@@ -17,6 +18,25 @@ export interface TurnRequest<Image extends AnyImage = ImagePart> {
   readonly limits: Limits;
   readonly responseFormat: ResponseFormat;
   readonly reasoning: Reasoning;
+  /** Absent: none. */
+  readonly wishes?: readonly Wish[];
+}
+
+/**
+ * What a client asked for by a field, or a kind of content, that not every upstream takes. The candidate decides what becomes of it
+ * (`core/capabilities.ts`).
+ */
+export interface Wish {
+  /** What an upstream has to be able to do. */
+  readonly ability: Ability;
+  /** Where the client wrote it. */
+  readonly param: string;
+  /** As the client wrote it, for the upstream that takes it. */
+  readonly value?: unknown;
+  /** At an upstream that lacks the ability; `ignored`: the decoder has named it, `silent`: nothing depends on it. */
+  readonly otherwise: 'ignored' | 'refused' | 'silent';
+  /** Of a refusal: why, and what to do. */
+  readonly says: string;
 }
 
 /** A turn as a client asked for it. */
@@ -62,11 +82,22 @@ export type ResponseFormat =
       readonly param: string;
     };
 
+/** The upstream may cache the request up to the end of this part. */
+export interface CacheBreakpoint {
+  /** For how long at least; absent: as the upstream does. */
+  readonly ttlSeconds?: number;
+}
+export interface Cacheable {
+  readonly cacheBreakpoint?: CacheBreakpoint;
+}
+
 /** A function the client offers. `parameters` is a JSON schema object. */
-export interface Tool {
+export interface Tool extends Cacheable {
   readonly name: string;
   readonly description?: string;
   readonly parameters: Readonly<Record<string, unknown>>;
+  /** Calls have to follow the schema. */
+  readonly isStrict?: boolean;
 }
 
 export type ToolChoice =
@@ -77,16 +108,24 @@ export type ToolChoice =
 
 export type Message<Image extends AnyImage = ImagePart> =
   | { readonly role: 'system'; readonly parts: readonly TextPart[] }
-  | { readonly role: 'user'; readonly parts: readonly (TextPart | Image)[] }
-  | { readonly role: 'assistant'; readonly parts: readonly (TextPart | ReasoningPart | ToolCallPart)[] }
+  | { readonly role: 'user'; readonly parts: readonly (TextPart | Image | DocumentPart)[] }
+  | { readonly role: 'assistant'; readonly parts: readonly AssistantPart[] }
   | { readonly role: 'tool'; readonly parts: readonly ToolResultPart<Image>[] };
 
-export interface TextPart {
+/** What messages of the assistant hold. */
+export type AssistantPart = TextPart | RefusalPart | ReasoningPart | ToolCallPart;
+
+export interface TextPart extends Cacheable {
   readonly type: 'text';
   readonly text: string;
 }
+/** What the model said instead of an answer. */
+export interface RefusalPart {
+  readonly type: 'refusal';
+  readonly text: string;
+}
 /** An image carried inline. `data` is standard base64. */
-export interface ImagePart {
+export interface ImagePart extends Cacheable {
   readonly type: 'image';
   readonly mediaType: string;
   readonly data: string;
@@ -94,13 +133,24 @@ export interface ImagePart {
   readonly param?: string;
 }
 /** An image the client named by its address. */
-export interface ImageUrlPart {
+export interface ImageUrlPart extends Cacheable {
   readonly type: 'image-url';
   readonly url: string;
   /** Where the client wrote it. */
   readonly param: string;
 }
 export type AnyImage = ImagePart | ImageUrlPart;
+/** A file that is neither text nor an image. Upstreams without the ability `documents` get the note. */
+export interface DocumentPart extends Cacheable {
+  readonly type: 'document';
+  readonly mediaType: string;
+  /** Standard base64. */
+  readonly data: string;
+  readonly name?: string;
+  readonly note: string;
+  /** How the part is named where the note replaces it. */
+  readonly ignoredAs: string;
+}
 /** What a protocol wants given back with its reasoning, such as a signature: for that protocol alone, and opaque to all others. */
 export interface ReasoningProof {
   readonly protocol: string;
@@ -117,14 +167,15 @@ export interface ToolCall {
   /** JSON text, as the model wrote it. */
   readonly arguments: string;
 }
-export interface ToolCallPart extends ToolCall {
+export interface ToolCallPart extends ToolCall, Cacheable {
   readonly type: 'tool-call';
 }
-export interface ToolResultPart<Image extends AnyImage = ImagePart> {
+export interface ToolResultPart<Image extends AnyImage = ImagePart> extends Cacheable {
   readonly type: 'tool-result';
   readonly callId: string;
   readonly text: string;
   readonly images?: readonly Image[];
+  readonly documents?: readonly DocumentPart[];
   readonly isError: boolean;
 }
 
@@ -143,12 +194,33 @@ export interface Usage {
   readonly isEstimated?: boolean;
 }
 
+/** A source on the web that supports a part of the answer's text. */
+export interface Citation {
+  readonly url: string;
+  readonly title?: string;
+  /** Characters of the text. */
+  readonly start?: number;
+  readonly end?: number;
+}
+
+/** What an upstream said beside its answer, by the protocol whose words it is in. */
+export type ProviderMetadata = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+
 export type FinishReason = 'stop' | 'length' | 'tool-calls' | 'content-filter';
+
+export interface TurnEnd {
+  readonly reason: FinishReason;
+  /** What a `stop` was cut at. */
+  readonly stopSequence?: string;
+  /** The reason in the upstream's own word. */
+  readonly upstreamReason?: string;
+}
 
 /** One step of an answer. A stream holds exactly one `finish` or `error`, and it is the last. */
 export type TurnEvent =
   | { readonly type: 'start'; readonly upstreamRequestId?: string }
   | { readonly type: 'text-delta'; readonly text: string }
+  | { readonly type: 'refusal-delta'; readonly text: string }
   | { readonly type: 'reasoning-delta'; readonly text: string }
   /** Of all reasoning before it. */
   | { readonly type: 'reasoning-proof'; readonly proof: ReasoningProof }
@@ -157,7 +229,23 @@ export type TurnEvent =
   | { readonly type: 'tool-call-end'; readonly index: number }
   /** A part of the answer that is in the client's own dialect already, end mark and all: it is passed on as it is. */
   | { readonly type: 'relayed'; readonly text: string }
+  /** Of text before it. */
+  | { readonly type: 'citation'; readonly citation: Citation }
   | { readonly type: 'usage'; readonly usage: Usage }
-  /** `stopSequence` names what a `stop` was cut at. */
-  | { readonly type: 'finish'; readonly reason: FinishReason; readonly stopSequence?: string }
+  | { readonly type: 'metadata'; readonly metadata: ProviderMetadata }
+  | ({ readonly type: 'finish' } & TurnEnd)
   | { readonly type: 'error'; readonly error: AppError };
+
+const withoutContent: ReadonlySet<TurnEvent['type']> = new Set([
+  'start',
+  'usage',
+  'metadata',
+  'citation',
+  'reasoning-proof',
+  'error',
+]);
+
+/** Of events that show nothing by themselves: no answer begins with one. */
+export function beginsNothing({ type }: TurnEvent): boolean {
+  return withoutContent.has(type);
+}

@@ -7,7 +7,7 @@ import type { chatFields } from './openai-chat/fields.ts';
 import type { responsesFields } from './openai-responses/fields.ts';
 import { createFieldCheck } from './shared/field-table.ts';
 
-const check = createFieldCheck({
+const checkBoth = createFieldCheck({
   read: { handling: 'honoured', says: 'read' },
   tuned: { handling: 'passed on', says: 'tuned' },
   kept: { handling: 'silent', says: 'kept' },
@@ -17,7 +17,11 @@ const check = createFieldCheck({
   'deep.hint': { handling: 'ignored', says: 'a hint' },
   'list[].inner.hint': { handling: 'ignored', says: 'a hint', neutral: [false] },
   'list[].bad': { handling: 'refused', says: 'leave it out' },
+  'list[].rare': { handling: 'ignored', wish: 'strictTools', says: 'rare', neutral: [false] },
+  dear: { handling: 'refused', wish: 'openai.dear', says: 'leave it out' },
+  own: { handling: 'silent', wish: 'openai.own', says: 'bookkeeping' },
 });
+const check = (body: object) => checkBoth(body).ignored;
 
 describe('a body read by a table', () => {
   it('names what is ignored and what is unknown, also one level down, and nothing else', () => {
@@ -33,6 +37,25 @@ describe('a body read by a table', () => {
   it('looks into lists for fields of the table only, and names each once', () => {
     const list = [{ inner: { hint: true }, other: 1 }, { inner: { hint: true } }, { inner: { hint: false } }];
     expect(check({ list })).toEqual(['list.inner.hint']);
+  });
+
+  it('leaves what some upstreams take to the upstream, with its value and what becomes of it elsewhere', () => {
+    const list = [{ rare: false }, { rare: true }, { rare: true }];
+    expect(checkBoth({ list, dear: { a: 1 }, own: 'me' })).toEqual({
+      ignored: ['list.rare'],
+      wishes: [
+        { ability: 'strictTools', param: 'list.rare', value: true, otherwise: 'ignored', says: 'rare' },
+        {
+          ability: 'openai.dear',
+          param: 'dear',
+          value: { a: 1 },
+          otherwise: 'refused',
+          says: 'leave it out',
+        },
+        { ability: 'openai.own', param: 'own', value: 'me', otherwise: 'silent', says: 'bookkeeping' },
+      ],
+    });
+    expect(checkBoth({ dear: null, own: null }).wishes).toEqual([]);
   });
 
   it('refuses with the place and what to do', () => {

@@ -49,6 +49,9 @@ export function checksOf(
 /** An answer as a stream that brings each kind of content in one piece. */
 export function eventsOf({
   text,
+  refusal = '',
+  citations = [],
+  metadata,
   reasoning,
   reasoningProof: proof,
   toolCalls,
@@ -60,12 +63,15 @@ export function eventsOf({
   if (reasoning !== '') events.push({ type: 'reasoning-delta', text: reasoning });
   if (proof) events.push({ type: 'reasoning-proof', proof });
   if (text !== '') events.push({ type: 'text-delta', text });
+  if (refusal !== '') events.push({ type: 'refusal-delta', text: refusal });
+  for (const citation of citations) events.push({ type: 'citation', citation });
   for (const [index, { id, name, arguments: given }] of toolCalls.entries()) {
     events.push({ type: 'tool-call-start', index, id, name });
     events.push({ type: 'tool-call-delta', index, arguments: given });
     events.push({ type: 'tool-call-end', index });
   }
   if (usage) events.push({ type: 'usage', usage });
+  if (metadata) events.push({ type: 'metadata', metadata });
   events.push({
     type: 'finish',
     reason: finishReason,
@@ -78,6 +84,8 @@ export function eventsOf({
 export async function judge(checks: readonly AnswerCheck[], answer: CollectedTurn): Promise<Verdict> {
   // One that was cut at a limit is known to be no whole one.
   if (answer.finishReason === 'length' || answer.finishReason === 'content-filter') return {};
+  // A model that refuses does so whatever it is told.
+  if (answer.refusal) return {};
   let text: string | undefined;
   for (const check of checks) {
     const verdict = await check.judge(answer);

@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import { toolsText } from '../../core/offered-tools.ts';
 import type { CollectedTurn } from '../../core/protocol.ts';
 import type { AskedRequest, Usage } from '../../core/turn.ts';
 import { estimateInput } from '../../protocols/shared/request.ts';
@@ -116,11 +117,11 @@ export function roughUsage(request: AskedRequest, outputCharacters: number): Usa
 }
 
 function inputTexts(request: AskedRequest): string[] {
-  const texts = request.tools.length === 0 ? [] : [JSON.stringify(request.tools)];
+  const texts = request.tools.length === 0 ? [] : [toolsText(request)];
   for (const message of request.messages) {
     for (const part of message.parts) {
       if (part.type === 'tool-call') texts.push(`${part.name} ${part.arguments}`);
-      else if (part.type !== 'image' && part.type !== 'image-url') texts.push(part.text);
+      else if ('text' in part) texts.push(part.text);
     }
   }
   return texts;

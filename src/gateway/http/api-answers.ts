@@ -81,9 +81,9 @@ export const chatAnswer = z.object({
       message: z.object({
         role: z.literal('assistant'),
         content: z.string().nullable(),
-        refusal: z.null(),
+        refusal: z.string().nullable(),
         reasoning_content: z.string().optional(),
-        annotations: z.array(z.never()),
+        annotations: z.array(z.looseObject({ type: z.literal('url_citation') })),
         tool_calls: z.array(chatCall).optional(),
       }),
       logprobs: z.null(),
@@ -95,7 +95,11 @@ export const chatAnswer = z.object({
       prompt_tokens: z.int(),
       completion_tokens: z.int(),
       total_tokens: z.int(),
-      prompt_tokens_details: z.object({ cached_tokens: z.int(), audio_tokens: z.int() }),
+      prompt_tokens_details: z.object({
+        cached_tokens: z.int(),
+        cache_write_tokens: z.int().optional(),
+        audio_tokens: z.int(),
+      }),
       completion_tokens_details: z.object({ reasoning_tokens: z.int(), audio_tokens: z.int() }),
     })
     .optional(),
@@ -109,7 +113,11 @@ export const messagesAnswer = z.object({
   model: z.string(),
   content: z.array(
     z.discriminatedUnion('type', [
-      z.object({ type: z.literal('text'), text: z.string() }),
+      z.object({
+        type: z.literal('text'),
+        text: z.string(),
+        citations: z.array(z.looseObject({ type: z.string() })).optional(),
+      }),
       z.object({ type: z.literal('thinking'), thinking: z.string(), signature: z.string() }),
       z.object({
         type: z.literal('tool_use'),

@@ -90,7 +90,8 @@ export function isBlindModel(models: readonly ProviderModel[], id: string): bool
 
 /** All images of a message, its results' too. */
 export function imagesOf(message: AskedMessage): AnyImage[] {
-  if (message.role === 'user') return message.parts.filter((part) => part.type !== 'text');
+  if (message.role === 'user')
+    return message.parts.filter((part) => part.type === 'image' || part.type === 'image-url');
   if (message.role !== 'tool') return [];
   return message.parts.flatMap((part) => part.images ?? []);
 }

@@ -10,8 +10,12 @@ const times = { startedAt: 0, now: () => 0 };
 function headersOf(ignored: readonly string[], runUrl?: string) {
   const decoded = { request: plainTurn, ignored } as unknown as DecodedTurn<unknown>;
   const route = { provider: { name: 'oz', caller: { capabilities: new Set() } } } as unknown as Route;
-  return answerHeads(inbound, decoded, 'request-1', times)([{ route, handling: { ignored: [] }, runUrl }])
-    .headers;
+  return answerHeads(
+    inbound,
+    decoded,
+    'request-1',
+    times,
+  )([{ route, handling: { ignored: [], taken: [] }, runUrl }]).headers;
 }
 
 it.each([

@@ -14,7 +14,7 @@ export interface AnswerHead {
 export interface Answering {
   readonly route: Route;
   /** Of the request's fields, at this route's upstream. */
-  readonly handling: Pick<Handling, 'ignored'>;
+  readonly handling: Pick<Handling, 'ignored' | 'taken'>;
   /** What else of the request has no effect there, beside what the decoder ignored. */
   readonly ignored?: readonly string[];
   /** Where a person can watch the answer being made. */
@@ -59,7 +59,10 @@ export function answerHeads(
         .map((name) => inbound.parameterNames?.[name] ?? parameterNames[name]),
     );
     const inRoutes = answering.flatMap((one) => one.ignored ?? []);
-    const ignored = [...new Set([...unread, ...decoded.ignored, ...inRoutes])];
+    const isTaken = (name: string) =>
+      answering.length > 0 && answering.every(({ handling }) => handling.taken.includes(name));
+    const inVain = decoded.ignored.filter((name) => !isTaken(name));
+    const ignored = [...new Set([...unread, ...inVain, ...inRoutes])];
     const answeredBy = modelsOf(routes);
     const fingerprint = routes.find(({ provider }) => provider.systemFingerprint)?.provider.systemFingerprint;
     return {

@@ -79,7 +79,10 @@ function answerOf(count: number, Answer: typeof StreamedAnswer | typeof WholeAns
   };
   const begin = (choice: number, name: string, model: string) => {
     const route = { provider: { name, outbound: { capabilities: new Set() } }, model };
-    answer.choices[choice]?.begin({ route, handling: { ignored: [] } } as unknown as Attempt);
+    answer.choices[choice]?.begin({
+      route,
+      handling: { ignored: [], taken: [] },
+    } as unknown as Attempt);
   };
   return { response, answer, write, begin, text: () => response.written.join('') };
 }

@@ -9,8 +9,7 @@ import type { Logger } from '../../lib/log/logger.ts';
 import { sleep } from '../../lib/sleep.ts';
 import { createResponsesInbound } from '../../protocols/openai-responses/inbound.ts';
 import {
-  createResponseEvents,
-  type ResponseEvents,
+  ResponseEvents,
   serverSentEvent,
   streamEnd,
 } from '../../protocols/openai-responses/stream-encoder.ts';
@@ -92,6 +91,7 @@ export class BackgroundResponses {
     this.#checkRoom(clientId);
     const times = { startedAt: clock.now(), now: clock.now };
     const handling = handlingOf(decoded.request, capabilitiesOf(route.provider, route.model));
+    if (handling.refusal) throw handling.refusal;
     const headFor = answerHeads(createResponsesInbound(), decoded, request.requestId, times);
     const head = headFor([{ route, handling }]);
     const run = new BackgroundRun(request, head);
@@ -377,7 +377,7 @@ class BackgroundRun implements Carrier, TurnOutput {
   }
 
   #newEvents(): ResponseEvents {
-    return createResponseEvents(this.#head.identity, this.request.decoded.options, {
+    return new ResponseEvents(this.#head.identity, this.request.decoded.options, {
       emit: (type, json) => this.log?.append(serverSentEvent(type, json)),
       onEnd: (response) => {
         this.ending = response;

@@ -4,10 +4,7 @@ import type { AppError } from '../../core/errors.ts';
 import type { AnswerIdentity, CollectedTurn } from '../../core/protocol.ts';
 import type { TurnEvent } from '../../core/turn.ts';
 import type { ResponsesOptions } from '../../protocols/openai-responses/response.ts';
-import {
-  createResponseEvents,
-  type ResponseEvents,
-} from '../../protocols/openai-responses/stream-encoder.ts';
+import { ResponseEvents } from '../../protocols/openai-responses/stream-encoder.ts';
 import type { AnswerHead, HeadFor } from '../output/answer-head.ts';
 import { errorHeaders } from '../output/http-answer.ts';
 import type { Attempt } from '../turn/attempt.ts';
@@ -90,7 +87,7 @@ export class SocketOutput implements TurnOutput {
     /** The first event tells what are headers over HTTP. */
     let more = { ...labelOf(streamId), ...(hasHeaders ? { headers } : {}) };
     this.#identity = identity;
-    this.#events = createResponseEvents(identity, options, {
+    this.#events = new ResponseEvents(identity, options, {
       emit: (_type, json) => {
         sendLabelled(socket, json, more, this.#caughtUp);
         more = labelOf(streamId);

@@ -3,7 +3,15 @@ import type { Handling } from '../../core/capabilities.ts';
 import { AppError } from '../../core/errors.ts';
 import type { RelayedRequest, TurnDecoder } from '../../core/protocol.ts';
 import { relayOf } from '../../core/provider.ts';
-import type { AskedRequest, FinishReason, ReasoningProof, TurnEvent, Usage } from '../../core/turn.ts';
+import type {
+  AskedRequest,
+  Citation,
+  ProviderMetadata,
+  ReasoningProof,
+  TurnEnd,
+  TurnEvent,
+  Usage,
+} from '../../core/turn.ts';
 import type { CallListener, RunningCall, UpstreamTimeouts } from '../../core/turn-caller.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { debugLog, type Logger } from '../../lib/log/logger.ts';
@@ -71,10 +79,13 @@ export class Attempt implements CallListener {
   relayed = '';
   text = '';
   reasoning = '';
+  refusal = '';
   reasoningProof: ReasoningProof | undefined;
+  readonly citations: Citation[] = [];
+  metadata: ProviderMetadata | undefined;
   readonly toolCalls: { id: string; name: string; arguments: string }[] = [];
   usage: Usage | undefined;
-  finishReason: FinishReason | undefined;
+  end: TurnEnd | undefined;
   firstContentAt: number | undefined;
   /** The client has seen some of the answer, so that no other account may begin it again. */
   isContentSent = false;
@@ -156,7 +167,11 @@ export class Attempt implements CallListener {
     const { turn, ignored } = await prepareTurn(
       { request, ...(claimed ? { remembered: claimed } : {}) },
       asked.images,
-      { hasVision: !route.isBlind, limits },
+      {
+        hasVision: !route.isBlind,
+        takesDocuments: this.handling.native.has('documents'),
+        limits,
+      },
       asked.signal,
     );
     if (ignored.length > 0) this.ignored = [...ignored, ...this.ignored];
@@ -286,13 +301,16 @@ export class Attempt implements CallListener {
       const content = batch.filter(({ type }) => type !== 'usage' && type !== 'finish');
       events = [...content, { type: 'usage', usage: this.usage }, last];
     }
-    const { relayed, text, reasoning, reasoningProof, toolCalls, usage } = this;
+    const { relayed, text, reasoning, reasoningProof, refusal, citations, metadata, toolCalls, usage } = this;
     const { reason: finishReason, stopSequence } = last;
     const end = { finishReason, ...(stopSequence === undefined ? {} : { stopSequence }) };
     output.finish(
       {
         ...(relayed !== '' && { relayed }),
         ...(reasoningProof && { reasoningProof }),
+        ...(refusal !== '' && { refusal }),
+        ...(citations.length > 0 && { citations }),
+        ...(metadata && { metadata }),
         text,
         reasoning,
         toolCalls,
@@ -330,6 +348,17 @@ export class Attempt implements CallListener {
           this.#outputCharacters += event.text.length;
           hasContent = true;
           break;
+        case 'refusal-delta':
+          this.refusal += event.text;
+          this.#outputCharacters += event.text.length;
+          hasContent = true;
+          break;
+        case 'citation':
+          this.citations.push(event.citation);
+          break;
+        case 'metadata':
+          this.metadata = event.metadata;
+          break;
         case 'reasoning-proof':
           this.reasoningProof = event.proof;
           break;
@@ -348,7 +377,7 @@ export class Attempt implements CallListener {
           this.usage = event.usage;
           break;
         case 'finish':
-          this.finishReason = event.reason;
+          this.end = event;
           break;
         default:
       }

@@ -1,7 +1,8 @@
 import { createHash, type Hash, hash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
+import { toolsText } from '../../core/offered-tools.ts';
 import type { ConversationMemory } from '../../core/protocol.ts';
-import type { AnyImage, AskedMessage, AskedRequest, ToolCall } from '../../core/turn.ts';
+import type { AnyImage, AskedMessage, AskedRequest, DocumentPart, ToolCall } from '../../core/turn.ts';
 import { parseJson } from '../../lib/parse-json.ts';
 import { ownTurn } from '../../lib/process/own-turn.ts';
 import type { StateStore } from '../state/state-store.ts';
@@ -46,7 +47,7 @@ export class Conversations {
     const lastAnswer = lastAnswerIn(request);
     const history = new HistoryHash();
     await ownTurn(bytes);
-    history.addPart(JSON.stringify([clientId, provider, request.model, request.tools]));
+    history.addPart(JSON.stringify([clientId, provider, request.model, toolsText(request)]));
     await history.addMessages(messages.slice(0, lastAnswer + 1));
     const keyBefore = lastAnswer === -1 ? undefined : keyOf(history.copy());
     const newMessages = messages.slice(lastAnswer + 1);
@@ -256,13 +257,15 @@ class HistoryHash {
     const parts: unknown[] = [];
     let text = '';
     for (const part of message.parts) {
-      if (part.type === 'text') text += part.text;
+      if (part.type === 'text' || part.type === 'refusal') text += part.text;
+      else if (part.type === 'document') parts.push(documentOf(part));
       else if (part.type === 'image' || part.type === 'image-url') parts.push(imageOf(part));
       else if (part.type === 'tool-call')
         parts.push(['call', part.id, part.name, canonicalJson(part.arguments)]);
       else if (part.type === 'tool-result') {
         const images = (part.images ?? []).map(imageOf);
-        parts.push(['result', part.callId, part.text, part.isError, images]);
+        const documents = (part.documents ?? []).map(documentOf);
+        parts.push(['result', part.callId, part.text, part.isError, [...images, ...documents]]);
       }
     }
     return this.addPart(
@@ -274,6 +277,10 @@ class HistoryHash {
 /** An address stands for its image: the picture may change or go, the client still means the same conversation. */
 function imageOf(image: AnyImage): readonly string[] {
   return image.type === 'image' ? ['image', image.mediaType, image.data] : ['image-url', image.url];
+}
+
+function documentOf({ mediaType, data }: DocumentPart): readonly string[] {
+  return ['document', mediaType, data];
 }
 
 function canonicalJson(text: string): string {

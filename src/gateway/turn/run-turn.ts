@@ -61,6 +61,9 @@ interface Path extends Omit<AttemptPlan, 'turn' | 'lease' | 'unchecked'> {
   readonly checks: readonly AnswerCheck[];
 }
 
+/** Where a turn may go, and what becomes of its fields there. */
+type Candidate = Pick<Path, 'route' | 'handling'>;
+
 /** An answer that was not as asked, and is sent back to the model. */
 interface Rejected {
   readonly answer: CollectedTurn;
@@ -107,6 +110,8 @@ class TurnRun {
   #waitLeftMs = longestWaitMs;
   #attempts = 0;
   #path: Path | undefined;
+  /** Why the first of those cannot carry the request that were passed over. */
+  #refusal: AppError | undefined;
   #attempt: Attempt | undefined;
   #usage: Usage | undefined;
 
@@ -177,12 +182,12 @@ class TurnRun {
     };
   }
 
-  async #take(route: Route | undefined): Promise<Path> {
-    if (!route) throw new Error('No candidate takes this request.');
+  async #take(candidate: Candidate | undefined): Promise<Path> {
+    if (!candidate) throw this.#refusal ?? new Error('No candidate takes this request.');
+    const { route, handling } = candidate;
     const { conversations, affinity, schemas } = this.#dependencies;
     const { client, affinityKey, bytes } = this.#turn;
     const asked: AskedRequest = { ...this.#request, model: route.model };
-    const handling = handlingOf(asked, capabilitiesOf(route.provider, route.model));
     const { emulated } = handling;
     const checks = emulated.size === 0 ? [] : checksOf(asked, emulated, schemas, client.id);
     const request = checks.reduce((instructed, check) => check.instruct(instructed), asked);
@@ -255,11 +260,15 @@ class TurnRun {
   }
 
   /** One that can take the request: what is to be passed on as it is was read by no decoder. */
-  async #nextCandidate(): Promise<Route | undefined> {
+  async #nextCandidate(): Promise<Candidate | undefined> {
     const { relayed } = this.#turn.decoded;
     for (;;) {
       const { value: route } = await this.#candidates.next();
-      if (!route || !relayed || canRelay(route.provider, relayed)) return route;
+      if (!route) return undefined;
+      if (relayed && !canRelay(route.provider, relayed)) continue;
+      const handling = handlingOf(this.#request, capabilitiesOf(route.provider, route.model));
+      if (!handling.refusal) return { route, handling };
+      this.#refusal ??= handling.refusal;
     }
   }
 

@@ -35,7 +35,11 @@ function requestOf(...messages: AskedMessage[]): AskedRequest {
   };
 }
 
-const rules: ImageRules = { hasVision: true, limits: { maxCount: 20, maxBytes: 20_000_000 } };
+const rules: ImageRules = {
+  hasVision: true,
+  takesDocuments: false,
+  limits: { maxCount: 20, maxBytes: 20_000_000 },
+};
 function prepare(turn: AskedTurn, fetcher?: ImageFetcher, more: Partial<ImageRules> = {}) {
   const images = turnImagesOf(turn.request, fetcher);
   if (!images) throw new Error('The request has no images.');

@@ -4,6 +4,7 @@ import type {
   AnyImage,
   AskedMessage,
   AskedRequest,
+  DocumentPart,
   ImagePart,
   ImageUrlPart,
   Message,
@@ -28,6 +29,7 @@ export interface AskedTurn {
 /** What the model and its upstream take of images. */
 export interface ImageRules {
   readonly hasVision: boolean;
+  readonly takesDocuments: boolean;
   readonly limits: ImageLimits;
 }
 
@@ -64,7 +66,7 @@ export function turnImagesOf(
   request: AskedRequest,
   fetcher: ImageFetcher | undefined,
 ): TurnImages | undefined {
-  return request.messages.some((message) => imagesOf(message).length > 0)
+  return request.messages.some((message) => imagesOf(message).length + documentsOf(message).length > 0)
     ? new TurnImages(fetcher)
     : undefined;
 }
@@ -78,6 +80,9 @@ export function prepareTurn(
 ): PreparedTurn | Promise<PreparedTurn> {
   return images ? images.prepare(turn, rules, signal) : { turn: turn as OutboundTurn, ignored: [] };
 }
+
+/** What is shown of images and documents; a document that is not in it stays as it is. */
+type Shown = Map<AnyImage | DocumentPart, ImagePart | TextPart>;
 
 /** An image of a request, and whether its user has just sent it. */
 interface Found {
@@ -137,6 +142,7 @@ export class TurnImages {
     const found = foundIn(messages, firstUnseen);
     const notes = new ContentNotes();
     const shown = await this.#show(found, rules, notes, signal);
+    if (!rules.takesDocuments) replaceDocuments(messages, shown, notes);
     const prepared = messages.map((message) => withImages(message, shown));
     const turn: OutboundTurn = {
       request: { ...request, messages: prepared },
@@ -150,8 +156,8 @@ export class TurnImages {
     { hasVision, limits }: ImageRules,
     notes: ContentNotes,
     signal: AbortSignal,
-  ): Promise<ReadonlyMap<AnyImage, ImagePart | TextPart>> {
-    const shown = new Map<AnyImage, ImagePart | TextPart>();
+  ): Promise<Shown> {
+    const shown: Shown = new Map();
     const replace = (one: Found, reason: Unshown): void => {
       // What the upstream has seen needs no name.
       shown.set(one.image, noteFor(one, reason, one.isUnseen ? notes : new ContentNotes()));
@@ -159,7 +165,11 @@ export class TurnImages {
     const show = (one: Found, part: ImagePart): void => {
       const fault = sizeFaultOf(part, limits);
       if (fault) replace(one, fault);
-      else shown.set(one.image, part);
+      else
+        shown.set(one.image, {
+          ...part,
+          ...(one.image.cacheBreakpoint && { cacheBreakpoint: one.image.cacheBreakpoint }),
+        });
     };
     let room = limits.maxCount;
     const toFetch: { readonly one: Found; readonly image: ImageUrlPart }[] = [];
@@ -260,10 +270,23 @@ function foundIn(messages: readonly AskedMessage[], firstUnseen: number): Found[
   );
 }
 
-function withImages(message: AskedMessage, shown: ReadonlyMap<AnyImage, ImagePart | TextPart>): Message {
-  const shownOf = (image: AnyImage): (ImagePart | TextPart)[] => {
-    const part = shown.get(image);
-    return part ? [part] : [];
+function documentsOf(message: AskedMessage): readonly DocumentPart[] {
+  if (message.role === 'user') return message.parts.filter((part) => part.type === 'document');
+  return message.role === 'tool' ? message.parts.flatMap(({ documents = [] }) => documents) : [];
+}
+
+/** By the note of each. One that was just sent is judged before: an upstream without the ability refuses it. */
+function replaceDocuments(messages: readonly AskedMessage[], shown: Shown, notes: ContentNotes): void {
+  for (const document of messages.flatMap(documentsOf)) {
+    shown.set(document, { type: 'text', text: document.note });
+    notes.ignore(document.ignoredAs);
+  }
+}
+
+function withImages(message: AskedMessage, shown: Shown): Message {
+  const shownOf = (part: AnyImage | DocumentPart): (ImagePart | DocumentPart | TextPart)[] => {
+    const found = shown.get(part) ?? (part.type === 'document' ? part : undefined);
+    return found ? [found] : [];
   };
   if (message.role === 'user') {
     return {
@@ -274,14 +297,16 @@ function withImages(message: AskedMessage, shown: ReadonlyMap<AnyImage, ImagePar
   if (message.role !== 'tool') return message;
   return {
     role: 'tool',
-    parts: message.parts.map(({ images: asked = [], ...part }): ToolResultPart => {
-      const parts = asked.flatMap(shownOf);
+    parts: message.parts.map(({ images: asked = [], documents: sent = [], ...part }): ToolResultPart => {
+      const parts = [...asked, ...sent].flatMap(shownOf);
       const images = parts.filter((one) => one.type === 'image');
+      const documents = parts.filter((one) => one.type === 'document');
       const notes = parts.flatMap((one) => (one.type === 'text' ? [one.text] : []));
       return {
         ...part,
         text: [...(part.text === '' && notes.length > 0 ? [] : [part.text]), ...notes].join('\n'),
         ...(images.length > 0 ? { images } : {}),
+        ...(documents.length > 0 ? { documents } : {}),
       };
     }),
   };

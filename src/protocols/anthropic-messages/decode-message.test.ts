@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest';
+import { atBareUpstream } from '../../core/testing/bare-upstream.ts';
 import { pixel } from '../../core/testing/pixel.ts';
 import { decodeMessagesRequest } from './decode-request.ts';
 
-const decodeAll = (...messages: unknown[]) => decodeMessagesRequest({ model: 'm', max_tokens: 9, messages });
+const decodeAll = (...messages: unknown[]) =>
+  atBareUpstream(decodeMessagesRequest({ model: 'm', max_tokens: 9, messages }));
 const decode = (...messages: unknown[]) => decodeAll(...messages).request.messages;
 const parts = (...content: unknown[]) => decode({ role: 'user', content })[0]?.parts;
 
@@ -49,7 +51,7 @@ describe('what a user sends', () => {
         { type: 'document', source: { type: 'base64', data: Buffer.from('four').toString('base64') } },
       ),
     ).toEqual([
-      text('a.txt\n\nold\n\none'),
+      { ...text('a.txt\n\nold\n\none'), cacheBreakpoint: {} },
       text('two'),
       text('c'),
       text('three'),
@@ -147,7 +149,7 @@ describe('an answer that comes back', () => {
     expect(request.messages[1]?.parts).toEqual([
       { type: 'reasoning', text: 'hm' },
       { type: 'reasoning', text: 'so' },
-      text('Hi'),
+      { ...text('Hi'), cacheBreakpoint: {} },
     ]);
     expect(ignored).toEqual([]);
   });

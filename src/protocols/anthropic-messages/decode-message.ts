@@ -1,12 +1,13 @@
 import type { z } from 'zod';
-import type { AnyImage, AskedMessage, TextPart, ToolResultPart } from '../../core/turn.ts';
-import { MadeCalls, withAllResults } from '../shared/calls.ts';
-import { fileElsewhere, imageFromBase64, imageFromUrl, partOfFile, titled } from '../shared/files.ts';
+import type { AnyImage, AskedMessage, AssistantPart, TextPart, ToolResultPart } from '../../core/turn.ts';
+import { MadeCalls } from '../shared/calls.ts';
+import { filePart, imageFromBase64, imageFromUrl, titled } from '../shared/files.ts';
 import {
-  type AssistantPart,
   argumentsText,
   ContentNotes,
+  cacheMark,
   type DecodedMessages,
+  decodedMessages,
   type InputPart,
   messagePlace,
   noteMessage,
@@ -46,7 +47,7 @@ export function decodeMessages(messages: readonly unknown[]): DecodedMessages {
   const entries = readEntries(messages, messageSchema, roles, decoder.notes, messagePlace);
   const lastUser = messages.findLastIndex((message) => roleOf(message) === 'user');
   const decoded = entries.flatMap((entry, index) => decoder.decode(entry, index < lastUser));
-  return { messages: withAllResults(decoded), ignored: decoder.notes.ignored };
+  return decodedMessages(decoded, decoder.notes);
 }
 
 class MessageDecoder {
@@ -148,11 +149,9 @@ class MessageDecoder {
     }
     const text = type === 'text' ? data : type === 'content' ? content : undefined;
     if (typeof text === 'string' && text !== '') return [{ type: 'text', text: titled(text, head) }];
-    const part =
-      type === 'base64' && data
-        ? partOfFile(data, head, `${place.path}.source.data`, 'source')
-        : fileElsewhere(title, 'source');
-    return [this.notes.shown(part, place, block.type)];
+    const file = type === 'base64' && data ? { data, name: head } : { data: undefined, name: title };
+    const fields = { dataField: 'source.data', field: 'source' };
+    return [filePart({ ...file, ...fields }, this.notes, place, block.type)];
   }
 
   #summary({ content }: { readonly content?: string | null | undefined }, place: Place): TextPart {
@@ -172,7 +171,7 @@ class MessageDecoder {
       { path: `${place.path}.content`, isJustSent: false },
       (part, at) => this.#inputParts(part, at),
     );
-    return toolResult(callId, parts, block.is_error ?? false);
+    return { ...toolResult(callId, parts, block.is_error ?? false), ...cacheMark(block) };
   }
 
   #assistantParts(content: unknown, place: Place): AssistantPart[] {

@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
+import { atBareUpstream } from '../../core/testing/bare-upstream.ts';
 import { decodeCountRequest, decodeMessagesRequest } from './decode-request.ts';
 
 const user = { role: 'user', content: 'Hello' };
 const decode = (more: Record<string, unknown>) =>
-  decodeMessagesRequest({ model: 'm', max_tokens: 10, messages: [user], ...more });
+  atBareUpstream(decodeMessagesRequest({ model: 'm', max_tokens: 10, messages: [user], ...more }));
 
 describe('a request', () => {
   it('has its system text in front, wherever the client put it', () => {

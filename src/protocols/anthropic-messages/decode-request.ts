@@ -1,17 +1,18 @@
+import { hash } from 'node:crypto';
 import type { z } from 'zod';
-import { AppError } from '../../core/errors.ts';
+import { AppError, refused } from '../../core/errors.ts';
 import type { DecodedTurn } from '../../core/protocol.ts';
-import type { AskedRequest, Message, ResponseFormat } from '../../core/turn.ts';
+import type { AskedRequest, Message, ResponseFormat, Wish } from '../../core/turn.ts';
 import { createFieldCheck } from '../shared/field-table.ts';
 import { textParts } from '../shared/read-messages.ts';
 import {
   affinityKey,
+  allWishes,
   askedReasoning,
   estimateInput,
   ifSet,
   jsonFormat,
   parseBody,
-  refused,
 } from '../shared/request.ts';
 import { leftOutNames } from '../shared/tools.ts';
 import { decodeMessages } from './decode-message.ts';
@@ -31,8 +32,11 @@ const checkFields = createFieldCheck(messagesFields);
 
 export function decodeMessagesRequest(body: unknown): DecodedTurn<MessagesOptions> {
   const chat = parse(messagesRequest, body);
-  const ignored = checkFields(body as object);
+  const fields = checkFields(body as object);
   const { request, ignored: leftOut } = decodeCommon(chat);
+  const session = affinityKey(
+    (chat['metadata'] as { readonly user_id?: unknown } | null | undefined)?.user_id,
+  );
   const stopSequences = (chat.stop_sequences ?? []).filter((sequence) => sequence !== '');
   return {
     request: {
@@ -45,6 +49,7 @@ export function decodeMessagesRequest(body: unknown): DecodedTurn<MessagesOption
         maxOutputTokens: chat.max_tokens,
         ...(stopSequences.length > 0 ? { stopSequences } : {}),
       },
+      ...allWishes(fields.wishes, request.wishes ?? [], cacheKey(session)),
     },
     isStream: chat.stream ?? false,
     options: {
@@ -52,8 +57,8 @@ export function decodeMessagesRequest(body: unknown): DecodedTurn<MessagesOption
       showsThinking: showsThinking(chat),
       estimatedInputTokens: chat.stream ? estimateInput(request) : 0,
     },
-    ignored: [...leftOut, ...ignored],
-    ...affinityKey((chat['metadata'] as { readonly user_id?: unknown } | null | undefined)?.user_id),
+    ignored: [...leftOut, ...fields.ignored],
+    ...session,
   };
 }
 
@@ -104,7 +109,7 @@ function decodeCommon(chat: CountRequest): {
     choice !== undefined &&
     choice.type !== 'none' &&
     choice.disable_parallel_tool_use === true;
-  const { messages, ignored } = decodeMessages(chat.messages);
+  const { messages, ignored, wishes } = decodeMessages(chat.messages);
   const request = {
     model: chat.model,
     messages: [...system, ...messages],
@@ -115,8 +120,17 @@ function decodeCommon(chat: CountRequest): {
     limits: {},
     responseFormat: decodeFormat(chat),
     reasoning: askedReasoning(effort, thinks(chat)),
+    ...allWishes(wishes),
   };
   return { request, ignored: [...leftOutNames(leftOut), ...ignored] };
+}
+
+/** OpenAI's caches go by a key of up to 64 characters; what clients send here is longer, and says who they are. */
+function cacheKey({ affinityKey: session }: ReturnType<typeof affinityKey>): Wish[] {
+  if (session === undefined) return [];
+  const value = hash('sha256', session, 'base64url');
+  const param = 'metadata.user_id';
+  return [{ ability: 'openai.prompt_cache_key', param, value, otherwise: 'silent', says: '' }];
 }
 
 function decodeFormat({ output_config: config, output_format: former }: CountRequest): ResponseFormat {

@@ -1,6 +1,6 @@
 import type { AppError } from '../../core/errors.ts';
 import type { AnswerIdentity, CollectedTurn } from '../../core/protocol.ts';
-import type { FinishReason, Usage } from '../../core/turn.ts';
+import type { Citation, FinishReason, Usage } from '../../core/turn.ts';
 import { parseJson } from '../../lib/parse-json.ts';
 import type { MessagesOptions } from './decode-request.ts';
 import { signatureOf } from './signature.ts';
@@ -12,13 +12,26 @@ const stopReasons: Record<FinishReason, string> = {
   'content-filter': 'refusal',
 };
 
-export function stopReasonOf(reason: FinishReason, stopSequence: string | undefined): string {
-  return stopSequence === undefined ? stopReasons[reason] : 'stop_sequence';
+/** How an answer ended. `refusal`: what the model said instead of one, which the dialect has no other place for than its text. */
+export function endOf(
+  { reason, stopSequence = null }: { readonly reason: FinishReason; readonly stopSequence?: string | null },
+  refusal: string,
+) {
+  const isRefusal = refusal !== '' || reason === 'content-filter';
+  const otherwise = stopSequence === null ? stopReasons[reason] : 'stop_sequence';
+  return {
+    stop_reason: isRefusal ? 'refusal' : otherwise,
+    stop_sequence: stopSequence,
+    // No upstream tells the category.
+    stop_details: isRefusal ? { type: 'refusal', category: null, explanation: refusal || null } : null,
+    container: null,
+  };
 }
 
-/** What clients read of a refusal; nobody tells its category. */
-export function stopDetailsOf(reason: FinishReason): object | null {
-  return reason === 'content-filter' ? { type: 'refusal', category: null, explanation: null } : null;
+/** As a search on the web would tell it. Only the provider could fill in the index. */
+export function encodeCitation({ url, title }: Citation): object {
+  const type = 'web_search_result_location';
+  return { type, url, title: title ?? null, cited_text: '', encrypted_index: '' };
 }
 
 export function encodeMessagesError(error: AppError, requestId?: string): string {
@@ -39,7 +52,7 @@ export function encodeMessagesAnswer(
   options: MessagesOptions,
 ): string {
   const thinking =
-    options.showsThinking && answer.reasoning !== ''
+    options.showsThinking && (answer.reasoning !== '' || answer.reasoningProof)
       ? [
           {
             type: 'thinking',
@@ -48,7 +61,10 @@ export function encodeMessagesAnswer(
           },
         ]
       : [];
-  const text = answer.text === '' ? [] : [{ type: 'text', text: answer.text }];
+  const { refusal = '', citations = [], finishReason: reason, stopSequence = null } = answer;
+  const said = answer.text + refusal;
+  const cited = citations.length === 0 ? {} : { citations: citations.map(encodeCitation) };
+  const text = said === '' ? [] : [{ type: 'text', text: said, ...cited }];
   const calls = answer.toolCalls.map((call) => ({
     type: 'tool_use',
     id: call.id,
@@ -61,10 +77,7 @@ export function encodeMessagesAnswer(
     role: 'assistant',
     model: identity.model,
     content: [...thinking, ...text, ...calls],
-    stop_reason: stopReasonOf(answer.finishReason, answer.stopSequence),
-    stop_sequence: answer.stopSequence ?? null,
-    stop_details: stopDetailsOf(answer.finishReason),
-    container: null,
+    ...endOf({ reason, stopSequence }, refusal),
     usage: encodeUsage(answer.usage),
   });
 }

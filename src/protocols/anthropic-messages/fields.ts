@@ -16,6 +16,7 @@ export const messagesFields = {
     says: 'see the table of tools below',
   },
   'tools[].strict': {
+    wish: 'strictTools',
     handling: 'ignored',
     says: 'no upstream promises it; input comes as the model wrote it',
     neutral: [false],
@@ -48,7 +49,7 @@ export const messagesFields = {
   output_format: { handling: 'honoured', says: 'the former name of `output_config.format`' },
   temperature: { handling: 'passed on', says: 'Warp and Oz have no such setting', neutral: [1] },
   top_p: { handling: 'passed on', says: 'Warp and Oz have no such setting', neutral: [1] },
-  top_k: { handling: 'ignored', says: 'no upstream has such a setting' },
+  top_k: { wish: 'topK', handling: 'ignored', says: 'no upstream has such a setting' },
   context_management: {
     handling: 'ignored',
     says: 'nothing is cleared from a conversation: the model sees all that is sent',
@@ -83,7 +84,10 @@ export const messagesFields = {
     handling: 'honoured',
     says: 'not passed on; turns with one user_id prefer one account',
   },
-  cache_control: { handling: 'silent', says: 'accepted anywhere; the upstream keeps caches as it likes' },
+  cache_control: {
+    handling: 'silent',
+    says: 'accepted anywhere; told to an upstream that has such marks, and others keep caches as they like',
+  },
   service_tier: { handling: 'silent', says: 'there is one tier' },
   billing_policy: { handling: 'silent', says: 'not passed on' },
   user_profile_id: { handling: 'silent', says: 'not passed on' },
@@ -102,9 +106,13 @@ export const messagesBlocks = {
     handling: 'translated',
     says: 'travels as text, with its title and context in front, and with its images',
   },
-  'document with source base64, url or file': {
+  'document with source base64': {
+    handling: 'translated',
+    says: 'a text file or an image travels as such, a PDF as a document where the upstream takes those; all else cannot be shown',
+  },
+  'document with source url or file': {
     handling: 'refused',
-    says: 'only plain text and images can be shown: take the text out of this one first',
+    says: 'only files that are in the request can be shown',
   },
   search_result: { handling: 'translated', says: 'travels as text, with title and source in front' },
   tool_use: { handling: 'honoured', says: 'a call without a result gets one that says so' },

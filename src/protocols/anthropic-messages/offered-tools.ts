@@ -1,6 +1,6 @@
+import { refused } from '../../core/errors.ts';
 import type { Tool, ToolChoice } from '../../core/turn.ts';
 import { ContentNotes } from '../shared/read-messages.ts';
-import { refused } from '../shared/request.ts';
 import {
   checkLeftOut,
   demandedLeftOut,
@@ -30,7 +30,7 @@ export function offeredTools({ tools: asked, tool_choice: choice, messages }: Co
   const add = (tool: AskedTool, path: string): void => {
     const made = isTyped(tool)
       ? typedTool(tool, path)
-      : toolOf(tool.name, tool.description, tool.input_schema);
+      : toolOf(tool.name, tool.description, tool.input_schema, tool);
     if (made) {
       known.set(made.name, made);
       offered.add(made.name);

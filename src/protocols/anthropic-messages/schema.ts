@@ -156,6 +156,7 @@ export const messagesRequest = countRequest.extend({
   stream: z.boolean().nullish(),
   temperature: z.number().min(0).max(1).nullish(),
   top_p: z.number().min(0).max(1).nullish(),
+  top_k: z.int().min(0).nullish(),
   stop_sequences: z.array(z.string().max(1024)).max(64).nullish(),
 });
 

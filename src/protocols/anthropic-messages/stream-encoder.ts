@@ -1,7 +1,13 @@
 import type { AnswerIdentity, StreamEncoder } from '../../core/protocol.ts';
-import type { ReasoningProof, TurnEvent, Usage } from '../../core/turn.ts';
+import {
+  beginsNothing,
+  type Citation,
+  type ReasoningProof,
+  type TurnEvent,
+  type Usage,
+} from '../../core/turn.ts';
 import type { MessagesOptions } from './decode-request.ts';
-import { encodeMessagesError, encodeUsage, stopDetailsOf, stopReasonOf } from './encode-answer.ts';
+import { encodeCitation, encodeMessagesError, encodeUsage, endOf } from './encode-answer.ts';
 import { signatureOf } from './signature.ts';
 
 type Block = { readonly kind: 'text' | 'thinking' } | { readonly kind: 'tool'; readonly call: number };
@@ -14,9 +20,6 @@ interface Waiting {
   /** A call that has all its pieces. */
   isEnded: boolean;
 }
-
-/** They begin no answer. */
-const silent: ReadonlySet<TurnEvent['type']> = new Set(['start', 'usage', 'error', 'reasoning-proof']);
 
 const heads = {
   text: '{"type":"text","text":""}',
@@ -36,6 +39,9 @@ export function createMessagesStreamEncoder(
   let index = -1;
   let usage: Usage | undefined;
   let proof: ReasoningProof | undefined;
+  let refusal = '';
+  /** Citations that the next block of text has to end with. */
+  let cited: Citation[] = [];
   const waiting: Waiting[] = [];
 
   const begin = (block: Block, content: string): string => {
@@ -52,7 +58,12 @@ export function createMessagesStreamEncoder(
       kind === 'thinking'
         ? delta(`{"type":"signature_delta","signature":"${signatureOf(identity, proof)}"}`)
         : '';
-    return `${signature}${sse('content_block_stop', `"index":${index}`)}`;
+    const citations = kind === 'text' ? cited : [];
+    if (citations.length > 0) cited = [];
+    const sources = citations.map((one) =>
+      delta(`{"type":"citations_delta","citation":${JSON.stringify(encodeCitation(one))}}`),
+    );
+    return `${signature}${sources.join('')}${sse('content_block_stop', `"index":${index}`)}`;
   };
   const delta = (content: string): string =>
     sse('content_block_delta', `"index":${index},"delta":${content}`);
@@ -114,6 +125,12 @@ export function createMessagesStreamEncoder(
     switch (event.type) {
       case 'text-delta':
         return said('text', event.text);
+      case 'refusal-delta':
+        refusal += event.text;
+        return said('text', event.text);
+      case 'citation':
+        cited.push(event.citation);
+        return '';
       case 'reasoning-delta':
         return options.showsThinking ? said('thinking', event.text) : '';
       case 'reasoning-proof':
@@ -131,16 +148,13 @@ export function createMessagesStreamEncoder(
         usage = event.usage;
         return '';
       case 'finish': {
-        const reason = stopReasonOf(event.reason, event.stopSequence);
-        const ended = JSON.stringify({
-          stop_reason: reason,
-          stop_sequence: event.stopSequence ?? null,
-          stop_details: stopDetailsOf(event.reason),
-          container: null,
-        });
+        const ended = JSON.stringify(endOf(event, refusal));
         return [
           close(),
           whatWaited(true),
+          close(),
+          // Of text whose block had ended before they came.
+          cited.length === 0 ? '' : begin({ kind: 'text' }, heads.text),
           close(),
           sse('message_delta', `"delta":${ended},"usage":${JSON.stringify(encodeUsage(usage))}`),
           sse('message_stop', ''),
@@ -162,8 +176,7 @@ export function createMessagesStreamEncoder(
     encode(events) {
       let text = '';
       for (const event of events) {
-        const isShown = !silent.has(event.type);
-        if (isShown && !isStarted) {
+        if (!isStarted && !beginsNothing(event)) {
           isStarted = true;
           text += messageStart(
             identity,

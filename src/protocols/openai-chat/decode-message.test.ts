@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest';
+import { atBareUpstream } from '../../core/testing/bare-upstream.ts';
 import { pixel } from '../../core/testing/pixel.ts';
 import { decodeChatRequest } from './decode-request.ts';
 
-const decode = (...messages: unknown[]) => decodeChatRequest({ model: 'm', messages }).request.messages;
+const decode = (...messages: unknown[]) =>
+  atBareUpstream(decodeChatRequest({ model: 'm', messages })).request.messages;
 const png = { type: 'image', mediaType: 'image/png', data: pixel };
 const base64 = (text: string) => Buffer.from(text).toString('base64');
 
@@ -34,9 +36,9 @@ describe('an answer that comes back', () => {
 
   it('is the refusal where there is no other text', () => {
     const refused = { role: 'assistant', content: null, refusal: 'I will not.' };
-    expect(decode(user, refused, user)[1]?.parts).toEqual([{ type: 'text', text: 'I will not.' }]);
+    expect(decode(user, refused, user)[1]?.parts).toEqual([{ type: 'refusal', text: 'I will not.' }]);
     const parts = { role: 'assistant', content: [{ type: 'refusal', refusal: 'No.' }] };
-    expect(decode(user, parts, user)[1]?.parts).toEqual([{ type: 'text', text: 'No.' }]);
+    expect(decode(user, parts, user)[1]?.parts).toEqual([{ type: 'refusal', text: 'No.' }]);
     const both = { role: 'assistant', content: 'Yes.', refusal: 'No.' };
     expect(decode(user, both, user)[1]?.parts).toEqual([{ type: 'text', text: 'Yes.' }]);
   });

@@ -2,18 +2,20 @@ import type { z } from 'zod';
 import type {
   AnyImage,
   AskedMessage,
+  AssistantPart,
   ReasoningPart,
+  RefusalPart,
   TextPart,
   ToolCallPart,
   ToolResultPart,
 } from '../../core/turn.ts';
-import { MadeCalls, noName, withAllResults } from '../shared/calls.ts';
-import { fileElsewhere, imageFromUrl, partOfFile } from '../shared/files.ts';
+import { MadeCalls, noName } from '../shared/calls.ts';
+import { filePart, imageFromUrl } from '../shared/files.ts';
 import {
-  type AssistantPart,
   argumentsText,
   ContentNotes,
   type DecodedMessages,
+  decodedMessages,
   type InputPart,
   messagePlace,
   noteMessage,
@@ -46,7 +48,7 @@ export function decodeMessages(messages: readonly unknown[]): DecodedMessages {
   const roles = messages.map(roleOf);
   const entries = readEntries(messages, messageSchema, roles, decoder.notes, messagePlace);
   const decoded = entries.map((entry) => decoder.decode(entry));
-  return { messages: withAllResults(decoded), ignored: decoder.notes.ignored };
+  return decodedMessages(decoded, decoder.notes);
 }
 
 class MessageDecoder {
@@ -83,12 +85,9 @@ class MessageDecoder {
         return this.notes.shown(imageFromUrl(url, `${place.path}.${field}`, field), place, part.type);
       }
       case 'file': {
-        const { file_data: data, filename } = part.file;
-        const field = 'file.file_data';
-        const file = data
-          ? partOfFile(data, filename, `${place.path}.${field}`, field)
-          : fileElsewhere(filename, 'file');
-        return this.notes.shown(file, place, part.type);
+        const { file_data: data, filename: name } = part.file;
+        const field = data ? 'file.file_data' : 'file';
+        return filePart({ data, name, dataField: 'file.file_data', field }, this.notes, place, part.type);
       }
       case 'input_audio': {
         const audio = { what: 'audio', why: 'cannot be sent', advice: 'send its text' };
@@ -111,11 +110,15 @@ class MessageDecoder {
   #assistantParts(message: AssistantMessage, place: Place): AssistantPart[] {
     const at: Place = { path: place.path, isJustSent: false };
     const content = within(place, 'content');
-    const texts = readContent(this.notes, message.content ?? null, answerPart, content, (part) =>
-      textOf(part.type === 'refusal' ? { text: part.refusal } : part),
+    const texts = readContent<typeof answerPart, TextPart | RefusalPart>(
+      this.notes,
+      message.content ?? null,
+      answerPart,
+      content,
+      (part) => (part.type === 'refusal' ? [{ type: 'refusal', text: part.refusal }] : textOf(part)),
     ).filter(({ text }) => text !== '');
     // A refusal is what the model said, wherever the client keeps it.
-    if (texts.length === 0 && message.refusal) texts.push({ type: 'text', text: message.refusal });
+    if (texts.length === 0 && message.refusal) texts.push({ type: 'refusal', text: message.refusal });
     if (texts.length === 0 && message.audio) {
       const audio = { what: 'an answer in audio', why: 'is not kept here', advice: 'send its text' };
       texts.push(this.notes.replace(audio, at, 'audio'));
@@ -158,7 +161,7 @@ function named(name: string | null | undefined, parts: InputPart[]): InputPart[]
   const speaker = name.slice(0, 256);
   if (first === -1) return [{ type: 'text', text: `${speaker}:` }, ...parts];
   return parts.map((part, index) =>
-    index === first && part.type === 'text' ? { type: 'text', text: `${speaker}: ${part.text}` } : part,
+    index === first && part.type === 'text' ? { ...part, text: `${speaker}: ${part.text}` } : part,
   );
 }
 

@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
+import { atBareUpstream } from '../../core/testing/bare-upstream.ts';
 import { decodeChatRequest } from './decode-request.ts';
 
 const user = { role: 'user', content: 'Hello' };
 const decode = (more: Record<string, unknown>) =>
-  decodeChatRequest({ model: 'm', messages: [user], ...more });
+  atBareUpstream(decodeChatRequest({ model: 'm', messages: [user], ...more }));
 
 function refusal(more: Record<string, unknown>): unknown {
   try {

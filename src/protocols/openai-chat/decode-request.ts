@@ -1,7 +1,8 @@
+import { refused } from '../../core/errors.ts';
 import type { DecodedTurn } from '../../core/protocol.ts';
 import type { AskedRequest, ResponseFormat } from '../../core/turn.ts';
 import { createFieldCheck } from '../shared/field-table.ts';
-import { affinityKey, askedReasoning, ifSet, jsonFormat, parseBody, refused } from '../shared/request.ts';
+import { affinityKey, allWishes, askedReasoning, ifSet, jsonFormat, parseBody } from '../shared/request.ts';
 import { customArguments, customInput } from '../shared/tools.ts';
 import { decodeMessages } from './decode-message.ts';
 import { chatFields } from './fields.ts';
@@ -18,13 +19,13 @@ const checkFields = createFieldCheck(chatFields);
 
 export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
   const chat = parseBody(chatRequest, body, '"model" and "messages"');
-  const ignored = checkFields(body as object);
+  const fields = checkFields(body as object);
   const { tools, toolChoice, customTools, ignored: leftOut } = offeredTools(chat);
   const stopSequences = (typeof chat.stop === 'string' ? [chat.stop] : (chat.stop ?? [])).filter(
     (sequence) => sequence !== '',
   );
   const maxOutputTokens = chat.max_completion_tokens ?? chat.max_tokens;
-  const { messages, ignored: notShown } = decodeMessages(chat.messages);
+  const { messages, ignored: notShown, wishes } = decodeMessages(chat.messages);
   const request: AskedRequest = {
     model: chat.model,
     messages,
@@ -44,6 +45,7 @@ export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
     },
     responseFormat: chatFormat(chat),
     reasoning: askedReasoning(chat.reasoning_effort, Boolean(chat.reasoning_effort)),
+    ...allWishes(fields.wishes, wishes),
     resentCall: (call) =>
       customTools.has(call.name)
         ? { ...call, arguments: customArguments(customInput(call.arguments)) }
@@ -54,7 +56,7 @@ export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
     isStream: chat.stream ?? false,
     ...ifSet('choices', (chat.n ?? 1) === 1 ? undefined : (chat.n ?? undefined)),
     options: { includeUsage: chat.stream_options?.include_usage ?? false, customTools },
-    ignored: [...leftOut, ...notShown, ...ignored],
+    ignored: [...leftOut, ...notShown, ...fields.ignored],
     ...affinityKey(chat['prompt_cache_key']),
   };
 }

@@ -1,13 +1,13 @@
 import { expect, it } from 'vitest';
 import type { TurnEvent } from '../../core/turn.ts';
-import { createDecoder } from './decode-stream.ts';
+import { ChatDecoder } from './decode-stream.ts';
 
 const data = (value: unknown) => `data: ${typeof value === 'string' ? value : JSON.stringify(value)}\n\n`;
 const delta = (given: object, finish: string | null = null) =>
   data({ id: 'up', choices: [{ index: 0, delta: given, finish_reason: finish }] });
 
 function decode(text: string, pieceBytes = 5): TurnEvent[] {
-  const decoder = createDecoder();
+  const decoder = new ChatDecoder();
   const bytes = Buffer.from(text);
   const events: TurnEvent[] = [];
   for (let at = 0; at < bytes.length; at += pieceBytes) {
@@ -31,7 +31,7 @@ it('reads text, reasoning, usage and the end, wherever the bytes are cut', () =>
       { type: 'reasoning-delta', text: 'hm' },
       { type: 'text-delta', text: 'Grüße 🎈' },
       { type: 'usage', usage: { inputTokens: 3, outputTokens: 2 } },
-      { type: 'finish', reason: 'length' },
+      { type: 'finish', reason: 'length', upstreamReason: 'length' },
     ]);
   }
 });
@@ -55,7 +55,7 @@ it('puts the pieces of calls that are mixed together where they belong', () => {
     { type: 'tool-call-delta', index: 1, arguments: '}' },
     { type: 'tool-call-end', index: 0 },
     { type: 'tool-call-end', index: 1 },
-    { type: 'finish', reason: 'tool-calls' },
+    { type: 'finish', reason: 'tool-calls', upstreamReason: 'tool_calls' },
   ]);
 });
 
@@ -71,7 +71,7 @@ it('takes whole calls of servers that give no index and no id, and arguments as 
     '{"a":1}',
     '{}',
   ]);
-  expect(events.at(-1)).toEqual({ type: 'finish', reason: 'tool-calls' });
+  expect(events.at(-1)).toMatchObject({ type: 'finish', reason: 'tool-calls' });
 });
 
 it.each([
@@ -182,7 +182,7 @@ it('reads content in parts, and the words of other vendors for the limit', () =>
   expect(decode(text).slice(1)).toEqual([
     { type: 'reasoning-delta', text: 'hm' },
     { type: 'text-delta', text: 'ab' },
-    { type: 'finish', reason: 'length' },
+    { type: 'finish', reason: 'length', upstreamReason: 'model_length' },
   ]);
 });
 
@@ -190,5 +190,6 @@ it('an answer said to call that has no call is a plain one', () => {
   expect(decode(delta({ content: 'x' }, 'tool_calls') + data('[DONE]')).at(-1)).toEqual({
     type: 'finish',
     reason: 'stop',
+    upstreamReason: 'tool_calls',
   });
 });

@@ -1,6 +1,6 @@
 import { AppError } from '../../core/errors.ts';
 import type { TurnDecoder } from '../../core/protocol.ts';
-import type { FinishReason, Usage } from '../../core/turn.ts';
+import type { Citation, FinishReason, TurnEnd, TurnEvent, Usage } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { AnswerStream } from '../shared/answer-stream.ts';
 import { noEnd } from '../shared/failed-answer.ts';
@@ -45,90 +45,117 @@ interface OpenCall {
 }
 
 /** Reads a streamed answer for a client of another dialect. */
-export function createDecoder(): TurnDecoder {
-  const calls: OpenCall[] = [];
-  const ids = new Set<string>();
-  let begunCalls = 0;
-  let isStarted = false;
-  let reason: FinishReason | undefined;
-  let hasUsage = false;
-  let details: ReasoningDetails | undefined;
+export class ChatDecoder implements TurnDecoder {
+  readonly #answer = new AnswerStream((data) => this.#read(data));
+  readonly #bytes = new TextDecoder();
+  readonly #calls: OpenCall[] = [];
+  readonly #ids = new Set<string>();
+  /** What the answer says of itself in words of OpenAI's, whatever the client's dialect. */
+  readonly #metadata: Record<string, unknown> = {};
+  #begunCalls = 0;
+  #isStarted = false;
+  #end: Pick<TurnEnd, 'reason' | 'upstreamReason'> | undefined;
+  #hasUsage = false;
+  #details: ReasoningDetails | undefined;
 
-  const answer = new AnswerStream(read);
-  const text = new TextDecoder();
+  push(bytes: Uint8Array): readonly TurnEvent[] {
+    const answer = this.#answer;
+    if (!answer.isOver) answer.feed(this.#bytes.decode(bytes, { stream: true }), bytes.length);
+    return answer.take();
+  }
 
-  function read(data: string): void {
+  end(): readonly TurnEvent[] {
+    // The last event may lack its blank line.
+    if (!this.#answer.isOver) this.#answer.feed('\n\n', 0);
+    if (!this.#answer.isOver) this.#finish();
+    return this.#answer.take();
+  }
+
+  memory(): undefined {}
+
+  #read(data: string): void {
     if (data.trim() === '[DONE]') {
-      finish();
+      this.#finish();
       return;
     }
     // A malformed chunk within a sound stream is passed over.
     const chunk = parseJsonObject(data);
     if (!chunk) return;
+    const answer = this.#answer;
     const error = errorIn(chunk);
     if (error) {
       answer.fail(classifyNamed(error));
       return;
     }
-    if (!isStarted) {
-      isStarted = true;
+    if (!this.#isStarted) {
+      this.#isStarted = true;
       const { id } = chunk;
       answer.add({ type: 'start', ...(typeof id === 'string' && id !== '' && { upstreamRequestId: id }) });
     }
-    readChoice(firstOf(chunk['choices']));
+    for (const name of told) if (typeof chunk[name] === 'string') this.#metadata[name] = chunk[name];
+    this.#readChoice(firstOf(chunk['choices']));
     if (answer.isOver) return;
     const usage = readUsage(chunk['usage']);
     if (usage) {
-      hasUsage = true;
+      this.#hasUsage = true;
       answer.add({ type: 'usage', usage });
     }
     // Usage comes last; some servers keep the connection open without saying that they are done.
-    if (reason !== undefined && hasUsage) finish();
+    if (this.#end !== undefined && this.#hasUsage) this.#finish();
   }
 
-  function readChoice(choice: JsonObject | undefined): void {
+  #readChoice(choice: JsonObject | undefined): void {
     const delta = choice?.['delta'] ?? choice?.['message'];
-    if (isJsonObject(delta)) readDelta(delta);
+    if (isJsonObject(delta)) this.#readDelta(delta);
     const finished = choice && finishOf(choice);
-    if (finished instanceof AppError) answer.fail(finished);
-    else if (finished !== undefined) reason = finished;
+    if (finished instanceof AppError) this.#answer.fail(finished);
+    else if (choice && finished !== undefined) {
+      // Routers of models have the word of the model's own vendor as well.
+      const upstreamReason = textIn(choice['native_finish_reason']) || textIn(choice['finish_reason']);
+      this.#end = { reason: finished, upstreamReason };
+    }
   }
 
-  function readDelta(delta: JsonObject): void {
+  #readDelta(delta: JsonObject): void {
+    const answer = this.#answer;
     if (delta['reasoning_details'] !== undefined) {
-      details ??= new ReasoningDetails();
-      details.add(delta['reasoning_details']);
+      this.#details ??= new ReasoningDetails();
+      this.#details.add(delta['reasoning_details']);
     }
     const { said, thought } = readContent(delta['content']);
     const reasoning = textIn(delta['reasoning_content']) || textIn(delta['reasoning']) || thought;
     if (reasoning) answer.add({ type: 'reasoning-delta', text: reasoning });
-    const text = said || textIn(delta['refusal']);
-    if (text) {
-      prove();
-      answer.add({ type: 'text-delta', text });
+    const refusal = textIn(delta['refusal']);
+    if (said || refusal) this.#prove();
+    if (said) answer.add({ type: 'text-delta', text: said });
+    if (refusal) answer.add({ type: 'refusal-delta', text: refusal });
+    for (const annotation of objectsIn(delta['annotations'])) {
+      const citation = citationIn(annotation);
+      if (citation) answer.add({ type: 'citation', citation });
     }
-    const fragments = delta['tool_calls'];
-    if (Array.isArray(fragments))
-      for (const fragment of fragments) if (isJsonObject(fragment)) readCall(fragment);
+    for (const fragment of objectsIn(delta['tool_calls'])) this.#readCall(fragment);
   }
 
-  function readCall(fragment: JsonObject): void {
+  #readCall(fragment: JsonObject): void {
     const { function: called } = fragment;
     const { name: givenName, arguments: given } = isJsonObject(called) ? called : {};
     const name = textIn(givenName);
-    const call = callOf(fragment['index'], textIn(fragment['id']), name);
+    const call = this.#callOf(fragment['index'], textIn(fragment['id']), name);
     const piece = isJsonObject(given) ? JSON.stringify(given) : textIn(given);
     if (call.index === undefined) {
       call.early += piece;
-      if (name !== '') begin(call, name);
-    } else if (piece !== '') answer.add({ type: 'tool-call-delta', index: call.index, arguments: piece });
+      if (name !== '') this.#begin(call, name);
+    } else if (piece !== '') {
+      this.#answer.add({ type: 'tool-call-delta', index: call.index, arguments: piece });
+    }
   }
 
   /**
    * The call a fragment belongs to. Servers that send whole calls may leave the index out, or the id, or give every call the same
    * index.
    */
-  function callOf(index: unknown, id: string, name: string): OpenCall {
+  #callOf(index: unknown, id: string, name: string): OpenCall {
+    const calls = this.#calls;
     const key = typeof index === 'number' ? index : undefined;
     const known =
       key !== undefined ? calls.findLast((call) => call.key === key) : name === '' ? calls.at(-1) : undefined;
@@ -140,57 +167,66 @@ export function createDecoder(): TurnDecoder {
   }
 
   /** The reasoning before is whole. */
-  function prove(): void {
-    const proof = details?.proof;
-    if (proof) answer.add({ type: 'reasoning-proof', proof });
-    details = undefined;
+  #prove(): void {
+    const proof = this.#details?.proof;
+    if (proof) this.#answer.add({ type: 'reasoning-proof', proof });
+    this.#details = undefined;
   }
 
   /** The call's id is the upstream's, unless it gave none or one that another call has. */
-  function begin(call: OpenCall, name: string): void {
-    prove();
-    const isOwn = call.id !== '' && !ids.has(call.id);
+  #begin(call: OpenCall, name: string): void {
+    this.#prove();
+    const isOwn = call.id !== '' && !this.#ids.has(call.id);
     const id = isOwn ? call.id : `call_${crypto.randomUUID().replaceAll('-', '')}`;
-    ids.add(id);
-    call.index = begunCalls;
-    begunCalls += 1;
-    answer.add({ type: 'tool-call-start', index: call.index, id, name });
-    if (call.early !== '') answer.add({ type: 'tool-call-delta', index: call.index, arguments: call.early });
+    this.#ids.add(id);
+    const index = this.#begunCalls;
+    call.index = index;
+    this.#begunCalls += 1;
+    this.#answer.add({ type: 'tool-call-start', index, id, name });
+    if (call.early !== '') this.#answer.add({ type: 'tool-call-delta', index, arguments: call.early });
     call.early = '';
   }
 
   /** Without a reason nothing says that the answer is whole; arguments without a name cannot be run. */
-  function finish(): void {
-    if (reason === undefined || calls.some(({ early }) => early !== '')) {
+  #finish(): void {
+    const answer = this.#answer;
+    if (this.#end === undefined || this.#calls.some(({ early }) => early !== '')) {
       answer.fail(noEnd());
       return;
     }
-    prove();
-    for (let index = 0; index < begunCalls; index += 1) answer.add({ type: 'tool-call-end', index });
+    this.#prove();
+    for (let index = 0; index < this.#begunCalls; index += 1) answer.add({ type: 'tool-call-end', index });
+    const metadata = this.#metadata;
+    if (Object.keys(metadata).length > 0) answer.add({ type: 'metadata', metadata: { openai: metadata } });
     // Many servers say `stop` of an answer that calls.
+    const { reason } = this.#end;
     const isCall = reason === 'stop' || reason === 'tool-calls';
-    const ended = begunCalls > 0 ? 'tool-calls' : 'stop';
-    answer.add({ type: 'finish', reason: isCall ? ended : reason });
+    const ended = this.#begunCalls > 0 ? 'tool-calls' : 'stop';
+    answer.add({ type: 'finish', ...this.#end, reason: isCall ? ended : reason });
   }
+}
 
+/** Read of the chunks as they are. */
+const told = ['service_tier', 'system_fingerprint'];
+
+function citationIn({ type, url_citation: cited }: JsonObject): Citation | undefined {
+  if (type !== 'url_citation' || !isJsonObject(cited)) return undefined;
+  const { url, title, start_index: start, end_index: end } = cited;
+  if (typeof url !== 'string' || url === '') return undefined;
   return {
-    push(bytes) {
-      if (!answer.isOver) answer.feed(text.decode(bytes, { stream: true }), bytes.length);
-      return answer.take();
-    },
-    end() {
-      // The last event may lack its blank line.
-      if (!answer.isOver) answer.feed('\n\n', 0);
-      if (!answer.isOver) finish();
-      return answer.take();
-    },
-    memory: () => undefined,
+    url,
+    ...(typeof title === 'string' && { title }),
+    ...(typeof start === 'number' && { start }),
+    ...(typeof end === 'number' && { end }),
   };
 }
 
+function objectsIn(value: unknown): JsonObject[] {
+  return Array.isArray(value) ? value.filter(isJsonObject) : [];
+}
+
 function firstOf(value: unknown): JsonObject | undefined {
-  const first = Array.isArray(value) ? value[0] : undefined;
-  return isJsonObject(first) ? first : undefined;
+  return objectsIn(value)[0];
 }
 
 function textIn(value: unknown): string {
@@ -223,6 +259,7 @@ export function readUsage(value: unknown): Usage | undefined {
     countIn(value['prompt_tokens_details'], 'cached_tokens') ??
     // DeepSeek's place for what its cache had.
     countIn(value, 'prompt_cache_hit_tokens');
+  const written = countIn(value['prompt_tokens_details'], 'cache_write_tokens');
   const reasoning = countIn(value['completion_tokens_details'], 'reasoning_tokens');
   // OpenRouter's, in US dollars.
   const { cost } = value;
@@ -230,6 +267,7 @@ export function readUsage(value: unknown): Usage | undefined {
     inputTokens,
     outputTokens: countIn(value, 'completion_tokens') ?? 0,
     ...(cached === undefined ? {} : { cachedInputTokens: cached }),
+    ...(written === undefined ? {} : { cacheWriteTokens: written }),
     ...(reasoning === undefined ? {} : { reasoningTokens: reasoning }),
     ...(typeof cost === 'number' && cost >= 0 ? { costCents: cost * 100 } : {}),
   };

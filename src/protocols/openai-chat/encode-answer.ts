@@ -1,5 +1,5 @@
 import type { AnswerIdentity, CollectedTurn } from '../../core/protocol.ts';
-import type { FinishReason, Usage } from '../../core/turn.ts';
+import type { Citation, FinishReason, Usage } from '../../core/turn.ts';
 import { customInput } from '../shared/tools.ts';
 import type { ChatOptions } from './decode-request.ts';
 
@@ -33,18 +33,20 @@ export function encodeChatChoices(
     choices: answers.map((answer, index) => encodeChoice(answer, index, options)),
     ...(usage ? { usage: encodeUsage(usage) } : {}),
     ...(identity.systemFingerprint === undefined ? {} : { system_fingerprint: identity.systemFingerprint }),
+    ...answers.find(({ metadata }) => metadata)?.metadata?.['openai'],
   });
 }
 
 function encodeChoice(answer: CollectedTurn, index: number, options: ChatOptions) {
   const hasCalls = answer.toolCalls.length > 0;
+  const { refusal = null, citations = [] } = answer;
   return {
     index,
     message: {
       role: 'assistant',
-      content: hasCalls && answer.text === '' ? null : answer.text,
-      refusal: null,
-      annotations: [],
+      content: (hasCalls || refusal !== null) && answer.text === '' ? null : answer.text,
+      refusal,
+      annotations: citations.map(encodeCitation),
       ...(answer.reasoning === '' ? {} : { reasoning_content: answer.reasoning }),
       ...(hasCalls ? { tool_calls: answer.toolCalls.map((call) => encodeCall(call, options)) } : {}),
     },
@@ -59,12 +61,20 @@ function encodeCall({ id, name, arguments: text }: CollectedTurn['toolCalls'][nu
     : { id, type: 'function', function: { name, arguments: text } };
 }
 
+export function encodeCitation({ url, title = url, start = 0, end = 0 }: Citation): object {
+  return { type: 'url_citation', url_citation: { url, title, start_index: start, end_index: end } };
+}
+
 export function encodeUsage(usage: Usage) {
   return {
     prompt_tokens: usage.inputTokens,
     completion_tokens: usage.outputTokens,
     total_tokens: usage.inputTokens + usage.outputTokens,
-    prompt_tokens_details: { cached_tokens: usage.cachedInputTokens ?? 0, audio_tokens: 0 },
+    prompt_tokens_details: {
+      cached_tokens: usage.cachedInputTokens ?? 0,
+      ...(usage.cacheWriteTokens === undefined ? {} : { cache_write_tokens: usage.cacheWriteTokens }),
+      audio_tokens: 0,
+    },
     completion_tokens_details: { reasoning_tokens: usage.reasoningTokens ?? 0, audio_tokens: 0 },
   };
 }

@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest';
 import type { Capabilities } from '../../core/capabilities.ts';
 import type { Message, TurnRequest } from '../../core/turn.ts';
+import { chatCapabilities } from './capabilities.ts';
 import { encodeRequest } from './encode-request.ts';
-import { chatCapabilities } from './outbound.ts';
 
 const call = (id: string, args = '{"a":1}') =>
   ({ role: 'assistant', parts: [{ type: 'tool-call', id, name: 'f', arguments: args }] }) as const;

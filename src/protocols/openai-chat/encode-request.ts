@@ -1,31 +1,30 @@
 import type { Ability, Capabilities } from '../../core/capabilities.ts';
 import type {
-  ImagePart,
+  AssistantPart,
+  Cacheable,
   Message,
   ResponseFormat,
+  TextPart,
   ToolChoice,
   ToolResultPart,
   TurnRequest,
+  Wish,
 } from '../../core/turn.ts';
 import { isJsonObject } from '../../lib/parse-json.ts';
 import type { ChatVariant } from './outbound.ts';
 import { reasoningDetailsOf } from './reasoning-details.ts';
 
 /** The JSON body of one streamed turn. A field that the server lacks is not sent: it may refuse the request for the field alone. */
-export function encodeRequest(
-  request: TurnRequest,
-  { maxTokensField, lacksStreamOptions }: ChatVariant,
-  native: Capabilities,
-): string {
-  const { sampling, limits, tools, reasoning } = request;
+export function encodeRequest(request: TurnRequest, variant: ChatVariant, native: Capabilities): string {
+  const { sampling, limits, tools, reasoning, wishes = [] } = request;
   const ifNative = <Value>(ability: Ability, value: Value) => (native.has(ability) ? value : undefined);
   return JSON.stringify({
     model: request.model,
-    messages: encodeMessages(request.messages),
+    messages: new MessageEncoder(variant, native).encode(request.messages),
     stream: true,
-    ...(lacksStreamOptions ? {} : { stream_options: { include_usage: true } }),
+    ...(variant.lacksStreamOptions ? {} : { stream_options: { include_usage: true } }),
     ...(tools.length > 0 ? encodeTools(request, native) : {}),
-    [maxTokensField]: ifNative('maxTokens', limits.maxOutputTokens),
+    [variant.maxTokensField]: ifNative('maxTokens', limits.maxOutputTokens),
     temperature: ifNative('temperature', sampling.temperature),
     top_p: ifNative('topP', sampling.topP),
     seed: ifNative('seed', sampling.seed),
@@ -33,14 +32,28 @@ export function encodeRequest(
     frequency_penalty: ifNative('frequencyPenalty', sampling.frequencyPenalty),
     reasoning_effort: ifNative('reasoningEffort', reasoning.effort),
     response_format: encodeFormat(request.responseFormat, native),
+    ...Object.fromEntries(wishes.flatMap((wish) => encodeWish(wish, native))),
   });
+}
+
+/** Fields of the dialect's family have the same name and value here. */
+function encodeWish({ ability, value }: Wish, native: Capabilities): [string, unknown][] {
+  if (!native.has(ability)) return [];
+  if (ability === 'topK') return [['top_k', value]];
+  const [, name] = /^openai\.(.+)$/.exec(ability) ?? [];
+  return name === undefined ? [] : [[name, value]];
 }
 
 function encodeTools({ tools, toolChoice, parallelToolCalls }: TurnRequest, native: Capabilities) {
   return {
-    tools: tools.map(({ name, description, parameters }) => ({
+    tools: tools.map(({ name, description, parameters, isStrict }) => ({
       type: 'function',
-      function: { name, description, parameters },
+      function: {
+        name,
+        description,
+        parameters,
+        strict: isStrict && native.has('strictTools') ? true : undefined,
+      },
     })),
     tool_choice: native.has('toolChoice') ? encodeChoice(toolChoice) : undefined,
     parallel_tool_calls: parallelToolCalls || !native.has('parallelToolCalls') ? undefined : false,
@@ -77,82 +90,134 @@ function encodeFormat(format: ResponseFormat, native: Capabilities) {
   }
 }
 
-/**
- * Servers want the results of calls right behind them. Elsewhere a person may get a word in between. Ids of calls may come again in
- * later turns.
- */
-function encodeMessages(messages: readonly Message[]): object[] {
-  const results = Map.groupBy(
-    messages.flatMap((message) => (message.role === 'tool' ? message.parts : [])),
-    ({ callId }) => callId,
-  );
-  function encode(message: Message): object[] {
+class MessageEncoder {
+  readonly #markField: ChatVariant['cacheMarkField'];
+  readonly #native: Capabilities;
+
+  constructor({ cacheMarkField }: ChatVariant, native: Capabilities) {
+    this.#markField = cacheMarkField;
+    this.#native = native;
+  }
+
+  /**
+   * Servers want the results of calls right behind them. Elsewhere a person may get a word in between. Ids of calls may come again in
+   * later turns.
+   */
+  encode(messages: readonly Message[]): object[] {
+    const results = Map.groupBy(
+      messages.flatMap((message) => (message.role === 'tool' ? message.parts : [])),
+      ({ callId }) => callId,
+    );
+    return messages.flatMap((message) => this.#message(message, results));
+  }
+
+  #message(message: Message, results: ReadonlyMap<string, ToolResultPart[]>): object[] {
     switch (message.role) {
       case 'system':
-        return [{ role: 'system', content: textOf(message.parts) }];
+        return [{ role: 'system', content: this.#content(message.parts) }];
       case 'user':
-        return [{ role: 'user', content: encodeInput(message.parts) }];
+        return [{ role: 'user', content: this.#content(message.parts) }];
       case 'assistant': {
         const answered = message.parts.flatMap((part) => {
           const result = part.type === 'tool-call' ? results.get(part.id)?.shift() : undefined;
           return result ? [result] : [];
         });
-        return [encodeAnswer(message.parts), ...encodeResults(answered)];
+        return [this.#answer(message.parts), ...this.#results(answered)];
       }
       case 'tool':
-        return encodeResults(message.parts.filter((part) => results.get(part.callId)?.includes(part)));
+        return this.#results(message.parts.filter((part) => results.get(part.callId)?.includes(part)));
     }
   }
-  return messages.flatMap(encode);
+
+  /** A message each, and their images and documents follow in one of the user: a tool message has text alone. */
+  #results(results: readonly ToolResultPart[]): object[] {
+    const shown = results.flatMap(({ callId, images = [], documents = [] }): InputPart[] => {
+      const parts = [...images, ...documents];
+      return parts.length === 0 ? [] : [textPart(`What the call ${callId} showed:`), ...parts];
+    });
+    return [
+      ...results.map(({ callId, text, cacheBreakpoint }) => ({
+        role: 'tool',
+        tool_call_id: callId,
+        content: this.#content([{ ...textPart(text), ...(cacheBreakpoint && { cacheBreakpoint }) }]),
+      })),
+      ...(shown.length === 0 ? [] : [{ role: 'user', content: this.#content(shown) }]),
+    ];
+  }
+
+  /** As a list of parts only where it has to be one: some servers take text alone. */
+  #content(parts: readonly InputPart[], separator = '\n\n'): string | object[] {
+    const isText = (part: InputPart): part is TextPart =>
+      part.type === 'text' && this.#mark(part) === undefined;
+    return parts.every(isText)
+      ? parts.map(({ text }) => text).join(separator)
+      : parts.map((part) => ({ ...encodePart(part), ...this.#mark(part) }));
+  }
+
+  /**
+   * What the model thought is given back where it came from this protocol, with the vendor's proof. Arguments are JSON, also those of
+   * a call that has none.
+   */
+  #answer(parts: readonly AssistantPart[]): object {
+    const texts = parts.flatMap((part): TextPart[] => {
+      if (part.type === 'refusal' && !this.#native.has('refusals')) return [textPart(part.text)];
+      return part.type === 'text' ? [part] : [];
+    });
+    const content = this.#content(texts, '');
+    const refusal = parts.flatMap((part) => (part.type === 'refusal' ? [part.text] : [])).join('');
+    const calls = parts.flatMap((part) =>
+      part.type === 'tool-call'
+        ? [
+            {
+              id: part.id,
+              type: 'function',
+              function: { name: part.name, arguments: part.arguments || '{}' },
+            },
+          ]
+        : [],
+    );
+    const details = parts
+      .flatMap((part) => (part.type === 'reasoning' ? [reasoningDetailsOf(part.proof)] : []))
+      .flatMap((given) => (Array.isArray(given) ? given : []));
+    const isRefused = refusal !== '' && this.#native.has('refusals');
+    return {
+      role: 'assistant',
+      content: content === '' && (calls.length > 0 || isRefused) ? null : content,
+      ...(isRefused && { refusal }),
+      ...(details.length > 0 && { reasoning_details: details }),
+      ...(calls.length > 0 && { tool_calls: calls }),
+    };
+  }
+
+  /** Vendors that resell other models have Anthropic's word for it, and its two lifetimes. */
+  #mark({ cacheBreakpoint: mark }: Cacheable): object | undefined {
+    if (!mark || !this.#native.has('cacheBreakpoints')) return undefined;
+    const seconds = mark.ttlSeconds ?? 0;
+    return this.#markField === 'cache_control'
+      ? { cache_control: { type: 'ephemeral', ...(seconds > 300 && { ttl: '1h' }) } }
+      : { prompt_cache_breakpoint: { mode: 'explicit', ...(seconds > 3_600 && { ttl: '12h' }) } };
+  }
 }
 
-/** A message each, and their images follow in one of the user: a tool message has text alone. */
-function encodeResults(results: readonly ToolResultPart[]): object[] {
-  const images = results.flatMap(({ callId, images = [] }) =>
-    images.length === 0 ? [] : [text(`What the call ${callId} showed:`), ...images.map(encodeImage)],
-  );
-  return [
-    ...results.map((part) => ({ role: 'tool', tool_call_id: part.callId, content: part.text })),
-    ...(images.length === 0 ? [] : [{ role: 'user', content: images }]),
-  ];
+type InputPart = Extract<Message, { role: 'user' }>['parts'][number];
+
+function encodePart(part: InputPart): object {
+  switch (part.type) {
+    case 'text':
+      return { type: 'text', text: part.text };
+    case 'image':
+      return { type: 'image_url', image_url: { url: dataUrl(part) } };
+    case 'document':
+      return { type: 'file', file: { filename: part.name ?? 'document.pdf', file_data: dataUrl(part) } };
+  }
 }
 
-type InputParts = Extract<Message, { role: 'user' }>['parts'];
-
-function encodeInput(parts: InputParts) {
-  if (parts.every((part) => part.type === 'text')) return textOf(parts);
-  return parts.map((part) => (part.type === 'text' ? text(part.text) : encodeImage(part)));
+function dataUrl({ mediaType, data }: { readonly mediaType: string; readonly data: string }): string {
+  return `data:${mediaType};base64,${data}`;
 }
 
-/**
- * What the model thought is given back where it came from this protocol, with the vendor's proof. Arguments are JSON, also those of
- * a call that has none.
- */
-function encodeAnswer(parts: Extract<Message, { role: 'assistant' }>['parts']) {
-  const said = parts.flatMap((part) => (part.type === 'text' ? [part.text] : [])).join('');
-  const calls = parts.flatMap((part) =>
-    part.type === 'tool-call'
-      ? [{ id: part.id, type: 'function', function: { name: part.name, arguments: part.arguments || '{}' } }]
-      : [],
-  );
-  const details = parts
-    .flatMap((part) => (part.type === 'reasoning' ? [reasoningDetailsOf(part.proof)] : []))
-    .flatMap((given) => (Array.isArray(given) ? given : []));
-  const proven = details.length === 0 ? {} : { reasoning_details: details };
-  if (calls.length === 0) return { role: 'assistant', content: said, ...proven };
-  return { role: 'assistant', content: said === '' ? null : said, ...proven, tool_calls: calls };
-}
-
-function encodeImage({ mediaType, data }: ImagePart) {
-  return { type: 'image_url', image_url: { url: `data:${mediaType};base64,${data}` } };
-}
-
-function text(content: string) {
-  return { type: 'text', text: content };
-}
-
-function textOf(parts: readonly { readonly text: string }[]): string {
-  return parts.map((part) => part.text).join('\n\n');
+function textPart(text: string): TextPart {
+  return { type: 'text', text };
 }
 
 /** What strict schemas may be written with. */

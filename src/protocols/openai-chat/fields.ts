@@ -15,6 +15,7 @@ export const chatFields = {
     says: 'see the table of tools below',
   },
   'tools[].function.strict': {
+    wish: 'strictTools',
     handling: 'ignored',
     says: 'no upstream promises it; arguments come as the model wrote them',
     neutral: [false],
@@ -46,16 +47,31 @@ export const chatFields = {
     handling: 'passed on',
     says: 'chooses the model where each effort is a model of its own, as at Warp; `none` shows no reasoning',
   },
-  verbosity: { handling: 'ignored', says: 'no upstream has such a setting', neutral: ['medium'] },
-  prediction: { handling: 'ignored', says: 'it could only make an answer faster' },
-  service_tier: { handling: 'ignored', says: 'there is one tier', neutral: ['auto', 'default'] },
+  verbosity: {
+    wish: 'openai.verbosity',
+    handling: 'ignored',
+    says: 'no upstream has such a setting',
+    neutral: ['medium'],
+  },
+  prediction: { wish: 'openai.prediction', handling: 'ignored', says: 'it could only make an answer faster' },
+  service_tier: {
+    wish: 'openai.service_tier',
+    handling: 'ignored',
+    says: 'there is one tier',
+    neutral: ['auto', 'default'],
+  },
   n: {
     handling: 'honoured',
     says: 'one turn each, side by side, as many as `MAX_CHOICES` allows (1 unless the operator sets it, then more is a 400); usage is the sum',
   },
   logprobs: { handling: 'refused', says: 'no log probabilities are given: leave it out', neutral: [false] },
   top_logprobs: { handling: 'refused', says: 'no log probabilities are given: leave it out', neutral: [0] },
-  logit_bias: { handling: 'refused', says: 'no upstream takes token biases: leave it out', neutral: [{}] },
+  logit_bias: {
+    wish: 'openai.logit_bias',
+    handling: 'refused',
+    says: 'no upstream takes token biases: leave it out',
+    neutral: [{}],
+  },
   modalities: {
     handling: 'refused',
     says: 'only text can be answered: send ["text"] or leave it out',
@@ -75,11 +91,23 @@ export const chatFields = {
   },
   store: { handling: 'silent', says: 'nothing is stored' },
   metadata: { handling: 'silent', says: 'belongs to what is stored' },
-  user: { handling: 'silent', says: 'not passed on' },
-  safety_identifier: { handling: 'silent', says: 'not passed on' },
-  prompt_cache_key: { handling: 'honoured', says: 'turns with one key prefer one account' },
-  prompt_cache_options: { handling: 'silent', says: 'the upstream keeps caches as it likes' },
-  prompt_cache_retention: { handling: 'silent', says: 'the upstream keeps caches as it likes' },
+  user: { wish: 'openai.user', handling: 'silent', says: 'not passed on' },
+  safety_identifier: { wish: 'openai.safety_identifier', handling: 'silent', says: 'not passed on' },
+  prompt_cache_key: {
+    wish: 'openai.prompt_cache_key',
+    handling: 'honoured',
+    says: 'turns with one key prefer one account',
+  },
+  prompt_cache_options: {
+    wish: 'openai.prompt_cache_options',
+    handling: 'silent',
+    says: 'the upstream keeps caches as it likes',
+  },
+  prompt_cache_retention: {
+    wish: 'openai.prompt_cache_retention',
+    handling: 'silent',
+    says: 'the upstream keeps caches as it likes',
+  },
 } as const satisfies FieldTable;
 
 /** What the messages of a Chat Completions request may hold. Shown in docs/fields.md. */
@@ -92,12 +120,15 @@ export const chatParts = {
   },
   'file in user and tool messages': {
     handling: 'translated',
-    says: '`file_data` of a text file travels as text with its name in front, of an image as an image; all else, and `file_id`, cannot be shown',
+    says: '`file_data` of a text file travels as text with its name in front, of an image as an image, and a PDF as a document where the upstream takes those; all else, and `file_id`, cannot be shown',
   },
   'input_audio in user messages': { handling: 'refused', says: 'cannot be shown: send its text' },
   'name in user messages': { handling: 'translated', says: 'put in front of the text' },
   'name in other messages': { handling: 'silent', says: 'no effect' },
-  'refusal in assistant messages': { handling: 'honoured', says: 'the text, where there is no other' },
+  'refusal in assistant messages': {
+    handling: 'honoured',
+    says: 'where there is no other text; as text to an upstream that knows no refusals',
+  },
   'reasoning_content, reasoning, reasoning_details in assistant messages': {
     handling: 'silent',
     says: 'accepted; what the model thought is not sent to it again',

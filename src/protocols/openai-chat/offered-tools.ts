@@ -35,7 +35,7 @@ export function offeredTools({ tools: asked, tool_choice: given }: ChatRequest):
   for (const [index, tool] of (asked ?? []).entries()) {
     if (isFunction(tool)) {
       const { name, description, parameters } = tool.function;
-      tools.push(toolOf(name, description, parameters));
+      tools.push(toolOf(name, description, parameters, tool.function));
     } else if (isCustom(tool)) {
       const { name, description, format } = tool.custom;
       tools.push(toolOf(name, customDescription(description, format?.grammar?.definition), customParameters));

@@ -1,7 +1,7 @@
 import type { Capabilities } from '../../core/capabilities.ts';
 import type { ImageLimits, Outbound } from '../../core/protocol.ts';
 import { classifyFailure } from './classify-failure.ts';
-import { createDecoder } from './decode-stream.ts';
+import { ChatDecoder } from './decode-stream.ts';
 import { encodeRequest } from './encode-request.ts';
 import { createStreamRelay, createWholeRelay, relayRequest } from './relay.ts';
 
@@ -10,25 +10,9 @@ export interface ChatVariant {
   readonly maxTokensField: 'max_tokens' | 'max_completion_tokens';
   /** Usage comes unasked, and the field that asks for it is refused. */
   readonly lacksStreamOptions?: boolean;
+  /** Where a part says that the request may be cached up to its end. */
+  readonly cacheMarkField?: 'cache_control' | 'prompt_cache_breakpoint';
 }
-
-/**
- * What a Chat Completions server does natively. Not `stop`: it does not say which sequence it stopped at, as other dialects want to
- * know, and takes four at most. A relayed request keeps its `stop`.
- */
-export const chatCapabilities: Capabilities = new Set([
-  'maxTokens',
-  'jsonObject',
-  'jsonSchema',
-  'toolChoice',
-  'parallelToolCalls',
-  'temperature',
-  'topP',
-  'seed',
-  'presencePenalty',
-  'frequencyPenalty',
-  'reasoningEffort',
-]);
 
 /** The server's own limit is not known; it refuses what is too much. */
 const imageLimits: ImageLimits = { maxCount: 500 };
@@ -49,7 +33,7 @@ export function createChatOutbound(
     images: imageLimits,
     open({ request }) {
       const body = Buffer.from(encodeRequest(request, variant, capabilitiesOf(request.model)));
-      return { request: { method: 'POST', path, headers, body }, decoder: createDecoder() };
+      return { request: { method: 'POST', path, headers, body }, decoder: new ChatDecoder() };
     },
     relay: {
       dialect: 'chat',

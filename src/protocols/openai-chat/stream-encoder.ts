@@ -1,9 +1,9 @@
 import type { AnswerIdentity, StreamEncoder } from '../../core/protocol.ts';
-import type { TurnEvent, Usage } from '../../core/turn.ts';
+import { beginsNothing, type TurnEvent, type Usage } from '../../core/turn.ts';
 import { encodeOpenaiError } from '../shared/openai-error.ts';
 import { customInput } from '../shared/tools.ts';
 import type { ChatOptions } from './decode-request.ts';
-import { encodeUsage, finishReasons } from './encode-answer.ts';
+import { encodeCitation, encodeUsage, finishReasons } from './encode-answer.ts';
 
 function chunkHead(identity: AnswerIdentity): string {
   const fingerprint =
@@ -44,6 +44,8 @@ export function createChatStreamEncoder(
   /** The upstream's own stream is passed on, from its first event to its end mark. */
   let isRelayed = false;
   let usage: Usage | undefined;
+  /** What an upstream of the dialect's family said beside its answer. */
+  let told = '';
 
   function callStart({ index, id, name }: Extract<TurnEvent, { type: 'tool-call-start' }>): string {
     const head = `${open}{"tool_calls":[{"index":${index},"id":${JSON.stringify(id)}`;
@@ -75,6 +77,10 @@ export function createChatStreamEncoder(
     switch (event.type) {
       case 'text-delta':
         return textOpen + JSON.stringify(event.text) + textClose;
+      case 'refusal-delta':
+        return `${open}{"refusal":${JSON.stringify(event.text)}}${close}`;
+      case 'citation':
+        return `${open}{"annotations":[${JSON.stringify(encodeCitation(event.citation))}]}${close}`;
       case 'reasoning-delta':
         return `${open}{"reasoning_content":${JSON.stringify(event.text)}}${close}`;
       case 'tool-call-start':
@@ -86,8 +92,14 @@ export function createChatStreamEncoder(
       case 'usage':
         usage = event.usage;
         return '';
+      case 'metadata':
+        told = Object.entries(event.metadata['openai'] ?? {})
+          .map(([name, value]) => `,"${name}":${JSON.stringify(value)}`)
+          .join('');
+        return '';
       case 'finish': {
-        const last = `${open}{},"logprobs":null,"finish_reason":"${finishReasons[event.reason]}"}]${usageNull}}\n\n`;
+        const reason = finishReasons[event.reason];
+        const last = `${open}{},"logprobs":null,"finish_reason":"${reason}"}]${told}${usageNull}}\n\n`;
         const end = choice === undefined ? encodeChatEnd(identity, options, usage) : '';
         return `${[...(inputs?.keys() ?? [])].map(callEnd).join('')}${last}${end}`;
       }
@@ -109,13 +121,8 @@ export function createChatStreamEncoder(
           text += event.text;
           continue;
         }
-        if (
-          event.type === 'start' ||
-          event.type === 'reasoning-proof' ||
-          (isRelayed && event.type !== 'error')
-        )
-          continue;
-        if (!isStarted && event.type !== 'usage' && event.type !== 'error') {
+        if (isRelayed && event.type !== 'error') continue;
+        if (!isStarted && !beginsNothing(event)) {
           isStarted = true;
           text += `${open}{"role":"assistant","content":""}${close}`;
         }

@@ -1,8 +1,17 @@
-import type { AnyImage, AskedMessage, ReasoningPart, TextPart, ToolResultPart } from '../../core/turn.ts';
+import type { z } from 'zod';
+import { refused } from '../../core/errors.ts';
+import type {
+  AnyImage,
+  AskedMessage,
+  AssistantPart,
+  ReasoningPart,
+  RefusalPart,
+  TextPart,
+  ToolResultPart,
+} from '../../core/turn.ts';
 import { MadeCalls } from '../shared/calls.ts';
-import { fileElsewhere, imageFromUrl, partOfFile } from '../shared/files.ts';
+import { filePart, imageFromUrl } from '../shared/files.ts';
 import {
-  type AssistantPart,
   type ContentNotes,
   type InputPart,
   type Place,
@@ -13,7 +22,7 @@ import {
   type Unshown,
   within,
 } from '../shared/read-messages.ts';
-import { quoted, refused } from '../shared/request.ts';
+import { quoted } from '../shared/request.ts';
 import { callOfItem } from './call-item.ts';
 import { readCompaction } from './compaction.ts';
 import { bringsTools, type OfferedTools, offeredTools } from './offered-tools.ts';
@@ -23,7 +32,6 @@ import {
   type AskedTool,
   type ClientOutput,
   type CompactionItem,
-  type InputFile,
   type InputImage,
   type InputItem,
   inputItem,
@@ -36,12 +44,6 @@ import {
 } from './schema.ts';
 import { readCarried } from './sealed-reasoning.ts';
 
-interface DecodedItems {
-  readonly messages: AskedMessage[];
-  /** Kinds of items that say nothing to this gateway. */
-  readonly ignored: readonly string[];
-}
-
 /**
  * Items as neutral messages. What one answer was made of, its reasoning, text and calls, are items of their own in this
  * dialect and one message again here; results that follow one another are one message, too.
@@ -51,103 +53,150 @@ export function decodeItems(
   notes: ContentNotes,
   tools: OfferedTools,
   opaque: Opaque | undefined,
-): DecodedItems {
-  const messages: AskedMessage[] = [];
-  const calls = new MadeCalls();
+): AskedMessage[] {
+  const decoder = new ItemDecoder(notes, tools, opaque);
+  for (const item of items) decoder.add(item);
+  return decoder.end();
+}
+
+class ItemDecoder {
+  readonly #notes: ContentNotes;
+  readonly #tools: OfferedTools;
+  readonly #opaque: Opaque | undefined;
+  readonly #messages: AskedMessage[] = [];
+  readonly #calls = new MadeCalls();
   /** Of calls, by the ids of their items. */
-  const callIds = new Map<string, string>();
-  const last = () => messages[messages.length - 1];
+  readonly #callIds = new Map<string, string>();
   /** Of the last message, while it is one of the assistant, or one of results. */
-  let answer: AssistantPart[] = [];
-  let results: ToolResultPart<AnyImage>[] = [];
-  const addAssistant = (parts: readonly AssistantPart[]): void => {
-    if (last()?.role !== 'assistant') {
-      answer = [];
-      messages.push({ role: 'assistant', parts: answer });
-    }
-    for (const part of parts) answer.push(part);
-  };
-  const addResult = (part: ToolResultPart<AnyImage>, { path }: Place, isNew: boolean): void => {
-    const advice = 'send the call too, or name the response that holds it';
-    const callId = calls.answered(part.callId, { param: `${path}.call_id`, isNew, advice });
-    if (last()?.role !== 'tool') {
-      results = [];
-      messages.push({ role: 'tool', parts: results });
-    }
-    results.push({ ...part, callId });
-  };
-
+  #answer: AssistantPart[] = [];
+  #results: ToolResultPart<AnyImage>[] = [];
   /** What messages of the system say, of the first `countedRules` messages. */
-  const rules = new Set<string>();
-  let countedRules = 0;
-  const addRules = ({ role, parts }: AskedMessage): void => {
-    if (role === 'system') for (const { text } of parts) rules.add(text);
-  };
-
+  readonly #rules = new Set<string>();
+  #countedRules = 0;
   /** The last item that is not read here; `count` messages came before it. */
-  let unread: { readonly place: Place; readonly type: string; readonly count: number } | undefined;
-  for (const { value: item, note, place, role: speaker, isNew } of items) {
+  #unread: { readonly place: Place; readonly type: string; readonly count: number } | undefined;
+
+  constructor(notes: ContentNotes, tools: OfferedTools, opaque: Opaque | undefined) {
+    this.#notes = notes;
+    this.#tools = tools;
+    this.#opaque = opaque;
+  }
+
+  add({ value: item, note, place, role, isNew }: ReadItem): void {
     if (item === undefined) {
       // A note would not help the model in place of a call.
-      if (note && speaker !== 'assistant') messages.push({ role: 'user', parts: [note] });
-      continue;
+      if (note && role !== 'assistant') this.#messages.push({ role: 'user', parts: [note] });
+      return;
     }
     if (isMessage(item)) {
-      const { role, content } = item;
-      const at = within(place, 'content');
-      if (role === 'user') messages.push({ role, parts: inputParts(notes, content, at) });
-      else if (role === 'assistant')
-        addAssistant(onlyTexts(notes, content ?? null, at).filter(({ text }) => text !== ''));
-      else messages.push({ role: 'system', parts: onlyTexts(notes, content, at) });
-      continue;
+      this.#addMessage(item, within(place, 'content'));
+      return;
     }
-    const call = callOfItem(item, tools);
+    const call = callOfItem(item, this.#tools);
     if (call) {
-      const id = calls.add(call.id, call.name);
-      if (typeof item['id'] === 'string') callIds.set(item['id'], id);
-      addAssistant([{ type: 'tool-call', ...call, id }]);
-    } else if (isKind(item, 'function_call_output') || isKind(item, 'custom_tool_call_output')) {
-      const at: Place = { path: `${place.path}.output`, isJustSent: false };
-      const parts = inputParts(notes, resultContent(item.output), at);
-      addResult(toolResult(item.call_id ?? '', parts), place, isNew);
-    } else if (isKind(item, 'computer_call_output')) {
-      const at: Place = { path: `${place.path}.output`, isJustSent: false };
-      const image = notes.shown(imageOf(item.output ?? {}, at), at, item.type);
-      addResult(toolResult(item.call_id ?? '', [image]), place, isNew);
-    } else if (bringsTools(item)) {
-      if (isKind(item, 'tool_search_output') && item.call_id) {
-        addResult(toolResult(item.call_id, [{ type: 'text', text: foundText(item.tools) }]), place, isNew);
-      }
-    } else if (isClientOutput(item)) {
-      // Outputs of the local shell name their call by its own id or by that of its item.
-      const callId = item.call_id ?? callIds.get(item.id ?? '') ?? item.id ?? '';
-      addResult(clientResult(item, callId), place, isNew);
-    } else if (isKind(item, 'reasoning')) {
-      const reasoning = reasoningIn(item, opaque);
-      if (reasoning.text !== '') addAssistant([{ type: 'reasoning', ...reasoning }]);
-    } else if (isCompaction(item)) {
-      for (const message of messages.slice(countedRules)) addRules(message);
-      for (const message of readCompaction(item, opaque, notes, place, rules)) {
-        messages.push(message);
-        addRules(message);
-      }
-      countedRules = messages.length;
-    } else if (isItemReference(item)) {
-      messages.push({ role: 'user', parts: [notes.replace(lostItem, place, 'item_reference')] });
+      const id = this.#calls.add(call.id, call.name);
+      if (typeof item['id'] === 'string') this.#callIds.set(item['id'], id);
+      this.#addAnswer([{ type: 'tool-call', ...call, id }]);
+      return;
+    }
+    const result = this.#resultIn(item, place);
+    if (result) this.#addResult(result, place, isNew);
+    else if (!bringsTools(item) && !isSetting(item)) this.#addOther(item, place);
+  }
+
+  /** Throws AppError `invalid_request` where the last item was the only new one and says nothing here. */
+  end(): AskedMessage[] {
+    const messages = this.#messages;
+    if (this.#unread?.count === messages.length && (messages.at(-1)?.role ?? 'assistant') === 'assistant') {
+      throw refused(
+        `${this.#unread.place.path}.type`,
+        `${quoted(this.#unread.type)} says nothing to this upstream, and there is no other new input: send a message or an output`,
+      );
+    }
+    return messages;
+  }
+
+  #addMessage({ role, content }: Extract<InputItem, { role: string }>, at: Place): void {
+    const notes = this.#notes;
+    if (role === 'user') this.#messages.push({ role, parts: inputParts(notes, content, at) });
+    else if (role !== 'assistant')
+      this.#messages.push({ role: 'system', parts: textsIn(notes, content, at) });
+    else this.#addAnswer(answerParts(notes, content ?? null, at).filter(({ text }) => text !== ''));
+  }
+
+  #addAnswer(parts: readonly AssistantPart[]): void {
+    if (this.#messages.at(-1)?.role !== 'assistant') {
+      this.#answer = [];
+      this.#messages.push({ role: 'assistant', parts: this.#answer });
+    }
+    for (const part of parts) this.#answer.push(part);
+  }
+
+  #addResult(part: ToolResultPart<AnyImage>, { path }: Place, isNew: boolean): void {
+    const advice = 'send the call too, or name the response that holds it';
+    const callId = this.#calls.answered(part.callId, { param: `${path}.call_id`, isNew, advice });
+    if (this.#messages.at(-1)?.role !== 'tool') {
+      this.#results = [];
+      this.#messages.push({ role: 'tool', parts: this.#results });
+    }
+    this.#results.push({ ...part, callId });
+  }
+
+  /** What came of a call; undefined for other items. */
+  #resultIn(item: InputItem, place: Place): ToolResultPart<AnyImage> | undefined {
+    const at: Place = { path: `${place.path}.output`, isJustSent: false };
+    if (isKind(item, 'function_call_output') || isKind(item, 'custom_tool_call_output')) {
+      return toolResult(item.call_id ?? '', inputParts(this.#notes, resultContent(item.output), at));
+    }
+    if (isKind(item, 'computer_call_output')) {
+      const image = this.#notes.shown(imageOf(item.output ?? {}, at), at, item.type);
+      return toolResult(item.call_id ?? '', [image]);
+    }
+    if (isKind(item, 'tool_search_output')) {
+      return item.call_id
+        ? toolResult(item.call_id, [{ type: 'text', text: foundText(item.tools) }])
+        : undefined;
+    }
+    if (!isClientOutput(item)) return undefined;
+    // Outputs of the local shell name their call by its own id or by that of its item.
+    return clientResult(item, item.call_id ?? this.#callIds.get(item.id ?? '') ?? item.id ?? '');
+  }
+
+  #addOther(item: InputItem, place: Place): void {
+    if (isKind(item, 'reasoning')) {
+      const reasoning = reasoningIn(item, this.#opaque);
+      if (reasoning.text !== '') this.#addAnswer([{ type: 'reasoning', ...reasoning }]);
+    } else if (isCompaction(item)) this.#addCompaction(item, place);
+    else if (isItemReference(item)) {
+      const note = this.#notes.replace(lostItem, place, 'item_reference');
+      this.#messages.push({ role: 'user', parts: [note] });
     } else if (isKind(item, 'agent_message')) {
-      messages.push({ role: 'user', parts: [agentText(item, notes, place)] });
-    } else if (item.type !== 'configuration_update' && item.type !== 'compaction_trigger') {
-      notes.ignore(`input.${item.type}`);
-      unread = { place, type: item.type, count: messages.length };
+      this.#messages.push({ role: 'user', parts: [agentText(item, this.#notes, place)] });
+    } else {
+      const type = item.type ?? '';
+      this.#notes.ignore(`input.${type}`);
+      this.#unread = { place, type, count: this.#messages.length };
     }
   }
-  if (unread?.count === messages.length && (last()?.role ?? 'assistant') === 'assistant') {
-    throw refused(
-      `${unread.place.path}.type`,
-      `${quoted(unread.type)} says nothing to this upstream, and there is no other new input: send a message or an output`,
-    );
+
+  #addCompaction(item: CompactionItem, place: Place): void {
+    this.#countRules();
+    const brought = readCompaction(item, this.#opaque, this.#notes, place, this.#rules);
+    for (const message of brought) this.#messages.push(message);
+    this.#countRules();
   }
-  return { messages, ignored: notes.ignored };
+
+  #countRules(): void {
+    for (const { role, parts } of this.#messages.slice(this.#countedRules)) {
+      if (role === 'system') for (const { text } of parts) this.#rules.add(text);
+    }
+    this.#countedRules = this.#messages.length;
+  }
+}
+
+/** They say how the request is to be read, and nothing to the model. */
+function isSetting({ type }: InputItem): boolean {
+  return type === 'configuration_update' || type === 'compaction_trigger';
 }
 
 const lostItem: Unshown = {
@@ -202,18 +251,39 @@ function foundText(found: readonly AskedTool[]): string {
 }
 
 function inputParts(notes: ContentNotes, content: unknown, place: Place): InputPart[] {
-  return readContent<typeof part, InputPart>(notes, content, part, place, (known, at) => {
-    if (known.type === 'input_image') return [notes.shown(imageOf(known, at), at, known.type)];
-    if (known.type === 'input_file') return [notes.shown(fileOf(known, at), at, known.type)];
-    return [{ type: 'text', text: known.type === 'refusal' ? known.refusal : known.text }];
-  });
+  return readContent<typeof part, InputPart>(notes, content, part, place, (known, at) => [
+    inputPart(notes, known, at),
+  ]);
+}
+
+function inputPart(notes: ContentNotes, known: z.infer<typeof part>, at: Place): InputPart {
+  switch (known.type) {
+    case 'input_image':
+      return notes.shown(imageOf(known, at), at, known.type);
+    case 'input_file': {
+      const { file_data: data, filename: name } = known;
+      return filePart({ data, name, dataField: 'file_data' }, notes, at, known.type);
+    }
+    default:
+      return { type: 'text', text: known.type === 'refusal' ? known.refusal : known.text };
+  }
 }
 
 /** Of messages that hold text alone. */
-function onlyTexts(notes: ContentNotes, content: unknown, place: Place): TextPart[] {
-  return inputParts(notes, content, place).map((known) =>
-    known.type === 'text' ? known : notes.replace(misplacedImage, place, 'input_image'),
+function textsIn(notes: ContentNotes, content: unknown, place: Place): TextPart[] {
+  return inputParts(notes, content, place).map((known) => onlyText(notes, known, place));
+}
+
+function answerParts(notes: ContentNotes, content: unknown, place: Place): (TextPart | RefusalPart)[] {
+  return readContent<typeof part, TextPart | RefusalPart>(notes, content, part, place, (known, at) =>
+    known.type === 'refusal'
+      ? [{ type: 'refusal', text: known.refusal }]
+      : [onlyText(notes, inputPart(notes, known, at), place)],
   );
+}
+
+function onlyText(notes: ContentNotes, part: InputPart, place: Place): TextPart {
+  return part.type === 'text' ? part : notes.replace(misplacedImage, place, 'input_image');
 }
 
 const misplacedImage: Unshown = {
@@ -221,10 +291,6 @@ const misplacedImage: Unshown = {
   why: 'is in a message that is neither of the user nor of a tool',
   advice: 'send it in a message of the user',
 };
-
-function fileOf({ file_data: data, filename }: InputFile, { path }: Place): TextPart | AnyImage | Unshown {
-  return data ? partOfFile(data, filename, `${path}.file_data`) : fileElsewhere(filename);
-}
 
 function imageOf({ image_url: image }: InputImage, { path }: Place): AnyImage | Unshown {
   const url = typeof image === 'string' ? image : image?.url;

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { atBareUpstream } from '../../core/testing/bare-upstream.ts';
 import { pixel } from '../../core/testing/pixel.ts';
 import { decodeResponsesRequest, parseResponsesRequest } from './decode-request.ts';
 import type { Opaque } from './response.ts';
@@ -10,7 +11,7 @@ const opaque: Opaque = {
 
 function decode(body: object) {
   const asked = parseResponsesRequest({ model: 'auto', input: 'Hello', ...body });
-  return decodeResponsesRequest(asked, { opaque });
+  return atBareUpstream(decodeResponsesRequest(asked, { opaque }));
 }
 
 const read = { type: 'function', name: 'read', parameters: {} };

@@ -1,9 +1,10 @@
+import { refused } from '../../core/errors.ts';
 import type { DecodedTurn } from '../../core/protocol.ts';
 import type { AskedRequest, Message } from '../../core/turn.ts';
 import { withAllResults } from '../shared/calls.ts';
 import { createFieldCheck } from '../shared/field-table.ts';
 import { ContentNotes } from '../shared/read-messages.ts';
-import { affinityKey, askedReasoning, ifSet, jsonFormat, parseBody, refused } from '../shared/request.ts';
+import { affinityKey, allWishes, askedReasoning, ifSet, jsonFormat, parseBody } from '../shared/request.ts';
 import { checkLeftOut, leftOutNames } from '../shared/tools.ts';
 import { resentCall } from './call-item.ts';
 import { compactionTurn, rulesOf } from './compaction.ts';
@@ -48,6 +49,7 @@ export function decodeResponsesRequest(
   asked: ResponsesRequest,
   { history = [], input = inputItems(asked), opaque, firstResponseId }: ResponsesContext = {},
 ): DecodedTurn<ResponsesOptions> {
+  const fields = checkFields(asked);
   const notes = new ContentNotes();
   const all = readItems([...history, ...input], history.length, notes);
   const tools = offeredTools(asked.tools ?? [], all);
@@ -57,7 +59,7 @@ export function decodeResponsesRequest(
   const asksFor = tools.leftOut.filter(({ path }) => newPlaces.has(listOf(path)));
   checkLeftOut(asksFor, tools.offered.length, asked.tool_choice === 'none');
   const toolChoice = decodeToolChoice(asked.tool_choice ?? 'auto', tools);
-  const items = decodeItems(all, notes, tools, opaque);
+  const messages = decodeItems(all, notes, tools, opaque);
   const allowed = allowedTools(asked.tool_choice, tools);
   const instructions: Message[] = asked.instructions
     ? [{ role: 'system', parts: [{ type: 'text', text: asked.instructions }] }]
@@ -65,7 +67,7 @@ export function decodeResponsesRequest(
   const { effort, format } = configurationOf(asked, all);
   const request: AskedRequest = {
     model: asked.model,
-    messages: [...instructions, ...withAllResults(items.messages)],
+    messages: [...instructions, ...withAllResults(messages)],
     messagesParam: 'input',
     tools: allowed,
     toolChoice,
@@ -79,6 +81,7 @@ export function decodeResponsesRequest(
     limits: ifSet('maxOutputTokens', asked.max_output_tokens),
     responseFormat: jsonFormat(format, 'text.format'),
     reasoning: askedReasoning(effort, Boolean(effort ?? asked.reasoning?.summary)),
+    ...allWishes(fields.wishes, notes.wishes),
     resentCall: (call) => resentCall(call, tools),
   };
   const decoded: DecodedTurn<ResponsesOptions> = {
@@ -91,13 +94,12 @@ export function decodeResponsesRequest(
       input,
       ...(opaque && asked.include?.includes('reasoning.encrypted_content') ? { seal: opaque.seal } : {}),
     },
-    ignored: [...leftOutNames(tools.leftOut), ...items.ignored, ...checkFields(asked)],
+    ignored: [...leftOutNames(tools.leftOut), ...notes.ignored, ...fields.ignored],
     ...affinityKey(asked.prompt_cache_key ?? firstResponseId ?? asked.previous_response_id),
   };
   if (opaque === undefined || input.at(-1)?.['type'] !== 'compaction_trigger') return decoded;
-  if (items.messages.length === 0)
-    throw refused('input', 'there is nothing to compact: send the conversation');
-  const compaction = { rules: rulesOf(items.messages), opaque };
+  if (messages.length === 0) throw refused('input', 'there is nothing to compact: send the conversation');
+  const compaction = { rules: rulesOf(messages), opaque };
   const { isStream, options } = decoded;
   return { ...compactionTurn(decoded), isStream, options: { ...options, compaction } };
 }

@@ -20,6 +20,7 @@ export const responsesFields = {
     says: 'see the table of tools below; items of the input may add further ones',
   },
   'tools[].strict': {
+    wish: 'strictTools',
     handling: 'ignored',
     says: 'no upstream promises it; arguments come as the model wrote them',
     neutral: [false],
@@ -40,7 +41,12 @@ export const responsesFields = {
     handling: 'honoured',
     says: 'asked for in the instructions and checked; an answer that is not as asked is sent back once and is an error the second time, a streamed one is held until it is checked, and one cut by a limit is passed on as it is',
   },
-  'text.verbosity': { handling: 'ignored', says: 'no upstream has such a setting', neutral: ['medium'] },
+  'text.verbosity': {
+    wish: 'openai.verbosity',
+    handling: 'ignored',
+    says: 'no upstream has such a setting',
+    neutral: ['medium'],
+  },
   temperature: { handling: 'passed on', says: 'Warp and Oz have no such setting', neutral: [1] },
   top_p: { handling: 'passed on', says: 'Warp and Oz have no such setting', neutral: [1] },
   presence_penalty: { handling: 'passed on', says: 'Warp and Oz have no such setting', neutral: [0] },
@@ -60,14 +66,27 @@ export const responsesFields = {
     handling: 'honoured',
     says: 'repeated in the response; at most 16 pairs, keys of 64 and values of 512 characters',
   },
-  user: { handling: 'silent', says: 'repeated in the response, not passed on' },
-  safety_identifier: { handling: 'silent', says: 'repeated in the response, not passed on' },
+  user: { wish: 'openai.user', handling: 'silent', says: 'repeated in the response, not passed on' },
+  safety_identifier: {
+    wish: 'openai.safety_identifier',
+    handling: 'silent',
+    says: 'repeated in the response, not passed on',
+  },
   prompt_cache_key: {
+    wish: 'openai.prompt_cache_key',
     handling: 'honoured',
     says: 'repeated in the response; turns with one key prefer one account',
   },
-  prompt_cache_options: { handling: 'silent', says: 'the upstream keeps caches as it likes' },
-  prompt_cache_retention: { handling: 'silent', says: 'the upstream keeps caches as it likes' },
+  prompt_cache_options: {
+    wish: 'openai.prompt_cache_options',
+    handling: 'silent',
+    says: 'the upstream keeps caches as it likes',
+  },
+  prompt_cache_retention: {
+    wish: 'openai.prompt_cache_retention',
+    handling: 'silent',
+    says: 'the upstream keeps caches as it likes',
+  },
   client_metadata: { handling: 'silent', says: 'not passed on' },
   include: {
     handling: 'ignored',
@@ -84,7 +103,12 @@ export const responsesFields = {
     handling: 'silent',
     says: 'limits tools that the provider runs, and there are none; repeated in the response',
   },
-  service_tier: { handling: 'ignored', says: 'there is one tier', neutral: ['auto', 'default'] },
+  service_tier: {
+    wish: 'openai.service_tier',
+    handling: 'ignored',
+    says: 'there is one tier',
+    neutral: ['auto', 'default'],
+  },
   access_programs: { handling: 'ignored', says: 'there are none' },
   'image.context_compression': {
     handling: 'ignored',
@@ -117,7 +141,7 @@ export const responsesItems = {
   },
   input_file: {
     handling: 'translated',
-    says: '`file_data` of a text file travels as text with its name in front, of an image as an image; all else cannot be shown',
+    says: '`file_data` of a text file travels as text with its name in front, of an image as an image, and a PDF as a document where the upstream takes those; all else cannot be shown',
   },
   'function_call, custom_tool_call, local_shell_call, shell_call, apply_patch_call, computer_call, tool_search_call':
     {

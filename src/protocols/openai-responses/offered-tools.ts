@@ -1,5 +1,7 @@
+import { refused } from '../../core/errors.ts';
 import type { Tool, ToolChoice } from '../../core/turn.ts';
-import { quoted, refused } from '../shared/request.ts';
+import type { JsonObject } from '../../lib/parse-json.ts';
+import { quoted } from '../shared/request.ts';
 import {
   customDescription,
   customParameters,
@@ -86,7 +88,14 @@ class Offer {
     if (isOf(tool, 'namespace')) {
       this.addAll(tool.tools, `${path}.tools`, tool.name);
     } else if (isOf(tool, 'function')) {
-      this.#offer({ kind: 'function', name: tool.name }, path, namespace, tool.description, tool.parameters);
+      this.#offer(
+        { kind: 'function', name: tool.name },
+        path,
+        namespace,
+        tool.description,
+        tool.parameters,
+        tool,
+      );
     } else if (isOf(tool, 'custom')) {
       const description = customDescription(tool.description, tool.format?.definition);
       this.#offer({ kind: 'custom', name: tool.name }, path, namespace, description, customParameters);
@@ -126,10 +135,11 @@ class Offer {
     namespace: string | undefined,
     description: string | null | undefined,
     parameters: Tool['parameters'] | null | undefined,
+    given?: JsonObject,
   ): void {
     const whole = namespace === undefined ? form : { ...form, namespace };
     const name = this.#nameFor(whole);
-    const tool = toolOf(name, description, parameters);
+    const tool = toolOf(name, description, parameters, given);
     this.#offered.set(name, { ...whole, tool });
     if (this.#offered.size > maxOffered) {
       throw refused(path, `is one tool too many: a conversation may bring ${maxOffered}, offer fewer`);

@@ -1,6 +1,6 @@
 import type { AppError } from '../../core/errors.ts';
 import type { AnswerIdentity } from '../../core/protocol.ts';
-import type { FinishReason, ReasoningProof, Usage } from '../../core/turn.ts';
+import type { Citation, FinishReason, ProviderMetadata, ReasoningProof, Usage } from '../../core/turn.ts';
 import type { OfferedTools } from './offered-tools.ts';
 import type { ClientCall, RawItem, ResponsesRequest } from './schema.ts';
 import { carriedReasoning } from './sealed-reasoning.ts';
@@ -67,11 +67,12 @@ export function responseObject(
     readonly status: ResponseStatus;
     readonly output: readonly OutputItem[];
     readonly usage: Usage | undefined;
+    readonly metadata?: ProviderMetadata | undefined;
     readonly error?: AppError | undefined;
     readonly reason?: FinishReason | undefined;
   },
 ): Record<string, unknown> {
-  const { status, output, usage, error, reason } = now;
+  const { status, output, usage, metadata, error, reason } = now;
   const incomplete = reason && endOf(reason).incomplete;
   return {
     id: identity.id,
@@ -93,7 +94,7 @@ export function responseObject(
     prompt_cache_key: asked.prompt_cache_key ?? null,
     reasoning: { effort: asked.reasoning?.effort ?? null, summary: asked.reasoning?.summary ?? null },
     safety_identifier: asked.safety_identifier ?? null,
-    service_tier: 'default',
+    service_tier: metadata?.['openai']?.['service_tier'] ?? 'default',
     store: asked.store ?? true,
     temperature: asked.temperature ?? 1,
     text: {
@@ -121,7 +122,10 @@ export function encodeUsage(usage: Usage | undefined) {
   const output = usage?.outputTokens ?? 0;
   return {
     input_tokens: input,
-    input_tokens_details: { cached_tokens: usage?.cachedInputTokens ?? 0 },
+    input_tokens_details: {
+      cached_tokens: usage?.cachedInputTokens ?? 0,
+      cache_write_tokens: usage?.cacheWriteTokens ?? 0,
+    },
     output_tokens: output,
     output_tokens_details: { reasoning_tokens: usage?.reasoningTokens ?? 0 },
     total_tokens: input + output,
@@ -137,8 +141,31 @@ export function itemId(
   return `${prefix}_${identity.id.replace(/^resp_/, '')}${index}`;
 }
 
-export function messageItem(id: string, status: ItemStatus, text: string | undefined): OutputItem {
-  const content = text === undefined ? [] : [{ type: 'output_text', text, annotations: [], logprobs: [] }];
+/** A part of a message, or what is shown of reasoning. */
+export type ContentPart =
+  | {
+      readonly type: 'output_text';
+      text: string;
+      readonly annotations: object[];
+      readonly logprobs: readonly never[];
+    }
+  | { readonly type: 'refusal'; refusal: string }
+  | { readonly type: 'summary_text'; text: string };
+
+export function emptyPart(type: ContentPart['type']): ContentPart {
+  if (type === 'refusal') return { type, refusal: '' };
+  return type === 'summary_text' ? { type, text: '' } : { type, text: '', annotations: [], logprobs: [] };
+}
+
+export function textOf(part: ContentPart): string {
+  return part.type === 'refusal' ? part.refusal : part.text;
+}
+
+export function encodeCitation({ url, title = url, start = 0, end = 0 }: Citation): object {
+  return { type: 'url_citation', url, title, start_index: start, end_index: end };
+}
+
+export function messageItem(id: string, status: ItemStatus, content: readonly ContentPart[]): OutputItem {
   return { id, type: 'message', status, role: 'assistant', content };
 }
 

@@ -293,7 +293,6 @@ export const responsesRequest = z.looseObject({
 export type ResponsesRequest = z.infer<typeof responsesRequest>;
 export type InputItem = z.infer<typeof inputItem>;
 export type InputImage = Pick<z.infer<typeof imagePart>, 'image_url'>;
-export type InputFile = z.infer<typeof filePart>;
 export type RawItem = Readonly<Record<string, unknown>>;
 export type ClientCall = z.infer<typeof clientCall>;
 export type ClientOutput = z.infer<typeof clientOutput>;

@@ -3,7 +3,7 @@ import { AppError } from '../../core/errors.ts';
 import type { TurnEvent } from '../../core/turn.ts';
 import { decodeResponsesRequest, parseResponsesRequest } from './decode-request.ts';
 import { encodeResponsesAnswer } from './encode-answer.ts';
-import { createResponseEvents } from './stream-encoder.ts';
+import { ResponseEvents } from './stream-encoder.ts';
 
 const identity = { id: `resp_${'0'.repeat(32)}`, created: 1, model: 'auto', now: () => 7_900 };
 
@@ -13,7 +13,7 @@ function eventsOf(batches: readonly TurnEvent[][], more: object = {}) {
   // biome-ignore lint/suspicious/noExplicitAny: events are checked by what they hold
   const events: any[] = [];
   const ended: Record<string, unknown>[] = [];
-  const made = createResponseEvents(identity, options, {
+  const made = new ResponseEvents(identity, options, {
     emit: (type, json) => events.push({ ...JSON.parse(json), named: type }),
     onEnd: (response) => ended.push(response),
   });

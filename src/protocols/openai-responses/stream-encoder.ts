@@ -1,9 +1,20 @@
 import { AppError } from '../../core/errors.ts';
 import type { AnswerIdentity, StreamEncoder } from '../../core/protocol.ts';
-import type { FinishReason, ReasoningProof, TurnEvent, Usage } from '../../core/turn.ts';
+import {
+  beginsNothing,
+  type Citation,
+  type FinishReason,
+  type ProviderMetadata,
+  type ReasoningProof,
+  type TurnEvent,
+  type Usage,
+} from '../../core/turn.ts';
 import { callItem, isWholeOnly } from './call-item.ts';
 import { summaryItem } from './compaction.ts';
 import {
+  type ContentPart,
+  emptyPart,
+  encodeCitation,
   endOf,
   type ItemStatus,
   itemId,
@@ -14,6 +25,7 @@ import {
   reasoningItem,
   responseError,
   responseObject,
+  textOf,
 } from './response.ts';
 
 /** The events of a response as server-sent ones. `onEnd` gets the response as it ended. */
@@ -23,7 +35,7 @@ export function createResponsesStreamEncoder(
   onEnd?: (response: Record<string, unknown>) => void,
 ): StreamEncoder {
   let text = '';
-  const events = createResponseEvents(identity, options, {
+  const events = new ResponseEvents(identity, options, {
     emit(type, json) {
       text += serverSentEvent(type, json);
     },
@@ -46,29 +58,20 @@ export function serverSentEvent(type: string, json: string): string {
   return `event: ${type}\ndata: ${json}\n\n`;
 }
 
-interface OpenText {
+/** A message or reasoning that goes on. */
+interface OpenItem {
   readonly kind: 'message' | 'reasoning';
   readonly id: string;
   readonly index: number;
   /** The item's fields in every event about it. */
   readonly place: string;
-  text: string;
+  readonly parts: ContentPart[];
 }
 
 interface OpenCall {
   readonly call: { readonly id: string; readonly name: string; arguments: string };
   /** Undefined until its arguments are whole, where its item can be made only then. */
   readonly shown: { readonly index: number; readonly place: string } | undefined;
-}
-
-export interface ResponseEvents {
-  push(events: readonly TurnEvent[]): void;
-  /** Announces a response that waits for its turn. */
-  queue(): void;
-  /** A response without any output: its request was taken in and no more. */
-  prepare(): void;
-  /** The response as it is now. */
-  current(status: ResponseStatus): Record<string, unknown>;
 }
 
 interface ResponseEventsTarget {
@@ -78,250 +81,323 @@ interface ResponseEventsTarget {
   onEnd?(response: Record<string, unknown>): void;
 }
 
+/** By the type of a part: what its events are named, and the number that tells its place. */
+const partEvents = {
+  output_text: { name: 'output_text', part: 'content_part', index: 'content_index', more: ',"logprobs":[]' },
+  refusal: { name: 'refusal', part: 'content_part', index: 'content_index', more: '' },
+  summary_text: {
+    name: 'reasoning_summary_text',
+    part: 'reasoning_summary_part',
+    index: 'summary_index',
+    more: '',
+  },
+} as const;
+
 /**
  * Events in the dialect's order: created, in_progress, one item after another with its parts, then completed,
  * incomplete or failed. A call's pieces may come while another call is open; each is an item of its own.
  */
-export function createResponseEvents(
-  identity: AnswerIdentity,
-  options: ResponsesOptions,
-  target: ResponseEventsTarget,
-): ResponseEvents {
-  const output: OutputItem[] = [];
-  const calls = new Map<number, OpenCall>();
-  let sequence = 0;
-  let isCreated = false;
-  let isStarted = false;
-  let proof: ReasoningProof | undefined;
-  let open: OpenText | undefined;
-  let usage: Usage | undefined;
-  let summary = '';
+export class ResponseEvents {
+  readonly #identity: AnswerIdentity;
+  readonly #options: ResponsesOptions;
+  readonly #target: ResponseEventsTarget;
+  readonly #output: OutputItem[] = [];
+  readonly #calls = new Map<number, OpenCall>();
+  #sequence = 0;
+  #isCreated = false;
+  #isStarted = false;
+  #proof: ReasoningProof | undefined;
+  #open: OpenItem | undefined;
+  #usage: Usage | undefined;
+  #metadata: ProviderMetadata | undefined;
+  #summary = '';
 
-  const send = (type: string, fields: string): void => {
-    target.emit(type, `{"type":"${type}","sequence_number":${sequence},${fields}}`);
-    sequence += 1;
-  };
-  const placeOf = (id: string, index: number): string =>
-    `"item_id":${JSON.stringify(id)},"output_index":${index}`;
-  const current = (status: ResponseStatus, error?: AppError, reason?: FinishReason) =>
-    responseObject(identity, options, { status, output, usage, error, reason });
-
-  function lifecycle(what: 'created' | 'queued' | 'in_progress', status: ResponseStatus): void {
-    send(`response.${what}`, `"response":${JSON.stringify(current(status))}`);
+  constructor(identity: AnswerIdentity, options: ResponsesOptions, target: ResponseEventsTarget) {
+    this.#identity = identity;
+    this.#options = options;
+    this.#target = target;
   }
 
-  function start(): void {
-    if (isStarted) return;
-    isStarted = true;
-    if (!isCreated) lifecycle('created', 'in_progress');
-    isCreated = true;
-    lifecycle('in_progress', 'in_progress');
-  }
-
-  function put(what: 'added' | 'done', item: OutputItem, index: number): void {
-    output[index] = item;
-    send(`response.output_item.${what}`, `"output_index":${index},"item":${JSON.stringify(item)}`);
-  }
-
-  function textItem({ kind, id }: OpenText, status: ItemStatus, text: string | undefined): OutputItem {
-    return kind === 'message'
-      ? messageItem(id, status, text)
-      : reasoningItem(id, status, text, status === 'in_progress' ? undefined : options.seal, proof);
-  }
-
-  function part(what: 'added' | 'done', item: OpenText, text: string): void {
-    if (item.kind === 'message') {
-      const shown = JSON.stringify({ type: 'output_text', text, annotations: [], logprobs: [] });
-      send(`response.content_part.${what}`, `${item.place},"content_index":0,"part":${shown}`);
-      return;
+  push(events: readonly TurnEvent[]): void {
+    for (const event of events) {
+      if (!beginsNothing(event) || event.type === 'error') this.#start();
+      if (this.#options.compaction) this.#pushSummary(event, this.#options.compaction);
+      else this.#pushOne(event);
     }
-    const shown = JSON.stringify({ type: 'summary_text', text });
-    send(`response.reasoning_summary_part.${what}`, `${item.place},"summary_index":0,"part":${shown}`);
   }
 
-  function begin(kind: OpenText['kind']): OpenText {
-    close('completed');
-    const index = output.length;
-    const id = itemId(kind === 'message' ? 'msg' : 'rs', identity, index);
-    const item: OpenText = { kind, id, index, place: placeOf(id, index), text: '' };
-    open = item;
-    put('added', textItem(item, 'in_progress', undefined), index);
-    part('added', item, '');
+  /** A response without any output: its request was taken in and no more. */
+  prepare(): void {
+    this.#start();
+    this.#end('completed', this.current('completed'));
+  }
+
+  /** Announces a response that waits for its turn. */
+  queue(): void {
+    this.#isCreated = true;
+    this.#lifecycle('created', 'queued');
+    this.#lifecycle('queued', 'queued');
+  }
+
+  /** The response as it is now. */
+  current(status: ResponseStatus, error?: AppError, reason?: FinishReason): Record<string, unknown> {
+    const now = { status, output: this.#output, usage: this.#usage, metadata: this.#metadata, error, reason };
+    return responseObject(this.#identity, this.#options, now);
+  }
+
+  #send(type: string, fields: string): void {
+    this.#target.emit(type, `{"type":"${type}","sequence_number":${this.#sequence},${fields}}`);
+    this.#sequence += 1;
+  }
+
+  #lifecycle(what: 'created' | 'queued' | 'in_progress', status: ResponseStatus): void {
+    this.#send(`response.${what}`, `"response":${JSON.stringify(this.current(status))}`);
+  }
+
+  #start(): void {
+    if (this.#isStarted) return;
+    this.#isStarted = true;
+    if (!this.#isCreated) this.#lifecycle('created', 'in_progress');
+    this.#isCreated = true;
+    this.#lifecycle('in_progress', 'in_progress');
+  }
+
+  #put(what: 'added' | 'done', item: OutputItem, index: number): void {
+    this.#output[index] = item;
+    this.#send(`response.output_item.${what}`, `"output_index":${index},"item":${JSON.stringify(item)}`);
+  }
+
+  #textItem({ kind, id, parts }: OpenItem, status: ItemStatus): OutputItem {
+    if (kind === 'message') return messageItem(id, status, [...parts]);
+    const seal = status === 'in_progress' ? undefined : this.#options.seal;
+    return reasoningItem(id, status, parts[0] && textOf(parts[0]), seal, this.#proof);
+  }
+
+  /** An event about a part of the open item, the last one. */
+  #sendOfPart(item: OpenItem, type: string, fields: string): void {
+    const { index } = partEvents[lastOf(item).type];
+    this.#send(`response.${type}`, `${item.place},"${index}":${item.parts.length - 1},${fields}`);
+  }
+
+  #sendPart(item: OpenItem, what: 'added' | 'done'): void {
+    const part = lastOf(item);
+    this.#sendOfPart(item, `${partEvents[part.type].part}.${what}`, `"part":${JSON.stringify(part)}`);
+  }
+
+  #begin(kind: OpenItem['kind'], part: ContentPart): OpenItem {
+    this.#close('completed');
+    const index = this.#output.length;
+    const id = itemId(kind === 'message' ? 'msg' : 'rs', this.#identity, index);
+    const item: OpenItem = { kind, id, index, place: placeOf(id, index), parts: [] };
+    this.#open = item;
+    this.#put('added', this.#textItem(item, 'in_progress'), index);
+    this.#beginPart(item, part);
     return item;
   }
 
-  function textDelta(kind: OpenText['kind'], text: string): void {
-    const item = open?.kind === kind ? open : begin(kind);
-    item.text += text;
-    const delta = JSON.stringify(text);
-    if (kind === 'message') {
-      send('response.output_text.delta', `${item.place},"content_index":0,"delta":${delta},"logprobs":[]`);
-    } else {
-      send('response.reasoning_summary_text.delta', `${item.place},"summary_index":0,"delta":${delta}`);
-    }
+  #beginPart(item: OpenItem, part: ContentPart): void {
+    item.parts.push(part);
+    this.#sendPart(item, 'added');
   }
 
-  function close(status: 'completed' | 'incomplete'): void {
-    if (open === undefined) return;
-    const item = open;
-    open = undefined;
-    const text = JSON.stringify(item.text);
-    if (item.kind === 'message') {
-      send('response.output_text.done', `${item.place},"content_index":0,"text":${text},"logprobs":[]`);
-    } else {
-      send('response.reasoning_summary_text.done', `${item.place},"summary_index":0,"text":${text}`);
+  /** The item that the text goes to: the open one, with another part where the text is of another type. */
+  #itemFor(kind: OpenItem['kind'], type: ContentPart['type']): OpenItem {
+    const item = this.#open;
+    if (item?.kind !== kind) return this.#begin(kind, emptyPart(type));
+    if (lastOf(item).type !== type) {
+      this.#closePart(item);
+      this.#beginPart(item, emptyPart(type));
     }
-    part('done', item, item.text);
-    put('done', textItem(item, item.kind === 'message' ? status : 'completed', item.text), item.index);
+    return item;
   }
 
-  function callStart(event: Extract<TurnEvent, { type: 'tool-call-start' }>): void {
-    close('completed');
+  #textDelta(kind: OpenItem['kind'], type: ContentPart['type'], text: string): void {
+    const item = this.#itemFor(kind, type);
+    const part = lastOf(item);
+    if (part.type === 'refusal') part.refusal += text;
+    else part.text += text;
+    const { name, more } = partEvents[type];
+    this.#sendOfPart(item, `${name}.delta`, `"delta":${JSON.stringify(text)}${more}`);
+  }
+
+  #cite(citation: Citation): void {
+    const item = this.#itemFor('message', 'output_text');
+    const part = lastOf(item);
+    if (part.type !== 'output_text') return;
+    const annotation = encodeCitation(citation);
+    const fields = `"annotation_index":${part.annotations.length},"annotation":${JSON.stringify(annotation)}`;
+    part.annotations.push(annotation);
+    this.#sendOfPart(item, 'output_text.annotation.added', fields);
+  }
+
+  #closePart(item: OpenItem): void {
+    const part = lastOf(item);
+    const { name, more } = partEvents[part.type];
+    const field = part.type === 'refusal' ? 'refusal' : 'text';
+    this.#sendOfPart(item, `${name}.done`, `"${field}":${JSON.stringify(textOf(part))}${more}`);
+    this.#sendPart(item, 'done');
+  }
+
+  #close(status: 'completed' | 'incomplete'): void {
+    const item = this.#open;
+    if (item === undefined) return;
+    this.#open = undefined;
+    this.#closePart(item);
+    this.#put('done', this.#textItem(item, item.kind === 'message' ? status : 'completed'), item.index);
+  }
+
+  #callStart(event: Extract<TurnEvent, { type: 'tool-call-start' }>): void {
+    this.#close('completed');
     const call = { id: event.id, name: event.name, arguments: '' };
-    const shown = isWholeOnly(call.name, options.tools) ? undefined : begun(call);
-    calls.set(event.index, { call, shown });
+    const shown = isWholeOnly(call.name, this.#options.tools) ? undefined : this.#beginCall(call);
+    this.#calls.set(event.index, { call, shown });
   }
 
-  function begun(call: OpenCall['call']): { readonly index: number; readonly place: string } {
-    const index = output.length;
-    const item = callItem(identity, index, call, options.tools, 'in_progress');
-    put('added', item, index);
+  #beginCall(call: OpenCall['call']): { readonly index: number; readonly place: string } {
+    const index = this.#output.length;
+    const item = this.#callItem(call, index, 'in_progress');
+    this.#put('added', item, index);
     return { index, place: placeOf(item.id, index) };
   }
 
-  function callDelta(index: number, text: string): void {
-    const item = calls.get(index);
+  #callItem(call: OpenCall['call'], index: number, status: ItemStatus): OutputItem {
+    return callItem(this.#identity, index, call, this.#options.tools, status);
+  }
+
+  #callDelta(index: number, text: string): void {
+    const item = this.#calls.get(index);
     if (item === undefined) return;
     item.call.arguments += text;
     // The input of a custom tool stands inside the arguments: it can be shown once they are whole.
-    if (item.shown === undefined || isCustom(item.call.name)) return;
-    send('response.function_call_arguments.delta', `${item.shown.place},"delta":${JSON.stringify(text)}`);
+    if (item.shown === undefined || this.#isCustom(item.call.name)) return;
+    this.#send(
+      'response.function_call_arguments.delta',
+      `${item.shown.place},"delta":${JSON.stringify(text)}`,
+    );
   }
 
-  function callEnd(number: number, status: 'completed' | 'incomplete'): void {
-    const item = calls.get(number);
+  #callEnd(number: number, status: 'completed' | 'incomplete'): void {
+    const item = this.#calls.get(number);
     if (item === undefined) return;
-    calls.delete(number);
+    this.#calls.delete(number);
     const { call } = item;
-    if (item.shown === undefined) close('completed');
-    const { index, place } = item.shown ?? begun(call);
-    const whole = callItem(identity, index, call, options.tools, status);
-    if (isCustom(call.name)) {
+    if (item.shown === undefined) this.#close('completed');
+    const { index, place } = item.shown ?? this.#beginCall(call);
+    const whole = this.#callItem(call, index, status);
+    if (this.#isCustom(call.name)) {
       const input = JSON.stringify(whole['input']);
-      send('response.custom_tool_call_input.delta', `${place},"delta":${input}`);
-      send('response.custom_tool_call_input.done', `${place},"input":${input}`);
+      this.#send('response.custom_tool_call_input.delta', `${place},"delta":${input}`);
+      this.#send('response.custom_tool_call_input.done', `${place},"input":${input}`);
     } else if (whole.type === 'function_call') {
       const fields = `"name":${JSON.stringify(whole['name'])},"arguments":${JSON.stringify(call.arguments)}`;
-      send('response.function_call_arguments.done', `${place},${fields}`);
+      this.#send('response.function_call_arguments.done', `${place},${fields}`);
     }
-    put('done', whole, index);
+    this.#put('done', whole, index);
   }
 
-  const isCustom = (name: string): boolean => options.tools.forms.get(name)?.kind === 'custom';
+  #isCustom(name: string): boolean {
+    return this.#options.tools.forms.get(name)?.kind === 'custom';
+  }
 
-  function finish(reason: FinishReason): void {
+  #finish(reason: FinishReason): void {
     const { status } = endOf(reason);
     // An answer of nothing but thoughts is an empty message: clients look for one.
-    if (calls.size === 0 && output.every(({ type }) => type === 'reasoning')) begin('message');
-    close(status);
-    for (const index of [...calls.keys()]) callEnd(index, status);
-    end(status, current(status, undefined, reason));
+    if (this.#calls.size === 0 && this.#output.every(({ type }) => type === 'reasoning')) {
+      this.#begin('message', emptyPart('output_text'));
+    }
+    this.#close(status);
+    for (const index of [...this.#calls.keys()]) this.#callEnd(index, status);
+    this.#end(status, this.current(status, undefined, reason));
   }
 
-  function end(status: 'completed' | 'incomplete', whole: Record<string, unknown>): void {
-    target.onEnd?.(whole);
-    send(`response.${status}`, `"response":${JSON.stringify(whole)}`);
+  #end(status: 'completed' | 'incomplete', whole: Record<string, unknown>): void {
+    this.#target.onEnd?.(whole);
+    this.#send(`response.${status}`, `"response":${JSON.stringify(whole)}`);
   }
 
   /**
    * What was begun stays as far as it came, and is nowhere called whole. OpenAI's own clients throw for an event with
    * an `error`, Codex and the AI SDK read the one of the failed response: one event tells all of them.
    */
-  function fail(error: AppError): void {
-    if (open) output[open.index] = textItem(open, 'incomplete', open.text);
-    for (const { shown, call } of calls.values()) {
-      if (shown) output[shown.index] = callItem(identity, shown.index, call, options.tools, 'incomplete');
+  #fail(error: AppError): void {
+    if (this.#open) this.#output[this.#open.index] = this.#textItem(this.#open, 'incomplete');
+    for (const { shown, call } of this.#calls.values()) {
+      if (shown) this.#output[shown.index] = this.#callItem(call, shown.index, 'incomplete');
     }
     const isCancelled = error.code === 'cancelled';
-    const whole = current(isCancelled ? 'cancelled' : 'failed', isCancelled ? undefined : error);
-    target.onEnd?.(whole);
+    const whole = this.current(isCancelled ? 'cancelled' : 'failed', isCancelled ? undefined : error);
+    this.#target.onEnd?.(whole);
     const shown = { type: error.openaiType, ...responseError(error), param: error.param ?? null };
-    send('response.failed', `"response":${JSON.stringify(whole)},"error":${JSON.stringify(shown)}`);
+    this.#send('response.failed', `"response":${JSON.stringify(whole)},"error":${JSON.stringify(shown)}`);
   }
 
   /** Of a summary nothing is shown before it is whole. */
-  function pushSummary(event: TurnEvent, compaction: NonNullable<ResponsesOptions['compaction']>): void {
-    if (event.type === 'text-delta') summary += event.text;
-    else if (event.type === 'usage') usage = event.usage;
-    else if (event.type === 'error') fail(event.error);
+  #pushSummary(event: TurnEvent, compaction: NonNullable<ResponsesOptions['compaction']>): void {
+    if (event.type === 'text-delta') this.#summary += event.text;
+    else if (event.type === 'usage') this.#usage = event.usage;
+    else if (event.type === 'error') this.#fail(event.error);
     else if (event.type === 'finish') {
-      const answer = { text: summary, finishReason: event.reason };
+      const answer = { text: this.#summary, finishReason: event.reason };
       let item: OutputItem;
       try {
-        item = summaryItem(identity, answer, compaction, options.asked.max_output_tokens);
+        item = summaryItem(this.#identity, answer, compaction, this.#options.asked.max_output_tokens);
       } catch (error) {
-        fail(AppError.from(error));
+        this.#fail(AppError.from(error));
         return;
       }
-      put('added', item, 0);
-      put('done', item, 0);
-      end('completed', current('completed'));
+      this.#put('added', item, 0);
+      this.#put('done', item, 0);
+      this.#end('completed', this.current('completed'));
     }
   }
 
-  function pushOne(event: TurnEvent): void {
-    if (options.compaction) {
-      pushSummary(event, options.compaction);
-      return;
-    }
+  #pushOne(event: TurnEvent): void {
     switch (event.type) {
       case 'text-delta':
-        textDelta('message', event.text);
+        this.#textDelta('message', 'output_text', event.text);
+        break;
+      case 'refusal-delta':
+        this.#textDelta('message', 'refusal', event.text);
+        break;
+      case 'citation':
+        this.#cite(event.citation);
         break;
       case 'reasoning-delta':
-        textDelta('reasoning', event.text);
+        this.#textDelta('reasoning', 'summary_text', event.text);
         break;
       case 'reasoning-proof':
-        proof = event.proof;
+        this.#proof = event.proof;
         break;
       case 'tool-call-start':
-        callStart(event);
+        this.#callStart(event);
         break;
       case 'tool-call-delta':
-        callDelta(event.index, event.arguments);
+        this.#callDelta(event.index, event.arguments);
         break;
       case 'tool-call-end':
-        callEnd(event.index, 'completed');
+        this.#callEnd(event.index, 'completed');
         break;
       case 'usage':
-        usage = event.usage;
+        this.#usage = event.usage;
+        break;
+      case 'metadata':
+        this.#metadata = event.metadata;
         break;
       case 'finish':
-        finish(event.reason);
+        this.#finish(event.reason);
         break;
       case 'error':
-        fail(event.error);
+        this.#fail(event.error);
         break;
       default:
     }
   }
+}
 
-  return {
-    push(events) {
-      for (const event of events) {
-        if (event.type !== 'start' && event.type !== 'usage') start();
-        pushOne(event);
-      }
-    },
-    prepare() {
-      start();
-      end('completed', current('completed'));
-    },
-    queue() {
-      isCreated = true;
-      lifecycle('created', 'queued');
-      lifecycle('queued', 'queued');
-    },
-    current,
-  };
+function placeOf(id: string, index: number): string {
+  return `"item_id":${JSON.stringify(id)},"output_index":${index}`;
+}
+
+function lastOf({ parts }: OpenItem): ContentPart {
+  return parts[parts.length - 1] as ContentPart;
 }

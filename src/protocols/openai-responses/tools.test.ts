@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { TurnEvent } from '../../core/turn.ts';
 import { decodeResponsesRequest, parseResponsesRequest } from './decode-request.ts';
 import { encodeResponsesAnswer } from './encode-answer.ts';
-import { createResponseEvents } from './stream-encoder.ts';
+import { ResponseEvents } from './stream-encoder.ts';
 
 const hello = { type: 'message', role: 'user', content: 'Hello' };
 const identity = { id: 'resp_0', created: 0, now: () => 0, model: 'auto' };
@@ -26,7 +26,7 @@ function itemOf(body: object, name: string, args: unknown) {
     options,
   );
   const seen: { type: string; item?: { type: string } }[] = [];
-  const events = createResponseEvents(identity, options, {
+  const events = new ResponseEvents(identity, options, {
     emit: (_type, json) => seen.push(JSON.parse(json)),
   });
   events.push([
@@ -279,7 +279,7 @@ describe('a tool that the client runs', () => {
   it('does not lose a call when the answer breaks off', () => {
     const { options } = decode({ tools: [{ type: 'shell' }] });
     const seen: { type: string; item?: object }[] = [];
-    const events = createResponseEvents(identity, options, {
+    const events = new ResponseEvents(identity, options, {
       emit: (_t, json) => seen.push(JSON.parse(json)),
     });
     events.push([

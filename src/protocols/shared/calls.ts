@@ -1,5 +1,5 @@
+import { refused } from '../../core/errors.ts';
 import type { AnyImage, Message, ToolResultPart } from '../../core/turn.ts';
-import { refused } from './request.ts';
 
 interface ResultPlace {
   /** Of the id in the result. */

@@ -1,5 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
-import { refused } from './request.ts';
+import type { Ability } from '../../core/capabilities.ts';
+import { refused } from '../../core/errors.ts';
+import type { Wish } from '../../core/turn.ts';
 
 /**
  * What becomes of a field of a request:
@@ -13,6 +15,8 @@ export type Handling = 'honoured' | 'translated' | 'passed on' | 'ignored' | 'si
 
 export interface FieldRow {
   readonly handling: Handling;
+  /** An upstream with this ability takes the field; the handling is what becomes of it elsewhere. */
+  readonly wish?: Ability;
   /** Shown in docs/fields.md; of a refused field also in the error, behind its name. */
   readonly says: string;
   /** Values that ask for nothing, so that they are simply accepted. Null always is one. */
@@ -30,16 +34,29 @@ interface Place {
   readonly fields: Map<string, Place>;
 }
 
+export interface CheckedFields {
+  /** What the body asks for in vain, unknown fields too, unless the upstream takes it. */
+  readonly ignored: readonly string[];
+  /** What the upstream decides about. */
+  readonly wishes: readonly Wish[];
+}
+
+interface Found {
+  readonly names: Set<string>;
+  /** By name: in a list the first one. */
+  readonly wishes: Map<string, Wish>;
+}
+
 /**
- * Reads a table once. The function it returns names what a body asks for in vain, unknown fields too, and throws
- * AppError `invalid_request` for what the table refuses. Within lists only fields of the table are looked at.
+ * Reads a table once. The function it returns throws AppError `invalid_request` for what the table refuses, whatever the upstream.
+ * Within lists only fields of the table are looked at.
  */
-export function createFieldCheck(table: FieldTable): (body: object) => string[] {
+export function createFieldCheck(table: FieldTable): (body: object) => CheckedFields {
   const root = placesOf(table);
   return (body) => {
-    const names = new Set<string>();
-    lookInto(root, body, [], names);
-    return [...names];
+    const found: Found = { names: new Set(), wishes: new Map() };
+    lookInto(root, body, [], found);
+    return { ignored: [...found.names], wishes: [...found.wishes.values()] };
   };
 }
 
@@ -60,24 +77,19 @@ function placesOf(table: FieldTable): Place {
   return root;
 }
 
-function lookInto(
-  place: Place,
-  value: unknown,
-  path: readonly (string | number)[],
-  names: Set<string>,
-): void {
-  if (value === null || value === undefined || isSettled(place, value, path, names)) return;
+function lookInto(place: Place, value: unknown, path: readonly (string | number)[], found: Found): void {
+  if (value === null || value === undefined || isSettled(place, value, path, found)) return;
   if (place.fields.size === 0 || typeof value !== 'object') return;
   const items = place.fields.get('[]');
   if (Array.isArray(value)) {
-    if (items) for (const [index, item] of value.entries()) lookInto(items, item, [...path, index], names);
+    if (items) for (const [index, item] of value.entries()) lookInto(items, item, [...path, index], found);
     return;
   }
   const isInList = path.some((step) => typeof step === 'number');
   for (const [name, inner] of Object.entries(value)) {
     const known = place.fields.get(name);
-    if (known) lookInto(known, inner, [...path, name], names);
-    else if (!isInList && inner !== null) addName(names, [...path, name]);
+    if (known) lookInto(known, inner, [...path, name], found);
+    else if (!isInList && inner !== null) addName(found, [...path, name]);
   }
 }
 
@@ -85,15 +97,28 @@ function isSettled(
   { row }: Place,
   value: unknown,
   path: readonly (string | number)[],
-  names: Set<string>,
+  found: Found,
 ): boolean {
-  if (row?.handling !== 'ignored' && row?.handling !== 'refused') return false;
-  if (row.neutral?.some((neutral) => isDeepStrictEqual(neutral, value))) return true;
-  if (row.handling === 'ignored') addName(names, path);
-  else throw refused(path.join('.'), row.says);
+  if (!row) return false;
+  const { handling, wish, neutral, says } = row;
+  const isHonoured = handling !== 'ignored' && handling !== 'refused';
+  if (isHonoured && !wish) return false;
+  if (neutral?.some((one) => isDeepStrictEqual(one, value))) return true;
+  const name = nameOf(path);
+  if (wish) {
+    const param = handling === 'refused' ? path.join('.') : name;
+    const otherwise = isHonoured ? 'silent' : handling;
+    if (!found.wishes.has(name)) found.wishes.set(name, { ability: wish, param, value, otherwise, says });
+  }
+  if (handling === 'ignored') addName(found, path);
+  else if (!wish) throw refused(path.join('.'), says);
   return true;
 }
 
-function addName(names: Set<string>, path: readonly (string | number)[]): void {
-  if (names.size < maxNames) names.add(path.filter((step) => typeof step === 'string').join('.'));
+function addName({ names }: Found, path: readonly (string | number)[]): void {
+  if (names.size < maxNames) names.add(nameOf(path));
+}
+
+function nameOf(path: readonly (string | number)[]): string {
+  return path.filter((step) => typeof step === 'string').join('.');
 }

@@ -1,44 +1,50 @@
-import type { AnyImage, ImagePart, TextPart } from '../../core/turn.ts';
-import type { Unshown } from './read-messages.ts';
+import type { AnyImage, ImagePart } from '../../core/turn.ts';
+import type { ContentNotes, InputPart, Place, Unshown } from './read-messages.ts';
 
 const advice = 'take the text out of it first, or send it as an image';
 
-/**
- * A file by its base64 or data URL: text, with its name in front, or an image. `param` is where the client wrote it,
- * `field` that place below the part.
- */
-export function partOfFile(
-  data: string,
-  name: string | null | undefined,
-  param: string,
-  field?: string,
-): TextPart | ImagePart | Unshown {
+export interface GivenFile {
+  /** Base64 or a data URL. Absent: the file is not in the request itself. */
+  readonly data: string | null | undefined;
+  readonly name: string | null | undefined;
+  /** Where the client wrote it, below the part. */
+  readonly dataField: string;
+  /** What an error names, below the part. */
+  readonly field?: string;
+}
+
+/** A file: text, with its name in front, an image or a document; else the note that replaces it. */
+export function filePart(
+  { data, name, dataField, field }: GivenFile,
+  notes: ContentNotes,
+  place: Place,
+  kind: string,
+): InputPart {
+  const unshown = (why: string, tip: string): Unshown => ({
+    what: name ? `the file ${JSON.stringify(name.slice(0, 200))}` : 'a file',
+    why,
+    advice: tip,
+    ...(field !== undefined && { field }),
+  });
+  if (!data) {
+    const tip = 'only text files and images can be sent, as base64';
+    return notes.replace(unshown('is not in the request', tip), place, kind);
+  }
   const inline = readDataUrl(data);
   const base64 = inline ? inline.base64 : normalBase64(data);
   if (base64 === undefined)
-    return unshownFile(name, 'is not valid base64', 'send its bytes as base64', field);
+    return notes.replace(unshown('is not valid base64', 'send its bytes as base64'), place, kind);
   const bytes = Buffer.from(base64, 'base64');
   const mediaType = imageTypeOf(bytes);
-  if (mediaType !== undefined) return { type: 'image', mediaType, data: base64, param };
+  if (mediaType !== undefined)
+    return { type: 'image', mediaType, data: base64, param: `${place.path}.${dataField}` };
   const text = textOfBytes(bytes);
   if (text !== undefined && text !== '') return { type: 'text', text: titled(text, name) };
-  const why = bytes.length === 0 ? 'is empty' : `is ${otherTypeOf(bytes) ?? 'neither text nor an image'}`;
-  return unshownFile(name, why, advice, field);
-}
-
-/** A file that is not in the request itself. */
-export function fileElsewhere(name: string | null | undefined, field?: string): Unshown {
-  return unshownFile(
-    name,
-    'is not in the request',
-    'only text files and images can be sent, as base64',
-    field,
-  );
-}
-
-function unshownFile(name: string | null | undefined, why: string, tip: string, field?: string): Unshown {
-  const what = name ? `the file ${JSON.stringify(name.slice(0, 200))}` : 'a file';
-  return { what, why, advice: tip, ...(field === undefined ? {} : { field }) };
+  const other = bytes.length === 0 ? 'empty' : (otherTypeOf(bytes) ?? 'neither text nor an image');
+  const reason = unshown(`is ${other}`, advice);
+  if (other !== 'a PDF') return notes.replace(reason, place, kind);
+  const file = { mediaType: 'application/pdf', data: base64, ...(name && { name: name.slice(0, 200) }) };
+  return notes.document(file, reason, place, kind);
 }
 
 /** Longer addresses than any server takes. */

@@ -1,5 +1,5 @@
+import { refused } from '../../core/errors.ts';
 import type { ImagePart, Message, TurnRequest } from '../../core/turn.ts';
-import { refused } from './request.ts';
 
 /** What the model is asked where nothing is said but instructions. */
 const onlyInstructions = 'Answer as your instructions say.';
@@ -53,7 +53,7 @@ export function userInputOf(messages: readonly Message[]): {
     isEmpty = true;
     for (const part of message.parts) {
       if (part.type === 'image') images.push(part);
-      else if (part.text.trim() !== '') texts.push(part.text);
+      else if (part.type === 'text' && part.text.trim() !== '') texts.push(part.text);
     }
   }
   if (texts.length > 0) return { text: texts.join('\n\n'), images };
@@ -130,11 +130,12 @@ function recordsOf(message: Message, nameImage: () => number): HistoryRecord[] {
     case 'user':
       return message.parts.flatMap((part): HistoryRecord[] => {
         if (part.type === 'image') return [{ role: 'user', image: nameImage() }];
-        return part.text === '' ? [] : [{ role: 'user', text: part.text }];
+        return part.type !== 'text' || part.text === '' ? [] : [{ role: 'user', text: part.text }];
       });
     case 'assistant':
       return message.parts.flatMap((part): HistoryRecord[] => {
-        if (part.type === 'text') return part.text === '' ? [] : [{ role: 'assistant', text: part.text }];
+        if (part.type === 'text' || part.type === 'refusal')
+          return part.text === '' ? [] : [{ role: 'assistant', text: part.text }];
         // What the model thought is its own; it is not part of what was said.
         if (part.type !== 'tool-call') return [];
         const { id, name, arguments: given } = part;

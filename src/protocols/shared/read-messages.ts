@@ -1,20 +1,21 @@
 import type { z } from 'zod';
-import { AppError } from '../../core/errors.ts';
+import { AppError, refused } from '../../core/errors.ts';
 import { upToFirstProblem } from '../../core/first-problem-only.ts';
 import type {
   AnyImage,
   AskedMessage,
-  ReasoningPart,
+  Cacheable,
+  DocumentPart,
   TextPart,
-  ToolCallPart,
   ToolResultPart,
+  Wish,
 } from '../../core/turn.ts';
-import { firstProblem, refused } from './request.ts';
+import { isJsonObject } from '../../lib/parse-json.ts';
+import { withAllResults } from './calls.ts';
+import { firstProblem } from './request.ts';
 
 /** What messages of the user hold, and results of tools. */
-export type InputPart = TextPart | AnyImage;
-/** What messages of the assistant hold. */
-export type AssistantPart = TextPart | ReasoningPart | ToolCallPart;
+export type InputPart = TextPart | AnyImage | DocumentPart;
 
 /** A message or an item of a conversation: by its schema, or the note that replaces it. */
 export type ReadEntry<Value> = EntryPlace &
@@ -57,6 +58,14 @@ export interface DecodedMessages {
   readonly messages: readonly AskedMessage[];
   /** What the model is not shown, as paths without numbers. */
   readonly ignored: readonly string[];
+  readonly wishes: readonly Wish[];
+}
+
+export function decodedMessages(
+  messages: readonly AskedMessage[],
+  { ignored, wishes }: ContentNotes,
+): DecodedMessages {
+  return { messages: withAllResults(messages), ignored, wishes };
 }
 
 /** The place of a message in such a list. */
@@ -93,8 +102,25 @@ export function readContent<Schema extends z.ZodType, Part extends { readonly ty
     if (typeof value === 'string') return [{ type: 'text', text: value }];
     const at = within(place, position);
     const read = notes.readPart(schema, value, at);
-    return 'part' in read ? toParts(read.part, at) : [read.note];
+    if (!('part' in read)) return [read.note];
+    const parts = toParts(read.part, at);
+    const mark = cacheMark(value);
+    const last = parts.at(-1);
+    return last && mark.cacheBreakpoint ? parts.with(-1, { ...last, ...mark }) : parts;
   });
+}
+
+/**
+ * Where a block, a part or a tool says that the request may be cached up to its end: Anthropic's and OpenAI's word for it. What is no
+ * such mark counts as absent.
+ */
+export function cacheMark(value: unknown): Cacheable {
+  if (!isJsonObject(value)) return {};
+  const mark = value['cache_control'] ?? value['prompt_cache_breakpoint'];
+  if (!isJsonObject(mark)) return {};
+  const [, count, unit] = /^(\d{1,4})([mh])$/.exec(String(mark['ttl'])) ?? [];
+  const ttlSeconds = Number(count) * (unit === 'h' ? 3_600 : 60);
+  return { cacheBreakpoint: Number.isNaN(ttlSeconds) ? {} : { ttlSeconds } };
 }
 
 /** The content of a tool's result: what is neither text nor a list becomes JSON. */
@@ -107,21 +133,25 @@ export function resultContent(content: unknown): unknown {
 /** Text in the two forms all dialects have for it: as it is, or in a list of parts. */
 export function textParts(content: string | readonly { readonly text: string }[]): TextPart[] {
   if (typeof content === 'string') return [{ type: 'text', text: content }];
-  return content.map(({ text }) => ({ type: 'text', text }));
+  return content.map((part) => ({ type: 'text', text: part.text, ...cacheMark(part) }));
 }
 
-/** What came of a call: its texts as one, and the images beside it. */
+/** What came of a call: its texts as one, and what else there is beside it. */
 export function toolResult(
   callId: string,
-  parts: readonly (TextPart | AnyImage)[],
+  parts: readonly InputPart[],
   isError = false,
 ): ToolResultPart<AnyImage> {
-  const images = parts.filter((part) => part.type !== 'text');
+  const images = parts.filter((part) => part.type === 'image' || part.type === 'image-url');
+  const documents = parts.filter((part) => part.type === 'document');
+  const mark = parts.findLast((part) => part.cacheBreakpoint)?.cacheBreakpoint;
   return {
     type: 'tool-result',
     callId,
     text: parts.flatMap((part) => (part.type === 'text' ? [part.text] : [])).join('\n'),
     ...(images.length > 0 ? { images } : {}),
+    ...(documents.length > 0 ? { documents } : {}),
+    ...(mark && { cacheBreakpoint: mark }),
     isError,
   };
 }
@@ -170,6 +200,8 @@ const mostUnread = 10_000;
  * history reads the same with every turn.
  */
 export class ContentNotes {
+  /** What the user has just sent and only some upstreams take. */
+  readonly wishes: Wish[] = [];
   readonly #names = new Set<string>();
   #unread = 0;
 
@@ -194,11 +226,25 @@ export class ContentNotes {
 
   /** The note that replaces content. Throws AppError `invalid_request` for what was just sent. */
   replace({ what, why, advice, field }: Unshown, place: Place, kind?: string): TextPart {
-    if (place.isJustSent) {
-      throw refused(field === undefined ? place.path : `${place.path}.${field}`, `${why}: ${advice}`);
-    }
-    this.ignore(kind === undefined ? kindOf(place.path) : `${kindOf(place.path)}.${kind}`);
+    if (place.isJustSent) throw refused(fieldOf(place, field), `${why}: ${advice}`);
+    this.ignore(ignoredAs(place, kind));
     return { type: 'text', text: noteOf({ what, why }) };
+  }
+
+  /** A document with the note for upstreams that take none; they refuse one that was just sent. */
+  document(
+    file: Pick<DocumentPart, 'mediaType' | 'data' | 'name'>,
+    { what, why, advice, field }: Unshown,
+    place: Place,
+    kind: string,
+  ): DocumentPart {
+    if (place.isJustSent) {
+      const says = `${why}: ${advice}`;
+      const param = fieldOf(place, field);
+      this.wishes.push({ ability: 'documents', param, otherwise: 'refused', says });
+    }
+    const note = noteOf({ what, why });
+    return { type: 'document', ...file, note, ignoredAs: ignoredAs(place, kind) };
   }
 
   /** A value by its schema; undefined where it does not follow it. Throws AppError `invalid_request` for what was just sent. */
@@ -264,8 +310,13 @@ export function justSentIndex(roles: readonly (string | undefined)[]): number {
   return found === -1 ? last : found;
 }
 
-function kindOf(path: string): string {
-  return path.replaceAll(/\.\d+(?=\.|$)/g, '');
+function fieldOf({ path }: Place, field: string | undefined): string {
+  return field === undefined ? path : `${path}.${field}`;
+}
+
+/** The path without numbers. */
+function ignoredAs({ path }: Place, kind: string | undefined): string {
+  return fieldOf({ path: path.replaceAll(/\.\d+(?=\.|$)/g, ''), isJustSent: false }, kind);
 }
 
 function typeOf(value: unknown): string | undefined {

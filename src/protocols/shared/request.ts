@@ -1,7 +1,8 @@
 import { z } from 'zod';
-import { AppError } from '../../core/errors.ts';
+import { AppError, refused } from '../../core/errors.ts';
 import { upToFirstProblem } from '../../core/first-problem-only.ts';
-import type { AskedRequest, Reasoning, ResponseFormat } from '../../core/turn.ts';
+import { toolsText } from '../../core/offered-tools.ts';
+import type { AskedRequest, Reasoning, ResponseFormat, Wish } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject } from '../../lib/parse-json.ts';
 
 /** A request's body by its schema, which wants at least `fields`. Throws AppError `invalid_request`. */
@@ -113,11 +114,6 @@ export function quoted(name: string): string {
   return JSON.stringify(name.slice(0, 64));
 }
 
-/** The error for what a request holds and cannot be honoured: its path, and what to do about it. */
-export function refused(param: string, reason: string): AppError {
-  return new AppError('invalid_request', `${param}: ${reason}.`, { param });
-}
-
 /** An object with the one property, or none where the value is null or undefined. */
 export function ifSet<Name extends string, Value>(
   name: Name,
@@ -177,6 +173,12 @@ export function askedReasoning(effort: string | null | undefined, isWanted: bool
   return { ...(effort ? { effort } : {}), ...(isAsked ? { isAsked } : {}) };
 }
 
+/** The wishes of a request, from where they were found. */
+export function allWishes(...lists: readonly (readonly Wish[])[]): { readonly wishes?: readonly Wish[] } {
+  const wishes = lists.flat();
+  return wishes.length === 0 ? {} : { wishes };
+}
+
 /** What a client sends to keep the turns of its session together. Anything but a text is no such key, and no fault. */
 export function affinityKey(value: unknown): { readonly affinityKey?: string } {
   return typeof value === 'string' && value !== '' ? { affinityKey: value } : {};
@@ -187,11 +189,11 @@ export function affinityKey(value: unknown): { readonly affinityKey?: string } {
  * nothing yet; the last event has the figures. A tokenizer would cost more than the guess is worth.
  */
 export function estimateInput(request: AskedRequest): number {
-  let characters = request.tools.length === 0 ? 0 : JSON.stringify(request.tools).length;
+  let characters = toolsText(request).length;
   for (const { parts } of request.messages) {
     for (const part of parts) {
       if (part.type === 'tool-call') characters += part.name.length + part.arguments.length;
-      else if (part.type === 'text' || part.type === 'tool-result') characters += part.text.length;
+      else if (part.type !== 'reasoning' && 'text' in part) characters += part.text.length;
     }
   }
   return Math.ceil(characters / 4);

@@ -1,6 +1,8 @@
+import { refused } from '../../core/errors.ts';
 import type { Tool, ToolChoice } from '../../core/turn.ts';
-import { parseJsonObject } from '../../lib/parse-json.ts';
-import { quoted, refused } from './request.ts';
+import { type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
+import { cacheMark } from './read-messages.ts';
+import { quoted } from './request.ts';
 
 /** Who runs a kind of tool, and how its calls and their results are written in its dialect. */
 interface ToolRow {
@@ -205,11 +207,14 @@ export function toolOf(
   name: string,
   description: string | null | undefined,
   parameters: Tool['parameters'] | null | undefined,
+  given: JsonObject = {},
 ): Tool {
   return {
     name,
     ...(description ? { description } : {}),
     parameters: parameters ?? { type: 'object', properties: {} },
+    ...(given['strict'] === true && { isStrict: true }),
+    ...cacheMark(given),
   };
 }
 

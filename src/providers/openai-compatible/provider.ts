@@ -2,7 +2,8 @@ import { z } from 'zod';
 import type { Capabilities } from '../../core/capabilities.ts';
 import { AppError } from '../../core/errors.ts';
 import type { ExchangingProvider, ProviderModel } from '../../core/provider.ts';
-import { chatCapabilities, createChatOutbound } from '../../protocols/openai-chat/outbound.ts';
+import { chatCapabilities } from '../../protocols/openai-chat/capabilities.ts';
+import { createChatOutbound } from '../../protocols/openai-chat/outbound.ts';
 import { checkApiKey } from '../api-key/provider.ts';
 import { askJson } from '../ask-json.ts';
 import type { ProviderContext } from '../definition.ts';
@@ -31,12 +32,13 @@ export function createOpenaiCompatibleProvider(
   const bearerHeaders = vendor.authHeaders ?? ((key: string) => ({ authorization: `Bearer ${key}` }));
   const authHeaders = ({ bearer }: { readonly bearer: string }) =>
     bearer === '' ? {} : bearerHeaders(bearer);
-  const capabilities = without(chatCapabilities, vendor.lacks);
+  const capabilities = new Set([...without(chatCapabilities, vendor.lacks), ...(vendor.takes ?? [])]);
   const capabilitiesOf = (model: string) => without(capabilities, vendor.modelLacks?.(model));
   const outbound = createChatOutbound(
     {
       maxTokensField: vendor.maxTokensField ?? 'max_tokens',
       ...(vendor.lacksStreamOptions && { lacksStreamOptions: true }),
+      ...(vendor.cacheMarkField && { cacheMarkField: vendor.cacheMarkField }),
     },
     capabilities,
     capabilitiesOf,

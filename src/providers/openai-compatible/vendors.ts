@@ -1,4 +1,6 @@
 import type { Ability } from '../../core/capabilities.ts';
+import { newAbilities } from '../../protocols/openai-chat/capabilities.ts';
+import type { ChatVariant } from '../../protocols/openai-chat/outbound.ts';
 import type { ApiKeyProviderOptions } from '../api-key/provider.ts';
 import { vendors as keyVendors } from '../api-key/vendors.ts';
 
@@ -15,6 +17,9 @@ export interface Vendor {
   readonly takesNoKey?: true;
   readonly maxTokensField?: 'max_tokens' | 'max_completion_tokens';
   readonly lacksStreamOptions?: true;
+  readonly cacheMarkField?: ChatVariant['cacheMarkField'];
+  /** What it does beyond its protocol. */
+  readonly takes?: readonly Ability[];
   /** What it does not do although its protocol has a field for it. */
   readonly lacks?: readonly Ability[];
   /** The same for one of its models. */
@@ -22,12 +27,16 @@ export interface Vendor {
 }
 
 /** An unknown server may refuse a request for the field alone. */
-const usual: readonly Ability[] = ['reasoningEffort'];
+const usual: readonly Ability[] = ['reasoningEffort', ...newAbilities];
+/** OpenAI's alone, of what came late. */
+const ofOpenai = newAbilities.filter((ability) => ability !== 'documents' && ability !== 'cacheBreakpoints');
 
 const tuning: readonly Ability[] = ['temperature', 'topP', 'presencePenalty', 'frequencyPenalty'];
-/** OpenAI's reasoning models refuse what tunes the choice of words, and its others refuse an effort. */
+/** OpenAI's reasoning models refuse what tunes the choice of words, and its others refuse an effort and what came with these. */
 const openaiModelLacks = (model: string): readonly Ability[] =>
-  /^(o\d|gpt-[5-9])/.test(model) ? tuning : ['reasoningEffort'];
+  /^(o\d|gpt-[5-9])/.test(model)
+    ? [...tuning, 'openai.logit_bias', 'openai.prediction']
+    : ['reasoningEffort', 'cacheBreakpoints', 'openai.verbosity', 'openai.prompt_cache_options'];
 
 /** The presets: base URL, and how each differs. Sources: the vendors' own API references. */
 export const vendors: Readonly<Record<string, Vendor>> = {
@@ -39,6 +48,9 @@ export const vendors: Readonly<Record<string, Vendor>> = {
   openrouter: {
     baseUrl: 'https://openrouter.ai/api/v1',
     check: { path: '/key', readQuota: keyVendors['openrouter']?.readQuota },
+    cacheMarkField: 'cache_control',
+    takes: ['topK'],
+    lacks: ofOpenai,
   },
   groq: { baseUrl: 'https://api.groq.com/openai/v1', lacks: usual },
   mistral: { baseUrl: 'https://api.mistral.ai/v1', lacksStreamOptions: true, lacks: [...usual, 'seed'] },
@@ -52,6 +64,7 @@ export const vendors: Readonly<Record<string, Vendor>> = {
   'azure-openai': {
     authHeaders: (key) => ({ 'api-key': key }),
     maxTokensField: 'max_completion_tokens',
+    lacks: ['documents', 'cacheBreakpoints'],
     modelLacks: openaiModelLacks,
   },
   ollama: {
@@ -60,8 +73,18 @@ export const vendors: Readonly<Record<string, Vendor>> = {
     lacks: [...usual, 'toolChoice', 'parallelToolCalls'],
   },
   lmstudio: { baseUrl: 'http://127.0.0.1:1234/v1', takesNoKey: true, lacks: [...usual, 'parallelToolCalls'] },
-  vllm: { baseUrl: 'http://127.0.0.1:8000/v1', takesNoKey: true, lacks: ['parallelToolCalls'] },
-  llamacpp: { baseUrl: 'http://127.0.0.1:8080/v1', takesNoKey: true, lacks: [...usual, 'parallelToolCalls'] },
+  vllm: {
+    baseUrl: 'http://127.0.0.1:8000/v1',
+    takesNoKey: true,
+    takes: ['topK'],
+    lacks: [...newAbilities, 'parallelToolCalls'],
+  },
+  llamacpp: {
+    baseUrl: 'http://127.0.0.1:8080/v1',
+    takesNoKey: true,
+    takes: ['topK'],
+    lacks: [...usual, 'parallelToolCalls'],
+  },
 };
 
 /** Any other server, named by its base URL in the configuration file. */
