@@ -1,7 +1,7 @@
 import type { Queries } from '../../../db/database.ts';
 import type { AuditEntry } from '../store.ts';
 
-interface Written {
+export interface Written {
   readonly seq: number;
   readonly at: number;
 }

@@ -5,7 +5,7 @@ import type { Transaction } from './transaction.ts';
 const writtenAtOnce = 1000;
 
 /** Small durable facts by name: the vault's key id, what was learned from the environment, logins under way. */
-interface Remembered {
+export interface Remembered {
   readonly name: string;
   readonly value: string;
 }
