@@ -1,10 +1,9 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { globSync, mkdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll } from 'vitest';
+import { beforeAll } from 'vitest';
 
 const run = promisify(execFile);
 const root = resolve(import.meta.dirname, '../..');
@@ -29,27 +28,23 @@ export interface TestPython {
 }
 
 /**
- * The Python of this machine, with the client package installed in a folder of the test's own. What the package needs comes
- * from the package registry, once for each version of its pyproject.toml: several test files may want it at a time.
+ * The Python of this machine, with the client package installed. What the package needs comes from the package registry, once
+ * for each version of its pyproject.toml; the package is built and installed once for each state of its files. Several test
+ * files may want them at a time.
  */
 export function usePython(): TestPython {
+  let python = '';
   let installed = '';
   let libraries = '';
   beforeAll(async () => {
-    const { stdout: version } = await run('python3', ['--version']);
-    const project = readFileSync(join(pythonPackage, 'pyproject.toml'), 'utf8');
-    const name = createHash('sha256').update(version).update(project).digest('hex').slice(0, 16);
-    libraries = join(caches, `python-${name}`);
+    // A shim by that name starts other programs first, at every run.
+    const { stdout } = await run('python3', ['-c', 'import sys; print(sys.executable); print(sys.version)']);
+    python = stdout.split('\n', 1)[0] ?? '';
+    libraries = join(caches, `python-${digestOf(stdout, 'pyproject.toml')}`);
+    installed = join(caches, `client-${digestOf(stdout, '*.{toml,md}', 'LICENSE', 'src/**/*.{py,typed}')}`);
     mkdirSync(caches, { recursive: true });
-    await run('python3', ['-c', installLibraries, libraries, `${pythonPackage}[test]`]);
-    installed = mkdtempSync(join(tmpdir(), 'warp2api-python-'));
-    const from = ['--no-deps', '--no-index', '--no-build-isolation', '--target', installed, pythonPackage];
-    const env = { ...process.env, PYTHONPATH: libraries, PYTHONDONTWRITEBYTECODE: '1' };
-    await run('python3', ['-m', 'pip', 'install', '--quiet', ...from], { env });
+    await run(python, ['-c', installBoth, libraries, installed, pythonPackage]);
   }, 180_000);
-  afterAll(() => {
-    if (installed !== '') rmSync(installed, { recursive: true, force: true });
-  });
   return {
     async run(words, { environment = {}, cwd, timeoutMs = 20_000 } = {}) {
       const env = {
@@ -59,7 +54,7 @@ export function usePython(): TestPython {
         ...environment,
       };
       // Without what else this machine has installed.
-      const { stdout } = await run('python3', ['-S', ...words], { env, cwd, timeout: timeoutMs });
+      const { stdout } = await run(python, ['-S', ...words], { env, cwd, timeout: timeoutMs });
       return stdout;
     },
     get environment() {
@@ -74,17 +69,29 @@ export function usePython(): TestPython {
   };
 }
 
-/** Into a folder as a whole or not at all; a second one that comes meanwhile waits for the first. */
-const installLibraries = `
+function digestOf(version: string, ...patterns: readonly string[]): string {
+  const hash = createHash('sha256').update(version);
+  for (const name of globSync(patterns, { cwd: pythonPackage }).sort()) {
+    hash.update(name).update(readFileSync(join(pythonPackage, name)));
+  }
+  return hash.digest('hex').slice(0, 16);
+}
+
+/** Each into its folder as a whole or not at all; a second one that comes meanwhile waits for the first. */
+const installBoth = `
 import fcntl, os, shutil, subprocess, sys
-folder, package = sys.argv[1:]
-with open(folder + ".lock", "w") as lock:
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    if not os.path.exists(folder):
+libraries, client, package = sys.argv[1:]
+def install(folder, *words, leave_out=""):
+    with open(folder + ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.path.exists(folder): return
         half = folder + ".half"
         shutil.rmtree(half, ignore_errors=True)
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", half]
-        subprocess.run([*pip, package, "hatchling", "requests"], check=True)
-        shutil.rmtree(os.path.join(half, "account_pool_client"))
+        subprocess.run([*pip, *words], check=True)
+        if leave_out: shutil.rmtree(os.path.join(half, leave_out))
         os.rename(half, folder)
+install(libraries, package + "[test]", "hatchling", "requests", leave_out="account_pool_client")
+os.environ.update(PYTHONPATH=libraries, PYTHONDONTWRITEBYTECODE="1")
+install(client, "--no-deps", "--no-index", "--no-build-isolation", package)
 `;
