@@ -17,8 +17,9 @@ import { acceptedCodings, bodyCodings } from './body-coding.ts';
 import { type CallerRules, createCallers } from './callers.ts';
 import { type ConnectionLimits, Connections, connectionLimits } from './connections.ts';
 import { bodyTooLarge, HttpFault } from './http-fault.ts';
+import { declaredCharset } from './json-body.ts';
 import { cuts, type Refusal, type UnreadableError, unknownMethod, unreadable } from './refusals.ts';
-import { readBody } from './request-body.ts';
+import { type BodyForm, readBody } from './request-body.ts';
 import { gateRequests, isAnswering, takeBody } from './request-gate.ts';
 import { isMeant, methodsAt, pathOf, type ServedRoute } from './served-routes.ts';
 import { discardRest } from './unread-body.ts';
@@ -39,6 +40,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** The service's count of the body, until the answer has ended; work that goes on after that has to share it. */
     heldBody: HeldBody | null;
+    /** Null where no body is taken. */
+    readBody: (() => Promise<unknown>) | null;
   }
 }
 
@@ -183,7 +186,12 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   });
 
   // An upgrade that was refused leaves a connection that no server watches over any more.
-  if (options.takesWebSockets) app.addHook('onResponse', async ({ raw }) => closeUpgraded(raw));
+  if (options.takesWebSockets) {
+    app.addHook('onResponse', ({ raw }, _reply, done) => {
+      closeUpgraded(raw);
+      done();
+    });
+  }
   function closeUpgraded(request: IncomingMessage): void {
     if (options.takesWebSockets && asksForWebSocket(request)) request.socket.destroySoon();
   }
@@ -209,40 +217,54 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     }
   }
 
-  app.addHook('onRequest', async (request, reply) => {
-    reply.header('x-request-id', request.id);
-    const { headers } = request;
-    // On the raw answer, so that those that are streamed past Fastify have them too.
-    for (const [name, value] of Object.entries(callers.corsHeaders(headers)))
-      reply.raw.setHeader(name, value);
-    checkHost(request.raw);
-    const preflight = admit(request);
-    if (preflight) return reply.code(204).headers(preflight).send();
-    const { config, bodyLimit } = request.routeOptions;
-    const access = config.access ?? options.accessToUnknown?.(pathOf(request.url)) ?? 'open';
-    const keyId = checks[access]?.(request) ?? noKey;
-    if (access !== 'open') connections.showedKey(request.raw.socket, reply.raw, keyId);
-    if (request.is404 || !isMeant(routes, request)) refusePath(request, reply);
-    if (config.takesBody ?? methodsWithBody.has(request.method)) {
-      const declaredLength = Number(headers['content-length'] ?? 0);
-      if (declaredLength > bodyLimit) throw bodyTooLarge();
-      checkCodings(headers, reply);
-      const held = options.bodies.begin(keyId, declaredLength);
-      request.heldBody = held;
-      reply.raw.once('close', () => held.release());
-      // Fastify refuses a type it cannot parse before any parser is asked.
-      if (headers['content-type'] !== undefined) headers['content-type'] = 'application/json';
-      takeBody(request.raw, reply.raw);
-    } else {
-      // Then Fastify takes the request for one without a body.
-      for (const name of bodyHeaders) delete headers[name];
+  app.addHook('onRequest', (request, reply, done) => {
+    try {
+      const preflight = enter(request, reply);
+      if (preflight) reply.code(204).headers(preflight).send();
+      else done();
+    } catch (error) {
+      // Node's parser may yet find in the same bytes that they are no request at all, and answers that itself.
+      queueMicrotask(() => done(error as Error));
     }
   });
 
+  /** Checks who calls, and what, before anything of a body is read. Returns the answer to a browser's question. Throws. */
+  function enter(request: FastifyRequest, reply: FastifyReply): Readonly<Record<string, string>> | undefined {
+    const { headers, raw } = request;
+    reply.header('x-request-id', request.id);
+    // On the raw answer, so that those that are streamed past Fastify have them too.
+    for (const [name, value] of Object.entries(callers.corsHeaders(headers)))
+      reply.raw.setHeader(name, value);
+    checkHost(raw);
+    const preflight = admit(request);
+    if (preflight) return preflight;
+    const { config, bodyLimit, url } = request.routeOptions;
+    const access = config.access ?? options.accessToUnknown?.(pathOf(request.url)) ?? 'open';
+    const keyId = checks[access]?.(request) ?? noKey;
+    if (access !== 'open') connections.showedKey(raw.socket, reply.raw, keyId);
+    if (request.is404 || (url !== request.url && !isMeant(routes, request))) refusePath(request, reply);
+    if (config.takesBody ?? methodsWithBody.has(request.method)) {
+      const declaredLength = Number(headers['content-length'] ?? 0);
+      if (declaredLength > bodyLimit) throw bodyTooLarge();
+      const form = formOf(headers, reply);
+      const held = options.bodies.begin(keyId, declaredLength);
+      request.heldBody = held;
+      request.readBody = () => readBody(raw, form, bodyLimit, held, options.keepsText?.(request.url));
+      reply.raw.once('close', () => held.release());
+      takeBody(raw, reply.raw);
+    }
+    // Fastify takes every request for one without a body: it is read below, whatever its headers say.
+    for (const name of bodyHeaders) headers[name] = undefined;
+    return undefined;
+  }
+
   /** Throws HttpFault for a coding that is not supported. */
-  function checkCodings(headers: IncomingMessage['headers'], reply: FastifyReply): void {
+  function formOf(headers: IncomingMessage['headers'], reply: FastifyReply): BodyForm {
     try {
-      bodyCodings(headers['content-encoding']);
+      return {
+        codings: bodyCodings(headers['content-encoding']),
+        charset: declaredCharset(headers['content-type']),
+      };
     } catch (error) {
       reply.header('accept-encoding', acceptedCodings);
       throw error;
@@ -250,12 +272,17 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   }
 
   app.decorateRequest('heldBody', null);
+  app.decorateRequest('readBody', null);
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser('*', async (request: FastifyRequest) => {
-    const { raw, routeOptions, heldBody } = request;
-    return heldBody
-      ? readBody(raw, routeOptions.bodyLimit, heldBody, options.keepsText?.(request.url))
-      : undefined;
+  app.addHook('preValidation', (request, _reply, done) => {
+    if (!request.readBody) {
+      done();
+      return;
+    }
+    request.readBody().then((body) => {
+      request.body = body;
+      done();
+    }, done);
   });
 
   app.setNotFoundHandler((request, reply) => refusePath(request, reply));
@@ -364,10 +391,6 @@ export function routesOf(app: FastifyInstance): readonly ServedRoute[] {
 export function httpFaultFrom(error: unknown): unknown {
   if (typeof error !== 'object' || error === null || !('code' in error)) return error;
   switch (error.code) {
-    case 'FST_ERR_CTP_BODY_TOO_LARGE':
-      return bodyTooLarge();
-    case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
-      return new HttpFault('invalid_body', 'The body does not have the length its header says.');
     case 'ECONNRESET':
       return new HttpFault('client_left', 'The client left before its request was complete.');
     default:

@@ -1,11 +1,18 @@
 import type { IncomingMessage } from 'node:http';
 import type { HeldBody } from './body-budget.ts';
-import { bodyCodings, decompress } from './body-coding.ts';
+import { type bodyCodings, decompress } from './body-coding.ts';
 import { BodyParts } from './body-parts.ts';
 import { bodyTooLarge, HttpFault } from './http-fault.ts';
-import { declaredCharset, readJsonParts, scanFor } from './json-body.ts';
+import { readJsonParts, scanFor } from './json-body.ts';
 
 const what = 'The body';
+
+/** What the headers of a body say of its bytes. */
+export interface BodyForm {
+  readonly codings: ReturnType<typeof bodyCodings>;
+  /** See `declaredCharset`. */
+  readonly charset: string | undefined;
+}
 
 /**
  * The JSON value of a request's body, whatever its content type is; undefined for an empty one. Its bytes are counted, and
@@ -13,6 +20,7 @@ const what = 'The body';
  */
 export async function readBody(
   request: IncomingMessage,
+  form: BodyForm,
   limit: number,
   held: HeldBody,
   keepsText = false,
@@ -20,7 +28,7 @@ export async function readBody(
   // Its bytes are held until it is read, even if its client has left.
   held.share();
   try {
-    return await read(request, limit, held, keepsText);
+    return await read(request, form, limit, held, keepsText);
   } finally {
     held.release();
   }
@@ -28,12 +36,11 @@ export async function readBody(
 
 async function read(
   request: IncomingMessage,
+  { codings, charset }: BodyForm,
   limit: number,
   held: HeldBody,
   keepsText: boolean,
 ): Promise<unknown> {
-  const codings = bodyCodings(request.headers['content-encoding']);
-  const charset = declaredCharset(request.headersDistinct['content-type']?.[0]);
   const scan = scanFor(what, charset);
   const parts = new BodyParts();
   const take = (piece: Buffer): void => {
