@@ -55,6 +55,8 @@ export interface Handling {
   readonly refusal: AppError | undefined;
 }
 
+const nothing: Handling['emulated'] = new Set();
+
 /** What an upstream lacks of what a request asks for. A request without any wish costs nothing. */
 export function handlingOf(
   request: Pick<
@@ -66,9 +68,10 @@ export function handlingOf(
   const { wishes = [] } = request;
   const met = wishes.filter(({ ability }) => native.has(ability));
   const lacking = wishes.find(({ otherwise, ability }) => otherwise === 'refused' && !native.has(ability));
+  const emulated = emulatedIn(request).filter((ability) => !native.has(ability));
   return {
     native,
-    emulated: new Set(emulatedIn(request).filter((ability) => !native.has(ability))),
+    emulated: emulated.length === 0 ? nothing : new Set(emulated),
     ignored: tuningAbilities.filter((name) => asksFor(request, name) && !native.has(name)),
     taken: met.map(({ param }) => param),
     refusal: lacking && refused(lacking.param, lacking.says),

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { ProviderModel } from '../../core/provider.ts';
 import type { ModelList, ModelLists } from '../models/model-lists.ts';
-import { Routes } from '../models/routing.ts';
+import { type Route, Routes } from '../models/routing.ts';
 import { createLineProvider } from '../testing/fake-upstream.ts';
 
 const listOf = (...models: ProviderModel[]): ModelList => ({
@@ -151,9 +151,11 @@ describe('the list', () => {
 describe('after a refusal by the pool', () => {
   const namesOf = async (model: string, change: () => void) => {
     const names: string[] = [];
-    for await (const { provider, model: upstreamModel } of routes.candidates(ask(model))) {
-      names.push(`${provider.name}: ${upstreamModel}`);
+    let route: Route | undefined = await routes.resolve(ask(model));
+    while (route) {
+      names.push(`${route.provider.name}: ${route.model}`);
       change();
+      route = await routes.after(route, ask(model));
     }
     return names;
   };

@@ -12,6 +12,7 @@ import type { Logger } from '../../lib/log/logger.ts';
 import { anthropicMessagesInbound } from '../../protocols/anthropic-messages/inbound.ts';
 import { openaiChatInbound } from '../../protocols/openai-chat/inbound.ts';
 import type { PoolWatch } from '../leases/pool-watch.ts';
+import type { Route } from '../models/routing.ts';
 import { answerHeads } from '../output/answer-head.ts';
 import { type EventLog, FollowedEvents } from '../output/event-log.ts';
 import { errorHeaders, StreamedAnswer, WholeAnswer } from '../output/http-answer.ts';
@@ -177,7 +178,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     reply: FastifyReply,
     given?: DecodedTurn<Options>,
   ): Promise<FastifyReply> {
-    const decoded = given ?? (await decodeTurn(inbound, request));
+    const { decoded, route } = given ? { decoded: given } : await decodeTurn(inbound, request);
     // What was made of it is enough.
     request.body = undefined;
     const images = clientTurns.check(decoded);
@@ -202,10 +203,12 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
       requestId: request.id,
       wantsUsage: !decoded.isStream || decoded.options.includeUsage,
       images,
+      route,
       signal: answer.signal,
     };
     try {
-      await Promise.all(answer.choices.map((choice) => clientTurns.run(turn, choice)));
+      const [first, ...others] = answer.choices.map((choice) => clientTurns.run(turn, choice));
+      await (others.length === 0 ? first : Promise.all([first, ...others]));
     } catch (error) {
       logger.error({ err: error, request_id: request.id }, 'a turn failed outside its own rules');
       answer.break(AppError.from(error));
@@ -219,12 +222,12 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   async function decodeTurn<Options>(
     inbound: Inbound<Options>,
     { body, heldBody }: FastifyRequest,
-  ): Promise<DecodedTurn<Options>> {
+  ): Promise<{ readonly decoded: DecodedTurn<Options>; readonly route?: Route }> {
     const open = heldBody?.text === undefined ? undefined : inbound.readRelayed?.(body, heldBody.text);
-    const isRelayed = open && (await dependencies.routes.relays(open.request.model, inbound.name));
-    if (isRelayed) return open;
+    const route = open && (await dependencies.routes.relay(open.request.model, inbound.name));
+    if (route) return { decoded: open, route };
     if (heldBody) heldBody.text = undefined;
-    return inbound.decode(body);
+    return { decoded: inbound.decode(body) };
   }
 
   function follow(

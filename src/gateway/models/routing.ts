@@ -101,30 +101,26 @@ export class Routes {
     return this.resolve({ model, messages: [], reasoning: {} });
   }
 
-  /** Whether an upstream answers the name that speaks this dialect itself. */
-  async relays(model: string, dialect: Dialect): Promise<boolean> {
+  /** Where the name leads, if an upstream answers it that speaks this dialect itself. */
+  async relay(model: string, dialect: Dialect): Promise<Route | undefined> {
     const { poolWatch } = this.#options;
     // The first account of all may have come just now.
     const isEmpty = poolWatch.isSandbox ? !isSandboxName(bareName(model)) : this.#inService().length === 0;
     if (isEmpty && poolWatch.isReachable) await poolWatch.look();
-    if (poolWatch.isSandbox) return false;
-    const found = await this.#lookUp(model).catch(() => undefined);
-    return found !== undefined && canRelay(found.provider, { dialect });
+    if (poolWatch.isSandbox) return undefined;
+    const route = await this.resolve({ model, messages: [], reasoning: {} }).catch(() => undefined);
+    return route && canRelay(route.provider, { dialect }) ? route : undefined;
   }
 
   /**
-   * Where a turn may go, in order. The next one is asked for when no account of the one before could be had. The first throws as
+   * Where a turn goes when no account of `route` could be had; undefined where no other provider answers it. Throws as
    * `resolve` does.
    */
-  async *candidates(request: RoutedRequest): AsyncGenerator<Route, undefined> {
-    for (let route = await this.resolve(request); ; ) {
-      yield route;
-      await this.#options.poolWatch.look();
-      const next = await this.resolve(request);
-      // By now the accounts of another provider may be asked.
-      if (next.provider === route.provider) return undefined;
-      route = next;
-    }
+  async after(route: Route, request: RoutedRequest): Promise<Route | undefined> {
+    await this.#options.poolWatch.look();
+    const next = await this.resolve(request);
+    // By now the accounts of another provider may be asked.
+    return next.provider === route.provider ? undefined : next;
   }
 
   /** Whether some account can answer any turn at all, and then a turn to this provider; undefined while that is not known. */

@@ -52,19 +52,15 @@ export function answerHeads(
   const id = newAnswerId(inbound.idPrefix);
   return (answering) => {
     const routes = answering.map(({ route }) => route);
-    const runUrl = headerUrl(answering.find((one) => one.runUrl !== undefined)?.runUrl);
-    const unread = answering.flatMap(({ route, handling }) =>
-      handling.ignored
-        .filter((name) => name !== 'reasoningEffort' || !route.isEffortHeard)
-        .map((name) => inbound.parameterNames?.[name] ?? parameterNames[name]),
-    );
-    const inRoutes = answering.flatMap((one) => one.ignored ?? []);
-    const isTaken = (name: string) =>
-      answering.length > 0 && answering.every(({ handling }) => handling.taken.includes(name));
-    const inVain = decoded.ignored.filter((name) => !isTaken(name));
-    const ignored = [...new Set([...unread, ...inVain, ...inRoutes])];
     const answeredBy = modelsOf(routes);
     const fingerprint = routes.find(({ provider }) => provider.systemFingerprint)?.provider.systemFingerprint;
+    const headers: Record<string, string> = { 'x-request-id': requestId };
+    if (inbound.requestIdHeader !== undefined) headers[inbound.requestIdHeader] = requestId;
+    if (answeredBy !== undefined) headers[modelHeader] = answeredBy;
+    const runUrl = headerUrl(answering.find((one) => one.runUrl !== undefined)?.runUrl);
+    if (runUrl !== undefined) headers['x-warp2api-run-url'] = runUrl;
+    const ignored = ignoredIn(answering);
+    if (ignored.length > 0) headers['x-warp2api-ignored'] = headerList(ignored);
     return {
       identity: {
         id,
@@ -74,20 +70,31 @@ export function answerHeads(
         answeredBy,
         ...(fingerprint === undefined ? {} : { systemFingerprint: fingerprint }),
       },
-      headers: {
-        'x-request-id': requestId,
-        ...(inbound.requestIdHeader === undefined ? {} : { [inbound.requestIdHeader]: requestId }),
-        ...answeredHeaders(answeredBy),
-        ...(runUrl === undefined ? {} : { 'x-warp2api-run-url': runUrl }),
-        ...(ignored.length > 0 ? { 'x-warp2api-ignored': headerList(ignored) } : {}),
-      },
+      headers,
     };
   };
+
+  function ignoredIn(answering: readonly Answering[]): readonly string[] {
+    const names: string[] = [];
+    for (const { route, handling } of answering) {
+      for (const name of handling.ignored) {
+        if (name !== 'reasoningEffort' || !route.isEffortHeard)
+          names.push(inbound.parameterNames?.[name] ?? parameterNames[name]);
+      }
+    }
+    const isTaken = (name: string) =>
+      answering.length > 0 && answering.every(({ handling }) => handling.taken.includes(name));
+    names.push(...decoded.ignored.filter((name) => !isTaken(name)));
+    for (const { ignored = [] } of answering) names.push(...ignored);
+    return names.length > 1 ? [...new Set(names)] : names;
+  }
 }
 
 /** `warp/claude-4-sonnet`: what a client can send to get that model again. Undefined without a route. */
 export function modelsOf(routes: readonly Route[]): string | undefined {
-  return routes.length === 0 ? undefined : [...new Set(routes.map(modelOf))].join(', ');
+  const [first, ...others] = routes;
+  if (!first) return undefined;
+  return others.length === 0 ? modelOf(first) : [...new Set(routes.map(modelOf))].join(', ');
 }
 
 export function answeredHeaders(answeredBy: string | undefined): Readonly<Record<string, string>> {

@@ -2,7 +2,7 @@ import type { Dispatcher } from 'undici';
 import type { Handling } from '../../core/capabilities.ts';
 import { AppError } from '../../core/errors.ts';
 import type { RelayedRequest, TurnDecoder } from '../../core/protocol.ts';
-import { relayOf } from '../../core/provider.ts';
+import { type ExchangingProvider, relayOf } from '../../core/provider.ts';
 import type {
   AskedRequest,
   Citation,
@@ -12,7 +12,7 @@ import type {
   TurnEvent,
   Usage,
 } from '../../core/turn.ts';
-import type { CallListener, RunningCall, UpstreamTimeouts } from '../../core/turn-caller.ts';
+import type { CallListener, RunningCall, TurnCaller, UpstreamTimeouts } from '../../core/turn-caller.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { debugLog, type Logger } from '../../lib/log/logger.ts';
 import type { ListeningTime } from '../../lib/process/listening-time.ts';
@@ -28,7 +28,7 @@ import type { ClientTurn } from './client-turns.ts';
 import type { Conversation } from './conversations.ts';
 import type { ProviderReach } from './provider-reach.ts';
 import type { RunningTurns } from './running-turns.ts';
-import { type AskedTurn, prepareTurn } from './turn-images.ts';
+import { type AskedTurn, type PreparedTurn, prepareTurn } from './turn-images.ts';
 import type { TurnOutput } from './turn-output.ts';
 import { callUpstream } from './upstream.ts';
 
@@ -49,12 +49,10 @@ export interface AttemptDependencies {
 
 /** What an attempt is made with. */
 export interface AttemptPlan {
-  readonly turn: ClientTurn;
   readonly route: Route;
   /** With the upstream's model name. */
   readonly request: AskedRequest;
   readonly conversation: Conversation;
-  readonly lease: TurnLease;
   readonly output: TurnOutput;
   /** What becomes of the request's fields at this upstream. */
   readonly handling: Handling;
@@ -91,6 +89,7 @@ export class Attempt implements CallListener {
   isContentSent = false;
 
   readonly #dependencies: AttemptDependencies;
+  readonly #turn: ClientTurn;
   readonly #plan: AttemptPlan;
   readonly #stages: readonly Stage[];
   readonly #ended = Promise.withResolvers<AppError | undefined>();
@@ -104,18 +103,19 @@ export class Attempt implements CallListener {
   #status: number | undefined;
   #hasAnswered = false;
 
-  constructor(dependencies: AttemptDependencies, plan: AttemptPlan) {
+  constructor(dependencies: AttemptDependencies, turn: ClientTurn, lease: TurnLease, plan: AttemptPlan) {
     this.#dependencies = dependencies;
+    this.#turn = turn;
     this.#plan = plan;
     this.route = plan.route;
-    this.lease = plan.lease;
+    this.lease = lease;
     this.handling = plan.handling;
     this.ignored = plan.unchecked;
     this.#stages = stagesOf(plan.request, plan.handling.emulated);
   }
 
   get #relayed(): RelayedRequest | undefined {
-    return this.#plan.turn.decoded.relayed;
+    return this.#turn.decoded.relayed;
   }
 
   /** What was used, by the upstream's figures or by ours. */
@@ -129,7 +129,8 @@ export class Attempt implements CallListener {
    */
   async run(): Promise<AppError | undefined> {
     const { models } = this.#dependencies;
-    const { turn, conversation } = this.#plan;
+    const { conversation } = this.#plan;
+    const turn = this.#turn;
     const { provider } = this.route;
     const accountId = this.lease.account.id;
     const remembered = conversation.goOn(accountId);
@@ -137,7 +138,16 @@ export class Attempt implements CallListener {
     const onAbort = (): void => this.#call?.abort(AppError.from(turn.signal.reason));
     turn.signal.addEventListener('abort', onAbort, { once: true });
     try {
-      await this.#start(remembered);
+      // Mostly there is nothing to wait for.
+      const preparing = this.#prepare(remembered);
+      const prepared = preparing instanceof Promise ? await preparing : preparing;
+      if (provider.caller) this.#begin(provider.caller, prepared);
+      else {
+        const isLarge = ownTurn(turn.bytes);
+        if (isLarge) await isLarge;
+        const baseUrl = provider.baseUrl();
+        this.#send(provider, prepared, typeof baseUrl === 'string' ? baseUrl : await baseUrl);
+      }
       const error = await this.#ended.promise;
       if (this.#decoder?.isModelListOutdated) models.outdated(provider);
       if (!error && this.#isWhole) {
@@ -154,51 +164,49 @@ export class Attempt implements CallListener {
   /** The client saw all that the upstream said, and it is not too much to remember. */
   get #isWhole(): boolean {
     if (this.#isCut || this.#stages.some((stage) => stage.hasDropped)) return false;
-    return this.#plan.turn.bytes + this.#outputCharacters <= maxEntryBytes;
+    return this.#turn.bytes + this.#outputCharacters <= maxEntryBytes;
   }
 
-  /** Begins the provider's own way to carry a turn. */
-  async #start(claimed: AskedTurn['remembered']): Promise<void> {
-    const { dispatcher, userAgent, timeouts, listening } = this.#dependencies;
-    const { turn: asked, request, route } = this.#plan;
-    const { provider } = route;
-    const account = providerAccountOf(this.lease.account);
-    const limits = (provider.caller ?? provider.outbound).images;
-    const { turn, ignored } = await prepareTurn(
-      { request, ...(claimed ? { remembered: claimed } : {}) },
-      asked.images,
-      {
-        hasVision: !route.isBlind,
-        takesDocuments: this.handling.native.has('documents'),
-        limits,
-      },
-      asked.signal,
-    );
+  #prepare(claimed: AskedTurn['remembered']): PreparedTurn | Promise<PreparedTurn> {
+    const { request, route } = this.#plan;
+    const { images, signal } = this.#turn;
+    const limits = (route.provider.caller ?? route.provider.outbound).images;
+    const asked = { request, ...(claimed ? { remembered: claimed } : {}) };
+    const takesDocuments = this.handling.native.has('documents');
+    return prepareTurn(asked, images, { hasVision: !route.isBlind, takesDocuments, limits }, signal);
+  }
+
+  /** The provider's own way to carry a turn. */
+  #begin(caller: TurnCaller, { turn, ignored }: PreparedTurn): void {
+    const { timeouts, listening } = this.#dependencies;
     if (ignored.length > 0) this.ignored = [...ignored, ...this.ignored];
-    const call = { timeouts, now: listening.now, listener: this };
-    if (provider.caller) {
-      asked.signal.throwIfAborted();
-      this.#watch(provider.caller.start({ ...call, request: turn.request, account }));
-      return;
-    }
-    await ownTurn(asked.bytes);
+    this.#turn.signal.throwIfAborted();
+    const account = providerAccountOf(this.lease.account);
+    const { request } = turn;
+    this.#watch(caller.start({ timeouts, now: listening.now, listener: this, request, account }));
+  }
+
+  #send(provider: ExchangingProvider, { turn, ignored }: PreparedTurn, baseUrl: string): void {
+    const { dispatcher, userAgent, timeouts, listening } = this.#dependencies;
+    if (ignored.length > 0) this.ignored = [...ignored, ...this.ignored];
+    this.#turn.signal.throwIfAborted();
     const { outbound } = provider;
     const relayed = this.#relayed;
-    const answer = relayed ? relayOf(provider, relayed).open(relayed, request.model) : outbound.open(turn);
+    const answer = relayed
+      ? relayOf(provider, relayed).open(relayed, turn.request.model)
+      : outbound.open(turn);
     this.#decoder = answer.decoder;
-    const baseUrl = await provider.baseUrl();
-    const authHeaders = provider.authHeaders(account);
-    const needsHttp2 = provider.needsHttp2 === true;
-    asked.signal.throwIfAborted();
     this.#watch(
       callUpstream({
-        ...call,
+        timeouts,
+        now: listening.now,
+        listener: this,
         dispatcher,
         baseUrl,
-        needsHttp2,
+        needsHttp2: provider.needsHttp2 === true,
         outbound,
         answer,
-        authHeaders,
+        authHeaders: provider.authHeaders(providerAccountOf(this.lease.account)),
         userAgent,
       }),
     );
@@ -241,7 +249,7 @@ export class Attempt implements CallListener {
     const { logger, clock } = this.#dependencies;
     debugLog(logger)?.debug(
       {
-        request_id: this.#plan.turn.requestId,
+        request_id: this.#turn.requestId,
         account_id: this.lease.account.id,
         status: this.#status,
         first_event: firstEvent,
@@ -293,10 +301,10 @@ export class Attempt implements CallListener {
   }
 
   #finish(last: Extract<TurnEvent, { type: 'finish' }>, batch: readonly TurnEvent[]): void {
-    const { output, request, turn } = this.#plan;
+    const { output, request } = this.#plan;
     let events = this.#withUnsentUsage(batch);
     // Of an answer that is passed on as it is, nothing can be counted here.
-    if (turn.wantsUsage && !hasTokens(this.usage) && !this.#relayed) {
+    if (this.#turn.wantsUsage && !hasTokens(this.usage) && !this.#relayed) {
       this.usage = shownUsage(this.usage, request, this);
       const content = batch.filter(({ type }) => type !== 'usage' && type !== 'finish');
       events = [...content, { type: 'usage', usage: this.usage }, last];

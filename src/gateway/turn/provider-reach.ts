@@ -43,6 +43,11 @@ export class ProviderReach {
     return new Map([...this.#outages].map(([provider, outage]) => [provider, isUp(outage)]));
   }
 
+  /** The last connection to it could not be made. */
+  isOut(provider: string): boolean {
+    return this.#outages.get(provider) !== undefined;
+  }
+
   /** A connection to it stands. */
   connected(provider: string): void {
     const outage = this.#outages.get(provider);

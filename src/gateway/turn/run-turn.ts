@@ -56,7 +56,7 @@ export interface TurnResult {
 }
 
 /** How a turn reaches an upstream. Its request has the instructions of the checks. */
-interface Path extends Omit<AttemptPlan, 'turn' | 'lease' | 'unchecked'> {
+interface Path extends AttemptPlan {
   readonly session: Session | undefined;
   readonly checks: readonly AnswerCheck[];
 }
@@ -105,7 +105,6 @@ class TurnRun {
   readonly #reports: AttemptReports;
   /** The log at DEBUG, else undefined. */
   readonly #steps: Logger | undefined;
-  readonly #candidates: AsyncGenerator<Route, undefined>;
   #step: NextStep = 'other-account';
   #waitLeftMs = longestWaitMs;
   #attempts = 0;
@@ -124,7 +123,6 @@ class TurnRun {
     this.#request = rejected
       ? { ...request, messages: [...request.messages, ...sentBack(rejected.answer, rejected.fault)] }
       : request;
-    this.#candidates = dependencies.routes.candidates(this.#request);
     this.#steps = debugLog(dependencies.logger)?.child({ request_id: turn.requestId });
     this.#startedAt = dependencies.clock.monotonic();
     this.#reports = new AttemptReports(dependencies.reporter, dependencies.leases.held);
@@ -132,7 +130,7 @@ class TurnRun {
 
   async run(): Promise<TurnResult> {
     try {
-      let path = await this.#take(await this.#nextCandidate());
+      let path = await this.#take(await this.#candidate());
       for (;;) {
         const borrowed = await this.#borrow(path);
         if (borrowed instanceof Error) {
@@ -206,7 +204,8 @@ class TurnRun {
     const session =
       affinityKey === undefined ? undefined : affinity.sessionOf(client.id, provider, affinityKey);
     const output = checks.length === 0 ? this.#output : new BufferedOutput(this.#output);
-    this.#path = { route, request, conversation, session, handling, checks, output };
+    const unchecked = checks.flatMap((check) => check.unchecked ?? []);
+    this.#path = { route, request, conversation, session, handling, checks, unchecked, output };
     return this.#path;
   }
 
@@ -252,24 +251,26 @@ class TurnRun {
 
   /** To the next candidate. Throws AppError where there is none. */
   async #goOn({ route, conversation }: Path, reason: Error): Promise<Path> {
-    const { routes } = this.#dependencies;
-    const next = await this.#nextCandidate();
-    if (!next) throw appErrorFromPool(reason, route, routes.judge(route.provider));
+    const next = await this.#candidate(route);
+    if (!next) throw appErrorFromPool(reason, route, this.#dependencies.routes.judge(route.provider));
     conversation.end();
     return await this.#take(next);
   }
 
-  /** One that can take the request: what is to be passed on as it is was read by no decoder. */
-  async #nextCandidate(): Promise<Candidate | undefined> {
+  /** One that can take the request: what is to be passed on as it is was read by no decoder. `after`: no account of it could be had. */
+  async #candidate(after?: Route): Promise<Candidate | undefined> {
+    const { routes } = this.#dependencies;
     const { relayed } = this.#turn.decoded;
-    for (;;) {
-      const { value: route } = await this.#candidates.next();
-      if (!route) return undefined;
+    let route = after
+      ? await routes.after(after, this.#request)
+      : (this.#turn.route ?? (await routes.resolve(this.#request)));
+    for (; route; route = await routes.after(route, this.#request)) {
       if (relayed && !canRelay(route.provider, relayed)) continue;
       const handling = handlingOf(this.#request, capabilitiesOf(route.provider, route.model));
       if (!handling.refusal) return { route, handling };
       this.#refusal ??= handling.refusal;
     }
+    return undefined;
   }
 
   /** Throws the error to show where an account is free that this turn has not tried: a refusal is not worked around. */
@@ -302,42 +303,38 @@ class TurnRun {
 
   /** One attempt and its report to the pool. The lease is always released. */
   async #use(lease: TurnLease, path: Path): Promise<Failure | undefined> {
+    const { id } = lease.account;
     try {
       const error = await this.#attemptUntilReached(lease, path);
       const usage = this.#attempt?.countedUsage;
       this.#usage = usage;
-      if (error) {
-        const report = await this.#reports.failed(lease, error, usage);
-        this.#steps?.debug(
-          { account_id: lease.account.id, ...reported(error, report) },
-          'the outcome is reported',
-        );
-        return { error, report };
+      if (!error) {
+        this.#reports.succeeded(lease, usage);
+        this.#steps?.debug({ account_id: id, outcome: 'success' }, 'the outcome is reported');
+        return undefined;
       }
-      this.#reports.succeeded(lease, usage);
-      this.#steps?.debug({ account_id: lease.account.id, outcome: 'success' }, 'the outcome is reported');
-      return undefined;
+      const report = await this.#reports.failed(lease, error, usage);
+      this.#steps?.debug({ account_id: id, ...reported(error, report) }, 'the outcome is reported');
+      return { error, report };
     } finally {
       lease.release();
     }
   }
 
   /** While nothing can be sent to the provider, another account would not help: the turn waits with the one it has. */
-  async #attemptUntilReached(
-    lease: TurnLease,
-    { session: _session, checks, ...path }: Path,
-  ): Promise<AppError | undefined> {
+  async #attemptUntilReached(lease: TurnLease, path: Path): Promise<AppError | undefined> {
     const { reach, clock } = this.#dependencies;
     const provider = path.route.provider.name;
     const { signal } = this.#turn;
-    const unchecked = checks.flatMap((check) => check.unchecked ?? []);
     let error: AppError | undefined;
     for (;;) {
-      const attempt = new Attempt(this.#dependencies, { turn: this.#turn, ...path, unchecked, lease });
+      const attempt = new Attempt(this.#dependencies, this.#turn, lease, path);
       this.#attempt = attempt;
       this.#usage = undefined;
       path.output.begin(attempt);
-      const mayTry = await this.#waiting((deadline) => reach.mayTry(provider, deadline, signal));
+      const mayTry = reach.isOut(provider)
+        ? await this.#waiting((deadline) => reach.mayTry(provider, deadline, signal))
+        : 'yes';
       if (mayTry === 'too-late') return unreachable(error);
       try {
         const begunAt = clock.monotonic();

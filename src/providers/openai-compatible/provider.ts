@@ -80,6 +80,7 @@ export function createOpenaiCompatibleProvider(
 }
 
 function without(native: Capabilities, lacks: Vendor['lacks'] = []): Capabilities {
+  if (lacks.length === 0) return native;
   return new Set([...native].filter((ability) => !lacks.includes(ability)));
 }
 
