@@ -122,8 +122,9 @@ describe('a good turn', () => {
   it('goes to no account whose own list lacks the model', async () => {
     fixture.pool.add('one');
     fixture.pool.add('two');
-    const { resolve } = fixture.turns.routes;
-    vi.spyOn(fixture.turns.routes, 'resolve').mockImplementation(async (request) => ({
+    const { routes } = fixture.turns;
+    const resolve = routes.resolve.bind(routes);
+    vi.spyOn(routes, 'resolve').mockImplementation(async (request) => ({
       ...(await resolve(request)),
       barred: new Set(['one']),
     }));
