@@ -1,5 +1,12 @@
 import { Worker } from 'node:worker_threads';
-import { dereference, format, type Schema } from '@cfworker/json-schema';
+import {
+  dereference,
+  format,
+  type Schema,
+  schemaArrayKeyword,
+  schemaKeyword,
+  schemaMapKeyword,
+} from '@cfworker/json-schema';
 import { AppError } from '../../core/errors.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { createLimit } from '../../lib/limit.ts';
@@ -65,20 +72,21 @@ function sizeFaultOf(schema: unknown): string | undefined {
 
 const types = ['array', 'boolean', 'integer', 'null', 'number', 'object', 'string'];
 /** Keywords that hold a schema, a list of schemas, or schemas by name. */
-const singleSchemas = [
-  'additionalItems',
-  'additionalProperties',
-  'contains',
-  'else',
-  'if',
-  'not',
-  'propertyNames',
-  'then',
-  'unevaluatedItems',
-  'unevaluatedProperties',
-];
-const listedSchemas = ['allOf', 'anyOf', 'oneOf', 'prefixItems'];
-const namedSchemas = ['$defs', 'definitions', 'dependentSchemas', 'patternProperties', 'properties'];
+const withoutItems = (keywords: object) => Object.keys(keywords).filter((keyword) => keyword !== 'items');
+const singleSchemas = withoutItems(schemaKeyword);
+const listedSchemas = withoutItems(schemaArrayKeyword);
+const namedSchemas = Object.keys(schemaMapKeyword);
+const isText = (value: unknown) => typeof value === 'string';
+/** What the values of these keywords have to be. */
+const forms: Readonly<Record<string, readonly [isGood: (value: unknown) => boolean, what: string]>> = {
+  type: [(value) => [value].flat().every((type) => types.includes(type as string)), `of ${types.join(', ')}`],
+  required: [(value) => Array.isArray(value) && value.every(isText), 'a list of names'],
+  pattern: [isText, 'a regular expression'],
+  $ref: [isText, 'a reference'],
+  enum: [Array.isArray, 'a list of values'],
+  ...Object.fromEntries(listedSchemas.map((keyword) => [keyword, [Array.isArray, 'a list of schemas']])),
+  ...Object.fromEntries(namedSchemas.map((keyword) => [keyword, [isJsonObject, 'an object of schemas']])),
+};
 
 /**
  * What of a schema has not the form that JSON Schema gives it, in a few words. No answer could ever follow such a schema,
@@ -97,20 +105,10 @@ function formFaultOf(schema: JsonObject): string | undefined {
 }
 
 function keywordFaultOf(schema: JsonObject): string | undefined {
-  const has = (keyword: string) => Object.hasOwn(schema, keyword);
-  const is = (keyword: string, what: string) =>
-    `its ${JSON.stringify(keyword)} is ${shown(schema[keyword])}, and has to be ${what}`;
-  if (has('type') && ![schema['type']].flat().every((type) => types.includes(type as string)))
-    return is('type', `of ${types.join(', ')}`);
-  if (has('required') && !isListOf(schema['required'], (name) => typeof name === 'string'))
-    return is('required', 'a list of names');
-  if (has('pattern') && typeof schema['pattern'] !== 'string') return is('pattern', 'a regular expression');
-  if (has('$ref') && typeof schema['$ref'] !== 'string') return is('$ref', 'a reference');
-  if (has('enum') && !Array.isArray(schema['enum'])) return is('enum', 'a list of values');
-  for (const keyword of listedSchemas)
-    if (has(keyword) && !Array.isArray(schema[keyword])) return is(keyword, 'a list of schemas');
-  for (const keyword of namedSchemas)
-    if (has(keyword) && !isJsonObject(schema[keyword])) return is(keyword, 'an object of schemas');
+  for (const [keyword, [isGood, what]] of Object.entries(forms)) {
+    if (!Object.hasOwn(schema, keyword) || isGood(schema[keyword])) continue;
+    return `its ${JSON.stringify(keyword)} is ${shown(schema[keyword])}, and has to be ${what}`;
+  }
   return undefined;
 }
 
@@ -122,10 +120,6 @@ function innerSchemas(schema: JsonObject): unknown[] {
     // In older drafts a list, for one item each.
     ...(Object.hasOwn(schema, 'items') ? [schema['items']].flat() : []),
   ];
-}
-
-function isListOf(value: unknown, isOne: (item: unknown) => boolean): boolean {
-  return Array.isArray(value) && value.every(isOne);
 }
 
 function shown(value: unknown): string {
