@@ -178,15 +178,18 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
       host: values.HOST,
       port: values.PORT,
       apiKeys: values.API_KEYS ?? [],
-      firstEventTimeoutMs: values.UPSTREAM_FIRST_EVENT_SECONDS * 1000,
-      idleTimeoutMs: values.UPSTREAM_IDLE_SECONDS * 1000,
+      timeouts: {
+        firstEventMs: values.UPSTREAM_FIRST_EVENT_SECONDS * 1000,
+        idleMs: values.UPSTREAM_IDLE_SECONDS * 1000,
+      },
       /** Unknown model names are refused. */
-      strictModels: values.STRICT_MODELS,
+      isStrict: values.STRICT_MODELS,
       maxChoices: values.MAX_CHOICES,
       /** Unset: images come inline only. Else the hosts that may lie in private networks. */
       fetchImagesFrom: values.FETCH_IMAGES ? (values.FETCH_IMAGES_ALLOW ?? []) : undefined,
       /** 0: no account counts as slow. */
       slowFirstContentMs: values.SLOW_FIRST_CONTENT_SECONDS * 1000,
+      responsesTtlMs: values.RESPONSES_TTL_HOURS * 3_600_000,
       /** `memory`, `sqlite:` and an absolute path, or a `postgres://` URL; and its bound. */
       keep: {
         url: keepUrl(values.KEEP_URL, databaseUrl, dataDir),
@@ -238,7 +241,6 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
     /** PEM, to be trusted beside those that Node trusts by itself. */
     extraCertificates,
     sandbox: values.SANDBOX,
-    responsesTtlMs: values.RESPONSES_TTL_HOURS * 3_600_000,
     shutdownMs: values.SHUTDOWN_SECONDS * 1000,
     /** Public model name, or a pattern ending in `*`, to upstream model. */
     aliases,

@@ -1,9 +1,4 @@
 import type { FastifyInstance } from 'fastify';
-import type { Dispatcher } from 'undici';
-import type { UpstreamProvider } from '../core/provider.ts';
-import type { UpstreamTimeouts } from '../core/turn-caller.ts';
-import type { Clock } from '../lib/clock.ts';
-import type { BodyBudget } from '../lib/http/body-budget.ts';
 import { createWrongKeyLog } from '../lib/http/shown-keys.ts';
 import type { Logger } from '../lib/log/logger.ts';
 import { ListeningTime } from '../lib/process/listening-time.ts';
@@ -11,43 +6,30 @@ import type { KnownSecrets } from '../lib/secrets/known-secrets.ts';
 import type { Pool } from '../pool-api/pool.ts';
 import { createSchemaChecker } from './emulation/json-schema.ts';
 import { createClientKeys } from './http/keys.ts';
-import { createGatewayServer } from './http/server.ts';
+import { createGatewayServer, type GatewayServerOptions } from './http/server.ts';
 import { LeaseCache } from './leases/lease-cache.ts';
 import { type PoolStanding, PoolWatch } from './leases/pool-watch.ts';
 import { Reporter } from './leases/reporter.ts';
 import { createModelLists } from './models/model-lists.ts';
-import { Routes } from './models/routing.ts';
+import { Routes, type RoutesOptions } from './models/routing.ts';
 import { StoredResponses } from './responses/stored-responses.ts';
 import { FairShare, openStateStore } from './state/open-state-store.ts';
 import { Affinity } from './turn/affinity.ts';
 import { Conversations } from './turn/conversations.ts';
 import { createImageFetcher } from './turn/image-fetcher.ts';
 import { ProviderReach } from './turn/provider-reach.ts';
+import type { TurnDependencies } from './turn/run-turn.ts';
 import { RunningTurns } from './turn/running-turns.ts';
 
-export interface GatewayOptions {
+export interface GatewayOptions
+  extends Omit<GatewayServerOptions, 'dependencies' | 'keys' | 'poolWatch' | 'responses' | 'keep'>,
+    Pick<
+      TurnDependencies,
+      'maxChoices' | 'timeouts' | 'dispatcher' | 'clock' | 'userAgent' | 'secrets' | 'logger'
+    >,
+    Pick<RoutesOptions, 'providers' | 'sandbox' | 'aliases' | 'isStrict'> {
   readonly pool: Pool;
-  readonly bodies: BodyBudget;
-  /** The pool is in this process, not behind HTTP. */
-  readonly isPoolInside: boolean;
-  /** Where the pool answers, if it does and that is known, by the address a client has for the gateway. */
-  readonly poolAddress: ((gatewayAddress: string) => string | undefined) | undefined;
-  /** Plain model names go to the first that has accounts. */
-  readonly providers: readonly [UpstreamProvider, ...UpstreamProvider[]];
-  readonly sandbox: UpstreamProvider;
   readonly apiKeys: readonly string[];
-  /** Opens `/metrics` where it is set. */
-  readonly adminKey?: string;
-  readonly aliases: Readonly<Record<string, string>>;
-  /** Names that are neither a listed model nor an alias of the owner are refused. */
-  readonly isStrictAboutModels: boolean;
-  /** Null: any Host may be named, since keys guard the door. */
-  readonly allowedHosts: readonly string[] | null;
-  /** Web pages and apps that may call and read the answers. */
-  readonly corsOrigins: readonly string[];
-  readonly timeouts: UpstreamTimeouts;
-  /** Answers to one request, at most. */
-  readonly maxChoices: number;
   /** Unset: images come inline only. Else the hosts that may lie in private networks. */
   readonly fetchImagesFrom: readonly string[] | undefined;
   readonly responsesTtlMs: number;
@@ -55,16 +37,6 @@ export interface GatewayOptions {
   readonly slowFirstContentMs: number;
   /** Where conversations and stored responses are kept, and how many bytes of them. */
   readonly keep: { readonly url: string; readonly maxBytes: number };
-  readonly shutdownMs: number;
-  /** Folders that this process writes to. */
-  readonly folders: readonly string[];
-  /** Carries turns to their upstreams. Its owner closes it, after the gateway. */
-  readonly dispatcher: Dispatcher;
-  readonly userAgent: string;
-  /** Those of the configuration, to which the bearers are added that turns use. */
-  readonly secrets: KnownSecrets;
-  readonly clock: Clock;
-  readonly logger: Logger;
 }
 
 export interface Gateway {
@@ -99,10 +71,8 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const imageFetcher =
     options.fetchImagesFrom &&
     createImageFetcher({
+      ...options,
       allowedHosts: options.fetchImagesFrom,
-      bodies: options.bodies,
-      clock,
-      userAgent: options.userAgent,
     });
   const schemas = createSchemaChecker(clock);
   const models = createModelLists(leases, clock, logger);
@@ -116,15 +86,10 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     stop.signal,
   );
   const server = createGatewayServer({
+    ...options,
     dependencies: {
-      routes: new Routes({
-        providers: options.providers,
-        sandbox: options.sandbox,
-        models,
-        poolWatch,
-        aliases: options.aliases,
-        isStrict: options.isStrictAboutModels,
-      }),
+      ...options,
+      routes: new Routes({ ...options, models, poolWatch }),
       models,
       leases,
       reporter,
@@ -133,15 +98,8 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       affinity: new Affinity(clock.monotonic, options.slowFirstContentMs),
       schemas,
       imageFetcher,
-      maxChoices: options.maxChoices,
-      dispatcher: options.dispatcher,
-      clock,
       listening: new ListeningTime(clock),
-      userAgent: options.userAgent,
-      secrets,
-      timeouts: options.timeouts,
       running: new RunningTurns(clock),
-      logger,
     },
     keys: createClientKeys(options.apiKeys, 'API_KEYS', createWrongKeyLog(logger, clock)),
     poolWatch,
@@ -152,15 +110,6 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       { clock, arePossible: () => store.figures().store === 'postgres' },
     ),
     keep: store,
-    bodies: options.bodies,
-    isPoolInside: options.isPoolInside,
-    poolAddress: options.poolAddress,
-    adminKey: options.adminKey,
-    allowedHosts: options.allowedHosts,
-    corsOrigins: options.corsOrigins,
-    shutdownMs: options.shutdownMs,
-    folders: options.folders,
-    logger,
   });
 
   return {
