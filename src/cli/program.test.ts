@@ -43,7 +43,7 @@ async function run(command: string | readonly string[], setup: Setup = {}) {
     throw new PoolError('account_not_found', `There is no account ${id}.`);
   };
   const admin: PoolAdmin & AsyncDisposable = {
-    async addAccount(account) {
+    async addAccount({ on_refusal: _onRefusal, ...account }) {
       if (account.api_key === undefined && account.refresh_token === undefined)
         throw new PoolError('invalid_request', 'No key.', { param: 'api_key' });
       calls.push(['add', account]);
@@ -85,7 +85,7 @@ async function run(command: string | readonly string[], setup: Setup = {}) {
       }));
       return { success: true, entries, next_before: seq === count ? null : seq - count + 1 };
     },
-    async changeAccount(id, change) {
+    async changeAccount(id, { on_refusal: _onRefusal, ...change }) {
       calls.push(['change', id, change]);
       return { ...find(id), status: change.enabled ? 'active' : 'disabled' };
     },

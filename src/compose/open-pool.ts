@@ -109,13 +109,10 @@ function openAt(config: Config, by: 'process' | 'address', socket?: string): Ope
 
 function adminOf(pool: PoolService): PoolAdmin {
   return {
-    addAccount: async (account, onRefusal) =>
-      (await pool.add(commandLine, { ...account, ...(onRefusal && { on_refusal: onRefusal }) })).account,
+    addAccount: async (account) => (await pool.add(commandLine, account)).account,
     listAccounts: (query) => pool.list(query),
     getAccount: async (id) => (await pool.get(id)).account,
-    changeAccount: async (id, change, onRefusal) =>
-      (await pool.change(commandLine, id, { ...change, ...(onRefusal && { on_refusal: onRefusal }) }))
-        .account,
+    changeAccount: async (id, change) => (await pool.change(commandLine, id, change)).account,
     startLogin: async (login) => (await pool.startLogin(commandLine, login)).login,
     getLogin: async (id) => (await pool.getLogin(id)).login,
     importAccounts: (request) => pool.importAccounts(commandLine, request),

@@ -40,7 +40,6 @@ export class AccountSession {
   readonly sessionId: string;
   readonly #held: HeldSession;
   readonly #tools: SessionTools;
-  readonly #lossListeners = new Set<(loss: LeaseLoss) => void>();
 
   /** Made by `AccountPoolClient.allocate`. */
   constructor(held: HeldSession, tools: SessionTools) {
@@ -81,7 +80,7 @@ export class AccountSession {
     const { accountId, validForMs = 10_000, signal } = options;
     const waitMs = options.waitMs ?? this.#held.request.wait_ms ?? 10_000;
     const demand = { accountId, validForMs, waitMs, signal };
-    return findBearer(this.#held, this.#tools.timing, demand, (loss) => this.tellLoss(loss));
+    return findBearer(this.#held, this.#tools.timing, demand);
   }
 
   /**
@@ -103,8 +102,7 @@ export class AccountSession {
    * session.onLost(({ reason, accounts }) => console.warn(reason, accounts.map(({ id }) => id)));
    */
   onLost(listener: (loss: LeaseLoss) => void): () => void {
-    this.#lossListeners.add(listener);
-    return () => this.#lossListeners.delete(listener);
+    return this.#held.onLost(listener);
   }
 
   /**
@@ -147,11 +145,6 @@ export class AccountSession {
   /** Like `release`, but quiet when the pool is unreachable: the leases then lapse at `expiresAt`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.release().catch(ignoreAway);
-  }
-
-  /** @internal */
-  tellLoss(loss: LeaseLoss): void {
-    for (const listener of [...this.#lossListeners]) listener(loss);
   }
 }
 

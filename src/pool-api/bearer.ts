@@ -1,7 +1,7 @@
 import type { Clock } from '../lib/clock.ts';
 import { sleep } from '../lib/sleep.ts';
 import { isAway, PoolError } from './errors.ts';
-import type { HeldSession, LeaseLoss } from './held-session.ts';
+import type { HeldSession } from './held-session.ts';
 import type { LeasedAccount } from './schema.ts';
 
 /** What to send to the provider, and on whose account. */
@@ -30,12 +30,7 @@ const lookAgainMs = 2_000;
  * A bearer that has not run out: from memory, from the pool, or from another account when the pool has no fresh one for
  * those that are held. While the pool is unreachable it goes on with what it has until that lapses.
  */
-export async function findBearer(
-  session: HeldSession,
-  timing: Clock,
-  demand: BearerDemand,
-  onLost: (loss: LeaseLoss) => void,
-): Promise<Bearer> {
+export async function findBearer(session: HeldSession, timing: Clock, demand: BearerDemand): Promise<Bearer> {
   const { accountId, validForMs, signal } = demand;
   const deadline = timing.monotonic() + demand.waitMs;
   const ours = () => session.matching.filter(({ id }) => accountId === undefined || id === accountId);
@@ -93,8 +88,7 @@ export async function findBearer(
       return session.confirm(signal);
     }
     if (stale.length === 0) return;
-    await session.giveBack(stale);
-    onLost({ reason: 'token_lapsed', accounts: stale });
+    await session.giveBackLapsed(stale);
   }
 
   async function waitFor(waitMs: number): Promise<void> {

@@ -324,7 +324,6 @@ export class AccountPoolClient {
       pool: this.#calls,
       timing: systemClock,
       isRenewed: renew !== false,
-      onLost: (loss) => session.tellLoss(loss),
     });
     const session = new AccountSession(held, this.#tools);
     return { held, session };

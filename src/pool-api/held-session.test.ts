@@ -25,14 +25,14 @@ async function setUp(
     pool,
     timing: clock,
     isRenewed: true,
-    onLost: (loss) => losses.push(loss),
   });
+  session.onLost((loss) => losses.push(loss));
   onTestFinished(async () => {
     session.end(new PoolError('session_not_found', 'over'));
     await pool.close();
   });
   const bearer = (demand: Partial<BearerDemand> = {}) =>
-    findBearer(session, clock, { validForMs: 10_000, waitMs: 5_000, ...demand }, (loss) => losses.push(loss));
+    findBearer(session, clock, { validForMs: 10_000, waitMs: 5_000, ...demand });
   return { clock, pool, losses, session, bearer };
 }
 

@@ -26,7 +26,6 @@ export interface HeldSessionOptions {
   readonly isRenewed: boolean;
   /** Renewed at least so often, in milliseconds, whatever the ttl. */
   readonly renewAtLeastEveryMs?: () => number;
-  readonly onLost?: (loss: LeaseLoss) => void;
   readonly onChange?: () => void;
 }
 
@@ -64,6 +63,7 @@ export class HeldSession {
   #cancelRenewal = () => {};
   #isRenewed: boolean;
   readonly #ended = new AbortController();
+  readonly #lossListeners = new Set<(loss: LeaseLoss) => void>();
 
   constructor(options: HeldSessionOptions) {
     this.#options = options;
@@ -247,6 +247,18 @@ export class HeldSession {
     this.#options.onChange?.();
   }
 
+  /** Calls `listener` when leases end without having been given back. Answers how to stop that. */
+  onLost(listener: (loss: LeaseLoss) => void): () => void {
+    this.#lossListeners.add(listener);
+    return () => this.#lossListeners.delete(listener);
+  }
+
+  /** Gives back leases whose bearers run out, now that another account is there. Throws PoolError. */
+  async giveBackLapsed(accounts: readonly LeasedAccount[]): Promise<void> {
+    await this.giveBack(accounts);
+    this.#tellLoss({ reason: 'token_lapsed', accounts });
+  }
+
   /** Ends renewing and every call under way; what is held lapses unless it is released. */
   end(reason: PoolError): void {
     this.#cancelRenewal();
@@ -288,7 +300,7 @@ export class HeldSession {
     this.#schedule(this.#renewalMs());
     if (lost.length > 0) {
       const reason = answer.created ? 'session_expired' : 'lease_ended';
-      this.#options.onLost?.({ reason, accounts: lost });
+      this.#tellLoss({ reason, accounts: lost });
     }
     this.#options.onChange?.();
   }
@@ -302,8 +314,12 @@ export class HeldSession {
   #lose(loss: LeaseLoss): void {
     this.#cancelRenewal();
     this.#accounts = [];
-    this.#options.onLost?.(loss);
+    this.#tellLoss(loss);
     this.#options.onChange?.();
+  }
+
+  #tellLoss(loss: LeaseLoss): void {
+    for (const listener of [...this.#lossListeners]) listener(loss);
   }
 
   /** Nothing was left, and the question has borrowed something that was not wanted. */

@@ -121,15 +121,13 @@ export function createHttpPoolAdmin(options: HttpPoolOptions): PoolAdmin & { clo
     transport.exchange({ method: 'POST', path, body, timeoutMs: longTimeoutMs }, schema);
 
   return {
-    async addAccount(account, onRefusal) {
-      const body = { ...account, ...(onRefusal && { on_refusal: onRefusal }) };
+    async addAccount(body) {
       const call = { method: 'POST', path: '/api/accounts', body, timeoutMs: tryMs } as const;
       return (await exchange(call, accountAnswer)).account;
     },
     listAccounts: (query) => get(`/api/accounts${queryText(query, listQuery)}`, listAnswer),
     getAccount: async (id) => (await get(accountPath(id), accountDetailsAnswer)).account,
-    async changeAccount(id, change, onRefusal) {
-      const body = { ...change, ...(onRefusal && { on_refusal: onRefusal }) };
+    async changeAccount(id, body) {
       const call = { method: 'PATCH', path: accountPath(id), body, timeoutMs: tryMs } as const;
       return (await exchange(call, accountAnswer)).account;
     },

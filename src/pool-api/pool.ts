@@ -15,7 +15,6 @@ import type {
   Login,
   NewAccount,
   NewLogin,
-  OnRefusal,
   PoolEvent,
   RefreshTokensAnswer,
   RefreshTokensRequest,
@@ -68,10 +67,10 @@ export interface PoolHealth {
 
 /** The pool as its owner sees it. Every call throws PoolError. */
 export interface PoolAdmin {
-  addAccount(account: NewAccount, onRefusal?: OnRefusal): Promise<Account>;
+  addAccount(account: NewAccount): Promise<Account>;
   listAccounts(query: ListQuery): Promise<ListAnswer>;
   getAccount(id: string): Promise<AccountDetails>;
-  changeAccount(id: string, change: AccountChange, onRefusal?: OnRefusal): Promise<Account>;
+  changeAccount(id: string, change: AccountChange): Promise<Account>;
   removeAccount(id: string): Promise<void>;
   importAccounts(request: ImportRequest): Promise<ImportAnswer>;
   /** A sealed file, piece by piece. */

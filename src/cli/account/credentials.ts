@@ -57,7 +57,7 @@ export function addAccountAdd(parent: Command, actions: CliActions): void {
       const account = await readAccount(options, actions);
       await using admin = await actions.openAdmin();
       const added = await admin
-        .addAccount(account, options.keep ? 'keep' : 'reject')
+        .addAccount({ ...account, on_refusal: options.keep ? 'keep' : 'reject' })
         .catch((error: unknown) => {
           const isWithout = account.api_key === undefined && account.refresh_token === undefined;
           throw isWithout && isPoolError(error, 'invalid_request') && error.param === 'api_key'
@@ -108,7 +108,10 @@ export function addAccountReplace(parent: Command, actions: CliActions): void {
           : { refresh_token: await readSecret(options.refreshToken, actions) };
       await using admin = await actions.openAdmin();
       const { id } = await findAccount(admin, name);
-      const account = await admin.changeAccount(id, change, options.keep ? 'keep' : 'reject');
+      const account = await admin.changeAccount(id, {
+        ...change,
+        on_refusal: options.keep ? 'keep' : 'reject',
+      });
       actions.write(
         options.json
           ? formatJson(account)

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { type Login, loginStatuses } from '../../pool-api/schema.ts';
+import { plainForm } from '../base/facts.ts';
 import { isoTime } from '../base/present.ts';
-import type { Store } from '../store/store.ts';
 
 /** A login as the store remembers it. Times are milliseconds since 1970. */
 const loginRecord = z.object({
@@ -43,7 +43,10 @@ const loginRecord = z.object({
 });
 export type LoginRecord = z.infer<typeof loginRecord>;
 
+/** Logins are facts of the store. */
 export const loginPrefix = 'login:';
+
+export const loginForm = plainForm(loginRecord);
 
 /** What the secrets of a login are sealed as. */
 export const codeField = 'device_code';
@@ -54,7 +57,7 @@ export function resealedLogin(
   text: string,
   again: (id: string, field: string, sealed: string) => string,
 ): string | null {
-  const record = readLogin(text);
+  const record = loginForm.read('', text);
   if (record === null || (record.deviceCode === null && record.grant === null)) return null;
   const { id, deviceCode, grant } = record;
   return JSON.stringify({
@@ -62,60 +65,6 @@ export function resealedLogin(
     deviceCode: deviceCode === null ? null : again(id, codeField, deviceCode),
     grant: grant === null ? null : again(id, grantField, grant),
   });
-}
-
-/** A login with the text it was read from, by which a change of another instance is noticed. */
-export interface StoredLogin {
-  readonly record: LoginRecord;
-  readonly text: string;
-}
-
-/** Logins among the facts of the store, so that they outlive a restart and every instance sees them. */
-export class LoginStore {
-  readonly #store: Store;
-
-  constructor(store: Store) {
-    this.#store = store;
-  }
-
-  add(record: LoginRecord): Promise<void> {
-    return this.#store.remember(loginPrefix + record.id, JSON.stringify(record));
-  }
-
-  async find(id: string): Promise<StoredLogin | null> {
-    const text = await this.#store.remembered(loginPrefix + id);
-    return text === null ? null : storedLogin(text);
-  }
-
-  async all(): Promise<readonly StoredLogin[]> {
-    const facts = await this.#store.rememberedUnder(loginPrefix);
-    return facts.flatMap(({ value }) => storedLogin(value) ?? []);
-  }
-
-  async pending(): Promise<readonly StoredLogin[]> {
-    return (await this.all()).filter(({ record }) => record.status === 'pending');
-  }
-
-  /** Null when another instance has changed it since. */
-  async replace(found: StoredLogin, record: LoginRecord): Promise<StoredLogin | null> {
-    const text = JSON.stringify(record);
-    const isMine = await this.#store.swapRemembered(loginPrefix + record.id, found.text, text);
-    return isMine ? { record, text } : null;
-  }
-
-  async forget({ record, text }: StoredLogin): Promise<void> {
-    await this.#store.swapRemembered(loginPrefix + record.id, text, null);
-  }
-}
-
-function storedLogin(text: string): StoredLogin | null {
-  const record = readLogin(text);
-  return record === null ? null : { record, text };
-}
-
-/** Null for what another version wrote and this one cannot read. */
-export function readLogin(text: string): LoginRecord | null {
-  return loginRecord.safeParse(JSON.parse(text)).data ?? null;
 }
 
 /** A login as its owner sees it: nothing by which a third party could take it over. */

@@ -6,6 +6,7 @@ import { PoolError } from '../../pool-api/errors.ts';
 import { type LoginAnswer, newLogin } from '../../pool-api/schema.ts';
 import type { Adding } from '../accounts/adding.ts';
 import type { Basics, Caller } from '../base/basics.ts';
+import { type Fact, Facts } from '../base/facts.ts';
 import { accountNotFound, logFailure } from '../base/failures.ts';
 import { parse } from '../base/parse.ts';
 import { settingsOf } from '../base/present.ts';
@@ -14,9 +15,9 @@ import {
   codeField,
   grantField,
   type LoginRecord,
-  LoginStore,
+  loginForm,
+  loginPrefix,
   presentLogin,
-  type StoredLogin,
 } from './login-record.ts';
 
 type LoginGrant = z.infer<typeof grantSchema>;
@@ -52,7 +53,7 @@ const grantSchema = z.object({
 export class Logins {
   readonly #basics: Basics;
   readonly #adding: Adding;
-  readonly #logins: LoginStore;
+  readonly #logins: Facts<LoginRecord>;
   #isStopped = false;
   #isLooking = false;
   #stopTimer = (): void => {};
@@ -61,7 +62,7 @@ export class Logins {
   constructor(basics: Basics, adding: Adding) {
     this.#basics = basics;
     this.#adding = adding;
-    this.#logins = new LoginStore(basics.store);
+    this.#logins = new Facts(basics.store, loginPrefix, loginForm);
   }
 
   /** Waits for logins that other instances, or an earlier run, have begun. `startLogin` does so for its own. */
@@ -84,7 +85,7 @@ export class Logins {
     const device = deviceLogins(this.#basics, provider);
     this.#adding.checkTeam(provider, demand.team_uid);
     await checkReplaced(this.#basics, demand);
-    if ((await this.#logins.pending()).length >= mostPending) {
+    if ((await this.#pending()).length >= mostPending) {
       const message = `${mostPending} logins wait for their approval already: let some end first.`;
       throw new PoolError('too_many_logins', message, { retryAfterMs: 60_000 });
     }
@@ -118,7 +119,7 @@ export class Logins {
       error: null,
       finishedAt: null,
     };
-    await this.#logins.add(record);
+    await this.#logins.add(id, record);
     const detail = { login_id: id, provider };
     await store.note(now, { actor, action: 'login-started', accountId: record.replaces, detail });
     this.#schedule([record]);
@@ -127,7 +128,7 @@ export class Logins {
 
   async getLogin(id: string): Promise<LoginAnswer> {
     const found = await this.#logins.find(id);
-    if (found !== null) return { success: true, login: presentLogin(found.record) };
+    if (found !== null) return { success: true, login: presentLogin(found.value) };
     const message = `There is no login "${id}"; finished ones are kept for a day.`;
     throw new PoolError('login_not_found', message, { param: 'id' });
   }
@@ -148,31 +149,35 @@ export class Logins {
         })
         .then((left) => {
           this.#isLooking = false;
-          this.#schedule(left.map(({ record }) => record));
+          this.#schedule(left.map(({ value }) => value));
         });
     });
   }
 
-  async #doRound(): Promise<readonly StoredLogin[]> {
+  async #doRound(): Promise<readonly Fact<LoginRecord>[]> {
     const now = this.#basics.clock.now();
     const all = await this.#logins.all();
     for (const found of all) {
-      const { finishedAt } = found.record;
+      const { finishedAt } = found.value;
       if (finishedAt !== null && finishedAt + keptMs <= now) await this.#logins.forget(found);
     }
-    const due = all.filter(({ record }) => record.status === 'pending' && record.nextPollAt <= now);
+    const due = all.filter(({ value: record }) => record.status === 'pending' && record.nextPollAt <= now);
     await Promise.all(due.slice(0, mostAtOnce).map((found) => this.#ask(found)));
-    return this.#logins.pending();
+    return this.#pending();
+  }
+
+  async #pending(): Promise<readonly Fact<LoginRecord>[]> {
+    return (await this.#logins.all()).filter(({ value }) => value.status === 'pending');
   }
 
   /** One question about one login, unless another instance asks it. Never throws for what the provider does. */
-  async #ask(found: StoredLogin): Promise<void> {
-    const claimMs = found.record.grant === null ? askingMs : addingMs;
+  async #ask(found: Fact<LoginRecord>): Promise<void> {
+    const claimMs = found.value.grant === null ? askingMs : addingMs;
     const nextPollAt = this.#basics.clock.now() + claimMs;
-    const mine = await this.#logins.replace(found, { ...found.record, nextPollAt });
+    const mine = await this.#logins.replace(found, { ...found.value, nextPollAt });
     if (mine === null) return;
     try {
-      const granted = mine.record.grant === null ? await this.#poll(mine) : mine;
+      const granted = mine.value.grant === null ? await this.#poll(mine) : mine;
       if (granted !== null) await this.#addAccount(granted);
     } catch (error) {
       await this.#askLater(mine, error);
@@ -180,9 +185,9 @@ export class Logins {
   }
 
   /** Answers the login with its grant kept; null when there is none yet, or never will be. */
-  async #poll(mine: StoredLogin): Promise<StoredLogin | null> {
+  async #poll(mine: Fact<LoginRecord>): Promise<Fact<LoginRecord> | null> {
     const { clock, vault } = this.#basics;
-    const { record } = mine;
+    const { value: record } = mine;
     if (record.expiresAt <= clock.now()) {
       await this.#finish(mine, { ...expired, accountId: null });
       return null;
@@ -218,9 +223,9 @@ export class Logins {
   }
 
   /** After a failure: gives up where asking again cannot help, waits longer each time otherwise. */
-  async #askLater(mine: StoredLogin, error: unknown): Promise<void> {
+  async #askLater(mine: Fact<LoginRecord>, error: unknown): Promise<void> {
     const { clock, logger, secrets } = this.#basics;
-    const { record } = mine;
+    const { value: record } = mine;
     const login = { login_id: record.id, provider: record.provider };
     if (isFinal(error) || clock.now() > record.expiresAt + longestAddingMs) {
       logger.warn({ err: error, ...login }, 'a login failed');
@@ -234,13 +239,13 @@ export class Logins {
       clock.now() + Math.max(asked, backoffMs(failures, record.intervalMs, longestBackoffMs));
     // Another instance may have moved it on meanwhile; what is kept is the store's.
     const present = await this.#logins.find(record.id);
-    if (present?.record.status !== 'pending') return;
-    const latest = present.record.grant === null ? Math.min(nextPollAt, record.expiresAt) : nextPollAt;
-    await this.#logins.replace(present, { ...present.record, failures, nextPollAt: latest });
+    if (present?.value.status !== 'pending') return;
+    const latest = present.value.grant === null ? Math.min(nextPollAt, record.expiresAt) : nextPollAt;
+    await this.#logins.replace(present, { ...present.value, failures, nextPollAt: latest });
   }
 
-  async #addAccount(granted: StoredLogin): Promise<void> {
-    const { record } = granted;
+  async #addAccount(granted: Fact<LoginRecord>): Promise<void> {
+    const { value: record } = granted;
     const text = this.#basics.vault.open(record.id, grantField, record.grant ?? '');
     const grant = grantSchema.parse(JSON.parse(text));
     const accountId =
@@ -290,15 +295,15 @@ export class Logins {
     return id;
   }
 
-  async #finish(mine: StoredLogin, end: Finish): Promise<void> {
+  async #finish(mine: Fact<LoginRecord>, end: Finish): Promise<void> {
     const { store, clock, events } = this.#basics;
-    const { id, provider, actor } = mine.record;
+    const { id, provider, actor } = mine.value;
     const { status, accountId, error } = end;
     const now = clock.now();
-    const finished = { ...mine.record, ...end, deviceCode: null, grant: null, finishedAt: now };
+    const finished = { ...mine.value, ...end, deviceCode: null, grant: null, finishedAt: now };
     // Read again: keeping the grant has changed it.
     const present = (await this.#logins.find(id)) ?? mine;
-    if (present.record.status !== 'pending') return;
+    if (present.value.status !== 'pending') return;
     if ((await this.#logins.replace(present, finished)) === null) return;
     const detail = { login_id: id, provider, ...(error === null ? {} : { error }) };
     await store.note(now, { actor, action: `login-${status}`, accountId, detail });

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Clock } from '../../lib/clock.ts';
 import type { Limit } from '../../lib/limit.ts';
 import type { Admission } from '../accounts/import-account.ts';
-import { compareAndSet } from '../base/compare-and-set.ts';
+import { compareAndSet } from '../base/facts.ts';
 import type { Stats, Store } from '../store/store.ts';
 
 /** Accounts that fill the pool. Dead ones and those in standby do not. */

@@ -1,18 +1,16 @@
 import { randomUUID } from 'node:crypto';
+import { z } from 'zod';
 import { createLimit } from '../../lib/limit.ts';
 import { type ImportedAccount, parseImport } from '../../pool-api/import-format.ts';
 import { credentialIn } from '../accounts/adding.ts';
 import { type Admission, importAccount } from '../accounts/import-account.ts';
+import { Facts, sealedForm } from '../base/facts.ts';
 import { settingsOf } from '../base/present.ts';
-import { openSealedFact, sealedFactPrefix, sealFact } from '../vault/vault.ts';
+import { sealedFactPrefix } from '../vault/vault.ts';
 import type { Batch } from './batch.ts';
 import type { SourceTools } from './source.ts';
 
-interface Delivery {
-  readonly source: string;
-  readonly at: number;
-  readonly text: string;
-}
+const delivery = z.object({ source: z.string(), at: z.number(), text: z.string() });
 
 /** Few, since thousands that wait together for a place in the pool would all wake whenever one is done. */
 const linesAtOnce = 8;
@@ -23,26 +21,25 @@ const leftBehindMs = 600_000;
 export class Deliveries {
   readonly #source: string;
   readonly #tools: SourceTools;
-  readonly #prefix: string;
+  readonly #facts: Facts<z.infer<typeof delivery>>;
   readonly #running = new Set<string>();
 
   constructor(source: string, tools: SourceTools) {
     this.#source = source;
     this.#tools = tools;
-    this.#prefix = `${sealedFactPrefix}delivery:${source}:`;
+    const { store, vault } = tools.basics;
+    this.#facts = new Facts(store, `${sealedFactPrefix}delivery:${source}:`, sealedForm(vault, delivery));
   }
 
   /** Keeps the text sealed, brings its accounts in, and forgets it. What there is no place for goes into standby. */
   async receive(text: string, batch: Batch): Promise<void> {
     const lines = parseImport(text);
     if (lines.length === 0) return;
-    const { store, clock, vault } = this.#tools.basics;
     const source = this.#source;
-    const fact = `${this.#prefix}${randomUUID()}`;
-    this.#running.add(fact);
+    const id = randomUUID();
+    this.#running.add(id);
     try {
-      const sealed = sealFact(vault, fact, { source, at: clock.now(), text } satisfies Delivery);
-      await store.remember(fact, sealed);
+      const kept = await this.#facts.add(id, { source, at: this.#tools.basics.clock.now(), text });
       const limit = createLimit(linesAtOnce);
       await Promise.all(
         lines.map((one) =>
@@ -53,24 +50,24 @@ export class Deliveries {
           }),
         ),
       );
-      await store.swapRemembered(fact, sealed, null);
+      await this.#facts.forget(kept);
     } finally {
-      this.#running.delete(fact);
+      this.#running.delete(id);
     }
   }
 
   /** Brings in, as standby accounts, what an earlier attempt did not finish. */
   async recover(): Promise<void> {
-    const { store, clock, vault, logger } = this.#tools.basics;
-    for (const { name, value } of await store.rememberedUnder(this.#prefix)) {
-      const delivery = this.#running.has(name) ? null : (openSealedFact(vault, name, value) as Delivery);
-      const isOurs = !store.isShared || (delivery?.at ?? 0) < clock.now() - leftBehindMs;
-      if (delivery === null || !isOurs) continue;
+    const { store, clock, logger } = this.#tools.basics;
+    for (const kept of await this.#facts.all()) {
+      const { at, text } = kept.value;
+      const isOurs = !store.isShared || at < clock.now() - leftBehindMs;
+      if (!isOurs || this.#running.has(kept.name.slice(kept.name.lastIndexOf(':') + 1))) continue;
       const results: Admission['result'][] = [];
-      for (const one of parseImport(delivery.text)) {
+      for (const one of parseImport(text)) {
         if ('account' in one) results.push((await this.#take(one.account, 'housekeeper', true)).result);
       }
-      await store.swapRemembered(name, value, null);
+      await this.#facts.forget(kept);
       const added = results.filter((result) => result === 'added').length;
       logger.info(
         { source: this.#source, added },

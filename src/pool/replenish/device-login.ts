@@ -1,6 +1,6 @@
 import { PoolError } from '../../pool-api/errors.ts';
 import type { Login } from '../../pool-api/schema.ts';
-import { compareAndSet } from '../base/compare-and-set.ts';
+import { compareAndSet } from '../base/facts.ts';
 import { type Source, SourceError, type SourceTools } from './source.ts';
 
 export interface DeviceLoginSourceSettings {

@@ -5,7 +5,7 @@ import { setImmediate } from 'node:timers/promises';
 import { type ImportLine, parseImport } from '../../pool-api/import-format.ts';
 import { type Adding, credentialIn } from '../accounts/adding.ts';
 import { type Admission, importAccount } from '../accounts/import-account.ts';
-import { compareAndSet } from '../base/compare-and-set.ts';
+import { compareAndSet } from '../base/facts.ts';
 import { settingsOf } from '../base/present.ts';
 import type { Batch } from './batch.ts';
 import { createDropFolder, type DropFolder, type TakenFile } from './drop-folder.ts';

@@ -4,10 +4,10 @@ import { AppError, type ErrorCode } from '../../core/errors.ts';
 import type { KeyIssuer } from '../../core/provider.ts';
 import { backoffMs } from '../../lib/backoff.ts';
 import { type Admission, importAccount } from '../accounts/import-account.ts';
-import type { Basics } from '../base/basics.ts';
+import { type Fact, Facts, sealedForm } from '../base/facts.ts';
 import { defaultSettings } from '../base/present.ts';
 import type { Store, StoredAccount } from '../store/store.ts';
-import { openSealedFact, sealedFactPrefix, sealFact } from '../vault/vault.ts';
+import { sealedFactPrefix } from '../vault/vault.ts';
 import type { Batch } from './batch.ts';
 import { type Source, SourceError, type SourceTools } from './source.ts';
 
@@ -18,6 +18,26 @@ interface IssuedKeysSettings {
   readonly provider: string;
   readonly issuer: KeyIssuer;
 }
+
+/** One key at a vendor, from before it is asked for until it is deleted there: nothing in between can lose it. */
+const issuedKey = z.object({
+  /** What it is called at the vendor. */
+  name: z.string(),
+  /** When it last changed. */
+  at: z.number(),
+  /** What the vendor deletes it by; null as long as it is not known to have been made. */
+  handle: z.string().nullable(),
+  /** The key itself, until an account holds it. */
+  key: z.string().nullable(),
+  accountId: z.string().nullable(),
+  /** Attempts in a row to delete it that failed, and when the next is due. */
+  failures: z.int(),
+  retryAt: z.number(),
+});
+type IssuedKey = z.infer<typeof issuedKey>;
+type JournalEntry = Fact<IssuedKey>;
+
+const journalPrefix = `${sealedFactPrefix}issued:`;
 
 /** After these the vendor has surely made no key. */
 const nothingMade: readonly ErrorCode[] = [
@@ -43,7 +63,7 @@ export class IssuedKeysSource implements Source {
   readonly #provider: string;
   readonly #issuer: KeyIssuer;
   readonly #tools: SourceTools;
-  readonly #journal: KeyJournal;
+  readonly #journal: Facts<IssuedKey>;
   /** Facts that this process works on. */
   readonly #running = new Set<string>();
 
@@ -53,7 +73,8 @@ export class IssuedKeysSource implements Source {
     this.#provider = provider;
     this.#issuer = issuer;
     this.#tools = tools;
-    this.#journal = new KeyJournal(name, tools.basics);
+    const { store, vault } = tools.basics;
+    this.#journal = new Facts(store, `${journalPrefix}${name}:`, sealedForm(vault, issuedKey));
   }
 
   async fetch(batch: Batch): Promise<void> {
@@ -76,32 +97,35 @@ export class IssuedKeysSource implements Source {
 
   async removed(account: StoredAccount): Promise<void> {
     if (account.sourceHandle === null) return;
-    const entry = (await this.#journal.all()).find(({ key }) => key.accountId === account.id);
+    const entry = (await this.#journal.all()).find(({ value }) => value.accountId === account.id);
     if (entry !== undefined) await this.#revoke(entry);
   }
 
   async #issue({ actor, signal }: Batch): Promise<Admission> {
-    const entry = await this.#journal.begin(`warp2api-${randomUUID().slice(0, 13)}`);
-    this.#running.add(entry.fact);
+    const name = `warp2api-${randomUUID().slice(0, 13)}`;
+    const at = this.#tools.basics.clock.now();
+    const key = { name, at, handle: null, key: null, accountId: null, failures: 0, retryAt: at };
+    const entry = await this.#journal.add(randomUUID(), key);
+    this.#running.add(entry.name);
     try {
       let made: Awaited<ReturnType<KeyIssuer['issue']>>;
       try {
-        made = await this.#issuer.issue(entry.key.name, signal);
+        made = await this.#issuer.issue(name, signal);
       } catch (error) {
         if (error instanceof AppError && nothingMade.includes(error.code)) await this.#journal.forget(entry);
         throw error;
       }
-      const kept = await this.#journal.write(entry, { handle: made.handle, key: made.apiKey });
-      if (kept === null) throw new Error(`another process has changed the journal of ${entry.key.name}`);
+      const kept = await this.#write(entry, { handle: made.handle, key: made.apiKey });
+      if (kept === null) throw new Error(`another process has changed the journal of ${name}`);
       return await this.#settle(kept, actor, false);
     } finally {
-      this.#running.delete(entry.fact);
+      this.#running.delete(entry.name);
     }
   }
 
   /** Makes an account of a key that is in the journal. */
   async #settle(entry: JournalEntry, actor: string, isStandby: boolean): Promise<Admission> {
-    const { name, handle, key } = entry.key;
+    const { name, handle, key } = entry.value;
     const added = {
       provider: this.#provider,
       source: this.name,
@@ -111,16 +135,16 @@ export class IssuedKeysSource implements Source {
     const credential = { kind: 'api_key', key: key ?? '' } as const;
     const admission = await importAccount(this.#tools, added, credential, actor, isStandby);
     if (admission.result === 'failed') {
-      const freed = await this.#journal.write(entry, { key: null });
+      const freed = await this.#write(entry, { key: null });
       if (freed !== null) await this.#revoke(freed);
-    } else await this.#journal.write(entry, { key: null, accountId: admission.id });
+    } else await this.#write(entry, { key: null, accountId: admission.id });
     return admission;
   }
 
   /** Deletes a key at the vendor and forgets it; when that fails it is tried again later. */
   async #revoke(entry: JournalEntry): Promise<void> {
     const { store, clock, logger } = this.#tools.basics;
-    const { name: key, handle: known, failures, accountId } = entry.key;
+    const { name: key, handle: known, failures, accountId } = entry.value;
     const source = this.name;
     try {
       const handle = known ?? (await this.#issuer.find(key));
@@ -132,15 +156,20 @@ export class IssuedKeysSource implements Source {
       await this.#journal.forget(entry);
     } catch (error) {
       const retryAt = clock.now() + backoffMs(failures, firstRetryMs, longestRetryMs);
-      await this.#journal.write(entry, { failures: failures + 1, retryAt });
+      await this.#write(entry, { failures: failures + 1, retryAt });
       logger.warn({ err: error, source, key }, 'a key could not be deleted at its vendor; it is tried again');
     }
   }
 
+  /** Null when another instance has changed it since. */
+  #write(entry: JournalEntry, change: Partial<IssuedKey>): Promise<JournalEntry | null> {
+    return this.#journal.replace(entry, { ...entry.value, ...change, at: this.#tools.basics.clock.now() });
+  }
+
   async #tidy(entry: JournalEntry): Promise<void> {
     const { store, clock, logger } = this.#tools.basics;
-    const { key, accountId, at, retryAt } = entry.key;
-    if (this.#running.has(entry.fact) || retryAt > clock.now()) return;
+    const { key, accountId, at, retryAt } = entry.value;
+    if (this.#running.has(entry.name) || retryAt > clock.now()) return;
     if (accountId !== null) {
       if ((await store.account(clock.now(), accountId)) === null) await this.#revoke(entry);
       return;
@@ -150,7 +179,7 @@ export class IssuedKeysSource implements Source {
     if (key !== null && (isLeft || !store.isShared)) {
       await this.#settle(entry, 'housekeeper', true);
       const message = 'a key that was made and not used is in standby now';
-      logger.info({ source: this.name, key: entry.key.name }, message);
+      logger.info({ source: this.name, key: entry.value.name }, message);
     } else if (key === null && isLeft) await this.#revoke(entry);
   }
 }
@@ -158,32 +187,6 @@ export class IssuedKeysSource implements Source {
 function sourceErrorFrom(error: unknown): unknown {
   return error instanceof AppError ? new SourceError(error.message, { cause: error }) : error;
 }
-
-/** One key at a vendor, from before it is asked for until it is deleted there: nothing in between can lose it. */
-const issuedKey = z.object({
-  /** What it is called at the vendor. */
-  name: z.string(),
-  /** When it last changed. */
-  at: z.number(),
-  /** What the vendor deletes it by; null as long as it is not known to have been made. */
-  handle: z.string().nullable(),
-  /** The key itself, until an account holds it. */
-  key: z.string().nullable(),
-  accountId: z.string().nullable(),
-  /** Attempts in a row to delete it that failed, and when the next is due. */
-  failures: z.int(),
-  retryAt: z.number(),
-});
-type IssuedKey = z.infer<typeof issuedKey>;
-
-/** A key with the fact it is kept in. */
-interface JournalEntry {
-  readonly fact: string;
-  readonly text: string;
-  readonly key: IssuedKey;
-}
-
-const journalPrefix = `${sealedFactPrefix}issued:`;
 
 /** Sources that have made keys, with how many there are: also sources that are not configured any more. */
 export async function keysBySource(store: Store): Promise<ReadonlyMap<string, number>> {
@@ -193,46 +196,4 @@ export async function keysBySource(store: Store): Promise<ReadonlyMap<string, nu
     counts.set(source, (counts.get(source) ?? 0) + 1);
   }
   return counts;
-}
-
-class KeyJournal {
-  readonly #basics: Pick<Basics, 'store' | 'vault' | 'clock'>;
-  readonly #prefix: string;
-
-  constructor(source: string, basics: Pick<Basics, 'store' | 'vault' | 'clock'>) {
-    this.#basics = basics;
-    this.#prefix = `${journalPrefix}${source}:`;
-  }
-
-  async begin(name: string): Promise<JournalEntry> {
-    const { store, vault, clock } = this.#basics;
-    const fact = `${this.#prefix}${randomUUID()}`;
-    const now = clock.now();
-    const key = { name, at: now, handle: null, key: null, accountId: null, failures: 0, retryAt: now };
-    const text = sealFact(vault, fact, key);
-    await store.remember(fact, text);
-    return { fact, text, key };
-  }
-
-  /** Null when another instance has changed it since. */
-  async write({ fact, text, key }: JournalEntry, change: Partial<IssuedKey>): Promise<JournalEntry | null> {
-    const { store, vault, clock } = this.#basics;
-    const changed = { ...key, ...change, at: clock.now() };
-    const sealed = sealFact(vault, fact, changed);
-    return (await store.swapRemembered(fact, text, sealed)) ? { fact, text: sealed, key: changed } : null;
-  }
-
-  async forget({ fact, text }: JournalEntry): Promise<void> {
-    await this.#basics.store.swapRemembered(fact, text, null);
-  }
-
-  async all(): Promise<readonly JournalEntry[]> {
-    const { store, vault } = this.#basics;
-    const facts = await store.rememberedUnder(this.#prefix);
-    return facts.map(({ name, value }) => ({
-      fact: name,
-      text: value,
-      key: issuedKey.parse(openSealedFact(vault, name, value)),
-    }));
-  }
 }

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { backoffMs, withJitter } from '../../lib/backoff.ts';
 import { beginningOf } from '../../lib/shown-text.ts';
 import type { Basics } from '../base/basics.ts';
-import { compareAndSet } from '../base/compare-and-set.ts';
+import { compareAndSet } from '../base/facts.ts';
 
 /** How a source is doing: a fact, so that a restart does not hammer one that fails, and all instances know. */
 const sourceState = z.object({

@@ -3,7 +3,7 @@ import type { Adding } from '../accounts/adding.ts';
 import { type Admission, admissionOf } from '../accounts/import-account.ts';
 import { pagesOfAccounts } from '../base/all-accounts.ts';
 import type { Basics } from '../base/basics.ts';
-import { compareAndSet } from '../base/compare-and-set.ts';
+import { compareAndSet } from '../base/facts.ts';
 import { nextProof } from '../standing/account-state.ts';
 import type { StandingChange, StoredAccount } from '../store/store.ts';
 import { hasBearer } from '../vault/credentials.ts';
