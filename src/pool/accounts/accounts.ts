@@ -13,7 +13,7 @@ import type { Basics, Caller } from '../base/basics.ts';
 import { accountNotFound } from '../base/failures.ts';
 import { definedOnly, parse } from '../base/parse.ts';
 import { defaultSettings, isoTime, lendableNow, presentAccount, settingsOf } from '../base/present.ts';
-import type { SkipLog } from '../lending/lender.ts';
+import type { SkipLog } from '../lending/skip-log.ts';
 import { freshStanding } from '../standing/account-state.ts';
 import type { AccountFilter, AccountSettings, StandingChange, StoredAccount } from '../store/store.ts';
 import { type Adding, credentialIn, secretOf } from './adding.ts';

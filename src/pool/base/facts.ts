@@ -10,7 +10,7 @@ export interface Fact<T> {
 }
 
 /** How facts are written; `read` answers null for what this version cannot read. */
-interface Form<T> {
+export interface FactForm<T> {
   write(name: string, value: T): string;
   read(name: string, text: string): T | null;
 }
@@ -19,9 +19,9 @@ interface Form<T> {
 export class Facts<T> {
   readonly #store: Pick<Store, 'remember' | 'remembered' | 'rememberedUnder' | 'swapRemembered'>;
   readonly #prefix: string;
-  readonly #form: Form<T>;
+  readonly #form: FactForm<T>;
 
-  constructor(store: Store, prefix: string, form: Form<T>) {
+  constructor(store: Store, prefix: string, form: FactForm<T>) {
     this.#store = store;
     this.#prefix = prefix;
     this.#form = form;
@@ -61,7 +61,7 @@ export class Facts<T> {
   }
 }
 
-export function plainForm<T>(schema: z.ZodType<T>): Form<T> {
+export function plainForm<T>(schema: z.ZodType<T>): FactForm<T> {
   return {
     write: (_name, value) => JSON.stringify(value),
     read: (_name, text) => schema.safeParse(JSON.parse(text)).data ?? null,
@@ -69,7 +69,7 @@ export function plainForm<T>(schema: z.ZodType<T>): Form<T> {
 }
 
 /** Readable by the vault only. `read` throws VaultError when the text was altered or sealed with another key. */
-export function sealedForm<T>(vault: Vault, schema: z.ZodType<T>): Form<T> {
+export function sealedForm<T>(vault: Vault, schema: z.ZodType<T>): FactForm<T> {
   return {
     write: (name, value) => sealFact(vault, name, value),
     read: (name, text) => schema.parse(openSealedFact(vault, name, text)),

@@ -17,7 +17,6 @@ import { sessionNotFound } from '../base/failures.ts';
 import { parse } from '../base/parse.ts';
 import { isoTime, presentLease, presentSession } from '../base/present.ts';
 import type { EnsureResult, Short } from '../store/store.ts';
-import type { Lender } from './lender.ts';
 import type { LendingStore } from './lending-store.ts';
 import type { WaitingRoom } from './waiting-room.ts';
 
@@ -36,13 +35,11 @@ const longestRetryMs = 60_000;
 export class Sessions {
   readonly #basics: Basics;
   readonly #lending: LendingStore;
-  readonly #lender: Lender;
   readonly #room: WaitingRoom;
 
-  constructor(basics: Basics, lending: LendingStore, lender: Lender, room: WaitingRoom) {
+  constructor(basics: Basics, lending: LendingStore, room: WaitingRoom) {
     this.#basics = basics;
     this.#lending = lending;
-    this.#lender = lender;
     this.#room = room;
   }
 
@@ -98,15 +95,18 @@ export class Sessions {
         message: `The session holds ${held}.`,
         timestamp: isoTime(clock.now()),
       },
-      undo: () => this.#lender.giveBack(sessionId, result),
+      undo: () => this.#room.giveBack(sessionId, result),
     };
   }
 
   async release(caller: Caller, request: unknown): Promise<ReleaseAnswer> {
     const { session_id: sessionId, leases } = parse(releaseRequest, request);
     const keyId = caller.isOwner === true ? null : caller.keyId;
-    const released = await this.#lender.release(sessionId, keyId, leases ?? null);
-    debugLog(this.#basics.logger)?.debug({ session_id: sessionId, released }, 'leases were given back');
+    const { clock, logger } = this.#basics;
+    const demand = { sessionId, keyId, leases: leases ?? null };
+    const result = await this.#lending.current.release(clock.now(), demand);
+    const released = result?.released ?? null;
+    debugLog(logger)?.debug({ session_id: sessionId, released }, 'leases were given back');
     if (released === null) throw sessionNotFound();
     return { success: true, released };
   }

@@ -1,8 +1,10 @@
+import { LRUCache } from 'lru-cache';
 import { PoolError } from '../../pool-api/errors.ts';
 import type { Basics } from '../base/basics.ts';
 import { logFailure, shuttingDown } from '../base/failures.ts';
-import type { EnsureResult, LeaseDemand, Short } from '../store/store.ts';
-import type { Lender } from './lender.ts';
+import type { EnsureResult, Granted, LeaseDemand, Short } from '../store/store.ts';
+import type { LendingStore } from './lending-store.ts';
+import type { SkipLog } from './skip-log.ts';
 
 /** `isNewSession`: the session holds nothing, so equal demands fail alike. */
 type Demand = Omit<LeaseDemand, 'waitUntil'> & { readonly isNewSession: boolean };
@@ -27,11 +29,17 @@ const refreshTakesMs = 5000;
 const longestRefreshWaitMs = 20_000;
 /** Callers of one key that may wait at the same time: whenever a place becomes free, each of them is tried. */
 export const mostWaiting = 1000;
+const mostSessions = 10_000;
 
-/** Where callers wait for leases, first come, first tried. */
+/** Where callers get leases of the store that lends, or wait for them: first come, first tried. */
 export class WaitingRoom {
-  readonly #basics: Pick<Basics, 'clock' | 'logger'>;
-  readonly #lender: Lender;
+  readonly #basics: Pick<Basics, 'clock' | 'logger' | 'events'>;
+  readonly #lending: LendingStore;
+  readonly #skips: SkipLog;
+  /** The last attempt for each of the sessions that asked last: of others nothing is taken back, and their leases lapse. */
+  readonly #lastAttempts = new LRUCache<string, number>({ max: mostSessions });
+  readonly #numbers = new WeakMap<Granted, number>();
+  #attempts = 0;
   #queue: WaitingCaller[] = [];
   #isPumping = false;
   #isDirty = false;
@@ -39,9 +47,10 @@ export class WaitingRoom {
   #wakes = 0;
   #stopTimer = (): void => {};
 
-  constructor(basics: Pick<Basics, 'clock' | 'logger' | 'events'>, lender: Lender) {
+  constructor(basics: Pick<Basics, 'clock' | 'logger' | 'events'>, lending: LendingStore, skips: SkipLog) {
     this.#basics = basics;
-    this.#lender = lender;
+    this.#lending = lending;
+    this.#skips = skips;
     basics.events.whenFreed(() => this.#wake());
   }
 
@@ -87,6 +96,16 @@ export class WaitingRoom {
     this.#isClosed = true;
     this.#stopTimer();
     for (const caller of [...this.#queue]) caller.reject(shuttingDown());
+  }
+
+  /** Takes back what an attempt added, for a caller that never got it. */
+  async giveBack(sessionId: string, granted: Granted): Promise<void> {
+    // A caller that broke off and called again was given these leases by now, or will be.
+    if (this.#lastAttempts.peek(sessionId) !== this.#numbers.get(granted)) return;
+    const { clock, logger } = this.#basics;
+    const leases = granted.created ? null : granted.added;
+    await this.#lending.current.release(clock.now(), { sessionId, keyId: null, leases });
+    logger.info({ sessionId }, 'the caller had gone before its leases were ready; they were given back');
   }
 
   async #begin(caller: WaitingCaller): Promise<void> {
@@ -151,9 +170,16 @@ export class WaitingRoom {
   async #attempt(caller: WaitingCaller): Promise<void> {
     try {
       const { isNewSession: _, ...demand } = caller.demand;
-      const result = await this.#lender.attempt({ ...demand, waitUntil: caller.deadline });
+      const { sessionId } = demand;
+      this.#attempts += 1;
+      const number = this.#attempts;
+      this.#lastAttempts.set(sessionId, number);
+      const now = this.#basics.clock.now();
+      const result = await this.#lending.current.ensureLeases(now, { ...demand, waitUntil: caller.deadline });
+      if (result.result === 'granted') this.#numbers.set(result, number);
+      if (result.result !== 'mismatch') this.#skips.note(this.#basics.clock.now(), sessionId, result.skipped);
       if (!caller.isSettled) this.#judge(caller, result);
-      else if (result.result === 'granted') await this.#lender.giveBack(demand.sessionId, result);
+      else if (result.result === 'granted') await this.giveBack(sessionId, result);
     } catch (error) {
       if (!caller.isSettled) caller.reject(error);
       else logFailure(this.#basics.logger, error, 'a wait for leases failed after its caller had gone');
@@ -175,7 +201,7 @@ export class WaitingRoom {
       }
       if (now - caller.wantedAt >= giveBackMs && now < caller.deadline) {
         caller.wantedAt = now;
-        this.#lender.recall(result.gatewayHeld);
+        this.#recall(result.gatewayHeld);
       }
       caller.retryAt = Math.min(caller.retryAt ?? Number.POSITIVE_INFINITY, now + giveBackMs);
     }
@@ -185,6 +211,15 @@ export class WaitingRoom {
     }
     const couldServe = result.couldServe || result.refreshBy !== null;
     if (!couldServe || now >= caller.deadline) caller.resolve(result);
+  }
+
+  /** Asks gateways everywhere for idle leases on these accounts. */
+  #recall(ids: readonly string[]): void {
+    const { events, logger } = this.#basics;
+    events.publish({ type: 'lease-wanted', account_ids: [...ids] });
+    this.#lending.current
+      .tell({ type: 'wanted', accountIds: ids })
+      .catch((error: unknown) => logFailure(logger, error, 'other instances could not be asked for leases'));
   }
 
   #setTimer(): void {

@@ -1,12 +1,15 @@
+import type { TokenFailure } from '../../core/provider.ts';
 import type { Clock } from '../../lib/clock.ts';
-import type { Changes } from './stored-account.ts';
+import type { OutcomeSignal } from '../standing/standing.ts';
+import type { Changes, Credential, SealedBearer, StoredAccount, Usage } from './stored-account.ts';
 import type { stats } from './verbs/counts.ts';
+import type { reportTurn } from './verbs/reports.ts';
+import type { sessions } from './verbs/sessions.ts';
+import type { shortageOf } from './verbs/shortage.ts';
 import type { storeVerbs } from './verbs/store-verbs.ts';
 
 /** Times are milliseconds since 1970 by `Store.clock`. `now` comes from the caller, who reads that clock. */
 
-export type * from './leases.ts';
-export type * from './refresh-journal.ts';
 export type * from './stored-account.ts';
 
 export type Stats = Awaited<ReturnType<typeof stats>>;
@@ -45,4 +48,139 @@ export interface Store extends StoreVerbs {
   listen(listener: (news: News) => void): void;
   /** Notifies the other instances. The store itself sends the changes that a verb answered. */
   tell(news: News): Promise<void>;
+}
+
+export type SessionPage = Awaited<ReturnType<typeof sessions>>;
+/** A session that has not expired, and what it holds. */
+export type StoredSession = SessionPage['sessions'][number];
+
+/** Who asks. A session belongs to the key that made it. */
+interface Owner {
+  readonly keyId: string;
+  readonly isGateway: boolean;
+}
+
+export interface LeaseDemand {
+  readonly sessionId: string;
+  readonly owner: Owner;
+  readonly count: number;
+  readonly provider: string | null;
+  readonly model: string | null;
+  readonly exclusive: boolean;
+  readonly slots: number;
+  /** Null keeps what the session has, or the default. */
+  readonly ttlMs: number | null;
+  readonly defaultTtlMs: number;
+  readonly exclude: readonly string[];
+  readonly prefer: string | null;
+  /** Until when the caller would wait: its session is kept that long, and `couldServe` is judged by it. */
+  readonly waitUntil: number;
+}
+
+export interface Lease {
+  readonly account: StoredAccount;
+  readonly fence: number;
+  readonly slots: number;
+}
+
+/** An account that was passed over, and why. */
+export interface Skip {
+  readonly accountId: string;
+  /** A state, or `rate_limited`, `leased`, `half_open`, `lend_gateway_only`, `free_quota_spent`, `too_few_slots`, `model`, `provider`, `excluded`. */
+  readonly reason: string;
+}
+
+export interface Granted {
+  readonly result: 'granted';
+  /** This call made the session. */
+  readonly created: boolean;
+  readonly expiresAt: number;
+  readonly leases: readonly Lease[];
+  /** Those of `leases` that this call added: what to give back if the caller is gone. */
+  readonly added: readonly { readonly id: string; readonly fence: number }[];
+  /** Better placed accounts that were passed over; at most 20. */
+  readonly skipped: readonly Skip[];
+}
+
+export type Short = Awaited<ReturnType<typeof shortageOf>>;
+
+export type EnsureResult = Granted | Short | { readonly result: 'mismatch'; readonly message: string };
+
+export interface ReleaseDemand {
+  readonly sessionId: string;
+  /** Null releases the session of any key. */
+  readonly keyId: string | null;
+  /** Null ends the session. */
+  readonly leases: readonly { readonly id: string; readonly fence: number }[] | null;
+}
+
+export interface ReportedTurn {
+  readonly reportId: string;
+  readonly accountId: string;
+  readonly fence: number;
+  readonly signal: OutcomeSignal;
+  readonly usage: Usage;
+}
+
+export interface ReportDemand {
+  readonly sessionId: string;
+  readonly keyId: string;
+  readonly turns: readonly ReportedTurn[];
+}
+
+export type ReportedResult = Awaited<ReturnType<typeof reportTurn>>;
+
+/** A call to a token endpoint that the journal knows of. */
+export interface RefreshClaim {
+  readonly refreshId: string;
+  /** When the intent was written: the ceiling counts from here. */
+  readonly intentAt: number;
+  readonly account: StoredAccount;
+  /**
+   * Since the last token of this credential an attempt was interrupted or ended `unknown`: a token may have been issued
+   * and lost, which would explain an `invalid_grant`.
+   */
+  readonly followsInterruption: boolean;
+  /** No other account of the provider is active, or rests until some time. */
+  readonly isLastUsable: boolean;
+}
+
+export interface RefreshDemand {
+  readonly accountId: string;
+  /** Least time between two intents that count, milliseconds. */
+  readonly minIntervalMs: number;
+  /** How long the attempt may run before it counts as interrupted, milliseconds. */
+  readonly limitMs: number;
+  /** Passes the ceiling and the wait after a failure, which is audited; never a running refresh. */
+  readonly force: boolean;
+  /** The process that asks: intents of a process that is gone are found by it. */
+  readonly instance: string;
+  readonly actor: string;
+}
+
+export type RefreshClaimResult =
+  | ({ readonly result: 'claimed' } & RefreshClaim)
+  /** The ceiling, or the wait after a failure; `nextAt` is when it opens. */
+  | { readonly result: 'too_early'; readonly reason: 'ceiling' | 'backoff'; readonly nextAt: number }
+  /** Another caller or instance is refreshing it. */
+  | { readonly result: 'under_way'; readonly since: number }
+  /** No such account, an API key, or out of service. */
+  | { readonly result: 'not_refreshable'; readonly reason: string };
+
+export interface RefreshedCredential {
+  readonly bearer: SealedBearer;
+  /** Absent when the refresh token did not change. */
+  readonly credential?: Credential;
+  readonly email?: string;
+  readonly nextRefreshAt: number;
+}
+
+export interface RefreshFailed {
+  readonly failure: TokenFailure;
+  /** Never a secret. */
+  readonly message: string;
+  /** When the failure alone would let the next attempt be made; the ceiling may be later, and holds then. */
+  readonly retryAt: number;
+  /** The reason with which the account becomes `reauth_required`; null while there is hope. */
+  readonly givenUp: string | null;
 }

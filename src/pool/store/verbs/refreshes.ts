@@ -5,7 +5,6 @@ import { withDeadToken, withFreshToken } from '../../standing/token-standing.ts'
 import { type AccountRow, accountFrom, asFlag, failureOf, standingFrom } from '../rules/rows.ts';
 import type {
   Credential,
-  InterruptedRefresh,
   RefreshClaimResult,
   RefreshDemand,
   RefreshedCredential,
@@ -226,10 +225,7 @@ export async function failRefresh(
  * `goneInstance`, which begins again now. Each is answered once, written to the audit trail, and set down as the account's
  * failure; the next attempt is due when the ceiling opens. Some at a time, past what another instance is at.
  */
-export async function findInterruptedRefreshes(
-  tx: Transaction,
-  goneInstance: string | null,
-): Promise<{ readonly interrupted: readonly InterruptedRefresh[] }> {
+export async function findInterruptedRefreshes(tx: Transaction, goneInstance: string | null) {
   const rows = await tx.db.all<AttemptRow>(
     `SELECT refreshes.* FROM refreshes /* INDEXED BY refreshes_by_limit */ JOIN accounts ON accounts.id = refreshes.account_id
      WHERE refreshes.state = 'intent' AND (limit_at <= $1 OR instance = $2)
@@ -237,7 +233,7 @@ export async function findInterruptedRefreshes(
     tx.now,
     goneInstance,
   );
-  const interrupted: InterruptedRefresh[] = [];
+  const interrupted: { refreshId: string; accountId: string; intentAt: number }[] = [];
   for (const { id } of rows) {
     // Only now that the account is locked is it sure how the attempt stands.
     const attempt = await attemptRow(tx, id);

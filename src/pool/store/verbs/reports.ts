@@ -85,22 +85,25 @@ async function readReported(tx: Transaction, demand: ReportDemand, session: Sess
   };
 }
 
-async function reportTurn(tx: Transaction, reported: Reported, turn: ReportedTurn): Promise<ReportedResult> {
+export async function reportTurn(tx: Transaction, reported: Reported, turn: ReportedTurn) {
   const { rows, fences, fresh } = reported;
   const answer = (
-    result: ReportedResult['result'],
+    result: 'applied' | 'stale' | 'unknown' | 'duplicate',
     isLive: boolean,
     effect: Omit<OutcomeEffect, 'standing'> = noEffect,
-  ): ReportedResult => {
+  ) => {
     const present = rows.get(turn.accountId);
     return {
       reportId: turn.reportId,
       accountId: turn.accountId,
       result,
       account: present === undefined ? null : accountFrom(present),
+      /** The lease was live when the report came. */
       isLive,
       shouldCheckQuota: effect.shouldCheckQuota,
+      /** The present bearer was rejected, and a refresh token may give another one. */
       shouldRefresh: effect.isBearerRejected,
+      /** A program claims what would end the account's service, and the provider can say whether it is so. */
       shouldAskProvider: effect.shouldAskProvider,
     };
   };

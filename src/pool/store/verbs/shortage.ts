@@ -2,7 +2,6 @@ import { isTokenReason } from '../../standing/standing.ts';
 import { asActive, kindBits, kindFrom } from '../rules/kinds.ts';
 import { type CandidateRow, candidateColumns, mayUse, type Question, reasonFor } from '../rules/leasing.ts';
 import { type AccountRow, asFlag } from '../rules/rows.ts';
-import type { Short } from '../store.ts';
 import { kindCounts } from './counts.ts';
 import type { Transaction } from './transaction.ts';
 
@@ -31,7 +30,7 @@ const mostHolders = 500;
  * size. Counted one by one are only those limited to some models when the caller names one, and active ones when it wants
  * several slots of each.
  */
-export async function shortageOf(tx: Transaction, question: Question): Promise<Short> {
+export async function shortageOf(tx: Transaction, question: Question) {
   const { missing, excluded, counted, provider } = question;
   /** The accounts that the caller names or holds. */
   const named = [...new Set([...excluded, ...counted])];
@@ -52,12 +51,16 @@ export async function shortageOf(tx: Transaction, question: Question): Promise<S
     ...(provider === null ? [] : [provider]),
   );
   return {
-    result: 'short',
+    result: 'short' as const,
     missing,
     shortage: { matching: counts.matching, reasons: counts.reasons, holders: holders.counts },
+    /** Enough matching accounts may come free before `waitUntil`. */
     couldServe: attainable >= missing,
+    /** Earliest time at which something is known to come free. */
     nextAt: times.length === 0 ? null : Math.min(...times),
+    /** Set when only refreshes that run within the next 15 s stand in the way: when the last of them runs. */
     refreshBy: rests.refreshBy,
+    /** Accounts on which gateways' shared leases stand in the way; at most 100. */
     gatewayHeld: holders.gatewayHeld,
     skipped: first
       .map((row) => ({ accountId: row.id, reason: reasonFor(row, question) }))
