@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Ability } from '../../core/capabilities.ts';
-import { refused } from '../../core/errors.ts';
+import { refused as refusedField } from '../../core/errors.ts';
 import type { Wish } from '../../core/turn.ts';
 
 /**
@@ -25,6 +25,17 @@ export interface FieldRow {
 
 /** By path: `field`, `object.field`, `list[].field`. */
 export type FieldTable = Readonly<Record<string, FieldRow>>;
+
+const row =
+  (handling: Handling) =>
+  (says: string, more: Pick<FieldRow, 'neutral' | 'wish'> = {}): FieldRow => ({ handling, says, ...more });
+
+export const honoured = row('honoured');
+export const translated = row('translated');
+export const passedOn = row('passed on');
+export const ignored = row('ignored');
+export const silent = row('silent');
+export const refused = row('refused');
 
 /** What is asked for in vain: a client that sends more names than this is told of the first ones. */
 const maxNames = 50;
@@ -111,7 +122,7 @@ function isSettled(
     if (!found.wishes.has(name)) found.wishes.set(name, { ability: wish, param, value, otherwise, says });
   }
   if (handling === 'ignored') addName(found, path);
-  else if (!wish) throw refused(path.join('.'), says);
+  else if (!wish) throw refusedField(path.join('.'), says);
   return true;
 }
 

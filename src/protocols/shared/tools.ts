@@ -22,141 +22,111 @@ export type ToolTable = Readonly<Record<string, ToolRow>>;
 const leftOut = 'left out and named; a 400 when it is demanded or the only tool';
 const asFunction = 'offered as a function';
 
+function clientTool<const Call extends string, const Result extends string>(
+  call: Call,
+  result: Result,
+  says = asFunction,
+) {
+  return { runBy: 'client' as const, call, result, says };
+}
+
+function providerTool<const Call extends string, const Result extends string>(
+  call: Call,
+  result: Result,
+  says = leftOut,
+) {
+  return { runBy: 'provider' as const, call, result, says };
+}
+
+function refusedTool<const Call extends string, const Result extends string>(
+  call: Call,
+  result: Result,
+  says: string,
+) {
+  return { ...clientTool(call, result, says), isRefused: true as const };
+}
+
 /** Tools of the OpenAI Responses dialect. */
 export const responsesTools = {
-  function: {
-    runBy: 'client',
-    call: 'function_call',
-    result: 'function_call_output',
-    says: 'offered as it is',
-  },
-  custom: {
-    runBy: 'client',
-    call: 'custom_tool_call',
-    result: 'custom_tool_call_output',
-    says: 'offered as a function with one text parameter',
-  },
-  namespace: {
-    runBy: 'client',
-    call: 'function_call, custom_tool_call',
-    result: 'function_call_output, custom_tool_call_output',
-    says: 'its tools are offered as `NAMESPACE__NAME`; their calls have `namespace` and `name`',
-  },
-  tool_search: {
-    runBy: 'client',
-    call: 'tool_search_call',
-    result: 'tool_search_output',
-    says: 'with `execution: "client"` offered as a function with the client’s schema; what it found is offered from then on. Otherwise the provider would run it: left out, and deferred tools are offered from the start',
-  },
-  shell: {
-    runBy: 'client',
-    call: 'shell_call',
-    result: 'shell_call_output',
-    says: `${asFunction}; in a container the provider would run it: ${leftOut}`,
-  },
-  local_shell: {
-    runBy: 'client',
-    call: 'local_shell_call',
-    result: 'local_shell_call_output',
-    says: asFunction,
-  },
-  apply_patch: {
-    runBy: 'client',
-    call: 'apply_patch_call',
-    result: 'apply_patch_call_output',
-    says: asFunction,
-  },
-  computer: { runBy: 'client', call: 'computer_call', result: 'computer_call_output', says: asFunction },
-  computer_use_preview: {
-    runBy: 'client',
-    call: 'computer_call',
-    result: 'computer_call_output',
-    says: `${asFunction}, one action a call`,
-  },
-  web_search: { runBy: 'provider', call: 'web_search_call', result: 'web_search_call', says: leftOut },
-  web_search_preview: {
-    runBy: 'provider',
-    call: 'web_search_call',
-    result: 'web_search_call',
-    says: leftOut,
-  },
-  file_search: { runBy: 'provider', call: 'file_search_call', result: 'file_search_call', says: leftOut },
-  code_interpreter: {
-    runBy: 'provider',
-    call: 'code_interpreter_call',
-    result: 'code_interpreter_call',
-    says: leftOut,
-  },
-  image_generation: {
-    runBy: 'provider',
-    call: 'image_generation_call',
-    result: 'image_generation_call',
-    says: leftOut,
-  },
-  mcp: {
-    runBy: 'provider',
-    call: 'mcp_call, mcp_list_tools, mcp_approval_request',
-    result: 'mcp_call, mcp_approval_response',
-    says: `servers cannot be reached from here: ${leftOut}`,
-  },
-  programmatic_tool_calling: { runBy: 'provider', call: 'program', result: 'program_output', says: leftOut },
+  function: clientTool('function_call', 'function_call_output', 'offered as it is'),
+  custom: clientTool('custom_tool_call', 'custom_tool_call_output', `${asFunction} with one text parameter`),
+  namespace: clientTool(
+    'function_call, custom_tool_call',
+    'function_call_output, custom_tool_call_output',
+    'its tools are offered as `NAMESPACE__NAME`; their calls have `namespace` and `name`',
+  ),
+  tool_search: clientTool(
+    'tool_search_call',
+    'tool_search_output',
+    `with \`execution: "client"\` ${asFunction} with the client’s schema; what it found is offered from then on. Otherwise the provider would run it: left out, and deferred tools are offered from the start`,
+  ),
+  shell: clientTool(
+    'shell_call',
+    'shell_call_output',
+    `${asFunction}; in a container the provider would run it: ${leftOut}`,
+  ),
+  local_shell: clientTool('local_shell_call', 'local_shell_call_output'),
+  apply_patch: clientTool('apply_patch_call', 'apply_patch_call_output'),
+  computer: clientTool('computer_call', 'computer_call_output'),
+  computer_use_preview: clientTool(
+    'computer_call',
+    'computer_call_output',
+    `${asFunction}, one action a call`,
+  ),
+  web_search: providerTool('web_search_call', 'web_search_call'),
+  web_search_preview: providerTool('web_search_call', 'web_search_call'),
+  file_search: providerTool('file_search_call', 'file_search_call'),
+  code_interpreter: providerTool('code_interpreter_call', 'code_interpreter_call'),
+  image_generation: providerTool('image_generation_call', 'image_generation_call'),
+  mcp: providerTool(
+    'mcp_call, mcp_list_tools, mcp_approval_request',
+    'mcp_call, mcp_approval_response',
+    `servers cannot be reached from here: ${leftOut}`,
+  ),
+  programmatic_tool_calling: providerTool('program', 'program_output'),
 } as const satisfies ToolTable;
 
 /** Tools of the Anthropic Messages dialect. */
 export const messagesTools = {
-  custom: { runBy: 'client', call: 'tool_use', result: 'tool_result', says: 'offered as it is' },
-  bash: { runBy: 'client', call: 'tool_use', result: 'tool_result', says: asFunction },
-  text_editor: { runBy: 'client', call: 'tool_use', result: 'tool_result', says: asFunction },
-  memory: { runBy: 'client', call: 'tool_use', result: 'tool_result', says: asFunction },
-  computer: { runBy: 'client', call: 'tool_use', result: 'tool_result', says: asFunction },
-  computer_toolset: {
-    runBy: 'client',
-    call: 'tool_use',
-    result: 'tool_result',
-    says: 'cannot be offered to this upstream: offer a `computer` tool instead, or tools of your own',
-    isRefused: true,
-  },
-  browser_toolset: {
-    runBy: 'client',
-    call: 'tool_use',
-    result: 'tool_result',
-    says: 'cannot be offered to this upstream: offer tools of your own instead',
-    isRefused: true,
-  },
-  web_search: { runBy: 'provider', call: 'server_tool_use', result: 'web_search_tool_result', says: leftOut },
-  web_fetch: { runBy: 'provider', call: 'server_tool_use', result: 'web_fetch_tool_result', says: leftOut },
-  code_execution: {
-    runBy: 'provider',
-    call: 'server_tool_use',
-    result:
-      'code_execution_tool_result, bash_code_execution_tool_result, text_editor_code_execution_tool_result',
-    says: leftOut,
-  },
-  tool_search_tool_bm25: {
-    runBy: 'provider',
-    call: 'server_tool_use',
-    result: 'tool_search_tool_result',
-    says: `${leftOut}; deferred tools are offered from the start`,
-  },
-  tool_search_tool_regex: {
-    runBy: 'provider',
-    call: 'server_tool_use',
-    result: 'tool_search_tool_result',
-    says: `${leftOut}; deferred tools are offered from the start`,
-  },
-  advisor: { runBy: 'provider', call: 'server_tool_use', result: 'advisor_tool_result', says: leftOut },
-  mcp_toolset: { runBy: 'provider', call: 'mcp_tool_use', result: 'mcp_tool_result', says: leftOut },
+  custom: clientTool('tool_use', 'tool_result', 'offered as it is'),
+  bash: clientTool('tool_use', 'tool_result'),
+  text_editor: clientTool('tool_use', 'tool_result'),
+  memory: clientTool('tool_use', 'tool_result'),
+  computer: clientTool('tool_use', 'tool_result'),
+  computer_toolset: refusedTool(
+    'tool_use',
+    'tool_result',
+    'cannot be offered to this upstream: offer a `computer` tool instead, or tools of your own',
+  ),
+  browser_toolset: refusedTool(
+    'tool_use',
+    'tool_result',
+    'cannot be offered to this upstream: offer tools of your own instead',
+  ),
+  web_search: providerTool('server_tool_use', 'web_search_tool_result'),
+  web_fetch: providerTool('server_tool_use', 'web_fetch_tool_result'),
+  code_execution: providerTool(
+    'server_tool_use',
+    'code_execution_tool_result, bash_code_execution_tool_result, text_editor_code_execution_tool_result',
+  ),
+  tool_search_tool_bm25: providerTool(
+    'server_tool_use',
+    'tool_search_tool_result',
+    `${leftOut}; deferred tools are offered from the start`,
+  ),
+  tool_search_tool_regex: providerTool(
+    'server_tool_use',
+    'tool_search_tool_result',
+    `${leftOut}; deferred tools are offered from the start`,
+  ),
+  advisor: providerTool('server_tool_use', 'advisor_tool_result'),
+  mcp_toolset: providerTool('mcp_tool_use', 'mcp_tool_result'),
 } as const satisfies ToolTable;
 
 /** Tools of the Chat Completions dialect. */
 export const chatTools = {
-  function: { runBy: 'client', call: 'tool_calls', result: 'tool messages', says: 'offered as it is' },
-  custom: {
-    runBy: 'client',
-    call: 'tool_calls',
-    result: 'tool messages',
-    says: 'offered as a function with one text parameter',
-  },
+  function: clientTool('tool_calls', 'tool messages', 'offered as it is'),
+  custom: clientTool('tool_calls', 'tool messages', `${asFunction} with one text parameter`),
 } as const satisfies ToolTable;
 
 /** The kind of a tool: its type without the date at its end. Undefined where the table does not know it. */
