@@ -4,7 +4,7 @@ import type { Logger } from '../lib/log/logger.ts';
 import { ListeningTime } from '../lib/process/listening-time.ts';
 import type { KnownSecrets } from '../lib/secrets/known-secrets.ts';
 import type { Pool } from '../pool-api/pool.ts';
-import { createSchemaChecker } from './emulation/json-schema.ts';
+import { SchemaChecker } from './emulation/json-schema.ts';
 import { createClientKeys } from './http/keys.ts';
 import { createGatewayServer, type GatewayServerOptions } from './http/server.ts';
 import { LeaseCache } from './leases/lease-cache.ts';
@@ -74,7 +74,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       ...options,
       allowedHosts: options.fetchImagesFrom,
     });
-  const schemas = createSchemaChecker(clock);
+  const schemas = new SchemaChecker(clock);
   const models = createModelLists(leases, clock, logger);
   const stop = new AbortController();
   pool.subscribe(

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
 import { createManualClock } from '../testing/manual-clock.ts';
 import { until } from '../testing/turn-fixture.ts';
-import { checkableSchema, checkSchema, createSchemaChecker, SchemaUnusableError } from './json-schema.ts';
+import { checkableSchema, checkSchema, SchemaChecker, SchemaUnusableError } from './json-schema.ts';
 
 const good: Record<string, unknown>[] = [
   {},
@@ -139,7 +139,7 @@ it('a schema nested deeply is read in one pass', () => {
 });
 
 const clock = createManualClock();
-const checker = createSchemaChecker(clock);
+const checker = new SchemaChecker(clock);
 afterEach(() => checker.close());
 
 const faultOf = (schema: Readonly<Record<string, unknown>>, value: unknown, clientId = 'me') =>

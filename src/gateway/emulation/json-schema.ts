@@ -232,29 +232,46 @@ export class SchemaUnusableError extends Error {
   override readonly name = 'SchemaUnusableError';
 }
 
-/** Checks JSON against the schemas of clients. */
-export interface SchemaChecker {
-  /** What keeps a JSON text from following the schema of a client, in a few words. Throws SchemaUnusableError. */
-  faultOf(schema: JsonObject, json: string, clientId: string): Promise<string | undefined>;
-  close(): Promise<void>;
-}
-
 const timeLimitMs = 2_000;
 const memoryLimitMb = 256;
 
-/**
- * A few lines of schema, a pattern or references that branch, can keep a checker busy for years. So it works in a thread
- * of its own, started when first needed, one check at a time, and is ended when one takes too long. Answers go there as
- * text: no value is nested too deeply for that.
- */
-export function createSchemaChecker(clock: Clock): SchemaChecker {
-  const limit = createLimit(1);
-  const lines = new Map<string, { readonly limit: typeof limit; waiting: number }>();
-  let worker: Promise<Worker> | undefined;
+interface Line {
+  readonly limit: ReturnType<typeof createLimit>;
+  waiting: number;
+}
 
-  async function check(job: SchemaJob): Promise<SchemaReply> {
-    worker ??= startWorker();
-    const running = await worker;
+/**
+ * Checks JSON against the schemas of clients. A few lines of schema, a pattern or references that branch, can keep a checker busy for
+ * years. So it works in a thread of its own, started when first needed, one check at a time, and is ended when one takes too long.
+ * Answers go there as text: no value is nested too deeply for that.
+ */
+export class SchemaChecker {
+  readonly #clock: Clock;
+  readonly #limit = createLimit(1);
+  /** By client. */
+  readonly #lines = new Map<string, Line>();
+  #worker: Promise<Worker> | undefined;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** What keeps a JSON text from following the schema of a client, in a few words. Throws SchemaUnusableError. */
+  async faultOf(schema: JsonObject, json: string, clientId: string): Promise<string | undefined> {
+    const reply = await this.#inLine(clientId, () => this.#check({ schema, json }));
+    if ('unusable' in reply) throw new SchemaUnusableError(`cannot be checked (${reply.unusable})`);
+    return reply.fault;
+  }
+
+  async close(): Promise<void> {
+    const running = await this.#worker;
+    this.#worker = undefined;
+    await running?.terminate();
+  }
+
+  async #check(job: SchemaJob): Promise<SchemaReply> {
+    this.#worker ??= startWorker();
+    const running = await this.#worker;
     return await new Promise<SchemaReply>((resolve, reject) => {
       const settle = (): void => {
         cancel();
@@ -263,13 +280,15 @@ export function createSchemaChecker(clock: Clock): SchemaChecker {
       };
       const giveUp = (reason: string): void => {
         settle();
-        worker = undefined;
+        this.#worker = undefined;
         // Its late errors are of no use.
         running.on('error', () => {});
         void running.terminate();
         reject(new SchemaUnusableError(reason));
       };
-      const cancel = clock.after(timeLimitMs, () => giveUp('takes too long to check an answer against'));
+      const cancel = this.#clock.after(timeLimitMs, () =>
+        giveUp('takes too long to check an answer against'),
+      );
       running.once('error', () => giveUp('takes too much memory to check an answer against'));
       running.once('message', (reply: SchemaReply) => {
         settle();
@@ -280,30 +299,17 @@ export function createSchemaChecker(clock: Clock): SchemaChecker {
   }
 
   /** Of each client one check stands in line: many that take long hold up their own client, and others by one each. */
-  async function inLine<T>(clientId: string, task: () => Promise<T>): Promise<T> {
-    const line = lines.get(clientId) ?? { limit: createLimit(1), waiting: 0 };
-    lines.set(clientId, line);
+  async #inLine<T>(clientId: string, task: () => Promise<T>): Promise<T> {
+    const line = this.#lines.get(clientId) ?? { limit: createLimit(1), waiting: 0 };
+    this.#lines.set(clientId, line);
     line.waiting += 1;
     try {
-      return await line.limit(() => limit(task));
+      return await line.limit(() => this.#limit(task));
     } finally {
       line.waiting -= 1;
-      if (line.waiting === 0) lines.delete(clientId);
+      if (line.waiting === 0) this.#lines.delete(clientId);
     }
   }
-
-  return {
-    async faultOf(schema, json, clientId) {
-      const reply = await inLine(clientId, () => check({ schema, json }));
-      if ('unusable' in reply) throw new SchemaUnusableError(`cannot be checked (${reply.unusable})`);
-      return reply.fault;
-    },
-    async close() {
-      const running = await worker;
-      worker = undefined;
-      await running?.terminate();
-    },
-  };
 }
 
 /** Resolves once it takes work, so that its start is not counted as checking. */

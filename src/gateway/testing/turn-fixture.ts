@@ -5,7 +5,7 @@ import type { CollectedTurn } from '../../core/protocol.ts';
 import type { AskedRequest, TurnEvent } from '../../core/turn.ts';
 import { ListeningTime } from '../../lib/process/listening-time.ts';
 import { KnownSecrets } from '../../lib/secrets/known-secrets.ts';
-import { createSchemaChecker } from '../emulation/json-schema.ts';
+import { SchemaChecker } from '../emulation/json-schema.ts';
 import { LeaseCache } from '../leases/lease-cache.ts';
 import { PoolWatch } from '../leases/pool-watch.ts';
 import { Reporter } from '../leases/reporter.ts';
@@ -99,7 +99,7 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
     isStrict: false,
   });
   let isReachable = true;
-  const schemas = createSchemaChecker(clock);
+  const schemas = new SchemaChecker(clock);
   return {
     clock,
     pool,

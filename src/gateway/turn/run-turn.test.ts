@@ -132,6 +132,24 @@ describe('a good turn', () => {
     expect(fixture.upstream.calls.map(({ bearer }) => bearer)).toEqual(Array(3).fill('bearer-of-two'));
   });
 
+  it('passes over a candidate that would refuse the request, and gets the refusal where there is no other', async () => {
+    fixture.pool.add('one');
+    const request = {
+      ...requestOf([user('hi')]),
+      wishes: [
+        { ability: 'openai.logit_bias', param: 'logit_bias', otherwise: 'refused', says: 'leave it out' },
+      ],
+    } as const;
+    const refused = await finish(run({ request }));
+    expect(refused.error).toMatchObject({ code: 'invalid_request', param: 'logit_bias' });
+    expect(fixture.upstream.calls).toHaveLength(0);
+
+    const route = await fixture.turns.routes.resolve(request);
+    const able = { ...route.provider, capabilitiesOf: () => new Set(['openai.logit_bias'] as const) };
+    vi.spyOn(fixture.turns.routes, 'after').mockResolvedValueOnce({ ...route, provider: able });
+    expect(await finish(run({ request }))).toMatchObject({ error: undefined, route: { provider: able } });
+  });
+
   it('ends with one finish, a success and the usage', async () => {
     fixture.pool.add('one');
     fixture.upstream.answer = (call) => lines(call, 'start', 'say hello', 'usage 10 5', 'end');
