@@ -155,6 +155,14 @@ const outputItem = z.looseObject({
   status: z.enum(['in_progress', 'completed', 'incomplete']).optional(),
 });
 
+const responseUsage = z.object({
+  input_tokens: z.int(),
+  input_tokens_details: z.object({ cached_tokens: z.int() }),
+  output_tokens: z.int(),
+  output_tokens_details: z.object({ reasoning_tokens: z.int() }),
+  total_tokens: z.int(),
+});
+
 export const responseAnswer = z.object({
   id: z.string(),
   object: z.literal('response'),
@@ -185,15 +193,7 @@ export const responseAnswer = z.object({
   presence_penalty: z.number(),
   frequency_penalty: z.number(),
   truncation: z.string(),
-  usage: z
-    .object({
-      input_tokens: z.int(),
-      input_tokens_details: z.object({ cached_tokens: z.int() }),
-      output_tokens: z.int(),
-      output_tokens_details: z.object({ reasoning_tokens: z.int() }),
-      total_tokens: z.int(),
-    })
-    .nullable(),
+  usage: responseUsage.nullable(),
   user: z.string().nullable(),
   metadata: z.record(z.string(), z.string()),
 });
@@ -219,13 +219,7 @@ export const compactedAnswer = z.object({
   output: z.array(
     z.looseObject({ id: z.string(), type: z.enum(['additional_tools', 'message', 'compaction']) }),
   ),
-  usage: z.object({
-    input_tokens: z.int(),
-    input_tokens_details: z.object({ cached_tokens: z.int() }),
-    output_tokens: z.int(),
-    output_tokens_details: z.object({ reasoning_tokens: z.int() }),
-    total_tokens: z.int(),
-  }),
+  usage: responseUsage,
 });
 export const inputTokenCount = z.object({
   object: z.literal('response.input_tokens'),

@@ -1,6 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import { AppError } from '../../core/errors.ts';
 import { givenFields } from '../../core/null-fields.ts';
 import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
 import { type Route, withDocs } from '../../lib/api/api-routes.ts';
@@ -20,6 +19,7 @@ import { effortsOf } from '../models/model-choice.ts';
 import type { ListedModel, Routes } from '../models/routing.ts';
 import { answeredHeaders, modelsOf } from '../output/answer-head.ts';
 import * as answers from './api-answers.ts';
+import { between, endsOf } from './pages.ts';
 import {
   answeredBy,
   compactRequest,
@@ -68,8 +68,8 @@ const modelRoutes: readonly Route<{ readonly routes: Routes }>[] = [
         const data = models.map((one) => encodeOpenai(one, models));
         return { object: 'list', data, ...(isCodex(request) ? { models: [] } : {}) };
       }
-      const page = readPage(request.query);
-      return encodeAnthropicPage(await routes.list(), page);
+      const query = parseFields(modelsQuery, givenFields(request.query));
+      return encodeAnthropicPage(await routes.list(), query);
     },
   },
   {
@@ -220,40 +220,21 @@ function isCodex({ query }: FastifyRequest): boolean {
   return typeof query === 'object' && query !== null && 'client_version' in query;
 }
 
-interface Page {
-  readonly limit: number;
-  readonly afterId: string | undefined;
-  readonly beforeId: string | undefined;
-}
-
 const usualLimit = 20;
 
-function readPage(query: unknown): Page {
-  const fields = parseFields(modelsQuery, givenFields(query));
-  const { limit = usualLimit, after_id: afterId, before_id: beforeId } = fields;
-  return { limit, afterId, beforeId };
-}
-
-function encodeAnthropicPage(models: readonly ListedModel[], { limit, afterId, beforeId }: Page) {
-  const from = afterId === undefined ? 0 : placeOf(models, afterId, 'after_id') + 1;
-  const to = beforeId === undefined ? models.length : placeOf(models, beforeId, 'before_id');
-  const range = models.slice(from, to);
+function encodeAnthropicPage(
+  models: readonly ListedModel[],
+  { limit = usualLimit, after_id: after, before_id: before }: z.infer<typeof modelsQuery>,
+) {
+  const fault = (id: string) => `no model has the id "${id}"; begin without it.`;
+  const range = between(models, ['after_id', after], ['before_id', before], fault);
   // Going backwards, a client wants those next to where it is.
-  const page = beforeId !== undefined && afterId === undefined ? range.slice(-limit) : range.slice(0, limit);
+  const page = before !== undefined && after === undefined ? range.slice(-limit) : range.slice(0, limit);
   return {
     data: page.map((model) => encodeAnthropic(model, models)),
     has_more: page.length < range.length,
-    first_id: page[0]?.id ?? null,
-    last_id: page.at(-1)?.id ?? null,
+    ...endsOf(page),
   };
-}
-
-function placeOf(models: readonly ListedModel[], id: string, param: string): number {
-  const place = models.findIndex((model) => model.id === id);
-  if (place !== -1) return place;
-  throw new AppError('invalid_request', `${param}: no model has the id "${id}"; begin without it.`, {
-    param,
-  });
 }
 
 function encodeOpenai(model: ListedModel, models: readonly ListedModel[]) {

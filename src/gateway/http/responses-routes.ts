@@ -21,6 +21,7 @@ import type { ResponsesSockets } from '../responses/responses-socket.ts';
 import type { StoredResponses } from '../responses/stored-responses.ts';
 import { affinityKeyOf } from '../turn/affinity.ts';
 import * as answers from './api-answers.ts';
+import { between, endsOf } from './pages.ts';
 
 /** What the routes of the Responses dialect answer from. */
 export interface ResponsesService {
@@ -314,21 +315,13 @@ function pageOf(
   items: readonly { readonly id: string }[],
   { limit, after, before }: z.infer<typeof inputItemsQuery>,
 ) {
-  const placeOf = (id: string, param: string): number => {
-    const place = items.findIndex((item) => item.id === id);
-    if (place === -1) {
-      throw new AppError('invalid_request', `${param}: "${id}" is none of this response's items.`, { param });
-    }
-    return place;
-  };
-  const start = after === undefined ? 0 : placeOf(after, 'after') + 1;
-  const end = before === undefined ? items.length : placeOf(before, 'before');
-  const page = items.slice(start, Math.min(end, start + limit));
+  const fault = (id: string) => `"${id}" is none of this response's items.`;
+  const range = between(items, ['after', after], ['before', before], fault);
+  const page = range.slice(0, limit);
   return {
     object: 'list',
     data: page,
-    first_id: page[0]?.id ?? null,
-    last_id: page.at(-1)?.id ?? null,
-    has_more: start + limit < end,
+    ...endsOf(page),
+    has_more: page.length < range.length,
   };
 }
