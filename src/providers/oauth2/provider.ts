@@ -1,21 +1,21 @@
 import { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
-import type { Provider, ProviderHttp, QuotaAnswer, TokenGrant } from '../../core/provider.ts';
+import type { Provider, QuotaAnswer, TokenGrant } from '../../core/provider.ts';
 import { isLoopbackUrl } from '../../lib/addresses/loopback.ts';
 import { checkApiKey } from '../api-key/provider.ts';
 import { askJson } from '../ask-json.ts';
+import type { ProviderContext } from '../definition.ts';
 import { createPostForm, type TokenAnswer } from '../token-http.ts';
 import { askForToken, type Oauth2Client, type Oauth2Settings, readTokens } from './client.ts';
 import { createDeviceLogins } from './device-logins.ts';
 
-export interface Oauth2ProviderOptions extends Oauth2Settings {
+export interface Oauth2ProviderOptions
+  extends Oauth2Settings,
+    Pick<ProviderContext, 'http' | 'tokenHttp' | 'userAgent'> {
   readonly name: string;
   readonly scope: string | undefined;
   /** Answers what is left, as JSON: see `quotaSchema`. */
   readonly quotaUrl: string | undefined;
-  readonly http: ProviderHttp;
-  readonly tokenHttp: ProviderHttp;
-  readonly userAgent: string;
   /** Milliseconds since 1970. */
   readonly now: () => number;
 }

@@ -1,16 +1,10 @@
-import type { Outbound } from '../../core/protocol.ts';
-import type { ExchangingProvider, ProviderHttp } from '../../core/provider.ts';
+import type { ExchangingProvider } from '../../core/provider.ts';
 import { checkApiKey } from '../api-key/provider.ts';
-import { createProviderOf } from '../warp/provider.ts';
+import { createProviderOf, type WarpContext } from '../warp/provider.ts';
 
-export interface SandboxProviderOptions {
+export interface SandboxProviderOptions extends WarpContext {
   /** Where the sandbox listens; asked each time, so that it may start on first use. */
   readonly url: () => Promise<string>;
-  readonly http: ProviderHttp;
-  readonly userAgent: string;
-  readonly outbound?: Outbound;
-  /** Milliseconds since 1970. */
-  readonly now?: () => number;
 }
 
 /** The built-in upstream for trying things out. Its keys choose scenarios and so stay as they were given. */

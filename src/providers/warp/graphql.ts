@@ -5,22 +5,7 @@ import type { ProviderAccount, ProviderHttp } from '../../core/provider.ts';
 import { parseJson } from '../../lib/parse-json.ts';
 import { classifyFailure } from '../../protocols/warp/classify-failure.ts';
 
-export interface GraphqlClient {
-  /**
-   * Asks for the user's data and parses what `user.user` holds. Throws AppError `upstream_unauthorized` (401, or the
-   * user is gone), `upstream_refused` (403 with words about the account), `upstream_timeout`, `upstream_protocol` (an answer of another shape), or
-   * what else a failed request stands for.
-   */
-  askUser<Schema extends z.ZodType>(options: {
-    readonly account: ProviderAccount;
-    readonly operation: string;
-    readonly query: string;
-    readonly schema: Schema;
-    readonly signal?: AbortSignal | undefined;
-  }): Promise<z.infer<Schema>>;
-}
-
-export interface GraphqlOptions {
+interface GraphqlOptions {
   readonly baseUrl: () => string | Promise<string>;
   readonly http: ProviderHttp;
   readonly userAgent: string;
@@ -42,40 +27,62 @@ const answerSchema = z.looseObject({
 const arrivedSchema = z.looseObject({ user: z.unknown() });
 const failedSchema = z.looseObject({ error: z.looseObject({ message: z.string().catch('') }) });
 
-export function createGraphqlClient(options: GraphqlOptions): GraphqlClient {
-  return {
-    async askUser({ account, operation, query, schema, signal }) {
-      const response = await options.http({
-        method: 'POST',
-        url: `${await options.baseUrl()}/graphql/v2?op=${operation}`,
-        headers: {
-          ...options.authHeaders(account),
-          'content-type': 'application/json',
-          accept: 'application/json',
-          'user-agent': options.userAgent,
-        },
-        body: JSON.stringify({ query, variables, operationName: operation }),
-        timeoutMs,
-        isRepeatable: true,
-        ...(signal && { signal }),
-      });
-      const json = parseJson(response.body);
-      if (response.status !== 200 || json === undefined) {
-        throw asSideFailure(classifyFailure(response, options.now()));
-      }
-      const answer = answerSchema.safeParse(json, upToFirstProblem);
-      if (!answer.success) throw unreadable(operation, answer.error);
-      const messages = (answer.data.errors ?? []).slice(0, mostErrors).map((error) => error.message);
-      if (messages.length > 0) throw refusal(messages);
-      const user = answer.data.data?.user;
-      const failed = failedSchema.safeParse(user);
-      if (failed.success) throw unavailable([failed.data.error.message]);
-      const arrived = arrivedSchema.safeParse(user);
-      const parsed = schema.safeParse(arrived.data?.user, upToFirstProblem);
-      if (!parsed.success) throw unreadable(operation, parsed.error);
-      return parsed.data;
-    },
-  };
+export class GraphqlClient {
+  readonly #options: GraphqlOptions;
+
+  constructor(options: GraphqlOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Asks for the user's data and parses what `user.user` holds. Throws AppError `upstream_unauthorized` (401, or the
+   * user is gone), `upstream_refused` (403 with words about the account), `upstream_timeout`, `upstream_protocol` (an
+   * answer of another shape), or what else a failed request stands for.
+   */
+  async askUser<Schema extends z.ZodType>({
+    account,
+    operation,
+    query,
+    schema,
+    signal,
+  }: {
+    readonly account: ProviderAccount;
+    readonly operation: string;
+    readonly query: string;
+    readonly schema: Schema;
+    readonly signal?: AbortSignal | undefined;
+  }): Promise<z.infer<Schema>> {
+    const { baseUrl, http, userAgent, authHeaders, now } = this.#options;
+    const response = await http({
+      method: 'POST',
+      url: `${await baseUrl()}/graphql/v2?op=${operation}`,
+      headers: {
+        ...authHeaders(account),
+        'content-type': 'application/json',
+        accept: 'application/json',
+        'user-agent': userAgent,
+      },
+      body: JSON.stringify({ query, variables, operationName: operation }),
+      timeoutMs,
+      isRepeatable: true,
+      ...(signal && { signal }),
+    });
+    const json = parseJson(response.body);
+    if (response.status !== 200 || json === undefined) {
+      throw asSideFailure(classifyFailure(response, now()));
+    }
+    const answer = answerSchema.safeParse(json, upToFirstProblem);
+    if (!answer.success) throw unreadable(operation, answer.error);
+    const messages = (answer.data.errors ?? []).slice(0, mostErrors).map((error) => error.message);
+    if (messages.length > 0) throw refusal(messages);
+    const user = answer.data.data?.user;
+    const failed = failedSchema.safeParse(user);
+    if (failed.success) throw unavailable([failed.data.error.message]);
+    const arrived = arrivedSchema.safeParse(user);
+    const parsed = schema.safeParse(arrived.data?.user, upToFirstProblem);
+    if (!parsed.success) throw unreadable(operation, parsed.error);
+    return parsed.data;
+  }
 }
 
 /** A question of ours that is refused is no fault of a client's request, or of a model. */

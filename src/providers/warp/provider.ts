@@ -1,35 +1,28 @@
 import type { Outbound } from '../../core/protocol.ts';
-import type {
-  ExchangingProvider,
-  Provider,
-  ProviderAccount,
-  ProviderHttp,
-  ProviderModel,
-} from '../../core/provider.ts';
+import type { ExchangingProvider, Provider, ProviderAccount } from '../../core/provider.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import { createWarpOutbound } from '../../protocols/warp/outbound.ts';
 import { checkApiKey, invalidKey } from '../api-key/provider.ts';
+import type { ProviderContext } from '../definition.ts';
 import { createPostForm } from '../token-http.ts';
 import { createWarpDeviceLogins } from './device-login.ts';
-import { createGraphqlClient } from './graphql.ts';
+import { GraphqlClient } from './graphql.ts';
 import { listModels, standIns } from './models.ts';
 import { createWarpOauth } from './oauth.ts';
 import { getQuota } from './quota.ts';
 import { isWarpHost } from './warp-host.ts';
 
-export interface WarpProviderOptions {
-  /** Scheme, host and an optional path prefix; no trailing slash. */
-  readonly serverUrl: string;
-  readonly http: ProviderHttp;
-  /** Our own name and version. */
-  readonly userAgent: string;
+export interface WarpContext extends Pick<ProviderContext, 'http' | 'userAgent'> {
   readonly outbound?: Outbound;
-  readonly oauth?: WarpOauthSettings;
-  /** For token endpoints, since `http` may use a connection again. */
-  readonly tokenHttp: ProviderHttp;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
+}
+
+export interface WarpProviderOptions extends WarpContext, Pick<ProviderContext, 'tokenHttp'> {
+  /** Scheme, host and an optional path prefix; no trailing slash. */
+  readonly serverUrl: string;
+  readonly oauth?: WarpOauthSettings;
 }
 
 export interface WarpOauthSettings {
@@ -40,13 +33,10 @@ export interface WarpOauthSettings {
 }
 
 /** What Warp itself and the built-in sandbox, which speaks like it, do not share. */
-export interface WarpServer {
-  readonly name: string;
-  baseUrl(): string | Promise<string>;
-  readonly needsHttp2: boolean;
-  normalizeApiKey(key: string): string;
-  readonly fallbackModels: readonly ProviderModel[];
-}
+type WarpServer = Pick<
+  ExchangingProvider,
+  'name' | 'baseUrl' | 'needsHttp2' | 'normalizeApiKey' | 'fallbackModels'
+>;
 
 export function createWarpProvider(options: WarpProviderOptions): ExchangingProvider {
   const { serverUrl } = options;
@@ -96,25 +86,14 @@ function accessOf(
 /** The provider behind any server that speaks Warp's protocols. */
 export function createProviderOf(
   server: WarpServer,
-  options: Omit<WarpProviderOptions, 'serverUrl' | 'tokenHttp'>,
+  { now = Date.now, outbound = createWarpOutbound({ now }), ...web }: WarpContext,
 ): ExchangingProvider {
-  const now = options.now ?? Date.now;
-  const client = createGraphqlClient({
-    baseUrl: () => server.baseUrl(),
-    http: options.http,
-    userAgent: options.userAgent,
-    authHeaders,
-    now,
-  });
+  const client = new GraphqlClient({ ...web, baseUrl: server.baseUrl, authHeaders, now });
   return {
-    name: server.name,
-    outbound: options.outbound ?? createWarpOutbound({ now }),
-    baseUrl: () => server.baseUrl(),
-    needsHttp2: server.needsHttp2,
+    ...server,
+    outbound,
     authHeaders,
-    normalizeApiKey: (key) => server.normalizeApiKey(key),
     listModels: (account, signal) => listModels(client, account, signal),
-    fallbackModels: server.fallbackModels,
     getQuota: (account, signal) => getQuota(client, account, now(), signal),
     hasTeams: true,
   };
