@@ -1,9 +1,6 @@
 import { join } from 'node:path';
 import { defineConfig } from 'vitest/config';
 
-/** For tests that start several processes or have a database do much. */
-const long = { testTimeout: 120_000, hookTimeout: 120_000 };
-
 export default defineConfig({
   test: {
     // Much of the time tests wait for processes, databases and real limits of time: two cores carry eight files at once.
@@ -20,25 +17,7 @@ export default defineConfig({
     // the services keep an idle connection, so that one that is left open shows.
     testTimeout: 60_000,
     hookTimeout: 60_000,
-    projects: [
-      {
-        extends: true,
-        test: {
-          name: 'unit',
-          include: ['src/**/*.test.ts', 'sandbox/**/*.test.ts', 'bench/**/*.test.ts', 'torture/**/*.test.ts'],
-          exclude: ['**/*.contract.test.ts'],
-        },
-      },
-      {
-        extends: true,
-        test: {
-          name: 'contract',
-          include: ['src/**/*.contract.test.ts'],
-          globalSetup: 'src/pool/store/testing/postgres-setup.ts',
-          ...long,
-        },
-      },
-      { extends: true, test: { name: 'e2e', include: ['test/**/*.test.ts'], ...long } },
-    ],
+    globalSetup: 'src/pool/store/testing/postgres-setup.ts',
+    include: ['{src,sandbox,bench,torture,test}/**/*.test.ts'],
   },
 });

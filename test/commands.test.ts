@@ -3,13 +3,9 @@ import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
-import { openPostgres } from '../src/db/postgres.ts';
-import { type PostgresServer, startPostgresServer } from '../src/db/testing/postgres-server.ts';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { newDatabase } from '../src/db/testing/shared-postgres.ts';
 import { createWorkplace } from './support/workplace.ts';
-
-let postgres: Promise<PostgresServer> | undefined;
-afterAll(async () => (await postgres)?.dispose());
 
 async function workplace(more: Record<string, string> = {}) {
   const place = await createWorkplace(more);
@@ -27,18 +23,9 @@ async function workplace(more: Record<string, string> = {}) {
   };
 }
 
-let databasesMade = 0;
-
 /** An empty database of its own for each test. */
 async function onPostgres(): Promise<Record<string, string>> {
-  postgres ??= startPostgresServer();
-  const server = await postgres;
-  databasesMade += 1;
-  const name = `commands_${databasesMade}`;
-  const maintenance = await openPostgres(server.url('postgres'));
-  await maintenance.writing.script(`CREATE DATABASE ${name}`);
-  await maintenance.close();
-  return { DATABASE_URL: server.url(name), KEEP_URL: 'memory' };
+  return { DATABASE_URL: await newDatabase(), KEEP_URL: 'memory' };
 }
 
 const databases: Record<string, () => Promise<Record<string, string>>> = {

@@ -7,6 +7,7 @@ import { type Sandbox, startSandbox } from '../sandbox/index.ts';
 import { startServices } from '../src/compose.ts';
 import { loadConfig } from '../src/config.ts';
 import { startPostgresServer } from '../src/db/testing/postgres-server.ts';
+import { newDatabase } from '../src/db/testing/shared-postgres.ts';
 import { createLogger } from '../src/lib/log/logger.ts';
 import { startProcess } from './support/process.ts';
 import { eventually, servicesForTest, type TestServices } from './support/services.ts';
@@ -85,12 +86,6 @@ async function gatewayBeside(services: TestServices, environment: Record<string,
   return { url: running.gatewayUrl ?? '', log: () => log };
 }
 
-async function postgresForTest() {
-  const server = await startPostgresServer();
-  onTestFinished(() => server.dispose());
-  return server;
-}
-
 test('a gateway that was killed goes on with the conversation after its next start', async () => {
   const folder = temporaryFolder();
   const upstream = await startSandbox();
@@ -126,8 +121,7 @@ test('a gateway that was killed goes on with the conversation after its next sta
 });
 
 test('gateways on one PostgreSQL database go on with each other’s conversations, and one of two claimants', async () => {
-  const server = await postgresForTest();
-  const environment = { KEEP_URL: server.url('postgres') };
+  const environment = { KEEP_URL: await newDatabase() };
   const services = await servicesForTest(environment);
   await services.addAccount('wk-1.good');
   await services.addAccount('wk-2.good');
@@ -157,8 +151,7 @@ test('gateways on one PostgreSQL database go on with each other’s conversation
 });
 
 test('a stored response is found by every gateway on the database, with its key only', async () => {
-  const server = await postgresForTest();
-  const environment = { KEEP_URL: server.url('postgres') };
+  const environment = { KEEP_URL: await newDatabase() };
   const services = await servicesForTest(environment);
   const other = await gatewayBeside(services, environment);
   const client = services.openai({ apiKey: 'mine' });
@@ -171,7 +164,8 @@ test('a stored response is found by every gateway on the database, with its key 
 });
 
 test('no turn fails or waits long for a database that goes away', async () => {
-  const server = await postgresForTest();
+  const server = await startPostgresServer();
+  onTestFinished(() => server.dispose());
   const services = await servicesForTest({ KEEP_URL: server.url('postgres') });
   await services.addAccount('wk-1.good');
   const { gatewayUrl, upstream } = services;

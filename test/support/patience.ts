@@ -1,4 +1,9 @@
-import { vi } from 'vitest';
+import { expect, vi } from 'vitest';
+
+// Tests that start several processes or have a database do much.
+if (/\/test\/|\.contract\.test\.ts$/.test(expect.getState().testPath ?? '')) {
+  vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
+}
 
 // vi.waitFor gives up after a second unless a call says otherwise, and no setting changes that. A busy machine takes longer.
 const { waitFor } = vi;

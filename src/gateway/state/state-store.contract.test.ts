@@ -2,8 +2,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
-import { afterAll, describe, expect, inject, it, onTestFinished } from 'vitest';
+import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { openPostgres } from '../../db/postgres.ts';
+import { newDatabase } from '../../db/testing/shared-postgres.ts';
 import { createManualClock, type ManualClock } from '../testing/manual-clock.ts';
 import { BufferedStore } from './buffered-store.ts';
 import { openPostgresStorage } from './postgres-storage.ts';
@@ -33,11 +34,7 @@ const freshSqlite = (clock: ManualClock, maxBytes: number) => {
   return sqlite(clock, maxBytes);
 };
 
-const server = inject('postgresUrl');
-const url = server.replace('/postgres?', '/state_contract?');
-const maintenance = await openPostgres(server);
-await maintenance.writing.script('CREATE DATABASE state_contract');
-await maintenance.close();
+const url = await newDatabase();
 const postgres = (clock: ManualClock, maxBytes: number) =>
   BufferedStore.open({
     clock,

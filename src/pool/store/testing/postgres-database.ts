@@ -1,16 +1,10 @@
-import { randomUUID } from 'node:crypto';
-import { inject } from 'vitest';
 import { openPostgres } from '../../../db/postgres.ts';
+import { newDatabase } from '../../../db/testing/shared-postgres.ts';
 import { templateDatabase } from './template-database.ts';
 
 /** A fresh, migrated database of its own; answers its URL. */
-export async function freshDatabase(): Promise<string> {
-  const maintenanceUrl = inject('postgresUrl');
-  const name = `test_${randomUUID().replaceAll('-', '')}`;
-  const maintenance = await openPostgres(maintenanceUrl);
-  await maintenance.writing.script(`CREATE DATABASE ${name} TEMPLATE ${templateDatabase}`);
-  await maintenance.close();
-  return maintenanceUrl.replace('/postgres?', `/${name}?`);
+export function freshDatabase(): Promise<string> {
+  return newDatabase(templateDatabase);
 }
 
 const tables = [

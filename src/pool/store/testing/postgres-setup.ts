@@ -1,19 +1,26 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
-import { openPostgres } from '../../../db/postgres.ts';
-import { migratePostgres } from '../../../db/postgres-migrate.ts';
-import { startPostgresServer } from '../../../db/testing/postgres-server.ts';
-import { postgresMigrations } from '../postgres/migrations.ts';
-import { templateDatabase } from './template-database.ts';
+import type { PostgresServer } from '../../../db/testing/postgres-server.ts';
 
-/** Before the contract tests: a PostgreSQL server of their own, with a migrated database to copy. */
+/** Before the tests: a socket at which they get the PostgreSQL server that they share. It starts when the first one asks. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const server = await startPostgresServer();
-  const maintenance = await openPostgres(server.url('postgres'));
-  await maintenance.writing.script(`CREATE DATABASE ${templateDatabase}`);
-  await maintenance.close();
-  const template = await openPostgres(server.url(templateDatabase));
-  await migratePostgres(template, postgresMigrations, 0);
-  await template.close();
-  project.provide('postgresUrl', server.url('postgres'));
-  return () => server.dispose();
+  const folder = mkdtempSync(join(tmpdir(), 'warp2api-tests-'));
+  const path = join(folder, 'postgres.sock');
+  let server: Promise<PostgresServer> | undefined;
+  const start = async (): Promise<PostgresServer> =>
+    (await import('./template-database.ts')).startSharedServer();
+  const socket = createServer(async (connection) => {
+    server ??= start();
+    connection.end(await server.then(({ url }) => url('postgres'), String));
+  });
+  await new Promise<void>((resolve, reject) => socket.once('error', reject).listen(path, resolve));
+  project.provide('postgresSocket', path);
+  return async () => {
+    socket.close();
+    rmSync(folder, { recursive: true });
+    await (await server)?.dispose();
+  };
 }

@@ -1,9 +1,19 @@
-declare module 'vitest' {
-  interface ProvidedContext {
-    /** The maintenance database of the tests' PostgreSQL server. */
-    postgresUrl: string;
-  }
-}
+import { openPostgres } from '../../../db/postgres.ts';
+import { migratePostgres } from '../../../db/postgres-migrate.ts';
+import { type PostgresServer, startPostgresServer } from '../../../db/testing/postgres-server.ts';
+import { postgresMigrations } from '../postgres/migrations.ts';
 
-/** A migrated database of the tests' server, to be copied. */
+/** A migrated database of the server that all test files share, to be copied. */
 export const templateDatabase = 'pool_template';
+
+/** That server. */
+export async function startSharedServer(): Promise<PostgresServer> {
+  const server = await startPostgresServer();
+  const maintenance = await openPostgres(server.url('postgres'));
+  await maintenance.writing.script(`CREATE DATABASE ${templateDatabase}`);
+  await maintenance.close();
+  const template = await openPostgres(server.url(templateDatabase));
+  await migratePostgres(template, postgresMigrations, 0);
+  await template.close();
+  return server;
+}
