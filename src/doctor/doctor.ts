@@ -97,8 +97,6 @@ async function lookAtStore(
   logger: Logger,
 ): Promise<{ findings: Finding[]; withAccounts: readonly string[] }> {
   const keyFile = config.masterKeyFile ?? join(config.dataDir, 'master.key');
-  const keyFinding = (fits: boolean | undefined) =>
-    lookAtKeyFile(keyFile, config.masterKey !== undefined, fits);
   await using opened = await openPool(config, logger);
   const { admin, borrower } = opened;
   const pool = await lookAtPool(
@@ -109,27 +107,16 @@ async function lookAtStore(
     answeringNames(config.providers),
   );
   const { providers: withAccounts = [] } = await borrower.health();
-  switch (opened.by) {
-    case 'process':
-      return {
-        withAccounts,
-        findings: [ok('database', 'the running pool has it open'), keyFinding(undefined), ...pool],
-      };
-    case 'address':
-      return {
-        withAccounts,
-        findings: [ok('database', `the pool at ${config.poolUrl} has it open`), ...pool],
-      };
-    case 'store':
-      return {
-        withAccounts,
-        findings: [
-          ok('database', `${shownUrl(config.databaseUrl)} opens, its schema is up to date`),
-          keyFinding(true),
-          ...pool,
-        ],
-      };
-  }
+  const says = {
+    process: 'the running pool has it open',
+    address: `the pool at ${config.poolUrl} has it open`,
+    store: `${shownUrl(config.databaseUrl)} opens, its schema is up to date`,
+  }[opened.by];
+  // Whether it fits shows when the store is opened with it; at an address it is another machine's.
+  const fits = opened.by === 'store' || undefined;
+  const isInEnvironment = config.masterKey !== undefined;
+  const key = opened.by === 'address' ? [] : [lookAtKeyFile(keyFile, isInEnvironment, fits)];
+  return { withAccounts, findings: [ok('database', says), ...key, ...pool] };
 }
 
 async function lookAtAnswer(

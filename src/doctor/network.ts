@@ -17,15 +17,9 @@ export async function lookAtProxies(
     await network.probeProxy(proxy);
     return ok(name, `${kind} goes through ${shownProxy(proxy)} (${proxy.setting})${exceptions}`);
   };
-  const isSame = http?.url === https?.url;
-  const looks: (readonly [string, NamedProxy | undefined])[] = isSame
-    ? [['http and https', https]]
-    : [
-        ['https', https],
-        ['http', http],
-      ];
+  const looks = http?.url === https?.url ? { 'http and https': https } : { https, http };
   const findings = await Promise.all(
-    looks.map(([kind, proxy]) => (proxy ? findingOf(name, () => look(kind, proxy)) : [])),
+    Object.entries(looks).map(([kind, proxy]) => (proxy ? findingOf(name, () => look(kind, proxy)) : [])),
   );
   return findings.flat();
 }
