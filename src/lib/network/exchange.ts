@@ -1,4 +1,5 @@
 import type { Dispatcher } from 'undici';
+import type { Clock } from '../clock.ts';
 
 export interface NetworkDispatchOptions extends Dispatcher.DispatchOptions {
   readonly body?: string | Uint8Array | null;
@@ -23,6 +24,23 @@ export interface Connection {
   readonly heard: number;
   send(options: NetworkDispatchOptions, handler: Dispatcher.DispatchHandler): void;
   destroy(error: Error): void;
+}
+
+/** How the connections to one origin are made and used. */
+export interface OriginOptions {
+  readonly origin: URL;
+  readonly clock: Clock;
+  /** Streams of one HTTP/2 session at a time, at most: a lost session costs no more turns than that. */
+  readonly maxStreams: number;
+  /** False: every request has its own connection, and is sent once. */
+  readonly isKept: boolean;
+  readonly connectTimeoutMs: number;
+}
+
+/** How one of them is known to the pool it is in. */
+export interface PooledConnection {
+  readonly serial: number;
+  readonly listener: ConnectionListener;
 }
 
 /** What a connection says to the pool it is in. */

@@ -2,21 +2,16 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Dispatcher, Client as UndiciClient } from 'undici';
 import { Client } from '../undici.ts';
-import type { Connection, ConnectionListener, NetworkDispatchOptions } from './exchange.ts';
+import type { Connection, NetworkDispatchOptions, OriginOptions, PooledConnection } from './exchange.ts';
 import { PassingHandler } from './passing-handler.ts';
 import { proxyAuthorization } from './proxy-rules.ts';
 import { closedBefore } from './transport-errors.ts';
 
 const keepAliveMs = 30_000;
 
-export interface Http1Options {
-  readonly serial: number;
-  readonly origin: URL;
-  /** False: closed after one request. */
-  readonly isKept: boolean;
+interface Http1Options extends Pick<OriginOptions, 'origin' | 'isKept'>, PooledConnection {
   /** A proxy that the requests are addressed to. */
   readonly forwardProxy: URL | undefined;
-  readonly listener: ConnectionListener;
 }
 
 /** One HTTP/1.1 connection, carried by undici's client. */

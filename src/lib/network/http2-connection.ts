@@ -1,8 +1,7 @@
 import { type ClientHttp2Session, connect } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Dispatcher } from 'undici';
-import type { Clock } from '../clock.ts';
-import type { Connection, ConnectionListener, NetworkDispatchOptions } from './exchange.ts';
+import type { Connection, NetworkDispatchOptions, OriginOptions, PooledConnection } from './exchange.ts';
 import { Heartbeat } from './heartbeat.ts';
 import { Http2Exchange } from './http2-exchange.ts';
 import { UnsentError } from './transport-errors.ts';
@@ -13,17 +12,7 @@ const sessionWindowBytes = 8 * 1024 * 1024;
 /** Node counts what waits to be sent: several large requests must fit. */
 const sessionMemoryMegabytes = 512;
 
-export interface Http2Options {
-  readonly serial: number;
-  readonly origin: URL;
-  readonly clock: Clock;
-  /** Streams at a time, at most: a lost session costs no more turns than that. */
-  readonly maxStreams: number;
-  /** False: closed after one request. */
-  readonly isKept: boolean;
-  readonly settingsTimeoutMs: number;
-  readonly listener: ConnectionListener;
-}
+type Http2Options = OriginOptions & PooledConnection;
 
 /** Begins HTTP/2 on a connection that has negotiated it. Rejects with UnsentError. */
 export function openHttp2(socket: Socket, options: Http2Options): Promise<Http2Connection> {
@@ -39,7 +28,7 @@ export function openHttp2(socket: Socket, options: Http2Options): Promise<Http2C
     const message = `${options.origin.host} closed the connection before it was ready: try again; if it lasts, check for a proxy or a firewall on the way.`;
     reject(new UnsentError('connect', message, cause));
   };
-  const cancel = options.clock.after(options.settingsTimeoutMs, () => fail(new Error('no SETTINGS in time')));
+  const cancel = options.clock.after(options.connectTimeoutMs, () => fail(new Error('no SETTINGS in time')));
   session.on('error', fail);
   session.once('close', fail);
   session.once('connect', () => session.setLocalWindowSize(sessionWindowBytes));
@@ -64,10 +53,7 @@ export class Http2Connection implements Connection {
   used = 0;
   heard = 0;
   readonly #session: ClientHttp2Session;
-  readonly #origin: URL;
-  readonly #maxStreams: number;
-  readonly #isKept: boolean;
-  readonly #listener: ConnectionListener;
+  readonly #options: Http2Options;
   readonly #heartbeat: Heartbeat;
   readonly #open = new Set<Http2Exchange>();
   readonly #hooks = {
@@ -80,13 +66,10 @@ export class Http2Connection implements Connection {
   #isGoingAway = false;
 
   constructor(session: ClientHttp2Session, options: Http2Options) {
-    const { serial, origin, clock, maxStreams, isKept, listener } = options;
+    const { serial, clock, maxStreams, listener } = options;
     this.serial = serial;
     this.#session = session;
-    this.#origin = origin;
-    this.#maxStreams = isKept ? maxStreams : 1;
-    this.#isKept = isKept;
-    this.#listener = listener;
+    this.#options = options;
     this.#peerMaxStreams = session.remoteSettings.maxConcurrentStreams ?? maxStreams;
     this.#heartbeat = new Heartbeat(clock, {
       isBusy: () => this.#open.size > 0,
@@ -114,8 +97,9 @@ export class Http2Connection implements Connection {
 
   get room(): number {
     if (this.#isGoingAway || this.#session.closed || this.#session.destroyed) return 0;
-    if (this.used > 0 && !this.#isKept) return 0;
-    return Math.max(0, Math.min(this.#maxStreams, this.#peerMaxStreams) - this.#open.size);
+    const { isKept, maxStreams } = this.#options;
+    if (this.used > 0 && !isKept) return 0;
+    return Math.max(0, Math.min(isKept ? maxStreams : 1, this.#peerMaxStreams) - this.#open.size);
   }
 
   send(options: NetworkDispatchOptions, handler: Dispatcher.DispatchHandler): void {
@@ -126,7 +110,7 @@ export class Http2Connection implements Connection {
       this.#heartbeat.wake();
     }
     this.#open.add(exchange);
-    exchange.start(this.#session, this.#origin, options);
+    exchange.start(this.#session, this.#options.origin, options);
   }
 
   destroy(error: Error): void {
@@ -136,15 +120,15 @@ export class Http2Connection implements Connection {
 
   #onOver(exchange: Http2Exchange): void {
     this.#open.delete(exchange);
-    if (!this.#isKept) this.#session.close();
+    if (!this.#options.isKept) this.#session.close();
     else if (this.#open.size === 0) this.#session.unref();
-    this.#listener.onChange(this);
+    this.#options.listener.onChange(this);
   }
 
   /** Takes no more streams, and closes when the open ones have ended. */
   #retire(): void {
     this.#isGoingAway = true;
-    this.#listener.onChange(this);
+    this.#options.listener.onChange(this);
     this.#session.close();
   }
 

@@ -2,9 +2,9 @@ import type { Dispatcher } from 'undici';
 import type { Clock } from '../clock.ts';
 import { Dispatcher as BareDispatcher } from '../undici.ts';
 import { PendingRequest } from './attempt.ts';
-import { type Connector, createConnector } from './connector.ts';
+import { createConnector } from './connector.ts';
 import type { NetworkDispatchOptions } from './exchange.ts';
-import { OriginPool } from './origin-pool.ts';
+import { OriginPool, type OriginPoolOptions } from './origin-pool.ts';
 import { type NamedProxy, ProxyRules, type ProxySettings } from './proxy-rules.ts';
 
 /** A lost HTTP/2 session costs no more turns than this. */
@@ -60,23 +60,16 @@ export function createNetwork({ proxies, clock, userAgent }: NetworkOptions): Ne
   };
 }
 
-interface NetworkDispatcherOptions {
-  readonly connector: Connector;
-  readonly clock: Clock;
-  readonly isKept: boolean;
-  readonly connectTimeoutMs: number;
-}
-
 /**
  * An undici dispatcher over connections of either HTTP version, whichever an origin negotiates. Time limits of an
  * exchange are its caller's: `headersTimeout` and `bodyTimeout` hold over HTTP/1.1 only.
  */
 class NetworkDispatcher extends BareDispatcher {
-  readonly #options: NetworkDispatcherOptions;
+  readonly #options: Omit<OriginPoolOptions, 'origin' | 'maxStreams'>;
   readonly #pools = new Map<string, OriginPool>();
   #shutBy: Error | undefined;
 
-  constructor(options: NetworkDispatcherOptions) {
+  constructor(options: Omit<OriginPoolOptions, 'origin' | 'maxStreams'>) {
     super();
     this.#options = options;
   }

@@ -1,21 +1,13 @@
 import type { Socket } from 'node:net';
-import type { Clock } from '../clock.ts';
 import { Attempt, type PendingRequest } from './attempt.ts';
 import type { Connector } from './connector.ts';
-import type { Connection } from './exchange.ts';
+import type { Connection, OriginOptions } from './exchange.ts';
 import { Http1Connection } from './http1-connection.ts';
 import { openHttp2 } from './http2-connection.ts';
 import { UnsentError } from './transport-errors.ts';
 
-export interface OriginPoolOptions {
-  readonly origin: URL;
+export interface OriginPoolOptions extends OriginOptions {
   readonly connector: Connector;
-  readonly clock: Clock;
-  /** Streams of one HTTP/2 session at a time. */
-  readonly maxStreams: number;
-  /** False: every request has its own connection, and is sent once. */
-  readonly isKept: boolean;
-  readonly connectTimeoutMs: number;
 }
 
 /** The connections to one origin, and the requests that wait for one. */
@@ -110,7 +102,11 @@ export class OriginPool {
     let connection: Connection;
     try {
       const socket = await connector.open(origin);
-      connection = isHttp2(socket) ? await this.#beginHttp2(socket) : this.#beginHttp1(socket);
+      this.#serial += 1;
+      const pooled = { ...this.#options, serial: this.#serial, listener: this.#listener };
+      connection = isHttp2(socket)
+        ? await openHttp2(socket, pooled)
+        : new Http1Connection(socket, { ...pooled, forwardProxy: connector.forwardProxy(origin) });
     } catch (error) {
       // Fails the requests that this connection was to carry; the others wait for the other connections.
       const share = Math.ceil(this.#waiting.length / this.#connecting);
@@ -132,32 +128,6 @@ export class OriginPool {
     if (connection.used === 0 && !connection.isHttp2)
       connection.destroy(new Error('no request waits for it'));
     this.#connectAsNeeded();
-  }
-
-  #beginHttp1(socket: Socket): Connection {
-    const { origin, connector, isKept } = this.#options;
-    this.#serial += 1;
-    return new Http1Connection(socket, {
-      serial: this.#serial,
-      origin,
-      isKept,
-      forwardProxy: connector.forwardProxy(origin),
-      listener: this.#listener,
-    });
-  }
-
-  #beginHttp2(socket: Socket): Promise<Connection> {
-    const { origin, clock, maxStreams, isKept, connectTimeoutMs } = this.#options;
-    this.#serial += 1;
-    return openHttp2(socket, {
-      serial: this.#serial,
-      origin,
-      clock,
-      maxStreams,
-      isKept,
-      settingsTimeoutMs: connectTimeoutMs,
-      listener: this.#listener,
-    });
   }
 
   readonly #listener = {
