@@ -22,8 +22,9 @@ const lastWordsMs = 1_000;
 /** All turns of this gateway, by what carries them, and their calls to upstreams: counted, timed, and ended when it stops. */
 export class RunningTurns {
   readonly #clock: Clock;
-  readonly #carriers = new Set<Carrier>();
-  readonly #calls = new Set<RunningCall>();
+  // No sets: V8 links each table that a set has outgrown to the next, and so keeps what came and went until all garbage is collected.
+  readonly #carriers: Carrier[] = [];
+  readonly #calls: RunningCall[] = [];
   #drained: (() => void) | undefined;
 
   constructor(clock: Clock) {
@@ -31,52 +32,60 @@ export class RunningTurns {
   }
 
   get count(): number {
-    return [...this.#carriers].reduce((sum, { turnCount }) => sum + turnCount, 0);
+    return this.#carriers.reduce((sum, { turnCount }) => sum + turnCount, 0);
   }
   get streamCount(): number {
-    return [...this.#carriers].reduce((sum, { turnCount, isStream }) => sum + (isStream ? turnCount : 0), 0);
+    return this.#carriers.reduce((sum, { turnCount, isStream }) => sum + (isStream ? turnCount : 0), 0);
   }
   get callCount(): number {
-    return this.#calls.size;
+    return this.#calls.length;
   }
 
   add(carrier: Carrier): void {
-    this.#carriers.add(carrier);
+    this.#carriers.push(carrier);
   }
   delete(carrier: Carrier): void {
-    this.#carriers.delete(carrier);
-    if (this.#carriers.size === 0) this.#drained?.();
+    remove(this.#carriers, carrier);
+    if (this.#carriers.length === 0) this.#drained?.();
   }
   addCall(call: RunningCall): void {
-    this.#calls.add(call);
+    this.#calls.push(call);
   }
   deleteCall(call: RunningCall): void {
-    this.#calls.delete(call);
+    remove(this.#calls, call);
   }
 
   /** To be called with the listening time: ends silent upstreams, keeps idle streams alive, cuts clients that stopped reading. */
   tick(now: number): void {
-    for (const call of this.#calls) call.checkTimeouts(now);
-    for (const carrier of this.#carriers) carrier.tick(now);
+    for (const call of [...this.#calls]) call.checkTimeouts(now);
+    for (const carrier of [...this.#carriers]) carrier.tick(now);
   }
 
   /** Resolves when no carrier is left. After `deadlineMs` their turns end with an error, and soon after the rest is cut. */
   async drain(deadlineMs: number): Promise<void> {
-    if (this.#carriers.size === 0) return;
+    if (this.#carriers.length === 0) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#drained = resolve;
     const cancelAbort = this.#clock.after(deadlineMs, () => {
       const message = 'The gateway stopped before the answer was complete; try again.';
       const error = new AppError('shutting_down', message, { retryAfterMs: 5_000 });
-      for (const carrier of this.#carriers) carrier.abort(error);
+      for (const carrier of [...this.#carriers]) carrier.abort(error);
     });
     const cancelCut = this.#clock.after(deadlineMs + lastWordsMs, () => {
-      for (const carrier of this.#carriers) carrier.cut();
+      for (const carrier of [...this.#carriers]) carrier.cut();
     });
     await promise;
     cancelAbort();
     cancelCut();
   }
+}
+
+function remove<Item>(items: Item[], item: Item): void {
+  const at = items.indexOf(item);
+  const last = items.length - 1;
+  if (at === -1) return;
+  items[at] = items[last] as Item;
+  items.pop();
 }
 
 /** A client that takes nothing for so long holds an account in vain. */

@@ -51,6 +51,8 @@ function openFilesLimit(): number {
 
 interface Known {
   readonly keyId: string;
+  /** Counts the requests of all connections: the lower, the longer ago its last one. */
+  lastRequest: number;
   /**
    * To the last request that showed a key; undefined once it has closed. It holds all of its request, which a connection that
    * waits for the next one must not keep.
@@ -74,8 +76,9 @@ export class Connections {
   readonly #onCrowded: (count: number) => void;
   /** In the order they were opened. */
   readonly #withoutKey = new Set<Socket>();
-  /** In the order of their last requests that showed a key. */
+  /** Nothing is moved in it with each request: V8 links each table that a map has outgrown to the next, and so keeps what was there. */
   readonly #known = new Map<Socket, Known>();
+  #requests = 0;
   /** How many of them show each key. */
   readonly #ofKey = new Map<string, number>();
   /** Arriving bodies, with the bytes of their connections at the last look. */
@@ -114,14 +117,23 @@ export class Connections {
 
   /** To be called once a request has shown a key. Throws HttpFault where too many connections show it already. */
   showedKey(socket: Socket, response: ServerResponse, keyId: string): void {
-    if (!this.#withoutKey.has(socket) && !this.#known.has(socket)) return;
-    this.#forget(socket);
-    const known: Known = { keyId, response };
+    let known = this.#known.get(socket);
+    if (!known && !this.#withoutKey.has(socket)) return;
+    this.#requests += 1;
+    const isOther = known?.keyId !== keyId;
+    if (!known || isOther) {
+      this.#forget(socket);
+      known = { keyId, lastRequest: this.#requests, response };
+      this.#known.set(socket, known);
+      this.#ofKey.set(keyId, (this.#ofKey.get(keyId) ?? 0) + 1);
+    }
+    const shown = known;
+    shown.lastRequest = this.#requests;
+    shown.response = response;
     response.once('close', () => {
-      known.response = undefined;
+      if (shown.response === response) shown.response = undefined;
     });
-    this.#known.set(socket, known);
-    this.#ofKey.set(keyId, (this.#ofKey.get(keyId) ?? 0) + 1);
+    if (!isOther) return;
     while ((this.#ofKey.get(keyId) ?? 0) > this.#limits.mostOfKey) {
       const idle = this.#idle(keyId);
       if (idle === undefined) throw new HttpFault('overloaded', tooManyOfKey, { retryAfterMs: 5_000 });
@@ -168,11 +180,13 @@ export class Connections {
 
   /** The one that has waited longest for its client, of all or of those that show one key. */
   #idle(ofKey?: string): Socket | undefined {
-    for (const [socket, { response, keyId }] of this.#known) {
-      if (response?.writableFinished === false) continue;
-      if (ofKey === undefined || ofKey === keyId) return socket;
+    let longest: readonly [Socket, Known] | undefined;
+    for (const [socket, known] of this.#known) {
+      if (known.response?.writableFinished === false) continue;
+      if (ofKey !== undefined && ofKey !== known.keyId) continue;
+      if (!longest || known.lastRequest < longest[1].lastRequest) longest = [socket, known];
     }
-    return undefined;
+    return longest?.[0];
   }
 
   #close(socket: Socket, reason?: CutReason): void {
