@@ -8,11 +8,8 @@ import type { HeldBody } from '../../lib/http/body-budget.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import { sleep } from '../../lib/sleep.ts';
 import { createResponsesInbound } from '../../protocols/openai-responses/inbound.ts';
-import {
-  ResponseEvents,
-  serverSentEvent,
-  streamEnd,
-} from '../../protocols/openai-responses/stream-encoder.ts';
+import { ResponseEvents } from '../../protocols/openai-responses/response-events.ts';
+import { serverSentEvent, streamEnd } from '../../protocols/openai-responses/stream-encoder.ts';
 import type { Routes } from '../models/routing.ts';
 import { type AnswerHead, answerHeads, modelsOf } from '../output/answer-head.ts';
 import { EventLog } from '../output/event-log.ts';

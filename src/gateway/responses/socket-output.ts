@@ -4,7 +4,7 @@ import type { AppError } from '../../core/errors.ts';
 import type { AnswerIdentity, CollectedTurn } from '../../core/protocol.ts';
 import type { TurnEvent } from '../../core/turn.ts';
 import type { ResponsesOptions } from '../../protocols/openai-responses/response.ts';
-import { ResponseEvents } from '../../protocols/openai-responses/stream-encoder.ts';
+import { ResponseEvents } from '../../protocols/openai-responses/response-events.ts';
 import type { AnswerHead, HeadFor } from '../output/answer-head.ts';
 import { errorHeaders } from '../output/http-answer.ts';
 import type { Attempt } from '../turn/attempt.ts';

@@ -10,9 +10,10 @@ import {
   allWishes,
   askedReasoning,
   estimateInput,
-  ifSet,
   jsonFormat,
+  limitsOf,
   parseBody,
+  samplingOf,
 } from '../shared/request.ts';
 import { leftOutNames } from '../shared/tools.ts';
 import { decodeMessages } from './decode-message.ts';
@@ -37,18 +38,11 @@ export function decodeMessagesRequest(body: unknown): DecodedTurn<MessagesOption
   const session = affinityKey(
     (chat['metadata'] as { readonly user_id?: unknown } | null | undefined)?.user_id,
   );
-  const stopSequences = (chat.stop_sequences ?? []).filter((sequence) => sequence !== '');
   return {
     request: {
       ...request,
-      sampling: {
-        ...ifSet('temperature', chat.temperature),
-        ...ifSet('topP', chat.top_p),
-      },
-      limits: {
-        maxOutputTokens: chat.max_tokens,
-        ...(stopSequences.length > 0 ? { stopSequences } : {}),
-      },
+      sampling: samplingOf(chat),
+      limits: limitsOf(chat.max_tokens, chat.stop_sequences),
       ...allWishes(fields.wishes, request.wishes ?? [], cacheKey(session)),
     },
     isStream: chat.stream ?? false,

@@ -1,6 +1,5 @@
 import { z } from 'zod';
-import { noName } from '../shared/calls.ts';
-import { jsonObject, readLater } from '../shared/request.ts';
+import { calledName, contentOf, jsonObject, readLater, textOrNone, toolName } from '../shared/schema.ts';
 
 /**
  * A Messages request, as far as it is read here. Other fields are let through: fields.ts tells what becomes of
@@ -43,8 +42,8 @@ const compactionBlock = z.looseObject({ type: z.literal('compaction'), content: 
 const uploadBlock = z.looseObject({ type: z.literal('container_upload') });
 const toolUseBlock = z.looseObject({
   type: z.literal('tool_use'),
-  id: z.string().nullish().catch(undefined),
-  name: z.string().min(1).catch(noName),
+  id: textOrNone,
+  name: calledName,
   input: readLater(jsonObject).optional(),
 });
 export const resultBlock = z.discriminatedUnion(
@@ -55,14 +54,14 @@ export const resultBlock = z.discriminatedUnion(
 const notBlocks = 'must be text or a list of blocks';
 const toolResultBlock = z.looseObject({
   type: z.literal('tool_result'),
-  tool_use_id: z.string().nullish().catch(undefined),
-  content: readLater(z.union([z.string(), z.array(resultBlock)])).optional(),
+  tool_use_id: textOrNone,
+  content: contentOf(resultBlock),
   is_error: z.boolean().nullish().catch(undefined),
 });
 const thinkingBlock = z.looseObject({
   type: z.literal('thinking'),
   thinking: z.string().catch(''),
-  signature: z.string().nullish().catch(undefined),
+  signature: textOrNone,
 });
 const redactedBlock = z.looseObject({ type: z.literal('redacted_thinking') });
 /** What the provider's own tools left in an answer. */
@@ -94,7 +93,6 @@ export const toolChange = z.looseObject({
 });
 export const systemBlock = z.union([textBlock, toolChange]);
 
-const contentOf = (block: z.ZodType) => readLater(z.union([z.string(), z.array(block)])).optional();
 export const message = z.discriminatedUnion(
   'role',
   [
@@ -109,9 +107,6 @@ export const message = z.discriminatedUnion(
   'must be "user", "assistant" or "system"',
 );
 
-const toolName = z
-  .string()
-  .regex(/^[A-Za-z0-9_.:-]{1,128}$/, 'must be 1 to 128 characters out of A-Z a-z 0-9 _ . : -');
 const customTool = z.looseObject({
   type: z.literal('custom').nullish(),
   name: toolName,

@@ -2,7 +2,16 @@ import { refused } from '../../core/errors.ts';
 import type { DecodedTurn } from '../../core/protocol.ts';
 import type { AskedRequest, ResponseFormat } from '../../core/turn.ts';
 import { createFieldCheck } from '../shared/field-table.ts';
-import { affinityKey, allWishes, askedReasoning, ifSet, jsonFormat, parseBody } from '../shared/request.ts';
+import {
+  affinityKey,
+  allWishes,
+  askedReasoning,
+  ifSet,
+  jsonFormat,
+  limitsOf,
+  parseBody,
+  samplingOf,
+} from '../shared/request.ts';
 import { customArguments, customInput } from '../shared/tools.ts';
 import { decodeMessages } from './decode-message.ts';
 import { chatFields } from './fields.ts';
@@ -21,10 +30,6 @@ export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
   const chat = parseBody(chatRequest, body, '"model" and "messages"');
   const fields = checkFields(body as object);
   const { tools, toolChoice, customTools, ignored: leftOut } = offeredTools(chat);
-  const stopSequences = (typeof chat.stop === 'string' ? [chat.stop] : (chat.stop ?? [])).filter(
-    (sequence) => sequence !== '',
-  );
-  const maxOutputTokens = chat.max_completion_tokens ?? chat.max_tokens;
   const { messages, ignored: notShown, wishes } = decodeMessages(chat.messages);
   const request: AskedRequest = {
     model: chat.model,
@@ -32,17 +37,8 @@ export function decodeChatRequest(body: unknown): DecodedTurn<ChatOptions> {
     tools,
     toolChoice,
     parallelToolCalls: chat.parallel_tool_calls ?? true,
-    sampling: {
-      ...ifSet('temperature', chat.temperature),
-      ...ifSet('topP', chat.top_p),
-      ...ifSet('seed', chat.seed),
-      ...ifSet('presencePenalty', chat.presence_penalty || undefined),
-      ...ifSet('frequencyPenalty', chat.frequency_penalty || undefined),
-    },
-    limits: {
-      ...ifSet('maxOutputTokens', maxOutputTokens),
-      ...(stopSequences.length > 0 ? { stopSequences } : {}),
-    },
+    sampling: samplingOf(chat),
+    limits: limitsOf(chat.max_completion_tokens ?? chat.max_tokens, chat.stop),
     responseFormat: chatFormat(chat),
     reasoning: askedReasoning(chat.reasoning_effort, Boolean(chat.reasoning_effort)),
     ...allWishes(fields.wishes, wishes),

@@ -1,6 +1,5 @@
 import { z } from 'zod';
-import { noName } from '../shared/calls.ts';
-import { jsonObject, readLater } from '../shared/request.ts';
+import { calledName, contentOf, jsonObject, readLater, textOrNone, toolName } from '../shared/schema.ts';
 
 /**
  * A Chat Completions request, as far as it is read here. Other fields are let through: fields.ts tells what
@@ -38,19 +37,13 @@ export const answerPart = z.discriminatedUnion(
   [textPart, refusalPart],
   'must be "text" or "refusal"',
 );
-const contentOf = (part: z.ZodType) => readLater(z.union([z.string(), z.array(part)])).optional();
-
-/** What is no such value counts as absent. */
-const text = z.string().nullish().catch(undefined);
-const calledName = z.string().min(1).catch(noName);
-
 export const functionCall = z.looseObject({
-  id: text,
+  id: textOrNone,
   type: z.literal('function').nullish(),
   function: z.looseObject({ name: calledName, arguments: z.unknown().optional() }),
 });
 export const customCall = z.looseObject({
-  id: text,
+  id: textOrNone,
   type: z.literal('custom'),
   custom: z.looseObject({ name: calledName, input: z.string().catch('') }),
 });
@@ -61,15 +54,15 @@ export const message = z.discriminatedUnion(
   'role',
   [
     z.looseObject({ role: z.enum(['system', 'developer']), content: contentOf(textPart) }),
-    z.looseObject({ role: z.literal('user'), content: contentOf(inputPart), name: text }),
+    z.looseObject({ role: z.literal('user'), content: contentOf(inputPart), name: textOrNone }),
     z.looseObject({
       role: z.literal('assistant'),
       content: contentOf(answerPart),
-      refusal: text,
-      reasoning_content: text,
-      reasoning: text,
+      refusal: textOrNone,
+      reasoning_content: textOrNone,
+      reasoning: textOrNone,
       reasoning_details: z
-        .array(z.looseObject({ text, summary: text }))
+        .array(z.looseObject({ text: textOrNone, summary: textOrNone }))
         .nullish()
         .catch(undefined),
       tool_calls: z
@@ -79,15 +72,12 @@ export const message = z.discriminatedUnion(
       function_call: z.unknown().optional(),
       audio: z.unknown().optional(),
     }),
-    z.looseObject({ role: z.literal('tool'), content: contentOf(inputPart), tool_call_id: text }),
-    z.looseObject({ role: z.literal('function'), content: contentOf(inputPart), name: text }),
+    z.looseObject({ role: z.literal('tool'), content: contentOf(inputPart), tool_call_id: textOrNone }),
+    z.looseObject({ role: z.literal('function'), content: contentOf(inputPart), name: textOrNone }),
   ],
   'must be "system", "developer", "user", "assistant" or "tool"',
 );
 
-const toolName = z
-  .string()
-  .regex(/^[A-Za-z0-9_.:-]{1,128}$/, 'must be 1 to 128 characters out of A-Z a-z 0-9 _ . : -');
 const functionTool = z.looseObject({
   type: z.literal('function'),
   function: z.looseObject({

@@ -4,7 +4,15 @@ import type { AskedRequest, Message } from '../../core/turn.ts';
 import { withAllResults } from '../shared/calls.ts';
 import { createFieldCheck } from '../shared/field-table.ts';
 import { ContentNotes } from '../shared/read-messages.ts';
-import { affinityKey, allWishes, askedReasoning, ifSet, jsonFormat, parseBody } from '../shared/request.ts';
+import {
+  affinityKey,
+  allWishes,
+  askedReasoning,
+  jsonFormat,
+  limitsOf,
+  parseBody,
+  samplingOf,
+} from '../shared/request.ts';
 import { checkLeftOut, leftOutNames } from '../shared/tools.ts';
 import { resentCall } from './call-item.ts';
 import { compactionTurn, rulesOf } from './compaction.ts';
@@ -72,13 +80,8 @@ export function decodeResponsesRequest(
     tools: allowed,
     toolChoice,
     parallelToolCalls: asked.parallel_tool_calls ?? true,
-    sampling: {
-      ...ifSet('temperature', asked.temperature),
-      ...ifSet('topP', asked.top_p),
-      ...ifSet('presencePenalty', asked.presence_penalty || undefined),
-      ...ifSet('frequencyPenalty', asked.frequency_penalty || undefined),
-    },
-    limits: ifSet('maxOutputTokens', asked.max_output_tokens),
+    sampling: samplingOf(asked),
+    limits: limitsOf(asked.max_output_tokens),
     responseFormat: jsonFormat(format, 'text.format'),
     reasoning: askedReasoning(effort, Boolean(effort ?? asked.reasoning?.summary)),
     ...allWishes(fields.wishes, notes.wishes),

@@ -1,7 +1,6 @@
 import { z } from 'zod';
-import { noName } from '../shared/calls.ts';
 import type { ReadEntry } from '../shared/read-messages.ts';
-import { jsonObject, readLater, shapeOf } from '../shared/request.ts';
+import { calledName, contentOf, jsonObject, shapeOf, textOrNone, toolName } from '../shared/schema.ts';
 
 export type ReadItem = ReadEntry<InputItem>;
 
@@ -33,17 +32,12 @@ export const part = z.discriminatedUnion(
   [textPart, refusalPart, imagePart, filePart],
   'must be "input_text", "input_image", "input_file", "output_text" or "refusal"',
 );
-/** What is no such value counts as absent. */
-const callId = z.string().nullish().catch(undefined);
-const calledName = z.string().min(1).catch(noName);
-const parts = readLater(z.union([z.string(), z.array(part)])).optional();
+const parts = contentOf(part);
 const reasoningTexts = z.array(textPart).nullish().catch(undefined);
 
 const functionTool = z.looseObject({
   type: z.literal('function'),
-  name: z
-    .string()
-    .regex(/^[A-Za-z0-9_.:-]{1,128}$/, 'must be 1 to 128 characters out of A-Z a-z 0-9 _ . : -'),
+  name: toolName,
   description: z.string().nullish(),
   parameters: jsonObject.nullish(),
   strict: z.boolean().nullish(),
@@ -83,26 +77,26 @@ const messageItem = z.looseObject({
 });
 const functionCall = z.looseObject({
   type: z.literal('function_call'),
-  call_id: callId,
+  call_id: textOrNone,
   name: calledName,
   namespace: z.string().nullish(),
   arguments: z.unknown().optional(),
 });
 const functionOutput = z.looseObject({
   type: z.literal('function_call_output'),
-  call_id: callId,
+  call_id: textOrNone,
   output: parts,
 });
 const customCall = z.looseObject({
   type: z.literal('custom_tool_call'),
-  call_id: callId,
+  call_id: textOrNone,
   name: calledName,
   namespace: z.string().nullish(),
   input: z.string().catch(''),
 });
 const customOutput = z.looseObject({
   type: z.literal('custom_tool_call_output'),
-  call_id: callId,
+  call_id: textOrNone,
   output: parts,
 });
 const reasoningItem = z.looseObject({
@@ -114,14 +108,14 @@ const reasoningItem = z.looseObject({
 /** Calls of tools that clients run, each with its own type of item, and their results. */
 const clientCall = z.looseObject({
   type: z.enum(['local_shell_call', 'shell_call', 'apply_patch_call', 'computer_call']),
-  call_id: callId,
+  call_id: textOrNone,
   action: z.unknown().optional(),
   actions: z.unknown().optional(),
   operation: z.unknown().optional(),
 });
 const screenshotOutput = z.looseObject({
   type: z.literal('computer_call_output'),
-  call_id: callId,
+  call_id: textOrNone,
   output: z.looseObject({ image_url: imageUrl, file_id: z.string().nullish() }).nullish().catch(undefined),
 });
 const clientOutput = z.looseObject({

@@ -3,7 +3,7 @@ import { AppError } from '../../core/errors.ts';
 import type { TurnEvent } from '../../core/turn.ts';
 import { decodeResponsesRequest, parseResponsesRequest } from './decode-request.ts';
 import { encodeResponsesAnswer } from './encode-answer.ts';
-import { ResponseEvents } from './stream-encoder.ts';
+import { ResponseEvents } from './response-events.ts';
 
 const identity = { id: `resp_${'0'.repeat(32)}`, created: 1, model: 'auto', now: () => 7_900 };
 

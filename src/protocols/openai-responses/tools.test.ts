@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { TurnEvent } from '../../core/turn.ts';
 import { decodeResponsesRequest, parseResponsesRequest } from './decode-request.ts';
 import { encodeResponsesAnswer } from './encode-answer.ts';
-import { ResponseEvents } from './stream-encoder.ts';
+import { ResponseEvents } from './response-events.ts';
 
 const hello = { type: 'message', role: 'user', content: 'Hello' };
 const identity = { id: 'resp_0', created: 0, now: () => 0, model: 'auto' };

@@ -1,9 +1,9 @@
-import { z } from 'zod';
+import type { z } from 'zod';
 import { AppError, refused } from '../../core/errors.ts';
 import { upToFirstProblem } from '../../core/first-problem-only.ts';
 import { toolsText } from '../../core/offered-tools.ts';
-import type { AskedRequest, Reasoning, ResponseFormat, Wish } from '../../core/turn.ts';
-import { isJsonObject, type JsonObject } from '../../lib/parse-json.ts';
+import type { AskedRequest, Limits, Reasoning, ResponseFormat, Sampling, Wish } from '../../core/turn.ts';
+import { isJsonObject } from '../../lib/parse-json.ts';
 
 /** A request's body by its schema, which wants at least `fields`. Throws AppError `invalid_request`. */
 export function parseBody<Schema extends z.ZodType>(
@@ -122,25 +122,6 @@ export function ifSet<Name extends string, Value>(
   return value === null || value === undefined ? {} : ({ [name]: value } as { [Key in Name]?: Value });
 }
 
-/** A JSON object with every member it came with: zod's own objects and records leave out one called `__proto__`. */
-export const jsonObject = z
-  .custom<JsonObject>(isJsonObject, 'must be an object')
-  .meta({ type: 'object', additionalProperties: true });
-
-/**
- * A value that the decoder reads by its schema, apart from the rest of the request, so that one that does not follow it
- * costs itself and not the whole request. API documents show the schema.
- */
-export function readLater(schema: z.ZodType): z.ZodUnknown {
-  return z.unknown().meta(shapeOf(schema));
-}
-
-/** A schema as the documents show it. */
-export function shapeOf(schema: z.ZodType): Record<string, unknown> {
-  const { $schema: _dialect, ...shape } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
-  return shape as Record<string, unknown>;
-}
-
 /**
  * What an answer has to look like, from the form all dialects share: a type, and a schema where the type wants one.
  * `param` is the path of the form in the request. Throws AppError `invalid_request`.
@@ -177,6 +158,35 @@ export function askedReasoning(effort: string | null | undefined, isWanted: bool
 export function allWishes(...lists: readonly (readonly Wish[])[]): { readonly wishes?: readonly Wish[] } {
   const wishes = lists.flat();
   return wishes.length === 0 ? {} : { wishes };
+}
+
+type SamplingName = 'temperature' | 'top_p' | 'seed' | 'presence_penalty' | 'frequency_penalty';
+
+/** These fields have one name in all dialects that have them. */
+export function samplingOf(
+  given: {
+    readonly [Name in SamplingName]?: number | null | undefined;
+  },
+): Sampling {
+  return {
+    ...ifSet('temperature', given.temperature),
+    ...ifSet('topP', given.top_p),
+    ...ifSet('seed', given.seed),
+    ...ifSet('presencePenalty', given.presence_penalty || undefined),
+    ...ifSet('frequencyPenalty', given.frequency_penalty || undefined),
+  };
+}
+
+/** Empty sequences stop nothing. */
+export function limitsOf(
+  maxOutputTokens: number | null | undefined,
+  stop: string | readonly string[] | null = [],
+): Limits {
+  const stopSequences = [stop ?? []].flat().filter((sequence) => sequence !== '');
+  return {
+    ...ifSet('maxOutputTokens', maxOutputTokens),
+    ...(stopSequences.length > 0 ? { stopSequences } : {}),
+  };
 }
 
 /** What a client sends to keep the turns of its session together. Anything but a text is no such key, and no fault. */
