@@ -1,5 +1,6 @@
 import { withJitter } from '../lib/backoff.ts';
 import type { Clock } from '../lib/clock.ts';
+import { createLimit } from '../lib/limit.ts';
 import { isAway, isPoolError, PoolError } from './errors.ts';
 import type { PoolCalls } from './pool-calls.ts';
 import { PoolClock } from './pool-clock.ts';
@@ -58,7 +59,7 @@ export class HeldSession {
   /** Leases on their way back: an answer that was under way may still name them. */
   readonly #leaving = new Set<string>();
   /** One call about a session at a time, so that no older answer overwrites a newer one. */
-  #line: Promise<void> = Promise.resolve();
+  readonly #line = createLimit(1);
   #failures = 0;
   #cancelRenewal = () => {};
   #isRenewed: boolean;
@@ -357,12 +358,11 @@ export class HeldSession {
     const either = signal ? AbortSignal.any([signal, ended]) : ended;
     either.throwIfAborted();
     let isBegun = false;
-    const run = this.#line.then(() => {
+    const run = this.#line(() => {
       either.throwIfAborted();
       isBegun = true;
       return task(either);
     });
-    this.#line = run.catch(() => {});
     let onAbort = () => {};
     const aborted = new Promise<never>((_, reject) => {
       // A call that has begun ends when the signal aborts, and then gives back what it may have borrowed.

@@ -1,3 +1,4 @@
+import { createLimit, type Limit } from '../lib/limit.ts';
 import { isAway, isPoolError, PoolError } from './errors.ts';
 import { type AccountDemand, isSought, type LeaseDemand } from './held-lease.ts';
 import { HeldLeases, type LeaseRules } from './held-leases.ts';
@@ -26,7 +27,7 @@ export class LeaseEngine {
   readonly held: HeldLeases;
   readonly #waiting = new WaitingTurns();
   /** By provider: turns that need the pool ask one after another, so that a burst does not borrow every account. */
-  readonly #lines = new Map<string, Promise<void>>();
+  readonly #lines = new Map<string, Limit>();
   #outages = 0;
   #outage: unknown;
   #isFollowing = false;
@@ -99,7 +100,7 @@ export class LeaseEngine {
 
   async #serve(waiter: Waiter): Promise<void> {
     try {
-      await this.#inLine(waiter.demand.provider ?? '', () => this.#seek(waiter));
+      await this.#lineOf(waiter.demand.provider ?? '')(() => this.#seek(waiter));
     } catch (error) {
       if (waiter.isOver) return;
       waiter.lastError = error;
@@ -109,15 +110,10 @@ export class LeaseEngine {
     }
   }
 
-  async #inLine(key: string, task: () => Promise<void>): Promise<void> {
-    const run = (this.#lines.get(key) ?? Promise.resolve()).then(task);
-    const done = run.catch(() => {});
-    this.#lines.set(key, done);
-    try {
-      await run;
-    } finally {
-      if (this.#lines.get(key) === done) this.#lines.delete(key);
-    }
+  #lineOf(provider: string): Limit {
+    const line = this.#lines.get(provider) ?? createLimit(1);
+    this.#lines.set(provider, line);
+    return line;
   }
 
   /** Gets a place as fast as it can be had. */

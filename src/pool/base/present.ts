@@ -14,6 +14,7 @@ import type {
   StoredSession,
   Usage,
 } from '../store/store.ts';
+import { definedOnly } from './parse.ts';
 
 /** What an account has whose owner said nothing. */
 export const defaultSettings: AccountSettings = {
@@ -29,16 +30,9 @@ export const defaultSettings: AccountSettings = {
 
 /** What a new account's owner says of it beside the credential. */
 export function settingsOf(given: Partial<NewAccount>): AccountSettings {
-  return {
-    email: given.email ?? defaultSettings.email,
-    label: given.label ?? defaultSettings.label,
-    capacity: given.capacity ?? defaultSettings.capacity,
-    models: given.models ?? defaultSettings.models,
-    free: given.free ?? defaultSettings.free,
-    lend: given.lend ?? defaultSettings.lend,
-    tier: given.tier ?? defaultSettings.tier,
-    teamUid: given.team_uid ?? defaultSettings.teamUid,
-  };
+  const { email, label, capacity, models, free, lend, tier, team_uid: teamUid } = given;
+  const said = { email, label, capacity, models, free, lend, tier, teamUid };
+  return { ...defaultSettings, ...definedOnly<AccountSettings>(said) };
 }
 
 export const isoTime = (time: number): string => new Date(time).toISOString();

@@ -29,6 +29,9 @@ interface Progress {
   readonly duplicates: number;
 }
 
+/** Undefined leaves it, null forgets it. */
+type Decide = (present: Progress, isThere: boolean) => Progress | null | undefined;
+
 /** What taken files are known by as this pool's, whichever instance took them. */
 const poolMarkFact = 'pool_mark';
 /** Longer than a batch of lines takes. */
@@ -95,7 +98,7 @@ export class FileSource implements Source {
 
   async #fetchFrom(folder: DropFolder, file: TakenFile, batch: Batch): Promise<void> {
     let progress = await this.#claim(file);
-    if (progress === null) return;
+    if (!progress) return;
     const found = await folder.read(file);
     if (found === null) return this.#forget(file);
     const { good, bad } = await sortLines(found.text, this.#tools.adding);
@@ -131,51 +134,42 @@ export class FileSource implements Source {
     return isStandby ? batch.hold(label, take) : batch.admit(label, take);
   }
 
-  /** Null when another instance reads it. */
-  #claim(file: TakenFile): Promise<Progress | null> {
-    const { clock } = this.#tools.basics;
+  /** Undefined when another instance reads it. */
+  #claim(file: TakenFile): Promise<Progress | null | undefined> {
+    const now = this.#tools.basics.clock.now();
     return this.#change(file, (present) => {
-      if (present.by !== this.#instance && present.until > clock.now()) return { answer: null };
-      const mine = { ...present, by: this.#instance, until: clock.now() + claimMs };
-      return { value: mine, answer: mine };
+      const isFree = present.by === this.#instance || present.until <= now;
+      return isFree ? { ...present, by: this.#instance, until: now + claimMs } : undefined;
     });
   }
 
   /** False when another instance has taken over meanwhile. */
-  #write(file: TakenFile, progress: Progress): Promise<boolean> {
+  async #write(file: TakenFile, progress: Progress): Promise<boolean> {
     const until = this.#tools.basics.clock.now() + claimMs;
-    return this.#change(file, (present) =>
-      present.by === this.#instance ? { value: { ...progress, until }, answer: true } : { answer: false },
-    );
+    return (await this.#changeMine(file, () => ({ ...progress, until }))) !== undefined;
   }
 
-  #letGo(file: TakenFile): Promise<void> {
+  async #letGo(file: TakenFile): Promise<void> {
+    await this.#changeMine(file, (present, isThere) => (isThere ? { ...present, until: 0 } : undefined));
+  }
+
+  async #forget(file: TakenFile): Promise<void> {
+    await this.#changeMine(file, () => null);
+  }
+
+  #changeMine(file: TakenFile, decide: Decide): Promise<ReturnType<Decide>> {
     return this.#change(file, (present, isThere) =>
-      isThere && present.by === this.#instance
-        ? { value: { ...present, until: 0 }, answer: undefined }
-        : { answer: undefined },
+      present.by === this.#instance ? decide(present, isThere) : undefined,
     );
   }
 
-  #forget(file: TakenFile): Promise<void> {
-    return this.#change(file, (present) =>
-      present.by === this.#instance ? { value: null, answer: undefined } : { answer: undefined },
-    );
-  }
-
-  #change<Answer>(
-    file: TakenFile,
-    decide: (
-      present: Progress,
-      isThere: boolean,
-    ) => { readonly value?: Progress | null; readonly answer: Answer },
-  ): Promise<Answer> {
+  /** Answers what was written. */
+  #change(file: TakenFile, decide: Decide): Promise<ReturnType<Decide>> {
     const fact = `taking:${this.name}:${basename(file.path)}`;
     return compareAndSet(this.#tools.basics.store, fact, async (text) => {
       const none = { by: this.#instance, until: 0, next: 1, added: 0, duplicates: 0 };
-      const present = text === null ? none : (JSON.parse(text) as Progress);
-      const { value, answer } = decide(present, text !== null);
-      return value === undefined ? { answer } : { value: value && JSON.stringify(value), answer };
+      const answer = decide(text === null ? none : (JSON.parse(text) as Progress), text !== null);
+      return answer === undefined ? { answer } : { value: answer && JSON.stringify(answer), answer };
     });
   }
 
