@@ -108,17 +108,18 @@ export class HeldLeases {
 
   /** Accounts held here on which a place may come free, which the pool cannot know. */
   countLive(demand: AccountDemand): number {
-    const now = this.#timing.monotonic();
-    const live = [...this.#leases].filter((lease) => isLive(lease, now) && suits(lease, demand));
-    return new Set(live.map(({ account }) => account.id)).size;
+    return this.#suiting(demand).size;
   }
 
   /** That account is held, with a place or without. */
   holds(accountId: string | undefined, demand: AccountDemand): boolean {
+    return accountId !== undefined && this.#suiting(demand).has(accountId);
+  }
+
+  #suiting(demand: AccountDemand): ReadonlySet<string> {
     const now = this.#timing.monotonic();
-    return [...this.#leases].some(
-      (lease) => lease.account.id === accountId && isLive(lease, now) && suits(lease, demand),
-    );
+    const live = [...this.#leases].filter((lease) => isLive(lease, now) && suits(lease, demand));
+    return new Set(live.map(({ account }) => account.id));
   }
 
   /** A free account of this provider ran out: no other free one may replace it. */

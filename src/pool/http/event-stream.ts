@@ -31,16 +31,54 @@ export class EventStreams {
     const ofKey = [...this.#open.values()].filter((other) => other === keyId).length;
     if (ofKey >= this.#mostOfKey) throw tooManyStreams();
     reply.hijack();
-    const last = request.headers['last-event-id'];
-    const end = streamEvents({
-      hub: this.#hub,
-      clock: this.#clock,
-      response: reply.raw,
-      lastEventId: typeof last === 'string' ? last : undefined,
-      requestId: request.id,
+    const response = reply.raw;
+    response.writeHead(200, {
+      'x-request-id': request.id,
+      'content-type': 'text/event-stream; charset=utf-8',
+      'cache-control': 'no-store',
+      'x-accel-buffering': 'no',
     });
+    const last = request.headers['last-event-id'];
+    const stop = this.#stream(response, typeof last === 'string' ? last : undefined);
+    const end = (): void => {
+      stop();
+      response.end();
+    };
     this.#open.set(end, keyId);
-    reply.raw.once('close', () => this.#open.delete(end));
+    response.once('close', () => {
+      stop();
+      this.#open.delete(end);
+    });
+  }
+
+  /** Sends what was missed, and all that happens from now on. The answer stops that. */
+  #stream(response: ServerResponse, lastEventId: string | undefined): () => void {
+    const write = (text: string): void => {
+      if (response.writableLength > mostUnreadBytes) response.destroy();
+      else response.write(text);
+    };
+    const send = ({ id, event }: NumberedEvent): void =>
+      write(`id: ${id}\ndata: ${JSON.stringify(event)}\n\n`);
+
+    const missed = lastEventId === undefined ? [] : this.#hub.since(lastEventId);
+    // An id alone tells a reader nothing, but it resumes from there.
+    if (missed === undefined) write(`event: reset\nid: ${this.#hub.lastId()}\ndata: {}\n\n`);
+    else if (missed.length === 0) write(`: connected\nid: ${this.#hub.lastId()}\n\n`);
+    else missed.forEach(send);
+
+    const stopListening = this.#hub.listen(send);
+    let stopPing = (): void => {};
+    const ping = (): void => {
+      stopPing = this.#clock.after(pingEveryMs, () => {
+        write(': ping\n\n');
+        ping();
+      });
+    };
+    ping();
+    return () => {
+      stopListening();
+      stopPing();
+    };
   }
 
   /** Ends all of them. */
@@ -55,51 +93,4 @@ function tooManyStreams(): PoolError {
     'Too many programs with this key follow the events: open one stream for each program.',
     { retryAfterMs: 10_000 },
   );
-}
-
-/** Streams events as server-sent events until the reader leaves. The answer ends the stream. */
-function streamEvents(options: {
-  readonly hub: Hub;
-  readonly clock: Clock;
-  readonly response: ServerResponse;
-  readonly lastEventId: string | undefined;
-  readonly requestId: string;
-}): () => void {
-  const { hub, clock, response, lastEventId } = options;
-  response.writeHead(200, {
-    'x-request-id': options.requestId,
-    'content-type': 'text/event-stream; charset=utf-8',
-    'cache-control': 'no-store',
-    'x-accel-buffering': 'no',
-  });
-  const write = (text: string): void => {
-    if (response.writableLength > mostUnreadBytes) response.destroy();
-    else response.write(text);
-  };
-  const send = ({ id, event }: NumberedEvent): void => write(`id: ${id}\ndata: ${JSON.stringify(event)}\n\n`);
-
-  const missed = lastEventId === undefined ? [] : hub.since(lastEventId);
-  // An id alone tells a reader nothing, but it resumes from there.
-  if (missed === undefined) write(`event: reset\nid: ${hub.lastId()}\ndata: {}\n\n`);
-  else if (missed.length === 0) write(`: connected\nid: ${hub.lastId()}\n\n`);
-  else missed.forEach(send);
-
-  const stopListening = hub.listen(send);
-  let stopPing = (): void => {};
-  const ping = (): void => {
-    stopPing = clock.after(pingEveryMs, () => {
-      write(': ping\n\n');
-      ping();
-    });
-  };
-  ping();
-  const stop = (): void => {
-    stopListening();
-    stopPing();
-  };
-  response.once('close', stop);
-  return () => {
-    stop();
-    response.end();
-  };
 }

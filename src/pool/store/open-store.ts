@@ -4,23 +4,8 @@ import { thisCommand } from '../../db/holder.ts';
 import { connectVerbs } from '../../db/verbs.ts';
 import { type Clock, systemClock } from '../../lib/clock.ts';
 import { openSqliteStore } from './sqlite/sqlite-store.ts';
-import type { Store, StoreVerbs } from './store.ts';
+import type { OpenStoreOptions, Store, StoreVerbs } from './store.ts';
 import type { StoreOptions } from './verbs/transaction.ts';
-
-export interface OpenStoreOptions {
-  readonly clock: Clock;
-  /**
-   * The whole database for this process alone, for as long as the store is open: fails with `database_in_use` while any
-   * other has it open, and keeps others from opening it. A SQLite file always is.
-   */
-  readonly exclusive?: boolean;
-  /** The store is beyond use: its thread died. The service cannot go on. */
-  readonly onLost: (error: DatabaseError) => void;
-  /** The database is, or was for a moment, unreachable, or another instance could not be notified. */
-  readonly onTrouble?: (error: unknown) => void;
-  /** It was unreachable and answers again. */
-  readonly onBack?: (awayForMs: number) => void;
-}
 
 /**
  * Opens the store a DATABASE_URL names: `postgres://` for a server that several processes may share, or `sqlite:` and a
@@ -28,17 +13,10 @@ export interface OpenStoreOptions {
  * Throws DatabaseError: `database_in_use` names the process that holds the file.
  */
 export async function openStore(databaseUrl: string, options: OpenStoreOptions): Promise<Store> {
-  const { onTrouble, onBack } = options;
   if (isPostgresUrl(databaseUrl)) {
     // Loaded only where it is used: it is half the size of the pool.
     const { openPostgresStore } = await import('./postgres/postgres-store.ts');
-    return openPostgresStore(databaseUrl, {
-      auditsLeases: true,
-      exclusive: options.exclusive === true,
-      clock: options.clock,
-      ...(onTrouble && { onTrouble }),
-      ...(onBack && { onBack }),
-    });
+    return openPostgresStore(databaseUrl, { ...options, auditsLeases: true });
   }
   const path = sqlitePath(databaseUrl);
   if (path === ':memory:') {

@@ -1,4 +1,5 @@
 import type { TokenFailure } from '../../core/provider.ts';
+import type { DatabaseError } from '../../db/errors.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { OutcomeSignal } from '../standing/standing.ts';
 import type { Changes, Credential, SealedBearer, StoredAccount, Usage } from './stored-account.ts';
@@ -183,4 +184,19 @@ export interface RefreshFailed {
   readonly retryAt: number;
   /** The reason with which the account becomes `reauth_required`; null while there is hope. */
   readonly givenUp: string | null;
+}
+
+export interface OpenStoreOptions {
+  readonly clock: Clock;
+  /**
+   * The whole database for this process alone, for as long as the store is open: fails with `database_in_use` while any
+   * other has it open, and keeps others from opening it. A SQLite file always is.
+   */
+  readonly exclusive?: boolean;
+  /** The store is beyond use: its thread died. The service cannot go on. */
+  readonly onLost: (error: DatabaseError) => void;
+  /** The database is, or was for a moment, unreachable, or another instance could not be notified. */
+  readonly onTrouble?: (error: unknown) => void;
+  /** It was unreachable and answers again. */
+  readonly onBack?: (awayForMs: number) => void;
 }

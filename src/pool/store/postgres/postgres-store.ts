@@ -1,22 +1,15 @@
 import { openDatabaseClock } from '../../../db/database-clock.ts';
 import { openPostgres, type Postgres } from '../../../db/postgres.ts';
 import { migratePostgres } from '../../../db/postgres-migrate.ts';
-import { type Clock, systemClock } from '../../../lib/clock.ts';
-import type { Changes, Store } from '../store.ts';
+import { systemClock } from '../../../lib/clock.ts';
+import type { Changes, OpenStoreOptions, Store } from '../store.ts';
 import { storeVerbs } from '../verbs/store-verbs.ts';
 import type { StoreOptions } from '../verbs/transaction.ts';
 import { postgresMigrations } from './migrations.ts';
 import { hasNews, type NewsExchange, openNews } from './news.ts';
 import { postgresShortcuts } from './shortcuts.ts';
 
-export interface PostgresStoreOptions extends StoreOptions {
-  readonly clock?: Clock;
-  /** The database for this process alone. */
-  readonly exclusive?: boolean;
-  /** What went wrong between calls. */
-  onTrouble?(error: unknown): void;
-  onBack?(awayForMs: number): void;
-}
+type PostgresStoreOptions = StoreOptions & Partial<OpenStoreOptions>;
 
 /**
  * Every statement here has its index. A plan is made when tables may still be empty and kept while they grow, so the
