@@ -131,7 +131,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
   }
   if (given.POOL_API_KEY !== undefined && given.ADMIN_KEY === undefined) {
     problems.push(
-      'POOL_API_KEY is set without ADMIN_KEY: set ADMIN_KEY too, or nobody could manage the pool.',
+      'POOL_API_KEY is set without ADMIN_KEY: set ADMIN_KEY too, or no caller could manage the pool.',
     );
   }
   if (given.ADMIN_KEY !== undefined && given.ADMIN_KEY === given.POOL_API_KEY) {

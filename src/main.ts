@@ -156,7 +156,7 @@ async function runUntilStopped(
   shutdownMs = 0,
 ): Promise<void> {
   let lost: Error | undefined;
-  const told = stopSignal(signals, starterOf(variables()), logger);
+  const signalled = stopSignal(signals, starterOf(variables()), logger);
   const losing = Promise.withResolvers<void>();
   const end = (error: Error) => {
     lost = error;
@@ -171,7 +171,7 @@ async function runUntilStopped(
     end(error);
   });
   process.on('unhandledRejection', (error) => {
-    logger.error({ err: error }, 'a failure nobody waited for');
+    logger.error({ err: error }, 'an unhandled failure');
   });
   const services = await start(onLost).catch((error: unknown) => {
     // What may still be open must not outlive a signal.
@@ -180,7 +180,7 @@ async function runUntilStopped(
   });
   // For the next start: at the end of the process it may be too late.
   flushCompileCache();
-  await Promise.race([told, losing.promise]);
+  await Promise.race([signalled, losing.promise]);
   // Nothing else may keep the process alive while it closes, and nothing may keep it for ever.
   const limit = setTimeout(() => {
     logger.fatal('something could not be closed; what it was to store may be lost');

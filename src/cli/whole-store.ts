@@ -45,7 +45,7 @@ export function addVault(parent: Command, actions: CliActions): void {
     .description('the key that seals the credentials')
     .helpCommand(false)
     .command('rotate')
-    .description('seal every credential anew under another master key, while no service runs')
+    .description('seal every credential with another master key, while no service runs')
     .option('--new-key-file <path>', 'take the new key from this file instead of making one')
     .option('--json', 'print what was done as JSON')
     .addHelpText(

@@ -80,10 +80,7 @@ async function lendOne(borrower: Pick<Pool, 'allocate' | 'release'>): Promise<Fi
     const { released } = await borrower.release({ session_id });
     const { provider = 'none' } = lease.accounts[0] ?? {};
     if (released === 1) return ok('lease', `an account of ${provider} was lent and came back`);
-    return problem(
-      'lease',
-      `an account was lent, but ${released} came back; it comes back by itself in 10 s`,
-    );
+    return problem('lease', `an account was lent, but ${released} came back; the lease expires in 10 s`);
   } catch (error) {
     if (!(error instanceof PoolError)) throw error;
     return problem('lease', error.message);

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 /** The package's version, read from the nearest package.json: sources and the built package lie at different depths. */
 export const version = readVersion();
 
-/** How we name ourselves to providers: our own name, nobody else's. */
+/** How we name ourselves to providers: our own name, not another client's. */
 export const userAgent = `warp2api/${version}`;
 
 function readVersion(): string {

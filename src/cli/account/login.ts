@@ -15,7 +15,7 @@ interface LoginOptions extends SettingOptions {
 }
 
 const help = `
-Opens nothing by itself: it shows an address and a code, you approve in a browser on any device, and the account is added.
+Opens no browser: it shows an address and a code, you approve in a browser on any device, and the account is added.
 Ctrl-C only stops waiting; while the pool runs, the login stays open until it expires.
 
 Examples:

@@ -13,7 +13,7 @@ import { createLimit } from '../../lib/limit.ts';
 import { isJsonObject, type JsonObject } from '../../lib/parse-json.ts';
 import type { SchemaJob, SchemaReply } from './schema-worker.ts';
 
-/** Characters of a schema as JSON; the whole of it is told to the model. */
+/** Characters of a schema as JSON; all of it is sent to the model. */
 const longestSchema = 256 * 1024;
 const deepest = 256;
 /** Characters of the paths to all its parts, of which a checker makes a list. */
@@ -298,7 +298,7 @@ export class SchemaChecker {
     });
   }
 
-  /** Of each client one check stands in line: many that take long hold up their own client, and others by one each. */
+  /** One check of each client waits in the common queue: slow ones delay their own client, and others by one each. */
   async #inLine<T>(clientId: string, task: () => Promise<T>): Promise<T> {
     const line = this.#lines.get(clientId) ?? { limit: createLimit(1), waiting: 0 };
     this.#lines.set(clientId, line);

@@ -207,7 +207,7 @@ export const gatewayApi = withDocs<GatewayHttp>({
   },
 });
 
-/** Anthropic's clients are told from OpenAI's by the version header that every one of them sends. */
+/** Every client of Anthropic's dialect sends this header, and none of OpenAI's does. */
 export function isAnthropicClient(request: FastifyRequest): boolean {
   return request.headers['anthropic-version'] !== undefined;
 }

@@ -14,7 +14,7 @@ export interface ModelList extends ModelUnion {
 
 const freshForMs = 10 * 60_000;
 const retryAfterMs = 30_000;
-/** A list said to be out of date is asked for anew, but no more often than this. */
+/** A list reported as out of date is requested again, but no more often than this. */
 const renewEveryMs = 60_000;
 /** A turn does not wait longer than this for a list; it goes on with what is known. */
 const patienceMs = 3_000;
@@ -123,7 +123,7 @@ export function createModelLists(leases: Pick<LeaseCache, 'acquire'>, clock: Clo
           signal: AbortSignal.timeout(asked === 0 ? 10_000 : nextLeaseMs),
         });
       } catch (error) {
-        // Once some have been asked, that there is nobody else is the usual end.
+        // Once some have been asked, that no other account is free is the usual end.
         if (asked === 0) note(provider, error);
         break;
       }
@@ -195,7 +195,7 @@ export function createModelLists(leases: Pick<LeaseCache, 'acquire'>, clock: Clo
       return listOf(entry);
     },
 
-    /** The list, looked at anew unless that was done within the last minute: an account may have come with more. */
+    /** The list, requested again unless that was done within the last minute: a new account may list more. */
     async getFresh(provider: UpstreamProvider): Promise<ModelList> {
       const entry = entryOf(provider);
       if (entry.look || entry.lookedAt + renewEveryMs <= clock.monotonic()) {

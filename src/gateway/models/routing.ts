@@ -338,7 +338,7 @@ function modelNotFound(
   return new AppError('model_not_found', `There is no model "${name}"; ${hint}.`, { param: 'model' });
 }
 
-/** With STRICT_MODELS a name counts only once some account has told its models. */
+/** With STRICT_MODELS a name counts only once some account has listed its models. */
 function modelsUnknown(name: string): AppError {
   return new AppError(
     'model_unavailable',

@@ -88,7 +88,7 @@ export class BufferedStore implements StateStore {
   #restsUntil = Number.NEGATIVE_INFINITY;
   /** The last write failed, and is tried again then. */
   #writesAgainAt: number | undefined;
-  #isAwayReported = false;
+  #isOutageReported = false;
   /** The storage is not open and may hold what is asked for: a server, which others write to as well. */
   #isUnknown = false;
   #isClosed = false;
@@ -331,24 +331,25 @@ export class BufferedStore implements StateStore {
         onLost: (error) => {
           isLost = true;
           this.#storage = undefined;
-          if (!this.#isClosed) this.#away(error);
+          if (!this.#isClosed) this.#openLater(error);
         },
       });
       if (isLost || !opened) return;
       if (this.#isClosed) return await opened.close();
       this.#storage = opened;
       this.#restsUntil = Number.NEGATIVE_INFINITY;
-      if (this.#isAwayReported) this.#options.storage?.logger.info('the state storage is open now');
-      this.#isAwayReported = false;
+      if (this.#isOutageReported) this.#options.storage?.logger.info('the state storage is open now');
+      this.#isOutageReported = false;
       this.#scheduleNext();
     } catch (error) {
-      this.#away(error);
+      this.#openLater(error);
     }
   }
 
-  #away(error: unknown): void {
-    if (!this.#isAwayReported) this.#options.storage?.logger.warn({ err: error }, awayMessage(error));
-    this.#isAwayReported = true;
+  /** Reports that the storage cannot be opened, once, and tries again. */
+  #openLater(error: unknown): void {
+    if (!this.#isOutageReported) this.#options.storage?.logger.warn({ err: error }, unopenedMessage(error));
+    this.#isOutageReported = true;
     this.#isUnknown = error instanceof DatabaseError && error.code === 'database_unreachable';
     if (this.#isClosed) return;
     this.#cancelOpening();
@@ -363,7 +364,7 @@ export class BufferedStore implements StateStore {
   }
 }
 
-function awayMessage(error: unknown): string {
+function unopenedMessage(error: unknown): string {
   const reason = errorMessage(error);
   const isHeld = error instanceof DatabaseError && error.code === 'database_in_use';
   const advice = isHeld

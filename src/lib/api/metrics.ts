@@ -8,7 +8,7 @@ export const Counter = require('prom-client/lib/counter') as typeof prometheus.C
 export const Gauge = require('prom-client/lib/gauge') as typeof prometheus.Gauge;
 export const Histogram = require('prom-client/lib/histogram') as typeof prometheus.Histogram;
 
-/** The process's own figures; one set, however many services it runs, and none before somebody asks. */
+/** The process's own figures; one set, however many services it runs, and none before the first request for it. */
 let processRegistry: prometheus.Registry | undefined;
 
 export const metricsType = Registry.PROMETHEUS_CONTENT_TYPE;

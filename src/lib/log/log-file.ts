@@ -14,7 +14,7 @@ import { makeFolder } from '../files/make-folder.ts';
 import { closeFile } from '../files/private-folder.ts';
 import { createLineWriter, type LineWriter } from './line-writer.ts';
 
-/** A log in a file that is renamed when it is full, and that follows when somebody else renames it. */
+/** A log in a file that is renamed when it is full, and is reopened after another program has renamed it. */
 export interface LogFile extends LineWriter {
   /** Continues in a file of that name, after another program has moved the present one away. */
   reopen(): void;

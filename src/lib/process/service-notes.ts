@@ -58,7 +58,7 @@ function allNotes(folder: string) {
     const file = join(folder, name);
     try {
       const note = JSON.parse(readFileSync(file, 'utf8')) as ServiceNote & { readonly started?: string };
-      // Where no start can be told, as on Windows, a later process may have the id.
+      // Where no start is known, as on Windows, a later process may have the id.
       const isRunning = note.started !== undefined && startOf(note.pid) === note.started;
       return { file, note, isRunning };
     } catch {

@@ -42,7 +42,7 @@ const cancelForMs = 60_000;
 /** More than any run costs. */
 const mostCredits = 1e9;
 
-/** One turn as a run: begun once, looked at until it ends, cancelled when nobody wants it any more. */
+/** One turn as a run: begun once, looked at until it ends, cancelled when its answer is no longer wanted. */
 export function startRun(options: RunOptions, call: TurnCall): Run {
   const { clock } = options;
   const name = `warp2api-${randomUUID()}`;
@@ -89,7 +89,7 @@ export function startRun(options: RunOptions, call: TurnCall): Run {
     if (!hasEnded) await cancel(oz, runId);
   }
 
-  /** Undefined: there is no run, and the call has failed. Goes to its end although nobody may want the run by then. */
+  /** Undefined: there is no run, and the call has failed. Completes even if the run is no longer wanted by then. */
   async function begin(oz: OzAPI): Promise<string | undefined> {
     isTaken = true;
     try {
@@ -122,7 +122,7 @@ export function startRun(options: RunOptions, call: TurnCall): Run {
     return undefined;
   }
 
-  /** True when the run has ended by itself; false when it may go on. */
+  /** True when the run has ended; false when it may go on. */
   async function follow(oz: OzAPI, runId: string): Promise<boolean> {
     let quietLooks = 0;
     while (!isOver) {
@@ -232,12 +232,12 @@ export function startRun(options: RunOptions, call: TurnCall): Run {
         return;
       } catch (thrown) {
         const status = statusOf(thrown);
-        // It has ended by itself meanwhile.
+        // It has ended meanwhile.
         if (status === 400 || status === 404) return;
         const isHopeless = status === 401 || status === 403 || status === 422;
         if (isHopeless || clock.monotonic() >= until) {
           const fact = { err: thrown, run_id: runId, run_url: shownUrl };
-          options.logger?.warn(fact, 'a run nobody wants could not be cancelled: it may go on and cost');
+          options.logger?.warn(fact, 'an unwanted run could not be cancelled: it may go on and cost');
           return;
         }
         // A run that is being prepared says 409 until it can be cancelled.

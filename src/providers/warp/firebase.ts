@@ -20,7 +20,7 @@ const adviceByFailure: Partial<Record<TokenFailure, string>> = {
   account_gone: 'The provider has closed this account; remove it from the pool.',
 };
 
-/** The tokens of a 200. Throws TokenError `unknown` where it holds none: one may have been issued all the same. */
+/** The tokens of a 200. Throws TokenError `unknown` where it holds none: one may have been issued anyway. */
 export function readGrant(answer: TokenAnswer, host: string, now: number): TokenGrant {
   const body = answer.body ?? {};
   const bearer = textField(body, 'id_token', 'idToken');

@@ -91,7 +91,7 @@ function toModel(choice: z.infer<typeof choiceSchema>, isDefault: boolean): Prov
   };
 }
 
-/** A word that is new keeps the model from nobody: the upstream itself refuses what it does not serve. */
+/** An unknown word withholds the model for the moment only: the upstream itself refuses what it does not serve. */
 export function withheldFor(disableReason: string): NonNullable<ProviderModel['withheld']> {
   switch (disableReason) {
     case 'ADMIN_DISABLED':

@@ -4,7 +4,7 @@ import type { PostForm, TokenAnswer } from '../token-http.ts';
 import { failureOf, isAboutTheHost, readGrant } from './firebase.ts';
 
 export interface WarpOauthOptions {
-  /** Warp's own server, whose proxy stands in where the identity hosts cannot be reached. No trailing slash. */
+  /** Warp's own server, whose proxy replaces the identity hosts where they cannot be reached. No trailing slash. */
   readonly serverUrl: string;
   /** A bare origin gets Firebase's own path; a URL with a path is used as it is. */
   readonly tokenUrl: string;

@@ -66,7 +66,7 @@ export async function getQuota(
     askAvailability(client, account, signal),
   ]);
   if (limits.status === 'rejected') {
-    // What rejects the credential is the answer, whatever the other question was told.
+    // What rejects the credential is the answer, whatever came of the other question.
     const isAboutCredential =
       limits.reason instanceof AppError &&
       ['upstream_unauthorized', 'upstream_refused', 'cancelled'].includes(limits.reason.code);
