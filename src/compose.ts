@@ -12,7 +12,7 @@ import {
   startSandbox,
 } from './compose/build-pool.ts';
 import { EnvAccount } from './compose/env-account.ts';
-import { ownGatewayKey } from './compose/gateway-key.ts';
+import { gatewayKeyOf } from './compose/gateway-key.ts';
 import { isOwnPool, poolSocketPrefix } from './compose/open-pool.ts';
 import { type Config, checkRunMode, keyWarnings, type RunMode } from './config.ts';
 import { hasLocalSockets, makeLocalSocket } from './lib/addresses/local-socket.ts';
@@ -74,7 +74,7 @@ export async function startServices(
   }
   if (pool && mode !== 'gateway' && (mode === 'pool' || config.usePoolService)) {
     const { createPoolServer } = await import('./pool/http/server.ts');
-    const gatewayKey = config.pool.gatewayKey ?? ownGatewayKey(config, logger);
+    const gatewayKey = gatewayKeyOf(config, logger);
     const server = createPoolServer({
       pool,
       bodies,
@@ -206,8 +206,7 @@ async function serveCommands(
 ): Promise<void> {
   if (!hasLocalSockets) return;
   const { createPoolServer } = await import('./pool/http/server.ts');
-  const gatewayKey =
-    config.pool.gatewayKey ?? (config.usePoolService ? ownGatewayKey(config, logger) : undefined);
+  const gatewayKey = config.usePoolService ? gatewayKeyOf(config, logger) : config.pool.gatewayKey;
   const server = createPoolServer({
     pool,
     // Bodies that other callers send leave it as it is.
@@ -252,9 +251,9 @@ function announceProxies({ proxies }: Config, logger: Logger): void {
 
 function openHttpPool(config: Config, opened: Opened, logger: Logger) {
   // A generated key never leaves this machine.
-  const generated = isOnThisMachine(config.poolUrl) ? ownGatewayKey(config, logger) : undefined;
-  const { apiKey, gatewayKey = generated } = config.pool;
-  const pool = createHttpPool({ baseUrl: config.poolUrl, apiKey, gatewayKey });
+  const isHere = isOnThisMachine(config.poolUrl);
+  const gatewayKey = isHere ? gatewayKeyOf(config, logger) : config.pool.gatewayKey;
+  const pool = createHttpPool({ baseUrl: config.poolUrl, apiKey: config.pool.apiKey, gatewayKey });
   opened.add('the connection to the pool', () => pool.close());
   return pool;
 }

@@ -5,8 +5,9 @@ import { sharedKey } from '../lib/secrets/shared-key-file.ts';
 
 export const gatewayKeyFile = (config: Config): string => join(config.dataDir, 'gateway.key');
 
-/** The key of gateways on this machine where no GATEWAY_KEY is set. Throws KeyFileError. */
-export function ownGatewayKey(config: Config, logger: Logger): string | undefined {
+/** GATEWAY_KEY; where it is unset, the key that the services of this data folder share. Throws KeyFileError. */
+export function gatewayKeyOf(config: Config, logger: Logger): string | undefined {
+  if (config.pool.gatewayKey !== undefined) return config.pool.gatewayKey;
   const path = gatewayKeyFile(config);
   const key = sharedKey(path);
   config.secrets.add(key);
