@@ -37,7 +37,7 @@ const { values: options } = parseArgs({
   },
 });
 /** Services as users start them; whatever is compared with them has the same memory to work in. */
-const nodeOptions = ['--max-semi-space-size=16'];
+const nodeOptions = ['--max-semi-space-size=8'];
 const service = [...nodeOptions, 'bin/warp2api.js', 'serve'];
 
 const parts = [...workloads.map(({ name }) => name), 'idle', 'store'];

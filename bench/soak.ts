@@ -114,12 +114,13 @@ async function soak(mode: string): Promise<void> {
     LOG_LEVEL: 'INFO',
     // As `npm start` has it.
     MALLOC_MMAP_THRESHOLD_: String(1024 * 1024),
+    MALLOC_ARENA_MAX: '2',
   };
   const services: Service[] = [];
   const start = (name: string, words: readonly string[], awaited: readonly string[], more = {}) =>
     programs.start({
       name,
-      command: ['--inspect=127.0.0.1:0', '--max-semi-space-size=16', 'bin/warp2api.js', 'serve', ...words],
+      command: ['--inspect=127.0.0.1:0', '--max-semi-space-size=8', 'bin/warp2api.js', 'serve', ...words],
       environment: { ...environment, ...more },
       awaited,
     });

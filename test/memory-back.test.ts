@@ -4,8 +4,11 @@ import { join, resolve } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import { startProcess } from './support/process.ts';
 
+const allocator = [`MALLOC_MMAP_THRESHOLD_=${1024 * 1024}`, 'MALLOC_ARENA_MAX=2'];
+const youngObjects = '--max-semi-space-size=8';
+
 it.runIf(process.platform === 'linux')(
-  'a service has its allocator give large pieces of memory back, as the process that was started',
+  'a service has its allocator and V8 keep little free memory, as the process that was started',
   async () => {
     const folder = mkdtempSync(join(tmpdir(), 'warp2api-memory-'));
     onTestFinished(() => rmSync(folder, { recursive: true }));
@@ -13,11 +16,12 @@ it.runIf(process.platform === 'linux')(
     const bin = resolve(import.meta.dirname, '../bin/warp2api.js');
     const service = await startProcess(['serve'], environment, folder, bin);
     const said = readFileSync(`/proc/${service.child.pid}/environ`, 'utf8').split('\0');
-    expect(said).toContain(`MALLOC_MMAP_THRESHOLD_=${1024 * 1024}`);
+    expect(said).toEqual(expect.arrayContaining(allocator));
+    expect(readFileSync(`/proc/${service.child.pid}/cmdline`, 'utf8').split('\0')).toContain(youngObjects);
     expect(await service.kill('SIGTERM')).toBe(0);
     for (const script of ['package.json', 'scripts/services.sh']) {
       const text = readFileSync(resolve(import.meta.dirname, '..', script), 'utf8');
-      expect(text, script).toContain(`MALLOC_MMAP_THRESHOLD_=${1024 * 1024}`);
+      for (const setting of [...allocator, youngObjects]) expect(text, script).toContain(setting);
     }
   },
 );

@@ -33,8 +33,9 @@ class PoolProcess:
             "DATA_DIR": str(folder),
             "POOL_SERVICE_PORT": str(port),
             "SHUTDOWN_SECONDS": "0",
-            # The program would begin again without it.
+            # The program would begin again without them.
             "MALLOC_MMAP_THRESHOLD_": "1048576",
+            "MALLOC_ARENA_MAX": "2",
             **settings,
         }
         self.log = folder / "log"
