@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { absoluteDatabaseUrl, type Config } from '../config.ts';
-import { DatabaseError } from '../db/errors.ts';
+import { DatabaseError } from '../db/database.ts';
 import { findLocalSocket, hasLocalSockets, shortWay } from '../lib/addresses/local-socket.ts';
 import { isLoopbackHost, isOnThisMachine } from '../lib/addresses/loopback.ts';
 import { localUrl } from '../lib/addresses/service-address.ts';

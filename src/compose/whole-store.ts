@@ -1,5 +1,5 @@
 import { absoluteDatabaseUrl, type Config } from '../config.ts';
-import { DatabaseError } from '../db/errors.ts';
+import { DatabaseError } from '../db/database.ts';
 import { systemClock } from '../lib/clock.ts';
 import type { MovedRows, Rotation } from '../pool/index.ts';
 import { closeDataFolder, vaultPlace } from './build-pool.ts';

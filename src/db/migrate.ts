@@ -1,5 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite';
-import { DatabaseError } from './errors.ts';
+import { DatabaseError } from './database.ts';
 
 /** One step of the schema. `version` counts up from 1 without gaps; a released step is never edited. */
 export interface Migration {

@@ -1,5 +1,5 @@
 import { errorCode, errorMessage } from '../lib/errors.ts';
-import { DatabaseError, TryAgain } from './errors.ts';
+import { DatabaseError, TryAgain } from './database.ts';
 
 const rolledBackForAnother = new Set(['40001', '40P01']);
 /** The statement was planned for a schema that another release has changed since; a new connection plans anew. */

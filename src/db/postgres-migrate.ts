@@ -1,4 +1,4 @@
-import { DatabaseError } from './errors.ts';
+import { DatabaseError } from './database.ts';
 import { type Migration, pendingMigrations } from './migrate.ts';
 import type { Postgres } from './postgres.ts';
 import { cannotOpen } from './postgres-errors.ts';

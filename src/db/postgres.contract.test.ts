@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
-import { TryAgain } from './errors.ts';
+import { TryAgain } from './database.ts';
 import type { Migration } from './migrate.ts';
 import { openPostgres, type Postgres, type PostgresOptions } from './postgres.ts';
 import { migratePostgres } from './postgres-migrate.ts';

@@ -4,8 +4,7 @@ import { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { backoffMs } from '../lib/backoff.ts';
-import type { Database, Queries, Value } from './database.ts';
-import { DatabaseError } from './errors.ts';
+import { type Database, DatabaseError, type Queries, type Value } from './database.ts';
 import {
   cannotOpen,
   codeOf,

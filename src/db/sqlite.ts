@@ -4,7 +4,7 @@ import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlit
 import { errorMessage } from '../lib/errors.ts';
 import { makeFolder } from '../lib/files/make-folder.ts';
 import { closeFile } from '../lib/files/private-folder.ts';
-import { DatabaseError } from './errors.ts';
+import { DatabaseError } from './database.ts';
 import { describeHolder, removeHolder, thisCommand, writeHolder } from './holder.ts';
 import { type Migration, migrate } from './migrate.ts';
 

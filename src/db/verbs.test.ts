@@ -1,13 +1,13 @@
 import { Worker } from 'node:worker_threads';
 import { describe, expect, it, vi } from 'vitest';
-import { DatabaseError } from './errors.ts';
+import { DatabaseError } from './database.ts';
 import { connectVerbs } from './verbs.ts';
 
 /** A worker that serves `source`, the body of a function that answers an object of verbs. */
 function workerOf(source: string): Worker {
   const script = `
     import { serveVerbs } from ${JSON.stringify(new URL('./verbs.ts', import.meta.url).href)};
-    import { DatabaseError } from ${JSON.stringify(new URL('./errors.ts', import.meta.url).href)};
+    import { DatabaseError } from ${JSON.stringify(new URL('./database.ts', import.meta.url).href)};
     serveVerbs(() => { ${source} });`;
   return new Worker(new URL(`data:text/javascript,${encodeURIComponent(script)}`), { execArgv: [] });
 }

@@ -1,6 +1,6 @@
 import { parentPort, type Worker } from 'node:worker_threads';
 import { errorCode, errorMessage } from '../lib/errors.ts';
-import { DatabaseError, type DatabaseErrorCode } from './errors.ts';
+import { DatabaseError, type DatabaseErrorCode } from './database.ts';
 
 /** An object whose members are functions over plain data. */
 type Verbs = Record<string, (...values: never[]) => unknown>;

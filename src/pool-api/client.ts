@@ -27,8 +27,7 @@ import type {
 } from './schema.ts';
 
 export type { Outcome } from '../core/outcome.ts';
-export type { AccountSession, CallOptions, TokenOptions } from './account-session.ts';
-export type { Bearer } from './bearer.ts';
+export type { AccountSession, Bearer, CallOptions, TokenOptions } from './account-session.ts';
 export { isPoolError, PoolError, type PoolErrorCode } from './errors.ts';
 export type { PoolNews } from './event-stream.ts';
 export type { LeaseLoss } from './held-session.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { createManualClock } from '../gateway/testing/manual-clock.ts';
 import { startLendingPool } from '../pool/testing/lending-pool.ts';
-import { type BearerDemand, findBearer } from './bearer.ts';
+import { type BearerDemand, findBearer } from './account-session.ts';
 import { PoolError } from './errors.ts';
 import { HeldSession, type LeaseLoss } from './held-session.ts';
 import type { AllocateRequest } from './schema.ts';

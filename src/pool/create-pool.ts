@@ -24,12 +24,10 @@ import { Replenisher } from './replenish/replenish.ts';
 import type { Source, SourceTools } from './replenish/source.ts';
 import { createStandbySource } from './replenish/standby.ts';
 import type { Store } from './store/store.ts';
-import { Refresher, type RefreshStep } from './tokens/refresh.ts';
-import { refreshTokens } from './tokens/refresh-tokens.ts';
+import { Refresher, type RefreshStep, refreshTokens } from './tokens/refresh.ts';
 import { Housekeeper } from './upkeep/housekeeper.ts';
 import { auditTrail, poolHealth, poolStatus } from './upkeep/status.ts';
-import { Credentials } from './vault/credentials.ts';
-import type { Vault } from './vault/vault.ts';
+import { Credentials, type Vault } from './vault/vault.ts';
 
 export interface PoolOptions {
   readonly store: Store;

@@ -1,6 +1,6 @@
 import { pino } from 'pino';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { DatabaseError } from '../../db/errors.ts';
+import { DatabaseError } from '../../db/database.ts';
 import { createManualClock, type ManualClock, settled } from '../testing/manual-clock.ts';
 import { BufferedStore } from './buffered-store.ts';
 import type { Entry, Storage } from './state-store.ts';

@@ -26,7 +26,7 @@ import type {
 } from '../store/store.ts';
 import type { Refresher } from '../tokens/refresh.ts';
 import { nextRefreshAfter } from '../tokens/refresh-schedule.ts';
-import { hasBearer } from '../vault/credentials.ts';
+import { hasBearer } from '../vault/vault.ts';
 import type { Quota } from './quota.ts';
 import { removeAccount } from './removal.ts';
 

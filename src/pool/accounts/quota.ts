@@ -8,7 +8,7 @@ import type { LendingStore } from '../lending/lending-store.ts';
 import { isAboutAccount, type QuotaCause, type QuotaFinding } from '../standing/account-state.ts';
 import type { StoredAccount } from '../store/store.ts';
 import type { Refresher } from '../tokens/refresh.ts';
-import { hasBearer } from '../vault/credentials.ts';
+import { hasBearer } from '../vault/vault.ts';
 
 const probeLimitMs = 5000;
 /** A bearer that is rejected so soon after it was made is not the trouble: its account is. */

@@ -10,7 +10,7 @@ import type { LendingStore } from '../lending/lending-store.ts';
 import { isAboutAccount } from '../standing/account-state.ts';
 import type { ReportDemand, ReportedResult, ReportedTurn, StoredAccount } from '../store/store.ts';
 import type { Refresher } from '../tokens/refresh.ts';
-import { hasBearer } from '../vault/credentials.ts';
+import { hasBearer } from '../vault/vault.ts';
 import type { Quota } from './quota.ts';
 
 type Holder = Omit<ReportDemand, 'turns'>;

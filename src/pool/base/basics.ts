@@ -3,8 +3,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import type { KnownSecrets } from '../../lib/secrets/known-secrets.ts';
 import type { Store } from '../store/store.ts';
-import type { Credentials } from '../vault/credentials.ts';
-import type { Vault } from '../vault/vault.ts';
+import type { Credentials, Vault } from '../vault/vault.ts';
 import type { EventHub } from './events.ts';
 import type { PoolMetrics } from './metrics.ts';
 

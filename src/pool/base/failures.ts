@@ -1,4 +1,4 @@
-import { DatabaseError } from '../../db/errors.ts';
+import { DatabaseError } from '../../db/database.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 

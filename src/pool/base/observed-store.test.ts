@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { DatabaseError } from '../../db/errors.ts';
+import { DatabaseError } from '../../db/database.ts';
 import { openMemoryStore } from '../store/open-store.ts';
 import type { Stats } from '../store/store.ts';
 import { createTestClock, settled } from '../testing/test-pool.ts';

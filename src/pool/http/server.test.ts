@@ -1,6 +1,6 @@
 import { request as httpRequest } from 'node:http';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { DatabaseError } from '../../db/errors.ts';
+import { DatabaseError } from '../../db/database.ts';
 import { createLogger } from '../../lib/log/logger.ts';
 import type { AllocateAnswer, ErrorAnswer } from '../../pool-api/schema.ts';
 import {

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { createLimit } from '../../lib/limit.ts';
 import { type ImportedAccount, parseImport } from '../../pool-api/import-format.ts';
 import { credentialIn } from '../accounts/adding.ts';
-import { type Admission, importAccount } from '../accounts/import-account.ts';
+import { type Admission, importAccount } from '../accounts/transfer.ts';
 import { Facts, sealedForm } from '../base/facts.ts';
 import { settingsOf } from '../base/present.ts';
 import { sealedFactPrefix } from '../vault/vault.ts';

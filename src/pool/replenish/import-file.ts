@@ -4,7 +4,7 @@ import { basename } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { type ImportLine, parseImport } from '../../pool-api/import-format.ts';
 import { type Adding, credentialIn } from '../accounts/adding.ts';
-import { type Admission, importAccount } from '../accounts/import-account.ts';
+import { type Admission, importAccount } from '../accounts/transfer.ts';
 import { compareAndSet } from '../base/facts.ts';
 import { settingsOf } from '../base/present.ts';
 import type { Batch } from './batch.ts';

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { AppError, type ErrorCode } from '../../core/errors.ts';
 import type { KeyIssuer } from '../../core/provider.ts';
 import { backoffMs } from '../../lib/backoff.ts';
-import { type Admission, importAccount } from '../accounts/import-account.ts';
+import { type Admission, importAccount } from '../accounts/transfer.ts';
 import { type Fact, Facts, sealedForm } from '../base/facts.ts';
 import { defaultSettings } from '../base/present.ts';
 import type { Store, StoredAccount } from '../store/store.ts';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { AppError } from '../../core/errors.ts';
-import { importAccount } from '../accounts/import-account.ts';
+import { importAccount } from '../accounts/transfer.ts';
 import { settingsOf } from '../base/present.ts';
 import type { PoolOptions } from '../create-pool.ts';
 import { openMemoryStore } from '../store/open-store.ts';

@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import type { Adding } from '../accounts/adding.ts';
-import { type Admission, admissionOf } from '../accounts/import-account.ts';
+import { type Admission, admissionOf } from '../accounts/transfer.ts';
 import { pagesOfAccounts } from '../base/all-accounts.ts';
 import type { Basics } from '../base/basics.ts';
 import { compareAndSet } from '../base/facts.ts';
 import { nextProof } from '../standing/account-state.ts';
 import type { StandingChange, StoredAccount } from '../store/store.ts';
-import { hasBearer } from '../vault/credentials.ts';
+import { hasBearer } from '../vault/vault.ts';
 import type { Source } from './source.ts';
 
 const pageSize = 100;

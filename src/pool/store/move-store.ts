@@ -1,8 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Queries } from '../../db/database.ts';
-import { DatabaseError } from '../../db/errors.ts';
+import { DatabaseError, type Queries } from '../../db/database.ts';
 import type { PostgresQueries } from '../../db/postgres.ts';
 import { holdSqlite, openSqlite, type Sqlite } from '../../db/sqlite.ts';
 import { isPostgresUrl, sqlitePath } from './open-store.ts';

@@ -1,5 +1,5 @@
 import type { TokenFailure } from '../../core/provider.ts';
-import type { DatabaseError } from '../../db/errors.ts';
+import type { DatabaseError } from '../../db/database.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { OutcomeSignal } from '../standing/standing.ts';
 import type { Changes, Credential, SealedBearer, StoredAccount, Usage } from './stored-account.ts';

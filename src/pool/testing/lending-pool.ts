@@ -13,8 +13,7 @@ import { freshStanding } from '../standing/account-state.ts';
 import type { Standing } from '../standing/standing.ts';
 import { openMemoryStore } from '../store/open-store.ts';
 import type { AccountChange, NewStoredAccount, News, Store, StoredAccount } from '../store/store.ts';
-import { Credentials } from '../vault/credentials.ts';
-import { createVault } from '../vault/vault.ts';
+import { Credentials, createVault } from '../vault/vault.ts';
 import { startTestPool, testAccount } from './test-pool.ts';
 
 type Change = Partial<

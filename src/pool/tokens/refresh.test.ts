@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
 import { TokenError, type TokenGrant } from '../../core/provider.ts';
-import { DatabaseError } from '../../db/errors.ts';
+import { DatabaseError } from '../../db/database.ts';
 import type { Caller } from '../base/basics.ts';
 import { openMemoryStore } from '../store/open-store.ts';
 import { pass, settled, startTestPool, type TestPool } from '../testing/test-pool.ts';

@@ -9,9 +9,15 @@ import { openMemoryStore, openStore } from '../store/open-store.ts';
 import type { Store } from '../store/store.ts';
 import { temporaryFolder } from '../testing/temporary-folder.ts';
 import { testAccount } from '../testing/test-pool.ts';
-import { bearerField, credentialField } from '../vault/credentials.ts';
 import { openVault } from '../vault/open-vault.ts';
-import { openSealedFact, sealedFactPrefix, sealFact, type Vault } from '../vault/vault.ts';
+import {
+  bearerField,
+  credentialField,
+  openSealedFact,
+  sealedFactPrefix,
+  sealFact,
+  type Vault,
+} from '../vault/vault.ts';
 import { type RotationStep, rotateKey } from './rotate-key.ts';
 
 const ids = ['acc_1', 'acc_2', 'acc_3'];

@@ -1,7 +1,6 @@
 import { existsSync, rmSync } from 'node:fs';
 import { loginPrefix, resealedLogin } from '../logins/login-record.ts';
 import type { SealedSecret, Store } from '../store/store.ts';
-import { bearerField, credentialField } from '../vault/credentials.ts';
 import { newKey, nextKeyFile, readKeyFile, writeKeyFile } from '../vault/key-file.ts';
 import {
   fingerprintKeyFact,
@@ -10,7 +9,14 @@ import {
   takeNextKey,
   type VaultPlace,
 } from '../vault/open-vault.ts';
-import { resealedFact, sealedFactPrefix, type Vault, VaultError } from '../vault/vault.ts';
+import {
+  bearerField,
+  credentialField,
+  resealedFact,
+  sealedFactPrefix,
+  type Vault,
+  VaultError,
+} from '../vault/vault.ts';
 
 export interface RotateOptions {
   /** Held by this process alone. */

@@ -4,8 +4,8 @@ import { systemClock } from '../../../lib/clock.ts';
 import { temporaryFolder } from '../../testing/temporary-folder.ts';
 import { testAccount } from '../../testing/test-pool.ts';
 import { rotateKey } from '../../upkeep/rotate-key.ts';
-import { credentialField } from '../../vault/credentials.ts';
 import { openVault } from '../../vault/open-vault.ts';
+import { credentialField } from '../../vault/vault.ts';
 import { openStore } from '../open-store.ts';
 import { freshDatabase } from '../testing/postgres-database.ts';
 

@@ -1,5 +1,4 @@
-import type { Queries, Value } from '../../../db/database.ts';
-import { TryAgain } from '../../../db/errors.ts';
+import { type Queries, TryAgain, type Value } from '../../../db/database.ts';
 import { isOutOfService } from '../../standing/standing.ts';
 import { settleToken } from '../../standing/token-standing.ts';
 import { nextCheckOf, remainingOf } from '../rules/checks.ts';

@@ -1,4 +1,4 @@
-import { TryAgain } from '../../../db/errors.ts';
+import { TryAgain } from '../../../db/database.ts';
 import { type HeldRow, leaseFrom, mismatchOf, needOf } from '../rules/leasing.ts';
 import { type AccountRow, accountFrom, asFlag, type SessionRow } from '../rules/rows.ts';
 import type { EnsureResult, Lease, LeaseDemand, ReleaseDemand } from '../store.ts';
