@@ -2,7 +2,6 @@ import { type ClientHttp2Session, connect } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Dispatcher } from 'undici';
 import type { Connection, NetworkDispatchOptions, OriginOptions, PooledConnection } from './exchange.ts';
-import { Heartbeat } from './heartbeat.ts';
 import { Http2Exchange } from './http2-exchange.ts';
 import { UnsentError } from './transport-errors.ts';
 
@@ -11,6 +10,12 @@ const streamWindowBytes = 256 * 1024;
 const sessionWindowBytes = 8 * 1024 * 1024;
 /** Node counts what waits to be sent: several large requests must fit. */
 const sessionMemoryMegabytes = 512;
+
+/** Time is counted in ticks, so that a process that was paused reads what has come meanwhile before it judges. */
+const tickMs = 5_000;
+const pingEveryTicks = 4;
+const deadAfterTicks = 3;
+const idleTicks = 12;
 
 type Http2Options = OriginOptions & PooledConnection;
 
@@ -46,7 +51,10 @@ export function openHttp2(socket: Socket, options: Http2Options): Promise<Http2C
   return promise;
 }
 
-/** One HTTP/2 session. Each of its streams ends exactly once, with the session or before it. */
+/**
+ * One HTTP/2 session. Each of its streams ends exactly once, with the session or before it. While streams are open the other side
+ * is pinged every 20 seconds, and counts as dead when it has not answered for 15; a session without streams ends after a minute.
+ */
 export class Http2Connection implements Connection {
   readonly serial: number;
   readonly isHttp2 = true;
@@ -54,7 +62,6 @@ export class Http2Connection implements Connection {
   heard = 0;
   readonly #session: ClientHttp2Session;
   readonly #options: Http2Options;
-  readonly #heartbeat: Heartbeat;
   readonly #open = new Set<Http2Exchange>();
   readonly #hooks = {
     onHeard: () => {
@@ -64,6 +71,10 @@ export class Http2Connection implements Connection {
   };
   #peerMaxStreams: number;
   #isGoingAway = false;
+  #cancelTick: () => void;
+  #ticksSinceAnswer = 0;
+  #ticksSincePing: number | undefined;
+  #ticksIdle = 0;
 
   constructor(session: ClientHttp2Session, options: Http2Options) {
     const { serial, clock, maxStreams, listener } = options;
@@ -71,12 +82,7 @@ export class Http2Connection implements Connection {
     this.#session = session;
     this.#options = options;
     this.#peerMaxStreams = session.remoteSettings.maxConcurrentStreams ?? maxStreams;
-    this.#heartbeat = new Heartbeat(clock, {
-      isBusy: () => this.#open.size > 0,
-      ping: (onAnswer) => this.#ping(onAnswer),
-      onDead: () => this.destroy(new Error('the other side no longer answers')),
-      onIdle: () => this.#retire(),
-    });
+    this.#cancelTick = clock.after(tickMs, () => this.#tick());
     session.unref();
     session.on('remoteSettings', ({ maxConcurrentStreams }) => {
       this.#peerMaxStreams = maxConcurrentStreams ?? maxStreams;
@@ -90,7 +96,7 @@ export class Http2Connection implements Connection {
     session.on('error', (error) => this.#lose(error));
     session.once('close', () => {
       this.#lose(new Error('the session closed'));
-      this.#heartbeat.stop();
+      this.#cancelTick();
       listener.onClosed(this);
     });
   }
@@ -107,7 +113,9 @@ export class Http2Connection implements Connection {
     this.used += 1;
     if (this.#open.size === 0) {
       this.#session.ref();
-      this.#heartbeat.wake();
+      this.#ticksIdle = 0;
+      // A session that was idle may have lost its other side unseen.
+      if (this.#ticksSinceAnswer > 0) this.#ping();
     }
     this.#open.add(exchange);
     exchange.start(this.#session, this.#options.origin, options);
@@ -137,11 +145,30 @@ export class Http2Connection implements Connection {
     for (const exchange of this.#open) exchange.lose(error);
   }
 
-  #ping(onAnswer: () => void): void {
+  #tick(): void {
+    this.#cancelTick = this.#options.clock.after(tickMs, () => this.#tick());
+    this.#ticksSinceAnswer += 1;
+    if (this.#ticksSincePing !== undefined) {
+      this.#ticksSincePing += 1;
+      if (this.#ticksSincePing >= deadAfterTicks) this.destroy(new Error('the other side no longer answers'));
+    } else if (this.#open.size > 0) {
+      this.#ticksIdle = 0;
+      if (this.#ticksSinceAnswer >= pingEveryTicks) this.#ping();
+    } else {
+      this.#ticksIdle += 1;
+      if (this.#ticksIdle >= idleTicks) this.#retire();
+    }
+  }
+
+  #ping(): void {
+    if (this.#ticksSincePing !== undefined) return;
+    this.#ticksSincePing = 0;
     if (this.#session.destroyed) return;
-    // An answer that never comes is for the heartbeat to see; an error ends the session anyway.
+    // An answer that never comes shows at a later tick; an error ends the session anyway.
     this.#session.ping((error) => {
-      if (!error) onAnswer();
+      if (error) return;
+      this.#ticksSincePing = undefined;
+      this.#ticksSinceAnswer = 0;
     });
   }
 }
