@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { AppError, type ErrorCode } from '../../core/errors.ts';
 import type {
   AnswerIdentity,
@@ -131,6 +132,8 @@ export class StreamedAnswer<Options> extends HttpAnswer<Options> {
   #begun: AnswerIdentity | undefined;
   /** The client takes chunks, and they are framed here: Node would hand each to the system in four pieces. */
   #isChunked = false;
+  /** Where chunks go behind the head: as Node's response they would take a detour of several calls and a turn of its queue. */
+  #socket: Socket | undefined;
   #lastWriteAt = this.now();
   #drained: Promise<void> | undefined;
 
@@ -138,9 +141,10 @@ export class StreamedAnswer<Options> extends HttpAnswer<Options> {
     if (this.isOver) return undefined;
     this.#lastWriteAt = this.now();
     const text = this.#encoderOf(choice).encode(events);
+    const writable = this.#socket ?? this.response;
     if (text === '' || this.#send(text)) return undefined;
     this.#drained ??= new Promise((resolve) => {
-      this.response.once('drain', () => {
+      writable.once('drain', () => {
         this.#drained = undefined;
         resolve();
       });
@@ -185,11 +189,17 @@ export class StreamedAnswer<Options> extends HttpAnswer<Options> {
 
   /** False: the client is behind, and 'drain' will say when it has caught up. */
   #send(text: string): boolean {
-    return text === '' || this.response.write(this.#isChunked ? framed(text) : text);
+    if (text === '') return true;
+    if (!this.#isChunked) return this.response.write(text);
+    if (this.#socket) return this.#socket.destroyed || this.#socket.write(framed(text));
+    const isTaken = this.response.write(framed(text));
+    // Until a client that is behind already has caught up, the response says when.
+    if (isTaken) this.#socket = this.response.socket ?? undefined;
+    return isTaken;
   }
 
   protected override keepAlive(now: number): void {
-    if (this.isOver) return;
+    if (this.isOver || this.#drained) return;
     if (now - this.#lastWriteAt < (this.#begun ? keepAliveEveryMs : beginAfterMs)) return;
     this.#lastWriteAt = now;
     this.#send(this.#encoderOf(0).keepAlive);
