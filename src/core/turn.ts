@@ -120,7 +120,7 @@ export interface TextPart extends Cacheable {
   readonly text: string;
 }
 /** What the model said instead of an answer. */
-export interface RefusalPart {
+export interface RefusalPart extends Cacheable {
   readonly type: 'refusal';
   readonly text: string;
 }
@@ -156,7 +156,7 @@ export interface ReasoningProof {
   readonly protocol: string;
   readonly data: string;
 }
-export interface ReasoningPart {
+export interface ReasoningPart extends Cacheable {
   readonly type: 'reasoning';
   readonly text: string;
   readonly proof?: ReasoningProof;

@@ -179,3 +179,12 @@ it('names its session by the whole metadata.user_id', () => {
     expect(decode({ metadata: odd }).affinityKey).toBeUndefined();
   }
 });
+
+it('a mark for caches of the whole request is one of its last part; a session has a key for them', () => {
+  const cache_control = { type: 'ephemeral', ttl: '1h' };
+  const { request } = decode({ cache_control, metadata: { user_id: 'someone at a session' } });
+  expect(request.messages.at(-1)?.parts.at(-1)?.cacheBreakpoint).toEqual({ ttlSeconds: 3_600 });
+  const key = request.wishes?.find(({ ability }) => ability === 'openai.prompt_cache_key');
+  expect(key?.value).toMatch(/^[\w-]{43}$/);
+  expect(decode({}).request.wishes).toBeUndefined();
+});

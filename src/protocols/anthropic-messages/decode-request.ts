@@ -2,9 +2,16 @@ import { hash } from 'node:crypto';
 import type { z } from 'zod';
 import { AppError, refused } from '../../core/errors.ts';
 import type { DecodedTurn } from '../../core/protocol.ts';
-import type { AskedRequest, Message, ResponseFormat, Wish } from '../../core/turn.ts';
+import type {
+  AskedMessage,
+  AskedRequest,
+  Cacheable,
+  Message,
+  ResponseFormat,
+  Wish,
+} from '../../core/turn.ts';
 import { createFieldCheck } from '../shared/field-table.ts';
-import { textParts } from '../shared/read-messages.ts';
+import { cacheMark, textParts } from '../shared/read-messages.ts';
 import {
   affinityKey,
   allWishes,
@@ -106,7 +113,7 @@ function decodeCommon(chat: CountRequest): {
   const { messages, ignored, wishes } = decodeMessages(chat.messages);
   const request = {
     model: chat.model,
-    messages: [...system, ...messages],
+    messages: markedAtEnd([...system, ...messages], cacheMark(chat)),
     tools,
     toolChoice,
     parallelToolCalls: !isParallelOff,
@@ -117,6 +124,15 @@ function decodeCommon(chat: CountRequest): {
     ...allWishes(wishes),
   };
   return { request, ignored: [...leftOutNames(leftOut), ...ignored] };
+}
+
+/** A mark of the whole request is one of its last part. */
+function markedAtEnd(messages: readonly AskedMessage[], mark: Cacheable): readonly AskedMessage[] {
+  const last = messages.at(-1);
+  const part = last?.parts.at(-1);
+  if (!mark.cacheBreakpoint || !last || !part || part.cacheBreakpoint) return messages;
+  const parts = last.parts.with(-1, { ...part, ...mark } as never);
+  return messages.with(-1, { ...last, parts } as AskedMessage);
 }
 
 /** OpenAI's caches go by a key of up to 64 characters; what clients send here is longer, and says who they are. */

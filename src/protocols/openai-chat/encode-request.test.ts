@@ -1,8 +1,10 @@
 import { expect, it } from 'vitest';
 import type { Capabilities } from '../../core/capabilities.ts';
+import { plainTurn } from '../../core/testing/plain-turn.ts';
 import type { Message, TurnRequest } from '../../core/turn.ts';
 import { chatCapabilities } from './capabilities.ts';
 import { encodeRequest } from './encode-request.ts';
+import type { ChatVariant } from './outbound.ts';
 
 const call = (id: string, args = '{"a":1}') =>
   ({ role: 'assistant', parts: [{ type: 'tool-call', id, name: 'f', arguments: args }] }) as const;
@@ -85,4 +87,32 @@ it.each([
     'tool_choice',
     'top_p',
   ]);
+});
+
+it('marks for caches are in the word of the vendor, with a lifetime it has, and left out where there are none', () => {
+  const marked = (ttlSeconds?: number): Message => ({
+    role: 'user',
+    parts: [
+      { type: 'text', text: 'a', cacheBreakpoint: ttlSeconds === undefined ? {} : { ttlSeconds } },
+      { type: 'image', mediaType: 'image/png', data: 'AA==' },
+    ],
+  });
+  const markOf = (
+    ttlSeconds: number | undefined,
+    variant: Partial<ChatVariant>,
+    native = chatCapabilities,
+  ) => {
+    const request = { ...plainTurn, messages: [marked(ttlSeconds)] };
+    const body = JSON.parse(encodeRequest(request, { maxTokensField: 'max_tokens', ...variant }, native));
+    const { type: _type, text: _text, ...mark } = body.messages[0].content[0];
+    return mark;
+  };
+  const explicit = { mode: 'explicit' };
+  expect(markOf(undefined, {})).toEqual({ prompt_cache_breakpoint: explicit });
+  expect(markOf(3_600, {})).toEqual({ prompt_cache_breakpoint: explicit });
+  expect(markOf(43_200, {})).toEqual({ prompt_cache_breakpoint: { ...explicit, ttl: '12h' } });
+  const anthropics = { cacheMarkField: 'cache_control' } as const;
+  expect(markOf(300, anthropics)).toEqual({ cache_control: { type: 'ephemeral' } });
+  expect(markOf(1_800, anthropics)).toEqual({ cache_control: { type: 'ephemeral', ttl: '1h' } });
+  expect(markOf(300, {}, new Set())).toEqual({});
 });

@@ -102,6 +102,22 @@ describe('input', () => {
     }
   });
 
+  it('has marks for caches on its parts, with the lifetimes of the dialect', () => {
+    const mark = (ttl?: string) => ({ prompt_cache_breakpoint: { mode: 'explicit', ...(ttl && { ttl }) } });
+    const content = [undefined, '30m', '12h', 'for ever'].map((ttl) => ({
+      type: 'input_text',
+      text: 'x',
+      ...mark(ttl),
+    }));
+    const { request } = decode({ input: [{ role: 'user', content }] });
+    expect(request.messages[0]?.parts.map((part) => part.cacheBreakpoint)).toEqual([
+      {},
+      { ttlSeconds: 1_800 },
+      { ttlSeconds: 43_200 },
+      {},
+    ]);
+  });
+
   it('outputs in parts, with images, reach the upstream', () => {
     const { request } = decode({
       input: [
