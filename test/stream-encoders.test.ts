@@ -27,8 +27,8 @@ const isEnd: Record<Dialect, RegExp> = {
 
 const anySizes = fc.array(fc.integer({ min: 1, max: 9 }), { maxLength: 4 });
 
-function expected({ text, reasoning, calls, end }: NeutralAnswer) {
-  return { text, reasoning, calls, end };
+function expected({ text, reasoning, calls, end, sources }: NeutralAnswer) {
+  return { text, reasoning, calls, end, sources };
 }
 
 describe.each(dialects)('the stream of %s', (dialect) => {

@@ -240,7 +240,6 @@ const withoutContent: ReadonlySet<TurnEvent['type']> = new Set([
   'start',
   'usage',
   'metadata',
-  'citation',
   'reasoning-proof',
   'error',
 ]);

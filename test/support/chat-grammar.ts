@@ -19,12 +19,18 @@ const ends: Record<string, ReadAnswer['end']> = {
   content_filter: 'content-filter',
 };
 
+function sourceOf(annotation: unknown): string {
+  const { url_citation: cited } = fieldsOf(annotation, 'an annotation');
+  return wordAt(fieldsOf(cited, 'url_citation'), 'url');
+}
+
 /** A streamed answer of Chat Completions. */
 export function readChatStream(body: string): ReadAnswer {
   const blocks = sseBlocks(body);
   const calls: { id: string; name: string; arguments: string }[] = [];
   let text = '';
   let reasoning = '';
+  const sources: string[] = [];
   let hasRole = false;
   let end: ReadAnswer['end'] | undefined;
   let usage: ReadUsage | undefined;
@@ -35,6 +41,7 @@ export function readChatStream(body: string): ReadAnswer {
     if ('role' in delta) must(delta['role'] === 'assistant', 'the role is not assistant');
     hasRole = true;
     if (delta['content'] !== undefined && delta['content'] !== null) text += textAt(delta, 'content');
+    if ('annotations' in delta) sources.push(...listAt(delta, 'annotations').map(sourceOf));
     if ('reasoning_content' in delta) reasoning += textAt(delta, 'reasoning_content');
     if ('tool_calls' in delta) for (const fragment of listAt(delta, 'tool_calls')) readFragment(fragment);
   }
@@ -86,7 +93,7 @@ export function readChatStream(body: string): ReadAnswer {
     if (block.data === '[DONE]') {
       must(end !== undefined, '[DONE] without finish_reason');
       must(isLast(block), 'something after [DONE]');
-      return { text, reasoning, calls, end, ...(usage === undefined ? {} : { usage }) };
+      return { text, reasoning, calls, sources, end, ...(usage === undefined ? {} : { usage }) };
     }
     const chunk = jsonOf(block.data);
     if ('error' in chunk) {

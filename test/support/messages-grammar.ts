@@ -19,9 +19,10 @@ const ends: Record<string, ReadAnswer['end']> = {
   refusal: 'content-filter',
 };
 
-type Block =
-  | { readonly type: 'text' | 'thinking'; text: string }
-  | { readonly type: 'tool_use'; readonly id: string; readonly name: string; text: string };
+type Block = { text: string; readonly sources: string[] } & (
+  | { readonly type: 'text' | 'thinking' }
+  | { readonly type: 'tool_use'; readonly id: string; readonly name: string }
+);
 
 /** A streamed answer of Anthropic Messages. */
 export function readMessagesStream(body: string): ReadAnswer {
@@ -96,15 +97,22 @@ function beginBlock(block: Fields): Block {
   const type = wordAt(block, 'type');
   if (type === 'text' || type === 'thinking') {
     must(textAt(block, type) === '', `a block of ${type} begins with text`);
-    return { type, text: '' };
+    return { type, text: '', sources: [] };
   }
   must(type === 'tool_use', `a block of ${type}`);
   must(Object.keys(fieldsOf(block['input'], 'input')).length === 0, 'a call begins with its input');
-  return { type, id: wordAt(block, 'id'), name: wordAt(block, 'name'), text: '' };
+  return { type, id: wordAt(block, 'id'), name: wordAt(block, 'name'), text: '', sources: [] };
 }
 
 function deltaText(open: Block, delta: Fields): string {
   const type = wordAt(delta, 'type');
+  if (type === 'citations_delta') {
+    must(open.type === 'text', 'a citation outside of text');
+    const citation = fieldsOf(delta['citation'], 'a citation');
+    must(citation['type'] === 'web_search_result_location', 'a citation of another type');
+    open.sources.push(wordAt(citation, 'url'));
+    return '';
+  }
   if (type === 'signature_delta') {
     must(open.type === 'thinking', 'a signature outside thinking');
     textAt(delta, 'signature');
@@ -144,13 +152,18 @@ export function readMessagesError(body: Fields): { code: string; message: string
   return { code: wordAt(error, 'type'), message: wordAt(error, 'message') };
 }
 
-function saidIn(blocks: readonly Block[]): Pick<ReadAnswer, 'text' | 'reasoning' | 'calls'> {
+function saidIn(blocks: readonly Block[]): Pick<ReadAnswer, 'text' | 'reasoning' | 'calls' | 'sources'> {
   const joined = (type: Block['type']) =>
     blocks.map((block) => (block.type === type ? block.text : '')).join('');
   const calls = blocks.flatMap((block) =>
     block.type === 'tool_use' ? [{ id: block.id, name: block.name, arguments: block.text }] : [],
   );
-  return { text: joined('text'), reasoning: joined('thinking'), calls };
+  return {
+    text: joined('text'),
+    reasoning: joined('thinking'),
+    calls,
+    sources: blocks.flatMap(({ sources }) => sources),
+  };
 }
 
 /** A whole answer of Messages. */
@@ -161,10 +174,10 @@ export function readMessagesAnswer(body: Fields): ReadAnswer {
   const blocks = listAt(body, 'content').map((value): Block => {
     const block = fieldsOf(value, 'a block');
     const type = wordAt(block, 'type');
-    if (type === 'text' || type === 'thinking') return { type, text: textAt(block, type) };
+    if (type === 'text' || type === 'thinking') return { type, text: textAt(block, type), sources: [] };
     must(type === 'tool_use', `a block of ${type}`);
     const input = JSON.stringify(fieldsOf(block['input'], 'input'));
-    return { type, id: wordAt(block, 'id'), name: wordAt(block, 'name'), text: input };
+    return { type, id: wordAt(block, 'id'), name: wordAt(block, 'name'), text: input, sources: [] };
   });
   return { ...saidIn(blocks), ...readDelta({ delta: body, usage: body['usage'] }) };
 }

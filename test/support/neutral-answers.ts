@@ -26,6 +26,7 @@ type Move =
   | { readonly do: 'think'; readonly text: string }
   | { readonly do: 'call'; readonly name: string; readonly input: Record<string, unknown> }
   | { readonly do: 'piece' | 'end'; readonly pick: number; readonly size: number }
+  | { readonly do: 'cite'; readonly url: string }
   | { readonly do: 'usage'; readonly usage: Usage };
 
 const anyMove: fc.Arbitrary<Move> = fc.oneof(
@@ -53,6 +54,10 @@ const anyMove: fc.Arbitrary<Move> = fc.oneof(
   },
   {
     weight: 1,
+    arbitrary: fc.record({ do: fc.constant('cite' as const), url: fc.webUrl() }),
+  },
+  {
+    weight: 1,
     arbitrary: fc.record({
       do: fc.constant('usage' as const),
       usage: fc.record({ inputTokens: fc.nat(), outputTokens: fc.nat() }),
@@ -66,6 +71,8 @@ export interface NeutralAnswer {
   readonly reasoning: string;
   readonly calls: readonly { readonly id: string; readonly name: string; readonly arguments: string }[];
   readonly end: FinishReason | 'error';
+  /** Addresses of what is cited. */
+  readonly sources: readonly string[];
 }
 
 /** Any answer an upstream may give in neutral events: calls may overlap each other and text may come between their pieces. */
@@ -81,6 +88,7 @@ function playMoves(moves: readonly Move[], how: 'whole' | 'length' | 'error'): N
   const calls: { id: string; name: string; arguments: string; rest: string; isOpen: boolean }[] = [];
   let text = '';
   let reasoning = '';
+  const sources: string[] = [];
 
   function piece(call: (typeof calls)[number], size: number): void {
     const part = call.rest.slice(0, size);
@@ -99,6 +107,10 @@ function playMoves(moves: readonly Move[], how: 'whole' | 'length' | 'error'): N
       if (move.do === 'text') text += move.text;
       else reasoning += move.text;
       events.push({ type: move.do === 'text' ? 'text-delta' : 'reasoning-delta', text: move.text });
+    } else if (move.do === 'cite') {
+      const { url } = move;
+      sources.push(url);
+      events.push({ type: 'citation', citation: { url } });
     } else if (move.do === 'usage') {
       events.push({ type: 'usage', usage: move.usage });
     } else if (move.do === 'call') {
@@ -128,6 +140,7 @@ function playMoves(moves: readonly Move[], how: 'whole' | 'length' | 'error'): N
     reasoning,
     calls: calls.map(({ id, name, arguments: given }) => ({ id, name, arguments: given })),
     end,
+    sources,
   };
 }
 

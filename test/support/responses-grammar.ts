@@ -32,6 +32,7 @@ interface Item {
   readonly kind: Kind;
   readonly callId: string | undefined;
   text: string;
+  readonly sources: string[];
   /** What has to come before what. */
   stage: 'begun' | 'in-part' | 'text-done' | 'part-done' | 'done';
   done: Fields | undefined;
@@ -71,6 +72,11 @@ export function readResponsesStream(body: string): ReadAnswer {
         must(item.stage === 'begun', 'a part after its time');
         must(textAt(fieldsOf(fields['part'], 'part'), 'text') === '', 'a part begins with text');
         item.stage = 'in-part';
+        break;
+      case 'response.output_text.annotation.added':
+        must(item.kind === 'message' && item.stage === 'in-part', 'an annotation out of its place');
+        must(countAt(fields, 'annotation_index') === item.sources.length, 'an annotation does not follow');
+        item.sources.push(wordAt(fieldsOf(fields['annotation'], 'annotation'), 'url'));
         break;
       case `response.${delta}.delta`:
         must(item.stage === (part === null ? 'begun' : 'in-part'), 'a delta out of its place');
@@ -172,7 +178,7 @@ function begin(item: Fields, before: readonly Item[]): Item {
     must(textAt(item, forms[kind].text) === '', 'a call begins with its input');
   } else must(listAt(item, kind === 'message' ? 'content' : 'summary').length === 0, 'an item begins full');
   const callId = isCall ? wordAt(item, 'call_id') : undefined;
-  return { id, kind, callId, text: '', stage: 'begun', done: undefined };
+  return { id, kind, callId, text: '', sources: [], stage: 'begun', done: undefined };
 }
 
 function finishItem(item: Item, done: Fields): void {
@@ -181,6 +187,7 @@ function finishItem(item: Item, done: Fields): void {
   must(done['status'] === 'completed' || done['status'] === 'incomplete', 'an item is done without a status');
   must(item.callId === undefined || done['call_id'] === item.callId, 'a call changes its call_id');
   must(itemText(done) === item.text, 'an item is not what its deltas were');
+  must(isDeepStrictEqual(sourcesIn(done), item.sources), 'an item has other annotations than came');
   item.stage = 'done';
   item.done = done;
 }
@@ -193,6 +200,13 @@ function itemText(item: Fields): string {
   const part = fieldsOf(parts[0], 'a part');
   if (kind === 'message') must(Array.isArray(part['annotations']), 'a text without annotations');
   return textAt(part, 'text');
+}
+
+function sourcesIn(item: Fields): string[] {
+  if (item['type'] !== 'message') return [];
+  return listAt(item, 'content').flatMap((part) =>
+    listAt(fieldsOf(part, 'a part'), 'annotations').map((one) => wordAt(fieldsOf(one, 'one'), 'url')),
+  );
 }
 
 /** How a whole response object ended. */
@@ -215,12 +229,13 @@ function readResponseEnd(response: Fields): Pick<ReadAnswer, 'end' | 'usage'> {
   return { end: hasCall ? 'tool-calls' : 'stop', usage: read };
 }
 
-function said(items: readonly Item[]): Pick<ReadAnswer, 'text' | 'reasoning' | 'calls'> {
+function said(items: readonly Item[]): Pick<ReadAnswer, 'text' | 'reasoning' | 'calls' | 'sources'> {
   const textOf = (kind: Kind) => items.map((item) => (item.kind === kind ? item.text : '')).join('');
   const calls = items.flatMap(({ callId, text, done, kind }): ReadCall[] =>
     callId === undefined ? [] : [{ id: callId, name: String(done?.['name'] ?? kind), arguments: text }],
   );
-  return { text: textOf('message'), reasoning: textOf('reasoning'), calls };
+  const sources = items.flatMap((item) => item.sources);
+  return { text: textOf('message'), reasoning: textOf('reasoning'), calls, sources };
 }
 
 /** A whole response. */

@@ -11,6 +11,8 @@ export interface ReadAnswer {
   readonly stopSequence?: string;
   readonly error?: { readonly code: string; readonly message: string };
   readonly usage?: ReadUsage;
+  /** Addresses of what the text cites. */
+  readonly sources?: readonly string[];
 }
 
 export interface ReadCall {

@@ -363,6 +363,7 @@ export class Attempt implements CallListener {
           break;
         case 'citation':
           this.citations.push(event.citation);
+          hasContent = true;
           break;
         case 'metadata':
           this.metadata = event.metadata;
