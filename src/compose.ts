@@ -12,8 +12,7 @@ import {
   startSandbox,
 } from './compose/build-pool.ts';
 import { EnvAccount } from './compose/env-account.ts';
-import { gatewayKeyOf } from './compose/gateway-key.ts';
-import { isOwnPool, poolSocketPrefix } from './compose/open-pool.ts';
+import { gatewayKeyOf, isOwnPool, poolSocketPrefix } from './compose/open-pool.ts';
 import { type Config, checkRunMode, keyWarnings, type RunMode } from './config.ts';
 import { hasLocalSockets, makeLocalSocket } from './lib/addresses/local-socket.ts';
 import { isLoopbackHost, isOnThisMachine } from './lib/addresses/loopback.ts';

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { absoluteDatabaseUrl, type Config } from '../config.ts';
 import { DatabaseError } from '../db/database.ts';
@@ -6,12 +7,11 @@ import { findLocalSocket, hasLocalSockets, shortWay } from '../lib/addresses/loc
 import { isLoopbackHost, isOnThisMachine } from '../lib/addresses/loopback.ts';
 import { localUrl } from '../lib/addresses/service-address.ts';
 import type { Logger } from '../lib/log/logger.ts';
-import { readSharedKey } from '../lib/secrets/shared-key-file.ts';
+import { readSharedKey, sharedKey } from '../lib/secrets/shared-key-file.ts';
 import type { Caller, PoolService } from '../pool/index.ts';
 import { createHttpPool, createHttpPoolAdmin } from '../pool-api/http-pool.ts';
 import type { Pool, PoolAdmin } from '../pool-api/pool.ts';
 import { ownSettings } from '../settings.ts';
-import { gatewayKeyFile } from './gateway-key.ts';
 
 /** A pool from both sides, for commands. */
 export interface OpenedPool extends AsyncDisposable {
@@ -151,4 +151,20 @@ export function isOwnPool({ poolUrl, pool }: Config): boolean {
   const { port, hostname } = new URL(poolUrl);
   const isHere = isLoopbackHost(pool.host) ? isLoopbackHost(hostname) : isOnThisMachine(poolUrl);
   return isHere && Number(port) === pool.port;
+}
+
+const gatewayKeyFile = (config: Config): string => join(config.dataDir, 'gateway.key');
+
+/** GATEWAY_KEY; where it is unset, the key that the services of this data folder share. Throws KeyFileError. */
+export function gatewayKeyOf(config: Config, logger: Logger): string | undefined {
+  if (config.pool.gatewayKey !== undefined) return config.pool.gatewayKey;
+  const path = gatewayKeyFile(config);
+  const key = sharedKey(path);
+  config.secrets.add(key);
+  if (key === undefined) {
+    logger.warn(
+      `${path} can be neither read nor made, so gateways that run apart are ordinary borrowers to the pool: set the same GATEWAY_KEY for both services.`,
+    );
+  }
+  return key;
 }
