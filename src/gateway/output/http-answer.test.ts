@@ -1,4 +1,6 @@
-import type { ServerResponse } from 'node:http';
+import { createServer, type ServerResponse } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
+import { text as textOf } from 'node:stream/consumers';
 import { expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
 import { plainTurn } from '../../core/testing/plain-turn.ts';
@@ -43,8 +45,11 @@ function createResponse() {
   return response;
 }
 
-function answerOf(count: number, Answer: typeof StreamedAnswer | typeof WholeAnswer = StreamedAnswer) {
-  const response = createResponse();
+function answerOf(
+  count: number,
+  Answer: typeof StreamedAnswer | typeof WholeAnswer = StreamedAnswer,
+  response = createResponse(),
+) {
   const { options } = openaiChatInbound.decode({
     model: 'm',
     messages: [{ role: 'user', content: 'hi' }],
@@ -196,4 +201,26 @@ it('names the models of all choices, those that were not known at the beginning 
   write(2, say('hi'), stop);
   expect(response.headers['x-warp2api-model']).toBe('warp/big');
   expect(text()).toContain(': x-warp2api-model warp/big, oz/auto\n\n');
+});
+
+it.each(['1.1', '1.0'])('gives a client of HTTP/%s what it can read, whatever is in it', async (version) => {
+  const said = ['Grüße', ' 🎈 ', 'x'.repeat(200_000)];
+  const server = createServer((_request, response) => {
+    const { write } = answerOf(1, StreamedAnswer, response as unknown as ReturnType<typeof createResponse>);
+    for (const text of said) write(0, say(text));
+    setImmediate(() => write(0, say('end'), usage, stop));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  const socket = connect(port, '127.0.0.1');
+  socket.write(`GET / HTTP/${version}\r\nhost: a\r\nconnection: close\r\n\r\n`);
+  const answer = await textOf(socket);
+  const { body } = await fetch(`http://127.0.0.1:${port}/`);
+  server.close();
+  expect(/^transfer-encoding: chunked/im.test(answer)).toBe(version === '1.1');
+  const whole = await textOf(body as unknown as AsyncIterable<Uint8Array>);
+  for (const text of [...said, 'end']) expect(whole).toContain(JSON.stringify(text));
+  expect(whole.endsWith('data: [DONE]\n\n')).toBe(true);
+  const withoutId = (text: string) => text.replaceAll(/chatcmpl-\w+/g, '');
+  if (version === '1.0') expect(withoutId(answer.split('\r\n\r\n')[1] ?? '')).toBe(withoutId(whole));
 });
