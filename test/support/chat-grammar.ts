@@ -146,6 +146,7 @@ export function readChatAnswer(body: Fields): ReadAnswer {
     text: message['content'] === null ? '' : textAt(message, 'content'),
     reasoning: 'reasoning_content' in message ? textAt(message, 'reasoning_content') : '',
     calls,
+    sources: listAt(message, 'annotations').map(sourceOf),
     end,
     usage: readChatUsage(fieldsOf(body['usage'], 'usage')),
   };

@@ -255,5 +255,12 @@ export function readResponsesAnswer(response: Fields): ReadAnswer {
       ? [{ id: wordAt(item, 'call_id'), name: wordAt(item, 'name'), arguments: itemText(item) }]
       : [],
   );
-  return { text: textOf('message'), reasoning: textOf('reasoning'), calls, ...readResponseEnd(response) };
+  const sources = items.flatMap(sourcesIn);
+  return {
+    text: textOf('message'),
+    reasoning: textOf('reasoning'),
+    calls,
+    sources,
+    ...readResponseEnd(response),
+  };
 }
