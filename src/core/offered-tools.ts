@@ -15,10 +15,16 @@ export function toolsToOffer({
   }
 }
 
-/** The tools as text to be counted or compared: their names, descriptions and parameters. */
-export function toolsText({ tools }: Pick<TurnRequest, 'tools'>): string {
-  if (tools.length === 0) return '';
-  return JSON.stringify(
-    tools.map(({ name, description, parameters }) => ({ name, description, parameters })),
-  );
+/** What tools are known by: their names, descriptions and parameters. */
+export function plainTools({ tools }: Pick<TurnRequest, 'tools'>): readonly Tool[] {
+  return tools.map(({ name, description, parameters }) => ({
+    name,
+    ...(description === undefined ? {} : { description }),
+    parameters,
+  }));
+}
+
+/** The same as text to be counted. */
+export function toolsText(request: Pick<TurnRequest, 'tools'>): string {
+  return request.tools.length === 0 ? '' : JSON.stringify(plainTools(request));
 }

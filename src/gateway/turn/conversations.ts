@@ -1,6 +1,6 @@
 import { createHash, type Hash, hash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import { toolsText } from '../../core/offered-tools.ts';
+import { plainTools } from '../../core/offered-tools.ts';
 import type { ConversationMemory } from '../../core/protocol.ts';
 import type { AnyImage, AskedMessage, AskedRequest, DocumentPart, ToolCall } from '../../core/turn.ts';
 import { parseJson } from '../../lib/parse-json.ts';
@@ -47,7 +47,7 @@ export class Conversations {
     const lastAnswer = lastAnswerIn(request);
     const history = new HistoryHash();
     await ownTurn(bytes);
-    history.addPart(JSON.stringify([clientId, provider, request.model, toolsText(request)]));
+    history.addPart(JSON.stringify([clientId, provider, request.model, plainTools(request)]));
     await history.addMessages(messages.slice(0, lastAnswer + 1));
     const keyBefore = lastAnswer === -1 ? undefined : keyOf(history.copy());
     const newMessages = messages.slice(lastAnswer + 1);
