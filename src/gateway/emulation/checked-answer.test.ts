@@ -182,8 +182,9 @@ describe('an answer that has to call a tool', () => {
 });
 
 it('is left to an upstream that keeps to it by itself, and shown as it comes', async () => {
-  const { resolve } = fixture.turns.routes;
-  vi.spyOn(fixture.turns.routes, 'resolve').mockImplementation(async (request) => {
+  const { routes } = fixture.turns;
+  const resolve = routes.resolve.bind(routes);
+  vi.spyOn(routes, 'resolve').mockImplementation(async (request) => {
     const route = await resolve(request);
     const outbound = { ...lineOutbound, capabilities: new Set(['jsonSchema', 'toolChoice'] as const) };
     return { ...route, provider: { ...route.provider, outbound } as UpstreamProvider };
