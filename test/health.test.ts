@@ -7,7 +7,7 @@ import { type Sandbox, startSandbox } from '../sandbox/index.ts';
 import { startServices } from '../src/compose.ts';
 import { loadConfig, type RunMode } from '../src/config.ts';
 import { createLogger } from '../src/lib/log/logger.ts';
-import { eventually, userTurn } from './support/services.ts';
+import { eventually, inMemory, userTurn } from './support/services.ts';
 
 interface Service {
   readonly upstream: Sandbox;
@@ -31,7 +31,7 @@ async function start(mode: 'inside' | 'http', settings: Record<string, string> =
   const run = async (part: RunMode, more: Record<string, string> = {}) => {
     const environment = { PORT: '0', POOL_SERVICE_PORT: '0', WARP_SERVER_URL: upstream.url, SANDBOX: 'off' };
     const config = loadConfig(
-      { ...environment, DATA_DIR: folder, SHUTDOWN_SECONDS: '0', ...settings, ...more },
+      { ...inMemory, ...environment, DATA_DIR: folder, SHUTDOWN_SECONDS: '0', ...settings, ...more },
       folder,
     );
     const services = await startServices(config, part, createLogger('FATAL'), (error) => {
