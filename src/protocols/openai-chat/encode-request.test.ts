@@ -116,3 +116,23 @@ it('marks for caches are in the word of the vendor, with a lifetime it has, and 
   expect(markOf(1_800, anthropics)).toEqual({ cache_control: { type: 'ephemeral', ttl: '1h' } });
   expect(markOf(300, {}, new Set())).toEqual({});
 });
+
+it('a mark is on the last of what a call showed, and never on an empty text', () => {
+  const image = { type: 'image', mediaType: 'image/png', data: 'AA==' } as const;
+  const cacheBreakpoint = {};
+  const showed = { type: 'tool-result', callId: 'a', text: '', isError: false, cacheBreakpoint } as const;
+  const messages: Message[] = [
+    { role: 'user', parts: [{ type: 'text', text: '', cacheBreakpoint }] },
+    call('a'),
+    { role: 'tool', parts: [{ ...showed, images: [image, image] }] },
+  ];
+  const body = bodyOf(new Set(['cacheBreakpoints']), { messages });
+  const mark = { prompt_cache_breakpoint: { mode: 'explicit' } };
+  const url = { type: 'image_url', image_url: { url: 'data:image/png;base64,AA==' } };
+  expect(body['messages']).toEqual([
+    { role: 'user', content: '' },
+    expect.objectContaining({ role: 'assistant' }),
+    { role: 'tool', tool_call_id: 'a', content: '' },
+    { role: 'user', content: [{ type: 'text', text: 'What the call a showed:' }, url, { ...url, ...mark }] },
+  ]);
+});

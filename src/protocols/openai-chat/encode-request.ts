@@ -131,16 +131,22 @@ class MessageEncoder {
 
   /** A message each, and their images and documents follow in one of the user: a tool message has text alone. */
   #results(results: readonly ToolResultPart[]): object[] {
-    const shown = results.flatMap(({ callId, images = [], documents = [] }): InputPart[] => {
+    const shown = results.flatMap(({ callId, images = [], documents = [], ...result }): InputPart[] => {
       const parts = [...images, ...documents];
-      return parts.length === 0 ? [] : [textPart(`What the call ${callId} showed:`), ...parts];
+      const last = parts.at(-1);
+      if (last === undefined) return [];
+      return [textPart(`What the call ${callId} showed:`), ...parts.with(-1, markedAs(result, last))];
     });
     return [
-      ...results.map(({ callId, text, cacheBreakpoint }) => ({
-        role: 'tool',
-        tool_call_id: callId,
-        content: this.#content([{ ...textPart(text), ...(cacheBreakpoint && { cacheBreakpoint }) }]),
-      })),
+      ...results.map(({ callId, images = [], documents = [], ...result }) => {
+        const text = textPart(result.text);
+        const isWhole = images.length + documents.length === 0;
+        return {
+          role: 'tool',
+          tool_call_id: callId,
+          content: this.#content([isWhole ? markedAs(result, text) : text]),
+        };
+      }),
       ...(shown.length === 0 ? [] : [{ role: 'user', content: this.#content(shown) }]),
     ];
   }
@@ -189,9 +195,10 @@ class MessageEncoder {
     };
   }
 
-  /** Vendors that resell other models have Anthropic's word for it, and its two lifetimes. */
-  #mark({ cacheBreakpoint: mark }: Cacheable): object | undefined {
-    if (!mark || !this.#native.has('cacheBreakpoints')) return undefined;
+  /** Vendors that resell other models have Anthropic's word for it, and its two lifetimes. An empty text may have none. */
+  #mark(part: Cacheable & { readonly text?: string }): object | undefined {
+    const { cacheBreakpoint: mark, text } = part;
+    if (!mark || text === '' || !this.#native.has('cacheBreakpoints')) return undefined;
     const seconds = mark.ttlSeconds ?? 0;
     return this.#markField === 'cache_control'
       ? { cache_control: { type: 'ephemeral', ...(seconds > 300 && { ttl: '1h' }) } }
@@ -214,6 +221,11 @@ function encodePart(part: InputPart): object {
 
 function dataUrl({ mediaType, data }: { readonly mediaType: string; readonly data: string }): string {
   return `data:${mediaType};base64,${data}`;
+}
+
+/** A part with the mark of the whole that it ends. */
+function markedAs<Part extends InputPart>({ cacheBreakpoint }: Cacheable, part: Part): Part {
+  return cacheBreakpoint ? { ...part, cacheBreakpoint } : part;
 }
 
 function textPart(text: string): TextPart {
