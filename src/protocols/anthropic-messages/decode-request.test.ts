@@ -188,3 +188,9 @@ it('a mark for caches of the whole request is one of its last part; a session ha
   expect(key?.value).toMatch(/^[\w-]{43}$/);
   expect(decode({}).request.wishes).toBeUndefined();
 });
+
+it('fields of other dialects are named and not passed on', () => {
+  const { request, ignored } = decode({ temperature: 0.5, seed: 'abc', presence_penalty: {} });
+  expect(request.sampling).toEqual({ temperature: 0.5 });
+  expect(ignored).toEqual(['seed', 'presence_penalty']);
+});

@@ -48,7 +48,7 @@ export function decodeMessagesRequest(body: unknown): DecodedTurn<MessagesOption
   return {
     request: {
       ...request,
-      sampling: samplingOf(chat),
+      sampling: samplingOf({ temperature: chat.temperature, top_p: chat.top_p }),
       limits: limitsOf(chat.max_tokens, chat.stop_sequences),
       ...allWishes(fields.wishes, request.wishes ?? [], cacheKey(session)),
     },

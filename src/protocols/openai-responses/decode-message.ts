@@ -283,10 +283,13 @@ function answerParts(notes: ContentNotes, content: unknown, place: Place): (Text
 }
 
 function onlyText(notes: ContentNotes, part: InputPart, place: Place): TextPart {
-  return part.type === 'text' ? part : notes.replace(misplacedImage, place, 'input_image');
+  if (part.type === 'text') return part;
+  if (part.type !== 'document' || place.isJustSent) return notes.replace(misplaced, place, 'input_image');
+  notes.ignore(part.ignoredAs);
+  return { type: 'text', text: part.note };
 }
 
-const misplacedImage: Unshown = {
+const misplaced: Unshown = {
   what: 'an image',
   why: 'is in a message that is neither of the user nor of a tool',
   advice: 'send it in a message of the user',

@@ -55,6 +55,19 @@ describe('input', () => {
     },
   );
 
+  it('a document in a message of the assistant is named as what it is', () => {
+    const pdf = Buffer.from('%PDF-1.4').toString('base64');
+    const input = [
+      { role: 'assistant', content: [{ type: 'input_file', filename: 'a.pdf', file_data: pdf }] },
+      { role: 'user', content: 'x' },
+    ];
+    const { request, ignored } = decode({ input });
+    expect(request.messages[0]?.parts).toMatchObject([
+      { type: 'text', text: expect.stringContaining('Not shown: the file "a.pdf" that is a PDF') },
+    ]);
+    expect(ignored).toEqual(['input.content.input_file']);
+  });
+
   it.each(['system', 'assistant'])('a file of text in a message of the %s travels as text', (role) => {
     const file = {
       type: 'input_file',
@@ -301,4 +314,10 @@ it('metadata is refused by their number before they are looked at', () => {
   const metadata = Object.fromEntries(Array.from({ length: 17 }, (_, index) => [`k${index}`, 1]));
   expect(() => decode({ metadata })).toThrow('metadata: must have at most 16 pairs');
   expect(() => decode({ metadata: { k: 1 } })).toThrow('metadata.k: ');
+});
+
+it('a seed, which the dialect has not, is named and not passed on', () => {
+  const { request, ignored } = decode({ seed: 'abc', presence_penalty: 0.5 });
+  expect(request.sampling).toEqual({ presencePenalty: 0.5 });
+  expect(ignored).toContain('seed');
 });

@@ -80,7 +80,8 @@ export function decodeResponsesRequest(
     tools: allowed,
     toolChoice,
     parallelToolCalls: asked.parallel_tool_calls ?? true,
-    sampling: samplingOf(asked),
+    // The dialect has no seed: one that comes anyway is an unknown field, which nothing has checked.
+    sampling: samplingOf({ ...asked, seed: undefined }),
     limits: limitsOf(asked.max_output_tokens),
     responseFormat: jsonFormat(format, 'text.format'),
     reasoning: askedReasoning(effort, Boolean(effort ?? asked.reasoning?.summary)),

@@ -162,7 +162,7 @@ export function allWishes(...lists: readonly (readonly Wish[])[]): { readonly wi
 
 type SamplingName = 'temperature' | 'top_p' | 'seed' | 'presence_penalty' | 'frequency_penalty';
 
-/** These fields have one name in all dialects that have them. */
+/** These fields have one name in all dialects that have them. Give only those that the schema of the dialect has checked. */
 export function samplingOf(
   given: {
     readonly [Name in SamplingName]?: number | null | undefined;
