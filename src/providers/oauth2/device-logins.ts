@@ -42,7 +42,7 @@ export function createDeviceLogins(options: DeviceLoginOptions): DeviceLogins {
       });
       const body = answer.status === 200 ? (answer.body ?? {}) : {};
       const deviceCode = textField(body, 'device_code');
-      const userCode = textField(body, 'user_code');
+      const userCode = shownText(body['user_code']);
       const address = textField(body, 'verification_uri', 'verification_url');
       if (deviceCode === undefined || userCode === undefined || address === undefined) {
         throw failureOf(answer, deviceHost, advice);
@@ -51,7 +51,7 @@ export function createDeviceLogins(options: DeviceLoginOptions): DeviceLogins {
       if (verificationUri === undefined) {
         throw new TokenError('refused', `${name} named no web page to log in at.`);
       }
-      const complete = webAddress(textField(body, 'verification_uri_complete'));
+      const complete = webAddress(shownText(body['verification_uri_complete']));
       return {
         deviceCode,
         userCode,
@@ -78,6 +78,11 @@ export function createDeviceLogins(options: DeviceLoginOptions): DeviceLogins {
       return { result: 'granted', grant: { ...grant, refreshToken } };
     },
   };
+}
+
+/** A person will read or open it; it goes into no header or form, and so may hold spaces. */
+function shownText(value: unknown): string | undefined {
+  return typeof value === 'string' && /^\P{Cc}{1,2048}$/u.test(value) ? value : undefined;
 }
 
 /** A person will open it, so that nothing but a web page may come this way. */

@@ -159,6 +159,23 @@ describe('a device login', () => {
     });
   });
 
+  it('begins with words for people as they are, and with addresses of either name', async () => {
+    const { verification_uri: verification_url, ...rest } = begun;
+    const complete = 'https://corp.example/device?user_code=AB CD';
+    const answer = { ...rest, verification_url, user_code: 'AB CD', verification_uri_complete: complete };
+    const { logins } = await corpAt([200, { ...answer, expires_in: '900', interval: '7' }]);
+    expect(await logins.start()).toEqual({
+      deviceCode: 'dc',
+      userCode: 'AB CD',
+      verificationUri: 'https://corp.example/device',
+      verificationUriComplete: complete,
+      expiresInMs: 900_000,
+      intervalMs: 7_000,
+    });
+    const { logins: unfit } = await corpAt([200, { ...answer, user_code: 'AB\u001b[2J' }]);
+    expect((await failureOf(unfit.start())).failure).toBe('unknown');
+  });
+
   it('begins nowhere but on a web page', async () => {
     const { logins } = await corpAt([200, { ...begun, verification_uri: 'file:///etc/passwd' }]);
     expect((await failureOf(logins.start())).failure).toBe('refused');
