@@ -83,6 +83,8 @@ it('estimates the usage of a turn, tools and calls included, images not', () => 
   expect(estimate.inputTokens).toBeGreaterThan(10);
   expect(estimate.inputTokens).toBeLessThan(60);
   const calls = [{ id: 'c', name: 'read', arguments: '{"path":"a"}' }];
+  const refused = { text: '', refusal: 'hello world', reasoning: '', toolCalls: [] };
+  expect(estimateUsage(request, refused).outputTokens).toBe(2);
   const thinking = estimateUsage(request, { text: '', reasoning: 'hello world', toolCalls: calls });
   expect(thinking).toMatchObject({ reasoningTokens: 2 });
   expect(thinking.outputTokens).toBeGreaterThan(6);

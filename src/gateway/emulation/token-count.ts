@@ -92,12 +92,14 @@ export function countInputTokens(request: AskedRequest): number {
   return sampled(sample, length);
 }
 
+type Produced = Pick<CollectedTurn, 'text' | 'refusal' | 'reasoning' | 'toolCalls'>;
+
 /** Figures for an upstream that gave none: all that was asked and all that was produced, without images. */
 export function estimateUsage(
   request: AskedRequest,
-  { text, reasoning, toolCalls }: Pick<CollectedTurn, 'text' | 'reasoning' | 'toolCalls'>,
+  { text, refusal = '', reasoning, toolCalls }: Produced,
 ): Usage {
-  const shown = [text, ...toolCalls.map((call) => `${call.name} ${call.arguments}`)].join('\n');
+  const shown = [text + refusal, ...toolCalls.map((call) => `${call.name} ${call.arguments}`)].join('\n');
   const reasoningTokens = reasoning === '' ? 0 : countTokens(reasoning);
   return {
     inputTokens: countInputTokens(request),
@@ -167,11 +169,7 @@ export function hasTokens(usage: Usage | undefined): usage is Usage {
 }
 
 /** For the client: the upstream's figures, or tokens counted here with what the upstream said of its charge. */
-export function shownUsage(
-  reported: Usage | undefined,
-  request: AskedRequest,
-  answer: Pick<CollectedTurn, 'text' | 'reasoning' | 'toolCalls'>,
-): Usage {
+export function shownUsage(reported: Usage | undefined, request: AskedRequest, answer: Produced): Usage {
   return hasTokens(reported) ? reported : withChargeOf(reported, estimateUsage(request, answer));
 }
 
