@@ -188,7 +188,7 @@ export interface Usage {
   readonly reasoningTokens?: number;
   /** What the provider charged, in its own unit of account (Warp: credits). */
   readonly credits?: number;
-  /** What the turn cost in US cents, as far as the upstream told. */
+  /** What the turn cost in US cents, as far as the upstream said. */
   readonly costCents?: number;
   /** True when the upstream gave no exact figures, and the gateway counted or derived them. */
   readonly isEstimated?: boolean;

@@ -84,7 +84,7 @@ export function eventsOf({
 export async function judge(checks: readonly AnswerCheck[], answer: CollectedTurn): Promise<Verdict> {
   // One that was cut at a limit is known to be no whole one.
   if (answer.finishReason === 'length' || answer.finishReason === 'content-filter') return {};
-  // A model that refuses does so whatever it is told.
+  // A model that refuses would refuse again.
   if (answer.refusal) return {};
   let text: string | undefined;
   for (const check of checks) {

@@ -26,7 +26,7 @@ export const messagesFields = {
   'tools[].allowed_callers': ignored('tools are called directly', { neutral: [['direct']] }),
   'tools[].eager_input_streaming': silent('input comes as the upstream sends it'),
   tool_choice: translated(
-    '`none` offers no tools, and a call all the same is an error; a named tool is offered alone; an answer without the call that `any` or a name demands is sent back once and is an error the second time, a streamed one is held until it is whole; `disable_parallel_tool_use` is told to the upstream, and only the first call of an answer is passed on; the next turn then resends the whole conversation',
+    '`none` offers no tools, and a call anyway is an error; a named tool is offered alone; an answer without the call that `any` or a name demands is sent back once and is an error the second time, a streamed one is held until it is whole; `disable_parallel_tool_use` is passed to the upstream, and only the first call of an answer is passed on; the next turn then resends the whole conversation',
   ),
   'thinking.type': honoured('thinking is shown unless it is `disabled` or left out'),
   'thinking.display': honoured('`omitted` shows none'),
@@ -58,7 +58,7 @@ export const messagesFields = {
   metadata: silent('not passed on'),
   'metadata.user_id': honoured('not passed on; turns with one user_id prefer one account'),
   cache_control: silent(
-    'accepted anywhere; told to an upstream that has such marks, and others keep caches as they like',
+    'accepted anywhere; passed to an upstream that has such marks, others keep caches as they like',
   ),
   service_tier: silent('there is one tier'),
   billing_policy: silent('not passed on'),

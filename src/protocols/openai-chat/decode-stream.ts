@@ -92,7 +92,8 @@ export class ChatDecoder implements TurnDecoder {
       const { id } = chunk;
       answer.add({ type: 'start', ...(typeof id === 'string' && id !== '' && { upstreamRequestId: id }) });
     }
-    for (const name of told) if (typeof chunk[name] === 'string') this.#metadata[name] = chunk[name];
+    for (const name of metadataFields)
+      if (typeof chunk[name] === 'string') this.#metadata[name] = chunk[name];
     this.#readChoice(firstOf(chunk['choices']));
     if (answer.isOver) return;
     const usage = readUsage(chunk['usage']);
@@ -207,7 +208,7 @@ export class ChatDecoder implements TurnDecoder {
 }
 
 /** Read of the chunks as they are. */
-const told = ['service_tier', 'system_fingerprint'];
+const metadataFields = ['service_tier', 'system_fingerprint'];
 
 function citationIn({ type, url_citation: cited }: JsonObject): Citation | undefined {
   if (type !== 'url_citation' || !isJsonObject(cited)) return undefined;

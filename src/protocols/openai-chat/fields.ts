@@ -24,10 +24,10 @@ export const chatFields = {
     },
   ),
   tool_choice: translated(
-    '`none` offers no tools, and a call all the same is an error; `allowed_tools` offers those it names; a named tool is offered alone; an answer without the call that `required` or a name demands is sent back once and is an error the second time, a streamed one is held until it is whole',
+    '`none` offers no tools, and a call anyway is an error; `allowed_tools` offers those it names; a named tool is offered alone; an answer without the call that `required` or a name demands is sent back once and is an error the second time, a streamed one is held until it is whole',
   ),
   parallel_tool_calls: honoured(
-    'told to the upstream; with `false` only the first call of an answer is passed on; the next turn then resends the whole conversation',
+    'passed to the upstream; with `false` only the first call of an answer is passed on; the next turn then resends the whole conversation',
   ),
   max_completion_tokens: honoured('kept by counting tokens (o200k_base); the answer ends with `length`'),
   max_tokens: honoured('as `max_completion_tokens`, which wins where both are sent'),

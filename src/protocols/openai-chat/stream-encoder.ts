@@ -45,7 +45,7 @@ export function createChatStreamEncoder(
   let isRelayed = false;
   let usage: Usage | undefined;
   /** What an upstream of the dialect's family said beside its answer. */
-  let told = '';
+  let metadata = '';
 
   function callStart({ index, id, name }: Extract<TurnEvent, { type: 'tool-call-start' }>): string {
     const head = `${open}{"tool_calls":[{"index":${index},"id":${JSON.stringify(id)}`;
@@ -93,13 +93,13 @@ export function createChatStreamEncoder(
         usage = event.usage;
         return '';
       case 'metadata':
-        told = Object.entries(event.metadata['openai'] ?? {})
+        metadata = Object.entries(event.metadata['openai'] ?? {})
           .map(([name, value]) => `,"${name}":${JSON.stringify(value)}`)
           .join('');
         return '';
       case 'finish': {
         const reason = finishReasons[event.reason];
-        const last = `${open}{},"logprobs":null,"finish_reason":"${reason}"}]${told}${usageNull}}\n\n`;
+        const last = `${open}{},"logprobs":null,"finish_reason":"${reason}"}]${metadata}${usageNull}}\n\n`;
         const end = choice === undefined ? encodeChatEnd(identity, options, usage) : '';
         return `${[...(inputs?.keys() ?? [])].map(callEnd).join('')}${last}${end}`;
       }

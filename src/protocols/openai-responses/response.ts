@@ -110,7 +110,7 @@ export function responseObject(
     presence_penalty: asked.presence_penalty ?? 0,
     frequency_penalty: asked.frequency_penalty ?? 0,
     truncation: asked.truncation ?? 'disabled',
-    // Before the end nobody knows; a broken answer has what was told of it.
+    // Not known before the end; a failed answer has what the upstream reported.
     usage: status === 'completed' || status === 'incomplete' || usage ? encodeUsage(usage) : null,
     user: asked.user ?? null,
     metadata: asked.metadata ?? {},

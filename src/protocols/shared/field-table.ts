@@ -37,7 +37,7 @@ export const ignored = row('ignored');
 export const silent = row('silent');
 export const refused = row('refused');
 
-/** What is asked for in vain: a client that sends more names than this is told of the first ones. */
+/** What is asked for in vain: of more names than this, the first ones are reported. */
 const maxNames = 50;
 
 interface Place {
