@@ -44,6 +44,17 @@ describe('a relayed stream', () => {
     expect(textOf(relay(whole, true, 5))).toBe(whole.replace(usage, ''));
   });
 
+  it.each(['\n\n\n', '\r\n\r\n\r\n', '\r\n\r\n\n', '\r\r\n\r\n'])(
+    'may have more line ends between its events than it needs: %j',
+    (gap) => {
+      const spaced = whole.replaceAll('\n\n', gap);
+      const events = relay(spaced, false).flat();
+      expect(textOf([events]).trimEnd()).toBe(spaced.trimEnd());
+      expect(events.at(-1)).toEqual({ type: 'finish', reason: 'stop' });
+      expect(textOf(relay(spaced, true))).not.toContain('prompt_tokens');
+    },
+  );
+
   it('passes nothing on before the first content', () => {
     const decoder = createStreamRelay({ hidesUsage: false, choices: 1 });
     expect(decoder.push(Buffer.from(`: wait\n\n${role}`))).toEqual([]);

@@ -143,8 +143,8 @@ export function createStreamRelay({
       start = from + endOfEvents(text.slice(from, found.index));
     }
     eventEnd.lastIndex = start;
-    eventEnd.test(text);
-    return { start, end: eventEnd.lastIndex };
+    // More line ends than a blank line needs may be left behind the last event.
+    return { start, end: eventEnd.test(text) ? eventEnd.lastIndex : text.length };
   }
 
   function read(text: string): TurnEvent[] {
