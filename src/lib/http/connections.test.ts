@@ -134,6 +134,16 @@ describe('where there are too many connections', () => {
     expect([stream.socket.closed, third.socket.closed]).toEqual([false, false]);
   });
 
+  it('one that had no room for its key has none for its next request either', async () => {
+    const { app } = await serve({ most: 8, mostWithoutKey: 4, mostOfKey: 1 });
+    await says(await open(app, ask('/stream')), 'begun');
+    const second = await open(app, ask('/'));
+    await says(second, 'Too many connections with this key');
+    second.socket.write(ask('/'));
+    await vi.waitFor(() => expect(second.said()).toMatch(/Too many.*Too many/s));
+    expect(second.said()).not.toContain('here');
+  });
+
   it('then idle ones are closed, the longest idle first; one that is being answered stays', async () => {
     const { app } = await serve({ most: 4, mostWithoutKey: 2 });
     const stream = await open(app, ask('/stream'));

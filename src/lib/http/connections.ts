@@ -120,8 +120,7 @@ export class Connections {
     let known = this.#known.get(socket);
     if (!known && !this.#withoutKey.has(socket)) return;
     this.#requests += 1;
-    const isOther = known?.keyId !== keyId;
-    if (!known || isOther) {
+    if (known?.keyId !== keyId) {
       this.#forget(socket);
       known = { keyId, lastRequest: this.#requests, response };
       this.#known.set(socket, known);
@@ -133,7 +132,6 @@ export class Connections {
     response.once('close', () => {
       if (shown.response === response) shown.response = undefined;
     });
-    if (!isOther) return;
     while ((this.#ofKey.get(keyId) ?? 0) > this.#limits.mostOfKey) {
       const idle = this.#idle(keyId);
       if (idle === undefined) throw new HttpFault('overloaded', tooManyOfKey, { retryAfterMs: 5_000 });
