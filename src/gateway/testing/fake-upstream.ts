@@ -96,7 +96,7 @@ const statusCodes: Record<number, ErrorCode> = {
 };
 
 /**
- * The least a protocol can be: a command a line. `say`, `think`, `call`, `arguments` (more of the last call's), `usage IN OUT CREDITS`, `error CODE`, `end REASON`,
+ * The least a protocol can be: a command a line. `say`, `think`, `call`, `arguments` (more of the last call's), `usage IN OUT CREDITS`, `error CODE`, `end REASON WORD`,
  * `outdated`.
  * Its memory is the prompt it was made with.
  */
@@ -177,7 +177,13 @@ function createLineDecoder(memory: string): TurnDecoder {
       case 'end':
         isOver = true;
         isGood = true;
-        return [{ type: 'finish', reason: words[0] === 'tools' ? 'tool-calls' : 'stop' }];
+        return [
+          {
+            type: 'finish',
+            reason: words[0] === 'tools' ? 'tool-calls' : 'stop',
+            ...(words[1] === undefined ? {} : { upstreamReason: words[1] }),
+          },
+        ];
       case 'outdated':
         isModelListOutdated = true;
         return [];

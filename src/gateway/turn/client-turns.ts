@@ -104,7 +104,8 @@ export class ClientTurns {
       usage: result.usage,
     };
     if (error === undefined || error.code === 'cancelled') {
-      logOwn(logger, line, 'turn', [requestId, line.model, line.upstream_model ?? '']);
+      const { model, upstream_model = '', upstream_finish = '' } = line;
+      logOwn(logger, line, 'turn', [requestId, model, upstream_model, upstream_finish]);
     } else logger.warn({ ...line, err: error }, 'turn');
   }
 }
