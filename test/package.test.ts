@@ -72,6 +72,14 @@ describe('the packed package', () => {
     expect((await runNode('--input-type=module', '--eval', program)).stdout).toBe('true pool_unavailable\n');
   });
 
+  it('gives it to programs on a Node that cannot ask for its modules by name, as before 20.16', async () => {
+    const program = `
+      delete process.getBuiltinModule;
+      const { AccountPoolClient } = await import('warp2api/pool-client');
+      console.log(typeof AccountPoolClient);`;
+    expect((await runNode('--input-type=module', '--eval', program)).stdout).toBe('function\n');
+  });
+
   it('gives TypeScript the types of the client library', async () => {
     const source = `
       import { AccountPoolClient, type LeasedAccount } from 'warp2api/pool-client';
