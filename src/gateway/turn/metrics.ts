@@ -1,5 +1,5 @@
-import type { Registry as PrometheusRegistry } from 'prom-client';
-import { Counter, callSeconds, Gauge, Histogram, metricsText, Registry } from '../../lib/api/metrics.ts';
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { callSeconds, metricsText } from '../../lib/api/metrics.ts';
 import type { BufferedStore } from '../state/buffered-store.ts';
 import type { ClientTurn } from './client-turns.ts';
 import type { TurnResult } from './run-turn.ts';
@@ -150,7 +150,7 @@ export function createGatewayMetrics(options: {
   };
 }
 
-function noteKeep(keep: Pick<BufferedStore, 'figures' | 'failures'>, registers: PrometheusRegistry[]): void {
+function noteKeep(keep: Pick<BufferedStore, 'figures' | 'failures'>, registers: Registry[]): void {
   const gauges = {
     bytes: 'Bytes of conversations and stored responses in the keep; on a shared database as counted last.',
     entries: 'Entries of the keep.',

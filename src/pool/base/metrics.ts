@@ -1,4 +1,5 @@
-import { Counter, callSeconds, Gauge, Histogram, metricsText, Registry } from '../../lib/api/metrics.ts';
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { callSeconds, metricsText } from '../../lib/api/metrics.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import type { ReportAnswer, ReportItem } from '../../pool-api/schema.ts';
 import type { QuotaCause, QuotaFinding } from '../standing/account-state.ts';
