@@ -275,8 +275,8 @@ export class HeldLeases {
       request: {
         ...request,
         session_id: 'one' in sessions ? sessions.one : sessions.each(),
-        ...(provider && { provider }),
-        ...(model && { model }),
+        ...(provider !== undefined && { provider }),
+        ...(model !== undefined && { model }),
       },
       pool,
       timing: this.#timing,

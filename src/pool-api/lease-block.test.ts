@@ -30,6 +30,12 @@ async function setUp(options: BlockOptions, ids = ['acc-1', 'acc-2', 'acc-3']) {
 const idOf = (lease: BlockLease) => lease.account.id;
 
 describe('a block of leases', () => {
+  it.each(['provider', 'model'])('does not take an empty %s for none', async (name) => {
+    const { pool, block } = await setUp({ count: 1, [name]: '' });
+    await expect(block.take()).rejects.toMatchObject({ code: 'invalid_request', param: name });
+    expect(await pool.lent()).toBe(0);
+  });
+
   it('makes one call for many turns that follow each other', async () => {
     const { pool, block } = await setUp({ count: 3 });
     for (let turn = 0; turn < 10; turn += 1) {

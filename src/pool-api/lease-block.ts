@@ -120,7 +120,7 @@ export class LeaseBlock {
     this.#tools = tools;
     this.#engine = new LeaseEngine({
       ...tools,
-      request: { exclusive, slots, ttl_seconds, ...(provider && { provider }), ...(model && { model }) },
+      request: { exclusive, slots, ttl_seconds, provider, model },
       sessions: { one: sessionId },
       count: options.count,
       minimum: options.minimum ?? 0,
