@@ -11,6 +11,7 @@ import { setFlagsFromString } from 'node:v8';
 const neededMajor = 24;
 const script = fileURLToPath(import.meta.url);
 const root = dirname(dirname(script));
+const isService = process.argv[2] === 'serve';
 /** Settings of glibc. */
 const allocator = { MALLOC_MMAP_THRESHOLD_: String(1024 * 1024), MALLOC_ARENA_MAX: '2' };
 
@@ -49,7 +50,6 @@ function runProgram() {
  * process begins again, under the same id; that takes some 150 ms.
  */
 function giveMemoryBack() {
-  const isService = process.argv[2] === 'serve';
   const isSaid = Object.keys(allocator).every((name) => process.env[name] !== undefined);
   if (!isService || isSaid || process.platform !== 'linux' || !canBeReplaced()) return;
   process.execve(
@@ -61,7 +61,7 @@ function giveMemoryBack() {
 
 /** V8 lets the heap of a busy process grow to four times what is alive in it before it collects all of it. Here it is twice. */
 function boundGarbage() {
-  if (process.argv[2] === 'serve') setFlagsFromString('--heap-growing-percent=100');
+  if (isService) setFlagsFromString('--heap-growing-percent=100');
 }
 
 function environment() {
@@ -69,7 +69,8 @@ function environment() {
 }
 
 function youngObjects() {
-  return process.env.NODE_OPTIONS?.includes('semi-space') ? [] : ['--max-semi-space-size=8'];
+  const isSaid = process.env.NODE_OPTIONS?.includes('semi-space') === true;
+  return isService && !isSaid ? ['--max-semi-space-size=8'] : [];
 }
 
 /** Another program in this process, which keeps its id, its parent and its terminal. A parent that talks to it would lose it. */
@@ -86,7 +87,7 @@ function handOver() {
     );
     return;
   }
-  const words = [script, ...process.argv.slice(2)];
+  const words = [...youngObjects(), script, ...process.argv.slice(2)];
   if (canBeReplaced()) {
     // It warns that this is new in the older Node.
     process.emitWarning = () => {};

@@ -269,11 +269,12 @@ describe('bin/warp2api.js on an old Node', () => {
   }
 
   it('hands over to the Node of node_modules with arguments, output and exit code', () => {
-    installNode('shift; echo "handed over: $*"; exit 7');
+    installNode('echo "$1, arenas: $MALLOC_ARENA_MAX"; shift 2; echo "handed over: $*"; exit 7');
     const { status, stdout } = spawnSync(process.execPath, [...pretendOldNode(), bin(), 'serve', 'pool'], {
       encoding: 'utf8',
     });
-    expect([status, stdout]).toEqual([7, 'handed over: serve pool\n']);
+    const text = '--max-semi-space-size=8, arenas: 2\nhanded over: serve pool\n';
+    expect([status, stdout]).toEqual([7, text]);
   });
 
   it('passes SIGTERM on and ends as the program does', async () => {
