@@ -3,7 +3,7 @@
 
 root=$(pwd -P)
 program="$root/bin/warp2api.js"
-# Halves of 8 MB for young objects: by themselves they grow to four times that under load and stay there.
+# Halves of 8 MB for young objects: by default they grow to four times that under load and stay there.
 node_options=--max-semi-space-size=8
 # As bin/warp2api.js has it, which spares each service a second start.
 export MALLOC_MMAP_THRESHOLD_=1048576 MALLOC_ARENA_MAX=2

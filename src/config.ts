@@ -238,7 +238,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
     allowOpenBind: values.ALLOW_OPEN_BIND,
     /** The way to vendors, token hosts and webhooks. */
     proxies,
-    /** PEM, to be trusted beside those that Node trusts by itself. */
+    /** PEM; the certificates that Node does not trust already. */
     extraCertificates,
     sandbox: values.SANDBOX,
     shutdownMs: values.SHUTDOWN_SECONDS * 1000,

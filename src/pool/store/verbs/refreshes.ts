@@ -247,7 +247,7 @@ export async function findInterruptedRefreshes(tx: Transaction, goneInstance: st
 const hasNoAttempt = `NOT EXISTS (SELECT 1 FROM refreshes /* INDEXED BY refreshes_under_way */
   WHERE refreshes.account_id = accounts.id AND refreshes.state = 'intent')`;
 
-/** Accounts whose `nextRefreshAt` has come and that have no attempt under way, the longest due first. */
+/** Accounts whose `nextRefreshAt` has come and that have no running attempt, the longest due first. */
 export async function dueForRefresh(db: Queries, now: number, limit: number): Promise<StoredAccount[]> {
   const rows = await db.all<AccountRow>(
     `SELECT * FROM accounts /* INDEXED BY accounts_to_refresh */ WHERE next_refresh_at IS NOT NULL AND next_refresh_at <= $1 AND ${hasNoAttempt}

@@ -4,7 +4,7 @@ import type { Transaction } from './transaction.ts';
 
 const writtenAtOnce = 1000;
 
-/** Small durable facts by name: the vault's key id, what was learned from the environment, logins under way. */
+/** Small durable facts by name: the vault's key id, what was learned from the environment, pending logins. */
 export interface Remembered {
   readonly name: string;
   readonly value: string;

@@ -200,7 +200,7 @@ async function restingRows(
   return soon.length > 0 ? soon : rows(Number.MAX_SAFE_INTEGER, 1);
 }
 
-/** Who stands in the way with leases: the counts, the first to expire, and where gateways could give way. */
+/** The leases in the way: how many there are, the first to expire, and where gateways could give way. */
 async function countHolders(tx: Transaction, question: Question) {
   const { demand, excluded } = question;
   const isInTheWay = (row: HolderRow): boolean =>
