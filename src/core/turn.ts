@@ -236,13 +236,7 @@ export type TurnEvent =
   | ({ readonly type: 'finish' } & TurnEnd)
   | { readonly type: 'error'; readonly error: AppError };
 
-const withoutContent: ReadonlySet<TurnEvent['type']> = new Set([
-  'start',
-  'usage',
-  'metadata',
-  'reasoning-proof',
-  'error',
-]);
+const withoutContent: ReadonlySet<TurnEvent['type']> = new Set(['start', 'usage', 'metadata', 'error']);
 
 /** Of events that show nothing by themselves: no answer begins with one. */
 export function beginsNothing({ type }: TurnEvent): boolean {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
 import type { TurnEvent } from '../../core/turn.ts';
+import { decodeMessages } from './decode-message.ts';
 import { createMessagesStreamEncoder } from './stream-encoder.ts';
 
 const identity = { id: 'msg_1', created: 1, model: 'm', now: () => 0 };
@@ -195,4 +196,33 @@ it('tells the whole usage in the end, thinking apart', () => {
       output_tokens_details: { thinking_tokens: 2 },
     },
   });
+});
+
+it('reasoning that is only encrypted comes back with the next request', () => {
+  const proof = { protocol: 'openai-chat', data: '[{"type":"reasoning.encrypted","data":"x"}]' };
+  const events: readonly TurnEvent[] = [
+    { type: 'reasoning-proof', proof },
+    { type: 'text-delta', text: 'a' },
+    { type: 'finish', reason: 'stop' },
+  ];
+  const sent = encode(events);
+  expect(sent.map(({ type, index }) => (index === undefined ? type : `${type} ${index}`))).toEqual([
+    'message_start',
+    'content_block_start 0',
+    'content_block_delta 0',
+    'content_block_stop 0',
+    'content_block_start 1',
+    'content_block_delta 1',
+    'content_block_stop 1',
+    'message_delta',
+    'message_stop',
+  ]);
+  const thinking = { ...sent[1]?.content_block, signature: sent[2]?.delta?.['signature'] };
+  const { messages } = decodeMessages([
+    { role: 'user', content: 'Hello' },
+    { role: 'assistant', content: [thinking, { type: 'text', text: 'a' }] },
+    { role: 'user', content: 'Go on.' },
+  ]);
+  expect(messages[1]?.parts[0]).toEqual({ type: 'reasoning', text: '', proof });
+  expect(encode(events, false)[1]).toMatchObject({ content_block: { type: 'text' } });
 });

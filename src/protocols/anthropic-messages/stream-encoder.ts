@@ -135,7 +135,8 @@ export function createMessagesStreamEncoder(
         return options.showsThinking ? said('thinking', event.text) : '';
       case 'reasoning-proof':
         proof = event.proof;
-        return '';
+        // Of reasoning that the upstream shows no word of: the client has to send the proof back anyway.
+        return options.showsThinking && index === -1 ? begin({ kind: 'thinking' }, heads.thinking) : '';
       case 'tool-call-start': {
         const head = `{"type":"tool_use","id":${JSON.stringify(event.id)},"name":${JSON.stringify(event.name)},"input":{}}`;
         return callBegun({ kind: 'tool', call: event.index }, head);

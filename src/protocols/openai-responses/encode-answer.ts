@@ -26,7 +26,7 @@ export function encodeResponsesAnswer(
     return responseObject(identity, options, { status, output, usage, reason });
   }
   const output: OutputItem[] = [];
-  if (answer.reasoning !== '' || answer.reasoningProof) {
+  if (answer.reasoning !== '' || (answer.reasoningProof && options.seal)) {
     const id = itemId('rs', identity, output.length);
     output.push(reasoningItem(id, 'completed', answer.reasoning, options.seal, answer.reasoningProof));
   }

@@ -337,6 +337,10 @@ export class ResponseEvents {
         break;
       case 'reasoning-proof':
         this.#proof = event.proof;
+        // Of reasoning that the upstream shows no word of: the client has to send the proof back anyway.
+        if (this.#options.seal && this.#output.length === 0) {
+          this.#begin('reasoning', emptyPart('summary_text'));
+        }
         break;
       case 'tool-call-start':
         this.#callStart(event);

@@ -111,3 +111,35 @@ it('repeats what the request asked for', () => {
   });
   expect(last.response).toMatchObject({ max_tool_calls: 3, metadata: { a: 'b' }, truncation: 'auto' });
 });
+
+it('reasoning that is only encrypted comes back with the next request, after a stream and a whole answer', () => {
+  const opaque = { seal: (sealed: string) => `sealed:${sealed}`, open: (sealed: string) => sealed.slice(7) };
+  const decoded = (body: object) =>
+    decodeResponsesRequest(parseResponsesRequest({ model: 'auto', ...body }), { opaque });
+  const { options } = decoded({ input: 'Hello', include: ['reasoning.encrypted_content'] });
+  const proof = { protocol: 'openai-chat', data: '[{"type":"reasoning.encrypted","data":"x"}]' };
+  const call = { id: 'c', name: 'f', arguments: '{}' };
+  let streamed: Record<string, unknown> = {};
+  const made = new ResponseEvents(identity, options, {
+    emit: () => {},
+    onEnd: (response) => {
+      streamed = response;
+    },
+  });
+  made.push([
+    { type: 'reasoning-proof', proof },
+    { type: 'tool-call-start', index: 0, id: 'c', name: 'f' },
+    { type: 'tool-call-delta', index: 0, arguments: '{}' },
+    { type: 'tool-call-end', index: 0 },
+    { type: 'finish', reason: 'tool-calls' },
+  ]);
+  const answer = { text: '', reasoning: '', reasoningProof: proof, toolCalls: [call], usage: undefined };
+  const whole = encodeResponsesAnswer(identity, { ...answer, finishReason: 'tool-calls' }, options);
+  expect(streamed['output']).toEqual(whole['output']);
+  const output = { type: 'function_call_output', call_id: 'c', output: 'fine' };
+  const { messages } = decoded({ input: [...(whole['output'] as object[]), output] }).request;
+  expect(messages[0]?.parts).toMatchObject([
+    { type: 'reasoning', proof },
+    { type: 'tool-call', id: 'c' },
+  ]);
+});
