@@ -94,6 +94,7 @@ export class Attempt implements CallListener {
   readonly #stages: readonly Stage[];
   readonly #ended = Promise.withResolvers<AppError | undefined>();
   #call: RunningCall | undefined;
+  #isClosed = false;
   #decoder: TurnDecoder | undefined;
   #outputCharacters = 0;
   #isUsageUnsent = false;
@@ -215,7 +216,8 @@ export class Attempt implements CallListener {
   #watch(call: RunningCall): void {
     this.#call = call;
     this.#sentAt = this.#dependencies.clock.monotonic();
-    this.#dependencies.running.addCall(call);
+    // One that cannot be sent has ended before it was returned.
+    if (!this.#isClosed) this.#dependencies.running.addCall(call);
   }
 
   onConnected(): void {
@@ -229,6 +231,7 @@ export class Attempt implements CallListener {
     this.runUrl = this.#dependencies.secrets.redact(url);
   }
   onClosed(): void {
+    this.#isClosed = true;
     if (this.#call) this.#dependencies.running.deleteCall(this.#call);
   }
 

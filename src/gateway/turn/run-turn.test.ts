@@ -792,6 +792,15 @@ describe('the conversation', () => {
 });
 
 describe('a turn that cannot begin', () => {
+  it('leaves no call behind where its request cannot be sent', async () => {
+    // No header may hold a line end.
+    fixture.pool.add('one\n');
+    const turn = run();
+    await fixture.pass(60_000);
+    expect((await finish(turn)).error).toBeDefined();
+    expect(fixture.turns.running.callCount).toBe(0);
+  });
+
   it('for want of an account says so', async () => {
     expect(await finish(run())).toMatchObject({ error: { code: 'no_account_available' }, attempts: 0 });
   });
