@@ -165,7 +165,7 @@ class ItemDecoder {
   #addOther(item: InputItem, place: Place): void {
     if (isKind(item, 'reasoning')) {
       const reasoning = reasoningIn(item, this.#opaque);
-      if (reasoning.text !== '') this.#addAnswer([{ type: 'reasoning', ...reasoning }]);
+      if (reasoning.text !== '' || reasoning.proof) this.#addAnswer([{ type: 'reasoning', ...reasoning }]);
     } else if (isCompaction(item)) this.#addCompaction(item, place);
     else if (isItemReference(item)) {
       const note = this.#notes.replace(lostItem, place, 'item_reference');
