@@ -225,7 +225,8 @@ describe('a Responses client', () => {
 
   it('has its documents, strict tools and settings with an upstream that has them', async () => {
     const setup = await openai();
-    const strict = { type: 'function' as const, strict: true, parameters: { type: 'object' } };
+    const strict = { type: 'function' as const, strict: true };
+    const closed = { type: 'object', additionalProperties: false };
     const asked = {
       input: [
         {
@@ -233,7 +234,11 @@ describe('a Responses client', () => {
           content: [{ type: 'input_file' as const, file_data: pdfUrl, filename: 'a.pdf' }],
         },
       ],
-      tools: [{ ...strict, name: 'f' }],
+      tools: [
+        { ...strict, name: 'f', parameters: closed },
+        // OpenAI refuses to promise this form.
+        { ...strict, name: 'open', parameters: { type: 'object' } },
+      ],
       text: { verbosity: 'low' as const },
       service_tier: 'flex' as const,
       safety_identifier: 'one',
@@ -246,11 +251,12 @@ describe('a Responses client', () => {
     expect(data.service_tier).toBe('flex');
     // Not one of OpenAI's models that have it.
     expect(response.headers.get('x-warp2api-ignored')).toBe('text.verbosity');
+    expect(JSON.stringify(sentBy(setup)).match(/"strict":/g)).toHaveLength(1);
     expect(sentBy(setup)).toMatchObject({
       service_tier: 'flex',
       safety_identifier: 'one',
       prompt_cache_key: 'session',
-      tools: [{ function: { name: 'f', strict: true } }],
+      tools: [{ function: { name: 'f', strict: true } }, { function: { name: 'open' } }],
       messages: [{ content: [{ type: 'file', file: { filename: 'a.pdf', file_data: pdfUrl } }] }],
     });
     const plain = await withVendor();

@@ -87,3 +87,15 @@ it('lets everything through once a call has begun: an answer with a call ends as
   ]);
   expect(limit.apply([...rest, end])).toEqual([...rest, end]);
 });
+
+it('finds a sequence that a citation stands in', () => {
+  const cut = createStopSequences(['END']);
+  const citation: TurnEvent = { type: 'citation', citation: { url: 'https://example.com' } };
+  const texts = ['some EN', 'D more'].map((text): TurnEvent => ({ type: 'text-delta', text }));
+  const events = [texts[0], citation, texts[1]].flatMap((event) => cut.apply(event ? [event] : []));
+  expect(events).toEqual([
+    { type: 'text-delta', text: 'some ' },
+    citation,
+    { type: 'finish', reason: 'stop', stopSequence: 'END' },
+  ]);
+});

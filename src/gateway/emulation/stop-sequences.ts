@@ -3,7 +3,7 @@ import type { Stage } from './stages.ts';
 
 /**
  * Ends an answer before the first of `sequences` with `finish: stop`, for an upstream that has no field for them. The end of a text that
- * may yet become a sequence is held back until more text, another kind of event or the end decides it. Reasoning, the
+ * may yet become a sequence is held back until more text, another kind of content or the end decides it. Reasoning, the
  * arguments of tool calls and what follows a call are not searched: an answer with a call ends as one.
  */
 export function createStopSequences(sequences: readonly string[]): Stage {
@@ -49,7 +49,8 @@ export function createStopSequences(sequences: readonly string[]): Stage {
             { type: 'finish', reason: 'stop', stopSequence: met },
           ];
         }
-        if (held !== '' && event.type !== 'usage') {
+        // Neither is shown as text, so a sequence may go on behind it.
+        if (held !== '' && event.type !== 'usage' && event.type !== 'citation') {
           passed.push({ type: 'text-delta', text: held });
           held = '';
         }

@@ -52,7 +52,7 @@ function encodeTools({ tools, toolChoice, parallelToolCalls }: TurnRequest, nati
         name,
         description,
         parameters,
-        strict: isStrict && native.has('strictTools') ? true : undefined,
+        strict: isStrict && native.has('strictTools') && isStrictSchema(parameters) ? true : undefined,
       },
     })),
     tool_choice: native.has('toolChoice') ? encodeChoice(toolChoice) : undefined,
@@ -249,7 +249,7 @@ const keywords: ReadonlySet<string> = new Set([
   'type',
 ]);
 
-/** Whether the upstream can promise that an answer follows the schema: then it takes `strict`, and refuses it otherwise. */
+/** Whether the upstream can promise that an answer or a call follows the schema: then it takes `strict`, and refuses it otherwise. */
 function isStrictSchema(schema: unknown): boolean {
   if (!isJsonObject(schema)) return false;
   if (Object.keys(schema).some((keyword) => !keywords.has(keyword))) return false;

@@ -20,10 +20,13 @@ export const responsesFields = {
   stream: honoured('server-sent events'),
   'stream_options.include_obfuscation': silent('events are never padded'),
   tools: translated('see the table of tools below; items of the input may add further ones'),
-  'tools[].strict': ignored('Warp and Oz do not promise it; arguments come as the model wrote them', {
-    neutral: [false],
-    wish: 'strictTools',
-  }),
+  'tools[].strict': ignored(
+    'Warp and Oz do not promise it; arguments come as the model wrote them. OpenAI promises it for schemas of its strict form',
+    {
+      neutral: [false],
+      wish: 'strictTools',
+    },
+  ),
   tool_choice: translated(
     '`none` offers no tools, and a call anyway is an error; `allowed_tools` offers those it names; a named tool is offered alone; an answer without the call that `required` or a name demands is sent back once and is an error the second time, a streamed one is held until it is whole',
   ),
