@@ -13,6 +13,8 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const start = async (): Promise<PostgresServer> =>
     (await import('./template-database.ts')).startSharedServer();
   const socket = createServer(async (connection) => {
+    // A worker that dies while it waits is the run's to report.
+    connection.on('error', () => {});
     server ??= start();
     connection.end(await server.then(({ url }) => url('postgres'), String));
   });
