@@ -5,12 +5,12 @@ import { Client } from 'pg';
 import { openSqlite } from '../src/db/sqlite.ts';
 import { SqliteDatabase } from '../src/db/sqlite-database.ts';
 import { systemClock } from '../src/lib/clock.ts';
-import { freshStanding } from '../src/pool/standing/account-state.ts';
 import { openStore } from '../src/pool/store/open-store.ts';
 import { migrations } from '../src/pool/store/sqlite/migrations.ts';
 import type { LeaseDemand, NewStoredAccount, Store } from '../src/pool/store/store.ts';
 import { addAccount } from '../src/pool/store/verbs/accounts.ts';
 import { Transaction } from '../src/pool/store/verbs/transaction.ts';
+import { testAccount, testDemand } from '../src/pool/testing/test-pool.ts';
 import { median, quantile, ratios, type Spread } from './figures.ts';
 
 export interface StoreFigures {
@@ -200,40 +200,11 @@ async function allocateOneByOne(
 }
 
 function newDemand(): LeaseDemand {
-  return {
-    sessionId: randomUUID(),
-    owner: { keyId: 'bench', isGateway: false },
-    count: 1,
-    provider: 'warp',
-    model: null,
-    exclusive: true,
-    slots: 1,
-    ttlMs: null,
-    defaultTtlMs: 60_000,
-    exclude: [],
-    prefer: null,
-    waitUntil: 0,
-  };
+  return testDemand(randomUUID(), { owner: { keyId: 'bench', isGateway: false }, provider: 'warp' });
 }
 
 function newAccount(number: number): NewStoredAccount {
-  return {
-    id: `acc_${number}`,
-    provider: 'warp',
-    email: `account-${number}@example.com`,
-    label: null,
-    capacity: 16,
-    models: null,
-    free: false,
-    lend: 'any',
-    tier: 0,
-    teamUid: null,
-    source: 'api',
-    credentialKind: 'api_key',
+  return testAccount(`acc_${number}`, {
     credential: { sealed: 'x'.repeat(120), fingerprint: `fingerprint-${number}`, hint: '****' },
-    standing: freshStanding,
-    probe: 'proved',
-    quota: null,
-    nextCheckAt: null,
-  };
+  });
 }

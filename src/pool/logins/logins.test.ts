@@ -5,7 +5,7 @@ import type { Caller } from '../base/basics.ts';
 import { createPool } from '../create-pool.ts';
 import { openMemoryStore } from '../store/open-store.ts';
 import type { Store } from '../store/store.ts';
-import { createTestClock, type TestClock } from '../testing/test-pool.ts';
+import { createTestClock, type TestClock, testSettings } from '../testing/test-pool.ts';
 import { createVault } from '../vault/vault.ts';
 
 const admin: Caller = { role: 'admin', keyId: 'key-1', isGateway: false };
@@ -47,16 +47,7 @@ function createParts(change: Partial<Provider> = {}): Parts {
           ['openai', { ...provider, name: 'openai', logins: undefined } as unknown as Provider],
         ]),
         logger: createLogger('fatal'),
-        settings: {
-          minPoolSize: 5,
-          maxPoolSize: 50,
-          sessionTimeoutMs: 1_800_000,
-          retireAfterMs: null,
-          sandbox: false,
-          refreshMinIntervalMs: 3_600_000,
-          provisionConcurrency: 3,
-          version: 'test',
-        },
+        settings: testSettings,
       });
       await pool.start();
       onTestFinished(() => pool.close());

@@ -170,6 +170,17 @@ function createFakeProvider(name: string): FakeProvider {
   };
 }
 
+export const testSettings: PoolSettings = {
+  minPoolSize: 5,
+  maxPoolSize: 50,
+  sessionTimeoutMs: 1_800_000,
+  retireAfterMs: null,
+  sandbox: false,
+  refreshMinIntervalMs: 3_600_000,
+  provisionConcurrency: 3,
+  version: 'test',
+};
+
 export interface TestPool {
   readonly pool: PoolService;
   readonly store: Store;
@@ -203,17 +214,7 @@ export async function startTestPool(
     random: given.random ?? (() => 0),
     ...(given.onRefreshStep === undefined ? {} : { onRefreshStep: given.onRefreshStep }),
     ...(given.sources === undefined ? {} : { sources: given.sources }),
-    settings: {
-      minPoolSize: 5,
-      maxPoolSize: 50,
-      sessionTimeoutMs: 1_800_000,
-      retireAfterMs: null,
-      sandbox: false,
-      refreshMinIntervalMs: 3_600_000,
-      provisionConcurrency: 3,
-      version: 'test',
-      ...settings,
-    },
+    settings: { ...testSettings, ...settings },
   });
   await pool.start();
   return { pool, store, clock, warp, issuer };
