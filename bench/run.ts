@@ -16,7 +16,7 @@ import { startPostgresServer } from '../src/db/testing/postgres-server.ts';
 import { median, quantile, ratios, show, showSpread, table } from './figures.ts';
 import { openStreams, runLoad } from './load.ts';
 import { cpuUs, residentKib } from './proc.ts';
-import { addAccount, createPrograms, type Program, urlOf } from './programs.ts';
+import { addAccount, createPrograms, nodeOptions, type Program, urlOf } from './programs.ts';
 import { fillPostgres, fillSqlite, measureStores, type StoreFigures } from './stores.ts';
 import {
   clientRequests,
@@ -36,8 +36,6 @@ const { values: options } = parseArgs({
     'cpu-prof': { type: 'string' },
   },
 });
-/** Services as users start them; whatever is compared with them has the same memory to work in. */
-const nodeOptions = ['--max-semi-space-size=8'];
 const service = [...nodeOptions, 'bin/warp2api.js', 'serve'];
 
 const parts = [...workloads.map(({ name }) => name), 'idle', 'store'];

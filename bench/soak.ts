@@ -24,7 +24,7 @@ import { parseArgs } from 'node:util';
 import { show, table } from './figures.ts';
 import { Inspector, type Memory } from './inspector.ts';
 import { cpuUs, residentKib } from './proc.ts';
-import { addAccount, createPrograms, type Program, urlOf } from './programs.ts';
+import { addAccount, createPrograms, nodeOptions, type Program, urlOf } from './programs.ts';
 import { openCaller, turnKinds } from './soak-turns.ts';
 
 const { values: options } = parseArgs({
@@ -120,7 +120,7 @@ async function soak(mode: string): Promise<void> {
   const start = (name: string, words: readonly string[], awaited: readonly string[], more = {}) =>
     programs.start({
       name,
-      command: ['--inspect=127.0.0.1:0', '--max-semi-space-size=8', 'bin/warp2api.js', 'serve', ...words],
+      command: ['--inspect=127.0.0.1:0', ...nodeOptions, 'bin/warp2api.js', 'serve', ...words],
       environment: { ...environment, ...more },
       awaited,
     });
