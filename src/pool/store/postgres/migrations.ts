@@ -47,7 +47,7 @@ BEGIN ${body}
   RETURN NULL;
 END $$;`;
 
-export const pool: Migration = {
+const pool: Migration = {
   version: 1,
   name: 'the pool',
   sql: `
@@ -271,13 +271,13 @@ CREATE TRIGGER sessions_counted AFTER INSERT OR DELETE ON sessions FOR EACH ROW 
 `,
 };
 
-export const teams: Migration = {
+const teams: Migration = {
   version: 2,
   name: 'the team an account bills',
   sql: 'ALTER TABLE accounts ADD COLUMN team_uid text;',
 };
 
-export const cost: Migration = {
+const cost: Migration = {
   version: 3,
   name: 'what turns cost in US cents',
   sql: `

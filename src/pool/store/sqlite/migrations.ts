@@ -10,7 +10,7 @@ const stateMoves = countedStates
   .map((state) => `${state} = ${state} + (NEW.state = '${state}') - (OLD.state = '${state}')`)
   .join(', ');
 
-export const accounts: Migration = {
+const accounts: Migration = {
   version: 1,
   name: 'accounts, sessions, leases',
   sql: `
@@ -158,7 +158,7 @@ const metered = (row: 'NEW' | 'OLD'): string =>
   `(CASE WHEN ${usable(row)} THEN COALESCE(${row}.quota_remaining, 0) ELSE 0 END)`;
 const unmetered = (row: 'NEW' | 'OLD'): string => `(${usable(row)} AND ${row}.quota_remaining IS NULL)`;
 
-export const tokens: Migration = {
+const tokens: Migration = {
   version: 2,
   name: 'bearers, the refresh journal, spending',
   sql: `
@@ -273,7 +273,7 @@ const countOut =
   'UPDATE standings SET accounts = accounts - 1 WHERE provider = OLD.provider AND kind = OLD.kind';
 
 /** Accounts counted by provider and by all that decides whether one can be lent, so that a refusal counts nothing. */
-export const standings: Migration = {
+const standings: Migration = {
   version: 3,
   name: 'accounts counted by provider and standing',
   sql: `
@@ -327,13 +327,13 @@ CREATE INDEX sessions_of_gateways ON sessions (expires_at) WHERE is_gateway = 1;
 `,
 };
 
-export const teams: Migration = {
+const teams: Migration = {
   version: 4,
   name: 'the team an account bills',
   sql: 'ALTER TABLE accounts ADD COLUMN team_uid TEXT;',
 };
 
-export const cost: Migration = {
+const cost: Migration = {
   version: 5,
   name: 'what turns cost in US cents',
   sql: `
