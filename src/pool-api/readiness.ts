@@ -159,7 +159,8 @@ function isPlain(reason: string | null): boolean {
   return reason === 'owner' || reason === 'probe_unauthorized' || reason === 'api_key_rejected';
 }
 
-function saidIn(evidence: Account['status_evidence']): string | undefined {
+/** What the provider said when it was asked about the account. */
+export function saidIn(evidence: Readonly<Account['status_evidence']>): string | undefined {
   const answer = evidence?.['quota_query'];
   const isAnswer = typeof answer === 'object' && answer !== null && 'message' in answer;
   return isAnswer ? String(answer.message) : undefined;

@@ -1,6 +1,7 @@
 import type { Limit } from '../../lib/limit.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import { type ImportLine, openExport, parseImport, sealExport } from '../../pool-api/import-format.ts';
+import { saidIn } from '../../pool-api/readiness.ts';
 import { exportRequest, type ImportAnswer, importRequest } from '../../pool-api/schema.ts';
 import { pagesOfAccounts } from '../base/all-accounts.ts';
 import type { Basics, Caller } from '../base/basics.ts';
@@ -49,11 +50,8 @@ export async function importAccount(
 export function admissionOf(account: StoredAccount): Imported {
   const { reason, evidence } = account.standing;
   if (!isOutOfService(account.standing)) return { result: 'added', id: account.id };
-  const answer = evidence?.['quota_query'];
-  const said =
-    typeof answer === 'object' && answer !== null && 'message' in answer ? `: ${String(answer.message)}` : '';
-  const why = `the provider does not take the credential (${reason ?? 'rejected'}${said})`;
-  return { result: 'rejected', id: account.id, reason: why };
+  const why = [reason ?? 'rejected', saidIn(evidence)].filter((part) => part !== undefined).join(': ');
+  return { result: 'rejected', id: account.id, reason: `the provider does not take the credential (${why})` };
 }
 
 type Result = ImportAnswer['results'][number];
