@@ -153,7 +153,7 @@ export class LeaseBlock {
    * using lease = await block.take({ signal, exclude: [failedAccountId] });
    */
   async take(options: TakeOptions = {}): Promise<BlockLease> {
-    if (!this.isClosed) this.#engine.follow();
+    this.#engine.follow();
     const { signal, prefer, exclude, waitMs = this.#waitMs } = options;
     const deadline = this.#tools.timing.monotonic() + waitMs;
     const demand = { prefer, preference: 'hint', exclude: new Set(exclude), deadline, signal } as const;

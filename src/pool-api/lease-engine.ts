@@ -38,8 +38,9 @@ export class LeaseEngine {
     this.held = new HeldLeases(rules, this.#waiting);
   }
 
-  /** Hears the pool's events from now on. */
+  /** Follows the pool's events from now on. Throws once the waits have ended. */
   follow(): void {
+    this.#stop.signal.throwIfAborted();
     if (this.#isFollowing) return;
     this.#isFollowing = true;
     this.#rules.pool.subscribe(
