@@ -231,7 +231,7 @@ export async function openPostgres(url: string, options: PostgresOptions = {}) {
         }
       }, false),
     /**
-     * A connection of its own that hears a channel and is made again when lost; `onGap` after news may have been missed.
+     * A connection of its own that listens on a channel and is made again when lost; `onGap` after news may have been missed.
      * It also holds the database's lock, with others or alone: throws DatabaseError `database_in_use` when it cannot.
      */
     listen: (

@@ -137,7 +137,7 @@ describe('a session', () => {
     await client.allocate({ session_id: 'job-1' });
     const count = pool.calls.length;
     await vi.advanceTimersByTimeAsync(800);
-    // Closing releases the new session, and would wait for another release under way.
+    // Closing releases the new session, and would wait for another running release.
     await client.close();
     expect(paths(pool.calls.slice(count))).toEqual(['release']);
   });

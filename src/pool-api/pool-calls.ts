@@ -100,7 +100,7 @@ export function createPoolCalls(transport: Transport, options: PoolCallOptions) 
       repeat({ method: 'POST', path: '/api/accounts/report', body, signal }, reportAnswer),
     status: (signal?: AbortSignal) =>
       repeat({ method: 'GET', path: '/api/accounts/status', signal }, statusAnswer),
-    /** Events from now on until the signal aborts. `onState` tells whether events are flowing. */
+    /** Events from now on until the signal aborts. `onState` says whether events are flowing. */
     subscribe(
       onEvent: (event: PoolEvent) => void,
       onState: (isConnected: boolean) => void,

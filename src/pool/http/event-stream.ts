@@ -61,7 +61,7 @@ export class EventStreams {
       write(`id: ${id}\ndata: ${JSON.stringify(event)}\n\n`);
 
     const missed = lastEventId === undefined ? [] : this.#hub.since(lastEventId);
-    // An id alone tells a reader nothing, but it resumes from there.
+    // An id alone is no event to a reader, but it resumes from there.
     if (missed === undefined) write(`event: reset\nid: ${this.#hub.lastId()}\ndata: {}\n\n`);
     else if (missed.length === 0) write(`: connected\nid: ${this.#hub.lastId()}\n\n`);
     else missed.forEach(send);
