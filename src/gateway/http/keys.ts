@@ -17,8 +17,7 @@ export interface KeyedRequest {
 
 /** What a connection has shown last, and whose key it was. */
 interface Shown {
-  readonly authorization: string | undefined;
-  readonly apiKey: unknown;
+  readonly keys: readonly string[];
   readonly client: ClientKey;
 }
 
@@ -37,8 +36,8 @@ export function createClientKeys(
   // Every digest is compared, in constant time each: the answer's timing tells nothing about the keys.
   const isKnown = (shown: Buffer): boolean =>
     digests.map((known) => timingSafeEqual(known, shown)).includes(true);
-  function identify({ headers, url }: KeyedRequest): ClientKey {
-    const shown = shownKeys(headers, url).map(digest);
+  function clientOf(keysShown: readonly string[], { headers }: KeyedRequest): ClientKey {
+    const shown = keysShown.map(digest);
     if (digests.length === 0) return keyOf(shown[0] ?? digest(''));
     const known = shown.filter(isKnown)[0];
     if (known !== undefined) return keyOf(known);
@@ -58,12 +57,12 @@ export function createClientKeys(
   return {
     identify(request) {
       const { headers, url, raw } = request;
-      const { authorization, 'x-api-key': apiKey, 'x-goog-api-key': other, 'api-key': another } = headers;
-      if (!raw || other !== undefined || another !== undefined || url.includes('?')) return identify(request);
-      const last = lastShown.get(raw.socket);
-      if (last && last.authorization === authorization && last.apiKey === apiKey) return last.client;
-      const client = identify(request);
-      lastShown.set(raw.socket, { authorization, apiKey, client });
+      const shown = shownKeys(headers, url);
+      const last = raw && lastShown.get(raw.socket);
+      if (last?.keys.length === shown.length && last.keys.every((key, at) => key === shown[at]))
+        return last.client;
+      const client = clientOf(shown, request);
+      if (raw) lastShown.set(raw.socket, { keys: shown, client });
       return client;
     },
   };
