@@ -207,8 +207,8 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
       signal: answer.signal,
     };
     try {
-      const [first, ...others] = answer.choices.map((choice) => clientTurns.run(turn, choice));
-      await (others.length === 0 ? first : Promise.all([first, ...others]));
+      const runs = answer.choices.map((choice) => clientTurns.run(turn, choice));
+      await (runs.length === 1 ? runs[0] : Promise.all(runs));
     } catch (error) {
       logger.error({ err: error, request_id: request.id }, 'a turn failed outside its own rules');
       answer.break(AppError.from(error));

@@ -54,9 +54,8 @@ export function answerHeads(
     const routes = answering.map(({ route }) => route);
     const answeredBy = modelsOf(routes);
     const fingerprint = routes.find(({ provider }) => provider.systemFingerprint)?.provider.systemFingerprint;
-    const headers: Record<string, string> = { 'x-request-id': requestId };
+    const headers: Record<string, string> = { 'x-request-id': requestId, ...answeredHeaders(answeredBy) };
     if (inbound.requestIdHeader !== undefined) headers[inbound.requestIdHeader] = requestId;
-    if (answeredBy !== undefined) headers[modelHeader] = answeredBy;
     const runUrl = headerUrl(answering.find((one) => one.runUrl !== undefined)?.runUrl);
     if (runUrl !== undefined) headers['x-warp2api-run-url'] = runUrl;
     const ignored = ignoredIn(answering);

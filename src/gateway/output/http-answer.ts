@@ -140,11 +140,9 @@ export class StreamedAnswer<Options> extends HttpAnswer<Options> {
   override write(choice: number, events: readonly TurnEvent[]): Promise<void> | undefined {
     if (this.isOver) return undefined;
     this.#lastWriteAt = this.now();
-    const text = this.#encoderOf(choice).encode(events);
-    const writable = this.#socket ?? this.response;
-    if (text === '' || this.#send(text)) return undefined;
+    if (this.#send(this.#encoderOf(choice).encode(events))) return undefined;
     this.#drained ??= new Promise((resolve) => {
-      writable.once('drain', () => {
+      (this.#socket ?? this.response).once('drain', () => {
         this.#drained = undefined;
         resolve();
       });

@@ -1,7 +1,7 @@
 import type { Dispatcher } from 'undici';
 import type { Handling } from '../../core/capabilities.ts';
 import { AppError } from '../../core/errors.ts';
-import type { RelayedRequest, TurnDecoder } from '../../core/protocol.ts';
+import type { OutboundTurn, RelayedRequest, TurnDecoder } from '../../core/protocol.ts';
 import { type ExchangingProvider, relayOf } from '../../core/provider.ts';
 import type {
   AskedRequest,
@@ -141,13 +141,14 @@ export class Attempt implements CallListener {
     try {
       // Mostly there is nothing to wait for.
       const preparing = this.#prepare(remembered);
-      const prepared = preparing instanceof Promise ? await preparing : preparing;
-      if (provider.caller) this.#begin(provider.caller, prepared);
+      const { turn: outbound, ignored } = preparing instanceof Promise ? await preparing : preparing;
+      if (ignored.length > 0) this.ignored = [...ignored, ...this.ignored];
+      if (provider.caller) this.#begin(provider.caller, outbound);
       else {
         const isLarge = ownTurn(turn.bytes);
         if (isLarge) await isLarge;
         const baseUrl = provider.baseUrl();
-        this.#send(provider, prepared, typeof baseUrl === 'string' ? baseUrl : await baseUrl);
+        this.#send(provider, outbound, typeof baseUrl === 'string' ? baseUrl : await baseUrl);
       }
       const error = await this.#ended.promise;
       if (this.#decoder?.isModelListOutdated) models.outdated(provider);
@@ -178,18 +179,15 @@ export class Attempt implements CallListener {
   }
 
   /** The provider's own way to carry a turn. */
-  #begin(caller: TurnCaller, { turn, ignored }: PreparedTurn): void {
+  #begin(caller: TurnCaller, { request }: OutboundTurn): void {
     const { timeouts, listening } = this.#dependencies;
-    if (ignored.length > 0) this.ignored = [...ignored, ...this.ignored];
     this.#turn.signal.throwIfAborted();
     const account = providerAccountOf(this.lease.account);
-    const { request } = turn;
     this.#watch(caller.start({ timeouts, now: listening.now, listener: this, request, account }));
   }
 
-  #send(provider: ExchangingProvider, { turn, ignored }: PreparedTurn, baseUrl: string): void {
+  #send(provider: ExchangingProvider, turn: OutboundTurn, baseUrl: string): void {
     const { dispatcher, userAgent, timeouts, listening } = this.#dependencies;
-    if (ignored.length > 0) this.ignored = [...ignored, ...this.ignored];
     this.#turn.signal.throwIfAborted();
     const { outbound } = provider;
     const relayed = this.#relayed;
