@@ -117,26 +117,28 @@ export class Connections {
 
   /** To be called once a request has shown a key. Throws HttpFault where too many connections show it already. */
   showedKey(socket: Socket, response: ServerResponse, keyId: string): void {
-    let known = this.#known.get(socket);
-    if (!known && !this.#withoutKey.has(socket)) return;
+    const before = this.#known.get(socket);
+    if (!before && !this.#withoutKey.has(socket)) return;
+    const known = before?.keyId === keyId ? before : this.#know(socket, keyId);
     this.#requests += 1;
-    if (known?.keyId !== keyId) {
-      this.#forget(socket);
-      known = { keyId, lastRequest: this.#requests, response };
-      this.#known.set(socket, known);
-      this.#ofKey.set(keyId, (this.#ofKey.get(keyId) ?? 0) + 1);
-    }
-    const shown = known;
-    shown.lastRequest = this.#requests;
-    shown.response = response;
+    known.lastRequest = this.#requests;
+    known.response = response;
     response.once('close', () => {
-      if (shown.response === response) shown.response = undefined;
+      if (known.response === response) known.response = undefined;
     });
     while ((this.#ofKey.get(keyId) ?? 0) > this.#limits.mostOfKey) {
       const idle = this.#idle(keyId);
       if (idle === undefined) throw new HttpFault('overloaded', tooManyOfKey, { retryAfterMs: 5_000 });
       this.#close(idle);
     }
+  }
+
+  #know(socket: Socket, keyId: string): Known {
+    this.#forget(socket);
+    const known: Known = { keyId, lastRequest: this.#requests, response: undefined };
+    this.#known.set(socket, known);
+    this.#ofKey.set(keyId, (this.#ofKey.get(keyId) ?? 0) + 1);
+    return known;
   }
 
   #forget(socket: Socket): void {
