@@ -88,7 +88,7 @@ it('lets everything through once a call has begun: an answer with a call ends as
   expect(limit.apply([...rest, end])).toEqual([...rest, end]);
 });
 
-it('finds a sequence that a citation stands in', () => {
+it('finds a sequence that a citation interrupts', () => {
   const cut = createStopSequences(['END']);
   const citation: TurnEvent = { type: 'citation', citation: { url: 'https://example.com' } };
   const texts = ['some EN', 'D more'].map((text): TurnEvent => ({ type: 'text-delta', text }));
