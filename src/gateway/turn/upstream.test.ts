@@ -289,8 +289,8 @@ it('does not let comments of a silent upstream count as events', async () => {
   expect((await errorOf(started)).code).toBe('upstream_timeout');
 });
 
-it('makes an error of a decoder that throws', async () => {
-  upstream.answer = (call) => lines(call, 'throw');
+it('makes an error of a decoder that throws, and does not wait for the upstream to end', async () => {
+  upstream.answer = (call) => say(call, 'throw');
   expect((await errorOf(start())).code).toBe('upstream_protocol');
 });
 

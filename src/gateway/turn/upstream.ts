@@ -180,23 +180,25 @@ class Call implements RunningCall, Dispatcher.DispatchHandler {
 
   /** Undefined: the upstream's bytes have ended. */
   #read(chunk: Buffer | undefined): void {
-    this.#emit(this.#decode(chunk));
+    const events = this.#decode(chunk);
+    if (events instanceof AppError) this.abort(events);
+    else this.#emit(events);
   }
 
-  #decode(chunk: Buffer | undefined): readonly TurnEvent[] {
+  #decode(chunk: Buffer | undefined): readonly TurnEvent[] | AppError {
     const { decoder } = this.#options.answer;
     try {
       return chunk ? decoder.push(chunk) : decoder.end();
     } catch (cause) {
       const message = 'The upstream sent what cannot be decoded; try again.';
-      return [{ type: 'error', error: new AppError('upstream_protocol', message, { cause }) }];
+      return new AppError('upstream_protocol', message, { cause });
     }
   }
 
   /** Some upstreams neither mark the end of an answer nor close it: one that is whole ends well when they fall silent. */
   #endWhole(): boolean {
     const events = this.#decode(undefined);
-    if (events.at(-1)?.type !== 'finish') return false;
+    if (events instanceof AppError || events.at(-1)?.type !== 'finish') return false;
     this.#emit(events);
     this.#breakOff(new Error('The upstream keeps its answer open.'));
     return true;
