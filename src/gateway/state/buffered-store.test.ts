@@ -284,6 +284,25 @@ it('writes to a shared storage while an earlier write is slow, but the changes o
   expect(store.figures().unwritten).toBe(0);
 });
 
+it('reads an entry once it is written, and waits for no other write', async () => {
+  isShared = true;
+  const store = await open();
+  mood = 'slow';
+  const other = store.put('other', value, hour);
+  const hurryOther = hurry;
+  const own = store.put('key', value, hour);
+  mood = 'well';
+  const read = store.get('key');
+  await settled();
+  expect(stored.size).toBe(0);
+  hurry();
+  await own;
+  expect(await read).toEqual(value);
+  expect(stored.has('other')).toBe(false);
+  hurryOther();
+  await other;
+});
+
 it('gives an entry on its way to a shared storage to one claimant only', async () => {
   isShared = true;
   const store = await open();

@@ -194,7 +194,7 @@ export class BufferedStore implements StateStore {
       return undefined;
     }
     try {
-      if (storage.isShared && this.#batch.has(key)) await this.#inTime(Promise.all(this.#writes));
+      if (storage.isShared && this.#batch.has(key)) await this.#inTime(this.#written(key));
       return await this.#inTime(ask(storage));
     } catch (error) {
       this.#restsUntil = this.#clock.monotonic() + restMs;
@@ -203,6 +203,11 @@ export class BufferedStore implements StateStore {
       if (late) return late.value;
       throw error;
     }
+  }
+
+  /** Resolves when no write of that key is running. */
+  async #written(key: string): Promise<void> {
+    while (this.#batch.has(key)) await Promise.race(this.#writes);
   }
 
   /** What this process knows of a key; undefined when only the storage can tell. */
