@@ -70,16 +70,13 @@ Examples:
 }
 
 function describeRefresh({ results, refreshed, skipped, failed }: RefreshTokensAnswer): string {
-  const table =
-    results.length === 0
-      ? ''
-      : formatTable(results, [
-          ['id', ({ id }) => id],
-          ['email', ({ email }) => email],
-          ['result', ({ result }) => result],
-          ['next', ({ next_at }) => next_at],
-          ['reason', ({ reason }) => reason],
-        ]);
+  const table = formatTable(results, [
+    ['id', ({ id }) => id],
+    ['email', ({ email }) => email],
+    ['result', ({ result }) => result],
+    ['next', ({ next_at }) => next_at],
+    ['reason', ({ reason }) => reason],
+  ]);
   return `${table}${refreshed} refreshed, ${skipped} skipped, ${failed} failed.\n`;
 }
 

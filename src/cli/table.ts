@@ -9,8 +9,9 @@ export type Column<Row> = readonly [
   cell: (row: Row) => string | number | boolean | null | undefined,
 ];
 
-/** Rows as aligned text with a heading line, ending in a newline. */
+/** Rows as aligned text with a heading line, ending in a newline; empty for no rows. */
 export function formatTable<Row>(rows: readonly Row[], columns: readonly Column<Row>[]): string {
+  if (rows.length === 0) return '';
   const lines = [
     columns.map(([heading]) => heading.toUpperCase()),
     ...rows.map((row) => columns.map(([, cell]) => cellText(cell(row)))),

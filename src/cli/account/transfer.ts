@@ -66,15 +66,12 @@ async function importText(admin: PoolAdmin, text: string): Promise<ImportAnswer>
 
 function describe({ added, duplicates, failed, results }: ImportAnswer): string {
   const faults = results.filter(({ result }) => result === 'failed' || result === 'rejected');
-  const table =
-    faults.length === 0
-      ? ''
-      : formatTable(faults, [
-          ['line', ({ line }) => line],
-          ['result', ({ result }) => result],
-          ['account', ({ id }) => id],
-          ['reason', ({ reason }) => reason],
-        ]);
+  const table = formatTable(faults, [
+    ['line', ({ line }) => line],
+    ['result', ({ result }) => result],
+    ['account', ({ id }) => id],
+    ['reason', ({ reason }) => reason],
+  ]);
   const refused = results.filter(({ result }) => result === 'rejected').length;
   const kept =
     refused === 0
