@@ -44,14 +44,14 @@ function runProgram() {
 
 /**
  * glibc keeps freed pieces of memory of up to 32 MB once it has seen some, and after a few large requests half a gigabyte of
- * them. From a fixed size on they go back to the system. It also gives each thread a part of the memory of its own, and keeps
- * what V8's compilers have left in each: 30 MB more than two parts do. And V8's halves for young objects grow to 32 MB each
- * under load and stay so. All this has to be said before the process begins. Where the starting script has not said it, the
- * process begins again, under the same id; that takes some 150 ms.
+ * them. From a fixed size on they go back to the system. It also gives each thread an arena of its own, and keeps what V8's
+ * compilers have left in each: 30 MB more than two arenas do. And V8's halves for young objects grow to 32 MB each
+ * under load and stay so. All this must be set before the process starts. Where the starting script has not set it, the
+ * process starts again under the same id, which takes some 150 ms.
  */
 function giveMemoryBack() {
-  const isSaid = Object.keys(allocator).every((name) => process.env[name] !== undefined);
-  if (!isService || isSaid || process.platform !== 'linux' || !canBeReplaced()) return;
+  const isSet = Object.keys(allocator).every((name) => process.env[name] !== undefined);
+  if (!isService || isSet || process.platform !== 'linux' || !canBeReplaced()) return;
   process.execve(
     process.execPath,
     [process.execPath, ...youngObjects(), ...process.execArgv, ...process.argv.slice(1)],
@@ -69,8 +69,8 @@ function environment() {
 }
 
 function youngObjects() {
-  const isSaid = process.env.NODE_OPTIONS?.includes('semi-space') === true;
-  return isService && !isSaid ? ['--max-semi-space-size=8'] : [];
+  const isSet = process.env.NODE_OPTIONS?.includes('semi-space') === true;
+  return isService && !isSet ? ['--max-semi-space-size=8'] : [];
 }
 
 /** Another program in this process, which keeps its id, its parent and its terminal. A parent that talks to it would lose it. */
