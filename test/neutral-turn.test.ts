@@ -130,7 +130,7 @@ describe('a Messages client', () => {
     });
   });
 
-  it('sees a refusal as one, and gives it back as the upstream keeps it', async () => {
+  it('sees a refusal as one, whole and streamed', async () => {
     const setup = await openai();
     const client = anthropic(setup);
     const question = { role: 'user' as const, content: 'Hi' };

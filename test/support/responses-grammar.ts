@@ -205,7 +205,9 @@ function itemText(item: Fields): string {
 function sourcesIn(item: Fields): string[] {
   if (item['type'] !== 'message') return [];
   return listAt(item, 'content').flatMap((part) =>
-    listAt(fieldsOf(part, 'a part'), 'annotations').map((one) => wordAt(fieldsOf(one, 'one'), 'url')),
+    listAt(fieldsOf(part, 'a part'), 'annotations').map((annotation) =>
+      wordAt(fieldsOf(annotation, 'an annotation'), 'url'),
+    ),
   );
 }
 
