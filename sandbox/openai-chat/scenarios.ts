@@ -279,9 +279,9 @@ function end(request: ChatRequest, response: ServerResponse, finish: string): vo
   finishStream(request, response);
 }
 
-function finishStream(request: ChatRequest, response: ServerResponse, told: object = usage): void {
+function finishStream(request: ChatRequest, response: ServerResponse, reported: object = usage): void {
   if (request.stream_options?.include_usage) {
-    send(response, { ...chunk(request, {}), choices: [], usage: told });
+    send(response, { ...chunk(request, {}), choices: [], usage: reported });
   }
   response.write('data: [DONE]\n\n');
   response.end();

@@ -238,7 +238,7 @@ export type TurnEvent =
 
 const withoutContent: ReadonlySet<TurnEvent['type']> = new Set(['start', 'usage', 'metadata', 'error']);
 
-/** Of events that show nothing by themselves: no answer begins with one. */
+/** Of events that show the client nothing: no answer begins with one. */
 export function beginsNothing({ type }: TurnEvent): boolean {
   return withoutContent.has(type);
 }

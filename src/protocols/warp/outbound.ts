@@ -4,7 +4,7 @@ import { createDecoder, type OnAnomaly } from './decode-stream.ts';
 import { encodeRequest, imageLimits, newInputOf } from './encode-request.ts';
 
 export interface WarpOutboundOptions {
-  /** WithChanges of things an answer held that were passed over. */
+  /** Called for what an answer held that was passed over. */
   readonly onAnomaly?: OnAnomaly;
   /** Milliseconds since 1970; for Retry-After dates. */
   readonly now?: () => number;
