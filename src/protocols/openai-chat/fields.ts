@@ -7,6 +7,7 @@ import {
   silent,
   translated,
 } from '../shared/field-table.ts';
+import { openaiFields } from '../shared/openai-fields.ts';
 
 /** Every field of a Chat Completions request and what becomes of it. Read by the decoder and by docs/fields.md. */
 export const chatFields = {
@@ -23,34 +24,23 @@ export const chatFields = {
       wish: 'strictTools',
     },
   ),
-  tool_choice: translated(
-    '`none` offers no tools, and a call anyway is an error; `allowed_tools` offers those it names; a named tool is offered alone; an answer without the call that `required` or a name demands is sent back once and is an error the second time, a streamed one is held until it is whole',
-  ),
-  parallel_tool_calls: honoured(
-    'passed to the upstream; with `false` only the first call of an answer is passed on; the next turn then resends the whole conversation',
-  ),
+  ...openaiFields,
   max_completion_tokens: honoured('kept by counting tokens (o200k_base); the answer ends with `length`'),
   max_tokens: honoured('as `max_completion_tokens`, which wins where both are sent'),
   stop: honoured('the answer is cut before the first of them'),
   response_format: honoured(
     '`json_object` and `json_schema` are asked for in the instructions and checked; an answer that is not as asked is sent back once and is an error the second time, a streamed one is held until it is checked, and one cut by a limit or `stop` is passed on as it is; keywords of a schema that cannot be checked (a `pattern` of another regex dialect, a `format` or a remote `$ref`) are named in `x-warp2api-ignored`',
   ),
-  temperature: passedOn('Warp and Oz have no such setting', { neutral: [1] }),
-  top_p: passedOn('Warp and Oz have no such setting', { neutral: [1] }),
   seed: passedOn('Warp and Oz have no such setting'),
-  presence_penalty: passedOn('Warp and Oz have no such setting', { neutral: [0] }),
-  frequency_penalty: passedOn('Warp and Oz have no such setting', { neutral: [0] }),
   reasoning_effort: passedOn(
     'chooses the model where each effort is a model of its own, as at Warp; `none` shows no reasoning',
   ),
   verbosity: ignored('Warp and Oz have no such setting', { neutral: ['medium'], wish: 'openai.verbosity' }),
   prediction: ignored('it could only make an answer faster', { wish: 'openai.prediction' }),
-  service_tier: ignored('there is one tier', { neutral: ['auto', 'default'], wish: 'openai.service_tier' }),
   n: honoured(
     'one turn each, side by side, as many as `MAX_CHOICES` allows (1 unless the operator sets it, then more is a 400); usage is the sum',
   ),
   logprobs: refused('no log probabilities are given: leave it out', { neutral: [false] }),
-  top_logprobs: refused('no log probabilities are given: leave it out', { neutral: [0] }),
   logit_bias: refused('this upstream takes no token biases: leave it out', {
     neutral: [{}],
     wish: 'openai.logit_bias',
@@ -60,7 +50,6 @@ export const chatFields = {
   }),
   audio: refused('only text can be answered: leave it out'),
   web_search_options: refused('no upstream is asked to search: leave it out, or offer a tool that searches'),
-  moderation: refused('nothing is moderated here: leave it out'),
   functions: refused('is deprecated: send tools instead', { neutral: [[]] }),
   function_call: refused('is deprecated: send tool_choice instead', { neutral: ['none', 'auto'] }),
   store: silent('nothing is stored'),
@@ -68,12 +57,6 @@ export const chatFields = {
   user: silent('not passed on', { wish: 'openai.user' }),
   safety_identifier: silent('not passed on', { wish: 'openai.safety_identifier' }),
   prompt_cache_key: honoured('turns with one key prefer one account', { wish: 'openai.prompt_cache_key' }),
-  prompt_cache_options: silent('elsewhere the upstream keeps caches as it likes', {
-    wish: 'openai.prompt_cache_options',
-  }),
-  prompt_cache_retention: silent('elsewhere the upstream keeps caches as it likes', {
-    wish: 'openai.prompt_cache_retention',
-  }),
 } as const satisfies FieldTable;
 
 /** What the messages of a Chat Completions request may hold. Shown in docs/fields.md. */

@@ -7,6 +7,7 @@ import {
   silent,
   translated,
 } from '../shared/field-table.ts';
+import { openaiFields } from '../shared/openai-fields.ts';
 
 /** Every field of a Responses request and what becomes of it. Read by the decoder and by docs/fields.md. */
 export const responsesFields = {
@@ -27,12 +28,7 @@ export const responsesFields = {
       wish: 'strictTools',
     },
   ),
-  tool_choice: translated(
-    '`none` offers no tools, and a call anyway is an error; `allowed_tools` offers those it names; a named tool is offered alone; an answer without the call that `required` or a name demands is sent back once and is an error the second time, a streamed one is held until it is whole',
-  ),
-  parallel_tool_calls: honoured(
-    'passed to the upstream; with `false` only the first call of an answer is passed on; the next turn then resends the whole conversation',
-  ),
+  ...openaiFields,
   max_output_tokens: honoured('kept by counting tokens (o200k_base); the response ends as `incomplete`'),
   'text.format': honoured(
     'asked for in the instructions and checked; an answer that is not as asked is sent back once and is an error the second time, a streamed one is held until it is checked, and one cut by a limit is passed on as it is',
@@ -41,10 +37,6 @@ export const responsesFields = {
     neutral: ['medium'],
     wish: 'openai.verbosity',
   }),
-  temperature: passedOn('Warp and Oz have no such setting', { neutral: [1] }),
-  top_p: passedOn('Warp and Oz have no such setting', { neutral: [1] }),
-  presence_penalty: passedOn('Warp and Oz have no such setting', { neutral: [0] }),
-  frequency_penalty: passedOn('Warp and Oz have no such setting', { neutral: [0] }),
   'reasoning.effort': passedOn(
     'chooses the model where each effort is a model of its own, as at Warp; `none` shows no reasoning',
   ),
@@ -58,12 +50,6 @@ export const responsesFields = {
   prompt_cache_key: honoured('repeated in the response; turns with one key prefer one account', {
     wish: 'openai.prompt_cache_key',
   }),
-  prompt_cache_options: silent('elsewhere the upstream keeps caches as it likes', {
-    wish: 'openai.prompt_cache_options',
-  }),
-  prompt_cache_retention: silent('elsewhere the upstream keeps caches as it likes', {
-    wish: 'openai.prompt_cache_retention',
-  }),
   client_metadata: silent('not passed on'),
   include: ignored(
     'a response holds what it has without asking, and nothing that only the provider could add',
@@ -74,7 +60,6 @@ export const responsesFields = {
   }),
   context_management: ignored('no history is compacted unasked', { neutral: [[]] }),
   max_tool_calls: silent('limits tools that the provider runs, and there are none; repeated in the response'),
-  service_tier: ignored('there is one tier', { neutral: ['auto', 'default'], wish: 'openai.service_tier' }),
   access_programs: ignored('there are none'),
   'image.context_compression': ignored('images are sent as they are', { neutral: ['auto', 'disabled'] }),
   background: honoured(
@@ -82,8 +67,6 @@ export const responsesFields = {
   ),
   conversation: refused('is not kept here: use previous_response_id, or send the history'),
   prompt: refused('stored prompts are not kept here: send the text'),
-  top_logprobs: refused('no log probabilities are given: leave it out', { neutral: [0] }),
-  moderation: refused('nothing is moderated here: leave it out'),
 } as const satisfies FieldTable;
 
 /** What the input of a Responses request may hold. Shown in docs/fields.md. */
