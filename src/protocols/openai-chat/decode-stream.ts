@@ -59,14 +59,13 @@ export class ChatDecoder implements TurnDecoder {
   #details: ReasoningDetails | undefined;
 
   push(bytes: Uint8Array): readonly TurnEvent[] {
-    const answer = this.#answer;
-    if (!answer.isOver) answer.feed(this.#bytes.decode(bytes, { stream: true }), bytes.length);
-    return answer.take();
+    this.#answer.feed(this.#bytes.decode(bytes, { stream: true }), bytes.length);
+    return this.#answer.take();
   }
 
   end(): readonly TurnEvent[] {
     // The last event may lack its blank line.
-    if (!this.#answer.isOver) this.#answer.feed('\n\n', 0);
+    this.#answer.feed('\n\n', 0);
     if (!this.#answer.isOver) this.#finish();
     return this.#answer.take();
   }

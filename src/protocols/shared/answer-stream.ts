@@ -29,8 +29,9 @@ export class AnswerStream {
     return this.#isOver;
   }
 
-  /** `size`: how many bytes of the answer the text was. */
+  /** `size`: how many bytes of the answer the text was. What comes after the end is not read. */
   feed(text: string, size: number): void {
+    if (this.#isOver) return;
     this.#bytes += size;
     if (this.#bytes > this.#maxBytes) this.fail(tooLong());
     else this.#parser.feed(text);

@@ -226,7 +226,7 @@ export class ContentNotes {
 
   /** The note that replaces content. Throws AppError `invalid_request` for what was just sent. */
   replace({ what, why, advice, field }: Unshown, place: Place, kind?: string): TextPart {
-    if (place.isJustSent) throw refused(fieldOf(place, field), `${why}: ${advice}`);
+    if (place.isJustSent) throw refused(below(place.path, field), `${why}: ${advice}`);
     this.ignore(ignoredAs(place, kind));
     return { type: 'text', text: noteOf({ what, why }) };
   }
@@ -240,7 +240,7 @@ export class ContentNotes {
   ): DocumentPart {
     if (place.isJustSent) {
       const says = `${why}: ${advice}`;
-      const param = fieldOf(place, field);
+      const param = below(place.path, field);
       this.wishes.push({ ability: 'documents', param, otherwise: 'refused', says });
     }
     const note = noteOf({ what, why });
@@ -310,13 +310,13 @@ export function justSentIndex(roles: readonly (string | undefined)[]): number {
   return found === -1 ? last : found;
 }
 
-function fieldOf({ path }: Place, field: string | undefined): string {
+function below(path: string, field: string | undefined): string {
   return field === undefined ? path : `${path}.${field}`;
 }
 
 /** The path without numbers. */
 function ignoredAs({ path }: Place, kind: string | undefined): string {
-  return fieldOf({ path: path.replaceAll(/\.\d+(?=\.|$)/g, ''), isJustSent: false }, kind);
+  return below(path.replaceAll(/\.\d+(?=\.|$)/g, ''), kind);
 }
 
 function typeOf(value: unknown): string | undefined {

@@ -180,7 +180,7 @@ export function samplingOf(
 /** Empty sequences stop nothing. */
 export function limitsOf(
   maxOutputTokens: number | null | undefined,
-  stop: string | readonly string[] | null = [],
+  stop?: string | readonly string[] | null,
 ): Limits {
   const stopSequences = [stop ?? []].flat().filter((sequence) => sequence !== '');
   return {
