@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, rmSync, statfsSync } from 'node:fs';
+import { chmodSync, existsSync, globSync, mkdtempSync, rmSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 
 const inMemory = '/dev/shm';
@@ -7,8 +7,12 @@ const neededBytes = 4 * 1024 ** 3;
 
 /** Before the tests: what they write lies in memory where the system has enough for it. Waiting for the disk is a seventh of the run. */
 export default function setup(): (() => void) | undefined {
+  for (const left of globSync(join(inMemory, 'w2a-*'))) {
+    // A run that was killed could not clear up.
+    if (!existsSync(`/proc/${left.split('-')[1]}`)) rmSync(left, { recursive: true, force: true });
+  }
   if (freeBytes(inMemory) < neededBytes) return;
-  const folder = mkdtempSync(join(inMemory, 'w2a-'));
+  const folder = mkdtempSync(join(inMemory, `w2a-${process.pid}-`));
   // PostgreSQL runs as another user.
   chmodSync(folder, 0o755);
   // The tests' processes inherit it.
