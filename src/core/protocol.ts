@@ -72,13 +72,15 @@ export interface ImageLimits {
 }
 
 /** A dialect that clients speak. */
-export type Dialect = 'chat' | 'messages' | 'responses';
+export type Dialect = 'chat' | 'messages' | 'responses' | 'gemini';
 
 /** A request that an upstream of the client's own dialect can be sent as it is. */
 export interface RelayedRequest {
   readonly dialect: Dialect;
   /** The body as the client wrote it: a JSON object. */
   readonly body: string;
+  /** Headers of the client that are part of its request, such as `anthropic-beta`. */
+  readonly headers?: Readonly<Record<string, string>>;
   readonly isStream: boolean;
   /** The client wants usage at the end of a stream. */
   readonly includeUsage: boolean;
@@ -106,6 +108,7 @@ export interface Outbound {
   readonly hasMemory?: true;
   readonly relay?: Relay;
 }
+export type RelayingOutbound = Outbound & { readonly relay: Relay };
 
 /** Turns events into the bytes of one streamed answer in the client's dialect. */
 export interface StreamEncoder {

@@ -1,5 +1,5 @@
 import type { Capabilities } from './capabilities.ts';
-import type { Outbound, Relay, RelayedRequest } from './protocol.ts';
+import type { Outbound, RelayedRequest, RelayingOutbound } from './protocol.ts';
 import type { TurnCaller } from './turn-caller.ts';
 
 /** A model as its provider lists it. */
@@ -181,8 +181,10 @@ interface ModelProvider extends Provider {
 
 /** A provider that answers a turn within one HTTP exchange. */
 export interface ExchangingProvider extends ModelProvider {
-  /** How we speak to it. */
+  /** How we speak to it: turns of other dialects are translated to this one. */
   readonly outbound: Outbound;
+  /** Further protocols it speaks: a turn of such a dialect is relayed, and no other is translated to it. */
+  readonly furtherOutbounds?: readonly Outbound[];
   /** Scheme, host and an optional path prefix; no trailing slash. A promise where it starts on first use. */
   baseUrl(): string | Promise<string>;
   /** Turns fail where the server does not speak HTTP/2: it would refuse them in other words. */
@@ -196,6 +198,7 @@ export interface ExchangingProvider extends ModelProvider {
 export interface CallingProvider extends ModelProvider {
   readonly caller: TurnCaller;
   readonly outbound?: undefined;
+  readonly furtherOutbounds?: undefined;
 }
 
 /** A provider whose models the gateway offers. */
@@ -206,19 +209,15 @@ export function capabilitiesOf(provider: UpstreamProvider, model: string): Capab
   return provider.capabilitiesOf?.(model) ?? (provider.caller ?? provider.outbound).capabilities;
 }
 
-export function canRelay(
-  { outbound }: UpstreamProvider,
+/** The protocol in which the provider takes requests of this dialect as they are; undefined where it speaks none. */
+export function relayingOutbound(
+  { outbound, furtherOutbounds = [] }: UpstreamProvider,
   { dialect }: Pick<RelayedRequest, 'dialect'>,
-): boolean {
-  return outbound?.relay?.dialect === dialect;
-}
-
-/** How a request of the provider's own dialect is passed on to it. */
-export function relayOf(provider: UpstreamProvider, request: Pick<RelayedRequest, 'dialect'>): Relay {
-  const relay = canRelay(provider, request) ? provider.outbound?.relay : undefined;
-  if (!relay)
-    throw new Error(`${provider.name} takes no request of the dialect "${request.dialect}" as it is.`);
-  return relay;
+): RelayingOutbound | undefined {
+  if (!outbound) return undefined;
+  return [outbound, ...furtherOutbounds].find(
+    (candidate): candidate is RelayingOutbound => candidate.relay?.dialect === dialect,
+  );
 }
 
 export function isUpstream(provider: Provider): provider is UpstreamProvider {

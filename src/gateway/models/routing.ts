@@ -1,7 +1,7 @@
 import { AppError } from '../../core/errors.ts';
 import { nearNames } from '../../core/near-names.ts';
 import type { Dialect } from '../../core/protocol.ts';
-import { canRelay, type ProviderModel, type UpstreamProvider } from '../../core/provider.ts';
+import { type ProviderModel, relayingOutbound, type UpstreamProvider } from '../../core/provider.ts';
 import type { AskedRequest } from '../../core/turn.ts';
 import { judge, judgeProvider, type Readiness, type Verdict } from '../../pool-api/readiness.ts';
 import type { PoolWatch } from '../leases/pool-watch.ts';
@@ -109,7 +109,7 @@ export class Routes {
     if (isEmpty && poolWatch.isReachable) await poolWatch.look();
     if (poolWatch.isSandbox) return undefined;
     const route = await this.resolve({ model, messages: [], reasoning: {} }).catch(() => undefined);
-    return route && canRelay(route.provider, { dialect }) ? route : undefined;
+    return route && relayingOutbound(route.provider, { dialect }) ? route : undefined;
   }
 
   /**

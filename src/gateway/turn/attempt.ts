@@ -2,7 +2,7 @@ import type { Dispatcher } from 'undici';
 import type { Handling } from '../../core/capabilities.ts';
 import { AppError } from '../../core/errors.ts';
 import type { OutboundTurn, RelayedRequest, TurnDecoder } from '../../core/protocol.ts';
-import { type ExchangingProvider, relayOf } from '../../core/provider.ts';
+import { type ExchangingProvider, relayingOutbound } from '../../core/provider.ts';
 import type {
   AskedRequest,
   Citation,
@@ -189,11 +189,11 @@ export class Attempt implements CallListener {
   #send(provider: ExchangingProvider, turn: OutboundTurn, baseUrl: string): void {
     const { dispatcher, userAgent, timeouts, listening } = this.#dependencies;
     this.#turn.signal.throwIfAborted();
-    const { outbound } = provider;
     const relayed = this.#relayed;
-    const answer = relayed
-      ? relayOf(provider, relayed).open(relayed, turn.request.model)
-      : outbound.open(turn);
+    const relaying = relayed && relayingOutbound(provider, relayed);
+    const outbound = relaying ?? provider.outbound;
+    const answer =
+      relayed && relaying ? relaying.relay.open(relayed, turn.request.model) : outbound.open(turn);
     this.#decoder = answer.decoder;
     this.#watch(
       callUpstream({

@@ -1,7 +1,7 @@
 import { handlingOf } from '../../core/capabilities.ts';
 import { AppError } from '../../core/errors.ts';
 import type { CollectedTurn } from '../../core/protocol.ts';
-import { canRelay, capabilitiesOf } from '../../core/provider.ts';
+import { capabilitiesOf, relayingOutbound } from '../../core/provider.ts';
 import type { AskedRequest, Usage } from '../../core/turn.ts';
 import { debugLog, type Logger } from '../../lib/log/logger.ts';
 import {
@@ -265,7 +265,7 @@ class TurnRun {
       ? await routes.after(after, this.#request)
       : (this.#turn.route ?? (await routes.resolve(this.#request)));
     for (; route; route = await routes.after(route, this.#request)) {
-      if (relayed && !canRelay(route.provider, relayed)) continue;
+      if (relayed && !relayingOutbound(route.provider, relayed)) continue;
       const handling = handlingOf(this.#request, capabilitiesOf(route.provider, route.model));
       if (!handling.refusal) return { route, handling };
       this.#refusal ??= handling.refusal;
