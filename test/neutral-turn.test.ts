@@ -54,10 +54,14 @@ describe('a Messages client', () => {
     const { data: first, response } = await client.messages
       .create({ ...asked, messages: [question] })
       .withResponse();
-    expect(response.headers.get('x-warp2api-ignored')).toBe('thinking.budget_tokens');
+    expect(response.headers.get('x-warp2api-ignored')).toBeNull();
     expect(first.content.map(({ type }) => type)).toEqual(['thinking', 'tool_use', 'tool_use']);
     const sent = sentBy(setup);
-    expect(sent).toMatchObject({ top_k: 5, tools: [{ function: { name: 'get_weather' } }, {}] });
+    expect(sent).toMatchObject({
+      top_k: 5,
+      reasoning_effort: 'low',
+      tools: [{ function: { name: 'get_weather' } }, {}],
+    });
     expect(sent.messages).toEqual([
       {
         role: 'system',

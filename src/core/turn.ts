@@ -49,6 +49,8 @@ export type AskedMessage = Message<AnyImage>;
 export interface Reasoning {
   /** `none`: the client wants none of it. */
   readonly effort?: string;
+  /** How many tokens the reasoning may take, where the client said it so. Negative: as many as the model likes. */
+  readonly budgetTokens?: number;
   /** The client asked the model to reason, and so for an answer whose limit the reasoning is part of. */
   readonly isAsked?: boolean;
 }

@@ -17,6 +17,7 @@ import {
   allWishes,
   askedReasoning,
   estimateInput,
+  ifSet,
   jsonFormat,
   limitsOf,
   parseBody,
@@ -120,7 +121,10 @@ function decodeCommon(chat: CountRequest): {
     sampling: {},
     limits: {},
     responseFormat: decodeFormat(chat),
-    reasoning: askedReasoning(effort, thinks(chat)),
+    reasoning: {
+      ...askedReasoning(effort, thinks(chat)),
+      ...(thinks(chat) ? ifSet('budgetTokens', chat.thinking?.budget_tokens) : {}),
+    },
     ...allWishes(wishes),
   };
   return { request, ignored: [...leftOutNames(leftOut), ...ignored] };

@@ -30,7 +30,10 @@ export const messagesFields = {
   ),
   'thinking.type': honoured('thinking is shown unless it is `disabled` or left out'),
   'thinking.display': honoured('`omitted` shows none'),
-  'thinking.budget_tokens': ignored('the upstream thinks as long as it likes'),
+  'thinking.budget_tokens': ignored(
+    'an upstream that has budgets or efforts takes it; others think as long as they like',
+    { wish: 'reasoningEffort' },
+  ),
   'thinking.block_binding': silent('thinking that comes back is never checked'),
   'output_config.effort': passedOn('chooses the model where each effort is a model of its own, as at Warp'),
   'output_config.format': honoured(

@@ -141,7 +141,13 @@ export const countRequest = z.looseObject({
   system: systemContent.nullish(),
   tools: z.array(tool).max(512).nullish(),
   tool_choice: toolChoice.nullish(),
-  thinking: z.looseObject({ type: z.string(), display: z.string().nullish() }).nullish(),
+  thinking: z
+    .looseObject({
+      type: z.string(),
+      display: z.string().nullish(),
+      budget_tokens: z.int().min(1).nullish().catch(undefined),
+    })
+    .nullish(),
   output_config: z.looseObject({ effort: z.string().nullish(), format: format.nullish() }).nullish(),
   output_format: format.nullish(),
 });

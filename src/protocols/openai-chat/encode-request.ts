@@ -11,6 +11,7 @@ import type {
   Wish,
 } from '../../core/turn.ts';
 import { isJsonObject } from '../../lib/parse-json.ts';
+import { askedEffort } from '../shared/reasoning-effort.ts';
 import type { ChatVariant } from './outbound.ts';
 import { reasoningDetailsOf } from './reasoning-details.ts';
 
@@ -30,7 +31,7 @@ export function encodeRequest(request: TurnRequest, variant: ChatVariant, native
     seed: ifNative('seed', sampling.seed),
     presence_penalty: ifNative('presencePenalty', sampling.presencePenalty),
     frequency_penalty: ifNative('frequencyPenalty', sampling.frequencyPenalty),
-    reasoning_effort: ifNative('reasoningEffort', reasoning.effort),
+    reasoning_effort: ifNative('reasoningEffort', askedEffort(reasoning)),
     response_format: encodeFormat(request.responseFormat, native),
     ...Object.fromEntries(wishes.flatMap((wish) => encodeWish(wish, native))),
   });

@@ -1,0 +1,42 @@
+import type { Reasoning } from '../../core/turn.ts';
+
+/**
+ * Efforts in the words of the dialects, and the tokens of thinking each is worth where an upstream wants a budget instead. Up to `high`
+ * as Google maps them for its OpenAI-compatible endpoint; beyond it, within what Claude models can put out.
+ */
+const budgets = {
+  none: 0,
+  minimal: 512,
+  low: 1_024,
+  medium: 8_192,
+  high: 24_576,
+  xhigh: 49_152,
+  max: 63_999,
+} as const;
+
+/** Undefined for a word that is not known. */
+export function budgetOf(effort: string): number | undefined {
+  return Object.hasOwn(budgets, effort) ? budgets[effort as keyof typeof budgets] : undefined;
+}
+
+/** The effort whose budget is nearest. Undefined where the budget is left to the model (Gemini's -1). */
+export function effortOf(budgetTokens: number): string | undefined {
+  if (budgetTokens < 0) return undefined;
+  if (budgetTokens === 0) return 'none';
+  const [, ...efforts] = Object.entries(budgets);
+  const distances = efforts.map(([effort, tokens]) => ({
+    effort,
+    distance: Math.abs(tokens - budgetTokens),
+  }));
+  return distances.sort((left, right) => left.distance - right.distance)[0]?.effort;
+}
+
+/** What a client asked for, at an upstream that takes efforts. */
+export function askedEffort({ effort, budgetTokens }: Reasoning): string | undefined {
+  return effort ?? (budgetTokens === undefined ? undefined : effortOf(budgetTokens));
+}
+
+/** The same at one that takes budgets. */
+export function askedBudget({ effort, budgetTokens }: Reasoning): number | undefined {
+  return budgetTokens ?? (effort === undefined ? undefined : budgetOf(effort));
+}
