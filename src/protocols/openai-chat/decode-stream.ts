@@ -4,7 +4,7 @@ import type { Citation, FinishReason, TurnEnd, TurnEvent, Usage } from '../../co
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { AnswerStream } from '../shared/answer-stream.ts';
 import { noEnd } from '../shared/failed-answer.ts';
-import { classifyNamed, errorIn } from './classify-failure.ts';
+import { classifyNamed, errorIn } from '../shared/openai-failure.ts';
 import { ReasoningDetails } from './reasoning-details.ts';
 
 const finishReasons: Readonly<Record<string, FinishReason>> = {

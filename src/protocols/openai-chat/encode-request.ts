@@ -10,8 +10,9 @@ import type {
   TurnRequest,
   Wish,
 } from '../../core/turn.ts';
-import { isJsonObject } from '../../lib/parse-json.ts';
+import { dataUrl } from '../shared/files.ts';
 import { askedEffort } from '../shared/reasoning-effort.ts';
+import { isStrictSchema } from '../shared/strict-schema.ts';
 import type { ChatVariant } from './outbound.ts';
 import { reasoningDetailsOf } from './reasoning-details.ts';
 
@@ -220,10 +221,6 @@ function encodePart(part: InputPart): object {
   }
 }
 
-function dataUrl({ mediaType, data }: { readonly mediaType: string; readonly data: string }): string {
-  return `data:${mediaType};base64,${data}`;
-}
-
 /** A part with the mark of the whole that it ends. */
 function markedAs<Part extends InputPart>({ cacheBreakpoint }: Cacheable, part: Part): Part {
   return cacheBreakpoint ? { ...part, cacheBreakpoint } : part;
@@ -231,47 +228,4 @@ function markedAs<Part extends InputPart>({ cacheBreakpoint }: Cacheable, part: 
 
 function textPart(text: string): TextPart {
   return { type: 'text', text };
-}
-
-/** What strict schemas may be written with. */
-const keywords: ReadonlySet<string> = new Set([
-  '$defs',
-  '$ref',
-  '$schema',
-  'additionalProperties',
-  'anyOf',
-  'const',
-  'description',
-  'enum',
-  'items',
-  'properties',
-  'required',
-  'title',
-  'type',
-]);
-
-/** Whether the upstream can promise that an answer or a call follows the schema: then it takes `strict`, and refuses it otherwise. */
-function isStrictSchema(schema: unknown): boolean {
-  if (!isJsonObject(schema)) return false;
-  if (Object.keys(schema).some((keyword) => !keywords.has(keyword))) return false;
-  const { type, properties, required, items, anyOf, $defs } = schema;
-  const inner = [
-    ...Object.values(isJsonObject(properties) ? properties : {}),
-    ...Object.values(isJsonObject($defs) ? $defs : {}),
-    ...(Array.isArray(anyOf) ? anyOf : []),
-    ...(items === undefined ? [] : [items]),
-  ];
-  const isObject = properties !== undefined || [type].flat().includes('object');
-  return (!isObject || isClosed(schema, properties, required)) && inner.every(isStrictSchema);
-}
-
-/** Nothing may be added, and nothing left out. */
-function isClosed(schema: object, properties: unknown, required: unknown): boolean {
-  const names = Object.keys(isJsonObject(properties) ? properties : {});
-  const given: readonly unknown[] = Array.isArray(required) ? required : [];
-  return (
-    'additionalProperties' in schema &&
-    schema.additionalProperties === false &&
-    names.every((name) => given.includes(name))
-  );
 }

@@ -1,6 +1,6 @@
 import type { Capabilities } from '../../core/capabilities.ts';
 import type { ImageLimits, Outbound } from '../../core/protocol.ts';
-import { classifyFailure } from './classify-failure.ts';
+import { classifyFailure } from '../shared/openai-failure.ts';
 import { ChatDecoder } from './decode-stream.ts';
 import { encodeRequest } from './encode-request.ts';
 import { createStreamRelay, createWholeRelay, relayRequest } from './relay.ts';
@@ -53,6 +53,6 @@ export function createChatOutbound(
         };
       },
     },
-    classifyFailure: (response) => classifyFailure(response, now()),
+    classifyFailure: (response) => classifyFailure(response, now(), 'chat'),
   };
 }

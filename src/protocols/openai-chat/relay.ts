@@ -3,7 +3,7 @@ import type { TurnDecoder } from '../../core/protocol.ts';
 import type { FinishReason, TurnEvent } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { maxAnswerBytes, maxEventBytes, noEnd, tooLong } from '../shared/failed-answer.ts';
-import { classifyNamed, errorIn } from './classify-failure.ts';
+import { classifyNamed, errorIn } from '../shared/openai-failure.ts';
 import { finishOf, readUsage } from './decode-stream.ts';
 
 /**

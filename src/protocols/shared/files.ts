@@ -204,3 +204,7 @@ function textOfBytes(bytes: Uint8Array): string | undefined {
 export function titled(text: string, title: string | null | undefined): string {
   return title ? `${title}\n\n${text}` : text;
 }
+
+export function dataUrl({ mediaType, data }: { readonly mediaType: string; readonly data: string }): string {
+  return `data:${mediaType};base64,${data}`;
+}

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { classifyFailure } from './classify-failure.ts';
+import { classifyFailure } from './openai-failure.ts';
 
 const classify = (status: number, body: unknown, headers: Record<string, string> = {}) =>
   classifyFailure(
@@ -9,6 +9,7 @@ const classify = (status: number, body: unknown, headers: Record<string, string>
       body: Buffer.from(typeof body === 'string' ? body : JSON.stringify(body)),
     },
     Date.parse('2026-01-01T00:00:00Z'),
+    'chat',
   );
 const error = (code: string | null, message = 'Words.', param: string | null = null) => ({
   error: { message, type: 'any', param, code },

@@ -1,5 +1,5 @@
 import { AppError, type AppErrorOptions } from '../../core/errors.ts';
-import type { FailedResponse } from '../../core/protocol.ts';
+import type { Dialect, FailedResponse } from '../../core/protocol.ts';
 import { readRetryAfter } from '../../lib/http/retry-after.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { beginningOf } from '../../lib/shown-text.ts';
@@ -14,7 +14,7 @@ import {
   tooLarge,
   unauthorized,
   upstreamWords,
-} from '../shared/failed-answer.ts';
+} from './failed-answer.ts';
 
 const maxEvidence = 2_000;
 const tooLong =
@@ -23,8 +23,8 @@ const badKey = /(incorrect|invalid) api[_ ]key|api[_ ]key (is )?(not valid|inval
 const flagged = /moderation|flagged|content[_ ](filter|policy)/i;
 const spentQuota = /insufficient[_ ](quota|balance|credits|funds)|exceeded your current quota|billing/i;
 
-/** What a response means that carries no turn, or an error object within one that began well. */
-export function classifyFailure(response: FailedResponse, now: number): AppError {
+/** What a response means that carries no turn, or an error object within one that began well: in Chat Completions and in Responses. */
+export function classifyFailure(response: FailedResponse, now: number, dialect: Dialect): AppError {
   const { status, headers } = response;
   const answer = readFailedAnswer(response);
   const cause = new Error(`status ${status}: ${beginningOf(answer.text, maxEvidence)}`);
@@ -45,7 +45,7 @@ export function classifyFailure(response: FailedResponse, now: number): AppError
   return new AppError(known.code, known.message, {
     cause,
     ...(known.param !== undefined && { param: known.param }),
-    vendorAnswer: { dialect: 'chat', status, body: answer.text },
+    vendorAnswer: { dialect, status, body: answer.text },
   });
 }
 
@@ -93,6 +93,8 @@ function statusOf({ type = '', code = '' }: NamedError): number {
   const words = `${type} ${code}`;
   if (/rate_limit|insufficient_quota/.test(words)) return 429;
   if (/invalid_request|context_length/.test(words)) return 400;
+  // What a response fails with that could be read but not answered.
+  if (/invalid_prompt|invalid_(base64_)?image|image_|_policy|unsupported_image/.test(words)) return 400;
   if (/authentication|invalid_api_key/.test(words)) return 401;
   return 502;
 }
