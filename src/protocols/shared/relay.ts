@@ -1,0 +1,294 @@
+import { AppError } from '../../core/errors.ts';
+import type { TurnDecoder } from '../../core/protocol.ts';
+import type { FinishReason, TurnEvent, Usage } from '../../core/turn.ts';
+import { type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
+import { maxAnswerBytes, maxEventBytes, noEnd, tooLong } from './failed-answer.ts';
+
+/**
+ * The text of a JSON object with other values for some members: each function gets the text of the value that is there, and a member
+ * that is missing is added. All else stays as it was written, also what is unknown here. `body` has been parsed before.
+ */
+export function editMembers(
+  body: string,
+  values: Readonly<Record<string, (given: string | undefined) => string>>,
+): string {
+  let text = '';
+  let taken = 0;
+  const missing = new Map(Object.entries(values));
+  const members = membersOf(body);
+  for (const { name, start, end } of members) {
+    if (!Object.hasOwn(values, name)) continue;
+    text += body.slice(taken, start) + values[name]?.(body.slice(start, end));
+    taken = end;
+    missing.delete(name);
+  }
+  const close = body.lastIndexOf('}');
+  const added = [...missing].map(([name, value]) => `${JSON.stringify(name)}:${value(undefined)}`).join(',');
+  const comma = members.length > 0 && added !== '' ? ',' : '';
+  return text + body.slice(taken, close) + comma + added + body.slice(close);
+}
+
+interface Span {
+  /** Of the value, in the text. */
+  readonly start: number;
+  readonly end: number;
+}
+
+/** The members of an object's text, in order. */
+function membersOf(text: string): (Span & { readonly name: string })[] {
+  const members: (Span & { readonly name: string })[] = [];
+  let at = text.indexOf('{') + 1;
+  for (;;) {
+    const nameStart = text.indexOf('"', at);
+    if (nameStart === -1) return members;
+    const nameEnd = endOfString(text, nameStart);
+    const start = skipBlanks(text, text.indexOf(':', nameEnd) + 1);
+    const end = endOfValue(text, start);
+    members.push({ name: String(JSON.parse(text.slice(nameStart, nameEnd))), start, end });
+    at = skipBlanks(text, end);
+    if (text[at] !== ',') return members;
+  }
+}
+
+function skipBlanks(text: string, from: number): number {
+  let at = from;
+  while (text[at] === ' ' || text[at] === '\n' || text[at] === '\r' || text[at] === '\t') at += 1;
+  return at;
+}
+
+/** Just behind the closing quote. */
+function endOfString(text: string, from: number): number {
+  for (let at = text.indexOf('"', from + 1); ; at = text.indexOf('"', at + 1)) {
+    let slashes = 0;
+    while (text[at - 1 - slashes] === '\\') slashes += 1;
+    if (slashes % 2 === 0) return at + 1;
+  }
+}
+
+const structural = /["{}[\]]/g;
+const scalarEnd = /[\s,}\]]/g;
+
+function endOfValue(text: string, start: number): number {
+  const first = text[start];
+  if (first === '"') return endOfString(text, start);
+  if (first !== '{' && first !== '[') {
+    scalarEnd.lastIndex = start;
+    return scalarEnd.exec(text)?.index ?? text.length;
+  }
+  let depth = 0;
+  structural.lastIndex = start;
+  for (let found = structural.exec(text); found; found = structural.exec(text)) {
+    const [mark] = found;
+    if (mark === '"') structural.lastIndex = endOfString(text, found.index);
+    else if (mark === '{' || mark === '[') depth += 1;
+    else {
+      depth -= 1;
+      if (depth === 0) return found.index + 1;
+    }
+  }
+  return text.length;
+}
+
+/** What one event of a relayed stream says. */
+export interface ReadEvent {
+  /** The answer has begun: text, reasoning, a call. */
+  readonly hasContent?: boolean;
+  readonly usage?: Usage | undefined;
+  /** The client did not ask for it: it is not passed on. */
+  readonly isHidden?: boolean;
+  /** It is the end mark, and the event is passed on; or the answer failed, and it is not. */
+  readonly end?: FinishReason | AppError | undefined;
+}
+
+/** Reads what the gateway has to know of one relayed stream, in the words of its dialect. */
+export interface RelayTap {
+  /** Finds what has to be read of a stream once it has content; all that comes before is read. Global. */
+  readonly telling: RegExp;
+  /** Gets the data of an event. */
+  read(data: string): ReadEvent;
+  /** How the answer ended where its bytes end without the end mark; undefined where it is not whole. */
+  endWithoutMark?(): FinishReason | undefined;
+}
+
+const eventEnd = /\r\n\r\n|\n\n|\r\r/g;
+
+/**
+ * Passes a stream on as it comes, one text for each read, and reads no more of it than the gateway has to know. Nothing is passed on
+ * before the first content, and only whole events are, so that a cut stream can be ended with an error event.
+ */
+export class StreamRelay implements TurnDecoder {
+  readonly #tap: RelayTap;
+  readonly #bytes = new TextDecoder();
+  /** Of an event that has not ended, as it came. */
+  #open: string[] = [];
+  #openLength = 0;
+  /** Events before the first content. */
+  #held = '';
+  #hasContent = false;
+  #isOver = false;
+  #answerBytes = 0;
+
+  constructor(tap: RelayTap) {
+    this.#tap = tap;
+  }
+
+  push(bytes: Uint8Array): readonly TurnEvent[] {
+    if (this.#isOver) return [];
+    this.#answerBytes += bytes.length;
+    const text = this.#bytes.decode(bytes, { stream: true });
+    this.#open.push(text);
+    this.#openLength += text.length;
+    if (this.#answerBytes > maxAnswerBytes || this.#openLength > maxEventBytes)
+      return this.#failed([], '', tooLong());
+    if (!mayEnd(this.#open)) return [];
+    const whole = this.#open.join('');
+    const end = endOfEvents(whole);
+    const rest = whole.slice(end);
+    this.#open = rest === '' ? [] : [rest];
+    this.#openLength = rest.length;
+    return this.#read(whole.slice(0, end));
+  }
+
+  end(): readonly TurnEvent[] {
+    if (this.#isOver) return [];
+    // The last event may lack its blank line, but not its end.
+    const last = this.#open.join('');
+    const data = dataOf(last);
+    const isWhole = data === '[DONE]' || parseJsonObject(data) !== undefined;
+    const events = isWhole ? this.#read(`${last}\n\n`) : [];
+    if (this.#isOver) return events;
+    const reason = this.#tap.endWithoutMark?.();
+    return [...events, ...(reason ? this.#finished([], '', reason) : this.#failed([], '', noEnd()))];
+  }
+
+  memory(): undefined {}
+
+  #read(text: string): TurnEvent[] {
+    const events: TurnEvent[] = [];
+    let passed = '';
+    let taken = 0;
+    for (let next = this.#nextIn(text, 0); next; next = this.#nextIn(text, taken)) {
+      passed += text.slice(taken, next.start);
+      taken = next.end;
+      const event = text.slice(next.start, taken);
+      const { hasContent, usage, isHidden, end } = this.#tap.read(dataOf(event));
+      if (usage) events.push({ type: 'usage', usage });
+      if (end instanceof AppError) return this.#failed(events, passed, end);
+      if (!isHidden) passed += event;
+      if (end !== undefined) return this.#finished(events, passed, end);
+      if (hasContent) this.#hasContent = true;
+    }
+    passed += text.slice(taken);
+    if (!this.#hasContent) {
+      this.#held += passed;
+      return events;
+    }
+    if (this.#held + passed !== '') events.unshift(relayed(this.#held + passed));
+    this.#held = '';
+    return events;
+  }
+
+  /** The next event to look at, of whole ones: any before the first content, then those that tell something. */
+  #nextIn(text: string, from: number): Span | undefined {
+    if (from === text.length) return undefined;
+    let start = from;
+    if (this.#hasContent) {
+      const { telling } = this.#tap;
+      telling.lastIndex = from;
+      const found = telling.exec(text);
+      if (!found) return undefined;
+      start = from + endOfEvents(text.slice(from, found.index));
+    }
+    eventEnd.lastIndex = start;
+    // More line ends than a blank line needs may be left behind the last event.
+    return { start, end: eventEnd.test(text) ? eventEnd.lastIndex : text.length };
+  }
+
+  #finished(events: readonly TurnEvent[], passed: string, reason: FinishReason): TurnEvent[] {
+    this.#isOver = true;
+    return [relayed(this.#held + passed), ...events, { type: 'finish', reason }];
+  }
+
+  #failed(events: readonly TurnEvent[], passed: string, error: AppError): TurnEvent[] {
+    this.#isOver = true;
+    const isShown = this.#hasContent && this.#held + passed !== '';
+    return [...(isShown ? [relayed(this.#held + passed)] : []), ...events, { type: 'error', error }];
+  }
+}
+
+/** What an answer that is not streamed says. An error: it failed, or it is no answer. */
+export type ReadAnswer = { readonly reason: FinishReason; readonly usage: Usage | undefined } | AppError;
+
+/** Passes an answer that is not streamed on as it came. */
+export class WholeRelay implements TurnDecoder {
+  readonly #readAnswer: (answer: JsonObject) => ReadAnswer;
+  readonly #parts: Uint8Array[] = [];
+  #answerBytes = 0;
+  #isOver = false;
+
+  constructor(readAnswer: (answer: JsonObject) => ReadAnswer) {
+    this.#readAnswer = readAnswer;
+  }
+
+  push(bytes: Uint8Array): readonly TurnEvent[] {
+    if (this.#isOver) return [];
+    this.#answerBytes += bytes.length;
+    if (this.#answerBytes > maxAnswerBytes) return this.#failed(tooLong());
+    this.#parts.push(bytes);
+    return [];
+  }
+
+  end(): readonly TurnEvent[] {
+    if (this.#isOver) return [];
+    const text = Buffer.concat(this.#parts).toString('utf8');
+    const answer = parseJsonObject(text);
+    const read = answer ? this.#readAnswer(answer) : unreadable();
+    if (read instanceof AppError) return this.#failed(read);
+    this.#isOver = true;
+    const { usage, reason } = read;
+    return [relayed(text), ...(usage ? [{ type: 'usage' as const, usage }] : []), { type: 'finish', reason }];
+  }
+
+  memory(): undefined {}
+
+  #failed(error: AppError): TurnEvent[] {
+    this.#isOver = true;
+    return [{ type: 'error', error }];
+  }
+}
+
+function relayed(text: string): TurnEvent {
+  return { type: 'relayed', text };
+}
+
+/** Whether an event ends with the last piece: looked for there and just before it, since an event may have very many pieces. */
+function mayEnd(pieces: readonly string[]): boolean {
+  let text = '';
+  for (let at = pieces.length - 1, last = pieces[at] ?? ''; at >= 0 && text.length < last.length + 3; at -= 1)
+    text = (pieces[at] ?? '') + text;
+  eventEnd.lastIndex = 0;
+  return eventEnd.test(text);
+}
+
+/** Behind the last blank line; 0 where there is none. */
+function endOfEvents(text: string): number {
+  let end = 0;
+  for (const mark of ['\n\n', '\r\n\r\n', '\r\r']) {
+    const last = text.slice(end).lastIndexOf(mark);
+    if (last !== -1) end += last + mark.length;
+  }
+  return end;
+}
+
+/** What its `data` lines say. */
+function dataOf(event: string): string {
+  return event
+    .split(/\r\n|\n|\r/)
+    .flatMap((line) => (line.startsWith('data:') ? [line.slice('data:'.length).trimStart()] : []))
+    .join('\n')
+    .trim();
+}
+
+export function unreadable(): AppError {
+  return new AppError('upstream_protocol', 'The upstream sent an answer that cannot be read. Try again.');
+}
