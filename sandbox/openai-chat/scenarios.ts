@@ -51,6 +51,13 @@ type Scenario = (request: ChatRequest, response: ServerResponse) => Promise<void
 
 const scenarios: Readonly<Record<string, Scenario>> = {
   'chat-text': (request, response) => answer(request, response, text),
+  /** The last request that the key may send for half a minute. */
+  'chat-last-request': (request, response) => {
+    response.setHeader('x-ratelimit-limit-requests', '1');
+    response.setHeader('x-ratelimit-remaining-requests', '0');
+    response.setHeader('x-ratelimit-reset-requests', '30s');
+    return answer(request, response, text);
+  },
   'chat-reasoning': (request, response) =>
     answer(request, response, { ...text, thoughts: ['Let me', ' think.'] }),
   /** As a router of models does that sign what they thought. */

@@ -56,12 +56,28 @@ export interface UpstreamAnswer {
   readonly decoder: TurnDecoder;
 }
 
+/** Names in lower case. */
+export type UpstreamHeaders = Readonly<Record<string, string | string[] | undefined>>;
+
 export interface FailedResponse {
   readonly status: number;
-  /** Names in lower case. */
-  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly headers: UpstreamHeaders;
   /** At most the first 64 KiB. */
   readonly body: Uint8Array;
+}
+
+/** What an answer's headers say of one limit of its account. */
+export interface LimitReading {
+  /** The vendor's word: `requests`, `input_tokens`, `5h`. */
+  readonly name: string;
+  readonly limit?: number;
+  readonly remaining?: number;
+  /** Of a window, where the vendor tells no amounts. */
+  readonly usedPercent?: number;
+  /** When some of it is left again, in milliseconds. */
+  readonly resetAt?: number;
+  /** It holds for every model; absent: for the model's family. */
+  readonly isOfAccount?: true;
 }
 
 /** What an upstream takes of images with one turn. */
@@ -102,6 +118,10 @@ export interface Outbound {
   open(turn: OutboundTurn): UpstreamAnswer;
   /** A response whose status is not 200 or whose content type is not the protocol's. */
   classifyFailure(response: FailedResponse): AppError;
+  /** Of any answer, good or failed. */
+  readLimits?(headers: UpstreamHeaders, now: number): readonly LimitReading[];
+  /** What the models that share a limit are called; absent: each model has its own, dated versions included. */
+  limitFamily?(model: string): string;
   readonly capabilities: Capabilities;
   readonly images: ImageLimits;
   /** Its decoders give a memory. Without this no conversation is looked for, which would mean hashing every history. */

@@ -1,6 +1,6 @@
 import type { Capabilities } from './capabilities.ts';
 import type { AppError } from './errors.ts';
-import type { ImageLimits } from './protocol.ts';
+import type { ImageLimits, UpstreamHeaders } from './protocol.ts';
 import type { ProviderAccount } from './provider.ts';
 import type { TurnEvent, TurnRequest } from './turn.ts';
 
@@ -33,8 +33,8 @@ export interface CallListener {
   onEvents(events: readonly TurnEvent[]): boolean;
   /** A connection to the upstream stands, and the request is on its way. */
   onConnected?(): void;
-  /** The HTTP status of the upstream's answer, where a turn is one exchange. */
-  onStatus?(status: number): void;
+  /** The head of the upstream's answer, where a turn is one exchange. */
+  onHead?(status: number, headers: UpstreamHeaders): void;
   /** Where a person can watch the answer being made. Before the first event, at most twice. */
   onRunUrl?(url: string): void;
   /** The upstream is done with: nothing is left to watch over. */

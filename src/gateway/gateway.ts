@@ -14,6 +14,7 @@ import { createModelLists } from './models/model-lists.ts';
 import { Routes, type RoutesOptions } from './models/routing.ts';
 import { StoredResponses } from './responses/stored-responses.ts';
 import { FairShare, openStateStore } from './state/open-state-store.ts';
+import { AccountLimits } from './turn/account-limits.ts';
 import { Affinity } from './turn/affinity.ts';
 import { Conversations } from './turn/conversations.ts';
 import { createImageFetcher } from './turn/image-fetcher.ts';
@@ -91,6 +92,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       ...options,
       routes: new Routes({ ...options, models, poolWatch }),
       models,
+      limits: new AccountLimits(clock),
       leases,
       reporter,
       reach: new ProviderReach(clock),

@@ -12,6 +12,7 @@ import { Reporter } from '../leases/reporter.ts';
 import { createModelLists } from '../models/model-lists.ts';
 import { Routes } from '../models/routing.ts';
 import { BufferedStore } from '../state/buffered-store.ts';
+import { AccountLimits } from '../turn/account-limits.ts';
 import { Affinity } from '../turn/affinity.ts';
 import type { ClientTurn } from '../turn/client-turns.ts';
 import { Conversations } from '../turn/conversations.ts';
@@ -113,6 +114,7 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
       reach: new ProviderReach(clock),
       conversations: new Conversations(new BufferedStore({ clock, maxBytes: 1_000_000 })),
       affinity: new Affinity(clock.monotonic, 30_000),
+      limits: new AccountLimits(clock),
       schemas,
       maxChoices: 4,
       dispatcher,

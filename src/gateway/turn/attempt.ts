@@ -1,7 +1,13 @@
 import type { Dispatcher } from 'undici';
 import type { Handling } from '../../core/capabilities.ts';
 import { AppError } from '../../core/errors.ts';
-import type { OutboundTurn, RelayedRequest, TurnDecoder } from '../../core/protocol.ts';
+import type {
+  Outbound,
+  OutboundTurn,
+  RelayedRequest,
+  TurnDecoder,
+  UpstreamHeaders,
+} from '../../core/protocol.ts';
 import { type ExchangingProvider, relayingOutbound } from '../../core/provider.ts';
 import type {
   AskedRequest,
@@ -24,6 +30,7 @@ import { providerAccountOf, type TurnLease } from '../leases/lease-cache.ts';
 import type { ModelLists } from '../models/model-lists.ts';
 import type { Route } from '../models/routing.ts';
 import { maxEntryBytes } from '../state/state-store.ts';
+import type { AccountLimits } from './account-limits.ts';
 import type { ClientTurn } from './client-turns.ts';
 import type { Conversation } from './conversations.ts';
 import type { ProviderReach } from './provider-reach.ts';
@@ -43,6 +50,7 @@ export interface AttemptDependencies {
   /** Checks the time limits of upstream calls. */
   readonly running: RunningTurns;
   readonly models: Pick<ModelLists, 'outdated' | 'noteTeam' | 'refused'>;
+  readonly limits: Pick<AccountLimits, 'noteHead'>;
   readonly reach: Pick<ProviderReach, 'connected'>;
   readonly logger: Logger;
 }
@@ -95,6 +103,7 @@ export class Attempt implements CallListener {
   readonly #ended = Promise.withResolvers<AppError | undefined>();
   #call: RunningCall | undefined;
   #isClosed = false;
+  #outbound: Outbound | undefined;
   #decoder: TurnDecoder | undefined;
   #outputCharacters = 0;
   #isUsageUnsent = false;
@@ -192,6 +201,7 @@ export class Attempt implements CallListener {
     const relayed = this.#relayed;
     const relaying = relayed && relayingOutbound(provider, relayed);
     const outbound = relaying ?? provider.outbound;
+    this.#outbound = outbound;
     const answer =
       relayed && relaying ? relaying.relay.open(relayed, turn.request.model) : outbound.open(turn);
     this.#decoder = answer.decoder;
@@ -221,8 +231,10 @@ export class Attempt implements CallListener {
   onConnected(): void {
     this.#dependencies.reach.connected(this.route.provider.name);
   }
-  onStatus(status: number): void {
+  onHead(status: number, headers: UpstreamHeaders): void {
     this.#status = status;
+    const { limits } = this.#dependencies;
+    if (this.#outbound) limits.noteHead(this.lease.account, this.#outbound, this.route.model, headers);
   }
   onRunUrl(url: string): void {
     this.onConnected();

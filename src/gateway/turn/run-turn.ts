@@ -4,6 +4,8 @@ import type { CollectedTurn } from '../../core/protocol.ts';
 import { capabilitiesOf, relayingOutbound } from '../../core/provider.ts';
 import type { AskedRequest, Usage } from '../../core/turn.ts';
 import { debugLog, type Logger } from '../../lib/log/logger.ts';
+import type { AccountDemand } from '../../pool-api/held-lease.ts';
+import { isShort } from '../../pool-api/lease-engine.ts';
 import {
   type AnswerCheck,
   checksOf,
@@ -17,6 +19,7 @@ import { sumUsage } from '../emulation/token-count.ts';
 import type { LeaseCache, LeaseDemand, TurnLease } from '../leases/lease-cache.ts';
 import { AttemptReports, type Reporter, type ReportResult, reported } from '../leases/reporter.ts';
 import type { Route, Routes } from '../models/routing.ts';
+import type { AccountLimits } from './account-limits.ts';
 import type { Affinity, Session } from './affinity.ts';
 import { appErrorFromPool, isAboutOthers } from './app-errors.ts';
 import { Attempt, type AttemptDependencies, type AttemptPlan } from './attempt.ts';
@@ -34,6 +37,7 @@ export interface TurnDependencies extends AttemptDependencies {
   readonly reach: ProviderReach;
   readonly conversations: Conversations;
   readonly affinity: Affinity;
+  readonly limits: AccountLimits;
   readonly schemas: SchemaChecker;
   /** Answers to one request, at most. */
   readonly maxChoices: number;
@@ -228,8 +232,11 @@ class TurnRun {
     try {
       if (this.#step === 'resting-account') await this.#mustBeShort(demand);
       const askedAt = clock.monotonic();
+      const sparing = this.#sparing(demand, route);
       const lease =
-        leases.take(demand) ?? (await this.#waiting((deadline) => leases.acquire({ ...demand, deadline })));
+        leases.take(sparing ?? demand) ??
+        (sparing && (await this.#ifAnyIsFree(sparing))) ??
+        (await this.#waiting((deadline) => leases.acquire({ ...demand, deadline })));
       this.#steps?.debug(
         {
           account_id: lease.account.id,
@@ -246,6 +253,22 @@ class TurnRun {
       this.#steps?.debug({ provider: route.provider.name, reason: reason.message }, 'no account is lent');
       if (!this.#failover.hasFailed) return reason;
       throw this.#failover.shown(isAboutOthers(cause) ? appErrorFromPool(cause) : undefined);
+    }
+  }
+
+  /** Without the accounts that have nothing left for this model; undefined where all have. They are tried where there is no other. */
+  #sparing<Demand extends AccountDemand>(demand: Demand, { provider, model }: Route): Demand | undefined {
+    const spent = this.#dependencies.limits.spentFor(provider.name, provider.outbound, model);
+    return spent && { ...demand, exclude: new Set([...demand.exclude, ...spent.keys()]) };
+  }
+
+  async #ifAnyIsFree(demand: Omit<LeaseDemand, 'deadline'>): Promise<TurnLease | undefined> {
+    const { leases, clock } = this.#dependencies;
+    try {
+      return await leases.acquire({ ...demand, deadline: clock.monotonic() });
+    } catch (error) {
+      if (isShort(error)) return undefined;
+      throw error;
     }
   }
 

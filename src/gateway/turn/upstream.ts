@@ -1,6 +1,6 @@
 import type { Dispatcher } from 'undici';
 import { AppError } from '../../core/errors.ts';
-import type { FailedResponse, Outbound, UpstreamAnswer } from '../../core/protocol.ts';
+import type { FailedResponse, Outbound, UpstreamAnswer, UpstreamHeaders } from '../../core/protocol.ts';
 import type { TurnEvent } from '../../core/turn.ts';
 import type { CallListener, RunningCall, UpstreamTimeouts } from '../../core/turn-caller.ts';
 import type { NetworkDispatchOptions } from '../../lib/network/exchange.ts';
@@ -128,12 +128,12 @@ class Call implements RunningCall, Dispatcher.DispatchHandler {
   onResponseStart(
     _controller: Dispatcher.DispatchController,
     status: number,
-    headers: FailedResponse['headers'],
+    headers: UpstreamHeaders,
   ): void {
     // Early hints and the like announce the answer; they are not it.
     if (status < 200) return;
     const { listener, outbound, answer } = this.#options;
-    listener.onStatus?.(status);
+    listener.onHead?.(status, headers);
     const contentType = String(headers['content-type'] ?? '').toLowerCase();
     if (status === 200 && contentType.startsWith(answer.contentType ?? outbound.contentType)) return;
     this.#failure = { status, headers, parts: [], size: 0 };

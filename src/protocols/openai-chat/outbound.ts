@@ -1,6 +1,7 @@
 import type { Capabilities } from '../../core/capabilities.ts';
 import type { ImageLimits, Outbound } from '../../core/protocol.ts';
 import { classifyFailure } from '../shared/openai-failure.ts';
+import { readOpenaiLimits } from '../shared/openai-limits.ts';
 import { ChatDecoder } from './decode-stream.ts';
 import { encodeRequest } from './encode-request.ts';
 import { createStreamRelay, createWholeRelay, relayRequest } from './relay.ts';
@@ -53,6 +54,7 @@ export function createChatOutbound(
         };
       },
     },
+    readLimits: readOpenaiLimits,
     classifyFailure: (response) => classifyFailure(response, now(), 'chat'),
   };
 }

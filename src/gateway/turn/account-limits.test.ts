@@ -1,0 +1,72 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { LimitReading, Outbound } from '../../core/protocol.ts';
+import { createManualClock, type ManualClock } from '../testing/manual-clock.ts';
+import { AccountLimits } from './account-limits.ts';
+
+const day = 86_400_000;
+let clock: ManualClock;
+let limits: AccountLimits;
+let readings: readonly LimitReading[];
+const outbound = { readLimits: () => readings } as unknown as Outbound;
+beforeEach(() => {
+  clock = createManualClock();
+  limits = new AccountLimits(clock);
+});
+
+function answered(model: string, reading: Omit<LimitReading, 'resetAt'>, resetInMs?: number, id = 'one') {
+  readings = [{ ...reading, ...(resetInMs !== undefined && { resetAt: clock.now() + resetInMs }) }];
+  limits.noteHead({ id, provider: 'openai' }, outbound, model, {});
+}
+const spent = (model: string) => [...(limits.spentFor('openai', outbound, model)?.keys() ?? [])];
+
+describe('the limits of an account', () => {
+  it('leave it out for the family whose limit is used up, until the reset', async () => {
+    answered('gpt-5', { name: 'requests', limit: 60, remaining: 0 }, 30_000);
+    expect(spent('gpt-5')).toEqual(['one']);
+    expect(spent('gpt-5-2026-01-31')).toEqual(['one']);
+    expect(spent('gpt-5-mini')).toEqual([]);
+    expect(limits.spentFor('groq', outbound, 'gpt-5')).toBeUndefined();
+    await clock.advance(29_999);
+    expect(spent('gpt-5')).toEqual(['one']);
+    await clock.advance(1);
+    expect(limits.spentFor('openai', outbound, 'gpt-5')).toBeUndefined();
+  });
+
+  it('are forgotten where a later answer has some left', () => {
+    answered('gpt-5', { name: 'requests', remaining: 0 }, 30_000);
+    answered('gpt-5', { name: 'tokens', remaining: 0 }, 60_000);
+    answered('gpt-5', { name: 'tokens', remaining: 10 }, 60_000);
+    expect(limits.spentFor('openai', outbound, 'gpt-5')?.get('one')?.reading.name).toBe('requests');
+    answered('gpt-5', { name: 'requests', remaining: 1 }, 30_000);
+    expect(spent('gpt-5')).toEqual([]);
+  });
+
+  it('count a window as used up from 98 percent', () => {
+    answered('m', { name: '5h', usedPercent: 97.9 }, day);
+    expect(spent('m')).toEqual([]);
+    answered('m', { name: '5h', usedPercent: 98 }, day);
+    expect(spent('m')).toEqual(['one']);
+  });
+
+  it('hold for every model where they are the account’s', () => {
+    answered('claude-opus', { name: '5h', usedPercent: 100, isOfAccount: true }, day);
+    expect(spent('claude-haiku')).toEqual(['one']);
+  });
+
+  it('leave nothing out whose reset is unknown or has passed, and nothing for ever', async () => {
+    answered('m', { name: 'requests', remaining: 0 });
+    answered('m', { name: 'tokens', remaining: 0 }, -1);
+    expect(spent('m')).toEqual([]);
+    answered('m', { name: 'requests', remaining: 0 }, 4_000 * day);
+    await clock.advance(8 * day);
+    expect(spent('m')).toEqual([]);
+  });
+
+  it('are bounded, the oldest first', () => {
+    for (let at = 0; at < 1_001; at += 1) {
+      answered('m', { name: 'requests', remaining: 0 }, 30_000, `account-${at}`);
+    }
+    expect(spent('m')).toHaveLength(1_000);
+    expect(spent('m')).not.toContain('account-0');
+  });
+});

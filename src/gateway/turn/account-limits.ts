@@ -1,0 +1,96 @@
+import type { LimitReading, Outbound, UpstreamHeaders } from '../../core/protocol.ts';
+import type { Clock } from '../../lib/clock.ts';
+
+/** A limit of an account that has nothing left, or nearly. */
+export interface SpentLimit {
+  readonly accountId: string;
+  readonly reading: LimitReading;
+  readonly until: number;
+}
+
+/** Of a window; the rest is for turns that are running. */
+const spentPercent = 98;
+/** A vendor's clock may be wrong, and no account is left out for ever. */
+const longestMs = 8 * 86_400_000;
+/** Of families, and of limits in each. */
+const mostKept = 1_000;
+/** In a model's name: the versions of one model share its limits. */
+const version = /[-@](\d{4}-?\d{2}-?\d{2}|latest)$/;
+
+/** What upstreams said is used up, in the headers of their answers: by account and family of models, until its reset. */
+export class AccountLimits {
+  readonly #clock: Pick<Clock, 'now'>;
+  /** By family, then by account and name. Only what is spent is kept. */
+  readonly #families = new Map<string, Map<string, SpentLimit>>();
+
+  constructor(clock: Pick<Clock, 'now'>) {
+    this.#clock = clock;
+  }
+
+  /** `outbound`: what the answer was asked in. */
+  noteHead(
+    account: { readonly id: string; readonly provider: string },
+    outbound: Outbound,
+    model: string,
+    headers: UpstreamHeaders,
+  ): void {
+    const now = this.#clock.now();
+    for (const reading of outbound.readLimits?.(headers, now) ?? []) {
+      const family = reading.isOfAccount ? account.provider : familyOf(account.provider, outbound, model);
+      const key = `${account.id} ${reading.name}`;
+      const { resetAt } = reading;
+      if (resetAt !== undefined && resetAt > now && isSpent(reading)) {
+        const until = Math.min(resetAt, now + longestMs);
+        this.#note(family, key, { accountId: account.id, reading, until });
+      } else this.#forget(family, key);
+    }
+  }
+
+  /** By account: which limit leaves it nothing for this model, the longest. Undefined: all have some left. */
+  spentFor(
+    provider: string,
+    outbound: Outbound | undefined,
+    model: string,
+  ): ReadonlyMap<string, SpentLimit> | undefined {
+    if (this.#families.size === 0 || !outbound) return undefined;
+    const now = this.#clock.now();
+    let found: Map<string, SpentLimit> | undefined;
+    for (const family of [provider, familyOf(provider, outbound, model)]) {
+      for (const [key, limit] of this.#families.get(family) ?? []) {
+        if (limit.until <= now) this.#forget(family, key);
+        else if (limit.until > (found?.get(limit.accountId)?.until ?? 0)) {
+          found ??= new Map();
+          found.set(limit.accountId, limit);
+        }
+      }
+    }
+    return found;
+  }
+
+  #note(family: string, key: string, limit: SpentLimit): void {
+    const limits = this.#families.get(family) ?? new Map<string, SpentLimit>();
+    setBounded(limits, key, limit);
+    setBounded(this.#families, family, limits);
+  }
+
+  #forget(family: string, key: string): void {
+    const limits = this.#families.get(family);
+    if (limits?.delete(key) && limits.size === 0) this.#families.delete(family);
+  }
+}
+
+/** The newest are kept. */
+function setBounded<Value>(map: Map<string, Value>, key: string, value: Value): void {
+  map.delete(key);
+  const [first] = map.keys();
+  if (map.size >= mostKept && first !== undefined) map.delete(first);
+  map.set(key, value);
+}
+
+function isSpent({ remaining, usedPercent = 0 }: LimitReading): boolean {
+  return remaining === 0 || usedPercent >= spentPercent;
+}
+
+function familyOf(provider: string, outbound: Outbound, model: string): string {
+  return `${provider}/${outbound.limitFamily?.(model) ?? model.replace(version, '')}`;
+}
