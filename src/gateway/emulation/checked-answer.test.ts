@@ -183,12 +183,13 @@ describe('an answer that has to call a tool', () => {
 
 it('is left to an upstream that keeps to it by itself, and shown as it comes', async () => {
   const { routes } = fixture.turns;
-  const resolve = routes.resolve.bind(routes);
-  vi.spyOn(routes, 'resolve').mockImplementation(async (request) => {
-    const route = await resolve(request);
-    const outbound = { ...lineOutbound, capabilities: new Set(['jsonSchema', 'toolChoice'] as const) };
-    return { ...route, provider: { ...route.provider, outbound } as UpstreamProvider };
-  });
+  const plan = await routes.plan({ ...plainTurn, messages: [] });
+  const outbound = { ...lineOutbound, capabilities: new Set(['jsonSchema', 'toolChoice'] as const) };
+  const candidates = plan.candidates.map((route) => ({
+    ...route,
+    provider: { ...route.provider, outbound } as UpstreamProvider,
+  }));
+  vi.spyOn(routes, 'plan').mockResolvedValue({ ...plan, candidates });
   const { text, batches, prompts } = await ask({ ...required, responseFormat: bySchema }, [
     ['say Sure!', 'usage 1 1', 'end'],
   ]);

@@ -13,10 +13,12 @@ const listOf = (...models: ProviderModel[]): ModelList => ({
 const lists: Record<string, ModelList> = {
   warp: listOf({ id: 'auto' }, { id: 'both' }, { id: 'warp-only' }),
   oz: listOf({ id: 'auto', isDefault: true }, { id: 'both', contextWindow: 7 }, { id: 'oz-only' }),
+  own: listOf({ id: 'both' }, { id: 'own-only' }),
   sandbox: listOf({ id: 'sandbox' }),
 };
 const models: ModelLists = {
   get: async ({ name }) => lists[name] ?? listOf(),
+  known: ({ name }) => lists[name] ?? listOf(),
   getFresh: async ({ name }) => lists[name] ?? listOf(),
   refused() {},
   outdated() {},
@@ -34,7 +36,11 @@ let routes: Routes;
 function open(aliases: Record<string, string> = {}): void {
   routes = new Routes({
     isStrict: false,
-    providers: [createLineProvider(() => ''), createLineProvider(() => '', 'oz')],
+    providers: [
+      createLineProvider(() => ''),
+      createLineProvider(() => '', 'oz'),
+      { ...createLineProvider(() => '', 'own'), isFoundByList: true },
+    ],
     sandbox: createLineProvider(() => '', 'sandbox'),
     models,
     poolWatch: {
@@ -59,8 +65,8 @@ beforeEach(() => {
 
 const ask = (model: string) => ({ model, messages: [], reasoning: {} });
 async function routeOf(model: string): Promise<string> {
-  const { provider, model: upstreamModel } = await routes.resolve(ask(model));
-  return `${provider.name}: ${upstreamModel}`;
+  const { candidates } = await routes.plan(ask(model));
+  return candidates.map((route) => `${route.provider.name}: ${route.model}`).join(', ');
 }
 
 describe('a plain name', () => {
@@ -69,11 +75,18 @@ describe('a plain name', () => {
     withAccounts = ['oz'];
     expect(await routeOf('both')).toBe('oz: both');
     expect(await routeOf('gpt-4o')).toBe('oz: auto');
-    await expect(routes.resolve(ask('warp-only'))).rejects.toMatchObject({ code: 'model_not_found' });
+    await expect(routes.plan(ask('warp-only'))).rejects.toMatchObject({ code: 'model_not_found' });
   });
 
   it('does not wander to another provider because that one has the model', async () => {
-    await expect(routes.resolve(ask('oz-only'))).rejects.toMatchObject({ code: 'model_not_found' });
+    await expect(routes.plan(ask('oz-only'))).rejects.toMatchObject({ code: 'model_not_found' });
+  });
+
+  it('goes on to further providers whose lists count and have the very name', async () => {
+    withAccounts = ['warp', 'oz', 'own'];
+    expect(await routeOf('both')).toBe('warp: both, own: both');
+    expect(await routeOf('own-only')).toBe('own: own-only');
+    expect(await routeOf('warp/both')).toBe('warp: both');
   });
 
   it('goes to the first of all while nobody has accounts, or that is not known', async () => {
@@ -95,12 +108,12 @@ describe('a name with a provider in front', () => {
   });
 
   it('is refused with names near it of that provider', async () => {
-    const refusal = routes.resolve(ask('oz/oz-onli'));
+    const refusal = routes.plan(ask('oz/oz-onli'));
     await expect(refusal).rejects.toThrow('There is no model "oz/oz-onli"; did you mean "oz/oz-only"');
   });
 
   it('is a plain name where there is no such provider', async () => {
-    await expect(routes.resolve(ask('elsewhere/both'))).rejects.toMatchObject({ code: 'model_not_found' });
+    await expect(routes.plan(ask('elsewhere/both'))).rejects.toMatchObject({ code: 'model_not_found' });
   });
 });
 
@@ -150,14 +163,14 @@ describe('the list', () => {
 
 describe('after a refusal by the pool', () => {
   const namesOf = async (model: string, change: () => void) => {
-    const names: string[] = [];
-    let route: Route | undefined = await routes.resolve(ask(model));
-    while (route) {
-      names.push(`${route.provider.name}: ${route.model}`);
+    const tried: Route[] = [];
+    let next = (await routes.plan(ask(model))).candidates;
+    while (next.length > 0) {
+      tried.push(...next);
       change();
-      route = await routes.after(route, ask(model));
+      next = await routes.after(tried, ask(model));
     }
-    return names;
+    return tried.map((route) => `${route.provider.name}: ${route.model}`);
   };
 
   it('another provider is the next candidate once the pool has accounts of that one alone', async () => {

@@ -422,7 +422,7 @@ describe('an error before content', () => {
   it('of the service itself shows nothing of its inside', async () => {
     const { routes } = fixture.turns;
     Object.assign(routes, {
-      resolve: () => {
+      plan: async () => {
         throw new Error('secret path /etc');
       },
     });

@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { AppError } from '../../core/errors.ts';
 import { adviseOnPath, type ServicePlaces } from '../../core/path-advice.ts';
 import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
+import { relayingOutbound } from '../../core/provider.ts';
 import { serveApi } from '../../lib/api/api-routes.ts';
 import type { BodyBudget } from '../../lib/http/body-budget.ts';
 import { createHttpServer } from '../../lib/http/http-server.ts';
@@ -12,7 +13,7 @@ import type { Logger } from '../../lib/log/logger.ts';
 import { anthropicMessagesInbound } from '../../protocols/anthropic-messages/inbound.ts';
 import { openaiChatInbound } from '../../protocols/openai-chat/inbound.ts';
 import type { PoolWatch } from '../leases/pool-watch.ts';
-import type { Route } from '../models/routing.ts';
+import type { RoutePlan } from '../models/routing.ts';
 import { answerHeads } from '../output/answer-head.ts';
 import { type EventLog, FollowedEvents } from '../output/event-log.ts';
 import { errorHeaders, StreamedAnswer, WholeAnswer } from '../output/http-answer.ts';
@@ -178,7 +179,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     reply: FastifyReply,
     given?: DecodedTurn<Options>,
   ): Promise<FastifyReply> {
-    const { decoded, route } = given ? { decoded: given } : await decodeTurn(inbound, request);
+    const { decoded, plan } = given ? { decoded: given } : await decodeTurn(inbound, request);
     // What was made of it is enough.
     request.body = undefined;
     const images = clientTurns.check(decoded);
@@ -203,7 +204,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
       requestId: request.id,
       wantsUsage: !decoded.isStream || decoded.options.includeUsage,
       images,
-      route,
+      plan,
       signal: answer.signal,
     };
     try {
@@ -222,10 +223,13 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   async function decodeTurn<Options>(
     inbound: Inbound<Options>,
     { body, heldBody }: FastifyRequest,
-  ): Promise<{ readonly decoded: DecodedTurn<Options>; readonly route?: Route }> {
+  ): Promise<{ readonly decoded: DecodedTurn<Options>; readonly plan?: RoutePlan | undefined }> {
     const open = heldBody?.text === undefined ? undefined : inbound.readRelayed?.(body, heldBody.text);
-    const route = open && (await dependencies.routes.relay(open.request.model, inbound.name));
-    if (route) return { decoded: open, route };
+    const plan = open && (await dependencies.routes.plan(open.request).catch(() => undefined));
+    const [first] = plan?.candidates ?? [];
+    if (open && first && relayingOutbound(first.provider, { dialect: inbound.name })) {
+      return { decoded: open, plan };
+    }
     if (heldBody) heldBody.text = undefined;
     return { decoded: inbound.decode(body) };
   }

@@ -195,6 +195,13 @@ export function createModelLists(leases: Pick<LeaseCache, 'acquire'>, clock: Clo
       return listOf(entry);
     },
 
+    /** The list as it is known now, and requested where that is due. */
+    known(provider: UpstreamProvider): ModelList {
+      const entry = entryOf(provider);
+      if (entry.checkAt <= clock.monotonic()) look(provider, entry);
+      return listOf(entry);
+    },
+
     /** The list, requested again unless that was done within the last minute: a new account may list more. */
     async getFresh(provider: UpstreamProvider): Promise<ModelList> {
       const entry = entryOf(provider);

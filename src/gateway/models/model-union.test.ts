@@ -6,6 +6,7 @@ import { settled } from '../testing/manual-clock.ts';
 import { clientTurn, createTurnFixture, SeenOutput, type TurnFixture } from '../testing/turn-fixture.ts';
 import { runTurn } from '../turn/run-turn.ts';
 import { RefusedPairs, uniteModels } from './model-union.ts';
+import type { Route } from './routing.ts';
 
 let fixture: TurnFixture;
 beforeEach(async () => {
@@ -45,7 +46,10 @@ describe('a model that the provider refuses to an account', () => {
     expect(await turn('auto')).toMatchObject({ error: undefined, attempts: 1 });
     await fixture.clock.advance(5_000);
     expect(reports().filter((report) => !report.endsWith('success'))).toEqual([]);
-    const toBig = () => fixture.turns.routes.resolve({ model: 'big', messages: [], reasoning: {} });
+    const toBig = async () => {
+      const { candidates } = await fixture.turns.routes.plan({ model: 'big', messages: [], reasoning: {} });
+      return candidates[0] as Route;
+    };
     const { provider } = await toBig();
     fixture.turns.models.refused(provider, 'big', 'one');
     expect((await toBig()).barred).toEqual(new Set(['one']));

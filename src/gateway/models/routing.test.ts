@@ -15,6 +15,7 @@ let routes: Routes;
 
 const lists: ModelLists = {
   get: async () => list,
+  known: () => list,
   async getFresh() {
     looks += 1;
     list = anew ?? list;
@@ -59,14 +60,18 @@ beforeEach(() => {
 async function resolve(
   model: string,
   effort?: string,
-  messages: Parameters<Routes['resolve']>[0]['messages'] = [],
+  messages: Parameters<Routes['plan']>[0]['messages'] = [],
 ) {
-  const route = await routes.resolve({ model, messages, reasoning: effort === undefined ? {} : { effort } });
-  return [route.model, route.isEffortHeard];
+  const { candidates } = await routes.plan({
+    model,
+    messages,
+    reasoning: effort === undefined ? {} : { effort },
+  });
+  return [candidates[0]?.model, candidates[0]?.isEffortHeard];
 }
 
-async function refusalOf(model: string, messages: Parameters<Routes['resolve']>[0]['messages'] = []) {
-  const error = await routes.resolve({ model, messages, reasoning: {} }).catch((thrown: unknown) => thrown);
+async function refusalOf(model: string, messages: Parameters<Routes['plan']>[0]['messages'] = []) {
+  const error = await routes.plan({ model, messages, reasoning: {} }).catch((thrown: unknown) => thrown);
   if (!(error instanceof AppError)) throw new Error(`no AppError: ${JSON.stringify(error)}`);
   return error;
 }
@@ -136,8 +141,8 @@ describe('a family of models whose ids spell their efforts', () => {
     const barred = new Map([['gpt-9-low', new Set(['one'])]]);
     withModels(list.models, { barred }, { mine: 'gpt-9' });
     expect(await resolve('mine', 'low')).toEqual(['gpt-9-low', true]);
-    const route = await routes.resolve({ model: 'gpt-9', messages: [], reasoning: { effort: 'low' } });
-    expect(route.barred).toEqual(new Set(['one']));
+    const { candidates } = await routes.plan({ model: 'gpt-9', messages: [], reasoning: { effort: 'low' } });
+    expect(candidates[0]?.barred).toEqual(new Set(['one']));
   });
 
   it('gets no stand-in while all of it is kept back', async () => {
@@ -190,8 +195,8 @@ describe('a name', () => {
 
   it('of a model that not every account has keeps those accounts out', async () => {
     withModels([{ id: 'auto' }], { barred: new Map([['auto', new Set(['one'])]]) });
-    const route = await routes.resolve({ model: 'auto', messages: [], reasoning: {} });
-    expect(route.barred).toEqual(new Set(['one']));
+    const { candidates } = await routes.plan({ model: 'auto', messages: [], reasoning: {} });
+    expect(candidates[0]?.barred).toEqual(new Set(['one']));
   });
 });
 

@@ -1,7 +1,5 @@
-import { AppError } from '../../core/errors.ts';
-import { nearNames } from '../../core/near-names.ts';
-import type { Dialect } from '../../core/protocol.ts';
-import { type ProviderModel, relayingOutbound, type UpstreamProvider } from '../../core/provider.ts';
+import type { ConfiguredRoute } from '../../core/configured-routes.ts';
+import type { ProviderModel, UpstreamProvider } from '../../core/provider.ts';
 import type { AskedRequest } from '../../core/turn.ts';
 import { judge, judgeProvider, type Readiness, type Verdict } from '../../pool-api/readiness.ts';
 import type { PoolWatch } from '../leases/pool-watch.ts';
@@ -19,7 +17,7 @@ import {
   shownOf,
 } from './model-choice.ts';
 import type { ModelList, ModelLists } from './model-lists.ts';
-import type { ModelUnion } from './model-union.ts';
+import { modelNotFound, modelsUnknown, prefixed } from './model-refusals.ts';
 
 /** Who answers a turn, and as which of its models. */
 export interface Route {
@@ -31,6 +29,18 @@ export interface Route {
   readonly isBlind?: boolean;
   /** Accounts whose own list lacks the model. */
   readonly barred?: ReadonlySet<string> | undefined;
+  /** Its accounts carry one of these; absent: any account. */
+  readonly labels?: readonly string[] | undefined;
+  readonly firstContentTimeoutMs?: number | undefined;
+  /** Tokens; undefined where that is not known. */
+  readonly contextWindow?: number | undefined;
+}
+
+/** Where a turn may go. */
+export interface RoutePlan
+  extends Pick<ConfiguredRoute, 'delivery' | 'firstContentTimeoutMs' | 'promptCache'> {
+  /** In the order of trial, at least one. */
+  readonly candidates: readonly Route[];
 }
 
 /** What of a request decides where it goes. */
@@ -47,7 +57,7 @@ export interface RoutesOptions {
   /** Plain names go to the first that has accounts; `NAME/model` goes to the one of that name. */
   readonly providers: readonly [UpstreamProvider, ...UpstreamProvider[]];
   readonly sandbox: UpstreamProvider;
-  readonly models: Pick<ModelLists, 'get' | 'getFresh' | 'countUseless'>;
+  readonly models: Pick<ModelLists, 'get' | 'known' | 'getFresh' | 'countUseless'>;
   readonly poolWatch: Pick<PoolWatch, 'isReachable' | 'isSandbox' | 'accounts' | 'hasAccounts' | 'look'>;
   readonly aliases: Readonly<Record<string, string>>;
   /** STRICT_MODELS: no name is answered by another model unless an alias of the owner says so. */
@@ -71,6 +81,8 @@ interface Address {
   readonly isNamed: boolean;
 }
 
+const usualPlan = { delivery: 'stream', promptCache: 'auto' } as const;
+
 /** Where the names of models lead. */
 export class Routes {
   readonly #options: RoutesOptions;
@@ -79,48 +91,44 @@ export class Routes {
     this.#options = options;
   }
 
-  /** Throws AppError `model_not_found`, or `invalid_request` for images the model cannot see. */
-  async resolve({ model: name, messages, reasoning }: RoutedRequest): Promise<Route> {
+  /**
+   * Every candidate for a request: the provider that its model's name means, then others that list that very name. Throws
+   * AppError `model_not_found`, or `invalid_request` for images that the model cannot see.
+   */
+  async plan({ model: name, messages, reasoning }: RoutedRequest): Promise<RoutePlan> {
     const { poolWatch, sandbox } = this.#options;
-    if (poolWatch.isSandbox) return { provider: sandbox, model: await this.#sandboxModelOf(name) };
-    const { provider, list, model: found, isPinned } = await this.#lookUp(name, reasoning.effort);
-    const pinned = isPinned ? list.models.filter(({ id }) => id === found) : [];
-    const choices = pinned.length > 0 ? pinned : list.models;
-    const { model, isEffortHeard } = chooseEffort(choices, found, reasoning.effort);
-    const isBlind = isBlindModel(list.models, model);
-    if (isBlind) checkVision(list.models, model, messages);
-    return { provider, model, isEffortHeard, isBlind, barred: list.barred.get(model) };
+    await this.#lookForFirstAccount(name);
+    if (poolWatch.isSandbox) {
+      const model = await this.#sandboxModelOf(name);
+      return { candidates: [{ provider: sandbox, model }], ...usualPlan };
+    }
+    const first = await this.#lookUp(name, reasoning.effort);
+    const others = this.#othersWith(name, first.provider);
+    const candidates = [first, ...others].map((found) => this.#routeTo(found, reasoning.effort));
+    const [{ list, model }] = [first];
+    const seeing = candidates.filter(({ isBlind }) => !isBlind);
+    if (seeing.length === 0) checkVision(list.models, model, messages);
+    return { candidates, ...usualPlan };
   }
 
   /**
-   * For calls that begin no turn: where unknown names are refused, the route of this one, else undefined. Throws as
-   * `resolve` does.
+   * Further candidates when no account of those that were `tried` could be had: by now the pool may have accounts of other
+   * providers. Throws as `plan` does.
+   */
+  async after(tried: readonly Route[], request: RoutedRequest): Promise<readonly Route[]> {
+    await this.#options.poolWatch.look();
+    const { candidates } = await this.plan(request);
+    return candidates.filter(({ provider }) => tried.every((route) => route.provider !== provider));
+  }
+
+  /**
+   * For calls that begin no turn: where unknown names are refused, the first candidate for this one, else undefined. Throws as
+   * `plan` does.
    */
   async check(model: string | null | undefined): Promise<Route | undefined> {
     if (!this.#options.isStrict || !model) return undefined;
-    return this.resolve({ model, messages: [], reasoning: {} });
-  }
-
-  /** Where the name leads, if an upstream answers it that speaks this dialect itself. */
-  async relay(model: string, dialect: Dialect): Promise<Route | undefined> {
-    const { poolWatch } = this.#options;
-    // The first account of all may have come just now.
-    const isEmpty = poolWatch.isSandbox ? !isSandboxName(bareName(model)) : this.#inService().length === 0;
-    if (isEmpty && poolWatch.isReachable) await poolWatch.look();
-    if (poolWatch.isSandbox) return undefined;
-    const route = await this.resolve({ model, messages: [], reasoning: {} }).catch(() => undefined);
-    return route && relayingOutbound(route.provider, { dialect }) ? route : undefined;
-  }
-
-  /**
-   * Where a turn goes when no account of `route` could be had; undefined where no other provider answers it. Throws as
-   * `resolve` does.
-   */
-  async after(route: Route, request: RoutedRequest): Promise<Route | undefined> {
-    await this.#options.poolWatch.look();
-    const next = await this.resolve(request);
-    // By now the accounts of another provider may be asked.
-    return next.provider === route.provider ? undefined : next;
+    const { candidates } = await this.plan({ model, messages: [], reasoning: {} });
+    return candidates[0];
   }
 
   /** Whether some account can answer any turn at all, and then a turn to this provider; undefined while that is not known. */
@@ -179,6 +187,32 @@ export class Routes {
     if (shown === id) return { id, provider: provider.name };
     const known = listed.find((one) => one.id === shown);
     return aliasOf(known, id, shown, provider);
+  }
+
+  /** The first account of all may have come just now. */
+  async #lookForFirstAccount(name: string): Promise<void> {
+    const { poolWatch } = this.#options;
+    const isEmpty = poolWatch.isSandbox ? !isSandboxName(bareName(name)) : this.#inService().length === 0;
+    if (isEmpty && poolWatch.isReachable) await poolWatch.look();
+  }
+
+  #routeTo({ provider, list, model: found, isPinned }: Found, effort: string | undefined): Route {
+    const pinned = isPinned ? list.models.filter(({ id }) => id === found) : [];
+    const choices = pinned.length > 0 ? pinned : list.models;
+    const { model, isEffortHeard } = chooseEffort(choices, found, effort);
+    const isBlind = isBlindModel(list.models, model);
+    return { provider, model, isEffortHeard, isBlind, barred: list.barred.get(model) };
+  }
+
+  /** Other providers with accounts that list the very name, as far as their lists are known. */
+  #othersWith(name: string, first: UpstreamProvider): Found[] {
+    const { models } = this.#options;
+    if (this.#addressOf(name).isNamed) return [];
+    return this.#inService().flatMap((provider) => {
+      if (provider === first || !provider.isFoundByList) return [];
+      const list = models.known(provider);
+      return list.models.some(({ id }) => id === name) ? [{ provider, list, model: name }] : [];
+    });
   }
 
   #inService(): UpstreamProvider[] {
@@ -302,11 +336,6 @@ export class Routes {
   }
 }
 
-function prefixed(provider: UpstreamProvider, { models, withheld }: ModelList) {
-  const withPrefix = (model: ProviderModel) => ({ ...model, id: `${provider.name}/${model.id}` });
-  return { models: models.map(withPrefix), withheld: withheld.map(withPrefix) };
-}
-
 function aliasOf(
   model: ListedModel | undefined,
   name: string,
@@ -314,35 +343,4 @@ function aliasOf(
   provider: UpstreamProvider,
 ): ListedModel {
   return { provider: provider.name, ...model, id: name, aliasOf: model?.aliasOf ?? target };
-}
-
-/** The refusal of a name that leads to no model, with names like it, or with the reason why a model is kept back. */
-function modelNotFound(
-  name: string,
-  { models, withheld }: Pick<ModelUnion, 'models' | 'withheld'>,
-  aliases: readonly string[],
-): AppError {
-  const near = nearNames(name, [
-    ...models.map(({ id }) => id),
-    ...aliases.filter((alias) => !alias.endsWith('*')),
-  ]).map((one) => `"${one}"`);
-  const kept =
-    withheld.find((model) => model.id === name) ??
-    withheld.find((model) => isFamily([model], name, undefined));
-  if (kept?.withheld) {
-    const hint = near.length === 0 ? '' : ` Near it: ${near.join(', ')}.`;
-    const message = `The model "${name}" cannot be used: ${kept.withheld.reason}.${hint}`;
-    return new AppError('model_not_found', message, { param: 'model' });
-  }
-  const hint = near.length === 0 ? 'GET /v1/models lists what there is' : `did you mean ${near.join(' or ')}`;
-  return new AppError('model_not_found', `There is no model "${name}"; ${hint}.`, { param: 'model' });
-}
-
-/** With STRICT_MODELS a name counts only once some account has listed its models. */
-function modelsUnknown(name: string): AppError {
-  return new AppError(
-    'model_unavailable',
-    `No account could be asked for its models yet, so whether there is a model "${name}" is not known (STRICT_MODELS): try again in a moment; GET /health tells how the pool is doing.`,
-    { param: 'model', retryAfterMs: 5_000 },
-  );
 }

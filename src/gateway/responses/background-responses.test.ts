@@ -28,7 +28,14 @@ const clientTurns: BackgroundResponsesOptions['clientTurns'] = {
 const provider = { name: 'warp', outbound: { capabilities: new Set() } };
 const options = {
   clientTurns,
-  routes: { resolve: async () => ({ provider, model: 'big' }) as unknown as Route },
+  routes: {
+    plan: async () =>
+      ({
+        candidates: [{ provider, model: 'big' } as unknown as Route],
+        delivery: 'stream',
+        promptCache: 'auto',
+      }) as const,
+  },
   logger: silentLogger,
 };
 

@@ -22,7 +22,7 @@ import { isUnderWay, type StoredResponse, type StoredResponses } from './stored-
 
 export interface BackgroundResponsesOptions {
   readonly clientTurns: Pick<ClientTurns, 'check' | 'run'>;
-  readonly routes: Pick<Routes, 'resolve'>;
+  readonly routes: Pick<Routes, 'plan'>;
   readonly running: RunningTurns;
   readonly responses: StoredResponses;
   readonly clock: Clock;
@@ -84,13 +84,17 @@ export class BackgroundResponses {
     }
     const images = clientTurns.check(decoded);
     // What is wrong with the model is said now, and not by a response that fails.
-    const route = await routes.resolve(decoded.request);
+    const { candidates } = await routes.plan(decoded.request);
     this.#checkRoom(clientId);
     const times = { startedAt: clock.now(), now: clock.now };
-    const handling = handlingOf(decoded.request, capabilitiesOf(route.provider, route.model));
-    if (handling.refusal) throw handling.refusal;
+    const answering = candidates.map((route) => {
+      const handling = handlingOf(decoded.request, capabilitiesOf(route.provider, route.model));
+      return { route, handling };
+    });
+    const able = answering.filter(({ handling }) => handling.refusal === undefined);
+    if (able.length === 0) throw answering[0]?.handling.refusal ?? new Error('No candidate for a response.');
     const headFor = answerHeads(createResponsesInbound(), decoded, request.requestId, times);
-    const head = headFor([{ route, handling }]);
+    const head = headFor(able.slice(0, 1));
     const run = new BackgroundRun(request, head);
     const { id } = head.identity;
     this.#runs.set(id, run);

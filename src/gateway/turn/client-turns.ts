@@ -2,7 +2,7 @@ import { AppError } from '../../core/errors.ts';
 import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
 import { debugLog, logOwn } from '../../lib/log/logger.ts';
 import { checkSchema } from '../emulation/json-schema.ts';
-import type { Route } from '../models/routing.ts';
+import type { RoutePlan } from '../models/routing.ts';
 import type { GatewayMetrics } from './metrics.ts';
 import { runTurn, type TurnDependencies, type TurnResult } from './run-turn.ts';
 import { type TurnImages, turnImagesOf } from './turn-images.ts';
@@ -28,8 +28,8 @@ export interface ClientTurn {
   readonly wantsUsage: boolean;
   /** Those the request names; its choices share them. */
   readonly images: TurnImages | undefined;
-  /** Where it goes, if that is known already. */
-  readonly route?: Route | undefined;
+  /** Where it may go, if that is known already. */
+  readonly plan?: RoutePlan | undefined;
   /** Aborts when the client has left or the gateway stops; the reason is an AppError. */
   readonly signal: AbortSignal;
 }

@@ -123,11 +123,9 @@ describe('a good turn', () => {
     fixture.pool.add('one');
     fixture.pool.add('two');
     const { routes } = fixture.turns;
-    const resolve = routes.resolve.bind(routes);
-    vi.spyOn(routes, 'resolve').mockImplementation(async (request) => ({
-      ...(await resolve(request)),
-      barred: new Set(['one']),
-    }));
+    const plan = await routes.plan({ model: 'auto', messages: [], reasoning: {} });
+    const candidates = plan.candidates.map((route) => ({ ...route, barred: new Set(['one']) }));
+    vi.spyOn(routes, 'plan').mockResolvedValue({ ...plan, candidates });
     for (let count = 0; count < 3; count += 1) await finish(run());
     expect(fixture.upstream.calls.map(({ bearer }) => bearer)).toEqual(Array(3).fill('bearer-of-two'));
   });
@@ -144,9 +142,11 @@ describe('a good turn', () => {
     expect(refused.error).toMatchObject({ code: 'invalid_request', param: 'logit_bias' });
     expect(fixture.upstream.calls).toHaveLength(0);
 
-    const route = await fixture.turns.routes.resolve(request);
+    const { candidates } = await fixture.turns.routes.plan(request);
+    const [route] = candidates;
+    if (!route) throw new Error('no candidate');
     const able = { ...route.provider, capabilitiesOf: () => new Set(['openai.logit_bias'] as const) };
-    vi.spyOn(fixture.turns.routes, 'after').mockResolvedValueOnce({ ...route, provider: able });
+    vi.spyOn(fixture.turns.routes, 'after').mockResolvedValueOnce([{ ...route, provider: able }]);
     expect(await finish(run({ request }))).toMatchObject({ error: undefined, route: { provider: able } });
   });
 

@@ -113,6 +113,9 @@ class TurnRun {
   #waitLeftMs = longestWaitMs;
   #attempts = 0;
   #path: Path | undefined;
+  readonly #tried: Route[] = [];
+  /** Candidates that follow; undefined until the turn is planned. */
+  #untried: Route[] | undefined;
   /** Why the first of those cannot carry the request that were passed over. */
   #refusal: AppError | undefined;
   #attempt: Attempt | undefined;
@@ -274,26 +277,32 @@ class TurnRun {
 
   /** To the next candidate. Throws AppError where there is none. */
   async #goOn({ route, conversation }: Path, reason: Error): Promise<Path> {
-    const next = await this.#candidate(route);
+    const next = await this.#candidate();
     if (!next) throw appErrorFromPool(reason, route, this.#dependencies.routes.judge(route.provider));
     conversation.end();
     return await this.#take(next);
   }
 
-  /** One that can take the request: what is to be passed on as it is was read by no decoder. `after`: no account of it could be had. */
-  async #candidate(after?: Route): Promise<Candidate | undefined> {
-    const { routes } = this.#dependencies;
+  /** The next that can take the request: what is to be passed on as it is was read by no decoder. */
+  async #candidate(): Promise<Candidate | undefined> {
     const { relayed } = this.#turn.decoded;
-    let route = after
-      ? await routes.after(after, this.#request)
-      : (this.#turn.route ?? (await routes.resolve(this.#request)));
-    for (; route; route = await routes.after(route, this.#request)) {
+    for (;;) {
+      const route = await this.#nextRoute();
+      if (!route) return undefined;
       if (relayed && !relayingOutbound(route.provider, relayed)) continue;
       const handling = handlingOf(this.#request, capabilitiesOf(route.provider, route.model));
       if (!handling.refusal) return { route, handling };
       this.#refusal ??= handling.refusal;
     }
-    return undefined;
+  }
+
+  async #nextRoute(): Promise<Route | undefined> {
+    const { routes } = this.#dependencies;
+    this.#untried ??= [...(this.#turn.plan ?? (await routes.plan(this.#request))).candidates];
+    if (this.#untried.length === 0) this.#untried.push(...(await routes.after(this.#tried, this.#request)));
+    const next = this.#untried.shift();
+    if (next) this.#tried.push(next);
+    return next;
   }
 
   /** Throws the error to show where an account is free that this turn has not tried: a refusal is not worked around. */

@@ -1,0 +1,33 @@
+/** How an answer is delivered: as it is made, held until it is whole, or streamed and continued elsewhere after a break. */
+export type Delivery = 'stream' | 'whole' | 'continue';
+
+/** Where a request of a configured route may go. */
+export interface ConfiguredCandidate {
+  readonly provider: string;
+  /** `*`: the name that was asked for. */
+  readonly model: string;
+  /** Lower tiers are tried first; those of one tier share by weight. */
+  readonly tier: number;
+  readonly weight: number;
+  /** Requests it takes; absent: all. */
+  readonly when: {
+    readonly tools?: boolean | undefined;
+    readonly images?: boolean | undefined;
+    /** Estimated tokens of the request. */
+    readonly maxContext?: number | undefined;
+  };
+  /** Its accounts carry one of these; empty: any account. */
+  readonly labels: readonly string[];
+  readonly firstContentTimeoutMs?: number | undefined;
+}
+
+/** A model name of the configuration file, or a pattern with `*`, and where it leads. */
+export interface ConfiguredRoute {
+  readonly model: string;
+  readonly candidates: readonly ConfiguredCandidate[];
+  readonly delivery: Delivery;
+  /** How long a candidate may take until its first content, where another follows it. */
+  readonly firstContentTimeoutMs?: number | undefined;
+  /** `auto`: the gateway asks the upstream to cache prompts where the client did not. */
+  readonly promptCache: 'auto' | 'off';
+}
