@@ -73,6 +73,34 @@ export function notTaken(options: AppErrorOptions): AppError {
   return new AppError('upstream_unavailable', 'The upstream could not take the request. Try again.', options);
 }
 
+export function outOfQuota(options: AppErrorOptions): AppError {
+  return new AppError(
+    'upstream_quota_exhausted',
+    'The account has no quota or credit left at its provider. Add some, or use another account.',
+    options,
+  );
+}
+
+export function overloaded(options: AppErrorOptions): AppError {
+  return new AppError('model_unavailable', 'The upstream is overloaded. Try again in a moment.', options);
+}
+
+/** `message`: the upstream's own. */
+export function contextTooLong(message: string, options: AppErrorOptions): AppError {
+  const shown = `The conversation is longer than the model takes: shorten it. ${upstreamWords(message)}`;
+  return new AppError('context_too_long', shown.trim(), options);
+}
+
+/** The request's own fault, in the upstream's words. */
+export function refusedRequest(
+  { message = '', param }: { readonly message?: string | undefined; readonly param?: string | undefined },
+  options: AppErrorOptions,
+): AppError {
+  const said = upstreamWords(message);
+  const shown = said === '' ? 'The upstream refused the request; the log has its answer.' : said;
+  return new AppError('invalid_request', shown, { ...options, ...(param !== undefined && { param }) });
+}
+
 /**
  * Vendors say so of a model that does not exist and of one that this account may not use, while another may; and so does this gateway
  * when no account has it.

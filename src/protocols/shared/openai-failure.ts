@@ -6,14 +6,17 @@ import { beginningOf } from '../../lib/shown-text.ts';
 import {
   accountRefused,
   answeredOnTheWay,
+  contextTooLong,
   modelBarred,
   noTurn,
   notTaken,
+  outOfQuota,
+  overloaded,
   rateLimited,
   readFailedAnswer,
+  refusedRequest,
   tooLarge,
   unauthorized,
-  upstreamWords,
 } from './failed-answer.ts';
 
 const maxEvidence = 2_000;
@@ -102,7 +105,6 @@ function statusOf({ type = '', code = '' }: NamedError): number {
 function classify(status: number, error: NamedError, options: AppErrorOptions): AppError {
   const { message = '', type = '', code = '' } = error;
   const words = `${type} ${code} ${message}`;
-  const said = upstreamWords(message);
   switch (status) {
     case 401:
       return unauthorized(options);
@@ -134,39 +136,14 @@ function classify(status: number, error: NamedError, options: AppErrorOptions): 
   if (status === 503 && /overload|capacity/i.test(words)) return overloaded(options);
   if (status >= 500) return notTaken(options);
   if (status < 400) return answeredOnTheWay(options);
-  if (tooLong.test(words)) {
-    return new AppError(
-      'context_too_long',
-      `The conversation is longer than the model takes: shorten it. ${said}`.trim(),
-      options,
-    );
-  }
+  if (tooLong.test(words)) return contextTooLong(message, options);
   // xAI's and Google's answer where others say 401.
   if (status === 400 && badKey.test(words)) return unauthorized(options);
   return refusedRequest(error, options);
-}
-
-/** The request's own fault, in the upstream's words. */
-function refusedRequest({ message = '', param }: NamedError, options: AppErrorOptions): AppError {
-  const said = upstreamWords(message);
-  const shown = said === '' ? 'The upstream refused the request; the log has its answer.' : said;
-  return new AppError('invalid_request', shown, { ...options, ...(param !== undefined && { param }) });
 }
 
 function retryAfterOf(headers: FailedResponse['headers'], now: number): number | undefined {
   const exact = Number(headers['retry-after-ms'] ?? Number.NaN);
   if (Number.isFinite(exact) && exact >= 0) return Math.ceil(exact);
   return readRetryAfter(headers, now);
-}
-
-function outOfQuota(options: AppErrorOptions): AppError {
-  return new AppError(
-    'upstream_quota_exhausted',
-    'The account has no quota or credit left at its provider. Add some, or use another account.',
-    options,
-  );
-}
-
-function overloaded(options: AppErrorOptions): AppError {
-  return new AppError('model_unavailable', 'The upstream is overloaded. Try again in a moment.', options);
 }
