@@ -31,6 +31,7 @@ describe("the gateway's document", () => {
       keys: unused,
       poolWatch: unused,
       responses: unused,
+      store: unused,
       keep: quietKeep,
       bodies: unused,
       isPoolInside: true,

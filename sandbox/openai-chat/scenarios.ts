@@ -141,6 +141,15 @@ const scenarios: Readonly<Record<string, Scenario>> = {
     await delay(50);
     response.end();
   },
+  /** Takes a second and a half. */
+  'chat-slow': async (request, response) => {
+    begin(response);
+    for (const word of ['One', ' two', ' three']) {
+      send(response, chunk(request, { role: 'assistant', content: word }));
+      await delay(500);
+    }
+    end(request, response, 'stop');
+  },
   'chat-stall': (request, response) => {
     begin(response);
     send(response, chunk(request, { role: 'assistant', content: 'Half' }));

@@ -96,6 +96,21 @@ const table = {
     ['invalid_request_error', 'unsupported_media_type'],
     ['invalid_request_error'],
   ),
+  idempotency_key_reused: row(
+    422,
+    'request',
+    'no',
+    ['invalid_request_error', 'idempotency_key_reused'],
+    ['invalid_request_error'],
+  ),
+  turn_running_elsewhere: row(
+    409,
+    'service',
+    'no',
+    ['invalid_request_error', 'turn_running_elsewhere'],
+    ['invalid_request_error'],
+  ),
+  turn_interrupted: row(502, 'service', 'no', ['server_error', 'turn_interrupted'], ['api_error']),
   key_rate_limited: row(
     429,
     'service',

@@ -23,7 +23,7 @@ import type { TurnDependencies } from './turn/run-turn.ts';
 import { RunningTurns } from './turn/running-turns.ts';
 
 export interface GatewayOptions
-  extends Omit<GatewayServerOptions, 'dependencies' | 'keys' | 'poolWatch' | 'responses' | 'keep'>,
+  extends Omit<GatewayServerOptions, 'dependencies' | 'keys' | 'poolWatch' | 'responses' | 'store' | 'keep'>,
     Pick<
       TurnDependencies,
       'maxChoices' | 'timeouts' | 'dispatcher' | 'clock' | 'userAgent' | 'secrets' | 'logger'
@@ -111,6 +111,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       (error) => logger.warn({ err: error }, 'a response could not be kept'),
       { clock, arePossible: () => store.figures().store === 'postgres' },
     ),
+    store: shared,
     keep: store,
   });
 

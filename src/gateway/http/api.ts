@@ -24,6 +24,7 @@ import {
   answeredBy,
   compactRequest,
   inputTokensRequest,
+  onceByKey,
   type ResponsesService,
   responsesRoutes,
 } from './responses-routes.ts';
@@ -122,7 +123,7 @@ const routes: readonly Route<GatewayHttp>[] = [
         contentType: 'text/event-stream',
       },
     },
-    handle: ({ answerTurn }, request, reply) => answerTurn(openaiChatInbound, request, reply),
+    handle: onceByKey(({ answerTurn }, request, reply) => answerTurn(openaiChatInbound, request, reply)),
   },
   {
     method: 'POST',
@@ -141,7 +142,9 @@ const routes: readonly Route<GatewayHttp>[] = [
       },
     },
     error: answers.messagesError,
-    handle: ({ answerTurn }, request, reply) => answerTurn(anthropicMessagesInbound, request, reply),
+    handle: onceByKey(({ answerTurn }, request, reply) =>
+      answerTurn(anthropicMessagesInbound, request, reply),
+    ),
   },
   {
     method: 'POST',

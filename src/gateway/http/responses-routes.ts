@@ -15,6 +15,8 @@ import { countInputTokens } from '../emulation/token-count.ts';
 import type { Routes } from '../models/routing.ts';
 import { answeredHeaders, modelsOf } from '../output/answer-head.ts';
 import type { EventLog } from '../output/event-log.ts';
+import { answerJson } from '../output/http-answer.ts';
+import { type Idempotency, responseOf } from '../output/idempotency.ts';
 import type { BackgroundResponses } from '../responses/background-responses.ts';
 import { createOpaque, listInputItems, readResponsesRequest } from '../responses/responses-request.ts';
 import type { ResponsesSockets } from '../responses/responses-socket.ts';
@@ -35,6 +37,7 @@ export interface ResponsesService {
   ): Promise<FastifyReply>;
   readonly sockets: ResponsesSockets;
   readonly background: BackgroundResponses;
+  readonly idempotency: Idempotency;
   /** Lets a client follow events from that number on. */
   follow(
     request: FastifyRequest,
@@ -83,9 +86,9 @@ const respond: Handle = async (service, request, reply) => {
       requestId: request.id,
       held: request.heldBody,
     });
-    return run.log
-      ? service.follow(request, reply, run.log, 0, run.headers)
-      : reply.headers(run.headers).send(run.response);
+    if (run.log) return service.follow(request, reply, run.log, 0, run.headers);
+    if (!request.recorded) return reply.headers(run.headers).send(run.response);
+    return answerJson(responseOf(reply, request.recorded), 200, JSON.stringify(run.response), run.headers);
   }
   const { input } = decoded.options;
   const inbound = createResponsesInbound(
@@ -164,6 +167,19 @@ const retrieve: Handle = async (service, request, reply) => {
   return service.follow(request, reply, log, from, answered);
 };
 
+/** A turn that runs once however often its request comes, where the request has an Idempotency-Key. */
+export function onceByKey<Service extends { readonly idempotency: Idempotency }>(
+  handle: Route<Service>['handle'],
+): Route<Service>['handle'] {
+  return (service, request, reply) => {
+    if (request.headers['idempotency-key'] === undefined) return handle(service, request, reply);
+    return service.idempotency.answer(request, reply, async (recorded) => {
+      request.recorded = recorded;
+      await handle(service, request, reply);
+    });
+  };
+}
+
 /** The paths of the Responses dialect. */
 export const responsesRoutes: readonly Route<ResponsesService>[] = [
   {
@@ -183,7 +199,7 @@ export const responsesRoutes: readonly Route<ResponsesService>[] = [
         contentType: 'text/event-stream',
       },
     },
-    handle: respond,
+    handle: onceByKey(respond),
   },
   {
     method: 'GET',

@@ -45,6 +45,7 @@ async function serve(
     keys: createClientKeys(change.apiKeys ?? []),
     poolWatch: fixture.poolWatch,
     responses: undefined as never,
+    store: undefined as never,
     keep: quietKeep,
     bodies: new BodyBudget(320 * 1024 * 1024),
     isPoolInside: true,

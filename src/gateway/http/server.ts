@@ -17,10 +17,13 @@ import type { RoutePlan } from '../models/routing.ts';
 import { answerHeads } from '../output/answer-head.ts';
 import { type EventLog, FollowedEvents } from '../output/event-log.ts';
 import { errorHeaders, StreamedAnswer, WholeAnswer } from '../output/http-answer.ts';
+import { Idempotency, responseOf } from '../output/idempotency.ts';
+import type { RecordedAnswer } from '../output/recorded-answer.ts';
 import { BackgroundResponses } from '../responses/background-responses.ts';
 import { ResponsesSockets } from '../responses/responses-socket.ts';
 import type { StoredResponses } from '../responses/stored-responses.ts';
 import type { BufferedStore } from '../state/buffered-store.ts';
+import type { StateStore } from '../state/state-store.ts';
 import { affinityKeyOf } from '../turn/affinity.ts';
 import { appErrorFrom } from '../turn/app-errors.ts';
 import { type ClientKey, type ClientTurn, ClientTurns } from '../turn/client-turns.ts';
@@ -34,6 +37,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Whose turn it is: set before any route runs that takes client keys. */
     client: ClientKey;
+    /** Where the answer goes to a request with an Idempotency-Key; set before its turn runs. */
+    recorded: RecordedAnswer | undefined;
   }
 }
 
@@ -42,6 +47,8 @@ export interface GatewayServerOptions {
   readonly keys: ClientKeys;
   readonly poolWatch: PoolWatch;
   readonly responses: StoredResponses;
+  /** What may expire or be lost. */
+  readonly store: StateStore;
   readonly keep: Pick<BufferedStore, 'figures' | 'failures'>;
   /** For the bodies and messages of all clients. */
   readonly bodies: BodyBudget;
@@ -76,6 +83,7 @@ const exposedHeaders = [
   'x-warp2api-credits',
   'x-warp2api-cost-cents',
   'x-warp2api-run-url',
+  'idempotent-replayed',
 ];
 
 /** The gateway's HTTP face. `close` lets running turns end until the deadline, then ends them with an error. */
@@ -134,6 +142,14 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   const parts = { ...dependencies, clientTurns, responses, bodies };
   const sockets = new ResponsesSockets(parts);
   const background = new BackgroundResponses(parts);
+  const idempotency = new Idempotency({
+    store: options.store,
+    isShared: () => options.keep.figures().store === 'postgres',
+    running,
+    clock,
+    logger,
+    now: () => listening.now(),
+  });
 
   const verdicts = new VerdictLog(logger);
   let cancelTick = clock.after(tickMs, tick);
@@ -145,6 +161,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   }
 
   app.decorateRequest('client');
+  app.decorateRequest('recorded', undefined);
 
   app.setErrorHandler((error, request, reply) => {
     const known = appErrorFrom(error);
@@ -166,6 +183,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     responses,
     sockets,
     background,
+    idempotency,
     answerTurn,
     follow,
     health: () => healthOf({ ...options, disks }),
@@ -183,13 +201,14 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     // What was made of it is enough.
     request.body = undefined;
     const images = clientTurns.check(decoded);
-    reply.hijack();
+    const { recorded } = request;
+    if (!recorded) reply.hijack();
     const times = { startedAt: clock.now(), now: clock.now };
     const headFor = answerHeads(inbound, decoded, request.id, times);
     const Answer = decoded.isStream ? StreamedAnswer : WholeAnswer;
     const answer = new Answer({
       running,
-      response: reply.raw,
+      response: responseOf(reply, recorded),
       inbound,
       decoded,
       headFor,
@@ -209,7 +228,8 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     };
     try {
       const runs = answer.choices.map((choice) => clientTurns.run(turn, choice));
-      await (runs.length === 1 ? runs[0] : Promise.all(runs));
+      const errors = runs.length === 1 ? [await runs[0]] : await Promise.all(runs);
+      if (recorded) recorded.error = errors.find((error) => error !== undefined);
     } catch (error) {
       logger.error({ err: error, request_id: request.id }, 'a turn failed outside its own rules');
       answer.break(AppError.from(error));
@@ -241,8 +261,9 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     from: number,
     headers: Readonly<Record<string, string>> = {},
   ): FastifyReply {
-    reply.hijack();
-    const options = { running, response: reply.raw, now: listening.now };
+    const { recorded } = request;
+    if (!recorded) reply.hijack();
+    const options = { running, response: responseOf(reply, recorded), now: listening.now };
     new FollowedEvents(options, log, from, { 'x-request-id': request.id, ...headers });
     return reply;
   }
@@ -251,6 +272,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     clientTurns.close();
     sockets.close();
     await running.drain(options.shutdownMs);
+    await idempotency.close();
     cancelTick();
   });
 

@@ -284,7 +284,7 @@ function answerError<Options>(
 }
 
 /** Head and body leave in one write. */
-function answerJson(
+export function answerJson(
   response: ServerResponse,
   status: number,
   body: string,
@@ -311,6 +311,7 @@ const lasting: ReadonlySet<ErrorCode> = new Set([
   'forbidden',
   'host_not_allowed',
   'origin_not_allowed',
+  'turn_interrupted',
 ]);
 
 /** Clients repeat any 429 by themselves, and some a 401 for minutes; neither changes in a second. */

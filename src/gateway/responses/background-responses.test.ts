@@ -21,7 +21,7 @@ const clientTurns: BackgroundResponsesOptions['clientTurns'] = {
   check: () => undefined,
   run: (turn) => {
     turns.push(turn);
-    return new Promise((resolve) => turn.signal.addEventListener('abort', () => resolve()));
+    return new Promise((resolve) => turn.signal.addEventListener('abort', () => resolve(undefined)));
   },
 };
 

@@ -68,7 +68,7 @@ beforeEach(() => {
   turns = [];
   const clientTurns: ResponsesSocketsOptions['clientTurns'] = {
     check: () => undefined,
-    run: (turn) => new Promise((resolve) => turns.push({ turn, end: resolve })),
+    run: (turn) => new Promise((resolve) => turns.push({ turn, end: () => resolve(undefined) })),
   };
   running = new RunningTurns(clock);
   const responses = new StoredResponses(new BufferedStore({ clock, maxBytes: 1_000_000 }), 1_000, () => {});

@@ -168,7 +168,7 @@ it('waits a moment for what another instance is still writing, and no longer', a
 
 it('says that a store that is away is away, and not that a response is not there', async () => {
   const away = () => Promise.reject(new Error('no route to the database'));
-  const keep = { get: away, put: away, claim: away };
+  const keep = { get: away, put: away, insert: away, claim: away };
   const stranded = new StoredResponses(keep, 1_000, () => {});
   const unavailable = { code: 'storage_unavailable', status: 503, retryAfterMs: 5_000 };
   await expect(stranded.get('me', 'a')).rejects.toMatchObject(unavailable);

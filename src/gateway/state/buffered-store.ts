@@ -81,6 +81,7 @@ export class BufferedStore implements StateStore {
   /** What is being written: by one write, or by several where others read the storage, each with keys of its own. */
   readonly #batch = new Map<string, Held>();
   readonly #writes = new Set<Promise<void>>();
+  readonly #inserting = new Map<string, Promise<Uint8Array | undefined>>();
   #flushAt = Number.POSITIVE_INFINITY;
   #cancelFlush = (): void => {};
   #opening: Promise<void> | undefined;
@@ -145,6 +146,48 @@ export class BufferedStore implements StateStore {
     if (!isShared) return;
     while (this.#writes.size >= mostWrites || this.#batch.has(key)) await Promise.race(this.#writes);
     if (this.#held.has(key)) await this.#flush();
+  }
+
+  async insert(
+    key: string,
+    value: Uint8Array,
+    ttlMs: number,
+    options: PutOptions = {},
+  ): Promise<Uint8Array | undefined> {
+    const line = this.#inserting.get(key);
+    // One after another: the next finds what the first has stored.
+    const inserting = (line ?? Promise.resolve())
+      .catch(() => {})
+      .then(() => this.#insert(key, value, ttlMs, options));
+    this.#inserting.set(key, inserting);
+    try {
+      return await inserting;
+    } finally {
+      if (this.#inserting.get(key) === inserting) this.#inserting.delete(key);
+    }
+  }
+
+  async #insert(
+    key: string,
+    value: Uint8Array,
+    ttlMs: number,
+    options: PutOptions,
+  ): Promise<Uint8Array | undefined> {
+    const known = await this.get(key);
+    if (known) return known;
+    const storage = this.#present();
+    if (storage?.insert) {
+      const entry = { value, expiresAt: this.#clock.now() + ttlMs };
+      const isStored = await this.#inTime(storage.insert(key, entry));
+      return isStored ? undefined : await this.get(key);
+    }
+    await this.put(key, value, ttlMs, options);
+    while (storage && (this.#held.has(key) || this.#batch.has(key))) {
+      if (!this.#present() || this.#writesAgainAt !== undefined)
+        throw new Error('the state storage did not take an entry');
+      await this.#flush(true);
+    }
+    return undefined;
   }
 
   figures(): StateFigures {

@@ -1,7 +1,7 @@
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import { BufferedStore, type StorageEvents } from './buffered-store.ts';
-import { type StateStore, type Storage, sizeOf } from './state-store.ts';
+import { type PutOptions, type StateStore, type Storage, sizeOf } from './state-store.ts';
 
 export interface StateStoreOptions {
   /** `memory`, `sqlite:` and an absolute path, or `postgres://…`. */
@@ -62,25 +62,34 @@ export class FairShare implements StateStore {
     return this.#store.get(key);
   }
 
+  async insert(...[key, value, ttlMs, options]: Parameters<StateStore['insert']>) {
+    const known = await this.#store.insert(key, value, ttlMs, options);
+    if (!known) await this.#share(key, value, options);
+    return known;
+  }
+
   claim(key: string) {
     for (const share of this.#shares.values()) this.#forget(share, key);
     return this.#store.claim(key);
   }
 
   async put(...[key, value, ttlMs, options]: Parameters<StateStore['put']>): Promise<void> {
-    const clientId = options?.clientId;
-    if (clientId !== undefined) {
-      const share = this.#shares.get(clientId) ?? { sizes: new Map(), bytes: 0 };
-      this.#shares.set(clientId, share);
-      this.#note(share, key, sizeOf(value));
-      for (const [oldest] of share.sizes) {
-        if (share.bytes <= this.#maxBytes / 2) break;
-        this.#forget(share, oldest);
-        // If that fails, the entry goes when it was not used for longest.
-        if (oldest !== key) await this.#store.claim(oldest).catch(() => {});
-      }
-    }
+    await this.#share(key, value, options);
     await this.#store.put(key, value, ttlMs, options);
+  }
+
+  /** Counts the entry as its client's, and makes room for it among the client's own. */
+  async #share(key: string, value: Uint8Array, { clientId }: PutOptions = {}): Promise<void> {
+    if (clientId === undefined) return;
+    const share = this.#shares.get(clientId) ?? { sizes: new Map(), bytes: 0 };
+    this.#shares.set(clientId, share);
+    this.#note(share, key, sizeOf(value));
+    for (const [oldest] of share.sizes) {
+      if (share.bytes <= this.#maxBytes / 2) break;
+      this.#forget(share, oldest);
+      // If that fails, the entry goes when it was not used for longest.
+      if (oldest !== key) await this.#store.claim(oldest).catch(() => {});
+    }
   }
 
   #note(share: Share, key: string, size: number): void {

@@ -132,6 +132,25 @@ class PostgresStorage implements Storage {
     return row && row.expires_at > this.#clock.now() ? this.#opened(row, unseal) : undefined;
   }
 
+  async insert(secret: string, entry: Entry): Promise<boolean> {
+    const { place, seal } = sealingOf(secret);
+    const size = sizeOf(entry.value);
+    const now = this.#clock.now();
+    const inserted = await this.#db.writing.run(
+      `INSERT INTO gateway_keep (key, size, used_at, expires_at, value) VALUES ($1, $2, $3, $4, $5)
+       ON CONFLICT (key) DO UPDATE SET size = excluded.size, used_at = excluded.used_at,
+         expires_at = excluded.expires_at, value = excluded.value WHERE gateway_keep.expires_at <= $3`,
+      place,
+      size,
+      now,
+      entry.expiresAt,
+      seal(entry.value),
+    );
+    this.#isChanged = true;
+    this.#writtenBytes += size;
+    return inserted > 0;
+  }
+
   async write(changes: readonly Change[]): Promise<void> {
     await Promise.all(changes.map(([secret, entry]) => this.#writeOne(secret, entry)));
     if (this.#writtenBytes >= this.#maxBytes * tidyShare) await this.#tidy();

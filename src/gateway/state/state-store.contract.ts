@@ -57,6 +57,23 @@ export function describeStateStore(
       expect([await store.get('key'), await store.claim('key')]).toEqual([undefined, undefined]);
     });
 
+    it('inserts for exactly one of many, and answers what is there to all others', async () => {
+      const store = await storeOf();
+      const found = await Promise.all(
+        Array.from({ length: 20 }, (_, each) => store.insert('key', bytes(3, each), 1_000)),
+      );
+      const winner = found.indexOf(undefined);
+      expect(found.filter((one) => one === undefined)).toHaveLength(1);
+      expect(found.filter((one) => one !== undefined).map(plain)).toEqual(Array(19).fill(bytes(3, winner)));
+      expect(store.figures().unwritten).toBe(0);
+      expect(plain(await store.get('key'))).toEqual(bytes(3, winner));
+      await clock.advance(1_000);
+      expect(await store.insert('key', bytes(4), 1_000)).toBeUndefined();
+      await store.claim('key');
+      expect(await store.insert('key', bytes(5), 1_000)).toBeUndefined();
+      expect(plain(await store.get('key'))).toEqual(bytes(5));
+    });
+
     it('finds at once what is still being written', async () => {
       const store = await storeOf();
       const writing = store.put('key', bytes(3), hour);

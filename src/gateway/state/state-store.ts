@@ -9,6 +9,16 @@ export interface StateStore {
   get(key: string): Promise<Uint8Array | undefined>;
   /** A second write of a key replaces its value whole. What is too large is not stored. */
   put(key: string, value: Uint8Array, ttlMs: number, options?: PutOptions): Promise<void>;
+  /**
+   * Stores the entry unless there is one, and answers that one: of several callers exactly one gets undefined. The entry is in the
+   * storage when this resolves.
+   */
+  insert(
+    key: string,
+    value: Uint8Array,
+    ttlMs: number,
+    options?: PutOptions,
+  ): Promise<Uint8Array | undefined>;
   /** Removes the entry and answers it: of several callers exactly one gets it. */
   claim(key: string): Promise<Uint8Array | undefined>;
 }
@@ -56,6 +66,8 @@ export interface Storage {
   readonly maxEntryBytes: number;
   read(key: string): Promise<Uint8Array | undefined>;
   take(key: string): Promise<Uint8Array | undefined>;
+  /** Where others write to it, in one statement: false where there is an entry already. */
+  insert?(key: string, entry: Entry): Promise<boolean>;
   /** May be repeated after a failure. */
   write(changes: readonly Change[]): Promise<void>;
   close(): Promise<void>;

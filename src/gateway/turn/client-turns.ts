@@ -66,7 +66,8 @@ export class ClientTurns {
     this.#isClosing = true;
   }
 
-  async run(turn: ClientTurn, output: TurnOutput): Promise<void> {
+  /** Resolves to the error that ended it, if one did. */
+  async run(turn: ClientTurn, output: TurnOutput): Promise<AppError | undefined> {
     const { clock, logger } = this.#dependencies;
     const startedAt = clock.monotonic();
     debugLog(logger)?.debug(askedFields(turn), 'a turn begins');
@@ -75,6 +76,7 @@ export class ClientTurns {
     const durationMs = Math.round(clock.monotonic() - startedAt);
     this.#metrics.turnEnded(turn, result, durationMs);
     this.#log(turn, result, durationMs, output.status);
+    return result.error;
   }
 
   #log(

@@ -234,7 +234,7 @@ it('does without a keep that fails', async () => {
   const away = async () => {
     throw new Error('away');
   };
-  const kept = new Conversations({ get: away, put: away, claim: away });
+  const kept = new Conversations({ get: away, put: away, insert: away, claim: away });
   const first = await kept.find('me', 'warp', request([user('hi')]));
   first.remember('one', { text: 'hello', toolCalls: [] }, memory);
   const second = await kept.find('me', 'warp', request([user('hi'), assistant('hello'), user('more')]));
@@ -245,7 +245,7 @@ it('asks the store nothing for an upstream without a memory, and still tells fir
   const asked = async (): Promise<never> => {
     throw new Error('asked');
   };
-  const kept = new Conversations({ get: asked, put: asked, claim: asked });
+  const kept = new Conversations({ get: asked, put: asked, insert: asked, claim: asked });
   const first = kept.unremembered('me', request([user('hi')]));
   const later = kept.unremembered('me', request([user('hi'), assistant('hello'), user('more')]));
   expect([first.goOn('one'), later.goOn('one'), later.beginAnew()]).toEqual([undefined, undefined, false]);
