@@ -216,6 +216,8 @@ export interface DecodedTurn<Options> {
   readonly ignored: readonly string[];
   /** The body as it is, for an upstream that speaks the client's dialect and judges the rest of it; `request` is not filled in. */
   readonly relayed?: RelayedRequest;
+  /** Beside `relayed`: the whole request, decoded on the first call, for an upstream of another dialect. Throws AppError. */
+  readonly translated?: () => DecodedTurn<Options>;
   /** What the client keeps the turns of its session together by, in its dialect's words. */
   readonly affinityKey?: string;
 }

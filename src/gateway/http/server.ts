@@ -239,19 +239,25 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     return reply;
   }
 
-  /** A body that goes to an upstream of its own dialect is the upstream's to judge. */
+  /** A body that goes to an upstream of its own dialect is the upstream's to judge: it is decoded only for another one. */
   async function decodeTurn<Options>(
     inbound: Inbound<Options>,
     { body, heldBody }: FastifyRequest,
   ): Promise<{ readonly decoded: DecodedTurn<Options>; readonly plan?: RoutePlan | undefined }> {
-    const open = heldBody?.text === undefined ? undefined : inbound.readRelayed?.(body, heldBody.text);
+    const text = heldBody?.text;
+    const open = text === undefined ? undefined : inbound.readRelayed?.(body, text);
     const plan = open && (await dependencies.routes.plan(open.request).catch(() => undefined));
-    const [first] = plan?.candidates ?? [];
-    if (open && first && relayingOutbound(first.provider, { dialect: inbound.name })) {
-      return { decoded: open, plan };
-    }
+    const mayRelay = plan?.candidates.some(({ provider }) =>
+      relayingOutbound(provider, { dialect: inbound.name }),
+    );
     if (heldBody) heldBody.text = undefined;
-    return { decoded: inbound.decode(body) };
+    if (!open || !mayRelay || text === undefined) return { decoded: inbound.decode(body) };
+    let whole: DecodedTurn<Options> | undefined;
+    const translated = () => {
+      whole ??= inbound.decode(JSON.parse(text));
+      return whole;
+    };
+    return { decoded: { ...open, translated }, plan };
   }
 
   function follow(

@@ -17,6 +17,8 @@ export interface Answering {
   readonly handling: Pick<Handling, 'ignored' | 'taken'>;
   /** What else of the request has no effect there, beside what the decoder ignored. */
   readonly ignored?: readonly string[];
+  /** The upstream speaks the client's dialect, and judges every field. */
+  readonly isRelayed?: boolean;
   /** Where a person can watch the answer being made. */
   readonly runUrl?: string | undefined;
 }
@@ -83,7 +85,9 @@ export function answerHeads(
     }
     const isTaken = (name: string) =>
       answering.length > 0 && answering.every(({ handling }) => handling.taken.includes(name));
-    names.push(...decoded.ignored.filter((name) => !isTaken(name)));
+    const isTranslated = answering.some(({ isRelayed }) => isRelayed === false);
+    const { ignored } = isTranslated ? (decoded.translated?.() ?? decoded) : decoded;
+    names.push(...ignored.filter((name) => !isTaken(name)));
     for (const { ignored = [] } of answering) names.push(...ignored);
     return names.length > 1 ? [...new Set(names)] : names;
   }

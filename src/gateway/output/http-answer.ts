@@ -44,7 +44,7 @@ export abstract class HttpAnswer<Options> extends HttpCarrier {
   readonly attempts: (Attempt | undefined)[] = [];
   abstract readonly isBuffered: boolean;
   protected readonly inbound: Inbound<Options>;
-  protected readonly options: Options;
+  readonly #decoded: DecodedTurn<Options>;
   protected readonly now: () => number;
   protected unfinished: number;
   protected usage: Usage | undefined;
@@ -55,7 +55,7 @@ export abstract class HttpAnswer<Options> extends HttpCarrier {
   constructor({ running, response, inbound, decoded, headFor, now }: HttpAnswerOptions<Options>) {
     super(running, response, decoded.isStream, now());
     this.inbound = inbound;
-    this.options = decoded.options;
+    this.#decoded = decoded;
     this.now = now;
     this.#headFor = headFor;
     this.unfinished = inbound.choices ? (decoded.choices ?? 1) : 1;
@@ -80,6 +80,12 @@ export abstract class HttpAnswer<Options> extends HttpCarrier {
 
   protected writeError(_choice: number, error: AppError, _events: readonly TurnEvent[]): void {
     answerError(this.response, this.inbound, error, this.head().headers);
+  }
+
+  /** What the client asked of the answer: of a body that is relayed, only what such an answer needs is known. */
+  protected optionsFor(choice: number): Options {
+    const { options, translated } = this.#decoded;
+    return translated && this.attempts[choice]?.isRelayed === false ? translated().options : options;
   }
 
   /** Of the choices that have got as far. */
@@ -181,7 +187,7 @@ export class StreamedAnswer<Options> extends HttpAnswer<Options> {
         : encoder.encode(events.slice(0, -1)) + notes + encoder.encode(events.slice(-1));
     const isBroken = events.at(-1)?.type === 'error';
     const several = this.choices.length > 1 && !isBroken ? this.inbound.choices : undefined;
-    const last = text + (several?.encodeEnd(identity, this.options, this.usage) ?? '');
+    const last = text + (several?.encodeEnd(identity, this.optionsFor(choice), this.usage) ?? '');
     this.response.end(this.#isChunked ? `${framed(last)}0\r\n\r\n` : last);
   }
 
@@ -200,7 +206,8 @@ export class StreamedAnswer<Options> extends HttpAnswer<Options> {
     if (this.isOver || this.#drained) return;
     if (now - this.#lastWriteAt < (this.#begun ? keepAliveEveryMs : beginAfterMs)) return;
     this.#lastWriteAt = now;
-    this.#send(this.#encoderOf(0).keepAlive);
+    // Before the first content another attempt may give the answer, in another form.
+    this.#send((this.#encoders[0] ?? this.#newEncoder(0)).keepAlive);
   }
 
   #begin(): AnswerIdentity {
@@ -216,12 +223,18 @@ export class StreamedAnswer<Options> extends HttpAnswer<Options> {
   #encoderOf(choice: number): StreamEncoder {
     const known = this.#encoders[choice];
     if (known) return known;
-    const several = this.choices.length > 1 ? this.inbound.choices : undefined;
-    const encoder =
-      several?.streamEncoder(this.#begin(), this.options, choice) ??
-      this.inbound.streamEncoder(this.#begin(), this.options);
+    const encoder = this.#newEncoder(choice);
     this.#encoders[choice] = encoder;
     return encoder;
+  }
+
+  #newEncoder(choice: number): StreamEncoder {
+    const several = this.choices.length > 1 ? this.inbound.choices : undefined;
+    const options = this.optionsFor(choice);
+    return (
+      several?.streamEncoder(this.#begin(), options, choice) ??
+      this.inbound.streamEncoder(this.#begin(), options)
+    );
   }
 }
 
@@ -241,7 +254,8 @@ export class WholeAnswer<Options> extends HttpAnswer<Options> {
     }
     const usage = this.#answers.map((one) => one.usage).reduce(sumUsage, undefined);
     const { identity, headers } = this.head();
-    const { inbound, options } = this;
+    const { inbound } = this;
+    const options = this.optionsFor(choice);
     const several = this.choices.length > 1 ? inbound.choices : undefined;
     const body =
       several?.encodeAnswers(identity, this.#answers, options, usage) ??

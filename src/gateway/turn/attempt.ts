@@ -35,7 +35,7 @@ import type { ClientTurn } from './client-turns.ts';
 import type { Conversation } from './conversations.ts';
 import type { ProviderReach } from './provider-reach.ts';
 import type { RunningTurns } from './running-turns.ts';
-import { type AskedTurn, type PreparedTurn, prepareTurn } from './turn-images.ts';
+import { type AskedTurn, type PreparedTurn, prepareTurn, type TurnImages } from './turn-images.ts';
 import type { TurnOutput } from './turn-output.ts';
 import { callUpstream } from './upstream.ts';
 
@@ -60,6 +60,9 @@ export interface AttemptPlan {
   readonly route: Route;
   /** With the upstream's model name. */
   readonly request: AskedRequest;
+  readonly images: TurnImages | undefined;
+  /** The upstream speaks the client's dialect and gets the body as it is; `request` holds nothing then. */
+  readonly relayed: RelayedRequest | undefined;
   readonly conversation: Conversation;
   readonly output: TurnOutput;
   /** What becomes of the request's fields at this upstream. */
@@ -124,8 +127,9 @@ export class Attempt implements CallListener {
     this.#stages = stagesOf(plan.request, plan.handling.emulated);
   }
 
-  get #relayed(): RelayedRequest | undefined {
-    return this.#turn.decoded.relayed;
+  /** The answer comes in the client's own dialect. */
+  get isRelayed(): boolean {
+    return this.#plan.relayed !== undefined;
   }
 
   /** What was used, by the upstream's figures or by ours. */
@@ -179,8 +183,8 @@ export class Attempt implements CallListener {
   }
 
   #prepare(claimed: AskedTurn['remembered']): PreparedTurn | Promise<PreparedTurn> {
-    const { request, route } = this.#plan;
-    const { images, signal } = this.#turn;
+    const { request, route, images } = this.#plan;
+    const { signal } = this.#turn;
     const limits = (route.provider.caller ?? route.provider.outbound).images;
     const asked = { request, ...(claimed ? { remembered: claimed } : {}) };
     const takesDocuments = this.handling.native.has('documents');
@@ -198,7 +202,7 @@ export class Attempt implements CallListener {
   #send(provider: ExchangingProvider, turn: OutboundTurn, baseUrl: string): void {
     const { dispatcher, userAgent, timeouts, listening } = this.#dependencies;
     this.#turn.signal.throwIfAborted();
-    const relayed = this.#relayed;
+    const { relayed } = this.#plan;
     const relaying = relayed && relayingOutbound(provider, relayed);
     const outbound = relaying ?? provider.outbound;
     this.#outbound = outbound;
@@ -301,7 +305,7 @@ export class Attempt implements CallListener {
   #fail(error: AppError, batch: readonly TurnEvent[]): void {
     const { secrets } = this.#dependencies;
     const { vendorAnswer } = error;
-    const said = () => this.#relayed?.body ?? JSON.stringify(this.#plan.request);
+    const said = () => this.#plan.relayed?.body ?? JSON.stringify(this.#plan.request);
     secrets.clean(error, said);
     if (vendorAnswer) {
       error.vendorAnswer = { ...vendorAnswer, body: secrets.redact(vendorAnswer.body, said) };
@@ -317,7 +321,7 @@ export class Attempt implements CallListener {
     const { output, request } = this.#plan;
     let events = this.#withUnsentUsage(batch);
     // Of an answer that is passed on as it is, nothing can be counted here.
-    if (this.#turn.wantsUsage && !hasTokens(this.usage) && !this.#relayed) {
+    if (this.#turn.wantsUsage && !hasTokens(this.usage) && !this.isRelayed) {
       this.usage = shownUsage(this.usage, request, this);
       const content = batch.filter(({ type }) => type !== 'usage' && type !== 'finish');
       events = [...content, { type: 'usage', usage: this.usage }, last];

@@ -1,11 +1,11 @@
 import { AppError } from '../../core/errors.ts';
 import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
 import { debugLog, logOwn } from '../../lib/log/logger.ts';
-import { checkSchema } from '../emulation/json-schema.ts';
 import type { RoutePlan } from '../models/routing.ts';
+import { checkRequest } from './candidates.ts';
 import type { GatewayMetrics } from './metrics.ts';
 import { runTurn, type TurnDependencies, type TurnResult } from './run-turn.ts';
-import { type TurnImages, turnImagesOf } from './turn-images.ts';
+import type { TurnImages } from './turn-images.ts';
 import type { TurnOutput } from './turn-output.ts';
 
 /** The key of a client: what is decided for one client is decided by it. */
@@ -49,10 +49,7 @@ export class ClientTurns {
   check({ request, choices = 1 }: DecodedTurn<unknown>): TurnImages | undefined {
     const { maxChoices, imageFetcher } = this.#dependencies;
     if (choices > maxChoices) throw tooManyChoices(maxChoices);
-    const { responseFormat: format } = request;
-    if (format.type === 'json-schema') checkSchema(format.schema, `${format.param}.schema`);
-    const images = turnImagesOf(request, imageFetcher);
-    images?.check(request);
+    const images = checkRequest(request, imageFetcher);
     if (this.#isClosing) {
       throw new AppError('shutting_down', 'The gateway is stopping; try again in a moment.', {
         retryAfterMs: 5_000,
@@ -71,8 +68,7 @@ export class ClientTurns {
     const { clock, logger } = this.#dependencies;
     const startedAt = clock.monotonic();
     debugLog(logger)?.debug(askedFields(turn), 'a turn begins');
-    const run = () => runTurn(this.#dependencies, turn, output);
-    const result = await (turn.images ? turn.images.during(turn.client.id, run) : run());
+    const result = await runTurn(this.#dependencies, turn, output);
     const durationMs = Math.round(clock.monotonic() - startedAt);
     this.#metrics.turnEnded(turn, result, durationMs);
     this.#log(turn, result, durationMs, output.status);

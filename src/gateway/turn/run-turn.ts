@@ -1,7 +1,5 @@
-import { handlingOf } from '../../core/capabilities.ts';
 import { AppError } from '../../core/errors.ts';
 import type { CollectedTurn } from '../../core/protocol.ts';
-import { capabilitiesOf, relayingOutbound } from '../../core/provider.ts';
 import type { AskedRequest, Usage } from '../../core/turn.ts';
 import { debugLog, type Logger } from '../../lib/log/logger.ts';
 import type { AccountDemand } from '../../pool-api/held-lease.ts';
@@ -18,20 +16,19 @@ import type { SchemaChecker } from '../emulation/json-schema.ts';
 import { sumUsage } from '../emulation/token-count.ts';
 import type { LeaseCache, LeaseDemand, TurnLease } from '../leases/lease-cache.ts';
 import { AttemptReports, type Reporter, type ReportResult, reported } from '../leases/reporter.ts';
-import type { Route, Routes } from '../models/routing.ts';
+import type { Route } from '../models/routing.ts';
 import type { AccountLimits } from './account-limits.ts';
 import type { Affinity, Session } from './affinity.ts';
 import { appErrorFromPool, isAboutOthers } from './app-errors.ts';
 import { Attempt, type AttemptDependencies, type AttemptPlan } from './attempt.ts';
+import { type Candidate, type CandidateDependencies, Candidates } from './candidates.ts';
 import type { ClientTurn } from './client-turns.ts';
 import type { ConversationResult, Conversations } from './conversations.ts';
 import { Failover, type NextStep } from './failover.ts';
-import type { ImageFetcher } from './image-fetcher.ts';
 import { type ProviderReach, unreachable } from './provider-reach.ts';
 import { BufferedOutput, type TurnOutput } from './turn-output.ts';
 
-export interface TurnDependencies extends AttemptDependencies {
-  readonly routes: Routes;
+export interface TurnDependencies extends AttemptDependencies, CandidateDependencies {
   readonly leases: LeaseCache;
   readonly reporter: Reporter;
   readonly reach: ProviderReach;
@@ -41,8 +38,6 @@ export interface TurnDependencies extends AttemptDependencies {
   readonly schemas: SchemaChecker;
   /** Answers to one request, at most. */
   readonly maxChoices: number;
-  /** Undefined: images come inline only. */
-  readonly imageFetcher?: ImageFetcher | undefined;
 }
 
 /** How a turn ended. */
@@ -62,16 +57,15 @@ export interface TurnResult {
 /** How a turn reaches an upstream. Its request has the instructions of the checks. */
 interface Path extends AttemptPlan {
   readonly session: Session | undefined;
+  readonly candidate: Candidate;
   readonly checks: readonly AnswerCheck[];
 }
-
-/** Where a turn may go, and what becomes of its fields there. */
-type Candidate = Pick<Path, 'route' | 'handling'>;
 
 /** An answer that was not as asked, and is sent back to the model. */
 interface Rejected {
   readonly answer: CollectedTurn;
   readonly fault: Fault;
+  readonly usage: Usage | undefined;
 }
 
 interface Borrowed {
@@ -102,8 +96,8 @@ class TurnRun {
   readonly #dependencies: TurnDependencies;
   readonly #turn: ClientTurn;
   readonly #output: TurnOutput;
-  readonly #rejected: Rejected | undefined;
-  readonly #request: AskedRequest;
+  #rejected: Rejected | undefined;
+  readonly #candidates: Candidates;
   readonly #startedAt: number;
   readonly #failover = new Failover();
   readonly #reports: AttemptReports;
@@ -113,23 +107,14 @@ class TurnRun {
   #waitLeftMs = longestWaitMs;
   #attempts = 0;
   #path: Path | undefined;
-  readonly #tried: Route[] = [];
-  /** Candidates that follow; undefined until the turn is planned. */
-  #untried: Route[] | undefined;
-  /** Why the first of those cannot carry the request that were passed over. */
-  #refusal: AppError | undefined;
   #attempt: Attempt | undefined;
   #usage: Usage | undefined;
 
-  constructor(dependencies: TurnDependencies, turn: ClientTurn, output: TurnOutput, rejected?: Rejected) {
-    const { request } = turn.decoded;
+  constructor(dependencies: TurnDependencies, turn: ClientTurn, output: TurnOutput) {
     this.#dependencies = dependencies;
     this.#turn = turn;
     this.#output = output;
-    this.#rejected = rejected;
-    this.#request = rejected
-      ? { ...request, messages: [...request.messages, ...sentBack(rejected.answer, rejected.fault)] }
-      : request;
+    this.#candidates = new Candidates(dependencies, turn);
     this.#steps = debugLog(dependencies.logger)?.child({ request_id: turn.requestId });
     this.#startedAt = dependencies.clock.monotonic();
     this.#reports = new AttemptReports(dependencies.reporter, dependencies.leases.held);
@@ -137,7 +122,7 @@ class TurnRun {
 
   async run(): Promise<TurnResult> {
     try {
-      let path = await this.#take(await this.#candidate());
+      let path = await this.#take(await this.#candidates.next());
       for (;;) {
         const borrowed = await this.#borrow(path);
         if (borrowed instanceof Error) {
@@ -148,10 +133,12 @@ class TurnRun {
         const failure = await this.#use(borrowed.lease, path);
         if (!failure) {
           path.session?.answeredBy(borrowed.lease.account.id, borrowed.how);
-          const { output, checks } = path;
-          if (output instanceof BufferedOutput && output.answer)
-            return await this.#check(output.answer, checks);
-          return this.#result(undefined);
+          const { output } = path;
+          const again =
+            output instanceof BufferedOutput && output.answer && (await this.#check(output.answer, path));
+          if (!again) return this.#result(undefined);
+          path = again;
+          continue;
         }
         if (this.#attempt?.isContentSent) return this.#result(failure.error);
         this.#turn.signal.throwIfAborted();
@@ -161,38 +148,43 @@ class TurnRun {
       const error = AppError.from(thrown);
       if (error.code !== 'cancelled') this.#output.fail(error, [{ type: 'error', error }]);
       return this.#result(error);
+    } finally {
+      this.#candidates.release();
     }
   }
 
-  /** Passes an answer on that is as asked. Another one is sent back once; the second time it is an error. */
-  async #check(answer: CollectedTurn, checks: readonly AnswerCheck[]): Promise<TurnResult> {
-    const { fault, text = answer.text } = await judge(checks, answer);
+  /** Passes an answer on that is as asked. Another one is sent back once, on the returned path; the second time it is an error. */
+  async #check(answer: CollectedTurn, path: Path): Promise<Path | undefined> {
+    const { fault, text = answer.text } = await judge(path.checks, answer);
     if (!fault) {
       const whole = { ...answer, text, usage: sumUsage(this.#rejected?.answer.usage, answer.usage) };
       this.#output.finish(whole, eventsOf(whole));
-      return this.#result(undefined);
+      return undefined;
     }
     if (this.#rejected) throw new AppError('upstream_protocol', fault.error);
     this.#dependencies.logger.info(
       { request_id: this.#turn.requestId, fault: fault.error },
       'the answer is not as asked; the model is told to mend it',
     );
-    const first = this.#result(undefined);
-    const rejected = { answer, fault };
-    const second = await new TurnRun(this.#dependencies, this.#turn, this.#output, rejected).run();
-    return {
-      ...second,
-      usage: sumUsage(first.usage, second.usage),
-      attempts: first.attempts + second.attempts,
-    };
+    this.#rejected = { answer, fault, usage: this.#usage };
+    this.#usage = undefined;
+    path.conversation.end();
+    return await this.#take(path.candidate);
   }
 
   async #take(candidate: Candidate | undefined): Promise<Path> {
-    if (!candidate) throw this.#refusal ?? new Error('No candidate takes this request.');
-    const { route, handling } = candidate;
+    if (!candidate) throw this.#candidates.refusal ?? new Error('No candidate takes this request.');
+    const { route, handling, images, relayed } = candidate;
     const { conversations, affinity, schemas } = this.#dependencies;
     const { client, affinityKey, bytes } = this.#turn;
-    const asked: AskedRequest = { ...this.#request, model: route.model };
+    const { answer, fault } = this.#rejected ?? {};
+    const more = answer && fault && !relayed ? sentBack(answer, fault) : [];
+    const { messages } = candidate.request;
+    const asked: AskedRequest = {
+      ...candidate.request,
+      model: route.model,
+      messages: more.length === 0 ? messages : [...messages, ...more],
+    };
     const { emulated } = handling;
     const checks = emulated.size === 0 ? [] : checksOf(asked, emulated, schemas, client.id);
     const request = checks.reduce((instructed, check) => check.instruct(instructed), asked);
@@ -212,7 +204,19 @@ class TurnRun {
       affinityKey === undefined ? undefined : affinity.sessionOf(client.id, provider, affinityKey);
     const output = checks.length === 0 ? this.#output : new BufferedOutput(this.#output);
     const unchecked = checks.flatMap((check) => check.unchecked ?? []);
-    this.#path = { route, request, conversation, session, handling, checks, unchecked, output };
+    this.#path = {
+      route,
+      request,
+      candidate,
+      images,
+      relayed,
+      conversation,
+      session,
+      handling,
+      checks,
+      unchecked,
+      output,
+    };
     return this.#path;
   }
 
@@ -277,32 +281,10 @@ class TurnRun {
 
   /** To the next candidate. Throws AppError where there is none. */
   async #goOn({ route, conversation }: Path, reason: Error): Promise<Path> {
-    const next = await this.#candidate();
+    const next = await this.#candidates.next();
     if (!next) throw appErrorFromPool(reason, route, this.#dependencies.routes.judge(route.provider));
     conversation.end();
     return await this.#take(next);
-  }
-
-  /** The next that can take the request: what is to be passed on as it is was read by no decoder. */
-  async #candidate(): Promise<Candidate | undefined> {
-    const { relayed } = this.#turn.decoded;
-    for (;;) {
-      const route = await this.#nextRoute();
-      if (!route) return undefined;
-      if (relayed && !relayingOutbound(route.provider, relayed)) continue;
-      const handling = handlingOf(this.#request, capabilitiesOf(route.provider, route.model));
-      if (!handling.refusal) return { route, handling };
-      this.#refusal ??= handling.refusal;
-    }
-  }
-
-  async #nextRoute(): Promise<Route | undefined> {
-    const { routes } = this.#dependencies;
-    this.#untried ??= [...(this.#turn.plan ?? (await routes.plan(this.#request))).candidates];
-    if (this.#untried.length === 0) this.#untried.push(...(await routes.after(this.#tried, this.#request)));
-    const next = this.#untried.shift();
-    if (next) this.#tried.push(next);
-    return next;
   }
 
   /** Throws the error to show where an account is free that this turn has not tried: a refusal is not worked around. */
@@ -428,7 +410,7 @@ class TurnRun {
       attempts: this.#attempts,
       route: this.#path?.route,
       conversation: this.#path?.conversation.end(),
-      usage: this.#usage,
+      usage: sumUsage(this.#rejected?.usage, this.#usage),
       firstContentMs: firstContentAt === undefined ? undefined : Math.round(firstContentAt - this.#startedAt),
     };
   }

@@ -137,13 +137,7 @@ it('counts what is fetched among the bodies of all requests, until the last of t
   const request = requestOf(user('a'));
   const images = turnImagesOf(request, fetcher);
   if (!images) throw new Error('The request has no images.');
-  const ends = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
-  const running = ends.map(({ promise }) =>
-    images.during('a client', async () => {
-      await images.prepare({ request }, rules, signal);
-      await promise;
-    }),
-  );
+  const turns = [images.hold('a client'), images.hold('a client')];
   await images.prepare({ request }, rules, signal);
   expect(bodies.heldBytes).toBe(6_000_000);
   const other = turnImagesOf(
@@ -151,15 +145,12 @@ it('counts what is fetched among the bodies of all requests, until the last of t
     createFetcher([], 20_000_000).fetcher,
   );
   // An older picture is not said to be gone when there is no room for it.
-  const refused = other?.during('a client', () =>
-    other.prepare({ request: requestOf(user('old'), assistant) }, rules, signal),
-  );
+  other?.hold('a client');
+  const refused = other?.prepare({ request: requestOf(user('old'), assistant) }, rules, signal);
   await expect(refused).rejects.toMatchObject({ code: 'overloaded', retryAfterMs: 2_000 });
-  ends[0]?.resolve();
-  await running[0];
+  turns[0]?.release();
   expect(bodies.heldBytes).toBe(6_000_000);
-  ends[1]?.resolve();
-  await running[1];
+  turns[1]?.release();
   expect(bodies.heldBytes).toBe(0);
 });
 

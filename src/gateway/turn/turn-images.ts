@@ -108,15 +108,10 @@ export class TurnImages {
     this.#fetcher = fetcher;
   }
 
-  /** What is fetched for a turn counts until the turn ends, and the choices of one request share it. */
-  async during<T>(clientId: string, turn: () => Promise<T>): Promise<T> {
-    const held = this.#held?.share() ?? this.#fetcher?.hold(clientId);
-    this.#held = held;
-    try {
-      return await turn();
-    } finally {
-      held?.release();
-    }
+  /** What is fetched for a turn counts until the turn ends and releases it; the choices of one request share it. */
+  hold(clientId: string): HeldBody | undefined {
+    this.#held = this.#held?.share() ?? this.#fetcher?.hold(clientId);
+    return this.#held;
   }
 
   /** Throws AppError `invalid_request` for images that the user has just sent and that no upstream could get. */

@@ -1,0 +1,126 @@
+import { type Handling, handlingOf } from '../../core/capabilities.ts';
+import { AppError, refused } from '../../core/errors.ts';
+import type { RelayedRequest } from '../../core/protocol.ts';
+import { capabilitiesOf, relayingOutbound } from '../../core/provider.ts';
+import type { AskedRequest } from '../../core/turn.ts';
+import type { HeldBody } from '../../lib/http/body-budget.ts';
+import { ownTurn } from '../../lib/process/own-turn.ts';
+import { checkSchema } from '../emulation/json-schema.ts';
+import type { Route, Routes } from '../models/routing.ts';
+import type { ClientTurn } from './client-turns.ts';
+import type { ImageFetcher } from './image-fetcher.ts';
+import { type TurnImages, turnImagesOf } from './turn-images.ts';
+
+/** What an upstream is asked for: the client's own words where it speaks their dialect, else the decoded request. */
+interface Form {
+  readonly request: AskedRequest;
+  readonly images: TurnImages | undefined;
+  /** `request` is empty then. */
+  readonly relayed: RelayedRequest | undefined;
+}
+
+/** Where a turn may go, in which form, and what becomes of its fields there. */
+export interface Candidate extends Form {
+  readonly route: Route;
+  readonly handling: Handling;
+}
+
+export interface CandidateDependencies {
+  readonly routes: Routes;
+  /** Undefined: images come inline only. */
+  readonly imageFetcher?: ImageFetcher | undefined;
+}
+
+/** Refuses what no upstream can be asked for. Throws AppError. Returns the images of the request. */
+export function checkRequest(
+  request: AskedRequest,
+  imageFetcher: ImageFetcher | undefined,
+): TurnImages | undefined {
+  const { responseFormat: format } = request;
+  if (format.type === 'json-schema') checkSchema(format.schema, `${format.param}.schema`);
+  const images = turnImagesOf(request, imageFetcher);
+  images?.check(request);
+  return images;
+}
+
+/** Where one turn may go, in order. A body that was not decoded is decoded when a candidate needs that. */
+export class Candidates {
+  readonly #dependencies: CandidateDependencies;
+  readonly #turn: ClientTurn;
+  /** As the turn came. */
+  readonly #given: Form;
+  #heldImages: HeldBody | undefined;
+  readonly #tried: Route[] = [];
+  /** Undefined until the turn is planned. */
+  #untried: Route[] | undefined;
+  #translated: Form | AppError | undefined;
+  /** Why the first of those cannot carry the request that were passed over. */
+  #refusal: AppError | undefined;
+
+  constructor(dependencies: CandidateDependencies, turn: ClientTurn) {
+    const { request, relayed } = turn.decoded;
+    this.#dependencies = dependencies;
+    this.#turn = turn;
+    this.#given = { request, relayed, images: turn.images };
+    this.#heldImages = turn.images?.hold(turn.client.id);
+  }
+
+  /** Why none takes the request, where that is known. */
+  get refusal(): AppError | undefined {
+    return this.#refusal;
+  }
+
+  /** The next that can take the request. */
+  async next(): Promise<Candidate | undefined> {
+    for (let route = await this.#nextRoute(); route; route = await this.#nextRoute()) {
+      const form = await this.#formFor(route);
+      if (form instanceof AppError) {
+        this.#refusal ??= form;
+        continue;
+      }
+      const handling = handlingOf(form.request, capabilitiesOf(route.provider, route.model));
+      if (!handling.refusal) return { ...form, route, handling };
+      this.#refusal ??= handling.refusal;
+    }
+    return undefined;
+  }
+
+  async #nextRoute(): Promise<Route | undefined> {
+    const { routes } = this.#dependencies;
+    const { request } = this.#given;
+    this.#untried ??= [...(this.#turn.plan ?? (await routes.plan(request))).candidates];
+    if (this.#untried.length === 0) this.#untried.push(...(await routes.after(this.#tried, request)));
+    const next = this.#untried.shift();
+    if (next) this.#tried.push(next);
+    return next;
+  }
+
+  /** The turn has ended. */
+  release(): void {
+    this.#heldImages?.release();
+  }
+
+  #formFor({ provider }: Route): Form | Promise<Form | AppError> {
+    const { relayed } = this.#given;
+    return !relayed || relayingOutbound(provider, relayed) ? this.#given : this.#translate();
+  }
+
+  async #translate(): Promise<Form | AppError> {
+    if (this.#translated) return this.#translated;
+    const { decoded, bytes, client } = this.#turn;
+    const isLarge = ownTurn(bytes);
+    if (isLarge) await isLarge;
+    try {
+      // Each choice would be a turn of its own.
+      if (decoded.relayed && decoded.relayed.choices > 1)
+        throw refused('n', 'this model gives one answer to a request');
+      const { request } = decoded.translated?.() ?? decoded;
+      const images = checkRequest(request, this.#dependencies.imageFetcher);
+      this.#heldImages = images?.hold(client.id);
+      this.#translated = { request, images, relayed: undefined };
+    } catch (error) {
+      this.#translated = AppError.from(error);
+    }
+    return this.#translated;
+  }
+}
