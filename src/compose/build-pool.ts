@@ -9,7 +9,7 @@ import { createNetwork, type Network } from '../lib/network/network.ts';
 import { userAgent, version } from '../lib/version.ts';
 import type { PoolOptions, PoolService, VaultPlace } from '../pool/index.ts';
 import { createProviderHttp } from '../providers/http.ts';
-import type { Providers } from '../providers/registry.ts';
+import { type Providers, publicHostsOf } from '../providers/registry.ts';
 
 /** What tests put in place of the real thing. */
 export interface ServiceSeams {
@@ -38,8 +38,9 @@ export class Opened extends AsyncDisposableStack {
 }
 
 /** The way to all vendors. */
-export function createVendorNetwork({ proxies }: Config, clock: Clock = systemClock): Network {
-  return createNetwork({ proxies, clock, userAgent });
+export function createVendorNetwork(config: Config, clock: Clock = systemClock): Network {
+  const { proxies, providerSettings: settings, providers: configured } = config;
+  return createNetwork({ proxies, clock, userAgent, publicHosts: publicHostsOf({ settings, configured }) });
 }
 
 export function openNetwork(config: Config, opened: Opened, clock?: Clock): Network {

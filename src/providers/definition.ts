@@ -22,6 +22,8 @@ export interface ProviderServer {
   readonly url: string;
   /** Whether turns fail there over HTTP/1.1; undefined where the version makes no difference. */
   readonly needsHttp2?: boolean;
+  /** Its name may lead to the public internet only. */
+  readonly isPublic?: boolean;
 }
 
 /** A provider that is there without being configured. Its code is loaded with `load`; the rest of the entry is light. */

@@ -94,6 +94,12 @@ export function serversOf({ settings, configured }: ProviderConfig): [name: stri
   return [...builtIn, ...own].flatMap(([name, server]) => (server ? [[name, server]] : []));
 }
 
+/** Names of servers that may lead to the public internet only. */
+export function publicHostsOf(config: ProviderConfig): ReadonlySet<string> {
+  const servers = serversOf(config).filter(([, { isPublic }]) => isPublic);
+  return new Set(servers.map(([, { url }]) => new URL(url).hostname));
+}
+
 export function secretsOf(given: ConfiguredProvider): readonly (string | undefined)[] {
   return typeOf(given).secretsOf?.(given) ?? [];
 }

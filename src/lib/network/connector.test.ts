@@ -10,6 +10,7 @@ const names: Readonly<Record<string, readonly string[]>> = {
   'metadata.test': ['169.254.169.254'],
   'mixed.test': ['127.0.0.1', '::ffff:169.254.169.254'],
   'lan.test': ['127.0.0.1'],
+  'vendor.test': ['93.184.215.14', '10.0.0.7'],
 };
 const lookup: LookupAll = (name, _options, callback) =>
   callback(
@@ -17,7 +18,7 @@ const lookup: LookupAll = (name, _options, callback) =>
     (names[name] ?? []).map((address) => ({ address, family: address.includes(':') ? 6 : 4 })),
   );
 
-it('connects to no name that leads to a cloud’s metadata, and to names in the local network', async () => {
+it('connects to no name that leads to a cloud’s metadata, and to names in the local network only where they may lead there', async () => {
   let connections = 0;
   const server = createServer();
   server.on('connection', () => (connections += 1));
@@ -31,6 +32,7 @@ it('connects to no name that leads to a cloud’s metadata, and to names in the 
     timeoutMs: 2_000,
     userAgent: 'test',
     lookup,
+    publicHosts: new Set(['vendor.test']),
   });
   for (const name of ['metadata.test', 'mixed.test']) {
     for (const scheme of ['http', 'https']) {
@@ -42,6 +44,11 @@ it('connects to no name that leads to a cloud’s metadata, and to names in the 
       });
     }
   }
+  const opening = connector.open(new URL(`https://vendor.test:${port}`));
+  await expect(opening).rejects.toMatchObject({
+    phase: 'name',
+    message: expect.stringContaining('private_network'),
+  });
   expect(connections).toBe(0);
   (await connector.open(new URL(`http://lan.test:${port}`))).destroy();
   expect(connections).toBe(1);

@@ -1,7 +1,7 @@
 import { lookup as systemLookup } from 'node:dns';
 import type { RequestOptions } from 'node:http';
 import type { Socket } from 'node:net';
-import { isServerAddress } from '../addresses/ip-addresses.ts';
+import { isPublicAddress, isServerAddress } from '../addresses/ip-addresses.ts';
 import { judgedLookup, type LookupAll } from '../addresses/judged-lookup.ts';
 import { errorCode } from '../errors.ts';
 import { httpRequest } from '../node-http.ts';
@@ -21,16 +21,22 @@ export interface Connector {
 
 const certificateCodes = /CERT|SELF_SIGNED|UNABLE_TO_(GET|VERIFY|DECRYPT|DECODE)|ALTNAME|HOSTNAME_MISMATCH/;
 
+export interface ConnectorOptions {
+  readonly timeoutMs: number;
+  readonly userAgent: string;
+  readonly lookup?: LookupAll;
+  /** Names that may lead to the public internet only. */
+  readonly publicHosts?: ReadonlySet<string> | undefined;
+}
+
 /** `timeoutMs` is for each step of the way: the connection to a proxy, its tunnel, the handshake. */
 export function createConnector(
   rules: ProxyRules,
-  {
-    timeoutMs,
-    userAgent,
-    lookup = systemLookup,
-  }: { readonly timeoutMs: number; readonly userAgent: string; readonly lookup?: LookupAll },
+  { timeoutMs, userAgent, lookup = systemLookup, publicHosts = new Set() }: ConnectorOptions,
 ): Connector {
-  const options = { timeout: timeoutMs, lookup: judgedLookup(lookup, faultOfServer) };
+  const judge = (addresses: readonly string[], hostname: string) =>
+    faultOfServer(addresses, hostname, publicHosts);
+  const options = { timeout: timeoutMs, lookup: judgedLookup(lookup, judge) };
   // HTTP/2 comes first in the offer; undici's default offer begins with http/1.1.
   const connect = buildConnector({ allowH2: true, preferH2: true, ...options });
   const connectPlain = buildConnector({ allowH2: false, ...options });
@@ -107,9 +113,16 @@ export function createConnector(
 }
 
 /** An address in the configuration is the owner's choice; what a name resolves to is chosen by those who run its DNS. */
-function faultOfServer(addresses: readonly string[], hostname: string): Error | undefined {
+function faultOfServer(
+  addresses: readonly string[],
+  hostname: string,
+  publicHosts: ReadonlySet<string>,
+): Error | undefined {
   const odd = addresses.find((address) => !isServerAddress(address));
-  return odd === undefined ? undefined : new OddAddressError(hostname, odd);
+  if (odd !== undefined) return new OddAddressError(hostname, odd);
+  if (!publicHosts.has(hostname)) return undefined;
+  const inner = addresses.find((address) => !isPublicAddress(address));
+  return inner === undefined ? undefined : new InnerAddressError(hostname, inner);
 }
 
 class OddAddressError extends Error {
@@ -118,6 +131,16 @@ class OddAddressError extends Error {
   constructor(hostname: string, address: string) {
     super(`${hostname} leads to ${address}.`);
     this.name = 'OddAddressError';
+  }
+}
+
+/** The name of a server that is to be on the internet leads into a private network or to this machine. */
+class InnerAddressError extends Error {
+  readonly code = 'PRIVATE_ADDRESS';
+
+  constructor(hostname: string, address: string) {
+    super(`${hostname} leads to ${address}.`);
+    this.name = 'InnerAddressError';
   }
 }
 
@@ -169,7 +192,8 @@ function askForTunnel(
 
 function phaseOf(cause: unknown): UnsentError['phase'] {
   const code = errorCode(cause) ?? '';
-  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN' || cause instanceof OddAddressError) return 'name';
+  const isOdd = cause instanceof OddAddressError || cause instanceof InnerAddressError;
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN' || isOdd) return 'name';
   return certificateCodes.test(code) || /^(ERR_SSL|ERR_TLS|EPROTO)/.test(code) ? 'tls' : 'connect';
 }
 
@@ -177,6 +201,9 @@ function phaseOf(cause: unknown): UnsentError['phase'] {
 function whatOf(cause: unknown): string {
   if (cause instanceof OddAddressError) {
     return 'is resolved to an address of a cloud’s metadata or of one link only, and nothing was sent: check the name and the DNS';
+  }
+  if (cause instanceof InnerAddressError) {
+    return 'is resolved to an address of a private network, and nothing was sent: check the name and the DNS, or say private_network: true where the server is meant to be there';
   }
   const code = errorCode(cause) ?? 'no connection';
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') {

@@ -17,6 +17,8 @@ export interface NetworkOptions {
   readonly proxies: ProxySettings;
   readonly clock: Clock;
   readonly userAgent: string;
+  /** Names of servers that may lead to the public internet only. */
+  readonly publicHosts?: ReadonlySet<string>;
 }
 
 /** Carries all traffic to vendors, token hosts and webhooks. */
@@ -32,12 +34,12 @@ export interface Network {
   close(): void;
 }
 
-export function createNetwork({ proxies, clock, userAgent }: NetworkOptions): Network {
+export function createNetwork({ proxies, clock, userAgent, publicHosts }: NetworkOptions): Network {
   const rules = new ProxyRules(proxies);
-  const connector = createConnector(rules, { timeoutMs: connectTimeoutMs, userAgent });
+  const connector = createConnector(rules, { timeoutMs: connectTimeoutMs, userAgent, publicHosts });
   const dispatcher = new NetworkDispatcher({ connector, clock, isKept: true, connectTimeoutMs });
   const singleUse = new NetworkDispatcher({
-    connector: createConnector(rules, { timeoutMs: singleConnectTimeoutMs, userAgent }),
+    connector: createConnector(rules, { timeoutMs: singleConnectTimeoutMs, userAgent, publicHosts }),
     clock,
     isKept: false,
     connectTimeoutMs: singleConnectTimeoutMs,

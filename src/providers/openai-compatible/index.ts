@@ -14,9 +14,13 @@ export const openaiCompatible = defineType({
   read: (given, { name, fault }) => {
     const baseUrl = given.base_url ?? ownValue(vendors, name)?.baseUrl;
     if (baseUrl === undefined) fault('base_url', 'is missing');
-    return { type: given.type, baseUrl };
+    return { type: given.type, baseUrl, mayBePrivate: given.private_network };
   },
-  server: ({ baseUrl }) => (baseUrl === undefined ? undefined : { url: new URL(baseUrl).origin }),
+  server: ({ baseUrl, mayBePrivate }) => {
+    if (baseUrl === undefined) return undefined;
+    const { origin, hostname } = new URL(baseUrl);
+    return { url: origin, isPublic: !mayBePrivate && !isLoopbackHost(hostname) };
+  },
   load: (name, { baseUrl = '' }, context) =>
     load(name, baseUrl, ownValue(vendors, name) ?? anyServer, context),
 });
