@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { isPublicHost, isServerHost } from '../lib/addresses/ip-addresses.ts';
 import { isLoopbackHost } from '../lib/addresses/loopback.ts';
 import { httpUrl } from '../lib/setting.ts';
+import type { ProviderServer } from './definition.ts';
 
 /** What the configuration file says of a server that the owner names by its address. */
 export const serverFields = {
@@ -32,4 +33,14 @@ export function atMeantAddress<
 function isPublicUrl(url: string): boolean {
   const { protocol, hostname } = new URL(url);
   return isLoopbackHost(hostname) || (protocol === 'https:' && isPublicHost(hostname));
+}
+
+/** Where a server of the configuration file is reached. `mayBePrivate`: its entry says `private_network: true`. */
+export function configuredServer(
+  baseUrl: string | undefined,
+  mayBePrivate: boolean,
+): ProviderServer | undefined {
+  if (baseUrl === undefined) return undefined;
+  const { origin, hostname } = new URL(baseUrl);
+  return { url: origin, isPublic: !mayBePrivate && !isLoopbackHost(hostname) };
 }

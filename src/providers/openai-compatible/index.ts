@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { ownValue } from '../../lib/own-value.ts';
 import { defineProvider, defineType, type ProviderContext } from '../definition.ts';
-import { atMeantAddress, serverFields } from '../server-address.ts';
+import { atMeantAddress, configuredServer, serverFields } from '../server-address.ts';
 import { anyServer, type Vendor, vendors } from './vendors.ts';
 
 /**
@@ -16,11 +16,7 @@ export const openaiCompatible = defineType({
     if (baseUrl === undefined) fault('base_url', 'is missing');
     return { type: given.type, baseUrl, mayBePrivate: given.private_network };
   },
-  server: ({ baseUrl, mayBePrivate }) => {
-    if (baseUrl === undefined) return undefined;
-    const { origin, hostname } = new URL(baseUrl);
-    return { url: origin, isPublic: !mayBePrivate && !isLoopbackHost(hostname) };
-  },
+  server: ({ baseUrl, mayBePrivate }) => configuredServer(baseUrl, mayBePrivate),
   load: (name, { baseUrl = '' }, context) =>
     load(name, baseUrl, ownValue(vendors, name) ?? anyServer, context),
 });
