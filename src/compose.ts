@@ -24,7 +24,6 @@ import { shownProxy } from './lib/network/proxy-rules.ts';
 import { userAgent } from './lib/version.ts';
 import type { PoolService } from './pool/index.ts';
 import { createHttpPool } from './pool-api/http-pool.ts';
-import { accountSettings } from './providers/registry.ts';
 
 // Parts that not every process needs are loaded where they are used: a gateway alone carries no pool, a pool with
 // accounts no sandbox.
@@ -64,10 +63,7 @@ export async function startServices(
   if (!pool) closeDataFolder(config, logger);
   if (pool) {
     // Before the start: the sandbox is for pools that have no account, and this may be the first.
-    for (const place of accountSettings) {
-      const key = config.providerSettings[place.setting];
-      if (typeof key === 'string') await new EnvAccount(place, pool, logger).add(key);
-    }
+    for (const { key, ...place } of config.accountKeys) await new EnvAccount(place, pool, logger).add(key);
     await pool.start();
     await serveCommands(pool, config, logger, opened);
   }

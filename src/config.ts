@@ -11,7 +11,7 @@ import { readCertificates } from './lib/network/extra-certificates.ts';
 import { howToMakeKey, isPlaceholder, leastKeyLength } from './lib/secrets/key-strength.ts';
 import { KnownSecrets } from './lib/secrets/known-secrets.ts';
 import { plainLine } from './lib/shown-text.ts';
-import { type ProviderConfig, providerSettings, secretsOf } from './providers/registry.ts';
+import { environmentKeys, type ProviderConfig, providerSettings, secretsOf } from './providers/registry.ts';
 import { type SettingValues, settings } from './settings.ts';
 
 /** The whole configuration of the services, validated and frozen. The only reader of the environment. */
@@ -166,6 +166,12 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
     https: proxyOf(given, 'HTTPS_PROXY', problems),
     noProxy: given.NO_PROXY ?? [],
   };
+  const accountKeys = environmentKeys(
+    { settings: all, configured: providers },
+    given.ACCOUNTS_FROM_ENV ?? [],
+    environment,
+    (problem) => problems.push(`ACCOUNTS_FROM_ENV: ${problem}.`),
+  );
   const extraCertificates = certificatesIn(given.NODE_EXTRA_CA_CERTS, folder, problems);
   if (problems.length > 0) throw new ConfigError(problems);
 
@@ -250,8 +256,13 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
     providerSettings: Object.fromEntries(Object.keys(providerSettings).map((name) => [name, all[name]])),
     /** Where replenishing draws accounts from, in order. */
     sources,
+    /** Keys of the owner that become accounts. */
+    accountKeys,
     /** What of all this must never be shown. Sources add their secrets, and the pool the credentials it uses. */
-    secrets: secretsIn(all, providers, environment),
+    secrets: secretsIn(all, providers, [
+      environment['ACCOUNT_API_KEY'],
+      ...accountKeys.map(({ key }) => key),
+    ]),
   });
 }
 
@@ -259,7 +270,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
 function secretsIn(
   values: Readonly<Record<string, unknown>>,
   providers: ProviderConfig['configured'],
-  environment: NodeJS.ProcessEnv,
+  keys: readonly (string | undefined)[],
 ): KnownSecrets {
   const secrets = new KnownSecrets();
   for (const [name, value] of Object.entries(values)) {
@@ -270,7 +281,7 @@ function secretsIn(
       else if (isSecret && !/^(sqlite:|memory$)/.test(one)) secrets.add(one);
     }
   }
-  secrets.add(environment['ACCOUNT_API_KEY']);
+  for (const key of keys) secrets.add(key);
   for (const provider of Object.values(providers)) {
     const own = secretsOf(provider);
     for (const secret of own) secrets.add(secret);

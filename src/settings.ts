@@ -192,6 +192,10 @@ export const ownSettings = {
     isSecret: true,
     help: 'Keys of the clients of the gateway, separated by commas. Unset: any key or none is taken.',
   }),
+  ACCOUNTS_FROM_ENV: setting({
+    schema: list,
+    help: 'Providers, separated by commas, whose key is taken from the environment and becomes an account: openai takes OPENAI_API_KEY, anthropic ANTHROPIC_API_KEY, and so on. Unset: none is, so that a key that is there for another program stays with that program.',
+  }),
   ALLOWED_HOSTS: setting({
     schema: hostNames,
     help: 'Further host names, separated by commas, that requests may name while no keys are set.',

@@ -559,3 +559,27 @@ it.each([
   writeFileSync(file, `providers:\n  local: ${provider}\n`);
   await expect(servicesForTest({ CONFIG_FILE: file })).rejects.toThrow(message);
 });
+
+describe('ACCOUNTS_FROM_ENV', () => {
+  it('makes accounts of the keys of the named providers, and of no others', async () => {
+    const { chat, pool, vendor, log } = await withVendor([], {
+      ACCOUNTS_FROM_ENV: 'local',
+      LOCAL_API_KEY: key,
+      OPENAI_API_KEY: 'sk-of-another-program',
+    });
+    expect((await chat(userTurn('chat-text', 'Hi'))).status).toBe(200);
+    expect(vendor.turns[0]?.key).toBe(key);
+    const { accounts } = (await pool('/api/accounts')) as unknown as {
+      accounts: { provider: string; source: string }[];
+    };
+    expect(accounts).toMatchObject([{ provider: 'local', source: 'env' }]);
+    expect(log()).not.toContain(key);
+  });
+
+  it.each([
+    ['opnai', /ACCOUNTS_FROM_ENV: there is no provider "opnai"/],
+    ['groq', /ACCOUNTS_FROM_ENV: GROQ_API_KEY is not set/],
+  ])('%s is a fault that says what is wrong', async (named, message) => {
+    await expect(servicesForTest({ ACCOUNTS_FROM_ENV: named })).rejects.toThrow(message);
+  });
+});

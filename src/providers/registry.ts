@@ -71,11 +71,38 @@ export async function createProviders(config: ProviderConfig, context: ProviderC
   };
 }
 
-/** The variables whose value becomes an account, and of which provider. */
-export const accountSettings: readonly { readonly provider: string; readonly setting: string }[] =
-  definitions.flatMap(({ name, accountSetting }) =>
-    accountSetting === undefined ? [] : [{ provider: name, setting: accountSetting }],
-  );
+/** A key in the environment that becomes an account. */
+export interface EnvironmentKey {
+  readonly provider: string;
+  readonly setting: string;
+  readonly key: string;
+}
+
+/**
+ * The keys of the owner in the environment: those that have a setting, and those of the providers that are named. `fault` hears of
+ * names that have none.
+ */
+export function environmentKeys(
+  { settings, configured }: ProviderConfig,
+  named: readonly string[],
+  environment: NodeJS.ProcessEnv,
+  fault: (problem: string) => void,
+): EnvironmentKey[] {
+  const own = definitions.flatMap(({ name: provider, accountSetting: setting }) => {
+    const key = setting === undefined ? undefined : settings[setting];
+    return setting !== undefined && typeof key === 'string' ? [{ provider, setting, key }] : [];
+  });
+  const others = [...new Set(named)].flatMap((provider) => {
+    const setting = `${provider.toUpperCase().replaceAll('-', '_')}_API_KEY`;
+    const key = environment[setting]?.trim();
+    const isKnown = provider in configured || definitions.some(({ name }) => name === provider);
+    if (!isKnown) fault(`there is no provider "${provider}"`);
+    else if (!key) fault(`${setting} is not set in the environment`);
+    else if (own.every((one) => one.setting !== setting)) return [{ provider, setting, key }];
+    return [];
+  });
+  return [...own, ...others];
+}
 
 /** Names of the providers that the gateway sends turns of real accounts to. */
 export function answeringNames(configured: ProviderConfig['configured']): string[] {
