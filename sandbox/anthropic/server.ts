@@ -186,7 +186,7 @@ class Anthropic implements Vendor {
     return models.includes(id) ? { status: 200, body: asModel(id) } : failure('unknown-model', id);
   }
 
-  failure(kind: Failure, detail?: string): Reply {
+  failure(kind: Failure, _seen: SeenRequest, detail?: string): Reply {
     return failure(kind, detail);
   }
 

@@ -64,7 +64,7 @@ export async function playFault(fault: Fault, play: Play): Promise<void> {
   const { vendor, turn, response, count } = play;
   const fail = (
     kind: 'rate-limited' | 'rate-limited-bare' | 'error' | 'unavailable' | 'too-long' | 'prefill',
-  ) => reply(response, vendor.failure(kind, undefined, turn.isStream));
+  ) => reply(response, vendor.failure(kind, turn.seen));
   switch (fault) {
     case 'rate-limited':
     case 'rate-limited-bare':
@@ -136,7 +136,7 @@ async function playPart(
 }
 
 async function playAbandoned({ response, turn, vendor }: Play): Promise<void> {
-  if (!turn.isStream) return reply(response, vendor.failure('error'));
+  if (!turn.isStream) return reply(response, vendor.failure('error', turn.seen));
   const { frames, contentType } = vendor.abandoned(turn);
   response.writeHead(200, { 'content-type': contentType });
   for (const frame of frames) response.write(frame);

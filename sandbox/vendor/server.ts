@@ -89,8 +89,7 @@ export class VendorServer implements VendorSandbox {
     response.on('close', () => {
       seen.wasCut = !response.writableFinished;
     });
-    const isStream = asked?.isStream ?? false;
-    const fail = (kind: Failure, detail?: string) => reply(response, vendor.failure(kind, detail, isStream));
+    const fail = (kind: Failure, detail?: string) => reply(response, vendor.failure(kind, seen, detail));
 
     if ((this.#options.needsKey ?? true) && seen.key === '') return fail('no-key');
     const refusal = refusedKeys.find(([word]) => new RegExp(`\\b${word}\\b`).test(seen.key))?.[1];

@@ -87,7 +87,7 @@ export interface Vendor {
     body: unknown,
     models: readonly string[],
   ): Reply | undefined;
-  failure(kind: Failure, detail?: string, isStream?: boolean): Reply;
+  failure(kind: Failure, seen: SeenRequest, detail?: string): Reply;
   answer(turn: Turn): Played | Reply | ByHand;
   /** An answer that the vendor's own filter withheld. */
   filtered(turn: Turn): Played | Reply;
