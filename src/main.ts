@@ -91,6 +91,10 @@ const actions: CliActions = {
     }
     return Object.assign(pool.admin, { [Symbol.asyncDispose]: () => pool[Symbol.asyncDispose]() });
   },
+  async askGateway(path, url) {
+    const { askGateway } = await import('./compose/ask-gateway.ts');
+    return await askGateway(configure(), path, url);
+  },
   async examine({ wantsAnswer }) {
     const { examine } = await import('./doctor/doctor.ts');
     const { createLogger } = await import('./lib/log/logger.ts');

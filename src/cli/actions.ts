@@ -18,6 +18,8 @@ export interface CliActions {
   sandbox(options: SandboxCommand): Promise<void>;
   /** The pool of whichever process holds it, or its store itself. */
   openAdmin(): Promise<PoolAdmin & AsyncDisposable>;
+  /** What the gateway of these settings, or the one at `url`, answers its operator to a GET. */
+  askGateway(path: string, url?: string): Promise<unknown>;
   /** Looks at everything a working installation needs. */
   examine(options: { readonly wantsAnswer: boolean }): Promise<readonly Finding[]>;
   /** Seals all credentials under another master key; needs the store for itself. */

@@ -180,6 +180,11 @@ async function run(command: string | readonly string[], setup: Setup = {}) {
         { name: 'answer', result: 'skipped', message: 'not asked for' },
       ];
     },
+    async askGateway(path, url) {
+      calls.push(['ask', path, url]);
+      if (setup.failure) throw setup.failure;
+      return failedOver;
+    },
     async migrate(options) {
       calls.push(['migrate', options]);
       return { meta: 2, accounts: 3, sessions: 1, leases: 1, audit: 4 };
@@ -224,6 +229,96 @@ async function run(command: string | readonly string[], setup: Setup = {}) {
   const code = await runProgram(actions, typeof command === 'string' ? command.split(' ') : command);
   return { code, out, err, calls, disposed };
 }
+
+const attempt = {
+  provider: 'openai',
+  model: 'gpt-5-mini',
+  account_id: 'acc_11111111-2222',
+  choice: 'session',
+  from: 'held',
+  waited_ms: 0,
+  started_ms: 1,
+  connected_ms: 3,
+  first_content_ms: null,
+  ended_ms: 40,
+  status: 429,
+  outcome: 'upstream_rate_limited',
+  message: 'The account is rate limited.',
+  account_status: 'cooldown',
+};
+const failedOver = {
+  request_id: 'req/1',
+  at: '2030-01-01T00:00:00Z',
+  dialect: 'chat',
+  model: 'fast',
+  stream: true,
+  client_key: 'abc',
+  outcome: 'success',
+  message: null,
+  status: 200,
+  duration_ms: 500,
+  first_content_ms: 200,
+  finish: 'stop',
+  route: 'openai/gpt-5-mini#acc_99999999; attempts=2',
+  usage: {
+    input_tokens: 21,
+    output_tokens: 7,
+    cached_input_tokens: 16,
+    cache_write_tokens: null,
+    reasoning_tokens: null,
+    is_estimated: false,
+    credits: null,
+    cost_cents: null,
+  },
+  candidates: [
+    {
+      provider: 'anthropic',
+      model: 'haiku',
+      skipped: [{ reason: 'field', account_id: null, says: 'seed: no\u001b[1m' }],
+    },
+    { provider: 'openai', model: 'gpt-5-mini', skipped: [] },
+  ],
+  attempts: [
+    attempt,
+    {
+      ...attempt,
+      account_id: 'acc_99999999-2222',
+      choice: 'free',
+      from: 'pool',
+      outcome: 'success',
+      message: null,
+      account_status: null,
+    },
+  ],
+  omitted: 0,
+};
+
+describe('why', () => {
+  it('says of one turn what was passed over, tried and answered', async () => {
+    const { code, out, calls } = await run('why req/1');
+    expect(code).toBe(0);
+    expect(calls).toEqual([['ask', '/api/turns/req%2F1', undefined]]);
+    expect(out).toMatch(/outcome +success after 500 ms, first content after 200 ms, finish stop\n/);
+    expect(out).toMatch(/answered by +openai\/gpt-5-mini, account acc_99999999\n/);
+    expect(out).toMatch(/tokens +21 in \(16 from a cache\), 7 out\n/);
+    expect(out).toMatch(/cost +unknown\n/);
+    expect(out).toMatch(/1\. anthropic\/haiku: passed over\n +seed: no/);
+    expect(out).not.toContain('\u001b');
+    expect(out).toMatch(/2\. openai\/gpt-5-mini: tried\n/);
+    expect(out).toMatch(
+      /acc_11111111 +has the session, held here +0 ms +1 ms +3 ms +- +40 ms +429 +upstream_rate_limited\n/,
+    );
+    expect(out).toContain('acc_11111111: The account is rate limited. The account is cooldown now.\n');
+  });
+
+  it('prints what the gateway answers, and its reason where there is none', async () => {
+    const { out, calls } = await run('why r --gateway http://host:1 --json');
+    expect(JSON.parse(out)).toEqual(failedOver);
+    expect(calls).toEqual([['ask', '/api/turns/r', 'http://host:1']]);
+    const { code, err } = await run('why r', { failure: new Error('No turn with that request id.') });
+    expect([code, err]).toEqual([1, 'warp2api: No turn with that request id.\n']);
+  });
+});
 
 const pendingLogin: Login = {
   id: 'login-1',

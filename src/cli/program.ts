@@ -16,6 +16,7 @@ import { addPool } from './pool.ts';
 import { addConfig, addSandbox, addServe } from './services.ts';
 import { addStatus } from './status.ts';
 import { addMigrate, addVault } from './whole-store.ts';
+import { addWhy } from './why.ts';
 
 /** The command line. Its commands throw; `runProgram` turns that into an exit code. */
 export function createProgram(actions: CliActions): Command {
@@ -58,6 +59,7 @@ Exit codes: 0 done, 1 failed, 2 called wrongly.`,
   addAccountExport(account, actions);
   addPool(program, actions);
   addStatus(program, actions);
+  addWhy(program, actions);
   addAudit(program, actions);
   addVault(program, actions);
   addDoctor(program, actions);

@@ -21,6 +21,7 @@ import { createImageFetcher } from './turn/image-fetcher.ts';
 import { ProviderReach } from './turn/provider-reach.ts';
 import type { TurnDependencies } from './turn/run-turn.ts';
 import { RunningTurns } from './turn/running-turns.ts';
+import { TurnRecords } from './turn/turn-record.ts';
 
 export interface GatewayOptions
   extends Omit<GatewayServerOptions, 'dependencies' | 'keys' | 'poolWatch' | 'responses' | 'store' | 'keep'>,
@@ -93,6 +94,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       routes: new Routes({ ...options, models, poolWatch }),
       models,
       limits: new AccountLimits(clock),
+      records: new TurnRecords(clock),
       leases,
       reporter,
       reach: new ProviderReach(clock),

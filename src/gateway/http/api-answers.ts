@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { shownTurn, shownTurns } from '../../core/shown-turn.ts';
 import { diskHealth } from '../../pool-api/schema.ts';
 
 /** What the gateway answers, for its document; the end-to-end tests hold real answers against these. */
@@ -31,6 +32,9 @@ export const healthAnswer = z.object({
   ...diskHealth,
   notice: z.string().optional(),
 });
+
+export const turn = shownTurn;
+export const turnList = shownTurns;
 
 export const model = z.object({
   id: z.string(),

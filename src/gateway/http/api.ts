@@ -19,6 +19,7 @@ import { countInputTokens } from '../emulation/token-count.ts';
 import { effortsOf } from '../models/model-choice.ts';
 import type { ListedModel, Routes } from '../models/routing.ts';
 import { answeredHeaders, modelsOf } from '../output/answer-head.ts';
+import type { TurnRecords } from '../turn/turn-record.ts';
 import * as answers from './api-answers.ts';
 import { geminiRoutes } from './gemini-routes.ts';
 import { between, endsOf } from './pages.ts';
@@ -30,10 +31,12 @@ import {
   type ResponsesService,
   responsesRoutes,
 } from './responses-routes.ts';
+import { turnRoutes } from './turn-routes.ts';
 
 /** What the gateway's routes answer from. */
 export interface GatewayHttp extends ResponsesService {
   readonly routes: Routes;
+  readonly records: TurnRecords;
   answerTurn<Options extends { readonly includeUsage: boolean }>(
     inbound: Inbound<Options>,
     request: FastifyRequest,
@@ -168,6 +171,7 @@ const routes: readonly Route<GatewayHttp>[] = [
   ...responsesRoutes,
   ...geminiRoutes,
   ...modelRoutes,
+  ...turnRoutes,
 ];
 
 const front: FrontPage<GatewayHttp> = {

@@ -67,6 +67,8 @@ const retrieveQuery = z.object({
 export const answeredBy = {
   'x-warp2api-model':
     'Provider and model that answered, whatever name the request had; a request for it gets that model again.',
+  'x-warp2api-route':
+    'Of a turn: who answered, after how many attempts, and what was tried or passed over before. GET /api/turns/{id} has all of it.',
 };
 
 type Handle = Route<ResponsesService>['handle'];

@@ -81,6 +81,7 @@ const exposedHeaders = [
   'retry-after',
   'x-should-retry',
   'x-warp2api-model',
+  'x-warp2api-route',
   'x-warp2api-ignored',
   'x-warp2api-usage',
   'x-warp2api-credits',
@@ -180,6 +181,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   });
   serveApi(app, gatewayApi, {
     routes: dependencies.routes,
+    records: dependencies.records,
     responses,
     sockets,
     background,
@@ -204,7 +206,15 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     const { recorded } = request;
     if (!recorded) reply.hijack();
     const times = { startedAt: clock.now(), now: clock.now };
-    const headFor = answerHeads(inbound, decoded, request.id, times);
+    const { id: requestId } = request;
+    const record = dependencies.records.begin({
+      requestId,
+      clientId: request.client.id,
+      dialect: inbound.name,
+      model: decoded.request.model,
+      isStream: decoded.isStream,
+    });
+    const headFor = answerHeads(inbound, decoded, requestId, times, record);
     const Answer = decoded.isStream ? StreamedAnswer : WholeAnswer;
     const answer = new Answer({
       running,
@@ -220,7 +230,8 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
       bytes: request.heldBody?.bytes ?? 0,
       client: request.client,
       affinityKey: affinityKeyOf(request.headers) ?? decoded.affinityKey,
-      requestId: request.id,
+      requestId,
+      record,
       wantsUsage: !decoded.isStream || decoded.options.includeUsage,
       images,
       plan,

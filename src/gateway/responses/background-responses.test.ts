@@ -5,6 +5,7 @@ import { createManualClock, type ManualClock } from '../testing/manual-clock.ts'
 import { silentLogger } from '../testing/turn-fixture.ts';
 import type { ClientTurn } from '../turn/client-turns.ts';
 import { RunningTurns } from '../turn/running-turns.ts';
+import { TurnRecords } from '../turn/turn-record.ts';
 import { BackgroundResponses, type BackgroundResponsesOptions } from './background-responses.ts';
 import { readResponsesRequest } from './responses-request.ts';
 import { StoredResponses } from './stored-responses.ts';
@@ -44,7 +45,8 @@ beforeEach(() => {
   turns = [];
   responses = new StoredResponses(new BufferedStore({ clock, maxBytes: 1_000_000 }), 3_600_000, () => {});
   running = new RunningTurns(clock);
-  const open = () => new BackgroundResponses({ ...options, responses, running, clock });
+  const open = () =>
+    new BackgroundResponses({ ...options, responses, running, clock, records: new TurnRecords(clock) });
   one = open();
   other = open();
 });
@@ -97,7 +99,13 @@ it('stays alive for as long as it runs, and is failed once its instance is gone'
   // An instance that was killed says nothing more.
   const dead = new StoredResponses(new BufferedStore({ clock, maxBytes: 1_000_000 }), 3_600_000, () => {});
   await dead.put('me', await responses.get('me', id));
-  const later = new BackgroundResponses({ ...options, responses: dead, running, clock });
+  const later = new BackgroundResponses({
+    ...options,
+    responses: dead,
+    running,
+    clock,
+    records: new TurnRecords(clock),
+  });
   const failed = { status: 'failed', error: { code: 'server_error' } };
   expect(await later.look('me', id)).toMatchObject({ response: failed, answeredBy: 'warp/big' });
   expect(await later.cancel('me', id)).toMatchObject({ response: failed });

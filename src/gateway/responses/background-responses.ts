@@ -17,6 +17,7 @@ import type { Attempt } from '../turn/attempt.ts';
 import type { ClientKey, ClientTurns } from '../turn/client-turns.ts';
 import type { Carrier, RunningTurns } from '../turn/running-turns.ts';
 import type { TurnOutput } from '../turn/turn-output.ts';
+import type { TurnRecords } from '../turn/turn-record.ts';
 import type { ReadRequest } from './responses-request.ts';
 import { isUnderWay, type StoredResponse, type StoredResponses } from './stored-responses.ts';
 
@@ -25,6 +26,7 @@ export interface BackgroundResponsesOptions {
   readonly routes: Pick<Routes, 'plan'>;
   readonly running: RunningTurns;
   readonly responses: StoredResponses;
+  readonly records: TurnRecords;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -119,7 +121,7 @@ export class BackgroundResponses {
     images: ReturnType<ClientTurns['check']>,
     held: HeldBody | undefined,
   ): Promise<void> {
-    const { clientTurns, responses } = this.#options;
+    const { clientTurns, responses, records } = this.#options;
     const { id } = run;
     const { client, requestId, decoded, affinityKey } = run.request;
     const { id: clientId } = client;
@@ -131,9 +133,17 @@ export class BackgroundResponses {
     void this.#watch(run, over.signal);
     try {
       if (!run.isForgotten) await responses.put(clientId, run.toStore(run.inProgress())).catch(warn);
+      const record = records.begin({
+        requestId,
+        clientId,
+        dialect: 'responses',
+        model: decoded.request.model,
+        isStream: decoded.isStream,
+      });
       await clientTurns.run(
         {
           protocol: 'responses',
+          record,
           decoded,
           bytes: held?.bytes ?? 0,
           client,

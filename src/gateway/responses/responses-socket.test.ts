@@ -7,6 +7,7 @@ import { createManualClock, type ManualClock, settled } from '../testing/manual-
 import { silentLogger } from '../testing/turn-fixture.ts';
 import type { ClientTurn } from '../turn/client-turns.ts';
 import { RunningTurns } from '../turn/running-turns.ts';
+import { TurnRecords } from '../turn/turn-record.ts';
 import { createRecentTurns, ResponsesSockets, type ResponsesSocketsOptions } from './responses-socket.ts';
 import { nothingBefore, StoredResponses } from './stored-responses.ts';
 
@@ -78,6 +79,7 @@ beforeEach(() => {
     running,
     routes: { check: async () => undefined },
     responses,
+    records: new TurnRecords(clock),
     bodies,
     clock,
     listening,

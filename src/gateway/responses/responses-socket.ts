@@ -302,9 +302,17 @@ class Connection implements Carrier {
         await this.#options.routes.check(decoded.request.model);
         output.prepare();
       } else {
+        const record = this.#options.records.begin({
+          requestId,
+          clientId: this.client.id,
+          dialect: 'responses',
+          model: decoded.request.model,
+          isStream: true,
+        });
         await this.#options.clientTurns.run(
           {
             protocol: 'responses',
+            record,
             decoded,
             bytes: held.bytes,
             client: this.client,

@@ -20,6 +20,7 @@ import { ProviderReach } from '../turn/provider-reach.ts';
 import type { TurnDependencies } from '../turn/run-turn.ts';
 import { RunningTurns } from '../turn/running-turns.ts';
 import type { TurnOutput } from '../turn/turn-output.ts';
+import { TurnRecords } from '../turn/turn-record.ts';
 import { createFakePool, type FakePool } from './fake-pool.ts';
 import { createLineProvider, type FakeUpstream, startFakeUpstream } from './fake-upstream.ts';
 import { createManualClock, type ManualClock, settled } from './manual-clock.ts';
@@ -49,6 +50,13 @@ export function clientTurn(request: AskedRequest, change: Partial<ClientTurn> = 
     requestId: 'r',
     wantsUsage: false,
     images: undefined,
+    record: new TurnRecords(createManualClock()).begin({
+      requestId: 'r',
+      clientId: 'me',
+      dialect: 'chat',
+      model: request.model,
+      isStream: true,
+    }),
     signal: new AbortController().signal,
     ...change,
   };
@@ -115,6 +123,7 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
       conversations: new Conversations(new BufferedStore({ clock, maxBytes: 1_000_000 })),
       affinity: new Affinity(clock.monotonic, 30_000),
       limits: new AccountLimits(clock),
+      records: new TurnRecords(clock),
       schemas,
       maxChoices: 4,
       dispatcher,

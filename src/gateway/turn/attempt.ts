@@ -95,7 +95,10 @@ export class Attempt implements CallListener {
   readonly toolCalls: { id: string; name: string; arguments: string }[] = [];
   usage: Usage | undefined;
   end: TurnEnd | undefined;
+  connectedAt: number | undefined;
   firstContentAt: number | undefined;
+  /** Of the upstream's answer, where a turn is one exchange. */
+  status: number | undefined;
   /** The client has seen some of the answer, so that no other account may begin it again. */
   isContentSent = false;
 
@@ -113,7 +116,6 @@ export class Attempt implements CallListener {
   /** The upstream was stopped: it has more in mind than the client saw. */
   #isCut = false;
   #sentAt = 0;
-  #status: number | undefined;
   #hasAnswered = false;
 
   constructor(dependencies: AttemptDependencies, turn: ClientTurn, lease: TurnLease, plan: AttemptPlan) {
@@ -233,10 +235,11 @@ export class Attempt implements CallListener {
   }
 
   onConnected(): void {
+    this.connectedAt ??= this.#dependencies.clock.monotonic();
     this.#dependencies.reach.connected(this.route.provider.name);
   }
   onHead(status: number, headers: UpstreamHeaders): void {
-    this.#status = status;
+    this.status = status;
     const { limits } = this.#dependencies;
     if (this.#outbound) limits.noteHead(this.lease.account, this.#outbound, this.route.model, headers);
   }
@@ -268,7 +271,7 @@ export class Attempt implements CallListener {
       {
         request_id: this.#turn.requestId,
         account_id: this.lease.account.id,
-        status: this.#status,
+        status: this.status,
         first_event: firstEvent,
         after_ms: Math.round(clock.monotonic() - this.#sentAt),
       },

@@ -10,6 +10,7 @@ import type { Route, Routes } from '../models/routing.ts';
 import type { ClientTurn } from './client-turns.ts';
 import type { ImageFetcher } from './image-fetcher.ts';
 import { type TurnImages, turnImagesOf } from './turn-images.ts';
+import type { CandidateNote } from './turn-record.ts';
 
 /** What an upstream is asked for: the client's own words where it speaks their dialect, else the decoded request. */
 interface Form {
@@ -23,6 +24,8 @@ interface Form {
 export interface Candidate extends Form {
   readonly route: Route;
   readonly handling: Handling;
+  /** Of the turn's record. */
+  readonly note: CandidateNote;
 }
 
 export interface CandidateDependencies {
@@ -73,13 +76,17 @@ export class Candidates {
   /** The next that can take the request. */
   async next(): Promise<Candidate | undefined> {
     for (let route = await this.#nextRoute(); route; route = await this.#nextRoute()) {
+      const { record } = this.#turn;
+      const note = record.candidate(route);
       const form = await this.#formFor(route);
       if (form instanceof AppError) {
+        record.skipped(note, { kind: 'field', message: form.message });
         this.#refusal ??= form;
         continue;
       }
       const handling = handlingOf(form.request, capabilitiesOf(route.provider, route.model));
-      if (!handling.refusal) return { ...form, route, handling };
+      if (!handling.refusal) return { ...form, route, handling, note };
+      record.skipped(note, { kind: 'field', message: handling.refusal.message });
       this.#refusal ??= handling.refusal;
     }
     return undefined;

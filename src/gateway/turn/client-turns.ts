@@ -7,6 +7,7 @@ import type { GatewayMetrics } from './metrics.ts';
 import { runTurn, type TurnDependencies, type TurnResult } from './run-turn.ts';
 import type { TurnImages } from './turn-images.ts';
 import type { TurnOutput } from './turn-output.ts';
+import type { TurnRecord } from './turn-record.ts';
 
 /** The key of a client: what is decided for one client is decided by it. */
 export interface ClientKey {
@@ -30,6 +31,8 @@ export interface ClientTurn {
   readonly images: TurnImages | undefined;
   /** Where it may go, if that is known already. */
   readonly plan?: RoutePlan | undefined;
+  /** What is decided about it; its choices share it. */
+  readonly record: TurnRecord;
   /** Aborts when the client has left or the gateway stops; the reason is an AppError. */
   readonly signal: AbortSignal;
 }
@@ -65,13 +68,23 @@ export class ClientTurns {
 
   /** Resolves to the error that ended it, if one did. */
   async run(turn: ClientTurn, output: TurnOutput): Promise<AppError | undefined> {
-    const { clock, logger } = this.#dependencies;
+    const { clock, logger, records } = this.#dependencies;
     const startedAt = clock.monotonic();
     debugLog(logger)?.debug(askedFields(turn), 'a turn begins');
     const result = await runTurn(this.#dependencies, turn, output);
     const durationMs = Math.round(clock.monotonic() - startedAt);
     this.#metrics.turnEnded(turn, result, durationMs);
-    this.#log(turn, result, durationMs, output.status);
+    const { error, firstContentMs, usage, attempt } = result;
+    records.end(turn.record, {
+      outcome: error?.code ?? 'success',
+      message: error?.message,
+      status: statusOf(error, output),
+      durationMs,
+      firstContentMs,
+      finish: attempt?.end?.reason,
+      usage,
+    });
+    this.#log(turn, result, durationMs, statusOf(error, output));
     return result.error;
   }
 
@@ -92,7 +105,7 @@ export class ClientTurns {
       account_id: attempt?.lease.account.id,
       stream: decoded.isStream,
       outcome: error?.code ?? 'success',
-      status: error?.code === 'cancelled' ? 499 : status,
+      status,
       attempts: result.attempts,
       conversation: result.conversation,
       finish: attempt?.end?.reason,
@@ -106,6 +119,11 @@ export class ClientTurns {
       logOwn(logger, line, 'turn', [requestId, model, upstream_model, upstream_finish]);
     } else logger.warn({ ...line, err: error }, 'turn');
   }
+}
+
+/** What the client got, or would have. */
+function statusOf(error: AppError | undefined, { status }: TurnOutput): number {
+  return error?.code === 'cancelled' ? error.status : status;
 }
 
 /** How much was asked for, and nothing of what was said. */

@@ -27,6 +27,7 @@ import type { ConversationResult, Conversations } from './conversations.ts';
 import { Failover, type NextStep } from './failover.ts';
 import { type ProviderReach, unreachable } from './provider-reach.ts';
 import { BufferedOutput, type TurnOutput } from './turn-output.ts';
+import type { AttemptNote, TurnRecords } from './turn-record.ts';
 
 export interface TurnDependencies extends AttemptDependencies, CandidateDependencies {
   readonly leases: LeaseCache;
@@ -36,6 +37,7 @@ export interface TurnDependencies extends AttemptDependencies, CandidateDependen
   readonly affinity: Affinity;
   readonly limits: AccountLimits;
   readonly schemas: SchemaChecker;
+  readonly records: TurnRecords;
   /** Answers to one request, at most. */
   readonly maxChoices: number;
 }
@@ -70,6 +72,8 @@ interface Rejected {
 
 interface Borrowed {
   readonly lease: TurnLease;
+  /** Of the turn's record. */
+  readonly note: AttemptNote;
   /** How its account was chosen, for the session. */
   readonly how: Parameters<Session['answeredBy']>[1];
 }
@@ -130,7 +134,7 @@ class TurnRun {
           continue;
         }
         this.#attempts += 1;
-        const failure = await this.#use(borrowed.lease, path);
+        const failure = await this.#use(borrowed, path);
         if (!failure) {
           path.session?.answeredBy(borrowed.lease.account.id, borrowed.how);
           const { output } = path;
@@ -221,11 +225,14 @@ class TurnRun {
   }
 
   /** Returns why no account is lent, where another provider's might be. Throws AppError. */
-  async #borrow({ route, conversation, session }: Path): Promise<Borrowed | Error> {
+  async #borrow({ route, conversation, session, candidate }: Path): Promise<Borrowed | Error> {
     const { leases, clock } = this.#dependencies;
-    const known = this.#failover.renewedAccount ?? conversation.accountId;
+    const { record } = this.#turn;
+    const { renewedAccount } = this.#failover;
+    const known = renewedAccount ?? conversation.accountId;
     const preferred = known === undefined ? session?.preferred() : undefined;
     const isPreferredFull = preferred !== undefined && leases.held.isFull(preferred);
+    if (isPreferredFull) record.skipped(candidate.note, { kind: 'full', accountId: preferred });
     const { excluded } = this.#failover;
     const demand = {
       provider: route.provider.name,
@@ -239,34 +246,50 @@ class TurnRun {
     try {
       if (this.#step === 'resting-account') await this.#mustBeShort(demand);
       const askedAt = clock.monotonic();
-      const sparing = this.#sparing(demand, route);
+      const sparing = this.#sparing(demand, candidate);
       const lease =
         leases.take(sparing ?? demand) ??
         (sparing && (await this.#ifAnyIsFree(sparing))) ??
         (await this.#waiting((deadline) => leases.acquire({ ...demand, deadline })));
+      const accountId = lease.account.id;
+      const note = record.attempt({
+        route,
+        accountId,
+        choice:
+          accountId === renewedAccount
+            ? 'same'
+            : accountId !== demand.prefer
+              ? 'free'
+              : known
+                ? 'conversation'
+                : 'session',
+        wasHeld: !lease.isFirst,
+        waitedMs: clock.monotonic() - askedAt,
+      });
       this.#steps?.debug(
-        {
-          account_id: lease.account.id,
-          from: lease.isFirst ? 'the pool' : 'memory',
-          waited_ms: Math.round(clock.monotonic() - askedAt),
-        },
+        { account_id: accountId, from: lease.isFirst ? 'the pool' : 'memory', waited_ms: note.waitedMs },
         'an account is lent',
       );
-      return { lease, how: known !== undefined ? 'remembered' : isPreferredFull ? 'full' : 'sought' };
+      const how = known !== undefined ? 'remembered' : isPreferredFull ? 'full' : 'sought';
+      return { lease, note, how };
     } catch (cause) {
       this.#turn.signal.throwIfAborted();
       if (cause instanceof AppError) throw cause;
       const reason = cause instanceof Error ? cause : new Error(String(cause));
+      record.noneLent(candidate.note, reason);
       this.#steps?.debug({ provider: route.provider.name, reason: reason.message }, 'no account is lent');
       if (!this.#failover.hasFailed) return reason;
       throw this.#failover.shown(isAboutOthers(cause) ? appErrorFromPool(cause) : undefined);
     }
   }
 
-  /** Without the accounts that have nothing left for this model; undefined where all have. They are tried where there is no other. */
-  #sparing<Demand extends AccountDemand>(demand: Demand, { provider, model }: Route): Demand | undefined {
-    const spent = this.#dependencies.limits.spentFor(provider.name, provider.outbound, model);
-    return spent && { ...demand, exclude: new Set([...demand.exclude, ...spent.keys()]) };
+  /** Without the accounts that have nothing left for this model; undefined where there are none such. They are tried where there is no other. */
+  #sparing<Demand extends AccountDemand>(demand: Demand, { route, note }: Candidate): Demand | undefined {
+    const { name, outbound } = route.provider;
+    const spent = this.#dependencies.limits.spentFor(name, outbound, route.model);
+    if (!spent) return undefined;
+    this.#turn.record.limited(note, spent.values());
+    return { ...demand, exclude: new Set([...demand.exclude, ...spent.keys()]) };
   }
 
   async #ifAnyIsFree(demand: Omit<LeaseDemand, 'deadline'>): Promise<TurnLease | undefined> {
@@ -316,10 +339,11 @@ class TurnRun {
   }
 
   /** One attempt and its report to the pool. The lease is always released. */
-  async #use(lease: TurnLease, path: Path): Promise<Failure | undefined> {
+  async #use({ lease, note }: Borrowed, path: Path): Promise<Failure | undefined> {
     const { id } = lease.account;
     try {
       const error = await this.#attemptUntilReached(lease, path);
+      this.#turn.record.attemptEnded(note, this.#attempt, error);
       const usage = this.#attempt?.countedUsage;
       this.#usage = usage;
       if (!error) {
@@ -328,6 +352,7 @@ class TurnRun {
         return undefined;
       }
       const report = await this.#reports.failed(lease, error, usage);
+      note.accountStatus = report?.status ?? undefined;
       this.#steps?.debug({ account_id: id, ...reported(error, report) }, 'the outcome is reported');
       return { error, report };
     } finally {

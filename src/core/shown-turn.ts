@@ -1,0 +1,82 @@
+import { z } from 'zod';
+
+const isoTime = z.iso.datetime({ offset: true });
+const milliseconds = z.int().nullable();
+
+/** Why one candidate, or one account of it, was passed over. */
+const skip = z.object({
+  reason: z.enum(['limit', 'full', 'none_lent', 'field', 'circuit', 'models']),
+  account_id: z.string().nullable(),
+  /** The evidence in words. */
+  says: z.string(),
+});
+
+const attempt = z.object({
+  provider: z.string(),
+  model: z.string(),
+  account_id: z.string(),
+  /** Why this account. */
+  choice: z.enum(['same', 'conversation', 'session', 'free']),
+  /** `held`: by this gateway, without a call to the pool. */
+  from: z.enum(['held', 'pool']),
+  /** How long it waited for the account. */
+  waited_ms: z.int(),
+  /** Since the turn began, as are the next. */
+  started_ms: z.int(),
+  connected_ms: milliseconds,
+  first_content_ms: milliseconds,
+  ended_ms: milliseconds,
+  /** Of the upstream's answer. */
+  status: z.int().nullable(),
+  /** `success` or the code of an error; null while it runs. */
+  outcome: z.string().nullable(),
+  message: z.string().nullable(),
+  /** How the account stood after the report, where the pool said so. */
+  account_status: z.string().nullable(),
+});
+
+/** One turn of the gateway, as its operator sees it: what was looked at, tried and decided. */
+export const shownTurn = z.object({
+  request_id: z.string(),
+  at: isoTime,
+  dialect: z.string(),
+  /** As the client named it. */
+  model: z.string(),
+  stream: z.boolean(),
+  /** Tells clients apart without naming their key. */
+  client_key: z.string(),
+  /** `success`, the code of an error, or `running`. */
+  outcome: z.string(),
+  message: z.string().nullable(),
+  /** Of the HTTP answer. */
+  status: z.int().nullable(),
+  duration_ms: milliseconds,
+  first_content_ms: milliseconds,
+  finish: z.string().nullable(),
+  /** What the header `x-warp2api-route` says. */
+  route: z.string(),
+  usage: z
+    .object({
+      input_tokens: z.int(),
+      output_tokens: z.int(),
+      cached_input_tokens: z.int().nullable(),
+      cache_write_tokens: z.int().nullable(),
+      reasoning_tokens: z.int().nullable(),
+      is_estimated: z.boolean(),
+      credits: z.number().nullable(),
+      /** Null where it is not known. */
+      cost_cents: z.number().nullable(),
+    })
+    .nullable(),
+  candidates: z.array(z.object({ provider: z.string(), model: z.string(), skipped: z.array(skip) })),
+  attempts: z.array(attempt),
+  /** Further notes that were not kept. */
+  omitted: z.int(),
+});
+export type ShownTurn = z.infer<typeof shownTurn>;
+
+export const shownTurns = z.object({
+  turns: z.array(shownTurn),
+  /** For the next page; null after the last. */
+  next_before: z.int().nullable(),
+});

@@ -1,0 +1,96 @@
+import { z } from 'zod';
+import { AppError } from '../../core/errors.ts';
+import { givenFields } from '../../core/null-fields.ts';
+import type { ShownTurn } from '../../core/shown-turn.ts';
+import type { Route } from '../../lib/api/api-routes.ts';
+import { parseFields } from '../../protocols/shared/request.ts';
+import { routeSummary } from '../output/answer-head.ts';
+import { shownClient, shownTurn } from '../turn/shown-turn.ts';
+import type { TurnRecord, TurnRecords } from '../turn/turn-record.ts';
+import * as answers from './api-answers.ts';
+
+const turnsQuery = z.strictObject({
+  /** `success`, `running`, the code of an error, or `error` for any. */
+  outcome: z.string().optional(),
+  provider: z.string().optional(),
+  /** As the client named it, or as an upstream does. */
+  model: z.string().optional(),
+  /** How its id begins. */
+  account: z.string().min(4).max(128).optional(),
+  /** `client_key` of a turn. */
+  client_key: z.string().optional(),
+  since: z.iso.datetime({ offset: true }).optional(),
+  min_duration_ms: z.coerce.number().int().min(0).optional(),
+  limit: z.coerce.number().int().min(1).max(500).default(50),
+  /** The `next_before` of the page before. */
+  before: z.coerce.number().int().min(0).optional(),
+});
+type Filter = z.output<typeof turnsQuery>;
+
+/** What the gateway has decided about its latest turns. */
+export const turnRoutes: readonly Route<{ readonly records: TurnRecords }>[] = [
+  {
+    method: 'GET',
+    path: '/api/turns',
+    summary: 'The latest turns of this gateway, the newest first',
+    description: 'From memory: about the last 5,000, of this instance alone.',
+    access: 'adminKey',
+    query: turnsQuery,
+    answers: { 200: { description: 'One page.', body: answers.turnList } },
+    handle({ records }, request) {
+      const { limit, before, ...filter } = parseFields(turnsQuery, givenFields(request.query));
+      const turns: ShownTurn[] = [];
+      let next: number | null = null;
+      for (const record of records.newest(before)) {
+        if (!matches(record, filter)) continue;
+        if (turns.length === limit) break;
+        turns.push(shown(record));
+        next = record.sequence;
+      }
+      return { turns, next_before: turns.length === limit ? next : null };
+    },
+  },
+  {
+    method: 'GET',
+    path: '/api/turns/{id}',
+    summary: 'Why one turn went as it did, by its request id',
+    description:
+      'The candidates and accounts that were looked at, why each was passed over, the attempts with their times, and the outcome. ' +
+      'Of several turns with one request id the newest is shown.',
+    access: 'adminKey',
+    answers: {
+      200: { description: 'The turn.', body: answers.turn },
+      404: { description: 'No turn with that id is in memory.', body: answers.errorAnswer },
+    },
+    handle({ records }, request) {
+      const record = records.find(request.params.id);
+      if (!record) {
+        const message =
+          'No turn with that request id is in the memory of this gateway: it keeps the latest only, and loses them when it stops.';
+        throw new AppError('not_found', message);
+      }
+      return shown(record);
+    },
+  },
+];
+
+function shown(record: TurnRecord): ShownTurn {
+  return shownTurn(record, routeSummary(record));
+}
+
+function matches(
+  { asked, at, ended, attempts, candidates }: TurnRecord,
+  { outcome, provider, model, account, client_key, since, min_duration_ms }: Omit<Filter, 'limit' | 'before'>,
+): boolean {
+  const became = ended?.outcome ?? 'running';
+  const isFailed = became !== 'running' && became !== 'success';
+  return (
+    (outcome === undefined || outcome === became || (outcome === 'error' && isFailed)) &&
+    (provider === undefined || candidates.some(({ route }) => route.provider.name === provider)) &&
+    (model === undefined || asked.model === model || candidates.some(({ route }) => route.model === model)) &&
+    (account === undefined || attempts.some(({ accountId }) => accountId.startsWith(account))) &&
+    (client_key === undefined || shownClient(asked.clientId) === client_key) &&
+    (since === undefined || at >= Date.parse(since)) &&
+    (min_duration_ms === undefined || (ended !== undefined && ended.durationMs >= min_duration_ms))
+  );
+}

@@ -1,0 +1,160 @@
+import { describe, expect, it } from 'vitest';
+import { AppError } from '../../core/errors.ts';
+import { PoolError } from '../../pool-api/errors.ts';
+import type { Route } from '../models/routing.ts';
+import { routeSummary } from '../output/answer-head.ts';
+import { createManualClock } from '../testing/manual-clock.ts';
+import { shownTurn } from './shown-turn.ts';
+import { type AskedTurn, type TurnEnded, type TurnRecord, TurnRecords } from './turn-record.ts';
+
+const clock = createManualClock();
+const asked: AskedTurn = {
+  requestId: 'r',
+  clientId: 'a-client-digest-that-is-long',
+  dialect: 'chat',
+  model: 'fast',
+  isStream: false,
+};
+const ended: TurnEnded = {
+  outcome: 'success',
+  message: undefined,
+  status: 200,
+  durationMs: 10,
+  firstContentMs: 5,
+  finish: 'stop',
+  usage: { inputTokens: 3, outputTokens: 2 },
+};
+const route = (provider: string, model: string, more: Partial<Route> = {}) =>
+  ({ provider: { name: provider }, model, ...more }) as Route;
+const given = (one: Route, accountId: string) =>
+  ({ route: one, accountId, choice: 'free', wasHeld: true, waitedMs: 0.4 }) as const;
+const idsIn = (records: TurnRecords, before?: number) =>
+  [...records.newest(before)].map((one) => one.asked.requestId);
+const begin = (records: TurnRecords, requestId: string) => records.begin({ ...asked, requestId });
+
+describe('the latest records', () => {
+  it('come newest first, and page by page', () => {
+    const records = new TurnRecords(clock, 10);
+    const all = ['a', 'b', 'c'].map((id) => begin(records, id));
+    expect(idsIn(records)).toEqual(['c', 'b', 'a']);
+    expect(idsIn(records, all[1]?.sequence)).toEqual(['a']);
+  });
+
+  it('are so many at most, and one that is still running is there again once it ends', () => {
+    const records = new TurnRecords(clock, 3);
+    const first = begin(records, 'long');
+    for (const id of ['a', 'b', 'c']) begin(records, id);
+    expect(idsIn(records)).toEqual(['c', 'b', 'a']);
+    records.end(first, ended);
+    expect(idsIn(records)).toEqual(['long', 'c', 'b']);
+  });
+
+  it('are so many bytes at most, those of their ends included', () => {
+    const records = new TurnRecords(clock, 1_000, 20_000);
+    const message = 'x'.repeat(2_000);
+    for (let turn = 0; turn < 100; turn += 1) {
+      records.end(begin(records, `r${turn}`), { ...ended, message });
+    }
+    const kept = [...records.newest()];
+    expect(kept.length).toBeGreaterThan(2);
+    expect(kept.reduce((sum, { bytes }) => sum + bytes, 0)).toBeLessThanOrEqual(20_000);
+    expect(kept[0]?.asked.requestId).toBe('r99');
+  });
+
+  it('are found by request id, the newest of several', () => {
+    const records = new TurnRecords(clock, 10);
+    begin(records, 'same');
+    const second = begin(records, 'same');
+    expect(records.find('same')).toBe(second);
+    expect(records.find('other')).toBeUndefined();
+  });
+
+  it('have a bounded number of notes each', () => {
+    const record = begin(new TurnRecords(clock), 'r');
+    const candidate = record.candidate(route('p', 'm'));
+    for (let at = 0; at < 100; at += 1) record.skipped(candidate, { kind: 'full', accountId: `acc_${at}` });
+    const shown = shownTurn(record, '');
+    expect(shown.candidates[0]?.skipped).toHaveLength(24);
+    expect(shown.omitted).toBe(76);
+  });
+});
+
+describe('a record', () => {
+  function failedOver(): TurnRecord {
+    const record = begin(new TurnRecords(clock), 'r');
+    const other = record.candidate(route('anthropic', 'haiku', { barred: new Set(['acc_00000000-1']) }));
+    record.noneLent(
+      other,
+      new PoolError('no_account_available', 'none', {
+        shortage: {
+          matching: 3,
+          reasons: { rate_limited: 2, exhausted: 1 },
+          holders: { exclusive: 0, shared: 0, gateway: 0 },
+        },
+      }),
+    );
+    const openai = record.candidate(route('openai', 'gpt-5'));
+    const limit = {
+      accountId: 'acc_77777777-1',
+      reading: { name: '5h', usedPercent: 98.4 },
+      until: Date.UTC(2026, 0, 1, 14, 2, 10),
+    };
+    record.limited(openai, [limit]);
+    record.limited(openai, [limit]);
+    const error = new AppError('upstream_rate_limited', 'Slow down.');
+    const first = record.attempt(given(openai.route, 'acc_11111111-1'));
+    record.attemptEnded(first, { connectedAt: 2, firstContentAt: undefined, status: 429 }, error);
+    record.attempt(given(openai.route, 'acc_22222222-1'));
+    return record;
+  }
+
+  it('tells the evidence in words', () => {
+    const { candidates, attempts, outcome, client_key } = shownTurn(failedOver(), '');
+    expect(candidates.map(({ skipped }) => skipped.map(({ says }) => says))).toEqual([
+      [
+        "account acc_00000000: the model is not in the account's own list",
+        'no free account: 2 rate limited, 1 exhausted',
+      ],
+      ['account acc_77777777: 5h window 98 %, resets 2026-01-01 14:02:10 UTC'],
+    ]);
+    expect(attempts).toMatchObject([
+      {
+        account_id: 'acc_11111111-1',
+        status: 429,
+        connected_ms: 2,
+        outcome: 'upstream_rate_limited',
+        message: 'Slow down.',
+      },
+      { account_id: 'acc_22222222-1', outcome: null },
+    ]);
+    expect(outcome).toBe('running');
+    expect(client_key).toBe('a-client-dig');
+  });
+
+  it('is one line for a header', () => {
+    expect(routeSummary(failedOver())).toBe(
+      'openai/gpt-5#acc_22222222; attempts=2; tried=openai/gpt-5#acc_11111111:upstream_rate_limited; passed=anthropic/haiku:none-lent',
+    );
+    const plain = begin(new TurnRecords(clock), 'r');
+    expect(routeSummary(plain)).toBe('none; attempts=0');
+    const odd = plain.candidate(route('p', 'm\n\u00fc"'));
+    plain.attempt(given(odd.route, 'acc_11111111-1'));
+    expect(routeSummary(plain)).toBe('p/m%0A%C3%BC"#acc_11111111; attempts=1');
+    for (let at = 0; at < 100; at += 1)
+      plain.skipped(plain.candidate(route('p', 'm'.repeat(900))), { kind: 'field', message: 'x' });
+    expect(routeSummary(plain).length).toBeLessThanOrEqual(1_000);
+  });
+
+  it('has the first error of its choices, and the usage of all', () => {
+    const records = new TurnRecords(clock);
+    const record = begin(records, 'r');
+    records.end(record, ended);
+    records.end(record, { ...ended, outcome: 'upstream_timeout', message: 'late', durationMs: 30 });
+    expect(shownTurn(record, '')).toMatchObject({
+      outcome: 'upstream_timeout',
+      message: 'late',
+      duration_ms: 30,
+      usage: { input_tokens: 6, output_tokens: 4, cost_cents: null },
+    });
+  });
+});

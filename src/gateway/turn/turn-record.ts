@@ -1,0 +1,271 @@
+import type { AppError, ErrorCode } from '../../core/errors.ts';
+import type { Dialect } from '../../core/protocol.ts';
+import type { Usage } from '../../core/turn.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { PoolError } from '../../pool-api/errors.ts';
+import { sumUsage } from '../emulation/token-count.ts';
+import type { Route } from '../models/routing.ts';
+import type { SpentLimit } from './account-limits.ts';
+
+/** Why a candidate or an account was passed over. It becomes words only where it is shown. */
+export type Evidence =
+  | { readonly kind: 'limit'; readonly limit: SpentLimit }
+  /** Every place on the account that the conversation or session prefers is taken. */
+  | { readonly kind: 'full'; readonly accountId: string }
+  /** The pool had none to lend. */
+  | {
+      readonly kind: 'none-lent';
+      readonly message: string;
+      readonly reasons: Readonly<Record<string, number>> | undefined;
+    }
+  /** What in the request this upstream does not take. */
+  | { readonly kind: 'field'; readonly message: string }
+  | { readonly kind: 'circuit'; readonly until: number };
+
+export interface CandidateNote {
+  readonly route: Route;
+  readonly skipped: Evidence[];
+}
+
+/** Why this account: it is tried again, the conversation is remembered on it, the session prefers it, or it was free. */
+type Choice = 'same' | 'conversation' | 'session' | 'free';
+
+export interface AttemptNote {
+  readonly route: Route;
+  readonly accountId: string;
+  readonly choice: Choice;
+  /** The gateway held it already, without a call to the pool. */
+  readonly wasHeld: boolean;
+  readonly waitedMs: number;
+  /** Since the turn began, as are the next. */
+  readonly startedMs: number;
+  connectedMs: number | undefined;
+  firstContentMs: number | undefined;
+  endedMs: number | undefined;
+  /** Of the upstream's answer. */
+  status: number | undefined;
+  outcome: ErrorCode | 'success' | undefined;
+  message: string | undefined;
+  /** How the account stands after the report, where the pool said so. */
+  accountStatus: string | undefined;
+}
+
+/** What an attempt knows of itself; times are monotonic. */
+interface TimedAttempt {
+  readonly connectedAt: number | undefined;
+  readonly firstContentAt: number | undefined;
+  /** Of the upstream's answer. */
+  readonly status: number | undefined;
+}
+
+export interface TurnEnded {
+  readonly outcome: ErrorCode | 'success';
+  readonly message: string | undefined;
+  readonly status: number;
+  readonly durationMs: number;
+  readonly firstContentMs: number | undefined;
+  readonly finish: string | undefined;
+  readonly usage: Usage | undefined;
+}
+
+export interface AskedTurn {
+  readonly requestId: string;
+  readonly clientId: string;
+  readonly dialect: Dialect;
+  readonly model: string;
+  readonly isStream: boolean;
+}
+
+/** Notes of each kind in one record; later ones are counted only. */
+const mostNotes = 24;
+/** A record's own size, and that of one note, roughly. */
+const recordBytes = 600;
+const noteBytes = 250;
+
+/** How one request of a client was decided and what became of it. Its choices share it. */
+export class TurnRecord {
+  readonly asked: AskedTurn;
+  /** Wall clock. */
+  readonly at: number;
+  readonly candidates: CandidateNote[] = [];
+  readonly attempts: AttemptNote[] = [];
+  ended: TurnEnded | undefined;
+  bytes = recordBytes;
+  /** Notes that had no room. */
+  omitted = 0;
+  /** Set by the ring that holds it. */
+  sequence = 0;
+  countedBytes = 0;
+  readonly #clock: Pick<Clock, 'monotonic'>;
+  readonly #startedAt: number;
+
+  constructor(asked: AskedTurn, clock: Clock) {
+    this.asked = asked;
+    this.at = clock.now();
+    this.#clock = clock;
+    this.#startedAt = clock.monotonic();
+    this.bytes += 2 * (asked.requestId.length + asked.model.length);
+  }
+
+  /** Of a monotonic time. */
+  #sinceStart(at: number | undefined): number | undefined {
+    return at === undefined ? undefined : Math.round(at - this.#startedAt);
+  }
+
+  /** The candidate that is looked at from now on. */
+  candidate(route: Route): CandidateNote {
+    const note = { route, skipped: [] };
+    this.#add(this.candidates, note, 0);
+    return note;
+  }
+
+  skipped(candidate: CandidateNote, evidence: Evidence): void {
+    const text = 'message' in evidence ? evidence.message.length : 0;
+    this.#add(candidate.skipped, evidence, 2 * text);
+  }
+
+  /** Accounts that have nothing left for the candidate's model. */
+  limited(candidate: CandidateNote, limits: Iterable<SpentLimit>): void {
+    for (const limit of limits) {
+      const isNoted = candidate.skipped.some((noted) => noted.kind === 'limit' && noted.limit === limit);
+      if (!isNoted) this.skipped(candidate, { kind: 'limit', limit });
+    }
+  }
+
+  noneLent(candidate: CandidateNote, error: Error): void {
+    const reasons = error instanceof PoolError ? error.shortage?.reasons : undefined;
+    this.skipped(candidate, { kind: 'none-lent', message: error.message, reasons });
+  }
+
+  attempt(given: Pick<AttemptNote, 'route' | 'accountId' | 'choice' | 'wasHeld' | 'waitedMs'>): AttemptNote {
+    const note: AttemptNote = {
+      route: given.route,
+      accountId: given.accountId,
+      choice: given.choice,
+      wasHeld: given.wasHeld,
+      waitedMs: Math.round(given.waitedMs),
+      startedMs: Math.round(this.#clock.monotonic() - this.#startedAt),
+      connectedMs: undefined,
+      firstContentMs: undefined,
+      endedMs: undefined,
+      status: undefined,
+      outcome: undefined,
+      message: undefined,
+      accountStatus: undefined,
+    };
+    this.#add(this.attempts, note, 0);
+    return note;
+  }
+
+  attemptEnded(note: AttemptNote, attempt: TimedAttempt | undefined, error: AppError | undefined): void {
+    note.connectedMs = this.#sinceStart(attempt?.connectedAt);
+    note.firstContentMs = this.#sinceStart(attempt?.firstContentAt);
+    note.endedMs = this.#sinceStart(this.#clock.monotonic());
+    note.status = attempt?.status;
+    note.outcome = error?.code ?? 'success';
+    note.message = error?.message;
+    this.bytes += 2 * (error?.message.length ?? 0);
+  }
+
+  end(ended: TurnEnded): void {
+    this.ended = this.ended === undefined ? ended : bothEnded(this.ended, ended);
+    this.bytes += 2 * (ended.message?.length ?? 0);
+  }
+
+  #add<Note>(notes: Note[], note: Note, bytes: number): void {
+    if (notes.length >= mostNotes) {
+      this.omitted += 1;
+      return;
+    }
+    notes.push(note);
+    this.bytes += noteBytes + bytes;
+  }
+}
+
+function bothEnded(one: TurnEnded, other: TurnEnded): TurnEnded {
+  const shown = one.outcome === 'success' ? other : one;
+  return {
+    ...shown,
+    durationMs: Math.max(one.durationMs, other.durationMs),
+    firstContentMs: one.firstContentMs ?? other.firstContentMs,
+    usage: sumUsage(one.usage, other.usage),
+  };
+}
+
+const mostRecords = 5_000;
+const mostBytes = 8 * 1024 * 1024;
+
+/** The latest records, the running ones included: bounded in number and bytes, in memory. */
+export class TurnRecords {
+  readonly #clock: Clock;
+  readonly #most: number;
+  readonly #mostBytes: number;
+  /** A ring: each sequence number has its place. */
+  readonly #places: (TurnRecord | undefined)[] = [];
+  #oldest = 0;
+  #next = 0;
+  #bytes = 0;
+
+  constructor(clock: Clock, most = mostRecords, bytes = mostBytes) {
+    this.#clock = clock;
+    this.#most = most;
+    this.#mostBytes = bytes;
+  }
+
+  begin(asked: AskedTurn): TurnRecord {
+    const record = new TurnRecord(asked, this.#clock);
+    this.#add(record);
+    return record;
+  }
+
+  /** To be called once for each choice: the first error counts, and the usage of all. */
+  end(record: TurnRecord, ended: TurnEnded): void {
+    record.end(ended);
+    // One that ran for long may have been dropped meanwhile.
+    if (!this.#holds(record)) this.#add(record);
+    else {
+      this.#bytes += record.bytes - record.countedBytes;
+      record.countedBytes = record.bytes;
+      this.#dropOldest();
+    }
+  }
+
+  /** Newest first, of those before this sequence number. */
+  *newest(before = this.#next): Generator<TurnRecord> {
+    for (let sequence = Math.min(this.#next, before) - 1; sequence >= this.#oldest; sequence -= 1) {
+      const record = this.#places[sequence % this.#most];
+      if (record?.sequence === sequence) yield record;
+    }
+  }
+
+  /** Clients may choose a request's id, and the same one again: the newest is meant. */
+  find(requestId: string): TurnRecord | undefined {
+    for (const record of this.newest()) if (record.asked.requestId === requestId) return record;
+    return undefined;
+  }
+
+  #holds(record: TurnRecord): boolean {
+    return this.#places[record.sequence % this.#most] === record;
+  }
+
+  #add(record: TurnRecord): void {
+    record.sequence = this.#next;
+    record.countedBytes = record.bytes;
+    this.#next += 1;
+    this.#bytes += record.bytes;
+    this.#dropOldest();
+    this.#places[record.sequence % this.#most] = record;
+  }
+
+  #dropOldest(): void {
+    while (
+      this.#next - this.#oldest > this.#most ||
+      (this.#bytes > this.#mostBytes && this.#oldest < this.#next - 1)
+    ) {
+      const place = this.#oldest % this.#most;
+      this.#bytes -= this.#places[place]?.countedBytes ?? 0;
+      this.#places[place] = undefined;
+      this.#oldest += 1;
+    }
+  }
+}
