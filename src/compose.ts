@@ -102,6 +102,7 @@ export async function startServices(
       ...config.gateway,
       adminKey: config.pool.adminKey,
       aliases: config.aliases,
+      routes: config.routes,
       allowedHosts: hostCheck(config, config.gateway.host, config.gateway.apiKeys.length > 0),
       corsOrigins: config.corsOrigins,
       shutdownMs: config.shutdownMs,

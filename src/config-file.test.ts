@@ -72,6 +72,75 @@ test.each([
   expect(() => load(yaml)).toThrow(message);
 });
 
+test('routes are read, with tiers where none are given', () => {
+  const yaml = `
+providers:
+  local: { type: openai_compatible, base_url: "http://127.0.0.1:11434/v1" }
+routes:
+  - model: "fast-*"
+    candidates:
+      - { provider: openai, model: gpt-5-mini, tier: 1, weight: 3 }
+      - { provider: local, model: "*", when: { images: false, max_context: 150000 }, labels: [team-a] }
+    delivery: whole
+    first_content_timeout_seconds: 10
+    prompt_cache: off
+  - model: shared
+    candidates:
+      - { provider: openai, model: a, weight: 2 }
+      - { provider: local, model: b, weight: 1, first_content_timeout_seconds: 2.5 }
+      - { provider: local, model: c }
+`;
+  const [fast, shared] = load(yaml).routes;
+  expect(fast).toMatchObject({
+    model: 'fast-*',
+    delivery: 'whole',
+    firstContentTimeoutMs: 10_000,
+    promptCache: 'off',
+    candidates: [
+      { provider: 'openai', model: 'gpt-5-mini', tier: 1, weight: 3, when: {}, labels: [] },
+      { model: '*', weight: 1, when: { images: false, maxContext: 150_000 }, labels: ['team-a'] },
+    ],
+  });
+  expect(fast?.candidates[1]?.tier).toBeGreaterThan(1);
+  expect(shared).toMatchObject({ delivery: 'stream', promptCache: 'auto' });
+  const [a, b, c] = shared?.candidates ?? [];
+  expect([a?.tier === b?.tier, (c?.tier ?? 0) > (b?.tier ?? 0), b?.firstContentTimeoutMs]).toEqual([
+    true,
+    true,
+    2_500,
+  ]);
+});
+
+test.each([
+  ['a provider that there is not', '{ provider: lokal, model: x }', 'lokal', 'no provider "lokal"'],
+  ['a field that there is not', '{ provider: openai, modle: x }', 'modle', 'did you mean "model"'],
+  ['a value that is missing', '{ provider: openai }', '{ provider', 'model: is missing'],
+  ['a value of another type', '{ provider: openai, model: x, tier: a }', 'a }', 'expected number'],
+  ['a condition that there is not', '{ provider: openai, model: x, when: { tool: no } }', 'tool:', '"tools"'],
+])('%s is named with line and column', (_name, candidate, at, problem) => {
+  const line = `    candidates: [${candidate}]`;
+  const yaml = `routes:\n  - model: mine\n${line}\n`;
+  const place = `line 3, column ${line.indexOf(at) + 1}`;
+  expect(() => load(yaml)).toThrow(new RegExp(`warp2api\\.yaml, ${place}: routes\\.0.*${problem}`));
+});
+
+test('faults of every section have a place, and more than one is named', () => {
+  expect(() => load('aliases:\n  fast: auto\nroutes:\n  - model: a\n')).toThrow(
+    /line 4, column 5: routes\.0\.candidates: is missing/,
+  );
+  expect(() => load('\nsources: [{type: file}]')).toThrow(/line 2, column 11: sources\.0\.path/);
+  expect(() => load('route: []')).toThrow(/line 1, column 1: the file: .*did you mean "routes"/);
+  expect(() => load('routes:\n  - model: fast-*\n    candidates: *x\n')).toThrow(
+    /line 3, column 17 is not valid YAML: put quotes/,
+  );
+  const two = '  - { model: a, candidates: [{ provider: openai, model: x }] }\n';
+  expect(() => load(`routes:\n${two}${two}`)).toThrow(/line 3, column 14.*another route is for "a"/);
+  const named = two.replace('model: a', 'model: openai/a');
+  expect(() => load(`routes:\n${named}`)).toThrow(/always means the provider openai/);
+  const faulty = '{ model: a, candidates: [{ provider: x, model: y }, { provider: z, model: y }] }';
+  expect(() => load(`routes: [${faulty}]`)).toThrow(/"x"(.|\n)*"z"/);
+});
+
 test('sources are read in order, with absolute paths, names of their own and nothing more of the environment than needed', () => {
   const yaml = `
 sources:

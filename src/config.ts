@@ -117,7 +117,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
   const given: Partial<SettingValues> = all;
   const configFile =
     given.CONFIG_FILE ?? (existsSync(join(folder, 'warp2api.yaml')) ? 'warp2api.yaml' : undefined);
-  const { aliases, providers, sources } =
+  const { aliases, routes, providers, sources } =
     configFile === undefined
       ? emptyConfigFile
       : readConfigFile(resolve(folder, configFile), environment, problems);
@@ -250,6 +250,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
     shutdownMs: values.SHUTDOWN_SECONDS * 1000,
     /** Public model name, or a pattern ending in `*`, to upstream model. */
     aliases,
+    routes,
     /** Providers beside the built-in ones, by name. */
     providers,
     /** The variables that belong to providers, by name. */

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
+import type { ConfigPath } from './config-document.ts';
 import { providerNamePattern } from './core/provider.ts';
 import { errorCode, errorMessage } from './lib/errors.ts';
 import { readTextFile } from './lib/files/read-text.ts';
@@ -95,13 +96,13 @@ export function resolveSources(
   given: z.output<typeof sourcesSchema>,
   environment: NodeJS.ProcessEnv,
   folder: string,
-  report: (problem: string) => void,
+  report: (path: ConfigPath, problem: string) => void,
 ): SourceSettings[] {
   const taken = new Set<string>();
   return given.flatMap((one, index) => {
-    const place = `sources.${index}`;
+    const place = ['sources', index];
     const named = one.name ?? freeName(one.type, taken);
-    if (taken.has(named)) report(`${place}.name: another source is called "${named}" already.`);
+    if (taken.has(named)) report([...place, 'name'], `another source is called "${named}" already`);
     taken.add(named);
     const reader = createReader(environment, folder, place, report);
     const resolved = resolveSource(one, named, reader, folder, environment);
@@ -137,7 +138,7 @@ function resolveSource(
     case 'webhook': {
       const headers = Object.entries(one.header_env).map(([header, variable]) => [
         header.toLowerCase(),
-        reader.variable(`header_env.${header}`, variable),
+        reader.variable(['header_env', header], variable),
       ]);
       return {
         type: one.type,
@@ -169,12 +170,12 @@ function resolveSource(
 function createReader(
   environment: NodeJS.ProcessEnv,
   folder: string,
-  place: string,
-  report: (problem: string) => void,
+  place: ConfigPath,
+  report: (path: ConfigPath, problem: string) => void,
 ) {
-  const variable = (path: string, variableName: string): string => {
+  const variable = (path: ConfigPath, variableName: string): string => {
     const value = environment[variableName]?.trim() ?? '';
-    if (value === '') report(`${place}.${path}: the environment variable ${variableName} is not set.`);
+    if (value === '') report([...place, ...path], `the environment variable ${variableName} is not set`);
     return value;
   };
   return {
@@ -184,17 +185,17 @@ function createReader(
       readonly admin_key_file?: string | undefined;
     }) {
       if ((one.admin_key_env === undefined) === (one.admin_key_file === undefined)) {
-        report(`${place}: give one of admin_key_env and admin_key_file.`);
+        report(place, 'give one of admin_key_env and admin_key_file');
         return undefined;
       }
-      if (one.admin_key_env !== undefined) return variable('admin_key_env', one.admin_key_env);
+      if (one.admin_key_env !== undefined) return variable(['admin_key_env'], one.admin_key_env);
       try {
         const key = readTextFile(resolve(folder, one.admin_key_file ?? '')).trim();
-        if (key === '') report(`${place}.admin_key_file: the file is empty.`);
+        if (key === '') report([...place, 'admin_key_file'], 'the file is empty');
         return key;
       } catch (error) {
         const code = errorCode(error) ?? errorMessage(error);
-        report(`${place}.admin_key_file: ${one.admin_key_file} cannot be read (${code}).`);
+        report([...place, 'admin_key_file'], `${one.admin_key_file} cannot be read (${code})`);
         return undefined;
       }
     },

@@ -31,3 +31,10 @@ export interface ConfiguredRoute {
   /** `auto`: the gateway asks the upstream to cache prompts where the client did not. */
   readonly promptCache: 'auto' | 'off';
 }
+
+/** What the configuration file says of model names. */
+export interface RoutingSettings {
+  /** Other names of models: an exact name, or a pattern ending in `*`. */
+  readonly aliases: Readonly<Record<string, string>>;
+  readonly routes: readonly ConfiguredRoute[];
+}

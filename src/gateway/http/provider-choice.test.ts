@@ -53,6 +53,8 @@ function open(aliases: Record<string, string> = {}): void {
       look: async () => onLook(),
     },
     aliases,
+    routes: [],
+    clock: { monotonic: () => 0 },
   });
 }
 

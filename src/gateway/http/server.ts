@@ -253,11 +253,13 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   /** A body that goes to an upstream of its own dialect is the upstream's to judge: it is decoded only for another one. */
   async function decodeTurn<Options>(
     inbound: Inbound<Options>,
-    { body, heldBody }: FastifyRequest,
+    { body, heldBody, client, headers }: FastifyRequest,
   ): Promise<{ readonly decoded: DecodedTurn<Options>; readonly plan?: RoutePlan | undefined }> {
     const text = heldBody?.text;
     const open = text === undefined ? undefined : inbound.readRelayed?.(body, text);
-    const plan = open && (await dependencies.routes.plan(open.request).catch(() => undefined));
+    const affinityKey = affinityKeyOf(headers) ?? open?.affinityKey;
+    const planned = open && dependencies.routes.plan(open.request, { client, affinityKey, decoded: open });
+    const plan = await planned?.catch(() => undefined);
     const mayRelay = plan?.candidates.some(({ provider }) =>
       relayingOutbound(provider, { dialect: inbound.name }),
     );

@@ -1,9 +1,12 @@
+import type { ConfiguredRoute } from '../../core/configured-routes.ts';
 import { AppError } from '../../core/errors.ts';
 import { nearNames } from '../../core/near-names.ts';
 import type { ProviderModel, UpstreamProvider } from '../../core/provider.ts';
 import { isFamily } from './model-choice.ts';
 import type { ModelList } from './model-lists.ts';
 import type { ModelUnion } from './model-union.ts';
+import type { RequestTraits } from './request-traits.ts';
+import { hindranceOf } from './route-table.ts';
 
 /** The list with its provider in front of each name. */
 export function prefixed(provider: UpstreamProvider, { models, withheld }: ModelList) {
@@ -40,4 +43,25 @@ export function modelsUnknown(name: string): AppError {
     `No account could be asked for its models yet, so whether there is a model "${name}" is not known (STRICT_MODELS): try again in a moment; GET /health tells how the pool is doing.`,
     { param: 'model', retryAfterMs: 5_000 },
   );
+}
+
+/** No candidate of a configured route takes such a request. */
+export function noCandidateTakes(
+  name: string,
+  { candidates }: ConfiguredRoute,
+  traits: RequestTraits,
+): AppError {
+  const hindrances = new Set(candidates.map((candidate) => hindranceOf(candidate, () => traits)));
+  if (hindrances.has('context') && hindrances.size === 1) {
+    const message = `The request has about ${traits.tokens} tokens, more than any candidate of "${name}" takes: shorten it.`;
+    return new AppError('context_too_long', message);
+  }
+  const words = {
+    tools: traits.hasTools ? 'with tools' : 'without tools',
+    images: traits.hasImages ? 'with images' : 'without images',
+    context: `of about ${traits.tokens} tokens`,
+  };
+  const such = [...hindrances].flatMap((one) => (one ? [words[one]] : []));
+  const message = `The route "${name}" takes no request ${such.join(', or ')}: choose another model, or change the conditions of its candidates.`;
+  return new AppError('invalid_request', message, { param: 'model' });
 }

@@ -48,6 +48,8 @@ function withModels(
       look: async () => {},
     },
     aliases,
+    routes: [],
+    clock: { monotonic: () => 0 },
     isStrict,
   });
 }

@@ -1,6 +1,7 @@
-import type { ConfiguredRoute } from '../../core/configured-routes.ts';
+import type { ConfiguredCandidate, ConfiguredRoute, RoutingSettings } from '../../core/configured-routes.ts';
 import type { ProviderModel, UpstreamProvider } from '../../core/provider.ts';
 import type { AskedRequest } from '../../core/turn.ts';
+import type { Clock } from '../../lib/clock.ts';
 import { judge, judgeProvider, type Readiness, type Verdict } from '../../pool-api/readiness.ts';
 import type { PoolWatch } from '../leases/pool-watch.ts';
 import {
@@ -9,15 +10,17 @@ import {
   chooseEffort,
   exampleNames,
   findAlias,
-  hasScenario,
   isBlindModel,
-  isFamily,
   isSandboxName,
   plainSandboxModel,
   shownOf,
 } from './model-choice.ts';
-import type { ModelList, ModelLists } from './model-lists.ts';
-import { modelNotFound, modelsUnknown, prefixed } from './model-refusals.ts';
+import type { ModelLists } from './model-lists.ts';
+import { type Found, ModelNames, type ModelNamesOptions } from './model-names.ts';
+import { noCandidateTakes } from './model-refusals.ts';
+import { type RequestTraits, traitsOf } from './request-traits.ts';
+import { drawOrder, hindranceOf, RouteTable } from './route-table.ts';
+import { conversationKey, WarmCandidates } from './warm-candidates.ts';
 
 /** Who answers a turn, and as which of its models. */
 export interface Route {
@@ -41,10 +44,28 @@ export interface RoutePlan
   extends Pick<ConfiguredRoute, 'delivery' | 'firstContentTimeoutMs' | 'promptCache'> {
   /** In the order of trial, at least one. */
   readonly candidates: readonly Route[];
+  /** Of a configured route: by which the turns of one conversation know where the last one was answered. */
+  readonly conversation?: string | undefined;
 }
 
 /** What of a request decides where it goes. */
-export type RoutedRequest = Pick<AskedRequest, 'model' | 'messages' | 'reasoning'>;
+export type RoutedRequest = Pick<AskedRequest, 'model' | 'messages' | 'reasoning'> & Partial<AskedRequest>;
+
+/** What else of a turn decides it. */
+export interface RoutedTurn {
+  readonly client: { readonly id: string };
+  /** What the client keeps its session together by. */
+  readonly affinityKey: string | undefined;
+  /** The body of a request that was not decoded. */
+  readonly decoded: { readonly relayed?: { readonly body: string } };
+}
+
+export interface RoutesOptions extends ModelNamesOptions, RoutingSettings {
+  readonly models: Pick<ModelLists, 'get' | 'known' | 'getFresh' | 'countUseless'>;
+  readonly poolWatch: Pick<PoolWatch, 'isReachable' | 'isSandbox' | 'accounts' | 'hasAccounts' | 'look'>;
+  readonly clock: Pick<Clock, 'monotonic'>;
+  readonly random?: () => number;
+}
 
 /** A model as clients see it. */
 export interface ListedModel extends ProviderModel {
@@ -53,61 +74,46 @@ export interface ListedModel extends ProviderModel {
   readonly aliasOf?: string;
 }
 
-export interface RoutesOptions {
-  /** Plain names go to the first that has accounts; `NAME/model` goes to the one of that name. */
-  readonly providers: readonly [UpstreamProvider, ...UpstreamProvider[]];
-  readonly sandbox: UpstreamProvider;
-  readonly models: Pick<ModelLists, 'get' | 'known' | 'getFresh' | 'countUseless'>;
-  readonly poolWatch: Pick<PoolWatch, 'isReachable' | 'isSandbox' | 'accounts' | 'hasAccounts' | 'look'>;
-  readonly aliases: Readonly<Record<string, string>>;
-  /** STRICT_MODELS: no name is answered by another model unless an alias of the owner says so. */
-  readonly isStrict: boolean;
-}
-
-/** What a name leads to. */
-interface Found {
-  readonly provider: UpstreamProvider;
-  readonly list: ModelList;
-  readonly model: string;
-  /** An alias with a plain name means that very model, whatever effort a request asks for. */
-  readonly isPinned?: boolean;
-}
-
-/** Whom a name means, and what it calls the model there. */
-interface Address {
-  readonly provider: UpstreamProvider;
-  readonly model: string;
-  /** The name says which provider is meant. */
-  readonly isNamed: boolean;
-}
-
 const usualPlan = { delivery: 'stream', promptCache: 'auto' } as const;
 
 /** Where the names of models lead. */
 export class Routes {
   readonly #options: RoutesOptions;
+  readonly #names: ModelNames;
+  readonly #warm: WarmCandidates;
+  #table: RouteTable;
 
   constructor(options: RoutesOptions) {
     this.#options = options;
+    this.#names = new ModelNames(options, options.aliases);
+    this.#warm = new WarmCandidates(() => options.clock.monotonic());
+    this.#table = new RouteTable(options.routes);
+  }
+
+  /** Turns that are planned from now on go by these. */
+  configure({ aliases, routes }: RoutingSettings): void {
+    this.#names.aliases = aliases;
+    this.#table = new RouteTable(routes);
   }
 
   /**
-   * Every candidate for a request: the provider that its model's name means, then others that list that very name. Throws
-   * AppError `model_not_found`, or `invalid_request` for images that the model cannot see.
+   * Every candidate for a request: those of a configured route, else the provider that its model's name means, then others that
+   * list that very name. Throws AppError `model_not_found`, or `invalid_request` for what no candidate takes.
    */
-  async plan({ model: name, messages, reasoning }: RoutedRequest): Promise<RoutePlan> {
+  async plan(request: RoutedRequest, turn?: RoutedTurn): Promise<RoutePlan> {
     const { poolWatch, sandbox } = this.#options;
+    const { model: name, messages, reasoning } = request;
     await this.#lookForFirstAccount(name);
     if (poolWatch.isSandbox) {
-      const model = await this.#sandboxModelOf(name);
+      const model = await this.#names.sandboxModelOf(name);
       return { candidates: [{ provider: sandbox, model }], ...usualPlan };
     }
-    const first = await this.#lookUp(name, reasoning.effort);
-    const others = this.#othersWith(name, first.provider);
-    const candidates = [first, ...others].map((found) => this.#routeTo(found, reasoning.effort));
-    const [{ list, model }] = [first];
-    const seeing = candidates.filter(({ isBlind }) => !isBlind);
-    if (seeing.length === 0) checkVision(list.models, model, messages);
+    const configured = this.#configuredFor(name);
+    if (configured) return this.#planFor(configured, request, turn);
+    const first = await this.#names.lookUp(name, reasoning.effort);
+    const others = this.#names.othersWith(name, first.provider);
+    const candidates = [first, ...others].map((found) => routeTo(found, reasoning.effort));
+    if (candidates.every(({ isBlind }) => isBlind)) checkVision(first.list.models, first.model, messages);
     return { candidates, ...usualPlan };
   }
 
@@ -115,10 +121,89 @@ export class Routes {
    * Further candidates when no account of those that were `tried` could be had: by now the pool may have accounts of other
    * providers. Throws as `plan` does.
    */
-  async after(tried: readonly Route[], request: RoutedRequest): Promise<readonly Route[]> {
+  async after(tried: readonly Route[], request: RoutedRequest, turn?: RoutedTurn): Promise<readonly Route[]> {
     await this.#options.poolWatch.look();
-    const { candidates } = await this.plan(request);
+    const { candidates } = await this.plan(request, turn);
     return candidates.filter(({ provider }) => tried.every((route) => route.provider !== provider));
+  }
+
+  /** The conversation's next turn goes there first while its prompt is cached there. */
+  answered({ conversation }: RoutePlan, { provider, model }: Route): void {
+    if (conversation !== undefined) this.#warm.note(conversation, `${provider.name}/${model}`);
+  }
+
+  /** The configured route of a name, or of what an alias makes of it. A name that says who is meant has none. */
+  #configuredFor(name: string): { readonly route: ConfiguredRoute; readonly name: string } | undefined {
+    const exact = this.#table.exact(name);
+    if (exact) return { route: exact, name };
+    if (this.#names.addressOf(name).isNamed) return undefined;
+    const alias = findAlias(this.#names.aliases, name);
+    const isExactAlias = Object.hasOwn(this.#names.aliases, name);
+    const pattern = isExactAlias ? undefined : this.#table.find(name);
+    if (pattern) return { route: pattern, name };
+    const target = alias === undefined ? undefined : this.#table.find(alias);
+    return alias === undefined || !target ? undefined : { route: target, name: alias };
+  }
+
+  async #planFor(
+    { route, name }: { readonly route: ConfiguredRoute; readonly name: string },
+    request: RoutedRequest,
+    turn: RoutedTurn | undefined,
+  ): Promise<RoutePlan> {
+    const { delivery, firstContentTimeoutMs, promptCache } = route;
+    let read: RequestTraits | undefined;
+    const traits = () => {
+      read ??= traitsOf(turn?.decoded.relayed?.body ?? request);
+      return read;
+    };
+    const fitting = route.candidates.filter((candidate) => hindranceOf(candidate, traits) === undefined);
+    if (fitting.length === 0) throw noCandidateTakes(request.model, route, traits());
+    const drawn = drawOrder(fitting, this.#options.random ?? Math.random);
+    const found = await Promise.all(drawn.map((candidate) => this.#foundFor(candidate, name, request)));
+    const known = found.filter(({ isUnknown }) => !isUnknown);
+    const [first, ...others] = known.length > 0 ? known : found;
+    const all = [first, ...others].flatMap((one) =>
+      one ? [{ ...routeTo(one, request.reasoning.effort), ...one.more }] : [],
+    );
+    if (first && all.every(({ isBlind }) => isBlind))
+      checkVision(first.list.models, first.model, request.messages);
+    const able =
+      all.some(({ isBlind }) => isBlind) && traits().hasImages ? all.filter(({ isBlind }) => !isBlind) : all;
+    const candidates = able.length > 0 ? able : all;
+    const conversation = candidates.length > 1 && turn ? conversationOf(route, turn, traits) : undefined;
+    return {
+      candidates: conversation?.isGoingOn ? this.#warmFirst(candidates, conversation.key) : candidates,
+      conversation: conversation?.key,
+      delivery,
+      firstContentTimeoutMs,
+      promptCache,
+    };
+  }
+
+  #warmFirst(candidates: readonly Route[], conversation: string): readonly Route[] {
+    const warm = this.#warm.find(conversation);
+    const isWarm = ({ provider, model }: Route) => `${provider.name}/${model}` === warm;
+    return [...candidates.filter(isWarm), ...candidates.filter((route) => !isWarm(route))];
+  }
+
+  async #foundFor(candidate: ConfiguredCandidate, name: string, { reasoning }: RoutedRequest) {
+    const { providers, models } = this.#options;
+    const provider = providers.find((one) => one.name === candidate.provider);
+    if (!provider) throw new Error(`A route names the provider ${candidate.provider}, which there is not.`);
+    const isAsAsked = candidate.model === '*';
+    const model = isAsAsked ? name : candidate.model;
+    // Only where a name may mean another model is its list worth waiting for.
+    const list = provider.isFoundByList ? models.known(provider) : await models.get(provider);
+    const target = this.#names.modelAt(provider, model, list, reasoning.effort);
+    const { labels, firstContentTimeoutMs } = candidate;
+    return {
+      provider,
+      list,
+      model: target ?? model,
+      isPinned: !isAsAsked,
+      isUnknown: isAsAsked && list.isProven && target === undefined,
+      more: { labels: labels.length > 0 ? labels : undefined, firstContentTimeoutMs },
+    };
   }
 
   /**
@@ -141,9 +226,9 @@ export class Routes {
     return verdict.isReady && provider ? judgeProvider(accounts, provider.name) : verdict;
   }
 
-  /** Every model a client may name: those of the providers with accounts, and the configured aliases. */
+  /** Every model a client may name: those of the providers with accounts, configured routes and aliases. */
   async list(): Promise<readonly ListedModel[]> {
-    const { poolWatch, providers, sandbox, models, aliases, isStrict } = this.#options;
+    const { poolWatch, providers, sandbox, models, isStrict } = this.#options;
     if (poolWatch.isSandbox) {
       const { models: known } = await models.get(sandbox);
       const listed = shownOf(known).map((model) => ({ ...model, provider: sandbox.name }));
@@ -151,18 +236,22 @@ export class Routes {
       const examples = isStrict ? [] : exampleNames;
       return [...listed, ...examples.map((name) => aliasOf(plain, name, plainSandboxModel, sandbox))];
     }
-    const present = this.#inService();
+    const present = this.#names.inService();
     const listed = new Map<string, ListedModel>();
     for (const provider of present.length === 0 ? [providers[0]] : present) {
       for (const model of (await models.get(provider)).models) {
-        const id = this.#shownName(provider, model.id);
+        const id = this.#names.shownName(provider, model.id);
         listed.set(id, { ...model, id, provider: provider.name });
       }
     }
-    for (const [name, target] of Object.entries(aliases)) {
+    for (const route of this.#table.named) {
+      const target = this.#leadOf(route, route.model);
+      listed.set(route.model, aliasOf(listed.get(target.shown), route.model, target.shown, target.provider));
+    }
+    for (const [name, target] of Object.entries(this.#names.aliases)) {
       if (!name.endsWith('*') && !listed.has(name)) {
-        const { provider, model } = this.#addressOf(target);
-        const shown = this.#shownName(provider, model);
+        const { provider, model } = this.#names.addressOf(target);
+        const shown = this.#names.shownName(provider, model);
         listed.set(name, aliasOf(listed.get(shown), name, shown, provider));
       }
     }
@@ -177,13 +266,23 @@ export class Routes {
     if (named) return named;
     // A name that would be answered exists, listed or not.
     if (poolWatch.isSandbox) {
-      const model = await this.#sandboxModelOf(id);
+      const model = await this.#names.sandboxModelOf(id);
       const { models: known } = await models.get(sandbox);
       const shown = { id: model, ...known.find((one) => one.id === model), provider: sandbox.name };
       return model === id ? shown : aliasOf(shown, id, model, sandbox);
     }
-    const { provider, model } = await this.#lookUp(id);
-    const shown = this.#shownName(provider, model);
+    const configured = this.#configuredFor(id);
+    if (configured) {
+      const { shown, provider } = this.#leadOf(configured.route, configured.name);
+      return aliasOf(
+        listed.find((one) => one.id === shown),
+        id,
+        shown,
+        provider,
+      );
+    }
+    const { provider, model } = await this.#names.lookUp(id);
+    const shown = this.#names.shownName(provider, model);
     if (shown === id) return { id, provider: provider.name };
     const known = listed.find((one) => one.id === shown);
     return aliasOf(known, id, shown, provider);
@@ -192,132 +291,18 @@ export class Routes {
   /** The first account of all may have come just now. */
   async #lookForFirstAccount(name: string): Promise<void> {
     const { poolWatch } = this.#options;
-    const isEmpty = poolWatch.isSandbox ? !isSandboxName(bareName(name)) : this.#inService().length === 0;
+    const isEmpty = poolWatch.isSandbox
+      ? !isSandboxName(bareName(name))
+      : this.#names.inService().length === 0;
     if (isEmpty && poolWatch.isReachable) await poolWatch.look();
   }
 
-  #routeTo({ provider, list, model: found, isPinned }: Found, effort: string | undefined): Route {
-    const pinned = isPinned ? list.models.filter(({ id }) => id === found) : [];
-    const choices = pinned.length > 0 ? pinned : list.models;
-    const { model, isEffortHeard } = chooseEffort(choices, found, effort);
-    const isBlind = isBlindModel(list.models, model);
-    return { provider, model, isEffortHeard, isBlind, barred: list.barred.get(model) };
-  }
-
-  /** Other providers with accounts that list the very name, as far as their lists are known. */
-  #othersWith(name: string, first: UpstreamProvider): Found[] {
-    const { models } = this.#options;
-    if (this.#addressOf(name).isNamed) return [];
-    return this.#inService().flatMap((provider) => {
-      if (provider === first || !provider.isFoundByList) return [];
-      const list = models.known(provider);
-      return list.models.some(({ id }) => id === name) ? [{ provider, list, model: name }] : [];
-    });
-  }
-
-  #inService(): UpstreamProvider[] {
-    const { providers, poolWatch } = this.#options;
-    return providers.filter(({ name }) => poolWatch.hasAccounts(name) === true);
-  }
-
-  /** The name under which a model is listed: without a prefix only where nothing else can be meant. */
-  #shownName(provider: UpstreamProvider, model: string): string {
-    return provider === this.#options.providers[0] ? model : `${provider.name}/${model}`;
-  }
-
-  #addressOf(name: string): Address {
+  /** What a route leads to first, as clients see it. */
+  #leadOf({ candidates }: ConfiguredRoute, name: string) {
     const { providers } = this.#options;
-    const slash = name.indexOf('/');
-    const named = slash > 0 && providers.find((provider) => provider.name === name.slice(0, slash));
-    if (named) return { provider: named, model: name.slice(slash + 1), isNamed: true };
-    return { provider: this.#inService()[0] ?? providers[0], model: name, isNamed: false };
-  }
-
-  async #lookUp(name: string, effort?: string): Promise<Found> {
-    const { models, aliases, isStrict } = this.#options;
-    const address = this.#addressOf(name);
-    const { provider, model } = address;
-    const list = await models.get(provider);
-    const configured = await this.#findConfigured(name, address, list);
-    if (configured) return configured;
-    const isListed = list.models.some(({ id }) => id === model) || isFamily(list.models, model, effort);
-    const elsewhere = address.isNamed || isListed ? undefined : await this.#findByList(name);
-    if (elsewhere) return elsewhere;
-    const target = this.#modelAt(provider, model, list, effort);
-    if (target !== undefined) return { provider, list, model: target };
-    const fresh = await models.getFresh(provider);
-    const found = this.#modelAt(provider, model, fresh, effort);
-    if (found !== undefined) return { provider, list: fresh, model: found };
-    if (isStrict && !fresh.isProven && model !== '') throw modelsUnknown(name);
-    throw modelNotFound(name, address.isNamed ? prefixed(provider, fresh) : fresh, Object.keys(aliases));
-  }
-
-  /** What the owner has said the name stands for, unless it is a model's own. */
-  async #findConfigured(
-    name: string,
-    { provider, model, isNamed }: Address,
-    list: ModelList,
-  ): Promise<Found | undefined> {
-    const { aliases, models } = this.#options;
-    const configured = findAlias(aliases, name);
-    if (configured === undefined || list.models.some(({ id }) => id === model)) return undefined;
-    const isPinned = Object.hasOwn(aliases, name);
-    const target = this.#addressOf(configured);
-    // A name that says who is meant keeps to it.
-    if (!target.isNamed || (isNamed && target.provider !== provider)) {
-      return { provider, list, model: configured, isPinned };
-    }
-    const isSame = target.provider === provider;
-    const targetList = isSame ? list : await models.get(target.provider);
-    return { provider: target.provider, list: targetList, model: target.model, isPinned };
-  }
-
-  /** Another provider than the first that has accounts, which lists the very name. */
-  async #findByList(name: string): Promise<Found | undefined> {
-    for (const provider of this.#inService().slice(1)) {
-      if (!provider.isFoundByList) continue;
-      const list = await this.#options.models.get(provider);
-      const isListed = list.isProven && list.models.some(({ id }) => id === name);
-      if (isListed) return { provider, list, model: name };
-    }
-    return undefined;
-  }
-
-  /** What a name stands for at one provider; undefined when it is not known there. */
-  #modelAt(
-    { standIns = {} }: UpstreamProvider,
-    name: string,
-    { models: known, withheld, isProven }: ModelList,
-    effort: string | undefined,
-  ): string | undefined {
-    // Of a name such as `warp/`.
-    if (name === '') return undefined;
-    const has = (id: string) => known.some((candidate) => candidate.id === id);
-    if (has(name)) return name;
-    // A model that is withheld is reported as such, and not replaced by another.
-    if (withheld.some(({ id }) => id === name)) return undefined;
-    if (isFamily(known, name, effort)) return name;
-    if (isFamily(withheld, name, effort) || this.#options.isStrict) return undefined;
-    const fallback = findAlias(standIns, name);
-    if (fallback === undefined) return isProven ? undefined : name;
-    if (has(fallback)) return fallback;
-    return (known.find((model) => model.isDefault) ?? known[0])?.id ?? fallback;
-  }
-
-  /** Its plain model answers to every other name: people who try the service out have no list yet. */
-  async #sandboxModelOf(name: string): Promise<string> {
-    const { sandbox, models, aliases, isStrict } = this.#options;
-    const names = [bareName(name), bareName(findAlias(aliases, bareName(name)) ?? '')];
-    if (!isStrict) return names.find(isSandboxName) ?? plainSandboxModel;
-    const list = await models.get(sandbox);
-    const known = names.find((candidate) => hasScenario(list.models, candidate));
-    if (known !== undefined) return known;
-    if (!list.isProven) throw modelsUnknown(name);
-    const ofScenarios = list.models.filter(({ id }) => isSandboxName(id));
-    const useful = Object.keys(aliases).filter((one) =>
-      hasScenario(list.models, bareName(aliases[one] ?? '')),
-    );
-    throw modelNotFound(name, { models: ofScenarios, withheld: [] }, useful);
+    const lead = candidates.reduce((first, one) => (one.tier < first.tier ? one : first));
+    const provider = providers.find((one) => one.name === lead.provider) ?? providers[0];
+    return { provider, shown: this.#names.shownName(provider, lead.model === '*' ? name : lead.model) };
   }
 
   /** Where every open account is limited to some models, with those that have none of these counted as what they are. */
@@ -343,4 +328,26 @@ function aliasOf(
   provider: UpstreamProvider,
 ): ListedModel {
   return { provider: provider.name, ...model, id: name, aliasOf: model?.aliasOf ?? target };
+}
+
+function routeTo({ provider, list, model: found, isPinned }: Found, effort: string | undefined): Route {
+  const pinned = isPinned ? list.models.filter(({ id }) => id === found) : [];
+  const choices = pinned.length > 0 ? pinned : list.models;
+  const { model, isEffortHeard } = chooseEffort(choices, found, effort);
+  const isBlind = isBlindModel(list.models, model);
+  const contextWindow = list.models.find(({ id }) => id === model)?.contextWindow;
+  return { provider, model, isEffortHeard, isBlind, barred: list.barred.get(model), contextWindow };
+}
+
+/** The session that the client names, or what was said first. */
+function conversationOf(
+  { model }: ConfiguredRoute,
+  { client, affinityKey }: RoutedTurn,
+  traits: () => RequestTraits,
+) {
+  if (affinityKey !== undefined)
+    return { key: conversationKey(client.id, model, affinityKey, ''), isGoingOn: true };
+  const { opening, isAnswered } = traits();
+  if (opening === undefined) return undefined;
+  return { key: conversationKey(client.id, model, '', opening), isGoingOn: isAnswered };
 }

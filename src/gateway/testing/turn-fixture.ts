@@ -105,6 +105,8 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
     models,
     poolWatch,
     aliases,
+    routes: [],
+    clock,
     isStrict: false,
   });
   let isReachable = true;

@@ -6,7 +6,7 @@ import type { AskedRequest } from '../../core/turn.ts';
 import type { HeldBody } from '../../lib/http/body-budget.ts';
 import { ownTurn } from '../../lib/process/own-turn.ts';
 import { checkSchema } from '../emulation/json-schema.ts';
-import type { Route, Routes } from '../models/routing.ts';
+import type { Route, RoutePlan, Routes } from '../models/routing.ts';
 import type { ClientTurn } from './client-turns.ts';
 import type { ImageFetcher } from './image-fetcher.ts';
 import { type TurnImages, turnImagesOf } from './turn-images.ts';
@@ -54,6 +54,7 @@ export class Candidates {
   readonly #given: Form;
   #heldImages: HeldBody | undefined;
   readonly #tried: Route[] = [];
+  #plan: RoutePlan | undefined;
   /** Undefined until the turn is planned. */
   #untried: Route[] | undefined;
   #translated: Form | AppError | undefined;
@@ -95,11 +96,18 @@ export class Candidates {
   async #nextRoute(): Promise<Route | undefined> {
     const { routes } = this.#dependencies;
     const { request } = this.#given;
-    this.#untried ??= [...(this.#turn.plan ?? (await routes.plan(request))).candidates];
-    if (this.#untried.length === 0) this.#untried.push(...(await routes.after(this.#tried, request)));
+    this.#plan ??= this.#turn.plan ?? (await routes.plan(request, this.#turn));
+    this.#untried ??= [...this.#plan.candidates];
+    if (this.#untried.length === 0)
+      this.#untried.push(...(await routes.after(this.#tried, request, this.#turn)));
     const next = this.#untried.shift();
     if (next) this.#tried.push(next);
     return next;
+  }
+
+  /** The turn was answered there. */
+  answered({ route }: Candidate): void {
+    if (this.#plan) this.#dependencies.routes.answered(this.#plan, route);
   }
 
   /** The turn has ended. */

@@ -137,6 +137,7 @@ class TurnRun {
         const failure = await this.#use(borrowed, path);
         if (!failure) {
           path.session?.answeredBy(borrowed.lease.account.id, borrowed.how);
+          this.#candidates.answered(path.candidate);
           const { output } = path;
           const again =
             output instanceof BufferedOutput && output.answer && (await this.#check(output.answer, path));

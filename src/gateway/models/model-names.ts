@@ -1,0 +1,171 @@
+import type { UpstreamProvider } from '../../core/provider.ts';
+import type { PoolWatch } from '../leases/pool-watch.ts';
+import {
+  bareName,
+  findAlias,
+  hasScenario,
+  isFamily,
+  isSandboxName,
+  plainSandboxModel,
+} from './model-choice.ts';
+import type { ModelList, ModelLists } from './model-lists.ts';
+import { modelNotFound, modelsUnknown, prefixed } from './model-refusals.ts';
+
+/** What a name leads to. */
+export interface Found {
+  readonly provider: UpstreamProvider;
+  readonly list: ModelList;
+  readonly model: string;
+  /** An alias with a plain name means that very model, whatever effort a request asks for. */
+  readonly isPinned?: boolean;
+}
+
+/** Whom a name means, and what it calls the model there. */
+interface Address {
+  readonly provider: UpstreamProvider;
+  readonly model: string;
+  /** The name says which provider is meant. */
+  readonly isNamed: boolean;
+}
+
+export interface ModelNamesOptions {
+  /** Plain names go to the first that has accounts; `NAME/model` goes to the one of that name. */
+  readonly providers: readonly [UpstreamProvider, ...UpstreamProvider[]];
+  readonly sandbox: UpstreamProvider;
+  readonly models: Pick<ModelLists, 'get' | 'known' | 'getFresh'>;
+  readonly poolWatch: Pick<PoolWatch, 'hasAccounts'>;
+  /** STRICT_MODELS: no name is answered by another model unless an alias of the owner says so. */
+  readonly isStrict: boolean;
+}
+
+/** What the names of models mean at the providers: listed models, aliases, stand-ins. */
+export class ModelNames {
+  readonly #options: ModelNamesOptions;
+  /** Names of the owner's, and what they stand for; replaced when the configuration file is read again. */
+  aliases: Readonly<Record<string, string>>;
+
+  constructor(options: ModelNamesOptions, aliases: Readonly<Record<string, string>>) {
+    this.#options = options;
+    this.aliases = aliases;
+  }
+
+  inService(): UpstreamProvider[] {
+    const { providers, poolWatch } = this.#options;
+    return providers.filter(({ name }) => poolWatch.hasAccounts(name) === true);
+  }
+
+  /** The name under which a model is listed: without a prefix only where nothing else can be meant. */
+  shownName(provider: UpstreamProvider, model: string): string {
+    return provider === this.#options.providers[0] ? model : `${provider.name}/${model}`;
+  }
+
+  addressOf(name: string): Address {
+    const { providers } = this.#options;
+    const slash = name.indexOf('/');
+    const named = slash > 0 && providers.find((provider) => provider.name === name.slice(0, slash));
+    if (named) return { provider: named, model: name.slice(slash + 1), isNamed: true };
+    return { provider: this.inService()[0] ?? providers[0], model: name, isNamed: false };
+  }
+
+  async lookUp(name: string, effort?: string): Promise<Found> {
+    const { models, isStrict } = this.#options;
+    const address = this.addressOf(name);
+    const { provider, model } = address;
+    const list = await models.get(provider);
+    const configured = await this.#findConfigured(name, address, list);
+    if (configured) return configured;
+    const isListed = list.models.some(({ id }) => id === model) || isFamily(list.models, model, effort);
+    const elsewhere = address.isNamed || isListed ? undefined : await this.#findByList(name);
+    if (elsewhere) return elsewhere;
+    const target = this.modelAt(provider, model, list, effort);
+    if (target !== undefined) return { provider, list, model: target };
+    const fresh = await models.getFresh(provider);
+    const found = this.modelAt(provider, model, fresh, effort);
+    if (found !== undefined) return { provider, list: fresh, model: found };
+    // Its list need not be whole: variants and deployments of models have names of their own.
+    if (address.isNamed && provider.isFoundByList && !isStrict && model !== '')
+      return { provider, list: fresh, model };
+    if (isStrict && !fresh.isProven && model !== '') throw modelsUnknown(name);
+    throw modelNotFound(name, address.isNamed ? prefixed(provider, fresh) : fresh, Object.keys(this.aliases));
+  }
+
+  /** What the owner has said the name stands for, unless it is a model's own. */
+  async #findConfigured(
+    name: string,
+    { provider, model, isNamed }: Address,
+    list: ModelList,
+  ): Promise<Found | undefined> {
+    const { models } = this.#options;
+    const configured = findAlias(this.aliases, name);
+    if (configured === undefined || list.models.some(({ id }) => id === model)) return undefined;
+    const isPinned = Object.hasOwn(this.aliases, name);
+    const target = this.addressOf(configured);
+    // A name that says who is meant keeps to it.
+    if (!target.isNamed || (isNamed && target.provider !== provider)) {
+      return { provider, list, model: configured, isPinned };
+    }
+    const isSame = target.provider === provider;
+    const targetList = isSame ? list : await models.get(target.provider);
+    return { provider: target.provider, list: targetList, model: target.model, isPinned };
+  }
+
+  /** Another provider than the first that has accounts, which lists the very name. */
+  async #findByList(name: string): Promise<Found | undefined> {
+    for (const provider of this.inService().slice(1)) {
+      if (!provider.isFoundByList) continue;
+      const list = await this.#options.models.get(provider);
+      const isListed = list.isProven && list.models.some(({ id }) => id === name);
+      if (isListed) return { provider, list, model: name };
+    }
+    return undefined;
+  }
+
+  /** Other providers with accounts that list the very name, as far as their lists are known. */
+  othersWith(name: string, first: UpstreamProvider): Found[] {
+    const { models } = this.#options;
+    if (this.addressOf(name).isNamed) return [];
+    return this.inService().flatMap((provider) => {
+      if (provider === first || !provider.isFoundByList) return [];
+      const list = models.known(provider);
+      return list.models.some(({ id }) => id === name) ? [{ provider, list, model: name }] : [];
+    });
+  }
+
+  /** What a name stands for at one provider; undefined when it is not known there. */
+  modelAt(
+    { standIns = {} }: UpstreamProvider,
+    name: string,
+    { models: known, withheld, isProven }: ModelList,
+    effort: string | undefined,
+  ): string | undefined {
+    // Of a name such as `warp/`.
+    if (name === '') return undefined;
+    const has = (id: string) => known.some((candidate) => candidate.id === id);
+    if (has(name)) return name;
+    // A model that is withheld is reported as such, and not replaced by another.
+    if (withheld.some(({ id }) => id === name)) return undefined;
+    if (isFamily(known, name, effort)) return name;
+    if (isFamily(withheld, name, effort) || this.#options.isStrict) return undefined;
+    const fallback = findAlias(standIns, name);
+    if (fallback === undefined) return isProven ? undefined : name;
+    if (has(fallback)) return fallback;
+    return (known.find((model) => model.isDefault) ?? known[0])?.id ?? fallback;
+  }
+
+  /** Its plain model answers to every other name: people who try the service out have no list yet. */
+  async sandboxModelOf(name: string): Promise<string> {
+    const { sandbox, models, isStrict } = this.#options;
+    const { aliases } = this;
+    const names = [bareName(name), bareName(findAlias(aliases, bareName(name)) ?? '')];
+    if (!isStrict) return names.find(isSandboxName) ?? plainSandboxModel;
+    const list = await models.get(sandbox);
+    const known = names.find((candidate) => hasScenario(list.models, candidate));
+    if (known !== undefined) return known;
+    if (!list.isProven) throw modelsUnknown(name);
+    const ofScenarios = list.models.filter(({ id }) => isSandboxName(id));
+    const useful = Object.keys(aliases).filter((one) =>
+      hasScenario(list.models, bareName(aliases[one] ?? '')),
+    );
+    throw modelNotFound(name, { models: ofScenarios, withheld: [] }, useful);
+  }
+}

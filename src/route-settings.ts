@@ -1,0 +1,115 @@
+import { z } from 'zod';
+import type { ConfigPath } from './config-document.ts';
+import type { ConfiguredRoute } from './core/configured-routes.ts';
+import { providerNamePattern } from './core/provider.ts';
+
+/** `routes:` of the configuration file: where the names of models lead. */
+
+const name = z.string().min(1).max(256);
+const seconds = z.number().min(0.1).max(3_600);
+
+const candidate = z.strictObject({
+  provider: z.string().regex(providerNamePattern, 'must be a provider name such as "openai"').meta({
+    description: 'A provider of this file, or a built-in one.',
+  }),
+  model: name.meta({ description: 'Its name there; "*": the name that was asked for.' }),
+  tier: z.int().min(0).max(1_000).optional().meta({
+    description: 'Lower tiers are tried first. Without one, a candidate follows the one before it.',
+  }),
+  weight: z.number().positive().max(1_000_000).optional().meta({
+    description: 'How often, of the candidates of one tier, this one comes first.',
+  }),
+  when: z
+    .strictObject({
+      tools: z.boolean().optional().meta({ description: 'Only requests with tools, or only those without.' }),
+      images: z
+        .boolean()
+        .optional()
+        .meta({ description: 'Only requests with images, or only those without.' }),
+      max_context: z.int().positive().optional().meta({
+        description: 'Only requests of no more tokens, estimated by their length.',
+      }),
+    })
+    .default({}),
+  labels: z.array(z.string().min(1).max(200)).max(50).default([]).meta({
+    description: 'Only accounts with one of these labels.',
+  }),
+  first_content_timeout_seconds: seconds.optional().meta({
+    description: 'How long this candidate may take until its first content, where another follows.',
+  }),
+});
+
+const route = z.strictObject({
+  model: name.meta({ description: 'The name that clients ask for; * stands for any characters.' }),
+  candidates: z.array(candidate).min(1, 'needs at least one candidate').max(50),
+  delivery: z.enum(['stream', 'whole', 'continue']).default('stream').meta({
+    description: 'What a client sees of an answer that breaks off; the header x-warp2api-delivery wins.',
+  }),
+  first_content_timeout_seconds: seconds.optional().meta({
+    description: 'How long each candidate may take until its first content, where another follows.',
+  }),
+  prompt_cache: z.enum(['auto', 'off']).default('auto').meta({
+    description: 'auto: the gateway asks the upstream to cache prompts where the client did not.',
+  }),
+});
+
+export const routesSchema = z.array(route).max(1_000).default([]);
+
+/** `answering`: the providers that take turns. */
+export function resolveRoutes(
+  given: z.output<typeof routesSchema>,
+  answering: ReadonlySet<string>,
+  report: (path: ConfigPath, problem: string) => void,
+): ConfiguredRoute[] {
+  const taken = new Set<string>();
+  return given.map((one, index) => {
+    const place = ['routes', index];
+    if (taken.has(one.model)) report([...place, 'model'], `another route is for "${one.model}" already`);
+    taken.add(one.model);
+    const [front] = one.model.split('/', 1);
+    if (one.model.includes('/') && answering.has(front ?? '')) {
+      report([...place, 'model'], `a name that begins with "${front}/" always means the provider ${front}`);
+    }
+    one.candidates.forEach(({ provider }, at) => {
+      if (answering.has(provider)) return;
+      report(
+        [...place, 'candidates', at, 'provider'],
+        `there is no provider "${provider}" that takes turns: add it to providers, or name one of ${[...answering].join(', ')}`,
+      );
+    });
+    const tiers = tiersOf(one.candidates);
+    return {
+      model: one.model,
+      candidates: one.candidates.map(({ when, labels, ...candidate }, at) => ({
+        provider: candidate.provider,
+        model: candidate.model,
+        tier: tiers[at] ?? 0,
+        weight: candidate.weight ?? 1,
+        when: { tools: when.tools, images: when.images, maxContext: when.max_context },
+        labels,
+        firstContentTimeoutMs: milliseconds(candidate.first_content_timeout_seconds),
+      })),
+      delivery: one.delivery,
+      firstContentTimeoutMs: milliseconds(one.first_content_timeout_seconds),
+      promptCache: one.prompt_cache,
+    };
+  });
+}
+
+/** One without a tier follows the one before it; where both have a weight and no tier, they share. */
+function tiersOf(candidates: readonly z.output<typeof candidate>[]): number[] {
+  const step = 1 / 1_024;
+  let tier = 0;
+  let isShared = false;
+  return candidates.map((one) => {
+    const isSharing = one.tier === undefined && one.weight !== undefined;
+    if (one.tier !== undefined) tier = one.tier;
+    else if (!(isSharing && isShared)) tier += step;
+    isShared = isSharing;
+    return tier;
+  });
+}
+
+function milliseconds(given: number | undefined): number | undefined {
+  return given === undefined ? undefined : Math.round(given * 1_000);
+}

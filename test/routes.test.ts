@@ -1,0 +1,141 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { type OpenaiSandbox, startOpenaiSandbox } from '../sandbox/openai-chat/server.ts';
+import { servicesForTest, type TestServices, userTurn } from './support/services.ts';
+
+interface Setup extends TestServices {
+  readonly one: OpenaiSandbox;
+  readonly two: OpenaiSandbox;
+  /** Where the last turns were answered. */
+  answeredBy(body: object, headers?: Record<string, string>): Promise<string | null>;
+}
+
+/** Both services over two upstreams, with these routes. */
+async function withRoutes(routes: string, environment: Record<string, string> = {}): Promise<Setup> {
+  const [one, two] = await Promise.all([startOpenaiSandbox(), startOpenaiSandbox()]);
+  const folder = mkdtempSync(join(tmpdir(), 'warp2api-routes-'));
+  const file = join(folder, 'warp2api.yaml');
+  writeFileSync(
+    file,
+    `providers:
+  one: { type: openai_compatible, base_url: "${one.url}" }
+  two: { type: openai_compatible, base_url: "${two.url}" }
+routes:
+${routes}`,
+  );
+  const services = await servicesForTest({ CONFIG_FILE: file, ...environment });
+  onTestFinished(async () => {
+    await Promise.all([one.close(), two.close()]);
+    rmSync(folder, { recursive: true });
+  });
+  return {
+    ...services,
+    one,
+    two,
+    async answeredBy(body, headers) {
+      const answer = await services.chat(body, headers);
+      const text = await answer.text();
+      if (answer.status !== 200) throw new Error(`${answer.status}: ${text}`);
+      return answer.headers.get('x-warp2api-model');
+    },
+  };
+}
+
+const key = (name: string) => `sk-${name}-1234567890`;
+const order = `  - model: "chat-*"
+    candidates:
+      - { provider: one, model: chat-text, tier: 1 }
+      - { provider: two, model: "*" }
+`;
+
+describe('the candidates of a route', () => {
+  it('are tried in their order, and another name is the asked one where a star stands', async () => {
+    const { answeredBy, addAccount, one, two } = await withRoutes(order);
+    await addAccount(key('two'), { provider: 'two' });
+    expect(await answeredBy(userTurn('chat-reasoning', 'Hi'))).toBe('two/chat-reasoning');
+    await addAccount(key('one'), { provider: 'one' });
+    expect(await answeredBy(userTurn('chat-reasoning', 'Hi'))).toBe('one/chat-text');
+    expect([one.turns.length, two.turns.length]).toEqual([1, 1]);
+  });
+
+  it('share turns by weight, and a conversation stays where it was answered', async () => {
+    const { answeredBy, addAccount, one, two } = await withRoutes(`  - model: shared
+    candidates:
+      - { provider: one, model: chat-text, tier: 1, weight: 3 }
+      - { provider: two, model: chat-text, tier: 1 }
+`);
+    await addAccount(key('one'), { provider: 'one', capacity: 50 });
+    await addAccount(key('two'), { provider: 'two', capacity: 50 });
+    const seen = new Map<string, string | null>();
+    for (let turn = 0; turn < 60; turn += 1)
+      seen.set(`Hello ${turn}`, await answeredBy(userTurn('shared', `Hello ${turn}`)));
+    expect(one.turns.length).toBeGreaterThan(two.turns.length);
+    expect(two.turns.length).toBeGreaterThan(2);
+    for (const [said, first] of [...seen].slice(0, 12)) {
+      const messages = [
+        { role: 'user', content: said },
+        { role: 'assistant', content: 'Hi' },
+        { role: 'user', content: 'And now?' },
+      ];
+      expect(await answeredBy({ model: 'shared', messages })).toBe(first);
+    }
+    const session = { 'x-session-id': 'mine' };
+    const answers = new Set<string | null>();
+    for (let turn = 0; turn < 12; turn += 1) answers.add(await answeredBy(userTurn('shared', 'Hi'), session));
+    expect(answers.size).toBe(1);
+  });
+
+  it('take only what their conditions say', async () => {
+    const { answeredBy, addAccount, chat } = await withRoutes(`  - model: careful
+    candidates:
+      - { provider: one, model: chat-text, when: { images: false, tools: false, max_context: 1000 } }
+      - { provider: two, model: chat-text, when: { max_context: 5000 } }
+`);
+    await addAccount(key('one'), { provider: 'one' });
+    await addAccount(key('two'), { provider: 'two' });
+    const url = 'data:image/png;base64,iVBORw0KGgo=';
+    const image = [{ role: 'user', content: [{ type: 'image_url', image_url: { url } }] }];
+    const tools = [{ type: 'function', function: { name: 'look', parameters: { type: 'object' } } }];
+    expect(await answeredBy(userTurn('careful', 'Hi'))).toBe('one/chat-text');
+    expect(await answeredBy({ model: 'careful', messages: image })).toBe('two/chat-text');
+    expect(await answeredBy(userTurn('careful', 'Hi', { tools }))).toBe('two/chat-text');
+    expect(await answeredBy(userTurn('careful', 'x'.repeat(8_000)))).toBe('two/chat-text');
+    const refused = await chat(userTurn('careful', 'x'.repeat(40_000)));
+    expect(refused.status).toBe(400);
+    expect(await refused.json()).toMatchObject({ error: { code: 'context_length_exceeded' } });
+  });
+});
+
+describe('names', () => {
+  it('of routes are listed, and patterns are not', async () => {
+    const { gatewayUrl, addAccount } = await withRoutes(`${order}  - model: mine
+    candidates: [{ provider: two, model: chat-text }]
+`);
+    await addAccount(key('two'), { provider: 'two' });
+    const { data } = (await (await fetch(`${gatewayUrl}/v1/models`)).json()) as { data: { id: string }[] };
+    expect(data.map(({ id }) => id)).toContain('mine');
+    expect(data.some(({ id }) => id.includes('*'))).toBe(false);
+    const one = await fetch(`${gatewayUrl}/v1/models/chat-thing`);
+    expect(await one.json()).toMatchObject({ id: 'chat-thing' });
+  });
+
+  it('with a provider in front mean that provider, listed or not', async () => {
+    const { chat, addAccount, two } = await withRoutes(`  - model: "*"
+    candidates: [{ provider: one, model: chat-text }]
+`);
+    await addAccount(key('two'), { provider: 'two' });
+    expect((await chat(userTurn('two/chat-text:online', 'Hi'))).status).toBe(404);
+    expect(JSON.parse(two.turns[0]?.text ?? '')).toMatchObject({ model: 'chat-text:online' });
+  });
+
+  it('may be aliases of a route', async () => {
+    const { answeredBy, addAccount } = await withRoutes(`  - model: mine
+    candidates: [{ provider: two, model: chat-text }]
+aliases: { "gpt-*": mine }
+`);
+    await addAccount(key('two'), { provider: 'two' });
+    expect(await answeredBy(userTurn('gpt-4o', 'Hi'))).toBe('two/chat-text');
+  });
+});
