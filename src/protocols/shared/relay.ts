@@ -157,6 +157,9 @@ export class StreamRelay implements TurnDecoder {
     const isWhole = data === '[DONE]' || parseJsonObject(data) !== undefined;
     const events = isWhole ? this.#read(`${last}\n\n`) : [];
     if (this.#isOver) return events;
+    // An error that is plain JSON, and no event.
+    const stray = data === '' ? this.#tap.read(last.trim()).end : undefined;
+    if (stray instanceof AppError) return this.#failed([], '', stray);
     const reason = this.#tap.endWithoutMark?.();
     return [...events, ...(reason ? this.#finished([], '', reason) : this.#failed([], '', noEnd()))];
   }
