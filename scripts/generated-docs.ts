@@ -8,18 +8,12 @@ import {
   tuningAbilities,
 } from '../src/core/capabilities.ts';
 import { messagesBlocks, messagesFields } from '../src/protocols/anthropic-messages/fields.ts';
-import { geminiFields, geminiParts } from '../src/protocols/gemini/fields.ts';
+import { geminiCapabilities } from '../src/protocols/gemini/capabilities.ts';
 import { chatCapabilities } from '../src/protocols/openai-chat/capabilities.ts';
 import { chatFields, chatParts } from '../src/protocols/openai-chat/fields.ts';
 import { responsesFields, responsesItems } from '../src/protocols/openai-responses/fields.ts';
 import type { FieldRow, FieldTable } from '../src/protocols/shared/field-table.ts';
-import {
-  chatTools,
-  geminiTools,
-  messagesTools,
-  responsesTools,
-  type ToolTable,
-} from '../src/protocols/shared/tools.ts';
+import { chatTools, messagesTools, responsesTools, type ToolTable } from '../src/protocols/shared/tools.ts';
 import { createWarpOutbound } from '../src/protocols/warp/outbound.ts';
 import { settings } from '../src/settings.ts';
 import { poolErrorTable } from './pool-errors.ts';
@@ -38,19 +32,20 @@ function abilityTable(): string {
   const upstreams: [name: string, native: Capabilities][] = [
     ['Warp, Oz', createWarpOutbound().capabilities],
     ['Chat Completions, translated', chatCapabilities],
+    ['Gemini, translated', geminiCapabilities('gemini-flash-latest')],
   ];
   const row = (ability: Ability, otherwise: string): string => {
     const cells = upstreams.map(([, native]) => (native.has(ability) ? 'native' : otherwise));
     return `| ${[`\`${ability}\``, ...cells, 'native'].join(' | ')} |`;
   };
   return [
-    `| wish | ${[...upstreams.map(([name]) => name), 'Chat Completions, relayed'].join(' | ')} |`,
+    `| wish | ${[...upstreams.map(([name]) => name), 'any, relayed'].join(' | ')} |`,
     `| --- | ${[...upstreams, 'relayed'].map(() => '---').join(' | ')} |`,
     ...emulatedAbilities.map((ability) => row(ability, 'emulated')),
     ...tuningAbilities.map((ability) => row(ability, 'ignored')),
     ...rareAbilities.map((ability) => row(ability, withoutRare[ability])),
-    '| the fields that the tables call native | as the tables say | native | native |',
-    '| `logprobs`, audio and all that no dialect shares | refused | refused | native |',
+    '| the fields that the tables call native | as the tables say | native | as the tables say | native |',
+    '| `logprobs`, audio and all that no dialect shares | refused | refused | refused | native |',
   ].join('\n');
 }
 
@@ -78,9 +73,6 @@ export function generatedDocs(): readonly { readonly path: string; readonly text
         messages: fieldRows(messagesFields),
         'messages blocks': fieldRows(messagesBlocks),
         'messages tools': toolRows(messagesTools),
-        gemini: fieldRows(geminiFields),
-        'gemini parts': fieldRows(geminiParts),
-        'gemini tools': toolRows(geminiTools),
       }),
     },
   ];

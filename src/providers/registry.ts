@@ -8,6 +8,7 @@ import type {
   ProviderServer,
   ProviderType,
 } from './definition.ts';
+import { gemini, geminiServer } from './gemini/index.ts';
 import { oauth2 } from './oauth2/index.ts';
 import { openaiCompatible, openaiVendors } from './openai-compatible/index.ts';
 import { oz } from './oz/index.ts';
@@ -23,9 +24,15 @@ const definitions = [
   oz,
   sandbox,
   ...openaiVendors,
+  gemini,
   ...apiKeyVendors,
 ] as unknown as readonly ProviderDefinition[];
-export const providerTypes = [oauth2, apiKey, openaiCompatible] as unknown as readonly ProviderType[];
+export const providerTypes = [
+  oauth2,
+  apiKey,
+  openaiCompatible,
+  geminiServer,
+] as unknown as readonly ProviderType[];
 
 /** The environment variables of all providers. */
 export const providerSettings: SettingTable = Object.assign(

@@ -19,7 +19,7 @@ export const apiKey = defineType({
 });
 
 /** Vendors whose protocols no turn is answered over yet. */
-export const apiKeyVendors = ['anthropic', 'gemini'].map((name) =>
+export const apiKeyVendors = ['anthropic'].map((name) =>
   defineProvider({
     name,
     isReplaceable: true,

@@ -1,0 +1,183 @@
+import { AppError, type AppErrorOptions } from '../../core/errors.ts';
+import type { FailedResponse } from '../../core/protocol.ts';
+import { readRetryAfter } from '../../lib/http/retry-after.ts';
+import { isJsonObject, type JsonObject, parseJson } from '../../lib/parse-json.ts';
+import { beginningOf } from '../../lib/shown-text.ts';
+import {
+  accountRefused,
+  answeredOnTheWay,
+  contextTooLong,
+  modelBarred,
+  noTurn,
+  notTaken,
+  outOfQuota,
+  overloaded,
+  rateLimited,
+  readFailedAnswer,
+  refusedRequest,
+  tooLarge,
+  unauthorized,
+} from '../shared/failed-answer.ts';
+
+const maxEvidence = 2_000;
+const tooLong =
+  /token count.*exceeds the maximum|exceeds the maximum number of (input )?tokens|(input|context|prompt) (is|was) too long|context (window|length)/i;
+const tooManyBytes = /payload size exceeds|request (body )?(is )?too large/i;
+const badKey = /api[_ ]key (not valid|expired|not found|is invalid)|API_KEY_INVALID/i;
+/** Of an account as a whole, where Google says that the request was refused. */
+const badAccount =
+  /location is not supported|free tier is not available|enable billing|billing (account|is)/i;
+const spentMoney = /credits? .*depleted|prepayment|spend(ing)? (cap|limit)|billing account/i;
+
+/** `google.rpc.Status`, by the names of its JSON. */
+export interface RpcStatus {
+  readonly code?: number | undefined;
+  readonly status: string;
+  readonly message: string;
+  readonly details: readonly JsonObject[];
+}
+
+/** The error in a body, a chunk of a stream, or a list that holds one; undefined where there is none. */
+export function errorIn(value: unknown): RpcStatus | undefined {
+  const holder: unknown = Array.isArray(value) ? value[0] : value;
+  const error = isJsonObject(holder) ? holder['error'] : undefined;
+  if (!isJsonObject(error)) return undefined;
+  const { code, status, message, details } = error;
+  return {
+    code: typeof code === 'number' ? code : undefined,
+    status: typeof status === 'string' ? status : '',
+    message: typeof message === 'string' ? message : '',
+    details: Array.isArray(details) ? details.filter(isJsonObject) : [],
+  };
+}
+
+/** What a response means that carries no turn. */
+export function classifyFailure(response: FailedResponse, now: number): AppError {
+  const { status, headers } = response;
+  const { form, text } = readFailedAnswer(response);
+  const cause = new Error(`status ${status}: ${beginningOf(text, maxEvidence)}`);
+  const retryAfterMs = readRetryAfter(headers, now);
+  const options = { cause, ...(retryAfterMs !== undefined && { retryAfterMs }) };
+  const error = errorIn(parseJson(text));
+  if (!error) {
+    if (status === 429) return rateLimited(options);
+    if (status === 413) return tooLarge(options);
+    if (form === 'page') return answeredOnTheWay(options);
+    if (status < 500) return status === 401 ? unauthorized(options) : noTurn(cause);
+    return notTaken(options);
+  }
+  const known = classifyStatus(error, { ...options, status, now });
+  // The request's own fault: a client of this dialect gets the vendor's words as they are.
+  if (known.fault !== 'request' || status < 400 || status >= 500) return known;
+  return new AppError(known.code, known.message, {
+    cause,
+    ...(known.param !== undefined && { param: known.param }),
+    vendorAnswer: { dialect: 'gemini', status, body: text },
+  });
+}
+
+interface Circumstances extends AppErrorOptions {
+  /** Of the response, where the error is all of it. */
+  readonly status?: number;
+  readonly now?: number;
+}
+
+/** What an error means, also one that came within a stream. */
+export function classifyStatus(
+  error: RpcStatus,
+  { status, now = Date.now(), ...given }: Circumstances = {},
+): AppError {
+  const { message, details } = error;
+  const cause = given.cause ?? new Error(beginningOf(JSON.stringify(error), maxEvidence));
+  const retryAfterMs = retryDelayIn(details) ?? given.retryAfterMs;
+  const options = { ...given, cause, ...(retryAfterMs !== undefined && { retryAfterMs }) };
+  const words = `${message} ${details.map(({ reason }) => reason).join(' ')}`;
+  switch (error.code ?? status) {
+    case 400:
+      if (badKey.test(words)) return unauthorized(options);
+      if (tooLong.test(message)) return contextTooLong(message, options);
+      if (tooManyBytes.test(message)) return tooLarge(options);
+      if (error.status === 'FAILED_PRECONDITION' && badAccount.test(message)) return accountRefused(options);
+      return refusedRequest({ message, param: fieldIn(details) }, options);
+    case 401:
+      return unauthorized(options);
+    case 403:
+      return aboutAccount(words, options);
+    case 404:
+      return modelBarred(options);
+    case 413:
+      return tooLarge(options);
+    case 429:
+      return exhausted(words, details, now, options);
+    case 503:
+      return overloaded(options);
+    case 504:
+      return new AppError(
+        'upstream_timeout',
+        'The upstream did not finish its answer in time; try again.',
+        options,
+      );
+    default:
+  }
+  const code = error.code ?? status ?? 500;
+  return code >= 400 && code < 500 && code !== 499 && code !== 408 && code !== 409
+    ? refusedRequest({ message, param: fieldIn(details) }, options)
+    : notTaken(options);
+}
+
+/** A project without the API, a key that leaked, or a model of another owner. */
+function aboutAccount(words: string, options: AppErrorOptions): AppError {
+  return /\bmodels?\b|tunedModel/i.test(words) ? modelBarred(options) : accountRefused(options);
+}
+
+/** One status says that the account is too fast, that its day is used up, or that its plan has none of this model. */
+function exhausted(
+  words: string,
+  details: readonly JsonObject[],
+  now: number,
+  options: AppErrorOptions,
+): AppError {
+  const violations = details.flatMap(({ violations }) =>
+    Array.isArray(violations) ? violations.filter(isJsonObject) : [],
+  );
+  const isNeverGiven = /\blimit: 0\b/.test(words) || violations.some(({ quotaValue }) => quotaValue === '0');
+  if (isNeverGiven) return modelBarred(options);
+  const { retryAfterMs, ...others } = options;
+  if (violations.some(({ quotaId }) => /PerDay/i.test(String(quotaId)))) {
+    return outOfQuota({ ...others, resetAt: nextPacificMidnight(now) });
+  }
+  if (retryAfterMs === undefined && spentMoney.test(words)) return outOfQuota(others);
+  return rateLimited(options);
+}
+
+/** When quotas of a day are given again; an hour off in the two nights when clocks are changed. */
+function nextPacificMidnight(now: number): Date {
+  const parts = pacificTime.formatToParts(now).map(({ type, value }) => [type, Number(value)]);
+  const { hour, minute, second } = Object.fromEntries(parts);
+  const secondsSince = (hour * 60 + minute) * 60 + second;
+  return new Date((Math.floor(now / 1_000) - secondsSince + 24 * 60 * 60) * 1_000);
+}
+
+const pacificTime = new Intl.DateTimeFormat('en-US', {
+  timeZone: 'America/Los_Angeles',
+  hourCycle: 'h23',
+  hour: 'numeric',
+  minute: 'numeric',
+  second: 'numeric',
+});
+
+/** `RetryInfo`, in seconds: `"45.5s"`. */
+function retryDelayIn(details: readonly JsonObject[]): number | undefined {
+  const delay = details.find(({ retryDelay }) => typeof retryDelay === 'string')?.['retryDelay'];
+  const [, seconds] = /^(\d+(?:\.\d+)?)s$/.exec(String(delay)) ?? [];
+  return seconds === undefined ? undefined : Math.ceil(Number(seconds) * 1_000);
+}
+
+/** The field that `BadRequest` names. */
+function fieldIn(details: readonly JsonObject[]): string | undefined {
+  const found = details.flatMap(({ fieldViolations }): unknown[] =>
+    Array.isArray(fieldViolations) ? fieldViolations : [],
+  );
+  const field = isJsonObject(found[0]) ? found[0]['field'] : undefined;
+  return typeof field === 'string' && field !== '' ? field : undefined;
+}

@@ -1,0 +1,212 @@
+import { AppError } from '../../core/errors.ts';
+import type { TurnDecoder } from '../../core/protocol.ts';
+import type { FinishReason, TurnEnd, Usage } from '../../core/turn.ts';
+import { isJsonObject, type JsonObject, parseJson } from '../../lib/parse-json.ts';
+import { AnswerStream } from '../shared/answer-stream.ts';
+import { noEnd } from '../shared/failed-answer.ts';
+import { citationsIn } from './citations.ts';
+import { classifyStatus, errorIn } from './classify-failure.ts';
+import { madeIdPrefix } from './encode-model-parts.ts';
+import { proofOf, type SignedPart } from './thought-signatures.ts';
+
+const finishReasons: Readonly<Record<string, FinishReason>> = {
+  STOP: 'stop',
+  MAX_TOKENS: 'length',
+  SAFETY: 'content-filter',
+  RECITATION: 'content-filter',
+  BLOCKLIST: 'content-filter',
+  PROHIBITED_CONTENT: 'content-filter',
+  SPII: 'content-filter',
+  LANGUAGE: 'content-filter',
+  IMAGE_SAFETY: 'content-filter',
+  IMAGE_PROHIBITED_CONTENT: 'content-filter',
+  IMAGE_RECITATION: 'content-filter',
+};
+
+/**
+ * Why a candidate ended; undefined while it goes on. An error: not by the model's own will, as with calls that cannot be read
+ * (MALFORMED_FUNCTION_CALL, UNEXPECTED_TOOL_CALL), OTHER, or a word that is not known.
+ */
+export function finishOf({ finishReason: given }: JsonObject): FinishReason | AppError | undefined {
+  if (typeof given !== 'string' || given === '' || given === 'FINISH_REASON_UNSPECIFIED') return undefined;
+  return finishReasons[given] ?? brokenOff(given);
+}
+
+/** The word for a prompt that was not answered at all. */
+export function blockReasonIn(chunk: JsonObject): string | undefined {
+  const { promptFeedback } = chunk;
+  const reason = isJsonObject(promptFeedback) ? promptFeedback['blockReason'] : undefined;
+  return typeof reason === 'string' && reason !== 'BLOCKED_REASON_UNSPECIFIED' ? reason : undefined;
+}
+
+/** The model would mostly not do it again; the account has no part in it. */
+function brokenOff(reason: string): AppError {
+  const message = `The model broke its answer off (${reason.slice(0, 64)}). Try again.`;
+  return new AppError('upstream_protocol', message, { fault: 'model', failover: 'once' });
+}
+
+const longestError = 64 * 1024;
+
+/** Reads a streamed answer for a client of another dialect. */
+export class GeminiDecoder implements TurnDecoder {
+  readonly #answer = new AnswerStream((data) => this.#read(data));
+  readonly #bytes = new TextDecoder();
+  readonly #signed: SignedPart[] = [];
+  readonly #ids = new Set<string>();
+  /** What came behind the last event. */
+  #rest = '';
+  #text = '';
+  #calls = 0;
+  #isStarted = false;
+  #usage: Usage | undefined;
+  #end: TurnEnd | undefined;
+
+  push(bytes: Uint8Array): ReturnType<TurnDecoder['push']> {
+    const text = this.#bytes.decode(bytes, { stream: true });
+    this.#answer.feed(text, bytes.length);
+    this.#keepRest(text);
+    return this.#answer.take();
+  }
+
+  end(): ReturnType<TurnDecoder['end']> {
+    // The last event may lack its blank line.
+    this.#answer.feed('\n\n', 0);
+    // Under load Google breaks a stream off with an error that is no event.
+    const error = this.#answer.isOver ? undefined : errorIn(parseJson(this.#rest));
+    if (error) this.#answer.fail(classifyStatus(error));
+    if (!this.#answer.isOver) this.#finish();
+    return this.#answer.take();
+  }
+
+  memory(): undefined {}
+
+  #keepRest(text: string): void {
+    const rest = this.#rest + text;
+    const end = Math.max(rest.lastIndexOf('\n\n'), rest.lastIndexOf('\n\r\n'));
+    if (end !== -1) this.#rest = rest.slice(end).trimStart();
+    else this.#rest = rest.length > longestError ? rest.slice(-3) : rest;
+  }
+
+  #read(data: string): void {
+    const value = parseJson(data);
+    const answer = this.#answer;
+    const error = errorIn(value);
+    if (error) {
+      answer.fail(classifyStatus(error));
+      return;
+    }
+    // A malformed chunk within a sound stream is passed over.
+    if (!isJsonObject(value)) return;
+    if (!this.#isStarted) {
+      this.#isStarted = true;
+      const { responseId: id } = value;
+      answer.add({ type: 'start', ...(typeof id === 'string' && id !== '' && { upstreamRequestId: id }) });
+    }
+    this.#readUsage(value['usageMetadata']);
+    this.#readCandidate(candidatesIn(value)[0]);
+    if (answer.isOver) return;
+    const blocked = blockReasonIn(value);
+    if (blocked !== undefined) this.#end = { reason: 'content-filter', upstreamReason: blocked };
+    // Usage comes with the last chunk, or behind it.
+    if (this.#end !== undefined && value['usageMetadata'] !== undefined) this.#finish();
+  }
+
+  /** It grows with every chunk. */
+  #readUsage(value: unknown): void {
+    const usage = readUsage(value);
+    if (!usage || JSON.stringify(usage) === JSON.stringify(this.#usage)) return;
+    this.#usage = usage;
+    this.#answer.add({ type: 'usage', usage });
+  }
+
+  #readCandidate(candidate: JsonObject | undefined): void {
+    if (!candidate) return;
+    for (const part of partsIn(candidate)) this.#readPart(part);
+    for (const citation of citationsIn(candidate['groundingMetadata'], this.#text)) {
+      this.#answer.add({ type: 'citation', citation });
+    }
+    const finished = finishOf(candidate);
+    if (finished instanceof AppError) this.#answer.fail(finished);
+    else if (finished !== undefined) {
+      this.#end = { reason: finished, upstreamReason: String(candidate['finishReason']) };
+    }
+  }
+
+  #readPart({ text, thought, thoughtSignature, functionCall: call }: JsonObject): void {
+    const signature = typeof thoughtSignature === 'string' ? thoughtSignature : '';
+    if (isJsonObject(call)) {
+      this.#readCall(call, signature);
+      return;
+    }
+    if (typeof text !== 'string') return;
+    if (thought === true) {
+      if (text !== '') this.#answer.add({ type: 'reasoning-delta', text });
+      this.#prove(signature, { type: 'thought' });
+      return;
+    }
+    const from = this.#text.length;
+    this.#text += text;
+    if (text !== '') this.#answer.add({ type: 'text-delta', text });
+    this.#prove(signature, { type: 'text', from, to: this.#text.length });
+  }
+
+  #prove(signature: string, part: SignedPart['part']): void {
+    if (signature === '') return;
+    this.#signed.push({ signature, part });
+    this.#answer.add({ type: 'reasoning-proof', proof: proofOf(this.#signed) });
+  }
+
+  /** Calls come whole. The id is Gemini's, unless it gave none or one that another call has. */
+  #readCall({ id: given, name, args }: JsonObject, signature: string): void {
+    const isOwn = typeof given === 'string' && given !== '' && !this.#ids.has(given);
+    const id = isOwn ? given : madeIdPrefix + crypto.randomUUID().replaceAll('-', '');
+    this.#ids.add(id);
+    this.#prove(signature, { type: 'call', id });
+    const index = this.#calls;
+    this.#calls += 1;
+    const answer = this.#answer;
+    answer.add({ type: 'tool-call-start', index, id, name: typeof name === 'string' ? name : '' });
+    answer.add({ type: 'tool-call-delta', index, arguments: JSON.stringify(isJsonObject(args) ? args : {}) });
+    answer.add({ type: 'tool-call-end', index });
+  }
+
+  /** Without a reason nothing says that the answer is whole. */
+  #finish(): void {
+    const answer = this.#answer;
+    if (this.#end === undefined) answer.fail(noEnd());
+    else {
+      const isCall = this.#end.reason === 'stop' && this.#calls > 0;
+      answer.add({ type: 'finish', ...this.#end, ...(isCall && { reason: 'tool-calls' }) });
+    }
+  }
+}
+
+export function candidatesIn(chunk: JsonObject): JsonObject[] {
+  const { candidates } = chunk;
+  return Array.isArray(candidates) ? candidates.filter(isJsonObject) : [];
+}
+
+export function partsIn({ content }: JsonObject): JsonObject[] {
+  const parts = isJsonObject(content) ? content['parts'] : undefined;
+  return Array.isArray(parts) ? parts.filter(isJsonObject) : [];
+}
+
+/** The figures of an answer so far; undefined where there are none that can be read. */
+export function readUsage(value: unknown): Usage | undefined {
+  if (!isJsonObject(value)) return undefined;
+  const prompt = countIn(value, 'promptTokenCount');
+  if (prompt === undefined) return undefined;
+  const cached = countIn(value, 'cachedContentTokenCount');
+  const thoughts = countIn(value, 'thoughtsTokenCount');
+  return {
+    inputTokens: prompt + (countIn(value, 'toolUsePromptTokenCount') ?? 0),
+    outputTokens: (countIn(value, 'candidatesTokenCount') ?? 0) + (thoughts ?? 0),
+    ...(cached !== undefined && { cachedInputTokens: cached }),
+    ...(thoughts !== undefined && { reasoningTokens: thoughts }),
+  };
+}
+
+function countIn(value: JsonObject, name: string): number | undefined {
+  const count = value[name];
+  return typeof count === 'number' && Number.isSafeInteger(count) && count >= 0 ? count : undefined;
+}

@@ -1,0 +1,85 @@
+import type { Capabilities } from '../../core/capabilities.ts';
+import type { ResponseFormat, Tool, ToolChoice, TurnRequest } from '../../core/turn.ts';
+import { isJsonObject, type JsonObject } from '../../lib/parse-json.ts';
+import { acceptedSchema } from './accepted-schema.ts';
+import { encodeContents } from './encode-contents.ts';
+import { encodeThinking, generationOf, mostOutputTokens, thinkingOf } from './model-traits.ts';
+
+/** The JSON body of one turn; the model is in the path. */
+export function encodeRequest(request: TurnRequest, native: Capabilities): string {
+  return JSON.stringify({
+    ...encodeContents(request.messages, request.model),
+    ...encodeTools(request),
+    generationConfig: encodeConfig(request, native),
+  });
+}
+
+function encodeConfig(request: TurnRequest, native: Capabilities): object {
+  const { sampling, reasoning, model, wishes = [] } = request;
+  return {
+    maxOutputTokens: outputTokens(request),
+    temperature: sampling.temperature,
+    topP: sampling.topP,
+    topK: native.has('topK') ? wishes.find(({ ability }) => ability === 'topK')?.value : undefined,
+    // Of 32 bits.
+    seed: sampling.seed === undefined ? undefined : sampling.seed | 0,
+    ...encodeFormat(request),
+    thinkingConfig: encodeThinking(model, reasoning),
+  };
+}
+
+/** Thoughts count among them: whoever did not ask for thoughts has a limit of the visible answer, which the gateway keeps. */
+function outputTokens({ limits, reasoning, model }: TurnRequest): number | undefined {
+  const { maxOutputTokens: asked } = limits;
+  const thinking = thinkingOf(model);
+  if (asked === undefined || !thinking) return asked;
+  const thoughts = thinking.by === 'budget' ? thinking.most : mostOutputTokens / 2;
+  return Math.min(mostOutputTokens, reasoning.isAsked ? asked : asked + thoughts);
+}
+
+function encodeFormat({ responseFormat: format, tools, model }: TurnRequest): object {
+  const mayAsk = generationOf(model) >= 3 || tools.length === 0;
+  if (format.type === 'text' || !mayAsk) return {};
+  return { responseMimeType: 'application/json', ...schemaOf(format) };
+}
+
+function schemaOf(format: ResponseFormat): object {
+  return format.type === 'json-schema' ? { responseJsonSchema: acceptedSchema(format.schema) } : {};
+}
+
+function encodeTools({ tools, toolChoice }: TurnRequest): object {
+  if (tools.length === 0) return {};
+  const functionCallingConfig = encodeChoice(toolChoice);
+  return {
+    tools: [{ functionDeclarations: tools.map(encodeTool) }],
+    ...(functionCallingConfig && { toolConfig: { functionCallingConfig } }),
+  };
+}
+
+function encodeTool({ name, description, parameters }: Tool): object {
+  const schema = acceptedSchema(parameters);
+  return { name, description, parametersJsonSchema: takesNothing(schema) ? undefined : schema };
+}
+
+/** Gemini wants no schema for a function without parameters. */
+function takesNothing({ properties = {}, additionalProperties = false, ...rest }: JsonObject): boolean {
+  return (
+    isJsonObject(properties) &&
+    Object.keys(properties).length === 0 &&
+    additionalProperties === false &&
+    Object.keys(rest).every((name) => ['type', 'title', 'description', 'required'].includes(name))
+  );
+}
+
+function encodeChoice(choice: ToolChoice): object | undefined {
+  switch (choice.type) {
+    case 'auto':
+      return undefined;
+    case 'none':
+      return { mode: 'NONE' };
+    case 'required':
+      return { mode: 'ANY' };
+    case 'tool':
+      return { mode: 'ANY', allowedFunctionNames: [choice.name] };
+  }
+}

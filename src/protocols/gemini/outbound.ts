@@ -1,0 +1,50 @@
+import type { ImageLimits, Outbound } from '../../core/protocol.ts';
+import { geminiCapabilities } from './capabilities.ts';
+import { classifyFailure } from './classify-failure.ts';
+import { GeminiDecoder } from './decode-stream.ts';
+import { encodeRequest } from './encode-request.ts';
+import { createStreamRelay, createWholeRelay } from './relay.ts';
+
+/** As Gemini 3 has it; the server judges the size of the request. */
+const imageLimits: ImageLimits = { maxCount: 900 };
+const streamed = { 'content-type': 'application/json', accept: 'text/event-stream' };
+const whole = { 'content-type': 'application/json', accept: 'application/json' };
+
+/** Speaks Google's Generative Language API, v1beta. A client of the same dialect is relayed, any other translated. */
+export function createGeminiOutbound(now: () => number): Outbound {
+  return {
+    contentType: 'text/event-stream',
+    capabilities: geminiCapabilities('gemini-flash-latest'),
+    images: imageLimits,
+    open({ request }) {
+      const body = Buffer.from(encodeRequest(request, geminiCapabilities(request.model)));
+      const path = pathOf(request.model, 'streamGenerateContent?alt=sse');
+      return { request: { method: 'POST', path, headers: streamed, body }, decoder: new GeminiDecoder() };
+    },
+    relay: {
+      dialect: 'gemini',
+      open({ body: given, isStream, choices }, model) {
+        const body = Buffer.from(given);
+        if (isStream) {
+          const path = pathOf(model, 'streamGenerateContent?alt=sse');
+          return {
+            request: { method: 'POST', path, headers: streamed, body },
+            decoder: createStreamRelay(choices),
+          };
+        }
+        return {
+          request: { method: 'POST', path: pathOf(model, 'generateContent'), headers: whole, body },
+          contentType: 'application/json',
+          decoder: createWholeRelay(),
+        };
+      },
+    },
+    classifyFailure: (response) => classifyFailure(response, now()),
+  };
+}
+
+/** Names of tuned models have a collection in front: `tunedModels/mine`. */
+function pathOf(model: string, call: string): string {
+  const name = model.includes('/') ? model : `models/${model}`;
+  return `/v1beta/${name.split('/').map(encodeURIComponent).join('/')}:${call}`;
+}
