@@ -4,7 +4,7 @@ import { createWriteStream } from 'node:fs';
 import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 
-/** One pool service, killed and started again on the same port. */
+/** One service, killed and started again on the same port. */
 export interface Instance {
   readonly url: string;
   /** Resolves when it answers. */
@@ -21,6 +21,7 @@ export async function createInstance(
   name: string,
   folder: string,
   environment: Readonly<Record<string, string>>,
+  service: 'pool' | 'gateway' = 'pool',
 ): Promise<Instance> {
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
@@ -33,10 +34,10 @@ export async function createInstance(
     async start() {
       const started = spawn(
         process.execPath,
-        [resolve(import.meta.dirname, '../src/main.ts'), 'serve', 'pool'],
+        [resolve(import.meta.dirname, '../src/main.ts'), 'serve', service],
         {
           cwd: folder,
-          env: { ...environment, POOL_SERVICE_PORT: String(port) },
+          env: { ...environment, [service === 'pool' ? 'POOL_SERVICE_PORT' : 'PORT']: String(port) },
           stdio: ['ignore', 'pipe', 'pipe'],
         },
       );
