@@ -9,11 +9,18 @@ import {
 } from '../src/core/capabilities.ts';
 import { messagesBlocks, messagesFields } from '../src/protocols/anthropic-messages/fields.ts';
 import { geminiCapabilities } from '../src/protocols/gemini/capabilities.ts';
+import { geminiFields, geminiParts } from '../src/protocols/gemini/fields.ts';
 import { chatCapabilities } from '../src/protocols/openai-chat/capabilities.ts';
 import { chatFields, chatParts } from '../src/protocols/openai-chat/fields.ts';
 import { responsesFields, responsesItems } from '../src/protocols/openai-responses/fields.ts';
 import type { FieldRow, FieldTable } from '../src/protocols/shared/field-table.ts';
-import { chatTools, messagesTools, responsesTools, type ToolTable } from '../src/protocols/shared/tools.ts';
+import {
+  chatTools,
+  geminiTools,
+  messagesTools,
+  responsesTools,
+  type ToolTable,
+} from '../src/protocols/shared/tools.ts';
 import { createWarpOutbound } from '../src/protocols/warp/outbound.ts';
 import { settings } from '../src/settings.ts';
 import { poolErrorTable } from './pool-errors.ts';
@@ -73,6 +80,9 @@ export function generatedDocs(): readonly { readonly path: string; readonly text
         messages: fieldRows(messagesFields),
         'messages blocks': fieldRows(messagesBlocks),
         'messages tools': toolRows(messagesTools),
+        gemini: fieldRows(geminiFields),
+        'gemini parts': fieldRows(geminiParts),
+        'gemini tools': toolRows(geminiTools),
       }),
     },
   ];

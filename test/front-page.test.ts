@@ -18,9 +18,10 @@ test('both services say at / what they are and where to go from here, without a 
     expect(await answer.json()).toEqual({
       name: 'Warp2API gateway',
       version,
-      description: expect.stringContaining('OpenAI and Anthropic'),
+      description: expect.stringContaining('OpenAI, Anthropic and Gemini'),
       openai_base_url: `${gatewayUrl}/v1`,
       anthropic_base_url: gatewayUrl,
+      gemini_base_url: gatewayUrl,
       models: `${gatewayUrl}/v1/models`,
       docs: `${gatewayUrl}/docs`,
       openapi: `${gatewayUrl}/openapi.json`,

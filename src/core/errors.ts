@@ -217,6 +217,29 @@ const table = {
 
 export type ErrorCode = keyof typeof table;
 
+/** The Google dialect's status and the word for it, by the status of a row: both always say the same there. */
+const googleStatuses: Readonly<
+  Record<(typeof table)[ErrorCode]['status'], readonly [word: string, status?: number]>
+> = {
+  400: ['INVALID_ARGUMENT'],
+  401: ['UNAUTHENTICATED'],
+  403: ['PERMISSION_DENIED'],
+  404: ['NOT_FOUND'],
+  405: ['UNIMPLEMENTED'],
+  408: ['DEADLINE_EXCEEDED'],
+  409: ['ABORTED'],
+  413: ['INVALID_ARGUMENT'],
+  415: ['INVALID_ARGUMENT'],
+  422: ['INVALID_ARGUMENT'],
+  429: ['RESOURCE_EXHAUSTED'],
+  499: ['CANCELLED'],
+  500: ['INTERNAL'],
+  // Google's API has no 502, and its clients try again after these.
+  502: ['UNAVAILABLE', 503],
+  503: ['UNAVAILABLE'],
+  504: ['DEADLINE_EXCEEDED'],
+};
+
 /** An upstream's own answer to a request that it refused. A client of its dialect gets it as it is, without secrets of ours. */
 export interface VendorAnswer {
   readonly dialect: string;
@@ -296,6 +319,12 @@ export class AppError extends Error {
   get anthropicStatus(): number {
     return table[this.code].anthropicStatus;
   }
+  get googleWord(): string {
+    return googleStatuses[table[this.code].status][0];
+  }
+  get googleStatus(): number {
+    return googleStatuses[table[this.code].status][1] ?? this.status;
+  }
   /** For clients' Retry-After. Many clients give up on a long one, and an account may recover early. */
   get retryAfterSeconds(): number | undefined {
     const waitMs =
@@ -326,14 +355,14 @@ export class AppError extends Error {
   }
 }
 
-function row(
-  status: number,
+function row<const Status extends number>(
+  status: Status,
   fault: Fault,
   failover: Failover,
   [openaiType, openaiCode]: readonly [string, string | null],
   [anthropicType, anthropicStatus = status]: readonly [string, number?],
   outcome?: Outcome,
-): ErrorRow {
+): ErrorRow & { readonly status: Status } {
   return { status, openaiType, openaiCode, anthropicType, anthropicStatus, fault, failover, outcome };
 }
 

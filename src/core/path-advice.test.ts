@@ -38,13 +38,27 @@ describe.each(['gateway', 'pool'] as const)('at the %s', (here) => {
   });
 
   it.each([
-    ['/v1beta/models/gemini-pro:generateContent', /Gemini API is not served/],
     ['/api/tags', /Ollama's own API is not served/],
     ['/api/chat', /Ollama's own API is not served/],
   ])('%s gets a message that it is not served', (path, message) => {
     const { advice } = adviseOnPath(path, here, places);
     expect(advice).toMatch(message);
     expect(advice).toContain(openaiBase);
+  });
+
+  it.each([
+    '/gemini/v1beta/models/gemini-pro:generateContent',
+    '/models/gemini-pro:streamGenerateContent',
+    '/v1alpha/models',
+    '/v1beta/cachedContents',
+  ])("%s gets Gemini's base URL", (path) => {
+    const { advice, dialect } = adviseOnPath(path, here, places);
+    expect([advice, dialect]).toEqual([
+      expect.stringContaining(
+        'et the base URL of the client to http://box:8018; it asks for /v1beta itself.',
+      ),
+      'gemini',
+    ]);
   });
 
   it.each(['/', '/v1', '/favicon.ico', '/nowhere'])('%s gets both base URLs', (path) => {

@@ -1,7 +1,7 @@
 /** Advice for a client that asked for an unknown path, mostly because of a wrong base URL. */
 export interface PathAdvice {
   /** The dialect whose error format the client understands; undefined: the service's own. */
-  readonly dialect: 'openai' | 'anthropic' | undefined;
+  readonly dialect: 'openai' | 'anthropic' | 'gemini' | undefined;
   readonly advice: string;
 }
 
@@ -20,8 +20,10 @@ const unserved = new Set(
 const poolCalls = new Set(['accounts', 'logins', 'events', 'audit']);
 const ollamaCalls = new Set(['chat', 'generate', 'tags', 'show', 'ps', 'embed', 'version', 'pull']);
 
+const geminiVersion = /^v1(beta|alpha)$/;
+
 const served =
-  'It serves POST /v1/chat/completions, POST /v1/responses, POST /v1/messages and GET /v1/models; /docs has them all.';
+  'It serves POST /v1/chat/completions, POST /v1/responses, POST /v1/messages, POST /v1beta/models/MODEL:generateContent and GET /v1/models; /docs has them all.';
 
 /** `here` answers the request; `path` is without its query. */
 export function adviseOnPath(path: string, here: 'gateway' | 'pool', places: ServicePlaces): PathAdvice {
@@ -34,8 +36,8 @@ export function adviseOnPath(path: string, here: 'gateway' | 'pool', places: Ser
   if (isPoolCall) return { dialect: undefined, advice: poolAdvice(here, places) };
 
   const call = calledAt(words);
-  const dialect = words.includes('anthropic') || call === 'messages' ? 'anthropic' : 'openai';
-  const base = dialect === 'anthropic' && call !== 'unserved' ? gateway : `${gateway}/v1`;
+  const dialect = dialectAt(words, call);
+  const base = dialect !== 'openai' && call !== 'unserved' ? gateway : `${gateway}/v1`;
   const setBase = `set the base URL of the client to ${base}`;
   const isForeign = here === 'pool';
   const whose = isForeign ? 'This is the account pool, and the gateway answers clients: ' : '';
@@ -47,9 +49,12 @@ export function adviseOnPath(path: string, here: 'gateway' | 'pool', places: Ser
     const advice = `${whose}Ollama's own API is not served: choose an OpenAI-compatible provider in the client and ${setBase}.`;
     return { dialect: 'openai', advice };
   }
-  if (/^v1(beta|alpha)/.test(words[0] ?? '') || words.some((word) => word.includes('generatecontent'))) {
-    const advice = `${whose}The Gemini API is not served: choose an OpenAI-compatible provider in the client and ${setBase}.`;
-    return { dialect: 'openai', advice };
+  if (dialect === 'gemini') {
+    const version = 'it asks for /v1beta itself';
+    return {
+      dialect,
+      advice: sentence(`${whose}${setBase}; ${version}. ${isForeign ? '' : served}`.trimEnd()),
+    };
   }
   if (isForeign && words[0] !== 'v1') {
     return {
@@ -60,20 +65,28 @@ export function adviseOnPath(path: string, here: 'gateway' | 'pool', places: Ser
   if (isForeign) return { dialect, advice: sentence(`${whose}${setBase}.`) };
   return {
     dialect: undefined,
-    advice: `The base URL for OpenAI clients is ${gateway}/v1, for Anthropic clients ${gateway}. ${served}`,
+    advice: `The base URL for OpenAI clients is ${gateway}/v1, for Anthropic and Gemini clients ${gateway}. ${served}`,
   };
 }
 
+type Call = 'chat' | 'responses' | 'models' | 'messages' | 'unserved' | undefined;
+
+/** Clients of Gemini ask for a version of their own, or for a method of a model. */
+function dialectAt(words: readonly string[], call: Call): NonNullable<PathAdvice['dialect']> {
+  if (words.includes('anthropic') || call === 'messages') return 'anthropic';
+  const isGemini = words.some((word) => geminiVersion.test(word) || word.includes('generatecontent'));
+  return isGemini && (call === undefined || call === 'unserved') ? 'gemini' : 'openai';
+}
+
 /** The call that the client meant, anywhere in the path. */
-function calledAt(
-  words: readonly string[],
-): 'chat' | 'responses' | 'models' | 'messages' | 'unserved' | undefined {
+function calledAt(words: readonly string[]): Call {
   if (words.some((word, at) => word === 'chat' && words[at + 1] === 'completions')) return 'chat';
   if (words.some((word) => unserved.has(word))) return 'unserved';
   if (words.includes('messages')) return 'messages';
   if (words.includes('responses')) return 'responses';
   // The Gemini API has its calls below its models.
-  const isList = words.includes('models') && !words.some((word) => word.includes(':') || word === 'v1beta');
+  const isList =
+    words.includes('models') && !words.some((word) => word.includes(':') || geminiVersion.test(word));
   return isList ? 'models' : undefined;
 }
 

@@ -180,6 +180,8 @@ export interface Inbound<Options> {
   /** The same for an upstream of this very dialect, which takes `text` as it is; undefined for a body without a model. */
   readRelayed?(body: unknown, text: string): DecodedTurn<Options> | undefined;
   streamEncoder(identity: AnswerIdentity, options: Options): StreamEncoder;
+  /** The content type of its streams where they are no server-sent events, and so have no room for comments. */
+  readonly streamType?: string;
   encodeAnswer(identity: AnswerIdentity, answer: CollectedTurn, options: Options): string;
   /** Where the dialect has requests for several answers. */
   readonly choices?: ChoicesEncoders<Options>;
@@ -211,6 +213,8 @@ export interface DecodedTurn<Options> {
   readonly isStream: boolean;
   /** How many answers the client wants; absent: one. */
   readonly choices?: number;
+  /** The field that says so; absent: `n`. */
+  readonly choicesParam?: string;
   readonly options: Options;
   /** Harmless fields the client sent that nobody here reads. */
   readonly ignored: readonly string[];

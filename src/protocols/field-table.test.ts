@@ -1,8 +1,10 @@
 import type Anthropic from '@anthropic-ai/sdk';
+import type * as Gemini from '@google/genai';
 import type OpenAI from 'openai';
 import { describe, expect, expectTypeOf, it } from 'vitest';
 import { AppError } from '../core/errors.ts';
 import type { messagesFields } from './anthropic-messages/fields.ts';
+import type { geminiFields, geminiParts } from './gemini/fields.ts';
 import type { chatFields } from './openai-chat/fields.ts';
 import type { responsesFields } from './openai-responses/fields.ts';
 import { createFieldCheck } from './shared/field-table.ts';
@@ -108,6 +110,29 @@ describe('every field of the official clients', () => {
       Fields<typeof messagesFields>
     >;
     expectTypeOf<Missing>().toEqualTypeOf<never>();
+  });
+});
+
+describe('every field of the client of Google', () => {
+  /** What the client keeps to itself. */
+  type OfTheClient = 'httpOptions' | 'abortSignal' | 'automaticFunctionCalling' | 'automaticContinuation';
+  type OfConfig<Path> = Path extends `generationConfig.${infer Field}` ? Head<Field> : never;
+
+  it('has a handling, whether it stands in the request or in its generationConfig', () => {
+    type Known = Fields<typeof geminiFields> | OfConfig<keyof typeof geminiFields>;
+    expectTypeOf<Exclude<keyof Gemini.GenerateContentConfig, Known | OfTheClient>>().toEqualTypeOf<never>();
+  });
+
+  it('says what a part is, or is a note on it', () => {
+    type Words<Text> = Text extends `${infer One}, ${infer More}` ? One | Words<More> : Text;
+    type Note =
+      | 'mediaResolution'
+      | 'partMetadata'
+      | 'mediaProcessing'
+      | 'speechMetadata'
+      | 'audioTranscription';
+    type Known = Words<keyof typeof geminiParts> | 'videoMetadata' | Note;
+    expectTypeOf<Exclude<keyof Gemini.Part, Known>>().toEqualTypeOf<never>();
   });
 });
 

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import type { z } from 'zod';
 import { countRequest, messagesRequest } from './anthropic-messages/schema.ts';
+import { countTokensRequest, generateRequest } from './gemini/schema.ts';
 import { chatRequest } from './openai-chat/schema.ts';
 import { responsesRequest } from './openai-responses/schema.ts';
 
@@ -23,9 +24,15 @@ function fieldsWithoutNull(schema: z.core.$ZodType, path: string, seen = new Set
   return 'innerType' in def ? inner(def.innerType) : [];
 }
 
-test.each(Object.entries({ chatRequest, messagesRequest, countRequest, responsesRequest }))(
-  '%s takes null wherever a field may be left out',
-  (name, schema) => {
-    expect(fieldsWithoutNull(schema, name)).toEqual([]);
-  },
-);
+test.each(
+  Object.entries({
+    chatRequest,
+    messagesRequest,
+    countRequest,
+    responsesRequest,
+    generateRequest,
+    countTokensRequest,
+  }),
+)('%s takes null wherever a field may be left out', (name, schema) => {
+  expect(fieldsWithoutNull(schema, name)).toEqual([]);
+});

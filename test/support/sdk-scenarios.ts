@@ -39,7 +39,7 @@ export interface SdkJudge {
   bad?: { readonly param: string; send(ask: Ask): Promise<unknown> };
   seen(thrown: unknown, expectedStatus: number): SeenError;
   /** The status of an upstream that is not available. */
-  readonly unavailable: 500 | 502;
+  readonly unavailable: 500 | 502 | 503;
 }
 
 export interface JudgeOptions {

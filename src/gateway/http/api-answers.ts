@@ -237,6 +237,69 @@ export const messagesError = z.object({
   request_id: z.string(),
 });
 
+/** In the dialect of Google's Gemini API: what is generated, or how many tokens a request has. */
+export const geminiAnswer = z.object({
+  candidates: z
+    .array(
+      z.object({
+        content: z.object({
+          role: z.literal('model'),
+          parts: z.array(
+            z.object({
+              text: z.string().optional(),
+              thought: z.literal(true).optional(),
+              functionCall: z
+                .object({ id: z.string(), name: z.string(), args: z.record(z.string(), z.unknown()) })
+                .optional(),
+              thoughtSignature: z.string().optional(),
+            }),
+          ),
+        }),
+        finishReason: z.enum(['STOP', 'MAX_TOKENS', 'SAFETY']).optional(),
+        index: z.int(),
+        groundingMetadata: z.looseObject({}).optional(),
+      }),
+    )
+    .optional(),
+  promptFeedback: z.object({ blockReason: z.string() }).optional(),
+  usageMetadata: z
+    .object({
+      promptTokenCount: z.int(),
+      candidatesTokenCount: z.int(),
+      totalTokenCount: z.int(),
+      cachedContentTokenCount: z.int().optional(),
+      thoughtsTokenCount: z.int().optional(),
+    })
+    .optional(),
+  modelVersion: z.string().optional(),
+  responseId: z.string().optional(),
+  totalTokens: z.int().optional(),
+});
+
+export const geminiModel = z.object({
+  name: z.string(),
+  version: z.string(),
+  displayName: z.string(),
+  description: z.string().optional(),
+  inputTokenLimit: z.int().optional(),
+  supportedGenerationMethods: z.array(z.string()),
+  thinking: z.literal(true).optional(),
+});
+
+export const geminiModelList = z.object({
+  models: z.array(geminiModel),
+  nextPageToken: z.string().optional(),
+});
+
+export const geminiError = z.object({
+  error: z.object({
+    code: z.int(),
+    message: z.string(),
+    status: z.string(),
+    details: z.array(z.looseObject({ '@type': z.string() })).optional(),
+  }),
+});
+
 export const errorAnswer = z.object({
   error: z.object({
     message: z.string(),

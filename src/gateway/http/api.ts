@@ -10,6 +10,7 @@ import { version } from '../../lib/version.ts';
 import { decodeCountRequest } from '../../protocols/anthropic-messages/decode-request.ts';
 import { anthropicMessagesInbound } from '../../protocols/anthropic-messages/inbound.ts';
 import { countRequest, messagesRequest } from '../../protocols/anthropic-messages/schema.ts';
+import { generateRequest } from '../../protocols/gemini/schema.ts';
 import { openaiChatInbound } from '../../protocols/openai-chat/inbound.ts';
 import { chatRequest } from '../../protocols/openai-chat/schema.ts';
 import { responsesRequest } from '../../protocols/openai-responses/schema.ts';
@@ -20,6 +21,7 @@ import type { ListedModel, Routes } from '../models/routing.ts';
 import { answeredHeaders, modelsOf } from '../output/answer-head.ts';
 import type { TurnRecords } from '../turn/turn-record.ts';
 import * as answers from './api-answers.ts';
+import { geminiRoutes } from './gemini-routes.ts';
 import { between, endsOf } from './pages.ts';
 import {
   answeredBy,
@@ -167,6 +169,7 @@ const routes: readonly Route<GatewayHttp>[] = [
     },
   },
   ...responsesRoutes,
+  ...geminiRoutes,
   ...modelRoutes,
   ...turnRoutes,
 ];
@@ -174,12 +177,13 @@ const routes: readonly Route<GatewayHttp>[] = [
 const front: FrontPage<GatewayHttp> = {
   title: 'Warp2API gateway',
   description:
-    'One address for OpenAI and Anthropic clients in front of the accounts of the pool. Where no API_KEYS are set, any key or none is taken.',
+    'One address for OpenAI, Anthropic and Gemini clients in front of the accounts of the pool. Where no API_KEYS are set, any key or none is taken.',
   links({ poolAddress }, address) {
     const pool = poolAddress(address);
     return {
       openai_base_url: { place: `${address}/v1`, says: 'the base URL for OpenAI clients' },
       anthropic_base_url: { place: address, says: 'the base URL for Anthropic clients' },
+      gemini_base_url: { place: address, says: 'the base URL for Gemini clients' },
       models: { place: '/v1/models', says: 'the models a request may name' },
       ...commonLinks,
       clients: { place: clientDocs, says: 'how to set up Codex, Claude Code, the SDKs and others' },
@@ -207,6 +211,7 @@ export const gatewayApi = withDocs<GatewayHttp>({
     inputTokens: answers.inputTokenCount,
     chatRequest,
     messagesRequest,
+    generateContentRequest: generateRequest,
     countTokensRequest: countRequest,
     responsesRequest,
     compactRequest,

@@ -1,16 +1,18 @@
 import websocket from '@fastify/websocket';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { AppError } from '../../core/errors.ts';
-import { adviseOnPath, type ServicePlaces } from '../../core/path-advice.ts';
+import { adviseOnPath, type PathAdvice, type ServicePlaces } from '../../core/path-advice.ts';
 import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
 import { relayingOutbound } from '../../core/provider.ts';
 import { serveApi } from '../../lib/api/api-routes.ts';
 import type { BodyBudget } from '../../lib/http/body-budget.ts';
 import { createHttpServer } from '../../lib/http/http-server.ts';
+import { pathOf } from '../../lib/http/served-routes.ts';
 import { createWrongKeyLog } from '../../lib/http/shown-keys.ts';
 import { createDiskHealth } from '../../lib/log/disk-health.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import { anthropicMessagesInbound } from '../../protocols/anthropic-messages/inbound.ts';
+import { geminiErrors } from '../../protocols/gemini/inbound.ts';
 import { openaiChatInbound } from '../../protocols/openai-chat/inbound.ts';
 import type { PoolWatch } from '../leases/pool-watch.ts';
 import type { RoutePlan } from '../models/routing.ts';
@@ -30,6 +32,7 @@ import { type ClientKey, type ClientTurn, ClientTurns } from '../turn/client-tur
 import { createGatewayMetrics } from '../turn/metrics.ts';
 import type { TurnDependencies } from '../turn/run-turn.ts';
 import { gatewayApi, isAnthropicClient } from './api.ts';
+import { geminiCall } from './gemini-routes.ts';
 import { healthOf, VerdictLog } from './health.ts';
 import { type ClientKeys, createClientKeys } from './keys.ts';
 
@@ -113,15 +116,12 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
       },
       adminKey: (request) => (adminKeys ?? keys).identify(request).id,
     },
-    keepsText: (url) => url.startsWith('/v1/chat/completions'),
+    keepsText: (url) => url.startsWith('/v1/chat/completions') || geminiCall.test(pathOf(url)),
     // A client whose key and base URL are both wrong hears of the key first.
-    accessToUnknown: (path) => (path.startsWith('/v1/') ? 'clientKey' : 'open'),
+    accessToUnknown: (path) => (/^\/v1(beta)?\//.test(path) ? 'clientKey' : 'open'),
     adviseOnPath: (path, address) => adviseOnPath(path, 'gateway', placesFrom(address)).advice,
     encodeUnreadable: (fault, path, requestId) =>
-      (isAnthropicPath(path) ? anthropicMessagesInbound : openaiChatInbound).encodeError(
-        appErrorFrom(fault),
-        requestId,
-      ),
+      errorDialects[adviceOn(path).dialect ?? 'openai'].encodeError(appErrorFrom(fault), requestId),
   });
 
   const placesFrom = (address: string): ServicePlaces => ({
@@ -298,22 +298,27 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
   return app;
 }
 
+const errorDialects: Readonly<Record<NonNullable<PathAdvice['dialect']>, ErrorDialect>> = {
+  openai: openaiChatInbound,
+  anthropic: anthropicMessagesInbound,
+  gemini: geminiErrors,
+};
+
 /**
  * Whose words an error is put in: the path tells, also one that is not quite right, and for the lists of models a header
  * that only one dialect sends.
  */
 function dialectOf(request: FastifyRequest): ErrorDialect {
-  const path = request.url.split('?', 1)[0] ?? '';
+  const path = pathOf(request.url);
   const isOpenai = /^\/v1\/(chat|responses)(\/|$)/.test(path);
-  const isAnthropic =
-    path.startsWith('/v1/messages') ||
-    (isAnthropicClient(request) && !isOpenai) ||
-    (request.is404 && isAnthropicPath(path));
-  return isAnthropic ? anthropicMessagesInbound : openaiChatInbound;
+  if (path.startsWith('/v1/messages') || (isAnthropicClient(request) && !isOpenai))
+    return anthropicMessagesInbound;
+  if (geminiCall.test(path) || path.startsWith('/v1beta/models')) return geminiErrors;
+  return errorDialects[(request.is404 ? adviceOn(path).dialect : undefined) ?? 'openai'];
 }
 
-function isAnthropicPath(path: string): boolean {
-  return adviseOnPath(path, 'gateway', { gateway: undefined, pool: undefined }).dialect === 'anthropic';
+function adviceOn(path: string): PathAdvice {
+  return adviseOnPath(path, 'gateway', { gateway: undefined, pool: undefined });
 }
 
 function sendError(reply: FastifyReply, dialect: ErrorDialect, error: AppError, requestId: string): void {

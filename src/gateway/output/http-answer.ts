@@ -177,10 +177,15 @@ export class StreamedAnswer<Options> extends HttpAnswer<Options> {
     const encoder = this.#encoderOf(choice);
     const identity = this.#begin();
     const answeredBy = modelsOf(this.known.map(({ route }) => route));
-    const notes = notesOf({
-      ...(answeredBy === identity.answeredBy ? {} : answeredHeaders(answeredBy)),
-      ...(this.usage ? usageHeaders(this.usage) : {}),
-    });
+    const hasNotes = this.inbound.streamType === undefined;
+    const notes = notesOf(
+      !hasNotes
+        ? {}
+        : {
+            ...(answeredBy === identity.answeredBy ? {} : answeredHeaders(answeredBy)),
+            ...(this.usage ? usageHeaders(this.usage) : {}),
+          },
+    );
     const text =
       notes === ''
         ? encoder.encode(events)
@@ -213,7 +218,11 @@ export class StreamedAnswer<Options> extends HttpAnswer<Options> {
   #begin(): AnswerIdentity {
     if (this.#begun) return this.#begun;
     const { identity, headers } = this.head();
-    this.response.writeHead(200, { ...headers, ...streamHeaders });
+    this.response.writeHead(200, {
+      ...headers,
+      ...streamHeaders,
+      ...(this.inbound.streamType !== undefined && { 'content-type': this.inbound.streamType }),
+    });
     this.#isChunked = this.response.chunkedEncoding;
     this.response.chunkedEncoding = false;
     this.#begun = identity;

@@ -128,7 +128,7 @@ export class Candidates {
     try {
       // Each choice would be a turn of its own.
       if (decoded.relayed && decoded.relayed.choices > 1)
-        throw refused('n', 'this model gives one answer to a request');
+        throw refused(decoded.choicesParam ?? 'n', 'this model gives one answer to a request');
       const { request } = decoded.translated?.() ?? decoded;
       const images = checkRequest(request, this.#dependencies.imageFetcher);
       this.#heldImages = images?.hold(client.id);

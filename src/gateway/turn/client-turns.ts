@@ -1,4 +1,4 @@
-import { AppError } from '../../core/errors.ts';
+import { AppError, refused } from '../../core/errors.ts';
 import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
 import { debugLog, logOwn } from '../../lib/log/logger.ts';
 import type { RoutePlan } from '../models/routing.ts';
@@ -49,9 +49,9 @@ export class ClientTurns {
   }
 
   /** Refuses what no turn can be made of. Throws AppError. Returns the images of the request. */
-  check({ request, choices = 1 }: DecodedTurn<unknown>): TurnImages | undefined {
+  check({ request, choices = 1, choicesParam = 'n' }: DecodedTurn<unknown>): TurnImages | undefined {
     const { maxChoices, imageFetcher } = this.#dependencies;
-    if (choices > maxChoices) throw tooManyChoices(maxChoices);
+    if (choices > maxChoices) throw tooManyChoices(maxChoices, choicesParam);
     const images = checkRequest(request, imageFetcher);
     if (this.#isClosing) {
       throw new AppError('shutting_down', 'The gateway is stopping; try again in a moment.', {
@@ -142,10 +142,11 @@ function askedFields({ requestId, protocol, decoded, bytes }: ClientTurn) {
   };
 }
 
-function tooManyChoices(most: number): AppError {
-  const message =
+function tooManyChoices(most: number, param: string): AppError {
+  return refused(
+    param,
     most === 1
-      ? 'n: this gateway gives one answer to a request: send n: 1, leave it out, or ask its operator to set MAX_CHOICES.'
-      : `n: this gateway gives at most ${most} answers to a request: send a smaller number.`;
-  return new AppError('invalid_request', message, { param: 'n' });
+      ? `this gateway gives one answer to a request: send ${param}: 1, leave it out, or ask its operator to set MAX_CHOICES`
+      : `this gateway gives at most ${most} answers to a request: send a smaller number`,
+  );
 }

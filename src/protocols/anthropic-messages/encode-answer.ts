@@ -1,7 +1,7 @@
 import type { AppError } from '../../core/errors.ts';
 import type { AnswerIdentity, CollectedTurn } from '../../core/protocol.ts';
 import type { Citation, FinishReason, Usage } from '../../core/turn.ts';
-import { parseJson } from '../../lib/parse-json.ts';
+import { argumentsObject } from '../shared/calls.ts';
 import type { MessagesOptions } from './decode-request.ts';
 import { signatureOf } from './signature.ts';
 
@@ -69,7 +69,7 @@ export function encodeMessagesAnswer(
     type: 'tool_use',
     id: call.id,
     name: call.name,
-    input: inputOf(call.arguments),
+    input: argumentsObject(call.arguments),
   }));
   return JSON.stringify({
     id: identity.id,
@@ -96,12 +96,4 @@ export function encodeUsage(usage: Usage | undefined) {
       : { output_tokens_details: { thinking_tokens: usage.reasoningTokens } }),
     server_tool_use: null,
   };
-}
-
-/** The model's text should be a JSON object; what is not reaches the client as it came, where it can be seen. */
-function inputOf(text: string): unknown {
-  if (text.trim() === '') return {};
-  const value = parseJson(text);
-  if (value === undefined) return { invalid_json: text };
-  return typeof value === 'object' && value !== null ? value : { value };
 }

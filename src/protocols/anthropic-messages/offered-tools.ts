@@ -36,7 +36,7 @@ export function offeredTools({ tools: asked, tool_choice: choice, messages }: Co
       offered.add(made.name);
     } else if (isTyped(tool)) {
       const isUnknown = toolKind(messagesTools, tool.type) === undefined;
-      leftOut.push({ type: tool.type, path, isUnknown, name: tool['name'] });
+      leftOut.push({ type: tool.type, path: `${path}.type`, isUnknown, name: tool['name'] });
     }
   };
   for (const [index, tool] of (asked ?? []).entries()) add(tool, `tools.${index}`);

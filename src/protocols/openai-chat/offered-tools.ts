@@ -42,7 +42,7 @@ export function offeredTools({ tools: asked, tool_choice: given }: ChatRequest):
       customTools.add(name);
     } else {
       const isUnknown = toolKind(chatTools, tool.type) === undefined;
-      leftOut.push({ type: tool.type, path: `tools.${index}`, isUnknown });
+      leftOut.push({ type: tool.type, path: `tools.${index}.type`, isUnknown });
     }
   }
   checkLeftOut(leftOut, tools.length, given === 'none');

@@ -114,7 +114,7 @@ class Offer {
   #addTyped(tool: AskedTool, path: string): void {
     const kind = toolKind(responsesTools, tool.type);
     if (kind === undefined || !isClientToolKind(kind) || isInContainer(tool)) {
-      const left = { type: tool.type, path, isUnknown: kind === undefined };
+      const left = { type: tool.type, path: `${path}.type`, isUnknown: kind === undefined };
       this.#leftOut.push(left);
       if (!this.#leftOutKinds.has(kind)) this.#leftOutKinds.set(kind, left);
       return;

@@ -1,5 +1,6 @@
 import { refused } from '../../core/errors.ts';
 import type { AnyImage, Message, ToolResultPart } from '../../core/turn.ts';
+import { parseJson } from '../../lib/parse-json.ts';
 
 interface ResultPlace {
   /** Of the id in the result. */
@@ -146,4 +147,12 @@ function openCalls(messages: readonly Message<AnyImage>[]): Set<string> {
 function callsOf(message: Message<AnyImage>): string[] {
   if (message.role !== 'assistant') return [];
   return message.parts.flatMap((part) => (part.type === 'tool-call' ? [part.id] : []));
+}
+
+/** The arguments of a call as an object. The model's text should be a JSON object; what is not reaches the client as it came, where it can be seen. */
+export function argumentsObject(text: string): unknown {
+  if (text.trim() === '') return {};
+  const value = parseJson(text);
+  if (value === undefined) return { invalid_json: text };
+  return typeof value === 'object' && value !== null ? value : { value };
 }

@@ -1,10 +1,11 @@
 import type Anthropic from '@anthropic-ai/sdk';
+import type * as Gemini from '@google/genai';
 import type OpenAI from 'openai';
 import { expect, expectTypeOf, it } from 'vitest';
 import type { messagesBlocks } from '../anthropic-messages/fields.ts';
 import { decodeChatRequest } from '../openai-chat/decode-request.ts';
 import type { responsesItems } from '../openai-responses/fields.ts';
-import { type chatTools, messagesTools, responsesTools, toolKind } from './tools.ts';
+import { type chatTools, type geminiTools, messagesTools, responsesTools, toolKind } from './tools.ts';
 
 /** A type without the date at its end. */
 type Undated<Type> = Type extends `${infer Kind}_20${string}` ? Kind : Type;
@@ -27,6 +28,7 @@ it('knows every type of tool that the SDKs know', () => {
   expectTypeOf<Exclude<Chat, keyof typeof chatTools>>().toBeNever();
   expectTypeOf<Exclude<Responses, keyof typeof responsesTools>>().toBeNever();
   expectTypeOf<Exclude<Messages, keyof typeof messagesTools>>().toBeNever();
+  expectTypeOf<Exclude<keyof Gemini.Tool, keyof typeof geminiTools>>().toBeNever();
 });
 
 it('has a place for every type of item and block that the SDKs know', () => {

@@ -129,6 +129,27 @@ export const chatTools = {
   custom: clientTool('tool_calls', 'tool messages', `${asFunction} with one text parameter`),
 } as const satisfies ToolTable;
 
+/** Tools of the Gemini dialect, by the field that offers them. */
+export const geminiTools = {
+  functionDeclarations: clientTool('functionCall', 'functionResponse', 'offered as they are'),
+  computerUse: refusedTool(
+    'functionCall',
+    'functionResponse',
+    'cannot be offered to this upstream: offer functions of your own instead',
+  ),
+  googleSearch: providerTool('groundingMetadata', 'groundingMetadata'),
+  googleSearchRetrieval: providerTool('groundingMetadata', 'groundingMetadata'),
+  enterpriseWebSearch: providerTool('groundingMetadata', 'groundingMetadata'),
+  parallelAiSearch: providerTool('groundingMetadata', 'groundingMetadata'),
+  exaAiSearch: providerTool('groundingMetadata', 'groundingMetadata'),
+  googleMaps: providerTool('groundingMetadata', 'groundingMetadata'),
+  retrieval: providerTool('groundingMetadata', 'groundingMetadata'),
+  fileSearch: providerTool('groundingMetadata', 'groundingMetadata'),
+  urlContext: providerTool('urlContextMetadata', 'urlContextMetadata'),
+  codeExecution: providerTool('executableCode', 'codeExecutionResult'),
+  mcpServers: providerTool('toolCall', 'toolResponse', `servers cannot be reached from here: ${leftOut}`),
+} as const satisfies ToolTable;
+
 /** The kind of a tool: its type without the date at its end. Undefined where the table does not know it. */
 export function toolKind<Table extends ToolTable>(table: Table, type: string): keyof Table | undefined {
   if (Object.hasOwn(table, type)) return type;
@@ -139,7 +160,7 @@ export function toolKind<Table extends ToolTable>(table: Table, type: string): k
 /** A tool of a request that is not offered to the upstream. */
 export interface LeftOutTool {
   readonly type: string;
-  /** Its place in the request. */
+  /** Where the request names it. */
   readonly path: string;
   /** The type is unknown here; otherwise the provider would run the tool. */
   readonly isUnknown: boolean;
@@ -152,7 +173,7 @@ export interface LeftOutTool {
 export function checkLeftOut(left: readonly LeftOutTool[], offeredCount: number, isToolless: boolean): void {
   const [first] = left;
   if (first === undefined || offeredCount > 0 || isToolless) return;
-  throw refused(`${first.path}.type`, reasonOf(first));
+  throw refused(first.path, reasonOf(first));
 }
 
 /** The error for a choice that demands such a tool. */

@@ -1,0 +1,153 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import { AppError, refused } from '../../core/errors.ts';
+import { givenFields } from '../../core/null-fields.ts';
+import type { Inbound } from '../../core/protocol.ts';
+import type { Route, RouteRequest } from '../../lib/api/api-routes.ts';
+import { ownTurn } from '../../lib/process/own-turn.ts';
+import { decodeCountTokensRequest, type GeminiOptions } from '../../protocols/gemini/decode-request.ts';
+import { createGeminiInbound } from '../../protocols/gemini/inbound.ts';
+import { generateRequest } from '../../protocols/gemini/schema.ts';
+import { parseFields, quoted } from '../../protocols/shared/request.ts';
+import { countInputTokens } from '../emulation/token-count.ts';
+import type { ListedModel, Routes } from '../models/routing.ts';
+import { answeredHeaders, modelsOf } from '../output/answer-head.ts';
+import type { Idempotency } from '../output/idempotency.ts';
+import * as answers from './api-answers.ts';
+import { between } from './pages.ts';
+import { answeredBy, onceByKey } from './responses-routes.ts';
+
+/** What the routes of the Gemini dialect answer from. */
+interface GeminiService {
+  readonly routes: Routes;
+  readonly idempotency: Idempotency;
+  answerTurn(
+    inbound: Inbound<GeminiOptions>,
+    request: FastifyRequest,
+    reply: FastifyReply,
+  ): Promise<FastifyReply>;
+}
+
+const callQuery = z.looseObject({
+  alt: z
+    .string()
+    .optional()
+    .describe('`sse`: a stream as server-sent events; otherwise it is a JSON array, element by element'),
+});
+
+const mostModels = 1_000;
+const usualPage = 50;
+
+const listQuery = z.looseObject({
+  pageSize: z.coerce.number('must be a number').int().min(0).optional(),
+  pageToken: z.string().optional(),
+});
+
+const error = answers.geminiError;
+
+const methods = ['generateContent', 'streamGenerateContent', 'countTokens'] as const;
+
+/** Whose call such a path is: names of models may hold slashes and colons. */
+export const geminiCall = /^\/v1(?:beta)?\/models\/.*:\w+$/i;
+
+const answer: Route<GeminiService>['handle'] = async (service, request, reply) => {
+  const { model, method } = callIn(request);
+  if (method === 'countTokens') return countTokens(service, model, request, reply);
+  const { alt } = givenFields(request.query);
+  const streamed = alt === 'sse' ? 'events' : 'array';
+  const inbound = createGeminiInbound({ model, answer: method === 'generateContent' ? 'whole' : streamed });
+  return service.answerTurn(inbound, request, reply);
+};
+
+async function countTokens(
+  { routes }: GeminiService,
+  model: string,
+  request: RouteRequest,
+  reply: FastifyReply,
+): Promise<object> {
+  const counted = decodeCountTokensRequest(model, request.body);
+  const route = await routes.check(model);
+  reply.headers(answeredHeaders(route && modelsOf([route])));
+  await ownTurn(request.heldBody?.bytes ?? 0);
+  return { totalTokens: countInputTokens(counted) };
+}
+
+/** Throws AppError `not_found` for a method that is not served. */
+function callIn({ params }: RouteRequest): { readonly model: string; readonly method: string } {
+  const [, model = '', method = ''] = /^(.*):(\w*)$/s.exec(params['*']) ?? [];
+  if (!methods.some((known) => known === method)) {
+    const served = methods.map((name) => `:${name}`).join(', ');
+    throw new AppError('not_found', `The path names no method that is served: it has to end with ${served}.`);
+  }
+  if (model === '' || model.length > 256)
+    throw refused('model', `${quoted(model)} is not the name of a model`);
+  return { model, method };
+}
+
+const generate = {
+  method: 'POST',
+  summary: 'Gemini: generateContent, streamGenerateContent and countTokens',
+  description:
+    'The name of the model may hold slashes. Fields may be in camel or snake case. `countTokens` counts with o200k_base and without a turn; ' +
+    'it takes the contents alone or a whole `generateContentRequest`, and answers `totalTokens`.',
+  access: 'clientKey',
+  query: callQuery,
+  body: generateRequest,
+  answers: {
+    200: {
+      description: 'The answer, its stream of responses, or the count.',
+      headers: answeredBy,
+      body: answers.geminiAnswer,
+      contentType: 'text/event-stream',
+    },
+  },
+  error,
+  handle: onceByKey(answer),
+} as const satisfies Partial<Route<GeminiService>>;
+
+/** The paths of the Gemini dialect. */
+export const geminiRoutes: readonly Route<GeminiService>[] = [
+  { ...generate, path: '/v1beta/models/{model}:{method}', url: '/v1beta/models/*' },
+  { ...generate, path: '/v1/models/{model}:{method}', url: '/v1/models/*' },
+  {
+    method: 'GET',
+    path: '/v1beta/models',
+    summary: 'The models a request may name, as Google lists them',
+    access: 'clientKey',
+    query: listQuery,
+    answers: { 200: { description: 'A page of them.', body: answers.geminiModelList } },
+    error,
+    async handle({ routes }, request) {
+      const { pageSize, pageToken } = parseFields(listQuery, givenFields(request.query));
+      const fault = (id: string) => `no model has the name "${id}"; begin without it.`;
+      const models = await routes.list();
+      const rest = between(models, ['pageToken', pageToken], ['pageToken', undefined], fault);
+      const page = rest.slice(0, Math.min(pageSize || usualPage, mostModels));
+      const last = page.length < rest.length ? page.at(-1) : undefined;
+      return { models: page.map(encodeModel), ...(last && { nextPageToken: last.id }) };
+    },
+  },
+  {
+    method: 'GET',
+    path: '/v1beta/models/{id}',
+    url: '/v1beta/models/*',
+    summary: 'One model, as Google describes it; its name may hold slashes',
+    access: 'clientKey',
+    answers: { 200: { description: 'The model.', body: answers.geminiModel } },
+    error,
+    handle: async ({ routes }, request) => encodeModel(await routes.find(request.params['*'])),
+  },
+];
+
+function encodeModel({ id, displayName, description, contextWindow, effort }: ListedModel) {
+  return {
+    name: `models/${id}`,
+    // No list here tells it.
+    version: '',
+    displayName: displayName ?? id,
+    ...(description === undefined ? {} : { description }),
+    ...(contextWindow === undefined ? {} : { inputTokenLimit: contextWindow }),
+    supportedGenerationMethods: methods,
+    ...(effort === undefined ? {} : { thinking: true }),
+  };
+}

@@ -1,0 +1,92 @@
+import type { AppError, VendorAnswer } from '../../core/errors.ts';
+import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
+import { isJsonObject, type JsonObject } from '../../lib/parse-json.ts';
+import { choicesParam, decodeGeminiRequest, type GeminiOptions } from './decode-request.ts';
+import { encodeGeminiAnswer, encodeGeminiAnswers, encodeGeminiError } from './encode-answer.ts';
+import { holdsOurSignature } from './signature.ts';
+import { createGeminiStreamEncoder, encodeGeminiEnd } from './stream-encoder.ts';
+import { ArrayFrames, eventFrames } from './stream-frames.ts';
+
+/** What the path of a request says; its body says the rest. */
+export interface GeminiCall {
+  readonly model: string;
+  /** `array`: a stream as one JSON array, as Google sends it without `alt=sse`. */
+  readonly answer: 'whole' | 'events' | 'array';
+}
+
+function answerIn({ vendorAnswer }: AppError): VendorAnswer | undefined {
+  return vendorAnswer?.dialect === 'gemini' ? vendorAnswer : undefined;
+}
+
+export const geminiErrors = {
+  errorStatus: (error) => answerIn(error)?.status ?? error.googleStatus,
+  encodeError: (error) => answerIn(error)?.body ?? encodeGeminiError(error),
+} as const satisfies Pick<Inbound<GeminiOptions>, 'errorStatus' | 'encodeError'>;
+
+/** Google's Gemini API, as clients speak it to us; for one request. */
+export function createGeminiInbound({ model, answer }: GeminiCall): Inbound<GeminiOptions> {
+  const isStream = answer !== 'whole';
+  const frames = answer === 'array' ? new ArrayFrames() : eventFrames;
+  return {
+    name: 'gemini',
+    idPrefix: '',
+    ...(answer === 'array' && { streamType: 'application/json; charset=utf-8' }),
+    parameterNames: {
+      temperature: 'generationConfig.temperature',
+      topP: 'generationConfig.topP',
+      seed: 'generationConfig.seed',
+      presencePenalty: 'generationConfig.presencePenalty',
+      frequencyPenalty: 'generationConfig.frequencyPenalty',
+      reasoningEffort: 'generationConfig.thinkingConfig',
+    },
+    decode: (body) => decodeGeminiRequest(model, isStream, body),
+    readRelayed: (body, text) => readRelayedGemini(model, isStream, body, text),
+    streamEncoder: (identity, options) => createGeminiStreamEncoder(identity, options, frames),
+    encodeAnswer: encodeGeminiAnswer,
+    choices: {
+      streamEncoder: (identity, options, choice) =>
+        createGeminiStreamEncoder(identity, options, frames, choice),
+      encodeEnd: (identity, _options, usage) => encodeGeminiEnd(identity, usage, frames),
+      encodeAnswers: encodeGeminiAnswers,
+    },
+    ...geminiErrors,
+  };
+}
+
+/**
+ * A request for an upstream that speaks this dialect too: nothing is read of it but what comes back. Undefined for one that holds a
+ * signature of ours, which Google would refuse.
+ */
+function readRelayedGemini(
+  model: string,
+  isStream: boolean,
+  body: unknown,
+  text: string,
+): DecodedTurn<GeminiOptions> | undefined {
+  if (!isJsonObject(body) || holdsOurSignature(text)) return undefined;
+  const count = configOf(body)['candidateCount'] ?? configOf(body)['candidate_count'];
+  const choices = typeof count === 'number' && count > 1 ? count : 1;
+  return {
+    request: {
+      model,
+      messages: [],
+      tools: [],
+      toolChoice: { type: 'auto' },
+      parallelToolCalls: true,
+      sampling: {},
+      limits: {},
+      responseFormat: { type: 'text' },
+      reasoning: {},
+    },
+    isStream,
+    choicesParam,
+    options: { includeUsage: true, showsThoughts: true },
+    ignored: [],
+    relayed: { dialect: 'gemini', body: text, isStream, includeUsage: true, choices },
+  };
+}
+
+function configOf(body: JsonObject): JsonObject {
+  const config = body['generationConfig'] ?? body['generation_config'];
+  return isJsonObject(config) ? config : {};
+}
