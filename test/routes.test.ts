@@ -108,6 +108,23 @@ describe('the candidates of a route', () => {
   });
 });
 
+it('a candidate with labels gets only accounts with one of these', async () => {
+  const { answeredBy, addAccount, pool, one } = await withRoutes(`  - model: mine
+    candidates:
+      - { provider: one, model: chat-text, labels: [team-a, team-b] }
+      - { provider: two, model: chat-text }
+`);
+  await addAccount(key('other'), { provider: 'one', label: 'team-c' });
+  await addAccount(key('two'), { provider: 'two' });
+  expect(await answeredBy(userTurn('one/chat-text', 'Hi'))).toBe('one/chat-text');
+  expect(await answeredBy(userTurn('mine', 'Hi'))).toBe('two/chat-text');
+  const id = await addAccount(key('labelled'), { provider: 'one', label: 'team-b' });
+  expect(await answeredBy(userTurn('mine', 'Hi'))).toBe('one/chat-text');
+  expect(one.turns.map(({ key: used }) => used)).toEqual([key('other'), key('labelled')]);
+  await pool(`/api/accounts/${id}`, { label: 'team-d' }, 'PATCH');
+  expect(await answeredBy(userTurn('mine', 'Hi'))).toBe('two/chat-text');
+});
+
 describe('names', () => {
   it('of routes are listed, and patterns are not', async () => {
     const { gatewayUrl, addAccount } = await withRoutes(`${order}  - model: mine

@@ -96,7 +96,7 @@ const common: Translation = [
       return `(SELECT ${names.map((one) => `value ->> '${one}' AS ${one}`).join(', ')} FROM json_each(${list})) AS ${name}`;
     },
   ],
-  [/\bjsonb_exists\((\w+), (\$\d+)\)/g, 'EXISTS (SELECT 1 FROM json_each($1) WHERE value = $2)'],
+  [/\bjsonb_exists\(([\w$]+), ([\w$]+)\)/g, 'EXISTS (SELECT 1 FROM json_each($1) WHERE value = $2)'],
   [/\bLEAST\(/g, 'min('],
   [/\bGREATEST\(/g, 'max('],
   [/\blower\((\w+)\) COLLATE "C"/g, '$1 COLLATE NOCASE'],

@@ -51,6 +51,7 @@ it('borrows, reports and releases', () => {
     count?: number | undefined;
     provider?: string | undefined;
     model?: string | undefined;
+    labels?: string[] | undefined;
     exclusive?: boolean | undefined;
     slots?: number | undefined;
     ttl_seconds?: number | undefined;

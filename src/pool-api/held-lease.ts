@@ -6,6 +6,8 @@ export interface AccountDemand {
   readonly provider?: string | undefined;
   /** The upstream model the account must be allowed to use; undefined: any account will do. */
   readonly model?: string | undefined;
+  /** The account's label must be one of these; undefined: any will do. */
+  readonly labels?: readonly string[] | undefined;
   readonly prefer?: string | undefined;
   /**
    * `hard`, the default: the preferred account is sought at the pool before another one is taken. `soft`: not where it is held
@@ -59,12 +61,13 @@ export function hasPlace({ turns, account }: Lease): boolean {
 }
 
 export function suits({ account }: Lease, demand: AccountDemand): boolean {
-  const { provider, model, exclude, isFreeBarred } = demand;
+  const { provider, model, labels, exclude, isFreeBarred } = demand;
   return (
     (provider === undefined || account.provider === provider) &&
     !exclude.has(account.id) &&
     !(isFreeBarred && account.free) &&
-    (model === undefined || account.models === null || account.models.includes(model))
+    (model === undefined || account.models === null || account.models.includes(model)) &&
+    (labels === undefined || (account.label !== null && labels.includes(account.label)))
   );
 }
 

@@ -20,7 +20,10 @@ export interface LeaseRules {
   readonly pool: Pick<Pool, 'allocate' | 'release'>;
   readonly timing: Clock;
   /** What each account is borrowed with. */
-  readonly request: Pick<AllocateRequest, 'exclusive' | 'slots' | 'ttl_seconds' | 'provider' | 'model'>;
+  readonly request: Pick<
+    AllocateRequest,
+    'exclusive' | 'slots' | 'ttl_seconds' | 'provider' | 'model' | 'labels'
+  >;
   /**
    * `one`: all accounts are held in this session, with the same number of slots. `each`: every account has its own session,
    * and its slots double as turns need them.
@@ -268,7 +271,7 @@ export class HeldLeases {
     this.giveBack(useless);
   }
 
-  #sessionFor({ provider, model }: AccountDemand): HeldSession {
+  #sessionFor({ provider, model, labels }: AccountDemand): HeldSession {
     if (this.#one) return this.#one;
     const { sessions, pool, request } = this.#rules;
     const session = new HeldSession({
@@ -277,6 +280,7 @@ export class HeldLeases {
         session_id: 'one' in sessions ? sessions.one : sessions.each(),
         ...(provider !== undefined && { provider }),
         ...(model !== undefined && { model }),
+        ...(labels !== undefined && { labels: [...labels] }),
       },
       pool,
       timing: this.#timing,

@@ -31,7 +31,7 @@ export interface HeldSessionOptions {
 }
 
 /** What an ensuring call may ask for beyond the session's own request. */
-export type Ensure = Pick<AllocateRequest, 'count' | 'wait_ms' | 'exclude' | 'prefer' | 'model'>;
+export type Ensure = Pick<AllocateRequest, 'count' | 'wait_ms' | 'exclude' | 'prefer' | 'model' | 'labels'>;
 
 /** Names one lease. */
 type LeaseName = Pick<LeasedAccount, 'id' | 'fence'>;
@@ -280,7 +280,7 @@ export class HeldSession {
 
   /** `count` 1 and no further wish: all that is held is answered, and nothing is added to it. */
   #ownRequest(): AllocateRequest {
-    const { exclude: _exclude, prefer: _prefer, model: _model, ...rest } = this.#request;
+    const { exclude: _exclude, prefer: _prefer, model: _model, labels: _labels, ...rest } = this.#request;
     return { ...rest, session_id: this.sessionId, count: 1, wait_ms: 0 };
   }
 

@@ -86,6 +86,7 @@ export const leased: LeasedAccount = {
   free: false,
   models: null,
   team_uid: null,
+  label: null,
 };
 
 /** The answer to an allocate call, for the session it names. */

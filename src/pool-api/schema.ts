@@ -41,6 +41,8 @@ export const allocateRequest = z
     provider: providerName.optional(),
     /** Only accounts that may use this upstream model. */
     model: z.string().min(1).max(256).optional(),
+    /** Only accounts whose label is one of these. */
+    labels: z.array(z.string().min(1).max(200)).min(1).max(50).optional(),
     exclusive: z.boolean().default(true),
     /** Turns the holder may run at a time on each account; more than 1 only when shared. */
     slots: z.int().min(1).max(10_000).default(1),
@@ -83,6 +85,7 @@ export const leasedAccount = z.object({
   models: z.array(z.string()).nullable(),
   /** The team to bill, which Warp takes in the header X-Warp-Active-Team-UID; null leaves the choice to the provider. */
   team_uid: z.string().nullable().default(null),
+  label: z.string().nullable().default(null),
 });
 export type LeasedAccount = z.infer<typeof leasedAccount>;
 

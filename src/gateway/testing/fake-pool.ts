@@ -107,6 +107,7 @@ export function createFakePool(clock: Clock): FakePool {
       free: account.free,
       models: account.models,
       team_uid: account.teamUid,
+      label: null,
     };
   }
 

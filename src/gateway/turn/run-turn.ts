@@ -238,6 +238,7 @@ class TurnRun {
     const demand = {
       provider: route.provider.name,
       model: route.model,
+      labels: route.labels,
       prefer: known ?? preferred,
       preference: known === undefined ? ('soft' as const) : ('hard' as const),
       exclude: route.barred ? new Set([...excluded, ...route.barred]) : excluded,

@@ -163,5 +163,6 @@ export function presentLease(lease: Lease, bearer: string): LeasedAccount {
     models: account.models === null ? null : [...account.models],
     free: account.free,
     team_uid: account.teamUid,
+    label: account.label,
   };
 }

@@ -64,6 +64,7 @@ export class Sessions {
         count: demand.count,
         provider: demand.provider ?? null,
         model: demand.model ?? null,
+        labels: demand.labels ?? null,
         exclusive: demand.exclusive,
         slots: demand.slots,
         ttlMs: demand.ttl_seconds === undefined ? null : demand.ttl_seconds * 1000,
@@ -129,8 +130,16 @@ export class Sessions {
 }
 
 /** For the log: what a caller wanted, without who it is. */
-function askedFor({ count, provider, model, exclusive, slots, prefer }: z.output<typeof allocateRequest>) {
-  return { count, provider, model, exclusive, slots, prefer };
+function askedFor({
+  count,
+  provider,
+  model,
+  labels,
+  exclusive,
+  slots,
+  prefer,
+}: z.output<typeof allocateRequest>) {
+  return { count, provider, model, labels, exclusive, slots, prefer };
 }
 
 /** For the log: the accounts of the session, or why there are too few, in numbers. */
@@ -154,7 +163,7 @@ function shortError(short: Short, now: number): PoolError {
 
 function shortMessage({ matching, reasons }: Shortage): string {
   if (matching === 0)
-    return 'No account in the pool matches this demand: add one, or ask for another provider or model.';
+    return 'No account in the pool matches this demand: add one, or ask for another provider, model or label.';
   const counts = Object.entries(reasons).map(([reason, count]) => `${count} ${reason.replaceAll('_', ' ')}`);
   const why = counts.length === 0 ? 'too few for this count' : counts.join(', ');
   return (

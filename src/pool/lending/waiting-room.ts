@@ -241,6 +241,6 @@ function tooManyWait(): PoolError {
 }
 
 function shapeOf(demand: Demand): string {
-  const { provider, model, exclusive, slots, owner, exclude } = demand;
-  return JSON.stringify([provider, model, exclusive, slots, owner.isGateway, exclude]);
+  const { provider, model, labels, exclusive, slots, owner, exclude } = demand;
+  return JSON.stringify([provider, model, labels, exclusive, slots, owner.isGateway, exclude]);
 }

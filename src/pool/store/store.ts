@@ -67,6 +67,8 @@ export interface LeaseDemand {
   readonly count: number;
   readonly provider: string | null;
   readonly model: string | null;
+  /** The account's label is one of these; null: any will do. */
+  readonly labels: readonly string[] | null;
   readonly exclusive: boolean;
   readonly slots: number;
   /** Null keeps what the session has, or the default. */
@@ -87,7 +89,7 @@ export interface Lease {
 /** An account that was passed over, and why. */
 export interface Skip {
   readonly accountId: string;
-  /** A state, or `rate_limited`, `leased`, `half_open`, `lend_gateway_only`, `free_quota_spent`, `too_few_slots`, `model`, `provider`, `excluded`. */
+  /** A state, or `rate_limited`, `leased`, `half_open`, `lend_gateway_only`, `free_quota_spent`, `too_few_slots`, `model`, `label`, `provider`, `excluded`. */
   readonly reason: string;
 }
 

@@ -80,6 +80,7 @@ export function testDemand(sessionId: string, change: Partial<LeaseDemand> = {})
     count: 1,
     provider: null,
     model: null,
+    labels: null,
     exclusive: true,
     slots: 1,
     ttlMs: null,

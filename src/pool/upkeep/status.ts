@@ -20,14 +20,14 @@ function readinessOf(
   isGateway: boolean,
 ): Readiness {
   const asked = {
-    demand: { owner: { isGateway }, model: null, exclusive: false, slots: 1 },
+    demand: { owner: { isGateway }, model: null, labels: null, exclusive: false, slots: 1 },
     excluded: new Set<string>(),
     counted: new Set<string>(),
     spent: new Set(freeQuotaSpent),
   };
   const providers: Record<string, Record<string, number>> = {};
   for (const { provider, number, kind, accounts } of kinds) {
-    const row = { id: '', provider, models: null, capacity: 1, shared_slots: 0, kind: number };
+    const row = { id: '', provider, models: null, label: null, capacity: 1, shared_slots: 0, kind: number };
     const reason = reasonFor(row, asked);
     // One that is busy with turns of others serves as well.
     const isBusy = (reason === 'leased' || reason === 'half_open') && !kind.exclusivelyHeld;

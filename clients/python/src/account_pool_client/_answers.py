@@ -36,6 +36,7 @@ class Account:
     models: tuple[str, ...] | None = None
     #: The team to bill, which Warp takes in the header X-Warp-Active-Team-UID.
     team_uid: str | None = None
+    label: str | None = None
 
 
 class Allocation(tuple[bool, str, tuple[Account, ...]]):
@@ -191,6 +192,7 @@ def _read_account(answer: Mapping[str, Any]) -> Account:
         free=bool(answer.get("free", False)),
         models=None if models is None else tuple(models),
         team_uid=answer.get("team_uid"),
+        label=answer.get("label"),
     )
 
 

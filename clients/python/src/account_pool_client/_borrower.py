@@ -269,7 +269,7 @@ class Borrower:
         pool is away, which says nothing about the accounts."""
         number, asked_at = next(self._numbers), time.monotonic()
         # A count of 1 and no further wish: all that is held is answered, and nothing is added to it.
-        unneeded = ("exclude", "prefer", "model")
+        unneeded = ("exclude", "prefer", "model", "labels")
         wish = {name: value for name, value in held.wish.items() if name not in unneeded}
         once = Limits(self._limits.timeout, _ONCE)
         try:

@@ -24,6 +24,8 @@ class AllocateOptions(TypedDict, total=False):
     """Only accounts of this provider."""
     model: str | None
     """Only accounts that may use this upstream model."""
+    labels: Sequence[str] | None
+    """Only accounts whose label is one of these."""
     exclusive: bool | None
     """False shares the account with other sessions."""
     slots: int | None

@@ -251,6 +251,24 @@ export function describeStore(name: string, openStore: () => Promise<Store>, run
       expect(await pick('f', start + 5, { prefer: 'unheard-of' })).toBe('two');
     });
 
+    it('lends by label, and says what stands in the way of those with one', async () => {
+      const store = await open();
+      for (const label of ['a', 'b', null])
+        await store.addAccount(start, testAccount(`of-${label}`, { label }), 'test');
+      const [lease] = await granted(store, 'mine', { labels: ['b', 'x'] });
+      expect(lease?.account).toMatchObject({ id: 'of-b', label: 'b' });
+      const short = (labels: readonly string[]) => ensure(store, 'other', { labels, prefer: 'of-a' });
+      expect(await short(['b'])).toMatchObject({
+        result: 'short',
+        shortage: { matching: 1, reasons: { leased: 1 } },
+      });
+      expect(await short(['x'])).toMatchObject({ result: 'short', shortage: { matching: 0, reasons: {} } });
+      expect(await short(['b', 'a'])).toMatchObject({
+        result: 'granted',
+        leases: [{ account: { id: 'of-a' } }],
+      });
+    });
+
     it('lends by provider, model and who may have the account', async () => {
       const store = await open();
       await store.addAccount(start, testAccount('limited', { models: ['small'] }), 'test');

@@ -30,7 +30,7 @@ export function takeStatement(shape: ChoiceShape): string {
   const { exclusive, count } = shape;
   return `WITH ${pickStatement(shape, 'NOT EXISTS (SELECT 1 FROM sessions WHERE id = $1)')}, made AS (
     INSERT INTO sessions (id, key_id, is_gateway, exclusive, provider, ttl_ms, expires_at, created_at)
-      SELECT $1, $9, $6, ${asFlag(exclusive)}, $3, $11::bigint, $12::bigint, $2::bigint
+      SELECT $1, $10, $6, ${asFlag(exclusive)}, $3, $12::bigint, $13::bigint, $2::bigint
       WHERE (SELECT COUNT(*) FROM pick) = ${count}
       ON CONFLICT (id) DO NOTHING RETURNING id
   ), mark AS (
@@ -43,8 +43,8 @@ export function takeStatement(shape: ChoiceShape): string {
       SELECT $1, id, fence_counter, $7::integer, ${asFlag(exclusive)}, $2::bigint FROM mark
   ), noted AS (
     INSERT INTO audit (at, actor, action, account_id, detail)
-      SELECT $2::bigint, $9, 'lease', id, json_build_object('session_id', $1::text, 'fence', fence_counter)
-      FROM mark WHERE $10::boolean AND credential_kind = 'api_key'
+      SELECT $2::bigint, $10, 'lease', id, json_build_object('session_id', $1::text, 'fence', fence_counter)
+      FROM mark WHERE $11::boolean AND credential_kind = 'api_key'
   )
   SELECT mark.*, ${placeColumns(shape)} FROM mark JOIN pick USING (id) ORDER BY id`;
 }

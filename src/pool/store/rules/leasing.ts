@@ -6,10 +6,13 @@ import { type AccountRow, accountFrom, modelsFrom, type SessionRow } from './row
 
 export type HeldRow = AccountRow & { readonly lease_fence: number; readonly lease_slots: number };
 
-export type CandidateRow = Pick<AccountRow, 'id' | 'provider' | 'models' | 'capacity' | 'shared_slots'> & {
+export type CandidateRow = Pick<
+  AccountRow,
+  'id' | 'provider' | 'models' | 'label' | 'capacity' | 'shared_slots'
+> & {
   readonly kind: number;
 };
-export const candidateColumns = 'id, provider, models, capacity, shared_slots, kind';
+export const candidateColumns = 'id, provider, models, label, capacity, shared_slots, kind';
 
 /** What a choice and a refusal are made from. */
 export interface Question {
@@ -40,6 +43,7 @@ export function needOf(
   const matches = (row: HeldRow): boolean =>
     (provider === null || row.provider === provider) &&
     mayUse(row.models, demand.model) &&
+    isLabelled(row.label, demand.labels) &&
     !excluded.has(row.id);
   const isLendable = (row: HeldRow): boolean =>
     (row.lend === 'any' || demand.owner.isGateway) && !(row.free === 1 && spent.has(row.provider));
@@ -122,7 +126,7 @@ export function mismatchOf(
 
 /** What of a question decides about one account. */
 type Asked = Pick<Question, 'excluded' | 'counted' | 'spent'> & {
-  readonly demand: Pick<LeaseDemand, 'model' | 'exclusive' | 'slots'> & {
+  readonly demand: Pick<LeaseDemand, 'model' | 'labels' | 'exclusive' | 'slots'> & {
     readonly owner: Pick<LeaseDemand['owner'], 'isGateway'>;
   };
 };
@@ -130,6 +134,7 @@ type Asked = Pick<Question, 'excluded' | 'counted' | 'spent'> & {
 /** Why an account is not lent: a word of `Skip`; `open` when nothing is in the way, `held` when it counts already. */
 export function reasonFor(row: CandidateRow, { demand, excluded, counted, spent }: Asked): string {
   if (!mayUse(row.models, demand.model)) return 'model';
+  if (!isLabelled(row.label, demand.labels)) return 'label';
   if (excluded.has(row.id)) return 'excluded';
   if (counted.has(row.id)) return 'held';
   const kind = kindFrom(row.kind);
@@ -150,4 +155,8 @@ export function leaseFrom(row: HeldRow): Lease {
 
 export function mayUse(models: string | null, model: string | null): boolean {
   return model === null || (modelsFrom(models)?.includes(model) ?? true);
+}
+
+export function isLabelled(label: string | null, labels: readonly string[] | null): boolean {
+  return labels === null || (label !== null && labels.includes(label));
 }

@@ -1,7 +1,7 @@
 import type { Queries } from '../../../db/database.ts';
 import { lendMarginMs } from '../../standing/token-standing.ts';
 import { type CandidateRow, candidateColumns, mostPassed, type Need, passedOver } from '../rules/leasing.ts';
-import type { AccountRow } from '../rules/rows.ts';
+import { type AccountRow, asJson } from '../rules/rows.ts';
 import type { LeaseDemand, Skip } from '../store.ts';
 
 /** How the account for a lease is found: by an index, in its order, past what other transactions have locked. */
@@ -34,7 +34,7 @@ export function choiceValues(
   now: number,
   heldIds: readonly string[],
 ) {
-  const { sessionId, model, exclude, owner, slots, prefer } = demand;
+  const { sessionId, model, exclude, owner, slots, prefer, labels } = demand;
   return [
     sessionId,
     now,
@@ -44,6 +44,7 @@ export function choiceValues(
     owner.isGateway ? 1 : 0,
     slots,
     prefer,
+    asJson(labels),
   ] as const;
 }
 
@@ -59,6 +60,7 @@ function conditions({ exclusive, hasProvider, hasPreferred }: ChoiceShape) {
     accounts: `accounts /* INDEXED BY ${index} */`,
     open: `${open} AND ${hasProvider ? 'provider = $3' : 'capacity >= 1 AND $3::text IS NULL'}`,
     fit: `($4::text IS NULL OR models IS NULL OR jsonb_exists(models::jsonb, $4))
+      AND ($9::text IS NULL OR jsonb_exists($9::jsonb, label))
       AND id <> ALL ($5::text[])
       AND (lend = 'any' OR $6::integer = 1)
       AND (free = 0 OR provider NOT IN (${spentProviders('$2::bigint')}))

@@ -1,7 +1,14 @@
 import { isTokenReason } from '../../standing/standing.ts';
 import { asActive, kindBits, kindFrom } from '../rules/kinds.ts';
-import { type CandidateRow, candidateColumns, mayUse, type Question, reasonFor } from '../rules/leasing.ts';
-import { type AccountRow, asFlag } from '../rules/rows.ts';
+import {
+  type CandidateRow,
+  candidateColumns,
+  isLabelled,
+  mayUse,
+  type Question,
+  reasonFor,
+} from '../rules/leasing.ts';
+import { type AccountRow, asFlag, asJson } from '../rules/rows.ts';
 import { kindCounts } from './counts.ts';
 import type { Transaction } from './transaction.ts';
 
@@ -10,6 +17,7 @@ type RestRow = CandidateRow & Pick<AccountRow, 'state' | 'state_reason'> & { rea
 interface HolderRow {
   readonly account_id: string;
   readonly models: string | null;
+  readonly label: string | null;
   readonly exclusive: number;
   readonly is_gateway: number;
   readonly expires_at: number;
@@ -28,7 +36,7 @@ const mostHolders = 500;
 /**
  * What stands in the way of each account that matches, read from the counters, so that a refusal costs the same at any
  * size. Counted one by one are only those limited to some models when the caller names one, and active ones when it wants
- * several slots of each.
+ * several slots of each; where it names labels, the accounts with these.
  */
 export async function shortageOf(tx: Transaction, question: Question) {
   const { missing, excluded, counted, provider } = question;
@@ -75,7 +83,7 @@ async function countReasons(tx: Transaction, question: Question, named: readonly
   let attainable = 0;
   let open = 0;
   const note = (reason: string, accounts: number): void => {
-    if (reason === 'model') return;
+    if (reason === 'model' || reason === 'label') return;
     matching += accounts;
     if (reason === 'open') open += accounts;
     if (reason === 'open' || reason === 'leased' || reason === 'half_open') attainable += accounts;
@@ -83,7 +91,7 @@ async function countReasons(tx: Transaction, question: Question, named: readonly
   };
   for (const row of await kindCounts(db, question.provider)) {
     if (needsLook(row.number, question)) continue;
-    const like = { id: '', models: null, capacity: 1, shared_slots: 0, provider: row.provider };
+    const like = { id: '', models: null, label: null, capacity: 1, shared_slots: 0, provider: row.provider };
     note(reasonFor({ ...like, kind: row.number }, question), row.accounts);
   }
   // Those the caller names or holds were counted with their kind: they move to a reason of their own.
@@ -105,6 +113,7 @@ async function countReasons(tx: Transaction, question: Question, named: readonly
 /** Whether an account's kind alone does not decide if it can be lent for this demand. */
 function needsLook(kind: number, { demand }: Question): boolean {
   return (
+    demand.labels !== null ||
     (demand.model !== null && (kind & kindBits.modelsLimited) !== 0) ||
     (needsRoom({ demand }) && kindFrom(kind).state === 'active')
   );
@@ -123,22 +132,26 @@ async function rowsToLookAt(
   const ofProvider = '($2::text IS NULL OR provider = $2)';
   const looks = needsRoom(question);
   const wanted: string[] = [];
-  if (question.demand.model !== null) {
+  const { labels } = question.demand;
+  if (labels !== null) {
+    wanted.push(`SELECT * FROM accounts WHERE ${ofProvider} AND jsonb_exists($3::jsonb, label)`);
+  } else if (question.demand.model !== null) {
     wanted.push(`SELECT * FROM accounts /* INDEXED BY accounts_with_models */
       WHERE models IS NOT NULL AND ${ofProvider} ${looks ? "AND state <> 'active'" : ''}`);
   }
-  if (looks) {
+  if (looks && labels === null) {
     wanted.push(
       `SELECT * FROM accounts /* INDEXED BY accounts_active */ WHERE state = 'active' AND ${ofProvider}`,
     );
   }
   if (wanted.length === 0) return [];
   return tx.db.all<CandidateRow & { readonly accounts: number }>(
-    `SELECT CASE WHEN id = ANY ($1) THEN id ELSE '' END AS id, provider, models, capacity, shared_slots, kind,
+    `SELECT CASE WHEN id = ANY ($1) THEN id ELSE '' END AS id, provider, models, label, capacity, shared_slots, kind,
        COUNT(*) AS accounts
-     FROM (${wanted.join(' UNION ALL ')}) AS wanted GROUP BY 1, 2, 3, 4, 5, 6`,
+     FROM (${wanted.join(' UNION ALL ')}) AS wanted GROUP BY 1, 2, 3, 4, 5, 6, 7`,
     named,
     question.provider,
+    ...(labels === null ? [] : [asJson(labels)]),
   );
 }
 
@@ -189,12 +202,14 @@ async function restingRows(
        WHERE state_until IS NOT NULL AND state_until <= $1 AND state IN ('cooldown', 'exhausted')
          AND id <> ALL ($2::text[]) AND ($3::text IS NULL OR models IS NULL OR jsonb_exists(models::jsonb, $3))
          AND ${provider === null ? '$4::text IS NULL' : 'provider = $4'}
+         AND ($6::text IS NULL OR jsonb_exists($6::jsonb, label))
        ORDER BY state_until LIMIT $5`,
       until,
       named,
       demand.model,
       provider,
       most,
+      asJson(demand.labels),
     );
   const soon = await rows(Math.max(demand.waitUntil, now + refreshGapMs), mostRests + missing);
   return soon.length > 0 ? soon : rows(Number.MAX_SAFE_INTEGER, 1);
@@ -204,7 +219,7 @@ async function restingRows(
 async function countHolders(tx: Transaction, question: Question) {
   const { demand, excluded } = question;
   const isInTheWay = (row: HolderRow): boolean =>
-    !excluded.has(row.account_id) && mayUse(row.models, demand.model);
+    !excluded.has(row.account_id) && mayUse(row.models, demand.model) && isLabelled(row.label, demand.labels);
   const held = { exclusive: new Set<string>(), shared: new Set<string>(), gateway: new Set<string>() };
   let nextExpiry: number | null = null;
   for (const row of await leasesInTheWay(tx, question, false)) {
@@ -232,7 +247,7 @@ function leasesInTheWay(
   onlyGateways: boolean,
 ): Promise<HolderRow[]> {
   return tx.db.all<HolderRow>(
-    `SELECT leases.account_id, accounts.models, leases.exclusive, sessions.is_gateway, sessions.expires_at
+    `SELECT leases.account_id, accounts.models, accounts.label, leases.exclusive, sessions.is_gateway, sessions.expires_at
      FROM sessions /* INDEXED BY ${onlyGateways ? 'sessions_of_gateways' : 'sessions_by_expiry'} */
        JOIN leases ON leases.session_id = sessions.id JOIN accounts ON accounts.id = leases.account_id
      WHERE sessions.id <> $1 ${onlyGateways ? 'AND sessions.is_gateway = 1' : ''}
