@@ -12,6 +12,7 @@ import { geminiCapabilities } from '../src/protocols/gemini/capabilities.ts';
 import { geminiFields, geminiParts } from '../src/protocols/gemini/fields.ts';
 import { chatCapabilities } from '../src/protocols/openai-chat/capabilities.ts';
 import { chatFields, chatParts } from '../src/protocols/openai-chat/fields.ts';
+import { responsesCapabilities } from '../src/protocols/openai-responses/capabilities.ts';
 import { responsesFields, responsesItems } from '../src/protocols/openai-responses/fields.ts';
 import type { FieldRow, FieldTable } from '../src/protocols/shared/field-table.ts';
 import {
@@ -36,10 +37,12 @@ const withoutRare: Record<(typeof rareAbilities)[number], string> = {
 
 /** What an upstream does with each wish of a request. */
 function abilityTable(): string {
-  const upstreams: [name: string, native: Capabilities][] = [
-    ['Warp, Oz', createWarpOutbound().capabilities],
-    ['Chat Completions, translated', chatCapabilities],
-    ['Gemini, translated', geminiCapabilities('gemini-flash-latest')],
+  // The last says what becomes of the fields of the tables that not all upstreams take.
+  const upstreams: [name: string, native: Capabilities, fields: string][] = [
+    ['Warp, Oz', createWarpOutbound().capabilities, 'as the tables say'],
+    ['Chat Completions, translated', chatCapabilities, 'native'],
+    ['Responses, translated', responsesCapabilities, 'native, but `logit_bias` and `prediction`'],
+    ['Gemini, translated', geminiCapabilities('gemini-flash-latest'), 'as the tables say'],
   ];
   const row = (ability: Ability, otherwise: string): string => {
     const cells = upstreams.map(([, native]) => (native.has(ability) ? 'native' : otherwise));
@@ -51,8 +54,8 @@ function abilityTable(): string {
     ...emulatedAbilities.map((ability) => row(ability, 'emulated')),
     ...tuningAbilities.map((ability) => row(ability, 'ignored')),
     ...rareAbilities.map((ability) => row(ability, withoutRare[ability])),
-    '| the fields that the tables call native | as the tables say | native | as the tables say | native |',
-    '| `logprobs`, audio and all that no dialect shares | refused | refused | refused | native |',
+    `| ${['the fields that the tables call native', ...upstreams.map(([, , fields]) => fields), 'native'].join(' | ')} |`,
+    `| ${['`logprobs`, audio and all that no dialect shares', ...upstreams.map(() => 'refused'), 'native'].join(' | ')} |`,
   ].join('\n');
 }
 

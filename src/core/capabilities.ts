@@ -57,18 +57,25 @@ export interface Handling {
 
 const nothing: Handling['emulated'] = new Set();
 
-/** What an upstream lacks of what a request asks for. A request without any wish costs nothing. */
+/**
+ * What an upstream lacks of what a request asks for. A request without any wish costs nothing. `leastOutputTokens`: a smaller limit
+ * cannot be sent.
+ */
 export function handlingOf(
   request: Pick<
     TurnRequest,
     'limits' | 'responseFormat' | 'toolChoice' | 'parallelToolCalls' | 'sampling' | 'reasoning' | 'wishes'
   >,
   native: Capabilities,
+  leastOutputTokens = 0,
 ): Handling {
-  const { wishes = [] } = request;
+  const { wishes = [], limits } = request;
+  const isTooSmall = (limits.maxOutputTokens ?? leastOutputTokens) < leastOutputTokens;
   const met = wishes.filter(({ ability }) => native.has(ability));
   const lacking = wishes.find(({ otherwise, ability }) => otherwise === 'refused' && !native.has(ability));
-  const emulated = emulatedIn(request).filter((ability) => !native.has(ability));
+  const emulated = emulatedIn(request).filter(
+    (ability) => !native.has(ability) || (ability === 'maxTokens' && isTooSmall),
+  );
   return {
     native,
     emulated: emulated.length === 0 ? nothing : new Set(emulated),

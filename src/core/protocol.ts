@@ -19,6 +19,8 @@ export type ConversationMemory = Uint8Array;
 export interface OutboundTurn {
   /** The request with the upstream's own model name. */
   readonly request: TurnRequest;
+  /** Names the client's session, for upstreams that cache by such a key: made from the session's own name, which it does not tell. */
+  readonly cacheKey?: string;
   /**
    * What the adapter gave back after the conversation's last turn, with the messages that came since.
    * Absent when nothing is remembered: then the whole history has to travel in the request.
@@ -124,6 +126,8 @@ export interface Outbound {
   limitFamily?(model: string): string;
   readonly capabilities: Capabilities;
   readonly images: ImageLimits;
+  /** The upstream refuses a lower limit: its encoder sends this one, and the gateway keeps the client's. */
+  readonly leastOutputTokens?: number;
   /** Its decoders give a memory. Without this no conversation is looked for, which would mean hashing every history. */
   readonly hasMemory?: true;
   readonly relay?: Relay;

@@ -18,7 +18,12 @@ import type { EventLog } from '../output/event-log.ts';
 import { answerJson } from '../output/http-answer.ts';
 import { type Idempotency, responseOf } from '../output/idempotency.ts';
 import type { BackgroundResponses } from '../responses/background-responses.ts';
-import { createOpaque, listInputItems, readResponsesRequest } from '../responses/responses-request.ts';
+import {
+  createOpaque,
+  listInputItems,
+  needsNothingKept,
+  readResponsesRequest,
+} from '../responses/responses-request.ts';
 import type { ResponsesSockets } from '../responses/responses-socket.ts';
 import type { StoredResponses } from '../responses/stored-responses.ts';
 import { affinityKeyOf } from '../turn/affinity.ts';
@@ -33,7 +38,7 @@ export interface ResponsesService {
     inbound: Inbound<ResponsesOptions>,
     request: FastifyRequest,
     reply: FastifyReply,
-    decoded: DecodedTurn<ResponsesOptions>,
+    decoded?: DecodedTurn<ResponsesOptions>,
   ): Promise<FastifyReply>;
   readonly sockets: ResponsesSockets;
   readonly background: BackgroundResponses;
@@ -76,6 +81,10 @@ type Handle = Route<ResponsesService>['handle'];
 const respond: Handle = async (service, request, reply) => {
   const { responses, background } = service;
   const { client } = request;
+  const opaque = createOpaque(client.id);
+  if (needsNothingKept(request.body, opaque))
+    return service.answerTurn(createResponsesInbound({ opaque }), request, reply);
+  if (request.heldBody) request.heldBody.text = undefined;
   const read = await readResponsesRequest(responses, client.id, request.body, request.heldBody);
   request.body = undefined;
   const { asked, decoded, before } = read;
@@ -95,12 +104,14 @@ const respond: Handle = async (service, request, reply) => {
   const { input } = decoded.options;
   const inbound = createResponsesInbound(
     asked.store === false
-      ? undefined
-      : (response, { answeredBy }) => {
-          // A broken answer is no response to come back to.
-          if (response['status'] === 'failed') return;
-          const { ancestors, base } = before;
-          responses.save(client.id, { response, input, ancestors, base, answeredBy });
+      ? {}
+      : {
+          onEnd(response, { answeredBy }) {
+            // A broken answer is no response to come back to.
+            if (response['status'] === 'failed') return;
+            const { ancestors, base } = before;
+            responses.save(client.id, { response, input, ancestors, base, answeredBy });
+          },
         },
   );
   return service.answerTurn(inbound, request, reply, decoded);

@@ -74,6 +74,8 @@ type ErrorDialect = Pick<Inbound<unknown>, 'errorStatus' | 'encodeError' | 'requ
 
 const bodyLimitBytes = 32 * 1024 * 1024;
 const tickMs = 500;
+/** Turns of these may go to an upstream of the client's own dialect as they came. */
+const relayedPaths = /^\/v1\/(chat\/completions|messages|responses)\/*(\?|$)/;
 /** What a web page may read of an answer's headers. */
 const exposedHeaders = [
   'x-request-id',
@@ -116,7 +118,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
       },
       adminKey: (request) => (adminKeys ?? keys).identify(request).id,
     },
-    keepsText: (url) => url.startsWith('/v1/chat/completions') || geminiCall.test(pathOf(url)),
+    keepsText: (url) => relayedPaths.test(url) || geminiCall.test(pathOf(url)),
     // A client whose key and base URL are both wrong hears of the key first.
     accessToUnknown: (path) => (/^\/v1(beta)?\//.test(path) ? 'clientKey' : 'open'),
     adviseOnPath: (path, address) => adviseOnPath(path, 'gateway', placesFrom(address)).advice,

@@ -5,6 +5,7 @@ import type { DecodedTurn } from '../../core/protocol.ts';
 import type { HeldBody } from '../../lib/http/body-budget.ts';
 import { HttpFault } from '../../lib/http/http-fault.ts';
 import { readJson, readSmallJson } from '../../lib/http/json-body.ts';
+import { isJsonObject } from '../../lib/parse-json.ts';
 import { largeBytes, ownTurn } from '../../lib/process/own-turn.ts';
 import { sealBytes, unsealBytes } from '../../lib/secrets/sealed-bytes.ts';
 import {
@@ -51,6 +52,21 @@ export async function readResponsesRequest(
   const firstResponseId = before.ancestors[0];
   const decoded = decodeResponsesRequest(asked, { history: before.items, input, opaque, firstResponseId });
   return { asked, before, decoded };
+}
+
+/**
+ * Whether the body says all by itself: it stores nothing, refers to nothing that is stored here, and carries nothing that this gateway
+ * sealed. Then an upstream of the dialect may get it as it is.
+ */
+export function needsNothingKept(body: unknown, opaque: Opaque): boolean {
+  if (!isJsonObject(body)) return false;
+  const { store, background, previous_response_id: previous, input } = body;
+  if (store !== false || background === true || previous) return false;
+  if (!Array.isArray(input)) return true;
+  return !input.filter(isJsonObject).some((item) => {
+    const { encrypted_content: sealed } = item;
+    return isItemReference(item) || (typeof sealed === 'string' && opaque.open(sealed) !== undefined);
+  });
 }
 
 /** Stored responses that one request may have looked up; items of further ones are not found. */

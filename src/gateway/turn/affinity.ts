@@ -42,6 +42,11 @@ export interface Session {
   answeredBy(accountId: string, how: 'sought' | 'full' | 'remembered'): void;
 }
 
+/** The session's name as an upstream may see it. */
+export function cacheKeyOf(clientId: string, key: string): string {
+  return hash('sha256', JSON.stringify([clientId, key]), 'base64url');
+}
+
 /**
  * Which account new conversations of a client's session go to. A session's key only ever chooses an account: what is
  * said stays apart by its own history, a remembered conversation goes where it is remembered, and no account is barred.

@@ -31,6 +31,7 @@ import type { ModelLists } from '../models/model-lists.ts';
 import type { Route } from '../models/routing.ts';
 import { maxEntryBytes } from '../state/state-store.ts';
 import type { AccountLimits } from './account-limits.ts';
+import { cacheKeyOf } from './affinity.ts';
 import type { ClientTurn } from './client-turns.ts';
 import type { Conversation } from './conversations.ts';
 import type { ProviderReach } from './provider-reach.ts';
@@ -209,7 +210,9 @@ export class Attempt implements CallListener {
     const outbound = relaying ?? provider.outbound;
     this.#outbound = outbound;
     const answer =
-      relayed && relaying ? relaying.relay.open(relayed, turn.request.model) : outbound.open(turn);
+      relayed && relaying
+        ? relaying.relay.open(relayed, turn.request.model)
+        : outbound.open({ ...turn, ...this.#cacheKey });
     this.#decoder = answer.decoder;
     this.#watch(
       callUpstream({
@@ -225,6 +228,11 @@ export class Attempt implements CallListener {
         userAgent,
       }),
     );
+  }
+
+  get #cacheKey(): Pick<OutboundTurn, 'cacheKey'> {
+    const { affinityKey, client } = this.#turn;
+    return affinityKey === undefined ? {} : { cacheKey: cacheKeyOf(client.id, affinityKey) };
   }
 
   #watch(call: RunningCall): void {

@@ -85,7 +85,11 @@ export class Candidates {
         this.#refusal ??= form;
         continue;
       }
-      const handling = handlingOf(form.request, capabilitiesOf(route.provider, route.model));
+      const handling = handlingOf(
+        form.request,
+        capabilitiesOf(route.provider, route.model),
+        route.provider.outbound?.leastOutputTokens,
+      );
       if (!handling.refusal) return { ...form, route, handling, note };
       record.skipped(note, { kind: 'field', message: handling.refusal.message });
       this.#refusal ??= handling.refusal;

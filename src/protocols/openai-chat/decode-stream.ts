@@ -4,6 +4,7 @@ import type { Citation, FinishReason, TurnEnd, TurnEvent, Usage } from '../../co
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { AnswerStream } from '../shared/answer-stream.ts';
 import { noEnd } from '../shared/failed-answer.ts';
+import { countIn, objectsIn, textIn } from '../shared/json-values.ts';
 import { classifyNamed, errorIn } from '../shared/openai-failure.ts';
 import { ReasoningDetails } from './reasoning-details.ts';
 
@@ -221,16 +222,8 @@ function citationIn({ type, url_citation: cited }: JsonObject): Citation | undef
   };
 }
 
-function objectsIn(value: unknown): JsonObject[] {
-  return Array.isArray(value) ? value.filter(isJsonObject) : [];
-}
-
 function firstOf(value: unknown): JsonObject | undefined {
   return objectsIn(value)[0];
-}
-
-function textIn(value: unknown): string {
-  return typeof value === 'string' ? value : '';
 }
 
 /** Text, or Mistral's list of parts. */
@@ -271,9 +264,4 @@ export function readUsage(value: unknown): Usage | undefined {
     ...(reasoning === undefined ? {} : { reasoningTokens: reasoning }),
     ...(typeof cost === 'number' && cost >= 0 ? { costCents: cost * 100 } : {}),
   };
-}
-
-function countIn(value: unknown, name: string): number | undefined {
-  const count = isJsonObject(value) ? value[name] : undefined;
-  return typeof count === 'number' && Number.isSafeInteger(count) && count >= 0 ? count : undefined;
 }

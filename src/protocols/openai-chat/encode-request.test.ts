@@ -25,7 +25,7 @@ function bodyOf(native: Capabilities, more: Partial<TurnRequest>): Record<string
     reasoning: {},
     ...more,
   };
-  return JSON.parse(encodeRequest(request, { maxTokensField: 'max_tokens' }, native));
+  return JSON.parse(encodeRequest({ request }, { maxTokensField: 'max_tokens' }, native));
 }
 const sent = (messages: readonly Message[]) =>
   bodyOf(new Set(), { messages })['messages'] as Record<string, unknown>[];
@@ -103,7 +103,7 @@ it('marks for caches are in the word of the vendor, with a lifetime it has, and 
     native = chatCapabilities,
   ) => {
     const request = { ...plainTurn, messages: [marked(ttlSeconds)] };
-    const body = JSON.parse(encodeRequest(request, { maxTokensField: 'max_tokens', ...variant }, native));
+    const body = JSON.parse(encodeRequest({ request }, { maxTokensField: 'max_tokens', ...variant }, native));
     const { type: _type, text: _text, ...mark } = body.messages[0].content[0];
     return mark;
   };

@@ -1,4 +1,5 @@
 import type { Ability, Capabilities } from '../../core/capabilities.ts';
+import type { OutboundTurn } from '../../core/protocol.ts';
 import type {
   AssistantPart,
   Cacheable,
@@ -17,7 +18,11 @@ import type { ChatVariant } from './outbound.ts';
 import { reasoningDetailsOf } from './reasoning-details.ts';
 
 /** The JSON body of one streamed turn. A field that the server lacks is not sent: it may refuse the request for the field alone. */
-export function encodeRequest(request: TurnRequest, variant: ChatVariant, native: Capabilities): string {
+export function encodeRequest(
+  { request, cacheKey }: OutboundTurn,
+  variant: ChatVariant,
+  native: Capabilities,
+): string {
   const { sampling, limits, tools, reasoning, wishes = [] } = request;
   const ifNative = <Value>(ability: Ability, value: Value) => (native.has(ability) ? value : undefined);
   return JSON.stringify({
@@ -34,6 +39,7 @@ export function encodeRequest(request: TurnRequest, variant: ChatVariant, native
     frequency_penalty: ifNative('frequencyPenalty', sampling.frequencyPenalty),
     reasoning_effort: ifNative('reasoningEffort', askedEffort(reasoning)),
     response_format: encodeFormat(request.responseFormat, native),
+    prompt_cache_key: ifNative('openai.prompt_cache_key', cacheKey),
     ...Object.fromEntries(wishes.flatMap((wish) => encodeWish(wish, native))),
   });
 }

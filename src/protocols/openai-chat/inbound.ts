@@ -1,15 +1,10 @@
-import type { AppError, VendorAnswer } from '../../core/errors.ts';
 import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
 import { isJsonObject } from '../../lib/parse-json.ts';
-import { encodeOpenaiError } from '../shared/openai-error.ts';
-import { affinityKey } from '../shared/request.ts';
+import { encodeOpenaiError, vendorAnswerIn } from '../shared/openai-error.ts';
+import { affinityKey, unreadRequest } from '../shared/request.ts';
 import { type ChatOptions, decodeChatRequest } from './decode-request.ts';
 import { encodeChatAnswer, encodeChatChoices } from './encode-answer.ts';
 import { createChatStreamEncoder, encodeChatEnd } from './stream-encoder.ts';
-
-function answerIn({ vendorAnswer }: AppError): VendorAnswer | undefined {
-  return vendorAnswer?.dialect === 'chat' ? vendorAnswer : undefined;
-}
 
 /** OpenAI Chat Completions, as clients speak it to us. */
 export const openaiChatInbound: Inbound<ChatOptions> = {
@@ -24,8 +19,8 @@ export const openaiChatInbound: Inbound<ChatOptions> = {
     encodeEnd: encodeChatEnd,
     encodeAnswers: encodeChatChoices,
   },
-  errorStatus: (error) => answerIn(error)?.status ?? error.status,
-  encodeError: (error) => answerIn(error)?.body ?? encodeOpenaiError(error),
+  errorStatus: (error) => vendorAnswerIn(error, 'chat')?.status ?? error.status,
+  encodeError: (error) => vendorAnswerIn(error, 'chat')?.body ?? encodeOpenaiError(error),
 };
 
 /**
@@ -34,23 +29,14 @@ export const openaiChatInbound: Inbound<ChatOptions> = {
  */
 function readRelayedChat(body: unknown, text: string): DecodedTurn<ChatOptions> | undefined {
   if (!isJsonObject(body)) return undefined;
-  const { model, stream, stream_options: given, n } = body;
-  if (typeof model !== 'string' || model === '' || model.length > 256) return undefined;
+  const request = unreadRequest(body);
+  if (!request) return undefined;
+  const { stream, stream_options: given, n } = body;
   const isStream = stream === true;
   const includeUsage = isJsonObject(given) && given['include_usage'] === true;
   const choices = typeof n === 'number' && n > 1 ? n : 1;
   return {
-    request: {
-      model,
-      messages: [],
-      tools: [],
-      toolChoice: { type: 'auto' },
-      parallelToolCalls: true,
-      sampling: {},
-      limits: {},
-      responseFormat: { type: 'text' },
-      reasoning: {},
-    },
+    request,
     isStream,
     options: { includeUsage, customTools: new Set() },
     ignored: [],

@@ -32,8 +32,8 @@ export function createChatOutbound(
     contentType: 'text/event-stream',
     capabilities,
     images: imageLimits,
-    open({ request }) {
-      const body = Buffer.from(encodeRequest(request, variant, capabilitiesOf(request.model)));
+    open(turn) {
+      const body = Buffer.from(encodeRequest(turn, variant, capabilitiesOf(turn.request.model)));
       return { request: { method: 'POST', path, headers, body }, decoder: new ChatDecoder() };
     },
     relay: {

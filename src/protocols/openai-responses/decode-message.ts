@@ -26,6 +26,7 @@ import { quoted } from '../shared/request.ts';
 import { callOfItem } from './call-item.ts';
 import { readCompaction } from './compaction.ts';
 import { bringsTools, type OfferedTools, offeredTools } from './offered-tools.ts';
+import { proofOf } from './reasoning-items.ts';
 import type { Opaque } from './response.ts';
 import {
   type AgentMessage,
@@ -210,7 +211,9 @@ function reasoningIn(
   opaque: Opaque | undefined,
 ): Omit<ReasoningPart, 'type'> {
   const text = [...(item.content ?? []), ...(item.summary ?? [])].map((part) => part.text).join('\n\n');
-  // What another provider sealed is no text here.
+  // What another provider sealed is no text here. OpenAI may get its own back: part of the conversation was relayed to it.
+  const proof = proofOf(item);
+  if (proof) return { text, proof };
   const carried = readCarried((item.encrypted_content && opaque?.open(item.encrypted_content)) || '');
   return { ...carried, text: text || carried.text };
 }

@@ -1,30 +1,75 @@
-import type { AnswerIdentity, CollectedTurn, Inbound } from '../../core/protocol.ts';
+import type { AnswerIdentity, CollectedTurn, DecodedTurn, Inbound } from '../../core/protocol.ts';
 import type { AskedMessage } from '../../core/turn.ts';
-import { encodeOpenaiError } from '../shared/openai-error.ts';
+import { isJsonObject } from '../../lib/parse-json.ts';
+import { encodeOpenaiError, vendorAnswerIn } from '../shared/openai-error.ts';
+import { affinityKey, unreadRequest } from '../shared/request.ts';
 import { checkSummary, compactionItem, rulesOf } from './compaction.ts';
 import { decodeResponsesRequest, parseResponsesRequest } from './decode-request.ts';
 import { encodeResponsesAnswer } from './encode-answer.ts';
+import { offeredTools } from './offered-tools.ts';
 import { encodeUsage, type Opaque, type ResponsesOptions } from './response.ts';
 import { type RawItem, tool } from './schema.ts';
-import { createResponsesStreamEncoder } from './stream-encoder.ts';
+import { createResponsesStreamEncoder, RelayedStreamEncoder } from './stream-encoder.ts';
 
-/** OpenAI Responses, as clients speak it to us. `onEnd` gets the response as it ended, to be stored. */
-export function createResponsesInbound(
-  onEnd?: (response: Record<string, unknown>, identity: AnswerIdentity) => void,
-): Inbound<ResponsesOptions> {
+export interface ResponsesInboundOptions {
+  /** Gets the response as it ended, to be stored. */
+  readonly onEnd?: (response: Record<string, unknown>, identity: AnswerIdentity) => void;
+  /** Opens what the client carries of ours. */
+  readonly opaque?: Opaque;
+}
+
+/** OpenAI Responses, as clients speak it to us. */
+export function createResponsesInbound({
+  onEnd,
+  opaque,
+}: ResponsesInboundOptions = {}): Inbound<ResponsesOptions> {
   return {
     name: 'responses',
     idPrefix: 'resp_',
-    decode: (body) => decodeResponsesRequest(parseResponsesRequest(body)),
-    streamEncoder: (identity, options) =>
-      createResponsesStreamEncoder(identity, options, onEnd && ((response) => onEnd(response, identity))),
+    decode: (body) => decodeResponsesRequest(parseResponsesRequest(body), { ...(opaque && { opaque }) }),
+    readRelayed: readRelayedResponses,
+    streamEncoder(identity, options) {
+      if (options.isRelayed) return new RelayedStreamEncoder(identity, options);
+      return createResponsesStreamEncoder(
+        identity,
+        options,
+        onEnd && ((response) => onEnd(response, identity)),
+      );
+    },
     encodeAnswer(identity, answer, options) {
+      if (answer.relayed !== undefined) return answer.relayed;
       const response = encodeResponsesAnswer(identity, answer, options);
       onEnd?.(response, identity);
       return JSON.stringify(response);
     },
-    errorStatus: (error) => error.status,
-    encodeError: encodeOpenaiError,
+    errorStatus: (error) => vendorAnswerIn(error, 'responses')?.status ?? error.status,
+    encodeError: (error) => vendorAnswerIn(error, 'responses')?.body ?? encodeOpenaiError(error),
+  };
+}
+
+/**
+ * A request for an upstream that speaks this dialect too: the upstream judges it. Undefined for one that names no model. Whether it
+ * needs what is kept here, the caller has to know.
+ */
+function readRelayedResponses(body: unknown, text: string): DecodedTurn<ResponsesOptions> | undefined {
+  if (!isJsonObject(body)) return undefined;
+  const request = unreadRequest(body);
+  if (!request) return undefined;
+  const { stream, prompt_cache_key: key } = body;
+  const isStream = stream === true;
+  return {
+    request,
+    isStream,
+    options: {
+      includeUsage: true,
+      isRelayed: true,
+      asked: { model: request.model, input: [], store: false },
+      tools: offeredTools([]),
+      input: [],
+    },
+    ignored: [],
+    relayed: { dialect: 'responses', body: text, isStream, includeUsage: true, choices: 1 },
+    ...affinityKey(key),
   };
 }
 

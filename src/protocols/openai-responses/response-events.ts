@@ -16,6 +16,7 @@ import {
   emptyPart,
   encodeCitation,
   endOf,
+  eventError,
   type ItemStatus,
   itemId,
   messageItem,
@@ -23,7 +24,6 @@ import {
   type ResponseStatus,
   type ResponsesOptions,
   reasoningItem,
-  responseError,
   responseObject,
   textOf,
 } from './response.ts';
@@ -297,8 +297,8 @@ export class ResponseEvents {
     const isCancelled = error.code === 'cancelled';
     const whole = this.current(isCancelled ? 'cancelled' : 'failed', isCancelled ? undefined : error);
     this.#target.onEnd?.(whole);
-    const shown = { type: error.openaiType, ...responseError(error), param: error.param ?? null };
-    this.#send('response.failed', `"response":${JSON.stringify(whole)},"error":${JSON.stringify(shown)}`);
+    const shown = JSON.stringify(eventError(error));
+    this.#send('response.failed', `"response":${JSON.stringify(whole)},"error":${shown}`);
   }
 
   /** Of a summary nothing is shown before it is whole. */

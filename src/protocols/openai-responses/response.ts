@@ -7,6 +7,8 @@ import { carriedReasoning } from './sealed-reasoning.ts';
 
 export interface ResponsesOptions {
   readonly includeUsage: true;
+  /** The answer is the upstream's own; of the request nothing but the model is known. */
+  readonly isRelayed?: true;
   /** The request, for what an answer repeats of it. */
   readonly asked: ResponsesRequest;
   readonly tools: OfferedTools;
@@ -57,6 +59,11 @@ export function endOf(reason: FinishReason): {
 export function responseError(error: AppError): { code: string; message: string } {
   const code = error.openaiCode ?? (error.status < 500 ? 'invalid_prompt' : 'server_error');
   return { code, message: error.message };
+}
+
+/** The same in the event that a broken stream ends with. */
+export function eventError(error: AppError) {
+  return { type: error.openaiType, ...responseError(error), param: error.param ?? null };
 }
 
 /** A response object: what the specification wants in every one, most of it repeated from the request. */

@@ -3,7 +3,7 @@ import { AppError, refused } from '../../core/errors.ts';
 import { upToFirstProblem } from '../../core/first-problem-only.ts';
 import { toolsText } from '../../core/offered-tools.ts';
 import type { AskedRequest, Limits, Reasoning, ResponseFormat, Sampling, Wish } from '../../core/turn.ts';
-import { isJsonObject } from '../../lib/parse-json.ts';
+import { isJsonObject, type JsonObject } from '../../lib/parse-json.ts';
 
 /** A request's body by its schema, which wants at least `fields`. Throws AppError `invalid_request`. */
 export function parseBody<Schema extends z.ZodType>(
@@ -207,4 +207,21 @@ export function estimateInput(request: AskedRequest): number {
     }
   }
   return Math.ceil(characters / 4);
+}
+
+/** The request of a body that is passed on unread: it holds the model alone. Undefined for a body that names none. */
+export function unreadRequest(body: JsonObject): AskedRequest | undefined {
+  const { model } = body;
+  if (typeof model !== 'string' || model === '' || model.length > 256) return undefined;
+  return {
+    model,
+    messages: [],
+    tools: [],
+    toolChoice: { type: 'auto' },
+    parallelToolCalls: true,
+    sampling: {},
+    limits: {},
+    responseFormat: { type: 'text' },
+    reasoning: {},
+  };
 }

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { ownValue } from '../../lib/own-value.ts';
 import { defineProvider, defineType, type ProviderContext } from '../definition.ts';
 import { atMeantAddress, configuredServer, serverFields } from '../server-address.ts';
-import { anyServer, type Vendor, vendors } from './vendors.ts';
+import { anyServer, openaiProtocols, type Vendor, vendors } from './vendors.ts';
 
 /**
  * A server of the configuration file. With the name of a preset it is that vendor at another address, such as a proxy of the owner's.
@@ -10,15 +10,29 @@ import { anyServer, type Vendor, vendors } from './vendors.ts';
 export const openaiCompatible = defineType({
   type: 'openai_compatible',
   answersTurns: true,
-  schema: atMeantAddress(z.strictObject({ type: z.literal('openai_compatible'), ...serverFields })),
+  schema: atMeantAddress(
+    z.strictObject({
+      type: z.literal('openai_compatible'),
+      ...serverFields,
+      protocols: z
+        .array(z.enum(openaiProtocols))
+        .min(1)
+        .refine((given) => new Set(given).size === given.length, 'must name each protocol once')
+        .optional(),
+    }),
+  ),
   read: (given, { name, fault }) => {
-    const baseUrl = given.base_url ?? ownValue(vendors, name)?.baseUrl;
+    const preset = ownValue(vendors, name);
+    const baseUrl = given.base_url ?? preset?.baseUrl;
     if (baseUrl === undefined) fault('base_url', 'is missing');
-    return { type: given.type, baseUrl, mayBePrivate: given.private_network };
+    // A server that takes a vendor's place may well speak less than the vendor does.
+    const spoken = given.base_url === undefined ? preset?.protocols : undefined;
+    const protocols = given.protocols ?? spoken ?? ['chat' as const];
+    return { type: given.type, baseUrl, mayBePrivate: given.private_network, protocols };
   },
   server: ({ baseUrl, mayBePrivate }) => configuredServer(baseUrl, mayBePrivate),
-  load: (name, { baseUrl = '' }, context) =>
-    load(name, baseUrl, ownValue(vendors, name) ?? anyServer, context),
+  load: (name, { baseUrl = '', protocols }, context) =>
+    load(name, baseUrl, { ...(ownValue(vendors, name) ?? anyServer), protocols }, context),
 });
 
 export const openaiVendors = Object.entries(vendors).flatMap(([name, vendor]) => {

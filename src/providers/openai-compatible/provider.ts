@@ -1,9 +1,12 @@
 import { z } from 'zod';
 import type { Capabilities } from '../../core/capabilities.ts';
 import { AppError } from '../../core/errors.ts';
+import type { Outbound } from '../../core/protocol.ts';
 import type { ExchangingProvider, ProviderModel } from '../../core/provider.ts';
 import { chatCapabilities } from '../../protocols/openai-chat/capabilities.ts';
 import { createChatOutbound } from '../../protocols/openai-chat/outbound.ts';
+import { responsesCapabilities } from '../../protocols/openai-responses/capabilities.ts';
+import { createResponsesOutbound } from '../../protocols/openai-responses/outbound.ts';
 import { checkApiKey } from '../api-key/provider.ts';
 import { askJson } from '../ask-json.ts';
 import type { ProviderContext } from '../definition.ts';
@@ -22,7 +25,7 @@ const modelList = z.looseObject({
   ),
 });
 
-/** A vendor or a server of the owner's that speaks OpenAI's Chat Completions. */
+/** A vendor or a server of the owner's that speaks a dialect of OpenAI's. */
 export function createOpenaiCompatibleProvider(
   name: string,
   baseUrl: string,
@@ -32,18 +35,10 @@ export function createOpenaiCompatibleProvider(
   const bearerHeaders = vendor.authHeaders ?? ((key: string) => ({ authorization: `Bearer ${key}` }));
   const authHeaders = ({ bearer }: { readonly bearer: string }) =>
     bearer === '' ? {} : bearerHeaders(bearer);
-  const capabilities = new Set([...without(chatCapabilities, vendor.lacks), ...(vendor.takes ?? [])]);
-  const capabilitiesOf = (model: string) => without(capabilities, vendor.modelLacks?.(model));
-  const outbound = createChatOutbound(
-    {
-      maxTokensField: vendor.maxTokensField ?? 'max_tokens',
-      ...(vendor.lacksStreamOptions && { lacksStreamOptions: true }),
-      ...(vendor.cacheMarkField && { cacheMarkField: vendor.cacheMarkField }),
-    },
-    capabilities,
-    capabilitiesOf,
-    clock.now,
-  );
+  const [protocol = 'chat', ...further] = vendor.protocols ?? [];
+  const openProtocol = { chat: openChat, responses: openResponses };
+  const { outbound, capabilitiesOf } = openProtocol[protocol](vendor, clock.now);
+  const furtherOutbounds = further.map((one) => openProtocol[one](vendor, clock.now).outbound);
   const ask = (path: string, account: { readonly bearer: string }, signal?: AbortSignal) =>
     askJson(http, {
       url: `${baseUrl}${path}`,
@@ -55,6 +50,7 @@ export function createOpenaiCompatibleProvider(
   return {
     name,
     outbound,
+    furtherOutbounds,
     baseUrl: () => baseUrl,
     authHeaders,
     normalizeApiKey: checkApiKey,
@@ -77,6 +73,29 @@ export function createOpenaiCompatibleProvider(
       return vendor.check?.readQuota?.(answer) ?? { isUnlimited: false };
     },
   };
+}
+
+interface OpenProtocol {
+  readonly outbound: Outbound;
+  readonly capabilitiesOf: (model: string) => Capabilities;
+}
+
+function openChat(vendor: Vendor, now: () => number): OpenProtocol {
+  const capabilities = new Set([...without(chatCapabilities, vendor.lacks), ...(vendor.takes ?? [])]);
+  const capabilitiesOf = (model: string) => without(capabilities, vendor.modelLacks?.(model));
+  const { maxTokensField = 'max_tokens', lacksStreamOptions, cacheMarkField } = vendor;
+  const variant = {
+    maxTokensField,
+    ...(lacksStreamOptions && { lacksStreamOptions }),
+    ...(cacheMarkField && { cacheMarkField }),
+  };
+  return { outbound: createChatOutbound(variant, capabilities, capabilitiesOf, now), capabilitiesOf };
+}
+
+function openResponses(vendor: Vendor, now: () => number): OpenProtocol {
+  const capabilities = without(responsesCapabilities, vendor.responsesLacks);
+  const capabilitiesOf = (model: string) => without(capabilities, vendor.modelLacks?.(model));
+  return { outbound: createResponsesOutbound(capabilities, capabilitiesOf, now), capabilitiesOf };
 }
 
 function without(native: Capabilities, lacks: Vendor['lacks'] = []): Capabilities {

@@ -4,6 +4,10 @@ import type { ChatVariant } from '../../protocols/openai-chat/outbound.ts';
 import type { ApiKeyProviderOptions } from '../api-key/provider.ts';
 import { vendors as keyVendors } from '../api-key/vendors.ts';
 
+/** The dialects of OpenAI's that a server may speak. */
+export const openaiProtocols = ['chat', 'responses'] as const;
+export type OpenaiProtocol = (typeof openaiProtocols)[number];
+
 /** A server that speaks OpenAI's Chat Completions: what is not said is as OpenAI has it. */
 export interface Vendor {
   /** What `/chat/completions` and the paths below are appended to. Absent: the configuration file has to say it. */
@@ -18,10 +22,14 @@ export interface Vendor {
   readonly maxTokensField?: 'max_tokens' | 'max_completion_tokens';
   readonly lacksStreamOptions?: true;
   readonly cacheMarkField?: ChatVariant['cacheMarkField'];
+  /** The first is what turns of other dialects are translated to. Chat Completions alone by default. */
+  readonly protocols?: readonly OpenaiProtocol[];
   /** What it does beyond its protocol. */
   readonly takes?: readonly Ability[];
-  /** What it does not do although its protocol has a field for it. */
+  /** What it does not do although Chat Completions has a field for it. */
   readonly lacks?: readonly Ability[];
+  /** The same of Responses. */
+  readonly responsesLacks?: readonly Ability[];
   /** The same for one of its models. */
   readonly modelLacks?: (model: string) => readonly Ability[];
 }
@@ -42,6 +50,7 @@ const openaiModelLacks = (model: string): readonly Ability[] =>
 export const vendors: Readonly<Record<string, Vendor>> = {
   openai: {
     baseUrl: 'https://api.openai.com/v1',
+    protocols: ['responses', 'chat'],
     maxTokensField: 'max_completion_tokens',
     modelLacks: openaiModelLacks,
   },
@@ -88,4 +97,13 @@ export const vendors: Readonly<Record<string, Vendor>> = {
 };
 
 /** Any other server, named by its base URL in the configuration file. */
-export const anyServer: Vendor = { takesNoKey: true, lacks: usual };
+export const anyServer: Vendor = {
+  takesNoKey: true,
+  lacks: usual,
+  responsesLacks: [
+    'cacheBreakpoints',
+    'openai.prompt_cache_options',
+    'openai.prompt_cache_retention',
+    'openai.safety_identifier',
+  ],
+};

@@ -1,0 +1,257 @@
+import type { TurnDecoder } from '../../core/protocol.ts';
+import type { Citation, FinishReason, TurnEvent, Usage } from '../../core/turn.ts';
+import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
+import { AnswerStream } from '../shared/answer-stream.ts';
+import { noEnd } from '../shared/failed-answer.ts';
+import { countIn, objectsIn, textIn } from '../shared/json-values.ts';
+import { failureIn } from './failure.ts';
+import { ReasoningItems } from './reasoning-items.ts';
+
+/** An item of the answer that is not whole yet. */
+interface OpenItem {
+  /** Of a call: its number among the calls. */
+  readonly call: number | undefined;
+  /** Characters of the answer's text before it. */
+  readonly start: number;
+  /** What came of it, by the number of the part. */
+  readonly came: Map<number, string>;
+  citations: number;
+}
+
+/** Reads a streamed answer for a client of another dialect. */
+export class ResponsesDecoder implements TurnDecoder {
+  readonly #answer = new AnswerStream((data) => this.#read(data));
+  readonly #bytes = new TextDecoder();
+  readonly #open = new Map<number, OpenItem>();
+  readonly #done = new Set<number>();
+  readonly #reasoning = new ReasoningItems();
+  readonly #callIds = new Set<string>();
+  #textLength = 0;
+  #hasThought = false;
+  #isStarted = false;
+
+  push(bytes: Uint8Array): readonly TurnEvent[] {
+    this.#answer.feed(this.#bytes.decode(bytes, { stream: true }), bytes.length);
+    return this.#answer.take();
+  }
+
+  end(): readonly TurnEvent[] {
+    // The last event may lack its blank line.
+    this.#answer.feed('\n\n', 0);
+    this.#answer.fail(noEnd());
+    return this.#answer.take();
+  }
+
+  memory(): undefined {}
+
+  #read(data: string): void {
+    // A malformed event within a sound stream is passed over, and so is `[DONE]`, which some servers add.
+    const event = parseJsonObject(data);
+    if (!event) return;
+    const failure = failureIn(event);
+    if (failure) {
+      this.#answer.fail(failure);
+      return;
+    }
+    const response = isJsonObject(event['response']) ? event['response'] : {};
+    const item = isJsonObject(event['item']) ? event['item'] : {};
+    const index = countIn(event, 'output_index') ?? 0;
+    const part = countIn(event, 'content_index') ?? 0;
+    const delta = textIn(event['delta']);
+    switch (event['type']) {
+      case 'response.created':
+        this.#start(response);
+        break;
+      case 'response.output_item.added':
+        this.#begin(index, item);
+        break;
+      case 'response.output_text.delta':
+        this.#say(this.#itemAt(index), part, 'text-delta', delta);
+        break;
+      case 'response.refusal.delta':
+        this.#say(this.#itemAt(index), part, 'refusal-delta', delta);
+        break;
+      case 'response.output_text.annotation.added':
+        this.#cite(this.#itemAt(index), event['annotation']);
+        break;
+      case 'response.reasoning_summary_part.added':
+        if (this.#hasThought) this.#think('\n\n');
+        break;
+      case 'response.reasoning_summary_text.delta':
+      case 'response.reasoning_text.delta':
+        this.#think(delta);
+        break;
+      case 'response.function_call_arguments.delta':
+        this.#callPiece(this.#itemAt(index), delta);
+        break;
+      case 'response.output_item.done':
+        this.#end(index, item);
+        break;
+      case 'response.completed':
+      case 'response.incomplete':
+        this.#finish(response, event['type'] === 'response.completed');
+        break;
+      default:
+    }
+  }
+
+  #start({ id }: JsonObject): void {
+    if (this.#isStarted) return;
+    this.#isStarted = true;
+    this.#answer.add({ type: 'start', ...(textIn(id) !== '' && { upstreamRequestId: textIn(id) }) });
+  }
+
+  #begin(index: number, { type, call_id: givenId, name }: JsonObject): void {
+    if (this.#open.has(index) || this.#done.has(index)) return;
+    let call: number | undefined;
+    if (type === 'function_call') {
+      const isOwn = textIn(givenId) !== '' && !this.#callIds.has(textIn(givenId));
+      const id = isOwn ? textIn(givenId) : `call_${crypto.randomUUID().replaceAll('-', '')}`;
+      this.#prove(id);
+      call = this.#callIds.size;
+      this.#callIds.add(id);
+      this.#answer.add({ type: 'tool-call-start', index: call, id, name: textIn(name) });
+    } else if (type === 'message') this.#prove();
+    this.#open.set(index, { call, start: this.#textLength, came: new Map(), citations: 0 });
+  }
+
+  /** Of an item whose beginning was lost: its pieces count as those of a message. */
+  #itemAt(index: number): OpenItem {
+    this.#begin(index, { type: 'message' });
+    return (
+      this.#open.get(index) ?? { call: undefined, start: this.#textLength, came: new Map(), citations: 0 }
+    );
+  }
+
+  #say({ came }: OpenItem, part: number, type: 'text-delta' | 'refusal-delta', text: string): void {
+    if (text === '') return;
+    came.set(part, (came.get(part) ?? '') + text);
+    if (type === 'text-delta') this.#textLength += text.length;
+    this.#answer.add({ type, text });
+  }
+
+  #think(text: string): void {
+    if (text === '') return;
+    this.#hasThought = true;
+    this.#answer.add({ type: 'reasoning-delta', text });
+  }
+
+  #cite(item: OpenItem, annotation: unknown): void {
+    const citation = citationIn(annotation, item.start);
+    if (!citation) return;
+    item.citations += 1;
+    this.#answer.add({ type: 'citation', citation });
+  }
+
+  #callPiece({ call, came }: OpenItem, piece: string): void {
+    if (call === undefined || piece === '') return;
+    came.set(0, (came.get(0) ?? '') + piece);
+    this.#answer.add({ type: 'tool-call-delta', index: call, arguments: piece });
+  }
+
+  /** All reasoning before is whole, and led to this call or to text. */
+  #prove(callId?: string): void {
+    const proof = this.#reasoning.ledTo(callId);
+    if (proof) this.#answer.add({ type: 'reasoning-proof', proof });
+  }
+
+  /** The whole item: what did not come in pieces is taken from it. */
+  #end(index: number, item: JsonObject): void {
+    if (this.#done.has(index)) return;
+    this.#begin(index, item);
+    const open = this.#itemAt(index);
+    this.#open.delete(index);
+    this.#done.add(index);
+    if (open.call !== undefined) this.#endCall(open, open.call, textIn(item['arguments']));
+    else if (item['type'] === 'message') this.#endMessage(open, item);
+    else if (item['type'] === 'reasoning') {
+      if (!this.#hasThought)
+        this.#think(
+          objectsIn(item['summary'])
+            .map(({ text }) => textIn(text))
+            .join('\n\n'),
+        );
+      this.#reasoning.add(item);
+    }
+  }
+
+  #endMessage(open: OpenItem, { content }: JsonObject): void {
+    for (const [part, { type, text, refusal, annotations }] of objectsIn(content).entries()) {
+      const came = open.came.get(part) ?? '';
+      const isRefusal = type === 'refusal';
+      const whole = textIn(isRefusal ? refusal : text);
+      if (whole.startsWith(came)) {
+        this.#say(open, part, isRefusal ? 'refusal-delta' : 'text-delta', whole.slice(came.length));
+      }
+      if (open.citations === 0) for (const annotation of objectsIn(annotations)) this.#cite(open, annotation);
+    }
+  }
+
+  /** Arguments of which a piece was lost are not run. */
+  #endCall(open: OpenItem, index: number, whole: string): void {
+    const came = open.came.get(0) ?? '';
+    if (whole.startsWith(came)) this.#callPiece(open, whole.slice(came.length));
+    else if (!parseJsonObject(came)) this.#answer.fail(noEnd());
+    if (!this.#answer.isOver) this.#answer.add({ type: 'tool-call-end', index });
+  }
+
+  #finish(response: JsonObject, isCompleted: boolean): void {
+    const answer = this.#answer;
+    this.#start(response);
+    for (const [index, item] of objectsIn(response['output']).entries()) this.#end(index, item);
+    for (const open of this.#open.values()) {
+      if (open.call === undefined || answer.isOver) continue;
+      const came = open.came.get(0) ?? '';
+      if (isCompleted && came !== '' && !parseJsonObject(came)) answer.fail(noEnd());
+      else answer.add({ type: 'tool-call-end', index: open.call });
+    }
+    if (answer.isOver) return;
+    this.#prove();
+    const usage = readResponsesUsage(response['usage']);
+    if (usage) answer.add({ type: 'usage', usage });
+    const { service_tier: tier, incomplete_details: details } = response;
+    if (typeof tier === 'string')
+      answer.add({ type: 'metadata', metadata: { openai: { service_tier: tier } } });
+    const upstreamReason = isCompleted ? 'completed' : textIn(isJsonObject(details) ? details['reason'] : '');
+    answer.add({
+      type: 'finish',
+      reason: finishOf(isCompleted, upstreamReason, this.#callIds.size > 0),
+      ...(upstreamReason !== '' && { upstreamReason }),
+    });
+  }
+}
+
+export function finishOf(isCompleted: boolean, reason: string, hasCalls: boolean): FinishReason {
+  if (isCompleted) return hasCalls ? 'tool-calls' : 'stop';
+  return reason === 'content_filter' ? 'content-filter' : 'length';
+}
+
+/** Positions count within the item's text. */
+function citationIn(annotation: unknown, start: number): Citation | undefined {
+  if (!isJsonObject(annotation) || annotation['type'] !== 'url_citation') return undefined;
+  const { url, title, start_index: from, end_index: to } = annotation;
+  if (typeof url !== 'string' || url === '') return undefined;
+  return {
+    url,
+    ...(typeof title === 'string' && { title }),
+    ...(typeof from === 'number' && { start: start + from }),
+    ...(typeof to === 'number' && { end: start + to }),
+  };
+}
+
+/** The figures of a response; undefined where there are none that can be read. */
+export function readResponsesUsage(value: unknown): Usage | undefined {
+  if (!isJsonObject(value)) return undefined;
+  const inputTokens = countIn(value, 'input_tokens');
+  if (inputTokens === undefined) return undefined;
+  const cached = countIn(value['input_tokens_details'], 'cached_tokens');
+  const written = countIn(value['input_tokens_details'], 'cache_write_tokens');
+  const reasoning = countIn(value['output_tokens_details'], 'reasoning_tokens');
+  return {
+    inputTokens,
+    outputTokens: countIn(value, 'output_tokens') ?? 0,
+    ...(cached !== undefined && { cachedInputTokens: cached }),
+    ...(written !== undefined && { cacheWriteTokens: written }),
+    ...(reasoning !== undefined && { reasoningTokens: reasoning }),
+  };
+}

@@ -1,0 +1,197 @@
+import type { Ability, Capabilities } from '../../core/capabilities.ts';
+import type { OutboundTurn } from '../../core/protocol.ts';
+import type {
+  AssistantPart,
+  Cacheable,
+  Message,
+  ResponseFormat,
+  ToolChoice,
+  ToolResultPart,
+  TurnRequest,
+  Wish,
+} from '../../core/turn.ts';
+import type { JsonObject } from '../../lib/parse-json.ts';
+import { dataUrl } from '../shared/files.ts';
+import { askedEffort } from '../shared/reasoning-effort.ts';
+import { isStrictSchema } from '../shared/strict-schema.ts';
+import { leastOutputTokens } from './capabilities.ts';
+import { reasoningBefore } from './reasoning-items.ts';
+
+/**
+ * The JSON body of one streamed turn. Nothing is stored at the upstream: the whole conversation travels each time, and the model's
+ * reasoning in encrypted form with it.
+ */
+export function encodeRequest({ request, cacheKey }: OutboundTurn, native: Capabilities): string {
+  const { sampling, limits, tools, reasoning, wishes = [] } = request;
+  const ifNative = <Value>(ability: Ability, value: Value) => (native.has(ability) ? value : undefined);
+  const isReasoner = native.has('reasoningEffort');
+  const effort = isReasoner ? askedEffort(reasoning) : undefined;
+  const summary = isReasoner && reasoning.isAsked ? 'auto' : undefined;
+  const most = ifNative('maxTokens', limits.maxOutputTokens);
+  const items = new ItemEncoder(native);
+  return JSON.stringify({
+    model: request.model,
+    input: request.messages.flatMap((message) => items.encode(message)),
+    stream: true,
+    store: false,
+    // Other models refuse a request for it.
+    include: isReasoner ? ['reasoning.encrypted_content'] : undefined,
+    ...(tools.length > 0 ? encodeTools(request, native) : {}),
+    max_output_tokens: most && Math.max(most, leastOutputTokens),
+    temperature: ifNative('temperature', sampling.temperature),
+    top_p: ifNative('topP', sampling.topP),
+    reasoning: effort === undefined && summary === undefined ? undefined : { effort, summary },
+    text: encodeText(request, native),
+    prompt_cache_key: ifNative('openai.prompt_cache_key', cacheKey),
+    ...Object.fromEntries(wishes.flatMap((wish) => encodeWish(wish, native))),
+  });
+}
+
+/** Fields of OpenAI's have the same name and value here, but for the verbosity. */
+function encodeWish({ ability, value }: Wish, native: Capabilities): [string, unknown][] {
+  if (!native.has(ability) || ability === 'openai.verbosity') return [];
+  const [, name] = /^openai\.(.+)$/.exec(ability) ?? [];
+  return name === undefined ? [] : [[name, value]];
+}
+
+function encodeText({ responseFormat, wishes = [] }: TurnRequest, native: Capabilities) {
+  const format = encodeFormat(responseFormat, native);
+  const verbosity = native.has('openai.verbosity')
+    ? wishes.find(({ ability }) => ability === 'openai.verbosity')?.value
+    : undefined;
+  return format === undefined && verbosity === undefined ? undefined : { format, verbosity };
+}
+
+function encodeFormat(format: ResponseFormat, native: Capabilities) {
+  switch (format.type) {
+    case 'text':
+      return undefined;
+    case 'json':
+      return native.has('jsonObject') ? { type: 'json_object' } : undefined;
+    case 'json-schema':
+      if (!native.has('jsonSchema')) return undefined;
+      return {
+        type: 'json_schema',
+        name: 'answer',
+        schema: format.schema,
+        strict: isStrictSchema(format.schema),
+      };
+  }
+}
+
+/** A tool is strict unless the request says that it is not. */
+function encodeTools({ tools, toolChoice, parallelToolCalls }: TurnRequest, native: Capabilities) {
+  return {
+    tools: tools.map(({ name, description, parameters, isStrict }) => ({
+      type: 'function',
+      name,
+      description,
+      parameters,
+      strict: isStrict === true && native.has('strictTools') && isStrictSchema(parameters),
+    })),
+    tool_choice: native.has('toolChoice') ? encodeChoice(toolChoice) : undefined,
+    parallel_tool_calls: parallelToolCalls || !native.has('parallelToolCalls') ? undefined : false,
+  };
+}
+
+function encodeChoice(choice: ToolChoice) {
+  switch (choice.type) {
+    case 'auto':
+      return undefined;
+    case 'tool':
+      return { type: 'function', name: choice.name };
+    default:
+      return choice.type;
+  }
+}
+
+interface Marked {
+  readonly cacheBreakpoint?: Cacheable['cacheBreakpoint'] | undefined;
+  readonly text?: string;
+}
+type InputPart = Extract<Message, { role: 'user' }>['parts'][number];
+
+class ItemEncoder {
+  readonly #native: Capabilities;
+  readonly #calls = new Set<string>();
+
+  constructor(native: Capabilities) {
+    this.#native = native;
+  }
+
+  encode(message: Message): object[] {
+    switch (message.role) {
+      case 'system':
+      case 'user':
+        return [
+          { type: 'message', role: message.role, content: message.parts.map((part) => this.#part(part)) },
+        ];
+      case 'assistant':
+        return this.#answer(message.parts);
+      case 'tool':
+        return message.parts.map((result) => this.#result(result));
+    }
+  }
+
+  /** Text, reasoning and calls are items of their own, in the order in which the model made them. */
+  #answer(parts: readonly AssistantPart[]): object[] {
+    const before = reasoningBefore(parts);
+    return parts.flatMap((part): object[] => {
+      const items: JsonObject[] = before.get(part) ?? [];
+      switch (part.type) {
+        case 'reasoning':
+          return [];
+        case 'tool-call': {
+          const { id, name, arguments: given } = part;
+          this.#calls.add(id);
+          return [...items, { type: 'function_call', call_id: id, name, arguments: given || '{}' }];
+        }
+        default:
+          return [...items, { type: 'message', role: 'assistant', content: [this.#said(part)] }];
+      }
+    });
+  }
+
+  #said(part: Extract<AssistantPart, { type: 'text' | 'refusal' }>): object {
+    return part.type === 'refusal' && this.#native.has('refusals')
+      ? { type: 'refusal', refusal: part.text }
+      : { type: 'output_text', text: part.text };
+  }
+
+  /** As text where it is nothing else. A result whose call is not in the history any more would be refused. */
+  #result({ callId, text, images = [], documents = [], cacheBreakpoint }: ToolResultPart): object {
+    const shown: InputPart[] = [...images, ...documents];
+    const said: InputPart[] = text === '' && shown.length > 0 ? [] : [{ type: 'text', text }];
+    const parts = [...said, ...shown].map((part) => this.#part(part));
+    if (!this.#calls.has(callId)) {
+      const name = { type: 'input_text', text: `What the call ${callId} returned:` };
+      return { type: 'message', role: 'user', content: [name, ...parts] };
+    }
+    const mark = this.#mark({ cacheBreakpoint });
+    const isPlain = shown.length === 0 && mark === undefined;
+    const output = isPlain ? text : parts.with(-1, { ...parts.at(-1), ...mark });
+    return { type: 'function_call_output', call_id: callId, output };
+  }
+
+  #part(part: InputPart): object {
+    return { ...encodePart(part), ...this.#mark(part) };
+  }
+
+  /** An empty text may have none. */
+  #mark({ cacheBreakpoint: mark, text }: Marked): object | undefined {
+    if (!mark || text === '' || !this.#native.has('cacheBreakpoints')) return undefined;
+    const isLong = (mark.ttlSeconds ?? 0) > 3_600;
+    return { prompt_cache_breakpoint: { mode: 'explicit', ...(isLong && { ttl: '12h' }) } };
+  }
+}
+
+function encodePart(part: InputPart): object {
+  switch (part.type) {
+    case 'text':
+      return { type: 'input_text', text: part.text };
+    case 'image':
+      return { type: 'input_image', image_url: dataUrl(part), detail: 'auto' };
+    case 'document':
+      return { type: 'input_file', filename: part.name ?? 'document.pdf', file_data: dataUrl(part) };
+  }
+}

@@ -1,0 +1,46 @@
+import type { Capabilities } from '../../core/capabilities.ts';
+import type { ImageLimits, Outbound } from '../../core/protocol.ts';
+import { classifyFailure } from '../shared/openai-failure.ts';
+import { editMembers } from '../shared/relay.ts';
+import { leastOutputTokens } from './capabilities.ts';
+import { ResponsesDecoder } from './decode-stream.ts';
+import { encodeRequest } from './encode-request.ts';
+import { createStreamRelay, createWholeRelay } from './relay.ts';
+
+/** The server's own limit is not known; it refuses what is too much. */
+const imageLimits: ImageLimits = { maxCount: 500 };
+
+const path = '/responses';
+const headers = { 'content-type': 'application/json', accept: 'text/event-stream' };
+
+/** Speaks OpenAI's Responses to an upstream. A client of the same dialect is relayed, any other translated. */
+export function createResponsesOutbound(
+  capabilities: Capabilities,
+  capabilitiesOf: (model: string) => Capabilities,
+  now: () => number,
+): Outbound {
+  return {
+    contentType: 'text/event-stream',
+    capabilities,
+    images: imageLimits,
+    leastOutputTokens,
+    open(turn) {
+      const body = Buffer.from(encodeRequest(turn, capabilitiesOf(turn.request.model)));
+      return { request: { method: 'POST', path, headers, body }, decoder: new ResponsesDecoder() };
+    },
+    relay: {
+      dialect: 'responses',
+      open({ body, isStream }, model) {
+        const sent = Buffer.from(editMembers(body, { model: () => JSON.stringify(model) }));
+        const request = { method: 'POST', path, headers, body: sent } as const;
+        if (isStream) return { request, decoder: createStreamRelay() };
+        return {
+          request: { ...request, headers: { ...headers, accept: 'application/json' } },
+          contentType: 'application/json',
+          decoder: createWholeRelay(),
+        };
+      },
+    },
+    classifyFailure: (response) => classifyFailure(response, now(), 'responses'),
+  };
+}

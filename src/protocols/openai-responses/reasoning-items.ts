@@ -1,0 +1,91 @@
+import type { AssistantPart, ReasoningProof } from '../../core/turn.ts';
+import { isJsonObject, type JsonObject, parseJson } from '../../lib/parse-json.ts';
+import { objectsIn } from '../shared/json-values.ts';
+
+const protocol = 'openai-responses';
+
+/** An item of an answer that holds encrypted reasoning, and the call it led to; without one it led to text. */
+interface ProvenItem {
+  readonly item: JsonObject;
+  readonly callId?: string;
+}
+
+/**
+ * The reasoning of one answer as its upstream wants it given back: the items unchanged, each in front of what it led to. Source: OpenAI's
+ * guide to reasoning models, "Keeping reasoning items in context".
+ */
+export class ReasoningItems {
+  readonly #items: ProvenItem[] = [];
+  #isWaiting = 0;
+
+  add(item: JsonObject): void {
+    const { id, summary, content, encrypted_content: encrypted } = item;
+    if (typeof encrypted !== 'string' || encrypted === '') return;
+    this.#items.push({
+      item: {
+        type: 'reasoning',
+        ...(typeof id === 'string' && { id }),
+        summary: objectsIn(summary),
+        ...(objectsIn(content).length > 0 && { content }),
+        encrypted_content: encrypted,
+      },
+    });
+    this.#isWaiting += 1;
+  }
+
+  /** All so far, once it is known what the last of them led to; undefined where there are no further ones. */
+  ledTo(callId?: string): ReasoningProof | undefined {
+    if (this.#isWaiting === 0) return undefined;
+    if (callId !== undefined) {
+      const first = this.#items.length - this.#isWaiting;
+      for (const [at, one] of this.#items.entries()) if (at >= first) this.#items[at] = { ...one, callId };
+    }
+    this.#isWaiting = 0;
+    return { protocol, data: JSON.stringify(this.#items) };
+  }
+}
+
+/** What OpenAI itself sealed of an item that a client sends back; undefined for any other. */
+export function proofOf(item: JsonObject): ReasoningProof | undefined {
+  const { encrypted_content: encrypted } = item;
+  if (typeof encrypted !== 'string' || !encrypted.startsWith('gAAAA')) return undefined;
+  const items = new ReasoningItems();
+  items.add(item);
+  return items.ledTo();
+}
+
+/**
+ * The reasoning items that belong in front of each part of an answer: where the proof does not say, in front of what follows it. Proofs
+ * grow, so of two with the same item the later one counts. Reasoning of an answer without anything else is left out: the upstream
+ * refuses it.
+ */
+export function reasoningBefore(parts: readonly AssistantPart[]): ReadonlyMap<AssistantPart, JsonObject[]> {
+  const items = new Map<unknown, ProvenItem & { readonly at: number }>();
+  for (const [index, part] of parts.entries()) {
+    if (part.type !== 'reasoning') continue;
+    for (const proven of itemsOf(part.proof)) {
+      const { encrypted_content: encrypted } = proven.item;
+      items.set(encrypted, { ...proven, at: items.get(encrypted)?.at ?? index });
+    }
+  }
+  const before = new Map<AssistantPart, JsonObject[]>();
+  const isOther = ({ type }: AssistantPart) => type !== 'reasoning';
+  for (const { item, callId, at } of items.values()) {
+    const led =
+      parts.find((part) => part.type === 'tool-call' && part.id === callId) ??
+      parts.slice(at).find(isOther) ??
+      parts.find(isOther);
+    if (led) before.set(led, [...(before.get(led) ?? []), item]);
+  }
+  return before;
+}
+
+function itemsOf(proof: ReasoningProof | undefined): ProvenItem[] {
+  const value = proof?.protocol === protocol ? parseJson(proof.data) : undefined;
+  if (!Array.isArray(value)) return [];
+  return value.flatMap((one): ProvenItem[] => {
+    if (!isJsonObject(one) || !isJsonObject(one['item'])) return [];
+    const { item, callId } = one;
+    return [{ item, ...(typeof callId === 'string' && { callId }) }];
+  });
+}
