@@ -1,5 +1,6 @@
 import type { ReasoningPart, ReasoningProof } from '../../core/turn.ts';
 import { parseJsonObject } from '../../lib/parse-json.ts';
+import { lastSignature } from './thought-signatures.ts';
 
 /** The protocol of Google's own signatures. */
 const google = 'gemini';
@@ -12,7 +13,7 @@ const oursEncoded = Buffer.from(ours).toString('base64');
  * together with what it proves; one of Google's own is its signature.
  */
 export function signatureOf(text: string, proof: ReasoningProof): string {
-  if (proof.protocol === google) return proof.data;
+  if (proof.protocol === google) return lastSignature(proof) ?? proof.data;
   return Buffer.from(ours + JSON.stringify({ text, ...proof })).toString('base64');
 }
 

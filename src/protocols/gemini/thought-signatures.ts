@@ -33,6 +33,11 @@ export function signedParts(reasoning: readonly ReasoningPart[]): SignedPart[] {
   return [...new Map(found.map((signed) => [JSON.stringify(signed), signed])).values()];
 }
 
+/** The signature that came last, for a client that gives it back with its part. */
+export function lastSignature(proof: ReasoningProof): string | undefined {
+  return readProof(proof).at(-1)?.signature;
+}
+
 /** A proof without our list is the signature alone: a client of Google's dialect sent it. */
 function readProof(proof: ReasoningProof): SignedPart[] {
   if (proof.protocol !== protocol) return [];
