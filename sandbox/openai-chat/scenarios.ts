@@ -1,21 +1,9 @@
 import type { ServerResponse } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
-import { fail, json } from './answers.ts';
-
-/** What of a request the scenarios look at. */
-export interface ChatRequest {
-  readonly model: string;
-  readonly stream?: boolean;
-  readonly stream_options?: { readonly include_usage?: boolean } | null;
-  readonly n?: number;
-  readonly service_tier?: string;
-  readonly messages: readonly {
-    readonly role: string;
-    readonly content?: unknown;
-    readonly tool_call_id?: string;
-  }[];
-  readonly tools?: readonly { readonly function: { readonly name: string } }[];
-}
+import { openaiError, openaiFailure } from '../vendor/openai-failures.ts';
+import { abandonedUsage, answerOf, scenarioNames } from '../vendor/scenarios.ts';
+import type { ByHand, Played, Reply, Turn } from '../vendor/vendor.ts';
+import { type ChatRequest, factsOf } from './request.ts';
 
 interface Call {
   readonly id: string;
@@ -35,6 +23,7 @@ interface Answer {
   /** Of its prompt. */
   readonly cacheWriteTokens?: number;
   readonly finish: string;
+  readonly everyMs?: number;
 }
 
 const text: Answer = { texts: ['Hello', ' from', ' the', ' upstream', ' – ünïcode.'], finish: 'stop' };
@@ -47,29 +36,30 @@ const usage = {
   completion_tokens_details: { reasoning_tokens: 3, audio_tokens: 0 },
 };
 
-type Scenario = (request: ChatRequest, response: ServerResponse) => Promise<void> | void;
+type Scenario = (request: ChatRequest) => Played | Reply | ByHand;
 
 const scenarios: Readonly<Record<string, Scenario>> = {
-  'chat-text': (request, response) => answer(request, response, text),
+  'chat-text': (request) => played(request, text),
   /** The last request that the key may send for half a minute. */
-  'chat-last-request': (request, response) => {
-    response.setHeader('x-ratelimit-limit-requests', '1');
-    response.setHeader('x-ratelimit-remaining-requests', '0');
-    response.setHeader('x-ratelimit-reset-requests', '30s');
-    return answer(request, response, text);
-  },
-  'chat-reasoning': (request, response) =>
-    answer(request, response, { ...text, thoughts: ['Let me', ' think.'] }),
+  'chat-last-request': (request) => ({
+    ...played(request, text),
+    headers: {
+      'x-ratelimit-limit-requests': '1',
+      'x-ratelimit-remaining-requests': '0',
+      'x-ratelimit-reset-requests': '30s',
+    },
+  }),
+  'chat-reasoning': (request) => played(request, { ...text, thoughts: ['Let me', ' think.'] }),
   /** As a router of models does that sign what they thought. */
-  'chat-signed': (request, response) =>
-    answer(request, response, { ...toolAnswer(request), thoughts: ['Let me', ' think.'], isSigned: true }),
-  'chat-length': (request, response) => answer(request, response, { texts: ['Cut sho'], finish: 'length' }),
+  'chat-signed': (request) =>
+    played(request, { ...toolAnswer(request), thoughts: ['Let me', ' think.'], isSigned: true }),
+  'chat-length': (request) => played(request, { texts: ['Cut sho'], finish: 'length' }),
   /** A structured answer that the model would not give: it ends like any other, and has no content. */
-  'chat-refusal': (request, response) =>
-    answer(request, response, { refusals: ['I am sorry,', ' I cannot help with that.'], finish: 'stop' }),
+  'chat-refusal': (request) =>
+    played(request, { refusals: ['I am sorry,', ' I cannot help with that.'], finish: 'stop' }),
   /** A search model's: sources come with the last of the text. */
-  'chat-annotations': (request, response) =>
-    answer(request, response, {
+  'chat-annotations': (request) =>
+    played(request, {
       texts: ['Rain (', 'example.com', ').'],
       annotations: [
         {
@@ -81,22 +71,19 @@ const scenarios: Readonly<Record<string, Scenario>> = {
       finish: 'stop',
     }),
   /** Mistral's word for its limit. */
-  'chat-odd-finish': (request, response) =>
-    answer(request, response, { texts: ['Cut sho'], finish: 'model_length' }),
-  'chat-filter': (request, response) =>
-    answer(request, response, { texts: ['No.'], finish: 'content_filter' }),
-  'chat-tools': (request, response) => answer(request, response, toolAnswer(request)),
+  'chat-odd-finish': (request) => played(request, { texts: ['Cut sho'], finish: 'model_length' }),
+  'chat-filter': (request) => played(request, { texts: ['No.'], finish: 'content_filter' }),
+  'chat-tools': (request) => played(request, toolAnswer(request)),
   /** Some servers say that an answer with calls just stopped. */
-  'chat-tools-stop': (request, response) =>
-    answer(request, response, { ...toolAnswer(request), finish: 'stop' }),
-  'chat-error-in-200': (_request, response) => {
+  'chat-tools-stop': (request) => played(request, { ...toolAnswer(request), finish: 'stop' }),
+  'chat-error-in-200': () => (response) => {
     begin(response);
     send(response, {
       error: { message: 'The server had an error.', type: 'server_error', param: null, code: null },
     });
     response.end();
   },
-  'chat-error-late': async (request, response) => {
+  'chat-error-late': (request) => async (response) => {
     begin(response);
     send(response, chunk(request, { role: 'assistant', content: 'Half' }));
     await delay(50);
@@ -105,22 +92,18 @@ const scenarios: Readonly<Record<string, Scenario>> = {
     });
     response.end();
   },
-  'chat-429': (_request, response) =>
-    fail(response, 429, 'rate_limit_exceeded', 'Slow down.', { 'retry-after': '1' }),
-  'chat-429-bare': (_request, response) => fail(response, 429, 'rate_limit_exceeded', 'Slow down.'),
-  'chat-500': (_request, response) => fail(response, 500, null, 'The server had an error.'),
-  'chat-400': (_request, response) =>
-    fail(response, 400, 'unsupported_value', "Unsupported value: 'temperature'.", {}, 'temperature'),
-  'chat-too-long': (_request, response) =>
-    fail(
-      response,
+  'chat-429': () => openaiError(429, 'rate_limit_exceeded', 'Slow down.', null, { 'retry-after': '1' }),
+  'chat-429-bare': () => openaiError(429, 'rate_limit_exceeded', 'Slow down.'),
+  'chat-500': () => openaiFailure('error'),
+  'chat-400': () => openaiError(400, 'unsupported_value', "Unsupported value: 'temperature'.", 'temperature'),
+  'chat-too-long': () =>
+    openaiError(
       400,
       'context_length_exceeded',
       "This model's maximum context length is 8 tokens.",
-      {},
       'messages',
     ),
-  'chat-cut': async (request, response) => {
+  'chat-cut': (request) => async (response) => {
     begin(response);
     send(response, chunk(request, { role: 'assistant', content: 'Half' }));
     await delay(50);
@@ -128,21 +111,21 @@ const scenarios: Readonly<Record<string, Scenario>> = {
     await delay(20);
     response.destroy();
   },
-  'chat-cut-early': async (_request, response) => {
+  'chat-cut-early': () => async (response) => {
     begin(response);
     response.write(': processing\n\n');
     await delay(20);
     response.destroy();
   },
   /** Ends well as HTTP goes, and in the middle as answers go. */
-  'chat-early-end': async (request, response) => {
+  'chat-early-end': (request) => async (response) => {
     begin(response);
     send(response, chunk(request, { role: 'assistant', content: 'Half' }));
     await delay(50);
     response.end();
   },
   /** Takes a second and a half. */
-  'chat-slow': async (request, response) => {
+  'chat-slow': (request) => async (response) => {
     begin(response);
     for (const word of ['One', ' two', ' three']) {
       send(response, chunk(request, { role: 'assistant', content: word }));
@@ -150,35 +133,67 @@ const scenarios: Readonly<Record<string, Scenario>> = {
     }
     end(request, response, 'stop');
   },
-  'chat-stall': (request, response) => {
+  'chat-stall': (request) => (response) => {
     begin(response);
     send(response, chunk(request, { role: 'assistant', content: 'Half' }));
   },
-  'chat-malformed': (request, response) => {
+  'chat-malformed': (request) => (response) => {
     begin(response);
     send(response, chunk(request, { role: 'assistant', content: 'Before' }));
     response.write('data: {"id":"chatcmpl-up", oops\n\n');
     send(response, chunk(request, { content: ' after' }));
     end(request, response, 'stop');
   },
-  'chat-no-done': (request, response) => {
+  'chat-no-done': (request) => (response) => {
     begin(response);
     send(response, chunk(request, { role: 'assistant', content: 'Whole' }));
     send(response, chunk(request, {}, 'stop'));
     response.end();
   },
   /** Whole, but the connection stays open without the end mark. */
-  'chat-open': (request, response) => {
+  'chat-open': (request) => (response) => {
     begin(response);
     send(response, chunk(request, { role: 'assistant', content: 'Whole' }));
     send(response, chunk(request, {}, 'stop'));
   },
 };
 
-export const models: readonly string[] = Object.keys(scenarios);
+/** Those of every vendor that have no form of their own here. */
+const shared = scenarioNames.map((name) => `chat-${name}`).filter((name) => !(name in scenarios));
 
-export async function play(request: ChatRequest, response: ServerResponse): Promise<void> {
-  await scenarios[request.model]?.(request, response);
+export const models: readonly string[] = [...Object.keys(scenarios), ...shared];
+
+export function answer({ body, scenario }: Turn): Played | Reply | ByHand {
+  const request = body as ChatRequest;
+  const own = scenarios[scenario];
+  return own ? own(request) : played(request, sharedAnswer(scenario.slice('chat-'.length), request));
+}
+
+/** Some servers tell usage as they go; this one then fails. */
+export function abandonedFrames({ body }: Turn): readonly string[] {
+  const request = body as ChatRequest;
+  const { input, output } = abandonedUsage;
+  const told = { prompt_tokens: input, completion_tokens: output, total_tokens: input + output };
+  const texts = ['Half of', ' an answer'].map((content) => ({ ...chunk(request, { content }), usage: told }));
+  return [chunk(request, { role: 'assistant', content: '' }), ...texts, openaiFailure('error').body].map(
+    frame,
+  );
+}
+
+export function filtered({ body }: Turn): Played {
+  return played(body as ChatRequest, { finish: 'content_filter' });
+}
+
+function sharedAnswer(name: string, request: ChatRequest): Answer {
+  const { texts, thoughts, calls, finish, everyMs } = answerOf(name, factsOf(request));
+  const isCalling = calls.length > 0;
+  return {
+    ...(!isCalling && { texts }),
+    ...(thoughts.length > 0 && { thoughts }),
+    calls: calls.map((call) => ({ ...call, id: `call_${call.id}` })),
+    finish: isCalling ? 'tool_calls' : finish === 'length' ? 'length' : 'stop',
+    ...(everyMs !== undefined && { everyMs }),
+  };
 }
 
 /** Two calls side by side, of the first two tools; the results that come back are read out. */
@@ -196,39 +211,41 @@ function toolAnswer({ messages, tools = [] }: ChatRequest): Answer {
   return { calls, finish: 'tool_calls' };
 }
 
-function answer(request: ChatRequest, response: ServerResponse, given: Answer): void {
-  if (!request.stream) {
-    json(response, 200, whole(request, given));
-    return;
-  }
-  begin(response);
+function played(request: ChatRequest, given: Answer): Played {
+  const frames: unknown[] = [];
   const { texts = [], refusals = [], annotations = [], thoughts = [], calls = [] } = given;
   for (const index of choicesOf(request)) {
-    send(response, chunk(request, { role: 'assistant', content: '' }, null, index));
-    for (const thought of thoughts)
-      send(response, chunk(request, { reasoning_content: thought }, null, index));
+    const add = (delta: object) => frames.push(chunk(request, delta, null, index));
+    add({ role: 'assistant', content: '' });
+    for (const thought of thoughts) add({ reasoning_content: thought });
     if (given.isSigned) {
       const signed = { type: 'reasoning.text', text: '', signature: 'c2ln', index: 0 };
-      send(response, chunk(request, { reasoning_details: [{ ...signed, text: 'Let me', signature: null }] }));
-      send(response, chunk(request, { reasoning_details: [{ ...signed, text: ' think.' }] }));
+      add({ reasoning_details: [{ ...signed, text: 'Let me', signature: null }] });
+      add({ reasoning_details: [{ ...signed, text: ' think.' }] });
     }
-    for (const piece of texts) send(response, chunk(request, { content: piece }, null, index));
-    for (const piece of refusals) send(response, chunk(request, { refusal: piece }, null, index));
-    for (const one of annotations) send(response, chunk(request, { annotations: [one] }, null, index));
+    for (const piece of texts) add({ content: piece });
+    for (const piece of refusals) add({ refusal: piece });
+    for (const one of annotations) add({ annotations: [one] });
     for (const [at, call] of calls.entries()) {
       const head = { index: at, id: call.id, type: 'function', function: { name: call.name, arguments: '' } };
-      send(response, chunk(request, { tool_calls: [head] }, null, index));
+      add({ tool_calls: [head] });
     }
     // The pieces of parallel calls may be mixed.
     for (const round of [0, 1, 2, 3]) {
       for (const [at, { pieces }] of calls.entries()) {
-        const piece = { index: at, function: { arguments: pieces[round] } };
-        send(response, chunk(request, { tool_calls: [piece] }, null, index));
+        add({ tool_calls: [{ index: at, function: { arguments: pieces[round] } }] });
       }
     }
-    send(response, chunk(request, {}, given.finish, index));
+    frames.push(chunk(request, {}, given.finish, index));
   }
-  finishStream(request, response, usageOf(given));
+  return {
+    whole: whole(request, given),
+    frames: [...frames.map(frame), ...lastFrames(request, usageOf(given))],
+    contentAt: 1,
+    endFrames: 1,
+    contentType,
+    everyMs: given.everyMs,
+  };
 }
 
 function usageOf({ cacheWriteTokens: written }: Answer) {
@@ -270,12 +287,20 @@ function choicesOf({ n = 1 }: ChatRequest): number[] {
   return Array.from({ length: n }, (_, index) => index);
 }
 
+export const contentType = 'text/event-stream; charset=utf-8';
+
 function begin(response: ServerResponse): void {
-  response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' });
+  response.writeHead(200, { 'content-type': contentType });
+}
+
+function frame(value: unknown): string {
+  return `data: ${JSON.stringify(value)}
+
+`;
 }
 
 function send(response: ServerResponse, value: unknown): void {
-  response.write(`data: ${JSON.stringify(value)}\n\n`);
+  response.write(frame(value));
 }
 
 function chunk(request: ChatRequest, delta: unknown, finish: string | null = null, index = 0) {
@@ -292,13 +317,13 @@ function chunk(request: ChatRequest, delta: unknown, finish: string | null = nul
 
 function end(request: ChatRequest, response: ServerResponse, finish: string): void {
   send(response, chunk(request, {}, finish));
-  finishStream(request, response);
+  for (const last of lastFrames(request, usage)) response.write(last);
+  response.end();
 }
 
-function finishStream(request: ChatRequest, response: ServerResponse, reported: object = usage): void {
-  if (request.stream_options?.include_usage) {
-    send(response, { ...chunk(request, {}), choices: [], usage: reported });
-  }
-  response.write('data: [DONE]\n\n');
-  response.end();
+function lastFrames(request: ChatRequest, reported: object): string[] {
+  const told = request.stream_options?.include_usage
+    ? [frame({ ...chunk(request, {}), choices: [], usage: reported })]
+    : [];
+  return [...told, 'data: [DONE]\n\n'];
 }

@@ -115,7 +115,7 @@ const scenarios: Readonly<Record<string, (facts: Facts) => Partial<Answer>>> = {
     ],
   }),
   /** Ten pieces a second, for twenty seconds. */
-  slow: () => ({ texts: Array.from({ length: 200 }, (_none, index) => `tick ${index + 1} `), everyMs: 100 }),
+  ticks: () => ({ texts: Array.from({ length: 200 }, (_none, index) => `tick ${index + 1} `), everyMs: 100 }),
   length: () => ({ texts: ['Cut sho'], finish: 'length' }),
   refusal: () => ({ texts: ['I am sorry,', ' I cannot help with that.'], refusal: true }),
   filter: () => ({ texts: ['No.'], finish: 'filter' }),

@@ -94,7 +94,15 @@ export class VendorServer implements VendorSandbox {
     if ((this.#options.needsKey ?? true) && seen.key === '') return fail('no-key');
     const refusal = refusedKeys.find(([word]) => new RegExp(`\\b${word}\\b`).test(seen.key))?.[1];
     // A key that is limited or out of quota may still list models.
-    if (refusal !== undefined && (asked || refusal === 'bad-key')) return fail(refusal);
+    if (refusal !== undefined && (asked || refusal === 'bad-key')) {
+      const given = vendor.failure(refusal, seen);
+      const isTimed = given.headers?.['retry-after'] !== undefined;
+      // A limited key rests longer than a limited model.
+      return reply(
+        response,
+        isTimed ? { ...given, headers: { ...given.headers, 'retry-after': '30' } } : given,
+      );
+    }
     if (body === undefined) return fail('not-json');
     if (asked === undefined) {
       const other = vendor.other(seen, own, url, body, this.#models());

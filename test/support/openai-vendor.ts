@@ -2,15 +2,12 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
-import {
-  type OpenaiSandbox,
-  type OpenaiSandboxOptions,
-  startOpenaiSandbox,
-} from '../../sandbox/openai-chat/server.ts';
+import { startOpenaiSandbox } from '../../sandbox/openai-chat/server.ts';
+import type { VendorOptions, VendorSandbox } from '../../sandbox/vendor/server.ts';
 import { servicesForTest, type TestServices } from './services.ts';
 
 export interface VendorSetup extends TestServices {
-  readonly vendor: OpenaiSandbox;
+  readonly vendor: VendorSandbox;
 }
 
 /**
@@ -20,7 +17,7 @@ export interface VendorSetup extends TestServices {
 export async function withVendor(
   keys: readonly string[] = ['sk-one-1234567890'],
   environment: Record<string, string> = {},
-  options: OpenaiSandboxOptions = {},
+  options: VendorOptions = {},
   more = '',
   name = 'local',
 ): Promise<VendorSetup> {
