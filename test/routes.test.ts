@@ -2,12 +2,13 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { type OpenaiSandbox, startOpenaiSandbox } from '../sandbox/openai-chat/server.ts';
+import { startOpenaiSandbox } from '../sandbox/openai-chat/server.ts';
+import type { VendorSandbox } from '../sandbox/vendor/server.ts';
 import { servicesForTest, type TestServices, userTurn } from './support/services.ts';
 
 interface Setup extends TestServices {
-  readonly one: OpenaiSandbox;
-  readonly two: OpenaiSandbox;
+  readonly one: VendorSandbox;
+  readonly two: VendorSandbox;
   /** Where the last turns were answered. */
   answeredBy(body: object, headers?: Record<string, string>): Promise<string | null>;
 }

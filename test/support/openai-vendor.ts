@@ -1,10 +1,6 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { onTestFinished } from 'vitest';
-import { startOpenaiSandbox } from '../../sandbox/openai-chat/server.ts';
 import type { VendorOptions, VendorSandbox } from '../../sandbox/vendor/server.ts';
-import { servicesForTest, type TestServices } from './services.ts';
+import type { TestServices } from './services.ts';
+import { withUpstreams } from './upstreams.ts';
 
 export interface VendorSetup extends TestServices {
   readonly vendor: VendorSandbox;
@@ -21,16 +17,11 @@ export async function withVendor(
   more = '',
   name = 'local',
 ): Promise<VendorSetup> {
-  const vendor = await startOpenaiSandbox(options);
-  onTestFinished(() => vendor.close());
-  const folder = mkdtempSync(join(tmpdir(), 'warp2api-openai-'));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
-  const file = join(folder, 'warp2api.yaml');
-  writeFileSync(
-    file,
-    `providers:\n  ${name}: { type: openai_compatible, base_url: "${vendor.url}" }\n${more}`,
-  );
-  const services = await servicesForTest({ CONFIG_FILE: file, ...environment });
-  for (const key of keys) await services.addAccount(key, { provider: name });
+  const upstreams: Record<string, { protocol: 'chat'; keys: readonly string[]; options: VendorOptions }> = {
+    [name]: { protocol: 'chat', keys, options },
+  };
+  const { vendors, ...services } = await withUpstreams(upstreams, more, environment);
+  const vendor = vendors[name];
+  if (vendor === undefined) throw new Error('it was not started');
   return { ...services, vendor };
 }
