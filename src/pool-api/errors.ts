@@ -31,6 +31,8 @@ export const poolErrorCodes = {
 
 export type PoolErrorCode = keyof typeof poolErrorCodes;
 
+const leastRetryMs = 2_000;
+
 /** What the pool answers when it cannot do what was asked. */
 export class PoolError extends Error {
   readonly code: PoolErrorCode;
@@ -86,6 +88,18 @@ export class NoAnswerError extends PoolError {
 export class NotPoolError extends PoolError {
   constructor(message: string, options: { readonly retryAfterMs?: number | undefined } = {}) {
     super('pool_unavailable', message, options);
+  }
+}
+
+/** Too many turns wait for an account already, or for too long. */
+export class QueueFullError extends PoolError {
+  /** Most of them, or as many as it may have, are the caller's own. */
+  readonly isOwnShare: boolean;
+
+  constructor(isOwnShare: boolean, expectedMs: number) {
+    const message = 'Too many turns wait for an account already.';
+    super('overloaded', message, { retryAfterMs: Math.max(leastRetryMs, Math.ceil(expectedMs)) });
+    this.isOwnShare = isOwnShare;
   }
 }
 

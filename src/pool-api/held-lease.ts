@@ -15,6 +15,8 @@ export interface AccountDemand {
    */
   readonly preference?: 'hard' | 'soft' | 'hint';
   readonly exclude: ReadonlySet<string>;
+  /** Whose turn it is: clients take turns where places are short. */
+  readonly client?: string | undefined;
   /** A free account ran out in this turn: no other free one may replace it. */
   readonly isFreeBarred?: boolean;
 }

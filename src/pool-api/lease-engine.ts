@@ -11,6 +11,8 @@ export interface EngineRules extends LeaseRules {
   readonly answerLimitMs: number;
   /** Whether turns wait through an outage of the pool even where nothing is held. */
   readonly waitsForPool: boolean;
+  /** Turns that may wait for a place; one client has half of them at most. Absent: any number. */
+  readonly mostWaiting?: number;
 }
 
 /** Before the pool is asked again that was unreachable or had none. */
@@ -25,7 +27,7 @@ const busyRetryMs = 2_000;
 export class LeaseEngine {
   readonly #rules: EngineRules;
   readonly held: HeldLeases;
-  readonly #waiting = new WaitingTurns();
+  readonly #waiting: WaitingTurns;
   /** By provider: turns that need the pool ask one after another, so that a burst does not borrow every account. */
   readonly #lines = new Map<string, Limit>();
   #outages = 0;
@@ -35,6 +37,7 @@ export class LeaseEngine {
 
   constructor(rules: EngineRules) {
     this.#rules = rules;
+    this.#waiting = new WaitingTurns(rules.timing, rules.mostWaiting);
     this.held = new HeldLeases(rules, this.#waiting);
   }
 
@@ -54,6 +57,11 @@ export class LeaseEngine {
     return this.#waiting.size;
   }
 
+  /** How long a turn would wait for a place as they came free lately; 0 where that is not known. */
+  expectedWaitMs(demand: AccountDemand): number {
+    return this.#waiting.expectedMs(demand);
+  }
+
   /** A place on an account that is held, if there is one: no call to the pool. */
   take(demand: AccountDemand): TurnLease | undefined {
     this.#stop.signal.throwIfAborted();
@@ -66,6 +74,7 @@ export class LeaseEngine {
     demand.signal?.throwIfAborted();
     const taken = this.take(demand);
     if (taken) return taken;
+    this.#waiting.check(demand);
     const waiter = new Waiter(this.#withoutVainPreference(demand), this.#outages);
     const leftMs = demand.deadline - this.#rules.timing.monotonic();
     const limitMs = Math.max(this.#rules.answerLimitMs, leftMs + graceMs);

@@ -1,39 +1,156 @@
-import type { PoolError } from './errors.ts';
+import type { Clock } from '../lib/clock.ts';
+import { type PoolError, QueueFullError } from './errors.ts';
 import { type AccountDemand, isSought, type Lease, type LeaseDemand } from './held-lease.ts';
 import type { HeldLeases } from './held-leases.ts';
 import type { LeasedAccount } from './schema.ts';
 
-/** Turns that wait for a place, in the order they came: the first that can use one gets it. */
-export class WaitingTurns {
-  readonly #waiters = new Set<Waiter>();
+/** How much of the wait for the last places counts for the next. */
+const paceWeight = 0.2;
+/** Places that have to have come free before their pace says anything. */
+const leastPaced = 5;
+/** What an older wait says is outdated. */
+const forgetPaceMs = 60_000;
+/** A turn is refused whose wait would surely be too long: so many times what it may wait. */
+const lateFactor = 2;
 
-  get size(): number {
-    return this.#waiters.size;
-  }
+/** Those that wait for the accounts of one provider. */
+class Line {
+  /** Whose turn is next comes first. */
+  readonly byClient = new Map<string, Set<Waiter>>();
+  size = 0;
+  /** Mean time between two places for waiting turns. */
+  #paceMs = 0;
+  #paced = 0;
+  #since = 0;
 
-  add(waiter: Waiter): void {
-    this.#waiters.add(waiter);
+  add(waiter: Waiter, now: number): void {
+    const { client = '' } = waiter.demand;
+    if (this.size === 0) {
+      if (now - this.#since > forgetPaceMs) this.#paced = 0;
+      this.#since = now;
+    }
+    const own = this.byClient.get(client) ?? new Set();
+    this.byClient.set(client, own.add(waiter));
+    this.size += 1;
   }
 
   delete(waiter: Waiter): void {
-    this.#waiters.delete(waiter);
+    const { client = '' } = waiter.demand;
+    const own = this.byClient.get(client);
+    if (!own?.delete(waiter)) return;
+    this.size -= 1;
+    if (own.size === 0) this.byClient.delete(client);
+  }
+
+  /** One place to each client that can use one, until there is none left. */
+  handOut(held: HeldLeases, now: number): void {
+    for (let isLeft = true; isLeft; ) {
+      isLeft = false;
+      for (const [client, own] of [...this.byClient]) {
+        for (const waiter of own) {
+          const lease = waiter.isOver ? undefined : pickFor(held, waiter.demand);
+          if (!lease) continue;
+          waiter.resolve(new TurnLease(held, lease));
+          this.#notePlace(now);
+          this.byClient.delete(client);
+          this.byClient.set(client, own);
+          isLeft = true;
+          break;
+        }
+      }
+    }
+  }
+
+  countOf(client: string): number {
+    return this.byClient.get(client)?.size ?? 0;
+  }
+
+  /** How long one more turn of this client would wait, as places have come free lately; 0 where that is not known. */
+  expectedMs(client: string): number {
+    if (this.#paced < leastPaced) return 0;
+    const own = this.countOf(client) + 1;
+    let ahead = own;
+    for (const [other, { size }] of this.byClient) if (other !== client) ahead += Math.min(size, own);
+    return ahead * this.#paceMs;
+  }
+
+  #notePlace(now: number): void {
+    const tookMs = now - this.#since;
+    this.#since = now;
+    this.#paceMs = this.#paced === 0 ? tookMs : this.#paceMs + paceWeight * (tookMs - this.#paceMs);
+    this.#paced += 1;
+  }
+}
+
+/** Turns that wait for a place. Clients take turns, so that one with many waits does not hold up the others. */
+export class WaitingTurns {
+  readonly #timing: Pick<Clock, 'monotonic'>;
+  readonly #most: number;
+  /** By provider. */
+  readonly #lines = new Map<string, Line>();
+  #size = 0;
+
+  constructor(timing: Pick<Clock, 'monotonic'>, most = Number.POSITIVE_INFINITY) {
+    this.#timing = timing;
+    this.#most = most;
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Throws QueueFullError where there is no room for one more, or surely no place for it in time. */
+  check(demand: LeaseDemand): void {
+    const leftMs = demand.deadline - this.#timing.monotonic();
+    if (this.#most === Number.POSITIVE_INFINITY || this.#size === 0 || leftMs <= 0) return;
+    const { client = '' } = demand;
+    const expectedMs = this.expectedMs(demand);
+    const ofClient = [...this.#lines.values()].reduce((sum, line) => sum + line.countOf(client), 0);
+    const isShareFull = ofClient >= this.#most / 2;
+    if (isShareFull || this.#size >= this.#most || expectedMs > lateFactor * leftMs) {
+      throw new QueueFullError(isShareFull || 2 * ofClient > this.#size, expectedMs);
+    }
+  }
+
+  add(waiter: Waiter): void {
+    this.#lineOf(waiter).add(waiter, this.#timing.monotonic());
+    this.#size += 1;
+  }
+
+  delete(waiter: Waiter): void {
+    const line = this.#lineOf(waiter);
+    const before = line.size;
+    line.delete(waiter);
+    this.#size -= before - line.size;
   }
 
   /** Something has changed about what is held. */
   handOut(held: HeldLeases): void {
-    for (const waiter of this.#waiters) {
-      const lease = waiter.isOver ? undefined : pickFor(held, waiter.demand);
-      if (lease) waiter.resolve(new TurnLease(held, lease));
-    }
+    for (const line of this.#lines.values()) if (line.size > 0) line.handOut(held, this.#timing.monotonic());
   }
 
   /** The pool may lend this account now, which it was not asked for. */
   askAgainFor(accountId: string): void {
-    for (const waiter of this.#waiters) if (waiter.leftOut.has(accountId)) waiter.askAgain();
+    for (const waiter of this.#all()) if (waiter.leftOut.has(accountId)) waiter.askAgain();
   }
 
   rejectAll(reason: PoolError): void {
-    for (const waiter of this.#waiters) waiter.reject(reason);
+    for (const waiter of this.#all()) waiter.reject(reason);
+  }
+
+  /** How long one more turn would wait; 0 where that is not known. */
+  expectedMs({ provider = '', client = '' }: AccountDemand): number {
+    return this.#lines.get(provider)?.expectedMs(client) ?? 0;
+  }
+
+  *#all(): Generator<Waiter> {
+    for (const { byClient } of this.#lines.values()) for (const own of byClient.values()) yield* own;
+  }
+
+  #lineOf({ demand: { provider = '' } }: Waiter): Line {
+    const line = this.#lines.get(provider) ?? new Line();
+    this.#lines.set(provider, line);
+    return line;
   }
 }
 

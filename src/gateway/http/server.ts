@@ -133,6 +133,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
 
   const metrics = createGatewayMetrics({
     turns: () => running.count,
+    waiting: () => dependencies.leases.waiting,
     streams: () => running.streamCount,
     leases: () => dependencies.leases.held.accounts.length,
     bodyBytes: () => options.bodies.heldBytes,

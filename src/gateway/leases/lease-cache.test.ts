@@ -729,3 +729,72 @@ describe('closing', () => {
     expect(await pool.lent()).toBe(0);
   });
 });
+
+describe('turns that wait for a place', () => {
+  /** Two places, both taken. */
+  async function bothTaken(): Promise<TurnLease[]> {
+    await pool.add('one', { capacity: 2 });
+    return [await acquire({ client: 'busy' }), await acquire({ client: 'busy' })];
+  }
+
+  it('of one client do not hold up those of another', async () => {
+    const running = await bothTaken();
+    const many = Array.from({ length: 198 }, () => start({ client: 'busy' }));
+    await settled();
+    const other = start({ client: 'other' });
+    await settled();
+    // The first place may go to the client that waited first, the second is the other's.
+    for (const lease of running) lease.release();
+    await settled();
+    expect(other.lease).toBeDefined();
+    expect(many.filter(({ lease }) => lease).length).toBe(1);
+  });
+
+  it('get places in the order they came where they are one client’s', async () => {
+    const [first] = await bothTaken();
+    const [second, third] = [start(), start()];
+    await settled();
+    first?.release();
+    await settled();
+    expect(second.lease).toBeDefined();
+    expect(third.lease).toBeUndefined();
+  });
+
+  it('are 500 of one client and 1,000 altogether, and the refusal says whose share is full', async () => {
+    await bothTaken();
+    const many = Array.from({ length: 501 }, () => start({ client: 'busy' }));
+    await settled();
+    expect(cache.waiting).toBe(500);
+    expect(many[500]?.error).toMatchObject({ code: 'overloaded', isOwnShare: true, retryAfterMs: 2_000 });
+    const others = Array.from({ length: 501 }, (_, at) => start({ client: `other ${at}` }));
+    await settled();
+    expect(cache.waiting).toBe(1_000);
+    expect(others[500]?.error).toMatchObject({ code: 'overloaded', isOwnShare: false });
+    await clock.advance(11_000);
+    expect(cache.waiting).toBe(0);
+  });
+
+  it('are refused at once where no place can come free in time, with the time it would take', async () => {
+    let [lease] = await bothTaken();
+    // A place comes free every three seconds.
+    for (let at = 0; at < 40; at += 1) {
+      const next = start({ client: 'busy' });
+      await clock.advance(3_000);
+      lease?.release();
+      await settled();
+      lease = next.lease;
+    }
+    const waiting = Array.from({ length: 6 }, () => start({ client: 'busy' }));
+    await settled();
+    const late = start({ client: 'busy' });
+    await settled();
+    expect(late.error).toMatchObject({ code: 'overloaded', isOwnShare: true });
+    expect(late.error).toHaveProperty('retryAfterMs', expect.closeTo(21_000, -3));
+    const other = start({ client: 'other' });
+    await settled();
+    expect(other.error).toBeUndefined();
+    expect(waiting.every(({ error }) => error === undefined)).toBe(true);
+    lease?.release();
+    await clock.advance(60_000);
+  });
+});

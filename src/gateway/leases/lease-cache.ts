@@ -12,7 +12,9 @@ import type { TurnLease } from '../../pool-api/waiting-turns.ts';
 export type { LeaseDemand } from '../../pool-api/held-lease.ts';
 export type { TurnLease } from '../../pool-api/waiting-turns.ts';
 
-/** When to ask again for accounts that are busy: turns end all the time. */
+/** Their requests are held in memory meanwhile. */
+const mostWaiting = 1_000;
+/** When to ask again for accounts that are busy, at the earliest: turns end all the time. */
 const busyRetryMs = 2_000;
 
 /** The accounts this gateway has borrowed: shared, with a session for each, so that they come and go with conversations. */
@@ -35,6 +37,7 @@ export class LeaseCache extends LeaseEngine {
       idleMs: 60_000,
       answerLimitMs: 10_000,
       waitsForPool: false,
+      mostWaiting,
       onReleaseFailed: (sessionId, err) =>
         logger.warn({ err, session_id: sessionId }, 'could not give an account back; it lapses by itself'),
     });
@@ -46,7 +49,8 @@ export class LeaseCache extends LeaseEngine {
     try {
       return await super.acquire(demand);
     } catch (error) {
-      throw isShort(error) ? withHeldHere(error, this.held.countLive(demand)) : error;
+      if (!isShort(error)) throw error;
+      throw withHeldHere(error, this.held.countLive(demand), this.expectedWaitMs(demand));
     }
   }
 
@@ -62,13 +66,13 @@ export function providerAccountOf({ id_token, team_uid }: LeasedAccount): Provid
 }
 
 /** The pool was asked for other accounts than the busy ones held here: its answer is completed with these. */
-function withHeldHere(error: PoolError, busy: number): PoolError {
+function withHeldHere(error: PoolError, busy: number, expectedMs: number): PoolError {
   const { shortage } = error;
   if (busy === 0 || !shortage) return error;
   const reasons = { ...shortage.reasons, leased: (shortage.reasons['leased'] ?? 0) + busy };
   return new PoolError('no_account_available', error.message, {
     cause: error,
-    retryAfterMs: busyRetryMs,
+    retryAfterMs: Math.max(busyRetryMs, expectedMs),
     shortage: { ...shortage, reasons },
   });
 }

@@ -1,7 +1,7 @@
 import { AppError, type AppErrorOptions } from '../../core/errors.ts';
 import { HttpFault } from '../../lib/http/http-fault.ts';
 import { httpFaultFrom } from '../../lib/http/http-server.ts';
-import { NoAnswerError, NotPoolError, PoolError } from '../../pool-api/errors.ts';
+import { NoAnswerError, NotPoolError, PoolError, QueueFullError } from '../../pool-api/errors.ts';
 import { hindranceSentence, type Verdict } from '../../pool-api/readiness.ts';
 import type { Route } from '../models/routing.ts';
 
@@ -24,6 +24,7 @@ export function appErrorFromPool(
     cause: error,
     ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
   };
+  if (error instanceof QueueFullError) return queueFull(error, options);
   switch (error.code) {
     case 'no_account_available':
       if (route && isOnlyForModel(error, route, verdict)) return noAccountMayUse(route.model, error);
@@ -65,6 +66,20 @@ export function appErrorFromPool(
     default:
       return AppError.from(error);
   }
+}
+
+function queueFull({ isOwnShare }: QueueFullError, options: AppErrorOptions): AppError {
+  return isOwnShare
+    ? new AppError(
+        'key_rate_limited',
+        'Too many requests of this key wait for an account already; send fewer at a time, or try again after the time in Retry-After.',
+        options,
+      )
+    : new AppError(
+        'overloaded',
+        'Too many requests wait for an account already; try again after the time in Retry-After.',
+        options,
+      );
 }
 
 function notAtPool(options: AppErrorOptions): AppError {

@@ -30,6 +30,7 @@ const families = [
 
 export function createGatewayMetrics(options: {
   turns(): number;
+  waiting(): number;
   streams(): number;
   leases(): number;
   /** Of request bodies. */
@@ -105,6 +106,7 @@ export function createGatewayMetrics(options: {
   });
   const now = {
     turns: 'Turns under way.',
+    waiting: 'Turns that wait for an account.',
     streams: 'Streams open.',
     bodyBytes: 'Bytes of request bodies held, of which BODIES_MAX_MB sets the most.',
     leases: 'Accounts borrowed from the pool.',
@@ -112,6 +114,7 @@ export function createGatewayMetrics(options: {
   };
   const names = {
     turns: 'turns',
+    waiting: 'turns_waiting',
     streams: 'streams',
     leases: 'leases',
     bodyBytes: 'request_body_bytes',

@@ -239,6 +239,7 @@ class TurnRun {
       provider: route.provider.name,
       model: route.model,
       labels: route.labels,
+      client: this.#turn.client.id,
       prefer: known ?? preferred,
       preference: known === undefined ? ('soft' as const) : ('hard' as const),
       exclude: route.barred ? new Set([...excluded, ...route.barred]) : excluded,
