@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
-import type { TurnEvent } from '../../core/turn.ts';
+import type { ReasoningProof, TurnEvent } from '../../core/turn.ts';
 import { decodeMessages } from './decode-message.ts';
+import { proofIn } from './signature.ts';
 import { createMessagesStreamEncoder } from './stream-encoder.ts';
 
 const identity = { id: 'msg_1', created: 1, model: 'm', now: () => 0 };
@@ -225,4 +226,26 @@ it('reasoning that is only encrypted comes back with the next request', () => {
   ]);
   expect(messages[1]?.parts[0]).toEqual({ type: 'reasoning', text: '', proof });
   expect(encode(events, false)[1]).toMatchObject({ content_block: { type: 'text' } });
+});
+
+it('a proof that comes behind its reasoning stands before the call that needs it', () => {
+  const proofs = ['one', 'two'].map((data) => ({ protocol: 'gemini', data }));
+  const call = (index: number) =>
+    [
+      { type: 'tool-call-start', index, id: `c${index}`, name: 'f' },
+      { type: 'tool-call-end', index },
+    ] as const;
+  const sent = encode([
+    { type: 'reasoning-delta', text: 'hm' },
+    { type: 'text-delta', text: 'a' },
+    { type: 'reasoning-proof', proof: proofs[0] as ReasoningProof },
+    ...call(0),
+    { type: 'reasoning-proof', proof: proofs[1] as ReasoningProof },
+    ...call(1),
+    { type: 'finish', reason: 'tool-calls' },
+  ]);
+  const begun = sent.flatMap(({ content_block: block }) => (block ? [block['type']] : []));
+  expect(begun).toEqual(['thinking', 'text', 'thinking', 'tool_use', 'thinking', 'tool_use']);
+  const signatures = sent.flatMap(({ delta }) => (delta?.['signature'] ? [String(delta['signature'])] : []));
+  expect(signatures.slice(1).map(proofIn)).toEqual(proofs);
 });

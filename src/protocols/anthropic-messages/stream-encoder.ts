@@ -39,6 +39,8 @@ export function createMessagesStreamEncoder(
   let index = -1;
   let usage: Usage | undefined;
   let proof: ReasoningProof | undefined;
+  /** It came behind its reasoning. */
+  let isProofUnsent = false;
   let refusal = '';
   /** Citations that the next block of text has to end with. */
   let cited: Citation[] = [];
@@ -86,7 +88,14 @@ export function createMessagesStreamEncoder(
   }
 
   function callBegun(block: Extract<Block, { kind: 'tool' }>, head: string): string {
-    if (open?.kind !== 'tool') return begin(block, head);
+    const isProofMissing = isProofUnsent;
+    isProofUnsent = false;
+    if (open?.kind !== 'tool') {
+      return (isProofMissing ? begin({ kind: 'thinking' }, heads.thinking) : '') + begin(block, head);
+    }
+    if (isProofMissing) {
+      waiting.push({ block: { kind: 'thinking' }, head: heads.thinking, pieces: '', isEnded: true });
+    }
     waiting.push({ block, head, pieces: '', isEnded: false });
     return '';
   }
@@ -135,8 +144,12 @@ export function createMessagesStreamEncoder(
         return options.showsThinking ? said('thinking', event.text) : '';
       case 'reasoning-proof':
         proof = event.proof;
+        if (!options.showsThinking || open?.kind === 'thinking') return '';
         // Of reasoning that the upstream shows no word of: the client has to send the proof back anyway.
-        return options.showsThinking && index === -1 ? begin({ kind: 'thinking' }, heads.thinking) : '';
+        if (index === -1) return begin({ kind: 'thinking' }, heads.thinking);
+        // No block may follow the text of a plain answer for it; a loop of tools needs it.
+        isProofUnsent = true;
+        return '';
       case 'tool-call-start': {
         const head = `{"type":"tool_use","id":${JSON.stringify(event.id)},"name":${JSON.stringify(event.name)},"input":{}}`;
         return callBegun({ kind: 'tool', call: event.index }, head);

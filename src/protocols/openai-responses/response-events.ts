@@ -77,6 +77,8 @@ export class ResponseEvents {
   #isCreated = false;
   #isStarted = false;
   #proof: ReasoningProof | undefined;
+  /** It came behind its reasoning. */
+  #isProofUnsent = false;
   #open: OpenItem | undefined;
   #usage: Usage | undefined;
   #metadata: ProviderMetadata | undefined;
@@ -217,6 +219,8 @@ export class ResponseEvents {
   }
 
   #callStart(event: Extract<TurnEvent, { type: 'tool-call-start' }>): void {
+    if (this.#isProofUnsent && this.#options.seal) this.#begin('reasoning', emptyPart('summary_text'));
+    this.#isProofUnsent = false;
     this.#close('completed');
     const call = { id: event.id, name: event.name, arguments: '' };
     const shown = isWholeOnly(call.name, this.#options.tools) ? undefined : this.#beginCall(call);
@@ -340,7 +344,7 @@ export class ResponseEvents {
         // Of reasoning that the upstream shows no word of: the client has to send the proof back anyway.
         if (this.#options.seal && this.#output.length === 0) {
           this.#begin('reasoning', emptyPart('summary_text'));
-        }
+        } else this.#isProofUnsent = this.#open?.kind !== 'reasoning';
         break;
       case 'tool-call-start':
         this.#callStart(event);

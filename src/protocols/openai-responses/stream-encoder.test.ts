@@ -143,3 +143,26 @@ it('reasoning that is only encrypted comes back with the next request, after a s
     { type: 'tool-call', id: 'c' },
   ]);
 });
+
+it('a proof that comes behind its reasoning stands before the call that needs it', () => {
+  const opaque = { seal: (sealed: string) => `sealed:${sealed}`, open: (sealed: string) => sealed.slice(7) };
+  const asked = { model: 'auto', input: 'Hello', include: ['reasoning.encrypted_content'] };
+  const { options } = decodeResponsesRequest(parseResponsesRequest(asked), { opaque });
+  let output: { type: string; encrypted_content?: string }[] = [];
+  const made = new ResponseEvents(identity, options, {
+    emit: () => {},
+    onEnd: (response) => {
+      output = response['output'] as typeof output;
+    },
+  });
+  made.push([
+    { type: 'reasoning-delta', text: 'hm' },
+    { type: 'text-delta', text: 'a' },
+    { type: 'reasoning-proof', proof: { protocol: 'gemini', data: 'one' } },
+    { type: 'tool-call-start', index: 0, id: 'c', name: 'f' },
+    { type: 'tool-call-end', index: 0 },
+    { type: 'finish', reason: 'tool-calls' },
+  ]);
+  expect(output.map(({ type }) => type)).toEqual(['reasoning', 'message', 'reasoning', 'function_call']);
+  expect(output[2]?.encrypted_content).toContain('"one"');
+});
