@@ -7,6 +7,7 @@ import {
   rareAbilities,
   tuningAbilities,
 } from '../src/core/capabilities.ts';
+import { messagesCapabilities } from '../src/protocols/anthropic-messages/capabilities.ts';
 import { messagesBlocks, messagesFields } from '../src/protocols/anthropic-messages/fields.ts';
 import { geminiCapabilities } from '../src/protocols/gemini/capabilities.ts';
 import { geminiFields, geminiParts } from '../src/protocols/gemini/fields.ts';
@@ -42,6 +43,7 @@ function abilityTable(): string {
     ['Warp, Oz', createWarpOutbound().capabilities, 'as the tables say'],
     ['Chat Completions, translated', chatCapabilities, 'native'],
     ['Responses, translated', responsesCapabilities, 'native, but `logit_bias` and `prediction`'],
+    ['Anthropic Messages, translated', messagesCapabilities, 'as the tables say'],
     ['Gemini, translated', geminiCapabilities('gemini-flash-latest'), 'as the tables say'],
   ];
   const row = (ability: Ability, otherwise: string): string => {

@@ -551,7 +551,10 @@ it.each([
     ],
   ),
   ['{ type: openai_compatible, base_url: "ftp://x" }', /base_url: must be a URL/],
-  ['{ type: openai_compat }', /providers\.local\.type: must be oauth2, api_key or openai_compatible/],
+  [
+    '{ type: openai_compat }',
+    /providers\.local\.type: must be oauth2, api_key, openai_compatible, anthropic_compatible or gemini/,
+  ],
 ])('the configuration %s is a fault that says what to do', async (provider, message) => {
   const folder = mkdtempSync(join(tmpdir(), 'warp2api-openai-'));
   onTestFinished(() => rmSync(folder, { recursive: true }));

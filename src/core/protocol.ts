@@ -58,7 +58,7 @@ export interface UpstreamAnswer {
   readonly decoder: TurnDecoder;
 }
 
-/** Names in lower case. */
+/** Of a request or an answer. Names in lower case. */
 export type UpstreamHeaders = Readonly<Record<string, string | string[] | undefined>>;
 
 export interface FailedResponse {
@@ -182,7 +182,7 @@ export interface Inbound<Options> {
   /** Throws AppError `invalid_request` naming the field at fault. */
   decode(body: unknown): DecodedTurn<Options>;
   /** The same for an upstream of this very dialect, which takes `text` as it is; undefined for a body without a model. */
-  readRelayed?(body: unknown, text: string): DecodedTurn<Options> | undefined;
+  readRelayed?(body: unknown, text: string, headers: UpstreamHeaders): DecodedTurn<Options> | undefined;
   streamEncoder(identity: AnswerIdentity, options: Options): StreamEncoder;
   /** The content type of its streams where they are no server-sent events, and so have no room for comments. */
   readonly streamType?: string;

@@ -9,8 +9,15 @@ it('knows every provider by its name', async () => {
   const { all, upstreams, trial } = await load();
   const vendors = ['openai', 'openrouter', 'groq', 'mistral', 'deepseek', 'xai', 'together', 'fireworks'];
   const local = ['ollama', 'lmstudio', 'vllm', 'llamacpp'];
-  expect([...all.keys()]).toEqual(['warp', 'oz', 'sandbox', ...vendors, ...local, 'gemini', 'anthropic']);
-  expect(upstreams.map(({ name }) => name)).toEqual(['warp', 'oz', ...vendors, ...local, 'gemini']);
+  expect([...all.keys()]).toEqual(['warp', 'oz', 'sandbox', ...vendors, ...local, 'anthropic', 'gemini']);
+  expect(upstreams.map(({ name }) => name)).toEqual([
+    'warp',
+    'oz',
+    ...vendors,
+    ...local,
+    'anthropic',
+    'gemini',
+  ]);
   expect(trial.name).toBe('sandbox');
 });
 

@@ -1,6 +1,7 @@
 import { answering, isUpstream, type Provider, type UpstreamProvider } from '../core/provider.ts';
 import type { SettingTable } from '../lib/setting.ts';
-import { apiKey, apiKeyVendors } from './api-key/index.ts';
+import { anthropic, anthropicCompatible } from './anthropic/index.ts';
+import { apiKey } from './api-key/index.ts';
 import type {
   ConfiguredProvider,
   ProviderContext,
@@ -24,13 +25,14 @@ const definitions = [
   oz,
   sandbox,
   ...openaiVendors,
+  anthropic,
   gemini,
-  ...apiKeyVendors,
 ] as unknown as readonly ProviderDefinition[];
 export const providerTypes = [
   oauth2,
   apiKey,
   openaiCompatible,
+  anthropicCompatible,
   geminiServer,
 ] as unknown as readonly ProviderType[];
 

@@ -259,7 +259,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     { body, heldBody, client, headers }: FastifyRequest,
   ): Promise<{ readonly decoded: DecodedTurn<Options>; readonly plan?: RoutePlan | undefined }> {
     const text = heldBody?.text;
-    const open = text === undefined ? undefined : inbound.readRelayed?.(body, text);
+    const open = text === undefined ? undefined : inbound.readRelayed?.(body, text, headers);
     const affinityKey = affinityKeyOf(headers) ?? open?.affinityKey;
     const planned = open && dependencies.routes.plan(open.request, { client, affinityKey, decoded: open });
     const plan = await planned?.catch(() => undefined);

@@ -16,7 +16,7 @@ afterEach(() => fixture.close());
 /** A turn as the server makes it of a body that it could relay, and how often that body was decoded. */
 function relayableTurn(body: Record<string, unknown>) {
   const text = JSON.stringify(body);
-  const opened = openaiChatInbound.readRelayed?.(body, text);
+  const opened = openaiChatInbound.readRelayed?.(body, text, {});
   if (!opened) throw new Error('The body cannot be relayed.');
   const translated = vi.fn(() => openaiChatInbound.decode(JSON.parse(text)));
   const decoded: DecodedTurn<unknown> = { ...opened, translated };

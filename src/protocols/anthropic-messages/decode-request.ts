@@ -56,7 +56,7 @@ export function decodeMessagesRequest(body: unknown): DecodedTurn<MessagesOption
     isStream: chat.stream ?? false,
     options: {
       includeUsage: true,
-      showsThinking: showsThinking(chat),
+      showsThinking: showsThinking(chat.thinking?.type, chat.thinking?.display),
       estimatedInputTokens: chat.stream ? estimateInput(request) : 0,
     },
     ignored: [...leftOut, ...fields.ignored],
@@ -154,9 +154,14 @@ function decodeFormat({ output_config: config, output_format: former }: CountReq
 }
 
 function thinks({ thinking }: CountRequest): boolean {
-  return thinking !== null && thinking !== undefined && thinking.type !== 'disabled';
+  return isThinking(thinking?.type);
 }
 
-function showsThinking(chat: CountRequest): boolean {
-  return thinks(chat) && chat.thinking?.display !== 'omitted';
+function isThinking(type: unknown): boolean {
+  return typeof type === 'string' && type !== 'disabled';
+}
+
+/** Of the field `thinking`. */
+export function showsThinking(type: unknown, display: unknown): boolean {
+  return isThinking(type) && display !== 'omitted';
 }

@@ -51,6 +51,7 @@ export function encodeMessagesAnswer(
   answer: CollectedTurn,
   options: MessagesOptions,
 ): string {
+  if (answer.relayed !== undefined) return answer.relayed;
   const thinking =
     options.showsThinking && (answer.reasoning !== '' || answer.reasoningProof)
       ? [

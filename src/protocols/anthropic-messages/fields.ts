@@ -90,7 +90,7 @@ export const messagesBlocks = {
   ),
   tool_reference: translated('in the result of a tool: tells the model that it may use the tool'),
   'thinking, redacted_thinking': silent(
-    'accepted with any signature; what the model thought is sent back only to the upstream that signed it (`reasoning_details` of a compatible vendor), whose proof travels in our signature',
+    'accepted with any signature; what the model thought is sent back only to the upstream that signed it, whose proof travels in our signature',
   ),
   compaction: translated('its summary travels as text; one that is encrypted only cannot be shown'),
   'server_tool_use, mcp_tool_use and their results': ignored(

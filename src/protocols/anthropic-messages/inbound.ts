@@ -1,6 +1,10 @@
-import type { Inbound } from '../../core/protocol.ts';
-import { decodeMessagesRequest, type MessagesOptions } from './decode-request.ts';
+import type { DecodedTurn, Inbound, UpstreamHeaders } from '../../core/protocol.ts';
+import { isJsonObject } from '../../lib/parse-json.ts';
+import { vendorAnswerIn } from '../shared/openai-error.ts';
+import { affinityKey, unreadRequest } from '../shared/request.ts';
+import { decodeMessagesRequest, type MessagesOptions, showsThinking } from './decode-request.ts';
 import { encodeMessagesAnswer, encodeMessagesError } from './encode-answer.ts';
+import { holdsOurSignature } from './signature.ts';
 import { createMessagesStreamEncoder } from './stream-encoder.ts';
 
 /** Anthropic Messages, as clients speak it to us. */
@@ -10,8 +14,52 @@ export const anthropicMessagesInbound: Inbound<MessagesOptions> = {
   requestIdHeader: 'request-id',
   parameterNames: { reasoningEffort: 'output_config.effort' },
   decode: decodeMessagesRequest,
+  readRelayed: readRelayedMessages,
   streamEncoder: createMessagesStreamEncoder,
   encodeAnswer: encodeMessagesAnswer,
-  errorStatus: (error) => error.anthropicStatus,
-  encodeError: encodeMessagesError,
+  errorStatus: (error) => vendorAnswerIn(error, 'messages')?.status ?? error.anthropicStatus,
+  encodeError: (error, requestId) =>
+    vendorAnswerIn(error, 'messages')?.body ?? encodeMessagesError(error, requestId),
 };
+
+/** What of a request the dialect has in headers. */
+const ownHeaders = ['anthropic-beta', 'anthropic-version'];
+
+/**
+ * A request for an upstream of this dialect: it judges the rest. Undefined for one that names no model, or holds thinking of an upstream
+ * of another dialect.
+ */
+function readRelayedMessages(
+  body: unknown,
+  text: string,
+  headers: UpstreamHeaders,
+): DecodedTurn<MessagesOptions> | undefined {
+  if (!isJsonObject(body) || holdsOurSignature(text)) return undefined;
+  const request = unreadRequest(body);
+  if (!request) return undefined;
+  const { stream, metadata, thinking } = body;
+  const isStream = stream === true;
+  const { type, display } = isJsonObject(thinking) ? thinking : {};
+  const { user_id: session } = isJsonObject(metadata) ? metadata : {};
+  return {
+    request,
+    isStream,
+    options: {
+      includeUsage: true,
+      showsThinking: showsThinking(type, display),
+      estimatedInputTokens: isStream ? Math.ceil(text.length / 4) : 0,
+    },
+    ignored: [],
+    relayed: {
+      dialect: 'messages',
+      body: text,
+      headers: Object.fromEntries(
+        ownHeaders.flatMap((name) => (typeof headers[name] === 'string' ? [[name, headers[name]]] : [])),
+      ),
+      isStream,
+      includeUsage: true,
+      choices: 1,
+    },
+    ...affinityKey(session),
+  };
+}

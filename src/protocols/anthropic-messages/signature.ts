@@ -19,3 +19,8 @@ export function proofIn(signature: string | null | undefined): ReasoningProof | 
   const { protocol, data } = parseJsonObject(text.slice(ours.length)) ?? {};
   return typeof protocol === 'string' && typeof data === 'string' ? { protocol, data } : undefined;
 }
+
+/** Whether an answer in a body was signed here: Anthropic would refuse it. */
+export function holdsOurSignature(body: string): boolean {
+  return body.includes(`"${Buffer.from(ours).toString('base64')}`);
+}

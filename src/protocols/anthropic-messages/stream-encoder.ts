@@ -35,6 +35,8 @@ export function createMessagesStreamEncoder(
   options: MessagesOptions,
 ): StreamEncoder {
   let isStarted = false;
+  /** The upstream's own stream is passed on, from its first event to its end mark. */
+  let isRelayed = false;
   let open: Block | undefined;
   let index = -1;
   let usage: Usage | undefined;
@@ -190,6 +192,13 @@ export function createMessagesStreamEncoder(
     encode(events) {
       let text = '';
       for (const event of events) {
+        if (event.type === 'relayed') {
+          isStarted = true;
+          isRelayed = true;
+          text += event.text;
+          continue;
+        }
+        if (isRelayed && event.type !== 'error') continue;
         if (!isStarted && !beginsNothing(event)) {
           isStarted = true;
           text += messageStart(

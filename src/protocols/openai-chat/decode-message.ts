@@ -28,6 +28,7 @@ import {
   within,
 } from '../shared/read-messages.ts';
 import { customArguments } from '../shared/tools.ts';
+import { proofIn } from './reasoning-details.ts';
 import {
   answerPart,
   type ChatMessage,
@@ -170,11 +171,14 @@ function textOf({ text }: { readonly text: string }): [TextPart] {
 }
 
 function reasoningParts(message: AssistantMessage): ReasoningPart[] {
+  const { reasoning_details: given } = message;
+  const details = given ?? [];
   const text =
     message.reasoning_content ||
     message.reasoning ||
-    (message.reasoning_details ?? []).map((detail) => detail.text ?? detail.summary ?? '').join('');
-  return text ? [{ type: 'reasoning', text }] : [];
+    details.map((detail) => detail.text ?? detail.summary ?? '').join('');
+  const proof = details.map(proofIn).findLast((found) => found !== undefined);
+  return text || proof ? [{ type: 'reasoning', text, ...(proof && { proof }) }] : [];
 }
 
 /** Most calls are not, and to see that by the schema costs more than to read them. */

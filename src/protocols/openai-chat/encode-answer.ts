@@ -2,6 +2,7 @@ import type { AnswerIdentity, CollectedTurn } from '../../core/protocol.ts';
 import type { Citation, FinishReason, Usage } from '../../core/turn.ts';
 import { customInput } from '../shared/tools.ts';
 import type { ChatOptions } from './decode-request.ts';
+import { carriedDetails } from './reasoning-details.ts';
 
 export const finishReasons: Record<FinishReason, string> = {
   stop: 'stop',
@@ -48,6 +49,7 @@ function encodeChoice(answer: CollectedTurn, index: number, options: ChatOptions
       refusal,
       annotations: citations.map(encodeCitation),
       ...(answer.reasoning === '' ? {} : { reasoning_content: answer.reasoning }),
+      ...(answer.reasoningProof && { reasoning_details: carriedDetails(answer.reasoningProof) }),
       ...(hasCalls ? { tool_calls: answer.toolCalls.map((call) => encodeCall(call, options)) } : {}),
     },
     logprobs: null,

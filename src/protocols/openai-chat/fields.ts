@@ -76,7 +76,7 @@ export const chatParts = {
     'where there is no other text; as text to an upstream that knows no refusals',
   ),
   'reasoning_content, reasoning, reasoning_details in assistant messages': silent(
-    'accepted; what the model thought is not sent to it again',
+    'what the model thought is sent back only where `reasoning_details` came from the gateway: to the upstream that signed it',
   ),
   'annotations in assistant messages': silent('no effect'),
   'audio in assistant messages': translated(

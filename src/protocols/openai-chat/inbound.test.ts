@@ -8,5 +8,5 @@ it.each([
   [-3, 1],
   ['2', 1],
 ])('of n %j a relayed stream has to end %i times', (n, choices) => {
-  expect(openaiChatInbound.readRelayed?.({ model: 'm', n }, '{}')?.relayed?.choices).toBe(choices);
+  expect(openaiChatInbound.readRelayed?.({ model: 'm', n }, '{}', {})?.relayed?.choices).toBe(choices);
 });

@@ -1,5 +1,5 @@
 import type { ReasoningProof } from '../../core/turn.ts';
-import { isJsonObject, type JsonObject, parseJson } from '../../lib/parse-json.ts';
+import { isJsonObject, type JsonObject, parseJson, parseJsonObject } from '../../lib/parse-json.ts';
 
 const protocol = 'openai-chat';
 /** What the pieces of a stream bring bit by bit. */
@@ -40,4 +40,19 @@ export class ReasoningDetails {
 /** The field of an assistant message, where its reasoning came from an upstream of this protocol. */
 export function reasoningDetailsOf(proof: ReasoningProof | undefined): unknown {
   return proof?.protocol === protocol ? parseJson(proof.data) : undefined;
+}
+
+const ours = 'warp2api';
+
+/** What an upstream of another protocol wants given back: clients of this dialect have no other place for it. */
+export function carriedDetails(proof: ReasoningProof): object[] {
+  const data = Buffer.from(JSON.stringify(proof)).toString('base64');
+  return [{ type: 'reasoning.encrypted', data, format: ours, index: 0 }];
+}
+
+/** What `carriedDetails` made; undefined for a detail of anyone else's. */
+export function proofIn({ format, data }: JsonObject): ReasoningProof | undefined {
+  if (format !== ours || typeof data !== 'string') return undefined;
+  const { protocol, data: proof } = parseJsonObject(Buffer.from(data, 'base64').toString()) ?? {};
+  return typeof protocol === 'string' && typeof proof === 'string' ? { protocol, data: proof } : undefined;
 }

@@ -1,9 +1,10 @@
 import type { AnswerIdentity, StreamEncoder } from '../../core/protocol.ts';
-import { beginsNothing, type TurnEvent, type Usage } from '../../core/turn.ts';
+import { beginsNothing, type ReasoningProof, type TurnEvent, type Usage } from '../../core/turn.ts';
 import { encodeOpenaiError } from '../shared/openai-error.ts';
 import { customInput } from '../shared/tools.ts';
 import type { ChatOptions } from './decode-request.ts';
 import { encodeCitation, encodeUsage, finishReasons } from './encode-answer.ts';
+import { carriedDetails } from './reasoning-details.ts';
 
 function chunkHead(identity: AnswerIdentity): string {
   const fingerprint =
@@ -44,6 +45,7 @@ export function createChatStreamEncoder(
   /** The upstream's own stream is passed on, from its first event to its end mark. */
   let isRelayed = false;
   let usage: Usage | undefined;
+  let proof: ReasoningProof | undefined;
   /** What an upstream of the dialect's family said beside its answer. */
   let metadata = '';
 
@@ -73,6 +75,10 @@ export function createChatStreamEncoder(
     return `${open}{"tool_calls":[{"index":${index},"custom":{"input":${input}}}]}${close}`;
   }
 
+  function carried(): string {
+    return proof ? `${open}{"reasoning_details":${JSON.stringify(carriedDetails(proof))}}${close}` : '';
+  }
+
   function encodeOne(event: TurnEvent): string {
     switch (event.type) {
       case 'text-delta':
@@ -83,6 +89,10 @@ export function createChatStreamEncoder(
         return `${open}{"annotations":[${JSON.stringify(encodeCitation(event.citation))}]}${close}`;
       case 'reasoning-delta':
         return `${open}{"reasoning_content":${JSON.stringify(event.text)}}${close}`;
+      case 'reasoning-proof':
+        // The last one holds all before it.
+        proof = event.proof;
+        return '';
       case 'tool-call-start':
         return callStart(event);
       case 'tool-call-delta':
@@ -101,7 +111,7 @@ export function createChatStreamEncoder(
         const reason = finishReasons[event.reason];
         const last = `${open}{},"logprobs":null,"finish_reason":"${reason}"}]${metadata}${usageNull}}\n\n`;
         const end = choice === undefined ? encodeChatEnd(identity, options, usage) : '';
-        return `${[...(inputs?.keys() ?? [])].map(callEnd).join('')}${last}${end}`;
+        return `${[...(inputs?.keys() ?? [])].map(callEnd).join('')}${carried()}${last}${end}`;
       }
       case 'error':
         // The stream ends here without [DONE]: no client may take what came before for a whole answer.

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { ownValue } from '../../lib/own-value.ts';
 import { safeAddress } from '../../lib/setting.ts';
-import { defineProvider, defineType } from '../definition.ts';
+import { defineType } from '../definition.ts';
 import { createApiKeyProvider } from './provider.ts';
 import { vendors } from './vendors.ts';
 
@@ -17,13 +17,3 @@ export const apiKey = defineType({
     return createApiKeyProvider({ ...context, ...vendor, checkUrl: given.checkUrl ?? checkUrl, name });
   },
 });
-
-/** Vendors whose protocols no turn is answered over yet. */
-export const apiKeyVendors = ['anthropic'].map((name) =>
-  defineProvider({
-    name,
-    isReplaceable: true,
-    load: async (context) =>
-      createApiKeyProvider({ ...context, checkUrl: undefined, ...vendors[name], name }),
-  }),
-);

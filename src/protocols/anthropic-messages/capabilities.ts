@@ -1,0 +1,32 @@
+import type { Ability, Capabilities } from '../../core/capabilities.ts';
+import { factsOf } from './claude-models.ts';
+
+/**
+ * What Anthropic Messages has a field for. Not `stop`, although stop sequences are sent: it refuses those that are blank, so that the
+ * gateway looks for them, too.
+ */
+export const messagesCapabilities: Capabilities = new Set<Ability>([
+  'maxTokens',
+  'jsonSchema',
+  'toolChoice',
+  'parallelToolCalls',
+  'temperature',
+  'topP',
+  'topK',
+  'reasoningEffort',
+  'documents',
+  'cacheBreakpoints',
+  'strictTools',
+]);
+
+/** What one of the models does of it. */
+export function messagesCapabilitiesOf(model: string): Capabilities {
+  const { takesSampling, takesForcedTools, followsSchemas, thinking, efforts } = factsOf(model);
+  const lacks: Ability[] = [
+    ...(takesSampling ? [] : (['temperature', 'topP', 'topK'] as const)),
+    ...(takesForcedTools ? [] : (['toolChoice'] as const)),
+    ...(followsSchemas ? [] : (['jsonSchema', 'strictTools'] as const)),
+    ...(thinking === 'none' && efforts.length === 0 ? (['reasoningEffort'] as const) : []),
+  ];
+  return new Set([...messagesCapabilities].filter((ability) => !lacks.includes(ability)));
+}

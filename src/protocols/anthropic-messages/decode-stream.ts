@@ -1,0 +1,217 @@
+import type { TurnDecoder } from '../../core/protocol.ts';
+import type { Citation, TurnEnd, TurnEvent } from '../../core/turn.ts';
+import { isJsonObject, parseJsonObject } from '../../lib/parse-json.ts';
+import { AnswerStream } from '../shared/answer-stream.ts';
+import { noEnd } from '../shared/failed-answer.ts';
+import { classifyNamed, errorIn } from './classify-failure.ts';
+import { type ThinkingBlock, thinkingProof } from './thinking-proof.ts';
+import { finishOf, readUsage } from './usage.ts';
+
+/** A block that has begun and not ended. */
+interface OpenBlock {
+  readonly type: string;
+  /** Of a call. */
+  readonly call?: number;
+  /** What a call began with; what follows replaces it. */
+  readonly input?: unknown;
+  hasPieces: boolean;
+  thinking: string;
+  signature: string;
+  /** Of redacted thinking. */
+  readonly data: string;
+}
+
+/** Reads a streamed answer for a client of another dialect. */
+export class MessagesDecoder implements TurnDecoder {
+  readonly #model: string;
+  readonly #toolNames: ReadonlyMap<string, string>;
+  readonly #answer = new AnswerStream((data) => this.#read(data));
+  readonly #bytes = new TextDecoder();
+  readonly #open = new Map<unknown, OpenBlock>();
+  readonly #ids = new Set<string>();
+  readonly #thinking: ThinkingBlock[] = [];
+  #calls = 0;
+  #firstUsage: unknown;
+  #end: Partial<TurnEnd> = {};
+
+  /** `toolNames`: tools' own names by those that were sent. */
+  constructor(model: string, toolNames: ReadonlyMap<string, string>) {
+    this.#model = model;
+    this.#toolNames = toolNames;
+  }
+
+  push(bytes: Uint8Array): readonly TurnEvent[] {
+    this.#answer.feed(this.#bytes.decode(bytes, { stream: true }), bytes.length);
+    return this.#answer.take();
+  }
+
+  end(): readonly TurnEvent[] {
+    // The last event may lack its blank line.
+    this.#answer.feed('\n\n', 0);
+    this.#answer.fail(noEnd());
+    return this.#answer.take();
+  }
+
+  memory(): undefined {}
+
+  #read(data: string): void {
+    // A malformed event within a sound stream is passed over, and so is one of a type that is not known.
+    const event = parseJsonObject(data);
+    switch (event?.['type']) {
+      case 'message_start':
+        this.#start(event['message']);
+        break;
+      case 'content_block_start':
+        this.#beginBlock(event['index'], event['content_block']);
+        break;
+      case 'content_block_delta':
+        this.#readDelta(this.#open.get(event['index']), event['delta']);
+        break;
+      case 'content_block_stop':
+        this.#endBlock(event['index']);
+        break;
+      case 'message_delta':
+        this.#readEnd(event['delta'], event['usage']);
+        break;
+      case 'message_stop':
+        this.#finish();
+        break;
+      case 'error':
+        this.#answer.fail(classifyNamed(errorIn(event) ?? { message: '' }));
+        break;
+      default:
+    }
+  }
+
+  #start(message: unknown): void {
+    const { id, usage } = isJsonObject(message) ? message : {};
+    this.#answer.add({ type: 'start', ...(typeof id === 'string' && { upstreamRequestId: id }) });
+    this.#firstUsage = usage;
+    this.#tellUsage();
+  }
+
+  #tellUsage(later?: unknown): void {
+    const usage = readUsage(this.#firstUsage, later);
+    if (usage) this.#answer.add({ type: 'usage', usage });
+  }
+
+  #beginBlock(index: unknown, block: unknown): void {
+    if (!isJsonObject(block)) return;
+    const { type, input } = block;
+    const isCall = type === 'tool_use';
+    const open: OpenBlock = {
+      type: textIn(type),
+      ...(isCall && { call: this.#beginCall(textIn(block['id']), textIn(block['name'])), input }),
+      hasPieces: false,
+      thinking: '',
+      signature: textIn(block['signature']),
+      data: textIn(block['data']),
+    };
+    this.#open.set(index, open);
+    if (type === 'text') this.#say(textIn(block['text']));
+    else if (type === 'thinking') this.#think(open, textIn(block['thinking']));
+  }
+
+  /** The call's id is the upstream's, unless it gave none or one that another call has. */
+  #beginCall(id: string, name: string): number {
+    const isOwn = id !== '' && !this.#ids.has(id);
+    const shown = isOwn ? id : `toolu_${crypto.randomUUID().replaceAll('-', '')}`;
+    this.#ids.add(shown);
+    const index = this.#calls;
+    this.#calls += 1;
+    this.#answer.add({ type: 'tool-call-start', index, id: shown, name: this.#toolNames.get(name) ?? name });
+    return index;
+  }
+
+  #readDelta(block: OpenBlock | undefined, delta: unknown): void {
+    if (!block || !isJsonObject(delta)) return;
+    switch (delta['type']) {
+      case 'text_delta':
+        if (block.type === 'text') this.#say(textIn(delta['text']));
+        break;
+      case 'thinking_delta':
+        this.#think(block, textIn(delta['thinking']));
+        break;
+      case 'signature_delta':
+        block.signature += textIn(delta['signature']);
+        break;
+      case 'input_json_delta':
+        if (block.call !== undefined) this.#argue(block.call, block, textIn(delta['partial_json']));
+        break;
+      case 'citations_delta': {
+        const citation = citationIn(delta['citation']);
+        if (citation) this.#answer.add({ type: 'citation', citation });
+        break;
+      }
+      default:
+    }
+  }
+
+  #say(text: string): void {
+    if (text !== '') this.#answer.add({ type: 'text-delta', text });
+  }
+
+  #think(block: OpenBlock, text: string): void {
+    block.thinking += text;
+    if (text !== '') this.#answer.add({ type: 'reasoning-delta', text });
+  }
+
+  #argue(index: number, block: OpenBlock, piece: string): void {
+    if (piece === '') return;
+    block.hasPieces = true;
+    this.#answer.add({ type: 'tool-call-delta', index, arguments: piece });
+  }
+
+  #endBlock(index: unknown): void {
+    const block = this.#open.get(index);
+    if (!block) return;
+    this.#open.delete(index);
+    const { type, call, thinking, signature, data } = block;
+    if (call !== undefined) {
+      if (!block.hasPieces)
+        this.#argue(call, block, isJsonObject(block.input) ? JSON.stringify(block.input) : '{}');
+      this.#answer.add({ type: 'tool-call-end', index: call });
+    } else if (type === 'thinking' && signature !== '') this.#prove({ type, thinking, signature });
+    else if (type === 'redacted_thinking') this.#prove({ type, data });
+  }
+
+  #prove(block: ThinkingBlock): void {
+    this.#thinking.push(block);
+    this.#answer.add({ type: 'reasoning-proof', proof: thinkingProof(this.#model, this.#thinking) });
+  }
+
+  #readEnd(delta: unknown, usage: unknown): void {
+    this.#tellUsage(usage);
+    if (!isJsonObject(delta)) return;
+    const { stop_reason: upstreamReason, stop_sequence: stopSequence, stop_details: details } = delta;
+    const reason = finishOf(upstreamReason);
+    if (reason === undefined) return;
+    this.#end = {
+      reason,
+      upstreamReason: textIn(upstreamReason),
+      ...(upstreamReason === 'stop_sequence' && typeof stopSequence === 'string' && { stopSequence }),
+    };
+    const said = isJsonObject(details) ? textIn(details['explanation']) : '';
+    if (reason === 'content-filter' && said !== '') this.#answer.add({ type: 'refusal-delta', text: said });
+  }
+
+  /** Some servers say `end_turn` of an answer that calls. */
+  #finish(): void {
+    for (const index of [...this.#open.keys()]) this.#endBlock(index);
+    const { reason = 'stop' } = this.#end;
+    const isCall = reason === 'stop' || reason === 'tool-calls';
+    const ended = this.#calls > 0 && this.#end.stopSequence === undefined ? 'tool-calls' : 'stop';
+    this.#answer.add({ type: 'finish', ...this.#end, reason: isCall ? ended : reason });
+  }
+}
+
+function citationIn(citation: unknown): Citation | undefined {
+  if (!isJsonObject(citation)) return undefined;
+  const { url, title } = citation;
+  if (typeof url !== 'string' || url === '') return undefined;
+  return { url, ...(typeof title === 'string' && { title }) };
+}
+
+function textIn(value: unknown): string {
+  return typeof value === 'string' ? value : '';
+}

@@ -1,0 +1,191 @@
+import type {
+  AssistantPart,
+  Cacheable,
+  DocumentPart,
+  ImagePart,
+  Message,
+  TextPart,
+  ToolCallPart,
+  ToolResultPart,
+} from '../../core/turn.ts';
+import { isJsonObject, parseJson } from '../../lib/parse-json.ts';
+import { thinkingBlocks } from './thinking-proof.ts';
+
+/** A block of content. A mark says that the request may be cached up to its end. */
+export type Block = { readonly type: string; cache_control?: object; readonly [field: string]: unknown };
+
+export interface EncodedMessage {
+  readonly role: 'user' | 'assistant';
+  readonly content: Block[];
+}
+
+export interface EncodedMessages {
+  readonly system: Block[];
+  readonly messages: EncodedMessage[];
+  readonly hasThinking: boolean;
+  readonly lacksThinking: boolean;
+  /** Names of the tools that were called. */
+  readonly called: ReadonlySet<string>;
+}
+
+/** Anthropic wants a message of the user first, and at least one. */
+const opening: Block = { type: 'text', text: 'Go on.' };
+
+/** `nameOf`: a tool's name as it is sent. */
+export function encodeMessages(
+  messages: readonly Message[],
+  model: string,
+  nameOf: (name: string) => string,
+): EncodedMessages {
+  const encoder = new MessageEncoder(messages, model, nameOf);
+  for (const message of messages) encoder.add(message);
+  return encoder.encoded();
+}
+
+class MessageEncoder {
+  readonly #model: string;
+  readonly #nameOf: (name: string) => string;
+  /** Of each call those that no call was found for yet: ids may come again in later turns. */
+  readonly #results: ReadonlyMap<string, ToolResultPart[]>;
+  readonly #ids = new Set<string>();
+  readonly #called = new Set<string>();
+  readonly #system: Block[] = [];
+  readonly #messages: EncodedMessage[] = [];
+  #hasThinking = false;
+  #lacksThinking = false;
+
+  constructor(messages: readonly Message[], model: string, nameOf: (name: string) => string) {
+    this.#model = model;
+    this.#nameOf = nameOf;
+    this.#results = Map.groupBy(
+      messages.flatMap((message) => (message.role === 'tool' ? message.parts : [])),
+      ({ callId }) => callId,
+    );
+  }
+
+  add(message: Message): void {
+    switch (message.role) {
+      case 'system':
+        this.#system.push(...message.parts.flatMap(textBlocks));
+        break;
+      case 'user':
+        if (this.#messages.at(-1)?.role !== 'user') this.#lacksThinking = false;
+        this.#push('user', message.parts.flatMap(inputBlocks));
+        break;
+      case 'assistant':
+        this.#addAnswer(message.parts);
+        break;
+      case 'tool':
+        // Results stand right behind their calls, wherever they came.
+        break;
+    }
+  }
+
+  encoded(): EncodedMessages {
+    const last = this.#messages.at(-1);
+    if (last?.role === 'assistant') trimEnd(last.content);
+    if (this.#messages[0]?.role !== 'user')
+      this.#messages.unshift({ role: 'user', content: [{ ...opening }] });
+    return {
+      system: this.#system,
+      messages: this.#messages.filter(({ content }) => content.length > 0),
+      hasThinking: this.#hasThinking,
+      lacksThinking: this.#lacksThinking,
+      called: this.#called,
+    };
+  }
+
+  #push(role: EncodedMessage['role'], blocks: readonly Block[]): void {
+    if (blocks.length === 0) return;
+    const last = this.#messages.at(-1);
+    if (last?.role === role) last.content.push(...blocks);
+    else this.#messages.push({ role, content: [...blocks] });
+  }
+
+  #addAnswer(parts: readonly AssistantPart[]): void {
+    const thinking = thinkingBlocks(
+      this.#model,
+      parts.filter((part) => part.type === 'reasoning'),
+    );
+    const results: Block[] = [];
+    const said = parts.flatMap((part): Block[] => {
+      if (part.type === 'reasoning') return [];
+      if (part.type !== 'tool-call') return textBlocks({ ...part, type: 'text' });
+      const { call, answer } = this.#call(part);
+      results.push(...answer);
+      return [call];
+    });
+    // Thinking alone would be an answer that says nothing.
+    if (said.length === 0) return;
+    this.#push('assistant', [...(thinking as readonly object[] as Block[]), ...said]);
+    this.#push('user', results);
+    if (thinking.length > 0) this.#hasThinking = true;
+    if (results.length > 0) this.#lacksThinking = thinking.length === 0;
+  }
+
+  #call(part: ToolCallPart): { readonly call: Block; readonly answer: Block[] } {
+    const id = this.#newId(part.id);
+    const name = this.#nameOf(part.name);
+    this.#called.add(name);
+    const result = this.#results.get(part.id)?.shift();
+    return {
+      call: { type: 'tool_use', id, name, input: inputOf(part.arguments), ...markOf(part) },
+      answer: result ? [resultBlock(id, result)] : [],
+    };
+  }
+
+  /** Ids have few characters to choose from, and none comes twice. */
+  #newId(given: string): string {
+    const plain = given.replace(/[^A-Za-z0-9_-]/g, '_');
+    let id = plain;
+    for (let count = 2; this.#ids.has(id); count += 1) id = `${plain}_${count}`;
+    this.#ids.add(id);
+    return id;
+  }
+}
+
+/** Blank texts are refused. */
+function textBlocks({ text, ...part }: Omit<TextPart, 'type'> & { readonly type: 'text' }): Block[] {
+  return text.trim() === '' ? [] : [{ type: 'text', text, ...markOf(part) }];
+}
+
+function inputBlocks(part: TextPart | ImagePart | DocumentPart): Block[] {
+  if (part.type === 'text') return textBlocks(part);
+  const source = { type: 'base64', media_type: part.mediaType, data: part.data };
+  const title = part.type === 'document' && part.name !== undefined ? { title: part.name } : {};
+  return [{ type: part.type, source, ...title, ...markOf(part) }];
+}
+
+function resultBlock(id: string, result: ToolResultPart): Block {
+  const { text, images = [], documents = [], isError } = result;
+  const content = [...textBlocks({ type: 'text', text }), ...[...images, ...documents].flatMap(inputBlocks)];
+  return {
+    type: 'tool_result',
+    tool_use_id: id,
+    ...(content.length > 0 && { content }),
+    ...(isError && { is_error: true }),
+    ...markOf(result),
+  };
+}
+
+/** Anthropic has two lifetimes. */
+export function markOf({ cacheBreakpoint: mark }: Cacheable): Pick<Block, 'cache_control'> {
+  if (!mark) return {};
+  return { cache_control: { type: 'ephemeral', ...((mark.ttlSeconds ?? 0) > 300 && { ttl: '1h' }) } };
+}
+
+/** The model's text should be a JSON object; what is not stays to be seen. */
+function inputOf(text: string): object {
+  if (text.trim() === '') return {};
+  const value = parseJson(text);
+  if (value === undefined) return { invalid_json: text };
+  return isJsonObject(value) ? value : { value };
+}
+
+/** The beginning of the answer that is asked for may not end with blanks. */
+function trimEnd(content: Block[]): void {
+  const last = content.at(-1);
+  const text = last?.['text'];
+  if (last?.type === 'text' && typeof text === 'string')
+    content[content.length - 1] = { ...last, text: text.trimEnd() };
+}

@@ -1,0 +1,61 @@
+import type { LimitReading, UpstreamHeaders } from '../../core/protocol.ts';
+
+const prefix = 'anthropic-ratelimit-';
+/** Of the models of one family. */
+const kinds = ['requests', 'tokens', 'input-tokens', 'output-tokens'];
+/** Of the whole account, where its plan has them. */
+const windows = ['5h', '7d'];
+
+/** Headers that Anthropic sends with every answer. Source: its documentation, "Rate limits". */
+export function readMessagesLimits(headers: UpstreamHeaders): readonly LimitReading[] {
+  const readings: LimitReading[] = [];
+  for (const kind of kinds) {
+    const remaining = amountIn(headers[`${prefix}${kind}-remaining`]);
+    if (remaining === undefined) continue;
+    const limit = amountIn(headers[`${prefix}${kind}-limit`]);
+    const resetAt = timeIn(headers[`${prefix}${kind}-reset`]);
+    readings.push({
+      name: kind.replace('-', '_'),
+      remaining,
+      ...(limit !== undefined && { limit }),
+      ...(resetAt !== undefined && { resetAt }),
+    });
+  }
+  for (const name of windows) {
+    const used = amountIn(headers[`${prefix}unified-${name}-utilization`]);
+    if (used === undefined) continue;
+    const resetAt = timeIn(headers[`${prefix}unified-${name}-reset`]);
+    readings.push({
+      name,
+      usedPercent: used * 100,
+      isOfAccount: true,
+      ...(resetAt !== undefined && { resetAt }),
+    });
+  }
+  return readings;
+}
+
+/** How long to wait for the last of the windows that are used up, in milliseconds; undefined where none is. */
+export function spentUntil(headers: UpstreamHeaders, now: number): number | undefined {
+  const resets = windows
+    .filter((name) => headers[`${prefix}unified-${name}-status`] === 'rejected')
+    .flatMap((name) => timeIn(headers[`${prefix}unified-${name}-reset`]) ?? []);
+  return resets.length === 0 ? undefined : Math.max(0, Math.max(...resets) - now);
+}
+
+/** Models of one family share their limits: `claude-opus`. */
+export function messagesLimitFamily(model: string): string {
+  return /claude-(?:\d[\d.-]*)?(opus|sonnet|haiku|fable|mythos)/.exec(model)?.[1] ?? model;
+}
+
+function amountIn(value: string | string[] | undefined): number | undefined {
+  return typeof value === 'string' && /^\d{1,15}(\.\d{1,15})?$/.test(value) ? Number(value) : undefined;
+}
+
+/** RFC 3339, or Unix seconds. */
+function timeIn(value: string | string[] | undefined): number | undefined {
+  if (typeof value !== 'string') return undefined;
+  const seconds = amountIn(value);
+  const time = seconds === undefined ? Date.parse(value) : seconds * 1_000;
+  return Number.isNaN(time) ? undefined : time;
+}

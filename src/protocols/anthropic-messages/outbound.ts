@@ -1,0 +1,66 @@
+import type { Capabilities } from '../../core/capabilities.ts';
+import type { ImageLimits, Outbound } from '../../core/protocol.ts';
+import { StreamRelay, WholeRelay } from '../shared/relay.ts';
+import { classifyFailure } from './classify-failure.ts';
+import { MessagesDecoder } from './decode-stream.ts';
+import { encodeRequest } from './encode-request.ts';
+import { messagesLimitFamily, readMessagesLimits } from './limits.ts';
+import { MessagesTap, readAnswer, relayRequest } from './relay.ts';
+
+/** The server's own limits depend on the model; it refuses what is too much. */
+const imageLimits: ImageLimits = { maxCount: 600 };
+
+const path = '/v1/messages';
+/** The version this was written for: a client of the dialect may name another. */
+const headers = { 'content-type': 'application/json', 'anthropic-version': '2023-06-01' };
+const streamed = { ...headers, accept: 'text/event-stream' };
+
+/** Speaks Anthropic Messages to an upstream. A client of the same dialect is relayed, any other translated. */
+export function createMessagesOutbound(
+  capabilities: Capabilities,
+  capabilitiesOf: (model: string) => Capabilities,
+  now: () => number,
+): Outbound {
+  return {
+    contentType: 'text/event-stream',
+    capabilities,
+    images: imageLimits,
+    open({ request }) {
+      const { body, beta, toolNames } = encodeRequest(request, capabilitiesOf(request.model), true);
+      return {
+        request: {
+          method: 'POST',
+          path,
+          headers: beta === undefined ? streamed : { ...streamed, 'anthropic-beta': beta },
+          body: Buffer.from(body),
+        },
+        decoder: new MessagesDecoder(request.model, toolNames),
+      };
+    },
+    relay: {
+      dialect: 'messages',
+      open({ body, headers: given, isStream }, model) {
+        const sent = Buffer.from(relayRequest(body, model));
+        if (isStream) {
+          return {
+            request: { method: 'POST', path, headers: { ...streamed, ...given }, body: sent },
+            decoder: new StreamRelay(new MessagesTap()),
+          };
+        }
+        return {
+          request: {
+            method: 'POST',
+            path,
+            headers: { ...headers, accept: 'application/json', ...given },
+            body: sent,
+          },
+          contentType: 'application/json',
+          decoder: new WholeRelay(readAnswer),
+        };
+      },
+    },
+    readLimits: readMessagesLimits,
+    limitFamily: messagesLimitFamily,
+    classifyFailure: (response) => classifyFailure(response, now()),
+  };
+}

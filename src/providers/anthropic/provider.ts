@@ -1,0 +1,119 @@
+import { z } from 'zod';
+import { AppError } from '../../core/errors.ts';
+import type { ExchangingProvider, ProviderAccount, ProviderModel } from '../../core/provider.ts';
+import {
+  messagesCapabilities,
+  messagesCapabilitiesOf,
+} from '../../protocols/anthropic-messages/capabilities.ts';
+import { factsOf } from '../../protocols/anthropic-messages/claude-models.ts';
+import { createMessagesOutbound } from '../../protocols/anthropic-messages/outbound.ts';
+import { checkApiKey, invalidKey } from '../api-key/provider.ts';
+import { askJson } from '../ask-json.ts';
+import type { ProviderContext } from '../definition.ts';
+
+/** Source: Anthropic's API reference, "List Models". Servers that speak its protocol may say less. */
+const modelPage = z.looseObject({
+  data: z.array(
+    z.looseObject({
+      id: z.string().min(1),
+      display_name: z.string().nullish().catch(undefined),
+      max_input_tokens: z.number().positive().nullish().catch(undefined),
+      capabilities: z
+        .looseObject({ image_input: z.looseObject({ supported: z.boolean() }) })
+        .nullish()
+        .catch(undefined),
+    }),
+  ),
+  has_more: z.boolean().nullish().catch(undefined),
+  last_id: z.string().nullish().catch(undefined),
+});
+
+const pageSize = 100;
+const maxPages = 20;
+
+/** Until a list could be had. */
+const currentModels = [
+  'claude-opus-5-5',
+  'claude-sonnet-5-5',
+  'claude-haiku-5-5',
+  'claude-fable-5-2',
+  'claude-opus-4-6',
+  'claude-sonnet-4-6',
+  'claude-haiku-4-5',
+];
+
+export interface AnthropicServer {
+  readonly name: string;
+  /** What `/v1/messages` is below. */
+  readonly baseUrl: string;
+  /** A server of the owner's, whose models are its own. */
+  readonly takesNoKey: boolean;
+}
+
+/** Anthropic, or a server that speaks its Messages. */
+export function createAnthropicProvider(
+  { name, baseUrl, takesNoKey }: AnthropicServer,
+  { http, userAgent, clock }: Pick<ProviderContext, 'http' | 'userAgent' | 'clock'>,
+): ExchangingProvider {
+  const authHeaders = ({ bearer }: ProviderAccount): Readonly<Record<string, string>> =>
+    bearer === '' ? {} : { 'x-api-key': bearer };
+  const ask = async (query: string, account: ProviderAccount, signal?: AbortSignal) => {
+    const url = `${baseUrl}/v1/models?${query}`;
+    const headers = { ...authHeaders(account), 'anthropic-version': '2023-06-01', 'user-agent': userAgent };
+    const page = modelPage.safeParse(await askJson(http, { url, headers, signal }));
+    if (page.success) return page.data;
+    const message = `${baseUrl}/v1/models gave no list of models.`;
+    throw new AppError('upstream_protocol', message, { cause: page.error });
+  };
+
+  return {
+    name,
+    outbound: createMessagesOutbound(messagesCapabilities, messagesCapabilitiesOf, clock.now),
+    baseUrl: () => baseUrl,
+    authHeaders,
+    normalizeApiKey,
+    ...(takesNoKey && { takesNoKey: true }),
+    capabilitiesOf: messagesCapabilitiesOf,
+    isFoundByList: true,
+    fallbackModels: takesNoKey
+      ? []
+      : currentModels.map((id) => ({ id, vendor: 'anthropic', contextWindow: factsOf(id).contextWindow })),
+    async listModels(account, signal) {
+      const models: ProviderModel[] = [];
+      let after: string | undefined;
+      for (let pages = 0; pages < maxPages; pages += 1) {
+        const from = after === undefined ? '' : `&after_id=${encodeURIComponent(after)}`;
+        const page = await ask(`limit=${pageSize}${from}`, account, signal);
+        models.push(...page.data.map(toModel));
+        if (page.has_more !== true || !page.last_id || page.last_id === after) break;
+        after = page.last_id;
+      }
+      return models;
+    },
+    /** A good answer proves the key. */
+    async getQuota(account, signal) {
+      await ask('limit=1', account, signal);
+      return { isUnlimited: false };
+    },
+  };
+}
+
+/** Tokens of a login at Anthropic's own programs are for those alone. */
+function normalizeApiKey(key: string): string {
+  const checked = checkApiKey(key);
+  if (!checked.startsWith('sk-ant-oat')) return checked;
+  throw invalidKey(
+    'This is the token of a login, which Anthropic takes from its own programs only. Make an API key in the Claude Console.',
+  );
+}
+
+function toModel(model: z.infer<typeof modelPage>['data'][number]): ProviderModel {
+  const { id, display_name: displayName, max_input_tokens: contextWindow, capabilities } = model;
+  return {
+    id,
+    ...(displayName && { displayName }),
+    ...(contextWindow && { contextWindow }),
+    ...(capabilities && { hasVision: capabilities.image_input.supported }),
+    ...(id.startsWith('claude-') && { vendor: 'anthropic' }),
+  };
+}
