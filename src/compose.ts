@@ -11,6 +11,7 @@ import {
   type ServiceSeams,
   startSandbox,
 } from './compose/build-pool.ts';
+import { ConfigWatch } from './compose/config-watch.ts';
 import { EnvAccount } from './compose/env-account.ts';
 import { gatewayKeyOf, isOwnPool, poolSocketPrefix } from './compose/open-pool.ts';
 import { type Config, checkRunMode, keyWarnings, type RunMode } from './config.ts';
@@ -88,7 +89,13 @@ export async function startServices(
   }
   if (mode !== 'pool') {
     const { createGateway } = await import('./gateway/gateway.ts');
+    const names = providers.upstreams.map(({ name }) => name);
+    const configWatch =
+      config.configFile === undefined
+        ? undefined
+        : new ConfigWatch({ config, providers: names, clock, logger }, config.configFile);
     const gateway = await createGateway({
+      configWatch,
       pool: pool
         ? pool.asBorrower({ role: 'borrower', keyId: 'gateway', isGateway: true })
         : openHttpPool(config, opened, logger),
@@ -119,6 +126,10 @@ export async function startServices(
       );
     }
     opened.add('the gateway', () => gateway.close());
+    if (configWatch) {
+      opened.add('the watch on the configuration file', async () => configWatch.close());
+      configWatch.start(gateway);
+    }
     await listen(gateway.server, config.gateway.host, config.gateway.port, 'PORT');
     urls.gatewayUrl = gateway.server.listeningOrigin;
     logger.info({ url: urls.gatewayUrl, docs: `${urls.gatewayUrl}/docs` }, 'the gateway listens');

@@ -117,10 +117,10 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
   const given: Partial<SettingValues> = all;
   const configFile =
     given.CONFIG_FILE ?? (existsSync(join(folder, 'warp2api.yaml')) ? 'warp2api.yaml' : undefined);
-  const { aliases, routes, providers, sources } =
-    configFile === undefined
-      ? emptyConfigFile
-      : readConfigFile(resolve(folder, configFile), environment, problems);
+  const filePath = configFile === undefined ? undefined : resolve(folder, configFile);
+  const readFile = (problems: string[]) =>
+    filePath === undefined ? emptyConfigFile : readConfigFile(filePath, environment, problems);
+  const { aliases, routes, providers, sources } = readFile(problems);
 
   if (given.MIN_POOL_SIZE !== undefined && given.MAX_POOL_SIZE !== undefined) {
     if (given.MIN_POOL_SIZE > given.MAX_POOL_SIZE) {
@@ -251,6 +251,15 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
     /** Public model name, or a pattern ending in `*`, to upstream model. */
     aliases,
     routes,
+    /** CONFIG_FILE as a whole path; undefined where there is none. */
+    configFile: filePath,
+    /** What it says now. Throws ConfigError. */
+    rereadConfigFile() {
+      const problems: string[] = [];
+      const read = readFile(problems);
+      if (problems.length > 0) throw new ConfigError(problems);
+      return read;
+    },
     /** Providers beside the built-in ones, by name. */
     providers,
     /** The variables that belong to providers, by name. */

@@ -55,7 +55,10 @@ const actions: CliActions = {
     for (const { name, meant } of nearSettings())
       logger.warn(`${name} in .env is no setting and changes nothing: did you mean ${meant}?`);
     // With a log file a hangup means that the file was moved; without one that the terminal was closed.
-    const signals = config.logFile === undefined ? ([...stopSignals, 'SIGHUP'] as const) : stopSignals;
+    // With a configuration file and no terminal it means that the file is to be read again.
+    const isHangupHeard =
+      config.logFile !== undefined || (config.configFile !== undefined && !process.stdin.isTTY);
+    const signals = isHangupHeard ? stopSignals : ([...stopSignals, 'SIGHUP'] as const);
     const run = async (onLost: (error: Error) => void) => {
       const services = await startServices(config, mode, logger, onLost).catch((error: Error) => {
         if (config.logFile !== undefined && !isSameFile(config.logFile.path, process.stderr.fd))

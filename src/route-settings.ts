@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { ConfigPath } from './config-document.ts';
 import type { ConfiguredRoute } from './core/configured-routes.ts';
+import { nearNames } from './core/near-names.ts';
 import { providerNamePattern } from './core/provider.ts';
 
 /** `routes:` of the configuration file: where the names of models lead. */
@@ -74,7 +75,7 @@ export function resolveRoutes(
       if (answering.has(provider)) return;
       report(
         [...place, 'candidates', at, 'provider'],
-        `there is no provider "${provider}" that takes turns: add it to providers, or name one of ${[...answering].join(', ')}`,
+        `there is no provider "${provider}" that takes turns: ${nearWords(provider, answering)}`,
       );
     });
     const tiers = tiersOf(one.candidates);
@@ -108,6 +109,12 @@ function tiersOf(candidates: readonly z.output<typeof candidate>[]): number[] {
     isShared = isSharing;
     return tier;
   });
+}
+
+function nearWords(name: string, known: ReadonlySet<string>): string {
+  const [near] = nearNames(name, [...known]);
+  if (near !== undefined) return `did you mean "${near}"?`;
+  return `add it to providers, or name one of ${[...known].join(', ')}`;
 }
 
 function milliseconds(given: number | undefined): number | undefined {

@@ -1,15 +1,18 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { startOpenaiSandbox } from '../sandbox/openai-chat/server.ts';
 import type { VendorSandbox } from '../sandbox/vendor/server.ts';
-import { servicesForTest, type TestServices, userTurn } from './support/services.ts';
+import { eventually, servicesForTest, type TestServices, userTurn } from './support/services.ts';
 
 interface Setup extends TestServices {
   readonly one: VendorSandbox;
   readonly two: VendorSandbox;
-  /** Where the last turns were answered. */
+  /** Writes other routes to the configuration file, as editors do that replace it where `isReplaced`. */
+  change(routes: string, isReplaced?: boolean): void;
+  health(): Promise<{ status: string; config: { status: string; error?: string; loaded_at: string } }>;
+  /** Where a turn is answered. */
   answeredBy(body: object, headers?: Record<string, string>): Promise<string | null>;
 }
 
@@ -18,14 +21,16 @@ async function withRoutes(routes: string, environment: Record<string, string> = 
   const [one, two] = await Promise.all([startOpenaiSandbox(), startOpenaiSandbox()]);
   const folder = mkdtempSync(join(tmpdir(), 'warp2api-routes-'));
   const file = join(folder, 'warp2api.yaml');
-  writeFileSync(
-    file,
-    `providers:
+  const change = (changed: string, isReplaced = false) => {
+    const text = `providers:
   one: { type: openai_compatible, base_url: "${one.url}" }
   two: { type: openai_compatible, base_url: "${two.url}" }
 routes:
-${routes}`,
-  );
+${changed}`;
+    writeFileSync(isReplaced ? `${file}.new` : file, text);
+    if (isReplaced) renameSync(`${file}.new`, file);
+  };
+  change(routes);
   const services = await servicesForTest({ CONFIG_FILE: file, ...environment });
   onTestFinished(async () => {
     await Promise.all([one.close(), two.close()]);
@@ -35,6 +40,8 @@ ${routes}`,
     ...services,
     one,
     two,
+    change,
+    health: async () => (await fetch(`${services.gatewayUrl}/health`)).json() as ReturnType<Setup['health']>,
     async answeredBy(body, headers) {
       const answer = await services.chat(body, headers);
       const text = await answer.text();
@@ -155,5 +162,68 @@ aliases: { "gpt-*": mine }
 `);
     await addAccount(key('two'), { provider: 'two' });
     expect(await answeredBy(userTurn('gpt-4o', 'Hi'))).toBe('two/chat-text');
+  });
+});
+
+describe('a change of the file', () => {
+  const to = (provider: string, model = 'chat-text') =>
+    `  - model: mine\n    candidates: [{ provider: ${provider}, model: ${model} }]\n`;
+
+  it.each([false, true])(
+    'counts for turns that begin then, and cuts none that runs (replaced: %s)',
+    async (isReplaced) => {
+      const { answeredBy, addAccount, change, chat, one } = await withRoutes(to('one', 'chat-slow'));
+      await addAccount(key('one'), { provider: 'one' });
+      await addAccount(key('two'), { provider: 'two' });
+      const running = await chat(userTurn('mine', 'Hi', { stream: true }));
+      change(to('two'), isReplaced);
+      await eventually('the other route counts', async () => {
+        return (await answeredBy(userTurn('mine', 'Hi', { stream: true }))) === 'two/chat-text';
+      });
+      expect(await running.text()).toContain('[DONE]');
+      expect(one.turns.some(({ wasCut }) => wasCut)).toBe(false);
+    },
+  );
+
+  it('that is faulty is refused with its place, and what was said before stays until it is mended', async () => {
+    const { answeredBy, addAccount, change, health, log } = await withRoutes(to('one'));
+    await addAccount(key('one'), { provider: 'one' });
+    await addAccount(key('two'), { provider: 'two' });
+    const { config } = await health();
+    expect(config).toEqual({ status: 'ok', loaded_at: expect.any(String) });
+    change(to('three'));
+    await eventually('it is refused', async () => (await health()).config.status === 'error');
+    expect(await health()).toMatchObject({
+      status: 'degraded',
+      config: { loaded_at: config.loaded_at, error: expect.stringMatching(/line 6, column 30: .*"three"/) },
+    });
+    expect(log()).toContain('is refused; what it said before stays in force');
+    expect(await answeredBy(userTurn('mine', 'Hi'))).toBe('one/chat-text');
+    change('- not: [valid');
+    await eventually(
+      'it is refused',
+      async () => (await health()).config.error?.includes('not valid YAML') === true,
+    );
+    change(to('two'));
+    await eventually('it counts', async () => (await health()).config.status === 'ok');
+    expect(await answeredBy(userTurn('mine', 'Hi'))).toBe('two/chat-text');
+  });
+
+  it('is read on a hangup too', async () => {
+    const { addAccount, answeredBy, change, health } = await withRoutes(to('one'));
+    await addAccount(key('two'), { provider: 'two' });
+    change(to('two'));
+    process.emit('SIGHUP');
+    expect(await answeredBy(userTurn('mine', 'Hi'))).toBe('two/chat-text');
+    expect((await health()).config.status).toBe('ok');
+  });
+
+  it('to providers needs a restart, which the log says', async () => {
+    const { change, log, health } = await withRoutes(to('one'));
+    change(`${to('one')}providers: {}\n`);
+    await eventually('it is refused', async () => (await health()).config.status === 'error');
+    change(`${to('one')}sources: [{ type: device_login, provider: warp }]\n`);
+    await eventually('it is said', async () => log().includes('they count after a restart'));
+    expect((await health()).config.status).toBe('ok');
   });
 });

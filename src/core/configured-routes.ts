@@ -38,3 +38,12 @@ export interface RoutingSettings {
   readonly aliases: Readonly<Record<string, string>>;
   readonly routes: readonly ConfiguredRoute[];
 }
+
+/** How the configuration file stands, as `/health` shows it. */
+export interface ConfigStanding {
+  readonly status: 'ok' | 'error';
+  /** What is wrong with the file as it is now: what it said before stays in force. */
+  readonly error?: string;
+  /** When what is in force was read. */
+  readonly loaded_at: string;
+}

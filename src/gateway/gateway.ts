@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify';
+import type { RoutingSettings } from '../core/configured-routes.ts';
 import { createWrongKeyLog } from '../lib/http/shown-keys.ts';
 import type { Logger } from '../lib/log/logger.ts';
 import { ListeningTime } from '../lib/process/listening-time.ts';
@@ -43,6 +44,8 @@ export interface GatewayOptions
 
 export interface Gateway {
   readonly server: FastifyInstance;
+  /** Turns that begin from now on go by these; running ones end as they began. */
+  configure(routing: RoutingSettings): void;
   /** Stops accepting, ends turns by the deadline, sends the last reports, gives all accounts back. */
   close(): Promise<void>;
 }
@@ -87,11 +90,12 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     () => {},
     stop.signal,
   );
+  const routes = new Routes({ ...options, models, poolWatch });
   const server = createGatewayServer({
     ...options,
     dependencies: {
       ...options,
-      routes: new Routes({ ...options, models, poolWatch }),
+      routes,
       models,
       limits: new AccountLimits(clock),
       records: new TurnRecords(clock),
@@ -119,6 +123,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
 
   return {
     server,
+    configure: (routing) => routes.configure(routing),
     async close() {
       await server.close();
       stop.abort();

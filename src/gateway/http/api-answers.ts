@@ -30,6 +30,10 @@ export const healthAnswer = z.object({
     writable: z.literal(false).optional(),
   }),
   ...diskHealth,
+  /** Where there is a configuration file. `error`: it was changed and is refused, and what it said before stays in force. */
+  config: z
+    .object({ status: z.enum(['ok', 'error']), error: z.string().optional(), loaded_at: z.iso.datetime() })
+    .optional(),
   notice: z.string().optional(),
 });
 

@@ -1,3 +1,4 @@
+import type { ConfigStanding } from '../../core/configured-routes.ts';
 import { type DiskHealth, logFault } from '../../lib/log/disk-health.ts';
 import type { Logger } from '../../lib/log/logger.ts';
 import { version } from '../../lib/version.ts';
@@ -13,14 +14,17 @@ export interface HealthSources {
   readonly keep: Pick<BufferedStore, 'figures'>;
   readonly isPoolInside: boolean;
   readonly disks: () => DiskHealth;
+  /** How the configuration file stands; undefined where there is none. */
+  readonly configWatch?: { readonly standing: ConfigStanding } | undefined;
 }
 
 /** What `/health` answers, from what is known already. */
-export function healthOf({ dependencies, poolWatch, keep, isPoolInside, disks }: HealthSources) {
+export function healthOf({ dependencies, poolWatch, keep, isPoolInside, disks, configWatch }: HealthSources) {
   const { isAccepted, isReachable, lacksStore } = poolWatch;
   const unreachable = [...dependencies.reach.all].filter(([, isUp]) => !isUp).map(([provider]) => provider);
   const { isReachable: isKeepReachable, isWritable, store } = keep.figures();
   const { log, disk } = disks();
+  const config = configWatch?.standing;
   const verdict = isReachable && isAccepted ? dependencies.routes.judge() : undefined;
   const reasons = [
     !isReachable && (lacksStore ? storeFaults.unreachable : poolUnreachable),
@@ -31,6 +35,7 @@ export function healthOf({ dependencies, poolWatch, keep, isPoolInside, disks }:
     !isKeepReachable && keepFaults.unreachable,
     isKeepReachable && !isWritable && keepFaults.readOnly,
     !log.writable && logFault,
+    config?.status === 'error' && configRefused,
   ].filter((reason) => reason !== false);
   return {
     status: reasons.length === 0 ? 'ok' : 'degraded',
@@ -47,6 +52,7 @@ export function healthOf({ dependencies, poolWatch, keep, isPoolInside, disks }:
     keep: { store, reachable: isKeepReachable, ...(isKeepReachable && !isWritable && { writable: false }) },
     log,
     disk,
+    ...(config && { config }),
     ...(poolWatch.isSandbox
       ? { notice: 'No account is in the pool: answers come from the built-in sandbox, not from a model.' }
       : {}),
@@ -82,6 +88,9 @@ const keepFaults = {
     'Conversations and stored responses are in memory only, since their store cannot be used: check that it runs and that KEEP_URL is right.',
   readOnly: 'Conversations and stored responses cannot be written: make room on the disk of KEEP_URL.',
 };
+
+const configRefused =
+  'The configuration file was changed and has faults: what it said before stays in force.';
 
 function noConnection(provider: string): string {
   return `No connection to ${provider} can be made from here: look at the network, the proxy and the name server.`;

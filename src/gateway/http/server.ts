@@ -33,7 +33,7 @@ import { createGatewayMetrics } from '../turn/metrics.ts';
 import type { TurnDependencies } from '../turn/run-turn.ts';
 import { gatewayApi, isAnthropicClient } from './api.ts';
 import { geminiCall } from './gemini-routes.ts';
-import { healthOf, VerdictLog } from './health.ts';
+import { type HealthSources, healthOf, VerdictLog } from './health.ts';
 import { type ClientKeys, createClientKeys } from './keys.ts';
 
 declare module 'fastify' {
@@ -58,6 +58,7 @@ export interface GatewayServerOptions {
   readonly isPoolInside: boolean;
   /** Where the pool answers, if it does and that is known, by the address a client has for the gateway. */
   readonly poolAddress?: ((gatewayAddress: string) => string | undefined) | undefined;
+  readonly configWatch?: HealthSources['configWatch'];
   /** Opens `/metrics`; unset: any client of the gateway may read them. */
   readonly adminKey: string | undefined;
   readonly allowedHosts: readonly string[] | null;

@@ -1,0 +1,139 @@
+import { type FSWatcher, readFileSync, realpathSync, watch } from 'node:fs';
+import { basename, dirname } from 'node:path';
+import type { Config } from '../config.ts';
+import type { ConfigStanding, RoutingSettings } from '../core/configured-routes.ts';
+import type { Clock } from '../lib/clock.ts';
+import { errorMessage } from '../lib/errors.ts';
+import type { Logger } from '../lib/log/logger.ts';
+
+interface ConfigWatchOptions {
+  readonly config: Pick<Config, 'configFile' | 'rereadConfigFile'>;
+  /** Names of the providers that take turns in this process. */
+  readonly providers: readonly string[];
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+interface ConfiguredGateway {
+  configure(routing: RoutingSettings): void;
+}
+
+/** Editors write a file in several steps. */
+const settledMs = 200;
+
+/** Reads the configuration file again when it changes, and on SIGHUP. What needs a restart is said in the log. */
+export class ConfigWatch {
+  readonly #options: ConfigWatchOptions;
+  readonly #file: string;
+  #gateway: ConfiguredGateway | undefined;
+  readonly #watchers: FSWatcher[] = [];
+  /** What cannot change while the service runs. */
+  #fixed: string;
+  #text: string | undefined;
+  #standing: ConfigStanding;
+  #cancelRead: (() => void) | undefined;
+  readonly #onHangup = () => this.#read(true);
+
+  constructor(options: ConfigWatchOptions, file: string) {
+    this.#options = options;
+    this.#file = file;
+    this.#standing = { status: 'ok', loaded_at: this.#time() };
+    this.#text = this.#readText();
+    this.#fixed = this.#fixedParts(options.config.rereadConfigFile());
+  }
+
+  /** From now on the gateway gets what changes. */
+  start(gateway: ConfiguredGateway): void {
+    this.#gateway = gateway;
+    process.on('SIGHUP', this.#onHangup);
+    this.#watch();
+  }
+
+  get standing(): ConfigStanding {
+    return this.#standing;
+  }
+
+  close(): void {
+    process.off('SIGHUP', this.#onHangup);
+    this.#cancelRead?.();
+    for (const watcher of this.#watchers) watcher.close();
+  }
+
+  /** The folder, since many editors and tools put another file in the place of the old one. */
+  #watch(): void {
+    const { logger } = this.#options;
+    try {
+      for (const folder of new Set([dirname(this.#file), dirname(realpathSync(this.#file))])) {
+        const watcher = watch(folder, { persistent: false }, () => this.#readSoon());
+        watcher.on('error', (err) => logger.warn({ err }, notWatched));
+        this.#watchers.push(watcher);
+      }
+    } catch (err) {
+      logger.warn({ err }, notWatched);
+    }
+  }
+
+  #readSoon(): void {
+    this.#cancelRead?.();
+    this.#cancelRead = this.#options.clock.after(settledMs, () => this.#read(false));
+  }
+
+  #read(isAsked: boolean): void {
+    const { config, logger } = this.#options;
+    const text = this.#readText();
+    if (!isAsked && text === this.#text) return;
+    this.#text = text;
+    try {
+      const read = config.rereadConfigFile();
+      this.#checkProviders(read);
+      this.#gateway?.configure(read);
+      this.#standing = { status: 'ok', loaded_at: this.#time() };
+      logger.info({ file: this.#file, routes: read.routes.length }, 'the configuration file is read again');
+      const fixed = this.#fixedParts(read);
+      if (fixed !== this.#fixed)
+        logger.warn(
+          'providers and sources of the configuration file have changed: they count after a restart',
+        );
+      this.#fixed = fixed;
+    } catch (error) {
+      // Its folder is no business of those who may ask for the health.
+      const reason = errorMessage(error);
+      logger.error(
+        `the configuration file was changed and is refused; what it said before stays in force: ${reason}`,
+      );
+      const shown = reason.replaceAll(this.#file, basename(this.#file));
+      this.#standing = { ...this.#standing, status: 'error', error: shown };
+    }
+  }
+
+  /** Throws for a route to a provider that this process does not have. */
+  #checkProviders({ routes }: RoutingSettings): void {
+    const { providers } = this.#options;
+    for (const { model, candidates } of routes) {
+      const missing = candidates.find(({ provider }) => !providers.includes(provider));
+      if (missing)
+        throw new Error(
+          `The route "${model}" names the new provider "${missing.provider}": restart the service.`,
+        );
+    }
+  }
+
+  #fixedParts({ providers, sources }: ReturnType<Config['rereadConfigFile']>): string {
+    return JSON.stringify([providers, sources]);
+  }
+
+  #readText(): string | undefined {
+    try {
+      return readFileSync(this.#file, 'base64');
+    } catch {
+      return undefined;
+    }
+  }
+
+  #time(): string {
+    return new Date(this.#options.clock.now()).toISOString();
+  }
+}
+
+const notWatched =
+  'the folder of the configuration file cannot be watched: send SIGHUP to the service after a change';
