@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { unicodeText } from '../sandbox/shapes.ts';
 import type { AskedRequest } from '../src/core/turn.ts';
 import { anthropicMessagesInbound } from '../src/protocols/anthropic-messages/inbound.ts';
+import { createGeminiInbound } from '../src/protocols/gemini/inbound.ts';
 import { openaiChatInbound } from '../src/protocols/openai-chat/inbound.ts';
 import { createResponsesInbound } from '../src/protocols/openai-responses/inbound.ts';
 import {
@@ -43,21 +44,21 @@ const ways: readonly Way[] = dialects.flatMap((dialect) => [
 ]);
 const nameOf = ({ dialect, isStream }: Way) => `${dialect}${isStream ? ', streamed' : ''}`;
 
-function post(dialect: Dialect, body: unknown): Promise<Response> {
-  const { path, headers } = dialectClients[dialect];
-  return fetch(services.gatewayUrl + path, {
+function post({ dialect, isStream }: Way, wish: Wish): Promise<Response> {
+  const { path, headers, body } = dialectClients[dialect];
+  return fetch(services.gatewayUrl + path(wish.model, isStream), {
     method: 'POST',
     headers: { 'content-type': 'application/json', ...headers },
-    body: JSON.stringify(body),
+    body: JSON.stringify(body(wish, isStream)),
   });
 }
 
-async function ask({ dialect, isStream }: Way, wish: Wish): Promise<ReadAnswer> {
-  const client = dialectClients[dialect];
-  const answer = await post(dialect, client.body(wish, isStream));
+async function ask(way: Way, wish: Wish): Promise<ReadAnswer> {
+  const client = dialectClients[way.dialect];
+  const answer = await post(way, wish);
   const body = await answer.text();
-  if (answer.status !== 200) throw new Error(`${nameOf({ dialect, isStream })}: ${answer.status} ${body}`);
-  return isStream ? client.readStream(body) : client.readAnswer(body);
+  if (answer.status !== 200) throw new Error(`${nameOf(way)}: ${answer.status} ${body}`);
+  return way.isStream ? client.readStream(body) : client.readAnswer(body);
 }
 
 /** What the upstream was sent, but for what is another each time. */
@@ -145,6 +146,8 @@ const scenarios: Record<string, { readonly run: Scenario; readonly only?: readon
     })),
   },
   'a tool call in a wordy turn, one at a time': {
+    // Gemini cannot ask for it.
+    only: ['chat', 'responses', 'messages'],
     async run(ask) {
       await ask({
         messages: [user('call get_weather {"city": "Oslo"}\ncall get_weather {"city": "Rome"}')],
@@ -168,11 +171,11 @@ const scenarios: Record<string, { readonly run: Scenario; readonly only?: readon
   },
   'an empty tool result': { run: toolTurns(['call get_weather {"city": "Oslo"}'], () => ({ text: '' })) },
   'a tool result with an image': {
-    only: ['responses', 'messages'],
+    only: ['responses', 'messages', 'gemini'],
     run: toolTurns(['call get_weather {"city": "Oslo"}'], () => ({ text: 'a map', image: pixel })),
   },
   'a tool that failed': {
-    only: ['messages'],
+    only: ['messages', 'gemini'],
     run: toolTurns(['call get_weather {"city": "Oslo"}'], () => ({ text: 'no such city', isError: true })),
   },
   'a demanded tool': {
@@ -224,7 +227,7 @@ const scenarios: Record<string, { readonly run: Scenario; readonly only?: readon
   'a token limit': { run: oneTurn({ messages: [user('one two three four five six')], maxTokens: 4 }) },
   'a limit of the upstream': { run: oneTurn({ messages: [user('Hello')] }, 'sandbox-max-tokens') },
   'a stop sequence': {
-    only: ['chat', 'messages'],
+    only: ['chat', 'messages', 'gemini'],
     run: oneTurn({ messages: [user('one STOP two')], stop: ['STOP'] }),
   },
   'an answer by a schema': {
@@ -303,6 +306,16 @@ const errors: Record<string, readonly [number, string, number, string]> = {
   '500': [502, 'upstream_unavailable', 500, 'api_error'],
 };
 
+/** Status and word in Gemini, by the status in the dialects of OpenAI. */
+const geminiErrors: Record<number, readonly [number, string]> = {
+  400: [400, 'INVALID_ARGUMENT'],
+  403: [403, 'PERMISSION_DENIED'],
+  429: [429, 'RESOURCE_EXHAUSTED'],
+  502: [503, 'UNAVAILABLE'],
+  503: [503, 'UNAVAILABLE'],
+  504: [504, 'DEADLINE_EXCEEDED'],
+};
+
 /** With an account that may use this model only. */
 async function withOwnAccount<Value>(model: string, run: () => Promise<Value>): Promise<Value> {
   const id = await services.addAccount(`wk-${randomUUID()}`, { models: [model] });
@@ -316,13 +329,18 @@ async function withOwnAccount<Value>(model: string, run: () => Promise<Value>): 
 describe.concurrent('every dialect, streamed and whole, tells in its own words of', () => {
   it.each(Object.entries(errors))('%s', async (name, [status, code, messagesStatus, messagesType]) => {
     for (const way of ways) {
-      const { dialect, isStream } = way;
+      const { dialect } = way;
       const model = `sandbox-${name}`;
       await withOwnAccount(model, async () => {
         const client = dialectClients[dialect];
-        const answer = await post(dialect, client.body({ model, messages: [user('Hello')] }, isStream));
+        const answer = await post(way, { model, messages: [user('Hello')] });
         const read = client.readError((await answer.json()) as Record<string, unknown>);
-        const expected = dialect === 'messages' ? [messagesStatus, messagesType] : [status, code];
+        const expected =
+          dialect === 'gemini'
+            ? geminiErrors[status]
+            : dialect === 'messages'
+              ? [messagesStatus, messagesType]
+              : [status, code];
         expect([answer.status, read.code], nameOf(way)).toEqual(expected);
         expect(answer.headers.get('x-request-id')).toMatch(/.+/);
       });
@@ -330,25 +348,26 @@ describe.concurrent('every dialect, streamed and whole, tells in its own words o
   });
 
   it.each([
-    ['stall', 'upstream_timeout'],
-    ['error', 'upstream_unavailable'],
-    ['cut', 'upstream_unavailable'],
-    ['eof', 'upstream_protocol'],
-    ['garbage', 'upstream_protocol'],
-    ['quota-late', 'insufficient_quota'],
-  ])('a stream that breaks in the middle: %s', async (name, code) => {
+    ['stall', 'upstream_timeout', 'DEADLINE_EXCEEDED'],
+    ['error', 'upstream_unavailable', 'UNAVAILABLE'],
+    ['cut', 'upstream_unavailable', 'UNAVAILABLE'],
+    ['eof', 'upstream_protocol', 'UNAVAILABLE'],
+    ['garbage', 'upstream_protocol', 'UNAVAILABLE'],
+    ['quota-late', 'insufficient_quota', 'RESOURCE_EXHAUSTED'],
+  ])('a stream that breaks in the middle: %s', async (name, code, geminiWord) => {
     const model = `sandbox-${name}`;
     for (const dialect of dialects) {
       await withOwnAccount(model, async () => {
         const client = dialectClients[dialect];
-        const answer = await post(dialect, client.body({ model, messages: [user('Hello')] }, true));
+        const answer = await post({ dialect, isStream: true }, { model, messages: [user('Hello')] });
         // The break came in one read with the first text: nothing had been shown yet.
         if (answer.status !== 200) return;
         const read = client.readStream(await answer.text());
         expect(read).toMatchObject({ end: 'error', calls: [] });
         expect('The first part of an answer'.startsWith(read.text) && read.text !== '').toBe(true);
         const type = code === 'insufficient_quota' ? 'rate_limit_error' : 'api_error';
-        expect(read.error?.code).toBe(dialect === 'messages' ? type : code);
+        const words = { chat: code, responses: code, messages: type, gemini: geminiWord };
+        expect(read.error?.code).toBe(words[dialect]);
       });
     }
   });
@@ -433,10 +452,11 @@ const decoders: Record<Dialect, (body: unknown) => AskedRequest> = {
   chat: (body) => openaiChatInbound.decode(body).request,
   responses: (body) => createResponsesInbound().decode(body).request,
   messages: (body) => anthropicMessagesInbound.decode(body).request,
+  gemini: (body) => createGeminiInbound({ model: 'sandbox', answer: 'whole' }).decode(body).request,
 };
 
 /** Results that follow one another are one message or several, as the dialect has it; a path is the dialect's own. */
-function plainTurn({ messages, messagesParam: _, responseFormat, reasoning, ...rest }: AskedRequest) {
+function plainTurn({ messages, messagesParam: _, responseFormat, reasoning, wishes, ...rest }: AskedRequest) {
   const merged: AskedRequest['messages'][number][] = [];
   for (const message of messages) {
     const before = merged.at(-1);
@@ -444,7 +464,15 @@ function plainTurn({ messages, messagesParam: _, responseFormat, reasoning, ...r
       merged[merged.length - 1] = { role: 'tool', parts: [...before.parts, ...message.parts] };
     } else merged.push(message);
   }
-  const turn = { ...rest, messages: merged, responseFormat, effort: reasoning.effort };
+  // One dialect's client names a budget, which is as good as an effort.
+  const others = wishes?.filter(({ ability }) => ability !== 'reasoningEffort');
+  const turn = {
+    ...rest,
+    messages: merged,
+    responseFormat,
+    effort: reasoning.effort,
+    wishes: others?.length ? others : undefined,
+  };
   return JSON.parse(
     JSON.stringify(turn, (name, value: unknown) => (name === 'param' ? undefined : value)),
   ) as unknown;
@@ -453,9 +481,13 @@ function plainTurn({ messages, messagesParam: _, responseFormat, reasoning, ...r
 it('any turn is the same turn, in whichever dialect it is written', () => {
   fc.assert(
     fc.property(anyWish, (wish) => {
-      const [first, ...others] = dialects.map((dialect) =>
-        plainTurn(decoders[dialect](dialectClients[dialect].body(wish, false))),
-      );
+      const [first, ...others] = dialects.map((dialect) => {
+        const request = decoders[dialect](dialectClients[dialect].body(wish, false));
+        // Gemini cannot ask for one call at a time.
+        return plainTurn(
+          dialect === 'gemini' ? { ...request, parallelToolCalls: !wish.isParallelOff } : request,
+        );
+      });
       for (const other of others) expect(other).toEqual(first);
     }),
     { numRuns: 150 },

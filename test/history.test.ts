@@ -5,6 +5,7 @@ import { AppError } from '../src/core/errors.ts';
 import { atBareUpstream } from '../src/core/testing/bare-upstream.ts';
 import { pixel } from '../src/core/testing/pixel.ts';
 import { anthropicMessagesInbound } from '../src/protocols/anthropic-messages/inbound.ts';
+import { createGeminiInbound } from '../src/protocols/gemini/inbound.ts';
 import { openaiChatInbound } from '../src/protocols/openai-chat/inbound.ts';
 import { createResponsesInbound } from '../src/protocols/openai-responses/inbound.ts';
 import { startTestServices, type TestServices } from './support/services.ts';
@@ -22,6 +23,8 @@ const image = (media_type: string, data: string) => ({
   type: 'image',
   source: { type: 'base64', media_type, data },
 });
+
+const inline = (mimeType: string, data: string) => ({ inlineData: { mimeType, data } });
 
 const bad: Record<Dialect, Record<string, unknown>> = {
   chat: {
@@ -67,6 +70,18 @@ const bad: Record<Dialect, Record<string, unknown>> = {
     'an unknown block': { type: 'video' },
     null: null,
   },
+  gemini: {
+    'a PDF': inline('application/pdf', pdf),
+    'a document by its address': { fileData: { mimeType: 'application/pdf', fileUri: 'https://x/a.pdf' } },
+    audio: inline('audio/wav', 'AAAA'),
+    'an empty image': inline('image/png', ''),
+    'an image that is no base64': inline('image/png', '???'),
+    'a BMP': inline('image/bmp', bmp),
+    'an SVG': inline('image/svg+xml', svg),
+    'an address of another kind': { fileData: { mimeType: 'image/png', fileUri: 'gs://x/a.png' } },
+    'an unknown part': { foo: 'bar' },
+    null: null,
+  },
 };
 
 const decoders: Record<
@@ -76,6 +91,27 @@ const decoders: Record<
   chat: (messages) => openaiChatInbound.decode({ model: 'm', messages }) as never,
   responses: (input) => createResponsesInbound().decode({ model: 'm', input }) as never,
   messages: (messages) => anthropicMessagesInbound.decode({ model: 'm', max_tokens: 9, messages }) as never,
+  gemini: (messages) =>
+    createGeminiInbound({ model: 'm', answer: 'whole' }).decode({
+      contents: messages.map(contentOf),
+    }) as never,
+};
+
+/** What `said` made, as Gemini has it. */
+function contentOf(message: unknown): unknown {
+  const { role, content, ...rest } = message as { role: string; content?: unknown };
+  const parts = typeof content === 'string' ? [{ text: content }] : content;
+  return {
+    role: role === 'assistant' ? 'model' : role,
+    ...(content === undefined ? {} : { parts }),
+    ...rest,
+  };
+}
+const places: Record<Dialect, readonly [list: string, content: string]> = {
+  chat: ['messages', 'content'],
+  responses: ['input', 'content'],
+  messages: ['messages', 'content'],
+  gemini: ['contents', 'parts'],
 };
 
 const calling: Record<Dialect, unknown> = {
@@ -85,6 +121,7 @@ const calling: Record<Dialect, unknown> = {
   },
   responses: { type: 'function_call', call_id: 'c', name: 'read', arguments: '{"a"' },
   messages: { role: 'assistant', content: [{ type: 'tool_use', id: 'c', name: 'read', input: {} }] },
+  gemini: { role: 'model', parts: [{ functionCall: { id: 'c', name: 'read', args: {} } }] },
 };
 const resultOf: Record<Dialect, (part: unknown) => unknown> = {
   chat: (part) => ({ role: 'tool', tool_call_id: 'c', content: [part] }),
@@ -93,12 +130,16 @@ const resultOf: Record<Dialect, (part: unknown) => unknown> = {
     role: 'user',
     content: [{ type: 'tool_result', tool_use_id: 'c', content: [part] }],
   }),
+  gemini: (part) => ({
+    role: 'user',
+    parts: [{ functionResponse: { id: 'c', name: 'read', response: {}, parts: [part] } }],
+  }),
 };
 const said = (role: string, content: unknown) => ({ role, content });
 
 describe.each(Object.keys(bad) as Dialect[])('in %s', (dialect) => {
   const decode = (messages: readonly unknown[]) => atBareUpstream(decoders[dialect](messages));
-  const field = dialect === 'responses' ? 'input' : 'messages';
+  const [field, inner] = places[dialect];
   const user = (part: unknown) => said('user', [part]);
 
   describe.each(Object.entries(bad[dialect]))('%s', (_name, part) => {
@@ -111,7 +152,7 @@ describe.each(Object.keys(bad) as Dialect[])('in %s', (dialect) => {
           refusal = error;
         }
         expect(refusal).toBeInstanceOf(AppError);
-        const place = `${field}.${before.length}.content.0`;
+        const place = `${field}.${before.length}.${inner}.0`;
         expect(refusal).toMatchObject({ code: 'invalid_request', param: expect.stringContaining(place) });
         expect((refusal as AppError).message).toContain(place);
       }
@@ -129,7 +170,7 @@ describe.each(Object.keys(bad) as Dialect[])('in %s', (dialect) => {
       const decoded = decode(messages);
       expect(JSON.stringify(decoded.request.messages)).toContain('[Not shown: ');
       expect(decoded.ignored).toHaveLength(1);
-      expect(decoded.ignored[0]).toMatch(new RegExp(`^${field}\\.(content|output)`));
+      expect(decoded.ignored[0]).toMatch(new RegExp(`^${field}\\.(content|output|parts)`));
       // The same with every turn, or the conversation would not be known again.
       const later = decode([...messages, said('assistant', 'Yes.'), said('user', 'More')]);
       expect(later.request.messages.slice(0, decoded.request.messages.length)).toEqual(
@@ -153,8 +194,12 @@ describe.each(Object.keys(bad) as Dialect[])('in %s', (dialect) => {
       `data:image/png,${[...Buffer.from(pixel, 'base64')].map((byte) => `%${byte.toString(16).padStart(2, '0')}`).join('')}`,
     ],
   ])('a data URL with %s is an image by its bytes', (_name, url) => {
-    const part =
-      dialect === 'chat' ? chatImage(url) : dialect === 'responses' ? item(url) : image('image/png', url);
+    const part = {
+      chat: chatImage(url),
+      responses: item(url),
+      messages: image('image/png', url),
+      gemini: inline('image/png', url),
+    }[dialect];
     expect(decode([user(part)]).request.messages[0]?.parts).toMatchObject([
       { type: 'image', mediaType: 'image/png', data: pixel },
     ]);
@@ -202,11 +247,18 @@ describe.each(Object.keys(bad) as Dialect[])('in %s', (dialect) => {
         { role: 'user', content: [{ type: 'tool_result', tool_use_id: 'gone', content: 'x' }] },
         { role: 'assistant', content: [] },
       ],
+      gemini: [
+        { role: 'robot', parts: [{ text: 'Hi' }] },
+        { role: 'model', parts: [{ functionCall: { name: 'f', args: 'x' } }, { thought: true }, 5] },
+        { role: 'user', parts: [{ functionResponse: { name: 'f', response: { a: 1 } } }] },
+        { role: 'function', parts: [{ functionResponse: { id: 'gone', name: 'g', response: { b: 1 } } }] },
+        { role: 'model', parts: [] },
+      ],
     };
     const { request } = decode([...odd[dialect], said('assistant', 'Hm.'), said('user', 'Go on')]);
     expect(request.messages.at(-1)).toMatchObject({ role: 'user', parts: [{ text: 'Go on' }] });
     const calls = request.messages.flatMap(({ parts }) => parts as readonly { type: string; id?: string }[]);
-    const count = { chat: 1, responses: 2, messages: 1 }[dialect];
+    const count = { chat: 1, responses: 2, messages: 1, gemini: 1 }[dialect];
     expect(calls.filter(({ type }) => type === 'tool-call')).toHaveLength(count);
     expect(JSON.stringify(request.messages)).toContain('{\\"a\\":1}');
   });
@@ -237,30 +289,38 @@ describe('what cannot be read is refused where there is no other new input', () 
       'instructions with an unknown part': said('system', unknown),
       'the beginning of an answer with an unknown part': said('assistant', unknown),
     },
+    gemini: {
+      'a content of an unknown role': said('critic', 'x'),
+      'a content of a role that only another dialect has': said('system', 'x'),
+      'the beginning of an answer with an unknown part': said('assistant', unknown),
+    },
   };
   it.each(
     (Object.keys(cases) as Dialect[]).flatMap((dialect) =>
       Object.entries(cases[dialect]).map(([name, message]) => [dialect, name, message] as const),
     ),
   )('%s: %s', (dialect, _name, message) => {
-    const field = dialect === 'responses' ? 'input' : 'messages';
+    const [field] = places[dialect];
     expect(() => decoders[dialect]([...hello, message])).toThrow(`${field}.2`);
   });
 });
 
-it.each(['chat', 'responses', 'messages'] as const)(
+it.each(['chat', 'responses', 'messages', 'gemini'] as const)(
   '%s: a call without a name may be answered',
   (dialect) => {
     const unnamed: Record<Dialect, unknown> = {
       chat: said('assistant', null),
       responses: { type: 'function_call', call_id: 'c', name: '', arguments: '{}' },
       messages: said('assistant', [{ type: 'tool_use', id: 'c', name: '' }]),
+      gemini: said('assistant', [{ functionCall: { id: 'c' } }]),
     };
     Object.assign(unnamed.chat as object, { tool_calls: [{ id: 'c', type: 'function', function: {} }] });
     const messages = [
       said('user', 'Hi'),
       unnamed[dialect],
-      resultOf[dialect]({ type: 'text', text: 'no such tool' }),
+      dialect === 'gemini'
+        ? said('user', [{ functionResponse: { id: 'c', response: { output: 'no such tool' } } }])
+        : resultOf[dialect]({ type: 'text', text: 'no such tool' }),
     ];
     const { request } = decoders[dialect](messages);
     expect(request.messages.slice(1)).toMatchObject([

@@ -123,7 +123,7 @@ function isIn(body: unknown, param: string): boolean {
 
 async function send(dialect: Dialect, text: string): Promise<{ status: number; type: string; body: string }> {
   const { path, headers } = dialectClients[dialect];
-  const answer = await fetch(services.gatewayUrl + path, {
+  const answer = await fetch(services.gatewayUrl + path('sandbox', true), {
     method: 'POST',
     headers: { 'content-type': 'application/json', ...headers },
     body: text,
@@ -131,6 +131,16 @@ async function send(dialect: Dialect, text: string): Promise<{ status: number; t
   });
   const type = answer.headers.get('content-type') ?? '';
   return { status: answer.status, type, body: await answer.text() };
+}
+
+interface RefusalFields {
+  readonly param?: string | null;
+  /** Gemini's. */
+  readonly details?: readonly { readonly fieldViolations?: readonly { readonly field: string }[] }[];
+}
+
+function paramIn({ param, details = [] }: RefusalFields): string | null | undefined {
+  return param ?? details.find(({ fieldViolations }) => fieldViolations)?.fieldViolations?.[0]?.field;
 }
 
 /** A good answer is well-formed, a refusal has the dialect's shape and is nobody's fault but the request's. */
@@ -152,7 +162,7 @@ function judge(
   if (/^The model did not/.test(message)) return;
   expect([400, 404], `${status} ${body}`).toContain(status);
   expect(code).not.toBe('internal_error');
-  const { param } = fields['error'] as { param?: string | null };
+  const param = paramIn(fields['error'] as RefusalFields);
   if (status === 400 && dialect !== 'messages') {
     expect(typeof param === 'string' && (param === 'body' || isIn(sent, param)), `${param}: ${body}`).toBe(
       true,

@@ -35,7 +35,7 @@ describe.each(ways)('$name', ({ dialect, isStream }) => {
   const client = dialectClients[dialect];
 
   async function ask(wish: Omit<Wish, 'model'>, model = 'sandbox'): Promise<ReadAnswer> {
-    const answer = await fetch(services.gatewayUrl + client.path, {
+    const answer = await fetch(services.gatewayUrl + client.path(model, isStream), {
       method: 'POST',
       headers: { 'content-type': 'application/json', ...client.headers },
       body: JSON.stringify(client.body({ model, ...wish }, isStream)),

@@ -41,7 +41,7 @@ function countedOf(id: string): Promise<Counted> {
 
 function post(dialect: Dialect, isStream: boolean, more = {}, signal?: AbortSignal): Promise<Response> {
   const client = dialectClients[dialect];
-  return fetch(services.gatewayUrl + client.path, {
+  return fetch(services.gatewayUrl + client.path(model, isStream), {
     method: 'POST',
     headers: { 'content-type': 'application/json', ...client.headers },
     body: JSON.stringify(client.body({ model, messages: [user('Hello')], ...more }, isStream)),

@@ -231,4 +231,69 @@ export const clientBodies: Readonly<Record<Dialect, readonly Record<string, unkn
       thinking: { type: 'enabled', budget_tokens: 1_024 },
     },
   ],
+  gemini: [
+    {
+      contents: [
+        {
+          role: 'user',
+          parts: [
+            { text: 'What is it?' },
+            { inlineData: { mimeType: 'image/png', data: pixel, displayName: 'it.png' } },
+          ],
+        },
+        {
+          role: 'model',
+          parts: [
+            { text: 'Let me look.', thought: true },
+            {
+              functionCall: { name: 'read', args: { path: 'a' } },
+              thoughtSignature: 'skip_thought_signature_validator',
+            },
+            { functionCall: { id: 'call_2', name: 'read', args: { path: 'b' } } },
+          ],
+        },
+        {
+          role: 'user',
+          parts: [
+            { functionResponse: { name: 'read', response: { output: 'one' } } },
+            { functionResponse: { id: 'call_2', name: 'read', response: { error: 'none' } } },
+          ],
+        },
+        { role: 'user', parts: [{ text: 'call read {"path": "c"}' }] },
+      ],
+      systemInstruction: { role: 'user', parts: [{ text: 'Be brief.' }] },
+      tools: [
+        {
+          functionDeclarations: [
+            { name: 'read', description: 'Reads a file', parametersJsonSchema: parameters },
+            {
+              name: 'list',
+              parameters: { type: 'OBJECT', properties: { a: { type: 'STRING', nullable: true } } },
+            },
+          ],
+        },
+        { googleSearch: {} },
+      ],
+      toolConfig: { functionCallingConfig: { mode: 'AUTO' } },
+      generationConfig: {
+        temperature: 1,
+        topP: 0.95,
+        topK: 64,
+        maxOutputTokens: 32_000,
+        thinkingConfig: { includeThoughts: true, thinkingBudget: 8_192 },
+      },
+      safetySettings: [{ category: 'HARM_CATEGORY_HATE_SPEECH', threshold: 'BLOCK_NONE' }],
+    },
+    {
+      contents: [{ parts: [{ text: 'Hello' }] }],
+      systemInstruction: { parts: { text: 'Be brief.' } },
+      generationConfig: {
+        stopSequences: ['STOP'],
+        candidateCount: 1,
+        responseMimeType: 'text/plain',
+        seed: 7,
+      },
+      labels: { a: 'b' },
+    },
+  ],
 };

@@ -1,4 +1,5 @@
 import { readChatAnswer, readChatStream, readOpenaiError } from './chat-grammar.ts';
+import { readGeminiAnswer, readGeminiError, readGeminiStream } from './gemini-grammar.ts';
 import { readMessagesAnswer, readMessagesError, readMessagesStream } from './messages-grammar.ts';
 import { readResponsesAnswer, readResponsesStream } from './responses-grammar.ts';
 import { type Fields, jsonOf } from './sse-blocks.ts';
@@ -48,7 +49,7 @@ export const user = (...parts: (string | SaidPart)[]): Said => ({
 });
 
 export interface DialectClient {
-  readonly path: string;
+  path(model: string, isStream: boolean): string;
   readonly headers: Readonly<Record<string, string>>;
   body(wish: Wish, isStream: boolean): Record<string, unknown>;
   readAnswer(body: string): ReadAnswer;
@@ -64,7 +65,7 @@ function given(fields: Record<string, unknown>): Record<string, unknown> {
 const dataUrl = (image: string) => `data:image/png;base64,${image}`;
 
 const chat: DialectClient = {
-  path: '/v1/chat/completions',
+  path: () => '/v1/chat/completions',
   headers: { authorization: 'Bearer any' },
   body: (wish, isStream) =>
     given({
@@ -129,7 +130,7 @@ function chatMessages(said: Said): unknown[] {
 }
 
 const responses: DialectClient = {
-  path: '/v1/responses',
+  path: () => '/v1/responses',
   headers: { authorization: 'Bearer any' },
   body: (wish, isStream) =>
     given({
@@ -194,7 +195,7 @@ function responseItems(said: Said): unknown[] {
 }
 
 const messages: DialectClient = {
-  path: '/v1/messages',
+  path: () => '/v1/messages',
   headers: { 'x-api-key': 'any', 'anthropic-version': '2023-06-01' },
   body: (wish, isStream) =>
     given({
@@ -269,4 +270,80 @@ function messageOf(said: Said): unknown {
   }
 }
 
-export const dialectClients: Readonly<Record<Dialect, DialectClient>> = { chat, responses, messages };
+const gemini: DialectClient = {
+  path: (model, isStream) =>
+    `/v1beta/models/${model}:${isStream ? 'streamGenerateContent?alt=sse' : 'generateContent'}`,
+  headers: { 'x-goog-api-key': 'any' },
+  body: (wish) =>
+    given({
+      systemInstruction: wish.system === undefined ? undefined : { parts: [{ text: wish.system }] },
+      contents: wish.messages.map((said) => contentOf(said, wish.messages)),
+      tools: wish.tools && [
+        {
+          functionDeclarations: wish.tools.map(({ parameters, ...tool }) => ({
+            ...tool,
+            parametersJsonSchema: parameters,
+          })),
+        },
+      ],
+      toolConfig: wish.toolChoice && { functionCallingConfig: callingConfig(wish.toolChoice) },
+      generationConfig: given({
+        maxOutputTokens: wish.maxTokens,
+        stopSequences: wish.stop,
+        responseMimeType: wish.schema && 'application/json',
+        responseJsonSchema: wish.schema,
+        temperature: wish.temperature,
+        // The dialects of OpenAI show what a model thinks by themselves.
+        thinkingConfig: given({ includeThoughts: true, thinkingLevel: wish.effort?.toUpperCase() }),
+      }),
+    }),
+  readAnswer: (body) => readGeminiAnswer(jsonOf(body)),
+  readStream: readGeminiStream,
+  readError: readGeminiError,
+};
+
+function callingConfig(choice: NonNullable<Wish['toolChoice']>): unknown {
+  if (typeof choice === 'object') return { mode: 'ANY', allowedFunctionNames: [choice.name] };
+  return { mode: { auto: 'AUTO', none: 'NONE', required: 'ANY' }[choice] };
+}
+
+function contentOf(said: Said, all: readonly Said[]): unknown {
+  switch (said.by) {
+    case 'user':
+      return {
+        role: 'user',
+        parts: said.parts.map((part) => ('text' in part ? { text: part.text } : inlineImage(part.image))),
+      };
+    case 'assistant':
+      return {
+        role: 'model',
+        parts: [
+          ...(said.text === '' ? [] : [{ text: said.text }]),
+          ...said.calls.map(({ id, name, arguments: input }) => ({
+            functionCall: { id, name, args: JSON.parse(input) as unknown },
+          })),
+        ],
+      };
+    case 'tools':
+      return {
+        role: 'user',
+        parts: said.results.map(({ callId: id, text, isError, image }) => ({
+          functionResponse: {
+            id,
+            name: nameOfCall(id, all),
+            response: isError ? { error: text } : { output: text },
+            ...(image === undefined ? {} : { parts: [inlineImage(image)] }),
+          },
+        })),
+      };
+  }
+}
+
+const inlineImage = (data: string) => ({ inlineData: { mimeType: 'image/png', data } });
+
+function nameOfCall(callId: string, all: readonly Said[]): string {
+  const calls = all.flatMap((said) => (said.by === 'assistant' ? said.calls : []));
+  return calls.find(({ id }) => id === callId)?.name ?? 'unknown';
+}
+
+export const dialectClients: Readonly<Record<Dialect, DialectClient>> = { chat, responses, messages, gemini };

@@ -1,5 +1,6 @@
 import type { StreamEncoder } from '../../src/core/protocol.ts';
 import { anthropicMessagesInbound } from '../../src/protocols/anthropic-messages/inbound.ts';
+import { createGeminiInbound } from '../../src/protocols/gemini/inbound.ts';
 import { openaiChatInbound } from '../../src/protocols/openai-chat/inbound.ts';
 import { createResponsesInbound } from '../../src/protocols/openai-responses/inbound.ts';
 import type { Dialect } from './stream-grammar.ts';
@@ -33,5 +34,13 @@ export const encoders: Readonly<Record<Dialect, () => StreamEncoder>> = {
       thinking: { type: 'enabled', budget_tokens: 1024 },
     });
     return anthropicMessagesInbound.streamEncoder(identity('msg_1'), options);
+  },
+  gemini() {
+    const inbound = createGeminiInbound({ model: 'm', answer: 'events' });
+    const { options } = inbound.decode({
+      contents: [{ parts: [{ text: 'Hi' }] }],
+      generationConfig: { thinkingConfig: { includeThoughts: true } },
+    });
+    return inbound.streamEncoder(identity('gemini-1'), options);
   },
 };

@@ -1,4 +1,5 @@
 import { readChatStream } from './chat-grammar.ts';
+import { readGeminiStream } from './gemini-grammar.ts';
 import { readMessagesStream } from './messages-grammar.ts';
 import { readResponsesStream } from './responses-grammar.ts';
 
@@ -28,12 +29,13 @@ export interface ReadUsage {
   readonly cached: number;
 }
 
-export type Dialect = 'chat' | 'responses' | 'messages';
+export type Dialect = 'chat' | 'responses' | 'messages' | 'gemini';
 
 const readers: Record<Dialect, (body: string) => ReadAnswer> = {
   chat: readChatStream,
   responses: readResponsesStream,
   messages: readMessagesStream,
+  gemini: readGeminiStream,
 };
 
 /**

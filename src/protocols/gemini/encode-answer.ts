@@ -1,6 +1,7 @@
 import type { AppError } from '../../core/errors.ts';
 import type { AnswerIdentity, CollectedTurn } from '../../core/protocol.ts';
 import type { Citation, FinishReason, ToolCall, Usage } from '../../core/turn.ts';
+import { parseJson } from '../../lib/parse-json.ts';
 import { argumentsObject } from '../shared/calls.ts';
 import type { GeminiOptions } from './decode-request.ts';
 import { signatureOf } from './signature.ts';
@@ -73,13 +74,13 @@ export function encodeGeminiAnswers(
 }
 
 function partsOf(
-  { text, reasoning, reasoningProof: proof, toolCalls, refusal = '' }: CollectedTurn,
+  { text, reasoning, reasoningProof: proof, toolCalls, refusal = '', finishReason }: CollectedTurn,
   { showsThoughts }: GeminiOptions,
 ): SaidPart[] {
   const said = text + refusal;
   const parts: SaidPart[] = [
     ...(said === '' ? [] : [{ text: said }]),
-    ...toolCalls.map((call) => ({ functionCall: functionCallOf(call) })),
+    ...wholeCalls(toolCalls, finishReason).map((call) => ({ functionCall: functionCallOf(call) })),
   ];
   const thoughts: SaidPart[] = showsThoughts && reasoning !== '' ? [{ text: reasoning, thought: true }] : [];
   if (!proof) return [...thoughts, ...parts];
@@ -93,6 +94,14 @@ function partsOf(
       : 0;
   const signed = { ...(parts[place] ?? { text: '' }), thoughtSignature: signatureOf(reasoning, proof) };
   return [...thoughts, ...parts.slice(0, place), signed, ...parts.slice(place + 1)];
+}
+
+/** Calls have no other form than the whole one: what a limit cut is not to be run. */
+export function wholeCalls<Call extends ToolCall>(
+  calls: readonly Call[],
+  reason: FinishReason,
+): readonly Call[] {
+  return reason === 'length' ? calls.filter((call) => parseJson(call.arguments) !== undefined) : calls;
 }
 
 export function functionCallOf({ id, name, arguments: text }: ToolCall): object {

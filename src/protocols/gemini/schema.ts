@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { jsonObject, readLater, toolName } from '../shared/schema.ts';
+import { calledName, jsonObject, readLater, toolName } from '../shared/schema.ts';
 
 /**
  * A request to generate content, as far as it is read here, with the names of its fields in camel case. Other fields are let through:
@@ -12,7 +12,7 @@ const fileData = z.looseObject({ mimeType: text, fileUri: text, displayName: tex
 
 const functionCall = z.looseObject({
   id: text,
-  name: z.string().min(1),
+  name: calledName,
   args: readLater(jsonObject).nullish(),
 });
 
@@ -20,7 +20,7 @@ export const responsePart = z.looseObject({ inlineData: blob.nullish(), fileData
 
 const functionResponse = z.looseObject({
   id: text,
-  name: z.string().min(1),
+  name: calledName,
   response: readLater(jsonObject).nullish(),
   parts: readLater(z.array(responsePart)).nullish(),
 });
@@ -52,9 +52,10 @@ export const content = z.looseObject({
 });
 
 const textPart = z.looseObject({ text: z.string() });
+const textParts = z.union([z.array(textPart), textPart], 'must be a list of parts with text');
 /** A content, or what REST clients write in its place. */
 const systemInstruction = z.union(
-  [z.string(), z.looseObject({ parts: z.union([z.array(textPart), textPart]) }), z.array(textPart), textPart],
+  [z.string(), z.looseObject({ parts: textParts }), textParts],
   'must be a content with parts of text',
 );
 

@@ -9,6 +9,7 @@ import {
   groundingOf,
   type SaidPart,
   tailOf,
+  wholeCalls,
 } from './encode-answer.ts';
 import { signatureOf } from './signature.ts';
 import type { StreamFrames } from './stream-frames.ts';
@@ -36,7 +37,8 @@ export function createGeminiStreamEncoder(
   const tail = JSON.stringify(tailOf(identity, undefined)).slice(1);
   const open = '{"candidates":[{"content":{"parts":[';
   const close = `],"role":"model"},"index":${index}}],${tail}`;
-  const calls = new Map<number, { id: string; name: string; arguments: string }>();
+  /** Those that were not shown yet: each waits until it is whole, and those before it. */
+  const calls = new Map<number, { id: string; name: string; arguments: string; isWhole: boolean }>();
   const citations: Citation[] = [];
   /** The upstream's own stream is passed on. */
   let isRelayed = false;
@@ -57,14 +59,20 @@ export function createGeminiStreamEncoder(
   const callPart = (call: ToolCall): SaidPart => signed({ functionCall: functionCallOf(call) });
   const say = (part: SaidPart): string => frames.frame(open + JSON.stringify(part) + close);
 
-  function endCall(index: number): string {
-    const call = calls.get(index);
-    calls.delete(index);
-    return call ? say(callPart(call)) : '';
+  function endCall(ended: number): string {
+    const call = calls.get(ended);
+    if (call) call.isWhole = true;
+    let text = '';
+    for (const [waiting, next] of calls) {
+      if (!next.isWhole) break;
+      calls.delete(waiting);
+      text += say(callPart(next));
+    }
+    return text;
   }
 
   function finish({ reason }: Extract<TurnEvent, { type: 'finish' }>): string {
-    const parts = [...calls.values()].map(callPart);
+    const parts = wholeCalls([...calls.values()], reason).map(callPart);
     if (signature !== undefined) parts.push(signed({ text: '' }));
     const ending = tailOf(identity, choice === undefined ? usage : undefined);
     const isBlocked = reason === 'content-filter' && !isBegun && parts.length === 0 && choice === undefined;
@@ -93,7 +101,7 @@ export function createGeminiStreamEncoder(
         thoughts = '';
         return '';
       case 'tool-call-start':
-        calls.set(event.index, { id: event.id, name: event.name, arguments: '' });
+        calls.set(event.index, { id: event.id, name: event.name, arguments: '', isWhole: false });
         return '';
       case 'tool-call-delta': {
         const call = calls.get(event.index);
