@@ -16,6 +16,7 @@ import { codexes } from './clients/codex.ts';
 import { continues } from './clients/continue.ts';
 import { copilots } from './clients/copilot.ts';
 import { tellFaults } from './clients/faults.ts';
+import { geminiCli } from './clients/gemini-cli.ts';
 import { opencodes } from './clients/opencode.ts';
 import { pis } from './clients/pi.ts';
 import { qwenCode } from './clients/qwen-code.ts';
@@ -29,6 +30,7 @@ const all: readonly Client[] = [
   ...opencodes,
   ...pis,
   qwenCode,
+  geminiCli,
   ...continues,
   ...clines,
   ...copilots,

@@ -38,11 +38,13 @@ test('there is a sample for each of the SDKs, and what is to be put into files c
   expect(blocks('ts').map(({ title }) => title)).toEqual([
     'OpenAI SDK',
     'Anthropic SDK',
+    'Google Gen AI SDK',
     'AI SDK',
     'LangChain',
   ]);
   expect(blocks('json').map(({ code }) => Object.keys(JSON.parse(code)))).toEqual([
     ['provider'],
     ['providers'],
+    ['security'],
   ]);
 });

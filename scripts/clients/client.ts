@@ -3,7 +3,7 @@ export interface Client {
   /** As it is chosen on the command line: the program, and the dialect where it speaks several. */
   readonly name: string;
   readonly packageName: string;
-  readonly dialect: 'Chat Completions' | 'Responses' | 'Messages';
+  readonly dialect: 'Chat Completions' | 'Responses' | 'Messages' | 'Gemini';
   /** It is set up for WebSocket, and would fall back to HTTP by itself. */
   readonly isOverWebSocket?: boolean;
   /** Turns that one tool call and its result take, with those of the client's own (a title). */

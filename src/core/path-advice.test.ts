@@ -50,12 +50,11 @@ describe.each(['gateway', 'pool'] as const)('at the %s', (here) => {
     '/gemini/v1beta/models/gemini-pro:generateContent',
     '/models/gemini-pro:streamGenerateContent',
     '/v1alpha/models',
-    '/v1beta/cachedContents',
   ])("%s gets Gemini's base URL", (path) => {
     const { advice, dialect } = adviseOnPath(path, here, places);
     expect([advice, dialect]).toEqual([
       expect.stringContaining(
-        'et the base URL of the client to http://box:8018; it asks for /v1beta itself.',
+        'et the base URL of the client to http://box:8018; it adds the version itself.',
       ),
       'gemini',
     ]);
@@ -82,6 +81,13 @@ it('calls that nothing serves are said to be so', () => {
   ]) {
     const { advice, dialect } = adviseOnPath(path, 'gateway', places);
     expect([advice, dialect]).toEqual([expect.stringMatching(/no such call.*POST \/v1\/chat/), 'openai']);
+  }
+});
+
+it('calls of Gemini that are not served are said to be so in its words', () => {
+  for (const path of ['/v1beta/cachedContents', '/v1beta/files', '/v1beta/models/m/operations']) {
+    const { advice, dialect } = adviseOnPath(path, 'gateway', places);
+    expect([advice, dialect]).toEqual([expect.stringMatching(/no such call.*:generateContent/), 'gemini']);
   }
 });
 

@@ -41,8 +41,8 @@ export function adviseOnPath(path: string, here: 'gateway' | 'pool', places: Ser
   const setBase = `set the base URL of the client to ${base}`;
   const isForeign = here === 'pool';
   const whose = isForeign ? 'This is the account pool, and the gateway answers clients: ' : '';
-  if (call === 'unserved' && !isForeign)
-    return { dialect, advice: `The gateway has no such call. ${served}` };
+  const isUnserved = call === 'unserved' || (dialect === 'gemini' && words[0] === 'v1beta');
+  if (isUnserved && !isForeign) return { dialect, advice: `The gateway has no such call. ${served}` };
   if (call !== undefined) return { dialect, advice: sentence(`${whose}${setBase}.`) };
 
   if (words[0] === 'api' && ollamaCalls.has(words[1] ?? '')) {
@@ -50,7 +50,7 @@ export function adviseOnPath(path: string, here: 'gateway' | 'pool', places: Ser
     return { dialect: 'openai', advice };
   }
   if (dialect === 'gemini') {
-    const version = 'it asks for /v1beta itself';
+    const version = 'it adds the version itself';
     return {
       dialect,
       advice: sentence(`${whose}${setBase}; ${version}. ${isForeign ? '' : served}`.trimEnd()),

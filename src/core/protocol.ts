@@ -184,8 +184,10 @@ export interface Inbound<Options> {
   /** The same for an upstream of this very dialect, which takes `text` as it is; undefined for a body without a model. */
   readRelayed?(body: unknown, text: string, headers: UpstreamHeaders): DecodedTurn<Options> | undefined;
   streamEncoder(identity: AnswerIdentity, options: Options): StreamEncoder;
-  /** The content type of its streams where they are no server-sent events, and so have no room for comments. */
+  /** The content type of its streams where they are no server-sent events. */
   readonly streamType?: string;
+  /** There is no room for comments in its streams, or its clients break on them. */
+  readonly hasNoComments?: true;
   encodeAnswer(identity: AnswerIdentity, answer: CollectedTurn, options: Options): string;
   /** Where the dialect has requests for several answers. */
   readonly choices?: ChoicesEncoders<Options>;

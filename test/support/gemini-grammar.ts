@@ -19,7 +19,9 @@ const ends: Record<string, ReadAnswer['end']> = {
 
 /** A streamed answer of Gemini: responses, of which the last has the reason why it ended. */
 export function readGeminiStream(body: string): ReadAnswer {
-  const blocks = sseBlocks(body);
+  // Some clients break on comments; a slow stream is kept alive by line ends.
+  must(!/^:/m.test(body), 'a comment');
+  const blocks = sseBlocks(body.trimStart().replaceAll(/\n{3,}/g, '\n\n'));
   for (const { event } of blocks) must(event === undefined, `an event line: ${event}`);
   return readResponses(blocks.map(({ data }) => jsonOf(data)));
 }

@@ -21,7 +21,7 @@ import type { ListedModel, Routes } from '../models/routing.ts';
 import { answeredHeaders, modelsOf } from '../output/answer-head.ts';
 import type { TurnRecords } from '../turn/turn-record.ts';
 import * as answers from './api-answers.ts';
-import { geminiRoutes } from './gemini-routes.ts';
+import { encodeGeminiModel, encodeGeminiPage, geminiRoutes, isGeminiClient } from './gemini-routes.ts';
 import { between, endsOf } from './pages.ts';
 import {
   answeredBy,
@@ -69,6 +69,7 @@ const modelRoutes: readonly Route<{ readonly routes: Routes }>[] = [
     query: modelsQuery,
     answers: { 200: { description: 'All of them.', body: answers.modelList } },
     async handle({ routes }, request) {
+      if (isGeminiClient(request)) return encodeGeminiPage(await routes.list(), request.query);
       if (!isAnthropicClient(request)) {
         const models = await routes.list();
         const data = models.map((one) => encodeOpenai(one, models));
@@ -87,6 +88,7 @@ const modelRoutes: readonly Route<{ readonly routes: Routes }>[] = [
     answers: { 200: { description: 'The model.', body: answers.model } },
     async handle({ routes }, request) {
       const found = await routes.find(request.params['*']);
+      if (isGeminiClient(request)) return encodeGeminiModel(found);
       const models = await routes.list();
       return isAnthropicClient(request) ? encodeAnthropic(found, models) : encodeOpenai(found, models);
     },

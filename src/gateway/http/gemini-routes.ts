@@ -117,15 +117,7 @@ export const geminiRoutes: readonly Route<GeminiService>[] = [
     query: listQuery,
     answers: { 200: { description: 'A page of them.', body: answers.geminiModelList } },
     error,
-    async handle({ routes }, request) {
-      const { pageSize, pageToken } = parseFields(listQuery, givenFields(request.query));
-      const fault = (id: string) => `no model has the name "${id}"; begin without it.`;
-      const models = await routes.list();
-      const rest = between(models, ['pageToken', pageToken], ['pageToken', undefined], fault);
-      const page = rest.slice(0, Math.min(pageSize || usualPage, mostModels));
-      const last = page.length < rest.length ? page.at(-1) : undefined;
-      return { models: page.map(encodeModel), ...(last && { nextPageToken: last.id }) };
-    },
+    handle: async ({ routes }, { query }) => encodeGeminiPage(await routes.list(), query),
   },
   {
     method: 'GET',
@@ -135,11 +127,25 @@ export const geminiRoutes: readonly Route<GeminiService>[] = [
     access: 'clientKey',
     answers: { 200: { description: 'The model.', body: answers.geminiModel } },
     error,
-    handle: async ({ routes }, request) => encodeModel(await routes.find(request.params['*'])),
+    handle: async ({ routes }, request) => encodeGeminiModel(await routes.find(request.params['*'])),
   },
 ];
 
-function encodeModel({ id, displayName, description, contextWindow, effort }: ListedModel) {
+/** Every SDK of Google sends this header, and no client of another dialect does. Some ask for `/v1/models`. */
+export function isGeminiClient(request: FastifyRequest): boolean {
+  return request.headers['x-goog-api-client'] !== undefined;
+}
+
+export function encodeGeminiPage(models: readonly ListedModel[], query: unknown): object {
+  const { pageSize, pageToken } = parseFields(listQuery, givenFields(query));
+  const fault = (id: string) => `no model has the name "${id}"; begin without it.`;
+  const rest = between(models, ['pageToken', pageToken], ['pageToken', undefined], fault);
+  const page = rest.slice(0, Math.min(pageSize || usualPage, mostModels));
+  const last = page.length < rest.length ? page.at(-1) : undefined;
+  return { models: page.map(encodeGeminiModel), ...(last && { nextPageToken: last.id }) };
+}
+
+export function encodeGeminiModel({ id, displayName, description, contextWindow, effort }: ListedModel) {
   return {
     name: `models/${id}`,
     // No list here tells it.

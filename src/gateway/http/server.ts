@@ -32,7 +32,7 @@ import { type ClientKey, type ClientTurn, ClientTurns } from '../turn/client-tur
 import { createGatewayMetrics } from '../turn/metrics.ts';
 import type { TurnDependencies } from '../turn/run-turn.ts';
 import { gatewayApi, isAnthropicClient } from './api.ts';
-import { geminiCall } from './gemini-routes.ts';
+import { geminiCall, isGeminiClient } from './gemini-routes.ts';
 import { type HealthSources, healthOf, VerdictLog } from './health.ts';
 import { type ClientKeys, createClientKeys } from './keys.ts';
 
@@ -317,7 +317,8 @@ function dialectOf(request: FastifyRequest): ErrorDialect {
   const isOpenai = /^\/v1\/(chat|responses)(\/|$)/.test(path);
   if (path.startsWith('/v1/messages') || (isAnthropicClient(request) && !isOpenai))
     return anthropicMessagesInbound;
-  if (geminiCall.test(path) || path.startsWith('/v1beta/models')) return geminiErrors;
+  const isGemini = geminiCall.test(path) || path.startsWith('/v1beta/models');
+  if (isGemini || (isGeminiClient(request) && !isOpenai)) return geminiErrors;
   return errorDialects[(request.is404 ? adviceOn(path).dialect : undefined) ?? 'openai'];
 }
 

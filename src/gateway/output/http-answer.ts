@@ -177,15 +177,12 @@ export class StreamedAnswer<Options> extends HttpAnswer<Options> {
     const encoder = this.#encoderOf(choice);
     const identity = this.#begin();
     const answeredBy = modelsOf(this.known.map(({ route }) => route));
-    const hasNotes = this.inbound.streamType === undefined;
-    const notes = notesOf(
-      !hasNotes
-        ? {}
-        : {
-            ...(answeredBy === identity.answeredBy ? {} : answeredHeaders(answeredBy)),
-            ...(this.usage ? usageHeaders(this.usage) : {}),
-          },
-    );
+    const notes = this.inbound.hasNoComments
+      ? ''
+      : notesOf({
+          ...(answeredBy === identity.answeredBy ? {} : answeredHeaders(answeredBy)),
+          ...(this.usage ? usageHeaders(this.usage) : {}),
+        });
     const text =
       notes === ''
         ? encoder.encode(events)

@@ -30,6 +30,8 @@ export function createGeminiInbound({ model, answer }: GeminiCall): Inbound<Gemi
   return {
     name: 'gemini',
     idPrefix: '',
+    // Google's SDKs up to 1.30, and gemini-cli with them, take nothing but data.
+    hasNoComments: true,
     ...(answer === 'array' && { streamType: 'application/json; charset=utf-8' }),
     parameterNames: {
       temperature: 'generationConfig.temperature',

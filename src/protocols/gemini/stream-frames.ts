@@ -12,7 +12,7 @@ export interface StreamFrames {
 }
 
 export const eventFrames: StreamFrames = {
-  keepAlive: ': keep-alive\n\n',
+  keepAlive: '\n',
   frame: (response) => `data: ${response}\n\n`,
   relay: (events) => events,
   end: () => '',

@@ -1,0 +1,292 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Content, type GenerateContentConfig, GoogleGenAI, type Part } from '@google/genai';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, test } from 'vitest';
+import { startGeminiSandbox } from '../sandbox/gemini/server.ts';
+import { geminiAnswer, geminiError, geminiModelList } from '../src/gateway/http/api-answers.ts';
+import { readGeminiArray } from './support/gemini-grammar.ts';
+import { withVendor } from './support/openai-vendor.ts';
+import { servicesForTest, startTestServices, type TestServices } from './support/services.ts';
+
+const hello = { contents: [{ role: 'user', parts: [{ text: 'Hello' }] }] };
+const weather: GenerateContentConfig['tools'] = [
+  {
+    functionDeclarations: [
+      { name: 'get_weather', description: 'The weather', parametersJsonSchema: { type: 'object' } },
+    ],
+  },
+];
+
+function clientOf({ gatewayUrl: baseUrl }: Pick<TestServices, 'gatewayUrl'>, apiKey = 'any'): GoogleGenAI {
+  return new GoogleGenAI({ apiKey, httpOptions: { baseUrl } });
+}
+
+function post(
+  { gatewayUrl }: Pick<TestServices, 'gatewayUrl'>,
+  path: string,
+  body: object = hello,
+  headers: Record<string, string> = {},
+): Promise<Response> {
+  return fetch(gatewayUrl + path, { method: 'POST', headers, body: JSON.stringify(body) });
+}
+
+describe('over Warp', () => {
+  let services: TestServices;
+  beforeAll(async () => {
+    services = await startTestServices({ MAX_CHOICES: '2', UPSTREAM_IDLE_SECONDS: '1' });
+    await services.addAccount('wk-1.good');
+  });
+  afterAll(() => services.close());
+
+  test('a whole answer has the documented shape', async () => {
+    const answer = await post(services, '/v1beta/models/sandbox:generateContent');
+    const body: unknown = await answer.json();
+    expect(geminiAnswer.safeParse(body).error).toBeUndefined();
+    expect(body).toMatchObject({
+      candidates: [
+        { content: { role: 'model', parts: [{ text: 'You said: Hello' }] }, finishReason: 'STOP', index: 0 },
+      ],
+      modelVersion: 'sandbox',
+    });
+    expect(answer.headers.get('x-warp2api-model')).toBe('warp/sandbox');
+  });
+
+  test('without alt=sse a stream is one JSON array, also where it breaks', async () => {
+    const answer = await post(services, '/v1beta/models/sandbox:streamGenerateContent');
+    expect(answer.headers.get('content-type')).toBe('application/json; charset=utf-8');
+    expect(readGeminiArray(await answer.text())).toMatchObject({ text: 'You said: Hello', end: 'stop' });
+    const own = await servicesForTest({ UPSTREAM_IDLE_SECONDS: '1' });
+    await own.addAccount('wk-1.stall');
+    const broken = await post(own, '/v1/models/sandbox:streamGenerateContent');
+    expect(readGeminiArray(await broken.text())).toMatchObject({
+      text: 'The first part of an answer',
+      end: 'error',
+      error: { code: 'DEADLINE_EXCEEDED' },
+    });
+  });
+
+  it('shows thoughts to those who ask for them', async () => {
+    const ask = async (config: GenerateContentConfig) => {
+      const params = { model: 'sandbox-reasoning', contents: 'Hello', config };
+      const { candidates } = await clientOf(services).models.generateContent(params);
+      return candidates?.[0]?.content?.parts?.map(({ thought }) => thought ?? false);
+    };
+    expect(await ask({ thinkingConfig: { includeThoughts: true } })).toEqual([true, false]);
+    expect(await ask({ thinkingConfig: { thinkingBudget: 1_024 } })).toEqual([false]);
+    expect(await ask({})).toEqual([false]);
+  });
+
+  it('gives as many candidates as were asked for, and names the field where that is too many', async () => {
+    const candidates = (candidateCount: number) => ({ ...hello, generationConfig: { candidateCount } });
+    const whole = await post(services, '/v1beta/models/sandbox:generateContent', candidates(2));
+    const body = (await whole.json()) as { candidates: { index: number }[] };
+    expect(body.candidates.map(({ index }) => index)).toEqual([0, 1]);
+    for (const alt of ['?alt=sse', '']) {
+      const streamed = await post(
+        services,
+        `/v1beta/models/sandbox:streamGenerateContent${alt}`,
+        candidates(2),
+      );
+      const text = await streamed.text();
+      const responses = (
+        alt === ''
+          ? JSON.parse(text)
+          : text
+              .split('\n\n')
+              .slice(0, -1)
+              .map((event) => JSON.parse(event.slice(6)))
+      ) as { candidates?: { index: number; finishReason?: string }[]; usageMetadata?: object }[];
+      const ends = responses.flatMap((one) => one.candidates ?? []).filter((one) => one.finishReason);
+      expect(ends.map(({ index }) => index).toSorted()).toEqual([0, 1]);
+      expect(responses.at(-1)?.usageMetadata).toBeDefined();
+    }
+    const refused = await post(services, '/v1beta/models/sandbox:generateContent', candidates(3));
+    expect(await refused.json()).toMatchObject({
+      error: {
+        code: 400,
+        status: 'INVALID_ARGUMENT',
+        details: [{ fieldViolations: [{ field: 'generationConfig.candidateCount' }] }],
+      },
+    });
+  });
+
+  it('takes names of models with slashes, also percent-encoded, and fields in snake case', async () => {
+    const body = {
+      contents: [{ parts: [{ text: 'one STOP two' }] }],
+      system_instruction: { parts: { text: 'Be brief.' } },
+      generation_config: { stop_sequences: ['STOP'], temperature: 0.5 },
+      safety_settings: [{ category: 'HARM_CATEGORY_HARASSMENT', threshold: 'OFF' }],
+      tools: [{ function_declarations: [{ name: 'f', parameters: { type: 'OBJECT' } }] }],
+    };
+    for (const name of ['warp/sandbox', 'warp%2Fsandbox']) {
+      const answer = await post(services, `/v1beta/models/${name}:generateContent`, body);
+      expect(await answer.json()).toMatchObject({
+        candidates: [{ content: { parts: [{ text: 'You said: one ' }] } }],
+      });
+      expect(answer.headers.get('x-warp2api-ignored')).toBe('generationConfig.temperature, safetySettings');
+      expect(services.upstream.turns.at(-1)).toMatchObject({ projectRules: ['Be brief.'], toolNames: ['f'] });
+    }
+  });
+
+  it('counts tokens without a turn', async () => {
+    const before = services.upstream.turns.length;
+    const client = clientOf(services);
+    const { totalTokens = 0 } = await client.models.countTokens({ model: 'sandbox', contents: 'Hello' });
+    const contents = 'Hello '.repeat(100);
+    const long = await client.models.countTokens({ model: 'sandbox', contents });
+    expect(long.totalTokens).toBeGreaterThan(totalTokens + 90);
+    const path = '/v1beta/models/sandbox:countTokens';
+    const whole = await post(services, path, {
+      generateContentRequest: { model: 'models/sandbox', ...hello },
+    });
+    expect(await whole.json()).toEqual({ totalTokens });
+    expect(services.upstream.turns).toHaveLength(before);
+  });
+
+  it('lists the models page by page, and finds one', async () => {
+    const client = clientOf(services);
+    const names: unknown[] = [];
+    for await (const { name } of await client.models.list({ config: { pageSize: 2 } })) names.push(name);
+    const { data } = await services.openai().models.list();
+    expect(names).toEqual(data.map(({ id }) => `models/${id}`));
+    expect(names.length).toBeGreaterThan(2);
+    const page: unknown = await (await fetch(`${services.gatewayUrl}/v1beta/models?pageSize=2`)).json();
+    expect(geminiModelList.safeParse(page).error).toBeUndefined();
+    expect(page).toMatchObject({ models: [{}, {}], nextPageToken: expect.any(String) });
+    expect(await client.models.get({ model: 'warp/sandbox' })).toMatchObject({
+      name: 'models/warp/sandbox',
+    });
+    await expect(client.models.get({ model: 'sandbx' })).rejects.toMatchObject({ status: 404 });
+  });
+
+  it.each([
+    ['/v1beta/models/sandbox:embedContent', 404, /:generateContent, :streamGenerateContent, :countTokens/],
+    ['/v1beta/models/:generateContent', 400, /not the name of a model/],
+    ['/v1beta/models', 405, /takes GET/],
+    ['/v1beta/cachedContents', 404, /no such call/],
+    ['/v1beta/files', 404, /no such call/],
+    ['/v1alpha/models/sandbox:generateContent', 404, /Set the base URL/],
+    ['/v1beta/models/no-such-model:generateContent', 404, /no-such-model/],
+  ])("%s is refused in Google's words", async (path, status, message) => {
+    const answer = await post(services, path);
+    const body: unknown = await answer.json();
+    expect(geminiError.safeParse(body).error).toBeUndefined();
+    expect([answer.status, body]).toMatchObject([
+      status,
+      { error: { code: status, message: expect.stringMatching(message) } },
+    ]);
+  });
+
+  it.each([
+    [{ cachedContent: 'cachedContents/1' }, 'cachedContent'],
+    [{ tools: [{ googleSearch: {} }] }, 'tools.0.googleSearch'],
+    [{ tools: [{ computerUse: {} }, ...(weather ?? [])] }, 'tools.0.computerUse'],
+    [{ tools: [{ googleMagic: {} }] }, 'tools.0.googleMagic'],
+    [{ toolConfig: { functionCallingConfig: { mode: 'ANY' } } }, 'toolConfig.functionCallingConfig.mode'],
+    [
+      { tools: weather, toolConfig: { functionCallingConfig: { mode: 'ANY', allowedFunctionNames: ['g'] } } },
+      'toolConfig.functionCallingConfig.allowedFunctionNames',
+    ],
+    [{ generationConfig: { responseMimeType: 'text/x.enum' } }, 'generationConfig.responseMimeType'],
+    [{ generationConfig: { responseSchema: { type: 'OBJECT' } } }, 'generationConfig.responseSchema'],
+    [{ generationConfig: { responseModalities: ['IMAGE'] } }, 'generationConfig.responseModalities'],
+    [{ contents: [] }, 'contents'],
+    [{ contents: [{ parts: [{ functionResponse: { name: 'f', response: {} } }] }] }, 'contents.0.parts.0'],
+  ])('%j is refused by its name', async (more, field) => {
+    const answer = await post(services, '/v1beta/models/sandbox:generateContent', { ...hello, ...more });
+    expect([answer.status, await answer.json()]).toMatchObject([
+      400,
+      {
+        error: {
+          status: 'INVALID_ARGUMENT',
+          details: [{ fieldViolations: [{ field: expect.stringContaining(field) }] }],
+        },
+      },
+    ]);
+  });
+});
+
+describe('a key', () => {
+  const key = 'the-key-of-a-client';
+
+  it('comes in any of its places, and is seen nowhere', async () => {
+    const services = await servicesForTest({ API_KEYS: key });
+    await services.addAccount('wk-1.good');
+    const paths = [
+      '/v1beta/models/sandbox:generateContent',
+      '/v1beta/models/no-such-model:generateContent',
+      '/v1beta/nowhere',
+      '/v1beta/models/sandbox:nothing',
+    ];
+    for (const path of paths) {
+      const answer = await post(services, `${path}?key=${key}`);
+      expect(await answer.text()).not.toContain(key);
+      expect((await post(services, `${path}?key=wrong-${key}`)).status).toBe(401);
+    }
+    expect((await post(services, `${paths[0]}?key=${key}`)).status).toBe(200);
+    for (const headers of [{ 'x-goog-api-key': key }, { authorization: `Bearer ${key}` }])
+      expect((await post(services, String(paths[0]), hello, headers)).status).toBe(200);
+    const metrics = await fetch(`${services.gatewayUrl}/metrics?key=${key}`);
+    expect(await metrics.text()).toMatch(/protocol="gemini"/);
+    for (const text of [services.log(), await (await fetch(metrics.url)).text()])
+      expect(text).not.toContain(key);
+  });
+});
+
+/** Three turns with a call each, over the SDK's own chat, which gives back what it got. */
+async function toolTurns(client: GoogleGenAI, model: string, isStream: boolean): Promise<Content[]> {
+  const config = { tools: weather, thinkingConfig: { thinkingBudget: 1_024 } };
+  const chat = client.chats.create({ model, config: config as GenerateContentConfig });
+  const send = async (message: string | Part[]) => {
+    if (!isStream) return (await chat.sendMessage({ message })).functionCalls ?? [];
+    const calls = [];
+    for await (const chunk of await chat.sendMessageStream({ message }))
+      calls.push(...(chunk.functionCalls ?? []));
+    return calls;
+  };
+  let calls = await send('Weather?');
+  for (let turn = 1; calls.length > 0 && turn <= 3; turn += 1) {
+    calls = await send(
+      calls.map(
+        ({ id, name }): Part => ({
+          functionResponse: { ...(id && { id }), ...(name && { name }), response: { output: 'sunny' } },
+        }),
+      ),
+    );
+  }
+  return chat.getHistory();
+}
+
+describe.each([false, true])('reasoning is given back over a loop of tools (stream: %s)', (isStream) => {
+  it('to an upstream of Chat Completions', async () => {
+    const services = await withVendor();
+    await toolTurns(clientOf(services), 'chat-signed', isStream);
+    const messages = services.vendor.turns.map(
+      ({ text }) => (JSON.parse(text) as { messages: { reasoning_details?: unknown }[] }).messages,
+    );
+    const second = messages[1]?.filter((message) => message.reasoning_details);
+    expect(second).toMatchObject([{ tool_calls: [{}], reasoning_details: [expect.objectContaining({})] }]);
+  });
+
+  it('to Gemini, which gets its own signatures as they were', async () => {
+    const { vendor, ...services } = await withGemini();
+    const history = await toolTurns(clientOf(services), 'up/gemini-thinking', isStream);
+    expect(vendor.turns).toHaveLength(4);
+    const calls = history.flatMap(({ parts = [] }) => parts).filter(({ functionCall }) => functionCall);
+    expect(calls).toHaveLength(3);
+    for (const { thoughtSignature } of calls) expect(thoughtSignature).toBeTruthy();
+  });
+});
+
+async function withGemini() {
+  const vendor = await startGeminiSandbox();
+  onTestFinished(() => vendor.close());
+  const folder = mkdtempSync(join(tmpdir(), 'warp2api-gemini-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, 'warp2api.yaml');
+  writeFileSync(file, `providers:\n  up: { type: gemini, base_url: "${vendor.url}" }\n`);
+  const services = await servicesForTest({ CONFIG_FILE: file });
+  await services.addAccount('key-1', { provider: 'up' });
+  return { ...services, vendor };
+}
