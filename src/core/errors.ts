@@ -279,7 +279,7 @@ const usualRateLimitMs = 5_000;
 /** The only error that crosses a layer. Its message may be shown to the client; its cause goes to the log only. */
 export class AppError extends Error {
   readonly code: ErrorCode;
-  readonly retryAfterMs: number | undefined;
+  retryAfterMs: number | undefined;
   readonly param: string | undefined;
   readonly resetAt: Date | undefined;
   readonly details: Readonly<Record<string, unknown>> | undefined;

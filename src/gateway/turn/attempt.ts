@@ -51,7 +51,7 @@ export interface AttemptDependencies {
   /** Checks the time limits of upstream calls. */
   readonly running: RunningTurns;
   readonly models: Pick<ModelLists, 'outdated' | 'noteTeam' | 'refused'>;
-  readonly limits: Pick<AccountLimits, 'noteHead'>;
+  readonly limits: Pick<AccountLimits, 'spentFor' | 'noteHead'>;
   readonly reach: Pick<ProviderReach, 'connected'>;
   readonly logger: Logger;
 }

@@ -74,9 +74,9 @@ export class Candidates {
     return this.#refusal;
   }
 
-  /** The next that can take the request. */
-  async next(): Promise<Candidate | undefined> {
-    for (let route = await this.#nextRoute(); route; route = await this.#nextRoute()) {
+  /** The next that can take the request. `plansAgain`: by now the pool may have accounts of other providers. */
+  async next(plansAgain = false): Promise<Candidate | undefined> {
+    for (let route = await this.#nextRoute(plansAgain); route; route = await this.#nextRoute(plansAgain)) {
       const { record } = this.#turn;
       const note = record.candidate(route);
       const form = await this.#formFor(route);
@@ -97,12 +97,24 @@ export class Candidates {
     return undefined;
   }
 
-  async #nextRoute(): Promise<Route | undefined> {
+  /** No other is left, as far as is known. */
+  get isLast(): boolean {
+    return this.#untried === undefined || this.#untried.length === 0;
+  }
+
+  /** The request is too long for this one: the others count only where they are not known to hold no more. */
+  mustHoldMoreThan({ model, contextWindow = 0 }: Route): void {
+    this.#untried = this.#untried?.filter(
+      (route) => route.model !== model && (route.contextWindow ?? Number.POSITIVE_INFINITY) > contextWindow,
+    );
+  }
+
+  async #nextRoute(plansAgain: boolean): Promise<Route | undefined> {
     const { routes } = this.#dependencies;
     const { request } = this.#given;
     this.#plan ??= this.#turn.plan ?? (await routes.plan(request, this.#turn));
     this.#untried ??= [...this.#plan.candidates];
-    if (this.#untried.length === 0)
+    if (this.#untried.length === 0 && plansAgain)
       this.#untried.push(...(await routes.after(this.#tried, request, this.#turn)));
     const next = this.#untried.shift();
     if (next) this.#tried.push(next);

@@ -1,14 +1,38 @@
 import { AppError, type ErrorCode } from '../../core/errors.ts';
+import { withJitter } from '../../lib/backoff.ts';
 import type { LeasedAccount } from '../../pool-api/schema.ts';
 import type { ReportResult } from '../leases/reporter.ts';
+import type { Route } from '../models/routing.ts';
 
 /**
- * What a turn does after an attempt that failed before content. A refusal is not worked around with an account that is
- * free, but accounts whose limit is about to end are waited for: `resting-account`.
+ * Where a turn goes after an attempt that failed.
+ * `same-account`: once more on this account.
+ * `other-account`: another account of this candidate, else another candidate.
+ * `next-candidate`: another candidate, else another account of this one.
+ * `resting-account`: another candidate, else an account of this one whose limit is about to end. A refusal is not worked around
+ * with an account that is free.
+ * `leave-candidate`: another candidate; no account of this one.
  */
-export type NextStep = 'same-account' | 'other-account' | 'resting-account' | 'end';
+export type NextStep =
+  | 'same-account'
+  | 'other-account'
+  | 'next-candidate'
+  | 'resting-account'
+  | 'leave-candidate'
+  | 'end';
 
-const mostAttempts = 5;
+/** Attempts of one turn. */
+const mostAttempts = 8;
+const mostAtOneUpstream = 6;
+/** No more than so many within this time. */
+const mostInBurst = 4;
+const burstMs = 3_100;
+/** By then the upstream is at fault and no account. */
+const mostFaults = 4;
+/** Before an account is tried once more, with jitter. */
+const repeatAfterMs = 270;
+/** No attempt follows one that failed later than this after the turn began. */
+const deadlineMs = 180_000;
 
 /**
  * Which error a client is shown where accounts failed differently: a temporary error before a lasting one.
@@ -26,47 +50,101 @@ const shownFirst: readonly ErrorCode[] = [
   'upstream_refused',
 ];
 
-/** The rule of one turn: which account after which error, and which error is shown when there is none left. */
+/** The rule of one turn, and its budget: where it goes after which error, when, and which error is shown in the end. */
 export class Failover {
+  readonly #startedAt: number;
   readonly #errors: AppError[] = [];
+  readonly #begun: { readonly at: number; readonly upstream: string }[] = [];
   /** Accounts that are not tried again in this turn. */
   readonly excluded = new Set<string>();
-  /** An account to stay with: its rejected bearer was renewed. */
-  renewedAccount: string | undefined;
+  /** An account to stay with: its rejected bearer was renewed, or it is tried once more. */
+  keptAccount: string | undefined;
   /** No other free account takes the place of a free one that ran out or was refused. */
   isFreeBarred = false;
-  #hasTriedOtherForModel = false;
+  #hasRenewed = false;
   readonly #limited = new Set<string>();
+  /** How often a fault of the upstream or of the model was met, by candidate. */
+  readonly #faults = new Map<string, number>();
+  #repeatAt = 0;
+
+  constructor(now: number) {
+    this.#startedAt = now;
+  }
 
   get hasFailed(): boolean {
     return this.#errors.length > 0;
   }
 
+  get attempts(): number {
+    return this.#begun.length;
+  }
+
+  /** An attempt begins. */
+  begin({ provider }: Pick<Route, 'provider'>, now: number): void {
+    this.#begun.push({ at: now, upstream: provider.name });
+  }
+
+  /** How long the next attempt has to wait. */
+  pauseMs(now: number): number {
+    const first = this.#begun.at(-mostInBurst);
+    return Math.max(0, this.#repeatAt - now, first === undefined ? 0 : first.at + burstMs - now);
+  }
+
+  /** Whether the budget has another attempt at this upstream. */
+  maySend({ provider }: Pick<Route, 'provider'>): boolean {
+    return this.#begun.filter(({ upstream }) => upstream === provider.name).length < mostAtOneUpstream;
+  }
+
   /** `report`: the pool's answer, if the failure was reported. */
-  next(error: AppError, account: LeasedAccount, report: ReportResult | undefined): NextStep {
+  next(
+    error: AppError,
+    account: LeasedAccount,
+    report: ReportResult | undefined,
+    route: Pick<Route, 'provider' | 'model'>,
+    now: number,
+  ): NextStep {
     this.#errors.push(error);
+    this.keptAccount = undefined;
     if (account.free && (error.code === 'upstream_quota_exhausted' || error.code === 'upstream_refused')) {
       this.isFreeBarred = true;
     }
-    if (this.#errors.length >= mostAttempts) return 'end';
-    if (error.code === 'upstream_refused' && !error.isFinal) {
+    if (this.#errors.length >= mostAttempts || now - this.#startedAt >= deadlineMs) return 'end';
+    const step = this.#stepAfter(error, account, report, `${route.provider.name}/${route.model}`);
+    if (step === 'same-account') this.keptAccount = account.id;
+    if (step === 'same-account' && isUpstreamFault(error)) {
+      this.#repeatAt = now + withJitter(repeatAfterMs, 0.6, 1.4);
+    }
+    return step === 'end' || this.maySend(route) ? step : 'leave-candidate';
+  }
+
+  #stepAfter(
+    error: AppError,
+    account: LeasedAccount,
+    report: ReportResult | undefined,
+    candidate: string,
+  ): NextStep {
+    if (error.isFinal) return 'end';
+    if (error.code === 'context_too_long') return 'leave-candidate';
+    if (error.code === 'upstream_refused') {
       this.excluded.add(account.id);
       return 'resting-account';
     }
-    if (error.failover === 'no') return 'end';
-    if (error.failover === 'once') {
-      if (this.#hasTriedOtherForModel) return 'end';
-      this.#hasTriedOtherForModel = true;
-    }
-    if (error.code === 'upstream_unauthorized' && report?.id_token !== undefined && !this.renewedAccount) {
-      this.renewedAccount = account.id;
+    if (error.failover === 'no') return isOfRequest(error) ? 'end' : 'leave-candidate';
+    if (error.code === 'upstream_unauthorized' && report?.id_token !== undefined && !this.#hasRenewed) {
+      this.#hasRenewed = true;
       return 'same-account';
     }
+    const mayPass = isUpstreamFault(error);
+    const faultsBefore = this.#faults.get(candidate) ?? 0;
+    if (mayPass || error.failover === 'once') this.#faults.set(candidate, faultsBefore + 1);
+    if (mayPass && faultsBefore === 0) return 'same-account';
     // The pool lends it to no turn while it rests; after that this turn may try it again.
     const isResting = error.code === 'upstream_rate_limited' && report?.status === 'cooldown';
     if (!isResting || this.#limited.has(account.id)) this.excluded.add(account.id);
     this.#limited.add(account.id);
-    return 'other-account';
+    if (error.failover === 'once') return faultsBefore > 0 ? 'leave-candidate' : 'next-candidate';
+    if (mayPass && faultsBefore + 1 >= mostFaults) return 'leave-candidate';
+    return error.fault === 'account' || error.isModelRefusedToAccount ? 'other-account' : 'next-candidate';
   }
 
   /** Whether an account that is free may take the turn after a refusal: it was only limited before. */
@@ -74,14 +152,29 @@ export class Failover {
     return this.#limited.has(accountId);
   }
 
-  /** The error to show. `shortage` is why no account was left, where that says anything about other accounts. */
-  shown(shortage?: AppError): AppError {
+  /** The error to show, with the earliest time to come back. `shortages`: why no account was left. */
+  shown(shortages: readonly AppError[] = []): AppError {
     const last = this.#errors.at(-1);
-    if (last?.failover === 'no' && last.fault !== 'account') return last;
-    const [first, ...others] = [...this.#errors, ...(shortage ? [shortage] : [])];
+    if (last && (last.isFinal || (last.failover === 'no' && isOfRequest(last)))) return last;
+    const all = [...this.#errors, ...shortages];
+    const [first, ...others] = all;
     if (!first) return AppError.from(new Error('A turn without an attempt has no error to show.'));
-    return others.reduce((shown, error) => (isBefore(error, shown) ? error : shown), first);
+    const shown = others.reduce((best, error) => (isBefore(error, best) ? error : best), first);
+    const waits = all.flatMap(({ retryAfterMs }) => (retryAfterMs === undefined ? [] : [retryAfterMs]));
+    if (shown.retryAfterMs !== undefined) shown.retryAfterMs = Math.min(...waits);
+    return shown;
   }
+}
+
+/** The upstream failed, or the connection to it: it may do better in a moment. One that was silent is not waited for again. */
+function isUpstreamFault({ code, fault, isUnreachable }: AppError): boolean {
+  if (isUnreachable || (fault !== 'upstream' && fault !== 'network')) return false;
+  return code === 'upstream_unavailable' || code === 'upstream_protocol';
+}
+
+/** The same request would meet it anywhere. */
+function isOfRequest({ fault }: AppError): boolean {
+  return fault === 'request' || fault === 'service';
 }
 
 function isBefore(one: AppError, other: AppError): boolean {

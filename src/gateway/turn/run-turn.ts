@@ -2,8 +2,8 @@ import { AppError } from '../../core/errors.ts';
 import type { CollectedTurn } from '../../core/protocol.ts';
 import type { AskedRequest, Usage } from '../../core/turn.ts';
 import { debugLog, type Logger } from '../../lib/log/logger.ts';
-import type { AccountDemand } from '../../pool-api/held-lease.ts';
-import { isShort } from '../../pool-api/lease-engine.ts';
+import { sleep } from '../../lib/sleep.ts';
+import { PoolError } from '../../pool-api/errors.ts';
 import {
   type AnswerCheck,
   checksOf,
@@ -14,28 +14,26 @@ import {
 } from '../emulation/checked-answer.ts';
 import type { SchemaChecker } from '../emulation/json-schema.ts';
 import { sumUsage } from '../emulation/token-count.ts';
-import type { LeaseCache, LeaseDemand, TurnLease } from '../leases/lease-cache.ts';
+import type { TurnLease } from '../leases/lease-cache.ts';
 import { AttemptReports, type Reporter, type ReportResult, reported } from '../leases/reporter.ts';
 import type { Route } from '../models/routing.ts';
-import type { AccountLimits } from './account-limits.ts';
 import type { Affinity, Session } from './affinity.ts';
 import { appErrorFromPool, isAboutOthers } from './app-errors.ts';
 import { Attempt, type AttemptDependencies, type AttemptPlan } from './attempt.ts';
+import { type Borrowed, Borrowing, type BorrowingDependencies } from './borrowing.ts';
 import { type Candidate, type CandidateDependencies, Candidates } from './candidates.ts';
 import type { ClientTurn } from './client-turns.ts';
 import type { ConversationResult, Conversations } from './conversations.ts';
 import { Failover, type NextStep } from './failover.ts';
 import { type ProviderReach, unreachable } from './provider-reach.ts';
 import { BufferedOutput, type TurnOutput } from './turn-output.ts';
-import type { AttemptNote, TurnRecords } from './turn-record.ts';
+import type { TurnRecords } from './turn-record.ts';
 
-export interface TurnDependencies extends AttemptDependencies, CandidateDependencies {
-  readonly leases: LeaseCache;
+export interface TurnDependencies extends AttemptDependencies, CandidateDependencies, BorrowingDependencies {
   readonly reporter: Reporter;
   readonly reach: ProviderReach;
   readonly conversations: Conversations;
   readonly affinity: Affinity;
-  readonly limits: AccountLimits;
   readonly schemas: SchemaChecker;
   readonly records: TurnRecords;
   /** Answers to one request, at most. */
@@ -61,6 +59,16 @@ interface Path extends AttemptPlan {
   readonly session: Session | undefined;
   readonly candidate: Candidate;
   readonly checks: readonly AnswerCheck[];
+  isRefused: boolean;
+  /** No account of it is tried any more. */
+  isLeft: boolean;
+  /** Why none of its accounts was lent. */
+  shortage: Error | undefined;
+}
+
+interface Place {
+  readonly path: Path;
+  readonly borrowed: Borrowed;
 }
 
 /** An answer that was not as asked, and is sent back to the model. */
@@ -70,21 +78,10 @@ interface Rejected {
   readonly usage: Usage | undefined;
 }
 
-interface Borrowed {
-  readonly lease: TurnLease;
-  /** Of the turn's record. */
-  readonly note: AttemptNote;
-  /** How its account was chosen, for the session. */
-  readonly how: Parameters<Session['answeredBy']>[1];
-}
-
 interface Failure {
   readonly error: AppError;
   readonly report: ReportResult | undefined;
 }
-
-/** How long a turn waits, altogether, for a cooling or busy account and for a provider that cannot be reached. */
-const longestWaitMs = 10_000;
 
 /** Carries one turn to its one end. */
 export function runTurn(
@@ -103,13 +100,13 @@ class TurnRun {
   #rejected: Rejected | undefined;
   readonly #candidates: Candidates;
   readonly #startedAt: number;
-  readonly #failover = new Failover();
+  readonly #failover: Failover;
+  readonly #borrowing: Borrowing;
   readonly #reports: AttemptReports;
   /** The log at DEBUG, else undefined. */
   readonly #steps: Logger | undefined;
-  #step: NextStep = 'other-account';
-  #waitLeftMs = longestWaitMs;
-  #attempts = 0;
+  /** In the order they were taken. */
+  readonly #paths: Path[] = [];
   #path: Path | undefined;
   #attempt: Attempt | undefined;
   #usage: Usage | undefined;
@@ -121,19 +118,15 @@ class TurnRun {
     this.#candidates = new Candidates(dependencies, turn);
     this.#steps = debugLog(dependencies.logger)?.child({ request_id: turn.requestId });
     this.#startedAt = dependencies.clock.monotonic();
+    this.#failover = new Failover(this.#startedAt);
+    this.#borrowing = new Borrowing(dependencies, turn, this.#failover);
     this.#reports = new AttemptReports(dependencies.reporter, dependencies.leases.held);
   }
 
   async run(): Promise<TurnResult> {
     try {
-      let path = await this.#take(await this.#candidates.next());
+      let { path, borrowed } = await this.#next('next-candidate');
       for (;;) {
-        const borrowed = await this.#borrow(path);
-        if (borrowed instanceof Error) {
-          path = await this.#goOn(path, borrowed);
-          continue;
-        }
-        this.#attempts += 1;
         const failure = await this.#use(borrowed, path);
         if (!failure) {
           path.session?.answeredBy(borrowed.lease.account.id, borrowed.how);
@@ -142,12 +135,13 @@ class TurnRun {
           const again =
             output instanceof BufferedOutput && output.answer && (await this.#check(output.answer, path));
           if (!again) return this.#result(undefined);
-          path = again;
+          ({ path, borrowed } = await this.#next('other-account', again));
           continue;
         }
         if (this.#attempt?.isContentSent) return this.#result(failure.error);
         this.#turn.signal.throwIfAborted();
-        this.#decide(failure, borrowed.lease, path);
+        const step = this.#decide(failure, borrowed.lease, path);
+        ({ path, borrowed } = await this.#next(step, path));
       }
     } catch (thrown) {
       const error = AppError.from(thrown);
@@ -174,11 +168,11 @@ class TurnRun {
     this.#rejected = { answer, fault, usage: this.#usage };
     this.#usage = undefined;
     path.conversation.end();
+    this.#paths.splice(this.#paths.indexOf(path), 1);
     return await this.#take(path.candidate);
   }
 
-  async #take(candidate: Candidate | undefined): Promise<Path> {
-    if (!candidate) throw this.#candidates.refusal ?? new Error('No candidate takes this request.');
+  async #take(candidate: Candidate): Promise<Path> {
     const { route, handling, images, relayed } = candidate;
     const { conversations, affinity, schemas } = this.#dependencies;
     const { client, affinityKey, bytes } = this.#turn;
@@ -209,7 +203,8 @@ class TurnRun {
       affinityKey === undefined ? undefined : affinity.sessionOf(client.id, provider, affinityKey);
     const output = checks.length === 0 ? this.#output : new BufferedOutput(this.#output);
     const unchecked = checks.flatMap((check) => check.unchecked ?? []);
-    this.#path = {
+    const state = { isRefused: false, isLeft: false, shortage: undefined };
+    const path: Path = {
       route,
       request,
       candidate,
@@ -221,129 +216,90 @@ class TurnRun {
       checks,
       unchecked,
       output,
+      ...state,
     };
-    return this.#path;
+    this.#paths.push(path);
+    this.#path = path;
+    return path;
   }
 
-  /** Returns why no account is lent, where another provider's might be. Throws AppError. */
-  async #borrow({ route, conversation, session, candidate }: Path): Promise<Borrowed | Error> {
-    const { leases, clock } = this.#dependencies;
-    const { record } = this.#turn;
-    const { renewedAccount } = this.#failover;
-    const known = renewedAccount ?? conversation.accountId;
-    const preferred = known === undefined ? session?.preferred() : undefined;
-    const isPreferredFull = preferred !== undefined && leases.held.isFull(preferred);
-    if (isPreferredFull) record.skipped(candidate.note, { kind: 'full', accountId: preferred });
-    const { excluded } = this.#failover;
-    const demand = {
-      provider: route.provider.name,
-      model: route.model,
-      labels: route.labels,
-      client: this.#turn.client.id,
-      prefer: known ?? preferred,
-      preference: known === undefined ? ('soft' as const) : ('hard' as const),
-      exclude: route.barred ? new Set([...excluded, ...route.barred]) : excluded,
-      isFreeBarred: this.#failover.isFreeBarred,
-      signal: this.#turn.signal,
-    };
-    try {
-      if (this.#step === 'resting-account') await this.#mustBeShort(demand);
-      const askedAt = clock.monotonic();
-      const sparing = this.#sparing(demand, candidate);
-      const lease =
-        leases.take(sparing ?? demand) ??
-        (sparing && (await this.#ifAnyIsFree(sparing))) ??
-        (await this.#waiting((deadline) => leases.acquire({ ...demand, deadline })));
-      const accountId = lease.account.id;
-      const note = record.attempt({
-        route,
-        accountId,
-        choice:
-          accountId === renewedAccount
-            ? 'same'
-            : accountId !== demand.prefer
-              ? 'free'
-              : known
-                ? 'conversation'
-                : 'session',
-        wasHeld: !lease.isFirst,
-        waitedMs: clock.monotonic() - askedAt,
-      });
-      this.#steps?.debug(
-        { account_id: accountId, from: lease.isFirst ? 'the pool' : 'memory', waited_ms: note.waitedMs },
-        'an account is lent',
-      );
-      const how = known !== undefined ? 'remembered' : isPreferredFull ? 'full' : 'sought';
-      return { lease, note, how };
-    } catch (cause) {
-      this.#turn.signal.throwIfAborted();
-      if (cause instanceof AppError) throw cause;
-      const reason = cause instanceof Error ? cause : new Error(String(cause));
-      record.noneLent(candidate.note, reason);
-      this.#steps?.debug({ provider: route.provider.name, reason: reason.message }, 'no account is lent');
-      if (!this.#failover.hasFailed) return reason;
-      throw this.#failover.shown(isAboutOthers(cause) ? appErrorFromPool(cause) : undefined);
+  /** Where the next attempt is made, and when. Throws the AppError that the client gets where that is nowhere. */
+  async #next(step: NextStep, from?: Path): Promise<Place> {
+    await this.#pause();
+    if (from && step === 'leave-candidate') from.isLeft = true;
+    if (from && step === 'resting-account') from.isRefused = true;
+    const staysFirst = step === 'same-account' || step === 'other-account';
+    const place =
+      (from && staysFirst ? await this.#placeAt(from) : undefined) ??
+      (await this.#placeAtOthers()) ??
+      (await this.#placeAtTried(staysFirst ? from : undefined));
+    if (place) return place;
+    throw this.#noPlace();
+  }
+
+  async #pause(): Promise<void> {
+    const { clock } = this.#dependencies;
+    const pauseMs = this.#failover.pauseMs(clock.monotonic());
+    if (pauseMs === 0) return;
+    await sleep(clock, pauseMs, this.#turn.signal, true);
+    this.#turn.signal.throwIfAborted();
+  }
+
+  /** Waits for an account where it is the only candidate, else takes one that is free. */
+  async #placeAt(
+    path: Path,
+    mayWait = this.#paths.length === 1 && this.#candidates.isLast,
+  ): Promise<Place | undefined> {
+    const borrowed = await this.#borrowing.borrow(path, mayWait);
+    path.shortage = borrowed instanceof Error ? borrowed : undefined;
+    if (borrowed instanceof Error) return undefined;
+    this.#path = path;
+    return { path, borrowed };
+  }
+
+  /** At a candidate that has not been tried. */
+  async #placeAtOthers(): Promise<Place | undefined> {
+    this.#failover.keptAccount = undefined;
+    for (;;) {
+      const next = await this.#candidates.next(!this.#failover.hasFailed);
+      if (!next) return undefined;
+      if (!this.#failover.maySend(next.route)) continue;
+      const place = await this.#placeAt(await this.#take(next));
+      if (place) return place;
     }
   }
 
-  /** Without the accounts that have nothing left for this model; undefined where there are none such. They are tried where there is no other. */
-  #sparing<Demand extends AccountDemand>(demand: Demand, { route, note }: Candidate): Demand | undefined {
-    const { name, outbound } = route.provider;
-    const spent = this.#dependencies.limits.spentFor(name, outbound, route.model);
-    if (!spent) return undefined;
-    this.#turn.record.limited(note, spent.values());
-    return { ...demand, exclude: new Set([...demand.exclude, ...spent.keys()]) };
-  }
-
-  async #ifAnyIsFree(demand: Omit<LeaseDemand, 'deadline'>): Promise<TurnLease | undefined> {
-    const { leases, clock } = this.#dependencies;
-    try {
-      return await leases.acquire({ ...demand, deadline: clock.monotonic() });
-    } catch (error) {
-      if (isShort(error)) return undefined;
-      throw error;
+  /** At one that has been tried: with an account that is free, else where one is soonest. */
+  async #placeAtTried(justTried: Path | undefined): Promise<Place | undefined> {
+    const open = this.#paths.filter(({ isLeft, route }) => !isLeft && this.#failover.maySend(route));
+    const isOnly = this.#paths.length === 1;
+    for (const path of open) {
+      if (path === justTried || (isOnly && path.shortage)) continue;
+      const place = await this.#placeAt(path);
+      if (place) return place;
     }
+    if (isOnly) return undefined;
+    const [soonest] = open.sort((one, other) => waitAt(one) - waitAt(other));
+    return soonest && Number.isFinite(waitAt(soonest)) ? await this.#placeAt(soonest, true) : undefined;
   }
 
-  /** To the next candidate. Throws AppError where there is none. */
-  async #goOn({ route, conversation }: Path, reason: Error): Promise<Path> {
-    const next = await this.#candidates.next();
-    if (!next) throw appErrorFromPool(reason, route, this.#dependencies.routes.judge(route.provider));
-    conversation.end();
-    return await this.#take(next);
-  }
-
-  /** Throws the error to show where an account is free that this turn has not tried: a refusal is not worked around. */
-  async #mustBeShort(demand: Omit<LeaseDemand, 'deadline'>): Promise<void> {
-    const { leases, clock } = this.#dependencies;
-    let free: TurnLease;
-    try {
-      free = await leases.acquire({ ...demand, deadline: clock.monotonic() });
-    } catch (error) {
-      if (isAboutOthers(error)) return;
-      throw error;
-    }
-    free.release();
-    if (!this.#failover.mayReturnTo(free.account.id)) throw this.#failover.shown();
-  }
-
-  /** Takes what `wait` takes from the time this turn may wait. */
-  async #waiting<Value>(wait: (deadline: number) => Promise<Value>): Promise<Value> {
-    const begunAt = this.#dependencies.clock.monotonic();
-    try {
-      return await wait(begunAt + this.#waitLeftMs);
-    } finally {
-      this.#hasWaitedSince(begunAt);
-    }
-  }
-
-  #hasWaitedSince(begunAt: number): void {
-    this.#waitLeftMs = Math.max(0, this.#waitLeftMs - (this.#dependencies.clock.monotonic() - begunAt));
+  /** What the client is shown where nothing is left to try. */
+  #noPlace(): AppError {
+    const { routes } = this.#dependencies;
+    const shortages = this.#paths.flatMap(({ shortage, route }) => {
+      if (!shortage || (this.#failover.hasFailed && !isAboutOthers(shortage))) return [];
+      return this.#failover.hasFailed
+        ? [appErrorFromPool(shortage)]
+        : [appErrorFromPool(shortage, route, routes.judge(route.provider))];
+    });
+    if (this.#failover.hasFailed || shortages.length > 0) return this.#failover.shown(shortages);
+    return this.#candidates.refusal ?? AppError.from(new Error('No candidate takes this request.'));
   }
 
   /** One attempt and its report to the pool. The lease is always released. */
   async #use({ lease, note }: Borrowed, path: Path): Promise<Failure | undefined> {
     const { id } = lease.account;
+    this.#failover.begin(path.route, this.#dependencies.clock.monotonic());
     try {
       const error = await this.#attemptUntilReached(lease, path);
       this.#turn.record.attemptEnded(note, this.#attempt, error);
@@ -368,6 +324,7 @@ class TurnRun {
     const { reach, clock } = this.#dependencies;
     const provider = path.route.provider.name;
     const { signal } = this.#turn;
+    const hasOthers = !this.#candidates.isLast;
     let error: AppError | undefined;
     for (;;) {
       const attempt = new Attempt(this.#dependencies, this.#turn, lease, path);
@@ -375,7 +332,9 @@ class TurnRun {
       this.#usage = undefined;
       path.output.begin(attempt);
       const mayTry = reach.isOut(provider)
-        ? await this.#waiting((deadline) => reach.mayTry(provider, deadline, signal))
+        ? await this.#borrowing.waiting((deadline) =>
+            reach.mayTry(provider, hasOthers ? clock.monotonic() : deadline, signal),
+          )
         : 'yes';
       if (mayTry === 'too-late') return unreachable(error);
       try {
@@ -386,13 +345,13 @@ class TurnRun {
           this.#noteLatency(attempt, begunAt, error);
           return error;
         }
-        this.#hasWaitedSince(begunAt);
+        this.#borrowing.hasWaitedSince(begunAt);
         reach.unreachable(provider, mayTry === 'as-probe');
         this.#steps?.debug(
           { provider, reason: error.message },
           'the provider cannot be reached; the turn waits',
         );
-        if (signal.aborted) return error;
+        if (signal.aborted || hasOthers) return error;
       } finally {
         if (mayTry === 'as-probe') reach.probeEnded(provider);
       }
@@ -407,9 +366,12 @@ class TurnRun {
       affinity.latency.note(attempt.lease.account.id, firstContentAt - begunAt);
   }
 
-  /** What the next attempt is to be. Throws the AppError that the client gets where there is none. */
-  #decide({ error, report }: Failure, { account }: TurnLease, { route, request, conversation }: Path): void {
-    const { models, logger } = this.#dependencies;
+  #decide(
+    { error, report }: Failure,
+    { account }: TurnLease,
+    { route, request, conversation }: Path,
+  ): NextStep {
+    const { models, logger, clock } = this.#dependencies;
     const details = {
       request_id: this.#turn.requestId,
       account_id: account.id,
@@ -421,25 +383,37 @@ class TurnRun {
       models.refused(route.provider, route.model, account.id);
     } else if (error.code === 'invalid_request' && !error.isFinal && conversation.beginAnew()) {
       logger.info(details, 'the upstream rejected the conversation; resending the full history');
-      return;
+      return 'other-account';
     }
-    const step = this.#failover.next(error, account, report);
-    this.#step = step;
+    const step = this.#failover.next(error, account, report, route, clock.monotonic());
     this.#steps?.debug({ account_id: account.id, reason: error.code, next: step }, 'the attempt failed');
     if (step === 'end') throw this.#failover.shown();
+    if (error.code === 'context_too_long') this.#candidates.mustHoldMoreThan(route);
     if (step !== 'same-account') logger.info(details, 'another account is tried');
+    return step;
   }
 
   #result(error: AppError | undefined): TurnResult {
     const firstContentAt = this.#attempt?.firstContentAt;
+    let conversation: ConversationResult | undefined;
+    for (const path of this.#paths) {
+      const ended = path.conversation.end();
+      if (path === this.#path) conversation = ended;
+    }
     return {
       error,
       attempt: this.#attempt,
-      attempts: this.#attempts,
+      attempts: this.#failover.attempts,
       route: this.#path?.route,
-      conversation: this.#path?.conversation.end(),
+      conversation,
       usage: sumUsage(this.#rejected?.usage, this.#usage),
       firstContentMs: firstContentAt === undefined ? undefined : Math.round(firstContentAt - this.#startedAt),
     };
   }
+}
+
+/** After how long the pool may have an account for it. */
+function waitAt({ shortage }: Path): number {
+  const { retryAfterMs = Number.POSITIVE_INFINITY } = shortage instanceof PoolError ? shortage : {};
+  return isAboutOthers(shortage) ? retryAfterMs : Number.POSITIVE_INFINITY;
 }
