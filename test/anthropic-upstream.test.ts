@@ -325,7 +325,7 @@ describe('a Chat Completions client', () => {
     }
     const leaving = new AbortController();
     const stream = await client.chat.completions.create(
-      { ...userTurn('claude-slow', 'Hi'), stream: true },
+      { ...userTurn('claude-ticks', 'Hi'), stream: true },
       { signal: leaving.signal },
     );
     for await (const chunk of stream) if (chunk.choices[0]?.delta.content) break;

@@ -10,7 +10,7 @@ export interface EncodedRequest {
   readonly body: string;
   /** Of `anthropic-beta`, for what the body asks for. */
   readonly beta: string | undefined;
-  /** The tools' own names by those that are sent, where they differ. */
+  /** The tools' own names by those that are sent. */
   readonly toolNames: ReadonlyMap<string, string>;
 }
 
@@ -22,12 +22,8 @@ export function encodeRequest(
 ): EncodedRequest {
   const { model, limits, toolChoice, wishes = [] } = request;
   const facts = factsOf(model);
-  const toolNames = new Map<string, string>();
-  const nameOf = (name: string) => {
-    const sent = name.replace(/[^A-Za-z0-9_-]/g, '_');
-    if (sent !== name) toolNames.set(sent, name);
-    return sent;
-  };
+  const names = new ToolNames();
+  const nameOf = (name: string) => names.sentFor(name);
   const { system, messages, called, ...history } = encodeMessages(request.messages, model, nameOf);
   const tools = encodeTools(request, native, nameOf, called);
   placeMarks({ tools, system, messages }, cachesPrompts);
@@ -43,7 +39,7 @@ export function encodeRequest(
     stream: true,
     ...(system.length > 0 && { system }),
     messages,
-    ...(tools.length > 0 && { tools, tool_choice: encodeChoice(request, native) }),
+    ...(tools.length > 0 && { tools, tool_choice: encodeChoice(request, native, nameOf) }),
     ...sampling(request, native, config, facts.takesBothSampling),
     top_k: topK?.value,
     ...(stop.length > 0 && { stop_sequences: stop }),
@@ -51,7 +47,23 @@ export function encodeRequest(
     output_config: outputConfig(request, native, config),
   });
   const isBound = config.thinking !== undefined && 'block_binding' in config.thinking;
-  return { body, toolNames, beta: isBound ? bindingBeta : undefined };
+  return { body, toolNames: names.own, beta: isBound ? bindingBeta : undefined };
+}
+
+/** Names as Anthropic takes them, with fewer characters to choose from. */
+class ToolNames {
+  readonly own = new Map<string, string>();
+  readonly #sent = new Map<string, string>();
+
+  sentFor(name: string): string {
+    let sent = this.#sent.get(name);
+    if (sent !== undefined) return sent;
+    sent = name.replace(/[^A-Za-z0-9_-]/g, '_');
+    while (this.own.has(sent)) sent += '_';
+    this.own.set(sent, name);
+    this.#sent.set(name, sent);
+    return sent;
+  }
 }
 
 /** Of calls in the history the tools have to be known, also where none is offered. */
@@ -74,6 +86,7 @@ function encodeTools(
 function encodeChoice(
   { tools, toolChoice, parallelToolCalls }: TurnRequest,
   native: Capabilities,
+  nameOf: (name: string) => string,
 ): object | undefined {
   const single = parallelToolCalls ? {} : { disable_parallel_tool_use: true };
   if (toolChoice.type === 'none' || tools.length === 0) return { type: 'none' };
@@ -82,7 +95,7 @@ function encodeChoice(
   }
   return toolChoice.type === 'required'
     ? { type: 'any', ...single }
-    : { type: 'tool', name: toolChoice.name, ...single };
+    : { type: 'tool', name: nameOf(toolChoice.name), ...single };
 }
 
 /** With thinking the temperature is not to be chosen, and `top_p` hardly. */

@@ -43,7 +43,7 @@ export function spentUntil(headers: UpstreamHeaders, now: number): number | unde
   return resets.length === 0 ? undefined : Math.max(0, Math.max(...resets) - now);
 }
 
-/** Models of one family share their limits: `claude-opus`. */
+/** Models of one family share their limits: `opus`. */
 export function messagesLimitFamily(model: string): string {
   return /claude-(?:\d[\d.-]*)?(opus|sonnet|haiku|fable|mythos)/.exec(model)?.[1] ?? model;
 }

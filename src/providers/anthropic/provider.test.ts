@@ -1,0 +1,83 @@
+import { expect, it } from 'vitest';
+import { isUpstream } from '../../core/provider.ts';
+import { createProviders } from '../registry.ts';
+import { type FormAnswer, startFormServer } from '../testing/form-server.ts';
+import { testContext, testSettings } from '../testing/provider-context.ts';
+
+async function anthropicAt(...pages: FormAnswer[]) {
+  const server = await startFormServer((_asked, index) => pages[index] ?? [500, {}]);
+  const configured = { mine: { type: 'anthropic_compatible', baseUrl: server.url, mayBePrivate: false } };
+  const { all } = await createProviders({ settings: testSettings, configured }, testContext);
+  const [provider, builtIn] = [all.get('mine'), all.get('anthropic')];
+  if (!provider || !isUpstream(provider) || !builtIn || !isUpstream(builtIn)) throw new Error('no upstream');
+  return { provider, builtIn, asked: server.asked };
+}
+
+it('lists the models of all pages', async () => {
+  const opus = {
+    type: 'model',
+    id: 'claude-opus-4-5',
+    display_name: 'Claude Opus 4.5',
+    max_input_tokens: 200_000,
+    capabilities: { image_input: { supported: true } },
+  };
+  const { provider, asked } = await anthropicAt(
+    [200, { data: [opus], has_more: true, last_id: 'claude opus' }],
+    [200, { data: [{ id: 'local', capabilities: null }], has_more: false, last_id: 'local' }],
+  );
+  expect(await provider.listModels({ bearer: 'k-1' })).toEqual([
+    {
+      id: 'claude-opus-4-5',
+      displayName: 'Claude Opus 4.5',
+      contextWindow: 200_000,
+      hasVision: true,
+      vendor: 'anthropic',
+    },
+    { id: 'local' },
+  ]);
+  expect(asked.map(({ path }) => path)).toEqual([
+    '/v1/models?limit=100',
+    '/v1/models?limit=100&after_id=claude%20opus',
+  ]);
+  expect(asked[0]?.headers).toMatchObject({ 'x-api-key': 'k-1', 'anthropic-version': '2023-06-01' });
+  expect(asked[0]?.headers).not.toHaveProperty('authorization');
+});
+
+it('takes a list that repeats its page for the last one', async () => {
+  const page: FormAnswer = [200, { data: [], has_more: true, last_id: 'again' }];
+  const { provider, asked } = await anthropicAt(page, page, page);
+  expect(await provider.listModels({ bearer: 'k' })).toEqual([]);
+  expect(asked).toHaveLength(2);
+});
+
+it('proves a key by a good answer, and sends none where there is none', async () => {
+  const bad = { type: 'error', error: { type: 'authentication_error', message: 'invalid x-api-key' } };
+  const { provider, builtIn, asked } = await anthropicAt([200, { data: [] }], [401, bad], [200, 'oops']);
+  expect(await provider.getQuota({ bearer: '' })).toEqual({ isUnlimited: false });
+  expect(asked[0]?.headers).not.toHaveProperty('x-api-key');
+  await expect(provider.getQuota({ bearer: 'k' })).rejects.toMatchObject({ code: 'upstream_unauthorized' });
+  await expect(provider.getQuota({ bearer: 'k' })).rejects.toMatchObject({ code: 'upstream_protocol' });
+  expect([provider.takesNoKey, builtIn.takesNoKey]).toEqual([true, undefined]);
+  expect(builtIn.fallbackModels.map(({ id }) => id)).toContain('claude-sonnet-5-5');
+});
+
+it('takes API keys alone', async () => {
+  const { builtIn } = await anthropicAt();
+  expect(builtIn.normalizeApiKey(' sk-ant-api03-x ')).toBe('sk-ant-api03-x');
+  expect(() => builtIn.normalizeApiKey('sk-ant-oat01-x')).toThrow(/token of a login/);
+});
+
+it('narrows what a model takes by its version', async () => {
+  const { provider } = await anthropicAt();
+  const lacks = (name: string) => {
+    const taken = provider.capabilitiesOf?.(name);
+    return ['temperature', 'topK', 'toolChoice', 'jsonSchema', 'strictTools', 'reasoningEffort'].filter(
+      (ability) => !taken?.has(ability as never),
+    );
+  };
+  expect(lacks('claude-opus-5-5')).toEqual(['temperature', 'topK', 'toolChoice']);
+  expect(lacks('claude-opus-4-6')).toEqual([]);
+  expect(lacks('claude-opus-4-20250514')).toEqual(['jsonSchema', 'strictTools']);
+  expect(lacks('claude-3-5-haiku-latest')).toEqual(['jsonSchema', 'strictTools', 'reasoningEffort']);
+  expect(lacks('kimi-k3')).toEqual(['jsonSchema', 'strictTools']);
+});
