@@ -196,7 +196,7 @@ describe('an OpenAI client', () => {
     expect(await finishOf('gemini-refusal')).toBe('content_filter');
     expect(await finishOf('gemini-length')).toBe('length');
     expect(await finishOf('gemini-text-filtered')).toBe('content_filter');
-    expect(await finishOf('gemini-slow', { max_tokens: 4, stream: false })).toBe('length');
+    expect(await finishOf('gemini-ticks', { max_tokens: 4, stream: false })).toBe('length');
   });
 });
 
@@ -359,7 +359,8 @@ describe('faults', () => {
 
   it.each([
     ['limited', 429, 'rate_limit_exceeded', 'cooldown'],
-    ['spent', 429, 'insufficient_quota', 'cooldown'],
+    // The day's quota is of the model: the account has others.
+    ['spent', 429, 'insufficient_quota', 'active'],
     ['broken', 502, 'upstream_unavailable', 'active'],
   ])('an account whose key is %s is a %i, and another one answers', async (word, status, code, state) => {
     const bad = `AIza-${word}-1234567890`;
@@ -372,6 +373,16 @@ describe('faults', () => {
     await addAccount(key, { provider: 'gemini' });
     expect((await chat(userTurn('gemini-text', 'Hi'))).status).toBe(200);
     expect(vendor.turns.at(-1)?.key).toBe(key);
+  });
+
+  it("a model's quota of the day leaves the account out for that model alone", async () => {
+    const spent = 'AIza-spent-1234567890';
+    const { chat, addAccount, vendor } = await withGemini([spent]);
+    await addAccount(key, { provider: 'gemini', tier: 1 });
+    for (const model of ['gemini-text', 'gemini-text', 'gemini-echo']) {
+      expect((await chat(userTurn(model, 'Hi'))).status).toBe(200);
+    }
+    expect(vendor.turns.map((turn) => turn.key)).toEqual([spent, key, key, spent, key]);
   });
 
   it('a refused request has the words of Google, and a conversation that is too long is called so', async () => {
@@ -397,7 +408,7 @@ describe('faults', () => {
   it('a client that leaves cuts the upstream off', async () => {
     const { gatewayUrl, vendor } = await withGemini();
     const leave = new AbortController();
-    const body = JSON.stringify(userTurn('gemini-slow', 'Hi', { stream: true }));
+    const body = JSON.stringify(userTurn('gemini-ticks', 'Hi', { stream: true }));
     const request = { method: 'POST', body, signal: leave.signal };
     const answer = await fetch(`${gatewayUrl}/v1/chat/completions`, request);
     await answer.body?.getReader().read();

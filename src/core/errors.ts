@@ -261,6 +261,8 @@ export interface AppErrorOptions {
   readonly isFinal?: boolean;
   /** What the upstream answered, in a dialect of clients. */
   readonly vendorAnswer?: VendorAnswer;
+  /** The limit that is used up until `resetAt`, where it is of the model alone and the account has others. */
+  readonly modelLimit?: string;
   /** Whose fault it was, where the evidence says more than the code's row does. */
   readonly fault?: Fault;
   /** No connection could be made: nothing was sent, and no account can help. */
@@ -285,6 +287,7 @@ export class AppError extends Error {
   readonly details: Readonly<Record<string, unknown>> | undefined;
   readonly isFinal: boolean;
   readonly isUnreachable: boolean;
+  readonly modelLimit: string | undefined;
   vendorAnswer: VendorAnswer | undefined;
   readonly fault: Fault;
   readonly #failover: Failover;
@@ -299,6 +302,7 @@ export class AppError extends Error {
     this.details = options.details;
     this.isFinal = options.isFinal === true;
     this.isUnreachable = options.isUnreachable === true;
+    this.modelLimit = options.modelLimit;
     this.vendorAnswer = options.vendorAnswer;
     this.fault = options.fault ?? table[code].fault;
     this.#failover = options.failover ?? table[code].failover;
@@ -337,7 +341,7 @@ export class AppError extends Error {
   }
   /** The account may not use this model, while another one may. */
   get isModelRefusedToAccount(): boolean {
-    return this.fault === 'model' && this.failover === 'yes';
+    return this.fault === 'model' && this.failover === 'yes' && this.modelLimit === undefined;
   }
   /** The outcome to report to the pool; undefined where the error says nothing about the account. */
   get outcome(): Outcome | undefined {

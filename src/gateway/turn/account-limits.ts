@@ -46,6 +46,22 @@ export class AccountLimits {
     }
   }
 
+  /** A failure said that nothing is left for this model, whatever the headers said. */
+  noteSpent(
+    account: { readonly id: string; readonly provider: string },
+    outbound: Outbound,
+    model: string,
+    { name, resetAt }: { readonly name: string; readonly resetAt: number },
+  ): void {
+    const until = Math.min(resetAt, this.#clock.now() + longestMs);
+    const reading = { name, remaining: 0, resetAt };
+    this.#note(familyOf(account.provider, outbound, model), `${account.id} ${name}`, {
+      accountId: account.id,
+      reading,
+      until,
+    });
+  }
+
   /** By account: which limit leaves it nothing for this model, the longest. Undefined: all have some left. */
   spentFor(
     provider: string,

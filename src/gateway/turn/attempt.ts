@@ -51,7 +51,7 @@ export interface AttemptDependencies {
   /** Checks the time limits of upstream calls. */
   readonly running: RunningTurns;
   readonly models: Pick<ModelLists, 'outdated' | 'noteTeam' | 'refused'>;
-  readonly limits: Pick<AccountLimits, 'spentFor' | 'noteHead'>;
+  readonly limits: Pick<AccountLimits, 'spentFor' | 'noteHead' | 'noteSpent'>;
   readonly reach: Pick<ProviderReach, 'connected'>;
   readonly logger: Logger;
 }
@@ -314,8 +314,12 @@ export class Attempt implements CallListener {
   }
 
   #fail(error: AppError, batch: readonly TurnEvent[]): void {
-    const { secrets } = this.#dependencies;
-    const { vendorAnswer } = error;
+    const { secrets, limits } = this.#dependencies;
+    const { vendorAnswer, modelLimit: name, resetAt } = error;
+    if (name !== undefined && resetAt && this.#outbound) {
+      const spent = { name, resetAt: resetAt.getTime() };
+      limits.noteSpent(this.lease.account, this.#outbound, this.route.model, spent);
+    }
     const said = () => this.#plan.relayed?.body ?? JSON.stringify(this.#plan.request);
     secrets.clean(error, said);
     if (vendorAnswer) {

@@ -14,7 +14,7 @@ import type { AttemptNote } from './turn-record.ts';
 
 export interface BorrowingDependencies {
   readonly leases: LeaseCache;
-  readonly limits: Pick<AccountLimits, 'spentFor' | 'noteHead'>;
+  readonly limits: Pick<AccountLimits, 'spentFor' | 'noteHead' | 'noteSpent'>;
   readonly clock: Clock;
   readonly logger: Logger;
 }

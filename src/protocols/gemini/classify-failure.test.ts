@@ -42,7 +42,12 @@ it('a limit of a day is a used-up quota until midnight in California', () => {
     code: 'upstream_quota_exhausted',
     resetAt: new Date('2026-07-02T07:00:00Z'),
     retryAfterMs: undefined,
+    modelLimit: 'GenerateRequestsPerDayPerProjectPerModel-FreeTier',
+    outcome: undefined,
+    isModelRefusedToAccount: false,
   });
+  const ofAccount = failed(429, 'RESOURCE_EXHAUSTED', quota, [violation('GenerateRequestsPerDayPerProject')]);
+  expect(ofAccount).toMatchObject({ code: 'upstream_quota_exhausted', outcome: 'quota_exhausted' });
 });
 
 it('a plan that has none of a model may still have others', () => {

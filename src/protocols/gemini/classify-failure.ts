@@ -143,8 +143,12 @@ function exhausted(
   const isNeverGiven = /\blimit: 0\b/.test(words) || violations.some(({ quotaValue }) => quotaValue === '0');
   if (isNeverGiven) return modelBarred(options);
   const { retryAfterMs, ...others } = options;
-  if (violations.some(({ quotaId }) => /PerDay/i.test(String(quotaId)))) {
-    return outOfQuota({ ...others, resetAt: nextPacificMidnight(now) });
+  const ofDay = violations.map(({ quotaId }) => String(quotaId)).find((id) => /PerDay/i.test(id));
+  if (ofDay !== undefined) {
+    const resetAt = nextPacificMidnight(now);
+    // Most quotas are of one model, and the account goes on with its others.
+    const isOfModel = /PerModel/i.test(ofDay);
+    return outOfQuota({ ...others, resetAt, ...(isOfModel && { modelLimit: ofDay, fault: 'model' }) });
   }
   if (retryAfterMs === undefined && spentMoney.test(words)) return outOfQuota(others);
   return rateLimited(options);
