@@ -29,6 +29,12 @@ export const healthAnswer = z.object({
     /** False while nothing can be written there, as on a full disk: what is new is in memory only. Absent otherwise. */
     writable: z.literal(false).optional(),
   }),
+  load: z.object({
+    /** New turns are refused with 503 `overloaded`, since the process has more work than it can do. */
+    sheds_turns: z.boolean(),
+    event_loop_delay_ms: z.int(),
+    heap_used_percent: z.int(),
+  }),
   ...diskHealth,
   /** Where there is a configuration file. `error`: it was changed and is refused, and what it said before stays in force. */
   config: z

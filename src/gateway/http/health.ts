@@ -5,6 +5,7 @@ import { version } from '../../lib/version.ts';
 import { storeFaults, type Verdict } from '../../pool-api/readiness.ts';
 import type { PoolWatch } from '../leases/pool-watch.ts';
 import type { BufferedStore } from '../state/buffered-store.ts';
+import type { Admission } from '../turn/admission.ts';
 import { keyNotAccepted } from '../turn/app-errors.ts';
 import type { TurnDependencies } from '../turn/run-turn.ts';
 
@@ -16,17 +17,21 @@ export interface HealthSources {
   readonly disks: () => DiskHealth;
   /** How the configuration file stands; undefined where there is none. */
   readonly configWatch?: { readonly standing: ConfigStanding } | undefined;
+  readonly admission: Pick<Admission, 'load' | 'reason'>;
 }
 
 /** What `/health` answers, from what is known already. */
-export function healthOf({ dependencies, poolWatch, keep, isPoolInside, disks, configWatch }: HealthSources) {
+export function healthOf(sources: HealthSources) {
+  const { dependencies, poolWatch, keep, isPoolInside, disks, configWatch, admission } = sources;
   const { isAccepted, isReachable, lacksStore } = poolWatch;
   const unreachable = [...dependencies.reach.all].filter(([, isUp]) => !isUp).map(([provider]) => provider);
   const { isReachable: isKeepReachable, isWritable, store } = keep.figures();
   const { log, disk } = disks();
   const config = configWatch?.standing;
   const verdict = isReachable && isAccepted ? dependencies.routes.judge() : undefined;
+  const { load, reason: overload } = admission;
   const reasons = [
+    overload !== undefined && overload,
     !isReachable && (lacksStore ? storeFaults.unreachable : poolUnreachable),
     !isAccepted && keyNotAccepted,
     verdict?.isReady === false && verdict.reason,
@@ -50,6 +55,11 @@ export function healthOf({ dependencies, poolWatch, keep, isPoolInside, disks, c
     },
     unreachable_providers: unreachable,
     keep: { store, reachable: isKeepReachable, ...(isKeepReachable && !isWritable && { writable: false }) },
+    load: {
+      sheds_turns: overload !== undefined,
+      event_loop_delay_ms: Math.round(load.delayMs),
+      heap_used_percent: Math.round(100 * load.heapShare),
+    },
     log,
     disk,
     ...(config && { config }),

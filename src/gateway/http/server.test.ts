@@ -5,6 +5,7 @@ import { zstdCompressSync } from 'node:zlib';
 import type { FastifyInstance } from 'fastify';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { BodyBudget } from '../../lib/http/body-budget.ts';
+import type { Load } from '../../lib/process/load.ts';
 import { lines, refuse, say } from '../testing/fake-upstream.ts';
 import { settled } from '../testing/manual-clock.ts';
 import {
@@ -38,6 +39,7 @@ async function serve(
     apiKeys?: string[];
     allowedHosts?: string[] | null;
     corsOrigins?: string[];
+    readLoad?: () => Load;
   } = {},
 ): Promise<void> {
   server = createGatewayServer({
@@ -52,6 +54,7 @@ async function serve(
     adminKey: undefined,
     allowedHosts: change.allowedHosts ?? null,
     ...(change.corsOrigins ? { corsOrigins: change.corsOrigins } : {}),
+    ...(change.readLoad ? { readLoad: change.readLoad } : {}),
     shutdownMs: 5_000,
     logger: silentLogger,
   });
@@ -1080,4 +1083,61 @@ it('outlives a client that breaks off in the middle of its request, and logs no 
   await settled();
   expect((await chat().answer).status).toBe(200);
   expect(errors).not.toHaveBeenCalled();
+});
+
+describe('a gateway with more work than it can do', () => {
+  const idle: Load = { delayMs: 1, heapShare: 0.1 };
+  let load: Load;
+  beforeEach(async () => {
+    load = idle;
+    server.server.closeAllConnections();
+    await Promise.all([server.close(), advanceUntilClosed()]);
+    await serve({ readLoad: () => load });
+    fixture.upstream.answer = (call) => lines(call, 'say hi', 'end');
+  });
+  const status = async () => (await chat().answer).status;
+  const health = async () => (await send('GET', '/health').answer).json;
+
+  it.each([
+    ['event_loop', { delayMs: 501, heapShare: 0.1 }, { delayMs: 201, heapShare: 0.1 }],
+    ['memory', { delayMs: 1, heapShare: 0.93 }, { delayMs: 1, heapShare: 0.81 }],
+  ])('refuses new turns once that has lasted, and until it is well over (%s)', async (cause, much, less) => {
+    load = much;
+    await fixture.clock.advance(1_500);
+    expect(await status()).toBe(200);
+    await fixture.clock.advance(500);
+    const refused = await chat().answer;
+    expect(refused.status).toBe(503);
+    expect(refused.json.error.code).toBe('overloaded');
+    expect(refused.headers['retry-after']).toBe('5');
+    expect(await health()).toMatchObject({
+      status: 'degraded',
+      reason: expect.stringContaining('overloaded'),
+      load: { sheds_turns: true },
+    });
+    load = less;
+    await fixture.clock.advance(10_000);
+    expect(await status()).toBe(503);
+    const figures = (await send('GET', '/metrics').answer).text;
+    expect(figures).toContain(`warp2api_gateway_turns_shed_total{cause="${cause}"} 2`);
+    expect(figures).toContain('warp2api_gateway_overloaded 1');
+    load = idle;
+    await fixture.clock.advance(1_500);
+    expect(await status()).toBe(503);
+    await fixture.clock.advance(500);
+    expect(await status()).toBe(200);
+    expect(await health()).toMatchObject({
+      load: { sheds_turns: false, event_loop_delay_ms: 1, heap_used_percent: 10 },
+    });
+  });
+
+  it('takes turns through a single long task', async () => {
+    load = { delayMs: 5_000, heapShare: 0.1 };
+    await fixture.clock.advance(500);
+    load = idle;
+    await fixture.clock.advance(500);
+    load = { delayMs: 5_000, heapShare: 0.1 };
+    await fixture.clock.advance(1_500);
+    expect(await status()).toBe(200);
+  });
 });

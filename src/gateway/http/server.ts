@@ -11,6 +11,8 @@ import { pathOf } from '../../lib/http/served-routes.ts';
 import { createWrongKeyLog } from '../../lib/http/shown-keys.ts';
 import { createDiskHealth } from '../../lib/log/disk-health.ts';
 import type { Logger } from '../../lib/log/logger.ts';
+import { collectGarbage } from '../../lib/process/collect-garbage.ts';
+import { type Load, LoadMeter } from '../../lib/process/load.ts';
 import { anthropicMessagesInbound } from '../../protocols/anthropic-messages/inbound.ts';
 import { geminiErrors } from '../../protocols/gemini/inbound.ts';
 import { openaiChatInbound } from '../../protocols/openai-chat/inbound.ts';
@@ -26,6 +28,7 @@ import { ResponsesSockets } from '../responses/responses-socket.ts';
 import type { StoredResponses } from '../responses/stored-responses.ts';
 import type { BufferedStore } from '../state/buffered-store.ts';
 import type { StateStore } from '../state/state-store.ts';
+import { Admission } from '../turn/admission.ts';
 import { affinityKeyOf } from '../turn/affinity.ts';
 import { appErrorFrom } from '../turn/app-errors.ts';
 import { type ClientKey, type ClientTurn, ClientTurns } from '../turn/client-turns.ts';
@@ -68,6 +71,8 @@ export interface GatewayServerOptions {
   readonly shutdownMs: number;
   /** Where this process writes. */
   readonly folders?: readonly string[];
+  /** How hard the process has to work; absent: it is measured. */
+  readonly readLoad?: () => Load;
   readonly logger: Logger;
 }
 
@@ -132,7 +137,10 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     pool: options.poolAddress?.(address),
   });
 
+  const meter = new LoadMeter();
+  const admission = new Admission(options.readLoad ?? meter.read, collectGarbage, logger);
   const metrics = createGatewayMetrics({
+    admission,
     turns: () => running.count,
     waiting: () => dependencies.leases.waiting,
     streams: () => running.streamCount,
@@ -142,7 +150,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     providers: () => dependencies.reach.all,
     keep: options.keep,
   });
-  const clientTurns = new ClientTurns(dependencies, metrics);
+  const clientTurns = new ClientTurns(dependencies, metrics, admission);
   const { responses, bodies } = options;
   const parts = { ...dependencies, clientTurns, responses, bodies };
   const sockets = new ResponsesSockets(parts);
@@ -162,6 +170,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     const now = listening.tick();
     verdicts.note(dependencies.routes.judge());
     running.tick(now);
+    admission.tick();
     cancelTick = clock.after(tickMs, tick);
   }
 
@@ -192,7 +201,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     idempotency,
     answerTurn,
     follow,
-    health: () => healthOf({ ...options, disks }),
+    health: () => healthOf({ ...options, disks, admission }),
     metrics: metrics.text,
     poolAddress: (address) => options.poolAddress?.(address),
   });
@@ -297,6 +306,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     await running.drain(options.shutdownMs);
     await idempotency.close();
     cancelTick();
+    meter.close();
   });
 
   return app;

@@ -16,7 +16,7 @@ it.each(['requestId', 'model', 'upstream_finish'])('logs no secret in the %s of 
   fixture.upstream.answer = (call) => lines(call, 'say hi', `end stop ${shown('upstream_finish')}`);
   const written: string[] = [];
   const logger = createLogger('INFO', { write: (line) => written.push(line) }, secrets);
-  const turns = new ClientTurns({ ...fixture.turns, logger }, { turnEnded() {} });
+  const turns = new ClientTurns({ ...fixture.turns, logger }, { turnEnded() {} }, { check() {} });
   const messages = [{ role: 'user', parts: [{ type: 'text', text: 'hi' }] }] as const;
   const request = { ...plainTurn, model: shown('model'), messages };
   await turns.run(clientTurn(request, { requestId: shown('requestId') }), new SeenOutput());

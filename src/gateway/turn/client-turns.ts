@@ -2,6 +2,7 @@ import { AppError, refused } from '../../core/errors.ts';
 import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
 import { debugLog, logOwn } from '../../lib/log/logger.ts';
 import type { RoutePlan } from '../models/routing.ts';
+import type { Admission } from './admission.ts';
 import { checkRequest } from './candidates.ts';
 import type { GatewayMetrics } from './metrics.ts';
 import { runTurn, type TurnDependencies, type TurnResult } from './run-turn.ts';
@@ -41,16 +42,23 @@ export interface ClientTurn {
 export class ClientTurns {
   readonly #dependencies: TurnDependencies;
   readonly #metrics: Pick<GatewayMetrics, 'turnEnded'>;
+  readonly #admission: Pick<Admission, 'check'>;
   #isClosing = false;
 
-  constructor(dependencies: TurnDependencies, metrics: Pick<GatewayMetrics, 'turnEnded'>) {
+  constructor(
+    dependencies: TurnDependencies,
+    metrics: Pick<GatewayMetrics, 'turnEnded'>,
+    admission: Pick<Admission, 'check'>,
+  ) {
     this.#dependencies = dependencies;
     this.#metrics = metrics;
+    this.#admission = admission;
   }
 
-  /** Refuses what no turn can be made of. Throws AppError. Returns the images of the request. */
+  /** Refuses what no turn can be made of, and any turn while there is too much to do. Throws AppError. Returns the images of the request. */
   check({ request, choices = 1, choicesParam = 'n' }: DecodedTurn<unknown>): TurnImages | undefined {
     const { maxChoices, imageFetcher } = this.#dependencies;
+    this.#admission.check();
     if (choices > maxChoices) throw tooManyChoices(maxChoices, choicesParam);
     const images = checkRequest(request, imageFetcher);
     if (this.#isClosing) {

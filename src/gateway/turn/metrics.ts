@@ -1,6 +1,7 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { callSeconds, metricsText } from '../../lib/api/metrics.ts';
 import type { BufferedStore } from '../state/buffered-store.ts';
+import type { Admission } from './admission.ts';
 import type { ClientTurn } from './client-turns.ts';
 import type { TurnResult } from './run-turn.ts';
 
@@ -39,6 +40,7 @@ export function createGatewayMetrics(options: {
   /** Every provider a turn has gone to, and whether it can be reached. */
   providers(): ReadonlyMap<string, boolean>;
   readonly keep: Pick<BufferedStore, 'figures' | 'failures'>;
+  readonly admission: Pick<Admission, 'load' | 'reason' | 'refused'>;
 }): GatewayMetrics {
   const registry = new Registry();
   const registers = [registry];
@@ -121,6 +123,7 @@ export function createGatewayMetrics(options: {
     isPoolReachable: 'pool_up',
   };
   noteKeep(options.keep, registers);
+  noteLoad(options.admission, registers);
   for (const name of Object.keys(now) as (keyof typeof now)[]) {
     new Gauge({
       name: `${prefix}${names[name]}`,
@@ -151,6 +154,43 @@ export function createGatewayMetrics(options: {
     },
     text: () => metricsText(registry),
   };
+}
+
+function noteLoad(admission: Pick<Admission, 'load' | 'reason' | 'refused'>, registers: Registry[]): void {
+  new Gauge({
+    name: `${prefix}event_loop_delay_seconds`,
+    help: 'How long what was due waited lately, on average.',
+    registers,
+    collect() {
+      this.set(admission.load.delayMs / 1000);
+    },
+  });
+  new Gauge({
+    name: `${prefix}heap_used_ratio`,
+    help: 'Of the memory that V8 may take.',
+    registers,
+    collect() {
+      this.set(admission.load.heapShare);
+    },
+  });
+  new Gauge({
+    name: `${prefix}overloaded`,
+    help: '1 while new turns are refused because the process has more work than it can do.',
+    registers,
+    collect() {
+      this.set(Number(admission.reason !== undefined));
+    },
+  });
+  new Counter({
+    name: `${prefix}turns_shed_total`,
+    help: 'Turns refused for that, by what was short.',
+    labelNames: ['cause'] as const,
+    registers,
+    collect() {
+      this.reset();
+      for (const [cause, count] of Object.entries(admission.refused)) this.inc({ cause }, count);
+    },
+  });
 }
 
 function noteKeep(keep: Pick<BufferedStore, 'figures' | 'failures'>, registers: Registry[]): void {

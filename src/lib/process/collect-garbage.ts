@@ -18,12 +18,13 @@ let idle: NodeJS.Timeout | undefined;
 export function leaveGarbage(bytes: number): void {
   if (bytes < leastBytes) return;
   leftBytes += bytes;
-  if (leftBytes >= mostBytes) collect();
-  idle ??= setTimeout(collect, idleMs).unref();
+  if (leftBytes >= mostBytes) collectGarbage();
+  idle ??= setTimeout(collectGarbage, idleMs).unref();
   idle.refresh();
 }
 
-function collect(): void {
+/** Collects now: that takes as long as what is in use is large. */
+export function collectGarbage(): void {
   leftBytes = 0;
   if (collector === undefined) {
     setFlagsFromString('--expose-gc');

@@ -1,6 +1,7 @@
 import type { Capabilities } from '../../core/capabilities.ts';
 import type { ImageLimits, Outbound } from '../../core/protocol.ts';
 import { classifyFailure } from '../shared/openai-failure.ts';
+import { readOpenaiLimits } from '../shared/openai-limits.ts';
 import { editMembers } from '../shared/relay.ts';
 import { leastOutputTokens } from './capabilities.ts';
 import { ResponsesDecoder } from './decode-stream.ts';
@@ -41,6 +42,7 @@ export function createResponsesOutbound(
         };
       },
     },
+    readLimits: readOpenaiLimits,
     classifyFailure: (response) => classifyFailure(response, now(), 'responses'),
   };
 }
