@@ -293,6 +293,16 @@ describe('a Chat Completions client', () => {
     ]);
   });
 
+  it('has them cached only by its own marks where the route says so', async () => {
+    const routes =
+      'routes:\n  - { model: plain, prompt_cache: off, candidates: [{ provider: anthropic, model: claude-text }] }\n';
+    const setup = await withAnthropic(undefined, {}, {}, routes);
+    await setup.openai().chat.completions.create(userTurn('plain', 'Hi'));
+    expect(setup.vendor.turns.at(-1)?.text).not.toContain('cache_control');
+    await setup.openai().chat.completions.create(userTurn('claude-text', 'Hi'));
+    expect(setup.vendor.turns.at(-1)?.text).toContain('cache_control');
+  });
+
   it('is told of a refusal, a filter, a context that is too long and a broken stream', async () => {
     const setup = await withAnthropic();
     const client = setup.openai();

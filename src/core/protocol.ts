@@ -19,6 +19,8 @@ export type ConversationMemory = Uint8Array;
 export interface OutboundTurn {
   /** The request with the upstream's own model name. */
   readonly request: TurnRequest;
+  /** The upstream is asked to cache the prompt where the client has not said what of it. */
+  readonly cachesPrompts?: boolean;
   /** Names the client's session, for upstreams that cache by such a key: made from the session's own name, which it does not tell. */
   readonly cacheKey?: string;
   /**

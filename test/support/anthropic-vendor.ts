@@ -12,11 +12,12 @@ export interface AnthropicSetup extends TestServices {
   anthropic(): Anthropic;
 }
 
-/** Both services with Anthropic played by a sandbox, and an account of it for each key. */
+/** Both services with Anthropic played by a sandbox, and an account of it for each key. `more`: of the configuration file. */
 export async function withAnthropic(
   keys: readonly string[] = ['sk-ant-one-1234567890'],
   environment: Record<string, string> = {},
   options: VendorOptions = {},
+  more = '',
 ): Promise<AnthropicSetup> {
   const vendor = await startAnthropicSandbox(options);
   onTestFinished(() => vendor.close());
@@ -25,7 +26,7 @@ export async function withAnthropic(
   const file = join(folder, 'warp2api.yaml');
   writeFileSync(
     file,
-    `providers:\n  anthropic: { type: anthropic_compatible, base_url: "${vendor.url}/v1" }\n`,
+    `providers:\n  anthropic: { type: anthropic_compatible, base_url: "${vendor.url}/v1" }\n${more}`,
   );
   const services = await servicesForTest({ CONFIG_FILE: file, ...environment });
   for (const key of keys) await services.addAccount(key, { provider: 'anthropic' });

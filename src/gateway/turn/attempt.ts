@@ -68,6 +68,8 @@ export interface AttemptPlan {
   readonly output: TurnOutput;
   /** What becomes of the request's fields at this upstream. */
   readonly handling: Handling;
+  /** The upstream is asked to cache the prompt. */
+  readonly cachesPrompts: boolean;
   /** What of the request is not checked, as paths. */
   readonly unchecked: readonly string[];
 }
@@ -212,7 +214,7 @@ export class Attempt implements CallListener {
     const answer =
       relayed && relaying
         ? relaying.relay.open(relayed, turn.request.model)
-        : outbound.open({ ...turn, ...this.#cacheKey });
+        : outbound.open({ ...turn, ...this.#caching });
     this.#decoder = answer.decoder;
     this.#watch(
       callUpstream({
@@ -230,9 +232,11 @@ export class Attempt implements CallListener {
     );
   }
 
-  get #cacheKey(): Pick<OutboundTurn, 'cacheKey'> {
+  get #caching(): Pick<OutboundTurn, 'cachesPrompts' | 'cacheKey'> {
+    if (!this.#plan.cachesPrompts) return {};
     const { affinityKey, client } = this.#turn;
-    return affinityKey === undefined ? {} : { cacheKey: cacheKeyOf(client.id, affinityKey) };
+    const key = affinityKey === undefined ? {} : { cacheKey: cacheKeyOf(client.id, affinityKey) };
+    return { cachesPrompts: true, ...key };
   }
 
   #watch(call: RunningCall): void {

@@ -24,6 +24,7 @@ interface Form {
 export interface Candidate extends Form {
   readonly route: Route;
   readonly handling: Handling;
+  readonly cachesPrompts: boolean;
   /** Of the turn's record. */
   readonly note: CandidateNote;
 }
@@ -90,7 +91,8 @@ export class Candidates {
         capabilitiesOf(route.provider, route.model),
         route.provider.outbound?.leastOutputTokens,
       );
-      if (!handling.refusal) return { ...form, route, handling, note };
+      const cachesPrompts = this.#plan?.promptCache !== 'off';
+      if (!handling.refusal) return { ...form, route, handling, note, cachesPrompts };
       record.skipped(note, { kind: 'field', message: handling.refusal.message });
       this.#refusal ??= handling.refusal;
     }

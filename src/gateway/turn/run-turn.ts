@@ -213,6 +213,7 @@ class TurnRun {
       conversation,
       session,
       handling,
+      cachesPrompts: candidate.cachesPrompts,
       checks,
       unchecked,
       output,

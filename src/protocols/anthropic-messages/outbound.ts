@@ -25,8 +25,9 @@ export function createMessagesOutbound(
     contentType: 'text/event-stream',
     capabilities,
     images: imageLimits,
-    open({ request }) {
-      const { body, beta, toolNames } = encodeRequest(request, capabilitiesOf(request.model), true);
+    open({ request, cachesPrompts = false }) {
+      const native = capabilitiesOf(request.model);
+      const { body, beta, toolNames } = encodeRequest(request, native, cachesPrompts);
       return {
         request: {
           method: 'POST',
