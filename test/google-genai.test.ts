@@ -1,14 +1,20 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { type Content, type GenerateContentConfig, GoogleGenAI, type Part } from '@google/genai';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished, test } from 'vitest';
-import { startGeminiSandbox } from '../sandbox/gemini/server.ts';
+import {
+  type Content,
+  FunctionCallingConfigMode,
+  type GenerateContentConfig,
+  GoogleGenAI,
+  type Part,
+  Type,
+} from '@google/genai';
+import { afterAll, beforeAll, describe, expect, it, test } from 'vitest';
+import { pixel } from '../src/core/testing/pixel.ts';
 import { geminiAnswer, geminiError, geminiModelList } from '../src/gateway/http/api-answers.ts';
 import { readGeminiArray } from './support/gemini-grammar.ts';
-import { withVendor } from './support/openai-vendor.ts';
 import { servicesForTest, startTestServices, type TestServices } from './support/services.ts';
+import { withUpstreams } from './support/upstreams.ts';
 
+/** How every signature of this gateway begins. */
+const ours = Buffer.from('warp2api ').toString('base64');
 const hello = { contents: [{ role: 'user', parts: [{ text: 'Hello' }] }] };
 const weather: GenerateContentConfig['tools'] = [
   {
@@ -260,33 +266,162 @@ async function toolTurns(client: GoogleGenAI, model: string, isStream: boolean):
 
 describe.each([false, true])('reasoning is given back over a loop of tools (stream: %s)', (isStream) => {
   it('to an upstream of Chat Completions', async () => {
-    const services = await withVendor();
-    await toolTurns(clientOf(services), 'chat-signed', isStream);
-    const messages = services.vendor.turns.map(
+    const services = await withUpstreams({ up: { protocol: 'chat' } });
+    await toolTurns(clientOf(services), 'up/chat-signed', isStream);
+    const messages = services.vendors.up.turns.map(
       ({ text }) => (JSON.parse(text) as { messages: { reasoning_details?: unknown }[] }).messages,
     );
     const second = messages[1]?.filter((message) => message.reasoning_details);
     expect(second).toMatchObject([{ tool_calls: [{}], reasoning_details: [expect.objectContaining({})] }]);
   });
 
-  it('to Gemini, which gets its own signatures as they were', async () => {
-    const { vendor, ...services } = await withGemini();
-    const history = await toolTurns(clientOf(services), 'up/gemini-thinking', isStream);
-    expect(vendor.turns).toHaveLength(4);
+  // These vendors refuse calls whose signatures were lost or changed.
+  it.each([
+    ['messages', 'claude-thinking'],
+    ['responses', 'gpt-thinking'],
+    ['gemini', 'gemini-thinking'],
+  ] as const)('to an upstream of %s', async (protocol, model) => {
+    const services = await withUpstreams({ up: { protocol } });
+    const history = await toolTurns(clientOf(services), `up/${model}`, isStream);
+    const { turns } = services.vendors.up;
+    expect(turns).toHaveLength(4);
+    expect(turns.at(-1)?.text).toMatch(/"signature"|"encrypted_content"|"thoughtSignature"/);
     const calls = history.flatMap(({ parts = [] }) => parts).filter(({ functionCall }) => functionCall);
     expect(calls).toHaveLength(3);
     for (const { thoughtSignature } of calls) expect(thoughtSignature).toBeTruthy();
   });
 });
 
-async function withGemini() {
-  const vendor = await startGeminiSandbox();
-  onTestFinished(() => vendor.close());
-  const folder = mkdtempSync(join(tmpdir(), 'warp2api-gemini-'));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
-  const file = join(folder, 'warp2api.yaml');
-  writeFileSync(file, `providers:\n  up: { type: gemini, base_url: "${vendor.url}" }\n`);
-  const services = await servicesForTest({ CONFIG_FILE: file });
-  await services.addAccount('key-1', { provider: 'up' });
-  return { ...services, vendor };
-}
+describe('over Gemini itself', () => {
+  it('a request that gives back a signature of this gateway is translated, and the signature is left out', async () => {
+    const { vendors, ...services } = await withUpstreams({
+      claude: { protocol: 'messages' },
+      google: { protocol: 'gemini' },
+    });
+    const began = await toolTurns(clientOf(services), 'claude/claude-thinking', true);
+    const body = { contents: [...began, { role: 'user', parts: [{ text: 'And now?' }] }], tools: weather };
+    expect(JSON.stringify(body)).toContain(ours);
+    const path = '/v1beta/models/google/gemini-text:generateContent';
+    expect((await post(services, path, body)).status).toBe(200);
+    const [turn] = vendors.google.turns;
+    expect(turn?.text).toContain('And now?');
+    expect(turn?.text).not.toContain(ours);
+  });
+
+  it('a stream without alt=sse is its answer as an array', async () => {
+    const { vendors, ...services } = await withUpstreams({ google: { protocol: 'gemini' } });
+    const body = JSON.stringify({ ...hello, generation_config: { seed: 7 } }, null, 1);
+    const path = '/v1beta/models/google/gemini-text:streamGenerateContent';
+    const answers = await Promise.all(
+      ['', '?alt=sse'].map((alt) => fetch(services.gatewayUrl + path + alt, { method: 'POST', body })),
+    );
+    const [array, events] = await Promise.all(answers.map((answer) => answer.text()));
+    const streamed = events?.split('\r\n\r\n').filter((event) => event.startsWith('data: '));
+    expect(JSON.parse(array ?? '')).toEqual(streamed?.map((event) => JSON.parse(event.slice(6)) as unknown));
+    expect(vendors.google.turns.map(({ text }) => text)).toEqual([body, body]);
+  });
+
+  it('several candidates are asked of it, and not of this gateway', async () => {
+    const { vendors, ...services } = await withUpstreams({ google: { protocol: 'gemini' } });
+    const body = { ...hello, generationConfig: { candidateCount: 2 } };
+    await post(services, '/v1beta/models/google/gemini-text:generateContent', body);
+    expect(vendors.google.turns.map(({ text }) => text)).toEqual([JSON.stringify(body)]);
+  });
+});
+
+test('images and documents reach an upstream that takes them, also in results', async () => {
+  const services = await withUpstreams({ up: { protocol: 'messages' } });
+  const pdf = Buffer.from('%PDF-1.7 x', 'latin1').toString('base64');
+  const files = [
+    { inlineData: { mimeType: 'image/png', data: pixel } },
+    { inlineData: { mimeType: 'application/pdf', data: pdf } },
+  ];
+  const answer = await clientOf(services).models.generateContent({
+    model: 'up/claude-image',
+    contents: [
+      { role: 'user', parts: [{ text: 'What is it?' }, ...files] },
+      { role: 'model', parts: [{ functionCall: { name: 'get_weather', args: {} } }] },
+      {
+        role: 'user',
+        parts: [{ functionResponse: { name: 'get_weather', response: { output: 'a map' }, parts: files } }],
+      },
+    ],
+    config: { tools: weather ?? [] },
+  });
+  expect(answer.text).toBe('I see image image/png of 70 bytes, document application/pdf of 10 bytes.');
+  const sent = services.vendors.up.turns.at(-1)?.text ?? '';
+  for (const data of [pixel, pdf]) expect(sent.split(data)).toHaveLength(3);
+});
+
+describe('over Chat Completions', () => {
+  it('images, settings and a schema reach the upstream in its words', async () => {
+    const { vendors, ...services } = await withUpstreams({ up: { protocol: 'chat' } });
+    await clientOf(services).models.generateContent({
+      model: 'up/chat-text',
+      contents: [{ text: 'What is it?' }, { inlineData: { mimeType: 'image/png', data: pixel } }],
+      config: {
+        systemInstruction: 'Be brief.',
+        temperature: 0.5,
+        topP: 0.9,
+        seed: 7,
+        maxOutputTokens: 99,
+        stopSequences: ['STOP'],
+        tools: [
+          {
+            functionDeclarations: [
+              {
+                name: 'get_weather',
+                parameters: {
+                  type: Type.OBJECT,
+                  properties: {
+                    city: { type: Type.STRING, nullable: true },
+                    days: { type: Type.INTEGER, minimum: 1 },
+                  },
+                  required: ['city'],
+                },
+              },
+            ],
+          },
+        ],
+        toolConfig: { functionCallingConfig: { mode: FunctionCallingConfigMode.ANY } },
+      },
+    });
+    const parameters = {
+      type: 'object',
+      properties: { city: { type: ['string', 'null'] }, days: { type: 'integer', minimum: 1 } },
+      required: ['city'],
+    };
+    expect(JSON.parse(vendors.up.turns.at(-1)?.text ?? '')).toMatchObject({
+      model: 'chat-text',
+      messages: [
+        { role: 'system', content: 'Be brief.' },
+        {
+          role: 'user',
+          content: [
+            { type: 'text', text: 'What is it?' },
+            { type: 'image_url', image_url: { url: `data:image/png;base64,${pixel}` } },
+          ],
+        },
+      ],
+      temperature: 0.5,
+      top_p: 0.9,
+      seed: 7,
+      tools: [{ function: { name: 'get_weather', parameters } }],
+      tool_choice: 'required',
+    });
+  });
+
+  it('a filter before any content is feedback on the prompt, and later the reason of a candidate', async () => {
+    const services = await withUpstreams({ up: { protocol: 'chat' } });
+    const ask = async (model: string, method = 'generateContent') =>
+      (await post(services, `/v1beta/models/up/${model}:${method}`)).text();
+    expect(JSON.parse(await ask('chat-filter'))).toMatchObject({
+      candidates: [{ content: { parts: [{ text: 'No.' }] }, finishReason: 'SAFETY' }],
+    });
+    expect(JSON.parse(await ask('chat-refusal'))).toMatchObject({ candidates: [{ finishReason: 'SAFETY' }] });
+    expect(readGeminiArray(await ask('chat-refusal', 'streamGenerateContent'))).toMatchObject({
+      text: 'I am sorry, I cannot help with that.',
+      end: 'content-filter',
+    });
+  });
+});
