@@ -53,7 +53,7 @@ test.each([
   [
     'an unknown type',
     'providers: {x: {type: saml}}',
-    /providers\.x\.type: must be oauth2, api_key or openai_compatible/,
+    /providers\.x\.type: must be oauth2, api_key, .* or gemini/,
   ],
   [
     'an address that is neither https nor here',
@@ -109,6 +109,24 @@ routes:
     true,
     2_500,
   ]);
+});
+
+test('models are described by name or pattern', () => {
+  const yaml = `
+models:
+  "local/*": { context_window: 32768, prefill: true }
+  my-model: { price: { input: 1, output: 2.5, cache_read: 0.1 }, structured_output: true }
+`;
+  expect(load(yaml).models).toEqual({
+    'local/*': { contextWindow: 32_768, prefill: true },
+    'my-model': {
+      structuredOutput: true,
+      price: { input: 1, output: 2.5, cacheRead: 0.1, cacheWrite: undefined },
+    },
+  });
+  expect(() => load('models:\n  x: { price: { input: 1 } }\n')).toThrow(
+    /line 2, column 15: models\.x\.price\.output: is missing/,
+  );
 });
 
 test.each([

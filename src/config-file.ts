@@ -9,7 +9,7 @@ import { readTextFile } from './lib/files/read-text.ts';
 import { isJsonObject } from './lib/parse-json.ts';
 import type { ConfigReader, ConfiguredProvider } from './providers/definition.ts';
 import { answeringNames, providerTypes, reservedNames, typeOf } from './providers/registry.ts';
-import { resolveRoutes, routesSchema } from './route-settings.ts';
+import { modelsSchema, resolveModels, resolveRoutes, routesSchema } from './route-settings.ts';
 import { resolveSources, type SourceSettings, sourcesSchema, sourceTypes } from './source-settings.ts';
 
 /**
@@ -34,6 +34,7 @@ const configFile = z.strictObject({
     )
     .default({}),
   routes: routesSchema,
+  models: modelsSchema,
   sources: sourcesSchema,
 });
 
@@ -43,7 +44,13 @@ export interface ConfigFile extends RoutingSettings {
   readonly sources: readonly SourceSettings[];
 }
 
-export const emptyConfigFile: ConfigFile = { aliases: {}, routes: [], providers: {}, sources: [] };
+export const emptyConfigFile: ConfigFile = {
+  aliases: {},
+  routes: [],
+  models: {},
+  providers: {},
+  sources: [],
+};
 
 /** Adds every fault found to `problems`. Secrets that the file only names come from the environment. */
 export function readConfigFile(file: string, environment: NodeJS.ProcessEnv, problems: string[]): ConfigFile {
@@ -86,7 +93,8 @@ export function readConfigFile(file: string, environment: NodeJS.ProcessEnv, pro
   const providers = Object.fromEntries(configured);
   const routes = resolveRoutes(result.data.routes, new Set(answeringNames(providers)), report);
   const sources = resolveSources(result.data.sources, environment, dirname(file), report);
-  return { aliases: result.data.aliases, routes, providers, sources };
+  const { aliases, models } = result.data;
+  return { aliases, routes, models: resolveModels(models), providers, sources };
 }
 
 /** Why not, where it cannot be read. */

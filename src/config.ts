@@ -120,7 +120,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
   const filePath = configFile === undefined ? undefined : resolve(folder, configFile);
   const readFile = (problems: string[]) =>
     filePath === undefined ? emptyConfigFile : readConfigFile(filePath, environment, problems);
-  const { aliases, routes, providers, sources } = readFile(problems);
+  const { aliases, routes, models, providers, sources } = readFile(problems);
 
   if (given.MIN_POOL_SIZE !== undefined && given.MAX_POOL_SIZE !== undefined) {
     if (given.MIN_POOL_SIZE > given.MAX_POOL_SIZE) {
@@ -251,6 +251,8 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder = process.cwd(
     /** Public model name, or a pattern ending in `*`, to upstream model. */
     aliases,
     routes,
+    /** What is known of models, by name or pattern. */
+    models,
     /** CONFIG_FILE as a whole path; undefined where there is none. */
     configFile: filePath,
     /** What it says now. Throws ConfigError. */

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { ConfigPath } from './config-document.ts';
 import type { ConfiguredRoute } from './core/configured-routes.ts';
+import type { ModelFacts } from './core/model-facts.ts';
 import { nearNames } from './core/near-names.ts';
 import { providerNamePattern } from './core/provider.ts';
 
@@ -55,6 +56,72 @@ const route = z.strictObject({
 });
 
 export const routesSchema = z.array(route).max(1_000).default([]);
+
+const money = z.number().min(0).max(1_000_000);
+const tokens = z.int().positive();
+const prices = {
+  input: money,
+  output: money,
+  cache_read: money.optional(),
+  cache_write: money.optional(),
+};
+
+/** `models:`, by name or pattern: what is known of a model, before what the catalogue says. */
+export const modelsSchema = z
+  .record(
+    name,
+    z.strictObject({
+      context_window: tokens.optional().meta({ description: 'Tokens.' }),
+      max_output: tokens.optional().meta({ description: 'Tokens.' }),
+      prefill: z.boolean().optional().meta({
+        description: 'It goes on with an answer that was begun for it.',
+      }),
+      tools: z.boolean().optional(),
+      vision: z.boolean().optional(),
+      reasoning: z.boolean().optional(),
+      structured_output: z.boolean().optional(),
+      price: z
+        .strictObject({
+          ...prices,
+          above: z
+            .strictObject({ tokens, ...prices })
+            .optional()
+            .meta({
+              description: 'Of requests with more input tokens.',
+            }),
+        })
+        .optional()
+        .meta({ description: 'US dollars for a million tokens.' }),
+    }),
+  )
+  .default({});
+
+export function resolveModels(given: z.output<typeof modelsSchema>): Record<string, ModelFacts> {
+  const priceFrom = ({ cache_read, cache_write, ...price }: z.output<z.ZodObject<typeof prices>>) => ({
+    ...price,
+    cacheRead: cache_read,
+    cacheWrite: cache_write,
+  });
+  return Object.fromEntries(
+    Object.entries(given).map(
+      ([pattern, { context_window, max_output, structured_output, price, ...abilities }]) => {
+        const facts = {
+          contextWindow: context_window,
+          maxOutput: max_output,
+          structuredOutput: structured_output,
+          ...abilities,
+          price: price && {
+            ...priceFrom(price),
+            ...(price.above && { above: { ...priceFrom(price.above), tokens: price.above.tokens } }),
+          },
+        };
+        // What is not said of a model is left to the catalogue.
+        const said = Object.entries(facts).filter(([, value]) => value !== undefined);
+        return [pattern, Object.fromEntries(said) as ModelFacts];
+      },
+    ),
+  );
+}
 
 /** `answering`: the providers that take turns. */
 export function resolveRoutes(

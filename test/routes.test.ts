@@ -137,11 +137,13 @@ describe('names', () => {
   it('of routes are listed, and patterns are not', async () => {
     const { gatewayUrl, addAccount } = await withRoutes(`${order}  - model: mine
     candidates: [{ provider: two, model: chat-text }]
+models: { two/chat-text: { context_window: 9000 } }
 `);
     await addAccount(key('two'), { provider: 'two' });
     const { data } = (await (await fetch(`${gatewayUrl}/v1/models`)).json()) as { data: { id: string }[] };
     expect(data.map(({ id }) => id)).toContain('mine');
     expect(data.some(({ id }) => id.includes('*'))).toBe(false);
+    expect(data.find(({ id }) => id === 'mine')).toMatchObject({ context_window: 9_000 });
     const one = await fetch(`${gatewayUrl}/v1/models/chat-thing`);
     expect(await one.json()).toMatchObject({ id: 'chat-thing' });
   });

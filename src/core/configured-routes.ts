@@ -1,3 +1,5 @@
+import type { ModelFacts } from './model-facts.ts';
+
 /** How an answer is delivered: as it is made, held until it is whole, or streamed and continued elsewhere after a break. */
 export type Delivery = 'stream' | 'whole' | 'continue';
 
@@ -37,6 +39,8 @@ export interface RoutingSettings {
   /** Other names of models: an exact name, or a pattern ending in `*`. */
   readonly aliases: Readonly<Record<string, string>>;
   readonly routes: readonly ConfiguredRoute[];
+  /** What the owner says of models, by name or pattern. */
+  readonly models: Readonly<Record<string, ModelFacts>>;
 }
 
 /** How the configuration file stands, as `/health` shows it. */

@@ -30,7 +30,7 @@ export interface GatewayOptions
       TurnDependencies,
       'maxChoices' | 'timeouts' | 'dispatcher' | 'clock' | 'userAgent' | 'secrets' | 'logger'
     >,
-    Pick<RoutesOptions, 'providers' | 'sandbox' | 'aliases' | 'routes' | 'isStrict'> {
+    Pick<RoutesOptions, 'providers' | 'sandbox' | 'routing' | 'isStrict'> {
   readonly pool: Pool;
   readonly apiKeys: readonly string[];
   /** Unset: images come inline only. Else the hosts that may lie in private networks. */

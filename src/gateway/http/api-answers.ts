@@ -56,6 +56,7 @@ export const model = z.object({
   description: z.string().optional(),
   context_window: z.int().optional(),
   max_model_len: z.int().optional(),
+  max_output_tokens: z.int().optional(),
   input_modalities: z.array(z.enum(['text', 'image'])).optional(),
   reasoning_effort: z.string().optional(),
   reasoning_efforts: z.array(z.string()).optional(),

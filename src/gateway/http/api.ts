@@ -252,7 +252,8 @@ function encodeAnthropicPage(
 }
 
 function encodeOpenai(model: ListedModel, models: readonly ListedModel[]) {
-  const { displayName, description, contextWindow, hasVision, effort, creditMultiplier, aliasOf } = model;
+  const { displayName, description, contextWindow, maxOutput, hasVision, effort, creditMultiplier, aliasOf } =
+    model;
   const efforts = effortsFor(model, models);
   return {
     id: model.id,
@@ -263,6 +264,7 @@ function encodeOpenai(model: ListedModel, models: readonly ListedModel[]) {
     ...(displayName === undefined ? {} : { display_name: displayName }),
     ...(description === undefined ? {} : { description }),
     ...(contextWindow === undefined ? {} : { context_window: contextWindow, max_model_len: contextWindow }),
+    ...(maxOutput === undefined ? {} : { max_output_tokens: maxOutput }),
     ...(hasVision === undefined ? {} : { input_modalities: hasVision ? ['text', 'image'] : ['text'] }),
     ...(effort === undefined ? {} : { reasoning_effort: effort }),
     ...(efforts.length === 0 ? {} : { reasoning_efforts: efforts }),
@@ -282,7 +284,7 @@ function encodeAnthropic(model: ListedModel, models: readonly ListedModel[]) {
     retires_at: null,
     line: null,
     max_input_tokens: model.contextWindow ?? null,
-    max_tokens: null,
+    max_tokens: model.maxOutput ?? null,
     capabilities: capabilitiesOf(model, effortsFor(model, models)),
   };
 }

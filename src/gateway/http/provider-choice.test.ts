@@ -52,8 +52,7 @@ function open(aliases: Record<string, string> = {}): void {
       hasAccounts: (name) => withAccounts?.includes(name),
       look: async () => onLook(),
     },
-    aliases,
-    routes: [],
+    routing: { aliases, routes: [], models: {} },
     clock: { monotonic: () => 0 },
   });
 }

@@ -1,4 +1,5 @@
 import type { ConfiguredCandidate, ConfiguredRoute } from '../../core/configured-routes.ts';
+import { bySpecificity, isPattern, matches } from './name-patterns.ts';
 import type { RequestTraits } from './request-traits.ts';
 
 /** The configured routes by name: an exact name before patterns, and of these the one that says most. */
@@ -7,10 +8,12 @@ export class RouteTable {
   readonly #patterns: readonly ConfiguredRoute[];
 
   constructor(routes: readonly ConfiguredRoute[]) {
-    this.#exact = new Map(routes.filter((route) => !isPattern(route)).map((route) => [route.model, route]));
+    this.#exact = new Map(
+      routes.filter(({ model }) => !isPattern(model)).map((route) => [route.model, route]),
+    );
     this.#patterns = routes
-      .filter(isPattern)
-      .toSorted((one, other) => literalsIn(other) - literalsIn(one) || starsIn(one) - starsIn(other));
+      .filter(({ model }) => isPattern(model))
+      .toSorted((one, other) => bySpecificity(one.model, other.model));
   }
 
   /** Every route that a client can ask for by its very name. */
@@ -25,32 +28,6 @@ export class RouteTable {
   find(name: string): ConfiguredRoute | undefined {
     return this.#exact.get(name) ?? this.#patterns.find(({ model }) => matches(model, name));
   }
-}
-
-/** Whether `*` of the pattern may stand for parts of the name, none of them too. */
-export function matches(pattern: string, name: string): boolean {
-  const [head = '', ...others] = pattern.split('*');
-  const tail = others.pop();
-  if (tail === undefined) return pattern === name;
-  if (!name.startsWith(head) || !name.endsWith(tail) || name.length < head.length + tail.length) return false;
-  const end = name.length - tail.length;
-  let at = head.length;
-  for (const part of others) {
-    const found = name.indexOf(part, at);
-    if (found === -1 || found + part.length > end) return false;
-    at = found + part.length;
-  }
-  return true;
-}
-
-function isPattern({ model }: ConfiguredRoute): boolean {
-  return model.includes('*');
-}
-function starsIn({ model }: ConfiguredRoute): number {
-  return model.split('*').length - 1;
-}
-function literalsIn(route: ConfiguredRoute): number {
-  return route.model.length - starsIn(route);
 }
 
 /** Candidates in the order of one turn: tier by tier, and in a tier drawn by weight without putting one back. */

@@ -47,8 +47,7 @@ function withModels(
       hasAccounts: (name) => name === 'warp',
       look: async () => {},
     },
-    aliases,
-    routes: [],
+    routing: { aliases, routes: [], models: {} },
     clock: { monotonic: () => 0 },
     isStrict,
   });

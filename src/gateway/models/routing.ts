@@ -1,9 +1,11 @@
 import type { ConfiguredCandidate, ConfiguredRoute, RoutingSettings } from '../../core/configured-routes.ts';
+import type { ModelPrice } from '../../core/model-facts.ts';
 import type { ProviderModel, UpstreamProvider } from '../../core/provider.ts';
 import type { AskedRequest } from '../../core/turn.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { judge, judgeProvider, type Readiness, type Verdict } from '../../pool-api/readiness.ts';
 import type { PoolWatch } from '../leases/pool-watch.ts';
+import { Catalogue } from './catalogue.ts';
 import {
   bareName,
   checkVision,
@@ -37,6 +39,10 @@ export interface Route {
   readonly firstContentTimeoutMs?: number | undefined;
   /** Tokens; undefined where that is not known. */
   readonly contextWindow?: number | undefined;
+  /** It goes on with an answer that was begun for it. */
+  readonly takesPrefill?: boolean | undefined;
+  /** Undefined where that is not known. */
+  readonly price?: ModelPrice | undefined;
 }
 
 /** Where a turn may go. */
@@ -60,7 +66,8 @@ export interface RoutedTurn {
   readonly decoded: { readonly relayed?: { readonly body: string } };
 }
 
-export interface RoutesOptions extends ModelNamesOptions, RoutingSettings {
+export interface RoutesOptions extends ModelNamesOptions {
+  readonly routing: RoutingSettings;
   readonly models: Pick<ModelLists, 'get' | 'known' | 'getFresh' | 'countUseless'>;
   readonly poolWatch: Pick<PoolWatch, 'isReachable' | 'isSandbox' | 'accounts' | 'hasAccounts' | 'look'>;
   readonly clock: Pick<Clock, 'monotonic'>;
@@ -70,6 +77,8 @@ export interface RoutesOptions extends ModelNamesOptions, RoutingSettings {
 /** A model as clients see it. */
 export interface ListedModel extends ProviderModel {
   readonly provider: string;
+  /** Tokens of an answer, at most. */
+  readonly maxOutput?: number;
   /** The model that a request of this name is answered by. */
   readonly aliasOf?: string;
 }
@@ -82,18 +91,22 @@ export class Routes {
   readonly #names: ModelNames;
   readonly #warm: WarmCandidates;
   #table: RouteTable;
+  #catalogue: Catalogue;
 
   constructor(options: RoutesOptions) {
+    const { routing, clock } = options;
     this.#options = options;
-    this.#names = new ModelNames(options, options.aliases);
-    this.#warm = new WarmCandidates(() => options.clock.monotonic());
-    this.#table = new RouteTable(options.routes);
+    this.#names = new ModelNames(options, routing.aliases);
+    this.#warm = new WarmCandidates(() => clock.monotonic());
+    this.#table = new RouteTable(routing.routes);
+    this.#catalogue = new Catalogue(routing.models);
   }
 
   /** Turns that are planned from now on go by these. */
-  configure({ aliases, routes }: RoutingSettings): void {
+  configure({ aliases, routes, models }: RoutingSettings): void {
     this.#names.aliases = aliases;
     this.#table = new RouteTable(routes);
+    this.#catalogue = new Catalogue(models);
   }
 
   /**
@@ -112,7 +125,7 @@ export class Routes {
     if (configured) return this.#planFor(configured, request, turn);
     const first = await this.#names.lookUp(name, reasoning.effort);
     const others = this.#names.othersWith(name, first.provider);
-    const candidates = [first, ...others].map((found) => routeTo(found, reasoning.effort));
+    const candidates = [first, ...others].map((found) => this.#routeTo(found, reasoning.effort));
     if (candidates.every(({ isBlind }) => isBlind)) checkVision(first.list.models, first.model, messages);
     return { candidates, ...usualPlan };
   }
@@ -163,7 +176,7 @@ export class Routes {
     const known = found.filter(({ isUnknown }) => !isUnknown);
     const [first, ...others] = known.length > 0 ? known : found;
     const all = [first, ...others].flatMap((one) =>
-      one ? [{ ...routeTo(one, request.reasoning.effort), ...one.more }] : [],
+      one ? [{ ...this.#routeTo(one, request.reasoning.effort), ...one.more }] : [],
     );
     if (first && all.every(({ isBlind }) => isBlind))
       checkVision(first.list.models, first.model, request.messages);
@@ -234,25 +247,25 @@ export class Routes {
       const listed = shownOf(known).map((model) => ({ ...model, provider: sandbox.name }));
       const [plain] = listed;
       const examples = isStrict ? [] : exampleNames;
-      return [...listed, ...examples.map((name) => aliasOf(plain, name, plainSandboxModel, sandbox))];
+      return [...listed, ...examples.map((name) => aliasOf(plain, name, plainSandboxModel, sandbox.name))];
     }
     const present = this.#names.inService();
     const listed = new Map<string, ListedModel>();
     for (const provider of present.length === 0 ? [providers[0]] : present) {
       for (const model of (await models.get(provider)).models) {
-        const id = this.#names.shownName(provider, model.id);
-        listed.set(id, { ...model, id, provider: provider.name });
+        const shown = this.#shown(provider, model);
+        listed.set(shown.id, shown);
       }
     }
     for (const route of this.#table.named) {
-      const target = this.#leadOf(route, route.model);
-      listed.set(route.model, aliasOf(listed.get(target.shown), route.model, target.shown, target.provider));
+      const lead = this.#leadOf(route, route.model);
+      listed.set(route.model, aliasOf(listed.get(lead.id) ?? lead, route.model, lead.id, lead.provider));
     }
     for (const [name, target] of Object.entries(this.#names.aliases)) {
       if (!name.endsWith('*') && !listed.has(name)) {
         const { provider, model } = this.#names.addressOf(target);
         const shown = this.#names.shownName(provider, model);
-        listed.set(name, aliasOf(listed.get(shown), name, shown, provider));
+        listed.set(name, aliasOf(listed.get(shown), name, shown, provider.name));
       }
     }
     return [...listed.values()];
@@ -269,23 +282,18 @@ export class Routes {
       const model = await this.#names.sandboxModelOf(id);
       const { models: known } = await models.get(sandbox);
       const shown = { id: model, ...known.find((one) => one.id === model), provider: sandbox.name };
-      return model === id ? shown : aliasOf(shown, id, model, sandbox);
+      return model === id ? shown : aliasOf(shown, id, model, sandbox.name);
     }
     const configured = this.#configuredFor(id);
     if (configured) {
-      const { shown, provider } = this.#leadOf(configured.route, configured.name);
-      return aliasOf(
-        listed.find((one) => one.id === shown),
-        id,
-        shown,
-        provider,
-      );
+      const lead = this.#leadOf(configured.route, configured.name);
+      return aliasOf(listed.find((one) => one.id === lead.id) ?? lead, id, lead.id, lead.provider);
     }
     const { provider, model } = await this.#names.lookUp(id);
     const shown = this.#names.shownName(provider, model);
     if (shown === id) return { id, provider: provider.name };
     const known = listed.find((one) => one.id === shown);
-    return aliasOf(known, id, shown, provider);
+    return aliasOf(known, id, shown, provider.name);
   }
 
   /** The first account of all may have come just now. */
@@ -297,12 +305,43 @@ export class Routes {
     if (isEmpty && poolWatch.isReachable) await poolWatch.look();
   }
 
+  #routeTo({ provider, list, model: found, isPinned }: Found, effort: string | undefined): Route {
+    const pinned = isPinned ? list.models.filter(({ id }) => id === found) : [];
+    const choices = pinned.length > 0 ? pinned : list.models;
+    const { model, isEffortHeard } = chooseEffort(choices, found, effort);
+    const listed = list.models.find(({ id }) => id === model);
+    const { contextWindow, prefill, price } = this.#catalogue.factsOf(provider, model, listed);
+    return {
+      provider,
+      model,
+      isEffortHeard,
+      isBlind: isBlindModel(list.models, model),
+      barred: list.barred.get(model),
+      contextWindow,
+      takesPrefill: prefill,
+      price,
+    };
+  }
+
+  /** A model as clients see it, with what is known of it. */
+  #shown(provider: UpstreamProvider, model: ProviderModel): ListedModel {
+    const { contextWindow, maxOutput, vision } = this.#catalogue.factsOf(provider, model.id, model);
+    return {
+      ...model,
+      id: this.#names.shownName(provider, model.id),
+      provider: provider.name,
+      ...(contextWindow !== undefined && { contextWindow }),
+      ...(maxOutput !== undefined && { maxOutput }),
+      ...(vision !== undefined && { hasVision: vision }),
+    };
+  }
+
   /** What a route leads to first, as clients see it. */
-  #leadOf({ candidates }: ConfiguredRoute, name: string) {
+  #leadOf({ candidates }: ConfiguredRoute, name: string): ListedModel {
     const { providers } = this.#options;
     const lead = candidates.reduce((first, one) => (one.tier < first.tier ? one : first));
     const provider = providers.find((one) => one.name === lead.provider) ?? providers[0];
-    return { provider, shown: this.#names.shownName(provider, lead.model === '*' ? name : lead.model) };
+    return this.#shown(provider, { id: lead.model === '*' ? name : lead.model });
   }
 
   /** Where every open account is limited to some models, with those that have none of these counted as what they are. */
@@ -325,18 +364,9 @@ function aliasOf(
   model: ListedModel | undefined,
   name: string,
   target: string,
-  provider: UpstreamProvider,
+  provider: string,
 ): ListedModel {
-  return { provider: provider.name, ...model, id: name, aliasOf: model?.aliasOf ?? target };
-}
-
-function routeTo({ provider, list, model: found, isPinned }: Found, effort: string | undefined): Route {
-  const pinned = isPinned ? list.models.filter(({ id }) => id === found) : [];
-  const choices = pinned.length > 0 ? pinned : list.models;
-  const { model, isEffortHeard } = chooseEffort(choices, found, effort);
-  const isBlind = isBlindModel(list.models, model);
-  const contextWindow = list.models.find(({ id }) => id === model)?.contextWindow;
-  return { provider, model, isEffortHeard, isBlind, barred: list.barred.get(model), contextWindow };
+  return { provider, ...model, id: name, aliasOf: model?.aliasOf ?? target };
 }
 
 /** The session that the client names, or what was said first. */

@@ -104,8 +104,7 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
     sandbox: createLineProvider(() => upstream.url, 'sandbox'),
     models,
     poolWatch,
-    aliases,
-    routes: [],
+    routing: { aliases, routes: [], models: {} },
     clock,
     isStrict: false,
   });

@@ -1,0 +1,138 @@
+import { readFileSync } from 'node:fs';
+import { LRUCache } from 'lru-cache';
+import type { RoutingSettings } from '../../core/configured-routes.ts';
+import type { ModelFacts, ModelPrice, ModelPrices } from '../../core/model-facts.ts';
+import type { ProviderModel, UpstreamProvider } from '../../core/provider.ts';
+import type { Usage } from '../../core/turn.ts';
+import { bySpecificity, matches } from './name-patterns.ts';
+
+/** What the file of the catalogue says of a model. `scripts/catalogue.ts` writes it. */
+interface Entry {
+  readonly context_window?: number;
+  readonly max_output?: number;
+  /** What it can do, word by word. */
+  readonly can: string;
+  readonly price?: FiledPrice & { readonly above?: FiledPrice & { readonly tokens: number } };
+}
+interface FiledPrice {
+  readonly input: number;
+  readonly output: number;
+  readonly cache_read?: number;
+  readonly cache_write?: number;
+}
+interface CatalogueFile {
+  readonly providers: Readonly<Record<string, Readonly<Record<string, Entry>>>>;
+}
+
+const mostFound = 2_000;
+
+let file: CatalogueFile | undefined;
+
+/** Read when a model is first looked for. */
+function catalogue(): CatalogueFile {
+  file ??= JSON.parse(readFileSync(new URL('./catalogue.json', import.meta.url), 'utf8')) as CatalogueFile;
+  return file;
+}
+
+/** What is known of models: what the owner says counts before what the provider lists, and that before the catalogue. */
+export class Catalogue {
+  readonly #own: readonly (readonly [pattern: string, facts: ModelFacts])[];
+  readonly #found = new LRUCache<string, { readonly own: ModelFacts; readonly filed: ModelFacts }>({
+    max: mostFound,
+  });
+
+  constructor(own: RoutingSettings['models']) {
+    this.#own = Object.entries(own).toSorted(([one], [other]) => bySpecificity(one, other));
+  }
+
+  factsOf(provider: UpstreamProvider, model: string, listed?: ProviderModel): ModelFacts {
+    const name = `${provider.name}/${model}`;
+    let found = this.#found.get(name);
+    if (!found) {
+      const fitting = this.#own.filter(([pattern]) => matches(pattern, name) || matches(pattern, model));
+      const own = Object.assign({}, ...fitting.toReversed().map(([, facts]) => facts)) as ModelFacts;
+      found = { own, filed: filed(provider, model) };
+      this.#found.set(name, found);
+    }
+    return {
+      ...found.filed,
+      ...(listed?.contextWindow && { contextWindow: listed.contextWindow }),
+      ...(listed?.hasVision !== undefined && { vision: listed.hasVision }),
+      ...found.own,
+    };
+  }
+}
+
+const date = /-(\d{8}|\d{4}-\d{2}-\d{2})$/;
+
+function filed(provider: UpstreamProvider, model: string): ModelFacts {
+  // A vendor's deployments have names of their owners, which are often those of the models.
+  const vendor = provider.name === 'azure-openai' ? 'openai' : provider.name;
+  const { providers } = catalogue();
+  const models = Object.hasOwn(providers, vendor) ? providers[vendor] : undefined;
+  const id = [model, model.replace(date, '')].find((one) => models && Object.hasOwn(models, one));
+  const entry = id === undefined ? undefined : models?.[id];
+  const speaksMessages = provider.outbound?.relay?.dialect === 'messages';
+  const prefill = speaksMessages ? { prefill: takesPrefill(model) } : {};
+  if (!entry) return prefill;
+  const can = new Set(entry.can.split(' '));
+  return {
+    ...prefill,
+    ...(entry.context_window && { contextWindow: entry.context_window }),
+    ...(entry.max_output && { maxOutput: entry.max_output }),
+    tools: can.has('tools'),
+    vision: can.has('vision'),
+    reasoning: can.has('reasoning'),
+    structuredOutput: can.has('structured_output'),
+    ...(entry.price && {
+      price: {
+        ...priceFrom(entry.price),
+        ...(entry.price.above && {
+          above: { ...priceFrom(entry.price.above), tokens: entry.price.above.tokens },
+        }),
+      },
+    }),
+  };
+}
+
+function priceFrom({
+  input,
+  output,
+  cache_read: cacheRead,
+  cache_write: cacheWrite,
+}: FiledPrice): ModelPrices {
+  return {
+    input,
+    output,
+    ...(cacheRead !== undefined && { cacheRead }),
+    ...(cacheWrite !== undefined && { cacheWrite }),
+  };
+}
+
+/** Claude goes on with an answer that was begun for it, up to version 4.5. */
+function takesPrefill(model: string): boolean {
+  const version = /^claude-(?:[a-z]+-)?(\d+)(?:[-.](\d{1,2}))?(?!\d)/.exec(model);
+  if (!version) return false;
+  const [, major = '0', minor = '0'] = version;
+  return Number(major) < 4 || (Number(major) === 4 && Number(minor) < 6);
+}
+
+const million = 1_000_000;
+
+/** US dollars; undefined where the price or the usage is not known. What the upstream said itself counts before prices. */
+export function costOf(usage: Usage | undefined, price: ModelPrice | undefined): number | undefined {
+  if (usage?.costCents !== undefined) return usage.costCents / 100;
+  if (!usage || !price) return undefined;
+  const { inputTokens, outputTokens, cachedInputTokens = 0, cacheWriteTokens = 0 } = usage;
+  const {
+    input,
+    output,
+    cacheRead = input,
+    cacheWrite = input,
+  } = price.above && inputTokens > price.above.tokens ? price.above : price;
+  const fresh = Math.max(0, inputTokens - cachedInputTokens - cacheWriteTokens);
+  return (
+    (fresh * input + cachedInputTokens * cacheRead + cacheWriteTokens * cacheWrite + outputTokens * output) /
+    million
+  );
+}
