@@ -131,6 +131,37 @@ describe('an OpenAI client', () => {
     expect(setup.vendor.turns).toHaveLength(2);
   });
 
+  it('calls a tool by its own name, which Gemini does not take', async () => {
+    const setup = await withGemini();
+    const answer = await setup.openai().chat.completions.create({
+      ...userTurn('gemini-tools', 'Call!'),
+      tools: [{ type: 'function', function: { name: '9.lives', parameters: {} } }],
+    });
+    expect(answer.choices[0]?.message.tool_calls).toMatchObject([{ function: { name: '9.lives' } }]);
+  });
+
+  it('gives signatures back over three turns of tools with Chat Completions', async () => {
+    const setup = await withGemini();
+    const tools = cityTools.map(({ input_schema: parameters, ...one }) => ({
+      type: 'function' as const,
+      function: { ...one, parameters },
+    }));
+    const messages: OpenAI.ChatCompletionMessageParam[] = [{ role: 'user', content: 'Weather?' }];
+    let text: string | null = null;
+    for (let round = 0; round < 4; round += 1) {
+      const asked = { model: 'gemini-thinking', messages, tools };
+      const { choices } = await setup.openai().chat.completions.create(asked);
+      const [choice] = choices;
+      if (!choice) throw new Error('no choice');
+      text = choice.message.content;
+      messages.push(choice.message);
+      for (const { id } of choice.message.tool_calls ?? [])
+        messages.push({ role: 'tool', tool_call_id: id, content: `sunny ${round}` });
+    }
+    expect(text).toContain('=sunny 2');
+    expectSignatures(sentBy(setup));
+  });
+
   it('gives signatures back over three turns of tools with Responses', async () => {
     const setup = await withGemini();
     const client = setup.openai();
@@ -183,7 +214,10 @@ describe('an OpenAI client', () => {
       responseMimeType: 'application/json',
       responseJsonSchema: {
         ...schema,
-        properties: { city: { type: 'string' }, kind: { enum: ['rain'] } },
+        properties: {
+          city: { type: 'string', description: '(pattern: ".+")' },
+          kind: { enum: ['rain'] },
+        },
       },
     });
   });
@@ -387,11 +421,10 @@ describe('faults', () => {
 
   it('a refused request has the words of Google, and a conversation that is too long is called so', async () => {
     const { chat } = await withGemini();
-    const tools = [{ type: 'function', function: { name: '9lives', parameters: {} } }];
-    const refused = await chat(userTurn('gemini-text', 'Hi', { tools }));
+    const refused = await chat(userTurn('gemini-old', 'Hi', { reasoning_effort: 'low' }));
     expect([refused.status, await refused.json()]).toMatchObject([
       400,
-      { error: { message: expect.stringContaining('Invalid function name') } },
+      { error: { message: 'Thinking level is not supported for this model.' } },
     ]);
     const tooLong = await chat(userTurn('gemini-text-too-long', 'Hi'));
     expect([tooLong.status, await tooLong.json()]).toMatchObject([

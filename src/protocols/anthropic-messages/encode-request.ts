@@ -1,5 +1,6 @@
 import type { Capabilities } from '../../core/capabilities.ts';
 import type { TurnRequest } from '../../core/turn.ts';
+import { ToolNames } from '../shared/tool-names.ts';
 import { type Markable, placeMarks } from './cache-marks.ts';
 import { factsOf } from './claude-models.ts';
 import { encodeMessages, markOf } from './encode-message.ts';
@@ -22,7 +23,7 @@ export function encodeRequest(
 ): EncodedRequest {
   const { model, limits, toolChoice, wishes = [] } = request;
   const facts = factsOf(model);
-  const names = new ToolNames();
+  const names = new ToolNames(128, (name) => name.replace(/[^A-Za-z0-9_-]/g, '_'));
   const nameOf = (name: string) => names.sentFor(name);
   const { system, messages, called, ...history } = encodeMessages(request.messages, model, nameOf);
   const tools = encodeTools(request, native, nameOf, called);
@@ -48,22 +49,6 @@ export function encodeRequest(
   });
   const isBound = config.thinking !== undefined && 'block_binding' in config.thinking;
   return { body, toolNames: names.own, beta: isBound ? bindingBeta : undefined };
-}
-
-/** Names as Anthropic takes them, with fewer characters to choose from. */
-class ToolNames {
-  readonly own = new Map<string, string>();
-  readonly #sent = new Map<string, string>();
-
-  sentFor(name: string): string {
-    let sent = this.#sent.get(name);
-    if (sent !== undefined) return sent;
-    sent = name.replace(/[^A-Za-z0-9_-]/g, '_');
-    while (this.own.has(sent)) sent += '_';
-    this.own.set(sent, name);
-    this.#sent.set(name, sent);
-    return sent;
-  }
 }
 
 /** Of calls in the history the tools have to be known, also where none is offered. */

@@ -8,21 +8,17 @@ it.each([
     { type: 'integer', minimum: 1, title: 'n', enum: [1, 2] },
   ],
   [
-    'rules that Gemini has not',
-    {
-      $schema: 's',
-      type: 'string',
-      pattern: 'a',
-      minLength: 1,
-      default: 'a',
-      format: 'uuid',
-      examples: ['a'],
-    },
-    { type: 'string' },
+    'rules that Gemini has not, which it is told',
+    { $schema: 's', type: 'string', pattern: 'a', minLength: 1, format: 'uuid', description: 'A.', not: {} },
+    { type: 'string', description: 'A.\n(format: "uuid", pattern: "a", minLength: 1)' },
   ],
   ['known formats', { type: 'string', format: 'date-time' }, { type: 'string', format: 'date-time' }],
   ['constants', { const: 'a' }, { enum: ['a'] }],
-  ['values that cannot be listed', { type: 'boolean', const: true }, { type: 'boolean' }],
+  [
+    'values that cannot be listed',
+    { type: 'boolean', const: true },
+    { type: 'boolean', description: '(const: true)' },
+  ],
   [
     'values and null',
     { type: ['string', 'null'], enum: ['a', null] },
@@ -33,7 +29,7 @@ it.each([
   [
     'older definitions',
     {
-      definitions: { d: { minLength: 1 } },
+      definitions: { d: { not: {} } },
       properties: { a: { $ref: '#/definitions/d', description: 'x' } },
     },
     { $defs: { d: {} }, properties: { a: { $ref: '#/$defs/d' } } },
@@ -48,7 +44,7 @@ it.each([
     {
       type: 'object',
       allOf: [
-        { properties: { a: { type: 'string', maxLength: 2 } }, required: ['a'] },
+        { properties: { a: { type: 'string', $comment: 'x' } }, required: ['a'] },
         { properties: { b: {} }, required: ['b'] },
       ],
     },
@@ -57,9 +53,9 @@ it.each([
   [
     'everything within',
     {
-      properties: { pattern: { type: 'string', pattern: 'a' } },
+      properties: { pattern: { type: 'string', $comment: 'a' } },
       additionalProperties: { not: {} },
-      items: { uniqueItems: true },
+      items: { $comment: 'x' },
       anyOf: [{ if: {} }],
       oneOf: [true],
     },

@@ -27,7 +27,7 @@ const formats: ReadonlySet<unknown> = new Set([
 
 /**
  * A client's JSON schema in the keywords that Gemini takes: it refuses a request for others. What has another form there is mapped,
- * what has none is left out.
+ * and the model is told of what has none in the description.
  */
 export function acceptedSchema(schema: unknown): JsonObject {
   if (!isJsonObject(schema)) return {};
@@ -43,7 +43,32 @@ export function acceptedSchema(schema: unknown): JsonObject {
     if (allOf.length === 1 && only && !holdsMore) return acceptedSchema({ ...own, ...only });
     return acceptedSchema(allOf.reduce(combined, own));
   }
-  return { ...plainOf(schema), ...definitionsOf(schema), ...valuesOf(schema), ...innerOf(schema) };
+  const accepted = { ...plainOf(schema), ...valuesOf(schema), ...innerOf(schema) };
+  return { ...accepted, ...definitionsOf(schema), ...descriptionOf(schema, accepted) };
+}
+
+/** Rules about one value, short enough to be read. */
+const toldKeywords = [
+  'const',
+  'enum',
+  'format',
+  'pattern',
+  'minLength',
+  'maxLength',
+  'multipleOf',
+  'minProperties',
+  'maxProperties',
+  'uniqueItems',
+  'default',
+] as const;
+
+function descriptionOf(schema: JsonObject, accepted: JsonObject): JsonObject {
+  const { description } = schema;
+  const lost = toldKeywords.filter((name) => schema[name] !== undefined && accepted[name] === undefined);
+  const told = lost.filter((name) => !(name === 'const' && accepted['enum'] !== undefined));
+  if (told.length === 0) return {};
+  const rules = told.map((name) => `${name}: ${JSON.stringify(schema[name])}`).join(', ');
+  return { description: typeof description === 'string' ? `${description}\n(${rules})` : `(${rules})` };
 }
 
 const annotations: ReadonlySet<string> = new Set(['title', 'description', 'default', '$schema', '$defs']);

@@ -1,5 +1,6 @@
 import type { Citation } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject } from '../../lib/parse-json.ts';
+import { objectsIn } from '../shared/json-values.ts';
 
 /** The sources in `groundingMetadata`, with the piece of the text that each supports. Google counts bytes. */
 export function citationsIn(metadata: unknown, text: string): Citation[] {
@@ -28,8 +29,4 @@ function sourceOf({ web }: JsonObject): Citation | undefined {
   if (!isJsonObject(web) || typeof web['uri'] !== 'string' || web['uri'] === '') return undefined;
   const { uri: url, title } = web;
   return { url, ...(typeof title === 'string' && title !== '' && { title }) };
-}
-
-function objectsIn(value: unknown): JsonObject[] {
-  return Array.isArray(value) ? value.filter(isJsonObject) : [];
 }

@@ -18,6 +18,7 @@ import {
   tooLarge,
   unauthorized,
 } from '../shared/failed-answer.ts';
+import { objectsIn, textIn } from '../shared/json-values.ts';
 
 const maxEvidence = 2_000;
 const tooLong =
@@ -45,9 +46,9 @@ export function errorIn(value: unknown): RpcStatus | undefined {
   const { code, status, message, details } = error;
   return {
     code: typeof code === 'number' ? code : undefined,
-    status: typeof status === 'string' ? status : '',
-    message: typeof message === 'string' ? message : '',
-    details: Array.isArray(details) ? details.filter(isJsonObject) : [],
+    status: textIn(status),
+    message: textIn(message),
+    details: objectsIn(details),
   };
 }
 
@@ -137,9 +138,7 @@ function exhausted(
   now: number,
   options: AppErrorOptions,
 ): AppError {
-  const violations = details.flatMap(({ violations }) =>
-    Array.isArray(violations) ? violations.filter(isJsonObject) : [],
-  );
+  const violations = details.flatMap((detail) => objectsIn(detail['violations']));
   const isNeverGiven = /\blimit: 0\b/.test(words) || violations.some(({ quotaValue }) => quotaValue === '0');
   if (isNeverGiven) return modelBarred(options);
   const { retryAfterMs, ...others } = options;
@@ -179,9 +178,6 @@ function retryDelayIn(details: readonly JsonObject[]): number | undefined {
 
 /** The field that `BadRequest` names. */
 function fieldIn(details: readonly JsonObject[]): string | undefined {
-  const found = details.flatMap(({ fieldViolations }): unknown[] =>
-    Array.isArray(fieldViolations) ? fieldViolations : [],
-  );
-  const field = isJsonObject(found[0]) ? found[0]['field'] : undefined;
-  return typeof field === 'string' && field !== '' ? field : undefined;
+  const field = textIn(details.flatMap((detail) => objectsIn(detail['fieldViolations']))[0]?.['field']);
+  return field === '' ? undefined : field;
 }

@@ -4,6 +4,7 @@ import type { FinishReason, TurnEnd, Usage } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJson } from '../../lib/parse-json.ts';
 import { AnswerStream } from '../shared/answer-stream.ts';
 import { noEnd } from '../shared/failed-answer.ts';
+import { countIn, objectsIn, textIn } from '../shared/json-values.ts';
 import { citationsIn } from './citations.ts';
 import { classifyStatus, errorIn } from './classify-failure.ts';
 import { madeIdPrefix } from './encode-model-parts.ts';
@@ -57,9 +58,15 @@ export class GeminiDecoder implements TurnDecoder {
   #rest = '';
   #text = '';
   #calls = 0;
+  readonly #toolNames: ReadonlyMap<string, string>;
   #isStarted = false;
   #usage: Usage | undefined;
   #end: TurnEnd | undefined;
+
+  /** `toolNames`: the tools' own by those that were sent. */
+  constructor(toolNames: ReadonlyMap<string, string> = new Map()) {
+    this.#toolNames = toolNames;
+  }
 
   push(bytes: Uint8Array): ReturnType<TurnDecoder['push']> {
     const text = this.#bytes.decode(bytes, { stream: true });
@@ -133,7 +140,7 @@ export class GeminiDecoder implements TurnDecoder {
   }
 
   #readPart({ text, thought, thoughtSignature, functionCall: call }: JsonObject): void {
-    const signature = typeof thoughtSignature === 'string' ? thoughtSignature : '';
+    const signature = textIn(thoughtSignature);
     if (isJsonObject(call)) {
       this.#readCall(call, signature);
       return;
@@ -157,7 +164,8 @@ export class GeminiDecoder implements TurnDecoder {
   }
 
   /** Calls come whole. The id is Gemini's, unless it gave none or one that another call has. */
-  #readCall({ id: given, name, args }: JsonObject, signature: string): void {
+  #readCall({ id: given, name: sent, args }: JsonObject, signature: string): void {
+    const name = this.#toolNames.get(textIn(sent)) ?? textIn(sent);
     const isOwn = typeof given === 'string' && given !== '' && !this.#ids.has(given);
     const id = isOwn ? given : madeIdPrefix + crypto.randomUUID().replaceAll('-', '');
     this.#ids.add(id);
@@ -165,7 +173,7 @@ export class GeminiDecoder implements TurnDecoder {
     const index = this.#calls;
     this.#calls += 1;
     const answer = this.#answer;
-    answer.add({ type: 'tool-call-start', index, id, name: typeof name === 'string' ? name : '' });
+    answer.add({ type: 'tool-call-start', index, id, name });
     answer.add({ type: 'tool-call-delta', index, arguments: JSON.stringify(isJsonObject(args) ? args : {}) });
     answer.add({ type: 'tool-call-end', index });
   }
@@ -181,14 +189,12 @@ export class GeminiDecoder implements TurnDecoder {
   }
 }
 
-export function candidatesIn(chunk: JsonObject): JsonObject[] {
-  const { candidates } = chunk;
-  return Array.isArray(candidates) ? candidates.filter(isJsonObject) : [];
+export function candidatesIn({ candidates }: JsonObject): JsonObject[] {
+  return objectsIn(candidates);
 }
 
 export function partsIn({ content }: JsonObject): JsonObject[] {
-  const parts = isJsonObject(content) ? content['parts'] : undefined;
-  return Array.isArray(parts) ? parts.filter(isJsonObject) : [];
+  return isJsonObject(content) ? objectsIn(content['parts']) : [];
 }
 
 /** The figures of an answer so far; undefined where there are none that can be read. */
@@ -204,9 +210,4 @@ export function readUsage(value: unknown): Usage | undefined {
     ...(cached !== undefined && { cachedInputTokens: cached }),
     ...(thoughts !== undefined && { reasoningTokens: thoughts }),
   };
-}
-
-function countIn(value: JsonObject, name: string): number | undefined {
-  const count = value[name];
-  return typeof count === 'number' && Number.isSafeInteger(count) && count >= 0 ? count : undefined;
 }

@@ -18,6 +18,7 @@ interface Content {
 export function encodeContents(
   messages: readonly Message[],
   model: string,
+  nameOf: (name: string) => string,
 ): { readonly systemInstruction?: object; readonly contents: readonly object[] } {
   const first = messages.findIndex(({ role }) => role !== 'system');
   const leading = first === -1 ? messages : messages.slice(0, first);
@@ -25,7 +26,7 @@ export function encodeContents(
   const parts = system.filter(isSaid).map(encodePart);
   // A request has to hold a word of the user.
   if (leading.length === messages.length) return { contents: [{ role: 'user', parts }] };
-  const contents = new ContentsEncoder(messages, model).encode(messages.slice(leading.length));
+  const contents = new ContentsEncoder(messages, model, nameOf).encode(messages.slice(leading.length));
   return { ...(parts.length > 0 && { systemInstruction: { parts } }), contents };
 }
 
@@ -33,10 +34,12 @@ class ContentsEncoder {
   readonly #contents: Content[] = [];
   /** Gemini 3 takes files in results, and no call without a signature. */
   readonly #isThird: boolean;
+  readonly #nameOf: (name: string) => string;
   /** By the id of their call. Ids may come again in later turns. */
   readonly #results: ReadonlyMap<string, ToolResultPart[]>;
 
-  constructor(messages: readonly Message[], model: string) {
+  constructor(messages: readonly Message[], model: string, nameOf: (name: string) => string) {
+    this.#nameOf = nameOf;
     this.#isThird = generationOf(model) >= 3;
     this.#results = Map.groupBy(
       messages.flatMap((message) => (message.role === 'tool' ? message.parts : [])),
@@ -58,7 +61,7 @@ class ContentsEncoder {
         this.#put('user', message.parts.filter(isSaid).map(encodePart));
         break;
       case 'assistant':
-        this.#put('model', encodeModelParts(message.parts, this.#isThird));
+        this.#put('model', encodeModelParts(this.#named(message.parts), this.#isThird));
         this.#put('user', this.#resultsOf(message.parts));
         break;
       case 'tool':
@@ -70,6 +73,12 @@ class ContentsEncoder {
         }
         break;
     }
+  }
+
+  #named(parts: readonly AssistantPart[]): readonly AssistantPart[] {
+    return parts.map((part) =>
+      part.type === 'tool-call' ? { ...part, name: this.#nameOf(part.name) } : part,
+    );
   }
 
   #put(role: Content['role'], parts: readonly object[]): void {
@@ -85,7 +94,7 @@ class ContentsEncoder {
     const responses = parts.flatMap((part) => {
       const result = part.type === 'tool-call' ? this.#results.get(part.id)?.shift() : undefined;
       if (part.type !== 'tool-call' || !result) return [];
-      const { name } = part;
+      const name = this.#nameOf(part.name);
       const response = result.isError ? { error: result.text } : { output: result.text };
       const files = filesOf(result).map(encodePart);
       const inside = files.length > 0 && this.#isThird;

@@ -15,7 +15,7 @@ interface Body {
 
 function bodyOf(more: Partial<TurnRequest>, model = 'gemini-3.8-flash'): Body {
   const request: TurnRequest = { ...plainTurn, messages: [user('Hi')], ...more, model };
-  return JSON.parse(encodeRequest(request, geminiCapabilities(model)));
+  return JSON.parse(encodeRequest(request, geminiCapabilities(model)).body);
 }
 const contentsOf = (messages: readonly Message[], model?: string) => bodyOf({ messages }, model).contents;
 
@@ -211,6 +211,21 @@ it('declares functions and says which may be called', () => {
   expect(choice({ type: 'auto' })).toBeUndefined();
 });
 
+it('gives tools names that Gemini takes, in the history and the choice as well', () => {
+  const long = `${'n'.repeat(64)}.one`;
+  const names = ['9lives', long, `${'n'.repeat(64)}.two`, 'a.b:c-d'];
+  const tools = names.map((name) => ({ name, parameters: {} }));
+  const messages = [user('q'), answer(call('a', '9lives')), result('a', 'A')];
+  const body = bodyOf({ messages, tools, toolChoice: { type: 'tool', name: long } });
+  const declared = body.tools?.[0]?.functionDeclarations.map(({ name }) => name);
+  expect(declared).toEqual(['_9lives', 'n'.repeat(64), `${'n'.repeat(63)}_`, 'a.b:c-d']);
+  expect(body.toolConfig).toMatchObject({
+    functionCallingConfig: { allowedFunctionNames: ['n'.repeat(64)] },
+  });
+  expect(body.contents[1]?.parts).toMatchObject([{ functionCall: { name: '_9lives' } }]);
+  expect(body.contents[2]?.parts).toMatchObject([{ functionResponse: { name: '_9lives' } }]);
+});
+
 describe('settings', () => {
   const config = (more: Partial<TurnRequest>, model?: string) => bodyOf(more, model).generationConfig;
 
@@ -266,9 +281,10 @@ describe('settings', () => {
   it('ask for JSON, but not beside tools before Gemini 3', () => {
     const schema = { type: 'object', properties: { a: { type: 'string', minLength: 2 } } };
     const responseFormat = { type: 'json-schema', schema, param: 'p' } as const;
+    const described = { type: 'string', description: '(minLength: 2)' };
     const asked = {
       responseMimeType: 'application/json',
-      responseJsonSchema: { type: 'object', properties: { a: { type: 'string' } } },
+      responseJsonSchema: { type: 'object', properties: { a: described } },
     };
     const tools = [{ name: 'f', parameters: {} }];
     expect(config({ responseFormat, tools })).toMatchObject(asked);

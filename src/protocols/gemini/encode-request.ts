@@ -1,17 +1,27 @@
 import type { Capabilities } from '../../core/capabilities.ts';
 import type { ResponseFormat, Tool, ToolChoice, TurnRequest } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject } from '../../lib/parse-json.ts';
+import { ToolNames } from '../shared/tool-names.ts';
 import { acceptedSchema } from './accepted-schema.ts';
 import { encodeContents } from './encode-contents.ts';
 import { encodeThinking, generationOf, mostOutputTokens, thinkingOf } from './model-traits.ts';
 
+interface EncodedRequest {
+  readonly body: string;
+  /** The tools' own names by those that are sent. */
+  readonly toolNames: ReadonlyMap<string, string>;
+}
+
 /** The JSON body of one turn; the model is in the path. */
-export function encodeRequest(request: TurnRequest, native: Capabilities): string {
-  return JSON.stringify({
-    ...encodeContents(request.messages, request.model),
-    ...encodeTools(request),
+export function encodeRequest(request: TurnRequest, native: Capabilities): EncodedRequest {
+  const names = new ToolNames(64, (name) => name.replace(/^(?![A-Za-z_])/, '_'));
+  const nameOf = (name: string) => names.sentFor(name);
+  const body = JSON.stringify({
+    ...encodeContents(request.messages, request.model, nameOf),
+    ...encodeTools(request, nameOf),
     generationConfig: encodeConfig(request, native),
   });
+  return { body, toolNames: names.own };
 }
 
 function encodeConfig(request: TurnRequest, native: Capabilities): object {
@@ -47,18 +57,20 @@ function schemaOf(format: ResponseFormat): object {
   return format.type === 'json-schema' ? { responseJsonSchema: acceptedSchema(format.schema) } : {};
 }
 
-function encodeTools({ tools, toolChoice }: TurnRequest): object {
+type NameOf = (name: string) => string;
+
+function encodeTools({ tools, toolChoice }: TurnRequest, nameOf: NameOf): object {
   if (tools.length === 0) return {};
-  const functionCallingConfig = encodeChoice(toolChoice);
+  const functionCallingConfig = encodeChoice(toolChoice, nameOf);
   return {
-    tools: [{ functionDeclarations: tools.map(encodeTool) }],
+    tools: [{ functionDeclarations: tools.map((tool) => encodeTool(tool, nameOf)) }],
     ...(functionCallingConfig && { toolConfig: { functionCallingConfig } }),
   };
 }
 
-function encodeTool({ name, description, parameters }: Tool): object {
+function encodeTool({ name, description, parameters }: Tool, nameOf: NameOf): object {
   const schema = acceptedSchema(parameters);
-  return { name, description, parametersJsonSchema: takesNothing(schema) ? undefined : schema };
+  return { name: nameOf(name), description, parametersJsonSchema: takesNothing(schema) ? undefined : schema };
 }
 
 /** Gemini wants no schema for a function without parameters. */
@@ -71,7 +83,7 @@ function takesNothing({ properties = {}, additionalProperties = false, ...rest }
   );
 }
 
-function encodeChoice(choice: ToolChoice): object | undefined {
+function encodeChoice(choice: ToolChoice, nameOf: NameOf): object | undefined {
   switch (choice.type) {
     case 'auto':
       return undefined;
@@ -80,6 +92,6 @@ function encodeChoice(choice: ToolChoice): object | undefined {
     case 'required':
       return { mode: 'ANY' };
     case 'tool':
-      return { mode: 'ANY', allowedFunctionNames: [choice.name] };
+      return { mode: 'ANY', allowedFunctionNames: [nameOf(choice.name)] };
   }
 }

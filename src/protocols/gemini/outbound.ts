@@ -17,9 +17,12 @@ export function createGeminiOutbound(now: () => number): Outbound {
     capabilities: geminiCapabilities('gemini-flash-latest'),
     images: imageLimits,
     open({ request }) {
-      const body = Buffer.from(encodeRequest(request, geminiCapabilities(request.model)));
+      const { body, toolNames } = encodeRequest(request, geminiCapabilities(request.model));
       const path = pathOf(request.model, 'streamGenerateContent?alt=sse');
-      return { request: { method: 'POST', path, headers: streamed, body }, decoder: new GeminiDecoder() };
+      return {
+        request: { method: 'POST', path, headers: streamed, body: Buffer.from(body) },
+        decoder: new GeminiDecoder(toolNames),
+      };
     },
     relay: {
       dialect: 'gemini',
