@@ -492,6 +492,45 @@ describe('a client of the dialect', () => {
     expect(text).toBe(await direct.text());
   });
 
+  it.each([
+    ['gemini-text-too-long', 400, 'INVALID_ARGUMENT'],
+    ['gemini-text-unavailable', 503, 'UNAVAILABLE'],
+    ['gemini-text-rate-limited', 429, 'RESOURCE_EXHAUSTED'],
+  ])('sees the error of %s in its own form', async (model, code, status) => {
+    const { gatewayUrl } = await withGemini();
+    const body = JSON.stringify({ contents: [{ role: 'user', parts: [{ text: 'Hi' }] }] });
+    const url = `${gatewayUrl}/v1beta/models/${model}:generateContent`;
+    const answer = await fetch(url, {
+      method: 'POST',
+      body,
+      headers: { 'content-type': 'application/json' },
+    });
+    expect([answer.status, await answer.json()]).toMatchObject([code, { error: { code, status } }]);
+  });
+
+  it('never takes a broken stream for a whole one, and passes a malformed chunk on', async () => {
+    const { gatewayUrl } = await withGemini([key], { UPSTREAM_IDLE_SECONDS: '1' });
+    const textOf = async (model: string) => {
+      const url = `${gatewayUrl}/v1beta/models/${model}:streamGenerateContent?alt=sse`;
+      const body = JSON.stringify({ contents: [{ role: 'user', parts: [{ text: 'Hi' }] }] });
+      const answer = await fetch(url, { method: 'POST', body });
+      return await answer.text();
+    };
+    for (const model of ['gemini-text-cut', 'gemini-text-stall']) {
+      const text = await textOf(model);
+      expect(text).toContain('Hello');
+      expect(text).not.toContain('finishReason');
+      expect(
+        text
+          .trim()
+          .split(/\r?\n\r?\n/)
+          .at(-1),
+      ).toContain('"error"');
+    }
+    expect(await textOf('gemini-text-malformed')).toMatch(/oops.*"finishReason":"STOP"/s);
+    expect(await textOf('gemini-text-filtered')).toContain('"blockReason":"PROHIBITED_CONTENT"');
+  });
+
   it('has its tools and signatures with Google’s SDK', async () => {
     const setup = await withGemini();
     const google = new GoogleGenAI({ apiKey: 'any', httpOptions: { baseUrl: setup.gatewayUrl } });

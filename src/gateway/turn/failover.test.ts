@@ -98,6 +98,11 @@ describe('the next step', () => {
     ['silence', [of('upstream_timeout'), of('upstream_timeout')], ['next-candidate', 'next-candidate']],
     ['an overloaded model', Array(2).fill(of('model_unavailable')), ['next-candidate', 'leave-candidate']],
     ['a model that one account may not use', [modelRefused()], ['other-account']],
+    [
+      'a quota that is of the model alone',
+      [of('upstream_quota_exhausted', { fault: 'model', modelLimit: 'day' })],
+      ['other-account'],
+    ],
     ['a request that is too long for the model', [of('context_too_long')], ['leave-candidate']],
     ["the request's own fault", [of('invalid_request')], ['end']],
     ['work that may have been done', [of('upstream_unavailable', { isFinal: true })], ['end']],

@@ -144,7 +144,9 @@ export class Failover {
     this.#limited.add(account.id);
     if (error.failover === 'once') return faultsBefore > 0 ? 'leave-candidate' : 'next-candidate';
     if (mayPass && faultsBefore + 1 >= mostFaults) return 'leave-candidate';
-    return error.fault === 'account' || error.isModelRefusedToAccount ? 'other-account' : 'next-candidate';
+    const isOfAccount =
+      error.fault === 'account' || error.isModelRefusedToAccount || error.modelLimit !== undefined;
+    return isOfAccount ? 'other-account' : 'next-candidate';
   }
 
   /** Whether an account that is free may take the turn after a refusal: it was only limited before. */

@@ -132,12 +132,12 @@ it.each([
 });
 
 it.each(['MALFORMED_FUNCTION_CALL', 'UNEXPECTED_TOOL_CALL', 'TOO_MANY_TOOL_CALLS', 'OTHER', 'NEWER_WORD'])(
-  'the reason %s is an error of the model, and names it',
+  'the reason %s is an error that may pass, and names it',
   (given) => {
     const events = decode(last([], given));
     expect(events.at(-1)).toMatchObject({
       type: 'error',
-      error: { code: 'upstream_protocol', fault: 'model', message: expect.stringContaining(given) },
+      error: { code: 'upstream_protocol', fault: 'upstream', message: expect.stringContaining(given) },
     });
   },
 );

@@ -28,9 +28,12 @@ const finishReasons: Readonly<Record<string, FinishReason>> = {
  * Why a candidate ended; undefined while it goes on. An error: not by the model's own will, as with calls that cannot be read
  * (MALFORMED_FUNCTION_CALL, UNEXPECTED_TOOL_CALL), OTHER, or a word that is not known.
  */
-export function finishOf({ finishReason: given }: JsonObject): FinishReason | AppError | undefined {
+export function finishOf({
+  finishReason: given,
+  finishMessage,
+}: JsonObject): FinishReason | AppError | undefined {
   if (typeof given !== 'string' || given === '' || given === 'FINISH_REASON_UNSPECIFIED') return undefined;
-  return finishReasons[given] ?? brokenOff(given);
+  return finishReasons[given] ?? brokenOff(given, finishMessage);
 }
 
 /** The word for a prompt that was not answered at all. */
@@ -40,10 +43,10 @@ export function blockReasonIn(chunk: JsonObject): string | undefined {
   return typeof reason === 'string' && reason !== 'BLOCKED_REASON_UNSPECIFIED' ? reason : undefined;
 }
 
-/** The model would mostly not do it again; the account has no part in it. */
-function brokenOff(reason: string): AppError {
+/** The model mostly does better when it is asked again. */
+function brokenOff(reason: string, said: unknown): AppError {
   const message = `The model broke its answer off (${reason.slice(0, 64)}). Try again.`;
-  return new AppError('upstream_protocol', message, { fault: 'model', failover: 'once' });
+  return new AppError('upstream_protocol', message, { cause: new Error(`${reason}: ${textIn(said)}`) });
 }
 
 const longestError = 64 * 1024;
