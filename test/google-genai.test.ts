@@ -353,6 +353,19 @@ test('images and documents reach an upstream that takes them, also in results', 
   for (const data of [pixel, pdf]) expect(sent.split(data)).toHaveLength(3);
 });
 
+test('a stream that is sent again for its Idempotency-Key is one that the SDK reads', async () => {
+  const services = await withUpstreams({ up: { protocol: 'chat' } });
+  const httpOptions = { baseUrl: services.gatewayUrl, headers: { 'Idempotency-Key': 'one' } };
+  const client = new GoogleGenAI({ apiKey: 'any', httpOptions });
+  for (const _time of [1, 2]) {
+    let text = '';
+    const params = { model: 'up/chat-text', contents: 'Hello' };
+    for await (const chunk of await client.models.generateContentStream(params)) text += chunk.text ?? '';
+    expect(text).toBe('Hello from the upstream – ünïcode.');
+  }
+  expect(services.vendors.up.turns).toHaveLength(1);
+});
+
 describe('over Chat Completions', () => {
   it('images, settings and a schema reach the upstream in its words', async () => {
     const { vendors, ...services } = await withUpstreams({ up: { protocol: 'chat' } });

@@ -102,7 +102,8 @@ const generate = {
     },
   },
   error,
-  handle: onceByKey(answer),
+  // Google's SDKs take events for nothing whose first line is no data.
+  handle: onceByKey(answer, false),
 } as const satisfies Partial<Route<GeminiService>>;
 
 /** The paths of the Gemini dialect. */

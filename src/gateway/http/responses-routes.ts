@@ -17,6 +17,7 @@ import { answeredHeaders, modelsOf } from '../output/answer-head.ts';
 import type { EventLog } from '../output/event-log.ts';
 import { answerJson } from '../output/http-answer.ts';
 import { type Idempotency, responseOf } from '../output/idempotency.ts';
+import type { RecordedAnswer } from '../output/recorded-answer.ts';
 import type { BackgroundResponses } from '../responses/background-responses.ts';
 import {
   createOpaque,
@@ -180,16 +181,21 @@ const retrieve: Handle = async (service, request, reply) => {
   return service.follow(request, reply, log, from, answered);
 };
 
-/** A turn that runs once however often its request comes, where the request has an Idempotency-Key. */
+/**
+ * A turn that runs once however often its request comes, where the request has an Idempotency-Key. `isNumbered`: the events of its
+ * stream get ids.
+ */
 export function onceByKey<Service extends { readonly idempotency: Idempotency }>(
   handle: Route<Service>['handle'],
+  isNumbered = true,
 ): Route<Service>['handle'] {
   return (service, request, reply) => {
     if (request.headers['idempotency-key'] === undefined) return handle(service, request, reply);
-    return service.idempotency.answer(request, reply, async (recorded) => {
+    const run = async (recorded: RecordedAnswer): Promise<void> => {
       request.recorded = recorded;
       await handle(service, request, reply);
-    });
+    };
+    return service.idempotency.answer(request, reply, run, isNumbered);
   };
 }
 

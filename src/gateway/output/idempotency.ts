@@ -63,12 +63,13 @@ export class Idempotency {
     request: FastifyRequest,
     reply: FastifyReply,
     run: (answer: RecordedAnswer) => Promise<unknown>,
+    isNumbered = true,
   ): Promise<unknown> {
     const key = keyOf(request);
     const body = hash('sha256', JSON.stringify(request.body) ?? '', 'base64url');
     const known = this.#here.get(key);
     if (known) return this.#repeat(known, body, request, reply);
-    const answer = new RecordedAnswer();
+    const answer = new RecordedAnswer(isNumbered);
     const found = this.#claim(key, body, request.client.id);
     found.catch(() => {});
     this.#here.set(key, { body, answer, found });

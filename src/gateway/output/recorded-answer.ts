@@ -14,7 +14,7 @@ const wholeEvents = /(?:\r\n\r\n|\n\n|\r\r)/;
 
 /**
  * Takes an answer in the place of the HTTP response, so that several clients can follow it, from the beginning or from one of its
- * events on. The events of a stream get their number as id.
+ * events on. The events of a stream get their number as id, where clients take that.
  */
 export class RecordedAnswer extends Writable {
   statusCode = 200;
@@ -28,8 +28,12 @@ export class RecordedAnswer extends Writable {
   readonly #head = Promise.withResolvers<void>();
   readonly #whole = Promise.withResolvers<void>();
 
-  constructor() {
+  readonly #isNumbered: boolean;
+
+  /** `isNumbered`: clients of the dialect take more lines of an event than its data. */
+  constructor(isNumbered: boolean) {
     super({ decodeStrings: false });
+    this.#isNumbered = isNumbered;
     this.#head.promise.catch(() => {});
     this.#whole.promise.catch(() => {});
     this.once('finish', () => {
@@ -77,8 +81,8 @@ export class RecordedAnswer extends Writable {
   override _write(chunk: string | Uint8Array, _encoding: string, done: () => void): void {
     const text = typeof chunk === 'string' ? chunk : Buffer.from(chunk).toString('utf8');
     for (const piece of this.isStream ? eventsOf(text) : [text]) {
-      const isEvent = this.isStream && !piece.startsWith(':');
-      this.log.append(isEvent ? `id: ${this.log.next}\n${piece}` : piece);
+      const hasId = this.#isNumbered && this.isStream && !piece.startsWith(':');
+      this.log.append(hasId ? `id: ${this.log.next}\n${piece}` : piece);
     }
     done();
   }
