@@ -58,6 +58,9 @@ describe.each(Object.keys(forms))('a body that comes with %s', (form) => {
     ['POST http://elsewhere/v1/messages', 401],
     ['POST http://elsewhere/v1/nope', 401],
     ['POST /v1/responses/one/cancel', 401],
+    ['POST /v1beta/models/m:generateContent', 401],
+    ['POST /v1beta/nope', 401],
+    ['GET /v1beta/models', 401],
     ['POST /metrics', 405],
     ['POST /%zz', 404],
     ['GET /metrics', 401],
@@ -106,6 +109,8 @@ describe('a method that no route has', () => {
     ['gateway', 'QUERY /v1/messages', 405, 'POST'],
     ['gateway', 'M-SEARCH /v1/responses/one', 405, 'GET, DELETE'],
     ['gateway', 'TRACE /health', 405, 'GET'],
+    ['gateway', 'QUERY /v1beta/models', 405, 'GET'],
+    ['gateway', 'FROB /v1beta/models/m:generateContent', 405, 'POST, GET'],
     ['gateway', 'OPTIONS /v1/chat/completions', 405, 'POST'],
     ['gateway', 'PURGE /nope', 404, undefined],
     ['gateway', 'FROB /v1/messages', 405, 'POST'],
@@ -137,6 +142,9 @@ describe('a method that no route has', () => {
     expect(await ask(services.gatewayUrl, 'FROB /v1/messages')).toMatchObject({ type: 'error' });
     expect(await ask(services.gatewayUrl, 'FROB /v1/responses')).toMatchObject({
       error: { type: 'invalid_request_error', code: 'method_not_allowed' },
+    });
+    expect(await ask(services.gatewayUrl, 'FROB /v1beta/models/m:generateContent')).toMatchObject({
+      error: { code: 405, status: 'UNIMPLEMENTED' },
     });
     expect(await ask(services.poolUrl, 'FROB /api/accounts')).toMatchObject({
       success: false,

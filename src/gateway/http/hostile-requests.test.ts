@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
 import { cpuSecondsOf } from '../../core/testing/cpu-time.ts';
 import { anthropicMessagesInbound } from '../../protocols/anthropic-messages/inbound.ts';
+import { createGeminiInbound } from '../../protocols/gemini/inbound.ts';
 import { openaiChatInbound } from '../../protocols/openai-chat/inbound.ts';
 import {
   decodeResponsesRequest,
@@ -30,6 +31,10 @@ function responses(body: object) {
   return decodeResponsesRequest(parseResponsesRequest({ model: 'any', input: 'Hello', ...body }), { opaque });
 }
 
+function gemini(body: object) {
+  return createGeminiInbound({ model: 'any', answer: 'whole' }).decode(body);
+}
+
 type Read = (body: object) => unknown;
 
 const requests: readonly [string, Read, () => object][] = [
@@ -43,6 +48,22 @@ const requests: readonly [string, Read, () => object][] = [
       }));
       const results = calls.map(({ function_call: { name } }) => ({ role: 'function', name, content: 'x' }));
       return { messages: [asked, ...calls, ...results.reverse()] };
+    },
+  ],
+  [
+    'the pieces of an answer as contents of their own, and results that name their function only',
+    gemini,
+    () => {
+      const pieces = many(15_000, (index) => ({
+        role: 'model',
+        parts: [{ functionCall: { name: `f${index}` } }],
+      }));
+      const texts = many(10_000, () => ({ role: 'model', parts: [{ text: 'x' }] }));
+      const parts = many(15_000, (index) => ({
+        functionResponse: { name: `f${14_999 - index}`, response: {} },
+      }));
+      const user = { role: 'user', parts: [{ text: 'Go on.' }] };
+      return { contents: [user, ...pieces, ...texts, { role: 'user', parts }] };
     },
   ],
   [

@@ -157,32 +157,32 @@ class ContentDecoder {
 /** Clients send back the pieces of a stream as they came: as contents of the model one after another, with a bit of the answer each. */
 function withWholeAnswers(messages: readonly AskedMessage[]): AskedMessage[] {
   const whole: AskedMessage[] = [];
+  let answer: AssistantPart[] | undefined;
   for (const message of messages) {
-    const last = whole.at(-1);
-    if (message.role !== 'assistant') whole.push(message);
-    else if (last?.role === 'assistant')
-      whole[whole.length - 1] = { ...last, parts: [...last.parts, ...message.parts] };
-    else whole.push(message);
+    if (message.role !== 'assistant') {
+      answer = undefined;
+      whole.push(message);
+      continue;
+    }
+    if (answer === undefined) {
+      answer = [];
+      whole.push({ role: 'assistant', parts: answer });
+    }
+    for (const part of message.parts) join(answer, part);
   }
-  return whole.map((message) =>
-    message.role === 'assistant' ? { ...message, parts: joined(message.parts) } : message,
-  );
+  return whole;
 }
 
 /** Text with text, thoughts with thoughts; a signature proves the thoughts that stand directly before it. */
-function joined(parts: readonly AssistantPart[]): AssistantPart[] {
-  const read: AssistantPart[] = [];
-  for (const part of parts) {
-    const last = read.at(-1);
-    if (part.type === 'text' && last?.type === 'text') {
-      read[read.length - 1] = { ...last, text: last.text + part.text };
-    } else if (part.type === 'reasoning' && last?.type === 'reasoning' && !last.proof) {
-      // A signature of ours has all that it proves.
-      const text = part.proof ? part.text || last.text : last.text + part.text;
-      read[read.length - 1] = { ...part, text };
-    } else read.push(part);
-  }
-  return read;
+function join(answer: AssistantPart[], part: AssistantPart): void {
+  const last = answer.at(-1);
+  if (part.type === 'text' && last?.type === 'text') {
+    answer[answer.length - 1] = { ...last, text: last.text + part.text };
+  } else if (part.type === 'reasoning' && last?.type === 'reasoning' && !last.proof) {
+    // A signature of ours has all that it proves.
+    const text = part.proof ? part.text || last.text : last.text + part.text;
+    answer[answer.length - 1] = { ...part, text };
+  } else answer.push(part);
 }
 
 /** By Google's convention `output` is what the function brought and `error` why it failed; otherwise it is the whole object. */
