@@ -185,6 +185,35 @@ describe('a Chat Completions client', () => {
     }
   });
 
+  it('keeps it where it sends the calls back alone', async () => {
+    const setup = await withAnthropic();
+    const client = setup.openai();
+    const messages: OpenAI.ChatCompletionMessageParam[] = [{ role: 'user', content: 'Go.' }];
+    for (let round = 0; round < 4; round += 1) {
+      const asked = {
+        model: 'claude-thinking',
+        messages,
+        tools: chatTools,
+        reasoning_effort: 'low' as const,
+      };
+      const { choices } = await client.chat.completions.create(asked);
+      const calls = choices[0]?.message.tool_calls ?? [];
+      messages.push(
+        calls.length > 0
+          ? { role: 'assistant', tool_calls: calls }
+          : { role: 'assistant', content: choices[0]?.message.content ?? '' },
+        ...calls.map(({ id }) => ({ role: 'tool' as const, tool_call_id: id, content: `of ${round}` })),
+      );
+    }
+    expect(messages.at(-1)?.content).toContain('of 2');
+    const sent = sentBy(setup);
+    expect(sent.thinking).toEqual({ type: 'enabled', budget_tokens: 1_024 });
+    const answers = sent.messages.filter(({ role }: { role: string }) => role === 'assistant');
+    expect(answers.map(({ content }: Anthropic.Message) => content[0])).toMatchObject(
+      [1, 2, 3].map((step) => ({ type: 'thinking', thinking: `Step ${step}: let me think.` })),
+    );
+  });
+
   it('whose thinking was lost goes on without, where Anthropic demands it', async () => {
     const setup = await withAnthropic();
     const messages = [

@@ -132,6 +132,8 @@ export interface Outbound {
   readonly leastOutputTokens?: number;
   /** Its decoders give a memory. Without this no conversation is looked for, which would mean hashing every history. */
   readonly hasMemory?: true;
+  /** It wants proofs of reasoning back with the calls that followed. */
+  readonly wantsProofs?: true;
   readonly relay?: Relay;
 }
 export type RelayingOutbound = Outbound & { readonly relay: Relay };

@@ -20,6 +20,7 @@ import { Affinity } from './turn/affinity.ts';
 import { Conversations } from './turn/conversations.ts';
 import { createImageFetcher } from './turn/image-fetcher.ts';
 import { ProviderReach } from './turn/provider-reach.ts';
+import { RememberedReasoning } from './turn/remembered-reasoning.ts';
 import type { TurnDependencies } from './turn/run-turn.ts';
 import { RunningTurns } from './turn/running-turns.ts';
 import { TurnRecords } from './turn/turn-record.ts';
@@ -103,6 +104,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       reporter,
       reach: new ProviderReach(clock),
       conversations: new Conversations(shared),
+      reasoning: new RememberedReasoning(shared),
       affinity: new Affinity(clock.monotonic, options.slowFirstContentMs),
       schemas,
       imageFetcher,

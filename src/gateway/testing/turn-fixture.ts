@@ -17,6 +17,7 @@ import { Affinity } from '../turn/affinity.ts';
 import type { ClientTurn } from '../turn/client-turns.ts';
 import { Conversations } from '../turn/conversations.ts';
 import { ProviderReach } from '../turn/provider-reach.ts';
+import { RememberedReasoning } from '../turn/remembered-reasoning.ts';
 import type { TurnDependencies } from '../turn/run-turn.ts';
 import { RunningTurns } from '../turn/running-turns.ts';
 import type { TurnOutput } from '../turn/turn-output.ts';
@@ -122,6 +123,7 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
       reporter,
       reach: new ProviderReach(clock),
       conversations: new Conversations(new BufferedStore({ clock, maxBytes: 1_000_000 })),
+      reasoning: new RememberedReasoning(new BufferedStore({ clock, maxBytes: 1_000_000 })),
       affinity: new Affinity(clock.monotonic, 30_000),
       limits: new AccountLimits(clock),
       records: new TurnRecords(clock),

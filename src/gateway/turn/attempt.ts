@@ -35,6 +35,7 @@ import { cacheKeyOf } from './affinity.ts';
 import type { ClientTurn } from './client-turns.ts';
 import type { Conversation } from './conversations.ts';
 import type { ProviderReach } from './provider-reach.ts';
+import type { RememberedReasoning } from './remembered-reasoning.ts';
 import type { RunningTurns } from './running-turns.ts';
 import { type AskedTurn, type PreparedTurn, prepareTurn, type TurnImages } from './turn-images.ts';
 import type { TurnOutput } from './turn-output.ts';
@@ -53,6 +54,7 @@ export interface AttemptDependencies {
   readonly models: Pick<ModelLists, 'outdated' | 'noteTeam' | 'refused'>;
   readonly limits: Pick<AccountLimits, 'spentFor' | 'noteHead' | 'noteSpent'>;
   readonly reach: Pick<ProviderReach, 'connected'>;
+  readonly reasoning: RememberedReasoning;
   readonly logger: Logger;
 }
 
@@ -189,11 +191,15 @@ export class Attempt implements CallListener {
 
   #prepare(claimed: AskedTurn['remembered']): PreparedTurn | Promise<PreparedTurn> {
     const { request, route, images } = this.#plan;
-    const { signal } = this.#turn;
+    const { client, signal } = this.#turn;
     const limits = (route.provider.caller ?? route.provider.outbound).images;
-    const asked = { request, ...(claimed ? { remembered: claimed } : {}) };
     const takesDocuments = this.handling.native.has('documents');
-    return prepareTurn(asked, images, { hasVision: !route.isBlind, takesDocuments, limits }, signal);
+    const rules = { hasVision: !route.isBlind, takesDocuments, limits };
+    const prepare = (asked: AskedRequest) =>
+      prepareTurn({ request: asked, ...(claimed ? { remembered: claimed } : {}) }, images, rules, signal);
+    if (!route.provider.outbound?.wantsProofs) return prepare(request);
+    const completed = this.#dependencies.reasoning.completed(client.id, request);
+    return completed instanceof Promise ? completed.then(prepare) : prepare(completed);
   }
 
   /** The provider's own way to carry a turn. */
@@ -346,6 +352,8 @@ export class Attempt implements CallListener {
       events = [...content, { type: 'usage', usage: this.usage }, last];
     }
     const { relayed, text, reasoning, reasoningProof, refusal, citations, metadata, toolCalls, usage } = this;
+    if (reasoningProof)
+      this.#dependencies.reasoning.remember(this.#turn.client.id, toolCalls, reasoningProof);
     const { reason: finishReason, stopSequence } = last;
     const end = { finishReason, ...(stopSequence === undefined ? {} : { stopSequence }) };
     output.finish(

@@ -60,6 +60,7 @@ export function createMessagesOutbound(
         };
       },
     },
+    wantsProofs: true,
     readLimits: readMessagesLimits,
     limitFamily: messagesLimitFamily,
     classifyFailure: (response) => classifyFailure(response, now()),

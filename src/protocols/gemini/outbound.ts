@@ -42,6 +42,7 @@ export function createGeminiOutbound(now: () => number): Outbound {
         };
       },
     },
+    wantsProofs: true,
     classifyFailure: (response) => classifyFailure(response, now()),
   };
 }

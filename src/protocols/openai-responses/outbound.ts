@@ -42,6 +42,7 @@ export function createResponsesOutbound(
         };
       },
     },
+    wantsProofs: true,
     readLimits: readOpenaiLimits,
     classifyFailure: (response) => classifyFailure(response, now(), 'responses'),
   };
