@@ -14,7 +14,7 @@ const usageMetadata = { promptTokenCount: 9, candidatesTokenCount: 4, totalToken
 const last = (parts: object[], finishReason = 'STOP') => chunk(parts, { usageMetadata }, finishReason);
 
 function decode(text: string, pieceBytes = 5): TurnEvent[] {
-  const decoder = new GeminiDecoder();
+  const decoder = new GeminiDecoder('gemini-x', new Map());
   const bytes = Buffer.from(text);
   const events: TurnEvent[] = [];
   for (let at = 0; at < bytes.length; at += pieceBytes) {
@@ -66,7 +66,7 @@ it('reads thoughts, text, its signature, usage and the end, wherever the bytes a
       },
       {
         type: 'reasoning-proof',
-        proof: proofOf([{ signature: 'EpkKlast', part: { type: 'text', from: 8, to: 8 } }]),
+        proof: proofOf('gemini-x', [{ signature: 'EpkKlast', part: { type: 'text', from: 8, to: 8 } }]),
       },
       { type: 'finish', reason: 'stop', upstreamReason: 'STOP' },
     ]);
@@ -85,7 +85,10 @@ it('reads whole calls, with the signature of the first before it, and makes up m
     ]),
   );
   expect(events.slice(2, 6)).toEqual([
-    { type: 'reasoning-proof', proof: proofOf([{ signature: 'sigA', part: { type: 'call', id: 'fc_1' } }]) },
+    {
+      type: 'reasoning-proof',
+      proof: proofOf('gemini-x', [{ signature: 'sigA', part: { type: 'call', id: 'fc_1' } }]),
+    },
     { type: 'tool-call-start', index: 0, id: 'fc_1', name: 'get_weather' },
     { type: 'tool-call-delta', index: 0, arguments: '{"city":"Paris"}' },
     { type: 'tool-call-end', index: 0 },
@@ -106,7 +109,7 @@ it('each proof holds those before it', () => {
   );
   expect(events.filter(({ type }) => type === 'reasoning-proof').at(-1)).toEqual({
     type: 'reasoning-proof',
-    proof: proofOf([
+    proof: proofOf('gemini-x', [
       { signature: 'A', part: { type: 'call', id: 'a' } },
       { signature: 'B', part: { type: 'call', id: 'b' } },
     ]),

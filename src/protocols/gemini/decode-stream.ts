@@ -61,13 +61,15 @@ export class GeminiDecoder implements TurnDecoder {
   #rest = '';
   #text = '';
   #calls = 0;
+  readonly #model: string;
   readonly #toolNames: ReadonlyMap<string, string>;
   #isStarted = false;
   #usage: Usage | undefined;
   #end: TurnEnd | undefined;
 
   /** `toolNames`: the tools' own by those that were sent. */
-  constructor(toolNames: ReadonlyMap<string, string> = new Map()) {
+  constructor(model: string, toolNames: ReadonlyMap<string, string>) {
+    this.#model = model;
     this.#toolNames = toolNames;
   }
 
@@ -163,7 +165,7 @@ export class GeminiDecoder implements TurnDecoder {
   #prove(signature: string, part: SignedPart['part']): void {
     if (signature === '') return;
     this.#signed.push({ signature, part });
-    this.#answer.add({ type: 'reasoning-proof', proof: proofOf(this.#signed) });
+    this.#answer.add({ type: 'reasoning-proof', proof: proofOf(this.#model, this.#signed) });
   }
 
   /** Calls come whole. The id is Gemini's, unless it gave none or one that another call has. */

@@ -32,15 +32,14 @@ export function encodeContents(
 
 class ContentsEncoder {
   readonly #contents: Content[] = [];
-  /** Gemini 3 takes files in results, and no call without a signature. */
-  readonly #isThird: boolean;
+  readonly #model: string;
   readonly #nameOf: (name: string) => string;
   /** By the id of their call. Ids may come again in later turns. */
   readonly #results: ReadonlyMap<string, ToolResultPart[]>;
 
   constructor(messages: readonly Message[], model: string, nameOf: (name: string) => string) {
     this.#nameOf = nameOf;
-    this.#isThird = generationOf(model) >= 3;
+    this.#model = model;
     this.#results = Map.groupBy(
       messages.flatMap((message) => (message.role === 'tool' ? message.parts : [])),
       ({ callId }) => callId,
@@ -61,7 +60,7 @@ class ContentsEncoder {
         this.#put('user', message.parts.filter(isSaid).map(encodePart));
         break;
       case 'assistant':
-        this.#put('model', encodeModelParts(this.#named(message.parts), this.#isThird));
+        this.#put('model', encodeModelParts(this.#named(message.parts), this.#model));
         this.#put('user', this.#resultsOf(message.parts));
         break;
       case 'tool':
@@ -97,7 +96,8 @@ class ContentsEncoder {
       const name = this.#nameOf(part.name);
       const response = result.isError ? { error: result.text } : { output: result.text };
       const files = filesOf(result).map(encodePart);
-      const inside = files.length > 0 && this.#isThird;
+      // Results hold files since Gemini 3.
+      const inside = files.length > 0 && generationOf(this.#model) >= 3;
       if (files.length > 0 && !inside) beside.push({ text: `What the call of ${name} showed:` }, ...files);
       return [{ functionResponse: { ...idOf(part.id), name, response, ...(inside && { parts: files }) } }];
     });

@@ -1,13 +1,14 @@
 import type { AssistantPart, ReasoningPart, ToolCall } from '../../core/turn.ts';
 import { parseJsonObject } from '../../lib/parse-json.ts';
+import { generationOf } from './model-traits.ts';
 import { missingSignature, type SignedPart, signedParts } from './thought-signatures.ts';
 
 /** Begins the ids that the decoder gives to calls without one: Gemini never sees them. */
 export const madeIdPrefix = 'gemini-call-';
 
-/** The parts of an answer of the model, each signature with the part that it came with. `needsSignature`: calls are refused without. */
-export function encodeModelParts(parts: readonly AssistantPart[], needsSignature: boolean): object[] {
-  const encoder = new ModelPartsEncoder(parts, needsSignature);
+/** The parts of an answer, each signature with the part that it came with. `model`: the one that gets them. */
+export function encodeModelParts(parts: readonly AssistantPart[], model: string): object[] {
+  const encoder = new ModelPartsEncoder(parts, model);
   for (const part of parts) encoder.add(part);
   return encoder.end();
 }
@@ -21,7 +22,7 @@ type SignedText = Extract<SignedPart['part'], { type: 'text' }> & Pick<SignedPar
 
 class ModelPartsEncoder {
   readonly #encoded: object[] = [];
-  readonly #needsSignature: boolean;
+  readonly #model: string;
   readonly #ofCalls = new Map<string, string>();
   /** In the order of the text. */
   readonly #ofTexts: SignedText[] = [];
@@ -31,10 +32,10 @@ class ModelPartsEncoder {
   #next: string | undefined;
   #hasCall = false;
 
-  constructor(parts: readonly AssistantPart[], needsSignature: boolean) {
-    this.#needsSignature = needsSignature;
+  constructor(parts: readonly AssistantPart[], model: string) {
+    this.#model = model;
     const reasoning = parts.filter((part): part is ReasoningPart => part.type === 'reasoning');
-    for (const { signature, part } of signedParts(reasoning)) {
+    for (const { signature, part } of signedParts(model, reasoning)) {
       if (part.type === 'call') this.#ofCalls.set(part.id, signature);
       if (part.type === 'text') this.#ofTexts.push({ ...part, signature });
     }
@@ -62,7 +63,7 @@ class ModelPartsEncoder {
 
   /** What the model thought is given back where it was signed. */
   #addReasoning(part: ReasoningPart): void {
-    for (const { signature, part: signed } of signedParts([part])) {
+    for (const { signature, part: signed } of signedParts(this.#model, [part])) {
       if (signed.type === 'next') this.#next = signature;
       if (signed.type !== 'thought' || part.text === '') continue;
       this.#encoded.push({ text: part.text, thought: true, thoughtSignature: signature });
@@ -93,8 +94,9 @@ class ModelPartsEncoder {
   #addCall({ id, name, arguments: given }: ToolCall): void {
     this.#addText('');
     const next = this.#takeNext();
-    // Of calls made together the first has it.
-    const needed = this.#needsSignature && !this.#hasCall ? missingSignature : undefined;
+    // Gemini 3 refuses calls without one; of calls made together the first has it.
+    const isNeeded = generationOf(this.#model) >= 3 && !this.#hasCall;
+    const needed = isNeeded ? missingSignature : undefined;
     this.#hasCall = true;
     const thoughtSignature = this.#ofCalls.get(id) ?? next ?? needed;
     const functionCall = { ...idOf(id), name, args: argumentsOf(given) };

@@ -136,7 +136,7 @@ describe('signatures', () => {
     ({ type: 'reasoning', text: given, proof }) as const;
 
   it('go back in the very parts that they came with', () => {
-    const proof = proofOf([
+    const proof = proofOf('gemini-3.8-flash', [
       { signature: 'T', part: { type: 'thought' } },
       { signature: 'X', part: { type: 'text', from: 3, to: 5 } },
       { signature: 'Y', part: { type: 'text', from: 5, to: 5 } },
@@ -158,7 +158,11 @@ describe('signatures', () => {
   it('of several proofs of one answer are given back once', () => {
     const first = { signature: 'A', part: { type: 'call', id: 'a' } } as const;
     const second = { signature: 'Y', part: { type: 'text', from: 0, to: 0 } } as const;
-    const parts = [reasoning(proofOf([first])), call('a'), reasoning(proofOf([first, second]), '')];
+    const parts = [
+      reasoning(proofOf('gemini-3.8-flash', [first])),
+      call('a'),
+      reasoning(proofOf('gemini-3.8-flash', [first, second]), ''),
+    ];
     expect(contentsOf([user('q'), answer(...parts)])[1]?.parts).toEqual([
       { text: '', thoughtSignature: 'Y' },
       { functionCall: { id: 'a', name: 'f', args: { a: 1 } }, thoughtSignature: 'A' },
@@ -175,6 +179,12 @@ describe('signatures', () => {
   it('of other protocols and thoughts without one stay here', () => {
     const foreign = { type: 'reasoning', text: 'hm', proof: { protocol: 'anthropic', data: 'sig' } } as const;
     expect(contentsOf([user('q'), answer(foreign, text('x'))])[1]?.parts).toEqual([{ text: 'x' }]);
+  });
+
+  it('of another model stay here too', () => {
+    const proof = proofOf('gemini-3.1-pro-preview', [{ signature: 'A', part: { type: 'call', id: 'a' } }]);
+    const parts = contentsOf([user('q'), answer(reasoning(proof), call('a'))])[1]?.parts;
+    expect(parts).toMatchObject([{ thoughtSignature: skip }]);
   });
 
   it('that are missing have the documented placeholder, where calls are refused without', () => {

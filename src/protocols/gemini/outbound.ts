@@ -21,7 +21,7 @@ export function createGeminiOutbound(now: () => number): Outbound {
       const path = pathOf(request.model, 'streamGenerateContent?alt=sse');
       return {
         request: { method: 'POST', path, headers: streamed, body: Buffer.from(body) },
-        decoder: new GeminiDecoder(toolNames),
+        decoder: new GeminiDecoder(request.model, toolNames),
       };
     },
     relay: {

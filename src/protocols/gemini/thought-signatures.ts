@@ -1,5 +1,5 @@
 import type { ReasoningPart, ReasoningProof } from '../../core/turn.ts';
-import { isJsonObject, parseJson } from '../../lib/parse-json.ts';
+import { isJsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 
 const protocol = 'gemini';
 
@@ -21,29 +21,38 @@ export interface SignedPart {
     | { readonly type: 'next' };
 }
 
-/** The signatures of one answer so far. */
-export function proofOf(signed: readonly SignedPart[]): ReasoningProof {
-  return { protocol, data: JSON.stringify(signed) };
+/** The signatures of one answer so far. Another model may refuse them. */
+export function proofOf(model: string, signed: readonly SignedPart[]): ReasoningProof {
+  return { protocol, data: JSON.stringify({ model, signed }) };
 }
 
-/** All signatures in the reasoning of one answer. */
-export function signedParts(reasoning: readonly ReasoningPart[]): SignedPart[] {
-  const found = reasoning.flatMap(({ proof }) => (proof ? readProof(proof) : []));
+/** What this model signed in the reasoning of one answer. */
+export function signedParts(model: string, reasoning: readonly ReasoningPart[]): SignedPart[] {
+  const found = reasoning.flatMap(({ proof }) => {
+    const given = proof && readProof(proof);
+    return given && (given.model ?? model) === model ? given.signed : [];
+  });
   // Each proof of an answer holds those before it.
   return [...new Map(found.map((signed) => [JSON.stringify(signed), signed])).values()];
 }
 
 /** The signature that came last, for a client that gives it back with its part. */
 export function lastSignature(proof: ReasoningProof): string | undefined {
-  return readProof(proof).at(-1)?.signature;
+  return readProof(proof)?.signed.at(-1)?.signature;
 }
 
-/** A proof without our list is the signature alone: a client of Google's dialect sent it. */
-function readProof(proof: ReasoningProof): SignedPart[] {
-  if (proof.protocol !== protocol) return [];
-  const list = parseJson(proof.data);
-  if (!Array.isArray(list)) return [{ signature: proof.data, part: { type: 'next' } }];
-  return list.filter(isSignedPart);
+interface GivenProof {
+  /** Undefined: the client knows. */
+  readonly model?: unknown;
+  readonly signed: readonly SignedPart[];
+}
+
+/** A proof that is not ours is the signature alone: a client of Google's dialect sent it. */
+function readProof({ protocol: given, data }: ReasoningProof): GivenProof | undefined {
+  if (given !== protocol) return undefined;
+  const { model, signed } = parseJsonObject(data) ?? {};
+  if (!Array.isArray(signed)) return { signed: [{ signature: data, part: { type: 'next' } }] };
+  return { model, signed: signed.filter(isSignedPart) };
 }
 
 function isSignedPart(value: unknown): value is SignedPart {
