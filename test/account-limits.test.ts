@@ -16,3 +16,17 @@ it('an account without requests left is skipped for that model only, and tried w
   expect(await keyOf('chat-last-request')).toBe(other);
   expect(keys).toContain(await keyOf('chat-last-request'));
 });
+
+it('a 429 for a limit of the model leaves the account to its other models, and is not asked for again', async () => {
+  const { chat, pool, vendor } = await withVendor(['sk-one-1234567890']);
+  for (let turn = 0; turn < 2; turn += 1) {
+    const answer = await chat(userTurn('chat-model-limit', 'Hello'));
+    expect(answer.status).toBe(429);
+    expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(25);
+    expect(await answer.json()).toMatchObject({ error: { code: 'rate_limit_exceeded' } });
+  }
+  expect(vendor.turns).toHaveLength(1);
+  expect((await chat(userTurn('chat-text', 'Hello'))).status).toBe(200);
+  const { accounts } = (await pool('/api/accounts')) as unknown as { accounts: { status: string }[] };
+  expect(accounts[0]?.status).toBe('active');
+});

@@ -49,6 +49,14 @@ const scenarios: Readonly<Record<string, Scenario>> = {
       'x-ratelimit-reset-requests': '30s',
     },
   }),
+  /** The model's requests are used up for so long, and the account's other models are not. */
+  'chat-model-limit': () =>
+    openaiError(429, 'rate_limit_exceeded', 'Rate limit reached for this model.', null, {
+      'retry-after': '30',
+      'x-ratelimit-limit-requests': '1',
+      'x-ratelimit-remaining-requests': '0',
+      'x-ratelimit-reset-requests': '30s',
+    }),
   'chat-reasoning': (request) => played(request, { ...text, thoughts: ['Let me', ' think.'] }),
   /** As a router of models does that sign what they thought. */
   'chat-signed': (request) =>

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { AppError } from '../../core/errors.ts';
 import type { LimitReading, Outbound } from '../../core/protocol.ts';
 import { createManualClock, type ManualClock } from '../testing/manual-clock.ts';
 import { AccountLimits } from './account-limits.ts';
@@ -60,6 +61,44 @@ describe('the limits of an account', () => {
     answered('m', { name: 'requests', remaining: 0 }, 4_000 * day);
     await clock.advance(8 * day);
     expect(spent('m')).toEqual([]);
+  });
+
+  describe('after a 429', () => {
+    const account = { id: 'one', provider: 'openai' };
+    const limited = (retryAfterMs?: number) =>
+      new AppError('upstream_rate_limited', 'x', retryAfterMs === undefined ? {} : { retryAfterMs });
+    const judge = (error: AppError) => limits.judged(error, account, outbound, 'gpt-5');
+
+    it('are those of the model where its headers say so, and bar it for a minute at most', () => {
+      answered('gpt-5', { name: 'requests', limit: 60, remaining: 0 }, 20_000);
+      const error = judge(limited(90_000));
+      expect(error).toMatchObject({
+        fault: 'model',
+        modelLimit: 'requests',
+        retryAfterMs: 90_000,
+        outcome: undefined,
+      });
+      const noted = limits.spentFor('openai', outbound, 'gpt-5')?.get('one');
+      expect(noted?.until).toBe(clock.now() + 90_000);
+      expect(noted?.barredUntil).toBe(clock.now() + 60_000);
+    });
+
+    it.each([
+      ['no limit is used up', () => answered('gpt-5', { name: 'requests', remaining: 1 }, 20_000)],
+      ['it is that of another model', () => answered('gpt-4', { name: 'requests', remaining: 0 }, 20_000)],
+      ['it ends soon', () => answered('gpt-5', { name: 'requests', remaining: 0 }, 10_000)],
+      [
+        "one of the account's is used up too",
+        () => {
+          answered('gpt-5', { name: 'requests', remaining: 0 }, 20_000);
+          answered('gpt-5', { name: '5h', usedPercent: 100, isOfAccount: true }, 20_000);
+        },
+      ],
+    ])("are the account's where %s", (_case, told) => {
+      told();
+      const error = limited(5_000);
+      expect(judge(error)).toBe(error);
+    });
   });
 
   it('are bounded, the oldest first', () => {

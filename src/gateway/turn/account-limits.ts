@@ -1,3 +1,4 @@
+import { AppError } from '../../core/errors.ts';
 import type { LimitReading, Outbound, UpstreamHeaders } from '../../core/protocol.ts';
 import type { Clock } from '../../lib/clock.ts';
 
@@ -6,12 +7,18 @@ export interface SpentLimit {
   readonly accountId: string;
   readonly reading: LimitReading;
   readonly until: number;
+  /** The upstream refused a turn for it: until then no other turn is sent, even where there is no other account. */
+  readonly barredUntil: number;
 }
 
 /** Of a window; the rest is for turns that are running. */
 const spentPercent = 98;
 /** A vendor's clock may be wrong, and no account is left out for ever. */
 const longestMs = 8 * 86_400_000;
+/** After a refusal; then the last usable account is tried again. */
+const longestBarMs = 60_000;
+/** A shorter rest is the account's as a whole: it costs little, and the pool's waits know of it. */
+const shortRestMs = 10_000;
 /** Of families, and of limits in each. */
 const mostKept = 1_000;
 /** In a model's name: the versions of one model share its limits. */
@@ -41,7 +48,7 @@ export class AccountLimits {
       const { resetAt } = reading;
       if (resetAt !== undefined && resetAt > now && isSpent(reading)) {
         const until = Math.min(resetAt, now + longestMs);
-        this.#note(family, key, { accountId: account.id, reading, until });
+        this.#note(family, key, { accountId: account.id, reading, until, barredUntil: 0 });
       } else this.#forget(family, key);
     }
   }
@@ -53,13 +60,50 @@ export class AccountLimits {
     model: string,
     { name, resetAt }: { readonly name: string; readonly resetAt: number },
   ): void {
-    const until = Math.min(resetAt, this.#clock.now() + longestMs);
     const reading = { name, remaining: 0, resetAt };
-    this.#note(familyOf(account.provider, outbound, model), `${account.id} ${name}`, {
-      accountId: account.id,
-      reading,
-      until,
+    this.#bar(familyOf(account.provider, outbound, model), account.id, reading, resetAt);
+  }
+
+  /**
+   * The error of a rate limit as it is for the rest: where the headers with it say that a limit of the model's family is used up, and
+   * none of the account's, the account goes on with its other models.
+   */
+  judged(
+    error: AppError,
+    account: { readonly id: string; readonly provider: string },
+    outbound: Outbound,
+    model: string,
+  ): AppError {
+    const family = familyOf(account.provider, outbound, model);
+    const now = this.#clock.now();
+    if (error.code !== 'upstream_rate_limited' || this.#longest(account.provider, account.id, now))
+      return error;
+    const spent = this.#longest(family, account.id, now);
+    const restMs = Math.max(error.retryAfterMs ?? 0, (spent?.until ?? 0) - now);
+    if (!spent || restMs <= shortRestMs) return error;
+    this.#bar(family, account.id, spent.reading, now + restMs);
+    const { code, message, cause } = error;
+    return new AppError(code, message, {
+      cause,
+      retryAfterMs: restMs,
+      fault: 'model',
+      modelLimit: spent.reading.name,
     });
+  }
+
+  #bar(family: string, accountId: string, reading: LimitReading, resetAt: number): void {
+    const now = this.#clock.now();
+    const until = Math.min(resetAt, now + longestMs);
+    const barredUntil = Math.min(until, now + longestBarMs);
+    this.#note(family, `${accountId} ${reading.name}`, { accountId, reading, until, barredUntil });
+  }
+
+  #longest(family: string, accountId: string, now: number): SpentLimit | undefined {
+    let longest: SpentLimit | undefined;
+    for (const limit of this.#families.get(family)?.values() ?? []) {
+      if (limit.accountId === accountId && limit.until > Math.max(now, longest?.until ?? 0)) longest = limit;
+    }
+    return longest;
   }
 
   /** By account: which limit leaves it nothing for this model, the longest. Undefined: all have some left. */

@@ -52,7 +52,7 @@ export interface AttemptDependencies {
   /** Checks the time limits of upstream calls. */
   readonly running: RunningTurns;
   readonly models: Pick<ModelLists, 'outdated' | 'noteTeam' | 'refused'>;
-  readonly limits: Pick<AccountLimits, 'spentFor' | 'noteHead' | 'noteSpent'>;
+  readonly limits: Pick<AccountLimits, 'spentFor' | 'noteHead' | 'noteSpent' | 'judged'>;
   readonly reach: Pick<ProviderReach, 'connected'>;
   readonly reasoning: RememberedReasoning;
   readonly logger: Logger;
@@ -323,12 +323,14 @@ export class Attempt implements CallListener {
     return true;
   }
 
-  #fail(error: AppError, batch: readonly TurnEvent[]): void {
+  #fail(given: AppError, batch: readonly TurnEvent[]): void {
     const { secrets, limits } = this.#dependencies;
+    const { account } = this.lease;
+    const error = this.#outbound ? limits.judged(given, account, this.#outbound, this.route.model) : given;
     const { vendorAnswer, modelLimit: name, resetAt } = error;
     if (name !== undefined && resetAt && this.#outbound) {
       const spent = { name, resetAt: resetAt.getTime() };
-      limits.noteSpent(this.lease.account, this.#outbound, this.route.model, spent);
+      limits.noteSpent(account, this.#outbound, this.route.model, spent);
     }
     const said = () => this.#plan.relayed?.body ?? JSON.stringify(this.#plan.request);
     secrets.clean(error, said);

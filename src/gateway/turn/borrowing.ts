@@ -1,9 +1,10 @@
 import type { Clock } from '../../lib/clock.ts';
 import { debugLog, type Logger } from '../../lib/log/logger.ts';
-import type { AccountDemand } from '../../pool-api/held-lease.ts';
+import { sleep } from '../../lib/sleep.ts';
+import { PoolError } from '../../pool-api/errors.ts';
 import { isShort } from '../../pool-api/lease-engine.ts';
 import type { LeaseCache, LeaseDemand, TurnLease } from '../leases/lease-cache.ts';
-import type { AccountLimits } from './account-limits.ts';
+import type { AccountLimits, SpentLimit } from './account-limits.ts';
 import type { Session } from './affinity.ts';
 import { isAboutOthers } from './app-errors.ts';
 import type { Candidate } from './candidates.ts';
@@ -14,7 +15,7 @@ import type { AttemptNote } from './turn-record.ts';
 
 export interface BorrowingDependencies {
   readonly leases: LeaseCache;
-  readonly limits: Pick<AccountLimits, 'spentFor' | 'noteHead' | 'noteSpent'>;
+  readonly limits: Pick<AccountLimits, 'spentFor' | 'noteHead' | 'noteSpent' | 'judged'>;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -35,6 +36,8 @@ export interface Borrowed {
   /** How its account was chosen, for the session. */
   readonly how: Parameters<Session['answeredBy']>[1];
 }
+
+type Demand = Omit<LeaseDemand, 'deadline'> & { readonly signal: AbortSignal };
 
 /** How long a turn waits, altogether, for a cooling or busy account and for a provider that cannot be reached. */
 const longestWaitMs = 10_000;
@@ -82,13 +85,12 @@ export class Borrowing {
     try {
       if (isRefused) await this.#mustBeShort(demand);
       const askedAt = clock.monotonic();
-      const sparing = this.#sparing(demand, candidate);
+      const spent = this.#spent(candidate);
+      const sparing = without(demand, spent?.keys());
       const lease =
-        leases.take(sparing ?? demand) ??
-        (sparing && (await this.#ifAnyIsFree(sparing))) ??
-        (mayWait
-          ? await this.waiting((deadline) => leases.acquire({ ...demand, deadline }))
-          : await leases.acquire({ ...demand, deadline: clock.monotonic() }));
+        leases.take(sparing) ??
+        (spent && (await this.#ifAnyIsFree(sparing))) ??
+        (await this.#acquire(demand, [...(spent?.values() ?? [])], mayWait));
       const accountId = lease.account.id;
       const note = record.attempt({
         route,
@@ -133,16 +135,49 @@ export class Borrowing {
     this.#waitLeftMs = Math.max(0, this.#waitLeftMs - (this.#dependencies.clock.monotonic() - begunAt));
   }
 
-  /** Without the accounts that have nothing left for this model; undefined where there are none such. They are tried where there is no other. */
-  #sparing<Demand extends AccountDemand>(demand: Demand, { route, note }: Candidate): Demand | undefined {
+  /** Accounts that have nothing left for this model, with the limit; undefined where there are none such. */
+  #spent({ route, note }: Candidate): ReadonlyMap<string, SpentLimit> | undefined {
     const { name, outbound } = route.provider;
     const spent = this.#dependencies.limits.spentFor(name, outbound, route.model);
-    if (!spent) return undefined;
-    this.#turn.record.limited(note, spent.values());
-    return { ...demand, exclude: new Set([...demand.exclude, ...spent.keys()]) };
+    if (spent) this.#turn.record.limited(note, spent.values());
+    return spent;
   }
 
-  async #ifAnyIsFree(demand: Omit<LeaseDemand, 'deadline'>): Promise<TurnLease | undefined> {
+  /** One that may have nothing left as well, but none that the upstream has refused for that, until it may be tried again. */
+  async #acquire(demand: Demand, spent: readonly SpentLimit[], mayWait: boolean): Promise<TurnLease> {
+    const { leases, clock } = this.#dependencies;
+    const now = clock.now();
+    const barred = spent.filter(
+      ({ barredUntil, accountId }) => barredUntil > now && !demand.exclude.has(accountId),
+    );
+    const acquire = (others: Demand, mostMs: number) =>
+      mayWait
+        ? this.waiting((deadline) =>
+            leases.acquire({ ...others, deadline: Math.min(deadline, clock.monotonic() + mostMs) }),
+          )
+        : leases.acquire({ ...others, deadline: clock.monotonic() });
+    if (barred.length === 0) return acquire(demand, Number.POSITIVE_INFINITY);
+    const openInMs = Math.min(...barred.map(({ barredUntil }) => barredUntil)) - now;
+    const begunAt = clock.monotonic();
+    try {
+      return await acquire(
+        without(
+          demand,
+          barred.map(({ accountId }) => accountId),
+        ),
+        openInMs,
+      );
+    } catch (error) {
+      const leftMs = openInMs - (clock.monotonic() - begunAt);
+      if (!isShort(error)) throw error;
+      if (!mayWait || leftMs > this.#waitLeftMs) throw limitedHere(error, barred.length, leftMs);
+      await this.waiting(() => sleep(clock, Math.max(0, leftMs), demand.signal, true));
+      demand.signal.throwIfAborted();
+      return await acquire(demand, Number.POSITIVE_INFINITY);
+    }
+  }
+
+  async #ifAnyIsFree(demand: Demand): Promise<TurnLease | undefined> {
     const { leases, clock } = this.#dependencies;
     try {
       return await leases.acquire({ ...demand, deadline: clock.monotonic() });
@@ -165,4 +200,24 @@ export class Borrowing {
     free.release();
     if (!this.#failover.mayReturnTo(free.account.id)) throw this.#failover.shown();
   }
+}
+
+function without(demand: Demand, accountIds: Iterable<string> = []): Demand {
+  const more = [...accountIds];
+  return more.length === 0 ? demand : { ...demand, exclude: new Set([...demand.exclude, ...more]) };
+}
+
+/** The pool knows nothing of accounts that are left out here: its answer is completed with them. */
+function limitedHere(error: PoolError, count: number, retryAfterMs: number): PoolError {
+  const {
+    matching = 0,
+    reasons = {},
+    holders = { exclusive: 0, shared: 0, gateway: 0 },
+  } = error.shortage ?? {};
+  const limited = { ...reasons, rate_limited: (reasons['rate_limited'] ?? 0) + count };
+  return new PoolError('no_account_available', error.message, {
+    cause: error,
+    retryAfterMs: Math.max(1, Math.ceil(retryAfterMs)),
+    shortage: { matching: matching + count, reasons: limited, holders },
+  });
 }

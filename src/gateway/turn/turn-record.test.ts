@@ -98,6 +98,7 @@ describe('a record', () => {
       accountId: 'acc_77777777-1',
       reading: { name: '5h', usedPercent: 98.4 },
       until: Date.UTC(2026, 0, 1, 14, 2, 10),
+      barredUntil: 0,
     };
     record.limited(openai, [limit]);
     record.limited(openai, [limit]);
