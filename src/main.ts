@@ -115,6 +115,10 @@ const actions: CliActions = {
     const { rotateMasterKey } = await import('./compose/whole-store.ts');
     return rotateMasterKey(configure(), newKeyFile);
   },
+  async importConfig(file) {
+    const { importConfig } = await import('./import-config/import-config.ts');
+    return importConfig(file);
+  },
   resolvedSettings({ isForStart }) {
     const config = configure();
     if (isForStart) {

@@ -20,6 +20,7 @@ const allowed: Record<string, readonly string[]> = {
   providers: ['core', 'lib', 'protocols'],
   pool: ['core', 'lib', 'db', 'pool-api', 'providers'],
   gateway: ['core', 'lib', 'db', 'pool-api', 'protocols', 'providers'],
+  'import-config': ['lib', 'providers'],
   cli: ['core', 'lib', 'pool-api'],
   compose: [
     'core',
@@ -35,7 +36,7 @@ const allowed: Record<string, readonly string[]> = {
     'sandbox',
   ],
   doctor: ['core', 'lib', 'db', 'pool-api', 'providers', 'config', 'compose'],
-  main: ['cli', 'config', 'compose', 'doctor', 'lib'],
+  main: ['cli', 'config', 'compose', 'doctor', 'import-config', 'lib'],
   sandbox: [],
 };
 

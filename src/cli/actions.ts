@@ -29,6 +29,8 @@ export interface CliActions {
     readonly from?: string;
     readonly to: string;
   }): Promise<Readonly<Record<string, number>>>;
+  /** Another program's configuration as a warp2api.yaml. Throws with a message that says what to do. */
+  importConfig(file: string): Promise<ImportedConfig>;
   /** Throws when the configuration is faulty, for a start also when the services would refuse it. */
   resolvedSettings(options: { readonly isForStart: boolean }): ResolvedSettings;
   /** The services that run with this DATA_DIR. Never throws. */
@@ -50,6 +52,14 @@ export interface CliActions {
   /** How many characters fit into a line of it; undefined where it is no terminal. */
   readonly terminalWidth: number | undefined;
   wait(ms: number): Promise<void>;
+}
+
+export interface ImportedConfig {
+  readonly yaml: string;
+  /** What could not be converted. */
+  readonly notes: readonly string[];
+  /** How its keys become accounts. */
+  readonly commands: readonly string[];
 }
 
 /** One thing that was looked at. A problem's message says what to do. */

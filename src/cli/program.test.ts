@@ -185,6 +185,10 @@ async function run(command: string | readonly string[], setup: Setup = {}) {
       if (setup.failure) throw setup.failure;
       return failedOver;
     },
+    async importConfig(file) {
+      calls.push(['import-config', file]);
+      return { yaml: 'routes: []\n', notes: ['x: left out.'], commands: ['warp2api account add'] };
+    },
     async migrate(options) {
       calls.push(['migrate', options]);
       return { meta: 2, accounts: 3, sessions: 1, leases: 1, audit: 4 };
@@ -815,6 +819,13 @@ describe('doctor', () => {
     expect([code, err]).toEqual([1, 'warp2api: 1 thing has to be done.\n']);
     expect(JSON.parse(out)).toMatchObject({ ok: false, checks: [{}, { result: 'problem' }, {}] });
   });
+});
+
+it('import-config writes the file to the standard output, and beside it what is left to do', async () => {
+  const { calls, out, err } = await run('import-config litellm.yaml');
+  expect(calls).toEqual([['import-config', 'litellm.yaml']]);
+  expect(out).toBe('routes: []\n');
+  expect(err).toBe('Add the keys as accounts:\n  warp2api account add\nNot converted:\n  x: left out.\n');
 });
 
 describe('migrate', () => {

@@ -11,6 +11,7 @@ import { addAccountEnable, addAccountRemove, addAccountShow } from './account/ve
 import type { CliActions } from './actions.ts';
 import { addAudit } from './audit.ts';
 import { addDoctor } from './doctor.ts';
+import { addImportConfig } from './import-config.ts';
 import { UsageError } from './option-values.ts';
 import { addPool } from './pool.ts';
 import { addConfig, addSandbox, addServe } from './services.ts';
@@ -64,6 +65,7 @@ Exit codes: 0 done, 1 failed, 2 called wrongly.`,
   addVault(program, actions);
   addDoctor(program, actions);
   addMigrate(program, actions);
+  addImportConfig(program, actions);
   addSandbox(program, actions);
   addConfig(program, actions);
   return program;
