@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { ConfigPath } from './config-document.ts';
-import type { ConfiguredRoute } from './core/configured-routes.ts';
+import { type ConfiguredRoute, deliveries } from './core/configured-routes.ts';
 import type { ModelFacts } from './core/model-facts.ts';
 import { nearNames } from './core/near-names.ts';
 import { providerNamePattern } from './core/provider.ts';
@@ -44,7 +44,7 @@ const candidate = z.strictObject({
 const route = z.strictObject({
   model: name.meta({ description: 'The name that clients ask for; * stands for any characters.' }),
   candidates: z.array(candidate).min(1, 'needs at least one candidate').max(50),
-  delivery: z.enum(['stream', 'whole', 'continue']).default('stream').meta({
+  delivery: z.enum(deliveries).default('stream').meta({
     description: 'What a client sees of an answer that breaks off; the header x-warp2api-delivery wins.',
   }),
   first_content_timeout_seconds: seconds.optional().meta({

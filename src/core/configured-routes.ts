@@ -1,7 +1,8 @@
 import type { ModelFacts } from './model-facts.ts';
 
 /** How an answer is delivered: as it is made, held until it is whole, or streamed and continued elsewhere after a break. */
-export type Delivery = 'stream' | 'whole' | 'continue';
+export const deliveries = ['stream', 'whole', 'continue'] as const;
+export type Delivery = (typeof deliveries)[number];
 
 /** Where a request of a configured route may go. */
 export interface ConfiguredCandidate {

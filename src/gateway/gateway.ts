@@ -17,6 +17,7 @@ import { StoredResponses } from './responses/stored-responses.ts';
 import { FairShare, openStateStore } from './state/open-state-store.ts';
 import { AccountLimits } from './turn/account-limits.ts';
 import { Affinity } from './turn/affinity.ts';
+import { Circuits } from './turn/circuits.ts';
 import { Conversations } from './turn/conversations.ts';
 import { createImageFetcher } from './turn/image-fetcher.ts';
 import { ProviderReach } from './turn/provider-reach.ts';
@@ -98,6 +99,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       ...options,
       routes,
       models,
+      circuits: new Circuits(clock),
       limits: new AccountLimits(clock),
       records: new TurnRecords(clock),
       leases,

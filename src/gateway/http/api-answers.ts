@@ -21,6 +21,8 @@ export const healthAnswer = z.object({
   }),
   /** Providers no connection can be made to from here. */
   unreachable_providers: z.array(z.string()),
+  /** `provider/model` of those that fail turn after turn: turns with another candidate pass them over for the moment. */
+  open_circuits: z.array(z.string()),
   keep: z.object({
     /** Where conversations and stored responses are now: `memory` too while what KEEP_URL names cannot be opened. */
     store: z.enum(['memory', 'sqlite', 'postgres']),

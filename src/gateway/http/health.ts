@@ -10,7 +10,7 @@ import { keyNotAccepted } from '../turn/app-errors.ts';
 import type { TurnDependencies } from '../turn/run-turn.ts';
 
 export interface HealthSources {
-  readonly dependencies: Pick<TurnDependencies, 'reach' | 'routes'>;
+  readonly dependencies: Pick<TurnDependencies, 'reach' | 'circuits' | 'routes'>;
   readonly poolWatch: PoolWatch;
   readonly keep: Pick<BufferedStore, 'figures'>;
   readonly isPoolInside: boolean;
@@ -54,6 +54,7 @@ export function healthOf(sources: HealthSources) {
       writable: poolWatch.isWritable,
     },
     unreachable_providers: unreachable,
+    open_circuits: dependencies.circuits.open,
     keep: { store, reachable: isKeepReachable, ...(isKeepReachable && !isWritable && { writable: false }) },
     load: {
       sheds_turns: overload !== undefined,

@@ -1,6 +1,7 @@
 import websocket from '@fastify/websocket';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { AppError } from '../../core/errors.ts';
+import { type Delivery, deliveries } from '../../core/configured-routes.ts';
+import { AppError, refused } from '../../core/errors.ts';
 import { adviseOnPath, type PathAdvice, type ServicePlaces } from '../../core/path-advice.ts';
 import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
 import { relayingOutbound } from '../../core/provider.ts';
@@ -80,6 +81,7 @@ type ErrorDialect = Pick<Inbound<unknown>, 'errorStatus' | 'encodeError' | 'requ
 
 const bodyLimitBytes = 32 * 1024 * 1024;
 const tickMs = 500;
+const deliveryHeader = 'x-warp2api-delivery';
 /** Turns of these may go to an upstream of the client's own dialect as they came. */
 const relayedPaths = /^\/v1\/(chat\/completions|messages|responses)\/*(\?|$)/;
 /** What a web page may read of an answer's headers. */
@@ -148,6 +150,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     bodyBytes: () => options.bodies.heldBytes,
     isPoolReachable: () => poolWatch.isReachable,
     providers: () => dependencies.reach.all,
+    openCircuits: () => dependencies.circuits.open,
     keep: options.keep,
   });
   const clientTurns = new ClientTurns(dependencies, metrics, admission);
@@ -216,6 +219,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     // What was made of it is enough.
     request.body = undefined;
     const images = clientTurns.check(decoded);
+    const delivery = deliveryIn(request.headers);
     const { recorded } = request;
     if (!recorded) reply.hijack();
     const times = { startedAt: clock.now(), now: clock.now };
@@ -246,6 +250,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
       requestId,
       record,
       wantsUsage: !decoded.isStream || decoded.options.includeUsage,
+      delivery,
       images,
       plan,
       signal: answer.signal,
@@ -343,4 +348,13 @@ function sendError(reply: FastifyReply, dialect: ErrorDialect, error: AppError, 
     .headers(errorHeaders(error))
     .header('content-type', 'application/json; charset=utf-8')
     .send(dialect.encodeError(error, requestId));
+}
+
+/** How a client wants its answer delivered. Throws AppError. */
+function deliveryIn(headers: FastifyRequest['headers']): Delivery | undefined {
+  const given = headers[deliveryHeader];
+  if (given === undefined) return undefined;
+  const known = deliveries.find((delivery) => delivery === given);
+  if (known) return known;
+  throw refused(deliveryHeader, `must be one of ${deliveries.join(', ')}`);
 }

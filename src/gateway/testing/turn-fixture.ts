@@ -14,6 +14,7 @@ import { Routes } from '../models/routing.ts';
 import { BufferedStore } from '../state/buffered-store.ts';
 import { AccountLimits } from '../turn/account-limits.ts';
 import { Affinity } from '../turn/affinity.ts';
+import { Circuits } from '../turn/circuits.ts';
 import type { ClientTurn } from '../turn/client-turns.ts';
 import { Conversations } from '../turn/conversations.ts';
 import { ProviderReach } from '../turn/provider-reach.ts';
@@ -122,6 +123,7 @@ export async function createTurnFixture(aliases: Record<string, string> = {}): P
       leases,
       reporter,
       reach: new ProviderReach(clock),
+      circuits: new Circuits(clock),
       conversations: new Conversations(new BufferedStore({ clock, maxBytes: 1_000_000 })),
       reasoning: new RememberedReasoning(new BufferedStore({ clock, maxBytes: 1_000_000 })),
       affinity: new Affinity(clock.monotonic, 30_000),

@@ -32,6 +32,7 @@ import type { Route } from '../models/routing.ts';
 import { maxEntryBytes } from '../state/state-store.ts';
 import type { AccountLimits } from './account-limits.ts';
 import { cacheKeyOf } from './affinity.ts';
+import type { Circuits } from './circuits.ts';
 import type { ClientTurn } from './client-turns.ts';
 import type { Conversation } from './conversations.ts';
 import type { ProviderReach } from './provider-reach.ts';
@@ -55,6 +56,7 @@ export interface AttemptDependencies {
   readonly limits: Pick<AccountLimits, 'spentFor' | 'noteHead' | 'noteSpent' | 'judged'>;
   readonly reach: Pick<ProviderReach, 'connected'>;
   readonly reasoning: RememberedReasoning;
+  readonly circuits: Circuits;
   readonly logger: Logger;
 }
 
@@ -72,6 +74,8 @@ export interface AttemptPlan {
   readonly handling: Handling;
   /** The upstream is asked to cache the prompt. */
   readonly cachesPrompts: boolean;
+  /** Milliseconds until its first content; undefined: only the usual limits apply. */
+  readonly firstContentMs: number | undefined;
   /** What of the request is not checked, as paths. */
   readonly unchecked: readonly string[];
 }
@@ -106,6 +110,8 @@ export class Attempt implements CallListener {
   status: number | undefined;
   /** The client has seen some of the answer, so that no other account may begin it again. */
   isContentSent = false;
+  /** What came with the error after which nothing could be sent. */
+  unsent: readonly TurnEvent[] = [];
 
   readonly #dependencies: AttemptDependencies;
   readonly #turn: ClientTurn;
@@ -121,6 +127,7 @@ export class Attempt implements CallListener {
   /** The upstream was stopped: it has more in mind than the client saw. */
   #isCut = false;
   #sentAt = 0;
+  #listeningSince = 0;
   #hasAnswered = false;
 
   constructor(dependencies: AttemptDependencies, turn: ClientTurn, lease: TurnLease, plan: AttemptPlan) {
@@ -145,8 +152,8 @@ export class Attempt implements CallListener {
   }
 
   /**
-   * Resolves to the error that ended it, or to nothing when the answer is complete. An error after content is written
-   * out; one before content is the caller's, for another account may still give the answer.
+   * Resolves to the error that ended it, or to nothing when the answer is complete. The error is the caller's to write out:
+   * another attempt may still give the answer, or the rest of it.
    */
   async run(): Promise<AppError | undefined> {
     const { models } = this.#dependencies;
@@ -248,8 +255,18 @@ export class Attempt implements CallListener {
   #watch(call: RunningCall): void {
     this.#call = call;
     this.#sentAt = this.#dependencies.clock.monotonic();
+    this.#listeningSince = this.#dependencies.listening.now();
     // One that cannot be sent has ended before it was returned.
-    if (!this.#isClosed) this.#dependencies.running.addCall(call);
+    if (!this.#isClosed) this.#dependencies.running.addCall(this);
+  }
+
+  checkTimeouts(now: number): void {
+    const { firstContentMs } = this.#plan;
+    const isLate = firstContentMs !== undefined && now - this.#listeningSince >= firstContentMs;
+    if (isLate && this.firstContentAt === undefined) {
+      const message = `The upstream did not begin to answer for ${Math.round(firstContentMs / 1000)} seconds; try again.`;
+      this.#call?.abort(new AppError('upstream_timeout', message));
+    } else this.#call?.checkTimeouts(now);
   }
 
   onConnected(): void {
@@ -267,7 +284,7 @@ export class Attempt implements CallListener {
   }
   onClosed(): void {
     this.#isClosed = true;
-    if (this.#call) this.#dependencies.running.deleteCall(this.#call);
+    if (this.#call) this.#dependencies.running.deleteCall(this);
   }
 
   onEvents(events: readonly TurnEvent[]): boolean {
@@ -302,7 +319,10 @@ export class Attempt implements CallListener {
     const { output } = this.#plan;
     let batch = events;
     for (const stage of this.#stages) batch = stage.apply(batch);
-    if (this.#collect(batch)) this.firstContentAt ??= this.#dependencies.clock.monotonic();
+    if (this.#collect(batch) && this.firstContentAt === undefined) {
+      this.firstContentAt = this.#dependencies.clock.monotonic();
+      this.#dependencies.circuits.begunToAnswer(this.route);
+    }
     if (this.#outputCharacters > mostOutputCharacters) batch = [{ type: 'error', error: tooLong() }];
     const last = batch[batch.length - 1];
     if (isTerminal(last) && last !== events[events.length - 1]) {
@@ -337,10 +357,8 @@ export class Attempt implements CallListener {
     if (vendorAnswer) {
       error.vendorAnswer = { ...vendorAnswer, body: secrets.redact(vendorAnswer.body, said) };
     }
-    // Before content the error stays here, and content of the same batch with it.
-    if (this.isContentSent && error.code !== 'cancelled') {
-      this.#plan.output.fail(error, this.#withUnsentUsage(batch));
-    }
+    // Before content that of the same batch stays here too.
+    if (this.isContentSent) this.unsent = this.#withUnsentUsage(batch);
     this.#ended.resolve(error);
   }
 

@@ -1,4 +1,5 @@
 import { type Handling, handlingOf } from '../../core/capabilities.ts';
+import type { Delivery } from '../../core/configured-routes.ts';
 import { AppError, refused } from '../../core/errors.ts';
 import type { RelayedRequest } from '../../core/protocol.ts';
 import { capabilitiesOf, relayingOutbound } from '../../core/provider.ts';
@@ -7,6 +8,7 @@ import type { HeldBody } from '../../lib/http/body-budget.ts';
 import { ownTurn } from '../../lib/process/own-turn.ts';
 import { checkSchema } from '../emulation/json-schema.ts';
 import type { Route, RoutePlan, Routes } from '../models/routing.ts';
+import type { Circuits } from './circuits.ts';
 import type { ClientTurn } from './client-turns.ts';
 import type { ImageFetcher } from './image-fetcher.ts';
 import { type TurnImages, turnImagesOf } from './turn-images.ts';
@@ -31,9 +33,12 @@ export interface Candidate extends Form {
 
 export interface CandidateDependencies {
   readonly routes: Routes;
+  readonly circuits: Circuits;
   /** Undefined: images come inline only. */
   readonly imageFetcher?: ImageFetcher | undefined;
 }
+
+const usualFirstContentMs = 10_000;
 
 /** Refuses what no upstream can be asked for. Throws AppError. Returns the images of the request. */
 export function checkRequest(
@@ -58,6 +63,8 @@ export class Candidates {
   #plan: RoutePlan | undefined;
   /** Undefined until the turn is planned. */
   #untried: Route[] | undefined;
+  /** Those whose circuit is open: tried where no other answers. */
+  readonly #deferred: Route[] = [];
   #translated: Form | AppError | undefined;
   /** Why the first of those cannot carry the request that were passed over. */
   #refusal: AppError | undefined;
@@ -101,7 +108,31 @@ export class Candidates {
 
   /** No other is left, as far as is known. */
   get isLast(): boolean {
-    return this.#untried === undefined || this.#untried.length === 0;
+    return this.#deferred.length === 0 && (this.#untried === undefined || this.#untried.length === 0);
+  }
+
+  get delivery(): Delivery {
+    return this.#turn.delivery ?? this.#plan?.delivery ?? 'stream';
+  }
+
+  /** What its upstreams do counts for their circuits. */
+  get areSeveral(): boolean {
+    return this.#plan !== undefined && this.#plan.candidates.length > 1;
+  }
+
+  /** Models that go on with the beginning of an answer are next; false where there are none. */
+  preferPrefill(): boolean {
+    this.#untried?.sort(
+      (one, other) => Number(other.takesPrefill === true) - Number(one.takesPrefill === true),
+    );
+    return this.#untried?.[0]?.takesPrefill === true;
+  }
+
+  /** How long the candidate may take until its first content before another one is tried. */
+  firstContentMsOf({ route, relayed }: Candidate): number | undefined {
+    // Of a whole answer that is passed on, nothing is seen before its end.
+    if (this.isLast || (relayed && !relayed.isStream)) return undefined;
+    return route.firstContentTimeoutMs ?? this.#plan?.firstContentTimeoutMs ?? usualFirstContentMs;
   }
 
   /** The request is too long for this one: the others count only where they are not known to hold no more. */
@@ -112,13 +143,22 @@ export class Candidates {
   }
 
   async #nextRoute(plansAgain: boolean): Promise<Route | undefined> {
-    const { routes } = this.#dependencies;
+    const { routes, circuits } = this.#dependencies;
     const { request } = this.#given;
     this.#plan ??= this.#turn.plan ?? (await routes.plan(request, this.#turn));
     this.#untried ??= [...this.#plan.candidates];
     if (this.#untried.length === 0 && plansAgain)
       this.#untried.push(...(await routes.after(this.#tried, request, this.#turn)));
-    const next = this.#untried.shift();
+    let next = this.#untried.shift();
+    while (next && !this.isLast) {
+      const until = circuits.openUntil(next);
+      if (until === undefined) break;
+      const { record } = this.#turn;
+      record.skipped(record.candidate(next), { kind: 'circuit', until });
+      this.#deferred.push(next);
+      next = this.#untried.shift();
+    }
+    next ??= this.#deferred.shift();
     if (next) this.#tried.push(next);
     return next;
   }
@@ -135,7 +175,19 @@ export class Candidates {
 
   #formFor({ provider }: Route): Form | Promise<Form | AppError> {
     const { relayed } = this.#given;
-    return !relayed || relayingOutbound(provider, relayed) ? this.#given : this.#translate();
+    if (!relayed) return this.#given;
+    if (!relayingOutbound(provider, relayed)) return this.#translate();
+    return this.#mustBeSeen(relayed)
+      ? this.#translate().then((form) => (form instanceof AppError ? this.#given : form))
+      : this.#given;
+  }
+
+  /** What is passed on as it is cannot be continued elsewhere, and of a whole answer nothing is seen before its end. */
+  #mustBeSeen({ isStream }: RelayedRequest): boolean {
+    if (isStream) return this.delivery === 'continue';
+    const { candidates = [], firstContentTimeoutMs } = this.#plan ?? {};
+    const isTimed = [firstContentTimeoutMs, ...candidates.map((route) => route.firstContentTimeoutMs)];
+    return this.areSeveral && (this.delivery === 'whole' || isTimed.some((limit) => limit !== undefined));
   }
 
   async #translate(): Promise<Form | AppError> {

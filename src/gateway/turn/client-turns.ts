@@ -1,3 +1,4 @@
+import type { Delivery } from '../../core/configured-routes.ts';
 import { AppError, refused } from '../../core/errors.ts';
 import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
 import { debugLog, logOwn } from '../../lib/log/logger.ts';
@@ -30,6 +31,8 @@ export interface ClientTurn {
   readonly wantsUsage: boolean;
   /** Those the request names; its choices share them. */
   readonly images: TurnImages | undefined;
+  /** How the client wants the answer delivered; undefined: as its route says. */
+  readonly delivery?: Delivery | undefined;
   /** Where it may go, if that is known already. */
   readonly plan?: RoutePlan | undefined;
   /** What is decided about it; its choices share it. */

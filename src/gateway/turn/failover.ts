@@ -168,6 +168,11 @@ export class Failover {
   }
 }
 
+/** What counts for the circuit of a candidate: nothing that is the account's or the request's. */
+export function isUpstreamsFault({ fault, code }: AppError): boolean {
+  return fault === 'upstream' || fault === 'network' || code === 'model_unavailable';
+}
+
 /** The upstream failed, or the connection to it: it may do better in a moment. One that was silent is not waited for again. */
 function isUpstreamFault({ code, fault, isUnreachable }: AppError): boolean {
   if (isUnreachable || (fault !== 'upstream' && fault !== 'network')) return false;

@@ -39,6 +39,8 @@ export function createGatewayMetrics(options: {
   isPoolReachable(): boolean;
   /** Every provider a turn has gone to, and whether it can be reached. */
   providers(): ReadonlyMap<string, boolean>;
+  /** `provider/model` of those that turns pass over. */
+  openCircuits(): readonly string[];
   readonly keep: Pick<BufferedStore, 'figures' | 'failures'>;
   readonly admission: Pick<Admission, 'load' | 'reason' | 'refused'>;
 }): GatewayMetrics {
@@ -104,6 +106,16 @@ export function createGatewayMetrics(options: {
     registers,
     collect() {
       for (const [provider, isUp] of options.providers()) this.set({ provider }, Number(isUp));
+    },
+  });
+  new Gauge({
+    name: `${prefix}circuits_open`,
+    help: 'Models of a provider that turns with another candidate pass over, since they fail turn after turn.',
+    labelNames: ['provider'] as const,
+    registers,
+    collect() {
+      this.reset();
+      for (const name of options.openCircuits()) this.inc({ provider: name.slice(0, name.indexOf('/')) });
     },
   });
   const now = {

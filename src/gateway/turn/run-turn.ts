@@ -23,10 +23,11 @@ import { Attempt, type AttemptDependencies, type AttemptPlan } from './attempt.t
 import { type Borrowed, Borrowing, type BorrowingDependencies } from './borrowing.ts';
 import { type Candidate, type CandidateDependencies, Candidates } from './candidates.ts';
 import type { ClientTurn } from './client-turns.ts';
+import { type BrokenAnswer, ContinuedOutput, prefilled } from './continued-output.ts';
 import type { ConversationResult, Conversations } from './conversations.ts';
-import { Failover, type NextStep } from './failover.ts';
+import { Failover, isUpstreamsFault, type NextStep } from './failover.ts';
 import { type ProviderReach, unreachable } from './provider-reach.ts';
-import { BufferedOutput, type TurnOutput } from './turn-output.ts';
+import { BufferedOutput, HeldOutput, type TurnOutput } from './turn-output.ts';
 import type { TurnRecords } from './turn-record.ts';
 
 export interface TurnDependencies extends AttemptDependencies, CandidateDependencies, BorrowingDependencies {
@@ -59,6 +60,7 @@ interface Path extends AttemptPlan {
   readonly session: Session | undefined;
   readonly candidate: Candidate;
   readonly checks: readonly AnswerCheck[];
+  firstContentMs: number | undefined;
   isRefused: boolean;
   /** No account of it is tried any more. */
   isLeft: boolean;
@@ -98,6 +100,7 @@ class TurnRun {
   readonly #turn: ClientTurn;
   readonly #output: TurnOutput;
   #rejected: Rejected | undefined;
+  #broken: BrokenAnswer | undefined;
   readonly #candidates: Candidates;
   readonly #startedAt: number;
   readonly #failover: Failover;
@@ -131,6 +134,7 @@ class TurnRun {
         if (!failure) {
           path.session?.answeredBy(borrowed.lease.account.id, borrowed.how);
           this.#candidates.answered(path.candidate);
+          this.#dependencies.circuits.succeeded(path.route);
           const { output } = path;
           const again =
             output instanceof BufferedOutput && output.answer && (await this.#check(output.answer, path));
@@ -138,10 +142,16 @@ class TurnRun {
           ({ path, borrowed } = await this.#next('other-account', again));
           continue;
         }
-        if (this.#attempt?.isContentSent) return this.#result(failure.error);
+        const { error } = failure;
+        if (this.#attempt?.isContentSent && !this.#mayContinue(error, this.#attempt, path)) {
+          if (error.code !== 'cancelled') path.output.fail(error, this.#attempt.unsent);
+          return this.#result(error);
+        }
         this.#turn.signal.throwIfAborted();
         const step = this.#decide(failure, borrowed.lease, path);
-        ({ path, borrowed } = await this.#next(step, path));
+        ({ path, borrowed } = await (this.#broken
+          ? this.#nextToContinue(step, path)
+          : this.#next(step, path)));
       }
     } catch (thrown) {
       const error = AppError.from(thrown);
@@ -177,13 +187,16 @@ class TurnRun {
     const { conversations, affinity, schemas } = this.#dependencies;
     const { client, affinityKey, bytes } = this.#turn;
     const { answer, fault } = this.#rejected ?? {};
+    const broken = this.#broken;
+    const isPrefilled = broken !== undefined && broken.text !== '' && route.takesPrefill === true;
     const more = answer && fault && !relayed ? sentBack(answer, fault) : [];
     const { messages } = candidate.request;
-    const asked: AskedRequest = {
+    let asked: AskedRequest = {
       ...candidate.request,
       model: route.model,
       messages: more.length === 0 ? messages : [...messages, ...more],
     };
+    if (isPrefilled) asked = prefilled(asked, broken);
     const { emulated } = handling;
     const checks = emulated.size === 0 ? [] : checksOf(asked, emulated, schemas, client.id);
     const request = checks.reduce((instructed, check) => check.instruct(instructed), asked);
@@ -201,9 +214,9 @@ class TurnRun {
     );
     const session =
       affinityKey === undefined ? undefined : affinity.sessionOf(client.id, provider, affinityKey);
-    const output = checks.length === 0 ? this.#output : new BufferedOutput(this.#output);
+    const output = this.#outputFor(checks.length > 0, isPrefilled);
     const unchecked = checks.flatMap((check) => check.unchecked ?? []);
-    const state = { isRefused: false, isLeft: false, shortage: undefined };
+    const state = { firstContentMs: undefined, isRefused: false, isLeft: false, shortage: undefined };
     const path: Path = {
       route,
       request,
@@ -222,6 +235,39 @@ class TurnRun {
     this.#paths.push(path);
     this.#path = path;
     return path;
+  }
+
+  #outputFor(isChecked: boolean, isPrefilled: boolean): TurnOutput {
+    const output = this.#output;
+    if (this.#broken) return new ContinuedOutput(output, this.#broken, isPrefilled);
+    if (isChecked) return new BufferedOutput(output);
+    return this.#candidates.delivery === 'whole' && !output.isBuffered ? new HeldOutput(output) : output;
+  }
+
+  /** Whether another attempt may give the rest of an answer that broke off: of text, where the client wants that. */
+  #mayContinue(error: AppError, { toolCalls, unsent, text }: Attempt, { output, relayed }: Path): boolean {
+    if (this.#candidates.delivery !== 'continue' || relayed || toolCalls.length > 0) return false;
+    if (error.fault === 'service' || error.fault === 'request' || this.#turn.signal.aborted) return false;
+    const content = unsent.slice(0, -1);
+    if (content.length > 0) void output.write(content);
+    const usage = sumUsage(this.#broken?.usage, this.#usage);
+    this.#broken = { text: output instanceof ContinuedOutput ? output.text : text, usage };
+    this.#usage = undefined;
+    return true;
+  }
+
+  /** With the text so far in the request of every candidate; models that go on with it come first. */
+  async #nextToContinue(step: NextStep, from: Path): Promise<Place> {
+    let here = from;
+    for (const path of this.#paths.splice(0)) {
+      path.conversation.end();
+      const again = await this.#take(path.candidate);
+      again.isLeft = path.isLeft;
+      again.isRefused = path.isRefused;
+      if (path === from) here = again;
+    }
+    const isBetterElsewhere = this.#candidates.preferPrefill() && from.route.takesPrefill !== true;
+    return await this.#next(isBetterElsewhere && step !== 'leave-candidate' ? 'next-candidate' : step, here);
   }
 
   /** Where the next attempt is made, and when. Throws the AppError that the client gets where that is nowhere. */
@@ -327,6 +373,7 @@ class TurnRun {
     const { signal } = this.#turn;
     const hasOthers = !this.#candidates.isLast;
     let error: AppError | undefined;
+    path.firstContentMs = this.#candidates.firstContentMsOf(path.candidate);
     for (;;) {
       const attempt = new Attempt(this.#dependencies, this.#turn, lease, path);
       this.#attempt = attempt;
@@ -372,7 +419,7 @@ class TurnRun {
     { account }: TurnLease,
     { route, request, conversation }: Path,
   ): NextStep {
-    const { models, logger, clock } = this.#dependencies;
+    const { models, logger, clock, circuits } = this.#dependencies;
     const details = {
       request_id: this.#turn.requestId,
       account_id: account.id,
@@ -386,6 +433,7 @@ class TurnRun {
       logger.info(details, 'the upstream rejected the conversation; resending the full history');
       return 'other-account';
     }
+    if (this.#candidates.areSeveral && isUpstreamsFault(error)) circuits.failed(route);
     const step = this.#failover.next(error, account, report, route, clock.monotonic());
     this.#steps?.debug({ account_id: account.id, reason: error.code, next: step }, 'the attempt failed');
     if (step === 'end') throw this.#failover.shown();
@@ -407,7 +455,7 @@ class TurnRun {
       attempts: this.#failover.attempts,
       route: this.#path?.route,
       conversation,
-      usage: sumUsage(this.#rejected?.usage, this.#usage),
+      usage: [this.#rejected?.usage, this.#broken?.usage, this.#usage].reduce(sumUsage, undefined),
       firstContentMs: firstContentAt === undefined ? undefined : Math.round(firstContentAt - this.#startedAt),
     };
   }

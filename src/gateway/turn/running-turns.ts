@@ -24,7 +24,7 @@ export class RunningTurns {
   readonly #clock: Clock;
   // No sets: V8 links each table that a set has outgrown to the next, and so keeps what came and went until all garbage is collected.
   readonly #carriers: Carrier[] = [];
-  readonly #calls: RunningCall[] = [];
+  readonly #calls: Pick<RunningCall, 'checkTimeouts'>[] = [];
   #drained: (() => void) | undefined;
 
   constructor(clock: Clock) {
@@ -48,10 +48,10 @@ export class RunningTurns {
     remove(this.#carriers, carrier);
     if (this.#carriers.length === 0) this.#drained?.();
   }
-  addCall(call: RunningCall): void {
+  addCall(call: Pick<RunningCall, 'checkTimeouts'>): void {
     this.#calls.push(call);
   }
-  deleteCall(call: RunningCall): void {
+  deleteCall(call: Pick<RunningCall, 'checkTimeouts'>): void {
     remove(this.#calls, call);
   }
 

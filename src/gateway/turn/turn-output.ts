@@ -41,3 +41,29 @@ export class BufferedOutput implements TurnOutput {
   }
   fail(): void {}
 }
+
+/** Holds a streamed answer until it is whole: one that breaks off is begun again, and the client does not notice. */
+export class HeldOutput implements TurnOutput {
+  readonly isBuffered = true;
+  readonly #output: TurnOutput;
+  #held: TurnEvent[] = [];
+
+  constructor(output: TurnOutput) {
+    this.#output = output;
+  }
+
+  get status(): number {
+    return this.#output.status;
+  }
+  begin(attempt: Attempt): void {
+    this.#held = [];
+    this.#output.begin(attempt);
+  }
+  write(events: readonly TurnEvent[]): undefined {
+    for (const event of events) this.#held.push(event);
+  }
+  finish(answer: CollectedTurn, events: readonly TurnEvent[]): void {
+    this.#output.finish(answer, [...this.#held, ...events]);
+  }
+  fail(): void {}
+}
