@@ -104,6 +104,15 @@ function answer(request: VendorRequest, response: ServerResponse): void {
     sendJson(response, { error: { message: 'Slow down.', code: 'rate_limit_exceeded' } }, 429);
     return;
   }
+  if (request.path === '/v1/chat/completions') {
+    const choice = { index: 0, finish_reason: 'stop' };
+    if (stream === true) {
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      const chunk = { choices: [{ ...choice, delta: { content: 'Chat.' } }] };
+      response.end(`data: ${JSON.stringify(chunk)}\n\ndata: [DONE]\n\n`);
+    } else sendJson(response, { choices: [{ ...choice, message: { content: 'Chat.' } }] });
+    return;
+  }
   const output = outputOf(request);
   if (stream !== true) {
     sendJson(response, responseOf(output));

@@ -55,8 +55,8 @@ export interface TurnDecoder {
 
 export interface UpstreamAnswer {
   readonly request: UpstreamRequest;
-  /** Where it is another one than the protocol's. */
-  readonly contentType?: string;
+  /** What it begins with, or how it may read, where it is another one than the protocol's. */
+  readonly contentType?: string | RegExp;
   readonly decoder: TurnDecoder;
 }
 
@@ -91,14 +91,26 @@ export interface ImageLimits {
   readonly maxBytes?: number;
 }
 
-/** A dialect that clients speak. */
-export type Dialect = 'chat' | 'messages' | 'responses' | 'gemini';
+/** Calls of OpenAI's API beside turns: they are passed on to an upstream that has the same, and never translated. */
+export type Endpoint =
+  | 'completions'
+  | 'embeddings'
+  | 'moderations'
+  | 'images'
+  | 'speech'
+  | 'transcriptions'
+  | 'rerank';
+
+/** A dialect that clients speak, or a call beside them. */
+export type Dialect = 'chat' | 'messages' | 'responses' | 'gemini' | Endpoint;
 
 /** A request that an upstream of the client's own dialect can be sent as it is. */
 export interface RelayedRequest {
   readonly dialect: Dialect;
   /** The body as the client wrote it: a JSON object. */
   readonly body: string;
+  /** The body in its place, where it is `multipart/form-data`. */
+  readonly form?: { readonly bytes: Buffer; readonly contentType: string };
   /** Headers of the client that are part of its request, such as `anthropic-beta`. */
   readonly headers?: Readonly<Record<string, string>>;
   readonly isStream: boolean;
@@ -200,6 +212,8 @@ export interface Inbound<Options> {
   encodeError(error: AppError, requestId: string): string;
   /** Parameters the dialect calls by another name than Chat Completions does. */
   readonly parameterNames?: Partial<Record<TuningName, string>>;
+  /** Its answers are bytes of any kind, which are passed on as they come: it encodes errors alone. */
+  readonly passesBytes?: true;
   /** A second header the dialect's clients read the request's id from. */
   readonly requestIdHeader?: string;
 }

@@ -231,6 +231,8 @@ export type TurnEvent =
   | { readonly type: 'tool-call-end'; readonly index: number }
   /** A part of the answer that is in the client's own dialect already, end mark and all: it is passed on as it is. */
   | { readonly type: 'relayed'; readonly text: string }
+  /** The same where it need not be text. */
+  | { readonly type: 'passed'; readonly bytes: Uint8Array }
   /** Of text before it. */
   | { readonly type: 'citation'; readonly citation: Citation }
   | { readonly type: 'usage'; readonly usage: Usage }

@@ -21,6 +21,7 @@ import type { ListedModel, Routes } from '../models/routing.ts';
 import { answeredHeaders, modelsOf } from '../output/answer-head.ts';
 import type { TurnRecords } from '../turn/turn-record.ts';
 import * as answers from './api-answers.ts';
+import { endpointRequest, endpointRoutes } from './endpoint-routes.ts';
 import { encodeGeminiModel, encodeGeminiPage, geminiRoutes, isGeminiClient } from './gemini-routes.ts';
 import { between, endsOf } from './pages.ts';
 import {
@@ -171,6 +172,7 @@ const routes: readonly Route<GatewayHttp>[] = [
     },
   },
   ...responsesRoutes,
+  ...endpointRoutes,
   ...geminiRoutes,
   ...modelRoutes,
   ...turnRoutes,
@@ -216,6 +218,7 @@ export const gatewayApi = withDocs<GatewayHttp>({
     generateContentRequest: generateRequest,
     countTokensRequest: countRequest,
     responsesRequest,
+    endpointRequest,
     compactRequest,
     inputTokensRequest,
   },

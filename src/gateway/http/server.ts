@@ -23,6 +23,7 @@ import { answerHeads } from '../output/answer-head.ts';
 import { type EventLog, FollowedEvents } from '../output/event-log.ts';
 import { errorHeaders, StreamedAnswer, WholeAnswer } from '../output/http-answer.ts';
 import { Idempotency, responseOf } from '../output/idempotency.ts';
+import { PassedAnswer } from '../output/passed-answer.ts';
 import type { RecordedAnswer } from '../output/recorded-answer.ts';
 import { BackgroundResponses } from '../responses/background-responses.ts';
 import { ResponsesSockets } from '../responses/responses-socket.ts';
@@ -36,6 +37,7 @@ import { type ClientKey, type ClientTurn, ClientTurns } from '../turn/client-tur
 import { createGatewayMetrics } from '../turn/metrics.ts';
 import type { TurnDependencies } from '../turn/run-turn.ts';
 import { gatewayApi, isAnthropicClient } from './api.ts';
+import { endpointPath } from './endpoint-routes.ts';
 import { geminiCall, isGeminiClient } from './gemini-routes.ts';
 import { type HealthSources, healthOf, VerdictLog } from './health.ts';
 import { type ClientKeys, createClientKeys } from './keys.ts';
@@ -126,7 +128,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
       },
       adminKey: (request) => (adminKeys ?? keys).identify(request).id,
     },
-    keepsText: (url) => relayedPaths.test(url) || geminiCall.test(pathOf(url)),
+    keepsText: (url) => relayedPaths.test(url) || endpointPath.test(url) || geminiCall.test(pathOf(url)),
     // A client whose key and base URL are both wrong hears of the key first.
     accessToUnknown: (path) => (/^\/v1(beta)?\//.test(path) ? 'clientKey' : 'open'),
     adviseOnPath: (path, address) => adviseOnPath(path, 'gateway', placesFrom(address)).advice,
@@ -232,7 +234,7 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
       isStream: decoded.isStream,
     });
     const headFor = answerHeads(inbound, decoded, requestId, times, record);
-    const Answer = decoded.isStream ? StreamedAnswer : WholeAnswer;
+    const Answer = inbound.passesBytes ? PassedAnswer : decoded.isStream ? StreamedAnswer : WholeAnswer;
     const answer = new Answer({
       running,
       response: responseOf(reply, recorded),

@@ -1,6 +1,7 @@
 import type { ConfiguredCandidate, ConfiguredRoute, RoutingSettings } from '../../core/configured-routes.ts';
 import type { ModelPrice } from '../../core/model-facts.ts';
-import type { ProviderModel, UpstreamProvider } from '../../core/provider.ts';
+import type { Dialect } from '../../core/protocol.ts';
+import { type ProviderModel, relayingOutbound, type UpstreamProvider } from '../../core/provider.ts';
 import type { AskedRequest } from '../../core/turn.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { judge, judgeProvider, type Readiness, type Verdict } from '../../pool-api/readiness.ts';
@@ -227,6 +228,17 @@ export class Routes {
     if (!this.#options.isStrict || !model) return undefined;
     const { candidates } = await this.plan({ model, messages: [], reasoning: {} });
     return candidates[0];
+  }
+
+  /** Names of the providers with accounts that take requests of this dialect as they are. */
+  serving(dialect: Dialect): string[] {
+    const { providers, poolWatch } = this.#options;
+    return providers
+      .filter(
+        (provider) =>
+          poolWatch.hasAccounts(provider.name) === true && relayingOutbound(provider, { dialect }),
+      )
+      .map(({ name }) => name);
   }
 
   /** Whether some account can answer any turn at all, and then a turn to this provider; undefined while that is not known. */

@@ -283,7 +283,7 @@ function notesOf(headers: Readonly<Record<string, string>>): string {
 }
 
 /** What clients' own usage objects have no field for. */
-function usageHeaders({ isEstimated, credits, costCents }: Usage): Record<string, string> {
+export function usageHeaders({ isEstimated, credits, costCents }: Usage): Record<string, string> {
   return {
     ...(isEstimated ? { 'x-warp2api-usage': 'estimated' } : {}),
     ...(credits === undefined ? {} : { 'x-warp2api-credits': String(credits) }),

@@ -108,6 +108,7 @@ export class Attempt implements CallListener {
   firstContentAt: number | undefined;
   /** Of the upstream's answer, where a turn is one exchange. */
   status: number | undefined;
+  contentType = '';
   /** The client has seen some of the answer, so that no other account may begin it again. */
   isContentSent = false;
   /** What came with the error after which nothing could be sent. */
@@ -275,6 +276,7 @@ export class Attempt implements CallListener {
   }
   onHead(status: number, headers: UpstreamHeaders): void {
     this.status = status;
+    this.contentType = String(headers['content-type'] ?? '');
     const { limits } = this.#dependencies;
     if (this.#outbound) limits.noteHead(this.lease.account, this.#outbound, this.route.model, headers);
   }
@@ -408,6 +410,9 @@ export class Attempt implements CallListener {
       switch (event.type) {
         case 'relayed':
           if (this.#plan.output.isBuffered) this.relayed += event.text;
+          hasContent = true;
+          break;
+        case 'passed':
           hasContent = true;
           break;
         case 'text-delta':

@@ -135,7 +135,10 @@ class Call implements RunningCall, Dispatcher.DispatchHandler {
     const { listener, outbound, answer } = this.#options;
     listener.onHead?.(status, headers);
     const contentType = String(headers['content-type'] ?? '').toLowerCase();
-    if (status === 200 && contentType.startsWith(answer.contentType ?? outbound.contentType)) return;
+    const expected = answer.contentType ?? outbound.contentType;
+    const isExpected =
+      typeof expected === 'string' ? contentType.startsWith(expected) : expected.test(contentType);
+    if (status === 200 && isExpected) return;
     this.#failure = { status, headers, parts: [], size: 0 };
     this.isTaken = false;
   }

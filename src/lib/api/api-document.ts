@@ -22,6 +22,8 @@ export interface ApiRoute {
   readonly access: string;
   readonly query?: z.ZodObject;
   readonly body?: z.ZodType;
+  /** Where it is no JSON: the handler gets its bytes. */
+  readonly bodyType?: 'multipart/form-data';
   /** A call without a body means one with the defaults. */
   readonly isBodyOptional?: boolean;
   /** By status. */
@@ -128,7 +130,10 @@ function operationOf(route: ApiRoute, api: ApiDescription, names: Names): ApiOpe
     ...(route.body === undefined
       ? {}
       : {
-          requestBody: { required: route.isBodyOptional !== true, content: jsonContent(route.body, names) },
+          requestBody: {
+            required: route.isBodyOptional !== true,
+            content: schemaContent(route.body, names, route.bodyType),
+          },
         }),
     responses: {
       ...Object.fromEntries(answers),
@@ -154,7 +159,10 @@ function responseOf(answer: ApiAnswer, names: Names): ApiOperation['responses'][
     body === undefined || contentType !== undefined
       ? { [contentType ?? 'text/plain']: contentType === eventStream ? {} : { schema: { type: 'string' } } }
       : {};
-  return { ...description, content: { ...content, ...(body === undefined ? {} : jsonContent(body, names)) } };
+  return {
+    ...description,
+    content: { ...content, ...(body === undefined ? {} : schemaContent(body, names)) },
+  };
 }
 
 function headersOf(headers: Readonly<Record<string, string>>): Json {
@@ -165,8 +173,8 @@ function headersOf(headers: Readonly<Record<string, string>>): Json {
   return Object.fromEntries(described) as Json;
 }
 
-function jsonContent(schema: z.ZodType, names: Names): Json {
-  return { 'application/json': { schema: { $ref: referenceTo(nameOf(schema, names)) } } };
+function schemaContent(schema: z.ZodType, names: Names, type = 'application/json'): Json {
+  return { [type]: { schema: { $ref: referenceTo(nameOf(schema, names)) } } };
 }
 
 function nameOf(schema: z.ZodType, names: Names): string {

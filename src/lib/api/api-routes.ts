@@ -46,7 +46,7 @@ export function serveApi<Service>(app: FastifyInstance, api: Api<Service>, servi
 }
 
 function serveRoute<Service>(app: FastifyInstance, route: Route<Service>, service: Service): void {
-  const { method, path, access, bodyLimit, takesBody, isFrontPage, answers, socket } = route;
+  const { method, path, access, bodyLimit, takesBody, bodyType, isFrontPage, answers, socket } = route;
   const url = route.url ?? path.replace(/\{(\w+)\}/g, ':$1');
   const status = Number(Object.keys(answers)[0]);
   app.route<RouteParams>({
@@ -55,6 +55,7 @@ function serveRoute<Service>(app: FastifyInstance, route: Route<Service>, servic
     config: {
       access,
       ...(takesBody === undefined ? {} : { takesBody }),
+      ...(bodyType === undefined ? {} : { takesForm: true }),
       ...(isFrontPage === undefined ? {} : { isFrontPage }),
     },
     ...(bodyLimit === undefined ? {} : { bodyLimit }),

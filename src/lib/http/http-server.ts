@@ -19,7 +19,7 @@ import { type ConnectionLimits, Connections, connectionLimits } from './connecti
 import { bodyTooLarge, HttpFault } from './http-fault.ts';
 import { declaredCharset } from './json-body.ts';
 import { cuts, type Refusal, type UnreadableError, unknownMethod, unreadable } from './refusals.ts';
-import { type BodyForm, readBody } from './request-body.ts';
+import { type BodyForm, readBody, readFormBody } from './request-body.ts';
 import { gateRequests, isAnswering, takeBody } from './request-gate.ts';
 import { isMeant, methodsAt, pathOf, type ServedRoute } from './served-routes.ts';
 import { discardRest } from './unread-body.ts';
@@ -39,6 +39,8 @@ declare module 'fastify' {
     access?: string;
     /** False for a route that needs no body although its method may have one. */
     takesBody?: boolean;
+    /** The body is `multipart/form-data`: it is kept as its bytes, with its content type. */
+    takesForm?: boolean;
     /** See ServedRoute. */
     isFrontPage?: boolean;
   }
@@ -255,7 +257,10 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
       const form = formOf(headers, reply);
       const held = options.bodies.begin(keyId, declaredLength);
       request.heldBody = held;
-      request.readBody = () => readBody(raw, form, bodyLimit, held, options.keepsText?.(request.url));
+      const { 'content-type': contentType = '' } = headers;
+      request.readBody = config.takesForm
+        ? () => readFormBody(raw, contentType, form, bodyLimit, held)
+        : () => readBody(raw, form, bodyLimit, held, options.keepsText?.(request.url));
       reply.raw.once('close', () => held.release());
       takeBody(raw, reply.raw);
     }

@@ -34,6 +34,26 @@ export async function readBody(
   }
 }
 
+/** The bytes of a body of `multipart/form-data`, counted as they arrive. Throws HttpFault. */
+export async function readFormBody(
+  request: IncomingMessage,
+  contentType: string,
+  { codings }: BodyForm,
+  limit: number,
+  held: HeldBody,
+): Promise<{ readonly bytes: Buffer; readonly contentType: string }> {
+  if (!/^multipart\/form-data\s*;/i.test(contentType)) {
+    throw new HttpFault('invalid_body', 'The body must be multipart/form-data with a boundary.');
+  }
+  held.share();
+  try {
+    const parts = await receiveParts(request, codings, limit, held);
+    return { bytes: Buffer.concat(parts.take()), contentType };
+  } finally {
+    held.release();
+  }
+}
+
 async function read(
   request: IncomingMessage,
   { codings, charset }: BodyForm,
@@ -41,7 +61,24 @@ async function read(
   held: HeldBody,
   keepsText: boolean,
 ): Promise<unknown> {
-  const scan = scanFor(what, charset);
+  const parts = await receiveParts(request, codings, limit, held, scanFor(what, charset));
+  const goOn = (): void => {
+    if (held.hasOneHolder) throw new HttpFault('client_left', 'The client left before its request was read.');
+  };
+  const onText = (text: string): void => {
+    if (keepsText) held.text = text;
+  };
+  return readJsonParts(parts.take(), what, charset, goOn, onText);
+}
+
+/** A whole body, decompressed and within its limit; `scan` gets each piece. */
+async function receiveParts(
+  request: IncomingMessage,
+  codings: BodyForm['codings'],
+  limit: number,
+  held: HeldBody,
+  scan?: (piece: Buffer) => void,
+): Promise<BodyParts> {
   const parts = new BodyParts();
   const take = (piece: Buffer): void => {
     held.add(piece.length);
@@ -59,13 +96,7 @@ async function read(
     await decompress(parts.take(), codings, limit, takeText);
     held.add(-compressedLength);
   }
-  const goOn = (): void => {
-    if (held.hasOneHolder) throw new HttpFault('client_left', 'The client left before its request was read.');
-  };
-  const onText = (text: string): void => {
-    if (keepsText) held.text = text;
-  };
-  return readJsonParts(parts.take(), what, charset, goOn, onText);
+  return parts;
 }
 
 /** Takes a body as it comes. */

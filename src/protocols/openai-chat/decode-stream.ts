@@ -1,11 +1,12 @@
 import { AppError } from '../../core/errors.ts';
 import type { TurnDecoder } from '../../core/protocol.ts';
-import type { Citation, FinishReason, TurnEnd, TurnEvent, Usage } from '../../core/turn.ts';
+import type { Citation, FinishReason, TurnEnd, TurnEvent } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { AnswerStream } from '../shared/answer-stream.ts';
 import { noEnd } from '../shared/failed-answer.ts';
-import { countIn, objectsIn, textIn } from '../shared/json-values.ts';
+import { objectsIn, textIn } from '../shared/json-values.ts';
 import { classifyNamed, errorIn } from '../shared/openai-failure.ts';
+import { readUsage } from '../shared/openai-usage.ts';
 import { ReasoningDetails } from './reasoning-details.ts';
 
 const finishReasons: Readonly<Record<string, FinishReason>> = {
@@ -240,28 +241,4 @@ function readContent(content: unknown): { readonly said: string; readonly though
 
 function brokenOff(): AppError {
   return new AppError('upstream_unavailable', 'The upstream broke its answer off. Try again.');
-}
-
-/** The figures of an answer; undefined where there are none that can be read. */
-export function readUsage(value: unknown): Usage | undefined {
-  // Most chunks of a stream have none.
-  if (!isJsonObject(value)) return undefined;
-  const inputTokens = countIn(value, 'prompt_tokens');
-  if (inputTokens === undefined) return undefined;
-  const cached =
-    countIn(value['prompt_tokens_details'], 'cached_tokens') ??
-    // DeepSeek's place for what its cache had.
-    countIn(value, 'prompt_cache_hit_tokens');
-  const written = countIn(value['prompt_tokens_details'], 'cache_write_tokens');
-  const reasoning = countIn(value['completion_tokens_details'], 'reasoning_tokens');
-  // OpenRouter's, in US dollars.
-  const { cost } = value;
-  return {
-    inputTokens,
-    outputTokens: countIn(value, 'completion_tokens') ?? 0,
-    ...(cached === undefined ? {} : { cachedInputTokens: cached }),
-    ...(written === undefined ? {} : { cacheWriteTokens: written }),
-    ...(reasoning === undefined ? {} : { reasoningTokens: reasoning }),
-    ...(typeof cost === 'number' && cost >= 0 ? { costCents: cost * 100 } : {}),
-  };
 }

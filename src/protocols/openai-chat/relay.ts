@@ -4,6 +4,7 @@ import type { FinishReason } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { noEnd } from '../shared/failed-answer.ts';
 import { classifyNamed, errorIn } from '../shared/openai-failure.ts';
+import { readUsage } from '../shared/openai-usage.ts';
 import {
   editMembers,
   type ReadAnswer,
@@ -13,7 +14,7 @@ import {
   unreadable,
   WholeRelay,
 } from '../shared/relay.ts';
-import { finishOf, readUsage } from './decode-stream.ts';
+import { finishOf } from './decode-stream.ts';
 
 /**
  * The body of a relayed request: the client's own text with another model name and, where `asksForUsage`, the wish for usage at the

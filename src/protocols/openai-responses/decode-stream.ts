@@ -1,9 +1,10 @@
 import type { TurnDecoder } from '../../core/protocol.ts';
-import type { Citation, FinishReason, TurnEvent, Usage } from '../../core/turn.ts';
+import type { Citation, FinishReason, TurnEvent } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { AnswerStream } from '../shared/answer-stream.ts';
 import { noEnd } from '../shared/failed-answer.ts';
 import { countIn, objectsIn, textIn } from '../shared/json-values.ts';
+import { readResponsesUsage } from '../shared/openai-usage.ts';
 import { failureIn } from './failure.ts';
 import { ReasoningItems } from './reasoning-items.ts';
 
@@ -236,22 +237,5 @@ function citationIn(annotation: unknown, start: number): Citation | undefined {
     ...(typeof title === 'string' && { title }),
     ...(typeof from === 'number' && { start: start + from }),
     ...(typeof to === 'number' && { end: start + to }),
-  };
-}
-
-/** The figures of a response; undefined where there are none that can be read. */
-export function readResponsesUsage(value: unknown): Usage | undefined {
-  if (!isJsonObject(value)) return undefined;
-  const inputTokens = countIn(value, 'input_tokens');
-  if (inputTokens === undefined) return undefined;
-  const cached = countIn(value['input_tokens_details'], 'cached_tokens');
-  const written = countIn(value['input_tokens_details'], 'cache_write_tokens');
-  const reasoning = countIn(value['output_tokens_details'], 'reasoning_tokens');
-  return {
-    inputTokens,
-    outputTokens: countIn(value, 'output_tokens') ?? 0,
-    ...(cached !== undefined && { cachedInputTokens: cached }),
-    ...(written !== undefined && { cacheWriteTokens: written }),
-    ...(reasoning !== undefined && { reasoningTokens: reasoning }),
   };
 }

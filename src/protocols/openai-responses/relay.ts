@@ -3,6 +3,7 @@ import type { FinishReason, Usage } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { objectsIn, textIn } from '../shared/json-values.ts';
 import { classifyNamed, errorIn } from '../shared/openai-failure.ts';
+import { readResponsesUsage } from '../shared/openai-usage.ts';
 import {
   type ReadAnswer,
   type ReadEvent,
@@ -11,7 +12,7 @@ import {
   unreadable,
   WholeRelay,
 } from '../shared/relay.ts';
-import { finishOf, readResponsesUsage } from './decode-stream.ts';
+import { finishOf } from './decode-stream.ts';
 import { failureIn } from './failure.ts';
 
 export function createStreamRelay(): TurnDecoder {

@@ -4,6 +4,8 @@ import { AppError } from '../../core/errors.ts';
 import type { Outbound } from '../../core/protocol.ts';
 import type { ExchangingProvider, ProviderModel } from '../../core/provider.ts';
 import { chatCapabilities } from '../../protocols/openai-chat/capabilities.ts';
+import { endpointNames } from '../../protocols/openai-chat/endpoints/endpoints.ts';
+import { createEndpointOutbound } from '../../protocols/openai-chat/endpoints/outbound.ts';
 import { createChatOutbound } from '../../protocols/openai-chat/outbound.ts';
 import { responsesCapabilities } from '../../protocols/openai-responses/capabilities.ts';
 import { createResponsesOutbound } from '../../protocols/openai-responses/outbound.ts';
@@ -38,7 +40,10 @@ export function createOpenaiCompatibleProvider(
   const [protocol = 'chat', ...further] = vendor.protocols ?? [];
   const openProtocol = { chat: openChat, responses: openResponses };
   const { outbound, capabilitiesOf } = openProtocol[protocol](vendor, clock.now);
-  const furtherOutbounds = further.map((one) => openProtocol[one](vendor, clock.now).outbound);
+  const furtherOutbounds = [
+    ...further.map((one) => openProtocol[one](vendor, clock.now).outbound),
+    ...endpointNames.map((endpoint) => createEndpointOutbound(endpoint, clock.now)),
+  ];
   const ask = (path: string, account: { readonly bearer: string }, signal?: AbortSignal) =>
     askJson(http, {
       url: `${baseUrl}${path}`,

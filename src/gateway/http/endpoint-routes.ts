@@ -1,0 +1,60 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import type { DecodedTurn, Endpoint, Inbound } from '../../core/protocol.ts';
+import type { Route } from '../../lib/api/api-routes.ts';
+import { endpointNames, endpoints } from '../../protocols/openai-chat/endpoints/endpoints.ts';
+import type { FormBody } from '../../protocols/openai-chat/endpoints/form-data.ts';
+import { createEndpointInbound, readEndpointRequest } from '../../protocols/openai-chat/endpoints/inbound.ts';
+import type { Routes } from '../models/routing.ts';
+import { answeredBy } from './responses-routes.ts';
+
+/** What the routes of endpoints answer from. */
+export interface EndpointService {
+  readonly routes: Pick<Routes, 'serving'>;
+  answerTurn<Options extends { readonly includeUsage: boolean }>(
+    inbound: Inbound<Options>,
+    request: FastifyRequest,
+    reply: FastifyReply,
+    given?: DecodedTurn<Options>,
+  ): Promise<FastifyReply>;
+}
+
+/** Of such a request nothing is read but the model. */
+export const endpointRequest = z.looseObject({ model: z.string().max(256).optional() });
+
+/** The calls beside the dialects: each goes to a provider that has the same. */
+export const endpointRoutes: readonly Route<EndpointService>[] = endpointNames.map(routeOf);
+
+/** Whose request may go up as it came. */
+export const endpointPath = new RegExp(
+  `^/v1(${endpointNames.map((endpoint) => endpoints[endpoint].path).join('|')})/*(\\?|$)`,
+);
+
+function routeOf(endpoint: Endpoint): Route<EndpointService> {
+  const { path, summary, isForm } = endpoints[endpoint];
+  const inbound = createEndpointInbound(endpoint);
+  return {
+    method: 'POST',
+    path: `/v1${path}`,
+    summary,
+    description:
+      'Relayed to a provider that has the same: the request goes up as it came but for the name of the model, and the answer comes ' +
+      'back as it is. Another account may answer until its first bytes have come.',
+    access: 'clientKey',
+    ...(isForm && { bodyType: 'multipart/form-data' as const }),
+    body: endpointRequest,
+    answers: { 200: { description: "The provider's own answer.", headers: answeredBy } },
+    handle({ routes, answerTurn }, request, reply) {
+      const { body, heldBody } = request;
+      const text = heldBody?.text;
+      if (heldBody) heldBody.text = undefined;
+      const given = isForm ? { body, text, form: body as FormBody } : { body, text };
+      return answerTurn(
+        inbound,
+        request,
+        reply,
+        readEndpointRequest(endpoint, given, routes.serving(endpoint)),
+      );
+    },
+  };
+}

@@ -1,0 +1,73 @@
+import { AppError, refused } from '../../../core/errors.ts';
+import type { DecodedTurn, Endpoint, Inbound, RelayedRequest } from '../../../core/protocol.ts';
+import { isJsonObject } from '../../../lib/parse-json.ts';
+import { encodeOpenaiError, vendorAnswerIn } from '../../shared/openai-error.ts';
+import { unreadRequest } from '../../shared/request.ts';
+import type { ChatOptions } from '../decode-request.ts';
+import { openaiChatInbound } from '../inbound.ts';
+import { endpoints } from './endpoints.ts';
+import { type FormBody, formField } from './form-data.ts';
+
+const options: ChatOptions = { includeUsage: true, customTools: new Set() };
+
+/** Requests for one endpoint, as clients send them. */
+export function createEndpointInbound(endpoint: Endpoint): Inbound<ChatOptions> {
+  const { streamEncoder, encodeAnswer } = openaiChatInbound;
+  return {
+    name: endpoint,
+    idPrefix: '',
+    ...(endpoint === 'completions' ? {} : { passesBytes: true }),
+    decode() {
+      throw new Error(`Nothing of ${endpoint} is decoded.`);
+    },
+    streamEncoder,
+    encodeAnswer,
+    errorStatus: (error) => vendorAnswerIn(error, endpoint)?.status ?? error.status,
+    encodeError: (error) => vendorAnswerIn(error, endpoint)?.body ?? encodeOpenaiError(error),
+  };
+}
+
+/**
+ * Of the request nothing is read but the model. `servedBy`: providers that have the endpoint, of those with accounts. Throws AppError
+ * `invalid_request`.
+ */
+export function readEndpointRequest(
+  endpoint: Endpoint,
+  given: { readonly body: unknown; readonly text: string | undefined; readonly form?: FormBody },
+  servedBy: readonly string[],
+): DecodedTurn<ChatOptions> {
+  const { defaultModel = '' } = endpoints[endpoint];
+  const { body, text = '', form } = given;
+  if (!form && !isJsonObject(body)) throw new AppError('invalid_request', 'The body must be a JSON object.');
+  const fields = form ? { model: formField(form, 'model') } : body;
+  const { model = defaultModel, stream, n } = fields as Record<string, unknown>;
+  const request = unreadRequest({ model });
+  if (!request) throw refused('model', 'must name a model, of at most 256 characters');
+  const isStream = stream === true;
+  const relayed: RelayedRequest = {
+    dialect: endpoint,
+    body: text,
+    ...(form && { form }),
+    isStream,
+    includeUsage: true,
+    choices: endpoint === 'completions' && typeof n === 'number' && n > 1 ? n : 1,
+  };
+  const translated = () => {
+    throw notServed(endpoint, request.model, servedBy);
+  };
+  return { request, isStream, options, ignored: [], relayed, translated };
+}
+
+function notServed(endpoint: Endpoint, model: string, servedBy: readonly string[]): AppError {
+  const { path } = endpoints[endpoint];
+  const [first] = servedBy;
+  const advice =
+    first === undefined
+      ? 'Add an account of a provider that has it, such as openai.'
+      : `Providers that have it here: ${servedBy.join(', ')}; name the model as "${first}/MODEL".`;
+  return new AppError(
+    'model_not_found',
+    `The provider that "${model}" leads to has no /v1${path}. ${advice}`,
+    { param: 'model' },
+  );
+}

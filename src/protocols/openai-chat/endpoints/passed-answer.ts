@@ -1,0 +1,76 @@
+import type { TurnDecoder } from '../../../core/protocol.ts';
+import type { TurnEvent, Usage } from '../../../core/turn.ts';
+import { parseJsonObject } from '../../../lib/parse-json.ts';
+import { maxAnswerBytes, tooLong } from '../../shared/failed-answer.ts';
+import { classifyNamed, errorIn } from '../../shared/openai-failure.ts';
+import { readResponsesUsage, readUsage } from '../../shared/openai-usage.ts';
+import { unreadable } from '../../shared/relay.ts';
+
+/** An error under status 200 is no larger. */
+const mostRead = 64 * 1024;
+/** The figures stand at the end of an answer, which may hold very many numbers. */
+const tailBytes = 4 * 1024;
+const usagePattern = /"usage"\s*:\s*(\{(?:[^{}]|\{[^{}]*\})*\})/g;
+
+/**
+ * Passes an answer on whose bytes are the upstream's affair: sound and events as they come, JSON once it is whole, so that until then
+ * another account may answer.
+ */
+export class PassedAnswerDecoder implements TurnDecoder {
+  #parts: Uint8Array[] = [];
+  #isJson: boolean | undefined;
+  #bytes = 0;
+  #isOver = false;
+
+  push(bytes: Uint8Array): readonly TurnEvent[] {
+    if (this.#isOver || bytes.length === 0) return [];
+    this.#bytes += bytes.length;
+    if (this.#bytes > maxAnswerBytes) return this.#failed(tooLong());
+    this.#isJson ??= /^\s*[{[]/.test(Buffer.from(bytes.subarray(0, 32)).toString('latin1'));
+    if (!this.#isJson) return [{ type: 'passed', bytes }];
+    this.#parts.push(bytes);
+    return [];
+  }
+
+  end(): readonly TurnEvent[] {
+    if (this.#isOver) return [];
+    if (!this.#isJson) return this.#bytes === 0 ? this.#failed(unreadable()) : this.#finished();
+    const whole = Buffer.concat(this.#parts);
+    this.#parts = [];
+    if (whole.length <= mostRead) {
+      const answer = parseJsonObject(whole);
+      const error = errorIn(answer);
+      if (!answer || error) return this.#failed(error ? classifyNamed(error) : unreadable());
+    } else if (
+      !whole
+        .toString('latin1', whole.length - 16)
+        .trimEnd()
+        .endsWith('}')
+    ) {
+      return this.#failed(unreadable());
+    }
+    const usage = usageIn(whole.toString('utf8', Math.max(0, whole.length - tailBytes)));
+    return this.#finished(
+      { type: 'passed', bytes: whole },
+      ...(usage ? [{ type: 'usage', usage } as const] : []),
+    );
+  }
+
+  memory(): undefined {}
+
+  #finished(...events: TurnEvent[]): TurnEvent[] {
+    this.#isOver = true;
+    return [...events, { type: 'finish', reason: 'stop' }];
+  }
+
+  #failed(error: Extract<TurnEvent, { type: 'error' }>['error']): TurnEvent[] {
+    this.#isOver = true;
+    return [{ type: 'error', error }];
+  }
+}
+
+function usageIn(tail: string): Usage | undefined {
+  const last = [...tail.matchAll(usagePattern)].at(-1)?.[1];
+  const value = last === undefined ? undefined : parseJsonObject(last);
+  return readUsage(value) ?? readResponsesUsage(value);
+}
