@@ -194,7 +194,7 @@ it('says why no turn can be answered, also where there are accounts, as the stat
   const status = async () => (await runCommand(['status'], environment, folder)).stdout;
   await pool('/api/accounts', { provider: 'local', api_key: 'any' });
   const reason =
-    'The gateway sends turns to warp, oz and 12 other providers only, and the pool has no account of these';
+    'The gateway sends turns to warp, oz and 14 other providers only, and the pool has no account of these';
   expect(await doctor()).toMatchObject({
     accounts: 'ok: 1, of which 1 can be lent now',
     turns: expect.stringContaining(`problem: ${reason}`),

@@ -160,7 +160,7 @@ const cases: readonly Case[] = [
       return () => service.add({});
     },
     reason:
-      /^The gateway sends turns to warp, oz and 12 other providers only, and the pool has no account of these \(but 1 of local/,
+      /^The gateway sends turns to warp, oz and 14 other providers only, and the pool has no account of these \(but 1 of local/,
     poolToo: false,
     turn: none,
   },
