@@ -47,6 +47,8 @@ export function newLease(session: HeldSession, account: LeasedAccount, now: numb
     changing: undefined as Promise<void> | undefined,
     /** Before which asking for more slots is in vain. */
     growAfter: 0,
+    /** False while the account recovers from a limit, until a turn on it has gone well. */
+    mayGrow: true,
   };
 }
 

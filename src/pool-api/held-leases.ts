@@ -45,6 +45,10 @@ const renewWithoutEventsMs = 12_000;
 /** Before the same question is put to the pool again. */
 const askAgainMs = 1_000;
 const longestWaitMs = 60_000;
+/** After a limit or a refusal an account may carry one turn, then two, four and so on: until it carries so many, or for so long. */
+const recoveredSlots = 16;
+const recoveringMs = 10 * 60_000;
+const mostRecovering = 10_000;
 const mostExcluded = 1_000;
 /** Between two ticks; a wall clock that is corrected steadily drifts less. */
 const doubtfulJumpMs = 5_000;
@@ -55,6 +59,8 @@ export class HeldLeases {
   readonly #timing: Clock;
   readonly #waiting: WaitingTurns;
   readonly #leases = new Set<Lease>();
+  /** Accounts that met a limit or a refusal lately, and when that is forgotten. */
+  readonly #recovering = new Map<string, number>();
   /** Awaited when it closes. */
   readonly background = new BackgroundTasks();
   readonly #closed = new AbortController();
@@ -170,6 +176,30 @@ export class HeldLeases {
     else this.#changed();
   }
 
+  /** A turn met a limit of the account, or was refused. */
+  failed(lease: Lease): void {
+    if (this.#recovering.size >= mostRecovering) this.#recovering.clear();
+    this.#recovering.set(lease.account.id, this.#timing.monotonic() + recoveringMs);
+    this.retire(lease);
+  }
+
+  /** A turn went well: an account that recovers may carry twice as many. */
+  succeeded(lease: Lease): void {
+    if (lease.mayGrow) return;
+    lease.mayGrow = true;
+    if (this.#waiting.size === 0 || !isUsable(lease, this.#timing.monotonic())) return;
+    const grown = this.#grow(lease).then(() => this.#changed());
+    void this.background.add(grown.catch(() => undefined));
+  }
+
+  #isRecovering(accountId: string): boolean {
+    const until = this.#recovering.get(accountId);
+    if (until === undefined) return false;
+    if (until > this.#timing.monotonic()) return true;
+    this.#recovering.delete(accountId);
+    return false;
+  }
+
   end(lease: Lease): void {
     lease.turns -= 1;
     lease.idleSince = this.#timing.monotonic();
@@ -206,7 +236,7 @@ export class HeldLeases {
       }
       if (!isUsable(lease, now)) continue;
       const { slots, capacity } = lease.account;
-      if (isGrowing && !hasPlace(lease) && slots < capacity && lease.growAfter <= now)
+      if (isGrowing && lease.mayGrow && !hasPlace(lease) && slots < capacity && lease.growAfter <= now)
         await this.#grow(lease);
       if (isUsable(lease, this.#timing.monotonic()) && hasPlace(lease)) return true;
     }
@@ -218,6 +248,8 @@ export class HeldLeases {
     const { slots: before, capacity } = lease.account;
     for (const slots of new Set([Math.min(before * 2, capacity), before + 1])) {
       await lease.session.grow(slots);
+      if (lease.account.slots >= recoveredSlots) this.#recovering.delete(lease.account.id);
+      lease.mayGrow = !this.#isRecovering(lease.account.id);
       if (lease.isRetired || lease.account.slots > before) return;
     }
     lease.growAfter = this.#timing.monotonic() + askAgainMs;
@@ -310,7 +342,10 @@ export class HeldLeases {
       let lease = [...gone].find(
         (one) => one.account.id === account.id && one.account.fence === account.fence,
       );
-      lease ??= newLease(session, account, this.#timing.monotonic());
+      if (!lease) {
+        lease = newLease(session, account, this.#timing.monotonic());
+        lease.mayGrow = !this.#isRecovering(account.id);
+      }
       gone.delete(lease);
       this.#leases.add(lease);
       lease.account = account;

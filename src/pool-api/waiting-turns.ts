@@ -252,8 +252,13 @@ export class TurnLease {
     this.#leases.end(this.#lease);
   }
 
-  /** No new turn gets the account through this lease; it goes back when its last turn ends. */
+  /** No new turn gets the account through this lease; it goes back when its last turn ends, and recovers slowly. */
   retire(): void {
-    this.#leases.retire(this.#lease);
+    this.#leases.failed(this.#lease);
+  }
+
+  /** To be called before `release`: the turn went well. */
+  succeeded(): void {
+    this.#leases.succeeded(this.#lease);
   }
 }

@@ -798,3 +798,38 @@ describe('turns that wait for a place', () => {
     await clock.advance(60_000);
   });
 });
+
+describe('an account that met a limit', () => {
+  it('carries one turn at first, and twice as many after each that went well', async () => {
+    await pool.add('one', { capacity: 8 });
+    const limited = await acquire();
+    limited.retire();
+    limited.release();
+    await settled();
+    const waiting = Array.from({ length: 8 }, () => start());
+    const running = () => waiting.flatMap(({ lease }) => lease ?? []);
+    await settled();
+    expect(running()).toHaveLength(1);
+    let ended = 0;
+    for (const carried of [2, 4]) {
+      for (const lease of running().slice(ended, ended + 1)) {
+        lease.succeeded();
+        lease.release();
+        ended += 1;
+      }
+      await settled();
+      expect(running()).toHaveLength(ended + carried);
+      expect(await pool.slotsOf('one')).toBe(carried);
+    }
+    for (const lease of running()) lease.release();
+  });
+
+  it('has all its places again after ten minutes without another', async () => {
+    await pool.add('one', { capacity: 8 });
+    const limited = await acquire();
+    limited.retire();
+    limited.release();
+    await clock.advance(600_001);
+    expect(await Promise.all(Array.from({ length: 8 }, () => acquire()))).toHaveLength(8);
+  });
+});

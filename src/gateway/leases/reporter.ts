@@ -123,6 +123,7 @@ export class AttemptReports {
   }
 
   succeeded(lease: TurnLease, usage: Usage | undefined): void {
+    lease.succeeded();
     void this.#reporter.report(lease, { outcome: 'success', usage });
     for (const { lease: suspect, outcome } of this.#suspects) {
       if (suspect.account.id !== lease.account.id) void this.#report(suspect, { outcome });
