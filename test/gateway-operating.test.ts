@@ -42,7 +42,8 @@ describe("the gateway's document", () => {
     });
     await app.ready();
     // A model's id may hold slashes, so the server takes the rest of the path there.
-    const pathOf = (path: string) => path.replace(/^(\/v1\/models\/)\{id\}$/, '$1*').replace('{id}', ':id');
+    const pathOf = (path: string) =>
+      path.replace(/^(\/v1(?:beta)?\/models\/)\{\w+\}(:\{method\})?$/, '$1*').replace('{id}', ':id');
     const described = gatewayApi.routes.map(
       ({ method, path, access }) => `${method} ${pathOf(path)} ${access}`,
     );

@@ -197,6 +197,15 @@ describe('over Warp', () => {
     [{ generationConfig: { responseMimeType: 'text/x.enum' } }, 'generationConfig.responseMimeType'],
     [{ generationConfig: { responseSchema: { type: 'OBJECT' } } }, 'generationConfig.responseSchema'],
     [{ generationConfig: { responseModalities: ['IMAGE'] } }, 'generationConfig.responseModalities'],
+    [
+      {
+        generationConfig: {
+          responseMimeType: 'application/json',
+          responseSchema: { type: 'OBJECT', properties: { a: { required: 5 } } },
+        },
+      },
+      'generationConfig.responseSchema',
+    ],
     [{ contents: [] }, 'contents'],
     [{ contents: [{ parts: [{ functionResponse: { name: 'f', response: {} } }] }] }, 'contents.0.parts.0'],
   ])('%j is refused by its name', async (more, field) => {

@@ -77,7 +77,7 @@ export type ResponseFormat =
   | { readonly type: 'text' }
   /** One JSON object. */
   | { readonly type: 'json' }
-  /** JSON that follows the schema; `param` is where the client wrote it. */
+  /** JSON that follows the schema; `param` is where the client wrote that. */
   | {
       readonly type: 'json-schema';
       readonly schema: Readonly<Record<string, unknown>>;

@@ -26,7 +26,7 @@ const schema = {
   required: ['city'],
   additionalProperties: false,
 };
-const bySchema: ResponseFormat = { type: 'json-schema', schema, param: 'response_format' };
+const bySchema: ResponseFormat = { type: 'json-schema', schema, param: 'response_format.schema' };
 
 /** Answers with these lines, a call each, and tells what the client saw. */
 async function ask(change: Partial<AskedRequest>, answers: readonly (readonly string[])[]) {
@@ -102,7 +102,7 @@ it('passes JSON on as it was cut by a stop sequence or a limit of the client', a
 
 it('ends with an error of the request, and a free event loop, when a schema takes for ever', async () => {
   const pattern = { type: 'string', pattern: '^(a+)+$' };
-  const format: ResponseFormat = { type: 'json-schema', schema: pattern, param: 'response_format' };
+  const format: ResponseFormat = { type: 'json-schema', schema: pattern, param: 'response_format.schema' };
   const asked = askJson(format, [`"${'a'.repeat(60)}!"`]);
   await until(() => fixture.upstream.calls.length === 1);
   await vi.waitFor(async () => {

@@ -129,7 +129,7 @@ type JsonFormat = Exclude<ResponseFormat, { type: 'text' }>;
  * good.
  */
 function createJsonCheck(format: JsonFormat, schemas: SchemaChecker, clientId: string): AnswerCheck {
-  const param = format.type === 'json-schema' ? `${format.param}.schema` : '';
+  const param = format.type === 'json-schema' ? format.param : '';
   const checkable = format.type === 'json-schema' ? checkableSchema(format.schema) : undefined;
 
   async function faultOf({ value, text }: FoundJson): Promise<string | undefined> {

@@ -4,6 +4,8 @@ import { AppError, refused } from '../../core/errors.ts';
 import { givenFields } from '../../core/null-fields.ts';
 import type { Inbound } from '../../core/protocol.ts';
 import type { Route, RouteRequest } from '../../lib/api/api-routes.ts';
+import { HttpFault } from '../../lib/http/http-fault.ts';
+import { pathOf } from '../../lib/http/served-routes.ts';
 import { ownTurn } from '../../lib/process/own-turn.ts';
 import { decodeCountTokensRequest, type GeminiOptions } from '../../protocols/gemini/decode-request.ts';
 import { createGeminiInbound } from '../../protocols/gemini/inbound.ts';
@@ -51,7 +53,7 @@ const methods = ['generateContent', 'streamGenerateContent', 'countTokens'] as c
 export const geminiCall = /^\/v1(?:beta)?\/models\/.*:\w+$/i;
 
 const answer: Route<GeminiService>['handle'] = async (service, request, reply) => {
-  const { model, method } = callIn(request);
+  const { model, method } = callIn(request, reply);
   if (method === 'countTokens') return countTokens(service, model, request, reply);
   const { alt } = givenFields(request.query);
   const streamed = alt === 'sse' ? 'events' : 'array';
@@ -72,16 +74,23 @@ async function countTokens(
   return { totalTokens: countInputTokens(counted) };
 }
 
-/** Throws AppError `not_found` for a method that is not served. */
-function callIn({ params }: RouteRequest): { readonly model: string; readonly method: string } {
-  const [, model = '', method = ''] = /^(.*):(\w*)$/s.exec(params['*']) ?? [];
+/** Throws AppError `not_found` for a method that is not served, and HttpFault where the path names a model alone. */
+function callIn(
+  { params, url }: RouteRequest,
+  reply: FastifyReply,
+): { readonly model: string; readonly method: string } {
+  const [, model, method] = /^(.*):(\w*)$/s.exec(params['*']) ?? [];
+  if (model === undefined) {
+    reply.header('allow', 'GET');
+    throw new HttpFault('method_not_allowed', `${pathOf(url)} takes GET, not POST.`);
+  }
   if (!methods.some((known) => known === method)) {
     const served = methods.map((name) => `:${name}`).join(', ');
     throw new AppError('not_found', `The path names no method that is served: it has to end with ${served}.`);
   }
   if (model === '' || model.length > 256)
     throw refused('model', `${quoted(model)} is not the name of a model`);
-  return { model, method };
+  return { model, method: String(method) };
 }
 
 const generate = {

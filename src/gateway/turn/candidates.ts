@@ -46,7 +46,7 @@ export function checkRequest(
   imageFetcher: ImageFetcher | undefined,
 ): TurnImages | undefined {
   const { responseFormat: format } = request;
-  if (format.type === 'json-schema') checkSchema(format.schema, `${format.param}.schema`);
+  if (format.type === 'json-schema') checkSchema(format.schema, format.param);
   const images = turnImagesOf(request, imageFetcher);
   images?.check(request);
   return images;

@@ -192,6 +192,18 @@ describe('thinking', () => {
   });
 });
 
+it('an image may be at an address; another file has to be in the request', () => {
+  const file = (fileUri: string, mimeType?: string) => ({ parts: [{ fileData: { fileUri, mimeType } }] });
+  const [first, second] = requestOf({
+    contents: [file('https://x/a.png', 'image/png'), file('https://x/b'), user('And?')],
+  }).messages;
+  expect(first?.parts).toMatchObject([{ type: 'image-url', url: 'https://x/a.png' }]);
+  expect(second?.parts).toMatchObject([{ type: 'image-url', url: 'https://x/b' }]);
+  expect(() => decode({ contents: [file('https://x/a.pdf', 'application/pdf')] })).toThrow(
+    /not in the request/,
+  );
+});
+
 describe('tools', () => {
   const declared = (...names: string[]) => ({ functionDeclarations: names.map((name) => ({ name })) });
   const choice = (mode: string, allowedFunctionNames?: string[]) => ({

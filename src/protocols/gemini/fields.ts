@@ -14,9 +14,18 @@ export const geminiFields = {
   contents: honoured('as the parts below tell'),
   systemInstruction: honoured('as rules of the upstream; a content, its parts or plain text'),
   tools: translated('see the table of tools below'),
-  'toolConfig.functionCallingConfig': translated(
-    '`NONE` offers no functions, and a call anyway is an error; `allowedFunctionNames` offers those it names; an answer without the call that `ANY` demands is sent back once and is an error the second time, a streamed one is held until it is whole; `VALIDATED` is as `AUTO`',
+  'tools[].functionDeclarations[].response': silent('what a result holds is the client’s own affair'),
+  'tools[].functionDeclarations[].responseJsonSchema': silent('as `response`'),
+  'tools[].functionDeclarations[].behavior': ignored('the model waits for results', {
+    neutral: ['UNSPECIFIED', 'BLOCKING'],
+  }),
+  'toolConfig.functionCallingConfig.mode': translated(
+    '`NONE` offers no functions, and a call anyway is an error; an answer without the call that `ANY` demands is sent back once and is an error the second time, a streamed one is held until it is whole; `VALIDATED` is as `AUTO`',
   ),
+  'toolConfig.functionCallingConfig.allowedFunctionNames': translated('only those are offered'),
+  'toolConfig.functionCallingConfig.streamFunctionCallArguments': ignored('calls come whole', {
+    neutral: [false],
+  }),
   'toolConfig.retrievalConfig': ignored('nothing is searched here'),
   'toolConfig.includeServerSideToolInvocations': ignored('no tool is run here', { neutral: [false] }),
   'generationConfig.candidateCount': honoured(

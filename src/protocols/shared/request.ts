@@ -138,7 +138,7 @@ export function jsonFormat(
     case 'json_schema': {
       const schema = given?.schema;
       if (!isJsonObject(schema)) throw refused(`${param}.schema`, 'must be a JSON schema, as an object');
-      return { type: 'json-schema', schema, param };
+      return { type: 'json-schema', schema, param: `${param}.schema` };
     }
     default:
       throw refused(
