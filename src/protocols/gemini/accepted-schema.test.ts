@@ -24,6 +24,16 @@ it.each([
     { type: ['string', 'null'], enum: ['a', null] },
     { type: ['string', 'null'], enum: ['a'] },
   ],
+  [
+    'an empty value',
+    { type: 'string', enum: ['', 'a'] },
+    { type: 'string', description: '(enum: ["","a"])' },
+  ],
+  [
+    'what is required and not described',
+    { properties: { a: {} }, required: ['a', 'b'] },
+    { properties: { a: {} }, required: ['a'] },
+  ],
   ['open borders', { type: 'integer', exclusiveMinimum: 0 }, { type: 'integer', minimum: 1 }],
   ['nullable', { type: 'string', nullable: true }, { type: ['string', 'null'] }],
   [

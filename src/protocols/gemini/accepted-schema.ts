@@ -101,11 +101,13 @@ function plainOf(schema: JsonObject): JsonObject {
   };
 }
 
-/** Values may be texts and numbers. */
+/** Values may be numbers and texts, but no empty ones. */
 function valuesOf({ enum: listed, const: only }: JsonObject): JsonObject {
   const values = only === undefined ? listed : [only];
   if (!Array.isArray(values)) return {};
-  const taken = values.filter((value) => typeof value === 'string' || typeof value === 'number');
+  const taken = values.filter(
+    (value) => (typeof value === 'string' && value !== '') || typeof value === 'number',
+  );
   return taken.length > 0 && taken.length >= values.filter((value) => value !== null).length
     ? { enum: taken }
     : {};
@@ -117,9 +119,14 @@ function definitionsOf({ $defs, definitions }: JsonObject): JsonObject {
 }
 
 function innerOf(schema: JsonObject): JsonObject {
-  const { properties, additionalProperties, items, prefixItems, anyOf, oneOf } = schema;
+  const { properties, required, additionalProperties, items, prefixItems, anyOf, oneOf } = schema;
   return {
     ...(isJsonObject(properties) && { properties: eachOf(properties) }),
+    // One that is not described may not be required.
+    ...(isJsonObject(properties) &&
+      Array.isArray(required) && {
+        required: required.filter((name) => Object.hasOwn(properties, String(name))),
+      }),
     ...(additionalProperties !== undefined && {
       additionalProperties:
         typeof additionalProperties === 'boolean'

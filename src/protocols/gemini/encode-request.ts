@@ -38,7 +38,7 @@ function encodeConfig(request: TurnRequest, native: Capabilities): object {
   };
 }
 
-/** Thoughts count among them: whoever did not ask for thoughts has a limit of the visible answer, which the gateway keeps. */
+/** Thoughts count among them. A client that did not ask for any means the visible answer, whose limit the gateway keeps. */
 function outputTokens({ limits, reasoning, model }: TurnRequest): number | undefined {
   const { maxOutputTokens: asked } = limits;
   const thinking = thinkingOf(model);
