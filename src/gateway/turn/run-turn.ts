@@ -1,41 +1,34 @@
 import { AppError } from '../../core/errors.ts';
 import type { CollectedTurn } from '../../core/protocol.ts';
-import type { AskedRequest, Usage } from '../../core/turn.ts';
+import type { Usage } from '../../core/turn.ts';
 import { debugLog, type Logger } from '../../lib/log/logger.ts';
 import { sleep } from '../../lib/sleep.ts';
 import { PoolError } from '../../pool-api/errors.ts';
-import {
-  type AnswerCheck,
-  checksOf,
-  eventsOf,
-  type Fault,
-  judge,
-  sentBack,
-} from '../emulation/checked-answer.ts';
-import type { SchemaChecker } from '../emulation/json-schema.ts';
+import { eventsOf, judge } from '../emulation/checked-answer.ts';
 import { sumUsage } from '../emulation/token-count.ts';
 import type { TurnLease } from '../leases/lease-cache.ts';
 import { AttemptReports, type Reporter, type ReportResult, reported } from '../leases/reporter.ts';
 import type { Route } from '../models/routing.ts';
-import type { Affinity, Session } from './affinity.ts';
 import { appErrorFromPool, isAboutOthers } from './app-errors.ts';
-import { Attempt, type AttemptDependencies, type AttemptPlan } from './attempt.ts';
+import { Attempt, type AttemptDependencies } from './attempt.ts';
 import { type Borrowed, Borrowing, type BorrowingDependencies } from './borrowing.ts';
 import { type Candidate, type CandidateDependencies, Candidates } from './candidates.ts';
 import type { ClientTurn } from './client-turns.ts';
-import { type BrokenAnswer, ContinuedOutput, prefilled } from './continued-output.ts';
-import type { ConversationResult, Conversations } from './conversations.ts';
+import { type BrokenAnswer, ContinuedOutput } from './continued-output.ts';
+import type { ConversationResult } from './conversations.ts';
 import { Failover, isUpstreamsFault, type NextStep } from './failover.ts';
+import { type Path, type PathDependencies, pathTo, type Rejected } from './path.ts';
 import { type ProviderReach, unreachable } from './provider-reach.ts';
-import { BufferedOutput, HeldOutput, type TurnOutput } from './turn-output.ts';
+import { BufferedOutput, type TurnOutput } from './turn-output.ts';
 import type { TurnRecords } from './turn-record.ts';
 
-export interface TurnDependencies extends AttemptDependencies, CandidateDependencies, BorrowingDependencies {
+export interface TurnDependencies
+  extends AttemptDependencies,
+    CandidateDependencies,
+    BorrowingDependencies,
+    PathDependencies {
   readonly reporter: Reporter;
   readonly reach: ProviderReach;
-  readonly conversations: Conversations;
-  readonly affinity: Affinity;
-  readonly schemas: SchemaChecker;
   readonly records: TurnRecords;
   /** Answers to one request, at most. */
   readonly maxChoices: number;
@@ -55,29 +48,9 @@ export interface TurnResult {
   readonly firstContentMs: number | undefined;
 }
 
-/** How a turn reaches an upstream. Its request has the instructions of the checks. */
-interface Path extends AttemptPlan {
-  readonly session: Session | undefined;
-  readonly candidate: Candidate;
-  readonly checks: readonly AnswerCheck[];
-  firstContentMs: number | undefined;
-  isRefused: boolean;
-  /** No account of it is tried any more. */
-  isLeft: boolean;
-  /** Why none of its accounts was lent. */
-  shortage: Error | undefined;
-}
-
 interface Place {
   readonly path: Path;
   readonly borrowed: Borrowed;
-}
-
-/** An answer that was not as asked, and is sent back to the model. */
-interface Rejected {
-  readonly answer: CollectedTurn;
-  readonly fault: Fault;
-  readonly usage: Usage | undefined;
 }
 
 interface Failure {
@@ -183,65 +156,20 @@ class TurnRun {
   }
 
   async #take(candidate: Candidate): Promise<Path> {
-    const { route, handling, images, relayed } = candidate;
-    const { conversations, affinity, schemas } = this.#dependencies;
-    const { client, affinityKey, bytes } = this.#turn;
-    const { answer, fault } = this.#rejected ?? {};
-    const broken = this.#broken;
-    const isPrefilled = broken !== undefined && broken.text !== '' && route.takesPrefill === true;
-    const more = answer && fault && !relayed ? sentBack(answer, fault) : [];
-    const { messages } = candidate.request;
-    let asked: AskedRequest = {
-      ...candidate.request,
-      model: route.model,
-      messages: more.length === 0 ? messages : [...messages, ...more],
-    };
-    if (isPrefilled) asked = prefilled(asked, broken);
-    const { emulated } = handling;
-    const checks = emulated.size === 0 ? [] : checksOf(asked, emulated, schemas, client.id);
-    const request = checks.reduce((instructed, check) => check.instruct(instructed), asked);
-    const provider = route.provider.name;
-    const conversation = route.provider.outbound?.hasMemory
-      ? await conversations.find(client.id, provider, request, bytes)
-      : conversations.unremembered(client.id, request);
+    const { delivery } = this.#candidates;
+    const soFar = { rejected: this.#rejected, broken: this.#broken };
+    const path = await pathTo(this.#dependencies, this.#turn, candidate, soFar, this.#output, delivery);
     this.#steps?.debug(
       {
-        provider,
-        upstream_model: route.model,
-        remembered_on: conversation.accountId,
+        provider: path.route.provider.name,
+        upstream_model: path.route.model,
+        remembered_on: path.conversation.accountId,
       },
       'the route is chosen',
     );
-    const session =
-      affinityKey === undefined ? undefined : affinity.sessionOf(client.id, provider, affinityKey);
-    const output = this.#outputFor(checks.length > 0, isPrefilled);
-    const unchecked = checks.flatMap((check) => check.unchecked ?? []);
-    const state = { firstContentMs: undefined, isRefused: false, isLeft: false, shortage: undefined };
-    const path: Path = {
-      route,
-      request,
-      candidate,
-      images,
-      relayed,
-      conversation,
-      session,
-      handling,
-      cachesPrompts: candidate.cachesPrompts,
-      checks,
-      unchecked,
-      output,
-      ...state,
-    };
     this.#paths.push(path);
     this.#path = path;
     return path;
-  }
-
-  #outputFor(isChecked: boolean, isPrefilled: boolean): TurnOutput {
-    const output = this.#output;
-    if (this.#broken) return new ContinuedOutput(output, this.#broken, isPrefilled);
-    if (isChecked) return new BufferedOutput(output);
-    return this.#candidates.delivery === 'whole' && !output.isBuffered ? new HeldOutput(output) : output;
   }
 
   /** Whether another attempt may give the rest of an answer that broke off: of text, where the client wants that. */
