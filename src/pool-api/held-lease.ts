@@ -36,6 +36,8 @@ export function newLease(session: HeldSession, account: LeasedAccount, now: numb
     account,
     /** Until when the bearer is good for a new turn. */
     freshUntil: 0,
+    /** When a good part of its quota expires unspent, by the wall clock; Infinity where that is not soon. */
+    spendBy: Number.POSITIVE_INFINITY,
     turns: 0,
     hasServed: false,
     idleSince: now,
@@ -62,6 +64,13 @@ export function isUsable(lease: Lease, now: number): boolean {
 
 export function hasPlace({ turns, account }: Lease): boolean {
   return turns < account.slots;
+}
+
+/** Which of two leases a turn takes: the lower tier, what would expire unspent sooner, the one with fewer turns. */
+export function isBetter(one: Lease, other: Lease): boolean {
+  if (one.account.tier !== other.account.tier) return one.account.tier < other.account.tier;
+  if (one.spendBy !== other.spendBy) return one.spendBy < other.spendBy;
+  return one.turns < other.turns;
 }
 
 export function suits({ account }: Lease, demand: AccountDemand): boolean {

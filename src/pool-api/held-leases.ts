@@ -4,6 +4,7 @@ import { PoolError } from './errors.ts';
 import {
   type AccountDemand,
   hasPlace,
+  isBetter,
   isLive,
   isSought,
   isUsable,
@@ -91,14 +92,14 @@ export class HeldLeases {
     return [...this.#leases].filter(({ session }) => session.isLive(now)).length >= this.#rules.count;
   }
 
-  /** The preferred account's lease, or the one with the fewest turns that has a place. */
+  /** The preferred account's lease, or the best one that has a place. */
   pick(demand: AccountDemand): Lease | undefined {
     const now = this.#timing.monotonic();
     let best: Lease | undefined;
     for (const lease of this.#leases) {
       if (!hasPlace(lease) || !isUsable(lease, now) || !suits(lease, demand)) continue;
       if (lease.account.id === demand.prefer) return lease;
-      if (!best || lease.turns < best.turns) best = lease;
+      if (!best || isBetter(lease, best)) best = lease;
     }
     return best;
   }
@@ -350,6 +351,8 @@ export class HeldLeases {
       this.#leases.add(lease);
       lease.account = account;
       lease.freshUntil = session.freshUntil(account);
+      const expiresAt = account.quota_expires_at;
+      lease.spendBy = expiresAt === null ? Number.POSITIVE_INFINITY : Date.parse(expiresAt);
       if (account.status !== 'active') this.retire(lease);
     }
     for (const lost of gone) {

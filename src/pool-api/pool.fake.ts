@@ -87,6 +87,8 @@ export const leased: LeasedAccount = {
   models: null,
   team_uid: null,
   label: null,
+  tier: 1,
+  quota_expires_at: null,
 };
 
 /** The answer to an allocate call, for the session it names. */

@@ -86,6 +86,10 @@ export const leasedAccount = z.object({
   /** The team to bill, which Warp takes in the header X-Warp-Active-Team-UID; null leaves the choice to the provider. */
   team_uid: z.string().nullable().default(null),
   label: z.string().nullable().default(null),
+  /** Lower ones are lent first. */
+  tier: z.int().default(1),
+  /** When what is left of its quota expires, where that is a good part and within a day; null else. */
+  quota_expires_at: isoTime.nullable().default(null),
 });
 export type LeasedAccount = z.infer<typeof leasedAccount>;
 

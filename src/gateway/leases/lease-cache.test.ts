@@ -799,6 +799,49 @@ describe('turns that wait for a place', () => {
   });
 });
 
+describe('of several accounts that are held', () => {
+  const hour = 3_600_000;
+  const day = 24 * hour;
+  const quota = (remaining: number, resetInMs: number) => ({
+    isUnlimited: false,
+    limit: 100,
+    used: 100 - remaining,
+    remaining,
+    resetAt: clock.now() + resetInMs,
+    checkedAt: clock.now(),
+  });
+
+  async function firstOf(accounts: Record<string, object>): Promise<string> {
+    for (const [id, settings] of Object.entries(accounts)) await pool.add(id, { capacity: 2, ...settings });
+    // Both places of each.
+    const leases = await Promise.all(Object.keys(accounts).flatMap(() => [acquire(), acquire()]));
+    for (const lease of leases) lease.release();
+    return (await acquire()).account.id;
+  }
+
+  it('a turn takes one of the lowest tier', async () => {
+    expect(await firstOf({ late: { tier: 2 }, early: { tier: 1 } })).toBe('early');
+    // Although the other one has fewer turns now.
+    expect((await acquire()).account.id).toBe('early');
+  });
+
+  it('a turn takes the one whose quota expires unspent sooner', async () => {
+    expect(await firstOf({ later: { quota: quota(90, 5 * hour) }, sooner: { quota: quota(20, hour) } })).toBe(
+      'sooner',
+    );
+  });
+
+  it.each([
+    ['has little left', 19, hour],
+    ['expires in days', 90, day + 1],
+    ['has expired', 90, -1],
+  ])('a quota that %s is no reason', async (_case, remaining, resetInMs) => {
+    expect(
+      await firstOf({ later: { quota: quota(90, 5 * hour) }, other: { quota: quota(remaining, resetInMs) } }),
+    ).toBe('later');
+  });
+});
+
 describe('an account that met a limit', () => {
   it('carries one turn at first, and twice as many after each that went well', async () => {
     await pool.add('one', { capacity: 8 });

@@ -108,6 +108,8 @@ export function createFakePool(clock: Clock): FakePool {
       models: account.models,
       team_uid: account.teamUid,
       label: null,
+      tier: 1,
+      quota_expires_at: null,
     };
   }
 

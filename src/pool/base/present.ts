@@ -11,6 +11,7 @@ import type {
   Lease,
   RefreshFailure,
   StoredAccount,
+  StoredQuota,
   StoredSession,
   Usage,
 } from '../store/store.ts';
@@ -144,7 +145,7 @@ export function presentSession(session: StoredSession): Session {
 }
 
 /** A lease as its holder sees it. `bearer` is what the provider takes. */
-export function presentLease(lease: Lease, bearer: string): LeasedAccount {
+export function presentLease(lease: Lease, bearer: string, now: number): LeasedAccount {
   const { account } = lease;
   return {
     id: account.id,
@@ -164,5 +165,19 @@ export function presentLease(lease: Lease, bearer: string): LeasedAccount {
     free: account.free,
     team_uid: account.teamUid,
     label: account.label,
+    tier: account.tier,
+    quota_expires_at: isoTimeOrNull(quotaExpiresAt(account.quota, now)),
   };
+}
+
+const soonMs = 24 * 60 * 60_000;
+/** Less than this of a quota is not worth hurrying for. */
+const leastLeft = 0.2;
+
+/** When a good part of the quota expires unspent, if that is soon. */
+function quotaExpiresAt(quota: StoredQuota | null, now: number): number | null {
+  if (!quota?.resetAt || quota.isUnlimited) return null;
+  const { resetAt, limit, remaining } = quota;
+  const isSoon = resetAt > now && resetAt <= now + soonMs;
+  return isSoon && limit && remaining !== null && remaining >= leastLeft * limit ? resetAt : null;
 }

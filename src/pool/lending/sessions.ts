@@ -84,7 +84,9 @@ export class Sessions {
       throw new PoolError('session_mismatch', result.message, { param: 'session_id' });
     }
     if (result.result === 'short') throw shortError(result, clock.now());
-    const accounts = result.leases.map((lease) => presentLease(lease, credentials.bearerOf(lease.account)));
+    const accounts = result.leases.map((lease) =>
+      presentLease(lease, credentials.bearerOf(lease.account), clock.now()),
+    );
     const held = accounts.length === 1 ? '1 account' : `${accounts.length} accounts`;
     return {
       answer: {

@@ -37,6 +37,10 @@ class Account:
     #: The team to bill, which Warp takes in the header X-Warp-Active-Team-UID.
     team_uid: str | None = None
     label: str | None = None
+    #: Lower ones are lent first.
+    tier: int = 1
+    #: When what is left of its quota expires, where that is a good part and within a day.
+    quota_expires_at: datetime | None = None
 
 
 class Allocation(tuple[bool, str, tuple[Account, ...]]):
@@ -193,6 +197,8 @@ def _read_account(answer: Mapping[str, Any]) -> Account:
         models=None if models is None else tuple(models),
         team_uid=answer.get("team_uid"),
         label=answer.get("label"),
+        tier=int(answer.get("tier", 1)),
+        quota_expires_at=_time_or_none(answer.get("quota_expires_at")),
     )
 
 
