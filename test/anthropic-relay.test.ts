@@ -87,7 +87,33 @@ describe('a Messages client is relayed', () => {
     expect(sentBy(setup).messages[1].content).toEqual([{ type: 'text', text: 'Yes.' }]);
   });
 
-  it("gets a 400 in Anthropic's own words, and its count of tokens", async () => {
+  it('has its tokens counted by Anthropic, and here where its history is of another upstream', async () => {
+    const setup = await withAnthropic();
+    const client = setup.anthropic();
+    const asked = { ...userTurn('anthropic/claude-text', 'Hello there.'), system: 'Be brief.' };
+    const { input_tokens: counted } = await client.messages.countTokens(asked);
+    const [call] = setup.vendor.others.filter(({ method }) => method === 'POST');
+    expect(JSON.parse(call?.text ?? '')).toEqual({ ...asked, model: 'claude-text' });
+    expect(call?.headers['x-api-key']).toBe('sk-ant-one-1234567890');
+    expect(counted).toBeGreaterThan(0);
+    const signature = Buffer.from('warp2api msg_1').toString('base64');
+    const thinking = { type: 'thinking' as const, thinking: 'Hm.', signature };
+    const messages = [
+      ...asked.messages,
+      { role: 'assistant' as const, content: [thinking] },
+      ...asked.messages,
+    ];
+    const here = await client.messages.countTokens({ ...asked, messages });
+    expect(here.input_tokens).toBeGreaterThan(0);
+    expect(setup.vendor.others.filter(({ method }) => method === 'POST')).toHaveLength(1);
+    const bad = { ...asked, tools: [{ name: 'a b', input_schema: { type: 'object' as const } }] };
+    await expect(client.messages.countTokens(bad)).rejects.toMatchObject({
+      status: 400,
+      error: { request_id: 'req_up' },
+    });
+  });
+
+  it("gets a 400 in Anthropic's own words", async () => {
     const setup = await withAnthropic();
     const client = setup.anthropic();
     const bad = { ...userTurn('claude-text', 'Hi'), max_tokens: 9, temperature: 0.5 };

@@ -102,7 +102,7 @@ export type Endpoint =
   | 'rerank';
 
 /** A dialect that clients speak, or a call beside them. */
-export type Dialect = 'chat' | 'messages' | 'responses' | 'gemini' | Endpoint;
+export type Dialect = 'chat' | 'messages' | 'responses' | 'gemini' | 'count_tokens' | Endpoint;
 
 /** A request that an upstream of the client's own dialect can be sent as it is. */
 export interface RelayedRequest {

@@ -2,11 +2,13 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { givenFields } from '../../core/null-fields.ts';
 import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
+import { relayingOutbound } from '../../core/provider.ts';
 import { type Route, withDocs } from '../../lib/api/api-routes.ts';
 import { commonLinks, type FrontPage, frontRoute } from '../../lib/api/front-page.ts';
 import { metricsType } from '../../lib/api/metrics.ts';
 import { ownTurn } from '../../lib/process/own-turn.ts';
 import { version } from '../../lib/version.ts';
+import { type CountOptions, countTokensInbound } from '../../protocols/anthropic-messages/count-tokens.ts';
 import { decodeCountRequest } from '../../protocols/anthropic-messages/decode-request.ts';
 import { anthropicMessagesInbound } from '../../protocols/anthropic-messages/inbound.ts';
 import { countRequest, messagesRequest } from '../../protocols/anthropic-messages/schema.ts';
@@ -157,12 +159,15 @@ const routes: readonly Route<GatewayHttp>[] = [
   {
     method: 'POST',
     path: '/v1/messages/count_tokens',
-    summary: 'The tokens of a request, counted with o200k_base and without a turn',
+    summary:
+      'The tokens of a request: counted by Anthropic where it would answer, else with o200k_base and without a turn',
     access: 'clientKey',
     body: countRequest,
     answers: { 200: { description: 'The count.', body: answers.tokenCount } },
     error: answers.messagesError,
-    async handle({ routes: models }, request, reply) {
+    async handle({ routes: models, answerTurn }, request, reply) {
+      const given = await relayedCount(models, request);
+      if (given) return answerTurn(countTokensInbound, request, reply, given);
       reply.header('request-id', request.id);
       const counted = decodeCountRequest(request.body);
       const route = await models.check(counted.model);
@@ -177,6 +182,21 @@ const routes: readonly Route<GatewayHttp>[] = [
   ...modelRoutes,
   ...turnRoutes,
 ];
+
+/** Undefined where Anthropic is not the first to answer the model, and for what it could not read. */
+async function relayedCount(
+  models: Routes,
+  { body, heldBody, headers, client }: FastifyRequest,
+): Promise<DecodedTurn<CountOptions> | undefined> {
+  const text = heldBody?.text;
+  if (heldBody) heldBody.text = undefined;
+  const decoded = text === undefined ? undefined : countTokensInbound.readRelayed?.(body, text, headers);
+  if (!decoded?.relayed) return undefined;
+  const turn = { client, affinityKey: undefined, decoded };
+  const plan = await models.plan(decoded.request, turn).catch(() => undefined);
+  const [first] = plan?.candidates ?? [];
+  return first && relayingOutbound(first.provider, decoded.relayed) ? decoded : undefined;
+}
 
 const front: FrontPage<GatewayHttp> = {
   title: 'Warp2API gateway',

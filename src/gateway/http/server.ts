@@ -85,7 +85,7 @@ const bodyLimitBytes = 32 * 1024 * 1024;
 const tickMs = 500;
 const deliveryHeader = 'x-warp2api-delivery';
 /** Turns of these may go to an upstream of the client's own dialect as they came. */
-const relayedPaths = /^\/v1\/(chat\/completions|messages|responses)\/*(\?|$)/;
+const relayedPaths = /^\/v1\/(chat\/completions|messages(\/count_tokens)?|responses)\/*(\?|$)/;
 /** What a web page may read of an answer's headers. */
 const exposedHeaders = [
   'x-request-id',

@@ -22,8 +22,15 @@ export const anthropicMessagesInbound: Inbound<MessagesOptions> = {
     vendorAnswerIn(error, 'messages')?.body ?? encodeMessagesError(error, requestId),
 };
 
-/** What of a request the dialect has in headers. */
 const ownHeaders = ['anthropic-beta', 'anthropic-version'];
+
+/** What of a request the dialect has in headers. */
+export function messagesHeaders(headers: UpstreamHeaders): Record<string, string> {
+  const given = ownHeaders.map((name) => [name, headers[name]] as const);
+  return Object.fromEntries(
+    given.filter((pair): pair is readonly [string, string] => typeof pair[1] === 'string'),
+  );
+}
 
 /**
  * A request for an upstream of this dialect: it judges the rest. Undefined for one that names no model, or holds thinking of an upstream
@@ -53,9 +60,7 @@ function readRelayedMessages(
     relayed: {
       dialect: 'messages',
       body: text,
-      headers: Object.fromEntries(
-        ownHeaders.flatMap((name) => (typeof headers[name] === 'string' ? [[name, headers[name]]] : [])),
-      ),
+      headers: messagesHeaders(headers),
       isStream,
       includeUsage: true,
       choices: 1,

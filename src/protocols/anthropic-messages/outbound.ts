@@ -12,8 +12,8 @@ const imageLimits: ImageLimits = { maxCount: 600 };
 
 const path = '/v1/messages';
 /** The version this was written for: a client of the dialect may name another. */
-const headers = { 'content-type': 'application/json', 'anthropic-version': '2023-06-01' };
-const streamed = { ...headers, accept: 'text/event-stream' };
+export const messagesVersion = { 'content-type': 'application/json', 'anthropic-version': '2023-06-01' };
+const streamed = { ...messagesVersion, accept: 'text/event-stream' };
 
 /** Speaks Anthropic Messages to an upstream. A client of the same dialect is relayed, any other translated. */
 export function createMessagesOutbound(
@@ -52,7 +52,7 @@ export function createMessagesOutbound(
           request: {
             method: 'POST',
             path,
-            headers: { ...headers, accept: 'application/json', ...given },
+            headers: { ...messagesVersion, accept: 'application/json', ...given },
             body: sent,
           },
           contentType: 'application/json',

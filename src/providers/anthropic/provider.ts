@@ -6,6 +6,7 @@ import {
   messagesCapabilitiesOf,
 } from '../../protocols/anthropic-messages/capabilities.ts';
 import { factsOf } from '../../protocols/anthropic-messages/claude-models.ts';
+import { createCountOutbound } from '../../protocols/anthropic-messages/count-tokens.ts';
 import { createMessagesOutbound } from '../../protocols/anthropic-messages/outbound.ts';
 import { checkApiKey, invalidKey } from '../api-key/provider.ts';
 import { askJson } from '../ask-json.ts';
@@ -42,6 +43,9 @@ const currentModels = [
   'claude-haiku-4-5',
 ];
 
+/** Of Anthropic itself, wherever it is reached. */
+export const anthropicName = 'anthropic';
+
 export interface AnthropicServer {
   readonly name: string;
   /** What `/v1/messages` is below. */
@@ -69,6 +73,8 @@ export function createAnthropicProvider(
   return {
     name,
     outbound: createMessagesOutbound(messagesCapabilities, messagesCapabilitiesOf, clock.now),
+    // Others that speak Messages may not have the call.
+    ...(name === anthropicName && { furtherOutbounds: [createCountOutbound(clock.now)] }),
     baseUrl: () => baseUrl,
     authHeaders,
     normalizeApiKey,
