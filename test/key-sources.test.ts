@@ -6,7 +6,8 @@ import { type Sandbox, startSandbox } from '../sandbox/index.ts';
 import { createOpenAiKeyIssuer, createOpenRouterKeyIssuer } from '../src/providers/key-issuers.ts';
 import { testHttp } from '../src/providers/testing/test-http.ts';
 import { startProcess } from './support/process.ts';
-import { eventually } from './support/services.ts';
+import { sendJson, withScripted } from './support/scripted-vendor.ts';
+import { eventually, userTurn } from './support/services.ts';
 
 async function sandboxForTest(): Promise<Sandbox> {
   const sandbox = await startSandbox();
@@ -118,6 +119,31 @@ async function poolOver(
 const live = (sandbox: Sandbox) => sandbox.keys.keys.filter((key) => !key.deleted);
 
 describe.each(vendors)('a pool filled by %s', (vendor) => {
+  it('answers turns of the gateway over the keys that were made', async () => {
+    const sandbox = await sandboxForTest();
+    const source =
+      vendor === 'openrouter'
+        ? 'type: openrouter_keys, limit: 5'
+        : 'type: openai_service_accounts, project_id: proj_1';
+    const services = await withScripted(
+      ({ path, json }, response) => {
+        const isChat = path === '/v1/chat/completions';
+        const choices = [{ index: 0, finish_reason: 'stop', message: { content: 'Hello.' } }];
+        sendJson(response, isChat ? { model: json['model'], choices } : { error: { message: 'No.' } });
+      },
+      {
+        name: vendor,
+        keys: [],
+        environment: { ADMIN: sandbox.keys.adminKey, MIN_POOL_SIZE: '0' },
+        more: `sources: [{${source}, admin_key_env: ADMIN, base_url: "${sandbox.url}"}]\n`,
+      },
+    );
+    expect(await services.pool('/api/accounts/replenish', { count: 1 })).toMatchObject({ added: 1 });
+    const answer = await services.openai().chat.completions.create(userTurn(`${vendor}/m`, 'Hi'));
+    expect(answer.choices[0]?.message.content).toBe('Hello.');
+    expect(services.requests.at(-1)?.headers['authorization']).toBe(`Bearer ${sandbox.keys.keys[0]?.key}`);
+  });
+
   it('makes keys, lends them, and deletes a key at the vendor when its account is removed', async () => {
     const sandbox = await sandboxForTest();
     const { pool, call } = await (await poolOver(vendor, sandbox))();

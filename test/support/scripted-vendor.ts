@@ -21,16 +21,18 @@ export interface ScriptedSetup extends TestServices {
   readonly requests: readonly VendorRequest[];
 }
 
-/** Both services with a provider `local` whose server answers as the test says; the models it lists are `models`. */
+/** Both services with a provider (`local`) whose server answers as the test says; the models it lists are `models`. */
 export async function withScripted(
   answer: (request: VendorRequest, response: ServerResponse) => void,
   {
+    name = 'local',
     fields = '',
     models = ['m'],
     keys = ['sk-one-1234567890'],
     environment = {},
     more = '',
   }: {
+    readonly name?: string;
     readonly fields?: string;
     readonly models?: readonly string[];
     readonly keys?: readonly string[];
@@ -63,10 +65,10 @@ export async function withScripted(
   const url = `http://127.0.0.1:${port}/v1`;
   writeFileSync(
     file,
-    `providers:\n  local: { type: openai_compatible, base_url: "${url}"${fields} }\n${more}`,
+    `providers:\n  ${name}: { type: openai_compatible, base_url: "${url}"${fields} }\n${more}`,
   );
   const services = await servicesForTest({ CONFIG_FILE: file, ...environment });
-  for (const key of keys) await services.addAccount(key, { provider: 'local' });
+  for (const key of keys) await services.addAccount(key, { provider: name });
   return { ...services, requests };
 }
 
