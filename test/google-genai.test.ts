@@ -9,7 +9,7 @@ import {
 import { afterAll, beforeAll, describe, expect, it, test } from 'vitest';
 import { pixel } from '../src/core/testing/pixel.ts';
 import { geminiAnswer, geminiError, geminiModelList } from '../src/gateway/http/api-answers.ts';
-import { readGeminiArray } from './support/gemini-grammar.ts';
+import { readGeminiArray, readGeminiStream } from './support/gemini-grammar.ts';
 import { servicesForTest, startTestServices, type TestServices } from './support/services.ts';
 import { withUpstreams } from './support/upstreams.ts';
 
@@ -360,6 +360,38 @@ test('images and documents reach an upstream that takes them, also in results', 
   expect(answer.text).toBe('I see image image/png of 70 bytes, document application/pdf of 10 bytes.');
   const sent = services.vendors.up.turns.at(-1)?.text ?? '';
   for (const data of [pixel, pdf]) expect(sent.split(data)).toHaveLength(3);
+});
+
+describe.each(['', '?alt=sse'])('a relayed stream that is cut (%s)', (alt) => {
+  const read = alt === '' ? readGeminiArray : readGeminiStream;
+  async function cut(delivery: string) {
+    const { vendors, ...services } = await withUpstreams(
+      { google: { protocol: 'gemini' }, two: { protocol: 'chat' } },
+      'routes:\n  - model: both\n    candidates:\n      - { provider: google, model: gemini-text }\n      - { provider: two, model: chat-text }\n',
+    );
+    vendors.google.script('gemini-text', [], 'cut');
+    const path = `/v1beta/models/both:streamGenerateContent${alt}`;
+    const answer = await post(services, path, hello, { 'x-warp2api-delivery': delivery });
+    return { body: await answer.text(), tries: vendors.two.turns.length };
+  }
+
+  it('ends with its error', async () => {
+    const { body, tries } = await cut('stream');
+    const events = alt === '' ? (JSON.parse(body) as object[]) : body.trim().split(/\r?\n\r?\n/);
+    const last =
+      typeof events.at(-1) === 'string' ? String(events.at(-1)).slice(6) : JSON.stringify(events.at(-1));
+    expect(JSON.parse(last)).toMatchObject({ error: { code: 503, status: 'UNAVAILABLE' } });
+    expect([body.includes('finishReason'), tries]).toEqual([false, 0]);
+  });
+
+  it.each(['whole', 'continue'])(
+    'is replaced unseen by an upstream of another dialect: %s',
+    async (delivery) => {
+      const { body, tries } = await cut(delivery);
+      expect(read(body)).toMatchObject({ text: 'Hello from the upstream – ünïcode.', end: 'stop' });
+      expect(tries).toBe(1);
+    },
+  );
 });
 
 test('a stream that is sent again for its Idempotency-Key is one that the SDK reads', async () => {
