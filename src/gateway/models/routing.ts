@@ -241,6 +241,11 @@ export class Routes {
       .map(({ name }) => name);
   }
 
+  /** How many accounts of it may be lent, as far as the pool has told. */
+  openAccounts({ name }: UpstreamProvider): number {
+    return this.#options.poolWatch.accounts?.[name]?.['open'] ?? 0;
+  }
+
   /** Whether some account can answer any turn at all, and then a turn to this provider; undefined while that is not known. */
   judge(provider?: UpstreamProvider): Verdict | undefined {
     const { poolWatch, providers } = this.#options;

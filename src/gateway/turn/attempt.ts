@@ -76,6 +76,8 @@ export interface AttemptPlan {
   readonly cachesPrompts: boolean;
   /** Milliseconds until its first content; undefined: only the usual limits apply. */
   readonly firstContentMs: number | undefined;
+  /** The same until any answer of the upstream, where a turn is one exchange. */
+  readonly firstWordMs: number | undefined;
   /** What of the request is not checked, as paths. */
   readonly unchecked: readonly string[];
 }
@@ -262,10 +264,13 @@ export class Attempt implements CallListener {
   }
 
   checkTimeouts(now: number): void {
-    const { firstContentMs } = this.#plan;
-    const isLate = firstContentMs !== undefined && now - this.#listeningSince >= firstContentMs;
-    if (isLate && this.firstContentAt === undefined) {
-      const message = `The upstream did not begin to answer for ${Math.round(firstContentMs / 1000)} seconds; try again.`;
+    const { firstContentMs, firstWordMs } = this.#plan;
+    const limitMs =
+      this.firstContentAt !== undefined
+        ? undefined
+        : (firstContentMs ?? (this.status === undefined ? firstWordMs : undefined));
+    if (limitMs !== undefined && now - this.#listeningSince >= limitMs) {
+      const message = `The upstream did not begin to answer for ${Math.round(limitMs / 1000)} seconds; try again.`;
       this.#call?.abort(new AppError('upstream_timeout', message));
     } else this.#call?.checkTimeouts(now);
   }

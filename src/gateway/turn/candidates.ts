@@ -39,6 +39,8 @@ export interface CandidateDependencies {
 }
 
 const usualFirstContentMs = 10_000;
+/** Where only another account of the same candidate may do better. */
+const usualFirstWordMs = 10_000;
 
 /** Refuses what no upstream can be asked for. Throws AppError. Returns the images of the request. */
 export function checkRequest(
@@ -171,6 +173,13 @@ export class Candidates {
   /** The turn has ended. */
   release(): void {
     this.#heldImages?.release();
+  }
+
+  /** How long its upstream may say nothing at all before another account is tried. */
+  firstWordMsOf({ route, relayed }: Candidate): number | undefined {
+    const { provider } = route;
+    if (provider.caller || (relayed && !relayed.isStream)) return undefined;
+    return this.#dependencies.routes.openAccounts(provider) > 1 ? usualFirstWordMs : undefined;
   }
 
   #formFor({ provider }: Route): Form | Promise<Form | AppError> {

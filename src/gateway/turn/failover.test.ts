@@ -126,6 +126,17 @@ describe('the next step', () => {
     expect(stepsOf([unauthorized, unauthorized], renewed)).toEqual(['same-account', 'other-account']);
   });
 
+  it('is the account of an overloaded model where nothing else is left, once and after a pause', () => {
+    const failover = new Failover(0);
+    const overloaded = of('model_unavailable');
+    failover.next(overloaded, account('a'), undefined, at('one'), 0);
+    expect(failover.mayRepeat(0)).toBe(true);
+    expect([failover.keptAccount, ...failover.excluded]).toEqual(['a']);
+    expect(failover.pauseMs(0)).toBeGreaterThanOrEqual(150);
+    expect(failover.next(overloaded, account('a'), undefined, at('one'), 400)).toBe('leave-candidate');
+    expect(failover.mayRepeat(400)).toBe(false);
+  });
+
   it('goes on to other accounts, but for a limit whose rest the pool has noted', () => {
     const failover = new Failover(0);
     const next = (error: AppError, id: string, status: 'cooldown' | 'active') =>

@@ -62,6 +62,8 @@ export class Failover {
   /** No other free account takes the place of a free one that ran out or was refused. */
   isFreeBarred = false;
   #hasRenewed = false;
+  /** Of an overloaded model, which is asked once more where nothing else is left. */
+  #lastResort: string | undefined;
   readonly #limited = new Set<string>();
   /** How often a fault of the upstream or of the model was met, by candidate. */
   readonly #faults = new Map<string, number>();
@@ -105,6 +107,7 @@ export class Failover {
   ): NextStep {
     this.#errors.push(error);
     this.keptAccount = undefined;
+    this.#lastResort = undefined;
     if (account.free && (error.code === 'upstream_quota_exhausted' || error.code === 'upstream_refused')) {
       this.isFreeBarred = true;
     }
@@ -142,11 +145,23 @@ export class Failover {
     const isResting = error.code === 'upstream_rate_limited' && report?.status === 'cooldown';
     if (!isResting || this.#limited.has(account.id)) this.excluded.add(account.id);
     this.#limited.add(account.id);
+    if (error.code === 'model_unavailable' && faultsBefore === 0) this.#lastResort = account.id;
     if (error.failover === 'once') return faultsBefore > 0 ? 'leave-candidate' : 'next-candidate';
     if (mayPass && faultsBefore + 1 >= mostFaults) return 'leave-candidate';
     const isOfAccount =
       error.fault === 'account' || error.isModelRefusedToAccount || error.modelLimit !== undefined;
     return isOfAccount ? 'other-account' : 'next-candidate';
+  }
+
+  /** Nothing else is left to try. True: the account that was tried last may be tried once more, after a pause. */
+  mayRepeat(now: number): boolean {
+    const account = this.#lastResort;
+    if (account === undefined) return false;
+    this.#lastResort = undefined;
+    this.excluded.delete(account);
+    this.keptAccount = account;
+    this.#repeatAt = now + withJitter(repeatAfterMs, 0.6, 1.4);
+    return true;
   }
 
   /** Whether an account that is free may take the turn after a refusal: it was only limited before. */

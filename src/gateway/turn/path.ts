@@ -23,6 +23,7 @@ export interface Path extends AttemptPlan {
   readonly candidate: Candidate;
   readonly checks: readonly AnswerCheck[];
   firstContentMs: number | undefined;
+  firstWordMs: number | undefined;
   isRefused: boolean;
   /** No account of it is tried any more. */
   isLeft: boolean;
@@ -79,6 +80,7 @@ export async function pathTo(
       ? new ContinuedOutput(output, broken, isPrefilled)
       : outputFor(output, checks.length > 0, delivery),
     firstContentMs: undefined,
+    firstWordMs: undefined,
     isRefused: false,
     isLeft: false,
     shortage: undefined,

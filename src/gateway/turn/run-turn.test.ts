@@ -3,7 +3,8 @@ import { AppError } from '../../core/errors.ts';
 import type { CollectedTurn } from '../../core/protocol.ts';
 import { plainTurn } from '../../core/testing/plain-turn.ts';
 import type { Message, TurnEvent, TurnRequest } from '../../core/turn.ts';
-import { lines, refuse, say } from '../testing/fake-upstream.ts';
+import type { RoutePlan } from '../models/routing.ts';
+import { createLineProvider, lines, refuse, say } from '../testing/fake-upstream.ts';
 import { settled } from '../testing/manual-clock.ts';
 import {
   clientTurn,
@@ -40,6 +41,7 @@ interface RunOptions {
   readonly wantsUsage?: boolean;
   readonly request?: TurnRequest;
   readonly affinityKey?: string;
+  readonly plan?: RoutePlan;
   readonly write?: (events: readonly TurnEvent[]) => Promise<void> | undefined;
 }
 
@@ -64,6 +66,7 @@ function run(options: RunOptions = {}) {
   const output = new Output();
   const turn = clientTurn(options.request ?? requestOf([user('hi')]), {
     affinityKey: options.affinityKey,
+    plan: options.plan,
     wantsUsage: options.wantsUsage ?? false,
     signal: client.signal,
   });
@@ -351,10 +354,10 @@ describe('a failure before content', () => {
     expect((at[4] ?? 0) - (at[0] ?? 0)).toBeGreaterThan(3_000);
   });
 
-  it('of an upstream with one account is met with a second try', async () => {
+  it.each([500, 529])('of an upstream with one account is met with a second try after %i', async (status) => {
     fixture.pool.add('one');
     fixture.upstream.answer = (call, index) =>
-      index === 0 ? refuse(call, 500) : lines(call, 'say hello', 'end');
+      index === 0 ? refuse(call, status) : lines(call, 'say hello', 'end');
     expect(await finishInTime(run())).toMatchObject({ error: undefined, attempts: 2, accountId: 'one' });
   });
 
@@ -881,6 +884,74 @@ it('gives up on an upstream that is silent and turns to another account', async 
   fixture.turns.running.tick(fixture.turns.listening.now() + 30_000);
   expect(await finish(turn)).toMatchObject({ error: undefined, attempts: 2 });
   expect(reported()).toEqual(['one timeout']);
+});
+
+it('waits ten seconds for the first word of an upstream that has another account, and then as long as usual', async () => {
+  fixture.pool.add('one');
+  fixture.pool.add('two');
+  vi.spyOn(fixture.turns.routes, 'openAccounts').mockReturnValue(2);
+  const at: number[] = [];
+  fixture.upstream.answer = (call) => {
+    at.push(fixture.clock.monotonic());
+    if (at.length > 1) fixture.clock.after(12_000, () => lines(call, 'say hello', 'end'));
+  };
+  const turn = run();
+  let isOver = false;
+  void turn.summary.finally(() => {
+    isOver = true;
+  });
+  while (!isOver) {
+    await fixture.pass(50);
+    fixture.turns.running.tick(fixture.turns.listening.tick());
+  }
+  expect(await finish(turn)).toMatchObject({ error: undefined, attempts: 2 });
+  expect((at[1] ?? 0) - (at[0] ?? 0)).toBeCloseTo(10_000, -3);
+});
+
+describe('two candidates', () => {
+  beforeEach(() => {
+    for (const provider of ['warp', 'other']) fixture.pool.add(provider, { provider });
+  });
+
+  function ask() {
+    const { url } = fixture.upstream;
+    const candidates = ['warp', 'other'].map((name) => ({
+      provider: createLineProvider(() => url, name),
+      model: 'auto',
+    }));
+    return run({ plan: { candidates, delivery: 'stream', promptCache: 'auto' } });
+  }
+
+  it('that are both limited are waited for', async () => {
+    fixture.pool.onReport = ({ account_id: id }) => {
+      fixture.pool.setStatus(id, 'cooldown');
+      fixture.clock.after(id === 'warp' ? 2_000 : 5_000, () => fixture.pool.setStatus(id, 'active'));
+      return { status: 'cooldown' };
+    };
+    fixture.upstream.answer = (call, index) =>
+      index < 2 ? refuse(call, 429) : lines(call, 'say hello', 'end');
+    expect(await finishInTime(ask())).toMatchObject({ error: undefined, attempts: 3 });
+    expect(fixture.clock.monotonic()).toBeGreaterThanOrEqual(2_000);
+  });
+
+  it('are used in their order again within 30 seconds of a recovery', async () => {
+    let isDown = true;
+    fixture.upstream.answer = (call) =>
+      isDown && call.bearer === 'bearer-of-warp' ? refuse(call, 500) : lines(call, 'say hello', 'end');
+    for (let turn = 0; turn < 20; turn += 1) {
+      expect(await finishInTime(ask())).toMatchObject({ error: undefined, accountId: 'other' });
+      await fixture.pass(1_000);
+    }
+    const tried = fixture.upstream.calls.filter(({ bearer }) => bearer === 'bearer-of-warp').length;
+    expect(tried).toBeLessThan(12);
+    isDown = false;
+    const recoveredAt = fixture.clock.monotonic();
+    for (let accountId: string | undefined; accountId !== 'warp'; ) {
+      await fixture.pass(1_000);
+      accountId = (await finishInTime(ask())).accountId;
+    }
+    expect(fixture.clock.monotonic() - recoveredAt).toBeLessThan(30_000);
+  });
 });
 
 it('an answer without an end is ended once it is longer than any answer', async () => {

@@ -209,6 +209,9 @@ class TurnRun {
       (await this.#placeAtOthers()) ??
       (await this.#placeAtTried(staysFirst ? from : undefined));
     if (place) return place;
+    const { clock } = this.#dependencies;
+    if (from && !from.isLeft && this.#failover.mayRepeat(clock.monotonic()))
+      return await this.#next('same-account', from);
     throw this.#noPlace();
   }
 
@@ -302,6 +305,8 @@ class TurnRun {
     const hasOthers = !this.#candidates.isLast;
     let error: AppError | undefined;
     path.firstContentMs = this.#candidates.firstContentMsOf(path.candidate);
+    // Once: if all are slow, waiting is better than asking again and again.
+    path.firstWordMs = this.#failover.hasFailed ? undefined : this.#candidates.firstWordMsOf(path.candidate);
     for (;;) {
       const attempt = new Attempt(this.#dependencies, this.#turn, lease, path);
       this.#attempt = attempt;
