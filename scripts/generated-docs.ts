@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { z } from 'zod';
+import { configFileSchema } from '../src/config-file.ts';
 import {
   type Ability,
   type Capabilities,
@@ -24,6 +26,7 @@ import {
   type ToolTable,
 } from '../src/protocols/shared/tools.ts';
 import { createWarpOutbound } from '../src/protocols/warp/outbound.ts';
+import { vendors } from '../src/providers/openai-compatible/vendors.ts';
 import { settings } from '../src/settings.ts';
 import { poolErrorTable } from './pool-errors.ts';
 
@@ -66,11 +69,14 @@ const root = resolve(import.meta.dirname, '..');
 /** Files, or parts of them, that are made from the sources: path and the text it must have. */
 export function generatedDocs(): readonly { readonly path: string; readonly text: string }[] {
   const operatingDocs = resolve(root, 'docs/operating.md');
+  const providerDocs = resolve(root, 'docs/providers.md');
   const poolDocs = resolve(root, 'docs/pool.md');
   const fieldDocs = resolve(root, 'docs/fields.md');
   return [
     { path: resolve(root, '.env.example'), text: envExample() },
     { path: operatingDocs, text: withBlocks(operatingDocs, { settings: settingsTable() }) },
+    { path: providerDocs, text: withBlocks(providerDocs, { providers: providerTable() }) },
+    { path: resolve(root, 'docs/warp2api.schema.json'), text: configSchema() },
     { path: poolDocs, text: withBlocks(poolDocs, { errors: poolErrorTable() }) },
     {
       path: fieldDocs,
@@ -104,6 +110,33 @@ function withBlocks(path: string, blocks: Readonly<Record<string, string>>): str
     text = `${text.slice(0, from + start.length)}\n${block}\n${text.slice(to)}`;
   }
   return text;
+}
+
+/** The providers that one command makes usable. */
+function providerTable(): string {
+  const rows = [
+    ['anthropic', 'https://api.anthropic.com', true],
+    ['gemini', 'https://generativelanguage.googleapis.com', true],
+    ...Object.entries(vendors).map(
+      ([name, { baseUrl, takesNoKey }]) => [name, baseUrl, !takesNoKey] as const,
+    ),
+  ] as const;
+  return [
+    '| provider | where it is asked | an account |',
+    '| --- | --- | --- |',
+    ...rows.map(([name, baseUrl, needsKey]) => {
+      const place = baseUrl
+        ? `\`${baseUrl}\``
+        : 'the `base_url` of your resource, in `providers:` of `warp2api.yaml`';
+      return `| \`${name}\` | ${place} | \`npx warp2api account add --provider ${name}${needsKey ? ' --api-key -' : ''}\` |`;
+    }),
+  ].join('\n');
+}
+
+/** For editors: what warp2api.yaml may say. */
+function configSchema(): string {
+  const schema = z.toJSONSchema(configFileSchema, { io: 'input', unrepresentable: 'any' });
+  return `${JSON.stringify({ title: 'warp2api.yaml', ...schema }, undefined, 2)}\n`;
 }
 
 /** The text of `.env.example`. */

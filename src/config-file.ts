@@ -25,7 +25,7 @@ const providerName = z
   .refine((name) => !reservedNames.has(name), 'is built in: choose another name');
 const [firstType, ...otherTypes] = providerTypes.map(({ schema }) => schema as z.core.$ZodTypeDiscriminable);
 
-const configFile = z.strictObject({
+export const configFileSchema = z.strictObject({
   aliases: z.record(text, text).default({}),
   providers: z
     .record(
@@ -68,10 +68,10 @@ export function readConfigFile(file: string, environment: NodeJS.ProcessEnv, pro
     report(['providers', '__proto__'], nameRule);
     return emptyConfigFile;
   }
-  const result = configFile.safeParse(withoutNulls(configFile, content));
+  const result = configFileSchema.safeParse(withoutNulls(configFileSchema, content));
   if (!result.success) {
     for (const issue of result.error.issues) {
-      const { path, key, reason } = faultOf(configFile, content, issue);
+      const { path, key, reason } = faultOf(configFileSchema, content, issue);
       report(path, issue.code === 'invalid_union' ? wordsFor(issue) : reason, key);
     }
     return emptyConfigFile;

@@ -211,7 +211,7 @@ export const ownSettings = {
   }),
   CONFIG_FILE: setting({
     schema: path,
-    help: 'YAML file with model aliases, further providers and sources of accounts. Unset: warp2api.yaml where it exists.',
+    help: 'YAML file with routes and aliases of models, further providers and sources of accounts. Unset: warp2api.yaml where it exists. Routes, aliases and models are read again when it changes, and on SIGHUP.',
   }),
   HTTP_PROXY: setting({
     schema: proxyUrl,
