@@ -30,6 +30,42 @@ describe('a Messages client is relayed', () => {
     expect(await answer.text()).toBe(await direct.text());
   });
 
+  it('sends every field as it is written, also those that are unknown here', async () => {
+    const { gatewayUrl, vendor } = await withAnthropic();
+    const fields = {
+      cache_control: { type: 'ephemeral', ttl: '1h' },
+      container: 'c',
+      context_management: { edits: [{ type: 'clear_tool_uses_20250919' }] },
+      inference_geo: 'eu',
+      mcp_servers: [{ type: 'url', url: 'https://x.example', name: 'x' }],
+      metadata: { user_id: 'me' },
+      output_config: { effort: 'low', format: { type: 'json_schema', schema: { minimum: 1 } } },
+      service_tier: 'auto',
+      speed: 'fast',
+      stop_sequences: ['\n'],
+      system: [{ type: 'text', text: 'Be brief.', cache_control: { type: 'ephemeral' } }],
+      temperature: 1.0,
+      thinking: { type: 'adaptive', display: 'omitted', block_binding: null },
+      thread: { id: 't' },
+      tool_choice: { type: 'auto', disable_parallel_tool_use: true },
+      tools: [
+        { type: 'web_search_20260209', name: 'web_search' },
+        { name: 'f', input_schema: {}, strict: 'odd' },
+      ],
+      top_k: 5,
+      top_p: 0.5,
+      brand_new: { model: 'inner', deep: [1e2, '\u2028', null] },
+    };
+    const messages = [{ role: 'user', content: [{ type: 'hologram', model: 'x' }] }];
+    const body = `{"model":"anthropic/claude-text" ,\n${JSON.stringify({ max_tokens: 9, messages, ...fields }).slice(1)}`;
+    const answer = await fetch(`${gatewayUrl}/v1/messages`, { method: 'POST', body });
+    expect(vendor.turns.map(({ text }) => text)).toEqual([
+      body.replace('anthropic/claude-text', 'claude-text'),
+    ]);
+    // Anthropic judges them, and its words are the client's.
+    expect([answer.status, await answer.json()]).toMatchObject([400, { request_id: 'req_up' }]);
+  });
+
   it('has parallel tools, thinking over three turns and usage with the official SDK', async () => {
     const setup = await withAnthropic();
     const client = setup.anthropic();

@@ -147,9 +147,11 @@ it('shows thinking as asked', () => {
 
 it('takes the former name of the output format', () => {
   const format = { type: 'json_schema', schema: { type: 'object' } };
-  expect(decode({ output_format: format }).request.responseFormat).toMatchObject({ param: 'output_format' });
+  expect(decode({ output_format: format }).request.responseFormat).toMatchObject({
+    param: 'output_format.schema',
+  });
   expect(decode({ output_format: format, output_config: { format } }).request.responseFormat).toMatchObject({
-    param: 'output_config.format',
+    param: 'output_config.format.schema',
   });
 });
 

@@ -1,7 +1,7 @@
 import type { DecodedTurn, Inbound, UpstreamHeaders } from '../../core/protocol.ts';
 import { isJsonObject } from '../../lib/parse-json.ts';
-import { vendorAnswerIn } from '../shared/openai-error.ts';
 import { affinityKey, unreadRequest } from '../shared/request.ts';
+import { vendorAnswerIn } from '../shared/vendor-answer.ts';
 import { decodeMessagesRequest, type MessagesOptions, showsThinking } from './decode-request.ts';
 import { encodeMessagesAnswer, encodeMessagesError } from './encode-answer.ts';
 import { holdsOurSignature } from './signature.ts';

@@ -1,7 +1,8 @@
 import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
 import { isJsonObject } from '../../lib/parse-json.ts';
-import { encodeOpenaiError, vendorAnswerIn } from '../shared/openai-error.ts';
+import { encodeOpenaiError } from '../shared/openai-error.ts';
 import { affinityKey, unreadRequest } from '../shared/request.ts';
+import { vendorAnswerIn } from '../shared/vendor-answer.ts';
 import { type ChatOptions, decodeChatRequest } from './decode-request.ts';
 import { encodeChatAnswer, encodeChatChoices } from './encode-answer.ts';
 import { createChatStreamEncoder, encodeChatEnd } from './stream-encoder.ts';

@@ -1,8 +1,9 @@
 import type { AnswerIdentity, CollectedTurn, DecodedTurn, Inbound } from '../../core/protocol.ts';
 import type { AskedMessage } from '../../core/turn.ts';
 import { isJsonObject } from '../../lib/parse-json.ts';
-import { encodeOpenaiError, vendorAnswerIn } from '../shared/openai-error.ts';
+import { encodeOpenaiError } from '../shared/openai-error.ts';
 import { affinityKey, unreadRequest } from '../shared/request.ts';
+import { vendorAnswerIn } from '../shared/vendor-answer.ts';
 import { checkSummary, compactionItem, rulesOf } from './compaction.ts';
 import { decodeResponsesRequest, parseResponsesRequest } from './decode-request.ts';
 import { encodeResponsesAnswer } from './encode-answer.ts';

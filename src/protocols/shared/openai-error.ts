@@ -1,5 +1,4 @@
-import type { AppError, VendorAnswer } from '../../core/errors.ts';
-import type { Dialect } from '../../core/protocol.ts';
+import type { AppError } from '../../core/errors.ts';
 
 /** The body of an error in both of OpenAI's dialects: all four fields, always. */
 export function encodeOpenaiError(error: AppError): string {
@@ -11,9 +10,4 @@ export function encodeOpenaiError(error: AppError): string {
       code: error.openaiCode,
     },
   });
-}
-
-/** What the upstream said of a relayed request that it refused. */
-export function vendorAnswerIn({ vendorAnswer }: AppError, dialect: Dialect): VendorAnswer | undefined {
-  return vendorAnswer?.dialect === dialect ? vendorAnswer : undefined;
 }

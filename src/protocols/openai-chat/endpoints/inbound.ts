@@ -1,8 +1,9 @@
 import { AppError, refused } from '../../../core/errors.ts';
 import type { DecodedTurn, Endpoint, Inbound, RelayedRequest } from '../../../core/protocol.ts';
 import { isJsonObject } from '../../../lib/parse-json.ts';
-import { encodeOpenaiError, vendorAnswerIn } from '../../shared/openai-error.ts';
+import { encodeOpenaiError } from '../../shared/openai-error.ts';
 import { unreadRequest } from '../../shared/request.ts';
+import { vendorAnswerIn } from '../../shared/vendor-answer.ts';
 import type { ChatOptions } from '../decode-request.ts';
 import { openaiChatInbound } from '../inbound.ts';
 import { endpoints } from './endpoints.ts';
