@@ -43,6 +43,17 @@ it('lists the models of all pages', async () => {
   expect(asked[0]?.headers).not.toHaveProperty('authorization');
 });
 
+it('lists the aliases that dated versions are known by', async () => {
+  const dated = ['claude-opus-4-5-20251101', 'claude-sonnet-4-20250514', 'claude-3-5-haiku-20241022'];
+  const ids = [...dated, 'claude-sonnet-4-6', 'claude-3-5-haiku-20240101', 'claude-sonnet-4-0'];
+  const { provider } = await anthropicAt([200, { data: ids.map((id) => ({ id, display_name: id })) }]);
+  const listed = await provider.listModels({ bearer: 'k' });
+  expect(listed.slice(ids.length)).toEqual([
+    { id: 'claude-opus-4-5', displayName: 'claude-opus-4-5-20251101', vendor: 'anthropic' },
+    { id: 'claude-3-5-haiku-latest', displayName: 'claude-3-5-haiku-20241022', vendor: 'anthropic' },
+  ]);
+});
+
 it('takes a list that repeats its page for the last one', async () => {
   const page: FormAnswer = [200, { data: [], has_more: true, last_id: 'again' }];
   const { provider, asked } = await anthropicAt(page, page, page);

@@ -94,7 +94,7 @@ export function createAnthropicProvider(
         if (page.has_more !== true || !page.last_id || page.last_id === after) break;
         after = page.last_id;
       }
-      return models;
+      return withAliases(models);
     },
     /** A good answer proves the key. */
     async getQuota(account, signal) {
@@ -122,4 +122,21 @@ function toModel(model: z.infer<typeof modelPage>['data'][number]): ProviderMode
     ...(capabilities && { hasVision: capabilities.image_input.supported }),
     ...(id.startsWith('claude-') && { vendor: 'anthropic' }),
   };
+}
+
+/** Anthropic's list has dated versions; most people ask for the alias that its documentation names beside them. */
+function withAliases(models: readonly ProviderModel[]): ProviderModel[] {
+  const named = new Map(models.map((model) => [model.id, model]));
+  for (const model of models) {
+    const alias = aliasOf(model.id);
+    if (alias !== undefined && !named.has(alias)) named.set(alias, { ...model, id: alias });
+  }
+  return [...named.values()];
+}
+
+/** `claude-opus-4-5` of `claude-opus-4-5-20251101`, `claude-opus-4-0` of version 4, `claude-3-5-haiku-latest` of the earlier names. */
+function aliasOf(id: string): string | undefined {
+  const [, name] = /^(claude-.+)-\d{8}$/.exec(id) ?? [];
+  if (name === undefined || /-\d+-\d+$/.test(name)) return name;
+  return /-\d+$/.test(name) ? `${name}-0` : `${name}-latest`;
 }
