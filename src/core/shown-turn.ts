@@ -64,7 +64,7 @@ export const shownTurn = z.object({
       reasoning_tokens: z.int().nullable(),
       is_estimated: z.boolean(),
       credits: z.number().nullable(),
-      /** Null where it is not known. */
+      /** As the upstream said, else by the prices of the catalogue; null where neither is known. */
       cost_cents: z.number().nullable(),
     })
     .nullable(),

@@ -1,5 +1,6 @@
 import type { LimitReading } from '../../core/protocol.ts';
 import type { ShownTurn } from '../../core/shown-turn.ts';
+import { costOf } from '../models/catalogue.ts';
 import type { AttemptNote, Evidence, TurnRecord } from './turn-record.ts';
 
 type ShownSkip = ShownTurn['candidates'][number]['skipped'][number];
@@ -10,6 +11,7 @@ const mostNamed = 5;
 export function shownTurn(record: TurnRecord, route: string): ShownTurn {
   const { asked, ended, candidates, attempts, omitted } = record;
   const { usage } = ended ?? {};
+  const cost = costOf(usage, attempts.at(-1)?.route.price);
   return {
     request_id: asked.requestId,
     at: new Date(record.at).toISOString(),
@@ -33,7 +35,7 @@ export function shownTurn(record: TurnRecord, route: string): ShownTurn {
           reasoning_tokens: usage.reasoningTokens ?? null,
           is_estimated: usage.isEstimated === true,
           credits: usage.credits ?? null,
-          cost_cents: usage.costCents ?? null,
+          cost_cents: cost === undefined ? null : Number((100 * cost).toPrecision(6)),
         }
       : null,
     candidates: candidates.map(({ route: { provider, model, barred }, skipped }) => ({

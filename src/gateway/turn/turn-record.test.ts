@@ -132,6 +132,20 @@ describe('a record', () => {
     expect(client_key).toBe('a-client-dig');
   });
 
+  it('has the cost by the price of the model that answered, and none where that is not known', () => {
+    const costOf = (price?: Route['price'], costCents?: number) => {
+      const records = new TurnRecords(clock);
+      const record = begin(records, 'r');
+      record.attempt(given(route('p', 'm', { price }), 'acc_11111111-1'));
+      const usage = { inputTokens: 1_000, outputTokens: 500, ...(costCents !== undefined && { costCents }) };
+      records.end(record, { ...ended, usage });
+      return shownTurn(record, '').usage?.cost_cents;
+    };
+    expect(costOf({ input: 2, output: 10 })).toBe(0.7);
+    expect(costOf({ input: 2, output: 10 }, 3)).toBe(3);
+    expect(costOf()).toBeNull();
+  });
+
   it('is one line for a header', () => {
     expect(routeSummary(failedOver())).toBe(
       'openai/gpt-5#acc_22222222; attempts=2; tried=openai/gpt-5#acc_11111111:upstream_rate_limited; passed=anthropic/haiku:none-lent',
