@@ -245,7 +245,7 @@ describe('a Chat Completions client', () => {
       code: 'context_length_exceeded',
     });
     for (const fault of ['cut', 'no-end-mark', 'accounting'] as const) {
-      setup.vendor.script('claude-text', [fault]);
+      setup.vendor.script('claude-text', [], fault);
       const read = async () => {
         const asked = { ...userTurn('claude-text', 'Hi'), stream: true as const };
         for await (const _chunk of await client.chat.completions.create(asked));
