@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { ConfigPath } from './config-document.ts';
 import { type ConfiguredRoute, deliveries } from './core/configured-routes.ts';
-import type { ModelFacts } from './core/model-facts.ts';
+import type { ModelProfile } from './core/model-profile.ts';
 import { nearNames } from './core/near-names.ts';
 import { providerNamePattern } from './core/provider.ts';
 
@@ -96,7 +96,7 @@ export const modelsSchema = z
   )
   .default({});
 
-export function resolveModels(given: z.output<typeof modelsSchema>): Record<string, ModelFacts> {
+export function resolveModels(given: z.output<typeof modelsSchema>): Record<string, ModelProfile> {
   const priceFrom = ({ cache_read, cache_write, ...price }: z.output<z.ZodObject<typeof prices>>) => ({
     ...price,
     cacheRead: cache_read,
@@ -117,7 +117,7 @@ export function resolveModels(given: z.output<typeof modelsSchema>): Record<stri
         };
         // What is not said of a model is left to the catalogue.
         const said = Object.entries(facts).filter(([, value]) => value !== undefined);
-        return [pattern, Object.fromEntries(said) as ModelFacts];
+        return [pattern, Object.fromEntries(said) as ModelProfile];
       },
     ),
   );

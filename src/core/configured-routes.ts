@@ -1,4 +1,4 @@
-import type { ModelFacts } from './model-facts.ts';
+import type { ModelProfile } from './model-profile.ts';
 
 /** How an answer is delivered: as it is made, held until it is whole, or streamed and continued elsewhere after a break. */
 export const deliveries = ['stream', 'whole', 'continue'] as const;
@@ -41,7 +41,7 @@ export interface RoutingSettings {
   readonly aliases: Readonly<Record<string, string>>;
   readonly routes: readonly ConfiguredRoute[];
   /** What the owner says of models, by name or pattern. */
-  readonly models: Readonly<Record<string, ModelFacts>>;
+  readonly models: Readonly<Record<string, ModelProfile>>;
 }
 
 /** How the configuration file stands, as `/health` shows it. */

@@ -12,7 +12,7 @@ const known = new Catalogue({});
 
 describe('what is known of a model', () => {
   it('is what the catalogue says, of its dated version too', () => {
-    const facts = known.factsOf(named('openai'), 'gpt-5-mini');
+    const facts = known.profileOf(named('openai'), 'gpt-5-mini');
     expect(facts).toMatchObject({
       contextWindow: 400_000,
       maxOutput: 128_000,
@@ -22,14 +22,14 @@ describe('what is known of a model', () => {
       structuredOutput: true,
       price: { input: 0.25, output: 2, cacheRead: 0.025 },
     });
-    expect(known.factsOf(named('openai'), 'gpt-5-mini-2025-08-07')).toEqual(facts);
-    expect(known.factsOf(named('azure-openai'), 'gpt-5-mini')).toEqual(facts);
+    expect(known.profileOf(named('openai'), 'gpt-5-mini-2025-08-07')).toEqual(facts);
+    expect(known.profileOf(named('azure-openai'), 'gpt-5-mini')).toEqual(facts);
   });
 
   it('is nothing for another provider, and names that objects have a use for', () => {
-    expect(known.factsOf(named('local'), 'gpt-5-mini')).toEqual({});
-    expect(known.factsOf(named('openai'), 'constructor')).toEqual({});
-    expect(known.factsOf(named('constructor'), 'name')).toEqual({});
+    expect(known.profileOf(named('local'), 'gpt-5-mini')).toEqual({});
+    expect(known.profileOf(named('openai'), 'constructor')).toEqual({});
+    expect(known.profileOf(named('constructor'), 'name')).toEqual({});
   });
 
   it('is what the owner says first, the nearest name before patterns, then what the provider lists', () => {
@@ -38,18 +38,18 @@ describe('what is known of a model', () => {
       'gpt-5*': { maxOutput: 2, contextWindow: 3 },
       'openai/gpt-5-mini': { maxOutput: 4 },
     });
-    expect(own.factsOf(named('openai'), 'gpt-5-mini')).toMatchObject({
+    expect(own.profileOf(named('openai'), 'gpt-5-mini')).toMatchObject({
       maxOutput: 4,
       contextWindow: 3,
       price: { input: 0.25 },
     });
-    expect(own.factsOf(named('local'), 'gpt-5-mini')).toEqual({ maxOutput: 2, contextWindow: 3 });
+    expect(own.profileOf(named('local'), 'gpt-5-mini')).toEqual({ maxOutput: 2, contextWindow: 3 });
     const listed = { id: 'gpt-5-mini', contextWindow: 7, hasVision: false };
-    expect(known.factsOf(named('openai'), 'gpt-5-mini', listed)).toMatchObject({
+    expect(known.profileOf(named('openai'), 'gpt-5-mini', listed)).toMatchObject({
       contextWindow: 7,
       vision: false,
     });
-    expect(own.factsOf(named('openai'), 'gpt-5-mini', listed)).toMatchObject({ contextWindow: 3 });
+    expect(own.profileOf(named('openai'), 'gpt-5-mini', listed)).toMatchObject({ contextWindow: 3 });
   });
 
   it.each([
@@ -64,12 +64,12 @@ describe('what is known of a model', () => {
     ['claude-fable-5', false],
     ['another', false],
   ])('whether %s goes on with an answer that was begun: %s', (model, isTaken) => {
-    expect(known.factsOf(anthropic, model).prefill).toBe(isTaken);
+    expect(known.profileOf(anthropic, model).prefill).toBe(isTaken);
   });
 
   it('of no other dialect than Messages is a prefill, unless the owner says so', () => {
-    expect(known.factsOf(named('openai'), 'gpt-5-mini').prefill).toBeUndefined();
-    expect(new Catalogue({ 'local/*': { prefill: true } }).factsOf(named('local'), 'x')).toEqual({
+    expect(known.profileOf(named('openai'), 'gpt-5-mini').prefill).toBeUndefined();
+    expect(new Catalogue({ 'local/*': { prefill: true } }).profileOf(named('local'), 'x')).toEqual({
       prefill: true,
     });
   });

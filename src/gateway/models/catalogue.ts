@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { LRUCache } from 'lru-cache';
 import type { RoutingSettings } from '../../core/configured-routes.ts';
-import type { ModelFacts, ModelPrice, ModelPrices } from '../../core/model-facts.ts';
+import type { ModelPrice, ModelPrices, ModelProfile } from '../../core/model-profile.ts';
 import type { ProviderModel, UpstreamProvider } from '../../core/provider.ts';
 import type { Usage } from '../../core/turn.ts';
+import { factsOf } from '../../protocols/anthropic-messages/claude-models.ts';
 import { bySpecificity, matches } from './name-patterns.ts';
 
 /** What the file of the catalogue says of a model. `scripts/catalogue.ts` writes it. */
@@ -36,8 +37,8 @@ function catalogue(): CatalogueFile {
 
 /** What is known of models: what the owner says counts before what the provider lists, and that before the catalogue. */
 export class Catalogue {
-  readonly #own: readonly (readonly [pattern: string, facts: ModelFacts])[];
-  readonly #found = new LRUCache<string, { readonly own: ModelFacts; readonly filed: ModelFacts }>({
+  readonly #own: readonly (readonly [pattern: string, facts: ModelProfile])[];
+  readonly #found = new LRUCache<string, { readonly own: ModelProfile; readonly filed: ModelProfile }>({
     max: mostFound,
   });
 
@@ -45,12 +46,12 @@ export class Catalogue {
     this.#own = Object.entries(own).toSorted(([one], [other]) => bySpecificity(one, other));
   }
 
-  factsOf(provider: UpstreamProvider, model: string, listed?: ProviderModel): ModelFacts {
+  profileOf(provider: UpstreamProvider, model: string, listed?: ProviderModel): ModelProfile {
     const name = `${provider.name}/${model}`;
     let found = this.#found.get(name);
     if (!found) {
       const fitting = this.#own.filter(([pattern]) => matches(pattern, name) || matches(pattern, model));
-      const own = Object.assign({}, ...fitting.toReversed().map(([, facts]) => facts)) as ModelFacts;
+      const own = Object.assign({}, ...fitting.toReversed().map(([, facts]) => facts)) as ModelProfile;
       found = { own, filed: filed(provider, model) };
       this.#found.set(name, found);
     }
@@ -65,7 +66,7 @@ export class Catalogue {
 
 const date = /-(\d{8}|\d{4}-\d{2}-\d{2})$/;
 
-function filed(provider: UpstreamProvider, model: string): ModelFacts {
+function filed(provider: UpstreamProvider, model: string): ModelProfile {
   // A vendor's deployments have names of their owners, which are often those of the models.
   const vendor = provider.name === 'azure-openai' ? 'openai' : provider.name;
   const { providers } = catalogue();
@@ -73,7 +74,7 @@ function filed(provider: UpstreamProvider, model: string): ModelFacts {
   const id = [model, model.replace(date, '')].find((one) => models && Object.hasOwn(models, one));
   const entry = id === undefined ? undefined : models?.[id];
   const speaksMessages = provider.outbound?.relay?.dialect === 'messages';
-  const prefill = speaksMessages ? { prefill: takesPrefill(model) } : {};
+  const prefill = speaksMessages ? { prefill: factsOf(model).takesPrefill } : {};
   if (!entry) return prefill;
   const can = new Set(entry.can.split(' '));
   return {
@@ -107,14 +108,6 @@ function priceFrom({
     ...(cacheRead !== undefined && { cacheRead }),
     ...(cacheWrite !== undefined && { cacheWrite }),
   };
-}
-
-/** Claude goes on with an answer that was begun for it, up to version 4.5. */
-function takesPrefill(model: string): boolean {
-  const version = /^claude-(?:[a-z]+-)?(\d+)(?:[-.](\d{1,2}))?(?!\d)/.exec(model);
-  if (!version) return false;
-  const [, major = '0', minor = '0'] = version;
-  return Number(major) < 4 || (Number(major) === 4 && Number(minor) < 6);
 }
 
 const million = 1_000_000;

@@ -1,5 +1,5 @@
 import type { ConfiguredCandidate, ConfiguredRoute, RoutingSettings } from '../../core/configured-routes.ts';
-import type { ModelPrice } from '../../core/model-facts.ts';
+import type { ModelPrice } from '../../core/model-profile.ts';
 import type { Dialect } from '../../core/protocol.ts';
 import { type ProviderModel, relayingOutbound, type UpstreamProvider } from '../../core/provider.ts';
 import type { AskedRequest } from '../../core/turn.ts';
@@ -327,7 +327,7 @@ export class Routes {
     const choices = pinned.length > 0 ? pinned : list.models;
     const { model, isEffortHeard } = chooseEffort(choices, found, effort);
     const listed = list.models.find(({ id }) => id === model);
-    const { contextWindow, prefill, price } = this.#catalogue.factsOf(provider, model, listed);
+    const { contextWindow, prefill, price } = this.#catalogue.profileOf(provider, model, listed);
     return {
       provider,
       model,
@@ -342,7 +342,7 @@ export class Routes {
 
   /** A model as clients see it, with what is known of it. */
   #shown(provider: UpstreamProvider, model: ProviderModel): ListedModel {
-    const { contextWindow, maxOutput, vision } = this.#catalogue.factsOf(provider, model.id, model);
+    const { contextWindow, maxOutput, vision } = this.#catalogue.profileOf(provider, model.id, model);
     return {
       ...model,
       id: this.#names.shownName(provider, model.id),

@@ -17,6 +17,8 @@ export interface ModelFacts {
   readonly takesForcedTools: boolean;
   /** Answers and arguments of calls that follow a schema. */
   readonly followsSchemas: boolean;
+  /** It goes on with an answer that was begun for it. */
+  readonly takesPrefill: boolean;
   /** Thinking that is given back has to come from the same model in the same conversation. */
   readonly bindsThinking: boolean;
 }
@@ -31,6 +33,7 @@ const unknownModel: ModelFacts = {
   takesBothSampling: true,
   takesForcedTools: true,
   followsSchemas: false,
+  takesPrefill: false,
   bindsThinking: false,
 };
 
@@ -55,6 +58,7 @@ export function factsOf(model: string): ModelFacts {
     takesBothSampling: version < 4.1,
     takesForcedTools: version < 5.1,
     followsSchemas: version >= 4.5,
+    takesPrefill: version < 4.6,
     bindsThinking: version >= 5.1,
   };
 }

@@ -13,7 +13,7 @@ export interface ModelPrice extends ModelPrices {
 }
 
 /** What is known of a model; what is absent is not known. */
-export interface ModelFacts {
+export interface ModelProfile {
   /** Tokens. */
   readonly contextWindow?: number | undefined;
   readonly maxOutput?: number | undefined;
