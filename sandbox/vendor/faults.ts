@@ -47,6 +47,7 @@ interface Play {
   /** Of this model's requests, from 1. */
   readonly count: number;
   readonly slowMs: number;
+  readonly cuts: readonly number[];
 }
 
 const flapping: readonly Fault[] = [
@@ -112,15 +113,15 @@ async function playPart(
       head(play, played);
       response.flushHeaders();
       await delay(slowMs, undefined, { ref: false });
-      return sendPieces(response, pieces, played.everyMs);
+      return sendPieces(play, pieces, played.everyMs);
     case 'malformed': {
       if (!turn.isStream) return sendText(play, played, JSON.stringify(played.whole).replace(':', ' oops '));
       head(play, played);
-      return sendPieces(response, [...frames.slice(0, half), vendor.malformedFrame, ...frames.slice(half)]);
+      return sendPieces(play, [...frames.slice(0, half), vendor.malformedFrame, ...frames.slice(half)]);
     }
     case 'no-end-mark':
       head(play, played);
-      return sendPieces(response, turn.isStream ? frames.slice(0, frames.length - endFrames) : pieces);
+      return sendPieces(play, turn.isStream ? frames.slice(0, frames.length - endFrames) : pieces);
     case 'cut':
     case 'stall': {
       head(play, played);
@@ -154,10 +155,11 @@ function head({ response, turn }: Play, { headers = {}, contentType, whole }: Pl
 async function sendAll(play: Play, played: Played | Reply): Promise<void> {
   if ('status' in played) return reply(play.response, played);
   if (!play.turn.isStream) {
-    return reply(play.response, { status: 200, body: played.whole, headers: played.headers ?? {} });
+    head(play, played);
+    return sendPieces(play, [JSON.stringify(played.whole)]);
   }
   head(play, played);
-  await sendPieces(play.response, played.frames, played.everyMs);
+  await sendPieces(play, played.frames, played.everyMs);
 }
 
 function sendText({ response }: Play, { headers = {} }: Played, text: string): void {
@@ -166,14 +168,23 @@ function sendText({ response }: Play, { headers = {} }: Played, text: string): v
 }
 
 async function sendPieces(
-  response: ServerResponse,
-  pieces: readonly string[],
+  { response, turn, cuts }: Play,
+  given: readonly string[],
   everyMs?: number,
 ): Promise<void> {
+  turn.seen.answer = given.join('');
+  const pieces = cuts.length > 0 ? cutPieces(Buffer.from(turn.seen.answer), cuts) : given;
   for (const piece of pieces) {
     if (response.destroyed) return;
     response.write(piece);
     if (everyMs !== undefined) await delay(everyMs);
+    // Each piece is read before the next is written.
+    else if (cuts.length > 0) await delay(1);
   }
   response.end();
+}
+
+function cutPieces(whole: Buffer, cuts: readonly number[]): Buffer[] {
+  const ends = [...new Set(cuts)].filter((cut) => cut > 0 && cut < whole.length).toSorted((a, b) => a - b);
+  return [...ends, whole.length].map((end, index) => whole.subarray(ends[index - 1] ?? 0, end));
 }

@@ -22,6 +22,8 @@ export interface VendorSandbox {
   readonly others: SeenRequest[];
   /** The next turns of this model go by these steps, one each, and all later ones by `then`. */
   script(model: string, steps: readonly Fault[], then?: Fault): void;
+  /** Every answer is sent in pieces that end at these bytes; none: as it is made. */
+  cutAt(bytes: readonly number[]): void;
   close(): Promise<void>;
 }
 
@@ -46,6 +48,7 @@ export class VendorServer implements VendorSandbox {
   readonly #server = createServer((request, response) => void this.#serve(request, response));
   readonly #scripts = new Map<string, Script>();
   readonly #counts = new Map<string, number>();
+  #cuts: readonly number[] = [];
   #url = '';
 
   private constructor(vendor: Vendor, options: VendorOptions) {
@@ -67,6 +70,10 @@ export class VendorServer implements VendorSandbox {
 
   script(model: string, steps: readonly Fault[], then: Fault = 'sound'): void {
     this.#scripts.set(model, { steps: [...steps], then });
+  }
+
+  cutAt(bytes: readonly number[]): void {
+    this.#cuts = bytes;
   }
 
   async close(): Promise<void> {
@@ -115,7 +122,8 @@ export class VendorServer implements VendorSandbox {
     const script = this.#scripts.get(asked.model);
     const fault = script ? (script.steps.shift() ?? script.then) : named.fault;
     const turn: Turn = { ...asked, scenario: named.scenario, body, seen };
-    await playFault(fault, { vendor, turn, response, count, slowMs: this.#options.slowMs ?? 20_000 });
+    const slowMs = this.#options.slowMs ?? 20_000;
+    await playFault(fault, { vendor, turn, response, count, slowMs, cuts: this.#cuts });
   }
 
   /** `{"model": "claude-text", "steps": ["error", "reset"], "then": "sound"}` */
@@ -164,7 +172,7 @@ async function see(request: IncomingMessage, key: string): Promise<SeenRequest> 
   for await (const part of request as AsyncIterable<Buffer>) parts.push(part);
   const { method = '', url = '', headers } = request;
   const text = Buffer.concat(parts).toString();
-  return { method, path: url, headers, text, key, at: Date.now(), wasCut: false };
+  return { method, path: url, headers, text, key, at: Date.now(), wasCut: false, answer: '' };
 }
 
 function jsonOf(text: string): unknown {

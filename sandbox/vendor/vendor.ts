@@ -15,6 +15,8 @@ export interface SeenRequest {
   readonly at: number;
   /** Our side was cut before the answer had ended. */
   wasCut: boolean;
+  /** What was answered, as far as it is a sound answer. */
+  answer: string;
 }
 
 /** One JSON answer. */
