@@ -24,7 +24,6 @@ export interface Path extends AttemptPlan {
   readonly checks: readonly AnswerCheck[];
   firstContentMs: number | undefined;
   firstWordMs: number | undefined;
-  leavesProofsOut: boolean;
   isRefused: boolean;
   /** No account of it is tried any more. */
   isLeft: boolean;
@@ -82,7 +81,6 @@ export async function pathTo(
       : outputFor(output, checks.length > 0, delivery),
     firstContentMs: undefined,
     firstWordMs: undefined,
-    leavesProofsOut: false,
     isRefused: false,
     isLeft: false,
     shortage: undefined,

@@ -1,0 +1,206 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type FaultName, faultNames } from '../sandbox/vendor/faults.ts';
+import { abandonedUsage, soundText } from '../sandbox/vendor/scenarios.ts';
+import type { VendorSandbox } from '../sandbox/vendor/server.ts';
+import { type Judged, judge, questionTo } from './support/answer-judge.ts';
+import { eventually } from './support/services.ts';
+import {
+  modelOf,
+  type Protocol,
+  startUpstreams,
+  type UpstreamServices,
+  withUpstreams,
+} from './support/upstreams.ts';
+
+/** How a fault is asked for: held until it is whole, or as it comes, streamed or in one body. */
+const ways = [
+  { way: 'whole', isStream: true, headers: { 'x-warp2api-delivery': 'whole' } },
+  { way: 'whole-body', isStream: false, headers: { 'x-warp2api-delivery': 'whole' } },
+  { way: 'stream', isStream: true, headers: {} },
+  { way: 'body', isStream: false, headers: {} },
+] as const;
+type Way = (typeof ways)[number];
+
+/** Which dialect is spoken to which upstreams: its own, where turns are relayed, and another, where they are translated. */
+const pairs: readonly (readonly [dialect: Protocol, upstream: Protocol])[] = [
+  ['chat', 'chat'],
+  ['responses', 'responses'],
+  ['messages', 'messages'],
+  ['gemini', 'gemini'],
+  ['chat', 'messages'],
+  ['responses', 'chat'],
+  ['messages', 'chat'],
+  ['gemini', 'responses'],
+];
+
+const nothing: Judged = { end: 'broken', text: '', status: 0, model: null, body: '' };
+
+/** A relay sends a piece that is no JSON on as it came, also where the answer is held: a strict client stumbles over it. */
+const isKnownGap = (dialect: Protocol, upstream: Protocol, fault: FaultName, { way }: Way) =>
+  dialect === upstream && fault === 'malformed' && way === 'whole';
+
+const nameOf = (fault: FaultName, { way }: Way) => `${fault}-${way}`;
+
+/** What a candidate of the bench does. A fault of prefill shows where an answer is continued. */
+function candidatesOf(upstream: Protocol, fault: FaultName, way: Way): string {
+  const [first, second] = fault === 'prefill' ? ['text-cut', 'text-prefill'] : [`text-${fault}`, 'text'];
+  const name = nameOf(fault, way);
+  return `  - model: bench-${name}
+    candidates:
+      - { provider: p-${name}, model: ${modelOf(upstream, first ?? '')} }
+      - { provider: sound, model: ${modelOf(upstream, second ?? '')}, tier: 2 }
+    first_content_timeout_seconds: 3
+`;
+}
+
+describe.each(pairs)('%s to upstreams of %s', (dialect, upstream) => {
+  let services: UpstreamServices<string>;
+  beforeAll(async () => {
+    const runs = faultNames.flatMap((fault) => ways.map((way) => ({ fault, way })));
+    const names = ['sound', ...runs.map(({ fault, way }) => `p-${nameOf(fault, way)}`)];
+    const upstreams = Object.fromEntries(
+      names.map((name) => [name, { protocol: upstream, options: { slowMs: 8_000 } }]),
+    );
+    const routes = runs.map(({ fault, way }) => candidatesOf(upstream, fault, way)).join('');
+    services = await startUpstreams(upstreams, `routes:\n${routes}`, { UPSTREAM_IDLE_SECONDS: '3' });
+  });
+  afterAll(() => services.close());
+
+  async function ask(fault: FaultName, way: Way): Promise<Judged> {
+    const { path, body } = questionTo(dialect, `bench-${nameOf(fault, way)}`, way.isStream);
+    const answer = await fetch(`${services.gatewayUrl}${path}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', ...way.headers },
+      body: JSON.stringify(body),
+      // An answer that nobody promised in time is given up by the client, and is then none.
+      ...(!way.way.startsWith('whole') && { signal: AbortSignal.timeout(12_000) }),
+    }).catch(() => undefined);
+    return answer ? judge(dialect, answer) : nothing;
+  }
+
+  const primaryOf = (fault: FaultName, way: Way) => services.vendors[`p-${nameOf(fault, way)}`];
+
+  for (const way of ways) {
+    const isHeld = way.way.startsWith('whole');
+    for (const fault of faultNames) {
+      const run = isKnownGap(dialect, upstream, fault, way) ? it.concurrent.fails : it.concurrent;
+      run(`${way.way}: ${fault}`, async () => {
+        const begun = Date.now();
+        const judged = await ask(fault, way);
+        const tookMs = Date.now() - begun;
+        if (fault === 'filtered') expect(judged.end).toMatch(/filtered|refused/);
+        else if (isHeld) expect(judged).toMatchObject({ end: 'whole', text: soundText });
+        else if (judged.end === 'whole') expect(judged.text).toBe(soundText);
+        else expect(judged.end).toMatch(/error|refused|broken/);
+        if (isHeld) expect(tookMs).toBeLessThan(15_000);
+        expectInBudget(primaryOf(fault, way));
+      });
+    }
+  }
+});
+
+/** At most 4 attempts in 3 seconds, and 6 on one upstream. */
+function expectInBudget(vendor: VendorSandbox | undefined): void {
+  const times = (vendor?.turns ?? []).map(({ at }) => at);
+  expect(times.length).toBeGreaterThan(0);
+  expect(times.length).toBeLessThanOrEqual(6);
+  for (const time of times) {
+    expect(times.filter((other) => other >= time && other < time + 3_000).length).toBeLessThanOrEqual(4);
+  }
+}
+
+describe('the bars of time', () => {
+  const candidate = (provider: string, scenario: string, tier = 1) =>
+    `{ provider: ${provider}, model: chat-${scenario}, tier: ${tier} }`;
+  const route = (...candidates: string[]) =>
+    `routes:\n  - { model: bench, candidates: [${candidates.join(', ')}] }\n`;
+
+  async function askOnce(services: UpstreamServices<string>, headers: Record<string, string> = {}) {
+    const begun = Date.now();
+    const answer = await services.chat(questionTo('chat', 'bench', true).body, headers);
+    return { ...(await judge('chat', answer)), tookMs: Date.now() - begun };
+  }
+  const sound = { end: 'whole', text: soundText };
+
+  it('a Retry-After of 2 seconds is waited for where nothing else is free', async () => {
+    const services = await withUpstreams({ one: { protocol: 'chat' } }, route(candidate('one', 'text')));
+    services.vendors.one.script('chat-text', ['rate-limited']);
+    const answer = await askOnce(services);
+    expect(answer).toMatchObject(sound);
+    expect(answer.tookMs).toBeGreaterThanOrEqual(2_000);
+    expect(answer.tookMs).toBeLessThan(6_000);
+    expect(services.vendors.one.turns).toHaveLength(2);
+  });
+
+  it('a single candidate is tried again after one 500', async () => {
+    const services = await withUpstreams(
+      { one: { protocol: 'chat' } },
+      route(candidate('one', 'text-error-once')),
+    );
+    expect(await askOnce(services)).toMatchObject(sound);
+    expect(services.vendors.one.turns).toHaveLength(2);
+  });
+
+  it('a silent upstream is given up in time for a whole answer within 15 seconds', async () => {
+    const services = await withUpstreams(
+      { one: { protocol: 'chat' }, two: { protocol: 'chat' } },
+      route(candidate('one', 'text-silence'), candidate('two', 'text', 2)),
+    );
+    const answer = await askOnce(services);
+    expect(answer).toMatchObject(sound);
+    expect(answer.tookMs).toBeLessThan(15_000);
+    // Silence is never asked again.
+    expect(services.vendors.one.turns).toHaveLength(1);
+  });
+
+  it('all 20 requests over a primary that flaps are answered, held or not', async () => {
+    const services = await withUpstreams(
+      { one: { protocol: 'chat' }, two: { protocol: 'chat' } },
+      route(candidate('one', 'text-flapping'), candidate('two', 'text', 2)),
+    );
+    for (let count = 0; count < 20; count++) {
+      expect(await askOnce(services, { 'x-warp2api-delivery': 'whole' })).toMatchObject(sound);
+    }
+  });
+
+  it('the primary is used again within 30 seconds after it recovered', async () => {
+    const services = await withUpstreams(
+      { one: { protocol: 'chat' }, two: { protocol: 'chat' } },
+      route(candidate('one', 'text'), candidate('two', 'text', 2)),
+    );
+    const { one } = services.vendors;
+    one.script('chat-text', [], 'unavailable');
+    const until = Date.now() + 5_000;
+    while (Date.now() < until)
+      expect(await askOnce(services)).toMatchObject({ ...sound, model: 'two/chat-text' });
+    one.script('chat-text', []);
+    const recovered = Date.now();
+    let model: string | null = null;
+    while (model !== 'one/chat-text' && Date.now() - recovered < 40_000) {
+      ({ model } = await askOnce(services));
+      await new Promise((resolve) => setTimeout(resolve, 250));
+    }
+    expect(Date.now() - recovered).toBeLessThan(30_000);
+  });
+
+  it('usage is counted exactly, also of an attempt that was given up', async () => {
+    const services = await withUpstreams(
+      { one: { protocol: 'messages' }, two: { protocol: 'chat' } },
+      `routes:\n  - { model: bench, candidates: [{ provider: one, model: claude-text-accounting }, { provider: two, model: chat-text, tier: 2 }] }\n`,
+    );
+    const answer = await askOnce(services, { 'x-warp2api-delivery': 'whole' });
+    expect(answer).toMatchObject({ ...sound, usage: { prompt_tokens: 21, completion_tokens: 7 } });
+    const counted = await eventually('both accounts have their usage', async () => {
+      const { accounts } = (await services.pool('/api/accounts')) as unknown as {
+        accounts: { provider: string; usage: { input_tokens: number; output_tokens: number } }[];
+      };
+      const by = Object.fromEntries(accounts.map(({ provider, usage }) => [provider, usage]));
+      return by['one']?.input_tokens && by['two']?.input_tokens ? by : undefined;
+    });
+    const { input, output } = abandonedUsage;
+    expect(counted).toMatchObject({
+      one: { input_tokens: input, output_tokens: output },
+      two: { input_tokens: 21, output_tokens: 7 },
+    });
+  });
+});
