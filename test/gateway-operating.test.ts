@@ -15,6 +15,7 @@ describe("the gateway's document", () => {
     const get = async (path: string) => (await fetch(`${services.gatewayUrl}${path}`)).json();
     const document = (await get('/openapi.json')) as ApiDocument;
     expect(await new Validator().validate(JSON.parse(JSON.stringify(document)))).toEqual({ valid: true });
+    expect(document.paths['/']?.['get']?.responses['200']?.content).toEqual({ 'application/json': {} });
     healthAnswer.strict().parse(await get('/health'));
     modelList.strict().parse(await get('/v1/models'));
     chatAnswer.strict().parse(await (await services.chat(userTurn('sandbox', 'hello'))).json());

@@ -145,8 +145,11 @@ function operationOf(route: ApiRoute, api: ApiDescription, names: Names): ApiOpe
   };
 }
 
-/** OpenAPI 3.1 has no words for the events of a stream: readers take a schema for each event's or for the whole's. */
-const eventStream = 'text/event-stream';
+/**
+ * OpenAPI 3.1 has no words for the events of a stream: readers take a schema for each event's or for the whole's. JSON without a schema
+ * is any value.
+ */
+const withoutSchema: ReadonlySet<string> = new Set(['text/event-stream', 'application/json']);
 
 function responseOf(answer: ApiAnswer, names: Names): ApiOperation['responses'][string] {
   const { body, contentType } = answer;
@@ -157,7 +160,11 @@ function responseOf(answer: ApiAnswer, names: Names): ApiOperation['responses'][
   if (body === undefined && contentType === undefined) return description;
   const content =
     body === undefined || contentType !== undefined
-      ? { [contentType ?? 'text/plain']: contentType === eventStream ? {} : { schema: { type: 'string' } } }
+      ? {
+          [contentType ?? 'text/plain']: withoutSchema.has(contentType ?? '')
+            ? {}
+            : { schema: { type: 'string' } },
+        }
       : {};
   return {
     ...description,
