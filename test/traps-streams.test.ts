@@ -62,7 +62,8 @@ describe.each(['cut-early', 'eof-early', 'empty', 'silent', 'hang', 'error-early
       const { status, body, bearers } = await ask('chat', true);
       expect(status).toBe(200);
       expect(dialectClients.chat.readStream(body)).toMatchObject({ text: 'You said: Hello', end: 'stop' });
-      expect(bearers).toEqual(keys);
+      // A fault of the upstream is met with a second try on the same account.
+      expect([...new Set(bearers)]).toEqual(keys);
     });
   },
 );

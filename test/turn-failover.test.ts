@@ -52,8 +52,7 @@ describe.each([true, false])('before any content (stream: %s)', (stream) => {
     ['error', [2, 1]],
     // The model is overloaded: it is not asked again where another answers.
     ['unavailable', [1, 1]],
-    // A connection that breaks before any answer is made anew once below the turn.
-    ['reset', [3, 1]],
+    ['reset', [1, 1]],
     ['rate-limited', [1, 1]],
     ['too-long', [1, 1]],
   ])('%s leads to the other candidate, in its own dialect', async (fault, tries) => {

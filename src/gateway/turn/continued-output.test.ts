@@ -64,7 +64,7 @@ it('a model that takes it is given the beginning, without the white space at its
 it('any other begins again, and what the client has is held back', async () => {
   const again = (call: UpstreamCallSeen) => lines(call, 'think hm', 'say hel', 'say lo', 'say  all', 'end');
   const { result, text, calls } = await continued(['say hello'], again);
-  expect(calls[1]).toMatchObject({ bearer: 'bearer-of-warp', body: { prompt: 'hi' } });
+  expect(calls[1]).toMatchObject({ bearer: 'bearer-of-other', body: { prompt: 'hi' } });
   expect(text).toBe('hello all');
   expect(result.error).toBeUndefined();
 });

@@ -93,7 +93,7 @@ describe('the next step', () => {
       ['same-account', 'next-candidate', 'next-candidate', 'leave-candidate'],
     ],
     ['an answer that cannot be read', [of('upstream_protocol')], ['same-account']],
-    ['a reset', Array(2).fill(of('upstream_unavailable', network)), ['same-account', 'leave-candidate']],
+    ['a reset', Array(2).fill(of('upstream_unavailable', network)), ['next-candidate', 'leave-candidate']],
     ['no connection', [of('upstream_unavailable', { ...network, isUnreachable: true })], ['next-candidate']],
     ['silence', [of('upstream_timeout'), of('upstream_timeout')], ['next-candidate', 'next-candidate']],
     ['an overloaded model', Array(2).fill(of('model_unavailable')), ['next-candidate', 'leave-candidate']],

@@ -62,7 +62,7 @@ export class Failover {
   /** No other free account takes the place of a free one that ran out or was refused. */
   isFreeBarred = false;
   #hasRenewed = false;
-  /** Of an overloaded model, which is asked once more where nothing else is left. */
+  /** Of an overloaded model or a connection that broke: it is tried once more where nothing else is left. */
   #lastResort: string | undefined;
   readonly #limited = new Set<string>();
   /** How often a fault of the upstream or of the model was met, by candidate. */
@@ -111,7 +111,8 @@ export class Failover {
     if (account.free && (error.code === 'upstream_quota_exhausted' || error.code === 'upstream_refused')) {
       this.isFreeBarred = true;
     }
-    if (this.#errors.length >= mostAttempts || now - this.#startedAt >= deadlineMs) return 'end';
+    if (Math.max(this.#errors.length, this.attempts) >= mostAttempts || now - this.#startedAt >= deadlineMs)
+      return 'end';
     const step = this.#stepAfter(error, account, report, `${route.provider.name}/${route.model}`);
     if (step === 'same-account') this.keptAccount = account.id;
     if (step === 'same-account' && isUpstreamFault(error)) {
@@ -145,7 +146,7 @@ export class Failover {
     const isResting = error.code === 'upstream_rate_limited' && report?.status === 'cooldown';
     if (!isResting || this.#limited.has(account.id)) this.excluded.add(account.id);
     this.#limited.add(account.id);
-    if (error.code === 'model_unavailable' && faultsBefore === 0) this.#lastResort = account.id;
+    if (error.failover === 'once' && faultsBefore === 0) this.#lastResort = account.id;
     if (error.failover === 'once') return faultsBefore > 0 ? 'leave-candidate' : 'next-candidate';
     if (mayPass && faultsBefore + 1 >= mostFaults) return 'leave-candidate';
     const isOfAccount =
@@ -188,9 +189,9 @@ export function isUpstreamsFault({ fault, code }: AppError): boolean {
   return fault === 'upstream' || fault === 'network' || code === 'model_unavailable';
 }
 
-/** The upstream failed, or the connection to it: it may do better in a moment. One that was silent is not waited for again. */
-function isUpstreamFault({ code, fault, isUnreachable }: AppError): boolean {
-  if (isUnreachable || (fault !== 'upstream' && fault !== 'network')) return false;
+/** The upstream failed, and may do better in a moment. One that was silent is not waited for again. */
+function isUpstreamFault({ code, fault, failover }: AppError): boolean {
+  if (fault !== 'upstream' || failover !== 'yes') return false;
   return code === 'upstream_unavailable' || code === 'upstream_protocol';
 }
 

@@ -500,7 +500,7 @@ describe('a failure after content', () => {
       void until(() => turn.batches.length > 0).then(() => call.response.destroy());
     };
     const turn = run({ isBuffered: true });
-    expect(await finishInTime(turn)).toMatchObject({ error: undefined, attempts: 2, accountId: 'one' });
+    expect(await finishInTime(turn)).toMatchObject({ error: undefined, attempts: 2, accountId: 'two' });
     expect(turn.text()).toBe('hello');
   });
 });
