@@ -196,3 +196,13 @@ it('gives reasoning back in front of what it led to, once, and only what this pr
   // The upstream refuses reasoning that nothing follows.
   expect(inputOf([{ role: 'assistant', parts: [proven(['one'])] }])).toEqual([]);
 });
+
+it('speaks of JSON where the request asks for it without a word, as the upstream demands', () => {
+  const asked = (said: string) =>
+    bodyOf({ messages: [{ role: 'user', parts: [text(said)] }], responseFormat: { type: 'json' } });
+  expect(asked('A list')['input']).toMatchObject([
+    { role: 'user' },
+    { role: 'system', content: [{ text: 'Answer with one JSON object.' }] },
+  ]);
+  expect(asked('A list as Json')['input']).toHaveLength(1);
+});

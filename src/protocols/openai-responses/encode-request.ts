@@ -31,7 +31,7 @@ export function encodeRequest({ request, cacheKey }: OutboundTurn, native: Capab
   const items = new ItemEncoder(native);
   return JSON.stringify({
     model: request.model,
-    input: request.messages.flatMap((message) => items.encode(message)),
+    input: [...request.messages, ...jsonRule(request, native)].flatMap((message) => items.encode(message)),
     stream: true,
     store: false,
     // Other models refuse a request for it.
@@ -60,6 +60,14 @@ function encodeText({ responseFormat, wishes = [] }: TurnRequest, native: Capabi
     ? wishes.find(({ ability }) => ability === 'openai.verbosity')?.value
     : undefined;
   return format === undefined && verbosity === undefined ? undefined : { format, verbosity };
+}
+
+/** A request for JSON has to speak of it somewhere in OpenAI's dialects; in others it need not. */
+function jsonRule({ responseFormat, messages }: TurnRequest, native: Capabilities): Message[] {
+  if (responseFormat.type !== 'json' || !native.has('jsonObject')) return [];
+  const texts = messages.flatMap(({ parts }) => parts.map((part) => ('text' in part ? part.text : '')));
+  if (texts.some((text) => /json/i.test(text))) return [];
+  return [{ role: 'system', parts: [{ type: 'text', text: 'Answer with one JSON object.' }] }];
 }
 
 function encodeFormat(format: ResponseFormat, native: Capabilities) {
