@@ -15,6 +15,9 @@ describe.each(['gateway', 'pool'] as const)('at the %s', (here) => {
     '/v1beta/openai/chat/completions',
     '/openai/deployments/gpt/chat/completions',
     '/v1/chat/completions/chat/completions',
+    '/embeddings',
+    '/audio/transcriptions',
+    '/openai/images/generations',
     '/responses',
     '/v1/v1/responses/resp_1',
     '/models',
@@ -74,8 +77,8 @@ describe.each(['gateway', 'pool'] as const)('at the %s', (here) => {
 
 it('calls that nothing serves are said to be so', () => {
   for (const path of [
-    '/v1/embeddings',
-    '/v1/completions',
+    '/v1/files',
+    '/v1/audio/translations',
     '/v1/threads/t/messages',
     '/openai/v1/images/edits',
   ]) {

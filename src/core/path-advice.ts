@@ -17,6 +17,9 @@ const unserved = new Set(
     'vector_stores realtime rerank organizations conversations evals videos containers'
   ).split(' '),
 );
+/** What is served of those. */
+const relayed =
+  /(^|\/)(completions|embeddings|moderations|rerank|images\/generations|audio\/(speech|transcriptions))$/;
 const poolCalls = new Set(['accounts', 'logins', 'events', 'audit']);
 const ollamaCalls = new Set(['chat', 'generate', 'tags', 'show', 'ps', 'embed', 'version', 'pull']);
 
@@ -69,7 +72,7 @@ export function adviseOnPath(path: string, here: 'gateway' | 'pool', places: Ser
   };
 }
 
-type Call = 'chat' | 'responses' | 'models' | 'messages' | 'unserved' | undefined;
+type Call = 'chat' | 'relayed' | 'responses' | 'models' | 'messages' | 'unserved' | undefined;
 
 /** Clients of Gemini ask for a version of their own, or for a method of a model. */
 function dialectAt(words: readonly string[], call: Call): NonNullable<PathAdvice['dialect']> {
@@ -81,6 +84,7 @@ function dialectAt(words: readonly string[], call: Call): NonNullable<PathAdvice
 /** The call that the client meant, anywhere in the path. */
 function calledAt(words: readonly string[]): Call {
   if (words.some((word, at) => word === 'chat' && words[at + 1] === 'completions')) return 'chat';
+  if (relayed.test(words.join('/'))) return 'relayed';
   if (words.some((word) => unserved.has(word))) return 'unserved';
   if (words.includes('messages')) return 'messages';
   if (words.includes('responses')) return 'responses';
