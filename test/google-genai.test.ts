@@ -222,6 +222,17 @@ describe('over Warp', () => {
   });
 });
 
+test('a model whose name has a colon is refused to other clients in their words', async () => {
+  const services = await servicesForTest({ STRICT_MODELS: 'true' });
+  await services.addAccount('wk-1.good');
+  const answer = await fetch(`${services.gatewayUrl}/v1/models/none:8b`);
+  expect([answer.status, await answer.json()]).toMatchObject([404, { error: { code: 'model_not_found' } }]);
+  for (const path of ['/v1/models/none:8b', '/v1/models/x:%C3%86%C2%A7']) {
+    const called = await post(services, path);
+    expect(await called.json()).toMatchObject({ error: { code: 404, status: 'NOT_FOUND' } });
+  }
+});
+
 describe('a key', () => {
   const key = 'the-key-of-a-client';
 

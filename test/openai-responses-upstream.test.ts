@@ -113,6 +113,12 @@ function answer(request: VendorRequest, response: ServerResponse): void {
     } else sendJson(response, { choices: [{ ...choice, message: { content: 'Chat.' } }] });
     return;
   }
+  const sealed = JSON.stringify(request.json['input']).includes('gAAAA-secret');
+  if (sealed && request.headers['authorization'] === 'Bearer sk-other-organisation-1') {
+    const says = 'The encrypted content could not be verified.';
+    sendJson(response, { error: { message: says, code: 'invalid_encrypted_content' } }, 400);
+    return;
+  }
   const output = outputOf(request);
   if (stream !== true) {
     sendJson(response, responseOf(output));
@@ -346,3 +352,32 @@ it("names the cache of a client's session by a hash, and passes on the name that
   expect(first).toMatch(/^[\w-]{43}$/);
   expect([again === first, other === first, ...rest]).toEqual([true, false, 'mine', undefined]);
 });
+
+it.each([
+  ['translated', {}],
+  ['relayed', { store: false }],
+])(
+  'goes on at an account of another organisation without the reasoning that it cannot read: %s',
+  async (_case, more) => {
+    const services = await setup();
+    const { responses } = services.openai();
+    const asked = { model: 'm-tools', include: ['reasoning.encrypted_content' as const], ...more };
+    const user = { role: 'user' as const, content: 'Look' };
+    const { output } = await responses.create({ ...asked, input: [user] });
+    const { accounts } = (await services.pool('/api/accounts')) as unknown as { accounts: { id: string }[] };
+    await services.addAccount('sk-other-organisation-1', { provider: 'local' });
+    await services.pool(`/api/accounts/${accounts[0]?.id}`, undefined, 'DELETE');
+    const outputs = ['a', 'b'].map((name) => ({
+      type: 'function_call_output',
+      call_id: `call_0${name}`,
+      output: 'seen',
+    }));
+    const next = await responses.create({ ...asked, input: [user, ...output, ...outputs] as never });
+    expect(next.output.map(({ type }) => type)).toEqual(['reasoning', 'function_call', 'function_call']);
+    const kinds = services.requests
+      .slice(1)
+      .map(({ json }) => (json['input'] as Item[]).map(({ type }) => type));
+    const calls = ['function_call', 'function_call', 'function_call_output', 'function_call_output'];
+    expect(kinds.map((types) => types.slice(1))).toEqual([['reasoning', ...calls], calls]);
+  },
+);

@@ -259,6 +259,8 @@ export interface AppErrorOptions {
   readonly details?: Readonly<Record<string, unknown>>;
   /** Work may have been done that must not be done twice: no other account is tried. */
   readonly isFinal?: boolean;
+  /** The account cannot read the reasoning that is given back to it: another one's made it. */
+  readonly isProofRejected?: boolean;
   /** What the upstream answered, in a dialect of clients. */
   readonly vendorAnswer?: VendorAnswer;
   /** The limit that is used up until `resetAt`, where it is of the model alone and the account has others. */
@@ -286,6 +288,7 @@ export class AppError extends Error {
   readonly resetAt: Date | undefined;
   readonly details: Readonly<Record<string, unknown>> | undefined;
   readonly isFinal: boolean;
+  readonly isProofRejected: boolean;
   readonly isUnreachable: boolean;
   readonly modelLimit: string | undefined;
   vendorAnswer: VendorAnswer | undefined;
@@ -301,6 +304,7 @@ export class AppError extends Error {
     this.resetAt = options.resetAt;
     this.details = options.details;
     this.isFinal = options.isFinal === true;
+    this.isProofRejected = options.isProofRejected === true;
     this.isUnreachable = options.isUnreachable === true;
     this.modelLimit = options.modelLimit;
     this.vendorAnswer = options.vendorAnswer;

@@ -118,6 +118,8 @@ export interface RelayedRequest {
   readonly includeUsage: boolean;
   /** Answers asked for. */
   readonly choices: number;
+  /** The account cannot read the encrypted reasoning in the body. */
+  readonly leavesProofsOut?: boolean;
 }
 
 /** Passes requests on to an upstream of the same dialect, and their answers back: events `relayed` instead of the text. */

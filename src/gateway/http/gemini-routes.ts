@@ -49,8 +49,8 @@ const error = answers.geminiError;
 
 const methods = ['generateContent', 'streamGenerateContent', 'countTokens'] as const;
 
-/** Whose call such a path is: names of models may hold slashes and colons. */
-export const geminiCall = /^\/v1(?:beta)?\/models\/.*:\w+$/i;
+/** The path of a POST that calls a method of a model: names of models may hold slashes and colons. */
+export const geminiCall = /^\/v1(?:beta)?\/models\/.*:[^:/]*$/i;
 
 const answer: Route<GeminiService>['handle'] = async (service, request, reply) => {
   const { model, method } = callIn(request, reply);
@@ -79,7 +79,7 @@ function callIn(
   { params, url }: RouteRequest,
   reply: FastifyReply,
 ): { readonly model: string; readonly method: string } {
-  const [, model, method] = /^(.*):(\w*)$/s.exec(params['*']) ?? [];
+  const [, model, method] = /^(.*):([^:]*)$/s.exec(params['*']) ?? [];
   if (model === undefined) {
     reply.header('allow', 'GET');
     throw new HttpFault('method_not_allowed', `${pathOf(url)} takes GET, not POST.`);

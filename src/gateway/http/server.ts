@@ -334,7 +334,7 @@ function dialectOf(request: FastifyRequest): ErrorDialect {
   const isOpenai = /^\/v1\/(chat|responses)(\/|$)/.test(path);
   if (path.startsWith('/v1/messages') || (isAnthropicClient(request) && !isOpenai))
     return anthropicMessagesInbound;
-  const isGemini = geminiCall.test(path) || path.startsWith('/v1beta/models');
+  const isGemini = (request.method === 'POST' && geminiCall.test(path)) || path.startsWith('/v1beta/models');
   if (isGemini || (isGeminiClient(request) && !isOpenai)) return geminiErrors;
   return errorDialects[(request.is404 ? adviceOn(path).dialect : undefined) ?? 'openai'];
 }

@@ -36,7 +36,7 @@ import type { Circuits } from './circuits.ts';
 import type { ClientTurn } from './client-turns.ts';
 import type { Conversation } from './conversations.ts';
 import type { ProviderReach } from './provider-reach.ts';
-import type { RememberedReasoning } from './remembered-reasoning.ts';
+import { type RememberedReasoning, withoutProofs } from './remembered-reasoning.ts';
 import type { RunningTurns } from './running-turns.ts';
 import { type AskedTurn, type PreparedTurn, prepareTurn, type TurnImages } from './turn-images.ts';
 import type { TurnOutput } from './turn-output.ts';
@@ -74,6 +74,8 @@ export interface AttemptPlan {
   readonly handling: Handling;
   /** The upstream is asked to cache the prompt. */
   readonly cachesPrompts: boolean;
+  /** The account cannot read what an upstream signed or encrypted of its reasoning. */
+  readonly leavesProofsOut: boolean;
   /** Milliseconds until its first content; undefined: only the usual limits apply. */
   readonly firstContentMs: number | undefined;
   /** The same until any answer of the upstream, where a turn is one exchange. */
@@ -200,13 +202,14 @@ export class Attempt implements CallListener {
   }
 
   #prepare(claimed: AskedTurn['remembered']): PreparedTurn | Promise<PreparedTurn> {
-    const { request, route, images } = this.#plan;
+    const { request, route, images, leavesProofsOut } = this.#plan;
     const { client, signal } = this.#turn;
     const limits = (route.provider.caller ?? route.provider.outbound).images;
     const takesDocuments = this.handling.native.has('documents');
     const rules = { hasVision: !route.isBlind, takesDocuments, limits };
     const prepare = (asked: AskedRequest) =>
       prepareTurn({ request: asked, ...(claimed ? { remembered: claimed } : {}) }, images, rules, signal);
+    if (leavesProofsOut) return prepare(withoutProofs(request));
     if (!route.provider.outbound?.wantsProofs) return prepare(request);
     const completed = this.#dependencies.reasoning.completed(client.id, request);
     return completed instanceof Promise ? completed.then(prepare) : prepare(completed);
@@ -223,13 +226,13 @@ export class Attempt implements CallListener {
   #send(provider: ExchangingProvider, turn: OutboundTurn, baseUrl: string): void {
     const { dispatcher, userAgent, timeouts, listening } = this.#dependencies;
     this.#turn.signal.throwIfAborted();
-    const { relayed } = this.#plan;
+    const { relayed, leavesProofsOut } = this.#plan;
     const relaying = relayed && relayingOutbound(provider, relayed);
     const outbound = relaying ?? provider.outbound;
     this.#outbound = outbound;
     const answer =
       relayed && relaying
-        ? relaying.relay.open(relayed, turn.request.model)
+        ? relaying.relay.open({ ...relayed, leavesProofsOut }, turn.request.model)
         : outbound.open({ ...turn, ...this.#caching });
     this.#decoder = answer.decoder;
     this.#watch(

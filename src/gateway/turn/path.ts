@@ -24,6 +24,7 @@ export interface Path extends AttemptPlan {
   readonly checks: readonly AnswerCheck[];
   firstContentMs: number | undefined;
   firstWordMs: number | undefined;
+  leavesProofsOut: boolean;
   isRefused: boolean;
   /** No account of it is tried any more. */
   isLeft: boolean;
@@ -81,6 +82,7 @@ export async function pathTo(
       : outputFor(output, checks.length > 0, delivery),
     firstContentMs: undefined,
     firstWordMs: undefined,
+    leavesProofsOut: false,
     isRefused: false,
     isLeft: false,
     shortage: undefined,

@@ -50,6 +50,15 @@ export class RememberedReasoning {
   }
 }
 
+/** For an account that cannot read what the upstream signed: the model does without its earlier thoughts. */
+export function withoutProofs(request: AskedRequest): AskedRequest {
+  const messages = request.messages.map((message): AskedMessage => {
+    if (message.role !== 'assistant') return message;
+    return { ...message, parts: message.parts.filter((part) => part.type !== 'reasoning' || !part.proof) };
+  });
+  return { ...request, messages };
+}
+
 /** The first call of an answer that came back without its proof. */
 function lackingCall(message: AskedMessage): ToolCall | undefined {
   if (message.role !== 'assistant') return undefined;

@@ -347,11 +347,8 @@ class TurnRun {
       affinity.latency.note(attempt.lease.account.id, firstContentAt - begunAt);
   }
 
-  #decide(
-    { error, report }: Failure,
-    { account }: TurnLease,
-    { route, request, conversation }: Path,
-  ): NextStep {
+  #decide({ error, report }: Failure, { account }: TurnLease, path: Path): NextStep {
+    const { route, request, conversation } = path;
     const { models, logger, clock, circuits } = this.#dependencies;
     const details = {
       request_id: this.#turn.requestId,
@@ -362,6 +359,10 @@ class TurnRun {
     };
     if (error.isModelRefusedToAccount) {
       models.refused(route.provider, route.model, account.id);
+    } else if (error.isProofRejected && !path.leavesProofsOut) {
+      path.leavesProofsOut = true;
+      logger.info(details, 'the account cannot read the reasoning given back; sending the turn without it');
+      return 'other-account';
     } else if (error.code === 'invalid_request' && !error.isFinal && conversation.beginAnew()) {
       logger.info(details, 'the upstream rejected the conversation; resending the full history');
       return 'other-account';

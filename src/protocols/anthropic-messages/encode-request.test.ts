@@ -372,6 +372,17 @@ it('schemas are written as Anthropic takes them', () => {
   expect(old.tools[0]).toEqual({ name: 'f', input_schema: strict[0]?.parameters });
 });
 
+it('a tool of several variants takes the properties of all', () => {
+  const a = { type: 'object', properties: { a: { type: 'string' } }, required: ['a'] };
+  const b = { type: 'object', properties: { b: { type: 'string' } } };
+  const parameters = { description: 'Either.', anyOf: [a, b] };
+  expect(sent('claude-haiku-4-5', { tools: [{ name: 'f', parameters }] }).tools[0].input_schema).toEqual({
+    type: 'object',
+    description: 'Either.',
+    properties: { ...a.properties, ...b.properties },
+  });
+});
+
 it('choices of tools', () => {
   const choose = (toolChoice: TurnRequest['toolChoice'], parallelToolCalls = true) =>
     sent('claude-haiku-4-5', { tools, toolChoice, parallelToolCalls }).tool_choice;

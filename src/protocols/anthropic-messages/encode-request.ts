@@ -1,10 +1,10 @@
 import type { Capabilities } from '../../core/capabilities.ts';
 import type { TurnRequest } from '../../core/turn.ts';
 import { ToolNames } from '../shared/tool-names.ts';
+import { inputSchema, outputSchema } from './accepted-schema.ts';
 import { type Markable, placeMarks } from './cache-marks.ts';
 import { factsOf } from './claude-models.ts';
 import { encodeMessages, markOf } from './encode-message.ts';
-import { outputSchema } from './output-schema.ts';
 import { bindingBeta, type ThinkingConfig, thinkingConfig } from './thinking-config.ts';
 
 export interface EncodedRequest {
@@ -62,8 +62,9 @@ function encodeTools(
   return tools.map(({ name, description, parameters, isStrict, ...tool }) => ({
     name: nameOf(name),
     description,
-    input_schema: { type: 'object', ...parameters },
-    ...(isStrict && native.has('strictTools') && { strict: true, input_schema: outputSchema(parameters) }),
+    input_schema: inputSchema(parameters),
+    ...(isStrict &&
+      native.has('strictTools') && { strict: true, input_schema: outputSchema(inputSchema(parameters)) }),
     ...markOf(tool),
   }));
 }

@@ -1,5 +1,6 @@
 import type { Capabilities } from '../../core/capabilities.ts';
 import type { ImageLimits, Outbound } from '../../core/protocol.ts';
+import { isJsonObject } from '../../lib/parse-json.ts';
 import { classifyFailure } from '../shared/openai-failure.ts';
 import { readOpenaiLimits } from '../shared/openai-limits.ts';
 import { editMembers } from '../shared/relay.ts';
@@ -31,8 +32,12 @@ export function createResponsesOutbound(
     },
     relay: {
       dialect: 'responses',
-      open({ body, isStream }, model) {
-        const sent = Buffer.from(editMembers(body, { model: () => JSON.stringify(model) }));
+      open({ body, isStream, leavesProofsOut }, model) {
+        const edits = {
+          model: () => JSON.stringify(model),
+          ...(leavesProofsOut && { input: withoutReasoning }),
+        };
+        const sent = Buffer.from(editMembers(body, edits));
         const request = { method: 'POST', path, headers, body: sent } as const;
         if (isStream) return { request, decoder: createStreamRelay() };
         return {
@@ -46,4 +51,10 @@ export function createResponsesOutbound(
     readLimits: readOpenaiLimits,
     classifyFailure: (response) => classifyFailure(response, now(), 'responses'),
   };
+}
+
+function withoutReasoning(input = '[]'): string {
+  const items: unknown = JSON.parse(input);
+  if (!Array.isArray(items)) return input;
+  return JSON.stringify(items.filter((item) => !isJsonObject(item) || item['type'] !== 'reasoning'));
 }

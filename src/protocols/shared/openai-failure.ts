@@ -48,6 +48,7 @@ export function classifyFailure(response: FailedResponse, now: number, dialect: 
   return new AppError(known.code, known.message, {
     cause,
     ...(known.param !== undefined && { param: known.param }),
+    isProofRejected: known.isProofRejected,
     vendorAnswer: { dialect, status, body: answer.text },
   });
 }
@@ -139,7 +140,8 @@ function classify(status: number, error: NamedError, options: AppErrorOptions): 
   if (tooLong.test(words)) return contextTooLong(message, options);
   // xAI's and Google's answer where others say 401.
   if (status === 400 && badKey.test(words)) return unauthorized(options);
-  return refusedRequest(error, options);
+  // Reasoning is encrypted for one organisation.
+  return refusedRequest(error, { ...options, isProofRejected: code === 'invalid_encrypted_content' });
 }
 
 function retryAfterOf(headers: FailedResponse['headers'], now: number): number | undefined {

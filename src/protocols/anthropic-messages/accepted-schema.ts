@@ -62,3 +62,11 @@ function innerOf(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(innerOf);
   return isJsonObject(value) ? outputSchema(value) : value;
 }
+
+/** What a tool takes, which Anthropic wants as one object: of variants the properties are told together, and none is required. */
+export function inputSchema({ anyOf, oneOf, allOf, ...schema }: JsonObject): JsonObject {
+  const variants = [anyOf, oneOf, allOf].flat().filter(isJsonObject);
+  if (variants.length === 0) return { type: 'object', ...schema };
+  const properties = [...variants, schema].map((variant) => variant['properties']);
+  return { ...schema, type: 'object', properties: Object.assign({}, ...properties) };
+}
