@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { unicodeText } from '../../sandbox/shapes.ts';
+import { pixel } from '../../src/core/testing/pixel.ts';
 import { eventually, startTestServices, type TestServices } from './services.ts';
 
 export interface Ask {
@@ -51,8 +52,6 @@ const failing = ['429', '400', '500', 'stall'] as const;
 const failingModel = (name: (typeof failing)[number], judge: number) => `failing-${name}-${judge}`;
 
 const clientKey = 'client-key';
-const pixel =
-  'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkM9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
 export const weatherParameters = {
   type: 'object' as const,
   properties: { city: { type: 'string' as const } },
