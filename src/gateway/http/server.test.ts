@@ -226,7 +226,11 @@ describe('an answer that is not streamed', () => {
     fixture.pool.add('two');
     fixture.upstream.answer = (call, index) =>
       index === 0 ? lines(call, 'say wrong', 'call read {}') : lines(call, 'say right', 'end');
-    const { json } = await chat().answer;
+    const { answer } = chat();
+    await until(() => [...fixture.turns.records.newest()][0]?.attempts[0]?.outcome !== undefined);
+    // The second attempt follows after a pause.
+    await fixture.clock.advance(1_000);
+    const { json } = await answer;
     expect(json.choices[0].message).toMatchObject({ content: 'right' });
     expect(json.choices[0].message).not.toHaveProperty('tool_calls');
   });
