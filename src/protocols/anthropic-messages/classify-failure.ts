@@ -43,6 +43,7 @@ export function classifyFailure(response: FailedResponse, now: number): AppError
   if (!isPassedOn) return known;
   return new AppError(known.code, known.message, {
     cause,
+    isProofRejected: known.isProofRejected,
     vendorAnswer: { dialect: 'messages', status, body: answer.text },
   });
 }

@@ -40,8 +40,8 @@ export function createMessagesOutbound(
     },
     relay: {
       dialect: 'messages',
-      open({ body, headers: given, isStream }, model) {
-        const sent = Buffer.from(relayRequest(body, model));
+      open({ body, headers: given, isStream, leavesProofsOut = false }, model) {
+        const sent = Buffer.from(relayRequest(body, model, leavesProofsOut));
         if (isStream) {
           return {
             request: { method: 'POST', path, headers: { ...streamed, ...given }, body: sent },

@@ -1,12 +1,32 @@
 import type { FinishReason } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
+import { objectsIn } from '../shared/json-values.ts';
 import { editMembers, type ReadAnswer, type ReadEvent, type RelayTap, unreadable } from '../shared/relay.ts';
 import { classifyNamed, errorIn } from './classify-failure.ts';
 import { finishOf, readUsage } from './usage.ts';
 
 /** The body of a relayed request: the client's own text with another model name. */
-export function relayRequest(body: string, model: string): string {
-  return editMembers(body, { model: () => JSON.stringify(model) });
+export function relayRequest(body: string, model: string, leavesThinkingOut = false): string {
+  const others = leavesThinkingOut ? withoutThinking(JSON.parse(body)) : {};
+  return editMembers(body, { model: () => JSON.stringify(model), ...others });
+}
+
+/** A budget of thinking is refused where the calls that are answered now come without what led to them. */
+function withoutThinking({ messages, thinking }: JsonObject): Record<string, () => string> {
+  const left = objectsIn(messages).map(({ content, ...message }) => ({
+    ...message,
+    content: Array.isArray(content) ? content.filter((block) => !isThinking(block)) : content,
+  }));
+  const said = left.filter(({ content }) => !Array.isArray(content) || content.length > 0);
+  const hasBudget = isJsonObject(thinking) && thinking['type'] === 'enabled';
+  return {
+    messages: () => JSON.stringify(said),
+    ...(hasBudget && { thinking: () => JSON.stringify({ type: 'disabled' }) }),
+  };
+}
+
+function isThinking(block: unknown): boolean {
+  return isJsonObject(block) && (block['type'] === 'thinking' || block['type'] === 'redacted_thinking');
 }
 
 export class MessagesTap implements RelayTap {

@@ -73,6 +73,7 @@ export function classifyFailure(response: FailedResponse, now: number): AppError
   return new AppError(known.code, known.message, {
     cause,
     ...(known.param !== undefined && { param: known.param }),
+    isProofRejected: known.isProofRejected,
     vendorAnswer: { dialect: 'gemini', status, body: text },
   });
 }

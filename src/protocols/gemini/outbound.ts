@@ -3,7 +3,7 @@ import { geminiCapabilities } from './capabilities.ts';
 import { classifyFailure } from './classify-failure.ts';
 import { GeminiDecoder } from './decode-stream.ts';
 import { encodeRequest } from './encode-request.ts';
-import { createStreamRelay, createWholeRelay } from './relay.ts';
+import { createStreamRelay, createWholeRelay, withoutSignatures } from './relay.ts';
 
 /** As Gemini 3 has it; the server judges the size of the request. */
 const imageLimits: ImageLimits = { maxCount: 900 };
@@ -26,8 +26,8 @@ export function createGeminiOutbound(now: () => number): Outbound {
     },
     relay: {
       dialect: 'gemini',
-      open({ body: given, isStream, choices }, model) {
-        const body = Buffer.from(given);
+      open({ body: given, isStream, choices, leavesProofsOut }, model) {
+        const body = Buffer.from(leavesProofsOut ? withoutSignatures(given) : given);
         if (isStream) {
           const path = pathOf(model, 'streamGenerateContent?alt=sse');
           return {

@@ -3,6 +3,7 @@ import type { TurnDecoder } from '../../core/protocol.ts';
 import type { FinishReason } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJson } from '../../lib/parse-json.ts';
 import {
+  editMembers,
   type ReadAnswer,
   type ReadEvent,
   type RelayTap,
@@ -12,6 +13,21 @@ import {
 } from '../shared/relay.ts';
 import { classifyStatus, errorIn } from './classify-failure.ts';
 import { blockReasonIn, candidatesIn, finishOf, partsIn, readUsage } from './decode-stream.ts';
+import { missingSignature } from './thought-signatures.ts';
+
+/** The body of a request without what Google signed in it; calls are refused without any signature. */
+export function withoutSignatures(body: string): string {
+  return editMembers(body, {
+    contents: (given = '[]') =>
+      JSON.stringify(JSON.parse(given), (_name, part: unknown) => {
+        if (!isJsonObject(part)) return part;
+        const { thoughtSignature, thought_signature: other, ...rest } = part;
+        if (typeof (thoughtSignature ?? other) !== 'string') return part;
+        const isCall = 'functionCall' in part || 'function_call' in part;
+        return isCall ? { ...rest, thoughtSignature: missingSignature } : rest;
+      }),
+  });
+}
 
 /** `candidates`: answers asked for. */
 export function createStreamRelay(candidates: number): TurnDecoder {

@@ -38,9 +38,9 @@ export function createChatOutbound(
     },
     relay: {
       dialect: 'chat',
-      open({ body, isStream, includeUsage, choices }, model) {
+      open({ body, isStream, includeUsage, choices, leavesProofsOut = false }, model) {
         const asksForUsage = isStream && !includeUsage && variant.lacksStreamOptions !== true;
-        const sent = Buffer.from(relayRequest(body, model, asksForUsage));
+        const sent = Buffer.from(relayRequest(body, model, asksForUsage, leavesProofsOut));
         if (isStream) {
           return {
             request: { method: 'POST', path, headers, body: sent },

@@ -3,6 +3,7 @@ import type { TurnDecoder } from '../../core/protocol.ts';
 import type { FinishReason } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { noEnd } from '../shared/failed-answer.ts';
+import { objectsIn } from '../shared/json-values.ts';
 import { classifyNamed, errorIn } from '../shared/openai-failure.ts';
 import { readUsage } from '../shared/openai-usage.ts';
 import {
@@ -20,11 +21,23 @@ import { finishOf } from './decode-stream.ts';
  * The body of a relayed request: the client's own text with another model name and, where `asksForUsage`, the wish for usage at the
  * end of the stream.
  */
-export function relayRequest(body: string, model: string, asksForUsage: boolean): string {
+export function relayRequest(
+  body: string,
+  model: string,
+  asksForUsage: boolean,
+  leavesProofsOut = false,
+): string {
   return editMembers(body, {
     model: () => JSON.stringify(model),
     ...(asksForUsage && { stream_options: withUsage }),
+    ...(leavesProofsOut && { messages: withoutDetails }),
   });
+}
+
+function withoutDetails(messages = '[]'): string {
+  return JSON.stringify(
+    objectsIn(JSON.parse(messages)).map(({ reasoning_details: _details, ...message }) => message),
+  );
 }
 
 function withUsage(options = '{}'): string {

@@ -91,6 +91,10 @@ export function contextTooLong(message: string, options: AppErrorOptions): AppEr
   return new AppError('context_too_long', shown.trim(), options);
 }
 
+/** What vendors say of reasoning that they signed or encrypted and do not accept, also where another server passes their words on. */
+const rejectedProof =
+  /invalid_encrypted_content|encrypted content.{0,200}could not be (verified|decrypted)|thought[_ ]signature|invalid .{0,2}signature|invalid .{0,2}data.{0,2} in .{0,2}redacted_thinking|thinking\S* blocks.{0,80}cannot be modified|thinking.{0,80}(another|different) (account|organi[sz]ation|workspace|model|conversation)/is;
+
 /** The request's own fault, in the upstream's words. */
 export function refusedRequest(
   { message = '', param }: { readonly message?: string | undefined; readonly param?: string | undefined },
@@ -98,7 +102,11 @@ export function refusedRequest(
 ): AppError {
   const said = upstreamWords(message);
   const shown = said === '' ? 'The upstream refused the request; the log has its answer.' : said;
-  return new AppError('invalid_request', shown, { ...options, ...(param !== undefined && { param }) });
+  return new AppError('invalid_request', shown, {
+    ...options,
+    isProofRejected: rejectedProof.test(`${message} ${options.cause}`),
+    ...(param !== undefined && { param }),
+  });
 }
 
 /**

@@ -140,8 +140,7 @@ function classify(status: number, error: NamedError, options: AppErrorOptions): 
   if (tooLong.test(words)) return contextTooLong(message, options);
   // xAI's and Google's answer where others say 401.
   if (status === 400 && badKey.test(words)) return unauthorized(options);
-  // Reasoning is encrypted for one organisation.
-  return refusedRequest(error, { ...options, isProofRejected: code === 'invalid_encrypted_content' });
+  return refusedRequest(error, options);
 }
 
 function retryAfterOf(headers: FailedResponse['headers'], now: number): number | undefined {
