@@ -1,6 +1,7 @@
-import type { AppError, VendorAnswer } from '../../core/errors.ts';
 import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
 import { isJsonObject, type JsonObject } from '../../lib/parse-json.ts';
+import { unreadRequest } from '../shared/request.ts';
+import { vendorAnswerIn } from '../shared/vendor-answer.ts';
 import { choicesParam, decodeGeminiRequest, type GeminiOptions } from './decode-request.ts';
 import { encodeGeminiAnswer, encodeGeminiAnswers, encodeGeminiError } from './encode-answer.ts';
 import { holdsOurSignature } from './signature.ts';
@@ -14,13 +15,9 @@ export interface GeminiCall {
   readonly answer: 'whole' | 'events' | 'array';
 }
 
-function answerIn({ vendorAnswer }: AppError): VendorAnswer | undefined {
-  return vendorAnswer?.dialect === 'gemini' ? vendorAnswer : undefined;
-}
-
 export const geminiErrors = {
-  errorStatus: (error) => answerIn(error)?.status ?? error.googleStatus,
-  encodeError: (error) => answerIn(error)?.body ?? encodeGeminiError(error),
+  errorStatus: (error) => vendorAnswerIn(error, 'gemini')?.status ?? error.googleStatus,
+  encodeError: (error) => vendorAnswerIn(error, 'gemini')?.body ?? encodeGeminiError(error),
 } as const satisfies Pick<Inbound<GeminiOptions>, 'errorStatus' | 'encodeError'>;
 
 /** Google's Gemini API, as clients speak it to us; for one request. */
@@ -65,21 +62,12 @@ function readRelayedGemini(
   body: unknown,
   text: string,
 ): DecodedTurn<GeminiOptions> | undefined {
-  if (!isJsonObject(body) || holdsOurSignature(text)) return undefined;
+  const request = unreadRequest({ model });
+  if (!request || !isJsonObject(body) || holdsOurSignature(text)) return undefined;
   const count = configOf(body)['candidateCount'] ?? configOf(body)['candidate_count'];
   const choices = typeof count === 'number' && count > 1 ? count : 1;
   return {
-    request: {
-      model,
-      messages: [],
-      tools: [],
-      toolChoice: { type: 'auto' },
-      parallelToolCalls: true,
-      sampling: {},
-      limits: {},
-      responseFormat: { type: 'text' },
-      reasoning: {},
-    },
+    request,
     isStream,
     choicesParam,
     options: { includeUsage: true, showsThoughts: true },
