@@ -1,26 +1,26 @@
-import { AppError, type AppErrorOptions } from '../../core/errors.ts';
+import type { AppError, AppErrorOptions } from '../../core/errors.ts';
 import type { FailedResponse } from '../../core/protocol.ts';
 import { readRetryAfter } from '../../lib/http/retry-after.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
-import { beginningOf } from '../../lib/shown-text.ts';
 import {
   accountRefused,
   answeredOnTheWay,
   contextTooLong,
+  evidenceOf,
   modelBarred,
   noTurn,
   notTaken,
   outOfQuota,
   overloaded,
   rateLimited,
-  readFailedAnswer,
+  readFailure,
   refusedRequest,
   tooLarge,
   unauthorized,
+  withVendorAnswer,
 } from '../shared/failed-answer.ts';
 import { spentUntil } from './limits.ts';
 
-const maxEvidence = 2_000;
 const tooLong =
   /prompt is too long|exceeds? (the )?context|context (window|limit|length)|too many total text bytes/i;
 /** Anthropic says so under status 400. */
@@ -29,23 +29,16 @@ const spentCredit = /credit balance|usage limits?|billing/i;
 /** What a response means that carries no turn, or an error event within one that began well. */
 export function classifyFailure(response: FailedResponse, now: number): AppError {
   const { status, headers } = response;
-  const answer = readFailedAnswer(response);
-  const cause = new Error(`status ${status}: ${beginningOf(answer.text, maxEvidence)}`);
-  const retryAfterMs =
-    readRetryAfter(headers, now) ?? (status === 429 ? spentUntil(headers, now) : undefined);
-  const options = { cause, ...(retryAfterMs !== undefined && { retryAfterMs }) };
+  const { answer, cause, options } = readFailure(
+    response,
+    readRetryAfter(headers, now) ?? (status === 429 ? spentUntil(headers, now) : undefined),
+  );
   if (answer.form === 'page' && status !== 429 && status !== 413) return answeredOnTheWay(options);
   const error = errorIn(parseJsonObject(answer.text));
   if (status === 200) return error ? classifyNamed(error, options) : noTurn(cause);
   const known = classify(status, error ?? { message: answer.form === 'text' ? answer.text : '' }, options);
-  // The request's own fault: a client of this dialect gets the vendor's words as they are.
-  const isPassedOn = status >= 400 && status < 500 && known.fault === 'request' && answer.form === 'json';
-  if (!isPassedOn) return known;
-  return new AppError(known.code, known.message, {
-    cause,
-    isProofRejected: known.isProofRejected,
-    vendorAnswer: { dialect: 'messages', status, body: answer.text },
-  });
+  if (answer.form !== 'json') return known;
+  return withVendorAnswer(known, { dialect: 'messages', status, body: answer.text });
 }
 
 /** An error object of the dialect. */
@@ -81,7 +74,7 @@ const statuses: Readonly<Record<string, number>> = {
 
 /** An error within an answer, where its name is all there is. */
 export function classifyNamed(error: NamedError, options: AppErrorOptions = {}): AppError {
-  const cause = options.cause ?? new Error(beginningOf(JSON.stringify(error), maxEvidence));
+  const cause = options.cause ?? evidenceOf(error);
   return classify(statuses[error.type ?? ''] ?? 500, error, { ...options, cause });
 }
 

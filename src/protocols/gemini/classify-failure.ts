@@ -2,25 +2,25 @@ import { AppError, type AppErrorOptions } from '../../core/errors.ts';
 import type { FailedResponse } from '../../core/protocol.ts';
 import { readRetryAfter } from '../../lib/http/retry-after.ts';
 import { isJsonObject, type JsonObject, parseJson } from '../../lib/parse-json.ts';
-import { beginningOf } from '../../lib/shown-text.ts';
 import {
   accountRefused,
   answeredOnTheWay,
   contextTooLong,
+  evidenceOf,
   modelBarred,
   noTurn,
   notTaken,
   outOfQuota,
   overloaded,
   rateLimited,
-  readFailedAnswer,
+  readFailure,
   refusedRequest,
   tooLarge,
   unauthorized,
+  withVendorAnswer,
 } from '../shared/failed-answer.ts';
 import { objectsIn, textIn } from '../shared/json-values.ts';
 
-const maxEvidence = 2_000;
 const tooLong =
   /token count.*exceeds the maximum|exceeds the maximum number of (input )?tokens|(input|context|prompt) (is|was) too long|context (window|length)/i;
 const tooManyBytes = /payload size exceeds|request (body )?(is )?too large/i;
@@ -55,10 +55,8 @@ export function errorIn(value: unknown): RpcStatus | undefined {
 /** What a response means that carries no turn. */
 export function classifyFailure(response: FailedResponse, now: number): AppError {
   const { status, headers } = response;
-  const { form, text } = readFailedAnswer(response);
-  const cause = new Error(`status ${status}: ${beginningOf(text, maxEvidence)}`);
-  const retryAfterMs = readRetryAfter(headers, now);
-  const options = { cause, ...(retryAfterMs !== undefined && { retryAfterMs }) };
+  const { answer, cause, options } = readFailure(response, readRetryAfter(headers, now));
+  const { form, text } = answer;
   const error = errorIn(parseJson(text));
   if (!error) {
     if (status === 429) return rateLimited(options);
@@ -68,14 +66,7 @@ export function classifyFailure(response: FailedResponse, now: number): AppError
     return notTaken(options);
   }
   const known = classifyStatus(error, { ...options, status, now });
-  // The request's own fault: a client of this dialect gets the vendor's words as they are.
-  if (known.fault !== 'request' || status < 400 || status >= 500) return known;
-  return new AppError(known.code, known.message, {
-    cause,
-    ...(known.param !== undefined && { param: known.param }),
-    isProofRejected: known.isProofRejected,
-    vendorAnswer: { dialect: 'gemini', status, body: text },
-  });
+  return withVendorAnswer(known, { dialect: 'gemini', status, body: text });
 }
 
 interface Circumstances extends AppErrorOptions {
@@ -90,7 +81,7 @@ export function classifyStatus(
   { status, now = Date.now(), ...given }: Circumstances = {},
 ): AppError {
   const { message, details } = error;
-  const cause = given.cause ?? new Error(beginningOf(JSON.stringify(error), maxEvidence));
+  const cause = given.cause ?? evidenceOf(error);
   const retryAfterMs = retryDelayIn(details) ?? given.retryAfterMs;
   const options = { ...given, cause, ...(retryAfterMs !== undefined && { retryAfterMs }) };
   const words = `${message} ${details.map(({ reason }) => reason).join(' ')}`;

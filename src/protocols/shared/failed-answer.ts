@@ -1,5 +1,5 @@
 import { AppError, type AppErrorOptions } from '../../core/errors.ts';
-import type { FailedResponse } from '../../core/protocol.ts';
+import type { Dialect, FailedResponse } from '../../core/protocol.ts';
 import { type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { beginningOf } from '../../lib/shown-text.ts';
 
@@ -24,6 +24,35 @@ export function readFailedAnswer({ headers, body }: Pick<FailedResponse, 'header
   if (value) return { form: 'json', words: wordsOf(value), text };
   const isPage = isMarkup || type.includes('html');
   return { form: isPage ? 'page' : 'text', words: undefined, text };
+}
+
+/** How much of a failure goes to the log. */
+const maxEvidence = 2_000;
+
+/** A failed response, and what an error about it says beside its code. */
+export function readFailure(response: FailedResponse, retryAfterMs: number | undefined) {
+  const answer = readFailedAnswer(response);
+  const cause = new Error(`status ${response.status}: ${beginningOf(answer.text, maxEvidence)}`);
+  return { answer, cause, options: { cause, ...(retryAfterMs !== undefined && { retryAfterMs }) } };
+}
+
+/** For the log: an error object that came within an answer. */
+export function evidenceOf(error: object): Error {
+  return new Error(beginningOf(JSON.stringify(error), maxEvidence));
+}
+
+/** Where it is the request's own fault, a client of the upstream's dialect gets the upstream's words as they are. */
+export function withVendorAnswer(
+  known: AppError,
+  { dialect, status, body }: { readonly dialect: Dialect; readonly status: number; readonly body: string },
+): AppError {
+  if (known.fault !== 'request' || status < 400 || status >= 500) return known;
+  return new AppError(known.code, known.message, {
+    cause: known.cause,
+    ...(known.param !== undefined && { param: known.param }),
+    isProofRejected: known.isProofRejected,
+    vendorAnswer: { dialect, status, body },
+  });
 }
 
 /** The answer of an edge, a proxy or a captive portal. Another try may get through; it says nothing about the account. */

@@ -1,25 +1,25 @@
-import { AppError, type AppErrorOptions } from '../../core/errors.ts';
+import type { AppError, AppErrorOptions } from '../../core/errors.ts';
 import type { Dialect, FailedResponse } from '../../core/protocol.ts';
 import { readRetryAfter } from '../../lib/http/retry-after.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
-import { beginningOf } from '../../lib/shown-text.ts';
 import {
   accountRefused,
   answeredOnTheWay,
   contextTooLong,
+  evidenceOf,
   modelBarred,
   noTurn,
   notTaken,
   outOfQuota,
   overloaded,
   rateLimited,
-  readFailedAnswer,
+  readFailure,
   refusedRequest,
   tooLarge,
   unauthorized,
+  withVendorAnswer,
 } from './failed-answer.ts';
 
-const maxEvidence = 2_000;
 const tooLong =
   /context[_ ](length|window|size)|maximum context|too many tokens|prompt is too long|input is too long|exceeds? the (model'?s )?(maximum|limit)/i;
 const badKey = /(incorrect|invalid) api[_ ]key|api[_ ]key (is )?(not valid|invalid)/i;
@@ -29,10 +29,7 @@ const spentQuota = /insufficient[_ ](quota|balance|credits|funds)|exceeded your 
 /** What a response means that carries no turn, or an error object within one that began well: in Chat Completions and in Responses. */
 export function classifyFailure(response: FailedResponse, now: number, dialect: Dialect): AppError {
   const { status, headers } = response;
-  const answer = readFailedAnswer(response);
-  const cause = new Error(`status ${status}: ${beginningOf(answer.text, maxEvidence)}`);
-  const retryAfterMs = retryAfterOf(headers, now);
-  const options = { cause, ...(retryAfterMs !== undefined && { retryAfterMs }) };
+  const { answer, cause, options } = readFailure(response, retryAfterOf(headers, now));
   const value = parseJsonObject(answer.text);
   if (status === 200) {
     if (answer.form === 'page') return answeredOnTheWay(options);
@@ -42,15 +39,7 @@ export function classifyFailure(response: FailedResponse, now: number, dialect: 
   const error = answer.form === 'text' ? { message: answer.text } : (errorIn(value) ?? detailIn(value));
   if (answer.form === 'page' && status !== 429 && status !== 413) return answeredOnTheWay(options);
   const known = classify(status, error ?? {}, options);
-  // The request's own fault: a client of this dialect gets the vendor's words as they are.
-  const isPassedOn = status >= 400 && status < 500 && known.fault === 'request' && answer.form === 'json';
-  if (!isPassedOn) return known;
-  return new AppError(known.code, known.message, {
-    cause,
-    ...(known.param !== undefined && { param: known.param }),
-    isProofRejected: known.isProofRejected,
-    vendorAnswer: { dialect, status, body: answer.text },
-  });
+  return answer.form === 'json' ? withVendorAnswer(known, { dialect, status, body: answer.text }) : known;
 }
 
 /** An error object of the dialect. */
@@ -87,7 +76,7 @@ function detailIn(value: JsonObject | undefined): NamedError | undefined {
 
 /** An error sent under status 200, judged by the status that it names, if any. */
 export function classifyNamed(error: NamedError, options: AppErrorOptions = {}): AppError {
-  const cause = options.cause ?? new Error(beginningOf(JSON.stringify(error), maxEvidence));
+  const cause = options.cause ?? evidenceOf(error);
   const own = Number(error.code);
   const status = Number.isInteger(own) && own >= 400 && own < 600 ? own : statusOf(error);
   return classify(status, error, { ...options, cause });

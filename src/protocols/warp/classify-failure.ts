@@ -1,7 +1,6 @@
 import { AppError, type AppErrorOptions } from '../../core/errors.ts';
 import type { FailedResponse } from '../../core/protocol.ts';
 import { readRetryAfter } from '../../lib/http/retry-after.ts';
-import { beginningOf } from '../../lib/shown-text.ts';
 import {
   accountRefused,
   answeredOnTheWay,
@@ -10,14 +9,11 @@ import {
   noTurn,
   notTaken,
   rateLimited,
-  readFailedAnswer,
+  readFailure,
   tooLarge,
   unauthorized,
   upstreamWords,
 } from '../shared/failed-answer.ts';
-
-/** How much of a refusal goes to the log. */
-const maxEvidence = 2_000;
 
 const spentQuota =
   /no remaining quota|no ai requests remaining|out[ _]of[ _](ai )?credits|insufficient[ _]credits/i;
@@ -34,10 +30,7 @@ const modelNotAllowed =
  */
 export function classifyFailure(response: FailedResponse, now: number): AppError {
   const { status } = response;
-  const answer = readFailedAnswer(response);
-  const cause = new Error(`status ${status}: ${beginningOf(answer.text, maxEvidence)}`);
-  const retryAfterMs = readRetryAfter(response.headers, now);
-  const options = { cause, ...(retryAfterMs !== undefined && { retryAfterMs }) };
+  const { answer, cause, options } = readFailure(response, readRetryAfter(response.headers, now));
 
   if (answer.form !== 'page' && [400, 403, 404, 422].includes(status) && modelNotAllowed.test(answer.text)) {
     return modelBarred({ cause });
