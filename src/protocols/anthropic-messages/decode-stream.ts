@@ -2,7 +2,9 @@ import type { TurnDecoder } from '../../core/protocol.ts';
 import type { Citation, TurnEnd, TurnEvent } from '../../core/turn.ts';
 import { isJsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { AnswerStream } from '../shared/answer-stream.ts';
+import { CallIds } from '../shared/calls.ts';
 import { noEnd } from '../shared/failed-answer.ts';
+import { textIn } from '../shared/json-values.ts';
 import { classifyNamed, errorIn } from './classify-failure.ts';
 import { type ThinkingBlock, thinkingProof } from './thinking-proof.ts';
 import { finishOf, readUsage } from './usage.ts';
@@ -28,7 +30,7 @@ export class MessagesDecoder implements TurnDecoder {
   readonly #answer = new AnswerStream((data) => this.#read(data));
   readonly #bytes = new TextDecoder();
   readonly #open = new Map<unknown, OpenBlock>();
-  readonly #ids = new Set<string>();
+  readonly #ids = new CallIds('toolu_');
   readonly #thinking: ThinkingBlock[] = [];
   #calls = 0;
   #firstUsage: unknown;
@@ -112,14 +114,11 @@ export class MessagesDecoder implements TurnDecoder {
     else if (type === 'thinking') this.#think(open, textIn(block['thinking']));
   }
 
-  /** The call's id is the upstream's, unless it gave none or one that another call has. */
-  #beginCall(id: string, name: string): number {
-    const isOwn = id !== '' && !this.#ids.has(id);
-    const shown = isOwn ? id : `toolu_${crypto.randomUUID().replaceAll('-', '')}`;
-    this.#ids.add(shown);
+  #beginCall(given: string, sent: string): number {
     const index = this.#calls;
     this.#calls += 1;
-    this.#answer.add({ type: 'tool-call-start', index, id: shown, name: this.#toolNames.get(name) ?? name });
+    const name = this.#toolNames.get(sent) ?? sent;
+    this.#answer.add({ type: 'tool-call-start', index, id: this.#ids.next(given), name });
     return index;
   }
 
@@ -210,8 +209,4 @@ function citationIn(citation: unknown): Citation | undefined {
   const { url, title } = citation;
   if (typeof url !== 'string' || url === '') return undefined;
   return { url, ...(typeof title === 'string' && { title }) };
-}
-
-function textIn(value: unknown): string {
-  return typeof value === 'string' ? value : '';
 }

@@ -1,7 +1,7 @@
 import type { AppError } from '../../core/errors.ts';
 import type { AnswerIdentity, CollectedTurn } from '../../core/protocol.ts';
 import type { Citation, FinishReason, Usage } from '../../core/turn.ts';
-import { argumentsObject } from '../shared/calls.ts';
+import { shownArguments } from '../shared/calls.ts';
 import type { MessagesOptions } from './decode-request.ts';
 import { signatureOf } from './signature.ts';
 
@@ -70,7 +70,7 @@ export function encodeMessagesAnswer(
     type: 'tool_use',
     id: call.id,
     name: call.name,
-    input: argumentsObject(call.arguments),
+    input: shownArguments(call.arguments),
   }));
   return JSON.stringify({
     id: identity.id,

@@ -8,7 +8,7 @@ import type {
   ToolCallPart,
   ToolResultPart,
 } from '../../core/turn.ts';
-import { isJsonObject, parseJson } from '../../lib/parse-json.ts';
+import { argumentsObject, resultsByCall } from '../shared/calls.ts';
 import { thinkingBlocks } from './thinking-proof.ts';
 
 /** A block of content. A mark says that the request may be cached up to its end. */
@@ -45,7 +45,7 @@ export function encodeMessages(
 class MessageEncoder {
   readonly #model: string;
   readonly #nameOf: (name: string) => string;
-  /** Of each call those that no call was found for yet: ids may come again in later turns. */
+  /** Those that no call was found for yet. */
   readonly #results: ReadonlyMap<string, ToolResultPart[]>;
   readonly #ids = new Set<string>();
   readonly #called = new Set<string>();
@@ -57,10 +57,7 @@ class MessageEncoder {
   constructor(messages: readonly Message[], model: string, nameOf: (name: string) => string) {
     this.#model = model;
     this.#nameOf = nameOf;
-    this.#results = Map.groupBy(
-      messages.flatMap((message) => (message.role === 'tool' ? message.parts : [])),
-      ({ callId }) => callId,
-    );
+    this.#results = resultsByCall(messages);
   }
 
   add(message: Message): void {
@@ -129,7 +126,7 @@ class MessageEncoder {
     this.#called.add(name);
     const result = this.#results.get(part.id)?.shift();
     return {
-      call: { type: 'tool_use', id, name, input: inputOf(part.arguments), ...markOf(part) },
+      call: { type: 'tool_use', id, name, input: argumentsObject(part.arguments), ...markOf(part) },
       answer: result ? [resultBlock(id, result)] : [],
     };
   }
@@ -172,14 +169,6 @@ function resultBlock(id: string, result: ToolResultPart): Block {
 export function markOf({ cacheBreakpoint: mark }: Cacheable): Pick<Block, 'cache_control'> {
   if (!mark) return {};
   return { cache_control: { type: 'ephemeral', ...((mark.ttlSeconds ?? 0) > 300 && { ttl: '1h' }) } };
-}
-
-/** The model's text should be a JSON object; what is not stays to be seen. */
-function inputOf(text: string): object {
-  if (text.trim() === '') return {};
-  const value = parseJson(text);
-  if (value === undefined) return { invalid_json: text };
-  return isJsonObject(value) ? value : { value };
 }
 
 /** The beginning of the answer that is asked for may not end with blanks. */

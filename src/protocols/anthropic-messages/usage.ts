@@ -1,5 +1,6 @@
 import type { FinishReason, Usage } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject } from '../../lib/parse-json.ts';
+import { countIn } from '../shared/json-values.ts';
 
 /** The figures of an answer. Those of a stream come in two events, the later of which counts; undefined where there are none. */
 export function readUsage(...given: readonly unknown[]): Usage | undefined {
@@ -7,16 +8,15 @@ export function readUsage(...given: readonly unknown[]): Usage | undefined {
     {},
     ...given.filter(isJsonObject).map((one) => Object.fromEntries(Object.entries(one).filter(isTold))),
   );
-  const input = countIn(figures['input_tokens']);
+  const input = countIn(figures, 'input_tokens');
   if (input === undefined) return undefined;
-  const read = countIn(figures['cache_read_input_tokens']);
-  const written = countIn(figures['cache_creation_input_tokens']);
-  const details = figures['output_tokens_details'];
-  const thinking = isJsonObject(details) ? countIn(details['thinking_tokens']) : undefined;
+  const read = countIn(figures, 'cache_read_input_tokens');
+  const written = countIn(figures, 'cache_creation_input_tokens');
+  const thinking = countIn(figures['output_tokens_details'], 'thinking_tokens');
   return {
     // What was read from the cache and written to it is told apart in this dialect.
     inputTokens: input + (read ?? 0) + (written ?? 0),
-    outputTokens: countIn(figures['output_tokens']) ?? 0,
+    outputTokens: countIn(figures, 'output_tokens') ?? 0,
     ...(read !== undefined && { cachedInputTokens: read }),
     ...(written !== undefined && { cacheWriteTokens: written }),
     ...(thinking !== undefined && { reasoningTokens: thinking }),
@@ -25,10 +25,6 @@ export function readUsage(...given: readonly unknown[]): Usage | undefined {
 
 function isTold([, value]: [string, unknown]): boolean {
   return value !== null && value !== undefined;
-}
-
-function countIn(value: unknown): number | undefined {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : undefined;
 }
 
 const finishReasons: Readonly<Record<string, FinishReason>> = {

@@ -3,6 +3,7 @@ import type { TurnDecoder } from '../../core/protocol.ts';
 import type { FinishReason, TurnEnd, Usage } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJson } from '../../lib/parse-json.ts';
 import { AnswerStream } from '../shared/answer-stream.ts';
+import { CallIds } from '../shared/calls.ts';
 import { noEnd } from '../shared/failed-answer.ts';
 import { countIn, objectsIn, textIn } from '../shared/json-values.ts';
 import { citationsIn } from './citations.ts';
@@ -56,7 +57,7 @@ export class GeminiDecoder implements TurnDecoder {
   readonly #answer = new AnswerStream((data) => this.#read(data));
   readonly #bytes = new TextDecoder();
   readonly #signed: SignedPart[] = [];
-  readonly #ids = new Set<string>();
+  readonly #ids = new CallIds(madeIdPrefix);
   /** What came behind the last event. */
   #rest = '';
   #text = '';
@@ -168,12 +169,10 @@ export class GeminiDecoder implements TurnDecoder {
     this.#answer.add({ type: 'reasoning-proof', proof: proofOf(this.#model, this.#signed) });
   }
 
-  /** Calls come whole. The id is Gemini's, unless it gave none or one that another call has. */
+  /** Calls come whole. */
   #readCall({ id: given, name: sent, args }: JsonObject, signature: string): void {
     const name = this.#toolNames.get(textIn(sent)) ?? textIn(sent);
-    const isOwn = typeof given === 'string' && given !== '' && !this.#ids.has(given);
-    const id = isOwn ? given : madeIdPrefix + crypto.randomUUID().replaceAll('-', '');
-    this.#ids.add(id);
+    const id = this.#ids.next(textIn(given));
     this.#prove(signature, { type: 'call', id });
     const index = this.#calls;
     this.#calls += 1;

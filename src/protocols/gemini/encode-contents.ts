@@ -6,6 +6,7 @@ import type {
   TextPart,
   ToolResultPart,
 } from '../../core/turn.ts';
+import { resultsByCall } from '../shared/calls.ts';
 import { encodeModelParts, idOf } from './encode-model-parts.ts';
 import { generationOf } from './model-traits.ts';
 
@@ -34,16 +35,13 @@ class ContentsEncoder {
   readonly #contents: Content[] = [];
   readonly #model: string;
   readonly #nameOf: (name: string) => string;
-  /** By the id of their call. Ids may come again in later turns. */
+  /** Those that no call was found for yet. */
   readonly #results: ReadonlyMap<string, ToolResultPart[]>;
 
   constructor(messages: readonly Message[], model: string, nameOf: (name: string) => string) {
     this.#nameOf = nameOf;
     this.#model = model;
-    this.#results = Map.groupBy(
-      messages.flatMap((message) => (message.role === 'tool' ? message.parts : [])),
-      ({ callId }) => callId,
-    );
+    this.#results = resultsByCall(messages);
   }
 
   encode(messages: readonly Message[]): readonly Content[] {

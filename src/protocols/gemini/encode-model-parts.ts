@@ -1,5 +1,5 @@
 import type { AssistantPart, ReasoningPart, ToolCall } from '../../core/turn.ts';
-import { parseJsonObject } from '../../lib/parse-json.ts';
+import { argumentsObject } from '../shared/calls.ts';
 import { generationOf } from './model-traits.ts';
 import { missingSignature, type SignedPart, signedParts } from './thought-signatures.ts';
 
@@ -99,7 +99,7 @@ class ModelPartsEncoder {
     const needed = isNeeded ? missingSignature : undefined;
     this.#hasCall = true;
     const thoughtSignature = this.#ofCalls.get(id) ?? next ?? needed;
-    const functionCall = { ...idOf(id), name, args: argumentsOf(given) };
+    const functionCall = { ...idOf(id), name, args: argumentsObject(given) };
     this.#encoded.push({ functionCall, ...(thoughtSignature !== undefined && { thoughtSignature }) });
   }
 
@@ -108,10 +108,4 @@ class ModelPartsEncoder {
     this.#next = undefined;
     return signature;
   }
-}
-
-/** An object, also where the model wrote something else. */
-function argumentsOf(text: string): object {
-  if (text.trim() === '') return {};
-  return parseJsonObject(text) ?? { arguments: text };
 }

@@ -120,8 +120,8 @@ describe('contents', () => {
       ?.parts;
     expect(parts?.map(({ functionCall }) => (functionCall as { args: unknown }).args)).toEqual([
       {},
-      { arguments: '[1]' },
-      { arguments: '{oops' },
+      { value: [1] },
+      { invalid_json: '{oops' },
     ]);
   });
 

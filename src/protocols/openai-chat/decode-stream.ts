@@ -3,6 +3,7 @@ import type { TurnDecoder } from '../../core/protocol.ts';
 import type { Citation, FinishReason, TurnEnd, TurnEvent } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { AnswerStream } from '../shared/answer-stream.ts';
+import { CallIds } from '../shared/calls.ts';
 import { noEnd } from '../shared/failed-answer.ts';
 import { objectsIn, textIn } from '../shared/json-values.ts';
 import { classifyNamed, errorIn } from '../shared/openai-failure.ts';
@@ -51,7 +52,7 @@ export class ChatDecoder implements TurnDecoder {
   readonly #answer = new AnswerStream((data) => this.#read(data));
   readonly #bytes = new TextDecoder();
   readonly #calls: OpenCall[] = [];
-  readonly #ids = new Set<string>();
+  readonly #ids = new CallIds('call_');
   /** What the answer says of itself in words of OpenAI's, whatever the client's dialect. */
   readonly #metadata: Record<string, unknown> = {};
   #begunCalls = 0;
@@ -175,16 +176,12 @@ export class ChatDecoder implements TurnDecoder {
     this.#details = undefined;
   }
 
-  /** The call's id is the upstream's, unless it gave none or one that another call has. */
   #begin(call: OpenCall, name: string): void {
     this.#prove();
-    const isOwn = call.id !== '' && !this.#ids.has(call.id);
-    const id = isOwn ? call.id : `call_${crypto.randomUUID().replaceAll('-', '')}`;
-    this.#ids.add(id);
     const index = this.#begunCalls;
     call.index = index;
     this.#begunCalls += 1;
-    this.#answer.add({ type: 'tool-call-start', index, id, name });
+    this.#answer.add({ type: 'tool-call-start', index, id: this.#ids.next(call.id), name });
     if (call.early !== '') this.#answer.add({ type: 'tool-call-delta', index, arguments: call.early });
     call.early = '';
   }

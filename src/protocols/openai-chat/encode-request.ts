@@ -11,6 +11,7 @@ import type {
   TurnRequest,
   Wish,
 } from '../../core/turn.ts';
+import { resultsByCall } from '../shared/calls.ts';
 import { dataUrl } from '../shared/files.ts';
 import { askedEffort } from '../shared/reasoning-effort.ts';
 import { isStrictSchema } from '../shared/strict-schema.ts';
@@ -107,15 +108,9 @@ class MessageEncoder {
     this.#native = native;
   }
 
-  /**
-   * Servers want the results of calls right behind them. Elsewhere a person may get a word in between. Ids of calls may come again in
-   * later turns.
-   */
+  /** Servers want the results of calls right behind them. Elsewhere a person may get a word in between. */
   encode(messages: readonly Message[]): object[] {
-    const results = Map.groupBy(
-      messages.flatMap((message) => (message.role === 'tool' ? message.parts : [])),
-      ({ callId }) => callId,
-    );
+    const results = resultsByCall(messages);
     return messages.flatMap((message) => this.#message(message, results));
   }
 

@@ -2,6 +2,7 @@ import type { TurnDecoder } from '../../core/protocol.ts';
 import type { Citation, FinishReason, TurnEvent } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { AnswerStream } from '../shared/answer-stream.ts';
+import { CallIds } from '../shared/calls.ts';
 import { noEnd } from '../shared/failed-answer.ts';
 import { countIn, objectsIn, textIn } from '../shared/json-values.ts';
 import { readResponsesUsage } from '../shared/openai-usage.ts';
@@ -26,7 +27,8 @@ export class ResponsesDecoder implements TurnDecoder {
   readonly #open = new Map<number, OpenItem>();
   readonly #done = new Set<number>();
   readonly #reasoning = new ReasoningItems();
-  readonly #callIds = new Set<string>();
+  readonly #callIds = new CallIds('call_');
+  #calls = 0;
   #textLength = 0;
   #hasThought = false;
   #isStarted = false;
@@ -106,11 +108,10 @@ export class ResponsesDecoder implements TurnDecoder {
     if (this.#open.has(index) || this.#done.has(index)) return;
     let call: number | undefined;
     if (type === 'function_call') {
-      const isOwn = textIn(givenId) !== '' && !this.#callIds.has(textIn(givenId));
-      const id = isOwn ? textIn(givenId) : `call_${crypto.randomUUID().replaceAll('-', '')}`;
+      const id = this.#callIds.next(textIn(givenId));
       this.#prove(id);
-      call = this.#callIds.size;
-      this.#callIds.add(id);
+      call = this.#calls;
+      this.#calls += 1;
       this.#answer.add({ type: 'tool-call-start', index: call, id, name: textIn(name) });
     } else if (type === 'message') this.#prove();
     this.#open.set(index, { call, start: this.#textLength, came: new Map(), citations: 0 });
@@ -216,7 +217,7 @@ export class ResponsesDecoder implements TurnDecoder {
     const upstreamReason = isCompleted ? 'completed' : textIn(isJsonObject(details) ? details['reason'] : '');
     answer.add({
       type: 'finish',
-      reason: finishOf(isCompleted, upstreamReason, this.#callIds.size > 0),
+      reason: finishOf(isCompleted, upstreamReason, this.#calls > 0),
       ...(upstreamReason !== '' && { upstreamReason }),
     });
   }

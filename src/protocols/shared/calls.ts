@@ -1,6 +1,6 @@
 import { refused } from '../../core/errors.ts';
 import type { AnyImage, Message, ToolResultPart } from '../../core/turn.ts';
-import { parseJson } from '../../lib/parse-json.ts';
+import { isJsonObject, type JsonObject, parseJson } from '../../lib/parse-json.ts';
 
 interface ResultPlace {
   /** Of the id in the result. */
@@ -149,8 +149,38 @@ function callsOf(message: Message<AnyImage>): string[] {
   return message.parts.flatMap((part) => (part.type === 'tool-call' ? [part.id] : []));
 }
 
-/** The arguments of a call as an object. The model's text should be a JSON object; what is not reaches the client as it came, where it can be seen. */
-export function argumentsObject(text: string): unknown {
+/** The results in a history by the id of their call, in order: ids may come again in later turns. */
+export function resultsByCall(messages: readonly Message[]): Map<string, ToolResultPart[]> {
+  const results = messages.flatMap((message) => (message.role === 'tool' ? message.parts : []));
+  return Map.groupBy(results, ({ callId }) => callId);
+}
+
+/** The ids of the calls of one answer: the upstream's, unless it gave none or one that another call has. */
+export class CallIds {
+  readonly #prefix: string;
+  readonly #taken = new Set<string>();
+
+  /** `prefix`: of the ids that are made here. */
+  constructor(prefix: string) {
+    this.#prefix = prefix;
+  }
+
+  next(given: string): string {
+    const isOwn = given !== '' && !this.#taken.has(given);
+    const id = isOwn ? given : this.#prefix + crypto.randomUUID().replaceAll('-', '');
+    this.#taken.add(id);
+    return id;
+  }
+}
+
+/** The arguments of a call as an object. The model's text should be a JSON object; what is not stays where it can be seen. */
+export function argumentsObject(text: string): JsonObject {
+  const value = shownArguments(text);
+  return isJsonObject(value) ? value : { value };
+}
+
+/** The same for a client, which gets a list as it came. */
+export function shownArguments(text: string): unknown {
   if (text.trim() === '') return {};
   const value = parseJson(text);
   if (value === undefined) return { invalid_json: text };
