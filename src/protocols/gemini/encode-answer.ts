@@ -5,6 +5,7 @@ import { parseJson } from '../../lib/parse-json.ts';
 import { argumentsObject } from '../shared/calls.ts';
 import type { GeminiOptions } from './decode-request.ts';
 import { signatureOf } from './signature.ts';
+import { signatureOfCall } from './thought-signatures.ts';
 
 /** A part of an answer. */
 export interface SaidPart {
@@ -80,11 +81,18 @@ function partsOf(
   const said = text + refusal;
   const parts: SaidPart[] = [
     ...(said === '' ? [] : [{ text: said }]),
-    ...wholeCalls(toolCalls, finishReason).map((call) => ({ functionCall: functionCallOf(call) })),
+    ...wholeCalls(toolCalls, finishReason).map((call) => {
+      const thoughtSignature = proof && signatureOfCall(proof, call.id);
+      return {
+        functionCall: functionCallOf(call),
+        ...(thoughtSignature !== undefined && { thoughtSignature }),
+      };
+    }),
   ];
   const thoughts: SaidPart[] = showsThoughts && reasoning !== '' ? [{ text: reasoning, thought: true }] : [];
-  if (!proof) return [...thoughts, ...parts];
-  // Google's own belongs to the first call, where there is one.
+  if (!proof || parts.some(({ thoughtSignature }) => thoughtSignature !== undefined))
+    return [...thoughts, ...parts];
+  // One of Google's of which no more is known belongs to the first call, where there is one.
   const place =
     proof.protocol === 'gemini'
       ? Math.max(

@@ -5,6 +5,7 @@ import { encodeGeminiAnswer, encodeGeminiError } from './encode-answer.ts';
 import { signedReasoning } from './signature.ts';
 import { createGeminiStreamEncoder } from './stream-encoder.ts';
 import { ArrayFrames, eventFrames } from './stream-frames.ts';
+import { proofOf } from './thought-signatures.ts';
 
 const identity = { id: 'r1', created: 1, model: 'm', now: () => 0 };
 const shown = { includeUsage: true, showsThoughts: true };
@@ -186,5 +187,24 @@ it('an error says when to come again, and which field was wrong', () => {
       ],
     },
     { code: 503, status: 'UNAVAILABLE', message: 'Gone.' },
+  ]);
+});
+
+it('calls of a whole answer have their own signatures', () => {
+  const signed = ['c1', 'c2'].map((id) => ({ signature: `of ${id}`, part: { type: 'call' as const, id } }));
+  const answer = {
+    text: 'Both.',
+    reasoning: '',
+    reasoningProof: proofOf('m', signed),
+    toolCalls: ['c0', 'c1', 'c2'].map((id) => ({ id, name: 'f', arguments: '{}' })),
+    usage: undefined,
+    finishReason: 'tool-calls' as const,
+  };
+  const sent = JSON.parse(encodeGeminiAnswer(identity, answer, shown)) as Sent;
+  expect(sent.candidates?.[0]?.content.parts.map(({ thoughtSignature }) => thoughtSignature)).toEqual([
+    undefined,
+    undefined,
+    'of c1',
+    'of c2',
   ]);
 });

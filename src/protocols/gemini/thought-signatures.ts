@@ -36,6 +36,11 @@ export function signedParts(model: string, reasoning: readonly ReasoningPart[]):
   return [...new Map(found.map((signed) => [JSON.stringify(signed), signed])).values()];
 }
 
+/** The signature that a call came with. */
+export function signatureOfCall(proof: ReasoningProof, id: string): string | undefined {
+  return readProof(proof)?.signed.find(({ part }) => part.type === 'call' && part.id === id)?.signature;
+}
+
 /** The signature that came last, for a client that gives it back with its part. */
 export function lastSignature(proof: ReasoningProof): string | undefined {
   return readProof(proof)?.signed.at(-1)?.signature;
