@@ -62,7 +62,7 @@ describe('what is known of a model', () => {
     ['claude-sonnet-4.6', false],
     ['claude-sonnet-5', false],
     ['claude-fable-5', false],
-    ['another', false],
+    ['another', undefined],
   ])('whether %s goes on with an answer that was begun: %s', (model, isTaken) => {
     expect(known.profileOf(anthropic, model).prefill).toBe(isTaken);
   });

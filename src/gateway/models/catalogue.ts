@@ -74,7 +74,8 @@ function filed(provider: UpstreamProvider, model: string): ModelProfile {
   const id = [model, model.replace(date, '')].find((one) => models && Object.hasOwn(models, one));
   const entry = id === undefined ? undefined : models?.[id];
   const speaksMessages = provider.outbound?.relay?.dialect === 'messages';
-  const prefill = speaksMessages ? { prefill: factsOf(model).takesPrefill } : {};
+  const takesPrefill = speaksMessages ? factsOf(model).takesPrefill : undefined;
+  const prefill = takesPrefill === undefined ? {} : { prefill: takesPrefill };
   if (!entry) return prefill;
   const can = new Set(entry.can.split(' '));
   return {

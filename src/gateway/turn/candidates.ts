@@ -3,8 +3,9 @@ import type { Delivery } from '../../core/configured-routes.ts';
 import { AppError, refused } from '../../core/errors.ts';
 import type { RelayedRequest } from '../../core/protocol.ts';
 import { capabilitiesOf, relayingOutbound } from '../../core/provider.ts';
-import type { AskedRequest } from '../../core/turn.ts';
+import type { AskedMessage, AskedRequest } from '../../core/turn.ts';
 import type { HeldBody } from '../../lib/http/body-budget.ts';
+import { isJsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { ownTurn } from '../../lib/process/own-turn.ts';
 import { checkSchema } from '../emulation/json-schema.ts';
 import type { Route, RoutePlan, Routes } from '../models/routing.ts';
@@ -54,6 +55,20 @@ export function checkRequest(
   return images;
 }
 
+/** An answer that says nothing yet is left out. */
+function isBegun(message: AskedMessage | undefined): boolean {
+  return (
+    message?.role === 'assistant' &&
+    message.parts.some((part) => part.type === 'text' && part.text.trim() !== '')
+  );
+}
+
+function endsWithAnswer({ body }: RelayedRequest): boolean {
+  const messages = parseJsonObject(body)?.['messages'];
+  const last: unknown = Array.isArray(messages) ? messages.at(-1) : undefined;
+  return isJsonObject(last) && last['role'] === 'assistant';
+}
+
 /** Where one turn may go, in order. A body that was not decoded is decoded when a candidate needs that. */
 export class Candidates {
   readonly #dependencies: CandidateDependencies;
@@ -101,11 +116,21 @@ export class Candidates {
         route.provider.outbound?.leastOutputTokens,
       );
       const cachesPrompts = this.#plan?.promptCache !== 'off';
-      if (!handling.refusal) return { ...form, route, handling, note, cachesPrompts };
-      record.skipped(note, { kind: 'field', message: handling.refusal.message });
-      this.#refusal ??= handling.refusal;
+      const refusal = handling.refusal ?? this.#refusedPrefill(route, form);
+      if (!refusal) return { ...form, route, handling, note, cachesPrompts };
+      record.skipped(note, { kind: 'field', message: refusal.message });
+      this.#refusal ??= refusal;
     }
     return undefined;
+  }
+
+  /** Of a body that is passed on as it is the only upstream judges itself. */
+  #refusedPrefill({ takesPrefill, model }: Route, { request, relayed }: Form): AppError | undefined {
+    if (takesPrefill !== false || (relayed && !this.areSeveral)) return undefined;
+    const isPrefilled = relayed ? endsWithAnswer(relayed) : isBegun(request.messages.at(-1));
+    if (!isPrefilled) return undefined;
+    const reason = `ends with the beginning of an answer, which ${model} does not go on with: the last message must be one of the user`;
+    return refused(request.messagesParam ?? 'messages', reason);
   }
 
   /** No other is left, as far as is known. */

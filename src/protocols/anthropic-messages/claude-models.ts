@@ -17,8 +17,8 @@ export interface ModelFacts {
   readonly takesForcedTools: boolean;
   /** Answers and arguments of calls that follow a schema. */
   readonly followsSchemas: boolean;
-  /** It goes on with an answer that was begun for it. */
-  readonly takesPrefill: boolean;
+  /** It goes on with an answer that was begun for it; undefined where that is not known. */
+  readonly takesPrefill?: boolean;
   /** Thinking that is given back has to come from the same model in the same conversation. */
   readonly bindsThinking: boolean;
 }
@@ -33,7 +33,6 @@ const unknownModel: ModelFacts = {
   takesBothSampling: true,
   takesForcedTools: true,
   followsSchemas: false,
-  takesPrefill: false,
   bindsThinking: false,
 };
 
