@@ -1,13 +1,13 @@
 import { AppError } from '../../core/errors.ts';
 import type { Inbound, Outbound } from '../../core/protocol.ts';
 import { isJsonObject, type JsonObject } from '../../lib/parse-json.ts';
+import { holdsOurSignature } from '../shared/carried-reasoning.ts';
 import { type ReadAnswer, unreadable, WholeRelay } from '../shared/relay.ts';
 import { unreadRequest } from '../shared/request.ts';
 import { classifyFailure } from './classify-failure.ts';
 import { anthropicMessagesInbound, messagesHeaders } from './inbound.ts';
 import { messagesVersion } from './outbound.ts';
 import { relayRequest } from './relay.ts';
-import { holdsOurSignature } from './signature.ts';
 
 const dialect = 'count_tokens';
 

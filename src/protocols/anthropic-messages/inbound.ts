@@ -1,10 +1,10 @@
 import type { DecodedTurn, Inbound, UpstreamHeaders } from '../../core/protocol.ts';
 import { isJsonObject } from '../../lib/parse-json.ts';
+import { holdsOurSignature } from '../shared/carried-reasoning.ts';
 import { affinityKey, unreadRequest } from '../shared/request.ts';
 import { vendorAnswerIn } from '../shared/vendor-answer.ts';
 import { decodeMessagesRequest, type MessagesOptions, showsThinking } from './decode-request.ts';
 import { encodeMessagesAnswer, encodeMessagesError } from './encode-answer.ts';
-import { holdsOurSignature } from './signature.ts';
 import { createMessagesStreamEncoder } from './stream-encoder.ts';
 
 /** Anthropic Messages, as clients speak it to us. */

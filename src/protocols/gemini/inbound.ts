@@ -1,10 +1,10 @@
 import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
 import { isJsonObject, type JsonObject } from '../../lib/parse-json.ts';
+import { holdsOurSignature } from '../shared/carried-reasoning.ts';
 import { unreadRequest } from '../shared/request.ts';
 import { vendorAnswerIn } from '../shared/vendor-answer.ts';
 import { choicesParam, decodeGeminiRequest, type GeminiOptions } from './decode-request.ts';
 import { encodeGeminiAnswer, encodeGeminiAnswers, encodeGeminiError } from './encode-answer.ts';
-import { holdsOurSignature } from './signature.ts';
 import { createGeminiStreamEncoder, encodeGeminiEnd } from './stream-encoder.ts';
 import { ArrayFrames, eventFrames } from './stream-frames.ts';
 

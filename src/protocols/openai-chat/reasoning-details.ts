@@ -1,5 +1,6 @@
 import type { ReasoningProof } from '../../core/turn.ts';
-import { isJsonObject, type JsonObject, parseJson, parseJsonObject } from '../../lib/parse-json.ts';
+import { isJsonObject, type JsonObject, parseJson } from '../../lib/parse-json.ts';
+import { readReasoning } from '../shared/carried-reasoning.ts';
 
 const protocol = 'openai-chat';
 /** What the pieces of a stream bring bit by bit. */
@@ -53,6 +54,5 @@ export function carriedDetails(proof: ReasoningProof): object[] {
 /** What `carriedDetails` made; undefined for a detail of anyone else's. */
 export function proofIn({ format, data }: JsonObject): ReasoningProof | undefined {
   if (format !== ours || typeof data !== 'string') return undefined;
-  const { protocol, data: proof } = parseJsonObject(Buffer.from(data, 'base64').toString()) ?? {};
-  return typeof protocol === 'string' && typeof proof === 'string' ? { protocol, data: proof } : undefined;
+  return readReasoning(Buffer.from(data, 'base64').toString()).proof;
 }

@@ -1,5 +1,5 @@
 import type { ReasoningPart, ReasoningProof } from '../../core/turn.ts';
-import { parseJsonObject } from '../../lib/parse-json.ts';
+import { readReasoning } from '../shared/carried-reasoning.ts';
 
 /** No reasoning begins with it. */
 const proven = '\u0000';
@@ -11,8 +11,5 @@ export function carriedReasoning(text: string, proof: ReasoningProof | undefined
 
 /** What `carriedReasoning` made. */
 export function readCarried(content: string): Omit<ReasoningPart, 'type'> {
-  if (!content.startsWith(proven)) return { text: content };
-  const { text, protocol, data } = parseJsonObject(content.slice(proven.length)) ?? {};
-  const isProof = typeof protocol === 'string' && typeof data === 'string';
-  return { text: typeof text === 'string' ? text : '', ...(isProof && { proof: { protocol, data } }) };
+  return content.startsWith(proven) ? readReasoning(content.slice(proven.length)) : { text: content };
 }
