@@ -20,7 +20,7 @@ interface Queued {
 /** The reports of one session, oldest first. */
 interface Lane {
   readonly sessionId: string;
-  items: Queued[];
+  readonly items: Queued[];
   /** So many of the first are being sent. */
   underWay: number;
   sending: Promise<boolean> | undefined;
@@ -152,15 +152,16 @@ export class ReportQueue {
     return lane;
   }
 
+  /** The oldest success that is not being sent, else the oldest report. */
   #drop(): void {
-    for (const isSpared of [({ item }: Queued) => item.outcome !== 'success', () => false]) {
-      for (const lane of this.#lanes.values()) {
-        lane.items = lane.items.filter((queued, index) => {
-          if (this.#pending <= maxKept || index < lane.underWay || isSpared(queued)) return true;
-          this.#pending -= 1;
-          this.#dropped += 1;
-          return false;
-        });
+    for (const mayGo of [({ item }: Queued) => item.outcome === 'success', () => true]) {
+      for (const { items, underWay } of this.#lanes.values()) {
+        const at = items.findIndex((queued, index) => index >= underWay && mayGo(queued));
+        if (at === -1) continue;
+        items.splice(at, 1);
+        this.#pending -= 1;
+        this.#dropped += 1;
+        return;
       }
     }
   }

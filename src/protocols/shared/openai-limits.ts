@@ -12,11 +12,12 @@ const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h
 
 export function readOpenaiLimits(headers: UpstreamHeaders, now: number): readonly LimitReading[] {
   const readings: LimitReading[] = [];
-  for (const { name, ...header } of kinds) {
-    const remaining = amountIn(headers[header.remaining]);
+  for (const kind of kinds) {
+    const { name } = kind;
+    const remaining = amountIn(headers[kind.remaining]);
     if (remaining === undefined) continue;
-    const limit = amountIn(headers[header.limit]);
-    const fullAfterMs = durationIn(headers[header.reset]);
+    const limit = amountIn(headers[kind.limit]);
+    const fullAfterMs = durationIn(headers[kind.reset]);
     readings.push({
       name,
       remaining,
