@@ -36,6 +36,25 @@ describe('a block of leases', () => {
     expect(await pool.lent()).toBe(0);
   });
 
+  it('takes only accounts with one of its labels', async () => {
+    const { pool, clock, block } = await setUp({ count: 3, labels: ['team-a', 'team-b'] });
+    await pool.add('acc-4', { label: 'team-b' });
+    await pool.add('acc-5', { label: 'team-c' });
+    const lease = await block.take();
+    expect(idOf(lease)).toBe('acc-4');
+    const failing = expect(block.take({ waitMs: 3_000 })).rejects.toMatchObject({
+      code: 'no_account_available',
+    });
+    await clock.advance(3_000);
+    await failing;
+    lease.release();
+  });
+
+  it('refuses an empty list of labels', async () => {
+    const { block } = await setUp({ count: 1, labels: [] });
+    await expect(block.take()).rejects.toMatchObject({ code: 'invalid_request', param: 'labels' });
+  });
+
   it('makes one call for many turns that follow each other', async () => {
     const { pool, block } = await setUp({ count: 3 });
     for (let turn = 0; turn < 10; turn += 1) {

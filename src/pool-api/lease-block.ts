@@ -12,6 +12,8 @@ export interface BlockOptions {
   readonly provider?: string;
   /** Only accounts that may use this upstream model. */
   readonly model?: string;
+  /** Only accounts with one of these labels. */
+  readonly labels?: readonly string[];
   /** Turns at a time on each account; default 1. More than 1 needs shared accounts. */
   readonly slots?: number;
   /** Whether no other program may use the accounts meanwhile; default true for 1 slot, false for more. */
@@ -114,13 +116,13 @@ export class LeaseBlock {
   /** Made by `AccountPoolClient.block`. */
   constructor(options: BlockOptions, sessionId: string, tools: BlockTools) {
     checkBlockOptions(options);
-    const { provider, model, slots = 1, exclusive = slots === 1, ttl_seconds = 120 } = options;
+    const { provider, model, labels, slots = 1, exclusive = slots === 1, ttl_seconds = 120 } = options;
     this.sessionId = sessionId;
     this.#waitMs = options.waitMs ?? 10_000;
     this.#tools = tools;
     this.#engine = new LeaseEngine({
       ...tools,
-      request: { exclusive, slots, ttl_seconds, provider, model },
+      request: { exclusive, slots, ttl_seconds, provider, model, labels: labels && [...labels] },
       sessions: { one: sessionId },
       count: options.count,
       minimum: options.minimum ?? 0,

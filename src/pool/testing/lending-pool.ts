@@ -17,7 +17,10 @@ import { Credentials, createVault } from '../vault/vault.ts';
 import { startTestPool, testAccount } from './test-pool.ts';
 
 type Change = Partial<
-  Pick<NewStoredAccount, 'provider' | 'capacity' | 'free' | 'models' | 'teamUid' | 'lend' | 'tier' | 'quota'>
+  Pick<
+    NewStoredAccount,
+    'provider' | 'label' | 'capacity' | 'free' | 'models' | 'teamUid' | 'lend' | 'tier' | 'quota'
+  >
 > & {
   readonly state?: AccountState;
   /** A bearer that lapses at this time; without one the bearer is an API key. */
