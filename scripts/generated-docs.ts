@@ -28,6 +28,7 @@ import {
 import { createWarpOutbound } from '../src/protocols/warp/outbound.ts';
 import { vendors } from '../src/providers/openai-compatible/vendors.ts';
 import { settings } from '../src/settings.ts';
+import { pairTable } from './pair-table.ts';
 import { poolErrorTable } from './pool-errors.ts';
 
 /** What becomes of it at an upstream that lacks it. */
@@ -82,6 +83,7 @@ export function generatedDocs(): readonly { readonly path: string; readonly text
       path: fieldDocs,
       text: withBlocks(fieldDocs, {
         abilities: abilityTable(),
+        pairs: pairTable(),
         chat: fieldRows(chatFields),
         'chat messages': fieldRows(chatParts),
         'chat tools': toolRows(chatTools),
