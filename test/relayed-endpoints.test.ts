@@ -184,6 +184,8 @@ it('relays images, moderations and reranking', async () => {
   expect(image.data?.[0]?.b64_json).toBe('AAAA');
   // The vendor's own model, where the request names none.
   expect((await client.moderations.create({ input: 'Hi' })).model).toBe('omni-moderation-latest');
+  const unnamed = { input: 'Hi', model: null as unknown as string };
+  expect((await client.moderations.create(unnamed)).model).toBe('omni-moderation-latest');
   const ranked = await fetch(`${services.gatewayUrl}/v1/rerank`, {
     method: 'POST',
     body: JSON.stringify({ model: 'm', query: 'q', documents: ['a', 'b'] }),

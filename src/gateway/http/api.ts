@@ -23,7 +23,7 @@ import type { ListedModel, Routes } from '../models/routing.ts';
 import { answeredHeaders, modelsOf } from '../output/answer-head.ts';
 import type { TurnRecords } from '../turn/turn-record.ts';
 import * as answers from './api-answers.ts';
-import { endpointRequest, endpointRoutes } from './endpoint-routes.ts';
+import { endpointRequest, endpointRoutes, modellessRequest } from './endpoint-routes.ts';
 import { encodeGeminiModel, encodeGeminiPage, geminiRoutes, isGeminiClient } from './gemini-routes.ts';
 import { between, endsOf } from './pages.ts';
 import {
@@ -239,6 +239,7 @@ export const gatewayApi = withDocs<GatewayHttp>({
     countTokensRequest: countRequest,
     responsesRequest,
     endpointRequest,
+    modellessRequest,
     compactRequest,
     inputTokensRequest,
   },

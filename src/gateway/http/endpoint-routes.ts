@@ -19,8 +19,13 @@ export interface EndpointService {
   ): Promise<FastifyReply>;
 }
 
+const model = z.string().min(1).max(256);
+
 /** Of such a request nothing is read but the model. */
-export const endpointRequest = z.looseObject({ model: z.string().max(256).optional() });
+export const endpointRequest = z.looseObject({ model });
+
+/** An endpoint with a default model. */
+export const modellessRequest = z.looseObject({ model: model.optional() });
 
 /** The calls beside the dialects: each goes to a provider that has the same. */
 export const endpointRoutes: readonly Route<EndpointService>[] = endpointNames.map(routeOf);
@@ -31,7 +36,7 @@ export const endpointPath = new RegExp(
 );
 
 function routeOf(endpoint: Endpoint): Route<EndpointService> {
-  const { path, summary, isForm } = endpoints[endpoint];
+  const { path, summary, isForm, defaultModel } = endpoints[endpoint];
   const inbound = createEndpointInbound(endpoint);
   return {
     method: 'POST',
@@ -42,7 +47,7 @@ function routeOf(endpoint: Endpoint): Route<EndpointService> {
       'back as it is. Another account may answer until its first bytes have come.',
     access: 'clientKey',
     ...(isForm && { bodyType: 'multipart/form-data' as const }),
-    body: endpointRequest,
+    body: defaultModel === undefined ? endpointRequest : modellessRequest,
     answers: { 200: { description: "The provider's own answer.", headers: answeredBy } },
     handle({ routes, answerTurn }, request, reply) {
       const { body, heldBody } = request;

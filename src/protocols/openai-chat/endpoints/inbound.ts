@@ -37,12 +37,11 @@ export function readEndpointRequest(
   given: { readonly body: unknown; readonly text: string | undefined; readonly form?: FormBody },
   servedBy: readonly string[],
 ): DecodedTurn<ChatOptions> {
-  const { defaultModel = '' } = endpoints[endpoint];
   const { body, text = '', form } = given;
   if (!form && !isJsonObject(body)) throw new AppError('invalid_request', 'The body must be a JSON object.');
   const fields = form ? { model: formField(form, 'model') } : body;
-  const { model = defaultModel, stream, n } = fields as Record<string, unknown>;
-  const request = unreadRequest({ model });
+  const { model, stream, n } = fields as Record<string, unknown>;
+  const request = unreadRequest({ model: model ?? endpoints[endpoint].defaultModel });
   if (!request) throw refused('model', 'must name a model, of at most 256 characters');
   const isStream = stream === true;
   const relayed: RelayedRequest = {
