@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module';
 import type { z } from 'zod';
+import { plainRule } from './core/plain-rule.ts';
 import { unknownFields } from './core/unknown-field.ts';
 import { isJsonObject } from './lib/parse-json.ts';
 
@@ -87,7 +88,7 @@ export function faultOf(schema: z.ZodType, content: unknown, issue: z.core.$ZodI
 function reasonOf(issue: z.core.$ZodIssue): string {
   if (issue.code === 'invalid_key') return issue.issues[0]?.message ?? issue.message;
   if (issue.code === 'invalid_type' && issue.message.endsWith('received undefined')) return 'is missing';
-  return issue.message;
+  return plainRule(issue.message);
 }
 
 /** The fields that there may be at that place. */

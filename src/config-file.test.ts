@@ -68,6 +68,46 @@ test.each([
     /__proto__: must be a name/,
   ],
   ['a missing field', 'providers: {x: {type: oauth2}}', /providers\.x\.token_url/],
+  [
+    'a variable in an address',
+    'providers: {x: {type: openai_compatible, base_url: "$BASE/v1"}}',
+    /^CONFIG_FILE \S+, line 1, column 52: providers\.x\.base_url: must be a URL that begins with \S+ or [^\n]*\.$/,
+  ],
+  [
+    'a port that there is not',
+    'providers: {x: {type: gemini, base_url: "https://a.example:99999"}}',
+    /line 1, column 41: providers\.x\.base_url: must be a URL that/,
+  ],
+  [
+    'an address of one call',
+    'providers: {x: {type: openai_compatible, base_url: "https://a.example/v1/chat/completions/"}}',
+    /base_url: must end before the path of a call, such as \/chat\/completions\.$/,
+  ],
+  [
+    'a pattern as the model of a candidate',
+    'routes: [{model: "a-*", candidates: [{provider: openai, model: "b-*"}]}]',
+    /candidates\.0\.model: must be a name, or "\*" alone for the name that was asked for/,
+  ],
+  [
+    'a provider that is nearly one',
+    'routes: [{model: a, candidates: [{provider: opena, model: b}]}]',
+    /did you mean "openai"\?$/,
+  ],
+  [
+    'a weight of nothing',
+    'routes: [{model: a, candidates: [{provider: openai, model: b, weight: 0}]}]',
+    /weight: must be more than 0\.$/,
+  ],
+  [
+    'a word for a list',
+    'routes: [{model: a, candidates: [{provider: openai, model: b, labels: team}]}]',
+    /labels: must be a list, not a string\.$/,
+  ],
+  [
+    'a word that is no choice',
+    'routes: [{model: a, delivery: hole, candidates: [{provider: openai, model: b}]}]',
+    /delivery: must be "stream", "whole" or "continue"\.$/,
+  ],
 ])('%s is a fault that says what to do', (_name, yaml, message) => {
   expect(() => load(yaml)).toThrow(message);
 });
@@ -133,7 +173,7 @@ test.each([
   ['a provider that there is not', '{ provider: lokal, model: x }', 'lokal', 'no provider "lokal"'],
   ['a field that there is not', '{ provider: openai, modle: x }', 'modle', 'did you mean "model"'],
   ['a value that is missing', '{ provider: openai }', '{ provider', 'model: is missing'],
-  ['a value of another type', '{ provider: openai, model: x, tier: a }', 'a }', 'expected number'],
+  ['a value of another type', '{ provider: openai, model: x, tier: a }', 'a }', 'must be a number'],
   ['a condition that there is not', '{ provider: openai, model: x, when: { tool: no } }', 'tool:', '"tools"'],
 ])('%s is named with line and column', (_name, candidate, at, problem) => {
   const line = `    candidates: [${candidate}]`;
@@ -270,7 +310,7 @@ test('a field without a value is left out, unless there is no such field', () =>
     sources: [{ name: 'command', timeoutMs: 30_000 }],
   });
   expect(() => load('soruces:\n')).toThrow(/"soruces"/);
-  expect(() => load('aliases: {fast: }')).toThrow(/aliases\.fast: .*received null/);
+  expect(() => load('aliases: {fast: }')).toThrow(/aliases\.fast: .*not null/);
 });
 
 test('paths of sources may begin in the home folder', () => {

@@ -62,7 +62,8 @@ export function readConfigFile(file: string, environment: NodeJS.ProcessEnv, pro
   const { content } = document;
   const report = (path: ConfigPath, problem: string, key?: string) => {
     const place = document.placeOf(path, key);
-    problems.push(`CONFIG_FILE ${file}, ${place}: ${path.join('.') || 'the file'}: ${problem}.`);
+    const end = problem.endsWith('?') ? '' : '.';
+    problems.push(`CONFIG_FILE ${file}, ${place}: ${path.join('.') || 'the file'}: ${problem}${end}`);
   };
   if (namesPrototype(content)) {
     report(['providers', '__proto__'], nameRule);

@@ -14,7 +14,12 @@ const candidate = z.strictObject({
   provider: z.string().regex(providerNamePattern, 'must be a provider name such as "openai"').meta({
     description: 'A provider of this file, or a built-in one.',
   }),
-  model: name.meta({ description: 'Its name there; "*": the name that was asked for.' }),
+  model: name
+    .refine(
+      (model) => model === '*' || !model.includes('*'),
+      'must be a name, or "*" alone for the name that was asked for',
+    )
+    .meta({ description: 'Its name there; "*": the name that was asked for.' }),
   tier: z.int().min(0).max(1_000).optional().meta({
     description: 'Lower tiers are tried first. Without one, a candidate follows the one before it.',
   }),

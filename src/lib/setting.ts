@@ -54,12 +54,13 @@ export const flag = z
 /** A whole address, asked for as it is written. */
 const httpAddress = z
   .string()
+  .refine((text) => /^https?:\/\/[^/]/i.test(text) && URL.canParse(text), {
+    message: 'must be a URL that begins with http:// or https:// and a host, such as http://127.0.0.1:8019',
+    // Rules that follow read it as a URL.
+    abort: true,
+  })
   .refine(
-    (text) => /^https?:\/\/[^/]/i.test(text) && URL.canParse(text),
-    'must be a URL that begins with http:// or https:// and a host, such as http://127.0.0.1:8019',
-  )
-  .refine(
-    (text) => !URL.canParse(text) || new URL(text).username + new URL(text).password === '',
+    (text) => new URL(text).username + new URL(text).password === '',
     'must be a URL without user name and password: none would be sent',
   );
 /** What the paths of calls are appended to. */
@@ -69,8 +70,7 @@ export const httpUrl = httpAddress
     'must be a URL without user, query or fragment: paths of calls are appended to it',
   )
   .transform((text) => text.replace(/\/+$/, ''));
-const isSafe = (text: string): boolean =>
-  !URL.canParse(text) || /^https:/i.test(text) || isLoopbackHost(new URL(text).hostname);
+const isSafe = (text: string): boolean => /^https:/i.test(text) || isLoopbackHost(new URL(text).hostname);
 const unsafe = 'must be https unless it is on this machine';
 export const safeAddress = httpAddress.refine(isSafe, unsafe);
 export const safeUrl = httpUrl.refine(isSafe, unsafe);

@@ -10,11 +10,17 @@ export const serverFields = {
   private_network: z.boolean().default(false),
 };
 
+const callPath = /\/(chat\/completions|v1\/messages|responses|:\w*generateContent)$/i;
+
 /** This machine may be named; another private network only where the entry says that it is meant. */
 export function atMeantAddress<
   Schema extends z.ZodType<{ readonly base_url?: string | undefined; readonly private_network: boolean }>,
 >(schema: Schema) {
   return schema
+    .refine(({ base_url: url }) => url === undefined || !callPath.test(url), {
+      message: 'must end before the path of a call, such as /chat/completions',
+      path: ['base_url'],
+    })
     .refine(({ base_url: url }) => url === undefined || isServerHost(new URL(url).hostname), {
       message: "must be a server, and not a cloud's metadata or a link-local or unspecified address",
       path: ['base_url'],

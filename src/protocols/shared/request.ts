@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import { AppError, refused } from '../../core/errors.ts';
 import { upToFirstProblem } from '../../core/first-problem-only.ts';
 import { toolsText } from '../../core/offered-tools.ts';
+import { plainRule } from '../../core/plain-rule.ts';
 import type { AskedRequest, Limits, Reasoning, ResponseFormat, Sampling, Wish } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject } from '../../lib/parse-json.ts';
 
@@ -38,38 +39,6 @@ export function firstProblem(error: z.ZodError, body: unknown): { path: string; 
   const rule = plainRule(deepest.message);
   const message = value === undefined ? `is missing (${rule})` : namingKind(rule, deepest.path, value);
   return { path: path === '' ? 'body' : path, message };
-}
-
-const kindNames: Readonly<Record<string, string>> = {
-  string: 'a string',
-  number: 'a number',
-  int: 'a whole number',
-  boolean: 'true or false',
-  object: 'an object',
-  record: 'an object',
-  array: 'a list',
-};
-
-/** What zod says in the words of our own messages. */
-function plainRule(message: string): string {
-  const [, options] =
-    /^Invalid (?:option: expected one of|discriminator value\. Expected) (.+)$/.exec(message) ?? [];
-  if (options !== undefined) {
-    const names = options.replaceAll("'", '"').split(/ ?\| ?/);
-    return `must be ${names.join(', ').replace(/, (?=[^,]*$)/, ' or ')}`;
-  }
-  const [, size, kind, number, unit] =
-    /^Too (small|big): expected (\w+) to (?:have|be) [<>]=(\d+)(?: (\w+))?$/.exec(message) ?? [];
-  if (kind !== undefined) {
-    const bound = `${size === 'small' ? 'at least' : 'at most'} ${number}`;
-    return unit === undefined ? `must be ${bound}` : `must have ${bound} ${unit}`;
-  }
-  const [, expected = '', received] = /^Invalid input: expected (\w+), received (\w+)$/.exec(message) ?? [];
-  const name = kindNames[expected];
-  if (name === undefined) return message;
-  return received === undefined || received === 'undefined'
-    ? `must be ${name}`
-    : `must be ${name}, not ${kindNames[received] ?? received}`;
 }
 
 /** Where a kind is not known, its name says more than its place. */
