@@ -1,7 +1,16 @@
 // Plays Anthropic's Messages API on this machine. The model's name chooses the scenario.
 import { type Answer, answerOf, type Facts, scenarioNames, type Usage } from '../vendor/scenarios.ts';
 import { type VendorOptions, type VendorSandbox, VendorServer } from '../vendor/server.ts';
-import type { Failure, Played, Reply, SeenRequest, Turn, Vendor } from '../vendor/vendor.ts';
+import {
+  askedIn,
+  type Failure,
+  isReply,
+  type Played,
+  type Reply,
+  type SeenRequest,
+  type Turn,
+  type Vendor,
+} from '../vendor/vendor.ts';
 import { abandonedFrames, playedAnswer, streamType } from './answer.ts';
 import { blocksOf, cacheable, joinedMessages, prefillRefusal, refusalOf } from './check.ts';
 import {
@@ -113,10 +122,6 @@ function read<Request extends CountRequest>(
   return problem === undefined ? (parsed.data as Request) : refused(problem);
 }
 
-function isReply(value: object): value is Reply {
-  return 'status' in value;
-}
-
 /** Plays the vendor's memory of prompts for the scenario that counts by it. */
 class PromptCache {
   readonly #known = new Set<string>();
@@ -147,23 +152,17 @@ class PromptCache {
 }
 
 class Anthropic implements Vendor {
-  readonly prefix: string;
+  readonly prefix = '';
   readonly scenarios = scenarios;
   readonly malformedFrame = 'event: content_block_delta\ndata: {"type":"content_block_delta", oops\n\n';
   readonly #cache = new PromptCache();
-
-  constructor({ prefix = '' }: VendorOptions) {
-    this.prefix = prefix;
-  }
 
   keyOf(headers: SeenRequest['headers']): string {
     return String(headers['x-api-key'] ?? headers.authorization ?? '').replace(/^Bearer /, '');
   }
 
   turnOf(_seen: SeenRequest, path: string, _url: URL, body: unknown) {
-    if (path !== '/v1/messages') return undefined;
-    const { model, stream } = (body ?? {}) as { readonly model?: unknown; readonly stream?: unknown };
-    return { model: String(model), isStream: stream === true };
+    return path === '/v1/messages' ? askedIn(body) : undefined;
   }
 
   other(
@@ -312,5 +311,5 @@ function asModel(id: string) {
 
 /** The base URL has no prefix of its own: paths begin with `/v1`. */
 export function startAnthropicSandbox(options: VendorOptions = {}): Promise<VendorSandbox> {
-  return VendorServer.start(new Anthropic(options), options);
+  return VendorServer.start(new Anthropic(), options);
 }

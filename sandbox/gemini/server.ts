@@ -9,7 +9,15 @@ import {
   type Usage,
 } from '../vendor/scenarios.ts';
 import { type VendorOptions, type VendorSandbox, VendorServer } from '../vendor/server.ts';
-import type { Failure, Played, Reply, SeenRequest, Turn, Vendor } from '../vendor/vendor.ts';
+import {
+  type Failure,
+  isReply,
+  type Played,
+  type Reply,
+  type SeenRequest,
+  type Turn,
+  type Vendor,
+} from '../vendor/vendor.ts';
 import { currentTurn, refusalOf, signatureFor, textSignature } from './check.ts';
 import { camelized, countRequest, type GenerateRequest, generateRequest, problemIn } from './request.ts';
 
@@ -95,13 +103,9 @@ function errorBody(code: number, status: string, message: string, details?: read
 }
 
 class Gemini implements Vendor {
-  readonly prefix: string;
+  readonly prefix = '';
   readonly scenarios = scenarios;
   readonly malformedFrame = 'data: {"candidates": [{"content": oops\r\n\r\n';
-
-  constructor({ prefix = '' }: VendorOptions) {
-    this.prefix = prefix;
-  }
 
   keyOf(headers: SeenRequest['headers'], url: URL): string {
     return String(headers['x-goog-api-key'] ?? url.searchParams.get('key') ?? '');
@@ -182,10 +186,6 @@ function read(turn: Turn): GenerateRequest | Reply {
   }
   const problem = refusalOf(parsed.data, isSigned(turn.scenario));
   return problem === undefined ? parsed.data : refused(turn.seen, problem);
-}
-
-function isReply(value: object): value is Reply {
-  return 'status' in value;
 }
 
 /** As events where `alt=sse` asks for them, else as one JSON array that grows. */
@@ -372,5 +372,5 @@ function asModel(id: string) {
 
 /** The base URL has no prefix of its own: paths begin with `/v1beta`. */
 export function startGeminiSandbox(options: VendorOptions = {}): Promise<VendorSandbox> {
-  return VendorServer.start(new Gemini(options), options);
+  return VendorServer.start(new Gemini(), options);
 }

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
-import { openaiError, openaiFailure } from '../vendor/openai-failures.ts';
+import { openaiError, openaiFailure } from '../vendor/openai-vendor.ts';
 import { abandonedUsage, answerOf, scenarioNames } from '../vendor/scenarios.ts';
 import type { ByHand, Played, Reply, Turn } from '../vendor/vendor.ts';
 import { type ChatRequest, factsOf } from './request.ts';

@@ -1,15 +1,16 @@
 // Plays OpenAI's Responses API on this machine. The model's name chooses the scenario.
 import type { JsonObject } from '../struct.ts';
-import {
-  bearerOf,
-  openaiError,
-  openaiFailure,
-  openaiLimits,
-  openaiModels,
-} from '../vendor/openai-failures.ts';
+import { OpenaiVendor, openaiError, openaiLimits } from '../vendor/openai-vendor.ts';
 import { type Answer, answerOf, type Facts, scenarioNames } from '../vendor/scenarios.ts';
 import { type VendorOptions, type VendorSandbox, VendorServer } from '../vendor/server.ts';
-import type { Failure, Played, Reply, SeenRequest, Turn, Vendor } from '../vendor/vendor.ts';
+import {
+  askedIn,
+  type Played,
+  type Reply,
+  type SeenRequest,
+  type Turn,
+  type Vendor,
+} from '../vendor/vendor.ts';
 import { abandonedFrames, playedAnswer, type Shown, streamType } from './answer.ts';
 import { type ModelKind, problemOf } from './check.ts';
 import { type Item, type Problem, problemIn, type ResponsesRequest, responsesRequest } from './request.ts';
@@ -24,8 +25,7 @@ interface Read {
   readonly items: readonly Item[];
 }
 
-class Responses implements Vendor {
-  readonly prefix: string;
+class Responses extends OpenaiVendor implements Vendor {
   readonly scenarios = scenarios;
   readonly malformedFrame =
     'event: response.output_text.delta\ndata: {"type":"response.output_text.delta", oops\n\n';
@@ -35,32 +35,8 @@ class Responses implements Vendor {
   readonly #cached = new Map<string, number>();
   #count = 0;
 
-  constructor({ prefix = '/v1' }: VendorOptions) {
-    this.prefix = prefix;
-  }
-
-  keyOf(headers: SeenRequest['headers']): string {
-    return bearerOf(headers);
-  }
-
   turnOf(_seen: SeenRequest, path: string, _url: URL, body: unknown) {
-    if (path !== '/responses') return undefined;
-    const { model, stream } = (body ?? {}) as { readonly model?: unknown; readonly stream?: unknown };
-    return { model: String(model), isStream: stream === true };
-  }
-
-  other(
-    seen: SeenRequest,
-    path: string,
-    _url: URL,
-    _body: unknown,
-    models: readonly string[],
-  ): Reply | undefined {
-    return seen.method === 'GET' && path === '/models' ? openaiModels(models) : undefined;
-  }
-
-  failure(kind: Failure, _seen: SeenRequest, detail?: string): Reply {
-    return openaiFailure(kind, detail);
+    return path === '/responses' ? askedIn(body) : undefined;
   }
 
   answer(turn: Turn): Played | Reply {
@@ -188,5 +164,5 @@ function mediaOf(item: Item): Facts['media'][number][] {
 }
 
 export function startResponsesSandbox(options: VendorOptions = {}): Promise<VendorSandbox> {
-  return VendorServer.start(new Responses(options), options);
+  return VendorServer.start(new Responses(), options);
 }

@@ -45,6 +45,7 @@ export class VendorServer implements VendorSandbox {
   readonly others: SeenRequest[] = [];
   readonly #vendor: Vendor;
   readonly #options: VendorOptions;
+  readonly #prefix: string;
   readonly #server = createServer((request, response) => void this.#serve(request, response));
   readonly #scripts = new Map<string, Script>();
   readonly #counts = new Map<string, number>();
@@ -54,13 +55,14 @@ export class VendorServer implements VendorSandbox {
   private constructor(vendor: Vendor, options: VendorOptions) {
     this.#vendor = vendor;
     this.#options = options;
+    this.#prefix = options.prefix ?? vendor.prefix;
   }
 
   static async start(vendor: Vendor, options: VendorOptions): Promise<VendorSandbox> {
     const running = new VendorServer(vendor, options);
     await new Promise<void>((resolve) => running.#server.listen(0, '127.0.0.1', resolve));
     const { port } = running.#server.address() as AddressInfo;
-    running.#url = `http://127.0.0.1:${port}${vendor.prefix}`;
+    running.#url = `http://127.0.0.1:${port}${running.#prefix}`;
     return running;
   }
 
@@ -89,7 +91,7 @@ export class VendorServer implements VendorSandbox {
     if (seen === undefined) return;
     const path = decodeURIComponent(url.pathname);
     if (seen.method === 'POST' && path === '/control') return this.#control(seen, response);
-    const own = path.startsWith(vendor.prefix) ? path.slice(vendor.prefix.length) : '';
+    const own = path.startsWith(this.#prefix) ? path.slice(this.#prefix.length) : '';
     const body = seen.method === 'POST' ? jsonOf(seen.text) : {};
     const asked = seen.method === 'POST' ? vendor.turnOf(seen, own, url, body) : undefined;
     (asked ? this.turns : this.others).push(seen);

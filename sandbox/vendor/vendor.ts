@@ -70,7 +70,7 @@ export type Failure =
 
 /** What a vendor does in its own way. */
 export interface Vendor {
-  /** In front of every path. */
+  /** In front of every path, unless the server is started with another. */
   readonly prefix: string;
   readonly scenarios: readonly string[];
   keyOf(headers: IncomingMessage['headers'], url: URL): string;
@@ -97,6 +97,16 @@ export interface Vendor {
   abandoned(turn: Turn): { readonly frames: readonly string[]; readonly contentType: string };
   isPrefilled(turn: Turn): boolean;
   readonly malformedFrame: string;
+}
+
+/** The model and the form of the answer, where the body says both. */
+export function askedIn(body: unknown): { readonly model: string; readonly isStream: boolean } {
+  const { model, stream } = (body ?? {}) as { readonly model?: unknown; readonly stream?: unknown };
+  return { model: String(model), isStream: stream === true };
+}
+
+export function isReply(value: object): value is Reply {
+  return 'status' in value;
 }
 
 export function reply(response: ServerResponse, { status, body, headers = {} }: Reply): void {

@@ -1,5 +1,5 @@
-// How OpenAI refuses, on either of its endpoints.
-import type { Failure, Reply } from './vendor.ts';
+// What OpenAI does in the same way in both of its dialects.
+import type { Failure, Reply, SeenRequest } from './vendor.ts';
 
 const failures: Record<
   Failure,
@@ -73,11 +73,26 @@ export function openaiLimits(): Record<string, string> {
   };
 }
 
-export function openaiModels(models: readonly string[]): Reply {
-  const data = models.map((id) => ({ id, object: 'model', created: 1_700_000_000, owned_by: 'sandbox' }));
-  return { status: 200, body: { object: 'list', data } };
-}
+export abstract class OpenaiVendor {
+  readonly prefix = '/v1';
 
-export function bearerOf(headers: NodeJS.Dict<string | string[]>): string {
-  return String(headers['api-key'] ?? headers['authorization'] ?? '').replace(/^Bearer /, '');
+  keyOf(headers: SeenRequest['headers']): string {
+    return String(headers['api-key'] ?? headers.authorization ?? '').replace(/^Bearer /, '');
+  }
+
+  other(
+    { method }: SeenRequest,
+    path: string,
+    _url: URL,
+    _body: unknown,
+    models: readonly string[],
+  ): Reply | undefined {
+    if (method !== 'GET' || path !== '/models') return undefined;
+    const data = models.map((id) => ({ id, object: 'model', created: 1_700_000_000, owned_by: 'sandbox' }));
+    return { status: 200, body: { object: 'list', data } };
+  }
+
+  failure(kind: Failure, _seen: SeenRequest, detail?: string): Reply {
+    return openaiFailure(kind, detail);
+  }
 }
