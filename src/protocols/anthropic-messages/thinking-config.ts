@@ -1,5 +1,5 @@
 import type { Reasoning, ToolChoice } from '../../core/turn.ts';
-import { askedEffort, budgetOf } from '../shared/reasoning-effort.ts';
+import { askedEffort, budgetOf, nearestEffort } from '../shared/reasoning-effort.ts';
 import type { ModelFacts } from './claude-models.ts';
 
 /** The least that Anthropic takes. */
@@ -60,13 +60,7 @@ export const bindingBeta = 'thinking-binding-controls-2026-08-01';
 /** The nearest that the model has; undefined where it has none or the client named none. */
 function effortFor(reasoning: Reasoning, { efforts }: ModelFacts): string | undefined {
   const asked = askedEffort(reasoning);
-  const [least] = efforts;
-  if (asked === undefined || least === undefined) return undefined;
-  if (efforts.includes(asked)) return asked;
-  const tokens = budgetOf(asked);
-  // A word that is not known is the upstream's to judge.
-  if (tokens === undefined) return asked;
-  return efforts.findLast((effort) => (budgetOf(effort) ?? 0) <= tokens) ?? least;
+  return asked === undefined || efforts.length === 0 ? undefined : nearestEffort(asked, efforts);
 }
 
 /** Thinking is part of the answer's limit: a client that named no budget has half of it left for the answer. */

@@ -13,7 +13,7 @@ import type {
 } from '../../core/turn.ts';
 import { resultsByCall } from '../shared/calls.ts';
 import { dataUrl } from '../shared/files.ts';
-import { askedEffort } from '../shared/reasoning-effort.ts';
+import { openaiEffort } from '../shared/reasoning-effort.ts';
 import { isStrictSchema } from '../shared/strict-schema.ts';
 import type { ChatVariant } from './outbound.ts';
 import { reasoningDetailsOf } from './reasoning-details.ts';
@@ -38,7 +38,7 @@ export function encodeRequest(
     seed: ifNative('seed', sampling.seed),
     presence_penalty: ifNative('presencePenalty', sampling.presencePenalty),
     frequency_penalty: ifNative('frequencyPenalty', sampling.frequencyPenalty),
-    reasoning_effort: ifNative('reasoningEffort', askedEffort(reasoning)),
+    reasoning_effort: ifNative('reasoningEffort', openaiEffort(request.model, reasoning)),
     response_format: encodeFormat(request.responseFormat, native),
     prompt_cache_key: ifNative('openai.prompt_cache_key', cacheKey),
     ...Object.fromEntries(wishes.flatMap((wish) => encodeWish(wish, native))),

@@ -12,7 +12,7 @@ import type {
 } from '../../core/turn.ts';
 import type { JsonObject } from '../../lib/parse-json.ts';
 import { dataUrl } from '../shared/files.ts';
-import { askedEffort } from '../shared/reasoning-effort.ts';
+import { openaiEffort } from '../shared/reasoning-effort.ts';
 import { isStrictSchema } from '../shared/strict-schema.ts';
 import { leastOutputTokens } from './capabilities.ts';
 import { reasoningBefore } from './reasoning-items.ts';
@@ -25,7 +25,7 @@ export function encodeRequest({ request, cacheKey }: OutboundTurn, native: Capab
   const { sampling, limits, tools, reasoning, wishes = [] } = request;
   const ifNative = <Value>(ability: Ability, value: Value) => (native.has(ability) ? value : undefined);
   const isReasoner = native.has('reasoningEffort');
-  const effort = isReasoner ? askedEffort(reasoning) : undefined;
+  const effort = isReasoner ? openaiEffort(request.model, reasoning) : undefined;
   const summary = isReasoner && reasoning.isAsked ? 'auto' : undefined;
   const most = ifNative('maxTokens', limits.maxOutputTokens);
   const items = new ItemEncoder(native);

@@ -42,7 +42,7 @@ const ofOpenai = newAbilities.filter((ability) => ability !== 'documents' && abi
 const tuning: readonly Ability[] = ['temperature', 'topP', 'presencePenalty', 'frequencyPenalty'];
 /** OpenAI's reasoning models refuse what tunes the choice of words, and its others refuse an effort and what came with these. */
 const openaiModelLacks = (model: string): readonly Ability[] =>
-  /^(o\d|gpt-[5-9])/.test(model)
+  /^(o\d|gpt-[5-9](?!-chat))/.test(model)
     ? [...tuning, 'openai.logit_bias', 'openai.prediction']
     : ['reasoningEffort', 'cacheBreakpoints', 'openai.verbosity', 'openai.prompt_cache_options'];
 
