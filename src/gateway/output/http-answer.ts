@@ -166,7 +166,7 @@ export class StreamedAnswer<Options> extends HttpAnswer<Options> {
 
   protected override writeError(choice: number, error: AppError, events: readonly TurnEvent[]): void {
     if (this.#begun) {
-      this.usage = sumUsage(this.usage, this.attempts[choice]?.usage);
+      this.usage = sumUsage(this.usage, this.attempts[choice]?.answer.usage);
       this.#end(choice, events);
     } else super.writeError(choice, error, events);
   }

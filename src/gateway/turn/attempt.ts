@@ -9,15 +9,7 @@ import type {
   UpstreamHeaders,
 } from '../../core/protocol.ts';
 import { type ExchangingProvider, relayingOutbound } from '../../core/provider.ts';
-import type {
-  AskedRequest,
-  Citation,
-  ProviderMetadata,
-  ReasoningProof,
-  TurnEnd,
-  TurnEvent,
-  Usage,
-} from '../../core/turn.ts';
+import type { AskedRequest, TurnEvent, Usage } from '../../core/turn.ts';
 import type { CallListener, RunningCall, TurnCaller, UpstreamTimeouts } from '../../core/turn-caller.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { debugLog, type Logger } from '../../lib/log/logger.ts';
@@ -34,6 +26,7 @@ import type { AccountLimits } from './account-limits.ts';
 import { cacheKeyOf } from './affinity.ts';
 import type { Circuits } from './circuits.ts';
 import type { ClientTurn } from './client-turns.ts';
+import { CollectedAnswer } from './collected-answer.ts';
 import type { Conversation } from './conversations.ts';
 import type { ProviderReach } from './provider-reach.ts';
 import { type RememberedReasoning, withoutProofs } from './remembered-reasoning.ts';
@@ -97,17 +90,7 @@ export class Attempt implements CallListener {
   /** Where a person can watch the answer being made. */
   runUrl: string | undefined;
 
-  /** Of a whole answer that is passed on as it is. */
-  relayed = '';
-  text = '';
-  reasoning = '';
-  refusal = '';
-  reasoningProof: ReasoningProof | undefined;
-  readonly citations: Citation[] = [];
-  metadata: ProviderMetadata | undefined;
-  readonly toolCalls: { id: string; name: string; arguments: string }[] = [];
-  usage: Usage | undefined;
-  end: TurnEnd | undefined;
+  readonly answer = new CollectedAnswer();
   connectedAt: number | undefined;
   firstContentAt: number | undefined;
   /** Of the upstream's answer, where a turn is one exchange. */
@@ -127,7 +110,6 @@ export class Attempt implements CallListener {
   #isClosed = false;
   #outbound: Outbound | undefined;
   #decoder: TurnDecoder | undefined;
-  #outputCharacters = 0;
   #isUsageUnsent = false;
   /** The upstream was stopped: it has more in mind than the client saw. */
   #isCut = false;
@@ -153,7 +135,7 @@ export class Attempt implements CallListener {
 
   /** What was used, by the upstream's figures or by ours. */
   get countedUsage(): Usage | undefined {
-    return countedUsage(this.usage, this.#plan.request, this.#outputCharacters);
+    return countedUsage(this.answer.usage, this.#plan.request, this.answer.characters);
   }
 
   /**
@@ -186,7 +168,7 @@ export class Attempt implements CallListener {
       if (this.#decoder?.isModelListOutdated) models.outdated(provider);
       if (!error && this.#isWhole) {
         const memory = this.#decoder?.memory();
-        if (memory) conversation.remember(accountId, this, memory);
+        if (memory) conversation.remember(accountId, this.answer, memory);
       }
       return error;
     } finally {
@@ -198,7 +180,7 @@ export class Attempt implements CallListener {
   /** The client saw all that the upstream said, and it is not too much to remember. */
   get #isWhole(): boolean {
     if (this.#isCut || this.#stages.some((stage) => stage.hasDropped)) return false;
-    return this.#turn.bytes + this.#outputCharacters <= maxEntryBytes;
+    return this.#turn.bytes + this.answer.characters <= maxEntryBytes;
   }
 
   #prepare(claimed: AskedTurn['remembered']): PreparedTurn | Promise<PreparedTurn> {
@@ -329,11 +311,11 @@ export class Attempt implements CallListener {
     const { output } = this.#plan;
     let batch = events;
     for (const stage of this.#stages) batch = stage.apply(batch);
-    if (this.#collect(batch) && this.firstContentAt === undefined) {
+    if (this.answer.take(batch, output.isBuffered) && this.firstContentAt === undefined) {
       this.firstContentAt = this.#dependencies.clock.monotonic();
       this.#dependencies.circuits.begunToAnswer(this.route);
     }
-    if (this.#outputCharacters > mostOutputCharacters) batch = [{ type: 'error', error: tooLong() }];
+    if (this.answer.characters > mostOutputCharacters) batch = [{ type: 'error', error: tooLong() }];
     const last = batch[batch.length - 1];
     if (isTerminal(last) && last !== events[events.length - 1]) {
       this.#isCut = true;
@@ -341,7 +323,7 @@ export class Attempt implements CallListener {
     }
     if (last?.type === 'error') this.#fail(last.error, batch);
     else if (last?.type === 'finish') this.#finish(last, batch);
-    else if (this.firstContentAt === undefined) this.#isUsageUnsent = this.usage !== undefined;
+    else if (this.firstContentAt === undefined) this.#isUsageUnsent = this.answer.usage !== undefined;
     else {
       if (!output.isBuffered) this.isContentSent = true;
       if (batch.length === 0) return true;
@@ -376,99 +358,24 @@ export class Attempt implements CallListener {
     const { output, request } = this.#plan;
     let events = this.#withUnsentUsage(batch);
     // Of an answer that is passed on as it is, nothing can be counted here.
-    if (this.#turn.wantsUsage && !hasTokens(this.usage) && !this.isRelayed) {
-      this.usage = shownUsage(this.usage, request, this);
+    const { answer } = this;
+    if (this.#turn.wantsUsage && !hasTokens(answer.usage) && !this.isRelayed) {
+      answer.usage = shownUsage(answer.usage, request, answer);
       const content = batch.filter(({ type }) => type !== 'usage' && type !== 'finish');
-      events = [...content, { type: 'usage', usage: this.usage }, last];
+      events = [...content, { type: 'usage', usage: answer.usage }, last];
     }
-    const { relayed, text, reasoning, reasoningProof, refusal, citations, metadata, toolCalls, usage } = this;
+    const { toolCalls, reasoningProof } = answer;
     if (reasoningProof)
       this.#dependencies.reasoning.remember(this.#turn.client.id, toolCalls, reasoningProof);
-    const { reason: finishReason, stopSequence } = last;
-    const end = { finishReason, ...(stopSequence === undefined ? {} : { stopSequence }) };
-    output.finish(
-      {
-        ...(relayed !== '' && { relayed }),
-        ...(reasoningProof && { reasoningProof }),
-        ...(refusal !== '' && { refusal }),
-        ...(citations.length > 0 && { citations }),
-        ...(metadata && { metadata }),
-        text,
-        reasoning,
-        toolCalls,
-        usage,
-        ...end,
-      },
-      events,
-    );
+    output.finish(answer.whole(last), events);
     this.#ended.resolve(undefined);
   }
 
   /** Usage that came before the first content, where nothing was to be sent yet. */
   #withUnsentUsage(batch: readonly TurnEvent[]): readonly TurnEvent[] {
-    if (!this.#isUsageUnsent || !hasTokens(this.usage)) return batch;
+    if (!this.#isUsageUnsent || !hasTokens(this.answer.usage)) return batch;
     this.#isUsageUnsent = false;
-    return [{ type: 'usage', usage: this.usage }, ...batch];
-  }
-
-  /** True when the batch holds content. */
-  #collect(batch: readonly TurnEvent[]): boolean {
-    let hasContent = false;
-    for (const event of batch) {
-      switch (event.type) {
-        case 'relayed':
-          if (this.#plan.output.isBuffered) this.relayed += event.text;
-          hasContent = true;
-          break;
-        case 'passed':
-          hasContent = true;
-          break;
-        case 'text-delta':
-          this.text += event.text;
-          this.#outputCharacters += event.text.length;
-          hasContent = true;
-          break;
-        case 'reasoning-delta':
-          this.reasoning += event.text;
-          this.#outputCharacters += event.text.length;
-          hasContent = true;
-          break;
-        case 'refusal-delta':
-          this.refusal += event.text;
-          this.#outputCharacters += event.text.length;
-          hasContent = true;
-          break;
-        case 'citation':
-          this.citations.push(event.citation);
-          hasContent = true;
-          break;
-        case 'metadata':
-          this.metadata = event.metadata;
-          break;
-        case 'reasoning-proof':
-          this.reasoningProof = event.proof;
-          break;
-        case 'tool-call-start':
-          this.toolCalls.push({ id: event.id, name: event.name, arguments: '' });
-          this.#outputCharacters += event.name.length;
-          hasContent = true;
-          break;
-        case 'tool-call-delta': {
-          const call = this.toolCalls[event.index];
-          if (call) call.arguments += event.arguments;
-          this.#outputCharacters += event.arguments.length;
-          break;
-        }
-        case 'usage':
-          this.usage = event.usage;
-          break;
-        case 'finish':
-          this.end = event;
-          break;
-        default:
-      }
-    }
-    return hasContent;
+    return [{ type: 'usage', usage: this.answer.usage }, ...batch];
   }
 }
 

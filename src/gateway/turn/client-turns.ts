@@ -92,7 +92,7 @@ export class ClientTurns {
       status: statusOf(error, output),
       durationMs,
       firstContentMs,
-      finish: attempt?.end?.reason,
+      finish: attempt?.answer.end?.reason,
       usage,
     });
     this.#log(turn, result, durationMs, statusOf(error, output));
@@ -119,8 +119,8 @@ export class ClientTurns {
       status,
       attempts: result.attempts,
       conversation: result.conversation,
-      finish: attempt?.end?.reason,
-      upstream_finish: attempt?.end?.upstreamReason,
+      finish: attempt?.answer.end?.reason,
+      upstream_finish: attempt?.answer.end?.upstreamReason,
       duration_ms: durationMs,
       first_content_ms: result.firstContentMs,
       usage: result.usage,

@@ -173,13 +173,13 @@ class TurnRun {
   }
 
   /** Whether another attempt may give the rest of an answer that broke off: of text, where the client wants that. */
-  #mayContinue(error: AppError, { toolCalls, unsent, text }: Attempt, { output, relayed }: Path): boolean {
-    if (this.#candidates.delivery !== 'continue' || relayed || toolCalls.length > 0) return false;
+  #mayContinue(error: AppError, { answer, unsent }: Attempt, { output, relayed }: Path): boolean {
+    if (this.#candidates.delivery !== 'continue' || relayed || answer.toolCalls.length > 0) return false;
     if (error.fault === 'service' || error.fault === 'request' || this.#turn.signal.aborted) return false;
     const content = unsent.slice(0, -1);
     if (content.length > 0) void output.write(content);
     const usage = sumUsage(this.#broken?.usage, this.#usage);
-    this.#broken = { text: output instanceof ContinuedOutput ? output.text : text, usage };
+    this.#broken = { text: output instanceof ContinuedOutput ? output.text : answer.text, usage };
     this.#usage = undefined;
     return true;
   }

@@ -1,0 +1,104 @@
+import type { CollectedTurn } from '../../core/protocol.ts';
+import type {
+  Citation,
+  ProviderMetadata,
+  ReasoningProof,
+  TurnEnd,
+  TurnEvent,
+  Usage,
+} from '../../core/turn.ts';
+
+/** What an attempt has brought of an answer so far. */
+export class CollectedAnswer {
+  /** Of a whole answer that is passed on as it is. */
+  relayed = '';
+  text = '';
+  reasoning = '';
+  refusal = '';
+  reasoningProof: ReasoningProof | undefined;
+  readonly citations: Citation[] = [];
+  metadata: ProviderMetadata | undefined;
+  readonly toolCalls: { id: string; name: string; arguments: string }[] = [];
+  usage: Usage | undefined;
+  end: TurnEnd | undefined;
+  /** Of what the model wrote. */
+  characters = 0;
+
+  /** True when the batch holds content. `keepsRelayed`: the client gets the answer in one piece. */
+  take(batch: readonly TurnEvent[], keepsRelayed: boolean): boolean {
+    let hasContent = false;
+    for (const event of batch) {
+      switch (event.type) {
+        case 'relayed':
+          if (keepsRelayed) this.relayed += event.text;
+          hasContent = true;
+          break;
+        case 'passed':
+          hasContent = true;
+          break;
+        case 'text-delta':
+          this.text += event.text;
+          this.characters += event.text.length;
+          hasContent = true;
+          break;
+        case 'reasoning-delta':
+          this.reasoning += event.text;
+          this.characters += event.text.length;
+          hasContent = true;
+          break;
+        case 'refusal-delta':
+          this.refusal += event.text;
+          this.characters += event.text.length;
+          hasContent = true;
+          break;
+        case 'citation':
+          this.citations.push(event.citation);
+          hasContent = true;
+          break;
+        case 'metadata':
+          this.metadata = event.metadata;
+          break;
+        case 'reasoning-proof':
+          this.reasoningProof = event.proof;
+          break;
+        case 'tool-call-start':
+          this.toolCalls.push({ id: event.id, name: event.name, arguments: '' });
+          this.characters += event.name.length;
+          hasContent = true;
+          break;
+        case 'tool-call-delta': {
+          const call = this.toolCalls[event.index];
+          if (call) call.arguments += event.arguments;
+          this.characters += event.arguments.length;
+          break;
+        }
+        case 'usage':
+          this.usage = event.usage;
+          break;
+        case 'finish':
+          this.end = event;
+          break;
+        default:
+      }
+    }
+    return hasContent;
+  }
+
+  /** The answer with its end. */
+  whole({ reason, stopSequence }: Extract<TurnEvent, { type: 'finish' }>): CollectedTurn {
+    const { relayed, text, reasoning, reasoningProof, refusal, citations, metadata, toolCalls, usage } = this;
+    return {
+      ...(relayed !== '' && { relayed }),
+      ...(reasoningProof && { reasoningProof }),
+      ...(refusal !== '' && { refusal }),
+      ...(citations.length > 0 && { citations }),
+      ...(metadata && { metadata }),
+      text,
+      reasoning,
+      toolCalls,
+      usage,
+      finishReason: reason,
+      ...(stopSequence === undefined ? {} : { stopSequence }),
+    };
+  }
+}
