@@ -53,7 +53,12 @@ export function createCountOutbound(now: () => number): Outbound {
         request: {
           method: 'POST',
           path: '/v1/messages/count_tokens',
-          headers: { ...messagesVersion, accept: 'application/json', ...headers },
+          headers: {
+            'content-type': 'application/json',
+            accept: 'application/json',
+            ...messagesVersion,
+            ...headers,
+          },
           body: Buffer.from(relayRequest(body, model)),
         },
         decoder: new WholeRelay(readCount),

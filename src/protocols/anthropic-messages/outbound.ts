@@ -1,6 +1,6 @@
 import type { Capabilities } from '../../core/capabilities.ts';
 import type { ImageLimits, Outbound } from '../../core/protocol.ts';
-import { StreamRelay, WholeRelay } from '../shared/relay.ts';
+import { relayedAnswer } from '../shared/relay.ts';
 import { classifyFailure } from './classify-failure.ts';
 import { MessagesDecoder } from './decode-stream.ts';
 import { encodeRequest } from './encode-request.ts';
@@ -12,8 +12,8 @@ const imageLimits: ImageLimits = { maxCount: 600 };
 
 const path = '/v1/messages';
 /** The version this was written for: a client of the dialect may name another. */
-export const messagesVersion = { 'content-type': 'application/json', 'anthropic-version': '2023-06-01' };
-const streamed = { ...messagesVersion, accept: 'text/event-stream' };
+export const messagesVersion = { 'anthropic-version': '2023-06-01' };
+const streamed = { 'content-type': 'application/json', accept: 'text/event-stream', ...messagesVersion };
 
 /** Speaks Anthropic Messages to an upstream. A client of the same dialect is relayed, any other translated. */
 export function createMessagesOutbound(
@@ -41,23 +41,9 @@ export function createMessagesOutbound(
     relay: {
       dialect: 'messages',
       open({ body, headers: given, isStream, leavesProofsOut = false }, model) {
-        const sent = Buffer.from(relayRequest(body, model, leavesProofsOut));
-        if (isStream) {
-          return {
-            request: { method: 'POST', path, headers: { ...streamed, ...given }, body: sent },
-            decoder: new StreamRelay(new MessagesTap()),
-          };
-        }
-        return {
-          request: {
-            method: 'POST',
-            path,
-            headers: { ...messagesVersion, accept: 'application/json', ...given },
-            body: sent,
-          },
-          contentType: 'application/json',
-          decoder: new WholeRelay(readAnswer),
-        };
+        const sent = relayRequest(body, model, leavesProofsOut);
+        const headers = { ...messagesVersion, ...given };
+        return relayedAnswer({ path, body: sent, headers }, isStream, new MessagesTap(), readAnswer);
       },
     },
     wantsProofs: true,

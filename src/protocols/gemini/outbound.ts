@@ -1,14 +1,15 @@
 import type { ImageLimits, Outbound } from '../../core/protocol.ts';
+import { relayedAnswer } from '../shared/relay.ts';
 import { geminiCapabilities } from './capabilities.ts';
 import { classifyFailure } from './classify-failure.ts';
 import { GeminiDecoder } from './decode-stream.ts';
 import { encodeRequest } from './encode-request.ts';
-import { createStreamRelay, createWholeRelay, withoutSignatures } from './relay.ts';
+import { GeminiTap, readAnswer, withoutSignatures } from './relay.ts';
 
 /** As Gemini 3 has it; the server judges the size of the request. */
 const imageLimits: ImageLimits = { maxCount: 900 };
+const streamCall = 'streamGenerateContent?alt=sse';
 const streamed = { 'content-type': 'application/json', accept: 'text/event-stream' };
-const whole = { 'content-type': 'application/json', accept: 'application/json' };
 
 /** Speaks Google's Generative Language API, v1beta. A client of the same dialect is relayed, any other translated. */
 export function createGeminiOutbound(now: () => number): Outbound {
@@ -18,7 +19,7 @@ export function createGeminiOutbound(now: () => number): Outbound {
     images: imageLimits,
     open({ request }) {
       const { body, toolNames } = encodeRequest(request, geminiCapabilities(request.model));
-      const path = pathOf(request.model, 'streamGenerateContent?alt=sse');
+      const path = pathOf(request.model, streamCall);
       return {
         request: { method: 'POST', path, headers: streamed, body: Buffer.from(body) },
         decoder: new GeminiDecoder(request.model, toolNames),
@@ -27,19 +28,9 @@ export function createGeminiOutbound(now: () => number): Outbound {
     relay: {
       dialect: 'gemini',
       open({ body: given, isStream, choices, leavesProofsOut }, model) {
-        const body = Buffer.from(leavesProofsOut ? withoutSignatures(given) : given);
-        if (isStream) {
-          const path = pathOf(model, 'streamGenerateContent?alt=sse');
-          return {
-            request: { method: 'POST', path, headers: streamed, body },
-            decoder: createStreamRelay(choices),
-          };
-        }
-        return {
-          request: { method: 'POST', path: pathOf(model, 'generateContent'), headers: whole, body },
-          contentType: 'application/json',
-          decoder: createWholeRelay(),
-        };
+        const body = leavesProofsOut ? withoutSignatures(given) : given;
+        const path = pathOf(model, isStream ? streamCall : 'generateContent');
+        return relayedAnswer({ path, body }, isStream, new GeminiTap(choices), readAnswer);
       },
     },
     wantsProofs: true,

@@ -1,16 +1,7 @@
 import { AppError } from '../../core/errors.ts';
-import type { TurnDecoder } from '../../core/protocol.ts';
 import type { FinishReason } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJson } from '../../lib/parse-json.ts';
-import {
-  editMembers,
-  type ReadAnswer,
-  type ReadEvent,
-  type RelayTap,
-  StreamRelay,
-  unreadable,
-  WholeRelay,
-} from '../shared/relay.ts';
+import { editMembers, type ReadAnswer, type ReadEvent, type RelayTap, unreadable } from '../shared/relay.ts';
 import { classifyStatus, errorIn } from './classify-failure.ts';
 import { blockReasonIn, candidatesIn, finishOf, partsIn, readUsage } from './decode-stream.ts';
 import { missingSignature } from './thought-signatures.ts';
@@ -29,13 +20,8 @@ export function withoutSignatures(body: string): string {
   });
 }
 
-/** `candidates`: answers asked for. */
-export function createStreamRelay(candidates: number): TurnDecoder {
-  return new StreamRelay(new GeminiTap(candidates));
-}
-
 /** A stream has no end mark but the reasons why its candidates ended: it is whole when its bytes end behind them. */
-class GeminiTap implements RelayTap {
+export class GeminiTap implements RelayTap {
   /** Usage, the finish, an error, a prompt that is not answered. */
   readonly telling =
     /"(?:usageMetadata"\s*:\s*\{|finishReason"\s*:\s*"|error"\s*:\s*\{|blockReason"\s*:\s*")/g;
@@ -44,6 +30,7 @@ class GeminiTap implements RelayTap {
   #reason: FinishReason | undefined;
   #isBlocked = false;
 
+  /** `candidates`: answers asked for. */
   constructor(candidates: number) {
     this.#candidates = candidates;
   }
@@ -74,11 +61,7 @@ class GeminiTap implements RelayTap {
   }
 }
 
-export function createWholeRelay(): TurnDecoder {
-  return new WholeRelay(readAnswer);
-}
-
-function readAnswer(answer: JsonObject): ReadAnswer {
+export function readAnswer(answer: JsonObject): ReadAnswer {
   const error = errorIn(answer);
   if (error) return classifyStatus(error);
   const usage = readUsage(answer['usageMetadata']);

@@ -2,9 +2,10 @@ import type { Capabilities } from '../../core/capabilities.ts';
 import type { ImageLimits, Outbound } from '../../core/protocol.ts';
 import { classifyFailure } from '../shared/openai-failure.ts';
 import { readOpenaiLimits } from '../shared/openai-limits.ts';
+import { relayedAnswer } from '../shared/relay.ts';
 import { ChatDecoder } from './decode-stream.ts';
 import { encodeRequest } from './encode-request.ts';
-import { createStreamRelay, createWholeRelay, relayRequest } from './relay.ts';
+import { ChatTap, readAnswer, relayRequest } from './relay.ts';
 
 /** How a server that speaks Chat Completions differs from OpenAI's. */
 export interface ChatVariant {
@@ -40,18 +41,9 @@ export function createChatOutbound(
       dialect: 'chat',
       open({ body, isStream, includeUsage, choices, leavesProofsOut = false }, model) {
         const asksForUsage = isStream && !includeUsage && variant.lacksStreamOptions !== true;
-        const sent = Buffer.from(relayRequest(body, model, asksForUsage, leavesProofsOut));
-        if (isStream) {
-          return {
-            request: { method: 'POST', path, headers, body: sent },
-            decoder: createStreamRelay({ hidesUsage: asksForUsage, choices }),
-          };
-        }
-        return {
-          request: { method: 'POST', path, headers: { ...headers, accept: 'application/json' }, body: sent },
-          contentType: 'application/json',
-          decoder: createWholeRelay(),
-        };
+        const sent = relayRequest(body, model, asksForUsage, leavesProofsOut);
+        const tap = new ChatTap({ hidesUsage: asksForUsage, choices });
+        return relayedAnswer({ path, body: sent }, isStream, tap, readAnswer);
       },
     },
     readLimits: readOpenaiLimits,

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { TurnEvent } from '../../core/turn.ts';
-import { createStreamRelay, createWholeRelay } from './relay.ts';
+import { StreamRelay, WholeRelay } from '../shared/relay.ts';
+import { ChatTap, readAnswer } from './relay.ts';
 
 const chunk = (delta: object, more: object = {}) =>
   `data: ${JSON.stringify({ choices: [{ index: 0, delta, finish_reason: null, ...more }], usage: null })}\n\n`;
@@ -10,7 +11,7 @@ const done = 'data: [DONE]\n\n';
 const finish = chunk({}, { finish_reason: 'stop' });
 
 function relay(text: string, hidesUsage: boolean, pieceBytes = text.length * 4, choices = 1): TurnEvent[][] {
-  const decoder = createStreamRelay({ hidesUsage, choices });
+  const decoder = new StreamRelay(new ChatTap({ hidesUsage, choices }));
   const bytes = Buffer.from(text);
   const batches: TurnEvent[][] = [];
   for (let at = 0; at < bytes.length; at += pieceBytes) {
@@ -56,7 +57,7 @@ describe('a relayed stream', () => {
   );
 
   it('passes nothing on before the first content', () => {
-    const decoder = createStreamRelay({ hidesUsage: false, choices: 1 });
+    const decoder = new StreamRelay(new ChatTap({ hidesUsage: false, choices: 1 }));
     expect(decoder.push(Buffer.from(`: wait\n\n${role}`))).toEqual([]);
     const first = chunk({ tool_calls: [{ index: 0, id: 'c', function: { name: 'f', arguments: '' } }] });
     expect(decoder.push(Buffer.from(first))).toEqual([
@@ -123,7 +124,7 @@ describe('a relayed stream', () => {
 
 it('a relayed whole answer that is none, or an error, is no answer', () => {
   const of = (text: string) => {
-    const decoder = createWholeRelay();
+    const decoder = new WholeRelay(readAnswer);
     return [...decoder.push(Buffer.from(text)), ...decoder.end()];
   };
   expect(of('{"error":{"message":"no","type":"insufficient_quota"}}')).toMatchObject([

@@ -1,20 +1,11 @@
 import { AppError } from '../../core/errors.ts';
-import type { TurnDecoder } from '../../core/protocol.ts';
 import type { FinishReason } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { noEnd } from '../shared/failed-answer.ts';
 import { objectsIn } from '../shared/json-values.ts';
 import { classifyNamed, errorIn } from '../shared/openai-failure.ts';
 import { readUsage } from '../shared/openai-usage.ts';
-import {
-  editMembers,
-  type ReadAnswer,
-  type ReadEvent,
-  type RelayTap,
-  StreamRelay,
-  unreadable,
-  WholeRelay,
-} from '../shared/relay.ts';
+import { editMembers, type ReadAnswer, type ReadEvent, type RelayTap, unreadable } from '../shared/relay.ts';
 import { finishOf } from './decode-stream.ts';
 
 /**
@@ -53,11 +44,7 @@ interface StreamOptions {
   readonly choices: number;
 }
 
-export function createStreamRelay(options: StreamOptions): TurnDecoder {
-  return new StreamRelay(new ChatTap(options));
-}
-
-class ChatTap implements RelayTap {
+export class ChatTap implements RelayTap {
   /** Usage, the finish, an error, the end mark. */
   readonly telling =
     /"(?:usage"\s*:\s*\{|finish_reason"\s*:\s*"|error"\s*:\s*[{"]|object"\s*:\s*"error")|\[DONE\]/g;
@@ -97,11 +84,7 @@ class ChatTap implements RelayTap {
   }
 }
 
-export function createWholeRelay(): TurnDecoder {
-  return new WholeRelay(readAnswer);
-}
-
-function readAnswer(answer: JsonObject): ReadAnswer {
+export function readAnswer(answer: JsonObject): ReadAnswer {
   const error = errorIn(answer);
   if (error) return classifyNamed(error);
   if (!Array.isArray(answer['choices'])) return unreadable();

@@ -1,13 +1,12 @@
 import type { Capabilities } from '../../core/capabilities.ts';
 import type { ImageLimits, Outbound } from '../../core/protocol.ts';
-import { isJsonObject } from '../../lib/parse-json.ts';
 import { classifyFailure } from '../shared/openai-failure.ts';
 import { readOpenaiLimits } from '../shared/openai-limits.ts';
-import { editMembers } from '../shared/relay.ts';
+import { relayedAnswer } from '../shared/relay.ts';
 import { leastOutputTokens } from './capabilities.ts';
 import { ResponsesDecoder } from './decode-stream.ts';
 import { encodeRequest } from './encode-request.ts';
-import { createStreamRelay, createWholeRelay } from './relay.ts';
+import { ResponsesTap, readAnswer, relayRequest } from './relay.ts';
 
 /** The server's own limit is not known; it refuses what is too much. */
 const imageLimits: ImageLimits = { maxCount: 500 };
@@ -32,29 +31,13 @@ export function createResponsesOutbound(
     },
     relay: {
       dialect: 'responses',
-      open({ body, isStream, leavesProofsOut }, model) {
-        const edits = {
-          model: () => JSON.stringify(model),
-          ...(leavesProofsOut && { input: withoutReasoning }),
-        };
-        const sent = Buffer.from(editMembers(body, edits));
-        const request = { method: 'POST', path, headers, body: sent } as const;
-        if (isStream) return { request, decoder: createStreamRelay() };
-        return {
-          request: { ...request, headers: { ...headers, accept: 'application/json' } },
-          contentType: 'application/json',
-          decoder: createWholeRelay(),
-        };
+      open({ body, isStream, leavesProofsOut = false }, model) {
+        const sent = relayRequest(body, model, leavesProofsOut);
+        return relayedAnswer({ path, body: sent }, isStream, new ResponsesTap(), readAnswer);
       },
     },
     wantsProofs: true,
     readLimits: readOpenaiLimits,
     classifyFailure: (response) => classifyFailure(response, now(), 'responses'),
   };
-}
-
-function withoutReasoning(input = '[]'): string {
-  const items: unknown = JSON.parse(input);
-  if (!Array.isArray(items)) return input;
-  return JSON.stringify(items.filter((item) => !isJsonObject(item) || item['type'] !== 'reasoning'));
 }

@@ -1,25 +1,27 @@
-import type { TurnDecoder } from '../../core/protocol.ts';
 import type { FinishReason, Usage } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { objectsIn, textIn } from '../shared/json-values.ts';
 import { classifyNamed, errorIn } from '../shared/openai-failure.ts';
 import { readResponsesUsage } from '../shared/openai-usage.ts';
-import {
-  type ReadAnswer,
-  type ReadEvent,
-  type RelayTap,
-  StreamRelay,
-  unreadable,
-  WholeRelay,
-} from '../shared/relay.ts';
+import { editMembers, type ReadAnswer, type ReadEvent, type RelayTap, unreadable } from '../shared/relay.ts';
 import { finishOf } from './decode-stream.ts';
 import { failureIn } from './failure.ts';
 
-export function createStreamRelay(): TurnDecoder {
-  return new StreamRelay(new ResponsesTap());
+/** The body of a relayed request: the client's own text with another model name and, where the account cannot read it, without reasoning. */
+export function relayRequest(body: string, model: string, leavesReasoningOut: boolean): string {
+  return editMembers(body, {
+    model: () => JSON.stringify(model),
+    ...(leavesReasoningOut && { input: withoutReasoning }),
+  });
 }
 
-class ResponsesTap implements RelayTap {
+function withoutReasoning(input = '[]'): string {
+  const items: unknown = JSON.parse(input);
+  if (!Array.isArray(items)) return input;
+  return JSON.stringify(items.filter((item) => !isJsonObject(item) || item['type'] !== 'reasoning'));
+}
+
+export class ResponsesTap implements RelayTap {
   /** The events that end an answer. */
   readonly telling = /"type"\s*:\s*"(?:response\.(?:completed|incomplete|failed)|error)"|"error"\s*:\s*\{/g;
 
@@ -39,11 +41,7 @@ class ResponsesTap implements RelayTap {
   }
 }
 
-export function createWholeRelay(): TurnDecoder {
-  return new WholeRelay(readAnswer);
-}
-
-function readAnswer(answer: JsonObject): ReadAnswer {
+export function readAnswer(answer: JsonObject): ReadAnswer {
   if (!Array.isArray(answer['output'])) {
     const error = errorIn(answer);
     return error ? classifyNamed(error) : unreadable();

@@ -1,5 +1,5 @@
 import { AppError } from '../../core/errors.ts';
-import type { TurnDecoder } from '../../core/protocol.ts';
+import type { TurnDecoder, UpstreamAnswer } from '../../core/protocol.ts';
 import type { FinishReason, TurnEvent, Usage } from '../../core/turn.ts';
 import { type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
 import { maxAnswerBytes, maxEventBytes, noEnd, tooLong } from './failed-answer.ts';
@@ -258,6 +258,33 @@ export class WholeRelay implements TurnDecoder {
     this.#isOver = true;
     return [{ type: 'error', error }];
   }
+}
+
+/** One relayed request, answered as it asks: with events, which `tap` reads, or with JSON. `headers`: beside those that all have. */
+export function relayedAnswer(
+  {
+    path,
+    body,
+    headers = {},
+  }: Pick<UpstreamAnswer['request'], 'path'> & {
+    readonly body: string;
+    readonly headers?: Readonly<Record<string, string>>;
+  },
+  isStream: boolean,
+  tap: RelayTap,
+  readAnswer: (answer: JsonObject) => ReadAnswer,
+): UpstreamAnswer {
+  const whole = 'application/json';
+  const accept = isStream ? 'text/event-stream' : whole;
+  const request = {
+    method: 'POST',
+    path,
+    headers: { 'content-type': 'application/json', accept, ...headers },
+    body: Buffer.from(body),
+  } as const;
+  return isStream
+    ? { request, decoder: new StreamRelay(tap) }
+    : { request, contentType: whole, decoder: new WholeRelay(readAnswer) };
 }
 
 function relayed(text: string): TurnEvent {

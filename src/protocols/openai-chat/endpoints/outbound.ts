@@ -1,8 +1,8 @@
 import type { Endpoint, Outbound, RelayedRequest, UpstreamAnswer } from '../../../core/protocol.ts';
 import { classifyFailure } from '../../shared/openai-failure.ts';
 import { readOpenaiLimits } from '../../shared/openai-limits.ts';
-import { editMembers } from '../../shared/relay.ts';
-import { createStreamRelay, createWholeRelay } from '../relay.ts';
+import { editMembers, StreamRelay, WholeRelay } from '../../shared/relay.ts';
+import { ChatTap, readAnswer } from '../relay.ts';
 import { endpoints } from './endpoints.ts';
 import { withField } from './form-data.ts';
 import { PassedAnswerDecoder } from './passed-answer.ts';
@@ -42,7 +42,7 @@ function openEndpoint(
     ? {
         request,
         contentType: 'text/event-stream',
-        decoder: createStreamRelay({ hidesUsage: false, choices }),
+        decoder: new StreamRelay(new ChatTap({ hidesUsage: false, choices })),
       }
-    : { request, contentType, decoder: createWholeRelay() };
+    : { request, contentType, decoder: new WholeRelay(readAnswer) };
 }
