@@ -1,7 +1,8 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { ProviderModel } from '../../core/provider.ts';
 import type { ModelList, ModelLists } from '../models/model-lists.ts';
-import { type Route, Routes } from '../models/routing.ts';
+import type { Route } from '../models/route.ts';
+import { Routes } from '../models/routing.ts';
 import { createLineProvider } from '../testing/fake-upstream.ts';
 
 const listOf = (...models: ProviderModel[]): ModelList => ({

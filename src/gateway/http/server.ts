@@ -18,7 +18,7 @@ import { anthropicMessagesInbound } from '../../protocols/anthropic-messages/inb
 import { geminiErrors } from '../../protocols/gemini/inbound.ts';
 import { openaiChatInbound } from '../../protocols/openai-chat/inbound.ts';
 import type { PoolWatch } from '../leases/pool-watch.ts';
-import type { RoutePlan } from '../models/routing.ts';
+import type { RoutePlan } from '../models/route.ts';
 import { answerHeads } from '../output/answer-head.ts';
 import { type EventLog, FollowedEvents } from '../output/event-log.ts';
 import { errorHeaders, StreamedAnswer, WholeAnswer } from '../output/http-answer.ts';

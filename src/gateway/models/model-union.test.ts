@@ -6,7 +6,7 @@ import { settled } from '../testing/manual-clock.ts';
 import { clientTurn, createTurnFixture, SeenOutput, type TurnFixture } from '../testing/turn-fixture.ts';
 import { runTurn } from '../turn/run-turn.ts';
 import { RefusedPairs, uniteModels } from './model-union.ts';
-import type { Route } from './routing.ts';
+import type { Route } from './route.ts';
 
 let fixture: TurnFixture;
 beforeEach(async () => {

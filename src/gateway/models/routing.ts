@@ -1,71 +1,22 @@
-import type { ConfiguredCandidate, ConfiguredRoute, RoutingSettings } from '../../core/configured-routes.ts';
-import type { ModelPrice } from '../../core/model-profile.ts';
+import type { ConfiguredRoute, RoutingSettings } from '../../core/configured-routes.ts';
 import type { Dialect } from '../../core/protocol.ts';
 import { type ProviderModel, relayingOutbound, type UpstreamProvider } from '../../core/provider.ts';
-import type { AskedRequest } from '../../core/turn.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { judge, judgeProvider, type Readiness, type Verdict } from '../../pool-api/readiness.ts';
 import type { PoolWatch } from '../leases/pool-watch.ts';
 import { Catalogue } from './catalogue.ts';
+import { ConfiguredPlans } from './configured-plans.ts';
 import {
   bareName,
   checkVision,
-  chooseEffort,
   exampleNames,
-  findAlias,
-  isBlindModel,
   isSandboxName,
   plainSandboxModel,
   shownOf,
 } from './model-choice.ts';
 import type { ModelLists } from './model-lists.ts';
-import { type Found, ModelNames, type ModelNamesOptions } from './model-names.ts';
-import { noCandidateTakes } from './model-refusals.ts';
-import { type RequestTraits, traitsOf } from './request-traits.ts';
-import { drawOrder, hindranceOf, RouteTable } from './route-table.ts';
-import { conversationKey, WarmCandidates } from './warm-candidates.ts';
-
-/** Who answers a turn, and as which of its models. */
-export interface Route {
-  readonly provider: UpstreamProvider;
-  readonly model: string;
-  /** The request's effort chose the model. */
-  readonly isEffortHeard?: boolean;
-  /** The model surely sees no images. */
-  readonly isBlind?: boolean;
-  /** Accounts whose own list lacks the model. */
-  readonly barred?: ReadonlySet<string> | undefined;
-  /** Its accounts carry one of these; absent: any account. */
-  readonly labels?: readonly string[] | undefined;
-  readonly firstContentTimeoutMs?: number | undefined;
-  /** Tokens; undefined where that is not known. */
-  readonly contextWindow?: number | undefined;
-  /** It goes on with an answer that was begun for it. */
-  readonly takesPrefill?: boolean | undefined;
-  /** Undefined where that is not known. */
-  readonly price?: ModelPrice | undefined;
-}
-
-/** Where a turn may go. */
-export interface RoutePlan
-  extends Pick<ConfiguredRoute, 'delivery' | 'firstContentTimeoutMs' | 'promptCache'> {
-  /** In the order of trial, at least one. */
-  readonly candidates: readonly Route[];
-  /** Of a configured route: by which the turns of one conversation know where the last one was answered. */
-  readonly conversation?: string | undefined;
-}
-
-/** What of a request decides where it goes. */
-export type RoutedRequest = Pick<AskedRequest, 'model' | 'messages' | 'reasoning'> & Partial<AskedRequest>;
-
-/** What else of a turn decides it. */
-export interface RoutedTurn {
-  readonly client: { readonly id: string };
-  /** What the client keeps its session together by. */
-  readonly affinityKey: string | undefined;
-  /** The body of a request that was not decoded. */
-  readonly decoded: { readonly relayed?: { readonly body: string } };
-}
+import { ModelNames, type ModelNamesOptions } from './model-names.ts';
+import { type Route, type RoutedRequest, type RoutedTurn, type RoutePlan, routeTo } from './route.ts';
 
 export interface RoutesOptions extends ModelNamesOptions {
   readonly routing: RoutingSettings;
@@ -90,24 +41,22 @@ const usualPlan = { delivery: 'stream', promptCache: 'auto' } as const;
 export class Routes {
   readonly #options: RoutesOptions;
   readonly #names: ModelNames;
-  readonly #warm: WarmCandidates;
-  #table: RouteTable;
+  readonly #configured: ConfiguredPlans;
   #catalogue: Catalogue;
 
   constructor(options: RoutesOptions) {
-    const { routing, clock } = options;
+    const { routing } = options;
     this.#options = options;
     this.#names = new ModelNames(options, routing.aliases);
-    this.#warm = new WarmCandidates(() => clock.monotonic());
-    this.#table = new RouteTable(routing.routes);
     this.#catalogue = new Catalogue(routing.models);
+    this.#configured = new ConfiguredPlans(options, this.#names, this.#catalogue);
   }
 
   /** Turns that are planned from now on go by these. */
   configure({ aliases, routes, models }: RoutingSettings): void {
     this.#names.aliases = aliases;
-    this.#table = new RouteTable(routes);
     this.#catalogue = new Catalogue(models);
+    this.#configured.configure(routes, this.#catalogue);
   }
 
   /**
@@ -122,11 +71,11 @@ export class Routes {
       const model = await this.#names.sandboxModelOf(name);
       return { candidates: [{ provider: sandbox, model }], ...usualPlan };
     }
-    const configured = this.#configuredFor(name);
-    if (configured) return this.#planFor(configured, request, turn);
+    const configured = this.#configured.find(name);
+    if (configured) return this.#configured.plan(configured, request, turn);
     const first = await this.#names.lookUp(name, reasoning.effort);
     const others = this.#names.othersWith(name, first.provider);
-    const candidates = [first, ...others].map((found) => this.#routeTo(found, reasoning.effort));
+    const candidates = [first, ...others].map((found) => routeTo(found, reasoning.effort, this.#catalogue));
     if (candidates.every(({ isBlind }) => isBlind)) checkVision(first.list.models, first.model, messages);
     return { candidates, ...usualPlan };
   }
@@ -142,82 +91,8 @@ export class Routes {
   }
 
   /** The conversation's next turn goes there first while its prompt is cached there. */
-  answered({ conversation }: RoutePlan, { provider, model }: Route): void {
-    if (conversation !== undefined) this.#warm.note(conversation, `${provider.name}/${model}`);
-  }
-
-  /** The configured route of a name, or of what an alias makes of it. A name that says who is meant has none. */
-  #configuredFor(name: string): { readonly route: ConfiguredRoute; readonly name: string } | undefined {
-    const exact = this.#table.exact(name);
-    if (exact) return { route: exact, name };
-    if (this.#names.addressOf(name).isNamed) return undefined;
-    const alias = findAlias(this.#names.aliases, name);
-    const isExactAlias = Object.hasOwn(this.#names.aliases, name);
-    const pattern = isExactAlias ? undefined : this.#table.find(name);
-    if (pattern) return { route: pattern, name };
-    const target = alias === undefined ? undefined : this.#table.find(alias);
-    return alias === undefined || !target ? undefined : { route: target, name: alias };
-  }
-
-  async #planFor(
-    { route, name }: { readonly route: ConfiguredRoute; readonly name: string },
-    request: RoutedRequest,
-    turn: RoutedTurn | undefined,
-  ): Promise<RoutePlan> {
-    const { delivery, firstContentTimeoutMs, promptCache } = route;
-    let read: RequestTraits | undefined;
-    const traits = () => {
-      read ??= traitsOf(turn?.decoded.relayed?.body ?? request);
-      return read;
-    };
-    const fitting = route.candidates.filter((candidate) => hindranceOf(candidate, traits) === undefined);
-    if (fitting.length === 0) throw noCandidateTakes(request.model, route, traits());
-    const drawn = drawOrder(fitting, this.#options.random ?? Math.random);
-    const found = await Promise.all(drawn.map((candidate) => this.#foundFor(candidate, name, request)));
-    const known = found.filter(({ isUnknown }) => !isUnknown);
-    const [first, ...others] = known.length > 0 ? known : found;
-    const all = [first, ...others].flatMap((one) =>
-      one ? [{ ...this.#routeTo(one, request.reasoning.effort), ...one.more }] : [],
-    );
-    if (first && all.every(({ isBlind }) => isBlind))
-      checkVision(first.list.models, first.model, request.messages);
-    const able =
-      all.some(({ isBlind }) => isBlind) && traits().hasImages ? all.filter(({ isBlind }) => !isBlind) : all;
-    const candidates = able.length > 0 ? able : all;
-    const conversation = candidates.length > 1 && turn ? conversationOf(route, turn, traits) : undefined;
-    return {
-      candidates: conversation?.isGoingOn ? this.#warmFirst(candidates, conversation.key) : candidates,
-      conversation: conversation?.key,
-      delivery,
-      firstContentTimeoutMs,
-      promptCache,
-    };
-  }
-
-  #warmFirst(candidates: readonly Route[], conversation: string): readonly Route[] {
-    const warm = this.#warm.find(conversation);
-    const isWarm = ({ provider, model }: Route) => `${provider.name}/${model}` === warm;
-    return [...candidates.filter(isWarm), ...candidates.filter((route) => !isWarm(route))];
-  }
-
-  async #foundFor(candidate: ConfiguredCandidate, name: string, { reasoning }: RoutedRequest) {
-    const { providers, models } = this.#options;
-    const provider = providers.find((one) => one.name === candidate.provider);
-    if (!provider) throw new Error(`A route names the provider ${candidate.provider}, which there is not.`);
-    const isAsAsked = candidate.model === '*';
-    const model = isAsAsked ? name : candidate.model;
-    // Only where a name may mean another model is its list worth waiting for.
-    const list = provider.isFoundByList ? models.known(provider) : await models.get(provider);
-    const target = this.#names.modelAt(provider, model, list, reasoning.effort);
-    const { labels, firstContentTimeoutMs } = candidate;
-    return {
-      provider,
-      list,
-      model: target ?? model,
-      isPinned: !isAsAsked,
-      isUnknown: isAsAsked && list.isProven && target === undefined,
-      more: { labels: labels.length > 0 ? labels : undefined, firstContentTimeoutMs },
-    };
+  answered(plan: RoutePlan, route: Route): void {
+    this.#configured.answered(plan, route);
   }
 
   /**
@@ -274,7 +149,7 @@ export class Routes {
         listed.set(shown.id, shown);
       }
     }
-    for (const route of this.#table.named) {
+    for (const route of this.#configured.named) {
       const lead = this.#leadOf(route, route.model);
       listed.set(route.model, aliasOf(listed.get(lead.id) ?? lead, route.model, lead.id, lead.provider));
     }
@@ -301,7 +176,7 @@ export class Routes {
       const shown = { id: model, ...known.find((one) => one.id === model), provider: sandbox.name };
       return model === id ? shown : aliasOf(shown, id, model, sandbox.name);
     }
-    const configured = this.#configuredFor(id);
+    const configured = this.#configured.find(id);
     if (configured) {
       const lead = this.#leadOf(configured.route, configured.name);
       return aliasOf(listed.find((one) => one.id === lead.id) ?? lead, id, lead.id, lead.provider);
@@ -320,24 +195,6 @@ export class Routes {
       ? !isSandboxName(bareName(name))
       : this.#names.inService().length === 0;
     if (isEmpty && poolWatch.isReachable) await poolWatch.look();
-  }
-
-  #routeTo({ provider, list, model: found, isPinned }: Found, effort: string | undefined): Route {
-    const pinned = isPinned ? list.models.filter(({ id }) => id === found) : [];
-    const choices = pinned.length > 0 ? pinned : list.models;
-    const { model, isEffortHeard } = chooseEffort(choices, found, effort);
-    const listed = list.models.find(({ id }) => id === model);
-    const { contextWindow, prefill, price } = this.#catalogue.profileOf(provider, model, listed);
-    return {
-      provider,
-      model,
-      isEffortHeard,
-      isBlind: isBlindModel(list.models, model),
-      barred: list.barred.get(model),
-      contextWindow,
-      takesPrefill: prefill,
-      price,
-    };
   }
 
   /** A model as clients see it, with what is known of it. */
@@ -384,17 +241,4 @@ function aliasOf(
   provider: string,
 ): ListedModel {
   return { provider, ...model, id: name, aliasOf: model?.aliasOf ?? target };
-}
-
-/** The session that the client names, or what was said first. */
-function conversationOf(
-  { model }: ConfiguredRoute,
-  { client, affinityKey }: RoutedTurn,
-  traits: () => RequestTraits,
-) {
-  if (affinityKey !== undefined)
-    return { key: conversationKey(client.id, model, affinityKey, ''), isGoingOn: true };
-  const { opening, isAnswered } = traits();
-  if (opening === undefined) return undefined;
-  return { key: conversationKey(client.id, model, '', opening), isGoingOn: isAnswered };
 }

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import type { DecodedTurn } from '../../core/protocol.ts';
 import { plainTurn } from '../../core/testing/plain-turn.ts';
-import type { Route } from '../models/routing.ts';
+import type { Route } from '../models/route.ts';
 import { answerHeads } from './answer-head.ts';
 
 const inbound = { idPrefix: 'chatcmpl-' };

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Handling } from '../../core/capabilities.ts';
 import type { AnswerIdentity, DecodedTurn, Inbound } from '../../core/protocol.ts';
 import type { TuningName } from '../../core/turn.ts';
-import type { Route } from '../models/routing.ts';
+import type { Route } from '../models/route.ts';
 import { shortId } from '../turn/shown-turn.ts';
 import type { AttemptNote, TurnRecord } from '../turn/turn-record.ts';
 

@@ -1,5 +1,5 @@
 import { beforeEach, expect, it, vi } from 'vitest';
-import type { Route } from '../models/routing.ts';
+import type { Route } from '../models/route.ts';
 import { BufferedStore } from '../state/buffered-store.ts';
 import { createManualClock, type ManualClock } from '../testing/manual-clock.ts';
 import { silentLogger } from '../testing/turn-fixture.ts';

@@ -3,7 +3,7 @@ import { HttpFault } from '../../lib/http/http-fault.ts';
 import { httpFaultFrom } from '../../lib/http/http-server.ts';
 import { NoAnswerError, NotPoolError, PoolError, QueueFullError } from '../../pool-api/errors.ts';
 import { hindranceSentence, type Verdict } from '../../pool-api/readiness.ts';
-import type { Route } from '../models/routing.ts';
+import type { Route } from '../models/route.ts';
 
 export const keyNotAccepted =
   'The account pool does not accept the key of this gateway: GATEWAY_KEY, or POOL_API_KEY where none is set, must be the same for both services.';

@@ -20,7 +20,7 @@ import { type Stage, stagesOf } from '../emulation/stages.ts';
 import { countedUsage, hasTokens, shownUsage } from '../emulation/token-count.ts';
 import { providerAccountOf, type TurnLease } from '../leases/lease-cache.ts';
 import type { ModelLists } from '../models/model-lists.ts';
-import type { Route } from '../models/routing.ts';
+import type { Route } from '../models/route.ts';
 import { maxEntryBytes } from '../state/state-store.ts';
 import type { AccountLimits } from './account-limits.ts';
 import { cacheKeyOf } from './affinity.ts';

@@ -3,7 +3,7 @@ import type { DecodedTurn } from '../../core/protocol.ts';
 import type { ExchangingProvider } from '../../core/provider.ts';
 import { plainTurn } from '../../core/testing/plain-turn.ts';
 import { openaiChatInbound } from '../../protocols/openai-chat/inbound.ts';
-import type { Route } from '../models/routing.ts';
+import type { Route } from '../models/route.ts';
 import { clientTurn, createTurnFixture, type TurnFixture } from '../testing/turn-fixture.ts';
 import { Candidates } from './candidates.ts';
 

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import type { Route } from '../models/routing.ts';
+import type { Route } from '../models/route.ts';
 import { createManualClock } from '../testing/manual-clock.ts';
 import { Circuits } from './circuits.ts';
 

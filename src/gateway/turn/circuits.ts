@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { backoffMs } from '../../lib/backoff.ts';
 import type { Clock } from '../../lib/clock.ts';
-import type { Route } from '../models/routing.ts';
+import type { Route } from '../models/route.ts';
 
 interface Circuit {
   /** Faults of the upstream in a row. */

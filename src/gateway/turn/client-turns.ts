@@ -2,7 +2,7 @@ import type { Delivery } from '../../core/configured-routes.ts';
 import { AppError, refused } from '../../core/errors.ts';
 import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
 import { debugLog, logOwn } from '../../lib/log/logger.ts';
-import type { RoutePlan } from '../models/routing.ts';
+import type { RoutePlan } from '../models/route.ts';
 import type { Admission } from './admission.ts';
 import { checkRequest } from './candidates.ts';
 import type { GatewayMetrics } from './metrics.ts';

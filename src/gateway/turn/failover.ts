@@ -2,7 +2,7 @@ import { AppError, type ErrorCode } from '../../core/errors.ts';
 import { withJitter } from '../../lib/backoff.ts';
 import type { LeasedAccount } from '../../pool-api/schema.ts';
 import type { ReportResult } from '../leases/reporter.ts';
-import type { Route } from '../models/routing.ts';
+import type { Route } from '../models/route.ts';
 
 /**
  * Where a turn goes after an attempt that failed.

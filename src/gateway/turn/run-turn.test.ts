@@ -3,7 +3,7 @@ import { AppError } from '../../core/errors.ts';
 import type { CollectedTurn } from '../../core/protocol.ts';
 import { plainTurn } from '../../core/testing/plain-turn.ts';
 import type { Message, TurnEvent, TurnRequest } from '../../core/turn.ts';
-import type { RoutePlan } from '../models/routing.ts';
+import type { RoutePlan } from '../models/route.ts';
 import { createLineProvider, lines, refuse, say } from '../testing/fake-upstream.ts';
 import { settled } from '../testing/manual-clock.ts';
 import {

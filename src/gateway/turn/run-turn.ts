@@ -8,7 +8,7 @@ import { eventsOf, judge } from '../emulation/checked-answer.ts';
 import { sumUsage } from '../emulation/token-count.ts';
 import type { TurnLease } from '../leases/lease-cache.ts';
 import { AttemptReports, type Reporter, type ReportResult, reported } from '../leases/reporter.ts';
-import type { Route } from '../models/routing.ts';
+import type { Route } from '../models/route.ts';
 import { appErrorFromPool, isAboutOthers } from './app-errors.ts';
 import { Attempt, type AttemptDependencies } from './attempt.ts';
 import { type Borrowed, Borrowing, type BorrowingDependencies } from './borrowing.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
 import { PoolError } from '../../pool-api/errors.ts';
-import type { Route } from '../models/routing.ts';
+import type { Route } from '../models/route.ts';
 import { routeSummary } from '../output/answer-head.ts';
 import { createManualClock } from '../testing/manual-clock.ts';
 import { shownTurn } from './shown-turn.ts';

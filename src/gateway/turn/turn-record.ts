@@ -4,7 +4,7 @@ import type { Usage } from '../../core/turn.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { PoolError } from '../../pool-api/errors.ts';
 import { sumUsage } from '../emulation/token-count.ts';
-import type { Route } from '../models/routing.ts';
+import type { Route } from '../models/route.ts';
 import type { SpentLimit } from './account-limits.ts';
 
 /** Why a candidate or an account was passed over. It becomes words only where it is shown. */

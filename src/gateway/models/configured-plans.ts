@@ -1,0 +1,145 @@
+import type { ConfiguredCandidate, ConfiguredRoute, RoutingSettings } from '../../core/configured-routes.ts';
+import type { Clock } from '../../lib/clock.ts';
+import type { Catalogue } from './catalogue.ts';
+import { checkVision, findAlias } from './model-choice.ts';
+import type { ModelLists } from './model-lists.ts';
+import type { ModelNames, ModelNamesOptions } from './model-names.ts';
+import { noCandidateTakes } from './model-refusals.ts';
+import { type RequestTraits, traitsOf } from './request-traits.ts';
+import { type Route, type RoutedRequest, type RoutedTurn, type RoutePlan, routeTo } from './route.ts';
+import { drawOrder, hindranceOf, RouteTable } from './route-table.ts';
+import { conversationKey, WarmCandidates } from './warm-candidates.ts';
+
+/** A configured route, and the name that a request means by it. */
+interface Match {
+  readonly route: ConfiguredRoute;
+  readonly name: string;
+}
+
+export interface ConfiguredPlansOptions {
+  readonly routing: RoutingSettings;
+  readonly providers: ModelNamesOptions['providers'];
+  readonly models: Pick<ModelLists, 'get' | 'known'>;
+  readonly clock: Pick<Clock, 'monotonic'>;
+  readonly random?: () => number;
+}
+
+/** The configured routes: which of them a name means, and where its turns go. */
+export class ConfiguredPlans {
+  readonly #options: ConfiguredPlansOptions;
+  readonly #names: ModelNames;
+  readonly #warm: WarmCandidates;
+  #table: RouteTable;
+  #catalogue: Catalogue;
+
+  constructor(options: ConfiguredPlansOptions, names: ModelNames, catalogue: Catalogue) {
+    const { routing, clock } = options;
+    this.#options = options;
+    this.#names = names;
+    this.#warm = new WarmCandidates(() => clock.monotonic());
+    this.#table = new RouteTable(routing.routes);
+    this.#catalogue = catalogue;
+  }
+
+  configure(routes: RoutingSettings['routes'], catalogue: Catalogue): void {
+    this.#table = new RouteTable(routes);
+    this.#catalogue = catalogue;
+  }
+
+  /** Every route that a client can ask for by its very name. */
+  get named(): readonly ConfiguredRoute[] {
+    return this.#table.named;
+  }
+
+  /** The configured route of a name, or of what an alias makes of it. A name that says who is meant has none. */
+  find(name: string): Match | undefined {
+    const exact = this.#table.exact(name);
+    if (exact) return { route: exact, name };
+    if (this.#names.addressOf(name).isNamed) return undefined;
+    const alias = findAlias(this.#names.aliases, name);
+    const isExactAlias = Object.hasOwn(this.#names.aliases, name);
+    const pattern = isExactAlias ? undefined : this.#table.find(name);
+    if (pattern) return { route: pattern, name };
+    const target = alias === undefined ? undefined : this.#table.find(alias);
+    return alias === undefined || !target ? undefined : { route: target, name: alias };
+  }
+
+  async plan(
+    { route, name }: Match,
+    request: RoutedRequest,
+    turn: RoutedTurn | undefined,
+  ): Promise<RoutePlan> {
+    const { delivery, firstContentTimeoutMs, promptCache } = route;
+    let read: RequestTraits | undefined;
+    const traits = () => {
+      read ??= traitsOf(turn?.decoded.relayed?.body ?? request);
+      return read;
+    };
+    const fitting = route.candidates.filter((candidate) => hindranceOf(candidate, traits) === undefined);
+    if (fitting.length === 0) throw noCandidateTakes(request.model, route, traits());
+    const drawn = drawOrder(fitting, this.#options.random ?? Math.random);
+    const found = await Promise.all(drawn.map((candidate) => this.#foundFor(candidate, name, request)));
+    const known = found.filter(({ isUnknown }) => !isUnknown);
+    const [first, ...others] = known.length > 0 ? known : found;
+    const all = [first, ...others].flatMap((one) =>
+      one ? [{ ...routeTo(one, request.reasoning.effort, this.#catalogue), ...one.more }] : [],
+    );
+    if (first && all.every(({ isBlind }) => isBlind))
+      checkVision(first.list.models, first.model, request.messages);
+    const able =
+      all.some(({ isBlind }) => isBlind) && traits().hasImages ? all.filter(({ isBlind }) => !isBlind) : all;
+    const candidates = able.length > 0 ? able : all;
+    const conversation = candidates.length > 1 && turn ? conversationOf(route, turn, traits) : undefined;
+    return {
+      candidates: conversation?.isGoingOn ? this.#warmFirst(candidates, conversation.key) : candidates,
+      conversation: conversation?.key,
+      delivery,
+      firstContentTimeoutMs,
+      promptCache,
+    };
+  }
+
+  /** The conversation's next turn goes there first while its prompt is cached there. */
+  answered({ conversation }: RoutePlan, { provider, model }: Route): void {
+    if (conversation !== undefined) this.#warm.note(conversation, `${provider.name}/${model}`);
+  }
+
+  #warmFirst(candidates: readonly Route[], conversation: string): readonly Route[] {
+    const warm = this.#warm.find(conversation);
+    const isWarm = ({ provider, model }: Route) => `${provider.name}/${model}` === warm;
+    return [...candidates.filter(isWarm), ...candidates.filter((route) => !isWarm(route))];
+  }
+
+  async #foundFor(candidate: ConfiguredCandidate, name: string, { reasoning }: RoutedRequest) {
+    const { providers, models } = this.#options;
+    const provider = providers.find((one) => one.name === candidate.provider);
+    if (!provider) throw new Error(`A route names the provider ${candidate.provider}, which there is not.`);
+    const isAsAsked = candidate.model === '*';
+    const model = isAsAsked ? name : candidate.model;
+    // Only where a name may mean another model is its list worth waiting for.
+    const list = provider.isFoundByList ? models.known(provider) : await models.get(provider);
+    const target = this.#names.modelAt(provider, model, list, reasoning.effort);
+    const { labels, firstContentTimeoutMs } = candidate;
+    return {
+      provider,
+      list,
+      model: target ?? model,
+      isPinned: !isAsAsked,
+      isUnknown: isAsAsked && list.isProven && target === undefined,
+      more: { labels: labels.length > 0 ? labels : undefined, firstContentTimeoutMs },
+    };
+  }
+}
+
+/** The session that the client names, or what was said first. */
+function conversationOf(
+  { model }: ConfiguredRoute,
+  { client, affinityKey }: RoutedTurn,
+  traits: () => RequestTraits,
+) {
+  if (affinityKey !== undefined)
+    return { key: conversationKey(client.id, model, affinityKey, ''), isGoingOn: true };
+  const { opening, isAnswered } = traits();
+  if (opening === undefined) return undefined;
+  return { key: conversationKey(client.id, model, '', opening), isGoingOn: isAnswered };
+}
