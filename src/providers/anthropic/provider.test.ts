@@ -23,7 +23,7 @@ it('lists the models of all pages', async () => {
   };
   const { provider, asked } = await anthropicAt(
     [200, { data: [opus], has_more: true, last_id: 'claude opus' }],
-    [200, { data: [{ id: 'local', capabilities: null }], has_more: false, last_id: 'local' }],
+    [200, { data: [{ id: 'local', capabilities: null }, { id: 7 }], has_more: false, last_id: 'local' }],
   );
   expect(await provider.listModels({ bearer: 'k-1' })).toEqual([
     {

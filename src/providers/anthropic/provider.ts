@@ -11,20 +11,20 @@ import { createMessagesOutbound } from '../../protocols/anthropic-messages/outbo
 import { checkApiKey, invalidKey } from '../api-key/provider.ts';
 import { askJson } from '../ask-json.ts';
 import type { ProviderContext } from '../definition.ts';
+import { readableEntries } from '../readable-entries.ts';
 
 /** Source: Anthropic's API reference, "List Models". Servers that speak its protocol may say less. */
+const listedModel = z.looseObject({
+  id: z.string().min(1),
+  display_name: z.string().nullish().catch(undefined),
+  max_input_tokens: z.number().positive().nullish().catch(undefined),
+  capabilities: z
+    .looseObject({ image_input: z.looseObject({ supported: z.boolean() }) })
+    .nullish()
+    .catch(undefined),
+});
 const modelPage = z.looseObject({
-  data: z.array(
-    z.looseObject({
-      id: z.string().min(1),
-      display_name: z.string().nullish().catch(undefined),
-      max_input_tokens: z.number().positive().nullish().catch(undefined),
-      capabilities: z
-        .looseObject({ image_input: z.looseObject({ supported: z.boolean() }) })
-        .nullish()
-        .catch(undefined),
-    }),
-  ),
+  data: readableEntries(listedModel),
   has_more: z.boolean().nullish().catch(undefined),
   last_id: z.string().nullish().catch(undefined),
 });
@@ -113,7 +113,7 @@ function normalizeApiKey(key: string): string {
   );
 }
 
-function toModel(model: z.infer<typeof modelPage>['data'][number]): ProviderModel {
+function toModel(model: z.infer<typeof listedModel>): ProviderModel {
   const { id, display_name: displayName, max_input_tokens: contextWindow, capabilities } = model;
   return {
     id,

@@ -6,22 +6,20 @@ import { createGeminiOutbound } from '../../protocols/gemini/outbound.ts';
 import { checkApiKey } from '../api-key/provider.ts';
 import { askJson } from '../ask-json.ts';
 import type { ProviderContext } from '../definition.ts';
+import { readableEntries } from '../readable-entries.ts';
 
+const listedModel = z.looseObject({
+  name: z.string().min(1),
+  displayName: z.string().nullish().catch(undefined),
+  description: z.string().nullish().catch(undefined),
+  inputTokenLimit: z.number().positive().nullish().catch(undefined),
+  supportedGenerationMethods: z.array(z.string()).nullish().catch(undefined),
+});
 const modelPage = z.looseObject({
-  models: z
-    .array(
-      z.looseObject({
-        name: z.string().min(1),
-        displayName: z.string().nullish().catch(undefined),
-        description: z.string().nullish().catch(undefined),
-        inputTokenLimit: z.number().positive().nullish().catch(undefined),
-        supportedGenerationMethods: z.array(z.string()).nullish().catch(undefined),
-      }),
-    )
-    .default([]),
+  models: readableEntries(listedModel).default([]),
   nextPageToken: z.string().nullish(),
 });
-type ListedModel = z.infer<typeof modelPage>['models'][number];
+type ListedModel = z.infer<typeof listedModel>;
 
 const modelsPath = '/v1beta/models';
 /** Google has some fifty models, and gives up to a thousand a page. */

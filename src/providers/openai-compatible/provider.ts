@@ -12,20 +12,20 @@ import { createResponsesOutbound } from '../../protocols/openai-responses/outbou
 import { checkApiKey } from '../api-key/provider.ts';
 import { askJson } from '../ask-json.ts';
 import type { ProviderContext } from '../definition.ts';
+import { readableEntries } from '../readable-entries.ts';
 import type { Vendor } from './vendors.ts';
 
-const modelList = z.looseObject({
-  data: z.array(
-    z.looseObject({
-      id: z.string().min(1),
-      owned_by: z.string().nullish().catch(undefined),
-      /** OpenRouter and others. */
-      name: z.string().nullish().catch(undefined),
-      context_length: z.number().positive().nullish().catch(undefined),
-      max_model_len: z.number().positive().nullish().catch(undefined),
-    }),
-  ),
+const listedModel = z.looseObject({
+  id: z.string().min(1),
+  owned_by: z.string().nullish().catch(undefined),
+  /** OpenRouter and others. */
+  name: z.string().nullish().catch(undefined),
+  context_length: z.number().positive().nullish().catch(undefined),
+  max_model_len: z.number().positive().nullish().catch(undefined),
 });
+const entries = readableEntries(listedModel);
+/** Together's list has nothing around it. */
+const modelList = z.union([entries, z.looseObject({ data: entries }).transform(({ data }) => data)]);
 
 /** A vendor or a server of the owner's that speaks a dialect of OpenAI's. */
 export function createOpenaiCompatibleProvider(
@@ -70,7 +70,7 @@ export function createOpenaiCompatibleProvider(
           cause: list.error,
         });
       }
-      return list.data.data.map(toModel);
+      return list.data.map(toModel);
     },
     /** A good answer proves the key. */
     async getQuota(account, signal) {
@@ -108,7 +108,7 @@ function without(native: Capabilities, lacks: Vendor['lacks'] = []): Capabilitie
   return new Set([...native].filter((ability) => !lacks.includes(ability)));
 }
 
-function toModel(model: z.infer<typeof modelList>['data'][number]): ProviderModel {
+function toModel(model: z.infer<typeof listedModel>): ProviderModel {
   const contextWindow = model.context_length ?? model.max_model_len;
   return {
     id: model.id,
