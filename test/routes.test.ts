@@ -226,6 +226,10 @@ describe('a change of the file', () => {
     await eventually('it is refused', async () => (await health()).config.status === 'error');
     change(`${to('one')}sources: [{ type: device_login, provider: warp }]\n`);
     await eventually('it is said', async () => log().includes('they count after a restart'));
-    expect((await health()).config.status).toBe('ok');
+    const { status, loaded_at: loadedAt } = (await health()).config;
+    expect(status).toBe('ok');
+    change(to('one'));
+    await eventually('it is read', async () => (await health()).config.loaded_at !== loadedAt);
+    expect(log().split('they count after a restart')).toHaveLength(2);
   });
 });

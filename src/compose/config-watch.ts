@@ -28,7 +28,7 @@ export class ConfigWatch {
   #gateway: ConfiguredGateway | undefined;
   readonly #watchers: FSWatcher[] = [];
   /** What cannot change while the service runs. */
-  #fixed: string;
+  readonly #fixed: string;
   #text: string | undefined;
   #standing: ConfigStanding;
   #cancelRead: (() => void) | undefined;
@@ -94,7 +94,6 @@ export class ConfigWatch {
         logger.warn(
           'providers and sources of the configuration file have changed: they count after a restart',
         );
-      this.#fixed = fixed;
     } catch (error) {
       // Its folder is no business of those who may ask for the health.
       const reason = errorMessage(error);
