@@ -32,8 +32,9 @@ export function modelNotFound(
     const message = `The model "${name}" cannot be used: ${kept.withheld.reason}.${hint}`;
     return new AppError('model_not_found', message, { param: 'model' });
   }
-  const hint = near.length === 0 ? 'GET /v1/models lists what there is' : `did you mean ${near.join(' or ')}`;
-  return new AppError('model_not_found', `There is no model "${name}"; ${hint}.`, { param: 'model' });
+  const hint =
+    near.length === 0 ? 'GET /v1/models lists what there is.' : `did you mean ${near.join(' or ')}?`;
+  return new AppError('model_not_found', `There is no model "${name}"; ${hint}`, { param: 'model' });
 }
 
 /** With STRICT_MODELS a name counts only once some account has listed its models. */

@@ -16,7 +16,7 @@ export function isAboutOthers(error: unknown): boolean {
 /** What a client hears when the pool has no account for its turn; `verdict` is about the accounts of the route's provider. */
 export function appErrorFromPool(
   error: unknown,
-  route?: Pick<Route, 'model' | 'barred'>,
+  route?: Pick<Route, 'model' | 'barred' | 'labels'>,
   verdict?: Verdict,
 ): AppError {
   if (!(error instanceof PoolError)) return AppError.from(error);
@@ -27,7 +27,7 @@ export function appErrorFromPool(
   if (error instanceof QueueFullError) return queueFull(error, options);
   switch (error.code) {
     case 'no_account_available':
-      if (route && isOnlyForModel(error, route, verdict)) return noAccountMayUse(route.model, error);
+      if (route && isOnlyForModel(error, route, verdict)) return noAccountMayUse(route, error);
       return shortageError(error, options, verdict);
     // What a pool says of a path that has too much before it.
     case 'not_found':
@@ -101,8 +101,10 @@ function isOnlyForModel(
   return barred !== undefined || (shortage.matching === 0 && verdict?.isReady === true);
 }
 
-function noAccountMayUse(model: string, cause: PoolError): AppError {
-  const message = `No account in the pool may use the model "${model}"; choose another one, or add an account whose plan includes it.`;
+function noAccountMayUse({ model, labels }: Pick<Route, 'model' | 'labels'>, cause: PoolError): AppError {
+  const message = labels?.length
+    ? `No account that the route takes by its labels may use the model "${model}": label one ("warp2api account set ID --label"), or change the route.`
+    : `No account in the pool may use the model "${model}"; choose another one, or add an account whose plan includes it.`;
   return new AppError('model_not_found', message, { param: 'model', cause });
 }
 
