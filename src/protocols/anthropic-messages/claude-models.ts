@@ -5,7 +5,6 @@ type ThinkingForm = 'none' | 'budget' | 'adaptive';
 export interface ModelFacts {
   /** The most it puts out. */
   readonly maxTokens: number;
-  readonly contextWindow: number;
   readonly thinking: ThinkingForm;
   /** What turns off thinking that is on by default. `never`: only a low effort makes it less. */
   readonly thinkingOff?: 'disabled' | 'between_tools' | 'never';
@@ -26,7 +25,6 @@ export interface ModelFacts {
 /** A server that is not Anthropic's, with a model of its own. */
 const unknownModel: ModelFacts = {
   maxTokens: 8_192,
-  contextWindow: 200_000,
   thinking: 'budget',
   efforts: [],
   takesSampling: true,
@@ -49,7 +47,6 @@ export function factsOf(model: string): ModelFacts {
   const thinkingOff = offOf(family, version);
   return {
     maxTokens: maxTokensOf(family, version),
-    contextWindow: version >= 4.6 ? 1_000_000 : 200_000,
     thinking: version >= 4.6 ? 'adaptive' : version >= 3.7 ? 'budget' : 'none',
     ...(thinkingOff && { thinkingOff }),
     efforts: effortsOf(family, version),

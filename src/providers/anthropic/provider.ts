@@ -1,17 +1,14 @@
 import { z } from 'zod';
-import { AppError } from '../../core/errors.ts';
 import type { ExchangingProvider, ProviderAccount, ProviderModel } from '../../core/provider.ts';
 import {
   messagesCapabilities,
   messagesCapabilitiesOf,
 } from '../../protocols/anthropic-messages/capabilities.ts';
-import { factsOf } from '../../protocols/anthropic-messages/claude-models.ts';
 import { createCountOutbound } from '../../protocols/anthropic-messages/count-tokens.ts';
-import { createMessagesOutbound } from '../../protocols/anthropic-messages/outbound.ts';
+import { createMessagesOutbound, messagesVersion } from '../../protocols/anthropic-messages/outbound.ts';
 import { checkApiKey, invalidKey } from '../api-key/provider.ts';
-import { askJson } from '../ask-json.ts';
 import type { ProviderContext } from '../definition.ts';
-import { readableEntries } from '../readable-entries.ts';
+import { allPages, askForModels, readableEntries } from '../model-list.ts';
 
 /** Source: Anthropic's API reference, "List Models". Servers that speak its protocol may say less. */
 const listedModel = z.looseObject({
@@ -30,7 +27,6 @@ const modelPage = z.looseObject({
 });
 
 const pageSize = 100;
-const maxPages = 20;
 
 /** Until a list could be had. */
 const currentModels = [
@@ -61,14 +57,12 @@ export function createAnthropicProvider(
 ): ExchangingProvider {
   const authHeaders = ({ bearer }: ProviderAccount): Readonly<Record<string, string>> =>
     bearer === '' ? {} : { 'x-api-key': bearer };
-  const ask = async (query: string, account: ProviderAccount, signal?: AbortSignal) => {
-    const url = `${baseUrl}/v1/models?${query}`;
-    const headers = { ...authHeaders(account), 'anthropic-version': '2023-06-01', 'user-agent': userAgent };
-    const page = modelPage.safeParse(await askJson(http, { url, headers, signal }));
-    if (page.success) return page.data;
-    const message = `${baseUrl}/v1/models gave no list of models.`;
-    throw new AppError('upstream_protocol', message, { cause: page.error });
-  };
+  const ask = (query: string, account: ProviderAccount, signal?: AbortSignal) =>
+    askForModels(http, modelPage, {
+      url: `${baseUrl}/v1/models?${query}`,
+      headers: { ...authHeaders(account), ...messagesVersion, 'user-agent': userAgent },
+      signal,
+    });
 
   return {
     name,
@@ -81,19 +75,13 @@ export function createAnthropicProvider(
     ...(takesNoKey && { takesNoKey: true }),
     capabilitiesOf: messagesCapabilitiesOf,
     isFoundByList: true,
-    fallbackModels: takesNoKey
-      ? []
-      : currentModels.map((id) => ({ id, vendor: 'anthropic', contextWindow: factsOf(id).contextWindow })),
+    fallbackModels: takesNoKey ? [] : currentModels.map((id) => ({ id, vendor: 'anthropic' })),
     async listModels(account, signal) {
-      const models: ProviderModel[] = [];
-      let after: string | undefined;
-      for (let pages = 0; pages < maxPages; pages += 1) {
+      const models = await allPages(async (after) => {
         const from = after === undefined ? '' : `&after_id=${encodeURIComponent(after)}`;
         const page = await ask(`limit=${pageSize}${from}`, account, signal);
-        models.push(...page.data.map(toModel));
-        if (page.has_more !== true || !page.last_id || page.last_id === after) break;
-        after = page.last_id;
-      }
+        return { items: page.data.map(toModel), next: page.has_more ? page.last_id : undefined };
+      });
       return withAliases(models);
     },
     /** A good answer proves the key. */

@@ -38,11 +38,11 @@ it('lists the models of all pages that answer turns, by their plain names', asyn
   expect(asked[0]?.headers).toMatchObject({ 'x-goog-api-key': 'k-1', 'user-agent': 'warp2api/test' });
 });
 
-it('takes a list that repeats its page for a long one, and ends', async () => {
+it('takes a list that repeats its page for the last one', async () => {
   const page: FormAnswer = [200, { models: [], nextPageToken: 'again' }];
-  const { provider, asked } = await geminiAt(...Array<FormAnswer>(50).fill(page));
+  const { provider, asked } = await geminiAt(...Array<FormAnswer>(3).fill(page));
   expect(await provider.listModels({ bearer: 'k' })).toEqual([]);
-  expect(asked).toHaveLength(20);
+  expect(asked).toHaveLength(2);
 });
 
 it('proves a key by a good answer, and sends none where there is none', async () => {

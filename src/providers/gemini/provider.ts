@@ -1,12 +1,10 @@
 import { z } from 'zod';
-import { AppError } from '../../core/errors.ts';
 import type { ExchangingProvider, ProviderAccount, ProviderModel } from '../../core/provider.ts';
 import { geminiCapabilities } from '../../protocols/gemini/capabilities.ts';
 import { createGeminiOutbound } from '../../protocols/gemini/outbound.ts';
 import { checkApiKey } from '../api-key/provider.ts';
-import { askJson } from '../ask-json.ts';
 import type { ProviderContext } from '../definition.ts';
-import { readableEntries } from '../readable-entries.ts';
+import { allPages, askForModels, readableEntries } from '../model-list.ts';
 
 const listedModel = z.looseObject({
   name: z.string().min(1),
@@ -22,8 +20,8 @@ const modelPage = z.looseObject({
 type ListedModel = z.infer<typeof listedModel>;
 
 const modelsPath = '/v1beta/models';
-/** Google has some fifty models, and gives up to a thousand a page. */
-const mostPages = 20;
+/** Google has some fifty models. */
+const pageSize = '1000';
 
 /** Google's API with keys of its owner, or a server that speaks it. */
 export function createGeminiProvider(
@@ -35,18 +33,12 @@ export function createGeminiProvider(
   const authHeaders = ({ bearer }: Pick<ProviderAccount, 'bearer'>): Readonly<Record<string, string>> =>
     bearer === '' ? {} : { 'x-goog-api-key': bearer };
 
-  async function askPage(query: Record<string, string>, account: ProviderAccount, signal?: AbortSignal) {
-    const answer = await askJson(http, {
+  const ask = (query: Record<string, string>, account: ProviderAccount, signal?: AbortSignal) =>
+    askForModels(http, modelPage, {
       url: `${baseUrl}${modelsPath}?${new URLSearchParams(query)}`,
       headers: { ...authHeaders(account), 'user-agent': userAgent },
       signal,
     });
-    const page = modelPage.safeParse(answer);
-    if (page.success) return page.data;
-    throw new AppError('upstream_protocol', `${baseUrl}${modelsPath} gave no list of models.`, {
-      cause: page.error,
-    });
-  }
 
   return {
     name,
@@ -58,21 +50,14 @@ export function createGeminiProvider(
     capabilitiesOf: geminiCapabilities,
     isFoundByList: true,
     fallbackModels: [],
-    async listModels(account, signal) {
-      const models: ProviderModel[] = [];
-      let pageToken: string | undefined;
-      for (let pages = 0; pages < mostPages; pages += 1) {
-        const query = { pageSize: '1000', ...(pageToken !== undefined && { pageToken }) };
-        const page = await askPage(query, account, signal);
-        models.push(...page.models.filter(answersTurns).map(toModel));
-        if (!page.nextPageToken) break;
-        pageToken = page.nextPageToken;
-      }
-      return models;
-    },
+    listModels: (account, signal) =>
+      allPages(async (pageToken) => {
+        const page = await ask({ pageSize, ...(pageToken !== undefined && { pageToken }) }, account, signal);
+        return { items: page.models.filter(answersTurns).map(toModel), next: page.nextPageToken };
+      }),
     /** A good answer proves the key. */
     async getQuota(account, signal) {
-      await askPage({ pageSize: '1' }, account, signal);
+      await ask({ pageSize: '1' }, account, signal);
       return { isUnlimited: false };
     },
   };

@@ -1,6 +1,5 @@
 import { z } from 'zod';
 import type { Capabilities } from '../../core/capabilities.ts';
-import { AppError } from '../../core/errors.ts';
 import type { Outbound } from '../../core/protocol.ts';
 import type { ExchangingProvider, ProviderModel } from '../../core/provider.ts';
 import { chatCapabilities } from '../../protocols/openai-chat/capabilities.ts';
@@ -12,7 +11,7 @@ import { createResponsesOutbound } from '../../protocols/openai-responses/outbou
 import { checkApiKey } from '../api-key/provider.ts';
 import { askJson } from '../ask-json.ts';
 import type { ProviderContext } from '../definition.ts';
-import { readableEntries } from '../readable-entries.ts';
+import { askForModels, readableEntries } from '../model-list.ts';
 import type { Vendor } from './vendors.ts';
 
 const listedModel = z.looseObject({
@@ -44,12 +43,11 @@ export function createOpenaiCompatibleProvider(
     ...further.map((one) => openProtocol[one](vendor, clock.now).outbound),
     ...endpointNames.map((endpoint) => createEndpointOutbound(endpoint, clock.now)),
   ];
-  const ask = (path: string, account: { readonly bearer: string }, signal?: AbortSignal) =>
-    askJson(http, {
-      url: `${baseUrl}${path}`,
-      headers: { ...authHeaders(account), 'user-agent': userAgent },
-      signal,
-    });
+  const requestOf = (path: string, account: { readonly bearer: string }, signal?: AbortSignal) => ({
+    url: `${baseUrl}${path}`,
+    headers: { ...authHeaders(account), 'user-agent': userAgent },
+    signal,
+  });
   const modelsPath = vendor.modelsPath ?? '/models';
 
   return {
@@ -64,17 +62,12 @@ export function createOpenaiCompatibleProvider(
     isFoundByList: true,
     fallbackModels: [],
     async listModels(account, signal) {
-      const list = modelList.safeParse(await ask(modelsPath, account, signal));
-      if (!list.success) {
-        throw new AppError('upstream_protocol', `${baseUrl}${modelsPath} gave no list of models.`, {
-          cause: list.error,
-        });
-      }
-      return list.data.map(toModel);
+      const list = await askForModels(http, modelList, requestOf(modelsPath, account, signal));
+      return list.map(toModel);
     },
     /** A good answer proves the key. */
     async getQuota(account, signal) {
-      const answer = await ask(vendor.check?.path ?? modelsPath, account, signal);
+      const answer = await askJson(http, requestOf(vendor.check?.path ?? modelsPath, account, signal));
       return vendor.check?.readQuota?.(answer) ?? { isUnlimited: false };
     },
   };
