@@ -108,6 +108,13 @@ it.each([
     'invalid_request',
     'request',
   ],
+  [
+    'one about an item that is not stored',
+    404,
+    { error: { message: "Item with id 'rs_1' not found.", type: 'invalid_request_error', param: 'input' } },
+    'invalid_request',
+    'request',
+  ],
   ['one about the address', 404, { detail: 'Not Found' }, 'upstream_protocol', 'upstream'],
   [
     "vLLM's, which is an error itself",

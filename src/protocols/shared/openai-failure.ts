@@ -108,8 +108,11 @@ function classify(status: number, error: NamedError, options: AppErrorOptions): 
       return accountRefused(options);
     case 404:
       if (/model/i.test(words)) return modelBarred(options);
-      // OpenRouter: no vendor of the model does what the request asks for.
-      return /^no endpoints found/i.test(message) ? refusedRequest(error, options) : noTurn(options.cause);
+      // Something that the request names, such as an item that is not stored. OpenRouter: no vendor of the model does what it asks for.
+      if (error.param !== undefined || /^no endpoints found/i.test(message)) {
+        return refusedRequest(error, options);
+      }
+      return noTurn(options.cause);
     case 413:
       return tooLarge(options);
     case 429:
