@@ -3,6 +3,8 @@ import { createOpenAI } from '@ai-sdk/openai';
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import Anthropic from '@anthropic-ai/sdk';
 import { type Content, GoogleGenAI } from '@google/genai';
+import { type BaseMessage, HumanMessage, ToolMessage } from '@langchain/core/messages';
+import { ChatOpenAI } from '@langchain/openai';
 import { generateText, jsonSchema, type LanguageModel, Output, stepCountIs, streamText, tool } from 'ai';
 import OpenAI from 'openai';
 import type { ResponseInputItem } from 'openai/resources/responses/responses';
@@ -267,6 +269,59 @@ const aiSdk =
     },
   });
 
+/** LangChain over one of OpenAI's dialects. */
+const langchain =
+  (useResponsesApi: boolean): Create =>
+  (url) => {
+    const modelOf = (model: string, more: object = {}) =>
+      new ChatOpenAI({
+        model,
+        apiKey: 'any',
+        maxRetries: 0,
+        useResponsesApi,
+        configuration: { baseURL: `${url}/v1` },
+        ...more,
+      });
+    return {
+      ask({ model, hasTools, isThinking, hasImage, hasSchema }) {
+        const image = { type: 'image_url' as const, image_url: { url: `data:image/png;base64,${pixel}` } };
+        const said: BaseMessage[] = [
+          new HumanMessage({ content: [...(hasImage ? [image] : []), { type: 'text', text: 'Weather?' }] }),
+        ];
+        const chosen = modelOf(model, {
+          ...(isThinking && { reasoning: { effort: 'low' } }),
+          // Nothing is stored, so that the reasoning has to come back with the history.
+          ...(useResponsesApi && { modelKwargs: { store: false, include: ['reasoning.encrypted_content'] } }),
+        });
+        if (hasSchema) {
+          return loop(async () => {
+            const answer = await chosen
+              .withStructuredOutput({ title: 'answer', ...schema }, { method: 'jsonSchema', strict: true })
+              .invoke(said);
+            return { text: JSON.stringify(answer), calls: 0 };
+          });
+        }
+        const tools = toolNames.map((name) => ({
+          type: 'function' as const,
+          function: { name, description: name, parameters: schema },
+        }));
+        const asked = hasTools ? chosen.bindTools(tools) : chosen;
+        return loop(async () => {
+          const answer = await asked.invoke(said);
+          said.push(answer);
+          const calls = answer.tool_calls ?? [];
+          for (const { id = '', args } of calls) {
+            said.push(new ToolMessage({ content: resultOf(args), tool_call_id: id }));
+          }
+          return { text: answer.text, calls: calls.length };
+        });
+      },
+      async stream({ model }, signal, onText) {
+        for await (const _chunk of await modelOf(model).stream('Hi', { signal })) onText();
+      },
+    };
+  };
+
 const settings = (url: string) => ({ baseURL: `${url}/v1`, apiKey: 'any' });
 
 const clients: Readonly<Record<string, Create>> = {
@@ -283,6 +338,8 @@ const clients: Readonly<Record<string, Create>> = {
   'ai with anthropic': aiSdk((url) => createAnthropic(settings(url)), {
     anthropic: { thinking: { type: 'enabled', budgetTokens: 1_024 } },
   }),
+  'langchain (chat)': langchain(false),
+  'langchain (responses)': langchain(true),
 };
 
 const cases: readonly (readonly [
@@ -324,8 +381,9 @@ describe.each(protocols)('over an upstream of %s', (upstream) => {
       const error = (await asking.catch((thrown: unknown) => thrown)) as {
         status?: number;
         statusCode?: number;
+        cause?: { status?: number };
       };
-      expect(error.status ?? error.statusCode).toBe(400);
+      expect(error.status ?? error.statusCode ?? error.cause?.status).toBe(400);
     });
 
     it('cuts the upstream off when it leaves', async () => {
