@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { isPublicHost } from '../lib/addresses/ip-addresses.ts';
+import { isPublicHost, isServerHost } from '../lib/addresses/ip-addresses.ts';
 import { isLoopbackHost } from '../lib/addresses/loopback.ts';
 import { vendors } from '../providers/openai-compatible/vendors.ts';
 
@@ -40,6 +40,9 @@ const builtIn: Readonly<Record<string, readonly [ServerType, string]>> = {
   ),
 };
 
+/** The most that a candidate's weight may be. */
+const mostWeight = 1_000_000;
+
 /** What becomes of another program's configuration, as it is read. */
 export class Conversion {
   readonly #providers = new Map<string, { type: ServerType; base_url: string; private_network?: true }>();
@@ -54,10 +57,14 @@ export class Conversion {
     this.#notes.add(sentence);
   }
 
-  /** The provider of that address: a built-in one where it is that, else one that the file gets. Undefined for no address. */
+  /** The provider of that address: a built-in one where it is that, else one that the file gets. Undefined for no server's. */
   provider(type: ServerType, given: string, wanted?: string): string | undefined {
-    if (!URL.canParse(given)) return undefined;
     const url = plainUrl(given);
+    if (url === undefined) return undefined;
+    if (/[?#@]/.test(given))
+      this.note(
+        `${url}: what its address had beside host and path was left out; a key in it becomes an account.`,
+      );
     const known = Object.entries(builtIn).find(([, [of, base]]) => of === type && isSameServer(base, url));
     if (known) return known[0];
     const same = [...this.#providers].find(([, one]) => one.type === type && one.base_url === url);
@@ -85,7 +92,7 @@ export class Conversion {
   }
 
   get routes(): readonly ConvertedRoute[] {
-    return [...this.#routes].map(([model, candidates]) => ({ model, candidates }));
+    return [...this.#routes].map(([model, candidates]) => ({ model, candidates: withinBounds(candidates) }));
   }
 
   get notes(): readonly string[] {
@@ -94,11 +101,24 @@ export class Conversion {
 
   /** How the keys become accounts, a command each. */
   get commands(): readonly string[] {
-    return [...this.#keys.values()].map(({ provider, variable, place }) =>
-      variable === undefined
-        ? `warp2api account add --provider ${provider} --api-key - # then paste the key of ${place}`
-        : `printf %s "$${variable}" | warp2api account add --provider ${provider} --api-key -`,
-    );
+    const withKey = new Set([...this.#keys.values()].map(({ provider }) => provider));
+    const used = new Set(this.routes.flatMap(({ candidates }) => candidates.map(({ provider }) => provider)));
+    return [
+      ...[...this.#keys.values()].map(({ provider, variable, place }) =>
+        variable === undefined
+          ? `warp2api account add --provider ${provider} --api-key - # then paste the key of ${place}`
+          : `printf %s "$${variable}" | warp2api account add --provider ${provider} --api-key -`,
+      ),
+      ...[...used]
+        .filter((provider) => !withKey.has(provider))
+        .map((provider) => {
+          const mayHaveNone = this.#providers.has(provider) || vendors[provider]?.takesNoKey;
+          const words = mayHaveNone
+            ? '# with --api-key - if it needs a key'
+            : '--api-key - # then paste its key';
+          return `warp2api account add --provider ${provider} ${words}`;
+        }),
+    ];
   }
 
   /** The sections of warp2api.yaml that are not empty. */
@@ -125,9 +145,25 @@ export class Conversion {
   }
 }
 
-/** Without what only one call has behind the base. */
-function plainUrl(given: string): string {
-  return given.replace(/\/(chat\/completions|v1\/messages|v1beta(\/models)?)\/*$/, '').replace(/\/+$/, '');
+/** Without what only one call has behind the base, and without what may be a secret. Undefined where it is no server's. */
+function plainUrl(given: string): string | undefined {
+  if (!/^https?:\/\//i.test(given) || !URL.canParse(given)) return undefined;
+  const { protocol, host, hostname, port, pathname } = new URL(given);
+  // Where a server listens on all addresses, this machine is meant.
+  const isAny = hostname === '0.0.0.0' || hostname === '[::]';
+  if (!isAny && !isServerHost(hostname)) return undefined;
+  const server = isAny ? `127.0.0.1${port && `:${port}`}` : host;
+  const path = pathname
+    .replace(/\/(chat\/completions|v1\/messages|v1beta(\/models)?)\/*$/, '')
+    .replace(/\/+$/, '');
+  return `${protocol}//${server}${path}`;
+}
+
+/** Weights keep their proportion. */
+function withinBounds(candidates: readonly ConvertedCandidate[]): readonly ConvertedCandidate[] {
+  const most = Math.max(...candidates.map(({ weight = 1 }) => weight));
+  if (most <= mostWeight) return candidates;
+  return candidates.map((one) => ({ ...one, weight: ((one.weight ?? 1) * mostWeight) / most }));
 }
 
 function isSameServer(base: string, url: string): boolean {

@@ -91,6 +91,61 @@ describe("LiteLLM's config.yaml", () => {
     expect(yaml).toContain('# Not converted:');
     expect(yaml + said + commands.join('\n')).not.toMatch(/literal-secret|very-secret|redis-secret/);
   });
+
+  const modelsOf = (...params: string[]) =>
+    `model_list:\n${params.map((one, index) => `  - { model_name: m${index}, litellm_params: { ${one} } }\n`).join('')}`;
+
+  it.each([
+    ['ollama/llama3.1, api_base: "http://gpu.lan:11434"', 'http://gpu.lan:11434/v1'],
+    ['ollama_chat/llama3.1, api_base: "http://gpu.lan:11434/v1/"', 'http://gpu.lan:11434/v1'],
+    ['openai/x, api_base: "http://0.0.0.0:4000/v1"', 'http://127.0.0.1:4000/v1'],
+    ['litellm_proxy/x, api_base: "https://proxy.example"', 'https://proxy.example'],
+    [
+      'openai/x, api_base: "https://a:p4ss-secret@host.example/v1?key=sk-secret#x"',
+      'https://host.example/v1',
+    ],
+  ])('reads the address of %s', (params, baseUrl) => {
+    const { providers, yaml, notes, commands } = converted('config.yaml', modelsOf(`model: ${params}`));
+    expect(Object.values(providers)).toMatchObject([{ baseUrl }]);
+    expect(yaml + notes.join('\n')).not.toContain('secret');
+    const [name] = Object.keys(providers);
+    expect(commands).toEqual([
+      `warp2api account add --provider ${name} # with --api-key - if it needs a key`,
+    ]);
+  });
+
+  it('names addresses that are no servers', () => {
+    const given = [
+      'ftp://a.example',
+      'http://169.254.169.254/v1',
+      'localhost:11434',
+      'https://a.example:99999',
+    ];
+    const params = given.map((base) => `model: openai/x, api_base: "${base}"`);
+    const { notes, yaml } = converted('config.yaml', modelsOf(...params, 'model: litellm_proxy/x'));
+    expect(notes).toHaveLength(given.length + 1);
+    expect(yaml).not.toContain('routes:');
+  });
+
+  it('keeps weights and tiers within what routes may say', () => {
+    const list = modelsOf(
+      'model: groq/a, tpm: 40000000, order: -1',
+      'model: groq/b, tpm: 10000000, order: 5000',
+    ).replaceAll(/m\d,/g, 'same,');
+    const [route] = converted('config.yaml', list).routes;
+    expect(route?.candidates).toMatchObject([
+      { tier: 0, weight: 1_000_000 },
+      { tier: 1_000, weight: 250_000 },
+    ]);
+  });
+
+  it('asks for the keys that LiteLLM reads from variables of its own, and knows models without a prefix', () => {
+    const { commands } = converted('config.yaml', modelsOf('model: groq/a', 'model: whisper-1'));
+    expect(commands).toEqual([
+      'warp2api account add --provider groq --api-key - # then paste its key',
+      'warp2api account add --provider openai --api-key - # then paste its key',
+    ]);
+  });
 });
 
 const router = `{

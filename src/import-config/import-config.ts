@@ -25,7 +25,10 @@ export function importConfig(file: string) {
   if (commands.length > 0) head.push('Accounts:', ...commands.map((command) => `  ${command}`));
   if (notes.length > 0) head.push('Not converted:', ...notes.map((note) => `  ${note}`));
   const comment = head.map((line) => `# ${line}`.replace(/\p{Cc}/gu, ' ')).join('\n');
-  const body = Object.keys(sections).length === 0 ? '' : stringify(sections, { lineWidth: 0 });
+  const body =
+    Object.keys(sections).length === 0
+      ? ''
+      : stringify(sections, { lineWidth: 0, aliasDuplicateObjects: false });
   return { yaml: `${comment}\n${body}`, notes, commands };
 }
 

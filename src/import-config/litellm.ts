@@ -20,7 +20,11 @@ const prefixes: Readonly<Record<string, string>> = {
   llamafile: 'llamacpp',
   openai_like: 'openai',
   custom_openai: 'openai',
+  litellm_proxy: 'openai',
 };
+/** Nothing but their address says which server they mean. */
+const addressed = new Set(['openai_like', 'custom_openai', 'litellm_proxy']);
+const mostTier = 1_000;
 const converted = new Set([
   'model',
   'api_base',
@@ -86,7 +90,7 @@ function convertModel(entry: JsonObject, index: number, conversion: Conversion):
   conversion.add(name, {
     provider,
     model: model.includes('*') ? '*' : model,
-    tier: typeof order === 'number' ? order : 1,
+    tier: typeof order === 'number' ? Math.min(Math.max(0, Math.round(order)), mostTier) : 1,
     ...(share !== undefined && { weight: share }),
   });
   if (rpm !== undefined || tpm !== undefined)
@@ -98,34 +102,41 @@ function providerOf(target: string, params: JsonObject, conversion: Conversion) 
   const slash = target.indexOf('/');
   const prefix = slash === -1 ? guessOf(target) : target.slice(0, slash);
   const model = target.slice(slash + 1);
-  const address = params['api_base'] ?? params['base_url'];
-  const base = typeof address === 'string' ? address : undefined;
+  const given = params['api_base'] ?? params['base_url'];
+  const base = typeof given === 'string' ? given : undefined;
   if (base !== undefined && variableIn(base) !== undefined)
     return `its api_base is in ${variableIn(base)}: write the address into the file and convert it again.`;
   if (prefix === 'azure') {
     if (base === undefined) return 'azure without api_base was left out.';
     const url = `${base.replace(/\/(openai(\/v1)?)?\/*$/, '')}/openai/v1`;
-    return {
-      provider: conversion.provider('openai_compatible', url, 'azure-openai') ?? 'azure-openai',
-      model,
-    };
+    const own = conversion.provider('openai_compatible', url, 'azure-openai');
+    return own === undefined
+      ? 'its api_base is no address of a server; it was left out.'
+      : { provider: own, model };
   }
   const provider = Object.hasOwn(prefixes, prefix) ? prefixes[prefix] : undefined;
   if (provider === undefined) return `there is no provider for "${prefix}"; it was left out.`;
-  if (base === undefined) return { provider, model };
+  if (base === undefined)
+    return addressed.has(prefix) ? `${prefix} without api_base was left out.` : { provider, model };
   const type =
     provider === 'anthropic'
       ? 'anthropic_compatible'
       : provider === 'gemini'
         ? 'gemini'
         : 'openai_compatible';
-  const own = conversion.provider(type, base);
-  return own === undefined ? 'its api_base is no address; it was left out.' : { provider: own, model };
+  // LiteLLM speaks Ollama's own protocol, which is not below /v1.
+  const address = provider === 'ollama' ? `${base.replace(/(\/v1|\/api)?\/*$/, '')}/v1` : base;
+  const own = conversion.provider(type, address);
+  return own === undefined
+    ? 'its api_base is no address of a server; it was left out.'
+    : { provider: own, model };
 }
 
 function guessOf(model: string): string {
   if (/^claude-/.test(model)) return 'anthropic';
-  return /^(gpt-|o\d|chatgpt-|text-embedding-)/.test(model) ? 'openai' : model;
+  return /^(gpt-|o\d|chatgpt-|codex-|text-embedding-|whisper-|tts-|dall-e-|omni-moderation-)/.test(model)
+    ? 'openai'
+    : model;
 }
 
 /** Limits and prices that the owner gave. */
@@ -157,6 +168,7 @@ function convertAliases(router: JsonObject, conversion: Conversion): void {
   const aliases = sectionOf(router, 'model_group_alias');
   for (const [name, given] of Object.entries(aliases)) {
     const target = isJsonObject(given) ? given['model'] : given;
+    if (target === name) continue;
     if (typeof target === 'string') conversion.aliases[name] = target;
     else conversion.note(`router_settings.model_group_alias.${name}: names no model and was left out.`);
   }
@@ -178,7 +190,7 @@ function convertFallbacks(section: JsonObject, conversion: Conversion): void {
       const further = typeof target === 'string' ? own.get(target) : undefined;
       if (!further || !own.has(name)) {
         conversion.note(
-          `The fallback of ${name} to ${JSON.stringify(target)} names a model that is not in model_list.`,
+          `The fallback of ${name} to ${JSON.stringify(target)} names a model that was not converted.`,
         );
         continue;
       }
