@@ -1,14 +1,11 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import Anthropic from '@anthropic-ai/sdk';
 import { GoogleGenAI } from '@google/genai';
 import type OpenAI from 'openai';
-import { describe, expect, it, onTestFinished } from 'vitest';
-import { startGeminiSandbox } from '../sandbox/gemini/server.ts';
-import type { VendorOptions, VendorSandbox } from '../sandbox/vendor/server.ts';
+import { describe, expect, it } from 'vitest';
+import type { VendorSandbox } from '../sandbox/vendor/server.ts';
 import { pixel } from '../src/core/testing/pixel.ts';
-import { eventually, servicesForTest, type TestServices, userTurn } from './support/services.ts';
+import { eventually, type TestServices, userTurn } from './support/services.ts';
+import { withUpstreams } from './support/upstreams.ts';
 
 const key = 'AIza-one-1234567890';
 const hello = 'Hello from the upstream – ünïcode.';
@@ -21,18 +18,10 @@ interface GeminiSetup extends TestServices {
 async function withGemini(
   keys: readonly string[] = [key],
   environment: Record<string, string> = {},
-  options: VendorOptions = {},
-  name = 'gemini',
 ): Promise<GeminiSetup> {
-  const vendor = await startGeminiSandbox(options);
-  onTestFinished(() => vendor.close());
-  const folder = mkdtempSync(join(tmpdir(), 'warp2api-gemini-'));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
-  const file = join(folder, 'warp2api.yaml');
-  writeFileSync(file, `providers:\n  ${name}: { type: gemini, base_url: "${vendor.url}" }\n`);
-  const services = await servicesForTest({ CONFIG_FILE: file, ...environment });
-  for (const one of keys) await services.addAccount(one, { provider: name });
-  return { ...services, vendor };
+  const upstreams = { gemini: { protocol: 'gemini' as const, keys } };
+  const { vendors, ...services } = await withUpstreams(upstreams, '', environment);
+  return { ...services, vendor: vendors.gemini };
 }
 
 const anthropic = ({ gatewayUrl }: GeminiSetup) =>
@@ -465,11 +454,12 @@ describe('accounts', () => {
   });
 
   it('need no key at a server of the owner, to which none is sent', async () => {
-    const { pool, chat, vendor } = await withGemini([], {}, { needsKey: false, prefix: '/deep' }, 'mine');
+    const options = { needsKey: false, prefix: '/deep' };
+    const { pool, chat, vendors } = await withUpstreams({ mine: { protocol: 'gemini', keys: [], options } });
     expect(await pool('/api/accounts', { provider: 'mine' })).toMatchObject({ httpStatus: 201 });
     expect((await chat(userTurn('gemini-text', 'Hi'))).status).toBe(200);
-    expect(vendor.turns[0]?.path).toMatch(/^\/deep\/v1beta\/models\/gemini-text:/);
-    expect(vendor.turns[0]?.headers).not.toHaveProperty('x-goog-api-key');
+    expect(vendors.mine.turns[0]?.path).toMatch(/^\/deep\/v1beta\/models\/gemini-text:/);
+    expect(vendors.mine.turns[0]?.headers).not.toHaveProperty('x-goog-api-key');
   });
 });
 
