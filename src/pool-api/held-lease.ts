@@ -30,7 +30,7 @@ export interface LeaseDemand extends AccountDemand {
 /** A lease and the turns that run on it. All times are monotonic. */
 export type Lease = ReturnType<typeof newLease>;
 
-export function newLease(session: HeldSession, account: LeasedAccount, now: number) {
+export function newLease(session: HeldSession, account: LeasedAccount, now: number, mayGrow: boolean) {
   return {
     session,
     account,
@@ -50,7 +50,7 @@ export function newLease(session: HeldSession, account: LeasedAccount, now: numb
     /** Before which asking for more slots is in vain. */
     growAfter: 0,
     /** False while the account recovers from a limit, until a turn on it has gone well. */
-    mayGrow: true,
+    mayGrow,
   };
 }
 

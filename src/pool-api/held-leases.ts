@@ -14,6 +14,7 @@ import {
 } from './held-lease.ts';
 import { HeldSession } from './held-session.ts';
 import type { Pool } from './pool.ts';
+import { RecoveringAccounts } from './recovering-accounts.ts';
 import type { AllocateRequest, LeasedAccount, PoolEvent, ReportAnswer } from './schema.ts';
 import type { WaitingTurns } from './waiting-turns.ts';
 
@@ -46,10 +47,6 @@ const renewWithoutEventsMs = 12_000;
 /** Before the same question is put to the pool again. */
 const askAgainMs = 1_000;
 const longestWaitMs = 60_000;
-/** After a limit or a refusal an account may carry one turn, then two, four and so on: until it carries so many, or for so long. */
-const recoveredSlots = 16;
-const recoveringMs = 10 * 60_000;
-const mostRecovering = 10_000;
 const mostExcluded = 1_000;
 /** Between two ticks; a wall clock that is corrected steadily drifts less. */
 const doubtfulJumpMs = 5_000;
@@ -60,8 +57,7 @@ export class HeldLeases {
   readonly #timing: Clock;
   readonly #waiting: WaitingTurns;
   readonly #leases = new Set<Lease>();
-  /** Accounts that met a limit or a refusal lately, and when that is forgotten. */
-  readonly #recovering = new Map<string, number>();
+  readonly #recovering: RecoveringAccounts;
   /** Awaited when it closes. */
   readonly background = new BackgroundTasks();
   readonly #closed = new AbortController();
@@ -74,6 +70,7 @@ export class HeldLeases {
     this.#rules = rules;
     this.#timing = rules.timing;
     this.#waiting = waiting;
+    this.#recovering = new RecoveringAccounts(rules.timing);
     this.#wallAheadMs = rules.timing.now() - rules.timing.monotonic();
   }
 
@@ -179,8 +176,7 @@ export class HeldLeases {
 
   /** A turn met a limit of the account, or was refused. */
   failed(lease: Lease): void {
-    if (this.#recovering.size >= mostRecovering) this.#recovering.clear();
-    this.#recovering.set(lease.account.id, this.#timing.monotonic() + recoveringMs);
+    this.#recovering.add(lease.account);
     this.retire(lease);
   }
 
@@ -191,14 +187,6 @@ export class HeldLeases {
     if (this.#waiting.size === 0 || !isUsable(lease, this.#timing.monotonic())) return;
     const grown = this.#grow(lease).then(() => this.#changed());
     void this.background.add(grown.catch(() => undefined));
-  }
-
-  #isRecovering(accountId: string): boolean {
-    const until = this.#recovering.get(accountId);
-    if (until === undefined) return false;
-    if (until > this.#timing.monotonic()) return true;
-    this.#recovering.delete(accountId);
-    return false;
   }
 
   end(lease: Lease): void {
@@ -249,8 +237,7 @@ export class HeldLeases {
     const { slots: before, capacity } = lease.account;
     for (const slots of new Set([Math.min(before * 2, capacity), before + 1])) {
       await lease.session.grow(slots);
-      if (lease.account.slots >= recoveredSlots) this.#recovering.delete(lease.account.id);
-      lease.mayGrow = !this.#isRecovering(lease.account.id);
+      lease.mayGrow = !this.#recovering.has(lease.account);
       if (lease.isRetired || lease.account.slots > before) return;
     }
     lease.growAfter = this.#timing.monotonic() + askAgainMs;
@@ -343,10 +330,7 @@ export class HeldLeases {
       let lease = [...gone].find(
         (one) => one.account.id === account.id && one.account.fence === account.fence,
       );
-      if (!lease) {
-        lease = newLease(session, account, this.#timing.monotonic());
-        lease.mayGrow = !this.#isRecovering(account.id);
-      }
+      lease ??= newLease(session, account, this.#timing.monotonic(), !this.#recovering.has(account));
       gone.delete(lease);
       this.#leases.add(lease);
       lease.account = account;
