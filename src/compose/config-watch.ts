@@ -7,7 +7,7 @@ import { errorMessage } from '../lib/errors.ts';
 import type { Logger } from '../lib/log/logger.ts';
 
 interface ConfigWatchOptions {
-  readonly config: Pick<Config, 'configFile' | 'rereadConfigFile'>;
+  readonly config: Pick<Config, 'providers' | 'sources' | 'rereadConfigFile'>;
   /** Names of the providers that take turns in this process. */
   readonly providers: readonly string[];
   readonly clock: Clock;
@@ -39,7 +39,7 @@ export class ConfigWatch {
     this.#file = file;
     this.#standing = { status: 'ok', loaded_at: this.#time() };
     this.#text = this.#readText();
-    this.#fixed = this.#fixedParts(options.config.rereadConfigFile());
+    this.#fixed = fixedParts(options.config);
   }
 
   /** From now on the gateway gets what changes. */
@@ -89,7 +89,7 @@ export class ConfigWatch {
       this.#gateway?.configure(read);
       this.#standing = { status: 'ok', loaded_at: this.#time() };
       logger.info({ file: this.#file, routes: read.routes.length }, 'the configuration file is read again');
-      const fixed = this.#fixedParts(read);
+      const fixed = fixedParts(read);
       if (fixed !== this.#fixed)
         logger.warn(
           'providers and sources of the configuration file have changed: they count after a restart',
@@ -117,10 +117,6 @@ export class ConfigWatch {
     }
   }
 
-  #fixedParts({ providers, sources }: ReturnType<Config['rereadConfigFile']>): string {
-    return JSON.stringify([providers, sources]);
-  }
-
   #readText(): string | undefined {
     try {
       return readFileSync(this.#file, 'base64');
@@ -132,6 +128,10 @@ export class ConfigWatch {
   #time(): string {
     return new Date(this.#options.clock.now()).toISOString();
   }
+}
+
+function fixedParts({ providers, sources }: Pick<Config, 'providers' | 'sources'>): string {
+  return JSON.stringify([providers, sources]);
 }
 
 const notWatched =
