@@ -278,7 +278,8 @@ export function createGatewayServer(options: GatewayServerOptions): FastifyInsta
     const text = heldBody?.text;
     const open = text === undefined ? undefined : inbound.readRelayed?.(body, text, headers);
     const affinityKey = affinityKeyOf(headers) ?? open?.affinityKey;
-    const planned = open && dependencies.routes.plan(open.request, { client, affinityKey, decoded: open });
+    const planned =
+      open && dependencies.routes.plan(open.request, { client, affinityKey, decoded: open, body });
     const plan = await planned?.catch(() => undefined);
     const mayRelay = plan?.candidates.some(({ provider }) =>
       relayingOutbound(provider, { dialect: inbound.name }),

@@ -72,7 +72,7 @@ export class ConfiguredPlans {
     const { delivery, firstContentTimeoutMs, promptCache } = route;
     let read: RequestTraits | undefined;
     const traits = () => {
-      read ??= traitsOf(turn?.decoded.relayed?.body ?? request);
+      read ??= traitsOf(turn?.body ?? turn?.decoded.relayed?.body ?? request);
       return read;
     };
     const fitting = route.candidates.filter((candidate) => hindranceOf(candidate, traits) === undefined);

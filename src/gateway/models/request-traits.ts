@@ -1,5 +1,4 @@
 import { hash } from 'node:crypto';
-import type { AskedRequest } from '../../core/turn.ts';
 import { isJsonObject, type JsonObject, parseJson } from '../../lib/parse-json.ts';
 
 /** What configured routes judge a request by. */
@@ -19,9 +18,9 @@ const bytesOfToken = 4;
 const tokensOfImage = 1_000;
 const longestOpening = 8_192;
 
-/** Of a decoded request, or of the body of one that is passed on as it is, whatever its dialect. */
-export function traitsOf(request: Partial<AskedRequest> | string): RequestTraits {
-  const body: unknown = typeof request === 'string' ? parseJson(request) : request;
+/** Of a decoded request, or of the body of one that is passed on as it is, whatever its dialect: as text or parsed. */
+export function traitsOf(request: unknown): RequestTraits {
+  const body = typeof request === 'string' ? parseJson(request) : request;
   const { tools, messages, contents, input } = isJsonObject(body) ? body : ({} as JsonObject);
   const found = { bytes: 0, images: 0 };
   measure(body, undefined, found);

@@ -46,6 +46,8 @@ export interface RoutedTurn {
   readonly affinityKey: string | undefined;
   /** The body of a request that was not decoded. */
   readonly decoded: { readonly relayed?: { readonly body: string } };
+  /** The same, where it is parsed already. */
+  readonly body?: unknown;
 }
 
 /** The route to a model that was found, which may be another one for the request's effort. */
