@@ -148,6 +148,21 @@ models: { two/chat-text: { context_window: 9000 } }
     expect(await one.json()).toMatchObject({ id: 'chat-thing' });
   });
 
+  it('are listed with what the file says of their model, in each dialect', async () => {
+    const { gatewayUrl, addAccount } = await withRoutes(`  - model: mine
+    candidates: [{ provider: two, model: chat-text }]
+models: { two/chat-text: { context_window: 9000, max_output: 800 } }
+`);
+    await addAccount(key('two'), { provider: 'two' });
+    const shown = async (path: string, headers = {}) =>
+      (await fetch(`${gatewayUrl}${path}/two/chat-text`, { headers })).json();
+    expect(await shown('/v1/models')).toMatchObject({ context_window: 9_000, max_output_tokens: 800 });
+    const anthropic = await shown('/v1/models', { 'anthropic-version': '2023-06-01' });
+    expect(anthropic).toMatchObject({ max_input_tokens: 9_000, max_tokens: 800 });
+    const gemini = await shown('/v1beta/models');
+    expect(gemini).toMatchObject({ inputTokenLimit: 9_000, outputTokenLimit: 800 });
+  });
+
   it('with a provider in front mean that provider, listed or not', async () => {
     const { chat, addAccount, two } = await withRoutes(`  - model: "*"
     candidates: [{ provider: one, model: chat-text }]

@@ -127,6 +127,7 @@ describe('the list of turns', () => {
       turns: turns.slice(2),
       next_before: null,
     });
+    expect((await list('?limit=3')).next_before).toBeNull();
     await expect(list('?limit=0')).rejects.toThrow(/limit/);
   });
 

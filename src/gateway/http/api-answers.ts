@@ -295,6 +295,7 @@ export const geminiModel = z.object({
   displayName: z.string(),
   description: z.string().optional(),
   inputTokenLimit: z.int().optional(),
+  outputTokenLimit: z.int().optional(),
   supportedGenerationMethods: z.array(z.string()),
   thinking: z.literal(true).optional(),
 });

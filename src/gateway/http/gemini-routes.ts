@@ -155,14 +155,16 @@ export function encodeGeminiPage(models: readonly ListedModel[], query: unknown)
   return { models: page.map(encodeGeminiModel), ...(last && { nextPageToken: last.id }) };
 }
 
-export function encodeGeminiModel({ id, displayName, description, contextWindow, effort }: ListedModel) {
+export function encodeGeminiModel(model: ListedModel) {
+  const { id, displayName, description, contextWindow, maxOutput, effort } = model;
   return {
     name: `models/${id}`,
-    // No list here tells it.
+    // Other providers list none.
     version: '',
     displayName: displayName ?? id,
     ...(description === undefined ? {} : { description }),
     ...(contextWindow === undefined ? {} : { inputTokenLimit: contextWindow }),
+    ...(maxOutput === undefined ? {} : { outputTokenLimit: maxOutput }),
     supportedGenerationMethods: methods,
     ...(effort === undefined ? {} : { thinking: true }),
   };

@@ -43,11 +43,11 @@ export const turnRoutes: readonly Route<{ readonly records: TurnRecords }>[] = [
       let next: number | null = null;
       for (const record of records.newest(before)) {
         if (!matches(record, filter)) continue;
-        if (turns.length === limit) break;
+        if (turns.length === limit) return { turns, next_before: next };
         turns.push(shown(record));
         next = record.sequence;
       }
-      return { turns, next_before: turns.length === limit ? next : null };
+      return { turns, next_before: null };
     },
   },
   {
