@@ -1,5 +1,6 @@
 import Anthropic from '@anthropic-ai/sdk';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { pixel } from '../src/core/testing/pixel.ts';
 import { messagesAnswer } from '../src/gateway/http/api-answers.ts';
 import { eventually, startTestServices, type TestServices } from './support/services.ts';
 
@@ -126,8 +127,6 @@ test('several calls of one answer are blocks with their own indexes, and their r
   });
 });
 
-const pixel =
-  'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
 const image: Anthropic.ImageBlockParam = {
   type: 'image',
   source: { type: 'base64', media_type: 'image/png', data: pixel },

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { unicodeText } from '../sandbox/shapes.ts';
+import { pixel } from '../src/core/testing/pixel.ts';
 import type { AskedRequest } from '../src/core/turn.ts';
 import { anthropicMessagesInbound } from '../src/protocols/anthropic-messages/inbound.ts';
 import { createGeminiInbound } from '../src/protocols/gemini/inbound.ts';
@@ -19,8 +20,6 @@ import { awkwardText } from './support/neutral-answers.ts';
 import { startTestServices, type TestServices } from './support/services.ts';
 import type { Dialect, ReadAnswer } from './support/stream-grammar.ts';
 
-const pixel =
-  'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkM9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
 const weather: OfferedTool = {
   name: 'get_weather',
   description: 'The weather of a city',

@@ -7,6 +7,7 @@ import { generateText, stepCountIs, streamText, tool } from 'ai';
 import type OpenAI from 'openai';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { z } from 'zod';
+import { pixel } from '../src/core/testing/pixel.ts';
 import { type VendorSetup, withVendor } from './support/openai-vendor.ts';
 import { eventually, servicesForTest, userTurn } from './support/services.ts';
 
@@ -338,8 +339,6 @@ describe('a Messages client', () => {
       { type: 'tool_use', id: 'call_up_1', name: 'get_weather', input: { city: 'Place 1' } },
       { type: 'tool_use', id: 'call_up_2', name: 'get_time', input: { city: 'Place 2' } },
     ]);
-    const pixel =
-      'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
     const image = {
       type: 'image' as const,
       source: { type: 'base64' as const, media_type: 'image/png' as const, data: pixel },

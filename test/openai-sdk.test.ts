@@ -1,5 +1,6 @@
 import OpenAI from 'openai';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { pixel } from '../src/core/testing/pixel.ts';
 import { eventually, startTestServices, type TestServices, userTurn } from './support/services.ts';
 
 let services: TestServices;
@@ -137,8 +138,6 @@ test('asking the same turn again does not continue what the first try began', as
 });
 
 test('an image travels inline', async () => {
-  const pixel =
-    'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
   await client.chat.completions.create({
     model: 'sandbox',
     messages: [

@@ -1,7 +1,6 @@
+import { pixel } from '../../src/core/testing/pixel.ts';
 import type { Dialect } from './stream-grammar.ts';
 
-const pixel =
-  'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkM9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
 const parameters = {
   $schema: 'https://json-schema.org/draft/2020-12/schema',
   type: 'object',
