@@ -116,7 +116,7 @@ describe('a Chat Completions client', () => {
     );
   });
 
-  it('whose thinking was lost goes on without, where Anthropic demands it', async () => {
+  it('whose thinking was lost continues without it, where Anthropic demands it', async () => {
     const setup = await withAnthropic();
     const messages = [
       { role: 'user' as const, content: 'Go.' },
@@ -192,7 +192,7 @@ describe('a Chat Completions client', () => {
     });
   });
 
-  it('has its prompts cached without a word of its own', async () => {
+  it('has its prompts cached without asking for it', async () => {
     const setup = await withAnthropic();
     const client = setup.openai();
     const messages: OpenAI.ChatCompletionMessageParam[] = [
@@ -234,7 +234,7 @@ describe('a Chat Completions client', () => {
     expect(setup.vendor.turns.at(-1)?.text).toContain('cache_control');
   });
 
-  it('is told of a refusal, a filter, a context that is too long and a broken stream', async () => {
+  it('sees a refusal, a filter, a context that is too long and a broken stream', async () => {
     const setup = await withAnthropic();
     const client = setup.openai();
     const filtered = await client.chat.completions.create(userTurn('claude-filter', 'Hi'));
@@ -307,7 +307,7 @@ describe('a Responses client', () => {
     }
   });
 
-  it('goes on by previous_response_id with the tools side by side', async () => {
+  it('continues by previous_response_id with the tools side by side', async () => {
     const setup = await withAnthropic();
     const client = setup.openai();
     const asked = { model: 'claude-tools', tools: responsesTools };

@@ -211,7 +211,7 @@ describe('an OpenAI client', () => {
     });
   });
 
-  it('is told of a filter, a limit and a blocked prompt as such', async () => {
+  it('sees a filter, a limit and a blocked prompt as such', async () => {
     const client = (await withGemini()).openai();
     const finishOf = async (model: string, more: object = {}) =>
       (await client.chat.completions.create({ ...userTurn(model, 'Hi'), ...more })).choices[0]?.finish_reason;
@@ -314,7 +314,7 @@ describe('a Messages client', () => {
     expect(contents[2]?.parts[0]?.functionResponse?.parts).toHaveLength(1);
   });
 
-  it('is stopped at a sequence, which it is told, and may demand or forbid tools', async () => {
+  it('is stopped at a sequence, which the answer names, and may demand or forbid tools', async () => {
     const setup = await withGemini();
     const client = anthropic(setup);
     const asked = { max_tokens: 1_000, messages: [{ role: 'user' as const, content: 'Hi' }] };

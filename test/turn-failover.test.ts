@@ -70,7 +70,7 @@ describe.each([true, false])('before any content (stream: %s)', (stream) => {
   });
 });
 
-it('a Retry-After of two seconds is waited for where there is nobody else', async () => {
+it('a Retry-After of two seconds is waited for where there is no other account', async () => {
   const services = await withUpstreams({ one: { protocol: 'chat' } });
   services.vendors.one.script('chat-text', ['rate-limited']);
   const startedAt = performance.now();

@@ -95,7 +95,7 @@ export class ConfigWatch {
           'providers and sources of the configuration file have changed: they count after a restart',
         );
     } catch (error) {
-      // Its folder is no business of those who may ask for the health.
+      // Anyone may read the health: it does not show the folder.
       const reason = errorMessage(error);
       logger.error(
         `the configuration file was changed and is refused; what it said before stays in force: ${reason}`,

@@ -108,7 +108,7 @@ const respond: Handle = async (service, request, reply) => {
       ? {}
       : {
           onEnd(response, { answeredBy }) {
-            // A broken answer is no response to come back to.
+            // A broken answer cannot be continued.
             if (response['status'] === 'failed') return;
             const { ancestors, base } = before;
             responses.save(client.id, { response, input, ancestors, base, answeredBy });

@@ -116,7 +116,7 @@ export class Routes {
       .map(({ name }) => name);
   }
 
-  /** How many accounts of it may be lent, as far as the pool has told. */
+  /** How many accounts of it may be lent, as far as the pool has reported. */
   openAccounts({ name }: UpstreamProvider): number {
     return this.#options.poolWatch.accounts?.[name]?.['open'] ?? 0;
   }

@@ -12,7 +12,7 @@ import { EventLog, FollowedEvents } from './event-log.ts';
 import { type AnswerRecord, isEventStream, RecordedAnswer } from './recorded-answer.ts';
 
 export interface IdempotencyOptions {
-  /** Where claims and answers lie; every instance that shares it keeps to them. */
+  /** Where claims and answers are kept; they hold for every instance that shares it. */
   readonly store: StateStore;
   /** Other instances use the store as well. */
   readonly isShared: () => boolean;
@@ -38,7 +38,7 @@ interface RunningAnswer {
 }
 
 const keptMs = 24 * 60 * 60_000;
-/** How long an instance counts as alive after its last word, which it repeats three times as often. */
+/** How long an instance counts as alive after its last heartbeat; it sends three in that time. */
 const aliveMs = 15_000;
 const retryAfterMs = 5_000;
 const longestKey = 255;
@@ -112,7 +112,7 @@ export class Idempotency {
     const { store } = this.#options;
     const mine: Claim = { state: 'running', body, holder: this.#holder };
     try {
-      if (this.#options.isShared()) await store.put(aliveKey(this.#holder), new Uint8Array([1]), aliveMs);
+      if (this.#options.isShared()) await this.#sayAlive();
       const found = await store.insert(key, encode(mine), keptMs, { clientId });
       return found && decode(found);
     } catch (cause) {
@@ -210,16 +210,20 @@ export class Idempotency {
     }
   }
 
-  /** Says to other instances that this one is alive, as long as it runs turns with keys. */
+  #sayAlive(): Promise<void> {
+    return this.#options.store.put(aliveKey(this.#holder), new Uint8Array([1]), aliveMs);
+  }
+
+  /** Tells other instances that this one is alive, as long as it runs turns with keys. */
   #beat(): void {
-    const { store, clock, logger, isShared } = this.#options;
+    const { clock, logger, isShared } = this.#options;
     if (this.#cancelBeat || !isShared()) return;
     this.#cancelBeat = clock.after(aliveMs / 3, () => {
       this.#cancelBeat = undefined;
       if (this.#here.size === 0) return;
-      store
-        .put(aliveKey(this.#holder), new Uint8Array([1]), aliveMs)
-        .catch((error: unknown) => logger.debug({ err: error }, 'the store did not take a heartbeat'));
+      this.#sayAlive().catch((error: unknown) =>
+        logger.debug({ err: error }, 'the store did not take a heartbeat'),
+      );
       this.#beat();
     });
   }
