@@ -32,6 +32,17 @@ const sent = (messages: readonly Message[]) =>
 const shape = (messages: readonly Message[]) =>
   sent(messages).map(({ role, content, tool_call_id: id = '' }) => `${role} ${id || content}`.trim());
 
+it('speaks of JSON where the client wants JSON and does not', () => {
+  const first = (...messages: readonly Message[]) => {
+    const body = bodyOf(chatCapabilities, { messages, responseFormat: { type: 'json' } });
+    return (body['messages'] as readonly { readonly content: string }[])[0]?.content;
+  };
+  const rules = { role: 'system', parts: [{ type: 'text', text: 'Be brief.' }] } as const;
+  expect(first(user('Name a city.'))).toBe('Answer with one JSON object.');
+  expect(first(rules, user('Name a city.'))).toBe('Be brief.\n\nAnswer with one JSON object.');
+  expect(first(user('Name a city, as Json.'))).toBe('Name a city, as Json.');
+});
+
 it('puts the result of a call right behind it', () => {
   expect(shape([user('q'), call('a'), user('wait'), result('a', 'A'), user('go on')])).toEqual([
     'user q',

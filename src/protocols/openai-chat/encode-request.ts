@@ -4,15 +4,13 @@ import type {
   AssistantPart,
   Cacheable,
   Message,
-  ResponseFormat,
   TextPart,
-  ToolChoice,
   ToolResultPart,
   TurnRequest,
-  Wish,
 } from '../../core/turn.ts';
 import { resultsByCall } from '../shared/calls.ts';
 import { dataUrl } from '../shared/files.ts';
+import { encodeFormat, encodeToolUse, encodeWish, withJsonRule } from '../shared/openai-request.ts';
 import { openaiEffort } from '../shared/reasoning-effort.ts';
 import { isStrictSchema } from '../shared/strict-schema.ts';
 import type { ChatVariant } from './outbound.ts';
@@ -28,7 +26,7 @@ export function encodeRequest(
   const ifNative = <Value>(ability: Ability, value: Value) => (native.has(ability) ? value : undefined);
   return JSON.stringify({
     model: request.model,
-    messages: new MessageEncoder(variant, native).encode(request.messages),
+    messages: new MessageEncoder(variant, native).encode(withJsonRule(request, native)),
     stream: true,
     ...(variant.lacksStreamOptions ? {} : { stream_options: { include_usage: true } }),
     ...(tools.length > 0 ? encodeTools(request, native) : {}),
@@ -39,23 +37,18 @@ export function encodeRequest(
     presence_penalty: ifNative('presencePenalty', sampling.presencePenalty),
     frequency_penalty: ifNative('frequencyPenalty', sampling.frequencyPenalty),
     reasoning_effort: ifNative('reasoningEffort', openaiEffort(request.model, reasoning)),
-    response_format: encodeFormat(request.responseFormat, native),
+    response_format: encodeFormat(request.responseFormat, native, (schema, isStrict) => ({
+      json_schema: { name: 'answer', schema, ...(isStrict && { strict: true }) },
+    })),
+    top_k: ifNative('topK', wishes.find(({ ability }) => ability === 'topK')?.value),
     prompt_cache_key: ifNative('openai.prompt_cache_key', cacheKey),
     ...Object.fromEntries(wishes.flatMap((wish) => encodeWish(wish, native))),
   });
 }
 
-/** Fields of the dialect's family have the same name and value here. */
-function encodeWish({ ability, value }: Wish, native: Capabilities): [string, unknown][] {
-  if (!native.has(ability)) return [];
-  if (ability === 'topK') return [['top_k', value]];
-  const [, name] = /^openai\.(.+)$/.exec(ability) ?? [];
-  return name === undefined ? [] : [[name, value]];
-}
-
-function encodeTools({ tools, toolChoice, parallelToolCalls }: TurnRequest, native: Capabilities) {
+function encodeTools(request: TurnRequest, native: Capabilities) {
   return {
-    tools: tools.map(({ name, description, parameters, isStrict }) => ({
+    tools: request.tools.map(({ name, description, parameters, isStrict }) => ({
       type: 'function',
       function: {
         name,
@@ -64,39 +57,8 @@ function encodeTools({ tools, toolChoice, parallelToolCalls }: TurnRequest, nati
         strict: isStrict && native.has('strictTools') && isStrictSchema(parameters) ? true : undefined,
       },
     })),
-    tool_choice: native.has('toolChoice') ? encodeChoice(toolChoice) : undefined,
-    parallel_tool_calls: parallelToolCalls || !native.has('parallelToolCalls') ? undefined : false,
+    ...encodeToolUse(request, native, (name) => ({ function: { name } })),
   };
-}
-
-function encodeChoice(choice: ToolChoice) {
-  switch (choice.type) {
-    case 'auto':
-      return undefined;
-    case 'tool':
-      return { type: 'function', function: { name: choice.name } };
-    default:
-      return choice.type;
-  }
-}
-
-function encodeFormat(format: ResponseFormat, native: Capabilities) {
-  switch (format.type) {
-    case 'text':
-      return undefined;
-    case 'json':
-      return native.has('jsonObject') ? { type: 'json_object' } : undefined;
-    case 'json-schema':
-      if (!native.has('jsonSchema')) return undefined;
-      return {
-        type: 'json_schema',
-        json_schema: {
-          name: 'answer',
-          schema: format.schema,
-          ...(isStrictSchema(format.schema) && { strict: true }),
-        },
-      };
-  }
 }
 
 class MessageEncoder {

@@ -201,8 +201,8 @@ it('speaks of JSON where the request asks for it without a word, as the upstream
   const asked = (said: string) =>
     bodyOf({ messages: [{ role: 'user', parts: [text(said)] }], responseFormat: { type: 'json' } });
   expect(asked('A list')['input']).toMatchObject([
-    { role: 'user' },
     { role: 'system', content: [{ text: 'Answer with one JSON object.' }] },
+    { role: 'user' },
   ]);
   expect(asked('A list as Json')['input']).toHaveLength(1);
 });

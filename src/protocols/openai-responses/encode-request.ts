@@ -1,17 +1,9 @@
 import type { Ability, Capabilities } from '../../core/capabilities.ts';
 import type { OutboundTurn } from '../../core/protocol.ts';
-import type {
-  AssistantPart,
-  Cacheable,
-  Message,
-  ResponseFormat,
-  ToolChoice,
-  ToolResultPart,
-  TurnRequest,
-  Wish,
-} from '../../core/turn.ts';
+import type { AssistantPart, Cacheable, Message, ToolResultPart, TurnRequest } from '../../core/turn.ts';
 import type { JsonObject } from '../../lib/parse-json.ts';
 import { dataUrl } from '../shared/files.ts';
+import { encodeFormat, encodeToolUse, encodeWish, withJsonRule } from '../shared/openai-request.ts';
 import { openaiEffort } from '../shared/reasoning-effort.ts';
 import { isStrictSchema } from '../shared/strict-schema.ts';
 import { leastOutputTokens } from './capabilities.ts';
@@ -29,9 +21,11 @@ export function encodeRequest({ request, cacheKey }: OutboundTurn, native: Capab
   const summary = isReasoner && reasoning.isAsked ? 'auto' : undefined;
   const most = ifNative('maxTokens', limits.maxOutputTokens);
   const items = new ItemEncoder(native);
+  // It has a place in `text`.
+  const others = wishes.filter(({ ability }) => ability !== 'openai.verbosity');
   return JSON.stringify({
     model: request.model,
-    input: [...request.messages, ...jsonRule(request, native)].flatMap((message) => items.encode(message)),
+    input: withJsonRule(request, native).flatMap((message) => items.encode(message)),
     stream: true,
     store: false,
     // Other models refuse a request for it.
@@ -43,74 +37,34 @@ export function encodeRequest({ request, cacheKey }: OutboundTurn, native: Capab
     reasoning: effort === undefined && summary === undefined ? undefined : { effort, summary },
     text: encodeText(request, native),
     prompt_cache_key: ifNative('openai.prompt_cache_key', cacheKey),
-    ...Object.fromEntries(wishes.flatMap((wish) => encodeWish(wish, native))),
+    ...Object.fromEntries(others.flatMap((wish) => encodeWish(wish, native))),
   });
 }
 
-/** Fields of OpenAI's have the same name and value here, but for the verbosity. */
-function encodeWish({ ability, value }: Wish, native: Capabilities): [string, unknown][] {
-  if (!native.has(ability) || ability === 'openai.verbosity') return [];
-  const [, name] = /^openai\.(.+)$/.exec(ability) ?? [];
-  return name === undefined ? [] : [[name, value]];
-}
-
 function encodeText({ responseFormat, wishes = [] }: TurnRequest, native: Capabilities) {
-  const format = encodeFormat(responseFormat, native);
+  const format = encodeFormat(responseFormat, native, (schema, strict) => ({
+    name: 'answer',
+    schema,
+    strict,
+  }));
   const verbosity = native.has('openai.verbosity')
     ? wishes.find(({ ability }) => ability === 'openai.verbosity')?.value
     : undefined;
   return format === undefined && verbosity === undefined ? undefined : { format, verbosity };
 }
 
-/** A request for JSON has to speak of it somewhere in OpenAI's dialects; in others it need not. */
-function jsonRule({ responseFormat, messages }: TurnRequest, native: Capabilities): Message[] {
-  if (responseFormat.type !== 'json' || !native.has('jsonObject')) return [];
-  const texts = messages.flatMap(({ parts }) => parts.map((part) => ('text' in part ? part.text : '')));
-  if (texts.some((text) => /json/i.test(text))) return [];
-  return [{ role: 'system', parts: [{ type: 'text', text: 'Answer with one JSON object.' }] }];
-}
-
-function encodeFormat(format: ResponseFormat, native: Capabilities) {
-  switch (format.type) {
-    case 'text':
-      return undefined;
-    case 'json':
-      return native.has('jsonObject') ? { type: 'json_object' } : undefined;
-    case 'json-schema':
-      if (!native.has('jsonSchema')) return undefined;
-      return {
-        type: 'json_schema',
-        name: 'answer',
-        schema: format.schema,
-        strict: isStrictSchema(format.schema),
-      };
-  }
-}
-
 /** A tool is strict unless the request says that it is not. */
-function encodeTools({ tools, toolChoice, parallelToolCalls }: TurnRequest, native: Capabilities) {
+function encodeTools(request: TurnRequest, native: Capabilities) {
   return {
-    tools: tools.map(({ name, description, parameters, isStrict }) => ({
+    tools: request.tools.map(({ name, description, parameters, isStrict }) => ({
       type: 'function',
       name,
       description,
       parameters,
       strict: isStrict === true && native.has('strictTools') && isStrictSchema(parameters),
     })),
-    tool_choice: native.has('toolChoice') ? encodeChoice(toolChoice) : undefined,
-    parallel_tool_calls: parallelToolCalls || !native.has('parallelToolCalls') ? undefined : false,
+    ...encodeToolUse(request, native, (name) => ({ name })),
   };
-}
-
-function encodeChoice(choice: ToolChoice) {
-  switch (choice.type) {
-    case 'auto':
-      return undefined;
-    case 'tool':
-      return { type: 'function', name: choice.name };
-    default:
-      return choice.type;
-  }
 }
 
 interface Marked {

@@ -1,0 +1,52 @@
+import type { Capabilities } from '../../core/capabilities.ts';
+import type { Message, ResponseFormat, TurnRequest, Wish } from '../../core/turn.ts';
+import type { JsonObject } from '../../lib/parse-json.ts';
+import { isStrictSchema } from './strict-schema.ts';
+
+// What requests in both of OpenAI's dialects say alike: they differ in how deep it is nested.
+
+/** A wish for a field that both dialects have under one name. */
+export function encodeWish({ ability, value }: Wish, native: Capabilities): [string, unknown][] {
+  const [, name] = /^openai\.(.+)$/.exec(ability) ?? [];
+  return name === undefined || !native.has(ability) ? [] : [[name, value]];
+}
+
+/** `named`: how the dialect names one function. */
+export function encodeToolUse(
+  { toolChoice: choice, parallelToolCalls }: TurnRequest,
+  native: Capabilities,
+  named: (name: string) => object,
+) {
+  const chosen = choice.type === 'tool' ? { type: 'function', ...named(choice.name) } : choice.type;
+  return {
+    tool_choice: choice.type === 'auto' || !native.has('toolChoice') ? undefined : chosen,
+    parallel_tool_calls: parallelToolCalls || !native.has('parallelToolCalls') ? undefined : false,
+  };
+}
+
+/** `described`: how the dialect gives a schema. */
+export function encodeFormat(
+  format: ResponseFormat,
+  native: Capabilities,
+  described: (schema: JsonObject, isStrict: boolean) => object,
+): object | undefined {
+  if (format.type === 'json' && native.has('jsonObject')) return { type: 'json_object' };
+  if (format.type !== 'json-schema' || !native.has('jsonSchema')) return undefined;
+  return { type: 'json_schema', ...described(format.schema, isStrictSchema(format.schema)) };
+}
+
+/** The messages, which have to speak of JSON where the answer has to be JSON; in other dialects they need not. */
+export function withJsonRule(
+  { responseFormat, messages }: TurnRequest,
+  native: Capabilities,
+): readonly Message[] {
+  if (responseFormat.type !== 'json' || !native.has('jsonObject')) return messages;
+  const texts = messages.flatMap(({ parts }) => parts.map((part) => ('text' in part ? part.text : '')));
+  if (texts.some((text) => /json/i.test(text))) return messages;
+  const rule = { type: 'text', text: 'Answer with one JSON object.' } as const;
+  const [first, ...others] = messages;
+  // Some servers take no further message with rules.
+  return first?.role === 'system'
+    ? [{ role: 'system', parts: [...first.parts, rule] }, ...others]
+    : [{ role: 'system', parts: [rule] }, ...messages];
+}
