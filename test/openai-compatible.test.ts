@@ -399,6 +399,40 @@ describe('a Messages client', () => {
     }
   });
 
+  it.each([
+    [
+      'as an empty block that is signed, where the client omits its words',
+      'omitted',
+      ['thinking', 'tool_use'],
+    ],
+    ['as it remembers it, where the client asks for no thinking', undefined, ['tool_use']],
+  ] as const)('gives signed thinking back %s', async (_how, display, kinds) => {
+    const setup = await withVendor();
+    const client = anthropic(setup);
+    const asked = {
+      model: 'chat-signed',
+      max_tokens: 2_000,
+      tools: [{ name: 'get_weather', input_schema: { type: 'object' as const } }],
+      ...(display && { thinking: { type: 'adaptive' as const, display } }),
+    };
+    const question = { role: 'user' as const, content: 'Weather?' };
+    const whole = await client.messages.create({ ...asked, messages: [question] });
+    const streamed = await client.messages.stream({ ...asked, messages: [question] }).finalMessage();
+    for (const { content } of [whole, streamed]) {
+      expect(content.map(({ type }) => type)).toEqual(kinds);
+      if (display)
+        expect(content[0]).toEqual({ type: 'thinking', thinking: '', signature: expect.stringMatching(/./) });
+      const result = { type: 'tool_result' as const, tool_use_id: 'call_up_1', content: 'sunny' };
+      const answer = { role: 'assistant' as const, content };
+      await client.messages.create({
+        ...asked,
+        messages: [question, answer, { role: 'user' as const, content: [result] }],
+      });
+      const sent = JSON.parse(setup.vendor.turns.at(-1)?.text ?? '') as { messages: object[] };
+      expect(sent.messages[1]).toMatchObject({ reasoning_details: [{ signature: 'c2ln' }] });
+    }
+  });
+
   it('sees thinking, stop sequences by name, limits and errors in its own words', async () => {
     const setup = await withVendor();
     const client = anthropic(setup);

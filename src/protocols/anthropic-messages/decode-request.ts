@@ -33,6 +33,8 @@ export interface MessagesOptions {
   readonly includeUsage: boolean;
   /** The client asked to see what the model thinks. */
   readonly showsThinking: boolean;
+  /** It sends back what the upstream signed of it, whether it sees the words or not. */
+  readonly signsThinking: boolean;
   /** What a stream tells in its first event, before the upstream has told its figures. */
   readonly estimatedInputTokens: number;
 }
@@ -56,7 +58,7 @@ export function decodeMessagesRequest(body: unknown): DecodedTurn<MessagesOption
     isStream: chat.stream ?? false,
     options: {
       includeUsage: true,
-      showsThinking: showsThinking(chat.thinking?.type, chat.thinking?.display),
+      ...shownThinking(chat.thinking?.type, chat.thinking?.display),
       estimatedInputTokens: chat.stream ? estimateInput(request) : 0,
     },
     ignored: [...leftOut, ...fields.ignored],
@@ -162,6 +164,7 @@ function isThinking(type: unknown): boolean {
 }
 
 /** Of the field `thinking`. */
-export function showsThinking(type: unknown, display: unknown): boolean {
-  return isThinking(type) && display !== 'omitted';
+export function shownThinking(type: unknown, display: unknown) {
+  const signsThinking = isThinking(type);
+  return { signsThinking, showsThinking: signsThinking && display !== 'omitted' };
 }

@@ -9,7 +9,12 @@ const usage = { inputTokens: 10, outputTokens: 5, cachedInputTokens: 4, reasonin
 const answer: CollectedTurn = { text: 'Hi', reasoning: 'hm', toolCalls: [], usage, finishReason: 'stop' };
 
 function encode(more: Partial<CollectedTurn> = {}, showsThinking = true): Anthropic.Message {
-  const options = { includeUsage: true, showsThinking, estimatedInputTokens: 0 };
+  const options = {
+    includeUsage: true,
+    showsThinking,
+    signsThinking: showsThinking,
+    estimatedInputTokens: 0,
+  };
   return JSON.parse(encodeMessagesAnswer(identity, { ...answer, ...more }, options)) as Anthropic.Message;
 }
 

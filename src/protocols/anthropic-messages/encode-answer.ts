@@ -52,12 +52,13 @@ export function encodeMessagesAnswer(
   options: MessagesOptions,
 ): string {
   if (answer.relayed !== undefined) return answer.relayed;
+  const thought = options.showsThinking ? answer.reasoning : '';
   const thinking =
-    options.showsThinking && (answer.reasoning !== '' || answer.reasoningProof)
+    thought !== '' || (options.signsThinking && answer.reasoningProof)
       ? [
           {
             type: 'thinking',
-            thinking: answer.reasoning,
+            thinking: thought,
             signature: signatureOf(identity, answer.reasoningProof),
           },
         ]

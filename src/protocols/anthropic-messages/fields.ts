@@ -29,7 +29,7 @@ export const messagesFields = {
     '`none` offers no tools, and a call anyway is an error; a named tool is offered alone; an answer without the call that `any` or a name demands is sent back once and is an error the second time, a streamed one is held until it is whole; `disable_parallel_tool_use` is passed to the upstream, and only the first call of an answer is passed on; the next turn then resends the whole conversation',
   ),
   'thinking.type': honoured('thinking is shown unless it is `disabled` or left out'),
-  'thinking.display': honoured('`omitted` shows none'),
+  'thinking.display': honoured('`omitted` shows no words of it, and signs it'),
   'thinking.budget_tokens': ignored(
     'an upstream that has budgets or efforts takes it; others think as long as they like',
     { wish: 'reasoningEffort' },

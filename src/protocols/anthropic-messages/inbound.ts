@@ -3,7 +3,7 @@ import { isJsonObject } from '../../lib/parse-json.ts';
 import { holdsOurSignature } from '../shared/carried-reasoning.ts';
 import { affinityKey, unreadRequest } from '../shared/request.ts';
 import { vendorAnswerIn } from '../shared/vendor-answer.ts';
-import { decodeMessagesRequest, type MessagesOptions, showsThinking } from './decode-request.ts';
+import { decodeMessagesRequest, type MessagesOptions, shownThinking } from './decode-request.ts';
 import { encodeMessagesAnswer, encodeMessagesError } from './encode-answer.ts';
 import { createMessagesStreamEncoder } from './stream-encoder.ts';
 
@@ -53,7 +53,7 @@ function readRelayedMessages(
     isStream,
     options: {
       includeUsage: true,
-      showsThinking: showsThinking(type, display),
+      ...shownThinking(type, display),
       estimatedInputTokens: isStream ? Math.ceil(text.length / 4) : 0,
     },
     ignored: [],

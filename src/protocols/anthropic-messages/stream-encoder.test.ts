@@ -18,6 +18,7 @@ function encode(events: readonly TurnEvent[], showsThinking = true): Sent[] {
   const encoder = createMessagesStreamEncoder(identity, {
     includeUsage: true,
     showsThinking,
+    signsThinking: showsThinking,
     estimatedInputTokens: 3,
   });
   return events
@@ -152,6 +153,7 @@ it('keeps alive with a comment first and with pings once the message has begun',
   const encoder = createMessagesStreamEncoder(identity, {
     includeUsage: true,
     showsThinking: false,
+    signsThinking: false,
     estimatedInputTokens: 3,
   });
   expect(encoder.keepAlive).toBe(': keep-alive\n\n');

@@ -146,7 +146,7 @@ export function createMessagesStreamEncoder(
         return options.showsThinking ? said('thinking', event.text) : '';
       case 'reasoning-proof':
         proof = event.proof;
-        if (!options.showsThinking || open?.kind === 'thinking') return '';
+        if (!options.signsThinking || open?.kind === 'thinking') return '';
         // Of reasoning that the upstream shows no word of: the client has to send the proof back anyway.
         if (index === -1) return begin({ kind: 'thinking' }, heads.thinking);
         // No block may follow the text of a plain answer for it; a loop of tools needs it.

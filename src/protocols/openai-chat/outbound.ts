@@ -33,6 +33,7 @@ export function createChatOutbound(
     contentType: 'text/event-stream',
     capabilities,
     images: imageLimits,
+    wantsProofs: true,
     open(turn) {
       const body = Buffer.from(encodeRequest(turn, variant, capabilitiesOf(turn.request.model)));
       return { request: { method: 'POST', path, headers, body }, decoder: new ChatDecoder() };
