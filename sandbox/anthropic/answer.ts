@@ -143,8 +143,8 @@ function thinkingBlock(thoughts: readonly string[]): SentBlock {
 
 function textBlock(texts: readonly string[]): SentBlock {
   return {
-    whole: { type: 'text', text: texts.join(''), citations: null },
-    start: { type: 'text', text: '', citations: null },
+    whole: { type: 'text', text: texts.join('') },
+    start: { type: 'text', text: '' },
     deltas: texts.map((text) => ({ type: 'text_delta', text })),
   };
 }

@@ -1,4 +1,5 @@
 // Plays Anthropic's Messages API on this machine. The model's name chooses the scenario.
+import type { JsonObject } from '../struct.ts';
 import { type Answer, answerOf, type Facts, scenarioNames, type Usage } from '../vendor/scenarios.ts';
 import { type VendorOptions, type VendorSandbox, VendorServer } from '../vendor/server.ts';
 import {
@@ -244,10 +245,25 @@ function factsOf(request: MessagesRequest): Facts {
   const texts = joined
     .filter(({ role }) => role === 'user')
     .flatMap((one) => one.blocks.flatMap(({ block }) => (block.type === 'text' ? [block.text] : [])));
-  const offered = tools.flatMap((tool) => ('name' in tool ? [String(tool.name)] : []));
+  const offered = tools.flatMap((tool) =>
+    'name' in tool
+      ? [{ name: String(tool.name), schema: ('input_schema' in tool ? tool.input_schema : {}) as JsonObject }]
+      : [],
+  );
+  const said = joined.flatMap((one) =>
+    one.blocks.flatMap(({ block }) => (block.type === 'text' ? [block.text] : [])),
+  );
+  const last = joined.at(-1);
+  const system = typeof request.system === 'string' ? [request.system] : (request.system ?? []);
   return {
     text: texts.at(-1) ?? '',
-    toolNames: choice?.type === 'tool' ? [choice.name] : offered,
+    rules: system.map((block) => (typeof block === 'string' ? block : block.text)).join('\n\n'),
+    earlier: said.slice(0, said.lastIndexOf(texts.at(-1) ?? '')),
+    begun:
+      last?.role === 'assistant'
+        ? last.blocks.flatMap(({ block }) => (block.type === 'text' ? [block.text] : [])).join('')
+        : undefined,
+    tools: choice?.type === 'tool' ? offered.filter(({ name }) => name === choice.name) : offered,
     results: calls.flatMap(({ id, name, input }) =>
       results
         .filter((result) => result.tool_use_id === id)

@@ -1,13 +1,5 @@
 // Plays the Gemini API on this machine. The model's name chooses the scenario.
-import type { JsonObject } from '../struct.ts';
-import {
-  type Answer,
-  abandonedUsage,
-  answerOf,
-  type Facts,
-  scenarioNames,
-  type Usage,
-} from '../vendor/scenarios.ts';
+import { type Answer, abandonedUsage, answerOf, scenarioNames, type Usage } from '../vendor/scenarios.ts';
 import { type VendorOptions, type VendorSandbox, VendorServer } from '../vendor/server.ts';
 import {
   type Failure,
@@ -18,7 +10,8 @@ import {
   type Turn,
   type Vendor,
 } from '../vendor/vendor.ts';
-import { currentTurn, refusalOf, signatureFor, textSignature } from './check.ts';
+import { refusalOf, signatureFor, textSignature } from './check.ts';
+import { factsOf } from './facts.ts';
 import { camelized, countRequest, type GenerateRequest, generateRequest, problemIn } from './request.ts';
 
 /** Beside those of every vendor: `gemini-old` thinks without signatures and takes budgets alone, as models before 3 do. */
@@ -172,7 +165,11 @@ class Gemini implements Vendor {
     const request = read(turn);
     if (isReply(request)) return request;
     const name = turn.scenario.slice('gemini-'.length);
-    const answer = answerOf(name === 'old' ? 'thinking' : name, factsOf(request), more);
+    const facts = factsOf(request);
+    // It thinks where it is asked to show it: the newest models cannot be told to think nothing.
+    const shows = request.generationConfig?.thinkingConfig?.includeThoughts === true;
+    const isThinking = facts.isThinking && (name !== 'obedient' || shows);
+    const answer = answerOf(name === 'old' ? 'thinking' : name, { ...facts, isThinking }, more);
     return playedAnswer(turn, answer, request);
   }
 }
@@ -263,67 +260,6 @@ function usageOf({ input, cacheRead, output, thinking }: Usage) {
     ...(cacheRead > 0 && { cachedContentTokenCount: cacheRead }),
     ...(thinking > 0 && { thoughtsTokenCount: thinking }),
   };
-}
-
-function factsOf(request: GenerateRequest): Facts {
-  const { contents = [], tools = [], toolConfig, generationConfig: config = {} } = request;
-  const { mode, allowedFunctionNames: allowed } = toolConfig?.functionCallingConfig ?? {};
-  const names = tools.flatMap(({ functionDeclarations = [] }) =>
-    functionDeclarations.map(({ name }) => name),
-  );
-  const since = currentTurn(contents);
-  const parts = contents.flatMap(({ parts: own = [] }) => own);
-  const texts = contents
-    .filter(({ role }) => role !== 'model')
-    .flatMap(({ parts: own = [] }) => own.flatMap(({ text }) => (text === undefined ? [] : [text])));
-  const steps = since.filter(({ parts: own = [] }) => own.some(({ functionCall }) => functionCall));
-  const media = [...parts, ...parts.flatMap(({ functionResponse }) => functionResponse?.parts ?? [])].flatMap(
-    ({ inlineData }) => (inlineData ? [inlineData] : []),
-  );
-  return {
-    text: texts.at(-1) ?? '',
-    toolNames: allowed ?? names,
-    results: since.flatMap((content, index) => resultsOf(content.parts ?? [], since[index - 1]?.parts ?? [])),
-    rounds: steps.length,
-    media: media.map(({ mimeType, data }) => ({
-      kind: mimeType.startsWith('image/') ? 'image' : 'document',
-      type: mimeType,
-      bytes: Buffer.from(data, 'base64').length,
-    })),
-    schema: schemaOf(config),
-    isThinking: config.thinkingConfig?.thinkingBudget !== 0,
-    stop: config.stopSequences,
-    maxTokens: config.maxOutputTokens,
-    mustCall: mode === 'ANY',
-    mayCall: mode !== 'NONE',
-    isParallel: true,
-  };
-}
-
-type Parts = NonNullable<NonNullable<GenerateRequest['contents']>[number]['parts']>;
-
-/** Responses belong to calls by id where they have one, else by their place. */
-function resultsOf(parts: Parts, before: Parts): Facts['results'] {
-  const responses = parts.flatMap(({ functionResponse }) => functionResponse ?? []);
-  const calls = before.flatMap(({ functionCall }) => functionCall ?? []);
-  return calls.flatMap(({ id, name, args = {} }, index) => {
-    const byId = responses.find((response) => response.id !== undefined && response.id === id);
-    const response = byId ?? responses[index];
-    if (response === undefined) return [];
-    const fields = Object.values(response.response ?? {});
-    const text = fields.map((one) => (typeof one === 'string' ? one : JSON.stringify(one))).join('\n');
-    return [{ name, args, text, images: response.parts?.length ?? 0 }];
-  });
-}
-
-/** JSON Schema has its types in small letters. */
-function schemaOf({ responseJsonSchema, responseSchema }: NonNullable<GenerateRequest['generationConfig']>) {
-  if (responseJsonSchema !== undefined) return responseJsonSchema;
-  if (responseSchema === undefined) return undefined;
-  const text = JSON.stringify(responseSchema);
-  return JSON.parse(
-    text.replace(/"type":"([A-Z]+)"/g, (_found, type: string) => `"type":"${type.toLowerCase()}"`),
-  ) as JsonObject;
 }
 
 function countTokens(seen: SeenRequest, body: unknown): Reply {

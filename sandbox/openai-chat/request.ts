@@ -23,16 +23,22 @@ export interface ChatRequest {
   readonly stream?: boolean;
   readonly stream_options?: { readonly include_usage?: boolean } | null;
   readonly n?: number;
+  readonly logprobs?: boolean | null;
   readonly service_tier?: string;
   readonly messages: readonly ChatMessage[];
-  readonly tools?: readonly { readonly function: { readonly name: string } }[];
+  readonly tools?: readonly {
+    readonly function: { readonly name: string; readonly parameters?: JsonObject };
+  }[];
   readonly tool_choice?: string | { readonly function?: { readonly name: string } };
   readonly parallel_tool_calls?: boolean;
   readonly max_tokens?: number;
   readonly max_completion_tokens?: number;
   readonly stop?: string | readonly string[] | null;
   readonly reasoning_effort?: string;
-  readonly response_format?: { readonly json_schema?: { readonly schema?: JsonObject } };
+  readonly response_format?: {
+    readonly type?: string;
+    readonly json_schema?: { readonly schema?: JsonObject };
+  };
 }
 
 const partsOf = ({ content }: ChatMessage): readonly ChatPart[] =>
@@ -50,11 +56,17 @@ export function factsOf(request: ChatRequest): Facts {
   );
   const since = messages.slice(asked + 1);
   const named = typeof choice === 'object' ? choice.function?.name : undefined;
-  const names = tools.map(({ function: { name } }) => name);
+  const offered = tools.map(({ function: { name, parameters = {} } }) => ({ name, schema: parameters }));
+  const isRule = ({ role }: ChatMessage) => role === 'system' || role === 'developer';
+  const said = messages.slice(0, Math.max(0, asked)).filter((message) => !isRule(message));
   const question = messages[asked];
+  const last = messages.at(-1);
   return {
     text: question ? textOf(question) : '',
-    toolNames: named === undefined ? names : [named],
+    rules: messages.filter(isRule).map(textOf).join('\n\n'),
+    earlier: said.map(textOf),
+    begun: last?.role === 'assistant' ? textOf(last) : undefined,
+    tools: offered.filter(({ name }) => named === undefined || name === named),
     results: since
       .flatMap(({ tool_calls: calls = [] }) => calls)
       .flatMap(({ id, function: call }) =>
@@ -74,6 +86,7 @@ export function factsOf(request: ChatRequest): Facts {
       return [{ kind: 'image' as const, type, bytes: Buffer.from(encoded, 'base64').length }];
     }),
     schema: format?.json_schema?.schema,
+    isJson: format?.type === 'json_object',
     isThinking: request.reasoning_effort !== 'none',
     stop: typeof stop === 'string' ? [stop] : (stop ?? []),
     maxTokens: request.max_completion_tokens ?? request.max_tokens,

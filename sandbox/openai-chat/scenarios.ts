@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { openaiError, openaiFailure } from '../vendor/openai-vendor.ts';
-import { abandonedUsage, answerOf, scenarioNames } from '../vendor/scenarios.ts';
+import { abandonedUsage, answerOf, scenarioNames, type Usage } from '../vendor/scenarios.ts';
 import type { ByHand, Played, Reply, Turn } from '../vendor/vendor.ts';
 import { type ChatRequest, factsOf } from './request.ts';
 
@@ -22,6 +22,7 @@ interface Answer {
   readonly annotations?: readonly object[];
   /** Of its prompt. */
   readonly cacheWriteTokens?: number;
+  readonly tokens?: Usage;
   readonly finish: string;
   readonly everyMs?: number;
 }
@@ -173,6 +174,22 @@ export const models: readonly string[] = [...Object.keys(scenarios), ...shared];
 
 export function answer({ body, scenario }: Turn): Played | Reply | ByHand {
   const request = body as ChatRequest;
+  if (!Array.isArray(request.messages)) {
+    return openaiError(
+      400,
+      'missing_required_parameter',
+      "Missing required parameter: 'messages'.",
+      'messages',
+    );
+  }
+  if (scenario === 'chat-obedient' && request.logprobs === true) {
+    return openaiError(
+      400,
+      'unsupported_parameter',
+      "'logprobs' is not supported with this model.",
+      'logprobs',
+    );
+  }
   const own = scenarios[scenario];
   return own ? own(request) : played(request, sharedAnswer(scenario.slice('chat-'.length), request));
 }
@@ -193,14 +210,18 @@ export function filtered({ body }: Turn): Played {
 }
 
 function sharedAnswer(name: string, request: ChatRequest): Answer {
-  const { texts, thoughts, calls, finish, everyMs } = answerOf(name, factsOf(request));
+  const facts = factsOf(request);
+  // It thinks where it is told to, and not by itself.
+  const isThinking = facts.isThinking && (name !== 'obedient' || request.reasoning_effort !== undefined);
+  const { texts, thoughts, calls, finish, everyMs, usage: tokens } = answerOf(name, { ...facts, isThinking });
   const isCalling = calls.length > 0;
   return {
     ...(!isCalling && { texts }),
-    ...(thoughts.length > 0 && { thoughts }),
+    ...(thoughts.length > 0 && { thoughts, isSigned: name === 'agent' }),
     calls: calls.map((call) => ({ ...call, id: `call_${call.id}` })),
     finish: isCalling ? 'tool_calls' : finish === 'length' ? 'length' : 'stop',
     ...(everyMs !== undefined && { everyMs }),
+    tokens,
   };
 }
 
@@ -228,8 +249,10 @@ function played(request: ChatRequest, given: Answer): Played {
     for (const thought of thoughts) add({ reasoning_content: thought });
     if (given.isSigned) {
       const signed = { type: 'reasoning.text', text: '', signature: 'c2ln', index: 0 };
-      add({ reasoning_details: [{ ...signed, text: 'Let me', signature: null }] });
-      add({ reasoning_details: [{ ...signed, text: ' think.' }] });
+      for (const text of thoughts.slice(0, -1)) {
+        add({ reasoning_details: [{ ...signed, text, signature: null }] });
+      }
+      add({ reasoning_details: [{ ...signed, text: thoughts.at(-1) }] });
     }
     for (const piece of texts) add({ content: piece });
     for (const piece of refusals) add({ refusal: piece });
@@ -239,9 +262,11 @@ function played(request: ChatRequest, given: Answer): Played {
       add({ tool_calls: [head] });
     }
     // The pieces of parallel calls may be mixed.
-    for (const round of [0, 1, 2, 3]) {
+    const rounds = Math.max(0, ...calls.map(({ pieces }) => pieces.length));
+    for (let round = 0; round < rounds; round++) {
       for (const [at, { pieces }] of calls.entries()) {
-        add({ tool_calls: [{ index: at, function: { arguments: pieces[round] } }] });
+        const piece = pieces[round];
+        if (piece !== undefined) add({ tool_calls: [{ index: at, function: { arguments: piece } }] });
       }
     }
     frames.push(chunk(request, {}, given.finish, index));
@@ -256,12 +281,17 @@ function played(request: ChatRequest, given: Answer): Played {
   };
 }
 
-function usageOf({ cacheWriteTokens: written }: Answer) {
-  const details = {
-    ...usage.prompt_tokens_details,
-    ...(written !== undefined && { cache_write_tokens: written }),
+function usageOf({ cacheWriteTokens: written, tokens }: Answer) {
+  const { prompt_tokens_details: prompt, completion_tokens_details: completion } = usage;
+  return {
+    ...usage,
+    prompt_tokens_details: {
+      ...prompt,
+      ...(tokens && { cached_tokens: tokens.cacheRead }),
+      ...(written !== undefined && { cache_write_tokens: written }),
+    },
+    completion_tokens_details: { ...completion, ...(tokens && { reasoning_tokens: tokens.thinking }) },
   };
-  return { ...usage, prompt_tokens_details: details };
 }
 
 function whole(request: ChatRequest, given: Answer) {

@@ -176,6 +176,8 @@ export const responsesRequest = z.strictObject({
   instructions: z.string().nullish(),
   access_programs: z.looseObject({}).optional(),
   background: z.boolean().nullish(),
+  /** Not in the specification; Codex sends it to OpenAI with every turn. */
+  client_metadata: z.record(z.string(), z.string()).nullish(),
   context_management: z.array(z.looseObject({})).nullish(),
   conversation: z.union([z.string(), z.looseObject({})]).nullish(),
   image: z.looseObject({}).optional(),

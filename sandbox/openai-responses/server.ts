@@ -119,7 +119,18 @@ function factsOf(request: ResponsesRequest, items: readonly Item[]): Facts {
   const calls = since.flatMap((item) => (item.type === 'function_call' ? [item] : []));
   const outputs = since.flatMap((item) => (item.type === 'function_call_output' ? [item] : []));
   const asked = items[last];
-  const names = (tools ?? []).flatMap((tool) => (tool.type === 'function' ? [String(tool['name'])] : []));
+  const end = items.at(-1);
+  const offered = (tools ?? []).flatMap((tool) =>
+    tool.type === 'function'
+      ? [{ name: String(tool['name']), schema: (tool['parameters'] ?? {}) as JsonObject }]
+      : [],
+  );
+  const said = (list: readonly Item[], isRule: boolean) =>
+    list.flatMap((item) =>
+      item.type === 'message' && isRule === ['system', 'developer'].includes(item.role)
+        ? [textOf(item.content)]
+        : [],
+    );
   const named =
     typeof choice === 'object' && choice?.type === 'function' ? String(choice['name']) : undefined;
   // Calls side by side stand next to each other; a round ends with their outputs.
@@ -128,7 +139,10 @@ function factsOf(request: ResponsesRequest, items: readonly Item[]): Facts {
   );
   return {
     text: asked?.type === 'message' ? textOf(asked.content) : '',
-    toolNames: named === undefined ? names : [named],
+    rules: [request.instructions ?? '', ...said(items, true)].join('\n\n'),
+    earlier: said(items.slice(0, Math.max(0, last)), false),
+    begun: end?.type === 'message' && end.role === 'assistant' ? textOf(end.content) : undefined,
+    tools: offered.filter(({ name }) => named === undefined || name === named),
     results: calls.flatMap(({ call_id: id, name, arguments: input }) =>
       outputs
         .filter((output) => output.call_id === id)
@@ -142,6 +156,7 @@ function factsOf(request: ResponsesRequest, items: readonly Item[]): Facts {
     rounds: rounds.length,
     media: items.flatMap(mediaOf),
     schema: text?.format?.type === 'json_schema' ? (text.format.schema as JsonObject) : undefined,
+    isJson: text?.format?.type === 'json_object',
     isThinking: reasoning?.effort !== 'none',
     maxTokens: request.max_output_tokens ?? undefined,
     mustCall: choice === 'required' || named !== undefined,

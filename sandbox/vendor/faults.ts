@@ -91,7 +91,10 @@ export async function playFault(fault: Fault, play: Play): Promise<void> {
     default: {
       const answer = vendor.answer(turn);
       if (typeof answer === 'function') return answer(response);
-      if ('status' in answer) return reply(response, answer);
+      if ('status' in answer) {
+        turn.seen.refusal = answer.body;
+        return reply(response, answer);
+      }
       return playPart(fault, play, answer);
     }
   }

@@ -1,5 +1,6 @@
 // What OpenAI does in the same way in both of its dialects.
-import type { Failure, Reply, SeenRequest } from './vendor.ts';
+import { soundText } from './scenarios.ts';
+import { askedIn, type Failure, type Reply, type SeenRequest } from './vendor.ts';
 
 const failures: Record<
   Failure,
@@ -84,9 +85,10 @@ export abstract class OpenaiVendor {
     { method }: SeenRequest,
     path: string,
     _url: URL,
-    _body: unknown,
+    body: unknown,
     models: readonly string[],
   ): Reply | undefined {
+    if (method === 'POST' && path === '/completions') return completion(body, models);
     if (method !== 'GET' || path !== '/models') return undefined;
     const data = models.map((id) => ({ id, object: 'model', created: 1_700_000_000, owned_by: 'sandbox' }));
     return { status: 200, body: { object: 'list', data } };
@@ -95,4 +97,17 @@ export abstract class OpenaiVendor {
   failure(kind: Failure, _seen: SeenRequest, detail?: string): Reply {
     return openaiFailure(kind, detail);
   }
+}
+
+/** The legacy endpoint has one answer. */
+function completion(body: unknown, models: readonly string[]): Reply {
+  const { model } = askedIn(body);
+  if (!models.includes(model)) return openaiFailure('unknown-model', model);
+  const choice = { text: soundText, index: 0, logprobs: null, finish_reason: 'stop' };
+  const usage = { prompt_tokens: 21, completion_tokens: 7, total_tokens: 28 };
+  const created = 1_700_000_000;
+  return {
+    status: 200,
+    body: { id: 'cmpl-up', object: 'text_completion', created, model, choices: [choice], usage },
+  };
 }

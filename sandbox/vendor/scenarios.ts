@@ -1,13 +1,22 @@
 // The answers that all simulated vendors give alike, in no vendor's form.
 import { createHash } from 'node:crypto';
+import { requestedCalls } from '../answer.ts';
 import { exampleOf } from '../example-value.ts';
+import { demandedCalls, type OfferedTool } from '../obedient-calls.ts';
+import { obedientText, type Shown } from '../obedient-text.ts';
 import type { JsonObject } from '../struct.ts';
 
 /** What of a request the scenarios look at. */
 export interface Facts {
   /** The user's last text. */
   readonly text: string;
-  readonly toolNames: readonly string[];
+  /** What the system, or the developer, says. */
+  readonly rules: string;
+  /** All texts before the user's last. */
+  readonly earlier: readonly string[];
+  /** The answer that the last message begins. */
+  readonly begun?: string | undefined;
+  readonly tools: readonly OfferedTool[];
   /** That the last messages bring, in the order of their calls. */
   readonly results: readonly Result[];
   /** Messages with calls since the user's last text. */
@@ -15,6 +24,8 @@ export interface Facts {
   /** All of the request. */
   readonly media: readonly Medium[];
   readonly schema?: JsonObject | undefined;
+  /** Any JSON is wanted. */
+  readonly isJson?: boolean | undefined;
   readonly isThinking: boolean;
   readonly stop?: readonly string[] | undefined;
   /** A piece of text counts as a token. */
@@ -98,7 +109,7 @@ const scenarios: Readonly<Record<string, (facts: Facts) => Partial<Answer>>> = {
   /** Thinks before each of three calls, one after another, and before the text that ends the loop. */
   thinking: (facts) => ({
     thoughts: facts.isThinking ? thoughtOf(facts.rounds) : [],
-    ...(facts.toolNames.length === 0 || facts.rounds >= 3
+    ...(facts.tools.length === 0 || facts.rounds >= 3
       ? { texts: facts.rounds > 0 ? resultTexts(facts) : text.texts }
       : { calls: callsOf(facts, 1) }),
   }),
@@ -119,6 +130,29 @@ const scenarios: Readonly<Record<string, (facts: Facts) => Partial<Answer>>> = {
   length: () => ({ texts: ['Cut sho'], finish: 'length' }),
   refusal: () => ({ texts: ['I am sorry,', ' I cannot help with that.'], refusal: true }),
   filter: () => ({ texts: ['No.'], finish: 'filter' }),
+  /** Thinks, makes the calls that a text of the user's orders (`call NAME {json}`), and reads out what came of them. */
+  agent: (facts) => ({
+    thoughts: facts.isThinking ? thoughtOf(facts.rounds) : [],
+    ...(facts.results.length > 0 ? { texts: resultTexts(facts) } : { calls: orderedCalls(facts) }),
+  }),
+  /** Does what rules and request demand, as the obedient model of Warp's sandbox. */
+  obedient: (facts) => {
+    const shown = shownBy(facts);
+    const { tools, isParallel, mustCall, isThinking, results, schema, isJson } = facts;
+    const demand = { isParallel, isForced: mustCall };
+    const demanded = results.length > 0 ? [] : demandedCalls(tools, shown, demand);
+    const said =
+      schema !== undefined || isJson
+        ? JSON.stringify(exampleOf(schema ?? { type: 'object' }, facts.text))
+        : obedientText(shown);
+    const isDeep = isThinking && /\bthink\b|\bstep by step\b/i.test(facts.text);
+    return {
+      thoughts: isDeep ? thoughtOf(facts.rounds) : [],
+      texts: said.match(/\s*\S+\s*$|\s*\S+/g) ?? [said],
+      usage: { ...plainUsage, cacheRead: 0, thinking: isDeep ? plainUsage.thinking : 0 },
+      calls: numbered(demanded, facts),
+    };
+  },
 };
 
 export const scenarioNames: readonly string[] = Object.keys(scenarios);
@@ -146,8 +180,38 @@ function stopped(answer: Answer, { stop = [] }: Facts): Answer {
   return { ...answer, texts, finish: 'stop-sequence', stopSequence: first.word };
 }
 
-function callsOf({ toolNames, rounds }: Facts, count: number): Call[] {
-  return toolNames.slice(0, count).map((name, index) => ({
+/** What an obedient model is shown; results are no request of the user's. */
+function shownBy({ rules, text: asked, earlier, begun, results }: Facts): Shown {
+  const request = begun === undefined ? asked.trim() : 'Go on with the beginning of your answer.';
+  return {
+    rules,
+    request: results.length > 0 ? '' : request,
+    earlier: [...earlier, ...(begun === undefined ? [] : [asked, begun])].join('\n'),
+    results: results.map((result) => result.text),
+  };
+}
+
+/** A client may say more behind the order, in parts of their own. */
+function orderedCalls(facts: Facts): Call[] {
+  const names = facts.tools.map(({ name }) => name);
+  const texts = [...facts.earlier, facts.text].map((text) => requestedCalls(text, names));
+  const ordered = texts.findLast((calls) => calls.length > 0) ?? [];
+  return numbered(facts.isParallel ? ordered : ordered.slice(0, 1), facts);
+}
+
+function numbered(
+  calls: readonly { readonly name: string; readonly args: JsonObject }[],
+  { rounds }: Facts,
+): Call[] {
+  return calls.map(({ name, args }, index) => ({
+    id: `up_${rounds + 1}_${index + 1}`,
+    name,
+    pieces: JSON.stringify(args).match(/.{1,40}/gsu) ?? [],
+  }));
+}
+
+function callsOf({ tools, rounds }: Facts, count: number): Call[] {
+  return tools.slice(0, count).map(({ name }, index) => ({
     id: `up_${rounds + 1}_${index + 1}`,
     name,
     pieces: ['{"ci', 'ty":"', `Place ${rounds + index + 1}`, '"}'],

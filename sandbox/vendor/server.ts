@@ -97,6 +97,7 @@ export class VendorServer implements VendorSandbox {
     (asked ? this.turns : this.others).push(seen);
     response.on('close', () => {
       seen.wasCut = !response.writableFinished;
+      seen.status = response.headersSent ? response.statusCode : 0;
     });
     const fail = (kind: Failure, detail?: string) => reply(response, vendor.failure(kind, seen, detail));
 
@@ -174,7 +175,17 @@ async function see(request: IncomingMessage, key: string): Promise<SeenRequest> 
   for await (const part of request as AsyncIterable<Buffer>) parts.push(part);
   const { method = '', url = '', headers } = request;
   const text = Buffer.concat(parts).toString();
-  return { method, path: url, headers, text, key, at: Date.now(), wasCut: false, answer: '' };
+  return {
+    method,
+    path: url,
+    headers,
+    text,
+    key,
+    at: Date.now(),
+    wasCut: false,
+    answer: '',
+    status: 0,
+  };
 }
 
 function jsonOf(text: string): unknown {

@@ -17,6 +17,10 @@ export interface SeenRequest {
   wasCut: boolean;
   /** What was answered, as far as it is a sound answer. */
   answer: string;
+  /** Of the answer; 0 before it. */
+  status: number;
+  /** The body of the answer that refused it for its form or sense. */
+  refusal?: unknown;
 }
 
 /** One JSON answer. */
