@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import OpenAI, { toFile } from 'openai';
 import { expect, it } from 'vitest';
 import { sendJson, type VendorRequest, withScripted } from './support/scripted-vendor.ts';
-import { eventually } from './support/services.ts';
+import { eventually, servicesForTest } from './support/services.ts';
 
 const vectors = [0.25, -1, 3.5];
 const base64 = Buffer.from(Float32Array.from(vectors).buffer).toString('base64');
@@ -231,4 +231,17 @@ it('says which providers have an endpoint where the one that is meant has not', 
     },
   ]);
   expect((await ask(undefined)).status).toBe(400);
+});
+
+it('has no endpoint, whatever is asked of it, where no provider with an account has it', async () => {
+  const { gatewayUrl } = await servicesForTest();
+  for (const body of ['{}', '{"model": "auto", "prompt": "Hi"}']) {
+    const answer = await fetch(`${gatewayUrl}/v1/completions`, { method: 'POST', body });
+    expect([answer.status, await answer.json()]).toMatchObject([
+      404,
+      {
+        error: { code: 'model_not_found', message: expect.stringContaining('Add an account of a provider') },
+      },
+    ]);
+  }
 });

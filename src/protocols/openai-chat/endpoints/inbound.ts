@@ -42,7 +42,11 @@ export function readEndpointRequest(
   const fields = form ? { model: formField(form, 'model') } : body;
   const { model, stream, n } = fields as Record<string, unknown>;
   const request = unreadRequest({ model: model ?? endpoints[endpoint].defaultModel });
-  if (!request) throw refused('model', 'must name a model, of at most 256 characters');
+  if (!request) {
+    // What no provider here has is not found, whatever is asked of it: so programs look for what an endpoint has.
+    if (servedBy.length === 0) throw notServed(endpoint, undefined, servedBy);
+    throw refused('model', 'must name a model, of at most 256 characters');
+  }
   const isStream = stream === true;
   const relayed: RelayedRequest = {
     dialect: endpoint,
@@ -58,16 +62,13 @@ export function readEndpointRequest(
   return { request, isStream, options, ignored: [], relayed, translated };
 }
 
-function notServed(endpoint: Endpoint, model: string, servedBy: readonly string[]): AppError {
+function notServed(endpoint: Endpoint, model: string | undefined, servedBy: readonly string[]): AppError {
   const { path } = endpoints[endpoint];
   const [first] = servedBy;
   const advice =
     first === undefined
       ? 'Add an account of a provider that has it, such as openai.'
       : `Providers that have it here: ${servedBy.join(', ')}; name the model as "${first}/MODEL".`;
-  return new AppError(
-    'model_not_found',
-    `The provider that "${model}" leads to has no /v1${path}. ${advice}`,
-    { param: 'model' },
-  );
+  const who = model === undefined ? 'No provider here has' : `The provider that "${model}" leads to has no`;
+  return new AppError('model_not_found', `${who} /v1${path}. ${advice}`, { param: 'model' });
 }
