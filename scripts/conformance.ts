@@ -1,21 +1,26 @@
 /**
- * Runs the public conformance suite llmprobe against the gateway, as `npm start` would run it: an empty pool, answered
- * by the sandbox. Exit code 1 when a MUST of a specification is broken. Words given are handed on to it, for example
- * `npm run conformance -- --full`.
+ * Runs the public conformance suite llmprobe against the gateway: as `npm start` would run it, with an empty pool that
+ * the sandbox answers, and over a simulated vendor of each protocol. Exit code 1 when a MUST of a specification is
+ * broken. `--upstream gemini` (sandbox, chat, responses, anthropic) examines one of them. Other words are handed on to
+ * the suite, for example `npm run conformance -- --full`.
  */
 import { spawn } from 'node:child_process';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
+import type { VendorSandbox } from '../sandbox/vendor/server.ts';
 import { startServices } from '../src/compose.ts';
 import { loadConfig } from '../src/config.ts';
 import { createLogger } from '../src/lib/log/logger.ts';
 import { runClosed, wordsGiven } from './closed-run.ts';
+import { modelOf, startVendors, type VendorName, type Vendors, vendorNames } from './vendors.ts';
 
 const suite = 'llmprobe';
-/** It does what it is told, so that forced tool calls and demanded JSON find something to look at. */
-const model = 'sandbox-obedient';
+/** Its models do what they are told, so that forced tool calls and demanded JSON find something to look at. */
+const scenario = 'obedient';
 const limitMs = 10 * 60_000;
+const upstreams = ['sandbox', ...vendorNames] as const;
+type Upstream = (typeof upstreams)[number];
 
 const finding = z.object({ id: z.string(), label: z.string(), message: z.string() });
 const report = z.object({
@@ -34,7 +39,15 @@ const report = z.object({
   }),
 });
 
-process.exitCode = await runClosed({ script: import.meta.filename, packages: [suite], drive });
+const words = wordsGiven();
+const at = words.indexOf('--upstream');
+const wanted = at === -1 ? upstreams : upstreams.filter((name) => name === words[at + 1]);
+const handedOn = words.filter((_word, index) => at === -1 || (index !== at && index !== at + 1));
+
+if (wanted.length === 0) {
+  console.log(`There is no such upstream. There are ${upstreams.join(', ')}.`);
+  process.exitCode = 1;
+} else process.exitCode = await runClosed({ script: import.meta.filename, packages: [suite], drive });
 
 async function drive(folder: string, missing: readonly string[]): Promise<number> {
   if (missing.includes(suite)) {
@@ -42,24 +55,47 @@ async function drive(folder: string, missing: readonly string[]): Promise<number
     return 1;
   }
   mkdirSync(join(folder, 'home'), { recursive: true });
-  const config = loadConfig(
-    { PORT: '0', POOL_SERVICE_PORT: '0', DATA_DIR: join(folder, 'data'), SHUTDOWN_SECONDS: '0' },
-    folder,
-  );
+  let code = 0;
+  for (const upstream of wanted) code = Math.max(code, await examine(folder, upstream));
+  return code;
+}
+
+async function examine(folder: string, upstream: Upstream): Promise<number> {
+  const vendors = upstream === 'sandbox' ? undefined : await startVendors(folder, [upstream]);
+  const environment = {
+    PORT: '0',
+    POOL_SERVICE_PORT: '0',
+    DATA_DIR: join(folder, `data-${upstream}`),
+    SHUTDOWN_SECONDS: '0',
+    ...vendors?.environment,
+  };
+  const config = loadConfig(environment, folder);
   const services = await startServices(config, 'both', createLogger('FATAL'), (error) => {
     throw error;
   });
-  const file = join(folder, 'report.json');
+  const file = join(folder, `report-${upstream}.json`);
+  const model = upstream === 'sandbox' ? `sandbox-${scenario}` : modelOf(upstream, scenario);
+  const startedAt = Date.now();
   try {
-    const words = ['--no-bench', '--no-save', '--json', '--save', file, '--model', model, ...wordsGiven()];
-    const said = await run(folder, [services.gatewayUrl ?? '', ...words]);
+    const options = ['--no-bench', '--no-save', '--json', '--save', file, '--model', model, ...handedOn];
+    const said = await run(folder, [services.gatewayUrl ?? '', ...options]);
     const read = report.safeParse(jsonOf(file));
+    console.log(`${upstream} (${model}), ${((Date.now() - startedAt) / 1_000).toFixed(1)} s`);
+    for (const refused of refusedBy(vendors)) console.log(`REFUSED       ${refused}`);
     if (read.success) return tell(read.data);
     console.log(`FAILED  ${suite} left no report that can be read:\n${said.slice(-2_000)}`);
     return 1;
   } finally {
     await services.close();
+    await vendors?.close();
   }
+}
+
+/** What the vendors would not take: the suite may well have asked for it. */
+function refusedBy(vendors: Vendors<VendorName> | undefined): string[] {
+  const sandboxes: VendorSandbox[] = Object.values(vendors?.sandboxes ?? {});
+  const turns = sandboxes.flatMap((sandbox) => sandbox.turns);
+  return turns.flatMap(({ refusal }) => (refusal === undefined ? [] : [JSON.stringify(refusal)]));
 }
 
 function tell({ conformance }: z.infer<typeof report>): number {
