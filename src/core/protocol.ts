@@ -47,6 +47,10 @@ export interface TurnDecoder {
   push(bytes: Uint8Array): readonly TurnEvent[];
   /** The upstream's bytes ended. Yields an error event when its own end mark never came. */
   end(): readonly TurnEvent[];
+  /** All of the answer has come but what marks its end, which some upstreams never send. */
+  readonly isWhole?: boolean;
+  /** It gives no event before the end: that the answer is on its way shows in its bytes alone. */
+  readonly isShownAtEnd?: boolean;
   /** The upstream has said that its list of models is another one by now. */
   readonly isModelListOutdated?: boolean;
   /** After a `finish`: what to keep for the next turn of this conversation. */

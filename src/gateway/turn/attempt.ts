@@ -249,15 +249,22 @@ export class Attempt implements CallListener {
   }
 
   checkTimeouts(now: number): void {
-    const { firstContentMs, firstWordMs } = this.#plan;
-    const limitMs =
-      this.firstContentAt !== undefined
-        ? undefined
-        : (firstContentMs ?? (this.status === undefined ? firstWordMs : undefined));
+    const limitMs = this.#firstLimitMs;
     if (limitMs !== undefined && now - this.#listeningSince >= limitMs) {
       const message = `The upstream did not begin to answer for ${Math.round(limitMs / 1000)} seconds; try again.`;
       this.#call?.abort(new AppError('upstream_timeout', message));
     } else this.#call?.checkTimeouts(now);
+  }
+
+  /** How long the upstream may take to begin, where others could answer. */
+  get #firstLimitMs(): number | undefined {
+    if (this.firstContentAt !== undefined) return undefined;
+    const { firstContentMs, firstWordMs, relayed } = this.#plan;
+    const hasAnswered = this.status !== undefined;
+    if (!relayed || relayed.isStream) return firstContentMs ?? (hasAnswered ? undefined : firstWordMs);
+    // A whole answer may be long in the making, with nothing to see: only silence as long as in the middle of a stream counts.
+    if (firstContentMs === undefined || hasAnswered) return undefined;
+    return Math.max(firstContentMs, this.#dependencies.timeouts.idleMs);
   }
 
   onConnected(): void {

@@ -157,9 +157,8 @@ export class Candidates {
   }
 
   /** How long the candidate may take until its first content before another one is tried. */
-  firstContentMsOf({ route, relayed }: Candidate): number | undefined {
-    // Of a whole answer that is passed on, nothing is seen before its end.
-    if (this.isLast || (relayed && !relayed.isStream)) return undefined;
+  firstContentMsOf({ route }: Candidate): number | undefined {
+    if (this.isLast) return undefined;
     return route.firstContentTimeoutMs ?? this.#plan?.firstContentTimeoutMs ?? usualFirstContentMs;
   }
 

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
+import type { TurnDecoder } from '../../core/protocol.ts';
 import type { TurnEvent } from '../../core/turn.ts';
 import type { RunningCall } from '../../core/turn-caller.ts';
 import { createNetwork, type Network } from '../../lib/network/network.ts';
@@ -39,18 +40,23 @@ interface Started {
 }
 
 function start(
-  change: { origin?: string; onBatch?: (events: readonly TurnEvent[]) => boolean } = {},
+  change: {
+    origin?: string;
+    onBatch?: (events: readonly TurnEvent[]) => boolean;
+    decoder?: Partial<TurnDecoder>;
+  } = {},
 ): Started {
   const batches: (readonly TurnEvent[])[] = [];
   const ended = Promise.withResolvers<TurnEvent>();
   const closed = Promise.withResolvers<void>();
   const request = { model: 'auto', messages: [], limits: {}, sampling: {} };
+  const answer = lineOutbound.open({ request } as unknown as Parameters<typeof lineOutbound.open>[0]);
   const call = callUpstream({
     dispatcher: network.dispatcher,
     baseUrl: change.origin ?? upstream.url,
     needsHttp2: false,
     outbound: lineOutbound,
-    answer: lineOutbound.open({ request } as unknown as Parameters<typeof lineOutbound.open>[0]),
+    answer: { ...answer, decoder: { ...answer.decoder, ...change.decoder } },
     authHeaders: { authorization: 'Bearer secret' },
     userAgent: 'warp2api/test',
     timeouts: { firstEventMs: 30_000, idleMs: 60_000 },
@@ -221,6 +227,43 @@ it('cuts off an upstream that keeps the connection after its end mark', async ()
   await started.closed;
   await upstream.calls[0]?.closed;
   expectOneEnd(started);
+});
+
+it('soon ends an answer of which only the end mark is missing', async () => {
+  upstream.answer = (call) => say(call, 'say hello');
+  const finish: TurnEvent = { type: 'finish', reason: 'stop' };
+  const started = start({ decoder: { isWhole: true, end: () => [finish] } });
+  await until(() => started.batches.length === 1);
+  started.call.checkTimeouts(clock.monotonic() + 1_000);
+  expect(upstream.open).toBe(1);
+  started.call.checkTimeouts(clock.monotonic() + 3_000);
+  await started.closed;
+  expectOneEnd(started);
+  expect(started.events().at(-1)).toBe(finish);
+});
+
+it('gives an answer that is shown at its end up when no more of it comes', async () => {
+  let more = () => {};
+  upstream.answer = (call) => {
+    say(call, 'half');
+    more = () => say(call, 'and');
+  };
+  const reads = { count: 0 };
+  const push = () => {
+    reads.count += 1;
+    return [];
+  };
+  const started = start({ decoder: { isShownAtEnd: true, push } });
+  await until(() => reads.count === 1);
+  await clock.advance(50_000);
+  started.call.checkTimeouts(clock.monotonic());
+  more();
+  await until(() => reads.count === 2);
+  started.call.checkTimeouts(clock.monotonic() + 59_000);
+  expect(upstream.open).toBe(1);
+  started.call.checkTimeouts(clock.monotonic() + 61_000);
+  const error = await errorOf(started);
+  expect([error.code, error.message]).toEqual(['upstream_timeout', expect.stringContaining('in the middle')]);
 });
 
 it('ends a call before its headers came', async () => {

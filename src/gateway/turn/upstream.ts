@@ -22,7 +22,7 @@ export interface UpstreamCall {
 }
 
 const maxFailureBody = 64 * 1024;
-/** How long an upstream may keep the connection after its end mark. */
+/** How long an upstream may keep the connection after its end mark, or be late with it when all else has come. */
 const lingerMs = 2_000;
 
 const places = new Map<string, { readonly origin: string; readonly prefix: string }>();
@@ -108,7 +108,8 @@ class Call implements RunningCall, Dispatcher.DispatchHandler {
     }
     if (this.#isPaused) return;
     const { idleMs, firstEventMs } = this.#options.timeouts;
-    const limit = this.#hasEvent ? idleMs : firstEventMs;
+    const isWhole = this.#options.answer.decoder.isWhole === true;
+    const limit = isWhole ? Math.min(lingerMs, idleMs) : this.#hasEvent ? idleMs : firstEventMs;
     if (now - this.#lastEventAt < limit) return;
     const what = this.#hasEvent ? 'fell silent in the middle of the answer' : 'did not begin to answer';
     if (!this.#failure && this.#endWhole()) return;
@@ -148,6 +149,7 @@ class Call implements RunningCall, Dispatcher.DispatchHandler {
     if (this.#isOver) return;
     const failure = this.#failure;
     if (!failure) {
+      if (this.#options.answer.decoder.isShownAtEnd) this.#noteProgress();
       this.#read(chunk);
       return;
     }
@@ -198,7 +200,7 @@ class Call implements RunningCall, Dispatcher.DispatchHandler {
     }
   }
 
-  /** Some upstreams neither mark the end of an answer nor close it: one that is whole ends well when they fall silent. */
+  /** Some upstreams neither mark the end of an answer nor close it: one that is whole ends well soon. */
   #endWhole(): boolean {
     const events = this.#decode(undefined);
     if (events instanceof AppError || events.at(-1)?.type !== 'finish') return false;
@@ -207,10 +209,14 @@ class Call implements RunningCall, Dispatcher.DispatchHandler {
     return true;
   }
 
-  #emit(events: readonly TurnEvent[]): void {
-    if (this.#isOver || events.length === 0) return;
+  #noteProgress(): void {
     this.#hasEvent = true;
     this.#lastEventAt = this.#options.now();
+  }
+
+  #emit(events: readonly TurnEvent[]): void {
+    if (this.#isOver || events.length === 0) return;
+    this.#noteProgress();
     const last = events[events.length - 1];
     if (last?.type === 'finish' || last?.type === 'error') this.#isOver = true;
     const goesOn = this.#options.listener.onEvents(events);

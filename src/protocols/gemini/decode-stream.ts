@@ -91,6 +91,10 @@ export class GeminiDecoder implements TurnDecoder {
     return this.#answer.take();
   }
 
+  get isWhole(): boolean {
+    return this.#end !== undefined;
+  }
+
   memory(): undefined {}
 
   #keepRest(text: string): void {

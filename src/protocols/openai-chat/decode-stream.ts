@@ -73,6 +73,10 @@ export class ChatDecoder implements TurnDecoder {
     return this.#answer.take();
   }
 
+  get isWhole(): boolean {
+    return this.#end !== undefined;
+  }
+
   memory(): undefined {}
 
   #read(data: string): void {

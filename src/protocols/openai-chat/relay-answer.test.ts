@@ -116,9 +116,28 @@ describe('a relayed stream', () => {
     expect(performance.now() - begun).toBeLessThan(5_000);
   });
 
-  it('passes over a chunk that is no JSON', () => {
-    const text = `${role}data: {oops\n\n${chunk({ content: 'x' })}data: "usage":{ nor this\n\n${finish}${done}`;
-    expect(textOf(relay(text, false))).toBe(text);
+  it.each([1, 2, 3, 7, 64, 100_000])('leaves out a chunk that is no JSON, in pieces of %i bytes', (size) => {
+    const broken = [
+      'data: {oops\n\n',
+      'data: {"choices":[{"delta":{"content":"Hel\n\n',
+      'data: "usage":{ nor this\n\n',
+      'event: x\r\ndata: {"id":"a", oops\r\n\r\n',
+      'data: null\n\n',
+    ];
+    const sound = [
+      role,
+      ': a comment\n\n',
+      chunk({ content: 'x' }),
+      'data: {\ndata: "choices": []}\n\n',
+      'data:{"choices":[]}\r\n\r\n',
+      chunk({ content: 'y' }),
+      finish,
+      done,
+    ];
+    const text = sound.map((event, index) => (broken[index] ?? '') + event).join('');
+    const events = relay(text, false, size).flat();
+    expect(textOf([events])).toBe(sound.join(''));
+    expect(events.at(-1)).toEqual({ type: 'finish', reason: 'stop' });
   });
 });
 

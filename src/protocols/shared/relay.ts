@@ -1,7 +1,7 @@
 import { AppError } from '../../core/errors.ts';
 import type { TurnDecoder, UpstreamAnswer } from '../../core/protocol.ts';
 import type { FinishReason, TurnEvent, Usage } from '../../core/turn.ts';
-import { type JsonObject, parseJsonObject } from '../../lib/parse-json.ts';
+import { type JsonObject, parseJson, parseJsonObject } from '../../lib/parse-json.ts';
 import { maxAnswerBytes, maxEventBytes, noEnd, tooLong } from './failed-answer.ts';
 
 /**
@@ -146,7 +146,7 @@ export class StreamRelay implements TurnDecoder {
     const rest = whole.slice(end);
     this.#open = rest === '' ? [] : [rest];
     this.#openLength = rest.length;
-    return this.#read(whole.slice(0, end));
+    return this.#read(withoutMalformed(whole.slice(0, end)));
   }
 
   end(): readonly TurnEvent[] {
@@ -162,6 +162,10 @@ export class StreamRelay implements TurnDecoder {
     if (stray instanceof AppError) return this.#failed([], '', stray);
     const reason = this.#tap.endWithoutMark?.();
     return [...events, ...(reason ? this.#finished([], '', reason) : this.#failed([], '', noEnd()))];
+  }
+
+  get isWhole(): boolean {
+    return this.#tap.endWithoutMark?.() !== undefined;
   }
 
   memory(): undefined {}
@@ -224,6 +228,7 @@ export type ReadAnswer = { readonly reason: FinishReason; readonly usage: Usage 
 
 /** Passes an answer that is not streamed on as it came. */
 export class WholeRelay implements TurnDecoder {
+  readonly isShownAtEnd = true;
   readonly #readAnswer: (answer: JsonObject) => ReadAnswer;
   readonly #parts: Uint8Array[] = [];
   #answerBytes = 0;
@@ -308,6 +313,38 @@ function endOfEvents(text: string): number {
     if (last !== -1) end += last + mark.length;
   }
   return end;
+}
+
+/** An event whose data looks like a JSON object. Sticky. */
+const usualEvent =
+  /[\r\n]*(?:(?:event|id|retry):[^\r\n]*(?:\r\n|\n|\r))*data: ?\{\s*"[^\r\n]*\}(?:\r\n\r\n|\n\n|\r\r)/y;
+
+/** Whole events without those whose data is neither JSON nor an end mark: strict clients fail over one. Only odd ones are parsed. */
+function withoutMalformed(text: string): string {
+  let sound = '';
+  let taken = 0;
+  for (let at = 0; at < text.length; ) {
+    usualEvent.lastIndex = at;
+    if (usualEvent.test(text)) {
+      at = usualEvent.lastIndex;
+      continue;
+    }
+    eventEnd.lastIndex = at;
+    const end = eventEnd.test(text) ? eventEnd.lastIndex : text.length;
+    if (isMalformed(text.slice(at, end))) {
+      sound += text.slice(taken, at);
+      taken = end;
+    }
+    at = end;
+  }
+  return taken === 0 ? text : sound + text.slice(taken);
+}
+
+function isMalformed(event: string): boolean {
+  const data = dataOf(event);
+  if (data === '' || data === '[DONE]') return false;
+  const value = parseJson(data);
+  return typeof value !== 'object' || value === null;
 }
 
 /** What its `data` lines say. */
