@@ -10,7 +10,7 @@ const upstream = new URL(process.argv[2] ?? '');
 const agent = new Agent({ connections: null, pipelining: 1 });
 const again = (text: string): string => JSON.stringify(JSON.parse(text));
 
-function relay(body: string, response: ServerResponse): void {
+function relay(path: string, body: string, response: ServerResponse): void {
   let isStream = false;
   let rest = '';
   const handler: Dispatcher.DispatchHandler = {
@@ -37,7 +37,7 @@ function relay(body: string, response: ServerResponse): void {
   agent.dispatch(
     {
       origin: upstream.origin,
-      path: '/v1/chat/completions',
+      path,
       method: 'POST',
       headers: { 'content-type': 'application/json', authorization: 'Bearer sk-floor' },
       body: again(body),
@@ -49,7 +49,7 @@ function relay(body: string, response: ServerResponse): void {
 const server = createServer((request, response) => {
   const parts: Buffer[] = [];
   request.on('data', (part: Buffer) => parts.push(part));
-  request.on('end', () => relay(Buffer.concat(parts).toString(), response));
+  request.on('end', () => relay(request.url ?? '', Buffer.concat(parts).toString(), response));
   response.on('error', () => {});
 });
 listen(server, 'JSON floor');

@@ -3,7 +3,7 @@
  *
  *   npm run bench                        everything, in some seven minutes
  *   npm run bench -- --quick             fewer rounds, in under two minutes
- *   npm run bench -- --only json,store   some of: json, burst, paced, relay-json, relay-burst, relay-paced, tail, idle, store
+ *   npm run bench -- --only json,store   some of the workloads (`workloads.ts`), idle, store
  *   npm run bench -- --h2                the gateways' upstream over TLS and HTTP/2; floor and relay stay on plain http
  *   npm run bench -- --cpu-prof FOLDER   CPU profiles of gateway and floor
  */
@@ -101,15 +101,19 @@ async function measureServices(): Promise<void> {
     awaited: ['the sandbox listens'],
   });
   const upstreamUrl = urlOf(upstream);
-  const chat = await programs.start({
-    name: 'chat-upstream',
-    command: ['bench/chat-upstream.ts'],
-    awaited: ['the chat upstream listens'],
+  const models = await programs.start({
+    name: 'model-upstream',
+    command: ['bench/model-upstream.ts'],
+    awaited: ['the model upstream listens'],
   });
   const configFile = `${programs.folder}/warp2api.yaml`;
   writeFileSync(
     configFile,
-    `providers:\n  local: { type: openai_compatible, base_url: "${urlOf(chat)}/v1" }\n`,
+    [
+      'providers:',
+      `  local: { type: openai_compatible, base_url: "${urlOf(models)}/v1" }`,
+      `  claude: { type: anthropic_compatible, base_url: "${urlOf(models)}" }`,
+    ].join('\n'),
   );
   const certificate = `${programs.folder}/upstream.pem`;
   const secure = options.h2
@@ -170,7 +174,7 @@ async function measureServices(): Promise<void> {
     });
     const jsonFloor = await programs.start({
       name: 'json-floor',
-      command: [...nodeOptions, 'bench/json-floor.ts', urlOf(chat)],
+      command: [...nodeOptions, 'bench/json-floor.ts', urlOf(models)],
       awaited: ['the JSON floor listens'],
     });
     const targets: Target[] = [
@@ -194,7 +198,7 @@ async function measureServices(): Promise<void> {
     await Promise.all(targets.map(({ program }) => program.stop()));
   }
   if (wanted.has('idle')) await measureIdle(await startGateway('gateway-idle'));
-  await Promise.all([pool, upstream, secure, chat].map((program) => program?.stop()));
+  await Promise.all([pool, upstream, secure, models].map((program) => program?.stop()));
 }
 
 function takesPart({ kind }: Target, { name, floor }: Workload): boolean {
@@ -276,13 +280,13 @@ async function runOnce(workload: Workload, target: Target, count: number): Promi
 
 /** One numbering for all rounds of a target: what was asked before would be remembered. */
 function requestsFor({ name: targetName, kind }: Target, workload: Workload): () => Buffer {
-  const { isStream } = workload;
+  const { isStream, dialect } = workload;
   // Only the gateway knows providers.
-  const model = kind === 'gateway' ? workload.model : workload.model.replace('local/', '');
-  const name = `${targetName} ${model}`;
+  const model = kind === 'gateway' ? workload.model : workload.model.replace(/^\w+\//, '');
+  const name = `${targetName} ${dialect} ${model}`;
   const known = requestMakers.get(name);
   if (known) return known;
-  const made = kind === 'relay' ? upstreamRequests(model) : clientRequests(model, isStream, apiKey);
+  const made = kind === 'relay' ? upstreamRequests(model) : clientRequests(model, isStream, apiKey, dialect);
   requestMakers.set(name, made);
   return made;
 }
@@ -390,6 +394,7 @@ async function addAccounts(poolUrl: string): Promise<void> {
   for (let number = 1; number <= accounts; number += 1) {
     await addAccount(poolUrl, adminKey, `wk-bench-${number}`, accountCapacity);
     await addAccount(poolUrl, adminKey, `sk-bench-${number}`, accountCapacity, 'local');
+    await addAccount(poolUrl, adminKey, `sk-claude-${number}`, accountCapacity, 'claude');
   }
 }
 

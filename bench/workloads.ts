@@ -3,9 +3,21 @@ import { openaiChatInbound } from '../src/protocols/openai-chat/inbound.ts';
 import { createWarpOutbound } from '../src/protocols/warp/outbound.ts';
 
 export interface Workload {
-  readonly name: 'json' | 'burst' | 'paced' | 'relay-json' | 'relay-burst' | 'relay-paced' | 'tail';
+  readonly name:
+    | 'json'
+    | 'burst'
+    | 'paced'
+    | 'relay-json'
+    | 'relay-burst'
+    | 'relay-paced'
+    | 'relay-messages'
+    | 'messages-to-chat'
+    | 'chat-to-messages'
+    | 'tail';
   readonly title: string;
-  /** Which floor it is compared with: turns at Warp are translated, those at a server of the same dialect relayed. */
+  /** What the client speaks. */
+  readonly dialect: 'chat' | 'messages';
+  /** Which floor it is compared with: the one of turns at Warp, or the one of turns at servers of JSON. */
   readonly floor: 'warp' | 'json';
   /** What CPU time is counted by. */
   readonly unit: 'request' | 'chunk';
@@ -27,6 +39,7 @@ export interface Workload {
 const chunks = 200;
 
 const json = {
+  dialect: 'chat',
   unit: 'request',
   unitsPerTurn: 1,
   isStream: false,
@@ -37,6 +50,7 @@ const json = {
 } as const;
 const burst = { ...json, isStream: true, count: 400, quickCount: 200 } as const;
 const paced = {
+  dialect: 'chat',
   unit: 'chunk',
   unitsPerTurn: chunks,
   isStream: true,
@@ -91,6 +105,32 @@ export const workloads: readonly Workload[] = [
   },
   {
     ...json,
+    name: 'relay-messages',
+    title: 'Relayed answer in one piece, in Messages: 2 KB request, 10 connections',
+    dialect: 'messages',
+    floor: 'json',
+    model: 'claude/claude-json',
+    budget: 1.8,
+  },
+  {
+    ...json,
+    name: 'messages-to-chat',
+    title: 'Messages translated to Chat Completions, answer in one piece: 2 KB request, 10 connections',
+    dialect: 'messages',
+    floor: 'json',
+    model: 'local/chat-json',
+    budget: 2.5,
+  },
+  {
+    ...json,
+    name: 'chat-to-messages',
+    title: 'Chat Completions translated to Messages, answer in one piece: 2 KB request, 10 connections',
+    floor: 'json',
+    model: 'claude/claude-json',
+    budget: 2.5,
+  },
+  {
+    ...json,
     name: 'tail',
     title: 'Answer in one piece at 100 turns a second',
     floor: 'warp',
@@ -107,23 +147,30 @@ export const workloads: readonly Workload[] = [
 const placeholder = 'number-00000000';
 const placeholderBytes = Buffer.from(placeholder);
 
+const rule = 'Answer in plain words, name the file and the line, and say what you are not sure of. '.repeat(
+  8,
+);
+const question = `${placeholder}. ${'The second test fails now and then since the last change; what should be looked at first? '.repeat(12)}`;
+const asked = { role: 'user', content: question };
+
 /** Two kilobytes of JSON, as a client would send them. */
-function chatBody(model: string, isStream: boolean): Buffer {
-  const rule = 'Answer in plain words, name the file and the line, and say what you are not sure of. ';
-  const question =
-    'The second test fails now and then since the last change; what should be looked at first? ';
-  return Buffer.from(
-    JSON.stringify({
-      model,
-      ...(isStream ? { stream: true, stream_options: { include_usage: true } } : {}),
-      temperature: 0.2,
-      messages: [
-        { role: 'system', content: rule.repeat(8) },
-        { role: 'user', content: `${placeholder}. ${question.repeat(12)}` },
-      ],
-    }),
-  );
-}
+const bodies = {
+  chat: (model: string, isStream: boolean) => ({
+    model,
+    ...(isStream ? { stream: true, stream_options: { include_usage: true } } : {}),
+    temperature: 0.2,
+    messages: [{ role: 'system', content: rule }, asked],
+  }),
+  messages: (model: string, isStream: boolean) => ({
+    model,
+    ...(isStream ? { stream: true } : {}),
+    max_tokens: 4_096,
+    temperature: 0.2,
+    system: rule,
+    messages: [asked],
+  }),
+};
+const paths = { chat: '/v1/chat/completions', messages: '/v1/messages' };
 
 function httpMessage(path: string, headers: Readonly<Record<string, string>>, body: Uint8Array): Buffer {
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
@@ -144,14 +191,20 @@ function numbered(message: Buffer): () => Buffer {
 }
 
 /** Requests as clients of the gateway send them. */
-export function clientRequests(model: string, isStream: boolean, apiKey: string): () => Buffer {
+export function clientRequests(
+  model: string,
+  isStream: boolean,
+  apiKey: string,
+  dialect: Workload['dialect'] = 'chat',
+): () => Buffer {
   const headers = { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' };
-  return numbered(httpMessage('/v1/chat/completions', headers, chatBody(model, isStream)));
+  const body = Buffer.from(JSON.stringify(bodies[dialect](model, isStream)));
+  return numbered(httpMessage(paths[dialect], headers, body));
 }
 
 /** The same requests as the upstream gets them, for a relay that translates nothing. */
 export function upstreamRequests(model: string): () => Buffer {
-  const { request } = openaiChatInbound.decode(JSON.parse(chatBody(model, true).toString()));
+  const { request } = openaiChatInbound.decode(bodies.chat(model, true));
   const open = createWarpOutbound().open({ request: request as TurnRequest });
   const headers = { ...open.request.headers, authorization: 'Bearer wk-relay' };
   return numbered(httpMessage(open.request.path, headers, open.request.body));
@@ -159,7 +212,14 @@ export function upstreamRequests(model: string): () => Buffer {
 
 /** What is wrong with a client's answer; undefined when it is right. */
 export function faultInAnswer(workload: Workload): (body: string) => string | undefined {
+  if (workload.dialect === 'messages') return faultInMessage;
   return workload.isStream ? faultInStream : faultInWhole;
+}
+
+function faultInMessage(body: string): string | undefined {
+  if (!body.startsWith('{') || !body.includes('"text":"token-')) return 'not the answer';
+  if (!body.includes('"stop_reason":"end_turn"')) return 'no good end';
+  return body.includes('"input_tokens":') ? undefined : 'no usage';
 }
 
 function faultInWhole(body: string): string | undefined {
