@@ -14,7 +14,7 @@ import {
 import { ConfigWatch } from './compose/config-watch.ts';
 import { EnvAccount } from './compose/env-account.ts';
 import { gatewayKeyOf, isOwnPool, poolSocketPrefix } from './compose/open-pool.ts';
-import { type Config, checkRunMode, keyWarnings, type RunMode } from './config.ts';
+import type { Config } from './config.ts';
 import { hasLocalSockets, makeLocalSocket } from './lib/addresses/local-socket.ts';
 import { isLoopbackHost, isOnThisMachine } from './lib/addresses/loopback.ts';
 import { addressBeside, localUrl } from './lib/addresses/service-address.ts';
@@ -25,6 +25,7 @@ import { shownProxy } from './lib/network/proxy-rules.ts';
 import { userAgent } from './lib/version.ts';
 import type { PoolService } from './pool/index.ts';
 import { createHttpPool } from './pool-api/http-pool.ts';
+import { checkRunMode, keyWarnings, type RunMode } from './run-mode.ts';
 
 // Parts that not every process needs are loaded where they are used: a gateway alone carries no pool, a pool with
 // accounts no sandbox.

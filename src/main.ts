@@ -5,14 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { CliActions } from './cli/actions.ts';
 import { runProgram } from './cli/program.ts';
 import type { RunningServices } from './compose.ts';
-import {
-  type Config,
-  checkRunMode,
-  loadConfig,
-  nearSettings,
-  readEnvironment,
-  settingsForStop,
-} from './config.ts';
+import { type Config, loadConfig, nearSettings, readEnvironment, settingsForStop } from './config.ts';
 import { localUrl } from './lib/addresses/service-address.ts';
 import { decodeText } from './lib/files/read-text.ts';
 import { isSameFile } from './lib/log/log-file.ts';
@@ -22,6 +15,7 @@ import { readNotes, removeNote, writeNote } from './lib/process/service-notes.ts
 import { startedBy, starterOf, stopSignal } from './lib/process/stop-signals.ts';
 import type { KnownSecrets } from './lib/secrets/known-secrets.ts';
 import { plainText } from './lib/shown-text.ts';
+import { checkRunMode } from './run-mode.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const stopSignals = ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const;

@@ -14,6 +14,7 @@ const allowed: Record<string, readonly string[]> = {
   'route-settings': ['core', 'config-document'],
   'config-file': ['core', 'lib', 'providers', 'config-document', 'route-settings', 'source-settings'],
   config: ['lib', 'providers', 'config-file', 'settings', 'source-settings'],
+  'run-mode': ['lib', 'config'],
   'pool-api': ['core', 'lib'],
   db: ['lib'],
   protocols: ['core', 'lib'],
@@ -32,11 +33,12 @@ const allowed: Record<string, readonly string[]> = {
     'pool',
     'gateway',
     'config',
+    'run-mode',
     'settings',
     'sandbox',
   ],
-  doctor: ['core', 'lib', 'db', 'pool-api', 'providers', 'config', 'compose'],
-  main: ['cli', 'config', 'compose', 'doctor', 'import-config', 'lib'],
+  doctor: ['core', 'lib', 'db', 'pool-api', 'providers', 'config', 'run-mode', 'compose'],
+  main: ['cli', 'config', 'run-mode', 'compose', 'doctor', 'import-config', 'lib'],
   sandbox: [],
 };
 

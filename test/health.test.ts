@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { type Sandbox, startSandbox } from '../sandbox/index.ts';
 import { startServices } from '../src/compose.ts';
-import { loadConfig, type RunMode } from '../src/config.ts';
+import { loadConfig } from '../src/config.ts';
 import { createLogger } from '../src/lib/log/logger.ts';
+import type { RunMode } from '../src/run-mode.ts';
 import { eventually, inMemory, userTurn } from './support/services.ts';
 
 interface Service {

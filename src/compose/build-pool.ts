@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { Sandbox, SandboxOptions } from '../../sandbox/index.ts';
-import { type Config, offersSandbox } from '../config.ts';
+import type { Config } from '../config.ts';
 import { type Clock, systemClock } from '../lib/clock.ts';
 import { makeFolder } from '../lib/files/make-folder.ts';
 import { closeFolder } from '../lib/files/private-folder.ts';
@@ -10,6 +10,7 @@ import { userAgent, version } from '../lib/version.ts';
 import type { PoolOptions, PoolService, VaultPlace } from '../pool/index.ts';
 import { createProviderHttp } from '../providers/http.ts';
 import { type Providers, publicHostsOf } from '../providers/registry.ts';
+import { offersSandbox } from '../run-mode.ts';
 
 /** What tests put in place of the real thing. */
 export interface ServiceSeams {

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { createVendorNetwork } from '../compose/build-pool.ts';
 import { openPool } from '../compose/open-pool.ts';
-import { type Config, checkRunMode, keyWarnings, offersSandbox } from '../config.ts';
+import type { Config } from '../config.ts';
 import type { ProviderHttp } from '../core/provider.ts';
 import { localUrl } from '../lib/addresses/service-address.ts';
 import { systemClock } from '../lib/clock.ts';
@@ -12,6 +12,7 @@ import { noProxies } from '../lib/network/proxy-rules.ts';
 import { userAgent, version } from '../lib/version.ts';
 import { createProviderHttp } from '../providers/http.ts';
 import { answeringNames, serversOf } from '../providers/registry.ts';
+import { checkRunMode, keyWarnings, offersSandbox } from '../run-mode.ts';
 import { lookAtFolder, lookAtKeyFile, lookAtPrivacy } from './machine.ts';
 import { lookAtProtocol, lookAtProxies } from './network.ts';
 import { lookAtPool } from './pool.ts';
