@@ -21,7 +21,7 @@ export interface OutboundTurn {
   readonly request: TurnRequest;
   /** The upstream is asked to cache the prompt where the client has not said what of it. */
   readonly cachesPrompts?: boolean;
-  /** Names the client's session, for upstreams that cache by such a key: made from the session's own name, which it does not tell. */
+  /** Names the client's session, for upstreams that cache by such a key: derived from the session's name without revealing it. */
   readonly cacheKey?: string;
   /**
    * What the adapter gave back after the conversation's last turn, with the messages that came since.
@@ -80,7 +80,7 @@ export interface LimitReading {
   readonly name: string;
   readonly limit?: number;
   readonly remaining?: number;
-  /** Of a window, where the vendor tells no amounts. */
+  /** Of a window, where the vendor gives no amounts. */
   readonly usedPercent?: number;
   /** When some of it is left again, in milliseconds. */
   readonly resetAt?: number;

@@ -25,21 +25,21 @@ const ofSchemas = ['properties', '$defs', 'definitions'];
 
 /**
  * A schema as Anthropic takes it. Objects that do not say are closed: what follows the narrower schema follows the given one, too.
- * Bounds that cannot be held to are told to the model in the description, as Anthropic's own client libraries do.
+ * Bounds that Anthropic does not enforce go to the model in the description, as its own client libraries do.
  */
 export function outputSchema(schema: JsonObject): JsonObject {
   const kept: Record<string, unknown> = {};
-  const told: string[] = [];
+  const described: string[] = [];
   for (const [keyword, value] of Object.entries(schema)) {
     if (keyword === '$schema') continue;
     if (keyword === 'oneOf') kept['anyOf'] = innerOf(value);
     else if (isTaken(keyword, value)) kept[keyword] = innerIn(keyword, value);
-    else told.push(`${keyword}: ${JSON.stringify(value)}`);
+    else described.push(`${keyword}: ${JSON.stringify(value)}`);
   }
-  if (told.length > 0) {
+  if (described.length > 0) {
     const { description } = schema;
     const before = typeof description === 'string' ? `${description}\n` : '';
-    kept['description'] = `${before}(${told.join(', ')})`;
+    kept['description'] = `${before}(${described.join(', ')})`;
   }
   const isObject = kept['properties'] !== undefined || [kept['type']].flat().includes('object');
   return isObject ? { additionalProperties: false, ...kept } : kept;
@@ -63,7 +63,7 @@ function innerOf(value: unknown): unknown {
   return isJsonObject(value) ? outputSchema(value) : value;
 }
 
-/** What a tool takes, which Anthropic wants as one object: of variants the properties are told together, and none is required. */
+/** What a tool takes, which Anthropic wants as one object: the properties of all variants together, none of them required. */
 export function inputSchema({ anyOf, oneOf, allOf, ...schema }: JsonObject): JsonObject {
   const variants = [anyOf, oneOf, allOf].flat().filter(isJsonObject);
   if (variants.length === 0) return { type: 'object', ...schema };

@@ -34,7 +34,7 @@ const unknownModel: ModelFacts = {
   bindsThinking: false,
 };
 
-/** A name of Anthropic's that tells no version: what most models take. */
+/** A name of Anthropic's without a version: what most models take. */
 const unversionedModel: ModelFacts = { ...unknownModel, takesBothSampling: false, followsSchemas: true };
 
 const firstEfforts = ['low', 'medium', 'high'];

@@ -89,10 +89,10 @@ export class MessagesDecoder implements TurnDecoder {
     const { id, usage } = isJsonObject(message) ? message : {};
     this.#answer.add({ type: 'start', ...(typeof id === 'string' && { upstreamRequestId: id }) });
     this.#firstUsage = usage;
-    this.#tellUsage();
+    this.#addUsage();
   }
 
-  #tellUsage(later?: unknown): void {
+  #addUsage(later?: unknown): void {
     const usage = readUsage(this.#firstUsage, later);
     if (usage) this.#answer.add({ type: 'usage', usage });
   }
@@ -180,7 +180,7 @@ export class MessagesDecoder implements TurnDecoder {
   }
 
   #readEnd(delta: unknown, usage: unknown): void {
-    this.#tellUsage(usage);
+    this.#addUsage(usage);
     if (!isJsonObject(delta)) return;
     const { stop_reason: upstreamReason, stop_sequence: stopSequence, stop_details: details } = delta;
     const reason = finishOf(upstreamReason);

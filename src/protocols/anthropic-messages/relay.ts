@@ -31,7 +31,7 @@ function isThinking(block: unknown): boolean {
 
 export class MessagesTap implements RelayTap {
   /** Usage and the finish, an error, the end mark. */
-  readonly telling = /"type"\s*:\s*"(?:message_delta|message_stop|error)"/g;
+  readonly relevant = /"type"\s*:\s*"(?:message_delta|message_stop|error)"/g;
   #firstUsage: unknown;
   #reason: FinishReason | undefined;
 
@@ -62,7 +62,7 @@ export class MessagesTap implements RelayTap {
   }
 }
 
-/** Text and thinking begin empty; anything else is content by itself. */
+/** Text and thinking begin empty; anything else counts as content. */
 function beginsContent(block: unknown): boolean {
   if (!isJsonObject(block)) return false;
   if (block['type'] === 'text') return block['text'] !== '';

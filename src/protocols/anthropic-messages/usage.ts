@@ -6,7 +6,7 @@ import { countIn } from '../shared/json-values.ts';
 export function readUsage(...given: readonly unknown[]): Usage | undefined {
   const figures: JsonObject = Object.assign(
     {},
-    ...given.filter(isJsonObject).map((one) => Object.fromEntries(Object.entries(one).filter(isTold))),
+    ...given.filter(isJsonObject).map((one) => Object.fromEntries(Object.entries(one).filter(isGiven))),
   );
   const input = countIn(figures, 'input_tokens');
   if (input === undefined) return undefined;
@@ -14,7 +14,7 @@ export function readUsage(...given: readonly unknown[]): Usage | undefined {
   const written = countIn(figures, 'cache_creation_input_tokens');
   const thinking = countIn(figures['output_tokens_details'], 'thinking_tokens');
   return {
-    // What was read from the cache and written to it is told apart in this dialect.
+    // Tokens read from the cache and written to it are counted separately in this dialect.
     inputTokens: input + (read ?? 0) + (written ?? 0),
     outputTokens: countIn(figures, 'output_tokens') ?? 0,
     ...(read !== undefined && { cachedInputTokens: read }),
@@ -23,7 +23,7 @@ export function readUsage(...given: readonly unknown[]): Usage | undefined {
   };
 }
 
-function isTold([, value]: [string, unknown]): boolean {
+function isGiven([, value]: [string, unknown]): boolean {
   return value !== null && value !== undefined;
 }
 
@@ -32,7 +32,7 @@ const finishReasons: Readonly<Record<string, FinishReason>> = {
   stop_sequence: 'stop',
   max_tokens: 'length',
   model_context_window_exceeded: 'length',
-  // The answer is to be sent back to be gone on with.
+  // To continue, the client sends the answer back.
   pause_turn: 'length',
   tool_use: 'tool-calls',
   refusal: 'content-filter',

@@ -27,7 +27,7 @@ const formats: ReadonlySet<unknown> = new Set([
 
 /**
  * A client's JSON schema in the keywords that Gemini takes: it refuses a request for others. What has another form there is mapped,
- * and the model is told of what has none in the description.
+ * and what has none goes to the model in the description.
  */
 export function acceptedSchema(schema: unknown): JsonObject {
   if (!isJsonObject(schema)) return {};
@@ -48,7 +48,7 @@ export function acceptedSchema(schema: unknown): JsonObject {
 }
 
 /** Rules about one value, short enough to be read. */
-const toldKeywords = [
+const describedKeywords = [
   'const',
   'enum',
   'format',
@@ -64,10 +64,10 @@ const toldKeywords = [
 
 function descriptionOf(schema: JsonObject, accepted: JsonObject): JsonObject {
   const { description } = schema;
-  const lost = toldKeywords.filter((name) => schema[name] !== undefined && accepted[name] === undefined);
-  const told = lost.filter((name) => !(name === 'const' && accepted['enum'] !== undefined));
-  if (told.length === 0) return {};
-  const rules = told.map((name) => `${name}: ${JSON.stringify(schema[name])}`).join(', ');
+  const lost = describedKeywords.filter((name) => schema[name] !== undefined && accepted[name] === undefined);
+  const described = lost.filter((name) => !(name === 'const' && accepted['enum'] !== undefined));
+  if (described.length === 0) return {};
+  const rules = described.map((name) => `${name}: ${JSON.stringify(schema[name])}`).join(', ');
   return { description: typeof description === 'string' ? `${description}\n(${rules})` : `(${rules})` };
 }
 

@@ -55,7 +55,7 @@ export function encodeGeminiAnswer(
   return encodeGeminiAnswers(identity, [answer], options, answer.usage);
 }
 
-/** A filter that let nothing through, as Google tells it: without a candidate. */
+/** A filter that let nothing through, as Google reports it: without a candidate. */
 export const blockedPrompt = { promptFeedback: { blockReason: 'SAFETY' } } as const;
 
 /** Several answers to one request; `usage` is that of all. */

@@ -1,7 +1,7 @@
 import type { Reasoning } from '../../core/turn.ts';
 import { askedBudget, askedEffort } from '../shared/reasoning-effort.ts';
 
-// What differs between models is told by their names: the list of models does not have it.
+// What differs between models follows from their names: the list of models does not say it.
 
 /** 2.5 of `gemini-2.5-pro`; without a version, as in `gemini-flash-latest`, it is the newest; 0: another family. */
 export function generationOf(model: string): number {
@@ -20,7 +20,7 @@ type Thinking =
   | { readonly by: 'level'; readonly levels: readonly Level[] }
   | { readonly by: 'budget'; readonly least: number; readonly most: number; readonly canBeOff: boolean };
 
-/** How a model is told how hard to think; undefined for one that refuses to be told. Source: the Gemini API's guide to thinking. */
+/** The setting for how hard a model thinks; undefined for one that has none, and refuses it. Source: the Gemini API's guide to thinking. */
 export function thinkingOf(model: string): Thinking | undefined {
   const generation = generationOf(model);
   if (generation < 2.5 || /image|tts|audio|live|embedding/.test(model)) return undefined;

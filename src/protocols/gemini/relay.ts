@@ -23,7 +23,7 @@ export function withoutSignatures(body: string): string {
 /** A stream has no end mark but the reasons why its candidates ended: it is whole when its bytes end behind them. */
 export class GeminiTap implements RelayTap {
   /** Usage, the finish, an error, a prompt that is not answered. */
-  readonly telling =
+  readonly relevant =
     /"(?:usageMetadata"\s*:\s*\{|finishReason"\s*:\s*"|error"\s*:\s*\{|blockReason"\s*:\s*")/g;
   readonly #candidates: number;
   readonly #ended = new Set<unknown>();

@@ -3,7 +3,7 @@ import { calledName, jsonObject, readLater, toolName } from '../shared/schema.ts
 
 /**
  * A request to generate content, as far as it is read here, with the names of its fields in camel case. Other fields are let through:
- * fields.ts tells what becomes of them. Source: the reference of the Gemini API, "Generating content".
+ * fields.ts says what becomes of them. Source: the reference of the Gemini API, "Generating content".
  */
 
 const text = z.string().nullish();

@@ -46,7 +46,7 @@ interface StreamOptions {
 
 export class ChatTap implements RelayTap {
   /** Usage, the finish, an error, the end mark. */
-  readonly telling =
+  readonly relevant =
     /"(?:usage"\s*:\s*\{|finish_reason"\s*:\s*"|error"\s*:\s*[{"]|object"\s*:\s*"error")|\[DONE\]/g;
   readonly #options: StreamOptions;
   readonly #ended = new Set<unknown>();

@@ -23,7 +23,7 @@ function withoutReasoning(input = '[]'): string {
 
 export class ResponsesTap implements RelayTap {
   /** The events that end an answer. */
-  readonly telling = /"type"\s*:\s*"(?:response\.(?:completed|incomplete|failed)|error)"|"error"\s*:\s*\{/g;
+  readonly relevant = /"type"\s*:\s*"(?:response\.(?:completed|incomplete|failed)|error)"|"error"\s*:\s*\{/g;
 
   read(data: string): ReadEvent {
     const event = parseJsonObject(data);

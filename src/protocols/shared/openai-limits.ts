@@ -28,7 +28,7 @@ export function readOpenaiLimits(headers: UpstreamHeaders, now: number): readonl
   return readings;
 }
 
-/** The time told is until the limit is whole again. It fills steadily: one more request is let in long before. */
+/** The header gives the time until the whole limit is available again. It fills steadily: one more request is let in long before. */
 function someAfterMs(
   name: string,
   fullAfterMs: number,

@@ -103,7 +103,7 @@ export interface ReadEvent {
 /** Reads what the gateway has to know of one relayed stream, in the words of its dialect. */
 export interface RelayTap {
   /** Finds what has to be read of a stream once it has content; all that comes before is read. Global. */
-  readonly telling: RegExp;
+  readonly relevant: RegExp;
   /** Gets the data of an event. */
   read(data: string): ReadEvent;
   /** How the answer ended where its bytes end without the end mark; undefined where it is not whole. */
@@ -195,14 +195,14 @@ export class StreamRelay implements TurnDecoder {
     return events;
   }
 
-  /** The next event to look at, of whole ones: any before the first content, then those that tell something. */
+  /** The next event to look at, of whole ones: any before the first content, then the relevant ones. */
   #nextIn(text: string, from: number): Span | undefined {
     if (from === text.length) return undefined;
     let start = from;
     if (this.#hasContent) {
-      const { telling } = this.#tap;
-      telling.lastIndex = from;
-      const found = telling.exec(text);
+      const { relevant } = this.#tap;
+      relevant.lastIndex = from;
+      const found = relevant.exec(text);
       if (!found) return undefined;
       start = from + endOfEvents(text.slice(from, found.index));
     }
