@@ -2,8 +2,11 @@ import { execFile } from 'node:child_process';
 import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
+import type { Command, CommanderError } from 'commander';
 import { expect, onTestFinished, test } from 'vitest';
 import { parse as parseYaml } from 'yaml';
+import type { CliActions } from '../src/cli/actions.ts';
+import { createProgram } from '../src/cli/program.ts';
 
 /** What the documents show, as a reader takes it: TypeScript pasted into a strict project, files that have to be valid. */
 
@@ -95,4 +98,46 @@ test('their JSON and YAML can be read, their Python is Python', async () => {
   const reader = run('python3', ['-c', program]);
   reader.child.stdin?.end(JSON.stringify(python));
   await reader;
+});
+
+const inCode = /`(?:npx )?warp2api ([a-z][^`#|>&;]*)/g;
+const inShell = /^(?:.*\| )?(?:npx )?warp2api ([a-z][^`#|>&;\n]*)/gm;
+
+/** Every command that a document shows, with the words behind `warp2api`. */
+function shownCommands(): { readonly document: string; readonly words: readonly string[] }[] {
+  return documents.flatMap((document) => {
+    const text = readFileSync(join(root, document), 'utf8');
+    return [...text.matchAll(inCode), ...text.matchAll(inShell)].map(([, shown = '']) => ({
+      document,
+      words: [...shown.matchAll(/"([^"]*)"|'([^']*)'|(\S+)/g)].map((one) => one[1] ?? one[2] ?? one[3] ?? ''),
+    }));
+  });
+}
+
+/** The command line without what its commands do. */
+function commandLine(): Command {
+  const silent = (command: Command): void => {
+    command.exitOverride().configureOutput({ writeOut() {}, writeErr() {} });
+    if (command.commands.length === 0) command.action(() => {});
+    command.commands.forEach(silent);
+  };
+  const program = createProgram({} as CliActions);
+  silent(program);
+  return program;
+}
+
+test('every command of the documents is one that there is, with its options', async () => {
+  const commands = shownCommands();
+  expect(commands.length).toBeGreaterThan(50);
+  const wrong: string[] = [];
+  for (const { document, words } of commands)
+    await commandLine()
+      .parseAsync(words, { from: 'user' })
+      .catch((error: CommanderError) => {
+        // A text may name a command without what it needs.
+        const isOnlyNamed =
+          /^commander\.missing/.test(error.code) && !words.some((word) => word.startsWith('-'));
+        if (!isOnlyNamed) wrong.push(`${document}: ${words.join(' ')}: ${error.message}`);
+      });
+  expect(wrong).toEqual([]);
 });

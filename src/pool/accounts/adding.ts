@@ -346,9 +346,11 @@ function providerNamed({ providers }: Basics, name: string): Provider {
   const provider = providers.get(name);
   if (provider !== undefined) return provider;
   const known = [...providers.keys()].join(', ');
-  throw new PoolError('invalid_request', `There is no provider "${name}"; known are: ${known}.`, {
-    param: 'provider',
-  });
+  throw new PoolError(
+    'invalid_request',
+    `There is no provider "${name}"; known are: ${known}. Others, and Azure OpenAI, are entries of providers in warp2api.yaml.`,
+    { param: 'provider' },
+  );
 }
 
 function normalized(provider: Provider, key: string): string {
