@@ -25,10 +25,10 @@ export function encodeContents(
   const leading = first === -1 ? messages : messages.slice(0, first);
   const system = leading.flatMap((message) => (message.role === 'system' ? message.parts : []));
   const parts = system.filter(isSaid).map(encodePart);
-  // A request has to hold a word of the user.
-  if (leading.length === messages.length) return { contents: [{ role: 'user', parts }] };
   const contents = new ContentsEncoder(messages, model, nameOf).encode(messages.slice(leading.length));
-  return { ...(parts.length > 0 && { systemInstruction: { parts } }), contents };
+  if (contents.length > 0) return { ...(parts.length > 0 && { systemInstruction: { parts } }), contents };
+  // A request has to hold a word of the user.
+  return { contents: [{ role: 'user', parts: parts.length > 0 ? parts : [{ text: 'Go on.' }] }] };
 }
 
 class ContentsEncoder {

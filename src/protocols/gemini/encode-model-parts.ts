@@ -3,8 +3,8 @@ import { argumentsObject } from '../shared/calls.ts';
 import { generationOf } from './model-traits.ts';
 import { missingSignature, type SignedPart, signedParts } from './thought-signatures.ts';
 
-/** Begins the ids that the decoder gives to calls without one: Gemini never sees them. */
-export const madeIdPrefix = 'gemini-call-';
+/** Begins the ids that the decoder gives to calls without one: Gemini never sees them. OpenAI takes 40 characters of an id. */
+export const madeIdPrefix = 'gemini-';
 
 /** The parts of an answer, each signature with the part that it came with. `model`: the one that gets them. */
 export function encodeModelParts(parts: readonly AssistantPart[], model: string): object[] {

@@ -54,6 +54,10 @@ describe('contents', () => {
   });
 
   it('hold the instructions where there is nothing else', () => {
+    const blank: Message = { role: 'user', parts: [{ type: 'text', text: '' }] };
+    const instructed = bodyOf({ messages: [system('Write a poem.'), blank] });
+    expect(instructed).toMatchObject({ contents: [{ role: 'user', parts: [{ text: 'Write a poem.' }] }] });
+    expect(bodyOf({ messages: [blank] })).toMatchObject({ contents: [{ parts: [{ text: 'Go on.' }] }] });
     expect(bodyOf({ messages: [system('Write a poem.')] })).toMatchObject({
       contents: [{ role: 'user', parts: [{ text: 'Write a poem.' }] }],
     });
@@ -126,8 +130,8 @@ describe('contents', () => {
   });
 
   it('do not show ids that Gemini did not give', () => {
-    const messages = [user('q'), answer(call('gemini-call-1')), result('gemini-call-1', 'A')];
-    expect(JSON.stringify(contentsOf(messages))).not.toContain('gemini-call');
+    const messages = [user('q'), answer(call('gemini-1')), result('gemini-1', 'A')];
+    expect(JSON.stringify(contentsOf(messages))).not.toContain('gemini-1');
   });
 });
 
