@@ -15,12 +15,17 @@ interface MarkedRequest {
 
 /**
  * Where the client has set no mark: behind the tools, the rules and the last two turns of the user, so that the next request finds what
- * this one has written. Of a client's own marks the last ones stay.
+ * this one has written. Of a client's own marks the last ones stay, and none lives longer than one before it: Anthropic refuses
+ * that.
  */
 export function placeMarks({ tools, system, messages }: MarkedRequest, isAutomatic: boolean): void {
   const blocks = [...tools, ...system, ...messages.flatMap(({ content }) => content)];
   const marked = blocks.filter(({ cache_control: mark }) => mark !== undefined);
   for (const block of marked.slice(0, -mostMarks)) delete block.cache_control;
+  const kept = marked.slice(-mostMarks);
+  const short = kept.findIndex(({ cache_control: mark }) => mark && !('ttl' in mark));
+  const behindShort = short === -1 ? [] : kept.slice(short);
+  for (const block of behindShort) block.cache_control = { type: 'ephemeral' };
   if (marked.length > 0 || !isAutomatic) return;
   const turns = messages.filter(({ role }) => role === 'user').slice(-2);
   for (const list of [tools, system, ...turns.map(({ content }) => content)]) {

@@ -310,6 +310,13 @@ describe('marks for the cache', () => {
       undefined,
       undefined,
     ]);
+    const mixed = [3_600, 300, 3_600].map((ttlSeconds) => ({
+      ...text('x'),
+      cacheBreakpoint: { ttlSeconds },
+    }));
+    expect(sent('m', { messages: [{ role: 'user', parts: mixed }] }, true).messages[0].content).toEqual(
+      [long, mark, mark].map((one) => ({ ...text('x'), cache_control: one })),
+    );
     const cacheBreakpoint = {};
     const parts = Array.from({ length: 6 }, () => ({ ...text('x'), cacheBreakpoint }));
     const many = sent('m', { messages: [{ role: 'user', parts }] }, true);
@@ -370,6 +377,12 @@ it('schemas are written as Anthropic takes them', () => {
   const old = sent('claude-sonnet-4-20250514', { responseFormat: format, tools: strict });
   expect(old).not.toHaveProperty('output_config');
   expect(old.tools[0]).toEqual({ name: 'f', input_schema: strict[0]?.parameters });
+});
+
+it('a tool that may take nothing takes an object', () => {
+  const parameters = { type: ['object', 'null'], properties: {} };
+  const [tool] = sent('claude-haiku-4-5', { tools: [{ name: 'f', parameters }] }).tools;
+  expect(tool.input_schema).toEqual({ type: 'object', properties: {} });
 });
 
 it('a tool of several variants takes the properties of all', () => {
