@@ -95,10 +95,7 @@ it('reads whole calls, with the signature of the first before it, and makes up m
   ]);
   const ids = events.flatMap((event) => (event.type === 'tool-call-start' ? [event.id] : []));
   expect(new Set(ids).size).toBe(3);
-  expect(ids.slice(1)).toEqual([
-    expect.stringMatching(/^gemini-\w{32}$/),
-    expect.stringMatching(/^gemini-/),
-  ]);
+  expect(ids.slice(1)).toEqual([expect.stringMatching(/^gemini-\w{32}$/), expect.stringMatching(/^gemini-/)]);
   expect(events.at(-1)).toEqual({ type: 'finish', reason: 'tool-calls', upstreamReason: 'STOP' });
 });
 

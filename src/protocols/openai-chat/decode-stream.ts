@@ -61,6 +61,13 @@ export class ChatDecoder implements TurnDecoder {
   #hasUsage = false;
   #details: ReasoningDetails | undefined;
 
+  readonly #toolNames: ReadonlyMap<string, string>;
+
+  /** `toolNames`: the tools' own by those that were sent. */
+  constructor(toolNames: ReadonlyMap<string, string> = new Map()) {
+    this.#toolNames = toolNames;
+  }
+
   push(bytes: Uint8Array): readonly TurnEvent[] {
     this.#answer.feed(this.#bytes.decode(bytes, { stream: true }), bytes.length);
     return this.#answer.take();
@@ -180,8 +187,9 @@ export class ChatDecoder implements TurnDecoder {
     this.#details = undefined;
   }
 
-  #begin(call: OpenCall, name: string): void {
+  #begin(call: OpenCall, sent: string): void {
     this.#prove();
+    const name = this.#toolNames.get(sent) ?? sent;
     const index = this.#begunCalls;
     call.index = index;
     this.#begunCalls += 1;

@@ -3,6 +3,7 @@ import type { ImageLimits, Outbound } from '../../core/protocol.ts';
 import { classifyFailure } from '../shared/openai-failure.ts';
 import { readOpenaiLimits } from '../shared/openai-limits.ts';
 import { relayedAnswer } from '../shared/relay.ts';
+import { openaiToolNames } from '../shared/tool-names.ts';
 import { ChatDecoder } from './decode-stream.ts';
 import { encodeRequest } from './encode-request.ts';
 import { ChatTap, readAnswer, relayRequest } from './relay.ts';
@@ -35,8 +36,9 @@ export function createChatOutbound(
     images: imageLimits,
     wantsProofs: true,
     open(turn) {
-      const body = Buffer.from(encodeRequest(turn, variant, capabilitiesOf(turn.request.model)));
-      return { request: { method: 'POST', path, headers, body }, decoder: new ChatDecoder() };
+      const names = openaiToolNames();
+      const body = Buffer.from(encodeRequest(turn, variant, capabilitiesOf(turn.request.model), names));
+      return { request: { method: 'POST', path, headers, body }, decoder: new ChatDecoder(names.own) };
     },
     relay: {
       dialect: 'chat',

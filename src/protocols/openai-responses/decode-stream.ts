@@ -33,6 +33,13 @@ export class ResponsesDecoder implements TurnDecoder {
   #hasThought = false;
   #isStarted = false;
 
+  readonly #toolNames: ReadonlyMap<string, string>;
+
+  /** `toolNames`: the tools' own by those that were sent. */
+  constructor(toolNames: ReadonlyMap<string, string> = new Map()) {
+    this.#toolNames = toolNames;
+  }
+
   push(bytes: Uint8Array): readonly TurnEvent[] {
     this.#answer.feed(this.#bytes.decode(bytes, { stream: true }), bytes.length);
     return this.#answer.take();
@@ -108,11 +115,12 @@ export class ResponsesDecoder implements TurnDecoder {
     if (this.#open.has(index) || this.#done.has(index)) return;
     let call: number | undefined;
     if (type === 'function_call') {
+      const sent = textIn(name);
       const id = this.#callIds.next(textIn(givenId));
       this.#prove(id);
       call = this.#calls;
       this.#calls += 1;
-      this.#answer.add({ type: 'tool-call-start', index: call, id, name: textIn(name) });
+      this.#answer.add({ type: 'tool-call-start', index: call, id, name: this.#toolNames.get(sent) ?? sent });
     } else if (type === 'message') this.#prove();
     this.#open.set(index, { call, start: this.#textLength, came: new Map(), citations: 0 });
   }

@@ -6,6 +6,7 @@ import { dataUrl } from '../shared/files.ts';
 import { encodeFormat, encodeToolUse, encodeWish, withJsonRule } from '../shared/openai-request.ts';
 import { openaiEffort } from '../shared/reasoning-effort.ts';
 import { isStrictSchema } from '../shared/strict-schema.ts';
+import { openaiToolNames, type ToolNames } from '../shared/tool-names.ts';
 import { leastOutputTokens } from './capabilities.ts';
 import { reasoningBefore } from './reasoning-items.ts';
 
@@ -13,14 +14,18 @@ import { reasoningBefore } from './reasoning-items.ts';
  * The JSON body of one streamed turn. Nothing is stored at the upstream: the whole conversation travels each time, and the model's
  * reasoning in encrypted form with it.
  */
-export function encodeRequest({ request, cacheKey }: OutboundTurn, native: Capabilities): string {
+export function encodeRequest(
+  { request, cacheKey }: OutboundTurn,
+  native: Capabilities,
+  names = openaiToolNames(),
+): string {
   const { sampling, limits, tools, reasoning, wishes = [] } = request;
   const ifNative = <Value>(ability: Ability, value: Value) => (native.has(ability) ? value : undefined);
   const isReasoner = native.has('reasoningEffort');
   const effort = isReasoner ? openaiEffort(request.model, reasoning) : undefined;
   const summary = isReasoner && reasoning.isAsked ? 'auto' : undefined;
   const most = ifNative('maxTokens', limits.maxOutputTokens);
-  const items = new ItemEncoder(native);
+  const items = new ItemEncoder(native, names);
   // It has a place in `text`.
   const others = wishes.filter(({ ability }) => ability !== 'openai.verbosity');
   return JSON.stringify({
@@ -30,7 +35,7 @@ export function encodeRequest({ request, cacheKey }: OutboundTurn, native: Capab
     store: false,
     // Other models refuse a request for it.
     include: isReasoner ? ['reasoning.encrypted_content'] : undefined,
-    ...(tools.length > 0 ? encodeTools(request, native) : {}),
+    ...(tools.length > 0 ? encodeTools(request, native, names) : {}),
     max_output_tokens: most && Math.max(most, leastOutputTokens),
     temperature: ifNative('temperature', sampling.temperature),
     top_p: ifNative('topP', sampling.topP),
@@ -54,16 +59,16 @@ function encodeText({ responseFormat, wishes = [] }: TurnRequest, native: Capabi
 }
 
 /** A tool is strict unless the request says that it is not. */
-function encodeTools(request: TurnRequest, native: Capabilities) {
+function encodeTools(request: TurnRequest, native: Capabilities, names: ToolNames) {
   return {
     tools: request.tools.map(({ name, description, parameters, isStrict }) => ({
       type: 'function',
-      name,
+      name: names.sentFor(name),
       description,
       parameters,
       strict: isStrict === true && native.has('strictTools') && isStrictSchema(parameters),
     })),
-    ...encodeToolUse(request, native, (name) => ({ name })),
+    ...encodeToolUse(request, native, (name) => ({ name: names.sentFor(name) })),
   };
 }
 
@@ -75,10 +80,12 @@ type InputPart = Extract<Message, { role: 'user' }>['parts'][number];
 
 class ItemEncoder {
   readonly #native: Capabilities;
+  readonly #names: ToolNames;
   readonly #calls = new Set<string>();
 
-  constructor(native: Capabilities) {
+  constructor(native: Capabilities, names: ToolNames) {
     this.#native = native;
+    this.#names = names;
   }
 
   encode(message: Message): object[] {
@@ -104,7 +111,8 @@ class ItemEncoder {
         case 'reasoning':
           return [];
         case 'tool-call': {
-          const { id, name, arguments: given } = part;
+          const { id, arguments: given } = part;
+          const name = this.#names.sentFor(part.name);
           this.#calls.add(id);
           return [...items, { type: 'function_call', call_id: id, name, arguments: given || '{}' }];
         }

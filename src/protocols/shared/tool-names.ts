@@ -24,3 +24,8 @@ export class ToolNames {
     return sent;
   }
 }
+
+/** As OpenAI takes them, and most servers that speak its dialects. */
+export function openaiToolNames(): ToolNames {
+  return new ToolNames(64, (name) => name.replace(/[^A-Za-z0-9_-]/g, '_'));
+}
