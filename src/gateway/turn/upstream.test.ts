@@ -1,3 +1,4 @@
+import { brotliCompressSync, createGzip, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { AppError } from '../../core/errors.ts';
 import type { TurnDecoder } from '../../core/protocol.ts';
@@ -105,6 +106,69 @@ it('passes a good answer on, one batch a read, and names itself', async () => {
     'user-agent': 'warp2api/test',
     authorization: 'Bearer secret',
   });
+});
+
+const compressed = (call: Parameters<typeof lines>[0], coding: string, bytes: Uint8Array, status = 200) =>
+  call.response.writeHead(status, { 'content-type': 'text/lines', 'content-encoding': coding }).end(bytes);
+
+it.each([
+  ['gzip', gzipSync],
+  ['deflate', deflateSync],
+  ['br', brotliCompressSync],
+  ['zstd', zstdCompressSync],
+] as const)(
+  'reads an answer, or an error, that is compressed without being asked to: %s',
+  async (coding, compress) => {
+    upstream.answer = (call) => compressed(call, coding, compress('say hello\nend\n'));
+    const started = start();
+    expect(await started.ended).toEqual({ type: 'finish', reason: 'stop' });
+    await started.closed;
+    expectOneEnd(started);
+    upstream.answer = (call) => compressed(call, coding, compress('no such key'), 401);
+    expect(await errorOf(start())).toMatchObject({
+      code: 'upstream_unauthorized',
+      cause: expect.stringContaining('no such key'),
+    });
+  },
+);
+
+it('reads a compressed answer as it comes', async () => {
+  const gzip = createGzip();
+  upstream.answer = ({ response }) => {
+    response.writeHead(200, { 'content-type': 'text/lines', 'content-encoding': 'gzip' });
+    gzip.pipe(response);
+    gzip.write('say hello\n');
+    gzip.flush();
+  };
+  const started = start();
+  await until(() => started.batches.length === 1);
+  gzip.end('end\n');
+  await started.closed;
+  expectOneEnd(started);
+});
+
+it.each([
+  ['cut', 'gzip', gzipSync(`say hello\n`.repeat(99)).subarray(0, 30), 'damaged'],
+  ['no gzip', 'gzip', Buffer.from('say hello\nend\n'), 'damaged'],
+  ['of an unknown kind', 'lzma', Buffer.from('?'), 'lzma'],
+])('says what is wrong with a compressed answer that is %s', async (_name, coding, bytes, word) => {
+  upstream.answer = (call) => compressed(call, coding, bytes);
+  const error = await errorOf(start());
+  expect([error.code, error.message]).toEqual(['upstream_protocol', expect.stringContaining(word)]);
+});
+
+it('stops reading a compressed answer while the consumer is behind', async () => {
+  const text = 'x'.repeat(1_000);
+  upstream.answer = (call) => compressed(call, 'gzip', gzipSync(`${`say ${text}\n`.repeat(2_000)}end\n`));
+  const started = start({ onBatch: () => false });
+  await until(() => started.batches.length === 1);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  expect(started.batches).toHaveLength(1);
+  const going = setInterval(() => started.call.resume(), 1);
+  await started.closed;
+  clearInterval(going);
+  expectOneEnd(started);
+  expect(started.events().at(-1)).toEqual({ type: 'finish', reason: 'stop' });
 });
 
 it('makes an error of an answer that ends without an end mark', async () => {

@@ -1,3 +1,5 @@
+import type { Transform } from 'node:stream';
+import { createBrotliDecompress, createGunzip, createInflate, createZstdDecompress } from 'node:zlib';
 import type { Dispatcher } from 'undici';
 import { AppError } from '../../core/errors.ts';
 import type { FailedResponse, Outbound, UpstreamAnswer, UpstreamHeaders } from '../../core/protocol.ts';
@@ -25,6 +27,15 @@ const maxFailureBody = 64 * 1024;
 /** How long an upstream may keep the connection after its end mark, or be late with it when all else has come. */
 const lingerMs = 2_000;
 
+/** Not asked for, but sent by some servers and proxies all the same. */
+const decompressors: ReadonlyMap<string, () => Transform> = new Map<string, () => Transform>([
+  ['gzip', createGunzip],
+  ['x-gzip', createGunzip],
+  ['deflate', createInflate],
+  ['br', createBrotliDecompress],
+  ['zstd', createZstdDecompress],
+]);
+
 const places = new Map<string, { readonly origin: string; readonly prefix: string }>();
 
 /** Of a provider's base URL, of which there are as many as providers. */
@@ -49,6 +60,8 @@ class Call implements RunningCall, Dispatcher.DispatchHandler {
   readonly #options: UpstreamCall;
   #controller: Dispatcher.DispatchController | undefined;
   #failure: (Omit<FailedResponse, 'body'> & { parts: Buffer[]; size: number }) | undefined;
+  #decompressor: Transform | undefined;
+  #hasEnded = false;
   #isOver = false;
   #isClosed = false;
   #isPaused = false;
@@ -84,6 +97,7 @@ class Call implements RunningCall, Dispatcher.DispatchHandler {
     if (!this.#isPaused) return;
     this.#isPaused = false;
     this.#lastEventAt = this.#options.now();
+    this.#decompressor?.resume();
     this.#controller?.resume();
   }
 
@@ -139,12 +153,45 @@ class Call implements RunningCall, Dispatcher.DispatchHandler {
     const expected = answer.contentType ?? outbound.contentType;
     const isExpected =
       typeof expected === 'string' ? contentType.startsWith(expected) : expected.test(contentType);
-    if (status === 200 && isExpected) return;
-    this.#failure = { status, headers, parts: [], size: 0 };
-    this.isTaken = false;
+    if (status !== 200 || !isExpected) {
+      this.#failure = { status, headers, parts: [], size: 0 };
+      this.isTaken = false;
+    }
+    const coding = String(headers['content-encoding'] ?? '').toLowerCase();
+    if (coding !== '' && coding !== 'identity') this.#decompress(coding);
+  }
+
+  #decompress(coding: string): void {
+    const decompressor = decompressors.get(coding)?.();
+    if (!decompressor) {
+      const message = `The upstream compressed its answer in a way that was not asked for (${coding.slice(0, 40)}). Switch compression off there.`;
+      this.abort(new AppError('upstream_protocol', message));
+      return;
+    }
+    this.#decompressor = decompressor;
+    decompressor.on('data', (chunk: Buffer) => this.#takeBytes(chunk));
+    decompressor.on('drain', () => {
+      if (!this.#isPaused) this.#controller?.resume();
+    });
+    decompressor.on('end', () => this.#takeEnd());
+    decompressor.on('error', (cause) => {
+      const message = 'The upstream sent a compressed answer that is damaged; try again.';
+      this.abort(new AppError('upstream_protocol', message, { cause }));
+    });
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (!this.#decompressor) this.#takeBytes(chunk);
+    else if (!this.#isOver && !this.#decompressor.write(chunk)) this.#controller?.pause();
+  }
+
+  onResponseEnd(): void {
+    this.#hasEnded = true;
+    if (this.#decompressor && !this.#isOver) this.#decompressor.end();
+    else this.#takeEnd();
+  }
+
+  #takeBytes(chunk: Buffer): void {
     // Nothing after the end mark is read; the connection is kept if the upstream closes the stream.
     if (this.#isOver) return;
     const failure = this.#failure;
@@ -159,7 +206,7 @@ class Call implements RunningCall, Dispatcher.DispatchHandler {
     if (error) this.abort(error);
   }
 
-  onResponseEnd(): void {
+  #takeEnd(): void {
     if (!this.#isOver) {
       const error = this.#failureError();
       if (error) this.#fail(error);
@@ -222,6 +269,7 @@ class Call implements RunningCall, Dispatcher.DispatchHandler {
     const goesOn = this.#options.listener.onEvents(events);
     if (goesOn || this.#isOver) return;
     this.#isPaused = true;
+    this.#decompressor?.pause();
     this.#controller?.pause();
   }
 
@@ -231,7 +279,10 @@ class Call implements RunningCall, Dispatcher.DispatchHandler {
   }
 
   #breakOff(error: Error): void {
+    this.#decompressor?.destroy();
     this.#controller?.abort(error);
+    // What has been received whole cannot be aborted.
+    if (this.#hasEnded) this.#close();
   }
 
   #close(): void {

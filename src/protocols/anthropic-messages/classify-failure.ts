@@ -35,7 +35,7 @@ export function classifyFailure(response: FailedResponse, now: number): AppError
   );
   if (answer.form === 'page' && status !== 429 && status !== 413) return answeredOnTheWay(options);
   const error = errorIn(parseJsonObject(answer.text));
-  if (status === 200) return error ? classifyNamed(error, options) : noTurn(cause);
+  if (status === 200) return error ? classifyNamed(error, options) : noTurn(cause, answer.form);
   const known = classify(status, error ?? { message: answer.form === 'text' ? answer.text : '' }, options);
   if (answer.form !== 'json') return known;
   return withVendorAnswer(known, { dialect: 'messages', status, body: answer.text });

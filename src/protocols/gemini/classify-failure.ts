@@ -62,7 +62,8 @@ export function classifyFailure(response: FailedResponse, now: number): AppError
     if (status === 429) return rateLimited(options);
     if (status === 413) return tooLarge(options);
     if (form === 'page') return answeredOnTheWay(options);
-    if (status < 500) return status === 401 ? unauthorized(options) : noTurn(cause);
+    if (status < 500)
+      return status === 401 ? unauthorized(options) : noTurn(cause, status === 200 ? form : undefined);
     return notTaken(options);
   }
   const known = classifyStatus(error, { ...options, status, now });

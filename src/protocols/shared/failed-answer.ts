@@ -150,12 +150,13 @@ export function modelBarred(options: AppErrorOptions): AppError {
   );
 }
 
-export function noTurn(cause: unknown): AppError {
-  return new AppError(
-    'upstream_protocol',
-    'The upstream answered with something that is no turn. Check the address it is configured with.',
-    { cause },
-  );
+/** `form`: of an answer under status 200. */
+export function noTurn(cause: unknown, form?: FailedAnswer['form']): AppError {
+  const message =
+    form === 'json'
+      ? 'The upstream answered in JSON where a stream was asked for. Check the address it is configured with, and that it can stream.'
+      : 'The upstream answered with something that is no turn. Check the address it is configured with.';
+  return new AppError('upstream_protocol', message, { cause });
 }
 
 /** The limit is ours, and the same request would meet it again. */

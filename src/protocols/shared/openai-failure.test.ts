@@ -142,3 +142,8 @@ it.each([
 ])('says what %j says', (body, words) => {
   expect(classify(422, body)).toMatchObject({ code: 'invalid_request', message: words });
 });
+
+it('says of a whole answer in the place of a stream what it is', () => {
+  const { code, message } = classify(200, { object: 'chat.completion', choices: [] });
+  expect([code, message]).toEqual(['upstream_protocol', expect.stringContaining('a stream was asked for')]);
+});

@@ -34,7 +34,7 @@ export function classifyFailure(response: FailedResponse, now: number, dialect: 
   if (status === 200) {
     if (answer.form === 'page') return answeredOnTheWay(options);
     const named = errorIn(value);
-    return named ? classifyNamed(named, options) : noTurn(cause);
+    return named ? classifyNamed(named, options) : noTurn(cause, answer.form);
   }
   const error = answer.form === 'text' ? { message: answer.text } : (errorIn(value) ?? detailIn(value));
   if (answer.form === 'page' && status !== 429 && status !== 413) return answeredOnTheWay(options);
