@@ -3,7 +3,15 @@ import type { DecodedTurn } from '../../core/protocol.ts';
 import type { AskedRequest, Message, Reasoning, ResponseFormat } from '../../core/turn.ts';
 import { isJsonObject } from '../../lib/parse-json.ts';
 import { createFieldCheck } from '../shared/field-table.ts';
-import { allWishes, askedReasoning, ifSet, limitsOf, parseBody, quoted } from '../shared/request.ts';
+import {
+  allWishes,
+  askedReasoning,
+  ifSet,
+  limitsOf,
+  parseBody,
+  quoted,
+  samplingOf,
+} from '../shared/request.ts';
 import { leftOutNames } from '../shared/tools.ts';
 import { decodeContents } from './decode-message.ts';
 import { geminiFields } from './fields.ts';
@@ -34,18 +42,17 @@ export function decodeGeminiRequest(
   const fields = checkFields(body as object);
   const { request, ignored } = decodeCommon(model, asked);
   const config = asked.generationConfig ?? {};
-  const { candidateCount, temperature, topP, seed, presencePenalty, frequencyPenalty, thinkingConfig } =
-    config;
+  const { candidateCount, temperature, seed, thinkingConfig } = config;
   return {
     request: {
       ...request,
-      sampling: {
-        ...ifSet('temperature', temperature),
-        ...ifSet('topP', topP),
-        ...ifSet('seed', seed),
-        ...ifSet('presencePenalty', presencePenalty || undefined),
-        ...ifSet('frequencyPenalty', frequencyPenalty || undefined),
-      },
+      sampling: samplingOf({
+        temperature,
+        seed,
+        top_p: config.topP,
+        presence_penalty: config.presencePenalty,
+        frequency_penalty: config.frequencyPenalty,
+      }),
       limits: limitsOf(config.maxOutputTokens, config.stopSequences),
       responseFormat: formatOf(config),
       reasoning: reasoningOf(thinkingConfig),
