@@ -1,5 +1,5 @@
 import type { Ability, Capabilities } from '../../core/capabilities.ts';
-import { generationOf, thinkingOf } from './model-traits.ts';
+import { generationOf, thinkingOf } from './gemini-models.ts';
 
 const common = [
   'toolChoice',

@@ -8,7 +8,7 @@ import type {
 } from '../../core/turn.ts';
 import { resultsByCall } from '../shared/calls.ts';
 import { encodeModelParts, idOf } from './encode-model-parts.ts';
-import { generationOf } from './model-traits.ts';
+import { generationOf } from './gemini-models.ts';
 
 interface Content {
   readonly role: 'user' | 'model';

@@ -1,6 +1,6 @@
 import type { AssistantPart, ReasoningPart, ToolCall } from '../../core/turn.ts';
 import { argumentsObject } from '../shared/calls.ts';
-import { generationOf } from './model-traits.ts';
+import { generationOf } from './gemini-models.ts';
 import { missingSignature, type SignedPart, signedParts } from './thought-signatures.ts';
 
 /** Begins the ids that the decoder gives to calls without one: Gemini never sees them. OpenAI takes 40 characters of an id. */

@@ -4,7 +4,7 @@ import { isJsonObject, type JsonObject } from '../../lib/parse-json.ts';
 import { ToolNames } from '../shared/tool-names.ts';
 import { acceptedSchema } from './accepted-schema.ts';
 import { encodeContents } from './encode-contents.ts';
-import { encodeThinking, generationOf, mostOutputTokens, thinkingOf } from './model-traits.ts';
+import { encodeThinking, generationOf, mostOutputTokens, thinkingOf } from './gemini-models.ts';
 
 interface EncodedRequest {
   readonly body: string;

@@ -10,8 +10,8 @@ import type {
 } from '../../core/turn.ts';
 import { resultsByCall } from '../shared/calls.ts';
 import { dataUrl } from '../shared/files.ts';
+import { openaiEffort } from '../shared/openai-models.ts';
 import { encodeFormat, encodeToolUse, encodeWish, withJsonRule } from '../shared/openai-request.ts';
-import { openaiEffort } from '../shared/reasoning-effort.ts';
 import { isStrictSchema } from '../shared/strict-schema.ts';
 import { openaiToolNames, type ToolNames } from '../shared/tool-names.ts';
 import type { ChatVariant } from './outbound.ts';

@@ -43,28 +43,6 @@ export function nearestEffort(asked: string, offered: readonly string[]): string
   return offered.findLast((effort) => (budgetOf(effort) ?? 0) <= tokens) ?? offered[0];
 }
 
-const usualEfforts = ['low', 'medium', 'high'];
-
-/** Sources: OpenAI's model pages. Resellers and local servers have their own models, and few know `max`. */
-function openaiEfforts(model: string): readonly string[] {
-  const [, series, version, kind = ''] = /^(?:openai\/)?(o|gpt-)(\d(?:\.\d+)?)(.*)$/.exec(model) ?? [];
-  if (series === 'o') return usualEfforts;
-  const minor = Number(version) - 5;
-  if (version === undefined || minor < 0) return ['none', 'minimal', ...usualEfforts, 'xhigh'];
-  if (kind.startsWith('-chat')) return minor === 0 ? [] : ['medium'];
-  if (kind.startsWith('-pro')) return minor === 0 ? ['high'] : ['medium', 'high', 'xhigh'];
-  const hasMore = minor > 0.15 || kind.startsWith('-codex-max');
-  const more = [...(hasMore ? ['xhigh'] : []), ...(minor > 0.55 ? ['max'] : [])];
-  if (kind.startsWith('-codex')) return [...usualEfforts, ...more];
-  return [minor === 0 ? 'minimal' : 'none', ...usualEfforts, ...more];
-}
-
-/** The same at a model of OpenAI's, or of a server that speaks its dialects. */
-export function openaiEffort(model: string, reasoning: Reasoning): string | undefined {
-  const asked = askedEffort(reasoning);
-  return asked === undefined ? undefined : nearestEffort(asked, openaiEfforts(model));
-}
-
 /** The same at one that takes budgets. */
 export function askedBudget({ effort, budgetTokens }: Reasoning): number | undefined {
   return budgetTokens ?? (effort === undefined ? undefined : budgetOf(effort));

@@ -1,6 +1,7 @@
 import type { Ability } from '../../core/capabilities.ts';
 import { newAbilities } from '../../protocols/openai-chat/capabilities.ts';
 import type { ChatVariant } from '../../protocols/openai-chat/outbound.ts';
+import { openaiModelLacks } from '../../protocols/shared/openai-models.ts';
 import type { ApiKeyProviderOptions } from '../api-key/provider.ts';
 import { vendors as keyVendors } from '../api-key/vendors.ts';
 
@@ -38,13 +39,6 @@ export interface Vendor {
 const usual: readonly Ability[] = ['reasoningEffort', ...newAbilities];
 /** OpenAI's alone, of what came late. */
 const ofOpenai = newAbilities.filter((ability) => ability !== 'documents' && ability !== 'cacheBreakpoints');
-
-const tuning: readonly Ability[] = ['temperature', 'topP', 'presencePenalty', 'frequencyPenalty'];
-/** OpenAI's reasoning models refuse what tunes the choice of words, and its others refuse an effort and what came with these. */
-const openaiModelLacks = (model: string): readonly Ability[] =>
-  /^(o\d|gpt-[5-9](?!-chat))/.test(model)
-    ? [...tuning, 'openai.logit_bias', 'openai.prediction']
-    : ['reasoningEffort', 'cacheBreakpoints', 'openai.verbosity', 'openai.prompt_cache_options'];
 
 /** The presets: base URL, and how each differs. Sources: the vendors' own API references. */
 export const vendors: Readonly<Record<string, Vendor>> = {

@@ -1,0 +1,33 @@
+import type { Ability } from '../../core/capabilities.ts';
+import type { Reasoning } from '../../core/turn.ts';
+import { askedEffort, nearestEffort } from './reasoning-effort.ts';
+
+const tuning: readonly Ability[] = ['temperature', 'topP', 'presencePenalty', 'frequencyPenalty'];
+/** OpenAI's reasoning models refuse what tunes the choice of words, and its others refuse an effort and what came with these. */
+export function openaiModelLacks(model: string): readonly Ability[] {
+  return /^(o\d|gpt-[5-9](?!-chat))/.test(model)
+    ? [...tuning, 'openai.logit_bias', 'openai.prediction']
+    : ['reasoningEffort', 'cacheBreakpoints', 'openai.verbosity', 'openai.prompt_cache_options'];
+}
+
+const usualEfforts = ['low', 'medium', 'high'];
+
+/** Sources: OpenAI's model pages. Resellers and local servers have their own models, and few know `max`. */
+function openaiEfforts(model: string): readonly string[] {
+  const [, series, version, kind = ''] = /^(?:openai\/)?(o|gpt-)(\d(?:\.\d+)?)(.*)$/.exec(model) ?? [];
+  if (series === 'o') return usualEfforts;
+  const minor = Number(version) - 5;
+  if (version === undefined || minor < 0) return ['none', 'minimal', ...usualEfforts, 'xhigh'];
+  if (kind.startsWith('-chat')) return minor === 0 ? [] : ['medium'];
+  if (kind.startsWith('-pro')) return minor === 0 ? ['high'] : ['medium', 'high', 'xhigh'];
+  const hasMore = minor > 0.15 || kind.startsWith('-codex-max');
+  const more = [...(hasMore ? ['xhigh'] : []), ...(minor > 0.55 ? ['max'] : [])];
+  if (kind.startsWith('-codex')) return [...usualEfforts, ...more];
+  return [minor === 0 ? 'minimal' : 'none', ...usualEfforts, ...more];
+}
+
+/** What a client asked for, at a model of OpenAI's or of a server that speaks its dialects. */
+export function openaiEffort(model: string, reasoning: Reasoning): string | undefined {
+  const asked = askedEffort(reasoning);
+  return asked === undefined ? undefined : nearestEffort(asked, openaiEfforts(model));
+}
