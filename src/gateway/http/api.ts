@@ -1,7 +1,7 @@
-import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { givenFields } from '../../core/null-fields.ts';
-import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
+import type { DecodedTurn } from '../../core/protocol.ts';
 import { relayingOutbound } from '../../core/provider.ts';
 import { type Route, withDocs } from '../../lib/api/api-routes.ts';
 import { commonLinks, type FrontPage, frontRoute } from '../../lib/api/front-page.ts';
@@ -27,25 +27,18 @@ import { endpointRequest, endpointRoutes, modellessRequest } from './endpoint-ro
 import { encodeGeminiModel, encodeGeminiPage, geminiRoutes, isGeminiClient } from './gemini-routes.ts';
 import { between, endsOf } from './pages.ts';
 import {
-  answeredBy,
   compactRequest,
   inputTokensRequest,
-  onceByKey,
   type ResponsesService,
   responsesRoutes,
 } from './responses-routes.ts';
+import { answeredBy, onceByKey } from './turn-answers.ts';
 import { turnRoutes } from './turn-routes.ts';
 
 /** What the gateway's routes answer from. */
 export interface GatewayHttp extends ResponsesService {
   readonly routes: Routes;
   readonly records: TurnRecords;
-  answerTurn<Options extends { readonly includeUsage: boolean }>(
-    inbound: Inbound<Options>,
-    request: FastifyRequest,
-    reply: FastifyReply,
-    given?: DecodedTurn<Options>,
-  ): Promise<FastifyReply>;
   health(): object;
   metrics(): Promise<string>;
   /** Where the pool answers, if it does and that is known, by the address a client has for the gateway. */

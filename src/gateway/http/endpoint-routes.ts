@@ -1,22 +1,16 @@
-import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import type { DecodedTurn, Endpoint, Inbound } from '../../core/protocol.ts';
+import type { Endpoint } from '../../core/protocol.ts';
 import type { Route } from '../../lib/api/api-routes.ts';
 import { endpointNames, endpoints } from '../../protocols/openai-chat/endpoints/endpoints.ts';
 import type { FormBody } from '../../protocols/openai-chat/endpoints/form-data.ts';
 import { createEndpointInbound, readEndpointRequest } from '../../protocols/openai-chat/endpoints/inbound.ts';
 import type { Routes } from '../models/routing.ts';
-import { answeredBy } from './responses-routes.ts';
+import { type AnswerTurn, answeredBy } from './turn-answers.ts';
 
 /** What the routes of endpoints answer from. */
 export interface EndpointService {
   readonly routes: Pick<Routes, 'serving'>;
-  answerTurn<Options extends { readonly includeUsage: boolean }>(
-    inbound: Inbound<Options>,
-    request: FastifyRequest,
-    reply: FastifyReply,
-    given?: DecodedTurn<Options>,
-  ): Promise<FastifyReply>;
+  readonly answerTurn: AnswerTurn;
 }
 
 const model = z.string().min(1).max(256);

@@ -2,12 +2,11 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { AppError, refused } from '../../core/errors.ts';
 import { givenFields } from '../../core/null-fields.ts';
-import type { Inbound } from '../../core/protocol.ts';
 import type { Route, RouteRequest } from '../../lib/api/api-routes.ts';
 import { HttpFault } from '../../lib/http/http-fault.ts';
 import { pathOf } from '../../lib/http/served-routes.ts';
 import { ownTurn } from '../../lib/process/own-turn.ts';
-import { decodeCountTokensRequest, type GeminiOptions } from '../../protocols/gemini/decode-request.ts';
+import { decodeCountTokensRequest } from '../../protocols/gemini/decode-request.ts';
 import { createGeminiInbound } from '../../protocols/gemini/inbound.ts';
 import { generateRequest } from '../../protocols/gemini/schema.ts';
 import { parseFields, quoted } from '../../protocols/shared/request.ts';
@@ -17,17 +16,13 @@ import { answeredHeaders, modelsOf } from '../output/answer-head.ts';
 import type { Idempotency } from '../output/idempotency.ts';
 import * as answers from './api-answers.ts';
 import { between } from './pages.ts';
-import { answeredBy, onceByKey } from './responses-routes.ts';
+import { type AnswerTurn, answeredBy, onceByKey } from './turn-answers.ts';
 
 /** What the routes of the Gemini dialect answer from. */
 interface GeminiService {
   readonly routes: Routes;
   readonly idempotency: Idempotency;
-  answerTurn(
-    inbound: Inbound<GeminiOptions>,
-    request: FastifyRequest,
-    reply: FastifyReply,
-  ): Promise<FastifyReply>;
+  readonly answerTurn: AnswerTurn;
 }
 
 const callQuery = z.looseObject({

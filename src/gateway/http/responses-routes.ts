@@ -2,13 +2,11 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
 import { givenFields } from '../../core/null-fields.ts';
-import type { DecodedTurn, Inbound } from '../../core/protocol.ts';
 import type { Route } from '../../lib/api/api-routes.ts';
 import { isJsonObject } from '../../lib/parse-json.ts';
 import { ownTurn } from '../../lib/process/own-turn.ts';
 import { compactionTurn } from '../../protocols/openai-responses/compaction.ts';
 import { createCompactionInbound, createResponsesInbound } from '../../protocols/openai-responses/inbound.ts';
-import type { ResponsesOptions } from '../../protocols/openai-responses/response.ts';
 import { responsesRequest } from '../../protocols/openai-responses/schema.ts';
 import { parseFields } from '../../protocols/shared/request.ts';
 import { countInputTokens } from '../emulation/token-count.ts';
@@ -17,7 +15,6 @@ import { answeredHeaders, modelsOf } from '../output/answer-head.ts';
 import type { EventLog } from '../output/event-log.ts';
 import { answerJson } from '../output/http-answer.ts';
 import { type Idempotency, responseOf } from '../output/idempotency.ts';
-import type { RecordedAnswer } from '../output/recorded-answer.ts';
 import type { BackgroundResponses } from '../responses/background-responses.ts';
 import {
   createOpaque,
@@ -30,17 +27,13 @@ import type { StoredResponses } from '../responses/stored-responses.ts';
 import { affinityKeyOf } from '../turn/affinity.ts';
 import * as answers from './api-answers.ts';
 import { between, endsOf } from './pages.ts';
+import { type AnswerTurn, answeredBy, onceByKey } from './turn-answers.ts';
 
 /** What the routes of the Responses dialect answer from. */
 export interface ResponsesService {
   readonly responses: StoredResponses;
   readonly routes: Pick<Routes, 'check'>;
-  answerTurn(
-    inbound: Inbound<ResponsesOptions>,
-    request: FastifyRequest,
-    reply: FastifyReply,
-    decoded?: DecodedTurn<ResponsesOptions>,
-  ): Promise<FastifyReply>;
+  readonly answerTurn: AnswerTurn;
   readonly sockets: ResponsesSockets;
   readonly background: BackgroundResponses;
   readonly idempotency: Idempotency;
@@ -68,14 +61,6 @@ const retrieveQuery = z.object({
   stream: z.enum(['true', 'false'], 'must be true or false').optional(),
   starting_after: z.coerce.number().int().min(0).optional(),
 });
-
-/** Of every answer to a turn. */
-export const answeredBy = {
-  'x-warp2api-model':
-    'Provider and model that answered, whatever name the request had; a request for it gets that model again.',
-  'x-warp2api-route':
-    'Of a turn: who answered, after how many attempts, and what was tried or passed over before. GET /api/turns/{id} has all of it.',
-};
 
 type Handle = Route<ResponsesService>['handle'];
 
@@ -180,24 +165,6 @@ const retrieve: Handle = async (service, request, reply) => {
   }
   return service.follow(request, reply, log, from, answered);
 };
-
-/**
- * A turn that runs once however often its request comes, where the request has an Idempotency-Key. `isNumbered`: the events of its
- * stream get ids.
- */
-export function onceByKey<Service extends { readonly idempotency: Idempotency }>(
-  handle: Route<Service>['handle'],
-  isNumbered = true,
-): Route<Service>['handle'] {
-  return (service, request, reply) => {
-    if (request.headers['idempotency-key'] === undefined) return handle(service, request, reply);
-    const run = async (recorded: RecordedAnswer): Promise<void> => {
-      request.recorded = recorded;
-      await handle(service, request, reply);
-    };
-    return service.idempotency.answer(request, reply, run, isNumbered);
-  };
-}
 
 /** The paths of the Responses dialect. */
 export const responsesRoutes: readonly Route<ResponsesService>[] = [
